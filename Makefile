@@ -1,0 +1,51 @@
+# make demo   the default model and the first study, from start to verdicts
+# make test   the whole test suite
+# make lab    JupyterLab on the notebooks
+# Each makes .venv first, with the tested set of packages; a second run starts at once. Python: make PYTHON=python3.12 demo
+PYTHON ?= python3
+VENV ?= .venv
+PY = $(VENV)/bin/python
+SET = pyproject.toml constraints.txt
+
+.PHONY: demo test lab install install-test clean
+
+demo: install
+	$(PY) -m interp demo
+
+lab: install
+	$(PY) -m interp lab
+
+test: install-test
+	$(PY) -m pytest $(ARGS)
+
+install: $(VENV)/.installed
+install-test: $(VENV)/.installed-test
+
+$(VENV)/.installed: $(SET)
+	$(call INSTALL,.)
+	touch $@
+
+$(VENV)/.installed-test: $(SET)
+	$(call INSTALL,.[test])
+	touch $(VENV)/.installed $@
+
+clean:
+	rm -rf $(VENV)
+
+# uv where it can be had (seconds instead of minutes), else plain pip: the same packages either way.
+# uv reads none of pip's settings, so where pip looks for packages is handed over.
+define INSTALL
+@set -eu; test -x $(PY) || $(PYTHON) -m venv $(VENV); \
+$(PY) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("interp needs Python 3.11 or newer: rm -r $(VENV); make PYTHON=python3.11 ...")'; \
+echo "installing into $(VENV) (the first time: 20 seconds to some minutes)"; \
+pip() { $(PY) -m pip --disable-pip-version-check "$$@"; }; \
+asked() { pip config get "$$1" 2>/dev/null || true; }; \
+links="$${PIP_FIND_LINKS:-$$(asked global.find-links)}"; \
+index="$${PIP_INDEX_URL:-$$(asked global.index-url)}"; \
+uv="$$(command -v uv || true)"; \
+if [ -z "$$uv" ] && pip install -q uv 2>/dev/null; then uv=$(VENV)/bin/uv; fi; \
+set -- ; for l in $$links; do set -- "$$@" --find-links "$$l"; done; \
+if [ -n "$$index" ]; then set -- "$$@" --default-index "$$index"; fi; \
+if [ -n "$$uv" ] && "$$uv" pip install -q --python $(PY) "$$@" -c constraints.txt -e "$(1)"; then :; \
+else echo "with pip alone: this takes some minutes"; pip install -q -c constraints.txt -e "$(1)"; fi
+endef

@@ -1,0 +1,47 @@
+"""Mechanistic interpretability in a notebook: patching, circuits, lenses and head scores over TransformerLens.
+
+>>> import interp
+>>> model = interp.load()
+>>> task = interp.tasks.ioi(model, n=32)
+>>> interp.patch(model, task, "L*H*").plot()
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+# Public name -> the module that holds it. Loaded on first use, so that `import interp` stays quick.
+_HOME = {
+    "load": "interp.models",
+    "Site": "interp.sites",
+    "Intervention": "interp.interventions",
+    "run": "interp.interventions",
+    "Result": "interp.results",
+    "Task": "interp.tasks",
+    "patch": "interp.methods.patching",
+    "ablate": "interp.methods.ablation",
+    "logit_lens": "interp.methods.lens",
+    "logit_attribution": "interp.methods.attribution",
+    "attention_patterns": "interp.methods.attention",
+    "attends": "interp.methods.attention",
+    "head_scores": "interp.methods.scores",
+    "random_heads": "interp.methods.controls",
+    "stream_norms": "interp.methods.stream",
+}
+_MODULES = ("models", "sites", "interventions", "results", "plots", "tasks", "methods", "studies", "engine")
+
+__all__ = [*_HOME, *_MODULES, "__version__"]
+
+
+def __getattr__(name: str):
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    if name in _MODULES:
+        return import_module(f"interp.{name}")
+    from interp._say import unknown
+
+    raise AttributeError(str(unknown("name in interp", name, __all__)))
+
+
+def __dir__():
+    return __all__

@@ -1,0 +1,24 @@
+"""Sentences for people who typed something that does not exist."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def unknown(kind: str, typed: object, known: Iterable[str], example: str = "") -> ValueError:
+    """A ValueError that quotes what was typed and names the nearest things that exist.
+
+    >>> raise unknown("task", "oi", ["ioi", "capitals"])
+    Traceback (most recent call last):
+    ValueError: unknown task 'oi': did you mean 'ioi'? (known: capitals, ioi)
+    """
+    names = sorted(str(k) for k in known)
+    near = difflib.get_close_matches(str(typed), names, n=3, cutoff=0.5)
+    said = f"unknown {kind} {typed!r}"
+    if near:
+        said += ": did you mean " + " or ".join(repr(n) for n in near) + "?"
+    if names:
+        shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+        said += f" (known: {shown})"
+    if example:
+        said += f" (example: {example})"
+    return ValueError(said)

@@ -1,0 +1,25 @@
+"""The lean engine: the same model, the same numbers, without hook modules, and many edits in one batch.
+
+    engine = build(model)                               # or find(model): None where it does not apply
+    base, source = run(engine, corrupted, SWEEP), run(engine, clean, SWEEP)
+    heads = [Patch("z", l, h) for l in range(engine.n_layers) for h in range(engine.n_heads)]
+    logits = sweep(engine, base, source, heads, columns(engine, answers))       # patch batch answer
+
+It knows tokens, activations and weights; no task, no site, no plot.
+"""
+
+from interp.engine.adapters import ARCHITECTURES, build, find, parity, why_not
+from interp.engine.forward import KINDS, Run, embed, run, unembed
+from interp.engine.gradients import gradients
+from interp.engine.patch import Patch, first_difference, zeros
+from interp.engine.readers import columns, residual, vocab
+from interp.engine.sweep import ablate_sets, from_layer, sweep
+from interp.engine.weights import Engine
+
+SWEEP = ("resid_pre", "k", "v", "z")  # what a run keeps to be the base of a sweep over heads and the stream
+
+__all__ = [
+    "ARCHITECTURES", "KINDS", "SWEEP", "Engine", "Patch", "Run", "ablate_sets", "build", "columns", "embed", "find",
+    "first_difference", "from_layer", "gradients", "parity", "residual", "run", "sweep", "unembed", "vocab",
+    "why_not", "zeros",
+]  # fmt: skip

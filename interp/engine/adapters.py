@@ -1,0 +1,239 @@
+"""From a Hugging Face model to an `Engine`: one row of names per architecture.
+
+To support another model with these block structures, add a row. What a row cannot express (a norm inside
+the attention, sliding windows, rotary frequencies that depend on the length) is refused by `why_not`.
+"""
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interp.engine.forward import run
+from interp.engine.weights import Affine, Engine, Layer, Norm
+
+
+@dataclass(frozen=True)
+class Names:
+    """Where an architecture keeps its parts; the block's names are relative to the block."""
+
+    embed: str
+    layers: str
+    final_norm: str
+    norm: str  # "rms" or "ln"
+    norm1: str
+    attention: str
+    qkv: tuple[str, ...]
+    out: str
+    norm2: str
+    up: tuple[str, ...]
+    down: str
+    act: str
+    unembed: str = "lm_head"
+    layout: str = "separate"
+    positions: str | None = None
+    rotary: str | None = None
+
+
+LLAMA = Names(
+    embed="model.embed_tokens", layers="model.layers", final_norm="model.norm", norm="rms",
+    norm1="input_layernorm", attention="self_attn",
+    qkv=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), out="self_attn.o_proj",
+    norm2="post_attention_layernorm", up=("mlp.gate_proj", "mlp.up_proj"), down="mlp.down_proj", act="mlp.act_fn",
+    rotary="model.rotary_emb",
+)  # fmt: skip
+GPT2 = Names(
+    embed="transformer.wte", layers="transformer.h", final_norm="transformer.ln_f", norm="ln",
+    norm1="ln_1", attention="attn", qkv=("attn.c_attn",), out="attn.c_proj",
+    norm2="ln_2", up=("mlp.c_fc",), down="mlp.c_proj", act="mlp.act",
+    layout="blocks", positions="transformer.wpe",
+)  # fmt: skip
+NEOX = Names(
+    embed="gpt_neox.embed_in", layers="gpt_neox.layers", final_norm="gpt_neox.final_layer_norm", norm="ln",
+    norm1="input_layernorm", attention="attention", qkv=("attention.query_key_value",), out="attention.dense",
+    norm2="post_attention_layernorm", up=("mlp.dense_h_to_4h",), down="mlp.dense_4h_to_h", act="mlp.act",
+    layout="interleaved", rotary="gpt_neox.rotary_emb",
+)  # fmt: skip
+
+ARCHITECTURES: dict[str, Names] = {
+    "LlamaForCausalLM": LLAMA,
+    "MistralForCausalLM": LLAMA,
+    "Qwen2ForCausalLM": LLAMA,
+    "GPT2LMHeadModel": GPT2,
+    "GPTNeoXForCausalLM": NEOX,
+}
+TOLERANCE = 1e-4  # of the largest logit
+
+
+def build(model: Any) -> Engine:
+    """The lean forward over the weights of `model` (a Hugging Face causal model, or a wrapper that holds one).
+
+    >>> engine = build(model)
+    >>> engine
+    Engine(LlamaForCausalLM, 30 layers x 9 heads (3 KV), d_model 576)
+
+    Raises ValueError with the reason where the engine does not apply, or where its logits differ from the
+    model's by more than 1e-4 of the largest logit. `find` gives None instead.
+    """
+    reason = _structure(model)
+    if reason:
+        raise ValueError(reason)
+    engine = _read(plain(model))
+    error = parity(engine, model, _probe(engine))
+    if not error < TOLERANCE:
+        raise ValueError(
+            f"the engine's logits differ from the model's by {error:.1e} of the largest logit (at most {TOLERANCE:g} "
+            "is allowed); the hook path gives the right numbers for this model"
+        )
+    return engine
+
+
+def why_not(model: Any) -> str | None:
+    """The sentence that says why the engine does not apply to this model, or None where it does."""
+    try:
+        build(model)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+_found: "weakref.WeakKeyDictionary[Any, tuple[int, Engine | None]]" = weakref.WeakKeyDictionary()
+
+
+def find(model: Any) -> Engine | None:
+    """The engine of this model or None, checked once per model and remembered while the model lives."""
+    address = next(model.parameters()).data_ptr()  # weights that moved (device, dtype) need new views
+    known = _found.get(model)
+    if known is None or known[0] != address:
+        try:
+            known = (address, build(model))
+        except ValueError:
+            known = (address, None)
+        _found[model] = known
+    return known[1]
+
+
+def parity(engine: Engine, model: Any, tokens: Tensor) -> float:
+    """The largest |engine - model| over all logits of `tokens`, as a fraction of the largest |logit|."""
+    with torch.no_grad():
+        said = model(tokens)
+    theirs = said if isinstance(said, Tensor) else said.logits
+    ours = run(engine, tokens, keep=(), logits="all").logits
+    return float((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-6))
+
+
+def plain(module: Any) -> Any:
+    """The Hugging Face module inside a wrapper, or the module itself.
+
+    A TransformerBridge holds the model as `original_model` and has replaced its parts, in place, by wrappers
+    that hold the part as `original_component`.
+    """
+    module = getattr(module, "original_model", module)
+    while True:
+        inner = getattr(module, "original_component", None)
+        if inner is None or inner is module:
+            return module
+        module = inner
+
+
+def _dig(module: Any, path: str) -> Any:
+    for name in path.split("."):
+        module = plain(module)
+        module = module[int(name)] if name.isdigit() else getattr(module, name)
+    return plain(module)
+
+
+def _structure(model: Any) -> str | None:
+    """Why the block structure does not fit, or None."""
+    inner = plain(model)
+    name = type(inner).__name__
+    if name not in ARCHITECTURES:
+        return f"the engine has no row for {name} (it has {', '.join(ARCHITECTURES)}); the hook path runs every model"
+    if getattr(model, "training", False):
+        return "the model is in training mode: call model.eval() first (dropout would blur every number)"
+    config = inner.config
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    window = getattr(config, "sliding_window", None)
+    if kinds != {"full_attention"} or (name == "MistralForCausalLM" and window is not None):
+        return f"{name} attends within a sliding window here, which the engine does not do; the hook path runs it"
+    if getattr(config, "add_cross_attention", False):
+        return "the model has cross-attention, which the engine does not do; the hook path runs it"
+    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    if rope in ("dynamic", "longrope"):
+        return f"rotary type {rope!r} depends on the prompt's length, which the engine does not do; the hook path runs it"
+    if getattr(config, "pretraining_tp", 1) not in (None, 1):
+        return "the model is split for tensor parallel training (pretraining_tp > 1); the hook path runs it"
+    return None
+
+
+def _read(model: Any) -> Engine:
+    names, config = ARCHITECTURES[type(model).__name__], model.config
+    heads, width = config.num_attention_heads, config.hidden_size
+    layers = tuple(_layer(block, names) for block in _dig(model, names.layers))
+    rotary = _dig(model, names.rotary) if names.rotary else None
+    return Engine(
+        architecture=type(model).__name__,
+        n_heads=heads,
+        n_kv_heads=getattr(config, "num_key_value_heads", None) or heads,
+        d_model=width,
+        d_head=getattr(config, "head_dim", None) or width // heads,
+        d_mlp=layers[0].down.weight.shape[1],
+        d_vocab=config.vocab_size,
+        n_ctx=config.max_position_embeddings,
+        parallel=bool(getattr(config, "use_parallel_residual", False)),
+        qkv_layout=names.layout,
+        act=_act(_dig(_dig(model, names.layers)[0], names.act)),
+        embed=_dig(model, names.embed).weight.detach(),
+        positions=_dig(model, names.positions).weight.detach() if names.positions else None,
+        inv_freq=None if rotary is None else rotary.inv_freq.detach().float(),
+        rope_scale=1.0 if rotary is None else float(rotary.attention_scaling),
+        layers=layers,
+        final_norm=_norm(_dig(model, names.final_norm), names.norm),
+        unembed=_affine(_dig(model, names.unembed)),
+    )
+
+
+def _layer(block: Any, names: Names) -> Layer:
+    return Layer(
+        norm1=_norm(_dig(block, names.norm1), names.norm),
+        qkv=tuple(_affine(_dig(block, path)) for path in names.qkv),
+        out=_affine(_dig(block, names.out)),
+        norm2=_norm(_dig(block, names.norm2), names.norm),
+        up=tuple(_affine(_dig(block, path)) for path in names.up),
+        down=_affine(_dig(block, names.down)),
+        scale=float(_dig(block, names.attention).scaling),
+    )
+
+
+def _affine(module: Any) -> Affine:
+    weight = module.weight.detach()
+    if type(module).__name__ == "Conv1D":  # GPT-2 keeps [in, out]
+        weight = weight.T
+    bias = getattr(module, "bias", None)
+    return Affine(weight, None if bias is None else bias.detach())
+
+
+def _norm(module: Any, kind: str) -> Norm:
+    eps = module.variance_epsilon if hasattr(module, "variance_epsilon") else module.eps
+    bias = getattr(module, "bias", None)
+    return Norm(kind, module.weight.detach(), None if bias is None else bias.detach(), float(eps))
+
+
+def _act(module: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    # transformers' tanh GELU is eight elementwise passes; torch's kernel gives the same in one.
+    known = {
+        "NewGELUActivation": lambda x: torch.nn.functional.gelu(x, approximate="tanh"),
+        "SiLUActivation": torch.nn.functional.silu,
+        "GELUActivation": torch.nn.functional.gelu,
+    }
+    return known.get(type(module).__name__, module)
+
+
+def _probe(engine: Engine) -> Tensor:
+    """Two short prompts spread over the vocabulary, always the same ones."""
+    length = min(12, engine.n_ctx)
+    ids = torch.arange(2 * length, device=engine.device) * 7919 + 5
+    return (ids % engine.d_vocab).view(2, length)

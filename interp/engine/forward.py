@@ -1,0 +1,248 @@
+"""The lean forward: one code path for every supported block, without hook modules.
+
+A block works on `x [row batch pos d_model]`: `row` counts different edits of the same prompts, and `pos` runs
+from the window's first position to the end. Keys and values of earlier positions, which no edit can have
+changed, come once from a finished run and are shared by all rows.
+
+`touch` maps a kind to a function on the activation of that kind; its answer is used in place of the
+activation. That one mechanism keeps activations, patches them and takes gradients at them. In the order met:
+
+    resid_pre  attn_in                       [row batch pos d_model]   attn_in: the copy the attention reads
+    q  k  v                                  [row batch pos head d_head]   before the rotation; k, v per KV head
+    scores  pattern                          [row batch head dest src]
+    z                                        [row batch pos head d_head]
+    attn_out  resid_mid  mlp_in              [row batch pos d_model]   no resid_mid where attention and MLP are parallel
+    post                                     [row batch pos d_mlp]     the neurons
+    mlp_out  resid_post                      [row batch pos d_model]
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from interp._say import unknown
+from interp.engine.weights import Engine, Layer
+
+KINDS = (
+    "resid_pre", "attn_in", "q", "k", "v", "scores", "pattern", "z", "attn_out", "resid_mid", "mlp_in",
+    "post", "mlp_out", "resid_post",
+)  # fmt: skip
+Touch = Mapping[str, Callable[[Tensor], Tensor]]
+NO_TOUCH: Touch = {}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run. `run["z"]` is a list with one tensor a layer; `resid` is the residual it ended with."""
+
+    tokens: Tensor
+    resid: Tensor
+    logits: Tensor | None
+    kept: Mapping[str, list[Tensor]]
+
+    def __getitem__(self, kind: str) -> list[Tensor]:
+        if kind not in self.kept:
+            _known(kind)
+            raise ValueError(f"{kind!r} was not kept by this run: run(engine, tokens, keep=({kind!r}, ...))")
+        return self.kept[kind]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The positions first, first + 1, ... that a run carries: their rotation, and which keys a query may not see."""
+
+    first: int
+    cos: Tensor | None
+    sin: Tensor | None
+    hidden: Tensor  # [pos pos], True above the diagonal
+
+
+def window(engine: Engine, first: int, stop: int) -> Window:
+    """The window of positions first .. stop - 1."""
+    hidden = torch.ones(stop - first, stop - first, dtype=torch.bool, device=engine.device).triu_(1)
+    if engine.inv_freq is None:
+        return Window(first, None, None, hidden)
+    angle = torch.outer(torch.arange(first, stop, device=engine.device).float(), engine.inv_freq)
+    cos, sin = angle.cos() * engine.rope_scale, angle.sin() * engine.rope_scale
+    # rotate_half(x) * sin == roll(x) * signed sin: one pass instead of two slices and a concatenation
+    both = (torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1))
+    cos, sin = (part.to(engine.embed.dtype)[:, None] for part in both)
+    return Window(first, cos, sin, hidden)
+
+
+def run(
+    engine: Engine,
+    tokens: Tensor,
+    keep: Iterable[str] = ("resid_pre", "k", "v"),
+    logits: str | None = "end",
+    stop: int | None = None,
+    resid: Tensor | None = None,
+) -> Run:
+    """A run on `tokens` that keeps the named kinds at every layer.
+
+    >>> clean = run(engine, tokens, keep=("resid_pre", "k", "v", "z"))
+    >>> clean["z"][10].shape                      # batch pos head d_head
+    torch.Size([16, 15, 9, 64])
+
+    Shapes are those of TransformerLens' hooks (see the module). `logits` is "end" ([batch d_vocab], the last
+    position), "all" ([batch pos d_vocab]) or None. `stop=l` ends before layer l, without logits, and
+    `.resid` is then resid_pre of layer l. `resid` starts from this residual [batch pos d_model] in place of
+    the embedding of the tokens.
+    """
+    tokens = torch.as_tensor(tokens, device=engine.device)
+    _check_tokens(engine, tokens)
+    if logits not in ("end", "all", None):
+        raise unknown("choice of logits", logits, ("end", "all", "None"))
+    kept: dict[str, list[Tensor]] = {}
+    for kind in keep:
+        _known(kind)
+        if kind == "resid_mid" and engine.parallel:
+            raise ValueError("this model has no resid_mid: attention and MLP read the same residual (try resid_pre)")
+        kept[kind] = []
+
+    def keeper(kind: str) -> Callable[[Tensor], Tensor]:
+        return lambda value: (kept[kind].append(value[0]), value)[1]
+
+    touch = {kind: keeper(kind) for kind in kept}
+    with torch.no_grad():
+        x = embed(engine, tokens) if resid is None else resid
+        view, x = window(engine, 0, tokens.shape[1]), x[None]
+        for layer in engine.layers[:stop]:
+            x = block(engine, layer, x, view, touch=touch)
+        x = x[0]
+        said = None
+        if stop is None and logits is not None:
+            said = unembed(engine, x[:, -1] if logits == "end" else x)
+    return Run(tokens, x, said, kept)
+
+
+def embed(engine: Engine, tokens: Tensor) -> Tensor:
+    """resid_pre of layer 0 [batch pos d_model]: token embeddings, plus learned positions where the model has them."""
+    x = engine.embed[tokens]
+    return x if engine.positions is None else x + engine.positions[: tokens.shape[1]]
+
+
+def unembed(engine: Engine, resid: Tensor) -> Tensor:
+    """Logits [... d_vocab] of a residual [... d_model], final norm included."""
+    # contiguous: a strided x[:, -1:] times the unembedding takes a path ten times slower
+    return engine.unembed(engine.final_norm(resid).contiguous())
+
+
+def block(
+    engine: Engine,
+    layer: Layer,
+    x: Tensor,
+    view: Window,
+    prefix: tuple[Tensor, Tensor] | None = None,
+    touch: Touch = NO_TOUCH,
+    last: bool = False,
+) -> Tensor:
+    """resid_post of a block [row batch pos d_model] from x = resid_pre.
+
+    `prefix` holds rotated keys and values [batch pos kv_head d_head] of the positions before the window.
+    `last` computes the final position alone (pos = 1): enough in the last block when only END is read.
+    """
+    x = _at(touch, "resid_pre", x)
+    z = attention(engine, layer, layer.norm1(_copy_at(touch, "attn_in", x)), view, prefix, touch, last)
+    if last:
+        x = x[:, :, -1:]
+    attn_out = _at(touch, "attn_out", layer.out(z.flatten(-2)))
+    read = x if engine.parallel else _at(touch, "resid_mid", x + attn_out)
+    mlp_out = _at(touch, "mlp_out", mlp(engine, layer, layer.norm2(_copy_at(touch, "mlp_in", read)), touch))
+    after = x + attn_out + mlp_out if engine.parallel else read + mlp_out
+    return _at(touch, "resid_post", after)
+
+
+def attention(
+    engine: Engine,
+    layer: Layer,
+    normed: Tensor,
+    view: Window,
+    prefix: tuple[Tensor, Tensor] | None,
+    touch: Touch,
+    last: bool,
+) -> Tensor:
+    """z [row batch pos head d_head] from the normed input [row batch pos d_model]."""
+    q, k, v = project(engine, layer, normed)
+    q, k, v = _at(touch, "q", q), _at(touch, "k", k), _at(touch, "v", v)
+    q, k = rotate(q, view) * layer.scale, rotate(k, view)
+    if last:
+        q = q[:, :, -1:]
+    rows, batch, pos = q.shape[:3]
+    src, kv, group, d_head = k.shape[2], engine.n_kv_heads, engine.group, engine.d_head
+    # one KV head and the query heads that read it form one matrix product
+    q = q.transpose(2, 3).reshape(rows, batch, kv, group * pos, d_head)
+    k, v = k.transpose(2, 3), v.transpose(2, 3)
+    scores = (q @ k.transpose(-1, -2)).view(rows, batch, engine.n_heads, pos, src)
+    scores = scores.masked_fill(view.hidden[-pos:], float("-inf"))
+    before = view.first
+    if before:  # fold the rows into the queries: the shared prefix is never copied per row
+        folded = q.permute(1, 2, 0, 3, 4).reshape(batch, kv, rows * group * pos, d_head)
+        early = folded @ prefix[0].permute(0, 2, 3, 1)
+        early = early.view(batch, kv, rows, group, pos, before).permute(2, 0, 1, 3, 4, 5)
+        scores = torch.cat([early.reshape(rows, batch, engine.n_heads, pos, before), scores], -1)
+    scores = _at(touch, "scores", scores)
+    pattern = _at(touch, "pattern", scores.softmax(-1)).reshape(rows, batch, kv, group * pos, before + src)
+    z = pattern[..., before:] @ v
+    if before:
+        folded = pattern[..., :before].permute(1, 2, 0, 3, 4).reshape(batch, kv, rows * group * pos, before)
+        early = folded @ prefix[1].transpose(1, 2)
+        z = z + early.view(batch, kv, rows, group * pos, d_head).permute(2, 0, 1, 3, 4)
+    z = z.reshape(rows, batch, engine.n_heads, pos, d_head).transpose(2, 3).contiguous()
+    return _at(touch, "z", z)
+
+
+def project(engine: Engine, layer: Layer, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """q [... head d_head], k and v [... kv_head d_head] of a normed residual [... d_model], before the rotation."""
+    shape = normed.shape[:-1]
+    if engine.qkv_layout == "separate":
+        q, k, v = (part(normed).view(*shape, -1, engine.d_head) for part in layer.qkv)
+        return q, k, v
+    fused = layer.qkv[0](normed)
+    if engine.qkv_layout == "blocks":
+        q, k, v = fused.view(*shape, 3, engine.n_heads, engine.d_head).unbind(-3)
+    else:
+        q, k, v = fused.view(*shape, engine.n_heads, 3, engine.d_head).unbind(-2)
+    return q, k, v
+
+
+def rotate(x: Tensor, view: Window) -> Tensor:
+    """q or k [... pos head d_head] turned by its position, in the first rotary_dim dimensions."""
+    if view.cos is None:
+        return x
+    size = view.cos.shape[-1]
+    part = x if size == x.shape[-1] else x[..., :size]
+    turned = torch.addcmul(part * view.cos, part.roll(size // 2, -1), view.sin)
+    return turned if size == x.shape[-1] else torch.cat([turned, x[..., size:]], -1)
+
+
+def mlp(engine: Engine, layer: Layer, normed: Tensor, touch: Touch = NO_TOUCH) -> Tensor:
+    """The MLP's output [... d_model] for a normed residual [... d_model]."""
+    hidden = engine.act(layer.up[0](normed))
+    if len(layer.up) == 2:
+        up = layer.up[1](normed)
+        hidden = hidden * up if torch.is_grad_enabled() else hidden.mul_(up)
+    return layer.down(_at(touch, "post", hidden))
+
+
+def _at(touch: Touch, kind: str, value: Tensor) -> Tensor:
+    return touch[kind](value) if kind in touch else value
+
+
+def _copy_at(touch: Touch, kind: str, value: Tensor) -> Tensor:
+    # a reader's own copy of the stream: changing it must not change the stream itself
+    return touch[kind](value.clone()) if kind in touch else value
+
+
+def _known(kind: str) -> None:
+    if kind not in KINDS:
+        raise unknown("kind of activation", kind, KINDS, "run(engine, tokens, keep=('resid_pre', 'z'))")
+
+
+def _check_tokens(engine: Engine, tokens: Tensor) -> None:
+    if tokens.ndim != 2 or tokens.is_floating_point():
+        raise ValueError(f"tokens are integers [batch pos], got {tokens.dtype} {tuple(tokens.shape)}")
+    if tokens.shape[1] > engine.n_ctx:
+        raise ValueError(f"{tokens.shape[1]} positions are more than the model's {engine.n_ctx}")

@@ -1,0 +1,182 @@
+"""Many edits of one finished run, as one growing batch.
+
+`base` is the run being patched, `source` gives the replacement values. Three facts make a sweep cheap, and
+none of them changes a number:
+
+1. A causal model cannot change before the first changed position: only later positions are carried, and the
+   keys and values before them come from `base`. Where base and source agree, a patch changes nothing, so
+   positions before their first difference are skipped.
+2. A patch at layer l leaves the layers below alone: its row enters at l with base's own residual.
+3. Rows with the same first changed position share a batch: rows of earlier layers ride along as later ones enter.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interp.engine.forward import Run, Window, block, rotate, window
+from interp.engine.patch import Patch, Source, check, first_difference, start, touches
+from interp.engine.weights import Engine
+
+GB = 2**30
+# row x batch x pos worked on at once: enough for the matrix product to be fast, few enough for the cache
+TOKENS = 2048
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What stays the same through one sweep."""
+
+    engine: Engine
+    base: Run
+    source: Source
+    read: Callable[[Tensor], Tensor]
+    budget: float
+
+
+def sweep(
+    engine: Engine,
+    base: Run,
+    source: Source,
+    patches: Sequence[Patch | Sequence[Patch]],
+    read: Callable[[Tensor], Tensor],
+    *,
+    first: int | None = None,
+    budget: float = GB,
+    tick: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """read(final normed residual at END) of every patched run: [patch, ...what read gives for one row].
+
+    >>> keep = ("resid_pre", "k", "v", "z")
+    >>> base, source = run(engine, corrupted, keep), run(engine, clean, keep)
+    >>> heads = [Patch("z", l, h) for l in range(engine.n_layers) for h in range(engine.n_heads)]
+    >>> sweep(engine, base, source, heads, columns(engine, answers)).shape        # patch batch answer
+    torch.Size([270, 16, 1])
+
+    An entry of `patches` may be a sequence of Patch values: then all of them act in that one run, each on what
+    the run computes there. `base` must have kept resid_pre, k and v. `source` is a Run of the same shape that
+    kept the kinds patched, or a mapping kind -> one tensor per layer, broadcastable to base's (a mean, zeros).
+    `read` maps [row batch d_model] to [row ...] and must not mix rows (see `readers`). `first` is the first
+    position where base and source differ: found from the tokens of two runs, 0 for a mapping. `budget` bounds
+    the working memory in bytes. `tick(done, total)` is called as rows finish; an exception in it stops the sweep.
+    """
+    rows = [(entry,) if isinstance(entry, Patch) else tuple(entry) for entry in patches]
+    for patch in (p for row in rows for p in row):
+        check(engine, base, patch)
+    if first is None:
+        first = first_difference(base.tokens, source.tokens) if isinstance(source, Run) else 0
+    job, end = _Job(engine, base, source, read, budget), base.tokens.shape[1]
+    groups: dict[int, list[int]] = {}
+    for i, row in enumerate(rows):
+        begin = min((start(patch, first, end) for patch in row), default=end)
+        groups.setdefault(begin, []).append(i)
+    with torch.no_grad():
+        same = read(engine.final_norm(base.resid[:, -1])[None])[0]
+        out = same.expand(len(rows), *same.shape).clone()
+        done = len(groups.pop(end, ()))  # nothing changes in these: the baseline, exactly
+        for begin, members in sorted(groups.items()):
+            members.sort(key=lambda i: _enters(rows[i]))
+            for some in _parts(members, _rows_held(job, begin)):
+                out[some] = _wave(job, [rows[i] for i in some], begin)
+                done += len(some)
+                if tick is not None:
+                    tick(done, len(rows))
+    return out
+
+
+def ablate_sets(
+    engine: Engine,
+    base: Run,
+    source: Source,
+    sets: Sequence[Iterable[tuple[int, int]]],
+    read: Callable[[Tensor], Tensor],
+    **options: Any,
+) -> Tensor:
+    """read(...) [set ...] with the z of every (layer, head) of a set replaced at once by the source's; see `sweep`.
+
+    >>> ablate_sets(engine, base, zeros(engine, "z"), [{(10, 7), (23, 3)}, set()], columns(engine, answers)).shape
+    torch.Size([2, 16, 1])
+    """
+    rows = [[Patch("z", layer, head) for layer, head in sorted(chosen)] for chosen in sets]
+    return sweep(engine, base, source, rows, read, **options)
+
+
+def from_layer(engine: Engine, base: Run, layer: int, resid: Tensor, first: int = 0) -> Tensor:
+    """The final normed residual at END [row batch d_model] when the stream entering `layer` is replaced.
+
+    `resid` [row batch pos d_model] holds the new stream at positions first, first + 1, ...; earlier positions
+    are base's. `layer` may be n_layers: then only the final norm remains.
+    """
+    batch, end = base.tokens.shape
+    if tuple(resid.shape[1:]) != (batch, end - first, engine.d_model):
+        raise ValueError(
+            f"resid is [row batch pos d_model] with batch {batch}, pos {end - first} (positions {first}..{end - 1}) "
+            f"and d_model {engine.d_model}, got {tuple(resid.shape)}"
+        )
+    view, early = window(engine, first, end), window(engine, 0, first)
+    with torch.no_grad():
+        x = resid
+        for number in range(layer, engine.n_layers):
+            last = number == engine.n_layers - 1
+            x = block(engine, engine.layers[number], x, view, shared(base, number, early), last=last)
+        return engine.final_norm(x[:, :, -1])
+
+
+def shared(base: Run, layer: int, early: Window) -> tuple[Tensor, Tensor] | None:
+    """Rotated keys and values [batch pos kv_head d_head] of base in the window `early`, for `block`; None if empty."""
+    count = len(early.hidden)
+    if not count:
+        return None
+    return rotate(base["k"][layer][:, :count], early), base["v"][layer][:, :count]
+
+
+def _wave(job: _Job, rows: list[tuple[Patch, ...]], begin: int) -> Tensor:
+    """read(...) of rows sorted by their first layer, all first changed at position `begin` or later."""
+    engine, base = job.engine, job.base
+    batch, end = base.tokens.shape
+    view, early = window(engine, begin, end), window(engine, 0, begin)
+    chunk = _rows_at_once(job, end - begin)
+    edits: dict[int, list[tuple[int, Patch]]] = {}
+    for i, row in enumerate(rows):
+        for patch in row:
+            edits.setdefault(patch.layer, []).append((i, patch))
+    x = base.resid.new_empty(len(rows), batch, end - begin, engine.d_model)
+    active = 0
+    for number in range(_enters(rows[0]), engine.n_layers):
+        entered = active + sum(_enters(row) == number for row in rows[active:])
+        x[active:entered] = base["resid_pre"][number][:, begin:]
+        active, last = entered, number == engine.n_layers - 1
+        before, here = shared(base, number, early), edits.get(number, [])
+        for lo in range(0, active, chunk):
+            hi = min(lo + chunk, active)
+            touch = touches(engine, base, job.source, ((i - lo, p) for i, p in here if lo <= i < hi))
+            y = block(engine, engine.layers[number], x[lo:hi], view, before, touch, last)
+            kept = x[lo:hi, :, -1:] if last else x[lo:hi]  # the last block computes END alone
+            kept.copy_(y)
+    parts = [job.read(engine.final_norm(x[lo : lo + chunk, :, -1].contiguous())) for lo in range(0, len(rows), chunk)]
+    return torch.cat(parts)
+
+
+def _enters(row: Sequence[Patch]) -> int:
+    return min(patch.layer for patch in row)
+
+
+def _parts(members: list[int], size: int) -> Iterator[list[int]]:
+    return (members[i : i + size] for i in range(0, len(members), size))
+
+
+def _rows_held(job: _Job, begin: int) -> int:
+    """How many rows' residual streams fit in half the budget."""
+    batch, end = job.base.tokens.shape
+    return max(1, int(job.budget / 2 / (4 * batch * (end - begin) * job.engine.d_model)))
+
+
+def _rows_at_once(job: _Job, pos: int) -> int:
+    """How many rows go through a block together: the other half of the budget, and no more than is fast."""
+    engine, (batch, end) = job.engine, job.base.tokens.shape
+    floats = 8 * engine.d_model + 3 * engine.d_mlp + 4 * engine.n_heads * end
+    fits = job.budget / 2 / (4 * batch * pos * floats)
+    return max(1, min(int(fits), TOKENS // (batch * pos)))

@@ -1,0 +1,436 @@
+"""Interventions: at this site, replace the activation by an edit of it. One `run` is all there is.
+
+Activation patching, ablation, attention knock-out, steering, path patching and whole circuits differ only in
+the site and the edit:
+
+    Intervention("L10H7", set_to(clean["L10H7"]))                  activation patching
+    Intervention("L10H7.z", zero())                                zero ablation (set_to(mean): mean ablation)
+    Intervention("L10H7", scale(2.0))                              amplify a head
+    Intervention("L10H7.scores@END", knock_out(keys))              attention knock-out
+    Intervention("L10H7.pattern", reweight({0: 0.5}))              attention calibration, sink removal
+    Intervention("resid_post.12@-1", add(vector))                  steering, task and function vectors
+    Intervention("resid_post.12", project_out(direction))          directional ablation
+    Intervention("mlp.3", latent(encode, decode, change))          a dictionary's latent, its error term kept
+    cut("L3H1", "L10H7.q_in", corrupted)                           an edge: path patching, circuits
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp import sites
+from interp.models import bridge
+from interp.sites import Site
+
+Seen = Mapping[str, Tensor]
+Edit = Callable[[Tensor, Seen], Tensor]
+Positions = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """At this site, replace the activation by `edit(activation, seen)`.
+
+    >>> run(model, tokens, [Intervention("L10H7", zero())]).logits
+
+    at: an address; a pattern ("L*H*.scores") means each of its sites. With a position (`@`) the edit gets and
+    gives only those positions [batch n d]; a number or a task's position name is n = 1.
+    seen: the current values, in this very run, of the sites in `reads`, which must be upstream.
+    rows: the examples of the batch it applies to (None: all).
+    """
+
+    at: str | Site
+    edit: Edit
+    reads: tuple[str | Site, ...] = ()
+    rows: slice | None = None
+
+
+class Run(NamedTuple):
+    """What a run gives: logits, and the kept activations under the addresses that were asked for."""
+
+    logits: Tensor
+    kept: dict[str, Tensor]
+
+
+# --- edits ---------------------------------------------------------------------------------------------------
+
+
+def zero() -> Edit:
+    """An edit that sets the activation to zero (far out of distribution in many models: see `ablate`)."""
+    return lambda act, seen: torch.zeros_like(act)
+
+
+def set_to(value: Tensor | float) -> Edit:
+    """An edit that replaces the activation by a value that broadcasts to it.
+
+    >>> set_to(clean.kept["L10H7"])
+    """
+
+    def edit(act: Tensor, seen: Seen) -> Tensor:
+        new = torch.as_tensor(value, dtype=act.dtype, device=act.device)
+        if new.ndim == act.ndim - 1 and act.shape[1] == 1 and new.ndim >= 2:  # [batch d] at one position
+            new = new.unsqueeze(1)
+        return _broadcast(new, act, "set_to")
+
+    return edit
+
+
+def add(vector: Tensor) -> Edit:
+    """An edit that adds a vector to the activation (steering, task and function vectors)."""
+    return lambda act, seen: act + _broadcast(vector.to(act), act, "add")
+
+
+def scale(factor: float) -> Edit:
+    """An edit that multiplies the activation."""
+    return lambda act, seen: act * factor
+
+
+def project_out(direction: Tensor) -> Edit:
+    """An edit that removes the component along a direction [d] (directional ablation)."""
+    unit = direction / direction.norm()
+
+    def edit(act: Tensor, seen: Seen) -> Tensor:
+        along = unit.to(act)
+        if along.shape[-1] != act.shape[-1]:
+            raise ValueError(f"the direction has {along.shape[-1]} entries, the activation {act.shape[-1]}")
+        return act - (act @ along).unsqueeze(-1) * along
+
+    return edit
+
+
+def knock_out(keys: Sequence[int] | Tensor) -> Edit:
+    """An edit of `.scores` [batch pos src] after which no query attends to these source positions.
+
+    keys: positions, the same for every example, or a tensor [batch n] of positions per example. Every query
+    must keep at least one source it may attend to, otherwise the softmax has nothing to divide: ValueError.
+    Geva et al. 2023, arXiv 2304.14767.
+    """
+    where = torch.as_tensor(keys)
+
+    def edit(scores: Tensor, seen: Seen) -> Tensor:
+        low = torch.finfo(scores.dtype).min
+        blocked = torch.zeros(scores.shape[0], scores.shape[-1], dtype=torch.bool)
+        rows = where.expand(scores.shape[0], -1) if where.ndim == 1 else where
+        blocked.scatter_(1, rows % scores.shape[-1], True)
+        out = scores.masked_fill(blocked[:, None, :], low)
+        if bool((out <= low / 2).all(-1).any()):
+            raise ValueError("knock_out leaves a query with nothing to attend to: keep at least one source position")
+        return out
+
+    return edit
+
+
+def reweight(factors: Mapping[int, float]) -> Edit:
+    """An edit of `.pattern` [batch pos src]: multiply columns by factors, then renormalise every row to one."""
+
+    def edit(pattern: Tensor, seen: Seen) -> Tensor:
+        out = pattern.clone()
+        for source, factor in factors.items():
+            out[..., source] = out[..., source] * factor
+        total = out.sum(-1, keepdim=True)
+        if bool((total <= 0).any()):
+            raise ValueError("reweight leaves a row with no attention at all: keep some factor above zero")
+        return out / total
+
+    return edit
+
+
+def latent(encode: Callable[[Tensor], Tensor], decode: Callable[[Tensor], Tensor], change: Edit) -> Edit:
+    """An edit of a dictionary's latents that keeps its error term: act + decode(change(z)) - decode(z)."""
+
+    def edit(act: Tensor, seen: Seen) -> Tensor:
+        z = encode(act)
+        return act + decode(change(z, seen)) - decode(z)
+
+    return edit
+
+
+def cut(sender: str | Site, receiver: str | Site, other: Tensor) -> Intervention:
+    """The intervention that makes a receiver read another run's value of one sender: one edge is patched.
+
+    >>> cut("L3H1", "L10H7.q_in", corrupted.kept["L3H1"])
+
+    other: [batch pos d_model], what the sender wrote in the other run. Everything else the receiver reads, and
+    everything else that reads the sender, stays as it is. (Goldowsky-Dill et al. 2023, arXiv 2304.05969.)
+    """
+    key = str(Site.parse(sender))
+    return Intervention(receiver, lambda act, seen: act + (other - seen[key]), reads=(key,))
+
+
+def _broadcast(value: Tensor, act: Tensor, what: str) -> Tensor:
+    try:
+        return value.expand(act.shape)
+    except RuntimeError:
+        raise ValueError(
+            f"{what}: a value of shape {tuple(value.shape)} does not fit an activation of shape {tuple(act.shape)}"
+        ) from None
+
+
+# --- the one run ---------------------------------------------------------------------------------------------
+
+
+def run(
+    model: Any,
+    tokens: Any,
+    interventions: Iterable[Intervention] = (),
+    keep: Iterable[str | Site] = (),
+    *,
+    positions: Positions | None = None,
+    last_only: bool = False,
+    grad: bool = False,
+    start: bridge.Trail | None = None,
+) -> Run:
+    """The logits of a run under interventions, and the activations asked for.
+
+    >>> clean = run(model, tokens, keep=["L*H*.z", "resid_post.3@END"], positions=task.positions)
+    >>> clean.kept["L*H*.z"].shape           # [layer head batch pos d_head]
+
+    tokens: ids [batch pos], or a task (its clean prompts and positions). Edits at one site act in the order
+    given; what an edit reads and what is kept are the values after all edits upstream. Nothing stays hooked,
+    also after an exception. logits: [batch pos d_vocab], or [batch d_vocab] with last_only.
+    start: the trail of the unedited run; layers before the first edit or kept site are then not run again
+    (tokens must be whole copies of the trail's).
+    """
+    if hasattr(tokens, "clean"):
+        positions, tokens = positions or tokens.positions, tokens.clean
+    tokens = _tokens(model, tokens)
+    where = {k: v.expand(len(tokens)) if v.ndim == 0 else v for k, v in (positions or {}).items()}
+    plan = _Plan(model, bridge.dims(model), tokens, where)
+    for intervention in interventions:
+        plan.edit(intervention)
+    grids = {str(k): plan.watch(k) for k in keep}
+    with torch.set_grad_enabled(grad):
+        hooks = plan.hooks()
+        layer = min((_layer(name) for name, _ in hooks), default=0)
+        if start is None or layer == 0:
+            logits = bridge.forward(model, tokens, hooks, last_only=last_only)
+        else:
+            copies = len(tokens) // len(start.tokens)
+            layer = min(layer, plan.dims.n_layers - 1)
+            logits = bridge.resume(model, start, layer, hooks, copies=copies, last_only=last_only)
+        kept = {key: plan.gather(grid) for key, grid in grids.items()}
+    return Run(logits, kept)
+
+
+def _tokens(model: Any, tokens: Any) -> Int[Tensor, "batch pos"]:
+    tokens = torch.as_tensor(tokens)
+    if tokens.ndim == 1:
+        tokens = tokens[None]
+    d = bridge.dims(model)
+    if tokens.ndim != 2 or tokens.dtype not in (torch.int64, torch.int32):
+        raise ValueError(f"tokens must be ids [batch pos], got {tokens.dtype} of shape {tuple(tokens.shape)}")
+    if tokens.numel() == 0:
+        raise ValueError("no tokens: the prompt is empty")
+    if tokens.shape[1] > d.n_ctx:
+        raise ValueError(f"the prompt has {tokens.shape[1]} tokens, the model reads at most {d.n_ctx}")
+    if int(tokens.max()) >= d.d_vocab or int(tokens.min()) < 0:
+        raise ValueError(f"token ids must be 0 to {d.d_vocab - 1}, got {int(tokens.min())} to {int(tokens.max())}")
+    return tokens
+
+
+@dataclass
+class _Plan:
+    """The hooks of one run: what to edit and what to remember at each hook, in upstream-first order."""
+
+    model: Any
+    dims: bridge.Dims
+    tokens: Tensor
+    positions: Positions
+    edits: dict[str, list] = field(default_factory=dict)  # hook -> [(rank, order, site, intervention)]
+    watched: dict[str, Site] = field(default_factory=dict)  # str(site without pos) -> site
+    raw: dict[str, Tensor] = field(default_factory=dict)  # hook -> its tensor after the edits of a rank
+    own: dict[str, Tensor] = field(default_factory=dict)  # receivers and "mid" sites -> value
+
+    # building
+
+    def watch(self, pattern: str | Site) -> sites.Grid:
+        site = Site.parse(pattern)
+        n_pos = self.tokens.shape[1]
+        sites.position(site, n_pos, self.positions)
+        grid = sites.expand(site.at(None), self.dims, n_pos, self.positions)
+        for one in grid.sites:
+            self.watched[str(one)] = one
+        return sites.Grid(site, grid.sites, grid.dims, grid.coords)
+
+    def edit(self, intervention: Intervention) -> None:
+        site = Site.parse(intervention.at)
+        sites.position(site, self.tokens.shape[1], self.positions)
+        for one in sites.expand(site.at(None), self.dims).sites:
+            for read in intervention.reads:
+                self._upstream(Site.parse(read), one)
+                self.watch(read)
+            one = one.at(None if site.pos == sites.STAR else site.pos)
+            queue = self.edits.setdefault(one.hook, [])
+            queue.append((one.row.rank, len(queue), one, intervention))
+
+    def _upstream(self, read: Site, at: Site) -> None:
+        order = _order(read), _order(at)
+        if order[0] > order[1]:
+            raise ValueError(f"{str(at)!r} cannot read {str(read)!r}, which comes later in the forward pass")
+
+    def hooks(self) -> list[tuple[str, Callable]]:
+        names = set(self.edits)
+        for site in [*self.watched.values(), *(s for q in self.edits.values() for _, _, s, _ in q)]:
+            names.add(site.hook)
+            if site.row.how == "write":
+                names.add(_z_hook(site.layer))
+            if site.row.how in ("read", "mid"):
+                names.add(_stream_hook(site.layer))
+        return [(name, self._at(name)) for name in sorted(names)]
+
+    # running
+
+    def _at(self, name: str) -> Callable[[Tensor, Any], Tensor | None]:
+        queue = sorted(self.edits.get(name, ()), key=lambda entry: entry[:2])
+        watched = [s for s in self.watched.values() if s.hook == name]
+        ranks = sorted({entry[0] for entry in queue} | {s.row.rank for s in watched})
+
+        def hook(tensor: Tensor, hook: Any = None) -> Tensor | None:
+            shape, t = tensor.shape, self._heads(name, tensor)
+            for rank in ranks:
+                for _, _, site, intervention in (e for e in queue if e[0] == rank):
+                    t = self._apply(site, intervention, t)
+                self.raw[f"{name}/{rank}"] = t
+                for site in (s for s in watched if s.row.rank == rank):
+                    if site.row.how in ("read", "mid", "write") and str(site) not in self.own:
+                        self.own[str(site)] = self._read(site, t)
+            self.raw[name] = t
+            return t.reshape(shape) if queue else None
+
+        return hook
+
+    def _heads(self, name: str, t: Tensor) -> Tensor:
+        """Some architectures show q, k, v, z flattened: give them their head axis."""
+        if t.ndim == 3 and name.endswith(("hook_q", "hook_k", "hook_v", "hook_z")):
+            return t.unflatten(-1, (-1, self.dims.d_head))
+        return t
+
+    def _read(self, site: Site, t: Tensor) -> Tensor:
+        """The current value of a site at every position, from the hook's tensor t."""
+        how = site.row.how
+        if str(site) in self.own:
+            return self.own[str(site)]
+        if how == "write":
+            W_O, _ = bridge.projection(self.model, "O", site.layer)
+            return self.raw[_z_hook(site.layer)][:, :, site.index] @ W_O[site.index]
+        if how == "read":
+            return self.raw[_stream_hook(site.layer)]
+        if how == "mid":
+            return self.raw[_stream_hook(site.layer)] + t
+        if "head" in site.row.axes:
+            t = t.select(site.row.axes.split().index("head"), site.index)
+        return t if site.unit is None else t[..., site.unit : site.unit + 1]
+
+    def _apply(self, site: Site, intervention: Intervention, t: Tensor) -> Tensor:
+        """The hook's tensor after one edit."""
+        whole = site.at(None)
+        before = self._read(whole, t)
+        index = self._index(site, before, intervention.rows)
+        seen = {str(Site.parse(r)): self._seen(Site.parse(r), intervention.rows) for r in intervention.reads}
+        part = before[index]
+        new = intervention.edit(part, seen)
+        if new.shape != part.shape:
+            raise ValueError(f"the edit at {str(site)!r} gave shape {tuple(new.shape)}, it must keep {tuple(part.shape)}")
+        after = before.clone()
+        after[index] = new
+        return self._write(whole, t, before, after)
+
+    def _write(self, site: Site, t: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        how = site.row.how
+        if how in ("write", "read", "mid"):
+            self.own[str(site)] = after
+        if how == "write":
+            return t + (after - before)
+        if how == "mid":
+            return after - self.raw[_stream_hook(site.layer)]
+        if how == "read":
+            return self._project(site, t, after)
+        if site.unit is not None:
+            t = t.clone()
+            t[..., site.unit : site.unit + 1] = after
+            return t
+        if "head" in site.row.axes:
+            t = t.clone()
+            t.select(site.row.axes.split().index("head"), site.index).copy_(after)
+            return t
+        return after
+
+    def _project(self, site: Site, t: Tensor, read: Tensor) -> Tensor:
+        """q, k or v [batch pos head d_head] with one head computed from its own edited input."""
+        W, b = bridge.projection(self.model, site.part[0].upper(), site.layer)
+        own = bridge.norm(self.model, "ln1", site.layer, read) @ W[site.index]
+        t = t.clone()
+        t[:, :, site.index] = own if b is None else own + b[site.index]
+        return t
+
+    def _index(self, site: Site, act: Tensor, rows: slice | None) -> tuple:
+        """What to select of [batch pos ...]: the rows, and one position per example if the site names one."""
+        batch = torch.arange(act.shape[0])[rows or slice(None)]
+        if site.pos is None:
+            return (batch,)
+        at = self._positions(site, act.shape[1])[batch]
+        return batch[:, None], at[:, None]
+
+    def _positions(self, site: Site, n_pos: int) -> Tensor:
+        if isinstance(site.pos, int):
+            return torch.full((len(self.tokens),), site.pos % n_pos)
+        return self.positions[site.pos].long() % n_pos
+
+    def _seen(self, site: Site, rows: slice | None) -> Tensor:
+        value = self._value(site.at(None))
+        value = self._at_position(site, value)
+        return value if rows is None else value[rows]
+
+    def _value(self, site: Site) -> Tensor:
+        if site.row.how != "act":
+            if str(site) not in self.own:
+                self.own[str(site)] = self._read(site, self.raw[f"{site.hook}/{site.row.rank}"])
+            return self.own[str(site)]
+        return self._read(site, self.raw[f"{site.hook}/{site.row.rank}"])
+
+    def _at_position(self, site: Site, value: Tensor) -> Tensor:
+        if site.pos is None or site.pos == sites.STAR:
+            return value
+        return value[torch.arange(len(value)), self._positions(site, value.shape[1])]
+
+    def gather(self, grid: sites.Grid) -> Tensor:
+        """The kept values of a pattern: its stars lead, except the position's, which keeps its own place."""
+        values = [self._at_position(grid.pattern, self._value(s)) for s in grid.sites]
+        if not grid.dims:
+            return values[0]
+        return torch.stack(values).unflatten(0, grid.shape)
+
+
+def _layer(hook: str) -> int:
+    """The block a hook belongs to; what comes after the blocks counts as far beyond them."""
+    return int(hook.split(".")[1]) if hook.startswith("blocks.") else 10**6
+
+
+def _z_hook(layer: int) -> str:
+    return sites.TABLE["head", "z"].hook.format(l=layer)
+
+
+def _stream_hook(layer: int) -> str:
+    return sites.TABLE["resid_pre", "out"].hook.format(l=layer)
+
+
+# Within a block: what reads the stream, then q/k/v, scores, pattern, z, writes, the stream after attention, the MLP.
+_STEP = {"q_in": 1, "k_in": 1, "v_in": 1, "q": 2, "k": 2, "v": 2, "scores": 3, "pattern": 4, "z": 5}
+
+
+def _order(site: Site) -> tuple[int, int]:
+    """Where a site stands in the forward pass, to tell upstream from downstream."""
+    if site.family == "embed":
+        return (0, -1)
+    if site.family == "logits":
+        return (10**6, 1 if site.part == "out" else 0)
+    inside = {"resid_pre": 0, "resid_mid": 8, "resid_post": 12}.get(site.family)
+    if site.family == "mlp":
+        inside = {"in": 9, "pre": 9, "post": 10, "out": 11}[site.part]
+    if site.family == "attn":
+        inside = 7 if site.part == "out" else 1
+    return (site.layer, _STEP.get(site.part, 6) if inside is None else inside)

@@ -1,0 +1,26 @@
+"""Techniques, one a file: each is `verb(model, task or tokens, where, *, options) -> Result`."""
+
+from interp.methods.ablation import ablate
+from interp.methods.attention import attends, attention_patterns
+from interp.methods.attribution import logit_attribution
+from interp.methods.controls import random_heads
+from interp.methods.lens import logit_lens
+from interp.methods.measures import Measure, attention_to
+from interp.methods.patching import patch
+from interp.methods.scores import head_scores, repeated_tokens
+from interp.methods.stream import stream_norms
+
+__all__ = [
+    "Measure",
+    "ablate",
+    "attends",
+    "attention_patterns",
+    "attention_to",
+    "head_scores",
+    "logit_attribution",
+    "logit_lens",
+    "patch",
+    "random_heads",
+    "repeated_tokens",
+    "stream_norms",
+]

@@ -1,0 +1,78 @@
+"""Attention patterns, as arrays with names."""
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interp import sites
+from interp.interventions import run
+from interp.methods import sweep
+from interp.models import bridge
+from interp.results import Result
+from interp.sites import Site
+
+
+def attention_patterns(model: Any, task: Any, where: str = "L*H*") -> Result:
+    """What each head looks at: attention from every destination to every source token, each row summing to one.
+
+    >>> attention_patterns(model, task, "L23H3").plot()
+
+    task: a task (its clean prompts), or token ids [batch pos] or [pos]. where: heads, "L*H*" or "L23H*" or
+    "L23H3". Axes: the stars, then dest and src. Unit: share of attention. One example is drawn with its
+    tokens; several are averaged position by position, which means something only for aligned prompts.
+    """
+    started = time.perf_counter()
+    tokens, a_task = _prompts(task)
+    site = _heads(where)
+    grid = sites.expand(site, bridge.dims(model))
+    key = f"{site}.pattern"
+    pattern = run(model, tokens, keep=[key], last_only=True).kept[key]
+    examples = pattern.movedim(-3, -1).double().numpy()  # [... dest src batch]
+    labels = token_labels(model, tokens[0])
+    said = sweep.about(model, a_task, "attention patterns", started, pattern=str(grid.pattern), way="hooks")
+    coords = {**grid.coords, "dest": labels, "src": labels}
+    return Result(examples.mean(-1), (*grid.dims, "dest", "src"), coords, "attention", "share of attention", said, examples)
+
+
+def attends(model: Any, task: Any, at: str, to: str, where: str = "L*H*") -> Result:
+    """How much each head attends from one named position to another, per example.
+
+    >>> attends(model, task, "END", "IO").top(5)       # who looks at the indirect object?
+
+    Unit: share of attention (0 to 1). An evenly attending head would give 1 / (number of tokens up to `at`).
+    """
+    started = time.perf_counter()
+    grid = sites.expand(_heads(where), bridge.dims(model))
+    key = f"{grid.pattern}.pattern@{at}"
+    destination, source = task.position(at), task.position(to)
+    if bool((source > destination).any()):
+        raise ValueError(f"{to!r} comes after {at!r} in some prompts: no causal head can attend from {at!r} to it")
+    rows = run(model, task, keep=[key], last_only=True).kept[key]  # [... batch src]
+    index = source.expand(rows.shape[:-1])[..., None]
+    examples = rows.gather(-1, index)[..., 0].double().numpy()
+    even = float((1.0 / (destination + 1)).mean())
+    said = sweep.about(model, task, f"attention from {at} to {to}", started, pattern=str(grid.pattern), even=even, way="hooks")
+    name = f"attention {at} to {to}"
+    return Result(examples.mean(-1), grid.dims, dict(grid.coords), name, "share of attention", said, examples)
+
+
+def token_labels(model: Any, tokens: Tensor) -> list[str]:
+    """Each token of one prompt as readable text, made unique by its position."""
+    texts = [model.tokenizer.decode([int(t)]).replace("\n", "\\n") for t in tokens]
+    return [f"{i} {text.strip() or repr(text)[1:-1]}" for i, text in enumerate(texts)]
+
+
+def _heads(where: str) -> Site:
+    site = Site.parse(where)
+    if site.family != "head" or site.part != "out" or site.pos is not None:
+        raise ValueError(f"attention belongs to heads, got {where!r} (try 'L*H*' or 'L23H3')")
+    return site
+
+
+def _prompts(task: Any) -> tuple[Tensor, Any]:
+    if hasattr(task, "clean"):
+        return task.clean, task
+    tokens = torch.as_tensor(task)
+    return (tokens[None] if tokens.ndim == 1 else tokens), None

@@ -1,0 +1,76 @@
+"""What a run is judged by: the task's metric, or anything else that gives one number an example."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.sites import Site
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number per example, read off a run: `of(logits at the last position, kept) -> [batch]`.
+
+    >>> patch(model, task, "L*H*@END", metric=attention_to(["L23H3"], "IO", minus="S2"))
+
+    keep: the addresses the measure needs to see. columns [batch k] and of_columns: where the logits of a few
+    tokens are enough, which ones, and the measure of them [... batch k] -> [... batch].
+    """
+
+    name: str
+    unit: str
+    of: Callable[[Tensor, Mapping[str, Tensor]], Tensor]
+    keep: tuple[str, ...] = ()
+    columns: Tensor | None = None
+    of_columns: Callable[[Tensor], Tensor] | None = None
+
+
+def measure(task: Any, metric: "str | Measure | None" = None) -> Measure:
+    """The measure a name stands for: the task's own metric, one of its others by name, or a Measure as it is."""
+    if isinstance(metric, Measure):
+        return metric
+    if callable(metric):
+        return Measure(getattr(metric, "__name__", "metric"), "metric", lambda logits, kept: metric(logits))
+    judged = task if metric is None else task.with_metric(metric)
+    few = judged.reads == "answers"
+    return Measure(
+        judged.metric_title,
+        judged.metric_unit,
+        lambda logits, kept: judged.metric(logits),
+        columns=judged.columns if few else None,
+        of_columns=judged.metric_from_columns if few else None,
+    )
+
+
+def check_shape(values: Tensor, n: int, what: Measure) -> Float[Tensor, "batch"]:
+    """The values themselves when they are one number per example, otherwise a ValueError."""
+    if not isinstance(values, Tensor) or values.shape != (n,):
+        shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise ValueError(f"the metric {what.name!r} gave {shape}: it must give one number per example, shape ({n},)")
+    return values.float()
+
+
+def attention_to(heads: Sequence[str], to: str, *, minus: str | None = None, at: str = "END", task: Any) -> Measure:
+    """The measure "how much these heads attend from `at` to `to`", less the attention to `minus`, mean over heads.
+
+    >>> attention_to(["L23H3", "L17H4"], "IO", minus="S2", task=task)
+
+    Unit: share of the row (0 to 1), or a difference of two shares (-1 to 1). Position names are the task's.
+    """
+    keep = tuple(f"{Site.parse(head)}.pattern@{at}" for head in heads)
+    if not keep:
+        raise ValueError("attention_to needs at least one head, for example ['L23H3']")
+    for place in filter(None, (to, minus, at)):
+        task.position(place)  # raises with a did-you-mean
+
+    def of(logits: Tensor, kept: Mapping[str, Tensor]) -> Tensor:
+        rows = torch.stack([kept[k] for k in keep]).mean(0)  # [batch src]
+        share = rows.gather(1, task.position(to)[:, None])[:, 0]
+        return share if minus is None else share - rows.gather(1, task.position(minus)[:, None])[:, 0]
+
+    name = f"attention {at} to {to}" + (f" less {minus}" if minus else "")
+    return Measure(name, "share of attention", of, keep)

@@ -1,0 +1,144 @@
+"""Activation patching: put one run's activation into the other run, one site at a time."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interp import sites
+from interp._say import unknown
+from interp.interventions import Intervention, run, set_to
+from interp.methods import sweep
+from interp.methods.measures import Measure, measure
+from interp.models import bridge
+from interp.results import Result
+from interp.sites import Site
+
+
+def patch(
+    model: Any,
+    task: Any,
+    where: str | Sequence[str],
+    *,
+    direction: str = "denoising",
+    metric: "str | Measure | None" = None,
+    unit: str = "metric",
+    way: str | None = None,
+) -> Result:
+    """How much each site matters: the change of the metric when it takes its value from the other run.
+
+    >>> patch(model, task, "L*H*").top(3)                          # heads, at all positions
+    >>> patch(model, task, "resid_pre.*@*", unit="fraction").plot() # the stream, layer by position
+    >>> patch(model, task, "L*H*@END", direction="noising")
+    >>> patch(model, task, ["L19H2@END", "L20H0@END"])              # these together: one number
+
+    where: an address pattern (its stars are the axes of the result), or a list of them, patched together.
+    direction: "denoising" puts clean activations into the corrupted run, "noising" corrupted ones into the
+    clean run. They ask different things: what is enough to bring the answer back, and what is needed for it.
+    metric: the task's own, another of its metrics by name, or a Measure.
+    unit: "metric" = patched minus unpatched, in the metric's unit; "fraction" = 0 is the corrupted run and 1
+    the clean run (of the task's mean, never clamped).
+    way: "engine" or "hooks" insists on one of two ways to the same numbers; `about["way"]` says which ran.
+    Positions before the first token that differs cannot change and are not run: their effect is exactly zero.
+
+    Meng et al. 2022 (arXiv 2202.05262); Wang et al. 2022 (arXiv 2211.00593); the words follow Heimersheim and
+    Nanda 2024 (arXiv 2404.15255).
+    """
+    started = time.perf_counter()
+    if direction not in ("denoising", "noising"):
+        raise unknown("direction", direction, ["denoising", "noising"])
+    if unit not in ("metric", "fraction"):
+        raise unknown("unit", unit, ["metric", "fraction"])
+    judge = measure(task, metric)
+    base, source = (task.corrupted, task.clean) if direction == "denoising" else (task.clean, task.corrupted)
+    grid, groups = layout(model, task, where)
+    unpatched = sweep.read(model, base, judge, task.positions)
+    other = sweep.read(model, source, judge, task.positions)
+    differ = _first_difference(base, source)
+    active = [i for i, g in enumerate(groups) if not all(isinstance(s.pos, int) and 0 <= s.pos < differ for s in g)]
+    asked = [groups[i] for i in active]
+    patched = unpatched.expand(len(groups), -1).clone()
+    patched[active], ran = sweep.sweep(
+        model, base, source, asked, lambda: _cells(model, asked, source, task.positions), judge, task.positions,
+        f"{direction} {_named(where)}", way,
+    )
+    corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
+    effects = patched - unpatched
+    if unit == "fraction":
+        effects = (patched - corrupted.mean()) / _span(clean, corrupted, judge)
+    return result(
+        effects, grid, task, f"effect of {direction}",
+        "fraction (0 corrupted, 1 clean)" if unit == "fraction" else judge.unit,
+        sweep.about(
+            model, task, f"patch, {direction}", started, pattern=_named(where), metric=judge.name,
+            clean=float(clean.mean()), corrupted=float(corrupted.mean()), way=ran,
+        ),
+    )
+
+
+def _span(clean: Tensor, corrupted: Tensor, judge: Measure) -> Tensor:
+    span = clean.mean() - corrupted.mean()
+    if abs(float(span)) < 1e-6:
+        raise ValueError(f"clean and corrupted runs have the same {judge.name}: there is no fraction (try unit='metric')")
+    return span
+
+
+def layout(model: Any, task: Any, where: str | Sequence[str]) -> tuple[sites.Grid, list[list[Site]]]:
+    """The axes of the answer, and the sites of each of its cells: one each for a pattern, all of them for a list."""
+    patterns = [where] if isinstance(where, str) else list(where)
+    if not patterns:
+        raise ValueError("an empty list of sites: name at least one, for example ['L10H7']")
+    d = bridge.dims(model)
+    grids = [sites.expand(p, d, task.clean.shape[1], task.positions) for p in patterns]
+    if isinstance(where, str):
+        return grids[0], [[site] for site in grids[0].sites]
+    together = list(dict.fromkeys(site for grid in grids for site in grid.sites))
+    return sites.Grid(grids[0].pattern, (), (), {}), [together]
+
+
+def _named(where: str | Sequence[str]) -> str:
+    return where if isinstance(where, str) else " ".join(str(w) for w in where)
+
+
+def _cells(
+    model: Any, groups: list[list[Site]], source: Tensor, positions: dict[str, Tensor]
+) -> list[list[Intervention]]:
+    """For each group the interventions that give its sites their values in the source run."""
+    carriers = [[carrier(site) for site in group] for group in groups]
+    keep = sorted({str(c.at(None)) for group in carriers for c in group})
+    kept = run(model, source, keep=keep, positions=positions, last_only=True).kept
+    put = lambda c: Intervention(c, set_to(at_position(kept[str(c.at(None))], c, positions)))
+    return [[put(c) for c in group] for group in carriers]
+
+
+def at_position(value: Tensor, site: Site, positions: dict[str, Tensor]) -> Tensor:
+    """A kept value [batch pos ...] at the site's position [batch ...]; the whole of it when it has none."""
+    if site.pos is None:
+        return value
+    index = positions[site.pos] if isinstance(site.pos, str) else torch.tensor(site.pos % value.shape[1])
+    return value[torch.arange(len(value)), index.expand(len(value))]
+
+
+def carrier(site: Site) -> Site:
+    """Where to patch: what a head writes is linear in its z, which is nine times smaller and gives the same run."""
+    return Site("head", "z", site.layer, site.index, None, site.pos) if (site.family, site.part) == ("head", "out") else site
+
+
+def _first_difference(base: Tensor, source: Tensor) -> int:
+    """The first position at which any pair differs: nothing before it can (causal attention)."""
+    differs = (base != source).any(0).nonzero()
+    if len(differs) == 0:
+        raise ValueError("clean and corrupted prompts are the same: there is nothing to patch")
+    return int(differs[0])
+
+
+def result(effects: Tensor, grid: sites.Grid, task: Any, name: str, unit: str, about: dict[str, Any]) -> Result:
+    """The Result of a sweep: effects [site batch] laid out on the grid's axes, each example kept."""
+    coords = dict(grid.coords)
+    if "pos" in coords:
+        coords["pos"] = task.position_labels()
+        about["positions"] = "labels are the first prompt's tokens"
+    examples = effects.reshape(*grid.shape, effects.shape[-1]).double().numpy()
+    return Result(examples.mean(-1), grid.dims, coords, name, unit, about, examples)

@@ -1,0 +1,117 @@
+"""Many small variations of one run: the loop that patching and ablation share."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp._say import unknown
+from interp.interventions import Intervention, run
+from interp.methods import fast
+from interp.methods.measures import Measure, check_shape
+from interp.models import bridge
+from interp.sites import Site
+
+Cell = Sequence[Intervention]  # what is done together in one variation
+TOKENS_PER_RUN = 640  # past this many tokens a batch, a CPU gains nothing more
+
+
+def progress(items: Iterable | None, what: str, total: int | None = None) -> Any:
+    """The items, behind a progress bar that appears after two seconds (never when INTERP_PROGRESS=0)."""
+    from tqdm.auto import tqdm
+
+    off = os.environ.get("INTERP_PROGRESS") == "0"
+    return tqdm(items, desc=what, total=total, delay=2, leave=False, disable=off)
+
+
+def read(model: Any, tokens: Tensor, measure: Measure, positions: Mapping[str, Tensor]) -> Float[Tensor, "batch"]:
+    """The measure of an unedited run."""
+    out = run(model, tokens, keep=measure.keep, positions=positions, last_only=True)
+    return check_shape(measure.of(out.logits, out.kept), len(tokens), measure)
+
+
+def sweep(
+    model: Any,
+    base: Tensor,
+    source: Any,
+    groups: Sequence[Sequence[Site]],
+    edits: Callable[[], Sequence[Cell]],
+    judge: Measure,
+    positions: Mapping[str, Tensor],
+    what: str,
+    way: str | None = None,
+) -> tuple[Float[Tensor, "cell batch"], str]:
+    """The measure of each variation of the base run, and which way ran: "engine" or "hooks".
+
+    source: see `fast.values`, or None where only hooks will do; edits: the same variations as interventions,
+    built only when the hooks run. way: None chooses, "engine" and "hooks" insist.
+    """
+    if way not in (None, "engine", "hooks"):
+        raise unknown("way", way, ("engine", "hooks"))
+    engine = None if way == "hooks" or source is None else fast.engine_for(model, judge, groups)
+    if engine is None and way == "engine":
+        raise ValueError("the lean engine does not know this model, site or measure: leave `way` out, or use 'hooks'")
+    if engine is None:
+        return vary(model, base, edits(), judge, positions, what), "hooks"
+    _evaluating(model)
+    with bridge.LOCK:
+        bar = progress(None, what, total=len(groups))
+        return fast.values(engine, base, source, groups, judge, positions, bar), "engine"
+
+
+def _evaluating(model: Any) -> None:
+    if model.training:
+        raise ValueError("the model is in training mode: call model.eval() first (dropout would blur every number)")
+
+
+def vary(
+    model: Any,
+    tokens: Tensor,
+    cells: Sequence[Cell],
+    measure: Measure,
+    positions: Mapping[str, Tensor],
+    what: str,
+) -> Float[Tensor, "cell batch"]:
+    """The measure of each variation of one run, several variations to a forward pass.
+
+    cells: the interventions of each variation. Exact: every cell is the run it would be alone.
+    """
+    n = len(tokens)
+    per_run = max(1, TOKENS_PER_RUN // tokens.numel())
+    values = torch.empty(len(cells), n)
+    # In layer order, so that the variations of one run start as late as they can.
+    order = sorted(range(len(cells)), key=lambda i: min(_layer(edit) for edit in cells[i]))
+    trail = bridge.trail(model, tokens) if len(cells) > 2 else None
+    for first in progress(range(0, len(order), per_run), what):
+        chunk = order[first : first + per_run]
+        edits = [replace(edit, rows=slice(i * n, (i + 1) * n)) for i, c in enumerate(chunk) for edit in cells[c]]
+        where = {name: p.repeat(len(chunk)) for name, p in positions.items()}
+        many = tokens.repeat(len(chunk), 1)
+        out = run(model, many, edits, measure.keep, positions=where, last_only=True, start=trail)
+        for i, c in enumerate(chunk):
+            kept = {key: _rows(key, value, i, n) for key, value in out.kept.items()}
+            values[c] = check_shape(measure.of(out.logits[i * n : (i + 1) * n], kept), n, measure)
+    return values
+
+
+def _layer(edit: Intervention) -> int:
+    layer = Site.parse(edit.at).layer
+    return layer if isinstance(layer, int) else 0
+
+
+def _rows(key: str, value: Tensor, i: int, n: int) -> Tensor:
+    stars = [axis for axis in Site.parse(key).stars if axis != "pos"]
+    return value.narrow(len(stars), i * n, n)
+
+
+def about(model: Any, task: Any, method: str, started: float, **more: Any) -> dict[str, Any]:
+    """What a result says of itself: model, task, method, seed, split, and how long it took."""
+    said = {"model": bridge.name(model), "method": method, "seconds": round(time.perf_counter() - started, 2)}
+    if task is not None:
+        said |= {"task": task.name, "n": len(task), **{k: v for k, v in task.about.items() if k in ("seed", "split")}}
+    return said | more

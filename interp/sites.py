@@ -1,0 +1,273 @@
+"""Addresses: where in a transformer something is. A string with stars is a sweep, and the stars are its axes.
+
+    L10H7                     what head 7 of layer 10 writes to the residual stream    [batch pos d_model]
+    mlp.3  attn.3  embed      what that component writes                               [batch pos d_model]
+    L10H7.q .z                inside the head                                          [batch pos d_head]
+    L10H7.pattern .scores     its attention, after and before the softmax              [batch pos src]
+    L9KV2.k .v                keys and values belong to a KV head; grouped query heads share it
+    mlp.3.pre .post           inside the MLP; mlp.3.post#512 is one neuron             [batch pos d_mlp]
+    resid_pre.5 resid_mid.5 resid_post.5   the stream itself                           [batch pos d_model]
+    L10H7.q_in  L9KV2.k_in  L9KV2.v_in  mlp.3.in  attn.3.in  logits.in   what it reads: the receiving end of an edge
+    logits                    the output                                               [batch pos d_vocab]
+    ... @-1  @4  @S2          at one position, by number or by the task's own name for it
+
+No part = what it writes; `in` = what it reads; any other part = inside. `TABLE` below is the only place that
+knows a hook name.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+
+from interp._say import unknown
+from interp.models.bridge import Dims
+
+STAR = "*"
+Index = int | str | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of address: the hook that carries it, the tensor's axes there, and how it relates to the hook.
+
+    how: "act" = the hook's tensor is the thing itself; "write" = one head's share of the attention output;
+    "read" = a receiver that shares its hook with others, so its own input is re-projected;
+    "mid" = the stream after attention, which is edited through the attention output.
+    """
+
+    hook: str
+    axes: str
+    how: str = "act"
+    rank: int = 0  # within one hook, lower ranks act first (upstream before downstream)
+
+
+# (family, part) -> row. {l} is the layer.
+TABLE: dict[tuple[str, str], Row] = {
+    ("head", "out"): Row("blocks.{l}.attn.hook_out", "batch pos d_model", "write", 0),
+    ("head", "q"): Row("blocks.{l}.attn.hook_q", "batch pos head d_head", "act", 1),
+    ("head", "z"): Row("blocks.{l}.attn.hook_z", "batch pos head d_head"),
+    ("head", "pattern"): Row("blocks.{l}.attn.hook_pattern", "batch head pos src"),
+    ("head", "scores"): Row("blocks.{l}.attn.hook_attn_scores", "batch head pos src"),
+    ("head", "q_in"): Row("blocks.{l}.attn.hook_q", "batch pos d_model", "read", 0),
+    ("kv", "k"): Row("blocks.{l}.attn.hook_k", "batch pos head d_head", "act", 1),
+    ("kv", "v"): Row("blocks.{l}.attn.hook_v", "batch pos head d_head", "act", 1),
+    ("kv", "k_in"): Row("blocks.{l}.attn.hook_k", "batch pos d_model", "read", 0),
+    ("kv", "v_in"): Row("blocks.{l}.attn.hook_v", "batch pos d_model", "read", 0),
+    ("attn", "out"): Row("blocks.{l}.attn.hook_out", "batch pos d_model", "act", 1),
+    ("attn", "in"): Row("blocks.{l}.ln1.hook_in", "batch pos d_model"),
+    ("mlp", "out"): Row("blocks.{l}.mlp.hook_out", "batch pos d_model"),
+    ("mlp", "pre"): Row("blocks.{l}.mlp.hook_pre", "batch pos d_mlp"),
+    ("mlp", "post"): Row("blocks.{l}.mlp.hook_post", "batch pos d_mlp"),
+    ("mlp", "in"): Row("blocks.{l}.ln2.hook_in", "batch pos d_model"),
+    ("embed", "out"): Row("blocks.0.hook_in", "batch pos d_model", "act", 0),
+    ("resid_pre", "out"): Row("blocks.{l}.hook_in", "batch pos d_model", "act", 1),
+    ("resid_mid", "out"): Row("blocks.{l}.attn.hook_out", "batch pos d_model", "mid", 2),
+    ("resid_post", "out"): Row("blocks.{l}.hook_out", "batch pos d_model"),
+    ("logits", "in"): Row("ln_final.hook_in", "batch pos d_model"),
+    ("logits", "out"): Row("unembed.hook_out", "batch pos d_vocab"),
+}
+
+_FORM = re.compile(
+    r"^(?:L(?P<layer>\d+|\*)(?P<family>H|KV)(?P<index>\d+|\*)"
+    r"|(?P<name>[a-z_]+?)(?:\.(?P<nlayer>\d+|\*))?)"
+    r"(?:\.(?P<part>[a-z_]+))?(?:\#(?P<unit>\d+|\*))?(?:@(?P<pos>\*|[-+]?\d+|[A-Za-z_][\w+'-]*))?$"
+)
+_EXAMPLES = "'L10H7', 'L9KV2.k', 'mlp.3', 'resid_post.5@-1'"
+
+
+@dataclass(frozen=True)
+class Site:
+    """One address, or a sweep over many when a field is "*". `Site.parse(str(site)) == site`.
+
+    >>> Site.parse("L10H7.z@-1")
+    Site('L10H7.z@-1')
+    """
+
+    family: str
+    part: str = "out"
+    layer: Index = None
+    index: Index = None
+    unit: Index = None
+    pos: Index = None
+
+    @staticmethod
+    def parse(text: "str | Site") -> "Site":
+        """The address a string names. ValueError quotes what was typed and shows a right one."""
+        if isinstance(text, Site):
+            return text
+        if not isinstance(text, str):
+            raise ValueError(f"not an address: {text!r} (an address is a string: try {_EXAMPLES})")
+        m = _FORM.match(text)
+        if m is None:
+            raise ValueError(f"not an address: {text!r} (try {_EXAMPLES})")
+        part, unit, pos = m["part"] or "out", _int(m["unit"]), _int(m["pos"])
+        if m["name"] is None:
+            family = {"H": "head", "KV": "kv"}[m["family"]]
+            site = Site(family, part, _int(m["layer"]), _int(m["index"]), unit, pos)
+        else:
+            site = Site(m["name"], part, _int(m["nlayer"]), None, unit, pos)
+        _check_form(site, text)
+        return site
+
+    def __str__(self) -> str:
+        head = {"head": f"L{self.layer}H{self.index}", "kv": f"L{self.layer}KV{self.index}"}.get(self.family)
+        text = head or (self.family if self.layer is None else f"{self.family}.{self.layer}")
+        text += "" if self.part == "out" else f".{self.part}"
+        text += "" if self.unit is None else f"#{self.unit}"
+        return text + ("" if self.pos is None else f"@{self.pos}")
+
+    def __repr__(self) -> str:
+        return f"Site({str(self)!r})"
+
+    @property
+    def row(self) -> Row:
+        """The table row behind this address."""
+        return TABLE[self.family, self.part]
+
+    @property
+    def hook(self) -> str:
+        """The hook name that carries this address (the layer filled in)."""
+        return self.row.hook.format(l=self.layer)
+
+    @property
+    def stars(self) -> tuple[str, ...]:
+        """The axes that are swept, in reading order, e.g. ("layer", "head")."""
+        index = {"head": "head", "kv": "kv_head"}.get(self.family, "index")
+        fields = (("layer", self.layer), (index, self.index), ("neuron", self.unit), ("pos", self.pos))
+        return tuple(axis for axis, value in fields if value == STAR)
+
+    def at(self, pos: Index) -> "Site":
+        """The same address at another position (None: at every position)."""
+        return replace(self, pos=pos)
+
+
+def _int(text: str | None) -> Index:
+    return int(text) if text is not None and re.fullmatch(r"[-+]?\d+", text) else text
+
+
+def _check_form(site: Site, text: str) -> None:
+    families = sorted({family for family, _ in TABLE})
+    if site.family not in families:
+        raise unknown("kind of address", site.family, families, _EXAMPLES)
+    parts = [part for family, part in TABLE if family == site.family]
+    if site.part not in parts:
+        if site.family == "head" and site.part in ("k", "v", "k_in", "v_in"):
+            raise ValueError(
+                f"not an address: {text!r}: keys and values belong to a KV head, which query heads share "
+                f"(try 'L{site.layer}KV0.{site.part}')"
+            )
+        if site.family == "kv" and site.part == "out":
+            raise ValueError(f"not an address: {text!r}: a KV head has parts .k .v .k_in .v_in (try '{text}.k')")
+        shown = ", ".join("." + p for p in parts if p != "out")
+        raise ValueError(f"not an address: {text!r}: {site.family} has {shown or 'no parts'}, not .{site.part}")
+    needs = "{l}" in site.row.hook
+    if needs and site.layer is None:
+        raise ValueError(f"not an address: {text!r} needs a layer (try '{site.family}.3' or '{site.family}.*')")
+    if not needs and site.layer is not None:
+        raise ValueError(f"not an address: {text!r}: {site.family} has no layers (try '{site.family}')")
+    if site.unit is not None and "d_mlp" not in site.row.axes:
+        raise ValueError(f"not an address: {text!r}: only .pre and .post of an MLP have neurons (try 'mlp.3.post#512')")
+
+
+def check(site: Site, dims: Dims) -> Site:
+    """The site itself, when the model has it; otherwise a ValueError that gives the ranges."""
+    limits = {
+        "layer": (site.layer, dims.n_layers),
+        "head": (site.index, dims.n_heads if site.family == "head" else dims.n_kv_heads),
+        "neuron": (site.unit, dims.d_mlp),
+    }
+    for what, (value, limit) in limits.items():
+        if isinstance(value, int) and not 0 <= value < limit:
+            kind = "KV head" if what == "head" and site.family == "kv" else what
+            raise ValueError(f"no such {kind}: {str(site)!r} (this model has {kind}s 0 to {limit - 1})")
+    if site.family == "resid_mid" and dims.parallel:
+        raise ValueError(
+            f"{str(site)!r}: attention and MLP of this model read the same stream, so there is no resid_mid "
+            f"(try 'resid_pre.{site.layer}' or 'resid_post.{site.layer}')"
+        )
+    return site
+
+
+def position(site: Site, n_pos: int, names: Mapping[str, object] = {}) -> None:
+    """Nothing when the site's position exists among n_pos tokens and the task's names; else a ValueError."""
+    if isinstance(site.pos, int) and not -n_pos <= site.pos < n_pos:
+        raise ValueError(f"no position {site.pos} in {str(site)!r}: the prompt has {n_pos} tokens (0 to {n_pos - 1})")
+    if isinstance(site.pos, str) and site.pos != STAR and site.pos not in names:
+        raise unknown("position", site.pos, names, "'resid_pre.5@END'" if names else "'resid_pre.5@-1'")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The concrete sites of a sweep, in order, with the axes and labels the stars stand for."""
+
+    pattern: Site
+    sites: tuple[Site, ...]
+    dims: tuple[str, ...]
+    coords: dict[str, list]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(len(self.coords[d]) for d in self.dims)
+
+
+def expand(pattern: str | Site, dims: Dims, n_pos: int = 0, names: Mapping[str, object] = {}) -> Grid:
+    """Every concrete site a pattern stands for; its stars are the grid's axes.
+
+    >>> expand("L*H*", dims).shape       # layers, heads
+    (30, 9)
+    """
+    site = check(Site.parse(pattern), dims)
+    position(site, n_pos, names)
+    heads = dims.n_heads if site.family == "head" else dims.n_kv_heads
+    sizes = {"layer": dims.n_layers, "head": heads, "kv_head": heads, "neuron": dims.d_mlp, "pos": n_pos}
+    coords = {axis: list(range(sizes[axis])) for axis in site.stars}
+    return Grid(site, tuple(_fill(site, coords)), site.stars, coords)
+
+
+def _fill(site: Site, coords: Mapping[str, list]) -> Iterator[Site]:
+    field = {"layer": "layer", "head": "index", "kv_head": "index", "neuron": "unit", "pos": "pos"}
+    for values in product(*coords.values()):
+        yield replace(site, **{field[axis]: v for axis, v in zip(coords, values)})
+
+
+# --- the residual graph --------------------------------------------------------------------------------------
+
+
+def senders(dims: Dims) -> list[Site]:
+    """Everything that writes to the stream, in forward order: embed, then each layer's heads and MLP."""
+    nodes = [Site("embed")]
+    for layer in range(dims.n_layers):
+        nodes += [Site("head", "out", layer, h) for h in range(dims.n_heads)]
+        nodes.append(Site("mlp", "out", layer))
+    return nodes
+
+
+def receivers(dims: Dims) -> list[Site]:
+    """Everything that reads the stream, in forward order: q per head, k and v per KV head, MLPs, logits."""
+    nodes: list[Site] = []
+    for layer in range(dims.n_layers):
+        nodes += [Site("head", "q_in", layer, h) for h in range(dims.n_heads)]
+        nodes += [Site("kv", part, layer, h) for part in ("k_in", "v_in") for h in range(dims.n_kv_heads)]
+        nodes.append(Site("mlp", "in", layer))
+    return [*nodes, Site("logits", "in")]
+
+
+def precedes(sender: Site, receiver: Site, dims: Dims) -> bool:
+    """Whether what the sender writes can reach this receiver directly (an edge of the residual graph)."""
+    return _write_step(sender) < _read_step(receiver, dims)
+
+
+def _write_step(site: Site) -> int:
+    return -1 if site.family == "embed" else 2 * site.layer + (site.family == "mlp")
+
+
+def _read_step(site: Site, dims: Dims) -> int:
+    if site.family == "logits":
+        return 2 * dims.n_layers
+    return 2 * site.layer + (site.family == "mlp" and not dims.parallel)
+
+
+def feeds(kv: Site, dims: Dims) -> list[Site]:
+    """The query heads that a KV head serves."""
+    return [Site("head", "out", kv.layer, kv.index * dims.group + i) for i in range(dims.group)]

@@ -1,0 +1,85 @@
+"""python -m interp.studies COMMAND [NAMES]: build, check, pull, exercises, scoreboard, run, list."""
+
+import argparse
+import sys
+
+from interp.studies import exercises, notebooks, runner
+from interp.studies.where import find, home, names
+from interp.studies.board import scoreboard
+from interp.studies.table import VerdictChanged
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The exit code: 0 all well, 1 something is stale, broken or changed, 2 a wrong command line."""
+    parser = argparse.ArgumentParser(prog="python -m interp.studies", description=__doc__)
+    parser.add_argument("command", choices=["build", "check", "pull", "exercises", "scoreboard", "run", "list"])
+    parser.add_argument("names", nargs="*", help="studies, for example 00-start-here; none means all")
+    parser.add_argument("--only", choices=["full", "fast"], default="", help="build: only this mode")
+    parser.add_argument("--check", action="store_true", help="scoreboard: fail when out of date instead of writing")
+    parser.add_argument("--fast", action="store_true", help="run: the short version")
+    parser.add_argument("--model", help="run: on another model")
+    args = parser.parse_args(argv)
+    try:
+        todo = [find(n).stem for n in args.names] or names()
+        return 1 if COMMANDS[args.command](todo, args) else 0
+    except (ValueError, ImportError, runner.StudyFailed, VerdictChanged) as err:
+        print(err, file=sys.stderr)
+        return 1
+
+
+def _build(todo: list[str], args: argparse.Namespace) -> list:
+    for name in todo:
+        print(f"built {notebooks.build(name, only=args.only).name}")
+    _say_scoreboard(scoreboard())
+    return []
+
+
+def _check(todo: list[str], args: argparse.Namespace) -> list[str]:
+    found = [p for name in todo for p in notebooks.check(name)] + _stale_scoreboard()
+    print("\n".join(found) or f"{len(todo)} studies are up to date")
+    return found
+
+
+def _stale_scoreboard() -> list[str]:
+    return [f"the scoreboard in {p.name} is stale: python -m interp.studies scoreboard" for p in scoreboard(write=False)]
+
+
+def _pull(todo: list[str], args: argparse.Namespace) -> list:
+    for name in todo:
+        print(f"{name}: " + ("source changed" if notebooks.pull(name) else "no edits"))
+    return []
+
+
+def _exercises(todo: list[str], args: argparse.Namespace) -> list:
+    for name in todo:
+        exercises.write(find(name), home())
+    return []
+
+
+def _scoreboard(todo: list[str], args: argparse.Namespace) -> list[str]:
+    if args.check:
+        print("\n".join(stale := _stale_scoreboard()) or "the scoreboard is up to date")
+        return stale
+    _say_scoreboard(scoreboard())
+    return []
+
+
+def _say_scoreboard(changed: list) -> None:
+    print("scoreboard: " + (f"{len(changed)} file(s) updated" if changed else "up to date"))
+
+
+def _run(todo: list[str], args: argparse.Namespace) -> list:
+    for name in todo:
+        runner.run(name, model=args.model, fast=args.fast)
+    return []
+
+
+def _list(todo: list[str], args: argparse.Namespace) -> list:
+    print("\n".join(todo))
+    return []
+
+
+COMMANDS = {"build": _build, "check": _check, "pull": _pull, "exercises": _exercises, "scoreboard": _scoreboard, "run": _run, "list": _list}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""Where the notebooks are: in a checkout beside the package, or inside an installed wheel."""
+
+import os
+from pathlib import Path
+
+from interp._say import unknown
+
+PACKAGE = Path(__file__).resolve().parent.parent
+INSTALLED = PACKAGE.parent.name in ("site-packages", "dist-packages")
+
+
+def home() -> Path:
+    """The notebooks folder: the one with `src/NN-name.py` in it.
+
+    INTERP_NOTEBOOKS in the environment, else `notebooks/` of a checkout, else the copy inside the wheel.
+    """
+    if given := os.environ.get("INTERP_NOTEBOOKS"):
+        return Path(given)
+    checkout = PACKAGE.parent / "notebooks"
+    # site-packages may hold some other project's "notebooks"
+    return checkout if (checkout / "src").is_dir() and not INSTALLED else PACKAGE / "_data" / "notebooks"
+
+
+def names(folder: Path | None = None) -> list[str]:
+    """The studies' names in reading order, for example ["00-start-here"]."""
+    return sorted(p.stem for p in (Path(folder or home()) / "src").glob("[0-9][0-9]-*.py"))
+
+
+def find(name: str, folder: Path | None = None) -> Path:
+    """The source of a study. Takes "00-start-here", its number "00" or its words "start-here"."""
+    folder = Path(folder or home())
+    known = names(folder)
+    typed = Path(str(name)).stem
+    hits = [k for k in known if typed in (k, k[:2], k[3:])]
+    if len(hits) != 1:
+        raise unknown("study", name, known, known[0] if known else "")
+    return folder / "src" / f"{hits[0]}.py"

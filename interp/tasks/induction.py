@@ -1,0 +1,84 @@
+"""Induction: random tokens, repeated. What followed a token the first time follows it again."""
+
+import random
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from interp.results import Result
+from interp.tasks.task import Task, halves, tokenizer_of
+
+
+def induction(model: Any, n: int = 32, seed: int = 0, *, length: int = 16, split: str = "find") -> Task:
+    """Random tokens a block long and the beginning of the block again, up to a token A: what follows A?
+
+    >>> interp.tasks.induction(model, n=16, length=16).show()
+
+    corrupted: the token after the first A is another one, which becomes the answer there. Positions: A (its
+    first coming), A+1 (what followed), END (A again); metric: logit difference. The second block stops in its
+    middle. Held out: the other half of the vocabulary. Olsson et al. 2022, arXiv 2209.11895.
+    """
+    tokenizer = tokenizer_of(model)
+    if length < 4:
+        raise ValueError(f"length={length}: a block needs at least 4 tokens")
+    pool = halves(sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids)), split)
+    if len(pool) < length + 1:
+        raise ValueError(f"length={length}: this half of the vocabulary has only {len(pool)} tokens")
+    if n < 1:
+        raise ValueError("a task needs at least one example: n must be 1 or more")
+    rng, middle = random.Random(f"induction {seed} {split}"), length // 2
+    clean, corrupted, answers, wrong = [], [], [], []
+    for _ in range(n):
+        *block, other = rng.sample(pool, length + 1)
+        changed = [*block[: middle + 1], other, *block[middle + 2 :]]
+        again = block[: middle + 1]
+        clean.append([tokenizer.bos_token_id, *block, *again])
+        corrupted.append([tokenizer.bos_token_id, *changed, *again])
+        answers.append([block[middle + 1]])
+        wrong.append([other])
+    yes = torch.ones(n, 1, dtype=torch.bool)
+    at = lambda i: torch.full((n,), i)
+    positions = {"A": at(1 + middle), "A+1": at(2 + middle), "END": at(length + middle + 1)}
+    about = {"bos": tokenizer.decode([tokenizer.bos_token_id]), "seed": seed, "split": split, "length": length}
+    return Task(
+        "induction", torch.tensor(clean), torch.tensor(corrupted), torch.tensor(answers), torch.tensor(wrong), yes, yes,
+        positions, {}, "logit_diff", about, tokenizer, partial(induction, model, n, length=length),
+    )
+
+
+def repetition_loss(model: Any, *, n: int = 8, length: int = 50, seed: int = 0) -> Result:
+    """The cross-entropy on random tokens the first time and when they come again (nats a token).
+
+    >>> repetition_loss(model)
+
+    A model that does induction predicts the repeat; the first time nothing can be predicted.
+    """
+    from interp.interventions import run
+
+    tokens = repeated_tokens(model, n=n, length=length, seed=seed)
+    logits = run(model, tokens).logits
+    losses = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
+    losses = losses.view(n, -1)
+    # the first token of the repeat cannot be known: nothing says that the block starts again
+    both = torch.stack([losses[:, :length].mean(1), losses[:, length + 1 :].mean(1)]).double().numpy()
+    coords = {"block": ["first time", "repeated"]}
+    about = {"method": "plain run", "n": n, "seed": seed, "length": length}
+    return Result(both.mean(-1), ("block",), coords, "loss on random tokens", "nats a token", about, both)
+
+
+def repeated_tokens(model: Any, *, n: int = 8, length: int = 24, seed: int = 0) -> Int[Tensor, "batch pos"]:
+    """Prompts of the first token, `length` distinct random tokens, and the same ones again: [n, 1 + 2 length]."""
+    tokenizer = tokenizer_of(model)
+    special = set(tokenizer.all_special_ids)
+    known = torch.tensor([i for i in range(len(tokenizer)) if i not in special])
+    if len(known) < length:
+        raise ValueError(f"length={length}: the vocabulary has only {len(known)} ordinary tokens")
+    g = torch.Generator().manual_seed(seed)
+    blocks = torch.stack([known[torch.randperm(len(known), generator=g)[:length]] for _ in range(n)])
+    first = tokenizer.bos_token_id
+    if first is None:
+        raise ValueError("the tokenizer has no first token (bos_token): set one, whatever stands first is the sink")
+    return torch.cat([torch.full((n, 1), first), blocks, blocks], 1)

@@ -1,0 +1,85 @@
+"""Indirect-object identification: "When Mary and John went to the store, John gave a drink to" -> " Mary"."""
+
+import random
+from functools import partial
+from typing import Any
+
+from interp._say import unknown
+from interp.tasks.task import Example, Task, build, encode, halves, tokenizer_of, usable
+
+# {a} {b} the two names, {s} the subject again, {p} a place, {o} an object. IO is the name that is not {s}.
+TEMPLATES = (
+    "When {a} and {b} went to the {p}, {s} gave a {o} to",
+    "After {a} and {b} came to the {p}, {s} handed a {o} to",
+    "While {a} and {b} were at the {p}, {s} passed a {o} to",
+    "Then {a} and {b} went to the {p}, {s} offered a {o} to",
+    "Once {a} and {b} got to the {p}, {s} showed a {o} to",
+    "Because {a} and {b} met at the {p}, {s} brought a {o} to",
+)
+NAMES = (
+    "Mary John Tom James Anna Paul Mark Sarah Emma Peter Alice David Kate Simon Laura Jack Michael Robert William "
+    "Richard Thomas Charles Daniel Matthew Andrew Brian George Edward Jason Ryan Eric Stephen Scott Henry Adam Jane "
+    "Linda Elizabeth Susan Jessica Lisa Nancy Emily Rachel Maria Julia Grace Martin Helen Frank Alex Kevin Steven Jim"
+).split()
+PLACES = "store garden restaurant school hospital office house station park market library kitchen".split()
+OBJECTS = "drink ring book ball gift letter key bag hat pen cup bottle".split()
+CORRUPTIONS = ("swap", "abc")
+
+
+def ioi(
+    model: Any, n: int = 32, seed: int = 0, *, corruption: str = "swap", templates: tuple[str, ...] | None = None,
+    split: str = "find",
+) -> Task:
+    """IOI prompts in several templates, half with the names in one order (ABBA) and half in the other (BABA).
+
+    >>> interp.tasks.ioi(model, n=32, corruption="abc").show()
+
+    corruption: "swap" repeats the other name, so the answer flips; "abc" puts three unrelated names in the
+    places of IO, S1 and S2, so that nothing is repeated (the paper's p_ABC). Positions: IO, S1, S1+1, S2, END;
+    metric: logit difference, IO less S. Templates that this tokenizer makes longer or shorter than most are
+    left out and named in `about`. Wang et al. 2022, arXiv 2211.00593.
+    """
+    if corruption not in CORRUPTIONS:
+        raise unknown("corruption", corruption, CORRUPTIONS)
+    tokenizer = tokenizer_of(model)
+    names = usable(tokenizer, NAMES, split, 5, "names")
+    places = usable(tokenizer, PLACES, split, 1, "places")
+    objects = usable(tokenizer, OBJECTS, split, 1, "objects")
+    forms, left_out = _one_length(tokenizer, templates or TEMPLATES, names, places, objects)
+    rng = random.Random(f"ioi {seed} {split}")
+    examples = [
+        _example(rng, forms[i // 2 % len(forms)], "ABBA" if i % 2 else "BABA", names, places, objects, corruption)
+        for i in range(n)
+    ]
+    about = {"seed": seed, "split": split, "corruption": corruption, "templates": forms, "left_out": left_out}
+    return build("ioi", tokenizer, examples, "logit_diff", about, partial(ioi, model, n, corruption=corruption, templates=templates))
+
+
+def _example(rng: random.Random, form: str, order: str, names: list, places: list, objects: list, corruption: str) -> Example:
+    io, s, *abc = rng.sample(names, 5)
+    place, thing = rng.choice(places), rng.choice(objects)
+    # ABBA: the indirect object stands first and the subject second
+    fill = lambda io, s1, s2: form.format(
+        a=io if order == "ABBA" else s1, b=s1 if order == "ABBA" else io, s=s2, p=place, o=thing
+    )
+    clean = fill(io, s, s)
+    corrupted = fill(io, s, io) if corruption == "swap" else fill(*abc)
+    first, second = (io, s) if order == "ABBA" else (s, io)
+    at_first = form.split(" {a}")[0]
+    at_second = f"{at_first} {first}" + form.split("{a}")[1].split(" {b}")[0]
+    at_s2 = clean[: clean.rindex(f" {s} ")]
+    where = {first: at_first, second: at_second}
+    after_s1 = clean[len(where[s]) + 1 + len(s) :].split()[0].rstrip(",")
+    return Example(
+        clean, corrupted, [f" {io}"], [f" {s}"],
+        {"IO": (where[io], io), "S1": (where[s], s), "S1+1": (f"{where[s]} {s}", after_s1), "S2": (at_s2, s)},
+        {"order": order, "template": form},
+    )
+
+
+def _one_length(tokenizer: Any, forms: tuple, names: list, places: list, objects: list) -> tuple[list[str], list[str]]:
+    """The templates of the commonest length for this tokenizer, and the others."""
+    fill = lambda form: form.format(a=names[0], b=names[1], s=names[1], p=places[0], o=objects[0])
+    lengths = [len(encode(tokenizer, fill(form))) for form in forms]
+    common = max(set(lengths), key=lambda k: (lengths.count(k), -k))
+    return ([f for f, k in zip(forms, lengths) if k == common], [f for f, k in zip(forms, lengths) if k != common])

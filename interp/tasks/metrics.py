@@ -1,0 +1,60 @@
+"""Metrics: one number per prompt, read off the logits at the last position."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One row of the table: title, unit, what it has to see, and how it is computed.
+
+    reads "answers": `of(logits of the answers [... batch a], of the wrong ones [... batch w], which of them count)`.
+    reads "vocab": `of(logits [... batch d_vocab], answers, wrong, which of them count)`.
+    """
+
+    title: str
+    unit: str
+    reads: str
+    of: Callable[..., Tensor]
+
+
+def _mean(values: Tensor, count: Tensor) -> Tensor:
+    return (values * count).sum(-1) / count.sum(-1)
+
+
+def _best(values: Tensor, count: Tensor) -> Tensor:
+    return values.masked_fill(~count, float("-inf")).amax(-1)
+
+
+def _chosen(values: Tensor, ids: Tensor) -> Tensor:
+    return values.gather(-1, ids.expand(*values.shape[:-1], ids.shape[-1]))
+
+
+def _mass(logits: Tensor, ids: Tensor, count: Tensor) -> Tensor:
+    return (_chosen(logits.softmax(-1), ids) * count).sum(-1)
+
+
+def _log_prob(logits: Tensor, ids: Tensor, count: Tensor) -> Tensor:
+    return _chosen(logits.log_softmax(-1), ids).masked_fill(~count, float("-inf")).logsumexp(-1)
+
+
+def _rank(logits: Tensor, ids: Tensor, count: Tensor) -> Tensor:
+    best = _best(_chosen(logits, ids), count)
+    return (logits > best[..., None]).sum(-1).float()
+
+
+METRICS: dict[str, Metric] = {
+    # mean logit of the answers less mean logit of the wrong ones
+    "logit_diff": Metric("logit difference", "logits", "answers", lambda a, w, ca, cw: _mean(a, ca) - _mean(w, cw)),
+    # is some answer above every wrong one?
+    "accuracy": Metric("accuracy", "share of prompts", "answers", lambda a, w, ca, cw: (_best(a, ca) > _best(w, cw)).float()),
+    "prob": Metric("probability of the answer", "probability", "vocab", lambda x, a, w, ca, cw: _mass(x, a, ca)),
+    "prob_diff": Metric("probability difference", "probability", "vocab", lambda x, a, w, ca, cw: _mass(x, a, ca) - _mass(x, w, cw)),
+    "log_prob": Metric("log probability of the answer", "nats", "vocab", lambda x, a, w, ca, cw: _log_prob(x, a, ca)),
+    # how many tokens stand above the best answer: 0 = it is on top
+    "rank": Metric("rank of the answer", "tokens above the answer", "vocab", lambda x, a, w, ca, cw: _rank(x, a, ca)),
+    "top1": Metric("answer on top", "share of prompts", "vocab", lambda x, a, w, ca, cw: (_rank(x, a, ca) == 0).float()),
+}

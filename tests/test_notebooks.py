@@ -1,0 +1,48 @@
+"""Every study: clean, fresh, and its FAST run gives every verdict row with the recorded verdict."""
+
+import pytest
+from interp.studies import hygiene, notebooks, scoreboard
+from interp.studies.forked import run_source
+from interp.studies.table import recorded
+from interp.studies.where import PACKAGE
+
+FOLDER = PACKAGE.parent / "notebooks"
+NAMES = sorted(p.stem for p in (FOLDER / "src").glob("[0-9][0-9]-*.py"))
+
+
+@pytest.fixture(scope="module")
+def models():
+    """The model that every study loads, loaded once; the children inherit it."""
+    import interp
+    import torch
+
+    torch.set_num_threads(1)  # a pool of threads does not survive the fork
+    return {"smollm2-135m": interp.load()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_fresh_and_clean(name):
+    assert notebooks.check(name, FOLDER) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_record_has_every_claim_in_both_modes(name):
+    claims = hygiene.claim_keys(notebooks.read_source(FOLDER / "src" / f"{name}.py"))
+    both = recorded(name, FOLDER)
+    assert set(both) == {"full", "fast"}
+    for mode in both.values():
+        assert [r["key"] for r in mode["rows"]] == claims or {r["key"] for r in mode["rows"]} == set(claims)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fast_run_gives_the_recorded_verdicts(name, models):
+    source = FOLDER / "src" / f"{name}.py"
+    ran = run_source(source, models=models, parameters={"FAST": True}, record="check", folder=FOLDER)
+    assert ran.ok, ran.printed
+    assert ran.table.model == recorded(name, FOLDER)["fast"]["model"], "another model: nothing was compared"
+    declared = hygiene.claim_keys(notebooks.read_source(source))
+    assert {r["key"] for r in ran.table.rows} == set(declared)
+
+
+def test_scoreboard_is_up_to_date():
+    assert [p.name for p in scoreboard(FOLDER, write=False)] == [], "python -m interp.studies scoreboard"

@@ -23,11 +23,11 @@ install-test: $(VENV)/.installed-test
 
 $(VENV)/.installed: $(SET)
 	$(call INSTALL,.)
-	touch $@
+	@touch $@
 
 $(VENV)/.installed-test: $(SET)
 	$(call INSTALL,.[test])
-	touch $(VENV)/.installed $@
+	@touch $(VENV)/.installed $@
 
 clean:
 	rm -rf $(VENV)

@@ -6,7 +6,13 @@
 >>> interp.patch(model, task, "L*H*").plot()
 """
 
+import os
+import sys
 from importlib import import_module
+
+# Threads that wait by spinning make a busy two-core machine ten times slower; read by OpenMP when torch loads.
+if "torch" not in sys.modules:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 

@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if args.debug:
+        if getattr(args, "debug", False):
             raise
         return say(error)
 
@@ -77,7 +77,6 @@ def command_line() -> argparse.ArgumentParser:
         epilog="start with: interp demo     then: interp lab",
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"interp {__version__}")
-    parser.set_defaults(debug=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     def command(name: str, act: Any, about: str, *more: argparse.ArgumentParser) -> argparse.ArgumentParser:

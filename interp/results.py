@@ -32,8 +32,8 @@ class Result:
     examples whose mean is `values`, when there are any. NaN means "does not apply here"; nothing is filled in.
     """
 
-    values: np.ndarray
-    dims: tuple[str, ...]
+    values: np.ndarray | float
+    dims: tuple[str, ...] | list[str]
     coords: dict[str, list]
     name: str
     unit: str
@@ -147,9 +147,10 @@ class Result:
         return [self._label(cell) for cell in product(*(self.coords[d] for d in self.dims))]
 
     def _label(self, cell: tuple) -> str:
-        named = {**self.about.get("at", {}), **dict(zip(self.dims, cell))}
-        pattern = self.about.get("pattern")
         stars = {"layer", "head", "kv_head", "neuron", "pos"}
+        chosen = {d: v for d, v in self.about.get("at", {}).items() if d in stars}
+        named = {**chosen, **dict(zip(self.dims, cell))}
+        pattern = self.about.get("pattern")
         if isinstance(pattern, str) and pattern.count("*") == len(stars & set(named)) > 0:
             for dim in ("layer", "head", "kv_head", "neuron", "pos"):
                 if dim in named:

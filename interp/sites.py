@@ -149,7 +149,7 @@ def _int(text: str | None) -> Index:
 def _check_form(site: Site, text: str) -> None:
     families = sorted({family for family, _ in TABLE})
     if site.family not in families:
-        raise unknown("kind of address", site.family, families, _EXAMPLES)
+        raise unknown(f"kind of address in {text!r}:", site.family, families, _EXAMPLES)
     parts = [part for family, part in TABLE if family == site.family]
     if site.part not in parts:
         if site.family == "head" and site.part in ("k", "v", "k_in", "v_in"):

@@ -23,7 +23,7 @@ def prompts(any_tiny):
 
 def test_no_edit_gives_the_plain_logits(any_tiny, prompts):
     plain = any_tiny.original_model(prompts[0]).logits
-    torch.testing.assert_close(run(any_tiny, prompts[0]).logits, plain, atol=0, rtol=0)
+    torch.testing.assert_close(run(any_tiny, prompts[0]).logits, plain, **CLOSE)
     torch.testing.assert_close(run(any_tiny, prompts[0], last_only=True).logits, plain[:, -1], **CLOSE)
 
 
@@ -31,7 +31,7 @@ def test_keeping_everything_changes_nothing(any_tiny, prompts):
     d = dims(any_tiny)
     keep = [str(s) for s in sites.senders(d) + sites.receivers(d)] + ["L*H*.pattern", "L*H*.scores", "L*KV*.k", "mlp.*.post"]
     out = run(any_tiny, prompts[0], keep=keep)
-    torch.testing.assert_close(out.logits, run(any_tiny, prompts[0]).logits, atol=0, rtol=0)
+    torch.testing.assert_close(out.logits, run(any_tiny, prompts[0]).logits, **CLOSE)
 
 
 def test_setting_every_kind_of_site_to_its_own_value_changes_nothing(any_tiny, prompts):
@@ -43,16 +43,17 @@ def test_setting_every_kind_of_site_to_its_own_value_changes_nothing(any_tiny, p
         site = str(Site(family, part, 1 if "{l}" in row.hook else None, 1 if family in ("head", "kv") else None))
         own = run(any_tiny, prompts[0], keep=[site]).kept[site]
         torch.testing.assert_close(run(any_tiny, prompts[0], [Intervention(site, set_to(own))]).logits, clean, **CLOSE)
-        moved = run(any_tiny, prompts[0], [Intervention(site, lambda a, seen: a * 0.5)]).logits
+        uneven = lambda a, seen: a * torch.linspace(0.2, 1.5, a.shape[-1])  # a norm would undo a mere rescaling
+        moved = run(any_tiny, prompts[0], [Intervention(site, uneven)]).logits
         assert (moved - clean).abs().max() > 1e-4, f"editing {site} does nothing"
 
 
 def test_edits_at_one_site_compose_in_order(any_tiny, prompts):
     for site in ("resid_post.1", "L1H2", "L1H2.z", "L2H0.q_in", "mlp.1.in", "L1H1.q", "L1KV1.v"):
         value = run(any_tiny, prompts[0], keep=[site]).kept[site]
-        one = torch.ones(value.shape[-1])
-        chain = [Intervention(site, scale(2.0)), Intervention(site, add(one))]
-        by_hand = set_to(value * 2 + 1)
+        ramp = torch.linspace(-1, 1, value.shape[-1])  # a constant would vanish in a LayerNorm
+        chain = [Intervention(site, scale(2.0)), Intervention(site, add(ramp))]
+        by_hand = set_to(value * 2 + ramp)
         both = run(any_tiny, prompts[0], chain).logits
         torch.testing.assert_close(both, run(any_tiny, prompts[0], [Intervention(site, by_hand)]).logits, **CLOSE)
         assert (both - run(any_tiny, prompts[0], chain[::-1]).logits).abs().max() > 1e-4

@@ -24,9 +24,9 @@ def ioi(any_tiny):
 
 def test_patching_the_whole_stream_restores_the_clean_run(any_tiny, ioi):
     effect = interp.patch(any_tiny, ioi, "resid_pre.0", unit="fraction")
-    np.testing.assert_allclose(effect.values, 1.0, atol=1e-4)
+    np.testing.assert_allclose(effect.values, 1.0, atol=1e-3)
     effect = interp.patch(any_tiny, ioi, "resid_pre.0", direction="noising", unit="fraction")
-    np.testing.assert_allclose(effect.values, 0.0, atol=1e-4)
+    np.testing.assert_allclose(effect.values, 0.0, atol=1e-3)
 
 
 def test_denoising_and_noising_the_last_stream_are_mirror_images(any_tiny, ioi):

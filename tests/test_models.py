@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from interp import models
-from interp.models import bridge, checks, loading, local
+from interp.models import bridge, checks, local
 from interp.models.tiny_models import make, word_tokenizer
 
 KINDS = ["tiny", "tiny-gpt2", "tiny-neox"]
@@ -180,7 +180,7 @@ def test_weights_that_are_missing_are_not_made_up(saved):
     weights = load_file(saved / "model.safetensors")
     weights.pop("model.layers.1.mlp.up_proj.weight")
     save_file(weights, saved / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match="1 weights are not in the files, model.layers.1.mlp.up_proj.weight"):
+    with pytest.raises(ValueError, match="weights missing from the files .1.: model.layers.1.mlp.up_proj.weight"):
         models.load(saved)
 
 

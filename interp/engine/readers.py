@@ -30,7 +30,7 @@ def columns(engine: Engine, tokens: Tensor) -> Reader:
     return lambda resid: torch.einsum("rbd,bkd->rbk", resid, weight) + bias
 
 
-def vocab(engine: Engine, reduce: Callable[[Tensor], Tensor], budget: float = 2**28) -> Reader:
+def vocab(engine: Engine, reduce: Callable[[Tensor], Tensor], budget: float = float(2**28)) -> Reader:
     """Reads reduce(logits [row batch d_vocab]) -> [row batch ...], in pieces of at most `budget` bytes.
 
     >>> vocab(engine, lambda logits: logits.log_softmax(-1)[..., 5])     # a log probability

@@ -21,7 +21,7 @@ from interp.engine.forward import Run, Window, block, rotate, window
 from interp.engine.patch import Patch, Source, check, first_difference, start, touches
 from interp.engine.weights import Engine
 
-GB = 2**30
+GB = float(2**30)
 # row x batch x pos worked on at once: enough for the matrix product to be fast, few enough for the cache
 TOKENS = 2048
 

@@ -10,7 +10,7 @@ from interp._say import unknown
 from interp.models import local
 
 _HOW = (
-    "interp.load('smollm2-135m'), or a local folder, a .gguf file, a Hugging Face id such as 'gpt2-org/gpt2', "
+    "interp.load('smollm2-135m'), or a local folder, a .gguf file, a Hugging Face id such as 'EleutherAI/pythia-70m', "
     "or a transformers model object"
 )
 
@@ -169,7 +169,7 @@ def _from_pretrained(source: str | Path, need_tokenizer: bool, local_files_only:
         )
     if report["missing_keys"]:  # transformers would go on with random numbers in their place
         missing = sorted(report["missing_keys"])
-        raise ValueError(f"{len(missing)} weights are not in the files, {missing[0]} among them")
+        raise ValueError(f"weights missing from the files ({len(missing)}): {missing[0]}{' ...' if missing[1:] else ''}")
     return hf_model, _tokenizer(source, **options) if need_tokenizer else None
 
 

@@ -92,7 +92,7 @@ class Task:
             raise unknown("metric", name, METRICS)
         return replace(self, metric_name=name)
 
-    def metric(self, logits: Float[Tensor, "*more d_vocab"]) -> Float[Tensor, "..."]:
+    def metric(self, logits: Float[Tensor, "... d_vocab"]) -> Float[Tensor, "..."]:
         """One number per example from logits [batch pos d_vocab] or, at the last position, [... batch d_vocab]."""
         if logits.ndim == 3 and logits.shape[:2] == self.clean.shape:
             logits = logits[:, -1]

@@ -13,7 +13,8 @@ for recording in ("INTERP_RECORD", "INTERP_ROWS", "INTERP_NOTEBOOKS"):
 
 from jaxtyping import install_import_hook  # noqa: E402
 
-install_import_hook("interp", "beartype.beartype")
+# an int is a number: 2 is fine where a float is asked for
+install_import_hook("interp", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 import pytest  # noqa: E402
 

@@ -233,3 +233,72 @@ def test_scores_and_results_say_where_they_come_from(any_tiny):
     assert scores.dims == ("score", "layer", "head") and scores.unit == "share of attention"
     assert scores.about["even"]["previous-token"] > 0 and scores.about["seed"] == 0
     assert (scores.values >= 0).all() and (scores.values <= 1).all()
+
+
+# --- two ways, one meaning -----------------------------------------------------------------------------------
+
+EVERY_KIND = [
+    "L*H*", "L*H*@END", "L*H*@S2", "L*H*.z@*", "L*H*.q", "L*H*.pattern", "L*H*.pattern@END", "L*H*.scores@S2", "L*KV*.k", "L*KV*.v@S2",
+    "attn.*", "attn.*@*", "attn.*.in", "mlp.*", "mlp.*@*", "mlp.*.in", "mlp.1.post#*", "mlp.*.post@END", "embed", "embed@*",
+    "resid_pre.*@*", "resid_mid.*@*", "resid_post.*@S1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("where", EVERY_KIND)
+def test_patching_both_ways_gives_the_same_numbers(any_tiny, ioi, where):
+    if where.startswith("resid_mid") and bridge.dims(any_tiny).parallel:
+        where = "resid_post.*@*"
+    for direction in ("denoising", "noising"):
+        ways = [interp.patch(any_tiny, ioi, where, direction=direction, way=way) for way in ("engine", "hooks")]
+        assert [r.about["way"] for r in ways] == ["engine", "hooks"]
+        np.testing.assert_allclose(ways[0].examples, ways[1].examples, atol=2e-4)
+
+
+@pytest.mark.parametrize("by", ["mean", "zero", "resample"])
+@pytest.mark.parametrize("where", ["L*H*", "L*H*@S2", "mlp.*", "L*KV*.v", ["L0H1", "L1H2", "mlp.2"], [["L0H1"], ["L1H2", "L2H0@END"]]])
+def test_ablating_both_ways_gives_the_same_numbers(any_tiny, ioi, where, by):
+    ways = [interp.ablate(any_tiny, ioi, where, by=by, way=way) for way in ("engine", "hooks")]
+    np.testing.assert_allclose(ways[0].examples, ways[1].examples, atol=2e-4)
+
+
+@pytest.mark.parametrize("metric", ["logit_diff", "prob", "prob_diff", "log_prob", "rank", "accuracy", "top1"])
+def test_every_metric_both_ways(any_tiny, ioi, metric):
+    ways = [interp.patch(any_tiny, ioi, "L*H*", metric=metric, way=way) for way in ("engine", "hooks")]
+    np.testing.assert_allclose(ways[0].examples, ways[1].examples, atol=2e-4)
+
+
+def test_attention_is_measured_the_same_both_ways(any_tiny, ioi):
+    judge = attention_to(["L2H0", "L1H1"], "IO", minus="S2", task=ioi)
+    for where in ("L*H*@END", "resid_pre.*@S2", [["L0H0", "L1H1"], ["mlp.0"]]):
+        ways = [interp.patch(any_tiny, ioi, where, direction="noising", metric=judge, way=way) for way in ("engine", "hooks")]
+        np.testing.assert_allclose(ways[0].examples, ways[1].examples, atol=2e-5)
+
+
+def test_sets_in_one_sweep_are_the_sets_alone(any_tiny, ioi):
+    sets = [["L0H1", "L1H2"], ["mlp.1"], ["L2H0@END"]]
+    together = interp.patch(any_tiny, ioi, sets)
+    assert together.dims == ("set",)
+    for i, one in enumerate(sets):
+        np.testing.assert_allclose(together.sel(set=i).examples, interp.patch(any_tiny, ioi, one).examples, atol=1e-4)
+
+
+def test_the_engine_is_refused_where_it_does_not_apply(any_tiny, ioi):
+    with pytest.raises(ValueError, match="does not know"):
+        interp.patch(any_tiny, ioi, "L*H*.q_in", way="engine")
+    assert interp.patch(any_tiny, ioi, "L*H*.q_in").about["way"] == "hooks"
+
+
+def test_random_heads_are_layer_matched_and_new(any_tiny):
+    sets = interp.random_heads(any_tiny, ["L1H2@END", "L2H0@END", "L2H1@END"], sets=5)
+    for one in sets:
+        assert [s[:2] for s in one] == ["L1", "L2", "L2"] and not {"L1H2@END", "L2H0@END", "L2H1@END"} & set(one)
+        assert len(set(one)) == 3
+    assert sets == interp.random_heads(any_tiny, ["L1H2@END", "L2H0@END", "L2H1@END"], sets=5)
+    with pytest.raises(ValueError, match="too few are left"):
+        interp.random_heads(any_tiny, [f"L1H{h}" for h in range(3)])
+
+
+def test_stream_norms_by_hand(any_tiny, ioi):
+    norms = interp.stream_norms(any_tiny, ioi)
+    kept = run(any_tiny, ioi, keep=["resid_post.1"]).kept["resid_post.1"]
+    np.testing.assert_allclose(norms.sel(layer=1).examples, kept.norm(dim=-1).T.numpy(), rtol=1e-5)

@@ -13,7 +13,7 @@ from interp.engine.forward import KINDS, Run, embed, run, unembed
 from interp.engine.gradients import gradients
 from interp.engine.patch import Patch, first_difference, zeros
 from interp.engine.readers import columns, residual, vocab
-from interp.engine.sweep import ablate_sets, from_layer, sweep
+from interp.engine.sweep import ablate_sets, from_layer, sweep, watching
 from interp.engine.weights import Engine
 
 SWEEP = ("resid_pre", "k", "v", "z")  # what a run keeps to be the base of a sweep over heads and the stream
@@ -21,5 +21,5 @@ SWEEP = ("resid_pre", "k", "v", "z")  # what a run keeps to be the base of a swe
 __all__ = [
     "ARCHITECTURES", "KINDS", "SWEEP", "Engine", "Patch", "Run", "ablate_sets", "build", "columns", "embed", "find",
     "first_difference", "from_layer", "gradients", "parity", "residual", "run", "sweep", "unembed", "vocab",
-    "why_not", "zeros",
+    "watching", "why_not", "zeros",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ none of them changes a number:
 3. Rows with the same first changed position share a batch: rows of earlier layers ride along as later ones enter.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,33 @@ class _Job:
     source: Source
     read: Callable[[Tensor], Tensor]
     budget: float
+    watch: Mapping[tuple[str, int], Tensor]
+
+
+def watching(base: Run, kind: str, layer: int, rows: int) -> Tensor:
+    """What `sweep(watch={(kind, layer): ...})` fills: base's own value at END for every row, [row batch ...]."""
+    return _at_end(kind, base[kind][layer][None]).expand(rows, *_at_end(kind, base[kind][layer][None]).shape[1:]).clone()
+
+
+def _at_end(kind: str, value: Tensor) -> Tensor:
+    """[row batch ...] at the last position; for scores and pattern [row batch head src], the last query's row."""
+    return value[:, :, :, -1] if kind in ("scores", "pattern") else value[:, :, -1]
+
+
+def _observe(job: _Job, touch: dict, number: int, rows: list[int]) -> dict:
+    """The touches of a block that also note what is watched there, after any edit."""
+    out = dict(touch)
+    for kind, layer in job.watch:
+        if layer == number:
+            edit, into = out.get(kind), job.watch[kind, layer]
+
+            def note(value: Tensor, kind: str = kind, edit: Any = edit, into: Tensor = into) -> Tensor:
+                value = value if edit is None else edit(value)
+                into[rows] = _at_end(kind, value)
+                return value
+
+            out[kind] = note
+    return out
 
 
 def sweep(
@@ -47,6 +74,7 @@ def sweep(
     first: int | None = None,
     budget: float = GB,
     tick: Callable[[int, int], None] | None = None,
+    watch: Mapping[tuple[str, int], Tensor] | None = None,
 ) -> Tensor:
     """read(final normed residual at END) of every patched run: [patch, ...what read gives for one row].
 
@@ -62,13 +90,15 @@ def sweep(
     `read` maps [row batch d_model] to [row ...] and must not mix rows (see `readers`). `first` is the first
     position where base and source differ: found from the tokens of two runs, 0 for a mapping. `budget` bounds
     the working memory in bytes. `tick(done, total)` is called as rows finish; an exception in it stops the sweep.
+    `watch` maps (kind, layer) to a tensor [patch batch ...] that is filled with that activation at END (for
+    `scores` and `pattern`: the row of END) in every patched run; see `watching`.
     """
     rows = [(entry,) if isinstance(entry, Patch) else tuple(entry) for entry in patches]
     for patch in (p for row in rows for p in row):
         check(engine, base, patch)
     if first is None:
         first = first_difference(base.tokens, source.tokens) if isinstance(source, Run) else 0
-    job, end = _Job(engine, base, source, read, budget), base.tokens.shape[1]
+    job, end = _Job(engine, base, source, read, budget, watch or {}), base.tokens.shape[1]
     groups: dict[int, list[int]] = {}
     for i, row in enumerate(rows):
         begin = min((start(patch, first, end) for patch in row), default=end)
@@ -80,7 +110,7 @@ def sweep(
         for begin, members in sorted(groups.items()):
             members.sort(key=lambda i: _enters(rows[i]))
             for some in _parts(members, _rows_held(job, begin)):
-                out[some] = _wave(job, [rows[i] for i in some], begin)
+                out[some] = _wave(job, [rows[i] for i in some], begin, some)
                 done += len(some)
                 if tick is not None:
                     tick(done, len(rows))
@@ -133,8 +163,11 @@ def shared(base: Run, layer: int, early: Window) -> tuple[Tensor, Tensor] | None
     return rotate(base["k"][layer][:, :count], early), base["v"][layer][:, :count]
 
 
-def _wave(job: _Job, rows: list[tuple[Patch, ...]], begin: int) -> Tensor:
-    """read(...) of rows sorted by their first layer, all first changed at position `begin` or later."""
+def _wave(job: _Job, rows: list[tuple[Patch, ...]], begin: int, members: list[int]) -> Tensor:
+    """read(...) of rows sorted by their first layer, all first changed at position `begin` or later.
+
+    members: the rows' places in the sweep, for what is watched.
+    """
     engine, base = job.engine, job.base
     batch, end = base.tokens.shape
     view, early = window(engine, begin, end), window(engine, 0, begin)
@@ -153,6 +186,7 @@ def _wave(job: _Job, rows: list[tuple[Patch, ...]], begin: int) -> Tensor:
         for lo in range(0, active, chunk):
             hi = min(lo + chunk, active)
             touch = touches(engine, base, job.source, ((i - lo, p) for i, p in here if lo <= i < hi))
+            touch = _observe(job, touch, number, members[lo:hi])
             y = block(engine, engine.layers[number], x[lo:hi], view, before, touch, last)
             kept = x[lo:hi, :, -1:] if last else x[lo:hi]  # the last block computes END alone
             kept.copy_(y)

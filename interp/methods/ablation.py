@@ -1,7 +1,6 @@
 """Ablation: take a component's own activation away and see what the clean run loses."""
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from interp._say import unknown
 from interp.interventions import Edit, Intervention, run, scale, set_to, zero
 from interp.methods import sweep
 from interp.methods.measures import Measure, measure
-from interp.methods.patching import at_position, carrier, layout, result
+from interp.methods.patching import Where, at_position, carrier, layout, named, result
 from interp.results import Result
 
 WAYS = ("mean", "resample", "scale", "zero")
@@ -21,7 +20,7 @@ WAYS = ("mean", "resample", "scale", "zero")
 def ablate(
     model: Any,
     task: Any,
-    where: str | Sequence[str],
+    where: Where,
     *,
     by: str = "mean",
     reference: Tensor | None = None,
@@ -35,7 +34,8 @@ def ablate(
     >>> ablate(model, task, "L*H*").top(5)                       # knock out each head
     >>> ablate(model, task, ["L23H3", "L17H4"], by="resample")   # these together: one number
 
-    where: a pattern (each site alone; its stars are the axes) or a list (all of it at once: one number).
+    where: a pattern (each site alone; its stars are the axes), a list (all of it at once: one number), or a list
+    of lists (a number each, on the axis "set").
     by: "mean" = the position-wise mean over the reference prompts; "resample" = the value in another reference
     prompt, drawn by seed; "scale" = times `factor`; "zero". Zero is far out of distribution in models whose
     first token carries a large norm: report mean or resample unless a paper used zero.
@@ -52,14 +52,14 @@ def ablate(
     rows = _others(len(task), len(prompts), seed, same=reference is None) if by == "resample" else None
     # Scaling acts on the value of the moment, which in a set is not the unablated run's: only hooks see it.
     source = None if by == "scale" else lambda kinds: _values(model, prompts, kinds, by, rows)
-    what = f"{by} ablation of {where if isinstance(where, str) else f'{len(groups[0])} sites'}"
+    what = f"{by} ablation of {named(where)}"
     ablated, ran = sweep.sweep(
         model, task.clean, source, groups, lambda: _cells(model, task, groups, by, edit, prompts, rows), judge,
         task.positions, what, way,
     )
     effects = ablated - unablated
     said = sweep.about(
-        model, task, f"ablate, {by}", started, pattern=str(grid.pattern) if isinstance(where, str) else list(where),
+        model, task, f"ablate, {by}", started, pattern=named(where),
         metric=judge.name, clean=float(unablated.mean()), way=ran,
     )
     return result(effects, grid, task, f"effect of {by} ablation", judge.unit, said)

@@ -34,15 +34,19 @@ KINDS: dict[tuple[str, str], str] = {
 
 def engine_for(model: Any, judge: Measure, groups: Sequence[Sequence[Site]]) -> Any:
     """The lean engine when it can do this sweep with this model and measure, otherwise None."""
-    if judge.keep or not all((s.family, s.part) in KINDS for group in groups for s in group):
+    seen = [Site.parse(key) for key in judge.keep]
+    at_end = all(site.pos in ("END", -1) and not site.stars for site in seen)
+    if not at_end or not all((s.family, s.part) in KINDS for s in [*seen, *(s for group in groups for s in group)]):
         return None
+    if any((s.family, s.part) in (("head", "out"), ("embed", "out")) for s in seen):
+        return None  # what the engine carries there is z, or a layer's stream: another thing to measure
     return lean.find(model)
 
 
 def values(
     engine: Any,
     base: Tensor,
-    source: Tensor | Callable[[Mapping[str, list[Tensor]]], Mapping[str, list[Tensor]]],
+    source: Tensor | Callable[[list[str]], Mapping[str, list[Tensor]]],
     groups: Sequence[Sequence[Site]],
     judge: Measure,
     positions: Mapping[str, Tensor],
@@ -50,19 +54,36 @@ def values(
 ) -> Float[Tensor, "cell batch"]:
     """The measure of each variation: the sites of a group take the source's values, all else is the base run.
 
-    source: the other run's tokens [batch pos], or a function from the base's own kept activations to
-    replacement values per kind and layer (a mean over prompts, zeros).
+    source: the other run's tokens [batch pos], or a function from the kinds needed to replacement values per
+    kind and layer (a mean over prompts, zeros).
     """
+    seen = {key: Site.parse(key) for key in judge.keep}
     kinds = sorted({KINDS[s.family, s.part] for group in groups for s in group})
-    run = lean.run(engine, base, keep=tuple(dict.fromkeys(("resid_pre", "k", "v", *kinds))))
+    watched = {(KINDS[s.family, s.part], s.layer) for s in seen.values()}
+    run = lean.run(engine, base, keep=tuple(dict.fromkeys(("resid_pre", "k", "v", *kinds, *(k for k, _ in watched)))))
     other = lean.run(engine, source, keep=kinds, logits=None) if isinstance(source, Tensor) else source(kinds)
     patches = [[_patch(site, positions) for site in group] for group in groups]
+    watch = {(kind, layer): lean.watching(run, kind, layer, len(groups)) for kind, layer in watched}
 
     def tick(done: int, total: int) -> None:
         bar.update(done - bar.n)
 
+    read = _reader(engine, judge, len(base))
     with bar:
-        return lean.sweep(engine, run, other, patches, _reader(engine, judge, len(base)), tick=tick)
+        out = lean.sweep(engine, run, other, patches, read, tick=tick, watch=watch)
+    if not seen:
+        return out
+    kept = {key: _chosen(watch[KINDS[s.family, s.part], s.layer], s) for key, s in seen.items()}
+    # out holds logits of no interest here when the measure reads only what it keeps
+    rows = range(len(groups))
+    return torch.stack([check_shape(judge.of(out[i], {k: v[i] for k, v in kept.items()}), len(base), judge) for i in rows])
+
+
+def _chosen(value: Tensor, site: Site) -> Tensor:
+    """A watched value [cell batch ...] of one head or neuron."""
+    if site.index is not None:
+        return value[:, :, site.index]
+    return value[..., site.unit : site.unit + 1] if site.unit is not None else value
 
 
 def _patch(site: Site, positions: Mapping[str, Tensor]) -> lean.Patch:
@@ -74,6 +95,8 @@ def _patch(site: Site, positions: Mapping[str, Tensor]) -> lean.Patch:
 
 def _reader(engine: Any, judge: Measure, n: int) -> Callable[[Tensor], Tensor]:
     """Reads the measure off the final residual: from a few columns of the unembedding where that is enough."""
+    if judge.keep:  # the measure is taken afterwards, together with what was watched
+        return lean.vocab(engine, lambda logits: logits) if judge.needs_logits else lambda resid: resid[..., 0]
     if judge.columns is not None:
         few = lean.columns(engine, judge.columns)
         return lambda resid: judge.of_columns(few(resid)).float()

@@ -18,7 +18,8 @@ class Measure:
     >>> patch(model, task, "L*H*@END", metric=attention_to(["L23H3"], "IO", minus="S2"))
 
     keep: the addresses the measure needs to see. columns [batch k] and of_columns: where the logits of a few
-    tokens are enough, which ones, and the measure of them [... batch k] -> [... batch].
+    tokens are enough, which ones, and the measure of them [... batch k] -> [... batch]. needs_logits: False
+    when only `keep` is read (logits may then be anything).
     """
 
     name: str
@@ -27,6 +28,7 @@ class Measure:
     keep: tuple[str, ...] = ()
     columns: Tensor | None = None
     of_columns: Callable[[Tensor], Tensor] | None = None
+    needs_logits: bool = True
 
 
 def measure(task: Any, metric: "str | Measure | None" = None) -> Measure:
@@ -73,4 +75,4 @@ def attention_to(heads: Sequence[str], to: str, *, minus: str | None = None, at:
         return share if minus is None else share - rows.gather(1, task.position(minus)[:, None])[:, 0]
 
     name = f"attention {at} to {to}" + (f" less {minus}" if minus else "")
-    return Measure(name, "share of attention", of, keep)
+    return Measure(name, "share of attention", of, keep, needs_logits=False)

@@ -16,11 +16,13 @@ from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
 
+Where = str | Sequence[str] | Sequence[Sequence[str]]
+
 
 def patch(
     model: Any,
     task: Any,
-    where: str | Sequence[str],
+    where: Where,
     *,
     direction: str = "denoising",
     metric: "str | Measure | None" = None,
@@ -34,7 +36,8 @@ def patch(
     >>> patch(model, task, "L*H*@END", direction="noising")
     >>> patch(model, task, ["L19H2@END", "L20H0@END"])              # these together: one number
 
-    where: an address pattern (its stars are the axes of the result), or a list of them, patched together.
+    where: an address pattern (its stars are the axes of the result); or a list of them, patched together; or a
+    list of such lists, each a set of its own on the axis "set" (random controls in one sweep).
     direction: "denoising" puts clean activations into the corrupted run, "noising" corrupted ones into the
     clean run. They ask different things: what is enough to bring the answer back, and what is needed for it.
     metric: the task's own, another of its metrics by name, or a Measure.
@@ -62,7 +65,7 @@ def patch(
     patched = unpatched.expand(len(groups), -1).clone()
     patched[active], ran = sweep.sweep(
         model, base, source, asked, lambda: _cells(model, asked, source, task.positions), judge, task.positions,
-        f"{direction} {_named(where)}", way,
+        f"{direction} {named(where)}", way,
     )
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
     effects = patched - unpatched
@@ -72,7 +75,7 @@ def patch(
         effects, grid, task, f"effect of {direction}",
         "fraction (0 corrupted, 1 clean)" if unit == "fraction" else judge.unit,
         sweep.about(
-            model, task, f"patch, {direction}", started, pattern=_named(where), metric=judge.name,
+            model, task, f"patch, {direction}", started, pattern=named(where), metric=judge.name,
             clean=float(clean.mean()), corrupted=float(corrupted.mean()), way=ran,
         ),
     )
@@ -85,21 +88,35 @@ def _span(clean: Tensor, corrupted: Tensor, judge: Measure) -> Tensor:
     return span
 
 
-def layout(model: Any, task: Any, where: str | Sequence[str]) -> tuple[sites.Grid, list[list[Site]]]:
-    """The axes of the answer, and the sites of each of its cells: one each for a pattern, all of them for a list."""
-    patterns = [where] if isinstance(where, str) else list(where)
-    if not patterns:
-        raise ValueError("an empty list of sites: name at least one, for example ['L10H7']")
-    d = bridge.dims(model)
-    grids = [sites.expand(p, d, task.clean.shape[1], task.positions) for p in patterns]
+def layout(model: Any, task: Any, where: Where) -> tuple[sites.Grid, list[list[Site]]]:
+    """The axes of the answer, and the sites of each of its cells.
+
+    A pattern: one site a cell, its stars the axes. A list of patterns: all of it in one cell. A list of such
+    lists: a cell each, on the axis "set".
+    """
     if isinstance(where, str):
-        return grids[0], [[site] for site in grids[0].sites]
-    together = list(dict.fromkeys(site for grid in grids for site in grid.sites))
-    return sites.Grid(grids[0].pattern, (), (), {}), [together]
+        grid = sites.expand(where, bridge.dims(model), task.clean.shape[1], task.positions)
+        return grid, [[site] for site in grid.sites]
+    sets = list(where)
+    if not sets or any(not one for one in sets):
+        raise ValueError("an empty list of sites: name at least one, for example ['L10H7']")
+    many = not isinstance(sets[0], str)
+    groups = [_together(model, task, one) for one in (sets if many else [sets])]
+    dims, coords = (("set",), {"set": list(range(len(groups)))}) if many else ((), {})
+    return sites.Grid(groups[0][0], tuple(g[0] for g in groups), dims, coords), groups
 
 
-def _named(where: str | Sequence[str]) -> str:
-    return where if isinstance(where, str) else " ".join(str(w) for w in where)
+def _together(model: Any, task: Any, patterns: Sequence[str]) -> list[Site]:
+    d = bridge.dims(model)
+    every = [s for p in patterns for s in sites.expand(p, d, task.clean.shape[1], task.positions).sites]
+    return list(dict.fromkeys(every))
+
+
+def named(where: Where) -> str:
+    """The pattern, or the sites of a list, or how many sets there are."""
+    if isinstance(where, str):
+        return where
+    return " ".join(map(str, where)) if isinstance(where[0], str) else f"{len(where)} sets"
 
 
 def _cells(

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable
 
 
-def unknown(kind: str, typed: object, known: Iterable[str], example: str = "") -> ValueError:
+def unknown(kind: str, typed: object, known: Iterable[object], example: str = "") -> ValueError:
     """A ValueError that quotes what was typed and names the nearest things that exist.
 
     >>> raise unknown("task", "oi", ["ioi", "capitals"])
@@ -12,7 +12,8 @@ def unknown(kind: str, typed: object, known: Iterable[str], example: str = "") -
     ValueError: unknown task 'oi': did you mean 'ioi'? (known: capitals, ioi)
     """
     names = sorted(str(k) for k in known)
-    near = difflib.get_close_matches(str(typed), names, n=3, cutoff=0.5)
+    folded = {name.lower(): name for name in names}  # "ABC" is near "abc"
+    near = [folded[n] for n in difflib.get_close_matches(str(typed).lower(), folded, n=3, cutoff=0.5)]
     said = f"unknown {kind} {typed!r}"
     if near:
         said += ": did you mean " + " or ".join(repr(n) for n in near) + "?"

@@ -69,8 +69,8 @@ def patch(
     )
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
     effects = patched - unpatched
-    if unit == "fraction":
-        effects = (patched - corrupted.mean()) / _span(clean, corrupted, judge)
+    if unit == "fraction":  # of the change, example by example: the spread between prompts is not an effect
+        effects = effects / _span(clean, corrupted, judge) + (direction == "noising")
     return result(
         effects, grid, task, f"effect of {direction}",
         "fraction (0 corrupted, 1 clean)" if unit == "fraction" else judge.unit,

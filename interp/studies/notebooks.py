@@ -5,6 +5,7 @@ The metadata holds a hash of the source, so a stale notebook is found without ru
 """
 
 import ast
+import base64
 import hashlib
 import json
 import re
@@ -32,7 +33,7 @@ def need(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as err:
-        raise ImportError(f"{module} is needed to work with notebooks: pip install 'interp[notebooks]'") from err
+        raise ImportError(f"{module} is needed to work with notebooks: pip install {module}") from err
 
 
 def read_source(path: Path) -> object:
@@ -152,10 +153,21 @@ def build(name: str, folder: Path | None = None, *, only: str = "", say: object 
             for line in normalise(nb, source):
                 say(f"  removed from stderr: {line}")
             write_atomically(dest, text_of(nb))
+            write_cover(nb, folder / "figures" / f"{source.stem}.png")
             exercises.write(source, folder)
     for problem in hygiene.problems(source.stem, folder):
         say(f"  problem: {problem}")
     return dest
+
+
+def write_cover(nb: object, path: Path) -> bool:
+    """Whether the notebook has a cell tagged "cover": its first picture is written to path, for the README."""
+    outputs = [o for c in nb.cells if "cover" in c.metadata.get("tags", []) for o in c.get("outputs", [])]
+    pictures = [o.data["image/png"] for o in outputs if "image/png" in o.get("data", {})]
+    if pictures:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(base64.b64decode(pictures[0]))
+    return bool(pictures)
 
 
 def check(name: str, folder: Path | None = None) -> list[str]:

@@ -11,7 +11,11 @@
 #
 # Paper: Wang et al. 2022, "Interpretability in the Wild: a Circuit for Indirect Object Identification in GPT-2 small", arXiv 2211.00593
 #
-# Found: TO BE WRITTEN
+# Found: three heads write the whole answer (L23H3, L29H1, L23H0), two write against it, L20H0 and L19H2 steer the movers; but looking at the name is not what sets the movers apart
+#
+# Held out, the three name movers write 1.00 [0.86, 1.17] of the logit difference and two opponents take 0.34 back.
+# Without four S-inhibition heads nothing is left of the movers' preference for the right name (-0.05 of it).
+# Induction heads matter most among the early heads (0.54 of the logit difference is left without them).
 #
 # "When Mary and John went to the store, John gave a drink to" is continued with " Mary" by every language model
 # worth the name. Wang and colleagues took GPT-2 small apart to see how, and found 26 attention heads in seven
@@ -111,11 +115,13 @@ general.sel(score="first-token").plot()
 # %% [markdown]
 # ## Where is the answer?
 #
-# Put the clean run's residual stream into the corrupted run, one layer and position at a time (denoising).
-# Information about the names sits at S2 first and moves to END.
+# Put the clean run's residual stream into the corrupted run, one layer and position at a time (denoising). Here
+# the corrupted prompt repeats the *other* name, so only S2 differs: what matters sits at S2 first, and is then
+# carried to END.
 
 # %%
-interp.patch(model, find, "resid_pre.*@*", unit="fraction").plot()
+swapped = interp.tasks.ioi(model, n=n, seed=0, corruption="swap")
+interp.patch(model, swapped, "resid_pre.*@*", unit="fraction").plot()
 
 # %%
 interp.logit_lens(model, find, metric="rank").plot()
@@ -125,7 +131,7 @@ interp.logit_lens(model, find, metric="rank").plot()
 #
 # Which heads write the logit difference themselves? Direct logit attribution splits it exactly.
 
-# %%
+# %% tags=["cover"]
 direct = interp.logit_attribution(model, find)
 movers, opponents = direct.top(3, by="high").labels, direct.top(2, by="low").labels
 direct.plot(marks={"name movers": direct.cells(movers), "negative name movers": direct.cells(opponents)})
@@ -180,10 +186,10 @@ steering.plot(marks={"S-inhibition": steering.cells(inhibitors)})
 # %%
 look = attention_to(movers, "IO", minus="S1", task=judge)
 options = dict(direction="noising", metric=look, unit="fraction")
-left = interp.patch(model, judge, inhibitors, **options)
-strangers = interp.random_heads(model, inhibitors)
-control = average([interp.patch(model, judge, s, **options) for s in strangers])
-v_inhibition = inhibition.judge(measured(left), control=measured(control), gate=able)
+left = interp.patch(model, judge, [inhibitors, *interp.random_heads(model, inhibitors)], **options)
+v_inhibition = inhibition.judge(
+    measured(left.sel(set=0)), control=measured(left.sel(set=range(1, 11)).mean()), gate=able,
+)
 print(inhibitors, v_inhibition)
 
 # %% [markdown]
@@ -209,13 +215,12 @@ print(early, v_early, sep="\n")
 # %%
 there = {s: [f"{h}@{places[s][0]}" for h in early[s]] for s in early}
 options = dict(direction="noising", unit="fraction")
-left = {s: measured(interp.patch(model, judge, there[s], **options)) for s in early}
-control = {
-    s: measured(average([interp.patch(model, judge, r, **options) for r in interp.random_heads(model, there[s])]))
-    for s in early
-}
-v_matter = early_matter.judge(left, control=control, gate=able)
-print(v_matter)
+left = {s: interp.patch(model, judge, [there[s], *interp.random_heads(model, there[s])], **options) for s in early}
+v_matter = early_matter.judge(
+    {s: measured(left[s].sel(set=0)) for s in early}, gate=able,
+    control={s: measured(left[s].sel(set=range(1, 11)).mean()) for s in early},
+)
+print(v_matter, {s: left[s].sel(set=0) for s in early}, sep="\n")
 
 # %% [markdown]
 # ## Verdicts
@@ -236,4 +241,13 @@ interp.ablate(model, judge, movers)
 # %% [markdown]
 # ## What does not carry over
 #
-# TO BE WRITTEN
+# - **Looking is not what makes a mover.** The three movers prefer the indirect object over the subject by 0.13 of
+#   their attention; random heads of layers 23 and 29 do so by 0.11. What sets the movers apart is what they write.
+# - **Duplicate-token heads hardly matter.** The heads that score highest on random tokens do attend from S2 to S1,
+#   but 0.92 of the logit difference is left without them (the threshold was 0.8), and 0.81 without the
+#   previous-token heads. Only the induction heads pass. Another three of each class might do more: these were
+#   chosen on random tokens, as the claim says, not for their effect here.
+# - **Names and numbers of heads are another model's.** GPT-2 small has 144 heads with keys of their own; this model
+#   has 270 that share keys and values in threes. We fixed the sizes of the sets (3, 2, 4) after the paper and did not
+#   search for the smallest circuit; backup name movers and path patching are other studies' matter.
+# - The weights here were stored in four bits and unpacked, so numbers may differ a little from the original model's.

@@ -1,0 +1,176 @@
+"""Results: selecting, averaging, intervals worked out by hand, ranking, and a round trip to disk."""
+
+import json
+
+import numpy as np
+import pytest
+
+from interp.results import Result, average, bootstrap
+
+RNG = np.random.default_rng(0)
+EXAMPLES = RNG.normal(size=(3, 4, 20))
+
+
+@pytest.fixture
+def result():
+    coords = {"layer": [0, 1, 2], "head": [0, 1, 2, 3]}
+    return Result(EXAMPLES.mean(-1), ("layer", "head"), coords, "effect", "logits", {"pattern": "L*H*", "n": 20}, EXAMPLES)
+
+
+def test_selecting_by_label(result):
+    one = result.sel(layer=2, head=1)
+    assert one.dims == () and one.values == EXAMPLES[2, 1].mean()
+    np.testing.assert_array_equal(one.examples, EXAMPLES[2, 1])
+    some = result.sel(layer=[2, 0])
+    assert some.coords["layer"] == [2, 0]
+    np.testing.assert_array_equal(some.values, result.values[[2, 0]])
+    np.testing.assert_array_equal(result.sel(head=3).sel(layer=1).values, result.sel(layer=1).sel(head=3).values)
+
+
+def test_averages_and_sums_keep_examples_apart(result):
+    np.testing.assert_allclose(result.mean("head").examples, EXAMPLES.mean(1))
+    np.testing.assert_allclose(result.sum("layer").values, result.values.sum(0))
+    assert result.mean().dims == () and float(result.mean().values) == pytest.approx(EXAMPLES.mean())
+
+
+def test_labels_fill_the_stars(result):
+    assert result.labels()[5] == "L1H1"
+    assert result.sel(layer=2).labels() == ["L2H0", "L2H1", "L2H2", "L2H3"]
+    lying = Result(np.zeros((2, 2)), ("layer", "pos"), {"layer": [0, 1], "pos": ["0 The", "1 dog"]}, "x", "u", {"pattern": "resid_pre.*@*"})
+    assert lying.labels() == ["resid_pre.0@0", "resid_pre.0@1", "resid_pre.1@0", "resid_pre.1@1"]
+
+
+def test_top_ranks_and_leaves_out_what_does_not_apply(result):
+    order = np.argsort(-np.abs(result.values).ravel())
+    assert result.top(3).labels == [result.labels()[i] for i in order[:3]]
+    assert result.top(1, by="low").rows[0][1] == result.values.min()
+    holes = Result(np.array([1.0, np.nan, -3.0]), ("layer",), {"layer": [0, 1, 2]}, "x", "u")
+    assert [row[1] for row in holes.top(5)] == [-3.0, 1.0]
+
+
+def test_picking_and_marking_cells(result):
+    chosen = result.pick(["L2H1", "L0H3"])
+    np.testing.assert_array_equal(chosen.values, [result.values[2, 1], result.values[0, 3]])
+    assert chosen.dims == ("site",) and result.cells(["L2H1"]) == [(2, 1)]
+    assert chosen.sum().values == pytest.approx(result.values[2, 1] + result.values[0, 3])
+
+
+def test_differences_are_paired(result):
+    zero = result - result
+    assert zero.examples is not None and not zero.examples.any()
+    with pytest.raises(ValueError, match="other axes or units"):
+        result - result.mean("head")
+
+
+def test_average_of_results(result):
+    np.testing.assert_allclose(average([result, result]).examples, result.examples)
+    with pytest.raises(ValueError, match="same axes"):
+        average([result, result.mean("head")])
+    with pytest.raises(ValueError, match="at least one"):
+        average([])
+
+
+# --- intervals -----------------------------------------------------------------------------------------------
+
+
+def test_constant_examples_have_no_width():
+    low, high = bootstrap(np.full((2, 9), 3.5))
+    np.testing.assert_allclose([low, high], 3.5)
+
+
+def test_two_examples_by_hand():
+    """Means of two draws from {0, 1} are 0, 1/2, 1 with 1/4, 1/2, 1/4: the middle half is 0 to 1 at 95 %."""
+    low, high = bootstrap(np.array([0.0, 1.0]), level=0.95, n_boot=4000)
+    assert (low, high) == (0.0, 1.0)
+    low, high = bootstrap(np.array([0.0, 1.0]), level=0.4, n_boot=4000)
+    assert (low, high) == (0.5, 0.5)
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+    samples = np.random.default_rng(1).normal(size=(400, 30))
+    low, high = bootstrap(samples)
+    assert 0.88 < ((low < 0) & (0 < high)).mean() < 0.98
+
+
+def test_intervals_agree_with_resampling_one_by_one():
+    x = RNG.normal(size=25)
+    rng = np.random.default_rng(5)
+    slow = np.percentile([rng.choice(x, 25).mean() for _ in range(4000)], [2.5, 97.5])
+    np.testing.assert_allclose(bootstrap(x, n_boot=4000), slow, atol=0.05)
+
+
+def test_intervals_are_seeded(result):
+    np.testing.assert_array_equal(result.ci(seed=3), result.ci(seed=3))
+    assert not np.array_equal(result.ci(seed=3), result.ci(seed=4))
+
+
+# --- on disk and on the page ---------------------------------------------------------------------------------
+
+
+def test_a_saved_result_comes_back(result, tmp_path):
+    back = Result.load(result.save(tmp_path / "deep" / "x.npz"))
+    for field in ("dims", "coords", "name", "unit", "about"):
+        assert getattr(back, field) == getattr(result, field)
+    np.testing.assert_array_equal(back.values, result.values)
+    np.testing.assert_array_equal(back.examples, result.examples)
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["x.npz"]
+
+
+def test_a_failed_save_leaves_the_old_file(result, tmp_path, monkeypatch):
+    path = result.save(tmp_path / "x.npz")
+    before = path.read_bytes()
+    monkeypatch.setattr("interp.results.os.replace", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        result.mean().save(path)
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["x.npz"]
+
+
+def test_what_is_not_ours_is_refused(tmp_path, result):
+    (tmp_path / "x.npz").write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match="not a result saved by interp"):
+        Result.load(tmp_path / "x.npz")
+    np.savez(tmp_path / "y.npz", values=np.array([object()], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="not a result"):
+        Result.load(tmp_path / "y.npz")
+    header = np.frombuffer(json.dumps({"schema": 99}).encode(), np.uint8)
+    np.savez(tmp_path / "z.npz", header=header, values=np.zeros(1))
+    with pytest.raises(ValueError, match="another version"):
+        Result.load(tmp_path / "z.npz")
+    with pytest.raises(ValueError, match="try 'x.npz'"):
+        result.save(tmp_path / "x.pkl")
+
+
+def test_a_table_has_a_row_per_cell(result):
+    frame = result.to_frame()
+    assert len(frame) == 12 and list(frame.columns) == ["site", "layer", "head", "effect", "low", "high"]
+    assert frame.attrs["unit"] == "logits" and frame.loc[5, "site"] == "L1H1"
+
+
+def test_every_result_says_its_name_and_unit(result):
+    for r in (result, result.mean("head"), result.mean()):
+        assert "effect" in repr(r) and "logits" in repr(r)
+        assert "effect" in r._repr_html_() and "logits" in r._repr_html_()
+    assert "base64" in result._repr_html_() and "seconds" not in result._repr_html_()
+
+
+@pytest.mark.parametrize(
+    "call, says",
+    [
+        (lambda r: r.sel(layers=1), "did you mean 'layer'"),
+        (lambda r: r.sel(layer=7), "unknown layer 7"),
+        (lambda r: r.mean("heads"), "did you mean 'head'"),
+        (lambda r: r.top(3, by="hi"), "did you mean 'high'|unknown way to rank"),
+        (lambda r: r.pick(["L9H9"]), "unknown cell 'L9H9'"),
+        (lambda r: Result(1.0, (), {}, "x", "u").ci(), "kept no examples"),
+        (lambda r: r.ci(level=95), "between 0 and 1"),
+        (lambda r: Result(np.zeros(3), ("layer",), {"layer": [0, 1]}, "x", "u"), "do not fit"),
+        (lambda r: Result(np.zeros(3), ("layer",), {}, "x", "u"), "do not fit"),
+        (lambda r: Result(np.zeros(2), ("layer",), {"layer": [0, 1]}, "x", "u", {}, np.ones((2, 5))), "must be the mean"),
+        (lambda r: Result(np.zeros(2), ("layer",), {"layer": [0, 1]}, "x", "u", {}, np.ones((3, 5))), "need shape"),
+        (lambda r: bootstrap(np.zeros((2, 1))), "at least two examples"),
+        (lambda r: Result(1.0, (), {}, "x", "u").plot(), "single number"),
+    ],
+)
+def test_wrong_input_is_one_sentence(result, call, says):
+    with pytest.raises(ValueError, match=says):
+        call(result)

@@ -209,9 +209,9 @@ class Result:
         interval = None
         if self.examples is not None and self.examples.shape[-1] > 1 and len(self.dims) < 2:
             interval = self.ci()
-        return dict(
-            values=self.values, dims=self.dims, coords=self.coords, title=self.name, unit=self.unit, interval=interval
-        )
+        chosen = ", ".join(str(v) if isinstance(v, str) else f"{d} {v}" for d, v in self.about.get("at", {}).items())
+        title = f"{self.name}: {chosen}" if chosen else self.name
+        return dict(values=self.values, dims=self.dims, coords=self.coords, title=title, unit=self.unit, interval=interval)
 
     def caption(self) -> str:
         """One line: name, unit, and where the numbers come from."""

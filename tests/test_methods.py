@@ -158,6 +158,13 @@ def test_the_heads_of_a_layer_add_up_to_its_attention(tiny):
     np.testing.assert_allclose(heads, interp.logit_attribution(tiny, task, "attn.*").values, atol=1e-5)
 
 
+def test_the_two_sides_of_an_attribution_make_the_difference(any_tiny, ioi):
+    sides = {t: interp.logit_attribution(any_tiny, ioi, toward=t).examples for t in ("difference", "answer", "wrong")}
+    np.testing.assert_allclose(sides["answer"] - sides["wrong"], sides["difference"], atol=1e-5)
+    with pytest.raises(ValueError, match="did you mean 'answer'"):
+        interp.logit_attribution(any_tiny, ioi, toward="anwser")
+
+
 def test_the_lens_at_the_last_layer_is_the_model(any_tiny, ioi):
     last = interp.logit_lens(any_tiny, ioi).sel(layer=2)
     np.testing.assert_allclose(last.examples, ioi.metric(run(any_tiny, ioi.clean).logits).numpy(), atol=1e-4)

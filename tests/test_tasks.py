@@ -235,3 +235,86 @@ def test_misaligned_prompts_are_refused_with_the_reason(tiny):
 def test_wrong_input_is_one_sentence(tiny, call, says):
     with pytest.raises(ValueError, match=says):
         call(tiny)
+
+
+# --- what a task keeps, refuses and shows --------------------------------------------------------------------
+
+
+def test_held_out_keeps_the_metric_the_size_and_the_options(model):
+    task = interp.tasks.ioi(model, n=12, seed=2, corruption="abc").with_metric("prob")[:5]
+    held = task.heldout()
+    assert (held.metric_name, len(held), held.about["seed"], held.about["corruption"]) == ("prob", 5, 3, "abc")
+    assert interp.tasks.induction(model, n=3, length=6).heldout().about["length"] == 6
+
+
+def test_no_pair_comes_twice(make, model):
+    for task in (made := make(model, n=40), made.heldout()):
+        assert len({(*c, *d) for c, d in zip(task.clean.tolist(), task.corrupted.tolist())}) == 40
+
+
+def test_more_prompts_than_the_fillings_give_are_refused(tiny):
+    with pytest.raises(ValueError, match="n=4000 is too many: the fillings of this half gave only .* greater_than"):
+        interp.tasks.greater_than(tiny, n=4000)
+
+
+def test_ioi_takes_templates_and_says_what_is_wrong_with_one(model):
+    form = "When {a}, {b} went to the store, {s}, gave a {o} to"
+    task = interp.tasks.ioi(model, n=8, templates=form)  # a comma on either side of the names
+    for i in range(8):
+        text, at = words(task, i), {k: int(v[i]) for k, v in task.positions.items()}
+        assert text[at["S1"]] == text[at["S2"]] == task._word(task.wrong[i, 0]) and at["S1+1"] == at["S1"] + 1
+    for bad in ("{a} and {b} met, {s} gave a {o} to", "When {a} and {b} met", "When {b} and {a} met, {s} gave {o} to",
+                "When {a} and {b} met, {s} gave a {thing} to", "When {a} and {b} met, {s} gave a {o} to "):  # fmt: skip
+        with pytest.raises(ValueError, match="not an IOI template"):
+            interp.tasks.ioi(model, templates=(bad,))
+    with pytest.raises(ValueError, match="templates is empty"):
+        interp.tasks.ioi(model, templates=())
+
+
+def test_a_task_obeys_its_laws(tiny):
+    task = interp.tasks.ioi(tiny, n=3)
+    off, none = torch.zeros(3, dtype=torch.long), torch.zeros(3, 1, dtype=torch.bool)
+    for says, change in {
+        "must be the last token": {"positions": {"END": off}},
+        "an index from 0 to": {"positions": {**task.positions, "S2": off + 99}},
+        "counts none of its answers": {"answers_count": none},
+        "need one shape": {"wrong": task.wrong[:2]},
+        "has 1 values for 3": {"labels": {"order": ["ABBA"]}},
+    }.items():
+        with pytest.raises(ValueError, match=says):
+            replace(task, **change)
+
+
+def test_a_place_is_proved_by_the_text_before_it(tiny):
+    twice = Example("The dog saw the dog", "The cat saw the dog", [" dog"], [" cat"], {"X": ("The dog saw a", "dog")})
+    with pytest.raises(ValueError, match="position X"):
+        build("toy", tiny.tokenizer, [twice], "logit_diff", {}, interp.tasks.capitals)
+
+
+def test_the_terminal_marks_positions_and_differences(tiny):
+    clean, corrupted, *_ = repr(interp.tasks.greater_than(tiny, n=1).show()).split("\n")
+    assert "[Y]" in clean and clean.endswith("[END]") and "[" not in corrupted
+    assert corrupted.count("*") == clean.count("*") >= 2
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_a_tokenizer_without_a_first_token_is_refused(tiny, name):
+    from interp.models.tiny_models import word_tokenizer
+
+    bare = word_tokenizer()
+    bare.bos_token = None
+    with pytest.raises(ValueError, match="no first token"):
+        interp.tasks.make(name, bare)
+
+
+def test_a_task_is_made_by_a_tokenizer_alone_and_names_are_the_files(tiny):
+    assert interp.tasks.names() == ["agreement", "capitals", "greater_than", "induction", "ioi"]
+    for name in interp.tasks.names():
+        assert (interp.tasks.make(name, tiny.tokenizer, n=4).clean == interp.tasks.make(name, tiny, n=4).clean).all()
+
+
+def test_behaviour_has_the_tasks_own_metric_and_an_interval(tiny):
+    behaviour = interp.tasks.greater_than(tiny, n=6).behaviour(tiny)
+    own = behaviour.sel(measure="probability difference", prompts="clean")
+    low, high = own.ci()
+    assert low <= own.values <= high and behaviour.coords["measure"][0] == "answer above wrong"

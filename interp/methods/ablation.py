@@ -62,7 +62,7 @@ def ablate(
         model, task, f"ablate, {by}", started, pattern=named(where),
         metric=judge.name, clean=float(unablated.mean()), way=ran,
     )
-    return result(effects, grid, task, f"effect of {by} ablation", judge.unit, said)
+    return result(effects, grid, task, f"effect of {by} ablation on {judge.name}", judge.unit, said)
 
 
 def _edit(by: str, factor: float | None) -> Edit | None:

@@ -72,7 +72,7 @@ def patch(
     if unit == "fraction":  # of the change, example by example: the spread between prompts is not an effect
         effects = effects / _span(clean, corrupted, judge) + (direction == "noising")
     return result(
-        effects, grid, task, f"effect of {direction}",
+        effects, grid, task, f"effect of {direction} on {judge.name}",
         "fraction (0 corrupted, 1 clean)" if unit == "fraction" else judge.unit,
         sweep.about(
             model, task, f"patch, {direction}", started, pattern=named(where), metric=judge.name,

@@ -12,14 +12,19 @@ from interp._say import unknown
 from interp.tasks.agreement import agreement
 from interp.tasks.capitals import capitals
 from interp.tasks.greater_than import greater_than
-from interp.tasks.induction import induction
+from interp.tasks.induction import induction, repetition_loss
 from interp.tasks.ioi import ioi
 from interp.tasks.metrics import METRICS
 from interp.tasks.task import Task
 
-TASKS = {make.__name__: make for make in (agreement, capitals, greater_than, induction, ioi)}
+# A task is a function named like its file, so that its import line above is all it takes to add one.
+TASKS = {
+    name: made
+    for name, made in sorted(globals().items())
+    if callable(made) and getattr(made, "__module__", "") == f"{__name__}.{name}"
+}
 
-__all__ = ["METRICS", "TASKS", "Task", "agreement", "capitals", "greater_than", "induction", "ioi", "make", "names"]
+__all__ = ["METRICS", "TASKS", "Task", *TASKS, "make", "names", "repetition_loss"]
 
 
 def names() -> list[str]:

@@ -4,7 +4,7 @@ import random
 from functools import partial
 from typing import Any
 
-from interp.tasks.task import Example, Task, build, halves, is_single, tokenizer_of
+from interp.tasks.task import Example, Task, build, different, halves, is_single, tokenizer_of
 
 NOUNS = (
     "key keys|doctor doctors|teacher teachers|student students|boy boys|girl girls|dog dogs|cat cats|book books|car cars|"
@@ -31,9 +31,9 @@ def agreement(model: Any, n: int = 32, seed: int = 0, *, split: str = "find") ->
     if len(pairs) < 2:
         raise ValueError("too few nouns are one token in both numbers for this tokenizer: agreement needs two")
     rng = random.Random(f"agreement {seed} {split}")
-    examples = [_example(rng, pairs, i) for i in range(n)]
-    about = {"seed": seed, "split": split}
-    return build("agreement", tokenizer, examples, "logit_diff", about, partial(agreement, model, n))
+    examples = different(n, lambda i: _example(rng, pairs, i), "agreement")
+    about = {"seed": seed, "split": split, "fillings": "half of the nouns; heldout() has the others"}
+    return build("agreement", tokenizer, examples, "logit_diff", about, partial(agreement, tokenizer))
 
 
 def _example(rng: random.Random, pairs: list[tuple[str, str]], i: int) -> Example:

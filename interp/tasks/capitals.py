@@ -4,7 +4,7 @@ import random
 from functools import partial
 from typing import Any
 
-from interp.tasks.task import Example, Task, build, halves, is_single, tokenizer_of
+from interp.tasks.task import Example, Task, build, different, halves, is_single, tokenizer_of
 
 # Common knowledge, in an order that puts well-known countries into both halves.
 CAPITALS = (
@@ -13,7 +13,7 @@ CAPITALS = (
     "Poland Warsaw|Hungary Budapest|Sweden Stockholm|Belgium Brussels|Turkey Ankara|Iran Tehran|Iraq Baghdad|Syria Damascus|"
     "Lebanon Beirut|Israel Jerusalem|Thailand Bangkok|Vietnam Hanoi|Indonesia Jakarta|Korea Seoul|Peru Lima|Chile Santiago|"
     "Scotland Edinburgh|Wales Cardiff|Finland Helsinki|Denmark Copenhagen|Kenya Nairobi|Afghanistan Kabul|Pakistan Islamabad|"
-    "Ukraine Kiev|Switzerland Bern|Netherlands Amsterdam|Venezuela Caracas|Australia Canberra|India Delhi|Mexico Mexico"
+    "Ukraine Kiev|Switzerland Bern|Netherlands Amsterdam|Venezuela Caracas|Australia Canberra|India Delhi"
 ).split("|")
 
 
@@ -23,7 +23,8 @@ def capitals(model: Any, n: int = 32, seed: int = 0, *, split: str = "find") -> 
     >>> interp.tasks.capitals(model, n=16).show()
 
     corrupted: another country, whose capital is the wrong answer. Positions: SUBJECT, END; metric: logit
-    difference. Countries and capitals are single tokens. Held out: other countries.
+    difference. Countries and capitals are single tokens. Held out: other countries. Past about["countries"]
+    examples a country comes again, against another one: an interval then takes the examples for more than they are.
     """
     tokenizer = tokenizer_of(model)
     facts = [tuple(pair.split()) for pair in CAPITALS if len(set(pair.split())) == 2]
@@ -34,9 +35,10 @@ def capitals(model: Any, n: int = 32, seed: int = 0, *, split: str = "find") -> 
     rng = random.Random(f"capitals {seed} {split}")
     order = [rng.sample(pairs, len(pairs)) for _ in range(-(-n // len(pairs)))]
     subjects = [fact for round_ in order for fact in round_][:n]  # every country once before any comes twice
-    examples = [_example(rng, fact, pairs) for fact in subjects]
+    examples = different(n, lambda i: _example(rng, subjects[i], pairs), "capitals")
     about = {"seed": seed, "split": split, "countries": len(pairs)}
-    return build("capitals", tokenizer, examples, "logit_diff", about, partial(capitals, model, n))
+    about["fillings"] = "half of the countries; heldout() has the others"
+    return build("capitals", tokenizer, examples, "logit_diff", about, partial(capitals, tokenizer))
 
 
 def _example(rng: random.Random, fact: tuple[str, str], pairs: list[tuple[str, str]]) -> Example:

@@ -4,7 +4,7 @@ import random
 from functools import partial
 from typing import Any
 
-from interp.tasks.task import Example, Task, build, single, tokenizer_of, usable
+from interp.tasks.task import Example, Task, build, different, single, tokenizer_of, usable
 
 NOUNS = (
     "war siege plan project campaign voyage trial treaty reign mission strike drought famine festival program contract "
@@ -30,9 +30,9 @@ def greater_than(model: Any, n: int = 32, seed: int = 0, *, split: str = "find")
         raise ValueError("this tokenizer does not split numbers into digits, which greater_than needs")
     nouns = usable(tokenizer, NOUNS, split, 1, "nouns")
     rng = random.Random(f"greater_than {seed} {split}")
-    examples = [_example(rng, nouns, CENTURIES[split]) for _ in range(n)]
-    about = {"seed": seed, "split": split, "digits": digits}
-    return build("greater_than", tokenizer, examples, "prob_diff", about, partial(greater_than, model, n))
+    examples = different(n, lambda i: _example(rng, nouns, CENTURIES[split]), "greater_than")
+    about = {"seed": seed, "split": split, "digits": digits, "fillings": "half of the nouns and centuries; heldout() has the others"}
+    return build("greater_than", tokenizer, examples, "prob_diff", about, partial(greater_than, tokenizer))
 
 
 def _example(rng: random.Random, nouns: list[str], centuries: tuple[str, ...]) -> Example:

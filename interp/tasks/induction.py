@@ -27,6 +27,8 @@ def induction(model: Any, n: int = 32, seed: int = 0, *, length: int = 16, split
     pool = halves(sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids)), split)
     if len(pool) < length + 1:
         raise ValueError(f"length={length}: this half of the vocabulary has only {len(pool)} tokens")
+    if tokenizer.bos_token_id is None:
+        raise ValueError("the tokenizer has no first token (bos_token): set one, whatever stands first is the sink")
     if n < 1:
         raise ValueError("a task needs at least one example: n must be 1 or more")
     rng, middle = random.Random(f"induction {seed} {split}"), length // 2
@@ -43,9 +45,10 @@ def induction(model: Any, n: int = 32, seed: int = 0, *, length: int = 16, split
     at = lambda i: torch.full((n,), i)
     positions = {"A": at(1 + middle), "A+1": at(2 + middle), "END": at(length + middle + 1)}
     about = {"bos": tokenizer.decode([tokenizer.bos_token_id]), "seed": seed, "split": split, "length": length}
+    about["fillings"] = "half of the vocabulary; heldout() has the rest"
     return Task(
         "induction", torch.tensor(clean), torch.tensor(corrupted), torch.tensor(answers), torch.tensor(wrong), yes, yes,
-        positions, {}, "logit_diff", about, tokenizer, partial(induction, model, n, length=length),
+        positions, {}, "logit_diff", about, tokenizer, partial(induction, tokenizer, length=length),
     )
 
 

@@ -1,11 +1,13 @@
 """Indirect-object identification: "When Mary and John went to the store, John gave a drink to" -> " Mary"."""
 
 import random
+import re
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from interp._say import unknown
-from interp.tasks.task import Example, Task, build, encode, halves, tokenizer_of, usable
+from interp.tasks.task import Example, Task, build, different, encode, tokenizer_of, usable
 
 # {a} {b} the two names, {s} the subject again, {p} a place, {o} an object. IO is the name that is not {s}.
 TEMPLATES = (
@@ -27,7 +29,7 @@ CORRUPTIONS = ("swap", "abc")
 
 
 def ioi(
-    model: Any, n: int = 32, seed: int = 0, *, corruption: str = "swap", templates: tuple[str, ...] | None = None,
+    model: Any, n: int = 32, seed: int = 0, *, corruption: str = "swap", templates: Sequence[str] | None = None,
     split: str = "find",
 ) -> Task:
     """IOI prompts in several templates, half with the names in one order (ABBA) and half in the other (BABA).
@@ -45,14 +47,17 @@ def ioi(
     names = usable(tokenizer, NAMES, split, 5, "names")
     places = usable(tokenizer, PLACES, split, 1, "places")
     objects = usable(tokenizer, OBJECTS, split, 1, "objects")
-    forms, left_out = _one_length(tokenizer, templates or TEMPLATES, names, places, objects)
+    forms, left_out = _one_length(tokenizer, _checked(templates), names, places, objects)
     rng = random.Random(f"ioi {seed} {split}")
-    examples = [
-        _example(rng, forms[i // 2 % len(forms)], "ABBA" if i % 2 else "BABA", names, places, objects, corruption)
-        for i in range(n)
-    ]
+    examples = different(
+        n,
+        lambda i: _example(rng, forms[i // 2 % len(forms)], "ABBA" if i % 2 else "BABA", names, places, objects, corruption),
+        "ioi",
+    )
     about = {"seed": seed, "split": split, "corruption": corruption, "templates": forms, "left_out": left_out}
-    return build("ioi", tokenizer, examples, "logit_diff", about, partial(ioi, model, n, corruption=corruption, templates=templates))
+    about["fillings"] = "half of the names, places and objects; heldout() has the others"
+    again = partial(ioi, tokenizer, corruption=corruption, templates=templates)
+    return build("ioi", tokenizer, examples, "logit_diff", about, again)
 
 
 def _example(rng: random.Random, form: str, order: str, names: list, places: list, objects: list, corruption: str) -> Example:
@@ -65,16 +70,33 @@ def _example(rng: random.Random, form: str, order: str, names: list, places: lis
     clean = fill(io, s, s)
     corrupted = fill(io, s, io) if corruption == "swap" else fill(*abc)
     first, second = (io, s) if order == "ABBA" else (s, io)
-    at_first = form.split(" {a}")[0]
-    at_second = f"{at_first} {first}" + form.split("{a}")[1].split(" {b}")[0]
-    at_s2 = clean[: clean.rindex(f" {s} ")]
-    where = {first: at_first, second: at_second}
-    after_s1 = clean[len(where[s]) + 1 + len(s) :].split()[0].rstrip(",")
+    # the clean text up to a slot, from the template: a name is looked for nowhere
+    upto = lambda slot: form[: form.index(" {" + slot + "}")].format(a=first, b=second, s=s, p=place, o=thing)
+    at_s2, where = upto("s"), {first: upto("a"), second: upto("b")}
+    after_s1 = re.match(r"\s*(\w+|[^\w\s])", clean[len(where[s]) + 1 + len(s) :])[1]
     return Example(
         clean, corrupted, [f" {io}"], [f" {s}"],
         {"IO": (where[io], io), "S1": (where[s], s), "S1+1": (f"{where[s]} {s}", after_s1), "S2": (at_s2, s)},
-        {"order": order, "template": form},
+        {"order": order, "template": form, "place": place, "object": thing},
     )
+
+
+def _checked(templates: Sequence[str] | None) -> tuple[str, ...]:
+    """The templates, or ours when there are none; ValueError for one that is not an IOI sentence."""
+    if templates is None:
+        return TEMPLATES
+    forms = (templates,) if isinstance(templates, str) else tuple(templates)
+    if not forms:
+        raise ValueError(f"templates is empty: give one like {TEMPLATES[0]!r}, or leave it out")
+    for form in forms:
+        said, unknown_slots = [form.find(" {" + slot + "}") for slot in "abs"], set(re.findall(r"{(.*?)}", form)) - set("abspo")
+        once = all(form.count("{" + slot + "}") == 1 for slot in "abs")
+        if not once or -1 in said or said != sorted(said) or unknown_slots or form != form.rstrip():
+            raise ValueError(
+                f"not an IOI template: {form!r} (it needs {{a}}, {{b}}, {{s}} once, in this order and each after a space, "
+                f"may have {{p}} and {{o}}, and ends where the name follows: {TEMPLATES[0]!r})"
+            )
+    return forms
 
 
 def _one_length(tokenizer: Any, forms: tuple, names: list, places: list, objects: list) -> tuple[list[str], list[str]]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from html import escape
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 from interp._say import unknown
 from interp.results import Result
 from interp.tasks.metrics import METRICS
+from interp.tasks.show import Shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,24 @@ class Task:
     tokenizer: Any = field(repr=False)
     remake: Callable[..., "Task"] = field(repr=False)
 
+    def __post_init__(self) -> None:
+        n, length = self.clean.shape
+        if self.corrupted.shape != self.clean.shape:
+            raise ValueError(f"clean prompts are {n} x {length}, corrupted ones {tuple(self.corrupted.shape)}: they must agree")
+        for ids, count in (("answers", "answers_count"), ("wrong", "wrong_count")):
+            if getattr(self, ids).shape != getattr(self, count).shape or len(getattr(self, ids)) != n:
+                raise ValueError(f"{ids} and {count} need one shape, with a row for each of {n} prompts")
+            if not getattr(self, count).any(-1).all():
+                raise ValueError(f"an example counts none of its {ids}: each needs at least one")
+        if "END" not in self.positions or not (self.positions["END"] == length - 1).all():
+            raise ValueError("positions must have END, and it must be the last token: the metric is read there")
+        for name, index in self.positions.items():
+            if index.shape != (n,) or not ((0 <= index) & (index < length)).all():
+                raise ValueError(f"position {name!r} must give each of {n} prompts an index from 0 to {length - 1}")
+        for name, values in self.labels.items():
+            if len(values) != n:
+                raise ValueError(f"label {name!r} has {len(values)} values for {n} prompts")
+
     def __len__(self) -> int:
         return len(self.clean)
 
@@ -59,10 +77,11 @@ class Task:
         )
 
     def heldout(self) -> "Task":
-        """The same task on disjoint fillings (other names, nouns, tokens), drawn with another seed."""
+        """As many prompts of the same task on disjoint fillings, drawn with another seed, judged by the same metric."""
         if self.about["split"] == "heldout":
             raise ValueError("this is already the held-out half; make the task again for the other one")
-        return self.remake(split="heldout", seed=self.about["seed"] + 1)
+        other = self.remake(n=len(self), split="heldout", seed=self.about["seed"] + 1)
+        return other.with_metric(self.metric_name)
 
     # --- the metric ------------------------------------------------------------------------------------------
 
@@ -93,7 +112,10 @@ class Task:
         return replace(self, metric_name=name)
 
     def metric(self, logits: Float[Tensor, "... d_vocab"]) -> Float[Tensor, "..."]:
-        """One number per example from logits [batch pos d_vocab] or, at the last position, [... batch d_vocab]."""
+        """One number per example from logits [batch pos d_vocab] or, at the last position, [... batch d_vocab].
+
+        Three axes that begin like the prompts, [batch pos], are read as every position.
+        """
         if logits.ndim == 3 and logits.shape[:2] == self.clean.shape:
             logits = logits[:, -1]
         if logits.ndim < 2 or logits.shape[-2] != len(self):
@@ -143,10 +165,17 @@ class Task:
         return Result(values.mean(), (), {}, self.metric_title, self.metric_unit, about, values)
 
     def behaviour(self, model: Any) -> Result:
-        """How well the model does the task by itself: accuracy and logit difference, clean and corrupted."""
+        """How well the model does the task by itself, clean and corrupted: accuracy, logit difference, its own metric.
+
+        >>> task.behaviour(model)        # with a bootstrap interval over the prompts
+        """
         from interp.interventions import run
 
         measures = {"answer above wrong": "accuracy", "answer on top": "top1", "logit difference": "logit_diff"}
+        unit = "share of prompts, or logits"
+        if self.metric_name not in measures.values():
+            measures[self.metric_title] = self.metric_name
+            unit = f"share of prompts, logits, or {self.metric_unit}"
         rows = []
         for tokens in (self.clean, self.corrupted):
             logits = run(model, tokens, last_only=True).logits
@@ -154,63 +183,11 @@ class Task:
         examples = torch.stack(rows, 1).double().numpy()  # [measure prompts n]
         coords = {"measure": list(measures), "prompts": ["clean", "corrupted"]}
         about = {"task": self.name, "n": len(self), "method": "plain run", "split": self.about["split"]}
-        unit = "share of prompts, or logits"
         return Result(examples.mean(-1), ("measure", "prompts"), coords, "behaviour", unit, about, examples)
 
-    def show(self, n: int = 3) -> "Shown":
+    def show(self, n: int = 3) -> Shown:
         """The first prompts with their positions marked, clean above corrupted, and what is answered."""
         return Shown(self[: min(n, len(self))])
-
-
-@dataclass(frozen=True)
-class Shown:
-    """Prompts as text in a terminal and as a page in a notebook."""
-
-    task: Task
-
-    def _lines(self, i: int) -> list[tuple[str, list[tuple[str, str, bool]]]]:
-        task = self.task
-        names = {int(index[i]): [] for index in task.positions.values()}
-        for name, index in task.positions.items():
-            names[int(index[i])].append(name)
-        rows = []
-        for kind, tokens in (("clean", task.clean[i]), ("corrupted", task.corrupted[i])):
-            differs = (task.clean[i] != task.corrupted[i]).tolist()
-            text = [task.tokenizer.decode([int(t)]) for t in tokens]
-            rows.append((kind, [(w, " ".join(names.get(k, [])), differs[k]) for k, w in enumerate(text)]))
-        return rows
-
-    def _answers(self, i: int) -> tuple[str, str]:
-        task = self.task
-        said = lambda ids, count: " ".join(task._word(t) for t, c in zip(ids[i], count[i]) if c)
-        return said(task.answers, task.answers_count), said(task.wrong, task.wrong_count)
-
-    def __repr__(self) -> str:
-        out = []
-        for i in range(len(self.task)):
-            for kind, words in self._lines(i):
-                marked = "".join(f"{w}[{name}]" if name and kind == "clean" else w for w, name, _ in words)
-                out.append(f"{kind:>9}  {marked}")
-            right, wrong = self._answers(i)
-            out.append(f"{'':>9}  answer {right!r}, wrong {wrong!r}")
-        return "\n".join(out)
-
-    def _repr_html_(self) -> str:
-        out = []
-        for i in range(len(self.task)):
-            for kind, words in self._lines(i):
-                line = ""
-                for word, name, differs in words:
-                    style = "background:rgba(230,159,0,.35)" if differs else "border-bottom:2px solid #0072b2" if name else ""
-                    mark = f"<sub style='opacity:.75'>{escape(name)}</sub>" if name and kind == "clean" else ""
-                    line += f"<span style='white-space:pre;{style}'>{escape(word)}</span>{mark}"
-                cell = "padding:1px 10px 1px 0;text-align:left;vertical-align:top"
-                out.append(f"<tr><td style='{cell};opacity:.7'>{kind}</td><td style='{cell}'>{line}</td></tr>")
-            right, wrong = self._answers(i)
-            said = f"answer <b>{escape(right)}</b>, wrong <b>{escape(wrong)}</b>"
-            out.append(f"<tr><td></td><td style='padding-bottom:8px;text-align:left'>{said}</td></tr>")
-        note = "<small>shaded: clean and corrupted differ; underlined: a named position</small>"
-        return f"<table>{''.join(out)}</table>{note}"
 
 
 # --- making and proving --------------------------------------------------------------------------------------
@@ -270,6 +247,18 @@ def usable(tokenizer: Any, words: Sequence[str], split: str, needed: int, what: 
     return kept
 
 
+def different(n: int, draw: Callable[[int], Example], what: str) -> list[Example]:
+    """n examples, example i from draw(i), no pair of prompts twice: intervals count each as one more observation."""
+    found: dict[tuple[str, str], Example] = {}
+    for i in range(n):
+        drawn = (draw(i) for _ in range(200))
+        new = next((e for e in drawn if (e.clean, e.corrupted) not in found), None)
+        if new is None:
+            raise ValueError(f"n={n} is too many: the fillings of this half gave only {len(found)} different {what} prompts")
+        found[new.clean, new.corrupted] = new
+    return list(found.values())
+
+
 def build(
     name: str, tokenizer: Any, examples: Sequence[Example], metric: str, about: dict[str, Any], remake: Callable[..., Task]
 ) -> Task:
@@ -305,7 +294,8 @@ def _index(tokenizer: Any, example: Example, place: str, tokens: list[int]) -> i
     before, word = example.places[place]
     at = len(encode(tokenizer, before))
     found = tokenizer.decode([tokens[at]]).strip() if at < len(tokens) else "(past the end)"
-    if found != word.strip():
+    # the text before must be the tokens before: only then is this the word's own place
+    if found != word.strip() or encode(tokenizer, before) != tokens[:at]:
         raise ValueError(f"position {place} of {example.clean!r} should be {word!r} but token {at} is {found!r}")
     return at
 

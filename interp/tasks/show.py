@@ -1,0 +1,66 @@
+"""How a task looks: its prompts with positions, differences and answers marked."""
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Prompts as text in a terminal and as a page in a notebook."""
+
+    task: Any  # a Task; its module imports this one
+
+    def _lines(self, i: int) -> list[tuple[str, list[tuple[str, str, bool]]]]:
+        task = self.task
+        names = {int(index[i]): [] for index in task.positions.values()}
+        for name, index in task.positions.items():
+            names[int(index[i])].append(name)
+        rows = []
+        for kind, tokens in (("clean", task.clean[i]), ("corrupted", task.corrupted[i])):
+            differs = (task.clean[i] != task.corrupted[i]).tolist()
+            text = [task.tokenizer.decode([int(t)]) for t in tokens]
+            rows.append((kind, [(w, " ".join(names.get(k, [])), differs[k]) for k, w in enumerate(text)]))
+        return rows
+
+    def _answers(self, i: int) -> tuple[str, str]:
+        task = self.task
+        said = lambda ids, count: " ".join(task._word(t) for t, c in zip(ids[i], count[i]) if c)
+        return said(task.answers, task.answers_count), said(task.wrong, task.wrong_count)
+
+    def __repr__(self) -> str:
+        out = []
+        for i in range(len(self.task)):
+            for kind, words in self._lines(i):
+                marked = "".join(_marked(w, name if kind == "clean" else "", differs) for w, name, differs in words)
+                out.append(f"{kind:>9}  {marked}")
+            right, wrong = self._answers(i)
+            out.append(f"{'':>9}  answer {right!r}, wrong {wrong!r}")
+        out.append(f"{'':>9}  [NAME] a position, *word* where clean and corrupted differ")
+        return "\n".join(out)
+
+    def _repr_html_(self) -> str:
+        out = []
+        for i in range(len(self.task)):
+            for kind, words in self._lines(i):
+                line = ""
+                for word, name, differs in words:
+                    style = "background:rgba(230,159,0,.35)" if differs else "border-bottom:2px solid #0072b2" if name else ""
+                    mark = f"<sub style='opacity:.75'>{escape(name)}</sub>" if name and kind == "clean" else ""
+                    line += f"<span style='white-space:pre;{style}'>{escape(word)}</span>{mark}"
+                cell = "padding:1px 10px 1px 0;text-align:left;vertical-align:top"
+                out.append(f"<tr><td style='{cell};opacity:.7'>{kind}</td><td style='{cell}'>{line}</td></tr>")
+            right, wrong = self._answers(i)
+            said = f"answer <b>{escape(right)}</b>, wrong <b>{escape(wrong)}</b>"
+            out.append(f"<tr><td></td><td style='padding-bottom:8px;text-align:left'>{said}</td></tr>")
+        note = "<small>shaded: clean and corrupted differ; underlined: a named position</small>"
+        return f"<table>{''.join(out)}</table>{note}"
+
+
+def _marked(token: str, name: str, differs: bool) -> str:
+    """A token for a terminal: its stars inside its space, its name after it, line breaks as they are written."""
+    token = "".join(c if c.isprintable() else repr(c)[1:-1] for c in token)
+    word = token.lstrip(" ")
+    if differs:
+        token = f"{token[: len(token) - len(word)]}*{word}*"
+    return f"{token}[{name}]" if name else token

@@ -278,7 +278,6 @@ def test_a_task_obeys_its_laws(tiny):
         "must be the last token": {"positions": {"END": off}},
         "an index from 0 to": {"positions": {**task.positions, "S2": off + 99}},
         "counts none of its answers": {"answers_count": none},
-        "need one shape": {"wrong": task.wrong[:2]},
         "has 1 values for 3": {"labels": {"order": ["ABBA"]}},
     }.items():
         with pytest.raises(ValueError, match=says):

@@ -34,7 +34,7 @@ _HOME = {
     "random_heads": "interp.methods.controls",
     "stream_norms": "interp.methods.stream",
 }
-_MODULES = ("models", "sites", "interventions", "results", "plots", "tasks", "methods", "studies", "engine")
+_MODULES = ("models", "sites", "edits", "interventions", "results", "plots", "tasks", "methods", "studies", "engine")
 
 __all__ = [*_HOME, *_MODULES, "__version__"]
 

@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from interp import sites
-from interp.interventions import (
-    Intervention, add, cut, knock_out, latent, project_out, reweight, run, scale, set_to, zero,
-)
+from interp.edits import add, knock_out, latent, project_out, reweight, scale, set_to, zero
+from interp.interventions import Intervention, cut, run
 from interp.models.bridge import dims
 from interp.sites import Site
 

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "interp"
 
 # From the ground up; parts of one row may use each other.
 ROWS = [
-    {"_say"},
+    {"_say", "edits", "intervals"},
     {"sites", "plots", "models", "engine"},
     {"results", "interventions"},
     {"tasks", "toys", "circuits"},

@@ -6,7 +6,8 @@ import torch
 
 import interp
 from interp import sites
-from interp.interventions import Intervention, run, set_to, zero
+from interp.edits import set_to, zero
+from interp.interventions import Intervention, run
 from interp.methods import Measure, attention_to, repeated_tokens
 from interp.methods.attention import attends
 from interp.models import bridge

@@ -5,7 +5,8 @@ import torch
 
 import interp
 from interp import sites
-from interp.interventions import Intervention, run, set_to
+from interp.edits import set_to
+from interp.interventions import Intervention, run
 from interp.models import bridge
 
 CLOSE = dict(atol=1e-4, rtol=1e-4)

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from interp.results import Result, average, bootstrap
+from interp.intervals import bootstrap
+from interp.results import Result, average
 
 RNG = np.random.default_rng(0)
 EXAMPLES = RNG.normal(size=(3, 4, 20))

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from interp import engine as lean
 from interp._say import unknown
-from interp.interventions import Edit, Intervention, run, scale, set_to, zero
+from interp.edits import Edit, scale, set_to, zero
+from interp.interventions import Intervention, run
 from interp.methods import sweep
 from interp.methods.measures import Measure, measure
 from interp.methods.patching import Where, at_position, carrier, layout, named, result

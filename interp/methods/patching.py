@@ -9,7 +9,8 @@ from torch import Tensor
 
 from interp import sites
 from interp._say import unknown
-from interp.interventions import Intervention, run, set_to
+from interp.edits import set_to
+from interp.interventions import Intervention, run
 from interp.methods import sweep
 from interp.methods.measures import Measure, measure
 from interp.models import bridge

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from interp.intervals import bootstrap
+
 HOLDS, PARTLY, DOES_NOT_HOLD, NOT_TESTABLE = WORDS = ("holds", "partly", "does not hold", "not testable here")
 
 
@@ -78,14 +80,12 @@ def measured(
         )
     if len(rows) < 2:
         raise ValueError(f"{len(rows)} example(s): an interval needs at least two")
-    rng = np.random.default_rng(seed)
-    drawn = rng.integers(0, len(rows), size=(n_boot, len(rows)))
     if statistic is None:
-        value, resampled = rows.mean(), rows[drawn].mean(-1)
+        value, (low, high) = rows.mean(), bootstrap(rows, level, n_boot, seed)
     else:
-        value, resampled = statistic(rows), np.array([statistic(rows[i]) for i in drawn], dtype=float)
-    tail = 50 * (1 - level)
-    low, high = np.percentile(resampled, [tail, 100 - tail])
+        drawn = np.random.default_rng(seed).integers(0, len(rows), size=(n_boot, len(rows)))
+        tail = 50 * (1 - level)
+        value, (low, high) = statistic(rows), np.percentile([statistic(rows[i]) for i in drawn], [tail, 100 - tail])
     return Measured(float(value), float(low), float(high), len(rows))
 
 

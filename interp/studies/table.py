@@ -147,7 +147,7 @@ class Table:
                 f"<tbody>{''.join(body)}</tbody></table><div><small>Thresholds were fixed before measuring.</small>{said}</div>")  # fmt: skip
 
 
-def verdicts(name: str, rows: Iterable[Verdict], *, model: object, fast: bool = False, seed: int = 0) -> Table:
+def verdicts(name: str, rows: Iterable[object], *, model: object, fast: bool = False, seed: int = 0) -> Table:
     """The verdict table of a study; recorded or compared as the environment says (top of this file).
 
     >>> verdicts("00-start-here", [claim.judge(...), ...], model=model, fast=FAST)  # the notebook's last cell

@@ -44,34 +44,41 @@ RANDOM = "10 random sets of as many heads from the same layers"
 
 # %%
 movers_write = Claim(
-    "movers-write", says="A few heads, the Name Movers, write the answer: their direct effect on the logit difference is large",
-    paper="3 heads (9.6, 9.9, 10.0)", source=PAPER, metric="share of the logit difference written directly by 3 heads",
+    "movers-write", says="A few heads, the Name Movers, have a large direct effect on the logit difference",
+    paper="3 heads (9.6, 9.9, 10.0)", source=PAPER,
+    metric="share of the logit difference written directly by 3 heads",
     holds=0.25, null=0.0, control=RANDOM,
 )
 movers_look = Claim(
     "movers-look", says="Name Mover Heads attend from END to the indirect object rather than the subject",
-    paper="3 heads (9.6, 9.9, 10.0)", source=PAPER, metric="attention END to IO less END to S1, mean of the 3 heads",
+    paper="3 heads (9.6, 9.9, 10.0)", source=PAPER,
+    metric="attention END to IO less END to S1, mean of the 3 heads",
     holds=0.2, null=0.0, control=RANDOM,
 )
 negative = Claim(
     "negative-movers", says="Negative Name Mover Heads write against the answer",
-    paper="2 heads (10.7, 11.10)", source=PAPER, metric="share of the logit difference written directly by 2 heads",
+    paper="2 heads (10.7, 11.10)", source=PAPER,
+    metric="share of the logit difference written directly by 2 heads",
     holds=-0.05, null=0.0, direction="<=", control=RANDOM,
 )
 inhibition = Claim(
     "s-inhibition", says="S-Inhibition Heads at END make the Name Movers look away from the subject",
-    paper="4 heads (7.3, 7.9, 8.6, 8.10)", source=PAPER, direction="<=", holds=0.6, null=1.0, control=RANDOM,
+    paper="4 heads (7.3, 7.9, 8.6, 8.10)", source=PAPER,
+    direction="<=", holds=0.6, null=1.0, control=RANDOM,
     metric="what is left of the movers' attention to IO over S1 without 4 heads (1 = clean, 0 = ABC names)",
 )
 early_look = Claim(
-    "early-heads-look", says="Duplicate-token heads attend S2 to S1, induction heads S2 to S1+1, previous-token heads S1+1 to S1",
-    paper="3 duplicate-token, 4 induction and 2 previous-token heads", source=PAPER, holds=0.3, null=0.0, control=RANDOM,
+    "early-heads-look",
+    says="Duplicate-token heads attend S2 to S1, induction heads S2 to S1+1, previous-token heads S1+1 to S1",
+    paper="3 duplicate-token, 4 induction and 2 previous-token heads", source=PAPER,
+    holds=0.3, null=0.0, control=RANDOM,
     metric="attention of the 3 heads that score highest on random tokens",
     parts=("duplicate-token", "induction", "previous-token"), needs=(3, 1),
 )
 early_matter = Claim(
     "early-heads-matter", says="The answer depends on what these heads write at S2 and S1+1",
-    paper="all three classes are part of the circuit", source=PAPER, direction="<=", holds=0.8, null=1.0, control=RANDOM,
+    paper="all three classes are part of the circuit", source=PAPER,
+    direction="<=", holds=0.8, null=1.0, control=RANDOM,
     metric="what is left of the logit difference without the 3 heads there (1 = clean, 0 = ABC names)",
     parts=("duplicate-token", "induction", "previous-token"), needs=(3, 1),
 )
@@ -106,11 +113,11 @@ print(able)
 # every task here puts `<|im_start|>` first, and leaves that position out of every mean.
 
 # %%
-interp.stream_norms(model, find).sel(layer=12).plot()
+interp.stream_norms(model, find).sel(layer=12)
 
 # %%
 general = interp.head_scores(model)
-general.sel(score="first-token").plot()
+general.sel(score="first-token")
 
 # %% [markdown]
 # ## Where is the answer?
@@ -121,10 +128,10 @@ general.sel(score="first-token").plot()
 
 # %%
 swapped = interp.tasks.ioi(model, n=n, seed=0, corruption="swap")
-interp.patch(model, swapped, "resid_pre.*@*", unit="fraction").plot()
+interp.patch(model, swapped, "resid_pre.*@*", unit="fraction")
 
 # %%
-interp.logit_lens(model, find, metric="rank").plot()
+interp.logit_lens(model, find, metric="rank")
 
 # %% [markdown]
 # ## Name movers, and their opponents
@@ -134,7 +141,7 @@ interp.logit_lens(model, find, metric="rank").plot()
 # %% tags=["cover"]
 direct = interp.logit_attribution(model, find)
 movers, opponents = direct.top(3, by="high").labels, direct.top(2, by="low").labels
-direct.plot(marks={"name movers": direct.cells(movers), "negative name movers": direct.cells(opponents)})
+direct.plot(marks={"name movers": direct.cells(movers), "negative name movers": direct.cells(opponents)});
 
 # %%
 direct.top(8)
@@ -144,7 +151,7 @@ direct.top(8)
 
 # %%
 to_io, to_s = interp.attends(model, judge, "END", "IO"), interp.attends(model, judge, "END", "S1")
-to_io.plot(marks={"name movers": to_io.cells(movers), "negative name movers": to_io.cells(opponents)})
+to_io.plot(marks={"name movers": to_io.cells(movers), "negative name movers": to_io.cells(opponents)});
 
 # %% [markdown]
 # Now the verdict, on prompts that did not choose them:
@@ -178,13 +185,13 @@ print(v_negative)
 
 # %%
 writers = [*movers, *opponents]
-interp.logit_attribution(model, judge, toward="answer").pick(writers).plot()
+interp.logit_attribution(model, judge, toward="answer").pick(writers)
 
 # %%
-interp.logit_attribution(model, judge, toward="wrong").pick(writers).plot()
+interp.logit_attribution(model, judge, toward="wrong").pick(writers)
 
 # %%
-interp.attends(model, judge, "END", "S2").pick(writers).plot()
+interp.attends(model, judge, "END", "S2").pick(writers)
 
 # %% [markdown]
 # ## S-inhibition: who tells the movers where to look?
@@ -196,7 +203,7 @@ interp.attends(model, judge, "END", "S2").pick(writers).plot()
 look = attention_to(movers, "IO", minus="S1", task=find)
 steering = interp.patch(model, find, "L*H*@END", direction="noising", metric=look)
 inhibitors = [h for h in steering.top(7, by="low").labels if h.split("@")[0] not in movers][:4]
-steering.plot(marks={"S-inhibition": steering.cells(inhibitors)})
+steering.plot(marks={"S-inhibition": steering.cells(inhibitors)});
 
 # %%
 look = attention_to(movers, "IO", minus="S1", task=judge)
@@ -215,7 +222,7 @@ print(inhibitors, v_inhibition)
 
 # %%
 early = {s: general.sel(score=s).top(3, by="high").labels for s in early_look.parts}
-general.sel(score=list(early)).plot()
+general.sel(score=list(early))
 
 # %%
 places = {"duplicate-token": ("S2", "S1"), "induction": ("S2", "S1+1"), "previous-token": ("S1+1", "S1")}

@@ -5,15 +5,39 @@ the unit; functions return the Axes and nothing is shown by itself.
 """
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from interp._say import unknown
+
 DIVERGING, SEQUENTIAL = "RdBu_r", "viridis"
 MARKS = ("#111111", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")  # colour-blind safe (Okabe and Ito)
 DPI = 90
 AXIS = {"pos": "token", "dest": "attends from", "src": "attends to", "kv_head": "KV head"}
+MISSING, MOST_PANELS = "#bbbbbb", 12
+TICK, LABEL, TITLE = 8, 9, 10  # points; at 90 dots an inch the smallest letters are ten pixels high
+
+
+class TooMuch(ValueError):
+    """More axes or panels than one picture holds."""
+
+
+def kind(dims: Sequence[str], coords: Mapping[str, Sequence]) -> str:
+    """Which picture fits these axes: "lines", "bars", "map" or "panels".
+
+    >>> kind(["layer", "head"], {"layer": range(30), "head": range(9)})
+    'map'
+
+    Up to eight words by layer are lines; one axis of layers or positions is a line, any other one bars.
+    """
+    if len(dims) == 1:
+        return "lines" if dims[0] in ("layer", "pos") else "bars"
+    if len(dims) == 2 and dims[1] == "layer" and len(coords[dims[0]]) <= 8 and dims[0] not in ("pos", "dest", "src"):
+        return "lines" if all(isinstance(x, str) for x in coords[dims[0]]) else "map"
+    return "map" if len(dims) == 2 else "panels"
 
 
 def draw(
@@ -23,40 +47,38 @@ def draw(
     marks: Mapping[str, Sequence[tuple]] | None = None,
     title: str | None = None,
     centred: bool | None = None,
+    figure: Any = None,
 ) -> Any:
-    """The Axes with a picture of labelled values, chosen by their axes.
+    """The Axes with a picture of labelled values, chosen by their axes (`kind`); an array of Axes for panels.
 
-    picture: values, dims, coords, title, unit, interval (low, high or None). Two axes make a map; one axis of
-    layers or positions a line with its band, any other axis bars; three axes a row of maps. marks outlines
-    cells of a map: {"name mover": [(23, 3)]}, by label.
+    picture: values, dims, coords, title, unit, interval (low, high or None). marks outlines cells of a map:
+    {"name mover": [(23, 3)]}, by label in the order of dims. figure is drawn into when there is no ax.
     """
     dims = tuple(picture["dims"])
-    title = picture["title"] if title is None else title
+    picture = {**picture, "title": picture["title"] if title is None else title}
     if len(dims) == 0:
         raise ValueError(f"{picture['title']!r} is a single number ({float(picture['values']):.4g}): there is nothing to draw")
     if len(dims) > 3:
-        raise ValueError(f"{len(dims)} axes are too many for one picture: choose with .sel() or average with .mean()")
-    if len(dims) == 3:
-        return _panels(picture, title, centred, marks)
-    ax = _axes(picture) if ax is None else ax
-    labels = [picture["coords"][d] for d in dims]
-    names = [AXIS.get(d, d) for d in dims]
-    if len(dims) == 2:
-        values, (rows, cols), (row_name, col_name) = picture["values"], labels, names
-        if dims == ("layer", "head"):  # thirty layers by nine heads reads best lying down
-            values, (cols, rows), (col_name, row_name) = values.T, labels, names
-        flip = dims == ("layer", "head")
-        cells = {k: [(c[1], c[0]) if flip else tuple(c) for c in v] for k, v in (marks or {}).items()}
-        return heatmap(
-            values, rows, cols, row_name=row_name, col_name=col_name, title=title, unit=picture["unit"],
-            centred=centred, ax=ax, marks=cells, upward="layer" == dims[0] and not flip,
-        )  # fmt: skip
-    if dims[0] in ("layer", "pos"):
-        return lines(
-            picture["values"], labels[0], x_name=names[0], title=title, unit=picture["unit"],
-            interval=picture.get("interval"), ax=ax,
-        )  # fmt: skip
-    return bars(picture["values"], labels[0], title=title, unit=picture["unit"], interval=picture.get("interval"), ax=ax)
+        raise TooMuch(f"{len(dims)} axes are too many for one picture: choose with .sel() or average with .mean()")
+    if not np.size(picture["values"]):
+        raise ValueError(f"{picture['title']!r} has no cells: there is nothing to draw")
+    what = kind(dims, picture["coords"])
+    if marks and what in ("lines", "bars"):
+        raise ValueError(f"marks outline the cells of a map; {picture['title']!r} over {', '.join(dims)} is drawn as {what}")
+    if what == "panels":
+        if ax is not None:
+            raise ValueError(f"three axes need a figure of their own: leave ax= out, or choose one {dims[0]} with .sel()")
+        return _panels(picture, marks or {}, centred, figure)
+    if ax is None:
+        ax = figure.subplots() if figure is not None else _new(*_size(picture))
+    if what == "map":
+        return _one_map(picture, ax, marks or {}, centred)
+    said = dict(title=picture["title"], unit=picture["unit"], interval=picture.get("interval"), ax=ax)
+    labels = picture["coords"][dims[-1]]
+    if what == "bars":
+        return bars(picture["values"], labels, **said)
+    names = [str(x) for x in picture["coords"][dims[0]]] if len(dims) == 2 else None
+    return lines(picture["values"], labels, x_name=_axis_name(dims[-1], labels), names=names, **said)
 
 
 def png(picture: Mapping[str, Any], **options: Any) -> bytes:
@@ -64,10 +86,7 @@ def png(picture: Mapping[str, Any], **options: Any) -> bytes:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=_size(picture), dpi=DPI, layout="constrained")
-    if len(picture["dims"]) == 3:
-        _panels(picture, picture["title"], None, None, figure)
-    else:
-        draw(picture, figure.subplots(), **options)
+    draw(picture, figure=figure, **options)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
@@ -89,35 +108,42 @@ def heatmap(
     limit: float | None = None,
     bar: bool = True,
 ) -> Any:
-    """The Axes with a map of values [row col]; the colour bar says the unit, missing cells are grey."""
+    """The Axes with a map of values [row col]; the colour bar says the unit, missing cells are grey.
+
+    >>> heatmap(values, range(9), range(30), row_name="head", col_name="layer", title="effect", unit="logits")
+
+    Up to 24 cells also carry their numbers. marks: {"name mover": [(3, 23)]}, cells as (row label, column label).
+    limit: the end of the colour scale, for maps that share one; bar=False leaves the colour bar to the caller.
+    """
+    from matplotlib import colormaps
+
     values = np.asarray(values, dtype=float)
     ax = _new(8.5, 3.2) if ax is None else ax
     finite = values[np.isfinite(values)]
     centred = bool(len(finite) and finite.min() < 0) if centred is None else centred
-    top = limit or (float(np.abs(finite).max()) if len(finite) else 1.0) or 1.0
-    low = -top if centred else min(0.0, float(finite.min())) if len(finite) else 0.0
-    cmap = _map(DIVERGING if centred else SEQUENTIAL)
+    low, top = _scale(finite, centred) if limit is None else (-limit if centred else 0.0, limit)
+    cmap = colormaps[DIVERGING if centred else SEQUENTIAL].with_extremes(bad=MISSING)
     image = ax.imshow(
         values, cmap=cmap, vmin=low, vmax=top, aspect="auto", origin="lower" if upward else "upper", interpolation="nearest"
     )
-    _ticks(ax.xaxis, cols)
     _ticks(ax.yaxis, rows)
-    if any(isinstance(c, str) and not c.isdigit() for c in cols):
-        ax.tick_params(axis="x", labelrotation=60)
-        for label in ax.get_xticklabels():
-            label.set_ha("right")
-            label.set_rotation_mode("anchor")
-    ax.set(xlabel=col_name, ylabel=row_name)
-    ax.set_title(title, fontsize=10)
-    ax.set_facecolor("#bbbbbb")
+    _ticks(ax.xaxis, cols)
+    _plain(ax, title)
+    ax.spines[:].set_visible(False)
+    ax.set_xlabel(col_name)
+    ax.set_ylabel(row_name)
+    ax.set_facecolor(MISSING)
+    if values.size <= 24:
+        _numbers(ax, values, image)
     if bar:
-        colours = ax.figure.colorbar(image, ax=ax, pad=0.015, fraction=0.045)
-        colours.set_label(unit, fontsize=8)
-        colours.ax.tick_params(labelsize=7)
+        _bar(ax.figure, image, ax, unit)
     if not np.isfinite(values).all():
-        ax.plot([], [], "s", color="#bbbbbb", label="does not apply")
-        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.18), fontsize=7, frameon=False)
+        ax.plot([], [], "s", color=MISSING, label="does not apply")
     _mark(ax, marks or {}, list(rows), list(cols))
+    if ax.get_legend_handles_labels()[1]:
+        below = 0.45 + (0.06 * max(len(str(c)) for c in cols) if _words(cols) else 0)  # inches: under the tick labels
+        tall = ax.get_position().height * ax.figure.get_size_inches()[1]
+        ax.legend(loc="upper left", bbox_to_anchor=(0, -below / tall), ncols=4, fontsize=TICK, frameon=False)
     return ax
 
 
@@ -134,23 +160,26 @@ def lines(
 ) -> Any:
     """The Axes with one line (values [x]) or several (values [line x] with names), and a 95 % band if given."""
     ax = _new(7, 2.8) if ax is None else ax
+    styles = [(c, s) for s in ("-", "--", ":") for c in ("#0072b2", *MARKS[1:])]
     many = np.atleast_2d(values)
     at = np.arange(len(x))
     for k, line in enumerate(many):
-        colour = ("#0072b2", *MARKS[1:])[k % 6]
-        ax.plot(at, line, marker="o", markersize=3, linewidth=1.5, color=colour, label=names[k] if names else None)
+        (colour, style), name = styles[k % len(styles)], names[k] if names else None
+        ax.plot(at, line, style, marker="osD^vP"[k % 6], markersize=3, linewidth=1.5, color=colour, label=name)
         if interval is not None:
             low, high = (np.atleast_2d(end)[k] for end in interval)
             ax.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0, label=None if names else "95 % interval")
+    if names and interval is not None:
+        ax.fill_between([], [], color="#888888", alpha=0.3, linewidth=0, label="95 % interval")
     _ticks(ax.xaxis, x)
-    if any(isinstance(c, str) for c in x):
-        ax.tick_params(axis="x", labelrotation=60)
     ax.axhline(0, color="#888888", linewidth=0.7)
-    ax.set(xlabel=x_name, ylabel=unit)
-    ax.set_title(title, fontsize=10)
-    if names or interval is not None:
-        ax.legend(fontsize=7, frameon=False)
-    _plain(ax)
+    _plain(ax, title)
+    ax.set_xlabel(x_name)
+    ax.set_ylabel(unit)
+    if names:  # beside the lines, where it covers none
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=TICK, frameon=False)
+    elif interval is not None:
+        ax.legend(fontsize=TICK, frameon=False)
     return ax
 
 
@@ -159,20 +188,17 @@ def bars(
 ) -> Any:
     """The Axes with a bar per label and its 95 % interval as a whisker."""
     ax = _new(max(4, 0.45 * len(labels)), 2.8) if ax is None else ax
-    at = np.arange(len(labels))
-    spread = None
+    at, values = np.arange(len(labels)), np.asarray(values, dtype=float)
+    ax.bar(at, values, color="#0072b2")
     if interval is not None:
-        spread = np.abs(np.stack([np.asarray(values) - interval[0], np.asarray(interval[1]) - values]))
-    ax.bar(at, values, color="#0072b2", yerr=spread, ecolor="#333333", capsize=2)
+        middle, half = (np.add(*interval) / 2, np.subtract(interval[1], interval[0]) / 2)
+        ax.errorbar(at, middle, half, fmt="none", ecolor="#333333", capsize=2, elinewidth=1, label="95 % interval")
+        ax.legend(fontsize=TICK, frameon=False)
     _ticks(ax.xaxis, labels)
-    if any(len(str(label)) > 4 for label in labels):
-        ax.tick_params(axis="x", labelrotation=40)
-        for label in ax.get_xticklabels():
-            label.set_ha("right")
     ax.axhline(0, color="#888888", linewidth=0.7)
+    _plain(ax, title)
     ax.set_ylabel(unit)
-    ax.set_title(title, fontsize=10)
-    _plain(ax)
+    ax.margins(x=0.02 if len(labels) > 4 else 0.1)
     return ax
 
 
@@ -185,59 +211,90 @@ def scatter(
     ax.scatter(x, y, s=14, color="#0072b2", alpha=0.55, linewidth=0)
     scaled = [(v - v.mean()) / (v.std() or 1) for v in (x, y)]
     for i in np.argsort(-np.hypot(*scaled), kind="stable")[:top]:
-        ax.annotate(labels[i], (x[i], y[i]), fontsize=7, xytext=(3, 3), textcoords="offset points")
+        ax.annotate(labels[i], (x[i], y[i]), fontsize=TICK, xytext=(3, 3), textcoords="offset points")
     ax.axhline(0, color="#888888", linewidth=0.7)
     ax.axvline(0, color="#888888", linewidth=0.7)
-    ax.set(xlabel=x_name, ylabel=y_name)
-    ax.set_title(title, fontsize=10)
-    _plain(ax)
+    _plain(ax, title)
+    ax.set_xlabel(x_name)
+    ax.set_ylabel(y_name)
     return ax
 
 
 # --- details -------------------------------------------------------------------------------------------------
 
 
-def _panels(picture: Mapping[str, Any], title: str, centred: bool | None, marks: Any, figure: Any = None) -> Any:
-    values, (first, *rest) = np.asarray(picture["values"]), picture["dims"]
+def _one_map(picture: Mapping[str, Any], ax: Any, marks: Mapping, centred: bool | None, **shared: Any) -> Any:
+    """A map of two axes; thirty layers by nine heads reads best lying down, so layers run along x there."""
+    dims, values = tuple(picture["dims"]), np.asarray(picture["values"], dtype=float)
+    if dims == ("layer", "head"):
+        dims, values = dims[::-1], values.T
+        marks = {name: [cell[::-1] for cell in cells] for name, cells in marks.items()}
+    rows, cols = (picture["coords"][d] for d in dims)
+    names = dict(row_name=_axis_name(dims[0], rows), col_name=_axis_name(dims[1], cols))
+    return heatmap(
+        values, rows, cols, **names, title=picture["title"], unit=picture["unit"], centred=centred, ax=ax,
+        marks=marks, upward=dims[0] == "layer", **shared,
+    )  # fmt: skip
+
+
+def _panels(picture: Mapping[str, Any], marks: Mapping, centred: bool | None, figure: Any) -> Any:
+    """A map for each label of the first axis, on one colour scale. marks cells name the panel first."""
+    values, (first, *rest) = np.asarray(picture["values"], dtype=float), picture["dims"]
     names = picture["coords"][first]
-    if len(names) > 12:
-        raise ValueError(f"{len(names)} panels ({first}) are too many for one picture: choose some with .sel({first}=[...])")
+    if len(names) > MOST_PANELS:
+        raise TooMuch(f"{len(names)} panels ({first}) are too many for one picture: choose some with .sel({first}=[...])")
     if figure is None:
         import matplotlib.pyplot as plt
 
         figure = plt.figure(figsize=_size(picture), dpi=DPI, layout="constrained")
-    columns = 1 if len(names) < 2 else 2
-    axes = figure.subplots(-(-len(names) // columns), columns, squeeze=False).ravel()
-    top = float(np.nanmax(np.abs(values))) or 1.0
-    negative = bool(np.nanmin(values) < 0) if centred is None else centred
-    for k, (ax, name) in enumerate(zip(axes, names)):
-        panel = dict(picture, values=values[k], dims=tuple(rest), title=f"{name}")
-        two = [picture["coords"][d] for d in rest]
-        flip = tuple(rest) == ("layer", "head")
-        heatmap(
-            panel["values"].T if flip else panel["values"], two[1] if flip else two[0], two[0] if flip else two[1],
-            row_name=rest[1] if flip else rest[0], col_name=rest[0] if flip else rest[1], title=panel["title"],
-            unit=picture["unit"], centred=negative, limit=top, ax=ax, marks=None,
-        )  # fmt: skip
+    wide = _columns(picture)
+    axes = figure.subplots(-(-len(names) // wide), wide, squeeze=False).ravel()
+    finite = values[np.isfinite(values)]
+    centred = bool(len(finite) and finite.min() < 0) if centred is None else centred
+    limit = float(np.abs(finite).max(initial=0)) or 1.0
+    for ax, name, part in zip(axes, names, values):
+        panel = dict(picture, values=part, dims=rest, title=str(name))
+        here = {k: [tuple(c[1:]) for c in cells if c[0] == name] for k, cells in marks.items()}
+        _one_map(panel, ax, {k: v for k, v in here.items() if v}, centred, limit=limit, bar=False)
+    _bar(figure, axes[0].images[0], list(axes), picture["unit"])
     for ax in axes[len(names) :]:
         ax.set_axis_off()
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(picture["title"], fontsize=TITLE + 1)
     return axes[: len(names)]
 
 
+def _scale(finite: np.ndarray, centred: bool) -> tuple[float, float]:
+    low, top = float(finite.min(initial=0)), float(finite.max(initial=0))
+    if centred:
+        low, top = -max(-low, top), max(-low, top)
+    return (low, top) if top > low else (-1.0 if centred else 0.0, 1.0)
+
+
+def _columns(picture: Mapping[str, Any]) -> int:
+    first, *rest = picture["dims"]
+    return max(1, min(len(picture["coords"][first]), int(13 // _size(dict(picture, dims=rest, maps=True))[0])))
+
+
 def _size(picture: Mapping[str, Any]) -> tuple[float, float]:
-    dims, sizes = picture["dims"], [len(picture["coords"][d]) for d in picture["dims"]]
-    if len(dims) == 1:
-        return (7, 2.6) if dims[0] in ("layer", "pos") else (min(9, max(4, 0.45 * sizes[0])), 2.8)
+    """Inches that give every cell and every tick label room, within a notebook's width."""
+    dims, labels = tuple(picture["dims"]), picture["coords"]
     if len(dims) == 3:
-        rows = -(-sizes[0] // 2)
-        return (10, 2.4 * rows + 0.3)
-    tall, wide = (sizes[1], sizes[0]) if tuple(dims) == ("layer", "head") else sizes
-    return (min(10, max(4.5, 0.22 * wide + 2.6)), min(8, max(2.6, 0.17 * tall + 1.5)))
+        one, wide = _size(dict(picture, dims=dims[1:], maps=True)), _columns(picture)
+        return (min(12, one[0] * wide + 0.6), one[1] * -(-len(labels[dims[0]]) // wide) + 0.4)
+    sizes = [len(labels[d]) for d in dims]
+    longest = [max((len(str(x)) for x in labels[d]), default=1) for d in dims]
+    below = 0.06 * longest[-1] if _words(labels[dims[-1]]) else 0.0  # slanted labels need height
+    if len(dims) == 1 or (kind(dims, labels) == "lines" and not picture.get("maps")):
+        wide = min(9, max(4, 0.45 * sizes[0] + 0.8)) if kind(dims, labels) == "bars" else 7 + (1.5 if len(dims) == 2 else 0)
+        return (wide, 2.6 + below)
+    (tall, wide), beside = (sizes, longest[0])
+    if dims == ("layer", "head"):
+        (wide, tall), beside, below = sizes, 2, 0.0
+    return (min(10, max(4.5, 0.24 * wide + 0.06 * beside + 1.6)), min(9, max(2.4, 0.18 * tall + 1.2 + below)))
 
 
-def _axes(picture: Mapping[str, Any]) -> Any:
-    return _new(*_size(picture))
+def _axis_name(dim: str, labels: Sequence) -> str:
+    return "position" if dim == "pos" and not _words(labels) else AXIS.get(dim, dim)
 
 
 def _new(width: float, height: float) -> Any:
@@ -246,34 +303,57 @@ def _new(width: float, height: float) -> Any:
     return plt.subplots(figsize=(width, height), dpi=DPI, layout="constrained")[1]
 
 
-def _map(name: str) -> Any:
-    import matplotlib
+def _bar(figure: Any, image: Any, axes: Any, unit: str) -> None:
+    first = axes[0] if isinstance(axes, list) else axes
+    rows = first.get_subplotspec().get_gridspec().nrows if isinstance(axes, list) else 1
+    tall = first.get_position().height * figure.get_size_inches()[1] * rows
+    bar = figure.colorbar(image, ax=axes, pad=0.015, fraction=0.06, aspect=max(8.0, 9 * tall))  # a ninth of an inch wide
+    bar.set_label(unit, fontsize=LABEL)
+    bar.ax.tick_params(labelsize=TICK)
+    bar.outline.set_visible(False)
 
-    cmap = matplotlib.colormaps[name].copy()
-    cmap.set_bad("#bbbbbb")
-    return cmap
+
+def _numbers(ax: Any, values: np.ndarray, image: Any) -> None:
+    for (row, col), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            red, green, blue, _ = image.cmap(image.norm(value))
+            dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
+            ax.text(col, row, f"{value:.3g}", ha="center", va="center", fontsize=TICK, color="white" if dark else "black")
+
+
+def _words(labels: Sequence) -> bool:
+    return any(isinstance(x, str) and not x.isdigit() for x in labels)
 
 
 def _ticks(axis: Any, labels: Sequence) -> None:
-    words = any(isinstance(x, str) and not x.isdigit() for x in labels)
+    words = _words(labels)
     every = 1 if words and len(labels) <= 40 else max(1, -(-len(labels) // 16))
     at = list(range(0, len(labels), every))
-    axis.set_ticks(at, [str(labels[i]) for i in at], fontsize=7)
+    axis.set_ticks(at, [str(labels[i]) for i in at], fontsize=TICK)
+    room = axis.axes.get_position().width * axis.axes.figure.get_size_inches()[0] / max(1, len(at))  # inches for each
+    if axis.axis_name == "x" and words and max(len(str(labels[i])) for i in at) * 0.075 > room:
+        for label in axis.get_ticklabels():
+            label.set(rotation=60 if len(at) > 8 else 35, ha="right", rotation_mode="anchor")
 
 
 def _mark(ax: Any, marks: Mapping[str, Sequence[tuple]], rows: list, cols: list) -> None:
     from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
 
+    halo = [withStroke(linewidth=3.4, foreground="white")]  # black on a dark cell would not be seen
     for (name, cells), colour in zip(marks.items(), MARKS * 4):
         for k, (row, col) in enumerate(cells):
-            at = (cols.index(col) - 0.5, rows.index(row) - 0.5)
-            ax.add_patch(Rectangle(at, 1, 1, fill=False, edgecolor=colour, linewidth=1.8, label=None if k else name))
-    if marks:
-        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.2), ncols=min(4, len(marks)), fontsize=7, frameon=False)
+            for label, known, axis in ((row, rows, ax.get_ylabel()), (col, cols, ax.get_xlabel())):
+                if label not in known:
+                    raise unknown(f"{axis} in marks[{name!r}]", label, known)
+            at, said = (cols.index(col) - 0.5, rows.index(row) - 0.5), None if k else name
+            ax.add_patch(Rectangle(at, 1, 1, fill=False, edgecolor=colour, linewidth=1.8, label=said, path_effects=halo))
 
 
-def _plain(ax: Any) -> None:
+def _plain(ax: Any, title: str) -> None:
+    wide = ax.get_position().width * ax.figure.get_size_inches()[0]
+    ax.set_title(textwrap.fill(title, max(20, int(13 * wide))), fontsize=TITLE)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.tick_params(labelsize=7)
-    ax.xaxis.label.set_size(8)
-    ax.yaxis.label.set_size(8)
+    ax.tick_params(labelsize=TICK)
+    ax.xaxis.label.set_size(LABEL)
+    ax.yaxis.label.set_size(LABEL)

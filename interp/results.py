@@ -3,7 +3,7 @@
 import io
 import json
 import os
-import tempfile
+import secrets
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -45,7 +45,9 @@ class Result:
         put = lambda name, value: object.__setattr__(self, name, value)
         put("values", np.asarray(self.values, dtype=float))
         put("dims", tuple(self.dims))
-        put("coords", {d: list(self.coords[d]) for d in self.dims if d in self.coords})
+        put("coords", {d: _labels(d, self.coords[d]) for d in self.dims if d in self.coords})
+        if len(set(self.dims)) < len(self.dims):
+            raise ValueError(f"dims {self.dims} name an axis twice (two token axes are 'dest' and 'src')")
         lacking = [d for d in self.dims if d not in self.coords]
         shape = tuple(len(self.coords[d]) for d in self.dims if d in self.coords)
         if lacking or shape != self.values.shape:
@@ -56,6 +58,14 @@ class Result:
                 raise ValueError(f"examples of shape {self.examples.shape} need shape {shape} plus a last axis")
             if not np.allclose(self.examples.mean(-1), self.values, equal_nan=True, atol=1e-6, rtol=1e-5):
                 raise ValueError("values must be the mean of examples over their last axis")
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the two would be saved as the same file: same numbers (NaN where NaN), same names and labels."""
+        if not isinstance(other, Result):
+            return NotImplemented
+        same = lambda a, b: a is b if a is None or b is None else np.array_equal(a, b, equal_nan=True)
+        told = self._head(repr) == other._head(repr)
+        return told and same(self.values, other.values) and same(self.examples, other.examples)
 
     # --- choosing and averaging ------------------------------------------------------------------------------
 
@@ -68,6 +78,11 @@ class Result:
         labels = self.coords[dim]
         if label in labels:
             return labels.index(label)
+        if dim in ("pos", "dest", "src"):  # "14 to (END)" is also position 14 and END
+            also = [{x.split(" ")[0], *(w[1:-1] for w in x.split(" ")[2:])} if isinstance(x, str) else () for x in labels]
+            found = [i for i, names in enumerate(also) if str(label) in names]
+            if found:
+                return found[0]
         raise unknown(f"{dim}", label, labels)
 
     def sel(self, **wanted: Any) -> "Result":
@@ -75,6 +90,7 @@ class Result:
 
         >>> effect.sel(layer=10)                 # heads of layer 10
         >>> effect.sel(layer=[8, 9], head=3)
+        >>> effect.sel(pos="END")                # a position by its name, its number or its whole label
         """
         out = self
         for dim, label in wanted.items():
@@ -84,7 +100,8 @@ class Result:
             dims = out.dims if many else tuple(d for d in out.dims if d != dim)
             coords = {d: ([out.coords[d][i] for i in index] if many and d == dim else out.coords[d]) for d in dims}
             examples = None if out.examples is None else np.take(out.examples, index, axis)
-            about = out.about if many else {**out.about, "at": {**out.about.get("at", {}), dim: label}}
+            chosen = None if many else out.coords[dim][index]
+            about = out.about if many else {**out.about, "at": {**out.about.get("at", {}), dim: chosen}}
             out = replace(
                 out, values=np.take(out.values, index, axis), dims=dims, coords=coords, examples=examples, about=about
             )
@@ -186,6 +203,8 @@ class Result:
         keys = {"abs": lambda v: -np.abs(v), "high": lambda v: -v, "low": lambda v: v}
         if by not in keys:
             raise unknown("way to rank", by, keys, "by='abs'")
+        if n < 1:
+            raise ValueError(f"top({n}) has no rows (try top(10), or by='low' for the lowest)")
         flat = self.values.ravel()
         order = [int(i) for i in np.argsort(keys[by](flat), kind="stable") if not np.isnan(flat[i])][:n]
         labels = self.labels()
@@ -201,14 +220,25 @@ class Result:
     # --- drawing ---------------------------------------------------------------------------------------------
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
-        """The Axes (or array of Axes) with the picture of this result: a map, lines, or bars, its unit said."""
+        """The Axes (or array of Axes) with the picture of this result: a map, lines, or bars, its unit said.
+
+        >>> effect.plot(marks={"name mover": ["L23H3"], "S-inhibition": [(10, 7)]}, title="IOI")
+
+        marks outlines cells of a map, by label or coordinates. centred=True or False overrides the colour scale.
+        """
         from interp import plots
 
+        if options.get("marks"):
+            by_label = lambda cells: [self.cells([c])[0] if isinstance(c, str) else tuple(c) for c in cells]
+            options["marks"] = {name: by_label(cells) for name, cells in options["marks"].items()}
         return plots.draw(self._picture(), ax=ax, **options)
 
     def _picture(self) -> dict[str, Any]:
+        from interp import plots
+
         interval = None
-        if self.examples is not None and self.examples.shape[-1] > 1 and len(self.dims) < 2:
+        has_spread = self.examples is not None and self.examples.shape[-1] > 1
+        if has_spread and plots.kind(self.dims, self.coords) in ("lines", "bars"):  # a map shows no interval
             interval = self.ci()
         chosen = ", ".join(str(v) if isinstance(v, str) else f"{d} {v}" for d, v in self.about.get("at", {}).items())
         title = f"{self.name}: {chosen}" if chosen else self.name
@@ -224,10 +254,16 @@ class Result:
     def _repr_html_(self) -> str:
         from interp import plots
 
-        picture = "" if not self.dims or len(self.dims) > 3 else plots.png(self._picture())
-        image = f'<img alt="{escape(self.name)}" src="data:image/png;base64,{b64encode(picture).decode()}">' if picture else ""
-        table = "" if picture and len(self.dims) > 1 else self.top(10)._repr_html_() if self.values.size else ""
-        return f"<div>{image}{'' if picture else table}<div><small>{escape(self.caption())}</small></div></div>"
+        caption = f"<div><small>{escape(self.caption())}</small></div>"
+        if not self.values.size:
+            return f"<div>no cells{caption}</div>"
+        if not self.dims:
+            return f"<div>{self.top(1)._repr_html_()}{caption}</div>"
+        try:
+            picture = b64encode(plots.png(self._picture())).decode()
+        except plots.TooMuch as said:  # too many axes or panels: the largest cells, and how to choose some
+            return f"<div>{self.top(10)._repr_html_()}<div><small>{escape(str(said))}</small></div>{caption}</div>"
+        return f'<div><img alt="{escape(self.name)}" src="data:image/png;base64,{picture}">{caption}</div>'
 
     def __repr__(self) -> str:
         if not self.dims:
@@ -246,24 +282,30 @@ class Result:
         path = Path(path)
         if path.suffix != ".npz":
             raise ValueError(f"a result is saved as .npz, got {str(path)!r} (try {path.stem + '.npz'!r})")
-        head = {k: getattr(self, k) for k in ("dims", "coords", "name", "unit", "about")} | {"schema": SCHEMA}
         arrays = {"values": self.values} | ({} if self.examples is None else {"examples": self.examples})
+        head = self._head(_refuse)  # before anything is written
         buffer = io.BytesIO()
         np.savez_compressed(buffer, header=np.frombuffer(json.dumps(head).encode(), np.uint8), **arrays)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # beside it, so that replacing is one step
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(buffer.getvalue())
+            temporary.write_bytes(buffer.getvalue())
             os.replace(temporary, path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
         return path
 
+    def _head(self, otherwise: Any) -> dict[str, Any]:
+        from interp import __version__
+
+        head = {k: getattr(self, k) for k in ("dims", "coords", "name", "unit", "about")}
+        plain = lambda x: x.tolist() if isinstance(x, np.generic | np.ndarray) else otherwise(x)
+        return json.loads(json.dumps(head | {"schema": SCHEMA, "interp": __version__}, default=plain))
+
     @staticmethod
     def load(path: str | Path) -> "Result":
-        """The result that `save` wrote."""
+        """The result that `save` wrote; `Result.load(r.save(path)) == r`."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 head = json.loads(bytes(file["header"]))
@@ -272,9 +314,24 @@ class Result:
             raise
         except Exception as error:
             raise ValueError(f"{str(path)!r} is not a result saved by interp ({error})") from None
-        if head.pop("schema", None) != SCHEMA:
-            raise ValueError(f"{str(path)!r} was written by another version of interp (schema is not {SCHEMA})")
+        writer = head.pop("interp", "another version") if isinstance(head, dict) else "something else"
+        if not isinstance(head, dict) or head.pop("schema", None) != SCHEMA:
+            raise ValueError(f"{str(path)!r} was written by interp {writer}: another version, schema is not {SCHEMA}")
+        if set(head) != {"dims", "coords", "name", "unit", "about"} or "values" not in arrays:
+            raise ValueError(f"{str(path)!r} is not a result saved by interp (parts are missing)")
         return Result(**head, **arrays)
+
+
+def _labels(dim: str, labels: Any) -> list:
+    plain = [x.item() if isinstance(x, np.generic) else x for x in labels]
+    wrong = [x for x in plain if not isinstance(x, int | float | str)]
+    if wrong:
+        raise ValueError(f"the labels of {dim!r} are numbers or words, got {wrong[0]!r} (try {str(wrong[0])!r})")
+    return plain
+
+
+def _refuse(value: Any) -> Any:
+    raise ValueError(f"about holds {type(value).__name__} {str(value)[:40]!r}, which JSON cannot say (try str(...) or .tolist())")
 
 
 def average(results: Sequence[Result]) -> Result:

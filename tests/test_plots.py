@@ -89,3 +89,86 @@ def test_too_much_for_one_picture_is_said():
 def test_points_far_out_are_named():
     ax = plots.scatter(np.array([0.0, 0.1, 5.0]), np.array([0.0, 0.1, 5.0]), ["a", "b", "far"], x_name="x", y_name="y", title="t", top=1)
     assert [t.get_text() for t in ax.texts] == ["far"]
+
+
+def texts(legend):
+    return [t.get_text() for t in legend.get_texts()]
+
+
+def test_a_few_names_by_layer_are_lines_with_bands():
+    examples = np.random.default_rng(0).normal(size=(2, 5, 20))
+    ax = result(examples.mean(-1), ("name", "layer"), {"name": ["answer", "wrong"]}, examples).plot()
+    assert texts(ax.get_legend()) == ["answer", "wrong", "95 % interval"] and ax.get_xlabel() == "layer"
+    np.testing.assert_array_equal(ax.lines[1].get_ydata(), examples[1].mean(-1))
+    assert plots.kind(["name", "layer"], {"name": list("abcdefghi"), "layer": range(3)}) == "map"  # nine are too many
+    assert plots.kind(["pos", "layer"], {"pos": ["0 a"], "layer": range(3)}) == "map"
+
+
+def test_whiskers_end_where_the_interval_ends():
+    ax = plots.bars(np.array([1.0, 2.0]), ["a", "b"], title="t", unit="u", interval=(np.array([0.5, 1.9]), np.array([1.2, 2.7])))
+    whiskers = [segment[:, 1].tolist() for segment in ax.collections[0].get_segments()]
+    np.testing.assert_allclose(whiskers, [[0.5, 1.2], [1.9, 2.7]])
+    assert texts(ax.get_legend()) == ["95 % interval"]
+
+
+def test_panels_carry_marks_one_colour_bar_and_the_unit():
+    values = np.zeros((2, 4, 3))
+    values[1] = np.nan
+    axes = result(values, ("score", "layer", "head"), {"score": ["a", "b"]}).plot(marks={"mover": [("a", 3, 1)]})
+    assert [(p.get_x(), p.get_y()) for p in axes[0].patches] == [(2.5, 0.5)] and not axes[1].patches
+    assert [a.get_ylabel() for a in axes[0].figure.axes if a not in list(axes)] == ["logits"]
+    assert texts(axes[1].get_legend()) == ["does not apply"]
+
+
+def test_small_maps_carry_their_numbers():
+    few = result([[1.0, np.nan], [0.25, 3.0]], ("measure", "prompts"), {"measure": ["a", "b"], "prompts": ["clean", "corrupted"]})
+    assert [t.get_text() for t in few.plot().texts] == ["1", "0.25", "3"]
+    assert not result(np.zeros((30, 9)), ("layer", "head")).plot().texts
+
+
+def test_colours_cover_the_values_when_told_not_to_centre():
+    ax = result([[-3.0, 1.0]], ("layer", "head")).plot(centred=False)
+    assert ax.images[0].get_clim() == (-3.0, 1.0) and ax.images[0].get_cmap().name == "viridis"
+    assert result([[0.0, 0.0]], ("layer", "head")).plot().images[0].get_clim() == (0.0, 1.0)
+
+
+def test_attention_says_who_attends_to_whom():
+    tokens = {"dest": ["0 a", "1 b"], "src": ["0 a", "1 b"]}
+    ax = result(np.eye(2), ("dest", "src"), tokens).plot()
+    assert (ax.get_ylabel(), ax.get_xlabel()) == ("attends from", "attends to") and ax.yaxis.get_inverted()
+    assert result(np.eye(2), ("layer", "pos")).plot().get_xlabel() == "position"  # numbers, no tokens
+
+
+def test_long_titles_wrap_and_many_ticks_thin():
+    r = Result(np.zeros((64, 4)), ("layer", "head"), {"layer": list(range(64)), "head": list(range(4))}, "a long name " * 20, "u")
+    ax = r.plot()
+    assert "\n" in ax.get_title() and len(ax.get_xticks()) <= 16
+
+
+@pytest.mark.parametrize("labels", [["0 <|im_start|>", "1 Mary (IO)", "2 and"] * 5, list("abcde")])
+def test_nothing_is_cut_off(labels):
+    r = result(np.zeros((30, len(labels))), ("layer", "pos"), {"pos": labels})
+    ax = r.plot(marks={"mover": [(3, labels[1])]})
+    ax.figure.canvas.draw()
+    inside, page = ax.figure.get_tightbbox(), ax.figure.get_size_inches()
+    assert inside.x0 >= 0 and inside.y0 >= 0 and inside.x1 <= page[0] and inside.y1 <= page[1]
+    assert not ax.get_legend().get_window_extent().overlaps(ax.xaxis.label.get_window_extent())
+
+
+def test_a_result_on_the_page_leaves_pyplot_alone():
+    before = plt.get_fignums()
+    result(np.zeros((3, 4, 2)), ("score", "layer", "head"))._repr_html_()
+    assert plt.get_fignums() == before
+
+
+@pytest.mark.parametrize(
+    "shape, dims, options, says",
+    [
+        ((2,), ("layer",), {"marks": {"a": [(1,)]}}, "outline the cells of a map"),
+        ((2, 2, 2), ("score", "layer", "head"), {"ax": "mine"}, "figure of their own"),
+        ((0,), ("layer",), {}, "has no cells"),
+    ],
+)
+def test_wrong_input_is_one_sentence(shape, dims, options, says):
+    with pytest.raises(ValueError, match=says):
+        result(np.zeros(shape), dims).plot(**options)

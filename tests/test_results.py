@@ -175,3 +175,85 @@ def test_every_result_says_its_name_and_unit(result):
 def test_wrong_input_is_one_sentence(result, call, says):
     with pytest.raises(ValueError, match=says):
         call(result)
+
+
+# --- equality, names of places, and what JSON can say ----------------------------------------------------------
+
+
+def test_equality_is_what_the_file_would_say(result, tmp_path):
+    about = {"pattern": "L*H*", "n": np.int64(20), "even": {"a": np.float32(0.5)}, "order": ("ABBA", "BABA"), 3: np.arange(2)}
+    holes = Result(np.array([1.0, np.nan]), ("layer",), {"layer": list(np.arange(2))}, "x", "u", about)
+    for r in (result, result.mean(), result.sel(layer=1), holes):
+        assert Result.load(r.save(tmp_path / "r.npz")) == r
+    changed = Result(result.values, result.dims, result.coords, "effect", "fraction", result.about, result.examples)
+    without = Result(result.values, result.dims, result.coords, "effect", "logits", result.about)
+    for other in (changed, without, result.mean("head"), result - result, "a word"):
+        assert result != other
+
+
+def test_a_file_says_who_wrote_it(result, tmp_path):
+    from interp import __version__
+
+    with np.load(result.save(tmp_path / "r.npz"), allow_pickle=False) as file:
+        assert json.loads(bytes(file["header"]))["interp"] == __version__
+
+
+def test_a_position_by_name_number_or_label():
+    pos = ["0 <|im_start|>", "1 (S1)", "2 dog (S1)", "3 to (X) (END)"]
+    r = Result(np.arange(4.0), ("pos",), {"pos": pos}, "x", "u", {"pattern": "resid_pre.3@*"})
+    assert [float(r.sel(pos=p).values) for p in ("END", "X", 3, "S1", "1", "2 dog (S1)")] == [3, 3, 3, 2, 1, 2]
+    assert r.sel(pos=["S1", 0]).coords["pos"] == [pos[2], pos[0]]  # a token that looks like a name is none
+    assert r.sel(pos="END").labels() == ["resid_pre.3@3"]
+    with pytest.raises(ValueError, match="unknown pos 'S9'"):
+        r.sel(pos="S9")
+
+
+def test_top_and_ci_give_the_same_intervals(result):
+    low, high = result.ci()
+    by_label = dict(zip(result.labels(), zip(low.ravel(), high.ravel())))
+    for label, _, *ends in result.top(4):
+        np.testing.assert_allclose(ends, by_label[label])
+
+
+def test_what_is_too_large_to_draw_shows_its_largest_cells():
+    coords = {"layer": list(range(30)), "head": list(range(9)), "pos": list(range(4))}
+    wide = Result(np.random.default_rng(0).normal(size=(30, 9, 4)), tuple(coords), coords, "effect", "logits", {"pattern": "L*H*@*"})
+    page = wide._repr_html_()
+    assert "<img" not in page and wide.top(1).labels[0] in page and "choose some with .sel(layer=[...])" in page
+    none = Result(np.zeros(0), ("layer",), {"layer": []}, "effect", "logits")
+    assert "no cells" in none._repr_html_()
+
+
+def test_marks_take_labels_and_coordinates(result):
+    import matplotlib.pyplot as plt
+
+    boxes = lambda marks: [(p.get_x(), p.get_y()) for p in result.plot(marks=marks).patches]
+    assert boxes({"mover": ["L2H1"]}) == boxes({"mover": [(2, 1)]}) == [(1.5, 0.5)]
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    "call, says",
+    [
+        (lambda r, p: Result(np.zeros((2, 2)), ("a", "a"), {"a": [0, 1]}, "x", "u"), "name an axis twice"),
+        (lambda r, p: Result(np.zeros(1), ("a",), {"a": [(1, 2)]}, "x", "u"), "numbers or words"),
+        (lambda r, p: Result(1.0, (), {}, "x", "u", {"who": object}).save(p), "about holds type"),
+        (lambda r, p: r.top(0), "has no rows"),
+        (lambda r, p: r.plot(marks={"mover": ["L9H9"]}), "unknown cell 'L9H9'"),
+        (lambda r, p: r.plot(marks={"mover": [(9, 1)]}), r"unknown layer in marks\['mover'\] 9"),
+    ],
+)
+def test_more_wrong_input_is_one_sentence(result, tmp_path, call, says):
+    import matplotlib.pyplot as plt
+
+    with pytest.raises(ValueError, match=says):
+        call(result, tmp_path / "x.npz")
+    assert not list(tmp_path.iterdir())
+    plt.close("all")
+
+
+def test_a_file_with_parts_missing_is_refused(tmp_path):
+    header = np.frombuffer(json.dumps({"schema": 1, "name": "x"}).encode(), np.uint8)
+    np.savez(tmp_path / "x.npz", header=header, values=np.zeros(1))
+    with pytest.raises(ValueError, match="parts are missing"):
+        Result.load(tmp_path / "x.npz")

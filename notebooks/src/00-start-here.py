@@ -57,9 +57,8 @@ movers_look = Claim(
 )
 negative = Claim(
     "negative-movers", says="Negative Name Mover Heads write against the answer",
-    paper="2 heads (10.7, 11.10)", source=PAPER,
-    metric="share of the logit difference written directly by 2 heads",
-    holds=-0.05, null=0.0, direction="<=", control=RANDOM,
+    metric="share of the logit difference written directly by 2 heads", paper="2 heads (10.7, 11.10)",
+    source=PAPER, holds=-0.05, null=0.0, direction="<=", control=RANDOM,
 )
 inhibition = Claim(
     "s-inhibition", says="S-Inhibition Heads at END make the Name Movers look away from the subject",

@@ -16,6 +16,7 @@ import numpy as np
 
 from interp._say import unknown
 from interp.intervals import bootstrap
+from interp.tables import Top
 
 SCHEMA = 1
 
@@ -178,7 +179,8 @@ class Result:
         if {"layer", "head"} <= set(named):
             rest = [str(v) for d, v in named.items() if d not in ("layer", "head")]
             return " ".join([f"L{named['layer']}H{named['head']}", *rest])
-        return " ".join(f"{d}={v}" for d, v in named.items()) or self.name
+        words = all(isinstance(v, str) and not v.isdigit() for v in named.values())
+        return (", ".join(named.values()) if words else " ".join(f"{d}={v}" for d, v in named.items())) or self.name
 
     def to_frame(self) -> Any:
         """A pandas DataFrame with a row per cell: its label, its coordinates, the value, and the interval if any."""
@@ -206,16 +208,18 @@ class Result:
         if n < 1:
             raise ValueError(f"top({n}) has no rows (try top(10), or by='low' for the lowest)")
         flat = self.values.ravel()
-        order = [int(i) for i in np.argsort(keys[by](flat), kind="stable") if not np.isnan(flat[i])][:n]
-        labels = self.labels()
-        rows = []
-        interval = None
-        if self.examples is not None and self.examples.shape[-1] > 1:
+        return self._rows([int(i) for i in np.argsort(keys[by](flat), kind="stable") if not np.isnan(flat[i])][:n])
+
+    def table(self) -> "Top":
+        """Every cell in order, with its interval: for a few numbers that are better read than seen."""
+        return self._rows([i for i in range(self.values.size) if not np.isnan(self.values.ravel()[i])])
+
+    def _rows(self, order: list[int]) -> "Top":
+        labels, flat, interval = self.labels(), self.values.ravel(), None
+        if order and self.examples is not None and self.examples.shape[-1] > 1:
             interval = bootstrap(self.examples.reshape(len(flat), -1)[order], 0.95, 1000, 0)
-        for k, i in enumerate(order):
-            low, high = (float(interval[0][k]), float(interval[1][k])) if interval else (None, None)
-            rows.append((labels[i], float(flat[i]), low, high))
-        return Top(tuple(rows), self.name, self.unit)
+        ends = [(float(low), float(high)) for low, high in zip(*interval)] if interval else [(None, None)] * len(order)
+        return Top(tuple((labels[i], float(flat[i]), *ends[k]) for k, i in enumerate(order)), self.name, self.unit)
 
     # --- drawing ---------------------------------------------------------------------------------------------
 
@@ -259,6 +263,8 @@ class Result:
             return f"<div>no cells{caption}</div>"
         if not self.dims:
             return f"<div>{self.top(1)._repr_html_()}{caption}</div>"
+        if "measure" in self.dims:  # each with a unit of its own: no one colour scale fits
+            return f"<div>{self.table()._repr_html_()}{caption}</div>"
         try:
             picture = b64encode(plots.png(self._picture())).decode()
         except plots.TooMuch as said:  # too many axes or panels: the largest cells, and how to choose some
@@ -273,7 +279,8 @@ class Result:
                 interval = f" [{low:.3g}, {high:.3g}]"
             return f"Result({self.name}: {float(self.values):.4g}{interval} {self.unit})"
         axes = ", ".join(f"{d}: {len(self.coords[d])}" for d in self.dims)
-        return f"Result({self.name} [{self.unit}], {axes})\n{self.top(5)!r}"
+        rows = self.table() if "measure" in self.dims else self.top(5)
+        return f"Result({self.name} [{self.unit}], {axes})\n{rows!r}"
 
     # --- on disk ---------------------------------------------------------------------------------------------
 
@@ -347,40 +354,3 @@ def average(results: Sequence[Result]) -> Result:
         examples = np.mean([r.examples for r in results], axis=0)
     values = np.mean([r.values for r in results], axis=0)
     return replace(results[0], values=values, examples=examples, about={**results[0].about, "averaged": len(results)})
-
-
-@dataclass(frozen=True)
-class Top:
-    """The rows of a ranking: (label, value, low, high), drawn as a small table."""
-
-    rows: tuple[tuple[str, float, float | None, float | None], ...]
-    name: str
-    unit: str
-
-    @property
-    def labels(self) -> list[str]:
-        """The labels alone, best first."""
-        return [row[0] for row in self.rows]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __iter__(self) -> Any:
-        return iter(self.rows)
-
-    def _lines(self) -> Sequence[tuple[str, str, str]]:
-        show = lambda x: f"{x:+.3f}" if abs(x) < 100 else f"{x:+.4g}"
-        return [(label, show(v), "" if low is None else f"{show(low)} to {show(high)}") for label, v, low, high in self.rows]
-
-    def __repr__(self) -> str:
-        lines = self._lines()
-        wide = max((len(label) for label, _, _ in lines), default=4)
-        body = "\n".join(f"{label:<{wide}}  {value:>9}  {interval}" for label, value, interval in lines)
-        return f"{self.name} ({self.unit}, 95 % interval)\n{body}"
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td style='text-align:left'>{escape(a)}</td><td>{b}</td><td>{c}</td></tr>" for a, b, c in self._lines()
-        )
-        head = f"<tr><th></th><th>{escape(self.name)}<br><small>{escape(self.unit)}</small></th><th>95 % interval</th></tr>"
-        return f"<table>{head}{rows}</table>"

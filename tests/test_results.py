@@ -257,3 +257,10 @@ def test_a_file_with_parts_missing_is_refused(tmp_path):
     np.savez(tmp_path / "x.npz", header=header, values=np.zeros(1))
     with pytest.raises(ValueError, match="parts are missing"):
         Result.load(tmp_path / "x.npz")
+
+
+def test_quantities_of_different_units_are_a_table_in_order():
+    coords = {"measure": ["share right", "logits"], "prompts": ["clean", "corrupted"]}
+    r = Result(np.array([[1.0, 0.0], [3.5, -3.5]]), ("measure", "prompts"), coords, "behaviour", "mixed")
+    assert r.table().labels == ["share right, clean", "share right, corrupted", "logits, clean", "logits, corrupted"]
+    assert "base64" not in r._repr_html_() and r._repr_html_().index("share right, clean") < r._repr_html_().index("logits, clean")

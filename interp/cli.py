@@ -90,7 +90,7 @@ def command_line() -> argparse.ArgumentParser:
     _add_models(command("models", _models, "list, fetch or remove local models", as_json))
     _add_tasks(command("tasks", _tasks, "list the tasks, or show one task's prompts", as_json))
     run = command("run", _run, "run a study and print its verdict table", as_json)
-    run.add_argument("name", metavar="NAME", help="a study: 00-start-here, or 00")
+    run.add_argument("name", metavar="NAME", help="a study: 00-start-here, or 00; or a tour: tour-patching")
     run.add_argument("--fast", action="store_true", help="fewer prompts; every claim is still judged")
     run.add_argument("--model", metavar="M", help="another model: a name, a folder, a .gguf file or a hub id")
     run.add_argument("--out", metavar="DIR", help="where to write (default: interp-runs/NAME/)")
@@ -211,8 +211,10 @@ def _run(args: argparse.Namespace) -> int:
     stem = studies.find(args.name).stem
     out = Path(args.out or Path("interp-runs") / stem)
     table = studies.run(stem, model=args.model, fast=args.fast, out=out, progress=not args.json)
+    files = {"notebook": str(out / f"{stem}.ipynb"), "html": str(out / f"{stem}.html")}
+    if table is None:  # a tour of the tools has no verdicts
+        return _answer(args, {"tour": stem} | files, "")
     if args.json:
-        files = {"notebook": str(out / f"{stem}.ipynb"), "html": str(out / f"{stem}.html")}
         verdicts = {"study": stem, "model": table.model, "fast": table.fast, "rows": list(table)}
         _answer(args, verdicts | {"differs": _differences(table)} | files, "")
     return _compare(table)

@@ -1,13 +1,13 @@
-"""Every study: clean, fresh, and its FAST run gives every verdict row with the recorded verdict."""
+"""Every notebook: clean, fresh; a study's FAST run gives every verdict row with the recorded verdict, a tour's runs."""
 
 import pytest
 from interp.studies import hygiene, notebooks, scoreboard
 from interp.studies.forked import run_source
 from interp.studies.table import recorded
-from interp.studies.where import PACKAGE
+from interp.studies.where import PACKAGE, names, tours
 
 FOLDER = PACKAGE.parent / "notebooks"
-NAMES = sorted(p.stem for p in (FOLDER / "src").glob("[0-9][0-9]-*.py"))
+NAMES, TOURS = names(FOLDER), tours(FOLDER)
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,11 @@ def models():
     return {"smollm2-135m": interp.load()}
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_every_source_is_a_study_or_a_tour():
+    assert sorted(p.stem for p in (FOLDER / "src").glob("*.py")) == sorted(NAMES + TOURS) and NAMES
+
+
+@pytest.mark.parametrize("name", NAMES + TOURS)
 def test_is_fresh_and_clean(name):
     assert notebooks.check(name, FOLDER) == []
 
@@ -42,6 +46,13 @@ def test_fast_run_gives_the_recorded_verdicts(name, models):
     assert ran.table.model == recorded(name, FOLDER)["fast"]["model"], "another model: nothing was compared"
     declared = hygiene.claim_keys(notebooks.read_source(source))
     assert {r["key"] for r in ran.table.rows} == set(declared)
+
+
+@pytest.mark.parametrize("name", TOURS)
+def test_a_tour_runs_and_is_listed(name, models):
+    ran = run_source(FOLDER / "src" / f"{name}.py", models=models, parameters={"FAST": True}, folder=FOLDER)
+    assert ran.ok, ran.printed
+    assert f"]({name}.ipynb)" in (FOLDER / "README.md").read_text()
 
 
 def test_scoreboard_is_up_to_date():

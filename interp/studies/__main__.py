@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from interp.studies import exercises, notebooks, runner
-from interp.studies.where import find, home, names
+from interp.studies.where import find, home, names, tours
 from interp.studies.board import scoreboard
 from interp.studies.table import VerdictChanged
 
@@ -13,14 +13,14 @@ def main(argv: list[str] | None = None) -> int:
     """The exit code: 0 all well, 1 something is stale, broken or changed, 2 a wrong command line."""
     parser = argparse.ArgumentParser(prog="python -m interp.studies", description=__doc__)
     parser.add_argument("command", choices=["build", "check", "pull", "exercises", "scoreboard", "run", "list"])
-    parser.add_argument("names", nargs="*", help="studies, for example 00-start-here; none means all")
+    parser.add_argument("names", nargs="*", help="studies and tours, for example 00-start-here; none means all")
     parser.add_argument("--only", choices=["full", "fast"], default="", help="build: only this mode")
     parser.add_argument("--check", action="store_true", help="scoreboard: fail when out of date instead of writing")
     parser.add_argument("--fast", action="store_true", help="run: the short version")
     parser.add_argument("--model", help="run: on another model")
     args = parser.parse_args(argv)
     try:
-        todo = [find(n).stem for n in args.names] or names()
+        todo = [find(n).stem for n in args.names] or names() + tours()
         return 1 if COMMANDS[args.command](todo, args) else 0
     except (ValueError, ImportError, runner.StudyFailed, VerdictChanged) as err:
         print(err, file=sys.stderr)
@@ -36,7 +36,7 @@ def _build(todo: list[str], args: argparse.Namespace) -> list:
 
 def _check(todo: list[str], args: argparse.Namespace) -> list[str]:
     found = [p for name in todo for p in notebooks.check(name)] + _stale_scoreboard()
-    print("\n".join(found) or f"{len(todo)} studies are up to date")
+    print("\n".join(found) or f"{len(todo)} notebooks are up to date")
     return found
 
 

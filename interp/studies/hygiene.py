@@ -16,6 +16,11 @@ def code_lines(source: str) -> int:
     return sum(bool(line.strip()) and not line.strip().startswith("#") for line in source.splitlines())
 
 
+def is_tour(name: str) -> bool:
+    """Whether a notebook shows tools ("tour-patching") rather than repeats a study ("00-start-here")."""
+    return name.startswith("tour-")
+
+
 def claim_keys(nb: object) -> list[str]:
     """The keys of the claims a notebook declares, read from its code."""
     keys = []
@@ -42,14 +47,15 @@ def about(nb: object) -> dict[str, str]:
     return found
 
 
-def source_problems(nb: object) -> list[str]:
-    """What is wrong with the source's cells."""
+def source_problems(nb: object, *, tour: bool = False) -> list[str]:
+    """What is wrong with the source's cells. A tour of the tools has a title, but no paper, finding or claims."""
     found = []
-    for key, example in (("title", "# Title"), ("paper", "Paper: Wang et al. 2022, arXiv 2211.00593"), ("found", "Found: ...")):
+    lines = (("title", "# Title"), ("paper", "Paper: Wang et al. 2022, arXiv 2211.00593"), ("found", "Found: ..."))
+    for key, example in lines[:1] if tour else lines:
         if not about(nb)[key]:
             found.append(f"the first cell has no {key} line (for example {example!r})")
-    if not claim_keys(nb):
-        found.append("no Claim is declared")
+    if bool(claim_keys(nb)) == tour:
+        found.append("a tour declares no Claim: claims belong to studies" if tour else "no Claim is declared")
     if sum("parameters" in c.metadata.get("tags", []) for c in nb.cells) != 1:
         found.append('there must be one cell tagged "parameters"')
     code = [(i + 1, c.source) for i, c in enumerate(nb.cells) if c.cell_type == "code"]
@@ -102,7 +108,8 @@ def problems(name: str, folder: Path) -> list[str]:
     """Every problem of a study's source and, when built, of its notebook."""
     from interp.studies.notebooks import need, read_source
 
-    found = [f"{name}: {p}" for p in source_problems(read_source(Path(folder) / "src" / f"{name}.py"))]
+    source = read_source(Path(folder) / "src" / f"{name}.py")
+    found = [f"{name}: {p}" for p in source_problems(source, tour=is_tour(name))]
     built = Path(folder) / f"{name}.ipynb"
     if built.exists():
         nb = need("nbformat").read(built, 4)

@@ -138,14 +138,16 @@ def _plain(x: object) -> object:
 def build(name: str, folder: Path | None = None, *, only: str = "", say: object = print) -> Path:
     """Builds a study: runs it in a clean kernel, records its verdicts, writes the notebook and its exercises.
 
-    only="full" or "fast" leaves the other mode's record as it is. The FAST run records verdicts and is thrown away.
+    only="full" or "fast" leaves the other mode's record as it is. The FAST run records verdicts and is thrown away;
+    a tour has none, so it is run once.
     """
     from interp.studies.runner import execute
 
     folder = Path(folder or home())
     source = find(name, folder)
     dest = folder / f"{source.stem}.ipynb"
-    for mode in ("full", "fast") if not only else (only,):
+    both = ("full",) if hygiene.is_tour(source.stem) else ("full", "fast")
+    for mode in (only,) if only else both:
         nb = exercises.solved(with_parameters(read_source(source), {"FAST": True} if mode == "fast" else {}))
         execute(nb, cwd=folder, progress=True, label=f"{source.stem} ({mode})",
                 env={"INTERP_RECORD": "1", "INTERP_ROWS": "", "INTERP_NOTEBOOKS": str(folder.resolve())})  # fmt: skip

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from interp.studies import exercises, notebooks
+from interp.studies import exercises, hygiene, notebooks
 from interp.studies.where import INSTALLED, PACKAGE, find
 from interp.studies.table import Table, write_atomically
 
@@ -28,8 +28,8 @@ def run(
     out: str | Path | None = None,
     progress: bool = True,
     timeout: int = 3600,
-) -> Table:
-    """The verdict table of a study, executed now; its notebook, page and verdicts are in `out`.
+) -> Table | None:
+    """The verdict table of a study, executed now; its notebook, page and verdicts are in `out`. None for a tour.
 
     >>> run("00-start-here", fast=True)  # writes interp-runs/00-start-here/{00-start-here.ipynb, .html, .verdicts.json}
 
@@ -56,6 +56,10 @@ def run(
         notebooks.normalise(nb, source, **given)
         write_atomically(out / f"{stem}.ipynb", notebooks.text_of(nb))
         write_html(nb, out / f"{stem}.html")
+    if hygiene.is_tour(stem):
+        if progress:
+            print(f"written: {out / stem}.ipynb, {out / stem}.html")
+        return None
     if not rows.exists():
         raise StudyFailed(f"{stem} ended without a verdict table: its last cell must call interp.studies.verdicts(...)")
     table = load_table(rows)

@@ -31,6 +31,7 @@ _HOME = {
     "attention_patterns": "interp.methods.attention",
     "attends": "interp.methods.attention",
     "head_scores": "interp.methods.scores",
+    "kl_to": "interp.methods.measures",
     "random_heads": "interp.methods.controls",
     "stream_norms": "interp.methods.stream",
 }

@@ -5,7 +5,7 @@ from interp.methods.attention import attends, attention_patterns
 from interp.methods.attribution import logit_attribution
 from interp.methods.controls import random_heads
 from interp.methods.lens import logit_lens
-from interp.methods.measures import Measure, attention_to
+from interp.methods.measures import Measure, attention_to, kl_to
 from interp.methods.patching import patch
 from interp.methods.scores import head_scores, repeated_tokens
 from interp.methods.stream import stream_norms
@@ -17,6 +17,7 @@ __all__ = [
     "attention_patterns",
     "attention_to",
     "head_scores",
+    "kl_to",
     "logit_attribution",
     "logit_lens",
     "patch",

@@ -26,6 +26,7 @@ _HOME = {
     "Task": "interp.tasks",
     "patch": "interp.methods.patching",
     "ablate": "interp.methods.ablation",
+    "causal_trace": "interp.methods.tracing",
     "logit_lens": "interp.methods.lens",
     "logit_attribution": "interp.methods.attribution",
     "attention_patterns": "interp.methods.attention",

@@ -9,6 +9,7 @@ from interp.methods.measures import Measure, attention_to, kl_to
 from interp.methods.patching import patch
 from interp.methods.scores import head_scores, repeated_tokens
 from interp.methods.stream import stream_norms
+from interp.methods.tracing import causal_trace
 
 __all__ = [
     "Measure",
@@ -16,6 +17,7 @@ __all__ = [
     "attends",
     "attention_patterns",
     "attention_to",
+    "causal_trace",
     "head_scores",
     "kl_to",
     "logit_attribution",

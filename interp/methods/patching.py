@@ -61,11 +61,11 @@ def patch(
     unpatched = sweep.read(model, base, judge, task.positions)
     other = sweep.read(model, source, judge, task.positions)
     differ = _first_difference(base, source)
-    active = [i for i, g in enumerate(groups) if not all(isinstance(s.pos, int) and 0 <= s.pos < differ for s in g)]
+    active = changing(groups, differ)
     asked = [groups[i] for i in active]
     patched = unpatched.expand(len(groups), -1).clone()
     patched[active], ran = sweep.sweep(
-        model, base, source, asked, lambda: _cells(model, asked, source, task.positions), judge, task.positions,
+        model, base, source, asked, lambda: cells(model, asked, source, task.positions), judge, task.positions,
         f"{direction} {named(where)}", way,
     )
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
@@ -87,6 +87,11 @@ def _span(clean: Tensor, corrupted: Tensor, judge: Measure) -> Tensor:
     if abs(float(span)) < 1e-6:
         raise ValueError(f"clean and corrupted runs have the same {judge.name}: there is no fraction (try unit='metric')")
     return span
+
+
+def changing(groups: list[list[Site]], first: int) -> list[int]:
+    """Which groups have a site that can differ between two runs that are the same before position `first`."""
+    return [i for i, g in enumerate(groups) if not all(isinstance(s.pos, int) and 0 <= s.pos < first for s in g)]
 
 
 def layout(model: Any, task: Any, where: Where) -> tuple[sites.Grid, list[list[Site]]]:
@@ -120,7 +125,7 @@ def named(where: Where) -> str:
     return " ".join(map(str, where)) if isinstance(where[0], str) else f"{len(where)} sets"
 
 
-def _cells(
+def cells(
     model: Any, groups: list[list[Site]], source: Tensor, positions: dict[str, Tensor]
 ) -> list[list[Intervention]]:
     """For each group the interventions that give its sites their values in the source run."""

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp._say import unknown
+from interp.edits import add
 from interp.interventions import Intervention, run
 from interp.methods import fast
 from interp.methods.measures import Measure, check_shape
@@ -29,9 +30,11 @@ def progress(items: Iterable | None, what: str, total: int | None = None) -> Any
     return tqdm(items, desc=what, total=total, delay=2, leave=False, disable=off)
 
 
-def read(model: Any, tokens: Tensor, measure: Measure, positions: Mapping[str, Tensor]) -> Float[Tensor, "batch"]:
-    """The measure of an unedited run."""
-    out = run(model, tokens, keep=measure.keep, positions=positions, last_only=True)
+def read(
+    model: Any, tokens: Tensor, measure: Measure, positions: Mapping[str, Tensor], added: Tensor | None = None
+) -> Float[Tensor, "batch"]:
+    """The measure of an unedited run; added: see `sweep`."""
+    out = run(model, tokens, _start(added), measure.keep, positions=positions, last_only=True)
     return check_shape(measure.of(out.logits, out.kept), len(tokens), measure)
 
 
@@ -45,11 +48,13 @@ def sweep(
     positions: Mapping[str, Tensor],
     what: str,
     way: str | None = None,
+    added: Tensor | None = None,
 ) -> tuple[Float[Tensor, "cell batch"], str]:
     """The measure of each variation of the base run, and which way ran: "engine" or "hooks".
 
     source: see `fast.values`, or None where only hooks will do; edits: the same variations as interventions,
-    built only when the hooks run. way: None chooses, "engine" and "hooks" insist.
+    built only when the hooks run. way: None chooses, "engine" and "hooks" insist. added [batch pos d_model] is
+    added to the embeddings of the base run (noise), not of the source's.
     """
     if way not in (None, "engine", "hooks"):
         raise unknown("way", way, ("engine", "hooks"))
@@ -57,11 +62,16 @@ def sweep(
     if engine is None and way == "engine":
         raise ValueError("the lean engine does not know this model, site or measure: leave `way` out, or use 'hooks'")
     if engine is None:
-        return vary(model, base, edits(), judge, positions, what), "hooks"
+        cells = [[*_start(added), *cell] for cell in edits()]
+        return vary(model, base, cells, judge, positions, what), "hooks"
     _evaluating(model)
     with bridge.LOCK:
         bar = progress(None, what, total=len(groups))
-        return fast.values(engine, base, source, groups, judge, positions, bar), "engine"
+        return fast.values(engine, base, source, groups, judge, positions, bar, added), "engine"
+
+
+def _start(added: Tensor | None) -> list[Intervention]:
+    return [] if added is None else [Intervention("embed", add(added))]
 
 
 def _evaluating(model: Any) -> None:

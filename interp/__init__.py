@@ -31,6 +31,8 @@ _HOME = {
     "logit_attribution": "interp.methods.attribution",
     "attention_patterns": "interp.methods.attention",
     "attends": "interp.methods.attention",
+    "greedy_ablation": "interp.methods.sets",
+    "pairwise_ablation": "interp.methods.sets",
     "head_scores": "interp.methods.scores",
     "kl_to": "interp.methods.measures",
     "random_heads": "interp.methods.controls",

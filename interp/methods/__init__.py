@@ -8,6 +8,7 @@ from interp.methods.lens import logit_lens
 from interp.methods.measures import Measure, attention_to, kl_to
 from interp.methods.patching import patch
 from interp.methods.scores import head_scores, repeated_tokens
+from interp.methods.sets import greedy_ablation, pairwise_ablation
 from interp.methods.stream import stream_norms
 from interp.methods.tracing import causal_trace
 
@@ -18,10 +19,12 @@ __all__ = [
     "attention_patterns",
     "attention_to",
     "causal_trace",
+    "greedy_ablation",
     "head_scores",
     "kl_to",
     "logit_attribution",
     "logit_lens",
+    "pairwise_ablation",
     "patch",
     "random_heads",
     "repeated_tokens",

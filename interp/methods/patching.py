@@ -107,12 +107,13 @@ def layout(model: Any, task: Any, where: Where) -> tuple[sites.Grid, list[list[S
     if not sets or any(not one for one in sets):
         raise ValueError("an empty list of sites: name at least one, for example ['L10H7']")
     many = not isinstance(sets[0], str)
-    groups = [_together(model, task, one) for one in (sets if many else [sets])]
+    groups = [together(model, task, one) for one in (sets if many else [sets])]
     dims, coords = (("set",), {"set": list(range(len(groups)))}) if many else ((), {})
     return sites.Grid(groups[0][0], tuple(g[0] for g in groups), dims, coords), groups
 
 
-def _together(model: Any, task: Any, patterns: Sequence[str]) -> list[Site]:
+def together(model: Any, task: Any, patterns: Sequence[str]) -> list[Site]:
+    """Every site of these patterns, each once."""
     d = bridge.dims(model)
     every = [s for p in patterns for s in sites.expand(p, d, task.clean.shape[1], task.positions).sites]
     return list(dict.fromkeys(every))

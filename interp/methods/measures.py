@@ -50,7 +50,7 @@ def measure(task: Any, metric: "str | Measure | None" = None) -> Measure:
     )
 
 
-def check_shape(values: Tensor, n: int, what: Measure) -> Float[Tensor, "batch"]:
+def check_shape(values: Any, n: int, what: Measure) -> Float[Tensor, "batch"]:
     """The values themselves when they are one number per example, otherwise a ValueError."""
     if not isinstance(values, Tensor) or values.shape != (n,):
         shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__

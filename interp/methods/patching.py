@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from interp import sites
 from interp._say import unknown
 from interp.edits import set_to
 from interp.interventions import Intervention, run
-from interp.methods import sweep
+from interp.methods import resuming, sweep
 from interp.methods.measures import Measure, measure
 from interp.models import bridge
 from interp.results import Result
@@ -29,6 +30,7 @@ def patch(
     metric: "str | Measure | None" = None,
     unit: str = "metric",
     way: str | None = None,
+    resume: str | Path | None = None,
 ) -> Result:
     """How much each site matters: the change of the metric when it takes its value from the other run.
 
@@ -45,6 +47,7 @@ def patch(
     unit: "metric" = patched minus unpatched, in the metric's unit; "fraction" = 0 is the corrupted run and 1
     the clean run (of the task's mean, never clamped).
     way: "engine" or "hooks" insists on one of two ways to the same numbers; `about["way"]` says which ran.
+    resume: a path.npz that keeps finished cells as they come: after an interruption the same call goes on there.
     Positions before the first token that differs cannot change and are not run: their effect is exactly zero.
 
     Meng et al. 2022 (arXiv 2202.05262); Wang et al. 2022 (arXiv 2211.00593); the words follow Heimersheim and
@@ -66,7 +69,7 @@ def patch(
     patched = unpatched.expand(len(groups), -1).clone()
     patched[active], ran = sweep.sweep(
         model, base, source, asked, lambda: cells(model, asked, source, task.positions), judge, task.positions,
-        f"{direction} {named(where)}", way,
+        f"{direction} {named(where)}", way, ledger=resuming.ledger(resume, unpatched),
     )
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
     effects = patched - unpatched

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from interp._say import unknown
-from interp.methods import sweep
+from interp.methods import resuming, sweep
 from interp.methods.ablation import ablate
 from interp.methods.measures import Measure
 from interp.methods.patching import named, together
@@ -27,6 +28,7 @@ def greedy_ablation(
     most: str = "harm",
     keep_best: int | None = None,
     metric: "str | Measure | None" = None,
+    resume: str | Path | None = None,
     **options: Any,
 ) -> Result:
     """The joint effect of 1, 2, ... sites, each step adding the one that moves the metric most beside those chosen.
@@ -39,6 +41,7 @@ def greedy_ablation(
     keep_best: after the first step only this many candidates, the best alone, are tried again (None: all). That is
     cheaper, and misses a site that matters only once its stand-in is gone.
     by, metric and options (reference, factor, seed, way) are those of `ablate`, which does every step.
+    resume: as in `ablate`, with a file for each step: greedy.npz gives greedy.0.npz, greedy.1.npz, ...
     about: "alone" has each chosen site's effect by itself. Values are the metric's change, and may turn back
     when no candidate moves it further. Unit: the metric's. ValueError when candidates run out.
     """
@@ -55,7 +58,7 @@ def greedy_ablation(
     effects = None
     for step in range(steps):
         sets = [[*chosen, site] for site in free]
-        effects = ablate(model, task, sets, by=by, metric=metric, **_numbered(options, step))
+        effects = ablate(model, task, sets, by=by, metric=metric, resume=resuming.numbered(resume, step), **options)
         gain = MOST[most] * effects.values
         order = [int(i) for i in np.argsort(-gain, kind="stable")]
         if step == 0:
@@ -114,7 +117,3 @@ def _names(model: Any, task: Any, where: str | Sequence[str]) -> list[str]:
     if not patterns or not all(isinstance(p, str) for p in patterns):
         raise ValueError(f"the sites are a pattern or a list of them, got {where!r} (try 'L*H*' or ['L1H2', 'L2H0'])")
     return [str(site) for site in together(model, task, patterns)]
-
-
-def _numbered(options: dict[str, Any], step: int) -> dict[str, Any]:
-    return options

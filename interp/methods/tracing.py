@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp import sites
-from interp.methods import sweep
+from interp.methods import resuming, sweep
 from interp.methods.measures import Measure, measure
 from interp.methods.patching import Where, cells, changing, layout, named, result
 from interp.models import bridge
@@ -32,6 +33,7 @@ def causal_trace(
     metric: "str | Measure | None" = None,
     seed: int = 0,
     way: str | None = None,
+    resume: str | Path | None = None,
 ) -> Result:
     """How much of the noised run's loss each site brings back: restored metric minus noised metric.
 
@@ -50,6 +52,7 @@ def causal_trace(
     window: how many neighbouring layers of an MLP or an attention are restored together, centred on the labelled
     one and cut off at the ends (the paper: 10); layers l - window // 2 to l - window // 2 + window - 1.
     way: "engine" or "hooks" insists on one of two ways to the same numbers; `about["way"]` says which ran.
+    resume: as in `patch`, with a file for each draw: trace.npz gives trace.0.npz, trace.1.npz, ...
     Unit: the metric's. ValueError when the subject or the window does not fit.
 
     Noise takes the model where no text does, and can point elsewhere than exchanging tokens: Zhang and Nanda
@@ -75,7 +78,7 @@ def causal_trace(
         base = sweep.read(model, task.clean, judge, task.positions, added)
         restored, ran = sweep.sweep(
             model, task.clean, task.clean, some, edits, judge, task.positions,
-            f"causal trace {named(where)}, noise {draw + 1} of {samples}", way, added,
+            f"causal trace {named(where)}, noise {draw + 1} of {samples}", way, added, resuming.ledger(resuming.numbered(resume, draw), base),
         )
         total[active] += restored - base
         noised += base

@@ -48,11 +48,11 @@ def free():
 
 
 VERBS = {
-    "patch": lambda m, t, **o: interp.patch(m, t, "L*H*.z@*", **o),
-    "ablate": lambda m, t, **o: interp.ablate(m, t, "L*H*.z@*", by="resample", **o),
-    "trace": lambda m, t, **o: interp.causal_trace(m, t, "resid_pre.*@*", subject="S2", samples=3, **o),
-    "greedy": lambda m, t, **o: interp.greedy_ablation(m, t, "L*H*@*", steps=2, **o),
-    "pairs": lambda m, t, **o: interp.pairwise_ablation(m, t, ["L0H*", "L1H*", "L2H*"], **o),
+    "patch": lambda m, t, **o: interp.patch(m, t, "mlp.*@*", **o),
+    "ablate": lambda m, t, **o: interp.ablate(m, t, "L*H*", by="resample", **o),
+    "trace": lambda m, t, **o: interp.causal_trace(m, t, "resid_pre.*@*", subject="S2", samples=2, **o),
+    "greedy": lambda m, t, **o: interp.greedy_ablation(m, t, "L*H*", steps=2, **o),
+    "pairs": lambda m, t, **o: interp.pairwise_ablation(m, t, ["L0H*", "L2H0"], **o),
 }
 
 
@@ -61,7 +61,7 @@ VERBS = {
 @pytest.mark.parametrize("keep", [(), ("L2H0.pattern@END",)], ids=["logits", "watched"])
 def test_an_interrupted_sweep_goes_on_where_it_stopped(any_tiny, ioi, tmp_path, monkeypatch, way, verb, keep):
     monkeypatch.setattr(sys.modules["interp.engine.sweep"], "TOKENS", 64)  # small parts: tiny models would finish in one
-    monkeypatch.setattr("interp.methods.sweep.TOKENS_PER_RUN", 640)
+    monkeypatch.setattr("interp.methods.sweep.TOKENS_PER_RUN", 128)
     before, go = hooked(any_tiny), VERBS[verb]
     whole_count, judge = counting(ioi, keep=keep)
     whole = go(any_tiny, ioi, metric=judge, way=way)
@@ -72,7 +72,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(any_tiny, ioi, tmp_path, 
     assert hooked(any_tiny) == before and free()
     second, judge = counting(ioi, keep=keep)
     resumed = go(any_tiny, ioi, metric=judge, way=way, resume=path)
-    assert len(second) < total * 0.6
+    assert len(second) < total * 0.75
     np.testing.assert_allclose(resumed.examples, whole.examples, atol=1e-5)
     third, judge = counting(ioi, keep=keep)
     again = go(any_tiny, ioi, metric=judge, way=way, resume=path)

@@ -1,9 +1,6 @@
 """Results: numbers with names. They say their unit, select, average, rank, draw and save themselves."""
 
-import io
 import json
-import os
-import secrets
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from interp import _files
 from interp._say import unknown
 from interp.intervals import bootstrap
 from interp.tables import Top
@@ -286,22 +284,9 @@ class Result:
 
     def save(self, path: str | Path) -> Path:
         """The path of the .npz file the result was written to (at once or not at all; no pickle)."""
-        path = Path(path)
-        if path.suffix != ".npz":
-            raise ValueError(f"a result is saved as .npz, got {str(path)!r} (try {path.stem + '.npz'!r})")
+        path = _files.npz(path)
         arrays = {"values": self.values} | ({} if self.examples is None else {"examples": self.examples})
-        head = self._head(_refuse)  # before anything is written
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, header=np.frombuffer(json.dumps(head).encode(), np.uint8), **arrays)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # beside it, so that replacing is one step
-        try:
-            temporary.write_bytes(buffer.getvalue())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        return path
+        return _files.write(path, self._head(_refuse), arrays)
 
     def _head(self, otherwise: Any) -> dict[str, Any]:
         from interp import __version__
@@ -314,9 +299,7 @@ class Result:
     def load(path: str | Path) -> "Result":
         """The result that `save` wrote; `Result.load(r.save(path)) == r`."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                head = json.loads(bytes(file["header"]))
-                arrays = {k: file[k] for k in ("values", "examples") if k in file.files}
+            head, arrays = _files.read(path)
         except FileNotFoundError:
             raise
         except Exception as error:
@@ -324,7 +307,7 @@ class Result:
         writer = head.pop("interp", "another version") if isinstance(head, dict) else "something else"
         if not isinstance(head, dict) or head.pop("schema", None) != SCHEMA:
             raise ValueError(f"{str(path)!r} was written by interp {writer}: another version, schema is not {SCHEMA}")
-        if set(head) != {"dims", "coords", "name", "unit", "about"} or "values" not in arrays:
+        if set(head) != {"dims", "coords", "name", "unit", "about"} or not {"values"} <= set(arrays) <= {"values", "examples"}:
             raise ValueError(f"{str(path)!r} is not a result saved by interp (parts are missing)")
         return Result(**head, **arrays)
 

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "interp"
 
 # From the ground up; parts of one row may use each other.
 ROWS = [
-    {"_say", "edits", "intervals", "tables"},
+    {"_files", "_say", "edits", "intervals", "tables"},
     {"sites", "plots", "models", "engine"},
     {"results", "interventions"},
     {"tasks", "toys", "circuits"},

@@ -120,7 +120,7 @@ def test_a_saved_result_comes_back(result, tmp_path):
 def test_a_failed_save_leaves_the_old_file(result, tmp_path, monkeypatch):
     path = result.save(tmp_path / "x.npz")
     before = path.read_bytes()
-    monkeypatch.setattr("interp.results.os.replace", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("interp._files.os.replace", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         result.mean().save(path)
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["x.npz"]

@@ -24,6 +24,7 @@ from interp.engine.weights import Engine
 GB = float(2**30)
 # row x batch x pos worked on at once: enough for the matrix product to be fast, few enough for the cache
 TOKENS = 2048
+PART = 4  # with `finished`, so many times that is done between two calls of it
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def sweep(
     first: int | None = None,
     budget: float = GB,
     tick: Callable[[int, int], None] | None = None,
+    finished: Callable[[list[int], Tensor], None] | None = None,
     watch: Mapping[tuple[str, int], Tensor] | None = None,
 ) -> Tensor:
     """read(final normed residual at END) of every patched run: [patch, ...what read gives for one row].
@@ -90,6 +92,8 @@ def sweep(
     `read` maps [row batch d_model] to [row ...] and must not mix rows (see `readers`). `first` is the first
     position where base and source differ: found from the tokens of two runs, 0 for a mapping. `budget` bounds
     the working memory in bytes. `tick(done, total)` is called as rows finish; an exception in it stops the sweep.
+    `finished(rows, values)` is given the places of the rows just finished and what was read of them; with it the
+    sweep goes in smaller parts, so that little is lost when it is stopped.
     `watch` maps (kind, layer) to a tensor [patch batch ...] that is filled with that activation at END (for
     `scores` and `pattern`: the row of END) in every patched run; see `watching`.
     """
@@ -106,12 +110,20 @@ def sweep(
     with torch.no_grad():
         same = read(engine.final_norm(base.resid[:, -1])[None])[0]
         out = same.expand(len(rows), *same.shape).clone()
-        done = len(groups.pop(end, ()))  # nothing changes in these: the baseline, exactly
+        same_rows = groups.pop(end, [])  # nothing changes in these: the baseline, exactly
+        done = len(same_rows)
+        if finished is not None and same_rows:
+            finished(same_rows, out[same_rows])
         for begin, members in sorted(groups.items()):
             members.sort(key=lambda i: _enters(rows[i]))
-            for some in _parts(members, _rows_held(job, begin)):
+            size = _rows_held(job, begin)
+            if finished is not None:
+                size = min(size, PART * _rows_at_once(job, end - begin))
+            for some in _parts(members, size):
                 out[some] = _wave(job, [rows[i] for i in some], begin, some)
                 done += len(some)
+                if finished is not None:
+                    finished(some, out[some])
                 if tick is not None:
                     tick(done, len(rows))
     return out

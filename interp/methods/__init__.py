@@ -5,10 +5,12 @@ from interp.methods.attention import attends, attention_patterns
 from interp.methods.attribution import logit_attribution
 from interp.methods.controls import random_heads
 from interp.methods.lens import logit_lens
-from interp.methods.measures import Measure, attention_to
+from interp.methods.measures import Measure, attention_to, kl_to
 from interp.methods.patching import patch
 from interp.methods.scores import head_scores, repeated_tokens
+from interp.methods.sets import greedy_ablation, pairwise_ablation
 from interp.methods.stream import stream_norms
+from interp.methods.tracing import causal_trace
 
 __all__ = [
     "Measure",
@@ -16,9 +18,13 @@ __all__ = [
     "attends",
     "attention_patterns",
     "attention_to",
+    "causal_trace",
+    "greedy_ablation",
     "head_scores",
+    "kl_to",
     "logit_attribution",
     "logit_lens",
+    "pairwise_ablation",
     "patch",
     "random_heads",
     "repeated_tokens",

@@ -1,6 +1,8 @@
 """Ablation: take a component's own activation away and see what the clean run loses."""
 
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +12,7 @@ from interp import engine as lean
 from interp._say import unknown
 from interp.edits import Edit, scale, set_to, zero
 from interp.interventions import Intervention, run
-from interp.methods import sweep
+from interp.methods import resuming, sweep
 from interp.methods.measures import Measure, measure
 from interp.methods.patching import Where, at_position, carrier, layout, named, result
 from interp.results import Result
@@ -24,11 +26,12 @@ def ablate(
     where: Where,
     *,
     by: str = "mean",
-    reference: Tensor | None = None,
+    reference: Tensor | Sequence[Sequence[int]] | None = None,
     factor: float | None = None,
     metric: "str | Measure | None" = None,
     seed: int = 0,
     way: str | None = None,
+    resume: str | Path | None = None,
 ) -> Result:
     """How much the clean run's metric changes when each site is ablated (negative: the site helps).
 
@@ -42,6 +45,7 @@ def ablate(
     first token carries a large norm: report mean or resample unless a paper used zero.
     reference: token ids [batch pos] of the task's length; by default the task's clean prompts.
     way: "engine" or "hooks" insists on one of two ways to the same numbers; `about["way"]` says which ran.
+    resume: a path.npz that keeps finished cells as they come: after an interruption the same call goes on there.
     Unit: the metric's. Wang et al. 2022 (arXiv 2211.00593) use the mean over prompts with other names.
     """
     started = time.perf_counter()
@@ -56,7 +60,7 @@ def ablate(
     what = f"{by} ablation of {named(where)}"
     ablated, ran = sweep.sweep(
         model, task.clean, source, groups, lambda: _cells(model, task, groups, by, edit, prompts, rows), judge,
-        task.positions, what, way,
+        task.positions, what, way, ledger=resuming.ledger(resume, unablated, reference=prompts, rows=rows, factor=factor),
     )
     effects = ablated - unablated
     said = sweep.about(
@@ -75,8 +79,14 @@ def _edit(by: str, factor: float | None) -> Edit | None:
     return {"zero": zero(), "scale": scale(factor if factor is not None else 1.0)}.get(by)
 
 
-def _reference(task: Any, reference: Tensor | None) -> Tensor:
-    prompts = task.clean if reference is None else reference
+def _reference(task: Any, reference: Any) -> Tensor:
+    try:
+        prompts = task.clean if reference is None else torch.as_tensor(reference)
+    except ValueError:
+        lengths = ", ".join(str(n) for n in sorted({len(row) for row in reference}))
+        raise ValueError(f"the reference prompts have {lengths} tokens: they must all have the task's {task.clean.shape[1]}") from None
+    if prompts.ndim != 2 or len(prompts) == 0 or prompts.is_floating_point():
+        raise ValueError(f"the reference is token ids [batch pos], got {prompts.dtype} {tuple(prompts.shape)}")
     if prompts.shape[1] != task.clean.shape[1]:
         raise ValueError(
             f"the reference prompts have {prompts.shape[1]} tokens, the task's {task.clean.shape[1]}: "

@@ -51,16 +51,20 @@ def values(
     judge: Measure,
     positions: Mapping[str, Tensor],
     bar: Any,
+    added: Tensor | None = None,
+    note: Callable[[list[int], Tensor], None] | None = None,
 ) -> Float[Tensor, "cell batch"]:
     """The measure of each variation: the sites of a group take the source's values, all else is the base run.
 
     source: the other run's tokens [batch pos], or a function from the kinds needed to replacement values per
-    kind and layer (a mean over prompts, zeros).
+    kind and layer (a mean over prompts, zeros). added: what the base run's embeddings have in addition.
+    note(cells, their values) is called as they finish.
     """
     seen = {key: Site.parse(key) for key in judge.keep}
     kinds = sorted({KINDS[s.family, s.part] for group in groups for s in group})
     watched = {(KINDS[s.family, s.part], s.layer) for s in seen.values()}
-    run = lean.run(engine, base, keep=tuple(dict.fromkeys(("resid_pre", "k", "v", *kinds, *(k for k, _ in watched)))))
+    needed = tuple(dict.fromkeys(("resid_pre", "k", "v", *kinds, *(k for k, _ in watched))))
+    run = lean.run(engine, base, keep=needed, resid=None if added is None else lean.embed(engine, base) + added)
     other = lean.run(engine, source, keep=kinds, logits=None) if isinstance(source, Tensor) else source(kinds)
     patches = [[_patch(site, positions) for site in group] for group in groups]
     watch = {(kind, layer): lean.watching(run, kind, layer, len(groups)) for kind, layer in watched}
@@ -69,14 +73,29 @@ def values(
         bar.update(done - bar.n)
 
     read = _reader(engine, judge, len(base))
-    with bar:
-        out = lean.sweep(engine, run, other, patches, read, tick=tick, watch=watch)
-    if not seen:
-        return out
     kept = {key: _chosen(watch[KINDS[s.family, s.part], s.layer], s) for key, s in seen.items()}
-    # out holds logits of no interest here when the measure reads only what it keeps
-    rows = range(len(groups))
-    return torch.stack([check_shape(judge.of(out[i], {k: v[i] for k, v in kept.items()}), len(base), judge) for i in rows])
+    judged = torch.empty(len(groups), len(base))
+
+    def finished(rows: list[int], out: Tensor) -> None:
+        if seen:  # out holds logits of no interest here when the measure reads only what it keeps
+            see = lambda i: {key: value[i] for key, value in kept.items()}
+            out = torch.stack([check_shape(judge.of(one, see(i)), len(base), judge) for i, one in zip(rows, out)])
+        judged[rows] = out.to(judged)
+        if note is not None:
+            note(rows, judged[rows])
+
+    with bar:
+        first = _first(base, source, added)
+        lean.sweep(engine, run, other, patches, read, first=first, tick=tick, finished=finished, watch=watch)
+    return judged
+
+
+def _first(base: Tensor, source: Any, added: Tensor | None) -> int | None:
+    """The first position where base and source differ; None where the engine finds it by itself."""
+    if added is None or not isinstance(source, Tensor):
+        return None
+    noisy = added.any(-1).any(0).nonzero()
+    return min(lean.first_difference(base, source), int(noisy[0]) if len(noisy) else base.shape[1])
 
 
 def _chosen(value: Tensor, site: Site) -> Tensor:

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp import interventions
+from interp._say import unknown
 from interp.sites import Site
 
 
@@ -48,7 +50,7 @@ def measure(task: Any, metric: "str | Measure | None" = None) -> Measure:
     )
 
 
-def check_shape(values: Tensor, n: int, what: Measure) -> Float[Tensor, "batch"]:
+def check_shape(values: Any, n: int, what: Measure) -> Float[Tensor, "batch"]:
     """The values themselves when they are one number per example, otherwise a ValueError."""
     if not isinstance(values, Tensor) or values.shape != (n,):
         shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
@@ -76,3 +78,31 @@ def attention_to(heads: Sequence[str], to: str, *, minus: str | None = None, at:
 
     name = f"attention {at} to {to}" + (f" less {minus}" if minus else "")
     return Measure(name, "share of attention", of, keep, needs_logits=False)
+
+
+def kl_to(model: Any, task: Any, run: str = "clean") -> Measure:
+    """The measure "how far this run's prediction is from the clean run's": KL(clean || this), zero where they agree.
+
+    >>> patch(model, task, "L*H*", metric=kl_to(model, task))        # negative: the patch brings the prediction closer
+    >>> ablate(model, task, "L*H*", metric=kl_to(model, task))       # positive: the ablation takes it away
+
+    Per example, over the whole vocabulary at the last position, in nats: the sum over tokens of
+    p_clean (log p_clean - log p_this). run: "clean" or "corrupted" names the prompts compared with; they are run
+    once, here. It belongs to this task's prompts, so a held-out task needs its own.
+    The measure of ACDC (Conmy et al. 2023, arXiv 2304.14997): it asks after the whole prediction,
+    not after one answer.
+    """
+    if run not in ("clean", "corrupted"):
+        raise unknown("run", run, ("clean", "corrupted"))
+    target = interventions.run(model, getattr(task, run), last_only=True).logits.float().log_softmax(-1)
+
+    def of(logits: Tensor, kept: Mapping[str, Tensor]) -> Tensor:
+        if logits.shape != target.shape:
+            raise ValueError(
+                f"kl_to was made for {len(target)} prompts and got logits {tuple(logits.shape)}: "
+                "make it for the task it judges, kl_to(model, task)"
+            )
+        here = logits.float().log_softmax(-1).to(target)
+        return torch.nn.functional.kl_div(here, target, reduction="none", log_target=True).sum(-1)
+
+    return Measure(f"KL from the {run} run", "nats", of)

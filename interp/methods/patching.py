@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from interp import sites
 from interp._say import unknown
 from interp.edits import set_to
 from interp.interventions import Intervention, run
-from interp.methods import sweep
+from interp.methods import resuming, sweep
 from interp.methods.measures import Measure, measure
 from interp.models import bridge
 from interp.results import Result
@@ -29,6 +30,7 @@ def patch(
     metric: "str | Measure | None" = None,
     unit: str = "metric",
     way: str | None = None,
+    resume: str | Path | None = None,
 ) -> Result:
     """How much each site matters: the change of the metric when it takes its value from the other run.
 
@@ -45,6 +47,7 @@ def patch(
     unit: "metric" = patched minus unpatched, in the metric's unit; "fraction" = 0 is the corrupted run and 1
     the clean run (of the task's mean, never clamped).
     way: "engine" or "hooks" insists on one of two ways to the same numbers; `about["way"]` says which ran.
+    resume: a path.npz that keeps finished cells as they come: after an interruption the same call goes on there.
     Positions before the first token that differs cannot change and are not run: their effect is exactly zero.
 
     Meng et al. 2022 (arXiv 2202.05262); Wang et al. 2022 (arXiv 2211.00593); the words follow Heimersheim and
@@ -61,12 +64,12 @@ def patch(
     unpatched = sweep.read(model, base, judge, task.positions)
     other = sweep.read(model, source, judge, task.positions)
     differ = _first_difference(base, source)
-    active = [i for i, g in enumerate(groups) if not all(isinstance(s.pos, int) and 0 <= s.pos < differ for s in g)]
+    active = changing(groups, differ)
     asked = [groups[i] for i in active]
     patched = unpatched.expand(len(groups), -1).clone()
     patched[active], ran = sweep.sweep(
-        model, base, source, asked, lambda: _cells(model, asked, source, task.positions), judge, task.positions,
-        f"{direction} {named(where)}", way,
+        model, base, source, asked, lambda: cells(model, asked, source, task.positions), judge, task.positions,
+        f"{direction} {named(where)}", way, ledger=resuming.ledger(resume, unpatched),
     )
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
     effects = patched - unpatched
@@ -89,6 +92,11 @@ def _span(clean: Tensor, corrupted: Tensor, judge: Measure) -> Tensor:
     return span
 
 
+def changing(groups: list[list[Site]], first: int) -> list[int]:
+    """Which groups have a site that can differ between two runs that are the same before position `first`."""
+    return [i for i, g in enumerate(groups) if not all(isinstance(s.pos, int) and 0 <= s.pos < first for s in g)]
+
+
 def layout(model: Any, task: Any, where: Where) -> tuple[sites.Grid, list[list[Site]]]:
     """The axes of the answer, and the sites of each of its cells.
 
@@ -102,12 +110,13 @@ def layout(model: Any, task: Any, where: Where) -> tuple[sites.Grid, list[list[S
     if not sets or any(not one for one in sets):
         raise ValueError("an empty list of sites: name at least one, for example ['L10H7']")
     many = not isinstance(sets[0], str)
-    groups = [_together(model, task, one) for one in (sets if many else [sets])]
+    groups = [together(model, task, one) for one in (sets if many else [sets])]
     dims, coords = (("set",), {"set": list(range(len(groups)))}) if many else ((), {})
     return sites.Grid(groups[0][0], tuple(g[0] for g in groups), dims, coords), groups
 
 
-def _together(model: Any, task: Any, patterns: Sequence[str]) -> list[Site]:
+def together(model: Any, task: Any, patterns: Sequence[str]) -> list[Site]:
+    """Every site of these patterns, each once."""
     d = bridge.dims(model)
     every = [s for p in patterns for s in sites.expand(p, d, task.clean.shape[1], task.positions).sites]
     return list(dict.fromkeys(every))
@@ -120,7 +129,7 @@ def named(where: Where) -> str:
     return " ".join(map(str, where)) if isinstance(where[0], str) else f"{len(where)} sets"
 
 
-def _cells(
+def cells(
     model: Any, groups: list[list[Site]], source: Tensor, positions: dict[str, Tensor]
 ) -> list[list[Intervention]]:
     """For each group the interventions that give its sites their values in the source run."""

@@ -11,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp._say import unknown
+from interp.edits import add
 from interp.interventions import Intervention, run
-from interp.methods import fast
+from interp.methods import fast, resuming
 from interp.methods.measures import Measure, check_shape
 from interp.models import bridge
 from interp.sites import Site
@@ -29,9 +30,11 @@ def progress(items: Iterable | None, what: str, total: int | None = None) -> Any
     return tqdm(items, desc=what, total=total, delay=2, leave=False, disable=off)
 
 
-def read(model: Any, tokens: Tensor, measure: Measure, positions: Mapping[str, Tensor]) -> Float[Tensor, "batch"]:
-    """The measure of an unedited run."""
-    out = run(model, tokens, keep=measure.keep, positions=positions, last_only=True)
+def read(
+    model: Any, tokens: Tensor, measure: Measure, positions: Mapping[str, Tensor], added: Tensor | None = None
+) -> Float[Tensor, "batch"]:
+    """The measure of an unedited run; added: see `sweep`."""
+    out = run(model, tokens, _start(added), measure.keep, positions=positions, last_only=True)
     return check_shape(measure.of(out.logits, out.kept), len(tokens), measure)
 
 
@@ -45,23 +48,42 @@ def sweep(
     positions: Mapping[str, Tensor],
     what: str,
     way: str | None = None,
+    added: Tensor | None = None,
+    ledger: resuming.Ledger | None = None,
 ) -> tuple[Float[Tensor, "cell batch"], str]:
     """The measure of each variation of the base run, and which way ran: "engine" or "hooks".
 
     source: see `fast.values`, or None where only hooks will do; edits: the same variations as interventions,
-    built only when the hooks run. way: None chooses, "engine" and "hooks" insist.
+    built only when the hooks run. way: None chooses, "engine" and "hooks" insist. added [batch pos d_model] is
+    added to the embeddings of the base run (noise), not of the source's. ledger: keeps finished cells, see `resuming.ledger`.
     """
     if way not in (None, "engine", "hooks"):
         raise unknown("way", way, ("engine", "hooks"))
     engine = None if way == "hooks" or source is None else fast.engine_for(model, judge, groups)
     if engine is None and way == "engine":
         raise ValueError("the lean engine does not know this model, site or measure: leave `way` out, or use 'hooks'")
-    if engine is None:
-        return vary(model, base, edits(), judge, positions, what), "hooks"
+    ran = "hooks" if engine is None else "engine"
     _evaluating(model)
-    with bridge.LOCK:
-        bar = progress(None, what, total=len(groups))
-        return fast.values(engine, base, source, groups, judge, positions, bar), "engine"
+    of = {
+        "tokens": [base, source if isinstance(source, Tensor) else None, added], "method": [what, ran],
+        "sites": [[str(site) for site in group] for group in groups], "positions": positions,
+        "metric": [judge.name, judge.unit, judge.keep, judge.columns, judge.needs_logits],
+    }  # fmt: skip
+    ledger = ledger or resuming.ledger(None, torch.empty(len(base)))
+    with bridge.LOCK, ledger(len(groups), model, of) as (values, todo, note):
+        some = [groups[i] for i in todo]
+        if some and engine is None:
+            cells = edits()
+            cells = [[*_start(added), *cells[i]] for i in todo]
+            values[todo] = vary(model, base, cells, judge, positions, what, note)
+        elif some:
+            bar = progress(None, what, total=len(some))
+            values[todo] = fast.values(engine, base, source, some, judge, positions, bar, added, note)
+    return values, ran
+
+
+def _start(added: Tensor | None) -> list[Intervention]:
+    return [] if added is None else [Intervention("embed", add(added))]
 
 
 def _evaluating(model: Any) -> None:
@@ -76,10 +98,11 @@ def vary(
     measure: Measure,
     positions: Mapping[str, Tensor],
     what: str,
+    note: Callable[[list[int], Tensor], None] | None = None,
 ) -> Float[Tensor, "cell batch"]:
     """The measure of each variation of one run, several variations to a forward pass.
 
-    cells: the interventions of each variation. Exact: every cell is the run it would be alone.
+    cells: the interventions of each variation. note(cells, their values) is called as they finish. Exact: every cell is the run it would be alone.
     """
     n = len(tokens)
     per_run = max(1, TOKENS_PER_RUN // tokens.numel())
@@ -96,6 +119,8 @@ def vary(
         for i, c in enumerate(chunk):
             kept = {key: _rows(key, value, i, n) for key, value in out.kept.items()}
             values[c] = check_shape(measure.of(out.logits[i * n : (i + 1) * n], kept), n, measure)
+        if note is not None:
+            note(chunk, values[chunk])
     return values
 
 

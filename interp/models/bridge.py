@@ -140,6 +140,11 @@ def until(model: Any, tokens: Tensor, hooks: Sequence, stop: str) -> Tensor:
     raise ValueError(f"this model never reaches the hook {stop!r}")
 
 
+def embeddings(model: Any, tokens: Tensor) -> Tensor:
+    """The token embeddings [batch pos d_model], before any position is added."""
+    return until(model, tokens, [], "embed.hook_out")
+
+
 class _Reached(Exception):
     """Ends a forward pass early, carrying what was computed so far."""
 

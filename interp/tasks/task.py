@@ -108,6 +108,8 @@ class Task:
     def with_metric(self, name: str) -> "Task":
         """The same task judged by another metric: "logit_diff", "prob", "prob_diff", "log_prob", "rank", ..."""
         if name not in METRICS:
+            if name.lower().startswith("kl"):  # it compares two runs, and a task knows no model
+                raise ValueError(f"{name!r} compares with another run, so it needs the model: metric=kl_to(model, task)")
             raise unknown("metric", name, METRICS)
         return replace(self, metric_name=name)
 

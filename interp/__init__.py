@@ -28,6 +28,8 @@ _HOME = {
     "ablate": "interp.methods.ablation",
     "logit_lens": "interp.methods.lens",
     "logit_attribution": "interp.methods.attribution",
+    "attribution_error": "interp.methods.estimates",
+    "attribution_patch": "interp.methods.attribution_patching",
     "attention_patterns": "interp.methods.attention",
     "attends": "interp.methods.attention",
     "head_scores": "interp.methods.scores",

@@ -68,7 +68,7 @@ def values(
     def tick(done: int, total: int) -> None:
         bar.update(done - bar.n)
 
-    read = _reader(engine, judge, len(base))
+    read = reader(engine, judge, len(base))
     with bar:
         out = lean.sweep(engine, run, other, patches, read, tick=tick, watch=watch)
     if not seen:
@@ -93,7 +93,7 @@ def _patch(site: Site, positions: Mapping[str, Tensor]) -> lean.Patch:
     return lean.Patch(KINDS[site.family, site.part], layer, index, None if pos == STAR and isinstance(pos, str) else pos)
 
 
-def _reader(engine: Any, judge: Measure, n: int) -> Callable[[Tensor], Tensor]:
+def reader(engine: Any, judge: Measure, n: int) -> Callable[[Tensor], Tensor]:
     """Reads the measure off the final residual: from a few columns of the unembedding where that is enough."""
     if judge.keep:  # the measure is taken afterwards, together with what was watched
         return lean.vocab(engine, lambda logits: logits) if judge.needs_logits else lambda resid: resid[..., 0]

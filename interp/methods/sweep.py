@@ -51,17 +51,27 @@ def sweep(
     source: see `fast.values`, or None where only hooks will do; edits: the same variations as interventions,
     built only when the hooks run. way: None chooses, "engine" and "hooks" insist.
     """
-    if way not in (None, "engine", "hooks"):
-        raise unknown("way", way, ("engine", "hooks"))
-    engine = None if way == "hooks" or source is None else fast.engine_for(model, judge, groups)
-    if engine is None and way == "engine":
-        raise ValueError("the lean engine does not know this model, site or measure: leave `way` out, or use 'hooks'")
+    engine = choose(model, judge, groups, way, able=source is not None)
     if engine is None:
         return vary(model, base, edits(), judge, positions, what), "hooks"
-    _evaluating(model)
     with bridge.LOCK:
         bar = progress(None, what, total=len(groups))
         return fast.values(engine, base, source, groups, judge, positions, bar), "engine"
+
+
+def choose(model: Any, judge: Measure, groups: Sequence[Sequence[Site]], way: str | None, able: bool = True) -> Any:
+    """The lean engine, or None where the hooks run; ValueError when what `way` insists on cannot be.
+
+    able: False where something else than model, site or measure rules the engine out.
+    """
+    if way not in (None, "engine", "hooks"):
+        raise unknown("way", way, ("engine", "hooks"))
+    engine = fast.engine_for(model, judge, groups) if able and way != "hooks" else None
+    if engine is None and way == "engine":
+        raise ValueError("the lean engine does not know this model, site or measure: leave `way` out, or use 'hooks'")
+    if engine is not None:
+        _evaluating(model)
+    return engine
 
 
 def _evaluating(model: Any) -> None:

@@ -92,7 +92,7 @@ def attribution_error(exact: Result, estimate: Result, top: int = 10) -> Fit:
     about = {**estimate.about, "top": k, "cells": len(told)}
     unit = estimate.unit
     result = Result(
-        list(numbers.values()), ("measure",), {"measure": list(numbers)}, f"{estimate.name}, against patching",
+        np.array(list(numbers.values())), ("measure",), {"measure": list(numbers)}, f"{estimate.name}, against patching",
         f"correlation, share, or {unit}", about,
     )
     return Fit(result, labels, x, y, missed, unit)

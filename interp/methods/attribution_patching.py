@@ -190,7 +190,8 @@ def _pieces(
     go: Way, base: Tensor, source: Tensor, first: int, cells: Mapping[Site, _Cells], method: str
 ) -> list[_Piece]:
     """What patching changes at each slot, or under atp* at the attention that a query, key or score gives."""
-    mended = {s: Site("head", "pattern", s.layer, STAR) for s in cells if method == "atp*" and (s.family, s.part) in THROUGH_SOFTMAX}
+    bent = [s for s in cells if method == "atp*" and (s.family, s.part) in THROUGH_SOFTMAX]
+    mended = {s: Site("head", "pattern", s.layer, STAR) for s in bent}
     needed = list(dict.fromkeys([*cells, *mended.values()]))
     before, after = (go.values(tokens, needed) for tokens in (base, source))
     pieces = []

@@ -60,7 +60,8 @@ def by_hooks(model: Any, judge: Measure, base: Tensor, positions: Mapping[str, T
         first = [] if embedding is None else [Intervention("embed", set_to(embedding))]
         # the embedding is tapped in any case: then a measure without a gradient differs from one upstream of the site
         taps = [tap(site) for site in dict.fromkeys([Site("embed"), *(one for some in each.values() for one in some)])]
-        last = [] if drop is None else [Intervention(f"{part}.{drop}", lambda act, seen: act.detach()) for part in ("attn", "mlp")]
+        dropped = [] if drop is None else [f"attn.{drop}", f"mlp.{drop}"]
+        last = [Intervention(write, lambda act, seen: act.detach()) for write in dropped]
         with torch.inference_mode(False):
             out = run(model, base, [*first, *taps, *last], judge.keep, positions=positions, last_only=True, grad=True)
             value = check_shape(judge.of(out.logits, out.kept), len(base), judge)

@@ -29,6 +29,8 @@ _HOME = {
     "causal_trace": "interp.methods.tracing",
     "logit_lens": "interp.methods.lens",
     "logit_attribution": "interp.methods.attribution",
+    "attribution_error": "interp.methods.estimates",
+    "attribution_patch": "interp.methods.attribution_patching",
     "attention_patterns": "interp.methods.attention",
     "attends": "interp.methods.attention",
     "greedy_ablation": "interp.methods.sets",

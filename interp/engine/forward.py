@@ -227,6 +227,24 @@ def mlp(engine: Engine, layer: Layer, normed: Tensor, touch: Touch = NO_TOUCH) -
     return layer.down(_at(touch, "post", hidden))
 
 
+def patterns(engine: Engine, base: Run, layer: int, kind: str, values: Tensor) -> Tensor:
+    """Attention [row batch head dest src] of one layer of a finished run whose queries or keys are replaced.
+
+    >>> patterns(engine, base, 10, "q", source["q"][10][None])
+
+    kind: "q" or "k"; values [row batch pos head d_head], before the rotation. base must have kept resid_pre.
+    """
+    if kind not in ("q", "k"):
+        raise unknown("kind of activation", kind, ("q", "k"))
+    found: list[Tensor] = []
+    touch = {kind: lambda own: values, "pattern": lambda own: (found.append(own), own)[1]}
+    with torch.no_grad():
+        normed = engine.layers[layer].norm1(base["resid_pre"][layer])
+        normed = normed.expand(len(values), *normed.shape)
+        attention(engine, engine.layers[layer], normed, window(engine, 0, normed.shape[2]), None, touch, False)
+    return found[0]
+
+
 def _at(touch: Touch, kind: str, value: Tensor) -> Tensor:
     return touch[kind](value) if kind in touch else value
 

@@ -1,6 +1,6 @@
 """One forward and one backward: the gradient of a number at activations of the lean forward."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -8,6 +8,11 @@ from torch import Tensor
 from interp._say import unknown
 from interp.engine.forward import KINDS, Run, block, embed, rotate, window
 from interp.engine.weights import Engine
+
+NO_GRADIENT = (
+    "this number has no gradient (a rank or an accuracy moves in steps): read one that moves smoothly, "
+    "such as 'logit_diff' or 'log_prob'"
+)
 
 
 def gradients(
@@ -32,6 +37,47 @@ def gradients(
     of the embedding (integrated gradients). With `base` (a run that kept k and v) and `first`, only positions
     from `first` on are run and differentiated; gradients then have `pos` = length - first.
     """
+    value, taps = _record(engine, tokens, read, kinds, resid, base, first)
+    return value.detach()[0], _without_row(_pull(value.sum(), None, taps, keep=False))
+
+
+def gradients_dropping(
+    engine: Engine,
+    tokens: Tensor,
+    read: Callable[[Tensor], Tensor],
+    kinds: Iterable[str],
+    *,
+    base: Run | None = None,
+    first: int = 0,
+) -> Iterator[dict[str, list[Tensor]]]:
+    """For each layer in turn, the gradients of `gradients` when nothing flows back through what that layer writes.
+
+    >>> for grads in gradients_dropping(engine, clean, columns(engine, answers), ("z",)): ...
+
+    The dropped layer's attention and MLP still act in the forward pass, but the backward one stops at their
+    outputs and goes on through the stream alone (GradDrop: Kramar et al. 2024, arXiv 2403.00745). One forward:
+    above the dropped layer the gradient is the plain one, so only the layers below are walked again.
+    """
+    kinds = tuple(kinds)
+    value, taps = _record(engine, tokens, read, dict.fromkeys((*kinds, "resid_pre", "resid_post")), None, base, first)
+    plain = _pull(value.sum(), None, taps)
+    for number in range(engine.n_layers):
+        past = plain["resid_post"][number]  # skips the layer: it arrives at resid_pre as it left resid_post
+        below = _pull(taps["resid_pre"][number], past, {kind: taps[kind][:number] for kind in kinds})
+        inside = lambda kind: past if kind.startswith("resid") else torch.zeros_like(plain[kind][number])
+        yield _without_row({k: [*below[k], inside(k), *plain[k][number + 1 :]] for k in kinds})
+
+
+def _record(
+    engine: Engine,
+    tokens: Tensor,
+    read: Callable[[Tensor], Tensor],
+    kinds: Iterable[str],
+    resid: Tensor | None,
+    base: Run | None,
+    first: int,
+) -> tuple[Tensor, dict[str, list[Tensor]]]:
+    """read's value [1 ...] with its graph, and the activations [1 ...] of each kind and layer in that graph."""
     kinds = tuple(kinds)
     for kind in kinds:
         if kind not in KINDS or (kind == "resid_mid" and engine.parallel):
@@ -60,10 +106,21 @@ def gradients(
                 before = (rotate(k, early).clone(), v.clone())
             x = block(engine, layer, x, view, before, touch)
         value = read(engine.final_norm(x[:, :, -1]))
-        flat = [t for kind in kinds for t in taps[kind]]
-        found = iter(torch.autograd.grad(value.sum(), flat, allow_unused=True))
-    shaped = {
-        kind: [torch.zeros_like(t[0]) if g is None else g[0] for t, g in zip(taps[kind], found, strict=False)]
-        for kind in kinds
-    }
-    return value.detach()[0], shaped
+    if not value.requires_grad:
+        raise ValueError(NO_GRADIENT)
+    return value, taps
+
+
+def _pull(
+    value: Tensor, along: Tensor | None, taps: dict[str, list[Tensor]], keep: bool = True
+) -> dict[str, list[Tensor]]:
+    """The gradient of value (times `along`) at every tap; zero where value does not depend on one."""
+    flat = [t for some in taps.values() for t in some]
+    with torch.inference_mode(False):
+        found = torch.autograd.grad(value, flat, along, retain_graph=keep, allow_unused=True) if flat else ()
+    each = iter(torch.zeros_like(t) if g is None else g for t, g in zip(flat, found, strict=True))
+    return {kind: [next(each) for _ in some] for kind, some in taps.items()}
+
+
+def _without_row(grads: dict[str, list[Tensor]]) -> dict[str, list[Tensor]]:
+    return {kind: [g[0] for g in some] for kind, some in grads.items()}

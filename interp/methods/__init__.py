@@ -3,7 +3,9 @@
 from interp.methods.ablation import ablate
 from interp.methods.attention import attends, attention_patterns
 from interp.methods.attribution import logit_attribution
+from interp.methods.attribution_patching import attribution_patch
 from interp.methods.controls import random_heads
+from interp.methods.estimates import attribution_error
 from interp.methods.lens import logit_lens
 from interp.methods.measures import Measure, attention_to, kl_to
 from interp.methods.patching import patch
@@ -18,6 +20,8 @@ __all__ = [
     "attends",
     "attention_patterns",
     "attention_to",
+    "attribution_error",
+    "attribution_patch",
     "causal_trace",
     "greedy_ablation",
     "head_scores",

@@ -72,7 +72,7 @@ def values(
     def tick(done: int, total: int) -> None:
         bar.update(done - bar.n)
 
-    read = _reader(engine, judge, len(base))
+    read = reader(engine, judge, len(base))
     kept = {key: _chosen(watch[KINDS[s.family, s.part], s.layer], s) for key, s in seen.items()}
     judged = torch.empty(len(groups), len(base))
 
@@ -112,7 +112,7 @@ def _patch(site: Site, positions: Mapping[str, Tensor]) -> lean.Patch:
     return lean.Patch(KINDS[site.family, site.part], layer, index, None if pos == STAR and isinstance(pos, str) else pos)
 
 
-def _reader(engine: Any, judge: Measure, n: int) -> Callable[[Tensor], Tensor]:
+def reader(engine: Any, judge: Measure, n: int) -> Callable[[Tensor], Tensor]:
     """Reads the measure off the final residual: from a few columns of the unembedding where that is enough."""
     if judge.keep:  # the measure is taken afterwards, together with what was watched
         return lean.vocab(engine, lambda logits: logits) if judge.needs_logits else lambda resid: resid[..., 0]

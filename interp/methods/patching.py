@@ -63,8 +63,7 @@ def patch(
     grid, groups = layout(model, task, where)
     unpatched = sweep.read(model, base, judge, task.positions)
     other = sweep.read(model, source, judge, task.positions)
-    differ = _first_difference(base, source)
-    active = changing(groups, differ)
+    active = changing(groups, first_difference(base, source))
     asked = [groups[i] for i in active]
     patched = unpatched.expand(len(groups), -1).clone()
     patched[active], ran = sweep.sweep(
@@ -74,7 +73,7 @@ def patch(
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
     effects = patched - unpatched
     if unit == "fraction":  # of the change, example by example: the spread between prompts is not an effect
-        effects = effects / _span(clean, corrupted, judge) + (direction == "noising")
+        effects = effects / span(clean, corrupted, judge) + (direction == "noising")
     return result(
         effects, grid, task, f"effect of {direction} on {judge.name}",
         "fraction (0 corrupted, 1 clean)" if unit == "fraction" else judge.unit,
@@ -85,11 +84,12 @@ def patch(
     )
 
 
-def _span(clean: Tensor, corrupted: Tensor, judge: Measure) -> Tensor:
-    span = clean.mean() - corrupted.mean()
-    if abs(float(span)) < 1e-6:
+def span(clean: Tensor, corrupted: Tensor, judge: Measure) -> Tensor:
+    """How far the clean run is above the corrupted one on average; ValueError where they are the same."""
+    whole = clean.mean() - corrupted.mean()
+    if abs(float(whole)) < 1e-6:
         raise ValueError(f"clean and corrupted runs have the same {judge.name}: there is no fraction (try unit='metric')")
-    return span
+    return whole
 
 
 def changing(groups: list[list[Site]], first: int) -> list[int]:
@@ -153,7 +153,7 @@ def carrier(site: Site) -> Site:
     return Site("head", "z", site.layer, site.index, None, site.pos) if (site.family, site.part) == ("head", "out") else site
 
 
-def _first_difference(base: Tensor, source: Tensor) -> int:
+def first_difference(base: Tensor, source: Tensor) -> int:
     """The first position at which any pair differs: nothing before it can (causal attention)."""
     differs = (base != source).any(0).nonzero()
     if len(differs) == 0:

@@ -57,13 +57,8 @@ def sweep(
     built only when the hooks run. way: None chooses, "engine" and "hooks" insist. added [batch pos d_model] is
     added to the embeddings of the base run (noise), not of the source's. ledger: keeps finished cells, see `resuming.ledger`.
     """
-    if way not in (None, "engine", "hooks"):
-        raise unknown("way", way, ("engine", "hooks"))
-    engine = None if way == "hooks" or source is None else fast.engine_for(model, judge, groups)
-    if engine is None and way == "engine":
-        raise ValueError("the lean engine does not know this model, site or measure: leave `way` out, or use 'hooks'")
+    engine = choose(model, judge, groups, way, able=source is not None)
     ran = "hooks" if engine is None else "engine"
-    _evaluating(model)
     of = {
         "tokens": [base, source if isinstance(source, Tensor) else None, added], "method": [what, ran],
         "sites": [[str(site) for site in group] for group in groups], "positions": positions,
@@ -84,6 +79,20 @@ def sweep(
 
 def _start(added: Tensor | None) -> list[Intervention]:
     return [] if added is None else [Intervention("embed", add(added))]
+
+
+def choose(model: Any, judge: Measure, groups: Sequence[Sequence[Site]], way: str | None, able: bool = True) -> Any:
+    """The lean engine, or None where the hooks run; ValueError when what `way` insists on cannot be.
+
+    able: False where something else than model, site or measure rules the engine out.
+    """
+    if way not in (None, "engine", "hooks"):
+        raise unknown("way", way, ("engine", "hooks"))
+    engine = fast.engine_for(model, judge, groups) if able and way != "hooks" else None
+    if engine is None and way == "engine":
+        raise ValueError("the lean engine does not know this model, site or measure: leave `way` out, or use 'hooks'")
+    _evaluating(model)
+    return engine
 
 
 def _evaluating(model: Any) -> None:

@@ -7,6 +7,7 @@ from interp.methods.controls import random_heads
 from interp.methods.lens import logit_lens
 from interp.methods.measures import Measure, attention_to
 from interp.methods.patching import patch
+from interp.methods.path_patching import path_patch
 from interp.methods.scores import head_scores, repeated_tokens
 from interp.methods.stream import stream_norms
 
@@ -20,6 +21,7 @@ __all__ = [
     "logit_attribution",
     "logit_lens",
     "patch",
+    "path_patch",
     "random_heads",
     "repeated_tokens",
     "stream_norms",

@@ -51,22 +51,24 @@ def sweep(
     source: see `fast.values`, or None where only hooks will do; edits: the same variations as interventions,
     built only when the hooks run. way: None chooses, "engine" and "hooks" insist.
     """
-    if way not in (None, "engine", "hooks"):
-        raise unknown("way", way, ("engine", "hooks"))
-    engine = None if way == "hooks" or source is None else fast.engine_for(model, judge, groups)
-    if engine is None and way == "engine":
-        raise ValueError("the lean engine does not know this model, site or measure: leave `way` out, or use 'hooks'")
+    engine = choose(model, way, lambda: None if source is None else fast.engine_for(model, judge, groups))
     if engine is None:
         return vary(model, base, edits(), judge, positions, what), "hooks"
-    _evaluating(model)
     with bridge.LOCK:
         bar = progress(None, what, total=len(groups))
         return fast.values(engine, base, source, groups, judge, positions, bar), "engine"
 
 
-def _evaluating(model: Any) -> None:
-    if model.training:
+def choose(model: Any, way: str | None, find: Callable[[], Any]) -> Any:
+    """The engine that `find` gives, or None for the hooks; ValueError where `way` insists on what cannot be."""
+    if way not in (None, "engine", "hooks"):
+        raise unknown("way", way, ("engine", "hooks"))
+    engine = None if way == "hooks" else find()
+    if engine is None and way == "engine":
+        raise ValueError("the lean engine does not know this model, site or measure: leave `way` out, or use 'hooks'")
+    if engine is not None and model.training:
         raise ValueError("the model is in training mode: call model.eval() first (dropout would blur every number)")
+    return engine
 
 
 def vary(

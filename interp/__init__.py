@@ -25,6 +25,7 @@ _HOME = {
     "Result": "interp.results",
     "Task": "interp.tasks",
     "patch": "interp.methods.patching",
+    "path_patch": "interp.methods.path_patching",
     "ablate": "interp.methods.ablation",
     "causal_trace": "interp.methods.tracing",
     "logit_lens": "interp.methods.lens",

@@ -255,14 +255,15 @@ def receivers(dims: Dims) -> list[Site]:
 
 def precedes(sender: Site, receiver: Site, dims: Dims) -> bool:
     """Whether what the sender writes can reach this receiver directly (an edge of the residual graph)."""
-    return _write_step(sender) < _read_step(receiver, dims)
+    return _write_step(sender) < read_step(receiver, dims)
 
 
 def _write_step(site: Site) -> int:
     return -1 if site.family == "embed" else 2 * site.layer + (site.family == "mlp")
 
 
-def _read_step(site: Site, dims: Dims) -> int:
+def read_step(site: Site, dims: Dims) -> int:
+    """When a receiver reads, counted in half layers: a write of an earlier step reaches it."""
     if site.family == "logits":
         return 2 * dims.n_layers
     return 2 * site.layer + (site.family == "mlp" and not dims.parallel)

@@ -12,6 +12,7 @@ from interp.engine.adapters import ARCHITECTURES, build, find, parity, why_not
 from interp.engine.forward import KINDS, Run, embed, patterns, run, unembed
 from interp.engine.gradients import NO_GRADIENT, gradients, gradients_dropping
 from interp.engine.patch import Patch, first_difference, zeros
+from interp.engine.paths import KEEP as PATHS, THROUGH, paths
 from interp.engine.readers import columns, residual, vocab
 from interp.engine.sweep import ablate_sets, from_layer, sweep, watching
 from interp.engine.weights import Engine
@@ -19,7 +20,7 @@ from interp.engine.weights import Engine
 SWEEP = ("resid_pre", "k", "v", "z")  # what a run keeps to be the base of a sweep over heads and the stream
 
 __all__ = [
-    "ARCHITECTURES", "KINDS", "NO_GRADIENT", "SWEEP", "Engine", "Patch", "Run", "ablate_sets", "build", "columns",
-    "embed", "find", "first_difference", "from_layer", "gradients", "gradients_dropping", "parity", "patterns",
-    "residual", "run", "sweep", "unembed", "vocab", "watching", "why_not", "zeros",
+    "ARCHITECTURES", "KINDS", "NO_GRADIENT", "PATHS", "SWEEP", "THROUGH", "Engine", "Patch", "Run", "ablate_sets",
+    "build", "columns", "embed", "find", "first_difference", "from_layer", "gradients", "gradients_dropping", "parity",
+    "paths", "patterns", "residual", "run", "sweep", "unembed", "vocab", "watching", "why_not", "zeros",
 ]  # fmt: skip

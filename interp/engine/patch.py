@@ -115,14 +115,14 @@ def _editor(engine: Engine, base: Run, source: Source, patches: list[tuple[int, 
         new = new[:, end - carried :]
         for row, patch in patches:
             old = value[row].transpose(1, 2) if by_head else value[row]
-            _replace(old, new, patch, end - carried, end)
+            overwrite(old, new, patch, end - carried, end)
         return value
 
     return edit
 
 
-def _replace(old: Tensor, new: Tensor, patch: Patch, first: int, end: int) -> None:
-    """Write new into old, both [batch pos ...] from position `first`, where the patch says."""
+def overwrite(old: Tensor, new: Tensor, patch: Patch, first: int, end: int) -> None:
+    """Write new into old, both [batch pos ...] from position `first` of `end`, where the patch says."""
     if patch.index is not None:
         old, new = old[:, :, patch.index], new[:, :, patch.index]
     if patch.pos is None:

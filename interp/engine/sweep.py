@@ -118,7 +118,7 @@ def sweep(
             members.sort(key=lambda i: _enters(rows[i]))
             size = _rows_held(job, begin)
             if finished is not None:
-                size = min(size, PART * _rows_at_once(job, end - begin))
+                size = min(size, PART * rows_at_once(engine, base, end - begin, budget))
             for some in _parts(members, size):
                 out[some] = _wave(job, [rows[i] for i in some], begin, some)
                 done += len(some)
@@ -183,7 +183,7 @@ def _wave(job: _Job, rows: list[tuple[Patch, ...]], begin: int, members: list[in
     engine, base = job.engine, job.base
     batch, end = base.tokens.shape
     view, early = window(engine, begin, end), window(engine, 0, begin)
-    chunk = _rows_at_once(job, end - begin)
+    chunk = rows_at_once(engine, base, end - begin, job.budget)
     edits: dict[int, list[tuple[int, Patch]]] = {}
     for i, row in enumerate(rows):
         for patch in row:
@@ -220,9 +220,9 @@ def _rows_held(job: _Job, begin: int) -> int:
     return max(1, int(job.budget / 2 / (4 * batch * (end - begin) * job.engine.d_model)))
 
 
-def _rows_at_once(job: _Job, pos: int) -> int:
-    """How many rows go through a block together: the other half of the budget, and no more than is fast."""
-    engine, (batch, end) = job.engine, job.base.tokens.shape
+def rows_at_once(engine: Engine, base: Run, pos: int, budget: float) -> int:
+    """How many rows go through a block together: as fit in half the budget, and no more than is fast."""
+    batch, end = base.tokens.shape
     floats = 8 * engine.d_model + 3 * engine.d_mlp + 4 * engine.n_heads * end
-    fits = job.budget / 2 / (4 * batch * pos * floats)
+    fits = budget / 2 / (4 * batch * pos * floats)
     return max(1, min(int(fits), TOKENS // (batch * pos)))

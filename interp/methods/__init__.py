@@ -9,6 +9,7 @@ from interp.methods.estimates import attribution_error
 from interp.methods.lens import logit_lens
 from interp.methods.measures import Measure, attention_to, kl_to
 from interp.methods.patching import patch
+from interp.methods.path_patching import path_patch
 from interp.methods.scores import head_scores, repeated_tokens
 from interp.methods.sets import greedy_ablation, pairwise_ablation
 from interp.methods.stream import stream_norms
@@ -30,6 +31,7 @@ __all__ = [
     "logit_lens",
     "pairwise_ablation",
     "patch",
+    "path_patch",
     "random_heads",
     "repeated_tokens",
     "stream_norms",

@@ -19,9 +19,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp._say import unknown
-from interp.methods import sweep
+from interp.methods import fast, sweep
 from interp.methods.measures import measure
-from interp.methods.patching import Where, carrier, first_difference, layout, named, result, span
+from interp.methods.patching import Where, carrier, first_difference, layout, named, result, runs, span
 from interp.methods.slopes import At, Way, by_engine, by_hooks
 from interp.models import bridge
 from interp.results import Result
@@ -70,14 +70,14 @@ def attribution_patch(
     Cost: 1, L or `steps` backward passes. Keys at every position under "atp*" hold pos^3 numbers a head.
     """
     started = time.perf_counter()
+    base, source = runs(task, direction, unit)
     _check(method, direction, unit, steps)
     judge = measure(task, metric)
-    base, source = (task.corrupted, task.clean) if direction == "denoising" else (task.clean, task.corrupted)
     grid, groups = layout(model, task, where)
     unpatched = sweep.read(model, base, judge, task.positions)
     other = sweep.read(model, source, judge, task.positions)
     first = first_difference(base, source)
-    engine = sweep.choose(model, judge, groups, way, able=not judge.keep)
+    engine = sweep.choose(model, way, lambda: None if judge.keep else fast.engine_for(model, judge, groups))
     with bridge.LOCK:
         go = by_hooks(model, judge, base, task.positions) if engine is None else by_engine(engine, judge, base, first)
         pieces = _pieces(go, base, source, first, _cells(groups, base, task.positions), method)
@@ -109,10 +109,6 @@ def attribution_patch(
 def _check(method: str, direction: str, unit: str, steps: int) -> None:
     if method not in METHODS:
         raise unknown("method", method, METHODS)
-    if direction not in ("denoising", "noising"):
-        raise unknown("direction", direction, ["denoising", "noising"])
-    if unit not in ("metric", "fraction"):
-        raise unknown("unit", unit, ["metric", "fraction"])
     if steps < 1:
         raise ValueError(f"steps={steps}: integrated gradients need at least one step (try steps=5)")
     if (method, direction, unit) == ("atp*", "noising", "fraction"):

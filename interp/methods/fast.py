@@ -66,7 +66,7 @@ def values(
     needed = tuple(dict.fromkeys(("resid_pre", "k", "v", *kinds, *(k for k, _ in watched))))
     run = lean.run(engine, base, keep=needed, resid=None if added is None else lean.embed(engine, base) + added)
     other = lean.run(engine, source, keep=kinds, logits=None) if isinstance(source, Tensor) else source(kinds)
-    patches = [[_patch(site, positions) for site in group] for group in groups]
+    patches = [[patch_at(site, KINDS[site.family, site.part], positions) for site in group] for group in groups]
     watch = {(kind, layer): lean.watching(run, kind, layer, len(groups)) for kind, layer in watched}
 
     def tick(done: int, total: int) -> None:
@@ -105,11 +105,12 @@ def _chosen(value: Tensor, site: Site) -> Tensor:
     return value[..., site.unit : site.unit + 1] if site.unit is not None else value
 
 
-def _patch(site: Site, positions: Mapping[str, Tensor]) -> lean.Patch:
+def patch_at(site: Site, kind: str, positions: Mapping[str, Tensor]) -> lean.Patch:
+    """The engine's patch of this kind where the site is."""
     pos = positions[site.pos] if isinstance(site.pos, str) and site.pos != STAR else site.pos
     index = site.unit if site.part == "post" else site.index
     layer = 0 if site.family == "embed" else site.layer
-    return lean.Patch(KINDS[site.family, site.part], layer, index, None if pos == STAR and isinstance(pos, str) else pos)
+    return lean.Patch(kind, layer, index, None if pos == STAR and isinstance(pos, str) else pos)
 
 
 def reader(engine: Any, judge: Measure, n: int) -> Callable[[Tensor], Tensor]:

@@ -54,12 +54,8 @@ def patch(
     Nanda 2024 (arXiv 2404.15255).
     """
     started = time.perf_counter()
-    if direction not in ("denoising", "noising"):
-        raise unknown("direction", direction, ["denoising", "noising"])
-    if unit not in ("metric", "fraction"):
-        raise unknown("unit", unit, ["metric", "fraction"])
+    base, source = runs(task, direction, unit)
     judge = measure(task, metric)
-    base, source = (task.corrupted, task.clean) if direction == "denoising" else (task.clean, task.corrupted)
     grid, groups = layout(model, task, where)
     unpatched = sweep.read(model, base, judge, task.positions)
     other = sweep.read(model, source, judge, task.positions)
@@ -71,17 +67,33 @@ def patch(
         f"{direction} {named(where)}", way, ledger=resuming.ledger(resume, unpatched),
     )
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
-    effects = patched - unpatched
-    if unit == "fraction":  # of the change, example by example: the spread between prompts is not an effect
-        effects = effects / span(clean, corrupted, judge) + (direction == "noising")
+    effects, said = in_unit(patched - unpatched, unit, direction, clean, corrupted, judge)
     return result(
-        effects, grid, task, f"effect of {direction} on {judge.name}",
-        "fraction (0 corrupted, 1 clean)" if unit == "fraction" else judge.unit,
+        effects, grid, task, f"effect of {direction} on {judge.name}", said,
         sweep.about(
             model, task, f"patch, {direction}", started, pattern=named(where), metric=judge.name,
             clean=float(clean.mean()), corrupted=float(corrupted.mean()), way=ran,
         ),
     )
+
+
+def runs(task: Any, direction: str, unit: str) -> tuple[Tensor, Tensor]:
+    """The tokens of the run that is patched and of the one the values come from; ValueError for unknown words."""
+    if direction not in ("denoising", "noising"):
+        raise unknown("direction", direction, ["denoising", "noising"])
+    if unit not in ("metric", "fraction"):
+        raise unknown("unit", unit, ["metric", "fraction"])
+    return (task.corrupted, task.clean) if direction == "denoising" else (task.clean, task.corrupted)
+
+
+def in_unit(
+    effects: Tensor, unit: str, direction: str, clean: Tensor, corrupted: Tensor, judge: Measure
+) -> tuple[Tensor, str]:
+    """Effects in the unit asked for, and the unit in words. clean, corrupted: the measure of the two plain runs."""
+    if unit == "metric":
+        return effects, judge.unit
+    # of the change, example by example: the spread between prompts is not an effect
+    return effects / span(clean, corrupted, judge) + (direction == "noising"), "fraction (0 corrupted, 1 clean)"
 
 
 def span(clean: Tensor, corrupted: Tensor, judge: Measure) -> Tensor:

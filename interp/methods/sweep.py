@@ -57,7 +57,7 @@ def sweep(
     built only when the hooks run. way: None chooses, "engine" and "hooks" insist. added [batch pos d_model] is
     added to the embeddings of the base run (noise), not of the source's. ledger: keeps finished cells, see `resuming.ledger`.
     """
-    engine = choose(model, judge, groups, way, able=source is not None)
+    engine = choose(model, way, lambda: None if source is None else fast.engine_for(model, judge, groups))
     ran = "hooks" if engine is None else "engine"
     of = {
         "tokens": [base, source if isinstance(source, Tensor) else None, added], "method": [what, ran],
@@ -81,23 +81,16 @@ def _start(added: Tensor | None) -> list[Intervention]:
     return [] if added is None else [Intervention("embed", add(added))]
 
 
-def choose(model: Any, judge: Measure, groups: Sequence[Sequence[Site]], way: str | None, able: bool = True) -> Any:
-    """The lean engine, or None where the hooks run; ValueError when what `way` insists on cannot be.
-
-    able: False where something else than model, site or measure rules the engine out.
-    """
+def choose(model: Any, way: str | None, find: Callable[[], Any]) -> Any:
+    """The engine that `find` gives, or None for the hooks; ValueError where `way` insists on what cannot be."""
     if way not in (None, "engine", "hooks"):
         raise unknown("way", way, ("engine", "hooks"))
-    engine = fast.engine_for(model, judge, groups) if able and way != "hooks" else None
+    engine = None if way == "hooks" else find()
     if engine is None and way == "engine":
         raise ValueError("the lean engine does not know this model, site or measure: leave `way` out, or use 'hooks'")
-    _evaluating(model)
-    return engine
-
-
-def _evaluating(model: Any) -> None:
     if model.training:
         raise ValueError("the model is in training mode: call model.eval() first (dropout would blur every number)")
+    return engine
 
 
 def vary(

@@ -1,0 +1,376 @@
+"""Path patching: what a change of some senders does when only some receivers may see it.
+
+Two streams travel through the layers. In the OUTER run nothing is changed but what the receivers read: they
+read the INNER stream. In the inner stream the senders write what they wrote in the source run, and between
+them and the receivers
+
+    through "none"   every other component writes what it writes in the outer run
+    through "mlps"   so do the heads, but the MLPs are recomputed from the inner stream
+    through "all"    everything is recomputed from the inner stream
+
+Until the first receiver the outer run is the base run and need not be run. The inner stream is carried as its
+difference from the outer one: what a head adds to it is (source z - z) @ W_O, and with "none" and "mlps" a
+position never changes another, so only positions that a receiver reads are carried. A row of the batch is one
+set of senders; cells that share it share its inner run.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from interp._say import unknown
+from interp.engine.forward import NO_TOUCH, Run, Touch, block, mlp, project, window
+from interp.engine.patch import Patch, check, first_difference, overwrite, start, touches
+from interp.engine.sweep import GB, rows_at_once, shared
+from interp.engine.weights import Engine
+
+THROUGH = ("none", "mlps", "all")
+KEEP = ("resid_pre", "k", "v", "z", "mlp_in", "mlp_out")  # what the two runs of `paths` must have kept
+SENDERS, RECEIVERS = ("resid_pre", "z", "mlp_out"), ("attn_in", "q", "k", "v", "mlp_in", "resid_post")
+
+Cell = tuple[tuple[Patch, ...], tuple[Patch, ...]]
+Spot = tuple[int, int]  # a layer, and what is read there: 0 = by its attention (past the last layer: the logits), 1 = by its MLP
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What stays the same through one call."""
+
+    engine: Engine
+    base: Run
+    source: Run
+    read: Callable[[Tensor], Tensor]
+    through: str
+    budget: float
+
+    @property
+    def end(self) -> int:
+        return self.base.tokens.shape[1]
+
+    def stream(self, spot: Spot) -> Tensor:
+        """What base reads there [batch pos d_model]."""
+        layer, half = spot
+        if half == 1:
+            return self.base["mlp_in"][layer]
+        return self.base.resid if layer == self.engine.n_layers else self.base["resid_pre"][layer]
+
+
+def paths(
+    engine: Engine,
+    base: Run,
+    source: Run,
+    cells: Sequence[Cell],
+    read: Callable[[Tensor], Tensor],
+    *,
+    through: str = "none",
+    budget: float = GB,
+    tick: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """read(final normed residual at END) of every path-patched run: [cell, ...what read gives for one row].
+
+    >>> cell = (Patch("z", 10, 7),), (Patch("q", 23, 3, pos=-1),)
+    >>> base, source = run(engine, corrupted, KEEP), run(engine, clean, KEEP)
+    >>> paths(engine, base, source, [cell], columns(engine, answers), through="mlps").shape
+    torch.Size([1, 16, 1])
+
+    A cell is (senders, receivers). Senders: "z" (a head), "mlp_out", "resid_pre" of layer 0 (the embedding).
+    Receivers: "q", "k", "v" (that head's own input), "attn_in", "mlp_in", "resid_post" of the last layer (the
+    logits' input). Positions of senders say where the source's value is put, those of receivers where the inner
+    stream is read. `read`, `budget` and `tick` are those of `sweep`.
+    """
+    if through not in THROUGH:
+        raise unknown("through", through, THROUGH)
+    for kinds, side in ((SENDERS, 0), (RECEIVERS, 1)):
+        for patch in {p for cell in cells for p in cell[side]}:
+            _check(engine, base, patch, kinds)
+    job = _Job(engine, base, source, read, through, budget)
+    groups = _groups(job, cells)
+    with torch.no_grad():
+        same = read(engine.final_norm(base.resid[:, -1])[None])[0]
+        out = same.expand(len(cells), *same.shape).clone()
+        done = len(cells) - sum(map(len, groups.values()))  # nothing changes in these: the baseline, exactly
+        for (first, begin), members in sorted(groups.items()):
+            for some, values in _group(job, cells, members, first, begin):
+                out[some] = values
+                done += len(some)
+                if tick is not None:
+                    tick(done, len(cells))
+    return out
+
+
+def _check(engine: Engine, base: Run, patch: Patch, kinds: Sequence[str]) -> None:
+    check(engine, base, patch)
+    needs = {"resid_pre": 0, "resid_post": engine.n_layers - 1}.get(patch.kind, patch.layer)
+    if patch.kind not in kinds or patch.layer != needs:
+        what = "senders" if kinds is SENDERS else "receivers"
+        raise ValueError(
+            f"{patch.kind!r} of layer {patch.layer}: {what} are {', '.join(kinds)} "
+            "(resid_pre of the first layer, resid_post of the last)"
+        )
+
+
+def _groups(job: _Job, cells: Sequence[Cell]) -> dict[tuple[int, int], list[int]]:
+    """Cells by the first positions that their inner and their outer run carry; without those that change nothing."""
+    differ = first_difference(job.base.tokens, job.source.tokens)
+    # only END is read from the last residual
+    earliest = lambda patches: min(
+        (start(p, max(differ, job.end - 1) if p.kind == "resid_post" else differ, job.end) for p in patches), default=job.end
+    )
+    known: dict[tuple[Patch, ...], int] = {}
+    groups: dict[tuple[int, int], list[int]] = {}
+    for i, cell in enumerate(cells):
+        sent, read = (known.setdefault(side, earliest(side)) if side not in known else known[side] for side in cell)
+        begin = max(sent, read)
+        if begin < job.end:  # only attention carries a change from one position to another
+            groups.setdefault((sent if job.through == "all" else begin, begin), []).append(i)
+    return groups
+
+
+def _group(
+    job: _Job, cells: Sequence[Cell], members: Sequence[int], first: int, begin: int
+) -> Iterator[tuple[list[int], Tensor]]:
+    """The values of cells whose inner runs carry positions from `first` on and outer runs from `begin` on."""
+    sent: dict[tuple[Patch, ...], list[int]] = {}
+    for i in members:
+        sent.setdefault(cells[i][0], []).append(i)
+    rows = sorted(sent, key=_layer)
+    wanted = sorted({spot for i in members for spot in _spots(job, cells[i])})
+    floats = len(job.base.tokens) * job.engine.d_model * (job.end - first) * (1 + len(wanted))
+    size, chunk = max(1, int(job.budget / 2 / (4 * floats))), rows_at_once(job.engine, job.base, job.end - begin, job.budget)
+    for lo in range(0, len(rows), size):
+        part = rows[lo : lo + size]
+        every = job.through == "all"
+        changes = _inner_all(job, part, first, begin, wanted) if every else _inner_still(job, part, begin, wanted)
+        row = {senders: k for k, senders in enumerate(part)}
+        todo = sorted((i for senders in part for i in sent[senders]), key=lambda i: _entry(job, cells[i]))
+        for some in _chunks(job, cells, todo, chunk):
+            at = [row[cells[i][0]] for i in some]
+            yield some, _outer(job, [cells[i] for i in some], begin, lambda spot: changes[spot][at])
+
+
+def _chunks(job: _Job, cells: Sequence[Cell], todo: list[int], size: int) -> Iterator[list[int]]:
+    """Runs of cells that enter at one layer, at most `size` at a time."""
+    some: list[int] = []
+    for i in todo:
+        if some and (len(some) == size or _entry(job, cells[i]) != _entry(job, cells[some[0]])):
+            yield some
+            some = []
+        some.append(i)
+    if some:
+        yield some
+
+
+# --- the inner run, until the outer one begins ---------------------------------------------------------------
+
+
+def _embedded(job: _Job, rows: Sequence[tuple[Patch, ...]], first: int) -> Tensor:
+    """Inner less base stream [row batch pos d_model] before the first layer: not zero where the embedding sends."""
+    new = (job.source["resid_pre"][0] - job.base["resid_pre"][0])[:, first:]
+    change = new.new_zeros(len(rows), *new.shape)
+    for row, patch in _at(rows, 0):
+        if patch.kind == "resid_pre":
+            overwrite(change[row], new, patch, first, job.end)
+    return change
+
+
+def _inner_still(
+    job: _Job, rows: Sequence[tuple[Patch, ...]], begin: int, wanted: Sequence[Spot]
+) -> dict[Spot, Tensor]:
+    """Inner less base stream [row batch pos d_model] at the spots wanted, heads (and with "none" MLPs) held still."""
+    engine, base, found = job.engine, job.base, {}
+    chunk = rows_at_once(engine, base, job.end - begin, job.budget)
+    change = _embedded(job, rows, begin)
+    for number in range(wanted[-1][0] + 1):
+        if (number, 0) in wanted:
+            found[number, 0] = change.clone()
+        if number == wanted[-1][0]:
+            break
+        active = sum(_layer(row) <= number for row in rows)
+        for lo in range(0, active, chunk):
+            part = change[lo : min(lo + chunk, active)]
+            z, reads, out = (
+                base[kind][number][:, begin:].expand(len(part), *[-1] * base[kind][number].ndim)
+                for kind in ("z", "mlp_in", "mlp_out")
+            )
+            senders = _at(rows[lo : lo + len(part)], number)
+            reads = reads + part if engine.parallel else reads
+            _heads_send(job, number, part, z, senders)
+            _mlps_send(job, number, part, reads if engine.parallel else reads + part, out, senders)
+    return found
+
+
+def _inner_all(
+    job: _Job, rows: Sequence[tuple[Patch, ...]], first: int, begin: int, wanted: Sequence[Spot]
+) -> dict[Spot, Tensor]:
+    """Inner less base stream [row batch pos d_model] at the spots wanted, everything recomputed."""
+    engine, base = job.engine, job.base
+    view, early = window(engine, first, job.end), window(engine, 0, first)
+    chunk = rows_at_once(engine, base, job.end - first, job.budget)
+    x = _embedded(job, rows, first)
+    found = {spot: torch.zeros_like(x[:, :, begin - first :]) for spot in wanted}
+    active, stop = 0, wanted[-1]
+
+    def note(spot: Spot, lo: int, value: Tensor) -> Tensor:
+        if spot in found:
+            found[spot][lo : lo + len(value)] = value[:, :, begin - first :] - job.stream(spot)[:, begin:]
+        return value
+
+    for number in range(stop[0] + 1):
+        entered = sum(_layer(row) <= number for row in rows)
+        x[active:entered] += job.stream((number, 0))[:, first:]
+        active = entered
+        note((number, 0), 0, x[:active])
+        if (number, 0) == stop:
+            break
+        for lo in range(0, active, chunk):
+            hi = min(lo + chunk, active)
+            senders = [(row, patch) for row, patch in _at(rows[lo:hi], number) if patch.kind != "resid_pre"]
+            touch = touches(engine, base, job.source, senders)
+            touch["mlp_in"] = lambda value, lo=lo, spot=(number, 1): note(spot, lo, value)
+            x[lo:hi] = block(engine, engine.layers[number], x[lo:hi], view, shared(base, number, early), touch)
+    return found
+
+
+# --- what senders add to the inner stream, in place ------------------------------------------------------------
+
+
+def _heads_send(job: _Job, number: int, change: Tensor, z: Tensor, senders: Sequence[tuple[int, Patch]]) -> None:
+    """Add to `change` what the senders among this layer's heads write other than the outer run's z."""
+    first = job.end - z.shape[2]
+    rows = sorted({row for row, patch in senders if patch.kind == "z"})
+    if rows:
+        new, place = z[rows], {row: k for k, row in enumerate(rows)}
+        for row, patch in senders:
+            if patch.kind == "z":
+                overwrite(new[place[row]], job.source["z"][number][:, first:], patch, first, job.end)
+        change[rows] += (new - z[rows]).flatten(-2) @ job.engine.layers[number].out.weight.T
+
+
+def _mlps_send(
+    job: _Job, number: int, change: Tensor, reads: Tensor | None, out: Tensor, senders: Sequence[tuple[int, Patch]]
+) -> None:
+    """Add to `change` what this layer's MLP writes in the inner stream, where it reads `reads`, other than `out`."""
+    first, layer = job.end - out.shape[2], job.engine.layers[number]
+    again = mlp(job.engine, layer, layer.norm2(reads)) - out if job.through == "mlps" else None
+    for row, patch in senders:
+        if patch.kind == "mlp_out":
+            again = torch.zeros_like(out) if again is None else again
+            overwrite(again[row], job.source["mlp_out"][number][:, first:] - out[row], patch, first, job.end)
+    if again is not None:
+        change += again
+
+
+# --- the outer run, from the first receiver on ---------------------------------------------------------------
+
+
+def _outer(job: _Job, cells: Sequence[Cell], begin: int, changes: Callable[[Spot], Tensor]) -> Tensor:
+    """read(...) of cells that enter at one layer. changes(spot): inner less base stream there, for these cells."""
+    engine, base = job.engine, job.base
+    view, early = window(engine, begin, job.end), window(engine, 0, begin)
+    at = _entry(job, cells[0])
+    until = max(_spot(job, patch) for _, receivers in cells for patch in receivers)
+    x = job.stream((at, 0))[:, begin:].repeat(len(cells), 1, 1, 1)
+    change = None if job.through == "all" else changes((at, 0))
+
+    def seen(spot: Spot, outer: Tensor) -> Tensor:
+        """What the inner stream is where the outer one is `outer`."""
+        if change is not None:
+            return outer + change[:, :, -outer.shape[2] :]
+        return (job.stream(spot)[:, begin:] + changes(spot))[:, :, -outer.shape[2] :]
+
+    for number in range(at, engine.n_layers):
+        touch: Touch = NO_TOUCH
+        if (number, 0) <= until:
+            touch = _receive(job, number, x, cells, seen)
+        if (number, 0) < until and change is not None:
+            touch = _carry(job, number, change, cells, touch)
+        last = number == engine.n_layers - 1
+        x = block(engine, engine.layers[number], x, view, shared(base, number, early), touch, last)
+    x = x[:, :, -1:].contiguous()
+    logits = [(row, patch) for row, patch in _receivers(cells, engine.n_layers - 1) if patch.kind == "resid_post"]
+    if logits:
+        _put(job, x, seen((engine.n_layers, 0), x), logits)
+    return job.read(engine.final_norm(x[:, :, 0]))
+
+
+def _receive(job: _Job, number: int, x: Tensor, cells: Sequence[Cell], seen: Callable[[Spot, Tensor], Tensor]) -> dict:
+    """The touches of a block that let its receivers read the inner stream. x: the outer stream before the block."""
+    kinds: dict[str, list[tuple[int, Patch]]] = {}
+    for row, patch in _receivers(cells, number):
+        kinds.setdefault(patch.kind, []).append((row, patch))
+    given: dict[str, Callable[[Tensor], Tensor]] = {}
+    if kinds.keys() & {"attn_in", "q", "k", "v"}:
+        layer, inner = job.engine.layers[number], seen((number, 0), x)
+        own = dict(zip("qkv", project(job.engine, layer, layer.norm1(inner))), attn_in=inner)
+        given = {kind: lambda outer, kind=kind: own[kind] for kind in own}
+    given["mlp_in"] = lambda outer: seen((number, 1), outer)
+    return {kind: _putter(job, given[kind], pairs) for kind, pairs in kinds.items() if kind in given}
+
+
+def _putter(job: _Job, given: Callable[[Tensor], Tensor], pairs: Sequence[tuple[int, Patch]]) -> Callable:
+    return lambda outer: _put(job, outer, given(outer), pairs)
+
+
+def _put(job: _Job, outer: Tensor, inner: Tensor, pairs: Sequence[tuple[int, Patch]]) -> Tensor:
+    """The outer values [row batch pos ...] with the inner ones where each row's receivers say, in place."""
+    for row, patch in pairs:
+        overwrite(outer[row], inner[row], patch, job.end - outer.shape[2], job.end)
+    return outer
+
+
+def _carry(job: _Job, number: int, change: Tensor, cells: Sequence[Cell], touch: Touch) -> dict:
+    """The touches of a block that also take `change`, inner less outer stream, through it (in place)."""
+    parallel, senders = job.engine.parallel, _at([senders for senders, _ in cells], number)
+    before, reads = change.clone(), change
+
+    def at_z(z: Tensor) -> Tensor:
+        _heads_send(job, number, change[:, :, -z.shape[2] :], z, senders)
+        return z
+
+    def at_mlp_in(outer: Tensor) -> Tensor:
+        nonlocal reads
+        reads = outer + (before if parallel else change)[:, :, -outer.shape[2] :]
+        return _put(job, outer, reads, [(row, patch) for row, patch in _receivers(cells, number) if patch.kind == "mlp_in"])
+
+    def at_mlp_out(out: Tensor) -> Tensor:
+        _mlps_send(job, number, change[:, :, -out.shape[2] :], reads, out, senders)
+        return out
+
+    return {**touch, "z": at_z, "mlp_in": at_mlp_in, "mlp_out": at_mlp_out}
+
+
+# --- small facts ---------------------------------------------------------------------------------------------
+
+
+def _layer(row: Sequence[Patch]) -> int:
+    return min(patch.layer for patch in row)
+
+
+def _at(rows: Sequence[Sequence[Patch]], number: int) -> list[tuple[int, Patch]]:
+    """(row, patch) of the patches in one layer."""
+    return [(i, patch) for i, row in enumerate(rows) for patch in row if patch.layer == number]
+
+
+def _receivers(cells: Sequence[Cell], number: int) -> list[tuple[int, Patch]]:
+    return _at([receivers for _, receivers in cells], number)
+
+
+def _spot(job: _Job, receiver: Patch) -> Spot:
+    """Where a receiver reads."""
+    if receiver.kind == "resid_post":
+        return job.engine.n_layers, 0
+    return receiver.layer, int(receiver.kind == "mlp_in")
+
+
+def _entry(job: _Job, cell: Cell) -> int:
+    """The layer at which a cell's outer run begins."""
+    return min(_spot(job, patch) for patch in cell[1])[0]
+
+
+def _spots(job: _Job, cell: Cell) -> set[Spot]:
+    """Where the change of a cell's inner run has to be known when its outer run begins."""
+    if job.through == "all":
+        return {(_spot(job, patch)) for patch in cell[1]}
+    return {(_entry(job, cell), 0)}

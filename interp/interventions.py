@@ -234,9 +234,9 @@ class _Plan:
             raise ValueError(f"the edit at {str(site)!r} gave shape {tuple(new.shape)}, it must keep {tuple(part.shape)}")
         after = before.clone()
         after[index] = new
-        return self._write(whole, t, before, after)
+        return self._write(whole, t, before, after, index)
 
-    def _write(self, site: Site, t: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    def _write(self, site: Site, t: Tensor, before: Tensor, after: Tensor, index: tuple) -> Tensor:
         how = site.row.how
         if how in ("write", "read", "mid"):
             self.own[str(site)] = after
@@ -245,7 +245,7 @@ class _Plan:
         if how == "mid":
             return after - self.raw[_stream_hook(site.layer)]
         if how == "read":
-            return self._project(site, t, after)
+            return self._project(site, t, after, index)
         if site.unit is not None:
             t = t.clone()
             t[..., site.unit : site.unit + 1] = after
@@ -256,12 +256,13 @@ class _Plan:
             return t
         return after
 
-    def _project(self, site: Site, t: Tensor, read: Tensor) -> Tensor:
-        """q, k or v [batch pos head d_head] with one head computed from its own edited input."""
+    def _project(self, site: Site, t: Tensor, read: Tensor, index: tuple) -> Tensor:
+        """q, k or v [batch pos head d_head] with one head computed, where it is edited, from its own input."""
         W, b = bridge.projection(self.model, site.part[0].upper(), site.layer)
         own = bridge.norm(self.model, "ln1", site.layer, read) @ W[site.index]
+        own = own if b is None else own + b[site.index]
         t = t.clone()
-        t[:, :, site.index] = own if b is None else own + b[site.index]
+        t[:, :, site.index][index] = own[index]  # elsewhere it may carry an edit of the layer's whole input
         return t
 
     def _index(self, site: Site, act: Tensor, rows: slice | None) -> tuple:

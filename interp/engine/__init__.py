@@ -20,7 +20,7 @@ from interp.engine.weights import Engine
 SWEEP = ("resid_pre", "k", "v", "z")  # what a run keeps to be the base of a sweep over heads and the stream
 
 __all__ = [
-    "ARCHITECTURES", "KINDS", "PATHS", "SWEEP", "THROUGH", "Engine", "Patch", "Run", "ablate_sets", "build", "columns", "embed", "find",
-    "first_difference", "from_layer", "gradients", "parity", "paths", "residual", "run", "sweep", "unembed", "vocab",
-    "watching", "why_not", "zeros",
+    "ARCHITECTURES", "KINDS", "PATHS", "SWEEP", "THROUGH", "Engine", "Patch", "Run", "ablate_sets", "build", "columns",
+    "embed", "find", "first_difference", "from_layer", "gradients", "parity", "paths", "residual", "run", "sweep",
+    "unembed", "vocab", "watching", "why_not", "zeros",
 ]  # fmt: skip

@@ -15,14 +15,14 @@ set of senders; cells that share it share its inner run.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from interp._say import unknown
-from interp.engine.forward import NO_TOUCH, Run, Touch, block, mlp, project, window
-from interp.engine.patch import Patch, check, first_difference, overwrite, start, touches
+from interp.engine.forward import NO_TOUCH, Run, Touch, block, project, window
+from interp.engine.inner import Job, Spot, all_recomputed, enters, heads_send, held_still, in_layer, mlps_send
+from interp.engine.patch import Patch, check, first_difference, overwrite, start
 from interp.engine.sweep import GB, rows_at_once, shared
 from interp.engine.weights import Engine
 
@@ -31,30 +31,6 @@ KEEP = ("resid_pre", "k", "v", "z", "mlp_in", "mlp_out")  # what the two runs of
 SENDERS, RECEIVERS = ("resid_pre", "z", "mlp_out"), ("attn_in", "q", "k", "v", "mlp_in", "resid_post")
 
 Cell = tuple[tuple[Patch, ...], tuple[Patch, ...]]
-Spot = tuple[int, int]  # a layer, and what is read there: 0 = by its attention (past the last layer: the logits), 1 = by its MLP
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What stays the same through one call."""
-
-    engine: Engine
-    base: Run
-    source: Run
-    read: Callable[[Tensor], Tensor]
-    through: str
-    budget: float
-
-    @property
-    def end(self) -> int:
-        return self.base.tokens.shape[1]
-
-    def stream(self, spot: Spot) -> Tensor:
-        """What base reads there [batch pos d_model]."""
-        layer, half = spot
-        if half == 1:
-            return self.base["mlp_in"][layer]
-        return self.base.resid if layer == self.engine.n_layers else self.base["resid_pre"][layer]
 
 
 def paths(
@@ -85,7 +61,7 @@ def paths(
     for kinds, side in ((SENDERS, 0), (RECEIVERS, 1)):
         for patch in {p for cell in cells for p in cell[side]}:
             _check(engine, base, patch, kinds)
-    job = _Job(engine, base, source, read, through, budget)
+    job = Job(engine, base, source, read, through, budget)
     groups = _groups(job, cells)
     with torch.no_grad():
         same = read(engine.final_norm(base.resid[:, -1])[None])[0]
@@ -111,7 +87,7 @@ def _check(engine: Engine, base: Run, patch: Patch, kinds: Sequence[str]) -> Non
         )
 
 
-def _groups(job: _Job, cells: Sequence[Cell]) -> dict[tuple[int, int], list[int]]:
+def _groups(job: Job, cells: Sequence[Cell]) -> dict[tuple[int, int], list[int]]:
     """Cells by the first positions that their inner and their outer run carry; without those that change nothing."""
     differ = first_difference(job.base.tokens, job.source.tokens)
     # only END is read from the last residual
@@ -129,20 +105,21 @@ def _groups(job: _Job, cells: Sequence[Cell]) -> dict[tuple[int, int], list[int]
 
 
 def _group(
-    job: _Job, cells: Sequence[Cell], members: Sequence[int], first: int, begin: int
+    job: Job, cells: Sequence[Cell], members: Sequence[int], first: int, begin: int
 ) -> Iterator[tuple[list[int], Tensor]]:
     """The values of cells whose inner runs carry positions from `first` on and outer runs from `begin` on."""
     sent: dict[tuple[Patch, ...], list[int]] = {}
     for i in members:
         sent.setdefault(cells[i][0], []).append(i)
-    rows = sorted(sent, key=_layer)
+    rows = sorted(sent, key=enters)
     wanted = sorted({spot for i in members for spot in _spots(job, cells[i])})
     floats = len(job.base.tokens) * job.engine.d_model * (job.end - first) * (1 + len(wanted))
-    size, chunk = max(1, int(job.budget / 2 / (4 * floats))), rows_at_once(job.engine, job.base, job.end - begin, job.budget)
+    size = max(1, int(job.budget / 2 / (4 * floats)))
+    chunk = rows_at_once(job.engine, job.base, job.end - begin, job.budget)
     for lo in range(0, len(rows), size):
         part = rows[lo : lo + size]
         every = job.through == "all"
-        changes = _inner_all(job, part, first, begin, wanted) if every else _inner_still(job, part, begin, wanted)
+        changes = all_recomputed(job, part, first, begin, wanted) if every else held_still(job, part, begin, wanted)
         row = {senders: k for k, senders in enumerate(part)}
         todo = sorted((i for senders in part for i in sent[senders]), key=lambda i: _entry(job, cells[i]))
         for some in _chunks(job, cells, todo, chunk):
@@ -150,7 +127,7 @@ def _group(
             yield some, _outer(job, [cells[i] for i in some], begin, lambda spot: changes[spot][at])
 
 
-def _chunks(job: _Job, cells: Sequence[Cell], todo: list[int], size: int) -> Iterator[list[int]]:
+def _chunks(job: Job, cells: Sequence[Cell], todo: list[int], size: int) -> Iterator[list[int]]:
     """Runs of cells that enter at one layer, at most `size` at a time."""
     some: list[int] = []
     for i in todo:
@@ -162,110 +139,10 @@ def _chunks(job: _Job, cells: Sequence[Cell], todo: list[int], size: int) -> Ite
         yield some
 
 
-# --- the inner run, until the outer one begins ---------------------------------------------------------------
-
-
-def _embedded(job: _Job, rows: Sequence[tuple[Patch, ...]], first: int) -> Tensor:
-    """Inner less base stream [row batch pos d_model] before the first layer: not zero where the embedding sends."""
-    new = (job.source["resid_pre"][0] - job.base["resid_pre"][0])[:, first:]
-    change = new.new_zeros(len(rows), *new.shape)
-    for row, patch in _at(rows, 0):
-        if patch.kind == "resid_pre":
-            overwrite(change[row], new, patch, first, job.end)
-    return change
-
-
-def _inner_still(
-    job: _Job, rows: Sequence[tuple[Patch, ...]], begin: int, wanted: Sequence[Spot]
-) -> dict[Spot, Tensor]:
-    """Inner less base stream [row batch pos d_model] at the spots wanted, heads (and with "none" MLPs) held still."""
-    engine, base, found = job.engine, job.base, {}
-    chunk = rows_at_once(engine, base, job.end - begin, job.budget)
-    change = _embedded(job, rows, begin)
-    for number in range(wanted[-1][0] + 1):
-        if (number, 0) in wanted:
-            found[number, 0] = change.clone()
-        if number == wanted[-1][0]:
-            break
-        active = sum(_layer(row) <= number for row in rows)
-        for lo in range(0, active, chunk):
-            part = change[lo : min(lo + chunk, active)]
-            z, reads, out = (
-                base[kind][number][:, begin:].expand(len(part), *[-1] * base[kind][number].ndim)
-                for kind in ("z", "mlp_in", "mlp_out")
-            )
-            senders = _at(rows[lo : lo + len(part)], number)
-            reads = reads + part if engine.parallel else reads
-            _heads_send(job, number, part, z, senders)
-            _mlps_send(job, number, part, reads if engine.parallel else reads + part, out, senders)
-    return found
-
-
-def _inner_all(
-    job: _Job, rows: Sequence[tuple[Patch, ...]], first: int, begin: int, wanted: Sequence[Spot]
-) -> dict[Spot, Tensor]:
-    """Inner less base stream [row batch pos d_model] at the spots wanted, everything recomputed."""
-    engine, base = job.engine, job.base
-    view, early = window(engine, first, job.end), window(engine, 0, first)
-    chunk = rows_at_once(engine, base, job.end - first, job.budget)
-    x = _embedded(job, rows, first)
-    found = {spot: torch.zeros_like(x[:, :, begin - first :]) for spot in wanted}
-    active, stop = 0, wanted[-1]
-
-    def note(spot: Spot, lo: int, value: Tensor) -> Tensor:
-        if spot in found:
-            found[spot][lo : lo + len(value)] = value[:, :, begin - first :] - job.stream(spot)[:, begin:]
-        return value
-
-    for number in range(stop[0] + 1):
-        entered = sum(_layer(row) <= number for row in rows)
-        x[active:entered] += job.stream((number, 0))[:, first:]
-        active = entered
-        note((number, 0), 0, x[:active])
-        if (number, 0) == stop:
-            break
-        for lo in range(0, active, chunk):
-            hi = min(lo + chunk, active)
-            senders = [(row, patch) for row, patch in _at(rows[lo:hi], number) if patch.kind != "resid_pre"]
-            touch = touches(engine, base, job.source, senders)
-            touch["mlp_in"] = lambda value, lo=lo, spot=(number, 1): note(spot, lo, value)
-            x[lo:hi] = block(engine, engine.layers[number], x[lo:hi], view, shared(base, number, early), touch)
-    return found
-
-
-# --- what senders add to the inner stream, in place ------------------------------------------------------------
-
-
-def _heads_send(job: _Job, number: int, change: Tensor, z: Tensor, senders: Sequence[tuple[int, Patch]]) -> None:
-    """Add to `change` what the senders among this layer's heads write other than the outer run's z."""
-    first = job.end - z.shape[2]
-    rows = sorted({row for row, patch in senders if patch.kind == "z"})
-    if rows:
-        new, place = z[rows], {row: k for k, row in enumerate(rows)}
-        for row, patch in senders:
-            if patch.kind == "z":
-                overwrite(new[place[row]], job.source["z"][number][:, first:], patch, first, job.end)
-        change[rows] += (new - z[rows]).flatten(-2) @ job.engine.layers[number].out.weight.T
-
-
-def _mlps_send(
-    job: _Job, number: int, change: Tensor, reads: Tensor | None, out: Tensor, senders: Sequence[tuple[int, Patch]]
-) -> None:
-    """Add to `change` what this layer's MLP writes in the inner stream, where it reads `reads`, other than `out`."""
-    first, layer = job.end - out.shape[2], job.engine.layers[number]
-    again = mlp(job.engine, layer, layer.norm2(reads)) - out if job.through == "mlps" else None
-    for row, patch in senders:
-        if patch.kind == "mlp_out":
-            again = torch.zeros_like(out) if again is None else again
-            overwrite(again[row], job.source["mlp_out"][number][:, first:] - out[row], patch, first, job.end)
-    if again is not None:
-        change += again
-
-
 # --- the outer run, from the first receiver on ---------------------------------------------------------------
 
 
-def _outer(job: _Job, cells: Sequence[Cell], begin: int, changes: Callable[[Spot], Tensor]) -> Tensor:
+def _outer(job: Job, cells: Sequence[Cell], begin: int, changes: Callable[[Spot], Tensor]) -> Tensor:
     """read(...) of cells that enter at one layer. changes(spot): inner less base stream there, for these cells."""
     engine, base = job.engine, job.base
     view, early = window(engine, begin, job.end), window(engine, 0, begin)
@@ -295,7 +172,7 @@ def _outer(job: _Job, cells: Sequence[Cell], begin: int, changes: Callable[[Spot
     return job.read(engine.final_norm(x[:, :, 0]))
 
 
-def _receive(job: _Job, number: int, x: Tensor, cells: Sequence[Cell], seen: Callable[[Spot, Tensor], Tensor]) -> dict:
+def _receive(job: Job, number: int, x: Tensor, cells: Sequence[Cell], seen: Callable[[Spot, Tensor], Tensor]) -> dict:
     """The touches of a block that let its receivers read the inner stream. x: the outer stream before the block."""
     kinds: dict[str, list[tuple[int, Patch]]] = {}
     for row, patch in _receivers(cells, number):
@@ -309,24 +186,24 @@ def _receive(job: _Job, number: int, x: Tensor, cells: Sequence[Cell], seen: Cal
     return {kind: _putter(job, given[kind], pairs) for kind, pairs in kinds.items() if kind in given}
 
 
-def _putter(job: _Job, given: Callable[[Tensor], Tensor], pairs: Sequence[tuple[int, Patch]]) -> Callable:
+def _putter(job: Job, given: Callable[[Tensor], Tensor], pairs: Sequence[tuple[int, Patch]]) -> Callable:
     return lambda outer: _put(job, outer, given(outer), pairs)
 
 
-def _put(job: _Job, outer: Tensor, inner: Tensor, pairs: Sequence[tuple[int, Patch]]) -> Tensor:
+def _put(job: Job, outer: Tensor, inner: Tensor, pairs: Sequence[tuple[int, Patch]]) -> Tensor:
     """The outer values [row batch pos ...] with the inner ones where each row's receivers say, in place."""
     for row, patch in pairs:
         overwrite(outer[row], inner[row], patch, job.end - outer.shape[2], job.end)
     return outer
 
 
-def _carry(job: _Job, number: int, change: Tensor, cells: Sequence[Cell], touch: Touch) -> dict:
+def _carry(job: Job, number: int, change: Tensor, cells: Sequence[Cell], touch: Touch) -> dict:
     """The touches of a block that also take `change`, inner less outer stream, through it (in place)."""
-    parallel, senders = job.engine.parallel, _at([senders for senders, _ in cells], number)
+    parallel, senders = job.engine.parallel, in_layer([senders for senders, _ in cells], number)
     before, reads = change.clone(), change
 
     def at_z(z: Tensor) -> Tensor:
-        _heads_send(job, number, change[:, :, -z.shape[2] :], z, senders)
+        heads_send(job, number, change[:, :, -z.shape[2] :], z, senders)
         return z
 
     def at_mlp_in(outer: Tensor) -> Tensor:
@@ -335,7 +212,7 @@ def _carry(job: _Job, number: int, change: Tensor, cells: Sequence[Cell], touch:
         return _put(job, outer, reads, [(row, patch) for row, patch in _receivers(cells, number) if patch.kind == "mlp_in"])
 
     def at_mlp_out(out: Tensor) -> Tensor:
-        _mlps_send(job, number, change[:, :, -out.shape[2] :], reads, out, senders)
+        mlps_send(job, number, change[:, :, -out.shape[2] :], reads, out, senders)
         return out
 
     return {**touch, "z": at_z, "mlp_in": at_mlp_in, "mlp_out": at_mlp_out}
@@ -344,33 +221,24 @@ def _carry(job: _Job, number: int, change: Tensor, cells: Sequence[Cell], touch:
 # --- small facts ---------------------------------------------------------------------------------------------
 
 
-def _layer(row: Sequence[Patch]) -> int:
-    return min(patch.layer for patch in row)
-
-
-def _at(rows: Sequence[Sequence[Patch]], number: int) -> list[tuple[int, Patch]]:
-    """(row, patch) of the patches in one layer."""
-    return [(i, patch) for i, row in enumerate(rows) for patch in row if patch.layer == number]
-
-
 def _receivers(cells: Sequence[Cell], number: int) -> list[tuple[int, Patch]]:
-    return _at([receivers for _, receivers in cells], number)
+    return in_layer([receivers for _, receivers in cells], number)
 
 
-def _spot(job: _Job, receiver: Patch) -> Spot:
+def _spot(job: Job, receiver: Patch) -> Spot:
     """Where a receiver reads."""
     if receiver.kind == "resid_post":
         return job.engine.n_layers, 0
     return receiver.layer, int(receiver.kind == "mlp_in")
 
 
-def _entry(job: _Job, cell: Cell) -> int:
+def _entry(job: Job, cell: Cell) -> int:
     """The layer at which a cell's outer run begins."""
     return min(_spot(job, patch) for patch in cell[1])[0]
 
 
-def _spots(job: _Job, cell: Cell) -> set[Spot]:
+def _spots(job: Job, cell: Cell) -> set[Spot]:
     """Where the change of a cell's inner run has to be known when its outer run begins."""
     if job.through == "all":
-        return {(_spot(job, patch)) for patch in cell[1]}
+        return {_spot(job, patch) for patch in cell[1]}
     return {(_entry(job, cell), 0)}

@@ -64,7 +64,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(any_tiny, ioi, tmp_path, 
     monkeypatch.setattr("interp.methods.sweep.TOKENS_PER_RUN", 128)
     before, go = hooked(any_tiny), VERBS[verb]
     whole_count, judge = counting(ioi, keep=keep)
-    whole = go(any_tiny, ioi, metric=judge, way=way)
+    whole = go(any_tiny, ioi, metric=judge, way=way, resume=tmp_path / "whole.npz")
     total, path = len(whole_count), tmp_path / "there" / "sweep.npz"
     _, judge = counting(ioi, stop=2 * total // 3, keep=keep)
     with pytest.raises(KeyboardInterrupt):

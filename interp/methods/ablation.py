@@ -52,17 +52,21 @@ def ablate(
     judge = measure(task, metric)
     edit = _edit(by, factor)
     grid, groups = layout(model, task, where)
-    unablated = sweep.read(model, task.clean, judge, task.positions)
     prompts = _reference(task, reference)
     rows = _others(len(task), len(prompts), seed, same=reference is None) if by == "resample" else None
     # Scaling acts on the value of the moment, which in a set is not the unablated run's: only hooks see it.
     source = None if by == "scale" else lambda kinds: _values(model, prompts, kinds, by, rows)
     what = f"{by} ablation of {named(where)}"
-    ablated, ran = sweep.sweep(
-        model, task.clean, source, groups, lambda: _cells(model, task, groups, by, edit, prompts, rows), judge,
-        task.positions, what, way, ledger=resuming.ledger(resume, unablated, reference=prompts, rows=rows, factor=factor),
+    # The empty set is the unablated run: in the same sweep it costs nothing. A file must know it beforehand.
+    ledger = resume and resuming.ledger(
+        resume, sweep.read(model, task.clean, judge, task.positions), reference=prompts, rows=rows, factor=factor
     )
-    effects = ablated - unablated
+    asked = [*groups, []]
+    values, ran = sweep.sweep(
+        model, task.clean, source, asked, lambda: _cells(model, task, asked, by, edit, prompts, rows), judge,
+        task.positions, what, way, ledger=ledger,
+    )
+    effects, unablated = values[:-1] - values[-1], values[-1]
     said = sweep.about(
         model, task, f"ablate, {by}", started, pattern=named(where),
         metric=judge.name, clean=float(unablated.mean()), way=ran,

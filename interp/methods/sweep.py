@@ -110,7 +110,7 @@ def vary(
     per_run = max(1, TOKENS_PER_RUN // tokens.numel())
     values = torch.empty(len(cells), n)
     # In layer order, so that the variations of one run start as late as they can.
-    order = sorted(range(len(cells)), key=lambda i: min(_layer(edit) for edit in cells[i]))
+    order = sorted(range(len(cells)), key=lambda i: min((_layer(edit) for edit in cells[i]), default=10**6))
     trail = bridge.trail(model, tokens) if len(cells) > 2 else None
     for first in progress(range(0, len(order), per_run), what):
         chunk = order[first : first + per_run]

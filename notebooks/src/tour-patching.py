@@ -69,13 +69,13 @@ enough
 
 # %% [markdown]
 # Noising is 1 where the clean run is unharmed, so its loss is one minus that. Heads above zero in the difference
-# below bring back more than their absence takes away (there is a substitute); heads below zero are needed more than
-# they are enough (they work together with something).
+# below bring back more than their absence takes away (something makes up for them); heads below zero are needed more
+# than they are enough (they work together with something).
 
 # %%
 loss = 1 - needed
 gap = enough - loss
-gap.top(8)
+gap.top(5)
 
 # %% [markdown]
 # ## Sets: one at a time is not all at once
@@ -92,7 +92,8 @@ interp.pairwise_ablation(model, task, best)
 
 # %% [markdown]
 # A pair's *interaction* is what ablating both changes beyond the sum of each alone. Below zero: each covers for the
-# other, and one ablation alone shows too little.
+# other, and one ablation alone shows too little. Above zero: they lie on one path, and cutting it twice costs no more
+# than once; the two routes below explain which pairs are which.
 
 # %% [markdown]
 # ## Paths: from which head to which input
@@ -105,27 +106,44 @@ to_logits = interp.path_patch(model, task, "L*H*", "logits.in", unit="fraction")
 to_logits
 
 # %% [markdown]
-# The strongest of these must decide at END which name to copy. What tells it where to look enters through its
-# *query*. Which heads write into that query?
+# A head has three inputs. Its **query** says what it looks for, at END; the **keys** and **values** say what it finds,
+# at S2 or elsewhere. Keys and values belong to KV heads, which three query heads share here: that is how the model
+# is built, so that is what can be patched.
 
 # %%
-mover = to_logits.top(1, by="high").labels[0]
-to_query = interp.path_patch(model, task, "L*H*", f"{mover}.q_in@END", unit="fraction")
-to_query.top(6)
+queries = interp.patch(model, task, "L*H*.q@END", unit="fraction")
+values = interp.patch(model, task, "L*KV*.v@S2", unit="fraction")
+queries.top(3), interp.patch(model, task, "L*KV*.k@S2", unit="fraction").top(3), values.top(3)
 
 # %% [markdown]
-# Direct edges leave out what passes through other components. With `through="mlps"` the MLPs on the way recompute,
-# as in the paper that found the IOI circuit; with `through="all"` everything does.
+# Two routes. One goes through a *value*: the head that writes most, L23H3, looks at S2 whatever name stands there
+# and hands on what it finds (its KV head is L23KV1; its query makes no difference). The other goes through a *query*:
+# L23H0 is told at END where to look. By whom?
 
 # %%
-through = interp.path_patch(model, task, "L*H*", f"{mover}.q_in@END", through="all", unit="fraction")
-(through - to_query).top(6)
+steered = queries.top(1, by="high").labels[0].replace(".q", ".q_in")
+interp.path_patch(model, task, "L*H*", steered, unit="fraction").top(4)
+
+# %% [markdown]
+# Two heads write into that query: the S-inhibition heads of the first notebook. And who writes what the value
+# carries? Directly, and with everything on the way recomputed:
+
+# %%
+carried = values.top(1, by="high").labels[0].replace(".v", ".v_in")
+direct = interp.path_patch(model, task, "mlp.*", carried, unit="fraction")
+through = interp.path_patch(model, task, "mlp.*", carried, through="all", unit="fraction")
+direct.top(3), through.top(3)
+
+# %% [markdown]
+# It is the token itself again, as the first MLP writes it: most of it arrives directly, 23 layers later, the rest
+# through what other parts add. `through="mlps"` lies between the two; it is what the IOI paper used.
 
 # %% [markdown]
 # ## A quick guess, and when it fails
 #
 # Attribution patching replaces all runs by one gradient: the effect of a patch is estimated as (clean activation
-# minus corrupted activation) times the slope of the metric. That is a straight line through a curved function.
+# minus corrupted activation) times the slope of the metric. That is a straight line through a curved function, and
+# the table says where it misses: a head whose effect is large may be estimated as nearly nothing.
 
 # %%
 exact = interp.patch(model, task, "L*H*")
@@ -142,7 +160,8 @@ guess_stream = interp.attribution_patch(model, task, "resid_pre.*@S2")
 interp.attribution_error(exact_stream, guess_stream)
 
 # %% [markdown]
-# Integrated gradients follow the curve in a few steps instead of one.
+# Integrated gradients follow the curve in a few steps instead of one: the size is nearly right then, the order of
+# layers that hardly differ is not.
 
 # %%
 steps = interp.attribution_patch(model, task, "resid_pre.*@S2", method="ig", steps=8)

@@ -120,7 +120,7 @@ def synthetic(task: Any, n: int, length: int, differs: int) -> Any:
 def shapes(model: Any, task: Any, rounds: int, sample: int) -> str:
     """How the ratio depends on the number of prompts, their length and where they first differ."""
     rows = []
-    cases = [(1, 15, 10), (4, 15, 10), (4, 15, 1), (4, 15, 5), (4, 15, 13), (4, 45, 30)]
+    cases = [(1, 15, 10), (4, 15, 1), (4, 15, 5), (4, 15, 10), (4, 15, 13), (4, 45, 30)]
     for n, length, at in cases:
         here = synthetic(task, n, length, at)
         found = [side_by_side(model, here, sweep, rounds, sample) for sweep in ("residual stream by position", "heads")]
@@ -144,7 +144,6 @@ def others(model: Any, task: Any) -> str:
     }
     rows = []
     for what, job in jobs.items():
-        job()
         took = sorted(seconds(job)[0] for _ in range(3))
         rows.append((what, len(one) if "one prompt" in what else len(task), f"{took[1]:.2f} ({took[0]:.2f}-{took[2]:.2f})"))
         print(*rows[-1], flush=True)
@@ -202,6 +201,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--sample", type=int, default=6, help="cells of TransformerLens' sweep that are timed in a round")
+    options.add_argument("--threads", type=int, help="threads of the matrix products (default: torch's choice)")
     options.add_argument("--full", action="store_true", help="time all of TransformerLens' cells")
     options.add_argument("--write", action="store_true", help="put the tables into benchmarks/README.md")
     options.add_argument("--memory", choices=("model", "theirs", "ours"), help=argparse.SUPPRESS)
@@ -209,6 +209,8 @@ def main() -> None:
     if said.memory:
         return alone(said.memory)
     os.environ["INTERP_PROGRESS"] = "0"
+    if said.threads:
+        torch.set_num_threads(said.threads)
     model = interp.load()
     task = interp.tasks.ioi(model, n=16)
     parts = [

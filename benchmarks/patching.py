@@ -120,7 +120,7 @@ def synthetic(task: Any, n: int, length: int, differs: int) -> Any:
 def shapes(model: Any, task: Any, rounds: int, sample: int) -> str:
     """How the ratio depends on the number of prompts, their length and where they first differ."""
     rows = []
-    cases = [(1, 15, 10), (4, 15, 1), (4, 15, 5), (4, 15, 10), (4, 15, 13), (4, 45, 30)]
+    cases = [(1, 15, 10), (4, 15, 1), (4, 15, 5), (4, 15, 10), (4, 15, 13), (4, 45, 30)]  # prompts, tokens, first difference
     for n, length, at in cases:
         here = synthetic(task, n, length, at)
         found = [side_by_side(model, here, sweep, rounds, sample) for sweep in ("residual stream by position", "heads")]

@@ -73,11 +73,13 @@ def _evaluate(args: argparse.Namespace) -> int:
     name = said.get("task") or circuit.task.get("name")
     if not name:
         raise ValueError(f"{args.file!r} names no task to judge it on: in Python, interp.evaluate(model, task, circuit)")
-    _known("task", name, tasks.names())
+    made = circuit.task if name == circuit.task.get("name") else {}
+    maker, options = made.get("make", name), made.get("options", {})
+    _known("task", maker, tasks.names())
     model = load(args.model or circuit.model, check=False, progress=not args.json)
     n = args.n or said.get("n") or circuit.task.get("n") or 32
     seed = said.get("seed", circuit.task.get("seed", 0) + 1) if args.seed is None else args.seed
-    task = tasks.make(name, model, n=n, seed=seed, split="heldout")
+    task = tasks.make(maker, model, n=n, seed=seed, split="heldout", **options)
     task = task.with_metric(metric) if metric in tasks.METRICS else task
     _note(args, f"judging {len(circuit)} edges on {len(task)} held-out prompts of {task.name}")
     found = evaluate(model, task, circuit, by=by, sets=args.sets, any_task=name != circuit.task.get("name"))

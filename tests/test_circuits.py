@@ -68,6 +68,28 @@ def toy_scores(edges, graph=GQA):
     return Result(values, ("sender", "receiver"), {"sender": senders, "receiver": receivers}, "scores", "logits", {"model": "toy"})
 
 
+def test_one_missing_score_does_not_make_blocks_parallel(found):
+    with pytest.raises(ValueError, match="1 of .* edges have no score"):
+        Circuit.top(toy_scores({("L0H0", "mlp.0.in"): float("nan")}), 3)
+    for kind, (_, scores) in found.items():
+        assert Circuit.top(scores, 3).graph.parallel == (kind == "tiny-neox")
+
+
+def test_a_model_of_the_same_shape_by_another_name_is_said(found):
+    circuit = Circuit.top(found["tiny"][1], 5)
+    with pytest.warns(UserWarning, match="is of 'tiny'.*worth in 'other'"):
+        circuit.check("other", circuit.graph)
+
+
+def test_the_file_keeps_how_its_task_was_made(tiny):
+    task = interp.tasks.capitals(tiny, n=2, relation="language")
+    made = Circuit.top(eap_ig(tiny, task, steps=1), 5).task
+    assert (made["name"], made["make"], made["options"]) == ("languages", "capitals", {"relation": "language"})
+    again = interp.tasks.make(made["make"], tiny, n=made["n"], seed=made["seed"], **made["options"])
+    assert torch.equal(again.clean, task.clean)
+    assert "make" not in Circuit.top(eap_ig(tiny, interp.tasks.ioi(tiny, n=2), steps=1), 5).task
+
+
 def test_prune_drops_dead_ends_and_keeps_a_kv_heads_edges_for_any_of_its_queries():
     kept = {("embed", "L0KV0.v_in"): 1.0, ("L0H1", "logits.in"): 1.0}  # L0H1 shares L0KV0 with L0H0
     dead = {("embed", "L0KV1.v_in"): 1.0, ("L0H3", "L1H0.q_in"): 1.0, ("mlp.0", "logits.in"): 1.0}

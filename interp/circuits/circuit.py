@@ -3,6 +3,7 @@
 import heapq
 import json
 import math
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -33,7 +34,7 @@ class Circuit:
 
     edges: {(sender, receiver): score}, kept in forward order; a score may be None where the source gives none.
     graph: layers, heads, KV heads and whether blocks are parallel: the model's shape. model: the name it was loaded
-    by. task: {"name", "n", "seed"}. roles: {"name mover": ["L23H3"]}; a paper's circuit may have roles alone.
+    by. task: {"name", "n", "seed"}, and "make" and "options" where it was made with options. roles: {"name mover": ["L23H3"]}; a paper's circuit may have roles alone.
     source: where it comes from. evaluation: numbers of the run that judged it, with the split.
     """
 
@@ -231,6 +232,8 @@ class Circuit:
                 "this circuit has no edges" + (", only roles: a paper's heads cannot be run as a circuit" if self.roles else "")
                 + " (try Circuit.top(scores, 500))"
             )
+        if model_name != self.model:
+            warnings.warn(f"this circuit is of {self.model!r}: what follows is what its edges are worth in {model_name!r}", stacklevel=3)
         if task is not None and self.task and self.task.get("name") != task.name:
             raise ValueError(
                 f"this circuit was found on {self.task.get('name')!r}, the task is {task.name!r}: "
@@ -379,8 +382,11 @@ def _graph_of(scores: Result) -> Graph:
     kv = [Site.parse(r) for r in scores.coords["receiver"] if "KV" in r]
     count = lambda sites_, what: 1 + max((getattr(s, what) for s in sites_), default=-1)
     layers = count([Site.parse(s) for s in scores.coords["sender"] if s != "embed"], "layer")
-    there = dict(zip(scores.coords["receiver"], ~np.isnan(scores.values[scores.coords["sender"].index("L0H0")])))
-    return Graph(layers, count(heads, "index"), count(kv, "index"), parallel=not there["mlp.0.in"])
+    row = {s: i for i, s in enumerate(scores.coords["sender"])}
+    column = {r: i for i, r in enumerate(scores.coords["receiver"])}
+    feeds_mlp = [(row[str(h)], column[mlp]) for h in heads if (mlp := f"mlp.{h.layer}.in") in column]
+    parallel = all(np.isnan(scores.values[place]) for place in feeds_mlp)  # one missing score does not make it so
+    return Graph(layers, count(heads, "index"), count(kv, "index"), parallel=parallel)
 
 
 def _candidates(scores: Result, absolute: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -406,6 +412,7 @@ def _of_scores(scores: Result, chosen: np.ndarray, how: dict[str, Any]) -> Circu
     flat = scores.values.ravel()
     about = scores.about
     task = {k: about[v] for k, v in (("name", "task"), ("n", "n"), ("seed", "seed"), ("split", "split")) if v in about}
+    task |= about.get("made", {})
     options = {k: about[k] for k in ("steps", "by", "metric", "at_") if k in about}
     source = {"kind": "discovered", "method": about.get("method"), "options": options, "unit": scores.unit, **how}
     edges = {edge: float(flat[int(i)]) for edge, i in zip(names, chosen)}

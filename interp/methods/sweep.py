@@ -147,4 +147,7 @@ def about(model: Any, task: Any, method: str, started: float, **more: Any) -> di
     said = {"model": bridge.name(model), "method": method, "seconds": round(time.perf_counter() - started, 2)}
     if task is not None:
         said |= {"task": task.name, "n": len(task), **{k: v for k, v in task.about.items() if k in ("seed", "split")}}
+        recipe = task.recipe
+        if recipe.get("options") or recipe.get("make", task.name) != task.name:
+            said["made"] = recipe
     return said | more

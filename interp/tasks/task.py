@@ -1,5 +1,7 @@
 """A task: aligned clean and corrupted prompts, their answers, named positions, and a metric."""
 
+import inspect
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -88,6 +90,25 @@ class Task:
             raise ValueError("this is already the held-out half; make the task again for the other one")
         other = self.remake(n=len(self), split="heldout", seed=self.about["seed"] + 1)
         return other.with_metric(self.metric_name)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What `interp.tasks.make` needs besides n, seed and split: {"make": name, "options": {...}}, as JSON can keep it.
+
+        >>> interp.tasks.ioi(model, corruption="names").recipe
+        {'make': 'ioi', 'options': {'corruption': 'names'}}
+
+        Options at their default are left out. {} where the task was not made by name, or JSON cannot hold an option.
+        """
+        maker, chosen = getattr(self.remake, "func", None), getattr(self.remake, "keywords", {})
+        if maker is None:
+            return {}
+        usual = {name: p.default for name, p in inspect.signature(maker).parameters.items()}
+        options = {name: value for name, value in chosen.items() if value != usual.get(name)}
+        try:
+            return {"make": maker.__name__, "options": json.loads(json.dumps(options))}
+        except TypeError:
+            return {}
 
     def tokens(self, name: str) -> tuple[Int[Tensor, "batch k"], Bool[Tensor, "batch k"]]:
         """The token ids that each example has under a name, and which of them count: "answer", "wrong", or a label.

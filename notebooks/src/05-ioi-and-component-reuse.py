@@ -212,6 +212,19 @@ print(v_roles, {role: str(x) for role, x in ours.items()})
 # Each of the three is far above the other heads, and each is in the laundry circuit, too. L23H0, L23H1 and L23H2, the
 # movers by this score, share one key: they are one KV group.
 #
+# Which heads do the movers' queries hear of? Path patching, straight or through MLPs, other heads held still: the way
+# in which the paper found its circuits.
+
+# %%
+queries = [f"{mover}.q_in@END" for mover in movers]
+paths = {name: 1 - interp.path_patch(model, held[name], "L*H*", queries, through="mlps", **options) for name in ("IOI", "laundry")}
+interp.compare(paths, "task").plot(title="Share of the answer that goes by way of the movers' queries");
+for name, told in paths.items():
+    print(f"{name:8}", *(f"{label} {value:+.2f} " for label, value, *_ in told.top(6, by="high").rows), "S-inhibition:", *(f"{v:+.2f}" for v in told.pick(inhibitors).values))
+
+# %% [markdown]
+# PATHS
+#
 # ## Repairing Colored Objects
 #
 # The paper's repair: make the inhibition heads attend to the two wrong colors, so that the movers turn to the right
@@ -276,5 +289,5 @@ verdicts("05-ioi-and-component-reuse", [v_roles, v_reuse, v_colored, v_specific,
 # - **Overlap depends on the size.** 27 heads are a tenth, as the paper's circuits roughly are; other sizes give other
 #   numbers (see "Try it"). Intervals come from drawing prompts again, which makes a circuit noisier, so
 #   our values lie near their upper ends.
-# - **Left out:** path patching of each task's circuit, which is what the paper's circuits were found by, and the
-#   query and value side of each head. Attention of whole KV groups is shared here, so single keys have no meaning.
+# - **Left out:** path patching further back than the movers' queries. Attention of whole KV groups is shared here, so
+#   single keys have no meaning. Circuits of edges for both tasks, found by EAP-IG and judged, are in `circuits/`.

@@ -19,7 +19,7 @@ from interp import Circuit
 
 ROOT = Path(__file__).resolve().parent.parent / "circuits"
 MODEL, METHOD = "smollm2-135m", "eap-ig"
-TASKS = ("ioi", "greater_than", "agreement", "capitals", "induction")
+TASKS = ("ioi", "greater_than", "agreement", "capitals", "induction", "laundry")
 SHARE, STEPS = 0.02, 5
 FOUND_ON, JUDGED_ON = 16, 32  # prompts
 

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,13 @@ import numpy as np
 
 from interp import _files, sites
 from interp._say import unknown
+from interp.circuits import wires
+from interp.circuits.wires import Edge
 from interp.engine import Graph
 from interp.results import Result
-from interp.sites import Site
 
 SCHEMA = 1
 CONVENTION = "score > 0: corrupting the edge lowers the clean metric"
-Edge = tuple[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class Circuit:
         order = self._order
         unknown_ = [edge for edge in self.edges if edge not in order]
         if unknown_:
-            raise ValueError(_not_an_edge(unknown_[0], self.graph, self.model))
+            raise ValueError(wires.not_an_edge(unknown_[0], self.graph, self.model))
         bad = [edge for edge, score in self.edges.items() if score is not None and not math.isfinite(score)]
         if bad:
             raise ValueError(f"the score of {' -> '.join(bad[0])} is {self.edges[bad[0]]}: scores are finite numbers (leave the edge out)")
@@ -64,7 +64,7 @@ class Circuit:
 
     @cached_property
     def _order(self) -> dict[Edge, int]:
-        return _edge_order(self.graph)
+        return wires.edge_order(self.graph)
 
     # --- choosing edges by scores ----------------------------------------------------------------------------
 
@@ -74,7 +74,7 @@ class Circuit:
 
         >>> Circuit.top(scores, 500)
         """
-        flat, found = _candidates(scores, absolute)
+        flat, found = wires.candidates(scores, absolute)
         if not 1 <= n <= len(found):
             raise ValueError(f"n={n}: the graph has {len(found)} edges (try n={max(1, len(found) // 50)})")
         chosen = found[np.argsort(-flat[found], kind="stable")[:n]]
@@ -83,7 +83,7 @@ class Circuit:
     @staticmethod
     def threshold(scores: Result, at: float, *, absolute: bool = True) -> "Circuit":
         """The edges whose score (in size, or signed with absolute=False) is at least `at`, in the scores' unit."""
-        flat, found = _candidates(scores, absolute)
+        flat, found = wires.candidates(scores, absolute)
         chosen = found[flat[found] >= at]
         if not len(chosen):
             raise ValueError(f"no edge scores {at:g} or more: the largest is {flat[found].max():.4g} (try a lower threshold)")
@@ -96,10 +96,10 @@ class Circuit:
         Every component then has a way to the logits. A KV head is in as soon as one of its query heads is.
         Hanna et al. 2024 (arXiv 2403.17806), section 2.
         """
-        flat, found = _candidates(scores, absolute)
+        flat, found = wires.candidates(scores, absolute)
         if not 1 <= n <= len(found):
             raise ValueError(f"n={n}: the graph has {len(found)} edges (try n={max(1, len(found) // 50)})")
-        graph, (senders, receivers) = _graph_of(scores), (scores.coords["sender"], scores.coords["receiver"])
+        graph, (senders, receivers) = wires.graph_of(scores), (scores.coords["sender"], scores.coords["receiver"])
         size, wide = flat.reshape(len(senders), len(receivers)), len(receivers)
         column = {r: i for i, r in enumerate(receivers)}
         queue: list[tuple[float, int]] = []
@@ -107,7 +107,7 @@ class Circuit:
         chosen: list[int] = []
 
         def enter(component: str) -> None:
-            for r in _reads(component, graph):
+            for r in wires.reads(component, graph):
                 if r not in entered:
                     entered.add(r)
                     above = np.flatnonzero(~np.isnan(scores.values[:, column[r]]))
@@ -127,7 +127,7 @@ class Circuit:
 
         >>> Circuit.of([("embed", "mlp.0.in"), ("mlp.0", "logits.in")], like=scores)
         """
-        graph = like.graph if isinstance(like, Circuit) else _graph_of(like)
+        graph = like.graph if isinstance(like, Circuit) else wires.graph_of(like)
         model = like.model if isinstance(like, Circuit) else like.about["model"]
         return Circuit({tuple(edge): None for edge in edges}, graph, model, **about)
 
@@ -138,7 +138,7 @@ class Circuit:
         them. An edge into a KV head's keys or values is kept when any of the query heads that share it is.
         """
         before, after = self._reached()
-        keep = lambda s, r: s in before and any(c in after for c in _feeds(r, self.graph))
+        keep = lambda s, r: s in before and any(c in after for c in wires.feeds(r, self.graph))
         return self._with({(s, r): score for (s, r), score in self.edges.items() if keep(s, r)})
 
     def _reached(self) -> tuple[set[str], set[str]]:
@@ -146,9 +146,9 @@ class Circuit:
         before, after = {"embed"}, {"logits"}
         for s, r in self.edges:  # forward order: every sender's own edges come before
             if s in before:
-                before |= set(_feeds(r, self.graph))
+                before |= set(wires.feeds(r, self.graph))
         for s, r in reversed(self.edges):
-            if any(c in after for c in _feeds(r, self.graph)):
+            if any(c in after for c in wires.feeds(r, self.graph)):
                 after.add(s)
         return before, after
 
@@ -192,7 +192,7 @@ class Circuit:
     def _alike(self, other: "Circuit") -> None:
         if (self.graph, self.model) != (other.graph, other.model):
             raise ValueError(
-                f"circuits of {self.model!r} ({_shape(self.graph)}) and {other.model!r} ({_shape(other.graph)}) have no edge in common: "
+                f"circuits of {self.model!r} ({wires.shape(self.graph)}) and {other.model!r} ({wires.shape(other.graph)}) have no edge in common: "
                 "both must be of one model"
             )
 
@@ -203,7 +203,7 @@ class Circuit:
     @property
     def nodes(self) -> list[str]:
         """The components at either end of an edge, or named in roles, in forward order; without "logits"."""
-        there = {s for s, _ in self.edges} | {c for _, r in self.edges for c in _nodes_of(r)}
+        there = {s for s, _ in self.edges} | {c for _, r in self.edges for c in wires.nodes_of(r)}
         there |= {head for some in self.roles.values() for head in some}
         return [str(s) for s in sites.senders(self.graph) if str(s) in there]
 
@@ -214,7 +214,7 @@ class Circuit:
 
     def weights(self) -> np.ndarray:
         """1 at the circuit's edges, 0 elsewhere: [sender receiver], to run the model with the rest cut."""
-        rows, columns = _axes(self.graph)
+        rows, columns = wires.axes(self.graph)
         out = np.zeros((len(rows), len(columns)), dtype=np.float32)
         for s, r in self.edges:
             out[rows[s], columns[r]] = 1.0
@@ -224,7 +224,7 @@ class Circuit:
         """The circuit itself when it fits this model (and task); otherwise a ValueError that says what is wrong."""
         if graph != self.graph:
             raise ValueError(
-                f"this circuit is of {self.model!r} ({_shape(self.graph)}), the model is {model_name!r} ({_shape(graph)}): "
+                f"this circuit is of {self.model!r} ({wires.shape(self.graph)}), the model is {model_name!r} ({wires.shape(graph)}): "
                 f"load the circuit's own model, interp.load({self.model!r})"
             )
         if not self.edges:
@@ -308,104 +308,6 @@ def load(path: str | Path) -> Circuit:
         raise ValueError(f"{str(path)!r}: {error}") from None
 
 
-# --- the graph ---------------------------------------------------------------------------------------------------
-
-_AXES: dict[Graph, tuple[dict[str, int], dict[str, int]]] = {}
-_EDGES: dict[Graph, dict[Edge, int]] = {}
-
-
-def _axes(graph: Graph) -> tuple[dict[str, int], dict[str, int]]:
-    if graph not in _AXES:
-        number = lambda nodes: {str(node): i for i, node in enumerate(nodes)}
-        _AXES[graph] = (number(sites.senders(graph)), number(sites.receivers(graph)))
-    return _AXES[graph]
-
-
-def _edge_order(graph: Graph) -> dict[Edge, int]:
-    """Every edge and its place in forward order: by receiver, then by sender."""
-    if graph not in _EDGES:
-        wrote = [(str(s), sites.write_step(s)) for s in sites.senders(graph)]
-        read = [(str(r), sites.read_step(r, graph)) for r in sites.receivers(graph)]
-        pairs = ((s, r) for r, then in read for s, before in wrote if before < then)
-        _EDGES[graph] = {edge: i for i, edge in enumerate(pairs)}
-    return _EDGES[graph]
-
-
-def _not_an_edge(edge: Edge, graph: Graph, model: str) -> str:
-    rows, columns = _axes(graph)
-    sender, receiver = edge
-    if sender not in rows:
-        return str(unknown(f"sender of {model!r}:", sender, rows, "('L9H1', 'L10H7.q_in')"))
-    if receiver not in columns:
-        return str(unknown(f"receiver of {model!r}:", receiver, columns, "('L9H1', 'L10H7.q_in')"))
-    return f"{sender} -> {receiver} is not an edge: {sender} writes after {receiver} has read"
-
-
-@cache  # a graph has few receivers and very many edges
-def _feeds(receiver: str, graph: Graph) -> tuple[str, ...]:
-    """The components that a receiver belongs to: one, or the query heads that share a KV head."""
-    site = Site.parse(receiver)
-    if site.family == "kv":
-        return tuple(str(s) for s in sites.feeds(site, graph))
-    return _nodes_of(receiver)
-
-
-@cache
-def _nodes_of(receiver: str) -> tuple[str, ...]:
-    if Site.parse(receiver).family == "kv":
-        return ()  # shared: which of its heads are meant, only their own edges say
-    return (receiver.rpartition(".")[0],)
-
-
-def _reads(component: str, graph: Graph) -> list[str]:
-    """The receivers of a component: those of its KV head among them."""
-    site = Site.parse(component)
-    if component == "embed":
-        return []
-    if site.family != "head":
-        return [f"{component}.in"]
-    kv = f"L{site.layer}KV{site.index // graph.group}"
-    return [f"{component}.q_in", f"{kv}.k_in", f"{kv}.v_in"]
-
-
-def _shape(graph: Graph) -> str:
-    return f"{graph.n_layers} layers x {graph.n_heads} heads, {graph.n_kv_heads} KV heads"
-
-
-# --- from scores -------------------------------------------------------------------------------------------------
-
-
-def _graph_of(scores: Result) -> Graph:
-    if tuple(scores.dims) != ("sender", "receiver"):
-        raise ValueError(f"a circuit is chosen from scores with axes (sender, receiver), got {scores.dims}: interp.discover(model, task)")
-    heads = [Site.parse(s) for s in scores.coords["sender"] if s.startswith("L")]
-    kv = [Site.parse(r) for r in scores.coords["receiver"] if "KV" in r]
-    count = lambda sites_, what: 1 + max((getattr(s, what) for s in sites_), default=-1)
-    layers = count([Site.parse(s) for s in scores.coords["sender"] if s != "embed"], "layer")
-    row = {s: i for i, s in enumerate(scores.coords["sender"])}
-    column = {r: i for i, r in enumerate(scores.coords["receiver"])}
-    feeds_mlp = [(row[str(h)], column[mlp]) for h in heads if (mlp := f"mlp.{h.layer}.in") in column]
-    parallel = all(np.isnan(scores.values[place]) for place in feeds_mlp)  # one missing score does not make it so
-    return Graph(layers, count(heads, "index"), count(kv, "index"), parallel=parallel)
-
-
-def _candidates(scores: Result, absolute: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Scores flattened, in size when absolute, and the places of all edges; ValueError where an edge has no score."""
-    graph = _graph_of(scores)
-    rows, columns = _axes(graph)
-    if list(rows) != scores.coords["sender"] or list(columns) != scores.coords["receiver"]:
-        raise ValueError("scores of some senders or receivers are missing: a circuit is chosen among all of them")
-    flat = scores.values.ravel()
-    there = np.zeros(scores.values.shape, dtype=bool)
-    for s, r in _edge_order(graph):
-        there[rows[s], columns[r]] = True
-    found = np.flatnonzero(there.ravel())
-    missing = int(np.isnan(flat[found]).sum())
-    if missing:
-        raise ValueError(f"{missing} of {len(found)} edges have no score (NaN): a circuit cannot be chosen from these")
-    return (np.abs(flat) if absolute else flat), found
-
-
 def _of_scores(scores: Result, chosen: np.ndarray, how: dict[str, Any]) -> Circuit:
     wide = len(scores.coords["receiver"])
     names = [(scores.coords["sender"][i // wide], scores.coords["receiver"][i % wide]) for i in map(int, chosen)]
@@ -416,4 +318,4 @@ def _of_scores(scores: Result, chosen: np.ndarray, how: dict[str, Any]) -> Circu
     options = {k: about[k] for k in ("steps", "by", "metric", "at_") if k in about}
     source = {"kind": "discovered", "method": about.get("method"), "options": options, "unit": scores.unit, **how}
     edges = {edge: float(flat[int(i)]) for edge, i in zip(names, chosen)}
-    return Circuit(edges, _graph_of(scores), about["model"], task=task, source=source)
+    return Circuit(edges, wires.graph_of(scores), about["model"], task=task, source=source)

@@ -30,7 +30,8 @@ import torch
 
 from interp import _files, sites
 from interp._say import unknown
-from interp.circuits.circuit import CONVENTION, Circuit, _graph_of, _shape
+from interp.circuits.circuit import CONVENTION, Circuit
+from interp.circuits.wires import graph_of, shape
 from interp.engine import Graph
 from interp.models import bridge
 from interp.results import Result
@@ -86,10 +87,10 @@ def write(path: str | Path, what: Result | Circuit, model: Any = None, *, d_mode
     path = Path(path)
     if path.suffix not in (".json", ".pt"):
         raise ValueError(f"EAP-IG reads .json and .pt, got {str(path)!r} (try {path.stem + '.json'!r})")
-    graph = what.graph if isinstance(what, Circuit) else _graph_of(what)
+    graph = what.graph if isinstance(what, Circuit) else graph_of(what)
     known = _given(model)[1]
     if known is not None and known != graph:
-        raise ValueError(f"{what.model if isinstance(what, Circuit) else what.name!r} is of {_shape(graph)}, the model has {_shape(known)}")
+        raise ValueError(f"{what.model if isinstance(what, Circuit) else what.name!r} is of {shape(graph)}, the model has {shape(known)}")
     if d_model is None:
         if model is None or isinstance(model, str | Circuit | Result):
             raise ValueError("EAP-IG's file says how wide the residual stream is: give the loaded model, or d_model=576")
@@ -161,7 +162,7 @@ def _given(model: Any) -> tuple[str, Graph | None]:
     if isinstance(model, Circuit):
         return model.model, model.graph
     if isinstance(model, Result):
-        return model.about["model"], _graph_of(model)
+        return model.about["model"], graph_of(model)
     d = bridge.dims(model)
     return bridge.name(model), Graph(d.n_layers, d.n_heads, d.n_kv_heads, d.parallel)
 
@@ -174,7 +175,7 @@ def _agree(path: Path, layers: int, heads: int, parallel: bool, graph: Graph | N
         blocks = lambda p: "parallel" if p else "sequential"
         raise ValueError(
             f"{str(path)!r} is of a model with {layers} layers x {heads} heads ({blocks(parallel)} blocks), not of this one: "
-            f"{_shape(graph)} ({blocks(graph.parallel)} blocks)"
+            f"{shape(graph)} ({blocks(graph.parallel)} blocks)"
         )
     return graph
 
@@ -249,7 +250,7 @@ def _from_pt(path: Path, said: dict, graph: Graph | None) -> Found:
         if list(said.get(what, names)) != names:
             odd = next((n for n in said[what] if n not in names), None)
             why = f"{odd!r} is not one of them" if odd else "their order or number is another"
-            raise ValueError(f"{str(path)!r}: {what} are not those of {_shape(graph)}: {why}")
+            raise ValueError(f"{str(path)!r}: {what} are not those of {shape(graph)}: {why}")
     _no_neurons(path, said.get("neurons_in_graph", ()))
     scores = _tensor(path, said, "edges_scores", (len(sources), len(targets))).double().numpy()
     chosen = _tensor(path, said, "edges_in_graph", scores.shape).bool().numpy() if "edges_in_graph" in said else None

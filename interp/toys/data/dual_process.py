@@ -66,7 +66,7 @@ class DualProcess(Source):
         """The chance of each item."""
         return zipf(self.items, self.alpha)
 
-    def _rows(self, n: int, g: torch.Generator, split: str) -> Int[Tensor, "n n_ctx+2"]:
+    def _rows(self, n: int, g: torch.Generator, split: str) -> Int[Tensor, "n wide"]:
         """Sequences, then the answer and whether the query is absent."""
         tenth = self.items // 10
         if split == "structural":

@@ -82,7 +82,7 @@ class InContextClasses(Source):
         """The chance of each class."""
         return zipf(self.classes, self.alpha)
 
-    def _classes(self, n: int, g: torch.Generator, split: str) -> Int[Tensor, "n pairs+1"]:
+    def _classes(self, n: int, g: torch.Generator, split: str) -> Int[Tensor, "n several"]:
         """The classes of each context, the query's last; for "icl" they count the classes of the row."""
         few = self.pairs // self.burstiness
         free = lambda k: torch.multinomial(self.chances, n * k, True, generator=g).view(n, k)

@@ -52,7 +52,7 @@ class Superposition(Source):
     def vectors(self, n: int, generator: torch.Generator) -> Float[Tensor, "n features"]:
         """n vectors. One uniform number decides both: below p_i it is on, and u / p_i is then uniform again."""
         u = torch.rand((n, self.features), generator=generator, dtype=torch.float64).div_(self.chances)  # rare needs fine
-        return torch.where(u < 1, 2 * u, 0.0).float()
+        return u.masked_fill_(u >= 1, 0.0).mul_(2).float()
 
     def _draw(self, n: int, generator: torch.Generator, split: str) -> Batch:
         x = self.vectors(n, generator)

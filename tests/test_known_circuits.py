@@ -89,3 +89,59 @@ def test_another_seed_has_other_decoys_and_the_same_circuit():
 def test_an_unknown_known_circuit():
     with pytest.raises(ValueError, match="did you mean 'induction'"):
         interp.circuits.known("inductoin")
+
+
+# --- the programs, wherever they are asked -------------------------------------------------------------------------
+
+
+def said_at(model, words):
+    """The words before each position's answer, and the answers: [(words so far, the word said next)]."""
+    from interp.tasks.task import encode
+
+    logits = interp.run(model, torch.tensor([encode(model.tokenizer, "".join(" " + w for w in words))])).logits[0]
+    said = [model.tokenizer.decode(i).strip() for i in logits.argmax(-1)]
+    return [(words[:i], said[i]) for i in range(1, len(said))]
+
+
+def drawn(seed, most, without=()):
+    from interp.circuits.wiring import WORDS
+
+    rng = np.random.default_rng(seed)
+    return [str(w) for w in rng.permutation([w for w in WORDS if w not in without])[:most]], rng
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_programs_do_what_they_compute_at_every_position(seed):
+    from interp.circuits.wiring import WORDS
+
+    words, rng = drawn(seed, 9)
+    assert all(out == so_far[-2] for so_far, out in said_at(known("previous", n=1)[0], words)[1:])
+    words = [str(w) for w in rng.choice(drawn(seed, 3, ("ram", "pig"))[0], 5)]  # three words at five places: some come again
+    assert all(out == ("ram" if so_far[-1] in so_far[:-1] else "pig") for so_far, out in said_at(known("duplicate", n=1)[0], words))
+    words = [str(w) for w in rng.choice(["ram", "ram", "ant", "owl"], 7)]
+    for so_far, out in said_at(known("frac_prevs", n=1)[0], words):
+        eighths = 8 * so_far.count("ram") / (len(so_far) + 1)
+        if abs(eighths % 1 - 0.5) > 0.15:  # not halfway between two answers
+            assert out == WORDS[round(eighths)]
+    some = drawn(seed, 3 + seed % 3, ("ram",))[0][:4]
+    told = said_at(known("reverse", n=1)[0], [*some, "ram", *some[::-1]][:8])
+    assert all(out == some[::-1][len(so_far) - len(some) - 1] for so_far, out in told if len(some) < len(so_far) <= 2 * len(some))
+
+
+def test_previous_is_exact_in_its_weights():
+    from interp.circuits.wiring import S, SHARP, T, WRITE, decoys
+    from interp.circuits.wired import every
+
+    w = decoys(2, 4, 0)
+    every()["previous"].write(w)
+    assert torch.equal(w.v[0, 2, T] @ w.o[0, 2][:, S], WRITE * torch.eye(16)) and w.v[0, 2].count_nonzero() == 16
+    qk = w.q[0, 2] @ w.k[0, 2].T  # [query's place, key's place]
+    assert torch.equal(qk[64:80, 64:80], SHARP * torch.eye(16).roll(1, 0).tril()) and qk.count_nonzero() == 15
+
+
+def test_the_edge_lists_are_files(wired):
+    from pathlib import Path
+
+    _, task, circuit = wired
+    file = Path(__file__).resolve().parent.parent / "circuits" / "known" / task.name / "wired.json"
+    assert interp.circuits.load(file) == circuit, f"known({task.name!r})[2].save('circuits/known/{task.name}/wired.json')"

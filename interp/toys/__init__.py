@@ -12,8 +12,16 @@ from interp._say import unknown
 
 # No file is called like a function here: importing `interp.toys.x` would put the module in the function's place.
 _HOME = {
+    "RECIPES": "interp.toys.recipes",
+    "Recipe": "interp.toys.recipe",
+    "Run": "interp.toys.runs",
     "Spec": "interp.toys.spec",
+    "loss_on": "interp.toys.measures",
     "net": "interp.toys.model",
+    "over_training": "interp.toys.measures",
+    "train": "interp.toys.trainer",
+    "train_seeds": "interp.toys.seeds",
+    "trained": "interp.toys.trainer",
     "transformer": "interp.toys.model",
 }
 _MODULES = ("data",)

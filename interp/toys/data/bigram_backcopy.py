@@ -1,0 +1,125 @@
+"""Bigram-Backcopy: text by bigrams, but after a trigger the token before it comes again."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from interp.toys.data.source import Batch, Source, at, at_least, from_half
+
+
+@dataclass(frozen=True)
+class BigramBackcopy(Source):
+    """Characters after the bigrams of the bundled prose; after one of the `triggers` most frequent, the one before it.
+
+    >>> source = interp.toys.data.make("bigram_backcopy", n_ctx=64, triggers=3)
+    >>> source.characters[source.triggers_ids[0]]
+    ' '
+
+    BOS (the last id) comes first, then a character that is no trigger, drawn by frequency. Characters seen fewer than
+    `rare` times are left out. Labels [batch pos]: "trigger", a trigger whose next token is a copy; "bigram", a place
+    whose next token is drawn from the bigrams; "nats", -log of the chance that the target had: no model does better on
+    average. No sequence of one half begins with the same eight tokens as one of the other.
+
+    Guo et al. 2024, Active-Dormant Attention Heads (arXiv 2410.13835); theirs are bigrams of Shakespeare, n_ctx=256.
+    """
+
+    n_ctx: int = 64
+    triggers: int = 3
+    rare: int = 6
+
+    def __post_init__(self) -> None:
+        at_least(3, n_ctx=self.n_ctx)
+        at_least(0, triggers=self.triggers)
+        at_least(1, rare=self.rare)
+        if self.triggers > len(self.characters) - 2:
+            raise ValueError(
+                f"triggers={self.triggers}: the text has {len(self.characters)} characters, and some must be no triggers (try triggers=3)"
+            )
+
+    @cached_property
+    def _counted(self) -> tuple[str, np.ndarray, np.ndarray]:
+        """The characters, how often each comes, and how often each follows each."""
+        from interp.texts import prose
+
+        text = "".join(document.text for document in prose())
+        characters = "".join(c for c in sorted(set(text)) if text.count(c) >= self.rare)
+        if len(characters) < 4:
+            raise ValueError(f"rare={self.rare}: so few characters come as often (try rare=6)")
+        number = {c: i for i, c in enumerate(characters)}
+        ids = np.array([number[c] for c in text if c in number])
+        follows = np.zeros((len(characters), len(characters)))
+        np.add.at(follows, (ids, np.append(ids[1:], ids[0])), 1)  # the text goes round, so that every character has a next one
+        return characters, np.bincount(ids).astype(float), follows
+
+    @property
+    def characters(self) -> str:
+        """The character of each id below BOS."""
+        return self._counted[0]
+
+    @property
+    def bos(self) -> int:
+        return len(self.characters)
+
+    @property
+    def d_vocab(self) -> int:
+        return len(self.characters) + 1
+
+    @cached_property
+    def triggers_ids(self) -> list[int]:
+        """The ids of the triggers, the most frequent first."""
+        return np.argsort(-self._counted[1], kind="stable")[: self.triggers].tolist()
+
+    @cached_property
+    def chances(self) -> Float[Tensor, "d_vocab next"]:
+        """The chance of each next character after each token, triggers as if they were none; after BOS no trigger comes."""
+        _, often, follows = self._counted
+        first = often.copy()
+        first[self.triggers_ids] = 0
+        both = np.vstack([follows, first])
+        return torch.from_numpy(both / both.sum(1, keepdims=True))
+
+    @cached_property
+    def _ladder(self) -> np.ndarray:
+        """Row i's cumulated chances, plus i: one binary search then draws after any token."""
+        rungs = self.chances.numpy().cumsum(1)
+        often = self.chances.numpy() > 0
+        for row, there in zip(rungs, often):
+            row[np.flatnonzero(there)[-1] :] = 1.0  # rounding must not leave a gap at the end
+        return (rungs + np.arange(len(rungs))[:, None]).ravel()
+
+    @cached_property
+    def _is_trigger(self) -> Bool[Tensor, "d_vocab"]:
+        return torch.isin(torch.arange(self.d_vocab), torch.tensor(self.triggers_ids, dtype=torch.long))
+
+    @cached_property
+    def _nats(self) -> Float[Tensor, "d_vocab next"]:
+        return -self.chances.log().float()
+
+    def _rows(self, n: int, start: Tensor, length: int, generator: torch.Generator) -> Int[Tensor, "n seq"]:
+        """The n rows of `start` [seq n] written on to `length` tokens."""
+        wide, ladder, trigger = self.bos, self._ladder, self._is_trigger.numpy()
+        rows = np.empty((length, n), dtype=np.int64)
+        rows[: len(start)] = start
+        before, now = rows[max(0, len(start) - 2)], rows[len(start) - 1]
+        for t, u in enumerate(at(generator, length - len(start), n).double().numpy(), len(start)):
+            drawn = np.searchsorted(ladder, now + u, side="right")
+            drawn -= now * wide
+            before, now = now, np.where(trigger[now], before, drawn)
+            rows[t] = now
+        return torch.from_numpy(rows)
+
+    def _draw(self, n: int, generator: torch.Generator, split: str) -> Batch:
+        begin = min(8, self.n_ctx)  # tokens that decide the half
+        first = lambda m: self._rows(m, torch.full((1, m), self.bos), begin, generator).T
+        begun = from_half(first, n, split, begin).T
+        rows = self._rows(n, begun, self.n_ctx + 1, generator).T.contiguous()
+        inputs, targets = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+        trigger = self._is_trigger[inputs]
+        bigram = ~trigger
+        bigram[:, 0] = False
+        nats = self._nats[inputs, targets].masked_fill(trigger, 0.0)
+        return Batch(inputs, targets, {"trigger": trigger, "bigram": bigram, "nats": nats})

@@ -9,7 +9,7 @@ RECIPES = {
         # Two layers without MLPs find the previous-token head and the induction head (Olsson et al. 2022).
         Recipe(
             "induction", data="repeated_tokens", data_options={"vocab": 32, "n_ctx": 32},
-            model={"n_layers": 2, "n_heads": 2, "d_model": 64}, steps=2000, batch=32, lr=3e-3, warmup=50,
+            model={"n_layers": 2, "n_heads": 2, "d_model": 64}, steps=1000, batch=32, lr=3e-3, warmup=50,
         ),
     )
 }  # fmt: skip

@@ -25,6 +25,7 @@ from interp.toys.spec import spec
 
 IGNORE = -100  # a target where no loss is taken
 SAVE_EVERY = 10.0  # seconds between two states that an interrupted run goes on from
+EVERY = 25  # steps between two times that the caller is told
 FAR = 1000.0  # a loss so many times the first one will not come back
 
 Show = Mapping[str, Callable[[Any], float]]
@@ -39,7 +40,14 @@ def trained(recipe: str | Recipe, **changes: Any) -> Run:
     return train(named(recipe).but(**changes))
 
 
-def train(recipe: Recipe, *, draw: Draw | None = None, folder: str | Path | None = None, show: Show | None = None) -> Run:
+def train(
+    recipe: Recipe,
+    *,
+    draw: Draw | None = None,
+    folder: str | Path | None = None,
+    show: Show | None = None,
+    told: Callable[[int], None] | None = None,
+) -> Run:
     """The run of a recipe: trained now, or loaded where the same recipe was trained before.
 
     >>> run = toys.train(toys.Recipe("copy", data="repeated_tokens", steps=500), show={"loss": toys.loss_on(batch)})
@@ -47,21 +55,40 @@ def train(recipe: Recipe, *, draw: Draw | None = None, folder: str | Path | None
     An interrupted run goes on where it was, to the same bits. Runs lie in the cache (INTERP_CACHE), named by a hash of
     the recipe, its first batch and its first weights. draw: batches of your own, `draw(n, generator)` with inputs and
     targets; nobody can hash a function, so such a run is kept only in the `folder` you name. show: measures of the
-    model for the progress bar, taken at checkpoints. ValueError with the step when the loss is no number any more.
+    model for the progress bar, taken at checkpoints. told: is called with the number of steps done since it was last called, now
+    and then. ValueError with the step when the loss is no number any more.
     """
     own, draw = draw is not None, draw or _source(recipe).batch
     with one_thread():
-        first = draw(min(recipe.batch, 8), recipe.generator("first"))
-        net = Net(spec(**_options(recipe, first)), recipe.number("weights"))
-        key = digest(recipe, first.inputs, first.targets, *net.parameters())
+        net, first, key = _begin(recipe, draw)
         home, held = _home(recipe, key, own, folder)
         with _alone(home):
-            found = runs.opened(home, held)
-            if found is None or found.about["key"] != key:
+            made = _opened(home, key, held)
+            if made is None:
                 said = _said(recipe, first)
-                _fit(recipe, net, draw, home, key, _shown(net, show or {}, said), said)
-                found = runs.opened(home, held)
-    return found
+                _fit(recipe, net, draw, home, key, said, _shown(net, show or {}, said), told or (lambda steps: None))
+                made = _opened(home, key, held)
+    return made
+
+
+def found(recipe: str | Recipe) -> Run | None:
+    """The run of a recipe when the cache has it, else None."""
+    recipe = named(recipe)
+    with one_thread():
+        _, _, key = _begin(recipe, _source(recipe).batch)
+    return _opened(home_of(recipe, key), key)
+
+
+def _begin(recipe: Recipe, draw: Draw) -> tuple[Net, Any, str]:
+    """The untrained net, a first batch that tells what the data is like, and the key of the run."""
+    first = draw(min(recipe.batch, 8), recipe.generator("first"))
+    net = Net(spec(**_options(recipe, first)), recipe.number("weights"))
+    return net, first, digest(recipe, first.inputs, first.targets, *net.parameters())
+
+
+def _opened(home: Path, key: str, held: Any = None) -> Run | None:
+    run = runs.opened(home, held)
+    return run if run is not None and run.about["key"] == key else None
 
 
 def loss(net: Net, batch: Any) -> tuple[Tensor, Tensor]:
@@ -77,14 +104,14 @@ def loss(net: Net, batch: Any) -> tuple[Tensor, Tensor]:
 # --- the loop ----------------------------------------------------------------------------------------------------
 
 
-def _fit(recipe: Recipe, net: Net, draw: Draw, home: Path, key: str, show: Callable[[], dict[str, str]], said: Mapping[str, Any]) -> None:
+def _fit(recipe: Recipe, net: Net, draw: Draw, home: Path, key: str, said: Mapping[str, Any], show: Callable, told: Callable) -> None:
     began, keep = time.perf_counter(), set(recipe.checkpoint_steps())
     optimizer = _optimizer(recipe, net)
     generators = {what: recipe.generator(what) for what in ("data", "forget")}
     losses = _resume(home, key, net, optimizer, generators)
     if not losses:
         runs.save(runs.checkpoint(home, 0), dict(net.named_parameters()))
-    saved, shown = time.monotonic(), {}
+    saved, shown, heard = time.monotonic(), {}, 0
     rows = list(_forgotten(recipe, net))
     with progress(None, f"{recipe.name} (seed {recipe.seed})", total=recipe.steps) as bar:
         bar.update(len(losses))
@@ -107,6 +134,9 @@ def _fit(recipe: Recipe, net: Net, draw: Draw, home: Path, key: str, show: Calla
                 runs.save(runs.checkpoint(home, step), dict(net.named_parameters()))
                 shown = show()
             bar.update()
+            if step % EVERY == 0 or step == recipe.steps:
+                told(step - heard)
+                heard = step
             if step % 50 == 0 or (step in keep and shown):
                 bar.set_postfix({"loss": f"{losses[-1]:.3f}", **shown}, refresh=False)
             if time.monotonic() - saved > SAVE_EVERY:

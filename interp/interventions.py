@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
 from interp import sites
@@ -115,11 +114,13 @@ def run(
     return Run(logits, kept)
 
 
-def _tokens(model: Any, tokens: Any) -> Int[Tensor, "batch pos"]:
+def _tokens(model: Any, tokens: Any) -> Tensor:
     tokens = torch.as_tensor(tokens)
+    d = bridge.dims(model)
+    if d.d_in:
+        return _vectors(tokens, d)
     if tokens.ndim == 1:
         tokens = tokens[None]
-    d = bridge.dims(model)
     if tokens.ndim != 2 or tokens.dtype not in (torch.int64, torch.int32):
         raise ValueError(f"tokens must be ids [batch pos], got {tokens.dtype} of shape {tuple(tokens.shape)}")
     if tokens.numel() == 0:
@@ -129,6 +130,16 @@ def _tokens(model: Any, tokens: Any) -> Int[Tensor, "batch pos"]:
     if int(tokens.max()) >= d.d_vocab or int(tokens.min()) < 0:
         raise ValueError(f"token ids must be 0 to {d.d_vocab - 1}, got {int(tokens.min())} to {int(tokens.max())}")
     return tokens
+
+
+def _vectors(x: Tensor, d: bridge.Dims) -> Tensor:
+    """The inputs [batch pos d_in] of a model that reads vectors in place of tokens."""
+    x = x[None] if x.ndim == 2 else x
+    if x.ndim != 3 or x.shape[-1] != d.d_in or not x.is_floating_point() or x.numel() == 0:
+        raise ValueError(f"this model reads vectors [batch pos {d.d_in}], got {x.dtype} of shape {tuple(x.shape)}")
+    if x.shape[1] > d.n_ctx:
+        raise ValueError(f"the prompt has {x.shape[1]} vectors, the model reads at most {d.n_ctx}")
+    return x
 
 
 @dataclass

@@ -1,6 +1,5 @@
 """Many small variations of one run: the loop that patching and ablation share."""
 
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -10,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp._progress import progress
 from interp._say import unknown
 from interp.edits import add
 from interp.interventions import Intervention, run
@@ -20,14 +20,6 @@ from interp.sites import Site
 
 Cell = Sequence[Intervention]  # what is done together in one variation
 TOKENS_PER_RUN = 640  # past this many tokens a batch, a CPU gains nothing more
-
-
-def progress(items: Iterable | None, what: str, total: int | None = None) -> Any:
-    """The items, behind a progress bar that appears after two seconds (never when INTERP_PROGRESS=0)."""
-    from tqdm.auto import tqdm
-
-    off = os.environ.get("INTERP_PROGRESS") == "0"
-    return tqdm(items, desc=what, total=total, delay=2, leave=False, disable=off)
 
 
 def read(

@@ -33,8 +33,9 @@ class Dims:
     d_mlp: int
     d_vocab: int
     n_ctx: int
-    norm: str  # "rms" or "ln"
+    norm: str  # "rms", "ln" or "none"
     parallel: bool  # attention and MLP read the same residual (Pythia)
+    d_in: int = 0  # the width of input vectors, in a model that reads those in place of tokens
 
     @property
     def group(self) -> int:
@@ -78,6 +79,35 @@ def wrap(hf_model: Any, tokenizer: Any, name: str) -> Any:
     return model
 
 
+def hooked(net: Any, tokenizer: Any, cfg: Any) -> Any:
+    """A model of our own making with TransformerLens' hook points at its places: eval mode, frozen, weights shared.
+
+    net: a module with children embed, blocks, ln_final and unembed, and an `nn.Identity` named hook_... at each place
+    of `sites.TABLE`, which becomes a hook point. cfg: what `dims` and `name` read.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from transformer_lens.hook_points import HookedRootModule, HookPoint
+
+    class Hooked(HookedRootModule):
+        """Runs its net; the net's parts are its own."""
+
+        def forward(self, tokens: Tensor, **options: Any) -> Tensor:
+            return self.original_model(tokens)
+
+    model = Hooked()
+    for part in [net, *net.modules()]:
+        for place, child in list(part.named_children()):
+            if place.startswith("hook_") and not isinstance(child, HookPoint):
+                setattr(part, place, HookPoint())
+    for name, part in [*net.named_parameters(recurse=False), *net.named_children()]:
+        setattr(model, name, part)
+    object.__setattr__(model, "original_model", net)  # not as a part: its parts are there already
+    model.tokenizer, model.cfg = tokenizer, cfg
+    model.setup()
+    return model.eval().requires_grad_(False)
+
+
 def dims(model: Any) -> Dims:
     """The model's sizes, read from its configuration."""
     cfg = model.cfg
@@ -90,8 +120,9 @@ def dims(model: Any) -> Dims:
         d_mlp=cfg.d_mlp,
         d_vocab=cfg.d_vocab,
         n_ctx=cfg.n_ctx,
-        norm="rms" if "RMS" in str(cfg.normalization_type) else "ln",
+        norm="rms" if "RMS" in str(cfg.normalization_type) else "none" if cfg.normalization_type == "none" else "ln",
         parallel=bool(getattr(cfg, "parallel_attn_mlp", False)),
+        d_in=getattr(cfg, "d_in", None) or 0,
     )
 
 
@@ -258,6 +289,8 @@ def projection(model: Any, which: str, layer: int) -> tuple[Tensor, Tensor | Non
 def final_scale(model: Any, x: Tensor) -> Tensor:
     """The factor [... 1] by which the final norm divides x [... d_model] (root mean square, or deviation)."""
     module = model.ln_final.original_component
+    if dims(model).norm == "none":
+        return torch.ones_like(x[..., :1])
     eps = getattr(module, "variance_epsilon", getattr(module, "eps", 1e-5))
     if dims(model).norm == "ln":
         x = x - x.mean(-1, keepdim=True)

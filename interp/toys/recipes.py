@@ -1,0 +1,24 @@
+"""The recipes that have a name."""
+
+from interp._say import unknown
+from interp.toys.recipe import Recipe
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        # Two layers without MLPs find the previous-token head and the induction head (Olsson et al. 2022).
+        Recipe(
+            "induction", data="repeated_tokens", data_options={"vocab": 32, "n_ctx": 32},
+            model={"n_layers": 2, "n_heads": 2, "d_model": 64}, steps=1000, batch=32, lr=3e-3, warmup=50,
+        ),
+    )
+}  # fmt: skip
+
+
+def named(recipe: str | Recipe) -> Recipe:
+    """The recipe of this name, or the recipe itself."""
+    if isinstance(recipe, Recipe):
+        return recipe
+    if recipe not in RECIPES:
+        raise unknown("recipe", recipe, RECIPES, "toys.trained('induction')")
+    return RECIPES[recipe]

@@ -1,0 +1,14 @@
+"""Features: dictionaries of directions that activations are written in, trained, loaded, judged and compared.
+
+>>> from interp import features
+>>> sae = features.train(model, "resid_post.15", kind="topk", width=2304, k=32, tokens=300_000)
+>>> features.judge(model, sae)
+>>> sae.save("sae"); features.load("sae", model=model)
+
+Every kind (sparse autoencoders of sae-lens, transcoders, factorisations) is one noun, `Dictionary`.
+"""
+
+from interp.features.dictionary import Dictionary
+from interp.features.loading import check, from_sae, load
+
+__all__ = ["Dictionary", "check", "from_sae", "load"]

@@ -8,7 +8,8 @@
 Every kind (sparse autoencoders of sae-lens, transcoders, factorisations) is one noun, `Dictionary`.
 """
 
+from interp.features.activations import Activations, activations
 from interp.features.dictionary import Dictionary
 from interp.features.loading import check, from_sae, load
 
-__all__ = ["Dictionary", "check", "from_sae", "load"]
+__all__ = ["Activations", "Dictionary", "activations", "check", "from_sae", "load"]

@@ -11,5 +11,6 @@ Every kind (sparse autoencoders of sae-lens, transcoders, factorisations) is one
 from interp.features.activations import Activations, activations
 from interp.features.dictionary import Dictionary
 from interp.features.loading import check, from_sae, load
+from interp.features.training import train
 
-__all__ = ["Activations", "Dictionary", "activations", "check", "from_sae", "load"]
+__all__ = ["Activations", "Dictionary", "activations", "check", "from_sae", "load", "train"]

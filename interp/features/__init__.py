@@ -9,8 +9,15 @@ Every kind (sparse autoencoders of sae-lens, transcoders, factorisations) is one
 """
 
 from interp.features.activations import Activations, activations
+from interp.features.baselines import baselines, identity
+from interp.features.comparing import probe, recovery
 from interp.features.dictionary import Dictionary
+from interp.features.judging import judge, pareto, table
 from interp.features.loading import check, from_sae, load
+from interp.features.synthetic import Synthetic, synthetic
 from interp.features.training import train
 
-__all__ = ["Activations", "Dictionary", "activations", "check", "from_sae", "load", "train"]
+__all__ = [
+    "Activations", "Dictionary", "Synthetic", "activations", "baselines", "check", "from_sae", "identity", "judge", "load",
+    "pareto", "probe", "recovery", "synthetic", "table", "train",
+]  # fmt: skip

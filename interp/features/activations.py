@@ -119,7 +119,7 @@ def activations(
     where = tuple(str(place(s)) for s in ([site] if isinstance(site, str) else site))
     if dtype not in DTYPES:
         raise unknown("dtype of activations", dtype, DTYPES)
-    ids, about = _chunks(model, text, tokens, length, split, seed, skip)
+    ids, skip, about = chunks_of(model, text, tokens, length, split, seed, skip)
     dims = bridge.dims(model)
     per_token = sum(width(s, dims) for s in where) * DTYPES[dtype].itemsize
     total = len(ids) * (ids.shape[1] - skip)
@@ -143,22 +143,26 @@ def activations(
     return Activations(where, ids, skip, tuple(shards), about)
 
 
-def _chunks(
-    model: Any, text: Any, tokens: int, length: int, split: str | None, seed: int, skip: int
-) -> tuple[Int[Tensor, "chunk pos"], dict[str, Any]]:
+def chunks_of(
+    model: Any, text: Any, tokens: int, length: int, split: str | None, seed: int, skip: int = 1
+) -> tuple[Int[Tensor, "chunk pos"], int, dict[str, Any]]:
+    """The ids that `activations` or `judge` reads, how many first positions it leaves out, and what they are."""
+    if isinstance(text, Activations):
+        told = {k: v for k, v in text.about.items() if k in ("texts", "fingerprint", "split", "seed")}
+        return text.tokens[: -(-tokens // (text.tokens.shape[1] - text.skip))], text.skip, told
     if not 0 <= skip < length:
         raise ValueError(f"skip={skip}: of chunks of {length} tokens, 0 to {length - 1} can be left out")
     if isinstance(text, Tensor):
         if text.ndim != 2 or text.is_floating_point() or text.shape[1] <= skip or not len(text):
             raise ValueError(f"tokens are ids [chunk pos] with more than {skip} positions, got {text.dtype} {tuple(text.shape)}")
-        return text, {"texts": "tokens"}
+        return text, skip, {"texts": "tokens"}
     if tokens < 1:
         raise ValueError(f"tokens={tokens}: at least one is needed")
     corpus = texts.documentation() if text is None else text
     ids = texts.chunks(model, corpus, length=length, split=split)
     order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(seed))  # a shard should hold of everything
     ids = ids[order[: -(-tokens // (length - skip))]]
-    return ids, {"texts": corpus.name, "fingerprint": corpus.fingerprint, "split": split, "seed": seed}
+    return ids, skip, {"texts": corpus.name, "fingerprint": corpus.fingerprint, "split": split, "seed": seed}
 
 
 def _made(model: Any, ids: Tensor, where: Sequence[str], skip: int, dtype: torch.dtype, way: str | None, bar: Any) -> dict[str, Tensor]:

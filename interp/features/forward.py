@@ -41,24 +41,24 @@ def engine_for(model: Any, where: Sequence[str]) -> Any:
 
 
 def _lean(engine: Any, tokens: Tensor, wanted: dict[str, Site]) -> dict[str, Tensor]:
-    spots = {name: _spot(site, engine.n_layers) for name, site in wanted.items()}
+    spots = {name: spot(site, engine.n_layers) for name, site in wanted.items()}
     found: dict[tuple[str, int], Tensor] = {}
 
-    def keeper(spot: tuple[str, int]) -> Any:
-        return lambda value: (found.__setitem__(spot, value[0]), value)[1]
+    def keeper(at: tuple[str, int]) -> Any:
+        return lambda value: (found.__setitem__(at, value[0]), value)[1]
 
     x, view = embed(engine, tokens)[None], window(engine, 0, tokens.shape[1])
     for number in range(engine.n_layers + 1):
         found["resid_pre", number] = x[0]
-        if all(spot in found for spot in spots.values()):
+        if all(at in found for at in spots.values()):
             break
         touch = {kind: keeper((kind, layer)) for kind, layer in spots.values() if layer == number and kind != "resid_pre"}
         x = block(engine, engine.layers[number], x, view, touch=touch)
-    return {name: _heads(wanted[name], found[spot]) for name, spot in spots.items()}
+    return {name: _heads(wanted[name], found[at]) for name, at in spots.items()}
 
 
-def _spot(site: Site, n_layers: int) -> tuple[str, int]:
-    """The engine's kind and layer; what leaves a block is what enters the next, so that the next is not run."""
+def spot(site: Site, n_layers: int) -> tuple[str, int]:
+    """The engine's kind and layer of a site; what leaves a block is what enters the next, so that the next is not run."""
     if site.family == "logits":
         return "resid_pre", n_layers
     if site.family == "resid_post":

@@ -8,13 +8,13 @@
 Every kind (sparse autoencoders of sae-lens, transcoders, factorisations) is one noun, `Dictionary`.
 """
 
-from interp.features.activations import Activations, activations
-from interp.features.baselines import baselines, identity
 from interp.features.comparing import probe, recovery
 from interp.features.dictionary import Dictionary
+from interp.features.floors import baselines, identity
+from interp.features.harvesting import Activations, activations
 from interp.features.judging import judge, pareto, table
+from interp.features.known import Synthetic, synthetic
 from interp.features.loading import check, from_sae, load
-from interp.features.synthetic import Synthetic, synthetic
 from interp.features.training import train
 
 __all__ = [

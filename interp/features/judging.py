@@ -13,7 +13,7 @@ from interp import plots, sites
 from interp.edits import set_to
 from interp.engine.forward import block, embed, window
 from interp.features import forward
-from interp.features.activations import Activations, chunks_of
+from interp.features.harvesting import Activations, chunks_of
 from interp.features.dictionary import Dictionary
 from interp.features.loading import check
 from interp.features.places import place
@@ -61,7 +61,7 @@ def judge(
     ran = "hooks" if way == "hooks" or forward.engine_for(model, [reads, writes]) is None else "engine"
     few = max(1, PER_RUN // ids.shape[1] // (len(many) + 2))
     parts = [ids[i : i + few] for i in range(0, len(ids), few)]
-    found = [forward.values(model, part, dict.fromkeys((reads, writes)), way) for part in progress(parts, "activations")]
+    found = [forward.values(model, part, list(dict.fromkeys((reads, writes))), way) for part in progress(parts, "activations")]
     target = torch.cat([f[writes] for f in found])
     middle = target[:, skip:].flatten(0, 1).mean(0)
     sums = [_Sums(one, middle) for one in many]

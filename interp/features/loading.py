@@ -7,10 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from interp import sites
+from interp import sites, texts
 from interp.features import codes
+from interp.features.harvesting import activations
 from interp.features.dictionary import CFG, OWN_CFG, OWN_WEIGHTS, SCHEMA, WEIGHTS, Dictionary
 from interp.features.places import fits
+from interp.models import bridge
 
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
 
@@ -21,7 +23,7 @@ def load(where: str | Path, sae_id: str | None = None, *, model: Any = None) -> 
     >>> features.load("sae", model=model)
     >>> features.load("gpt2-small-res-jb", "blocks.8.hook_resid_pre", model=model)       # needs a hub
 
-    model: also `check` that it fits. Only safetensors are read, never a pickle. ValueError says what is wrong with a
+    model: also `check` that it fits, on our own prose. Only safetensors are read, never a pickle. ValueError says what is wrong with a
     folder; ConnectionError where a release cannot be fetched.
     """
     if sae_id is not None:
@@ -29,14 +31,30 @@ def load(where: str | Path, sae_id: str | None = None, *, model: Any = None) -> 
     else:
         found = _folder(Path(where))
     if model is not None:
-        check(model, found)
+        check(model, found, texts.prose() if model.tokenizer is not None else None)
     return found
 
 
-def check(model: Any, dictionary: Dictionary) -> Dictionary:
-    """The dictionary itself, where the model has its sites at its widths; a ValueError otherwise."""
+def check(model: Any, dictionary: Dictionary, on: Any = None, *, tokens: int = 1_000) -> Dictionary:
+    """The dictionary itself, where the model has its sites at its widths and it explains their activations.
+
+    >>> features.check(model, sae)                # widths and sites
+    >>> features.check(model, sae, interp.texts.prose())
+
+    on: text to try it on, ids [chunk pos] or a corpus; explained variance must be above zero there. ValueError otherwise.
+    """
     fits(model, dictionary.site, dictionary.d_in, dictionary.name)
     fits(model, dictionary.writes, dictionary.d_out, f"what {dictionary.name} writes")
+    if on is not None:
+        both = list(dict.fromkeys((dictionary.site, dictionary.writes)))
+        acts = activations(model, both, on, tokens=tokens, length=64, split=None)
+        x, y = acts.of(dictionary.site), acts.of(dictionary.writes)
+        explained = 1 - float((dictionary.reconstruct(x) - y).pow(2).sum() / (y - y.mean(0)).pow(2).sum())
+        if not explained > 0:
+            raise ValueError(
+                f"{dictionary.name} explains {explained:.2f} of the variance of {dictionary.writes!r} in {bridge.name(model)} "
+                f"({len(acts):,} tokens): it belongs to another model, layer or scale"
+            )
     return dictionary
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from interp._say import unknown
 from interp.features import checkpoints, recipes, topk_step
-from interp.features.activations import Activations, activations
+from interp.features.harvesting import Activations, activations
 from interp.features.dictionary import Dictionary
 from interp.features.loading import from_sae
 from interp.features.places import place

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 
-from interp.features.activations import Activations
+from interp.features.harvesting import Activations
 from interp.features.dictionary import Dictionary
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from interp.features.activations import Activations
+from interp.features.harvesting import Activations
 from interp.features.dictionary import Dictionary
 
 

@@ -265,7 +265,7 @@ def test_components_beat_random_directions_and_tables_say_the_tokens(tiny, ids):
 
 def test_known_directions_are_found_and_a_dictionary_recovers_itself():
     made = features.synthetic(features=48, d=32, on=2, tokens=8_000, seed=1)
-    sae = features.train(None, "embed", made.activations, width=48, k=2, tokens=64_000, batch=256, lr=1e-2)
+    sae = features.train(None, "embed", made.activations, width=64, k=3, tokens=64_000, batch=256, lr=1e-2)
     assert float(features.recovery(sae, made.truth).values) >= 0.9
     assert float(features.recovery(made.truth, made.truth).values) == pytest.approx(1)
     random, _ = features.baselines(made.activations, k=2, width=48)

@@ -33,7 +33,7 @@ def recovery(found: Dictionary, truth: Dictionary) -> Result:
     pairs = cosines[left, right]
     about = {"dictionaries": [found.name, truth.name], "latents": [found.latents, truth.latents], "pairs": len(pairs)}
     about |= {"above 0.9": int((pairs > 0.9).sum()), "seconds": round(time.perf_counter() - started, 2)}
-    return Result(pairs.mean(), (), {}, f"matched directions of {found.name} and {truth.name}", "mean cosine", about, pairs)
+    return Result(float(pairs.mean()), (), {}, f"matched directions of {found.name} and {truth.name}", "mean cosine", about, pairs)
 
 
 def probe(

@@ -106,9 +106,14 @@ class Dictionary:
         """The activations that latents stand for."""
         return z @ self.W_dec + self.b_dec
 
-    def reconstruct(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_out"]:
-        """What the dictionary makes of activations: decode(encode(x)), and a skip transcoder's linear path."""
-        out = self.decode(self.encode(x))
+    def reconstruct(
+        self, x: Float[Tensor, "*batch d_in"], z: Float[Tensor, "*batch latent"] | None = None
+    ) -> Float[Tensor, "*batch d_out"]:
+        """What the dictionary makes of activations: decode(encode(x)), and a skip transcoder's linear path.
+
+        z: the latents, where they are known already, or were changed.
+        """
+        out = self.decode(self.encode(x) if z is None else z)
         return out + x.to(out.dtype) @ self.weights["W_skip"].T if "W_skip" in self.weights else out
 
     # --- on disk ---------------------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ class _Sums:
     def add(self, x: Tensor, target: Tensor) -> Tensor:
         """The reconstruction of a few chunks [chunk pos d_in]."""
         z = self.dictionary.encode(x)
-        out = self.dictionary.reconstruct(x)
+        out = self.dictionary.reconstruct(x, z)
         self.on.append((z != 0).sum(-1).float().mean(-1))
         self.wrong.append((out - target).pow(2).sum((-1, -2)))
         self.far.append((target - self.middle).pow(2).sum((-1, -2)))
@@ -141,7 +141,7 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def _losses(model: Any, ids: Tensor, at: str, act: Tensor, new: Sequence[Tensor], way: str | None) -> Tensor:
-    """The loss of each chunk [1 + new, chunk]: untouched, and with each of `new` [chunk pos d] in the site's place."""
+    """The loss of each chunk [1 + new chunk]: untouched, and with each of `new` [chunk pos d] in the site's place."""
     engine = choose(model, way, lambda: forward.engine_for(model, [at]))
     with torch.no_grad(), bridge.LOCK:
         if engine is not None:

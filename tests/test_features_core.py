@@ -168,7 +168,7 @@ def test_the_sparse_step_has_sae_lens_loss_and_gradients(dead):
 
 
 def test_training_our_way_and_sae_lens_way_ends_the_same(tiny, ids):
-    ours, theirs = (features.train(tiny, "resid_post.1", ids, width=64, k=4, tokens=1280, batch=64, fast=fast) for fast in (True, False))
+    ours, theirs = (features.train(tiny, "resid_post.1", ids, width=64, k=4, tokens=1280, batch=64, lr=1e-3, fast=fast) for fast in (True, False))
     assert torch.allclose(ours.W_dec, theirs.W_dec, atol=1e-5) and torch.allclose(ours.weights["W_enc"], theirs.weights["W_enc"], atol=1e-4)
 
 

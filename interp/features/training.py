@@ -22,7 +22,7 @@ DEAD = 100_000  # tokens without being on, after which a latent counts as dead (
 
 def train(
     model: Any, site: str, on: Any = None, *, kind: str = "topk", width: int = 2304, k: int = 32, tokens: int = 300_000,
-    to: str | None = None, seed: int = 0, batch: int = 1024, lr: float = 1e-3, folder: str | Path | None = None, name: str = "",
+    to: str | None = None, seed: int = 0, batch: int = 1024, lr: float = 3e-3, folder: str | Path | None = None, name: str = "",
     fast: bool = True, seen: Callable[[dict[str, float]], None] | None = None, **options: Any,
 ) -> Dictionary:  # fmt: skip
     """A dictionary of the activations at a site, trained by sae-lens.

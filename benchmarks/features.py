@@ -97,7 +97,7 @@ def training(rounds: int) -> str:
     for width, k, batch in ((2304, 32, 1024), (4608, 32, 1024), (2304, 32, 4096)):
         theirs, ours = (trainer(width, k, batch, 576) for _ in range(2))
         x = torch.randn(batch, 576)
-        a, b = float(theirs.step(x).loss), topk_step.step(ours, x)
+        a, b = float(theirs.step(x).loss.detach()), topk_step.step(ours, x)
         loss = abs(a - float(b.mse + b.aux)) / a
         apart = max(float((p - q).norm() / p.norm()) for p, q in zip(theirs.sae.parameters(), ours.sae.parameters()))
         assert loss < 1e-6 and apart < 1e-4, f"loss {loss:.1e}, weights {apart:.1e}"

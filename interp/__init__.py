@@ -84,7 +84,10 @@ _HOME = {
     "write_lens": "interp.methods.writes",
     "write_regression": "interp.methods.regression",
 }
-_MODULES = ("models", "sites", "edits", "interventions", "results", "plots", "texts", "tasks", "circuits", "methods", "studies", "engine", "toys")
+_MODULES = (
+    "models", "sites", "edits", "interventions", "results", "plots", "texts", "tasks", "circuits", "methods", "toys", "features",
+    "studies", "engine",
+)  # fmt: skip
 
 __all__ = [*_HOME, *_MODULES, "__version__"]
 

@@ -232,6 +232,53 @@ def _fill(site: Site, coords: Mapping[str, list]) -> Iterator[Site]:
         yield replace(site, **{field[axis]: v for axis, v in zip(coords, values)})
 
 
+# Names that people and ready-made SAEs use for hooks, besides those of TABLE. {l} is the layer.
+ALIASES: dict[str, str] = {
+    "blocks.{l}.hook_resid_pre": "resid_pre.{l}",
+    "blocks.{l}.hook_resid_mid": "resid_mid.{l}",
+    "blocks.{l}.hook_resid_post": "resid_post.{l}",
+    "blocks.{l}.hook_attn_out": "attn.{l}",
+    "blocks.{l}.attn.hook_out": "attn.{l}",
+    "blocks.{l}.hook_mlp_out": "mlp.{l}",
+    "blocks.{l}.hook_mlp_in": "mlp.{l}.in",
+    "blocks.{l}.hook_in": "resid_pre.{l}",
+    "blocks.{l}.attn.hook_z": "L{l}H*.z",
+    "blocks.{l}.attn.hook_q": "L{l}H*.q",
+    "blocks.{l}.attn.hook_k": "L{l}KV*.k",
+    "blocks.{l}.attn.hook_v": "L{l}KV*.v",
+    "ln_final.hook_in": "logits.in",
+}
+
+
+def from_hook(name: str) -> Site:
+    """The site that a hook's name stands for, a canonical name or one of its aliases.
+
+    >>> from_hook("blocks.5.hook_resid_post")
+    Site('resid_post.5')
+    """
+    found = re.search(r"\.(\d+)\.", name)
+    form = name if found is None else f"{name[: found.start(1)]}{{l}}{name[found.end(1) :]}"
+    if form in ALIASES:
+        return Site.parse(ALIASES[form].format(l=found and found[1]))
+    for (family, part), row in TABLE.items():
+        if row.hook == form and row.how == "act":
+            return Site(family, part, int(found[1]) if found else None)
+    raise unknown("hook", name, [*(a.format(l=found[1] if found else 5) for a in ALIASES)], "'blocks.5.hook_resid_post'")
+
+
+def to_hook(site: str | Site) -> str:
+    """The canonical hook name, on a TransformerBridge, whose tensor is this site's activation.
+
+    >>> to_hook("resid_post.5")
+    'blocks.5.hook_out'
+    """
+    site = Site.parse(site)
+    if site.row.how == "mid":  # the table edits the stream after attention through what attention writes
+        return f"blocks.{site.layer}.ln2.hook_in"
+    return site.hook
+
+
+
 # --- the residual graph --------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,23 @@
+"""Features: dictionaries of directions that activations are written in, trained, loaded, judged and compared.
+
+>>> from interp import features
+>>> sae = features.train(model, "resid_post.15", kind="topk", width=2304, k=32, tokens=300_000)
+>>> features.judge(model, sae)
+>>> sae.save("sae"); features.load("sae", model=model)
+
+Every kind (sparse autoencoders of sae-lens, transcoders, factorisations) is one noun, `Dictionary`.
+"""
+
+from interp.features.comparing import probe, recovery
+from interp.features.dictionary import Dictionary
+from interp.features.floors import baselines, identity
+from interp.features.harvesting import Activations, activations
+from interp.features.judging import judge, pareto, table
+from interp.features.known import Synthetic, synthetic
+from interp.features.loading import check, from_sae, load
+from interp.features.training import train
+
+__all__ = [
+    "Activations", "Dictionary", "Synthetic", "activations", "baselines", "check", "from_sae", "identity", "judge", "load",
+    "pareto", "probe", "recovery", "synthetic", "table", "train",
+]  # fmt: skip

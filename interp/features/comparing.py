@@ -1,0 +1,87 @@
+"""Dictionaries against each other, against known directions, and against labels."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from interp.features.dictionary import Dictionary
+from interp.results import Result
+
+
+def recovery(found: Dictionary, truth: Dictionary) -> Result:
+    """The mean cosine of the directions of two dictionaries, matched one to one (MCC), with each pair as an example.
+
+    >>> features.recovery(sae, made.truth)               # known directions
+    >>> features.recovery(seed_0, seed_1)                # what two seeds agree on
+
+    The matching that makes the sum largest (Hungarian) pairs as many as the smaller one has; two random dictionaries
+    do not reach 0. Signs do not count. (As in arXiv 2505.20254.)
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    started = time.perf_counter()
+    if found.d_out != truth.d_out:
+        raise ValueError(f"{found.name} writes {found.d_out} numbers and {truth.name} {truth.d_out}: there is no cosine between them")
+    cosines = (normalize(found.W_dec.float(), dim=-1) @ normalize(truth.W_dec.float(), dim=-1).T).abs().numpy()
+    left, right = linear_sum_assignment(-cosines)
+    pairs = cosines[left, right]
+    about = {"dictionaries": [found.name, truth.name], "latents": [found.latents, truth.latents], "pairs": len(pairs)}
+    about |= {"above 0.9": int((pairs > 0.9).sum()), "seconds": round(time.perf_counter() - started, 2)}
+    return Result(float(pairs.mean()), (), {}, f"matched directions of {found.name} and {truth.name}", "mean cosine", about, pairs)
+
+
+def probe(
+    dictionary: Dictionary, x: Float[Tensor, "n d_in"], labels: Bool[Tensor, "n"], *, ks: Sequence[int] = (1, 2, 5, 16), seed: int = 0
+) -> Result:
+    """How well k latents tell a property of tokens: balanced accuracy on tokens kept apart, for each k.
+
+    >>> capital = torch.tensor([w[:1].isupper() for w in words])
+    >>> features.probe(sae, acts.of(), capital)
+
+    The k latents whose means differ most (in standard deviations) on the first half are given to a logistic probe, fitted there; the
+    last label, "input", is a probe on x itself: what there was to find. (k-sparse probing: Gurnee et al. 2023, arXiv
+    2305.01610.) Examples: each token of the other half, weighted so that both classes count alike.
+    """
+    if labels.shape != x.shape[:1] or min(int(labels.sum()), int((~labels).sum())) < 8:
+        raise ValueError(f"labels are one bool for each of {len(x)} vectors, at least 8 of each, got {tuple(labels.shape)} with {int(labels.sum())} true")
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+    fit, test = order[: len(x) // 2], order[len(x) // 2 :]
+    with torch.no_grad():
+        z = dictionary.encode(x)
+    yes, no = z[fit][labels[fit]], z[fit][~labels[fit]]
+    apart = (yes.mean(0) - no.mean(0)).abs() / (z[fit].std(0) + 1e-6)
+    ranked = apart.argsort(descending=True)
+    right = [_probed(z[:, ranked[:k]], labels, fit, test) for k in ks] + [_probed(x, labels, fit, test)]
+    examples = np.stack(right)
+    about = {"dictionary": dictionary.name, "tokens": len(x), "true": int(labels.sum()), "best": ranked[: max(ks)].tolist(), "seed": seed}
+    coords = {"latents": [*map(str, ks), "input"]}
+    return Result(examples.mean(-1), ("latents",), coords, f"probing {dictionary.name}", "balanced accuracy", about, examples)
+
+
+def _probed(z: Tensor, labels: Tensor, fit: Tensor, test: Tensor) -> np.ndarray:
+    middle, spread = z[fit].mean(0), z[fit].std(0) + 1e-6
+    inputs, target = (z - middle) / spread, labels.float()
+    share = target[fit].mean()
+    heft = torch.where(labels[fit], 0.5 / share, 0.5 / (1 - share))
+    w, b = torch.zeros(z.shape[1], requires_grad=True), torch.zeros((), requires_grad=True)
+    optimiser = torch.optim.LBFGS([w, b], max_iter=50, line_search_fn="strong_wolfe")
+
+    def loss() -> Any:
+        optimiser.zero_grad()
+        said = torch.nn.functional.binary_cross_entropy_with_logits(inputs[fit] @ w + b, target[fit], weight=heft)
+        value = said + 1e-3 * w.pow(2).sum()
+        value.backward()
+        return value
+
+    with torch.enable_grad():
+        optimiser.step(loss)
+    with torch.no_grad():
+        right = ((inputs[test] @ w + b > 0) == labels[test]).double()
+        share = target[test].mean().double().clamp(1e-9, 1 - 1e-9)
+        return (right * torch.where(labels[test], 0.5 / share, 0.5 / (1 - share))).numpy()

@@ -1,0 +1,158 @@
+"""The noun of all features: a dictionary of directions, and how activations are written in it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp import _files, sites
+from interp.features import codes
+from interp.features.places import place
+
+SCHEMA = 1
+CFG, WEIGHTS = "cfg.json", "sae_weights.safetensors"  # sae-lens' names
+OWN_CFG, OWN_WEIGHTS = "dictionary.json", "dictionary.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Dictionary:
+    """Directions that the activations of one site are sums of, whatever found them.
+
+    >>> z = sae.encode(x)              # [batch latent], few of them above zero
+    >>> sae.decode(z)                  # [batch d_out]: z @ W_dec + b_dec
+    >>> sae.W_dec[17]                  # the direction of latent 17
+
+    kind: how it encodes, a row of `codes.KINDS`. weights: float tensors, among them W_dec [latent d_out] and
+    b_dec [d_out]. site: what it reads ("resid_post.15"); to: what it writes, where that is another site
+    (transcoders). settings: what the encoder needs besides weights (k, apply_b_dec_to_input). about: plain JSON:
+    model, how it was trained, on which and how many tokens, seed. Nothing in it changes after it is made.
+    """
+
+    kind: str
+    weights: Mapping[str, Tensor]
+    site: str
+    name: str = ""
+    to: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        codes.encoder(self.kind)
+        put = lambda name, value: object.__setattr__(self, name, value)
+        put("site", str(place(self.site)))
+        put("to", None if self.to in (None, self.site) else str(place(self.to)))
+        put("name", self.name or f"{self.kind} {self.site}")
+        lacking = {"W_dec", "b_dec"} - set(self.weights)
+        if lacking:
+            raise ValueError(f"the dictionary {self.name!r} has no {' and no '.join(sorted(lacking))} (it has {', '.join(self.weights)})")
+        put("weights", {k: v.detach() for k, v in self.weights.items()})
+        wrong = next((k for k, v in self.weights.items() if not torch.isfinite(v).all()), None)
+        if wrong is not None:
+            raise ValueError(f"the dictionary {self.name!r} has numbers in {wrong} that are not finite: its training went wrong")
+        if self.b_dec.shape != self.W_dec.shape[1:]:
+            raise ValueError(f"W_dec {tuple(self.W_dec.shape)} and b_dec {tuple(self.b_dec.shape)} do not fit: [latent d_out] and [d_out]")
+
+    # --- what it is ------------------------------------------------------------------------------------------
+
+    @property
+    def W_dec(self) -> Tensor:
+        """The directions [latent d_out]."""
+        return self.weights["W_dec"]
+
+    @property
+    def b_dec(self) -> Tensor:
+        """What stands when no latent is on [d_out]."""
+        return self.weights["b_dec"]
+
+    @property
+    def latents(self) -> int:
+        """How many directions it has."""
+        return self.W_dec.shape[0]
+
+    @property
+    def d_in(self) -> int:
+        """The width of what it reads."""
+        return self.weights["W_enc"].shape[0] if "W_enc" in self.weights else self.W_dec.shape[1]
+
+    @property
+    def d_out(self) -> int:
+        """The width of what it writes."""
+        return self.W_dec.shape[1]
+
+    @property
+    def writes(self) -> str:
+        """The site its output stands for."""
+        return self.to or self.site
+
+    def __repr__(self) -> str:
+        arrow = self.site if self.to is None else f"{self.site} -> {self.to}"
+        return f"Dictionary({self.name}: {self.kind}, {self.latents:,} latents of {self.d_in} at {arrow})"
+
+    # --- what it does ----------------------------------------------------------------------------------------
+
+    def encode(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch latent"]:
+        """The latents of activations."""
+        if x.shape[-1] != self.d_in:
+            raise ValueError(f"{self.name} reads vectors of {self.d_in} numbers at {self.site!r}, got {x.shape[-1]}")
+        return codes.encoder(self.kind)(self.weights, self.settings, x.to(self.W_dec.dtype))
+
+    def decode(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch d_out"]:
+        """The activations that latents stand for."""
+        return z @ self.W_dec + self.b_dec
+
+    def reconstruct(
+        self, x: Float[Tensor, "*batch d_in"], z: Float[Tensor, "*batch latent"] | None = None
+    ) -> Float[Tensor, "*batch d_out"]:
+        """What the dictionary makes of activations: decode(encode(x)), and a skip transcoder's linear path.
+
+        z: the latents, where they are known already, or were changed.
+        """
+        out = self.decode(self.encode(x) if z is None else z)
+        return out + x.to(out.dtype) @ self.weights["W_skip"].T if "W_skip" in self.weights else out
+
+    # --- on disk ---------------------------------------------------------------------------------------------
+
+    def save(self, folder: str | Path) -> Path:
+        """The folder that holds it now: sae-lens' own files where sae-lens has this kind, else ours.
+
+        >>> sae.save("sae"); features.load("sae"); sae_lens.SAE.load_from_disk("sae")
+
+        Each file is written at once or not at all; no pickle.
+        """
+        from safetensors.torch import save as packed
+
+        theirs = self.kind in codes.SAE_LENS
+        head = json.dumps(self._sae_lens_cfg() if theirs else self._cfg(), indent=1)
+        folder = Path(folder)
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"a dictionary is saved as a folder, and {str(folder)!r} is a file")
+        tensors = {k: v.contiguous() for k, v in self.weights.items()}
+        _files.write_bytes(folder / (WEIGHTS if theirs else OWN_WEIGHTS), packed(tensors))
+        _files.write_text(folder / (CFG if theirs else OWN_CFG), head)
+        return folder
+
+    def _cfg(self) -> dict[str, Any]:
+        plain = {"kind": self.kind, "site": self.site, "to": self.to, "name": self.name}
+        return {"schema": SCHEMA, **plain, "settings": dict(self.settings), "about": dict(self.about)}
+
+    def _sae_lens_cfg(self) -> dict[str, Any]:
+        hooks = {"hook_name": sites.to_hook(self.site)} | ({"hook_name_out": sites.to_hook(self.to)} if self.to else {})
+        more = {"d_out": self.d_out} if "transcoder" in self.kind else {}
+        more |= {"k": self.settings["k"], "rescale_acts_by_decoder_norm": False} if self.kind == "topk" else {}
+        theirs = version("sae-lens")
+        return {
+            "architecture": self.kind, "d_in": self.d_in, "d_sae": self.latents, **more,
+            "dtype": str(self.W_dec.dtype).removeprefix("torch."), "device": "cpu",
+            "apply_b_dec_to_input": bool(self.settings.get("apply_b_dec_to_input")), "normalize_activations": "none",
+            "reshape_activations": "hook_z" if self.site.endswith("H*.z") else "none",
+            "metadata": {
+                "sae_lens_version": theirs, "sae_lens_training_version": theirs, "model_name": self.about.get("model"),
+                **hooks, "prepend_bos": False, "interp": self._cfg(),
+            },
+        }  # fmt: skip

@@ -1,0 +1,124 @@
+"""A training step of a top-k autoencoder that decodes, and takes gradients, at its active latents alone.
+
+sae-lens' step multiplies matrices of batch x latents six times; here it happens once, to choose the latents. The
+rest is sparse: k latents a token. Loss and gradients are sae-lens' own, to rounding: treating the decoder as if its
+directions had length one (`rescale_acts_by_decoder_norm`) changes which latents are chosen, but the length cancels
+in what they write.
+"""
+
+import warnings
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+
+class Step(NamedTuple):
+    """What a step found: the two parts of the loss, and the latents that were on."""
+
+    mse: Tensor
+    aux: Tensor
+    at: Tensor  # [batch k]
+    latents: Tensor  # [batch k], zero where the latent was not above zero
+    error: Tensor  # [batch d_in], output less input
+
+
+@torch.no_grad()
+def gradients(sae: Any, x: Float[Tensor, "batch d_in"], dead: Bool[Tensor, "latent"] | None = None) -> Step:
+    """The losses of sae-lens' TopKTrainingSAE on a batch; its parameters' `.grad` are set to their gradients.
+
+    dead: latents that have long been off, which the auxiliary loss teaches to write what is still missing.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support")  # beta, and checked against dense in the tests
+        return _gradients(sae, x, dead)
+
+
+def _gradients(sae: Any, x: Tensor, dead: Tensor | None) -> Step:
+    W_enc, W_dec, cfg = sae.W_enc.data, sae.W_dec.data, sae.cfg
+    n, k, batch = len(W_dec), cfg.k, len(x)
+    centred = x - sae.b_dec.data if cfg.apply_b_dec_to_input else x
+    before = torch.addmm(sae.b_enc.data, centred, W_enc)
+    ranked = before * W_dec.norm(dim=-1) if cfg.rescale_acts_by_decoder_norm else before
+    at = ranked.topk(k, dim=-1, sorted=False).indices
+    latents = before.gather(-1, at).relu()
+    error = embedding_bag(at, W_dec, per_sample_weights=latents, mode="sum") + sae.b_dec.data - x
+    slope = error * (2 / batch)
+    by_latent = _Transposed(at, n)
+    W_dec_grad = by_latent.times(latents, slope)
+    back = _at(slope, W_dec, at) * (latents > 0)
+    W_enc_grad = by_latent.times(back, centred)  # [latent d_in], transposed at the end
+    b_enc_grad = torch.zeros_like(sae.b_enc.data).index_add_(0, at.flatten(), back.flatten())
+    aux = x.new_zeros(())
+    if dead is not None and bool(dead.any()):
+        aux = _auxiliary(sae, before, ranked, centred, error, dead, W_dec_grad, W_enc_grad, b_enc_grad)
+    sae.W_dec.grad, sae.W_enc.grad, sae.b_enc.grad = W_dec_grad, W_enc_grad.T.contiguous(), b_enc_grad
+    # every token's slope at the input is its latents' slopes times W_enc: summed over tokens, b_enc's times W_enc
+    sae.b_dec.grad = slope.sum(0) - W_enc @ b_enc_grad if cfg.apply_b_dec_to_input else slope.sum(0)
+    return Step(error.pow(2).sum(-1).mean(), aux, at, latents, error)
+
+
+def _auxiliary(
+    sae: Any, before: Tensor, ranked: Tensor, centred: Tensor, error: Tensor, dead: Tensor, W_dec_grad: Tensor,
+    W_enc_grad: Tensor, b_enc_grad: Tensor,
+) -> Tensor:  # fmt: skip
+    """sae-lens' auxiliary loss (Gao et al. 2024, arXiv 2406.04093, A.2); its gradients are added to those given."""
+    which = dead.nonzero()[:, 0]
+    W_dec, most, batch = sae.W_dec.data[which], error.shape[-1] // 2, len(error)
+    weight = sae.cfg.aux_loss_coefficient * min(len(which) / most, 1.0)
+    latents, chosen = before[:, which], None
+    if len(which) > most:
+        chosen = ranked[:, which].topk(most, dim=-1, sorted=False).indices
+        latents = torch.zeros_like(latents).scatter_(-1, chosen, latents.gather(-1, chosen))
+    missed = latents @ W_dec + error  # what they write, less what was missing
+    slope = missed * (2 * weight / batch)
+    back = slope @ W_dec.T
+    if chosen is not None:
+        back = torch.zeros_like(back).scatter_(-1, chosen, back.gather(-1, chosen))
+    W_dec_grad[which] += latents.T @ slope
+    W_enc_grad[which] += back.T @ centred
+    b_enc_grad[which] += back.sum(0)
+    return weight * missed.pow(2).sum(-1).mean()
+
+
+class _Transposed:
+    """The chosen latents [batch k] seen from the latents' side: sparse [latent batch] times dense [batch d]."""
+
+    def __init__(self, at: Tensor, n: int):
+        flat = at.flatten()
+        self.order = flat.argsort()
+        self.rows = self.order // at.shape[1]
+        self.starts = torch.cat([flat.new_zeros(1), flat.bincount(minlength=n).cumsum(0)])
+        self.shape = (n, len(at))
+
+    def times(self, values: Tensor, dense: Tensor) -> Tensor:
+        return torch.sparse_csr_tensor(self.starts, self.rows, values.flatten()[self.order], self.shape, check_invariants=False) @ dense
+
+
+def _at(left: Tensor, right: Tensor, at: Tensor) -> Tensor:
+    """left @ right.T [batch latent] at these places alone [batch k]."""
+    batch, k = at.shape
+    starts = torch.arange(0, batch * k + 1, k)
+    places = torch.sparse_csr_tensor(starts, at.flatten(), left.new_zeros(batch * k), (batch, len(right)), check_invariants=False)
+    return torch.sparse.sampled_addmm(places, left, right.T, beta=0.0).values().view(batch, k)
+
+
+def step(trainer: Any, batch: Float[Tensor, "batch d_in"]) -> Step:
+    """One step of sae-lens' SAETrainer on a TopKTrainingSAE: what `trainer.step(batch)` does, faster."""
+    trainer.n_training_samples += len(batch)
+    sae, x = trainer.sae, trainer.activation_scaler(batch)
+    sae.train()
+    found = gradients(sae, x, trainer.dead_neurons)
+    with torch.no_grad():
+        fired = torch.bincount(found.at[found.latents > 0], minlength=sae.cfg.d_sae)
+        trainer.n_forward_passes_since_fired += 1
+        trainer.n_forward_passes_since_fired[fired > 0] = 0
+        trainer.act_freq_scores += fired
+        trainer.n_frac_active_samples += trainer.cfg.train_batch_size_samples
+    torch.nn.utils.clip_grad_norm_(sae.parameters(), 1.0)
+    trainer.optimizer.step()
+    trainer.optimizer.zero_grad()
+    trainer.lr_scheduler.step()
+    return found

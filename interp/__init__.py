@@ -84,7 +84,7 @@ _HOME = {
     "write_lens": "interp.methods.writes",
     "write_regression": "interp.methods.regression",
 }
-_MODULES = ("models", "sites", "edits", "interventions", "results", "plots", "texts", "tasks", "circuits", "methods", "studies", "engine", "circuits")
+_MODULES = ("models", "sites", "edits", "interventions", "results", "plots", "texts", "tasks", "circuits", "methods", "studies", "engine", "circuits", "widgets")
 
 __all__ = [*_HOME, *_MODULES, "__version__"]
 

@@ -9,6 +9,7 @@ from importlib import import_module
 # No file is called like a function here: importing `interp.widgets.x` would put the module in the function's place.
 _HOME = {
     "heads": "interp.widgets.head_grid",
+    "prompt_task": "interp.widgets._head_runs",
 }
 
 __all__ = [*_HOME]

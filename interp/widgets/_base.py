@@ -122,12 +122,15 @@ class Widget(anywidget.AnyWidget):
 
     def _again(self) -> None:
         with self._state:
+            before, self._batching = self._batching, True  # what _ask itself brings in order asks nothing more
             try:
                 self._ask()
                 self.python = self.code
             except ValueError as error:
                 self._say(error)
                 self.answered = self.asked
+            finally:
+                self._batching = before
 
     def _say(self, error: Exception) -> None:
         known = isinstance(error, ValueError)

@@ -219,7 +219,7 @@ function attention(view, parent) {
     const value = model.get("values")[one.layer * model.get("n_heads") + one.head];
     const group = model.get("group");
     const kv = group > 1 ? ` (reads KV${Math.floor(one.head / group)})` : "";
-    title.textContent = `L${one.layer}H${one.head}${kv}: ${digits(value ?? null, true)} ${model.get("unit")}`;
+    title.textContent = `under the pointer: L${one.layer}H${one.head}${kv}, ${digits(value ?? null, true)} ${model.get("unit")}`;
     const n = one.rows.length, cell = Math.max(2, Math.min(13, Math.floor(250 / n)));
     const words = cell >= 9, left = words ? 74 : 20, below = words ? 70 : 16;
     const picture = svg("svg", { width: left + n * cell + 4, height: n * cell + below, role: "img", "aria-label": `attention of L${one.layer}H${one.head}` }, holder);
@@ -273,7 +273,7 @@ function numbers(view, parent) {
     const part = (title, one) => {
       tag("th", { colspan: 4, scope: "rowgroup", text: title }, tag("tr", { class: "interp-heads-part" }, body));
       const named = shown.answer && one === shown;
-      line(body, named ? `logit of ${token(shown.answer)} less ${token(shown.wrong)}` : "logit difference", one?.logit_diff, (v) => digits(v), (v) => digits(v, true));
+      line(body, named ? `logit of ${token(shown.answer)} less ${token(shown.wrong)}` : "logit difference", one?.logit_diff, (v) => digits(v), (v) => `${digits(v, true)} logits`);
       line(body, named ? `probability of ${token(shown.answer)}` : "probability of the answer", one?.prob, percent, points);
     };
     part(reply.title, shown);

@@ -218,6 +218,7 @@ def test_bad_input_is_a_line_and_changes_nothing(grid):
         setattr(grid, trait, wrong)
         assert said in grid.wait().problem
         setattr(grid, trait, good)
+        grid.asked += 1
         assert grid.wait().problem == "" and grid.value == before
 
 

@@ -36,6 +36,7 @@ SETTINGS = {  # what would make a page differ from run to run
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
     "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
 }
+OWN_ERRORS = ("Cannot read properties of undefined (reading 'schema')",)  # Notebook 7 on settings that only Lab knows
 APP = "(window.jupyterapp || window.jupyterlab)"
 KERNEL = f"{APP}.shell.currentWidget.context.sessionContext.session.kernel"
 IDLE = f"""() => {{
@@ -244,7 +245,8 @@ def notebook(browser, address: str, folder: Path, *cells: str, path: str = "/doc
             assert opened.run(), page.locator(".jp-OutputArea-output").all_inner_texts()
         yield opened
         assert not opened.elsewhere(), opened.elsewhere()
-        assert not opened.errors, opened.errors
+        broke = [error for error in opened.errors if error not in OWN_ERRORS]
+        assert not broke, broke
     finally:
         with contextlib.suppress(Exception):  # the page may be the thing that broke
             page.evaluate(f"() => {APP}.shell.currentWidget.context.sessionContext.shutdown()")

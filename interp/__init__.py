@@ -86,7 +86,7 @@ _HOME = {
 }
 _MODULES = (
     "models", "sites", "edits", "interventions", "results", "plots", "texts", "tasks", "circuits", "methods", "toys", "features",
-    "studies", "engine",
+    "widgets", "studies", "engine",
 )  # fmt: skip
 
 __all__ = [*_HOME, *_MODULES, "__version__"]

@@ -17,6 +17,7 @@ from jaxtyping import install_import_hook  # noqa: E402
 install_import_hook("interp", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 import pytest  # noqa: E402
+from browser import browser, lab, open_notebook  # noqa: E402, F401  fixtures
 
 TINY = ("tiny", "tiny-gpt2", "tiny-neox")
 

@@ -9,6 +9,7 @@ It knows tokens, activations and weights; no task, no site, no plot.
 """
 
 from interp.engine.adapters import ARCHITECTURES, build, find, parity, why_not
+from interp.engine.again import again, pattern
 from interp.engine.ending import ending
 from interp.engine.edges import KEEP as EDGES, Graph, Other, contract, cut_runs, graph, of_run, of_writes, slopes, writes
 from interp.engine.forward import KINDS, Run, embed, patterns, run, unembed
@@ -23,7 +24,7 @@ SWEEP = ("resid_pre", "k", "v", "z")  # what a run keeps to be the base of a swe
 
 __all__ = [
     "ARCHITECTURES", "EDGES", "KINDS", "NO_GRADIENT", "PATHS", "SWEEP", "THROUGH", "Engine", "Graph", "Other", "Patch",
-    "Run", "ablate_sets", "build", "columns", "contract", "cut_runs", "embed", "ending", "find", "first_difference",
-    "from_layer", "gradients", "gradients_dropping", "graph", "of_run", "of_writes", "parity", "paths", "patterns",
+    "Run", "ablate_sets", "again", "build", "columns", "contract", "cut_runs", "embed", "ending", "find", "first_difference",
+    "from_layer", "gradients", "gradients_dropping", "graph", "of_run", "of_writes", "parity", "paths", "pattern", "patterns",
     "residual", "run", "slopes", "sweep", "unembed", "vocab", "watching", "why_not", "writes", "zeros",
 ]  # fmt: skip

@@ -1,0 +1,27 @@
+"""Widgets: take a model apart with the mouse, in a notebook.
+
+>>> interp.widgets.heads(model, task)                  # ablate heads and see what changes
+>>> interp.widgets.heads(model, "The capital of France is")
+"""
+
+from importlib import import_module
+
+# No file is called like a function here: importing `interp.widgets.x` would put the module in the function's place.
+_HOME = {
+    "heads": "interp.widgets.head_grid",
+    "prompt_task": "interp.widgets._head_runs",
+}
+
+__all__ = [*_HOME]
+
+
+def __getattr__(name: str):
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    from interp._say import unknown
+
+    raise AttributeError(str(unknown("widget", name, __all__)))
+
+
+def __dir__():
+    return __all__

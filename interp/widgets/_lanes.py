@@ -1,0 +1,60 @@
+"""Work beside the kernel's own thread, of which only the newest counts."""
+
+import threading
+from collections.abc import Callable
+
+IDLE = 30.0  # seconds a thread waits for more work before it ends
+Job = Callable[[Callable[[], bool]], None]
+
+
+class Lane:
+    """One thread for jobs that replace each other: a newer job drops the one that waits and makes the running one stale.
+
+    >>> lane = Lane()
+    >>> lane.put(lambda stale: print("done"))     # a job is told how to find out that it is stale
+    >>> lane.wait(1.0)
+    True
+    """
+
+    def __init__(self) -> None:
+        self._change = threading.Condition()
+        self._next: tuple[int, Job] | None = None
+        self._turn = 0
+        self._running = False
+        self._thread: threading.Thread | None = None
+
+    def put(self, job: Job) -> None:
+        """Runs this job as soon as the running one ends, in place of any other that waits."""
+        with self._change:
+            self._turn += 1
+            self._next = (self._turn, job)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="interp widget", daemon=True)
+                self._thread.start()
+            self._change.notify_all()
+
+    def stop(self) -> None:
+        """Drops the job that waits and makes the running one stale."""
+        with self._change:
+            self._turn += 1
+            self._next = None
+            self._change.notify_all()
+
+    def wait(self, timeout: float) -> bool:
+        """Whether nothing is left to do within so many seconds; at once True in the lane's own thread."""
+        if threading.current_thread() is self._thread:
+            return True
+        with self._change:
+            return self._change.wait_for(lambda: self._next is None and not self._running, timeout)
+
+    def _work(self) -> None:
+        while True:
+            with self._change:
+                self._running = False
+                self._change.notify_all()
+                self._change.wait_for(lambda: self._next is not None, IDLE)
+                if self._next is None:
+                    self._thread = None
+                    return
+                (turn, job), self._next, self._running = self._next, None, True
+            job(lambda: turn != self._turn)

@@ -1,0 +1,171 @@
+// Shared by all widgets: this text stands before each widget's own module, so nothing here is imported.
+// Python owns the state. The page draws it, reports clicks, and listens to every trait it shows.
+
+const SVG_SPACE = "http://www.w3.org/2000/svg";
+const SLOW = 200; // ms after which an unanswered click shows "computing"
+
+const dress = (node, attributes, parent) => {
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key === "text") node.textContent = value;
+    else if (value !== null && value !== undefined && value !== false) node.setAttribute(key, value === true ? "" : value);
+  }
+  parent?.appendChild(node);
+  return node;
+};
+
+// A new element: tag("button", {class: "interp-button", text: "undo"}, parent).
+export const tag = (name, attributes = {}, parent = null) => dress(document.createElement(name), attributes, parent);
+export const svg = (name, attributes = {}, parent = null) => dress(document.createElementNS(SVG_SPACE, name), attributes, parent);
+
+// --- numbers and colours ---------------------------------------------------------------------------------------
+
+// {low, high, diverging} of numbers; null does not count. Diverging data is centred on zero.
+export function scaleOf(values) {
+  const seen = values.filter((v) => v !== null && Number.isFinite(v));
+  if (!seen.length) return { low: 0, high: 1, diverging: false };
+  let low = seen[0], high = seen[0];
+  for (const v of seen) { if (v < low) low = v; if (v > high) high = v; }
+  if (low < 0) {
+    const most = Math.max(-low, high);
+    return { low: -most, high: most, diverging: true };
+  }
+  return { low: 0, high: high || 1, diverging: false };
+}
+
+// The CSS colour of a number on a scale. Colours are mixed from the theme's, so they follow light and dark.
+export function fill(value, scale) {
+  if (value === null || !Number.isFinite(value)) return "var(--interp-missing)";
+  const share = Math.round(1000 * Math.min(1, Math.abs(value) / scale.high)) / 10;
+  const end = !scale.diverging ? "--interp-much" : value < 0 ? "--interp-down" : "--interp-up";
+  return `color-mix(in srgb, var(${end}) ${share}%, var(--interp-zero))`;
+}
+
+// A number as people write it: three figures, a real minus sign, no trailing noise.
+export function digits(value, sign = false) {
+  if (value === null || value === undefined || !Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  const places = size >= 100 ? 0 : size >= 10 ? 1 : size >= 0.095 || size === 0 ? 2 : 3;
+  const text = size !== 0 && size < 0.0005 ? size.toExponential(0) : size.toFixed(places);
+  const before = value < 0 && Number(text) !== 0 ? "−" : sign && Number(text) !== 0 ? "+" : "";
+  return before + text;
+}
+
+export const percent = (share) =>
+  share === null || share === undefined ? "–" : share >= 0.0995 ? `${(100 * share).toFixed(0)} %` : share >= 0.00095 ? `${(100 * share).toFixed(1)} %` : share > 0 ? "<0.1 %" : "0 %";
+
+// A token so that its space can be seen.
+export const token = (text) => text.replace(/\n/g, "↵").replace(/^ /, "␣").replace(/^$/, "∅");
+
+// A colour bar with its unit: colourBar(parent, scale, "logits", "effect of ablating one head").
+export function colourBar(parent, scale, unit, name = "") {
+  const bar = tag("div", { class: "interp-bar", role: "img", "aria-label": `colours from ${digits(scale.low)} to ${digits(scale.high)} ${unit}` }, parent);
+  if (name) tag("span", { class: "interp-bar-name", text: name }, bar);
+  tag("span", { class: "interp-bar-end", text: digits(scale.low, scale.diverging) }, bar);
+  tag("span", { class: scale.diverging ? "interp-bar-two" : "interp-bar-one" }, bar);
+  tag("span", { class: "interp-bar-end", text: `${digits(scale.high, scale.diverging)} ${unit}` }, bar);
+  return bar;
+}
+
+// --- the frame of a widget -------------------------------------------------------------------------------------
+
+// Everything around a widget's own drawing: title, "computing", the line for errors, the Python of the state.
+//   view.body           where to draw
+//   view.on("a b", f)   f on every change of these traits; forgotten when the view closes
+//   view.shows("a b", f)  the same, and f once now
+//   view.listen(node, "click", f)
+//   view.ask({a: 1})    sets traits and expects an answer: "computing" shows until it comes
+//   view.save({b: 2})   sets traits that ask nothing
+//   view.close          what render returns
+export function frame({ model, el, signal }, name) {
+  const stop = new AbortController();
+  const close = () => stop.abort();
+  if (signal?.aborted) close();
+  signal?.addEventListener("abort", close, { once: true });
+  const root = tag("section", { class: "interp", "aria-label": name }, el);
+  const head = tag("header", { class: "interp-head" }, root);
+  const title = tag("span", { class: "interp-title", text: name }, head);
+  const busy = tag("span", { class: "interp-busy", role: "status", "aria-live": "polite" }, head);
+  const problem = tag("p", { class: "interp-problem", role: "alert", hidden: true }, root);
+  const body = tag("div", { class: "interp-body" }, root);
+  const details = tag("details", { class: "interp-code" }, root);
+  tag("summary", { text: "Python of this state" }, details);
+  const code = tag("pre", {}, details);
+
+  const on = (names, f) => {
+    const events = names.split(" ").map((n) => `change:${n}`).join(" ");
+    model.on(events, f);
+    stop.signal.addEventListener("abort", () => model.off(events, f));
+  };
+  const shows = (names, f) => { on(names, f); f(); };
+  const listen = (target, type, f, options = {}) => target.addEventListener(type, f, { ...options, signal: stop.signal });
+  const save = (state) => {
+    for (const [key, value] of Object.entries(state)) model.set(key, value);
+    model.save_changes();
+  };
+  let late = null;
+  const working = () => {
+    const open = model.get("asked") > model.get("answered");
+    if (!open) { clearTimeout(late); late = null; }
+    busy.textContent = model.get("busy") || (open && late === "shown" ? "computing" : "");
+    root.classList.toggle("interp-is-busy", Boolean(busy.textContent));
+  };
+  const ask = (state) => {
+    save({ ...state, asked: model.get("asked") + 1 });
+    if (late === null) late = setTimeout(() => { late = "shown"; working(); }, SLOW);
+  };
+  const complain = () => {
+    problem.textContent = model.get("problem");
+    problem.hidden = !problem.textContent;
+  };
+  const program = () => { code.textContent = model.get("python"); };
+  on("busy asked answered", working);
+  on("problem", complain);
+  on("python", program);
+  stop.signal.addEventListener("abort", () => { clearTimeout(late); root.remove(); });
+  working(); complain(); program();
+  return { model, root, head, title, body, code, on, shows, listen, save, ask, close, signal: stop.signal };
+}
+
+// A key this widget takes for itself: JupyterLab's own shortcuts must not fire as well.
+export const take = (event) => { event.preventDefault(); event.stopPropagation(); };
+
+// A labelled choice: select(view, parent, "ablate by", ["zero", "mean"], trait).
+export function choice(view, parent, label, options, trait) {
+  const box = tag("label", { class: "interp-field" }, parent);
+  tag("span", { text: label }, box);
+  const list = tag("select", {}, box);
+  for (const one of options) {
+    const [value, text] = Array.isArray(one) ? one : [one, one];
+    tag("option", { value, text }, list);
+  }
+  const kind = typeof view.model.get(trait);
+  const read = (text) => (kind === "number" ? Number(text) : kind === "boolean" ? text === "true" : text);
+  const show = () => { list.value = String(view.model.get(trait)); };
+  view.listen(list, "change", () => view.ask({ [trait]: read(list.value) }));
+  view.listen(list, "keydown", (event) => event.stopPropagation());
+  view.on(trait, show);
+  show();
+  return box;
+}
+
+// A button that does one thing.
+export function button(view, parent, text, says, act) {
+  const one = tag("button", { class: "interp-button", type: "button", text, title: says, "aria-label": says }, parent);
+  view.listen(one, "click", act);
+  return one;
+}
+
+// A line of text that is sent with Enter or on leaving the field: entry(view, parent, "heads", "L5H1 L7H*", (text) => ...).
+export function entry(view, parent, label, hint, send) {
+  const box = tag("label", { class: "interp-field interp-entry" }, parent);
+  tag("span", { text: label }, box);
+  const line = tag("input", { type: "text", placeholder: hint, spellcheck: "false", autocomplete: "off" }, box);
+  let sent = "";
+  const done = () => { if (line.value !== sent) { sent = line.value; send(line.value); } };
+  view.listen(line, "change", done);
+  view.listen(line, "keydown", (event) => {
+    event.stopPropagation();
+    if (event.key === "Enter") { event.preventDefault(); sent = null; done(); }
+  });
+  return { box, line, show: (text) => { if (document.activeElement !== line || sent !== line.value) { line.value = text; } sent = text; } };
+}

@@ -116,6 +116,16 @@ def test_gradients_are_the_same_with_hooks(variant):
         torch.testing.assert_close(slope, plain.get(name, torch.zeros_like(slope)), atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_logits_are_made_where_they_are_asked_for_alone(variant):
+    net = shaken(toys.net(**{**SMALL, **VARIANTS[variant]}))
+    whole = net(TOKENS)
+    for places in ([6], [1, 4], range(7)):  # the last one alone has a way of its own
+        where = torch.zeros(3, 7, dtype=torch.bool)
+        where[:, list(places)] = True
+        torch.testing.assert_close(net.logits_at(TOKENS, where), whole[where], atol=1e-5, rtol=1e-4)
+
+
 def test_rotary_scores_depend_on_the_distance_alone():
     toy = made(positions="rotary", n_layers=1)
     scores = run(toy, torch.full((1, 6), 5), keep=["L0H1.scores"]).kept["L0H1.scores"][0]

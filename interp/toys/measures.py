@@ -24,7 +24,7 @@ def over_training(
 ) -> Result:
     """A measure at every checkpoint: axis `step`, then the measure's own axes; of several runs, axis `seed` first.
 
-    >>> toys.over_training(run, lambda model: interp.head_scores(model, names=["induction"])).plot()
+    >>> toys.over_training(run, lambda model: interp.head_scores(model, "induction", length=12)).sel(score="induction").plot()
     >>> toys.over_training(runs, toys.loss_on(batch)).sel(slice="repeat").plot()
 
     measure(model): a number, a Result, or numbers by name (axis "measure"). The model is one object whose weights

@@ -118,16 +118,22 @@ class Attention(nn.Module):
     def _bias(self, part: nn.Linear) -> Tensor | None:
         return None if part.bias is None else part.bias.unflatten(0, (-1, self.spec.d_head))
 
-    def forward(self, x: Tensor) -> Tensor:
-        split = lambda part: part(x).unflatten(-1, (-1, self.spec.d_head))
-        v = self.hook_v(split(self.v))
+    def forward(self, x: Tensor, last: bool = False) -> Tensor:
+        """What the heads write [batch pos d_model]; last: at the last position alone."""
+        v = self.hook_v(self._read("v", x))
         if self.kind in FIXED and not watched(self.hook_q, self.hook_k, self.hook_attn_scores):
             q = k = None
         else:
-            q, k = self.hook_q(split(self.q)), self.hook_k(split(self.k))
+            q, k = self.hook_q(self._read("q", x[:, -1:] if last else x)), self.hook_k(self._read("k", x))
         fused = self.kind == "softmax" and not self.spec.key_bias and not watched(self.hook_attn_scores, self.hook_pattern)
-        z = self._fused(q, k, v) if fused else self._mixed(q, k, v)
+        z = self._fused(q, k, v) if fused else self._mixed(q, k, v, 1 if last else x.shape[1])
         return self.hook_out(self.o(self.hook_z(z).flatten(-2)))
+
+    def _read(self, which: str, x: Tensor) -> Tensor:
+        """q, k or v [batch pos head d_head]."""
+        part = getattr(self, which)
+        same = which.upper() in self.spec.identity and part.bias is None  # a product with the identity is not made
+        return (x if same else part(x)).unflatten(-1, (-1, self.spec.d_head))
 
     def _ready(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries and keys [batch head pos d_head] as they meet, and the queries before the rotation."""
@@ -136,21 +142,21 @@ class Attention(nn.Module):
             k = F.rms_norm(k, self.gain_k.shape, self.gain_k, 1e-5)
         q, k = q.transpose(1, 2), k.transpose(1, 2)
         if self.spec.positions == "rotary":
-            return rotate(q), rotate(k), q
+            return rotate(q, k.shape[-2] - q.shape[-2]), rotate(k), q
         return q, k, q
 
     def _fused(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q, k, _ = self._ready(q, k)
         grouped = self.spec.n_heads != self.spec.n_kv_heads
-        z = F.scaled_dot_product_attention(q, k, v.transpose(1, 2), is_causal=True, scale=self.scale, enable_gqa=grouped)
+        z = F.scaled_dot_product_attention(q, k, v.transpose(1, 2), is_causal=q.shape[-2] > 1, scale=self.scale, enable_gqa=grouped)
         return z.transpose(1, 2)
 
-    def _mixed(self, q: Tensor | None, k: Tensor | None, v: Tensor) -> Tensor:
-        """z [batch pos head d_head], by way of scores and pattern."""
+    def _mixed(self, q: Tensor | None, k: Tensor | None, v: Tensor, rows: int) -> Tensor:
+        """z [batch pos head d_head] at the last `rows` positions, by way of scores and pattern."""
         n, group = v.shape[1], self.spec.n_heads // self.spec.n_kv_heads
         many = lambda t, dim=1: t.repeat_interleave(group, dim) if group > 1 else t
-        hidden = torch.ones(n, n, dtype=torch.bool, device=v.device).triu(1)
-        scores, extra = self._scores(q, k, v, many)
+        hidden = torch.ones(n, n, dtype=torch.bool, device=v.device).triu(1)[-rows:]
+        scores, extra = self._scores(q, k, v, rows, many)
         scores = self.hook_attn_scores(scores.masked_fill(hidden, -INF))
         weights = self._weights(scores if extra is None else torch.cat([scores, extra], -1))
         pattern = self.hook_pattern(weights[..., :n])
@@ -159,11 +165,12 @@ class Attention(nn.Module):
             z = z + weights[..., n:] * many(self.value, 0)[:, None]
         return z.transpose(1, 2)
 
-    def _scores(self, q: Tensor | None, k: Tensor | None, v: Tensor, many: Callable) -> tuple[Tensor, Tensor | None]:
+    def _scores(self, q: Tensor | None, k: Tensor | None, v: Tensor, rows: int, many: Callable) -> tuple[Tensor, Tensor | None]:
         """The scores before the mask [batch head dest src], and those of the key that holds no token [batch head dest 1]."""
         if self.kind in FIXED:
             n = v.shape[1]
-            own = self.static[:, :n, :n] if self.kind == "static" else v.new_zeros(self.spec.n_heads, n, n)
+            static = self.kind == "static"
+            own = self.static[:, n - rows : n, :n] if static else v.new_zeros(self.spec.n_heads, rows, n)
             return own.expand(len(v), -1, -1, -1), None
         q, k, still = self._ready(q, k)
         scores = q @ many(k).mT * self.scale
@@ -177,8 +184,8 @@ class Attention(nn.Module):
         if self.kind in ("softmax", "static", "uniform"):
             return scores.softmax(-1)
         if self.kind == "relu":
-            seen = torch.arange(1, scores.shape[-2] + 1, device=scores.device, dtype=scores.dtype)
-            return torch.relu(scores) / seen[:, None]
+            seen = (scores > -INF).sum(-1).clamp_min(1)[..., None]
+            return torch.relu(scores) / seen
         if self.kind == "none":
             return torch.zeros_like(scores)
         if self.kind == "linear":
@@ -187,11 +194,11 @@ class Attention(nn.Module):
         return weights / weights.sum(-1, keepdim=True) if self.kind == "sigmoid_norm" else weights
 
 
-def rotate(x: Tensor) -> Tensor:
-    """x [batch head pos d_head] turned by its position, pairs (i, i + d_head / 2), base 10,000 (Su et al. 2021)."""
+def rotate(x: Tensor, first: int = 0) -> Tensor:
+    """x [batch head pos d_head] turned by its position, counted from `first`, pairs (i, i + d_head / 2), base 10,000 (Su et al. 2021)."""
     n, half = x.shape[-2], x.shape[-1] // 2
     turn = 10_000 ** (-torch.arange(half, device=x.device) / half)
-    angle = torch.outer(torch.arange(n, device=x.device), turn).to(x.dtype)
+    angle = torch.outer(torch.arange(first, first + n, device=x.device), turn).to(x.dtype)
     a, b = x.split(half, -1)
     cos, sin = angle.cos(), angle.sin()
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
@@ -229,10 +236,14 @@ class Block(nn.Module):
             _clear(getattr(self, part))
             (self.ln1 if part == "attn" else self.ln2).requires_grad_(False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, last: bool = False) -> Tensor:
+        """The stream after this block; last: at the last position alone, where nobody looks at the others."""
         x = self.hook_in(x)
         if "attn" not in self.empty or self._seen("attn", self.ln1):
-            x = x + self.attn(self.ln1(x))
+            wrote = self.attn(self.ln1(x), last)
+            x = (x[:, -1:] if last else x) + wrote
+        elif last:
+            x = x[:, -1:]
         if "mlp" not in self.empty or self._seen("mlp", self.ln2):
             x = x + self.mlp(self.ln2(x))
         return self.hook_out(x)
@@ -271,20 +282,23 @@ class Net(nn.Module):
                 std = weight.shape[1] ** -0.5  # of embeddings too: their rows then have norm one
                 weight.copy_(torch.randn(weight.shape, generator=generator) * std * self.spec.init_scale)
 
-    def stream(self, x: Tensor) -> Tensor:
-        """What enters the final norm [batch pos d_model]."""
+    def stream(self, x: Tensor, last: bool = False) -> Tensor:
+        """What enters the final norm [batch pos d_model]; last: at the last position alone."""
         x = self.embed(x)
         if self.spec.positions == "learned":
             x = x + self.pos_embed[: x.shape[1]]
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             x = block(x)
-        return x
+        return self.blocks[-1](x, last)
 
     def forward(self, x: Tensor, **ignored: object) -> Tensor:
         return self.unembed(self.ln_final(self.stream(x)))
 
     def logits_at(self, x: Tensor, where: Tensor) -> Tensor:
         """Logits [place d_vocab] at the places [batch pos] that are True, no others being made."""
+        last = bool(where[:, -1].all()) and not bool(where[:, :-1].any())  # then the last block makes one row of its own
+        if last and not watched(*(m for name, m in self.blocks[-1].named_modules() if "hook_" in name)):
+            return self.unembed(self.ln_final(self.stream(x, last=True)[:, 0]))
         return self.unembed(self.ln_final(self.stream(x)[where]))
 
     @property

@@ -6,10 +6,11 @@ from interp.toys.recipe import Recipe
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        # Two layers without MLPs find the previous-token head and the induction head (Olsson et al. 2022).
+        # A previous-token head below, induction heads above (Olsson et al. 2022). With learned positions two layers do
+        # the task by other means: no head of theirs looks one back.
         Recipe(
             "induction", data="repeated_tokens", data_options={"vocab": 32, "n_ctx": 32},
-            model={"n_layers": 2, "n_heads": 2, "d_model": 64}, steps=1000, batch=32, lr=3e-3, warmup=50,
+            model={"n_layers": 2, "n_heads": 2, "d_model": 64, "positions": "rotary"}, steps=700, batch=32, lr=3e-3, warmup=50,
         ),
     )
 }  # fmt: skip

@@ -121,6 +121,15 @@ def test_induction_held_out_tokens_are_disjoint(model):
     assert not set(task.clean[:, 1:].flatten().tolist()) & set(task.heldout().clean[:, 1:].flatten().tolist())
 
 
+def test_induction_with_another_block_shares_no_token_but_the_form(tiny):
+    task = interp.tasks.induction(tiny, n=4, length=6, corruption="block")
+    for clean, corrupted, answer, wrong in zip(task.clean.tolist(), task.corrupted.tolist(), task.answers[:, 0].tolist(), task.wrong[:, 0].tolist()):
+        assert not set(clean[1:]) & set(corrupted[1:])
+        for tokens, next_ in ((clean, answer), (corrupted, wrong)):
+            assert tokens[tokens.index(tokens[-1]) + 1] == next_
+    assert task.heldout().about["corruption"] == "block"
+
+
 def test_induction_repeats_and_asks_for_what_followed(model):
     task = interp.tasks.induction(model, n=5, length=8)
     for i in range(5):

@@ -8,24 +8,34 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from interp._say import unknown
 from interp.results import Result
 from interp.tasks.task import Task, halves, tokenizer_of
 
 
-def induction(model: Any, n: int = 32, seed: int = 0, *, length: int = 16, split: str = "find") -> Task:
+CORRUPTIONS = ("answer", "block")
+
+
+def induction(
+    model: Any, n: int = 32, seed: int = 0, *, length: int = 16, corruption: str = "answer", split: str = "find"
+) -> Task:  # fmt: skip
     """Random tokens a block long and the beginning of the block again, up to a token A: what follows A?
 
     >>> interp.tasks.induction(model, n=16, length=16).show()
 
-    corrupted: the token after the first A is another one, which becomes the answer there. Positions: A (its
+    corruption: "answer" puts another token after the first A, which becomes the answer there: who finds A is the same
+    in both prompts. "block" takes other tokens throughout, so that what is matched is corrupted, too. Positions: A (its
     first coming), A+1 (what followed), END (A again); metric: logit difference. The second block stops in its
     middle. Held out: the other half of the vocabulary. Olsson et al. 2022, arXiv 2209.11895.
     """
     tokenizer = tokenizer_of(model)
     if length < 4:
         raise ValueError(f"length={length}: a block needs at least 4 tokens")
+    if corruption not in CORRUPTIONS:
+        raise unknown("corruption", corruption, CORRUPTIONS, "induction(model, corruption='block')")
+    needed = length + (1 if corruption == "answer" else length)
     pool = halves(sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids)), split)
-    if len(pool) < length + 1:
+    if len(pool) < needed:
         raise ValueError(f"length={length}: this half of the vocabulary has only {len(pool)} tokens")
     if tokenizer.bos_token_id is None:
         raise ValueError("the tokenizer has no first token (bos_token): set one, whatever stands first is the sink")
@@ -34,21 +44,21 @@ def induction(model: Any, n: int = 32, seed: int = 0, *, length: int = 16, split
     rng, middle = random.Random(f"induction {seed} {split}"), length // 2
     clean, corrupted, answers, wrong = [], [], [], []
     for _ in range(n):
-        *block, other = rng.sample(pool, length + 1)
-        changed = [*block[: middle + 1], other, *block[middle + 2 :]]
-        again = block[: middle + 1]
-        clean.append([tokenizer.bos_token_id, *block, *again])
-        corrupted.append([tokenizer.bos_token_id, *changed, *again])
+        drawn = rng.sample(pool, needed)
+        block, others = drawn[:length], drawn[length:]
+        changed = others if corruption == "block" else [*block[: middle + 1], *others, *block[middle + 2 :]]
+        clean.append([tokenizer.bos_token_id, *block, *block[: middle + 1]])
+        corrupted.append([tokenizer.bos_token_id, *changed, *changed[: middle + 1]])
         answers.append([block[middle + 1]])
-        wrong.append([other])
+        wrong.append([changed[middle + 1]])
     yes = torch.ones(n, 1, dtype=torch.bool)
     at = lambda i: torch.full((n,), i)
     positions = {"A": at(1 + middle), "A+1": at(2 + middle), "END": at(length + middle + 1)}
-    about = {"bos": tokenizer.decode([tokenizer.bos_token_id]), "seed": seed, "split": split, "length": length}
+    about = {"bos": tokenizer.decode([tokenizer.bos_token_id]), "seed": seed, "split": split, "length": length, "corruption": corruption}
     about["fillings"] = "half of the vocabulary; heldout() has the rest"
     return Task(
         "induction", torch.tensor(clean), torch.tensor(corrupted), torch.tensor(answers), torch.tensor(wrong), yes, yes,
-        positions, {}, "logit_diff", about, tokenizer, partial(induction, tokenizer, length=length),
+        positions, {}, "logit_diff", about, tokenizer, partial(induction, tokenizer, length=length, corruption=corruption),
     )
 
 

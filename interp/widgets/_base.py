@@ -234,8 +234,9 @@ class Widget(anywidget.AnyWidget):
 
 
 def source(name: str, kind: str) -> str:
-    """The text of a widget's own file, the shared one before it."""
-    return "\n".join((HERE / f"{stem}.{kind}").read_text(encoding="utf-8") for stem in ("_shared", name))
+    """The text of a widget's own files ("circuit_shapes circuit_graph"), the shared one before them."""
+    files = [HERE / f"{stem}.{kind}" for stem in ("_shared", *name.split())]
+    return "\n".join(file.read_text(encoding="utf-8") for file in files if file.exists())
 
 
 def _steps(job: Callable[[], Any]) -> Iterator[Any]:

@@ -13,15 +13,11 @@ function stage(view, at, picture) {
   svg("text", { class: "interp-tick", x: at.x(at.lane), y: at.bottom + 4, "text-anchor": "middle", text: "MLP" }, picture);
   svg("text", { class: "interp-axis", x: at.x(x(heads - 1) / 2), y: at.bottom + 22, "text-anchor": "middle", text: "head" }, picture);
   svg("text", { class: "interp-axis", transform: `translate(10 ${at.y((plan.layers - 1) / 2)}) rotate(-90)`, "text-anchor": "middle", text: "layer" }, picture);
-  for (const g of plan.groups) {
-    const name = `L${g.layer}KV${g.index}`;
+  for (const g of plan.groups)
     svg("rect", {
-      class: `interp-circuit-group${g.read.length ? " read" : ""}`, "data-node": name, x: at.x(g.x0 - 0.34), y: at.y(g.y + 0.24),
+      class: "interp-circuit-group", "data-node": `L${g.layer}KV${g.index}`, x: at.x(g.x0 - 0.34), y: at.y(g.y + 0.24),
       width: (g.x1 - g.x0 + 0.68) * dx, height: 0.56 * dy, rx: Math.min(6, 0.2 * dy),
     }, picture);
-    if (dy >= 15) for (const part of g.read)
-      svg("text", { class: "interp-circuit-part", x: at.x((g.x0 + g.x1) / 2 + (part === "k" ? -0.28 : 0.28)), y: at.y(g.y - FOOT) + 4, "text-anchor": "middle", text: part }, picture);
-  }
   const pale = Object.values(plan.nodes).filter((n) => n.kind === "head" || n.kind === "mlp");
   const r = Math.max(1, Math.min(2, dx / 8));
   svg("path", { class: "interp-circuit-pale", d: pale.map((n) => `M${(at.x(n.x) - r).toFixed(1)} ${at.y(n.y).toFixed(1)}h${2 * r}`).join(""), "stroke-width": 2 * r }, picture);
@@ -29,12 +25,12 @@ function stage(view, at, picture) {
 
 function graph(view, parent) {
   const { model } = view, diff = model.get("about").diff.length > 0;
-  let plan, at, picture, lines, dots, hits, rest, named, shape = "", drawn = [], over = null, edgeOver = null;
+  let plan, at, picture, lines, dots, hits, rest, named, bands, shape = "", drawn = [], over = null, edgeOver = null;
   const hint = tag("p", { class: "interp-circuit-hint" });
 
   const build = () => {
     plan = model.get("plan");
-    const key = `${plan.layers} ${plan.heads} ${plan.group} ${plan.groups.map((g) => g.read.join("")).join(",")}`;
+    const key = `${plan.layers} ${plan.heads} ${plan.group}`;
     if (key !== shape) {
       shape = key;
       picture?.remove();
@@ -45,10 +41,11 @@ function graph(view, parent) {
       });
       parent.insertBefore(picture, parent.firstChild);
       stage(view, at, picture);
-      rest = svg("g", {}, picture);
+      bands = new Map([...picture.querySelectorAll(".interp-circuit-group")].map((rect) => [rect.dataset.node, rect]));
       lines = svg("g", { class: "interp-circuit-lines" }, picture);
       hits = svg("g", { class: "interp-circuit-hits" }, picture);
       dots = svg("g", {}, picture);
+      rest = svg("g", {}, picture);
       named = svg("g", { class: "interp-circuit-names" }, picture);
       listenTo(picture);
     }
@@ -78,6 +75,8 @@ function graph(view, parent) {
       inside.add(edge.from);
       for (const name of edge.to) if (edge.to.length === 1 || senders.has(name)) inside.add(name);
     }
+    inside.add("embed"); inside.add("logits");
+    shared(live);
     const r = Math.max(2.6, Math.min(5, at.dx / 8, at.dy / 3.6)), label = at.dx >= 34 && at.dy >= 15;
     for (const name of inside) {
       const n = plan.nodes[name];
@@ -91,9 +90,21 @@ function graph(view, parent) {
       const { mark, hue } = roleLook(plan.roles, n.role);
       svg("circle", { r: Math.max(r + 3, Math.min(9, at.dx / 2)), class: "interp-circuit-catch" }, g);
       svg("path", { d: markOf(n.kind === "mlp" && hue < 0 ? "square" : mark, hue < 0 ? r : r + 0.8), class: `interp-circuit-dot ${hue < 0 ? "" : `hue${hue}`}` }, g);
-      if (label) svg("text", { "data-name": name, x: at.x(n.x) + r + 2, y: at.y(n.y) - r + 0.5, text: name.replace("mlp.", "mlp ") }, named);
+      const place = n.kind === "mlp" ? { x: at.x(n.x) + r + 4, y: at.y(n.y) + 4 } : { x: at.x(n.x), y: at.y(n.y) - r - 3, "text-anchor": "middle" };
+      if (label) svg("text", { "data-name": name, ...place, text: name.replace("mlp.", "mlp ") }, named);
     }
     dots.inside = [...inside].sort((a, b) => plan.nodes[a].y - plan.nodes[b].y || plan.nodes[a].x - plan.nodes[b].x);
+  };
+
+  // The groups whose shared keys or values an edge now ends at.
+  const shared = (live) => {
+    const read = new Set(live.map((e) => e.at).filter((name) => name.includes("KV")));
+    for (const g of plan.groups) {
+      const name = `L${g.layer}KV${g.index}`, parts = ["k", "v"].filter((part) => read.has(`${name}.${part}_in`));
+      bands.get(name).classList.toggle("read", parts.length > 0);
+      if (at.dy >= 15) for (const part of parts)
+        svg("text", { class: "interp-circuit-part", x: at.x((g.x0 + g.x1) / 2 + (part === "k" ? -0.28 : 0.28)), y: at.y(g.y - 0.3) + 4, "text-anchor": "middle", text: part }, rest);
+    }
   };
 
   const paint = () => {
@@ -109,7 +120,7 @@ function graph(view, parent) {
       g.classList.toggle("chosen", name === chosen);
     }
     for (const text of named.children) text.classList.toggle("dim", Boolean(near) && !near.nodes.has(text.dataset.name));
-    for (const rect of picture.querySelectorAll(".interp-circuit-group")) rect.classList.toggle("chosen", rect.dataset.node === (over ?? chosen));
+    for (const [name, rect] of bands) rect.classList.toggle("chosen", name === (over ?? chosen));
     const edge = edgeOver && drawn.find((e) => e.key === edgeOver);
     if (edge) {
       const act = stateOf(edge, stateNow(model)).is === "in" ? "click cuts it" : edge.look === "cut" ? "cut; click restores it" : "click adds it";
@@ -120,7 +131,7 @@ function graph(view, parent) {
       const into = drawn.filter((e) => e.look !== "cut" && (e.to.includes(focus) || e.at.startsWith(`${focus}.`))).length;
       const out = drawn.filter((e) => e.look !== "cut" && e.from === focus).length;
       hint.textContent = `${focus}${role ? ` (${role})` : ""}: reads ${into} edges, sends ${out}; ${near.keys.size} edges on its paths are lit`;
-    } else hint.textContent = drawn.length ? "Point at a component for its paths; click an edge to cut it." : "Point at a component; no edges are shown.";
+    } else hint.textContent = drawn.length ? "Point at a component for its paths; click an edge to cut it." : "";
   };
 
   const listenTo = (root) => {
@@ -170,9 +181,9 @@ function legend(view, parent) {
       if (there.has(1)) line("helps", "helps (score > 0)");
       if (there.has(-1)) line("hurts", "hurts (score < 0)");
       if (there.has(0)) line("plain", "edge without a score");
-      if (plan.scored) line("widest", `width: ${digits(plan.largest)} ${plan.unit}`, thick(1));
+      if (plan.scored) line("widest", `this wide: ${digits(plan.largest)} ${plan.unit}`, thick(1));
     }
-    if (plan.edges.length) line("cut", "cut", 1);
+    if (model.get("cut").length) line("cut", "cut", 1);
     if (plan.groups.length) tag("span", { class: "interp-circuit-key", text: `k, v: keys and values that ${plan.group} heads share` }, box);
     for (const role of plan.roles) {
       const one = tag("span", { class: "interp-circuit-key" }, box), { mark, hue } = roleLook(plan.roles, role);
@@ -181,7 +192,7 @@ function legend(view, parent) {
       tag("span", { text: role }, one);
     }
   };
-  view.on("plan reply", draw);
+  view.on("plan reply cut", draw);
   draw();
 }
 

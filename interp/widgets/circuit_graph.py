@@ -46,6 +46,7 @@ class CircuitGraph(Widget, files="circuit_shapes circuit_panel circuit_graph"):
         scored = any(score is not None for score in whole.edges.values())
         traits.setdefault("shown", min(most, SHOWN if scored else UNSCORED))
         said = drawing._said(whole, {"edges": self._ranked, "hidden": 0}).rpartition(":")[0]
+        said = f"{whole.model}: {names[0]} and {names[1]}" if other else said
         about = {"title": said, "live": compute is not None, "diff": list(names) if other else [], "file": f"{whole.task.get('name') or 'circuit'}-edited.json"}
         super().__init__(about=about, **traits)
         self.on_msg(self._told)

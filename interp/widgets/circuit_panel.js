@@ -28,10 +28,11 @@ function controls(view) {
     const plan = model.get("plan"), shown = model.get("shown");
     if (countAt(Number(slider.value), plan.most) !== shown) slider.value = placeOf(shown, plan.most);
     const least = plan.edges.find((e) => e.a === shown - 1) ?? plan.edges.find((e) => e.b === shown - 1);
-    const at = plan.scored && least && least.score !== null ? `, |score| ≥ ${digits(Math.abs(least.score))} ${plan.unit}` : "";
+    const at = !model.get("about").diff.length && plan.scored && least && least.score !== null ? `, |score| ≥ ${digits(Math.abs(least.score))} ${plan.unit}` : "";
     const text = `largest ${shown.toLocaleString("en")} of ${plan.total.toLocaleString("en")}${model.get("about").diff.length ? " in each" : ""}${at}`;
     said.textContent = text;
     slider.setAttribute("aria-valuetext", text);
+    box.hidden = plan.total === 0;
   };
   view.listen(slider, "input", () => view.ask({ shown: countAt(Number(slider.value), model.get("plan").most) }));
   view.listen(slider, "keydown", (event) => {
@@ -58,7 +59,8 @@ function numbers(view, parent) {
     const { numbers: now, other, size } = model.get("reply"), about = model.get("about");
     box.replaceChildren();
     if (!about.live) {
-      if (size) tag("p", { text: `${plural(size.edges, "edge")} between ${plural(size.components, "component")}` }, box);
+      const roles = model.get("plan").roles.length;
+      if (size) tag("p", { text: size.edges ? `${plural(size.edges, "edge")} between ${plural(size.components, "component")}` : `${plural(size.components, "component")}${roles ? ` in ${plural(roles, "role")}` : ""}, no edges` }, box);
       return;
     }
     tag("div", { class: "interp-circuit-subtitle", text: now ? now.name : "metric" }, box);
@@ -103,6 +105,7 @@ function list(view, parent) {
     const plan = model.get("plan"), name = model.get("node"), now = stateNow(model);
     const at = (e) => !name || e.from === name || e.to.includes(name) || e.at.startsWith(`${name}.`);
     const some = listed(plan.edges.filter(at), now, MOST, Boolean(name));
+    title.hidden = items.hidden = !plan.edges.length;
     title.textContent = name ? `edges of ${name}` : "largest edges";
     const focused = document.activeElement?.dataset?.key;
     items.replaceChildren(); boxes.clear();
@@ -114,7 +117,7 @@ function list(view, parent) {
       tag("span", { class: `interp-circuit-score ${edge.sign > 0 ? "up" : edge.sign < 0 ? "down" : ""}`, text: edge.score === null ? "" : digits(edge.score, true) }, row);
       boxes.set(edge.key, box);
     }
-    if (!some.length) tag("li", { class: "interp-circuit-soft", text: name ? "no edge of the circuit" : "this file names components only" }, items);
+    if (!some.length) tag("li", { class: "interp-circuit-soft", text: name ? "no edge of the circuit" : "no edge is shown" }, items);
     if (focused) boxes.get(focused)?.focus();
   };
   view.listen(items, "change", (event) => {

@@ -6,7 +6,7 @@ const LANE = 1.3, GAP = 0.7, FOOT = 0.3;
 export function geometry(plan, room = 600) {
   const last = Math.max(...Object.values(plan.nodes).map((n) => n.x)), units = last + 1.9;
   const dx = Math.max(8, Math.min(60, Math.floor((room - 40) / units))), dy = Math.max(8, Math.min(44, Math.floor(640 / (plan.layers + 2.2))));
-  const left = 34, top = 8, height = Math.round((plan.layers + 2.3) * dy), width = Math.round(units * dx);
+  const left = 34, top = 10, height = Math.round((plan.layers + 1.95) * dy) + 24, width = Math.round(units * dx);
   const x = (u) => left + (u + 0.8) * dx, y = (u) => top + (plan.layers + 0.75 - u) * dy;
   return { dx, dy, left, top, width: left + width + 2, height: top + height + 30, bottom: top + height, x, y, lane: last };
 }
@@ -94,9 +94,9 @@ export const roleLook = (roles, role) => {
   return i < 0 ? { mark: "circle", hue: -1 } : { mark: MARKS[i % MARKS.length], hue: i % 8 };
 };
 
-// The edges a list shows: those in the circuit or cut, largest first; all of a chosen component's.
+// The edges a list shows: those in a circuit or cut, largest first; all of a chosen component's.
 export function listed(edges, state, most, all) {
   const size = (e) => (e.score === null ? 0 : Math.abs(e.score));
-  const some = edges.filter((e) => all || stateOf(e, state).is !== "off");
+  const some = edges.filter((e) => { const { is, b } = stateOf(e, state); return all || is !== "off" || b; });
   return some.sort((a, b) => size(b) - size(a)).slice(0, most);
 }

@@ -35,7 +35,7 @@ def logits_when_patched(
             return run(model, base, patching.cells(model, groups, source, task.positions)[0], last_only=True).logits
 
         return before, by_hooks
-    known = ("z", "q", "k", "v", "attn_out", "mlp_out", "mlp_in", "resid_pre", "resid_mid", "resid_post")
+    known = ("z", "k", "v", "attn_out", "mlp_out", "resid_pre")
     with bridge.LOCK, torch.no_grad():
         now, other = lean.run(engine, base, keep=known), lean.run(engine, source, keep=known, logits=None)
 

@@ -38,6 +38,12 @@ def test_the_whole_package_is_inside(inside):
     assert files("interp", ".py", ".js", ".css", ".txt") <= inside
 
 
+def test_every_widget_is_inside_with_its_script_and_style(inside):
+    scripts = {path for path in inside if path.startswith("interp/widgets/") and path.endswith(".js")}
+    assert {"interp/widgets/_shared.js", "interp/widgets/head_grid.js"} <= scripts
+    assert {path.removesuffix(".js") + ".css" for path in scripts} <= inside
+
+
 def test_notebooks_and_circuits_travel_inside_the_package(inside):
     wanted = files("notebooks", ".py", ".json", ".ipynb", ".md") | files("circuits", ".json")
     assert "notebooks/src/00-start-here.py" in wanted

@@ -100,6 +100,10 @@ class Widget(anywidget.AnyWidget):
         """The Python that reproduces the state."""
         return ""
 
+    def _program(self) -> str:
+        """The code as it is now, for the page; a `code` that waits for the worker overrides this."""
+        return self.code
+
     # --- state -----------------------------------------------------------------------------------------------
 
     def set_state(self, sync_data: dict) -> None:
@@ -122,12 +126,15 @@ class Widget(anywidget.AnyWidget):
 
     def _again(self) -> None:
         with self._state:
+            before, self._batching = self._batching, True  # what _ask itself brings in order asks nothing more
             try:
                 self._ask()
-                self.python = self.code
+                self.python = self._program()
             except ValueError as error:
                 self._say(error)
                 self.answered = self.asked
+            finally:
+                self._batching = before
 
     def _say(self, error: Exception) -> None:
         known = isinstance(error, ValueError)
@@ -155,7 +162,7 @@ class Widget(anywidget.AnyWidget):
                         show(value)
                 with self._state:
                     if not stale():
-                        self.python = self.code
+                        self.python = self._program()
             except Exception as error:  # nobody else would see it: the worker has no cell to print under
                 with self._state:
                     if not stale():

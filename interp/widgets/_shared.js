@@ -71,6 +71,7 @@ export function colourBar(parent, scale, unit, name = "") {
 // Everything around a widget's own drawing: title, "computing", the line for errors, the Python of the state.
 //   view.body           where to draw
 //   view.on("a b", f)   f on every change of these traits; forgotten when the view closes
+//   view.shows("a b", f)  the same, and f once now
 //   view.listen(node, "click", f)
 //   view.ask({a: 1})    sets traits and expects an answer: "computing" shows until it comes
 //   view.save({b: 2})   sets traits that ask nothing
@@ -95,6 +96,7 @@ export function frame({ model, el, signal }, name) {
     model.on(events, f);
     stop.signal.addEventListener("abort", () => model.off(events, f));
   };
+  const shows = (names, f) => { on(names, f); f(); };
   const listen = (target, type, f, options = {}) => target.addEventListener(type, f, { ...options, signal: stop.signal });
   const save = (state) => {
     for (const [key, value] of Object.entries(state)) model.set(key, value);
@@ -121,7 +123,7 @@ export function frame({ model, el, signal }, name) {
   on("python", program);
   stop.signal.addEventListener("abort", () => { clearTimeout(late); root.remove(); });
   working(); complain(); program();
-  return { model, root, head, title, body, code, on, listen, save, ask, close, signal: stop.signal };
+  return { model, root, head, title, body, code, on, shows, listen, save, ask, close, signal: stop.signal };
 }
 
 // A key this widget takes for itself: JupyterLab's own shortcuts must not fire as well.

@@ -43,7 +43,7 @@ export const setOf = (pairs, heads) => new Set(pairs.map(([l, h]) => l * heads +
 
 // One path of crosses over the ablated cells: cheap also for thousands.
 export function crosses(ablated, box, group, heads) {
-  const inset = Math.max(1.5, box.cell / 4.5), size = box.cell - 1 - 2 * inset;
+  const inset = box.cell < 11 ? 1 : box.cell / 4.5, size = box.cell - 1 - 2 * inset;
   return [...ablated].map((i) => {
     const { x, y } = place(box, group, Math.floor(i / heads), i % heads);
     const [a, b] = [(x + inset).toFixed(1), (y + inset).toFixed(1)];
@@ -62,8 +62,7 @@ function controls(view, marks) {
     const prompt = entry(view, row, "prompt", "The capital of France is", (text) => view.ask({ text }));
     prompt.box.classList.add("interp-heads-prompt");
     const show = () => prompt.show(model.get("text"));
-    view.on("text", show);
-    show();
+    view.shows("text", show);
   }
   choice(view, row, "ablate", [["false", "the marked heads"], ["true", "all but the marked"]], "keep");
   choice(view, row, "by", [["mean", "mean"], ["zero", "zero"], ["resample", "resample"], ["scale", "scale"]], "by");
@@ -73,19 +72,16 @@ function controls(view, marks) {
   view.listen(number, "change", () => { if (Number.isFinite(number.valueAsNumber)) view.ask({ factor: number.valueAsNumber }); });
   view.listen(number, "keydown", (event) => event.stopPropagation());
   const showFactor = () => { number.value = model.get("factor"); factor.hidden = model.get("by") !== "scale"; };
-  view.on("by factor", showFactor);
-  showFactor();
+  view.shows("by factor", showFactor);
   const heads = entry(view, row, "heads", "L5H1 L7H* L9KV2", (text) => view.ask({ heads: text }));
   heads.box.classList.add("interp-heads-names");
   const showHeads = () => heads.show(model.get("heads"));
-  view.on("heads chosen", showHeads);
-  showHeads();
+  view.shows("heads chosen", showHeads);
   const undo = button(view, row, "undo", "undo the last change of marks", () => model.send({ do: "undo" }));
   const clear = button(view, row, "clear", "unmark all heads", () => marks.set(new Set()));
   button(view, row, "invert", "mark the unmarked heads and unmark the marked ones", () => marks.set(inverted(marks.get(), marks.count)));
   const able = () => { undo.disabled = !model.get("steps"); clear.disabled = !model.get("chosen").length; };
-  view.on("steps chosen", able);
-  able();
+  view.shows("steps chosen", able);
 }
 
 function grid(view, parent, marks) {
@@ -93,7 +89,7 @@ function grid(view, parent, marks) {
   const [L, H, group] = [model.get("n_layers"), model.get("n_heads"), model.get("group")];
   const box = layout(L, H, group);
   const picture = svg("svg", {
-    class: "interp-heads-grid", width: box.width, height: box.height, viewBox: `0 0 ${box.width} ${box.height}`, tabindex: 0,
+    class: `interp-heads-grid${box.cell < 11 ? " interp-heads-fine" : ""}`, width: box.width, height: box.height, viewBox: `0 0 ${box.width} ${box.height}`, tabindex: 0,
     role: "application", "aria-label": `${L} layers by ${H} heads. Arrow keys move, space marks a head, L its layer${group > 1 ? ", G its KV group" : ""}.`,
   }, parent);
   svg("text", { class: "interp-axis", x: box.left + (L * box.cell) / 2, y: 11, "text-anchor": "middle", text: "layer" }, picture);
@@ -131,11 +127,10 @@ function grid(view, parent, marks) {
     cursor.setAttribute("x", x - 1);
     cursor.setAttribute("y", y - 1);
   };
-  view.on("values", colour);
-  view.on("chosen keep", mark);
-  view.on("pointer", point);
   marks.draw = mark;
-  colour(); mark(); point();
+  view.shows("values", colour);
+  view.shows("chosen keep", mark);
+  view.shows("pointer", point);
   gestures(view, picture, marks, { L, H, group });
 }
 
@@ -197,8 +192,7 @@ function legend(view, parent) {
     box.replaceChildren();
     if (model.get("values").length) colourBar(box, scaleOf(model.get("values")), model.get("unit"), model.get("name"));
   };
-  view.on("values unit name", show);
-  show();
+  view.shows("values unit name", show);
   const keys = tag("div", { class: "interp-heads-keys" }, parent);
   const sample = svg("svg", { width: 15, height: 13, "aria-hidden": "true" }, keys);
   svg("path", { class: "interp-heads-cross", "stroke-width": 1.8, d: "M3 2l9 9m0-9l-9 9" }, sample);
@@ -217,9 +211,8 @@ function attention(view, parent) {
     holder.replaceChildren();
     if (!one.rows) return;
     const value = model.get("values")[one.layer * model.get("n_heads") + one.head];
-    const group = model.get("group");
-    const kv = group > 1 ? ` (reads KV${Math.floor(one.head / group)})` : "";
-    title.textContent = `L${one.layer}H${one.head}${kv}: ${digits(value ?? null, true)} ${model.get("unit")}`;
+    const group = model.get("group"), kv = group > 1 ? ` (reads KV${Math.floor(one.head / group)})` : "";
+    title.textContent = `under the pointer: L${one.layer}H${one.head}${kv}, ${digits(value ?? null, true)} ${model.get("unit")}`;
     const n = one.rows.length, cell = Math.max(2, Math.min(13, Math.floor(250 / n)));
     const words = cell >= 9, left = words ? 74 : 20, below = words ? 70 : 16;
     const picture = svg("svg", { width: left + n * cell + 4, height: n * cell + below, role: "img", "aria-label": `attention of L${one.layer}H${one.head}` }, holder);
@@ -239,8 +232,8 @@ function attention(view, parent) {
       });
     }
     const all = one.all > n ? `, the last ${n} of ${one.all} tokens` : "";
-    const rest = `rows attend to columns${one.mean > 1 ? `, mean of ${one.mean} prompts, words of the first` : ""}${all}`;
-    says.textContent = rest;
+    says.textContent = `rows attend to columns${one.mean > 1 ? `, mean of ${one.mean} prompts, words of the first` : ""}${all}`;
+    const rest = says.textContent;
     view.listen(picture, "pointermove", (event) => {
       const { dest, src } = event.target.dataset;
       says.textContent = dest === undefined ? rest : `“${one.labels[dest]}” attends to “${one.labels[src]}”: ${percent(one.rows[dest][src])}`;
@@ -248,7 +241,6 @@ function attention(view, parent) {
     view.listen(picture, "pointerleave", () => { says.textContent = rest; });
   };
   view.on("attention values", show);
-  tag("div", {}, box);
   colourBar(box, { low: 0, high: 1, diverging: false }, "", "share of attention");
   show();
 }
@@ -273,15 +265,14 @@ function numbers(view, parent) {
     const part = (title, one) => {
       tag("th", { colspan: 4, scope: "rowgroup", text: title }, tag("tr", { class: "interp-heads-part" }, body));
       const named = shown.answer && one === shown;
-      line(body, named ? `logit of ${token(shown.answer)} less ${token(shown.wrong)}` : "logit difference", one?.logit_diff, (v) => digits(v), (v) => digits(v, true));
+      line(body, named ? `logit of ${token(shown.answer)} less ${token(shown.wrong)}` : "logit difference", one?.logit_diff, (v) => digits(v), (v) => `${digits(v, true)} logits`);
       line(body, named ? `probability of ${token(shown.answer)}` : "probability of the answer", one?.prob, percent, points);
     };
     part(reply.title, shown);
     if (reply.n > 1 && shown.answer) part(`mean of ${reply.n} prompts`, reply.mean);
     table.classList.toggle("interp-heads-waiting", Boolean(reply.waiting));
   };
-  view.on("reply", show);
-  show();
+  view.shows("reply", show);
 }
 
 function tokens(view, parent) {
@@ -314,8 +305,7 @@ function tokens(view, parent) {
       tag("span", { class: one.now > one.clean ? "interp-heads-up" : "interp-heads-down", text: `${one.now > one.clean ? "▲" : "▼"} ${points(one.now - one.clean)}` }, row);
     }
   };
-  view.on("reply", show);
-  show();
+  view.shows("reply", show);
 }
 
 function prompts(view, parent) {
@@ -328,8 +318,7 @@ function prompts(view, parent) {
     const options = [[-1, `mean of ${all.length} prompts`], ...all.map((text, i) => [i, `${i + 1}: ${text}`])];
     choice(view, holder, "prompt", options, "prompt").classList.add("interp-heads-prompts");
   };
-  view.on("prompts", show);
-  show();
+  view.shows("prompts", show);
 }
 
 function render(context) {

@@ -141,6 +141,9 @@ class HeadGrid(Widget, files="head_grid"):
     @property
     def code(self) -> str:
         """The Python that makes this widget again, and the verb that gives its number."""
+        return self.wait()._program()
+
+    def _program(self) -> str:
         made, judged = self._code
         if not made:
             return ""

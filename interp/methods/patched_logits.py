@@ -31,8 +31,8 @@ def logits_when_patched(
         before = run(model, base, last_only=True).logits
 
         def by_hooks(where: Where) -> Tensor:
-            groups = _one(model, task, where)
-            return run(model, base, patching.cells(model, groups, source, task.positions)[0], last_only=True).logits
+            (edits,) = patching.cells(model, _one(model, task, where), source, task.positions)
+            return run(model, base, edits, positions=task.positions, last_only=True).logits
 
         return before, by_hooks
     known = ("z", "k", "v", "attn_out", "mlp_out", "resid_pre")

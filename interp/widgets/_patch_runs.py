@@ -26,7 +26,7 @@ SHOWN = 8  # tokens listed
 class Runs(NamedTuple):
     """The two things a patching explorer asks for."""
 
-    map: Callable[..., Iterator[tuple[dict, Result | None]]]
+    map: Callable[..., Iterator[tuple[dict, Result]]]
     cell: Callable[..., dict]
     about: dict[str, Any]
 
@@ -63,12 +63,12 @@ def runs(model: Any, task: Any, metric: str | None = None) -> Runs:
     """The explorer's callables for this model and task."""
     d, length, ready = bridge.dims(model), task.clean.shape[1], {}
 
-    def whole(site: str, direction: str, prompt: int, stale: Callable[[], bool]) -> Iterator[tuple[dict, Result | None]]:
+    def whole(site: str, direction: str, prompt: int, stale: Callable[[], bool]) -> Iterator[tuple[dict, Result]]:
         some, pattern = chosen(task, prompt), SITES[site][0]
         grid = places.expand(pattern, d, length, task.positions)
         wide = grid.shape[1]
         examples = np.full((len(grid.sites), len(some)), np.nan)
-        done, found = 0, None
+        done = 0
         for layers in coarse(d.n_layers, LAYERS if len(some) <= PROMPTS else 2):
             if stale():
                 return
@@ -76,11 +76,10 @@ def runs(model: Any, task: Any, metric: str | None = None) -> Runs:
             found = patching.patch(model, some, [[str(grid.sites[i])] for i in rows], direction=direction, metric=metric)
             examples[rows], done = found.examples, done + len(layers)
             values = examples.mean(-1).reshape(grid.shape)
-            about = {k: found.about[k] for k in ("clean", "corrupted")} | {"name": found.name, "unit": found.unit}
-            said = {"values": [[None if np.isnan(v) else float(v) for v in row] for row in values], "done": done, "of": d.n_layers, **about}
-            result = None
-            if done == d.n_layers:
-                result = patching.result(torch.from_numpy(examples), grid, some, found.name, found.unit, {**found.about, "pattern": pattern})
+            ends = {k: found.about[k] for k in ("clean", "corrupted")} | {"name": found.name, "unit": found.unit}
+            said = {"values": [[None if np.isnan(v) else float(v) for v in row] for row in values], "done": done, "of": d.n_layers, **ends}
+            about = {**found.about, "pattern": pattern}
+            result = patching.result(torch.from_numpy(examples), grid, some, found.name, found.unit, about)
             yield said, result
 
     def cell(site: str, direction: str, prompt: int, at: list[int]) -> dict:

@@ -24,6 +24,7 @@ class CircuitGraph(Widget, files="circuit_shapes circuit_panel circuit_graph"):
     """See `circuit`."""
 
     inputs = ("shown", "cut", "added", "within")
+    slow = True
     shown = t.Int(SHOWN).tag(sync=True)
     cut = t.List(t.Unicode()).tag(sync=True)
     added = t.List(t.Unicode()).tag(sync=True)

@@ -17,6 +17,7 @@ class PatchMap(Widget, files="patch_shapes patch_map"):
     """See `patching`."""
 
     inputs = ("site", "direction", "prompt")
+    slow = True
     site = t.Unicode("resid_pre").tag(sync=True)
     direction = t.Unicode("denoising").tag(sync=True)
     prompt = t.Int(0).tag(sync=True)
@@ -52,7 +53,7 @@ class PatchMap(Widget, files="patch_shapes patch_map"):
         shown, self._result = said
         state = self.site, self.direction, self.prompt
         self.reply = {"state": list(state), **shown}
-        if self._result is not None:
+        if shown["done"] == shown["of"]:
             self._done[state] = said
 
     def _click(self, change: Any = None) -> None:
@@ -79,7 +80,7 @@ class PatchMap(Widget, files="patch_shapes patch_map"):
     def value(self) -> Result:
         """The finished map: what `interp.patch` gives; waits for it."""
         self.wait()
-        if self._result is None:
+        if self._result is None or self.reply["done"] < self.reply["of"]:
             raise ValueError(self.problem or "the map is not finished")
         return self._result
 
@@ -98,10 +99,14 @@ class PatchMap(Widget, files="patch_shapes patch_map"):
         return f"<patching explorer: {self.direction} {self.site}, {self.reply.get('done', 0)} of {self.about['layers']} layers>"
 
     def _draw(self, figure: Any) -> None:
-        result = self.value
-        layers, wide = result.values.shape
-        figure.set_size_inches(min(11.0, 2.4 + 0.42 * wide), min(9.0, 1.9 + 0.2 * layers))
-        result.plot(figure.subplots())
+        result, layers = self._result, self.about["layers"]
+        if result is None:
+            figure.set_size_inches(7, 0.6)
+            figure.text(0.01, 0.5, f"{self.about['title']}: the map was still being computed", va="center", fontsize=9)
+            return
+        figure.set_size_inches(min(11.0, 2.4 + 0.42 * result.values.shape[1]), min(9.0, 1.9 + 0.2 * layers))
+        partly = "" if self.reply["done"] == layers else f" ({self.reply['done']} of {layers} layers)"
+        result.plot(figure.subplots(), title=f"{self.about['title']}: {self.direction} {runs.SITES[self.site][1]}{partly}")
 
 
 def patching(model: Any, task: Any, *, metric: str | None = None, **state: Any) -> PatchMap:
@@ -114,6 +119,7 @@ def patching(model: Any, task: Any, *, metric: str | None = None, **state: Any) 
     state: site ("resid_pre", "attn", "mlp": layer by position; "heads": layer by head, at all positions), direction, prompt
     (-1: the mean over all of them), cell ([layer, column]). metric: by name, as in `interp.patch`.
 
+    It is shown while it is computed: `.wait()` it first where the saved notebook should hold the finished picture.
     `.value` is the Result, `.told` what is said of the chosen cell.
     """
     return PatchMap(runs.runs(model, task, metric), **state)

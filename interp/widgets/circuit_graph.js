@@ -90,7 +90,7 @@ function graph(view, parent) {
       const { mark, hue } = roleLook(plan.roles, n.role);
       svg("circle", { r: Math.max(r + 3, Math.min(9, at.dx / 2)), class: "interp-circuit-catch" }, g);
       svg("path", { d: markOf(n.kind === "mlp" && hue < 0 ? "square" : mark, hue < 0 ? r : r + 0.8), class: `interp-circuit-dot ${hue < 0 ? "" : `hue${hue}`}` }, g);
-      const place = n.kind === "mlp" ? { x: at.x(n.x) + r + 4, y: at.y(n.y) + 4 } : { x: at.x(n.x), y: at.y(n.y) - r - 3, "text-anchor": "middle" };
+      const place = n.kind === "mlp" || at.dy < 26 ? { x: at.x(n.x) + r + 3, y: at.y(n.y) + 3.5 } : { x: at.x(n.x), y: at.y(n.y) - r - 3, "text-anchor": "middle" };
       if (label) svg("text", { "data-name": name, ...place, text: name.replace("mlp.", "mlp ") }, named);
     }
     dots.inside = [...inside].sort((a, b) => plan.nodes[a].y - plan.nodes[b].y || plan.nodes[a].x - plan.nodes[b].x);

@@ -60,7 +60,7 @@ function numbers(view, parent) {
     box.replaceChildren();
     if (!about.live) {
       const roles = model.get("plan").roles.length;
-      if (size) tag("p", { text: size.edges ? `${plural(size.edges, "edge")} between ${plural(size.components, "component")}` : `${plural(size.components, "component")}${roles ? ` in ${plural(roles, "role")}` : ""}, no edges` }, box);
+      if (size) tag("p", { text: size.edges ? `${about.diff.length ? `${about.diff[0]}: ` : ""}${plural(size.edges, "edge")} between ${plural(size.components, "component")}` : `${plural(size.components, "component")}${roles ? ` in ${plural(roles, "role")}` : ""}, no edges` }, box);
       return;
     }
     tag("div", { class: "interp-circuit-subtitle", text: now ? now.name : "metric" }, box);

@@ -1,6 +1,7 @@
 """Many small variations of one run: the loop that patching and ablation share."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -26,7 +27,8 @@ def progress(items: Iterable | None, what: str, total: int | None = None) -> Any
     """The items, behind a progress bar that appears after two seconds (never when INTERP_PROGRESS=0)."""
     from tqdm.auto import tqdm
 
-    off = os.environ.get("INTERP_PROGRESS") == "0"
+    # a widget's thread has no cell of its own: its bar would stand under another one
+    off = os.environ.get("INTERP_PROGRESS") == "0" or threading.current_thread() is not threading.main_thread()
     return tqdm(items, desc=what, total=total, delay=2, leave=False, disable=off)
 
 

@@ -156,7 +156,7 @@ function predictions(view, parent) {
     tag("span", { text: "patched" }, key);
     tag("span", { class: "interp-patch-tick" }, key);
     tag("span", { text: `${run}, unpatched` }, key);
-    if (told.n === 1) tag("span", { text: "· underlined: answer; dotted: wrong answer" }, key);
+    if (told.n === 1) tag("span", { text: "underlined: answer; dotted: wrong answer" }, key);
   };
   view.on("told cell site direction prompt", draw);
   draw();

@@ -20,6 +20,7 @@ from interp.methods.loss import cross_entropy
 from interp.methods.loss_depths import loss_depth, split_windows
 from interp.methods.measures import attention_to, kl_to, Measure, text_loss
 from interp.methods.overlaps import overlap, role_score
+from interp.methods.patched_logits import logits_when_patched
 from interp.methods.patching import patch
 from interp.methods.patchscopes import patchscope
 from interp.methods.path_patching import path_patch
@@ -69,6 +70,7 @@ __all__ = [
     "kl_to",
     "logit_attribution",
     "logit_lens",
+    "logits_when_patched",
     "loss_depth",
     "minimality",
     "ov_readout",

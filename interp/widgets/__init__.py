@@ -8,7 +8,9 @@ from importlib import import_module
 
 # No file is called like a function here: importing `interp.widgets.x` would put the module in the function's place.
 _HOME = {
+    "circuit": "interp.widgets.circuit_graph",
     "heads": "interp.widgets.head_grid",
+    "patching": "interp.widgets.patch_map",
     "prompt_task": "interp.widgets._head_runs",
 }
 

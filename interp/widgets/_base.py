@@ -57,6 +57,7 @@ class Widget(anywidget.AnyWidget):
     """The base of the widgets; see the module."""
 
     inputs: tuple[str, ...] = ()
+    slow = False  # True: shown at once, though its first answer takes seconds; `.wait()` first for a finished static twin
     reply = t.Dict().tag(sync=True)  # what is shown: everything the JS needs and the state does not say
     busy = t.Unicode("").tag(sync=True)
     problem = t.Unicode("").tag(sync=True)
@@ -203,11 +204,12 @@ class Widget(anywidget.AnyWidget):
 
     # --- pictures --------------------------------------------------------------------------------------------
 
-    def static(self) -> Any:
+    def static(self, wait: bool = True) -> Any:
         """The state as a matplotlib Figure: what a paper, a saved or an untrusted notebook shows."""
         from matplotlib.figure import Figure  # not pyplot: its state is not safe in callbacks
 
-        self.wait()
+        if wait:
+            self.wait()
         figure = Figure(dpi=DPI, layout="constrained")
         if self.reply or not self.problem:
             self._draw(figure)
@@ -216,12 +218,12 @@ class Widget(anywidget.AnyWidget):
             figure.text(0.01, 0.5, self.problem, va="center", fontsize=9)
         return figure
 
-    def png(self) -> bytes:
+    def png(self, wait: bool = True) -> bytes:
         """The static figure as the bytes of a PNG."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
         buffer = io.BytesIO()
-        FigureCanvasAgg(self.static()).print_png(buffer)
+        FigureCanvasAgg(self.static(wait)).print_png(buffer)
         return buffer.getvalue()
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
@@ -232,7 +234,7 @@ class Widget(anywidget.AnyWidget):
         return {**data, "text/plain": repr(self), "text/html": self._html()}, about
 
     def _html(self) -> str:
-        picture = base64.b64encode(self.png()).decode()
+        picture = base64.b64encode(self.png(wait=not self.slow)).decode()
         image = f"<img alt='{html.escape(repr(self))}' style='max-width:100%' src='data:image/png;base64,{picture}'>"
         return f"{image}<details><summary>Python</summary><pre>{html.escape(self.code)}</pre></details>"
 
@@ -241,8 +243,9 @@ class Widget(anywidget.AnyWidget):
 
 
 def source(name: str, kind: str) -> str:
-    """The text of a widget's own file, the shared one before it."""
-    return "\n".join((HERE / f"{stem}.{kind}").read_text(encoding="utf-8") for stem in ("_shared", name))
+    """The text of a widget's own files ("circuit_shapes circuit_graph"), the shared one before them."""
+    files = [HERE / f"{stem}.{kind}" for stem in ("_shared", *name.split())]
+    return "\n".join(file.read_text(encoding="utf-8") for file in files if file.exists())
 
 
 def _steps(job: Callable[[], Any]) -> Iterator[Any]:

@@ -1,0 +1,71 @@
+"""What the circuit explorer computes: the measure of a circuit's run, a few prompts at a time."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interp.circuits import Circuit
+from interp.methods import evaluation
+from interp.methods.edges import Edges, exist
+from interp.methods.measures import measure
+
+AT_ONCE = 4  # prompts: few enough that the first numbers come at once, and that a newer click need not wait
+WITHIN = ("circuit", "model")
+Compute = Callable[..., Iterator[dict[str, Any] | None]]
+
+
+class Part(NamedTuple):
+    """Some of the task's prompts, ready for runs with edges cut, and their two ends."""
+
+    edges: Edges
+    clean: Tensor
+    corrupted: Tensor
+
+
+def runs(model: Any, task: Any, *, by: str = "resample", metric: str | None = None) -> Compute:
+    """A function of (circuit, cut edges, within, stale) that yields the numbers of AT_ONCE prompts, later of all.
+
+    within "circuit": everything else is cut. "model": only the cut edges are, of the whole model. The last numbers
+    are those of `interp.evaluate`.
+    """
+    pieces = [task[lo : lo + AT_ONCE] for lo in range(0, len(task), AT_ONCE)]
+    judge, parts = measure(task, metric), []
+
+    def part(i: int) -> Part:
+        if i == len(parts):
+            own = measure(pieces[i], metric)
+            edges = Edges(model, pieces[i], own, by=by, reference=task.corrupted)
+            parts.append(Part(edges, evaluation.plain(model, pieces[i], own), _nothing(edges)))
+        return parts[i]
+
+    def compute(circuit: Circuit, cut: Circuit, within: str, stale: Callable[[], bool]) -> Iterator[dict[str, Any] | None]:
+        weight = evaluation.run_weights(circuit, by) if within == "circuit" else 1 - cut.weights()
+        weight, rows = torch.from_numpy(weight)[None], []
+        for i in range(len(pieces)):
+            if stale():
+                return
+            one = part(i)
+            rows.append(torch.stack([one.edges.cut(weight, bar=False)[0], one.clean, one.corrupted]))
+            last = i == len(pieces) - 1
+            yield _numbers(torch.cat(rows, 1), judge, len(task)) if last or i == 0 else None
+
+    return compute
+
+
+def _nothing(edges: Edges) -> Tensor:
+    """The measure with every edge cut."""
+    return edges.cut(torch.zeros(1, *exist(edges.dims).shape), bar=False)[0]
+
+
+def _numbers(rows: Tensor, judge: Any, of: int) -> dict[str, Any]:
+    value, clean, corrupted = rows.double()
+    try:
+        faithful = float(evaluation.fractions(value[None], clean, corrupted, judge).mean())
+    except ValueError:  # nothing to be faithful to: the measure itself still says something
+        faithful = None
+    mean = lambda x: float(np.asarray(x).mean())
+    said = {"value": mean(value), "clean": mean(clean), "corrupted": mean(corrupted), "faithfulness": faithful}
+    return said | {"n": rows.shape[1], "of": of, "name": judge.name, "unit": judge.unit}

@@ -1,0 +1,123 @@
+"""What the patching explorer computes: the map in a coarse order, layer by layer, and the predictions of one cell."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from interp import sites as places
+from interp.methods import patching
+from interp.methods.measures import measure
+from interp.methods.patched_logits import logits_when_patched
+from interp.models import bridge
+from interp.results import Result
+
+SITES = {
+    "resid_pre": ("resid_pre.*@*", "residual stream"),
+    "attn": ("attn.*@*", "attention output"),
+    "mlp": ("mlp.*@*", "MLP output"),
+    "heads": ("L*H*", "heads, all positions"),
+}
+LAYERS, PROMPTS = 6, 4  # layers to a step for so many prompts: a newer click waits no longer than a step
+SHOWN = 8  # tokens listed
+
+
+class Runs(NamedTuple):
+    """The two things a patching explorer asks for."""
+
+    map: Callable[..., Iterator[tuple[dict, Result]]]
+    cell: Callable[..., dict]
+    about: dict[str, Any]
+
+
+def coarse(n: int, most: int) -> list[list[int]]:
+    """All of range(n), every eighth first, then those halfway between, in parts of at most so many.
+
+    >>> coarse(6, 4)
+    [[0], [4], [2], [1, 3, 5]]
+    """
+    seen: set[int] = set()
+    parts = []
+    for stride in (8, 4, 2, 1):
+        new = [i for i in range(0, n, stride) if i not in seen]
+        seen.update(new)
+        parts += [new[lo : lo + most] for lo in range(0, len(new), most)]
+    return parts
+
+
+def chosen(task: Any, prompt: int) -> Any:
+    """The task's one prompt, or all of it (-1)."""
+    if not -1 <= prompt < len(task):
+        raise ValueError(f"prompt={prompt}: the task has prompts 0 to {len(task) - 1}, and -1 is all of them")
+    return task if prompt == -1 else task[prompt]
+
+
+def name_of(site: str, cell: list[int]) -> str:
+    """A cell of the map as an address: "resid_pre.12@9", "L5H1"."""
+    layer, other = cell
+    return f"L{layer}H{other}" if site == "heads" else f"{site}.{layer}@{other}"
+
+
+def runs(model: Any, task: Any, metric: str | None = None) -> Runs:
+    """The explorer's callables for this model and task."""
+    d, length, ready = bridge.dims(model), task.clean.shape[1], {}
+
+    def whole(site: str, direction: str, prompt: int, stale: Callable[[], bool]) -> Iterator[tuple[dict, Result]]:
+        some, pattern = chosen(task, prompt), SITES[site][0]
+        grid = places.expand(pattern, d, length, task.positions)
+        wide = grid.shape[1]
+        examples = np.full((len(grid.sites), len(some)), np.nan)
+        done = 0
+        for layers in coarse(d.n_layers, LAYERS if len(some) <= PROMPTS else 2):
+            if stale():
+                return
+            rows = [i for layer in layers for i in range(layer * wide, (layer + 1) * wide)]
+            found = patching.patch(model, some, [[str(grid.sites[i])] for i in rows], direction=direction, metric=metric)
+            examples[rows], done = found.examples, done + len(layers)
+            values = examples.mean(-1).reshape(grid.shape)
+            ends = {k: found.about[k] for k in ("clean", "corrupted")} | {"name": found.name, "unit": found.unit}
+            said = {"values": [[None if np.isnan(v) else float(v) for v in row] for row in values], "done": done, "of": d.n_layers, **ends}
+            about = {**found.about, "pattern": pattern}
+            result = patching.result(torch.from_numpy(examples), grid, some, found.name, found.unit, about)
+            yield said, result
+
+    def cell(site: str, direction: str, prompt: int, at: list[int]) -> dict:
+        some, key = chosen(task, prompt), (direction, prompt)
+        if key not in ready:
+            ready.clear()  # the runs of one map at a time are kept
+            ready[key] = logits_when_patched(model, some, direction)
+        before, patched = ready[key]
+        return _told(model, some, before, patched(name_of(site, at)), measure(some, metric), direction)
+
+    return Runs(whole, cell, _about(model, task, metric))
+
+
+def _told(model: Any, task: Any, before: torch.Tensor, after: torch.Tensor, judge: Any, direction: str) -> dict:
+    first, then = (x.float().softmax(-1).mean(0) for x in (before, after))
+    top = list(dict.fromkeys([*then.topk(SHOWN).indices.tolist(), *first.topk(3).indices.tolist(), *task.answers[0, :1].tolist(), *task.wrong[0, :1].tolist()]))
+    top = [i for i in top if len(task) == 1 or i in then.topk(SHOWN).indices]
+    value = lambda logits: float(judge.of(logits.float(), {}).mean())
+    kind = {int(task.answers[0, 0]): "answer", int(task.wrong[0, 0]): "wrong"} if len(task) == 1 else {}
+    tokens = [{"text": model.tokenizer.decode([i]), "before": float(first[i]), "after": float(then[i]), "is": kind.get(i, "")} for i in top]
+    tokens.sort(key=lambda one: -one["after"])
+    return {"before": value(before), "after": value(after), "tokens": tokens, "n": len(task)}
+
+
+def _about(model: Any, task: Any, metric: str | None) -> dict[str, Any]:
+    """What the page shows of the task: its prompts as tokens, and where they differ."""
+    words = lambda ids: [task.tokenizer.decode([int(i)]) for i in ids]
+    judge, d = measure(task, metric), bridge.dims(model)
+    named = lambda i: {int(index[i]): name for name, index in task.positions.items()}
+    prompts = [
+        {
+            "clean": words(task.clean[i]), "corrupted": words(task.corrupted[i]), "names": {str(k): v for k, v in named(i).items()},
+            "differs": (task.clean[i] != task.corrupted[i]).nonzero()[:, 0].tolist(), "answer": words(task.answers[i][task.answers_count[i]][:1])[0],
+            "wrong": words(task.wrong[i][task.wrong_count[i]][:1])[0],
+        }
+        for i in range(len(task))
+    ]  # fmt: skip
+    return {
+        "title": f"{bridge.name(model)} · {task.name}", "prompts": prompts, "layers": d.n_layers, "heads": d.n_heads,
+        "group": d.n_heads // d.n_kv_heads, "metric": judge.name, "unit": judge.unit, "sites": [[k, said] for k, (_, said) in SITES.items()],
+    }  # fmt: skip

@@ -1,0 +1,102 @@
+// The circuit explorer's geometry and rules.
+
+const LANE = 1.3, GAP = 0.7, FOOT = 0.3;
+
+// Pixels of the plan's units: {dx, dy, left, top, width, height, x(u), y(u)}. One unit is a head, or a layer.
+export function geometry(plan, room = 600) {
+  const last = Math.max(...Object.values(plan.nodes).map((n) => n.x)), units = last + 1.9;
+  const dx = Math.max(8, Math.min(60, Math.floor((room - 40) / units))), dy = Math.max(8, Math.min(44, Math.floor(640 / (plan.layers + 2.2))));
+  const left = 34, top = 10, height = Math.round((plan.layers + 1.95) * dy) + 24, width = Math.round(units * dx);
+  const x = (u) => left + (u + 0.8) * dx, y = (u) => top + (plan.layers + 0.75 - u) * dy;
+  return { dx, dy, left, top, width: left + width + 2, height: top + height + 30, bottom: top + height, x, y, lane: last };
+}
+
+// What an edge is now: "in" the circuit, "cut" out of it, or "off"; b: whether the other circuit has it.
+export function stateOf(edge, { shown, cut, added }) {
+  const chosen = (edge.a >= 0 && edge.a < shown && !cut.has(edge.key)) || added.has(edge.key);
+  return { is: chosen ? "in" : cut.has(edge.key) ? "cut" : "off", b: edge.b >= 0 && edge.b < shown };
+}
+
+// How it is drawn: "both", "only-a", "only-b" of two circuits; "helps", "hurts", "plain" of one; "cut", or null.
+export function lookOf(edge, state, diff) {
+  const { is, b } = stateOf(edge, state);
+  if (is === "cut") return "cut";
+  if (diff) return is === "in" ? (b ? "both" : "only-a") : b ? "only-b" : null;
+  return is !== "in" ? null : edge.sign > 0 ? "helps" : edge.sign < 0 ? "hurts" : "plain";
+}
+
+// The edges and components on some way through a component (or into a KV group): {nodes, keys}.
+export function paths(edges, name) {
+  const nodes = new Set([name]), keys = new Set();
+  const owner = (edge) => edge.at.replace(/\.[^.]*$/, "");
+  const walk = (start, out) => {
+    const todo = [...start], seen = new Set(start);
+    while (todo.length) {
+      const now = todo.pop();
+      for (const edge of edges) {
+        if (out ? edge.from !== now : !(edge.to.includes(now) || owner(edge) === now)) continue;
+        keys.add(edge.key);
+        for (const next of out ? edge.to : [edge.from]) if (!seen.has(next)) { seen.add(next); todo.push(next); nodes.add(next); }
+      }
+    }
+  };
+  const group = edges.find((edge) => owner(edge) === name && !edge.to.includes(name));
+  walk([name], false);
+  walk(group ? group.to : [name], true);
+  if (group) group.to.forEach((head) => nodes.add(head));
+  return { nodes, keys };
+}
+
+// The slider: few edges get as much room on it as many. Both ways between 0..1000 and 0..most edges.
+export const countAt = (at, most) => (at <= 0 ? 0 : most < 2 ? most : Math.max(1, Math.round(most ** (at / 1000))));
+export const placeOf = (count, most) => (count <= 0 ? 0 : most < 2 ? 1000 : Math.max(1, Math.round((1000 * Math.log(count)) / Math.log(most))));
+
+// A receiver in words: "L5H6 query", "L5KV1 keys (heads 3 to 5)".
+export function reads(at, to) {
+  const [owner, part] = at.split(".").length > 2 ? [at.slice(0, at.lastIndexOf(".")), ""] : at.split(".");
+  const what = { q_in: "query", k_in: "keys", v_in: "values" }[part];
+  if (!what) return owner;
+  const heads = to.map((h) => h.replace(/^L\d+H/, ""));
+  if (!owner.includes("KV")) return `${owner} ${what}`;
+  if (heads.length === 1) return `${to[0]} ${what}`;
+  return `${owner} ${what} (heads ${heads[0]} to ${heads[heads.length - 1]})`;
+}
+
+export const thick = (width) => 0.7 + 4.8 * width;
+export const bezier = (path, at) => {
+  const p = path.map((v, i) => (i % 2 ? at.y(v) : at.x(v)).toFixed(1));
+  return `M${p[0]} ${p[1]}C${p[2]} ${p[3]} ${p[4]} ${p[5]} ${p[6]} ${p[7]}`;
+};
+
+// Where an arrow key goes from a component: the nearest in the row beside, above or below.
+export function step(nodes, names, from, key) {
+  const here = nodes[from];
+  if (!here) return names[0] ?? "";
+  const side = key === "ArrowLeft" ? -1 : key === "ArrowRight" ? 1 : 0;
+  const far = (n) => side ? (nodes[n].x - here.x) * side : (nodes[n].y - here.y) * (key === "ArrowUp" ? 1 : -1);
+  const off = (n) => side ? Math.abs(nodes[n].y - here.y) : Math.abs(nodes[n].x - here.x);
+  const ahead = names.filter((n) => n !== from && far(n) > 1e-6 && (!side || off(n) < 0.5));
+  const cost = (n) => side ? far(n) : 100 * far(n) + off(n);
+  return ahead.reduce((best, n) => (best === null || cost(n) < cost(best) ? n : best), null) ?? from;
+}
+
+// Every how many labels one is written, so that they do not touch.
+export const every = (size, wide) => [1, 2, 5, 10, 20].find((n) => n * size >= wide) ?? 20;
+const MARKS = ["circle", "square", "diamond", "triangle", "cross", "down"];
+export const markOf = (kind, r) => ({
+  circle: `M${-r} 0a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`, square: `M${-r} ${-r}h${2 * r}v${2 * r}h${-2 * r}z`,
+  diamond: `M0 ${-1.3 * r}L${1.3 * r} 0L0 ${1.3 * r}L${-1.3 * r} 0z`, triangle: `M0 ${-1.2 * r}L${1.2 * r} ${r}H${-1.2 * r}z`,
+  down: `M0 ${1.2 * r}L${1.2 * r} ${-r}H${-1.2 * r}z`,
+  cross: `M${-0.4 * r} ${-1.2 * r}h${0.8 * r}v${0.8 * r}h${0.8 * r}v${0.8 * r}h${-0.8 * r}v${0.8 * r}h${-0.8 * r}v${-0.8 * r}h${-0.8 * r}v${-0.8 * r}h${0.8 * r}z`,
+}[kind]);
+export const roleLook = (roles, role) => {
+  const i = roles.indexOf(role);
+  return i < 0 ? { mark: "circle", hue: -1 } : { mark: MARKS[i % MARKS.length], hue: i % 8 };
+};
+
+// The edges a list shows: those in a circuit or cut, largest first; all of a chosen component's.
+export function listed(edges, state, most, all) {
+  const size = (e) => (e.score === null ? 0 : Math.abs(e.score));
+  const some = edges.filter((e) => { const { is, b } = stateOf(e, state); return all || is !== "off" || b; });
+  return some.sort((a, b) => size(b) - size(a)).slice(0, most);
+}

@@ -1,0 +1,175 @@
+// The patching explorer: two prompts, a map of effects that fills in, and the predictions of one patched run.
+
+const promptNow = (model) => model.get("about").prompts[Math.max(0, model.get("prompt"))];
+
+function settings(view) {
+  const { model } = view, about = model.get("about"), row = tag("div", { class: "interp-patch-controls" }, view.body);
+  choice(view, row, "patch", about.sites, "site");
+  choice(view, row, "direction", [["denoising", "clean into corrupted (denoising)"], ["noising", "corrupted into clean (noising)"]], "direction");
+  choice(view, row, "prompt", prompts(about.prompts), "prompt");
+}
+
+// Clean above corrupted, a column a token, what differs marked.
+function pair(view) {
+  const { model } = view, box = tag("div", { class: "interp-patch-pair" }, view.body);
+  const draw = () => {
+    const one = promptNow(model), all = model.get("prompt") === -1, into = model.get("direction") === "denoising" ? "corrupted" : "clean";
+    box.replaceChildren();
+    const grid = tag("div", { class: "interp-patch-tokens", style: `grid-template-columns: max-content repeat(${one.clean.length}, max-content)` }, box);
+    for (const kind of ["clean", "corrupted"]) {
+      tag("span", { class: "interp-patch-kind", text: kind === into ? `${kind} (patched)` : kind }, grid);
+      one[kind].forEach((text, i) => {
+        const differs = one.differs.includes(i), name = one.names[String(i)];
+        const chip = tag("span", { class: `interp-patch-token${differs ? " differs" : ""}`, "data-at": i, text: token(text), title: `position ${i}${name ? `, ${name}` : ""}` }, grid);
+        if (differs) tag("span", { class: "interp-hidden", text: " (differs)" }, chip);
+      });
+    }
+    tag("span", {}, grid);
+    one.clean.forEach((_, i) => tag("span", { class: "interp-patch-name", text: one.names[String(i)] ?? "" }, grid));
+    const line = tag("p", { class: "interp-patch-soft" }, box);
+    tag("span", { class: "interp-patch-token differs", text: "shaded" }, line);
+    const said = all ? `: the two prompts differ. This is the first of ${model.get("about").prompts.length} prompts that are averaged.` : ": the two prompts differ.";
+    tag("span", { text: `${said} Answer of the clean prompt ${token(one.answer)}, wrong answer ${token(one.wrong)}.` }, line);
+  };
+  view.on("prompt direction", draw);
+  draw();
+  return (column) => { for (const chip of box.querySelectorAll("[data-at]")) chip.classList.toggle("over", Number(chip.dataset.at) === column); };
+}
+
+function picture(view, parent, light) {
+  const { model } = view, about = model.get("about"), L = about.layers;
+  const holder = tag("div", { class: "interp-patch-holder" }, parent), hint = tag("p", { class: "interp-patch-hint" }, parent);
+  const legend = tag("div", { class: "interp-patch-legend" }, parent);
+  let box, columns, rects, cursor, mark, over = null, here = null, scale = scaleOf([]);
+
+  const build = () => {
+    const heads = model.get("site") === "heads", one = promptNow(model);
+    columns = heads ? about.heads : one.clean.length;
+    box = mapBox(L, columns, !heads);
+    holder.replaceChildren();
+    const root = svg("svg", {
+      class: "interp-patch-map", width: box.width, height: box.height, viewBox: `0 0 ${box.width} ${box.height}`, tabindex: 0, role: "application",
+      "aria-label": `map of ${L} layers by ${columns} ${heads ? "heads" : "positions"}. Arrow keys move, Enter patches the cell and shows the predictions.`,
+    }, holder);
+    for (let l = 0; l < L; l += every(box.high, 13))
+      svg("text", { class: "interp-tick", x: box.left - 5, y: cellAt(box, L, l, 0).y + box.high / 2 + 4, "text-anchor": "end", text: l }, root);
+    svg("text", { class: "interp-axis", transform: `translate(11 ${box.top + (L * box.high) / 2}) rotate(-90)`, "text-anchor": "middle", text: "layer" }, root);
+    const bottom = box.top + L * box.high, words = !heads && box.wide >= 12;
+    for (let c = 0; c < columns; c += words ? 1 : every(box.wide, 18)) {
+      const x = box.left + (c + 0.5) * box.wide, differs = words && one.differs.includes(c);
+      const text = words ? short(token(one.clean[c]), 12) : String(c);
+      svg("text", words
+        ? { class: `interp-tick${differs ? " differs" : ""}`, transform: `translate(${x + 4} ${bottom + 12}) rotate(-50)`, "text-anchor": "end", text }
+        : { class: "interp-tick", x, y: bottom + 14, "text-anchor": "middle", text }, root);
+    }
+    if (!words) svg("text", { class: "interp-axis", x: box.left + (columns * box.wide) / 2, y: bottom + 30, "text-anchor": "middle", text: heads ? "head" : "position" }, root);
+    rects = [];
+    for (let l = 0; l < L; l++) for (let c = 0; c < columns; c++)
+      rects.push(svg("rect", { ...cellAt(box, L, l, c), width: box.wide - 1, height: box.high - 1, "data-i": l * columns + c }, root));
+    mark = svg("rect", { class: "interp-patch-mark", width: box.wide + 1, height: box.high + 1 }, root);
+    cursor = svg("rect", { class: "interp-patch-cursor", width: box.wide + 1, height: box.high + 1 }, root);
+    listenTo(root);
+    colour();
+  };
+
+  const colour = () => {
+    const reply = model.get("reply"), values = reply.state?.[0] === model.get("site") ? reply.values.flat() : [];
+    scale = scaleOf(values.map((v) => v ?? null));
+    if (!scale.diverging && values.length) scale = { ...scale, low: 0 };
+    rects.forEach((rect, i) => {
+      const value = values[i] ?? null;
+      rect.setAttribute("class", value === null ? "waits" : "");
+      rect.style.fill = value === null ? "" : fill(value, scale);
+    });
+    legend.replaceChildren();
+    if (values.length) colourBar(legend, scale, reply.unit, reply.name);
+    const still = reply.done < reply.of;
+    if (still) tag("span", { class: "interp-patch-soft", role: "status", text: `${reply.done} of ${reply.of} layers computed` }, legend);
+    else if (reply.clean !== undefined) tag("span", { class: "interp-patch-soft", text: `clean run ${digits(reply.clean)}, corrupted run ${digits(reply.corrupted)} ${reply.unit}` }, legend);
+    point();
+  };
+
+  const point = () => {
+    const chosen = model.get("cell"), at = over ?? here, tokens = promptNow(model).clean, heads = model.get("site") === "heads";
+    const put = (rect, cell) => {
+      rect.style.display = cell ? "" : "none";
+      if (cell) { const { x, y } = cellAt(box, L, ...cell); rect.setAttribute("x", x - 1); rect.setAttribute("y", y - 1); }
+    };
+    put(mark, chosen.length === 2 && chosen[1] < columns ? chosen : null);
+    put(cursor, at && at[1] < columns ? at : null);
+    const value = at ? model.get("reply").values?.[at[0]]?.[at[1]] : null;
+    const said = value === null || value === undefined ? "not computed yet" : `${digits(value, true)} ${model.get("reply").unit}`;
+    hint.textContent = at ? `${cellName(model.get("site"), at, tokens)}: ${said}` : "Click a cell to see what its patch does to the predictions.";
+    light(heads ? null : (at ?? (chosen.length ? chosen : [null, null]))[1]);
+  };
+
+  const choose = (cell) => view.save({ cell: cell && String(cell) !== String(model.get("cell")) ? cell : [] });
+  const cellOf = (event) => {
+    const i = event.target.dataset?.i;
+    return i === undefined ? null : [Math.floor(i / columns), i % columns];
+  };
+  const listenTo = (root) => {
+    view.listen(root, "pointerover", (event) => { over = cellOf(event); point(); });
+    view.listen(root, "pointerleave", () => { over = null; point(); });
+    view.listen(root, "click", (event) => { const cell = cellOf(event); if (cell) { here = null; choose(cell); } });
+    view.listen(root, "keydown", (event) => {
+      const from = here ?? (model.get("cell").length ? model.get("cell") : [0, 0]);
+      if (event.key.startsWith("Arrow")) { take(event); here = moved(from, event.key, L, columns); over = null; point(); }
+      else if (event.key === "Enter" || event.key === " ") { take(event); choose(from); }
+      else if (event.key === "Escape") { take(event); here = null; choose(null); }
+    });
+    view.listen(root, "blur", () => { here = null; point(); });
+  };
+  view.on("site prompt", build);
+  view.on("reply", colour);
+  view.on("cell", point);
+  build();
+}
+
+// The predictions of the run that is patched, before and after.
+function predictions(view, parent) {
+  const { model } = view, box = tag("div", { class: "interp-patch-told", "aria-live": "polite" }, parent);
+  const draw = () => {
+    const told = model.get("told"), cell = model.get("cell"), about = model.get("about");
+    box.replaceChildren();
+    if (!cell.length) { tag("p", { class: "interp-patch-soft", text: "No cell is chosen: the predictions before and after its patch will stand here." }, box); return; }
+    tag("div", { class: "interp-patch-subtitle", text: cellName(model.get("site"), cell, promptNow(model).clean) }, box);
+    if (String(told.cell) !== String(cell)) { tag("p", { class: "interp-patch-soft", text: "computing" }, box); return; }
+    const table = tag("table", {}, box), run = model.get("direction") === "denoising" ? "corrupted run" : "clean run";
+    const head = tag("tr", {}, tag("thead", {}, table)), row = tag("tr", {}, tag("tbody", {}, table));
+    for (const text of ["", run, "patched", "change"]) tag("th", { scope: "col", text }, head);
+    tag("th", { scope: "row", text: about.metric }, row);
+    for (const [text, strong] of [[digits(told.before)], [digits(told.after), true], [digits(told.after - told.before, true)]]) tag("td", { text, class: strong ? "now" : null }, row);
+    tag("div", { class: "interp-patch-subtitle", text: told.n > 1 ? `likeliest next tokens, mean over ${told.n} prompts` : "likeliest next tokens" }, box);
+    const list = tag("ol", { class: "interp-patch-next" }, box), most = Math.max(...told.tokens.map((one) => Math.max(one.before, one.after)), 1e-9);
+    for (const one of told.tokens) {
+      const item = tag("li", { "aria-label": `${one.text}: ${percent(one.before)} before, ${percent(one.after)} patched` }, list);
+      tag("span", { class: `interp-patch-word ${one.is}`, text: token(one.text), title: one.is === "answer" ? "answer" : one.is === "wrong" ? "wrong answer" : null }, item);
+      const track = tag("span", { class: "interp-patch-track" }, item);
+      tag("span", { class: "interp-patch-fill", style: `width:${(100 * one.after) / most}%` }, track);
+      tag("span", { class: "interp-patch-was", style: `left:${(100 * one.before) / most}%` }, track);
+      tag("span", { class: "interp-patch-share", text: percent(one.before) }, item);
+      tag("span", { class: "interp-patch-share now", text: percent(one.after) }, item);
+    }
+    const key = tag("p", { class: "interp-patch-soft interp-patch-key" }, box);
+    tag("span", { class: "interp-patch-swatch" }, key);
+    tag("span", { text: "patched" }, key);
+    tag("span", { class: "interp-patch-tick" }, key);
+    tag("span", { text: `${run}, unpatched` }, key);
+    if (told.n === 1) tag("span", { text: "underlined: answer; dotted: wrong answer" }, key);
+  };
+  view.on("told cell site direction prompt", draw);
+  draw();
+}
+
+export default {
+  render(context) {
+    const view = frame(context, "patching");
+    view.title.textContent = `${view.model.get("about").title} · activation patching`;
+    settings(view);
+    const light = pair(view), columns = tag("div", { class: "interp-patch-columns" }, view.body);
+    picture(view, tag("div", { class: "interp-patch-left" }, columns), light);
+    predictions(view, tag("div", { class: "interp-patch-right" }, columns));
+    return view.close;
+  },
+};

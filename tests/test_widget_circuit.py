@@ -1,0 +1,204 @@
+"""The circuit explorer in plain Python, and its rules in node. Its numbers are those of `interp.evaluate`."""
+
+import json
+
+import pytest
+from test_widgets_js import run_in_node
+
+import interp
+from interp import widgets
+from interp.circuits import Circuit, drawing
+
+FILES = "circuit_shapes circuit_panel circuit_graph"
+
+
+@pytest.fixture(scope="module")
+def task(tiny):
+    return interp.tasks.ioi(tiny, n=6)
+
+
+@pytest.fixture(scope="module")
+def scores(tiny, task):
+    return interp.discover(tiny, task)
+
+
+@pytest.fixture
+def explorer(tiny, task, scores):
+    made = widgets.circuit(scores, tiny, task, shown=30)
+    yield made
+    made.close()
+
+
+def test_what_is_shown_is_what_is_measured_and_saved(explorer, tiny, task, scores, tmp_path):
+    assert set(explorer.value) == set(Circuit.top(scores, 30))
+    found = interp.evaluate(tiny, task, explorer.value, sets=1)
+    said = explorer.numbers
+    assert said["n"] == len(task) == 6  # more than the first few prompts
+    for name, measure in (("faithfulness",) * 2, ("value", "circuit"), ("clean",) * 2, ("corrupted",) * 2):
+        assert said[name] == pytest.approx(float(found.sel(measure=measure).values), abs=1e-4)
+    explorer.save(tmp_path / "c.json")
+    assert Circuit.load(tmp_path / "c.json") == explorer.value
+    assert Circuit.load(tmp_path / "c.json").source["edited"]["shown"] == 30
+
+
+def test_cut_add_and_undo(explorer):
+    scored = explorer.value.edges
+    before, edge = explorer.numbers["value"], max(scored, key=lambda edge: abs(scored[edge]))
+    explorer.remove(" -> ".join(edge))
+    assert edge not in explorer.value and len(explorer.value) == 29
+    assert explorer.numbers["before"] == pytest.approx(before) and explorer.numbers["value"] != pytest.approx(before)
+    hidden = next(e["key"] for e in explorer.plan["edges"] if e["a"] == 40)
+    explorer.add(hidden)
+    assert len(explorer.value) == 30 and explorer.steps == 2
+    explorer.undo()
+    explorer.undo()
+    assert explorer.steps == 0 and len(explorer.value) == 30 and explorer.numbers["value"] == pytest.approx(before)
+    explorer.remove("mlp.1")
+    assert not any("mlp.1" in (s, r.rpartition(".")[0]) for s, r in explorer.value)
+    explorer.clear()
+    assert not explorer.cut and len(explorer.value) == 30
+
+
+def test_a_slider_on_its_way_is_one_step(explorer):
+    for shown in (25, 20, 15):
+        explorer.shown = shown
+    assert explorer.steps == 1
+    explorer.undo()
+    assert explorer.shown == 30
+
+
+def test_cut_from_the_whole_model(explorer, tiny, task):
+    explorer.within = "model"
+    assert explorer.numbers["faithfulness"] == pytest.approx(1, abs=1e-5)
+    edges = list(explorer.value)[:3]
+    explorer.remove(", ".join(map(" -> ".join, edges)))
+    rest = ~Circuit.of(edges, like=explorer.value)
+    found = interp.evaluate(tiny, task, rest, sets=1)
+    assert explorer.numbers["value"] == pytest.approx(float(found.sel(measure="circuit").values), abs=1e-4)
+
+
+def test_the_page_sets_several_traits_and_one_question_is_asked(explorer):
+    explorer.wait()
+    key = explorer.plan["edges"][-1]["key"]
+    explorer.set_state({"cut": [key], "shown": 20, "asked": 5})
+    explorer.wait()
+    assert explorer.steps == 1 and explorer.answered == 5 and explorer.reply["size"]["edges"] in (19, 20)
+
+
+def test_code_gives_the_state_again(explorer, tiny, task, scores):
+    explorer.remove(" -> ".join(next(iter(explorer.value))))
+    names = dict(interp=interp, circuit=scores, model=tiny, task=task)
+    exec(explorer.code, names)
+    assert names["widget"].value == explorer.value
+
+
+@pytest.mark.parametrize(
+    "act, said",
+    [
+        (lambda w: setattr(w, "cut", ["nonsense"]), "'nonsense' is no edge"),
+        (lambda w: w._told(w, {"do": "cut", "text": "L9H9"}, []), "unknown component"),
+        (lambda w: w._told(w, {"do": "add", "text": "logits -> L0H0.q_in"}, []), "sender"),
+        (lambda w: w._told(w, {"do": "save", "text": "here.txt"}, []), ".json"),
+        (lambda w: setattr(w, "within", "nowhere"), "within='circuit'"),
+        (lambda w: setattr(w, "shown", 10**6), "edges to show"),
+    ],
+)
+def test_errors_are_a_line(explorer, act, said):
+    explorer.wait()
+    act(explorer)
+    assert said in explorer.problem
+    explorer._set(shown=20, cut=[], within="circuit")
+    assert explorer.numbers["n"] == 6 and not explorer.problem
+
+
+def test_the_page_does_not_write_over_a_file(explorer, tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text("{}")
+    explorer._told(explorer, {"do": "save", "text": str(path)}, [])
+    assert "exists" in explorer.problem and path.read_text() == "{}"
+    other = str(tmp_path / "new.json")
+    for _ in range(2):  # its own file it may
+        explorer._told(explorer, {"do": "save", "text": other}, [])
+        assert not explorer.problem and "saved 30 edges" in explorer.note
+
+
+def test_two_circuits(scores):
+    a, b = Circuit.top(scores, 60), Circuit.threshold(scores, float(abs(scores.values[scores.values == scores.values]).max()) / 50)
+    both = widgets.circuit(a, other=b, names=("one", "two"), shown=min(len(a), len(b)))
+    assert both.reply["size"]["jaccard"] == pytest.approx(both.value.jaccard(both._second()))
+    parts = drawing.diff(both.value, both._second())
+    assert {p: both.reply["size"][p] for p in parts} == {p: len(edges) for p, edges in parts.items()}
+    assert both.static().axes
+
+
+def test_a_viewer_without_a_model():
+    file = "circuits/gpt2/ioi/wang2022.json"
+    shown = widgets.circuit(interp.Circuit.load(file))
+    assert shown.value == Circuit.load(file) and not shown.problem and shown.plan["roles"]
+    assert "name mover" in json.dumps(shown.plan) and shown.png()[:4] == b"\x89PNG"
+    with pytest.raises(ValueError, match="belong together"):
+        widgets.circuit(file, task=object())
+
+
+SHAPES = """
+import test from "node:test";
+import assert from "node:assert/strict";
+import { geometry, stateOf, lookOf, paths, countAt, placeOf, reads, step, listed } from "./widget.mjs";
+
+const edge = (from, at, to, a, more = {}) => ({ key: `${from} -> ${at}`, from, at, to, a, b: -1, score: 1 / (a + 1), sign: 1, ...more });
+const edges = [
+  edge("embed", "L0H0.q_in", ["L0H0"], 0), edge("L0H0", "L1KV0.k_in", ["L1H0", "L1H1"], 1), edge("L1H1", "logits.in", ["logits"], 2),
+  edge("embed", "mlp.0.in", ["mlp.0"], 3), edge("mlp.0", "logits.in", ["logits"], 4, { sign: -1 }),
+];
+const state = { shown: 3, cut: new Set([edges[1].key]), added: new Set([edges[4].key]) };
+
+test("an edge is in, cut or off", () => {
+  assert.deepEqual(edges.map((e) => stateOf(e, state).is), ["in", "cut", "in", "off", "in"]);
+  assert.deepEqual(edges.map((e) => lookOf(e, state, false)), ["helps", "cut", "helps", null, "hurts"]);
+  const b = edges.map((e, i) => ({ ...e, b: i - 2 }));
+  assert.deepEqual(b.map((e) => lookOf(e, state, true)), ["only-a", "cut", "both", "only-b", "both"]);
+});
+test("paths go through a KV group to the heads that share it", () => {
+  const { nodes, keys } = paths(edges, "L0H0");
+  assert.deepEqual([...keys].sort(), [edges[0].key, edges[1].key, edges[2].key].sort());
+  assert.ok(nodes.has("embed") && nodes.has("logits") && nodes.has("L1H1") && !nodes.has("mlp.0"));
+  assert.deepEqual([...paths(edges, "L1KV0").keys].sort(), [edges[0].key, edges[1].key, edges[2].key].sort());
+  assert.deepEqual([...paths(edges, "L1H1").keys].sort(), [edges[0].key, edges[1].key, edges[2].key].sort());
+});
+test("the slider gives few edges room, and comes back", () => {
+  assert.equal(countAt(0, 1333), 0);
+  assert.equal(countAt(1000, 1333), 1333);
+  for (const n of [0, 1, 2, 40, 700, 1333]) assert.ok(Math.abs(countAt(placeOf(n, 1333), 1333) - n) <= 0.005 * n);
+  assert.equal(countAt(500, 1), 1);
+});
+test("receivers in words", () => {
+  assert.equal(reads("L5H6.q_in", ["L5H6"]), "L5H6 query");
+  assert.equal(reads("L5KV1.k_in", ["L5H3", "L5H4", "L5H5"]), "L5KV1 keys (heads 3 to 5)");
+  assert.equal(reads("L5KV1.v_in", ["L5H1"]), "L5H1 values");
+  assert.equal(reads("mlp.5.in", ["mlp.5"]), "mlp.5");
+  assert.equal(reads("logits.in", ["logits"]), "logits");
+});
+test("graphs from 4 x 4 to 80 x 64 fit", () => {
+  for (const [layers, heads] of [[4, 4], [12, 12], [30, 9], [80, 64]]) {
+    const nodes = { embed: { x: heads / 2, y: -1.2 }, "mlp.0": { x: heads + 5.6, y: 0.4 } };
+    const at = geometry({ layers, heads, nodes });
+    assert.ok(at.width <= 700 && at.height <= 760, `${at.width} ${at.height}`);
+    assert.ok(at.y(-1.2) + 8 < at.bottom - 8 && at.y(layers + 0.4) - 8 >= 0);
+  }
+});
+test("arrow keys go to the nearest component", () => {
+  const nodes = { a: { x: 0, y: 0 }, b: { x: 2, y: 0 }, c: { x: 1.8, y: 1 }, d: { x: 0, y: 3 } };
+  const names = Object.keys(nodes);
+  assert.deepEqual(["ArrowRight", "ArrowUp", "ArrowLeft"].map((k) => step(nodes, names, "a", k)), ["b", "c", "a"]);
+  assert.equal(step(nodes, names, "c", "ArrowUp"), "d");
+  assert.equal(step(nodes, names, "", "ArrowUp"), "a");
+});
+test("the list has what is shown or cut, largest first", () => {
+  assert.deepEqual(listed([...edges], state, 9, false).map((e) => e.a), [0, 1, 2, 4]);
+  assert.equal(listed([...edges], state, 9, true).length, 5);
+});
+"""
+
+
+def test_shapes(tmp_path):
+    run_in_node(FILES, SHAPES, tmp_path)

@@ -1,8 +1,11 @@
 """Many small variations of one run: the loop that patching and ablation share."""
 
+import contextlib
+import io
 import os
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,12 +25,42 @@ Cell = Sequence[Intervention]  # what is done together in one variation
 TOKENS_PER_RUN = 640  # past this many tokens a batch, a CPU gains nothing more
 
 
-def progress(items: Iterable | None, what: str, total: int | None = None) -> Any:
-    """The items, behind a progress bar that appears after two seconds (never when INTERP_PROGRESS=0)."""
-    from tqdm.auto import tqdm
+_TOLD = threading.local()
 
-    off = os.environ.get("INTERP_PROGRESS") == "0"
-    return tqdm(items, desc=what, total=total, delay=2, leave=False, disable=off)
+
+@contextlib.contextmanager
+def told(listener: Callable[[str, int, int | None], None]) -> Iterator[None]:
+    """Within it, this thread's progress goes to listener(what, done, of) about five times a second, not to a bar.
+
+    >>> with told(lambda what, done, of: print(f"{what}: {done} of {of}")): ablate(model, task)
+
+    What the listener raises ends the work.
+    """
+    _TOLD.listener = listener
+    try:
+        yield
+    finally:
+        _TOLD.listener = None
+
+
+def progress(items: Iterable | None, what: str, total: int | None = None) -> Any:
+    """The items, behind a progress bar that appears after two seconds (never when INTERP_PROGRESS=0); see `told`."""
+    from tqdm.auto import tqdm
+    from tqdm.std import tqdm as plain
+
+    listener = getattr(_TOLD, "listener", None)
+    if listener is None:
+        off = os.environ.get("INTERP_PROGRESS") == "0"
+        return tqdm(items, desc=what, total=total, delay=2, leave=False, disable=off)
+
+    class Told(plain):
+        def display(self, *ignored: Any, **also: Any) -> None:
+            listener(what, self.n, self.total)
+
+        def close(self) -> None:  # the last step is nobody's news
+            self.disable = True
+
+    return Told(items, total=total, mininterval=0.2, file=io.StringIO())
 
 
 def read(

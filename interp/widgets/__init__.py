@@ -2,13 +2,17 @@
 
 >>> interp.widgets.heads(model, task)                  # ablate heads and see what changes
 >>> interp.widgets.heads(model, "The capital of France is")
+>>> interp.widgets.attention(model, task, find="induction")    # what heads look at, and heads found by a score
+>>> interp.widgets.lens(model, task)                   # what each layer would say
 """
 
 from importlib import import_module
 
 # No file is called like a function here: importing `interp.widgets.x` would put the module in the function's place.
 _HOME = {
+    "attention": "interp.widgets.head_patterns",
     "heads": "interp.widgets.head_grid",
+    "lens": "interp.widgets.lens_table",
 }
 
 __all__ = [*_HOME]

@@ -1,6 +1,7 @@
 // What heads look at: a matrix and the prompt's tokens for one head, small matrices for many.
 
-const ROOM = 400, LEFT = 84, BELOW = 66, SMALL = 84, LABEL = 12;
+const ROOM = 400, LEFT = 84, SMALL = 84, LABEL = 12;
+const HINT = "each row: what that token attends to";
 
 // --- pure ------------------------------------------------------------------------------------------------------
 
@@ -58,6 +59,9 @@ export function short(text, letters = 11) {
   return seen.length > letters ? `${seen.slice(0, letters - 1)}…` : seen;
 }
 
+// The pixels that slanted labels need under a matrix.
+export const below = (tokens) => 12 + Math.ceil(5.4 * Math.max(...tokens.map((t) => short(t, 10).length)));
+
 // --- drawing ---------------------------------------------------------------------------------------------------
 
 function colours(root) {
@@ -70,12 +74,18 @@ function paint(canvas, share, n, found, first) {
   canvas.getContext("2d").putImageData(new ImageData(pixels(share, n, found, first), n, n), 0, 0);
 }
 
-// Calls f when the page turns dark or light: a canvas does not follow by itself.
-function onTheme(view, f) {
-  const watch = new MutationObserver(f);
-  for (const node of [document.body, document.documentElement]) watch.observe(node, { attributes: true });
-  view.signal.addEventListener("abort", () => watch.disconnect());
-  view.listen(matchMedia("(prefers-color-scheme: dark)"), "change", f);
+// Calls f when the widget gets its colours (a new one is not on the page yet) and when the page turns dark or light.
+function onColours(view, f) {
+  let last = "";
+  const look = () => {
+    const now = JSON.stringify(colours(view.root));
+    if (now !== last) { last = now; f(); }
+  };
+  const theme = new MutationObserver(look), size = new ResizeObserver(look);
+  for (const node of [document.body, document.documentElement]) theme.observe(node, { attributes: true });
+  size.observe(view.root);
+  view.signal.addEventListener("abort", () => { theme.disconnect(); size.disconnect(); });
+  view.listen(matchMedia("(prefers-color-scheme: dark)"), "change", look);
 }
 
 function controls(view) {
@@ -117,12 +127,12 @@ function controls(view) {
   state(); prompt();
 }
 
-function list(parent, title, kind, words, values, unit) {
+function list(parent, title, kind, words, values, { unit, limit }) {
   const box = tag("div", { class: kind ? "interp-att-by-list" : "" }, parent);
   const head = tag("h4", {}, box);
   tag("span", { class: `interp-att-swatch ${kind}` }, head);
   tag("span", { text: title }, head);
-  const best = largest(values, 5);
+  const best = largest(values, 5).filter((i) => values[i] >= 0.002 * limit);
   if (!best.length) tag("div", { class: "interp-att-none", text: "no token" }, box);
   for (const i of best) {
     const row = tag("div", { class: "interp-att-line" }, box);
@@ -148,7 +158,7 @@ function matrix(view, parent, pointed) {
     const n = reply.tokens.length, plan = layout(n);
     shown = { n, plan, reply, values };
     labels.replaceChildren();
-    dress(labels, { width: LEFT + plan.size + 4, height: plan.size + BELOW + 20, "aria-label": `${reply.head}: ${reply.name} from each token to each` });
+    dress(labels, { width: LEFT + plan.size + 4, height: plan.size + below(reply.tokens) + 12, "aria-label": `${reply.head}: ${reply.name} from each token to each` });
     Object.assign(canvas.style, { left: `${LEFT}px`, top: "2px", width: `${plan.size}px`, height: `${plan.size}px` });
     canvas.classList.toggle("interp-att-fine", n > ROOM / 4);
     names = [];
@@ -158,8 +168,6 @@ function matrix(view, parent, pointed) {
       names.push([i, one]);
       svg("text", { transform: `translate(${LEFT + middle + 4} ${plan.size + 8}) rotate(-55)`, "text-anchor": "end", text: short(reply.tokens[i], 10) }, labels);
     }
-    svg("text", { class: "interp-att-axis", x: LEFT, y: plan.size + BELOW + 16, text: "columns: attended to" }, labels);
-    svg("text", { class: "interp-att-axis", x: LEFT + plan.size, y: 12, "text-anchor": "end", text: "rows: attends from" }, labels);
     row = svg("rect", { class: "interp-att-row" }, labels);
     const hit = svg("rect", { class: "interp-att-hit", x: LEFT, y: 2, width: plan.size, height: plan.size }, labels);
     const abort = { signal: view.signal };
@@ -183,8 +191,8 @@ function matrix(view, parent, pointed) {
 }
 
 // Many heads in small: buttons that choose the one in large.
-function multiples(view) {
-  const box = tag("div", { class: "interp-att-many" }, view.body);
+function multiples(view, parent) {
+  const box = tag("div", { class: "interp-att-many" }, parent);
   const title = tag("p", {}, box);
   const grid = tag("div", { class: "interp-att-grid", role: "group", "aria-label": "heads in small" }, box);
   const legend = tag("div", {}, box);
@@ -243,13 +251,13 @@ export default {
     const pin = (at) => { hover = null; view.save({ token: at }); shade(); };
     const pointed = {
       over: (i, j) => { hover = i; shade(); readout.textContent = `${i} ${token(reply.tokens[i])} → ${j} ${token(reply.tokens[j])}: ${digits(values[i * reply.tokens.length + j])} ${reply.unit}`; },
-      leave: () => { hover = null; if (reply) shade(); readout.textContent = ""; },
+      leave: () => { hover = null; if (reply) shade(); readout.textContent = HINT; },
       pin,
     };
     const big = matrix(view, left, pointed);
-    const readout = tag("div", { class: "interp-att-readout" }, left);
+    const readout = tag("div", { class: "interp-att-readout", text: HINT }, left);
     const legend = tag("div", {}, left);
-    const small = multiples(view);
+    const small = multiples(view, side);
 
     const shade = () => {
       const n = reply.tokens.length, at = hover ?? pinned();
@@ -264,8 +272,8 @@ export default {
         span.tabIndex = j === pinned() ? 0 : -1;
       });
       lists.replaceChildren();
-      list(lists, `${token(reply.tokens[at])} looks at`, "", reply.tokens, to, reply.unit);
-      list(lists, `looks at ${token(reply.tokens[at])}`, "interp-att-by", reply.tokens, by, reply.unit);
+      list(lists, `${token(reply.tokens[at])} looks at`, "", reply.tokens, to, reply);
+      list(lists, `looks at ${token(reply.tokens[at])}`, "interp-att-by", reply.tokens, by, reply);
       big.mark(at);
     };
     const draw = () => {
@@ -303,7 +311,7 @@ export default {
     });
     view.on("reply", draw);
     view.on("token", () => reply?.tokens && shade());
-    onTheme(view, () => { big.colour(); small.colour(); });
+    onColours(view, () => { big.colour(); small.colour(); });
     draw();
     return view.close;
   },

@@ -164,7 +164,7 @@ class Notebook:
 
     def value(self, expression: str):
         """The value of an expression in the kernel, by way of JSON; no cell is added."""
-        text = self.page.evaluate(EVALUATE, f"__import__('json').dumps({expression})")
+        text = self.page.evaluate(EVALUATE, f"__import__('json').dumps(({expression}))")
         if text.startswith("ERROR"):
             raise RuntimeError(f"{expression}: {text}")
         return json.loads(ast.literal_eval(text))
@@ -226,14 +226,18 @@ def written(cells: tuple[str, ...]) -> str:
 
 
 @contextlib.contextmanager
-def notebook(browser, address: str, folder: Path, *cells: str, path: str = "/doc/tree/", run: bool = True, width: int = 1200):
-    """A notebook with these cells, open and run; fails at the end when a request left the machine or the page broke."""
-    file = folder / f"n{len(list(folder.glob('*.ipynb')))}.ipynb"
-    file.write_text(written(cells), encoding="utf-8")
-    page = browser.new_page(viewport={"width": width, "height": 1500})
+def notebook(browser, address: str, folder: Path, *cells: str, path: str = "/doc/tree/", run: bool = True, file: str | None = None):
+    """A notebook with these cells (or a file that is there), open and run.
+
+    Fails at the end when a request left the machine or the page broke.
+    """
+    name = file or f"n{len(list(folder.glob('*.ipynb')))}.ipynb"
+    if file is None:
+        (folder / name).write_text(written(cells), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1200, "height": 1500})
     opened = Notebook(page)
     try:
-        page.goto(f"{address}{path}{file.name}?token={TOKEN}")
+        page.goto(f"{address}{path}{name}?token={TOKEN}")
         page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
         page.wait_for_function(IDLE, timeout=60_000)
         if run:

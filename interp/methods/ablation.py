@@ -53,7 +53,7 @@ def ablate(
     edit = _edit(by, factor)
     grid, groups = layout(model, task, where)
     prompts = _reference(task, reference)
-    rows = _others(len(task), len(prompts), seed, same=reference is None) if by == "resample" else None
+    rows = others(len(task), len(prompts), seed, same=reference is None) if by == "resample" else None
     # Scaling acts on the value of the moment, which in a set is not the unablated run's: only hooks see it.
     source = None if by == "scale" else lambda kinds: _values(model, prompts, kinds, by, rows)
     what = f"{by} ablation of {named(where)}"
@@ -127,7 +127,7 @@ def _values(model: Any, prompts: Tensor, kinds: list[str], by: str, rows: Tensor
     return {kind: [replace(t) for t in kept[kind]] for kind in kinds}
 
 
-def _others(n: int, n_reference: int, seed: int, same: bool) -> Tensor:
+def others(n: int, n_reference: int, seed: int, same: bool) -> Tensor:
     """For each example another prompt of the reference, never itself when the reference is the task."""
     g = torch.Generator().manual_seed(seed)
     if not same:

@@ -13,6 +13,7 @@ _HOME = {
     "attention": "interp.widgets.head_patterns",
     "heads": "interp.widgets.head_grid",
     "lens": "interp.widgets.lens_table",
+    "prompt_task": "interp.widgets._head_runs",
 }
 
 __all__ = [*_HOME]

@@ -25,7 +25,7 @@ functions for `node --test`.
         value, code = property(...), property(...)       # what is shown as Python values; the Python that gives it
         def _draw(self, figure): ...                     # the static twin, into a matplotlib Figure
 
-A job may be a generator: each `yield` is shown, and between two of them other widgets and newer clicks get their
+A job may be a generator: each `yield` (but None) is shown, and between two of them other widgets and newer clicks get their
 turn. Within a long step it calls stale() now and then and returns when that is true. Jobs run under the one lock of all model runs (`bridge.LOCK`) and touch no trait; `_show` may. A ValueError
 becomes the line in the widget. A second lane (`lane="pointer"`) is for what must not cancel the first.
 In the JS: `const view = frame(context, "name"); view.on("reply", draw); view.save({prompt: 3}); return view.close;`.
@@ -36,6 +36,7 @@ import html
 import inspect
 import io
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -121,12 +122,15 @@ class Widget(anywidget.AnyWidget):
 
     def _again(self) -> None:
         with self._state:
+            before, self._batching = self._batching, True  # what _ask itself brings in order asks nothing more
             try:
                 self._ask()
                 self.python = self.code
             except ValueError as error:
                 self._say(error)
                 self.answered = self.asked
+            finally:
+                self._batching = before
 
     def _say(self, error: Exception) -> None:
         known = isinstance(error, ValueError)
@@ -149,6 +153,8 @@ class Widget(anywidget.AnyWidget):
                     with self._state:
                         if stale():
                             return
+                        if value is None:  # nothing new: the step only let others have their turn
+                            continue
                         self.problem = ""
                         show(value)
                 with self._state:
@@ -256,3 +262,4 @@ def _steps(job: Callable[[], Any]) -> Iterator[Any]:
             except StopIteration:
                 return
         yield step
+        time.sleep(0.001)  # a lock that is taken again at once would keep others waiting

@@ -7,11 +7,11 @@ from jaxtyping import Int
 from torch import Tensor
 
 from interp import engine as lean
-from interp import sites
 from interp.interventions import run
 from interp.methods.prompts import rows
 from interp.models.bridge import Dims
 from interp.sites import Site
+from interp.widgets._head_names import heads_of
 
 OWN = -1  # the number of the example that is no task's: the typed text
 LISTED = 200  # examples of a task that can be chosen in the page
@@ -70,20 +70,13 @@ def kept(model: Any, ids: Int[Tensor, "pos"], *kinds: str) -> list[Tensor]:
     return [one[kind].transpose(1, 2) if kind == "v" else one[kind] for kind in kinds]
 
 
-def heads_of(text: str, d: Dims) -> list[Site]:
-    """The heads a text names, each once: "L5H1 L7H*" (spaces or commas between).
-
-    >>> heads_of("L5H1 L7H*", dims)
-    """
-    found: dict[Site, None] = {}
-    for word in text.replace(",", " ").split():
-        site = Site.parse(word)
-        if site.family != "head" or site.part != "out" or site.pos is not None:
-            raise ValueError(f"{word!r} is no head (try L5H1, or L7H* for a layer)")
-        found |= dict.fromkeys(sites.expand(site, d).sites)
+def heads_in_order(text: str, d: Dims) -> list[Site]:
+    """The heads a text names, in its order: "L5H1 L7H*"."""
+    words = text.replace(",", " ").replace(";", " ").split()
+    found = dict.fromkeys(head for word in words for head in sorted(heads_of(word, d)))
     if not found:
         raise ValueError("no heads: type some, for example L5H1 L7H*")
-    return list(found)
+    return [Site("head", "out", layer, index) for layer, index in found]
 
 
 def pattern_bytes(values: Tensor, top: float, depth: torch.dtype = torch.uint16) -> bytes:

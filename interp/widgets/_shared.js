@@ -136,9 +136,10 @@ export function choice(view, parent, label, options, trait) {
     const [value, text] = Array.isArray(one) ? one : [one, one];
     tag("option", { value, text }, list);
   }
-  const number = typeof view.model.get(trait) === "number";
+  const kind = typeof view.model.get(trait);
+  const read = (text) => (kind === "number" ? Number(text) : kind === "boolean" ? text === "true" : text);
   const show = () => { list.value = String(view.model.get(trait)); };
-  view.listen(list, "change", () => view.ask({ [trait]: number ? Number(list.value) : list.value }));
+  view.listen(list, "change", () => view.ask({ [trait]: read(list.value) }));
   view.listen(list, "keydown", (event) => event.stopPropagation());
   view.on(trait, show);
   show();

@@ -93,10 +93,10 @@ function controls(view) {
   const bar = tag("div", { class: "interp-att-controls" }, view.body);
   const examples = model.get("examples").map((text, i) => [String(i), text]);
   if (examples.length) {
-    const box = choice(view, bar, "example", [...examples, ["-1", "a text of one's own"]], "example");
+    const box = choice(view, bar, "example", [...examples, ["-1", "a text of one's own"]], "prompt");
     box.classList.add("interp-att-choose");
   }
-  const line = entry(view, bar, "prompt", "type a text and press Enter", (text) => view.ask({ text: text.replaceAll("↵", "\n"), example: -1 }));
+  const line = entry(view, bar, "prompt", "type a text and press Enter", (text) => view.ask({ text: text.replaceAll("↵", "\n"), prompt: -1 }));
   line.box.classList.add("interp-att-prompt");
   const heads = entry(view, bar, "heads", "L5H1 L7H*", (text) => view.ask({ heads: text, find: "", head: "" }));
   heads.box.classList.add("interp-att-heads");
@@ -107,19 +107,8 @@ function controls(view) {
   for (const name of model.get("finds")) tag("option", { value: name, text: name }, find);
   view.listen(find, "change", () => view.ask({ find: find.value, head: "" }));
   view.listen(find, "keydown", (event) => event.stopPropagation());
-  const flag = (label, options, trait) => {
-    const box = tag("label", { class: "interp-field" }, bar);
-    tag("span", { text: label }, box);
-    const list = tag("select", {}, box);
-    options.forEach((text, i) => tag("option", { value: String(i), text }, list));
-    const show = () => { list.value = String(Number(model.get(trait))); };
-    view.listen(list, "change", () => view.ask({ [trait]: list.value === "1" }));
-    view.listen(list, "keydown", (event) => event.stopPropagation());
-    view.on(trait, show);
-    show();
-  };
-  flag("show", ["attention", "attention × norm of the value"], "weighted");
-  flag("first token", ["left out", "coloured"], "first");
+  choice(view, bar, "show", [["false", "attention"], ["true", "attention × norm of the value"]], "weighted");
+  choice(view, bar, "first token", [["true", "coloured"], ["false", "left out"]], "first");
   const state = () => { heads.show(model.get("heads")); find.value = model.get("find"); };
   const prompt = () => line.show((model.get("reply").prompt ?? model.get("text")).replaceAll("\n", "↵"));
   view.on("heads find", state);

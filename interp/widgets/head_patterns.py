@@ -59,9 +59,9 @@ def attention(model: Any, prompt_or_task: Any, **state: Any) -> "Attention":
             scored.update({n: table.sel(score=n) for n in alike})  # patterns are scored together: one run serves all
         return scored[name]
 
-    state = {"heads": f"L{d.n_layers // 2}H*", "text": text, "example": prompts.OWN if task is None else 0, **state}
+    state = {"heads": f"L{d.n_layers // 2}H*", "text": text, "prompt": prompts.OWN if task is None else 0, **state}
     listed = dict(examples=prompts.listed(task), finds=list(names))
-    return Attention(read, score, lambda words: prompts.heads_of(words, d), d.group, **listed, **state)
+    return Attention(read, score, lambda words: prompts.heads_in_order(words, d), d.group, **listed, **state)
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,9 @@ def _read(model: Any, ids: Tensor) -> Reading:
 class Attention(Widget, files="head_patterns"):
     """The widget; see `attention`."""
 
-    inputs = ("text", "example", "heads", "head", "find", "weighted", "first")
+    inputs = ("text", "prompt", "heads", "head", "find", "weighted", "first")
     text = t.Unicode("").tag(sync=True)
-    example = t.Int(prompts.OWN).tag(sync=True)
+    prompt = t.Int(prompts.OWN).tag(sync=True)
     heads = t.Unicode("").tag(sync=True)
     head = t.Unicode("").tag(sync=True)
     find = t.Unicode("").tag(sync=True)
@@ -119,7 +119,7 @@ class Attention(Widget, files="head_patterns"):
 
     def _found(self, state: dict, stale: Callable[[], bool]) -> tuple[dict, Any]:
         """What there is to see for a state: the dict for the page, and the parts it is made of."""
-        reading = self._read(state["example"], state["text"])
+        reading = self._read(state["prompt"], state["text"])
         table = None
         if state["find"]:
             with sweep.told(lambda what, done, of: self._tell(stale, what, done, of)):
@@ -163,15 +163,15 @@ class Attention(Widget, files="head_patterns"):
     @property
     def code(self) -> str:
         """The Python that gives this state, and the pattern in large as a Result."""
-        own = self.example == prompts.OWN
-        prompt = repr(self.text) if own else "task"
-        said = [f"example={self.example}"] if not own and self.example else []
+        own = self.prompt == prompts.OWN
+        given = repr(self.text) if own else "task"
+        said = [f"prompt={self.prompt}"] if not own and self.prompt else []
         said += [f"{name}={getattr(self, name)!r}" for name in ("heads", "head", "find") if getattr(self, name)]
         said += ["weighted=True"] * self.weighted + ["first=False"] * (not self.first)
-        lines = [f"interp.widgets.attention({', '.join(['model', prompt, *said])})"]
+        lines = [f"interp.widgets.attention({', '.join(['model', given, *said])})"]
         shown = self.reply.get("head", self.head)
         if shown:
-            of = prompt if own else f"task[{self.example}]"
+            of = given if own else f"task[{self.prompt}]"
             lines.append(f"interp.attention_patterns(model, {of}, {shown!r}{', weighted=True' * self.weighted}).plot()")
         if self.find:
             on = ", on=task" * (self.find in OF_TASK)

@@ -70,6 +70,11 @@ def kept(model: Any, ids: Int[Tensor, "pos"], *kinds: str) -> list[Tensor]:
     return [one[kind].transpose(1, 2) if kind == "v" else one[kind] for kind in kinds]
 
 
+def label(word: str, letters: int) -> str:
+    """A token as a label in a figure: without its space, cut; white space alone is made visible."""
+    return word.strip()[:letters] or word.replace("\n", "↵").replace("\xa0", "⍽").replace(" ", "␣")[:letters]
+
+
 def heads_in_order(text: str, d: Dims) -> list[Site]:
     """The heads a text names, in its order: "L5H1 L7H*"."""
     words = text.replace(",", " ").replace(";", " ").split()

@@ -217,7 +217,7 @@ def draw(figure: Any, reading: Reading, head: Site, shown: list, weighted: bool,
     """One pattern in large and the others in small, into a figure."""
     from interp import plots
 
-    words = [prompts_word(w) for w in reading.words]
+    words = [prompts.label(w, 12) for w in reading.words]
     wide = min(6, max(3, len(shown)))
     high = -(-len(shown) // wide)
     figure.set_size_inches(11, max(4.6, 1.35 * high + 0.8))
@@ -239,7 +239,3 @@ def draw(figure: Any, reading: Reading, head: Site, shown: list, weighted: bool,
     said = f"heads with most {score['name']} ({score['unit']})" if score else "other heads" if len(shown) > 1 else "the same"
     figure.suptitle(f"{said}; colours end at {reply['limits']:.2g}", fontsize=plots.LABEL)
 
-
-def prompts_word(word: str) -> str:
-    """A token as a tick label."""
-    return word.strip()[:12] or repr(word)[1:-1]

@@ -1,6 +1,6 @@
 // What each layer would say: a table of top tokens, coloured, and the list of one cell.
 
-const COLUMN = { least: 46, most: 88, room: 730, label: 44 };
+const COLUMN = { least: 44, most: 88, room: 720, label: 44 };
 
 // --- pure ------------------------------------------------------------------------------------------------------
 
@@ -41,7 +41,7 @@ export function page(start, shown, total, way) {
 export const whole = (n) => String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 
 // A token as a cell's text.
-export const word = (text) => (text.trim() ? text.trim() : token(text));
+export const word = (text) => (text.trim() ? text.trim() : token(text).replace(/\u00a0/g, "⍽"));
 
 // --- drawing ---------------------------------------------------------------------------------------------------
 
@@ -103,8 +103,8 @@ function side(box, reply, name) {
     tag("i", {}, tag("span", {}, line)).style.width = `${Math.max(1, 100 * share)}%`;
     tag("span", { text: percent(share) }, line);
   }
-  const facts = tag("dl", {}, box);
-  const fact = (key, value, kind = "") => { tag("dt", { text: key }, facts); tag("dd", { text: value, class: kind }, facts); };
+  const facts = tag("div", { class: "interp-lens-facts" }, box);
+  const fact = (key, value, kind = "") => { tag("span", { text: key }, facts); tag("span", { text: value, class: kind }, facts); };
   fact("answer", reply.answers.map(token).join(" "), "interp-lens-token");
   fact("rank (0: on top)", whole(reply.measures.rank));
   fact("probability", percent(reply.measures.prob));
@@ -143,10 +143,11 @@ export default {
       const cols = tag("colgroup", {}, table);
       tag("col", {}, cols).style.width = `${COLUMN.label}px`;
       for (const _ of tokens) tag("col", {}, cols).style.width = `${wide}px`;
+      tag("th", { text: "layer" }, tag("tr", {}, tag("thead", {}, table)));
       const body = tag("tbody", {}, table);
       for (let i = rows.length - 1; i >= 0; i--) {
         const row = tag("tr", {}, body);
-        tag("th", { scope: "row", text: i === rows.length - 1 ? `layer ${rows[i]}` : String(rows[i]) }, row);
+        tag("th", { scope: "row", text: String(rows[i]) }, row);
         tokens.forEach((_, j) => {
           const text = reply.top[i][j], value = reply.numbers[i][j];
           if (text === null) { tag("td", { class: "interp-lens-wait", "aria-label": "nothing here yet" }, row); return; }

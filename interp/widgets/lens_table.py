@@ -299,10 +299,9 @@ def draw(figure: Any, reply: dict, vocab: int, name: str) -> None:
     for i, j in np.ndindex(tall, wide):
         if reply["top"][i][j] is not None:
             word, strong = reply["top"][i][j], abs(values[i, j]) > 0.6 * high
-            word = word.strip()[:8] or repr(word)[1:-1]
-            ax.text(j, i, word, ha="center", va="center", fontsize=7, color="white" if strong else "black", parse_math=False)
+            ax.text(j, i, prompts.label(word, 8), ha="center", va="center", fontsize=7, color="white" if strong else "black", parse_math=False)
     ax.set_yticks(range(tall), reply["rows"], fontsize=plots.TICK)
-    labels = [f"{reply['start'] + i} {w.strip()[:9] or repr(w)[1:-1]}" for i, w in enumerate(reply["tokens"])]
+    labels = [f"{reply['start'] + i} {prompts.label(w, 9)}" for i, w in enumerate(reply["tokens"])]
     ax.set_xticks(range(wide), labels, fontsize=plots.TICK, rotation=35, ha="right", parse_math=False)
     ax.set_xlabel("after this token", fontsize=plots.LABEL)
     ax.set_ylabel("layer", fontsize=plots.LABEL)

@@ -95,6 +95,10 @@ def command_line() -> argparse.ArgumentParser:
     run.add_argument("--model", metavar="M", help="another model: a name, a folder, a .gguf file or a hub id")
     run.add_argument("--out", metavar="DIR", help="where to write (default: interp-runs/NAME/)")
     cli_circuits.add(command, as_json)
+    export = command("export", _export, "write a notebook as one page that opens without a kernel or a network", as_json)
+    export.add_argument("notebook", metavar="NOTEBOOK", help="an executed .ipynb file, or a study: 00, tour-patching")
+    export.add_argument("--html", action="store_true", required=True, help="as one HTML file: text, tables, figures, widgets as they were")
+    export.add_argument("--out", metavar="FILE", help="where to write (default: NOTEBOOK with .html)")
     lab = command("lab", _lab, "open JupyterLab on the notebooks")
     lab.add_argument("name", nargs="?", metavar="NAME", help="open this study")
     lab.add_argument("--no-browser", action="store_true", help="print the address instead of opening a browser")
@@ -234,6 +238,14 @@ def _compare(table: Any) -> int:
     for line in found or []:
         print(f"interp: a verdict differs: {line}", file=sys.stderr)
     return 1 if found else 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from interp.studies.page import export
+
+    path = export(args.notebook, args.out)
+    size = round(path.stat().st_size / 1000)
+    return _answer(args, {"html": str(path), "kb": size}, f"{path}   ({size} kB, opens in any browser, offline)")
 
 
 def _lab(args: argparse.Namespace) -> int:

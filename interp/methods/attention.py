@@ -11,6 +11,7 @@ from torch import Tensor
 from interp import sites
 from interp.interventions import run
 from interp.methods import sweep
+from interp.methods.prompts import rows
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
@@ -22,7 +23,7 @@ def attention_patterns(model: Any, task: Any, where: str | Sequence[str] = "L*H*
     >>> attention_patterns(model, task, "L23H3").plot()
     >>> attention_patterns(model, task, "L23H3", weighted=True).plot()      # what comes of it: a sink may carry nothing
 
-    task: a task (its clean prompts), or token ids [batch pos] or [pos]. where: heads, "L*H*" or "L23H*" or
+    task: a task (its clean prompts), a text, or token ids [batch pos] or [pos]. where: heads, "L*H*" or "L23H*" or
     "L23H3", or a list of single heads. Axes: the stars (for a list, "site"), then dest and src. Unit: share of attention. One example is drawn with its
     tokens; several are averaged position by position, which means something only for aligned prompts.
     weighted: attention times the norm of what the source's value adds to the stream through the head's output
@@ -31,7 +32,7 @@ def attention_patterns(model: Any, task: Any, where: str | Sequence[str] = "L*H*
     started = time.perf_counter()
     if not isinstance(where, str):
         return _side_by_side([attention_patterns(model, task, head, weighted=weighted) for head in where], where)
-    tokens, a_task = prompts_of(task)
+    tokens, a_task = prompts_of(rows(model, task)[0] if isinstance(task, str) else task)
     site = _heads(where)
     grid = sites.expand(site, bridge.dims(model))
     key = f"{site}.pattern"
@@ -39,7 +40,7 @@ def attention_patterns(model: Any, task: Any, where: str | Sequence[str] = "L*H*
     kept = run(model, tokens, keep=[key, values] if weighted else [key], last_only=True).kept
     pattern = kept[key]
     if weighted:
-        pattern = pattern * _written(model, site, kept[values])[..., None, :]
+        pattern = pattern * written(model, site, kept[values])[..., None, :]
     examples = pattern.movedim(-3, -1).double().numpy()  # [... dest src batch]
     labels = token_labels(model, tokens[0])
     name, unit = ("attention x value", "norm in the residual stream") if weighted else ("attention", "share of attention")
@@ -57,7 +58,7 @@ def _side_by_side(each: Sequence[Result], heads: Sequence[str]) -> Result:
     return Result(examples.mean(-1), ("site", "dest", "src"), coords, one.name, one.unit, about, examples)
 
 
-def _written(model: Any, heads: Site, values: Tensor) -> Tensor:
+def written(model: Any, heads: Site, values: Tensor) -> Tensor:
     """The norm of v @ W_O for the heads' stars [... batch pos], from values [(layer) kv_head batch pos d_head]."""
     d = bridge.dims(model)
     layers = range(d.n_layers) if heads.layer == sites.STAR else [heads.layer]

@@ -39,7 +39,7 @@ def logit_lens(
     key = str(site.at(None) if site.pos == sites.STAR else site)
     if site.pos is None:
         raise ValueError(f"the lens reads one position at a time: {where!r} needs one (try '{where}@END' or '{where}@*')")
-    translate = _through(model, lens, site, grid)
+    translate = through(model, lens, site, grid)
     values = run(model, task, keep=[key], last_only=True).kept[key]  # [(layer) batch (pos) d_model]
     if site.pos == sites.STAR:
         values = values.movedim(-2, -3)
@@ -57,7 +57,7 @@ def logit_lens(
     return result(torch.stack(read), grid, task, f"{name}: {judge.name}", judge.unit, said)
 
 
-def _through(model: Any, lens: TunedLens | None, site: sites.Site, grid: sites.Grid) -> Callable[[sites.Site, Tensor], Tensor | None]:
+def through(model: Any, lens: TunedLens | None, site: sites.Site, grid: sites.Grid) -> Callable[[sites.Site, Tensor], Tensor | None]:
     """What a lens makes of the stream at a site, or None where it has no translator."""
     if lens is None:
         return lambda one, row: row

@@ -6,8 +6,9 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-from interp.studies.notebooks import need
+from interp.studies.notebooks import WIDGET, need
 from interp.studies.table import write_atomically
+from interp.studies.where import find
 
 # the browser itself enforces what the file promises: nothing but what is inside
 POLICY = "default-src 'none'; img-src data:; font-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline' blob: data:"
@@ -39,15 +40,46 @@ def write_html(nb: object, path: Path, folder: Path | None = None) -> Path:
     return Path(path)
 
 
+def export(notebook: str | Path, out: str | Path | None = None) -> Path:
+    """The page of an executed notebook: a file, or a study by its name. Widgets are shown as they were.
+
+    >>> export("my-notebook.ipynb")            # my-notebook.html, beside it; a study's page goes to the present folder
+    """
+    path = Path(notebook)
+    page = path.with_suffix(".html")
+    if path.suffix != ".ipynb":
+        source = find(str(notebook))
+        path, page = source.parent.parent / f"{source.stem}.ipynb", Path(f"{source.stem}.html")  # a package is not written into
+    if not path.is_file():
+        raise FileNotFoundError(f"no notebook {str(path)!r}: give an executed .ipynb file, or a study such as 00-start-here")
+    try:
+        nb = need("nbformat").read(path, as_version=4)
+    except Exception as error:  # nbformat raises its own kinds, one of them a plain Exception
+        raise ValueError(f"{str(path)!r} cannot be read as a notebook: {error}") from error
+    code = [cell for cell in nb.cells if cell.cell_type == "code" and cell.source.strip()]
+    if code and not any(cell.get("outputs") or cell.get("execution_count") for cell in code):
+        raise ValueError(f"{str(path)!r} has no outputs: run it and save it first, the page shows what was there")
+    return write_html(nb, Path(out) if out else page, path.parent)
+
+
 def page(nb: object, folder: Path | None = None) -> str:
     """The notebook's HTML."""
-    body = [_code(c) if c.cell_type == "code" else _markdown(c.source, folder) for c in nb.cells]
+    body = [_code(c) if c.cell_type == "code" else _markdown(_attached(c), folder) for c in nb.cells]
     heads = [line for c in nb.cells if c.cell_type == "markdown" for line in c.source.splitlines() if line.startswith("# ")]
     title = heads[0].lstrip("# ") if heads else "study"
     return (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
             f'<meta name="viewport" content="width=device-width,initial-scale=1">\n<style>{CSS}</style></head><body>\n'
             + "\n".join(body) + "\n</body></html>\n")  # fmt: skip
+
+
+def _attached(cell: object) -> str:
+    """A markdown cell's text, with the pictures that were dropped into the cell put inside."""
+    text = cell.source
+    for name, kinds in cell.get("attachments", {}).items():
+        for kind, data in kinds.items():
+            text = text.replace(f"attachment:{name}", f"data:{kind};base64,{''.join(data.split())}")
+    return text
 
 
 def _markdown(text: str, folder: Path | None) -> str:
@@ -113,6 +145,8 @@ def _output(out: object) -> str:
     for kind in IMAGE:
         if kind in data:
             return f'<img alt="figure" src="data:{kind};base64,{"".join(data[kind].split())}">'
+    if WIDGET in data:  # one of another library's: without a kernel there is nothing of it to see
+        return '<p class="c">(a widget that left no picture of itself)</p>'
     if "text/markdown" in data:
         return _markdown(data["text/markdown"], None)
     return f"<pre>{html.escape(data.get('text/plain', ''))}</pre>"

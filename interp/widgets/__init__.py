@@ -2,14 +2,20 @@
 
 >>> interp.widgets.heads(model, task)                  # ablate heads and see what changes
 >>> interp.widgets.heads(model, "The capital of France is")
+>>> interp.widgets.attention(model, task, find="induction")    # what heads look at, and heads found by a score
+>>> interp.widgets.lens(model, task)                   # what each layer would say
+>>> interp.widgets.patching(model, task)               # which places carry the answer
+>>> interp.widgets.circuit(scores, model, task)        # cut edges and see what is left
 """
 
 from importlib import import_module
 
 # No file is called like a function here: importing `interp.widgets.x` would put the module in the function's place.
 _HOME = {
+    "attention": "interp.widgets.head_patterns",
     "circuit": "interp.widgets.circuit_graph",
     "heads": "interp.widgets.head_grid",
+    "lens": "interp.widgets.lens_table",
     "patching": "interp.widgets.patch_map",
     "prompt_task": "interp.widgets._head_runs",
 }

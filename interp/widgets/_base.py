@@ -149,7 +149,8 @@ class Widget(anywidget.AnyWidget):
         asked = self.asked
 
         def run(stale: Callable[[], bool]) -> None:
-            timer = threading.Timer(SLOW, lambda: stale() or self._computing(lane, True))
+            over = threading.Event()
+            timer = threading.Timer(SLOW, lambda: self._late(lane, lambda: stale() or over.is_set()))
             timer.daemon = True
             timer.start()
             try:
@@ -171,11 +172,17 @@ class Widget(anywidget.AnyWidget):
             finally:
                 timer.cancel()
                 with self._state:
+                    over.set()
                     if not stale():
                         self._computing(lane, False)
                         self.answered = max(self.answered, asked) if lane == "main" else self.answered
 
         self._lanes.setdefault(lane, Lane()).put(run)
+
+    def _late(self, lane: str, over: Callable[[], bool]) -> None:
+        with self._state:  # the work may end while the timer waits for its turn
+            if not over():
+                self._computing(lane, True)
 
     def _computing(self, lane: str, now: bool) -> None:
         with self._state:

@@ -9,7 +9,7 @@ import traitlets as t
 
 from interp._say import unknown
 from interp.circuits import Circuit, drawing
-from interp.circuits.circuit import Edge
+from interp.circuits.wires import Edge
 from interp.results import Result
 from interp.widgets import _circuit_plan as plans
 from interp.widgets import _circuit_runs as runs

@@ -1,0 +1,77 @@
+"""`interp export`: a notebook as one page; what it shows, that it asks nothing of the network, what it refuses."""
+
+import base64
+
+import nbformat
+import pytest
+
+import interp
+from interp import cli, plots
+from interp.studies import page
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+PIXEL = plots.png({"values": [[0.0, 1.0]], "dims": ("a", "b"), "coords": {"a": [0], "b": [0, 1]}, "title": "t", "unit": "u"})
+v4 = nbformat.v4
+
+
+def cell(source, *outputs):
+    return v4.new_code_cell(source, outputs=[v4.new_output("display_data", data=data) for data in outputs], execution_count=1)
+
+
+@pytest.fixture
+def notebook(tmp_path, tiny):
+    """A notebook with a table, a figure, two widgets and a picture dropped into its text."""
+    found = interp.head_scores(tiny, "induction", n=2, length=8).sel(score="induction")
+    widget = interp.widgets.attention(tiny, "The capital of France is", heads="L1H*")
+    data, _ = widget._repr_mimebundle_()
+    foreign = {WIDGET: {"model_id": "1"}, "text/plain": "HBox(children=())"}
+    text = v4.new_markdown_cell("# My page\n\n![dot](attachment:dot.png) and [a link](https://example.org)")
+    text["attachments"] = {"dot.png": {"image/png": base64.b64encode(PIXEL).decode()}}
+    figure = {"image/png": base64.b64encode(PIXEL).decode(), "text/plain": "<Figure>"}
+    nb = v4.new_notebook(cells=[text, cell("found.top(3)", {"text/html": found.top(3)._repr_html_()}), cell("plot()", figure), cell("w", data), cell("other", foreign)])
+    nbformat.write(nb, tmp_path / "my.ipynb")
+    yield tmp_path / "my.ipynb"
+    widget.close()
+
+
+def test_tables_figures_and_widgets_are_in_the_page(notebook, capsys):
+    assert cli.main(["export", str(notebook), "--html"]) == 0
+    made = notebook.with_suffix(".html")
+    text = made.read_text()
+    assert str(made) in capsys.readouterr().out
+    assert page.requests(text) == [] and "<table" in text and "HBox" not in text and "left no picture" in text
+    assert text.count("data:image/png;base64,") == 3 and "interp.widgets.attention(model, &#x27;The capital of France is&#x27;" in text
+    assert "<title>My page</title>" in text and 'src="http' not in text and "<link" not in text
+
+
+def test_the_page_opens_in_a_browser_without_a_request(notebook, tmp_path, browser):
+    path = page.export(notebook, tmp_path / "other.html")
+    asked, wrong = [], []
+    opened = browser.new_page()
+    opened.on("request", lambda request: asked.append(request.url))
+    opened.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.goto(path.as_uri())
+    sizes = opened.evaluate("() => [...document.images].map((i) => i.complete && i.naturalWidth > 0)")
+    opened.close()
+    assert sizes == [True] * 3 and not wrong
+    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+
+
+def test_what_cannot_be_shown_is_one_sentence(tmp_path, capsys):
+    path = tmp_path / "n.ipynb"
+    nbformat.write(v4.new_notebook(cells=[v4.new_code_cell("1 + 1")]), path)
+    assert cli.main(["export", str(path), "--html"]) == 2 and "run it and save it first" in capsys.readouterr().err
+    assert cli.main(["export", str(tmp_path / "none.ipynb"), "--html"]) == 2 and "no notebook" in capsys.readouterr().err
+    assert cli.main(["export", "no-such-study", "--html"]) == 2 and "no-such-study" in capsys.readouterr().err
+    path.write_text("{")
+    assert cli.main(["export", str(path), "--html"]) == 2 and "cannot be read" in capsys.readouterr().err
+    outside = {"text/html": "<img src='https://example.org/x.png'>"}
+    nbformat.write(v4.new_notebook(cells=[cell("x", outside)]), path)
+    assert cli.main(["export", str(path), "--html"]) == 2 and "example.org" in capsys.readouterr().err
+    assert not path.with_suffix(".html").exists()
+
+
+def test_a_study_is_found_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert page.export("00").name == "00-start-here.html" and page.requests((tmp_path / "00-start-here.html").read_text()) == []

@@ -87,6 +87,7 @@ def command_line() -> argparse.ArgumentParser:
     demo = command("demo", _demo, "fetch the default model and run the first study, from start to verdicts")
     demo.add_argument("--full", action="store_true", help="as many prompts as the committed notebook (slower)")
     demo.add_argument("--out", metavar="DIR", help="where to write (default: interp-runs/)")
+    demo.add_argument("--widgets", action="store_true", help="open the tour of the widgets in JupyterLab instead")
     _add_models(command("models", _models, "list, fetch or remove local models", as_json))
     _add_tasks(command("tasks", _tasks, "list the tasks, or show one task's prompts", as_json))
     run = command("run", _run, "run a study and print its verdict table", as_json)
@@ -197,8 +198,10 @@ def _first_line(function: Any) -> str:
 def _demo(args: argparse.Namespace) -> int:
     from interp import models, studies
 
-    stem = studies.find(FIRST).stem
     models.fetch()
+    if args.widgets:
+        return _lab(argparse.Namespace(name="tour-widgets", no_browser=False))
+    stem = studies.find(FIRST).stem
     out = Path(args.out or "interp-runs") / stem
     table = studies.run(stem, fast=not args.full, out=out)
     code = _compare(table)

@@ -135,16 +135,16 @@ for name, edits in (("values of the first token zero", [Intervention("L*KV*.v@0"
 # Importance of the first token over training, by seed; and with a tenth of the learning rate.
 
 # %%
-seeds, steps = [0, 1, 2], 400 if FAST else 1000
-recipe = toys.Recipe(
-    "backcopy", data="bigram_backcopy", data_options={"n_ctx": 32}, model={"n_layers": 1}, steps=steps, batch=32,
-    lr=3e-3, weight_decay=1e-4, warmup=20, checkpoints=16,
-)  # fmt: skip
+seeds, steps = [0, 1, 2], 300 if FAST else 600
+options = dict(steps=steps, batch=32, lr=0.01, weight_decay=1e-4, warmup=20, checkpoints=[1, 3, 10, 20, 30, 50, 75, 100, 150, 200, 300, 400, 600, 1000, 1500])
+recipe = toys.Recipe("backcopy", data="bigram_backcopy", data_options={"n_ctx": 32}, model={"n_layers": 1}, **options)
 changes = {
-    "softmax": {}, "tenth of the rate": {"lr": 3e-4}, "key bias": {"model": {"key_bias": True}}, "sigmoid": {"model": {"attention": "sigmoid"}},
+    "softmax": {}, "tenth of the rate": {"lr": 1e-3}, "key bias": {"model": {"key_bias": True}}, "sigmoid": {"model": {"attention": "sigmoid"}},
     **{f"fixed at {k}": {"data_options": {"bos_at": k}} for k in (1, 2, 3)},
 }  # fmt: skip
-runs = {name: toys.train_seeds(recipe.but(**change), seeds) for name, change in changes.items()}
+runs = {name: toys.train_seeds(recipe.but(**change), seeds, processes=1 if FAST else 2) for name, change in changes.items()}
+
+# %%
 batches = {name: each[0].source.batch(64, torch.Generator().manual_seed(0), "heldout") for name, each in runs.items()}
 grown = {name: toys.over_training(each, partial(interp.attention_received, task=batches[name].inputs, to_one=True)).sel(layer=0, head=0)
          for name, each in runs.items()}  # fmt: skip

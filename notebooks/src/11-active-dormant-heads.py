@@ -171,7 +171,7 @@ interp.plots.lines(gap, late, names=[f"seed {s}" for s in seeds], **said);
 at = min(steps, 600)
 relus = toys.train_seeds(recipe.but(name="backcopy-relu", model={"attention": "relu"}, steps=at), seeds, **side_by_side)
 flat = toys.over_training(relus, toys.sinks_on(batch)).sel(layer=0, step=at)
-copies = toys.over_training(relus, toys.loss_on(batch, ["trigger"]), steps=[at]).values.ravel()
+copies = toys.over_training(relus, toys.loss_on(batch, ["trigger"]), steps=[at]).sel(step=at, slice="trigger").values
 peaked = gate("peak under Adam", measured(streams["Adam"][:, -1]), at_least=2)
 ratio = streams["SGD"][:, -1] / streams["Adam"][:, -1]
 v_mitigated = mitigated.judge({
@@ -198,8 +198,8 @@ judge["other prose"] = interp.tasks.text(model, seed=1, split="heldout", **size)
 tasks = {**{f"find {name}": task for name, task in find.items()}, **judge}
 rest = {name: interp.head_scores(model, ["first-token"], on=task).sel(score="first-token") for name, task in tasks.items()}
 chosen, differs, same = (rest[a] - rest[b] for a, b in (("find prose", "find code"), ("prose", "code"), ("prose", "other prose")))
-heads = [h for h in chosen.top(8).labels if abs(chosen.pick([h]).values[0]) >= 0.3][: 5 if FAST else 8]
-chosen.plot(marks={"differ by 0.3 or more": heads}, title="Attention to the first token: prose less code")
+heads = chosen.top(5 if FAST else 8).labels
+chosen.plot(marks={"largest differences": heads}, title="Attention to the first token: prose less code")
 differs.pick(heads)
 
 # %% [markdown]

@@ -11,9 +11,13 @@
 #
 # Paper: Gu et al. 2025, "When Attention Sink Emerges in Language Models: An Empirical View", arXiv 2410.10781
 #
-# Found: TODO
+# Found: three quarters of SmolLM2's heads rest on the first token of any text, and none when one token is repeated; in small models the sink grows with training and follows the fixed token, but a key bias does not take it over and sigmoid attention keeps a weak one
 #
-# TODO
+# In SmolLM2-135M three quarters of the heads rest on the first token, whatever it is: of prose, of code, of random
+# tokens. Of one token repeated 64 times, none does. What they find there is a value a quarter as long as the others'. In a small
+# transformer the sink grows with training, more slowly at a tenth of the learning rate, and stands wherever the fixed token stands.
+# But a key bias without a value does not take it over while there is a `<bos>` to rest on, and sigmoid attention keeps
+# something of a sink once its rows are made comparable.
 
 # %% [markdown]
 # ## What the paper says, and what would count here
@@ -23,7 +27,7 @@
 # fixed before anything was measured.
 #
 # The first half asks SmolLM2. The second trains small transformers, where one part can be changed at a time. The paper
-# trains 60-million-parameter models for 20,000 steps; in our budget a small model of plain text grows no sink, so the
+# trains 60-million-parameter models for 20,000 steps; in our budget a small model of plain text grew no sink, so the
 # text is Bigram-Backcopy (notebook 11): by bigrams, but after one of the three most frequent characters the character before
 # it comes again. A first token that means nothing (`<bos>`) leads. One layer, one head, 32 tokens; three seeds, and
 # the intervals are over seeds.
@@ -107,7 +111,9 @@ v_repeated = repeated.judge(first["one token, 64 times"], control=first["random 
 print(v_universal, v_repeated, *(f"{name}: {first[name]}, highest other {other[name]}" for name in first), sep="\n")
 
 # %% [markdown]
-# TODO
+# The first token is a sink for about three quarters of the heads, even when it was drawn at random; no other position
+# is one for more than a twelfth. Repeat one token and nothing is left: every position then has the same content, and content is
+# what marks the first one.
 #
 # ## What the first token carries
 #
@@ -128,14 +134,16 @@ for name, edits in (("values of the first token zero", [Intervention("L*KV*.v@0"
     print(f"{name}: loss {measured((interp.cross_entropy(model, inputs['prose'], edits) - plain).examples)} above {plain.values:.2f}")
 
 # %% [markdown]
-# TODO
+# In the middle layers the stream of the first token is a hundred times as long as any other and its value a quarter as long.
+# That does not make it dispensable. Take all attention off it, and the loss rises by about 0.2 nats; zero its values, and it rises by more,
+# since then the first token cannot build up the long stream that marks it.
 #
 # ## A sink emerges in a small transformer
 #
 # Importance of the first token over training, by seed; and with a tenth of the learning rate.
 
 # %%
-seeds, steps = [0, 1, 2], 300 if FAST else 600
+seeds, steps = [0, 1, 2], 200 if FAST else 600
 options = dict(steps=steps, batch=32, lr=0.01, weight_decay=1e-4, warmup=20, checkpoints=[1, 3, 10, 20, 30, 50, 75, 100, 150, 200, 300, 400, 600, 1000, 1500])
 recipe = toys.Recipe("backcopy", data="bigram_backcopy", data_options={"n_ctx": 32}, model={"n_layers": 1}, **options)
 changes = {
@@ -167,7 +175,8 @@ v_emerges = emerges.judge({
 print(v_emerges, *(f"{name}: {v.measured}" for name, v in v_emerges.parts), sep="\n")
 
 # %% [markdown]
-# TODO
+# The sink forms within a hundred steps or so and goes on growing. At a tenth of the learning rate it is weaker after as
+# many steps, by 0.10: just over the threshold, and the interval reaches well below it.
 #
 # ## It moves with the fixed token
 #
@@ -175,13 +184,14 @@ print(v_emerges, *(f"{name}: {v.measured}" for name, v in v_emerges.parts), sep=
 
 # %%
 moved = np.stack([end[f"fixed at {k}"].mean(0) for k in (1, 2, 3)])
-interp.plots.lines(moved[:, :24], range(24), x_name="position", title="Importance by position, <bos> at 1, 2 or 3", unit="importance (mean of seeds)", names=[f"<bos> at {k}" for k in (1, 2, 3)])
+interp.plots.lines(moved[:, :24], range(24), x_name="position", title="Importance by position, <bos> at 1, 2 or 3", unit="importance (mean of seeds)", names=[f"<bos> at {k}" for k in (1, 2, 3)]);
 lead = {f"fixed at {k}": end[f"fixed at {k}"][:, k] - np.delete(end[f"fixed at {k}"][:, :24], k, 1).max(1) for k in (1, 2, 3)}
 v_moves = moves.judge({name: measured(x) for name, x in lead.items()}, note="among the first 24 positions: the last ones are seen by few queries")
 print(v_moves, *(f"{name}: {v.measured}" for name, v in v_moves.parts), sep="\n")
 
 # %% [markdown]
-# TODO
+# The sink follows `<bos>` in every case, most clearly at position 1. Further in, part of the attention stays with the position
+# before it in some seeds: there is some text by then that a head can look at, and the queries before `<bos>` have no sink at all.
 #
 # ## A key with no token, and sigmoid attention
 
@@ -195,10 +205,13 @@ alike = gate("0.05 nats less what its loss is above softmax's", measured(0.05 - 
 rate = {name: measured((end[name][:, 0] > 0.3).astype(float)) for name in ("sigmoid", "softmax")}
 v_sigmoid = unnormalised.judge(rate["sigmoid"], control=rate["softmax"], provided=alike)
 print(v_bias, *(f"{name}: {v.measured}" for name, v in v_bias.parts), v_sigmoid, sep="\n")
-print("importance and loss:", {name: (end[name][:, 0].mean().round(2), loss[name].mean().round(3)) for name in shown})
+raw = toys.over_training(runs["sigmoid"], partial(interp.attention_received, task=batches["sigmoid"].inputs), steps=[steps]).sel(pos=0).values.ravel()
+print(*(f"{name}: importance by seed {end[name][:, 0].round(2)}, loss {loss[name].mean():.3f}" for name in shown), f"sigmoid, undivided: {raw.round(2)}", sep="\n")
 
 # %% [markdown]
-# TODO
+# The key bias stays unused: `<bos>`, a token in every row, is as good a place, and the importance is the same with it as
+# without. Sigmoid attention gives its weights freely; the rows say how they are shared out. So divided, the first token
+# still has more than 0.3 in some seeds, and the loss is just over 0.05 above softmax's: it does not hold here.
 #
 # ## Verdicts
 
@@ -217,4 +230,13 @@ got["prose"].sel(pos=0).plot(title="Importance of the first token, by head");
 # %% [markdown]
 # ## What did not reproduce
 #
-# TODO
+# - **A key bias does not take the sink away.** In the paper's models the first token is any word, and the bias is the
+#   only thing that is there in every text. Here `<bos>` is, from the first step on. The paper's case is a text without one.
+# - **Sigmoid attention has a weak sink after division.** The undivided weights are printed above; they are what the model
+#   uses. Which of the two is called a sink decides the verdict, and we had fixed the divided rows before measuring.
+# - **A small model of plain text grew no sink in our budget.** Two layers of four heads, 64 wide, 600 steps on characters of the
+#   bundled prose (one seed, outside this notebook): no head gave the first token more than 0.2, and even attention gives 0.13. So the
+#   small models here read Bigram-Backcopy, where a sink is certain, and speak for that data alone.
+# - **Left out for time:** weight decay, sigmoid with normalised rows, prefix language models, models without a fixed first token.
+# - The learning rates are 0.01 and 0.001: small models bear more. Three seeds give rough intervals.
+# - SmolLM2's weights were stored in four bits and unpacked, so numbers may differ a little from the original model's.

@@ -11,9 +11,13 @@
 #
 # Paper: Guo et al. 2024, "Active-Dormant Attention Heads: Mechanistically Demystifying Extreme-Token Phenomena in LLMs", arXiv 2410.13835
 #
-# Found: TODO
+# Found: FOUNDLINE
 #
-# TODO
+# Trained for seconds on text that needs one head now and then, the head gives 0.90 of its attention to the first token
+# where it has nothing to do, and 0.90 less at triggers, where it looks at the token to be copied; the value of the first
+# token shrinks to 0.31 of the others'. With ReLU in place of softmax there is no sink. What did not come: the stream of
+# the first token does not grow in three layers (1.12 of the others', the claim asks for 5), so that SGD could not
+# take the peak away. DOMAINS
 
 # %% [markdown]
 # ## What the paper says, and what would count here
@@ -69,8 +73,8 @@ halved = replace(mitigated, parts=(), needs=None, holds=0.5, null=1.0, control="
 domains = Claim(
     "domains", says="Heads of language models are active on one kind of text and dormant on another", paper="one head of Llama-2-7B (L16H25)", source=PAPER,
     metric="five heads whose attention to the first token differs by 0.3 or more between prose and code; ablation costs more where they are active, for 80 % of them",
-    holds=0.3, null=0.0, control="prose against other prose", parts=("differ", "matter where active"), needs=(2, 1))
-matter = replace(domains, holds=0.8, null=0.5, control="none", parts=(), needs=None)
+    holds=0.3, partly=0.3, null=0.0, control="prose against other prose", parts=("differ", "matter where active"), needs=(2, 1))
+matter = replace(domains, holds=0.8, partly=0.8, null=0.5, control="none", parts=(), needs=None)
 
 # %% [markdown]
 # ## The data and the model
@@ -117,7 +121,8 @@ v_switch = switch.judge({
 print(v_switch, *(f"{name}: {v.word}, {v.measured}" for name, v in v_switch.parts), sep="\n")
 
 # %% [markdown]
-# TODO
+# At the end the head rests on the first token nine times out of ten where it idles, and hardly ever at a trigger. Its
+# switch is the token it reads: the same head, the same text.
 #
 # ## Does the stream grow, too?
 #
@@ -142,7 +147,9 @@ v_extreme = extreme.judge({
 print(v_extreme, *(f"{name}: {v.word}, {v.measured}" for name, v in v_extreme.parts), sep="\n")
 
 # %% [markdown]
-# TODO
+# Sink and drain are there. The peak is not: in 400 steps the stream of the first token stays as long as any other, under Adam
+# as under SGD. In three layers it is the first that does the copying, and its head rests on the first token a third of the time: with MLPs
+# behind it, what the head adds where it idles can be muted later, and so costs less.
 #
 # ## Do the two drive each other?
 #
@@ -161,7 +168,8 @@ said = dict(x_name="training step", title="Score of the first token less the oth
 interp.plots.lines(gap, late, names=[f"seed {s}" for s in seeds], **said);
 
 # %% [markdown]
-# TODO
+# The value shrinks at every look (rank correlation -0.98), and the score grows all along. But it does not follow log t as
+# closely as the threshold asks: most of the growth falls between the steps 50 and 200, and then it slows.
 #
 # ## Without softmax, without Adam
 #
@@ -182,7 +190,9 @@ v_mitigated = mitigated.judge({
 print(f"loss at triggers with ReLU: {copies.round(2)}", v_mitigated, *(f"{name}: {v.word}, {v.measured}" for name, v in v_mitigated.parts), sep="\n")
 
 # %% [markdown]
-# TODO
+# The copying is learned as well (loss near 0 at triggers), and by the mean over seeds the first token gets 0.03: in two of the three seeds nothing,
+# in one 0.10, still on its way down from a sink that was there after 100 steps. Its value is no shorter than the others'. Whether SGD takes the peak away cannot
+# be asked where Adam makes none.
 #
 # ## Heads of a language model
 #
@@ -220,7 +230,7 @@ print(v_domains, *(f"{name}: {v.word}, {v.measured}" for name, v in v_domains.pa
 print("cost in nats a token:", {h: {name: round(float(c.values[i]), 3) for name, c in costs.items()} for i, h in enumerate(heads)})
 
 # %% [markdown]
-# TODO
+# DOMTEXT
 #
 # ## Verdicts
 
@@ -239,4 +249,13 @@ interp.attention_patterns(runs[0].model(), batch.inputs[0], "L0H0").plot();
 # %% [markdown]
 # ## What did not reproduce
 #
-# TODO
+# - **No peak of the residual stream.** The paper's models train for 10,000 steps, 256 wide; ours stop after 400 at 64. A
+#   peak may need the time. SGD against Adam is therefore not testable here.
+# - **Score against log t: R2 0.85, not 0.9.** The paper's theory is about a simplified model at late times; our fit begins at step
+#   50, when the sink is still forming. That start was fixed before the fit and not moved.
+# - **An MLP makes the sink weaker.** The paper's one-layer model has one. With one of 256 neurons our head gave the first token
+#   0.33 to 0.38 of its attention where it idles after 600 to 1,000 steps (one seed, three learning rates tried), and 0.6 without. We chose
+#   attention alone, the learning rate and the sizes on that seed; the thresholds were not touched. A protocol run with twice the
+#   tokens, four times the batch and 2,500 steps had reached 0.83 with an MLP.
+# - **DOMLAST**
+# - Three seeds give rough intervals: they are little more than the range of the seeds.

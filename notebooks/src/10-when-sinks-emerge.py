@@ -237,7 +237,7 @@ got["prose"].sel(pos=0).plot(title="Importance of the first token, by head");
 #   Dividing the rows by their sum is not what makes it: the undivided weights are 0.39, 0.27 and 0.34. Longer training
 #   may raise it or not; the curve was still rising. That it is weaker than with softmax holds in each seed.
 # - **Narrow passes.** The learning rate's effect (0.104 against 0.1) could fall either way with other seeds; in the short run
-#   the sink with `<bos>` at position 3 has not formed, and "position" holds partly there.
+#   the sink with `<bos>` at position 3 has not formed in every seed, and "position" holds partly there.
 # - **A small model of plain text grew no sink in our budget.** Two layers of four heads, 64 wide, 600 steps on characters of the
 #   bundled prose (one seed, outside this notebook): no head gave the first token more than 0.2, and even attention gives 0.13. So the
 #   small models here read Bigram-Backcopy, where a sink is certain, and speak for that data alone.

@@ -74,7 +74,7 @@ halved = replace(mitigated, parts=(), needs=None, holds=0.5, null=1.0, control="
 domains = Claim(
     "domains", says="Heads of language models are active on one kind of text and dormant on another", paper="one head of Llama-2-7B (L16H25)", source=PAPER,
     metric="five heads whose attention to the first token differs by 0.3 or more between prose and code; ablation costs more where they are active, for 80 % of them",
-    holds=0.3, partly=0.3, null=0.0, control="prose against other prose", parts=("differ", "matter where active"), needs=(2, 1))
+    holds=0.3, partly=0.3, null=0.0, control="prose against the other half of the prose", parts=("differ", "matter where active"), needs=(2, 1))
 matter = replace(domains, holds=0.8, partly=0.8, null=0.5, control="none", parts=(), needs=None)
 
 # %% [markdown]
@@ -205,13 +205,12 @@ model = interp.load(MODEL)
 size = dict(n=6, length=48) if FAST else dict(n=12, length=64)
 find = {name: interp.tasks.text(model, corpus=corpus(), **size) for name, corpus in (("prose", interp.texts.prose), ("code", interp.texts.code))}
 judge = {name: task.heldout() for name, task in find.items()}
-judge["other prose"] = interp.tasks.text(model, seed=1, split="heldout", **size)
 tasks = {**{f"find {name}": task for name, task in find.items()}, **judge}
 rest = {name: interp.head_scores(model, ["first-token"], on=task).sel(score="first-token") for name, task in tasks.items()}
-chosen, differs, same = (rest[a] - rest[b] for a, b in (("find prose", "find code"), ("prose", "code"), ("prose", "other prose")))
+chosen, differs, same = (rest[a] - rest[b] for a, b in (("find prose", "find code"), ("prose", "code"), ("find prose", "prose")))
 heads = chosen.top(5 if FAST else 8).labels
 chosen.plot(marks={"largest differences": heads}, title="Attention to the first token: prose less code")
-differs.pick(heads)
+differs.pick(heads).plot(title="The same heads in held-out text: prose less code");
 
 # %% [markdown]
 # Without them, one at a time, on the held-out texts (their output becomes zero, which is what a dormant head
@@ -231,8 +230,8 @@ print(v_domains, *(f"{name}: {v.word}, {v.measured}" for name, v in v_domains.pa
 print("cost in nats a token:", {h: {name: round(float(c.values[i]), 3) for name, c in costs.items()} for i, h in enumerate(heads)})
 
 # %% [markdown]
-# Heads do differ between the two, far more than between prose and other prose, but less than the claim asks: 0.28 for the fifth
-# largest difference. And what a single head costs is next to nothing (0.03 nats at most), in prose as in code: 5 of 8 cost more
+# Heads do differ between the two, and more than between the two halves of the prose (0.10), but less than the claim asks: 0.28 for
+# the fifth largest difference. And what a single head costs is next to nothing (0.03 nats at most), in prose as in code: 5 of 8 cost more
 # where they rest less, which could be chance.
 #
 # ## Verdicts
@@ -257,10 +256,12 @@ interp.attention_patterns(runs[0].model(), batch.inputs[0], "L0H0").plot();
 # - **Score against log t: R2 0.85, not 0.9.** The paper's theory is about a simplified model at late times; our fit begins at step
 #   50, when the sink is still forming, and the score speeds up at the end. That start was fixed before the fit and not moved.
 # - **An MLP makes the sink weaker.** The paper's one-layer model has one. With one of 256 neurons our head gave the first token
-#   0.33 to 0.38 of its attention where it idles after 600 to 1,000 steps (one seed, two learning rates), and 0.6 without. We chose
-#   attention alone, the learning rate and the sizes on that seed; the thresholds were not touched. An earlier trial with twice the
+#   0.33 to 0.38 of its attention where it idles after 600 to 1,000 steps (seed 0, two learning rates), and 0.6 without. We chose
+#   attention alone, the learning rate and the sizes on that seed, one of the three judged; the thresholds were not touched. An earlier trial with twice the
 #   length, twice the batch, 2,500 steps and wider initial embeddings had reached 0.83 with an MLP.
 # - **In the short run (FAST, 400 steps) the sink is only at 0.68** and the drain at 0.38, so "extreme-tokens" does not hold there.
 # - **Domains.** The paper's head is found in a model fifty times as large, between Wikipedia and GitHub. In SmolLM2 the largest differences on held-out
-#   text are a little below the threshold, and one head of 270 matters so little that its cost is within the noise of twelve chunks.
+#   text are a little below the threshold, and one head of 270 matters so little that its cost is within the noise of twelve chunks. The threshold of 0.3
+#   is as it was; that a miss counts as a miss and not as "partly" is the study's rule, which our code had left out until a
+#   short run showed 0.297.
 # - Three seeds give rough intervals: they are little more than the range of the seeds.

@@ -230,7 +230,7 @@ print(v_domains, *(f"{name}: {v.word}, {v.measured}" for name, v in v_domains.pa
 print("cost in nats a token:", {h: {name: round(float(c.values[i]), 3) for name, c in costs.items()} for i, h in enumerate(heads)})
 
 # %% [markdown]
-# Heads do differ between the two, and more than between the two halves of the prose (0.10), but less than the claim asks: 0.28 for
+# Heads do differ between the two, and more than between the two halves of the prose (0.10, intervals overlap), but less than the claim asks: 0.28 for
 # the fifth largest difference. And what a single head costs is next to nothing (0.03 nats at most), in prose as in code: 5 of 8 cost more
 # where they rest less, which could be chance.
 #

@@ -160,11 +160,13 @@ def lines(
     interval: tuple | None = None,
     names: Sequence[str] | None = None,
     placed: bool = False,
+    band: str = "95 % interval",
     ax: Any = None,
 ) -> Any:
-    """The Axes with one line (values [x]) or several (values [line x] with names), and a 95 % band if given.
+    """The Axes with one line (values [x]) or several (values [line x] with names), and a band if given.
 
     placed: x are numbers and say where the values stand; otherwise they are labels, evenly spaced.
+    interval: (low, high), shaped like values; band: what it is ("three seeds").
     """
     ax = _new(7, 2.8) if ax is None else ax
     styles = [(c, s) for s in ("-", "--", ":") for c in ("#0072b2", *MARKS[1:])]
@@ -175,9 +177,9 @@ def lines(
         ax.plot(at, line, style, marker="osD^vP"[k % 6], markersize=3, linewidth=1.5, color=colour, label=name)
         if interval is not None:
             low, high = (np.atleast_2d(end)[k] for end in interval)
-            ax.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0, label=None if names else "95 % interval")
+            ax.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0, label=None if names else band)
     if names and interval is not None:
-        ax.fill_between([], [], color="#888888", alpha=0.3, linewidth=0, label="95 % interval")
+        ax.fill_between([], [], color="#888888", alpha=0.3, linewidth=0, label=band)
     if not placed:
         _ticks(ax.xaxis, x)
     ax.axhline(0, color="#888888", linewidth=0.7)

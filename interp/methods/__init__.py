@@ -29,6 +29,7 @@ from interp.methods.ranked import ranked_ablation
 from interp.methods.regression import write_regression
 from interp.methods.scores import head_scores, repeated_tokens
 from interp.methods.sets import greedy_ablation, pairwise_ablation
+from interp.methods.sinks import attention_received, site_norms
 from interp.methods.soft_injections import injection, soft_injection
 from interp.methods.steering import difference_of_means, Direction, function_vector, side_effect, steer, task_vector
 from interp.methods.stream import stream_norms
@@ -47,6 +48,7 @@ __all__ = [
     "attends",
     "attention_knockout",
     "attention_patterns",
+    "attention_received",
     "attention_to",
     "attribution_error",
     "attribution_patch",
@@ -89,6 +91,7 @@ __all__ = [
     "roc",
     "role_score",
     "side_effect",
+    "site_norms",
     "soft_injection",
     "split_windows",
     "stability",

@@ -9,6 +9,7 @@ from interp.texts.corpus import Corpus, Document, files
 from interp.texts.docstrings import documentation
 from interp.texts.from_hub import hub
 from interp.texts.own_prose import prose
+from interp.texts.source_code import code
 from interp.texts.tokens import chunks
 
-__all__ = ["Corpus", "Document", "chunks", "documentation", "files", "hub", "prose"]
+__all__ = ["Corpus", "Document", "chunks", "code", "documentation", "files", "hub", "prose"]

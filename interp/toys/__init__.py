@@ -19,6 +19,7 @@ _HOME = {
     "loss_on": "interp.toys.measures",
     "net": "interp.toys.model",
     "over_training": "interp.toys.measures",
+    "sinks_on": "interp.toys.sinks",
     "train": "interp.toys.trainer",
     "train_seeds": "interp.toys.seeds",
     "trained": "interp.toys.trainer",

@@ -24,17 +24,24 @@ class BigramBackcopy(Source):
     whose next token is drawn from the bigrams; "nats", -log of the chance that the target had: no model does better on
     average. No sequence of one half begins with the same eight tokens as one of the other.
 
+    bos_at: BOS stands at this position instead, between two characters of a text that goes on as if it were not there
+    (where the next token is BOS, and at BOS itself, a place is neither trigger nor bigram). Gu et al. 2024, When Attention
+    Sink Emerges (arXiv 2410.10781), fix a token at one position so.
+
     Guo et al. 2024, Active-Dormant Attention Heads (arXiv 2410.13835); theirs are bigrams of Shakespeare, n_ctx=256.
     """
 
     n_ctx: int = 64
     triggers: int = 3
     rare: int = 6
+    bos_at: int = 0
 
     def __post_init__(self) -> None:
         at_least(3, n_ctx=self.n_ctx)
         at_least(0, triggers=self.triggers)
         at_least(1, rare=self.rare)
+        if not 0 <= self.bos_at < min(8, self.n_ctx - 1):
+            raise ValueError(f"bos_at={self.bos_at}: one of the first {min(8, self.n_ctx - 1)} positions, from 0 on (try bos_at=2)")
         if self.triggers > len(self.characters) - 2:
             raise ValueError(
                 f"triggers={self.triggers}: the text has {len(self.characters)} characters, and some must be no triggers (try triggers=3)"
@@ -117,9 +124,13 @@ class BigramBackcopy(Source):
         first = lambda m: self._rows(m, torch.full((1, m), self.bos), begin, generator).T
         begun = from_half(first, n, split, begin).T
         rows = self._rows(n, begun, self.n_ctx + 1, generator).T.contiguous()
+        after = rows[:, 1:]
+        trigger = self._is_trigger[rows[:, :-1]]
+        nats = self._nats[rows[:, :-1], after].masked_fill(trigger, 0.0)
+        if k := self.bos_at:  # BOS takes over what the character before it would say of the next one
+            rows = torch.cat([rows[:, 1 : k + 1], rows[:, :1], rows[:, k + 1 :]], 1)
+            nats = torch.cat([nats[:, 1:k], torch.zeros(n, 1), nats[:, k:]], 1)
         inputs, targets = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
-        trigger = self._is_trigger[inputs]
-        bigram = ~trigger
-        bigram[:, 0] = False
-        nats = self._nats[inputs, targets].masked_fill(trigger, 0.0)
+        trigger = self._is_trigger[inputs] & (targets != self.bos)
+        bigram = ~self._is_trigger[inputs] & (inputs != self.bos) & (targets != self.bos)
         return Batch(inputs, targets, {"trigger": trigger, "bigram": bigram, "nats": nats})

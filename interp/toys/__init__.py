@@ -16,13 +16,16 @@ _HOME = {
     "Recipe": "interp.toys.recipe",
     "Run": "interp.toys.runs",
     "Spec": "interp.toys.spec",
+    "in_context": "interp.toys.progress",
     "loss_on": "interp.toys.measures",
     "net": "interp.toys.model",
     "over_training": "interp.toys.measures",
+    "right_on": "interp.toys.progress",
     "train": "interp.toys.trainer",
     "train_seeds": "interp.toys.seeds",
     "trained": "interp.toys.trainer",
     "transformer": "interp.toys.model",
+    "two_parameters": "interp.toys.two_numbers",
 }
 _MODULES = ("data",)
 

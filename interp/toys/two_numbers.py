@@ -57,7 +57,8 @@ def two_parameters(
     first layer looks at the token before, how sharply the second at what is like the query. Both start at 0, uniform
     attention, and learn with the classifier (Adam). Axes seed, step, measure; shares of 1. (Reddy 2024, arXiv 2312.03002.)
     """
-    keep = sorted({0, steps, *(checkpoints or range(0, steps, max(1, steps // 40)))})
+    wanted = checkpoints or range(0, steps, max(1, steps // 40))
+    keep = sorted({0, steps, *(step for step in wanted if 0 <= step <= steps)})
     examples, learned = [], {}
     with one_thread():
         for seed in seeds:
@@ -73,7 +74,7 @@ def two_parameters(
                 loss.backward()
                 optimizer.step()
             examples.append(np.stack([row.examples for row in rows]))
-            learned[str(seed)] = [round(float(net.back), 3), round(float(net.match), 3)]
+            learned[str(seed)] = [round(p.item(), 3) for p in (net.back, net.match)]
     values = np.stack(examples)
     coords = {"seed": list(seeds), "step": keep, **rows[0].coords}
     about = {"method": "training", "model": "two parameters", "parameters": learned}

@@ -11,9 +11,11 @@
 #
 # Paper: Reddy 2024, "The mechanistic basis of data dependence and abrupt learning in an in-context classification task", arXiv 2312.03002
 #
-# Found: FOUND
+# Found: with classes four times in context the network reads labels off the context (ICL 0.99) through an induction head, with each once it learns by heart (IWL 0.95); two parameters do as well as the network, but the rise is not as abrupt as claimed and no measure runs ahead of it
 #
-# SUMMARY
+# The data decide, in all three seeds: ICL 0.99 against 0.10, IWL 0.05 against 0.95. The query gives 0.80 of its attention to the labels
+# of its own class, and without that ICL is 0.48, guessing. A network whose attention is two numbers reaches the same. The rise of ICL
+# takes a third of the training; the claim allows a quarter. Both heads sharpen after ICL has begun, not before it.
 
 # %% [markdown]
 # ## What the paper says, and what would count here
@@ -38,7 +40,7 @@ import torch
 import interp
 from interp import Intervention, toys
 from interp.edits import counterfactual_pattern
-from interp.studies import Claim, at_end, draw_curves, gate, share, span, verdicts
+from interp.studies import Claim, Measured, at_end, draw_curves, gate, share, span, verdicts
 
 PAPER = "Reddy 2024, abstract"
 SEEDS = [0] if FAST else [0, 1, 2]
@@ -105,17 +107,20 @@ draw_curves(curves, ["icl", "iwl", "labels in context", "previous token", "match
 
 # %%
 able = gate("ICL at the end, bursty contexts", at_end(curves, "icl"), at_least=0.8)
+enough = gate("seeds trained in full (FAST trains one, shorter: too few for times)", Measured(*[len(SEEDS)] * 4), at_least=3)
 chance = 0.5 + 0.5 / 32
 low, high = (chance + part * (1 - chance) for part in (0.1, 0.9))
 plateau = gate("plateau: labels in context known (0.8) to 10 % of the rise", span(curves, ("labels in context", 0.8), ("icl", low)), at_least=0.1)
-v_abrupt = abrupt.judge(span(curves, ("icl", low), ("icl", high)), gate=able, provided=plateau)
+v_abrupt = abrupt.judge(span(curves, ("icl", low), ("icl", high)), gate=(able, enough), provided=plateau)
 print(able, plateau, v_abrupt, sep="\n")
 for seed in SEEDS:
     one = curves.sel(seed=[seed])
     print(f"seed {seed}: ICL {at_end(one, 'icl')}, the rise takes {span(one, ('icl', low), ('icl', high))} of training")
 
 # %% [markdown]
-# READ-ABRUPT
+# In order: within a tenth of the training the network names some label of the context, then ICL climbs to 0.99
+# in every seed, and the attention to the matching label and to the token before climbs with it and further. The rise from one tenth to nine tenths takes a third of the
+# training, more than the quarter that would count as abrupt, and it starts too soon after the first step to call the time between a plateau.
 #
 # ## Each class once: by heart
 #
@@ -133,7 +138,8 @@ for name, some in (("four times", curves), ("once", alone)):
     print(f"{name:10}  ICL {at_end(some, 'icl')}  IWL {at_end(some, 'iwl')}  exchanged labels followed {at_end(some, 'swap')}")
 
 # %% [markdown]
-# READ-DATA
+# As the paper says, the data decide, completely and in every seed: four times, the context is read and nothing is remembered (even
+# exchanged labels are followed); once, all is remembered and the context is hardly used, although the answer stands there too.
 #
 # ## Is it an induction head?
 #
@@ -161,7 +167,8 @@ v_mechanism = mechanism.judge({"looks": at_end(curves, "matching label"), "neede
 print(v_mechanism, *(f"{name}: {v.measured}" for name, v in v_mechanism.parts), sep="\n")
 
 # %% [markdown]
-# READ-MECH
+# The query gives 0.80 of its attention to the labels of its own class, and without that pattern ICL is back at guessing
+# between the labels in context (0.48).
 #
 # ## Two parameters instead of two heads
 #
@@ -175,16 +182,18 @@ draw_curves(small, ["icl", "iwl", "labels in context", "previous token", "matchi
 print("back and match, as learned:", small.about["parameters"])
 
 # %%
-ends = {k: (c.values[:, 0].mean(0), c.values[:, -1].mean(0)) for k, c in (("net", curves),)}["net"]
+ends = curves.values[:, 0].mean(0), curves.values[:, -1].mean(0)
 part = {m: [a + f * (b - a) for f in (0.1, 0.5)] for m, a, b in zip(curves.coords["measure"], *ends)}
 back, match = "previous token", "matching label"
 both = [c.sel(step=STEPS, measure="icl").mean("seed") for c in (small, curves)]
-v_measures = measures.judge({"precedes": span(curves, (back, part[back][0]), ("icl", low)), "two parameters": emulates.judge(share(*both))}, gate=able,
+v_measures = measures.judge({"precedes": span(curves, (back, part[back][0]), ("icl", low)), "two parameters": emulates.judge(share(*both))}, gate=(able, enough),
                             note="'two parameters' has its own threshold: at least 0.9 of the network's ICL")
 print(v_measures, *(f"{name}: {v.measured}" for name, v in v_measures.parts), sep="\n")
 
 # %% [markdown]
-# READ-TWO
+# The two numbers do all that the whole attention does, 1.01 of its ICL, with the same two numbers in each seed. They stay small, though:
+# never half as much attention on the matching label as in the network; the classifier reads the answer off a soft mixture. And attention to the
+# token before, the progress measure, makes the first tenth of its way after ICL does, not 5 % of training earlier.
 #
 # ## One after the other?
 #
@@ -194,13 +203,14 @@ print(v_measures, *(f"{name}: {v.measured}" for name, v in v_measures.parts), se
 # %%
 half = {m: (m, part[m][1]) for m in ("labels in context", back, match, "icl")}
 first = gate("labels in context before the token before", span(curves, half["labels in context"], half[back]), at_least=0.05)
-v_nested = nested.judge({f"seed {s}": span(curves.sel(seed=[s]), half[back], half[match]) for s in SEEDS}, gate=able, provided=first)
+v_nested = nested.judge({f"seed {s}": span(curves.sel(seed=[s]), half[back], half[match]) for s in SEEDS}, gate=(able, enough), provided=first)
 print(first, v_nested, *(f"{name}: {v.measured}" for name, v in v_nested.parts), sep="\n")
 for m in half:
     print(f"{m:18} half way after {span(curves, ('icl', 0.0), half[m])} of training; in the two-parameter network after {span(small, ('icl', 0.0), half[m])}")
 
 # %% [markdown]
-# READ-NESTED
+# Labels of the context come first, clearly. Then the order is the other one, in every seed: attention to the matching label is half way
+# by a twentieth of the training before attention to the token before. It can be: a little of the item before is enough for a match.
 #
 # ## Verdicts
 
@@ -220,4 +230,13 @@ toys.right_on(tests)(model)
 # %% [markdown]
 # ## What did not reproduce
 #
-# NOT
+# - **The rise is not abrupt enough, and there is hardly a plateau.** A third of the training, where a quarter was allowed, after a time at
+#   guessing too short to count. Both are shares of the training, so they depend on how long one trains: in twice the steps the rise
+#   would pass and the plateau be shorter still. Adam at 0.002 is fast; the paper trains with SGD (from memory, not checked), which we found
+#   too slow to repeat here.
+# - **Attention to the token before does not precede ICL.** It follows it. A better measure may: what is compared here is a tenth of
+#   the way of each, and a head that looks back only a little may already be of use.
+# - **Two parameters emulate the result, not the sharp heads**: about 2.3 and 2.1, with an attention that stays soft.
+# - **The three logits** are judged on attention, half way, not on the logits of the paper's own model; "sequential" is our reading of it.
+# - Not tried for lack of time: each class twice, fewer classes, skewed classes, and training with the first head clamped.
+# - FAST trains one seed for 1,500 steps: it decides the two claims about the end of training, none of those about times.

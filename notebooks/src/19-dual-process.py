@@ -11,9 +11,12 @@
 #
 # Paper: Anand et al. 2025, "Dual Process Learning: Controlling Use of In-Context vs. In-Weights Strategies with Weight Forgetting", arXiv 2406.00053
 #
-# Found: FOUND
+# Found: where structural in-context learning forms, temporary forgetting gives a dual process for a third of the time after it; but it forms in one seed of three within 2,000 steps, and in ordinary training hardly at all
 #
-# SUMMARY
+# Ordinary training learns all by heart: on unseen items the network is right in 58 % of sequences at best and 50 % at the end.
+# When embeddings are drawn anew every 100 steps, one seed of three learns to read the context for anything (0.98 on unseen
+# items); the other two are at 0.6 when forgetting stops. In the one, common items go over to memory first: for 35 % of
+# the remaining training unseen items are read in context while common ones are remembered.
 
 # %% [markdown]
 # ## What the paper says, and what would count here
@@ -57,7 +60,7 @@ active = Claim(
 follows = replace(active, holds=0.9, parts=(), needs=None)
 dual = Claim(
     "dual-process", says="After temporary forgetting rare and unseen items are read in context and common ones are remembered",
-    paper="no number", source=PAPER, holds=0.1, null=0.0, control="none",
+    paper="no number", source=PAPER, holds=0.1, null=0.0, control="none", parts=tuple(f"seed {s}" for s in SEEDS), needs=(len(SEEDS), 1),
     metric="share of the training after forgetting stops with unseen items >= 0.85, flipped labels of common items followed in "
     "<= 0.7 and less often than those of rare items",
 )
@@ -93,13 +96,15 @@ plain = toys.over_training(toys.train_seeds(recipe.but(steps=PLAIN), SEEDS), toy
 draw_curves(plain, title="Ordinary training: everything is remembered (thin: each seed)");
 
 # %%
-v_transient = transient.judge(fall(plain, "structural", last=3), note="means of three checkpoints; structural learning hardly forms in ordinary training")
+enough = gate("seeds trained (FAST trains one, too few for this)", Measured(len(SEEDS), len(SEEDS), len(SEEDS), len(SEEDS)), at_least=3)
+v_transient = transient.judge(fall(plain, "structural", last=3), gate=enough, note="means of three checkpoints; structural learning hardly forms in ordinary training")
 print(v_transient, f"unseen items at the end: {at_end(plain, 'structural', last=3)}, remembered: {at_end(plain, 'weights')}", sep="\n")
 for seed in SEEDS:
     print(f"seed {seed}: falls by {fall(plain.sel(seed=[seed]), 'structural', last=3)}")
 
 # %% [markdown]
-# READ-PLAIN
+# By step 1,000 the context is not believed any more, of common and rare items alike. Reading items never seen before hardly
+# forms (0.58 at best, with a half by guessing), so there is little that could vanish: 9 points, not 20.
 #
 # ## Forgetting, and what comes after
 #
@@ -114,24 +119,32 @@ draw_curves(curves, title="Embeddings drawn anew every 100 steps, then no more",
 # %%
 during = curves.sel(step=[s for s in runs[0].steps if s < STOP])
 flipped = follows.judge(at_end(during, "head", last=3))
-v_active = active.judge({"unseen items": at_end(during, "structural", last=3), "flipped head items": flipped},
+v_active = active.judge({"unseen items": at_end(during, "structural", last=3), "flipped head items": flipped}, gate=enough,
                         note="means of three checkpoints; 'flipped head items' has its own threshold, 0.9")
 print(v_active, *(f"{name}: {v.measured}" for name, v in v_active.parts), sep="\n")
 print(f"rare items: {at_end(during, 'tail', last=3)}, query not in context: {at_end(during, 'weights', last=3)}")
 
 # %% [markdown]
-# READ-ACTIVE
+# The mean hides what happened: one seed finds the reading circuit at about step 1,000, and then all items are read. The other
+# two get by with what they remember within 100 steps, which for common items is a lot. Forgetting makes structural learning
+# possible; it does not say when. (The intervals draw seeds again, so they are as wide as the seeds are apart.)
 #
 # ## Is there a dual process?
 
 # %%
 rule = dict(at_least={"structural": 0.85}, at_most={"head": 0.7}, order=("head", "tail"), since=STOP)
-formed = gate("unseen items right when forgetting stops", at_end(during, "structural", last=3), at_least=0.85)
-v_dual = dual.judge(share_of_steps(curves, **rule), gate=formed)
-print(formed, v_dual, *(f"seed {s}: {share_of_steps(curves.sel(seed=[s]), **rule)} of the time" for s in SEEDS), sep="\n")
+single, each = replace(dual, parts=(), needs=None), {}
+for s in SEEDS:
+    formed = gate(f"unseen items right when forgetting stops, seed {s}", at_end(during.sel(seed=[s]), "structural", last=3), at_least=0.85)
+    each[f"seed {s}"] = single.judge(share_of_steps(curves.sel(seed=[s]), **rule), gate=formed)
+    print(formed, each[f"seed {s}"].measured, sep="\n")
+v_dual = dual.judge(each, note="each seed has its own gate: unseen items >= 0.85 when forgetting stops")
+print(v_dual)
 
 # %% [markdown]
-# READ-DUAL
+# In seed 0, yes: when forgetting stops, common items are remembered within a few hundred steps, rare ones are still read for some
+# hundred more, and unseen ones longest. It is a window, not an end: with 2,000 more steps all is remembered. The other
+# two seeds never came to read, so the claim was not exercised there.
 #
 # ## The frequencies decide
 #
@@ -147,8 +160,9 @@ for alpha in [a for a in alphas if a != 1.0]:
 # %%
 late = sum(s > STOP for s in runs[0].steps)
 for alpha in alphas:
-    print(f"alpha {alpha:g}: rare less common items {at_end(by_skew[alpha], 'tail', less='head', last=late)}, dual process "
-          f"{share_of_steps(by_skew[alpha], **rule)} of the time")
+    before = at_end(by_skew[alpha].sel(step=during.coords["step"]), "structural", last=3)
+    print(f"alpha {alpha:g}: unseen items when forgetting stops {before}; then rare less common items "
+          f"{at_end(by_skew[alpha], 'tail', less='head', last=late)}, dual process {share_of_steps(by_skew[alpha], **rule)} of the time")
 trained = gate("values of alpha trained", Measured(len(alphas), len(alphas), len(alphas), len(alphas)), at_least=3)
 more = {f"{b:g} over {a:g}": by_skew[b] - by_skew[a] for a, b in zip(alphas, alphas[1:])}
 growth = {name: at_end(difference, "tail", less="head", last=late) for name, difference in more.items()} or None
@@ -156,7 +170,9 @@ v_skew = skew.judge(growth, gate=trained, note="one seed; FAST trains one alpha 
 print(v_skew, *(f"{name}: {v.measured}" for name, v in v_skew.parts), sep="\n")
 
 # %% [markdown]
-# READ-SKEW
+# The steeper the law, the larger the gap between rare and common items, as claimed. But that alone is no dual process. Only the
+# network at alpha 1 came to read unseen items when forgetting stopped (0.99); at alpha 0 it stays near guessing (0.52), and at 1.5
+# it reads some (about 0.7), which it keeps, while common items are remembered: a mild division of labour that lasts.
 #
 # ## Verdicts
 
@@ -178,4 +194,15 @@ toys.right_on(tests)(runs[0].model(middle))
 # %% [markdown]
 # ## What did not reproduce
 #
-# NOT
+# - **Ordinary training does not show transience here.** Structural in-context learning has to form before it can vanish. Items are
+#   remembered so quickly (1,000 items, two classes) that it barely does. The paper has ten times as many.
+# - **Forgetting for 2,000 steps is not enough for every seed.** The number was fixed beforehand and is kept. The circuit forms all at
+#   once (see the cover), at a step that differs from seed to seed; a longer `forget_until` is the first thing to try.
+# - **The dual process is transient as well.** It lasts for a third of the time after forgetting, in the one seed that has it.
+# - **The optimiser matters.** In two trials with Adam's usual second average (0.999) unseen items were not read: an embedding drawn
+#   anew then learns several times as fast as the rest, and is remembered again within 50 steps. We do not know the paper's setting.
+# - **One part was decided after the first run:** to judge the dual process seed by seed, for the mean of three seeds hides that
+#   two were never able. The thresholds are the ones fixed before.
+# - FAST trains one seed, with less time: it decides only the dual process of that seed. The gap over alpha has one seed each, so
+#   its intervals are over sequences only; and with alpha 0 and 1.5 the circuit never
+#   formed, so that growth compares a network that reads with two that hardly do.

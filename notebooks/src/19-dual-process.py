@@ -171,7 +171,7 @@ print(v_skew, *(f"{name}: {v.measured}" for name, v in v_skew.parts), sep="\n")
 
 # %% [markdown]
 # The steeper the law, the larger the gap between rare and common items, as claimed. But that alone is no dual process. Only the
-# network at alpha 1 came to read unseen items when forgetting stopped (0.99); at alpha 0 it stays near guessing (0.52), and at 1.5
+# network at alpha 1 came to read unseen items when forgetting stopped (0.99); at alpha 0 it stays near guessing (0.55), and at 1.5
 # it reads some (about 0.7), which it keeps, while common items are remembered: a mild division of labour that lasts.
 #
 # ## Verdicts

@@ -16,14 +16,20 @@ _HOME = {
     "Recipe": "interp.toys.recipe",
     "Run": "interp.toys.runs",
     "Spec": "interp.toys.spec",
+    "in_context": "interp.toys.progress",
     "loss_on": "interp.toys.measures",
     "net": "interp.toys.model",
     "over_training": "interp.toys.measures",
+<<<<<<< HEAD
     "sinks_on": "interp.toys.sinks",
+=======
+    "right_on": "interp.toys.progress",
+>>>>>>> nb-icl
     "train": "interp.toys.trainer",
     "train_seeds": "interp.toys.seeds",
     "trained": "interp.toys.trainer",
     "transformer": "interp.toys.model",
+    "two_parameters": "interp.toys.two_numbers",
 }
 _MODULES = ("data",)
 

@@ -79,8 +79,10 @@ def _seeds(found: Sequence[Result], of: Sequence[Run]) -> Result:
     if any((r.dims, r.coords) != (first.dims, first.coords) for r in found):
         raise ValueError("these runs kept other checkpoints: name the steps they share (steps=[0, 100, 1000])")
     about = {k: v for k, v in first.about.items() if k != "train_seed"}
-    values = np.stack([r.values for r in found])
-    return Result(values, ("seed", *first.dims), {"seed": labels, **first.coords}, first.name, first.unit, about)
+    values, examples = np.stack([r.values for r in found]), [r.examples for r in found]
+    same = all(e is not None and e.shape == examples[0].shape for e in examples)
+    kept = np.stack(examples) if same else None
+    return Result(values, ("seed", *first.dims), {"seed": labels, **first.coords}, first.name, first.unit, about, kept)
 
 
 def loss_on(batch: Any, slices: Mapping[str, Tensor] | Sequence[str] | None = None) -> Callable[[Any], Result]:

@@ -1,0 +1,80 @@
+"""Progress measures: what small transformers get right, and where they look, a number a sequence and a checkpoint."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.interventions import Intervention, run
+from interp.results import Result
+
+CONTEXT, BACK, MATCH = "labels in context", "previous token", "matching label"
+LOOKS = (CONTEXT, BACK, MATCH)
+
+
+def right_on(batches: Mapping[str, Any], edits: Sequence[Intervention] = (), name: str = "right answers") -> Callable[[Any], Result]:
+    """A measure: the share of sequences answered rightly at their last place, for each batch by its name.
+
+    >>> batches = {split: source.batch(300, generator, split) for split in ("structural", "head", "tail")}
+    >>> toys.over_training(runs, toys.right_on(batches))          # axes seed, step, measure; sequences kept
+
+    An answer is right when it is the most likely of all. edits: interventions under which the model answers. The batches are
+    of one size, for the sequences are kept.
+    """
+    _one_size(batches)
+
+    def measure(model: Any) -> Result:
+        rows = {k: _right(run(model, b.inputs, edits, last_only=True).logits, b) for k, b in batches.items()}
+        return _result(rows, name, "share of sequences")
+
+    return measure
+
+
+def in_context(batches: Mapping[str, Any], on: str = "icl") -> Callable[[Any], Result]:
+    """A measure of two-layer models of `in_context_classes`: right answers on each batch, and how the circuit stands.
+
+    >>> toys.over_training(runs, toys.in_context({"icl": new_classes, "iwl": not_in_context}))
+
+    Three more rows, on the batch `on`: "labels in context", the probability on the labels shown; "previous token", what the
+    labels' places give to the item before them in the first head; "matching label", what the query gives to the labels of its
+    own class in the head of the second layer. (Reddy 2024, arXiv 2312.03002: progress measures.)
+    """
+    _one_size(batches)
+    if on not in batches or not {"context", "match"} <= set(batches[on].labels):
+        raise ValueError(f"on={on!r} names a batch of `in_context_classes` among {list(batches)}")
+
+    def measure(model: Any) -> Result:
+        one = batches[on]
+        seen = run(model, one.inputs, keep=["L0H0.pattern", "L1H0.pattern"], last_only=True)
+        logits = {k: seen.logits if k == on else run(model, b.inputs, last_only=True).logits for k, b in batches.items()}
+        rows = {k: _right(logits[k], b) for k, b in batches.items()}
+        rows |= _looks(one, logits[on], seen.kept["L0H0.pattern"], seen.kept["L1H0.pattern"][:, -1])
+        return _result(rows, "progress", "share")
+
+    return measure
+
+
+def _looks(batch: Any, logits: Tensor, first: Tensor, second: Float[Tensor, "batch pos"]) -> dict[str, Tensor]:
+    """The rows LOOKS, a number a sequence; first: the pattern [batch dest src] of the first layer, second: the query's own."""
+    shown = torch.zeros_like(logits).scatter_(1, batch.labels["context"], 1.0)
+    at = torch.arange(1, first.shape[-1], 2)
+    back = first[:, at, at - 1].mean(-1)
+    return {CONTEXT: (shown * logits.softmax(-1)).sum(-1), BACK: back, MATCH: (second * batch.labels["match"]).sum(-1)}
+
+
+def _right(logits: Float[Tensor, "batch d_vocab"], batch: Any) -> Float[Tensor, "batch"]:
+    return (logits.argmax(-1) == batch.targets[:, -1]).float()
+
+
+def _result(rows: Mapping[str, Tensor], name: str, unit: str) -> Result:
+    examples = np.stack([row.detach().double().numpy() for row in rows.values()])
+    return Result(examples.mean(-1), ("measure",), {"measure": list(rows)}, name, unit, {"n": examples.shape[-1]}, examples)
+
+
+def _one_size(batches: Mapping[str, Any]) -> None:
+    sizes = {name: len(b.targets) for name, b in batches.items()}
+    if not sizes or len(set(sizes.values())) > 1:
+        raise ValueError(f"batches by name, all of one size: got {sizes}")

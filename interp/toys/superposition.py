@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from interp._progress import progress
 from interp.results import Result
 from interp.toys.data.superposition import Superposition
 from interp.toys.fits import power
@@ -129,11 +130,9 @@ def sweep(
 
     options: those of `train`. A NaN (fewer than two features represented) stays one.
     """
-    from tqdm.auto import tqdm
-
     cells = np.empty((len(MEASURES), len(alphas), len(dimensions), seeds))
     every = [(a, m, s) for a in range(len(alphas)) for m in range(len(dimensions)) for s in range(seeds)]
-    for a, m, seed in tqdm(every, desc="superposition", leave=False, delay=2):
+    for a, m, seed in progress(every, "superposition"):
         toy = train(dimensions=dimensions[m], alpha=alphas[a], decay=decay, seed=seed, **options)
         cells[:, a, m, seed] = toy.loss, represented(toy.weight), squared_overlap(toy.weight) * dimensions[m]
     coords = {"measure": list(MEASURES), "alpha": list(alphas), "m": list(dimensions)}

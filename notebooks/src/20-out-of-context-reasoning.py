@@ -11,9 +11,12 @@
 #
 # Paper: Huang et al. 2025, "Generalization or Hallucination? Understanding Out-of-Context Reasoning in Transformers", NeurIPS 2025; with "Understanding Transformers through the Lens of Pavlovian Conditioning" (attention as an associative memory) and Sieber et al. 2024, arXiv 2405.15731 (attention as a state-space model)
 #
-# Found: FOUND
+# Found: two factors W_O W_V infer 73 % of what they were never told (47 to 91 % by seed), one matrix W_OV none of it; at equal margins the factors' map has the smaller nuclear norm with every seed, but the smaller Frobenius norm as well, so the reason given is only half seen; linear attention is a Hebbian memory to rounding and holds about 5 pairs for each dimension of its keys
 #
-# SUMMARY
+# Five seeds of one attention layer, twice. Both ways of writing its weights know every fact and every implication they were
+# told. Asked for the implications they were not told, the two factors answer 73 % rightly and the one matrix 0 %: a clear
+# difference, though short of the 95 % the claim asks for. Raw norms mislead: the factors' nuclear norm is the larger one (789
+# against 587) until both maps are scaled to the same margin; then it is 6 % smaller, with every seed.
 
 # %% [markdown]
 # ## What the papers say, and what would count here
@@ -90,7 +93,7 @@ curves = {kind: toys.over_training(some, answers(source)).sel(measure="accuracy"
 lines = [(f"{what}, {kind}", found.sel(split=split)) for kind, found in curves.items()
          for what, split in (("facts", "facts"), ("implications never trained on", "heldout"))]
 low, high = (np.stack([pick(found.values, 0) for _, found in lines]) for pick in (np.min, np.max))
-ax = interp.plots.lines(np.stack([found.values.mean(0) for _, found in lines]), found.coords["step"], names=[name for name, _ in lines], interval=(low, high),
+ax = interp.plots.lines(np.stack([found.values.mean(0) for _, found in lines]), curves["one matrix"].coords["step"], names=[name for name, _ in lines], interval=(low, high),
                         x_name="step", unit="share right", title="Out-of-context reasoning, mean over seeds")
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=7, frameon=False, title="band: least to most of the seeds", title_fontsize=7);
 
@@ -104,7 +107,9 @@ v_infers = infers.judge(last["two factors"]["heldout"], control=last["one matrix
 print(v_infers)
 
 # %% [markdown]
-# READ1
+# Both learn by heart without fault. Only the factors infer: 73 % on average, and seeds differ widely, from 47 to 91 %; the
+# matrix gets none right, less than the 5 % of a random city. The interval reaches down to 58 %, far from the matrix, but 95 % is
+# not reached, so the claim holds partly. Whether the paper's longer training with larger batches closes the gap was not tried here.
 #
 # ## How large is the map?
 #
@@ -133,7 +138,12 @@ interp.plots.lines(np.stack([s / s.sum() for s in spectra]), range(1, 61), x_nam
                    title="Singular values of the map, seed 0");
 
 # %% [markdown]
-# READ2
+# At margin 1 the factors' nuclear norm is lower with every seed, by 6 % of the whole map and by 15 % in the part the theory is
+# about. That is what the claim asks for. But the theory also says that one matrix has the smaller Frobenius norm, and it does not:
+# there, too, the factors' is smaller, by 9 and by 35 %. So after 800 steps of Adam the one matrix has not come to the
+# least Frobenius norm, and the table shows a difference of the two trainings rather than the two minima.
+#
+# ## The other half: language models
 #
 # A language model is not fine-tuned here: that takes minutes for each seed and relation. It would be decided by teaching
 # SmolLM2 ten made-up people's cities and five of their languages (or pets), and asking for the other five.
@@ -179,10 +189,12 @@ interp.plots.lines(np.stack([c.values for c in curve]), per, x_name="pairs for e
 powers = [power(one.coords["d_k"], memory.capacity(one).values)[0] for one in hebbian]
 more = gate("softmax less Hebbian accuracy at 16 pairs a dimension", measured((store["softmax"].examples - hebbian[0].sel(d_k=[16, 32, 64]).examples[..., :4])[:, -1].ravel()), at_least=0.1)
 v_fits = fits.judge(measured(abs(np.array(powers) - 1)), provided=more)
-print("pairs at 50 %:", dict(zip(hebbian[0].coords["d_k"], memory.capacity(hebbian[0]).values.round())), "power of d_k:", measured(powers), more, v_fits, sep="\n")
+print("pairs at 50 %:", dict(zip(hebbian[0].coords["d_k"], memory.capacity(hebbian[0]).values.round().tolist())), "power of d_k:", measured(powers), more, v_fits, sep="\n")
 
 # %% [markdown]
-# READ3
+# Half of the pairs are read at 86, 170, 349 and 682 pairs for keys of 16, 32, 64 and 128 dimensions: 5.4 pairs for each
+# dimension, and a power of 0.995. Softmax at a sharpness of d_k still reads 16 pairs a dimension. The factor of 5 belongs to the question
+# asked (16 values, half read rightly); the power does not.
 #
 # ## Verdicts
 
@@ -198,9 +210,16 @@ verdicts("20-out-of-context-reasoning", [v_infers, v_nuclear, v_both, v_pavlov, 
 # %%
 best = runs["two factors"][0].model()
 seen = interp.run(best, rows.inputs[:1], keep=["L0H0.pattern"])
-print(*(f"{source.words[i]}: {w:.2f}" for i, w in zip(rows.inputs[0], next(iter(seen.values())).reshape(-1, 8)[-1])), sep=", ")
+print(*(f"{source.words[i]}: {w:.2f}" for i, w in zip(rows.inputs[0], next(iter(seen.kept.values())).reshape(-1, 8)[-1])), sep=", ")
 
 # %% [markdown]
 # ## What did not reproduce
 #
-# NOT
+# - **Inferring is not complete.** 73 % where the claim asks for 95, with seeds from 47 to 91 %. The runs are shorter than the
+#   paper's, batches half as large, and W_O and W_V start random where the paper's script starts them at a constant.
+# - **The reason is half seen.** The nuclear norm comes out as said, the Frobenius norm does not. Nothing here was trained until its
+#   direction stopped changing, and Adam with weight decay is not the gradient flow of the theory.
+# - **Not tested here:** language models. "Not testable here" stands for our budget, not for a model that failed.
+#   That true and made-up implications are learned alike is no finding in the toy: they are the same numbers.
+# - From the paper on conditioning only the identity and the capacity are here; how errors grow with depth is not, nor is
+#   recall of pairs by a language model. The mapping from names to cities is the same one with every seed.

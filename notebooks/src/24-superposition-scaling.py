@@ -11,9 +11,12 @@
 #
 # Paper: Liu, Liu and Gore 2025, "Superposition Yields Robust Neural Scaling", arXiv 2505.10465
 #
-# Found: FOUND
+# Found: with all features kept, overlaps fall as 1/m as the paper says, but in our short runs the loss falls more slowly (exponents 0.73, 0.70 and 0.45 where 1 is claimed), and less alike for different frequencies; SmolLM2's token directions overlap 125 times as much as random ones, mostly along one shared direction
 #
-# SUMMARY
+# The geometry comes out: squared overlaps times m stay between 1.0 and 1.4 from 5 to 40 dimensions. The scaling comes out in
+# part: the loss falls faster than in the weak regime for alpha 0 and 0.5, but short of 1/m, and at alpha 1 it stops falling
+# at 20 dimensions. **The word "partly" for the first claim is generous:** our protocol asks for all three exponents between 0.6
+# and 1.3, and 0.45 is not; the table counts parts, and two of the three pass their floor. Read it as "does not hold in runs this short".
 
 # %% [markdown]
 # ## What the paper says, and what would count here
@@ -78,7 +81,8 @@ for name, found in (("strong", kept), ("weak", dropped)):
     print(name, "superposition: share of features represented, alpha by m\n", found.sel(measure="represented").values.round(2))
 
 # %% [markdown]
-# READ1
+# Growth keeps every feature. Decay keeps very few: 6 % of 200 are 12 features in 40 dimensions, fewer than there is room for. So what
+# limits the weak runs is the decay as much as the width, and their exponents should be read with that in mind.
 #
 # ## How the loss falls with the width
 
@@ -112,7 +116,9 @@ v_weak = weak.judge(off | {"rises with alpha": rises.judge(gain)}, gate=few)
 print(v_weak, *(f"{name}: {v.word}, {v.measured}" for name, v in v_weak.parts), sep="\n")
 
 # %% [markdown]
-# READ2
+# Strong: 0.73, 0.70 and 0.45, each with a wide interval over seeds; none is within 0.2 of 1, the third is beyond 0.4, and they differ by
+# more than 0.2 from one another. Weak: 0.21, 0.39 and 0.47 rise with alpha as claimed, but alpha 1 is far from 1. For alpha 0 and 0.5 the
+# strong regime is the steeper one, as the paper says; for alpha 1 the two cannot be told apart.
 #
 # ## Where the features lie
 
@@ -127,7 +133,8 @@ v_overlap = overlap.judge({part: measured(ratios.sel(alpha=a)) for part, a in zi
 print(v_overlap, *(f"{name}: {v.word}, {v.measured}" for name, v in v_overlap.parts), sep="\n")
 
 # %% [markdown]
-# READ3
+# This claim holds without reserve: the squared overlap times m changes by less than 1.4 while m changes by 8. It lies
+# between random directions (1) and 1.4 times that.
 #
 # ## A language model's tokens as features
 #
@@ -164,7 +171,10 @@ v_language = language.judge(squares["all"], provided=(floor, above))
 print(v_language)
 
 # %% [markdown]
-# READ4
+# Token directions are far from random: 125 times as much overlap, a mean squared cosine of 0.22. Most of that is one direction they share,
+# which moves all logits alike, so that the softmax does not see it. Without it 6.1 is left, still above the 5 of "partly". Tokens unseen
+# in our texts share most (141); the frequent ones share the least (18), where the claim has them above the rest. Taking off
+# everyone's mean gives those a common part of their own (68), so that order says little. The verdict is on the rows as they are, as fixed.
 #
 # ## Verdicts
 
@@ -185,4 +195,12 @@ interp.plots.scatter(small.weight[:, 0], small.weight[:, 1], [str(i) for i in ra
 # %% [markdown]
 # ## What did not reproduce
 #
-# NOT
+# - **The loss does not fall as 1/m here.** Exponents of 0.73, 0.70 and 0.45, and at alpha 1 the loss at 40 dimensions is no lower than
+#   at 20. More training may mend it: 900 steps of 128 vectors show a rare feature a few times only. One seed with
+#   400 features and 1,500 steps of 256 gave 0.65, 0.73 and 0.61, which is more alike but no steeper.
+# - **By the protocol's own floor the first claim fails** (all three between 0.6 and 1.3). The verdict is computed by parts and says "partly".
+# - **The weak regime is hardly one of width:** decay left fewer features than dimensions.
+# - **SmolLM2's unembedding is no set of random directions.** A shared direction makes up most of its overlap. With it or without, the threshold
+#   of 2.5 is missed. It is tied to the embedding, and its weights were stored in four bits and unpacked.
+# - **FAST is another experiment:** 400 steps at twice the learning rate and three widths. Its verdicts are recorded apart.
+# - **Not tested here:** losses of language models by width, Chinchilla's law, other models.

@@ -281,6 +281,8 @@ class Net(nn.Module):
             elif weight.ndim == 2 and weight.requires_grad and not name.endswith((".key", ".value")):
                 std = weight.shape[1] ** -0.5  # of embeddings too: their rows then have norm one
                 weight.copy_(torch.randn(weight.shape, generator=generator) * std * self.spec.init_scale)
+                if name.endswith(".q.weight") and self.spec.query_start is not None:
+                    weight.fill_(self.spec.query_start)
 
     def stream(self, x: Tensor, last: bool = False) -> Tensor:
         """What enters the final norm [batch pos d_model]; last: at the last position alone."""

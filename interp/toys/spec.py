@@ -38,7 +38,8 @@ class Spec:
     key_bias: one more learned key a KV head, which holds no token; its value is 0, or learned with value_bias
     (Gu et al. 2024, arXiv 2410.10781). What it draws is missing from the pattern's rows.
     qk_norm: queries and keys are RMS-normalised with a learned gain, before the rotation.
-    init_scale multiplies every random initial weight (normal, 1 / sqrt(fan in)).
+    init_scale multiplies every random initial weight (normal, 1 / sqrt(fan in)). query_start: the number at which every
+    weight of W_Q starts instead (None: drawn like the rest); above 0, linear attention of one-hot tokens starts positive.
     """
 
     d_vocab: int
@@ -64,6 +65,7 @@ class Spec:
     attention_scale: float | None = None
     d_in: int | None = None
     init_scale: float = 1.0
+    query_start: float | None = None
 
     def __post_init__(self) -> None:
         put = lambda name, value: object.__setattr__(self, name, value)

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from interp._progress import progress
 from interp.results import Result
 from interp.toys.data.superposition import Superposition
 from interp.toys.fits import power
@@ -129,11 +130,9 @@ def sweep(
 
     options: those of `train`. A NaN (fewer than two features represented) stays one.
     """
-    from tqdm.auto import tqdm
-
     cells = np.empty((len(MEASURES), len(alphas), len(dimensions), seeds))
     every = [(a, m, s) for a in range(len(alphas)) for m in range(len(dimensions)) for s in range(seeds)]
-    for a, m, seed in tqdm(every, desc="superposition", leave=False, delay=2):
+    for a, m, seed in progress(every, "superposition"):
         toy = train(dimensions=dimensions[m], alpha=alphas[a], decay=decay, seed=seed, **options)
         cells[:, a, m, seed] = toy.loss, represented(toy.weight), squared_overlap(toy.weight) * dimensions[m]
     coords = {"measure": list(MEASURES), "alpha": list(alphas), "m": list(dimensions)}
@@ -156,3 +155,34 @@ def exponents(found: Result) -> Result:
         rows.append((-p, -high, -low))
     coords = {"alpha": found.coords["alpha"], "fit": ["exponent", "low", "high"]}
     return Result(np.array(rows), tuple(coords), coords, "scaling exponent", "power of m", dict(found.about))
+
+
+def exponents_by_seed(found: Result) -> Result:
+    """The same exponent for each seed apart, by alpha; examples: seeds. Its interval is over seeds, not over m.
+
+    >>> measured(exponents_by_seed(sweep(decay=-1.0)).sel(alpha=0.5))
+    """
+    losses, m = found.sel(measure="loss").examples, found.coords["m"]
+    cells = np.array([[-power(m, one)[0] for one in by_m.T] for by_m in losses])
+    return Result(cells.mean(-1), ("alpha",), {"alpha": found.coords["alpha"]}, "scaling exponent", "power of m", dict(found.about), cells)
+
+
+def spread_over_m(found: Result) -> Result:
+    """How much squared overlap times m varies with m: the largest over the smallest, by alpha; examples: seeds. 1: overlap ~ 1 / m."""
+    by_m = found.sel(measure="squared overlap * m").examples
+    cells = by_m.max(1) / by_m.min(1)
+    return Result(cells.mean(-1), ("alpha",), {"alpha": found.coords["alpha"]}, "overlap * m, largest over smallest", "ratio", dict(found.about), cells)
+
+
+def group_overlaps(weight: Float[Tensor, "features m"], *, groups: int = 20, size: int = 500, seed: int = 0) -> np.ndarray:
+    """The mean squared cosine times m within each of so many random groups of rows [groups]: random directions give 1.
+
+    >>> measured(group_overlaps(model.W_U.T))
+
+    For matrices with too many rows to draw intervals from all pairs. Every row counts, however short (but not a row of zeros).
+    """
+    if len(weight) < 2 or size < 2:
+        raise ValueError(f"{len(weight)} rows in groups of {size}: a cosine needs two")
+    g = torch.Generator().manual_seed(seed)
+    drawn = [torch.randperm(len(weight), generator=g)[:size] for _ in range(groups)]
+    return np.array([squared_overlap(weight[rows], above=0.0) * weight.shape[1] for rows in drawn])

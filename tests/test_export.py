@@ -9,6 +9,8 @@ import interp
 from interp import cli, plots
 from interp.studies import page
 
+pytestmark = pytest.mark.xdist_group("browser")  # one lab and one Chromium for all of them, files in their order
+
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PIXEL = plots.png({"values": [[0.0, 1.0]], "dims": ("a", "b"), "coords": {"a": [0], "b": [0, 1]}, "title": "t", "unit": "u"})
 v4 = nbformat.v4

@@ -6,6 +6,8 @@ import sys
 import pytest
 from browser import notebook, server
 
+pytestmark = pytest.mark.xdist_group("browser")  # one lab and one Chromium for all of them, files in their order
+
 TINY = "import interp; model = interp.models.tiny(); task = interp.tasks.ioi(model, n=8)"
 CELL = ".interp-heads-grid rect[data-i='{}']"
 CROSSES = "() => (document.querySelector('.interp-heads-grid .interp-heads-cross').getAttribute('d') || '').split('M').length - 1"

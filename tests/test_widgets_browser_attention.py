@@ -6,6 +6,8 @@ import sys
 import pytest
 from browser import notebook
 
+pytestmark = pytest.mark.xdist_group("browser")  # one lab and one Chromium for all of them, files in their order
+
 TINY = "import interp; model = interp.models.tiny(); task = interp.tasks.ioi(model, n=4)"
 CELLS = (TINY, "w = interp.widgets.attention(model, task, heads='L1H*'); w", "v = interp.widgets.lens(model, 'The capital of France is'); v")
 NAME = "() => document.querySelector('.interp-att-name b')?.textContent"
@@ -103,6 +105,8 @@ def test_the_lens_takes_an_answer_a_colour_and_a_mistake(opened):
 
 
 def test_both_follow_the_theme(opened, tmp_path):
+    opened.theme("JupyterLab Light")  # the lab is shared: another test may have left it dark
+    opened.see(DARK, lambda shade: sum(shade) > 300)
     light = opened.page.evaluate(DARK)
     opened.picture(tmp_path / "attention-light.png")
     opened.theme("JupyterLab Dark")

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("browser")  # one lab and one Chromium for all of them, files in their order
+
 TINY = "import interp; model = interp.models.tiny(); task = interp.tasks.ioi(model, n=6)"
 CIRCUIT = "scores = interp.discover(model, task); w = interp.widgets.circuit(scores, model, task, shown=20); w"
 READY = "w.answered >= w.asked and bool(w.reply.get('numbers'))"

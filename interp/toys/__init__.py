@@ -20,11 +20,8 @@ _HOME = {
     "loss_on": "interp.toys.measures",
     "net": "interp.toys.model",
     "over_training": "interp.toys.measures",
-<<<<<<< HEAD
-    "sinks_on": "interp.toys.sinks",
-=======
     "right_on": "interp.toys.progress",
->>>>>>> nb-icl
+    "sinks_on": "interp.toys.sinks",
     "train": "interp.toys.trainer",
     "train_seeds": "interp.toys.seeds",
     "trained": "interp.toys.trainer",

@@ -75,6 +75,7 @@ class Widget(anywidget.AnyWidget):
     def __init__(self, **traits: Any) -> None:
         self._lanes: dict[str, Lane] = {}
         self._slow: set[str] = set()
+        self._problems: dict[str, str] = {}  # by lane: what one says, another does not wipe
         self._state = threading.RLock()  # messages from the page and answers of the worker change traits one at a time
         self._batching = self._dirty = False
         self.trouble = ""  # the traceback of the last error that was not a ValueError
@@ -114,7 +115,7 @@ class Widget(anywidget.AnyWidget):
             try:
                 super().set_state(sync_data)
             except t.TraitError as error:
-                self.problem = str(error)
+                self._trouble("trait", str(error))
             finally:
                 self._batching = False
             if self._dirty:
@@ -130,17 +131,26 @@ class Widget(anywidget.AnyWidget):
             before, self._batching = self._batching, True  # what _ask itself brings in order asks nothing more
             try:
                 self._ask()
+                self._trouble("ask")
+                self._trouble("trait")
                 self.python = self._program()
             except ValueError as error:
-                self._say(error)
+                self._say(error, "ask")
                 self.answered = self.asked
             finally:
                 self._batching = before
 
-    def _say(self, error: Exception) -> None:
+    def _say(self, error: Exception, lane: str) -> None:
         known = isinstance(error, ValueError)
-        self.problem = str(error) if known else f"{type(error).__name__}: {error}"
+        self._trouble(lane, str(error) if known else f"{type(error).__name__}: {error}")
         self.trouble = "" if known else traceback.format_exc()
+
+    def _trouble(self, lane: str, text: str = "") -> None:
+        """What is wrong in a lane, or "" when it is mended: the newest stands in the widget's line."""
+        self._problems.pop(lane, None)
+        if text:
+            self._problems[lane] = text
+        self.problem = next(reversed(self._problems.values()), "")
 
     # --- work ------------------------------------------------------------------------------------------------
 
@@ -160,7 +170,7 @@ class Widget(anywidget.AnyWidget):
                             return
                         if value is None:  # nothing new: the step only let others have their turn
                             continue
-                        self.problem = ""
+                        self._trouble(lane)
                         show(value)
                 with self._state:
                     if not stale():
@@ -168,7 +178,7 @@ class Widget(anywidget.AnyWidget):
             except Exception as error:  # nobody else would see it: the worker has no cell to print under
                 with self._state:
                     if not stale():
-                        self._say(error)
+                        self._say(error, lane)
             finally:
                 timer.cancel()
                 with self._state:

@@ -65,7 +65,8 @@ class CircuitGraph(Widget, files="circuit_shapes circuit_panel circuit_graph"):
         self.note = ""
         self.reply = {"size": size, "numbers": self.reply.get("numbers"), "other": self.reply.get("other")}
         if self._compute is None:
-            self.problem, self.answered = "", self.asked
+            self._trouble("main")
+            self.answered = self.asked
             return
         state, within, second = self._now, self.within, self._second() if self._other is not None else None
 
@@ -124,7 +125,7 @@ class CircuitGraph(Widget, files="circuit_shapes circuit_panel circuit_graph"):
             try:
                 acts[message["do"]](*([message["text"]] if message.get("text") is not None else []))
             except (ValueError, OSError) as error:
-                self.problem = str(error)
+                self._trouble("ask", str(error))
 
     # --- what one can do to it -------------------------------------------------------------------------------
 
@@ -186,7 +187,6 @@ class CircuitGraph(Widget, files="circuit_shapes circuit_panel circuit_graph"):
         if path.exists() and path.resolve() not in self._wrote:
             raise ValueError(f"{text.strip()!r} exists: choose another name")
         self.save(path)
-        self.problem = ""
 
     # --- what it is ------------------------------------------------------------------------------------------
 

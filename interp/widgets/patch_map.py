@@ -43,7 +43,8 @@ class PatchMap(Widget, files="patch_shapes patch_map"):
         if state in self._done:
             self._stop()
             self._show(self._done[state])
-            self.problem, self.answered = "", self.asked
+            self._trouble("main")
+            self.answered = self.asked
         else:
             self.reply = {"state": list(state), "values": [], "done": 0, "of": self.about["layers"]}
             self._work(lambda stale: self._runs.map(site, direction, prompt, stale), self._show)
@@ -68,7 +69,7 @@ class PatchMap(Widget, files="patch_shapes patch_map"):
             if change is None:  # the other map is narrower
                 self.cell = []
                 return
-            self.problem = f"cell={cell}: the map has layers 0 to {self.about['layers'] - 1} and columns 0 to {wide - 1}"
+            self._trouble("cell", f"cell={cell}: the map has layers 0 to {self.about['layers'] - 1} and columns 0 to {wide - 1}")
             return
 
         def show(said: dict) -> None:

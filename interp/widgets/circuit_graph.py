@@ -124,6 +124,7 @@ class CircuitGraph(Widget, files="circuit_shapes circuit_panel circuit_graph"):
         if isinstance(message, dict) and message.get("do") in acts:
             try:
                 acts[message["do"]](*([message["text"]] if message.get("text") is not None else []))
+                self._trouble("ask")
             except (ValueError, OSError) as error:
                 self._trouble("ask", str(error))
 

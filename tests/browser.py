@@ -174,11 +174,11 @@ class Notebook:
         """Evaluates an expression in the kernel for what it does: `w.undo()`, `setattr(w, "by", "zero")`."""
         self.value(f"[{expression}, None][1]")
 
-    def poll(self, expression: str, expected, timeout: float = 20.0):
+    def poll(self, expression: str, expected, timeout: float = 60.0):
         """Asks the kernel until it is so: the page sends late and merges, so reading once proves nothing."""
         return self._until(lambda: self.value(expression), expected, expression, timeout)
 
-    def see(self, script: str, expected, timeout: float = 20.0):
+    def see(self, script: str, expected, timeout: float = 60.0):
         """Asks the page until a function of JavaScript gives this."""
         return self._until(lambda: self.page.evaluate(script), expected, script, timeout)
 
@@ -236,11 +236,12 @@ def notebook(browser, address: str, folder: Path, *cells: str, path: str = "/doc
     if file is None:
         (folder / name).write_text(written(cells), encoding="utf-8")
     page = browser.new_page(viewport={"width": 1200, "height": 1500})
+    page.set_default_timeout(180_000)  # a busy machine is slow, not wrong
     opened = Notebook(page)
     try:
         page.goto(f"{address}{path}{name}?token={TOKEN}")
-        page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
-        page.wait_for_function(IDLE, timeout=60_000)
+        page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=180_000)
+        page.wait_for_function(IDLE, timeout=180_000)
         if run:
             assert opened.run(), page.locator(".jp-OutputArea-output").all_inner_texts()
         yield opened

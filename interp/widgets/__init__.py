@@ -6,6 +6,7 @@
 >>> interp.widgets.lens(model, task)                   # what each layer would say
 >>> interp.widgets.patching(model, task)               # which places carry the answer
 >>> interp.widgets.circuit(scores, model, task)        # cut edges and see what is left
+>>> interp.widgets.training(result)                    # a measure, checkpoint by checkpoint
 """
 
 from importlib import import_module
@@ -18,6 +19,7 @@ _HOME = {
     "lens": "interp.widgets.lens_table",
     "patching": "interp.widgets.patch_map",
     "prompt_task": "interp.widgets._head_runs",
+    "training": "interp.widgets.over_steps",
 }
 
 __all__ = [*_HOME]

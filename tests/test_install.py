@@ -39,9 +39,9 @@ def test_the_whole_package_is_inside(inside):
 
 
 def test_every_widget_is_inside_with_its_script_and_style(inside):
-    scripts = {path for path in inside if path.startswith("interp/widgets/") and path.endswith(".js")}
-    assert {"interp/widgets/_shared.js", "interp/widgets/head_grid.js"} <= scripts
-    assert {path.removesuffix(".js") + ".css" for path in scripts} <= inside
+    ours = {f"interp/widgets/{file.name}" for file in (ROOT / "interp" / "widgets").iterdir() if file.suffix in (".js", ".css")}
+    assert {"interp/widgets/_shared.js", "interp/widgets/head_grid.js", "interp/widgets/head_grid.css"} <= ours
+    assert {path for path in inside if path.endswith((".js", ".css"))} == ours
 
 
 def test_notebooks_and_circuits_travel_inside_the_package(inside):
@@ -53,7 +53,7 @@ def test_notebooks_and_circuits_travel_inside_the_package(inside):
 def test_nothing_else_is_inside(inside):
     tops = {path.split("/")[0] for path in inside}
     assert tops == {"interp", "interp-0.1.0.dist-info"}
-    assert not [path for path in inside if path.endswith((".pyc", ".safetensors", ".gguf")) or "checkpoint" in path]
+    assert not [path for path in inside if path.endswith((".pyc", ".safetensors", ".gguf")) or ".ipynb_checkpoints" in path]
 
 
 def test_it_runs_without_the_checkout(wheel, tmp_path):

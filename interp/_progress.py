@@ -37,6 +37,9 @@ def progress(items: Iterable | None, what: str, total: int | None = None) -> Any
         return tqdm(items, desc=what, total=total, delay=2, leave=False, disable=off)
 
     class Told(plain):
+        monitor_interval = 0  # no thread that looks after it
+        _lock = threading.RLock()  # its own: it stays held when the listener raises, and all other bars would wait for it
+
         def display(self, *ignored: Any, **also: Any) -> None:
             listener(what, self.n, self.total)
 

@@ -1,5 +1,7 @@
 """The attention widget in plain Python and node. Its numbers are those of `interp.attention_patterns` and `head_scores`."""
 
+import threading
+
 import numpy as np
 import pytest
 from test_widgets_js import run_in_node
@@ -126,6 +128,11 @@ def test_progress_goes_to_a_listener_and_what_it_raises_ends_the_work():
 
     with pytest.raises(InterruptedError), _progress.told(stop):
         list(_progress.progress(range(3), "work"))
+    other = threading.Thread(target=lambda: heard.append(list(_progress.progress(range(3), "elsewhere"))), daemon=True)
+    other.start()
+    other.join(20)
+    assert heard[-1] == [0, 1, 2]  # no other thread waits for the bar that was stopped
+
 
 
 JS = """

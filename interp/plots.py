@@ -27,6 +27,10 @@ class TooMuch(ValueError):
     """More axes or panels than one picture holds."""
 
 
+# what a figure is drawn of: an array, nested lists, or whatever numpy makes an array of (a tensor on the CPU)
+Numbers = Any
+
+
 def kind(dims: Sequence[str], coords: Mapping[str, Sequence]) -> str:
     """Which picture fits these axes: "lines", "bars", "map" or "panels".
 
@@ -96,7 +100,7 @@ def png(picture: Mapping[str, Any], **options: Any) -> bytes:
 
 
 def heatmap(
-    values: np.ndarray,
+    values: Numbers,
     rows: Sequence,
     cols: Sequence,
     *,
@@ -151,7 +155,7 @@ def heatmap(
 
 
 def lines(
-    values: np.ndarray,
+    values: Numbers,
     x: Sequence,
     *,
     x_name: str,
@@ -194,7 +198,7 @@ def lines(
 
 
 def bars(
-    values: np.ndarray, labels: Sequence, *, title: str, unit: str, interval: tuple | None = None, ax: Any = None
+    values: Numbers, labels: Sequence, *, title: str, unit: str, interval: tuple | None = None, ax: Any = None
 ) -> Any:
     """The Axes with a bar per label and its 95 % interval as a whisker."""
     ax = _new(max(4, 0.45 * len(labels)), 2.8) if ax is None else ax
@@ -213,7 +217,7 @@ def bars(
 
 
 def scatter(
-    x: np.ndarray, y: np.ndarray, labels: Sequence[str], *, x_name: str, y_name: str, title: str, top: int = 12,
+    x: Numbers, y: Numbers, labels: Sequence[str], *, x_name: str, y_name: str, title: str, top: int = 12,
     groups: Sequence[str] | None = None, ax: Any = None,
 ) -> Any:
     """The Axes with labelled points; the `top` points farthest from the centre are named where there is room, groups are coloured."""
@@ -344,7 +348,7 @@ def _bar(figure: Any, image: Any, axes: Any, unit: str) -> None:
     bar.outline.set_visible(False)
 
 
-def _numbers(ax: Any, values: np.ndarray, image: Any) -> None:
+def _numbers(ax: Any, values: Numbers, image: Any) -> None:
     for (row, col), value in np.ndenumerate(values):
         if np.isfinite(value):
             red, green, blue, _ = image.cmap(image.norm(value))

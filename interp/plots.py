@@ -223,6 +223,7 @@ def scatter(
     """The Axes with labelled points; the `top` points farthest from the centre are named where there is room, groups are coloured."""
     ax = _new(6.5 if groups is not None else 5, 4) if ax is None else ax
     x, y = np.ravel(x), np.ravel(y)
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     kinds = dict.fromkeys(groups) if groups is not None else [None]
     for kind_, colour, marker in zip(kinds, ("#0072b2", *MARKS[1:], MARKS[0]), "osD^vPX"):
         here = np.array([g == kind_ for g in groups]) if groups is not None else slice(None)

@@ -93,7 +93,7 @@ def test_in_a_real_lab(open_notebook, tmp_path):
     page.do("setattr(w, 'step', 0)")
     page.see("() => document.querySelector('.interp-steps-said').textContent", "step 0 of 1000")
     box = page.page.locator(".interp-steps-plot").bounding_box()
-    page.page.mouse.click(box["x"] + box["width"] - 12, box["y"] + 40)
+    page.page.mouse.click(box["x"] + box["width"] - 28, box["y"] + 40)
     page.poll("w.step", 1000)
     assert page.picture(tmp_path / "training-light.png").stat().st_size > 5000
     page.theme("JupyterLab Dark")

@@ -21,7 +21,7 @@ export function span(rows) {
 }
 
 function plot(view, parent) {
-  const { model } = view, steps = model.get("steps"), last = steps[steps.length - 1], W = 560, H = 210, left = 58, foot = 34, top = 8, right = 10;
+  const { model } = view, steps = model.get("steps"), last = steps[steps.length - 1], W = 560, H = 210, left = 58, foot = 34, top = 8, right = 26;
   const [low, high] = span([...model.get("low"), ...model.get("high")]);
   const x = (s) => left + along(s, last) * (W - left - right), y = (v) => top + (1 - (v - low) / (high - low)) * (H - top - foot);
   const root = svg("svg", { class: "interp-steps-plot", width: W, height: H, viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${model.get("name")} over training, ${steps.length} checkpoints` }, parent);

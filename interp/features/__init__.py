@@ -8,6 +8,7 @@
 Every kind (sparse autoencoders of sae-lens, transcoders, factorisations) is one noun, `Dictionary`.
 """
 
+from interp.features.attributing import attribution
 from interp.features.comparing import probe, recovery
 from interp.features.dictionary import Dictionary
 from interp.features.editing import ablate, clamp, steer
@@ -19,6 +20,6 @@ from interp.features.loading import check, from_sae, load
 from interp.features.training import train
 
 __all__ = [
-    "Activations", "Dictionary", "Synthetic", "ablate", "activations", "baselines", "check", "clamp", "from_sae", "identity", "judge", "load",
+    "Activations", "Dictionary", "Synthetic", "ablate", "activations", "attribution", "baselines", "check", "clamp", "from_sae", "identity", "judge", "load",
     "pareto", "probe", "recovery", "steer", "synthetic", "table", "train",
 ]  # fmt: skip

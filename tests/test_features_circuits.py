@@ -1,0 +1,99 @@
+"""What latents do for a task, circuits of them, and heads found by codes: laws on tiny models."""
+
+import numpy as np
+import pytest
+import torch
+from test_features_core import dictionary
+
+import interp
+from interp import features
+from interp.methods import Measure
+
+SITES = ("resid_post.1", "mlp.1", "attn.2", "L1H*.z", "L1H2.z", "mlp.1.post", "embed", "logits.in")
+
+
+@pytest.fixture
+def ioi(any_tiny):
+    return interp.tasks.ioi(any_tiny, n=3, seed=0)
+
+
+def some(model, site, kind="standard"):
+    """A random dictionary that fits this site."""
+    from interp.features.places import width
+    from interp.models import bridge
+
+    if "transcoder" in kind:
+        return dictionary(kind)
+    d, g = width(site, bridge.dims(model)), torch.Generator().manual_seed(1)
+    w = lambda *shape: 0.2 * torch.randn(*shape, generator=g)
+    made = {"W_enc": w(d, 40), "W_dec": w(40, d), "b_dec": w(d), "b_enc": w(40)}
+    return features.Dictionary(kind, made, site, settings={"apply_b_dec_to_input": True} | ({"k": 4} if kind == "topk" else {}))
+
+
+# --- attribution ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_latents_and_error_add_up_to_the_site(any_tiny, ioi, site):
+    one = some(any_tiny, site)
+    found = features.attribution(any_tiny, ioi, one, by="position")
+    whole = interp.attribution_patch(any_tiny, ioi, site, direction="noising")
+    whole = whole.sum() if whole.dims else whole
+    np.testing.assert_allclose(found.examples.sum((0, 1)), whole.examples, atol=1e-4)
+    np.testing.assert_allclose(features.attribution(any_tiny, ioi, one).examples, found.examples.sum(1), atol=1e-5)
+    slow = features.attribution(any_tiny, ioi, one, by="position", way="hooks")
+    np.testing.assert_allclose(found.examples, slow.examples, atol=1e-4)
+
+
+def test_along_the_path_they_add_up_to_patching_the_site_exactly(any_tiny, ioi):
+    for site in ("resid_post.1", "L1H*.z", "mlp.1"):
+        found = features.attribution(any_tiny, ioi, some(any_tiny, site), method="ig", steps=40)
+        sites = [site] if "*" in site else site
+        whole = interp.patch(any_tiny, ioi, sites, direction="noising")
+        np.testing.assert_allclose(found.examples.sum(0), whole.examples, atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["standard", "topk", "transcoder", "skip_transcoder"])
+@pytest.mark.parametrize("at", [None, "S2"])
+def test_exactly_is_the_run_with_the_latent_ablated(any_tiny, ioi, kind, at):
+    one = some(any_tiny, "resid_post.1", kind)
+    found = features.attribution(any_tiny, ioi, one, method="exact", to="zero", at=at)
+    assert found.coords["latent"][-1] == "error" and len(found.coords["latent"]) > 3
+    for latent in found.coords["latent"][:-1:5]:
+        alone = interp.effect(any_tiny, ioi, features.ablate(one, latent, at=at))
+        np.testing.assert_allclose(found.sel(latent=latent).examples, alone.examples, atol=1e-4)
+    unlisted = sorted(set(range(40)) - set(found.coords["latent"]))
+    if unlisted:
+        assert not interp.effect(any_tiny, ioi, features.ablate(one, unlisted, at=at)).examples.any()
+
+
+def test_exactly_at_each_position(any_tiny, ioi):
+    one = some(any_tiny, "mlp.1", "topk")
+    found = features.attribution(any_tiny, ioi, one, method="exact", to="zero", by="position")
+    latent = found.coords["latent"][1]
+    for pos in (3, ioi.clean.shape[1] - 1):
+        alone = interp.effect(any_tiny, ioi, features.ablate(one, latent, at=pos))
+        np.testing.assert_allclose(found.sel(latent=latent).examples[pos], alone.examples, atol=1e-4)
+    assert not found.examples[:, 0].any()
+
+
+@pytest.mark.parametrize("site,kind", [("resid_post.2", "standard"), ("mlp.2", "topk"), ("L2H*.z", "standard"), ("mlp.1", "skip_transcoder")])
+@pytest.mark.parametrize("to", ["corrupted", "zero", "mean"])
+def test_a_linear_metric_needs_no_run_to_be_exact(any_tiny, site, kind, to):
+    task = interp.tasks.ioi(any_tiny, n=3, seed=0)
+    one, v = some(any_tiny, site, kind), torch.randn(32, generator=torch.Generator().manual_seed(3))
+    last = f"attn.{one.writes[1]}@END" if "H" in site else f"resid_post.{one.writes.split('.')[1]}@END"
+    linear = Measure("projection", "units", lambda logits, kept: kept[last] @ v, (last,), needs_logits=False)
+    estimate, exact = (features.attribution(any_tiny, task, one, method=m, to=to, metric=linear) for m in ("gradient", "exact"))
+    assert np.abs(exact.values).max() > 1e-3
+    np.testing.assert_allclose(estimate.examples, exact.examples, atol=1e-4)
+
+
+def test_attribution_says_what_is_wrong(tiny):
+    task, one = interp.tasks.ioi(tiny, n=3), some(tiny, "mlp.1")
+    with pytest.raises(ValueError, match="did you mean 'gradient'"):
+        features.attribution(tiny, task, one, method="gradients")
+    with pytest.raises(ValueError, match="did you mean 'corrupted'"):
+        features.attribution(tiny, task, one, to="corupted")
+    with pytest.raises(ValueError, match="no position 99"):
+        features.attribution(tiny, task, one, at=99)

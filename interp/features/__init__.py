@@ -9,6 +9,7 @@ Every kind (sparse autoencoders of sae-lens, transcoders, factorisations) is one
 """
 
 from interp.features.attributing import attribution
+from interp.features.coded_heads import Codes, code_heads, code_pairs, head_codes
 from interp.features.comparing import probe, recovery
 from interp.features.dictionary import Dictionary
 from interp.features.editing import ablate, clamp, steer
@@ -20,6 +21,7 @@ from interp.features.loading import check, from_sae, load
 from interp.features.training import train
 
 __all__ = [
-    "Activations", "Dictionary", "Synthetic", "ablate", "activations", "attribution", "baselines", "check", "clamp", "from_sae", "identity", "judge", "load",
+    "Activations", "Codes", "Dictionary", "Synthetic", "ablate", "activations", "attribution", "baselines", "check", "clamp", "code_heads", "code_pairs",
+    "from_sae", "head_codes", "identity", "judge", "load",
     "pareto", "probe", "recovery", "steer", "synthetic", "table", "train",
 ]  # fmt: skip

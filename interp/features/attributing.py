@@ -91,7 +91,7 @@ def attribution(
         examples = examples[:, 0]
     clean = sweep.read(model, task.clean, judge, task.positions)
     said = sweep.about(
-        model, task, f"attribution to latents, {method}", started, dictionary=dictionary.name, site=dictionary.writes, to=to, at=at,
+        model, task, f"attribution to latents, {method}", started, dictionary=dictionary.name, site=dictionary.writes, to=to, position=at,
         skip=skip, metric=judge.name, clean=float(clean.mean()), way=ran, **({"steps": steps} if method == "ig" else {}),
     )  # fmt: skip
     name = f"effect of latents of {dictionary.writes} on {judge.name}" + ("" if method == "exact" else f", by {method}")
@@ -199,7 +199,7 @@ def _exact(model: Any, task: Any, dictionary: Dictionary, change: Change, judge:
     kinds = moves if by == "position" else moves.any(1, keepdim=True)
     flat = kinds.flatten(1)
     turns = int(flat.sum(-1).max())
-    order = flat.to(torch.int8).sort(-1, descending=True, stable=True).indices[:, :turns]  # batch turn
+    order = torch.sort(flat.to(torch.uint8), dim=-1, descending=True, stable=True).indices[:, :turns]  # batch turn
     real = flat.gather(1, order)
     runs = [_edits(model, task, dictionary, change, *_place(order[:, i], real[:, i], kinds, by)) for i in range(turns)]
     values = sweep.vary(model, task.clean, runs, judge, task.positions, f"each latent of {dictionary.writes}")

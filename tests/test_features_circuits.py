@@ -153,3 +153,91 @@ def test_what_heads_write_is_what_the_hooks_say(any_tiny, ioi):
     assert features.code_heads(codes).dims == ("layer", "head")
     many = features.head_codes(any_tiny, ioi, width=16, steps=10, score_on=ioi[[0, 1]])
     assert many.negative.shape[0] == 2
+
+
+# --- feature circuits ----------------------------------------------------------------------------------------
+
+
+def chain(model, *kinds):
+    sites = ("resid_post.0", "mlp.1", "resid_post.1")
+    return [some(model, s, k) for s, k in zip(sites, kinds or ("topk", "topk", "topk"))]
+
+
+def test_edges_of_every_latent_add_up_to_the_node(any_tiny, ioi):
+    for kinds in ((), ("topk", "transcoder", "standard")):
+        many = chain(any_tiny, *kinds)
+        found = features.circuit(any_tiny, ioi, many, nodes=10_000, method="gradient")
+        for d in many:
+            effect = features.attribution(any_tiny, ioi, d)
+            named = {f"{d.writes}:{n}": -v for n, v in zip(effect.coords["latent"], effect.values)}
+            for name, score in named.items():
+                assert found.nodes[name] == pytest.approx(score, abs=1e-4)
+                out = sum(s for (a, _), s in found.edges.items() if a == name)
+                assert out == pytest.approx(score, abs=1e-4), name
+
+
+def test_an_edge_is_the_exact_cut_where_all_is_linear(tiny):
+    """From what attention writes to the stream after the MLP, nothing lies between but the MLP: held still, it is linear."""
+    task = interp.tasks.ioi(tiny, n=3)
+    d = 32
+    linear = lambda site: features.Dictionary(  # every latent always on, so that encoding is linear, too
+        "standard", {**some(tiny, site).weights, "b_enc": torch.full((40,), 500.0)}, site, settings={"apply_b_dec_to_input": False}
+    )
+    first, mlp, last = linear("attn.2"), linear("mlp.2"), linear("resid_post.2")
+    v = torch.randn(d, generator=torch.Generator().manual_seed(3))
+    judge = Measure("projection", "units", lambda logits, kept: kept["resid_post.2@END"] @ v, ("resid_post.2@END",), needs_logits=False)
+    found = features.circuit(tiny, task, [last, first, mlp], nodes=10_000, metric=judge)
+    clean, other = (interp.run(tiny, t, keep=["attn.2", "resid_post.2"]).kept for t in (task.clean, task.corrupted))
+    i, j = 3, 7
+    change = (first.encode(other["attn.2"]) - first.encode(clean["attn.2"]))[..., i, None] * first.W_dec[i]
+    change[:, 0] = 0
+    moved = last.encode(clean["resid_post.2"] + change) - last.encode(clean["resid_post.2"])
+    exact = (moved[:, -1, j, None] * last.W_dec[j] @ v).mean()
+    assert abs(float(exact)) > 1e-3
+    assert found.edges["attn.2:3", "resid_post.2:7"] == pytest.approx(-float(exact), rel=1e-3, abs=1e-4)
+    assert not any(a == "resid_post.2:3" and b != "output" for a, b in found.edges)
+
+
+def test_keeping_all_is_the_clean_run_and_keeping_none_the_mean(any_tiny, ioi):
+    many = chain(any_tiny, "topk", "skip_transcoder", "standard")
+    found = features.circuit(any_tiny, ioi, many, nodes=10_000, to="mean", steps=2)
+    nothing = features.FeatureCircuit({}, {}, found.sites, {})
+    every = {f"{d.writes}:{i}": 1.0 for d in many for i in [*range(40), "error"]}
+    whole = features.faithfulness(any_tiny, ioi, many, features.FeatureCircuit(every, {}, found.sites, {}))
+    np.testing.assert_allclose(whole.sel(kept="circuit").values, 1, atol=1e-3)
+    np.testing.assert_allclose(whole.sel(kept="its latents").examples, whole.sel(kept="all latents").examples, atol=1e-5)
+    empty = features.faithfulness(any_tiny, ioi, many, nothing)
+    np.testing.assert_allclose(empty.sel(kept="circuit").examples, 0, atol=1e-6)
+    np.testing.assert_allclose(empty.sel(kept="random latents").examples, 0, atol=1e-6)
+    assert abs(float(empty.sel(kept="all errors").values)) > 1e-3
+    # nothing kept: every site but its first position is its mean over the prompts
+    last = interp.run(any_tiny, ioi, keep=["resid_post.1"]).kept["resid_post.1"]
+    fixed = torch.cat([last[:, :1], last[:, 1:].mean(0, keepdim=True).expand(3, -1, -1)], 1)
+    edited = interp.run(any_tiny, ioi.clean, [interp.Intervention("resid_post.1", interp.edits.set_to(fixed))], last_only=True).logits
+    assert empty.about["nothing"] == pytest.approx(float(ioi.metric(edited).mean()), abs=1e-4)
+
+
+def test_a_feature_circuit_is_the_same_after_a_round_trip_and_draws_itself(tiny, tmp_path):
+    task = interp.tasks.ioi(tiny, n=3)
+    found = features.circuit(tiny, task, chain(tiny), nodes=12, steps=2)
+    assert len(found.nodes) == 12 and features.FeatureCircuit.load(found.save(tmp_path / "c.json")) == found
+    less = found.above(edges=np.median([abs(s) for s in found.edges.values()]))
+    assert 0 < len(less.edges) < len(found.edges) and less.nodes == found.nodes
+    assert found.plot().get_title().endswith("edges") and less.plot() is not None
+    assert len(found.latents("mlp.1")) <= 12
+    (tmp_path / "d.json").write_text("{")
+    with pytest.raises(ValueError, match="not a feature circuit"):
+        features.FeatureCircuit.load(tmp_path / "d.json")
+
+
+def test_feature_circuits_say_what_is_wrong(tiny):
+    task, many = interp.tasks.ioi(tiny, n=3), chain(tiny)
+    with pytest.raises(ValueError, match="two dictionaries write 'mlp.1'"):
+        features.circuit(tiny, task, [*many, many[1]])
+    with pytest.raises(ValueError, match="all heads side by side"):
+        features.circuit(tiny, task, [some(tiny, "L1H*.z")])
+    found = features.circuit(tiny, task, many, nodes=4, steps=1)
+    with pytest.raises(ValueError, match="the circuit is of resid_post.0, mlp.1, resid_post.1"):
+        features.faithfulness(tiny, task, many[:2], found)
+    with pytest.raises(ValueError, match="site of this circuit"):
+        found.latents("mlp.2")

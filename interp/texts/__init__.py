@@ -6,7 +6,7 @@
 """
 
 from interp.texts.concepts import NEUTRAL, Sentence, concept_words, concepts
-from interp.texts.corpus import Corpus, Document, files
+from interp.texts.corpus import SPLITS, Corpus, Document, files
 from interp.texts.docstrings import documentation
 from interp.texts.from_hub import hub
 from interp.texts.own_prose import prose
@@ -14,5 +14,5 @@ from interp.texts.source_code import code
 from interp.texts.tokens import chunks
 
 __all__ = [
-    "NEUTRAL", "Corpus", "Document", "Sentence", "chunks", "code", "concept_words", "concepts", "documentation", "files", "hub", "prose",
+    "NEUTRAL", "SPLITS", "Corpus", "Document", "Sentence", "chunks", "code", "concept_words", "concepts", "documentation", "files", "hub", "prose",
 ]  # fmt: skip

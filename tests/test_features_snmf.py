@@ -25,7 +25,7 @@ def ids():
     return found
 
 
-def planted(n=600, rank=8, d=40, keep=6, seed=0):
+def planted(n=600, rank=8, d=60, keep=9, seed=0):
     g = torch.Generator().manual_seed(seed)
     W = torch.randn(rank, d, generator=g)
     W = W * torch.zeros_like(W).scatter(1, W.abs().topk(keep, 1).indices, 1.0)
@@ -79,10 +79,10 @@ def test_solving_on_supports_is_solving_each_alone():
 
 def test_gradients_of_loadings_are_their_differences():
     x, W = planted(5)
-    one = features.Dictionary("snmf", {"W_dec": W.double(), "b_dec": torch.zeros(40).double()}, SITE)
+    one = features.Dictionary("snmf", {"W_dec": W.double(), "b_dec": torch.zeros(60).double()}, SITE)
     x = x.double().requires_grad_()
     z = one.encode(x)
-    step = 1e-4 * torch.randn(5, 40, generator=torch.Generator().manual_seed(1)).double()
+    step = 1e-4 * torch.randn(5, 60, generator=torch.Generator().manual_seed(1)).double()
     (grad,) = torch.autograd.grad(z.sum(), x)
     after = one.encode((x + step).detach()).sum()
     assert float(after - z.detach().sum()) == pytest.approx(float((grad * step).sum()), rel=1e-3)
@@ -95,12 +95,12 @@ def test_gradients_of_loadings_are_their_differences():
 def test_the_error_never_rises_and_planted_directions_are_found(sparsity):
     x, W = planted()
     found, curve = factorising.semi_nmf(x.double(), 8, sparsity=sparsity)
-    for phase in {c["phase"] for c in curve}:
+    for phase in {c["phase"] for c in curve} - {"narrowing"}:
         errors = [c["error"] for c in curve if c["phase"] == phase]
         assert all(b <= a * (1 + 1e-9) for a, b in zip(errors, errors[1:])), phase
     assert curve[-1]["explained"] > 0.95
     if sparsity:
-        assert ((found != 0).sum(1) == 6).all()
+        assert ((found != 0).sum(1) == 9).all()
         mine, truth = (factorising.as_dictionary(w.float(), SITE, name, {}) for w, name in ((found, "found"), (W, "truth")))
         assert float(features.recovery(mine, truth).values) > 0.95
 
@@ -147,6 +147,7 @@ def test_more_tokens_explain_no_less_than_directions_allow():
         ({"sparsity": -0.1}, "sparsity=-0.1"),
         ({"sparsity": 1.5}, "sparsity=1.5"),
         ({"ridge": -1.0}, "ridge=-1.0"),
+        ({"steps": 3}, "steps=3"),
     ],
 )
 def test_factorising_refuses_what_cannot_be(tiny, ids, options, said):

@@ -39,9 +39,9 @@ def factorise(
 
     X [token d] is Y W with Y >= 0: W by ridge least squares, Y by multiplicative updates (Ding et al. 2010), in turns, from
     clusters of the tokens (`scipy.cluster`), until the error falls by less than `tolerance` in ten turns, or `steps` of them.
-    In the second half only a share `sparsity` of each direction's entries is kept, the largest (None: all; at least one), their
-    values fitted again; other entries are taken instead only where that does not raise the error. So within each half the error
-    never rises (about["curve"]). ridge: as a share of a direction's mean loading squared. Directions have length one in what is
+    Of each direction only the largest entries are kept, a share `sparsity` of them (None: all; at least one), and fitted again: the
+    first quarter of the steps keeps all, the second ever fewer, the rest so many; there, other entries are taken instead only
+    where that does not raise the error. So before and after the narrowing the error never rises (about["curve"]). ridge: as a share of a direction's mean loading squared. Directions have length one in what is
     returned, and no mean is taken off. on, tokens, seed, folder: see `train`; all tokens stand in memory.
     ValueError for a rank above the number of tokens. (Shafran et al. 2025, arXiv 2506.10920.)
     """
@@ -68,8 +68,8 @@ def _check(rank: int, sparsity: float | None, steps: int, ridge: float) -> None:
         raise ValueError(f"rank={rank}: a factorisation has at least one direction")
     if sparsity is not None and not 0 < sparsity <= 1:
         raise ValueError(f"sparsity={sparsity}: the share of a direction's entries that is kept lies above 0 and at most at 1 (None: all)")
-    if steps < 1 or ridge < 0:
-        raise ValueError(f"steps={steps}, ridge={ridge}: at least one step, and no ridge below zero")
+    if steps < 4 or ridge < 0:
+        raise ValueError(f"steps={steps}, ridge={ridge}: at least four steps, and no ridge below zero")
 
 
 def semi_nmf(
@@ -79,30 +79,33 @@ def semi_nmf(
     """Directions W [latent d] with x close to Y W, Y >= 0, and how the error fell; see `factorise`.
 
     The curve has, for each step, the error (of the whole objective, as a share of the squares of x), explained (of the variance
-    around the mean) and the phase, "dense" or "sparse".
+    around the mean) and the phase, "dense", "narrowing" or "sparse".
     """
     _check(rank, sparsity, steps, ridge)
     if rank > len(x):
         raise ValueError(f"rank={rank}: {len(x):,} tokens are sums of {len(x):,} directions at most (try rank={max(1, len(x) // 10)})")
     if not torch.isfinite(x).all() or not x.any():
         raise ValueError("activations that are not finite, or all zero, have no factors")
-    phases = ["dense"] if sparsity is None else ["dense", "sparse"]
-    keep = x.shape[1] if sparsity is None else max(1, round(sparsity * x.shape[1]))
+    d = x.shape[1]
+    keep = d if sparsity is None else max(1, round(sparsity * d))
+    phases = {"dense": steps} if keep == d else {"dense": steps // 4, "narrowing": steps // 4, "sparse": steps - 2 * (steps // 4)}
     total, around = x.double().pow(2).sum(), (x - x.mean(0)).double().pow(2).sum()
     y = _start(x, rank, seed)
     weight = ridge * float((y * y).sum(0).mean())
     curve: list[dict[str, Any]] = []
     bar = progress(None, f"factorising {tuple(x.shape)}", total=steps)
-    W = x.new_zeros(rank, x.shape[1])
-    for phase in phases:
+    W = x.new_zeros(rank, d)
+    for phase, turns in phases.items():
         support = None
-        for number in range(steps // len(phases) or 1):
-            W, support, error = _directions(x, y, weight, keep if phase == "sparse" else None, support)
+        for number in range(turns):
+            entries = {"dense": d, "narrowing": round(d * (keep / d) ** ((number + 1) / turns)), "sparse": keep}[phase]
+            W, wanted, error = _directions(x, y, weight, entries, support)
+            support = wanted if phase == "sparse" else None
             y = multiplied(y, W @ W.T, x @ W.T, UPDATES)
             curve.append({"phase": phase, "error": float((error + weight * W.double().pow(2).sum()) / total), "explained": float(1 - error / around)})
             bar.update(1)
             before = curve[-1 - WINDOW]["error"] if number >= WINDOW else float("inf")
-            if before - curve[-1]["error"] < tolerance * before:
+            if phase != "narrowing" and before - curve[-1]["error"] < tolerance * before:
                 break
     bar.close()
     return W, curve
@@ -120,13 +123,16 @@ def _start(x: Tensor, rank: int, seed: int) -> Tensor:
     return torch.nn.functional.one_hot(torch.from_numpy(label).long(), rank).to(x.dtype) + 0.2
 
 
-def _directions(x: Tensor, y: Tensor, weight: float, keep: int | None, support: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
-    """The directions that fit best for these loadings, the entries they have [latent d], and the squared error."""
+def _directions(x: Tensor, y: Tensor, weight: float, keep: int, support: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
+    """The directions that fit these loadings, so many entries kept of each, which they are [latent d], and the squared error.
+
+    support: the entries of the turn before, which stay where others would raise the error.
+    """
     gram = (y.T @ y).double() + weight * torch.eye(y.shape[1], dtype=torch.double)
     right = (y.T @ x).double()
     whole = torch.linalg.solve(gram, right)
     error = lambda W: (x - y @ W.to(x.dtype)).double().pow(2).sum()
-    if keep is None:
+    if keep >= x.shape[1]:
         return whole.to(x.dtype), None, error(whole)
     wanted = torch.zeros_like(whole, dtype=torch.bool).scatter(1, whole.abs().topk(keep, dim=1).indices, True)
     choices = [wanted] if support is None or torch.equal(wanted, support) else [wanted, support]

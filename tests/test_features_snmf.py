@@ -15,7 +15,6 @@ from interp.methods import matched_kl
 from interp.methods.steering import Direction
 
 SITE = "mlp.1.post"
-WORDS = ["the", "cat", "sat"]
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,7 @@ def ids():
     return found
 
 
-def planted(n=600, rank=8, d=60, keep=9, seed=0):
+def planted(n=1000, rank=12, d=100, keep=10, seed=0):
     g = torch.Generator().manual_seed(seed)
     W = torch.randn(rank, d, generator=g)
     W = W * torch.zeros_like(W).scatter(1, W.abs().topk(keep, 1).indices, 1.0)
@@ -62,7 +61,7 @@ def test_two_by_two_by_hand():
     # two tokens, rank 2: exact
     W, curve = factorising.semi_nmf(torch.tensor([[2.0, 0.0], [0.0, -3.0]]), 2, sparsity=0.5, ridge=0.0)
     assert sorted((W / W.norm(dim=1, keepdim=True)).round().tolist()) == [[0.0, -1.0], [1.0, 0.0]]
-    assert curve[-1]["error"] < 1e-10
+    assert curve[-1]["error"] < 1e-6
 
 
 def test_solving_on_supports_is_solving_each_alone():
@@ -79,10 +78,10 @@ def test_solving_on_supports_is_solving_each_alone():
 
 def test_gradients_of_loadings_are_their_differences():
     x, W = planted(5)
-    one = features.Dictionary("snmf", {"W_dec": W.double(), "b_dec": torch.zeros(60).double()}, SITE)
+    one = features.Dictionary("snmf", {"W_dec": W.double(), "b_dec": torch.zeros(100).double()}, SITE)
     x = x.double().requires_grad_()
     z = one.encode(x)
-    step = 1e-4 * torch.randn(5, 60, generator=torch.Generator().manual_seed(1)).double()
+    step = 1e-4 * torch.randn(5, 100, generator=torch.Generator().manual_seed(1)).double()
     (grad,) = torch.autograd.grad(z.sum(), x)
     after = one.encode((x + step).detach()).sum()
     assert float(after - z.detach().sum()) == pytest.approx(float((grad * step).sum()), rel=1e-3)
@@ -91,16 +90,16 @@ def test_gradients_of_loadings_are_their_differences():
 # --- factorising ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sparsity", [None, 0.15])
+@pytest.mark.parametrize("sparsity", [None, 0.1])
 def test_the_error_never_rises_and_planted_directions_are_found(sparsity):
     x, W = planted()
-    found, curve = factorising.semi_nmf(x.double(), 8, sparsity=sparsity)
+    found, curve = factorising.semi_nmf(x.double(), 12, sparsity=sparsity)
     for phase in {c["phase"] for c in curve} - {"narrowing"}:
         errors = [c["error"] for c in curve if c["phase"] == phase]
         assert all(b <= a * (1 + 1e-9) for a, b in zip(errors, errors[1:])), phase
     assert curve[-1]["explained"] > 0.95
     if sparsity:
-        assert ((found != 0).sum(1) == 9).all()
+        assert ((found != 0).sum(1) == 10).all()
         mine, truth = (factorising.as_dictionary(w.float(), SITE, name, {}) for w, name in ((found, "found"), (W, "truth")))
         assert float(features.recovery(mine, truth).values) > 0.95
 
@@ -109,7 +108,7 @@ def test_multiplicative_updates_end_at_the_least_squares_and_never_rise():
     x, W = planted(40)
     gram, right = (W @ W.T).double(), (x @ W.T).double()
     cost = lambda y: float(((y @ gram) * y).sum() / 2 - (y * right).sum())
-    y = torch.ones(40, 8).double()
+    y = torch.ones(40, 12).double()
     costs = []
     for _ in range(300):
         y = nonnegative.multiplied(y, gram, right, 3)
@@ -207,6 +206,7 @@ def test_what_carries_a_label_is_found_and_shuffled_labels_are_chance(tiny):
     found = features.detect([parts, means, random], find, labels, heldout, labels)
     assert (found.sel(dictionary="difference of means").values > 0.95).all() and found.sel(dictionary=parts.name).values.mean() > 0.9
     assert found.about["latents"]["difference of means"] == {"a": 0, "b": 1, "c": 2}
+    assert features.concept_of(means, find, labels) == ["a", "b", "c"] and set(features.concept_of(parts, find, labels, at_least=1.1)) == {None}
     shuffled = [features.detect(parts, find, labels, heldout, labels, shuffle=s).values.mean() for s in range(10)]
     assert abs(np.mean(shuffled) - 0.5) < 0.1
     with pytest.raises(ValueError, match="59 labels for 60 prompts"):
@@ -301,3 +301,27 @@ def test_gains_are_differences_of_logits(any_tiny, ids):
             interp.word_gain(any_tiny, prompts, {"a": push}, {"a": 1.0}, wrong, [11])
     with pytest.raises(ValueError, match="kl=0"):
         interp.match_kl(any_tiny, prompts, {"a": push}, kl=0)
+
+
+def test_latents_are_compared_at_one_strength(tiny, ids):
+    read = features.read_prompts(tiny, SITE, ids)
+    labels = ["a", "b"] * 10
+    means, random = features.mean_differences(read, labels), features.random_sparse(read.activations, 5, sparsity=0.2)
+    chosen = {means.name: {"a": 0, "b": 1}, random.name: {"a": 4, "b": 2}}
+    words = {"a": [7, 8], "b": [9]}
+    found = features.latent_gain(tiny, ids[:3], [means, random], chosen, words, [11, 12], kl=0.01)
+    assert found.values.shape == (2, 2) and found.examples.shape == (2, 2, 3)
+    one = Direction(random.W_dec[2], SITE)
+    strength = interp.match_kl(tiny, ids[:3], {"x": one}, kl=0.01)
+    alone = interp.word_gain(tiny, ids[:3], {"x": one}, strength, {"x": [9]}, [11, 12])
+    assert found.sel(dictionary=random.name, concept="b").values == pytest.approx(alone.values[0], rel=0.05, abs=1e-3)
+    assert texts.single_words(_Tokenizer(), ["the", "strange", "cat"]) == ["the", "cat"]
+
+
+class _Tokenizer:
+    unk_token_id = None
+
+    def __call__(self, text, add_special_tokens):
+        import types
+
+        return types.SimpleNamespace(input_ids=[1] * (1 + (len(text) > 5)))

@@ -68,6 +68,17 @@ def _choose(one: Dictionary, scores: Tensor, labels: np.ndarray, concepts: list[
     return (auroc(scores, labels, concepts) + 1e-6 * apart).argmax(1)
 
 
+def concept_of(dictionary: Dictionary, read: Prompted, labels: Sequence[str], *, at_least: float = 0.75) -> list[str | None]:
+    """The label that each latent tells best on these prompts, or None where its AUROC is below `at_least` for all.
+
+    >>> features.concept_of(parts, find, concepts)
+    """
+    concepts = list(dict.fromkeys(labels))
+    _check(read, labels, read, labels, concepts)
+    found = auroc(read.pooled(dictionary), np.array(labels), concepts)
+    return [concepts[i] if best >= at_least else None for i, best in zip(found.argmax(0), found.max(0))]
+
+
 def auroc(scores: Tensor, labels: np.ndarray, concepts: Sequence[str]) -> np.ndarray:
     """AUROC [concept latent] of scores [prompt latent] against each label."""
     from scipy.stats import rankdata

@@ -30,7 +30,7 @@ def snmf(weights: Mapping[str, Tensor], settings: Mapping[str, Any], x: Tensor) 
 
 def factorise(
     model: Any, site: str, on: Any = None, *, rank: int = 100, sparsity: float | None = 0.01, tokens: int = 20_000, seed: int = 0,
-    ridge: float = 1e-4, steps: int = 200, tolerance: float = 1e-4, folder: str | Path | None = None, name: str = "",
+    ridge: float = 1e-4, steps: int = 100, tolerance: float = 1e-4, folder: str | Path | None = None, name: str = "",
 ) -> Dictionary:  # fmt: skip
     """A dictionary (kind "snmf") whose loadings are never negative and whose directions have few entries.
 
@@ -38,12 +38,13 @@ def factorise(
     >>> parts.encode(x)                                                 # loadings of new activations, [... latent]
 
     X [token d] is Y W with Y >= 0: W by ridge least squares, Y by multiplicative updates (Ding et al. 2010), in turns, from
-    clusters of the tokens (`scipy.cluster`), until the error falls by less than `tolerance` in ten turns, or `steps` of them.
+    random loadings, until the error falls by less than `tolerance` in ten turns, or `steps` of them.
     Of each direction only the largest entries are kept, a share `sparsity` of them (None: all; at least one), and fitted again: the
     first quarter of the steps keeps all, the second ever fewer, the rest so many; there, other entries are taken instead only
     where that does not raise the error. So before and after the narrowing the error never rises (about["curve"]). ridge: as a share of a direction's mean loading squared. Directions have length one in what is
     returned, and no mean is taken off. on, tokens, seed, folder: see `train`; all tokens stand in memory.
-    ValueError for a rank above the number of tokens. (Shafran et al. 2025, arXiv 2506.10920.)
+    ValueError for a rank above the number of tokens. scikit-learn's NMF asks for X >= 0, which gated neurons are not.
+    (Shafran et al. 2025, arXiv 2506.10920.)
     """
     started = time.perf_counter()
     _check(rank, sparsity, steps, ridge)
@@ -73,7 +74,7 @@ def _check(rank: int, sparsity: float | None, steps: int, ridge: float) -> None:
 
 
 def semi_nmf(
-    x: Float[Tensor, "n d"], rank: int, *, sparsity: float | None = None, seed: int = 0, ridge: float = 1e-4, steps: int = 200,
+    x: Float[Tensor, "n d"], rank: int, *, sparsity: float | None = None, seed: int = 0, ridge: float = 1e-4, steps: int = 100,
     tolerance: float = 1e-4,
 ) -> tuple[Float[Tensor, "latent d"], list[dict[str, Any]]]:  # fmt: skip
     """Directions W [latent d] with x close to Y W, Y >= 0, and how the error fell; see `factorise`.
@@ -91,7 +92,7 @@ def semi_nmf(
     phases = {"dense": steps} if keep == d else {"dense": steps // 4, "narrowing": steps // 4, "sparse": steps - 2 * (steps // 4)}
     total, around = x.double().pow(2).sum(), (x - x.mean(0)).double().pow(2).sum()
     y = _start(x, rank, seed)
-    weight = ridge * float((y * y).sum(0).mean())
+    weight = max(ridge, 1e-9) * float((y * y).sum(0).mean())
     curve: list[dict[str, Any]] = []
     bar = progress(None, f"factorising {tuple(x.shape)}", total=steps)
     W = x.new_zeros(rank, d)
@@ -99,10 +100,11 @@ def semi_nmf(
         support = None
         for number in range(turns):
             entries = {"dense": d, "narrowing": round(d * (keep / d) ** ((number + 1) / turns)), "sparse": keep}[phase]
-            W, wanted, error = _directions(x, y, weight, entries, support)
+            W, wanted, cost = _directions(x, y, weight, entries, support)
             support = wanted if phase == "sparse" else None
             y = multiplied(y, W @ W.T, x @ W.T, UPDATES)
-            curve.append({"phase": phase, "error": float((error + weight * W.double().pow(2).sum()) / total), "explained": float(1 - error / around)})
+            error = total + cost  # with the ridge's share, which is no error of x's
+            curve.append({"phase": phase, "error": float(error / total), "explained": float(1 - (error - weight * W.double().pow(2).sum()) / around)})
             bar.update(1)
             before = curve[-1 - WINDOW]["error"] if number >= WINDOW else float("inf")
             if phase != "narrowing" and before - curve[-1]["error"] < tolerance * before:
@@ -112,31 +114,29 @@ def semi_nmf(
 
 
 def _start(x: Tensor, rank: int, seed: int) -> Tensor:
-    """Loadings to begin with: the cluster of each token, and a little of every other (Ding et al. 2010, section 4)."""
-    import warnings
+    """Loadings to begin with, by chance: each token is on for a tenth of the directions.
 
-    from scipy.cluster.vq import kmeans2
+    Clusters of tokens (Ding et al. 2010) begin worse here: every centre holds the mean, so that all directions keep the
+    neurons that are large everywhere.
+    """
+    g = torch.Generator().manual_seed(seed)
+    on = torch.rand(len(x), rank, generator=g) < 0.1
+    return (torch.rand(len(x), rank, generator=g) * (on + 0.01)).to(x.dtype)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an empty cluster: its column is the little everywhere
-        _, label = kmeans2(x.numpy(), rank, iter=5, minit="points", rng=seed)
-    return torch.nn.functional.one_hot(torch.from_numpy(label).long(), rank).to(x.dtype) + 0.2
 
-
-def _directions(x: Tensor, y: Tensor, weight: float, keep: int, support: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
-    """The directions that fit these loadings, so many entries kept of each, which they are [latent d], and the squared error.
+def _directions(x: Tensor, y: Tensor, weight: float, keep: int, support: Tensor | None) -> tuple[Tensor, Tensor, float]:
+    """The directions that fit these loadings, so many entries kept of each, which they are [latent d], and the objective less x's squares.
 
     support: the entries of the turn before, which stay where others would raise the error.
     """
     gram = (y.T @ y).double() + weight * torch.eye(y.shape[1], dtype=torch.double)
     right = (y.T @ x).double()
     whole = torch.linalg.solve(gram, right)
-    error = lambda W: (x - y @ W.to(x.dtype)).double().pow(2).sum()
-    if keep >= x.shape[1]:
-        return whole.to(x.dtype), None, error(whole)
-    wanted = torch.zeros_like(whole, dtype=torch.bool).scatter(1, whole.abs().topk(keep, dim=1).indices, True)
+    wanted = torch.ones_like(whole, dtype=torch.bool)
+    if keep < x.shape[1]:
+        wanted = torch.zeros_like(wanted).scatter(1, whole.abs().topk(keep, dim=1).indices, True)
     choices = [wanted] if support is None or torch.equal(wanted, support) else [wanted, support]
-    fitted = [on_support(gram, right.T.contiguous(), one.T).T for one in choices]
+    fitted = [whole if keep >= x.shape[1] else on_support(gram, right.T.contiguous(), one.T).T for one in choices]
     costs = [float((W * (gram @ W)).sum() - 2 * (W * right).sum()) for W in fitted]
     best = int(costs[-1] < costs[0])
-    return fitted[best].to(x.dtype), choices[best], error(fitted[best])
+    return fitted[best].to(x.dtype), choices[best], costs[best]

@@ -84,9 +84,8 @@ def multiplied(y: Tensor, gram: Tensor, right: Tensor, times: int) -> Tensor:
 
     (Ding, Li and Jordan 2010, Convex and Semi-Nonnegative Matrix Factorizations, equation 11.)
     """
-    tiny = torch.finfo(y.dtype).tiny
     up, down = right.clamp_min(0), (-right).clamp_min(0)
     plus, minus = gram.clamp_min(0), (-gram).clamp_min(0)
     for _ in range(times):
-        y = y * ((up + y @ minus) / (down + y @ plus).clamp_min(tiny)).sqrt()
+        y = y * ((up + y @ minus) / (down + y @ plus).clamp_min(1e-30)).sqrt()
     return y

@@ -5,7 +5,7 @@
 >>> interp.cross_entropy(model, tokens)
 """
 
-from interp.texts.concepts import NEUTRAL, Sentence, concept_words, concepts
+from interp.texts.concepts import NEUTRAL, Sentence, concept_words, concepts, single_words
 from interp.texts.corpus import SPLITS, Corpus, Document, files
 from interp.texts.docstrings import documentation
 from interp.texts.from_hub import hub
@@ -15,4 +15,5 @@ from interp.texts.tokens import chunks
 
 __all__ = [
     "NEUTRAL", "SPLITS", "Corpus", "Document", "Sentence", "chunks", "code", "concept_words", "concepts", "documentation", "files", "hub", "prose",
+    "single_words",
 ]  # fmt: skip

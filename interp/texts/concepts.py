@@ -1,9 +1,10 @@
 """Short sentences about twenty concepts, written by us: weekdays, metals, instruments, ..."""
 
 import random
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from interp._say import unknown
 from interp.texts.corpus import SPLITS
@@ -58,6 +59,17 @@ def concept_words(concept: str, split: str) -> list[str]:
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
     return _half(_read()[concept][0], split)
+
+
+def single_words(model: Any, words: Iterable[str]) -> list[str]:
+    """Those of the words that are one token after a space, so that a logit is theirs alone.
+
+    >>> texts.single_words(model, texts.concept_words("birds", "heldout"))
+
+    model: a model or a tokenizer.
+    """
+    tokenizer = getattr(model, "tokenizer", model)
+    return [word for word in words if len(tokenizer(f" {word}", add_special_tokens=False).input_ids) == 1]
 
 
 def _half(some: tuple[str, ...], split: str) -> list[str]:

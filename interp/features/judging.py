@@ -72,7 +72,7 @@ def judge(
         for one, total in zip(many, sums):
             out = total.add(held[reads][:, skip:], act[:, skip:])
             new.append(_kept(act, torch.cat([act[:, :skip], out], 1), skip))
-        losses.append(_losses(model, part, writes, act, new, way))
+        losses.append(losses_with(model, part, writes, act, new, way))
     plain, ablated, *spliced = torch.cat(losses, 1).double().numpy()
     rows = [total.examples(plain, ablated, loss) for total, loss in zip(sums, spliced)]
     counts = {one.name: total.counts() for one, total in zip(many, sums)}
@@ -121,8 +121,8 @@ class _Sums:
     def examples(self, plain: np.ndarray, ablated: np.ndarray, spliced: np.ndarray) -> np.ndarray:
         """[measure chunk], in the order of MEASURES; the mean over chunks is the number itself."""
         on, wrong, far = (torch.cat(part).double().numpy() for part in (self.on, self.wrong, self.far))
-        recovered = _ratio(ablated - spliced, ablated - plain)
-        return np.stack([on, _ratio(far - wrong, far), recovered, spliced, plain, ablated])
+        recovered = ratio_of(ablated - spliced, ablated - plain)
+        return np.stack([on, ratio_of(far - wrong, far), recovered, spliced, plain, ablated])
 
     def counts(self) -> dict[str, int]:
         return {
@@ -131,7 +131,7 @@ class _Sums:
         }  # fmt: skip
 
 
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+def ratio_of(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """sum(above) / sum(below) as a mean of examples, each the ratio plus what it moves it by (the delta method)."""
     ratio = above.sum() / below.sum() if below.sum() else np.nan
     return ratio + (above - ratio * below) / below.mean() if below.sum() else np.full(len(above), np.nan)
@@ -140,7 +140,7 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 # --- the loss with an activation replaced ----------------------------------------------------------------------
 
 
-def _losses(model: Any, ids: Tensor, at: str, act: Tensor, new: Sequence[Tensor], way: str | None) -> Tensor:
+def losses_with(model: Any, ids: Tensor, at: str, act: Tensor, new: Sequence[Tensor], way: str | None) -> Tensor:
     """The loss of each chunk [1 + new chunk]: untouched, and with each of `new` [chunk pos d] in the site's place."""
     engine = choose(model, way, lambda: forward.engine_for(model, [at]))
     with torch.no_grad(), bridge.LOCK:

@@ -9,6 +9,7 @@ Every kind (sparse autoencoders of sae-lens, transcoders, factorisations) is one
 """
 
 from interp.features.comparing import probe, recovery
+from interp.features.dark_matter import error_losses, error_norms, predict_error, pursue, split_error
 from interp.features.dictionary import Dictionary
 from interp.features.editing import ablate, clamp, steer
 from interp.features.floors import baselines, identity
@@ -19,6 +20,7 @@ from interp.features.loading import check, from_sae, load
 from interp.features.training import train
 
 __all__ = [
-    "Activations", "Dictionary", "Synthetic", "ablate", "activations", "baselines", "check", "clamp", "from_sae", "identity", "judge", "load",
-    "pareto", "probe", "recovery", "steer", "synthetic", "table", "train",
+    "Activations", "Dictionary", "Synthetic", "ablate", "activations", "baselines", "check", "clamp", "error_losses", "error_norms",
+    "from_sae", "identity", "judge", "load", "pareto", "predict_error", "probe", "pursue", "recovery", "split_error", "steer", "synthetic",
+    "table", "train",
 ]  # fmt: skip

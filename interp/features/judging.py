@@ -68,10 +68,10 @@ def judge(
     losses = []
     for part, held in zip(progress(parts, "losses"), found):
         act = held[writes]
-        new = [_kept(act, middle.expand_as(act), skip)]
+        new = [but_first(act, middle.expand_as(act), skip)]
         for one, total in zip(many, sums):
             out = total.add(held[reads][:, skip:], act[:, skip:])
-            new.append(_kept(act, torch.cat([act[:, :skip], out], 1), skip))
+            new.append(but_first(act, torch.cat([act[:, :skip], out], 1), skip))
         losses.append(losses_with(model, part, writes, act, new, way))
     plain, ablated, *spliced = torch.cat(losses, 1).double().numpy()
     rows = [total.examples(plain, ablated, loss) for total, loss in zip(sums, spliced)]
@@ -79,14 +79,15 @@ def judge(
     said = said_of(model, None, "judge", started, way=ran)
     said |= {**about, "site": writes, "tokens": target[:, skip:, 0].numel(), "chunks": len(ids), "skip": skip, "latents": counts, "units": MEASURES}
     examples = np.stack(rows)  # dictionary measure chunk
-    coords = {"dictionary": _names(many), "measure": list(MEASURES)}
+    coords = {"dictionary": names_of(many), "measure": list(MEASURES)}
     unit = "each measure in its own unit"
     if isinstance(dictionary, Dictionary):
         return Result(examples[0].mean(-1), ("measure",), {"measure": coords["measure"]}, many[0].name, unit, said, examples[0])
     return Result(examples.mean(-1), ("dictionary", "measure"), coords, f"dictionaries of {writes}", unit, said, examples)
 
 
-def _names(many: Sequence[Dictionary]) -> list[str]:
+def names_of(many: Sequence[Dictionary]) -> list[str]:
+    """Their names; a ValueError where two are alike."""
     names = [d.name for d in many]
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice is not None:
@@ -94,7 +95,8 @@ def _names(many: Sequence[Dictionary]) -> list[str]:
     return names
 
 
-def _kept(act: Tensor, new: Tensor, skip: int) -> Tensor:
+def but_first(act: Tensor, new: Tensor, skip: int) -> Tensor:
+    """`new` in the place of activations [chunk pos d], the first `skip` positions left as they are."""
     return torch.cat([act[:, :skip], new[:, skip:].to(act.dtype)], 1)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from interp import features
-from interp.features import allocation, recipes
+from interp.features import allocated, recipes
 
 
 def sae(kind, n=20, k=3, d=16, **options):
@@ -17,20 +17,20 @@ def made():
 
 
 def test_zipf_is_one_over_the_rank_and_nothing_is_on_more_often_than_always():
-    assert torch.allclose(allocation.zipf(3, 1.1), torch.tensor([0.6, 0.3, 0.2]))
-    capped = allocation.zipf(50, 12.0)
+    assert torch.allclose(allocated.zipf(3, 1.1), torch.tensor([0.6, 0.3, 0.2]))
+    capped = allocated.zipf(50, 12.0)
     assert capped.max() <= 1 + 1e-6 and capped.sum() == pytest.approx(12, rel=1e-5) and (capped.diff() < 0).all()
     steps = (1 / capped).double().diff()
     assert torch.allclose(steps, steps.mean().expand_as(steps), rtol=1e-3)  # 1 / (rank + shift): its inverse is a line
-    assert torch.allclose(allocation.zipf(7, 7.0), torch.ones(7)) and torch.allclose(allocation.zipf(4, 2.0, 0.0), torch.full((4,), 0.5))
+    assert torch.allclose(allocated.zipf(7, 7.0), torch.ones(7)) and torch.allclose(allocated.zipf(4, 2.0, 0.0), torch.full((4,), 0.5))
     with pytest.raises(ValueError, match="sum to 7 at most"):
-        allocation.zipf(7, 8.0)
+        allocated.zipf(7, 8.0)
 
 
 @pytest.mark.parametrize("exponent", [0.0, 1.0])
 @pytest.mark.parametrize("total", [60, 61, 47])
 def test_shares_sum_to_the_budget(total, exponent):
-    each = allocation.shares(20, total, 10, exponent)
+    each = allocated.shares(20, total, 10, exponent)
     assert int(each.sum()) == total and int(each.max()) <= 10 and int(each.min()) >= 0
     assert int(each.max() - each.min()) <= 1 or exponent
 
@@ -53,13 +53,13 @@ def test_the_budget_of_a_batch_is_spent_exactly(kind):
 def test_feature_choice_by_zipfs_law_keeps_its_shares():
     one, x = sae("featurechoice", exponent=1.0), torch.randn(40, 20) + 9
     on = (one.activation_fn(x) > 0).sum(0)
-    assert torch.equal(on, allocation.shares(20, 120, 40, 1.0)) and on[0] > 5 * on[-1] > 0
+    assert torch.equal(on, allocated.shares(20, 120, 40, 1.0)) and on[0] > 5 * on[-1] > 0
 
 
 def test_the_zipf_loss_is_nothing_where_the_law_holds_and_teaches_more_than_the_dead_where_not():
-    law = allocation.zipf(20, 3.0)
-    assert not allocation.underused(law).any() and not allocation.underused(law.flip(0)).any()
-    assert allocation.underused(torch.tensor([0.6, 0.05, 0.35])).tolist() == [False, True, False]  # 0.05 < 0.273 / 2
+    law = allocated.zipf(20, 3.0)
+    assert not allocated.underused(law).any() and not allocated.underused(law.flip(0)).any()
+    assert allocated.underused(torch.tensor([0.6, 0.05, 0.35])).tolist() == [False, True, False]  # 0.05 < 0.273 / 2
     one, x = sae("mutualchoice"), torch.randn(40, 16)
     dead = torch.zeros(20, dtype=torch.bool)
     latents, before = one.encode_with_hidden_pre(x)

@@ -15,12 +15,14 @@ from interp.features.editing import ablate, clamp, steer
 from interp.features.floors import baselines, identity
 from interp.features.harvesting import Activations, activations
 from interp.features.judging import judge, pareto, table
+from interp.features.keeping import kept_in, trained
 from interp.features.known import Synthetic, synthetic
 from interp.features.loading import check, from_sae, load
 from interp.features.training import train
+from interp.features.usage import adaptivity, densities
 
 __all__ = [
-    "Activations", "Dictionary", "Synthetic", "ablate", "activations", "baselines", "check", "clamp", "error_losses", "error_norms",
-    "from_sae", "identity", "judge", "load", "pareto", "predict_error", "probe", "pursue", "recovery", "split_error", "steer", "synthetic",
-    "table", "train",
+    "Activations", "Dictionary", "Synthetic", "ablate", "activations", "adaptivity", "baselines", "check", "clamp", "densities",
+    "error_losses", "error_norms", "from_sae", "identity", "judge", "kept_in", "load", "pareto", "predict_error", "probe", "pursue",
+    "recovery", "split_error", "steer", "synthetic", "table", "train", "trained",
 ]  # fmt: skip

@@ -19,6 +19,7 @@ from interp.features import forward
 from interp.features.dictionary import Dictionary
 from interp.features.harvesting import Activations, chunks_of
 from interp.features.judging import but_first, losses_with, names_of, ratio_of
+from interp.intervals import correlations
 from interp.methods.sweep import about as said_of
 from interp.methods.sweep import progress
 from interp.results import Result
@@ -87,11 +88,8 @@ def error_norms(dictionaries: Sequence[Dictionary], on: Activations) -> Result:
     Examples are chunks, each the correlation plus what it moves it by.
     """
     many = list(dictionaries)
-    norms = torch.stack([_errors(one, on)[1].double().norm(dim=-1) for one in many])
-    z = (norms - norms.mean(1, keepdim=True)) / norms.std(1, correction=0, keepdim=True)
-    r = (z @ z.T / z.shape[1])[..., None]
-    moved = z[:, None] * z[None] - r * (z[:, None].pow(2) + z[None].pow(2)) / 2
-    examples = (r + moved).unflatten(-1, (len(on.tokens), -1)).mean(-1).numpy()
+    norms = np.stack([_errors(one, on)[1].norm(dim=-1).numpy() for one in many])
+    examples = correlations(norms, len(on.tokens))
     names = names_of(many)
     about = {"model": on.about.get("model"), "site": many[0].writes, "tokens": len(on), "chunks": len(on.tokens)}
     return Result(examples.mean(-1), ("dictionary", "other"), {"dictionary": names, "other": names}, "error norms of a token", "correlation", about, examples)

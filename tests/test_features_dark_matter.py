@@ -104,6 +104,27 @@ def test_pursuit_is_no_worse_at_no_more_latents_and_exact_where_directions_are_o
     assert torch.allclose(features.pursue(pca, x), pca.encode(x), atol=1e-4)
 
 
+def test_pursuit_is_an_encoder_like_the_others(acts, tmp_path):
+    fit, test = acts
+    random, _ = features.baselines(fit, k=4, width=64)
+    one = features.pursued(random)
+    x = test.of()[:30].view(2, 15, 32)
+    assert torch.allclose(one.encode(x).flatten(0, 1), features.pursue(random, x.flatten(0, 1)), atol=1e-5)
+    assert torch.equal(features.load(one.save(tmp_path)).encode(x), one.encode(x))
+    found = features.predict_error([random, one], fit, test).sel(measure="unexplained").values
+    assert found[1] < found[0]
+    with pytest.raises(ValueError, match="say what it should write"):
+        features.pursued(dataclasses.replace(random, to="mlp.1"))
+
+
+def test_a_part_of_activations_is_those_chunks(acts):
+    fit, _ = acts
+    some = fit.part(3, 7)
+    assert torch.equal(some.of(), fit.of()[45:105]) and torch.equal(some.tokens, fit.tokens[3:7]) and len(some) == 60 == some.about["tokens"]
+    with pytest.raises(ValueError, match="chunks 0 to 40"):
+        fit.part(30, 41)
+
+
 def test_pursuit_works_on_what_writes_another_site_and_on_nothing():
     g = torch.Generator().manual_seed(0)
     w = lambda *shape: 0.2 * torch.randn(*shape, generator=g)

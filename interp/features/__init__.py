@@ -9,10 +9,11 @@ Every kind (sparse autoencoders of sae-lens, transcoders, factorisations) is one
 """
 
 from interp.features.comparing import probe, recovery
-from interp.features.dark_matter import error_losses, error_norms, predict_error, pursue, split_error
+from interp.features.dark_matter import error_losses, error_norms, predict_error, split_error
 from interp.features.dictionary import Dictionary
 from interp.features.editing import ablate, clamp, steer
 from interp.features.floors import baselines, identity
+from interp.features.gradient_pursuit import pursue, pursued
 from interp.features.harvesting import Activations, activations
 from interp.features.judging import judge, pareto, table
 from interp.features.keeping import kept_in, trained
@@ -23,6 +24,6 @@ from interp.features.usage import adaptivity, densities
 
 __all__ = [
     "Activations", "Dictionary", "Synthetic", "ablate", "activations", "adaptivity", "baselines", "check", "clamp", "densities",
-    "error_losses", "error_norms", "from_sae", "identity", "judge", "kept_in", "load", "pareto", "predict_error", "probe", "pursue",
+    "error_losses", "error_norms", "from_sae", "identity", "judge", "kept_in", "load", "pareto", "predict_error", "probe", "pursue", "pursued",
     "recovery", "split_error", "steer", "synthetic", "table", "train", "trained",
 ]  # fmt: skip

@@ -127,54 +127,6 @@ def error_losses(model: Any, dictionary: Dictionary, fit: Activations, on: Any =
     return Result(examples.mean(-1), ("left out",), {"left out": list(COSTS)}, f"loss without the error of {dictionary.name}", "nats a token", said, examples)
 
 
-@torch.no_grad()
-def pursue(
-    dictionary: Dictionary, x: Float[Tensor, "batch d_in"], *, target: Float[Tensor, "batch d_out"] | None = None, steps: int = 10, few: int = 256
-) -> Float[Tensor, "batch latent"]:
-    """Latents found by gradient pursuit instead of the encoder, never more of them than the encoder has on.
-
-    >>> z = features.pursue(sae, x)                # sae.decode(z) is nearer to x than sae.reconstruct(x)
-
-    For each token, as often as it has latents on: the direction that fits best what is still missing is added, then
-    all that were chosen take `steps` steps down the gradient, each of the best length, and stay at zero or above.
-    target: what is to be written, where the dictionary writes another site. few: tokens at a time.
-    (Blumensath and Davies 2008, "Gradient pursuits"; positive latents as in sparse autoencoders.)
-    """
-    want = x if target is None else target
-    found = [_pursued(dictionary, a, b, steps) for a, b in zip(x.split(few), want.split(few))]
-    return torch.cat(found)
-
-
-def _pursued(dictionary: Dictionary, x: Tensor, want: Tensor, steps: int) -> Tensor:
-    budget, W = (dictionary.encode(x) != 0).sum(-1), dictionary.W_dec
-    n, most = len(x), int(budget.max()) if len(x) else 0
-    if not most:
-        return W.new_zeros(n, len(W))
-    want = want.to(W.dtype) - dictionary.reconstruct(x, W.new_zeros(n, len(W)))  # less what stands without latents
-    length = W.norm(dim=-1).clamp(min=1e-12)
-    chosen = torch.zeros(n, most, dtype=torch.long)
-    rows, inner, fits, z = W.new_zeros(n, most, W.shape[1]), W.new_zeros(n, most, most), W.new_zeros(n, most), W.new_zeros(n, most)
-    taken, each = torch.zeros(n, len(W), dtype=torch.bool), torch.arange(n)
-    for i in range(most):
-        # 1. the direction that fits the residual best
-        residual = want - torch.einsum("ns,nsd->nd", z, rows)
-        gain = (residual @ W.T / length).masked_fill(taken, -torch.inf)
-        best = gain.argmax(-1)
-        open_ = (budget > i) & (gain[each, best] > 0)
-        chosen[:, i], taken[each, best] = best, taken[each, best] | open_
-        rows[:, i] = W[best] * open_[:, None]
-        fits[:, i] = (rows[:, i] * want).sum(-1)
-        inner[:, i] = torch.einsum("nsd,nd->ns", rows, rows[:, i])
-        inner[:, :, i] = inner[:, i]
-        # 2. steps down the gradient on what was chosen
-        for _ in range(steps):
-            slope = fits - torch.einsum("ns,nst->nt", z, inner)
-            slope = slope * ((z > 0) | (slope > 0))  # what is at zero cannot go down
-            curve = torch.einsum("ns,nst,nt->n", slope, inner, slope)
-            z = (z + slope * (slope.pow(2).sum(-1) / curve.clamp(min=1e-12))[:, None]).relu()
-    return W.new_zeros(n, len(W)).scatter_add(1, chosen, z)
-
-
 # --- maps ------------------------------------------------------------------------------------------------------
 
 

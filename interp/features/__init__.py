@@ -8,9 +8,12 @@
 Every kind (sparse autoencoders of sae-lens, transcoders, factorisations) is one noun, `Dictionary`.
 """
 
+from interp.features.card_html import page
 from interp.features.comparing import probe, recovery
 from interp.features.dictionary import Dictionary
 from interp.features.editing import ablate, clamp, steer
+from interp.features.feature_cards import Card, card, cards
+from interp.features.firing import Firings, firings
 from interp.features.floors import baselines, identity
 from interp.features.harvesting import Activations, activations
 from interp.features.judging import judge, pareto, table
@@ -19,6 +22,6 @@ from interp.features.loading import check, from_sae, load
 from interp.features.training import train
 
 __all__ = [
-    "Activations", "Dictionary", "Synthetic", "ablate", "activations", "baselines", "check", "clamp", "from_sae", "identity", "judge", "load",
-    "pareto", "probe", "recovery", "steer", "synthetic", "table", "train",
+    "Activations", "Card", "Dictionary", "Firings", "Synthetic", "ablate", "activations", "baselines", "card", "cards", "check", "clamp", "firings",
+    "from_sae", "identity", "judge", "load", "page", "pareto", "probe", "recovery", "steer", "synthetic", "table", "train",
 ]  # fmt: skip

@@ -7,9 +7,9 @@ from interp.features.feature_cards import Band, Card, Context
 from interp.features.wording import visible
 
 HOT, UP, DOWN, BAR, SOFT = "#f59e42", "#b2182b", "#2166ac", "#0072b2", "#5f6670"
-SIZE, LETTER, LINE = 7.5, 0.602, 13.5  # points; DejaVu Sans Mono is 0.602 of its size wide
+SIZE, LETTER, LINE = 7.973, 0.602, 13.5  # points; DejaVu Sans Mono is 0.602 of its size wide: six whole pixels at 90 dots an inch
 WIDE, TEXT = 11.5, 7.4  # inches: the figure, the text in it
-LEFT, RIGHT = 38, 40  # letters before and after the marked token
+LEFT, RIGHT = 44, 50  # letters before and after the marked token
 
 
 def draw(card: Card, figure: Any = None) -> Any:

@@ -24,12 +24,12 @@ CSS = """
 .interp-card .c em{flex:none;width:44px;font:12px/1.6 system-ui,sans-serif;color:var(--soft);text-align:right;padding-right:8px}
 .interp-card svg{display:block;width:100%;height:auto}.interp-card svg rect{fill:var(--bar)}.interp-card svg text{fill:var(--soft);font:10px system-ui,sans-serif}.interp-card svg line{stroke:var(--line)}
 .interp-card .lg{display:grid;grid-template-columns:1fr 1fr;gap:0 18px}.interp-card .lg p{display:flex;justify-content:space-between;gap:6px;margin:0;line-height:1.5}.interp-card .lg code,.interp-card .ds code{font:12px ui-monospace,monospace;white-space:pre;overflow:hidden;text-overflow:ellipsis;background:none;color:inherit;padding:0}.interp-card .p{color:var(--up)}.interp-card .n{color:var(--down)}
-.interp-card .nb{margin:0}.interp-card .nb>*{display:inline-block;margin-right:12px;color:inherit;white-space:nowrap}.interp-card .nb b{font-weight:600}.interp-card .ds{margin:0;line-height:1.5}.interp-card .ds span{color:var(--soft)}
+.interp-card .nb{margin:0}.interp-card .nb>*{display:inline-block;margin-right:12px;color:inherit;white-space:nowrap}.interp-card .nb b{font-weight:600}.interp-card .ds{margin:0;line-height:1.5;display:grid;grid-template-columns:1fr 60px 70px}.interp-card .ds span{text-align:right}
 """
 PAGE = """
 :root{color-scheme:light dark}body{margin:0 auto;max-width:1100px;padding:1rem;font:14px/1.5 system-ui,sans-serif;background:Canvas;color:CanvasText}
 h1{font-size:19px;margin:.2em 0}.bar{position:sticky;top:0;background:Canvas;padding:8px 0;display:flex;gap:12px;flex-wrap:wrap;align-items:center;z-index:1}
-input,select{font:inherit;padding:3px 8px}details{border-bottom:1px solid #8884;padding:3px 0}summary{cursor:pointer;display:flex;gap:14px}summary b{width:5em}summary span{flex:1;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}summary i{font-style:normal;opacity:.7;width:9em;text-align:right}details[open]>summary{margin-bottom:8px}details>div{padding:4px 0 14px}
+input,select{font:inherit;padding:3px 8px}details{border-bottom:1px solid #8884;padding:3px 0}summary{cursor:pointer;display:flex;gap:14px}summary b{width:5em}summary span{flex:1;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}summary i{font-style:normal;opacity:.7;width:9em;text-align:right}details[open]>summary{margin-bottom:8px}details>div{padding:0 0 14px}details h3,details h3+.sub{display:none}
 """
 SCRIPT = """
 const all=[...document.querySelectorAll('details')],box=document.querySelector('input'),by=document.querySelector('select'),said=document.querySelector('output');
@@ -152,7 +152,7 @@ def _histogram(card: Card) -> str:
         for i, c in enumerate(card.counts)
         if c
     )
-    ends = f'<text x="0" y="{high + 12}">{digits(card.edges[0])}</text><text x="{wide}" y="{high + 12}" text-anchor="end">{digits(card.edges[-1])}</text><text x="{wide}" y="9" text-anchor="end">{most:,} tokens at most</text>'
+    ends = f'<text x="0" y="{high + 12}">{digits(card.edges[0])}</text><text x="{wide}" y="{high + 12}" text-anchor="end">{digits(card.edges[-1])}</text><text x="{wide}" y="9" text-anchor="end">highest bar: {most:,} tokens</text>'
     return f'{title}<svg viewBox="0 0 {wide} {high + 15}" role="img" aria-label="histogram of values">{bars}<line x1="0" x2="{wide}" y1="{high}" y2="{high}"/>{ends}</svg>'
 
 
@@ -161,10 +161,10 @@ def _distinct(card: Card) -> str:
         return ""
     place = {"on": "it is on at", "after": "just before it", "before": "just after it"}[card.distinct[0].place]
     lines = "".join(
-        f'<p class="ds"><code>{escape(visible(one.word))}</code> <span>{share(one.share)} of its activation, {one.ratio:,.0f} × its share of the text, {one.count:,} ×</span></p>'
+        f'<p class="ds" title="{one.count:,} tokens; {one.ratio:,.1f} times its share of the text"><code>{escape(visible(one.word))}</code><span>{share(one.share)}</span><span>× {one.ratio:,.0f}</span></p>'
         for one in card.distinct
     )
-    return f"<h4>Distinct tokens <small>{place}</small></h4>{lines}"
+    return f"<h4>Distinct tokens <small>{place}: share of its activation, × that of the text</small></h4>{lines}"
 
 
 def _logits(card: Card) -> str:

@@ -96,8 +96,9 @@ def _at(seen: Firings, rows: Tensor, step: int) -> Tensor:
 
 
 def plain(word: str) -> str:
-    """A token as a word in a sentence: its space left out, white space made visible."""
-    return word.strip() or visible(word)
+    """A token as a word in a sentence: its space left out; signs and white space in quotes."""
+    shown = word.strip() or visible(word)
+    return shown if any(letter.isalnum() for letter in shown) else f"“{shown}”"
 
 
 def visible(word: str) -> str:

@@ -12,8 +12,8 @@ WIDE, TEXT = 11.5, 7.4  # inches: the figure, the text in it
 LEFT, RIGHT = 44, 50  # letters before and after the marked token
 
 
-def draw(card: Card, figure: Any = None) -> Any:
-    """The Figure with a card drawn into it."""
+def draw(card: Card, figure: Any = None, below: float = 0.0) -> Any:
+    """The Figure with a card drawn into it. below: inches left free under the card."""
     from matplotlib.figure import Figure
 
     from interp import plots
@@ -22,9 +22,10 @@ def draw(card: Card, figure: Any = None) -> Any:
     rows = sum(1.6 + max(1, len(band.contexts)) for band in card.bands) + 3
     high = max(5.2, rows * LINE / 72 + 0.3)
     figure.set_layout_engine("none")
-    figure.set_size_inches(WIDE, high)
+    whole = high + below
+    figure.set_size_inches(WIDE, whole)
     figure.set_facecolor("white")
-    ax = figure.add_axes((0.01, 0, 0.99, 1))
+    ax = figure.add_axes((0.01, below / whole, 0.99, high / whole))
     ax.set_axis_off()
     ax.set(xlim=(0, WIDE * 0.99 * 72), ylim=(high * 72, 0))
     ax.text(4, 20, f"{card.latent}   {card.description}", fontsize=11.5, weight="bold", va="baseline")
@@ -35,7 +36,7 @@ def draw(card: Card, figure: Any = None) -> Any:
     if not card.bands:
         ax.text(4, 62, "It is on at none of these tokens.", fontsize=9)
     ax.text(4, high * 72 - 6, card.about["first"], fontsize=7.5, color=SOFT, va="baseline")
-    _side(figure, card, high)
+    _side(figure, card, whole)
     return figure
 
 

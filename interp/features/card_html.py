@@ -159,12 +159,12 @@ def _histogram(card: Card) -> str:
 def _distinct(card: Card) -> str:
     if not card.distinct:
         return ""
-    place = {"on": "it is on at", "after": "just before it", "before": "just after it"}[card.distinct[0].place]
+    place = {"on": "it is on at", "after": "before it", "before": "after it"}[card.distinct[0].place]
     lines = "".join(
         f'<p class="ds" title="{one.count:,} tokens; {one.ratio:,.1f} times its share of the text"><code>{escape(visible(one.word))}</code><span>{share(one.share)}</span><span>× {one.ratio:,.0f}</span></p>'
         for one in card.distinct
     )
-    return f"<h4>Distinct tokens <small>{place}: share of its activation, × that of the text</small></h4>{lines}"
+    return f"<h4>Distinct tokens <small>{place}: share of activation, × the text</small></h4>{lines}"
 
 
 def _logits(card: Card) -> str:

@@ -9,13 +9,16 @@ Every kind (sparse autoencoders of sae-lens, transcoders, factorisations) is one
 """
 
 from interp.features.attributing import attribution
+from interp.features.card_html import page
 from interp.features.coded_heads import Codes, code_heads, code_pairs, head_codes
 from interp.features.comparing import probe, recovery
 from interp.features.dark_matter import error_losses, error_norms, predict_error, split_error
 from interp.features.dictionary import Dictionary
 from interp.features.editing import ablate, clamp, steer
 from interp.features.faithful import faithfulness
+from interp.features.feature_cards import Card, card, cards
 from interp.features.feature_circuits import FeatureCircuit, circuit
+from interp.features.firing import Firings, firings
 from interp.features.floors import baselines, identity
 from interp.features.gradient_pursuit import pursue, pursued
 from interp.features.harvesting import Activations, activations
@@ -27,8 +30,8 @@ from interp.features.training import train
 from interp.features.usage import adaptivity, densities
 
 __all__ = [
-    "Activations", "Codes", "Dictionary", "FeatureCircuit", "Synthetic", "ablate", "activations", "adaptivity", "attribution",
-    "baselines", "check", "circuit", "clamp", "code_heads", "code_pairs", "densities", "error_losses", "error_norms", "faithfulness",
-    "from_sae", "head_codes", "identity", "judge", "kept_in", "load", "pareto", "predict_error", "probe", "pursue", "pursued", "recovery",
-    "split_error", "steer", "synthetic", "table", "train", "trained",
+    "Activations", "Card", "Codes", "Dictionary", "FeatureCircuit", "Firings", "Synthetic", "ablate", "activations", "adaptivity",
+    "attribution", "baselines", "card", "cards", "check", "circuit", "clamp", "code_heads", "code_pairs", "densities", "error_losses",
+    "error_norms", "faithfulness", "firings", "from_sae", "head_codes", "identity", "judge", "kept_in", "load", "page", "pareto",
+    "predict_error", "probe", "pursue", "pursued", "recovery", "split_error", "steer", "synthetic", "table", "train", "trained",
 ]  # fmt: skip

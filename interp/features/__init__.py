@@ -13,8 +13,10 @@ from interp.features.card_html import page
 from interp.features.coded_heads import Codes, code_heads, code_pairs, head_codes
 from interp.features.comparing import probe, recovery
 from interp.features.dark_matter import error_losses, error_norms, predict_error, split_error
+from interp.features.detecting import detect, mean_differences, random_sparse
 from interp.features.dictionary import Dictionary
 from interp.features.editing import ablate, clamp, steer
+from interp.features.factorising import factorise
 from interp.features.faithful import faithfulness
 from interp.features.feature_cards import Card, card, cards
 from interp.features.feature_circuits import FeatureCircuit, circuit
@@ -26,12 +28,15 @@ from interp.features.judging import judge, pareto, table
 from interp.features.keeping import kept_in, trained
 from interp.features.known import Synthetic, synthetic
 from interp.features.loading import check, from_sae, load
+from interp.features.merging import hierarchy, shared_neurons, within_and_across
+from interp.features.reading import Prompted, read_prompts
 from interp.features.training import train
 from interp.features.usage import adaptivity, densities
 
 __all__ = [
-    "Activations", "Card", "Codes", "Dictionary", "FeatureCircuit", "Firings", "Synthetic", "ablate", "activations", "adaptivity",
-    "attribution", "baselines", "card", "cards", "check", "circuit", "clamp", "code_heads", "code_pairs", "densities", "error_losses",
-    "error_norms", "faithfulness", "firings", "from_sae", "head_codes", "identity", "judge", "kept_in", "load", "page", "pareto",
-    "predict_error", "probe", "pursue", "pursued", "recovery", "split_error", "steer", "synthetic", "table", "train", "trained",
+    "Activations", "Card", "Codes", "Dictionary", "FeatureCircuit", "Firings", "Prompted", "Synthetic", "ablate", "activations",
+    "adaptivity", "attribution", "baselines", "card", "cards", "check", "circuit", "clamp", "code_heads", "code_pairs", "densities",
+    "detect", "error_losses", "error_norms", "factorise", "faithfulness", "firings", "from_sae", "head_codes", "hierarchy", "identity",
+    "judge", "kept_in", "load", "mean_differences", "page", "pareto", "predict_error", "probe", "pursue", "pursued", "random_sparse",
+    "read_prompts", "recovery", "shared_neurons", "split_error", "steer", "synthetic", "table", "train", "trained", "within_and_across",
 ]  # fmt: skip

@@ -44,7 +44,7 @@ def train(
     if (to is None) == (kind == "transcoder"):
         raise ValueError(f"kind={kind!r}, to={to!r}: a transcoder, and only that, writes another site (site='mlp.10.in', to='mlp.10')")
     where = [str(place(s)) for s in (site, to) if s is not None]
-    acts = _activations(model, where, on, tokens, seed, folder, batch)
+    acts = given(model, where, on, tokens, seed, folder, batch)
     if tokens < batch:
         raise ValueError(f"tokens={tokens:,} are fewer than one batch of {batch:,}: give more tokens, or a smaller batch")
     steps = tokens // batch
@@ -55,14 +55,15 @@ def train(
     scales = [_scale(first[s]) for s in where]
     _start_at_mean(trainer.sae, first, where, scales)
     trainer.activation_scaler.scaling_factor = scales[0]
-    keeper = checkpoints.keeper(folder, trainer, {**recipe, "model": acts.about.get("model"), "sites": where, "of": _told(acts)})
+    keeper = checkpoints.keeper(folder, trainer, {**recipe, "model": acts.about.get("model"), "sites": where, "of": told(acts)})
     curve = _loop(trainer, acts, where, scales, kind, steps, batch, seed, fast, keeper, seen)
-    about = {"model": acts.about.get("model"), **recipe, "activations": _told(acts), "distinct_tokens": min(len(acts), steps * batch)}
+    about = {"model": acts.about.get("model"), **recipe, "activations": told(acts), "distinct_tokens": min(len(acts), steps * batch)}
     about |= {"seconds": round(time.perf_counter() - started, 1), "curve": curve, "dead": int(curve[-1]["dead"])}
     return _finished(trainer, kind, where, scales, name or f"{kind} {width} {where[0]}", about)
 
 
-def _activations(model: Any, where: list[str], on: Any, tokens: int, seed: int, folder: Any, batch: int) -> Activations:
+def given(model: Any, where: list[str], on: Any, tokens: int, seed: int, folder: Any, batch: int) -> Activations:
+    """The activations a dictionary is made from: as they are, or of ids or a corpus; at least `batch` tokens."""
     if not isinstance(on, Activations):
         kept = None if folder is None else Path(folder) / "activations"
         on = activations(model, where, on, tokens=tokens, seed=seed, folder=kept)
@@ -74,7 +75,8 @@ def _activations(model: Any, where: list[str], on: Any, tokens: int, seed: int, 
     return on
 
 
-def _told(acts: Activations) -> dict[str, Any]:
+def told(acts: Activations) -> dict[str, Any]:
+    """What a dictionary keeps of where its activations come from."""
     return {k: v for k, v in acts.about.items() if k != "model"}
 
 

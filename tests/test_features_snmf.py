@@ -318,6 +318,18 @@ def test_latents_are_compared_at_one_strength(tiny, ids):
     assert texts.single_words(_Tokenizer(), ["the", "strange", "cat"]) == ["the", "cat"]
 
 
+def test_labels_are_the_tokens_read_and_written(tiny, ids):
+    read = features.read_prompts(tiny, SITE, ids)
+    x = read.activations.of()
+    most = int(x[:, 3].argmax())
+    width = x.shape[1]
+    one = features.identity(SITE, width)
+    table = features.labelled(tiny, one, read, {"third": 3}, n=300)
+    means = {int(t): float(x[read.activations.tokens[:, 0] == t, 3].clamp_min(0).mean()) for t in read.activations.tokens[:, 0].unique()}
+    assert len(table.loc["third", "on"].split(",")) == sum(v > 0 for v in means.values()) and float(x[most, 3]) > 0
+    assert table.loc["third", "latent"] == 3 and table.loc["third", "raises"]
+
+
 class _Tokenizer:
     unk_token_id = None
 

@@ -31,12 +31,12 @@ def train(
     >>> features.train(model, "mlp.10.in", to="mlp.10", kind="transcoder")
 
     on: activations, ids [chunk pos], or a corpus (the "find" half of `interp.texts.documentation()` unless given);
-    where it holds fewer tokens than `tokens` it is read again, in another order. kind: topk, batchtopk, matryoshka,
-    jumprelu (about k latents on), standard, gated (l1_coefficient= says how few), transcoder (with `to`). options go
-    to sae-lens' training configuration. Adam, with a warm-up and a last fifth in which `lr` falls to zero.
+    where it holds fewer tokens than `tokens` it is read again, in another order. kind: topk, batchtopk, mutualchoice and
+    featurechoice (aux="zipf" or "k", see `allocation`), matryoshka, jumprelu (about k latents on), standard, gated
+    (l1_coefficient= says how few), transcoder (with `to`). options go to sae-lens' training configuration. Adam, with a warm-up and a last fifth in which `lr` falls to zero.
     Inputs are scaled to a mean length of sqrt(d) while training, and scaled back in what is returned.
     folder: activations and checkpoints are kept there, and the same call goes on where one stopped.
-    fast: for topk, our step, equal to sae-lens' to rounding. seen: is given loss, l0, explained, dead as they come.
+    fast: for topk and those with a batch's budget, our step, equal to sae-lens' to rounding. seen: is given loss, l0, explained, dead as they come.
     `about["curve"]` keeps them. Nothing is sent anywhere. (Top-k: Gao et al. 2024, arXiv 2406.04093.)
     """
     started = time.perf_counter()
@@ -137,7 +137,7 @@ def _loop(
 def _step(trainer: Any, parts: list[Tensor], scales: list[float], kind: str, fast: bool, look: bool) -> dict[str, float] | None:
     """One step; what it found when it is looked at."""
     target = parts[-1] * scales[-1]
-    if kind == "topk" and fast:
+    if kind in recipes.SPARSE and fast:
         found = topk_step.step(trainer, parts[0])
         loss, latents, error = found.mse + found.aux, found.latents, found.error
     elif kind == "transcoder":
@@ -150,7 +150,7 @@ def _step(trainer: Any, parts: list[Tensor], scales: list[float], kind: str, fas
         return None
     with torch.no_grad():
         explained = 1 - error.pow(2).sum() / (target - target.mean(0)).pow(2).sum()
-        return {"loss": float(loss), "l0": float((latents > 0).sum(-1).float().mean()), "explained": float(explained)}
+        return {"loss": float(loss), "l0": float((latents > 0).sum() / len(error)), "explained": float(explained)}
 
 
 def _finished(trainer: Any, kind: str, where: list[str], scales: list[float], name: str, about: dict[str, Any]) -> Dictionary:

@@ -32,7 +32,7 @@ def latent_gain(
     reached = {key: 0.0 if value != value else value for key, value in zip(pushes, strengths.values.tolist())}
     found = word_gain(model, prompts, pushes, reached, {key: words[c] for key, (_, c) in cells.items()}, neutral)
     shape = (len(by_name), len(concepts))
-    said = {**found.about, "kl": kl, "strengths": reached, "unreached": sum(v != v for v in strengths.values)}
+    said = {**found.about, "kl": kl, "strengths": reached, "unreached": int((strengths.values != strengths.values).sum())}
     coords = {"dictionary": list(by_name), "concept": concepts}
     examples = found.examples.reshape(*shape, -1)
     return replace(found, values=found.values.reshape(shape), dims=("dictionary", "concept"), coords=coords, examples=examples, about=said)

@@ -39,7 +39,7 @@ from interp import features, texts
 from interp.studies import Claim, gate, measured, share, verdicts
 
 PAPER = dict(source="Shafran, Geiger and Geva 2025, abstract", paper="no number")
-LAYERS, N, RANK, PROMPTS = ([10], 12, 50, 3) if FAST else ([4, 10, 16, 22], 30, 100, 6)
+LAYERS, N, RANK, PROMPTS = ([16], 12, 50, 2) if FAST else ([4, 10, 16, 22], 30, 100, 6)
 STEPS, TOKENS = (30, 40_000) if FAST else (100, 300_000)
 
 # %%
@@ -96,8 +96,8 @@ for site in sites:
 found = {site: features.detect(made[site], here, labels, there, judged) for site in sites}
 auroc = np.stack([found[site].values for site in sites])  # [layer dictionary concept]
 names, every = found[sites[0]].coords["dictionary"], found[sites[0]].coords["concept"]
-ax = interp.plots.heatmap(auroc.mean(0), names, every, row_name="dictionary", col_name="concept", unit="AUROC", centred=False,
-                          title="Concepts told by the best feature, held-out sentences, mean over layers")
+interp.plots.heatmap(auroc.mean(0), names, every, row_name="dictionary", col_name="concept", unit="AUROC", centred=False,
+                     title="Concepts told by the best feature, held-out sentences, mean over layers");
 
 # %% [markdown]
 # What are these features? The tokens that each loads on most in the `find` sentences, and those that its neurons write, read through the MLP's output
@@ -184,7 +184,7 @@ verdicts("23-snmf-mlp-features", [v_concepts, v_steering, v_hierarchy], model=mo
 # %%
 best = found[middle].about["latents"]["SNMF"]["months"]
 strength = gains[middle].about["strengths"]["SNMF: months"] * length[middle]
-interp.generate(model, "The next word is", features.steer(made[middle][0], {best: strength}))
+interp.generate(model, "The next word is", features.steer(made[middle][0], {best: strength}), max_new_tokens=10)
 
 # %% [markdown]
 # ## What did not reproduce

@@ -11,9 +11,11 @@
 #
 # Paper: Shafran, Geiger and Geva 2025, "Decomposing MLP Activations into Interpretable Features via Semi-Nonnegative Matrix Factorization", arXiv 2506.10920
 #
-# Found: TODO
+# Found: features of a few neurons each tell concepts in part (AUROC 0.84; an SAE of the same size 0.89, difference of means 0.94), do not steer better than difference of means, and share hardly more neurons within a concept than across
 #
-# TODO
+# On 594 short sentences about 20 concepts, in four layers, the factorisation finds weekdays, months and numbers and misses jobs, animals and metals. At equal
+# strength its features raise a concept's words by 0.33 nats, the SAE's by 0.08, difference of means by 0.59; the lead over the SAE
+# has an interval that includes zero. Two features of one concept share 1.26 times as many neurons as two of different ones; the claim asks for 3.
 
 # %% [markdown]
 # ## What the paper says, and what would count here
@@ -116,7 +118,11 @@ print(v_concepts, *(f"{name}: {one}; by layer {auroc[:, i].mean(1).round(2)}" fo
 print("SNMF with labels mixed:", measured(np.ravel(mixed), groups=every * len(sites)))
 
 # %% [markdown]
-# TODO
+# In part. SNMF's best features reach 0.84, clearly more than random directions of as few neurons among which one may choose as freely (0.71), so the
+# loadings do carry concepts, but less than the claim asks for, and less than a top-k SAE of 100 latents on the same tokens (0.89). Layer 10 is its best (0.89). The
+# table, of layer 16, shows some of why: one feature for countries and cities, one for drinks, clothes and furniture; that for animals reads lake, field, grass, words of the frames. With
+# 100 features for 4,117 tokens, and four fifths of all loadings above zero, there is no room for one concept each. What the neurons write is seldom what
+# the feature reads.
 #
 # ## Steering at equal strength
 #
@@ -145,7 +151,10 @@ v_steering = steering.judge(less, gate=works, provided=neither)
 print(v_steering, works, *(f"{name}: {one}" for name, one in (gained | less).items()), sep="\n")
 
 # %% [markdown]
-# TODO
+# SNMF's features do steer: the words they were named for, never seen in `find`, gain 0.33 nats, the SAE's 0.08, random ones 0.09. But the
+# interval of the lead over the SAE includes zero, and difference of means is ahead (0.59). That is the work of one layer: in layers 4 and 10
+# SNMF has the largest gain of the four, in layer 22 difference of means gains about 1.9 nats and SNMF 0.3. In layer 16 no method gains anything. The
+# verdict was to be on the mean over layers, and stands.
 #
 # ## A hierarchy
 #
@@ -169,7 +178,9 @@ print(v_hierarchy, f"within {both[0].mean():.3f}, across {both[1].mean():.3f}; c
 print("features with a concept:", {site: sum(o is not None for o in own[site]) for site in sites})
 
 # %% [markdown]
-# TODO
+# Two features of the same concept share 16 % of their fifteen top neurons, two of different concepts 13 %: a ratio of 1.26, more than with concepts
+# mixed, but far from 3. A concept has about three
+# features.# The picture shows no blocks: branches share little more than others.
 #
 # ## Verdicts
 
@@ -189,4 +200,13 @@ interp.generate(model, "The next word is", features.steer(made[middle][0], {best
 # %% [markdown]
 # ## What did not reproduce
 #
-# TODO
+# - **Concepts:** 0.84 where 0.9 was asked for, below the SAE. The paper has larger models, more tokens a concept and a language model's judgement; our
+#   AUROC asks that one feature tell one concept from nineteen others in new frames.
+# - **Steering:** not better than difference of means over four layers, and the lead over the SAE is not certain with 20 concepts. There is no judge of
+#   texts here: gains are of logits, on six prompts, at one strength. How a feature is chosen matters: ours are those that detect best.
+# - **Hierarchy:** hardly any. Features for single words, such as one for each weekday, would need more features than 100 for 20 concepts.
+# - **Ours and the paper's procedure differ:** kept entries are fitted again, entries are dropped step by step, and loadings begin sparse, which was chosen
+#   among five variants by the AUROC on `find` at layer 10, after a first one (beginning with clusters of tokens) had been seen to give 0.80 on its
+#   held-out sentences. Thresholds and layers were not touched. 100 steps are few.
+# - **Explained variance** is lower than the SAE's in every layer (0.18 to 0.61 against 0.52 to 0.81), as features of 15 neurons of 1,536 must be.
+# - FAST is one layer (16), half the features and a third of the sentences; its verdicts are recorded apart.

@@ -41,7 +41,7 @@ def hierarchy(
 
     The directions are factorised as activations were, into ranks[0] of them, those again into ranks[1], and so on; a latent's
     parent is the one with its largest loading, scaled by the parent's length (-1: it loads on none). names: of the latents ("0", "1", ... unless
-    given). Latents that are all zero are left out. (Shafran et al. 2025, arXiv 2506.10920.)
+    given). Latents that are all zero are left out; the diagonal is NaN. (Shafran et al. 2025, arXiv 2506.10920.)
     """
     started = time.perf_counter()
     alive = dictionary.W_dec.norm(dim=1) > 0
@@ -65,6 +65,7 @@ def hierarchy(
     if len(set(labels)) < len(labels):
         labels = [f"{label} ({i})" for label, i in zip(labels, which.tolist())]
     values = shared_neurons(dictionary, share)[np.ix_(which, which)]
+    np.fill_diagonal(values, np.nan)  # all of a latent's neurons are its own
     about: dict[str, Any] = {"dictionary": dictionary.name, "latents": which.tolist(), "ranks": list(ranks), "share": share, "seed": seed}
     about |= {"parents": {str(r): p[torch.from_numpy(order)].tolist() for r, p in zip(ranks, parents)}, "seconds": round(time.perf_counter() - started, 2)}
     return Result(values, ("latent", "other"), {"latent": labels, "other": labels}, f"neurons shared in {dictionary.name}", "share of top neurons", about)

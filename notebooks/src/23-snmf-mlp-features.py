@@ -98,7 +98,7 @@ for site in sites:
 found = {site: features.detect(made[site], here, labels, there, judged) for site in sites}
 auroc = np.stack([found[site].values for site in sites])  # [layer dictionary concept]
 names, every = found[sites[0]].coords["dictionary"], found[sites[0]].coords["concept"]
-interp.plots.heatmap(auroc.mean(0), names, every, row_name="dictionary", col_name="concept", unit="AUROC", centred=False,
+interp.plots.heatmap(auroc.mean(0) - 0.5, names, every, row_name="dictionary", col_name="concept", unit="AUROC less 0.5 (chance)", limit=0.5,
                      title="Concepts told by the best feature, held-out sentences, mean over layers");
 
 # %% [markdown]
@@ -180,7 +180,7 @@ print("features with a concept:", {site: sum(o is not None for o in own[site]) f
 # %% [markdown]
 # Two features of the same concept share 16 % of their fifteen top neurons, two of different concepts 13 %: a ratio of 1.26, more than with concepts
 # mixed, but far from 3. A concept has about three
-# features.# The picture shows no blocks: branches share little more than others.
+# features. The picture shows no blocks: branches share little more than others.
 #
 # ## Verdicts
 

@@ -152,7 +152,7 @@ def _histogram(card: Card) -> str:
         for i, c in enumerate(card.counts)
         if c
     )
-    ends = f'<text x="0" y="{high + 12}">{digits(card.edges[0])}</text><text x="{wide}" y="{high + 12}" text-anchor="end">{digits(card.edges[-1])}</text><text x="{wide}" y="9" text-anchor="end">highest bar: {most:,} tokens</text>'
+    ends = f'<text x="0" y="{high + 12}">{digits(card.edges[0])}</text><text x="{wide}" y="{high + 12}" text-anchor="end">{digits(card.edges[-1])}</text><text x="{wide / 2:.0f}" y="{high + 12}" text-anchor="middle">highest bar: {most:,} tokens</text>'
     return f'{title}<svg viewBox="0 0 {wide} {high + 15}" role="img" aria-label="histogram of values">{bars}<line x1="0" x2="{wide}" y1="{high}" y2="{high}"/>{ends}</svg>'
 
 
@@ -164,7 +164,7 @@ def _distinct(card: Card) -> str:
         f'<p class="ds" title="{one.count:,} tokens; {one.ratio:,.1f} times its share of the text"><code>{escape(visible(one.word))}</code><span>{share(one.share)}</span><span>× {one.ratio:,.0f}</span></p>'
         for one in card.distinct
     )
-    return f"<h4>Distinct tokens <small>{place}: share of activation, × the text</small></h4>{lines}"
+    return f"<h4>Distinct tokens <small>{place}: share of activation, × text</small></h4>{lines}"
 
 
 def _logits(card: Card) -> str:

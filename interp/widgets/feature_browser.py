@@ -8,11 +8,12 @@ import traitlets as t
 from torch import Tensor
 
 from interp._say import unknown
-from interp.features import Dictionary, Firings, ablate, clamp, forward, steer
+from interp.features import Dictionary, Firings, ablate, clamp, steer
 from interp.features import firings as found_on
 from interp.features.card_figure import draw
 from interp.features.card_html import digits, piece
 from interp.features.feature_cards import Card, reader
+from interp.features.places import side_by_side
 from interp.features.wording import NEVER, UNCLEAR, Counted, Words, visible
 from interp.interventions import Intervention, run
 from interp.methods.prompts import rows
@@ -24,7 +25,7 @@ EDITS = ("ablate", "clamp", "steer")
 WHERE = {"all": None, "end": -1}
 MOST = 256  # tokens of a prompt
 PLAIN = "The capital of France is"  # the prompt for a latent that is never on
-BELOW = 2.9  # inches of the static twin for the edit
+BELOW = 2.5  # inches of the static twin for the edit
 
 
 class Features(Widget, files="next_tokens feature_browser"):
@@ -174,6 +175,8 @@ def features(model: Any, dictionary: Dictionary, on: Any = None, *, tokens: int 
         values = [0.0, *held.latents[1:, latent].tolist()] if seen.skip else held.latents[:, latent].tolist()
         words = [model.tokenizer.decode([i]) for i in held.tokens[0].tolist()]
         yield {**said, "prompt": text, "tokens": words, "values": values, "kl": kl, **next_tokens.listed(model.tokenizer, now.exp(), before.exp())}
+        if held.trail is None:  # for the next edit of this prompt, which then starts at the layer it changes
+            held.trail = bridge.trail(model, held.tokens)
 
     state.setdefault("latent", next((i for i, words in zip(index["latents"], index["words"]) if words not in (UNCLEAR, NEVER)), index["latents"][0]))
     return Features(index, card, compute, name=dictionary.name, **state)
@@ -182,8 +185,8 @@ def features(model: Any, dictionary: Dictionary, on: Any = None, *, tokens: int 
 class Prompt:
     """A prompt as it is without an edit: its tokens, the latents at each, its logits, and where a run can start in it."""
 
-    def __init__(self, tokens: Tensor, latents: Tensor, logits: Tensor, trail: Any):
-        self.tokens, self.latents, self.logits, self.trail = tokens, latents, logits, trail
+    def __init__(self, tokens: Tensor, latents: Tensor, logits: Tensor):
+        self.tokens, self.latents, self.logits, self.trail = tokens, latents, logits, None
 
 
 def read(model: Any, dictionary: Dictionary, text: str) -> Prompt:
@@ -192,10 +195,9 @@ def read(model: Any, dictionary: Dictionary, text: str) -> Prompt:
     most = min(MOST, bridge.dims(model).n_ctx)
     if tokens.shape[1] > most:
         raise ValueError(f"the prompt is {tokens.shape[1]} tokens long, at most {most} can be edited here: shorten it")
+    done = run(model, tokens, keep=[dictionary.site], last_only=True)
     with torch.no_grad():
-        latents = dictionary.encode(forward.values(model, tokens, [dictionary.site])[dictionary.site])[0].float()
-        trail = bridge.trail(model, tokens)
-        return Prompt(tokens, latents, run(model, tokens, last_only=True).logits[0].float(), trail)
+        return Prompt(tokens, dictionary.encode(side_by_side(dictionary.site, done.kept[dictionary.site]))[0].float(), done.logits[0].float())
 
 
 def strongest(card: Card, tokenizer: Any) -> str:

@@ -178,7 +178,7 @@ class _Plan:
             queue.append((one.row.rank, len(queue), one, intervention))
 
     def _upstream(self, read: Site, at: Site) -> None:
-        order = _order(read), _order(at)
+        order = forward_order(read), forward_order(at)
         if order[0] > order[1]:
             raise ValueError(f"{str(at)!r} cannot read {str(read)!r}, which comes later in the forward pass")
 
@@ -334,8 +334,8 @@ def _stream_hook(layer: int) -> str:
 _STEP = {"q_in": 1, "k_in": 1, "v_in": 1, "q": 2, "k": 2, "v": 2, "scores": 3, "pattern": 4, "z": 5}
 
 
-def _order(site: Site) -> tuple[int, int]:
-    """Where a site stands in the forward pass, to tell upstream from downstream."""
+def forward_order(site: Site) -> tuple[int, int]:
+    """Where a site stands in the forward pass: what comes earlier is smaller."""
     if site.family == "embed":
         return (0, -1)
     if site.family == "logits":

@@ -8,11 +8,16 @@
 Every kind (sparse autoencoders of sae-lens, transcoders, factorisations) is one noun, `Dictionary`.
 """
 
+from interp.features.absorbing import absorption, first_letters
+from interp.features.attributing import attribution
 from interp.features.card_html import page
+from interp.features.coded_heads import Codes, code_heads, code_pairs, head_codes
 from interp.features.comparing import probe, recovery
 from interp.features.dictionary import Dictionary
 from interp.features.editing import ablate, clamp, steer
+from interp.features.faithful import faithfulness
 from interp.features.feature_cards import Card, card, cards
+from interp.features.feature_circuits import FeatureCircuit, circuit
 from interp.features.firing import Firings, firings
 from interp.features.floors import baselines, identity
 from interp.features.harvesting import Activations, activations
@@ -22,6 +27,8 @@ from interp.features.loading import check, from_sae, load
 from interp.features.training import train
 
 __all__ = [
-    "Activations", "Card", "Dictionary", "Firings", "Synthetic", "ablate", "activations", "baselines", "card", "cards", "check", "clamp", "firings",
-    "from_sae", "identity", "judge", "load", "page", "pareto", "probe", "recovery", "steer", "synthetic", "table", "train",
+    "Activations", "Card", "Codes", "Dictionary", "FeatureCircuit", "Firings", "Synthetic", "ablate", "absorption", "activations",
+    "attribution", "baselines", "card", "cards", "check", "circuit", "clamp", "code_heads", "code_pairs", "faithfulness", "firings",
+    "first_letters", "from_sae", "head_codes", "identity", "judge", "load", "page", "pareto", "probe", "recovery", "steer", "synthetic",
+    "table", "train",
 ]  # fmt: skip

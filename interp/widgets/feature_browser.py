@@ -14,7 +14,7 @@ from interp.features.card_figure import draw
 from interp.features.card_html import digits, piece
 from interp.features.feature_cards import Card, reader
 from interp.features.places import side_by_side
-from interp.features.wording import NEVER, UNCLEAR, Counted, Words, visible
+from interp.features.wording import NEVER, UNCLEAR, Counted, Words, table, visible
 from interp.interventions import Intervention, run
 from interp.methods.prompts import rows
 from interp.models import bridge
@@ -148,7 +148,7 @@ def features(model: Any, dictionary: Dictionary, on: Any = None, *, tokens: int 
     make = reader(model, seen, seed=seed, counted=counted)
     made: dict[int, Card] = {}
     prompts: dict[str, Prompt] = {}
-    index = listed(seen, counted)
+    index = listed(counted)
 
     def card(latent: int) -> Card:
         if latent not in made:
@@ -223,8 +223,11 @@ def edited(latent: int, by: str, amount: float, where: str) -> str:
     return f"{what} at {'every token but the first' if where == 'all' else 'the last token'}"
 
 
-def listed(seen: Firings, counted: Counted) -> dict[str, list]:
+def listed(counted: Counted) -> dict[str, Any]:
     """What the page lists: each latent with its words, the share of tokens and its largest value."""
-    short = lambda values: [float(f"{v:.3g}") for v in values.tolist()]
-    words = [counted.description(latent) for latent in seen.latents]
-    return {"latents": list(seen.latents), "words": words, "density": short(seen.density), "largest": short(seen.maxima), "tokens": len(seen)}
+    lines = table(counted)
+    short = lambda values: [float(f"{v:.3g}") for v in values]
+    return {
+        "latents": lines.index.tolist(), "words": lines.description.tolist(), "density": short(lines.density), "largest": short(lines.largest),
+        "tokens": len(counted.seen),
+    }  # fmt: skip

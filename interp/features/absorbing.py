@@ -49,9 +49,10 @@ def first_letters(model: Any, site: str, *, most: int = 80, seed: int = 0, batch
     for i, text in own.items():
         if text[:1] == " " and len(text) > 3 and text[1:].isascii() and text[1:].isalpha() and text.islower():
             by_letter.setdefault(text[1], []).append(i)
-    chosen = [(letter, ids[k]) for letter, ids in sorted(by_letter.items()) if len(ids) >= LEAST for k in torch.randperm(len(ids), generator=g)[:most].tolist()]
-    if len({letter for letter, _ in chosen}) < 2:
-        raise ValueError(f"the tokenizer has fewer than two letters with {LEAST} whole words after a space: give x and labels of your own to absorption")
+    enough = {letter: ids for letter, ids in sorted(by_letter.items()) if len(ids) >= LEAST}
+    if len(enough) < 2:
+        raise ValueError(f"the tokenizer has fewer than two letters with {LEAST} words of one token: give absorption an x and labels of your own")
+    chosen = [(letter, ids[k]) for letter, ids in enough.items() for k in torch.randperm(len(ids), generator=g)[:most].tolist()]
     before = [tokenizer.bos_token_id, *tokenizer(PREFIX, add_special_tokens=False).input_ids]
     ids = torch.tensor([[*before, i] for _, i in chosen])
     parts = [forward.values(model, part, [site])[site][:, -1].float() for part in progress(ids.split(batch), "words")]
@@ -99,7 +100,8 @@ def absorption(
     examples = np.concatenate(rates)
     if not len(examples):
         raise ValueError("no probe gets a single word right: there is no direction for these classes to be absorbed from")
-    about = {"dictionary": dictionary.name, "site": dictionary.site, "words": len(examples), "seed": seed, "classes": told, "seconds": round(time.perf_counter() - started, 1)}
+    about = {"dictionary": dictionary.name, "site": dictionary.site, "words": len(examples), "seed": seed, "classes": told}
+    about["seconds"] = round(time.perf_counter() - started, 1)
     return Result(float(examples.mean()), (), {}, f"absorption in {dictionary.name}", "share of words", about, examples)
 
 

@@ -80,10 +80,12 @@ class Counted:
 
 
 def describe(model: Any, seen: Firings) -> Any:
-    """A pandas DataFrame with a line for each latent: its description, its clearest token's share of its activation, how often it is on, its largest value.
+    """A pandas DataFrame with a line for each latent: its description, how clear that is, how often it is on, its largest value.
 
     >>> lines = features.describe(model, features.firings(model, sae))
     >>> lines[lines.description.str.contains("return")]
+
+    share: of its activation that falls on its clearest token; NaN where there is none. density: the share of tokens it is on at.
     """
     return table(Counted(seen, Words(getattr(model, "tokenizer", None))))
 

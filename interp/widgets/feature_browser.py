@@ -95,7 +95,8 @@ class Features(Widget, files="next_tokens feature_browser"):
             at = "" if self.where == "all" else ", at=-1"
             what = f"{self.latent}" if self.by == "ablate" else f"{{{self.latent}: {amount:.4g}}}"
             lines += ["# the same edit, without a widget:"]
-            lines += [f"interp.run(model, interp.widgets.prompt_task(model, {prompt!r}), interp.features.{self.by}(dictionary, {what}{at}), last_only=True).logits"]
+            task = f"interp.widgets.prompt_task(model, {prompt!r})"
+            lines += [f"interp.run(model, {task}, interp.features.{self.by}(dictionary, {what}{at}), last_only=True).logits"]
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -219,8 +220,9 @@ def edits(dictionary: Dictionary, latent: int, by: str, amount: float, where: st
 
 def edited(latent: int, by: str, amount: float, where: str) -> str:
     """What the edit does, in words."""
-    what = {"ablate": f"latent {latent} set to zero", "clamp": f"latent {latent} set to {digits(amount)}", "steer": f"{digits(amount)} of latent {latent}'s direction added"}[by]
-    return f"{what} at {'every token but the first' if where == 'all' else 'the last token'}"
+    name = f"latent {latent}"
+    what = {"ablate": f"{name} set to zero", "clamp": f"{name} set to {digits(amount)}", "steer": f"{digits(amount)} of {name}'s direction added"}
+    return f"{what[by]} at {'every token but the first' if where == 'all' else 'the last token'}"
 
 
 def listed(counted: Counted) -> dict[str, Any]:

@@ -71,7 +71,7 @@ features.table(judged)[["latents on", "explained variance", "loss recovered", "d
 # More latents on is better on both counts, and none is free: a reader of a token has as many latents to look at. The
 # picture below is the usual one for comparing dictionaries; further up and to the left is better.
 
-# %% tags=["cover"]
+# %%
 features.pareto(judged);
 
 # %% [markdown]
@@ -89,11 +89,12 @@ clear = lines[lines.density > 0.002].sort_values("share", ascending=False).drop_
 clear.head(8).round(3)
 
 # %% [markdown]
-# Many of the clearest latents are little more than one token. A card shows more: the strongest contexts, and
-# examples from each quarter of the latent's range, where descriptions made from the top alone often fail.
+# The clearest latents are little more than one token. Those that gather several words are of more interest; here is the
+# card of one. It shows the strongest contexts, and examples from each quarter of the latent's range: a description made from the top
+# alone often fails further down.
 
 # %%
-known = clear[clear.description.str.match("(on|after|before) [a-z]{3}")].index[:3].tolist()
+known = clear[clear.description.str.match("(on|after|before) [a-z]{3,}, [a-z]{4,}")].index[:3].tolist()
 cards = features.cards(model, sae, known, on=seen)
 cards[0]
 
@@ -117,7 +118,10 @@ for card in cards:
     print(f"{card.latent:5} {card.description:32} {without.values - plain.values:+.4f} nats a token ({text[:, 1:].numel():,} tokens)")
 
 # %% [markdown]
-# Steering adds a latent's direction, whatever the text is about. Too little does nothing; too much breaks the text.
+# Next to nothing: other latents say much the same, and the error term says the rest.
+#
+# Steering adds a latent's direction, whatever the text is about. Too little does little; too much breaks the text, and
+# a word that the latent is on at need not be one that it makes the model say.
 
 # %%
 strength = cards[0].maximum
@@ -129,7 +133,8 @@ for times in (0, 1, 3):
 # ## Which latents does a task use?
 #
 # `attribution` asks for each latent how the answer would change without it, by one gradient; `method="exact"` runs
-# each. "error" is all that the latents do not write: when it is among the largest, the SAE is not yet what the model uses.
+# each. "error" is all that the latents do not write: where it is among the largest, what the task needs is not in the
+# latents. Names are rare in documentation, and this SAE has learned little about them.
 
 # %%
 task = interp.tasks.ioi(model, n=4 if FAST else 16)
@@ -145,7 +150,7 @@ effect.top(6)
 # The widget has all of it: search the list, step through cards, click a neighbour, type a prompt, and move the slider
 # to see what the model would say. A saved notebook shows it as a picture.
 
-# %%
+# %% tags=["cover"]
 widget = interp.widgets.features(model, sae, seen, latent=known[0], by="clamp", strength=2.0)
 widget.wait()
 

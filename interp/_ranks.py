@@ -16,3 +16,9 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
     x, y = x - x.mean(), y - y.mean()
     size = np.sqrt((x @ x) * (y @ y))
     return float(x @ y / size) if size > 0 else 0.0
+
+
+def area(values: np.ndarray, positive: np.ndarray) -> float:
+    """The chance that one of the positive scores above another one, a tie counting one half: the area under the ROC curve."""
+    n, m = int(positive.sum()), int((~positive).sum())
+    return float((ranks(values)[positive].sum() - n * (n + 1) / 2) / (n * m))

@@ -107,6 +107,14 @@ def test_descriptions_are_counted(ids, tiny):
     assert one.count == 30 and one.share == pytest.approx(1) and one.ratio == pytest.approx(450 / 30)
 
 
+def test_all_latents_in_a_table(tiny, seen):
+    lines = features.describe(tiny, seen)
+    assert list(lines.index) == list(range(40)) and lines.attrs["tokens"] == 450
+    card = features.cards(tiny, seen.dictionary, [9], on=seen)[0]
+    assert lines.loc[9, "description"] == card.description and lines.loc[9, "density"] == pytest.approx(card.density)
+    assert lines["share"].isna().equals(~lines.description.str.match("on |after |before "))
+
+
 @pytest.fixture(scope="module")
 def evil():
     """A model whose words would run, were they not escaped."""

@@ -1,7 +1,10 @@
 """The feature widget in a real JupyterLab: find a latent, edit it, and ask the kernel whether the page says what a run says."""
 
 import pytest
+import torch
 from browser import notebook
+
+from interp import features
 
 pytestmark = pytest.mark.xdist_group("browser")  # one lab and one Chromium for all of them, files in their order
 
@@ -139,3 +142,27 @@ def test_every_control_has_a_name_and_closing_leaves_nothing(shown):
     assert shown.page.evaluate(unnamed) == []
     shown.do("w.close()")
     shown.see("() => document.querySelectorAll('.interp-feat-card').length", 0)
+
+
+def test_the_page_of_many_filters_sorts_and_jumps(browser, tiny, tmp_path):
+    ids = torch.randint(5, 200, (20, 16), generator=torch.Generator().manual_seed(0))
+    acts = features.activations(tiny, "resid_post.1", ids)
+    sae = features.baselines(acts, k=6, width=30)[0]
+    many = features.cards(tiny, sae, range(30), on=acts)
+    file = features.page(many, tmp_path / "cards.html")
+    page, errors = browser.new_page(), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda said: errors.append(said.text))
+    page.goto(f"file://{file}")
+    shown = "() => [...document.querySelectorAll('details')].filter((d) => !d.hidden).map((d) => Number(d.dataset.l))"
+    assert page.evaluate(shown) == list(range(30)) and page.locator("output").inner_text() == "30 of 30"
+    page.locator("select").select_option("d")
+    assert page.evaluate(shown) == sorted(range(30), key=lambda i: (-many[i].density, i))
+    page.locator("input").fill("17")
+    assert 17 in page.evaluate(shown) and len(page.evaluate(shown)) < 30
+    page.locator("details[id=f17] summary").click()
+    near = many[17].neighbours[0][0]
+    page.locator("details[id=f17] .nb a").first.click()
+    page.wait_for_function(f"() => document.getElementById('f{near}').open")
+    assert len(page.evaluate(shown)) == 30 and errors == []
+    page.close()

@@ -8,6 +8,7 @@
 Every kind (sparse autoencoders of sae-lens, transcoders, factorisations) is one noun, `Dictionary`.
 """
 
+from interp.features.absorbing import absorption, first_letters
 from interp.features.attributing import attribution
 from interp.features.card_html import page
 from interp.features.coded_heads import Codes, code_heads, code_pairs, head_codes
@@ -34,12 +35,13 @@ from interp.features.pushing import latent_gain
 from interp.features.reading import Prompted, read_prompts
 from interp.features.training import train
 from interp.features.usage import adaptivity, densities
+from interp.features.wording import describe
 
 __all__ = [
-    "Activations", "Card", "Codes", "Dictionary", "FeatureCircuit", "Firings", "Prompted", "Synthetic", "ablate", "activations",
-    "adaptivity", "attribution", "baselines", "card", "cards", "check", "circuit", "clamp", "code_heads", "code_pairs", "concept_of",
-    "densities", "detect", "error_losses", "error_norms", "factorise", "faithfulness", "firings", "from_sae", "head_codes", "hierarchy",
-    "identity", "judge", "kept_in", "labelled", "latent_gain", "load", "mean_differences", "page", "pareto", "predict_error", "probe",
-    "pursue", "pursued", "random_sparse", "read_prompts", "recovery", "shared_neurons", "split_error", "steer", "synthetic", "table",
-    "train", "trained", "within_and_across",
+    "Activations", "Card", "Codes", "Dictionary", "FeatureCircuit", "Firings", "Prompted", "Synthetic", "ablate", "absorption",
+    "activations", "adaptivity", "attribution", "baselines", "card", "cards", "check", "circuit", "clamp", "code_heads", "code_pairs",
+    "concept_of", "densities", "describe", "detect", "error_losses", "error_norms", "factorise", "faithfulness", "firings",
+    "first_letters", "from_sae", "head_codes", "hierarchy", "identity", "judge", "kept_in", "labelled", "latent_gain", "load",
+    "mean_differences", "page", "pareto", "predict_error", "probe", "pursue", "pursued", "random_sparse", "read_prompts", "recovery",
+    "shared_neurons", "split_error", "steer", "synthetic", "table", "train", "trained", "within_and_across",
 ]  # fmt: skip

@@ -70,7 +70,8 @@ def _context(ax: Any, context: Context, maximum: float, y: float) -> None:
         if value or i == context.at:
             alpha = min(1.0, max(0.0, value / (maximum or 1)))
             edge = HOT if i == context.at else "none"
-            ax.add_patch(Rectangle((x, y - 0.8 * SIZE), len(cut) * letter, 1.05 * SIZE + 1, facecolor=(*to_rgb(HOT), alpha), edgecolor=edge, linewidth=0.8))
+            colours = dict(facecolor=(*to_rgb(HOT), alpha), edgecolor=edge)
+            ax.add_patch(Rectangle((x, y - 0.8 * SIZE), len(cut) * letter, 1.05 * SIZE + 1, linewidth=0.8, **colours))
         ax.text(x, y, cut, fontsize=SIZE, family="DejaVu Sans Mono", va="baseline", parse_math=False, weight="bold" if i == context.at else "normal")
 
 

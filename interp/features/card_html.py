@@ -12,32 +12,91 @@ from interp.features.feature_cards import Band, Card, Context
 from interp.features.wording import visible
 
 CSS = """
-.interp-card{--ink:var(--interp-ink,var(--jp-ui-font-color1,#1f2328));--soft:var(--interp-soft,var(--jp-ui-font-color2,#5f6670));--line:var(--interp-line,var(--jp-border-color2,#d0d7de));--hot:#f59e42;--up:#b2182b;--down:#2166ac;--bar:#2b6e8f;color:var(--ink);font:13px/1.45 system-ui,sans-serif;font-variant-numeric:tabular-nums;max-width:1080px}
-@media(prefers-color-scheme:dark){.interp-card{--ink:var(--interp-ink,var(--jp-ui-font-color1,#e4e6e9));--soft:var(--interp-soft,var(--jp-ui-font-color2,#9aa1a9));--line:var(--interp-line,var(--jp-border-color2,#3a3f46))}
-:root:not(:has([data-jp-theme-light="true"])) .interp-card{--hot:#b8620f;--up:#f2695c;--down:#5aa5f5;--bar:#5fc4e8}}
+.interp-card{
+  --ink:var(--interp-ink,var(--jp-ui-font-color1,#1f2328));--soft:var(--interp-soft,var(--jp-ui-font-color2,#5f6670));
+  --line:var(--interp-line,var(--jp-border-color2,#d0d7de));--hot:#f59e42;--up:#b2182b;--down:#2166ac;--bar:#2b6e8f;
+  color:var(--ink);font:13px/1.45 system-ui,sans-serif;font-variant-numeric:tabular-nums;max-width:1080px;}
+@media(prefers-color-scheme:dark){
+.interp-card{
+  --ink:var(--interp-ink,var(--jp-ui-font-color1,#e4e6e9));--soft:var(--interp-soft,var(--jp-ui-font-color2,#9aa1a9));
+  --line:var(--interp-line,var(--jp-border-color2,#3a3f46));}
+:root:not(:has([data-jp-theme-light="true"])) .interp-card{--hot:#b8620f;--up:#f2695c;--down:#5aa5f5;--bar:#5fc4e8}
+}
 [data-jp-theme-light="false"] .interp-card,.vscode-dark .interp-card{--hot:#b8620f;--up:#f2695c;--down:#5aa5f5;--bar:#5fc4e8}
-.interp-card *{box-sizing:border-box}.interp-card h3{margin:0;font-size:15px;font-weight:600}.interp-card h3 span{font-weight:400}.interp-card h4{margin:12px 0 3px;font-size:12px;font-weight:600;color:var(--ink)}.interp-card h4 small{font-weight:400;color:var(--soft)}
-.interp-card .sub,.interp-card .foot{color:var(--soft);margin:0;font-size:12px}.interp-card .foot{margin-top:10px;border-top:1px solid var(--line);padding-top:5px}
-.interp-card .two{display:flex;flex-wrap:wrap;gap:0 26px}.interp-card .text{flex:3 1 430px;min-width:0}.interp-card .side{flex:1 1 270px;max-width:360px}
-.interp-card .c{margin:0;padding:1px 0;font:12px/1.6 ui-monospace,monospace;white-space:pre;overflow:hidden;display:flex;border-bottom:1px solid color-mix(in srgb,var(--line) 45%,transparent)}.interp-card .c s{flex:0 1 46%;text-decoration:none;display:flex;justify-content:flex-end;overflow:hidden}.interp-card .c u{flex:1 1 54%;text-decoration:none;overflow:hidden;text-overflow:ellipsis}
-.interp-card .c i{font-style:normal;border-radius:2px;background:color-mix(in srgb,var(--hot) calc(var(--a)*85%),transparent)}.interp-card .c b{font-weight:600;border-radius:2px;background:color-mix(in srgb,var(--hot) calc(25% + var(--a)*75%),transparent);outline:1px solid var(--hot);outline-offset:-1px}
+.interp-card *{box-sizing:border-box}
+.interp-card h3{margin:0;font-size:15px;font-weight:600}
+.interp-card h3 span{font-weight:400}
+.interp-card h4{margin:12px 0 3px;font-size:12px;font-weight:600;color:var(--ink)}
+.interp-card h4 small{font-weight:400;color:var(--soft)}
+.interp-card .sub,.interp-card .foot{color:var(--soft);margin:0;font-size:12px}
+.interp-card .foot{margin-top:10px;border-top:1px solid var(--line);padding-top:5px}
+.interp-card .two{display:flex;flex-wrap:wrap;gap:0 26px}
+.interp-card .text{flex:3 1 430px;min-width:0}
+.interp-card .side{flex:1 1 270px;max-width:360px}
+.interp-card .c{
+  margin:0;padding:1px 0;font:12px/1.6 ui-monospace,monospace;white-space:pre;overflow:hidden;display:flex;
+  border-bottom:1px solid color-mix(in srgb,var(--line) 45%,transparent);}
+.interp-card .c s{flex:0 1 46%;text-decoration:none;display:flex;justify-content:flex-end;overflow:hidden}
+.interp-card .c u{flex:1 1 54%;text-decoration:none;overflow:hidden;text-overflow:ellipsis}
+.interp-card .c i{font-style:normal;border-radius:2px;background:color-mix(in srgb,var(--hot) calc(var(--a)*85%),transparent)}
+.interp-card .c b{
+  font-weight:600;border-radius:2px;background:color-mix(in srgb,var(--hot) calc(25% + var(--a)*75%),transparent);
+  outline:1px solid var(--hot);outline-offset:-1px;}
 .interp-card .c em{flex:none;width:44px;font:12px/1.6 system-ui,sans-serif;color:var(--soft);text-align:right;padding-right:8px}
-.interp-card svg{display:block;width:100%;height:auto}.interp-card svg rect{fill:var(--bar)}.interp-card svg text{fill:var(--soft);font:10px system-ui,sans-serif}.interp-card svg line{stroke:var(--line)}
-.interp-card .lg{display:grid;grid-template-columns:1fr 1fr;gap:0 18px}.interp-card .lg p{display:flex;justify-content:space-between;gap:6px;margin:0;line-height:1.5}.interp-card .lg code,.interp-card .ds code{font:12px ui-monospace,monospace;white-space:pre;overflow:hidden;text-overflow:ellipsis;background:none;color:inherit;padding:0}.interp-card .p{color:var(--up)}.interp-card .n{color:var(--down)}
-.interp-card .nb{margin:0}.interp-card .nb>*{display:inline-block;margin-right:12px;color:inherit;white-space:nowrap}.interp-card .nb b{font-weight:600}.interp-card .ds{margin:0;line-height:1.5;display:grid;grid-template-columns:1fr 60px 70px}.interp-card .ds span{text-align:right}
+.interp-card svg{display:block;width:100%;height:auto}
+.interp-card svg rect{fill:var(--bar)}
+.interp-card svg text{fill:var(--soft);font:10px system-ui,sans-serif}
+.interp-card svg line{stroke:var(--line)}
+.interp-card .lg{display:grid;grid-template-columns:1fr 1fr;gap:0 18px}
+.interp-card .lg p{display:flex;justify-content:space-between;gap:6px;margin:0;line-height:1.5}
+.interp-card .lg code,.interp-card .ds code{
+  font:12px ui-monospace,monospace;white-space:pre;overflow:hidden;text-overflow:ellipsis;background:none;color:inherit;padding:0;}
+.interp-card .p{color:var(--up)}
+.interp-card .n{color:var(--down)}
+.interp-card .nb{margin:0}
+.interp-card .nb>*{display:inline-block;margin-right:12px;color:inherit;white-space:nowrap}
+.interp-card .nb b{font-weight:600}
+.interp-card .ds{margin:0;line-height:1.5;display:grid;grid-template-columns:1fr 60px 70px}
+.interp-card .ds span{text-align:right}
 """
 PAGE = """
-:root{color-scheme:light dark}body{margin:0 auto;max-width:1100px;padding:1rem;font:14px/1.5 system-ui,sans-serif;background:Canvas;color:CanvasText}
-h1{font-size:19px;margin:.2em 0}.bar{position:sticky;top:0;background:Canvas;padding:8px 0;display:flex;gap:12px;flex-wrap:wrap;align-items:center;z-index:1}
-input,select{font:inherit;padding:3px 8px}details{border-bottom:1px solid #8884;padding:3px 0}summary{cursor:pointer;display:flex;gap:14px}summary b{width:5em}summary span{flex:1;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}summary i{font-style:normal;opacity:.7;width:9em;text-align:right}details[open]>summary{margin-bottom:8px}details>div{padding:0 0 14px}details h3,details h3+.sub{display:none}
+:root{color-scheme:light dark}
+body{margin:0 auto;max-width:1100px;padding:1rem;font:14px/1.5 system-ui,sans-serif;background:Canvas;color:CanvasText}
+h1{font-size:19px;margin:.2em 0}
+.bar{position:sticky;top:0;background:Canvas;padding:8px 0;display:flex;gap:12px;flex-wrap:wrap;align-items:center;z-index:1}
+input,select{font:inherit;padding:3px 8px}
+details{border-bottom:1px solid #8884;padding:3px 0}
+summary{cursor:pointer;display:flex;gap:14px}
+summary b{width:5em}
+summary span{flex:1;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+summary i{font-style:normal;opacity:.7;width:9em;text-align:right}
+details[open]>summary{margin-bottom:8px}
+details>div{padding:0 0 14px}
+details h3,details h3+.sub{display:none}
 """
 SCRIPT = """
-const all=[...document.querySelectorAll('details')],box=document.querySelector('input'),by=document.querySelector('select'),said=document.querySelector('output');
-const show=()=>{const w=box.value.toLowerCase().trim();let n=0;for(const d of all){const on=!w||d.dataset.l===w||d.dataset.w.includes(w);d.hidden=!on;n+=on}said.textContent=n+' of '+all.length};
-const sort=()=>{const k=by.value,m=document.querySelector('main');[...all].sort((a,b)=>k==='l'?a.dataset.l-b.dataset.l:b.dataset[k]-a.dataset[k]).forEach(d=>m.append(d))};
-const jump=()=>{const d=document.getElementById(location.hash.slice(1));if(d){box.value='';show();d.open=true;d.scrollIntoView()}};
-box.addEventListener('input',show);by.addEventListener('change',sort);addEventListener('hashchange',jump);show();jump();
+const all = [...document.querySelectorAll('details')], main = document.querySelector('main');
+const box = document.querySelector('input'), by = document.querySelector('select'), said = document.querySelector('output');
+const show = () => {
+  const words = box.value.toLowerCase().trim();
+  for (const d of all) d.hidden = words && d.dataset.l !== words && !d.dataset.w.includes(words);
+  said.textContent = all.filter((d) => !d.hidden).length + ' of ' + all.length;
+};
+const order = { l: (a, b) => a.dataset.l - b.dataset.l, d: (a, b) => b.dataset.d - a.dataset.d, m: (a, b) => b.dataset.m - a.dataset.m };
+const sort = () => [...all].sort(order[by.value]).forEach((d) => main.append(d));
+const jump = () => {
+  const d = document.getElementById(location.hash.slice(1));
+  if (d) { box.value = ''; show(); d.open = true; d.scrollIntoView(); }
+};
+box.addEventListener('input', show);
+by.addEventListener('change', sort);
+addEventListener('hashchange', jump);
+show(); jump();
 """
+BAR = (
+    '<div class="bar"><label>find <input type="search" placeholder="word or number"></label><label>sort by <select><option value="l">number'
+    '<option value="d">share of tokens<option value="m">largest value</select></label><output></output></div>'
+)
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
@@ -66,12 +125,12 @@ def page(cards: Sequence[Card], path: str | Path) -> Path:
     for card in cards:
         words = " ".join([card.description, *(one.word for one in card.distinct), *(word for word, _ in card.up)]).lower()
         data = f'id="f{card.latent}" data-l="{card.latent}" data-d="{card.density:.6g}" data-m="{card.maximum:.6g}" data-w="{escape(words)}"'
-        head = f"<b>{card.latent}</b><span>{escape(card.description)}</span><i>{share(card.density)} of tokens</i><i>largest {digits(card.maximum)}</i>"
+        counts = f"<i>{share(card.density)} of tokens</i><i>largest {digits(card.maximum)}</i>"
+        head = f"<b>{card.latent}</b><span>{escape(card.description)}</span>{counts}"
         rows.append(f"<details {data}><summary>{head}</summary><div>{article(card, here)}</div></details>")
     first = cards[0]
     title = f"{first.dictionary}: {len(cards)} features"
-    bar = '<div class="bar"><label>find <input type="search" placeholder="word or number" autofocus></label><label>sort by <select><option value="l">number<option value="d">share of tokens<option value="m">largest value</select></label><output></output></div>'
-    body = f"<h1>{escape(title)}</h1><p>{escape(said(first))}</p>{bar}<main>{''.join(rows)}</main><script>{SCRIPT}</script>"
+    body = f"<h1>{escape(title)}</h1><p>{escape(said(first))}</p>{BAR}<main>{''.join(rows)}</main><script>{SCRIPT}</script>"
     checksum = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     return _files.write_text(_html(path), _document(title, CSS + PAGE, body, f"{POLICY}; script-src 'sha256-{checksum}'"))
 
@@ -99,8 +158,9 @@ def article(card: Card, linked: AnySet[int] = frozenset()) -> str:
     head = f'<h3>{card.latent} <span>{escape(card.description)}</span></h3><p class="sub">{escape(said(card))}</p>'
     text = "".join(_band(band, card.maximum) for band in card.bands) or "<p>It is on at none of these tokens.</p>"
     side = _histogram(card) + _distinct(card) + _logits(card) + _neighbours(card, linked)
-    foot = f'<p class="foot">{escape(card.about["first"])}; shade: value at each token; quarters: of the tokens it is on at, by value.</p>'
-    return f'<article class="interp-card">{head}<div class="two"><div class="text">{text}</div><div class="side">{side}</div></div>{foot}</article>'
+    foot = f"{escape(card.about['first'])}; shade: value at each token; quarters: of the tokens it is on at, by value."
+    two = f'<div class="two"><div class="text">{text}</div><div class="side">{side}</div></div>'
+    return f'<article class="interp-card">{head}{two}<p class="foot">{foot}</p></article>'
 
 
 def said(card: Card) -> str:
@@ -147,38 +207,40 @@ def _histogram(card: Card) -> str:
     wide, high, most, n = 270, 62, max(card.counts), len(card.counts)
     step = wide / n
     tall = lambda count: max(1.0, high * count / most) if count else 0.0
+    says = lambda i: f"{digits(card.edges[i])} to {digits(card.edges[i + 1])}: {card.counts[i]:,} tokens"
     bars = "".join(
-        f'<rect x="{i * step:.1f}" y="{high - tall(c):.1f}" width="{step - 1:.1f}" height="{tall(c):.1f}"><title>{digits(card.edges[i])} to {digits(card.edges[i + 1])}: {c:,} tokens</title></rect>'
+        f'<rect x="{i * step:.1f}" y="{high - tall(c):.1f}" width="{step - 1:.1f}" height="{tall(c):.1f}"><title>{says(i)}</title></rect>'
         for i, c in enumerate(card.counts)
         if c
     )
-    ends = f'<text x="0" y="{high + 12}">{digits(card.edges[0])}</text><text x="{wide}" y="{high + 12}" text-anchor="end">{digits(card.edges[-1])}</text><text x="{wide}" y="9" text-anchor="end">highest bar: {most:,} tokens</text>'
-    return f'{title}<svg viewBox="0 0 {wide} {high + 15}" role="img" aria-label="histogram of values">{bars}<line x1="0" x2="{wide}" y1="{high}" y2="{high}"/>{ends}</svg>'
+    label = lambda x, anchor, text: f'<text x="{x}" y="{high + 12}" text-anchor="{anchor}">{text}</text>'
+    ends = label(0, "start", digits(card.edges[0])) + label(wide, "end", digits(card.edges[-1]))
+    axis = f'<line x1="0" x2="{wide}" y1="{high}" y2="{high}"/>{ends}{label(wide // 2, "middle", f"highest bar: {most:,} tokens")}'
+    return f'{title}<svg viewBox="0 0 {wide} {high + 15}" role="img" aria-label="histogram of values">{bars}{axis}</svg>'
 
 
 def _distinct(card: Card) -> str:
     if not card.distinct:
         return ""
     place = {"on": "it is on at", "after": "before it", "before": "after it"}[card.distinct[0].place]
-    lines = "".join(
-        f'<p class="ds" title="{one.count:,} tokens; {one.ratio:,.1f} times its share of the text"><code>{escape(visible(one.word))}</code><span>{share(one.share)}</span><span>× {one.ratio:,.0f}</span></p>'
-        for one in card.distinct
-    )
-    return f"<h4>Distinct tokens <small>{place}: share of activation, × the text</small></h4>{lines}"
+    line = lambda one: f"<code>{escape(visible(one.word))}</code><span>{share(one.share)}</span><span>× {one.ratio:,.0f}</span>"
+    lines = "".join(f'<p class="ds" title="{one.count:,} tokens">{line(one)}</p>' for one in card.distinct)
+    return f"<h4>Distinct tokens <small>{place}: share of activation, × text</small></h4>{lines}"
 
 
 def _logits(card: Card) -> str:
     if not card.up:
         return f'<h4>Logits</h4><p class="sub">{escape(card.about["effect"])}</p>'
-    line = lambda one, kind: f'<p><code>{escape(visible(one[0]))}</code><span class="{kind}">{"+" if one[1] > 0 else "−"}{digits(abs(one[1]))}</span></p>'
+    signed = lambda value: f"{'+' if value > 0 else '−'}{digits(abs(value))}"
+    line = lambda one, kind: f'<p><code>{escape(visible(one[0]))}</code><span class="{kind}">{signed(one[1])}</span></p>'
     pairs = "".join(line(a, "p") + line(b, "n") for a, b in zip(card.up, card.down))
-    return f'<h4 title="{escape(card.about["effect"])}">Logits <small>added by its direction at its largest value</small></h4><div class="lg">{pairs}</div>'
+    title = f'<h4 title="{escape(card.about["effect"])}">Logits <small>added by its direction at its largest value</small></h4>'
+    return f'{title}<div class="lg">{pairs}</div>'
 
 
 def _neighbours(card: Card, linked: AnySet[int]) -> str:
     if not card.neighbours:
         return ""
-    name = lambda latent: f'<a href="#f{latent}" data-latent="{latent}"><b>{latent}</b>' if latent in linked else f'<span data-latent="{latent}"><b>{latent}</b>'
-    end = lambda latent: "</a>" if latent in linked else "</span>"
-    items = "".join(f"{name(i)} {cosine:.2f}{end(i)}" for i, cosine in card.neighbours)
+    kind = lambda i: ("a", f' href="#f{i}"') if i in linked else ("span", "")
+    items = "".join(f'<{kind(i)[0]}{kind(i)[1]} data-latent="{i}"><b>{i}</b> {cosine:.2f}</{kind(i)[0]}>' for i, cosine in card.neighbours)
     return f'<h4>Neighbours <small>cosine of directions</small></h4><p class="nb">{items}</p>'

@@ -25,7 +25,7 @@ from interp.results import Result
 
 COUNTS = {"share": "share of its codes on positives", "union": "share of all its codes", "number": "codes"}
 NORMALISE = ("scale", "standardise", "none")
-BATCH = 1024
+BATCH = 512
 NONE = -1  # the code where no latent is on
 
 
@@ -47,7 +47,7 @@ def head_codes(
     >>> features.code_heads(codes).top(10)
 
     One standard SAE of `width` latents is trained by sae-lens on all heads and all prompts together, `steps` steps of
-    1,024 rows (all of them where there are fewer). l1: sae-lens' coefficient. normalise: "scale" divides what a head
+    512 rows (all of them where there are fewer). l1: sae-lens' coefficient. normalise: "scale" divides what a head
     writes by its root mean square length over the prompts, as late heads write more; "standardise" takes its mean away
     before, so that codes tell prompts rather than heads apart; "none".
     score_on: another task of the same kind whose prompts are coded in place of the training ones (the authors train on

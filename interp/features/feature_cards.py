@@ -132,6 +132,7 @@ def reader(model: Any, seen: Firings, *, seed: int = 0, counted: Counted | None 
     units = normalize(dictionary.W_dec.float(), dim=-1)
     writes = model is not None and logit_effects.into_stream(model, dictionary.writes, dictionary.W_dec[:1].float()) is not None
     scale = logit_effects.scale(model, seen.tokens, seen.skip) if writes else 1.0
+    place = dictionary.site if dictionary.to is None else f"{dictionary.site} -> {dictionary.to}"
     effect = logit_effects.CONVENTION if writes else f"{dictionary.writes} writes nothing to the stream by itself"
     about = {**seen.about, "kind": dictionary.kind, "first": FIRST_LEFT_OUT if seen.skip else "no token is left out", "effect": effect, "seed": seed}
     about |= {"model": bridge.name(model)} if model is not None else {}
@@ -143,7 +144,7 @@ def reader(model: Any, seen: Firings, *, seed: int = 0, counted: Counted | None 
         counts, edges = np.histogram(values.numpy(), BINS, (low, high)) if high > low else (np.zeros(0, int), np.zeros(0))
         up, down = _effects(model, dictionary, latent, (high or 1.0) / scale, counted.words) if writes else ((), ())
         return Card(
-            latent, counted.description(latent, distinct), dictionary.name, dictionary.writes if dictionary.to is None else f"{dictionary.site} -> {dictionary.to}",
+            latent, counted.description(latent, distinct), dictionary.name, place,
             len(seen), len(rows), high, tuple(map(float, edges)), tuple(map(int, counts)), bands(seen, latent, counted.words, seed),
             tuple(distinct), up, down, neighbours(units, latent), dict(about),
         )  # fmt: skip

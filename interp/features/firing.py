@@ -85,8 +85,8 @@ def firings(
     >>> features.cards(model, sae, [17, 40], on=seen)         # no second pass
 
     latents: which to keep (None: all). on: a corpus (the "heldout" half of the documentation unless given), ids [chunk
-    pos], or `Activations`, whose vectors are used as they are where they hold the dictionary's site. The first
-    token of each chunk, the attention sink, is left out.
+    pos], or `Activations`, whose vectors are used as they are where they hold the dictionary's site. tokens: of a
+    corpus or of `Activations`, so many at most. The first token of each chunk, the attention sink, is left out.
     """
     kept = _kept(dictionary, latents)
     if model is not None:
@@ -102,7 +102,8 @@ def firings(
         all_on.append((row + done, which, z[row, which].float()))
         done, count = done + len(x), count + len(row)
         if count > MOST:
-            raise ValueError(f"{dictionary.name} has {count / done:,.0f} latents on a token, too many to keep for {ids.numel():,} tokens: ask for fewer latents or tokens")
+            much = f"{dictionary.name} has {count / done:,.0f} latents on a token"
+            raise ValueError(f"{much}, too many to keep for {ids.numel():,} tokens: ask for fewer latents or tokens")
     row, which, value = (torch.cat(part) for part in zip(*all_on))
     order = which.argsort(stable=True)
     starts = torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(which, minlength=len(kept)).cumsum(0)])

@@ -11,7 +11,10 @@ from interp.features.places import place
 from interp.models import bridge
 from interp.sites import Site
 
-CONVENTION = "direct effect on the logits at the largest activation: the direction over the final norm's mean scale in this text, times its gain and the unembedding, less the mean over tokens"
+CONVENTION = (
+    "direct effect on the logits at the largest activation: the direction over the final norm's mean scale in this text, "
+    "times its gain and the unembedding, less the mean over tokens"
+)
 SAMPLE = 512  # tokens that the final norm's scale is measured on
 
 

@@ -79,6 +79,30 @@ class Counted:
         return f"{distinct[0].place} {', '.join(dict.fromkeys(plain(one.word) for one in distinct))}"
 
 
+def describe(model: Any, seen: Firings) -> Any:
+    """A pandas DataFrame with a line for each latent: its description, how clear that is, how often it is on, its largest value.
+
+    >>> lines = features.describe(model, features.firings(model, sae))
+    >>> lines[lines.description.str.contains("return")]
+
+    share: of its activation that falls on its clearest token; NaN where there is none. density: the share of tokens it is on at.
+    """
+    return table(Counted(seen, Words(getattr(model, "tokenizer", None))))
+
+
+def table(counted: Counted) -> Any:
+    """The lines of `describe`."""
+    import pandas as pd
+
+    seen, rows = counted.seen, []
+    for latent in seen.latents:
+        distinct = counted.distinct(latent)
+        rows.append((latent, counted.description(latent, distinct), distinct[0].share if distinct else float("nan")))
+    frame = pd.DataFrame(rows, columns=["latent", "description", "share"]).set_index("latent")
+    frame.attrs["tokens"] = len(seen)
+    return frame.assign(density=seen.density.numpy(), largest=seen.maxima.numpy())
+
+
 def _clear(found: Sequence[Distinct]) -> bool:
     return _share(found) >= SHARE
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from interp._ranks import ranks, spearman
+from interp._ranks import area, spearman
+from interp._say import unknown
 from interp.circuits import Circuit
 from interp.methods import sweep
 from interp.methods.discovery import discover
@@ -39,27 +40,28 @@ def agreement(a: Circuit | Result, b: Circuit | Result, *, n: int = 500) -> Resu
     return Result(np.array(list(rows.values())), ("measure",), {"measure": list(rows)}, "agreement", "share, or correlation", about)
 
 
-def roc(scores: Result, truth: Circuit, *, absolute: bool = True) -> Result:
+def roc(scores: Result, truth: Circuit | Sequence[str], *, absolute: bool = True) -> Result:
     """How well scores tell a known circuit's edges from all others: the ROC curve; its area is about["auc"].
 
     >>> curve = roc(eap_ig(model, task), truth)
     >>> curve.about["auc"]
     0.97
     >>> curve.plot()
+    >>> roc(attribution_patch(model, task, "L*H*"), ["L23H3", "L29H1"])          # heads, or any cells by their labels
 
     Axis: false positive rate; values: true positive rate, as the threshold falls from the largest score to the
-    smallest. Only the corners are kept: between them the curve is straight. absolute: by the score's size, or the most helpful
+    smallest. Only the corners are kept: between them the curve is straight. truth: a circuit of edges, or the labels of the
+    scores' own cells that belong to it. absolute: by the score's size, or the most helpful
     first. The area is exact: the chance that an edge of the circuit scores above another edge, a tie counting one
     half. 0.5 is guessing. ValueError where the circuit is of another model, has no edges or all of them, or a score is
     missing (NaN).
     """
     values, positive = _against(scores, truth)
     values = np.abs(values) if absolute else values
-    n, m = int(positive.sum()), int((~positive).sum())
-    auc = (ranks(values)[positive].sum() - n * (n + 1) / 2) / (n * m)
+    auc = area(values, positive)
     false, true = _corners(values, positive)
     about = {k: scores.about[k] for k in ("model", "task", "n", "method", "metric") if k in scores.about}
-    about |= {"auc": float(auc), "absolute": absolute, "edges": n, "others": m, "truth": _said(truth)}
+    about |= {"auc": auc, "absolute": absolute, "edges": int(positive.sum()), "others": int((~positive).sum()), "truth": _said(truth)}
     dim = "false positive rate"
     return Result(true, (dim,), {dim: false.tolist()}, f"ROC of {scores.name}, area {auc:.3f}", "true positive rate", about)
 
@@ -148,8 +150,10 @@ def _pairs(circuits: Sequence[Circuit]) -> list[float]:
     return [a.jaccard(b) for a, b in combinations(circuits, 2)]
 
 
-def _against(scores: Result, truth: Circuit) -> tuple[Float[np.ndarray, "edge"], Bool[np.ndarray, "edge"]]:
-    """Every edge's score, and whether the known circuit has it."""
+def _against(scores: Result, truth: Circuit | Sequence[str]) -> tuple[Float[np.ndarray, "edge"], Bool[np.ndarray, "edge"]]:
+    """Every edge's or cell's score, and whether it is in what is known."""
+    if not isinstance(truth, Circuit):
+        return _cells_against(scores, list(truth))
     none = Circuit.of((), like=scores)
     every = none | ~none
     truth & none  # says so when they are of two models
@@ -160,6 +164,18 @@ def _against(scores: Result, truth: Circuit) -> tuple[Float[np.ndarray, "edge"],
     if np.isnan(values).any():
         raise ValueError(f"{int(np.isnan(values).sum())} of {len(values)} edges have no score (NaN): every edge needs one")
     return values, np.array([edge in truth for edge in every])
+
+
+def _cells_against(scores: Result, truth: list[str]) -> tuple[Float[np.ndarray, "cell"], Bool[np.ndarray, "cell"]]:
+    labels, values = scores.labels(), scores.values.ravel()
+    wrong = next((name for name in truth if name not in labels), None)
+    if wrong is not None:
+        raise unknown("cell of these scores", wrong, labels)
+    if not 0 < len(set(truth)) < len(labels):
+        raise ValueError(f"{len(set(truth))} of {len(labels)} cells are the known ones: nothing can be told apart (some, not all, are needed)")
+    if np.isnan(values).any():
+        raise ValueError(f"{int(np.isnan(values).sum())} of {len(values)} cells have no score (NaN): every cell needs one")
+    return values, np.isin(labels, truth)
 
 
 def _corners(values: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -175,7 +191,9 @@ def _corners(values: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.n
     return rates[0], rates[1]
 
 
-def _said(one: Circuit | Result) -> str:
+def _said(one: Circuit | Result | Sequence[str]) -> str:
+    if not isinstance(one, Circuit | Result):
+        return f"{len(one)} cells"
     if isinstance(one, Result):
         return str(one.about.get("method", one.name))
     return str(one.source.get("method") or one.source.get("cite") or one.source.get("kind", f"{len(one)} edges"))

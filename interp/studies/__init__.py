@@ -12,7 +12,7 @@ import importlib
 _WHERE = {
     "Claim": "claims", "Gate": "claims", "Measured": "claims", "Verdict": "claims",
     "gate": "claims", "measured": "claims", "share": "claims",
-    "rank_correlation": "ranks", "shuffled_correlation": "ranks",
+    "mean_area": "areas", "rank_correlation": "ranks", "shuffled_correlation": "ranks",
     "cell_correlation": "cells", "how_often": "cells", "share_of_cells": "cells", "size_of_cells": "cells", "split_half": "cells",
     "at_end": "curves", "draw_curves": "curves", "fall": "curves", "share_of_steps": "curves", "span": "curves",
     "Table": "table", "VerdictChanged": "table", "verdicts": "table",

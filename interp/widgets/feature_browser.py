@@ -8,12 +8,13 @@ import traitlets as t
 from torch import Tensor
 
 from interp._say import unknown
-from interp.features import Dictionary, Firings, ablate, clamp, forward, steer
+from interp.features import Dictionary, Firings, ablate, clamp, steer
 from interp.features import firings as found_on
 from interp.features.card_figure import draw
 from interp.features.card_html import digits, piece
 from interp.features.feature_cards import Card, reader
-from interp.features.wording import NEVER, UNCLEAR, Counted, Words, visible
+from interp.features.places import side_by_side
+from interp.features.wording import NEVER, UNCLEAR, Counted, Words, table, visible
 from interp.interventions import Intervention, run
 from interp.methods.prompts import rows
 from interp.models import bridge
@@ -24,7 +25,7 @@ EDITS = ("ablate", "clamp", "steer")
 WHERE = {"all": None, "end": -1}
 MOST = 256  # tokens of a prompt
 PLAIN = "The capital of France is"  # the prompt for a latent that is never on
-BELOW = 2.9  # inches of the static twin for the edit
+BELOW = 2.5  # inches of the static twin for the edit
 
 
 class Features(Widget, files="next_tokens feature_browser"):
@@ -94,7 +95,8 @@ class Features(Widget, files="next_tokens feature_browser"):
             at = "" if self.where == "all" else ", at=-1"
             what = f"{self.latent}" if self.by == "ablate" else f"{{{self.latent}: {amount:.4g}}}"
             lines += ["# the same edit, without a widget:"]
-            lines += [f"interp.run(model, interp.widgets.prompt_task(model, {prompt!r}), interp.features.{self.by}(dictionary, {what}{at}), last_only=True).logits"]
+            task = f"interp.widgets.prompt_task(model, {prompt!r})"
+            lines += [f"interp.run(model, {task}, interp.features.{self.by}(dictionary, {what}{at}), last_only=True).logits"]
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -147,7 +149,7 @@ def features(model: Any, dictionary: Dictionary, on: Any = None, *, tokens: int 
     make = reader(model, seen, seed=seed, counted=counted)
     made: dict[int, Card] = {}
     prompts: dict[str, Prompt] = {}
-    index = listed(seen, counted)
+    index = listed(counted)
 
     def card(latent: int) -> Card:
         if latent not in made:
@@ -174,6 +176,8 @@ def features(model: Any, dictionary: Dictionary, on: Any = None, *, tokens: int 
         values = [0.0, *held.latents[1:, latent].tolist()] if seen.skip else held.latents[:, latent].tolist()
         words = [model.tokenizer.decode([i]) for i in held.tokens[0].tolist()]
         yield {**said, "prompt": text, "tokens": words, "values": values, "kl": kl, **next_tokens.listed(model.tokenizer, now.exp(), before.exp())}
+        if held.trail is None:  # for the next edit of this prompt, which then starts at the layer it changes
+            held.trail = bridge.trail(model, held.tokens)
 
     state.setdefault("latent", next((i for i, words in zip(index["latents"], index["words"]) if words not in (UNCLEAR, NEVER)), index["latents"][0]))
     return Features(index, card, compute, name=dictionary.name, **state)
@@ -182,8 +186,8 @@ def features(model: Any, dictionary: Dictionary, on: Any = None, *, tokens: int 
 class Prompt:
     """A prompt as it is without an edit: its tokens, the latents at each, its logits, and where a run can start in it."""
 
-    def __init__(self, tokens: Tensor, latents: Tensor, logits: Tensor, trail: Any):
-        self.tokens, self.latents, self.logits, self.trail = tokens, latents, logits, trail
+    def __init__(self, tokens: Tensor, latents: Tensor, logits: Tensor):
+        self.tokens, self.latents, self.logits, self.trail = tokens, latents, logits, None
 
 
 def read(model: Any, dictionary: Dictionary, text: str) -> Prompt:
@@ -192,10 +196,9 @@ def read(model: Any, dictionary: Dictionary, text: str) -> Prompt:
     most = min(MOST, bridge.dims(model).n_ctx)
     if tokens.shape[1] > most:
         raise ValueError(f"the prompt is {tokens.shape[1]} tokens long, at most {most} can be edited here: shorten it")
+    done = run(model, tokens, keep=[dictionary.site], last_only=True)
     with torch.no_grad():
-        latents = dictionary.encode(forward.values(model, tokens, [dictionary.site])[dictionary.site])[0].float()
-        trail = bridge.trail(model, tokens)
-        return Prompt(tokens, latents, run(model, tokens, last_only=True).logits[0].float(), trail)
+        return Prompt(tokens, dictionary.encode(side_by_side(dictionary.site, done.kept[dictionary.site]))[0].float(), done.logits[0].float())
 
 
 def strongest(card: Card, tokenizer: Any) -> str:
@@ -217,12 +220,16 @@ def edits(dictionary: Dictionary, latent: int, by: str, amount: float, where: st
 
 def edited(latent: int, by: str, amount: float, where: str) -> str:
     """What the edit does, in words."""
-    what = {"ablate": f"latent {latent} set to zero", "clamp": f"latent {latent} set to {digits(amount)}", "steer": f"{digits(amount)} of latent {latent}'s direction added"}[by]
-    return f"{what} at {'every token but the first' if where == 'all' else 'the last token'}"
+    name = f"latent {latent}"
+    what = {"ablate": f"{name} set to zero", "clamp": f"{name} set to {digits(amount)}", "steer": f"{digits(amount)} of {name}'s direction added"}
+    return f"{what[by]} at {'every token but the first' if where == 'all' else 'the last token'}"
 
 
-def listed(seen: Firings, counted: Counted) -> dict[str, list]:
+def listed(counted: Counted) -> dict[str, Any]:
     """What the page lists: each latent with its words, the share of tokens and its largest value."""
-    short = lambda values: [float(f"{v:.3g}") for v in values.tolist()]
-    words = [counted.description(latent) for latent in seen.latents]
-    return {"latents": list(seen.latents), "words": words, "density": short(seen.density), "largest": short(seen.maxima), "tokens": len(seen)}
+    lines = table(counted)
+    short = lambda values: [float(f"{v:.3g}") for v in values]
+    return {
+        "latents": lines.index.tolist(), "words": lines.description.tolist(), "density": short(lines.density), "largest": short(lines.largest),
+        "tokens": len(counted.seen),
+    }  # fmt: skip

@@ -225,9 +225,10 @@ def scatter(
     x, y = np.ravel(x), np.ravel(y)
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     kinds = dict.fromkeys(groups) if groups is not None else [None]
+    size, alpha = (14, 0.55) if len(x) > 30 else (40, 0.9)
     for kind_, colour, marker in zip(kinds, ("#0072b2", *MARKS[1:], MARKS[0]), "osD^vPX"):
         here = np.array([g == kind_ for g in groups]) if groups is not None else slice(None)
-        ax.scatter(x[here], y[here], s=14, color=colour, marker=marker, alpha=0.55, linewidth=0, label=kind_)
+        ax.scatter(x[here], y[here], s=size, color=colour, marker=marker, alpha=alpha, linewidth=0, label=kind_)
     if groups is not None:
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=TICK, frameon=False)
     scaled = [(v - v.mean()) / (v.std() or 1) for v in (x, y)]

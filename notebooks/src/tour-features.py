@@ -132,13 +132,16 @@ for times in (0, 1, 3):
 # %% [markdown]
 # ## Which latents does a task use?
 #
-# `attribution` asks for each latent how the answer would change without it, by one gradient; `method="exact"` runs
-# each. "error" is all that the latents do not write: where it is among the largest, what the task needs is not in the
-# latents. Names are rare in documentation, and this SAE has learned little about them.
+# `attribution` asks for each latent how the answer would change if it took its value in the corrupted prompt. "ig" takes the mean slope
+# on the way there (one gradient at the start says next to nothing here); latents and error then add up to what patching the whole
+# site does. "error" is all that the latents do not write: where it is the largest, most of what the task needs is not in them. Names
+# are rare in documentation, and this SAE has learned little about them.
 
 # %%
 task = interp.tasks.ioi(model, n=4 if FAST else 16)
-effect = features.attribution(model, task, sae)
+effect = features.attribution(model, task, sae, method="ig", steps=5 if FAST else 10)
+site = interp.patch(model, task, f"{SITE}@END", direction="noising")
+print(f"all latents and the error {effect.values.sum():.2f}, the site patched at its last token {float(site.values):.2f}")
 effect.top(6)
 
 # %% [markdown]

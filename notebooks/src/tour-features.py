@@ -140,8 +140,8 @@ for times in (0, 1, 3):
 # %%
 task = interp.tasks.ioi(model, n=4 if FAST else 16)
 effect = features.attribution(model, task, sae, method="ig", steps=5 if FAST else 10)
-site = interp.patch(model, task, f"{SITE}@END", direction="noising")
-print(f"all latents and the error {effect.values.sum():.2f}, the site patched at its last token {float(site.values):.2f}")
+site = interp.patch(model, task, SITE, direction="noising")
+print(f"all latents and the error {effect.values.sum():.2f}, the site patched {float(site.values):.2f}")
 effect.top(6)
 
 # %% [markdown]

@@ -148,6 +148,8 @@ def test_codes_are_counted_by_hand():
 def test_what_heads_write_is_what_the_hooks_say(any_tiny, ioi):
     kept = interp.run(any_tiny, ioi, keep=["L*H*@END"]).kept["L*H*@END"]
     assert torch.allclose(coded_heads.written(any_tiny, ioi.clean).permute(1, 2, 0, 3), kept, atol=1e-5)
+    whole = interp.run(any_tiny, ioi.clean, keep=["L*H*"]).kept["L*H*"]
+    assert torch.allclose(coded_heads.written(any_tiny, ioi.clean, "mean").permute(1, 2, 0, 3), whole[..., 1:, :].mean(-2), atol=1e-5)
     codes = features.head_codes(any_tiny, ioi, width=16, steps=10)
     assert codes.positive.shape == (3, 3, 4) and codes.about["examples"] == 6
     assert features.code_heads(codes).dims == ("layer", "head")

@@ -89,6 +89,9 @@ def test_leaving_out_the_whole_error_is_judges_spliced_loss(any_tiny, ids, way):
     assert float(found.sel(**{"left out": "whole error"}).values) == pytest.approx(extra, abs=1e-4)
     norm = found.about["norm"]
     assert norm[0] == pytest.approx(norm[1] + norm[2], rel=0.2) and found.about["tokens"] == 6 * 15
+    share = features.nonlinear_share(found)
+    _, linear, nonlinear = found.values
+    assert float(share.values) == pytest.approx(nonlinear / (linear + nonlinear) - norm[2] / (norm[1] + norm[2]), abs=1e-6)
     nothing = features.error_losses(any_tiny, features.identity("resid_post.1", 32), fit, ids[40:46], way=way)
     assert np.allclose(nothing.values, 0, atol=1e-4)
 

@@ -9,7 +9,7 @@ Every kind (sparse autoencoders of sae-lens, transcoders, factorisations) is one
 """
 
 from interp.features.comparing import probe, recovery
-from interp.features.dark_matter import error_losses, error_norms, predict_error, split_error
+from interp.features.dark_matter import error_losses, error_norms, nonlinear_share, predict_error, split_error
 from interp.features.dictionary import Dictionary
 from interp.features.editing import ablate, clamp, steer
 from interp.features.floors import baselines, identity
@@ -24,6 +24,6 @@ from interp.features.usage import adaptivity, densities
 
 __all__ = [
     "Activations", "Dictionary", "Synthetic", "ablate", "activations", "adaptivity", "baselines", "check", "clamp", "densities",
-    "error_losses", "error_norms", "from_sae", "identity", "judge", "kept_in", "load", "pareto", "predict_error", "probe", "pursue", "pursued",
+    "error_losses", "error_norms", "from_sae", "identity", "judge", "kept_in", "load", "nonlinear_share", "pareto", "predict_error", "probe", "pursue", "pursued",
     "recovery", "split_error", "steer", "synthetic", "table", "train", "trained",
 ]  # fmt: skip

@@ -95,7 +95,9 @@ def error_norms(dictionaries: Sequence[Dictionary], on: Activations) -> Result:
     return Result(examples.mean(-1), ("dictionary", "other"), {"dictionary": names, "other": names}, "error norms of a token", "correlation", about, examples)
 
 
-def error_losses(model: Any, dictionary: Dictionary, fit: Activations, on: Any = None, *, tokens: int = 8_192, length: int = 128, way: str | None = None) -> Result:
+def error_losses(
+    model: Any, dictionary: Dictionary, fit: Activations, on: Any = None, *, tokens: int = 8_192, length: int = 128, way: str | None = None
+) -> Result:
     """What leaving out the error costs the model, and leaving out one part of it: nats a token more than untouched.
 
     >>> features.error_losses(model, sae, acts, heldout)
@@ -125,6 +127,21 @@ def error_losses(model: Any, dictionary: Dictionary, fit: Activations, on: Any =
     said = said_of(model, None, "error_losses", started, way=ran) | about
     said |= {"site": dictionary.writes, "tokens": count, "chunks": len(ids), "skip": skip, "norm": (norms / count).tolist(), "loss": float(plain.mean())}
     return Result(examples.mean(-1), ("left out",), {"left out": list(COSTS)}, f"loss without the error of {dictionary.name}", "nats a token", said, examples)
+
+
+def nonlinear_share(costs: Result) -> Result:
+    """The nonlinear part's share of the loss increase less its share of the squared norm, from `error_losses`.
+
+    >>> features.nonlinear_share(features.error_losses(model, sae, acts, heldout))          # 0: it costs what its size says
+
+    Shares are of the two parts' sum. about: "of the loss", "of the norm". Examples are chunks (the delta method).
+    """
+    linear, nonlinear = (costs.sel(**{"left out": part}).examples for part in COSTS[1:])
+    _, small, large = costs.about["norm"]
+    size = large / (small + large)
+    examples = ratio_of(nonlinear, linear + nonlinear) - size
+    about = {**costs.about, "of the loss": float(examples.mean() + size), "of the norm": size}
+    return Result(examples.mean(), (), {}, "share of the nonlinear part in the loss less that in the squared norm", "fraction", about, examples)
 
 
 # --- maps ------------------------------------------------------------------------------------------------------

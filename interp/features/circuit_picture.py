@@ -60,12 +60,14 @@ def _edges(ax: Any, plan: dict) -> None:
         colour, dash = STYLES[edge["sign"]]
         t = np.linspace(0, 1, 24)
         ease = 3 * t**2 - 2 * t**3
-        x, y = a["x"] + (b["x"] - a["x"]) * ease, a["y"] + 0.14 + (b["y"] - a["y"] - 0.28) * t
+        x, y = a["x"] + (b["x"] - a["x"]) * ease, a["y"] + 0.12 + (b["y"] - a["y"] - 0.36) * t
         look = dict(linewidth=THINNEST + (WIDEST - THINNEST) * edge["width"], alpha=0.25 + 0.65 * edge["width"] ** 0.5)
         ax.plot(x, y, color=colour, linestyle=dash, zorder=1, **look)
 
 
 def _node(ax: Any, name: str, node: dict, size: float) -> None:
+    from matplotlib.patheffects import withStroke
+
     if name == OUTPUT:
         box = dict(boxstyle="round,pad=0.3", facecolor="white", edgecolor=MEMBER)
         ax.text(node["x"], node["y"], "output", ha="center", va="center", fontsize=plots.LABEL, bbox=box, zorder=4)
@@ -74,4 +76,5 @@ def _node(ax: Any, name: str, node: dict, size: float) -> None:
     marker = "s" if label == "error" else "o"
     ax.scatter([node["x"]], [node["y"]], s=25 + 170 * abs(node["score"]) / size, marker=marker, color=colour, edgecolor="white", linewidth=0.7, zorder=3)
     if node["rank"] < NAMED:
-        ax.annotate(label, (node["x"], node["y"]), xytext=(0, -11), textcoords="offset points", ha="center", va="top", fontsize=plots.TICK, color=MEMBER)
+        look = dict(ha="center", va="top", fontsize=plots.TICK, color=MEMBER, zorder=5, path_effects=[withStroke(linewidth=2.5, foreground="white")])
+        ax.annotate(label, (node["x"], node["y"]), xytext=(0, -8), textcoords="offset points", **look)

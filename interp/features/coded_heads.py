@@ -105,6 +105,13 @@ def _code(sae: Any, x: Float[Tensor, "n layer head d"]) -> Int[Tensor, "n layer 
     return torch.where((z > 0).any(-1), z.argmax(-1), NONE)
 
 
+def permuted(codes: Codes, seed: int = 0) -> Codes:
+    """The same codes with the prompts called positive and negative at random: what counting gives where there is nothing."""
+    both = torch.cat([codes.positive, codes.negative])
+    mixed = both[torch.randperm(len(both), generator=torch.Generator().manual_seed(seed))]
+    return Codes(mixed[: len(codes.positive)], mixed[len(codes.positive) :], {**codes.about, "permuted": seed})
+
+
 # --- counting ------------------------------------------------------------------------------------------------
 
 

@@ -37,12 +37,12 @@ def some(model, site, kind="standard"):
 @pytest.mark.parametrize("site", SITES)
 def test_latents_and_error_add_up_to_the_site(any_tiny, ioi, site):
     one = some(any_tiny, site)
-    found = features.attribution(any_tiny, ioi, one, by="position")
+    found = features.attribution(any_tiny, ioi, one, method="gradient", by="position")
     whole = interp.attribution_patch(any_tiny, ioi, site, direction="noising")
     whole = whole.sum() if whole.dims else whole
     np.testing.assert_allclose(found.examples.sum((0, 1)), whole.examples, atol=1e-4)
-    np.testing.assert_allclose(features.attribution(any_tiny, ioi, one).examples, found.examples.sum(1), atol=1e-5)
-    slow = features.attribution(any_tiny, ioi, one, by="position", way="hooks")
+    np.testing.assert_allclose(features.attribution(any_tiny, ioi, one, method="gradient").examples, found.examples.sum(1), atol=1e-5)
+    slow = features.attribution(any_tiny, ioi, one, method="gradient", by="position", way="hooks")
     np.testing.assert_allclose(found.examples, slow.examples, atol=1e-4)
 
 
@@ -168,7 +168,7 @@ def test_edges_of_every_latent_add_up_to_the_node(any_tiny, ioi):
         many = chain(any_tiny, *kinds)
         found = features.circuit(any_tiny, ioi, many, nodes=10_000, method="gradient")
         for d in many:
-            effect = features.attribution(any_tiny, ioi, d)
+            effect = features.attribution(any_tiny, ioi, d, method="gradient")
             named = {f"{d.writes}:{n}": -v for n, v in zip(effect.coords["latent"], effect.values)}
             for name, score in named.items():
                 assert found.nodes[name] == pytest.approx(score, abs=1e-4)

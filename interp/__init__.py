@@ -60,6 +60,7 @@ _HOME = {
     "injection": "interp.methods.soft_injections",
     "judged": "interp.methods.evaluation",
     "kl_to": "interp.methods.measures",
+    "match_kl": "interp.methods.matched_kl",
     "minimality": "interp.methods.evaluation",
     "ov_readout": "interp.methods.weights",
     "overlap": "interp.methods.overlaps",
@@ -83,6 +84,7 @@ _HOME = {
     "task_vector": "interp.methods.steering",
     "text_loss": "interp.methods.measures",
     "tuned_lens": "interp.methods.tuned",
+    "word_gain": "interp.methods.matched_kl",
     "write_lens": "interp.methods.writes",
     "write_regression": "interp.methods.regression",
 }

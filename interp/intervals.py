@@ -29,3 +29,23 @@ def bootstrap(
         ends[:, start : start + 2048] = np.percentile(means, [tail, 100 - tail], axis=-1)
     shape = examples.shape[:-1]
     return ends[0].reshape(shape), ends[1].reshape(shape)
+
+
+def correlations(rows: np.ndarray, groups: int, kept: np.ndarray | None = None) -> np.ndarray:
+    """The correlation of each row with each [row row group]: its mean over groups is the number, each what it moves it by.
+
+    >>> bootstrap(correlations(np.stack([a, b]), groups=64))          # a and b: 64 chunks of tokens, one after another
+
+    rows: [row example], in as many groups of equal size. The influence function of Pearson's r; for Spearman's give
+    ranks. kept: which examples count (None: all). A row that never changes has no correlation: NaN.
+    """
+    rows = np.asarray(rows, dtype=float)
+    if rows.shape[1] % groups:
+        raise ValueError(f"{rows.shape[1]} examples do not fall into {groups} groups of one size")
+    kept = np.ones(rows.shape[1], bool) if kept is None else np.asarray(kept, bool)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        z = kept * (rows - rows[:, kept].mean(1, keepdims=True)) / rows[:, kept].std(1, keepdims=True)
+    product, square = z[:, None] * z[None], z**2
+    r = product.sum(-1, keepdims=True) / kept.sum()
+    moved = (product - r * (square[:, None] + square[None]) / 2) * (len(kept) / kept.sum())
+    return (r + moved).reshape(len(rows), len(rows), groups, -1).mean(-1)

@@ -201,13 +201,14 @@ def bars(
     values: Numbers, labels: Sequence, *, title: str, unit: str, interval: tuple | None = None, ax: Any = None
 ) -> Any:
     """The Axes with a bar per label and its 95 % interval as a whisker."""
-    ax = _new(max(4, 0.45 * len(labels)), 2.8) if ax is None else ax
+    longest = max((len(str(label)) for label in labels), default=0)
+    ax = _new(max(4, 0.55 * len(labels)), 2.8 + 0.06 * max(0, longest - 10)) if ax is None else ax  # long names stand aslant
     at, values = np.arange(len(labels)), np.asarray(values, dtype=float)
     ax.bar(at, values, color="#0072b2")
     if interval is not None:
         middle, half = (np.add(*interval) / 2, np.subtract(interval[1], interval[0]) / 2)
         ax.errorbar(at, middle, half, fmt="none", ecolor="#333333", capsize=2, elinewidth=1, label="95 % interval")
-        ax.legend(fontsize=TICK, frameon=False)
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=TICK, frameon=False)
     _ticks(ax.xaxis, labels)
     ax.axhline(0, color="#888888", linewidth=0.7)
     _plain(ax, title)
@@ -225,9 +226,10 @@ def scatter(
     x, y = np.ravel(x), np.ravel(y)
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     kinds = dict.fromkeys(groups) if groups is not None else [None]
+    size, alpha = (14, 0.55) if len(x) > 30 else (40, 0.9)
     for kind_, colour, marker in zip(kinds, ("#0072b2", *MARKS[1:], MARKS[0]), "osD^vPX"):
         here = np.array([g == kind_ for g in groups]) if groups is not None else slice(None)
-        ax.scatter(x[here], y[here], s=14, color=colour, marker=marker, alpha=0.55, linewidth=0, label=kind_)
+        ax.scatter(x[here], y[here], s=size, color=colour, marker=marker, alpha=alpha, linewidth=0, label=kind_)
     if groups is not None:
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=TICK, frameon=False)
     scaled = [(v - v.mean()) / (v.std() or 1) for v in (x, y)]

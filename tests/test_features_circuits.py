@@ -37,12 +37,12 @@ def some(model, site, kind="standard"):
 @pytest.mark.parametrize("site", SITES)
 def test_latents_and_error_add_up_to_the_site(any_tiny, ioi, site):
     one = some(any_tiny, site)
-    found = features.attribution(any_tiny, ioi, one, by="position")
+    found = features.attribution(any_tiny, ioi, one, method="gradient", by="position")
     whole = interp.attribution_patch(any_tiny, ioi, site, direction="noising")
     whole = whole.sum() if whole.dims else whole
     np.testing.assert_allclose(found.examples.sum((0, 1)), whole.examples, atol=1e-4)
-    np.testing.assert_allclose(features.attribution(any_tiny, ioi, one).examples, found.examples.sum(1), atol=1e-5)
-    slow = features.attribution(any_tiny, ioi, one, by="position", way="hooks")
+    np.testing.assert_allclose(features.attribution(any_tiny, ioi, one, method="gradient").examples, found.examples.sum(1), atol=1e-5)
+    slow = features.attribution(any_tiny, ioi, one, method="gradient", by="position", way="hooks")
     np.testing.assert_allclose(found.examples, slow.examples, atol=1e-4)
 
 
@@ -146,6 +146,8 @@ def test_codes_are_counted_by_hand():
 def test_what_heads_write_is_what_the_hooks_say(any_tiny, ioi):
     kept = interp.run(any_tiny, ioi, keep=["L*H*@END"]).kept["L*H*@END"]
     assert torch.allclose(coded_heads.written(any_tiny, ioi.clean).permute(1, 2, 0, 3), kept, atol=1e-5)
+    whole = interp.run(any_tiny, ioi.clean, keep=["L*H*"]).kept["L*H*"]
+    assert torch.allclose(coded_heads.written(any_tiny, ioi.clean, "mean").permute(1, 2, 0, 3), whole[..., 1:, :].mean(-2), atol=1e-5)
     codes = features.head_codes(any_tiny, ioi, width=16, steps=10)
     assert codes.positive.shape == (3, 3, 4) and codes.about["examples"] == 6
     assert features.code_heads(codes).dims == ("layer", "head")
@@ -166,7 +168,7 @@ def test_edges_of_every_latent_add_up_to_the_node(any_tiny, ioi):
         many = chain(any_tiny, *kinds)
         found = features.circuit(any_tiny, ioi, many, nodes=10_000, method="gradient")
         for d in many:
-            effect = features.attribution(any_tiny, ioi, d)
+            effect = features.attribution(any_tiny, ioi, d, method="gradient")
             named = {f"{d.writes}:{n}": -v for n, v in zip(effect.coords["latent"], effect.values)}
             for name, score in named.items():
                 assert found.nodes[name] == pytest.approx(score, abs=1e-4)

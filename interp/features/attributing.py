@@ -50,21 +50,21 @@ class Change(NamedTuple):
 
 
 def attribution(
-    model: Any, task: Any, dictionary: Dictionary, *, method: str = "gradient", to: str = "corrupted", by: str = "latent",
+    model: Any, task: Any, dictionary: Dictionary, *, method: str = "ig", to: str = "corrupted", by: str = "latent",
     at: str | int | None = None, skip: int = SKIP, steps: int = 10, metric: Any = None, way: str | None = None,
 ) -> Result:  # fmt: skip
     """How much the clean run's metric changes when each latent alone is changed (negative: the latent helps).
 
     >>> features.attribution(model, task, sae).top(10)
     >>> features.attribution(model, task, sae, method="exact", to="zero")        # what `features.ablate` does to each
-    >>> features.attribution(model, task, sae, by="position").plot()             # latent by position
+    >>> features.attribution(model, task, sae, method="gradient", by="position")        # latent by position
 
     to: "corrupted" = each latent takes its value in the corrupted prompt; "zero" = it is ablated; "mean" = its mean
     over the clean prompts, position by position. Everything else of the activation stays, the error term too.
-    method: "gradient" = the change times the slope in the clean run (one backward pass); "ig" = the mean slope at
-    `steps` points (midpoints) on the way of the whole activation, latents and error together, from its value to the
-    other one: latents and error then add up to what patching the site does; "exact" = a run for each latent that changes,
-    those of different prompts side by side.
+    method: "ig" = the change times the mean slope at `steps` points (midpoints) on the way of the whole activation, latents
+    and error together, from its value to the other one: latents and error then add up to what patching the site does;
+    "gradient" = the slope in the clean run alone (one backward pass), which far from it can miss nearly all: on a whole
+    residual stream do not trust it; "exact" = a run for each latent that changes, those of different prompts side by side.
     by: "latent" = all positions at once, "position" = each on the axis "pos". at: one position alone, a number
     or a task's name of one. skip: so many first positions stay as they are.
     Axis "latent": the latents that change in some prompt, and last "error", all that the latents do not write; a

@@ -25,6 +25,7 @@ from interp.results import Result
 
 COUNTS = {"share": "share of its codes on positives", "union": "share of all its codes", "number": "codes"}
 NORMALISE = ("scale", "standardise", "none")
+POSITIONS = ("last", "mean")
 BATCH = 512
 NONE = -1  # the code where no latent is on
 
@@ -39,7 +40,7 @@ class Codes(NamedTuple):
 
 def head_codes(
     model: Any, task: Any, *, width: int = 200, steps: int = 200, l1: float = 5.0, normalise: str = "scale", seed: int = 0,
-    score_on: Any = None,
+    score_on: Any = None, positions: str = "last",
 ) -> Codes:  # fmt: skip
     """The codes of what every head writes at the last position: positives are the clean prompts, negatives the corrupted.
 
@@ -51,11 +52,12 @@ def head_codes(
     writes by its root mean square length over the prompts, as late heads write more; "standardise" takes its mean away
     before, so that codes tell prompts rather than heads apart; "none".
     score_on: another task of the same kind whose prompts are coded in place of the training ones (the authors train on
-    10 prompts and count codes on hundreds). about: latents on, explained variance, seconds of each part.
+    10 prompts and count codes on hundreds). positions: "mean" takes the mean over all positions but the first in place of
+    the last position (the authors' published data are means). about: latents on, explained variance, seconds of each part.
     """
     started = time.perf_counter()
-    clean, corrupted = written(model, task.clean), written(model, task.corrupted)
-    others = None if score_on is None else (written(model, score_on.clean), written(model, score_on.corrupted))
+    clean, corrupted = (written(model, tokens, positions) for tokens in (task.clean, task.corrupted))
+    others = None if score_on is None else tuple(written(model, tokens, positions) for tokens in (score_on.clean, score_on.corrupted))
     read = time.perf_counter() - started
     found = codes_of(clean, corrupted, width=width, steps=steps, l1=l1, normalise=normalise, seed=seed, others=others)
     said = sweep.about(model, task, "codes of heads", started, **{**found.about, "seconds reading": round(read, 2)})
@@ -63,9 +65,13 @@ def head_codes(
 
 
 @torch.no_grad()
-def written(model: Any, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch layer head d_model"]:
-    """What every head writes at the last position."""
-    z = run(model, tokens, keep=["L*H*.z@-1"], last_only=True).kept["L*H*.z@-1"]
+def written(model: Any, tokens: Int[Tensor, "batch pos"], positions: str = "last") -> Float[Tensor, "batch layer head d_model"]:
+    """What every head writes at the last position, or the mean of what it writes at all positions but the first."""
+    if positions not in POSITIONS:
+        raise unknown("positions", positions, POSITIONS)
+    address = "L*H*.z@-1" if positions == "last" else "L*H*.z"
+    z = run(model, tokens, keep=[address], last_only=True).kept[address]
+    z = z if positions == "last" else z[..., 1:, :].mean(-2)
     W_O = torch.stack([bridge.projection(model, "O", layer)[0] for layer in range(bridge.dims(model).n_layers)])
     return torch.einsum("lhbd,lhdm->blhm", z.float(), W_O.float())
 

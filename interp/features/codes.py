@@ -57,6 +57,8 @@ KINDS: dict[str, Encoder | str] = {
     "skip_transcoder": relu,
     "jumprelu_transcoder": jumprelu,
     "jumprelu_skip_transcoder": jumprelu,
+    "pursuit": "interp.features.gradient_pursuit:encode",
+    "snmf": "interp.features.factorising:snmf",
 }
 # Those whose folder is sae-lens' own, under sae-lens' name of the architecture.
 SAE_LENS = ("standard", "topk", "jumprelu", "gated", "transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder")

@@ -65,16 +65,24 @@ def probe(
 
 
 def _probed(z: Tensor, labels: Tensor, fit: Tensor, test: Tensor) -> np.ndarray:
-    middle, spread = z[fit].mean(0), z[fit].std(0) + 1e-6
+    w, b = fitted(z[fit], labels[fit])
+    right = ((z[test] @ w + b > 0) == labels[test]).double()
+    share = labels[test].double().mean().clamp(1e-9, 1 - 1e-9)
+    return (right * torch.where(labels[test], 0.5 / share, 0.5 / (1 - share))).numpy()
+
+
+def fitted(z: Float[Tensor, "n d"], labels: Bool[Tensor, "n"]) -> tuple[Float[Tensor, "d"], Float[Tensor, ""]]:
+    """The weights and bias of a logistic probe, both classes counting alike: true where z @ w + b > 0."""
+    middle, spread = z.mean(0), z.std(0) + 1e-6
     inputs, target = (z - middle) / spread, labels.float()
-    share = target[fit].mean()
-    heft = torch.where(labels[fit], 0.5 / share, 0.5 / (1 - share))
+    share = target.mean()
+    heft = torch.where(labels, 0.5 / share, 0.5 / (1 - share))
     w, b = torch.zeros(z.shape[1], requires_grad=True), torch.zeros((), requires_grad=True)
     optimiser = torch.optim.LBFGS([w, b], max_iter=50, line_search_fn="strong_wolfe")
 
     def loss() -> Any:
         optimiser.zero_grad()
-        said = torch.nn.functional.binary_cross_entropy_with_logits(inputs[fit] @ w + b, target[fit], weight=heft)
+        said = torch.nn.functional.binary_cross_entropy_with_logits(inputs @ w + b, target, weight=heft)
         value = said + 1e-3 * w.pow(2).sum()
         value.backward()
         return value
@@ -82,6 +90,4 @@ def _probed(z: Tensor, labels: Tensor, fit: Tensor, test: Tensor) -> np.ndarray:
     with torch.enable_grad():
         optimiser.step(loss)
     with torch.no_grad():
-        right = ((inputs[test] @ w + b > 0) == labels[test]).double()
-        share = target[test].mean().double().clamp(1e-9, 1 - 1e-9)
-        return (right * torch.where(labels[test], 0.5 / share, 0.5 / (1 - share))).numpy()
+        return w.detach() / spread, (b - (w * middle / spread).sum()).detach()

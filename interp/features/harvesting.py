@@ -70,6 +70,14 @@ class Activations:
             raise unknown("site of these activations", site, self.sites)
         return torch.cat([self.shard(i)[site] for i in range(len(self.shards))])
 
+    def part(self, first: int, last: int) -> "Activations":
+        """Chunks `first` to `last` (that one left out) by themselves, in memory."""
+        per = self.tokens.shape[1] - self.skip
+        if not 0 <= first < last <= len(self.tokens):
+            raise ValueError(f"part({first}, {last}): there are chunks 0 to {len(self.tokens)}")
+        held = {site: self.of(site)[first * per : last * per].clone() for site in self.sites}
+        return Activations(self.sites, self.tokens[first:last], self.skip, (held,), {**self.about, "tokens": (last - first) * per})
+
     def batches(self, size: int, *, seed: int = 0, start: int = 0, mix: int = 8) -> Iterator[dict[str, Float[Tensor, "n d"]]]:
         """Batches of `size` without end, each pass over the text in another order; the same seed, the same batches.
 

@@ -68,25 +68,26 @@ def judge(
     losses = []
     for part, held in zip(progress(parts, "losses"), found):
         act = held[writes]
-        new = [_kept(act, middle.expand_as(act), skip)]
+        new = [but_first(act, middle.expand_as(act), skip)]
         for one, total in zip(many, sums):
             out = total.add(held[reads][:, skip:], act[:, skip:])
-            new.append(_kept(act, torch.cat([act[:, :skip], out], 1), skip))
-        losses.append(_losses(model, part, writes, act, new, way))
+            new.append(but_first(act, torch.cat([act[:, :skip], out], 1), skip))
+        losses.append(losses_with(model, part, writes, act, new, way))
     plain, ablated, *spliced = torch.cat(losses, 1).double().numpy()
     rows = [total.examples(plain, ablated, loss) for total, loss in zip(sums, spliced)]
     counts = {one.name: total.counts() for one, total in zip(many, sums)}
     said = said_of(model, None, "judge", started, way=ran)
     said |= {**about, "site": writes, "tokens": target[:, skip:, 0].numel(), "chunks": len(ids), "skip": skip, "latents": counts, "units": MEASURES}
     examples = np.stack(rows)  # dictionary measure chunk
-    coords = {"dictionary": _names(many), "measure": list(MEASURES)}
+    coords = {"dictionary": names_of(many), "measure": list(MEASURES)}
     unit = "each measure in its own unit"
     if isinstance(dictionary, Dictionary):
         return Result(examples[0].mean(-1), ("measure",), {"measure": coords["measure"]}, many[0].name, unit, said, examples[0])
     return Result(examples.mean(-1), ("dictionary", "measure"), coords, f"dictionaries of {writes}", unit, said, examples)
 
 
-def _names(many: Sequence[Dictionary]) -> list[str]:
+def names_of(many: Sequence[Dictionary]) -> list[str]:
+    """Their names; a ValueError where two are alike."""
     names = [d.name for d in many]
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice is not None:
@@ -94,7 +95,8 @@ def _names(many: Sequence[Dictionary]) -> list[str]:
     return names
 
 
-def _kept(act: Tensor, new: Tensor, skip: int) -> Tensor:
+def but_first(act: Tensor, new: Tensor, skip: int) -> Tensor:
+    """`new` in the place of activations [chunk pos d], the first `skip` positions left as they are."""
     return torch.cat([act[:, :skip], new[:, skip:].to(act.dtype)], 1)
 
 
@@ -121,8 +123,8 @@ class _Sums:
     def examples(self, plain: np.ndarray, ablated: np.ndarray, spliced: np.ndarray) -> np.ndarray:
         """[measure chunk], in the order of MEASURES; the mean over chunks is the number itself."""
         on, wrong, far = (torch.cat(part).double().numpy() for part in (self.on, self.wrong, self.far))
-        recovered = _ratio(ablated - spliced, ablated - plain)
-        return np.stack([on, _ratio(far - wrong, far), recovered, spliced, plain, ablated])
+        recovered = ratio_of(ablated - spliced, ablated - plain)
+        return np.stack([on, ratio_of(far - wrong, far), recovered, spliced, plain, ablated])
 
     def counts(self) -> dict[str, int]:
         return {
@@ -131,7 +133,7 @@ class _Sums:
         }  # fmt: skip
 
 
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+def ratio_of(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """sum(above) / sum(below) as a mean of examples, each the ratio plus what it moves it by (the delta method)."""
     ratio = above.sum() / below.sum() if below.sum() else np.nan
     return ratio + (above - ratio * below) / below.mean() if below.sum() else np.full(len(above), np.nan)
@@ -140,7 +142,7 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 # --- the loss with an activation replaced ----------------------------------------------------------------------
 
 
-def _losses(model: Any, ids: Tensor, at: str, act: Tensor, new: Sequence[Tensor], way: str | None) -> Tensor:
+def losses_with(model: Any, ids: Tensor, at: str, act: Tensor, new: Sequence[Tensor], way: str | None) -> Tensor:
     """The loss of each chunk [1 + new chunk]: untouched, and with each of `new` [chunk pos d] in the site's place."""
     engine = choose(model, way, lambda: forward.engine_for(model, [at]))
     with torch.no_grad(), bridge.LOCK:

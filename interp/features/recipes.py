@@ -7,8 +7,9 @@ from torch import Tensor
 
 from interp._say import unknown
 
-TRAINED = ("topk", "batchtopk", "matryoshka", "standard", "gated", "jumprelu", "transcoder")
-BY_K = ("topk", "batchtopk", "matryoshka", "jumprelu", "transcoder")  # those that are told how many latents are on
+TRAINED = ("topk", "batchtopk", "mutualchoice", "featurechoice", "matryoshka", "standard", "gated", "jumprelu", "transcoder")
+BY_K = (*TRAINED[:5], "jumprelu", "transcoder")  # those that are told how many latents are on
+SPARSE = TRAINED[:4]  # those with a step of ours, which is faster: see topk_step
 
 
 def check(kind: str, width: int, k: int) -> None:
@@ -21,10 +22,8 @@ def check(kind: str, width: int, k: int) -> None:
 
 def sae(kind: str, d_in: int, d_out: int, width: int, k: int, steps: int, seed: int, options: dict[str, Any]) -> Any:
     """A fresh sae-lens TrainingSAE; options go to its configuration class (l1_coefficient, aux_loss_coefficient, ...)."""
-    from sae_lens.registry import get_sae_training_class
-
     given = {"d_in": d_in, "d_sae": width, "normalize_activations": "expected_average_only_in"} | _defaults(kind, width, k, steps)
-    made, config = get_sae_training_class({"matryoshka": "matryoshka_batchtopk", "transcoder": "batchtopk"}.get(kind, kind))
+    made, config = _classes(kind)
     wrong = next((name for name in options if name not in config.__dataclass_fields__), None)
     if wrong is not None:
         raise unknown(f"option of {kind}", wrong, config.__dataclass_fields__)
@@ -38,9 +37,20 @@ def sae(kind: str, d_in: int, d_out: int, width: int, k: int, steps: int, seed: 
     return fresh
 
 
+def _classes(kind: str) -> tuple[Any, Any]:
+    """The training class and its configuration: sae-lens' own, or ours on top of them."""
+    from sae_lens.registry import get_sae_training_class
+
+    from interp.features import allocation
+
+    ours = {"mutualchoice": (allocation.MutualChoice, allocation.MutualChoiceConfig), "featurechoice": (allocation.FeatureChoice, allocation.FeatureChoiceConfig)}
+    theirs = {"matryoshka": "matryoshka_batchtopk", "transcoder": "batchtopk"}.get(kind, kind)
+    return ours[kind] if kind in ours else get_sae_training_class(theirs)
+
+
 def _defaults(kind: str, width: int, k: int, steps: int) -> dict[str, Any]:
     settled = {"topk_threshold_lr": min(0.5, max(0.01, 20 / max(steps, 1)))}  # few steps: the threshold kept for later must still arrive
-    if kind in ("topk", "batchtopk"):
+    if kind in SPARSE:
         return {"k": k} | ({} if kind == "topk" else settled)
     if kind == "transcoder":
         return {"k": k, "apply_b_dec_to_input": False} | settled

@@ -1,7 +1,7 @@
 """A training step of a top-k autoencoder that decodes, and takes gradients, at its active latents alone.
 
 sae-lens' step multiplies matrices of batch x latents six times; here it happens once, to choose the latents. The
-rest is sparse: k latents a token. Loss and gradients are sae-lens' own, to rounding: treating the decoder as if its
+rest is sparse: k latents a token, or k on average (batch top-k, mutual choice, feature choice). Loss and gradients are sae-lens' own, to rounding: treating the decoder as if its
 directions had length one (`rescale_acts_by_decoder_norm`) changes which latents are chosen, but the length cancels
 in what they write.
 """
@@ -20,8 +20,8 @@ class Step(NamedTuple):
 
     mse: Tensor
     aux: Tensor
-    at: Tensor  # [batch k]
-    latents: Tensor  # [batch k], zero where the latent was not above zero
+    at: Tensor  # [place]: the latents that were chosen, token by token
+    latents: Tensor  # [place], zero where the latent was not above zero
     error: Tensor  # [batch d_in], output less input
 
 
@@ -38,20 +38,21 @@ def gradients(sae: Any, x: Float[Tensor, "batch d_in"], dead: Bool[Tensor, "late
 
 def _gradients(sae: Any, x: Tensor, dead: Tensor | None) -> Step:
     W_enc, W_dec, cfg = sae.W_enc.data, sae.W_dec.data, sae.cfg
-    n, k, batch = len(W_dec), cfg.k, len(x)
+    n, batch = len(W_dec), len(x)
     centred = x - sae.b_dec.data if cfg.apply_b_dec_to_input else x
     before = torch.addmm(sae.b_enc.data, centred, W_enc)
     ranked = before * W_dec.norm(dim=-1) if cfg.rescale_acts_by_decoder_norm else before
-    at = ranked.topk(k, dim=-1, sorted=False).indices
-    latents = before.gather(-1, at).relu()
-    error = embedding_bag(at, W_dec, per_sample_weights=latents, mode="sum") + sae.b_dec.data - x
+    rows, at, starts = _chosen(sae, ranked)
+    latents = before[rows, at].relu()
+    error = embedding_bag(at, W_dec, starts[:-1], per_sample_weights=latents, mode="sum") + sae.b_dec.data - x
     slope = error * (2 / batch)
-    by_latent = _Transposed(at, n)
+    by_latent = _Transposed(rows, at, n, batch)
     W_dec_grad = by_latent.times(latents, slope)
-    back = _at(slope, W_dec, at) * (latents > 0)
+    back = _at(slope, W_dec, at, starts) * (latents > 0)
     W_enc_grad = by_latent.times(back, centred)  # [latent d_in], transposed at the end
-    b_enc_grad = torch.zeros_like(sae.b_enc.data).index_add_(0, at.flatten(), back.flatten())
+    b_enc_grad = torch.zeros_like(sae.b_enc.data).index_add_(0, at, back)
     aux = x.new_zeros(())
+    dead = sae.taught(dead) if hasattr(sae, "taught") else dead
     if dead is not None and bool(dead.any()):
         aux = _auxiliary(sae, before, ranked, centred, error, dead, W_dec_grad, W_enc_grad, b_enc_grad)
     sae.W_dec.grad, sae.W_enc.grad, sae.b_enc.grad = W_dec_grad, W_enc_grad.T.contiguous(), b_enc_grad
@@ -83,30 +84,39 @@ def _auxiliary(
     return weight * missed.pow(2).sum(-1).mean()
 
 
-class _Transposed:
-    """The chosen latents [batch k] seen from the latents' side: sparse [latent batch] times dense [batch d]."""
+def _chosen(sae: Any, ranked: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Which latents are on: the token and the latent of each place [place], token by token, and where each token starts."""
+    batch, n = ranked.shape
+    if sae.cfg.architecture() == "topk":
+        at, k = ranked.topk(sae.cfg.k, dim=-1, sorted=False).indices.flatten(), sae.cfg.k
+        return torch.arange(batch).repeat_interleave(k), at, torch.arange(0, batch * k + 1, k)
+    from interp.features.allocation import places
 
-    def __init__(self, at: Tensor, n: int):
-        flat = at.flatten()
-        self.order = flat.argsort()
-        self.rows = self.order // at.shape[1]
-        self.starts = torch.cat([flat.new_zeros(1), flat.bincount(minlength=n).cumsum(0)])
-        self.shape = (n, len(at))
+    rows, at = (flat := places(sae.cfg, ranked)) // n, flat % n
+    return rows, at, torch.cat([at.new_zeros(1), rows.bincount(minlength=batch).cumsum(0)])
+
+
+class _Transposed:
+    """The chosen latents seen from the latents' side: sparse [latent batch] times dense [batch d]."""
+
+    def __init__(self, rows: Tensor, at: Tensor, n: int, batch: int):
+        self.order = at.argsort()
+        self.rows = rows[self.order]
+        self.starts = torch.cat([at.new_zeros(1), at.bincount(minlength=n).cumsum(0)])
+        self.shape = (n, batch)
 
     def times(self, values: Tensor, dense: Tensor) -> Tensor:
-        return torch.sparse_csr_tensor(self.starts, self.rows, values.flatten()[self.order], self.shape, check_invariants=False) @ dense
+        return torch.sparse_csr_tensor(self.starts, self.rows, values[self.order], self.shape, check_invariants=False) @ dense
 
 
-def _at(left: Tensor, right: Tensor, at: Tensor) -> Tensor:
-    """left @ right.T [batch latent] at these places alone [batch k]."""
-    batch, k = at.shape
-    starts = torch.arange(0, batch * k + 1, k)
-    places = torch.sparse_csr_tensor(starts, at.flatten(), left.new_zeros(batch * k), (batch, len(right)), check_invariants=False)
-    return torch.sparse.sampled_addmm(places, left, right.T, beta=0.0).values().view(batch, k)
+def _at(left: Tensor, right: Tensor, at: Tensor, starts: Tensor) -> Tensor:
+    """left @ right.T [batch latent] at these places alone [place]."""
+    places = torch.sparse_csr_tensor(starts, at, left.new_zeros(len(at)), (len(left), len(right)), check_invariants=False)
+    return torch.sparse.sampled_addmm(places, left, right.T, beta=0.0).values()
 
 
 def step(trainer: Any, batch: Float[Tensor, "batch d_in"]) -> Step:
-    """One step of sae-lens' SAETrainer on a TopKTrainingSAE: what `trainer.step(batch)` does, faster."""
+    """One step of sae-lens' SAETrainer on a TopKTrainingSAE, or one whose budget is the batch's: what `trainer.step(batch)` does, faster."""
     trainer.n_training_samples += len(batch)
     sae, x = trainer.sae, trainer.activation_scaler(batch)
     sae.train()
@@ -117,6 +127,11 @@ def step(trainer: Any, batch: Float[Tensor, "batch d_in"]) -> Step:
         trainer.n_forward_passes_since_fired[fired > 0] = 0
         trainer.act_freq_scores += fired
         trainer.n_frac_active_samples += trainer.cfg.train_batch_size_samples
+        if hasattr(sae, "update_topk_threshold"):
+            sizes = found.latents * (sae.W_dec.norm(dim=-1)[found.at] if sae.cfg.rescale_acts_by_decoder_norm else 1)
+            sae.update(sizes, found.at) if hasattr(sae, "update") else sae.update_topk_threshold(sizes)
+        if hasattr(sae, "count"):
+            sae.count(fired, len(batch))
     torch.nn.utils.clip_grad_norm_(sae.parameters(), 1.0)
     trainer.optimizer.step()
     trainer.optimizer.zero_grad()

@@ -31,12 +31,12 @@ def train(
     >>> features.train(model, "mlp.10.in", to="mlp.10", kind="transcoder")
 
     on: activations, ids [chunk pos], or a corpus (the "find" half of `interp.texts.documentation()` unless given);
-    where it holds fewer tokens than `tokens` it is read again, in another order. kind: topk, batchtopk, matryoshka,
-    jumprelu (about k latents on), standard, gated (l1_coefficient= says how few), transcoder (with `to`). options go
-    to sae-lens' training configuration. Adam, with a warm-up and a last fifth in which `lr` falls to zero.
+    where it holds fewer tokens than `tokens` it is read again, in another order. kind: topk, batchtopk, mutualchoice and
+    featurechoice (aux="zipf" or "k", see `allocation`), matryoshka, jumprelu (about k latents on), standard, gated
+    (l1_coefficient= says how few), transcoder (with `to`). options go to sae-lens' training configuration. Adam, with a warm-up and a last fifth in which `lr` falls to zero.
     Inputs are scaled to a mean length of sqrt(d) while training, and scaled back in what is returned.
     folder: activations and checkpoints are kept there, and the same call goes on where one stopped.
-    fast: for topk, our step, equal to sae-lens' to rounding. seen: is given loss, l0, explained, dead as they come.
+    fast: for topk and those with a batch's budget, our step, equal to sae-lens' to rounding. seen: is given loss, l0, explained, dead as they come.
     `about["curve"]` keeps them. Nothing is sent anywhere. (Top-k: Gao et al. 2024, arXiv 2406.04093.)
     """
     started = time.perf_counter()
@@ -44,7 +44,7 @@ def train(
     if (to is None) == (kind == "transcoder"):
         raise ValueError(f"kind={kind!r}, to={to!r}: a transcoder, and only that, writes another site (site='mlp.10.in', to='mlp.10')")
     where = [str(place(s)) for s in (site, to) if s is not None]
-    acts = _activations(model, where, on, tokens, seed, folder, batch)
+    acts = given(model, where, on, tokens, seed, folder, batch)
     if tokens < batch:
         raise ValueError(f"tokens={tokens:,} are fewer than one batch of {batch:,}: give more tokens, or a smaller batch")
     steps = tokens // batch
@@ -55,14 +55,15 @@ def train(
     scales = [_scale(first[s]) for s in where]
     _start_at_mean(trainer.sae, first, where, scales)
     trainer.activation_scaler.scaling_factor = scales[0]
-    keeper = checkpoints.keeper(folder, trainer, {**recipe, "model": acts.about.get("model"), "sites": where, "of": _told(acts)})
+    keeper = checkpoints.keeper(folder, trainer, {**recipe, "model": acts.about.get("model"), "sites": where, "of": told(acts)})
     curve = _loop(trainer, acts, where, scales, kind, steps, batch, seed, fast, keeper, seen)
-    about = {"model": acts.about.get("model"), **recipe, "activations": _told(acts), "distinct_tokens": min(len(acts), steps * batch)}
+    about = {"model": acts.about.get("model"), **recipe, "activations": told(acts), "distinct_tokens": min(len(acts), steps * batch)}
     about |= {"seconds": round(time.perf_counter() - started, 1), "curve": curve, "dead": int(curve[-1]["dead"])}
     return _finished(trainer, kind, where, scales, name or f"{kind} {width} {where[0]}", about)
 
 
-def _activations(model: Any, where: list[str], on: Any, tokens: int, seed: int, folder: Any, batch: int) -> Activations:
+def given(model: Any, where: list[str], on: Any, tokens: int, seed: int, folder: Any, batch: int) -> Activations:
+    """The activations a dictionary is made from: as they are, or of ids or a corpus; at least `batch` tokens."""
     if not isinstance(on, Activations):
         kept = None if folder is None else Path(folder) / "activations"
         on = activations(model, where, on, tokens=tokens, seed=seed, folder=kept)
@@ -74,7 +75,8 @@ def _activations(model: Any, where: list[str], on: Any, tokens: int, seed: int, 
     return on
 
 
-def _told(acts: Activations) -> dict[str, Any]:
+def told(acts: Activations) -> dict[str, Any]:
+    """What a dictionary keeps of where its activations come from."""
     return {k: v for k, v in acts.about.items() if k != "model"}
 
 
@@ -135,7 +137,7 @@ def _loop(
 def _step(trainer: Any, parts: list[Tensor], scales: list[float], kind: str, fast: bool, look: bool) -> dict[str, float] | None:
     """One step; what it found when it is looked at."""
     target = parts[-1] * scales[-1]
-    if kind == "topk" and fast:
+    if kind in recipes.SPARSE and fast:
         found = topk_step.step(trainer, parts[0])
         loss, latents, error = found.mse + found.aux, found.latents, found.error
     elif kind == "transcoder":
@@ -148,7 +150,7 @@ def _step(trainer: Any, parts: list[Tensor], scales: list[float], kind: str, fas
         return None
     with torch.no_grad():
         explained = 1 - error.pow(2).sum() / (target - target.mean(0)).pow(2).sum()
-        return {"loss": float(loss), "l0": float((latents > 0).sum(-1).float().mean()), "explained": float(explained)}
+        return {"loss": float(loss), "l0": float((latents > 0).sum() / len(error)), "explained": float(explained)}
 
 
 def _finished(trainer: Any, kind: str, where: list[str], scales: list[float], name: str, about: dict[str, Any]) -> Dictionary:

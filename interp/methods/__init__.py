@@ -18,6 +18,7 @@ from interp.methods.knockout import attention_knockout
 from interp.methods.lens import logit_lens
 from interp.methods.loss import cross_entropy
 from interp.methods.loss_depths import loss_depth, split_windows
+from interp.methods.matched_kl import match_kl, word_gain
 from interp.methods.measures import attention_to, kl_to, Measure, text_loss
 from interp.methods.overlaps import overlap, role_score
 from interp.methods.patched_logits import logits_when_patched
@@ -74,6 +75,7 @@ __all__ = [
     "logit_lens",
     "logits_when_patched",
     "loss_depth",
+    "match_kl",
     "minimality",
     "ov_readout",
     "overlap",
@@ -102,6 +104,7 @@ __all__ = [
     "token_set",
     "token_sets",
     "tuned_lens",
+    "word_gain",
     "write_lens",
     "write_regression",
 ]

@@ -1,7 +1,7 @@
 """Many small variations of one run: the loop that patching and ablation share."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from interp._progress import progress
 from interp._say import unknown
 from interp.edits import add
-from interp.interventions import Intervention, run
+from interp.interventions import Intervention, Run, run
 from interp.methods import fast, resuming
 from interp.methods.measures import Measure, check_shape
 from interp.models import bridge
@@ -98,24 +98,31 @@ def vary(
 
     cells: the interventions of each variation. note(cells, their values) is called as they finish. Exact: every cell is the run it would be alone.
     """
-    n = len(tokens)
-    per_run = max(1, TOKENS_PER_RUN // tokens.numel())
-    values = torch.empty(len(cells), n)
-    # In layer order, so that the variations of one run start as late as they can.
-    order = sorted(range(len(cells)), key=lambda i: min((_layer(edit) for edit in cells[i]), default=10**6))
-    trail = bridge.trail(model, tokens) if len(cells) > 2 else None
-    for first in progress(range(0, len(order), per_run), what):
-        chunk = order[first : first + per_run]
-        edits = [replace(edit, rows=_shift(edit.rows, i * n, n)) for i, c in enumerate(chunk) for edit in cells[c]]
-        where = {name: p.repeat(len(chunk)) for name, p in positions.items()}
-        many = tokens.repeat(len(chunk), 1)
-        out = run(model, many, edits, measure.keep, positions=where, last_only=not measure.everywhere, start=trail)
+    n, values = len(tokens), torch.empty(len(cells), len(tokens))
+    for chunk, out in each_run(model, tokens, cells, measure.keep, positions, what, last_only=not measure.everywhere):
         for i, c in enumerate(chunk):
             kept = {key: _rows(key, value, i, n) for key, value in out.kept.items()}
             values[c] = check_shape(measure.of(out.logits[i * n : (i + 1) * n], kept), n, measure)
         if note is not None:
             note(chunk, values[chunk])
     return values
+
+
+def each_run(
+    model: Any, tokens: Tensor, cells: Sequence[Cell], keep: Sequence[str] = (), positions: Mapping[str, Tensor] | None = None,
+    what: str = "runs", *, last_only: bool = True,
+) -> Iterator[tuple[list[int], Run]]:  # fmt: skip
+    """(which cells, their run) for all cells, several to a forward pass: the rows of the run are those of each cell in turn."""
+    n = len(tokens)
+    per_run = max(1, TOKENS_PER_RUN // tokens.numel())
+    # In layer order, so that the variations of one run start as late as they can.
+    order = sorted(range(len(cells)), key=lambda i: min((_layer(edit) for edit in cells[i]), default=10**6))
+    trail = bridge.trail(model, tokens) if len(cells) > 2 else None
+    for first in progress(range(0, len(order), per_run), what):
+        chunk = order[first : first + per_run]
+        edits = [replace(edit, rows=_shift(edit.rows, i * n, n)) for i, c in enumerate(chunk) for edit in cells[c]]
+        where = {name: p.repeat(len(chunk)) for name, p in (positions or {}).items()}
+        yield chunk, run(model, tokens.repeat(len(chunk), 1), edits, keep, positions=where, last_only=last_only, start=trail)
 
 
 def _shift(rows: slice | None, by: int, n: int) -> slice:

@@ -286,6 +286,11 @@ def projection(model: Any, which: str, layer: int) -> tuple[Tensor, Tensor | Non
     return getattr(attn, f"W_{which}").detach(), _bias(attn, which)
 
 
+def mlp_out(model: Any, layer: int) -> Tensor:
+    """W_out [d_mlp d_model]: what each neuron of an MLP writes."""
+    return model.blocks[layer].mlp.W_out.detach()
+
+
 def final_scale(model: Any, x: Tensor) -> Tensor:
     """The factor [... 1] by which the final norm divides x [... d_model] (root mean square, or deviation)."""
     module = model.ln_final.original_component

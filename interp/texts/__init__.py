@@ -5,11 +5,15 @@
 >>> interp.cross_entropy(model, tokens)
 """
 
-from interp.texts.corpus import Corpus, Document, files
+from interp.texts.concepts import NEUTRAL, Sentence, concept_words, concepts, single_words
+from interp.texts.corpus import SPLITS, Corpus, Document, files
 from interp.texts.docstrings import documentation
 from interp.texts.from_hub import hub
 from interp.texts.own_prose import prose
 from interp.texts.source_code import code
 from interp.texts.tokens import chunks
 
-__all__ = ["Corpus", "Document", "chunks", "code", "documentation", "files", "hub", "prose"]
+__all__ = [
+    "NEUTRAL", "SPLITS", "Corpus", "Document", "Sentence", "chunks", "code", "concept_words", "concepts", "documentation", "files", "hub", "prose",
+    "single_words",
+]  # fmt: skip

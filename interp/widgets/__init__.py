@@ -6,6 +6,7 @@
 >>> interp.widgets.lens(model, task)                   # what each layer would say
 >>> interp.widgets.patching(model, task)               # which places carry the answer
 >>> interp.widgets.circuit(scores, model, task)        # cut edges and see what is left
+>>> interp.widgets.features(model, sae)                # latents of a dictionary: read their cards, edit them
 >>> interp.widgets.training(result)                    # a measure, checkpoint by checkpoint
 """
 
@@ -15,6 +16,7 @@ from importlib import import_module
 _HOME = {
     "attention": "interp.widgets.head_patterns",
     "circuit": "interp.widgets.circuit_graph",
+    "features": "interp.widgets.feature_browser",
     "heads": "interp.widgets.head_grid",
     "lens": "interp.widgets.lens_table",
     "patching": "interp.widgets.patch_map",

@@ -14,9 +14,9 @@ from interp.models import bridge
 from interp.tasks import Task
 from interp.tasks.task import encode, single, tokenizer_of
 from interp.widgets._head_names import Heads
+from interp.widgets._next_tokens import listed
 
 Stop = Callable[[], bool]
-SHOWN, CHANGED = 8, 6  # tokens listed
 MOST = 96  # tokens of a pattern that is drawn
 
 
@@ -160,12 +160,7 @@ def told(setup: Setup, rows: list[int], logits: Tensor) -> dict[str, Any]:
         metric = part.with_metric(name).metric
         measured[name] = {"now": float(metric(logits).mean()), "clean": float(metric(clean).mean())}
     now, before = logits.float().softmax(-1).mean(0), clean.float().softmax(-1).mean(0)
-    say = lambda ids: [
-        {"token": setup.task.tokenizer.decode([i]), "now": float(now[i]), "clean": float(before[i])} for i in ids.tolist()
-    ]
-    moved = (now - before).abs().topk(min(CHANGED, len(now)))
-    changed = say(moved.indices[moved.values > 5e-4])
-    return {**measured, "top": say(now.topk(min(SHOWN, len(now))).indices), "changed": changed}
+    return {**measured, **listed(setup.task.tokenizer, now, before)}
 
 
 def answers(setup: Setup, row: int) -> dict[str, str]:

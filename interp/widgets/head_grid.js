@@ -51,8 +51,6 @@ export function crosses(ablated, box, group, heads) {
   }).join("");
 }
 
-export const points = (change) => `${digits(100 * change, true)} points`;
-
 // --- drawing -----------------------------------------------------------------------------------------------------
 
 function controls(view, marks) {
@@ -275,39 +273,6 @@ function numbers(view, parent) {
   view.shows("reply", show);
 }
 
-function tokens(view, parent) {
-  const { model } = view;
-  const box = tag("div", {}, parent);
-  const bar = (list, one, most, ablated) => {
-    const row = tag("li", { title: `${token(one.token)}: ${percent(one.now)}${ablated ? `, not ablated ${percent(one.clean)}` : ""}` }, list);
-    tag("span", { class: "interp-heads-token", text: token(one.token) }, row);
-    const track = tag("span", { class: "interp-heads-track", "aria-hidden": "true" }, row);
-    tag("span", { class: "interp-heads-fill", style: `width:${(100 * one.now) / most}%` }, track);
-    if (ablated) tag("span", { class: "interp-heads-was", style: `left:${(100 * Math.min(one.clean, most)) / most}%` }, track);
-    tag("span", { class: "interp-heads-share", text: percent(one.now) }, row);
-  };
-  const show = () => {
-    const { shown, title, count } = model.get("reply");
-    box.replaceChildren();
-    if (!shown) return;
-    tag("div", { class: "interp-heads-subtitle", text: `next tokens, ${title}` }, box);
-    const list = tag("ol", { class: "interp-heads-tokens" }, box);
-    const most = Math.max(...shown.top.map((one) => Math.max(one.now, one.clean)), 1e-9);
-    for (const one of shown.top) bar(list, one, most, count > 0);
-    if (count) tag("div", { class: "interp-heads-keys", text: "probability; the line marks it without ablation" }, box);
-    tag("div", { class: "interp-heads-subtitle", text: "changed most" }, box);
-    if (!shown.changed.length) tag("div", { class: "interp-heads-keys", text: count ? "no token by more than 0.05 points" : "nothing is ablated" }, box);
-    const moved = tag("ol", { class: "interp-heads-changed" }, box);
-    for (const one of shown.changed) {
-      const row = tag("li", {}, moved);
-      tag("span", { class: "interp-heads-token", text: token(one.token) }, row);
-      tag("span", { text: `${percent(one.clean)} → ${percent(one.now)}` }, row);
-      tag("span", { class: one.now > one.clean ? "interp-heads-up" : "interp-heads-down", text: `${one.now > one.clean ? "▲" : "▼"} ${points(one.now - one.clean)}` }, row);
-    }
-  };
-  view.shows("reply", show);
-}
-
 function prompts(view, parent) {
   const { model } = view;
   const holder = tag("div", {}, parent);
@@ -343,7 +308,10 @@ function render(context) {
   attention(view, left);
   prompts(view, right);
   numbers(view, right);
-  tokens(view, right);
+  nextTokens(view, right, () => {
+    const { shown, title, count } = model.get("reply");
+    return shown && { ...shown, title, edited: count > 0, word: "ablated", without: "without ablation", nothing: "nothing is ablated" };
+  });
   return view.close;
 }
 

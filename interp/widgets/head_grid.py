@@ -16,13 +16,14 @@ from interp.results import Result
 from interp.widgets import _head_runs as runs
 from interp.widgets._base import Widget
 from interp.widgets._head_names import Heads, heads_of, patterns_of, text_of
+from interp.widgets._next_tokens import bars as bar_chart
 
 PROMPTS = 8  # of a task, unless asked otherwise: what a mean over them costs is paid at every click
 TEXTS = 8  # reference texts for the mean ablation of a single prompt
 MEAN = -1  # in place of a prompt's number: the mean over all
 
 
-class HeadGrid(Widget, files="head_grid"):
+class HeadGrid(Widget, files="next_tokens head_grid"):
     """The head ablation widget; `interp.widgets.heads` makes one. Set traits or use the page, it is the same.
 
     heads: the marked heads as text, "L5H1 L7H* L9KV2"; chosen: the same as [layer, head] pairs. keep: True ablates all
@@ -177,15 +178,7 @@ class HeadGrid(Widget, files="head_grid"):
             unit=self.unit, ax=grid, marks=marks,
         )  # fmt: skip
         shown = self.reply["shown"]
-        top = shown["top"][::-1]
-        bars.barh(range(len(top)), [100 * one["now"] for one in top], color="#5b8db8", height=0.62, label="ablated" if ablated else None)
-        if ablated:
-            bars.plot([100 * one["clean"] for one in top], range(len(top)), "|", color="#111111", markersize=11, label="not ablated")
-            bars.legend(fontsize=8, frameon=False, loc="lower right")
-        bars.set_yticks(range(len(top)), [repr(one["token"])[1:-1] for one in top], fontsize=8)
-        bars.tick_params(axis="x", labelsize=8)
-        bars.set_xlabel("probability of the next token, %", fontsize=9)
-        bars.spines[["top", "right"]].set_visible(False)
+        bar_chart(bars, shown["top"], bool(ablated), "ablated")
         diff, prob = shown["logit_diff"], shown["prob"]
         title = f"{self.reply['title']}\nlogit difference {diff['now']:.2f}, answer {100 * prob['now']:.1f} %"
         bars.set_title(title + (f"\nnot ablated: {diff['clean']:.2f}, {100 * prob['clean']:.1f} %" if ablated else ""), fontsize=9, loc="left")

@@ -1,0 +1,36 @@
+// Next tokens before and after a change: bars of the likeliest, and those that changed most. Stands before a widget's own text.
+
+export const points = (change) => `${digits(100 * change, true)} points`;
+
+// read() gives {top, changed, title, edited, word, without, nothing}, or nothing yet; it is drawn at each reply.
+export function nextTokens(view, parent, read) {
+  const box = tag("div", {}, parent);
+  const bar = (list, one, most, { edited, word }) => {
+    const row = tag("li", { title: `${token(one.token)}: ${percent(one.now)}${edited ? `, not ${word} ${percent(one.clean)}` : ""}` }, list);
+    tag("span", { class: "interp-next-token", text: token(one.token) }, row);
+    const track = tag("span", { class: "interp-next-track", "aria-hidden": "true" }, row);
+    tag("span", { class: "interp-next-fill", style: `width:${(100 * one.now) / most}%` }, track);
+    if (edited) tag("span", { class: "interp-next-was", style: `left:${(100 * Math.min(one.clean, most)) / most}%` }, track);
+    tag("span", { class: "interp-next-share", text: percent(one.now) }, row);
+  };
+  const show = () => {
+    const said = read();
+    box.replaceChildren();
+    if (!said) return;
+    tag("div", { class: "interp-next-title", text: `next tokens, ${said.title}` }, box);
+    const list = tag("ol", { class: "interp-next-tokens" }, box);
+    const most = Math.max(...said.top.map((one) => Math.max(one.now, one.clean)), 1e-9);
+    for (const one of said.top) bar(list, one, most, said);
+    if (said.edited) tag("div", { class: "interp-next-key", text: `probability; the line marks it ${said.without}` }, box);
+    tag("div", { class: "interp-next-title", text: "changed most" }, box);
+    if (!said.changed.length) tag("div", { class: "interp-next-key", text: said.edited ? "no token by more than 0.05 points" : said.nothing }, box);
+    const moved = tag("ol", { class: "interp-next-changed" }, box);
+    for (const one of said.changed) {
+      const row = tag("li", {}, moved);
+      tag("span", { class: "interp-next-token", text: token(one.token) }, row);
+      tag("span", { text: `${percent(one.clean)} → ${percent(one.now)}` }, row);
+      tag("span", { class: one.now > one.clean ? "interp-next-up" : "interp-next-down", text: `${one.now > one.clean ? "▲" : "▼"} ${points(one.now - one.clean)}` }, row);
+    }
+  };
+  view.shows("reply", show);
+}

@@ -195,8 +195,8 @@ print(v_few, chance)
 #
 # ## What the score depends on
 #
-# The authors' published code does not scale heads, counts codes rather than taking a share of them, and counts on many
-# more prompts than it trains on. Any of this, and pairs of heads in place of heads:
+# The authors' published code takes the mean over positions, does not scale heads, counts codes rather than taking a share of
+# them, and counts on many more prompts than it trains on (the last row has all of it). Any of this, and pairs of heads in place of heads:
 
 # %%
 other = {"counted, not a share": {name: [features.code_heads(codes[N, 200, name, seed], count="number") for seed in SEEDS] for name in names}}
@@ -208,14 +208,17 @@ for name in names:
     other["pairs, mean over the other head"][name] = [replace(main[name][0], values=b.reshape(main[name][0].values.shape)) for b in both]
 
 # %%
-kinds = {} if FAST else {"heads not scaled": {"normalise": "none"}, "each head's mean taken away": {"normalise": "standardise"}, "coded on all 20 + 20": {}}
-for kind, options in kinds.items():
+kinds = {"heads not scaled": {"normalise": "none"}, "each head's mean taken away": {"normalise": "standardise"}, "coded on all 20 + 20": {},
+         "mean over positions": {}, "mean over positions, not scaled, 20 + 20": {"normalise": "none"}}
+averaged = {} if FAST else {key: [written(model, part, "mean") for part in (task.clean, task.corrupted)] for key, task in made.items() if key[1] < 2}
+for kind, options in ({} if FAST else kinds).items():
     for name in names:
-        given = [(yes[:N], no[:N], (yes, no) if "coded" in kind else None, seed) for (of, seed), (yes, no) in wrote.items() if of == name and seed < 2]
+        read = averaged if "positions" in kind else wrote
+        given = [(yes[:N], no[:N], (yes, no) if "20 + 20" in kind else None, seed) for (of, seed), (yes, no) in read.items() if of == name and seed < 2]
         some = [codes_of(yes, no, steps=STEPS, seed=seed, others=others, **options) for yes, no, others, seed in given]
-        other.setdefault(kind, {})[name] = [features.code_heads(c, count="number" if "coded" in kind else "share") for c in some]
+        other.setdefault(kind, {})[name] = [features.code_heads(c, count="number" if "20 + 20" in kind else "share") for c in some]
 for kind, of in {"as above": main, **other}.items():
-    print(f"{kind:32} {mean_area(of, truth)}", {name: round(mean_area({name: of[name]}, {name: truth[name]}).value, 2) for name in names})
+    print(f"{kind:40} {mean_area(of, truth)}", {name: round(mean_area({name: of[name]}, {name: truth[name]}).value, 2) for name in names})
 
 # %% [markdown]
 # How codes are counted changes nothing. Taking each head's mean away, so that codes need not tell heads apart, helps

@@ -90,7 +90,7 @@ def execute(
     with _clean_surroundings() as clean:
         bar = Bar(label, nb, show=progress)
         runner = client.NotebookClient(
-            nb, timeout=timeout, kernel_name="python3", record_timing=False, store_widget_state=False,
+            nb, timeout=timeout, startup_timeout=300, kernel_name="python3", record_timing=False, store_widget_state=False,
             resources={"metadata": {"path": str(cwd)}}, on_cell_start=bar.start,
         )  # fmt: skip
         try:

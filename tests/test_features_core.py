@@ -281,3 +281,14 @@ def test_one_latent_tells_what_it_stands_for():
     assert found.sel(latents="1").values > 0.99 and found.about["best"][0] == 5
     with pytest.raises(ValueError, match="at least 8 of each"):
         features.probe(made.truth, x, torch.zeros(len(x), dtype=torch.bool))
+
+
+def test_other_texts_stand_side_by_side_in_the_cache(tiny, ids, tmp_path, monkeypatch):
+    monkeypatch.setenv("INTERP_CACHE", str(tmp_path / "models"))
+    folder = features.kept_in("tiny", "study")
+    first, second = (features.activations(tiny, "resid_post.1", some, folder=folder) for some in (ids[:20], ids[20:]))
+    assert len(list(folder.iterdir())) == 2
+    assert torch.equal(first.of(), features.activations(tiny, "resid_post.1", ids[:20]).of())
+    with pytest.raises(ValueError, match="holds other activations"):
+        for some in (ids[:20], ids[20:]):
+            features.activations(tiny, "resid_post.1", some, folder=tmp_path / "mine")

@@ -18,7 +18,7 @@ from interp.features import forward
 from interp.features.places import place, width
 from interp.methods.resuming import digest, weights
 from interp.methods.sweep import progress
-from interp.models import bridge
+from interp.models import bridge, local
 
 SCHEMA = 1
 SHARD = 16_384  # tokens: 38 MB of SmolLM2's stream
@@ -121,7 +121,8 @@ def activations(
     seed from the half `split`; or ids [chunk pos]. tokens: how many at most; `len(acts)` and acts.about say how many
     there were. skip: positions left out at each chunk's start (1: the attention sink, whose norm dwarfs the rest).
     folder: shards are written there, each at once or not at all, and the same call goes on where one stopped; a shard
-    that is not what was written is named and made again. Without a folder they stay in memory, up to 2 GB.
+    that is not what was written is named and made again. In the user's cache (`features.kept_in`) other texts stand beside
+    each other. Without a folder they stay in memory, up to 2 GB.
     The forward pass ends at the last site that is read. way: see `forward.values`.
     """
     where = tuple(str(place(s)) for s in ([site] if isinstance(site, str) else site))
@@ -146,7 +147,7 @@ def activations(
         shards: list[Any] = [make(part) for part in parts]
     else:
         of = {"model": bridge.name(model), "weights": weights(model), "tokens": digest(ids), "sites": list(where), "skip": skip, "dtype": dtype}
-        shards = _on_disk(Path(folder), parts, make, of, bar)
+        shards = _on_disk(_home(Path(folder), of), parts, make, of, bar)
     bar.close()
     return Activations(where, ids, skip, tuple(shards), about)
 
@@ -190,6 +191,12 @@ def _made(model: Any, ids: Tensor, where: Sequence[str], skip: int, dtype: torch
 
 
 # --- on disk -------------------------------------------------------------------------------------------------
+
+
+def _home(folder: Path, of: Mapping[str, Any]) -> Path:
+    """The folder itself; in the user's cache (`kept_in`) one inside it for these very tokens, as installed texts change."""
+    cached = folder.is_relative_to(local.cache().parent / "features")
+    return folder / hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:12] if cached else folder
 
 
 def _on_disk(folder: Path, parts: Sequence[Tensor], make: Any, of: Mapping[str, Any], bar: Any) -> list[Path]:

@@ -96,7 +96,7 @@ print(*able, sep="\n")
 # %%
 effects, truth = {}, {}
 for name, task in held.items():
-    effects[name] = interp.ablate(model, task, "L*H*", reference=task.corrupted, resume=kept_in("study-08", f"{task.name}-{HELD}.npz"))
+    effects[name] = interp.ablate(model, task, "L*H*", reference=task.corrupted, resume=kept_in(MODEL, "study-08", f"{task.name}-{HELD}.npz"))
     (low, high), (clean, corrupted) = effects[name].ci(), task.behaviour(model).sel(measure=task.metric_title).values
     matters = (np.abs(effects[name].values) >= 0.02 * abs(clean - corrupted)) & ((low > 0) | (high < 0))
     truth[name] = [head for head, yes in zip(effects[name].labels(), matters.ravel()) if yes]
@@ -147,7 +147,7 @@ for name in names:
 if not FAST:
     again = {name: made[name, 0][:5] for name in names}
     scores["ablation, 5 other prompts"] = {
-        name: [interp.ablate(model, task, "L*H*", reference=task.corrupted, resume=kept_in("study-08", f"{task.name}-again.npz"))] for name, task in again.items()}
+        name: [interp.ablate(model, task, "L*H*", reference=task.corrupted, resume=kept_in(MODEL, "study-08", f"{task.name}-again.npz"))] for name, task in again.items()}
 areas = {who: mean_area(of, truth) for who, of in scores.items()}
 ends = [a.low for a in areas.values()], [a.high for a in areas.values()]
 plots.bars([a.value for a in areas.values()], list(areas), interval=ends, title="Which heads matter? (0.5: guessing)", unit="area under the ROC curve").set_ylim(0.3, 1);

@@ -161,7 +161,7 @@ def lines(
     x_name: str,
     title: str,
     unit: str,
-    interval: tuple | None = None,
+    interval: Numbers = None,
     names: Sequence[str] | None = None,
     placed: bool = False,
     band: str = "95 % interval",
@@ -198,7 +198,7 @@ def lines(
 
 
 def bars(
-    values: Numbers, labels: Sequence, *, title: str, unit: str, interval: tuple | None = None, ax: Any = None
+    values: Numbers, labels: Sequence, *, title: str, unit: str, interval: Numbers = None, ax: Any = None
 ) -> Any:
     """The Axes with a bar per label and its 95 % interval as a whisker."""
     longest = max((len(str(label)) for label in labels), default=0)

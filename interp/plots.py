@@ -156,7 +156,7 @@ def heatmap(
 
 def lines(
     values: Numbers,
-    x: Sequence,
+    x: Numbers,
     *,
     x_name: str,
     title: str,

@@ -69,7 +69,11 @@ def receivers(model: Any) -> list[tuple[str, slice, int]]:
     kv = getattr(model.cfg, "n_key_value_heads", None) or heads
     for layer in range(model.cfg.n_layers):
         before = 1 + layer * (heads + 1)
-        for name, size in (("attn.hook_q_input", heads), ("attn.hook_k_input", kv), ("attn.hook_v_input", kv)):
+        for name, size in (
+            ("attn.hook_q_input", heads),
+            ("attn.hook_k_input", kv),
+            ("attn.hook_v_input", kv),
+        ):
             hooks.append((f"blocks.{layer}.{name}", slice(at, at + size), before))
             at += size
         hooks.append((f"blocks.{layer}.hook_mlp_in", slice(at, at + 1), before + heads))
@@ -109,15 +113,25 @@ def edge_scores(model: Any, task: Any, steps: int | None = None) -> Tensor:
 
         def take(at: slice, before: int) -> Callable:
             def hook(gradient: Tensor, hook: Any = None) -> None:
-                scores[:before, at] += torch.einsum("bpsd,bphd->sh", moved[:, :, :before], heads_last(gradient))
+                scores[:before, at] += torch.einsum(
+                    "bpsd,bphd->sh", moved[:, :, :before], heads_last(gradient)
+                )
 
             return hook
 
         for share in [1.0] if steps is None else [k / steps for k in range(steps)]:
-            enter = lambda tensor, hook=None, share=share: (start + share * moved[:, :, 0]).requires_grad_()
+
+            def enter(tensor, hook=None, share=share):
+                return (start + share * moved[:, :, 0]).requires_grad_()
+
             backward = [(name, take(at, before)) for name, at, before in reads]
-            with torch.enable_grad(), model.hooks(fwd_hooks=[("blocks.0.hook_in", enter)], bwd_hooks=backward):
-                task.metric(model(task.clean, return_type="logits", prepend_bos=False)).sum().backward()
+            with (
+                torch.enable_grad(),
+                model.hooks(fwd_hooks=[("blocks.0.hook_in", enter)], bwd_hooks=backward),
+            ):
+                task.metric(
+                    model(task.clean, return_type="logits", prepend_bos=False)
+                ).sum().backward()
     return scores / (len(task) * (1 if steps is None else steps))
 
 
@@ -160,13 +174,19 @@ def cpu(job: Callable[[], Any], found: dict[str, Any], name: str) -> float:
     return time.process_time() - began
 
 
-def side_by_side(theirs: Callable[[], Tensor], ours: Callable[[], Any], rounds: int, close: float) -> tuple[Ratio, float]:
+def side_by_side(
+    theirs: Callable[[], Tensor], ours: Callable[[], Any], rounds: int, close: float
+) -> tuple[Ratio, float]:
     """The ratio, and how far apart the numbers are at most, in units of the largest; AssertionError beyond `close`."""
     found: dict[str, Any] = {}
-    ratio = interleaved(lambda: cpu(theirs, found, "theirs"), lambda: cpu(ours, found, "ours"), rounds)
+    ratio = interleaved(
+        lambda: cpu(theirs, found, "theirs"), lambda: cpu(ours, found, "ours"), rounds
+    )
     mine = torch.as_tensor(np.nan_to_num(np.asarray(found["ours"]))).double()
     gap = float((mine - found["theirs"].double()).abs().max() / found["theirs"].abs().max())
-    assert mine.shape == found["theirs"].shape and gap < close, f"the two differ by {gap} of the largest"
+    assert mine.shape == found["theirs"].shape and gap < close, (
+        f"the two differ by {gap} of the largest"
+    )
     return ratio, gap
 
 
@@ -174,22 +194,41 @@ def kept(model: Any, task: Any, shares: tuple[float, ...]) -> Tensor:
     """The edges of the circuits that are judged: the strongest by EAP-IG, so many of each share: [row sender receiver]."""
     scores = eap_ig(model, task, steps=STEPS)
     edges = int(np.isfinite(scores.values).sum())
-    return torch.as_tensor(np.stack([Circuit.top(scores, max(1, round(s * edges))).weights() for s in shares]))
+    return torch.as_tensor(
+        np.stack([Circuit.top(scores, max(1, round(s * edges))).weights() for s in shares])
+    )
 
 
 def jobs(model: Any, task: Any) -> dict[str, tuple[Callable, Callable, float]]:
     """Every job: the usual way, ours (a user's whole call, reference runs included), how close they must be."""
     rows = kept(model, task, SHARES)
     one = rows[[SHARES.index(SIZE)]]
-    cut = lambda weights: Edges(model, task, measure(task)).cut(weights)
+
+    def cut(weights):
+        return Edges(model, task, measure(task)).cut(weights)
+
     return {
-        "EAP": (lambda: edge_scores(model, task), lambda: eap(model, task, way="engine").values, 1e-5),
-        f"EAP-IG, {STEPS} steps": (
-            lambda: edge_scores(model, task, STEPS), lambda: eap_ig(model, task, steps=STEPS, way="engine").values, 1e-5
+        "EAP": (
+            lambda: edge_scores(model, task),
+            lambda: eap(model, task, way="engine").values,
+            1e-5,
         ),
-        f"metric of one circuit ({SIZE:.0%} of the edges)": (lambda: circuit_metrics(model, task, one), lambda: cut(one), 1e-4),
-        f"curve of {len(SHARES)} circuits": (lambda: circuit_metrics(model, task, rows), lambda: cut(rows), 1e-4),
-    }  # fmt: skip
+        f"EAP-IG, {STEPS} steps": (
+            lambda: edge_scores(model, task, STEPS),
+            lambda: eap_ig(model, task, steps=STEPS, way="engine").values,
+            1e-5,
+        ),
+        f"metric of one circuit ({SIZE:.0%} of the edges)": (
+            lambda: circuit_metrics(model, task, one),
+            lambda: cut(one),
+            1e-4,
+        ),
+        f"curve of {len(SHARES)} circuits": (
+            lambda: circuit_metrics(model, task, rows),
+            lambda: cut(rows),
+            1e-4,
+        ),
+    }
 
 
 def measured(model: Any, task: Any, rounds: int) -> str:
@@ -199,17 +238,43 @@ def measured(model: Any, task: Any, rounds: int) -> str:
         ratio, gap = side_by_side(theirs, ours, rounds, close)
         rows.append((what, f"{ratio.theirs:.1f}", f"{ratio.ours:.2f}", ratio, f"{gap:.0e}"))
         print(*rows[-1], flush=True)
-    return table(("job", "hooks, CPU s", "interp, CPU s", "ratio (lowest-highest)", "largest difference, of the largest number"), rows)
+    return table(
+        (
+            "job",
+            "hooks, CPU s",
+            "interp, CPU s",
+            "ratio (lowest-highest)",
+            "largest difference, of the largest number",
+        ),
+        rows,
+    )
 
 
 def memory(name: str | None, prompts: int) -> str:
     """The most memory each way needs, every one in a process of its own."""
-    ask = lambda which: peak_of(__file__, "--memory", which, "--prompts", str(prompts), *(["--model", name] if name else []))
+
+    def ask(which):
+        return peak_of(
+            __file__,
+            "--memory",
+            which,
+            "--prompts",
+            str(prompts),
+            *(["--model", name] if name else []),
+        )
+
     base = ask("model")
-    rows = [(what, f"{(held := ask(which)):.2f}", f"{held - base:.2f}") for what, which in (
-        ("EAP, hooks", "eap-hooks"), ("EAP, interp", "eap"), (f"EAP-IG({STEPS}), hooks", "ig-hooks"), (f"EAP-IG({STEPS}), interp", "ig"),
-        ("curve, hooks", "curve-hooks"), ("curve, interp", "curve"),
-    )]  # fmt: skip
+    rows = [
+        (what, f"{(held := ask(which)):.2f}", f"{held - base:.2f}")
+        for what, which in (
+            ("EAP, hooks", "eap-hooks"),
+            ("EAP, interp", "eap"),
+            (f"EAP-IG({STEPS}), hooks", "ig-hooks"),
+            (f"EAP-IG({STEPS}), interp", "ig"),
+            ("curve, hooks", "curve-hooks"),
+            ("curve, interp", "curve"),
+        )
+    ]
     return table(("job", "GB at most", f"above the model and one run ({base:.2f})"), rows)
 
 
@@ -220,9 +285,15 @@ def alone(which: str, model: Any, task: Any) -> None:
             model(task.corrupted)
     elif which.startswith("curve"):
         # edges by chance, not by scores: finding those would be measured too
-        chance = torch.rand(senders(model)[-1][1].stop, receivers(model)[-1][1].stop, generator=torch.Generator().manual_seed(0))
+        chance = torch.rand(
+            senders(model)[-1][1].stop,
+            receivers(model)[-1][1].stop,
+            generator=torch.Generator().manual_seed(0),
+        )
         rows = torch.stack([(chance < share).float() for share in SHARES])
-        circuit_metrics(model, task, rows) if which.endswith("hooks") else Edges(model, task, measure(task)).cut(rows)
+        circuit_metrics(model, task, rows) if which.endswith("hooks") else Edges(
+            model, task, measure(task)
+        ).cut(rows)
     else:
         steps = STEPS if which.startswith("ig") else None
         if which.endswith("hooks"):
@@ -233,12 +304,21 @@ def alone(which: str, model: Any, task: Any) -> None:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--prompts", type=int, default=8, help="IOI pairs")
     options.add_argument("--model", help="another model than the default, as for interp.load")
-    options.add_argument("--threads", type=int, default=1, help="threads of the matrix products (default: 1; CPU seconds add up over threads)")
-    options.add_argument("--write", action="store_true", help="put the tables into benchmarks/README.md")
+    options.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        help="threads of the matrix products (default: 1; CPU seconds add up over threads)",
+    )
+    options.add_argument(
+        "--write", action="store_true", help="put the tables into benchmarks/README.md"
+    )
     options.add_argument("--memory", help=argparse.SUPPRESS)
     said = options.parse_args()
     os.environ["INTERP_PROGRESS"] = "0"
@@ -247,7 +327,9 @@ def main() -> None:
     task = interp.tasks.ioi(model, n=said.prompts)
     if said.memory:
         return alone(said.memory, model, task)
-    edges = int(np.isfinite(eap(model, task[:1]).values).sum())  # also: nothing is paid for the first time below
+    edges = int(
+        np.isfinite(eap(model, task[:1]).values).sum()
+    )  # also: nothing is paid for the first time below
     length = task.clean.shape[1]
     parts = [
         f"Measured on: {machine()}.",

@@ -23,7 +23,9 @@ class Ratio:
     rounds: tuple[float, ...]
 
     def __str__(self) -> str:
-        return f"{statistics.median(self.rounds):.0f}x ({min(self.rounds):.0f}-{max(self.rounds):.0f})"
+        return (
+            f"{statistics.median(self.rounds):.0f}x ({min(self.rounds):.0f}-{max(self.rounds):.0f})"
+        )
 
 
 def interleaved(theirs: Callable[[], float], ours: Callable[[], float], rounds: int) -> Ratio:
@@ -47,8 +49,22 @@ def machine() -> str:
     """The machine and the versions a table was measured with."""
     import torch
 
-    cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.processor())
-    memory = next((int(line.split()[1]) / 2**20 for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), float("nan"))
+    cpu = next(
+        (
+            line.split(":")[1].strip()
+            for line in _lines("/proc/cpuinfo")
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    memory = next(
+        (
+            int(line.split()[1]) / 2**20
+            for line in _lines("/proc/meminfo")
+            if line.startswith("MemTotal")
+        ),
+        float("nan"),
+    )
     versions = ", ".join(f"{p} {version(p)}" for p in ("torch", "transformer-lens", "transformers"))
     return (
         f"{cpu}, {os.cpu_count()} cores, {memory:.0f} GB, no GPU used; {torch.get_num_threads()} thread(s); "
@@ -88,7 +104,9 @@ def peak() -> float:
 
 def peak_of(script: str, *arguments: str) -> float:
     """The GB another process of this script says it needed: memory is only clean in a fresh process."""
-    out = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, check=True)
+    out = subprocess.run(
+        [sys.executable, script, *arguments], capture_output=True, text=True, check=True
+    )
     return float(out.stdout.split()[-1])
 
 

@@ -43,14 +43,22 @@ def row(circuit: Circuit) -> list[str]:
     mlps = sum(name.startswith("mlp") for name in circuit.nodes)
     low, high = said["interval"]
     return [
-        f"[{file}]({file})", f"{heads} heads, {mlps} MLPs", str(len(circuit)),
-        f"{said['faithfulness']:.2f} [{low:.2f}, {high:.2f}]", f"{said['completeness']:.2f}", f"{round(said['random']['faithfulness'], 2) + 0.0:.2f}",
-    ]  # fmt: skip
+        f"[{file}]({file})",
+        f"{heads} heads, {mlps} MLPs",
+        str(len(circuit)),
+        f"{said['faithfulness']:.2f} [{low:.2f}, {high:.2f}]",
+        f"{said['completeness']:.2f}",
+        f"{round(said['random']['faithfulness'], 2) + 0.0:.2f}",
+    ]
 
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--write", action="store_true", help="save the circuits, and put the table into circuits/README.md")
+    asked.add_argument(
+        "--write",
+        action="store_true",
+        help="save the circuits, and put the table into circuits/README.md",
+    )
     asked = asked.parse_args()
     rows = []
     for circuit in circuits():
@@ -60,7 +68,17 @@ def main() -> None:
             path = ROOT / circuit.model / circuit.task["name"] / f"{METHOD}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             circuit.save(path)
-    text = table(["file", "components", "edges", "faithfulness", "completeness", "random circuits' faithfulness"], rows)
+    text = table(
+        [
+            "file",
+            "components",
+            "edges",
+            "faithfulness",
+            "completeness",
+            "random circuits' faithfulness",
+        ],
+        rows,
+    )
     if asked.write:
         write(ROOT / "README.md", "discovered circuits", text)
 

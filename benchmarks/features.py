@@ -40,11 +40,23 @@ def store(model: Any, tokens: torch.Tensor) -> Any:
     from sae_lens import ActivationsStore
 
     return ActivationsStore(
-        model=model, dataset=Dataset.from_dict({"tokens": tokens.repeat(64, 1).tolist()}), streaming=False,
-        hook_name=f"blocks.{LAYER}.hook_out", hook_head_index=None, context_size=LENGTH, d_in=model.cfg.d_model, n_batches_in_buffer=1,
-        total_training_tokens=10**6, store_batch_size_prompts=len(tokens), train_batch_size_tokens=1024, prepend_bos=False,
-        normalize_activations="none", device=torch.device("cpu"), dtype="float32", disable_concat_sequences=True,
-    )  # fmt: skip
+        model=model,
+        dataset=Dataset.from_dict({"tokens": tokens.repeat(64, 1).tolist()}),
+        streaming=False,
+        hook_name=f"blocks.{LAYER}.hook_out",
+        hook_head_index=None,
+        context_size=LENGTH,
+        d_in=model.cfg.d_model,
+        n_batches_in_buffer=1,
+        total_training_tokens=10**6,
+        store_batch_size_prompts=len(tokens),
+        train_batch_size_tokens=1024,
+        prepend_bos=False,
+        normalize_activations="none",
+        device=torch.device("cpu"),
+        dtype="float32",
+        disable_concat_sequences=True,
+    )
 
 
 def harvesting(model: Any, rounds: int) -> str:
@@ -59,8 +71,13 @@ def harvesting(model: Any, rounds: int) -> str:
     apart = float((raw - ours).norm() / raw.norm())
     assert apart < 1e-4, f"the activations differ by {apart:.1e}"
 
-    full = lambda: model.run_with_cache(tokens, names_filter=[theirs.hook_name], prepend_bos=False)
-    ways = {"sae-lens' `ActivationsStore`": lambda: theirs.get_activations(tokens), "a full forward pass with its hook": full}
+    def full():
+        return model.run_with_cache(tokens, names_filter=[theirs.hook_name], prepend_bos=False)
+
+    ways = {
+        "sae-lens' `ActivationsStore`": lambda: theirs.get_activations(tokens),
+        "a full forward pass with its hook": full,
+    }
     rows, n = [], CHUNKS * LENGTH
     for name, job in ways.items():
 
@@ -68,11 +85,32 @@ def harvesting(model: Any, rounds: int) -> str:
             with torch.inference_mode():
                 job()
 
-        ratio = interleaved(lambda: cpu(graph_free), lambda: cpu(lambda: features.activations(model, site, tokens)), rounds)
+        ratio = interleaved(
+            lambda: cpu(graph_free),
+            lambda: cpu(lambda: features.activations(model, site, tokens)),
+            rounds,
+        )
         spread = f"{min(ratio.rounds):.1f}-{max(ratio.rounds):.1f}"
-        rows.append((name, f"{n / ratio.theirs:.0f}", f"{n / ratio.ours:.0f}", f"{ratio.theirs / ratio.ours:.1f}x ({spread})", f"{apart:.0e}"))
+        rows.append(
+            (
+                name,
+                f"{n / ratio.theirs:.0f}",
+                f"{n / ratio.ours:.0f}",
+                f"{ratio.theirs / ratio.ours:.1f}x ({spread})",
+                f"{apart:.0e}",
+            )
+        )
         print(*rows[-1], flush=True)
-    return table((f"{n} tokens of `{site}`, against", "theirs, tokens/CPU s", "interp, the same", "ratio (lowest-highest)", "relative difference"), rows)
+    return table(
+        (
+            f"{n} tokens of `{site}`, against",
+            "theirs, tokens/CPU s",
+            "interp, the same",
+            "ratio (lowest-highest)",
+            "relative difference",
+        ),
+        rows,
+    )
 
 
 # --- training ------------------------------------------------------------------------------------------------
@@ -85,7 +123,12 @@ def trainer(width: int, k: int, batch: int, d_in: int) -> Any:
 
     from interp.features import recipes
 
-    config = SAETrainerConfig(total_training_samples=10**6, train_batch_size_samples=batch, lr_end=3e-5, logger=LoggingConfig(log_to_wandb=False))
+    config = SAETrainerConfig(
+        total_training_samples=10**6,
+        train_batch_size_samples=batch,
+        lr_end=3e-5,
+        logger=LoggingConfig(log_to_wandb=False),
+    )
     return SAETrainer(config, recipes.sae("topk", d_in, d_in, width, k, 1000, 0, {}), iter(()))
 
 
@@ -99,26 +142,61 @@ def training(rounds: int) -> str:
         x = torch.randn(batch, 576)
         a, b = float(theirs.step(x).loss.detach()), topk_step.step(ours, x)
         loss = abs(a - float(b.mse + b.aux)) / a
-        apart = max(float((p - q).norm() / p.norm()) for p, q in zip(theirs.sae.parameters(), ours.sae.parameters()))
+        apart = max(
+            float((p - q).norm() / p.norm())
+            for p, q in zip(theirs.sae.parameters(), ours.sae.parameters())
+        )
         assert loss < 1e-6 and apart < 1e-4, f"loss {loss:.1e}, weights {apart:.1e}"
-        ratio = interleaved(lambda: cpu(lambda: theirs.step(x)), lambda: cpu(lambda: topk_step.step(ours, x)), rounds)
+        ratio = interleaved(
+            lambda: cpu(lambda: theirs.step(x)),
+            lambda: cpu(lambda: topk_step.step(ours, x)),
+            rounds,
+        )
         spread = f"{min(ratio.rounds):.1f}-{max(ratio.rounds):.1f}"
-        rows.append((width, k, batch, f"{batch / ratio.theirs:.0f}", f"{batch / ratio.ours:.0f}", f"{ratio.theirs / ratio.ours:.1f}x ({spread})", f"{loss:.0e}"))
+        rows.append(
+            (
+                width,
+                k,
+                batch,
+                f"{batch / ratio.theirs:.0f}",
+                f"{batch / ratio.ours:.0f}",
+                f"{ratio.theirs / ratio.ours:.1f}x ({spread})",
+                f"{loss:.0e}",
+            )
+        )
         print(*rows[-1], flush=True)
-    return table(("latents", "k", "batch", "sae-lens, tokens/CPU s", "interp, tokens/CPU s", "ratio (lowest-highest)", "relative difference of the loss"), rows)
+    return table(
+        (
+            "latents",
+            "k",
+            "batch",
+            "sae-lens, tokens/CPU s",
+            "interp, tokens/CPU s",
+            "ratio (lowest-highest)",
+            "relative difference of the loss",
+        ),
+        rows,
+    )
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--write", action="store_true", help="put the tables into benchmarks/README.md")
+    options.add_argument(
+        "--write", action="store_true", help="put the tables into benchmarks/README.md"
+    )
     said = options.parse_args()
     os.environ["INTERP_PROGRESS"] = "0"
     model = interp.load()
     parts = [
-        f"Measured on: {machine()}.", f"**Harvesting** ({said.rounds} interleaved rounds)", harvesting(model, said.rounds),
-        f"**One training step** ({said.rounds} interleaved rounds)", training(said.rounds),
-    ]  # fmt: skip
+        f"Measured on: {machine()}.",
+        f"**Harvesting** ({said.rounds} interleaved rounds)",
+        harvesting(model, said.rounds),
+        f"**One training step** ({said.rounds} interleaved rounds)",
+        training(said.rounds),
+    ]
     text = "\n\n".join(parts)
     print(text)
     if said.write:

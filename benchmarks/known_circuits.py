@@ -61,42 +61,73 @@ def trained(seed: int) -> tuple[Any, Any, Circuit]:
     model = toys.trained("induction", seed=seed).model()
     task = tasks.induction(model, n=16, length=6, corruption="block", seed=seed)
     judge = task.heldout()
-    clean, corrupted = (float(judge.metric(interp.run(model, prompts).logits).mean()) for prompts in (judge.clean, judge.corrupted))
+    clean, corrupted = (
+        float(judge.metric(interp.run(model, prompts).logits).mean())
+        for prompts in (judge.clean, judge.corrupted)
+    )
     found = METHODS["exact"](model, judge)
     return model, task, Circuit.threshold(found, SHARE * (clean - corrupted))
 
 
 def measured() -> tuple[list[list[str]], list[str]]:
     """The rows of the table: a method's AUC on each model, mean and lowest over seeds, and its seconds."""
-    models = {name: [known(name, seed=seed) for seed in SEEDS] for name in KNOWN} | {TRAINED: [trained(seed) for seed in SEEDS]}
+    models = {name: [known(name, seed=seed) for seed in SEEDS] for name in KNOWN} | {
+        TRAINED: [trained(seed) for seed in SEEDS]
+    }
     rows = []
     for title, method, options in ROWS:
         cells, began = [], time.perf_counter()
         for name, some in models.items():
             if method == "random":
-                found = [auc(random(m, t, seed=s).values, c.weights()) for m, t, c in some for s in range(DRAWS)]
+                found = [
+                    auc(random(m, t, seed=s).values, c.weights())
+                    for m, t, c in some
+                    for s in range(DRAWS)
+                ]
             elif method == "edge_pruning" and name == TRAINED:
-                cells.append("refused")  # it needs the lean engine, which does not know small transformers
+                cells.append(
+                    "refused"
+                )  # it needs the lean engine, which does not know small transformers
                 continue
             else:
-                found = [auc(METHODS[method](m, t, **options).values, c.weights()) for m, t, c in some]
+                found = [
+                    auc(METHODS[method](m, t, **options).values, c.weights()) for m, t, c in some
+                ]
             cells.append(f"{np.mean(found):.3f} ({min(found):.3f})")
         took = (time.perf_counter() - began) / (len(models) * len(SEEDS))
-        rows.append([f"`{title.split(',')[0]}`{title[len(title.split(',')[0]):]}", *cells, "" if method == "random" else f"{took:.1f}"])
+        rows.append(
+            [
+                f"`{title.split(',')[0]}`{title[len(title.split(',')[0]) :]}",
+                *cells,
+                "" if method == "random" else f"{took:.1f}",
+            ]
+        )
         print(*rows[-1], flush=True)
-    sizes = [f"{name}: {len(c)} of {int(np.isfinite(random(m, t).values).sum())} edges" for name, ((m, t, c), *_) in models.items()]
+    sizes = [
+        f"{name}: {len(c)} of {int(np.isfinite(random(m, t).values).sum())} edges"
+        for name, ((m, t, c), *_) in models.items()
+    ]
     return rows, sizes
 
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--write", action="store_true", help="put the table into circuits/METHODS.md")
+    asked.add_argument(
+        "--write", action="store_true", help="put the table into circuits/METHODS.md"
+    )
     asked = asked.parse_args()
     rows, sizes = measured()
-    text = table(["method", *KNOWN, TRAINED, "seconds"], rows) + f"\n\n{'; '.join(sizes)}. {machine()}."
+    text = (
+        table(["method", *KNOWN, TRAINED, "seconds"], rows)
+        + f"\n\n{'; '.join(sizes)}. {machine()}."
+    )
     print(text)
     if asked.write:
-        write(Path(__file__).resolve().parent.parent / "circuits" / "METHODS.md", "known circuits", text)
+        write(
+            Path(__file__).resolve().parent.parent / "circuits" / "METHODS.md",
+            "known circuits",
+            text,
+        )
 
 
 if __name__ == "__main__":

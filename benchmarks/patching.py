@@ -20,19 +20,50 @@ from typing import Any
 
 import pandas as pd
 import torch
-from common import Ratio, interleaved, machine, peak, peak_of, seconds, table, work, write, peak_rate
+from common import (
+    Ratio,
+    interleaved,
+    machine,
+    peak,
+    peak_of,
+    peak_rate,
+    seconds,
+    table,
+    work,
+    write,
+)
 
 import interp
 
 # what a user types here, TransformerLens' patch setter and activation, and the axes of its index
 SWEEPS = {
-    "residual stream by position": ("resid_pre.*@*", "layer_pos_patch_setter", "resid_pre", ("layer", "pos")),
-    "attention output by position": ("attn.*@*", "layer_pos_patch_setter", "attn_out", ("layer", "pos")),
+    "residual stream by position": (
+        "resid_pre.*@*",
+        "layer_pos_patch_setter",
+        "resid_pre",
+        ("layer", "pos"),
+    ),
+    "attention output by position": (
+        "attn.*@*",
+        "layer_pos_patch_setter",
+        "attn_out",
+        ("layer", "pos"),
+    ),
     "MLP output by position": ("mlp.*@*", "layer_pos_patch_setter", "mlp_out", ("layer", "pos")),
     "heads": ("L*H*", "layer_head_vector_patch_setter", "z", ("layer", "head")),
-    "heads by position": ("L*H*@*", "layer_pos_head_vector_patch_setter", "z", ("layer", "pos", "head")),
+    "heads by position": (
+        "L*H*@*",
+        "layer_pos_head_vector_patch_setter",
+        "z",
+        ("layer", "pos", "head"),
+    ),
     "KV heads, keys": ("L*KV*.k", "layer_head_vector_patch_setter", "k", ("layer", "kv_head")),
-    "heads, patterns": ("L*H*.pattern", "layer_head_pattern_patch_setter", "pattern", ("layer", "head")),
+    "heads, patterns": (
+        "L*H*.pattern",
+        "layer_head_pattern_patch_setter",
+        "pattern",
+        ("layer", "head"),
+    ),
 }
 CLOSE = 1e-4
 
@@ -42,18 +73,29 @@ def ours(model: Any, task: Any, where: str, way: str | None = None) -> tuple[flo
     return seconds(lambda: interp.patch(model, task, where, way=way))
 
 
-def theirs(model: Any, task: Any, sweep: str, cache: Any, sample: int | None) -> tuple[float, list[tuple], torch.Tensor]:
+def theirs(
+    model: Any, task: Any, sweep: str, cache: Any, sample: int | None
+) -> tuple[float, list[tuple], torch.Tensor]:
     """Seconds of the whole sweep in TransformerLens' way (from `sample` cells), the cells, and their metric."""
     from transformer_lens import patching
 
     _, setter, activation, axes = SWEEPS[sweep]
     cells = _cells(model, task, axes)
-    chosen = cells if sample is None else [cells[int((i + 0.5) * len(cells) / sample)] for i in range(sample)]
+    chosen = (
+        cells
+        if sample is None
+        else [cells[int((i + 0.5) * len(cells) / sample)] for i in range(sample)]
+    )
     with torch.inference_mode():
         took, values = seconds(
             lambda: patching.generic_activation_patch(
-                model, task.corrupted, cache, lambda logits: task.metric(logits).mean(),
-                getattr(patching, setter), activation, index_df=pd.DataFrame(chosen, columns=list(axes)),
+                model,
+                task.corrupted,
+                cache,
+                lambda logits: task.metric(logits).mean(),
+                getattr(patching, setter),
+                activation,
+                index_df=pd.DataFrame(chosen, columns=list(axes)),
             )
         )
     return took * len(cells) / len(chosen), chosen, values
@@ -61,11 +103,18 @@ def theirs(model: Any, task: Any, sweep: str, cache: Any, sample: int | None) ->
 
 def _cells(model: Any, task: Any, axes: tuple[str, ...]) -> list[tuple]:
     cfg = model.cfg
-    sizes = {"layer": cfg.n_layers, "pos": task.clean.shape[1], "head": cfg.n_heads, "kv_head": cfg.n_key_value_heads}
+    sizes = {
+        "layer": cfg.n_layers,
+        "pos": task.clean.shape[1],
+        "head": cfg.n_heads,
+        "kv_head": cfg.n_key_value_heads,
+    }
     return list(pd.MultiIndex.from_product([range(sizes[a]) for a in axes]))
 
 
-def side_by_side(model: Any, task: Any, sweep: str, rounds: int, sample: int | None, way: str | None = None) -> Ratio:
+def side_by_side(
+    model: Any, task: Any, sweep: str, rounds: int, sample: int | None, way: str | None = None
+) -> Ratio:
     """The ratio for one sweep; AssertionError where the numbers differ."""
     where, _, _, axes = SWEEPS[sweep]
     with torch.inference_mode():
@@ -84,9 +133,13 @@ def side_by_side(model: Any, task: Any, sweep: str, rounds: int, sample: int | N
     result = found["ours"]
     base = result.about["corrupted"]
     order = [axes.index(dim) for dim in result.dims]
-    mine_at = torch.tensor([base + result.values[tuple(cell[i] for i in order)] for cell in found["cells"]])
+    mine_at = torch.tensor(
+        [base + result.values[tuple(cell[i] for i in order)] for cell in found["cells"]]
+    )
     gap = float((mine_at - found["theirs"]).abs().max())
-    assert gap < CLOSE * max(1.0, float(found["theirs"].abs().max())), f"{sweep}: the two differ by {gap}"
+    assert gap < CLOSE * max(1.0, float(found["theirs"].abs().max())), (
+        f"{sweep}: the two differ by {gap}"
+    )
     assert way is None or result.about["way"] == way, result.about["way"]
     return ratio
 
@@ -95,16 +148,39 @@ def sweeps(model: Any, task: Any, rounds: int, sample: int | None) -> tuple[str,
     """The main table: every sweep, on 16 IOI pairs; and the sweeps' times."""
     rows, timed = [], {}
     for sweep, (where, _, _, axes) in SWEEPS.items():
-        ratio = side_by_side(model, task, sweep, min(rounds, 2) if sweep == "heads by position" else rounds, sample)
+        ratio = side_by_side(
+            model, task, sweep, min(rounds, 2) if sweep == "heads by position" else rounds, sample
+        )
         timed[sweep] = ratio
-        rows.append((sweep, f"`{where}`", len(_cells(model, task, axes)), f"{ratio.theirs:.0f}", f"{ratio.ours:.1f}", ratio))
+        rows.append(
+            (
+                sweep,
+                f"`{where}`",
+                len(_cells(model, task, axes)),
+                f"{ratio.theirs:.0f}",
+                f"{ratio.ours:.1f}",
+                ratio,
+            )
+        )
         print(*rows[-1], flush=True)
     for sweep in ("residual stream by position", "heads"):
         ratio = side_by_side(model, task, sweep, min(rounds, 2), sample, way="hooks")
         cells = len(_cells(model, task, SWEEPS[sweep][3]))
-        rows.append((f"{sweep}, on the hook path", f"`{SWEEPS[sweep][0]}`", cells, f"{ratio.theirs:.0f}", f"{ratio.ours:.1f}", ratio))
+        rows.append(
+            (
+                f"{sweep}, on the hook path",
+                f"`{SWEEPS[sweep][0]}`",
+                cells,
+                f"{ratio.theirs:.0f}",
+                f"{ratio.ours:.1f}",
+                ratio,
+            )
+        )
         print(*rows[-1], flush=True)
-    return table(("sweep", "where", "cells", "TransformerLens, s", "interp, s", "ratio (lowest-highest)"), rows), timed
+    return table(
+        ("sweep", "where", "cells", "TransformerLens, s", "interp, s", "ratio (lowest-highest)"),
+        rows,
+    ), timed
 
 
 def synthetic(task: Any, n: int, length: int, differs: int) -> Any:
@@ -115,19 +191,36 @@ def synthetic(task: Any, n: int, length: int, differs: int) -> Any:
     corrupted = clean.clone()
     corrupted[:, differs] = torch.randint(1000, 40_000, (n,), generator=g)
     rows = [i % len(task) for i in range(n)]
-    return replace(task[rows], clean=clean, corrupted=corrupted, positions={"END": torch.full((n,), length - 1)})
+    return replace(
+        task[rows],
+        clean=clean,
+        corrupted=corrupted,
+        positions={"END": torch.full((n,), length - 1)},
+    )
 
 
 def shapes(model: Any, task: Any, rounds: int, sample: int) -> str:
     """How the ratio depends on the number of prompts, their length and where they first differ."""
     rows = []
-    cases = [(1, 15, 10), (4, 15, 1), (4, 15, 5), (4, 15, 10), (4, 15, 13), (4, 45, 30)]  # prompts, tokens, first difference
+    cases = [
+        (1, 15, 10),
+        (4, 15, 1),
+        (4, 15, 5),
+        (4, 15, 10),
+        (4, 15, 13),
+        (4, 45, 30),
+    ]  # prompts, tokens, first difference
     for n, length, at in cases:
         here = synthetic(task, n, length, at)
-        found = [side_by_side(model, here, sweep, rounds, sample) for sweep in ("residual stream by position", "heads")]
+        found = [
+            side_by_side(model, here, sweep, rounds, sample)
+            for sweep in ("residual stream by position", "heads")
+        ]
         rows.append((n, length, at, *found))
         print(*rows[-1], flush=True)
-    return table(("prompts", "tokens", "first difference at", "residual stream by position", "heads"), rows)
+    return table(
+        ("prompts", "tokens", "first difference at", "residual stream by position", "heads"), rows
+    )
 
 
 def others(model: Any, task: Any) -> str:
@@ -135,18 +228,36 @@ def others(model: Any, task: Any) -> str:
     mover, one = "L23H3", task[:1]
     movers = ["L23H3", "L29H1", "L20H0", "L19H2", "L9H1", "L12H4"]
     jobs: dict[str, Callable[[], Any]] = {
-        "ablate 4 heads from layer 0 on (zero), one prompt": lambda: interp.ablate(model, one, ["L0H0", "L3H1", "L9H1", "L29H1"], by="zero"),
-        "ablate 6 heads (mean over 16 prompts, run again each time), one prompt": lambda: interp.ablate(model, one, movers, reference=task.clean),
-        "path patching, all 270 heads -> logits": lambda: interp.path_patch(model, task, "L*H*", "logits.in"),
-        "path patching, all 270 heads -> the query of L23H3": lambda: interp.path_patch(model, task, "L*H*", f"{mover}.q_in@END"),
-        "the same through the MLPs": lambda: interp.path_patch(model, task, "L*H*", f"{mover}.q_in@END", through="mlps"),
-        "the same through everything": lambda: interp.path_patch(model, task, "L*H*", f"{mover}.q_in@END", through="all"),
+        "ablate 4 heads from layer 0 on (zero), one prompt": lambda: interp.ablate(
+            model, one, ["L0H0", "L3H1", "L9H1", "L29H1"], by="zero"
+        ),
+        "ablate 6 heads (mean over 16 prompts, run again each time), one prompt": lambda: (
+            interp.ablate(model, one, movers, reference=task.clean)
+        ),
+        "path patching, all 270 heads -> logits": lambda: interp.path_patch(
+            model, task, "L*H*", "logits.in"
+        ),
+        "path patching, all 270 heads -> the query of L23H3": lambda: interp.path_patch(
+            model, task, "L*H*", f"{mover}.q_in@END"
+        ),
+        "the same through the MLPs": lambda: interp.path_patch(
+            model, task, "L*H*", f"{mover}.q_in@END", through="mlps"
+        ),
+        "the same through everything": lambda: interp.path_patch(
+            model, task, "L*H*", f"{mover}.q_in@END", through="all"
+        ),
         "attribution patching, 270 heads": lambda: interp.attribution_patch(model, task, "L*H*"),
     }
     rows = []
     for what, job in jobs.items():
         took = sorted(seconds(job)[0] for _ in range(3))
-        rows.append((what, len(one) if "one prompt" in what else len(task), f"{took[1]:.2f} ({took[0]:.2f}-{took[2]:.2f})"))
+        rows.append(
+            (
+                what,
+                len(one) if "one prompt" in what else len(task),
+                f"{took[1]:.2f} ({took[0]:.2f}-{took[2]:.2f})",
+            )
+        )
         print(*rows[-1], flush=True)
     return table(("job", "prompts", "seconds (lowest-highest)"), rows)
 
@@ -157,14 +268,32 @@ def limits(model: Any, task: Any, timed: dict[str, Ratio]) -> str:
     for sweep in ("residual stream by position", "heads"):
         where, _, _, axes = SWEEPS[sweep]
         _, cache = model.run_with_cache(task.clean, names_filter=_names(model))
-        whole = work(lambda: theirs(model, task, sweep, cache, sample)) * len(_cells(model, task, axes)) / sample
+        whole = (
+            work(lambda: theirs(model, task, sweep, cache, sample))
+            * len(_cells(model, task, axes))
+            / sample
+        )
         less = work(lambda: ours(model, task, where))
-        rate = lambda done, took: f"{done / took:.0f} ({done / took / peak_:.0%})"
+
+        def rate(done, took):
+            return f"{done / took:.0f} ({done / took / peak_:.0%})"
+
         a, b = rate(whole, timed[sweep].theirs), rate(less, timed[sweep].ours)
-        rows.append((sweep, f"{whole / 1e3:.1f}", f"{less / 1e3:.2f}", f"{whole / less:.1f}x", a, b))
+        rows.append(
+            (sweep, f"{whole / 1e3:.1f}", f"{less / 1e3:.2f}", f"{whole / less:.1f}x", a, b)
+        )
         print(*rows[-1], flush=True)
-    head = ("sweep", "TransformerLens, TFLOP", "interp, TFLOP", "less work", "TransformerLens, GFLOP/s (of the peak)", "interp, the same")
-    return f"A large float32 matrix product reaches {peak_:.0f} GFLOP/s here.\n\n" + table(head, rows)
+    head = (
+        "sweep",
+        "TransformerLens, TFLOP",
+        "interp, TFLOP",
+        "less work",
+        "TransformerLens, GFLOP/s (of the peak)",
+        "interp, the same",
+    )
+    return f"A large float32 matrix product reaches {peak_:.0f} GFLOP/s here.\n\n" + table(
+        head, rows
+    )
 
 
 def _names(model: Any) -> list[str]:
@@ -177,7 +306,11 @@ def _names(model: Any) -> list[str]:
 def memory() -> str:
     """The most memory a process holds, model included, in fresh processes."""
     runs = {which: peak_of(__file__, "--memory", which) for which in ("model", "theirs", "ours")}
-    rows = [("model loaded, one forward pass", f"{runs['model']:.2f}"), ("TransformerLens, head sweep", f"{runs['theirs']:.2f}"), ("interp, head sweep", f"{runs['ours']:.2f}")]
+    rows = [
+        ("model loaded, one forward pass", f"{runs['model']:.2f}"),
+        ("TransformerLens, head sweep", f"{runs['theirs']:.2f}"),
+        ("interp, head sweep", f"{runs['ours']:.2f}"),
+    ]
     return table(("process", "peak, GB"), rows)
 
 
@@ -198,12 +331,23 @@ def alone(which: str) -> None:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--sample", type=int, default=6, help="cells of TransformerLens' sweep that are timed in a round")
-    options.add_argument("--threads", type=int, help="threads of the matrix products (default: torch's choice)")
+    options.add_argument(
+        "--sample",
+        type=int,
+        default=6,
+        help="cells of TransformerLens' sweep that are timed in a round",
+    )
+    options.add_argument(
+        "--threads", type=int, help="threads of the matrix products (default: torch's choice)"
+    )
     options.add_argument("--full", action="store_true", help="time all of TransformerLens' cells")
-    options.add_argument("--write", action="store_true", help="put the tables into benchmarks/README.md")
+    options.add_argument(
+        "--write", action="store_true", help="put the tables into benchmarks/README.md"
+    )
     options.add_argument("--memory", choices=("model", "theirs", "ours"), help=argparse.SUPPRESS)
     said = options.parse_args()
     if said.memory:

@@ -25,16 +25,33 @@ from interp.toys import data, trainer
 JOBS = {
     "induction: 2 layers of 2 heads, T=32, batch 32": toys.RECIPES["induction"].but(steps=300),
     "bigram-backcopy: 1 layer and its MLP, d=64, T=64, batch 64": toys.Recipe(
-        "backcopy", data="bigram_backcopy", data_options={"n_ctx": 64},
-        model={"n_layers": 1, "d_model": 64, "mlp": 256}, steps=150, batch=64,
+        "backcopy",
+        data="bigram_backcopy",
+        data_options={"n_ctx": 64},
+        model={"n_layers": 1, "d_model": 64, "mlp": 256},
+        steps=150,
+        batch=64,
     ),
     "out-of-context reasoning: linear attention, one-hot tokens, batch 252": toys.Recipe(
-        "reasoning", data="out_of_context_reasoning",
-        model={"n_layers": 1, "d_model": 128, "embed": "identity", "tied": True, "attention": "linear", "identity": ["K"],
-               "norm": "none", "positions": "none", "attention_scale": 1.0},
-        steps=150, batch=252, lr=5e-3, weight_decay=0.03,
+        "reasoning",
+        data="out_of_context_reasoning",
+        model={
+            "n_layers": 1,
+            "d_model": 128,
+            "embed": "identity",
+            "tied": True,
+            "attention": "linear",
+            "identity": ["K"],
+            "norm": "none",
+            "positions": "none",
+            "attention_scale": 1.0,
+        },
+        steps=150,
+        batch=252,
+        lr=5e-3,
+        weight_decay=0.03,
     ),
-}  # fmt: skip
+}
 
 
 def bare(recipe: toys.Recipe) -> list[float]:
@@ -43,13 +60,17 @@ def bare(recipe: toys.Recipe) -> list[float]:
     first = run_data.batch(8, recipe.generator("first"))
     net = toys.net(seed=recipe.number("weights"), **trainer._options(recipe, first))
     learned = [p for p in net.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(learned, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(
+        learned, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
+    )
     losses = []
     for step in range(recipe.steps):
         optimizer.param_groups[0]["lr"] = recipe.lr * recipe.factor(step)
         batch = run_data.batch(recipe.batch, generator)
         where = batch.targets != -100
-        logits = net(batch.inputs).flatten(0, 1) if where.all() else net.logits_at(batch.inputs, where)
+        logits = (
+            net(batch.inputs).flatten(0, 1) if where.all() else net.logits_at(batch.inputs, where)
+        )
         loss = torch.nn.functional.cross_entropy(logits, batch.targets[where])
         losses.append(loss.item())
         optimizer.zero_grad()
@@ -76,7 +97,10 @@ def measured(rounds: int) -> str:
     """The table: both ways in turn, equal losses asserted."""
     rows = []
     for name, recipe in JOBS.items():
-        bare(recipe.but(steps=2)), ours(recipe.but(steps=2))  # nothing is paid for the first time below
+        (
+            bare(recipe.but(steps=2)),
+            ours(recipe.but(steps=2)),
+        )  # nothing is paid for the first time below
         pairs = []
         for i in range(rounds):  # who goes first alternates
             one, other = (bare, ours) if i % 2 == 0 else (ours, bare)
@@ -84,20 +108,39 @@ def measured(rounds: int) -> str:
             if found[bare][2] != found[ours][2]:
                 raise AssertionError(f"{name}: the two ways gave different losses")
             pairs.append((found[bare], found[ours]))
-        of = lambda who, what: [pair[who][what] for pair in pairs]
+
+        def of(who, what):
+            return [pair[who][what] for pair in pairs]
+
         ratios = [o / b for b, o in zip(of(0, 0), of(1, 0))]
         walls = [o / b for b, o in zip(of(0, 1), of(1, 1))]
-        step = lambda who: f"{1000 * statistics.median(of(who, 0)) / recipe.steps:.1f}"
-        ratio = lambda x: f"{statistics.median(x):.2f} ({min(x):.2f}-{max(x):.2f})"
+
+        def step(who):
+            return f"{1000 * statistics.median(of(who, 0)) / recipe.steps:.1f}"
+
+        def ratio(x):
+            return f"{statistics.median(x):.2f} ({min(x):.2f}-{max(x):.2f})"
+
         rows.append([name, recipe.steps, step(0), step(1), ratio(ratios), ratio(walls)])
-    head = ["job", "steps", "bare loop, ms a step", "trainer, ms a step", "ratio of processor time", "ratio of wall time"]
+    head = [
+        "job",
+        "steps",
+        "bare loop, ms a step",
+        "trainer, ms a step",
+        "ratio of processor time",
+        "ratio of wall time",
+    ]
     return table(head, rows)
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--write", action="store_true", help="put the table into benchmarks/README.md")
+    options.add_argument(
+        "--write", action="store_true", help="put the table into benchmarks/README.md"
+    )
     said = options.parse_args()
     os.environ["INTERP_PROGRESS"] = "0"
     torch.set_num_threads(1)

@@ -89,9 +89,22 @@ _HOME = {
     "write_regression": "interp.methods.regression",
 }
 _MODULES = (
-    "models", "sites", "edits", "interventions", "results", "plots", "texts", "tasks", "circuits", "methods", "toys", "features",
-    "widgets", "studies", "engine",
-)  # fmt: skip
+    "models",
+    "sites",
+    "edits",
+    "interventions",
+    "results",
+    "plots",
+    "texts",
+    "tasks",
+    "circuits",
+    "methods",
+    "toys",
+    "features",
+    "widgets",
+    "studies",
+    "engine",
+)
 
 __all__ = [*_HOME, *_MODULES, "__version__"]
 

@@ -46,7 +46,9 @@ def write_bytes(path: Path, content: bytes) -> Path:
 
 def _replace(path: Path, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # beside it, so that replacing is one step
+    temporary = path.with_name(
+        f".{path.name}.{secrets.token_hex(4)}.part"
+    )  # beside it, so that replacing is one step
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)

@@ -33,12 +33,17 @@ def progress(items: Iterable | None, what: str, total: int | None = None) -> Any
     listener = getattr(_TOLD, "listener", None)
     if listener is None:
         # a widget's thread has no cell of its own: its bar would stand under another one
-        off = os.environ.get("INTERP_PROGRESS") == "0" or threading.current_thread() is not threading.main_thread()
+        off = (
+            os.environ.get("INTERP_PROGRESS") == "0"
+            or threading.current_thread() is not threading.main_thread()
+        )
         return tqdm(items, desc=what, total=total, delay=2, leave=False, disable=off)
 
     class Told(plain):
         monitor_interval = 0  # no thread that looks after it
-        _lock = threading.RLock()  # its own: it stays held when the listener raises, and all other bars would wait for it
+        _lock = (
+            threading.RLock()
+        )  # its own: it stays held when the listener raises, and all other bars would wait for it
 
         def display(self, *ignored: Any, **also: Any) -> None:
             listener(what, self.n, self.total)

@@ -13,7 +13,9 @@ def unknown(kind: str, typed: object, known: Iterable[object], example: str = ""
     """
     names = sorted(str(k) for k in known)
     folded = {name.lower(): name for name in names}  # "ABC" is near "abc"
-    near = [folded[n] for n in difflib.get_close_matches(str(typed).lower(), folded, n=3, cutoff=0.5)]
+    near = [
+        folded[n] for n in difflib.get_close_matches(str(typed).lower(), folded, n=3, cutoff=0.5)
+    ]
     said = f"unknown {kind} {typed!r}"
     if near:
         said += ": did you mean " + " or ".join(repr(n) for n in near) + "?"

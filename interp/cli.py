@@ -55,10 +55,15 @@ def say(error: Exception) -> int:
     if isinstance(error, (StudyFailed, VerdictChanged)):
         print(f"interp: {error}", file=sys.stderr)
         return 1
-    if isinstance(error, (ValueError, OSError, ImportError)):  # what the library raises for bad input
+    if isinstance(
+        error, (ValueError, OSError, ImportError)
+    ):  # what the library raises for bad input
         print(f"interp: {error}", file=sys.stderr)
         return 2
-    print(f"interp: {type(error).__name__}: {error} (this is a bug; --debug shows where)", file=sys.stderr)
+    print(
+        f"interp: {type(error).__name__}: {error} (this is a bug; --debug shows where)",
+        file=sys.stderr,
+    )
     return 1
 
 
@@ -68,54 +73,104 @@ def say(error: Exception) -> int:
 def command_line() -> argparse.ArgumentParser:
     """The parser; every command carries the function that does it in `act`."""
     debug = argparse.ArgumentParser(add_help=False)
-    debug.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="on an error, show the whole traceback")
+    debug.add_argument(
+        "--debug",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="on an error, show the whole traceback",
+    )
     # a parser of its own, so that only commands whose answer a script can read take --json
     as_json = argparse.ArgumentParser(add_help=False)
     as_json.add_argument("--json", action="store_true", help="print JSON on stdout, for scripts")
     parser = argparse.ArgumentParser(
-        prog="interp", parents=[debug], description="Take a language model apart and see which parts do the work.",
+        prog="interp",
+        parents=[debug],
+        description="Take a language model apart and see which parts do the work.",
         epilog="start with: interp demo     then: interp lab",
-    )  # fmt: skip
+    )
     parser.add_argument("--version", action="version", version=f"interp {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-    def command(name: str, act: Any, about: str, *more: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    def command(
+        name: str, act: Any, about: str, *more: argparse.ArgumentParser
+    ) -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=about, description=about, parents=[debug, *more])
         one.set_defaults(act=act)
         return one
 
-    demo = command("demo", _demo, "fetch the default model and run the first study, from start to verdicts")
-    demo.add_argument("--full", action="store_true", help="as many prompts as the committed notebook (slower)")
+    demo = command(
+        "demo", _demo, "fetch the default model and run the first study, from start to verdicts"
+    )
+    demo.add_argument(
+        "--full", action="store_true", help="as many prompts as the committed notebook (slower)"
+    )
     demo.add_argument("--out", metavar="DIR", help="where to write (default: interp-runs/)")
-    demo.add_argument("--widgets", action="store_true", help="open the tour of the widgets in JupyterLab instead")
+    demo.add_argument(
+        "--widgets", action="store_true", help="open the tour of the widgets in JupyterLab instead"
+    )
     _add_models(command("models", _models, "list, fetch or remove local models", as_json))
     _add_tasks(command("tasks", _tasks, "list the tasks, or show one task's prompts", as_json))
     run = command("run", _run, "run a study and print its verdict table", as_json)
-    run.add_argument("name", metavar="NAME", help="a study: 00-start-here, or 00; or a tour: tour-patching")
-    run.add_argument("--fast", action="store_true", help="fewer prompts; every claim is still judged")
-    run.add_argument("--model", metavar="M", help="another model: a name, a folder, a .gguf file or a hub id")
+    run.add_argument(
+        "name", metavar="NAME", help="a study: 00-start-here, or 00; or a tour: tour-patching"
+    )
+    run.add_argument(
+        "--fast", action="store_true", help="fewer prompts; every claim is still judged"
+    )
+    run.add_argument(
+        "--model", metavar="M", help="another model: a name, a folder, a .gguf file or a hub id"
+    )
     run.add_argument("--out", metavar="DIR", help="where to write (default: interp-runs/NAME/)")
     cli_circuits.add(command, as_json)
-    export = command("export", _export, "write a notebook as one page that opens without a kernel or a network", as_json)
-    export.add_argument("notebook", metavar="NOTEBOOK", help="an executed .ipynb file, or a study: 00, tour-patching")
-    export.add_argument("--html", action="store_true", required=True, help="as one HTML file: text, tables, figures, widgets as they were")
-    export.add_argument("--out", metavar="FILE", help="where to write (default: NOTEBOOK with .html)")
+    export = command(
+        "export",
+        _export,
+        "write a notebook as one page that opens without a kernel or a network",
+        as_json,
+    )
+    export.add_argument(
+        "notebook",
+        metavar="NOTEBOOK",
+        help="an executed .ipynb file, or a study: 00, tour-patching",
+    )
+    export.add_argument(
+        "--html",
+        action="store_true",
+        required=True,
+        help="as one HTML file: text, tables, figures, widgets as they were",
+    )
+    export.add_argument(
+        "--out", metavar="FILE", help="where to write (default: NOTEBOOK with .html)"
+    )
     lab = command("lab", _lab, "open JupyterLab on the notebooks")
     lab.add_argument("name", nargs="?", metavar="NAME", help="open this study")
-    lab.add_argument("--no-browser", action="store_true", help="print the address instead of opening a browser")
+    lab.add_argument(
+        "--no-browser", action="store_true", help="print the address instead of opening a browser"
+    )
     return parser
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", nargs="?", default="list", metavar="list|fetch|remove", help="default: list")
+    parser.add_argument(
+        "what", nargs="?", default="list", metavar="list|fetch|remove", help="default: list"
+    )
     parser.add_argument("name", nargs="?", metavar="NAME", help="which model to fetch or remove")
 
 
 def _add_tasks(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", nargs="?", default="list", metavar="list|show", help="default: list")
+    parser.add_argument(
+        "what", nargs="?", default="list", metavar="list|show", help="default: list"
+    )
     parser.add_argument("name", nargs="?", metavar="NAME", help="which task to show")
-    parser.add_argument("-n", type=int, default=3, metavar="N", help="how many prompts to show (default: 3)")
-    parser.add_argument("--model", default="smollm2-135m", metavar="M", help="whose tokenizer (default: smollm2-135m)")
+    parser.add_argument(
+        "-n", type=int, default=3, metavar="N", help="how many prompts to show (default: 3)"
+    )
+    parser.add_argument(
+        "--model",
+        default="smollm2-135m",
+        metavar="M",
+        help="whose tokenizer (default: smollm2-135m)",
+    )
 
 
 def _one_of(args: argparse.Namespace, command: str, *with_name: str) -> None:
@@ -123,9 +178,13 @@ def _one_of(args: argparse.Namespace, command: str, *with_name: str) -> None:
     from interp._say import unknown
 
     if args.what not in ("list", *with_name):
-        raise unknown(f"interp {command} action", args.what, ("list", *with_name), f"interp {command} list")
+        raise unknown(
+            f"interp {command} action", args.what, ("list", *with_name), f"interp {command} list"
+        )
     if args.what in with_name and not args.name:
-        raise ValueError(f"interp {command} {args.what} needs a name; `interp {command}` lists them")
+        raise ValueError(
+            f"interp {command} {args.what} needs a name; `interp {command}` lists them"
+        )
     if args.what == "list" and args.name:
         raise ValueError(f"interp {command} list takes no name, got {args.name!r}")
 
@@ -139,12 +198,26 @@ def _models(args: argparse.Namespace) -> int:
     _one_of(args, "models", "fetch", "remove")
     if args.what == "fetch":
         path = models.fetch(args.name, progress=not args.json)
-        return _answer(args, {"name": args.name, "path": str(path)}, f"{args.name} is ready in {path}")
+        return _answer(
+            args, {"name": args.name, "path": str(path)}, f"{args.name} is ready in {path}"
+        )
     if args.what == "remove":
         gone = models.remove(args.name)
-        return _answer(args, {"name": args.name, "removed": gone}, f"{args.name} " + ("removed" if gone else "was not here"))
+        return _answer(
+            args,
+            {"name": args.name, "removed": gone},
+            f"{args.name} " + ("removed" if gone else "was not here"),
+        )
     rows = models.table()
-    lines = [[r["name"], "here" if r["cached"] else f"fetch: {r['download_mb']} MB", f"{r['disk_mb']} MB", r["what"]] for r in rows]
+    lines = [
+        [
+            r["name"],
+            "here" if r["cached"] else f"fetch: {r['download_mb']} MB",
+            f"{r['disk_mb']} MB",
+            r["what"],
+        ]
+        for r in rows
+    ]
     return _answer(args, rows, _columns(["model", "state", "on disk", "what"], lines))
 
 
@@ -156,7 +229,9 @@ def _tasks(args: argparse.Namespace) -> int:
         return _show_task(args)
     rows = [{"name": name, "what": _first_line(getattr(tasks, name))} for name in tasks.names()]
     lines = [[row["name"], row["what"]] for row in rows]
-    return _answer(args, rows, _columns(["task", "what"], lines) + "\n\ninterp tasks show NAME prints prompts")
+    return _answer(
+        args, rows, _columns(["task", "what"], lines) + "\n\ninterp tasks show NAME prints prompts"
+    )
 
 
 def _show_task(args: argparse.Namespace) -> int:
@@ -179,13 +254,23 @@ def _show_task(args: argparse.Namespace) -> int:
 
 def _plain(task: Any, tokenizer: Any) -> dict:
     """A task as JSON: its prompts as text, its answers, and where its named positions are."""
-    text = lambda rows: [tokenizer.decode(row.tolist()) for row in rows]
-    words = lambda rows: [[tokenizer.decode([token]) for token in row.tolist()] for row in rows]
+
+    def text(rows):
+        return [tokenizer.decode(row.tolist()) for row in rows]
+
+    def words(rows):
+        return [[tokenizer.decode([token]) for token in row.tolist()] for row in rows]
+
     return {
-        "name": task.name, "clean": text(task.clean), "corrupted": text(task.corrupted), "answers": words(task.answers),
-        "wrong": words(task.wrong), "positions": {k: v.tolist() for k, v in task.positions.items()},
-        "labels": {k: list(map(str, v)) for k, v in task.labels.items()}, "metric": task.metric_name,
-    }  # fmt: skip
+        "name": task.name,
+        "clean": text(task.clean),
+        "corrupted": text(task.corrupted),
+        "answers": words(task.answers),
+        "wrong": words(task.wrong),
+        "positions": {k: v.tolist() for k, v in task.positions.items()},
+        "labels": {k: list(map(str, v)) for k, v in task.labels.items()},
+        "metric": task.metric_name,
+    }
 
 
 def _first_line(function: Any) -> str:
@@ -207,9 +292,13 @@ def _demo(args: argparse.Namespace) -> int:
     code = _compare(table)
     print(f"\nRead it:  {out / stem}.html   (opens in any browser)")
     print(f"          {out / stem}.ipynb")
-    print(f"Go on:    interp lab {stem}   opens the notebook live;   interp tasks   and   interp --help   list the rest")
+    print(
+        f"Go on:    interp lab {stem}   opens the notebook live;   interp tasks   and   interp --help   list the rest"
+    )
     if not args.full:
-        print("This was the short run; `interp demo --full` uses as many prompts as the committed notebook.")
+        print(
+            "This was the short run; `interp demo --full` uses as many prompts as the committed notebook."
+        )
     return code
 
 
@@ -248,7 +337,11 @@ def _export(args: argparse.Namespace) -> int:
 
     path = export(args.notebook, args.out)
     size = round(path.stat().st_size / 1000)
-    return _answer(args, {"html": str(path), "kb": size}, f"{path}   ({size} kB, opens in any browser, offline)")
+    return _answer(
+        args,
+        {"html": str(path), "kb": size},
+        f"{path}   ({size} kB, opens in any browser, offline)",
+    )
 
 
 def _lab(args: argparse.Namespace) -> int:
@@ -265,7 +358,9 @@ def _lab(args: argparse.Namespace) -> int:
         folder = _own_copy(folder, Path("interp-notebooks"))
     notebook = folder / f"{stem}.ipynb"
     if stem and not notebook.exists():
-        raise FileNotFoundError(f"{notebook} is not built yet: python -m interp.studies build {stem}")
+        raise FileNotFoundError(
+            f"{notebook} is not built yet: python -m interp.studies build {stem}"
+        )
     command = [sys.executable, "-m", "jupyterlab", str(notebook if stem else folder)]
     lab = subprocess.Popen(command + ["--no-browser"] * args.no_browser)
     while True:
@@ -296,7 +391,9 @@ def _answer(args: argparse.Namespace, data: Any, text: str) -> int:
 def _columns(heads: list[str], lines: list[list[str]]) -> str:
     rows = [heads, *lines]
     widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows
+    )
 
 
 if __name__ == "__main__":

@@ -10,24 +10,94 @@ from typing import Any
 
 def add(command: Callable[..., argparse.ArgumentParser], as_json: argparse.ArgumentParser) -> None:
     """Adds the circuit commands by `command(name, act, about, *parents) -> parser`."""
-    find = command("discover", _discover, "find a task's circuit, judge it on held-out prompts and save it", as_json)
-    find.add_argument("--task", required=True, metavar="T", help="which task: ioi, greater_than, ... (interp tasks lists them)")
-    find.add_argument("--method", default="eap_ig", metavar="M", help="which discovery method (default: eap_ig)")
-    find.add_argument("--edges", type=int, default=500, metavar="N", help="how many edges to choose (default: 500)")
-    find.add_argument("--select", default="top", metavar="top|greedy", help="the best edges, or grown from the logits (default: top)")
-    find.add_argument("--signed", action="store_true", help="the most helpful edges, not the largest in size")
-    find.add_argument("--model", default="smollm2-135m", metavar="M", help="a name, a folder, a .gguf file or a hub id")
-    find.add_argument("-n", "--n", type=int, default=32, metavar="N", help="how many prompts, to find and to judge (default: 32)")
+    find = command(
+        "discover",
+        _discover,
+        "find a task's circuit, judge it on held-out prompts and save it",
+        as_json,
+    )
+    find.add_argument(
+        "--task",
+        required=True,
+        metavar="T",
+        help="which task: ioi, greater_than, ... (interp tasks lists them)",
+    )
+    find.add_argument(
+        "--method", default="eap_ig", metavar="M", help="which discovery method (default: eap_ig)"
+    )
+    find.add_argument(
+        "--edges",
+        type=int,
+        default=500,
+        metavar="N",
+        help="how many edges to choose (default: 500)",
+    )
+    find.add_argument(
+        "--select",
+        default="top",
+        metavar="top|greedy",
+        help="the best edges, or grown from the logits (default: top)",
+    )
+    find.add_argument(
+        "--signed", action="store_true", help="the most helpful edges, not the largest in size"
+    )
+    find.add_argument(
+        "--model",
+        default="smollm2-135m",
+        metavar="M",
+        help="a name, a folder, a .gguf file or a hub id",
+    )
+    find.add_argument(
+        "-n",
+        "--n",
+        type=int,
+        default=32,
+        metavar="N",
+        help="how many prompts, to find and to judge (default: 32)",
+    )
     find.add_argument("--seed", type=int, default=0, metavar="S", help="which prompts (default: 0)")
-    find.add_argument("--option", action="append", default=[], metavar="K=V", help="an option of the method, e.g. steps=10")
-    find.add_argument("--out", metavar="FILE", help="where to save (default: interp-runs/circuits/MODEL/TASK/METHOD.json)")
-    judge = command("evaluate", _evaluate, "judge a circuit's file on held-out prompts of its task", as_json)
+    find.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="K=V",
+        help="an option of the method, e.g. steps=10",
+    )
+    find.add_argument(
+        "--out",
+        metavar="FILE",
+        help="where to save (default: interp-runs/circuits/MODEL/TASK/METHOD.json)",
+    )
+    judge = command(
+        "evaluate", _evaluate, "judge a circuit's file on held-out prompts of its task", as_json
+    )
     judge.add_argument("file", metavar="FILE", help="a circuit saved by interp")
     judge.add_argument("--model", metavar="M", help="the model (default: the circuit's own)")
-    judge.add_argument("-n", "--n", type=int, metavar="N", help="how many held-out prompts (default: as the file was judged)")
-    judge.add_argument("--seed", type=int, metavar="S", help="which held-out prompts (default: as the file was judged)")
-    judge.add_argument("--by", metavar="HOW", help="what cut edges carry: resample, mean or zero (default: as the file was judged)")
-    judge.add_argument("--sets", type=int, default=10, metavar="N", help="how many random circuits beside it (default: 10)")
+    judge.add_argument(
+        "-n",
+        "--n",
+        type=int,
+        metavar="N",
+        help="how many held-out prompts (default: as the file was judged)",
+    )
+    judge.add_argument(
+        "--seed",
+        type=int,
+        metavar="S",
+        help="which held-out prompts (default: as the file was judged)",
+    )
+    judge.add_argument(
+        "--by",
+        metavar="HOW",
+        help="what cut edges carry: resample, mean or zero (default: as the file was judged)",
+    )
+    judge.add_argument(
+        "--sets",
+        type=int,
+        default=10,
+        metavar="N",
+        help="how many random circuits beside it (default: 10)",
+    )
     both = command("compare", _compare, "say how far two circuits' files agree", as_json)
     both.add_argument("first", metavar="A", help="a circuit saved by interp")
     both.add_argument("second", metavar="B", help="another, of the same model")
@@ -51,13 +121,25 @@ def _discover(args: argparse.Namespace) -> int:
         raise ValueError(
             f"none of the {args.edges} edges lies on a way from the embedding to the logits (try more --edges, or --select greedy)"
         )
-    _note(args, f"{args.edges} edges chosen, {len(circuit)} of them on a way to the logits; judging on held-out prompts")
-    found = evaluate(model, task.heldout(), circuit, **{k: options[k] for k in ("by", "metric") if k in options})
+    _note(
+        args,
+        f"{args.edges} edges chosen, {len(circuit)} of them on a way to the logits; judging on held-out prompts",
+    )
+    found = evaluate(
+        model, task.heldout(), circuit, **{k: options[k] for k in ("by", "metric") if k in options}
+    )
     name = bridge.name(model).replace("/", "--")
-    out = Path(args.out or Path("interp-runs", "circuits", name, task.name, f"{args.method.replace('_', '-')}.json"))
+    out = Path(
+        args.out
+        or Path("interp-runs", "circuits", name, task.name, f"{args.method.replace('_', '-')}.json")
+    )
     circuit = judged(circuit, found)
     circuit.save(out)
-    return _answer(args, _data(circuit, found, out), f"{circuit!r}\n\n{found.table()!r}\n\nsaved in {out}   (interp evaluate {out})")
+    return _answer(
+        args,
+        _data(circuit, found, out),
+        f"{circuit!r}\n\n{found.table()!r}\n\nsaved in {out}   (interp evaluate {out})",
+    )
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -72,7 +154,9 @@ def _evaluate(args: argparse.Namespace) -> int:
     _known("way to cut", by, BY, "--by resample")
     name = said.get("task") or circuit.task.get("name")
     if not name:
-        raise ValueError(f"{args.file!r} names no task to judge it on: in Python, interp.evaluate(model, task, circuit)")
+        raise ValueError(
+            f"{args.file!r} names no task to judge it on: in Python, interp.evaluate(model, task, circuit)"
+        )
     made = circuit.task if name == circuit.task.get("name") else {}
     maker, options = made.get("make", name), made.get("options", {})
     _known("task", maker, tasks.names())
@@ -82,7 +166,9 @@ def _evaluate(args: argparse.Namespace) -> int:
     task = tasks.make(maker, model, n=n, seed=seed, split="heldout", **options)
     task = task.with_metric(metric) if metric in tasks.METRICS else task
     _note(args, f"judging {len(circuit)} edges on {len(task)} held-out prompts of {task.name}")
-    found = evaluate(model, task, circuit, by=by, sets=args.sets, any_task=name != circuit.task.get("name"))
+    found = evaluate(
+        model, task, circuit, by=by, sets=args.sets, any_task=name != circuit.task.get("name")
+    )
     before = f"\n\nthe file says: faithfulness {said.get('faithfulness')} (n {said.get('n')}, seed {said.get('seed')}, {said.get('by')})"
     text = f"{circuit!r}\n\n{found.table()!r}" + (before if "faithfulness" in said else "")
     return _answer(args, _data(circuit, found, Path(args.file)), text)
@@ -95,9 +181,13 @@ def _compare(args: argparse.Namespace) -> int:
     found = agreement(a, b)
     both, only = a & b, (a - b, b - a)
     data = {
-        "first": args.first, "second": args.second, "both": len(both), "only_first": len(only[0]), "only_second": len(only[1]),
+        "first": args.first,
+        "second": args.second,
+        "both": len(both),
+        "only_first": len(only[0]),
+        "only_second": len(only[1]),
         **_rows(found),
-    }  # fmt: skip
+    }
     counts = f"edges in both {len(both)}, only in A {len(only[0])}, only in B {len(only[1])}"
     lines = [f"A  {a!r}", f"B  {b!r}", "", repr(found.table()), "", counts]
     lines += [f"strongest only in {x}: {_strongest(one)}" for x, one in zip("AB", only) if len(one)]
@@ -120,13 +210,21 @@ def _asked(args: argparse.Namespace) -> dict[str, Any]:
     _at_least("--edges", args.edges)
     _at_least("-n", args.n)
     if args.out and Path(args.out).suffix != ".json":
-        raise ValueError(f"a circuit is saved as .json, got --out {args.out!r} (try {Path(args.out).stem + '.json'!r})")
-    names = [k for k in inspect.signature(METHODS[args.method]).parameters if k not in ("model", "task", "examples")]
+        raise ValueError(
+            f"a circuit is saved as .json, got --out {args.out!r} (try {Path(args.out).stem + '.json'!r})"
+        )
+    names = [
+        k
+        for k in inspect.signature(METHODS[args.method]).parameters
+        if k not in ("model", "task", "examples")
+    ]
     options = {}
     for typed in args.option:
         key, equals, value = typed.partition("=")
         if not equals:
-            raise ValueError(f"--option {typed!r}: an option is name=value (try --option {names[0] if names else 'steps'}=...)")
+            raise ValueError(
+                f"--option {typed!r}: an option is name=value (try --option {names[0] if names else 'steps'}=...)"
+            )
         _known(f"option of {args.method}", key, names)
         options[key] = _value(value)
     return options
@@ -157,11 +255,24 @@ def _rows(found: Any) -> dict[str, float]:
 
 
 def _data(circuit: Any, found: Any, path: Path) -> dict[str, Any]:
-    low, high = found.sel(measure="faithfulness").ci() if found.examples.shape[-1] > 1 else (None, None)
+    low, high = (
+        found.sel(measure="faithfulness").ci() if found.examples.shape[-1] > 1 else (None, None)
+    )
     keys = ("by", "metric", "split", "n", "seed", "sets", "seconds")
-    said = {"file": str(path), "model": circuit.model, "task": found.about["task"], "edges": len(circuit), "share": circuit.share}
+    said = {
+        "file": str(path),
+        "model": circuit.model,
+        "task": found.about["task"],
+        "edges": len(circuit),
+        "share": circuit.share,
+    }
     interval = None if low is None else [float(low), float(high)]
-    return said | {k: found.about[k] for k in keys if k in found.about} | _rows(found) | {"interval": interval}
+    return (
+        said
+        | {k: found.about[k] for k in keys if k in found.about}
+        | _rows(found)
+        | {"interval": interval}
+    )
 
 
 def _strongest(circuit: Any, n: int = 5) -> str:

@@ -1,10 +1,10 @@
 """Edits: what an intervention does to an activation. Each is a function `edit(activation, seen) -> activation`.
 
-    set_to(value) zero() scale(c) add(vector) project_out(direction)        anywhere
-    knock_out(keys)                                                         on `.scores`
-    reweight({position: factor}) remove_sink() redistribute(source, to)     on `.pattern`, rows renormalised
-    force_attention(to) counterfactual_pattern(kind)                        on `.pattern`
-    latent(encode, decode, change)                                          a dictionary's latents
+set_to(value) zero() scale(c) add(vector) project_out(direction)        anywhere
+knock_out(keys)                                                         on `.scores`
+reweight({position: factor}) remove_sink() redistribute(source, to)     on `.pattern`, rows renormalised
+force_attention(to) counterfactual_pattern(kind)                        on `.pattern`
+latent(encode, decode, change)                                          a dictionary's latents
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,9 @@ def set_to(value: Tensor | float) -> Edit:
 
     def edit(act: Tensor, seen: Seen) -> Tensor:
         new = torch.as_tensor(value, dtype=act.dtype, device=act.device)
-        if new.ndim == act.ndim - 1 and act.shape[1] == 1 and new.ndim >= 2:  # [batch d] at one position
+        if (
+            new.ndim == act.ndim - 1 and act.shape[1] == 1 and new.ndim >= 2
+        ):  # [batch d] at one position
             new = new.unsqueeze(1)
         return _broadcast(new, act, "set_to")
 
@@ -58,7 +60,9 @@ def project_out(direction: Tensor) -> Edit:
     def edit(act: Tensor, seen: Seen) -> Tensor:
         along = unit.to(act)
         if along.shape[-1] != act.shape[-1]:
-            raise ValueError(f"the direction has {along.shape[-1]} entries, the activation {act.shape[-1]}")
+            raise ValueError(
+                f"the direction has {along.shape[-1]} entries, the activation {act.shape[-1]}"
+            )
         return act - (act @ along).unsqueeze(-1) * along
 
     return edit
@@ -78,7 +82,9 @@ def knock_out(keys: Positions) -> Edit:
         blocked = _broadcast(keys, scores, "knock_out") if pairs else _columns(keys, scores)
         out = scores.masked_fill(blocked, low)
         if bool((out <= low / 2).all(-1).any()):
-            raise ValueError("knock_out leaves a query with nothing to attend to: keep at least one source position")
+            raise ValueError(
+                "knock_out leaves a query with nothing to attend to: keep at least one source position"
+            )
         return out
 
     return edit
@@ -97,7 +103,9 @@ def reweight(factors: Mapping[int, float]) -> Edit:
             out[..., source] = out[..., source] * factor
         total = out.sum(-1, keepdim=True)
         if bool((total <= 0).any()):
-            raise ValueError("reweight leaves a row with no attention at all: keep some factor above zero")
+            raise ValueError(
+                "reweight leaves a row with no attention at all: keep some factor above zero"
+            )
         return out / total
 
     return edit
@@ -116,7 +124,9 @@ def remove_sink(at: Positions = 0) -> Edit:
     return redistribute(at)
 
 
-def redistribute(source: Positions, to: Positions | None = None, *, share: float = 1.0, how: str = "proportional") -> Edit:
+def redistribute(
+    source: Positions, to: Positions | None = None, *, share: float = 1.0, how: str = "proportional"
+) -> Edit:
     """An edit of `.pattern` that moves a share of the attention on some keys to others.
 
     >>> Intervention("L20H0.pattern", redistribute(later_sinks, share=0.6))           # ACT with beta = 0.4
@@ -134,13 +144,21 @@ def redistribute(source: Positions, to: Positions | None = None, *, share: float
         visible, giving = _visible(pattern, seen), _columns(source, pattern)
         taking = (~giving if to is None else _columns(to, pattern)) & visible
         if bool((giving & taking).any()):
-            raise ValueError("redistribute: `source` and `to` have keys in common, so there is nothing to move there")
+            raise ValueError(
+                "redistribute: `source` and `to` have keys in common, so there is nothing to move there"
+            )
         weight = taking.to(pattern) if how == "even" else pattern * taking
         total = weight.sum(-1, keepdim=True)
         if bool(((total <= 0) & taking.any(-1, keepdim=True)).any()):
-            raise ValueError("redistribute: a row has no attention on `to` to be in proportion to (try how='even')")
+            raise ValueError(
+                "redistribute: a row has no attention on `to` to be in proportion to (try how='even')"
+            )
         moved = pattern * giving * (share * taking.any(-1, keepdim=True))
-        return pattern - moved + moved.sum(-1, keepdim=True) * weight / total.clamp_min(torch.finfo(total.dtype).tiny)
+        return (
+            pattern
+            - moved
+            + moved.sum(-1, keepdim=True) * weight / total.clamp_min(torch.finfo(total.dtype).tiny)
+        )
 
     return edit
 
@@ -179,8 +197,12 @@ def counterfactual_pattern(kind: str = "uniform") -> Edit:
         raise unknown("pattern", kind, PATTERNS)
 
     def edit(pattern: Tensor, seen: Seen) -> Tensor:
-        chosen = PATTERNS[kind](torch.arange(pattern.shape[-1]), _queries(pattern, seen)).to(pattern)
-        return _broadcast(chosen / chosen.sum(-1, keepdim=True), pattern, "counterfactual_pattern").clone()
+        chosen = PATTERNS[kind](torch.arange(pattern.shape[-1]), _queries(pattern, seen)).to(
+            pattern
+        )
+        return _broadcast(
+            chosen / chosen.sum(-1, keepdim=True), pattern, "counterfactual_pattern"
+        ).clone()
 
     return edit
 
@@ -216,17 +238,25 @@ def _columns(where: Positions, act: Tensor) -> Tensor:
     at = torch.as_tensor(where)
     if at.dtype == torch.bool:
         if at.ndim > 2 or at.shape[-1:] != (n_src,):
-            raise ValueError(f"a boolean of keys is [batch {n_src}] here, got {list(at.shape)} (try token_set(task, 'S1'))")
+            raise ValueError(
+                f"a boolean of keys is [batch {n_src}] here, got {list(at.shape)} (try token_set(task, 'S1'))"
+            )
         return _of_batch(at.expand(at.shape if at.ndim == 2 else (1, n_src)), act)
     if at.numel() == 0 or at.is_floating_point() or not bool(((-n_src <= at) & (at < n_src)).all()):
-        raise ValueError(f"source positions are 0 to {n_src - 1} (or -1 for the last), got {at.tolist()}")
+        raise ValueError(
+            f"source positions are 0 to {n_src - 1} (or -1 for the last), got {at.tolist()}"
+        )
     rows = at.reshape(1, -1) if at.ndim < 2 else at
-    return _of_batch(torch.zeros(len(rows), n_src, dtype=torch.bool).scatter_(1, rows % n_src, True), act)
+    return _of_batch(
+        torch.zeros(len(rows), n_src, dtype=torch.bool).scatter_(1, rows % n_src, True), act
+    )
 
 
 def _of_batch(columns: Tensor, act: Tensor) -> Tensor:
     if len(columns) not in (1, act.shape[0]):
-        raise ValueError(f"source positions of {len(columns)} prompts do not fit a run of {act.shape[0]}")
+        raise ValueError(
+            f"source positions of {len(columns)} prompts do not fit a run of {act.shape[0]}"
+        )
     return columns[:, None]
 
 
@@ -235,7 +265,9 @@ def _check_share(share: float) -> None:
         raise ValueError(f"share={share}: a share of attention is 0 to 1")
 
 
-def latent(encode: Callable[[Tensor], Tensor], decode: Callable[[Tensor], Tensor], change: Edit) -> Edit:
+def latent(
+    encode: Callable[[Tensor], Tensor], decode: Callable[[Tensor], Tensor], change: Edit
+) -> Edit:
     """An edit of a dictionary's latents that keeps its error term: act + decode(change(z)) - decode(z)."""
 
     def edit(act: Tensor, seen: Seen) -> Tensor:

@@ -44,7 +44,11 @@ def correlations(rows: np.ndarray, groups: int, kept: np.ndarray | None = None) 
         raise ValueError(f"{rows.shape[1]} examples do not fall into {groups} groups of one size")
     kept = np.ones(rows.shape[1], bool) if kept is None else np.asarray(kept, bool)
     with np.errstate(invalid="ignore", divide="ignore"):
-        z = kept * (rows - rows[:, kept].mean(1, keepdims=True)) / rows[:, kept].std(1, keepdims=True)
+        z = (
+            kept
+            * (rows - rows[:, kept].mean(1, keepdims=True))
+            / rows[:, kept].std(1, keepdims=True)
+        )
     product, square = z[:, None] * z[None], z**2
     r = product.sum(-1, keepdims=True) / kept.sum()
     moved = (product - r * (square[:, None] + square[None]) / 2) * (len(kept) / kept.sum())

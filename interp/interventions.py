@@ -122,13 +122,19 @@ def _tokens(model: Any, tokens: Any) -> Tensor:
     if tokens.ndim == 1:
         tokens = tokens[None]
     if tokens.ndim != 2 or tokens.dtype not in (torch.int64, torch.int32):
-        raise ValueError(f"tokens must be ids [batch pos], got {tokens.dtype} of shape {tuple(tokens.shape)}")
+        raise ValueError(
+            f"tokens must be ids [batch pos], got {tokens.dtype} of shape {tuple(tokens.shape)}"
+        )
     if tokens.numel() == 0:
         raise ValueError("no tokens: the prompt is empty")
     if tokens.shape[1] > d.n_ctx:
-        raise ValueError(f"the prompt has {tokens.shape[1]} tokens, the model reads at most {d.n_ctx}")
+        raise ValueError(
+            f"the prompt has {tokens.shape[1]} tokens, the model reads at most {d.n_ctx}"
+        )
     if int(tokens.max()) >= d.d_vocab or int(tokens.min()) < 0:
-        raise ValueError(f"token ids must be 0 to {d.d_vocab - 1}, got {int(tokens.min())} to {int(tokens.max())}")
+        raise ValueError(
+            f"token ids must be 0 to {d.d_vocab - 1}, got {int(tokens.min())} to {int(tokens.max())}"
+        )
     return tokens
 
 
@@ -136,7 +142,9 @@ def _vectors(x: Tensor, d: bridge.Dims) -> Tensor:
     """The inputs [batch pos d_in] of a model that reads vectors in place of tokens."""
     x = x[None] if x.ndim == 2 else x
     if x.ndim != 3 or x.shape[-1] != d.d_in or not x.is_floating_point() or x.numel() == 0:
-        raise ValueError(f"this model reads vectors [batch pos {d.d_in}], got {x.dtype} of shape {tuple(x.shape)}")
+        raise ValueError(
+            f"this model reads vectors [batch pos {d.d_in}], got {x.dtype} of shape {tuple(x.shape)}"
+        )
     if x.shape[1] > d.n_ctx:
         raise ValueError(f"the prompt has {x.shape[1]} vectors, the model reads at most {d.n_ctx}")
     return x
@@ -150,9 +158,13 @@ class _Plan:
     dims: bridge.Dims
     tokens: Tensor
     positions: Positions
-    edits: dict[str, list] = field(default_factory=dict)  # hook -> [(rank, order, site, intervention)]
+    edits: dict[str, list] = field(
+        default_factory=dict
+    )  # hook -> [(rank, order, site, intervention)]
     watched: dict[str, Site] = field(default_factory=dict)  # str(site without pos) -> site
-    raw: dict[str, Tensor] = field(default_factory=dict)  # hook -> its tensor after the edits of a rank
+    raw: dict[str, Tensor] = field(
+        default_factory=dict
+    )  # hook -> its tensor after the edits of a rank
     own: dict[str, Tensor] = field(default_factory=dict)  # receivers and "mid" sites -> value
 
     # building
@@ -180,7 +192,9 @@ class _Plan:
     def _upstream(self, read: Site, at: Site) -> None:
         order = forward_order(read), forward_order(at)
         if order[0] > order[1]:
-            raise ValueError(f"{str(at)!r} cannot read {str(read)!r}, which comes later in the forward pass")
+            raise ValueError(
+                f"{str(at)!r} cannot read {str(read)!r}, which comes later in the forward pass"
+            )
 
     def hooks(self) -> list[tuple[str, Callable]]:
         names = set(self.edits)
@@ -240,12 +254,17 @@ class _Plan:
         whole = site.at(None)
         before = self._read(whole, t)
         index = self._index(site, before, intervention.rows)
-        seen = {str(Site.parse(r)): self._seen(Site.parse(r), intervention.rows) for r in intervention.reads}
+        seen = {
+            str(Site.parse(r)): self._seen(Site.parse(r), intervention.rows)
+            for r in intervention.reads
+        }
         seen["pos"] = index[1] if len(index) == 2 else torch.arange(before.shape[1])[None]
         part = before[index]
         new = intervention.edit(part, seen)
         if new.shape != part.shape:
-            raise ValueError(f"the edit at {str(site)!r} gave shape {tuple(new.shape)}, it must keep {tuple(part.shape)}")
+            raise ValueError(
+                f"the edit at {str(site)!r} gave shape {tuple(new.shape)}, it must keep {tuple(part.shape)}"
+            )
         after = before.clone()
         after[index] = new
         return self._write(whole, t, before, after, index)
@@ -276,7 +295,9 @@ class _Plan:
         own = bridge.norm(self.model, "ln1", site.layer, read) @ W[site.index]
         own = own if b is None else own + b[site.index]
         t = t.clone()
-        t[:, :, site.index][index] = own[index]  # elsewhere it may carry an edit of the layer's whole input
+        t[:, :, site.index][index] = own[
+            index
+        ]  # elsewhere it may carry an edit of the layer's whole input
         return t
 
     def _index(self, site: Site, act: Tensor, rows: slice | None) -> tuple:

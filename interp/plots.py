@@ -14,11 +14,34 @@ import numpy as np
 from interp._say import unknown
 
 DIVERGING, SEQUENTIAL = "RdBu_r", "viridis"
-MARKS = ("#111111", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")  # colour-blind safe (Okabe and Ito)
+MARKS = (
+    "#111111",
+    "#e69f00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#d55e00",
+)  # colour-blind safe (Okabe and Ito)
 DPI = 90
-AXIS = {"pos": "token", "dest": "attends from", "src": "attends to", "kv_head": "KV head", "number": "number of heads", "distance": "tokens back", "edges": "number of edges"}
-ORDERED = ("layer", "number", "distance", "edges", "false positive rate")  # axes along which values make a line
-PLACED = ("false positive rate",)  # of these, the axes whose labels are the places, so that steps may differ
+AXIS = {
+    "pos": "token",
+    "dest": "attends from",
+    "src": "attends to",
+    "kv_head": "KV head",
+    "number": "number of heads",
+    "distance": "tokens back",
+    "edges": "number of edges",
+}
+ORDERED = (
+    "layer",
+    "number",
+    "distance",
+    "edges",
+    "false positive rate",
+)  # axes along which values make a line
+PLACED = (
+    "false positive rate",
+)  # of these, the axes whose labels are the places, so that steps may differ
 MISSING, MOST_PANELS = "#bbbbbb", 12
 TICK, LABEL, TITLE = 8, 9, 10  # points; at 90 dots an inch the smallest letters are ten pixels high
 
@@ -41,7 +64,12 @@ def kind(dims: Sequence[str], coords: Mapping[str, Sequence]) -> str:
     """
     if len(dims) == 1:
         return "lines" if dims[0] in (*ORDERED, "pos") else "bars"
-    if len(dims) == 2 and dims[1] in ORDERED and len(coords[dims[0]]) <= 8 and dims[0] not in ("pos", "dest", "src"):
+    if (
+        len(dims) == 2
+        and dims[1] in ORDERED
+        and len(coords[dims[0]]) <= 8
+        and dims[0] not in ("pos", "dest", "src")
+    ):
         return "lines" if all(isinstance(x, str) for x in coords[dims[0]]) else "map"
     return "map" if len(dims) == 2 else "panels"
 
@@ -63,29 +91,46 @@ def draw(
     dims = tuple(picture["dims"])
     picture = {**picture, "title": picture["title"] if title is None else title}
     if len(dims) == 0:
-        raise ValueError(f"{picture['title']!r} is a single number ({float(picture['values']):.4g}): there is nothing to draw")
+        raise ValueError(
+            f"{picture['title']!r} is a single number ({float(picture['values']):.4g}): there is nothing to draw"
+        )
     if len(dims) > 3:
-        raise TooMuch(f"{len(dims)} axes are too many for one picture: choose with .sel() or average with .mean()")
+        raise TooMuch(
+            f"{len(dims)} axes are too many for one picture: choose with .sel() or average with .mean()"
+        )
     if not np.size(picture["values"]):
         raise ValueError(f"{picture['title']!r} has no cells: there is nothing to draw")
     what = kind(dims, picture["coords"])
     if marks and what in ("lines", "bars"):
-        raise ValueError(f"marks outline the cells of a map; {picture['title']!r} over {', '.join(dims)} is drawn as {what}")
+        raise ValueError(
+            f"marks outline the cells of a map; {picture['title']!r} over {', '.join(dims)} is drawn as {what}"
+        )
     if what == "panels":
         if ax is not None:
-            raise ValueError(f"three axes need a figure of their own: leave ax= out, or choose one {dims[0]} with .sel()")
+            raise ValueError(
+                f"three axes need a figure of their own: leave ax= out, or choose one {dims[0]} with .sel()"
+            )
         return _panels(picture, marks or {}, centred, figure)
     if ax is None:
         ax = figure.subplots() if figure is not None else _new(*_size(picture))
     if what == "map":
         return _one_map(picture, ax, marks or {}, centred)
-    said = dict(title=picture["title"], unit=picture["unit"], interval=picture.get("interval"), ax=ax)
+    said = dict(
+        title=picture["title"], unit=picture["unit"], interval=picture.get("interval"), ax=ax
+    )
     labels = picture["coords"][dims[-1]]
     if what == "bars":
         return bars(picture["values"], labels, **said)
     names = [str(x) for x in picture["coords"][dims[0]]] if len(dims) == 2 else None
     placed = dims[-1] in PLACED
-    return lines(picture["values"], labels, x_name=_axis_name(dims[-1], labels), names=names, placed=placed, **said)
+    return lines(
+        picture["values"],
+        labels,
+        x_name=_axis_name(dims[-1], labels),
+        names=names,
+        placed=placed,
+        **said,
+    )
 
 
 def png(picture: Mapping[str, Any], **options: Any) -> bytes:
@@ -131,7 +176,13 @@ def heatmap(
     low, top = _scale(finite, centred) if limit is None else (-limit if centred else 0.0, limit)
     cmap = colormaps[DIVERGING if centred else SEQUENTIAL].with_extremes(bad=MISSING)
     image = ax.imshow(
-        values, cmap=cmap, vmin=low, vmax=top, aspect="auto", origin="lower" if upward else "upper", interpolation="nearest"
+        values,
+        cmap=cmap,
+        vmin=low,
+        vmax=top,
+        aspect="auto",
+        origin="lower" if upward else "upper",
+        interpolation="nearest",
     )
     _ticks(ax.yaxis, rows)
     _ticks(ax.xaxis, cols)
@@ -148,9 +199,17 @@ def heatmap(
         ax.plot([], [], "s", color=MISSING, label="does not apply")
     _mark(ax, marks or {}, list(rows), list(cols))
     if ax.get_legend_handles_labels()[1]:
-        below = 0.45 + (0.06 * max(len(str(c)) for c in cols) if _words(cols) else 0)  # inches: under the tick labels
+        below = 0.45 + (
+            0.06 * max(len(str(c)) for c in cols) if _words(cols) else 0
+        )  # inches: under the tick labels
         tall = ax.get_position().height * ax.figure.get_size_inches()[1]
-        ax.legend(loc="upper left", bbox_to_anchor=(0, -below / tall), ncols=4, fontsize=TICK, frameon=False)
+        ax.legend(
+            loc="upper left",
+            bbox_to_anchor=(0, -below / tall),
+            ncols=4,
+            fontsize=TICK,
+            frameon=False,
+        )
     return ax
 
 
@@ -178,10 +237,21 @@ def lines(
     at = np.asarray(x, dtype=float) if placed else np.arange(len(x))
     for k, line in enumerate(many):
         (colour, style), name = styles[k % len(styles)], names[k] if names else None
-        ax.plot(at, line, style, marker="osD^vP"[k % 6], markersize=3, linewidth=1.5, color=colour, label=name)
+        ax.plot(
+            at,
+            line,
+            style,
+            marker="osD^vP"[k % 6],
+            markersize=3,
+            linewidth=1.5,
+            color=colour,
+            label=name,
+        )
         if interval is not None:
             low, high = (np.atleast_2d(end)[k] for end in interval)
-            ax.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0, label=None if names else band)
+            ax.fill_between(
+                at, low, high, color=colour, alpha=0.2, linewidth=0, label=None if names else band
+            )
     if names and interval is not None:
         ax.fill_between([], [], color="#888888", alpha=0.3, linewidth=0, label=band)
     if not placed:
@@ -198,16 +268,33 @@ def lines(
 
 
 def bars(
-    values: Numbers, labels: Sequence, *, title: str, unit: str, interval: Numbers = None, ax: Any = None
+    values: Numbers,
+    labels: Sequence,
+    *,
+    title: str,
+    unit: str,
+    interval: Numbers = None,
+    ax: Any = None,
 ) -> Any:
     """The Axes with a bar per label and its 95 % interval as a whisker."""
     longest = max((len(str(label)) for label in labels), default=0)
-    ax = _new(max(4, 0.55 * len(labels)), 2.8 + 0.06 * max(0, longest - 10)) if ax is None else ax  # long names stand aslant
+    ax = (
+        _new(max(4, 0.55 * len(labels)), 2.8 + 0.06 * max(0, longest - 10)) if ax is None else ax
+    )  # long names stand aslant
     at, values = np.arange(len(labels)), np.asarray(values, dtype=float)
     ax.bar(at, values, color="#0072b2")
     if interval is not None:
         middle, half = (np.add(*interval) / 2, np.subtract(interval[1], interval[0]) / 2)
-        ax.errorbar(at, middle, half, fmt="none", ecolor="#333333", capsize=2, elinewidth=1, label="95 % interval")
+        ax.errorbar(
+            at,
+            middle,
+            half,
+            fmt="none",
+            ecolor="#333333",
+            capsize=2,
+            elinewidth=1,
+            label="95 % interval",
+        )
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=TICK, frameon=False)
     _ticks(ax.xaxis, labels)
     ax.axhline(0, color="#888888", linewidth=0.7)
@@ -218,8 +305,16 @@ def bars(
 
 
 def scatter(
-    x: Numbers, y: Numbers, labels: Sequence[str], *, x_name: str, y_name: str, title: str, top: int = 12,
-    groups: Sequence[str] | None = None, ax: Any = None,
+    x: Numbers,
+    y: Numbers,
+    labels: Sequence[str],
+    *,
+    x_name: str,
+    y_name: str,
+    title: str,
+    top: int = 12,
+    groups: Sequence[str] | None = None,
+    ax: Any = None,
 ) -> Any:
     """The Axes with labelled points; the `top` points farthest from the centre are named where there is room, groups are coloured."""
     ax = _new(6.5 if groups is not None else 5, 4) if ax is None else ax
@@ -229,7 +324,16 @@ def scatter(
     size, alpha = (14, 0.55) if len(x) > 30 else (40, 0.9)
     for kind_, colour, marker in zip(kinds, ("#0072b2", *MARKS[1:], MARKS[0]), "osD^vPX"):
         here = np.array([g == kind_ for g in groups]) if groups is not None else slice(None)
-        ax.scatter(x[here], y[here], s=size, color=colour, marker=marker, alpha=alpha, linewidth=0, label=kind_)
+        ax.scatter(
+            x[here],
+            y[here],
+            s=size,
+            color=colour,
+            marker=marker,
+            alpha=alpha,
+            linewidth=0,
+            label=kind_,
+        )
     if groups is not None:
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=TICK, frameon=False)
     scaled = [(v - v.mean()) / (v.std() or 1) for v in (x, y)]
@@ -253,15 +357,28 @@ def _name_points(ax: Any, points: Sequence[tuple[str, float, float]]) -> None:
         # in points (1/72 inch), as far as is known before drawing: a letter is about 0.65 of its size wide
         at_x, at_y = ax.transData.transform((x, y)) * 72 / ax.figure.dpi
         wide, high = 0.65 * TICK * len(name), 1.2 * TICK
-        for right, up in ((3, 3), (3, -high), (-3 - wide, 3), (-3 - wide, -high), (6, -high / 2), (-6 - wide, -high / 2)):
+        for right, up in (
+            (3, 3),
+            (3, -high),
+            (-3 - wide, 3),
+            (-3 - wide, -high),
+            (6, -high / 2),
+            (-6 - wide, -high / 2),
+        ):
             box = (at_x + right, at_y + up, at_x + right + wide, at_y + up + high)
-            if all(box[0] >= b[2] or box[2] <= b[0] or box[1] >= b[3] or box[3] <= b[1] for b in taken):
+            if all(
+                box[0] >= b[2] or box[2] <= b[0] or box[1] >= b[3] or box[3] <= b[1] for b in taken
+            ):
                 taken.append(box)
-                ax.annotate(name, (x, y), fontsize=TICK, xytext=(right, up), textcoords="offset points")
+                ax.annotate(
+                    name, (x, y), fontsize=TICK, xytext=(right, up), textcoords="offset points"
+                )
                 break
 
 
-def _one_map(picture: Mapping[str, Any], ax: Any, marks: Mapping, centred: bool | None, **shared: Any) -> Any:
+def _one_map(
+    picture: Mapping[str, Any], ax: Any, marks: Mapping, centred: bool | None, **shared: Any
+) -> Any:
     """A map of two axes; thirty layers by nine heads reads best lying down, so layers run along x there."""
     dims, values = tuple(picture["dims"]), np.asarray(picture["values"], dtype=float)
     if dims == ("layer", "head"):
@@ -270,9 +387,18 @@ def _one_map(picture: Mapping[str, Any], ax: Any, marks: Mapping, centred: bool 
     rows, cols = (picture["coords"][d] for d in dims)
     names = dict(row_name=_axis_name(dims[0], rows), col_name=_axis_name(dims[1], cols))
     return heatmap(
-        values, rows, cols, **names, title=picture["title"], unit=picture["unit"], centred=centred, ax=ax,
-        marks=marks, upward=dims[0] == "layer", **shared,
-    )  # fmt: skip
+        values,
+        rows,
+        cols,
+        **names,
+        title=picture["title"],
+        unit=picture["unit"],
+        centred=centred,
+        ax=ax,
+        marks=marks,
+        upward=dims[0] == "layer",
+        **shared,
+    )
 
 
 def _panels(picture: Mapping[str, Any], marks: Mapping, centred: bool | None, figure: Any) -> Any:
@@ -280,7 +406,9 @@ def _panels(picture: Mapping[str, Any], marks: Mapping, centred: bool | None, fi
     values, (first, *rest) = np.asarray(picture["values"], dtype=float), picture["dims"]
     names = picture["coords"][first]
     if len(names) > MOST_PANELS:
-        raise TooMuch(f"{len(names)} panels ({first}) are too many for one picture: choose some with .sel({first}=[...])")
+        raise TooMuch(
+            f"{len(names)} panels ({first}) are too many for one picture: choose some with .sel({first}=[...])"
+        )
     if figure is None:
         import matplotlib.pyplot as plt
 
@@ -310,7 +438,12 @@ def _scale(finite: np.ndarray, centred: bool) -> tuple[float, float]:
 
 def _columns(picture: Mapping[str, Any]) -> int:
     first, *rest = picture["dims"]
-    return max(1, min(len(picture["coords"][first]), int(13 // _size(dict(picture, dims=rest, maps=True))[0])))
+    return max(
+        1,
+        min(
+            len(picture["coords"][first]), int(13 // _size(dict(picture, dims=rest, maps=True))[0])
+        ),
+    )
 
 
 def _size(picture: Mapping[str, Any]) -> tuple[float, float]:
@@ -323,12 +456,19 @@ def _size(picture: Mapping[str, Any]) -> tuple[float, float]:
     longest = [max((len(str(x)) for x in labels[d]), default=1) for d in dims]
     below = 0.06 * longest[-1] if _words(labels[dims[-1]]) else 0.0  # slanted labels need height
     if len(dims) == 1 or (kind(dims, labels) == "lines" and not picture.get("maps")):
-        wide = min(9, max(4, 0.45 * sizes[0] + 0.8)) if kind(dims, labels) == "bars" else 7 + (1.5 if len(dims) == 2 else 0)
+        wide = (
+            min(9, max(4, 0.45 * sizes[0] + 0.8))
+            if kind(dims, labels) == "bars"
+            else 7 + (1.5 if len(dims) == 2 else 0)
+        )
         return (wide, 2.6 + below)
     (tall, wide), beside = (sizes, longest[0])
     if dims == ("layer", "head"):
         (wide, tall), beside, below = sizes, 2, 0.0
-    return (min(10, max(4.5, 0.24 * wide + 0.06 * beside + 1.6)), min(9, max(2.4, 0.18 * tall + 1.2 + below)))
+    return (
+        min(10, max(4.5, 0.24 * wide + 0.06 * beside + 1.6)),
+        min(9, max(2.4, 0.18 * tall + 1.2 + below)),
+    )
 
 
 def _axis_name(dim: str, labels: Sequence) -> str:
@@ -345,7 +485,9 @@ def _bar(figure: Any, image: Any, axes: Any, unit: str) -> None:
     first = axes[0] if isinstance(axes, list) else axes
     rows = first.get_subplotspec().get_gridspec().nrows if isinstance(axes, list) else 1
     tall = first.get_position().height * figure.get_size_inches()[1] * rows
-    bar = figure.colorbar(image, ax=axes, pad=0.015, fraction=0.06, aspect=max(8.0, 9 * tall))  # a ninth of an inch wide
+    bar = figure.colorbar(
+        image, ax=axes, pad=0.015, fraction=0.06, aspect=max(8.0, 9 * tall)
+    )  # a ninth of an inch wide
     bar.set_label(unit, fontsize=LABEL)
     bar.ax.tick_params(labelsize=TICK)
     bar.outline.set_visible(False)
@@ -356,7 +498,15 @@ def _numbers(ax: Any, values: Numbers, image: Any) -> None:
         if np.isfinite(value):
             red, green, blue, _ = image.cmap(image.norm(value))
             dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
-            ax.text(col, row, f"{value:.3g}", ha="center", va="center", fontsize=TICK, color="white" if dark else "black")
+            ax.text(
+                col,
+                row,
+                f"{value:.3g}",
+                ha="center",
+                va="center",
+                fontsize=TICK,
+                color="white" if dark else "black",
+            )
 
 
 def _words(labels: Sequence) -> bool:
@@ -368,7 +518,9 @@ def _ticks(axis: Any, labels: Sequence) -> None:
     every = 1 if words and len(labels) <= 40 else max(1, -(-len(labels) // 16))
     at = list(range(0, len(labels), every))
     axis.set_ticks(at, [str(labels[i]) for i in at], fontsize=TICK)
-    room = axis.axes.get_position().width * axis.axes.figure.get_size_inches()[0] / max(1, len(at))  # inches for each
+    room = (
+        axis.axes.get_position().width * axis.axes.figure.get_size_inches()[0] / max(1, len(at))
+    )  # inches for each
     if axis.axis_name == "x" and words and max(len(str(labels[i])) for i in at) * 0.075 > room:
         for label in axis.get_ticklabels():
             label.set(rotation=60 if len(at) > 8 else 35, ha="right", rotation_mode="anchor")
@@ -385,7 +537,18 @@ def _mark(ax: Any, marks: Mapping[str, Sequence[tuple]], rows: list, cols: list)
                 if label not in known:
                     raise unknown(f"{axis} in marks[{name!r}]", label, known)
             at, said = (cols.index(col) - 0.5, rows.index(row) - 0.5), None if k else name
-            ax.add_patch(Rectangle(at, 1, 1, fill=False, edgecolor=colour, linewidth=1.8, label=said, path_effects=halo))
+            ax.add_patch(
+                Rectangle(
+                    at,
+                    1,
+                    1,
+                    fill=False,
+                    edgecolor=colour,
+                    linewidth=1.8,
+                    label=said,
+                    path_effects=halo,
+                )
+            )
 
 
 def _plain(ax: Any, title: str) -> None:

@@ -41,28 +41,41 @@ class Result:
     examples: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        put = lambda name, value: object.__setattr__(self, name, value)
+        def put(name, value):
+            return object.__setattr__(self, name, value)
+
         put("values", np.asarray(self.values, dtype=float))
         put("dims", tuple(self.dims))
         put("coords", {d: _labels(d, self.coords[d]) for d in self.dims if d in self.coords})
         if len(set(self.dims)) < len(self.dims):
-            raise ValueError(f"dims {self.dims} name an axis twice (two token axes are 'dest' and 'src')")
+            raise ValueError(
+                f"dims {self.dims} name an axis twice (two token axes are 'dest' and 'src')"
+            )
         lacking = [d for d in self.dims if d not in self.coords]
         shape = tuple(len(self.coords[d]) for d in self.dims if d in self.coords)
         if lacking or shape != self.values.shape:
-            raise ValueError(f"values of shape {self.values.shape} do not fit dims {self.dims} with labels {shape}")
+            raise ValueError(
+                f"values of shape {self.values.shape} do not fit dims {self.dims} with labels {shape}"
+            )
         if self.examples is not None:
             put("examples", np.asarray(self.examples, dtype=float))
             if self.examples.shape[:-1] != shape or self.examples.ndim != len(shape) + 1:
-                raise ValueError(f"examples of shape {self.examples.shape} need shape {shape} plus a last axis")
-            if not np.allclose(self.examples.mean(-1), self.values, equal_nan=True, atol=1e-6, rtol=1e-5):
+                raise ValueError(
+                    f"examples of shape {self.examples.shape} need shape {shape} plus a last axis"
+                )
+            if not np.allclose(
+                self.examples.mean(-1), self.values, equal_nan=True, atol=1e-6, rtol=1e-5
+            ):
                 raise ValueError("values must be the mean of examples over their last axis")
 
     def __eq__(self, other: object) -> bool:
         """Whether the two would be saved as the same file: same numbers (NaN where NaN), same names and labels."""
         if not isinstance(other, Result):
             return NotImplemented
-        same = lambda a, b: a is b if a is None or b is None else np.array_equal(a, b, equal_nan=True)
+
+        def same(a, b):
+            return a is b if a is None or b is None else np.array_equal(a, b, equal_nan=True)
+
         told = self._head(repr) == other._head(repr)
         return told and same(self.values, other.values) and same(self.examples, other.examples)
 
@@ -78,7 +91,12 @@ class Result:
         if label in labels:
             return labels.index(label)
         if dim in ("pos", "dest", "src"):  # "14 to (END)" is also position 14 and END
-            also = [{x.split(" ")[0], *(w[1:-1] for w in x.split(" ")[2:])} if isinstance(x, str) else () for x in labels]
+            also = [
+                {x.split(" ")[0], *(w[1:-1] for w in x.split(" ")[2:])}
+                if isinstance(x, str)
+                else ()
+                for x in labels
+            ]
             found = [i for i, names in enumerate(also) if str(label) in names]
             if found:
                 return found[0]
@@ -97,13 +115,24 @@ class Result:
             many = isinstance(label, list | tuple | range | np.ndarray)
             index = [out._index(dim, x) for x in label] if many else out._index(dim, label)
             dims = out.dims if many else tuple(d for d in out.dims if d != dim)
-            coords = {d: ([out.coords[d][i] for i in index] if many and d == dim else out.coords[d]) for d in dims}
+            coords = {
+                d: ([out.coords[d][i] for i in index] if many and d == dim else out.coords[d])
+                for d in dims
+            }
             examples = None if out.examples is None else np.take(out.examples, index, axis)
             chosen = None if many else out.coords[dim][index]
-            about = out.about if many else {**out.about, "at": {**out.about.get("at", {}), dim: chosen}}
+            about = (
+                out.about if many else {**out.about, "at": {**out.about.get("at", {}), dim: chosen}}
+            )
             unit = out.unit if many else out.about.get("units", {}).get(chosen, out.unit)
             out = replace(
-                out, values=np.take(out.values, index, axis), dims=dims, coords=coords, examples=examples, unit=unit, about=about
+                out,
+                values=np.take(out.values, index, axis),
+                dims=dims,
+                coords=coords,
+                examples=examples,
+                unit=unit,
+                about=about,
             )
         return out
 
@@ -120,7 +149,9 @@ class Result:
         kept = tuple(d for i, d in enumerate(self.dims) if i not in axes)
         examples = None if self.examples is None else how(self.examples, axis=axes)
         coords = {d: self.coords[d] for d in kept}
-        return replace(self, values=how(self.values, axis=axes), dims=kept, coords=coords, examples=examples)
+        return replace(
+            self, values=how(self.values, axis=axes), dims=kept, coords=coords, examples=examples
+        )
 
     def pick(self, labels: Sequence[str]) -> "Result":
         """These cells by their labels, in this order, on one axis "site".
@@ -130,7 +161,9 @@ class Result:
         at = [self._place(label) for label in labels]
         flat = None if self.examples is None else self.examples.reshape(self.values.size, -1)[at]
         coords = {"site": list(labels)}
-        return replace(self, values=self.values.ravel()[at], dims=("site",), coords=coords, examples=flat)
+        return replace(
+            self, values=self.values.ravel()[at], dims=("site",), coords=coords, examples=flat
+        )
 
     def cells(self, labels: Sequence[str]) -> list[tuple]:
         """The coordinates of cells by their labels, for `plot(marks={"name": result.cells(labels)})`."""
@@ -146,8 +179,14 @@ class Result:
     def __sub__(self, other: "Result") -> "Result":
         """Cell by cell and example by example, for two results on the same axes and in the same unit."""
         if (self.dims, self.coords, self.unit) != (other.dims, other.coords, other.unit):
-            raise ValueError(f"{self.name!r} and {other.name!r} have other axes or units: there is no difference to take")
-        paired = self.examples is not None and other.examples is not None and self.examples.shape == other.examples.shape
+            raise ValueError(
+                f"{self.name!r} and {other.name!r} have other axes or units: there is no difference to take"
+            )
+        paired = (
+            self.examples is not None
+            and other.examples is not None
+            and self.examples.shape == other.examples.shape
+        )
         examples = self.examples - other.examples if paired else None
         name = f"{self.name} less {other.name}"
         return replace(self, values=self.values - other.values, name=name, examples=examples)
@@ -155,9 +194,16 @@ class Result:
     def __rsub__(self, number: float) -> "Result":
         """A number less each cell, in the same unit: `1 - fraction` is the share that is missing."""
         examples = None if self.examples is None else number - self.examples
-        return replace(self, values=number - self.values, name=f"{number:g} less {self.name}", examples=examples)
+        return replace(
+            self,
+            values=number - self.values,
+            name=f"{number:g} less {self.name}",
+            examples=examples,
+        )
 
-    def ci(self, level: float = 0.95, n_boot: int = 1000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    def ci(
+        self, level: float = 0.95, n_boot: int = 1000, seed: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The lower and upper end of a percentile bootstrap interval over examples, each shaped like values."""
         if self.examples is None:
             raise ValueError(f"{self.name!r} kept no examples, so it has no interval")
@@ -184,14 +230,18 @@ class Result:
             rest = [str(v) for d, v in named.items() if d not in ("layer", "head")]
             return " ".join([f"L{named['layer']}H{named['head']}", *rest])
         words = all(isinstance(v, str) and not v.isdigit() for v in named.values())
-        return (", ".join(named.values()) if words else " ".join(f"{d}={v}" for d, v in named.items())) or self.name
+        return (
+            ", ".join(named.values()) if words else " ".join(f"{d}={v}" for d, v in named.items())
+        ) or self.name
 
     def to_frame(self) -> Any:
         """A pandas DataFrame with a row per cell: its label, its coordinates, the value, and the interval if any."""
         import pandas as pd
 
         cells = list(product(*(self.coords[d] for d in self.dims)))
-        frame = pd.DataFrame(cells, columns=list(self.dims)) if self.dims else pd.DataFrame(index=[0])
+        frame = (
+            pd.DataFrame(cells, columns=list(self.dims)) if self.dims else pd.DataFrame(index=[0])
+        )
         frame.insert(0, "site", self.labels())
         frame[self.name] = self.values.ravel()
         if self.examples is not None and self.examples.shape[-1] > 1:
@@ -212,18 +262,30 @@ class Result:
         if n < 1:
             raise ValueError(f"top({n}) has no rows (try top(10), or by='low' for the lowest)")
         flat = self.values.ravel()
-        return self._rows([int(i) for i in np.argsort(keys[by](flat), kind="stable") if not np.isnan(flat[i])][:n])
+        return self._rows(
+            [int(i) for i in np.argsort(keys[by](flat), kind="stable") if not np.isnan(flat[i])][:n]
+        )
 
     def table(self) -> "Top":
         """Every cell in order, with its interval: for a few numbers that are better read than seen."""
-        return self._rows([i for i in range(self.values.size) if not np.isnan(self.values.ravel()[i])])
+        return self._rows(
+            [i for i in range(self.values.size) if not np.isnan(self.values.ravel()[i])]
+        )
 
     def _rows(self, order: list[int]) -> "Top":
         labels, flat, interval = self.labels(), self.values.ravel(), None
         if order and self.examples is not None and self.examples.shape[-1] > 1:
             interval = bootstrap(self.examples.reshape(len(flat), -1)[order], 0.95, 1000, 0)
-        ends = [(float(low), float(high)) for low, high in zip(*interval)] if interval else [(None, None)] * len(order)
-        return Top(tuple((labels[i], float(flat[i]), *ends[k]) for k, i in enumerate(order)), self.name, self.unit)
+        ends = (
+            [(float(low), float(high)) for low, high in zip(*interval)]
+            if interval
+            else [(None, None)] * len(order)
+        )
+        return Top(
+            tuple((labels[i], float(flat[i]), *ends[k]) for k, i in enumerate(order)),
+            self.name,
+            self.unit,
+        )
 
     # --- drawing ---------------------------------------------------------------------------------------------
 
@@ -237,7 +299,10 @@ class Result:
         from interp import plots
 
         if options.get("marks"):
-            by_label = lambda cells: [self.cells([c])[0] if isinstance(c, str) else tuple(c) for c in cells]
+
+            def by_label(cells):
+                return [self.cells([c])[0] if isinstance(c, str) else tuple(c) for c in cells]
+
             options["marks"] = {name: by_label(cells) for name, cells in options["marks"].items()}
         return plots.draw(self._picture(), ax=ax, **options)
 
@@ -246,11 +311,24 @@ class Result:
 
         interval = None
         has_spread = self.examples is not None and self.examples.shape[-1] > 1
-        if has_spread and plots.kind(self.dims, self.coords) in ("lines", "bars"):  # a map shows no interval
+        if has_spread and plots.kind(self.dims, self.coords) in (
+            "lines",
+            "bars",
+        ):  # a map shows no interval
             interval = self.ci()
-        chosen = ", ".join(str(v) if isinstance(v, str) else f"{d} {v}" for d, v in self.about.get("at", {}).items())
+        chosen = ", ".join(
+            str(v) if isinstance(v, str) else f"{d} {v}"
+            for d, v in self.about.get("at", {}).items()
+        )
         title = f"{self.name}: {chosen}" if chosen else self.name
-        return dict(values=self.values, dims=self.dims, coords=self.coords, title=title, unit=self.unit, interval=interval)
+        return dict(
+            values=self.values,
+            dims=self.dims,
+            coords=self.coords,
+            title=title,
+            unit=self.unit,
+            interval=interval,
+        )
 
     def caption(self) -> str:
         """One line: name, unit, and where the numbers come from."""
@@ -271,7 +349,9 @@ class Result:
             return f"<div>{self.table()._repr_html_()}{caption}</div>"
         try:
             picture = b64encode(plots.png(self._picture())).decode()
-        except plots.TooMuch as said:  # too many axes or panels: the largest cells, and how to choose some
+        except (
+            plots.TooMuch
+        ) as said:  # too many axes or panels: the largest cells, and how to choose some
             return f"<div>{self.top(10)._repr_html_()}<div><small>{escape(str(said))}</small></div>{caption}</div>"
         return f'<div><img alt="{escape(self.name)}" src="data:image/png;base64,{picture}">{caption}</div>'
 
@@ -291,15 +371,22 @@ class Result:
     def save(self, path: str | Path) -> Path:
         """The path of the .npz file the result was written to (at once or not at all; no pickle)."""
         path = _files.npz(path)
-        arrays = {"values": self.values} | ({} if self.examples is None else {"examples": self.examples})
+        arrays = {"values": self.values} | (
+            {} if self.examples is None else {"examples": self.examples}
+        )
         return _files.write(path, self._head(_refuse), arrays)
 
     def _head(self, otherwise: Any) -> dict[str, Any]:
         from interp import __version__
 
         head = {k: getattr(self, k) for k in ("dims", "coords", "name", "unit", "about")}
-        plain = lambda x: x.tolist() if isinstance(x, np.generic | np.ndarray) else otherwise(x)
-        return json.loads(json.dumps(head | {"schema": SCHEMA, "interp": __version__}, default=plain))
+
+        def plain(x):
+            return x.tolist() if isinstance(x, np.generic | np.ndarray) else otherwise(x)
+
+        return json.loads(
+            json.dumps(head | {"schema": SCHEMA, "interp": __version__}, default=plain)
+        )
 
     @staticmethod
     def load(path: str | Path) -> "Result":
@@ -310,10 +397,16 @@ class Result:
             raise
         except Exception as error:
             raise ValueError(f"{str(path)!r} is not a result saved by interp ({error})") from None
-        writer = head.pop("interp", "another version") if isinstance(head, dict) else "something else"
+        writer = (
+            head.pop("interp", "another version") if isinstance(head, dict) else "something else"
+        )
         if not isinstance(head, dict) or head.pop("schema", None) != SCHEMA:
-            raise ValueError(f"{str(path)!r} was written by interp {writer}: another version, schema is not {SCHEMA}")
-        if set(head) != {"dims", "coords", "name", "unit", "about"} or not {"values"} <= set(arrays) <= {"values", "examples"}:
+            raise ValueError(
+                f"{str(path)!r} was written by interp {writer}: another version, schema is not {SCHEMA}"
+            )
+        if set(head) != {"dims", "coords", "name", "unit", "about"} or not {"values"} <= set(
+            arrays
+        ) <= {"values", "examples"}:
             raise ValueError(f"{str(path)!r} is not a result saved by interp (parts are missing)")
         return Result(**head, **arrays)
 
@@ -322,12 +415,16 @@ def _labels(dim: str, labels: Any) -> list:
     plain = [x.item() if isinstance(x, np.generic) else x for x in labels]
     wrong = [x for x in plain if not isinstance(x, int | float | str)]
     if wrong:
-        raise ValueError(f"the labels of {dim!r} are numbers or words, got {wrong[0]!r} (try {str(wrong[0])!r})")
+        raise ValueError(
+            f"the labels of {dim!r} are numbers or words, got {wrong[0]!r} (try {str(wrong[0])!r})"
+        )
     return plain
 
 
 def _refuse(value: Any) -> Any:
-    raise ValueError(f"about holds {type(value).__name__} {str(value)[:40]!r}, which JSON cannot say (try str(...) or .tolist())")
+    raise ValueError(
+        f"about holds {type(value).__name__} {str(value)[:40]!r}, which JSON cannot say (try str(...) or .tolist())"
+    )
 
 
 def average(results: Sequence[Result]) -> Result:
@@ -336,10 +433,17 @@ def average(results: Sequence[Result]) -> Result:
     >>> average([interp.patch(model, task, heads) for heads in random_sets])
     """
     results = list(results)
-    if not results or any((r.dims, r.coords) != (results[0].dims, results[0].coords) for r in results):
+    if not results or any(
+        (r.dims, r.coords) != (results[0].dims, results[0].coords) for r in results
+    ):
         raise ValueError("average needs at least one result, all on the same axes")
     examples = None
     if all(r.examples is not None for r in results):
         examples = np.mean([r.examples for r in results], axis=0)
     values = np.mean([r.values for r in results], axis=0)
-    return replace(results[0], values=values, examples=examples, about={**results[0].about, "averaged": len(results)})
+    return replace(
+        results[0],
+        values=values,
+        examples=examples,
+        about={**results[0].about, "averaged": len(results)},
+    )

@@ -112,7 +112,9 @@ class Site:
         return site
 
     def __str__(self) -> str:
-        head = {"head": f"L{self.layer}H{self.index}", "kv": f"L{self.layer}KV{self.index}"}.get(self.family)
+        head = {"head": f"L{self.layer}H{self.index}", "kv": f"L{self.layer}KV{self.index}"}.get(
+            self.family
+        )
         text = head or (self.family if self.layer is None else f"{self.family}.{self.layer}")
         text += "" if self.part == "out" else f".{self.part}"
         text += "" if self.unit is None else f"#{self.unit}"
@@ -135,7 +137,12 @@ class Site:
     def stars(self) -> tuple[str, ...]:
         """The axes that are swept, in reading order, e.g. ("layer", "head")."""
         index = {"head": "head", "kv": "kv_head"}.get(self.family, "index")
-        fields = (("layer", self.layer), (index, self.index), ("neuron", self.unit), ("pos", self.pos))
+        fields = (
+            ("layer", self.layer),
+            (index, self.index),
+            ("neuron", self.unit),
+            ("pos", self.pos),
+        )
         return tuple(axis for axis, value in fields if value == STAR)
 
     def at(self, pos: Index) -> "Site":
@@ -159,16 +166,26 @@ def _check_form(site: Site, text: str) -> None:
                 f"(try 'L{site.layer}KV0.{site.part}')"
             )
         if site.family == "kv" and site.part == "out":
-            raise ValueError(f"not an address: {text!r}: a KV head has parts .k .v .k_in .v_in (try '{text}.k')")
+            raise ValueError(
+                f"not an address: {text!r}: a KV head has parts .k .v .k_in .v_in (try '{text}.k')"
+            )
         shown = ", ".join("." + p for p in parts if p != "out")
-        raise ValueError(f"not an address: {text!r}: {site.family} has {shown or 'no parts'}, not .{site.part}")
+        raise ValueError(
+            f"not an address: {text!r}: {site.family} has {shown or 'no parts'}, not .{site.part}"
+        )
     needs = "{l}" in site.row.hook
     if needs and site.layer is None:
-        raise ValueError(f"not an address: {text!r} needs a layer (try '{site.family}.3' or '{site.family}.*')")
+        raise ValueError(
+            f"not an address: {text!r} needs a layer (try '{site.family}.3' or '{site.family}.*')"
+        )
     if not needs and site.layer is not None:
-        raise ValueError(f"not an address: {text!r}: {site.family} has no layers (try '{site.family}')")
+        raise ValueError(
+            f"not an address: {text!r}: {site.family} has no layers (try '{site.family}')"
+        )
     if site.unit is not None and "d_mlp" not in site.row.axes:
-        raise ValueError(f"not an address: {text!r}: only .pre and .post of an MLP have neurons (try 'mlp.3.post#512')")
+        raise ValueError(
+            f"not an address: {text!r}: only .pre and .post of an MLP have neurons (try 'mlp.3.post#512')"
+        )
 
 
 def check(site: Site, dims: Dims) -> Site:
@@ -181,7 +198,9 @@ def check(site: Site, dims: Dims) -> Site:
     for what, (value, limit) in limits.items():
         if isinstance(value, int) and not 0 <= value < limit:
             kind = "KV head" if what == "head" and site.family == "kv" else what
-            raise ValueError(f"no such {kind}: {str(site)!r} (this model has {kind}s 0 to {limit - 1})")
+            raise ValueError(
+                f"no such {kind}: {str(site)!r} (this model has {kind}s 0 to {limit - 1})"
+            )
     if site.family == "resid_mid" and dims.parallel:
         raise ValueError(
             f"{str(site)!r}: attention and MLP of this model read the same stream, so there is no resid_mid "
@@ -193,9 +212,13 @@ def check(site: Site, dims: Dims) -> Site:
 def position(site: Site, n_pos: int, names: Mapping[str, object] = {}) -> None:
     """Nothing when the site's position exists among n_pos tokens and the task's names; else a ValueError."""
     if isinstance(site.pos, int) and not -n_pos <= site.pos < n_pos:
-        raise ValueError(f"no position {site.pos} in {str(site)!r}: the prompt has {n_pos} tokens (0 to {n_pos - 1})")
+        raise ValueError(
+            f"no position {site.pos} in {str(site)!r}: the prompt has {n_pos} tokens (0 to {n_pos - 1})"
+        )
     if isinstance(site.pos, str) and site.pos != STAR and site.pos not in names:
-        raise unknown("position", site.pos, names, "'resid_pre.5@END'" if names else "'resid_pre.5@-1'")
+        raise unknown(
+            "position", site.pos, names, "'resid_pre.5@END'" if names else "'resid_pre.5@-1'"
+        )
 
 
 @dataclass(frozen=True)
@@ -212,7 +235,9 @@ class Grid:
         return tuple(len(self.coords[d]) for d in self.dims)
 
 
-def expand(pattern: str | Site, dims: Dims, n_pos: int = 0, names: Mapping[str, object] = {}) -> Grid:
+def expand(
+    pattern: str | Site, dims: Dims, n_pos: int = 0, names: Mapping[str, object] = {}
+) -> Grid:
     """Every concrete site a pattern stands for; its stars are the grid's axes.
 
     >>> expand("L*H*", dims).shape       # layers, heads
@@ -221,7 +246,13 @@ def expand(pattern: str | Site, dims: Dims, n_pos: int = 0, names: Mapping[str, 
     site = check(Site.parse(pattern), dims)
     position(site, n_pos, names)
     heads = dims.n_heads if site.family == "head" else dims.n_kv_heads
-    sizes = {"layer": dims.n_layers, "head": heads, "kv_head": heads, "neuron": dims.d_mlp, "pos": n_pos}
+    sizes = {
+        "layer": dims.n_layers,
+        "head": heads,
+        "kv_head": heads,
+        "neuron": dims.d_mlp,
+        "pos": n_pos,
+    }
     coords = {axis: list(range(sizes[axis])) for axis in site.stars}
     return Grid(site, tuple(_fill(site, coords)), site.stars, coords)
 
@@ -263,7 +294,12 @@ def from_hook(name: str) -> Site:
     for (family, part), row in TABLE.items():
         if row.hook == form and row.how == "act":
             return Site(family, part, int(found[1]) if found else None)
-    raise unknown("hook", name, [*(a.format(l=found[1] if found else 5) for a in ALIASES)], "'blocks.5.hook_resid_post'")
+    raise unknown(
+        "hook",
+        name,
+        [*(a.format(l=found[1] if found else 5) for a in ALIASES)],
+        "'blocks.5.hook_resid_post'",
+    )
 
 
 def to_hook(site: str | Site) -> str:
@@ -273,10 +309,11 @@ def to_hook(site: str | Site) -> str:
     'blocks.5.hook_out'
     """
     site = Site.parse(site)
-    if site.row.how == "mid":  # the table edits the stream after attention through what attention writes
+    if (
+        site.row.how == "mid"
+    ):  # the table edits the stream after attention through what attention writes
         return f"blocks.{site.layer}.ln2.hook_in"
     return site.hook
-
 
 
 # --- the residual graph --------------------------------------------------------------------------------------
@@ -296,7 +333,9 @@ def receivers(dims: Dims | Graph) -> list[Site]:
     nodes: list[Site] = []
     for layer in range(dims.n_layers):
         nodes += [Site("head", "q_in", layer, h) for h in range(dims.n_heads)]
-        nodes += [Site("kv", part, layer, h) for part in ("k_in", "v_in") for h in range(dims.n_kv_heads)]
+        nodes += [
+            Site("kv", part, layer, h) for part in ("k_in", "v_in") for h in range(dims.n_kv_heads)
+        ]
         nodes.append(Site("mlp", "in", layer))
     return [*nodes, Site("logits", "in")]
 

@@ -26,18 +26,26 @@ class Top:
         return iter(self.rows)
 
     def _lines(self) -> Sequence[tuple[str, str, str]]:
-        show = lambda x: f"{x:+.3f}" if abs(x) < 100 else f"{x:+.4g}"
-        return [(label, show(v), "" if low is None else f"{show(low)} to {show(high)}") for label, v, low, high in self.rows]
+        def show(x):
+            return f"{x:+.3f}" if abs(x) < 100 else f"{x:+.4g}"
+
+        return [
+            (label, show(v), "" if low is None else f"{show(low)} to {show(high)}")
+            for label, v, low, high in self.rows
+        ]
 
     def __repr__(self) -> str:
         lines = self._lines()
         wide = max((len(label) for label, _, _ in lines), default=4)
-        body = "\n".join(f"{label:<{wide}}  {value:>9}  {interval}" for label, value, interval in lines)
+        body = "\n".join(
+            f"{label:<{wide}}  {value:>9}  {interval}" for label, value, interval in lines
+        )
         return f"{self.name} ({self.unit}, 95 % interval)\n{body}"
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td style='text-align:left'>{escape(a)}</td><td>{b}</td><td>{c}</td></tr>" for a, b, c in self._lines()
+            f"<tr><td style='text-align:left'>{escape(a)}</td><td>{b}</td><td>{c}</td></tr>"
+            for a, b, c in self._lines()
         )
         head = f"<tr><th></th><th>{escape(self.name)}<br><small>{escape(self.unit)}</small></th><th>95 % interval</th></tr>"
         return f"<table>{head}{rows}</table>"

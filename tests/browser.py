@@ -28,15 +28,30 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "test"
 ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 SETTINGS = {  # what would make a page differ from run to run
-    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none", "autoStartDefaultKernel": True, "recordTiming": False},
-    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
+    "@jupyterlab/notebook-extension/tracker": {
+        "windowingMode": "none",
+        "autoStartDefaultKernel": True,
+        "recordTiming": False,
+    },
+    "@jupyterlab/apputils-extension/notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+        "doNotDisturbMode": True,
+    },
     "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
 }
-OWN_ERRORS = ("Cannot read properties of undefined (reading 'schema')",)  # Notebook 7 on settings that only Lab knows
+OWN_ERRORS = (
+    "Cannot read properties of undefined (reading 'schema')",
+)  # Notebook 7 on settings that only Lab knows
 APP = "(window.jupyterapp || window.jupyterlab)"
 KERNEL = f"{APP}.shell.currentWidget.context.sessionContext.session.kernel"
 IDLE = f"""() => {{
@@ -57,7 +72,9 @@ def missing(what: str) -> None:
 
 def chromium() -> str:
     """Where Chromium is."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    found = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
     return found or missing("Chromium (for example apt-get install chromium)")
 
 
@@ -94,13 +111,25 @@ def server(folder: Path, app: str = "jupyterlab"):
         port = probe.getsockname()[1]
     (folder / "work").mkdir(exist_ok=True)
     command = [
-        sys.executable, "-m", app, "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}",
-        "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={folder / 'work'}",
-        "--expose-app-in-browser", "--LabApp.extension_manager=readonly", "--LabApp.news_url=",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        app,
+        "--no-browser",
+        "--allow-root",
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        f"--IdentityProvider.token={TOKEN}",
+        f"--ServerApp.root_dir={folder / 'work'}",
+        "--expose-app-in-browser",
+        "--LabApp.extension_manager=readonly",
+        "--LabApp.news_url=",
+    ]
     log = folder / "server.log"
     with log.open("wb") as out:
-        running = subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT, cwd=folder / "work")
+        running = subprocess.Popen(
+            command, env=env, stdout=out, stderr=subprocess.STDOUT, cwd=folder / "work"
+        )
     address = f"http://127.0.0.1:{port}"
     try:
         _until_up(address, running, log)
@@ -200,7 +229,9 @@ class Notebook:
 
     def theme(self, name: str) -> None:
         """Changes the theme: "JupyterLab Dark", "JupyterLab Light"."""
-        self.page.evaluate(f"(theme) => {APP}.commands.execute('apputils:change-theme', {{theme}})", name)
+        self.page.evaluate(
+            f"(theme) => {APP}.commands.execute('apputils:change-theme', {{theme}})", name
+        )
         light = str("Dark" not in name).lower()
         self.page.wait_for_function(f"() => document.body.dataset.jpThemeLight === '{light}'")
         self.page.wait_for_timeout(300)
@@ -214,7 +245,11 @@ class Notebook:
 
     def elsewhere(self) -> list[str]:
         """Requests that left this machine."""
-        return [u for u in self.requests if not u.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:"))]
+        return [
+            u
+            for u in self.requests
+            if not u.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:"))
+        ]
 
 
 def written(cells: tuple[str, ...]) -> str:
@@ -223,11 +258,21 @@ def written(cells: tuple[str, ...]) -> str:
     from nbformat import v4
 
     about = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    return nbformat.writes(v4.new_notebook(cells=[v4.new_code_cell(c) for c in cells], metadata=about))
+    return nbformat.writes(
+        v4.new_notebook(cells=[v4.new_code_cell(c) for c in cells], metadata=about)
+    )
 
 
 @contextlib.contextmanager
-def notebook(browser, address: str, folder: Path, *cells: str, path: str = "/doc/tree/", run: bool = True, file: str | None = None):
+def notebook(
+    browser,
+    address: str,
+    folder: Path,
+    *cells: str,
+    path: str = "/doc/tree/",
+    run: bool = True,
+    file: str | None = None,
+):
     """A notebook with these cells (or a file that is there), open and run.
 
     Fails at the end when a request left the machine or the page broke.
@@ -258,4 +303,6 @@ def notebook(browser, address: str, folder: Path, *cells: str, path: str = "/doc
 def open_notebook(browser, lab):
     """open_notebook("cell", "cell", ...) -> a Notebook, its cells run."""
     with contextlib.ExitStack() as stack:
-        yield lambda *cells, **options: stack.enter_context(notebook(browser, *lab, *cells, **options))
+        yield lambda *cells, **options: stack.enter_context(
+            notebook(browser, *lab, *cells, **options)
+        )

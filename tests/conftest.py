@@ -9,15 +9,17 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # one thread: tests may share their cores, where two spinning threads ran ten times slower than one
 os.environ["OMP_NUM_THREADS"] = "1"
 for recording in ("INTERP_RECORD", "INTERP_ROWS", "INTERP_NOTEBOOKS"):
-    os.environ.pop(recording, None)  # a developer's shell must not make a test write into the repository
+    os.environ.pop(
+        recording, None
+    )  # a developer's shell must not make a test write into the repository
 
-from jaxtyping import install_import_hook  # noqa: E402
+from jaxtyping import install_import_hook
 
 # an int is a number: 2 is fine where a float is asked for
 install_import_hook("interp", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
-import pytest  # noqa: E402
-from browser import browser, lab, open_notebook  # noqa: E402, F401  fixtures
+import pytest
+from browser import browser, lab, open_notebook  # noqa: F401  fixtures
 
 TINY = ("tiny", "tiny-gpt2", "tiny-neox")
 

@@ -12,15 +12,24 @@ from interp.toys.fits import power
 @pytest.fixture
 def tokens():
     g = torch.Generator().manual_seed(0)
-    draw = lambda d: torch.randn(2, 3, 20, d, generator=g)
+
+    def draw(d):
+        return torch.randn(2, 3, 20, d, generator=g)
+
     return draw(8), draw(8), draw(5), torch.rand(2, 3, 20, generator=g)
 
 
 def test_linear_attention_is_a_hebbian_memory(tokens):
     q, k, v, decay = tokens
-    torch.testing.assert_close(memory.hebbian_attention(q, k, v), memory.linear_attention(q, k, v), atol=1e-5, rtol=1e-5)
-    last = memory.recall(memory.hebbian(k, v), q[..., -1:, :])[..., 0, :]  # the last token reads the whole memory
-    torch.testing.assert_close(last, memory.linear_attention(q, k, v)[..., -1, :], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        memory.hebbian_attention(q, k, v), memory.linear_attention(q, k, v), atol=1e-5, rtol=1e-5
+    )
+    last = memory.recall(memory.hebbian(k, v), q[..., -1:, :])[
+        ..., 0, :
+    ]  # the last token reads the whole memory
+    torch.testing.assert_close(
+        last, memory.linear_attention(q, k, v)[..., -1, :], atol=1e-5, rtol=1e-5
+    )
     assert (memory.softmax_recall(k, v, q[..., -1:, :])[..., 0, :] - last).abs().max() > 0.1
 
 
@@ -28,16 +37,24 @@ def test_linear_attention_is_a_state_space_model_when_it_forgets_all_alike(token
     q, k, v, decay = tokens
     alike = decay[..., None].expand(k.shape)
     near = {"atol": 1e-5, "rtol": 1e-5}
-    torch.testing.assert_close(memory.state_space(v, torch.ones_like(k), k, q), memory.linear_attention(q, k, v), **near)
-    torch.testing.assert_close(memory.state_space(v, alike, k, q), memory.linear_attention(q, k, v, decay), **near)
+    torch.testing.assert_close(
+        memory.state_space(v, torch.ones_like(k), k, q), memory.linear_attention(q, k, v), **near
+    )
+    torch.testing.assert_close(
+        memory.state_space(v, alike, k, q), memory.linear_attention(q, k, v, decay), **near
+    )
     each = torch.rand(k.shape, generator=torch.Generator().manual_seed(1))
-    assert (memory.state_space(v, each, k, q) - memory.linear_attention(q, k, v, each.mean(-1))).abs().max() > 0.1
+    assert (
+        memory.state_space(v, each, k, q) - memory.linear_attention(q, k, v, each.mean(-1))
+    ).abs().max() > 0.1
     assert (memory.state_space(v, alike, k, q) - memory.linear_attention(q, k, v)).abs().max() > 0.1
 
 
 def test_a_pattern_with_decay_by_hand():
     one = torch.ones(3, 1)
-    out = memory.linear_attention(one, one, torch.tensor([[1.0], [10.0], [100.0]]), torch.tensor([0.9, 0.5, 0.1]))
+    out = memory.linear_attention(
+        one, one, torch.tensor([[1.0], [10.0], [100.0]]), torch.tensor([0.9, 0.5, 0.1])
+    )
     assert out[:, 0].tolist() == pytest.approx([1, 10.5, 101.05])
 
 
@@ -46,11 +63,15 @@ def test_the_delta_rule_corrects_and_comes_to_least_squares():
     keys, _ = memory.pairs(6, 16, 4, 3, "random", g)
     values = torch.randn(3, 6, 5, generator=g)
     once, often = memory.delta_rule(keys, values), memory.delta_rule(keys, values, passes=200)
-    torch.testing.assert_close(memory.recall(once, keys)[:, -1], values[:, -1], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        memory.recall(once, keys)[:, -1], values[:, -1], atol=1e-5, rtol=1e-4
+    )
     torch.testing.assert_close(memory.recall(often, keys), values, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(often, (torch.linalg.pinv(keys) @ values).mT, atol=1e-3, rtol=1e-3)
     assert (memory.recall(memory.hebbian(keys, values), keys) - values).abs().max() > 0.3
-    keys, _ = memory.pairs(16, 16, 4, 3, "orthogonal", g)  # then both rules store without error, in one pass
+    keys, _ = memory.pairs(
+        16, 16, 4, 3, "orthogonal", g
+    )  # then both rules store without error, in one pass
     values = torch.randn(3, 16, 5, generator=g)
     for made in (memory.hebbian(keys, values), memory.delta_rule(keys, values)):
         torch.testing.assert_close(memory.recall(made, keys), values, atol=1e-4, rtol=1e-4)
@@ -62,28 +83,40 @@ def test_crosstalk_is_as_theory_has_it(d, n):
     keys, _ = memory.pairs(n, d, 2, 60, "random", g)
     assert torch.allclose(keys.norm(dim=-1), torch.ones(60, n), atol=1e-5)
     values = torch.randn(60, n, 12, generator=g)
-    error = (memory.recall(memory.hebbian(keys, values), keys) - values).square().mean() / values.square().mean()
+    error = (
+        memory.recall(memory.hebbian(keys, values), keys) - values
+    ).square().mean() / values.square().mean()
     assert error.item() == pytest.approx((n - 1) / d, rel=0.1)
 
 
 def test_capacity_grows_with_the_keys_and_softmax_holds_more():
     d_k, per = (16, 32, 64), (0.5, 1, 2, 4, 8)
     curve = memory.accuracy(d_k, per, trials=4)
-    assert curve.values.shape == (3, 5) and curve.values[:, 0].min() > 0.95 and (np.diff(curve.values, axis=1) < 0).all()
+    assert (
+        curve.values.shape == (3, 5)
+        and curve.values[:, 0].min() > 0.95
+        and (np.diff(curve.values, axis=1) < 0).all()
+    )
     pairs = memory.capacity(curve).values
     p, low, high = power(d_k, pairs)
     assert 0.8 < p < 1.2 and low < p < high
     soft = memory.accuracy(d_k, per, memory="softmax", trials=2)
     assert soft.values.min() > 0.99 and np.isnan(memory.capacity(soft).values).all()
     delta = memory.accuracy((16, 32), (0.5, 1, 2), memory="delta", trials=2)
-    assert delta.values.shape == (2, 3) and delta == memory.accuracy((16, 32), (0.5, 1, 2), memory="delta", trials=2)
+    assert delta.values.shape == (2, 3) and delta == memory.accuracy(
+        (16, 32), (0.5, 1, 2), memory="delta", trials=2
+    )
     assert (memory.accuracy((16,), (0.5, 1), keys="orthogonal", trials=2).values == 1).all()
 
 
 def test_capacity_by_hand():
     at = {"d_k": [10], "pairs per d_k": [1, 10, 100]}
-    assert memory.capacity(Result([[0.9, 0.7, 0.3]], tuple(at), at, "", "")).values == pytest.approx(10**2.5)
-    assert np.isnan(memory.capacity(Result([[0.4, 0.3, 0.2]], tuple(at), at, "", "")).values).all()  # began below
+    assert memory.capacity(
+        Result([[0.9, 0.7, 0.3]], tuple(at), at, "", "")
+    ).values == pytest.approx(10**2.5)
+    assert np.isnan(
+        memory.capacity(Result([[0.4, 0.3, 0.2]], tuple(at), at, "", "")).values
+    ).all()  # began below
 
 
 def test_a_power_law_by_hand():

@@ -13,9 +13,24 @@ from interp.methods.measures import Measure
 from interp.results import Result
 
 EVERY = [
-    "L*H*", "L*H*@*", "L*H*.z@END", "L*H*.q", "L*H*.pattern", "L*H*.scores@END", "L*KV*.k", "L*KV*.k@*", "L*KV*.v@S2",
-    "resid_pre.*@*", "resid_post.*@END", "embed@*", "attn.*", "attn.*.in", "mlp.*@*", "mlp.*.in", "mlp.*.post#*",
-]  # fmt: skip
+    "L*H*",
+    "L*H*@*",
+    "L*H*.z@END",
+    "L*H*.q",
+    "L*H*.pattern",
+    "L*H*.scores@END",
+    "L*KV*.k",
+    "L*KV*.k@*",
+    "L*KV*.v@S2",
+    "resid_pre.*@*",
+    "resid_post.*@END",
+    "embed@*",
+    "attn.*",
+    "attn.*.in",
+    "mlp.*@*",
+    "mlp.*.in",
+    "mlp.*.post#*",
+]
 
 
 @pytest.fixture
@@ -30,7 +45,9 @@ def tiny_ioi(tiny):
 
 def value_of(task, model, edits=()):
     """The metric of the corrupted run under edits."""
-    return task.metric(run(model, task.corrupted, edits, positions=task.positions, last_only=True).logits)
+    return task.metric(
+        run(model, task.corrupted, edits, positions=task.positions, last_only=True).logits
+    )
 
 
 # --- the estimate --------------------------------------------------------------------------------------------
@@ -39,20 +56,43 @@ def value_of(task, model, edits=()):
 @pytest.mark.parametrize("method", ["atp", "atp*", "ig"])
 @pytest.mark.parametrize("where", EVERY)
 def test_engine_and_hooks_agree(any_tiny, ioi, where, method):
-    fast, slow = (interp.attribution_patch(any_tiny, ioi, where, method=method, steps=2, way=w) for w in ("engine", "hooks"))
+    fast, slow = (
+        interp.attribution_patch(any_tiny, ioi, where, method=method, steps=2, way=w)
+        for w in ("engine", "hooks")
+    )
     assert (fast.about["way"], slow.about["way"]) == ("engine", "hooks")
     assert np.abs(slow.examples).max() > 0
     np.testing.assert_allclose(fast.examples, slow.examples, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("where", ["L1H2@S2", "resid_pre.1", "L0KV1.k", "L1KV1.v@END", "mlp.0.post#7", "L1H0.q_in", "mlp.1.pre", "logits.in@END"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "L1H2@S2",
+        "resid_pre.1",
+        "L0KV1.k",
+        "L1KV1.v@END",
+        "mlp.0.post#7",
+        "L1H0.q_in",
+        "mlp.1.pre",
+        "logits.in@END",
+    ],
+)
 def test_it_is_the_slope_of_patching(any_tiny, ioi, where):
     """A small step toward the source, up and down, by an intervention of its own."""
     key = where.split("@")[0]
-    one, other = (run(any_tiny, t, keep=[key], positions=ioi.positions).kept[key] for t in (ioi.corrupted, ioi.clean))
+    one, other = (
+        run(any_tiny, t, keep=[key], positions=ioi.positions).kept[key]
+        for t in (ioi.corrupted, ioi.clean)
+    )
     at = ioi.positions[where.split("@")[1]] if "@" in where else None
-    part = lambda v: v if at is None else v[torch.arange(len(v)), at]
-    step = lambda eps: [Intervention(where, set_to(part(one + eps * (other - one))))]
+
+    def part(v):
+        return v if at is None else v[torch.arange(len(v)), at]
+
+    def step(eps):
+        return [Intervention(where, set_to(part(one + eps * (other - one))))]
+
     slope = (value_of(ioi, any_tiny, step(5e-3)) - value_of(ioi, any_tiny, step(-5e-3))) / 1e-2
     estimate = interp.attribution_patch(any_tiny, ioi, where)
     np.testing.assert_allclose(estimate.examples, slope.numpy(), atol=2e-3, rtol=2e-2)
@@ -62,7 +102,12 @@ def test_it_is_the_slope_of_patching(any_tiny, ioi, where):
 def test_where_the_metric_is_linear_it_is_patching(any_tiny, ioi, method):
     """A measure that reads the residual itself, in place of the final norm and the unembedding."""
     reads = torch.linspace(-1, 1, interp.models.bridge.dims(any_tiny).d_model)
-    judge = Measure("a direction", "1", lambda logits, kept: kept["resid_post.2@END"] @ reads, ("resid_post.2@END",))
+    judge = Measure(
+        "a direction",
+        "1",
+        lambda logits, kept: kept["resid_post.2@END"] @ reads,
+        ("resid_post.2@END",),
+    )
     for where in ("mlp.2@END", "resid_post.2@END"):
         exact = interp.patch(any_tiny, ioi, where, metric=judge)
         estimate = interp.attribution_patch(any_tiny, ioi, where, metric=judge, method=method)
@@ -70,13 +115,20 @@ def test_where_the_metric_is_linear_it_is_patching(any_tiny, ioi, method):
         np.testing.assert_allclose(estimate.examples, exact.examples, atol=1e-4, rtol=1e-3)
 
 
-@pytest.mark.parametrize("where", ["L*H*", "resid_pre.*@*", "L*KV*.k@S2", ["L0H1", "mlp.2"], [["L0H1"], ["L1H2@END"]]])
+@pytest.mark.parametrize(
+    "where", ["L*H*", "resid_pre.*@*", "L*KV*.k@S2", ["L0H1", "mlp.2"], [["L0H1"], ["L1H2@END"]]]
+)
 @pytest.mark.parametrize("direction", ["denoising", "noising"])
 @pytest.mark.parametrize("unit", ["metric", "fraction"])
 def test_the_answer_has_the_form_of_patching(tiny, tiny_ioi, where, direction, unit):
-    exact, estimate = (verb(tiny, tiny_ioi, where, direction=direction, unit=unit) for verb in (interp.patch, interp.attribution_patch))
+    exact, estimate = (
+        verb(tiny, tiny_ioi, where, direction=direction, unit=unit)
+        for verb in (interp.patch, interp.attribution_patch)
+    )
     assert (estimate.dims, estimate.coords, estimate.unit) == (exact.dims, exact.coords, exact.unit)
-    assert estimate.examples.shape == exact.examples.shape and (not exact.dims or estimate.labels() == exact.labels())
+    assert estimate.examples.shape == exact.examples.shape and (
+        not exact.dims or estimate.labels() == exact.labels()
+    )
     estimate.ci()
 
 
@@ -85,7 +137,11 @@ def test_positions_before_the_first_difference_are_exactly_zero(any_tiny, ioi):
     for where in ("resid_pre.*@*", "L*KV*.k@*"):
         for way in ("engine", "hooks"):
             values = interp.attribution_patch(any_tiny, ioi, where, method="atp*", way=way).values
-            assert first > 0 and (values[..., :first] == 0).all() and np.abs(values[..., first:]).max() > 0
+            assert (
+                first > 0
+                and (values[..., :first] == 0).all()
+                and np.abs(values[..., first:]).max() > 0
+            )
 
 
 def test_positions_add_up_to_all_of_them(any_tiny, ioi):
@@ -103,8 +159,14 @@ def test_the_heads_a_kv_head_feeds_share_its_slope(tiny, tiny_ioi):
     for head in (2, 3):  # each head's z, moved by its own attention to the changed values
         z = run(tiny, tiny_ioi.corrupted, keep=[f"L1H{head}.z"]).kept[f"L1H{head}.z"]
         move = corrupted[f"L1H{head}.pattern"] @ change
-        step = lambda eps: [Intervention(f"L1H{head}.z", set_to(z + eps * move))]
-        total = total + (value_of(tiny_ioi, tiny, step(5e-3)) - value_of(tiny_ioi, tiny, step(-5e-3))) / 1e-2
+
+        def step(eps):
+            return [Intervention(f"L1H{head}.z", set_to(z + eps * move))]
+
+        total = (
+            total
+            + (value_of(tiny_ioi, tiny, step(5e-3)) - value_of(tiny_ioi, tiny, step(-5e-3))) / 1e-2
+        )
     np.testing.assert_allclose(by_kv.examples, total.numpy(), atol=2e-3, rtol=2e-2)
 
 
@@ -112,7 +174,10 @@ def test_the_heads_a_kv_head_feeds_share_its_slope(tiny, tiny_ioi):
 def test_each_example_is_what_it_would_be_alone(any_tiny, ioi, method):
     for where in ("L*H*", "L*KV*.k@S2"):
         together = interp.attribution_patch(any_tiny, ioi, where, method=method).examples
-        alone = [interp.attribution_patch(any_tiny, ioi[i], where, method=method).examples[..., 0] for i in range(len(ioi))]
+        alone = [
+            interp.attribution_patch(any_tiny, ioi[i], where, method=method).examples[..., 0]
+            for i in range(len(ioi))
+        ]
         np.testing.assert_allclose(together, np.stack(alone, -1), atol=1e-5)
 
 
@@ -129,7 +194,11 @@ def test_integrated_gradients_at_the_embedding_are_complete(any_tiny, ioi):
     whole = (ioi.metric(run(any_tiny, ioi.clean).logits) - value_of(ioi, any_tiny)).numpy()
     off = []
     for steps in (1, 8, 64):
-        summed = interp.attribution_patch(any_tiny, ioi, "embed@*", method="ig", steps=steps).sum("pos").examples
+        summed = (
+            interp.attribution_patch(any_tiny, ioi, "embed@*", method="ig", steps=steps)
+            .sum("pos")
+            .examples
+        )
         off.append(np.abs(summed - whole).max())
     assert off[2] < off[0] and off[2] < 0.02 * np.abs(whole).max() + 1e-3
 
@@ -138,9 +207,16 @@ def test_one_step_is_the_slope_half_way(tiny, tiny_ioi):
     ends = [run(tiny, t, keep=["embed", "L1H2"]).kept for t in (tiny_ioi.corrupted, tiny_ioi.clean)]
     middle = Intervention("embed", set_to((ends[0]["embed"] + ends[1]["embed"]) / 2))
     move = ends[1]["L1H2"] - ends[0]["L1H2"]
-    step = lambda eps: value_of(tiny_ioi, tiny, [middle, Intervention("L1H2", lambda act, seen: act + eps * move)])
+
+    def step(eps):
+        return value_of(
+            tiny_ioi, tiny, [middle, Intervention("L1H2", lambda act, seen: act + eps * move)]
+        )
+
     estimate = interp.attribution_patch(tiny, tiny_ioi, "L1H2", method="ig", steps=1)
-    np.testing.assert_allclose(estimate.examples, ((step(5e-3) - step(-5e-3)) / 1e-2).numpy(), atol=2e-3, rtol=2e-2)
+    np.testing.assert_allclose(
+        estimate.examples, ((step(5e-3) - step(-5e-3)) / 1e-2).numpy(), atol=2e-3, rtol=2e-2
+    )
 
 
 # --- atp*: the attention's own gradient, and GradDrop --------------------------------------------------------
@@ -150,14 +226,22 @@ def test_one_step_is_the_slope_half_way(tiny, tiny_ioi):
 def through_last_layer(any_tiny, ioi):
     """A measure linear in the last layer's attention output: nothing bends after the pattern."""
     reads = torch.linspace(-1, 1, interp.models.bridge.dims(any_tiny).d_model)
-    return Measure("a direction", "1", lambda logits, kept: kept["attn.2@END"] @ reads, ("attn.2@END",))
+    return Measure(
+        "a direction", "1", lambda logits, kept: kept["attn.2@END"] @ reads, ("attn.2@END",)
+    )
 
 
-@pytest.mark.parametrize("where", ["L2H*.q", "L2H*.q@END", "L2KV*.k", "L2KV*.k@*", "L2KV*.k@S2", "L2H*.scores"])
-def test_the_mended_softmax_is_exact_where_all_after_it_is_linear(any_tiny, ioi, through_last_layer, where):
+@pytest.mark.parametrize(
+    "where", ["L2H*.q", "L2H*.q@END", "L2KV*.k", "L2KV*.k@*", "L2KV*.k@S2", "L2H*.scores"]
+)
+def test_the_mended_softmax_is_exact_where_all_after_it_is_linear(
+    any_tiny, ioi, through_last_layer, where
+):
     """Dropping layers 0 or 1 leaves this slope as it is, dropping layer 2 leaves nothing: the mean over L - 1 is the size."""
     exact = interp.patch(any_tiny, ioi, where, metric=through_last_layer)
-    estimate = interp.attribution_patch(any_tiny, ioi, where, metric=through_last_layer, method="atp*")
+    estimate = interp.attribution_patch(
+        any_tiny, ioi, where, metric=through_last_layer, method="atp*"
+    )
     assert np.abs(exact.examples).max() > 1e-3
     np.testing.assert_allclose(estimate.examples, np.abs(exact.examples), atol=1e-4)
     plain = interp.attribution_patch(any_tiny, ioi, where, metric=through_last_layer)
@@ -172,7 +256,9 @@ def by_hand(model, task, where, drop):
         leaves["at"] = act.detach().clone().requires_grad_(True)
         return act * 0 + leaves["at"]
 
-    cut = [Intervention(f"{part}.{drop}", lambda act, seen: act.detach()) for part in ("attn", "mlp")]
+    cut = [
+        Intervention(f"{part}.{drop}", lambda act, seen: act.detach()) for part in ("attn", "mlp")
+    ]
     out = run(model, task.corrupted, [Intervention(where, tap), *cut], last_only=True, grad=True)
     value = task.metric(out.logits).sum()
     if not value.requires_grad:
@@ -180,7 +266,17 @@ def by_hand(model, task, where, drop):
     return torch.autograd.grad(value, leaves["at"], allow_unused=True)[0]
 
 
-@pytest.mark.parametrize("where, counted", [("mlp.0", 2), ("attn.1", 2), ("resid_pre.1", 3), ("resid_post.2", 3), ("embed", 3), ("L1H3.z", 2)])
+@pytest.mark.parametrize(
+    "where, counted",
+    [
+        ("mlp.0", 2),
+        ("attn.1", 2),
+        ("resid_pre.1", 3),
+        ("resid_post.2", 3),
+        ("embed", 3),
+        ("L1H3.z", 2),
+    ],
+)
 def test_grad_drop_by_hand(any_tiny, ioi, where, counted):
     kept = [run(any_tiny, t, keep=[where]).kept[where] for t in (ioi.corrupted, ioi.clean)]
     sizes = []
@@ -188,12 +284,18 @@ def test_grad_drop_by_hand(any_tiny, ioi, where, counted):
         grad = by_hand(any_tiny, ioi, where, layer)
         sizes.append((grad * (kept[1] - kept[0])).sum((1, 2)).abs())
     estimate = interp.attribution_patch(any_tiny, ioi, where, method="atp*")
-    np.testing.assert_allclose(estimate.examples, torch.stack(sizes).sum(0).numpy() / counted, atol=1e-5, rtol=1e-4)
+    np.testing.assert_allclose(
+        estimate.examples, torch.stack(sizes).sum(0).numpy() / counted, atol=1e-5, rtol=1e-4
+    )
 
 
 def test_sizes_say_that_they_have_no_sign(any_tiny, ioi):
     estimate = interp.attribution_patch(any_tiny, ioi, "L*H*", method="atp*")
-    assert "size" in estimate.name and estimate.unit == "logits, size only" and (estimate.values >= 0).all()
+    assert (
+        "size" in estimate.name
+        and estimate.unit == "logits, size only"
+        and (estimate.values >= 0).all()
+    )
 
 
 # --- the error -----------------------------------------------------------------------------------------------
@@ -201,7 +303,15 @@ def test_sizes_say_that_they_have_no_sign(any_tiny, ioi):
 
 def made(values, **more):
     values = np.asarray(values, float)
-    return Result(values, ("head",), {"head": list(range(len(values)))}, "effect", more.pop("unit", "logits"), {}, **more)
+    return Result(
+        values,
+        ("head",),
+        {"head": list(range(len(values)))},
+        "effect",
+        more.pop("unit", "logits"),
+        {},
+        **more,
+    )
 
 
 def test_the_error_by_hand():
@@ -220,9 +330,17 @@ def test_the_error_by_hand():
 def test_an_estimate_is_no_further_than_itself(any_tiny, ioi):
     exact = interp.patch(any_tiny, ioi, "L*H*")
     fit = interp.attribution_error(exact, exact)
-    assert fit["root mean square error"] == 0 and fit["share of the top 10 found"] == 1 and fit.missed == []
-    assert [fit[m] for m in ("Pearson correlation", "Spearman correlation", "slope")] == pytest.approx([1, 1, 1])
-    part = interp.attribution_error(exact.sel(layer=[1, 2]), interp.attribution_patch(any_tiny, ioi, "L*H*").sel(layer=[1, 2]))
+    assert (
+        fit["root mean square error"] == 0
+        and fit["share of the top 10 found"] == 1
+        and fit.missed == []
+    )
+    assert [
+        fit[m] for m in ("Pearson correlation", "Spearman correlation", "slope")
+    ] == pytest.approx([1, 1, 1])
+    part = interp.attribution_error(
+        exact.sel(layer=[1, 2]), interp.attribution_patch(any_tiny, ioi, "L*H*").sel(layer=[1, 2])
+    )
     assert len(part.labels) == 8
 
 
@@ -266,7 +384,11 @@ def test_wrong_input_is_one_sentence(tiny, tiny_ioi, options, says):
         (made([1.0]), made([1.0], unit="nats"), "ask for one unit"),
         (made([1.0]), made([1.0], unit="logits, size only"), "kept no examples"),
         (made([np.nan]), made([1.0]), "nothing to compare"),
-        (replace(made([1.0]), about={"method": "patch, noising"}), replace(made([1.0]), about={"method": "atp, denoising"}), "different questions"),
+        (
+            replace(made([1.0]), about={"method": "patch, noising"}),
+            replace(made([1.0]), about={"method": "atp, denoising"}),
+            "different questions",
+        ),
     ],
 )
 def test_results_that_cannot_be_compared_are_one_sentence(exact, estimate, says):

@@ -43,11 +43,24 @@ def test_all_but_one_are_taken_and_another_in_the_twin(model, items):
         (left,), (other,) = said(task, i, "answers"), said(task, i, "wrong")
         stop = text.index(".")
         listed = [w for w in text[:stop] if w in ITEMS]
-        took = lambda told: [w for w in told[stop:] if w in ITEMS]
-        assert len(set(listed)) == items and sorted([*took(text), left]) == sorted([*took(twin), other]) == sorted(listed)
-        assert changed(task, i) == {at["TOOK"]} and (text[at["TOOK"]], twin[at["TOOK"]]) == (other, left)
-        assert (text[at["LEFT"]], text[at["OTHER"]]) == (left, other) and max(at["LEFT"], at["OTHER"]) < stop < at["TOOK"]
-        assert listed[int(task.labels["index"][i]) - 1] == left == task.labels["left"][i] and task.labels["other"][i] == other
+
+        def took(told):
+            return [w for w in told[stop:] if w in ITEMS]
+
+        assert len(set(listed)) == items and sorted([*took(text), left]) == sorted(
+            [*took(twin), other]
+        ) == sorted(listed)
+        assert changed(task, i) == {at["TOOK"]} and (text[at["TOOK"]], twin[at["TOOK"]]) == (
+            other,
+            left,
+        )
+        assert (text[at["LEFT"]], text[at["OTHER"]]) == (left, other) and max(
+            at["LEFT"], at["OTHER"]
+        ) < stop < at["TOOK"]
+        assert (
+            listed[int(task.labels["index"][i]) - 1] == left == task.labels["left"][i]
+            and task.labels["other"][i] == other
+        )
         assert all(before == "a" for before, word in zip(text, text[1:stop]) if word in ITEMS)
     assert sorted(task.labels["index"]) == sorted([str(k + 1) for k in range(items)] * 2)
 
@@ -56,7 +69,10 @@ def test_a_laundry_list_reads_as_a_person_would_say_it(tiny):
     task = laundry(tiny, n=2)
     text = task.tokenizer.decode(task.clean[0][1:])
     one, two, name = task.labels["left"][0], task.labels["other"][0], task.labels["name"][0]
-    assert text == f"On the table, there is a {one}, and a {two}. {name} took the {two}, so the only thing left is the"
+    assert (
+        text
+        == f"On the table, there is a {one}, and a {two}. {name} took the {two}, so the only thing left is the"
+    )
     assert ", and the " in task.tokenizer.decode(laundry(tiny, n=1, items=3).clean[0])
 
 
@@ -64,7 +80,10 @@ def test_every_other_thing_can_be_the_wrong_answer(tiny):
     task = laundry(tiny, n=8, items=4, against="all")
     for i in range(8):
         listed = {w for w in words(task, i) if w in ITEMS}
-        assert len(said(task, i, "wrong")) == 3 and {*said(task, i, "wrong"), *said(task, i, "answers")} == listed
+        assert (
+            len(said(task, i, "wrong")) == 3
+            and {*said(task, i, "wrong"), *said(task, i, "answers")} == listed
+        )
 
 
 # --- colored objects -----------------------------------------------------------------------------------------
@@ -75,18 +94,36 @@ def test_the_color_asked_for_is_the_objects_own(model):
     for i in range(18):
         at, text = places(task, i), words(task, i)
         second = len(text) - 1 - text[::-1].index("Q")
-        colors = lambda part: [w for w in part if w in COLORS]
-        things = lambda part: [w for w in part if w in OBJECTS]
-        assert not {*colors(text[:second])} & {*colors(text[second:])} and not {*things(text[:second])} & {*things(text[second:])}
+
+        def colors(part):
+            return [w for w in part if w in COLORS]
+
+        def things(part):
+            return [w for w in part if w in OBJECTS]
+
+        assert not {*colors(text[:second])} & {*colors(text[second:])} and not {
+            *things(text[:second])
+        } & {*things(text[second:])}
         pairs = dict(zip(things(text[second:])[:3], colors(text[second:])))
         assert len(pairs) == 3 and changed(task, i) == {at["QUERY"]}
         asked, twin = text[at["QUERY"]], words(task, i, "corrupted")[at["QUERY"]]
-        assert [pairs[asked].title()] == said(task, i, "answers") and pairs[twin].title() == said(task, i, "wrong")[0]
-        assert {c.title() for c in pairs.values()} == {*said(task, i, "answers"), *said(task, i, "wrong")}
+        assert [pairs[asked].title()] == said(task, i, "answers") and pairs[twin].title() == said(
+            task, i, "wrong"
+        )[0]
+        assert {c.title() for c in pairs.values()} == {
+            *said(task, i, "answers"),
+            *said(task, i, "wrong"),
+        }
         assert text[at["OBJECT"]] == asked and text[at["OTHER_OBJECT"]] == twin
         named = [text[at[name]] for name in ("COLOR", "OTHER_COLOR", "THIRD_COLOR")]
-        assert named[:2] == [pairs[asked], pairs[twin]] and set(named) == set(pairs.values()) and at["COLOR"] > second
-        assert [w.title() for w in named] == [task.labels[name][i] for name in ("color", "other", "third")]
+        assert (
+            named[:2] == [pairs[asked], pairs[twin]]
+            and set(named) == set(pairs.values())
+            and at["COLOR"] > second
+        )
+        assert [w.title() for w in named] == [
+            task.labels[name][i] for name in ("color", "other", "third")
+        ]
         assert list(pairs)[int(task.labels["index"][i]) - 1] == asked == task.labels["object"][i]
         assert all((a == "an") == (w[0] in "aeiou") for a, w in zip(text, text[1:]) if w in COLORS)
         shown = dict(zip(things(text[:second])[:3], colors(text[:second])))
@@ -105,29 +142,51 @@ def test_the_third_argument_follows_the_two_that_are_described(model, corruption
         at, text, twin = places(task, i), words(task, i), words(task, i, "corrupted")
         given = text[text.index("self") + 2 : text.index("):") : 2]
         a, b, c, after = (text[at[name]] for name in ("A_DEF", "B_DEF", "C_DEF", "NEXT_DEF"))
-        assert given[1:] == [a, b, c, after] and (text[at["A_DOC"]], text[at["B_DOC"]]) == (a, b) and len(set(given)) == 5
-        assert said(task, i, "answers") == [c] and text.count(c) == 1 and text[-2:] == [":", "param"]
+        assert (
+            given[1:] == [a, b, c, after]
+            and (text[at["A_DOC"]], text[at["B_DOC"]]) == (a, b)
+            and len(set(given)) == 5
+        )
+        assert (
+            said(task, i, "answers") == [c] and text.count(c) == 1 and text[-2:] == [":", "param"]
+        )
         if corruption == "swap":
-            assert changed(task, i) == {at["C_DEF"], at["NEXT_DEF"]} and said(task, i, "wrong") == [after]
+            assert changed(task, i) == {at["C_DEF"], at["NEXT_DEF"]} and said(task, i, "wrong") == [
+                after
+            ]
             assert (twin[at["C_DEF"]], twin[at["NEXT_DEF"]]) == (after, c)
         else:
-            assert changed(task, i) == {at[name] for name in ("A_DEF", "B_DEF", "C_DEF", "A_DOC", "B_DOC")}
+            assert changed(task, i) == {
+                at[name] for name in ("A_DEF", "B_DEF", "C_DEF", "A_DOC", "B_DOC")
+            }
             new = [twin[k] for k in sorted(changed(task, i))]
-            assert len(set(new)) == 5 and not set(new) & set(text) and said(task, i, "wrong") == [given[0], a, b, after]
+            assert (
+                len(set(new)) == 5
+                and not set(new) & set(text)
+                and said(task, i, "wrong") == [given[0], a, b, after]
+            )
 
 
 def test_descriptions_and_functions_are_no_arguments():
     assert not set(ARGUMENTS) & {*DESCRIPTIONS, *FUNCTIONS}
 
 
-@pytest.mark.parametrize("name, options, pools", [
-    ("laundry", dict(items=3), [ITEMS]), ("colored_objects", {}, [OBJECTS]), ("docstring", {}, [ARGUMENTS, DESCRIPTIONS, FUNCTIONS]),
-    ("conflict", dict(relation="language"), [[w for fact in LANGUAGES for w in fact.split()]]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, options, pools",
+    [
+        ("laundry", dict(items=3), [ITEMS]),
+        ("colored_objects", {}, [OBJECTS]),
+        ("docstring", {}, [ARGUMENTS, DESCRIPTIONS, FUNCTIONS]),
+        ("conflict", dict(relation="language"), [[w for fact in LANGUAGES for w in fact.split()]]),
+    ],
+)
 def test_the_halves_share_no_filling(model, name, options, pools):
     task = interp.tasks.make(name, model, n=32, **options)
     held = task.heldout()
-    used = lambda t: {w for kind in ("clean", "corrupted") for i in range(32) for w in words(t, i, kind)}
+
+    def used(t):
+        return {w for kind in ("clean", "corrupted") for i in range(32) for w in words(t, i, kind)}
+
     for pool in pools:
         assert not used(task) & used(held) & set(pool)
     assert all(held.about[k] == v for k, v in options.items())
@@ -142,14 +201,24 @@ def test_the_context_says_one_thing_and_memory_another(model, relation, template
     known = dict(fact.split() for fact in (CAPITALS if relation == "capital" else LANGUAGES))
     task = conflict(model, n=10, relation=relation, template=template)
     turned = conflict(model, n=10, relation=relation, template=template, answer="memory")
-    assert (task.clean == turned.clean).all() and (task.answers == turned.wrong).all() and (task.wrong == turned.answers).all()
+    assert (
+        (task.clean == turned.clean).all()
+        and (task.answers == turned.wrong).all()
+        and (task.wrong == turned.answers).all()
+    )
     for i in range(10):
         at, text, twin = places(task, i), words(task, i), words(task, i, "corrupted")
         country, told, third = text[at["SUBJECT1"]], text[at["TOLD"]], twin[at["TOLD"]]
-        assert country == text[at["SUBJECT2"]] == task.labels["country"][i] and changed(task, i) == {at["TOLD"]}
-        assert said(task, i, "answers") == [told] and said(task, i, "wrong") == [known[country]] == [task.labels["memory"][i]]
+        assert country == text[at["SUBJECT2"]] == task.labels["country"][i] and changed(
+            task, i
+        ) == {at["TOLD"]}
+        assert said(task, i, "answers") == [told] and said(task, i, "wrong") == [
+            known[country]
+        ] == [task.labels["memory"][i]]
         assert len({told, third, known[country]}) == 3
-        assert text[at["QUESTION"] - 1] == "." and text[at["QUESTION"]] == ("Q" if template == "question" else "The")
+        assert text[at["QUESTION"] - 1] == "." and text[at["QUESTION"]] == (
+            "Q" if template == "question" else "The"
+        )
 
 
 def test_the_first_conflict_reads_as_in_the_paper(tiny):
@@ -187,5 +256,12 @@ def test_wrong_input_is_one_sentence(tiny, call, says):
     [("laundry", {}, 0.85), ("docstring", {}, 0.9), ("docstring", dict(corruption="swap"), 0.9)],
 )
 def test_smollm2_passes_the_gate(smollm2, name, options, least):
-    share = interp.tasks.make(name, smollm2, n=16, **options).heldout().behaviour(smollm2).sel(measure="answer on top")
-    assert share.sel(prompts="clean").values >= least and share.sel(prompts="corrupted").values <= 0.3
+    share = (
+        interp.tasks.make(name, smollm2, n=16, **options)
+        .heldout()
+        .behaviour(smollm2)
+        .sel(measure="answer on top")
+    )
+    assert (
+        share.sel(prompts="clean").values >= least and share.sel(prompts="corrupted").values <= 0.3
+    )

@@ -55,17 +55,33 @@ def test_greedy_grows_from_the_logits_and_needs_no_pruning_behind(found):
 
 
 def test_greedy_by_hand():
-    scores = toy_scores({("L1H0", "logits.in"): 3.0, ("embed", "L1KV0.v_in"): 2.0, ("embed", "L0H0.q_in"): 9.0, ("mlp.0", "logits.in"): 1.0})
+    scores = toy_scores(
+        {
+            ("L1H0", "logits.in"): 3.0,
+            ("embed", "L1KV0.v_in"): 2.0,
+            ("embed", "L0H0.q_in"): 9.0,
+            ("mlp.0", "logits.in"): 1.0,
+        }
+    )
     assert list(Circuit.greedy(scores, 2)) == [("embed", "L1KV0.v_in"), ("L1H0", "logits.in")]
     assert set(Circuit.top(scores, 2)) == {("embed", "L0H0.q_in"), ("L1H0", "logits.in")}
 
 
 def toy_scores(edges, graph=GQA):
-    senders, receivers = ([str(x) for x in f(graph)] for f in (interp.sites.senders, interp.sites.receivers))
+    senders, receivers = (
+        [str(x) for x in f(graph)] for f in (interp.sites.senders, interp.sites.receivers)
+    )
     values = np.where(exist(graph).numpy(), 1e-3, np.nan)
     for (s, r), score in edges.items():
         values[senders.index(s), receivers.index(r)] = score
-    return Result(values, ("sender", "receiver"), {"sender": senders, "receiver": receivers}, "scores", "logits", {"model": "toy"})
+    return Result(
+        values,
+        ("sender", "receiver"),
+        {"sender": senders, "receiver": receivers},
+        "scores",
+        "logits",
+        {"model": "toy"},
+    )
 
 
 def test_one_missing_score_does_not_make_blocks_parallel(found):
@@ -84,7 +100,11 @@ def test_a_model_of_the_same_shape_by_another_name_is_said(found):
 def test_the_file_keeps_how_its_task_was_made(tiny):
     task = interp.tasks.capitals(tiny, n=2, relation="language")
     made = Circuit.top(eap_ig(tiny, task, steps=1), 5).task
-    assert (made["name"], made["make"], made["options"]) == ("languages", "capitals", {"relation": "language"})
+    assert (made["name"], made["make"], made["options"]) == (
+        "languages",
+        "capitals",
+        {"relation": "language"},
+    )
     again = interp.tasks.make(made["make"], tiny, n=made["n"], seed=made["seed"], **made["options"])
     assert torch.equal(again.clean, task.clean)
     assert "make" not in Circuit.top(eap_ig(tiny, interp.tasks.ioi(tiny, n=2), steps=1), 5).task
@@ -102,21 +122,29 @@ def test_pruning_leaves_the_run_as_it_is(any_tiny, found):
     edges = Edges(any_tiny, task, measure(task))
     for n in (10, 40, 80):
         circuit = Circuit.top(scores, n)
-        whole, pruned = edges.cut(torch.tensor(np.stack([circuit.weights(), circuit.prune().weights()])))
+        whole, pruned = edges.cut(
+            torch.tensor(np.stack([circuit.weights(), circuit.prune().weights()]))
+        )
         torch.testing.assert_close(whole, pruned, atol=1e-5, rtol=1e-5)
 
 
 def test_set_algebra_is_that_of_edges(found):
     _, scores = found["tiny"]
     a, b = Circuit.top(scores, 30), Circuit.greedy(scores, 30)
-    assert set(a & b) == set(a) & set(b) and set(a | b) == set(a) | set(b) and set(a - b) == set(a) - set(b)
+    assert (
+        set(a & b) == set(a) & set(b)
+        and set(a | b) == set(a) | set(b)
+        and set(a - b) == set(a) - set(b)
+    )
     assert a.jaccard(b) == len(set(a) & set(b)) / len(set(a) | set(b)) and a.jaccard(a) == 1
     assert len(~a) + len(a) == int(exist(a.graph).sum()) and not set(~a) & set(a)
     assert a.share == 30 / int(exist(a.graph).sum())
 
 
 def test_nodes_are_the_components_at_the_ends():
-    circuit = of({("embed", "L0KV0.v_in"): 1.0, ("L0H1", "L1H3.q_in"): 1.0, ("mlp.1", "logits.in"): 1.0})
+    circuit = of(
+        {("embed", "L0KV0.v_in"): 1.0, ("L0H1", "L1H3.q_in"): 1.0, ("mlp.1", "logits.in"): 1.0}
+    )
     assert circuit.nodes == ["embed", "L0H1", "L1H3", "mlp.1"]
 
 
@@ -163,7 +191,10 @@ def test_what_is_wrong_with_a_circuit(found, tmp_path):
         circuit.save(tmp_path / "x.pt")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 2}', '{"schema": 1, "model": "m", "graph": {}, "edges": []}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '{"schema": 2}', '{"schema": 1, "model": "m", "graph": {}, "edges": []}'],
+)
 def test_a_broken_file_says_so(tmp_path, text):
     path = tmp_path / "broken.json"
     path.write_text(text)

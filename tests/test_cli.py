@@ -8,7 +8,7 @@ import pytest
 
 from interp import cli, models, studies
 
-STUDY = '''# %% [markdown]
+STUDY = """# %% [markdown]
 # # A study that needs no model
 #
 # Paper: Nobody 2020, no arXiv
@@ -31,7 +31,7 @@ if MODEL == "broken":
 # %%
 row = claim.judge(measured(rng.normal(2, 1, 50)), control=measured(rng.normal(0, 1, 50)), gate=able)
 verdicts("00-start-here", [row], model=MODEL, fast=FAST)
-'''
+"""
 
 
 @pytest.fixture
@@ -41,7 +41,9 @@ def here(tmp_path, monkeypatch):
     (tmp_path / "nb" / "src" / "00-start-here.py").write_text(STUDY)
     monkeypatch.setenv("INTERP_NOTEBOOKS", str(tmp_path / "nb"))
     monkeypatch.setenv("INTERP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # the command sets it: given back after the test
+    monkeypatch.setenv(
+        "OMP_WAIT_POLICY", "PASSIVE"
+    )  # the command sets it: given back after the test
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -64,7 +66,10 @@ def test_version_and_help(capsys):
         assert done.value.code == 0
     said = capsys.readouterr().out
     assert said.startswith("interp 0.1.0\n")
-    assert all(f"    {name} " in said for name in ("demo", "models", "tasks", "run", "discover", "evaluate", "compare", "lab"))
+    assert all(
+        f"    {name} " in said
+        for name in ("demo", "models", "tasks", "run", "discover", "evaluate", "compare", "lab")
+    )
 
 
 def test_alone_it_prints_its_help(capsys):
@@ -76,7 +81,9 @@ def test_python_dash_m(tmp_path):
     from pathlib import Path
 
     root = Path(cli.__file__).parent.parent
-    ran = subprocess.run([sys.executable, "-m", "interp", "--version"], cwd=root, capture_output=True, text=True)
+    ran = subprocess.run(
+        [sys.executable, "-m", "interp", "--version"], cwd=root, capture_output=True, text=True
+    )
     assert (ran.returncode, ran.stdout) == (0, "interp 0.1.0\n")
 
 
@@ -195,27 +202,61 @@ def test_a_circuit_is_found_judged_again_and_compared(here, capsys):
     assert cli.main([*asked, "--option", "steps=2", "--out", "a.json"]) == 0
     said = capsys.readouterr()
     circuit = Circuit.load("a.json")
-    assert "saved in a.json" in said.out and "random faithfulness" in said.out and "60 edges chosen" in said.err
-    assert circuit.source["options"]["steps"] == 2 and circuit.task == {"name": "ioi", "n": 4, "seed": 0, "split": "find"}
+    assert (
+        "saved in a.json" in said.out
+        and "random faithfulness" in said.out
+        and "60 edges chosen" in said.err
+    )
+    assert circuit.source["options"]["steps"] == 2 and circuit.task == {
+        "name": "ioi",
+        "n": 4,
+        "seed": 0,
+        "split": "find",
+    }
     told = circuit.evaluation
-    assert (told["split"], told["n"], told["seed"], told["by"], told["metric"]) == ("heldout", 4, 1, "resample", "logit_diff")
-    assert 0 < len(circuit) <= 60 and circuit.prune() == circuit.prune().prune() and "faithfulness" in told["random"]
+    assert (told["split"], told["n"], told["seed"], told["by"], told["metric"]) == (
+        "heldout",
+        4,
+        1,
+        "resample",
+        "logit_diff",
+    )
+    assert (
+        0 < len(circuit) <= 60
+        and circuit.prune() == circuit.prune().prune()
+        and "faithfulness" in told["random"]
+    )
 
     assert cli.main(["evaluate", "a.json", "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
-    assert again["faithfulness"] == pytest.approx(told["faithfulness"], rel=1e-3)  # the same held-out prompts
-    assert (again["n"], again["seed"], again["split"], again["edges"]) == (4, 1, "heldout", len(circuit))
-    assert cli.main(["evaluate", "a.json", "-n", "3", "--seed", "5", "--by", "mean", "--sets", "2"]) == 0
+    assert again["faithfulness"] == pytest.approx(
+        told["faithfulness"], rel=1e-3
+    )  # the same held-out prompts
+    assert (again["n"], again["seed"], again["split"], again["edges"]) == (
+        4,
+        1,
+        "heldout",
+        len(circuit),
+    )
+    assert (
+        cli.main(["evaluate", "a.json", "-n", "3", "--seed", "5", "--by", "mean", "--sets", "2"])
+        == 0
+    )
     said = capsys.readouterr()
     assert "the file says: faithfulness" in said.out and "3 held-out prompts of ioi" in said.err
 
     assert cli.main([*asked, "--method", "eap", "--select", "greedy", "--json"]) == 0
     other = json.loads(capsys.readouterr().out)
-    assert other["file"].endswith("interp-runs/circuits/tiny/ioi/eap.json") and other["interval"][0] <= other["faithfulness"]
+    assert (
+        other["file"].endswith("interp-runs/circuits/tiny/ioi/eap.json")
+        and other["interval"][0] <= other["faithfulness"]
+    )
     assert cli.main(["compare", "a.json", other["file"], "--json"]) == 0
     both = json.loads(capsys.readouterr().out)
     a, b = circuit, Circuit.load(other["file"])
-    assert both["Jaccard, edges"] == pytest.approx(a.jaccard(b)) and both["both"] + both["only_first"] == len(a)
+    assert both["Jaccard, edges"] == pytest.approx(a.jaccard(b)) and both["both"] + both[
+        "only_first"
+    ] == len(a)
     assert cli.main(["compare", "a.json", other["file"]]) == 0
     assert "strongest only in A" in capsys.readouterr().out
     assert cli.main(["evaluate", "a.json", "--model", "tiny-gpt2"]) == 2
@@ -230,7 +271,12 @@ def test_run_as_json_and_a_verdict_as_recorded(here, capsys):
     assert cli.main(["run", "00", "--fast", "--json", "--out", "out"]) == 0
     said = capsys.readouterr()
     got = json.loads(said.out)
-    assert (got["study"], got["model"], got["fast"], got["differs"]) == ("00-start-here", "toy", True, [])
+    assert (got["study"], got["model"], got["fast"], got["differs"]) == (
+        "00-start-here",
+        "toy",
+        True,
+        [],
+    )
     assert [row["verdict"] for row in got["rows"]] == ["holds"]
     assert (here / got["notebook"]).exists() and (here / got["html"]).exists()
 
@@ -242,7 +288,9 @@ def test_demo_says_where_to_go_on_and_a_changed_verdict_exits_with_1(here, capsy
     assert cli.main(["demo"]) == 1
     said = capsys.readouterr()
     assert fetched == [()]
-    assert "HOLDS  two" in said.out and "(FAST)" in said.out and "interp lab 00-start-here" in said.out
+    assert (
+        "HOLDS  two" in said.out and "(FAST)" in said.out and "interp lab 00-start-here" in said.out
+    )
     assert "a verdict differs: two: recorded 'partly', now 'holds'" in said.err
     assert (here / "interp-runs" / "00-start-here" / "00-start-here.html").exists()
 

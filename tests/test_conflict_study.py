@@ -1,8 +1,9 @@
 """What the study of knowledge conflicts needs: prompts by label, intervals over groups, the size of the largest cells."""
 
-import interp
 import numpy as np
 import pytest
+
+import interp
 from interp.results import Result
 from interp.studies import measured, size_of_cells
 
@@ -28,14 +29,27 @@ def test_groups_are_drawn_whole():
     plain = measured(twice)
     assert got.high - got.low > plain.high - plain.low  # copies are no more observations
     alone = measured(twice, groups=range(8))
-    assert alone.n == 8 and (alone.low, alone.high) == pytest.approx((plain.low, plain.high), abs=0.3)
+    assert alone.n == 8 and (alone.low, alone.high) == pytest.approx(
+        (plain.low, plain.high), abs=0.3
+    )
     uneven = measured([0.0, 0.0, 0.0, 4.0], groups=list("aaab"))
-    assert (uneven.value, uneven.low, uneven.high, uneven.n) == (1.0, 0.0, 4.0, 2)  # the value is that of all examples
-    rows = measured(np.stack([twice, 2 * twice], -1), lambda r: r[:, 1].mean() / r[:, 0].mean(), groups=list("aabbccdd"))
+    assert (uneven.value, uneven.low, uneven.high, uneven.n) == (
+        1.0,
+        0.0,
+        4.0,
+        2,
+    )  # the value is that of all examples
+    rows = measured(
+        np.stack([twice, 2 * twice], -1),
+        lambda r: r[:, 1].mean() / r[:, 0].mean(),
+        groups=list("aabbccdd"),
+    )
     assert (rows.value, rows.low, rows.high) == (2, 2, 2)
 
 
-@pytest.mark.parametrize("groups, says", [(["a"] * 4, "one group"), (["a", "b"], "2 group labels for 4")])
+@pytest.mark.parametrize(
+    "groups, says", [(["a"] * 4, "one group"), (["a", "b"], "2 group labels for 4")]
+)
 def test_groups_must_fit(groups, says):
     with pytest.raises(ValueError, match=says):
         measured([1, 2, 3, 4], groups=groups)
@@ -43,9 +57,20 @@ def test_groups_must_fit(groups, says):
 
 def test_the_size_of_the_largest_cells():
     means = np.array([*range(1, 100), -100.0])  # 100 cells, the largest below zero
-    scores = Result(means, ("set",), {"set": [f"L{i}H0" for i in range(100)]}, "effects", "logits", {}, np.repeat(means[:, None], 3, 1))
+    scores = Result(
+        means,
+        ("set",),
+        {"set": [f"L{i}H0" for i in range(100)]},
+        "effects",
+        "logits",
+        {},
+        np.repeat(means[:, None], 3, 1),
+    )
     got = size_of_cells(scores, quantile=0.99)
-    assert got.value == pytest.approx(np.quantile(np.abs(means), 0.99)) and got.low == got.high == got.value
+    assert (
+        got.value == pytest.approx(np.quantile(np.abs(means), 0.99))
+        and got.low == got.high == got.value
+    )
     assert size_of_cells(scores, quantile=1.0).value == 100
     mixed = np.stack([means, -means], -1)  # examples that cancel: a cell's size is that of its mean
     cancelled = Result(mixed.mean(-1), scores.dims, scores.coords, "effects", "logits", {}, mixed)

@@ -1,16 +1,31 @@
 """The real model, both ways: a site of every kind, every verb that has an engine way, and wrong input."""
 
-import interp
 import numpy as np
 import pytest
+
+import interp
 from interp.methods import attention_to
 
 # what a thousandth of a logit is to effects of several logits; the tiny models are held to 1e-4
 CLOSE = dict(atol=1e-3, rtol=1e-3)
 KINDS = [
-    "embed@S2", "resid_pre.12@S2", "resid_mid.12", "resid_post.20@END", "attn.17", "attn.17.in@S2", "mlp.5", "mlp.0.in",
-    "mlp.17.post#100", "L20H0", "L20H0.z@END", "L23H3.q", "L23KV1.k", "L23KV1.v@S2", "L20H0.pattern", "L17H4.scores",
-]  # fmt: skip
+    "embed@S2",
+    "resid_pre.12@S2",
+    "resid_mid.12",
+    "resid_post.20@END",
+    "attn.17",
+    "attn.17.in@S2",
+    "mlp.5",
+    "mlp.0.in",
+    "mlp.17.post#100",
+    "L20H0",
+    "L20H0.z@END",
+    "L23H3.q",
+    "L23KV1.k",
+    "L23KV1.v@S2",
+    "L20H0.pattern",
+    "L17H4.scores",
+]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +42,9 @@ def both(verb, *args, **options):
 
 @pytest.mark.parametrize("direction", ["denoising", "noising"])
 def test_every_kind_of_site(smollm2, ioi, direction):
-    engine, hooks = both(interp.patch, smollm2, ioi, [[kind] for kind in KINDS], direction=direction)
+    engine, hooks = both(
+        interp.patch, smollm2, ioi, [[kind] for kind in KINDS], direction=direction
+    )
     np.testing.assert_allclose(engine.examples, hooks.examples, **CLOSE)
     assert np.abs(engine.values).max() > 1, "some site matters, or this compares zeros"
 
@@ -41,15 +58,27 @@ def test_ablating(smollm2, ioi, by):
 
 @pytest.mark.parametrize("metric", ["prob", "rank", "kl", "attention"])
 def test_measures(smollm2, ioi, metric):
-    judge = {"kl": lambda: interp.kl_to(smollm2, ioi), "attention": lambda: attention_to(["L23H3"], "S2", task=ioi)}
+    judge = {
+        "kl": lambda: interp.kl_to(smollm2, ioi),
+        "attention": lambda: attention_to(["L23H3"], "S2", task=ioi),
+    }
     judge = judge[metric]() if metric in judge else metric
-    engine, hooks = both(interp.patch, smollm2, ioi, [["L20H0"], ["mlp.0@S2"], ["resid_post.25@END"]], metric=judge)
+    engine, hooks = both(
+        interp.patch, smollm2, ioi, [["L20H0"], ["mlp.0@S2"], ["resid_post.25@END"]], metric=judge
+    )
     np.testing.assert_allclose(engine.examples, hooks.examples, **CLOSE)
 
 
 @pytest.mark.parametrize("method", ["atp", "atp*", "ig"])
 def test_attribution(smollm2, ioi, method):
-    engine, hooks = both(interp.attribution_patch, smollm2, ioi, [["L23H3"], ["L23H3.q@END"], ["mlp.0@S2"]], method=method, steps=2)
+    engine, hooks = both(
+        interp.attribution_patch,
+        smollm2,
+        ioi,
+        [["L23H3"], ["L23H3.q@END"], ["mlp.0@S2"]],
+        method=method,
+        steps=2,
+    )
     np.testing.assert_allclose(engine.examples, hooks.examples, **CLOSE)
 
 

@@ -7,16 +7,30 @@ import pytest
 import interp
 from interp import Circuit
 
-FILES = sorted((Path(__file__).resolve().parent.parent / "circuits" / "smollm2-135m").glob("*/eap-ig.json"))
+FILES = sorted(
+    (Path(__file__).resolve().parent.parent / "circuits" / "smollm2-135m").glob("*/eap-ig.json")
+)
 
 
 def test_all_were_found_and_judged_alike():
     circuits = [Circuit.load(file) for file in FILES]
     assert len(circuits) == 6
     for circuit in circuits:
-        assert circuit.source["n"] == 1413 >= len(circuit) == len(circuit.prune()) and circuit.source["options"]["steps"] == 5
-        assert {k: circuit.task[k] for k in ("n", "seed", "split")} == {"n": 16, "seed": 0, "split": "find"}
-        assert {k: circuit.evaluation[k] for k in ("n", "seed", "split", "by")} == {"n": 32, "seed": 1, "split": "heldout", "by": "resample"}
+        assert (
+            circuit.source["n"] == 1413 >= len(circuit) == len(circuit.prune())
+            and circuit.source["options"]["steps"] == 5
+        )
+        assert {k: circuit.task[k] for k in ("n", "seed", "split")} == {
+            "n": 16,
+            "seed": 0,
+            "split": "find",
+        }
+        assert {k: circuit.evaluation[k] for k in ("n", "seed", "split", "by")} == {
+            "n": 32,
+            "seed": 1,
+            "split": "heldout",
+            "by": "resample",
+        }
         low, high = circuit.evaluation["interval"]
         assert low < circuit.evaluation["faithfulness"] < high
         # worth something beside random circuits of its size

@@ -11,7 +11,16 @@ from interp import sites
 from interp.circuits import Circuit
 from interp.interventions import cut, run
 from interp.methods import discovery, edges
-from interp.methods.discovery import acdc, eap, eap_ig, edge_pruning, information_flow, magnitude, node_attribution, random
+from interp.methods.discovery import (
+    acdc,
+    eap,
+    eap_ig,
+    edge_pruning,
+    information_flow,
+    magnitude,
+    node_attribution,
+    random,
+)
 from interp.methods.discovery.edge_pruning import _masks, kept
 from interp.methods.discovery.information_flow import contributions
 from interp.methods.measures import kl_to
@@ -33,7 +42,9 @@ def far(a, b):
 
 
 def at(result, sender, receiver):
-    return result.values[result.coords["sender"].index(sender), result.coords["receiver"].index(receiver)]
+    return result.values[
+        result.coords["sender"].index(sender), result.coords["receiver"].index(receiver)
+    ]
 
 
 # --- eap_ig at activations -----------------------------------------------------------------------------------------
@@ -42,13 +53,21 @@ def at(result, sender, receiver):
 def test_slopes_at_activations_agree_both_ways(any_tiny, ioi):
     one, by = ioi[:1], "mean" if bridge.name(any_tiny) == "tiny" else "resample"
     judge, reference = interp.methods.measures.measure(one), ioi.corrupted
-    ours, hooks = (edges.Edges(any_tiny, one, judge, by=by, reference=reference, way=way).slopes_at_activations([0.4]) for way in ("engine", "hooks"))
+    ours, hooks = (
+        edges.Edges(
+            any_tiny, one, judge, by=by, reference=reference, way=way
+        ).slopes_at_activations([0.4])
+        for way in ("engine", "hooks")
+    )
     torch.testing.assert_close(ours, hooks, atol=1e-5, rtol=0)
     assert ours.abs().max() > 0.01
 
 
 def test_at_activations_only_the_embedding_is_as_at_inputs(any_tiny, ioi):
-    inside, inputs = eap_ig(any_tiny, ioi, at="activations", steps=4), eap_ig(any_tiny, ioi, steps=4)
+    inside, inputs = (
+        eap_ig(any_tiny, ioi, at="activations", steps=4),
+        eap_ig(any_tiny, ioi, steps=4),
+    )
     np.testing.assert_allclose(inside.values[0], inputs.values[0], atol=1e-5)
     assert far(inside, inputs) > 1e-3
     one = edges.Edges(any_tiny, ioi, interp.methods.measures.measure(ioi))
@@ -61,7 +80,9 @@ def test_at_activations_a_sender_s_edges_add_up_to_patching_it(any_tiny, ioi):
     found = eap_ig(any_tiny, ioi, at="activations", steps=300)
     patched = interp.patch(any_tiny, ioi, "mlp.1", direction="noising")
     row = found.values[found.coords["sender"].index("mlp.1")]
-    assert np.nansum(row) == pytest.approx(-float(patched.values), abs=0.02 * abs(np.nansum(row)) + 1e-3)
+    assert np.nansum(row) == pytest.approx(
+        -float(patched.values), abs=0.02 * abs(np.nansum(row)) + 1e-3
+    )
 
 
 # --- ACDC ----------------------------------------------------------------------------------------------------------
@@ -70,8 +91,13 @@ def test_at_activations_a_sender_s_edges_add_up_to_patching_it(any_tiny, ioi):
 def by_hooks(model, task, measure):
     """The mean measure with these edges cut, one intervention an edge."""
     other = run(model, task.corrupted, keep=list(map(str, sites.senders(bridge.dims(model))))).kept
-    each = lambda gone: [cut(s, r, other[str(s)]) for s, r in gone]
-    return lambda gone: float(measure.of(run(model, task.clean, each(gone), last_only=True).logits, {}).double().mean())
+
+    def each(gone):
+        return [cut(s, r, other[str(s)]) for s, r in gone]
+
+    return lambda gone: float(
+        measure.of(run(model, task.clean, each(gone), last_only=True).logits, {}).double().mean()
+    )
 
 
 def by_engine(model, task, measure):
@@ -110,25 +136,35 @@ def plain_acdc(model, value, tau, distance, tried=None):
 
 def edges_kept(result):
     found = np.nan_to_num(result.values)
-    return {(result.coords["sender"][s], result.coords["receiver"][r]): found[s, r] for s, r in np.argwhere(found)}
+    return {
+        (result.coords["sender"][s], result.coords["receiver"][r]): found[s, r]
+        for s, r in np.argwhere(found)
+    }
 
 
 @pytest.mark.parametrize("metric, tau", [("kl", 0.002), ("logit_diff", 0.05)])
 def test_acdc_keeps_what_a_plain_loop_keeps(any_tiny, ioi, metric, tau):
-    measure = kl_to(any_tiny, ioi) if metric == "kl" else interp.methods.measures.measure(ioi, metric)
+    measure = (
+        kl_to(any_tiny, ioi) if metric == "kl" else interp.methods.measures.measure(ioi, metric)
+    )
     tau = tau * {"tiny": 1, "tiny-gpt2": 0.1, "tiny-neox": 0.1}[bridge.name(any_tiny)]
     expected = plain_acdc(any_tiny, by_engine(any_tiny, ioi, measure), tau, metric == "kl")
     found = acdc(any_tiny, ioi, tau=tau, metric=metric)
     mine = edges_kept(found)
     assert set(mine) == set(expected) and 3 < len(mine) < 150
-    assert found.about["kept"] == len(mine) and found.about["runs"] < 2 * np.isfinite(found.values).sum()
+    assert (
+        found.about["kept"] == len(mine)
+        and found.about["runs"] < 2 * np.isfinite(found.values).sum()
+    )
     for edge, change in expected.items():
         assert mine[edge] == pytest.approx(change, abs=1e-4)
 
 
 def test_acdc_by_hooks_and_among_fewer(tiny, tiny_ioi):
     few = Circuit.top(eap_ig(tiny, tiny_ioi), 30)
-    expected = plain_acdc(tiny, by_hooks(tiny, tiny_ioi, kl_to(tiny, tiny_ioi)), 0.002, True, tried=set(few))
+    expected = plain_acdc(
+        tiny, by_hooks(tiny, tiny_ioi, kl_to(tiny, tiny_ioi)), 0.002, True, tried=set(few)
+    )
     for way in ("engine", "hooks"):
         found = acdc(tiny, tiny_ioi, tau=0.002, among=few, way=way)
         assert set(edges_kept(found)) == set(expected) and 3 < len(expected) < 30
@@ -138,7 +174,9 @@ def test_acdc_by_hooks_and_among_fewer(tiny, tiny_ioi):
 
 def test_acdc_goes_on_from_its_file(tiny, tiny_ioi, tmp_path, monkeypatch):
     path, whole = tmp_path / "acdc.npz", acdc(tiny, tiny_ioi, tau=0.01)
-    module = import_module("interp.methods.discovery.acdc")  # the name in the package is the function
+    module = import_module(
+        "interp.methods.discovery.acdc"
+    )  # the name in the package is the function
     runs, stop = module._runs, []
 
     def breaks(*given):
@@ -172,17 +210,28 @@ def test_acdc_wants_a_threshold(tiny, tiny_ioi, tau):
 
 def test_node_attribution_is_attribution_patching_lifted(any_tiny, ioi):
     found = node_attribution(any_tiny, ioi)
-    one = lambda where: interp.attribution_patch(any_tiny, ioi, where, direction="noising")
+
+    def one(where):
+        return interp.attribution_patch(any_tiny, ioi, where, direction="noising")
+
     nodes = {f"L{l}H{h}": -v for (l, h), v in np.ndenumerate(one("L*H*").values)}
-    nodes |= {f"mlp.{l}": -v for l, v in enumerate(one("mlp.*").values)} | {"embed": -float(one("embed").values)}
+    nodes |= {f"mlp.{l}": -v for l, v in enumerate(one("mlp.*").values)} | {
+        "embed": -float(one("embed").values)
+    }
     dims = bridge.dims(any_tiny)
     for s in sites.senders(dims):
         for r in sites.receivers(dims):
             if sites.precedes(s, r, dims):
-                reads = [str(h) for h in sites.feeds(r, dims)] if r.family == "kv" else [str(r).rpartition(".")[0]]
+                reads = (
+                    [str(h) for h in sites.feeds(r, dims)]
+                    if r.family == "kv"
+                    else [str(r).rpartition(".")[0]]
+                )
                 end = np.inf if r.family == "logits" else max(abs(nodes[c]) for c in reads)
                 sign = np.sign(nodes[str(s)])
-                assert at(found, str(s), str(r)) == pytest.approx(sign * min(abs(nodes[str(s)]), end), abs=1e-5)
+                assert at(found, str(s), str(r)) == pytest.approx(
+                    sign * min(abs(nodes[str(s)]), end), abs=1e-5
+                )
     each = node_attribution(any_tiny, ioi, examples=True, way="hooks")
     np.testing.assert_allclose(each.examples.mean(-1), each.values)
 
@@ -197,9 +246,16 @@ def test_magnitude_is_the_move_of_what_a_cut_edge_gives_its_receiver(any_tiny, i
     for sender, part in (("L0H1", "L1H2.q"), ("embed", f"L2KV{kv}.k"), ("L0H1", f"L2KV{kv}.v")):
         receiver = part + "_in"
         edits = [], [cut(sender, receiver, heads[sender])]
-        clean, moved = (run(any_tiny, ioi.clean, edit, keep=[part]).kept[part][:, first:] for edit in edits)
-        size = lambda x: x.pow(2).sum((1, 2)).sqrt()
-        assert at(found, sender, receiver) == pytest.approx(float((size(moved - clean) / size(clean)).mean()), rel=1e-4)
+        clean, moved = (
+            run(any_tiny, ioi.clean, edit, keep=[part]).kept[part][:, first:] for edit in edits
+        )
+
+        def size(x):
+            return x.pow(2).sum((1, 2)).sqrt()
+
+        assert at(found, sender, receiver) == pytest.approx(
+            float((size(moved - clean) / size(clean)).mean()), rel=1e-4
+        )
 
 
 def test_contributions_by_hand():
@@ -220,7 +276,9 @@ def test_information_flow_keeps_what_it_hands_on(any_tiny, ioi):
         assert into[f"mlp.{layer}.in"] == pytest.approx(out[f"mlp.{layer}"], abs=1e-5)
         heads = sum(out[f"L{layer}H{h}"] for h in range(dims.n_heads))
         values_ = sum(into[f"L{layer}KV{k}.v_in"] for k in range(dims.n_kv_heads))
-        assert 0.98 * heads - 1e-5 < values_ < heads + 1e-5  # it ends where no token brings a head's write nearer
+        assert (
+            0.98 * heads - 1e-5 < values_ < heads + 1e-5
+        )  # it ends where no token brings a head's write nearer
     assert 0.98 < out["embed"] < 1 + 1e-5  # all of it comes from the tokens in the end
     assert not any(v for r, v in into.items() if r.endswith(("q_in", "k_in")))
 
@@ -246,13 +304,21 @@ def test_edge_pruning_meets_its_target_and_its_seed(tiny, tiny_ioi):
 
 
 def test_random_is_its_seed(any_tiny, ioi):
-    assert far(random(any_tiny, ioi, seed=1), random(any_tiny, ioi, seed=1)) == 0 < far(random(any_tiny, ioi), random(any_tiny, ioi, seed=1))
+    assert (
+        far(random(any_tiny, ioi, seed=1), random(any_tiny, ioi, seed=1))
+        == 0
+        < far(random(any_tiny, ioi), random(any_tiny, ioi, seed=1))
+    )
 
 
 @pytest.mark.parametrize("method", discovery.METHODS)
 def test_every_method_scores_every_edge_and_no_other(method, tiny_gpt2):
     task = interp.tasks.ioi(tiny_gpt2, n=2)
-    found = discovery.discover(tiny_gpt2, task, method, **({"steps": 3} if method == "edge_pruning" else {}))
+    found = discovery.discover(
+        tiny_gpt2, task, method, **({"steps": 3} if method == "edge_pruning" else {})
+    )
     assert found.dims == ("sender", "receiver") and found.about["method"] == method
-    np.testing.assert_array_equal(np.isfinite(found.values), edges.exist(bridge.dims(tiny_gpt2)).numpy())
+    np.testing.assert_array_equal(
+        np.isfinite(found.values), edges.exist(bridge.dims(tiny_gpt2)).numpy()
+    )
     assert len(Circuit.top(found, 5)) == 5

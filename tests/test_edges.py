@@ -47,15 +47,22 @@ def test_cutting_nothing_is_the_clean_run(any_tiny, ioi, by):
 def test_cutting_everything_is_the_corrupted_run(any_tiny, ioi):
     edges = Edges(any_tiny, ioi, measure(ioi))
     corrupted = ioi.metric(run(any_tiny, ioi.corrupted, last_only=True).logits)
-    torch.testing.assert_close(edges.cut(torch.zeros(1, *exist(edges.dims).shape))[0], corrupted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        edges.cut(torch.zeros(1, *exist(edges.dims).shape))[0], corrupted, atol=1e-5, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("by", BY)
 def test_two_ways_to_cut_agree(any_tiny, ioi, by):
     weights = some_weights(any_tiny)
     weights[2] *= 0.3  # a mixture of both writes
-    fast, slow = (Edges(any_tiny, ioi, measure(ioi), by=by, way=way).cut(weights) for way in ("engine", "hooks"))
-    near_zero = 1e-3 if by == "zero" else 2e-5  # what is left of a stream cut to nothing is small, and the norm divides by it
+    fast, slow = (
+        Edges(any_tiny, ioi, measure(ioi), by=by, way=way).cut(weights)
+        for way in ("engine", "hooks")
+    )
+    near_zero = (
+        1e-3 if by == "zero" else 2e-5
+    )  # what is left of a stream cut to nothing is small, and the norm divides by it
     torch.testing.assert_close(fast, slow, atol=near_zero, rtol=1e-4)
 
 
@@ -63,11 +70,21 @@ def test_one_edge_is_the_intervention_cut(any_tiny, ioi):
     edges = Edges(any_tiny, ioi, measure(ioi))
     d = edges.dims
     kept = run(any_tiny, ioi.corrupted, keep=["L0H1", "mlp.0", "embed"], last_only=True).kept
-    for sender, receiver in (("L0H1", "L1H2.q_in"), ("embed", "L1KV1.k_in"), ("mlp.0", "L2KV0.v_in"), ("mlp.0", "logits.in")):
+    for sender, receiver in (
+        ("L0H1", "L1H2.q_in"),
+        ("embed", "L1KV1.k_in"),
+        ("mlp.0", "L2KV0.v_in"),
+        ("mlp.0", "logits.in"),
+    ):
         weights = torch.ones(1, *exist(d).shape)
-        row, column = (list(map(str, nodes)).index(x) for nodes, x in ((sites.senders(d), sender), (sites.receivers(d), receiver)))
+        row, column = (
+            list(map(str, nodes)).index(x)
+            for nodes, x in ((sites.senders(d), sender), (sites.receivers(d), receiver))
+        )
         weights[0, row, column] = 0
-        by_hand = run(any_tiny, ioi.clean, [cut(sender, receiver, kept[sender])], last_only=True).logits
+        by_hand = run(
+            any_tiny, ioi.clean, [cut(sender, receiver, kept[sender])], last_only=True
+        ).logits
         torch.testing.assert_close(edges.cut(weights)[0], ioi.metric(by_hand), atol=1e-5, rtol=1e-5)
 
 
@@ -86,7 +103,9 @@ def test_starting_late_gives_the_same_runs(any_tiny, ioi):
     for layer in (0, 1, 2):
         late = weights.clone()
         late[:, :, : layer * per_layer] = 1  # everything before the layer is clean
-        torch.testing.assert_close(edges.downstream(layer, late, edges.moves()), edges.cut(late), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            edges.downstream(layer, late, edges.moves()), edges.cut(late), atol=1e-5, rtol=1e-4
+        )
 
 
 def test_rows_do_not_mix_and_parts_do_not_matter(any_tiny, ioi):
@@ -94,7 +113,9 @@ def test_rows_do_not_mix_and_parts_do_not_matter(any_tiny, ioi):
     weights = some_weights(any_tiny, rows=5)
     alone = torch.cat([edges.cut(row[None]) for row in weights])
     torch.testing.assert_close(edges.cut(weights), alone, atol=1e-5, rtol=1e-4)
-    small = lean.cut_runs(edges.engine, ioi.clean, edges.other, weights, edges.read, first=edges.first, budget=1.0)
+    small = lean.cut_runs(
+        edges.engine, ioi.clean, edges.other, weights, edges.read, first=edges.first, budget=1.0
+    )
     torch.testing.assert_close(small, alone, atol=1e-5, rtol=1e-4)
 
 
@@ -106,7 +127,9 @@ def test_eap_is_the_slope_in_an_edges_weight(any_tiny, ioi, by):
         (slope,) = torch.autograd.grad(edges.cut(weights).sum(), weights)
     found = eap(any_tiny, ioi, by=by, examples=True)
     there = exist(edges.dims).numpy()
-    np.testing.assert_allclose(found.examples.sum(-1)[there], slope[0].numpy()[there], atol=2e-5, rtol=1e-4)
+    np.testing.assert_allclose(
+        found.examples.sum(-1)[there], slope[0].numpy()[there], atol=2e-5, rtol=1e-4
+    )
     assert np.isnan(found.values[~there]).all() and not np.isnan(found.values[there]).any()
 
 
@@ -122,8 +145,16 @@ def test_one_step_of_ig_is_the_slope_at_the_corrupted_input(tiny, tasks):
     turned = tasks["tiny"]
     flipped = eap_ig(tiny, turned, steps=1)
     edges = Edges(tiny, turned, measure(turned))
-    np.testing.assert_allclose(flipped.values[edges_there(tiny)], edges.slopes([0.0]).mean(0).numpy()[edges_there(tiny)], atol=1e-6)
-    np.testing.assert_allclose(eap(tiny, turned).values[edges_there(tiny)], edges.slopes([1.0]).mean(0).numpy()[edges_there(tiny)], atol=1e-5)
+    np.testing.assert_allclose(
+        flipped.values[edges_there(tiny)],
+        edges.slopes([0.0]).mean(0).numpy()[edges_there(tiny)],
+        atol=1e-6,
+    )
+    np.testing.assert_allclose(
+        eap(tiny, turned).values[edges_there(tiny)],
+        edges.slopes([1.0]).mean(0).numpy()[edges_there(tiny)],
+        atol=1e-5,
+    )
 
 
 def edges_there(model):
@@ -133,12 +164,17 @@ def edges_there(model):
 def test_exact_is_path_patching_an_edge_at_a_time(tiny, tasks):
     task = tasks["tiny"]
     found = exact(tiny, task, examples=True)
-    senders, receivers = [["L0H1"], ["mlp.1"], ["embed"]], [["L1H2.q_in"], ["L2KV0.k_in"], ["logits.in"]]
+    senders, receivers = (
+        [["L0H1"], ["mlp.1"], ["embed"]],
+        [["L1H2.q_in"], ["L2KV0.k_in"], ["logits.in"]],
+    )
     paths = interp.path_patch(tiny, task, senders, receivers, direction="noising")
     for (s,) in senders:
         for (r,) in receivers:
             here = -paths.sel(sender=s, receiver=r).values
-            np.testing.assert_allclose(found.sel(sender=s, receiver=r).values, here, atol=1e-5, equal_nan=True)
+            np.testing.assert_allclose(
+                found.sel(sender=s, receiver=r).values, here, atol=1e-5, equal_nan=True
+            )
 
 
 def test_slopes_match_exact_effects_where_the_model_is_nearly_linear(tiny, tasks):
@@ -147,7 +183,9 @@ def test_slopes_match_exact_effects_where_the_model_is_nearly_linear(tiny, tasks
     weights = torch.ones(2, *exist(edges.dims).shape)
     weights[1, 3, -1] -= 1e-2
     one, other = edges.cut(weights).double()
-    np.testing.assert_allclose(float((one - other).mean() * 100), float(edges.slopes([None])[:, 3, -1].mean()), rtol=2e-2)
+    np.testing.assert_allclose(
+        float((one - other).mean() * 100), float(edges.slopes([None])[:, 3, -1].mean()), rtol=2e-2
+    )
 
 
 def test_what_cannot_be(tiny, tasks):

@@ -21,10 +21,16 @@ def make(arch):
         config = t.LlamaConfig(num_key_value_heads=2, max_position_embeddings=64, **body, **same)
         model = t.LlamaForCausalLM(config)
     elif arch == "gpt2":
-        model = t.GPT2LMHeadModel(t.GPT2Config(n_embd=32, n_layer=3, n_head=4, n_positions=64, **same))
+        model = t.GPT2LMHeadModel(
+            t.GPT2Config(n_embd=32, n_layer=3, n_head=4, n_positions=64, **same)
+        )
     else:
         config = t.GPTNeoXConfig(
-            max_position_embeddings=64, use_parallel_residual=arch == "neox", rotary_pct=0.25, **body, **same
+            max_position_embeddings=64,
+            use_parallel_residual=arch == "neox",
+            rotary_pct=0.25,
+            **body,
+            **same,
         )
         model = t.GPTNeoXForCausalLM(config)
     for name, p in model.named_parameters():  # biases and gains that matter
@@ -60,14 +66,25 @@ def place(arch, model, kind, layer):
     """(module, "in" or "out", view of the tensor as [batch pos head d_head] or itself) of a kind in the model."""
     blocks, attn, mlp, out, down = parts(arch, model)
     block, heads = blocks[layer], lambda x, n=4: x.view(*x.shape[:2], n, -1)
-    whole = lambda x: x
+
+    def whole(x):
+        return x
+
     if kind in ("q", "k", "v") and arch == "llama":
-        return block.get_submodule(f"self_attn.{kind}_proj"), "out", lambda x: heads(x, 4 if kind == "q" else 2)
+        return (
+            block.get_submodule(f"self_attn.{kind}_proj"),
+            "out",
+            lambda x: heads(x, 4 if kind == "q" else 2),
+        )
     if kind in ("q", "k", "v"):
         i = "qkv".index(kind)
         if arch == "gpt2":
             return block.attn.c_attn, "out", lambda x: x.view(*x.shape[:2], 3, 4, 8)[:, :, i]
-        return block.attention.query_key_value, "out", lambda x: x.view(*x.shape[:2], 4, 3, 8)[:, :, :, i]
+        return (
+            block.attention.query_key_value,
+            "out",
+            lambda x: x.view(*x.shape[:2], 4, 3, 8)[:, :, :, i],
+        )
     return {
         "resid_pre": (block, "in", whole),
         "resid_post": (block, "out", whole),
@@ -154,7 +171,9 @@ def test_logits_equal_the_models(case):
         close(E.run(engine, base, logits="all").logits, model(base).logits)
 
 
-@pytest.mark.parametrize("kind", ["resid_pre", "resid_post", "attn_out", "mlp_out", "z", "post", "q", "k", "v"])
+@pytest.mark.parametrize(
+    "kind", ["resid_pre", "resid_post", "attn_out", "mlp_out", "z", "post", "q", "k", "v"]
+)
 def test_what_a_run_keeps_is_what_the_model_computes(case, kind):
     arch, model, base, _ = case
     run = E.run(E.build(model), base, keep=(kind,), logits=None)
@@ -184,16 +203,22 @@ def test_weights_are_views(case):
 # --- sweeps --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["resid_pre", "resid_post", "attn_out", "mlp_out", "z", "post", "q", "k", "v"])
+@pytest.mark.parametrize(
+    "kind", ["resid_pre", "resid_post", "attn_out", "mlp_out", "z", "post", "q", "k", "v"]
+)
 @pytest.mark.parametrize("where", ["middle", "start"])
 def test_every_kind_equals_the_slow_way(case, kind, where):
     arch, model, tokens, sources = case
     engine = E.build(model)
     base = E.run(engine, tokens)
     source = E.run(engine, sources[where], keep=(kind,), logits=None)
-    indices = {"post": (None, 5), "z": (None, 0, 3), "q": (None, 2)}.get(kind, (None, 1) if kind in "kv" else (None,))
+    indices = {"post": (None, 5), "z": (None, 0, 3), "q": (None, 2)}.get(
+        kind, (None, 1) if kind in "kv" else (None,)
+    )
     each = torch.tensor([3, 5, 6])
-    patches = [E.Patch(kind, l, i, p) for l in range(3) for i in indices for p in (None, 0, 4, -1, each)]
+    patches = [
+        E.Patch(kind, l, i, p) for l in range(3) for i in indices for p in (None, 0, 4, -1, each)
+    ]
     ours = E.sweep(engine, base, source, patches, logits_of(engine))
     for patch, mine in zip(patches, ours, strict=True):
         close(mine, slow(arch, model, tokens, sources[where], [patch]))
@@ -210,9 +235,15 @@ def test_resid_mid_by_hand(case):
         return
     source = E.run(engine, sources["start"], keep=("resid_mid",))
     for pos in (None, 2):
-        added = {"attn_out": [m - p for m, p in zip(source["resid_mid"], base["resid_pre"], strict=True)]}
-        mid = E.sweep(engine, base, source, [E.Patch("resid_mid", l, pos=pos) for l in range(3)], E.residual())
-        out = E.sweep(engine, base, added, [E.Patch("attn_out", l, pos=pos) for l in range(3)], E.residual())
+        added = {
+            "attn_out": [m - p for m, p in zip(source["resid_mid"], base["resid_pre"], strict=True)]
+        }
+        mid = E.sweep(
+            engine, base, source, [E.Patch("resid_mid", l, pos=pos) for l in range(3)], E.residual()
+        )
+        out = E.sweep(
+            engine, base, added, [E.Patch("attn_out", l, pos=pos) for l in range(3)], E.residual()
+        )
         close(mid, out)
 
 
@@ -222,12 +253,21 @@ def test_patterns_and_scores_act_through_z(case):
     base = E.run(engine, tokens, keep=("resid_pre", "k", "v", "pattern"))
     source = E.run(engine, sources["start"], keep=("pattern", "scores"))
     v = [x.repeat_interleave(engine.group, 2) for x in base["v"]]
-    z = {"z": [torch.einsum("bhds,bshe->bdhe", p, x) for p, x in zip(source["pattern"], v, strict=True)]}
+    z = {
+        "z": [
+            torch.einsum("bhds,bshe->bdhe", p, x) for p, x in zip(source["pattern"], v, strict=True)
+        ]
+    }
     for pos in (None, 4):
         cells = [(l, h) for l in range(3) for h in (None, 0, 3)]
         want = E.sweep(engine, base, z, [E.Patch("z", l, h, pos) for l, h in cells], E.residual())
         for kind in ("pattern", "scores"):
-            close(E.sweep(engine, base, source, [E.Patch(kind, l, h, pos) for l, h in cells], E.residual()), want)
+            close(
+                E.sweep(
+                    engine, base, source, [E.Patch(kind, l, h, pos) for l, h in cells], E.residual()
+                ),
+                want,
+            )
 
 
 def test_before_the_first_difference_nothing_changes(case):
@@ -248,7 +288,10 @@ def test_patching_everything_gives_the_source(case):
     _, model, tokens, sources = case
     engine = E.build(model)
     base, source = (E.run(engine, t, E.SWEEP) for t in (tokens, sources["start"]))
-    close(E.sweep(engine, base, source, [E.Patch("resid_pre", 0)], logits_of(engine))[0], source.logits)
+    close(
+        E.sweep(engine, base, source, [E.Patch("resid_pre", 0)], logits_of(engine))[0],
+        source.logits,
+    )
 
 
 def test_several_patches_in_one_run(case):
@@ -275,7 +318,9 @@ def test_ablating_sets_of_heads(case):
     sets = [{(0, 1), (2, 3)}, set(), {(1, 0), (1, 2)}]
     ours = E.ablate_sets(engine, base, E.zeros(engine, "z"), sets, logits_of(engine))
     for chosen, mine in zip(sets, ours, strict=True):
-        close(mine, slow(arch, model, tokens, None, [E.Patch("z", l, h) for l, h in sorted(chosen)]))
+        close(
+            mine, slow(arch, model, tokens, None, [E.Patch("z", l, h) for l, h in sorted(chosen)])
+        )
 
 
 def test_a_mean_broadcasts(case):
@@ -285,7 +330,9 @@ def test_a_mean_broadcasts(case):
     mean = [z.mean(0) for z in base["z"]]
     patches = [E.Patch("z", l, h) for l in range(3) for h in range(4)]
     thin = E.sweep(engine, base, {"z": mean}, patches, E.residual())
-    full = E.sweep(engine, base, {"z": [m.expand(BATCH, -1, -1, -1) for m in mean]}, patches, E.residual())
+    full = E.sweep(
+        engine, base, {"z": [m.expand(BATCH, -1, -1, -1) for m in mean]}, patches, E.residual()
+    )
     assert torch.equal(thin, full)
 
 
@@ -295,7 +342,9 @@ def test_chunks_do_not_change_the_numbers(case):
     base, source = (E.run(engine, t, E.SWEEP) for t in (tokens, sources["start"]))
     patches = [E.Patch("z", l, h, p) for l in (2, 0, 1) for h in range(4) for p in (None, 3)]
     ticks = []
-    small = E.sweep(engine, base, source, patches, E.residual(), budget=40_000, tick=lambda *d: ticks.append(d))
+    small = E.sweep(
+        engine, base, source, patches, E.residual(), budget=40_000, tick=lambda *d: ticks.append(d)
+    )
     close(small, E.sweep(engine, base, source, patches, E.residual()))
     assert ticks[-1] == (24, 24) and len(ticks) > 2
 
@@ -306,9 +355,16 @@ def test_from_layer(case):
     base, source = (E.run(engine, t, E.SWEEP) for t in (tokens, sources["middle"]))
     for layer, first in ((0, 3), (1, 0), (2, 6)):
         want = E.sweep(
-            engine, base, source, [[E.Patch("resid_pre", layer, pos=p) for p in range(first, LENGTH)]], E.residual()
+            engine,
+            base,
+            source,
+            [[E.Patch("resid_pre", layer, pos=p) for p in range(first, LENGTH)]],
+            E.residual(),
         )
-        close(E.from_layer(engine, base, layer, source["resid_pre"][layer][None, :, first:], first), want)
+        close(
+            E.from_layer(engine, base, layer, source["resid_pre"][layer][None, :, first:], first),
+            want,
+        )
     ended = E.from_layer(engine, base, 3, base.resid[None])[0]
     close(ended, engine.final_norm(base.resid[:, -1]))
     with pytest.raises(ValueError, match="positions 3..6"):
@@ -335,7 +391,18 @@ def test_readers_agree(case):
 def test_gradients_equal_finite_differences(case):
     _, model, tokens, _ = case
     engine = E.build(make(case[0]).double())
-    kinds = ("q", "k", "v", "z", "post", "attn_out", "mlp_out", "resid_pre", "resid_post", "pattern")
+    kinds = (
+        "q",
+        "k",
+        "v",
+        "z",
+        "post",
+        "attn_out",
+        "mlp_out",
+        "resid_pre",
+        "resid_post",
+        "pattern",
+    )
     base = E.run(engine, tokens, (*kinds, "k", "v"))
     read = E.columns(engine, torch.tensor([[1], [2], [3]]))
     value, grads = E.gradients(engine, tokens, read, kinds)
@@ -346,7 +413,10 @@ def test_gradients_equal_finite_differences(case):
             step = 1e-5 * torch.randn(x.shape, generator=gen, dtype=x.dtype)
             if kind == "pattern":
                 step = step.tril()
-            moved = [E.sweep(engine, base, {kind: [x + s * step] * 3}, [E.Patch(kind, layer)], read)[0] for s in (1, -1)]
+            moved = [
+                E.sweep(engine, base, {kind: [x + s * step] * 3}, [E.Patch(kind, layer)], read)[0]
+                for s in (1, -1)
+            ]
             want = (moved[0] - moved[1]).sum() / 2
             got = (grads[kind][layer] * step).sum()
             assert abs(got - want) < 1e-5 * max(1e-6, abs(want)) + 1e-9, (kind, layer)
@@ -387,10 +457,24 @@ def test_finds_the_model_inside_a_bridge(arch):
     assert engine is not None, E.why_not(bridge)
     assert torch.allclose(E.run(engine, tokens).logits, want, atol=1e-6)
     owned = {p.data_ptr() for p in bridge.parameters()}
-    assert all(part.weight.data_ptr() in owned for layer in engine.layers for part in (*layer.qkv, layer.out))
+    assert all(
+        part.weight.data_ptr() in owned
+        for layer in engine.layers
+        for part in (*layer.qkv, layer.out)
+    )
     _, cache = bridge.run_with_cache(tokens, prepend_bos=False)
-    run = E.run(engine, tokens, keep=("q", "k", "v", "z", "pattern", "resid_pre", "resid_post", "attn_out", "mlp_out"))
-    names = dict(q="attn.hook_q", k="attn.hook_k", v="attn.hook_v", z="attn.hook_z", pattern="attn.hook_pattern")
+    run = E.run(
+        engine,
+        tokens,
+        keep=("q", "k", "v", "z", "pattern", "resid_pre", "resid_post", "attn_out", "mlp_out"),
+    )
+    names = dict(
+        q="attn.hook_q",
+        k="attn.hook_k",
+        v="attn.hook_v",
+        z="attn.hook_z",
+        pattern="attn.hook_pattern",
+    )
     for kind in run.kept:
         for layer in range(3):
             theirs = cache[f"blocks.{layer}." + names.get(kind, f"hook_{kind}")]
@@ -432,7 +516,14 @@ def test_models_the_engine_does_not_know():
     model = make("llama").train()
     assert "training mode" in E.why_not(model)
     opt = t.OPTForCausalLM(
-        t.OPTConfig(vocab_size=9, hidden_size=8, ffn_dim=8, num_hidden_layers=1, num_attention_heads=1, word_embed_proj_dim=8)
+        t.OPTConfig(
+            vocab_size=9,
+            hidden_size=8,
+            ffn_dim=8,
+            num_hidden_layers=1,
+            num_attention_heads=1,
+            word_embed_proj_dim=8,
+        )
     ).eval()
     assert "no row for OPTForCausalLM" in E.why_not(opt)
     assert E.find(opt) is None and E.find(opt) is None

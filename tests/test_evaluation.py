@@ -14,7 +14,16 @@ from interp.methods.measures import Measure
 from interp.models import bridge
 from interp.results import Result
 
-MEASURES = ["faithfulness", "completeness", "random faithfulness", "random completeness", "clean", "corrupted", "circuit", "complement"]
+MEASURES = [
+    "faithfulness",
+    "completeness",
+    "random faithfulness",
+    "random completeness",
+    "clean",
+    "corrupted",
+    "circuit",
+    "complement",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -51,9 +60,16 @@ def by_hooks(model, task, circuit):
     names = [str(s) for s in sites.senders(dims)]
     other = run(model, task.corrupted, keep=names, last_only=True).kept
     for receiver in sites.receivers(dims):
-        lost = [str(s) for s in sites.senders(dims) if sites.precedes(s, receiver, dims) and (str(s), str(receiver)) not in circuit]
+        lost = [
+            str(s)
+            for s in sites.senders(dims)
+            if sites.precedes(s, receiver, dims) and (str(s), str(receiver)) not in circuit
+        ]
         if lost:
-            edit = lambda act, seen, lost=lost: act + sum(other[s] - seen[s] for s in lost)
+
+            def edit(act, seen, lost=lost):
+                return act + sum(other[s] - seen[s] for s in lost)
+
             edits.append(Intervention(receiver, edit, reads=tuple(lost)))
     return task.metric(run(model, task.clean, edits, last_only=True).logits).double().numpy()
 
@@ -63,13 +79,20 @@ def test_faithfulness_is_that_of_a_run_by_hooks(any_found):
     held = task.heldout()
     circuit = Circuit.top(scores, 60)
     got = interp.evaluate(model, held, circuit, sets=2)
-    clean, corrupted = (held.metric(run(model, tokens, last_only=True).logits).double().numpy() for tokens in (held.clean, held.corrupted))
+    clean, corrupted = (
+        held.metric(run(model, tokens, last_only=True).logits).double().numpy()
+        for tokens in (held.clean, held.corrupted)
+    )
     for name, one in (("circuit", circuit), ("complement", ~circuit)):
-        np.testing.assert_allclose(got.sel(measure=name).examples, by_hooks(model, held, one), atol=1e-4)
+        np.testing.assert_allclose(
+            got.sel(measure=name).examples, by_hooks(model, held, one), atol=1e-4
+        )
     np.testing.assert_allclose(got.sel(measure="clean").examples, clean, atol=1e-5)
     np.testing.assert_allclose(got.sel(measure="corrupted").examples, corrupted, atol=1e-4)
     kept, whole = got.sel(measure="circuit").examples.mean(), (clean - corrupted).mean()
-    assert value(got, "faithfulness") == pytest.approx((kept - corrupted.mean()) / whole, abs=2e-4 / abs(whole))
+    assert value(got, "faithfulness") == pytest.approx(
+        (kept - corrupted.mean()) / whole, abs=2e-4 / abs(whole)
+    )
 
 
 @pytest.mark.parametrize("by", ["resample", "mean", "zero"])
@@ -92,7 +115,9 @@ def test_completeness_is_what_the_complement_lacks(any_found):
     one, other = (interp.evaluate(model, task, c, sets=1) for c in (circuit, ~circuit))
     whole = abs(value(one, "clean") - value(one, "corrupted"))
     np.testing.assert_allclose(
-        one.sel(measure="completeness").examples, 1 - other.sel(measure="faithfulness").examples, atol=1e-4 / whole**2
+        one.sel(measure="completeness").examples,
+        1 - other.sel(measure="faithfulness").examples,
+        atol=1e-4 / whole**2,
     )
 
 
@@ -103,7 +128,10 @@ def test_pruning_leaves_resampled_faithfulness_as_it_is(any_found):
     edges = interp.methods.edges.Edges(model, task, interp.methods.measures.measure(task))
     rows = edges.cut(torch.tensor(np.stack([circuit.weights(), circuit.prune().weights()])))
     np.testing.assert_allclose(rows[0], rows[1], atol=1e-5)
-    curves = [interp.faithfulness_curve(model, task, scores, (0.1, 0.4), prune=p, sets=2) for p in (True, False)]
+    curves = [
+        interp.faithfulness_curve(model, task, scores, (0.1, 0.4), prune=p, sets=2)
+        for p in (True, False)
+    ]
     whole = abs(curves[0].about["clean"] - curves[0].about["corrupted"])
     np.testing.assert_allclose(curves[0].values, curves[1].values, atol=1e-4 / whole)
     assert curves[0].about["kept"][0] < curves[1].about["kept"][0] == curves[0].coords["edges"][0]
@@ -112,7 +140,9 @@ def test_pruning_leaves_resampled_faithfulness_as_it_is(any_found):
 def test_fractions_by_hand():
     judge = Measure("m", "logits", lambda logits, kept: logits)
     clean, corrupted = torch.tensor([4.0, 2.0]), torch.tensor([0.0, 0.0])
-    got = fractions(torch.tensor([[4.0, 2.0], [0.0, 0.0], [2.0, 1.0], [3.0, 0.0]]), clean, corrupted, judge)
+    got = fractions(
+        torch.tensor([[4.0, 2.0], [0.0, 0.0], [2.0, 1.0], [3.0, 0.0]]), clean, corrupted, judge
+    )
     np.testing.assert_allclose(got.mean(-1), [1, 0, 0.5, 0.5])
     # half of each prompt's own way: the ratio of means is 0.5 whichever prompts are drawn
     np.testing.assert_allclose(got, [[1, 1], [0, 0], [0.5, 0.5], [0.5 + 1 / 3, 0.5 - 1 / 3]])
@@ -124,16 +154,33 @@ def test_an_evaluation_says_what_it_is(found, tmp_path):
     model, task, scores = found["tiny"]
     circuit = Circuit.top(scores, 60)
     seen, got = (interp.evaluate(model, t, circuit, sets=3) for t in (task, task.heldout()))
-    assert got.coords["measure"] == MEASURES and (seen.about["seen"], got.about["seen"]) == (True, False)
+    assert got.coords["measure"] == MEASURES and (seen.about["seen"], got.about["seen"]) == (
+        True,
+        False,
+    )
     assert "found on" in seen.name and "found on" not in got.name and got.about["share"] == 60 / 190
-    assert got.sel(measure="clean").unit == "logits" and "clean" in got.sel(measure="faithfulness").unit
-    assert len(got.about["random"]) == 3 and np.mean(got.about["random"]) == pytest.approx(value(got, "random faithfulness"))
+    assert (
+        got.sel(measure="clean").unit == "logits"
+        and "clean" in got.sel(measure="faithfulness").unit
+    )
+    assert len(got.about["random"]) == 3 and np.mean(got.about["random"]) == pytest.approx(
+        value(got, "random faithfulness")
+    )
     assert Result.load(got.save(tmp_path / "e.npz")) == got and "<table>" in got._repr_html_()
     told = interp.judged(circuit, got)
     assert told.edges == circuit.edges and Circuit.load(told.save(tmp_path / "c.json")) == told
     said = told.evaluation
-    assert (said["metric"], said["by"], said["split"], said["n"], said["seed"]) == ("logit_diff", "resample", "heldout", 4, 1)
-    assert said["faithfulness"] == pytest.approx(value(got, "faithfulness"), rel=1e-3) and said["random"]["sets"] == 3
+    assert (said["metric"], said["by"], said["split"], said["n"], said["seed"]) == (
+        "logit_diff",
+        "resample",
+        "heldout",
+        4,
+        1,
+    )
+    assert (
+        said["faithfulness"] == pytest.approx(value(got, "faithfulness"), rel=1e-3)
+        and said["random"]["sets"] == 3
+    )
     with pytest.raises(ValueError, match="not an evaluation of these 10 edges"):
         interp.judged(Circuit.top(scores, 10), got)
 
@@ -165,17 +212,27 @@ def test_bad_circuits_are_refused(found):
 def test_minimality_is_the_difference_of_two_evaluations(any_found):
     model, task, scores = any_found
     circuit = Circuit.top(scores, 25)
-    faithful = lambda c: value(interp.evaluate(model, task, c, sets=1), "faithfulness")
+
+    def faithful(c):
+        return value(interp.evaluate(model, task, c, sets=1), "faithfulness")
+
     lost = interp.minimality(model, task, circuit)
     assert lost.coords["edge"] == [f"{s} -> {r}" for s, r in circuit]
     whole = faithful(circuit)
     for label in lost.top(2).labels:
         less = circuit - Circuit.of([tuple(label.split(" -> "))], like=scores)
-        assert float(lost.sel(edge=label).values) == pytest.approx(whole - faithful(less), rel=1e-3, abs=1e-2)
+        assert float(lost.sel(edge=label).values) == pytest.approx(
+            whole - faithful(less), rel=1e-3, abs=1e-2
+        )
     nodes = interp.minimality(model, task, circuit, of="components")
-    assert float(nodes.sel(component="embed").values) == pytest.approx(whole, rel=1e-3, abs=1e-2)  # nothing is left
+    assert float(nodes.sel(component="embed").values) == pytest.approx(
+        whole, rel=1e-3, abs=1e-2
+    )  # nothing is left
     twin, v = [c for c in nodes.top(3).labels if c != "embed"][:2]
-    sends = lambda *cs: Circuit.of([edge for edge in circuit if edge[0] in cs], like=scores)
+
+    def sends(*cs):
+        return Circuit.of([edge for edge in circuit if edge[0] in cs], like=scores)
+
     beside = interp.minimality(model, task, circuit, of="components", without=[twin])
     by_hand = faithful(circuit - sends(twin)) - faithful(circuit - sends(twin, v))
     assert float(beside.sel(component=v).values) == pytest.approx(by_hand, rel=1e-3, abs=1e-2)
@@ -189,7 +246,13 @@ def test_random_circuits_have_the_size(any_found):
         assert [len(one) for one in drawn] == [40] * 4 and len({tuple(one) for one in drawn}) == 4
         assert drawn == interp.random_circuits(circuit, 4, seed=3, match=match)
         assert drawn != interp.random_circuits(circuit, 4, seed=4, match=match)
-    place = lambda c: sorted(r.rstrip("0123456789") if "KV" not in r and "H" not in r else r[:2] + r[-4:] for _, r in c)
+
+    def place(c):
+        return sorted(
+            r.rstrip("0123456789") if "KV" not in r and "H" not in r else r[:2] + r[-4:]
+            for _, r in c
+        )
+
     assert all(place(one) == place(circuit) for one in drawn)  # the last were matched by layers
     assert any(place(one) != place(circuit) for one in interp.random_circuits(circuit, 4))
     with pytest.raises(ValueError, match="did you mean 'layers'"):
@@ -203,15 +266,24 @@ def test_the_curve_s_points_are_evaluations_and_its_last_is_1(any_found):
     model, task, scores = any_found
     curve = interp.faithfulness_curve(model, task, scores, (0.2, 60, 1), sets=2, select="greedy")
     total = int((~np.isnan(scores.values)).sum())
-    assert curve.coords == {"circuit": ["discovered", "random"], "edges": sorted([round(0.2 * total), 60, total])}
+    assert curve.coords == {
+        "circuit": ["discovered", "random"],
+        "edges": sorted([round(0.2 * total), 60, total]),
+    }
     np.testing.assert_allclose(curve.values[:, -1], 1, atol=0.02)
     alone = interp.evaluate(model, task, Circuit.greedy(scores, 60), sets=2)
     at = curve.sel(edges=60)
-    assert float(at.sel(circuit="discovered").values) == pytest.approx(value(alone, "faithfulness"), rel=1e-3, abs=1e-2)
-    assert float(at.sel(circuit="random").values) == pytest.approx(value(alone, "random faithfulness"), rel=1e-3, abs=1e-2)
+    assert float(at.sel(circuit="discovered").values) == pytest.approx(
+        value(alone, "faithfulness"), rel=1e-3, abs=1e-2
+    )
+    assert float(at.sel(circuit="random").values) == pytest.approx(
+        value(alone, "random faithfulness"), rel=1e-3, abs=1e-2
+    )
     assert curve.about["total"] == total and len(curve.about["random"]["60"]) == 2
     ax = curve.plot()
-    assert ax.get_xlabel() == "number of edges" and [t.get_text() for t in ax.get_legend().get_texts()][:2] == ["discovered", "random"]
+    assert ax.get_xlabel() == "number of edges" and [
+        t.get_text() for t in ax.get_legend().get_texts()
+    ][:2] == ["discovered", "random"]
     for wrong in ((0.0,), (2.5,), (total + 1,), ()):
         with pytest.raises(ValueError, match="shares lie in"):
             interp.faithfulness_curve(model, task, scores, wrong)
@@ -222,7 +294,15 @@ def test_the_curve_s_points_are_evaluations_and_its_last_is_1(any_found):
 def curve_of(values, numbers, total):
     examples = np.stack([np.array(values)] * 2)[..., None] + np.array([-0.1, 0.1])
     coords = {"circuit": ["discovered", "random"], "edges": numbers}
-    return Result(examples.mean(-1), ("circuit", "edges"), coords, "f", "fraction", {"total": total, "absolute": True}, examples)
+    return Result(
+        examples.mean(-1),
+        ("circuit", "edges"),
+        coords,
+        "f",
+        "fraction",
+        {"total": total, "absolute": True},
+        examples,
+    )
 
 
 def test_areas_by_hand():
@@ -267,7 +347,11 @@ def test_roc_is_the_share_of_pairs_in_order(found):
         assert curve.about["auc"] == pytest.approx(((gap > 0) + 0.5 * (gap == 0)).mean())
         x, y = np.array(curve.coords[curve.dims[0]]), curve.values
         assert np.trapezoid(y, x) == pytest.approx(curve.about["auc"])
-        assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1) and (np.diff(x) >= 0).all() and (np.diff(y) >= 0).all()
+        assert (
+            (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
+            and (np.diff(x) >= 0).all()
+            and (np.diff(y) >= 0).all()
+        )
     line = curve.plot().lines[0]
     np.testing.assert_allclose(line.get_xdata(), x)  # at its own place, not evenly spaced
     same = interp.roc(scored(scores, np.zeros(total)), truth)
@@ -303,7 +387,9 @@ def test_roc_needs_a_circuit_and_every_score(found):
 
 def test_agreement_by_hand(found):
     scores = found["tiny"][2]
-    first = Circuit.of([("embed", "mlp.0.in"), ("mlp.0", "logits.in"), ("mlp.0", "mlp.1.in")], like=scores)
+    first = Circuit.of(
+        [("embed", "mlp.0.in"), ("mlp.0", "logits.in"), ("mlp.0", "mlp.1.in")], like=scores
+    )
     second = Circuit.of([("embed", "mlp.0.in"), ("L0H0", "logits.in")], like=scores)
     got = interp.agreement(first, second)
     by_chance = (3 * 2 / 190) / (5 - 3 * 2 / 190)
@@ -325,10 +411,20 @@ def test_stability_is_between_chance_and_1(found):
     got = interp.stability(model, task, "eap", n=40, resamples=4, seeds=3)
     resampled, others, chance = got.values
     assert 0.02 < chance < resampled <= 1 and 0 <= others <= 1
-    assert {k: len(v) for k, v in got.about["pairs"].items()} == {"prompts resampled": 6, "other seeds": 3}
-    assert np.mean(got.about["pairs"]["other seeds"]) == pytest.approx(others) and got.about["in every resample"] <= 40
+    assert {k: len(v) for k, v in got.about["pairs"].items()} == {
+        "prompts resampled": 6,
+        "other seeds": 3,
+    }
+    assert (
+        np.mean(got.about["pairs"]["other seeds"]) == pytest.approx(others)
+        and got.about["in every resample"] <= 40
+    )
     every = int((~np.isnan(scores.values)).sum())
-    assert interp.stability(model, task, "eap", n=every, resamples=2, seeds=2).values.tolist() == [1, 1, 1]
+    assert interp.stability(model, task, "eap", n=every, resamples=2, seeds=2).values.tolist() == [
+        1,
+        1,
+        1,
+    ]
     with pytest.raises(ValueError, match="at least 2"):
         interp.stability(model, task[:1])
     with pytest.raises(ValueError, match="a pair needs two"):

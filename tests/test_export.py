@@ -9,15 +9,29 @@ import interp
 from interp import cli, plots
 from interp.studies import page
 
-pytestmark = pytest.mark.xdist_group("browser")  # one lab and one Chromium for all of them, files in their order
+pytestmark = pytest.mark.xdist_group(
+    "browser"
+)  # one lab and one Chromium for all of them, files in their order
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-PIXEL = plots.png({"values": [[0.0, 1.0]], "dims": ("a", "b"), "coords": {"a": [0], "b": [0, 1]}, "title": "t", "unit": "u"})
+PIXEL = plots.png(
+    {
+        "values": [[0.0, 1.0]],
+        "dims": ("a", "b"),
+        "coords": {"a": [0], "b": [0, 1]},
+        "title": "t",
+        "unit": "u",
+    }
+)
 v4 = nbformat.v4
 
 
 def cell(source, *outputs):
-    return v4.new_code_cell(source, outputs=[v4.new_output("display_data", data=data) for data in outputs], execution_count=1)
+    return v4.new_code_cell(
+        source,
+        outputs=[v4.new_output("display_data", data=data) for data in outputs],
+        execution_count=1,
+    )
 
 
 @pytest.fixture
@@ -27,10 +41,20 @@ def notebook(tmp_path, tiny):
     widget = interp.widgets.attention(tiny, "The capital of France is", heads="L1H*")
     data, _ = widget._repr_mimebundle_()
     foreign = {WIDGET: {"model_id": "1"}, "text/plain": "HBox(children=())"}
-    text = v4.new_markdown_cell("# My page\n\n![dot](attachment:dot.png) and [a link](https://example.org)")
+    text = v4.new_markdown_cell(
+        "# My page\n\n![dot](attachment:dot.png) and [a link](https://example.org)"
+    )
     text["attachments"] = {"dot.png": {"image/png": base64.b64encode(PIXEL).decode()}}
     figure = {"image/png": base64.b64encode(PIXEL).decode(), "text/plain": "<Figure>"}
-    nb = v4.new_notebook(cells=[text, cell("found.top(3)", {"text/html": found.top(3)._repr_html_()}), cell("plot()", figure), cell("w", data), cell("other", foreign)])
+    nb = v4.new_notebook(
+        cells=[
+            text,
+            cell("found.top(3)", {"text/html": found.top(3)._repr_html_()}),
+            cell("plot()", figure),
+            cell("w", data),
+            cell("other", foreign),
+        ]
+    )
     nbformat.write(nb, tmp_path / "my.ipynb")
     yield tmp_path / "my.ipynb"
     widget.close()
@@ -41,8 +65,16 @@ def test_tables_figures_and_widgets_are_in_the_page(notebook, capsys):
     made = notebook.with_suffix(".html")
     text = made.read_text()
     assert str(made) in capsys.readouterr().out
-    assert page.requests(text) == [] and "<table" in text and "HBox" not in text and "left no picture" in text
-    assert text.count("data:image/png;base64,") == 3 and "interp.widgets.attention(model, &#x27;The capital of France is&#x27;" in text
+    assert (
+        page.requests(text) == []
+        and "<table" in text
+        and "HBox" not in text
+        and "left no picture" in text
+    )
+    assert (
+        text.count("data:image/png;base64,") == 3
+        and "interp.widgets.attention(model, &#x27;The capital of France is&#x27;" in text
+    )
     assert "<title>My page</title>" in text and 'src="http' not in text and "<link" not in text
 
 
@@ -51,10 +83,14 @@ def test_the_page_opens_in_a_browser_without_a_request(notebook, tmp_path, brows
     asked, wrong = [], []
     opened = browser.new_page()
     opened.on("request", lambda request: asked.append(request.url))
-    opened.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    opened.on(
+        "console", lambda message: wrong.append(message.text) if message.type == "error" else None
+    )
     opened.on("pageerror", lambda error: wrong.append(str(error)))
     opened.goto(path.as_uri())
-    sizes = opened.evaluate("() => [...document.images].map((i) => i.complete && i.naturalWidth > 0)")
+    sizes = opened.evaluate(
+        "() => [...document.images].map((i) => i.complete && i.naturalWidth > 0)"
+    )
     opened.close()
     assert sizes == [True] * 3 and not wrong
     assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
@@ -63,17 +99,34 @@ def test_the_page_opens_in_a_browser_without_a_request(notebook, tmp_path, brows
 def test_what_cannot_be_shown_is_one_sentence(tmp_path, capsys):
     path = tmp_path / "n.ipynb"
     nbformat.write(v4.new_notebook(cells=[v4.new_code_cell("1 + 1")]), path)
-    assert cli.main(["export", str(path), "--html"]) == 2 and "run it and save it first" in capsys.readouterr().err
-    assert cli.main(["export", str(tmp_path / "none.ipynb"), "--html"]) == 2 and "no notebook" in capsys.readouterr().err
-    assert cli.main(["export", "no-such-study", "--html"]) == 2 and "no-such-study" in capsys.readouterr().err
+    assert (
+        cli.main(["export", str(path), "--html"]) == 2
+        and "run it and save it first" in capsys.readouterr().err
+    )
+    assert (
+        cli.main(["export", str(tmp_path / "none.ipynb"), "--html"]) == 2
+        and "no notebook" in capsys.readouterr().err
+    )
+    assert (
+        cli.main(["export", "no-such-study", "--html"]) == 2
+        and "no-such-study" in capsys.readouterr().err
+    )
     path.write_text("{")
-    assert cli.main(["export", str(path), "--html"]) == 2 and "cannot be read" in capsys.readouterr().err
+    assert (
+        cli.main(["export", str(path), "--html"]) == 2
+        and "cannot be read" in capsys.readouterr().err
+    )
     outside = {"text/html": "<img src='https://example.org/x.png'>"}
     nbformat.write(v4.new_notebook(cells=[cell("x", outside)]), path)
-    assert cli.main(["export", str(path), "--html"]) == 2 and "example.org" in capsys.readouterr().err
+    assert (
+        cli.main(["export", str(path), "--html"]) == 2 and "example.org" in capsys.readouterr().err
+    )
     assert not path.with_suffix(".html").exists()
 
 
 def test_a_study_is_found_by_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert page.export("00").name == "00-start-here.html" and page.requests((tmp_path / "00-start-here.html").read_text()) == []
+    assert (
+        page.export("00").name == "00-start-here.html"
+        and page.requests((tmp_path / "00-start-here.html").read_text()) == []
+    )

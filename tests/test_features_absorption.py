@@ -19,10 +19,19 @@ def planted(share):
     absorbed = torch.rand(len(label), generator=g) < share
     W_dec = torch.cat([letter, torch.where(absorbed[:, None], 2 * letter[label] + word, word)])
     # the letter's latent reads its direction, less twice each absorbed word's own: 2 - 3 < 0 there
-    reads = torch.stack([letter[c] - 3 * word[(label == c) & absorbed].sum(0) for c in range(LETTERS)])
-    weights = {"W_enc": torch.cat([reads, word]).T.contiguous(), "b_enc": torch.zeros(len(W_dec)), "W_dec": W_dec, "b_dec": torch.zeros(D)}
+    reads = torch.stack(
+        [letter[c] - 3 * word[(label == c) & absorbed].sum(0) for c in range(LETTERS)]
+    )
+    weights = {
+        "W_enc": torch.cat([reads, word]).T.contiguous(),
+        "b_enc": torch.zeros(len(W_dec)),
+        "W_dec": W_dec,
+        "b_dec": torch.zeros(D),
+    }
     weights["threshold"] = torch.full((len(W_dec),), 0.1)  # rounding is not on
-    sae = features.Dictionary("jumprelu", weights, "resid_post.1", "planted", settings={"apply_b_dec_to_input": False})
+    sae = features.Dictionary(
+        "jumprelu", weights, "resid_post.1", "planted", settings={"apply_b_dec_to_input": False}
+    )
     assert torch.allclose(sae.reconstruct(x), x, atol=1e-4)  # nothing is lost by it
     return sae, x, [f"letter {i}" for i in label.tolist()], absorbed
 
@@ -34,11 +43,17 @@ def test_planted_absorption_is_found_word_by_word(share):
     judged = found.about["words"]
     named = {int(word) for one in found.about["classes"].values() for word, _ in one["absorbed"]}
     assert named <= set(absorbed.nonzero()[:, 0].tolist()) and judged == LETTERS * EACH // 2
-    assert float(found.values) == pytest.approx(len(named) / judged) and (found.examples == 1).sum() == len(named)
+    assert float(found.values) == pytest.approx(len(named) / judged) and (
+        found.examples == 1
+    ).sum() == len(named)
     if not share:
         assert float(found.values) == 0
     else:  # all the absorbed words of the judged half: as many as were planted there, by the latent of the word itself
-        assert all(latent == LETTERS + int(word) for one in found.about["classes"].values() for word, latent in one["absorbed"])
+        assert all(
+            latent == LETTERS + int(word)
+            for one in found.about["classes"].values()
+            for word, latent in one["absorbed"]
+        )
         assert found.about["classes"]["letter 0"]["own"][0] == 0
 
 
@@ -49,19 +64,42 @@ def test_every_judged_word_absorbed_scores_one(monkeypatch):
     split = absorbing._class
 
     def only_absorbed(dictionary, x, z, there, fit, test):
-        return split(dictionary, x, z, there, torch.arange(len(x)), torch.cat([test[absorbed[test]], test[~there[test]]]))
+        return split(
+            dictionary,
+            x,
+            z,
+            there,
+            torch.arange(len(x)),
+            torch.cat([test[absorbed[test]], test[~there[test]]]),
+        )
 
     monkeypatch.setattr(absorbing, "_class", only_absorbed)
     found = features.absorption(sae, x, labels)
     own_words = [one["judged"] for one in found.about["classes"].values()]
     hit = [len(one["absorbed"]) for one in found.about["classes"].values()]
-    assert sum(own_words) > 20 and [h for h, n in zip(hit, own_words)] == own_words and float(found.values) == 1
+    assert (
+        sum(own_words) > 20
+        and [h for h, n in zip(hit, own_words)] == own_words
+        and float(found.values) == 1
+    )
 
 
 def test_words_of_a_tokenizer_and_what_cannot_be_judged(tiny):
     words = features.first_letters(tiny, "resid_post.1", most=20)
-    assert all(word[0] == letter for word, letter in zip(words.words, words.labels)) and words.x.shape == (len(words.words), 32)
-    random = features.Dictionary("topk", {"W_enc": torch.randn(32, 64), "b_enc": torch.zeros(64), "W_dec": normalize(torch.randn(64, 32), dim=-1), "b_dec": torch.zeros(32)}, "resid_post.1", settings={"k": 8, "apply_b_dec_to_input": True})
+    assert all(
+        word[0] == letter for word, letter in zip(words.words, words.labels)
+    ) and words.x.shape == (len(words.words), 32)
+    random = features.Dictionary(
+        "topk",
+        {
+            "W_enc": torch.randn(32, 64),
+            "b_enc": torch.zeros(64),
+            "W_dec": normalize(torch.randn(64, 32), dim=-1),
+            "b_dec": torch.zeros(32),
+        },
+        "resid_post.1",
+        settings={"k": 8, "apply_b_dec_to_input": True},
+    )
     found = features.absorption(random, words.x, words.labels, words=words.words)
     assert 0 <= float(found.values) <= 1 and found.unit == "share of words"
     with pytest.raises(ValueError, match="one label, got 3"):

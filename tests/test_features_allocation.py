@@ -19,10 +19,18 @@ def made():
 def test_zipf_is_one_over_the_rank_and_nothing_is_on_more_often_than_always():
     assert torch.allclose(allocated.zipf(3, 1.1), torch.tensor([0.6, 0.3, 0.2]))
     capped = allocated.zipf(50, 12.0)
-    assert capped.max() <= 1 + 1e-6 and capped.sum() == pytest.approx(12, rel=1e-5) and (capped.diff() < 0).all()
+    assert (
+        capped.max() <= 1 + 1e-6
+        and capped.sum() == pytest.approx(12, rel=1e-5)
+        and (capped.diff() < 0).all()
+    )
     steps = (1 / capped).double().diff()
-    assert torch.allclose(steps, steps.mean().expand_as(steps), rtol=1e-3)  # 1 / (rank + shift): its inverse is a line
-    assert torch.allclose(allocated.zipf(7, 7.0), torch.ones(7)) and torch.allclose(allocated.zipf(4, 2.0, 0.0), torch.full((4,), 0.5))
+    assert torch.allclose(
+        steps, steps.mean().expand_as(steps), rtol=1e-3
+    )  # 1 / (rank + shift): its inverse is a line
+    assert torch.allclose(allocated.zipf(7, 7.0), torch.ones(7)) and torch.allclose(
+        allocated.zipf(4, 2.0, 0.0), torch.full((4,), 0.5)
+    )
     with pytest.raises(ValueError, match="sum to 7 at most"):
         allocated.zipf(7, 8.0)
 
@@ -43,7 +51,9 @@ def test_the_budget_of_a_batch_is_spent_exactly(kind):
     if kind == "featurechoice":
         assert (on.sum(0) == 6).all()  # 3 * 40 / 20
         kept = torch.where(on, x, torch.inf).min(0).values
-        assert (kept >= torch.where(on, -torch.inf, x).max(0).values).all()  # ... and at the tokens it is largest at
+        assert (
+            kept >= torch.where(on, -torch.inf, x).max(0).values
+        ).all()  # ... and at the tokens it is largest at
     else:
         assert x[on].min() >= x[~on].max()
     below = one.activation_fn(x - 100)
@@ -59,11 +69,22 @@ def test_feature_choice_by_zipfs_law_keeps_its_shares():
 def test_the_zipf_loss_is_nothing_where_the_law_holds_and_teaches_more_than_the_dead_where_not():
     law = allocated.zipf(20, 3.0)
     assert not allocated.underused(law).any() and not allocated.underused(law.flip(0)).any()
-    assert allocated.underused(torch.tensor([0.6, 0.05, 0.35])).tolist() == [False, True, False]  # 0.05 < 0.273 / 2
+    assert allocated.underused(torch.tensor([0.6, 0.05, 0.35])).tolist() == [
+        False,
+        True,
+        False,
+    ]  # 0.05 < 0.273 / 2
     one, x = sae("mutualchoice"), torch.randn(40, 16)
     dead = torch.zeros(20, dtype=torch.bool)
     latents, before = one.encode_with_hidden_pre(x)
-    loss = lambda: float(one.calculate_topk_aux_loss(sae_in=x, sae_out=one.decode(latents), hidden_pre=before, dead_neuron_mask=dead).detach())
+
+    def loss():
+        return float(
+            one.calculate_topk_aux_loss(
+                sae_in=x, sae_out=one.decode(latents), hidden_pre=before, dead_neuron_mask=dead
+            ).detach()
+        )
+
     one.density = law
     assert loss() == 0
     one.density = law * (torch.arange(20) != 9)
@@ -93,17 +114,27 @@ def test_the_sparse_step_has_the_dense_steps_loss_and_gradients(kind):
 
 
 @pytest.mark.parametrize("kind", ["mutualchoice", "featurechoice"])
-def test_both_train_the_same_either_way_and_become_thresholds_that_sae_lens_reads(kind, made, tmp_path):
+def test_both_train_the_same_either_way_and_become_thresholds_that_sae_lens_reads(
+    kind, made, tmp_path
+):
     from sae_lens import SAE
 
     how = dict(kind=kind, width=64, k=3, tokens=12_800, batch=128, lr=1e-2)
-    fast, slow = (features.train(None, "embed", made.activations, fast=fast, **how) for fast in (True, False))
-    assert all(torch.allclose(fast.weights[name], slow.weights[name], atol=1e-4) for name in fast.weights)
-    assert fast.kind == "jumprelu" and len(fast.weights["threshold"].unique()) == (64 if kind == "featurechoice" else 1)
+    fast, slow = (
+        features.train(None, "embed", made.activations, fast=fast, **how) for fast in (True, False)
+    )
+    assert all(
+        torch.allclose(fast.weights[name], slow.weights[name], atol=1e-4) for name in fast.weights
+    )
+    assert fast.kind == "jumprelu" and len(fast.weights["threshold"].unique()) == (
+        64 if kind == "featurechoice" else 1
+    )
     assert fast.about["curve"][-1]["explained"] > fast.about["curve"][0]["explained"] + 0.1
     x = made.activations.of()[:1000]
     z = fast.encode(x)
-    assert 2.3 < float((z > 0).sum(-1).float().mean()) < 3.7  # thresholds spend about the budget, one token at a time
+    assert (
+        2.3 < float((z > 0).sum(-1).float().mean()) < 3.7
+    )  # thresholds spend about the budget, one token at a time
     if kind == "featurechoice":
         assert ((z > 0).float().mean(0) - 3 / 64).abs().median() < 0.02
     again = features.load(fast.save(tmp_path))
@@ -130,8 +161,28 @@ def test_training_goes_on_with_its_densities_and_thresholds(made, tmp_path, monk
 
 def test_what_cannot_be_is_said(made):
     with pytest.raises(ValueError, match="did you mean 'zipf'"):
-        features.train(None, "embed", made.activations, kind="mutualchoice", width=64, k=3, tokens=1280, batch=128, aux="zip")
+        features.train(
+            None,
+            "embed",
+            made.activations,
+            kind="mutualchoice",
+            width=64,
+            k=3,
+            tokens=1280,
+            batch=128,
+            aux="zip",
+        )
     with pytest.raises(ValueError, match="did you mean 'featurechoice'"):
         features.train(None, "embed", made.activations, kind="feature-choice")
     with pytest.raises(ValueError, match="option of mutualchoice"):
-        features.train(None, "embed", made.activations, kind="mutualchoice", width=64, k=3, tokens=1280, batch=128, exponents=1.0)
+        features.train(
+            None,
+            "embed",
+            made.activations,
+            kind="mutualchoice",
+            width=64,
+            k=3,
+            tokens=1280,
+            batch=128,
+            exponents=1.0,
+        )

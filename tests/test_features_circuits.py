@@ -26,9 +26,17 @@ def some(model, site, kind="standard"):
     if "transcoder" in kind:
         return dictionary(kind)
     d, g = width(site, bridge.dims(model)), torch.Generator().manual_seed(1)
-    w = lambda *shape: 0.2 * torch.randn(*shape, generator=g)
+
+    def w(*shape):
+        return 0.2 * torch.randn(*shape, generator=g)
+
     made = {"W_enc": w(d, 40), "W_dec": w(40, d), "b_dec": w(d), "b_enc": w(40)}
-    return features.Dictionary(kind, made, site, settings={"apply_b_dec_to_input": True} | ({"k": 4} if kind == "topk" else {}))
+    return features.Dictionary(
+        kind,
+        made,
+        site,
+        settings={"apply_b_dec_to_input": True} | ({"k": 4} if kind == "topk" else {}),
+    )
 
 
 # --- attribution ---------------------------------------------------------------------------------------------
@@ -41,7 +49,11 @@ def test_latents_and_error_add_up_to_the_site(any_tiny, ioi, site):
     whole = interp.attribution_patch(any_tiny, ioi, site, direction="noising")
     whole = whole.sum() if whole.dims else whole
     np.testing.assert_allclose(found.examples.sum((0, 1)), whole.examples, atol=1e-4)
-    np.testing.assert_allclose(features.attribution(any_tiny, ioi, one, method="gradient").examples, found.examples.sum(1), atol=1e-5)
+    np.testing.assert_allclose(
+        features.attribution(any_tiny, ioi, one, method="gradient").examples,
+        found.examples.sum(1),
+        atol=1e-5,
+    )
     slow = features.attribution(any_tiny, ioi, one, method="gradient", by="position", way="hooks")
     np.testing.assert_allclose(found.examples, slow.examples, atol=1e-4)
 
@@ -64,7 +76,9 @@ def test_exactly_is_the_run_with_the_latent_ablated(any_tiny, ioi, kind, at):
         np.testing.assert_allclose(found.sel(latent=latent).examples, alone.examples, atol=1e-4)
     unlisted = sorted(set(range(40)) - set(found.coords["latent"]))
     if unlisted:
-        assert not interp.effect(any_tiny, ioi, features.ablate(one, unlisted, at=at)).examples.any()
+        assert not interp.effect(
+            any_tiny, ioi, features.ablate(one, unlisted, at=at)
+        ).examples.any()
 
 
 def test_exactly_at_each_position(any_tiny, ioi):
@@ -73,18 +87,35 @@ def test_exactly_at_each_position(any_tiny, ioi):
     latent = found.coords["latent"][1]
     for pos in (3, ioi.clean.shape[1] - 1):
         alone = interp.effect(any_tiny, ioi, features.ablate(one, latent, at=pos))
-        np.testing.assert_allclose(found.sel(latent=latent).examples[pos], alone.examples, atol=1e-4)
+        np.testing.assert_allclose(
+            found.sel(latent=latent).examples[pos], alone.examples, atol=1e-4
+        )
     assert not found.examples[:, 0].any()
 
 
-@pytest.mark.parametrize("site,kind", [("resid_post.2", "standard"), ("mlp.2", "topk"), ("L2H*.z", "standard"), ("mlp.1", "skip_transcoder")])
+@pytest.mark.parametrize(
+    "site,kind",
+    [
+        ("resid_post.2", "standard"),
+        ("mlp.2", "topk"),
+        ("L2H*.z", "standard"),
+        ("mlp.1", "skip_transcoder"),
+    ],
+)
 @pytest.mark.parametrize("to", ["corrupted", "zero", "mean"])
 def test_a_linear_metric_needs_no_run_to_be_exact(tiny, site, kind, to):
     task = interp.tasks.ioi(tiny, n=3, seed=0)
     one, v = some(tiny, site, kind), torch.randn(32, generator=torch.Generator().manual_seed(3))
-    last = f"attn.{one.writes[1]}@END" if "H" in site else f"resid_post.{one.writes.split('.')[1]}@END"
-    linear = Measure("projection", "units", lambda logits, kept: kept[last] @ v, (last,), needs_logits=False)
-    estimate, exact = (features.attribution(tiny, task, one, method=m, to=to, metric=linear) for m in ("gradient", "exact"))
+    last = (
+        f"attn.{one.writes[1]}@END" if "H" in site else f"resid_post.{one.writes.split('.')[1]}@END"
+    )
+    linear = Measure(
+        "projection", "units", lambda logits, kept: kept[last] @ v, (last,), needs_logits=False
+    )
+    estimate, exact = (
+        features.attribution(tiny, task, one, method=m, to=to, metric=linear)
+        for m in ("gradient", "exact")
+    )
     assert np.abs(exact.examples).max() > 1e-3
     np.testing.assert_allclose(estimate.examples, exact.examples, atol=1e-4)
 
@@ -115,7 +146,9 @@ def planted(n=8, layers=3, heads=4, d=24, seed=0):
 @pytest.mark.parametrize("normalise", ["scale", "standardise"])
 def test_a_planted_head_is_found_by_its_codes(normalise):
     positive, negative = planted()
-    codes = coded_heads.codes_of(positive, negative, width=32, steps=300, l1=2.0, normalise=normalise)
+    codes = coded_heads.codes_of(
+        positive, negative, width=32, steps=300, l1=2.0, normalise=normalise
+    )
     found = features.code_heads(codes)
     assert found.values[1, 2] == 1
     if normalise == "scale":  # without each head's mean, noise alone gives codes
@@ -145,9 +178,15 @@ def test_codes_are_counted_by_hand():
 
 def test_what_heads_write_is_what_the_hooks_say(any_tiny, ioi):
     kept = interp.run(any_tiny, ioi, keep=["L*H*@END"]).kept["L*H*@END"]
-    assert torch.allclose(coded_heads.written(any_tiny, ioi.clean).permute(1, 2, 0, 3), kept, atol=1e-5)
+    assert torch.allclose(
+        coded_heads.written(any_tiny, ioi.clean).permute(1, 2, 0, 3), kept, atol=1e-5
+    )
     whole = interp.run(any_tiny, ioi.clean, keep=["L*H*"]).kept["L*H*"]
-    assert torch.allclose(coded_heads.written(any_tiny, ioi.clean, "mean").permute(1, 2, 0, 3), whole[..., 1:, :].mean(-2), atol=1e-5)
+    assert torch.allclose(
+        coded_heads.written(any_tiny, ioi.clean, "mean").permute(1, 2, 0, 3),
+        whole[..., 1:, :].mean(-2),
+        atol=1e-5,
+    )
     codes = features.head_codes(any_tiny, ioi, width=16, steps=10)
     assert codes.positive.shape == (3, 3, 4) and codes.about["examples"] == 6
     assert features.code_heads(codes).dims == ("layer", "head")
@@ -180,21 +219,40 @@ def test_an_edge_is_the_exact_cut_where_all_is_linear(tiny):
     """From what attention writes to the stream after the MLP, nothing lies between but the MLP: held still, it is linear."""
     task = interp.tasks.ioi(tiny, n=3)
     d = 32
-    linear = lambda site: features.Dictionary(  # every latent always on, so that encoding is linear, too
-        "standard", {**some(tiny, site).weights, "b_enc": torch.full((40,), 500.0)}, site, settings={"apply_b_dec_to_input": False}
-    )
+
+    def linear(site):
+        return features.Dictionary(  # every latent always on, so that encoding is linear, too
+            "standard",
+            {**some(tiny, site).weights, "b_enc": torch.full((40,), 500.0)},
+            site,
+            settings={"apply_b_dec_to_input": False},
+        )
+
     first, mlp, last = linear("attn.2"), linear("mlp.2"), linear("resid_post.2")
     v = torch.randn(d, generator=torch.Generator().manual_seed(3))
-    judge = Measure("projection", "units", lambda logits, kept: kept["resid_post.2@END"] @ v, ("resid_post.2@END",), needs_logits=False)
+    judge = Measure(
+        "projection",
+        "units",
+        lambda logits, kept: kept["resid_post.2@END"] @ v,
+        ("resid_post.2@END",),
+        needs_logits=False,
+    )
     found = features.circuit(tiny, task, [last, first, mlp], nodes=10_000, metric=judge)
-    clean, other = (interp.run(tiny, t, keep=["attn.2", "resid_post.2"]).kept for t in (task.clean, task.corrupted))
+    clean, other = (
+        interp.run(tiny, t, keep=["attn.2", "resid_post.2"]).kept
+        for t in (task.clean, task.corrupted)
+    )
     i, j = 3, 7
-    change = (first.encode(other["attn.2"]) - first.encode(clean["attn.2"]))[..., i, None] * first.W_dec[i]
+    change = (first.encode(other["attn.2"]) - first.encode(clean["attn.2"]))[
+        ..., i, None
+    ] * first.W_dec[i]
     change[:, 0] = 0
     moved = last.encode(clean["resid_post.2"] + change) - last.encode(clean["resid_post.2"])
     exact = (moved[:, -1, j, None] * last.W_dec[j] @ v).mean()
     assert abs(float(exact)) > 1e-3
-    assert found.edges["attn.2:3", "resid_post.2:7"] == pytest.approx(-float(exact), rel=1e-3, abs=1e-4)
+    assert found.edges["attn.2:3", "resid_post.2:7"] == pytest.approx(
+        -float(exact), rel=1e-3, abs=1e-4
+    )
     assert not any(a == "resid_post.2:3" and b != "output" for a, b in found.edges)
 
 
@@ -203,9 +261,13 @@ def test_keeping_all_is_the_clean_run_and_keeping_none_the_mean(any_tiny, ioi):
     found = features.circuit(any_tiny, ioi, many, nodes=10_000, to="mean", steps=2)
     nothing = features.FeatureCircuit({}, {}, found.sites, {})
     every = {f"{d.writes}:{i}": 1.0 for d in many for i in [*range(40), "error"]}
-    whole = features.faithfulness(any_tiny, ioi, many, features.FeatureCircuit(every, {}, found.sites, {}))
+    whole = features.faithfulness(
+        any_tiny, ioi, many, features.FeatureCircuit(every, {}, found.sites, {})
+    )
     np.testing.assert_allclose(whole.sel(kept="circuit").values, 1, atol=1e-3)
-    np.testing.assert_allclose(whole.sel(kept="its latents").examples, whole.sel(kept="all latents").examples, atol=1e-5)
+    np.testing.assert_allclose(
+        whole.sel(kept="its latents").examples, whole.sel(kept="all latents").examples, atol=1e-5
+    )
     empty = features.faithfulness(any_tiny, ioi, many, nothing)
     np.testing.assert_allclose(empty.sel(kept="circuit").examples, 0, atol=1e-6)
     np.testing.assert_allclose(empty.sel(kept="random latents").examples, 0, atol=1e-6)
@@ -213,14 +275,22 @@ def test_keeping_all_is_the_clean_run_and_keeping_none_the_mean(any_tiny, ioi):
     # nothing kept: every site but its first position is its mean over the prompts
     last = interp.run(any_tiny, ioi, keep=["resid_post.1"]).kept["resid_post.1"]
     fixed = torch.cat([last[:, :1], last[:, 1:].mean(0, keepdim=True).expand(3, -1, -1)], 1)
-    edited = interp.run(any_tiny, ioi.clean, [interp.Intervention("resid_post.1", interp.edits.set_to(fixed))], last_only=True).logits
+    edited = interp.run(
+        any_tiny,
+        ioi.clean,
+        [interp.Intervention("resid_post.1", interp.edits.set_to(fixed))],
+        last_only=True,
+    ).logits
     assert empty.about["nothing"] == pytest.approx(float(ioi.metric(edited).mean()), abs=1e-4)
 
 
 def test_a_feature_circuit_is_the_same_after_a_round_trip_and_draws_itself(tiny, tmp_path):
     task = interp.tasks.ioi(tiny, n=3)
     found = features.circuit(tiny, task, chain(tiny), nodes=12, steps=2)
-    assert len(found.nodes) == 12 and features.FeatureCircuit.load(found.save(tmp_path / "c.json")) == found
+    assert (
+        len(found.nodes) == 12
+        and features.FeatureCircuit.load(found.save(tmp_path / "c.json")) == found
+    )
     less = found.above(edges=np.median([abs(s) for s in found.edges.values()]))
     assert 0 < len(less.edges) < len(found.edges) and less.nodes == found.nodes
     assert found.plot().get_title().endswith("edges") and less.plot() is not None

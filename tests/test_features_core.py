@@ -21,7 +21,10 @@ def ids():
 
 def weights(kind, d=32, n=40):
     g = torch.Generator().manual_seed(1)
-    w = lambda *shape: 0.2 * torch.randn(*shape, generator=g)
+
+    def w(*shape):
+        return 0.2 * torch.randn(*shape, generator=g)
+
     found = {"W_enc": w(d, n), "W_dec": w(n, d), "b_dec": w(d)}
     found |= {"b_gate": w(n), "r_mag": w(n), "b_mag": w(n)} if kind == "gated" else {"b_enc": w(n)}
     found |= {"threshold": w(n).abs()} if "jumprelu" in kind else {}
@@ -30,11 +33,28 @@ def weights(kind, d=32, n=40):
 
 def dictionary(kind="topk", site="resid_post.1", **more):
     reads = "mlp.1.in" if "transcoder" in kind else site
-    settings = {"apply_b_dec_to_input": "transcoder" not in kind} | ({"k": 4} if kind == "topk" else {})
-    return features.Dictionary(kind, weights(kind), reads, to="mlp.1" if "transcoder" in kind else None, settings=settings, **more)
+    settings = {"apply_b_dec_to_input": "transcoder" not in kind} | (
+        {"k": 4} if kind == "topk" else {}
+    )
+    return features.Dictionary(
+        kind,
+        weights(kind),
+        reads,
+        to="mlp.1" if "transcoder" in kind else None,
+        settings=settings,
+        **more,
+    )
 
 
-KINDS = ("standard", "topk", "jumprelu", "gated", "transcoder", "skip_transcoder", "jumprelu_transcoder")
+KINDS = (
+    "standard",
+    "topk",
+    "jumprelu",
+    "gated",
+    "transcoder",
+    "skip_transcoder",
+    "jumprelu_transcoder",
+)
 
 
 # --- dictionaries on disk ------------------------------------------------------------------------------------
@@ -47,7 +67,9 @@ def test_a_dictionary_is_the_same_after_a_round_trip_and_to_sae_lens(kind, tmp_p
     one, x = dictionary(kind, name="mine", about={"model": "tiny", "seed": 3}), torch.randn(7, 32)
     again = features.load(one.save(tmp_path / kind))
     assert torch.equal(one.reconstruct(x), again.reconstruct(x))
-    assert [getattr(again, f) for f in ("kind", "site", "to", "name", "about")] == [getattr(one, f) for f in ("kind", "site", "to", "name", "about")]
+    assert [getattr(again, f) for f in ("kind", "site", "to", "name", "about")] == [
+        getattr(one, f) for f in ("kind", "site", "to", "name", "about")
+    ]
     theirs = SAE.load_from_disk(tmp_path / kind)
     assert torch.allclose(theirs.encode(x), one.encode(x), atol=1e-5)
     assert torch.allclose(theirs(x), one.reconstruct(x), atol=1e-5)
@@ -59,7 +81,13 @@ def test_a_ready_sae_with_an_alias_and_with_long_directions_is_read_as_sae_lens_
     from sae_lens import SAE, TopKSAE, TopKSAEConfig
     from sae_lens.saes.sae import SAEMetadata
 
-    config = TopKSAEConfig(d_in=32, d_sae=40, k=3, rescale_acts_by_decoder_norm=True, metadata=SAEMetadata(hook_name="blocks.1.hook_resid_post"))
+    config = TopKSAEConfig(
+        d_in=32,
+        d_sae=40,
+        k=3,
+        rescale_acts_by_decoder_norm=True,
+        metadata=SAEMetadata(hook_name="blocks.1.hook_resid_post"),
+    )
     theirs = TopKSAE(config)
     theirs.W_dec.data *= torch.linspace(0.5, 3, 40)[:, None]
     theirs.save_model(tmp_path)
@@ -69,7 +97,12 @@ def test_a_ready_sae_with_an_alias_and_with_long_directions_is_read_as_sae_lens_
 
 
 def test_what_does_not_fit_is_said(tmp_path, tiny, ids):
-    wide = features.Dictionary("topk", weights("topk", d=48), "resid_post.1", settings={"k": 4, "apply_b_dec_to_input": True})
+    wide = features.Dictionary(
+        "topk",
+        weights("topk", d=48),
+        "resid_post.1",
+        settings={"k": 4, "apply_b_dec_to_input": True},
+    )
     with pytest.raises(ValueError, match="is 48 wide at 'resid_post.1', where tiny has 32"):
         features.check(tiny, wide)
     with pytest.raises(ValueError, match="layers 0 to 2"):
@@ -95,7 +128,15 @@ def test_what_does_not_fit_is_said(tmp_path, tiny, ids):
 def test_hooks_and_addresses_name_each_other():
     from interp.sites import from_hook, to_hook
 
-    for site in ("resid_pre.2", "resid_post.1", "mlp.0", "attn.2", "mlp.1.post", "L1H*.z", "logits.in"):
+    for site in (
+        "resid_pre.2",
+        "resid_post.1",
+        "mlp.0",
+        "attn.2",
+        "mlp.1.post",
+        "L1H*.z",
+        "logits.in",
+    ):
         assert str(from_hook(to_hook(site))) == site
     assert str(from_hook("blocks.11.hook_resid_mid")) == "resid_mid.11"
     with pytest.raises(ValueError, match="unknown hook"):
@@ -106,14 +147,29 @@ def test_hooks_and_addresses_name_each_other():
 
 
 def test_the_engine_and_the_hooks_give_the_same_activations(any_tiny, ids):
-    for site in ("embed", "resid_pre.1", "resid_post.2", "mlp.1", "mlp.1.in", "mlp.1.post", "attn.2", "L1H*.z", "L1H2.z", "logits.in"):
-        fast, slow = (forward.values(any_tiny, ids[:5], [site], way)[site] for way in ("engine", "hooks"))
+    for site in (
+        "embed",
+        "resid_pre.1",
+        "resid_post.2",
+        "mlp.1",
+        "mlp.1.in",
+        "mlp.1.post",
+        "attn.2",
+        "L1H*.z",
+        "L1H2.z",
+        "logits.in",
+    ):
+        fast, slow = (
+            forward.values(any_tiny, ids[:5], [site], way)[site] for way in ("engine", "hooks")
+        )
         kept = interp.run(any_tiny, ids[:5], keep=[site]).kept[site]
         kept = kept.permute(1, 2, 0, 3).flatten(2) if "*" in site else kept
         assert torch.allclose(slow, kept, atol=1e-5) and torch.allclose(fast, kept, atol=1e-4), site
 
 
-def test_shards_go_on_where_they_stopped_and_a_corrupt_one_is_made_again(tiny, ids, tmp_path, monkeypatch):
+def test_shards_go_on_where_they_stopped_and_a_corrupt_one_is_made_again(
+    tiny, ids, tmp_path, monkeypatch
+):
     from interp.features import harvesting
 
     monkeypatch.setattr(harvesting, "SHARD", 64)
@@ -135,7 +191,10 @@ def test_batches_hold_every_token_once_and_can_be_gone_on_with(tiny, ids):
     acts = features.activations(tiny, "mlp.1", ids)
     stream = acts.batches(60, seed=2)
     first = [next(stream)["mlp.1"] for _ in range(25)]
-    rows = lambda x: sorted(map(tuple, x.tolist()))
+
+    def rows(x):
+        return sorted(map(tuple, x.tolist()))
+
     assert rows(torch.cat(first[:10])) == rows(acts.of())
     assert torch.equal(next(acts.batches(60, seed=2, start=13))["mlp.1"], first[13])
     assert not torch.equal(next(acts.batches(60, seed=3))["mlp.1"], first[0])
@@ -168,20 +227,42 @@ def test_the_sparse_step_has_sae_lens_loss_and_gradients(dead):
 
 
 def test_training_our_way_and_sae_lens_way_ends_the_same(tiny, ids):
-    ours, theirs = (features.train(tiny, "resid_post.1", ids, width=64, k=4, tokens=1280, batch=64, lr=1e-3, fast=fast) for fast in (True, False))
-    assert torch.allclose(ours.W_dec, theirs.W_dec, atol=1e-5) and torch.allclose(ours.weights["W_enc"], theirs.weights["W_enc"], atol=1e-4)
+    ours, theirs = (
+        features.train(
+            tiny, "resid_post.1", ids, width=64, k=4, tokens=1280, batch=64, lr=1e-3, fast=fast
+        )
+        for fast in (True, False)
+    )
+    assert torch.allclose(ours.W_dec, theirs.W_dec, atol=1e-5) and torch.allclose(
+        ours.weights["W_enc"], theirs.weights["W_enc"], atol=1e-4
+    )
 
 
-@pytest.mark.parametrize("kind", ["batchtopk", "matryoshka", "standard", "gated", "jumprelu", "transcoder"])
+@pytest.mark.parametrize(
+    "kind", ["batchtopk", "matryoshka", "standard", "gated", "jumprelu", "transcoder"]
+)
 def test_every_kind_trains_and_says_the_numbers_it_has(kind, tiny, ids, tmp_path):
     where = ("mlp.1.in", "mlp.1") if kind == "transcoder" else ("resid_post.1", None)
-    one = features.train(tiny, where[0], ids, kind=kind, to=where[1], width=64, k=4, tokens=64 * 60, batch=64, lr=1e-2)
+    one = features.train(
+        tiny,
+        where[0],
+        ids,
+        kind=kind,
+        to=where[1],
+        width=64,
+        k=4,
+        tokens=64 * 60,
+        batch=64,
+        lr=1e-2,
+    )
     first, last = one.about["curve"][0], one.about["curve"][-1]
     assert last["explained"] > first["explained"] and one.about["tokens"] == 64 * 60
     acts = features.activations(tiny, [one.site, one.writes], ids)
     x, y = acts.of(one.site), acts.of(one.writes)
     explained = 1 - (one.reconstruct(x) - y).pow(2).sum() / (y - y.mean(0)).pow(2).sum()
-    assert abs(float(explained) - last["explained"]) < 0.15  # scaled back: what was trained is what is given
+    assert (
+        abs(float(explained) - last["explained"]) < 0.15
+    )  # scaled back: what was trained is what is given
     assert features.check(tiny, features.load(one.save(tmp_path)), ids).about["kind"] == kind
 
 
@@ -216,18 +297,26 @@ def test_training_refuses_what_cannot_be(tiny, ids):
 # --- judging -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("site", ["resid_post.1", "resid_post.2", "mlp.1", "attn.2", "L1H*.z", "L1H2.z", "mlp.1.post"])
+@pytest.mark.parametrize(
+    "site", ["resid_post.1", "resid_post.2", "mlp.1", "attn.2", "L1H*.z", "L1H2.z", "mlp.1.post"]
+)
 def test_an_identity_loses_nothing_and_zero_is_zero_ablation(any_tiny, ids, site):
     d = features.activations(any_tiny, site, ids[:2]).of().shape[1]
     identity = features.identity(site, d)
-    nothing = dataclasses.replace(identity, weights={**identity.weights, "W_dec": torch.zeros(2 * d, d)}, name="nothing")
+    nothing = dataclasses.replace(
+        identity, weights={**identity.weights, "W_dec": torch.zeros(2 * d, d)}, name="nothing"
+    )
     found = features.judge(any_tiny, [identity, nothing], ids[:6])
     slow = features.judge(any_tiny, [identity, nothing], ids[:6], way="hooks")
     losses = ["loss, spliced", "loss, plain", "loss, mean ablated"]
     assert np.allclose(found.sel(measure=losses).values, slow.sel(measure=losses).values, atol=1e-4)
     told = found.sel(dictionary="identity")
-    assert told.sel(measure="explained variance").values == pytest.approx(1) and told.sel(measure="latents on").values == pytest.approx(d, abs=1)
-    assert told.sel(measure="loss, spliced").values == pytest.approx(told.sel(measure="loss, plain").values, abs=1e-5)
+    assert told.sel(measure="explained variance").values == pytest.approx(1) and told.sel(
+        measure="latents on"
+    ).values == pytest.approx(d, abs=1)
+    assert told.sel(measure="loss, spliced").values == pytest.approx(
+        told.sel(measure="loss, plain").values, abs=1e-5
+    )
 
     def off(act, seen):
         act = act.clone()
@@ -235,8 +324,12 @@ def test_an_identity_loses_nothing_and_zero_is_zero_ablation(any_tiny, ids, site
         return act
 
     ablated = interp.cross_entropy(any_tiny, ids[:6], [Intervention(site, off)])
-    assert found.sel(dictionary="nothing", measure="loss, spliced").values == pytest.approx(float(ablated.values), abs=1e-4)
-    assert told.sel(measure="loss, plain").values == pytest.approx(float(interp.cross_entropy(any_tiny, ids[:6]).values), abs=1e-4)
+    assert found.sel(dictionary="nothing", measure="loss, spliced").values == pytest.approx(
+        float(ablated.values), abs=1e-4
+    )
+    assert told.sel(measure="loss, plain").values == pytest.approx(
+        float(interp.cross_entropy(any_tiny, ids[:6]).values), abs=1e-4
+    )
 
 
 def test_a_transcoder_is_judged_where_it_writes(tiny, ids):
@@ -248,7 +341,9 @@ def test_a_transcoder_is_judged_where_it_writes(tiny, ids):
         return torch.cat([act[:, :1], one.reconstruct(x)[:, 1:]], 1)
 
     expected = interp.cross_entropy(tiny, ids[:4], [Intervention("mlp.1", put)])
-    assert found.sel(measure="loss, spliced").values == pytest.approx(float(expected.values), abs=1e-4)
+    assert found.sel(measure="loss, spliced").values == pytest.approx(
+        float(expected.values), abs=1e-4
+    )
 
 
 def test_components_beat_random_directions_and_tables_say_the_tokens(tiny, ids):
@@ -257,7 +352,11 @@ def test_components_beat_random_directions_and_tables_say_the_tokens(tiny, ids):
     random, pca = found.sel(measure="explained variance").values
     assert 0 < random < pca < 1
     table = features.table(found)
-    assert list(table.index) == ["random 64", "pca 32"] and (table["tokens"] == 600).all() and (table["latents on"] <= 4).all()
+    assert (
+        list(table.index) == ["random 64", "pca 32"]
+        and (table["tokens"] == 600).all()
+        and (table["latents on"] <= 4).all()
+    )
     low, value, high = (table[f"explained variance{end}"] for end in (", low", "", ", high"))
     assert ((low < value) & (value < high)).all()
     assert features.pareto(found).get_xlabel().startswith("latents on")
@@ -265,7 +364,9 @@ def test_components_beat_random_directions_and_tables_say_the_tokens(tiny, ids):
 
 def test_known_directions_are_found_and_a_dictionary_recovers_itself():
     made = features.synthetic(features=48, d=32, on=2, tokens=8_000, seed=1)
-    sae = features.train(None, "embed", made.activations, width=64, k=3, tokens=64_000, batch=256, lr=1e-2)
+    sae = features.train(
+        None, "embed", made.activations, width=64, k=3, tokens=64_000, batch=256, lr=1e-2
+    )
     assert float(features.recovery(sae, made.truth).values) >= 0.9
     assert float(features.recovery(made.truth, made.truth).values) == pytest.approx(1)
     random, _ = features.baselines(made.activations, k=2, width=48)
@@ -274,7 +375,9 @@ def test_known_directions_are_found_and_a_dictionary_recovers_itself():
 
 def test_one_latent_tells_what_it_stands_for():
     made = features.synthetic(features=48, d=64, on=4, tokens=3_000)
-    orthogonal = dataclasses.replace(made.truth, weights={**made.truth.weights, "W_enc": torch.linalg.pinv(made.truth.W_dec)})
+    orthogonal = dataclasses.replace(
+        made.truth, weights={**made.truth.weights, "W_enc": torch.linalg.pinv(made.truth.W_dec)}
+    )
     x = made.activations.of()
     label = orthogonal.encode(x)[:, 5] > 0.5
     found = features.probe(orthogonal, x, label, ks=(1, 4))
@@ -286,7 +389,10 @@ def test_one_latent_tells_what_it_stands_for():
 def test_other_texts_stand_side_by_side_in_the_cache(tiny, ids, tmp_path, monkeypatch):
     monkeypatch.setenv("INTERP_CACHE", str(tmp_path / "models"))
     folder = features.kept_in("tiny", "study")
-    first, second = (features.activations(tiny, "resid_post.1", some, folder=folder) for some in (ids[:20], ids[20:]))
+    first, second = (
+        features.activations(tiny, "resid_post.1", some, folder=folder)
+        for some in (ids[:20], ids[20:])
+    )
     assert len(list(folder.iterdir())) == 2
     assert torch.equal(first.of(), features.activations(tiny, "resid_post.1", ids[:20]).of())
     with pytest.raises(ValueError, match="holds other activations"):

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
+from test_features_core import dictionary
 
-import interp
 from interp import features
 from interp.interventions import run
-from test_features_core import dictionary
 
 AT = "resid_post.1"
 
@@ -23,7 +22,9 @@ def test_clamping_latents_to_what_they_are_is_the_plain_run(tiny, ids, kind):
     z = float(one.encode(reads)[0, 5, 3])
     same = run(tiny, ids[:1], features.clamp(one, {3: z}, at=5)).logits
     assert torch.allclose(same, run(tiny, ids[:1]).logits, atol=1e-5)
-    assert not torch.allclose(run(tiny, ids[:1], features.clamp(one, {3: z + 3}, at=5)).logits, same, atol=1e-3)
+    assert not torch.allclose(
+        run(tiny, ids[:1], features.clamp(one, {3: z + 3}, at=5)).logits, same, atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("kind", ["standard", "jumprelu_transcoder"])
@@ -35,7 +36,11 @@ def test_ablation_takes_the_latents_directions_out_and_keeps_the_error(tiny, ids
     assert (z[..., [3, 9]] > 0).any()
     changed = z.clone()
     changed[..., [3, 9]] = 0
-    by_hand = before[one.writes] + one.reconstruct(before[one.site], changed) - one.reconstruct(before[one.site])
+    by_hand = (
+        before[one.writes]
+        + one.reconstruct(before[one.site], changed)
+        - one.reconstruct(before[one.site])
+    )
     assert torch.allclose(after[:, 1:], by_hand[:, 1:], atol=1e-5)
     assert torch.equal(after[:, 0], before[one.writes][:, 0])  # the sink is left alone
 
@@ -53,4 +58,6 @@ def test_a_latent_that_is_not_there_is_said(tiny):
     with pytest.raises(ValueError, match="has latents 0 to 39, got 40"):
         features.ablate(dictionary(), 40)
     with pytest.raises(ValueError, match="side by side"):
-        features.ablate(features.Dictionary("topk", dictionary().weights, "L1H*.z", settings={"k": 4}), 3)
+        features.ablate(
+            features.Dictionary("topk", dictionary().weights, "L1H*.z", settings={"k": 4}), 3
+        )

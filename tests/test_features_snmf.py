@@ -59,14 +59,19 @@ def test_two_by_two_by_hand():
     assert torch.allclose(one.encode(x), expected, atol=1e-6)
     assert torch.allclose(one.encode(x.reshape(2, 2, 2)), expected.reshape(2, 2, 2), atol=1e-6)
     # two tokens, rank 2: exact
-    W, curve = factorising.semi_nmf(torch.tensor([[2.0, 0.0], [0.0, -3.0]]), 2, sparsity=0.5, ridge=0.0)
+    W, curve = factorising.semi_nmf(
+        torch.tensor([[2.0, 0.0], [0.0, -3.0]]), 2, sparsity=0.5, ridge=0.0
+    )
     assert sorted((W / W.norm(dim=1, keepdim=True)).round().tolist()) == [[0.0, -1.0], [1.0, 0.0]]
     assert curve[-1]["error"] < 1e-6
 
 
 def test_solving_on_supports_is_solving_each_alone():
     g = torch.Generator().manual_seed(0)
-    A, right = torch.randn(9, 7, generator=g).double(), torch.randn(30, 7, generator=g).double().requires_grad_()
+    A, right = (
+        torch.randn(9, 7, generator=g).double(),
+        torch.randn(30, 7, generator=g).double().requires_grad_(),
+    )
     gram, support = A.T @ A, torch.rand(30, 7, generator=g) < 0.4
     support[0] = False
     found = nonnegative.on_support(gram, right, support)
@@ -78,7 +83,9 @@ def test_solving_on_supports_is_solving_each_alone():
 
 def test_gradients_of_loadings_are_their_differences():
     x, W = planted(5)
-    one = features.Dictionary("snmf", {"W_dec": W.double(), "b_dec": torch.zeros(100).double()}, SITE)
+    one = features.Dictionary(
+        "snmf", {"W_dec": W.double(), "b_dec": torch.zeros(100).double()}, SITE
+    )
     x = x.double().requires_grad_()
     z = one.encode(x)
     step = 1e-4 * torch.randn(5, 100, generator=torch.Generator().manual_seed(1)).double()
@@ -100,14 +107,20 @@ def test_the_error_never_rises_and_planted_directions_are_found(sparsity):
     assert curve[-1]["explained"] > 0.95
     if sparsity:
         assert ((found != 0).sum(1) == 10).all()
-        mine, truth = (factorising.as_dictionary(w.float(), SITE, name, {}) for w, name in ((found, "found"), (W, "truth")))
+        mine, truth = (
+            factorising.as_dictionary(w.float(), SITE, name, {})
+            for w, name in ((found, "found"), (W, "truth"))
+        )
         assert float(features.recovery(mine, truth).values) > 0.95
 
 
 def test_multiplicative_updates_end_at_the_least_squares_and_never_rise():
     x, W = planted(40)
     gram, right = (W @ W.T).double(), (x @ W.T).double()
-    cost = lambda y: float(((y @ gram) * y).sum() / 2 - (y * right).sum())
+
+    def cost(y):
+        return float(((y @ gram) * y).sum() / 2 - (y * right).sum())
+
     y = torch.ones(40, 12).double()
     costs = []
     for _ in range(300):
@@ -127,9 +140,13 @@ def test_a_factorisation_is_a_dictionary_like_any_other(tiny, ids, tmp_path):
     x = features.activations(tiny, SITE, ids).of()
     assert torch.equal(loaded.encode(x), parts.encode(x)) and (parts.encode(x) >= 0).all()
     assert features.judge(tiny, parts, ids[:4]).sel(measure="explained variance").values < 1
-    changed = run(tiny, ids[:2], features.ablate(parts, int(parts.encode(x).sum(0).argmax()))).logits
+    changed = run(
+        tiny, ids[:2], features.ablate(parts, int(parts.encode(x).sum(0).argmax()))
+    ).logits
     assert not torch.allclose(changed, run(tiny, ids[:2]).logits)
-    assert parts.about["tokens"] == 160 and {"phase", "error", "explained"} == set(parts.about["curve"][-1])
+    assert parts.about["tokens"] == 160 and {"phase", "error", "explained"} == set(
+        parts.about["curve"][-1]
+    )
 
 
 def test_more_tokens_explain_no_less_than_directions_allow():
@@ -161,8 +178,13 @@ def test_factorising_refuses_what_cannot_be(tiny, ids, options, said):
 
 def test_the_splits_share_no_word_and_no_frame():
     find, heldout = texts.concepts("find"), texts.concepts("heldout", n=15)
-    assert len({s.concept for s in find}) == 20 and {s.concept for s in find} == {s.concept for s in heldout}
-    frame = lambda s: s.text.replace(s.word, "{}", 1)
+    assert len({s.concept for s in find}) == 20 and {s.concept for s in find} == {
+        s.concept for s in heldout
+    }
+
+    def frame(s):
+        return s.text.replace(s.word, "{}", 1)
+
     assert not {frame(s) for s in find} & {frame(s) for s in heldout}
     for concept in {s.concept for s in find}:
         here, there = (set(texts.concept_words(concept, split)) for split in texts.SPLITS)
@@ -178,7 +200,9 @@ def test_the_splits_share_no_word_and_no_frame():
 def test_prompts_of_many_lengths_are_read_in_order(tiny):
     prompts = [torch.tensor(p) for p in ([1, 7, 8], [1, 9], [1, 10, 11], [1, 12, 13, 14])]
     read = features.read_prompts(tiny, SITE, prompts)
-    assert read.prompt.tolist() == [0, 0, 1, 2, 2, 3, 3, 3] and read.activations.tokens[:, 0].tolist() == [7, 8, 9, 10, 11, 12, 13, 14]
+    assert read.prompt.tolist() == [0, 0, 1, 2, 2, 3, 3, 3] and read.activations.tokens[
+        :, 0
+    ].tolist() == [7, 8, 9, 10, 11, 12, 13, 14]
     alone = run(tiny, prompts[3][None], keep=[SITE]).kept[SITE][0, 1:]
     assert torch.allclose(read.activations.of()[5:], alone, atol=1e-5)
     both = features.identity(SITE, alone.shape[1])
@@ -198,16 +222,31 @@ def test_what_carries_a_label_is_found_and_shuffled_labels_are_chance(tiny):
     g = torch.Generator().manual_seed(0)
     labels = ["a", "b", "c"] * 20
     first = {"a": 20, "b": 60, "c": 100}  # the token that says the label
-    make = lambda shift: [torch.tensor([1, first[c] + shift, *torch.randint(150, 200, (3,), generator=g).tolist()]) for c in labels]
+
+    def make(shift):
+        return [
+            torch.tensor(
+                [1, first[c] + shift, *torch.randint(150, 200, (3,), generator=g).tolist()]
+            )
+            for c in labels
+        ]
+
     find, heldout = (features.read_prompts(tiny, SITE, make(0)) for _ in range(2))
     means = features.mean_differences(find, labels)
     parts = features.factorise(tiny, SITE, find.activations, rank=20, sparsity=None, steps=40)
     random = features.random_sparse(find.activations, 20, sparsity=0.1)
     found = features.detect([parts, means, random], find, labels, heldout, labels)
-    assert (found.sel(dictionary="difference of means").values > 0.95).all() and found.sel(dictionary=parts.name).values.mean() > 0.9
+    assert (found.sel(dictionary="difference of means").values > 0.95).all() and found.sel(
+        dictionary=parts.name
+    ).values.mean() > 0.9
     assert found.about["latents"]["difference of means"] == {"a": 0, "b": 1, "c": 2}
-    assert features.concept_of(means, find, labels) == ["a", "b", "c"] and set(features.concept_of(parts, find, labels, at_least=1.1)) == {None}
-    shuffled = [features.detect(parts, find, labels, heldout, labels, shuffle=s).values.mean() for s in range(10)]
+    assert features.concept_of(means, find, labels) == ["a", "b", "c"] and set(
+        features.concept_of(parts, find, labels, at_least=1.1)
+    ) == {None}
+    shuffled = [
+        features.detect(parts, find, labels, heldout, labels, shuffle=s).values.mean()
+        for s in range(10)
+    ]
     assert abs(np.mean(shuffled) - 0.5) < 0.1
     with pytest.raises(ValueError, match="59 labels for 60 prompts"):
         features.detect(parts, find, labels[1:], heldout, labels)
@@ -223,14 +262,23 @@ def test_directions_that_share_neurons_come_under_one_parent():
     families = torch.zeros(4, 100)
     for i in range(4):
         families[i, 10 * i : 10 * i + 8] = 1
-    leaves = families.repeat_interleave(3, 0) * (1 + 0.1 * torch.rand(12, 100, generator=g)) + 0.01 * torch.rand(12, 100, generator=g)
+    leaves = families.repeat_interleave(3, 0) * (
+        1 + 0.1 * torch.rand(12, 100, generator=g)
+    ) + 0.01 * torch.rand(12, 100, generator=g)
     names = [f"{f}{i}" for f in "abcd" for i in range(3)]
     parts = factorising.as_dictionary(leaves, SITE, "leaves", {})
     tree = features.hierarchy(parts, (4, 2), sparsity=0.08, share=0.08, names=names)
     parent = dict(zip(tree.coords["latent"], tree.about["parents"]["4"]))
-    assert len({parent[n] for n in names}) == 4 and all(parent[f"{f}0"] == parent[f"{f}2"] for f in "abcd")
-    assert tree.sel(latent="a0", other="a1").values > 0.9 and tree.sel(latent="a0", other="b1").values < 0.2
-    assert [n[0] for n in tree.coords["latent"]] in [[f for f in order for _ in range(3)] for order in _orders("abcd")]
+    assert len({parent[n] for n in names}) == 4 and all(
+        parent[f"{f}0"] == parent[f"{f}2"] for f in "abcd"
+    )
+    assert (
+        tree.sel(latent="a0", other="a1").values > 0.9
+        and tree.sel(latent="a0", other="b1").values < 0.2
+    )
+    assert [n[0] for n in tree.coords["latent"]] in [
+        [f for f in order for _ in range(3)] for order in _orders("abcd")
+    ]
     assert tree.plot().get_title()
     ratio = features.within_and_across(features.shared_neurons(parts, 0.08), [n[0] for n in names])
     assert ratio.sel(pairs="within").values > 0.9 > 0.2 > ratio.sel(pairs="across").values
@@ -258,23 +306,49 @@ def test_shared_neurons_by_hand():
 def test_pushes_are_as_strong_as_asked(any_tiny, ids):
     width = features.activations(any_tiny, SITE, ids[:1]).of().shape[1]
     g = torch.Generator().manual_seed(3)
-    one, other = Direction(torch.randn(width, generator=g), SITE), Direction(40 * torch.randn(width, generator=g), SITE)
-    sae = dataclasses.replace(features.identity(SITE, width), weights={**features.identity(SITE, width).weights, "W_dec": one.vector.expand(2 * width, -1)})
-    pushes = {"one": one, "other": other, "as latents": lambda s: features.steer(sae, {3: s}), "nothing": one * 0.0}
+    one, other = (
+        Direction(torch.randn(width, generator=g), SITE),
+        Direction(40 * torch.randn(width, generator=g), SITE),
+    )
+    sae = dataclasses.replace(
+        features.identity(SITE, width),
+        weights={
+            **features.identity(SITE, width).weights,
+            "W_dec": one.vector.expand(2 * width, -1),
+        },
+    )
+    pushes = {
+        "one": one,
+        "other": other,
+        "as latents": lambda s: features.steer(sae, {3: s}),
+        "nothing": one * 0.0,
+    }
     found = interp.match_kl(any_tiny, ids, pushes, kl=0.02, tolerance=0.01)
     base = run(any_tiny, ids, last_only=True).logits.log_softmax(-1)
     for name in ("one", "other"):
-        here = run(any_tiny, ids, [pushes[name].push(float(found.sel(push=name).values))], last_only=True).logits.log_softmax(-1)
+        here = run(
+            any_tiny, ids, [pushes[name].push(float(found.sel(push=name).values))], last_only=True
+        ).logits.log_softmax(-1)
         kl = float((base.exp() * (base - here)).sum(-1).mean())
-        assert kl == pytest.approx(0.02, rel=0.011) and found.about["kl"][name] == pytest.approx(kl, rel=1e-3)
+        assert kl == pytest.approx(0.02, rel=0.011) and found.about["kl"][name] == pytest.approx(
+            kl, rel=1e-3
+        )
     values = dict(zip(found.coords["push"], found.values))
-    assert values["as latents"] == pytest.approx(values["one"], rel=0.02) and np.isnan(values["nothing"])
+    assert values["as latents"] == pytest.approx(values["one"], rel=0.02) and np.isnan(
+        values["nothing"]
+    )
     with pytest.raises(ValueError, match="'nothing' has strength nan"):
         interp.word_gain(any_tiny, ids, pushes, found, dict.fromkeys(pushes, [5]), [6])
 
 
 def test_a_search_that_is_not_monotone_still_ends_where_it_says():
-    for curve in (lambda s: 0.3 * s, lambda s: s**4, lambda s: 5 * s / (1 + s), lambda s: 1e-9 if s < 50 else 2 * s, lambda s: s + 0.3 * np.sin(9 * s)):
+    for curve in (
+        lambda s: 0.3 * s,
+        lambda s: s**4,
+        lambda s: 5 * s / (1 + s),
+        lambda s: 1e-9 if s < 50 else 2 * s,
+        lambda s: s + 0.3 * np.sin(9 * s),
+    ):
         search = matched_kl._search(0.5, 0.02, 60, 1.0)
         at = next(search)
         try:
@@ -290,9 +364,19 @@ def test_gains_are_differences_of_logits(any_tiny, ids):
     width = features.activations(any_tiny, SITE, ids[:1]).of().shape[1]
     push = Direction(torch.randn(width, generator=torch.Generator().manual_seed(0)), SITE)
     prompts = [ids[0], ids[1][:5], ids[2]]
-    found = interp.word_gain(any_tiny, prompts, {"a": push, "b": push}, {"a": 2.0, "b": 0.0}, {"a": [7, 9], "b": [7]}, [11, 12, 13])
+    found = interp.word_gain(
+        any_tiny,
+        prompts,
+        {"a": push, "b": push},
+        {"a": 2.0, "b": 0.0},
+        {"a": [7, 9], "b": [7]},
+        [11, 12, 13],
+    )
     for i, prompt in enumerate(prompts):
-        change = run(any_tiny, prompt, [push.push(2.0)]).logits[0, -1] - run(any_tiny, prompt).logits[0, -1]
+        change = (
+            run(any_tiny, prompt, [push.push(2.0)]).logits[0, -1]
+            - run(any_tiny, prompt).logits[0, -1]
+        )
         expected = change[[7, 9]].mean() - change[[11, 12, 13]].mean()
         assert found.sel(push="a").examples[i] == pytest.approx(float(expected), abs=1e-4)
     assert np.abs(found.sel(push="b").examples).max() < 1e-5
@@ -306,7 +390,10 @@ def test_gains_are_differences_of_logits(any_tiny, ids):
 def test_latents_are_compared_at_one_strength(tiny, ids):
     read = features.read_prompts(tiny, SITE, ids)
     labels = ["a", "b"] * 10
-    means, random = features.mean_differences(read, labels), features.random_sparse(read.activations, 5, sparsity=0.2)
+    means, random = (
+        features.mean_differences(read, labels),
+        features.random_sparse(read.activations, 5, sparsity=0.2),
+    )
     chosen = {means.name: {"a": 0, "b": 1}, random.name: {"a": 4, "b": 2}}
     words = {"a": [7, 8], "b": [9]}
     found = features.latent_gain(tiny, ids[:3], [means, random], chosen, words, [11, 12], kl=0.01)
@@ -314,7 +401,9 @@ def test_latents_are_compared_at_one_strength(tiny, ids):
     one = Direction(random.W_dec[2], SITE)
     strength = interp.match_kl(tiny, ids[:3], {"x": one}, kl=0.01)
     alone = interp.word_gain(tiny, ids[:3], {"x": one}, strength, {"x": [9]}, [11, 12])
-    assert found.sel(dictionary=random.name, concept="b").values == pytest.approx(alone.values[0], rel=0.05, abs=1e-3)
+    assert found.sel(dictionary=random.name, concept="b").values == pytest.approx(
+        alone.values[0], rel=0.05, abs=1e-3
+    )
     assert texts.single_words(_Tokenizer(), ["the", "strange", "cat"]) == ["the", "cat"]
 
 
@@ -325,8 +414,14 @@ def test_labels_are_the_tokens_read_and_written(tiny, ids):
     width = x.shape[1]
     one = features.identity(SITE, width)
     table = features.labelled(tiny, one, read, {"third": 3}, n=300)
-    means = {int(t): float(x[read.activations.tokens[:, 0] == t, 3].clamp_min(0).mean()) for t in read.activations.tokens[:, 0].unique()}
-    assert len(table.loc["third", "on"].split(",")) == sum(v > 0 for v in means.values()) and float(x[most, 3]) > 0
+    means = {
+        int(t): float(x[read.activations.tokens[:, 0] == t, 3].clamp_min(0).mean())
+        for t in read.activations.tokens[:, 0].unique()
+    }
+    assert (
+        len(table.loc["third", "on"].split(",")) == sum(v > 0 for v in means.values())
+        and float(x[most, 3]) > 0
+    )
     assert table.loc["third", "latent"] == 3 and table.loc["third", "raises"]
 
 

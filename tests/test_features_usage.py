@@ -35,7 +35,9 @@ def test_densities_are_counted_and_sorted():
     acts = Activations(("embed",), torch.zeros(4, 1, dtype=torch.long), 0, ({"embed": x},), {})
     found = features.densities(features.identity("embed", 2), acts)
     assert found.values.tolist() == [[0.75, 0.5, 0, 0]] and found.about["dead"] == {"identity": 2}
-    assert found.about["latents on"] == {"identity": 1.25} and found.about["underused"] == {"identity": 2}
+    assert found.about["latents on"] == {"identity": 1.25} and found.about["underused"] == {
+        "identity": 2
+    }
     with pytest.raises(ValueError, match="of one size"):
         features.densities([features.identity("embed", 2), features.identity("embed", 3)], acts)
 
@@ -43,10 +45,19 @@ def test_densities_are_counted_and_sorted():
 def test_tokens_that_are_far_from_the_mean_get_more_of_a_threshold_and_no_more_of_top_k(tiny, acts):
     x = acts.of()
     random, _ = features.baselines(acts, k=4, width=64)
-    always = {**random.weights, "b_enc": random.weights["b_enc"] + 99}  # so that k are always above zero
+    always = {
+        **random.weights,
+        "b_enc": random.weights["b_enc"] + 99,
+    }  # so that k are always above zero
     topk = dataclasses.replace(random, weights=always, name="top-k")
     z = (x - x.mean(0)) @ random.weights["W_enc"]
-    jump = features.Dictionary("jumprelu", {**random.weights, "threshold": z.flatten().quantile(0.95).expand(64)}, random.site, "jump", settings=random.settings)
+    jump = features.Dictionary(
+        "jumprelu",
+        {**random.weights, "threshold": z.flatten().quantile(0.95).expand(64)},
+        random.site,
+        "jump",
+        settings=random.settings,
+    )
     found = features.adaptivity(tiny, [topk, jump], acts, acts.tokens)
     assert np.isnan(found.sel(dictionary="top-k").values).all() and found.about["tokens"] == 40 * 13
     assert found.sel(dictionary="jump", measure="distance from the mean").values > 0.3
@@ -56,7 +67,9 @@ def test_tokens_that_are_far_from_the_mean_get_more_of_a_threshold_and_no_more_o
     count = (jump.encode(x) > 0).sum(-1).view(40, 15)[:, inner].flatten()
     times = torch.bincount(acts.tokens.flatten(), minlength=512)
     rare = -times[acts.tokens[:, 2:15]].flatten()
-    assert found.sel(dictionary="jump", measure="rarity of the token").values == pytest.approx(spearmanr(count, rare).statistic, abs=1e-6)
+    assert found.sel(dictionary="jump", measure="rarity of the token").values == pytest.approx(
+        spearmanr(count, rare).statistic, abs=1e-6
+    )
 
 
 def test_a_dictionary_is_trained_once_for_each_recipe(tiny, acts, tmp_path, monkeypatch):
@@ -65,7 +78,12 @@ def test_a_dictionary_is_trained_once_for_each_recipe(tiny, acts, tmp_path, monk
     calls = []
     monkeypatch.setattr(keeping, "train", lambda *a, **o: calls.append(o) or first)
     again = features.trained(tiny, "resid_post.1", acts, name="mine", **how)
-    assert not calls and again.name == "mine" and torch.equal(again.W_dec, first.W_dec) and again.about == first.about
+    assert (
+        not calls
+        and again.name == "mine"
+        and torch.equal(again.W_dec, first.W_dec)
+        and again.about == first.about
+    )
     features.trained(tiny, "resid_post.1", acts, seed=1, **how)
     (home,) = [p.parent for p in tmp_path.glob("*/cfg.json") if features.load(p.parent)][:1]
     (home / "sae_weights.safetensors").write_bytes(b"cut")

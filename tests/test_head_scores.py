@@ -25,7 +25,9 @@ def ioi(any_tiny):
 def test_distance_and_waad_by_hand():
     one_back = torch.diag(torch.ones(19), -1)
     one_back[0, 0] = 1
-    assert float(pattern_scores.distance(one_back)) == 1 and float(pattern_scores.waad(one_back)) == 1
+    assert (
+        float(pattern_scores.distance(one_back)) == 1 and float(pattern_scores.waad(one_back)) == 1
+    )
     far = torch.zeros(20, 20)
     far[:, 0] = 1
     far[16, 0], far[16, 1] = 0, 1  # all on the sink, but for one row that looks 15 back
@@ -37,7 +39,9 @@ def test_entropy_by_hand_and_what_the_sink_gets_does_not_matter():
     pattern[:, 0] = 1
     pattern[5] = torch.tensor([0.2, 0.2, 0.2, 0.2, 0.2, 0.0])
     assert float(pattern_scores.entropy(pattern)) == pytest.approx(math.log(4))
-    pattern[4] = torch.tensor([0.2, 0.8, 0.0, 0.0, 0.0, 0.0])  # .8 of certainty beside .8 of four choices
+    pattern[4] = torch.tensor(
+        [0.2, 0.8, 0.0, 0.0, 0.0, 0.0]
+    )  # .8 of certainty beside .8 of four choices
     assert float(pattern_scores.entropy(pattern)) == pytest.approx(math.log(4) / 2)
 
 
@@ -56,7 +60,9 @@ def test_nulls_of_patterns_are_those_of_an_even_head(any_tiny):
     scored = interp.head_scores(any_tiny, names, on=tokens)
     rows = torch.tril(torch.ones(12, 12)) / torch.arange(1, 13)[:, None]
     assert scored.about["null"]["first-token"] == pytest.approx(float(rows[1:, 0].mean()), abs=1e-5)
-    weighted = [(i / (i + 1), math.log(i)) for i in range(2, 12)]  # (mass off the sink, entropy of an even row)
+    weighted = [
+        (i / (i + 1), math.log(i)) for i in range(2, 12)
+    ]  # (mass off the sink, entropy of an even row)
     expected = sum(m * h for m, h in weighted) / sum(m for m, _ in weighted)
     assert scored.about["null"]["entropy"] == pytest.approx(expected, abs=1e-5)
     assert scored.unit == "each score has its own" and scored.about["units"]["entropy"] == "nats"
@@ -78,11 +84,20 @@ def test_scores_on_prompts_are_those_of_their_patterns(any_tiny):
 def test_copied_by_hand():
     tokens = torch.tensor([[0, 7, 8, 7, 9, 9]])
     places, right = torch.tensor([[1, 2]]), torch.tensor([[True, True]])
-    looks = lambda a, b: torch.tensor([a, b]).view(1, 1, 1, 2)
+
+    def looks(a, b):
+        return torch.tensor([a, b]).view(1, 1, 1, 2)
+
     assert task_scores.copied(looks(1, 2), tokens, places, right).item() == 1
-    assert task_scores.copied(looks(1, 1), tokens, places, right).item() == 0.5  # in the needle, another token
-    assert task_scores.copied(looks(3, 2), tokens, places, right).item() == 0.5  # the token, outside the needle
-    assert task_scores.copied(looks(1, 2), tokens, places, torch.tensor([[False, True]])).item() == 0.5
+    assert (
+        task_scores.copied(looks(1, 1), tokens, places, right).item() == 0.5
+    )  # in the needle, another token
+    assert (
+        task_scores.copied(looks(3, 2), tokens, places, right).item() == 0.5
+    )  # the token, outside the needle
+    assert (
+        task_scores.copied(looks(1, 2), tokens, places, torch.tensor([[False, True]])).item() == 0.5
+    )
 
 
 def needle_task(model):
@@ -96,9 +111,16 @@ def needle_task(model):
         found += [t for t in tries[said == tries[:, 4]][:1]]
     if not found:
         pytest.skip("no prompt of this random model predicts its own token")
-    at = lambda i: torch.full((len(found),), i)
+
+    def at(i):
+        return torch.full((len(found),), i)
+
     clean = torch.stack(found)
-    return replace(task[: len(found)], clean=clean, positions={"NEEDLE0": at(4), "READ0": at(length - 1), "END": at(length - 1)})
+    return replace(
+        task[: len(found)],
+        clean=clean,
+        positions={"NEEDLE0": at(4), "READ0": at(length - 1), "END": at(length - 1)},
+    )
 
 
 def test_retrieval_is_where_each_head_looks_most(any_tiny):
@@ -130,7 +152,9 @@ def test_importance_by_ablation_is_the_size_of_the_ablation(any_tiny, ioi):
     scored = interp.head_scores(any_tiny, "ablation", on=ioi)
     alone = interp.ablate(any_tiny, ioi, "L*H*")
     np.testing.assert_allclose(scored.examples[0], np.abs(alone.examples), atol=1e-5)
-    assert scored.unit == "logits" and scored.about["null"]["ablation"] == pytest.approx(np.median(scored.values), rel=0.2)
+    assert scored.unit == "logits" and scored.about["null"]["ablation"] == pytest.approx(
+        np.median(scored.values), rel=0.2
+    )
 
 
 def test_gradients_both_ways_and_by_differences(any_tiny, ioi):
@@ -139,7 +163,17 @@ def test_gradients_both_ways_and_by_differences(any_tiny, ioi):
     torch.testing.assert_close(ours, hooks, atol=2e-4, rtol=1e-3)
     torch.testing.assert_close(z, z2, atol=1e-4, rtol=1e-3)
     step = 1e-2 * (z.mean(2, keepdim=True) - z)[1, 2]
-    move = lambda s: ioi.metric(run(any_tiny, ioi, [interp.Intervention("L1H2.z", lambda a, _: a + s * step)], last_only=True).logits)
+
+    def move(s):
+        return ioi.metric(
+            run(
+                any_tiny,
+                ioi,
+                [interp.Intervention("L1H2.z", lambda a, _: a + s * step)],
+                last_only=True,
+            ).logits
+        )
+
     slope = (move(1.0) - move(-1.0)) / 2
     torch.testing.assert_close(slope, (ours[1, 2] * step).sum((-1, -2)), atol=2e-4, rtol=2e-2)
 
@@ -152,7 +186,9 @@ def test_the_gradient_agrees_with_ablation_in_the_last_layer(any_tiny, ioi):
 def test_output_norm_is_that_of_what_is_written(any_tiny, ioi):
     scored = interp.head_scores(any_tiny, ["output norm"], on=ioi)
     wrote = run(any_tiny, ioi, keep=["L1H3"]).kept["L1H3"][:, 1:]
-    np.testing.assert_allclose(scored.sel(layer=1, head=3).examples[0], wrote.norm(dim=-1).mean(-1).numpy(), rtol=1e-4)
+    np.testing.assert_allclose(
+        scored.sel(layer=1, head=3).examples[0], wrote.norm(dim=-1).mean(-1).numpy(), rtol=1e-4
+    )
 
 
 # --- copying -------------------------------------------------------------------------------------------------
@@ -163,7 +199,9 @@ def test_a_head_that_writes_what_it_reads_copies():
     embed, W = torch.randn(50, 12), torch.randn(12, 4)
     across = embed.T @ embed
     up = W.T @ across @ W  # OV = W W^T, which only ever raises the token it reads
-    assert float(weights.eigen_ratio(up)) == pytest.approx(1) and float(weights.eigen_ratio(-up)) == pytest.approx(-1)
+    assert float(weights.eigen_ratio(up)) == pytest.approx(1) and float(
+        weights.eigen_ratio(-up)
+    ) == pytest.approx(-1)
 
 
 def test_copying_by_the_whole_vocabulary_matrix(any_tiny):
@@ -174,11 +212,24 @@ def test_copying_by_the_whole_vocabulary_matrix(any_tiny):
     W_O = bridge.projection(any_tiny, "O", layer)[0][head].double()
     gain, last = engine.layers[layer].norm1.weight.double(), engine.final_norm.weight.double()
     centre = torch.eye(d.d_model).double() - (1 / d.d_model if d.norm == "ln" else 0)
-    logits = engine.embed.double() @ centre @ gain.diag() @ W_V @ W_O @ centre @ last.diag() @ engine.unembed.weight.double().T
+    logits = (
+        engine.embed.double()
+        @ centre
+        @ gain.diag()
+        @ W_V
+        @ W_O
+        @ centre
+        @ last.diag()
+        @ engine.unembed.weight.double().T
+    )
     found = torch.linalg.eigvals(logits - logits.mean(-1, keepdim=True))
     expected = float(found.real.sum() / found.abs().sum())
     assert float(scored.sel(layer=layer, head=head).values[0]) == pytest.approx(expected, abs=1e-3)
-    assert -1 <= scored.values.min() and scored.values.max() <= 1 and abs(scored.about["null"]["copying"]) < 0.5
+    assert (
+        -1 <= scored.values.min()
+        and scored.values.max() <= 1
+        and abs(scored.about["null"]["copying"]) < 0.5
+    )
 
 
 # --- the table, and wrong input ------------------------------------------------------------------------------
@@ -189,8 +240,15 @@ def test_every_score_has_a_source_and_a_null(any_tiny, ioi):
     scored = interp.head_scores(any_tiny, names, on=ioi)
     assert scored.dims == ("score", "layer", "head") and np.isfinite(scored.values).all()
     for name in names:
-        assert np.isfinite(scored.about["null"][name]) and scored.about["null is"][name] and scored.about["source"][name]
-    assert scored.about["on"]["induction"] == "repeated random tokens" and scored.about["on"]["entropy"] == "the prompts given"
+        assert (
+            np.isfinite(scored.about["null"][name])
+            and scored.about["null is"][name]
+            and scored.about["source"][name]
+        )
+    assert (
+        scored.about["on"]["induction"] == "repeated random tokens"
+        and scored.about["on"]["entropy"] == "the prompts given"
+    )
 
 
 @pytest.mark.parametrize(
@@ -215,6 +273,9 @@ def test_scores_that_do_not_apply_say_so(any_tiny, ioi):
         interp.head_scores(any_tiny, "gradient", on=ioi.with_metric("rank"))
     with pytest.raises(ValueError, match="leave nothing to score"):
         interp.head_scores(any_tiny, "entropy", on=torch.tensor([[1, 2]]))
-    wrong = replace(ioi, positions={**ioi.positions, "NEEDLE0": ioi.positions["S1"], "READ0": ioi.positions["S2"]})
+    wrong = replace(
+        ioi,
+        positions={**ioi.positions, "NEEDLE0": ioi.positions["S1"], "READ0": ioi.positions["S2"]},
+    )
     with pytest.raises(ValueError, match="nothing is retrieved"):
         interp.head_scores(any_tiny, "retrieval", on=wrong)

@@ -31,9 +31,13 @@ def test_random_tokens_are_as_many_from_the_pool_and_others(any_tiny, ioi):
     like, pool = interp.token_set(ioi, ["S2", "IO"]), interp.token_set(ioi, "1:END-1")
     drawn = interp.random_tokens(ioi, ["S2", "IO"], sets=60)
     for one in drawn:
-        assert (one.sum(-1) == 2).all() and not (one & ~pool).any() and not (one == like).all(-1).any()
+        assert (
+            (one.sum(-1) == 2).all() and not (one & ~pool).any() and not (one == like).all(-1).any()
+        )
     assert torch.equal(torch.stack(drawn).any(0), pool)  # every token of the pool has its turn
-    assert all(torch.equal(a, b) for a, b in zip(drawn, interp.random_tokens(ioi, ["S2", "IO"], sets=60)))
+    assert all(
+        torch.equal(a, b) for a, b in zip(drawn, interp.random_tokens(ioi, ["S2", "IO"], sets=60))
+    )
     with pytest.raises(ValueError, match="widen `among`"):
         interp.random_tokens(ioi, "S2", among="S2")
 
@@ -45,7 +49,9 @@ def curve(*prompts):
 
 def test_the_depth_of_a_loss_by_hand():
     cut = curve([0, -0.5, -0.5, 0], [0.9, 0, -0.2, -0.6])
-    assert interp.loss_depth(cut).examples.tolist() == pytest.approx([4.5, (6 * 0.2 + 9 * 0.6) / 0.8])
+    assert interp.loss_depth(cut).examples.tolist() == pytest.approx(
+        [4.5, (6 * 0.2 + 9 * 0.6) / 0.8]
+    )
     assert interp.loss_depth(cut, how="peak").examples.tolist() == [3, 9]
     with pytest.raises(ValueError, match="prompt 1 loses nothing"):
         interp.loss_depth(curve([0, -1, 0, 0], [0.1, 0, 0, 0]))
@@ -54,17 +60,30 @@ def test_the_depth_of_a_loss_by_hand():
 
 
 def test_the_depth_of_a_loss_keeps_the_sets_apart():
-    one, other = curve([0, -0.5, -0.5, 0], [0.9, 0, -0.2, -0.6]), curve([-1, 0, 0, 0], [0, 0, 0, -1])
+    one, other = (
+        curve([0, -0.5, -0.5, 0], [0.9, 0, -0.2, -0.6]),
+        curve([-1, 0, 0, 0], [0, 0, 0, -1]),
+    )
     coords, rows = {"set": ["a", "b"], **one.coords}, np.stack([one.examples, other.examples])
-    both = interp.loss_depth(Result(rows.mean(-1), ("set", "layer"), coords, "cut", "share", {}, rows))
+    both = interp.loss_depth(
+        Result(rows.mean(-1), ("set", "layer"), coords, "cut", "share", {}, rows)
+    )
     assert both.dims == ("set",)
     for name, alone in (("a", one), ("b", other)):
         np.testing.assert_allclose(both.sel(set=name).examples, interp.loss_depth(alone).examples)
 
 
 def test_windows_on_either_side_of_a_depth_by_hand():
-    cut = replace(curve([0, -1, -2, -3], [4, 5, 6, 7]), about={"window": 4})  # layers -2-1, 1-4, 4-7, 7-10
-    for depth, before, after in ((2, [0], [6, 9]), (4, [0], [6, 9]), (4.9, [0], [9]), (5, [0, 3], [9]), (7, [0, 3], [9])):
+    cut = replace(
+        curve([0, -1, -2, -3], [4, 5, 6, 7]), about={"window": 4}
+    )  # layers -2-1, 1-4, 4-7, 7-10
+    for depth, before, after in (
+        (2, [0], [6, 9]),
+        (4, [0], [6, 9]),
+        (4.9, [0], [9]),
+        (5, [0, 3], [9]),
+        (7, [0, 3], [9]),
+    ):
         sides = interp.split_windows(cut, depth)
         assert [side.coords["layer"] for side in sides] == [before, after]
         np.testing.assert_array_equal(sides[1].examples, cut.sel(layer=after).examples)
@@ -81,7 +100,9 @@ def test_windows_of_a_knockout_are_split(any_tiny, ioi):
     (first, *_, last), windows = cut.coords["layer"], cut.about["windows"]
     before, after = interp.split_windows(cut, 1)
     assert windows[0] == [0, 0] and before.coords["layer"] == [first]
-    assert after.coords["layer"] == [c for c, (low, _) in zip(cut.coords["layer"], windows) if low >= 1]
+    assert after.coords["layer"] == [
+        c for c, (low, _) in zip(cut.coords["layer"], windows) if low >= 1
+    ]
 
 
 @pytest.mark.parametrize("against", ["memory", "other"])
@@ -91,11 +112,23 @@ def test_a_conflict_tells_a_wrong_capital(tiny, against):
     for i in range(12):
         text = task.tokenizer.decode(task.clean[i].tolist())
         country, told = task.labels["country"][i], task.labels["told"][i]
-        assert f"the name of the capital city of {country} is {told}." in text and text.endswith(f" The capital city of {country} is")
-        word = lambda ids: task.tokenizer.decode([int(ids)]).strip()
+        assert f"the name of the capital city of {country} is {told}." in text and text.endswith(
+            f" The capital city of {country} is"
+        )
+
+        def word(ids):
+            return task.tokenizer.decode([int(ids)]).strip()
+
         wrong = word(task.wrong[i, 0])
-        assert word(task.answers[i, 0]) == told != capital[country] == task.labels["memory"][i] and wrong != told
-        assert wrong == capital[country] if against == "memory" else wrong in task.tokenizer.decode(task.corrupted[i].tolist())
+        assert (
+            word(task.answers[i, 0]) == told != capital[country] == task.labels["memory"][i]
+            and wrong != told
+        )
+        assert (
+            wrong == capital[country]
+            if against == "memory"
+            else wrong in task.tokenizer.decode(task.corrupted[i].tolist())
+        )
         changed = (task.clean[i] != task.corrupted[i]).nonzero()[:, 0].tolist()
         assert changed == [int(task.positions["TOLD"][i])]
     assert task.heldout().about["against"] == against
@@ -109,7 +142,9 @@ def test_no_conflict_comes_twice(tiny):
     most = countries * (countries - 1)
     every = interp.tasks.conflict(tiny, n=most)
     assert len(set(map(tuple, every.clean.tolist()))) == most
-    assert len(set(every.labels["country"][:countries])) == countries  # each once before any comes again
+    assert (
+        len(set(every.labels["country"][:countries])) == countries
+    )  # each once before any comes again
     with pytest.raises(ValueError, match="too many"):
         interp.tasks.conflict(tiny, n=most + 1)
 
@@ -117,9 +152,14 @@ def test_no_conflict_comes_twice(tiny):
 def test_answered_keeps_the_prompts_with_the_answer_on_top(tiny):
     task = interp.tasks.ioi(tiny, n=6)
     top = interp.run(tiny, task.clean).logits[:, -1].argmax(-1)
-    easy = replace(task, answers=torch.where(torch.arange(6)[:, None] % 2 == 0, top[:, None], task.wrong))
+    easy = replace(
+        task, answers=torch.where(torch.arange(6)[:, None] % 2 == 0, top[:, None], task.wrong)
+    )
     kept = easy.answered(tiny)
-    assert torch.equal(kept.clean, task.clean[[i for i in range(6) if easy.answers[i, 0] == top[i]]]) and 3 <= len(kept) < 6
+    assert (
+        torch.equal(kept.clean, task.clean[[i for i in range(6) if easy.answers[i, 0] == top[i]]])
+        and 3 <= len(kept) < 6
+    )
     never = replace(task, answers=(top[:, None] + 1) % 50)
     with pytest.raises(ValueError, match="no examples are left"):
         never.answered(tiny)

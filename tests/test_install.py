@@ -29,7 +29,10 @@ def inside(wheel):
 
 def files(folder: str, *kinds: str) -> set[str]:
     """The files of such kinds under a folder of the checkout, as paths from its root."""
-    hidden = lambda p: any(x.startswith(".") or x == "__pycache__" for x in p.relative_to(ROOT).parts)
+
+    def hidden(p):
+        return any(x.startswith(".") or x == "__pycache__" for x in p.relative_to(ROOT).parts)
+
     found = (p for p in (ROOT / folder).rglob("*") if p.is_file() and not hidden(p))
     return {p.relative_to(ROOT).as_posix() for p in found if not kinds or p.suffix in kinds}
 
@@ -39,8 +42,16 @@ def test_the_whole_package_is_inside(inside):
 
 
 def test_every_widget_is_inside_with_its_script_and_style(inside):
-    ours = {f"interp/widgets/{file.name}" for file in (ROOT / "interp" / "widgets").iterdir() if file.suffix in (".js", ".css")}
-    assert {"interp/widgets/_shared.js", "interp/widgets/head_grid.js", "interp/widgets/head_grid.css"} <= ours
+    ours = {
+        f"interp/widgets/{file.name}"
+        for file in (ROOT / "interp" / "widgets").iterdir()
+        if file.suffix in (".js", ".css")
+    }
+    assert {
+        "interp/widgets/_shared.js",
+        "interp/widgets/head_grid.js",
+        "interp/widgets/head_grid.css",
+    } <= ours
     assert {path for path in inside if path.endswith((".js", ".css"))} == ours
 
 
@@ -53,7 +64,11 @@ def test_notebooks_and_circuits_travel_inside_the_package(inside):
 def test_nothing_else_is_inside(inside):
     tops = {path.split("/")[0] for path in inside}
     assert tops == {"interp", "interp-0.1.0.dist-info"}
-    assert not [path for path in inside if path.endswith((".pyc", ".safetensors", ".gguf")) or ".ipynb_checkpoints" in path]
+    assert not [
+        path
+        for path in inside
+        if path.endswith((".pyc", ".safetensors", ".gguf")) or ".ipynb_checkpoints" in path
+    ]
 
 
 def test_it_runs_without_the_checkout(wheel, tmp_path):
@@ -64,7 +79,9 @@ def test_it_runs_without_the_checkout(wheel, tmp_path):
         "import interp, interp.studies as s; from interp.cli import main; print(interp.__file__); print(s.home()); "
         "print(s.names()[0]); raise SystemExit(main(['models', '--json']))"
     )
-    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
     assert ran.returncode == 0, ran.stderr
     where, home, first = ran.stdout.splitlines()[:3]
     assert Path(where).is_relative_to(site) and Path(home).is_relative_to(site)
@@ -89,7 +106,10 @@ def test_the_version_is_said_once_more(project):
     import interp
 
     cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-    assert interp.__version__ == project["project"]["version"] and f"version: {interp.__version__}\n" in cited
+    assert (
+        interp.__version__ == project["project"]["version"]
+        and f"version: {interp.__version__}\n" in cited
+    )
 
 
 def test_the_tested_set_is_portable(pins):
@@ -107,7 +127,9 @@ def test_the_tested_set_covers_and_meets_what_is_declared(project, pins):
     from packaging.utils import canonicalize_name
 
     tested = {canonicalize_name(p.split("==")[0]): p.split("==")[1] for p in pins}
-    declared = project["project"]["dependencies"] + sum(project["project"]["optional-dependencies"].values(), [])
+    declared = project["project"]["dependencies"] + sum(
+        project["project"]["optional-dependencies"].values(), []
+    )
     for need in map(Requirement, declared):
         assert need.url is None
         assert tested[canonicalize_name(need.name)] in need.specifier, need
@@ -117,4 +139,8 @@ def test_the_tested_set_covers_and_meets_what_is_declared(project, pins):
 def test_no_place_to_download_from_is_written_down(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     assert "://" not in text
-    assert not [line for line in text.splitlines() if line.strip().startswith(("--find-links", "--index", "-f ", "-i "))]
+    assert not [
+        line
+        for line in text.splitlines()
+        if line.strip().startswith(("--find-links", "--index", "-f ", "-i "))
+    ]

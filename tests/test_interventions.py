@@ -16,19 +16,29 @@ CLOSE = dict(atol=2e-5, rtol=1e-4)
 def prompts(any_tiny):
     g = torch.Generator().manual_seed(0)
     d = dims(any_tiny)
-    draw = lambda: torch.randint(5, d.d_vocab, (3, 8), generator=g)
+
+    def draw():
+        return torch.randint(5, d.d_vocab, (3, 8), generator=g)
+
     return draw(), draw()
 
 
 def test_no_edit_gives_the_plain_logits(any_tiny, prompts):
     plain = any_tiny.original_model(prompts[0]).logits
     torch.testing.assert_close(run(any_tiny, prompts[0]).logits, plain, **CLOSE)
-    torch.testing.assert_close(run(any_tiny, prompts[0], last_only=True).logits, plain[:, -1], **CLOSE)
+    torch.testing.assert_close(
+        run(any_tiny, prompts[0], last_only=True).logits, plain[:, -1], **CLOSE
+    )
 
 
 def test_keeping_everything_changes_nothing(any_tiny, prompts):
     d = dims(any_tiny)
-    keep = [str(s) for s in sites.senders(d) + sites.receivers(d)] + ["L*H*.pattern", "L*H*.scores", "L*KV*.k", "mlp.*.post"]
+    keep = [str(s) for s in sites.senders(d) + sites.receivers(d)] + [
+        "L*H*.pattern",
+        "L*H*.scores",
+        "L*KV*.k",
+        "mlp.*.post",
+    ]
     out = run(any_tiny, prompts[0], keep=keep)
     torch.testing.assert_close(out.logits, run(any_tiny, prompts[0]).logits, **CLOSE)
 
@@ -39,10 +49,22 @@ def test_setting_every_kind_of_site_to_its_own_value_changes_nothing(any_tiny, p
     for (family, part), row in sites.TABLE.items():
         if family == "resid_mid" and d.parallel:
             continue
-        site = str(Site(family, part, 1 if "{l}" in row.hook else None, 1 if family in ("head", "kv") else None))
+        site = str(
+            Site(
+                family,
+                part,
+                1 if "{l}" in row.hook else None,
+                1 if family in ("head", "kv") else None,
+            )
+        )
         own = run(any_tiny, prompts[0], keep=[site]).kept[site]
-        torch.testing.assert_close(run(any_tiny, prompts[0], [Intervention(site, set_to(own))]).logits, clean, **CLOSE)
-        uneven = lambda a, seen: a * torch.linspace(0.2, 1.5, a.shape[-1])  # a norm would undo a mere rescaling
+        torch.testing.assert_close(
+            run(any_tiny, prompts[0], [Intervention(site, set_to(own))]).logits, clean, **CLOSE
+        )
+
+        def uneven(a, seen):
+            return a * torch.linspace(0.2, 1.5, a.shape[-1])  # a norm would undo a mere rescaling
+
         moved = run(any_tiny, prompts[0], [Intervention(site, uneven)]).logits
         assert (moved - clean).abs().max() > 1e-4, f"editing {site} does nothing"
 
@@ -54,7 +76,9 @@ def test_edits_at_one_site_compose_in_order(any_tiny, prompts):
         chain = [Intervention(site, scale(2.0)), Intervention(site, add(ramp))]
         by_hand = set_to(value * 2 + ramp)
         both = run(any_tiny, prompts[0], chain).logits
-        torch.testing.assert_close(both, run(any_tiny, prompts[0], [Intervention(site, by_hand)]).logits, **CLOSE)
+        torch.testing.assert_close(
+            both, run(any_tiny, prompts[0], [Intervention(site, by_hand)]).logits, **CLOSE
+        )
         assert (both - run(any_tiny, prompts[0], chain[::-1]).logits).abs().max() > 1e-4
 
 
@@ -77,7 +101,9 @@ def test_patching_a_node_is_cutting_all_its_edges(any_tiny, prompts, node):
     d = dims(any_tiny)
     other = run(any_tiny, prompts[1], keep=[node]).kept[node]
     patched = run(any_tiny, prompts[0], [Intervention(node, set_to(other))]).logits
-    edges = [cut(node, r, other) for r in sites.receivers(d) if sites.precedes(Site.parse(node), r, d)]
+    edges = [
+        cut(node, r, other) for r in sites.receivers(d) if sites.precedes(Site.parse(node), r, d)
+    ]
     torch.testing.assert_close(run(any_tiny, prompts[0], edges).logits, patched, **CLOSE)
 
 
@@ -85,7 +111,10 @@ def test_what_is_seen_is_the_value_in_this_very_run(any_tiny, prompts):
     def copy_over(act, seen):
         return seen["mlp.0"]
 
-    edits = [Intervention("mlp.0", scale(3.0)), Intervention("resid_post.1", copy_over, reads=("mlp.0",))]
+    edits = [
+        Intervention("mlp.0", scale(3.0)),
+        Intervention("resid_post.1", copy_over, reads=("mlp.0",)),
+    ]
     out = run(any_tiny, prompts[0], edits, keep=["resid_post.1", "mlp.0"])
     plain = run(any_tiny, prompts[0], keep=["mlp.0"]).kept["mlp.0"]
     torch.testing.assert_close(out.kept["mlp.0"], plain * 3, **CLOSE)
@@ -94,7 +123,13 @@ def test_what_is_seen_is_the_value_in_this_very_run(any_tiny, prompts):
 
 def test_an_edit_at_one_position_touches_no_other(any_tiny, prompts):
     per_example = torch.tensor([2, 5, 7])
-    out = run(any_tiny, prompts[0], [Intervention("resid_post.1@X", zero())], keep=["resid_post.1"], positions={"X": per_example})
+    out = run(
+        any_tiny,
+        prompts[0],
+        [Intervention("resid_post.1@X", zero())],
+        keep=["resid_post.1"],
+        positions={"X": per_example},
+    )
     plain = run(any_tiny, prompts[0], keep=["resid_post.1"]).kept["resid_post.1"].clone()
     plain[torch.arange(3), per_example] = 0
     torch.testing.assert_close(out.kept["resid_post.1"], plain, **CLOSE)
@@ -104,7 +139,9 @@ def test_rows_keep_variations_apart(any_tiny, prompts):
     twice = torch.cat([prompts[0], prompts[0]])
     half = run(any_tiny, twice, [Intervention("mlp.1", zero(), rows=slice(3, 6))]).logits
     torch.testing.assert_close(half[:3], run(any_tiny, prompts[0]).logits, **CLOSE)
-    torch.testing.assert_close(half[3:], run(any_tiny, prompts[0], [Intervention("mlp.1", zero())]).logits, **CLOSE)
+    torch.testing.assert_close(
+        half[3:], run(any_tiny, prompts[0], [Intervention("mlp.1", zero())]).logits, **CLOSE
+    )
 
 
 def test_head_writes_and_biases_add_up_to_the_attention_output(any_tiny, prompts):
@@ -119,7 +156,12 @@ def test_head_writes_and_biases_add_up_to_the_attention_output(any_tiny, prompts
 
 
 def test_knock_out_leaves_rows_that_sum_to_one(any_tiny, prompts):
-    out = run(any_tiny, prompts[0], [Intervention("L*H*.scores@-1", knock_out([1, 2]))], keep=["L*H*.pattern"])
+    out = run(
+        any_tiny,
+        prompts[0],
+        [Intervention("L*H*.scores@-1", knock_out([1, 2]))],
+        keep=["L*H*.pattern"],
+    )
     pattern = out.kept["L*H*.pattern"]
     assert pattern[..., -1, 1:3].abs().max() == 0
     torch.testing.assert_close(pattern.sum(-1), torch.ones_like(pattern.sum(-1)))
@@ -146,7 +188,12 @@ def test_reweighting_a_row_to_nothing_is_refused(any_tiny, prompts):
 
 def test_project_out_leaves_nothing_along_the_direction(any_tiny, prompts):
     direction = torch.randn(dims(any_tiny).d_model, generator=torch.Generator().manual_seed(1))
-    out = run(any_tiny, prompts[0], [Intervention("resid_post.1", project_out(direction))], keep=["resid_post.1"])
+    out = run(
+        any_tiny,
+        prompts[0],
+        [Intervention("resid_post.1", project_out(direction))],
+        keep=["resid_post.1"],
+    )
     assert (out.kept["resid_post.1"] @ direction).abs().max() < 1e-4
 
 
@@ -154,14 +201,23 @@ def test_a_latent_edit_keeps_the_error_term(any_tiny, prompts):
     W = torch.randn(dims(any_tiny).d_model, 7, generator=torch.Generator().manual_seed(1))
     encode, decode = lambda a: torch.relu(a @ W), lambda z: z @ W.T
     same = Intervention("mlp.1", latent(encode, decode, scale(1.0)))
-    torch.testing.assert_close(run(any_tiny, prompts[0], [same]).logits, run(any_tiny, prompts[0]).logits, **CLOSE)
-    off = run(any_tiny, prompts[0], [Intervention("mlp.1", latent(encode, decode, zero()))], keep=["mlp.1"]).kept["mlp.1"]
+    torch.testing.assert_close(
+        run(any_tiny, prompts[0], [same]).logits, run(any_tiny, prompts[0]).logits, **CLOSE
+    )
+    off = run(
+        any_tiny,
+        prompts[0],
+        [Intervention("mlp.1", latent(encode, decode, zero()))],
+        keep=["mlp.1"],
+    ).kept["mlp.1"]
     plain = run(any_tiny, prompts[0], keep=["mlp.1"]).kept["mlp.1"]
     torch.testing.assert_close(off, plain - decode(encode(plain)), **CLOSE)
 
 
 def test_nothing_stays_hooked_after_an_exception(any_tiny, prompts):
-    count = lambda: sum(len(h.fwd_hooks) for h in any_tiny.hook_dict.values())
+    def count():
+        return sum(len(h.fwd_hooks) for h in any_tiny.hook_dict.values())
+
     before, clean = count(), run(any_tiny, prompts[0]).logits
 
     class Oops(Exception):
@@ -182,7 +238,10 @@ def test_nothing_stays_hooked_after_an_exception(any_tiny, prompts):
     [
         (Intervention("mlp.1", set_to(torch.zeros(5))), "does not fit an activation"),
         (Intervention("mlp.1", lambda a, s: a[:, :1]), "must keep"),
-        (Intervention("mlp.0", lambda a, s: a, reads=("mlp.2",)), "comes later in the forward pass"),
+        (
+            Intervention("mlp.0", lambda a, s: a, reads=("mlp.2",)),
+            "comes later in the forward pass",
+        ),
         (Intervention("resid_post.1", project_out(torch.ones(3))), "has 3 entries"),
         (Intervention("mlp.9", zero()), "layers 0 to 2"),
     ],
@@ -217,7 +276,9 @@ def test_a_model_in_training_mode_is_refused(any_tiny, prompts):
 
 def test_gradients_flow_to_what_an_edit_injects(any_tiny, prompts):
     vector = torch.zeros(dims(any_tiny).d_model, requires_grad=True)
-    logits = run(any_tiny, prompts[0], [Intervention("resid_post.1@-1", lambda a, s: a + vector)], grad=True).logits
+    logits = run(
+        any_tiny, prompts[0], [Intervention("resid_post.1@-1", lambda a, s: a + vector)], grad=True
+    ).logits
     (gradient,) = torch.autograd.grad(logits[:, -1, 7].sum(), vector)
     nudge = 1e-3 * gradient / gradient.norm()
     moved = run(any_tiny, prompts[0], [Intervention("resid_post.1@-1", add(nudge))]).logits

@@ -5,9 +5,17 @@ import pytest
 import torch
 
 import interp
-from interp import engine as lean
 from interp import edits
-from interp.edits import counterfactual_pattern, force_attention, knock_out, redistribute, remove_sink, reweight, set_to
+from interp import engine as lean
+from interp.edits import (
+    counterfactual_pattern,
+    force_attention,
+    knock_out,
+    redistribute,
+    remove_sink,
+    reweight,
+    set_to,
+)
 from interp.interventions import Intervention, run
 from interp.methods import token_set, token_sets
 from interp.models import bridge
@@ -22,7 +30,10 @@ def ioi(any_tiny):
 
 def changed(model, task, interventions):
     """The change of the task's metric, run the long way."""
-    metric = lambda edits: task.metric(run(model, task, edits).logits)
+
+    def metric(edits):
+        return task.metric(run(model, task, edits).logits)
+
     return (metric(interventions) - metric([])).numpy()
 
 
@@ -47,7 +58,9 @@ def test_token_sets_mean_what_they_say(ioi):
     }
     for spec, rule in rules.items():
         assert torch.equal(token_set(ioi, spec), rule), spec
-    assert torch.equal(token_set(ioi, ["IO", "S2:END-1", 0]), (at == io) | ((at >= s2) & (at < end)) | (at == 0))
+    assert torch.equal(
+        token_set(ioi, ["IO", "S2:END-1", 0]), (at == io) | ((at >= s2) & (at < end)) | (at == 0)
+    )
     assert torch.equal(token_set(ioi, token_set(ioi, "S2")), at == s2)
     rest = token_sets(ioi, {"names": ["IO", "S1"], "others": "rest"})["others"]
     assert torch.equal(rest, (at != io) & (at != s1))
@@ -93,8 +106,15 @@ def test_engine_and_hooks_agree_on_single_heads_and_on_attention_as_the_measure(
     from interp.methods import attention_to
 
     judge = attention_to(["L2H0"], "IO", task=ioi)
-    for options in (dict(heads=["L0H1", "L1H*"], window=2), dict(metric=judge), dict(metric="prob", unit="relative")):
-        both = [interp.attention_knockout(any_tiny, ioi, "END", "S2", way=way, **options) for way in ("engine", "hooks")]
+    for options in (
+        dict(heads=["L0H1", "L1H*"], window=2),
+        dict(metric=judge),
+        dict(metric="prob", unit="relative"),
+    ):
+        both = [
+            interp.attention_knockout(any_tiny, ioi, "END", "S2", way=way, **options)
+            for way in ("engine", "hooks")
+        ]
         np.testing.assert_allclose(both[0].examples, both[1].examples, **CLOSE)
 
 
@@ -104,17 +124,24 @@ def test_a_window_of_all_layers_is_one_run_with_interventions_everywhere(any_tin
     keys = ioi.positions["S2"][:, None]
     alone = changed(any_tiny, ioi, [Intervention("L*H*.scores@END", knock_out(keys))])
     np.testing.assert_allclose(swept.sel(layer=1).examples, alone, **CLOSE)
-    two = changed(any_tiny, ioi, [Intervention(f"L{layer}H*.scores@END", knock_out(keys)) for layer in (1, 2)])
+    two = changed(
+        any_tiny, ioi, [Intervention(f"L{layer}H*.scores@END", knock_out(keys)) for layer in (1, 2)]
+    )
     np.testing.assert_allclose(swept.sel(layer=2).examples, two, **CLOSE)
 
 
 def test_knocking_out_nothing_is_the_clean_run(any_tiny, ioi):
     n, length = ioi.clean.shape
     nothing = torch.zeros(n, length, length, dtype=torch.bool)
-    assert np.abs(changed(any_tiny, ioi, [Intervention("L*H*.scores", knock_out(nothing))])).max() < 1e-6
+    assert (
+        np.abs(changed(any_tiny, ioi, [Intervention("L*H*.scores", knock_out(nothing))])).max()
+        < 1e-6
+    )
     engine = lean.find(any_tiny)
     base = lean.run(engine, ioi.clean)
-    ahead = nothing | torch.ones(length, length, dtype=torch.bool).triu(1)  # keys nobody sees anyway
+    ahead = nothing | torch.ones(length, length, dtype=torch.bool).triu(
+        1
+    )  # keys nobody sees anyway
     rows = [lean.Patch("scores", 1, block=block) for block in (nothing, ahead)]
     out = lean.sweep(engine, base, {}, rows, lean.columns(engine, ioi.columns))
     same = base.logits.gather(1, ioi.columns)
@@ -131,13 +158,20 @@ def test_a_token_that_sees_only_itself_is_moved_by_its_own_value(any_tiny, ioi):
     if bridge.dims(any_tiny).group == 2:  # query head 1 reads the same value
         torch.testing.assert_close(out.kept["L0H1.z@END"], out.kept["L0KV0.v@END"], **CLOSE)
     effect = interp.attention_knockout(any_tiny, ioi, "END", "~END").sel(layer=0)
-    alone = changed(any_tiny, ioi, [Intervention("L0H*.pattern@END", counterfactual_pattern("self"))])
+    alone = changed(
+        any_tiny, ioi, [Intervention("L0H*.pattern@END", counterfactual_pattern("self"))]
+    )
     np.testing.assert_allclose(effect.examples, alone, **CLOSE)
 
 
 def test_the_other_keys_share_the_row_in_proportion(any_tiny, ioi):
     clean = run(any_tiny, ioi, keep=["L0H2.pattern@END"]).kept["L0H2.pattern@END"]
-    cut = run(any_tiny, ioi, [Intervention("L0H2.scores@END", knock_out([0, 3]))], keep=["L0H2.pattern@END"])
+    cut = run(
+        any_tiny,
+        ioi,
+        [Intervention("L0H2.scores@END", knock_out([0, 3]))],
+        keep=["L0H2.pattern@END"],
+    )
     by_hand = clean.clone()
     by_hand[:, [0, 3]] = 0
     by_hand = by_hand / (1 - clean[:, 0] - clean[:, 3])[:, None]
@@ -157,7 +191,9 @@ def test_several_pairs_of_sets_are_the_runs_they_would_be_alone(any_tiny, ioi):
 def test_layers_without_the_named_heads_are_left_out(any_tiny, ioi):
     effect = interp.attention_knockout(any_tiny, ioi, "END", "S2", heads=["L0H1"], window=1)
     assert effect.coords["layer"] == [0]
-    alone = changed(any_tiny, ioi, [Intervention("L0H1.scores@END", knock_out(ioi.positions["S2"][:, None]))])
+    alone = changed(
+        any_tiny, ioi, [Intervention("L0H1.scores@END", knock_out(ioi.positions["S2"][:, None]))]
+    )
     np.testing.assert_allclose(effect.sel(layer=0).examples, alone, **CLOSE)
 
 
@@ -167,9 +203,14 @@ def test_units_say_the_same_thing_in_other_words(any_tiny, ioi):
         for unit in ("metric", "fraction", "relative")
     )
     prob = ioi.with_metric("prob")
-    clean, corrupted = (prob.metric(run(any_tiny, tokens).logits).double().numpy() for tokens in (ioi.clean, ioi.corrupted))
+    clean, corrupted = (
+        prob.metric(run(any_tiny, tokens).logits).double().numpy()
+        for tokens in (ioi.clean, ioi.corrupted)
+    )
     np.testing.assert_allclose(relative.examples, metric.examples / clean, **CLOSE)
-    np.testing.assert_allclose(fraction.values, 1 + metric.values / (clean.mean() - corrupted.mean()), rtol=1e-3)
+    np.testing.assert_allclose(
+        fraction.values, 1 + metric.values / (clean.mean() - corrupted.mean()), rtol=1e-3
+    )
 
 
 @pytest.mark.parametrize(
@@ -198,7 +239,11 @@ def test_wrong_knock_outs_are_one_sentence(any_tiny, ioi, options, says):
 
 
 def test_a_relative_change_of_what_may_be_negative_is_refused(any_tiny, ioi):
-    flipped = ioi if float(ioi.metric(run(any_tiny, ioi).logits).min()) <= 0 else ioi.with_metric("log_prob")
+    flipped = (
+        ioi
+        if float(ioi.metric(run(any_tiny, ioi).logits).min()) <= 0
+        else ioi.with_metric("log_prob")
+    )
     with pytest.raises(ValueError, match="above zero in every prompt"):
         interp.attention_knockout(any_tiny, flipped, "END", "S2", unit="relative")
 
@@ -236,7 +281,9 @@ def test_edited_rows_sum_to_one_and_the_masked_stays_zero(any_tiny, ioi, name):
     two = ioi[:2]
     for at in ("", "@S2"):
         edit = Intervention(f"L*H*.pattern{at}", EDITS[name])
-        out = run(any_tiny, two, [edit], keep=["L*H*.pattern"]).kept["L*H*.pattern"]  # [layer head batch dest src]
+        out = run(any_tiny, two, [edit], keep=["L*H*.pattern"]).kept[
+            "L*H*.pattern"
+        ]  # [layer head batch dest src]
         torch.testing.assert_close(out.sum(-1), torch.ones(out.shape[:-1]), **CLOSE)
         assert float(out.min()) >= 0 and float(out.triu(1).abs().max()) == 0
 
@@ -244,20 +291,34 @@ def test_edited_rows_sum_to_one_and_the_masked_stays_zero(any_tiny, ioi, name):
 def test_edits_at_one_position_are_the_edits_of_its_row(any_tiny, ioi):
     for name in EDITS:
         two = ioi[:2]
-        whole = run(any_tiny, two, [Intervention("L0H3.pattern", EDITS[name])], keep=["L0H3.pattern@S2"])
-        row = run(any_tiny, two, [Intervention("L0H3.pattern@S2", EDITS[name])], keep=["L0H3.pattern@S2"])
-        torch.testing.assert_close(whole.kept["L0H3.pattern@S2"], row.kept["L0H3.pattern@S2"], **CLOSE)
+        whole = run(
+            any_tiny, two, [Intervention("L0H3.pattern", EDITS[name])], keep=["L0H3.pattern@S2"]
+        )
+        row = run(
+            any_tiny, two, [Intervention("L0H3.pattern@S2", EDITS[name])], keep=["L0H3.pattern@S2"]
+        )
+        torch.testing.assert_close(
+            whole.kept["L0H3.pattern@S2"], row.kept["L0H3.pattern@S2"], **CLOSE
+        )
 
 
 def test_pattern_edits_by_hand():
-    rows = torch.tensor([[[1.0, 0, 0, 0], [0.8, 0.2, 0, 0], [0.5, 0.3, 0.2, 0], [0.4, 0.3, 0.2, 0.1]]])
+    rows = torch.tensor(
+        [[[1.0, 0, 0, 0], [0.8, 0.2, 0, 0], [0.5, 0.3, 0.2, 0], [0.4, 0.3, 0.2, 0.1]]]
+    )
     worked_out = {
-        "off the sink": (remove_sink(), [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0.6, 0.4, 0], [0, 0.5, 1 / 3, 1 / 6]]),
+        "off the sink": (
+            remove_sink(),
+            [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0.6, 0.4, 0], [0, 0.5, 1 / 3, 1 / 6]],
+        ),
         "half of it": (
             redistribute(0, share=0.5),
             [[1, 0, 0, 0], [0.4, 0.6, 0, 0], [0.25, 0.45, 0.3, 0], [0.2, 0.4, 0.8 / 3, 0.4 / 3]],
         ),
-        "to 2": (redistribute(0, [2]), [[1, 0, 0, 0], [0.8, 0.2, 0, 0], [0, 0.3, 0.7, 0], [0, 0.3, 0.6, 0.1]]),
+        "to 2": (
+            redistribute(0, [2]),
+            [[1, 0, 0, 0], [0.8, 0.2, 0, 0], [0, 0.3, 0.7, 0], [0, 0.3, 0.6, 0.1]],
+        ),
         "to 2 and 3, evenly": (
             redistribute(0, [2, 3], how="even"),
             [[1, 0, 0, 0], [0.8, 0.2, 0, 0], [0, 0.3, 0.7, 0], [0, 0.3, 0.4, 0.3]],
@@ -267,20 +328,34 @@ def test_pattern_edits_by_hand():
             force_attention([1, 2], 0.5),
             [[1, 0, 0, 0], [0.5, 0.5, 0, 0], [0.5, 0.25, 0.25, 0], [0.4, 0.25, 0.25, 0.1]],
         ),
-        "uniform": (counterfactual_pattern(), [[1, 0, 0, 0], [0.5, 0.5, 0, 0], [1 / 3, 1 / 3, 1 / 3, 0], [0.25] * 4]),
+        "uniform": (
+            counterfactual_pattern(),
+            [[1, 0, 0, 0], [0.5, 0.5, 0, 0], [1 / 3, 1 / 3, 1 / 3, 0], [0.25] * 4],
+        ),
         "first": (counterfactual_pattern("first"), [[1, 0, 0, 0]] * 4),
-        "previous": (counterfactual_pattern("previous"), [[1, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]),
+        "previous": (
+            counterfactual_pattern("previous"),
+            [[1, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]],
+        ),
         "self": (counterfactual_pattern("self"), torch.eye(4).tolist()),
     }
     for name, (edit, result) in worked_out.items():
-        torch.testing.assert_close(edit(rows, {})[0], torch.tensor(result, dtype=torch.float32), msg=lambda said: f"{name}: {said}")
+        torch.testing.assert_close(
+            edit(rows, {})[0],
+            torch.tensor(result, dtype=torch.float32),
+            msg=lambda said: f"{name}: {said}",
+        )
     last = rows[:, 3:]
     given = {"pos": torch.tensor([[3]])}
-    torch.testing.assert_close(force_attention([1, 2], 0.5)(last, given)[0, 0], torch.tensor([0.4, 0.25, 0.25, 0.1]))
+    torch.testing.assert_close(
+        force_attention([1, 2], 0.5)(last, given)[0, 0], torch.tensor([0.4, 0.25, 0.25, 0.1])
+    )
 
 
 def test_removing_the_sink_is_reweighting_it_to_zero_where_that_is_possible(any_tiny, ioi):
-    off = lambda edit: changed(any_tiny, ioi, [Intervention("L*H*.pattern@END", edit)])
+    def off(edit):
+        return changed(any_tiny, ioi, [Intervention("L*H*.pattern@END", edit)])
+
     sink, zeroed = off(remove_sink()), off(reweight({0: 0.0}))
     np.testing.assert_allclose(sink, zeroed, **CLOSE)
     cut = interp.attention_knockout(any_tiny, ioi, "END", 0, window=3).sel(layer=1)
@@ -293,7 +368,10 @@ def test_when_nothing_sees_the_first_token_it_might_as_well_not_be_there(rotary,
     model = request.getfixturevalue(rotary)
     task = interp.tasks.ioi(model, n=3)
     shorter = run(model, task.clean[:, 1:]).logits
-    for edit in (Intervention("L*H*.pattern", remove_sink()), Intervention("L*H*.scores", knock_out(_first_column(task)))):
+    for edit in (
+        Intervention("L*H*.pattern", remove_sink()),
+        Intervention("L*H*.scores", knock_out(_first_column(task))),
+    ):
         torch.testing.assert_close(run(model, task, [edit]).logits[:, 1:], shorter, **CLOSE)
     cut = interp.attention_knockout(model, task, "1:", 0, window=3).sel(layer=1)
     there = task.metric(run(model, task).logits)
@@ -316,7 +394,9 @@ def test_one_query_head_of_a_group_is_edited_alone(tiny):
     keep = ["L0H0.pattern", "L0H1.pattern", "L0H1.z"]
     clean = run(tiny, task, keep=keep).kept
     out = run(tiny, task, [Intervention("L0H0.pattern", counterfactual_pattern())], keep=keep).kept
-    assert torch.equal(clean["L0H1.pattern"], out["L0H1.pattern"]) and torch.equal(clean["L0H1.z"], out["L0H1.z"])
+    assert torch.equal(clean["L0H1.pattern"], out["L0H1.pattern"]) and torch.equal(
+        clean["L0H1.z"], out["L0H1.z"]
+    )
     assert not torch.allclose(clean["L0H0.pattern"], out["L0H0.pattern"])
 
 
@@ -329,7 +409,10 @@ def test_one_query_head_of_a_group_is_edited_alone(tiny):
         (lambda: force_attention(99), "source positions are 0 to"),
         (lambda: force_attention([]), "source positions are 0 to"),
         (lambda: force_attention(torch.ones(2, 3, dtype=torch.bool)), "a boolean of keys"),
-        (lambda: force_attention(torch.ones(3, 1, dtype=torch.int64)), "3 prompts do not fit a run of 4"),
+        (
+            lambda: force_attention(torch.ones(3, 1, dtype=torch.int64)),
+            "3 prompts do not fit a run of 4",
+        ),
         (lambda: counterfactual_pattern("frist"), "did you mean 'first'"),
     ],
 )
@@ -343,7 +426,10 @@ def test_wrong_edits_are_one_sentence(tiny, make, says):
 
 
 def test_an_effect_is_the_change_of_the_metric(any_tiny, ioi):
-    cut = [Intervention("L1H2.pattern@END", remove_sink()), Intervention("mlp.1@S2", edits.scale(0.5))]
+    cut = [
+        Intervention("L1H2.pattern@END", remove_sink()),
+        Intervention("mlp.1@S2", edits.scale(0.5)),
+    ]
     effect = interp.effect(any_tiny, ioi, cut)
     np.testing.assert_allclose(effect.examples, changed(any_tiny, ioi, cut), **CLOSE)
     assert effect.dims == () and effect.unit == ioi.metric_unit
@@ -354,7 +440,12 @@ def test_effects_of_several_sets_are_the_runs_they_would_be_alone(any_tiny, ioi)
     mean = run(any_tiny, ioi, keep=["L1H1.z"]).kept["L1H1.z"].mean(0, keepdim=True)
     half = Intervention("L0H1", edits.zero(), rows=slice(1, 3))  # some of the examples only
     a = Intervention("L1H1.z", set_to(mean))
-    sets = {"none": [], "a": [a], "b": [half], "a, b and more": [a, half, Intervention("L2H0.pattern", remove_sink())]}
+    sets = {
+        "none": [],
+        "a": [a],
+        "b": [half],
+        "a, b and more": [a, half, Intervention("L2H0.pattern", remove_sink())],
+    }
     together = interp.effect(any_tiny, ioi, sets, metric="prob")
     assert together.coords["set"] == list(sets)
     for name, one in sets.items():

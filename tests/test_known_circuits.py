@@ -33,9 +33,33 @@ def auc(scores, circuit):
 def test_the_auc_by_hand(wired):
     model, task, circuit = wired
     scores = discovery.random(model, task)
-    assert auc(edges.scores(torch.from_numpy(circuit.weights())[None], model, task, "", "", scores.about, False), circuit) == 1
-    assert auc(edges.scores(-torch.from_numpy(circuit.weights())[None], model, task, "", "", scores.about, False), circuit) == 1  # size
-    assert auc(edges.scores(torch.zeros(1, *scores.values.shape), model, task, "", "", scores.about, False), circuit) == 0.5
+    assert (
+        auc(
+            edges.scores(
+                torch.from_numpy(circuit.weights())[None], model, task, "", "", scores.about, False
+            ),
+            circuit,
+        )
+        == 1
+    )
+    assert (
+        auc(
+            edges.scores(
+                -torch.from_numpy(circuit.weights())[None], model, task, "", "", scores.about, False
+            ),
+            circuit,
+        )
+        == 1
+    )  # size
+    assert (
+        auc(
+            edges.scores(
+                torch.zeros(1, *scores.values.shape), model, task, "", "", scores.about, False
+            ),
+            circuit,
+        )
+        == 0.5
+    )
 
 
 def test_a_wired_model_does_its_task(wired):
@@ -43,18 +67,27 @@ def test_a_wired_model_does_its_task(wired):
     check(model)
     for one in (task, task.heldout()):
         rows = one.behaviour(model).values
-        assert rows[0, 0] == rows[1, 0] == 1 and rows[2, 0] > 2  # answer above wrong, and on top, and by how much
+        assert (
+            rows[0, 0] == rows[1, 0] == 1 and rows[2, 0] > 2
+        )  # answer above wrong, and on top, and by how much
         assert not set(map(tuple, one.clean.tolist())) & set(map(tuple, one.corrupted.tolist()))
     assert not set(map(tuple, task.clean.tolist())) & set(map(tuple, task.heldout().clean.tolist()))
-    assert circuit.prune().edges.keys() == circuit.edges.keys() and circuit.check(circuit.model, circuit.graph, task) is circuit
+    assert (
+        circuit.prune().edges.keys() == circuit.edges.keys()
+        and circuit.check(circuit.model, circuit.graph, task) is circuit
+    )
 
 
 def test_its_circuit_alone_does_the_task_and_no_edge_of_it_can_go(wired):
     model, task, circuit = wired
     graph = edges.Edges(model, task, measure(task))
     weights = torch.from_numpy(circuit.weights())
-    less = [weights - torch.from_numpy(type(circuit).of([edge], circuit).weights()) for edge in circuit]
-    values = graph.cut(torch.stack([torch.ones_like(weights), weights, torch.zeros_like(weights), *less])).mean(1)
+    less = [
+        weights - torch.from_numpy(type(circuit).of([edge], circuit).weights()) for edge in circuit
+    ]
+    values = graph.cut(
+        torch.stack([torch.ones_like(weights), weights, torch.zeros_like(weights), *less])
+    ).mean(1)
     clean, alone, corrupted = values[:3].tolist()
     assert (alone - corrupted) / (clean - corrupted) == pytest.approx(1, abs=0.05)
     assert values[3:].max() < 0.6 * clean
@@ -74,14 +107,20 @@ def test_exact_effects_find_it_and_so_does_eap_ig(exact, wired):
         assert auc(discovery.eap_ig(model, task, at=at), circuit) >= 0.95
     assert auc(discovery.eap(model, task), circuit) >= 0.9
     found = discovery.acdc(model, task, tau=0.1)
-    kept = {(found.coords["sender"][s], found.coords["receiver"][r]) for s, r in np.argwhere(np.nan_to_num(found.values))}
+    kept = {
+        (found.coords["sender"][s], found.coords["receiver"][r])
+        for s, r in np.argwhere(np.nan_to_num(found.values))
+    }
     assert kept == set(circuit)
     chance = [auc(discovery.random(model, task, seed=seed), circuit) for seed in range(40)]
     assert np.mean(chance) == pytest.approx(0.5, abs=0.08)
 
 
 def test_another_seed_has_other_decoys_and_the_same_circuit():
-    (model, task, circuit), (_, again, same) = known("relay", n=4, seed=3), known("relay", n=4, seed=3)
+    (model, task, circuit), (_, again, same) = (
+        known("relay", n=4, seed=3),
+        known("relay", n=4, seed=3),
+    )
     assert torch.equal(task.clean, again.clean) and circuit == same == known("relay", n=4)[2]
     assert auc(discovery.exact(model, task), circuit) == 1
 
@@ -98,7 +137,9 @@ def said_at(model, words):
     """The words before each position's answer, and the answers: [(words so far, the word said next)]."""
     from interp.tasks.task import encode
 
-    logits = interp.run(model, torch.tensor([encode(model.tokenizer, "".join(" " + w for w in words))])).logits[0]
+    logits = interp.run(
+        model, torch.tensor([encode(model.tokenizer, "".join(" " + w for w in words))])
+    ).logits[0]
     said = [model.tokenizer.decode(i).strip() for i in logits.argmax(-1)]
     return [(words[:i], said[i]) for i in range(1, len(said))]
 
@@ -116,8 +157,13 @@ def test_the_programs_do_what_they_compute_at_every_position(seed):
 
     words, rng = drawn(seed, 9)
     assert all(out == so_far[-2] for so_far, out in said_at(known("previous", n=1)[0], words)[1:])
-    words = [str(w) for w in rng.choice(drawn(seed, 3, ("ram", "pig"))[0], 5)]  # three words at five places: some come again
-    assert all(out == ("ram" if so_far[-1] in so_far[:-1] else "pig") for so_far, out in said_at(known("duplicate", n=1)[0], words))
+    words = [
+        str(w) for w in rng.choice(drawn(seed, 3, ("ram", "pig"))[0], 5)
+    ]  # three words at five places: some come again
+    assert all(
+        out == ("ram" if so_far[-1] in so_far[:-1] else "pig")
+        for so_far, out in said_at(known("duplicate", n=1)[0], words)
+    )
     words = [str(w) for w in rng.choice(["ram", "ram", "ant", "owl"], 7)]
     for so_far, out in said_at(known("frac_prevs", n=1)[0], words):
         eighths = 8 * so_far.count("ram") / (len(so_far) + 1)
@@ -125,18 +171,28 @@ def test_the_programs_do_what_they_compute_at_every_position(seed):
             assert out == WORDS[round(eighths)]
     some = drawn(seed, 3 + seed % 3, ("ram",))[0][:4]
     told = said_at(known("reverse", n=1)[0], [*some, "ram", *some[::-1]][:8])
-    assert all(out == some[::-1][len(so_far) - len(some) - 1] for so_far, out in told if len(some) < len(so_far) <= 2 * len(some))
+    assert all(
+        out == some[::-1][len(so_far) - len(some) - 1]
+        for so_far, out in told
+        if len(some) < len(so_far) <= 2 * len(some)
+    )
 
 
 def test_previous_is_exact_in_its_weights():
-    from interp.circuits.wiring import S, SHARP, T, WRITE, decoys
     from interp.circuits.wired import every
+    from interp.circuits.wiring import SHARP, WRITE, S, T, decoys
 
     w = decoys(2, 4, 0)
     every()["previous"].write(w)
-    assert torch.equal(w.v[0, 2, T] @ w.o[0, 2][:, S], WRITE * torch.eye(16)) and w.v[0, 2].count_nonzero() == 16
+    assert (
+        torch.equal(w.v[0, 2, T] @ w.o[0, 2][:, S], WRITE * torch.eye(16))
+        and w.v[0, 2].count_nonzero() == 16
+    )
     qk = w.q[0, 2] @ w.k[0, 2].T  # [query's place, key's place]
-    assert torch.equal(qk[64:80, 64:80], SHARP * torch.eye(16).roll(1, 0).tril()) and qk.count_nonzero() == 15
+    assert (
+        torch.equal(qk[64:80, 64:80], SHARP * torch.eye(16).roll(1, 0).tril())
+        and qk.count_nonzero() == 15
+    )
 
 
 def test_the_edge_lists_are_files(wired):
@@ -144,4 +200,6 @@ def test_the_edge_lists_are_files(wired):
 
     _, task, circuit = wired
     file = Path(__file__).resolve().parent.parent / "circuits" / "known" / task.name / "wired.json"
-    assert interp.circuits.load(file) == circuit, f"known({task.name!r})[2].save('circuits/known/{task.name}/wired.json')"
+    assert interp.circuits.load(file) == circuit, (
+        f"known({task.name!r})[2].save('circuits/known/{task.name}/wired.json')"
+    )

@@ -82,7 +82,11 @@ def test_every_part_has_its_row():
 
 
 def test_no_arrow_points_up():
-    wrong = [f"{file} ({user}) imports {used}" for file, user, used in sorted(arrows()) if upward((file, user, used))]
+    wrong = [
+        f"{file} ({user}) imports {used}"
+        for file, user, used in sorted(arrows())
+        if upward((file, user, used))
+    ]
     assert not wrong, "\n".join(wrong)
 
 
@@ -96,14 +100,24 @@ def test_the_test_sees_an_upward_arrow():
 @pytest.mark.parametrize(
     "what, allowed",
     [
-        ("transformer_lens", r"interp/models/bridge\.py"),  # so that its next major version is one file's work
-        ("matplotlib.pyplot", r"interp/(?!widgets/).*"),  # pyplot in a widget's callback corrupts figures
+        (
+            "transformer_lens",
+            r"interp/models/bridge\.py",
+        ),  # so that its next major version is one file's work
+        (
+            "matplotlib.pyplot",
+            r"interp/(?!widgets/).*",
+        ),  # pyplot in a widget's callback corrupts figures
     ],
 )
 def test_only_one_place_imports(what, allowed):
     for path in SOURCES:
         file = path.relative_to(PACKAGE.parent).as_posix()
-        uses = [n for n in imported(path.read_text(encoding="utf-8")) if n == what or n.startswith(what + ".")]
+        uses = [
+            n
+            for n in imported(path.read_text(encoding="utf-8"))
+            if n == what or n.startswith(what + ".")
+        ]
         assert not uses or re.fullmatch(allowed, file), f"{file} imports {uses[0]}"
 
 
@@ -112,22 +126,47 @@ def test_shapes_are_real_annotations(part):
     # as strings they would not be checked while tests run
     for path in SOURCES:
         if part_of(path) == part:
-            assert "__future__.annotations" not in imported(path.read_text(encoding="utf-8")), path.name
+            assert "__future__.annotations" not in imported(path.read_text(encoding="utf-8")), (
+                path.name
+            )
 
 
 def test_nothing_shows_a_figure_behind_the_callers_back():
     for path in SOURCES:
-        calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+        calls = [
+            n
+            for n in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(n, ast.Call)
+        ]
         assert "plt.show" not in {ast.unparse(call.func) for call in calls}, path.name
 
 
-@pytest.mark.parametrize("code", ["import interp", "import interp.cli; interp.cli.command_line()", "import interp.studies"])
+@pytest.mark.parametrize(
+    "code",
+    ["import interp", "import interp.cli; interp.cli.command_line()", "import interp.studies"],
+)
 def test_importing_is_light(code):
     # what is loaded, never how long it took: a time would fail on a busy machine
-    heavy = "torch", "numpy", "pandas", "matplotlib", "transformers", "transformer_lens", "nbformat", "jupytext", "tqdm"
+    heavy = (
+        "torch",
+        "numpy",
+        "pandas",
+        "matplotlib",
+        "transformers",
+        "transformer_lens",
+        "nbformat",
+        "jupytext",
+        "tqdm",
+    )
     asked = f"import sys; {code}; print([m for m in {heavy} if m in sys.modules])"
     # `python -c` finds the checkout through its working directory, installed or not
-    ran = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, cwd=PACKAGE.parent, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", asked],
+        capture_output=True,
+        text=True,
+        cwd=PACKAGE.parent,
+        check=True,
+    )
     assert ran.stdout.strip() == "[]"
 
 

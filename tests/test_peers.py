@@ -4,7 +4,6 @@ import pytest
 import torch
 
 import interp
-from interp import sites
 from interp.edits import set_to
 from interp.interventions import Intervention, run
 from interp.models import bridge
@@ -25,7 +24,10 @@ def theirs(model, task, function):
     from transformer_lens import patching
 
     _, cache = model.run_with_cache(task.clean)
-    metric = lambda logits: task.metric(logits).mean()
+
+    def metric(logits):
+        return task.metric(logits).mean()
+
     base = metric(model(task.corrupted, return_type="logits"))
     return getattr(patching, function)(model, task.corrupted, cache, metric) - base
 
@@ -60,7 +62,9 @@ def test_values_and_keys_have_a_row_per_kv_head(tiny, part):
                 tensor[:, :, head] = clean[layer, head]
                 return tensor
 
-            by_hand[layer, head] = (task.metric(tiny.run_with_hooks(task.corrupted, fwd_hooks=[(name, put)])) - base).mean()
+            by_hand[layer, head] = (
+                task.metric(tiny.run_with_hooks(task.corrupted, fwd_hooks=[(name, put)])) - base
+            ).mean()
     torch.testing.assert_close(torch.tensor(ours.values, dtype=torch.float32), by_hand, **CLOSE)
 
 

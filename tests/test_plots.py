@@ -53,19 +53,30 @@ def test_marks_outline_the_right_cells():
 def test_a_line_has_its_band_and_a_bar_its_whisker():
     examples = np.random.default_rng(0).normal(size=(5, 20))
     ax = result(examples.mean(-1), ("layer",), examples=examples).plot()
-    assert len(ax.lines) >= 1 and len(ax.collections) == 1 and ax.get_ylabel() == "logits" and ax.get_xlabel() == "layer"
+    assert (
+        len(ax.lines) >= 1
+        and len(ax.collections) == 1
+        and ax.get_ylabel() == "logits"
+        and ax.get_xlabel() == "layer"
+    )
     ax = result(examples.mean(-1), ("site",), {"site": list("abcde")}, examples).plot()
     assert len(ax.patches) == 5 and [t.get_text() for t in ax.get_xticklabels()] == list("abcde")
 
 
 def test_three_axes_make_small_multiples_with_one_scale():
-    axes = result(np.random.default_rng(0).normal(size=(3, 4, 2)), ("score", "layer", "head"), {"score": ["a", "b", "c"]}).plot()
+    axes = result(
+        np.random.default_rng(0).normal(size=(3, 4, 2)),
+        ("score", "layer", "head"),
+        {"score": ["a", "b", "c"]},
+    ).plot()
     assert [ax.get_title() for ax in axes] == ["a", "b", "c"]
     assert len({ax.images[0].get_clim() for ax in axes}) == 1
 
 
 def test_tokens_are_legible_labels():
-    ax = result(np.zeros((2, 3)), ("layer", "pos"), {"pos": ["0 <|im_start|>", "1 The", "2 dog (S1)"]}).plot()
+    ax = result(
+        np.zeros((2, 3)), ("layer", "pos"), {"pos": ["0 <|im_start|>", "1 The", "2 dog (S1)"]}
+    ).plot()
     assert [t.get_text() for t in ax.get_xticklabels()] == ["0 <|im_start|>", "1 The", "2 dog (S1)"]
     assert ax.get_xlabel() == "token" and not ax.yaxis.get_inverted()
 
@@ -87,20 +98,31 @@ def test_too_much_for_one_picture_is_said():
 
 
 def test_points_far_out_are_named():
-    ax = plots.scatter(np.array([0.0, 0.1, 5.0]), np.array([0.0, 0.1, 5.0]), ["a", "b", "far"], x_name="x", y_name="y", title="t", top=1)
+    ax = plots.scatter(
+        np.array([0.0, 0.1, 5.0]),
+        np.array([0.0, 0.1, 5.0]),
+        ["a", "b", "far"],
+        x_name="x",
+        y_name="y",
+        title="t",
+        top=1,
+    )
     assert [t.get_text() for t in ax.texts] == ["far"]
 
 
 def test_names_of_points_do_not_cover_each_other():
     x, y = np.array([1.0, 1.0, 0.99, 0.5, *[0.0] * 30]), np.array([1.0, 1.0, 1.0, 0.5, *[0.0] * 30])
-    ax = plots.scatter(x, y, [f"L{i}H{i}" for i in range(34)], x_name="x", y_name="y", title="t", top=4)
+    ax = plots.scatter(
+        x, y, [f"L{i}H{i}" for i in range(34)], x_name="x", y_name="y", title="t", top=4
+    )
     ax.figure.canvas.draw()
     boxes = [text.get_window_extent() for text in ax.texts]
     assert [text.get_text() for text in ax.texts] == ["L0H0", "L1H1", "L2H2", "L3H3"]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
-    crowd = plots.scatter(np.ones(40), np.ones(40), ["L10H10"] * 40, x_name="x", y_name="y", title="t", top=40)
+    crowd = plots.scatter(
+        np.ones(40), np.ones(40), ["L10H10"] * 40, x_name="x", y_name="y", title="t", top=40
+    )
     assert 1 <= len(crowd.texts) <= 6
-
 
 
 def texts(legend):
@@ -109,15 +131,28 @@ def texts(legend):
 
 def test_a_few_names_by_layer_are_lines_with_bands():
     examples = np.random.default_rng(0).normal(size=(2, 5, 20))
-    ax = result(examples.mean(-1), ("name", "layer"), {"name": ["answer", "wrong"]}, examples).plot()
-    assert texts(ax.get_legend()) == ["answer", "wrong", "95 % interval"] and ax.get_xlabel() == "layer"
+    ax = result(
+        examples.mean(-1), ("name", "layer"), {"name": ["answer", "wrong"]}, examples
+    ).plot()
+    assert (
+        texts(ax.get_legend()) == ["answer", "wrong", "95 % interval"]
+        and ax.get_xlabel() == "layer"
+    )
     np.testing.assert_array_equal(ax.lines[1].get_ydata(), examples[1].mean(-1))
-    assert plots.kind(["name", "layer"], {"name": list("abcdefghi"), "layer": range(3)}) == "map"  # nine are too many
+    assert (
+        plots.kind(["name", "layer"], {"name": list("abcdefghi"), "layer": range(3)}) == "map"
+    )  # nine are too many
     assert plots.kind(["pos", "layer"], {"pos": ["0 a"], "layer": range(3)}) == "map"
 
 
 def test_whiskers_end_where_the_interval_ends():
-    ax = plots.bars(np.array([1.0, 2.0]), ["a", "b"], title="t", unit="u", interval=(np.array([0.5, 1.9]), np.array([1.2, 2.7])))
+    ax = plots.bars(
+        np.array([1.0, 2.0]),
+        ["a", "b"],
+        title="t",
+        unit="u",
+        interval=(np.array([0.5, 1.9]), np.array([1.2, 2.7])),
+    )
     whiskers = [segment[:, 1].tolist() for segment in ax.collections[0].get_segments()]
     np.testing.assert_allclose(whiskers, [[0.5, 1.2], [1.9, 2.7]])
     assert texts(ax.get_legend()) == ["95 % interval"]
@@ -126,14 +161,20 @@ def test_whiskers_end_where_the_interval_ends():
 def test_panels_carry_marks_one_colour_bar_and_the_unit():
     values = np.zeros((2, 4, 3))
     values[1] = np.nan
-    axes = result(values, ("score", "layer", "head"), {"score": ["a", "b"]}).plot(marks={"mover": [("a", 3, 1)]})
+    axes = result(values, ("score", "layer", "head"), {"score": ["a", "b"]}).plot(
+        marks={"mover": [("a", 3, 1)]}
+    )
     assert [(p.get_x(), p.get_y()) for p in axes[0].patches] == [(2.5, 0.5)] and not axes[1].patches
     assert [a.get_ylabel() for a in axes[0].figure.axes if a not in list(axes)] == ["logits"]
     assert texts(axes[1].get_legend()) == ["does not apply"]
 
 
 def test_small_maps_carry_their_numbers():
-    few = result([[1.0, np.nan], [0.25, 3.0]], ("measure", "prompts"), {"measure": ["a", "b"], "prompts": ["clean", "corrupted"]})
+    few = result(
+        [[1.0, np.nan], [0.25, 3.0]],
+        ("measure", "prompts"),
+        {"measure": ["a", "b"], "prompts": ["clean", "corrupted"]},
+    )
     assert [t.get_text() for t in few.plot().texts] == ["1", "0.25", "3"]
     assert not result(np.zeros((30, 9)), ("layer", "head")).plot().texts
 
@@ -147,12 +188,23 @@ def test_colours_cover_the_values_when_told_not_to_centre():
 def test_attention_says_who_attends_to_whom():
     tokens = {"dest": ["0 a", "1 b"], "src": ["0 a", "1 b"]}
     ax = result(np.eye(2), ("dest", "src"), tokens).plot()
-    assert (ax.get_ylabel(), ax.get_xlabel()) == ("attends from", "attends to") and ax.yaxis.get_inverted()
-    assert result(np.eye(2), ("layer", "pos")).plot().get_xlabel() == "position"  # numbers, no tokens
+    assert (ax.get_ylabel(), ax.get_xlabel()) == (
+        "attends from",
+        "attends to",
+    ) and ax.yaxis.get_inverted()
+    assert (
+        result(np.eye(2), ("layer", "pos")).plot().get_xlabel() == "position"
+    )  # numbers, no tokens
 
 
 def test_long_titles_wrap_and_many_ticks_thin():
-    r = Result(np.zeros((64, 4)), ("layer", "head"), {"layer": list(range(64)), "head": list(range(4))}, "a long name " * 20, "u")
+    r = Result(
+        np.zeros((64, 4)),
+        ("layer", "head"),
+        {"layer": list(range(64)), "head": list(range(4))},
+        "a long name " * 20,
+        "u",
+    )
     ax = r.plot()
     assert "\n" in ax.get_title() and len(ax.get_xticks()) <= 16
 

@@ -5,7 +5,15 @@ import pytest
 
 import interp
 from interp.results import Result
-from interp.studies import Claim, cell_correlation, gate, how_often, measured, share_of_cells, split_half
+from interp.studies import (
+    Claim,
+    cell_correlation,
+    gate,
+    how_often,
+    measured,
+    share_of_cells,
+    split_half,
+)
 from interp.studies.claims import Measured
 
 
@@ -18,11 +26,19 @@ def test_random_heads_from_given_layers(any_tiny):
     found, others = ["L1H2@END", "L2H0@END"], ["L2H1"]
     sets = interp.random_heads(any_tiny, found, sets=8, layers=[1, 2], avoid=others)
     for one in sets:
-        assert len(set(one)) == 2 and all(s.startswith(("L1", "L2")) and s.endswith("@END") for s in one)
+        assert len(set(one)) == 2 and all(
+            s.startswith(("L1", "L2")) and s.endswith("@END") for s in one
+        )
         assert not {*found, "L2H1@END"} & set(one)
     assert {s[:2] for one in sets for s in one} == {"L1", "L2"}
-    assert any(s.startswith("L0") for one in interp.random_heads(any_tiny, found, sets=20, layers="any") for s in one)
-    assert interp.random_heads(any_tiny, ["L1H0", "L1H1"], sets=3, avoid=["L1H2"], layers=[1, 2]) != []
+    assert any(
+        s.startswith("L0")
+        for one in interp.random_heads(any_tiny, found, sets=20, layers="any")
+        for s in one
+    )
+    assert (
+        interp.random_heads(any_tiny, ["L1H0", "L1H1"], sets=3, avoid=["L1H2"], layers=[1, 2]) != []
+    )
     with pytest.raises(ValueError, match="too few are left"):
         interp.random_heads(any_tiny, ["L1H0", "L1H1", "L1H2"], layers=[1], avoid=["L1H3"])
     with pytest.raises(ValueError, match=r"layers=\[99\]"):
@@ -33,15 +49,23 @@ def test_random_heads_from_given_layers(any_tiny):
 
 def test_ranked_ablation_is_ablate_of_each_set(any_tiny, ioi):
     ranked = ["L2H1", "L1H0", "L1H3"]
-    found = interp.ranked_ablation(any_tiny, ioi, ranked, (1, 3), sets=2, layers=[1, 2], avoid=["L1H1"], by="zero")
+    found = interp.ranked_ablation(
+        any_tiny, ioi, ranked, (1, 3), sets=2, layers=[1, 2], avoid=["L1H1"], by="zero"
+    )
     alone = [interp.ablate(any_tiny, ioi, ranked[:k], by="zero").values for k in (1, 3)]
     np.testing.assert_allclose(found.sel(heads="ranked").values, alone, atol=1e-5)
     for k in (1, 3):
         sets = found.about["random sets"][str(k)]
-        assert sets == interp.random_heads(any_tiny, ranked[:k], sets=2, layers=[1, 2], avoid=["L1H1"])
+        assert sets == interp.random_heads(
+            any_tiny, ranked[:k], sets=2, layers=[1, 2], avoid=["L1H1"]
+        )
         each = [interp.ablate(any_tiny, ioi, s, by="zero").examples for s in sets]
-        np.testing.assert_allclose(found.sel(heads="random", number=k).examples, np.mean(each, 0), atol=1e-5)
-        np.testing.assert_allclose(found.about["random effects"][str(k)], np.mean(each, 1), atol=1e-5)
+        np.testing.assert_allclose(
+            found.sel(heads="random", number=k).examples, np.mean(each, 0), atol=1e-5
+        )
+        np.testing.assert_allclose(
+            found.about["random effects"][str(k)], np.mean(each, 1), atol=1e-5
+        )
     assert interp.plots.kind(found.dims, found.coords) == "lines"
     assert Result.__eq__(found, found)
 
@@ -89,15 +113,37 @@ def test_share_of_cells_and_how_often():
     assert share_of_cells(scores, above=0.25, least=True).value == 0.5
     often = how_often(scores, 0.1)
     assert often.values.tolist() == [1, 0.25, 0, 0.75] and often.unit == "share of prompts"
-    assert share_of_cells(result([[1] * 9 + [0]] * 2), above=0.9, least=True).value == 1  # 0.9 up to rounding
+    assert (
+        share_of_cells(result([[1] * 9 + [0]] * 2), above=0.9, least=True).value == 1
+    )  # 0.9 up to rounding
 
 
 def test_a_condition_that_fails_makes_holds_partly():
-    claim = Claim("c", says="s", paper="p", source="s", metric="m", holds=0.5, partly=0.2, null=0.0, control="none")
+    claim = Claim(
+        "c",
+        says="s",
+        paper="p",
+        source="s",
+        metric="m",
+        holds=0.5,
+        partly=0.2,
+        null=0.0,
+        control="none",
+    )
     met, unmet = (gate("other half", measured([v, v]), at_least=0.5) for v in (0.7, 0.3))
-    high, low, none = Measured(0.6, 0.5, 0.7, 9), Measured(0.3, 0.2, 0.4, 9), Measured(0.1, -0.1, 0.2, 9)
-    assert claim.judge(high, provided=met).word == "holds" and "and other half = 0.7" in claim.judge(high, provided=met).why
+    high, low, none = (
+        Measured(0.6, 0.5, 0.7, 9),
+        Measured(0.3, 0.2, 0.4, 9),
+        Measured(0.1, -0.1, 0.2, 9),
+    )
+    assert (
+        claim.judge(high, provided=met).word == "holds"
+        and "and other half = 0.7" in claim.judge(high, provided=met).why
+    )
     assert claim.judge(high, provided=[met, unmet]).word == "partly"
     assert "other half = 0.3 (not >= 0.5)" in claim.judge(high, provided=unmet).why
-    assert claim.judge(low, provided=unmet).word == "partly" and claim.judge(none, provided=met).word == "does not hold"
+    assert (
+        claim.judge(low, provided=unmet).word == "partly"
+        and claim.judge(none, provided=met).word == "does not hold"
+    )
     assert claim.judge(high, provided=met, gate=unmet).word == "not testable here"

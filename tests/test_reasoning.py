@@ -10,7 +10,16 @@ from interp.toys import superposition as toy
 from interp.toys.data import make
 from interp.toys.reasoning import answers, margins, norms, questions
 
-PARTS = dict(n_layers=1, n_heads=1, embed="identity", tied=True, norm="none", positions="none", attention="linear", attention_scale=1.0)
+PARTS = dict(
+    n_layers=1,
+    n_heads=1,
+    embed="identity",
+    tied=True,
+    norm="none",
+    positions="none",
+    attention="linear",
+    attention_scale=1.0,
+)
 
 
 @pytest.fixture
@@ -26,7 +35,10 @@ def wired(source, gain=1.0, query=1.0):
     with torch.no_grad():
         out = torch.zeros(d, d)  # [from to]
         for name, city in enumerate(source.city_of.tolist()):
-            out[2 + 2 * source.cities + name, [2 + city, 2 + source.cities + int(source.implied_by[city])]] = gain
+            out[
+                2 + 2 * source.cities + name,
+                [2 + city, 2 + source.cities + int(source.implied_by[city])],
+            ] = gain
         for asked, kind in enumerate(kinds):
             out[asked, kind] = gain
         net.blocks[0].attn.o.weight.copy_(out.T)
@@ -40,11 +52,15 @@ def test_a_wired_net_infers_and_its_margin_is_known(source):
     net = wired(source, gain=3.0, query=0.5)
     attn = net.blocks[0].attn
     lead = margins(attn.W_V[0] @ attn.W_O[0], attn.W_Q[0][-1], source)
-    assert lead.tolist() == pytest.approx([1.5] * 16)  # city and kind agree on one token: 3 * .5 twice, once elsewhere
+    assert lead.tolist() == pytest.approx(
+        [1.5] * 16
+    )  # city and kind agree on one token: 3 * .5 twice, once elsewhere
     at, answer, trained = questions(source)
     assert trained.sum() == 8 + 2 and len(answer) == 16
     found = answers(source, n=40)(toys.model.wrapped(net, "wired"))
-    assert found.sel(measure="accuracy").values.tolist() == [1, 1, 1] and found.sel(measure="rank").values.tolist() == [1, 1, 1]
+    assert found.sel(measure="accuracy").values.tolist() == [1, 1, 1] and found.sel(
+        measure="rank"
+    ).values.tolist() == [1, 1, 1]
 
 
 def test_norms_at_margin_one_know_no_scale(source):
@@ -53,8 +69,14 @@ def test_norms_at_margin_one_know_no_scale(source):
         assert one[key] == pytest.approx(other[key], rel=1e-4)
     assert other["margin"] == pytest.approx(2.1, rel=1e-5) and one["margin"] == pytest.approx(1)
     # 8 names write 2 tokens, 2 questions write 2 tokens each
-    assert one["frobenius"] == pytest.approx(20**0.5, rel=1e-5) == norms(wired(source), source, block=True)["frobenius"]
-    assert one["nuclear"] >= one["frobenius"] and one["rank"] == pytest.approx((one["nuclear"] / one["frobenius"]) ** 2)
+    assert (
+        one["frobenius"]
+        == pytest.approx(20**0.5, rel=1e-5)
+        == norms(wired(source), source, block=True)["frobenius"]
+    )
+    assert one["nuclear"] >= one["frobenius"] and one["rank"] == pytest.approx(
+        (one["nuclear"] / one["frobenius"]) ** 2
+    )
 
 
 def test_norms_refuse_what_has_no_margin(source):
@@ -67,18 +89,26 @@ def test_norms_refuse_what_has_no_margin(source):
 def test_queries_start_where_they_are_told():
     net = toys.net(d_vocab=8, d_model=4, query_start=0.25)
     plain = toys.net(d_vocab=8, d_model=4)
-    assert (net.blocks[0].attn.q.weight == 0.25).all() and not torch.equal(plain.blocks[0].attn.q.weight, net.blocks[0].attn.q.weight)
-    assert torch.equal(plain.blocks[0].attn.v.weight, net.blocks[0].attn.v.weight)  # the other weights are drawn as before
+    assert (net.blocks[0].attn.q.weight == 0.25).all() and not torch.equal(
+        plain.blocks[0].attn.q.weight, net.blocks[0].attn.q.weight
+    )
+    assert torch.equal(
+        plain.blocks[0].attn.v.weight, net.blocks[0].attn.v.weight
+    )  # the other weights are drawn as before
 
 
 def test_exponents_and_spreads_by_seed():
     m = [1, 2, 4]
-    by_seed = np.stack([[float(w) ** -p for w in m] for p in (1.0, 0.5)], -1)[None]  # [alpha m seed]
+    by_seed = np.stack([[float(w) ** -p for w in m] for p in (1.0, 0.5)], -1)[
+        None
+    ]  # [alpha m seed]
     overlap = np.stack([[1.0, 2.0, 3.0], [2.0, 2.0, 2.0]], -1)[None]
     cells = np.stack([by_seed, np.ones_like(by_seed), overlap])
     coords = {"measure": list(toy.MEASURES), "alpha": [0.0], "m": m}
     found = Result(cells.mean(-1), tuple(coords), coords, "", "", {}, cells)
-    assert toy.exponents_by_seed(found).examples[0] == pytest.approx([1.0, 0.5]) and toy.exponents_by_seed(found).values[0] == pytest.approx(0.75)
+    assert toy.exponents_by_seed(found).examples[0] == pytest.approx(
+        [1.0, 0.5]
+    ) and toy.exponents_by_seed(found).values[0] == pytest.approx(0.75)
     assert toy.spread_over_m(found).examples[0].tolist() == [3.0, 1.0]
 
 

@@ -15,7 +15,15 @@ EXAMPLES = RNG.normal(size=(3, 4, 20))
 @pytest.fixture
 def result():
     coords = {"layer": [0, 1, 2], "head": [0, 1, 2, 3]}
-    return Result(EXAMPLES.mean(-1), ("layer", "head"), coords, "effect", "logits", {"pattern": "L*H*", "n": 20}, EXAMPLES)
+    return Result(
+        EXAMPLES.mean(-1),
+        ("layer", "head"),
+        coords,
+        "effect",
+        "logits",
+        {"pattern": "L*H*", "n": 20},
+        EXAMPLES,
+    )
 
 
 def test_selecting_by_label(result):
@@ -25,19 +33,30 @@ def test_selecting_by_label(result):
     some = result.sel(layer=[2, 0])
     assert some.coords["layer"] == [2, 0]
     np.testing.assert_array_equal(some.values, result.values[[2, 0]])
-    np.testing.assert_array_equal(result.sel(head=3).sel(layer=1).values, result.sel(layer=1).sel(head=3).values)
+    np.testing.assert_array_equal(
+        result.sel(head=3).sel(layer=1).values, result.sel(layer=1).sel(head=3).values
+    )
 
 
 def test_averages_and_sums_keep_examples_apart(result):
     np.testing.assert_allclose(result.mean("head").examples, EXAMPLES.mean(1))
     np.testing.assert_allclose(result.sum("layer").values, result.values.sum(0))
-    assert result.mean().dims == () and float(result.mean().values) == pytest.approx(EXAMPLES.mean())
+    assert result.mean().dims == () and float(result.mean().values) == pytest.approx(
+        EXAMPLES.mean()
+    )
 
 
 def test_labels_fill_the_stars(result):
     assert result.labels()[5] == "L1H1"
     assert result.sel(layer=2).labels() == ["L2H0", "L2H1", "L2H2", "L2H3"]
-    lying = Result(np.zeros((2, 2)), ("layer", "pos"), {"layer": [0, 1], "pos": ["0 The", "1 dog"]}, "x", "u", {"pattern": "resid_pre.*@*"})
+    lying = Result(
+        np.zeros((2, 2)),
+        ("layer", "pos"),
+        {"layer": [0, 1], "pos": ["0 The", "1 dog"]},
+        "x",
+        "u",
+        {"pattern": "resid_pre.*@*"},
+    )
     assert lying.labels() == ["resid_pre.0@0", "resid_pre.0@1", "resid_pre.1@0", "resid_pre.1@1"]
 
 
@@ -127,7 +146,9 @@ def test_a_saved_result_comes_back(result, tmp_path):
 def test_a_failed_save_leaves_the_old_file(result, tmp_path, monkeypatch):
     path = result.save(tmp_path / "x.npz")
     before = path.read_bytes()
-    monkeypatch.setattr("interp._files.os.replace", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        "interp._files.os.replace", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     with pytest.raises(KeyboardInterrupt):
         result.mean().save(path)
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["x.npz"]
@@ -150,7 +171,14 @@ def test_what_is_not_ours_is_refused(tmp_path, result):
 
 def test_a_table_has_a_row_per_cell(result):
     frame = result.to_frame()
-    assert len(frame) == 12 and list(frame.columns) == ["site", "layer", "head", "effect", "low", "high"]
+    assert len(frame) == 12 and list(frame.columns) == [
+        "site",
+        "layer",
+        "head",
+        "effect",
+        "low",
+        "high",
+    ]
     assert frame.attrs["unit"] == "logits" and frame.loc[5, "site"] == "L1H1"
 
 
@@ -173,8 +201,18 @@ def test_every_result_says_its_name_and_unit(result):
         (lambda r: r.ci(level=95), "between 0 and 1"),
         (lambda r: Result(np.zeros(3), ("layer",), {"layer": [0, 1]}, "x", "u"), "do not fit"),
         (lambda r: Result(np.zeros(3), ("layer",), {}, "x", "u"), "do not fit"),
-        (lambda r: Result(np.zeros(2), ("layer",), {"layer": [0, 1]}, "x", "u", {}, np.ones((2, 5))), "must be the mean"),
-        (lambda r: Result(np.zeros(2), ("layer",), {"layer": [0, 1]}, "x", "u", {}, np.ones((3, 5))), "need shape"),
+        (
+            lambda r: Result(
+                np.zeros(2), ("layer",), {"layer": [0, 1]}, "x", "u", {}, np.ones((2, 5))
+            ),
+            "must be the mean",
+        ),
+        (
+            lambda r: Result(
+                np.zeros(2), ("layer",), {"layer": [0, 1]}, "x", "u", {}, np.ones((3, 5))
+            ),
+            "need shape",
+        ),
         (lambda r: bootstrap(np.zeros((2, 1))), "at least two examples"),
         (lambda r: Result(1.0, (), {}, "x", "u").plot(), "single number"),
     ],
@@ -188,11 +226,27 @@ def test_wrong_input_is_one_sentence(result, call, says):
 
 
 def test_equality_is_what_the_file_would_say(result, tmp_path):
-    about = {"pattern": "L*H*", "n": np.int64(20), "even": {"a": np.float32(0.5)}, "order": ("ABBA", "BABA"), 3: np.arange(2)}
-    holes = Result(np.array([1.0, np.nan]), ("layer",), {"layer": list(np.arange(2))}, "x", "u", about)
+    about = {
+        "pattern": "L*H*",
+        "n": np.int64(20),
+        "even": {"a": np.float32(0.5)},
+        "order": ("ABBA", "BABA"),
+        3: np.arange(2),
+    }
+    holes = Result(
+        np.array([1.0, np.nan]), ("layer",), {"layer": list(np.arange(2))}, "x", "u", about
+    )
     for r in (result, result.mean(), result.sel(layer=1), holes):
         assert Result.load(r.save(tmp_path / "r.npz")) == r
-    changed = Result(result.values, result.dims, result.coords, "effect", "fraction", result.about, result.examples)
+    changed = Result(
+        result.values,
+        result.dims,
+        result.coords,
+        "effect",
+        "fraction",
+        result.about,
+        result.examples,
+    )
     without = Result(result.values, result.dims, result.coords, "effect", "logits", result.about)
     for other in (changed, without, result.mean("head"), result - result, "a word"):
         assert result != other
@@ -208,8 +262,18 @@ def test_a_file_says_who_wrote_it(result, tmp_path):
 def test_a_position_by_name_number_or_label():
     pos = ["0 <|im_start|>", "1 (S1)", "2 dog (S1)", "3 to (X) (END)"]
     r = Result(np.arange(4.0), ("pos",), {"pos": pos}, "x", "u", {"pattern": "resid_pre.3@*"})
-    assert [float(r.sel(pos=p).values) for p in ("END", "X", 3, "S1", "1", "2 dog (S1)")] == [3, 3, 3, 2, 1, 2]
-    assert r.sel(pos=["S1", 0]).coords["pos"] == [pos[2], pos[0]]  # a token that looks like a name is none
+    assert [float(r.sel(pos=p).values) for p in ("END", "X", 3, "S1", "1", "2 dog (S1)")] == [
+        3,
+        3,
+        3,
+        2,
+        1,
+        2,
+    ]
+    assert r.sel(pos=["S1", 0]).coords["pos"] == [
+        pos[2],
+        pos[0],
+    ]  # a token that looks like a name is none
     assert r.sel(pos="END").labels() == ["resid_pre.3@3"]
     with pytest.raises(ValueError, match="unknown pos 'S9'"):
         r.sel(pos="S9")
@@ -224,9 +288,20 @@ def test_top_and_ci_give_the_same_intervals(result):
 
 def test_what_is_too_large_to_draw_shows_its_largest_cells():
     coords = {"layer": list(range(30)), "head": list(range(9)), "pos": list(range(4))}
-    wide = Result(np.random.default_rng(0).normal(size=(30, 9, 4)), tuple(coords), coords, "effect", "logits", {"pattern": "L*H*@*"})
+    wide = Result(
+        np.random.default_rng(0).normal(size=(30, 9, 4)),
+        tuple(coords),
+        coords,
+        "effect",
+        "logits",
+        {"pattern": "L*H*@*"},
+    )
     page = wide._repr_html_()
-    assert "<img" not in page and wide.top(1).labels[0] in page and "choose some with .sel(layer=[...])" in page
+    assert (
+        "<img" not in page
+        and wide.top(1).labels[0] in page
+        and "choose some with .sel(layer=[...])" in page
+    )
     none = Result(np.zeros(0), ("layer",), {"layer": []}, "effect", "logits")
     assert "no cells" in none._repr_html_()
 
@@ -234,7 +309,9 @@ def test_what_is_too_large_to_draw_shows_its_largest_cells():
 def test_marks_take_labels_and_coordinates(result):
     import matplotlib.pyplot as plt
 
-    boxes = lambda marks: [(p.get_x(), p.get_y()) for p in result.plot(marks=marks).patches]
+    def boxes(marks):
+        return [(p.get_x(), p.get_y()) for p in result.plot(marks=marks).patches]
+
     assert boxes({"mover": ["L2H1"]}) == boxes({"mover": [(2, 1)]}) == [(1.5, 0.5)]
     plt.close("all")
 
@@ -242,7 +319,10 @@ def test_marks_take_labels_and_coordinates(result):
 @pytest.mark.parametrize(
     "call, says",
     [
-        (lambda r, p: Result(np.zeros((2, 2)), ("a", "a"), {"a": [0, 1]}, "x", "u"), "name an axis twice"),
+        (
+            lambda r, p: Result(np.zeros((2, 2)), ("a", "a"), {"a": [0, 1]}, "x", "u"),
+            "name an axis twice",
+        ),
         (lambda r, p: Result(np.zeros(1), ("a",), {"a": [(1, 2)]}, "x", "u"), "numbers or words"),
         (lambda r, p: Result(1.0, (), {}, "x", "u", {"who": object}).save(p), "about holds type"),
         (lambda r, p: r.top(0), "has no rows"),
@@ -268,6 +348,15 @@ def test_a_file_with_parts_missing_is_refused(tmp_path):
 
 def test_quantities_of_different_units_are_a_table_in_order():
     coords = {"measure": ["share right", "logits"], "prompts": ["clean", "corrupted"]}
-    r = Result(np.array([[1.0, 0.0], [3.5, -3.5]]), ("measure", "prompts"), coords, "behaviour", "mixed")
-    assert r.table().labels == ["share right, clean", "share right, corrupted", "logits, clean", "logits, corrupted"]
-    assert "base64" not in r._repr_html_() and r._repr_html_().index("share right, clean") < r._repr_html_().index("logits, clean")
+    r = Result(
+        np.array([[1.0, 0.0], [3.5, -3.5]]), ("measure", "prompts"), coords, "behaviour", "mixed"
+    )
+    assert r.table().labels == [
+        "share right, clean",
+        "share right, corrupted",
+        "logits, clean",
+        "logits, corrupted",
+    ]
+    assert "base64" not in r._repr_html_() and r._repr_html_().index(
+        "share right, clean"
+    ) < r._repr_html_().index("logits, clean")

@@ -42,7 +42,11 @@ def free():
     import threading
 
     got = []
-    thread = threading.Thread(target=lambda: got.append(bridge.LOCK.acquire(timeout=1) and (bridge.LOCK.release() or True)))
+    thread = threading.Thread(
+        target=lambda: got.append(
+            bridge.LOCK.acquire(timeout=1) and (bridge.LOCK.release() or True)
+        )
+    )
     thread.start(), thread.join()
     return got == [True]
 
@@ -50,7 +54,9 @@ def free():
 VERBS = {
     "patch": lambda m, t, **o: interp.patch(m, t, "mlp.*@*", **o),
     "ablate": lambda m, t, **o: interp.ablate(m, t, "L*H*", by="resample", **o),
-    "trace": lambda m, t, **o: interp.causal_trace(m, t, "resid_pre.*@*", subject="S2", samples=2, **o),
+    "trace": lambda m, t, **o: interp.causal_trace(
+        m, t, "resid_pre.*@*", subject="S2", samples=2, **o
+    ),
     "greedy": lambda m, t, **o: interp.greedy_ablation(m, t, "L*H*", steps=2, **o),
     "pairs": lambda m, t, **o: interp.pairwise_ablation(m, t, ["L0H*", "L2H0"], **o),
 }
@@ -59,8 +65,12 @@ VERBS = {
 @EITHER
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("keep", [(), ("L2H0.pattern@END",)], ids=["logits", "watched"])
-def test_an_interrupted_sweep_goes_on_where_it_stopped(any_tiny, ioi, tmp_path, monkeypatch, way, verb, keep):
-    monkeypatch.setattr(sys.modules["interp.engine.sweep"], "TOKENS", 64)  # small parts: tiny models would finish in one
+def test_an_interrupted_sweep_goes_on_where_it_stopped(
+    any_tiny, ioi, tmp_path, monkeypatch, way, verb, keep
+):
+    monkeypatch.setattr(
+        sys.modules["interp.engine.sweep"], "TOKENS", 64
+    )  # small parts: tiny models would finish in one
     monkeypatch.setattr("interp.methods.sweep.TOKENS_PER_RUN", 128)
     before, go = hooked(any_tiny), VERBS[verb]
     whole_count, judge = counting(ioi, keep=keep)
@@ -93,13 +103,18 @@ def test_cells_are_written_as_they_come(any_tiny, ioi, tmp_path, monkeypatch):
         return ioi.metric(logits)
 
     interp.patch(any_tiny, ioi, "L*H*", metric=Measure("m", "logits", of), way="hooks", resume=path)
-    assert done == sorted(done) and done[0] == 0 and done[-1] == 12 + 2 - 1  # twelve heads and the two plain runs
+    assert (
+        done == sorted(done) and done[0] == 0 and done[-1] == 12 + 2 - 1
+    )  # twelve heads and the two plain runs
 
 
 @EITHER
 def test_a_file_of_another_sweep_is_refused(any_tiny, ioi, tmp_path, way):
     path = tmp_path / "sweep.npz"
-    go = lambda m=any_tiny, t=ioi, where="L*H*", **o: interp.ablate(m, t, where, **{"way": way, "resume": path, **o})
+
+    def go(m=any_tiny, t=ioi, where="L*H*", **o):
+        return interp.ablate(m, t, where, **{"way": way, "resume": path, **o})
+
     first = go()
     np.testing.assert_array_equal(go().examples, first.examples)
     others = [
@@ -121,9 +136,21 @@ def test_a_file_of_another_sweep_is_refused(any_tiny, ioi, tmp_path, way):
 
 def test_two_metrics_of_one_name_are_told_apart(any_tiny, ioi, tmp_path):
     path = tmp_path / "sweep.npz"
-    interp.patch(any_tiny, ioi, "L*H*", metric=Measure("m", "logits", lambda x, k: ioi.metric(x)), resume=path)
+    interp.patch(
+        any_tiny,
+        ioi,
+        "L*H*",
+        metric=Measure("m", "logits", lambda x, k: ioi.metric(x)),
+        resume=path,
+    )
     with pytest.raises(ValueError, match="metric on the unedited run"):
-        interp.patch(any_tiny, ioi, "L*H*", metric=Measure("m", "logits", lambda x, k: 2 * ioi.metric(x) + 1), resume=path)
+        interp.patch(
+            any_tiny,
+            ioi,
+            "L*H*",
+            metric=Measure("m", "logits", lambda x, k: 2 * ioi.metric(x) + 1),
+            resume=path,
+        )
 
 
 def test_what_is_no_sweep_is_refused_and_left_alone(any_tiny, ioi, tmp_path):
@@ -198,7 +225,11 @@ def test_a_model_in_training_mode_is_refused(ioi, any_tiny, way, verb):
 
 @EITHER
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("of", [lambda x, k: x, lambda x, k: x.mean(), lambda x, k: 1.0], ids=["vocab", "scalar", "float"])
+@pytest.mark.parametrize(
+    "of",
+    [lambda x, k: x, lambda x, k: x.mean(), lambda x, k: 1.0],
+    ids=["vocab", "scalar", "float"],
+)
 def test_a_metric_of_the_wrong_shape_is_refused(ioi, any_tiny, way, verb, of):
     with pytest.raises(ValueError, match=r"'odd' gave .*one number per example, shape \(4,\)"):
         VERBS[verb](any_tiny, ioi, metric=Measure("odd", "x", of), way=way)

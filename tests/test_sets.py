@@ -12,7 +12,9 @@ def ioi(any_tiny):
 
 
 @pytest.mark.parametrize("most, by", [("harm", "low"), ("help", "high")])
-def test_the_first_choice_is_the_best_alone_and_each_step_the_best_beside_it(any_tiny, ioi, most, by):
+def test_the_first_choice_is_the_best_alone_and_each_step_the_best_beside_it(
+    any_tiny, ioi, most, by
+):
     order = interp.greedy_ablation(any_tiny, ioi, "L*H*", steps=3, most=most)
     chosen = order.coords["step"]
     assert order.dims == ("step",) and chosen == order.about["chosen"] and len(set(chosen)) == 3
@@ -21,16 +23,26 @@ def test_the_first_choice_is_the_best_alone_and_each_step_the_best_beside_it(any
     np.testing.assert_allclose(order.about["alone"], alone.pick(chosen).values, atol=1e-4)
     best = {"harm": min, "help": max}[most]
     for step in (1, 2):  # every other head tried by hand, one call each
-        tried = {h: interp.ablate(any_tiny, ioi, [*chosen[:step], h]) for h in alone.labels() if h not in chosen[:step]}
+        tried = {
+            h: interp.ablate(any_tiny, ioi, [*chosen[:step], h])
+            for h in alone.labels()
+            if h not in chosen[:step]
+        }
         assert best(tried, key=lambda h: float(tried[h].values)) == chosen[step]
         np.testing.assert_allclose(order.examples[step], tried[chosen[step]].examples, atol=1e-4)
 
 
 def test_greedy_tries_again_only_the_best_alone(any_tiny, ioi):
     order = interp.greedy_ablation(any_tiny, ioi, "L*H*", steps=3, keep_best=3)
-    assert set(order.coords["step"]) == set(interp.ablate(any_tiny, ioi, "L*H*").top(3, by="low").labels)
+    assert set(order.coords["step"]) == set(
+        interp.ablate(any_tiny, ioi, "L*H*").top(3, by="low").labels
+    )
     everything = interp.greedy_ablation(any_tiny, ioi, ["mlp.*"], steps=3, by="zero")
-    np.testing.assert_allclose(everything.examples[-1], interp.ablate(any_tiny, ioi, ["mlp.*"], by="zero").examples, atol=1e-4)
+    np.testing.assert_allclose(
+        everything.examples[-1],
+        interp.ablate(any_tiny, ioi, ["mlp.*"], by="zero").examples,
+        atol=1e-4,
+    )
 
 
 @pytest.mark.parametrize("by", ["mean", "resample", "zero"])
@@ -52,9 +64,14 @@ def test_pairs_are_symmetric_and_three_ablations(any_tiny, ioi, by):
 
 def test_sets_both_ways_and_on_paper(any_tiny, ioi, tmp_path):
     for verb in (interp.pairwise_ablation, interp.greedy_ablation):
-        ways = [verb(any_tiny, ioi, ["L0H1", "L1H*"], way=way, **more) for way in ("engine", "hooks")
-                for more in [dict(steps=2) if verb is interp.greedy_ablation else {}]]
-        assert [r.about["way"] for r in ways] == ["engine", "hooks"] and ways[0].coords == ways[1].coords
+        ways = [
+            verb(any_tiny, ioi, ["L0H1", "L1H*"], way=way, **more)
+            for way in ("engine", "hooks")
+            for more in [dict(steps=2) if verb is interp.greedy_ablation else {}]
+        ]
+        assert [r.about["way"] for r in ways] == ["engine", "hooks"] and ways[0].coords == ways[
+            1
+        ].coords
         np.testing.assert_allclose(ways[0].examples, ways[1].examples, atol=2e-4)
         ways[0].plot()
         assert interp.Result.load(ways[0].save(tmp_path / "r.npz")) == ways[0]
@@ -65,7 +82,10 @@ def test_sets_both_ways_and_on_paper(any_tiny, ioi, tmp_path):
     "call, says",
     [
         (lambda m, t: interp.greedy_ablation(m, t, "L*H*", steps=13), "from 1 to 12 steps"),
-        (lambda m, t: interp.greedy_ablation(m, t, "L*H*", steps=3, keep_best=2), "from 1 to 2 steps"),
+        (
+            lambda m, t: interp.greedy_ablation(m, t, "L*H*", steps=3, keep_best=2),
+            "from 1 to 2 steps",
+        ),
         (lambda m, t: interp.greedy_ablation(m, t, "L*H*", most="harmm"), "did you mean 'harm'"),
         (lambda m, t: interp.greedy_ablation(m, t, []), "a pattern or a list"),
         (lambda m, t: interp.greedy_ablation(m, t, "L*H*", by="meen"), "did you mean 'mean'"),

@@ -20,7 +20,10 @@ def test_attention_received_is_the_mean_of_a_column_over_the_queries_that_see_it
     toy = model()
     got = interp.attention_received(toy, TOKENS)
     pattern = run(toy, TOKENS, keep=["L1H0.pattern"]).kept["L1H0.pattern"]
-    slow = [[sum(float(rows[q, k]) for q in range(k, 6)) / (6 - k) for rows in pattern] for k in range(6)]
+    slow = [
+        [sum(float(rows[q, k]) for q in range(k, 6)) / (6 - k) for rows in pattern]
+        for k in range(6)
+    ]
     np.testing.assert_allclose(got.sel(layer=1, head=0).examples, slow, atol=1e-6)
     assert got.dims == ("layer", "head", "pos") and got.coords["pos"] == list(range(6))
 
@@ -35,7 +38,9 @@ def test_rows_that_do_not_sum_to_one_can_be_made_to():
     even = model(attention="sigmoid", attention_scale=1e-9)  # every score 0, every weight a half
     assert np.allclose(interp.attention_received(even, TOKENS).values, 0.5)
     expected = interp.attention_received(model(attention="uniform"), TOKENS).values
-    np.testing.assert_allclose(interp.attention_received(even, TOKENS, to_one=True).values, expected, atol=1e-6)
+    np.testing.assert_allclose(
+        interp.attention_received(even, TOKENS, to_one=True).values, expected, atol=1e-6
+    )
     none = interp.attention_received(model(attention="none"), TOKENS, to_one=True)
     assert (none.values == 0).all()
 
@@ -57,18 +62,36 @@ def test_what_a_head_does_with_the_first_token_agrees_with_loops():
     toy = model()
     found = toys.sinks_on(batch())(toy)
     kept = run(toy, TOKENS, keep=["L*H*.pattern", "L*H*.scores", "L*KV*.v", "resid_post.*"]).kept
-    places = lambda label: [(b, t) for b in range(2) for t in range(2, 6) if batch().labels[label][b, t]]
-    mean = lambda x: float(torch.stack(list(x)).mean())
+
+    def places(label):
+        return [(b, t) for b in range(2) for t in range(2, 6) if batch().labels[label][b, t]]
+
+    def mean(x):
+        return float(torch.stack(list(x)).mean())
+
     for layer in range(2):
         pattern, scores, v = (kept[k][layer] for k in ("L*H*.pattern", "L*H*.scores", "L*KV*.v"))
-        ratio = lambda x: float(x[..., 0, :].norm(dim=-1).mean() / x[..., 1:, :].norm(dim=-1).mean())
+
+        def ratio(x):
+            return float(x[..., 0, :].norm(dim=-1).mean() / x[..., 1:, :].norm(dim=-1).mean())
+
         expected = {
-            "dormant: to first": mean(pattern[h, b, t, 0] for h in range(2) for b, t in places("bigram")),
-            "active: to first": mean(pattern[h, b, t, 0] for h in range(2) for b, t in places("trigger")),
-            "active: to previous": mean(pattern[h, b, t, t - 1] for h in range(2) for b, t in places("trigger")),
+            "dormant: to first": mean(
+                pattern[h, b, t, 0] for h in range(2) for b, t in places("bigram")
+            ),
+            "active: to first": mean(
+                pattern[h, b, t, 0] for h in range(2) for b, t in places("trigger")
+            ),
+            "active: to previous": mean(
+                pattern[h, b, t, t - 1] for h in range(2) for b, t in places("trigger")
+            ),
             "value ratio": np.mean([ratio(v[h]) for h in range(2)]),
             "stream ratio": ratio(kept["resid_post.*"][layer]),
-            "score gap": mean(scores[h, b, t, 0] - scores[h, b, t, 1 : t + 1].mean() for h in range(2) for b, t in places("bigram")),
+            "score gap": mean(
+                scores[h, b, t, 0] - scores[h, b, t, 1 : t + 1].mean()
+                for h in range(2)
+                for b, t in places("bigram")
+            ),
         }
         got = found.sel(layer=layer)
         assert got.coords["measure"] == list(expected)
@@ -88,20 +111,32 @@ def test_errors_teach():
 def test_code_is_code_and_has_two_halves():
     corpus = interp.texts.code()
     text = "".join(d.text for d in corpus)
-    assert len(corpus) > 30 and text.count("\n    def ") > 300 and len(corpus.half("find")) > 10 < len(corpus.half("heldout"))
+    assert (
+        len(corpus) > 30
+        and text.count("\n    def ") > 300
+        and len(corpus.half("find")) > 10 < len(corpus.half("heldout"))
+    )
 
 
 def test_bos_can_stand_elsewhere_and_the_text_goes_on_around_it():
-    draw = lambda **options: toys.data.make("bigram_backcopy", n_ctx=12, **options).batch(200, torch.Generator().manual_seed(0))
+    def draw(**options):
+        return toys.data.make("bigram_backcopy", n_ctx=12, **options).batch(
+            200, torch.Generator().manual_seed(0)
+        )
+
     first, third = draw(), draw(bos_at=2)
     source = toys.data.make("bigram_backcopy", n_ctx=12)
     assert (third.inputs[:, 2] == source.bos).all() and (third.targets[:, 1] == source.bos).all()
-    assert torch.equal(torch.cat([third.inputs[:, :2], third.inputs[:, 3:]], 1), first.inputs[:, 1:])
+    assert torch.equal(
+        torch.cat([third.inputs[:, :2], third.inputs[:, 3:]], 1), first.inputs[:, 1:]
+    )
     assert torch.equal(third.targets[:, 2:], first.targets[:, 2:])
     for label in ("trigger", "bigram"):
         assert torch.equal(third.labels[label][:, 3:], first.labels[label][:, 3:])
         assert not third.labels[label][:, 1:3].any()  # where BOS is next, and BOS
-    assert (third.labels["nats"][:, 1] == 0).all() and torch.equal(third.labels["nats"][:, 2:], first.labels["nats"][:, 2:])
+    assert (third.labels["nats"][:, 1] == 0).all() and torch.equal(
+        third.labels["nats"][:, 2:], first.labels["nats"][:, 2:]
+    )
     assert torch.equal(third.labels["nats"][:, 0], first.labels["nats"][:, 1])
     with pytest.raises(ValueError, match="bos_at=9"):
         draw(bos_at=9)

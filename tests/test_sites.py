@@ -40,7 +40,11 @@ def test_every_address_names_a_hook_of_the_model(any_tiny):
 
 def test_stars_are_the_axes():
     grid = expand("L*H*", SMOL)
-    assert grid.dims == ("layer", "head") and grid.shape == (30, 9) and str(grid.sites[9 * 10 + 7]) == "L10H7"
+    assert (
+        grid.dims == ("layer", "head")
+        and grid.shape == (30, 9)
+        and str(grid.sites[9 * 10 + 7]) == "L10H7"
+    )
     assert expand("resid_pre.*@*", SMOL, 15).shape == (30, 15)
     assert expand("L3KV*.k", SMOL).dims == ("kv_head",)
     assert expand("mlp.3.post#*", SMOL).shape == (1536,)

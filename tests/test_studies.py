@@ -8,17 +8,46 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from interp.studies import Claim, Measured, VerdictChanged, check_recorded, gate, measured, verdicts
-from interp.studies import exercises, hygiene, notebooks, page, runner, scoreboard, table
+
+from interp.studies import (
+    Claim,
+    Measured,
+    VerdictChanged,
+    check_recorded,
+    exercises,
+    gate,
+    hygiene,
+    measured,
+    notebooks,
+    page,
+    runner,
+    scoreboard,
+    table,
+    verdicts,
+)
 from interp.studies.forked import run_source
 
-BASE = dict(says="Heads copy names", paper="3 heads", source="Wang et al. 2022, Fig. 2", metric="logit difference lost")
+BASE = dict(
+    says="Heads copy names",
+    paper="3 heads",
+    source="Wang et al. 2022, Fig. 2",
+    metric="logit difference lost",
+)
 GOOD = Measured(2.0, 1.6, 2.4, 40)
 CONTROL = Measured(0.1, -0.1, 0.3, 20)
 
 
 def claim(**change):
-    return Claim(**{"key": "movers", **BASE, "holds": 1.0, "null": 0.0, "control": "10 random sets of 3 heads", **change})
+    return Claim(
+        **{
+            "key": "movers",
+            **BASE,
+            "holds": 1.0,
+            "null": 0.0,
+            "control": "10 random sets of 3 heads",
+            **change,
+        }
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,10 +107,17 @@ def test_control_is_the_null_when_none_is_given():
     assert claim(null=None).judge(GOOD, control=Measured(1.7, 1.5, 1.9, 9)).word == "does not hold"
 
 
-@pytest.mark.parametrize("change, said", [
-    ({"source": " "}, "no source"), ({"direction": ">"}, "write '>=' or '<='"), ({"partly": 2.0}, "stricter"),
-    ({"null": 5.0}, "would pass"), ({"needs": (2, 1)}, "no parts"), ({"parts": ("a",), "needs": (2, 1)}, r"write \(for holds"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"source": " "}, "no source"),
+        ({"direction": ">"}, "write '>=' or '<='"),
+        ({"partly": 2.0}, "stricter"),
+        ({"null": 5.0}, "would pass"),
+        ({"needs": (2, 1)}, "no parts"),
+        ({"parts": ("a",), "needs": (2, 1)}, r"write \(for holds"),
+    ],
+)
 def test_bad_claims(change, said):
     with pytest.raises(ValueError, match=said):
         claim(**change)
@@ -95,7 +131,12 @@ def test_parts():
     assert judge(GOOD, GOOD, weak).word == "partly"
     assert judge(GOOD, weak, weak).word == "does not hold"
     some = claim(parts=("a", "b"))
-    assert some.judge({"a": weak, "b": Measured(0.5, 0.35, 0.6, 9)}, control={"a": CONTROL, "b": CONTROL}).word == "partly"
+    assert (
+        some.judge(
+            {"a": weak, "b": Measured(0.5, 0.35, 0.6, 9)}, control={"a": CONTROL, "b": CONTROL}
+        ).word
+        == "partly"
+    )
     own = claim(key="own", holds=5.0).judge(GOOD, control=CONTROL)
     assert some.judge({"a": GOOD, "b": own}, control=CONTROL).word == "partly"
     with pytest.raises(ValueError, match="declared with the parts"):
@@ -122,10 +163,22 @@ def test_measured():
 
 def test_table_says_everything_in_words():
     failed = gate("IOI <accuracy>", Measured(0.3, 0.2, 0.4, 40), at_least=0.9)
-    rows = [claim().judge(GOOD, control=CONTROL, note="a | note"), claim(key="b").judge(None, gate=failed)]
+    rows = [
+        claim().judge(GOOD, control=CONTROL, note="a | note"),
+        claim(key="b").judge(None, gate=failed),
+    ]
     shown = table.Table("00-toy", tuple(map(table.row, rows)), "toy")
     for text in (repr(shown), shown._repr_html_()):
-        for said in ("holds", "not testable here", "2 [1.6, 2.4]", "n = 40", "random sets of 3 heads", "Wang et al. 2022", "3 heads", "0.1 [-0.1, 0.3]"):
+        for said in (
+            "holds",
+            "not testable here",
+            "2 [1.6, 2.4]",
+            "n = 40",
+            "random sets of 3 heads",
+            "Wang et al. 2022",
+            "3 heads",
+            "0.1 [-0.1, 0.3]",
+        ):
             assert said in text
     assert "&lt;accuracy&gt;" in shown._repr_html_() and "background" not in shown._repr_html_()
     assert max(map(len, repr(shown).splitlines())) <= table.WIDTH
@@ -143,7 +196,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "nb"
 
 
-TOY = '''# %% [markdown]
+TOY = """# %% [markdown]
 # # A toy study
 #
 # Paper: Nobody 2020, no arXiv
@@ -188,7 +241,7 @@ print(f"best {best:.2f}")
 # %%
 able = gate("can count", measured(np.ones(10)), at_least=0.9)
 verdicts("00-toy", [claim.judge(measured(x), control=measured(noise), gate=able)], model=MODEL, fast=FAST)
-'''
+"""
 
 
 def test_interactive_never_overwrites_and_says_so(folder, monkeypatch):
@@ -237,11 +290,16 @@ def test_build_is_deterministic_fresh_and_clean(folder):
     exercise = (folder / "exercises" / "00-toy.ipynb").read_text()
     assert "best = None  # YOUR CODE HERE" in exercise and "x.max" not in exercise
     assert len(scoreboard(folder)) == 2 and scoreboard(folder) == []
-    assert "✔ 1 holds" in (folder / "README.md").read_text() and "nb/00-toy.ipynb" in (folder.parent / "README.md").read_text()
+    assert (
+        "✔ 1 holds" in (folder / "README.md").read_text()
+        and "nb/00-toy.ipynb" in (folder.parent / "README.md").read_text()
+    )
 
     source = folder / "src" / "00-toy.py"
     source.write_text(TOY.replace("near two are", "close to two are"))
-    assert any("differs from its source from cell 1" in p for p in notebooks.check("00-toy", folder))
+    assert any(
+        "differs from its source from cell 1" in p for p in notebooks.check("00-toy", folder)
+    )
     assert scoreboard(folder, write=False) != []
     source.write_text(TOY + "\n")
     assert any("another version of its source" in p for p in notebooks.stale("00-toy", folder))
@@ -268,23 +326,49 @@ def test_parameters(folder):
     assert notebooks.parameters(nb) == {"MODEL": "'toy'", "FAST": "False"}
     with pytest.raises(ValueError, match="did you mean 'FAST'"):
         notebooks.with_parameters(nb, {"FASTT": True})
-    assert any(c.source == "FAST = True" for c in notebooks.with_parameters(nb, {"FAST": True}).cells)
+    assert any(
+        c.source == "FAST = True" for c in notebooks.with_parameters(nb, {"FAST": True}).cells
+    )
 
 
 def test_hygiene(folder):
     source = folder / "src" / "00-toy.py"
     assert hygiene.problems("00-toy", folder) == []
     assert hygiene.claim_keys(notebooks.read_source(source)) == ["two"]
-    other = SimpleNamespace(cells=[SimpleNamespace(cell_type="code", source="b = replace(a, key='three', holds=0.5)\nreplace(b, holds=1)")])
+    other = SimpleNamespace(
+        cells=[
+            SimpleNamespace(
+                cell_type="code",
+                source="b = replace(a, key='three', holds=0.5)\nreplace(b, holds=1)",
+            )
+        ]
+    )
     assert hygiene.claim_keys(other) == ["three"]
-    bad = "\n# %%\nf = lambda x: x\n\n# %%\nx = 'blocks.0.hook_z'\n\n# %%\n" + "a = 1\n" * 130 + "\n# %%\nclass A: pass\n"
+    bad = (
+        "\n# %%\nf = lambda x: x\n\n# %%\nx = 'blocks.0.hook_z'\n\n# %%\n"
+        + "a = 1\n" * 130
+        + "\n# %%\nclass A: pass\n"
+    )
     source.write_text(TOY.replace("# Paper:", "#").replace('Claim("two"', 'str("two"') + bad)
     said = "\n".join(hygiene.problems("00-toy", folder))
-    for part in ("no paper line", "lambda", "'blocks.'", "lines of code; a study", "at most 12", "has a class", "no Claim"):
+    for part in (
+        "no paper line",
+        "lambda",
+        "'blocks.'",
+        "lines of code; a study",
+        "at most 12",
+        "has a class",
+        "no Claim",
+    ):
         assert part in said
     nbformat = pytest.importorskip("nbformat")
-    cell = nbformat.v4.new_code_cell("x", outputs=[nbformat.v4.new_output("stream", text=f"read {Path.home()}/a.txt")])
-    assert any("path of this computer" in p for p in hygiene.output_problems(nbformat.v4.new_notebook(cells=[cell]), 10))
+    cell = nbformat.v4.new_code_cell(
+        "x", outputs=[nbformat.v4.new_output("stream", text=f"read {Path.home()}/a.txt")]
+    )
+    assert any(
+        "path of this computer" in p
+        for p in hygiene.output_problems(nbformat.v4.new_notebook(cells=[cell]), 10)
+    )
     assert any("no outputs" in p for p in hygiene.output_problems(nbformat.v4.new_notebook(), 10))
 
 
@@ -318,7 +402,11 @@ def test_run_writes_notebook_and_page(folder, tmp_path, capsys):
     said = capsys.readouterr()
     assert "cell 1/7" in said.err and "Measure" in said.err and "✔ HOLDS  two" in said.out
     text = (tmp_path / "out" / "00-toy.html").read_text()
-    assert page.requests(text) == [] and "data:image/png;base64" in text and "$" not in text.split("<body>")[0]
+    assert (
+        page.requests(text) == []
+        and "data:image/png;base64" in text
+        and "$" not in text.split("<body>")[0]
+    )
     assert '<code class="tex">a_i * b_i</code>' in text
     assert not (folder / "verdicts").exists()
 
@@ -326,14 +414,18 @@ def test_run_writes_notebook_and_page(folder, tmp_path, capsys):
 def test_a_failing_cell_is_named(folder, tmp_path):
     source = folder / "src" / "00-toy.py"
     source.write_text(TOY.replace("best = x.max()", "best = nothing"))
-    with pytest.raises(runner.StudyFailed, match="cell 5 of 6, section 'Measure', raised NameError"):
+    with pytest.raises(
+        runner.StudyFailed, match="cell 5 of 6, section 'Measure', raised NameError"
+    ):
         runner.run("toy", out=tmp_path / "out", progress=False)
     assert "NameError" in (tmp_path / "out" / "00-toy.html").read_text()
 
 
 def test_page_refuses_the_network(tmp_path):
     nbformat = pytest.importorskip("nbformat")
-    out = nbformat.v4.new_output("display_data", data={"text/html": "<script src='https://cdn.example/x.js'></script>"})
+    out = nbformat.v4.new_output(
+        "display_data", data={"text/html": "<script src='https://cdn.example/x.js'></script>"}
+    )
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=[out])])
     with pytest.raises(ValueError, match="cdn.example"):
         page.write_html(nb, tmp_path / "x.html")
@@ -343,4 +435,9 @@ def test_unknown_study_and_light_import(folder):
     with pytest.raises(ValueError, match="unknown study"):
         runner.run("99-nope")
     code = "import interp.studies, sys; interp.studies.Claim; interp.studies.verdicts; print([m for m in ('torch','nbformat','jupytext','nbclient') if m in sys.modules])"
-    assert subprocess.check_output([sys.executable, "-c", code], text=True, cwd=Path(__file__).parent.parent).strip() == "[]"
+    assert (
+        subprocess.check_output(
+            [sys.executable, "-c", code], text=True, cwd=Path(__file__).parent.parent
+        ).strip()
+        == "[]"
+    )

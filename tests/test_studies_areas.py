@@ -10,7 +10,9 @@ from interp.studies import mean_area
 
 def scores(values):
     values = np.asarray(values, dtype=float)
-    return Result(values, ("layer", "head"), {"layer": [0, 1], "head": [0, 1, 2]}, "scores", "units")
+    return Result(
+        values, ("layer", "head"), {"layer": [0, 1], "head": [0, 1, 2]}, "scores", "units"
+    )
 
 
 ONE = scores([[5, -4, 3], [2, 1, 0]])

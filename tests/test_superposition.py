@@ -22,7 +22,9 @@ def test_decay_shrinks_and_growth_pulls_norms_to_one():
     for _ in range(200):
         toy.regularise(grown, -1.0, 0.1)
     assert torch.allclose(grown.norm(dim=1), torch.ones(2), atol=1e-4)
-    assert torch.allclose(grown[0] / grown[0].norm(), rows[0] / rows[0].norm(), atol=1e-5)  # the direction stays
+    assert torch.allclose(
+        grown[0] / grown[0].norm(), rows[0] / rows[0].norm(), atol=1e-5
+    )  # the direction stays
 
 
 def test_geometry_by_hand():
@@ -33,24 +35,34 @@ def test_geometry_by_hand():
     random = torch.randn(4000, 16, generator=torch.Generator().manual_seed(0))
     assert toy.squared_overlap(random) * 16 == pytest.approx(1, rel=0.02)
     x = torch.eye(4)
-    assert torch.allclose(toy.recover(x, weight, torch.full((4,), -0.1)), torch.relu(weight @ weight.T - 0.1))
+    assert torch.allclose(
+        toy.recover(x, weight, torch.full((4,), -0.1)), torch.relu(weight @ weight.T - 0.1)
+    )
 
 
 def test_the_rate_rises_and_falls_to_a_twentieth():
     rates = [toy.rate(step, 100, 0.01, 10) for step in range(100)]
-    assert rates[:3] == pytest.approx([0.001, 0.002, 0.003]) and max(rates) == rates[9] == pytest.approx(0.01)
+    assert rates[:3] == pytest.approx([0.001, 0.002, 0.003]) and max(rates) == rates[
+        9
+    ] == pytest.approx(0.01)
     assert rates[-1] == pytest.approx(0.0005) and all(a > b for a, b in zip(rates[9:], rates[10:]))
 
 
 def test_training_is_seeded_lowers_the_loss_and_has_two_regimes():
     strong, again, other = (toy.train(dimensions=5, decay=-1.0, seed=s, **TINY) for s in (0, 0, 1))
-    assert torch.equal(strong.weight, again.weight) and strong.losses == again.losses and strong.loss == again.loss
+    assert (
+        torch.equal(strong.weight, again.weight)
+        and strong.losses == again.losses
+        and strong.loss == again.loss
+    )
     assert not torch.equal(strong.weight, other.weight)
     weak = toy.train(dimensions=5, decay=1.0, alpha=1.0, **TINY)
     for one in (strong, weak):
         assert np.mean(one.losses[-20:]) < np.mean(one.losses[:20]) / 3 and len(one.losses) == 200
     assert toy.represented(strong.weight) == 1 and toy.represented(weak.weight) < 0.7
-    assert weak.weight.norm(dim=1)[:3].mean() > weak.weight.norm(dim=1)[-10:].mean() + 0.3  # the frequent ones stay
+    assert (
+        weak.weight.norm(dim=1)[:3].mean() > weak.weight.norm(dim=1)[-10:].mean() + 0.3
+    )  # the frequent ones stay
 
 
 def test_one_step_is_adamw():
@@ -60,7 +72,10 @@ def test_one_step_is_adamw():
     weight = torch.nn.Parameter(torch.randn(10, 4, generator=g) / 2)
     bias = torch.nn.Parameter(torch.randn(10, generator=g))
     x = toy.Superposition(features=10).vectors(8, g)
-    adamw = torch.optim.AdamW([{"params": [weight], "weight_decay": 0.5}, {"params": [bias], "weight_decay": 0.0}], lr=toy.rate(0, 1, 0.1, 0))
+    adamw = torch.optim.AdamW(
+        [{"params": [weight], "weight_decay": 0.5}, {"params": [bias], "weight_decay": 0.0}],
+        lr=toy.rate(0, 1, 0.1, 0),
+    )
     torch.relu(x @ weight @ weight.T + bias).sub(x).square().mean().backward()
     adamw.step()
     torch.testing.assert_close(ours.weight, weight.detach())
@@ -72,7 +87,10 @@ def test_a_sweep_and_its_exponents():
     assert found.values.shape == (3, 1, 3) and found.examples.shape == (3, 1, 3, 2)
     by_hand = found.sel(measure="loss").values[0]
     fit = toy.exponents(found)
-    assert fit.values[0, 0] == pytest.approx(-np.polyfit(np.log([2, 4, 8]), np.log(by_hand), 1)[0]) and fit.values[0, 1] < fit.values[0, 0] < fit.values[0, 2]
+    assert (
+        fit.values[0, 0] == pytest.approx(-np.polyfit(np.log([2, 4, 8]), np.log(by_hand), 1)[0])
+        and fit.values[0, 1] < fit.values[0, 0] < fit.values[0, 2]
+    )
     at = {"measure": list(toy.MEASURES), "alpha": [0.0], "m": [1, 2, 4]}
     exact = Result(np.array([[[4.0, 2.0, 1.0]]] * 3), tuple(at), at, "", "")
     assert toy.exponents(exact).values[0] == pytest.approx([1, 1, 1])

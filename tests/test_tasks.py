@@ -32,7 +32,9 @@ def model(request):
 def test_prompts_line_up(make, model):
     task = make(model, n=12, seed=0)
     assert len(task) == 12 and task.clean.shape == task.corrupted.shape
-    assert (task.clean[:, 0] == model.tokenizer.bos_token_id).all() and task.about["bos"] == "<|im_start|>"
+    assert (task.clean[:, 0] == model.tokenizer.bos_token_id).all() and task.about[
+        "bos"
+    ] == "<|im_start|>"
     assert (task.clean[:, 1:] != model.tokenizer.bos_token_id).all()
     assert (task.clean != task.corrupted).any(1).all()
     assert (task.positions["END"] == task.clean.shape[1] - 1).all()
@@ -81,7 +83,12 @@ def test_ioi_positions_point_at_their_words(model, corruption):
         text, at = words(task, i), {k: int(v[i]) for k, v in task.positions.items()}
         io, s = (task._word(ids[i, 0]) for ids in (task.answers, task.wrong))
         assert text[at["IO"]] == io and text[at["S1"]] == text[at["S2"]] == s
-        assert at["S1+1"] == at["S1"] + 1 and at["S1"] < at["S2"] and text.count(s) == 2 and text.count(io) == 1
+        assert (
+            at["S1+1"] == at["S1"] + 1
+            and at["S1"] < at["S2"]
+            and text.count(s) == 2
+            and text.count(io) == 1
+        )
         assert (at["IO"] < at["S1"]) == (task.labels["order"][i] == "ABBA")
         other = words(task, i, "corrupted")
         changed = {k for k in range(len(text)) if text[k] != other[k]}
@@ -96,7 +103,12 @@ def test_ioi_held_out_shares_no_name_place_or_object(model):
     task = interp.tasks.ioi(model, n=64, seed=0, corruption="abc")
     held = task.heldout()
     frame = {w for t in task.about["templates"] for w in t.replace(",", " ,").split()}
-    content = lambda t: {w for k in ("clean", "corrupted") for i in range(len(t)) for w in words(t, i, k)} - frame
+
+    def content(t):
+        return {
+            w for k in ("clean", "corrupted") for i in range(len(t)) for w in words(t, i, k)
+        } - frame
+
     shared = content(task) & content(held)
     assert shared <= {"<|im_start|>", ",", "<unk>"}, shared  # the tiny tokenizer has no comma
     assert held.about["split"] == "heldout" and len(held) == 64
@@ -111,19 +123,30 @@ def test_held_out_labels_are_disjoint(model, name, label):
 
 
 def test_agreement_held_out_nouns_are_disjoint(model):
-    nouns = lambda t: {words(t, i)[int(t.positions[p][i])] for i in range(len(t)) for p in ("SUBJECT", "NOUN")}
+    def nouns(t):
+        return {
+            words(t, i)[int(t.positions[p][i])] for i in range(len(t)) for p in ("SUBJECT", "NOUN")
+        }
+
     task = interp.tasks.agreement(model, n=40)
     assert not nouns(task) & nouns(task.heldout())
 
 
 def test_induction_held_out_tokens_are_disjoint(model):
     task = interp.tasks.induction(model, n=10)
-    assert not set(task.clean[:, 1:].flatten().tolist()) & set(task.heldout().clean[:, 1:].flatten().tolist())
+    assert not set(task.clean[:, 1:].flatten().tolist()) & set(
+        task.heldout().clean[:, 1:].flatten().tolist()
+    )
 
 
 def test_induction_with_another_block_shares_no_token_but_the_form(tiny):
     task = interp.tasks.induction(tiny, n=4, length=6, corruption="block")
-    for clean, corrupted, answer, wrong in zip(task.clean.tolist(), task.corrupted.tolist(), task.answers[:, 0].tolist(), task.wrong[:, 0].tolist()):
+    for clean, corrupted, answer, wrong in zip(
+        task.clean.tolist(),
+        task.corrupted.tolist(),
+        task.answers[:, 0].tolist(),
+        task.wrong[:, 0].tolist(),
+    ):
         assert not set(clean[1:]) & set(corrupted[1:])
         for tokens, next_ in ((clean, answer), (corrupted, wrong)):
             assert tokens[tokens.index(tokens[-1]) + 1] == next_
@@ -133,7 +156,12 @@ def test_induction_with_another_block_shares_no_token_but_the_form(tiny):
 def test_induction_repeats_and_asks_for_what_followed(model):
     task = interp.tasks.induction(model, n=5, length=8)
     for i in range(5):
-        row, a, b, end = task.clean[i], int(task.positions["A"][i]), int(task.positions["A+1"][i]), task.clean.shape[1] - 1
+        row, a, b, end = (
+            task.clean[i],
+            int(task.positions["A"][i]),
+            int(task.positions["A+1"][i]),
+            task.clean.shape[1] - 1,
+        )
         assert row[a] == row[end] and b == a + 1 and row[b] == task.answers[i, 0]
         assert (row[1 : a + 1] == row[9 : 9 + a]).all()
         assert task.corrupted[i, b] == task.wrong[i, 0]
@@ -143,7 +171,10 @@ def test_greater_than_digits(model):
     task = interp.tasks.greater_than(model, n=30)
     for i in range(30):
         tens = int(words(task, i)[int(task.positions["Y"][i])])
-        said = lambda ids, count: sorted(int(task._word(t)) for t, c in zip(ids[i], count[i]) if c)
+
+        def said(ids, count):
+            return sorted(int(task._word(t)) for t, c in zip(ids[i], count[i]) if c)
+
         assert said(task.answers, task.answers_count) == list(range(tens + 1, 10))
         assert said(task.wrong, task.wrong_count) == list(range(tens))
         assert words(task, i, "corrupted")[int(task.positions["Y"][i])] == "0"
@@ -154,21 +185,35 @@ def test_greater_than_digits(model):
 
 def toy(tiny, **fields):
     task = interp.tasks.capitals(tiny, n=1)
-    ids = lambda *x: torch.tensor([x])
-    yes = lambda *x: torch.tensor([x], dtype=torch.bool)
+
+    def ids(*x):
+        return torch.tensor([x])
+
+    def yes(*x):
+        return torch.tensor([x], dtype=torch.bool)
+
     base = dict(answers=ids(2, 3), wrong=ids(0, 1), answers_count=yes(1, 1), wrong_count=yes(1, 0))
     return replace(task, **{**base, **fields})
 
 
 def test_metrics_worked_out_by_hand(tiny):
     task = toy(tiny)
-    logits = torch.log(torch.tensor([[0.1, 0.2, 0.3, 0.15, 0.25]]))  # wrong: token 0 only (token 1 does not count)
+    logits = torch.log(
+        torch.tensor([[0.1, 0.2, 0.3, 0.15, 0.25]])
+    )  # wrong: token 0 only (token 1 does not count)
     expected = {
         "logit_diff": (np.log(0.3) + np.log(0.15)) / 2 - np.log(0.1),
-        "prob": 0.45, "prob_diff": 0.35, "log_prob": np.log(0.45), "rank": 0.0, "top1": 1.0, "accuracy": 1.0,
-    }  # fmt: skip
+        "prob": 0.45,
+        "prob_diff": 0.35,
+        "log_prob": np.log(0.45),
+        "rank": 0.0,
+        "top1": 1.0,
+        "accuracy": 1.0,
+    }
     for name, value in expected.items():
-        np.testing.assert_allclose(task.with_metric(name).metric(logits).item(), value, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(
+            task.with_metric(name).metric(logits).item(), value, atol=1e-6, err_msg=name
+        )
     worse = torch.log(torch.tensor([[0.4, 0.2, 0.05, 0.1, 0.25]]))
     for name, value in {"rank": 3.0, "top1": 0.0, "accuracy": 0.0}.items():
         assert task.with_metric(name).metric(worse).item() == value, name
@@ -176,7 +221,9 @@ def test_metrics_worked_out_by_hand(tiny):
 
 def test_metrics_take_leading_axes_and_every_position(tiny):
     task = interp.tasks.greater_than(tiny, n=3)
-    logits = torch.randn(5, 3, interp.models.bridge.dims(tiny).d_vocab, generator=torch.Generator().manual_seed(0))
+    logits = torch.randn(
+        5, 3, interp.models.bridge.dims(tiny).d_vocab, generator=torch.Generator().manual_seed(0)
+    )
     for name in interp.tasks.METRICS:
         judged = task.with_metric(name)
         each = torch.stack([judged.metric(row) for row in logits])
@@ -193,7 +240,13 @@ def test_metrics_take_leading_axes_and_every_position(tiny):
 
 def test_smollm2_can_do_every_task(smollm2):
     """Gates, on held-out fillings: well above chance everywhere, and the answer flips with the prompt."""
-    for name, least in {"ioi": 0.95, "greater_than": 0.95, "capitals": 0.95, "agreement": 0.75, "induction": 0.95}.items():
+    for name, least in {
+        "ioi": 0.95,
+        "greater_than": 0.95,
+        "capitals": 0.95,
+        "agreement": 0.75,
+        "induction": 0.95,
+    }.items():
         behaviour = interp.tasks.make(name, smollm2, n=32).heldout().behaviour(smollm2)
         right = behaviour.sel(measure="answer above wrong")
         assert right.sel(prompts="clean").values >= least, name
@@ -210,7 +263,9 @@ def test_smollm2_predicts_what_is_repeated(smollm2):
 
 
 def test_misaligned_prompts_are_refused_with_the_reason(tiny):
-    rebuild = lambda *examples: build("toy", tiny.tokenizer, examples, "logit_diff", {}, interp.tasks.capitals)
+    def rebuild(*examples):
+        return build("toy", tiny.tokenizer, examples, "logit_diff", {}, interp.tasks.capitals)
+
     good = Example("The dog runs", "The cat runs", [" dog"], [" cat"], {"X": ("The", "dog")})
     assert len(rebuild(good)) == 1
     cases = {
@@ -252,7 +307,12 @@ def test_wrong_input_is_one_sentence(tiny, call, says):
 def test_held_out_keeps_the_metric_the_size_and_the_options(model):
     task = interp.tasks.ioi(model, n=12, seed=2, corruption="abc").with_metric("prob")[:5]
     held = task.heldout()
-    assert (held.metric_name, len(held), held.about["seed"], held.about["corruption"]) == ("prob", 5, 3, "abc")
+    assert (held.metric_name, len(held), held.about["seed"], held.about["corruption"]) == (
+        "prob",
+        5,
+        3,
+        "abc",
+    )
     assert interp.tasks.induction(model, n=3, length=6).heldout().about["length"] == 6
 
 
@@ -262,7 +322,9 @@ def test_no_pair_comes_twice(make, model):
 
 
 def test_more_prompts_than_the_fillings_give_are_refused(tiny):
-    with pytest.raises(ValueError, match="n=4000 is too many: the fillings of this half gave only .* greater_than"):
+    with pytest.raises(
+        ValueError, match="n=4000 is too many: the fillings of this half gave only .* greater_than"
+    ):
         interp.tasks.greater_than(tiny, n=4000)
 
 
@@ -271,9 +333,17 @@ def test_ioi_takes_templates_and_says_what_is_wrong_with_one(model):
     task = interp.tasks.ioi(model, n=8, templates=form)  # a comma on either side of the names
     for i in range(8):
         text, at = words(task, i), {k: int(v[i]) for k, v in task.positions.items()}
-        assert text[at["S1"]] == text[at["S2"]] == task._word(task.wrong[i, 0]) and at["S1+1"] == at["S1"] + 1
-    for bad in ("{a} and {b} met, {s} gave a {o} to", "When {a} and {b} met", "When {b} and {a} met, {s} gave {o} to",
-                "When {a} and {b} met, {s} gave a {thing} to", "When {a} and {b} met, {s} gave a {o} to "):  # fmt: skip
+        assert (
+            text[at["S1"]] == text[at["S2"]] == task._word(task.wrong[i, 0])
+            and at["S1+1"] == at["S1"] + 1
+        )
+    for bad in (
+        "{a} and {b} met, {s} gave a {o} to",
+        "When {a} and {b} met",
+        "When {b} and {a} met, {s} gave {o} to",
+        "When {a} and {b} met, {s} gave a {thing} to",
+        "When {a} and {b} met, {s} gave a {o} to ",
+    ):
         with pytest.raises(ValueError, match="not an IOI template"):
             interp.tasks.ioi(model, templates=(bad,))
     with pytest.raises(ValueError, match="templates is empty"):
@@ -294,7 +364,13 @@ def test_a_task_obeys_its_laws(tiny):
 
 
 def test_a_place_is_proved_by_the_text_before_it(tiny):
-    twice = Example("The dog saw the dog", "The cat saw the dog", [" dog"], [" cat"], {"X": ("The dog saw a", "dog")})
+    twice = Example(
+        "The dog saw the dog",
+        "The cat saw the dog",
+        [" dog"],
+        [" cat"],
+        {"X": ("The dog saw a", "dog")},
+    )
     with pytest.raises(ValueError, match="position X"):
         build("toy", tiny.tokenizer, [twice], "logit_diff", {}, interp.tasks.capitals)
 
@@ -321,7 +397,10 @@ def test_a_task_is_made_by_a_tokenizer_alone_and_names_are_the_files(tiny):
     ).split()
     assert interp.tasks.names() == made
     for name in interp.tasks.names():
-        assert (interp.tasks.make(name, tiny.tokenizer, n=4).clean == interp.tasks.make(name, tiny, n=4).clean).all()
+        assert (
+            interp.tasks.make(name, tiny.tokenizer, n=4).clean
+            == interp.tasks.make(name, tiny, n=4).clean
+        ).all()
 
 
 def test_behaviour_has_the_tasks_own_metric_and_an_interval(tiny):

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 import interp
-from interp.interventions import Intervention, run
+from interp._ranks import ranks, spearman
 from interp.edits import set_to
+from interp.interventions import Intervention, run
 from interp.methods.scores import strongest
 from interp.methods.task_scores import gradients_at_z
 from interp.studies import rank_correlation, shuffled_correlation
-from interp._ranks import ranks, spearman
 
 
 @pytest.fixture
@@ -22,8 +22,12 @@ def test_text_is_chunks_of_one_half_and_heldout_of_the_other(tiny):
     text = interp.tasks.text(tiny, n=3, length=12, seed=1)
     judge = text.heldout()
     assert text.clean.shape == judge.clean.shape == (3, 12) and len(judge) == 3
-    assert (text.clean[:, 0] == tiny.tokenizer.bos_token_id).all() and (text.clean != judge.clean).any()
-    assert (text.corrupted.sort(1).values == text.clean.sort(1).values).all() and (text.corrupted[:, 0] == text.clean[:, 0]).all()
+    assert (text.clean[:, 0] == tiny.tokenizer.bos_token_id).all() and (
+        text.clean != judge.clean
+    ).any()
+    assert (text.corrupted.sort(1).values == text.clean.sort(1).values).all() and (
+        text.corrupted[:, 0] == text.clean[:, 0]
+    ).all()
     assert (text.answers != text.wrong).all()
 
 
@@ -31,16 +35,26 @@ def test_text_loss_is_the_cross_entropy_and_its_ablation_too(any_tiny, text):
     loss = interp.text_loss(text)
     logits = run(any_tiny, text).logits
     told = logits[0].log_softmax(-1)
-    by_hand = -np.mean([float(told[i, text.clean[0, i + 1]]) for i in range(1, 11)])  # position 0 predicts nothing
+    by_hand = -np.mean(
+        [float(told[i, text.clean[0, i + 1]]) for i in range(1, 11)]
+    )  # position 0 predicts nothing
     assert float(loss.of(logits, {})[0]) == pytest.approx(by_hand, rel=1e-5)
     by_hooks = interp.ablate(any_tiny, text, "L*H*", metric=loss, way="hooks")
-    assert by_hooks.about["clean"] == pytest.approx(float(interp.cross_entropy(any_tiny, text.clean).values), rel=1e-5)
+    assert by_hooks.about["clean"] == pytest.approx(
+        float(interp.cross_entropy(any_tiny, text.clean).values), rel=1e-5
+    )
     fast = interp.ablate(any_tiny, text, "L*H*", metric=loss, way="engine")
     np.testing.assert_allclose(fast.examples, by_hooks.examples, atol=2e-5)
     z = run(any_tiny, text, keep=["L1H2.z"], last_only=True).kept["L1H2.z"]
-    edit = lambda i: [Intervention("L1H2.z", set_to(z.mean(0, keepdim=True)))]
-    one = [interp.cross_entropy(any_tiny, text.clean[i : i + 1], edit(i)).values - interp.cross_entropy(any_tiny, text.clean[i : i + 1]).values
-           for i in range(3)]  # fmt: skip
+
+    def edit(i):
+        return [Intervention("L1H2.z", set_to(z.mean(0, keepdim=True)))]
+
+    one = [
+        interp.cross_entropy(any_tiny, text.clean[i : i + 1], edit(i)).values
+        - interp.cross_entropy(any_tiny, text.clean[i : i + 1]).values
+        for i in range(3)
+    ]
     np.testing.assert_allclose(by_hooks.sel(layer=1, head=2).examples, one, atol=2e-5)
 
 
@@ -49,7 +63,11 @@ def test_an_end_measure_is_not_changed_by_reading_everywhere(any_tiny, text):
         "log prob", "nats", lambda logits, kept: text.metric(logits[:, -1]), everywhere=True
     )
     plain = interp.ablate(any_tiny, text, "L*H*@END", way="engine")
-    np.testing.assert_allclose(interp.ablate(any_tiny, text, "L*H*@END", metric=last, way="engine").examples, plain.examples, atol=2e-5)
+    np.testing.assert_allclose(
+        interp.ablate(any_tiny, text, "L*H*@END", metric=last, way="engine").examples,
+        plain.examples,
+        atol=2e-5,
+    )
 
 
 def test_gradients_of_the_loss_both_ways_and_by_differences(any_tiny, text):
@@ -58,15 +76,24 @@ def test_gradients_of_the_loss_both_ways_and_by_differences(any_tiny, text):
     hooks, _ = gradients_at_z(any_tiny, text, "hooks", metric=loss)
     torch.testing.assert_close(lean, hooks, atol=1e-6, rtol=1e-4)
     step = 0.05 * torch.randn(z[1, 0].shape, generator=torch.Generator().manual_seed(0))
-    moved = [loss.of(run(any_tiny, text, [Intervention("L1H0.z", set_to(z[1, 0] + s * step))]).logits, {}) for s in (1, -1)]
-    torch.testing.assert_close((moved[0] - moved[1]) / 2, (lean[1, 0] * step).sum((-1, -2)), atol=2e-4, rtol=2e-2)
+    moved = [
+        loss.of(
+            run(any_tiny, text, [Intervention("L1H0.z", set_to(z[1, 0] + s * step))]).logits, {}
+        )
+        for s in (1, -1)
+    ]
+    torch.testing.assert_close(
+        (moved[0] - moved[1]) / 2, (lean[1, 0] * step).sum((-1, -2)), atol=2e-4, rtol=2e-2
+    )
 
 
 def test_importance_on_text(any_tiny, text):
     loss = interp.text_loss(text)
     scored = interp.head_scores(any_tiny, ["ablation", "gradient"], on=text, metric=loss)
     signed = interp.ablate(any_tiny, text, "L*H*", metric=loss)
-    np.testing.assert_allclose(scored.sel(score="ablation").examples, np.abs(signed.examples), atol=1e-6)
+    np.testing.assert_allclose(
+        scored.sel(score="ablation").examples, np.abs(signed.examples), atol=1e-6
+    )
     assert scored.about["units"] == {"ablation": "nats a token", "gradient": "nats a token"}
 
 
@@ -84,7 +111,9 @@ def test_profiles_by_distance_are_means_of_diagonals(any_tiny, text):
     assert profile.sel(layer=1, head=2, distance=3).examples[0] == pytest.approx(expected, abs=1e-6)
     grouped = interp.distance_profile(any_tiny, text, groups={"early": [0, 1]})
     np.testing.assert_allclose(grouped.values[0], profile.values[:2].mean((0, 1)))
-    assert profile.about["even"][0] == pytest.approx(np.mean([1 / k for k in range(2, 13)]), abs=1e-6)
+    assert profile.about["even"][0] == pytest.approx(
+        np.mean([1 / k for k in range(2, 13)]), abs=1e-6
+    )
     with pytest.raises(ValueError, match="groups name layers"):
         interp.distance_profile(any_tiny, text, groups={"late": [99]})
 
@@ -94,13 +123,17 @@ def test_components_rebuild_the_distances_and_explain_the_variance(any_tiny, tex
     flat = interp.attention_patterns(any_tiny, text).examples.reshape(12, -1)
     apart = np.linalg.norm(flat[:, None] - flat[None], axis=-1)
     found = every.values.reshape(12, -1).T
-    np.testing.assert_allclose(np.linalg.norm(found[:, None] - found[None], axis=-1), apart, atol=2e-3)
+    np.testing.assert_allclose(
+        np.linalg.norm(found[:, None] - found[None], axis=-1), apart, atol=2e-3
+    )
     assert sum(every.about["explained"]) == pytest.approx(1, abs=1e-4)
     one = flat.reshape(12, 12, 12, 3)[..., 0].reshape(12, -1)
     squares = np.linalg.svd(one - one.mean(0), compute_uv=False) ** 2
     share = interp.explained(any_tiny, text, components=2)
     assert share.examples[0] == pytest.approx(squares[:2].sum() / squares.sum(), rel=1e-3)
-    assert float(interp.explained(any_tiny, text, components=11).values) == pytest.approx(1, abs=1e-4)
+    assert float(interp.explained(any_tiny, text, components=11).values) == pytest.approx(
+        1, abs=1e-4
+    )
     with pytest.raises(ValueError, match="number of heads, 12"):
         interp.explained(any_tiny, text, components=13)
 
@@ -113,13 +146,17 @@ def test_shuffled_patterns_keep_rows_and_the_sink(any_tiny, text):
     row = slice(sum(range(12)), sum(range(13)))  # the last row's entries
     torch.testing.assert_close(plain[:, row].sort(-1).values, mixed[:, row].sort(-1).values)
     torch.testing.assert_close(plain[:, row.start], mixed[:, row.start])
-    assert (plain[:, row.stop - 1] != mixed[:, row.stop - 1]).any() and _flat(pattern, False, False, 0)[0].shape[1] == plain.shape[1] - 12
+    assert (plain[:, row.stop - 1] != mixed[:, row.stop - 1]).any() and _flat(
+        pattern, False, False, 0
+    )[0].shape[1] == plain.shape[1] - 12
 
 
 def test_a_list_of_heads_is_a_panel_each(any_tiny, text):
     some = interp.attention_patterns(any_tiny, text.clean[0], ["L1H2", "L0H3"])
     assert some.dims == ("site", "dest", "src")
-    np.testing.assert_array_equal(some.values[0], interp.attention_patterns(any_tiny, text.clean[0], "L1H2").values)
+    np.testing.assert_array_equal(
+        some.values[0], interp.attention_patterns(any_tiny, text.clean[0], "L1H2").values
+    )
     with pytest.raises(ValueError, match="single heads"):
         interp.attention_patterns(any_tiny, text.clean[0], ["L1H*"])
 
@@ -141,7 +178,9 @@ def test_ranks_and_correlations_by_hand():
 def test_an_axis_may_be_correlated_with(any_tiny, text):
     far = interp.head_scores(any_tiny, "distance", on=text).sel(score="distance")
     layers = np.repeat(np.arange(3.0), 4).reshape(3, 4)
-    assert rank_correlation(far, "layer").value == pytest.approx(spearman(far.values.ravel(), layers.ravel()))
+    assert rank_correlation(far, "layer").value == pytest.approx(
+        spearman(far.values.ravel(), layers.ravel())
+    )
 
 
 def test_random_heads_from_any_layer(any_tiny):
@@ -155,6 +194,9 @@ def test_random_heads_from_any_layer(any_tiny):
 def test_the_strongest_score_of_each_head(any_tiny):
     scored = interp.head_scores(any_tiny)
     assert strongest(scored, floor=2.0) == ["none of them"] * 12
-    assert strongest(scored, floor=0.0)[5] == scored.coords["score"][int(scored.values[:, 1, 1].argmax())]
+    assert (
+        strongest(scored, floor=0.0)[5]
+        == scored.coords["score"][int(scored.values[:, 1, 1].argmax())]
+    )
     with pytest.raises(ValueError, match="one unit"):
         strongest(interp.head_scores(any_tiny, ["induction", "entropy"]))

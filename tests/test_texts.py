@@ -15,7 +15,7 @@ from interp.texts import docstrings
 from interp.texts.corpus import Corpus, Document
 from interp.texts.docstrings import distinct, read_docstrings, sentences
 
-DOC = '''
+DOC = """
     Return the rows whose label is in the :class:`Index` and which ``keep`` says to keep.
 
     The order of the rows is that of the frame, and nothing that was not asked for is changed [1]_.
@@ -32,7 +32,7 @@ DOC = '''
     See https://example.org for the whole story of the rows and of the frame in all its detail.
 
     A frame that has no rows is given back as it is, and a copy is only made if it has to be.
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +54,23 @@ def test_only_plain_sentences_are_kept_and_markup_goes():
 
 def test_copies_and_near_copies_are_seen():
     fresh = distinct()
-    one = "The order of the rows is that of the frame and nothing that was not asked for is changed."
+    one = (
+        "The order of the rows is that of the frame and nothing that was not asked for is changed."
+    )
     assert fresh(one) and not fresh(one) and not fresh(one.upper().replace(".", "!"))
     assert not fresh(one.replace("changed", "altered"))
-    assert fresh("A frame that has no rows is given back as it is, and a copy is made only if it has to be.")
+    assert fresh(
+        "A frame that has no rows is given back as it is, and a copy is made only if it has to be."
+    )
 
 
 def test_documentation_is_deterministic_clean_and_without_copies(numpy_docs):
     assert numpy_docs == tuple(read_docstrings(["numpy"]))
     paragraphs = [p for d in numpy_docs for p in d.text.split("\n\n")]
     assert len(paragraphs) > 300 and len({p.lower() for p in paragraphs}) == len(paragraphs)
-    assert all(p[0].isupper() and p[-1] in ".!?" and ">>>" not in p and "----" not in p for p in paragraphs)
+    assert all(
+        p[0].isupper() and p[-1] in ".!?" and ">>>" not in p and "----" not in p for p in paragraphs
+    )
     fresh = distinct()
     assert all(map(fresh, paragraphs))
     assert not any(".tests" in d.name for d in numpy_docs)
@@ -72,7 +78,10 @@ def test_documentation_is_deterministic_clean_and_without_copies(numpy_docs):
 
 def test_documentation_is_kept_whole_and_made_once(tmp_path, monkeypatch):
     made = []
-    read = lambda: made.append(1) or [Document("a", "one"), Document("b", "two")]
+
+    def read():
+        return made.append(1) or [Document("a", "one"), Document("b", "two")]
+
     monkeypatch.setattr(docstrings, "read_docstrings", read)
     monkeypatch.setenv("INTERP_CACHE", str(tmp_path))
     first, again = (docstrings.documentation.__wrapped__() for _ in range(2))
@@ -80,7 +89,10 @@ def test_documentation_is_kept_whole_and_made_once(tmp_path, monkeypatch):
     (file,) = (tmp_path / "texts").iterdir()  # and no temporary one beside it
     assert json.loads(file.read_text()) == [["a", "one"], ["b", "two"]]
     file.write_text('[["a", "o')
-    assert docstrings.documentation.__wrapped__().fingerprint == first.fingerprint and made == [1, 1]
+    assert docstrings.documentation.__wrapped__().fingerprint == first.fingerprint and made == [
+        1,
+        1,
+    ]
     assert set(first.about["versions"]) == {"python", *docstrings.PACKAGES}
 
 
@@ -98,13 +110,19 @@ def test_halves_share_no_document_and_no_document_moves(numpy_docs):
 
 def test_our_prose_is_long_enough_and_in_both_halves():
     prose = texts.prose()
-    assert sum(len(d.text.split()) for d in prose) > 2000 and all(100 < len(d.text.split()) < 200 for d in prose)
+    assert sum(len(d.text.split()) for d in prose) > 2000 and all(
+        100 < len(d.text.split()) < 200 for d in prose
+    )
     assert len(prose.half("find")) == len(prose.half("heldout")) == 8
 
 
 def test_the_fingerprint_tells_corpora_apart():
     one = Corpus("x", (Document("a", "bc"),))
-    assert one.fingerprint == Corpus("y", (Document("a", "bc"),)).fingerprint == one.about["fingerprint"]
+    assert (
+        one.fingerprint
+        == Corpus("y", (Document("a", "bc"),)).fingerprint
+        == one.about["fingerprint"]
+    )
     assert one.fingerprint != Corpus("x", (Document("ab", "c"),)).fingerprint
 
 
@@ -113,7 +131,10 @@ def test_files_and_folders(tmp_path):
     (tmp_path / "a.txt").write_text("one")
     (tmp_path / "sub" / "b.md").write_text("two")
     (tmp_path / "c.bin").write_bytes(b"\xff\xfe")
-    assert [(d.name, d.text) for d in texts.files(tmp_path)] == [("a.txt", "one"), ("sub/b.md", "two")]
+    assert [(d.name, d.text) for d in texts.files(tmp_path)] == [
+        ("a.txt", "one"),
+        ("sub/b.md", "two"),
+    ]
     assert [d.name for d in texts.files([tmp_path / "a.txt"])] == ["a.txt"]
     for path, says in ((tmp_path / "c.bin", "not UTF-8"), (tmp_path / "d.txt", "no such file")):
         with pytest.raises(ValueError, match=says):
@@ -128,7 +149,9 @@ def test_files_and_folders(tmp_path):
 def test_chunks_tile_each_document(any_tiny):
     tokenizer, corpus = any_tiny.tokenizer, texts.prose()
     found = texts.chunks(any_tiny, corpus, length=20)
-    assert (found[:, 0] == tokenizer.bos_token_id).all() and (found[:, 1:] != tokenizer.bos_token_id).all()
+    assert (found[:, 0] == tokenizer.bos_token_id).all() and (
+        found[:, 1:] != tokenizer.bos_token_id
+    ).all()
     row = 0
     for document in corpus:
         ids = tokenizer(document.text, add_special_tokens=False).input_ids
@@ -141,10 +164,14 @@ def test_chunks_tile_each_document(any_tiny):
 def test_drawn_chunks_are_some_of_all_without_repeats_and_by_seed(tiny):
     corpus = texts.prose()
     every = {tuple(row) for row in texts.chunks(tiny, corpus, length=40, split="find").tolist()}
-    drawn = [texts.chunks(tiny, corpus, length=40, n=9, split="find", seed=s).tolist() for s in (0, 0, 1)]
+    drawn = [
+        texts.chunks(tiny, corpus, length=40, n=9, split="find", seed=s).tolist() for s in (0, 0, 1)
+    ]
     assert drawn[0] == drawn[1] != drawn[2]
     assert len({tuple(row) for row in drawn[0]}) == 9 and {tuple(row) for row in drawn[0]} <= every
-    assert not every & {tuple(row) for row in texts.chunks(tiny, corpus, length=40, split="heldout").tolist()}
+    assert not every & {
+        tuple(row) for row in texts.chunks(tiny, corpus, length=40, split="heldout").tolist()
+    }
 
 
 def test_joined_documents_lose_only_one_rest(tiny):
@@ -190,7 +217,9 @@ def test_the_hub_is_asked_only_when_there_is_one(monkeypatch):
     with pytest.raises(ImportError, match="pip install datasets .*need no hub"):
         texts.hub("someone/something")
     fake = type(sys)("datasets")
-    fake.load_dataset = lambda name, **options: iter([{"text": "one"}, {"text": " "}, {"text": "three"}])
+    fake.load_dataset = lambda name, **options: iter(
+        [{"text": "one"}, {"text": " "}, {"text": "three"}]
+    )
     monkeypatch.setitem(sys.modules, "datasets", fake)
     with pytest.raises(ConnectionError, match="HF_HUB_OFFLINE is set"):
         texts.hub("someone/something")
@@ -210,7 +239,10 @@ def test_cross_entropy_by_hand(any_tiny):
     edit = [Intervention("L1H2", zero())]
     for edits in ([], edit):
         logits = run(any_tiny, tokens, edits).logits.double().log_softmax(-1)
-        by_hand = [-np.mean([logits[i, p, tokens[i, p + 1]].item() for p in range(1, 39)]) for i in range(35)]
+        by_hand = [
+            -np.mean([logits[i, p, tokens[i, p + 1]].item() for p in range(1, 39)])
+            for i in range(35)
+        ]
         found = interp.cross_entropy(any_tiny, tokens, edits)
         np.testing.assert_allclose(found.examples, by_hand, atol=1e-5)
         assert found.unit == "nats a token" and found.about["n"] == 35
@@ -220,7 +252,10 @@ def test_cross_entropy_by_hand(any_tiny):
 def test_cross_entropy_leaves_the_first_position_out(tiny):
     tokens = texts.chunks(tiny, texts.prose(), length=12, n=3)
     moved = Intervention("logits@0", add(torch.randn(interp.models.bridge.dims(tiny).d_vocab)))
-    assert interp.cross_entropy(tiny, tokens, [moved]).values == interp.cross_entropy(tiny, tokens).values
+    assert (
+        interp.cross_entropy(tiny, tokens, [moved]).values
+        == interp.cross_entropy(tiny, tokens).values
+    )
 
 
 def test_cross_entropy_takes_positions_chunk_by_chunk(tiny):
@@ -228,7 +263,10 @@ def test_cross_entropy_takes_positions_chunk_by_chunk(tiny):
     where = torch.arange(8) * 10 + 5
     edit = [Intervention("resid_post.1@HERE", zero())]
     whole = interp.cross_entropy(tiny, tokens, edit, positions={"HERE": where})
-    each = [interp.cross_entropy(tiny, tokens[i], edit, positions={"HERE": where[i : i + 1]}).values for i in range(8)]
+    each = [
+        interp.cross_entropy(tiny, tokens[i], edit, positions={"HERE": where[i : i + 1]}).values
+        for i in range(8)
+    ]
     np.testing.assert_allclose(whole.examples, each, atol=1e-6)
 
 
@@ -236,4 +274,6 @@ def test_cross_entropy_refuses_what_it_cannot_batch(tiny):
     with pytest.raises(ValueError, match="three tokens or more"):
         interp.cross_entropy(tiny, torch.tensor([[1, 2]]))
     with pytest.raises(ValueError, match="`rows` of its own"):
-        interp.cross_entropy(tiny, torch.ones(2, 5, dtype=torch.long), [Intervention("L0H0", zero(), rows=slice(1))])
+        interp.cross_entropy(
+            tiny, torch.ones(2, 5, dtype=torch.long), [Intervention("L0H0", zero(), rows=slice(1))]
+        )

@@ -44,7 +44,11 @@ def test_every_batch_fits_its_source_and_repeats(name, split):
     assert not torch.equal(batch.inputs, other.inputs)
     assert batch.targets.shape == (33, source.n_ctx) == batch.inputs.shape[:2] and len(batch) == 33
     if source.d_in is None:
-        assert batch.inputs.dtype == torch.long and 0 <= batch.inputs.min() and batch.inputs.max() < source.d_vocab
+        assert (
+            batch.inputs.dtype == torch.long
+            and 0 <= batch.inputs.min()
+            and batch.inputs.max() < source.d_vocab
+        )
     else:
         assert batch.inputs.shape[2] == source.d_in
     taken = batch.targets[batch.targets != IGNORE]
@@ -59,7 +63,10 @@ def test_every_source_is_tested():
     assert set(SMALL) == set(data.names())
 
 
-@pytest.mark.parametrize("name", ["bigram_backcopy", "dual_process", "key_value_recall", "repeated_tokens", "modular_addition"])
+@pytest.mark.parametrize(
+    "name",
+    ["bigram_backcopy", "dual_process", "key_value_recall", "repeated_tokens", "modular_addition"],
+)
 def test_no_sequence_is_in_both_halves(name):
     source = small(name, **({"n_ctx": 3} if name == "bigram_backcopy" else {}))
     train, held = (rows(source.batch(6000, seeded(0), split)) for split in ("train", "heldout"))
@@ -92,15 +99,32 @@ def test_bigrams_and_copies():
     batch = source.batch(400, seeded())
     x, y, trigger = batch.inputs, batch.targets, batch.labels["trigger"]
     assert [source.characters[i] for i in source.triggers_ids][0] == " "
-    assert torch.equal(x[:, 1:], y[:, :-1]) and (x[:, 0] == source.bos).all() and not (x[:, 1:] == source.bos).any()
-    assert torch.equal(trigger, torch.isin(x, torch.tensor(source.triggers_ids))) and not trigger[:, :2].any()
+    assert (
+        torch.equal(x[:, 1:], y[:, :-1])
+        and (x[:, 0] == source.bos).all()
+        and not (x[:, 1:] == source.bos).any()
+    )
+    assert (
+        torch.equal(trigger, torch.isin(x, torch.tensor(source.triggers_ids)))
+        and not trigger[:, :2].any()
+    )
     before = torch.cat([x[:, :1], x[:, :-1]], 1)
     assert torch.equal(y[trigger], before[trigger])
-    assert torch.equal(batch.labels["bigram"][:, 1:], ~trigger[:, 1:]) and not batch.labels["bigram"][:, 0].any()
+    assert (
+        torch.equal(batch.labels["bigram"][:, 1:], ~trigger[:, 1:])
+        and not batch.labels["bigram"][:, 0].any()
+    )
     assert batch.labels["nats"][trigger].max() == 0
-    assert torch.allclose(batch.labels["nats"][~trigger].double(), -source.chances[x[~trigger], y[~trigger]].log(), atol=1e-6)
+    assert torch.allclose(
+        batch.labels["nats"][~trigger].double(),
+        -source.chances[x[~trigger], y[~trigger]].log(),
+        atol=1e-6,
+    )
     letter = source.characters.index("h")
-    follows = torch.bincount(y[batch.labels["bigram"] & (x == letter)], minlength=source.bos) / (x == letter).sum()
+    follows = (
+        torch.bincount(y[batch.labels["bigram"] & (x == letter)], minlength=source.bos)
+        / (x == letter).sum()
+    )
     assert (follows - source.chances[letter]).abs().max() < 0.07
 
 
@@ -120,11 +144,17 @@ def test_repeats_have_no_fixed_period():
     batch = source.batch(200, seeded())
     length, x = batch.labels["length"], batch.inputs
     assert set(length.tolist()) == {2, 3, 4, 5, 6}
-    for row, period, repeat, target in zip(x.tolist(), length.tolist(), batch.labels["repeat"], batch.targets):
+    for row, period, repeat, target in zip(
+        x.tolist(), length.tolist(), batch.labels["repeat"], batch.targets
+    ):
         assert len(set(row[1 : 1 + period])) == period
         assert all(row[i] == row[i - period] for i in range(1 + period, len(row)))
         assert repeat.tolist() == [i > period for i in range(len(row))]
-        assert all(t == (row + [None])[i - period + 1] for i, t in enumerate(target.tolist()) if t != IGNORE)
+        assert all(
+            t == (row + [None])[i - period + 1]
+            for i, t in enumerate(target.tolist())
+            if t != IGNORE
+        )
         assert torch.equal(target != IGNORE, repeat)
     assert (small("repeated_tokens").batch(5, seeded()).targets != IGNORE).all()
 
@@ -132,20 +162,35 @@ def test_repeats_have_no_fixed_period():
 def test_recall_asks_for_pairs_that_were_shown():
     source = small("key_value_recall")
     batch = source.batch(50, seeded())
-    for row, target, asked, key, value in zip(batch.inputs.tolist(), batch.targets.tolist(), *(batch.labels[k].tolist() for k in ("asked", "key", "value"))):
+    for row, target, asked, key, value in zip(
+        batch.inputs.tolist(),
+        batch.targets.tolist(),
+        *(batch.labels[k].tolist() for k in ("asked", "key", "value")),
+    ):
         pairs = dict(zip(row[1:7:2], row[2:7:2]))
-        assert row[0] == source.d_vocab - 1 and len(pairs) == 3 and max(pairs) < 6 <= min(pairs.values())
+        assert (
+            row[0] == source.d_vocab - 1
+            and len(pairs) == 3
+            and max(pairs) < 6 <= min(pairs.values())
+        )
         places = [i for i, t in enumerate(target) if t != IGNORE]
         assert places == [7, 9] and [target[i] for i in places] == [pairs[row[i]] for i in places]
-        assert [row[i] for i in key] == [row[i] for i in places] and [row[i] for i in value] == [target[i] for i in places]
+        assert [row[i] for i in key] == [row[i] for i in places] and [row[i] for i in value] == [
+            target[i] for i in places
+        ]
         assert len(set(asked)) == 2
 
 
 def test_sums():
     source = small("modular_addition")
     train, held = source.all("train"), source.all("heldout")
-    assert len(train) == round(0.3 * 169) and len(train) + len(held) == 169 == len(rows(train) | rows(held))
-    assert torch.equal(train.targets[:, 2], (train.labels["a"] + train.labels["b"]) % 13) and (train.targets[:, :2] == IGNORE).all()
+    assert len(train) == round(0.3 * 169) and len(train) + len(held) == 169 == len(
+        rows(train) | rows(held)
+    )
+    assert (
+        torch.equal(train.targets[:, 2], (train.labels["a"] + train.labels["b"]) % 13)
+        and (train.targets[:, :2] == IGNORE).all()
+    )
     assert rows(source.batch(500, seeded(), "heldout")) <= rows(held)
     assert rows(small("modular_addition", seed=1).all()) != rows(train)
 
@@ -154,8 +199,12 @@ def test_features():
     source = make("superposition", features=30, alpha=1.0)
     batch = source.batch(40000, seeded())
     x = batch.inputs[:, 0]
-    assert torch.equal(batch.labels["on"], x > 0) and x.max() < 2 and (batch.targets == IGNORE).all()
-    assert float(source.chances[0] / source.chances[4]) == pytest.approx(25) and float(source.chances.sum()) == pytest.approx(1)
+    assert (
+        torch.equal(batch.labels["on"], x > 0) and x.max() < 2 and (batch.targets == IGNORE).all()
+    )
+    assert float(source.chances[0] / source.chances[4]) == pytest.approx(25) and float(
+        source.chances.sum()
+    ) == pytest.approx(1)
     assert ((x > 0).float().mean(0) - source.chances).abs().max() < 0.012
     assert x[:, 0][x[:, 0] > 0].mean() == pytest.approx(1, abs=0.02)
 
@@ -163,21 +212,49 @@ def test_features():
 def test_facts_for_all_and_implications_for_some():
     source = small("out_of_context_reasoning")
     batch = {split: source.batch(600, seeded(), split) for split in source.splits}
-    asked = {k: {(n, i) for n, i in zip(b.labels["name"].tolist(), b.labels["implication"].tolist())} for k, b in batch.items()}
-    assert asked["train"] == {(n, False) for n in range(16)} | {(n, True) for n in source.trained.tolist()}
+    asked = {
+        k: {(n, i) for n, i in zip(b.labels["name"].tolist(), b.labels["implication"].tolist())}
+        for k, b in batch.items()
+    }
+    assert asked["train"] == {(n, False) for n in range(16)} | {
+        (n, True) for n in source.trained.tolist()
+    }
     assert asked["heldout"] == {(n, True) for n in source.left.tolist()}
-    assert not asked["train"] & asked["heldout"] and asked["facts"] | asked["implications"] == asked["train"]
-    assert sorted(source.city_of[source.trained].tolist()) == [0, 1, 2, 3]  # every city has a name to learn from
-    assert torch.equal(batch["train"].labels["trained"], torch.isin(batch["train"].labels["name"], source.trained))
+    assert (
+        not asked["train"] & asked["heldout"]
+        and asked["facts"] | asked["implications"] == asked["train"]
+    )
+    assert sorted(source.city_of[source.trained].tolist()) == [
+        0,
+        1,
+        2,
+        3,
+    ]  # every city has a name to learn from
+    assert torch.equal(
+        batch["train"].labels["trained"], torch.isin(batch["train"].labels["name"], source.trained)
+    )
     words = source.words
     for b in batch.values():
-        for row, target, name, city, implied in zip(b.inputs.tolist(), b.targets[:, -1].tolist(), *(b.labels[k].tolist() for k in ("name", "city", "implication"))):
+        for row, target, name, city, implied in zip(
+            b.inputs.tolist(),
+            b.targets[:, -1].tolist(),
+            *(b.labels[k].tolist() for k in ("name", "city", "implication")),
+        ):
             said = [words[i] for i in row]
-            assert said[-1] == "END" and said.count(f"name {name}") == 1 and sum(w.startswith("noise") for w in said) == 13
+            assert (
+                said[-1] == "END"
+                and said.count(f"name {name}") == 1
+                and sum(w.startswith("noise") for w in said) == 13
+            )
             assert said.index(f"name {name}") < said.index("speaks" if implied else "lives in")
-            assert words[target] == (f"language {source.implied_by[city]}" if implied else f"city {city}")
+            assert words[target] == (
+                f"language {source.implied_by[city]}" if implied else f"city {city}"
+            )
     other = small("out_of_context_reasoning", relation="spurious")
-    assert torch.equal(other.batch(9, seeded()).inputs, source.batch(9, seeded()).inputs) and other.words[1] == "owns"
+    assert (
+        torch.equal(other.batch(9, seeded()).inputs, source.batch(9, seeded()).inputs)
+        and other.words[1] == "owns"
+    )
 
 
 def test_in_context_classes_by_split():
@@ -203,9 +280,25 @@ def test_in_context_classes_by_split():
         else:
             assert (same.sum(1) % 4 == 0).all() and same.any(1).all()
             assert (batch.labels["context"] == answer[:, None])[same].all()
-            assert (answer != weights).all() if split in ("icl", "swap") else torch.equal(answer, weights)
-    assert small("in_context_classes", bursty=0.0).batch(300, seeded()).labels["match"].any(1).float().mean() < 0.3
-    noisy = make("in_context_classes", epsilon=1.0, classes=64, labels=8).batch(400, seeded()).inputs[:, 0::2, 65:]
+            assert (
+                (answer != weights).all()
+                if split in ("icl", "swap")
+                else torch.equal(answer, weights)
+            )
+    assert (
+        small("in_context_classes", bursty=0.0)
+        .batch(300, seeded())
+        .labels["match"]
+        .any(1)
+        .float()
+        .mean()
+        < 0.3
+    )
+    noisy = (
+        make("in_context_classes", epsilon=1.0, classes=64, labels=8)
+        .batch(400, seeded())
+        .inputs[:, 0::2, 65:]
+    )
     assert noisy.var() == pytest.approx(1 / 63, rel=0.05)
 
 
@@ -216,7 +309,9 @@ def test_dual_process_by_split():
         batch = source.batch(800, seeded(), split)
         item, shown, query = batch.inputs[:, :-1:2], batch.inputs[:, 1::2], batch.inputs[:, -1]
         there, answer, known = item == query[:, None], batch.targets[:, -1], batch.labels["known"]
-        assert torch.isin(shown, marker).all() and torch.equal(~there.any(1), batch.labels["absent"])
+        assert torch.isin(shown, marker).all() and torch.equal(
+            ~there.any(1), batch.labels["absent"]
+        )
         assert (shown == answer[:, None])[there].all()
         if split == "structural":
             assert item.min() == 42 and (known == -1).all() and (there.sum(1) == 1).all()
@@ -229,7 +324,9 @@ def test_dual_process_by_split():
         ends = {"head": (0, 3), "tail": (36, 39)}.get(split, (0, 39))
         assert ends[0] <= item.min() and item.max() <= ends[1]
     assert source.classes.float().mean() == 0.5
-    often = torch.bincount(source.batch(4000, seeded()).inputs[:, :-1:2].flatten(), minlength=40)[:40].float()
+    often = torch.bincount(source.batch(4000, seeded()).inputs[:, :-1:2].flatten(), minlength=40)[
+        :40
+    ].float()
     assert (often / often.sum() - source.chances).abs().max() < 0.02
 
 
@@ -249,7 +346,11 @@ def test_dual_process_by_split():
         ("need as many different keys", "key_value_recall", {"keys": 4}),
         ("only pairs=8 can be asked", "key_value_recall", {"queries": 9}),
         ("both splits of the 169 pairs", "modular_addition", {"p": 13, "share": 1.0}),
-        ("the most frequent feature would be on with chance", "superposition", {"alpha": 1.0, "active": 5.0}),
+        (
+            "the most frequent feature would be on with chance",
+            "superposition",
+            {"alpha": 1.0, "active": 5.0},
+        ),
         ("as many live in each", "out_of_context_reasoning", {"names": 81}),
         ("at least one is trained on and one is left", "out_of_context_reasoning", {"share": 1.0}),
         ("'causal' or 'spurious'", "out_of_context_reasoning", {"relation": "both"}),
@@ -274,7 +375,9 @@ def test_impossible_batches():
     with pytest.raises(ValueError, match="at least one row"):
         source.batch(0, seeded())
     ids = torch.zeros(2, 3, dtype=torch.long)
-    with pytest.raises(Exception, match="differ in batch or pos|Int.Tensor, 'batch pos'."):  # by the checked shapes, in tests
+    with pytest.raises(
+        Exception, match="differ in batch or pos|Int.Tensor, 'batch pos'."
+    ):  # by the checked shapes, in tests
         Batch(torch.zeros(2, 3, 5), torch.zeros(2, 4, dtype=torch.long))
     with pytest.raises(ValueError, match="'odd' has 3 rows"):
         Batch(ids, ids, {"odd": torch.zeros(3)})

@@ -64,9 +64,13 @@ def by_hand(kind, scores, static):
         return [e / sum(each) for e in each]
     sigmoid = [1 / (1 + math.exp(-s)) for s in scores]
     return {
-        "relu": [max(s, 0) / n for s in scores], "sigmoid": sigmoid, "linear": scores, "none": [0.0] * n,
-        "sigmoid_norm": [s / sum(sigmoid) for s in sigmoid], "uniform": [1 / n] * n,
-    }[kind]  # fmt: skip
+        "relu": [max(s, 0) / n for s in scores],
+        "sigmoid": sigmoid,
+        "linear": scores,
+        "none": [0.0] * n,
+        "sigmoid_norm": [s / sum(sigmoid) for s in sigmoid],
+        "uniform": [1 / n] * n,
+    }[kind]
 
 
 @pytest.mark.parametrize("kind", ATTENTION)
@@ -76,10 +80,15 @@ def test_attention_is_its_formula(kind):
     attn = toy.blocks[0].attn
     for b in range(2):
         for at in range(7):
-            scores = [float(seen["L0H2.q"][b, at] @ seen["L0KV2.k"][b, s]) / math.sqrt(4) for s in range(at + 1)]
+            scores = [
+                float(seen["L0H2.q"][b, at] @ seen["L0KV2.k"][b, s]) / math.sqrt(4)
+                for s in range(at + 1)
+            ]
             static = attn.static[2, at, : at + 1].tolist() if kind == "static" else None
             expected = torch.tensor(by_hand(kind, scores, static))
-            torch.testing.assert_close(seen["L0H2.pattern"][b, at, : at + 1], expected, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(
+                seen["L0H2.pattern"][b, at, : at + 1], expected, atol=1e-5, rtol=1e-4
+            )
             assert not seen["L0H2.pattern"][b, at, at + 1 :].any()
             z = expected @ seen["L0KV2.v"][b, : at + 1]
             torch.testing.assert_close(seen["L0H2.z"][b, at], z, atol=1e-5, rtol=1e-4)
@@ -95,7 +104,9 @@ def test_hooks_change_no_number(variant):
     every = [name for name in toy.hook_dict]
     seen = {}
     hooks = [(name, lambda t, hook: seen.__setitem__(hook.name, t.shape)) for name in every]
-    torch.testing.assert_close(toy.run_with_hooks(TOKENS, fwd_hooks=hooks), plain, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        toy.run_with_hooks(TOKENS, fwd_hooks=hooks), plain, atol=1e-5, rtol=1e-4
+    )
     assert set(seen) == set(every)  # each place is passed
     assert torch.equal(toy(TOKENS), plain)
 
@@ -113,7 +124,9 @@ def test_gradients_are_the_same_with_hooks(variant):
     for place in [m for n, m in net.named_modules() if "hook_" in n]:
         place.register_forward_hook(lambda m, a, out: None)
     for name, slope in slopes().items():
-        torch.testing.assert_close(slope, plain.get(name, torch.zeros_like(slope)), atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(
+            slope, plain.get(name, torch.zeros_like(slope)), atol=1e-4, rtol=1e-3
+        )
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -130,7 +143,9 @@ def test_rotary_scores_depend_on_the_distance_alone():
     toy = made(positions="rotary", n_layers=1)
     scores = run(toy, torch.full((1, 6), 5), keep=["L0H1.scores"]).kept["L0H1.scores"][0]
     for back in range(3):
-        torch.testing.assert_close(scores.diagonal(-back), scores[back, 0].expand(6 - back), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            scores.diagonal(-back), scores[back, 0].expand(6 - back), atol=1e-5, rtol=1e-4
+        )
     assert not torch.isclose(scores[3, 3], scores[3, 2])
 
 
@@ -145,7 +160,9 @@ def test_query_key_norms_forget_the_size():
 def test_a_key_without_a_token_draws_attention_to_its_value():
     toy = made(key_bias=True, value_bias=True, n_layers=1)
     attn = toy.blocks[0].attn
-    seen = run(toy, TOKENS, keep=["L0H1.q", "L0H1.scores", "L0H1.pattern", "L0H1.z", "L0KV1.v"]).kept
+    seen = run(
+        toy, TOKENS, keep=["L0H1.q", "L0H1.scores", "L0H1.pattern", "L0H1.z", "L0KV1.v"]
+    ).kept
     extra = (seen["L0H1.q"] @ attn.key[1] / 2)[..., None]
     weights = torch.cat([seen["L0H1.scores"], extra], -1).softmax(-1)
     torch.testing.assert_close(seen["L0H1.pattern"], weights[..., :-1], atol=1e-5, rtol=1e-4)
@@ -172,23 +189,41 @@ def test_shared_keys_are_the_same_keys_given_twice():
 
 def test_two_factors_are_their_product():
     options = dict(
-        d_vocab=12, n_layers=1, d_model=12, n_ctx=8, attention="linear", positions="none", norm="none", embed="identity",
-        tied=True, attention_scale=1.0,
-    )  # fmt: skip
+        d_vocab=12,
+        n_layers=1,
+        d_model=12,
+        n_ctx=8,
+        attention="linear",
+        positions="none",
+        norm="none",
+        embed="identity",
+        tied=True,
+        attention_scale=1.0,
+    )
     factors = toys.net(**options, identity=("K",))
     whole = toys.net(**options, identity=("K", "V"))
     with torch.no_grad():
         whole.blocks[0].attn.q.weight.copy_(factors.blocks[0].attn.q.weight)
-        whole.blocks[0].attn.o.weight.copy_(factors.blocks[0].attn.o.weight @ factors.blocks[0].attn.v.weight)
+        whole.blocks[0].attn.o.weight.copy_(
+            factors.blocks[0].attn.o.weight @ factors.blocks[0].attn.v.weight
+        )
     torch.testing.assert_close(whole(TOKENS), factors(TOKENS), atol=1e-4, rtol=1e-4)
     learned = {name for name, p in whole.named_parameters() if p.requires_grad}
-    assert {n for n in learned if "attn" in n} == {"blocks.0.attn.q.weight", "blocks.0.attn.o.weight"}
+    assert {n for n in learned if "attn" in n} == {
+        "blocks.0.attn.q.weight",
+        "blocks.0.attn.o.weight",
+    }
     assert not any("embed" in n for n in learned)  # one-hot, and the unembedding is the same matrix
 
 
 def test_one_hot_tokens_are_their_own_vectors():
-    toy = toys.transformer(d_vocab=12, n_layers=1, d_model=12, embed="identity", positions="none", n_ctx=8)
-    assert torch.equal(run(toy, TOKENS, keep=["embed"]).kept["embed"], torch.nn.functional.one_hot(TOKENS, 12).float())
+    toy = toys.transformer(
+        d_vocab=12, n_layers=1, d_model=12, embed="identity", positions="none", n_ctx=8
+    )
+    assert torch.equal(
+        run(toy, TOKENS, keep=["embed"]).kept["embed"],
+        torch.nn.functional.one_hot(TOKENS, 12).float(),
+    )
 
 
 def test_vectors_in_place_of_tokens():
@@ -210,7 +245,10 @@ def test_a_seed_gives_the_same_weights_and_draws_from_nobody_else():
     d = toys.net(**SMALL, attention="none", mlp=8)
     torch.manual_seed(5)
     e = toys.net(**SMALL, attention="none", mlp=8)
-    same = lambda x, y: all(torch.equal(p, q) for p, q in zip(x.parameters(), y.parameters()))
+
+    def same(x, y):
+        return all(torch.equal(p, q) for p, q in zip(x.parameters(), y.parameters()))
+
     assert same(a, b) and same(d, e) and not same(a, c)
 
 
@@ -226,8 +264,22 @@ def test_the_stream_is_the_sum_of_what_is_written(variant):
 
 
 def test_setting_a_place_to_its_own_value_changes_nothing(model):
-    places = ["L*H*", "L*H*.q", "L*KV*.k", "L*KV*.v", "L*H*.z", "L*H*.pattern", "L*H*.scores", "L*H*.q_in", "L*KV*.v_in",
-              "mlp.*", "mlp.*.post", "resid_mid.*", "resid_post.*", "logits.in"]  # fmt: skip
+    places = [
+        "L*H*",
+        "L*H*.q",
+        "L*KV*.k",
+        "L*KV*.v",
+        "L*H*.z",
+        "L*H*.pattern",
+        "L*H*.scores",
+        "L*H*.q_in",
+        "L*KV*.v_in",
+        "mlp.*",
+        "mlp.*.post",
+        "resid_mid.*",
+        "resid_post.*",
+        "logits.in",
+    ]
     before = run(model, TOKENS)
     for pattern in places:
         sites = interp.sites.expand(pattern, interp.models.bridge.dims(model)).sites
@@ -249,9 +301,19 @@ def test_an_empty_mlp_has_an_address_and_no_effect(task):
 
 def test_the_verbs_run_on_a_toy(task):
     toy = made(d_vocab=24, mlp=24, attention="sigmoid")
-    whole = interp.patch(toy, task, "resid_pre.0")  # the whole clean stream in the corrupted run is the clean run
-    clean, corrupted = (task.metric(run(toy, tokens, last_only=True).logits) for tokens in (task.clean, task.corrupted))
-    torch.testing.assert_close(torch.tensor(float(whole.values)), (clean - corrupted).double().mean().float(), atol=1e-4, rtol=1e-4)
+    whole = interp.patch(
+        toy, task, "resid_pre.0"
+    )  # the whole clean stream in the corrupted run is the clean run
+    clean, corrupted = (
+        task.metric(run(toy, tokens, last_only=True).logits)
+        for tokens in (task.clean, task.corrupted)
+    )
+    torch.testing.assert_close(
+        torch.tensor(float(whole.values)),
+        (clean - corrupted).double().mean().float(),
+        atol=1e-4,
+        rtol=1e-4,
+    )
     assert interp.ablate(toy, task, "L*H*").values.shape == (2, 4)
     assert interp.logit_lens(toy, task).values.shape == (2,)
     assert interp.attention_patterns(toy, task, "L1H0").values.shape == (task.clean.shape[1],) * 2
@@ -261,7 +323,11 @@ def test_the_verbs_run_on_a_toy(task):
 def test_words_label_the_tokens():
     toy = toys.transformer(d_vocab=3, words=["stop", "lives in", "b"], n_layers=1, n_ctx=4)
     assert [toy.tokenizer.decode([i]) for i in range(3)] == ["stop", "lives_in", "b"]
-    assert toy.tokenizer("b lives_in nowhere").input_ids == [2, 1, 3]  # what it does not know is no token of the model's
+    assert toy.tokenizer("b lives_in nowhere").input_ids == [
+        2,
+        1,
+        3,
+    ]  # what it does not know is no token of the model's
     with pytest.raises(ValueError, match="token ids must be 0 to 2"):
         run(toy, [[2, 1, 3]])
 
@@ -271,10 +337,14 @@ def test_no_norm_divides_by_one(model):
 
     toy = made(norm="none")
     x = torch.randn(2, 16)
-    assert bridge.dims(toy).norm == "none" and torch.equal(bridge.final_scale(toy, x), torch.ones(2, 1))
+    assert bridge.dims(toy).norm == "none" and torch.equal(
+        bridge.final_scale(toy, x), torch.ones(2, 1)
+    )
     assert torch.equal(bridge.final_norm(toy, x), x)
     ln = made()
-    torch.testing.assert_close(bridge.final_scale(ln, x), (x.var(-1, correction=0, keepdim=True) + 1e-5).sqrt())
+    torch.testing.assert_close(
+        bridge.final_scale(ln, x), (x.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+    )
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------

@@ -13,9 +13,13 @@ from interp.toys.data import Batch
 from interp.toys.recipe import from_json
 
 TINY = dict(
-    data="repeated_tokens", data_options={"vocab": 12, "n_ctx": 10}, model={"n_layers": 1, "d_model": 16}, steps=12, batch=4,
+    data="repeated_tokens",
+    data_options={"vocab": 12, "n_ctx": 10},
+    model={"n_layers": 1, "d_model": 16},
+    steps=12,
+    batch=4,
     checkpoints=5,
-)  # fmt: skip
+)
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +35,9 @@ def bigram(n, generator):
     return Batch(rows[:, :-1], rows[:, 1:])
 
 
-OWN = toys.Recipe("own", model={"d_vocab": 8, "n_layers": 1, "d_model": 16}, steps=12, batch=4, checkpoints=5)
+OWN = toys.Recipe(
+    "own", model={"d_vocab": 8, "n_layers": 1, "d_model": 16}, steps=12, batch=4, checkpoints=5
+)
 
 
 def same(a, b):
@@ -41,7 +47,14 @@ def same(a, b):
 # --- the same bits ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimizer": "sgd", "momentum": 0.9}, {"z_loss": 0.01, "clip": 0.5, "schedule": "cosine", "warmup": 3}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"optimizer": "sgd", "momentum": 0.9},
+        {"z_loss": 0.01, "clip": 0.5, "schedule": "cosine", "warmup": 3},
+    ],
+)
 def test_two_runs_of_a_recipe_are_equal_bit_for_bit(tmp_path, changes):
     recipe = OWN.but(**changes)
     a, b = (toys.train(recipe, draw=bigram, folder=tmp_path / name) for name in "ab")
@@ -51,7 +64,9 @@ def test_two_runs_of_a_recipe_are_equal_bit_for_bit(tmp_path, changes):
     assert a.losses[-1] < a.losses[0]
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimizer": "sgd", "momentum": 0.9}, {"forget_every": 3}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"optimizer": "sgd", "momentum": 0.9}, {"forget_every": 3}]
+)
 @pytest.mark.parametrize("stop", [1, 5, 11])
 def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path, monkeypatch, changes, stop):
     monkeypatch.setattr(trainer, "SAVE_EVERY", -1.0)  # after every step
@@ -86,7 +101,9 @@ def test_the_trainer_is_a_plain_loop(tmp_path):
         for step in range(12):
             optimizer.param_groups[0]["lr"] = recipe.lr * min(1, (step + 1) / 4)
             batch = bigram(4, data)
-            loss = torch.nn.functional.cross_entropy(net(batch.inputs).flatten(0, 1), batch.targets.flatten())
+            loss = torch.nn.functional.cross_entropy(
+                net(batch.inputs).flatten(0, 1), batch.targets.flatten()
+            )
             losses.append(loss.item())
             optimizer.zero_grad()
             loss.backward()
@@ -100,8 +117,12 @@ def test_places_without_a_target_take_no_loss():
     some = batch.targets.clone()
     some[:, ::2] = -100
     net = toys.net(d_vocab=8, n_layers=1, d_model=16)
-    each = torch.nn.functional.cross_entropy(net(batch.inputs).transpose(1, 2), batch.targets, reduction="none")
-    torch.testing.assert_close(trainer.loss(net, Batch(batch.inputs, some))[0], each[:, 1::2].mean())
+    each = torch.nn.functional.cross_entropy(
+        net(batch.inputs).transpose(1, 2), batch.targets, reduction="none"
+    )
+    torch.testing.assert_close(
+        trainer.loss(net, Batch(batch.inputs, some))[0], each[:, 1::2].mean()
+    )
     torch.testing.assert_close(trainer.loss(net, batch)[0], each.mean())
 
 
@@ -122,7 +143,12 @@ def test_a_run_is_found_by_its_recipe(monkeypatch):
     again = toys.train(recipe)
     assert not fits and again.folder == run.folder and same(again.weights(), run.weights())
     assert again.recipe == recipe and again.steps == run.steps
-    for change in ({"lr": 2e-3}, {"seed": 1}, {"model": {"n_heads": 2}}, {"data_options": {"vocab": 13}}):
+    for change in (
+        {"lr": 2e-3},
+        {"seed": 1},
+        {"model": {"n_heads": 2}},
+        {"data_options": {"vocab": 13}},
+    ):
         assert trainer.found(recipe.but(**change)) is None
 
 
@@ -131,7 +157,9 @@ def test_a_run_of_other_data_or_other_weights_is_another_run(monkeypatch):
     toys.train(recipe)
     assert trainer.found(recipe) is not None
     draw = trainer.Net._draw
-    monkeypatch.setattr(trainer.Net, "_draw", lambda self, g: (draw(self, g), self.embed.weight.data.mul_(2)))
+    monkeypatch.setattr(
+        trainer.Net, "_draw", lambda self, g: (draw(self, g), self.embed.weight.data.mul_(2))
+    )
     assert trainer.found(recipe) is None
 
 
@@ -144,14 +172,19 @@ def test_a_damaged_run_is_made_anew():
 
 
 def test_a_run_of_a_function_is_kept_where_it_is_told_alone(tmp_path):
-    here, nowhere = toys.train(OWN, draw=bigram, folder=tmp_path / "here"), toys.train(OWN, draw=bigram)
+    here, nowhere = (
+        toys.train(OWN, draw=bigram, folder=tmp_path / "here"),
+        toys.train(OWN, draw=bigram),
+    )
     assert (tmp_path / "here" / runs.DONE).exists() and not (tmp_path / "cache").exists()
     assert nowhere.folder != here.folder and same(nowhere.weights(), here.weights())
 
 
 def test_a_recipe_is_plain_values():
     recipe = toys.Recipe("tiny", **TINY, forget_every=3, forget_rows=(0, 5))
-    assert from_json(recipe.to_json()) == recipe == from_json(json.dumps(json.loads(recipe.to_json())))
+    assert (
+        from_json(recipe.to_json()) == recipe == from_json(json.dumps(json.loads(recipe.to_json())))
+    )
     assert recipe.but(model={"mlp": 8}).model == {"n_layers": 1, "d_model": 16, "mlp": 8}
     steps = toys.Recipe("x", steps=1000, checkpoints=8).checkpoint_steps()
     assert steps[0] == 0 and steps[1] == 1 and steps[-1] == 1000 and len(steps) == 8
@@ -160,10 +193,14 @@ def test_a_recipe_is_plain_values():
 
 
 def test_rates_rise_and_fall():
-    rate = lambda step, **how: toys.Recipe("x", steps=100, **how).factor(step)
+    def rate(step, **how):
+        return toys.Recipe("x", steps=100, **how).factor(step)
+
     assert [rate(s, warmup=4) for s in (0, 1, 3, 4, 99)] == [0.25, 0.5, 1, 1, 1]
     assert [rate(s, schedule="linear", warmup=50) for s in (49, 50, 75)] == [1, 1, 0.5]
-    assert rate(0, schedule="cosine") == pytest.approx(1) and rate(50, schedule="cosine") == pytest.approx(0.5)
+    assert rate(0, schedule="cosine") == pytest.approx(1) and rate(
+        50, schedule="cosine"
+    ) == pytest.approx(0.5)
 
 
 def test_seeds_side_by_side_are_the_seeds_one_by_one(tmp_path, monkeypatch):
@@ -179,23 +216,46 @@ def test_seeds_side_by_side_are_the_seeds_one_by_one(tmp_path, monkeypatch):
 
 
 def test_embeddings_are_drawn_anew_when_and_where_it_is_said():
-    recipe = OWN.but(lr=1e-9, optimizer="sgd", checkpoints=list(range(13)), forget_every=4, forget_until=8, forget_rows=[2, 5])
+    recipe = OWN.but(
+        lr=1e-9,
+        optimizer="sgd",
+        checkpoints=list(range(13)),
+        forget_every=4,
+        forget_until=8,
+        forget_rows=[2, 5],
+    )
     run = toys.train(recipe, draw=bigram)
     weights = [run.weights(step)["embed.weight"] for step in range(13)]
-    moved = [[bool((a - b).abs().max() > 1e-3) for a, b in zip(x, y)] for x, y in zip(weights, weights[1:])]
+    moved = [
+        [bool((a - b).abs().max() > 1e-3) for a, b in zip(x, y)]
+        for x, y in zip(weights, weights[1:])
+    ]
     only = [2 <= row < 5 for row in range(8)]
-    assert moved == [only if step in (4, 8) else [False] * 8 for step in range(1, 13)]  # not at 12, past the last one
-    assert weights[12][2:5].std() == pytest.approx(0.25, rel=0.4)  # as wide as at first: 1 / sqrt(16)
+    assert moved == [
+        only if step in (4, 8) else [False] * 8 for step in range(1, 13)
+    ]  # not at 12, past the last one
+    assert weights[12][2:5].std() == pytest.approx(
+        0.25, rel=0.4
+    )  # as wide as at first: 1 / sqrt(16)
     other = run.weights(12)
-    assert torch.allclose(other["blocks.0.attn.q.weight"], run.weights(0)["blocks.0.attn.q.weight"], atol=1e-6)
+    assert torch.allclose(
+        other["blocks.0.attn.q.weight"], run.weights(0)["blocks.0.attn.q.weight"], atol=1e-6
+    )
 
 
 # --- what goes wrong -------------------------------------------------------------------------------------------------
 
 
 def test_divergence_stops_with_the_step_and_what_to_try(tmp_path):
-    with pytest.raises(ValueError, match=r"own: the loss is .* at step \d+ and was .* diverged; try a smaller lr than 1e\+06, warmup=100, or clip"):
-        toys.train(OWN.but(optimizer="sgd", lr=1e6, model={"norm": "none"}), draw=bigram, folder=tmp_path / "a")
+    with pytest.raises(
+        ValueError,
+        match=r"own: the loss is .* at step \d+ and was .* diverged; try a smaller lr than 1e\+06, warmup=100, or clip",
+    ):
+        toys.train(
+            OWN.but(optimizer="sgd", lr=1e6, model={"norm": "none"}),
+            draw=bigram,
+            folder=tmp_path / "a",
+        )
     assert runs.opened(tmp_path / "a") is None
 
 
@@ -216,8 +276,16 @@ def test_weights_that_are_no_numbers_are_no_checkpoint():
         (lambda: toys.Recipe("x", forget_until=3), "needs forget_every"),
         (lambda: toys.train(toys.Recipe("x")), "says no data"),
         (lambda: toys.train(toys.Recipe("x", steps=1), draw=bigram), "says no d_vocab"),
-        (lambda: toys.train(toys.Recipe("x", **TINY).but(data="repeated")), "did you mean 'repeated_tokens'"),
-        (lambda: toys.train(OWN, draw=lambda n, g: Batch(bigram(n, g).inputs, torch.full((n, 6), -100))), "a target that is not -100"),
+        (
+            lambda: toys.train(toys.Recipe("x", **TINY).but(data="repeated")),
+            "did you mean 'repeated_tokens'",
+        ),
+        (
+            lambda: toys.train(
+                OWN, draw=lambda n, g: Batch(bigram(n, g).inputs, torch.full((n, 6), -100))
+            ),
+            "a target that is not -100",
+        ),
         (lambda: toys.train_seeds("induction", [0, 0]), "different seeds"),
     ],
 )
@@ -241,27 +309,42 @@ def test_measures_see_each_checkpoint(run):
     assert found.coords["slice"] == ["repeat", "not repeat"]
     for step in (0, 12):
         with torch.no_grad():
-            each = torch.nn.functional.cross_entropy(run.net(step)(batch.inputs).transpose(1, 2), batch.targets, reduction="none")
+            each = torch.nn.functional.cross_entropy(
+                run.net(step)(batch.inputs).transpose(1, 2), batch.targets, reduction="none"
+            )
         expected = float(each[batch.labels["repeat"]].mean())
-        assert float(found.sel(step=step, slice="repeat").values) == pytest.approx(expected, rel=1e-5)
+        assert float(found.sel(step=step, slice="repeat").values) == pytest.approx(
+            expected, rel=1e-5
+        )
     found.plot()
 
 
 def test_any_function_of_the_model_is_a_measure(run):
-    size = lambda model: float(model.blocks[0].attn.W_Q.norm())
+    def size(model):
+        return float(model.blocks[0].attn.W_Q.norm())
+
     found = toys.over_training(run, size, steps=[0, 12], name="size", unit="norm")
-    assert found.values.tolist() == pytest.approx([float(run.weights(s)["blocks.0.attn.q.weight"].norm()) for s in (0, 12)])
+    assert found.values.tolist() == pytest.approx(
+        [float(run.weights(s)["blocks.0.attn.q.weight"].norm()) for s in (0, 12)]
+    )
     words = toys.over_training(run, lambda model: {"a": 1.0, "b": size(model)})
-    assert words.dims == ("step", "measure") and words.sel(measure="b").values[0] == pytest.approx(found.values[0])
+    assert words.dims == ("step", "measure") and words.sel(measure="b").values[0] == pytest.approx(
+        found.values[0]
+    )
     task = interp.tasks.induction(run.model(), n=4, length=4)
     heads = toys.over_training(run, lambda model: interp.ablate(model, task, "L*H*"), steps=[0, 12])
     assert heads.dims == ("step", "layer", "head")
-    assert heads.sel(step=12).values == pytest.approx(interp.ablate(run.model(), task, "L*H*").values, abs=1e-6)
+    assert heads.sel(step=12).values == pytest.approx(
+        interp.ablate(run.model(), task, "L*H*").values, abs=1e-6
+    )
 
 
 def test_seeds_are_an_axis(run):
     other = toys.train(run.recipe.but(seed=1))
-    size = lambda model: float(model.blocks[0].attn.W_Q.norm())
+
+    def size(model):
+        return float(model.blocks[0].attn.W_Q.norm())
+
     both = toys.over_training([run, other], size)
     assert both.dims == ("seed", "step") and both.coords["seed"] == [0, 1]
     assert both.sel(seed=1).values == pytest.approx(toys.over_training(other, size).values)
@@ -273,7 +356,13 @@ def test_seeds_are_an_axis(run):
 
 def test_measures_are_shown_while_training(tmp_path):
     seen = []
-    toys.train(OWN, draw=bigram, show={"size": lambda model: seen.append(float(model.blocks[0].attn.W_Q.norm())) or seen[-1]})
+    toys.train(
+        OWN,
+        draw=bigram,
+        show={
+            "size": lambda model: seen.append(float(model.blocks[0].attn.W_Q.norm())) or seen[-1]
+        },
+    )
     plain = toys.train(OWN, draw=bigram)
     expected = [float(plain.weights(s)["blocks.0.attn.q.weight"].norm()) for s in plain.steps[1:]]
     assert seen == pytest.approx(expected)

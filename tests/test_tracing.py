@@ -18,11 +18,15 @@ def ioi(any_tiny):
 
 def test_kl_is_zero_at_home_and_torchs_own_elsewhere(any_tiny, ioi):
     judge = interp.kl_to(any_tiny, ioi)
-    clean, corrupted = (run(any_tiny, t, last_only=True).logits.log_softmax(-1) for t in (ioi.clean, ioi.corrupted))
+    clean, corrupted = (
+        run(any_tiny, t, last_only=True).logits.log_softmax(-1) for t in (ioi.clean, ioi.corrupted)
+    )
     assert judge.unit == "nats" and torch.allclose(judge.of(clean, {}), torch.zeros(4), atol=1e-6)
     by_hand = (clean.exp() * (clean - corrupted)).sum(-1)
     torch.testing.assert_close(judge.of(corrupted, {}), by_hand, atol=1e-5, rtol=1e-4)
-    theirs = [torch.nn.functional.kl_div(q, p.exp(), reduction="sum") for p, q in zip(clean, corrupted)]
+    theirs = [
+        torch.nn.functional.kl_div(q, p.exp(), reduction="sum") for p, q in zip(clean, corrupted)
+    ]
     torch.testing.assert_close(judge.of(corrupted, {}), torch.stack(theirs), atol=1e-5, rtol=1e-4)
     other = interp.kl_to(any_tiny, ioi, run="corrupted")
     assert torch.allclose(other.of(corrupted, {}), torch.zeros(4), atol=1e-6)
@@ -63,7 +67,9 @@ EITHER = pytest.mark.parametrize("way", ["engine", "hooks"])
 
 @EITHER
 def test_no_noise_has_nothing_to_restore(any_tiny, ioi, way):
-    trace = interp.causal_trace(any_tiny, ioi, "resid_pre.*@*", subject="S2", noise=0, samples=2, way=way)
+    trace = interp.causal_trace(
+        any_tiny, ioi, "resid_pre.*@*", subject="S2", noise=0, samples=2, way=way
+    )
     np.testing.assert_allclose(trace.values, 0, atol=1e-5)
     assert trace.about["corrupted"] == pytest.approx(trace.about["clean"], abs=1e-5)
 
@@ -78,15 +84,24 @@ def test_restoring_the_subject_below_everything_is_the_clean_run(any_tiny, ioi, 
     lost = trace.about["clean"] - trace.about["corrupted"]
     assert np.abs(trace.examples).max() > 1e-2
     np.testing.assert_allclose(trace.values, lost, atol=1e-5)
-    whole = interp.causal_trace(any_tiny, ioi, "resid_post.2@END", subject=subject, samples=3, way=way)
+    whole = interp.causal_trace(
+        any_tiny, ioi, "resid_post.2@END", subject=subject, samples=3, way=way
+    )
     np.testing.assert_allclose(whole.examples, trace.examples, atol=1e-4)
 
 
-@pytest.mark.parametrize("where", ["resid_pre.*@*", "mlp.*@*", "attn.*@S2", "L*H*", [["mlp.0", "attn.1@END"], ["resid_pre.1"]]])
+@pytest.mark.parametrize(
+    "where",
+    ["resid_pre.*@*", "mlp.*@*", "attn.*@S2", "L*H*", [["mlp.0", "attn.1@END"], ["resid_pre.1"]]],
+)
 def test_tracing_both_ways_gives_the_same_numbers(any_tiny, ioi, where):
-    trace = lambda way: interp.causal_trace(any_tiny, ioi, where, subject=("S1", "S2"), samples=2, way=way)
+    def trace(way):
+        return interp.causal_trace(any_tiny, ioi, where, subject=("S1", "S2"), samples=2, way=way)
+
     ways = trace("engine"), trace("hooks")
-    assert [r.about["way"] for r in ways] == ["engine", "hooks"] and np.abs(ways[0].examples).max() > 1e-3
+    assert [r.about["way"] for r in ways] == ["engine", "hooks"] and np.abs(
+        ways[0].examples
+    ).max() > 1e-3
     np.testing.assert_allclose(ways[0].examples, ways[1].examples, atol=1e-4)
 
 
@@ -96,14 +111,23 @@ def test_a_window_by_hand(any_tiny, ioi, way):
     from interp.interventions import Intervention
     from interp.models import bridge
 
-    traced = interp.causal_trace(any_tiny, ioi, "mlp.*@S2", subject="S2", samples=1, seed=3, window=2, way=way)
+    traced = interp.causal_trace(
+        any_tiny, ioi, "mlp.*@S2", subject="S2", samples=1, seed=3, window=2, way=way
+    )
     at, rows = ioi.position("S2"), torch.arange(4)
     sigma = bridge.embeddings(any_tiny, ioi.clean)[rows, at].numpy().std()
-    noise = torch.randn(*ioi.clean.shape, 32, generator=torch.Generator().manual_seed(3)) * (3 * float(sigma))
+    noise = torch.randn(*ioi.clean.shape, 32, generator=torch.Generator().manual_seed(3)) * (
+        3 * float(sigma)
+    )
     blur = Intervention("embed@S2", add(noise[rows, at][:, None]))
     clean = run(any_tiny, ioi, keep=["mlp.0", "mlp.1", "mlp.2"]).kept
-    read = lambda *edits: ioi.metric(run(any_tiny, ioi, [blur, *edits]).logits).numpy()
-    put = lambda layer: Intervention(f"mlp.{layer}@S2", set_to(clean[f"mlp.{layer}"][rows, at]))
+
+    def read(*edits):
+        return ioi.metric(run(any_tiny, ioi, [blur, *edits]).logits).numpy()
+
+    def put(layer):
+        return Intervention(f"mlp.{layer}@S2", set_to(clean[f"mlp.{layer}"][rows, at]))
+
     for layer, together in ((0, (0,)), (1, (0, 1)), (2, (1, 2))):
         by_hand = read(*map(put, together)) - read()
         np.testing.assert_allclose(traced.examples[layer], by_hand, atol=1e-4)

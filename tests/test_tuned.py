@@ -26,7 +26,9 @@ def text(model, seed=0):
 def test_a_tuned_lens_is_closer_to_the_model_and_the_identity_at_the_end(any_tiny):
     lens = interp.tuned_lens(any_tiny, text(any_tiny), steps=60)
     plain, tuned = lens.kl.values
-    assert lens.layers == (0, 1, 2) and (tuned <= plain).all() and (tuned[:2] < 0.8 * plain[:2]).all()
+    assert (
+        lens.layers == (0, 1, 2) and (tuned <= plain).all() and (tuned[:2] < 0.8 * plain[:2]).all()
+    )
     assert tuned[2] == plain[2] == pytest.approx(0, abs=1e-5)
     h = torch.randn(2, 3, 32)
     torch.testing.assert_close(lens.read(2, h), h, atol=0, rtol=0)
@@ -49,7 +51,9 @@ def test_what_tuning_learns_holds_on_other_text(any_tiny):
     out = run(any_tiny, text(any_tiny, seed=9), keep=["resid_post.1", "resid_post.2"])
     h, end = (out.kept[f"resid_post.{i}"][:, 1:].flatten(0, 1) for i in (1, 2))
     zero = torch.zeros(32, 32), torch.zeros(32)
-    assert divergence(any_tiny, h, end, lens.weight[0], lens.bias[0]) < divergence(any_tiny, h, end, *zero)
+    assert divergence(any_tiny, h, end, lens.weight[0], lens.bias[0]) < divergence(
+        any_tiny, h, end, *zero
+    )
 
 
 def test_the_same_seed_gives_the_same_lens_and_it_is_kept(tiny, own_cache):
@@ -109,8 +113,14 @@ def test_wrong_lenses_are_one_sentence(tiny, call, says):
 
 
 def test_wrong_readings_through_a_lens_are_one_sentence(tiny):
-    task, lens = interp.tasks.ioi(tiny, n=2), interp.tuned_lens(tiny, text(tiny), layers=[1], steps=2)
-    for where, says in (("resid_pre.*@END", "after a layer"), ("resid_post.0@END", "not trained at the layers")):
+    task, lens = (
+        interp.tasks.ioi(tiny, n=2),
+        interp.tuned_lens(tiny, text(tiny), layers=[1], steps=2),
+    )
+    for where, says in (
+        ("resid_pre.*@END", "after a layer"),
+        ("resid_post.0@END", "not trained at the layers"),
+    ):
         with pytest.raises(ValueError, match=says):
             interp.logit_lens(tiny, task, where, lens=lens)
     with pytest.raises(ValueError, match="it has 1, 2"):

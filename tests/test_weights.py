@@ -46,11 +46,15 @@ def test_qk_of_layer_zero_is_the_models_own_score(tiny):
     """In a model without biases the read-out of two tokens is the attention score, rotation included."""
     query, keys, n = 70, [60, 61, 62, 63], 3
     tokens = torch.tensor([[keys[i], 64, 65, query] for i in range(4)])
-    scores = interp.run(tiny, tokens, keep=["L0H3.scores@-1"]).kept["L0H3.scores@-1"][:, 0]  # at offset 3
+    scores = interp.run(tiny, tokens, keep=["L0H3.scores@-1"]).kept["L0H3.scores@-1"][
+        :, 0
+    ]  # at offset 3
     read = interp.qk_readout(tiny, "L0H3", [query], k=bridge.dims(tiny).d_vocab, offset=n)
     names = weights._words(tiny, list(range(bridge.dims(tiny).d_vocab)))
     found = torch.tensor([read.sel(key=names[t]).values[0] for t in keys])
-    torch.testing.assert_close(found - found[0], (scores - scores[0]).double(), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(
+        found - found[0], (scores - scores[0]).double(), atol=1e-3, rtol=1e-3
+    )
     flat = interp.qk_readout(tiny, "L0H3", [query], k=bridge.dims(tiny).d_vocab)
     assert abs(flat.values - read.values).max() > 1e-3
 
@@ -60,7 +64,10 @@ def test_read_outs_take_words_and_give_the_best(any_tiny):
     assert read.coords["input"] == [" Mary", " John"] and read.dims == ("input", "output")
     every = interp.ov_readout(any_tiny, "L1H2", [" Mary", " John"], k=bridge.dims(any_tiny).d_vocab)
     for word in (" Mary", " John"):
-        assert read.sel(input=word).top(3, by="high").labels == every.sel(input=word).top(3, by="high").labels
+        assert (
+            read.sel(input=word).top(3, by="high").labels
+            == every.sel(input=word).top(3, by="high").labels
+        )
 
 
 @pytest.mark.parametrize(
@@ -86,14 +93,19 @@ def test_wrong_read_outs_are_one_sentence(any_tiny, call, says):
 @pytest.mark.parametrize("kind", ["q", "k", "v"])
 def test_composition_by_the_explicit_product(any_tiny, kind):
     scores = interp.composition(any_tiny, kind=kind)
-    OV = lambda layer, head: folded(any_tiny, "V", layer, head) @ write(any_tiny, layer, head)
+
+    def OV(layer, head):
+        return folded(any_tiny, "V", layer, head) @ write(any_tiny, layer, head)
+
     for (la, a), (lb, b) in [((0, 1), (1, 2)), ((0, 3), (2, 0)), ((1, 0), (2, 3))]:
         QK = folded(any_tiny, "Q", lb, b) @ folded(any_tiny, "K", lb, b).T
         reads = {"q": QK, "k": QK.T, "v": OV(lb, b)}[kind]
         expected = (OV(la, a) @ reads).norm() / (OV(la, a).norm() * reads.norm())
         found = scores.sel(sender=f"L{la}H{a}", receiver=f"L{lb}H{b}").values
         assert float(found) == pytest.approx(float(expected), rel=1e-4)
-    assert np.isnan(scores.sel(sender="L1H0", receiver="L1H1").values) and np.isnan(scores.sel(sender="L2H0", receiver="L0H1").values)
+    assert np.isnan(scores.sel(sender="L1H0", receiver="L1H1").values) and np.isnan(
+        scores.sel(sender="L2H0", receiver="L0H1").values
+    )
 
 
 @pytest.mark.parametrize("kind", ["q", "k", "v"])
@@ -103,11 +115,20 @@ def test_components_are_the_rank_one_circuits(any_tiny, kind):
     QK = folded(any_tiny, "Q", 2, 3) @ folded(any_tiny, "K", 2, 3).T
     reads = {"q": QK, "k": QK.T, "v": folded(any_tiny, "V", 2, 3) @ write(any_tiny, 2, 3)}[kind]
     U, sigma, Vh = torch.linalg.svd(OV, full_matrices=False)
-    expected = [(torch.outer(U[:, i], Vh[i]) @ reads).norm() / reads.norm() for i in range(scores.values.shape[1])]
-    np.testing.assert_allclose(scores.values[0, :, 0], torch.stack(expected).numpy(), rtol=2e-3, atol=1e-4)
+    expected = [
+        (torch.outer(U[:, i], Vh[i]) @ reads).norm() / reads.norm()
+        for i in range(scores.values.shape[1])
+    ]
+    np.testing.assert_allclose(
+        scores.values[0, :, 0], torch.stack(expected).numpy(), rtol=2e-3, atol=1e-4
+    )
     whole = interp.composition(any_tiny, ["L0H1"], ["L2H3"], kind=kind).values[0, 0]
-    sigma = sigma[: len(expected)].numpy()  # squares of the parts, weighted by their singular values, make the whole
-    assert whole**2 == pytest.approx(((sigma * scores.values[0, :, 0]) ** 2).sum() / (sigma**2).sum(), rel=1e-3)
+    sigma = sigma[
+        : len(expected)
+    ].numpy()  # squares of the parts, weighted by their singular values, make the whole
+    assert whole**2 == pytest.approx(
+        ((sigma * scores.values[0, :, 0]) ** 2).sum() / (sigma**2).sum(), rel=1e-3
+    )
 
 
 def test_the_content_part_is_offset_zero_and_a_rotation_by_n_is_the_rotary_score(tiny):
@@ -123,7 +144,9 @@ def test_the_content_part_is_offset_zero_and_a_rotation_by_n_is_the_rotary_score
     QK = folded(tiny, "Q", 2, 3) @ turn @ folded(tiny, "K", 2, 3).T
     for kind, reads in (("q", QK), ("k", QK.T)):
         found = interp.composition(tiny, ["L0H1"], ["L2H3"], kind=kind, offset=5).values[0, 0]
-        assert found == pytest.approx(float((OV @ reads).norm() / OV.norm() / reads.norm()), rel=1e-4)
+        assert found == pytest.approx(
+            float((OV @ reads).norm() / OV.norm() / reads.norm()), rel=1e-4
+        )
 
 
 def test_turning_writer_and_reader_together_changes_nothing():
@@ -137,7 +160,10 @@ def test_turning_writer_and_reader_together_changes_nothing():
     inside = torch.linalg.qr(torch.randn(4, 4)).Q  # nor does a turn inside either head
     torch.testing.assert_close(_score(inside @ S, R @ inside, False), _score(S, R, False))
     direction = torch.eye(12)[:1]
-    assert float(_score(direction, direction.T, False)) == 1 and float(_score(direction, R - direction.T @ R[:1], False)) == 0
+    assert (
+        float(_score(direction, direction.T, False)) == 1
+        and float(_score(direction, R - direction.T @ R[:1], False)) == 0
+    )
 
 
 def test_the_null_is_one_over_the_root_of_the_width(any_tiny):
@@ -150,10 +176,15 @@ def test_the_null_is_one_over_the_root_of_the_width(any_tiny):
 def test_dimensions_may_be_left_out(tiny):
     whole, part = interp.composition(tiny), interp.composition(tiny, without=[3])
     assert np.nanmax(np.abs(whole.values - part.values)) > 1e-4
-    S, R = folded(tiny, "V", 0, 1) @ write(tiny, 0, 1), folded(tiny, "Q", 2, 3) @ folded(tiny, "K", 2, 3).T
+    S, R = (
+        folded(tiny, "V", 0, 1) @ write(tiny, 0, 1),
+        folded(tiny, "Q", 2, 3) @ folded(tiny, "K", 2, 3).T,
+    )
     S[:, 3], R[3] = 0, 0
     expected = (S @ R).norm() / S.norm() / R.norm()
-    assert float(part.sel(sender="L0H1", receiver="L2H3").values) == pytest.approx(float(expected), rel=1e-4)
+    assert float(part.sel(sender="L0H1", receiver="L2H3").values) == pytest.approx(
+        float(expected), rel=1e-4
+    )
 
 
 def test_heads_that_share_a_kv_head_share_what_they_write_with(tiny):

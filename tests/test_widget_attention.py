@@ -7,8 +7,7 @@ import pytest
 from test_widgets_js import run_in_node
 
 import interp
-from interp import widgets
-from interp import _progress
+from interp import _progress, widgets
 
 TEXT = "The capital of France is"
 
@@ -33,8 +32,14 @@ def test_the_pattern_is_that_of_attention_patterns(any_tiny, made, weighted):
     assert w.problem == "" and w.value["heads"] == ["L1H0", "L1H1", "L1H2", "L1H3", "L0H2"]
     expected = interp.attention_patterns(any_tiny, TEXT, "L2H3", weighted=weighted)
     shown = w.value["pattern"]
-    assert np.allclose(shown.values, expected.values, atol=1e-5) and (shown.dims, shown.coords, shown.unit) == (expected.dims, expected.coords, expected.unit)
-    whole = np.frombuffer(w.reply["big"], "<u2").reshape(shown.values.shape) / 65535 * w.reply["top"]
+    assert np.allclose(shown.values, expected.values, atol=1e-5) and (
+        shown.dims,
+        shown.coords,
+        shown.unit,
+    ) == (expected.dims, expected.coords, expected.unit)
+    whole = (
+        np.frombuffer(w.reply["big"], "<u2").reshape(shown.values.shape) / 65535 * w.reply["top"]
+    )
     assert np.allclose(whole, shown.values, atol=w.reply["top"] / 60000)
 
 
@@ -44,21 +49,28 @@ def test_small_pictures_hold_the_largest_of_what_they_merge(tiny, made):
     assert n == 91 and side == 48
     small = np.frombuffer(w.reply["small"], "u1").reshape(2, side, side) / 255
     pattern = interp.attention_patterns(tiny, w.reply["prompt"], "L1H0").values
-    assert small[0].max() == pytest.approx(pattern.max(), abs=1 / 200) and small.max() <= w.reply["limits"]
+    assert (
+        small[0].max() == pytest.approx(pattern.max(), abs=1 / 200)
+        and small.max() <= w.reply["limits"]
+    )
 
 
 def test_heads_are_found_by_score_only_when_asked(tiny, made, monkeypatch):
     from interp.methods import scores
 
     asked, real = [], scores.head_scores
-    monkeypatch.setattr(scores, "head_scores", lambda *args, **more: asked.append(args[1]) or real(*args, **more))
+    monkeypatch.setattr(
+        scores, "head_scores", lambda *args, **more: asked.append(args[1]) or real(*args, **more)
+    )
     w = made(tiny, TEXT)
     assert asked == [] and w.head == ""
     w.find = "induction"
     found = w.value["scores"]
     best = real(tiny, "induction").sel(score="induction")
     ranked = sorted(zip(best.labels(), best.values.ravel()), key=lambda pair: -pair[1])
-    assert list(found) == [name for name, _ in ranked] and found[ranked[0][0]] == pytest.approx(ranked[0][1])
+    assert list(found) == [name for name, _ in ranked] and found[ranked[0][0]] == pytest.approx(
+        ranked[0][1]
+    )
     assert w.reply["head"] == ranked[0][0] and w.reply["score"]["unit"] == "share of attention"
     w.find = "previous-token"
     w.wait()
@@ -71,7 +83,9 @@ def test_a_task_has_examples_and_scores_of_its_own(tiny, made):
     task = interp.tasks.ioi(tiny, n=3)
     w = made(tiny, task, prompt=1, head="L0H1")
     expected = interp.attention_patterns(tiny, task[1], "L0H1")
-    assert np.allclose(w.value["pattern"].values, expected.values, atol=1e-5) and len(w.examples) == 3
+    assert (
+        np.allclose(w.value["pattern"].values, expected.values, atol=1e-5) and len(w.examples) == 3
+    )
     w.find = "ablation"
     assert w.value["scores"] and w.problem == ""
     w.prompt, w.text, w.find = -1, TEXT, ""
@@ -85,15 +99,25 @@ def test_the_code_gives_the_state_again(tiny, made):
         first, second = w.code.split("\n")
         again = eval(first, {"interp": interp, "model": tiny, "task": task})
         assert again.wait().value["pattern"] == w.value["pattern"] and again.first is False
-        result = eval(second.removesuffix(".plot()"), {"interp": interp, "model": tiny, "task": task})
+        result = eval(
+            second.removesuffix(".plot()"), {"interp": interp, "model": tiny, "task": task}
+        )
         assert np.allclose(result.values, w.value["pattern"].values, atol=1e-5)
         again.close()
 
 
-@pytest.mark.parametrize("state, says", [
-    ({"heads": "L9H0"}, "layers 0 to 2"), ({"heads": "mlp.1"}, "mlp.1"), ({"heads": " "}, "type some"), ({"head": "L1H*"}, "one head"),
-    ({"find": "inductoin"}, "did you mean 'induction'"), ({"text": "to " * 300}, "reads at most 256"), ({"text": " "}, "type a text"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "state, says",
+    [
+        ({"heads": "L9H0"}, "layers 0 to 2"),
+        ({"heads": "mlp.1"}, "mlp.1"),
+        ({"heads": " "}, "type some"),
+        ({"head": "L1H*"}, "one head"),
+        ({"find": "inductoin"}, "did you mean 'induction'"),
+        ({"text": "to " * 300}, "reads at most 256"),
+        ({"text": " "}, "type a text"),
+    ],
+)
 def test_a_mistake_is_a_line_and_goes_away(tiny, made, state, says):
     w = made(tiny, TEXT)
     before = {name: getattr(w, name) for name in state}
@@ -128,11 +152,12 @@ def test_progress_goes_to_a_listener_and_what_it_raises_ends_the_work():
 
     with pytest.raises(InterruptedError), _progress.told(stop):
         list(_progress.progress(range(3), "work"))
-    other = threading.Thread(target=lambda: heard.append(list(_progress.progress(range(3), "elsewhere"))), daemon=True)
+    other = threading.Thread(
+        target=lambda: heard.append(list(_progress.progress(range(3), "elsewhere"))), daemon=True
+    )
     other.start()
     other.join(20)
     assert heard[-1] == [0, 1, 2]  # no other thread waits for the bar that was stopped
-
 
 
 JS = """

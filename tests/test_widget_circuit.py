@@ -34,7 +34,12 @@ def test_what_is_shown_is_what_is_measured_and_saved(explorer, tiny, task, score
     found = interp.evaluate(tiny, task, explorer.value, sets=1)
     said = explorer.numbers
     assert said["n"] == len(task) == 6  # more than the first few prompts
-    for name, measure in (("faithfulness",) * 2, ("value", "circuit"), ("clean",) * 2, ("corrupted",) * 2):
+    for name, measure in (
+        ("faithfulness",) * 2,
+        ("value", "circuit"),
+        ("clean",) * 2,
+        ("corrupted",) * 2,
+    ):
         assert said[name] == pytest.approx(float(found.sel(measure=measure).values), abs=1e-4)
     explorer.save(tmp_path / "c.json")
     assert Circuit.load(tmp_path / "c.json") == explorer.value
@@ -46,13 +51,19 @@ def test_cut_add_and_undo(explorer):
     before, edge = explorer.numbers["value"], max(scored, key=lambda edge: abs(scored[edge]))
     explorer.remove(" -> ".join(edge))
     assert edge not in explorer.value and len(explorer.value) == 29
-    assert explorer.numbers["before"] == pytest.approx(before) and explorer.numbers["value"] != pytest.approx(before)
+    assert explorer.numbers["before"] == pytest.approx(before) and explorer.numbers[
+        "value"
+    ] != pytest.approx(before)
     hidden = next(e["key"] for e in explorer.plan["edges"] if e["a"] == 40)
     explorer.add(hidden)
     assert len(explorer.value) == 30 and explorer.steps == 2
     explorer.undo()
     explorer.undo()
-    assert explorer.steps == 0 and len(explorer.value) == 30 and explorer.numbers["value"] == pytest.approx(before)
+    assert (
+        explorer.steps == 0
+        and len(explorer.value) == 30
+        and explorer.numbers["value"] == pytest.approx(before)
+    )
     explorer.remove("mlp.1")
     assert not any("mlp.1" in (s, r.rpartition(".")[0]) for s, r in explorer.value)
     explorer.clear()
@@ -74,7 +85,9 @@ def test_cut_from_the_whole_model(explorer, tiny, task):
     explorer.remove(", ".join(map(" -> ".join, edges)))
     rest = ~Circuit.of(edges, like=explorer.value)
     found = interp.evaluate(tiny, task, rest, sets=1)
-    assert explorer.numbers["value"] == pytest.approx(float(found.sel(measure="circuit").values), abs=1e-4)
+    assert explorer.numbers["value"] == pytest.approx(
+        float(found.sel(measure="circuit").values), abs=1e-4
+    )
 
 
 def test_the_page_sets_several_traits_and_one_question_is_asked(explorer):
@@ -82,7 +95,11 @@ def test_the_page_sets_several_traits_and_one_question_is_asked(explorer):
     key = explorer.plan["edges"][-1]["key"]
     explorer.set_state({"cut": [key], "shown": 20, "asked": 5})
     explorer.wait()
-    assert explorer.steps == 1 and explorer.answered == 5 and explorer.reply["size"]["edges"] in (19, 20)
+    assert (
+        explorer.steps == 1
+        and explorer.answered == 5
+        and explorer.reply["size"]["edges"] in (19, 20)
+    )
 
 
 def test_code_gives_the_state_again(explorer, tiny, task, scores):
@@ -123,11 +140,18 @@ def test_the_page_does_not_write_over_a_file(explorer, tmp_path):
 
 
 def test_two_circuits(scores):
-    a, b = Circuit.top(scores, 60), Circuit.threshold(scores, float(abs(scores.values[scores.values == scores.values]).max()) / 50)
+    a, b = (
+        Circuit.top(scores, 60),
+        Circuit.threshold(
+            scores, float(abs(scores.values[scores.values == scores.values]).max()) / 50
+        ),
+    )
     both = widgets.circuit(a, other=b, names=("one", "two"), shown=min(len(a), len(b)))
     assert both.reply["size"]["jaccard"] == pytest.approx(both.value.jaccard(both._second()))
     parts = drawing.diff(both.value, both._second())
-    assert {p: both.reply["size"][p] for p in parts} == {p: len(edges) for p, edges in parts.items()}
+    assert {p: both.reply["size"][p] for p in parts} == {
+        p: len(edges) for p, edges in parts.items()
+    }
     assert both.static().axes
 
 

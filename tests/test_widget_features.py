@@ -59,29 +59,52 @@ def made(tiny, seen):
 
 
 def probs(tiny, sae, text, edits):
-    return interp.run(tiny, widgets.prompt_task(tiny, text), edits, last_only=True).logits[0].softmax(-1)
+    return (
+        interp.run(tiny, widgets.prompt_task(tiny, text), edits, last_only=True)
+        .logits[0]
+        .softmax(-1)
+    )
 
 
 @pytest.mark.parametrize("by", ["ablate", "clamp", "steer"])
 def test_the_edit_is_that_of_a_run(tiny, seen, made, by):
     w = made(latent=5, text=TEXT, by=by, strength=1.5)
     amount = 1.5 * float(seen.maxima[5])
-    edits = features.ablate(seen.dictionary, 5) if by == "ablate" else getattr(features, by)(seen.dictionary, {5: amount})
+    edits = (
+        features.ablate(seen.dictionary, 5)
+        if by == "ablate"
+        else getattr(features, by)(seen.dictionary, {5: amount})
+    )
     now, before = probs(tiny, seen.dictionary, TEXT, edits), probs(tiny, seen.dictionary, TEXT, [])
-    assert np.allclose([one["now"] for one in w.value["next tokens"]], now.topk(8).values, atol=1e-5)
-    assert w.value["kl"] == pytest.approx(float((before * (before.log() - now.log())).sum()), abs=1e-4)
+    assert np.allclose(
+        [one["now"] for one in w.value["next tokens"]], now.topk(8).values, atol=1e-5
+    )
+    assert w.value["kl"] == pytest.approx(
+        float((before * (before.log() - now.log())).sum()), abs=1e-4
+    )
     w.where = "end"
-    edits = features.ablate(seen.dictionary, 5, at=-1) if by == "ablate" else getattr(features, by)(seen.dictionary, {5: amount}, at=-1)
-    assert w.value["next tokens"][0]["now"] == pytest.approx(float(probs(tiny, seen.dictionary, TEXT, edits).max()), abs=1e-5)
+    edits = (
+        features.ablate(seen.dictionary, 5, at=-1)
+        if by == "ablate"
+        else getattr(features, by)(seen.dictionary, {5: amount}, at=-1)
+    )
+    assert w.value["next tokens"][0]["now"] == pytest.approx(
+        float(probs(tiny, seen.dictionary, TEXT, edits).max()), abs=1e-5
+    )
 
 
 def test_the_prompt_shows_the_latent_and_is_its_strongest_context_unless_typed(tiny, seen, made):
     w = made(latent=9)
     best = w.card.bands[0].contexts[0]
-    assert w.value["prompt"] == "".join(best.words[: best.at + 1]).removeprefix("<|im_start|>").lstrip()
+    assert (
+        w.value["prompt"]
+        == "".join(best.words[: best.at + 1]).removeprefix("<|im_start|>").lstrip()
+    )
     w.text = TEXT
     tokens = widgets.prompt_task(tiny, TEXT).clean
-    z = seen.dictionary.encode(interp.run(tiny, tokens, keep=["resid_post.1"]).kept["resid_post.1"])[0, :, 9]
+    z = seen.dictionary.encode(
+        interp.run(tiny, tokens, keep=["resid_post.1"]).kept["resid_post.1"]
+    )[0, :, 9]
     assert np.allclose(w.value["values"][1:], z[1:], atol=1e-4) and w.value["values"][0] == 0
 
 
@@ -90,24 +113,38 @@ def test_the_code_gives_the_state_and_the_numbers_again(tiny, seen, made):
     first, _, third = w.code.split("\n")
     names = {"interp": interp, "model": tiny, "dictionary": seen.dictionary}
     logits = eval(third, names)[0]
-    assert np.allclose([one["now"] for one in w.value["next tokens"]], logits.softmax(-1).topk(8).values, atol=1e-3)
-    again = eval(first.replace("dictionary,", "dictionary, seen,", 1), {**names, "seen": seen}).wait()
+    assert np.allclose(
+        [one["now"] for one in w.value["next tokens"]], logits.softmax(-1).topk(8).values, atol=1e-3
+    )
+    again = eval(
+        first.replace("dictionary,", "dictionary, seen,", 1), {**names, "seen": seen}
+    ).wait()
     assert again.value == w.value and again.sort == "density"
     again.close()
 
 
 def test_a_card_comes_though_its_edit_cannot_be_made(tiny, made):
     ids = torch.randint(5, 200, (4, 16))
-    side = features.Dictionary("standard", dictionary("standard").weights, "L1H*.z", settings={"apply_b_dec_to_input": True})
+    side = features.Dictionary(
+        "standard",
+        dictionary("standard").weights,
+        "L1H*.z",
+        settings={"apply_b_dec_to_input": True},
+    )
     w = made(features.firings(tiny, side, on=ids), latent=2)
     assert "interp-card" in w.reply["card"] and "side by side" in w.problem
     assert w.png()[:4] == b"\x89PNG"
 
 
-@pytest.mark.parametrize("state, says", [
-    ({"latent": 40}, "no latent 40: the list has 40, from 0 to 39"), ({"by": "clam"}, "did you mean 'clamp'"), ({"where": "start"}, "unknown place"),
-    ({"text": "to " * 300}, "at most 256"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "state, says",
+    [
+        ({"latent": 40}, "no latent 40: the list has 40, from 0 to 39"),
+        ({"by": "clam"}, "did you mean 'clamp'"),
+        ({"where": "start"}, "unknown place"),
+        ({"text": "to " * 300}, "at most 256"),
+    ],
+)
 def test_what_cannot_be_shown_is_a_line(made, state, says):
     w = made(latent=1)
     shown = w.reply
@@ -119,12 +156,17 @@ def test_what_cannot_be_shown_is_a_line(made, state, says):
 def test_some_latents_are_a_list_too(tiny, seen, made):
     few = features.firings(tiny, seen.dictionary, [4, 30], on=seen.tokens)
     w = made(few, latent=30)
-    assert w.index["latents"] == [4, 30] and w.value["density"] == pytest.approx(float(seen.density[30]))
+    assert w.index["latents"] == [4, 30] and w.value["density"] == pytest.approx(
+        float(seen.density[30])
+    )
 
 
 def test_it_is_a_picture_in_a_saved_notebook(made):
     html = made(latent=3)._html()
-    assert "data:image/png;base64" in html and "interp.widgets.features(model, dictionary, latent=3)" in html
+    assert (
+        "data:image/png;base64" in html
+        and "interp.widgets.features(model, dictionary, latent=3)" in html
+    )
 
 
 def test_the_list_in_the_page(tmp_path):

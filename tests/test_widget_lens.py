@@ -33,7 +33,9 @@ def test_the_numbers_are_those_of_logit_lens(any_tiny, made, by):
     expected = interp.logit_lens(any_tiny, task[1], "resid_post.*@*", metric=by)
     numbers = w.value["numbers"]
     first = w.reply["start"]
-    assert np.allclose(numbers.values, expected.values[:, first : first + numbers.values.shape[1]], atol=1e-3)
+    assert np.allclose(
+        numbers.values, expected.values[:, first : first + numbers.values.shape[1]], atol=1e-3
+    )
     assert (numbers.unit, numbers.coords["layer"]) == (expected.unit, [0, 1, 2])
 
 
@@ -44,7 +46,9 @@ def test_the_last_layer_says_what_the_model_says(tiny, made):
     assert np.allclose(w.value["numbers"].values[-1], probs.max(-1).values, atol=1e-5)
     best = [tiny.tokenizer.decode([i]) for i in probs[-1].topk(10).indices]
     assert [word for word, _ in w.value["list"]] == best and w.value["top"][-1][-1] == best[0]
-    assert w.value["answers"] == best[:1] and w.value["wrong"] == best[1:2]  # without a task, the model's own two
+    assert (
+        w.value["answers"] == best[:1] and w.value["wrong"] == best[1:2]
+    )  # without a task, the model's own two
 
 
 def test_a_click_lists_another_cell_and_computes_nothing(tiny, made):
@@ -52,7 +56,11 @@ def test_a_click_lists_another_cell_and_computes_nothing(tiny, made):
     reads, real = [], w._logits
     w._logits = lambda stream, layer: reads.append(len(stream)) or real(stream, layer)
     w.layer, w.token = 0, 2
-    assert w.value["layer"] == 0 and w.value["token"] == 2 and w.value["list"][0][0] == w.value["top"][0][2]
+    assert (
+        w.value["layer"] == 0
+        and w.value["token"] == 2
+        and w.value["list"][0][0] == w.value["top"][0][2]
+    )
     assert set(reads) <= {1}  # only the end, for the model's own choice
 
 
@@ -71,7 +79,10 @@ def test_a_tuned_lens_is_read_through_and_layers_it_lacks_stay_empty(tiny, made)
     w = made(tiny, task, lens=tuned)
     expected = interp.logit_lens(tiny, task[0], "resid_post.*@*", metric="rank", lens=tuned).values
     shown = w.value["numbers"].values
-    assert np.allclose(shown, expected[:, w.reply["start"] :], atol=1e-3, equal_nan=True) and np.isnan(shown[1]).all()
+    assert (
+        np.allclose(shown, expected[:, w.reply["start"] :], atol=1e-3, equal_nan=True)
+        and np.isnan(shown[1]).all()
+    )
     assert w.name == "Tuned lens" and "lens=lens" in w.code and w.png()[:4] == b"\x89PNG"
     w.layer = 1
     assert w.value["list"] == [] and w.problem == ""
@@ -104,10 +115,17 @@ def test_the_code_gives_the_state_again(tiny, made):
     again.close()
 
 
-@pytest.mark.parametrize("state, says", [
-    ({"answer": "Parisian dreams"}, "not one token"), ({"by": "colour"}, "unknown colour"), ({"start": 99}, "positions 0 to 5"),
-    ({"step": -1}, "step is 1 or more"), ({"text": "to " * 300}, "reads at most 256"), ({"prompt": 3}, "no task here"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "state, says",
+    [
+        ({"answer": "Parisian dreams"}, "not one token"),
+        ({"by": "colour"}, "unknown colour"),
+        ({"start": 99}, "positions 0 to 5"),
+        ({"step": -1}, "step is 1 or more"),
+        ({"text": "to " * 300}, "reads at most 256"),
+        ({"prompt": 3}, "no task here"),
+    ],
+)
 def test_a_mistake_is_a_line_and_goes_away(tiny, made, state, says):
     w = made(tiny, TEXT)
     before = {name: getattr(w, name) for name in state}

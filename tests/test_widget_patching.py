@@ -9,7 +9,7 @@ import interp
 from interp import widgets
 from interp.interventions import run
 from interp.methods import logits_when_patched
-from interp.widgets._patch_runs import coarse, SITES
+from interp.widgets._patch_runs import SITES, coarse
 
 
 @pytest.fixture(scope="module")
@@ -28,20 +28,29 @@ def test_every_layer_comes_once_the_coarse_ones_first(n, most):
 @pytest.mark.parametrize("direction, prompt", [("denoising", 1), ("noising", -1)])
 def test_the_map_is_that_of_patch_and_a_cell_says_the_same(tiny, task, site, direction, prompt):
     shown = widgets.patching(tiny, task, site=site, direction=direction, prompt=prompt, cell=[2, 3])
-    expected = interp.patch(tiny, task if prompt == -1 else task[prompt], SITES[site][0], direction=direction)
+    expected = interp.patch(
+        tiny, task if prompt == -1 else task[prompt], SITES[site][0], direction=direction
+    )
     assert shown.value.dims == expected.dims and shown.value.coords == expected.coords
     assert np.allclose(shown.value.values, expected.values, atol=1e-5)
     assert (shown.value.name, shown.value.unit) == (expected.name, expected.unit)
     told = shown.told
     assert told["after"] - told["before"] == pytest.approx(float(expected.values[2, 3]), abs=1e-4)
-    assert [one["after"] for one in told["tokens"]] == sorted((one["after"] for one in told["tokens"]), reverse=True)
+    assert [one["after"] for one in told["tokens"]] == sorted(
+        (one["after"] for one in told["tokens"]), reverse=True
+    )
     shown.close()
 
 
 def test_it_fills_in(tiny, task):
     shown = widgets.patching(tiny, task)
     seen = []
-    shown.observe(lambda change: seen.append(sum(v is not None for row in change["new"]["values"] for v in row)), "reply")
+    shown.observe(
+        lambda change: seen.append(
+            sum(v is not None for row in change["new"]["values"] for v in row)
+        ),
+        "reply",
+    )
     shown.prompt = -1
     shown.wait()
     assert seen == sorted(seen) and len(seen) >= 3 and seen[-1] == shown.value.values.size
@@ -64,7 +73,12 @@ def test_a_cell_that_the_next_map_lacks_is_forgotten(tiny, task):
 
 
 @pytest.mark.parametrize(
-    "state, said", [({"site": "resid"}, "did you mean 'resid_pre'"), ({"direction": "up"}, "noising"), ({"prompt": 7}, "prompts 0 to 2")]
+    "state, said",
+    [
+        ({"site": "resid"}, "did you mean 'resid_pre'"),
+        ({"direction": "up"}, "noising"),
+        ({"prompt": 7}, "prompts 0 to 2"),
+    ],
 )
 def test_errors_are_a_line(tiny, task, state, said):
     shown = widgets.patching(tiny, task).wait()
@@ -81,7 +95,12 @@ def test_errors_are_a_line(tiny, task, state, said):
 def test_code_and_the_static_twin(tiny, task):
     shown = widgets.patching(tiny, task, site="heads", cell=[1, 2]).wait()
     names = dict(interp=interp, model=tiny, task=task)
-    exec(shown.code.replace("interp.patch(", "map_ = interp.patch(", 1).replace("\npatched(", "\nmoved = patched("), names)
+    exec(
+        shown.code.replace("interp.patch(", "map_ = interp.patch(", 1).replace(
+            "\npatched(", "\nmoved = patched("
+        ),
+        names,
+    )
     assert np.allclose(names["map_"].values, shown.value.values, atol=1e-5)
     assert names["moved"].shape[0] == 1 and shown.png()[:4] == b"\x89PNG"
 

@@ -83,13 +83,18 @@ def test_in_a_real_lab(open_notebook, tmp_path):
     )
     page = open_notebook("; ".join(cells), "w = interp.widgets.training(r); w")
     page.page.wait_for_selector(".interp-steps-map rect")
-    before = page.page.evaluate("() => getComputedStyle(document.querySelector('.interp-steps-map rect[data-i=\"5\"]')).fill")
+    before = page.page.evaluate(
+        "() => getComputedStyle(document.querySelector('.interp-steps-map rect[data-i=\"5\"]')).fill"
+    )
     page.page.locator(".interp input[type=range]").focus()
     for _ in range(3):
         page.page.keyboard.press("ArrowLeft")
     page.poll("w.step", 30)
     page.see("() => document.querySelector('.interp-steps-said').textContent", "step 30 of 1000")
-    page.see("() => getComputedStyle(document.querySelector('.interp-steps-map rect[data-i=\"5\"]')).fill", lambda now: now != before)
+    page.see(
+        "() => getComputedStyle(document.querySelector('.interp-steps-map rect[data-i=\"5\"]')).fill",
+        lambda now: now != before,
+    )
     page.do("setattr(w, 'step', 0)")
     page.see("() => document.querySelector('.interp-steps-said').textContent", "step 0 of 1000")
     box = page.page.locator(".interp-steps-plot").bounding_box()

@@ -66,7 +66,12 @@ def test_a_late_answer_is_dropped_and_long_work_says_so():
     widget.asked = 1
     gate.set()
     widget.wait()
-    assert widget.reply == {"said": "new"} and widget.answered == 1 and widget.busy == "" and "computing" in seen
+    assert (
+        widget.reply == {"said": "new"}
+        and widget.answered == 1
+        and widget.busy == ""
+        and "computing" in seen
+    )
 
 
 def test_an_error_is_a_line_and_the_next_answer_takes_it_away():
@@ -75,7 +80,9 @@ def test_an_error_is_a_line_and_the_next_answer_takes_it_away():
 
     answers = iter([wrong, lambda: 1 / 0, lambda: "fine"])
     widget = Slow(lambda stale: next(answers)())
-    assert widget.wait().problem == "no such thing" and not widget.trouble and b"PNG" in widget.png()
+    assert (
+        widget.wait().problem == "no such thing" and not widget.trouble and b"PNG" in widget.png()
+    )
     widget.asked += 1
     assert "ZeroDivisionError" in widget.wait().problem and "1 / 0" in widget.trouble
     widget.asked += 1
@@ -85,7 +92,11 @@ def test_an_error_is_a_line_and_the_next_answer_takes_it_away():
 def test_steps_are_shown_one_by_one_under_the_lock_of_all_model_runs():
     def free():  # whether another thread can take the lock now
         got = []
-        thread = threading.Thread(target=lambda: got.append(bridge.LOCK.acquire(timeout=0.2) and (bridge.LOCK.release(), True)[1]))
+        thread = threading.Thread(
+            target=lambda: got.append(
+                bridge.LOCK.acquire(timeout=0.2) and (bridge.LOCK.release(), True)[1]
+            )
+        )
         thread.start()
         thread.join()
         return got[0]
@@ -125,13 +136,24 @@ def test_heads_are_read_as_people_type_them(tiny):
     rng = np.random.default_rng(0)
     for _ in range(50):
         some = {(int(l), int(h)) for l, h in np.argwhere(rng.random((3, 4)) < rng.random())}
-        assert heads_of(text_of(some, dims), dims) == some == {p for one in patterns_of(some, dims) for p in heads_of(one, dims)}
+        assert (
+            heads_of(text_of(some, dims), dims)
+            == some
+            == {p for one in patterns_of(some, dims) for p in heads_of(one, dims)}
+        )
 
 
-@pytest.mark.parametrize("text, said", [
-    ("H3", "not an address: 'H3'"), ("L9H0", "no such layer"), ("L0H7", "no such head"), ("L1KV5", "no such KV head"),
-    ("mlp.1", "not a head"), ("L1H0.q", "not a head"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("H3", "not an address: 'H3'"),
+        ("L9H0", "no such layer"),
+        ("L0H7", "no such head"),
+        ("L1KV5", "no such KV head"),
+        ("mlp.1", "not a head"),
+        ("L1H0.q", "not a head"),
+    ],
+)
 def test_a_wrong_head_is_quoted(tiny, text, said):
     with pytest.raises(ValueError, match=said):
         heads_of(text, bridge.dims(tiny))
@@ -169,7 +191,9 @@ def test_by_hooks_it_says_the_same(tiny, task, grid, monkeypatch):
         for one in (grid, hooks):
             one.by, one.heads, one.pointer = by, heads, [2, 1]
         assert change(hooks) == pytest.approx(change(grid), abs=1e-4)
-        assert np.allclose(sum(hooks.attention["rows"], []), sum(grid.attention["rows"], []), atol=2e-3)
+        assert np.allclose(
+            sum(hooks.attention["rows"], []), sum(grid.attention["rows"], []), atol=2e-3
+        )
     hooks.close()
 
 
@@ -187,7 +211,9 @@ def test_all_but_the_marked(tiny, task, grid):
     grid.heads, grid.keep = "L1H2 L0H*", True
     others = ["L1H0", "L1H1", "L1H3", "L2H*"]
     assert len(grid.value["heads"]) == 7
-    assert change(grid) == pytest.approx(float(interp.ablate(tiny, task, others, metric="logit_diff").examples[0]), abs=1e-4)
+    assert change(grid) == pytest.approx(
+        float(interp.ablate(tiny, task, others, metric="logit_diff").examples[0]), abs=1e-4
+    )
 
 
 def test_nothing_ablated_is_the_clean_run_exactly(grid):
@@ -213,7 +239,12 @@ def test_undo_goes_back_step_by_step(grid):
 def test_bad_input_is_a_line_and_changes_nothing(grid):
     grid.heads = "L1H1"
     before = grid.value
-    for trait, wrong, said in [("heads", "L9H9", "no such layer"), ("chosen", [[7, 0]], "no such head: L7H0"), ("by", "men", "did you mean 'mean'"), ("prompt", 5, "no prompt 5")]:
+    for trait, wrong, said in [
+        ("heads", "L9H9", "no such layer"),
+        ("chosen", [[7, 0]], "no such head: L7H0"),
+        ("by", "men", "did you mean 'mean'"),
+        ("prompt", 5, "no prompt 5"),
+    ]:
         good = getattr(grid, trait)
         setattr(grid, trait, wrong)
         assert said in grid.wait().problem
@@ -249,7 +280,9 @@ def test_a_prompt_of_ones_own(tiny):
 def test_the_grid_takes_any_result_over_layer_and_head(tiny, task):
     scores = interp.attends(tiny, task, "END", "IO")
     grid = widgets.heads(tiny, task, scores).wait()
-    assert grid.unit == "share of attention" and np.allclose(grid.values, scores.values.ravel(), atol=1e-3)
+    assert grid.unit == "share of attention" and np.allclose(
+        grid.values, scores.values.ravel(), atol=1e-3
+    )
     some = widgets.heads(tiny, task, scores.sel(layer=[2])).wait()
     assert some.values[:4] == [None] * 4 and some.values[8] is not None
     with pytest.raises(ValueError, match="over layer and head"):

@@ -6,7 +6,9 @@ import sys
 import pytest
 from browser import notebook, server
 
-pytestmark = pytest.mark.xdist_group("browser")  # one lab and one Chromium for all of them, files in their order
+pytestmark = pytest.mark.xdist_group(
+    "browser"
+)  # one lab and one Chromium for all of them, files in their order
 
 TINY = "import interp; model = interp.models.tiny(); task = interp.tasks.ioi(model, n=8)"
 CELL = ".interp-heads-grid rect[data-i='{}']"
@@ -25,7 +27,9 @@ def opened(browser, lab):
 
 @pytest.fixture
 def grid(opened):
-    opened.do("[setattr(w, 'keep', False), setattr(w, 'chosen', []), setattr(w, 'by', 'mean'), w.wait()]")
+    opened.do(
+        "[setattr(w, 'keep', False), setattr(w, 'chosen', []), setattr(w, 'by', 'mean'), w.wait()]"
+    )
     opened.see(CROSSES, 0)
     return opened
 
@@ -33,9 +37,18 @@ def grid(opened):
 def test_a_click_reaches_the_kernel_and_its_number_the_page(grid):
     grid.click(CELL.format(6))
     grid.poll("w.chosen", [[1, 2]])
-    effect = grid.value("float(interp.ablate(model, task, ['L1H2'], metric='logit_diff').examples[0])")
-    assert grid.value(f"{NOW} - w.value['logit difference']['clean']") == pytest.approx(effect, abs=1e-4)
-    grid.see(MOVED, lambda text: text and float(text.split()[0].replace("−", "-")) == pytest.approx(effect, abs=6e-3))
+    effect = grid.value(
+        "float(interp.ablate(model, task, ['L1H2'], metric='logit_diff').examples[0])"
+    )
+    assert grid.value(f"{NOW} - w.value['logit difference']['clean']") == pytest.approx(
+        effect, abs=1e-4
+    )
+    grid.see(
+        MOVED,
+        lambda text: (
+            text and float(text.split()[0].replace("−", "-")) == pytest.approx(effect, abs=6e-3)
+        ),
+    )
     grid.see(CROSSES, 1)
     grid.click(CELL.format(6))
     grid.poll("w.chosen", [])
@@ -49,7 +62,9 @@ def test_layers_groups_and_drags(grid):
     grid.click(CELL.format(11), modifiers=["Alt"])
     grid.poll("w.heads", "L2H2 L2H3")
     ends = [grid.page.locator(CELL.format(i)).bounding_box() for i in (0, 8)]
-    (x0, y0), (x1, y1) = [(one["x"] + one["width"] / 2, one["y"] + one["height"] / 2) for one in ends]
+    (x0, y0), (x1, y1) = [
+        (one["x"] + one["width"] / 2, one["y"] + one["height"] / 2) for one in ends
+    ]
     before = grid.value("w.steps")
     grid.page.mouse.move(x0, y0)
     grid.page.mouse.down()
@@ -99,7 +114,10 @@ def test_an_error_is_a_line_and_the_kernel_stays_usable(grid):
     line = grid.page.locator(".interp-heads-names input")
     line.fill("L9H1")
     line.press("Enter")
-    grid.see("() => document.querySelector('.interp-problem').textContent", lambda text: "no such layer: 'L9H1'" in text)
+    grid.see(
+        "() => document.querySelector('.interp-problem').textContent",
+        lambda text: "no such layer: 'L9H1'" in text,
+    )
     assert grid.value("1 + 1") == 2
     line.fill("L1H1")
     line.press("Enter")
@@ -113,12 +131,17 @@ def test_what_python_sets_is_seen(grid):
     grid.see("() => document.querySelector('.interp-heads-names input').value", "L0H* L2H3")
     grid.do("setattr(w, 'prompt', -1)")
     grid.see("() => document.querySelector('.interp-heads-part').textContent", "mean of 8 prompts")
-    grid.see("() => document.querySelector('.interp-code pre').textContent", lambda text: "['L0H*', 'L2H3'], by='mean', metric=\"logit_diff\").values" in text)
+    grid.see(
+        "() => document.querySelector('.interp-code pre').textContent",
+        lambda text: "['L0H*', 'L2H3'], by='mean', metric=\"logit_diff\").values" in text,
+    )
     grid.do("setattr(w, 'prompt', 0)")
 
 
 def test_long_work_says_computing_and_leaves_the_kernel_free(grid):
-    grid.do("exec('''import time\ndef slow(*a, inner=w._compute):\n    time.sleep(1.2)\n    yield from inner(*a)\nw._kept, w._compute = w._compute, slow''', globals())")
+    grid.do(
+        "exec('''import time\ndef slow(*a, inner=w._compute):\n    time.sleep(1.2)\n    yield from inner(*a)\nw._kept, w._compute = w._compute, slow''', globals())"
+    )
     grid.click(CELL.format(0))
     grid.see("() => document.querySelector('.interp-busy').textContent", "computing")
     grid.poll("w.busy", "computing")  # the kernel answers meanwhile
@@ -143,7 +166,11 @@ def test_light_and_dark(grid, tmp_path):
 
 
 def test_two_on_a_page_do_not_clash_and_one_can_be_closed(open_notebook):
-    page = open_notebook(TINY, "a = interp.widgets.heads(model, task); a", "b = interp.widgets.heads(model, 'When Mary and John went', by='zero'); b")
+    page = open_notebook(
+        TINY,
+        "a = interp.widgets.heads(model, task); a",
+        "b = interp.widgets.heads(model, 'When Mary and John went', by='zero'); b",
+    )
     page.page.wait_for_function("() => document.querySelectorAll('.interp-heads-now').length >= 4")
     assert page.page.evaluate("() => document.querySelectorAll('.interp [id]').length") == 0
     page.page.locator(".interp").nth(1).locator("rect[data-i='3']").click()
@@ -153,7 +180,10 @@ def test_two_on_a_page_do_not_clash_and_one_can_be_closed(open_notebook):
     prompt = page.page.locator(".interp-heads-prompt input")
     prompt.fill("Mary " * 400)
     prompt.press("Enter")
-    page.see("() => document.querySelectorAll('.interp-problem')[1].textContent", lambda text: "reads at most 256" in text)
+    page.see(
+        "() => document.querySelectorAll('.interp-problem')[1].textContent",
+        lambda text: "reads at most 256" in text,
+    )
     page.do("a.close()")
     page.see("() => document.querySelectorAll('.interp').length", 1)
     page.page.locator(".interp rect[data-i='5']").click()
@@ -161,19 +191,22 @@ def test_two_on_a_page_do_not_clash_and_one_can_be_closed(open_notebook):
 
 
 def test_a_saved_notebook_that_nobody_trusts_shows_the_picture(browser, lab):
-    from nbformat import v4, write
-
     from browser import written
+    from nbformat import v4, write
 
     import interp
     from interp import widgets
 
     model = interp.models.tiny()
-    data, about = widgets.heads(model, interp.tasks.ioi(model, n=2), heads="L1H1")._repr_mimebundle_()
+    data, about = widgets.heads(
+        model, interp.tasks.ioi(model, n=2), heads="L1H1"
+    )._repr_mimebundle_()
     import nbformat
 
     saved = nbformat.reads(written(("w",)), 4)
-    saved.cells[0].outputs = [v4.new_output("execute_result", data=data, metadata=about, execution_count=1)]
+    saved.cells[0].outputs = [
+        v4.new_output("execute_result", data=data, metadata=about, execution_count=1)
+    ]
     write(saved, lab[1] / "saved.ipynb")
     with notebook(browser, *lab, run=False, file="saved.ipynb") as page:
         page.see("() => document.querySelector('.jp-OutputArea img')?.naturalWidth > 300", True)
@@ -181,7 +214,12 @@ def test_a_saved_notebook_that_nobody_trusts_shows_the_picture(browser, lab):
 
 def test_in_notebook_7(browser, tmp_path):
     pytest.importorskip("notebook")
-    with server(tmp_path, app="notebook") as running, notebook(browser, *running, TINY, "w = interp.widgets.heads(model, task); w", path="/notebooks/") as page:
+    with (
+        server(tmp_path, app="notebook") as running,
+        notebook(
+            browser, *running, TINY, "w = interp.widgets.heads(model, task); w", path="/notebooks/"
+        ) as page,
+    ):
         page.click(CELL.format(6))
         page.poll("w.chosen", [[1, 2]])
         page.see(CROSSES, 1)
@@ -215,7 +253,11 @@ def test_clicks_on_the_default_model(browser, lab, smollm2, capsys, tmp_path):
                 page.page.wait_for_timeout(150)
             medians[what] = statistics.median(page.page.evaluate("() => window.took"))
         with capsys.disabled():
-            print("\nclick to updated numbers, median of 20: " + ", ".join(f"{k} {v:.0f} ms" for k, v in medians.items()), file=sys.stderr)
+            print(
+                "\nclick to updated numbers, median of 20: "
+                + ", ".join(f"{k} {v:.0f} ms" for k, v in medians.items()),
+                file=sys.stderr,
+            )
         page.do("[setattr(w, 'heads', 'L23H3 L17H4 L5KV1'), w.wait()]")
         page.see(CROSSES, 5)
         page.picture(tmp_path / "heads-smollm2.png")
@@ -234,4 +276,6 @@ def gesture(page, what: str, i: int) -> None:
         page.page.keyboard.up("Shift")
         return
     layer = (7 * i + 3) % 30
-    page.click(CELL.format(layer * 9 + i % 9), modifiers=["Shift"] if what.startswith("a layer") else [])
+    page.click(
+        CELL.format(layer * 9 + i % 9), modifiers=["Shift"] if what.startswith("a layer") else []
+    )

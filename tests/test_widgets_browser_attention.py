@@ -6,10 +6,16 @@ import sys
 import pytest
 from browser import notebook
 
-pytestmark = pytest.mark.xdist_group("browser")  # one lab and one Chromium for all of them, files in their order
+pytestmark = pytest.mark.xdist_group(
+    "browser"
+)  # one lab and one Chromium for all of them, files in their order
 
 TINY = "import interp; model = interp.models.tiny(); task = interp.tasks.ioi(model, n=4)"
-CELLS = (TINY, "w = interp.widgets.attention(model, task, heads='L1H*'); w", "v = interp.widgets.lens(model, 'The capital of France is'); v")
+CELLS = (
+    TINY,
+    "w = interp.widgets.attention(model, task, heads='L1H*'); w",
+    "v = interp.widgets.lens(model, 'The capital of France is'); v",
+)
 NAME = "() => document.querySelector('.interp-att-name b')?.textContent"
 PROBLEM = "() => [...document.querySelectorAll('.interp-problem')].map((p) => p.textContent)"
 LISTED = "() => document.querySelector('.interp-lens-side h4')?.textContent"
@@ -45,7 +51,10 @@ def test_a_token_is_pointed_at_clicked_and_moved_by_keys(opened):
     opened.page.keyboard.press("ArrowRight")
     opened.poll("w.token", 4)
     opened.page.locator(".interp-att-hit").hover(position={"x": 8, "y": 30})
-    opened.see("() => document.querySelector('.interp-att-readout').textContent", lambda text: "→" in text and "share of attention" in text)
+    opened.see(
+        "() => document.querySelector('.interp-att-readout').textContent",
+        lambda text: "→" in text and "share of attention" in text,
+    )
 
 
 def test_a_score_finds_heads_and_typed_heads_replace_them(opened):
@@ -73,7 +82,10 @@ def test_the_weighted_view_and_a_typed_prompt(opened):
     opened.poll("w.value['prompt']", "Mary and John went")
     opened.see("() => document.querySelectorAll('.interp-att-token').length", 5)
     opened.do("[setattr(w, 'weighted', False), setattr(w, 'prompt', 0)]")
-    opened.see("() => document.querySelectorAll('.interp-att-token').length", opened.value("len(task.clean[0].tolist())"))
+    opened.see(
+        "() => document.querySelectorAll('.interp-att-token').length",
+        opened.value("len(task.clean[0].tolist())"),
+    )
 
 
 def test_a_cell_of_the_lens_is_listed_by_mouse_and_keys(opened):
@@ -84,7 +96,10 @@ def test_a_cell_of_the_lens_is_listed_by_mouse_and_keys(opened):
     opened.poll("[v.layer, v.token]", [2, 2])
     opened.see(LISTED, "layer 2 after 2 ␣capital")
     top = opened.value("v.value['list'][0][0]")
-    opened.see("() => document.querySelector('.interp-lens-side li span').textContent", top.replace(" ", "␣", 1))
+    opened.see(
+        "() => document.querySelector('.interp-lens-side li span').textContent",
+        top.replace(" ", "␣", 1),
+    )
 
 
 def test_the_lens_takes_an_answer_a_colour_and_a_mistake(opened):
@@ -94,7 +109,10 @@ def test_the_lens_takes_an_answer_a_colour_and_a_mistake(opened):
     opened.poll("v.value['answers']", [" Paris"])
     opened.page.locator(".interp-lens-controls select").first.select_option("logit_diff")
     opened.poll("v.value['numbers'].unit", "logits")
-    opened.see("() => document.querySelector('.interp-lens-legend').textContent", lambda text: "logit difference ␣Paris" in text)
+    opened.see(
+        "() => document.querySelector('.interp-lens-legend').textContent",
+        lambda text: "logit difference ␣Paris" in text,
+    )
     line.fill("Parisian dreams")
     line.press("Enter")
     opened.see(PROBLEM, lambda found: "not one token" in found[1])
@@ -125,7 +143,9 @@ def test_every_control_has_a_name_and_closing_one_leaves_the_other(opened):
     opened.see(LISTED, lambda text: text.startswith("layer 0 after 0"))
 
 
-if __name__ == "__main__":  # latency on the default model: python tests/test_widgets_browser_attention.py
+if (
+    __name__ == "__main__"
+):  # latency on the default model: python tests/test_widgets_browser_attention.py
     import tempfile
     from pathlib import Path
 
@@ -145,11 +165,22 @@ if __name__ == "__main__":  # latency on the default model: python tests/test_wi
     table = "v = interp.widgets.lens(model, 'The capital of France is'); v.wait(); v"
     heads = [[f".interp-att-small[data-head='L17H{h}']" for h in (1, 2)], "[aria-pressed='true']"]
     cells = [[f"td[data-row='{r}'][data-column='3']" for r in (5, 9)], "[aria-selected='true']"]
-    with tempfile.TemporaryDirectory() as folder, server(Path(folder)) as running, sync_playwright() as p:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        server(Path(folder)) as running,
+        sync_playwright() as p,
+    ):
         browser = p.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
-        for name, cell, what in (("head of 15 tokens", shown, heads), ("head of 256 tokens", long, heads), ("cell of the lens", table, cells)):
+        for name, cell, what in (
+            ("head of 15 tokens", shown, heads),
+            ("head of 256 tokens", long, heads),
+            ("cell of the lens", table, cells),
+        ):
             with notebook(browser, *running, load, cell) as page:
                 page.page.wait_for_selector(what[0][0])
                 times = page.page.evaluate(TIME, what)
-                print(f"{name}: median {statistics.median(times):.0f} ms of 20, worst {max(times):.0f}", file=sys.stderr)
+                print(
+                    f"{name}: median {statistics.median(times):.0f} ms of 20, worst {max(times):.0f}",
+                    file=sys.stderr,
+                )
         browser.close()

@@ -2,7 +2,9 @@
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("browser")  # one lab and one Chromium for all of them, files in their order
+pytestmark = pytest.mark.xdist_group(
+    "browser"
+)  # one lab and one Chromium for all of them, files in their order
 
 TINY = "import interp; model = interp.models.tiny(); task = interp.tasks.ioi(model, n=6)"
 CIRCUIT = "scores = interp.discover(model, task); w = interp.widgets.circuit(scores, model, task, shown=20); w"
@@ -31,12 +33,19 @@ def patching(open_notebook):
 def test_the_circuit_explorer(graph, tmp_path):
     graph.see(DRAWN, 20)
     key = graph.value("' -> '.join(list(w.value)[0])")
-    graph.page.locator(EDGE.format(key)).dispatch_event("click")  # edges cross: a real pointer takes the upper one
+    graph.page.locator(EDGE.format(key)).dispatch_event(
+        "click"
+    )  # edges cross: a real pointer takes the upper one
     graph.poll("w.cut", [key])
     graph.poll(READY, True)
     shown = graph.value("w.numbers['value']")
-    graph.see("() => document.querySelector('.interp-circuit-numbers .now td').textContent.split(' ')[0].replace('−', '-')", f"{shown:.{2 if abs(shown) >= 0.095 else 3}f}")
-    expected = graph.value("float(interp.evaluate(model, task, w.value, sets=1).sel(measure='circuit').values)")
+    graph.see(
+        "() => document.querySelector('.interp-circuit-numbers .now td').textContent.split(' ')[0].replace('−', '-')",
+        f"{shown:.{2 if abs(shown) >= 0.095 else 3}f}",
+    )
+    expected = graph.value(
+        "float(interp.evaluate(model, task, w.value, sets=1).sel(measure='circuit').values)"
+    )
     assert shown == pytest.approx(expected, abs=1e-4)
     graph.click("button:text('undo')")
     graph.poll("w.cut", [])
@@ -52,7 +61,9 @@ def test_the_circuit_explorer(graph, tmp_path):
     file = tmp_path / "mine.json"
     graph.page.locator(".interp-circuit-edit input").nth(1).fill(str(file))
     graph.click("button:text('save')")
-    graph.poll("interp.Circuit.load(%r) == w.value" % str(file) if file.exists() else "bool(w.note)", True)
+    graph.poll(
+        "interp.Circuit.load(%r) == w.value" % str(file) if file.exists() else "bool(w.note)", True
+    )
     assert graph.value(f"interp.Circuit.load({str(file)!r}) == w.value")
 
 
@@ -64,7 +75,10 @@ def test_the_circuit_by_keyboard_from_python_and_in_the_dark(graph, tmp_path):
         graph.page.keyboard.press(key)
     graph.poll("bool(w.node)", True)
     node = graph.value("w.node")
-    graph.see("() => document.querySelector('.interp-circuit-list').previousSibling.textContent", f"edges of {node}")
+    graph.see(
+        "() => document.querySelector('.interp-circuit-list').previousSibling.textContent",
+        f"edges of {node}",
+    )
     graph.page.keyboard.press("Delete")
     graph.poll("any(w.node in (s, r.rpartition('.')[0]) for s, r in w.value)", False)
     graph.poll(READY, True)
@@ -78,14 +92,23 @@ def test_the_patching_explorer(patching, tmp_path):
     columns = patching.value("len(w.about['prompts'][0]['clean'])")
     patching.see("() => document.querySelectorAll('.interp-patch-map rect.waits').length", 0)
     differs = patching.value("w.about['prompts'][0]['differs']")
-    patching.see("() => document.querySelectorAll('.interp-patch-tokens .differs').length", 2 * len(differs))
+    patching.see(
+        "() => document.querySelectorAll('.interp-patch-tokens .differs').length", 2 * len(differs)
+    )
     patching.click(CELL.format(columns + differs[0]))
     patching.poll("w.told.get('name')", f"resid_pre.1@{differs[0]}")
     moved = patching.value("w.told['after'] - w.told['before']")
-    assert moved == pytest.approx(patching.value(f"float(w.value.values[1, {differs[0]}])"), abs=1e-4)
-    patching.see("() => document.querySelectorAll('.interp-patch-next li').length", lambda n: n >= 8)
+    assert moved == pytest.approx(
+        patching.value(f"float(w.value.values[1, {differs[0]}])"), abs=1e-4
+    )
+    patching.see(
+        "() => document.querySelectorAll('.interp-patch-next li').length", lambda n: n >= 8
+    )
     patching.page.locator("label:has-text('direction') select").select_option("noising")
-    patching.poll("w.direction == 'noising' and w.reply['done'] == 3 and w.reply['state'][1] == 'noising'", True)
+    patching.poll(
+        "w.direction == 'noising' and w.reply['done'] == 3 and w.reply['state'][1] == 'noising'",
+        True,
+    )
     patching.page.locator(".interp-patch-map").focus()
     for key in ("ArrowUp", "Enter"):
         patching.page.keyboard.press(key)
@@ -100,7 +123,11 @@ def test_the_patching_explorer(patching, tmp_path):
 
 
 def test_two_on_a_page_do_not_clash(open_notebook):
-    page = open_notebook(TINY, "a = interp.widgets.patching(model, task); a", "b = interp.widgets.patching(model, task, site='heads'); b")
+    page = open_notebook(
+        TINY,
+        "a = interp.widgets.patching(model, task); a",
+        "b = interp.widgets.patching(model, task, site='heads'); b",
+    )
     page.poll("a.reply['done'] + b.reply['done']", 6)
     page.page.locator(".interp").nth(1).locator("rect[data-i='5']").click()
     page.poll("b.cell", [1, 1])

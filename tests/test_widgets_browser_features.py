@@ -6,7 +6,9 @@ from browser import notebook
 
 from interp import features
 
-pytestmark = pytest.mark.xdist_group("browser")  # one lab and one Chromium for all of them, files in their order
+pytestmark = pytest.mark.xdist_group(
+    "browser"
+)  # one lab and one Chromium for all of them, files in their order
 
 CELLS = (
     """import interp, torch; from interp import features
@@ -36,7 +38,9 @@ def opened(browser, lab):
 
 @pytest.fixture
 def shown(opened):
-    opened.do("[setattr(w, n, v) for n, v in dict(latent=3, text='The capital of France is', by='ablate', strength=1.0, where='all', find='', sort='number').items()] and w.wait()")
+    opened.do(
+        "[setattr(w, n, v) for n, v in dict(latent=3, text='The capital of France is', by='ablate', strength=1.0, where='all', find='', sort='number').items()] and w.wait()"
+    )
     opened.see(TITLE, "3")
     return opened
 
@@ -69,16 +73,24 @@ def test_the_list_is_searched_and_sorted(shown):
     find = shown.page.locator(".interp-feat-list input")
     find.fill("29")
     shown.poll("w.find", "29")
-    shown.see("() => document.querySelectorAll('.interp-feat-rows [data-latent]').length", 11)  # 29, 290 to 299
+    shown.see(
+        "() => document.querySelectorAll('.interp-feat-rows [data-latent]').length", 11
+    )  # 29, 290 to 299
     find.press("Enter")
     shown.poll("w.latent", 29)
     find.fill("")
     shown.page.locator(".interp-feat-list select").select_option("density")
     densest = shown.value("int(seen.density.argmax())")
-    shown.see("() => Math.max(...[...document.querySelectorAll('.interp-feat-rows [data-latent]')].map((r) => parseFloat(r.querySelector('i').textContent)))", lambda most: most > 0)
+    shown.see(
+        "() => Math.max(...[...document.querySelectorAll('.interp-feat-rows [data-latent]')].map((r) => parseFloat(r.querySelector('i').textContent)))",
+        lambda most: most > 0,
+    )
     shown.poll("w.sort", "density")
     shown.do("setattr(w, 'latent', int(seen.density.argmax()))")
-    shown.see("() => document.querySelector('.interp-feat-rows [data-latent]').dataset.latent", str(densest))
+    shown.see(
+        "() => document.querySelector('.interp-feat-rows [data-latent]').dataset.latent",
+        str(densest),
+    )
 
 
 def test_ablation_clamping_and_steering_say_what_a_run_says(shown):
@@ -92,15 +104,22 @@ def test_ablation_clamping_and_steering_say_what_a_run_says(shown):
     for _ in range(4):
         slider.press("ArrowRight")
     shown.poll("round(w.strength, 2)", 1.2)
-    clamped = shown.value(BY_HAND.format(edit="features.clamp(sae, {3: 1.2 * float(seen.maxima[3])})"))
+    clamped = shown.value(
+        BY_HAND.format(edit="features.clamp(sae, {3: 1.2 * float(seen.maxima[3])})")
+    )
     assert shown.value("w.value['next tokens'][0]['now']") == pytest.approx(clamped, abs=1e-4)
     shown.see(SHARE, lambda text: as_percent(text) == pytest.approx(clamped, abs=6e-3))
     choose.select_option("steer")
     shown.page.locator(".interp-feat-bar select").nth(1).select_option("end")
-    steered = shown.value(BY_HAND.format(edit="features.steer(sae, {3: 1.2 * float(seen.maxima[3])}, at=-1)"))
+    steered = shown.value(
+        BY_HAND.format(edit="features.steer(sae, {3: 1.2 * float(seen.maxima[3])}, at=-1)")
+    )
     shown.poll("w.where", "end")
     shown.see(SHARE, lambda text: as_percent(text) == pytest.approx(steered, abs=6e-3))
-    shown.see("() => document.querySelector('.interp-feat-note').textContent", lambda text: "direction added at the last token" in text)
+    shown.see(
+        "() => document.querySelector('.interp-feat-note').textContent",
+        lambda text: "direction added at the last token" in text,
+    )
 
 
 def test_a_typed_prompt_shows_its_tokens_and_an_error_is_a_line(shown):
@@ -116,13 +135,22 @@ def test_a_typed_prompt_shows_its_tokens_and_an_error_is_a_line(shown):
     number.press("Enter")
     shown.see(PROBLEM, "")
     shown.see(TITLE, "12")
-    shown.see("() => document.querySelector('.interp-code pre').textContent", lambda text: "features.ablate(dictionary, 12)" in text)
+    shown.see(
+        "() => document.querySelector('.interp-code pre').textContent",
+        lambda text: "features.ablate(dictionary, 12)" in text,
+    )
 
 
 def test_words_of_the_text_never_run(shown):
-    shown.do("[setattr(w, 'latent', next(i for i in range(300) if 'script' in w._card(i)._repr_html_())), w.wait()]")
-    shown.see("() => document.querySelector('.interp-feat-card').textContent.includes('<script>')", True)
-    assert shown.page.evaluate("() => [window.ran === undefined, document.querySelectorAll('.interp-feat-card script').length]") == [True, 0]
+    shown.do(
+        "[setattr(w, 'latent', next(i for i in range(300) if 'script' in w._card(i)._repr_html_())), w.wait()]"
+    )
+    shown.see(
+        "() => document.querySelector('.interp-feat-card').textContent.includes('<script>')", True
+    )
+    assert shown.page.evaluate(
+        "() => [window.ran === undefined, document.querySelectorAll('.interp-feat-card script').length]"
+    ) == [True, 0]
 
 
 def test_light_and_dark(shown, tmp_path):
@@ -155,7 +183,10 @@ def test_the_page_of_many_filters_sorts_and_jumps(browser, tiny, tmp_path):
     page.on("console", lambda said: errors.append(said.text))
     page.goto(f"file://{file}")
     shown = "() => [...document.querySelectorAll('details')].filter((d) => !d.hidden).map((d) => Number(d.dataset.l))"
-    assert page.evaluate(shown) == list(range(30)) and page.locator("output").inner_text() == "30 of 30"
+    assert (
+        page.evaluate(shown) == list(range(30))
+        and page.locator("output").inner_text() == "30 of 30"
+    )
     page.locator("select").select_option("d")
     assert page.evaluate(shown) == sorted(range(30), key=lambda i: (-many[i].density, i))
     page.locator("input").fill("17")

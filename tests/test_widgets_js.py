@@ -3,6 +3,7 @@
 import subprocess
 
 from browser import node
+
 from interp.widgets._base import source
 
 HEAD_GRID = """
@@ -66,7 +67,9 @@ def run_in_node(name: str, tests: str, folder) -> None:
     """Runs `node --test` on the functions that a widget's file exports."""
     (folder / "widget.mjs").write_text(source(name, "js"), encoding="utf-8")
     (folder / "tests.mjs").write_text(tests, encoding="utf-8")
-    ran = subprocess.run([node(), "--test", "tests.mjs"], cwd=folder, capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(
+        [node(), "--test", "tests.mjs"], cwd=folder, capture_output=True, text=True, timeout=120
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 

@@ -18,7 +18,9 @@ def ioi(_tiny):
 # --- write_lens ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where, cell", [("L*H*@END", (2, 1)), ("mlp.*@S2", (1,)), ("L1H3@END", ()), ("embed@END", ())])
+@pytest.mark.parametrize(
+    "where, cell", [("L*H*@END", (2, 1)), ("mlp.*@S2", (1,)), ("L1H3@END", ()), ("embed@END", ())]
+)
 def test_a_rank_is_counted_by_hand(any_tiny, where, cell):
     task = interp.tasks.ioi(any_tiny, n=4)
     ranks = interp.write_lens(any_tiny, task, where, "answer")
@@ -37,14 +39,19 @@ def test_a_list_of_writers_is_read_one_by_one(tiny, ioi):
     every = interp.write_lens(tiny, ioi, "L*H*@END")
     some = interp.write_lens(tiny, ioi, ["L2H1@END", "L0H*@END", "L2H1@END"])
     assert some.coords["site"] == ["L2H1@END", *(f"L0H{h}@END" for h in range(4))]
-    np.testing.assert_array_equal(some.pick(["L0H3@END", "L2H1@END"]).examples, every.pick(["L0H3@END", "L2H1@END"]).examples)
+    np.testing.assert_array_equal(
+        some.pick(["L0H3@END", "L2H1@END"]).examples, every.pick(["L0H3@END", "L2H1@END"]).examples
+    )
 
 
 def test_a_write_towards_a_token_has_it_on_top(tiny, ioi, monkeypatch):
     from interp.methods import writes
 
     aim = bridge.unembedding(tiny)[0][ioi.answers[:, 0]] / bridge.final_gain(tiny)[0]
-    kept = lambda size: (lambda *a, keep, **k: interp.interventions.Run(torch.empty(0), {keep[0]: size * aim}))
+
+    def kept(size):
+        return lambda *a, keep, **k: interp.interventions.Run(torch.empty(0), {keep[0]: size * aim})
+
     monkeypatch.setattr(writes, "run", kept(100.0))
     few = ioi.answers[:, 0]
     own = (aim * bridge.final_gain(tiny)[0]) @ bridge.unembedding(tiny)[0].T
@@ -81,7 +88,11 @@ def planted(monkeypatch, weights, noise, d=32, heads=4, seed=0):
 
     def read(model, task, sources, targets, shuffle):
         x = torch.randn(len(task), len(sources.sites), d, generator=g, dtype=torch.double)
-        y = constant + torch.einsum("pad,a->pd", x, weights) + noise * torch.randn(len(task), d, generator=g, dtype=torch.double)
+        y = (
+            constant
+            + torch.einsum("pad,a->pd", x, weights)
+            + noise * torch.randn(len(task), d, generator=g, dtype=torch.double)
+        )
         return x, y[:, None].expand(-1, len(targets.sites), -1)
 
     monkeypatch.setattr(regression, "_read", read)
@@ -92,7 +103,9 @@ def test_planted_weights_are_found_and_their_signs(tiny, ioi, monkeypatch):
     weights[[0, 5, 7]] = torch.tensor([1.0, -0.5, 2.0], dtype=torch.double)
     planted(monkeypatch, weights, 0.1)
     found = interp.write_regression(tiny, ioi, "mlp.2@END", heldout=ioi.heldout())
-    low, fitted, high = (found.coefficients.sel(interval=end).values.ravel() for end in ("low", "fitted", "high"))
+    low, fitted, high = (
+        found.coefficients.sel(interval=end).values.ravel() for end in ("low", "fitted", "high")
+    )
     np.testing.assert_allclose(fitted, weights, atol=0.05)
     assert ((low <= weights.numpy()) & (weights.numpy() <= high)).sum() >= 10
     assert (found.signs[[0, 5, 7]] == [1, -1, 1]).all()
@@ -104,8 +117,12 @@ def test_without_noise_the_fit_is_whole_and_with_noise_alone_nothing(tiny, ioi, 
     weights = torch.linspace(-1, 1, 12, dtype=torch.double)
     planted(monkeypatch, weights, 0.0)
     found = interp.write_regression(tiny, ioi, "mlp.2@END", heldout=ioi.heldout())
-    np.testing.assert_allclose(found.coefficients.sel(interval="fitted").values.ravel(), weights, atol=1e-9)
-    np.testing.assert_allclose(found.fit.sel(of="writers beyond the intercept").values, 1, atol=1e-9)
+    np.testing.assert_allclose(
+        found.coefficients.sel(interval="fitted").values.ravel(), weights, atol=1e-9
+    )
+    np.testing.assert_allclose(
+        found.fit.sel(of="writers beyond the intercept").values, 1, atol=1e-9
+    )
     planted(monkeypatch, 0 * weights, 1.0)
     found = interp.write_regression(tiny, ioi, "mlp.2@END", heldout=ioi.heldout())
     assert abs(found.fit.sel(of="writers beyond the intercept").values) < 0.3
@@ -133,7 +150,12 @@ def test_it_is_least_squares(any_tiny):
     np.testing.assert_allclose(fitted[:heads], by_hand, rtol=1e-4, atol=1e-6)
     assert np.isnan(fitted[heads:]).all() and len(found.signs) == heads
     again = interp.write_regression(any_tiny, task, "mlp.*@END", heldout=task.heldout())
-    np.testing.assert_allclose(again.coefficients.sel(target="mlp.1", interval="fitted").values.ravel()[:heads], by_hand, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        again.coefficients.sel(target="mlp.1", interval="fitted").values.ravel()[:heads],
+        by_hand,
+        rtol=1e-4,
+        atol=1e-6,
+    )
 
 
 def test_shuffled_writers_are_other_prompts_own():
@@ -159,10 +181,17 @@ def test_too_few_prompts_for_the_weights(tiny, ioi):
 
 def test_a_fraction_of_the_trace_is_the_trace_over_the_loss(any_tiny):
     task = interp.tasks.ioi(any_tiny, n=4)
-    trace = lambda **o: interp.causal_trace(any_tiny, task, "mlp.*@S2", subject="S2", samples=2, **o)
+
+    def trace(**o):
+        return interp.causal_trace(any_tiny, task, "mlp.*@S2", subject="S2", samples=2, **o)
+
     plain, part = trace(), trace(unit="fraction")
-    np.testing.assert_allclose(part.examples, plain.examples / (plain.about["clean"] - plain.about["corrupted"]), rtol=1e-4)
-    whole = interp.causal_trace(any_tiny, task, ["resid_pre.0@S2"], subject="S2", samples=2, unit="fraction")
+    np.testing.assert_allclose(
+        part.examples, plain.examples / (plain.about["clean"] - plain.about["corrupted"]), rtol=1e-4
+    )
+    whole = interp.causal_trace(
+        any_tiny, task, ["resid_pre.0@S2"], subject="S2", samples=2, unit="fraction"
+    )
     assert whole.values == pytest.approx(1, abs=1e-4) and "fraction" in part.unit
     with pytest.raises(ValueError, match="unit"):
         trace(unit="fractions")
@@ -192,7 +221,10 @@ def test_a_label_for_a_wrong_answer(tiny):
 
 
 def test_results_side_by_side(tiny, ioi):
-    one, two = (interp.patch(tiny, ioi, "mlp.*@END", direction=d, unit="fraction") for d in ("denoising", "noising"))
+    one, two = (
+        interp.patch(tiny, ioi, "mlp.*@END", direction=d, unit="fraction")
+        for d in ("denoising", "noising")
+    )
     both = interp.compare({"denoising": one, "noising": two}, axis="direction")
     assert both.dims == ("direction", "layer")
     np.testing.assert_array_equal(both.sel(direction="noising").examples, two.examples)

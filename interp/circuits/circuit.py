@@ -52,9 +52,15 @@ class Circuit:
         unknown_ = [edge for edge in self.edges if edge not in order]
         if unknown_:
             raise ValueError(wires.not_an_edge(unknown_[0], self.graph, self.model))
-        bad = [edge for edge, score in self.edges.items() if score is not None and not math.isfinite(score)]
+        bad = [
+            edge
+            for edge, score in self.edges.items()
+            if score is not None and not math.isfinite(score)
+        ]
         if bad:
-            raise ValueError(f"the score of {' -> '.join(bad[0])} is {self.edges[bad[0]]}: scores are finite numbers (leave the edge out)")
+            raise ValueError(
+                f"the score of {' -> '.join(bad[0])} is {self.edges[bad[0]]}: scores are finite numbers (leave the edge out)"
+            )
         heads = {str(s) for s in sites.senders(self.graph)}
         odd = [head for some in self.roles.values() for head in some if head not in heads]
         if odd:
@@ -76,7 +82,9 @@ class Circuit:
         """
         flat, found = wires.candidates(scores, absolute)
         if not 1 <= n <= len(found):
-            raise ValueError(f"n={n}: the graph has {len(found)} edges (try n={max(1, len(found) // 50)})")
+            raise ValueError(
+                f"n={n}: the graph has {len(found)} edges (try n={max(1, len(found) // 50)})"
+            )
         chosen = found[np.argsort(-flat[found], kind="stable")[:n]]
         return _of_scores(scores, chosen, {"select": "top", "n": n, "absolute": absolute})
 
@@ -86,7 +94,9 @@ class Circuit:
         flat, found = wires.candidates(scores, absolute)
         chosen = found[flat[found] >= at]
         if not len(chosen):
-            raise ValueError(f"no edge scores {at:g} or more: the largest is {flat[found].max():.4g} (try a lower threshold)")
+            raise ValueError(
+                f"no edge scores {at:g} or more: the largest is {flat[found].max():.4g} (try a lower threshold)"
+            )
         return _of_scores(scores, chosen, {"select": "threshold", "at": at, "absolute": absolute})
 
     @staticmethod
@@ -98,8 +108,13 @@ class Circuit:
         """
         flat, found = wires.candidates(scores, absolute)
         if not 1 <= n <= len(found):
-            raise ValueError(f"n={n}: the graph has {len(found)} edges (try n={max(1, len(found) // 50)})")
-        graph, (senders, receivers) = wires.graph_of(scores), (scores.coords["sender"], scores.coords["receiver"])
+            raise ValueError(
+                f"n={n}: the graph has {len(found)} edges (try n={max(1, len(found) // 50)})"
+            )
+        graph, (senders, receivers) = (
+            wires.graph_of(scores),
+            (scores.coords["sender"], scores.coords["receiver"]),
+        )
         size, wide = flat.reshape(len(senders), len(receivers)), len(receivers)
         column = {r: i for i, r in enumerate(receivers)}
         queue: list[tuple[float, int]] = []
@@ -119,7 +134,9 @@ class Circuit:
             _, at = heapq.heappop(queue)
             chosen.append(at)
             enter(senders[at // wide])
-        return _of_scores(scores, np.array(chosen), {"select": "greedy", "n": n, "absolute": absolute})
+        return _of_scores(
+            scores, np.array(chosen), {"select": "greedy", "n": n, "absolute": absolute}
+        )
 
     @staticmethod
     def of(edges: Iterable[Edge], like: "Circuit | Result", **about: Any) -> "Circuit":
@@ -138,7 +155,10 @@ class Circuit:
         them. An edge into a KV head's keys or values is kept when any of the query heads that share it is.
         """
         before, after = self._reached()
-        keep = lambda s, r: s in before and any(c in after for c in wires.feeds(r, self.graph))
+
+        def keep(s, r):
+            return s in before and any(c in after for c in wires.feeds(r, self.graph))
+
         return self._with({(s, r): score for (s, r), score in self.edges.items() if keep(s, r)})
 
     def _reached(self) -> tuple[set[str], set[str]]:
@@ -169,7 +189,9 @@ class Circuit:
 
     def __and__(self, other: "Circuit") -> "Circuit":
         self._alike(other)
-        return self._with({edge: score for edge, score in self.edges.items() if edge in other.edges})
+        return self._with(
+            {edge: score for edge, score in self.edges.items() if edge in other.edges}
+        )
 
     def __or__(self, other: "Circuit") -> "Circuit":
         self._alike(other)
@@ -177,7 +199,9 @@ class Circuit:
 
     def __sub__(self, other: "Circuit") -> "Circuit":
         self._alike(other)
-        return self._with({edge: score for edge, score in self.edges.items() if edge not in other.edges})
+        return self._with(
+            {edge: score for edge, score in self.edges.items() if edge not in other.edges}
+        )
 
     def __invert__(self) -> "Circuit":
         """Every other edge of the graph, without scores."""
@@ -229,11 +253,15 @@ class Circuit:
             )
         if not self.edges:
             raise ValueError(
-                "this circuit has no edges" + (", only roles: a paper's heads cannot be run as a circuit" if self.roles else "")
+                "this circuit has no edges"
+                + (", only roles: a paper's heads cannot be run as a circuit" if self.roles else "")
                 + " (try Circuit.top(scores, 500))"
             )
         if model_name != self.model:
-            warnings.warn(f"this circuit is of {self.model!r}: what follows is what its edges are worth in {model_name!r}", stacklevel=3)
+            warnings.warn(
+                f"this circuit is of {self.model!r}: what follows is what its edges are worth in {model_name!r}",
+                stacklevel=3,
+            )
         if task is not None and self.task and self.task.get("name") != task.name:
             raise ValueError(
                 f"this circuit was found on {self.task.get('name')!r}, the task is {task.name!r}: "
@@ -269,21 +297,46 @@ class Circuit:
 
     def to_json(self) -> str:
         """The circuit's file: JSON with an edge a line, scores with four significant digits."""
-        graph = {k: getattr(self.graph, k) for k in ("n_layers", "n_heads", "n_kv_heads", "parallel")}
+        graph = {
+            k: getattr(self.graph, k) for k in ("n_layers", "n_heads", "n_kv_heads", "parallel")
+        }
         head = {
-            "schema": SCHEMA, "model": self.model, "graph": graph, "task": self.task, "source": self.source,
-            "convention": self.convention, "roles": self.roles, "evaluation": self.evaluation,
-        }  # fmt: skip
-        lines = [f" {json.dumps(k)}: {json.dumps(v, allow_nan=False)}" for k, v in head.items() if v not in ({}, None)]
-        short = lambda score: [] if score is None else [float(f"{score:.4g}")]
-        each = ",\n".join(f"  {json.dumps([s, r, *short(score)])}" for (s, r), score in self.edges.items())
-        return "{" + ",\n".join(lines).lstrip() + ',\n "edges": [' + (f"\n{each}\n " if each else "") + "]}\n"
+            "schema": SCHEMA,
+            "model": self.model,
+            "graph": graph,
+            "task": self.task,
+            "source": self.source,
+            "convention": self.convention,
+            "roles": self.roles,
+            "evaluation": self.evaluation,
+        }
+        lines = [
+            f" {json.dumps(k)}: {json.dumps(v, allow_nan=False)}"
+            for k, v in head.items()
+            if v not in ({}, None)
+        ]
+
+        def short(score):
+            return [] if score is None else [float(f"{score:.4g}")]
+
+        each = ",\n".join(
+            f"  {json.dumps([s, r, *short(score)])}" for (s, r), score in self.edges.items()
+        )
+        return (
+            "{"
+            + ",\n".join(lines).lstrip()
+            + ',\n "edges": ['
+            + (f"\n{each}\n " if each else "")
+            + "]}\n"
+        )
 
     def save(self, path: str | Path) -> Path:
         """The path of the .json file the circuit was written to (at once or not at all)."""
         path = Path(path)
         if path.suffix != ".json":
-            raise ValueError(f"a circuit is saved as .json, got {str(path)!r} (try {path.stem + '.json'!r})")
+            raise ValueError(
+                f"a circuit is saved as .json, got {str(path)!r} (try {path.stem + '.json'!r})"
+            )
         return _files.write_text(path, self.to_json())
 
     @staticmethod
@@ -298,11 +351,19 @@ def load(path: str | Path) -> Circuit:
         said = json.loads(Path(path).read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{str(path)!r} is not JSON ({error})") from None
-    if not isinstance(said, dict) or said.get("schema") != SCHEMA or not {"model", "graph", "edges"} <= said.keys():
-        raise ValueError(f"{str(path)!r} is not a circuit saved by interp (other tools' files: interp.circuits.read)")
+    if (
+        not isinstance(said, dict)
+        or said.get("schema") != SCHEMA
+        or not {"model", "graph", "edges"} <= said.keys()
+    ):
+        raise ValueError(
+            f"{str(path)!r} is not a circuit saved by interp (other tools' files: interp.circuits.read)"
+        )
     try:
         edges = {(s, r): (score[0] if score else None) for s, r, *score in said["edges"]}
-        keep = {k: said[k] for k in ("task", "roles", "source", "evaluation", "convention") if k in said}
+        keep = {
+            k: said[k] for k in ("task", "roles", "source", "evaluation", "convention") if k in said
+        }
         return Circuit(edges, Graph(**said["graph"]), said["model"], **keep)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{str(path)!r}: {error}") from None
@@ -310,12 +371,25 @@ def load(path: str | Path) -> Circuit:
 
 def _of_scores(scores: Result, chosen: np.ndarray, how: dict[str, Any]) -> Circuit:
     wide = len(scores.coords["receiver"])
-    names = [(scores.coords["sender"][i // wide], scores.coords["receiver"][i % wide]) for i in map(int, chosen)]
+    names = [
+        (scores.coords["sender"][i // wide], scores.coords["receiver"][i % wide])
+        for i in map(int, chosen)
+    ]
     flat = scores.values.ravel()
     about = scores.about
-    task = {k: about[v] for k, v in (("name", "task"), ("n", "n"), ("seed", "seed"), ("split", "split")) if v in about}
+    task = {
+        k: about[v]
+        for k, v in (("name", "task"), ("n", "n"), ("seed", "seed"), ("split", "split"))
+        if v in about
+    }
     task |= about.get("made", {})
     options = {k: about[k] for k in ("steps", "by", "metric", "at_") if k in about}
-    source = {"kind": "discovered", "method": about.get("method"), "options": options, "unit": scores.unit, **how}
+    source = {
+        "kind": "discovered",
+        "method": about.get("method"),
+        "options": options,
+        "unit": scores.unit,
+        **how,
+    }
     edges = {edge: float(flat[int(i)]) for edge, i in zip(names, chosen)}
     return Circuit(edges, wires.graph_of(scores), about["model"], task=task, source=source)

@@ -19,15 +19,26 @@ from interp import plots, sites
 from interp.circuits.circuit import Circuit, Edge
 from interp.sites import Site
 
-HELPS, HURTS, UNSCORED = "#b2182b", "#2166ac", "#777777"  # red is up, as in our maps; the dash says the same
+HELPS, HURTS, UNSCORED = (
+    "#b2182b",
+    "#2166ac",
+    "#777777",
+)  # red is up, as in our maps; the dash says the same
 STYLES = {1: (HELPS, "-"), -1: (HURTS, (0, (3, 1.5))), 0: (UNSCORED, "-")}
-DIFFERENCE = {"both": ("#555555", "-"), "only a": ("#d55e00", (0, (4, 1.5))), "only b": ("#0072b2", (0, (1.2, 1.2)))}
+DIFFERENCE = {
+    "both": ("#555555", "-"),
+    "only a": ("#d55e00", (0, (4, 1.5))),
+    "only b": ("#0072b2", (0, (1.2, 1.2))),
+}
 COLOURS = ("#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#0072b2", "#8c6d31", "#999999")
 MARKERS = "osD^vPX*"
 PLACE, MEMBER, BAND = "#d9d9d9", "#333333", "#e3e3e3"
 WIDEST, THINNEST = 4.5, 0.35  # points
 UNKNOWN = 0.1  # width of an edge without a score
-NAMED, FEWER = 60, 24  # components that are all named; of more, the strongest few, and the axes say the rest
+NAMED, FEWER = (
+    60,
+    24,
+)  # components that are all named; of more, the strongest few, and the axes say the rest
 GAP, LANE, RISE, FOOT, ASIDE = 0.7, 1.3, 0.42, 0.3, 0.28
 
 
@@ -50,27 +61,51 @@ def layout(circuit: Circuit, *, max_edges: int = 1000) -> dict[str, Any]:
         raise ValueError(f"max_edges={max_edges}: a number of edges (0 draws the components alone)")
     graph, places = circuit.graph, _places(circuit)
     roles = {head: role for role, heads in reversed(circuit.roles.items()) for head in heads}
-    members = {*circuit.nodes, *(["logits"] if any(r == "logits.in" for _, r in circuit.edges) else [])}
-    nodes = {name: {**place, "member": name in members, "role": roles.get(name)} for name, place in places.items()}
+    members = {
+        *circuit.nodes,
+        *(["logits"] if any(r == "logits.in" for _, r in circuit.edges) else []),
+    }
+    nodes = {
+        name: {**place, "member": name in members, "role": roles.get(name)}
+        for name, place in places.items()
+    }
     read = {r for _, r in circuit.edges}
-    size = lambda score: 0.0 if score is None else abs(score)
+
+    def size(score):
+        return 0.0 if score is None else abs(score)
+
     ranked = sorted(circuit.edges.items(), key=lambda item: -size(item[1]))[:max_edges][::-1]
     largest = max((size(score) for _, score in ranked), default=0.0)
     groups = [
         {
-            "layer": layer, "index": k, "x0": _x(k * graph.group, graph), "x1": _x((k + 1) * graph.group - 1, graph),
-            "y": float(layer), "read": [p for p in "kv" if f"L{layer}KV{k}.{p}_in" in read],
+            "layer": layer,
+            "index": k,
+            "x0": _x(k * graph.group, graph),
+            "x1": _x((k + 1) * graph.group - 1, graph),
+            "y": float(layer),
+            "read": [p for p in "kv" if f"L{layer}KV{k}.{p}_in" in read],
         }
-        for layer in range(graph.n_layers) for k in range(graph.n_kv_heads if graph.group > 1 else 0)
-    ]  # fmt: skip
+        for layer in range(graph.n_layers)
+        for k in range(graph.n_kv_heads if graph.group > 1 else 0)
+    ]
     edges = [
         {
-            "sender": s, "receiver": r, "score": score, "sign": 0 if score is None else (-1 if score < 0 else 1),
-            "width": UNKNOWN if score is None else abs(score) / (largest or 1.0), "path": _path(s, r, places, circuit),
+            "sender": s,
+            "receiver": r,
+            "score": score,
+            "sign": 0 if score is None else (-1 if score < 0 else 1),
+            "width": UNKNOWN if score is None else abs(score) / (largest or 1.0),
+            "path": _path(s, r, places, circuit),
         }
         for (s, r), score in ranked
-    ]  # fmt: skip
-    return {"nodes": nodes, "groups": groups, "edges": edges, "hidden": len(circuit) - len(edges), "largest": largest}
+    ]
+    return {
+        "nodes": nodes,
+        "groups": groups,
+        "edges": edges,
+        "hidden": len(circuit) - len(edges),
+        "largest": largest,
+    }
 
 
 def _x(head: int, graph: Any) -> float:
@@ -84,7 +119,11 @@ def _places(circuit: Circuit) -> dict[str, dict[str, Any]]:
     for site in sites.senders(graph)[1:]:
         head = site.family == "head"
         up = 0.0 if head or graph.parallel else RISE
-        out[str(site)] = {"x": _x(site.index, graph) if head else lane, "y": site.layer + up, "kind": "head" if head else "mlp"}
+        out[str(site)] = {
+            "x": _x(site.index, graph) if head else lane,
+            "y": site.layer + up,
+            "kind": "head" if head else "mlp",
+        }
     return out | {"logits": {"x": middle, "y": graph.n_layers + 0.4, "kind": "logits"}}
 
 
@@ -94,7 +133,9 @@ def _end(receiver: str, places: Mapping, circuit: Circuit) -> tuple[float, float
     if site.family == "kv":
         heads = [places[str(h)]["x"] for h in sites.feeds(site, graph)]
         aside, foot = (ASIDE, FOOT + 0.08) if graph.group > 1 else (0.2, 0.12)
-        return sum(heads) / len(heads) + (-aside if site.part == "k_in" else aside), site.layer - foot
+        return sum(heads) / len(heads) + (
+            -aside if site.part == "k_in" else aside
+        ), site.layer - foot
     place = places[receiver.rpartition(".")[0]]
     return place["x"], place["y"] - (0.12 if site.family == "head" else 0.0)
 
@@ -112,7 +153,14 @@ def _path(sender: str, receiver: str, places: Mapping, circuit: Circuit) -> list
 # --- one circuit -----------------------------------------------------------------------------------------------
 
 
-def draw(circuit: Circuit, ax: Any = None, *, max_edges: int = 1000, title: str | None = None, figure: Any = None) -> Any:
+def draw(
+    circuit: Circuit,
+    ax: Any = None,
+    *,
+    max_edges: int = 1000,
+    title: str | None = None,
+    figure: Any = None,
+) -> Any:
     """The Axes with the circuit: width = score in size, colour and dash = its sign, roles by colour and shape.
 
     >>> circuit.plot(max_edges=200)
@@ -149,7 +197,9 @@ def html(circuit: Circuit) -> str:
     said += [str(circuit.source[k]) for k in ("cite", "where", "note") if circuit.source.get(k)]
     picture = b64encode(png(circuit)).decode()
     caption = f"<div><small>{escape(' · '.join(said))}</small></div>"
-    return f'<div><img alt="{escape(said[0])}" src="data:image/png;base64,{picture}">{caption}</div>'
+    return (
+        f'<div><img alt="{escape(said[0])}" src="data:image/png;base64,{picture}">{caption}</div>'
+    )
 
 
 # --- two circuits ----------------------------------------------------------------------------------------------
@@ -165,9 +215,15 @@ def diff(a: Circuit, b: Circuit) -> dict[str, Circuit]:
 
 
 def plot_diff(
-    a: Circuit, b: Circuit, ax: Any = None, *, names: Sequence[str] = ("a", "b"), max_edges: int = 1000,
-    title: str | None = None, figure: Any = None,
-) -> Any:  # fmt: skip
+    a: Circuit,
+    b: Circuit,
+    ax: Any = None,
+    *,
+    names: Sequence[str] = ("a", "b"),
+    max_edges: int = 1000,
+    title: str | None = None,
+    figure: Any = None,
+) -> Any:
     """The Axes with two circuits of one model: edges in both are grey, those in one have its colour and dash.
 
     >>> plot_diff(eap, exact, names=("EAP", "exact"))
@@ -176,7 +232,9 @@ def plot_diff(
     Of each circuit the max_edges largest edges are drawn.
     """
     if len(names) != 2:
-        raise ValueError(f"names={list(names)}: one for each of the two circuits (try names=('EAP', 'exact'))")
+        raise ValueError(
+            f"names={list(names)}: one for each of the two circuits (try names=('EAP', 'exact'))"
+        )
     parts = diff(a, b)
     plans = {"a": layout(a, max_edges=max_edges), "b": layout(b, max_edges=max_edges)}
     edges: dict[Edge, dict] = {}
@@ -188,14 +246,27 @@ def plot_diff(
     ax = _axes(ax, figure, whole)
     _stage(ax, plan, whole)
     for part, (colour, dash) in DIFFERENCE.items():
-        _curves(ax, [e for at, e in edges.items() if at in parts[part]], colour, dash, THINNEST if part == "both" else 1.0)
+        _curves(
+            ax,
+            [e for at, e in edges.items() if at in parts[part]],
+            colour,
+            dash,
+            THINNEST if part == "both" else 1.0,
+        )
     _members(ax, plan, whole.roles)
     said = {"both": "in both", "only a": f"only in {names[0]}", "only b": f"only in {names[1]}"}
-    keys = [_line(f"{said[p]}: {_count(len(parts[p]), 'edge')}", *DIFFERENCE[p]) for p in DIFFERENCE]
+    keys = [
+        _line(f"{said[p]}: {_count(len(parts[p]), 'edge')}", *DIFFERENCE[p]) for p in DIFFERENCE
+    ]
     _legend(ax, [*keys, *_role_keys(plan, whole.roles)])
     hidden = len(whole) - len(edges)
     more = f"; the {max_edges} largest of each are drawn" if hidden else ""
-    _title(ax, title if title is not None else f"{whole.model}: {names[0]} and {names[1]}, {a.jaccard(b):.0%} of all edges shared{more}")
+    _title(
+        ax,
+        title
+        if title is not None
+        else f"{whole.model}: {names[0]} and {names[1]}, {a.jaccard(b):.0%} of all edges shared{more}",
+    )
     return ax
 
 
@@ -223,19 +294,43 @@ def _stage(ax: Any, plan: Mapping, circuit: Circuit) -> None:
     graph, nodes = circuit.graph, plan["nodes"]
     for group in plan["groups"]:
         at, wide = (group["x0"] - 0.32, group["y"] - FOOT), group["x1"] - group["x0"] + 0.64
-        look = dict(boxstyle="round,pad=0,rounding_size=0.2", facecolor=BAND if group["read"] else "#f4f4f4", edgecolor="none")
+        look = dict(
+            boxstyle="round,pad=0,rounding_size=0.2",
+            facecolor=BAND if group["read"] else "#f4f4f4",
+            edgecolor="none",
+        )
         ax.add_patch(FancyBboxPatch(at, wide, 0.52, zorder=0, **look))
         for part in group["read"]:
-            at = (group["x0"] + group["x1"]) / 2 + (-ASIDE if part == "k" else ASIDE), group["y"] - FOOT
+            at = (
+                (group["x0"] + group["x1"]) / 2 + (-ASIDE if part == "k" else ASIDE),
+                group["y"] - FOOT,
+            )
             box = dict(boxstyle="round,pad=0.1", facecolor=BAND, edgecolor="none")
-            ax.text(*at, part, ha="center", va="center", fontsize=plots.TICK - 1, color=MEMBER, zorder=5, bbox=box)
+            ax.text(
+                *at,
+                part,
+                ha="center",
+                va="center",
+                fontsize=plots.TICK - 1,
+                color=MEMBER,
+                zorder=5,
+                bbox=box,
+            )
     away = [n for n in nodes.values() if not n["member"] and n["kind"] in ("head", "mlp")]
-    ax.scatter([n["x"] for n in away], [n["y"] for n in away], s=7, color=PLACE, linewidth=0, zorder=1)
+    ax.scatter(
+        [n["x"] for n in away], [n["y"] for n in away], s=7, color=PLACE, linewidth=0, zorder=1
+    )
     lane = _x(graph.n_heads - 1, graph) + LANE
     heads = [(_x(h, graph), str(h)) for h in range(graph.n_heads)]
     every = max(1, -(-graph.n_layers // 40))
-    ax.set_xticks([*(x for x, _ in heads), lane], [*(name for _, name in heads), "MLP"], fontsize=plots.TICK)
-    ax.set_yticks(range(0, graph.n_layers, every), [str(n) for n in range(0, graph.n_layers, every)], fontsize=plots.TICK)
+    ax.set_xticks(
+        [*(x for x, _ in heads), lane], [*(name for _, name in heads), "MLP"], fontsize=plots.TICK
+    )
+    ax.set_yticks(
+        range(0, graph.n_layers, every),
+        [str(n) for n in range(0, graph.n_layers, every)],
+        fontsize=plots.TICK,
+    )
     shared = f"keys and values shared by {graph.group} heads: k and v at their foot"
     ends = shared if graph.group > 1 else "edges end under it: k left, q middle, v right"
     ax.set_xlabel(f"head ({ends})", fontsize=plots.LABEL)
@@ -246,7 +341,9 @@ def _stage(ax: Any, plan: Mapping, circuit: Circuit) -> None:
     ax.tick_params(length=0)
 
 
-def _curves(ax: Any, edges: Sequence[Mapping], colour: str, dash: Any, least: float = THINNEST) -> None:
+def _curves(
+    ax: Any, edges: Sequence[Mapping], colour: str, dash: Any, least: float = THINNEST
+) -> None:
     from matplotlib.collections import LineCollection
     from matplotlib.colors import to_rgba
 
@@ -256,12 +353,25 @@ def _curves(ax: Any, edges: Sequence[Mapping], colour: str, dash: Any, least: fl
     lines = []
     for edge in edges:
         p = np.array(edge["path"]).reshape(4, 2)
-        lines.append((1 - t) ** 3 * p[0] + 3 * (1 - t) ** 2 * t * p[1] + 3 * (1 - t) * t**2 * p[2] + t**3 * p[3])
+        lines.append(
+            (1 - t) ** 3 * p[0]
+            + 3 * (1 - t) ** 2 * t * p[1]
+            + 3 * (1 - t) * t**2 * p[2]
+            + t**3 * p[3]
+        )
     size = np.array([edge["width"] for edge in edges])
-    faint = 0.28 + 0.62 * np.sqrt(size) if len(edges) > 40 and least == THINNEST else np.full(len(size), 0.85)
+    faint = (
+        0.28 + 0.62 * np.sqrt(size)
+        if len(edges) > 40 and least == THINNEST
+        else np.full(len(size), 0.85)
+    )
     colours = [to_rgba(colour, a) for a in faint]
     wide = least + (WIDEST - least) * size
-    ax.add_collection(LineCollection(lines, linewidths=wide, colors=colours, linestyles=[dash], zorder=2, capstyle="butt"))
+    ax.add_collection(
+        LineCollection(
+            lines, linewidths=wide, colors=colours, linestyles=[dash], zorder=2, capstyle="butt"
+        )
+    )
 
 
 def _members(ax: Any, plan: Mapping, roles: Mapping) -> None:
@@ -269,13 +379,30 @@ def _members(ax: Any, plan: Mapping, roles: Mapping) -> None:
     inside = {name: n for name, n in plan["nodes"].items() if n["member"]}
     for role, (colour, marker) in {None: (MEMBER, "o"), **_looks(roles)}.items():
         some = [n for n in inside.values() if n["role"] == role and n["kind"] in ("head", "mlp")]
-        at, look = [(n["x"], n["y"]) for n in some], dict(color=colour, marker=marker, edgecolor="white", linewidth=0.6)
+        at, look = (
+            [(n["x"], n["y"]) for n in some],
+            dict(color=colour, marker=marker, edgecolor="white", linewidth=0.6),
+        )
         ax.scatter(*(zip(*at) if at else ((), ())), s=48 if role else 20, zorder=4, **look)
     for name in ("embed", "logits"):
         place, there = plan["nodes"][name], name in inside
-        box = dict(boxstyle="round,pad=0.3", facecolor="white" if there else "#fafafa", edgecolor=MEMBER if there else PLACE)
+        box = dict(
+            boxstyle="round,pad=0.3",
+            facecolor="white" if there else "#fafafa",
+            edgecolor=MEMBER if there else PLACE,
+        )
         said, colour = dict(embed="embedding").get(name, name), MEMBER if there else "#999999"
-        ax.text(place["x"], place["y"], said, ha="center", va="center", fontsize=plots.LABEL, color=colour, bbox=box, zorder=5)
+        ax.text(
+            place["x"],
+            place["y"],
+            said,
+            ha="center",
+            va="center",
+            fontsize=plots.LABEL,
+            color=colour,
+            bbox=box,
+            zorder=5,
+        )
     _names(ax, inside, plan["edges"])
 
 
@@ -289,13 +416,18 @@ def _names(ax: Any, inside: Mapping, edges: Sequence[Mapping]) -> None:
             strength[end] += edge["width"]
     few = len(inside) > NAMED
     for name, n in inside.items():
-        if name in (sorted(strength, key=lambda name: -strength[name])[:FEWER] if few else strength):
+        if name in (
+            sorted(strength, key=lambda name: -strength[name])[:FEWER] if few else strength
+        ):
             look = dict(textcoords="offset points", fontsize=plots.TICK, path_effects=halo)
             ax.annotate(name, (n["x"], n["y"]), xytext=(4.5, 3), zorder=6, **look)
 
 
 def _looks(roles: Mapping) -> dict[str, tuple[str, str]]:
-    return {role: (COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)]) for i, role in enumerate(roles)}
+    return {
+        role: (COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)])
+        for i, role in enumerate(roles)
+    }
 
 
 def _line(label: str, colour: str, dash: Any, width: float = 2.0) -> Any:
@@ -318,8 +450,17 @@ def _role_keys(plan: Mapping, roles: Mapping) -> list:
     from matplotlib.lines import Line2D
 
     there = {n["role"] for n in plan["nodes"].values()}
-    look = lambda colour, marker: dict(color=colour, marker=marker, linestyle="", markersize=6, markeredgecolor="white")
-    return [Line2D([], [], label=role, **look(*said)) for role, said in _looks(roles).items() if role in there]
+
+    def look(colour, marker):
+        return dict(
+            color=colour, marker=marker, linestyle="", markersize=6, markeredgecolor="white"
+        )
+
+    return [
+        Line2D([], [], label=role, **look(*said))
+        for role, said in _looks(roles).items()
+        if role in there
+    ]
 
 
 def _legend(ax: Any, keys: Sequence) -> None:
@@ -328,7 +469,12 @@ def _legend(ax: Any, keys: Sequence) -> None:
         longest = max(len(key.get_label()) for key in keys)
         columns = 3 if longest <= 28 else 2 if longest <= 45 else 1
         ax.legend(
-            handles=list(keys), loc="upper center", bbox_to_anchor=(0.5, -0.5 / tall), ncols=columns, fontsize=plots.TICK, frameon=False
+            handles=list(keys),
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.5 / tall),
+            ncols=columns,
+            fontsize=plots.TICK,
+            frameon=False,
         )
 
 
@@ -338,12 +484,20 @@ def _title(ax: Any, title: str) -> None:
 
 
 def _said(circuit: Circuit, plan: Mapping) -> str:
-    how = str(circuit.source.get("method") or circuit.source.get("cite") or circuit.source.get("kind", ""))
+    how = str(
+        circuit.source.get("method") or circuit.source.get("cite") or circuit.source.get("kind", "")
+    )
     until_year = re.match(r".{,60}?\b(19|20)\d\d\b", how)
     how = until_year[0] if until_year else textwrap.shorten(how, 60, placeholder=" ...")
     about = " · ".join(x for x in (circuit.model, circuit.task.get("name", ""), how) if x)
-    size = ", ".join(_count(n, what) for n, what in ((len(circuit), "edge"), (len(circuit.nodes), "component")) if n)
-    return f"{about}: {size}" + (f" (the {len(plan['edges'])} largest drawn)" if plan["hidden"] else "")
+    size = ", ".join(
+        _count(n, what)
+        for n, what in ((len(circuit), "edge"), (len(circuit.nodes), "component"))
+        if n
+    )
+    return f"{about}: {size}" + (
+        f" (the {len(plan['edges'])} largest drawn)" if plan["hidden"] else ""
+    )
 
 
 def _count(n: int, what: str) -> str:

@@ -61,20 +61,46 @@ def read(path: str | Path, model: Any = None, *, circuit: bool = False) -> Resul
         found = _from_json(path, graph)
     elif path.suffix == ".pt":
         said = _load(path)
-        found = _from_pt(path, said, graph) if "edges_scores" in said else _from_auto_circuit(path, said, graph)
+        found = (
+            _from_pt(path, said, graph)
+            if "edges_scores" in said
+            else _from_auto_circuit(path, said, graph)
+        )
     else:
-        raise ValueError(f"{str(path)!r}: .json and .pt files of EAP-IG, MIB and auto-circuit can be read, not {path.suffix!r}")
+        raise ValueError(
+            f"{str(path)!r}: .json and .pt files of EAP-IG, MIB and auto-circuit can be read, not {path.suffix!r}"
+        )
     scores, chosen, graph, how = found
-    about = {"model": name, "method": f"read from {path.name}", "format": how, "convention": CONVENTION}
+    about = {
+        "model": name,
+        "method": f"read from {path.name}",
+        "format": how,
+        "convention": CONVENTION,
+    }
     if circuit:
         return _as_circuit(path, scores, chosen, graph, name, how)
     if np.isnan(scores).all():
-        raise ValueError(f"{str(path)!r} has no scores" + (" (try circuit=True for its edges)" if chosen is not None else ""))
-    coords = {"sender": list(map(str, sites.senders(graph))), "receiver": list(map(str, sites.receivers(graph)))}
-    return Result(scores, ("sender", "receiver"), coords, f"scores of {path.name}", "unit of the file's metric", about)
+        raise ValueError(
+            f"{str(path)!r} has no scores"
+            + (" (try circuit=True for its edges)" if chosen is not None else "")
+        )
+    coords = {
+        "sender": list(map(str, sites.senders(graph))),
+        "receiver": list(map(str, sites.receivers(graph))),
+    }
+    return Result(
+        scores,
+        ("sender", "receiver"),
+        coords,
+        f"scores of {path.name}",
+        "unit of the file's metric",
+        about,
+    )
 
 
-def write(path: str | Path, what: Result | Circuit, model: Any = None, *, d_model: int | None = None) -> Path:
+def write(
+    path: str | Path, what: Result | Circuit, model: Any = None, *, d_model: int | None = None
+) -> Path:
     """The path of the file that was written for EAP-IG and MIB: scores or a circuit, as .json or .pt.
 
     >>> write("ioi_gpt2/importances.json", scores, model)
@@ -86,19 +112,32 @@ def write(path: str | Path, what: Result | Circuit, model: Any = None, *, d_mode
     """
     path = Path(path)
     if path.suffix not in (".json", ".pt"):
-        raise ValueError(f"EAP-IG reads .json and .pt, got {str(path)!r} (try {path.stem + '.json'!r})")
+        raise ValueError(
+            f"EAP-IG reads .json and .pt, got {str(path)!r} (try {path.stem + '.json'!r})"
+        )
     graph = what.graph if isinstance(what, Circuit) else graph_of(what)
     known = _given(model)[1]
     if known is not None and known != graph:
-        raise ValueError(f"{what.model if isinstance(what, Circuit) else what.name!r} is of {shape(graph)}, the model has {shape(known)}")
+        raise ValueError(
+            f"{what.model if isinstance(what, Circuit) else what.name!r} is of {shape(graph)}, the model has {shape(known)}"
+        )
     if d_model is None:
         if model is None or isinstance(model, str | Circuit | Result):
-            raise ValueError("EAP-IG's file says how wide the residual stream is: give the loaded model, or d_model=576")
+            raise ValueError(
+                "EAP-IG's file says how wide the residual stream is: give the loaded model, or d_model=576"
+            )
         d_model = bridge.dims(model).d_model
     scores, chosen = _tables(what, graph)
-    cfg = {"n_layers": graph.n_layers, "n_heads": graph.n_heads, "parallel_attn_mlp": bool(graph.parallel), "d_model": int(d_model)}
+    cfg = {
+        "n_layers": graph.n_layers,
+        "n_heads": graph.n_heads,
+        "parallel_attn_mlp": bool(graph.parallel),
+        "d_model": int(d_model),
+    }
     if path.suffix == ".json":
-        return _files.write_text(path, json.dumps(_to_json(cfg, graph, scores, chosen, isinstance(what, Circuit))))
+        return _files.write_text(
+            path, json.dumps(_to_json(cfg, graph, scores, chosen, isinstance(what, Circuit)))
+        )
     return _files.write_bytes(path, _to_pt(cfg, graph, scores, chosen))
 
 
@@ -106,13 +145,20 @@ def write(path: str | Path, what: Result | Circuit, model: Any = None, *, d_mode
 
 
 def _sources(graph: Graph) -> list[str]:
-    rows = [[*(f"a{layer}.h{h}" for h in range(graph.n_heads)), f"m{layer}"] for layer in range(graph.n_layers)]
+    rows = [
+        [*(f"a{layer}.h{h}" for h in range(graph.n_heads)), f"m{layer}"]
+        for layer in range(graph.n_layers)
+    ]
     return ["input", *(name for row in rows for name in row)]
 
 
 def _targets(graph: Graph) -> list[str]:
-    heads = lambda layer: [f"a{layer}.h{h}<{part}>" for part in "qkv" for h in range(graph.n_heads)]
-    return [name for layer in range(graph.n_layers) for name in (*heads(layer), f"m{layer}")] + ["logits"]
+    def heads(layer):
+        return [f"a{layer}.h{h}<{part}>" for part in "qkv" for h in range(graph.n_heads)]
+
+    return [name for layer in range(graph.n_layers) for name in (*heads(layer), f"m{layer}")] + [
+        "logits"
+    ]
 
 
 def _parts(graph: Graph) -> list[list[int]]:
@@ -122,7 +168,10 @@ def _parts(graph: Graph) -> list[list[int]]:
         base = layer * (3 * heads + 1)
         out += [[base + h] for h in range(heads)]
         for part in (1, 2):
-            out += [[base + part * heads + k * group + i for i in range(group)] for k in range(graph.n_kv_heads)]
+            out += [
+                [base + part * heads + k * group + i for i in range(group)]
+                for k in range(graph.n_kv_heads)
+            ]
         out.append([base + 3 * heads])
     return [*out, [graph.n_layers * (3 * heads + 1)]]
 
@@ -142,7 +191,9 @@ def _theirs(ours: np.ndarray, graph: Graph) -> np.ndarray:
     """[sender receiver] to [source target]: an even part of a shared edge to each query head."""
     out = np.zeros((len(ours), graph.n_layers * (3 * graph.n_heads + 1) + 1), dtype=ours.dtype)
     for r, columns in enumerate(_parts(graph)):
-        out[:, columns] = ours[:, r : r + 1] / len(columns) if ours.dtype != bool else ours[:, r : r + 1]
+        out[:, columns] = (
+            ours[:, r : r + 1] / len(columns) if ours.dtype != bool else ours[:, r : r + 1]
+        )
     return out
 
 
@@ -172,7 +223,10 @@ def _agree(path: Path, layers: int, heads: int, parallel: bool, graph: Graph | N
     if graph is None:
         return Graph(layers, heads, heads, parallel)
     if (layers, heads, parallel) != (graph.n_layers, graph.n_heads, bool(graph.parallel)):
-        blocks = lambda p: "parallel" if p else "sequential"
+
+        def blocks(p):
+            return "parallel" if p else "sequential"
+
         raise ValueError(
             f"{str(path)!r} is of a model with {layers} layers x {heads} heads ({blocks(parallel)} blocks), not of this one: "
             f"{shape(graph)} ({blocks(graph.parallel)} blocks)"
@@ -182,10 +236,14 @@ def _agree(path: Path, layers: int, heads: int, parallel: bool, graph: Graph | N
 
 def _of_cfg(path: Path, cfg: Any, graph: Graph | None) -> Graph:
     if not isinstance(cfg, Mapping) or not {"n_layers", "n_heads"} <= cfg.keys():
-        raise ValueError(f"{str(path)!r} does not say the model's shape (cfg with n_layers and n_heads)")
+        raise ValueError(
+            f"{str(path)!r} does not say the model's shape (cfg with n_layers and n_heads)"
+        )
     sizes = [cfg["n_layers"], cfg["n_heads"]]
     if not all(isinstance(n, int) and 0 < n <= MOST for n in sizes):
-        raise ValueError(f"{str(path)!r} claims {sizes[0]!r} layers x {sizes[1]!r} heads: no such model (1 to {MOST} of each)")
+        raise ValueError(
+            f"{str(path)!r} claims {sizes[0]!r} layers x {sizes[1]!r} heads: no such model (1 to {MOST} of each)"
+        )
     return _agree(path, *sizes, bool(cfg.get("parallel_attn_mlp", False)), graph)
 
 
@@ -196,11 +254,26 @@ def _from_json(path: Path, graph: Graph | None) -> Found:
         raise ValueError(f"{str(path)!r} is not JSON, or was cut short ({error})") from None
     if isinstance(said, dict) and "schema" in said:
         raise ValueError(f"{str(path)!r} is a circuit saved by interp: Circuit.load({str(path)!r})")
-    if not isinstance(said, dict) or not {"cfg", "edges"} <= said.keys() or not isinstance(said["edges"], dict):
-        raise ValueError(f"{str(path)!r} is not a graph of EAP-IG or MIB: it needs cfg, nodes and edges")
+    if (
+        not isinstance(said, dict)
+        or not {"cfg", "edges"} <= said.keys()
+        or not isinstance(said["edges"], dict)
+    ):
+        raise ValueError(
+            f"{str(path)!r} is not a graph of EAP-IG or MIB: it needs cfg, nodes and edges"
+        )
     graph = _of_cfg(path, said["cfg"], graph)
-    _no_neurons(path, [node.get("neurons", ()) for node in dict(said.get("nodes") or {}).values() if isinstance(node, dict)])
-    rows, columns = ({name: i for i, name in enumerate(names)} for names in (_sources(graph), _targets(graph)))
+    _no_neurons(
+        path,
+        [
+            node.get("neurons", ())
+            for node in dict(said.get("nodes") or {}).values()
+            if isinstance(node, dict)
+        ],
+    )
+    rows, columns = (
+        {name: i for i, name in enumerate(names)} for names in (_sources(graph), _targets(graph))
+    )
     scores = np.full((len(rows), len(columns)), np.nan)
     chosen = np.zeros(scores.shape, dtype=bool)
     there = _theirs(_exist(graph), graph)
@@ -210,11 +283,18 @@ def _from_json(path: Path, graph: Graph | None) -> Found:
             raise _not_an_edge(path, edge, source, rows, columns)
         at = rows[source], columns[target]
         if not there[at]:
-            raise ValueError(f"{str(path)!r}: {edge} is not an edge: {source} writes after {target} has read")
+            raise ValueError(
+                f"{str(path)!r}: {edge} is not an edge: {source} writes after {target} has read"
+            )
         if not isinstance(info, dict) or not isinstance(info.get("score", 0.0), int | float | None):
-            raise ValueError(f"{str(path)!r}: {edge} is {info!r}, which needs a score (a number) and in_graph (true or false)")
+            raise ValueError(
+                f"{str(path)!r}: {edge} is {info!r}, which needs a score (a number) and in_graph (true or false)"
+            )
         score = info.get("score")
-        scores[at], chosen[at] = np.nan if score is None else score, bool(info.get("in_graph", False))
+        scores[at], chosen[at] = (
+            np.nan if score is None else score,
+            bool(info.get("in_graph", False)),
+        )
     return _finite(path, _ours(scores, graph)), _any(chosen, graph), graph, EAP_IG
 
 
@@ -237,9 +317,13 @@ def _load(path: Path) -> dict:
             "(save a plain dict of tensors with torch.save)"
         ) from None
     except Exception:  # of many kinds: RuntimeError, EOFError, KeyError ...
-        raise ValueError(f"{str(path)!r} cannot be read: it was cut short, or is no .pt file") from None
+        raise ValueError(
+            f"{str(path)!r} cannot be read: it was cut short, or is no .pt file"
+        ) from None
     if not isinstance(said, dict) or not said or not all(isinstance(key, str) for key in said):
-        raise ValueError(f"{str(path)!r} is neither a graph of EAP-IG nor scores of auto-circuit: it holds a {type(said).__name__}")
+        raise ValueError(
+            f"{str(path)!r} is neither a graph of EAP-IG nor scores of auto-circuit: it holds a {type(said).__name__}"
+        )
     return said
 
 
@@ -253,26 +337,43 @@ def _from_pt(path: Path, said: dict, graph: Graph | None) -> Found:
             raise ValueError(f"{str(path)!r}: {what} are not those of {shape(graph)}: {why}")
     _no_neurons(path, said.get("neurons_in_graph", ()))
     scores = _tensor(path, said, "edges_scores", (len(sources), len(targets))).double().numpy()
-    chosen = _tensor(path, said, "edges_in_graph", scores.shape).bool().numpy() if "edges_in_graph" in said else None
-    return _finite(path, _ours(scores, graph)), None if chosen is None else _any(chosen, graph), graph, EAP_IG
+    chosen = (
+        _tensor(path, said, "edges_in_graph", scores.shape).bool().numpy()
+        if "edges_in_graph" in said
+        else None
+    )
+    return (
+        _finite(path, _ours(scores, graph)),
+        None if chosen is None else _any(chosen, graph),
+        graph,
+        EAP_IG,
+    )
 
 
 def _tensor(path: Path, said: dict, key: str, shape: tuple[int, ...]) -> torch.Tensor:
     value = said[key]
     if not isinstance(value, torch.Tensor) or tuple(value.shape) != tuple(shape):
         got = list(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-        raise ValueError(f"{str(path)!r}: {key} should be a tensor of shape {list(shape)}, and is {got}")
+        raise ValueError(
+            f"{str(path)!r}: {key} should be a tensor of shape {list(shape)}, and is {got}"
+        )
     return value.detach()
 
 
 def _no_neurons(path: Path, neurons: Any) -> None:
-    if any(torch.as_tensor(row).numel() and not torch.as_tensor(row).bool().all() for row in neurons):
-        raise ValueError(f"{str(path)!r} is a circuit of single neurons; here a circuit's edges are between whole components")
+    if any(
+        torch.as_tensor(row).numel() and not torch.as_tensor(row).bool().all() for row in neurons
+    ):
+        raise ValueError(
+            f"{str(path)!r} is a circuit of single neurons; here a circuit's edges are between whole components"
+        )
 
 
 def _finite(path: Path, scores: np.ndarray) -> np.ndarray:
     if np.isinf(scores).any():
-        raise ValueError(f"{str(path)!r} has {int(np.isinf(scores).sum())} infinite scores: a score is a finite number, or NaN")
+        raise ValueError(
+            f"{str(path)!r} has {int(np.isinf(scores).sum())} infinite scores: a score is a finite number, or NaN"
+        )
     return scores
 
 
@@ -285,14 +386,24 @@ def _from_auto_circuit(path: Path, said: dict, graph: Graph | None) -> Found:
     """PruneScores: {module: [head source] or [source]}, the sources being those that come before."""
     odd = [key for key in said if not _MODULE.fullmatch(key)]
     if odd:
-        whole = "; edges into a whole layer's attention are not edges here (separate_qkv=True)" if "attn_in" in odd[0] else ""
-        raise ValueError(f"{str(path)!r}: {odd[0]!r} is no module of auto-circuit's split graph (try 'blocks.3.hook_q_input'){whole}")
+        whole = (
+            "; edges into a whole layer's attention are not edges here (separate_qkv=True)"
+            if "attn_in" in odd[0]
+            else ""
+        )
+        raise ValueError(
+            f"{str(path)!r}: {odd[0]!r} is no module of auto-circuit's split graph (try 'blocks.3.hook_q_input'){whole}"
+        )
     layers = 1 + max(int(_MODULE.fullmatch(key)[1]) for key in said)
     first = said.get("blocks.0.hook_q_input")
     if not isinstance(first, torch.Tensor) or first.ndim != 2 or layers > MOST:
         more = isinstance(first, torch.Tensor) and first.ndim > 2
-        said_of = f"{first.ndim - 2} more axes (token positions?)" if more else "no scores [head, 1]"
-        raise ValueError(f"{str(path)!r}: blocks.0.hook_q_input has {said_of}; scores without positions can be read")
+        said_of = (
+            f"{first.ndim - 2} more axes (token positions?)" if more else "no scores [head, 1]"
+        )
+        raise ValueError(
+            f"{str(path)!r}: blocks.0.hook_q_input has {said_of}; scores without positions can be read"
+        )
     heads = first.shape[0]
     if "blocks.0.hook_mlp_in" not in said:
         raise ValueError(f"{str(path)!r} is of a model without MLPs, which has no graph here")
@@ -303,7 +414,9 @@ def _from_auto_circuit(path: Path, said: dict, graph: Graph | None) -> Found:
         if module not in said:
             raise ValueError(f"{str(path)!r} has no scores for {module}")
         value = _tensor(path, said, module, shape).double().numpy()
-        theirs[: shape[-1], column : column + (shape[0] if len(shape) == 2 else 1)] = value.reshape(-1, shape[-1]).T
+        theirs[: shape[-1], column : column + (shape[0] if len(shape) == 2 else 1)] = value.reshape(
+            -1, shape[-1]
+        ).T
     return _finite(path, np.abs(_ours(theirs, graph))), None, graph, AUTO_CIRCUIT
 
 
@@ -312,19 +425,41 @@ def _modules(graph: Graph) -> list[tuple[int, str, tuple[int, ...]]]:
     out, heads = [], graph.n_heads
     for layer in range(graph.n_layers):
         base, before = layer * (3 * heads + 1), 1 + layer * (heads + 1)
-        out += [(base + i * heads, f"blocks.{layer}.hook_{part}_input", (heads, before)) for i, part in enumerate("qkv")]
-        out.append((base + 3 * heads, f"blocks.{layer}.hook_mlp_in", (before + (0 if graph.parallel else heads),)))
-    last = (graph.n_layers * (3 * heads + 1), f"blocks.{graph.n_layers - 1}.hook_resid_post", (1 + graph.n_layers * (heads + 1),))
+        out += [
+            (base + i * heads, f"blocks.{layer}.hook_{part}_input", (heads, before))
+            for i, part in enumerate("qkv")
+        ]
+        out.append(
+            (
+                base + 3 * heads,
+                f"blocks.{layer}.hook_mlp_in",
+                (before + (0 if graph.parallel else heads),),
+            )
+        )
+    last = (
+        graph.n_layers * (3 * heads + 1),
+        f"blocks.{graph.n_layers - 1}.hook_resid_post",
+        (1 + graph.n_layers * (heads + 1),),
+    )
     return [*out, last]
 
 
-def _as_circuit(path: Path, scores: np.ndarray, chosen: np.ndarray | None, graph: Graph, name: str, how: str) -> Circuit:
+def _as_circuit(
+    path: Path, scores: np.ndarray, chosen: np.ndarray | None, graph: Graph, name: str, how: str
+) -> Circuit:
     if chosen is None or not chosen.any():
-        raise ValueError(f"{str(path)!r} marks no edge as in the graph (choose some: Circuit.top(read(...), 500))")
+        raise ValueError(
+            f"{str(path)!r} marks no edge as in the graph (choose some: Circuit.top(read(...), 500))"
+        )
     rows, columns = list(map(str, sites.senders(graph))), list(map(str, sites.receivers(graph)))
-    score = lambda x: None if math.isnan(x) else float(x)
+
+    def score(x):
+        return None if math.isnan(x) else float(x)
+
     edges = {(rows[s], columns[r]): score(scores[s, r]) for s, r in np.argwhere(chosen)}
-    return Circuit(edges, graph, name, source={"kind": "imported", "file": path.name, "format": how})
+    return Circuit(
+        edges, graph, name, source={"kind": "imported", "file": path.name, "format": how}
+    )
 
 
 # --- writing -------------------------------------------------------------------------------------------------
@@ -336,16 +471,23 @@ def _tables(what: Result | Circuit, graph: Graph) -> tuple[np.ndarray, np.ndarra
     if isinstance(what, Circuit):
         marks = what.weights().astype(bool)
         scores = np.full(there.shape, np.nan)
-        rows, columns = ({str(n): i for i, n in enumerate(nodes)} for nodes in (sites.senders(graph), sites.receivers(graph)))
+        rows, columns = (
+            {str(n): i for i, n in enumerate(nodes)}
+            for nodes in (sites.senders(graph), sites.receivers(graph))
+        )
         for (s, r), score in what.edges.items():
             scores[rows[s], columns[r]] = np.nan if score is None else score
     else:
         scores, marks = what.values, np.zeros(there.shape, dtype=bool)
         if scores.shape != there.shape:
-            raise ValueError(f"scores of some senders or receivers are missing: {scores.shape}, the graph has {there.shape}")
+            raise ValueError(
+                f"scores of some senders or receivers are missing: {scores.shape}, the graph has {there.shape}"
+            )
         missing = int(np.isnan(scores[there]).sum())
         if missing == there.sum():
-            raise ValueError(f"{what.name!r} has no score for any of its {missing} edges (all are NaN)")
+            raise ValueError(
+                f"{what.name!r} has no score for any of its {missing} edges (all are NaN)"
+            )
     return _theirs(np.where(there, scores, 0.0), graph), _theirs(marks, graph)
 
 
@@ -355,18 +497,28 @@ def _nodes(graph: Graph, chosen: np.ndarray) -> np.ndarray:
     found = [True]
     for layer in range(graph.n_layers):
         base = layer * (3 * heads + 1)
-        found += [bool(into[[base + h, base + heads + h, base + 2 * heads + h]].any()) for h in range(heads)]
+        found += [
+            bool(into[[base + h, base + heads + h, base + 2 * heads + h]].any())
+            for h in range(heads)
+        ]
         found.append(bool(into[base + 3 * heads]))
     return np.array(found) & chosen.any(1)
 
 
-def _to_json(cfg: dict, graph: Graph, scores: np.ndarray, chosen: np.ndarray, marked_only: bool) -> dict:
+def _to_json(
+    cfg: dict, graph: Graph, scores: np.ndarray, chosen: np.ndarray, marked_only: bool
+) -> dict:
     sources, targets = _sources(graph), _targets(graph)
     inside = _nodes(graph, chosen)
-    nodes = {name: {"in_graph": bool(there)} for name, there in zip(sources, inside)} | {"logits": {"in_graph": True}}
+    nodes = {name: {"in_graph": bool(there)} for name, there in zip(sources, inside)} | {
+        "logits": {"in_graph": True}
+    }
     wanted = chosen if marked_only else _theirs(_exist(graph), graph)
     edges = {
-        f"{sources[s]}->{targets[t]}": {"score": float(scores[s, t]), "in_graph": bool(chosen[s, t])}
+        f"{sources[s]}->{targets[t]}": {
+            "score": float(scores[s, t]),
+            "in_graph": bool(chosen[s, t]),
+        }
         for s, t in np.argwhere(wanted)
     }
     return {"cfg": cfg, "nodes": nodes, "edges": edges}
@@ -376,10 +528,13 @@ def _to_pt(cfg: dict, graph: Graph, scores: np.ndarray, chosen: np.ndarray) -> b
     buffer = io.BytesIO()
     torch.save(
         {
-            "cfg": cfg, "src_nodes": _sources(graph), "dst_nodes": _targets(graph),
-            "edges_scores": torch.tensor(scores, dtype=torch.float32), "edges_in_graph": torch.tensor(chosen),
+            "cfg": cfg,
+            "src_nodes": _sources(graph),
+            "dst_nodes": _targets(graph),
+            "edges_scores": torch.tensor(scores, dtype=torch.float32),
+            "edges_in_graph": torch.tensor(chosen),
             "nodes_in_graph": torch.tensor(_nodes(graph, chosen)),
         },
         buffer,
-    )  # fmt: skip
+    )
     return buffer.getvalue()

@@ -41,4 +41,8 @@ def known(name: str, n: int = 16, seed: int = 0) -> tuple[Any, Task, Circuit]:
     d = dims(model)
     graph = Graph(d.n_layers, d.n_heads, d.n_kv_heads, d.parallel)
     source = {"kind": "known", "where": "weights written by hand (interp.circuits.known)"}
-    return model, wiring.task(name, wired.form, model, n=n, seed=seed), Circuit(edges, graph, name, task={"name": name}, source=source)
+    return (
+        model,
+        wiring.task(name, wired.form, model, n=n, seed=seed),
+        Circuit(edges, graph, name, task={"name": name}, source=source),
+    )

@@ -18,7 +18,10 @@ _EDGES: dict[Graph, dict[Edge, int]] = {}
 def axes(graph: Graph) -> tuple[dict[str, int], dict[str, int]]:
     """The row of every sender, and the column of every receiver."""
     if graph not in _AXES:
-        number = lambda nodes: {str(node): i for i, node in enumerate(nodes)}
+
+        def number(nodes):
+            return {str(node): i for i, node in enumerate(nodes)}
+
         _AXES[graph] = (number(sites.senders(graph)), number(sites.receivers(graph)))
     return _AXES[graph]
 
@@ -77,19 +80,27 @@ def shape(graph: Graph) -> str:
     return f"{graph.n_layers} layers x {graph.n_heads} heads, {graph.n_kv_heads} KV heads"
 
 
-
 def graph_of(scores: Result) -> Graph:
     """The graph that scores over (sender, receiver) are of."""
     if tuple(scores.dims) != ("sender", "receiver"):
-        raise ValueError(f"a circuit is chosen from scores with axes (sender, receiver), got {scores.dims}: interp.discover(model, task)")
+        raise ValueError(
+            f"a circuit is chosen from scores with axes (sender, receiver), got {scores.dims}: interp.discover(model, task)"
+        )
     heads = [Site.parse(s) for s in scores.coords["sender"] if s.startswith("L")]
     kv = [Site.parse(r) for r in scores.coords["receiver"] if "KV" in r]
-    count = lambda sites_, what: 1 + max((getattr(s, what) for s in sites_), default=-1)
+
+    def count(sites_, what):
+        return 1 + max((getattr(s, what) for s in sites_), default=-1)
+
     layers = count([Site.parse(s) for s in scores.coords["sender"] if s != "embed"], "layer")
     row = {s: i for i, s in enumerate(scores.coords["sender"])}
     column = {r: i for i, r in enumerate(scores.coords["receiver"])}
-    feeds_mlp = [(row[str(h)], column[mlp]) for h in heads if (mlp := f"mlp.{h.layer}.in") in column]
-    parallel = all(np.isnan(scores.values[place]) for place in feeds_mlp)  # one missing score does not make it so
+    feeds_mlp = [
+        (row[str(h)], column[mlp]) for h in heads if (mlp := f"mlp.{h.layer}.in") in column
+    ]
+    parallel = all(
+        np.isnan(scores.values[place]) for place in feeds_mlp
+    )  # one missing score does not make it so
     return Graph(layers, count(heads, "index"), count(kv, "index"), parallel=parallel)
 
 
@@ -98,7 +109,9 @@ def candidates(scores: Result, absolute: bool) -> tuple[np.ndarray, np.ndarray]:
     graph = graph_of(scores)
     rows, columns = axes(graph)
     if list(rows) != scores.coords["sender"] or list(columns) != scores.coords["receiver"]:
-        raise ValueError("scores of some senders or receivers are missing: a circuit is chosen among all of them")
+        raise ValueError(
+            "scores of some senders or receivers are missing: a circuit is chosen among all of them"
+        )
     flat = scores.values.ravel()
     there = np.zeros(scores.values.shape, dtype=bool)
     for s, r in edge_order(graph):
@@ -106,5 +119,7 @@ def candidates(scores: Result, absolute: bool) -> tuple[np.ndarray, np.ndarray]:
     found = np.flatnonzero(there.ravel())
     missing = int(np.isnan(flat[found]).sum())
     if missing:
-        raise ValueError(f"{missing} of {len(found)} edges have no score (NaN): a circuit cannot be chosen from these")
+        raise ValueError(
+            f"{missing} of {len(found)} edges have no score (NaN): a circuit cannot be chosen from these"
+        )
     return (np.abs(flat) if absolute else flat), found

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interp.tasks.task import build, Example, Task, tokenizer_of
+from interp.tasks.task import Example, Task, build, tokenizer_of
 
 WORDS = "ant bee cat dog eel fox gnu hen jay kid lark mole newt owl pig ram".split()
 WIDTH, HEADS, D_HEAD, D_MLP = 96, 4, 24, 48
@@ -64,11 +64,25 @@ class Weights:
     up: Tensor
     down: Tensor
 
-    def join(self, which: str, layer: int, index: int | None, source: slice, target: Any, gain: float = 1.0) -> None:
+    def join(
+        self,
+        which: str,
+        layer: int,
+        index: int | None,
+        source: slice,
+        target: Any,
+        gain: float = 1.0,
+    ) -> None:
         """The entries of source go, one by one, to those of target."""
-        weight = getattr(self, which)[layer] if index is None else getattr(self, which)[layer, index]
-        n_source, n_target = (len(range(*s.indices(size))) for s, size in zip((source, target), weight.shape))
-        weight[source, target] += gain * (torch.eye(n_source) if n_source == n_target else torch.ones(n_source, n_target))
+        weight = (
+            getattr(self, which)[layer] if index is None else getattr(self, which)[layer, index]
+        )
+        n_source, n_target = (
+            len(range(*s.indices(size))) for s, size in zip((source, target), weight.shape)
+        )
+        weight[source, target] += gain * (
+            torch.eye(n_source) if n_source == n_target else torch.ones(n_source, n_target)
+        )
 
     def clear(self, layer: int, head: int, kv: int) -> None:
         """Makes room for a head of the circuit."""
@@ -78,12 +92,21 @@ class Weights:
     def previous_token(self, layer: int, head: int, read: slice, write: slice) -> None:
         """A head that copies a register of the position before."""
         self.clear(layer, head, head)
-        self.join("q", layer, head, slice(POS.start + 1, POS.stop), slice(0, 15), SHARP)  # position p looks for p - 1
+        self.join(
+            "q", layer, head, slice(POS.start + 1, POS.stop), slice(0, 15), SHARP
+        )  # position p looks for p - 1
         self.join("k", layer, head, POS, FULL)
         self.join("v", layer, head, read, FULL)
         self.join("o", layer, head, FULL, write, WRITE)
 
-    def neuron(self, layer: int, unit: int, reads: dict[int, float], writes: dict[int, float], above: float = 0.0) -> None:
+    def neuron(
+        self,
+        layer: int,
+        unit: int,
+        reads: dict[int, float],
+        writes: dict[int, float],
+        above: float = 0.0,
+    ) -> None:
         """A GPT-2 neuron of the circuit: what it reads, weighted, less `above`, counted in the stream before the norm."""
         self.up[layer, :, unit] = 0.0
         self.down[layer, unit] = 0.0
@@ -96,13 +119,23 @@ class Weights:
 def decoys(layers: int, kv_heads: int, seed: int) -> Weights:
     """Heads and MLPs that read everything and write what nobody reads."""
     g = torch.Generator().manual_seed(seed)
-    draw = lambda *shape, scale: scale * torch.randn(shape, generator=g)
+
+    def draw(*shape, scale):
+        return scale * torch.randn(shape, generator=g)
+
     o, down = torch.zeros(layers, HEADS, D_HEAD, WIDTH), torch.zeros(layers, D_MLP, WIDTH)
     o[..., JUNK] = draw(layers, HEADS, D_HEAD, JUNK.stop - JUNK.start, scale=0.04)
     down[..., JUNK] = draw(layers, D_MLP, JUNK.stop - JUNK.start, scale=0.04)
-    read = lambda heads, scale: draw(layers, heads, WIDTH, D_HEAD, scale=scale)
-    wide = lambda: draw(layers, WIDTH, D_MLP, scale=0.2)
-    return Weights(read(HEADS, 0.2), read(kv_heads, 0.2), read(kv_heads, 0.2), o, wide(), wide(), down)
+
+    def read(heads, scale):
+        return draw(layers, heads, WIDTH, D_HEAD, scale=scale)
+
+    def wide():
+        return draw(layers, WIDTH, D_MLP, scale=0.2)
+
+    return Weights(
+        read(HEADS, 0.2), read(kv_heads, 0.2), read(kv_heads, 0.2), o, wide(), wide(), down
+    )
 
 
 def model(name: str, wired: Wired, seed: int) -> Any:
@@ -128,16 +161,31 @@ def model(name: str, wired: Wired, seed: int) -> Any:
 def _gpt2(wired: Wired, w: Weights, embedding: Tensor, unembedding: Tensor) -> Any:
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    model = GPT2LMHeadModel(GPT2Config(
-        vocab_size=len(embedding), n_embd=WIDTH, n_layer=wired.layers, n_head=HEADS, n_positions=16, n_inner=D_MLP,
-        tie_word_embeddings=False, attn_implementation="eager", bos_token_id=1, eos_token_id=2,
-    ))  # fmt: skip
+    model = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=len(embedding),
+            n_embd=WIDTH,
+            n_layer=wired.layers,
+            n_head=HEADS,
+            n_positions=16,
+            n_inner=D_MLP,
+            tie_word_embeddings=False,
+            attn_implementation="eager",
+            bos_token_id=1,
+            eos_token_id=2,
+        )
+    )
     model.transformer.wte.weight.copy_(embedding)
     model.transformer.wpe.weight.zero_()[:, POS] = torch.eye(16)
     model.lm_head.weight.copy_(unembedding)
-    side = lambda heads: heads.movedim(0, 1).flatten(1)  # [d_model (head d_head)]
+
+    def side(heads):
+        return heads.movedim(0, 1).flatten(1)  # [d_model (head d_head)]
+
     for i, block in enumerate(model.transformer.h):
-        block.attn.c_attn.weight.copy_(torch.cat([side(w.q[i]) * D_HEAD**0.5, side(w.k[i]), side(w.v[i])], 1))
+        block.attn.c_attn.weight.copy_(
+            torch.cat([side(w.q[i]) * D_HEAD**0.5, side(w.k[i]), side(w.v[i])], 1)
+        )
         block.attn.c_proj.weight.copy_(w.o[i].flatten(0, 1))
         block.mlp.c_fc.weight.copy_(w.up[i])
         block.mlp.c_proj.weight.copy_(w.down[i])
@@ -147,14 +195,29 @@ def _gpt2(wired: Wired, w: Weights, embedding: Tensor, unembedding: Tensor) -> A
 def _llama(wired: Wired, w: Weights, embedding: Tensor, unembedding: Tensor) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    model = LlamaForCausalLM(LlamaConfig(
-        vocab_size=len(embedding), hidden_size=WIDTH, intermediate_size=D_MLP, num_hidden_layers=wired.layers,
-        num_attention_heads=HEADS, num_key_value_heads=wired.kv_heads, head_dim=D_HEAD, max_position_embeddings=64,
-        tie_word_embeddings=False, attn_implementation="eager", bos_token_id=1, eos_token_id=2, pad_token_id=2,
-    ))  # fmt: skip
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(embedding),
+            hidden_size=WIDTH,
+            intermediate_size=D_MLP,
+            num_hidden_layers=wired.layers,
+            num_attention_heads=HEADS,
+            num_key_value_heads=wired.kv_heads,
+            head_dim=D_HEAD,
+            max_position_embeddings=64,
+            tie_word_embeddings=False,
+            attn_implementation="eager",
+            bos_token_id=1,
+            eos_token_id=2,
+            pad_token_id=2,
+        )
+    )
     model.model.embed_tokens.weight.copy_(embedding)
     model.lm_head.weight.copy_(unembedding)
-    side = lambda heads: heads.movedim(0, 1).flatten(1).T
+
+    def side(heads):
+        return heads.movedim(0, 1).flatten(1).T
+
     for i, block in enumerate(model.model.layers):
         block.self_attn.q_proj.weight.copy_(side(w.q[i]) * D_HEAD**0.5)
         block.self_attn.k_proj.weight.copy_(side(w.k[i]))
@@ -169,7 +232,14 @@ def _llama(wired: Wired, w: Weights, embedding: Tensor, unembedding: Tensor) -> 
 # --- prompts -----------------------------------------------------------------------------------------------------
 
 
-def task(name: str, form: Callable[..., tuple], model: Any, n: int = 16, seed: int = 0, split: str = "find") -> Task:
+def task(
+    name: str,
+    form: Callable[..., tuple],
+    model: Any,
+    n: int = 16,
+    seed: int = 0,
+    split: str = "find",
+) -> Task:
     """n pairs of prompts of one form, clean and corrupted; the halves by their first word."""
     rng, examples, seen = random.Random(f"{name} {seed} {split}"), [], set()
     while len(examples) < n:
@@ -180,7 +250,9 @@ def task(name: str, form: Callable[..., tuple], model: Any, n: int = 16, seed: i
             examples.append(Example(clean, corrupted, [" " + answer], [" " + wrong]))
     about = {"seed": seed, "split": split, "fillings": "words of one half come first"}
     tokenizer = tokenizer_of(model)
-    return build(name, tokenizer, examples, "logit_diff", about, partial(task, name, form, tokenizer))
+    return build(
+        name, tokenizer, examples, "logit_diff", about, partial(task, name, form, tokenizer)
+    )
 
 
 def said(words: Sequence[str]) -> str:

@@ -10,21 +10,76 @@ It knows tokens, activations and weights; no task, no site, no plot.
 
 from interp.engine.adapters import ARCHITECTURES, build, find, parity, why_not
 from interp.engine.again import again, pattern
+from interp.engine.edges import KEEP as EDGES
+from interp.engine.edges import (
+    Graph,
+    Other,
+    contract,
+    cut_runs,
+    graph,
+    of_run,
+    of_writes,
+    slopes,
+    writes,
+)
 from interp.engine.ending import ending
-from interp.engine.edges import KEEP as EDGES, Graph, Other, contract, cut_runs, graph, of_run, of_writes, slopes, writes
 from interp.engine.forward import KINDS, Run, embed, patterns, run, unembed
 from interp.engine.gradients import NO_GRADIENT, gradients, gradients_dropping
 from interp.engine.patch import Patch, first_difference, zeros
-from interp.engine.paths import KEEP as PATHS, THROUGH, paths
+from interp.engine.paths import KEEP as PATHS
+from interp.engine.paths import THROUGH, paths
 from interp.engine.readers import columns, residual, vocab
 from interp.engine.sweep import ablate_sets, from_layer, sweep, watching
 from interp.engine.weights import Engine
 
-SWEEP = ("resid_pre", "k", "v", "z")  # what a run keeps to be the base of a sweep over heads and the stream
+SWEEP = (
+    "resid_pre",
+    "k",
+    "v",
+    "z",
+)  # what a run keeps to be the base of a sweep over heads and the stream
 
 __all__ = [
-    "ARCHITECTURES", "EDGES", "KINDS", "NO_GRADIENT", "PATHS", "SWEEP", "THROUGH", "Engine", "Graph", "Other", "Patch",
-    "Run", "ablate_sets", "again", "build", "columns", "contract", "cut_runs", "embed", "ending", "find", "first_difference",
-    "from_layer", "gradients", "gradients_dropping", "graph", "of_run", "of_writes", "parity", "paths", "pattern", "patterns",
-    "residual", "run", "slopes", "sweep", "unembed", "vocab", "watching", "why_not", "writes", "zeros",
-]  # fmt: skip
+    "ARCHITECTURES",
+    "EDGES",
+    "KINDS",
+    "NO_GRADIENT",
+    "PATHS",
+    "SWEEP",
+    "THROUGH",
+    "Engine",
+    "Graph",
+    "Other",
+    "Patch",
+    "Run",
+    "ablate_sets",
+    "again",
+    "build",
+    "columns",
+    "contract",
+    "cut_runs",
+    "embed",
+    "ending",
+    "find",
+    "first_difference",
+    "from_layer",
+    "gradients",
+    "gradients_dropping",
+    "graph",
+    "of_run",
+    "of_writes",
+    "parity",
+    "paths",
+    "pattern",
+    "patterns",
+    "residual",
+    "run",
+    "slopes",
+    "sweep",
+    "unembed",
+    "vocab",
+    "watching",
+    "why_not",
+    "writes",
+    "zeros",
+]

@@ -39,24 +39,52 @@ class Names:
 
 
 LLAMA = Names(
-    embed="model.embed_tokens", layers="model.layers", final_norm="model.norm", norm="rms",
-    norm1="input_layernorm", attention="self_attn",
-    qkv=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), out="self_attn.o_proj",
-    norm2="post_attention_layernorm", up=("mlp.gate_proj", "mlp.up_proj"), down="mlp.down_proj", act="mlp.act_fn",
+    embed="model.embed_tokens",
+    layers="model.layers",
+    final_norm="model.norm",
+    norm="rms",
+    norm1="input_layernorm",
+    attention="self_attn",
+    qkv=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    out="self_attn.o_proj",
+    norm2="post_attention_layernorm",
+    up=("mlp.gate_proj", "mlp.up_proj"),
+    down="mlp.down_proj",
+    act="mlp.act_fn",
     rotary="model.rotary_emb",
-)  # fmt: skip
+)
 GPT2 = Names(
-    embed="transformer.wte", layers="transformer.h", final_norm="transformer.ln_f", norm="ln",
-    norm1="ln_1", attention="attn", qkv=("attn.c_attn",), out="attn.c_proj",
-    norm2="ln_2", up=("mlp.c_fc",), down="mlp.c_proj", act="mlp.act",
-    layout="blocks", positions="transformer.wpe",
-)  # fmt: skip
+    embed="transformer.wte",
+    layers="transformer.h",
+    final_norm="transformer.ln_f",
+    norm="ln",
+    norm1="ln_1",
+    attention="attn",
+    qkv=("attn.c_attn",),
+    out="attn.c_proj",
+    norm2="ln_2",
+    up=("mlp.c_fc",),
+    down="mlp.c_proj",
+    act="mlp.act",
+    layout="blocks",
+    positions="transformer.wpe",
+)
 NEOX = Names(
-    embed="gpt_neox.embed_in", layers="gpt_neox.layers", final_norm="gpt_neox.final_layer_norm", norm="ln",
-    norm1="input_layernorm", attention="attention", qkv=("attention.query_key_value",), out="attention.dense",
-    norm2="post_attention_layernorm", up=("mlp.dense_h_to_4h",), down="mlp.dense_4h_to_h", act="mlp.act",
-    layout="interleaved", rotary="gpt_neox.rotary_emb",
-)  # fmt: skip
+    embed="gpt_neox.embed_in",
+    layers="gpt_neox.layers",
+    final_norm="gpt_neox.final_layer_norm",
+    norm="ln",
+    norm1="input_layernorm",
+    attention="attention",
+    qkv=("attention.query_key_value",),
+    out="attention.dense",
+    norm2="post_attention_layernorm",
+    up=("mlp.dense_h_to_4h",),
+    down="mlp.dense_4h_to_h",
+    act="mlp.act",
+    layout="interleaved",
+    rotary="gpt_neox.rotary_emb",
+)
 
 ARCHITECTURES: dict[str, Names] = {
     "LlamaForCausalLM": LLAMA,
@@ -105,7 +133,9 @@ _found: "weakref.WeakKeyDictionary[Any, tuple[int, Engine | None]]" = weakref.We
 
 def find(model: Any) -> Engine | None:
     """The engine of this model or None, checked once per model and remembered while the model lives."""
-    address = next(model.parameters()).data_ptr()  # weights that moved (device, dtype) need new views
+    address = next(
+        model.parameters()
+    ).data_ptr()  # weights that moved (device, dtype) need new views
     known = _found.get(model)
     if known is None or known[0] != address:
         try:

@@ -10,7 +10,11 @@ from interp.engine.weights import Engine
 
 
 def again(
-    engine: Engine, base: Run, changes: Mapping[int, Touch], start: int | None = None, stop: Callable[[], bool] | None = None
+    engine: Engine,
+    base: Run,
+    changes: Mapping[int, Touch],
+    start: int | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Run | None:
     """The run with these touches, by layer; it keeps resid_pre and has the logits at END [batch d_vocab].
 
@@ -31,7 +35,9 @@ def again(
             if stop is not None and stop():
                 return None
             last = number == engine.n_layers - 1
-            x = block(engine, engine.layers[number], x, view, touch=changes.get(number, {}), last=last)
+            x = block(
+                engine, engine.layers[number], x, view, touch=changes.get(number, {}), last=last
+            )
             if not last:
                 streams.append(x[0])
         resid = x[0]
@@ -44,5 +50,13 @@ def pattern(engine: Engine, done: Run, layer: int) -> Tensor:
     touch = {"pattern": lambda own: (found.append(own), own)[1]}
     with torch.no_grad():
         normed = engine.layers[layer].norm1(done["resid_pre"][layer])[None]
-        attention(engine, engine.layers[layer], normed, window(engine, 0, normed.shape[2]), None, touch, False)
+        attention(
+            engine,
+            engine.layers[layer],
+            normed,
+            window(engine, 0, normed.shape[2]),
+            None,
+            touch,
+            False,
+        )
     return found[0][0]

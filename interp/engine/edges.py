@@ -21,12 +21,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from interp.engine.forward import Run, block, embed, mlp, rotate, window
+from interp.engine.forward import Run, embed, mlp, rotate, window
 from interp.engine.gradients import pull, record
 from interp.engine.sweep import GB
-from interp.engine.weights import Affine, Engine, Layer, Norm
+from interp.engine.weights import Engine, Layer, Norm
 
-KEEP = ("resid_pre", "k", "v", "z", "mlp_in", "mlp_out")  # what the runs handed in here must have kept
+KEEP = (
+    "resid_pre",
+    "k",
+    "v",
+    "z",
+    "mlp_in",
+    "mlp_out",
+)  # what the runs handed in here must have kept
 
 
 @dataclass(frozen=True)
@@ -99,15 +106,27 @@ def writes(engine: Engine, run: Run, first: int = 0) -> Tensor:
     out[0] = run["resid_pre"][0][:, first:]
     for number, layer in enumerate(engine.layers):
         z = run["z"][number][:, first:].permute(2, 0, 1, 3).flatten(1, 2)
-        out[g.heads(number)] = torch.bmm(z, _heads_out(engine, layer)).view(engine.n_heads, batch, end - first, -1)
+        out[g.heads(number)] = torch.bmm(z, _heads_out(engine, layer)).view(
+            engine.n_heads, batch, end - first, -1
+        )
         out[g.heads(number).stop] = run["mlp_out"][number][:, first:]
     return out
 
 
 def of_run(engine: Engine, run: Run, first: int = 0) -> Other:
     """Another run as what cut edges carry (resample ablation); the two runs agree before position `first`."""
-    cut = lambda kind: [value[:, first:] for value in run[kind]]
-    return Other(writes(engine, run, first), cut("resid_pre"), cut("mlp_in"), run.resid[:, first:], run["k"], run["v"])
+
+    def cut(kind):
+        return [value[:, first:] for value in run[kind]]
+
+    return Other(
+        writes(engine, run, first),
+        cut("resid_pre"),
+        cut("mlp_in"),
+        run.resid[:, first:],
+        run["k"],
+        run["v"],
+    )
 
 
 def of_writes(engine: Engine, given: Tensor) -> Other:
@@ -132,13 +151,21 @@ def _projections(engine: Engine, layer: Layer) -> list[tuple[Tensor, Tensor | No
     """W_Q, W_K, W_V as [head d_head d_model] and their biases [head d_head]."""
     if engine.qkv_layout == "separate":
         parts = [(part.weight, part.bias) for part in layer.qkv]
-        split = lambda x: x.view(-1, engine.d_head, *x.shape[1:])
+
+        def split(x):
+            return x.view(-1, engine.d_head, *x.shape[1:])
+
         return [(split(w), None if b is None else split(b)) for w, b in parts]
     axis = 0 if engine.qkv_layout == "blocks" else 1
     shape = (3, engine.n_heads, engine.d_head) if axis == 0 else (engine.n_heads, 3, engine.d_head)
-    split = lambda x: x.reshape(*shape, *x.shape[1:]).unbind(axis)
+
+    def split(x):
+        return x.reshape(*shape, *x.shape[1:]).unbind(axis)
+
     bias = layer.qkv[0].bias
-    return list(zip(split(layer.qkv[0].weight), (None, None, None) if bias is None else split(bias)))
+    return list(
+        zip(split(layer.qkv[0].weight), (None, None, None) if bias is None else split(bias))
+    )
 
 
 # --- slopes at what receivers read -----------------------------------------------------------------------------
@@ -163,7 +190,9 @@ def slopes(
     """
     kinds = ("resid_pre", "q", "k", "v", "mlp_in", "resid_post")
     value, taps = record(engine, tokens, read, kinds, resid, base, first, layer=layer, touch=touch)
-    wanted = {k: taps[k] for k in ("q", "k", "v", "mlp_in")} | {"resid_post": taps["resid_post"][-1:]}
+    wanted = {k: taps[k] for k in ("q", "k", "v", "mlp_in")} | {
+        "resid_post": taps["resid_post"][-1:]
+    }
     grads = pull(value.sum(), None, wanted, keep=False)
     found = []
     with torch.no_grad():
@@ -190,7 +219,12 @@ def _norm_back(norm: Norm, x: Tensor, slope: Tensor) -> Tensor:
 
 
 def contract(
-    engine: Engine, moved: Tensor, found: Sequence[Tensor], scores: Tensor, layer: int = 0, only: slice = slice(None)
+    engine: Engine,
+    moved: Tensor,
+    found: Sequence[Tensor],
+    scores: Tensor,
+    layer: int = 0,
+    only: slice = slice(None),
 ) -> None:
     """Add to scores [batch sender receiver] what each sender's move does by way of each receiver, to first order.
 
@@ -198,7 +232,9 @@ def contract(
     """
     g, moved = graph(engine), moved.transpose(0, 1).flatten(2)  # batch sender (pos d_model)
     low, high, _ = only.indices(g.n_senders)
-    flat = lambda slope: slope.transpose(0, 1).flatten(2).transpose(1, 2)
+
+    def flat(slope):
+        return slope.transpose(0, 1).flatten(2).transpose(1, 2)
 
     def add(stop: int, receivers: slice, slope: Tensor) -> None:
         some = slice(low, min(stop, high))
@@ -245,7 +281,9 @@ def cut_runs(
     out = []
     with torch.no_grad():
         for lo in range(0, rows, size):
-            out.append(_cut(engine, tokens, other, weight[lo : lo + size], read, first, layer, upstream))
+            out.append(
+                _cut(engine, tokens, other, weight[lo : lo + size], read, first, layer, upstream)
+            )
             if tick is not None:
                 tick(len(out[-1]))
     return torch.cat(out)
@@ -265,7 +303,9 @@ class _Moves:
         self.used = (weight.detach() != 0).any(0).any(-1)  # [sender]
         self.n_shared = n_shared
         self.at_shared = self.used[:n_shared].nonzero()[:, 0]
-        self.shared = None if shared is None or not len(self.at_shared) else shared[self.at_shared].flatten(1)
+        self.shared = (
+            None if shared is None or not len(self.at_shared) else shared[self.at_shared].flatten(1)
+        )
         self.at: list[int] = []
         self.own: list[Tensor] = []
         self.buffer: Tensor | None = None
@@ -300,9 +340,15 @@ class _Moves:
 
 
 def _cut(
-    engine: Engine, tokens: Tensor, other: Other, weight: Tensor, read: Callable[[Tensor], Tensor], first: int,
-    layer: int, upstream: Tensor | None,
-) -> Tensor:  # fmt: skip
+    engine: Engine,
+    tokens: Tensor,
+    other: Other,
+    weight: Tensor,
+    read: Callable[[Tensor], Tensor],
+    first: int,
+    layer: int,
+    upstream: Tensor | None,
+) -> Tensor:
     g, (batch, end) = graph(engine), tokens.shape
     view, early = window(engine, first, end), window(engine, 0, first)
     if upstream is None:
@@ -337,7 +383,9 @@ def _cut(
             x = stream(other.mid[number], reads, g.before(number, mlp=True), last)[:, 0]
             wrote = mlp(engine, block_, block_.norm2(x))
             sender = g.heads(number).stop
-            moves.add([sender], _whole(wrote[:, None], other.writes[sender : sender + 1], shape, last))
+            moves.add(
+                [sender], _whole(wrote[:, None], other.writes[sender : sender + 1], shape, last)
+            )
     x = stream(other.last, slice(g.n_receivers - 1, g.n_receivers), g.n_senders, True)[:, 0, :, -1]
     x = x.expand(len(weight), *x.shape[1:])
     return read(engine.final_norm(x.contiguous()))
@@ -359,7 +407,13 @@ def _prefix(other: Other, layer: int, early: object) -> tuple[Tensor, Tensor] | 
 
 
 def _attend(
-    engine: Engine, layer: Layer, x: Tensor, heads: list[int], view: object, prefix: tuple[Tensor, Tensor] | None, last: bool
+    engine: Engine,
+    layer: Layer,
+    x: Tensor,
+    heads: list[int],
+    view: object,
+    prefix: tuple[Tensor, Tensor] | None,
+    last: bool,
 ) -> Tensor:
     """z [row head batch pos d_head] of these heads, each part of which reads a stream of its own."""
     n, kv = engine.n_heads, engine.n_kv_heads
@@ -367,11 +421,18 @@ def _attend(
     whose = [groups.index(h // engine.group) for h in heads]
     at = [heads, [n + i for i in groups], [n + kv + i for i in groups]]
     parts = []
-    for index, chosen, (weight, bias) in zip(at, (heads, groups, groups), _projections(engine, layer)):
+    for index, chosen, (weight, bias) in zip(
+        at, (heads, groups, groups), _projections(engine, layer)
+    ):
         normed = layer.norm1(x[:, index])
         part = torch.einsum("rhbtd,hed->rhbte", normed, weight[chosen])
         parts.append(part if bias is None else part + bias[chosen][:, None, None])
-    turn = lambda part: rotate(part.movedim(1, -2), view).movedim(-2, 1)  # the rotation wants [... pos head d_head]
+
+    def turn(part):
+        return rotate(part.movedim(1, -2), view).movedim(
+            -2, 1
+        )  # the rotation wants [... pos head d_head]
+
     q, k, v = turn(parts[0]) * layer.scale, turn(parts[1]), parts[2]
     q = q[..., -1:, :] if last else q
     k, v = k[:, whose], v[:, whose]
@@ -379,7 +440,9 @@ def _attend(
     if prefix is None:
         return scores.softmax(-1) @ v
     kv_of = [h // engine.group for h in heads]
-    before_k, before_v = (part.permute(2, 0, 1, 3)[kv_of] for part in prefix)  # head batch pos d_head
+    before_k, before_v = (
+        part.permute(2, 0, 1, 3)[kv_of] for part in prefix
+    )  # head batch pos d_head
     early = q @ before_k.transpose(-1, -2)
     pattern = torch.cat([early, scores], -1).softmax(-1)
     count = before_k.shape[-2]

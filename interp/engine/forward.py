@@ -26,9 +26,21 @@ from interp._say import unknown
 from interp.engine.weights import Engine, Layer
 
 KINDS = (
-    "resid_pre", "attn_in", "q", "k", "v", "scores", "pattern", "z", "attn_out", "resid_mid", "mlp_in",
-    "post", "mlp_out", "resid_post",
-)  # fmt: skip
+    "resid_pre",
+    "attn_in",
+    "q",
+    "k",
+    "v",
+    "scores",
+    "pattern",
+    "z",
+    "attn_out",
+    "resid_mid",
+    "mlp_in",
+    "post",
+    "mlp_out",
+    "resid_post",
+)
 Touch = Mapping[str, Callable[[Tensor], Tensor]]
 NO_TOUCH: Touch = {}
 
@@ -45,7 +57,9 @@ class Run:
     def __getitem__(self, kind: str) -> list[Tensor]:
         if kind not in self.kept:
             _known(kind)
-            raise ValueError(f"{kind!r} was not kept by this run: run(engine, tokens, keep=({kind!r}, ...))")
+            raise ValueError(
+                f"{kind!r} was not kept by this run: run(engine, tokens, keep=({kind!r}, ...))"
+            )
         return self.kept[kind]
 
 
@@ -99,7 +113,9 @@ def run(
     for kind in keep:
         _known(kind)
         if kind == "resid_mid" and engine.parallel:
-            raise ValueError("this model has no resid_mid: attention and MLP read the same residual (try resid_pre)")
+            raise ValueError(
+                "this model has no resid_mid: attention and MLP read the same residual (try resid_pre)"
+            )
         kept[kind] = []
 
     def keeper(kind: str) -> Callable[[Tensor], Tensor]:
@@ -145,12 +161,16 @@ def block(
     `last` computes the final position alone (pos = 1): enough in the last block when only END is read.
     """
     x = _at(touch, "resid_pre", x)
-    z = attention(engine, layer, layer.norm1(_copy_at(touch, "attn_in", x)), view, prefix, touch, last)
+    z = attention(
+        engine, layer, layer.norm1(_copy_at(touch, "attn_in", x)), view, prefix, touch, last
+    )
     if last:
         x = x[:, :, -1:]
     attn_out = _at(touch, "attn_out", layer.out(z.flatten(-2)))
     read = x if engine.parallel else _at(touch, "resid_mid", x + attn_out)
-    mlp_out = _at(touch, "mlp_out", mlp(engine, layer, layer.norm2(_copy_at(touch, "mlp_in", read)), touch))
+    mlp_out = _at(
+        touch, "mlp_out", mlp(engine, layer, layer.norm2(_copy_at(touch, "mlp_in", read)), touch)
+    )
     after = x + attn_out + mlp_out if engine.parallel else read + mlp_out
     return _at(touch, "resid_post", after)
 
@@ -184,10 +204,16 @@ def attention(
         early = early.view(batch, kv, rows, group, pos, before).permute(2, 0, 1, 3, 4, 5)
         scores = torch.cat([early.reshape(rows, batch, engine.n_heads, pos, before), scores], -1)
     scores = _at(touch, "scores", scores)
-    pattern = _at(touch, "pattern", scores.softmax(-1)).reshape(rows, batch, kv, group * pos, before + src)
+    pattern = _at(touch, "pattern", scores.softmax(-1)).reshape(
+        rows, batch, kv, group * pos, before + src
+    )
     z = pattern[..., before:] @ v
     if before:
-        folded = pattern[..., :before].permute(1, 2, 0, 3, 4).reshape(batch, kv, rows * group * pos, before)
+        folded = (
+            pattern[..., :before]
+            .permute(1, 2, 0, 3, 4)
+            .reshape(batch, kv, rows * group * pos, before)
+        )
         early = folded @ prefix[1].transpose(1, 2)
         z = z + early.view(batch, kv, rows, group * pos, d_head).permute(2, 0, 1, 3, 4)
     z = z.reshape(rows, batch, engine.n_heads, pos, d_head).transpose(2, 3).contiguous()
@@ -241,7 +267,15 @@ def patterns(engine: Engine, base: Run, layer: int, kind: str, values: Tensor) -
     with torch.no_grad():
         normed = engine.layers[layer].norm1(base["resid_pre"][layer])
         normed = normed.expand(len(values), *normed.shape)
-        attention(engine, engine.layers[layer], normed, window(engine, 0, normed.shape[2]), None, touch, False)
+        attention(
+            engine,
+            engine.layers[layer],
+            normed,
+            window(engine, 0, normed.shape[2]),
+            None,
+            touch,
+            False,
+        )
     return found[0]
 
 
@@ -256,11 +290,15 @@ def _copy_at(touch: Touch, kind: str, value: Tensor) -> Tensor:
 
 def _known(kind: str) -> None:
     if kind not in KINDS:
-        raise unknown("kind of activation", kind, KINDS, "run(engine, tokens, keep=('resid_pre', 'z'))")
+        raise unknown(
+            "kind of activation", kind, KINDS, "run(engine, tokens, keep=('resid_pre', 'z'))"
+        )
 
 
 def _check_tokens(engine: Engine, tokens: Tensor) -> None:
     if tokens.ndim != 2 or tokens.is_floating_point():
-        raise ValueError(f"tokens are integers [batch pos], got {tokens.dtype} {tuple(tokens.shape)}")
+        raise ValueError(
+            f"tokens are integers [batch pos], got {tokens.dtype} {tuple(tokens.shape)}"
+        )
     if tokens.shape[1] > engine.n_ctx:
         raise ValueError(f"{tokens.shape[1]} positions are more than the model's {engine.n_ctx}")

@@ -61,12 +61,19 @@ def gradients_dropping(
     above the dropped layer the gradient is the plain one, so only the layers below are walked again.
     """
     kinds = tuple(kinds)
-    value, taps = record(engine, tokens, read, dict.fromkeys((*kinds, "resid_pre", "resid_post")), None, base, first)
+    value, taps = record(
+        engine, tokens, read, dict.fromkeys((*kinds, "resid_pre", "resid_post")), None, base, first
+    )
     plain = pull(value.sum(), None, taps)
     for number in range(engine.n_layers):
-        past = plain["resid_post"][number]  # skips the layer: it arrives at resid_pre as it left resid_post
+        past = plain["resid_post"][
+            number
+        ]  # skips the layer: it arrives at resid_pre as it left resid_post
         below = pull(taps["resid_pre"][number], past, {kind: taps[kind][:number] for kind in kinds})
-        inside = lambda kind: past if kind.startswith("resid") else torch.zeros_like(plain[kind][number])
+
+        def inside(kind):
+            return past if kind.startswith("resid") else torch.zeros_like(plain[kind][number])
+
         yield _without_row({k: [*below[k], inside(k), *plain[k][number + 1 :]] for k in kinds})
 
 
@@ -91,14 +98,20 @@ def record(
     for kind in kinds:
         if kind not in KINDS or (kind == "resid_mid" and engine.parallel):
             known = [k for k in KINDS if k != "resid_mid" or not engine.parallel]
-            raise unknown("kind of activation", kind, known, "gradients(engine, tokens, read, ('z',))")
+            raise unknown(
+                "kind of activation", kind, known, "gradients(engine, tokens, read, ('z',))"
+            )
     if first and base is None:
-        raise ValueError(f"first={first} needs base=, the run whose keys and values come before (kept 'k' and 'v')")
+        raise ValueError(
+            f"first={first} needs base=, the run whose keys and values come before (kept 'k' and 'v')"
+        )
     taps: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
 
     def tap(kind: str) -> Callable[[Tensor], Tensor]:
         def keep(value: Tensor) -> Tensor:
-            taps[kind].append(value.view_as(value))  # a node of its own: q, k, v may be views of one tensor
+            taps[kind].append(
+                value.view_as(value)
+            )  # a node of its own: q, k, v may be views of one tensor
             return taps[kind][-1]
 
         return keep
@@ -106,7 +119,12 @@ def record(
     taken = {kind: tap(kind) for kind in kinds}
     end = tokens.shape[1]
     with torch.inference_mode(False), torch.enable_grad():
-        x = (embed(engine, tokens)[:, first:] if resid is None else resid).detach().clone().requires_grad_(True)
+        x = (
+            (embed(engine, tokens)[:, first:] if resid is None else resid)
+            .detach()
+            .clone()
+            .requires_grad_(True)
+        )
         x = x if x.ndim == 4 else x[None]
         view, early = window(engine, first, end), window(engine, 0, first)
         for number in range(layer, engine.n_layers):
@@ -136,7 +154,11 @@ def pull(
     """The gradient of value (times `along`) at every tap; zero where value does not depend on one."""
     flat = [t for some in taps.values() for t in some]
     with torch.inference_mode(False):
-        found = torch.autograd.grad(value, flat, along, retain_graph=keep, allow_unused=True) if flat else ()
+        found = (
+            torch.autograd.grad(value, flat, along, retain_graph=keep, allow_unused=True)
+            if flat
+            else ()
+        )
     each = iter(torch.zeros_like(t) if g is None else g for t, g in zip(flat, found, strict=True))
     return {kind: [next(each) for _ in some] for kind, some in taps.items()}
 

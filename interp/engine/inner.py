@@ -52,7 +52,9 @@ def _embedded(job: Job, rows: Sequence[Senders], first: int) -> Tensor:
     return change
 
 
-def held_still(job: Job, rows: Sequence[Senders], begin: int, wanted: Sequence[Spot]) -> dict[Spot, Tensor]:
+def held_still(
+    job: Job, rows: Sequence[Senders], begin: int, wanted: Sequence[Spot]
+) -> dict[Spot, Tensor]:
     """Inner less base stream [row batch pos d_model] at the spots wanted, heads (and with "none" MLPs) held still."""
     engine, base, found = job.engine, job.base, {}
     chunk = rows_at_once(engine, base, job.end - begin, job.budget)
@@ -89,7 +91,9 @@ def all_recomputed(
 
     def note(spot: Spot, lo: int, value: Tensor) -> Tensor:
         if spot in found:
-            found[spot][lo : lo + len(value)] = value[:, :, begin - first :] - job.stream(spot)[:, begin:]
+            found[spot][lo : lo + len(value)] = (
+                value[:, :, begin - first :] - job.stream(spot)[:, begin:]
+            )
         return value
 
     for number in range(stop[0] + 1):
@@ -101,17 +105,25 @@ def all_recomputed(
             break
         for lo in range(0, active, chunk):
             hi = min(lo + chunk, active)
-            senders = [(row, patch) for row, patch in in_layer(rows[lo:hi], number) if patch.kind != "resid_pre"]
+            senders = [
+                (row, patch)
+                for row, patch in in_layer(rows[lo:hi], number)
+                if patch.kind != "resid_pre"
+            ]
             touch = touches(engine, base, job.source, senders)
             touch["mlp_in"] = lambda value, lo=lo, spot=(number, 1): note(spot, lo, value)
-            x[lo:hi] = block(engine, engine.layers[number], x[lo:hi], view, shared(base, number, early), touch)
+            x[lo:hi] = block(
+                engine, engine.layers[number], x[lo:hi], view, shared(base, number, early), touch
+            )
     return found
 
 
 # --- what senders add to the inner stream, in place ------------------------------------------------------------
 
 
-def heads_send(job: Job, number: int, change: Tensor, z: Tensor, senders: Sequence[tuple[int, Patch]]) -> None:
+def heads_send(
+    job: Job, number: int, change: Tensor, z: Tensor, senders: Sequence[tuple[int, Patch]]
+) -> None:
     """Add to `change` what the senders among this layer's heads write other than the outer run's z."""
     first = job.end - z.shape[2]
     rows = sorted({row for row, patch in senders if patch.kind == "z"})
@@ -119,12 +131,19 @@ def heads_send(job: Job, number: int, change: Tensor, z: Tensor, senders: Sequen
         new, place = z[rows], {row: k for k, row in enumerate(rows)}
         for row, patch in senders:
             if patch.kind == "z":
-                overwrite(new[place[row]], job.source["z"][number][:, first:], patch, first, job.end)
+                overwrite(
+                    new[place[row]], job.source["z"][number][:, first:], patch, first, job.end
+                )
         change[rows] += (new - z[rows]).flatten(-2) @ job.engine.layers[number].out.weight.T
 
 
 def mlps_send(
-    job: Job, number: int, change: Tensor, reads: Tensor | None, out: Tensor, senders: Sequence[tuple[int, Patch]]
+    job: Job,
+    number: int,
+    change: Tensor,
+    reads: Tensor | None,
+    out: Tensor,
+    senders: Sequence[tuple[int, Patch]],
 ) -> None:
     """Add to `change` what this layer's MLP writes in the inner stream, where it reads `reads`, other than `out`."""
     first, layer = job.end - out.shape[2], job.engine.layers[number]
@@ -132,7 +151,13 @@ def mlps_send(
     for row, patch in senders:
         if patch.kind == "mlp_out":
             again = torch.zeros_like(out) if again is None else again
-            overwrite(again[row], job.source["mlp_out"][number][:, first:] - out[row], patch, first, job.end)
+            overwrite(
+                again[row],
+                job.source["mlp_out"][number][:, first:] - out[row],
+                patch,
+                first,
+                job.end,
+            )
     if again is not None:
         change += again
 

@@ -39,35 +39,53 @@ def check(engine: Engine, base: Run, patch: Patch) -> None:
     if patch.kind not in KINDS:
         raise unknown("kind of activation", patch.kind, KINDS, "Patch('z', 10, 7)")
     if patch.kind == "resid_mid" and engine.parallel:
-        raise ValueError("this model has no resid_mid: its attention and MLP read the same residual (try resid_pre)")
+        raise ValueError(
+            "this model has no resid_mid: its attention and MLP read the same residual (try resid_pre)"
+        )
     if not 0 <= patch.layer < engine.n_layers:
-        raise ValueError(f"layer {patch.layer} of {patch.kind!r}: layers are 0..{engine.n_layers - 1}")
+        raise ValueError(
+            f"layer {patch.layer} of {patch.kind!r}: layers are 0..{engine.n_layers - 1}"
+        )
     count = _count(engine, patch.kind)
     if patch.index is not None and not 0 <= patch.index < count:
         if count == 0:
             raise ValueError(f"{patch.kind!r} has no heads: leave the index out, got {patch.index}")
-        what = "KV heads" if patch.kind in ("k", "v") else "neurons" if patch.kind == "post" else "heads"
+        what = (
+            "KV heads"
+            if patch.kind in ("k", "v")
+            else "neurons"
+            if patch.kind == "post"
+            else "heads"
+        )
         raise ValueError(f"index {patch.index} of {patch.kind!r}: {what} are 0..{count - 1}")
     batch, end = base.tokens.shape
     if patch.block is not None:
         _check_block(patch, batch, end)
     if isinstance(patch.pos, int) and not -end <= patch.pos < end:
-        raise ValueError(f"position {patch.pos}: prompts have positions 0..{end - 1} (or -1 for the last)")
+        raise ValueError(
+            f"position {patch.pos}: prompts have positions 0..{end - 1} (or -1 for the last)"
+        )
     if isinstance(patch.pos, Tensor):
         wanted = (batch, end) if patch.pos.dtype == torch.bool else (batch,)
         if tuple(patch.pos.shape) != wanted:
             raise ValueError(
                 f"pos is one integer per prompt [{batch}] or a boolean [{batch} {end}], got {tuple(patch.pos.shape)}"
             )
-        if patch.pos.dtype != torch.bool and not bool(((patch.pos >= -end) & (patch.pos < end)).all()):
+        if patch.pos.dtype != torch.bool and not bool(
+            ((patch.pos >= -end) & (patch.pos < end)).all()
+        ):
             raise ValueError(f"positions {patch.pos.tolist()}: prompts have positions 0..{end - 1}")
 
 
 def _check_block(patch: Patch, batch: int, end: int) -> None:
     if patch.kind != "scores" or patch.pos is not None:
-        raise ValueError(f"block is for 'scores', without pos (it has its own queries), got {patch.kind!r}, pos {patch.pos}")
+        raise ValueError(
+            f"block is for 'scores', without pos (it has its own queries), got {patch.kind!r}, pos {patch.pos}"
+        )
     if patch.block.dtype != torch.bool or tuple(patch.block.shape) != (batch, end, end):
-        raise ValueError(f"block is a boolean [{batch} {end} {end}], got {patch.block.dtype} {tuple(patch.block.shape)}")
+        raise ValueError(
+            f"block is a boolean [{batch} {end} {end}], got {patch.block.dtype} {tuple(patch.block.shape)}"
+        )
     if not bool((~patch.block).tril().any(-1).all()):
         raise ValueError("block leaves a query with nothing to attend to: keep at least one key")
 
@@ -110,15 +128,22 @@ def zeros(engine: Engine, *kinds: str) -> dict[str, list[Tensor]]:
 def first_difference(a: Tensor, b: Tensor) -> int:
     """The first position at which any prompt of a and b [batch pos] differs; the length where none does."""
     if a.shape != b.shape:
-        raise ValueError(f"base and source must have tokens of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
+        raise ValueError(
+            f"base and source must have tokens of one shape, got {tuple(a.shape)} and {tuple(b.shape)}"
+        )
     differs = (a != b).any(0).nonzero()
     return int(differs[0]) if len(differs) else a.shape[1]
 
 
-def _editor(engine: Engine, base: Run, source: Source, patches: list[tuple[int, Patch]]) -> Callable[[Tensor], Tensor]:
+def _editor(
+    engine: Engine, base: Run, source: Source, patches: list[tuple[int, Patch]]
+) -> Callable[[Tensor], Tensor]:
     kind, layer = patches[0][1].kind, patches[0][1].layer
     batch, end = base.tokens.shape
-    by_head = kind in ("scores", "pattern")  # [.. head dest src]: the position is not the first axis
+    by_head = kind in (
+        "scores",
+        "pattern",
+    )  # [.. head dest src]: the position is not the first axis
 
     blocks = [(row, patch) for row, patch in patches if patch.block is not None]
     patches = [(row, patch) for row, patch in patches if patch.block is None]
@@ -169,7 +194,9 @@ def overwrite(old: Tensor, new: Tensor, patch: Patch, first: int, end: int) -> N
 
 def _values(source: Source, kind: str, layer: int) -> Tensor:
     if not isinstance(source, Run) and kind not in source:
-        raise ValueError(f"the source has no {kind!r} (it has {', '.join(sorted(source)) or 'nothing'})")
+        raise ValueError(
+            f"the source has no {kind!r} (it has {', '.join(sorted(source)) or 'nothing'})"
+        )
     return torch.as_tensor(source[kind][layer])
 
 

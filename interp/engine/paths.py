@@ -14,21 +14,40 @@ position never changes another, so only positions that a receiver reads are carr
 set of senders; cells that share it share its inner run.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from interp._say import unknown
 from interp.engine.forward import NO_TOUCH, Run, Touch, block, project, window
-from interp.engine.inner import Job, Spot, all_recomputed, enters, heads_send, held_still, in_layer, mlps_send
+from interp.engine.inner import (
+    Job,
+    Spot,
+    all_recomputed,
+    enters,
+    heads_send,
+    held_still,
+    in_layer,
+    mlps_send,
+)
 from interp.engine.patch import Patch, check, first_difference, overwrite, start
 from interp.engine.sweep import GB, rows_at_once, shared
 from interp.engine.weights import Engine
 
 THROUGH = ("none", "mlps", "all")
-KEEP = ("resid_pre", "k", "v", "z", "mlp_in", "mlp_out")  # what the two runs of `paths` must have kept
-SENDERS, RECEIVERS = ("resid_pre", "z", "mlp_out"), ("attn_in", "q", "k", "v", "mlp_in", "resid_post")
+KEEP = (
+    "resid_pre",
+    "k",
+    "v",
+    "z",
+    "mlp_in",
+    "mlp_out",
+)  # what the two runs of `paths` must have kept
+SENDERS, RECEIVERS = (
+    ("resid_pre", "z", "mlp_out"),
+    ("attn_in", "q", "k", "v", "mlp_in", "resid_post"),
+)
 
 Cell = tuple[tuple[Patch, ...], tuple[Patch, ...]]
 
@@ -66,7 +85,9 @@ def paths(
     with torch.no_grad():
         same = read(engine.final_norm(base.resid[:, -1])[None])[0]
         out = same.expand(len(cells), *same.shape).clone()
-        done = len(cells) - sum(map(len, groups.values()))  # nothing changes in these: the baseline, exactly
+        done = len(cells) - sum(
+            map(len, groups.values())
+        )  # nothing changes in these: the baseline, exactly
         for (first, begin), members in sorted(groups.items()):
             for some, values in _group(job, cells, members, first, begin):
                 out[some] = values
@@ -90,14 +111,24 @@ def _check(engine: Engine, base: Run, patch: Patch, kinds: Sequence[str]) -> Non
 def _groups(job: Job, cells: Sequence[Cell]) -> dict[tuple[int, int], list[int]]:
     """Cells by the first positions that their inner and their outer run carry; without those that change nothing."""
     differ = first_difference(job.base.tokens, job.source.tokens)
+
     # only END is read from the last residual
-    earliest = lambda patches: min(
-        (start(p, max(differ, job.end - 1) if p.kind == "resid_post" else differ, job.end) for p in patches), default=job.end
-    )
+    def earliest(patches):
+        return min(
+            (
+                start(p, max(differ, job.end - 1) if p.kind == "resid_post" else differ, job.end)
+                for p in patches
+            ),
+            default=job.end,
+        )
+
     known: dict[tuple[Patch, ...], int] = {}
     groups: dict[tuple[int, int], list[int]] = {}
     for i, cell in enumerate(cells):
-        sent, read = (known.setdefault(side, earliest(side)) if side not in known else known[side] for side in cell)
+        sent, read = (
+            known.setdefault(side, earliest(side)) if side not in known else known[side]
+            for side in cell
+        )
         begin = max(sent, read)
         if begin < job.end:  # only attention carries a change from one position to another
             groups.setdefault((sent if job.through == "all" else begin, begin), []).append(i)
@@ -119,9 +150,15 @@ def _group(
     for lo in range(0, len(rows), size):
         part = rows[lo : lo + size]
         every = job.through == "all"
-        changes = all_recomputed(job, part, first, begin, wanted) if every else held_still(job, part, begin, wanted)
+        changes = (
+            all_recomputed(job, part, first, begin, wanted)
+            if every
+            else held_still(job, part, begin, wanted)
+        )
         row = {senders: k for k, senders in enumerate(part)}
-        todo = sorted((i for senders in part for i in sent[senders]), key=lambda i: _entry(job, cells[i]))
+        todo = sorted(
+            (i for senders in part for i in sent[senders]), key=lambda i: _entry(job, cells[i])
+        )
         for some in _chunks(job, cells, todo, chunk):
             at = [row[cells[i][0]] for i in some]
             yield some, _outer(job, [cells[i] for i in some], begin, lambda spot: changes[spot][at])
@@ -142,7 +179,9 @@ def _chunks(job: Job, cells: Sequence[Cell], todo: list[int], size: int) -> Iter
 # --- the outer run, from the first receiver on ---------------------------------------------------------------
 
 
-def _outer(job: Job, cells: Sequence[Cell], begin: int, changes: Callable[[Spot], Tensor]) -> Tensor:
+def _outer(
+    job: Job, cells: Sequence[Cell], begin: int, changes: Callable[[Spot], Tensor]
+) -> Tensor:
     """read(...) of cells that enter at one layer. changes(spot): inner less base stream there, for these cells."""
     engine, base = job.engine, job.base
     view, early = window(engine, begin, job.end), window(engine, 0, begin)
@@ -166,13 +205,19 @@ def _outer(job: Job, cells: Sequence[Cell], begin: int, changes: Callable[[Spot]
         last = number == engine.n_layers - 1
         x = block(engine, engine.layers[number], x, view, shared(base, number, early), touch, last)
     x = x[:, :, -1:].contiguous()
-    logits = [(row, patch) for row, patch in _receivers(cells, engine.n_layers - 1) if patch.kind == "resid_post"]
+    logits = [
+        (row, patch)
+        for row, patch in _receivers(cells, engine.n_layers - 1)
+        if patch.kind == "resid_post"
+    ]
     if logits:
         _put(job, x, seen((engine.n_layers, 0), x), logits)
     return job.read(engine.final_norm(x[:, :, 0]))
 
 
-def _receive(job: Job, number: int, x: Tensor, cells: Sequence[Cell], seen: Callable[[Spot, Tensor], Tensor]) -> dict:
+def _receive(
+    job: Job, number: int, x: Tensor, cells: Sequence[Cell], seen: Callable[[Spot, Tensor], Tensor]
+) -> dict:
     """The touches of a block that let its receivers read the inner stream. x: the outer stream before the block."""
     kinds: dict[str, list[tuple[int, Patch]]] = {}
     for row, patch in _receivers(cells, number):
@@ -183,10 +228,14 @@ def _receive(job: Job, number: int, x: Tensor, cells: Sequence[Cell], seen: Call
         own = dict(zip("qkv", project(job.engine, layer, layer.norm1(inner))), attn_in=inner)
         given = {kind: lambda outer, kind=kind: own[kind] for kind in own}
     given["mlp_in"] = lambda outer: seen((number, 1), outer)
-    return {kind: _putter(job, given[kind], pairs) for kind, pairs in kinds.items() if kind in given}
+    return {
+        kind: _putter(job, given[kind], pairs) for kind, pairs in kinds.items() if kind in given
+    }
 
 
-def _putter(job: Job, given: Callable[[Tensor], Tensor], pairs: Sequence[tuple[int, Patch]]) -> Callable:
+def _putter(
+    job: Job, given: Callable[[Tensor], Tensor], pairs: Sequence[tuple[int, Patch]]
+) -> Callable:
     return lambda outer: _put(job, outer, given(outer), pairs)
 
 
@@ -209,7 +258,12 @@ def _carry(job: Job, number: int, change: Tensor, cells: Sequence[Cell], touch: 
     def at_mlp_in(outer: Tensor) -> Tensor:
         nonlocal reads
         reads = outer + (before if parallel else change)[:, :, -outer.shape[2] :]
-        return _put(job, outer, reads, [(row, patch) for row, patch in _receivers(cells, number) if patch.kind == "mlp_in"])
+        return _put(
+            job,
+            outer,
+            reads,
+            [(row, patch) for row, patch in _receivers(cells, number) if patch.kind == "mlp_in"],
+        )
 
     def at_mlp_out(out: Tensor) -> Tensor:
         mlps_send(job, number, change[:, :, -out.shape[2] :], reads, out, senders)

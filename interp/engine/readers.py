@@ -22,7 +22,9 @@ def columns(engine: Engine, tokens: Tensor) -> Reader:
     """
     tokens = torch.as_tensor(tokens, device=engine.device)
     if tokens.ndim not in (1, 2) or tokens.is_floating_point():
-        raise ValueError(f"tokens are integer ids [batch k] or [k], got {tokens.dtype} {tuple(tokens.shape)}")
+        raise ValueError(
+            f"tokens are integer ids [batch k] or [k], got {tokens.dtype} {tuple(tokens.shape)}"
+        )
     weight = engine.unembed.weight[tokens]
     bias = 0 if engine.unembed.bias is None else engine.unembed.bias[tokens]
     if tokens.ndim == 1:
@@ -30,7 +32,9 @@ def columns(engine: Engine, tokens: Tensor) -> Reader:
     return lambda resid: torch.einsum("rbd,bkd->rbk", resid, weight) + bias
 
 
-def vocab(engine: Engine, reduce: Callable[[Tensor], Tensor], budget: float = float(2**28)) -> Reader:
+def vocab(
+    engine: Engine, reduce: Callable[[Tensor], Tensor], budget: float = float(2**28)
+) -> Reader:
     """Reads reduce(logits [row batch d_vocab]) -> [row batch ...], in pieces of at most `budget` bytes.
 
     >>> vocab(engine, lambda logits: logits.log_softmax(-1)[..., 5])     # a log probability

@@ -46,7 +46,11 @@ class _Job:
 
 def watching(base: Run, kind: str, layer: int, rows: int) -> Tensor:
     """What `sweep(watch={(kind, layer): ...})` fills: base's own value at END for every row, [row batch ...]."""
-    return _at_end(kind, base[kind][layer][None]).expand(rows, *_at_end(kind, base[kind][layer][None]).shape[1:]).clone()
+    return (
+        _at_end(kind, base[kind][layer][None])
+        .expand(rows, *_at_end(kind, base[kind][layer][None]).shape[1:])
+        .clone()
+    )
 
 
 def _at_end(kind: str, value: Tensor) -> Tensor:
@@ -61,7 +65,9 @@ def _observe(job: _Job, touch: dict, number: int, rows: list[int]) -> dict:
         if layer == number:
             edit, into = out.get(kind), job.watch[kind, layer]
 
-            def note(value: Tensor, kind: str = kind, edit: Any = edit, into: Tensor = into) -> Tensor:
+            def note(
+                value: Tensor, kind: str = kind, edit: Any = edit, into: Tensor = into
+            ) -> Tensor:
                 value = value if edit is None else edit(value)
                 into[rows] = _at_end(kind, value)
                 return value
@@ -111,7 +117,10 @@ def sweep(
         first = 0  # nothing is left out, as positions before the first change are read too
     if first is None:
         first = first_difference(base.tokens, source.tokens) if isinstance(source, Run) else 0
-    job, end = _Job(engine, base, source, read, budget, watch or {}, everywhere), base.tokens.shape[1]
+    job, end = (
+        _Job(engine, base, source, read, budget, watch or {}, everywhere),
+        base.tokens.shape[1],
+    )
     groups: dict[int, list[int]] = {}
     for i, row in enumerate(rows):
         begin = min((start(patch, first, end) for patch in row), default=end)
@@ -173,7 +182,9 @@ def from_layer(engine: Engine, base: Run, layer: int, resid: Tensor, first: int 
         x = resid
         for number in range(layer, engine.n_layers):
             last = number == engine.n_layers - 1
-            x = block(engine, engine.layers[number], x, view, shared(base, number, early), last=last)
+            x = block(
+                engine, engine.layers[number], x, view, shared(base, number, early), last=last
+            )
         return engine.final_norm(x[:, :, -1])
 
 
@@ -207,7 +218,9 @@ def _wave(job: _Job, rows: list[tuple[Patch, ...]], begin: int, members: list[in
         before, here = shared(base, number, early), edits.get(number, [])
         for lo in range(0, active, chunk):
             hi = min(lo + chunk, active)
-            touch = touches(engine, base, job.source, ((i - lo, p) for i, p in here if lo <= i < hi))
+            touch = touches(
+                engine, base, job.source, ((i - lo, p) for i, p in here if lo <= i < hi)
+            )
             touch = _observe(job, touch, number, members[lo:hi])
             y = block(engine, engine.layers[number], x[lo:hi], view, before, touch, last)
             kept = x[lo:hi, :, -1:] if last else x[lo:hi]  # the last block computes END alone

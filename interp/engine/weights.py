@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
 THIN = 128  # below so many rows the order of a product matters
 
 
@@ -80,7 +79,9 @@ class Engine:
     d_vocab: int
     n_ctx: int
     parallel: bool  # attention and MLP both read resid_pre
-    qkv_layout: str  # "separate", "blocks" (all q, all k, all v) or "interleaved" (per head q, k, v)
+    qkv_layout: (
+        str  # "separate", "blocks" (all q, all k, all v) or "interleaved" (per head q, k, v)
+    )
     act: Callable[[Tensor], Tensor]
     embed: Tensor
     positions: Tensor | None  # learned positions [n_ctx d_model]

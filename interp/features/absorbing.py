@@ -21,8 +21,15 @@ from interp.methods.sweep import progress
 from interp.results import Result
 
 LEAST = 16  # words of a class: half of them choose, half are judged
-SPLITS, GAIN = 5, 0.03  # latents of a class at most, and the F1 that another must add (Chanin et al.'s 0.03)
-LIKE, ABSORBERS, SHARE = 0.1, 3, 0.4  # cosine with the probe, how many at most, their share of the projection (SAEBench's 0.4)
+SPLITS, GAIN = (
+    5,
+    0.03,
+)  # latents of a class at most, and the F1 that another must add (Chanin et al.'s 0.03)
+LIKE, ABSORBERS, SHARE = (
+    0.1,
+    3,
+    0.4,
+)  # cosine with the probe, how many at most, their share of the projection (SAEBench's 0.4)
 PREFIX = "The first letter of the word"  # what stands before each word
 
 
@@ -34,7 +41,9 @@ class Words(NamedTuple):
     x: Float[Tensor, "n d"]
 
 
-def first_letters(model: Any, site: str, *, most: int = 80, seed: int = 0, batch: int = 64) -> Words:
+def first_letters(
+    model: Any, site: str, *, most: int = 80, seed: int = 0, batch: int = 64
+) -> Words:
     """Words of one token, labelled by first letter, and the activations at them.
 
     >>> words = features.first_letters(model, "resid_post.15")
@@ -47,20 +56,44 @@ def first_letters(model: Any, site: str, *, most: int = 80, seed: int = 0, batch
     own = {i: tokenizer.decode([i]) for i in range(len(tokenizer))}
     by_letter: dict[str, list[int]] = {}
     for i, text in own.items():
-        if text[:1] == " " and len(text) > 3 and text[1:].isascii() and text[1:].isalpha() and text.islower():
+        if (
+            text[:1] == " "
+            and len(text) > 3
+            and text[1:].isascii()
+            and text[1:].isalpha()
+            and text.islower()
+        ):
             by_letter.setdefault(text[1], []).append(i)
     enough = {letter: ids for letter, ids in sorted(by_letter.items()) if len(ids) >= LEAST}
     if len(enough) < 2:
-        raise ValueError(f"the tokenizer has fewer than two letters with {LEAST} words of one token: give absorption an x and labels of your own")
-    chosen = [(letter, ids[k]) for letter, ids in enough.items() for k in torch.randperm(len(ids), generator=g)[:most].tolist()]
+        raise ValueError(
+            f"the tokenizer has fewer than two letters with {LEAST} words of one token: give absorption an x and labels of your own"
+        )
+    chosen = [
+        (letter, ids[k])
+        for letter, ids in enough.items()
+        for k in torch.randperm(len(ids), generator=g)[:most].tolist()
+    ]
     before = [tokenizer.bos_token_id, *tokenizer(PREFIX, add_special_tokens=False).input_ids]
     ids = torch.tensor([[*before, i] for _, i in chosen])
-    parts = [forward.values(model, part, [site])[site][:, -1].float() for part in progress(ids.split(batch), "words")]
-    return Words(tuple(own[i].strip() for _, i in chosen), tuple(letter for letter, _ in chosen), torch.cat(parts))
+    parts = [
+        forward.values(model, part, [site])[site][:, -1].float()
+        for part in progress(ids.split(batch), "words")
+    ]
+    return Words(
+        tuple(own[i].strip() for _, i in chosen),
+        tuple(letter for letter, _ in chosen),
+        torch.cat(parts),
+    )
 
 
 def absorption(
-    dictionary: Dictionary, x: Float[Tensor, "n d_in"], labels: Sequence[Hashable], *, words: Sequence[str] | None = None, seed: int = 0
+    dictionary: Dictionary,
+    x: Float[Tensor, "n d_in"],
+    labels: Sequence[Hashable],
+    *,
+    words: Sequence[str] | None = None,
+    seed: int = 0,
 ) -> Result:
     """The share of words on which a class's own latents are off while a few others carry its direction, with each word as an example.
 
@@ -77,12 +110,19 @@ def absorption(
     """
     started = time.perf_counter()
     if dictionary.to is not None:
-        raise ValueError(f"{dictionary.name} writes {dictionary.to!r}, not what it reads: absorption needs one site")
+        raise ValueError(
+            f"{dictionary.name} writes {dictionary.to!r}, not what it reads: absorption needs one site"
+        )
     if len(labels) != len(x) or words is not None and len(words) != len(x):
-        raise ValueError(f"each of {len(x)} vectors has one label, got {len(labels)}" + ("" if words is None else f" and {len(words)} words"))
+        raise ValueError(
+            f"each of {len(x)} vectors has one label, got {len(labels)}"
+            + ("" if words is None else f" and {len(words)} words")
+        )
     classes = [c for c in sorted(set(labels), key=str) if sum(one == c for one in labels) >= LEAST]
     if len(classes) < 2:
-        raise ValueError(f"at least two classes with {LEAST} words each are needed, got {len(classes)}")
+        raise ValueError(
+            f"at least two classes with {LEAST} words each are needed, got {len(classes)}"
+        )
     keep = torch.tensor([one in classes for one in labels])
     at, names = keep.nonzero()[:, 0], np.array([str(one) for one in labels], dtype=object)
     mixed = at[torch.randperm(len(at), generator=torch.Generator().manual_seed(seed))]
@@ -94,18 +134,40 @@ def absorption(
         yes, no = mixed[there[mixed]], mixed[~there[mixed]]
         halves = [torch.cat([yes[i::2], no[i::2]]).sort().values for i in (0, 1)]
         absorbed, rows, said = _class(dictionary, x, z, there, *halves)
-        taken = [(words[r] if words is not None else int(r), latent) for r, hit, latent in zip(rows, absorbed, said.pop("by")) if hit]
+        taken = [
+            (words[r] if words is not None else int(r), latent)
+            for r, hit, latent in zip(rows, absorbed, said.pop("by"))
+            if hit
+        ]
         rates.append(np.array(absorbed, dtype=float))
         told[str(one)] = {**said, "judged": len(rows), "absorbed": taken}
     examples = np.concatenate(rates)
     if not len(examples):
-        raise ValueError("no probe gets a single word right: there is no direction for these classes to be absorbed from")
-    about = {"dictionary": dictionary.name, "site": dictionary.site, "words": len(examples), "seed": seed, "classes": told}
+        raise ValueError(
+            "no probe gets a single word right: there is no direction for these classes to be absorbed from"
+        )
+    about = {
+        "dictionary": dictionary.name,
+        "site": dictionary.site,
+        "words": len(examples),
+        "seed": seed,
+        "classes": told,
+    }
     about["seconds"] = round(time.perf_counter() - started, 1)
-    return Result(float(examples.mean()), (), {}, f"absorption in {dictionary.name}", "share of words", about, examples)
+    return Result(
+        float(examples.mean()),
+        (),
+        {},
+        f"absorption in {dictionary.name}",
+        "share of words",
+        about,
+        examples,
+    )
 
 
-def _class(dictionary: Dictionary, x: Tensor, z: Tensor, there: Tensor, fit: Tensor, test: Tensor) -> tuple[list[bool], list[int], dict[str, Any]]:
+def _class(
+    dictionary: Dictionary, x: Tensor, z: Tensor, there: Tensor, fit: Tensor, test: Tensor
+) -> tuple[list[bool], list[int], dict[str, Any]]:
     """For the judged words of one class: whether each is absorbed, which rows they are, and what was found on the way."""
     w, b = fitted(x[fit], there[fit])
     said = x[test] @ w + b > 0
@@ -120,7 +182,11 @@ def _class(dictionary: Dictionary, x: Tensor, z: Tensor, there: Tensor, fit: Ten
     most = others.topk(min(ABSORBERS, others.shape[1]))
     whole = parts.sum(-1)
     absorbed = off & (whole > 0) & (most.values.sum(-1) >= SHARE * whole)
-    facts = {"probe F1": round(_f1(said, there[test]), 3), "own": own, "own F1": round(_f1((z[test][:, own] != 0).any(-1), there[test]), 3)}
+    facts = {
+        "probe F1": round(_f1(said, there[test]), 3),
+        "own": own,
+        "own F1": round(_f1((z[test][:, own] != 0).any(-1), there[test]), 3),
+    }
     return absorbed.tolist(), rows.tolist(), {**facts, "by": most.indices[:, 0].tolist()}
 
 
@@ -133,7 +199,12 @@ def _own(z: Tensor, labels: Tensor) -> list[int]:
     halves = [slice(0, None, 2), slice(1, None, 2)]
     while len(own) < SPLITS:
         together = on | on[:, own].any(-1, keepdim=True)
-        f1 = torch.stack([2 * together[h][labels[h]].sum(0) / (together[h].sum(0) + labels[h].sum()) for h in halves])
+        f1 = torch.stack(
+            [
+                2 * together[h][labels[h]].sum(0) / (together[h].sum(0) + labels[h].sum())
+                for h in halves
+            ]
+        )
         gain = (f1 - best[:, None]).amin(0)
         if own and float(gain.max()) < GAIN:
             break

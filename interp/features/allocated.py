@@ -19,7 +19,9 @@ def zipf(n: int, total: float, exponent: float = 1.0, most: float = 1.0) -> Floa
     from scipy.optimize import brentq
 
     if not 0 < total <= n * most or exponent < 0:
-        raise ValueError(f"zipf({n}, {total:g}, {exponent:g}): {n} numbers of at most {most:g} sum to {n * most:g} at most, exponents start at 0")
+        raise ValueError(
+            f"zipf({n}, {total:g}, {exponent:g}): {n} numbers of at most {most:g} sum to {n * most:g} at most, exponents start at 0"
+        )
     ranks = torch.arange(1, n + 1, dtype=torch.double)
 
     def law(shift: float) -> Tensor:
@@ -40,7 +42,9 @@ def shares(n: int, total: int, tokens: int, exponent: float = 0.0) -> Int[Tensor
     return ends.diff(prepend=ends.new_zeros(1))
 
 
-def underused(density: Float[Tensor, "latent"], exponent: float = 1.0, few: float = FEW) -> Bool[Tensor, "latent"]:
+def underused(
+    density: Float[Tensor, "latent"], exponent: float = 1.0, few: float = FEW
+) -> Bool[Tensor, "latent"]:
     """The latents that are on less often than `few` times what Zipf's law gives a latent of their rank.
 
     >>> underused(torch.tensor([0.6, 0.05, 0.35]))          # 1.0 in all: 0.545, 0.273, 0.182 by rank

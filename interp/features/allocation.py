@@ -82,7 +82,11 @@ class MutualChoice(BatchTopKTrainingSAE):
 
     def get_activation_fn(self) -> Callable[[Tensor], Tensor]:
         """What keeps the chosen latents of a batch [batch latent], and sets the others to zero."""
-        return lambda x: torch.zeros_like(x.flatten()).scatter(0, (at := places(self.cfg, x)), x.flatten()[at].relu()).view_as(x)
+        return lambda x: (
+            torch.zeros_like(x.flatten())
+            .scatter(0, (at := places(self.cfg, x)), x.flatten()[at].relu())
+            .view_as(x)
+        )
 
     def taught(self, dead: Bool[Tensor, "latent"] | None) -> Bool[Tensor, "latent"] | None:
         """The latents the auxiliary loss teaches."""
@@ -91,9 +95,13 @@ class MutualChoice(BatchTopKTrainingSAE):
         few = underused(self.density, self.cfg.zipf_exponent)
         return few if dead is None else few | dead
 
-    def calculate_topk_aux_loss(self, sae_in: Tensor, sae_out: Tensor, hidden_pre: Tensor, dead_neuron_mask: Tensor | None) -> Tensor:
+    def calculate_topk_aux_loss(
+        self, sae_in: Tensor, sae_out: Tensor, hidden_pre: Tensor, dead_neuron_mask: Tensor | None
+    ) -> Tensor:
         """sae-lens' own, for other latents."""
-        return super().calculate_topk_aux_loss(sae_in, sae_out, hidden_pre, self.taught(dead_neuron_mask))
+        return super().calculate_topk_aux_loss(
+            sae_in, sae_out, hidden_pre, self.taught(dead_neuron_mask)
+        )
 
     def training_forward_pass(self, step_input: TrainStepInput) -> TrainStepOutput:
         """sae-lens' own; how often latents are on is counted."""
@@ -129,7 +137,11 @@ class FeatureChoice(MutualChoice):
     def update(self, values: Float[Tensor, "place"], latents: Int[Tensor, "place"]) -> None:
         """The same, from what was chosen alone."""
         on = values > 0
-        least = torch.full((self.cfg.d_sae,), torch.inf).scatter_reduce(0, latents[on], values[on], "amin").double()
+        least = (
+            torch.full((self.cfg.d_sae,), torch.inf)
+            .scatter_reduce(0, latents[on], values[on], "amin")
+            .double()
+        )
         moved = torch.lerp(self.topk_threshold, least, self.cfg.topk_threshold_lr)
         self.topk_threshold = torch.where(least.isfinite(), moved, self.topk_threshold)
 

@@ -50,9 +50,19 @@ class Change(NamedTuple):
 
 
 def attribution(
-    model: Any, task: Any, dictionary: Dictionary, *, method: str = "ig", to: str = "corrupted", by: str = "latent",
-    at: str | int | None = None, skip: int = SKIP, steps: int = 10, metric: Any = None, way: str | None = None,
-) -> Result:  # fmt: skip
+    model: Any,
+    task: Any,
+    dictionary: Dictionary,
+    *,
+    method: str = "ig",
+    to: str = "corrupted",
+    by: str = "latent",
+    at: str | int | None = None,
+    skip: int = SKIP,
+    steps: int = 10,
+    metric: Any = None,
+    way: str | None = None,
+) -> Result:
     """How much the clean run's metric changes when each latent alone is changed (negative: the latent helps).
 
     >>> features.attribution(model, task, sae).top(10)
@@ -79,8 +89,12 @@ def attribution(
         if method == "exact":
             effects, ran = _exact(model, task, dictionary, change, judge, by), "hooks"
         else:
-            paths = [None] if method == "gradient" else [(step + 0.5) / steps for step in range(steps)]
-            slope, ran = mean_slope(model, task, dictionary, change, judge, paths, first_of(task, to), way)
+            paths = (
+                [None] if method == "gradient" else [(step + 0.5) / steps for step in range(steps)]
+            )
+            slope, ran = mean_slope(
+                model, task, dictionary, change, judge, paths, first_of(task, to), way
+            )
             effects = first_order(dictionary, change, slope)
             effects = effects if by == "position" else effects.sum(1, keepdim=True)
     coords: dict[str, list] = {"latent": [*change.on.tolist(), ERROR]}
@@ -91,26 +105,47 @@ def attribution(
         examples = examples[:, 0]
     clean = sweep.read(model, task.clean, judge, task.positions)
     said = sweep.about(
-        model, task, f"attribution to latents, {method}", started, dictionary=dictionary.name, site=dictionary.writes, to=to, position=at,
-        skip=skip, metric=judge.name, clean=float(clean.mean()), way=ran, **({"steps": steps} if method == "ig" else {}),
-    )  # fmt: skip
-    name = f"effect of latents of {dictionary.writes} on {judge.name}" + ("" if method == "exact" else f", by {method}")
+        model,
+        task,
+        f"attribution to latents, {method}",
+        started,
+        dictionary=dictionary.name,
+        site=dictionary.writes,
+        to=to,
+        position=at,
+        skip=skip,
+        metric=judge.name,
+        clean=float(clean.mean()),
+        way=ran,
+        **({"steps": steps} if method == "ig" else {}),
+    )
+    name = f"effect of latents of {dictionary.writes} on {judge.name}" + (
+        "" if method == "exact" else f", by {method}"
+    )
     return Result(examples.mean(-1), tuple(coords), coords, name, judge.unit, said, examples)
 
 
 def _known(method: str, to: str, by: str, steps: int) -> None:
-    for what, word, words in (("method", method, METHODS), ("value to change latents to", to, TO), ("axis", by, BY)):
+    for what, word, words in (
+        ("method", method, METHODS),
+        ("value to change latents to", to, TO),
+        ("axis", by, BY),
+    ):
         if word not in words:
             raise unknown(what, word, words)
     if steps < 1:
-        raise ValueError(f"steps={steps}: integrated gradients need at least one step (try steps=10)")
+        raise ValueError(
+            f"steps={steps}: integrated gradients need at least one step (try steps=10)"
+        )
 
 
 # --- what changes --------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
-def changes(model: Any, task: Any, dictionary: Dictionary, to: str, at: str | int | None, skip: int) -> Change:
+def changes(
+    model: Any, task: Any, dictionary: Dictionary, to: str, at: str | int | None, skip: int
+) -> Change:
     """The change of each latent and of the error term when they go from the clean prompts' values to the others."""
     check(model, dictionary)
     act, z, error = split(model, task.clean, dictionary)
@@ -146,7 +181,9 @@ def where(task: Any, at: str | int | None, skip: int) -> Tensor:
 
 def _number(at: int, length: int) -> int:
     if not -length <= at < length:
-        raise ValueError(f"no position {at}: the prompts have {length} tokens (0 to {length - 1}, or -1 for the last)")
+        raise ValueError(
+            f"no position {at}: the prompts have {length} tokens (0 to {length - 1}, or -1 for the last)"
+        )
     return at % length
 
 
@@ -158,30 +195,53 @@ def first_of(task: Any, to: str) -> int:
 # --- to first order ------------------------------------------------------------------------------------------
 
 
-def first_order(dictionary: Dictionary, change: Change, slope: Tensor) -> Float[Tensor, "batch pos cell"]:
+def first_order(
+    dictionary: Dictionary, change: Change, slope: Tensor
+) -> Float[Tensor, "batch pos cell"]:
     """Change times slope for each latent, and last for the error term."""
     latents = change.latents * (slope @ dictionary.W_dec[change.on].T)
     return torch.cat([latents, (change.error * slope).sum(-1, keepdim=True)], -1)
 
 
 def mean_slope(
-    model: Any, task: Any, dictionary: Dictionary, change: Change, judge: Measure, path: Sequence[float | None], first: int = 0,
+    model: Any,
+    task: Any,
+    dictionary: Dictionary,
+    change: Change,
+    judge: Measure,
+    path: Sequence[float | None],
+    first: int = 0,
     way: str | None = None,
-) -> tuple[Float[Tensor, "batch pos d_out"], str]:  # fmt: skip
+) -> tuple[Float[Tensor, "batch pos d_out"], str]:
     """The slope of the metric at what the dictionary writes, mean over a path (None: the clean run), and which way ran."""
     site = place(dictionary.writes)
     slot = replace(site, index=STAR) if "head" in site.row.axes and site.part != "out" else site
     known = (site.family, site.part) in fast.KINDS and (site.family, site.part) != ("head", "out")
     plain = list(path) == [None]
-    find = lambda: fast.engine_for(model, judge, [[site]]) if plain and known and not judge.keep else None
+
+    def find():
+        return (
+            fast.engine_for(model, judge, [[site]]) if plain and known and not judge.keep else None
+        )
+
     engine = sweep.choose(model, way, find)
-    go = slopes.by_hooks(model, judge, task.clean, task.positions) if engine is None else slopes.by_engine(engine, judge, task.clean, first)
+    go = (
+        slopes.by_hooks(model, judge, task.clean, task.positions)
+        if engine is None
+        else slopes.by_engine(engine, judge, task.clean, first)
+    )
     if plain:
         found = [go.slopes([slot], None)[slot]]
     else:
         whole, dims = change.whole(dictionary), bridge.dims(model)
-        put = lambda part: splice(str(site), change.act + part * whole, dims)
-        found = [go.slopes([slot], None, None, put(part))[slot] for part in sweep.progress(path, "integrated gradients")]
+
+        def put(part):
+            return splice(str(site), change.act + part * whole, dims)
+
+        found = [
+            go.slopes([slot], None, None, put(part))[slot]
+            for part in sweep.progress(path, "integrated gradients")
+        ]
     slope = torch.stack(found).mean(0)
     if slot.index != STAR:
         slope = slope[0]
@@ -193,27 +253,52 @@ def mean_slope(
 # --- exactly -------------------------------------------------------------------------------------------------
 
 
-def _exact(model: Any, task: Any, dictionary: Dictionary, change: Change, judge: Measure, by: str) -> Float[Tensor, "batch pos cell"]:
+def _exact(
+    model: Any, task: Any, dictionary: Dictionary, change: Change, judge: Measure, by: str
+) -> Float[Tensor, "batch pos cell"]:
     """A run for each change of each prompt: the k-th of every prompt's changes share one run."""
-    moves = torch.cat([change.latents != 0, (change.error != 0).any(-1, keepdim=True)], -1)  # batch pos cell
+    moves = torch.cat(
+        [change.latents != 0, (change.error != 0).any(-1, keepdim=True)], -1
+    )  # batch pos cell
     kinds = moves if by == "position" else moves.any(1, keepdim=True)
     flat = kinds.flatten(1)
     turns = int(flat.sum(-1).max())
-    order = torch.sort(flat.to(torch.uint8), dim=-1, descending=True, stable=True).indices[:, :turns]  # batch turn
+    order = torch.sort(flat.to(torch.uint8), dim=-1, descending=True, stable=True).indices[
+        :, :turns
+    ]  # batch turn
     real = flat.gather(1, order)
-    runs = [_edits(model, task, dictionary, change, *_place(order[:, i], real[:, i], kinds, by)) for i in range(turns)]
-    values = sweep.vary(model, task.clean, runs, judge, task.positions, f"each latent of {dictionary.writes}")
+    runs = [
+        _edits(model, task, dictionary, change, *_place(order[:, i], real[:, i], kinds, by))
+        for i in range(turns)
+    ]
+    values = sweep.vary(
+        model, task.clean, runs, judge, task.positions, f"each latent of {dictionary.writes}"
+    )
     effects = (values - sweep.read(model, task.clean, judge, task.positions)).T
-    return torch.zeros(flat.shape).scatter_(1, order, torch.where(real, effects, 0.0)).view(kinds.shape)
+    return (
+        torch.zeros(flat.shape)
+        .scatter_(1, order, torch.where(real, effects, 0.0))
+        .view(kinds.shape)
+    )
 
 
-def _place(order: Tensor, real: Tensor, kinds: Tensor, by: str) -> tuple[Tensor, Tensor | None, Tensor]:
+def _place(
+    order: Tensor, real: Tensor, kinds: Tensor, by: str
+) -> tuple[Tensor, Tensor | None, Tensor]:
     """Which cell and position of each prompt a turn changes; None: all positions."""
     cells = kinds.shape[-1]
     return order % cells, order // cells if by == "position" else None, real
 
 
-def _edits(model: Any, task: Any, dictionary: Dictionary, change: Change, cell: Tensor, pos: Tensor | None, real: Tensor) -> list[Intervention]:
+def _edits(
+    model: Any,
+    task: Any,
+    dictionary: Dictionary,
+    change: Change,
+    cell: Tensor,
+    pos: Tensor | None,
+    real: Tensor,
+) -> list[Intervention]:
     """The interventions of one turn: made when they run, as all of them at once would fill the memory."""
 
     def delta() -> Tensor:
@@ -221,14 +306,26 @@ def _edits(model: Any, task: Any, dictionary: Dictionary, change: Change, cell: 
         rows = torch.arange(len(cell))
         moved = change.error
         if len(change.on):
-            one = change.latents[rows, :, latent][..., None] * dictionary.W_dec[change.on[latent]][:, None]
+            one = (
+                change.latents[rows, :, latent][..., None]
+                * dictionary.W_dec[change.on[latent]][:, None]
+            )
             moved = torch.where((cell == len(change.on))[:, None, None], change.error, one)
-        here = real[:, None] if pos is None else real[:, None] & (torch.arange(moved.shape[1]) == pos[:, None])
+        here = (
+            real[:, None]
+            if pos is None
+            else real[:, None] & (torch.arange(moved.shape[1]) == pos[:, None])
+        )
         return torch.where(here[..., None], moved, 0.0)
 
     site = place(dictionary.writes)
     if not site.stars:
         return [Intervention(str(site), lambda act, seen: act + delta().to(act.dtype))]
     heads = sites.expand(site, bridge.dims(model)).sites
-    part = lambda i: lambda act, seen: act + delta().unflatten(-1, (len(heads), -1))[:, :, i].to(act.dtype)
+
+    def part(i):
+        return lambda act, seen: (
+            act + delta().unflatten(-1, (len(heads), -1))[:, :, i].to(act.dtype)
+        )
+
     return [Intervention(str(one), part(i)) for i, one in enumerate(heads)]

@@ -7,7 +7,11 @@ from interp.features.feature_cards import Band, Card, Context
 from interp.features.wording import visible
 
 HOT, UP, DOWN, BAR, SOFT = "#f59e42", "#b2182b", "#2166ac", "#0072b2", "#5f6670"
-SIZE, LETTER, LINE = 7.973, 0.602, 13.5  # points; DejaVu Sans Mono is 0.602 of its size wide: six whole pixels at 90 dots an inch
+SIZE, LETTER, LINE = (
+    7.973,
+    0.602,
+    13.5,
+)  # points; DejaVu Sans Mono is 0.602 of its size wide: six whole pixels at 90 dots an inch
 WIDE, TEXT = 11.5, 7.4  # inches: the figure, the text in it
 LEFT, RIGHT = 44, 50  # letters before and after the marked token
 
@@ -28,7 +32,9 @@ def draw(card: Card, figure: Any = None, below: float = 0.0) -> Any:
     ax = figure.add_axes((0.01, below / whole, 0.99, high / whole))
     ax.set_axis_off()
     ax.set(xlim=(0, WIDE * 0.99 * 72), ylim=(high * 72, 0))
-    ax.text(4, 20, f"{card.latent}   {card.description}", fontsize=11.5, weight="bold", va="baseline")
+    ax.text(
+        4, 20, f"{card.latent}   {card.description}", fontsize=11.5, weight="bold", va="baseline"
+    )
     ax.text(4, 35, said(card), fontsize=8, color=SOFT, va="baseline")
     y = 42.0
     for band in card.bands:
@@ -42,7 +48,14 @@ def draw(card: Card, figure: Any = None, below: float = 0.0) -> Any:
 
 def _band(ax: Any, band: Band, maximum: float, y: float) -> float:
     title = "Strongest" if band.name == "strongest" else f"{band.name}, {band.count:,} tokens"
-    ax.text(4, y + LINE, f"{title}: values {digits(band.low)} to {digits(band.high)}", fontsize=8, weight="bold", va="baseline")
+    ax.text(
+        4,
+        y + LINE,
+        f"{title}: values {digits(band.low)} to {digits(band.high)}",
+        fontsize=8,
+        weight="bold",
+        va="baseline",
+    )
     y += 1.35 * LINE
     for one in band.contexts:
         y += LINE
@@ -57,8 +70,13 @@ def _context(ax: Any, context: Context, maximum: float, y: float) -> None:
 
     letter = SIZE * LETTER
     centre = 30 + LEFT * letter
-    ax.text(26, y, digits(context.values[context.at]), fontsize=7, color=SOFT, ha="right", va="baseline")
-    shown = [visible(w) if i == context.at else w.replace("\n", "↵").replace("\t", " ").replace("\r", "") for i, w in enumerate(context.words)]
+    ax.text(
+        26, y, digits(context.values[context.at]), fontsize=7, color=SOFT, ha="right", va="baseline"
+    )
+    shown = [
+        visible(w) if i == context.at else w.replace("\n", "↵").replace("\t", " ").replace("\r", "")
+        for i, w in enumerate(context.words)
+    ]
     place = -sum(map(len, shown[: context.at]))
     for i, (word, value) in enumerate(zip(shown, context.values)):
         start, stop = place, place + len(word)
@@ -71,18 +89,50 @@ def _context(ax: Any, context: Context, maximum: float, y: float) -> None:
             alpha = min(1.0, max(0.0, value / (maximum or 1)))
             edge = HOT if i == context.at else "none"
             colours = dict(facecolor=(*to_rgb(HOT), alpha), edgecolor=edge)
-            ax.add_patch(Rectangle((x, y - 0.8 * SIZE), len(cut) * letter, 1.05 * SIZE + 1, linewidth=0.8, **colours))
-        ax.text(x, y, cut, fontsize=SIZE, family="DejaVu Sans Mono", va="baseline", parse_math=False, weight="bold" if i == context.at else "normal")
+            ax.add_patch(
+                Rectangle(
+                    (x, y - 0.8 * SIZE),
+                    len(cut) * letter,
+                    1.05 * SIZE + 1,
+                    linewidth=0.8,
+                    **colours,
+                )
+            )
+        ax.text(
+            x,
+            y,
+            cut,
+            fontsize=SIZE,
+            family="DejaVu Sans Mono",
+            va="baseline",
+            parse_math=False,
+            weight="bold" if i == context.at else "normal",
+        )
 
 
 def _side(figure: Any, card: Card, high: float) -> None:
     left, wide = TEXT / WIDE + 0.03, 1 - TEXT / WIDE - 0.06
-    at = lambda top, tall: (left, 1 - (top + tall) / high, wide, tall / high)
+
+    def at(top, tall):
+        return (left, 1 - (top + tall) / high, wide, tall / high)
+
     values = figure.add_axes(at(0.75, 0.95))
     if card.counts:
         steps = [b - a for a, b in zip(card.edges, card.edges[1:])]
-        values.bar(card.edges[:-1], card.counts, steps, align="edge", color=BAR, edgecolor="white", linewidth=0.4)
-    values.set_title(f"on at {share(card.density)} of tokens ({card.on:,}), largest {digits(card.maximum)}", fontsize=8.5, loc="left")
+        values.bar(
+            card.edges[:-1],
+            card.counts,
+            steps,
+            align="edge",
+            color=BAR,
+            edgecolor="white",
+            linewidth=0.4,
+        )
+    values.set_title(
+        f"on at {share(card.density)} of tokens ({card.on:,}), largest {digits(card.maximum)}",
+        fontsize=8.5,
+        loc="left",
+    )
     values.set_xlabel("value", fontsize=8)
     values.set_ylabel("tokens", fontsize=8)
     values.tick_params(labelsize=7)
@@ -98,14 +148,24 @@ def _side(figure: Any, card: Card, high: float) -> None:
 
 def _logits(ax: Any, card: Card) -> None:
     ends = [*card.up[:5], *reversed(card.down[:5])]
-    ax.set_title("logits added by its direction at its largest value" if ends else "", fontsize=8.5, loc="left")
+    ax.set_title(
+        "logits added by its direction at its largest value" if ends else "",
+        fontsize=8.5,
+        loc="left",
+    )
     if not ends:
         ax.set_axis_off()
         ax.text(0, 1, card.about["effect"], fontsize=8, va="top", color=SOFT)
         return
     at = list(range(len(ends)))[::-1]
     ax.barh(at, [v for _, v in ends], color=[UP if v > 0 else DOWN for _, v in ends], height=0.7)
-    ax.set_yticks(at, [visible(word)[:16] for word, _ in ends], fontsize=7.5, family="DejaVu Sans Mono", parse_math=False)
+    ax.set_yticks(
+        at,
+        [visible(word)[:16] for word, _ in ends],
+        fontsize=7.5,
+        family="DejaVu Sans Mono",
+        parse_math=False,
+    )
     ax.axvline(0, color="#888888", linewidth=0.7)
     ax.tick_params(labelsize=7.5)
     ax.spines[["top", "right", "left"]].set_visible(False)

@@ -123,22 +123,30 @@ def page(cards: Sequence[Card], path: str | Path) -> Path:
     here = {card.latent for card in cards}
     rows = []
     for card in cards:
-        words = " ".join([card.description, *(one.word for one in card.distinct), *(word for word, _ in card.up)]).lower()
+        words = " ".join(
+            [card.description, *(one.word for one in card.distinct), *(word for word, _ in card.up)]
+        ).lower()
         data = f'id="f{card.latent}" data-l="{card.latent}" data-d="{card.density:.6g}" data-m="{card.maximum:.6g}" data-w="{escape(words)}"'
         counts = f"<i>{share(card.density)} of tokens</i><i>largest {digits(card.maximum)}</i>"
         head = f"<b>{card.latent}</b><span>{escape(card.description)}</span>{counts}"
-        rows.append(f"<details {data}><summary>{head}</summary><div>{article(card, here)}</div></details>")
+        rows.append(
+            f"<details {data}><summary>{head}</summary><div>{article(card, here)}</div></details>"
+        )
     first = cards[0]
     title = f"{first.dictionary}: {len(cards)} features"
     body = f"<h1>{escape(title)}</h1><p>{escape(said(first))}</p>{BAR}<main>{''.join(rows)}</main><script>{SCRIPT}</script>"
     checksum = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    return _files.write_text(_html(path), _document(title, CSS + PAGE, body, f"{POLICY}; script-src 'sha256-{checksum}'"))
+    return _files.write_text(
+        _html(path), _document(title, CSS + PAGE, body, f"{POLICY}; script-src 'sha256-{checksum}'")
+    )
 
 
 def _html(path: str | Path) -> Path:
     path = Path(path)
     if path.suffix not in (".html", ".htm"):
-        raise ValueError(f"cards are written as .html, got {str(path)!r} (try {path.stem + '.html'!r})")
+        raise ValueError(
+            f"cards are written as .html, got {str(path)!r} (try {path.stem + '.html'!r})"
+        )
     return path
 
 
@@ -156,7 +164,10 @@ def _document(title: str, style: str, body: str, policy: str) -> str:
 def article(card: Card, linked: AnySet[int] = frozenset()) -> str:
     """The card without its style. linked: the latents that the same page has."""
     head = f'<h3>{card.latent} <span>{escape(card.description)}</span></h3><p class="sub">{escape(said(card))}</p>'
-    text = "".join(_band(band, card.maximum) for band in card.bands) or "<p>It is on at none of these tokens.</p>"
+    text = (
+        "".join(_band(band, card.maximum) for band in card.bands)
+        or "<p>It is on at none of these tokens.</p>"
+    )
     side = _histogram(card) + _distinct(card) + _logits(card) + _neighbours(card, linked)
     foot = f"{escape(card.about['first'])}; shade: value at each token; quarters: of the tokens it is on at, by value."
     two = f'<div class="two"><div class="text">{text}</div><div class="side">{side}</div></div>'
@@ -171,7 +182,13 @@ def said(card: Card) -> str:
 
 def digits(value: float) -> str:
     """Three figures."""
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    return (
+        f"{value:.0f}"
+        if abs(value) >= 100
+        else f"{value:.1f}"
+        if abs(value) >= 10
+        else f"{value:.2f}"
+    )
 
 
 def share(value: float) -> str:
@@ -181,19 +198,29 @@ def share(value: float) -> str:
 
 def _band(band: Band, maximum: float) -> str:
     title = "Strongest" if band.name == "strongest" else band.name
-    about = f"values {digits(band.low)} to {digits(band.high)}" + ("" if band.name == "strongest" else f", {band.count:,} tokens")
-    lines = "".join(_context(one, maximum) for one in band.contexts) or '<p class="sub">all shown above</p>'
+    about = f"values {digits(band.low)} to {digits(band.high)}" + (
+        "" if band.name == "strongest" else f", {band.count:,} tokens"
+    )
+    lines = (
+        "".join(_context(one, maximum) for one in band.contexts)
+        or '<p class="sub">all shown above</p>'
+    )
     return f"<h4>{title} <small>{about}</small></h4>{lines}"
 
 
 def _context(context: Context, maximum: float) -> str:
-    marked = [_token(word, value, maximum, i == context.at) for i, (word, value) in enumerate(zip(context.words, context.values))]
+    marked = [
+        _token(word, value, maximum, i == context.at)
+        for i, (word, value) in enumerate(zip(context.words, context.values))
+    ]
     before, after = "".join(marked[: context.at]), "".join(marked[context.at :])
     return f'<p class="c"><em>{digits(context.values[context.at])}</em><s><span>{before}</span></s><u>{after}</u></p>'
 
 
 def _token(word: str, value: float, maximum: float, marked: bool) -> str:
-    text = escape(visible(word) if marked else word.replace("\n", "↵").replace("\t", " ").replace("\r", ""))
+    text = escape(
+        visible(word) if marked else word.replace("\n", "↵").replace("\t", " ").replace("\r", "")
+    )
     if not value and not marked:
         return text
     kind = "b" if marked else "i"
@@ -206,14 +233,22 @@ def _histogram(card: Card) -> str:
         return title
     wide, high, most, n = 270, 62, max(card.counts), len(card.counts)
     step = wide / n
-    tall = lambda count: max(1.0, high * count / most) if count else 0.0
-    says = lambda i: f"{digits(card.edges[i])} to {digits(card.edges[i + 1])}: {card.counts[i]:,} tokens"
+
+    def tall(count):
+        return max(1.0, high * count / most) if count else 0.0
+
+    def says(i):
+        return f"{digits(card.edges[i])} to {digits(card.edges[i + 1])}: {card.counts[i]:,} tokens"
+
     bars = "".join(
         f'<rect x="{i * step:.1f}" y="{high - tall(c):.1f}" width="{step - 1:.1f}" height="{tall(c):.1f}"><title>{says(i)}</title></rect>'
         for i, c in enumerate(card.counts)
         if c
     )
-    label = lambda x, anchor, text: f'<text x="{x}" y="{high + 12}" text-anchor="{anchor}">{text}</text>'
+
+    def label(x, anchor, text):
+        return f'<text x="{x}" y="{high + 12}" text-anchor="{anchor}">{text}</text>'
+
     ends = label(0, "start", digits(card.edges[0])) + label(wide, "end", digits(card.edges[-1]))
     axis = f'<line x1="0" x2="{wide}" y1="{high}" y2="{high}"/>{ends}{label(wide // 2, "middle", f"highest bar: {most:,} tokens")}'
     return f'{title}<svg viewBox="0 0 {wide} {high + 15}" role="img" aria-label="histogram of values">{bars}{axis}</svg>'
@@ -222,17 +257,29 @@ def _histogram(card: Card) -> str:
 def _distinct(card: Card) -> str:
     if not card.distinct:
         return ""
-    place = {"on": "it is on at", "after": "before it", "before": "after it"}[card.distinct[0].place]
-    line = lambda one: f"<code>{escape(visible(one.word))}</code><span>{share(one.share)}</span><span>× {one.ratio:,.0f}</span>"
-    lines = "".join(f'<p class="ds" title="{one.count:,} tokens">{line(one)}</p>' for one in card.distinct)
+    place = {"on": "it is on at", "after": "before it", "before": "after it"}[
+        card.distinct[0].place
+    ]
+
+    def line(one):
+        return f"<code>{escape(visible(one.word))}</code><span>{share(one.share)}</span><span>× {one.ratio:,.0f}</span>"
+
+    lines = "".join(
+        f'<p class="ds" title="{one.count:,} tokens">{line(one)}</p>' for one in card.distinct
+    )
     return f"<h4>Distinct tokens <small>{place}: share of activation, × text</small></h4>{lines}"
 
 
 def _logits(card: Card) -> str:
     if not card.up:
         return f'<h4>Logits</h4><p class="sub">{escape(card.about["effect"])}</p>'
-    signed = lambda value: f"{'+' if value > 0 else '−'}{digits(abs(value))}"
-    line = lambda one, kind: f'<p><code>{escape(visible(one[0]))}</code><span class="{kind}">{signed(one[1])}</span></p>'
+
+    def signed(value):
+        return f"{'+' if value > 0 else '−'}{digits(abs(value))}"
+
+    def line(one, kind):
+        return f'<p><code>{escape(visible(one[0]))}</code><span class="{kind}">{signed(one[1])}</span></p>'
+
     pairs = "".join(line(a, "p") + line(b, "n") for a, b in zip(card.up, card.down))
     title = f'<h4 title="{escape(card.about["effect"])}">Logits <small>added by its direction at its largest value</small></h4>'
     return f'{title}<div class="lg">{pairs}</div>'
@@ -241,6 +288,12 @@ def _logits(card: Card) -> str:
 def _neighbours(card: Card, linked: AnySet[int]) -> str:
     if not card.neighbours:
         return ""
-    kind = lambda i: ("a", f' href="#f{i}"') if i in linked else ("span", "")
-    items = "".join(f'<{kind(i)[0]}{kind(i)[1]} data-latent="{i}"><b>{i}</b> {cosine:.2f}</{kind(i)[0]}>' for i, cosine in card.neighbours)
+
+    def kind(i):
+        return ("a", f' href="#f{i}"') if i in linked else ("span", "")
+
+    items = "".join(
+        f'<{kind(i)[0]}{kind(i)[1]} data-latent="{i}"><b>{i}</b> {cosine:.2f}</{kind(i)[0]}>'
+        for i, cosine in card.neighbours
+    )
     return f'<h4>Neighbours <small>cosine of directions</small></h4><p class="nb">{items}</p>'

@@ -35,7 +35,14 @@ class Keeper:
         from safetensors.torch import save
 
         t = self.trainer
-        told = {"schema": SCHEMA, "of": self.of, "steps": t.n_training_steps, "samples": t.n_training_samples, "active": int(t.n_frac_active_samples), "curve": curve}
+        told = {
+            "schema": SCHEMA,
+            "of": self.of,
+            "steps": t.n_training_steps,
+            "samples": t.n_training_samples,
+            "active": int(t.n_frac_active_samples),
+            "curve": curve,
+        }
         _files.write_bytes(self.path, save(_tensors(t), metadata={"training": json.dumps(told)}))
         self.last = time.monotonic()
 
@@ -51,11 +58,15 @@ class Keeper:
                 told = json.loads(file.metadata()["training"])
                 kept = {name: file.get_tensor(name) for name in file.keys()}
         except Exception as error:
-            raise ValueError(f"{str(self.path)!r} is not a checkpoint ({error}): {advice}") from None
+            raise ValueError(
+                f"{str(self.path)!r} is not a checkpoint ({error}): {advice}"
+            ) from None
         mine = json.loads(json.dumps(self.of))
         other = [name for name in mine if told["of"].get(name) != mine[name]]
         if other or told["schema"] != SCHEMA:
-            raise ValueError(f"{str(self.path)!r} belongs to another training, with other {', '.join(other) or 'schema'}: {advice}")
+            raise ValueError(
+                f"{str(self.path)!r} belongs to another training, with other {', '.join(other) or 'schema'}: {advice}"
+            )
         _put(self.trainer, kept, told)
         return told["curve"]
 
@@ -66,14 +77,22 @@ def keeper(folder: str | Path | None, trainer: Any, of: Mapping[str, Any]) -> Ke
 
 
 def _tensors(trainer: Any) -> dict[str, Tensor]:
-    found = {f"sae.{name}": value.detach().clone().contiguous() for name, value in trainer.sae.state_dict().items()}
+    found = {
+        f"sae.{name}": value.detach().clone().contiguous()
+        for name, value in trainer.sae.state_dict().items()
+    }
     for i, state in trainer.optimizer.state_dict()["state"].items():
-        found |= {f"adam.{i}.{name}": torch.as_tensor(value).clone().contiguous() for name, value in state.items()}
+        found |= {
+            f"adam.{i}.{name}": torch.as_tensor(value).clone().contiguous()
+            for name, value in state.items()
+        }
     return found | {f"count.{name}": getattr(trainer, name).float().clone() for name in COUNTS}
 
 
 def _put(trainer: Any, kept: Mapping[str, Tensor], told: Mapping[str, Any]) -> None:
-    trainer.sae.load_state_dict({name[4:]: value for name, value in kept.items() if name.startswith("sae.")})
+    trainer.sae.load_state_dict(
+        {name[4:]: value for name, value in kept.items() if name.startswith("sae.")}
+    )
     adam = trainer.optimizer.state_dict()
     for name, value in kept.items():
         if name.startswith("adam."):

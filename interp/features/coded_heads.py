@@ -23,7 +23,11 @@ from interp.methods import sweep
 from interp.models import bridge
 from interp.results import Result
 
-COUNTS = {"share": "share of its codes on positives", "union": "share of all its codes", "number": "codes"}
+COUNTS = {
+    "share": "share of its codes on positives",
+    "union": "share of all its codes",
+    "number": "codes",
+}
 NORMALISE = ("scale", "standardise", "none")
 POSITIONS = ("last", "mean")
 BATCH = 512
@@ -39,9 +43,17 @@ class Codes(NamedTuple):
 
 
 def head_codes(
-    model: Any, task: Any, *, width: int = 200, steps: int = 200, l1: float = 5.0, normalise: str = "scale", seed: int = 0,
-    score_on: Any = None, positions: str = "last",
-) -> Codes:  # fmt: skip
+    model: Any,
+    task: Any,
+    *,
+    width: int = 200,
+    steps: int = 200,
+    l1: float = 5.0,
+    normalise: str = "scale",
+    seed: int = 0,
+    score_on: Any = None,
+    positions: str = "last",
+) -> Codes:
     """The codes of what every head writes at the last position: positives are the clean prompts, negatives the corrupted.
 
     >>> codes = features.head_codes(model, interp.tasks.ioi(model, n=10))
@@ -56,46 +68,112 @@ def head_codes(
     the last position (the authors' published data are means). about: latents on, explained variance, seconds of each part.
     """
     started = time.perf_counter()
-    clean, corrupted = (written(model, tokens, positions) for tokens in (task.clean, task.corrupted))
-    others = None if score_on is None else tuple(written(model, tokens, positions) for tokens in (score_on.clean, score_on.corrupted))
+    clean, corrupted = (
+        written(model, tokens, positions) for tokens in (task.clean, task.corrupted)
+    )
+    others = (
+        None
+        if score_on is None
+        else tuple(
+            written(model, tokens, positions) for tokens in (score_on.clean, score_on.corrupted)
+        )
+    )
     read = time.perf_counter() - started
-    found = codes_of(clean, corrupted, width=width, steps=steps, l1=l1, normalise=normalise, seed=seed, others=others)
-    said = sweep.about(model, task, "codes of heads", started, **{**found.about, "seconds reading": round(read, 2)})
+    found = codes_of(
+        clean,
+        corrupted,
+        width=width,
+        steps=steps,
+        l1=l1,
+        normalise=normalise,
+        seed=seed,
+        others=others,
+    )
+    said = sweep.about(
+        model, task, "codes of heads", started, **{**found.about, "seconds reading": round(read, 2)}
+    )
     return found._replace(about=said)
 
 
 @torch.no_grad()
-def written(model: Any, tokens: Int[Tensor, "batch pos"], positions: str = "last") -> Float[Tensor, "batch layer head d_model"]:
+def written(
+    model: Any, tokens: Int[Tensor, "batch pos"], positions: str = "last"
+) -> Float[Tensor, "batch layer head d_model"]:
     """What every head writes at the last position, or the mean of what it writes at all positions but the first."""
     if positions not in POSITIONS:
         raise unknown("positions", positions, POSITIONS)
     address = "L*H*.z@-1" if positions == "last" else "L*H*.z"
     z = run(model, tokens, keep=[address], last_only=True).kept[address]
     z = z if positions == "last" else z[..., 1:, :].mean(-2)
-    W_O = torch.stack([bridge.projection(model, "O", layer)[0] for layer in range(bridge.dims(model).n_layers)])
+    W_O = torch.stack(
+        [bridge.projection(model, "O", layer)[0] for layer in range(bridge.dims(model).n_layers)]
+    )
     return torch.einsum("lhbd,lhdm->blhm", z.float(), W_O.float())
 
 
 def codes_of(
-    positive: Float[Tensor, "n layer head d"], negative: Float[Tensor, "m layer head d"], *, width: int = 200, steps: int = 200,
-    l1: float = 5.0, normalise: str = "scale", seed: int = 0, others: tuple[Tensor, Tensor] | None = None,
-) -> Codes:  # fmt: skip
+    positive: Float[Tensor, "n layer head d"],
+    negative: Float[Tensor, "m layer head d"],
+    *,
+    width: int = 200,
+    steps: int = 200,
+    l1: float = 5.0,
+    normalise: str = "scale",
+    seed: int = 0,
+    others: tuple[Tensor, Tensor] | None = None,
+) -> Codes:
     """The codes of vectors of your own, one a prompt and head; see `head_codes`."""
     if normalise not in NORMALISE:
         raise unknown("way to normalise heads", normalise, NORMALISE)
     both = torch.cat([positive, negative])
     middle = both.mean(0) if normalise == "standardise" else torch.zeros_like(both[0])
     size = (both - middle).norm(dim=-1, keepdim=True).pow(2).mean(0).sqrt()
-    size = size.clamp_min(torch.finfo(size.dtype).tiny) if normalise != "none" else torch.ones_like(size)
-    level = lambda x: (x - middle) / size
+    size = (
+        size.clamp_min(torch.finfo(size.dtype).tiny)
+        if normalise != "none"
+        else torch.ones_like(size)
+    )
+
+    def level(x):
+        return (x - middle) / size
+
     rows = level(both).flatten(0, 2)
     batch = min(BATCH, len(rows))
-    acts = Activations(("embed",), torch.zeros(len(rows), 1, dtype=torch.long), 0, ({"embed": rows},), {"texts": "what heads write"})
-    sae = train(None, "embed", acts, kind="standard", width=width, tokens=steps * batch, batch=batch, seed=seed, l1_coefficient=l1)
+    acts = Activations(
+        ("embed",),
+        torch.zeros(len(rows), 1, dtype=torch.long),
+        0,
+        ({"embed": rows},),
+        {"texts": "what heads write"},
+    )
+    sae = train(
+        None,
+        "embed",
+        acts,
+        kind="standard",
+        width=width,
+        tokens=steps * batch,
+        batch=batch,
+        seed=seed,
+        l1_coefficient=l1,
+    )
     coded = [_code(sae, level(x)) for x in (others or (positive, negative))]
     last = sae.about["curve"][-1]
-    told = {"width": width, "steps": steps, "l1": l1, "normalise": normalise, "seed": seed, "rows": len(rows), "examples": len(both)}
-    told |= {"latents on": last["l0"], "explained": last["explained"], "codes": len(torch.cat(coded).unique()), "coded": sum(map(len, coded))}
+    told = {
+        "width": width,
+        "steps": steps,
+        "l1": l1,
+        "normalise": normalise,
+        "seed": seed,
+        "rows": len(rows),
+        "examples": len(both),
+    }
+    told |= {
+        "latents on": last["l0"],
+        "explained": last["explained"],
+        "codes": len(torch.cat(coded).unique()),
+        "coded": sum(map(len, coded)),
+    }
     return Codes(*coded, told)
 
 
@@ -109,7 +187,11 @@ def permuted(codes: Codes, seed: int = 0) -> Codes:
     """The same codes with the prompts called positive and negative at random: what counting gives where there is nothing."""
     both = torch.cat([codes.positive, codes.negative])
     mixed = both[torch.randperm(len(both), generator=torch.Generator().manual_seed(seed))]
-    return Codes(mixed[: len(codes.positive)], mixed[len(codes.positive) :], {**codes.about, "permuted": seed})
+    return Codes(
+        mixed[: len(codes.positive)],
+        mixed[len(codes.positive) :],
+        {**codes.about, "permuted": seed},
+    )
 
 
 # --- counting ------------------------------------------------------------------------------------------------
@@ -126,13 +208,23 @@ def code_heads(codes: Codes, *, count: str = "share", softmax: bool = False) -> 
     """
     _counted(count)
     n, layers, heads = codes.positive.shape
-    values = [[_only(codes.positive[:, i, j], codes.negative[:, i, j], count) for j in range(heads)] for i in range(layers)]
+    values = [
+        [_only(codes.positive[:, i, j], codes.negative[:, i, j], count) for j in range(heads)]
+        for i in range(layers)
+    ]
     values, unit = np.array(values), COUNTS[count]
     if softmax:
         grown = np.exp(values - values.max())
         values, unit = grown / grown.sum(), "share of all heads"
     coords = {"layer": list(range(layers)), "head": list(range(heads))}
-    return Result(values, ("layer", "head"), coords, "codes that only positive prompts have", unit, {**codes.about, "count": count, "softmax": softmax})
+    return Result(
+        values,
+        ("layer", "head"),
+        coords,
+        "codes that only positive prompts have",
+        unit,
+        {**codes.about, "count": count, "softmax": softmax},
+    )
 
 
 def code_pairs(codes: Codes, *, count: str = "share") -> Result:
@@ -150,10 +242,20 @@ def code_pairs(codes: Codes, *, count: str = "share") -> Result:
     values = np.full((len(names), len(names)), np.nan)
     for one in sweep.progress(range((layers - 1) * heads), "pairs of codes"):
         for other in range((one // heads + 1) * heads, len(names)):
-            together = lambda x: x[:, one] * base + x[:, other]
+
+            def together(x):
+                return x[:, one] * base + x[:, other]
+
             values[one, other] = _only(together(yes), together(no), count)
     coords = {"sender": names, "receiver": names}
-    return Result(values, ("sender", "receiver"), coords, "code pairs that only positive prompts have", COUNTS[count], {**codes.about, "count": count})
+    return Result(
+        values,
+        ("sender", "receiver"),
+        coords,
+        "code pairs that only positive prompts have",
+        COUNTS[count],
+        {**codes.about, "count": count},
+    )
 
 
 def _counted(count: str) -> None:

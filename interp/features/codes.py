@@ -15,7 +15,9 @@ from interp._say import unknown
 Encoder = Callable[[Mapping[str, Tensor], Mapping[str, Any], Tensor], Tensor]
 
 
-def _before(weights: Mapping[str, Tensor], settings: Mapping[str, Any], x: Tensor, bias: str = "b_enc") -> Tensor:
+def _before(
+    weights: Mapping[str, Tensor], settings: Mapping[str, Any], x: Tensor, bias: str = "b_enc"
+) -> Tensor:
     """The latents before their activation function [... latent]."""
     if settings.get("apply_b_dec_to_input"):
         x = x - weights["b_dec"]
@@ -61,7 +63,16 @@ KINDS: dict[str, Encoder | str] = {
     "snmf": "interp.features.factorising:snmf",
 }
 # Those whose folder is sae-lens' own, under sae-lens' name of the architecture.
-SAE_LENS = ("standard", "topk", "jumprelu", "gated", "transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder")
+SAE_LENS = (
+    "standard",
+    "topk",
+    "jumprelu",
+    "gated",
+    "transcoder",
+    "skip_transcoder",
+    "jumprelu_transcoder",
+    "jumprelu_skip_transcoder",
+)
 
 
 def encoder(kind: str) -> Encoder:

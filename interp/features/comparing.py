@@ -27,17 +27,43 @@ def recovery(found: Dictionary, truth: Dictionary) -> Result:
 
     started = time.perf_counter()
     if found.d_out != truth.d_out:
-        raise ValueError(f"{found.name} writes {found.d_out} numbers and {truth.name} {truth.d_out}: there is no cosine between them")
-    cosines = (normalize(found.W_dec.float(), dim=-1) @ normalize(truth.W_dec.float(), dim=-1).T).abs().numpy()
+        raise ValueError(
+            f"{found.name} writes {found.d_out} numbers and {truth.name} {truth.d_out}: there is no cosine between them"
+        )
+    cosines = (
+        (normalize(found.W_dec.float(), dim=-1) @ normalize(truth.W_dec.float(), dim=-1).T)
+        .abs()
+        .numpy()
+    )
     left, right = linear_sum_assignment(-cosines)
     pairs = cosines[left, right]
-    about = {"dictionaries": [found.name, truth.name], "latents": [found.latents, truth.latents], "pairs": len(pairs)}
-    about |= {"above 0.9": int((pairs > 0.9).sum()), "seconds": round(time.perf_counter() - started, 2)}
-    return Result(float(pairs.mean()), (), {}, f"matched directions of {found.name} and {truth.name}", "mean cosine", about, pairs)
+    about = {
+        "dictionaries": [found.name, truth.name],
+        "latents": [found.latents, truth.latents],
+        "pairs": len(pairs),
+    }
+    about |= {
+        "above 0.9": int((pairs > 0.9).sum()),
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+    return Result(
+        float(pairs.mean()),
+        (),
+        {},
+        f"matched directions of {found.name} and {truth.name}",
+        "mean cosine",
+        about,
+        pairs,
+    )
 
 
 def probe(
-    dictionary: Dictionary, x: Float[Tensor, "n d_in"], labels: Bool[Tensor, "n"], *, ks: Sequence[int] = (1, 2, 5, 16), seed: int = 0
+    dictionary: Dictionary,
+    x: Float[Tensor, "n d_in"],
+    labels: Bool[Tensor, "n"],
+    *,
+    ks: Sequence[int] = (1, 2, 5, 16),
+    seed: int = 0,
 ) -> Result:
     """How well k latents tell a property of tokens: balanced accuracy on tokens kept apart, for each k.
 
@@ -49,7 +75,9 @@ def probe(
     2305.01610.) Examples: each token of the other half, weighted so that both classes count alike.
     """
     if labels.shape != x.shape[:1] or min(int(labels.sum()), int((~labels).sum())) < 8:
-        raise ValueError(f"labels are one bool for each of {len(x)} vectors, at least 8 of each, got {tuple(labels.shape)} with {int(labels.sum())} true")
+        raise ValueError(
+            f"labels are one bool for each of {len(x)} vectors, at least 8 of each, got {tuple(labels.shape)} with {int(labels.sum())} true"
+        )
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
     fit, test = order[: len(x) // 2], order[len(x) // 2 :]
     with torch.no_grad():
@@ -57,11 +85,27 @@ def probe(
     yes, no = z[fit][labels[fit]], z[fit][~labels[fit]]
     apart = (yes.mean(0) - no.mean(0)).abs() / (z[fit].std(0) + 1e-6)
     ranked = apart.argsort(descending=True)
-    right = [_probed(z[:, ranked[:k]], labels, fit, test) for k in ks] + [_probed(x, labels, fit, test)]
+    right = [_probed(z[:, ranked[:k]], labels, fit, test) for k in ks] + [
+        _probed(x, labels, fit, test)
+    ]
     examples = np.stack(right)
-    about = {"dictionary": dictionary.name, "tokens": len(x), "true": int(labels.sum()), "best": ranked[: max(ks)].tolist(), "seed": seed}
+    about = {
+        "dictionary": dictionary.name,
+        "tokens": len(x),
+        "true": int(labels.sum()),
+        "best": ranked[: max(ks)].tolist(),
+        "seed": seed,
+    }
     coords = {"latents": [*map(str, ks), "input"]}
-    return Result(examples.mean(-1), ("latents",), coords, f"probing {dictionary.name}", "balanced accuracy", about, examples)
+    return Result(
+        examples.mean(-1),
+        ("latents",),
+        coords,
+        f"probing {dictionary.name}",
+        "balanced accuracy",
+        about,
+        examples,
+    )
 
 
 def _probed(z: Tensor, labels: Tensor, fit: Tensor, test: Tensor) -> np.ndarray:
@@ -71,7 +115,9 @@ def _probed(z: Tensor, labels: Tensor, fit: Tensor, test: Tensor) -> np.ndarray:
     return (right * torch.where(labels[test], 0.5 / share, 0.5 / (1 - share))).numpy()
 
 
-def fitted(z: Float[Tensor, "n d"], labels: Bool[Tensor, "n"]) -> tuple[Float[Tensor, "d"], Float[Tensor, ""]]:
+def fitted(
+    z: Float[Tensor, "n d"], labels: Bool[Tensor, "n"]
+) -> tuple[Float[Tensor, "d"], Float[Tensor, ""]]:
     """The weights and bias of a logistic probe, both classes counting alike: true where z @ w + b > 0."""
     middle, spread = z.mean(0), z.std(0) + 1e-6
     inputs, target = (z - middle) / spread, labels.float()
@@ -82,7 +128,9 @@ def fitted(z: Float[Tensor, "n d"], labels: Bool[Tensor, "n"]) -> tuple[Float[Te
 
     def loss() -> Any:
         optimiser.zero_grad()
-        said = torch.nn.functional.binary_cross_entropy_with_logits(inputs @ w + b, target, weight=heft)
+        said = torch.nn.functional.binary_cross_entropy_with_logits(
+            inputs @ w + b, target, weight=heft
+        )
         value = said + 1e-3 * w.pow(2).sum()
         value.backward()
         return value

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from interp.features import forward
@@ -27,14 +26,22 @@ from interp.methods.sweep import about as said_of
 from interp.methods.sweep import progress
 from interp.results import Result
 
-PREDICTED = ("error vector", "squared error norm", "unexplained", "unexplained, linear part", "unexplained, nonlinear part")
+PREDICTED = (
+    "error vector",
+    "squared error norm",
+    "unexplained",
+    "unexplained, linear part",
+    "unexplained, nonlinear part",
+)
 COSTS = ("whole error", "linear part", "nonlinear part")
 PER_RUN = 1_024  # tokens
 SINK = 10.0  # times the median length of the input
 RIDGE = 1e-9  # of the mean variance of a coordinate: so that a coordinate that never changes does no harm
 
 
-def predict_error(dictionary: Dictionary | Sequence[Dictionary], fit: Activations, test: Activations) -> Result:
+def predict_error(
+    dictionary: Dictionary | Sequence[Dictionary], fit: Activations, test: Activations
+) -> Result:
     """How well a linear map of the input predicts dictionaries' errors: R2 of the vector and of its squared norm, on other tokens.
 
     >>> found = features.predict_error([sae, *features.baselines(acts, k=32)], acts, heldout)
@@ -50,7 +57,10 @@ def predict_error(dictionary: Dictionary | Sequence[Dictionary], fit: Activation
     solve, rows = _solver(fit, many), []
     kept = _kept(test.of(many[0].site), _bound(fit, many[0].site))
     chunk = torch.arange(len(test.tokens)).repeat_interleave(len(test) // len(test.tokens))[kept]
-    by_chunk = lambda value: np.bincount(chunk, value.flatten(1).sum(-1), len(test.tokens))
+
+    def by_chunk(value):
+        return np.bincount(chunk, value.flatten(1).sum(-1), len(test.tokens))
+
     for one in progress(many, "error maps"):
         x, error = (part[kept] for part in _errors(one, test))
         guess, size = (part.double() for part in _guess(solve(one), x))
@@ -60,16 +70,41 @@ def predict_error(dictionary: Dictionary | Sequence[Dictionary], fit: Activation
         spread, off = by_chunk((norm - norm.mean()).pow(2)), by_chunk((norm - size[:, None]).pow(2))
         wide, left = by_chunk((error - error.mean(0)).pow(2)), by_chunk((error - guess).pow(2))
         parts = [by_chunk(part.pow(2)) for part in (error, guess, error - guess)]
-        rows.append(np.stack([ratio_of(wide - left, wide), ratio_of(spread - off, spread), *(ratio_of(part, far) for part in parts)]))
-    about = {"model": test.about.get("model"), "site": many[0].writes, "fitted on": len(fit), "tokens": int(kept.sum()), "chunks": len(test.tokens), "sinks": int((~kept).sum())}
+        rows.append(
+            np.stack(
+                [
+                    ratio_of(wide - left, wide),
+                    ratio_of(spread - off, spread),
+                    *(ratio_of(part, far) for part in parts),
+                ]
+            )
+        )
+    about = {
+        "model": test.about.get("model"),
+        "site": many[0].writes,
+        "fitted on": len(fit),
+        "tokens": int(kept.sum()),
+        "chunks": len(test.tokens),
+        "sinks": int((~kept).sum()),
+    }
     about |= {"seconds": round(time.perf_counter() - started, 2)}
     examples = np.stack(rows)
     coords = {"dictionary": names_of(many), "measure": list(PREDICTED)}
-    found = Result(examples.mean(-1), ("dictionary", "measure"), coords, f"errors at {many[0].writes} from the input", "fraction", about, examples)
+    found = Result(
+        examples.mean(-1),
+        ("dictionary", "measure"),
+        coords,
+        f"errors at {many[0].writes} from the input",
+        "fraction",
+        about,
+        examples,
+    )
     return found.sel(dictionary=many[0].name) if isinstance(dictionary, Dictionary) else found
 
 
-def split_error(dictionary: Dictionary, fit: Activations, *rest: Activations) -> list[tuple[Activations, Activations]]:
+def split_error(
+    dictionary: Dictionary, fit: Activations, *rest: Activations
+) -> list[tuple[Activations, Activations]]:
     """The linear and the nonlinear part of the error, as activations, of `fit` and of each that follows.
 
     >>> (linear, nonlinear), (linear_heldout, nonlinear_heldout) = features.split_error(sae, acts, heldout)
@@ -81,7 +116,12 @@ def split_error(dictionary: Dictionary, fit: Activations, *rest: Activations) ->
     for acts in (fit, *rest):
         x, error = _errors(dictionary, acts)
         guess, _ = _guess(weights, x)
-        found.append((_like(acts, dictionary, guess, "linear error"), _like(acts, dictionary, error - guess, "nonlinear error")))
+        found.append(
+            (
+                _like(acts, dictionary, guess, "linear error"),
+                _like(acts, dictionary, error - guess, "nonlinear error"),
+            )
+        )
     return found
 
 
@@ -97,12 +137,33 @@ def error_norms(dictionaries: Sequence[Dictionary], on: Activations) -> Result:
     kept = _kept(on.of(many[0].site), _bound(on, many[0].site))
     examples = correlations(norms, len(on.tokens), kept.numpy())
     names = names_of(many)
-    about = {"model": on.about.get("model"), "site": many[0].writes, "tokens": int(kept.sum()), "chunks": len(on.tokens), "sinks": int((~kept).sum())}
-    return Result(examples.mean(-1), ("dictionary", "other"), {"dictionary": names, "other": names}, "error norms of a token", "correlation", about, examples)
+    about = {
+        "model": on.about.get("model"),
+        "site": many[0].writes,
+        "tokens": int(kept.sum()),
+        "chunks": len(on.tokens),
+        "sinks": int((~kept).sum()),
+    }
+    return Result(
+        examples.mean(-1),
+        ("dictionary", "other"),
+        {"dictionary": names, "other": names},
+        "error norms of a token",
+        "correlation",
+        about,
+        examples,
+    )
 
 
 def error_losses(
-    model: Any, dictionary: Dictionary, fit: Activations, on: Any = None, *, tokens: int = 8_192, length: int = 128, way: str | None = None
+    model: Any,
+    dictionary: Dictionary,
+    fit: Activations,
+    on: Any = None,
+    *,
+    tokens: int = 8_192,
+    length: int = 128,
+    way: str | None = None,
 ) -> Result:
     """What leaving out the error costs the model, and leaving out one part of it: nats a token more than untouched.
 
@@ -117,7 +178,11 @@ def error_losses(
     weights = _solver(fit, [dictionary])(dictionary)
     both = list(dict.fromkeys((dictionary.site, dictionary.writes)))
     bound = _bound(fit, dictionary.site)
-    few, losses, norms = max(1, PER_RUN // ids.shape[1] // 4), [], torch.zeros(3, dtype=torch.double)
+    few, losses, norms = (
+        max(1, PER_RUN // ids.shape[1] // 4),
+        [],
+        torch.zeros(3, dtype=torch.double),
+    )
     for first in progress(range(0, len(ids), few), "losses"):
         part = ids[first : first + few]
         held = forward.values(model, part, both, way)
@@ -127,14 +192,38 @@ def error_losses(
         guess = _guess(weights, x.flatten(0, 1))[0].view_as(error) * kept
         cut = [error, guess, error - guess]
         norms += torch.stack([value[:, skip:].double().pow(2).sum() for value in cut])
-        losses.append(losses_with(model, part, dictionary.writes, act, [but_first(act, act - value, skip) for value in cut], way))
+        losses.append(
+            losses_with(
+                model,
+                part,
+                dictionary.writes,
+                act,
+                [but_first(act, act - value, skip) for value in cut],
+                way,
+            )
+        )
     plain, *without = torch.cat(losses, 1).double().numpy()
     examples = np.stack(without) - plain
     count = len(ids) * (ids.shape[1] - skip)
     ran = "hooks" if way == "hooks" or forward.engine_for(model, both) is None else "engine"
     said = said_of(model, None, "error_losses", started, way=ran) | about
-    said |= {"site": dictionary.writes, "tokens": count, "chunks": len(ids), "skip": skip, "norm": (norms / count).tolist(), "loss": float(plain.mean())}
-    return Result(examples.mean(-1), ("left out",), {"left out": list(COSTS)}, f"loss without the error of {dictionary.name}", "nats a token", said, examples)
+    said |= {
+        "site": dictionary.writes,
+        "tokens": count,
+        "chunks": len(ids),
+        "skip": skip,
+        "norm": (norms / count).tolist(),
+        "loss": float(plain.mean()),
+    }
+    return Result(
+        examples.mean(-1),
+        ("left out",),
+        {"left out": list(COSTS)},
+        f"loss without the error of {dictionary.name}",
+        "nats a token",
+        said,
+        examples,
+    )
 
 
 def nonlinear_share(costs: Result) -> Result:
@@ -149,7 +238,15 @@ def nonlinear_share(costs: Result) -> Result:
     size = large / (small + large)
     examples = ratio_of(nonlinear, linear + nonlinear) - size
     about = {**costs.about, "of the loss": float(examples.mean() + size), "of the norm": size}
-    return Result(examples.mean(), (), {}, "share of the nonlinear part in the loss less that in the squared norm", "fraction", about, examples)
+    return Result(
+        examples.mean(),
+        (),
+        {},
+        "share of the nonlinear part in the loss less that in the squared norm",
+        "fraction",
+        about,
+        examples,
+    )
 
 
 # --- maps ------------------------------------------------------------------------------------------------------
@@ -159,7 +256,9 @@ def _errors(dictionary: Dictionary, acts: Activations, few: int = 4_096) -> tupl
     """The inputs [n d_in] and the errors [n d_out] at each token."""
     x, target = acts.of(dictionary.site), acts.of(dictionary.writes)
     with torch.no_grad():
-        return x, torch.cat([b - dictionary.reconstruct(a) for a, b in zip(x.split(few), target.split(few))])
+        return x, torch.cat(
+            [b - dictionary.reconstruct(a) for a, b in zip(x.split(few), target.split(few))]
+        )
 
 
 def _bound(acts: Activations, site: str) -> float:
@@ -175,15 +274,21 @@ def _kept(x: Tensor, bound: float) -> Tensor:
 def _solver(fit: Activations, many: Sequence[Dictionary]) -> Any:
     """What fits the errors of one of these dictionaries, and their squared norms, to the input: [d_in + 1, d_out + 1]."""
     if not many or len({(d.site, d.writes) for d in many}) > 1:
-        raise ValueError("dictionaries that read and write the same sites are compared: give the others by themselves")
+        raise ValueError(
+            "dictionaries that read and write the same sites are compared: give the others by themselves"
+        )
     x = fit.of(many[0].site)
     kept = _kept(x, _bound(fit, many[0].site))
     x = x[kept].double()
     if len(x) <= x.shape[1]:
-        raise ValueError(f"{len(x):,} tokens fit {x.shape[1]} coordinates exactly, whatever the errors are: give more activations")
+        raise ValueError(
+            f"{len(x):,} tokens fit {x.shape[1]} coordinates exactly, whatever the errors are: give more activations"
+        )
     middle = x.mean(0)
     gram = (x - middle).T @ (x - middle)
-    factor = torch.linalg.cholesky(gram + RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype))
+    factor = torch.linalg.cholesky(
+        gram + RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+    )
 
     def solve(one: Dictionary) -> Tensor:
         error = _errors(one, fit)[1][kept].double()
@@ -202,4 +307,10 @@ def _guess(weights: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _like(acts: Activations, dictionary: Dictionary, value: Tensor, what: str) -> Activations:
     """Activations of the same tokens with these values."""
-    return Activations((dictionary.writes,), acts.tokens, acts.skip, ({dictionary.writes: value},), {**acts.about, "part": f"{what} of {dictionary.name}"})
+    return Activations(
+        (dictionary.writes,),
+        acts.tokens,
+        acts.skip,
+        ({dictionary.writes: value},),
+        {**acts.about, "part": f"{what} of {dictionary.name}"},
+    )

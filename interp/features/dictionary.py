@@ -44,19 +44,28 @@ class Dictionary:
 
     def __post_init__(self) -> None:
         codes.encoder(self.kind)
-        put = lambda name, value: object.__setattr__(self, name, value)
+
+        def put(name, value):
+            return object.__setattr__(self, name, value)
+
         put("site", str(place(self.site)))
         put("to", None if self.to in (None, self.site) else str(place(self.to)))
         put("name", self.name or f"{self.kind} {self.site}")
         lacking = {"W_dec", "b_dec"} - set(self.weights)
         if lacking:
-            raise ValueError(f"the dictionary {self.name!r} has no {' and no '.join(sorted(lacking))} (it has {', '.join(self.weights)})")
+            raise ValueError(
+                f"the dictionary {self.name!r} has no {' and no '.join(sorted(lacking))} (it has {', '.join(self.weights)})"
+            )
         put("weights", {k: v.detach() for k, v in self.weights.items()})
         wrong = next((k for k, v in self.weights.items() if not torch.isfinite(v).all()), None)
         if wrong is not None:
-            raise ValueError(f"the dictionary {self.name!r} has numbers in {wrong} that are not finite: its training went wrong")
+            raise ValueError(
+                f"the dictionary {self.name!r} has numbers in {wrong} that are not finite: its training went wrong"
+            )
         if self.b_dec.shape != self.W_dec.shape[1:]:
-            raise ValueError(f"W_dec {tuple(self.W_dec.shape)} and b_dec {tuple(self.b_dec.shape)} do not fit: [latent d_out] and [d_out]")
+            raise ValueError(
+                f"W_dec {tuple(self.W_dec.shape)} and b_dec {tuple(self.b_dec.shape)} do not fit: [latent d_out] and [d_out]"
+            )
 
     # --- what it is ------------------------------------------------------------------------------------------
 
@@ -99,7 +108,9 @@ class Dictionary:
     def encode(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch latent"]:
         """The latents of activations."""
         if x.shape[-1] != self.d_in:
-            raise ValueError(f"{self.name} reads vectors of {self.d_in} numbers at {self.site!r}, got {x.shape[-1]}")
+            raise ValueError(
+                f"{self.name} reads vectors of {self.d_in} numbers at {self.site!r}, got {x.shape[-1]}"
+            )
         return codes.encoder(self.kind)(self.weights, self.settings, x.to(self.W_dec.dtype))
 
     def decode(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch d_out"]:
@@ -139,20 +150,40 @@ class Dictionary:
 
     def _cfg(self) -> dict[str, Any]:
         plain = {"kind": self.kind, "site": self.site, "to": self.to, "name": self.name}
-        return {"schema": SCHEMA, **plain, "settings": dict(self.settings), "about": dict(self.about)}
+        return {
+            "schema": SCHEMA,
+            **plain,
+            "settings": dict(self.settings),
+            "about": dict(self.about),
+        }
 
     def _sae_lens_cfg(self) -> dict[str, Any]:
-        hooks = {"hook_name": sites.to_hook(self.site)} | ({"hook_name_out": sites.to_hook(self.to)} if self.to else {})
+        hooks = {"hook_name": sites.to_hook(self.site)} | (
+            {"hook_name_out": sites.to_hook(self.to)} if self.to else {}
+        )
         more = {"d_out": self.d_out} if "transcoder" in self.kind else {}
-        more |= {"k": self.settings["k"], "rescale_acts_by_decoder_norm": False} if self.kind == "topk" else {}
+        more |= (
+            {"k": self.settings["k"], "rescale_acts_by_decoder_norm": False}
+            if self.kind == "topk"
+            else {}
+        )
         theirs = version("sae-lens")
         return {
-            "architecture": self.kind, "d_in": self.d_in, "d_sae": self.latents, **more,
-            "dtype": str(self.W_dec.dtype).removeprefix("torch."), "device": "cpu",
-            "apply_b_dec_to_input": bool(self.settings.get("apply_b_dec_to_input")), "normalize_activations": "none",
+            "architecture": self.kind,
+            "d_in": self.d_in,
+            "d_sae": self.latents,
+            **more,
+            "dtype": str(self.W_dec.dtype).removeprefix("torch."),
+            "device": "cpu",
+            "apply_b_dec_to_input": bool(self.settings.get("apply_b_dec_to_input")),
+            "normalize_activations": "none",
             "reshape_activations": "hook_z" if self.site.endswith("H*.z") else "none",
             "metadata": {
-                "sae_lens_version": theirs, "sae_lens_training_version": theirs, "model_name": self.about.get("model"),
-                **hooks, "prepend_bos": False, "interp": self._cfg(),
+                "sae_lens_version": theirs,
+                "sae_lens_training_version": theirs,
+                "model_name": self.about.get("model"),
+                **hooks,
+                "prepend_bos": False,
+                "interp": self._cfg(),
             },
-        }  # fmt: skip
+        }

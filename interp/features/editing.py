@@ -21,7 +21,13 @@ from interp.sites import Site
 SKIP = 1  # the attention sink: its latents mean nothing, and the model leans on its size
 
 
-def ablate(dictionary: Dictionary, latents: int | Iterable[int], *, at: str | int | None = None, skip: int = SKIP) -> list[Intervention]:
+def ablate(
+    dictionary: Dictionary,
+    latents: int | Iterable[int],
+    *,
+    at: str | int | None = None,
+    skip: int = SKIP,
+) -> list[Intervention]:
     """The interventions that set latents to zero and keep the error term.
 
     >>> interp.effect(model, task, features.ablate(sae, [17, 40]))
@@ -34,7 +40,13 @@ def ablate(dictionary: Dictionary, latents: int | Iterable[int], *, at: str | in
     return clamp(dictionary, dict.fromkeys(which, 0.0), at=at, skip=skip)
 
 
-def clamp(dictionary: Dictionary, values: Mapping[int, float], *, at: str | int | None = None, skip: int = SKIP) -> list[Intervention]:
+def clamp(
+    dictionary: Dictionary,
+    values: Mapping[int, float],
+    *,
+    at: str | int | None = None,
+    skip: int = SKIP,
+) -> list[Intervention]:
     """The interventions that set latents to values, whether they are on or not, and keep the error term.
 
     >>> interp.generate(model, "The weather", features.clamp(sae, {17: 8.0}))
@@ -42,10 +54,18 @@ def clamp(dictionary: Dictionary, values: Mapping[int, float], *, at: str | int 
     at, skip, errors: see `ablate`. (Templeton et al. 2024, transformer-circuits.pub/2024/scaling-monosemanticity.)
     """
     chosen, amounts = _chosen(dictionary, values)
-    return _interventions(dictionary, chosen, lambda x: amounts - dictionary.encode(x)[..., chosen], at, skip)
+    return _interventions(
+        dictionary, chosen, lambda x: amounts - dictionary.encode(x)[..., chosen], at, skip
+    )
 
 
-def steer(dictionary: Dictionary, amounts: Mapping[int, float], *, at: str | int | None = None, skip: int = SKIP) -> list[Intervention]:
+def steer(
+    dictionary: Dictionary,
+    amounts: Mapping[int, float],
+    *,
+    at: str | int | None = None,
+    skip: int = SKIP,
+) -> list[Intervention]:
     """The interventions that add latents' directions, so many units of each, to what is there.
 
     >>> interp.run(model, tokens, features.steer(sae, {17: 8.0}))
@@ -60,17 +80,31 @@ def _chosen(dictionary: Dictionary, values: Mapping[int, float]) -> tuple[Tensor
     """The latents and their numbers, as tensors."""
     if not isinstance(values, Mapping):
         raise ValueError(f"latents with their values are a dict, {{17: 6.0}}, got {values!r}")
-    wrong = next((i for i in values if not (isinstance(i, int) and 0 <= i < dictionary.latents)), None)
+    wrong = next(
+        (i for i in values if not (isinstance(i, int) and 0 <= i < dictionary.latents)), None
+    )
     if wrong is not None:
-        raise ValueError(f"{dictionary.name} has latents 0 to {dictionary.latents - 1}, got {wrong!r}")
-    return torch.tensor(list(values), dtype=torch.long), torch.tensor([float(v) for v in values.values()], dtype=dictionary.W_dec.dtype)
+        raise ValueError(
+            f"{dictionary.name} has latents 0 to {dictionary.latents - 1}, got {wrong!r}"
+        )
+    return torch.tensor(list(values), dtype=torch.long), torch.tensor(
+        [float(v) for v in values.values()], dtype=dictionary.W_dec.dtype
+    )
 
 
-def _interventions(dictionary: Dictionary, chosen: Tensor, by: Callable[[Tensor], Tensor], at: str | int | None, skip: int) -> list[Intervention]:
+def _interventions(
+    dictionary: Dictionary,
+    chosen: Tensor,
+    by: Callable[[Tensor], Tensor],
+    at: str | int | None,
+    skip: int,
+) -> list[Intervention]:
     """What adds the chosen latents' directions, so many of each as `by` [... chosen] says of the dictionary's input."""
     if place(dictionary.site).stars:
         layer = place(dictionary.site).layer
-        raise ValueError(f"{dictionary.name} reads all heads side by side ({dictionary.site!r}): edit a dictionary of one head, or of 'attn.{layer}'")
+        raise ValueError(
+            f"{dictionary.name} reads all heads side by side ({dictionary.site!r}): edit a dictionary of one head, or of 'attn.{layer}'"
+        )
     suffix = "" if at is None else f"@{at}"
     reads = () if dictionary.to is None else (f"{dictionary.site}{suffix}",)
     directions = dictionary.W_dec[chosen]

@@ -29,9 +29,20 @@ def snmf(weights: Mapping[str, Tensor], settings: Mapping[str, Any], x: Tensor) 
 
 
 def factorise(
-    model: Any, site: str, on: Any = None, *, rank: int = 100, sparsity: float | None = 0.01, tokens: int = 20_000, seed: int = 0,
-    ridge: float = 1e-4, steps: int = 100, tolerance: float = 1e-4, folder: str | Path | None = None, name: str = "",
-) -> Dictionary:  # fmt: skip
+    model: Any,
+    site: str,
+    on: Any = None,
+    *,
+    rank: int = 100,
+    sparsity: float | None = 0.01,
+    tokens: int = 20_000,
+    seed: int = 0,
+    ridge: float = 1e-4,
+    steps: int = 100,
+    tolerance: float = 1e-4,
+    folder: str | Path | None = None,
+    name: str = "",
+) -> Dictionary:
     """A dictionary (kind "snmf") whose loadings are never negative and whose directions have few entries.
 
     >>> parts = features.factorise(model, "mlp.10.post", rank=100)      # sums of co-active neurons
@@ -51,9 +62,24 @@ def factorise(
     where = str(place(site))
     acts = given(model, [where], on, tokens, seed, folder, 1)
     x = acts.of(where)[:tokens]
-    found, curve = semi_nmf(x, rank, sparsity=sparsity, seed=seed, ridge=ridge, steps=steps, tolerance=tolerance)
-    recipe = {"kind": "snmf", "rank": rank, "sparsity": sparsity, "seed": seed, "ridge": ridge, "tokens": len(x)}
-    about = {"model": acts.about.get("model"), **recipe, "activations": told(acts), "seconds": round(time.perf_counter() - started, 1), "curve": curve}
+    found, curve = semi_nmf(
+        x, rank, sparsity=sparsity, seed=seed, ridge=ridge, steps=steps, tolerance=tolerance
+    )
+    recipe = {
+        "kind": "snmf",
+        "rank": rank,
+        "sparsity": sparsity,
+        "seed": seed,
+        "ridge": ridge,
+        "tokens": len(x),
+    }
+    about = {
+        "model": acts.about.get("model"),
+        **recipe,
+        "activations": told(acts),
+        "seconds": round(time.perf_counter() - started, 1),
+        "curve": curve,
+    }
     return as_dictionary(found, where, name or f"snmf {rank} {where}", about)
 
 
@@ -68,15 +94,25 @@ def _check(rank: int, sparsity: float | None, steps: int, ridge: float) -> None:
     if rank < 1:
         raise ValueError(f"rank={rank}: a factorisation has at least one direction")
     if sparsity is not None and not 0 < sparsity <= 1:
-        raise ValueError(f"sparsity={sparsity}: the share of a direction's entries that is kept lies above 0 and at most at 1 (None: all)")
+        raise ValueError(
+            f"sparsity={sparsity}: the share of a direction's entries that is kept lies above 0 and at most at 1 (None: all)"
+        )
     if steps < 4 or ridge < 0:
-        raise ValueError(f"steps={steps}, ridge={ridge}: at least four steps, and no ridge below zero")
+        raise ValueError(
+            f"steps={steps}, ridge={ridge}: at least four steps, and no ridge below zero"
+        )
 
 
 def semi_nmf(
-    x: Float[Tensor, "n d"], rank: int, *, sparsity: float | None = None, seed: int = 0, ridge: float = 1e-4, steps: int = 100,
+    x: Float[Tensor, "n d"],
+    rank: int,
+    *,
+    sparsity: float | None = None,
+    seed: int = 0,
+    ridge: float = 1e-4,
+    steps: int = 100,
     tolerance: float = 1e-4,
-) -> tuple[Float[Tensor, "latent d"], list[dict[str, Any]]]:  # fmt: skip
+) -> tuple[Float[Tensor, "latent d"], list[dict[str, Any]]]:
     """Directions W [latent d] with x close to Y W, Y >= 0, and how the error fell; see `factorise`.
 
     The curve has, for each step, the error (of the whole objective, as a share of the squares of x), explained (of the variance
@@ -84,12 +120,18 @@ def semi_nmf(
     """
     _check(rank, sparsity, steps, ridge)
     if rank > len(x):
-        raise ValueError(f"rank={rank}: {len(x):,} tokens are sums of {len(x):,} directions at most (try rank={max(1, len(x) // 10)})")
+        raise ValueError(
+            f"rank={rank}: {len(x):,} tokens are sums of {len(x):,} directions at most (try rank={max(1, len(x) // 10)})"
+        )
     if not torch.isfinite(x).all() or not x.any():
         raise ValueError("activations that are not finite, or all zero, have no factors")
     d = x.shape[1]
     keep = d if sparsity is None else max(1, round(sparsity * d))
-    phases = {"dense": steps} if keep == d else {"dense": steps // 4, "narrowing": steps // 4, "sparse": steps - 2 * (steps // 4)}
+    phases = (
+        {"dense": steps}
+        if keep == d
+        else {"dense": steps // 4, "narrowing": steps // 4, "sparse": steps - 2 * (steps // 4)}
+    )
     total, around = x.double().pow(2).sum(), (x - x.mean(0)).double().pow(2).sum()
     y = _start(x, rank, seed)
     weight = max(ridge, 1e-9) * float((y * y).sum(0).mean())
@@ -99,12 +141,22 @@ def semi_nmf(
     for phase, turns in phases.items():
         support = None
         for number in range(turns):
-            entries = {"dense": d, "narrowing": round(d * (keep / d) ** ((number + 1) / turns)), "sparse": keep}[phase]
+            entries = {
+                "dense": d,
+                "narrowing": round(d * (keep / d) ** ((number + 1) / turns)),
+                "sparse": keep,
+            }[phase]
             W, wanted, cost = _directions(x, y, weight, entries, support)
             support = wanted if phase == "sparse" else None
             y = multiplied(y, W @ W.T, x @ W.T, UPDATES)
             error = total + cost  # with the ridge's share, which is no error of x's
-            curve.append({"phase": phase, "error": float(error / total), "explained": float(1 - (error - weight * W.double().pow(2).sum()) / around)})
+            curve.append(
+                {
+                    "phase": phase,
+                    "error": float(error / total),
+                    "explained": float(1 - (error - weight * W.double().pow(2).sum()) / around),
+                }
+            )
             bar.update(1)
             before = curve[-1 - WINDOW]["error"] if number >= WINDOW else float("inf")
             if phase != "narrowing" and before - curve[-1]["error"] < tolerance * before:
@@ -124,7 +176,9 @@ def _start(x: Tensor, rank: int, seed: int) -> Tensor:
     return (torch.rand(len(x), rank, generator=g) * (on + 0.01)).to(x.dtype)
 
 
-def _directions(x: Tensor, y: Tensor, weight: float, keep: int, support: Tensor | None) -> tuple[Tensor, Tensor, float]:
+def _directions(
+    x: Tensor, y: Tensor, weight: float, keep: int, support: Tensor | None
+) -> tuple[Tensor, Tensor, float]:
     """The directions that fit these loadings, so many entries kept of each, which they are [latent d], and the objective less x's squares.
 
     support: the entries of the turn before, which stay where others would raise the error.
@@ -136,7 +190,10 @@ def _directions(x: Tensor, y: Tensor, weight: float, keep: int, support: Tensor 
     if keep < x.shape[1]:
         wanted = torch.zeros_like(wanted).scatter(1, whole.abs().topk(keep, dim=1).indices, True)
     choices = [wanted] if support is None or torch.equal(wanted, support) else [wanted, support]
-    fitted = [whole if keep >= x.shape[1] else on_support(gram, right.T.contiguous(), one.T).T for one in choices]
+    fitted = [
+        whole if keep >= x.shape[1] else on_support(gram, right.T.contiguous(), one.T).T
+        for one in choices
+    ]
     costs = [float((W * (gram @ W)).sum() - 2 * (W * right).sum()) for W in fitted]
     best = int(costs[-1] < costs[0])
     return fitted[best].to(x.dtype), choices[best], costs[best]

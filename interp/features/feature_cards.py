@@ -107,7 +107,14 @@ def card(model: Any, dictionary: Dictionary, latent: int, **options: Any) -> Car
 
 
 def cards(
-    model: Any, dictionary: Dictionary, latents: Iterable[int], *, on: Any = None, tokens: int = 32_768, seed: int = 0, **options: Any
+    model: Any,
+    dictionary: Dictionary,
+    latents: Iterable[int],
+    *,
+    on: Any = None,
+    tokens: int = 32_768,
+    seed: int = 0,
+    **options: Any,
 ) -> list[Card]:
     """The cards of latents, from one pass over a text the dictionary was not trained on.
 
@@ -118,36 +125,80 @@ def cards(
     options: length, split, way. Few tokens say little about a latent that is seldom on: the card gives both counts.
     """
     which = list(latents)
-    seen = on if isinstance(on, Firings) else firings(model, dictionary, which, on=on, tokens=tokens, seed=seed, **options)
+    seen = (
+        on
+        if isinstance(on, Firings)
+        else firings(model, dictionary, which, on=on, tokens=tokens, seed=seed, **options)
+    )
     if seen.dictionary is not dictionary:
-        raise ValueError(f"these firings are of {seen.dictionary.name!r}, not of {dictionary.name!r}")
+        raise ValueError(
+            f"these firings are of {seen.dictionary.name!r}, not of {dictionary.name!r}"
+        )
     make = reader(model, seen, seed=seed)
     return [make(latent) for latent in which]
 
 
-def reader(model: Any, seen: Firings, *, seed: int = 0, counted: Counted | None = None) -> Callable[[int], Card]:
+def reader(
+    model: Any, seen: Firings, *, seed: int = 0, counted: Counted | None = None
+) -> Callable[[int], Card]:
     """A function from a latent to its card; what all cards share is computed once."""
     dictionary = seen.dictionary
     counted = counted or Counted(seen, Words(getattr(model, "tokenizer", None)))
     units = normalize(dictionary.W_dec.float(), dim=-1)
-    writes = model is not None and logit_effects.into_stream(model, dictionary.writes, dictionary.W_dec[:1].float()) is not None
+    writes = (
+        model is not None
+        and logit_effects.into_stream(model, dictionary.writes, dictionary.W_dec[:1].float())
+        is not None
+    )
     scale = logit_effects.scale(model, seen.tokens, seen.skip) if writes else 1.0
     place = dictionary.site if dictionary.to is None else f"{dictionary.site} -> {dictionary.to}"
-    effect = logit_effects.CONVENTION if writes else f"{dictionary.writes} writes nothing to the stream by itself"
-    about = {**seen.about, "kind": dictionary.kind, "first": FIRST_LEFT_OUT if seen.skip else "no token is left out", "effect": effect, "seed": seed}
+    effect = (
+        logit_effects.CONVENTION
+        if writes
+        else f"{dictionary.writes} writes nothing to the stream by itself"
+    )
+    about = {
+        **seen.about,
+        "kind": dictionary.kind,
+        "first": FIRST_LEFT_OUT if seen.skip else "no token is left out",
+        "effect": effect,
+        "seed": seed,
+    }
     about |= {"model": bridge.name(model)} if model is not None else {}
 
     def make(latent: int) -> Card:
         rows, values = seen.of(latent)
         distinct = counted.distinct(latent)
-        low, high = (float(values.min().clamp_max(0)), float(values.max())) if len(values) else (0.0, 0.0)
-        counts, edges = np.histogram(values.numpy(), BINS, (low, high)) if high > low else (np.zeros(0, int), np.zeros(0))
-        up, down = _effects(model, dictionary, latent, (high or 1.0) / scale, counted.words) if writes else ((), ())
+        low, high = (
+            (float(values.min().clamp_max(0)), float(values.max())) if len(values) else (0.0, 0.0)
+        )
+        counts, edges = (
+            np.histogram(values.numpy(), BINS, (low, high))
+            if high > low
+            else (np.zeros(0, int), np.zeros(0))
+        )
+        up, down = (
+            _effects(model, dictionary, latent, (high or 1.0) / scale, counted.words)
+            if writes
+            else ((), ())
+        )
         return Card(
-            latent, counted.description(latent, distinct), dictionary.name, place,
-            len(seen), len(rows), high, tuple(map(float, edges)), tuple(map(int, counts)), bands(seen, latent, counted.words, seed),
-            tuple(distinct), up, down, neighbours(units, latent), dict(about),
-        )  # fmt: skip
+            latent,
+            counted.description(latent, distinct),
+            dictionary.name,
+            place,
+            len(seen),
+            len(rows),
+            high,
+            tuple(map(float, edges)),
+            tuple(map(int, counts)),
+            bands(seen, latent, counted.words, seed),
+            tuple(distinct),
+            up,
+            down,
+            neighbours(units, latent),
+            dict(about),
+        )
 
     return make
 
@@ -160,10 +211,17 @@ def neighbours(units: Tensor, latent: int, n: int = NEIGHBOURS) -> tuple[tuple[i
     return tuple(zip(best.indices.tolist(), best.values.tolist()))
 
 
-def _effects(model: Any, dictionary: Dictionary, latent: int, times: float, words: Words) -> tuple[tuple, tuple]:
-    logits = logit_effects.effects(model, dictionary.writes, dictionary.W_dec[latent : latent + 1])[0] * times
+def _effects(
+    model: Any, dictionary: Dictionary, latent: int, times: float, words: Words
+) -> tuple[tuple, tuple]:
+    logits = (
+        logit_effects.effects(model, dictionary.writes, dictionary.W_dec[latent : latent + 1])[0]
+        * times
+    )
     ends = [logits.topk(min(LOGITS, len(logits)), largest=largest) for largest in (True, False)]
-    return tuple(tuple((words(int(i)), float(v)) for i, v in zip(end.indices, end.values)) for end in ends)
+    return tuple(
+        tuple((words(int(i)), float(v)) for i, v in zip(end.indices, end.values)) for end in ends
+    )
 
 
 # --- contexts ------------------------------------------------------------------------------------------------
@@ -177,19 +235,37 @@ def bands(seen: Firings, latent: int, words: Words, seed: int = 0) -> tuple[Band
     order = values.argsort(descending=True, stable=True)
     shown: set[tuple] = set()
     best = _chosen(seen, rows[order], STRONGEST, shown, one_a_chunk=True)
-    contexts = lambda some: tuple(_context(seen, rows, values, row, words) for row in some)
+
+    def contexts(some):
+        return tuple(_context(seen, rows, values, row, words) for row in some)
+
     top = [one.values[one.at] for one in contexts(best)]
     found = [Band("strongest", min(top), max(top), len(top), contexts(best))]
     parts = order.tensor_split(BANDS) if len(order) >= 2 * BANDS else ()
     for number, part in enumerate(parts):
-        mixed = part[torch.randperm(len(part), generator=torch.Generator().manual_seed(seed * 1_000_003 + latent * BANDS + number))]
+        mixed = part[
+            torch.randperm(
+                len(part),
+                generator=torch.Generator().manual_seed(seed * 1_000_003 + latent * BANDS + number),
+            )
+        ]
         some = _chosen(seen, rows[mixed], EACH, shown)
         name = f"{100 - 100 * (number + 1) // BANDS} to {100 - 100 * number // BANDS} %"
-        found.append(Band(name, float(values[part].min()), float(values[part].max()), len(part), contexts(some)))
+        found.append(
+            Band(
+                name,
+                float(values[part].min()),
+                float(values[part].max()),
+                len(part),
+                contexts(some),
+            )
+        )
     return tuple(found)
 
 
-def _chosen(seen: Firings, rows: Tensor, n: int, shown: set[tuple], one_a_chunk: bool = False) -> list[int]:
+def _chosen(
+    seen: Firings, rows: Tensor, n: int, shown: set[tuple], one_a_chunk: bool = False
+) -> list[int]:
     """The first n rows whose context was not shown yet: the same words, or (at the top) the same chunk."""
     chosen: list[int] = []
     chunks: set[int] = set()
@@ -211,7 +287,9 @@ def _context(seen: Firings, rows: Tensor, values: Tensor, row: int, words: Words
     chunk, pos = row // wide, row % wide + seen.skip
     start, stop = max(0, pos - BEFORE), min(seen.tokens.shape[1], pos + AFTER + 1)
     whole = torch.zeros(seen.tokens.shape[1])
-    first, last = torch.searchsorted(rows, torch.tensor([chunk * wide, (chunk + 1) * wide])).tolist()
+    first, last = torch.searchsorted(
+        rows, torch.tensor([chunk * wide, (chunk + 1) * wide])
+    ).tolist()
     whole[rows[first:last] - chunk * wide + seen.skip] = values[first:last]
     text = tuple(words(i) for i in seen.tokens[chunk, start:stop].tolist())
     return Context(text, tuple(whole[start:stop].tolist()), pos - start, chunk)

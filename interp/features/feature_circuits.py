@@ -17,7 +17,16 @@ from torch import Tensor
 
 from interp import _files
 from interp._say import unknown
-from interp.features.attributing import ERROR, TO, Change, changes, first_of, first_order, mean_slope, where
+from interp.features.attributing import (
+    ERROR,
+    TO,
+    Change,
+    changes,
+    first_of,
+    first_order,
+    mean_slope,
+    where,
+)
 from interp.features.dictionary import Dictionary
 from interp.features.editing import SKIP
 from interp.features.places import place
@@ -52,8 +61,12 @@ class FeatureCircuit:
     def __post_init__(self) -> None:
         odd = next((n for n in self.nodes if n.rpartition(":")[0] not in self.sites), None)
         if odd is not None:
-            raise ValueError(f"the node {odd!r} is of no site of this circuit ({', '.join(self.sites)})")
-        loose = next((n for edge in self.edges for n in edge if n not in self.nodes and n != OUTPUT), None)
+            raise ValueError(
+                f"the node {odd!r} is of no site of this circuit ({', '.join(self.sites)})"
+            )
+        loose = next(
+            (n for edge in self.edges for n in edge if n not in self.nodes and n != OUTPUT), None
+        )
         if loose is not None:
             raise ValueError(f"an edge ends at {loose!r}, which is no node of this circuit")
 
@@ -63,14 +76,26 @@ class FeatureCircuit:
     def above(self, *, nodes: float = 0.0, edges: float = 0.0) -> "FeatureCircuit":
         """What scores at least so much in size."""
         kept = {n: s for n, s in self.nodes.items() if abs(s) >= nodes}
-        left = {e: s for e, s in self.edges.items() if abs(s) >= edges and all(n in kept or n == OUTPUT for n in e)}
-        return replace(self, nodes=kept, edges=left, about={**self.about, "above": {"nodes": nodes, "edges": edges}})
+        left = {
+            e: s
+            for e, s in self.edges.items()
+            if abs(s) >= edges and all(n in kept or n == OUTPUT for n in e)
+        }
+        return replace(
+            self,
+            nodes=kept,
+            edges=left,
+            about={**self.about, "above": {"nodes": nodes, "edges": edges}},
+        )
 
     def latents(self, site: str) -> list[int]:
         """The latents of one site that are nodes, the largest score first."""
         if site not in self.sites:
             raise unknown("site of this circuit", site, self.sites)
-        names = sorted((n for n in self.nodes if n.rpartition(":")[0] == site), key=lambda n: -abs(self.nodes[n]))
+        names = sorted(
+            (n for n in self.nodes if n.rpartition(":")[0] == site),
+            key=lambda n: -abs(self.nodes[n]),
+        )
         return [int(n.rpartition(":")[2]) for n in names if not n.endswith(ERROR)]
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
@@ -81,8 +106,19 @@ class FeatureCircuit:
 
     def save(self, path: str | Path) -> Path:
         """The path of the JSON file it was written to, one node and one edge a line."""
-        line = lambda row: "  " + json.dumps(row, ensure_ascii=False)
-        head = json.dumps({"schema": SCHEMA, "convention": CONVENTION, "sites": list(self.sites), "about": dict(self.about)}, indent=1)
+
+        def line(row):
+            return "  " + json.dumps(row, ensure_ascii=False)
+
+        head = json.dumps(
+            {
+                "schema": SCHEMA,
+                "convention": CONVENTION,
+                "sites": list(self.sites),
+                "about": dict(self.about),
+            },
+            indent=1,
+        )
         nodes = ",\n".join(line([n, s]) for n, s in self.nodes.items())
         edges = ",\n".join(line([*e, s]) for e, s in self.edges.items())
         text = head[:-2] + f',\n "nodes": [\n{nodes}\n ],\n "edges": [\n{edges}\n ]\n}}\n'
@@ -102,13 +138,23 @@ class FeatureCircuit:
         except FileNotFoundError:
             raise
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{str(path)!r} is not a feature circuit saved by interp ({error})") from None
+            raise ValueError(
+                f"{str(path)!r} is not a feature circuit saved by interp ({error})"
+            ) from None
 
 
 def circuit(
-    model: Any, task: Any, dictionaries: Sequence[Dictionary], *, nodes: int = 40, method: str = "ig", to: str = "corrupted",
-    steps: int = 10, skip: int = SKIP, metric: Any = None,
-) -> FeatureCircuit:  # fmt: skip
+    model: Any,
+    task: Any,
+    dictionaries: Sequence[Dictionary],
+    *,
+    nodes: int = 40,
+    method: str = "ig",
+    to: str = "corrupted",
+    steps: int = 10,
+    skip: int = SKIP,
+    metric: Any = None,
+) -> FeatureCircuit:
     """The latents and error terms that do most for a task, and every edge between them.
 
     >>> circuit = features.circuit(model, task, [early, middle, late], nodes=40)
@@ -131,7 +177,12 @@ def circuit(
     path = [None] if method == "gradient" else [(step + 0.5) / steps for step in range(steps)]
     with bridge.LOCK:
         moved = {d.writes: changes(model, task, d, to, None, skip) for d in many}
-        slopes = {d.writes: mean_slope(model, task, d, moved[d.writes], judge, path, first_of(task, to))[0] for d in many}
+        slopes = {
+            d.writes: mean_slope(model, task, d, moved[d.writes], judge, path, first_of(task, to))[
+                0
+            ]
+            for d in many
+        }
         scores: dict[str, float] = {}
         for d in many:
             effect = first_order(d, moved[d.writes], slopes[d.writes]).sum(1).mean(0)
@@ -139,24 +190,39 @@ def circuit(
         kept = sorted(scores, key=lambda n: -abs(scores[n]))[:nodes]
         edges = _edges(model, task, many, moved, slopes, judge, set(kept), where(task, None, skip))
     said = sweep.about(
-        model, task, f"feature circuit, {method}", started, metric=judge.name, unit=judge.unit, to=to, skip=skip,
-        dictionaries={d.writes: d.name for d in many}, nodes=len(scores), kept=len(kept),
-    )  # fmt: skip
-    return FeatureCircuit({n: scores[n] for n in scores if n in set(kept)}, edges, tuple(d.writes for d in many), said)
+        model,
+        task,
+        f"feature circuit, {method}",
+        started,
+        metric=judge.name,
+        unit=judge.unit,
+        to=to,
+        skip=skip,
+        dictionaries={d.writes: d.name for d in many},
+        nodes=len(scores),
+        kept=len(kept),
+    )
+    return FeatureCircuit(
+        {n: scores[n] for n in scores if n in set(kept)}, edges, tuple(d.writes for d in many), said
+    )
 
 
 def ordered(model: Any, dictionaries: Sequence[Dictionary]) -> list[Dictionary]:
     """The dictionaries in forward order, where each writes a site of its own."""
     many = sorted(dictionaries, key=lambda d: forward_order(place(d.writes)))
     if not many:
-        raise ValueError("a feature circuit needs a dictionary at least: circuit(model, task, [sae])")
+        raise ValueError(
+            "a feature circuit needs a dictionary at least: circuit(model, task, [sae])"
+        )
     written = [d.writes for d in many]
     twice = next((w for w in written if written.count(w) > 1), None)
     if twice is not None:
         raise ValueError(f"two dictionaries write {twice!r}: a circuit has one a site")
     starred = next((d for d in many if place(d.site).stars or place(d.writes).stars), None)
     if starred is not None:
-        raise ValueError(f"{starred.name} reads all heads side by side ({starred.site!r}): give a dictionary of 'attn.{place(starred.site).layer}'")
+        raise ValueError(
+            f"{starred.name} reads all heads side by side ({starred.site!r}): give a dictionary of 'attn.{place(starred.site).layer}'"
+        )
     return many
 
 
@@ -165,9 +231,15 @@ def _names(d: Dictionary, change: Change) -> list[str]:
 
 
 def _edges(
-    model: Any, task: Any, many: Sequence[Dictionary], moved: Mapping[str, Change], slopes: Mapping[str, Tensor], judge: Measure,
-    kept: set[str], chosen: Tensor,
-) -> dict[tuple[str, str], float]:  # fmt: skip
+    model: Any,
+    task: Any,
+    many: Sequence[Dictionary],
+    moved: Mapping[str, Change],
+    slopes: Mapping[str, Tensor],
+    judge: Measure,
+    kept: set[str],
+    chosen: Tensor,
+) -> dict[tuple[str, str], float]:
     """The score of every edge between kept nodes: one run, and a backward pass from each downstream node."""
     leaves: dict[str, Tensor] = {}
     inside: dict[str, tuple[Tensor, Tensor]] = {}
@@ -184,14 +256,26 @@ def _edges(
         return Intervention(d.writes, edit, reads)
 
     with torch.inference_mode(False):
-        out = run(model, task.clean, [cut(d) for d in many], judge.keep, positions=task.positions, last_only=True, grad=True)
+        out = run(
+            model,
+            task.clean,
+            [cut(d) for d in many],
+            judge.keep,
+            positions=task.positions,
+            last_only=True,
+            grad=True,
+        )
         value = judge.of(out.logits, out.kept).sum()
         ends: list[tuple[str, int, Tensor]] = []
         for k, d in enumerate(many):
             (z, error), slope = inside[d.writes], slopes[d.writes] * chosen[..., None]
             for name in (n for n in _names(d, moved[d.writes]) if n in kept):
                 which = name.rpartition(":")[2]
-                through = (error * slope) if which == ERROR else z[..., int(which)] * (slope @ d.W_dec[int(which)])
+                through = (
+                    (error * slope)
+                    if which == ERROR
+                    else z[..., int(which)] * (slope @ d.W_dec[int(which)])
+                )
                 ends.append((name, k, through.sum()))
         ends.append((OUTPUT, len(many), value))
         found: dict[tuple[str, str], float] = {}
@@ -201,15 +285,26 @@ def _edges(
 
 
 def _into(
-    name: str, end: Tensor, upstream: Sequence[Dictionary], leaves: Mapping[str, Tensor], moved: Mapping[str, Change], kept: set[str]
+    name: str,
+    end: Tensor,
+    upstream: Sequence[Dictionary],
+    leaves: Mapping[str, Tensor],
+    moved: Mapping[str, Change],
+    kept: set[str],
 ) -> dict[tuple[str, str], float]:
     """The scores of the edges that end at one node."""
     if not upstream or not end.requires_grad:
         return {}
-    grads = torch.autograd.grad(end, [leaves[d.writes] for d in upstream], retain_graph=True, allow_unused=True)
+    grads = torch.autograd.grad(
+        end, [leaves[d.writes] for d in upstream], retain_graph=True, allow_unused=True
+    )
     found = {}
     for d, grad in zip(upstream, grads):
         if grad is not None:
             effect = first_order(d, moved[d.writes], grad).sum(1).mean(0)
-            found |= {(n, name): -float(v) for n, v in zip(_names(d, moved[d.writes]), effect) if n in kept and float(v) != 0}
+            found |= {
+                (n, name): -float(v)
+                for n, v in zip(_names(d, moved[d.writes]), effect)
+                if n in kept and float(v) != 0
+            }
     return found

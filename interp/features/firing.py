@@ -54,7 +54,11 @@ class Firings:
     def _place(self, latent: int) -> int:
         if latent not in self.latents:
             whole = len(self.latents) == self.dictionary.latents
-            held = f"0 to {self.dictionary.latents - 1}" if whole else ", ".join(map(str, self.latents[:12]))
+            held = (
+                f"0 to {self.dictionary.latents - 1}"
+                if whole
+                else ", ".join(map(str, self.latents[:12]))
+            )
             raise ValueError(f"no latent {latent!r} here: there are {held}")
         return self.latents.index(latent)
 
@@ -67,7 +71,9 @@ class Firings:
     def maxima(self) -> Float[Tensor, "latent"]:
         """The largest value of each held latent; 0 for one that is never on."""
         which = torch.repeat_interleave(torch.arange(len(self.latents)), self.starts.diff())
-        return torch.zeros(len(self.latents)).scatter_reduce(0, which, self.values, "amax", include_self=False)
+        return torch.zeros(len(self.latents)).scatter_reduce(
+            0, which, self.values, "amax", include_self=False
+        )
 
     def where(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """(chunks, positions) of rows, positions counted in the whole chunk."""
@@ -76,9 +82,17 @@ class Firings:
 
 
 def firings(
-    model: Any, dictionary: Dictionary, latents: Iterable[int] | None = None, *, on: Any = None, tokens: int = 32_768, length: int = 128,
-    split: str | None = "heldout", seed: int = 0, way: str | None = None,
-) -> Firings:  # fmt: skip
+    model: Any,
+    dictionary: Dictionary,
+    latents: Iterable[int] | None = None,
+    *,
+    on: Any = None,
+    tokens: int = 32_768,
+    length: int = 128,
+    split: str | None = "heldout",
+    seed: int = 0,
+    way: str | None = None,
+) -> Firings:
     """Where latents are on in a text, found in one pass over it.
 
     >>> seen = features.firings(model, sae)
@@ -103,25 +117,49 @@ def firings(
         done, count = done + len(x), count + len(row)
         if count > MOST:
             much = f"{dictionary.name} has {count / done:,.0f} latents on a token"
-            raise ValueError(f"{much}, too many to keep for {ids.numel():,} tokens: ask for fewer latents or tokens")
+            raise ValueError(
+                f"{much}, too many to keep for {ids.numel():,} tokens: ask for fewer latents or tokens"
+            )
     row, which, value = (torch.cat(part) for part in zip(*all_on))
     order = which.argsort(stable=True)
-    starts = torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(which, minlength=len(kept)).cumsum(0)])
-    about = {**about, "model": bridge.name(model) if model is not None else dictionary.about.get("model"), "tokens": done, "skip": skip}
-    return Firings(dictionary, ids[: -(-done // (ids.shape[1] - skip))], skip, tuple(kept), row[order], value[order], starts, about)
+    starts = torch.cat(
+        [torch.zeros(1, dtype=torch.long), torch.bincount(which, minlength=len(kept)).cumsum(0)]
+    )
+    about = {
+        **about,
+        "model": bridge.name(model) if model is not None else dictionary.about.get("model"),
+        "tokens": done,
+        "skip": skip,
+    }
+    return Firings(
+        dictionary,
+        ids[: -(-done // (ids.shape[1] - skip))],
+        skip,
+        tuple(kept),
+        row[order],
+        value[order],
+        starts,
+        about,
+    )
 
 
 def _kept(dictionary: Dictionary, latents: Iterable[int] | None) -> list[int]:
     if latents is None:
         return list(range(dictionary.latents))
     kept = list(dict.fromkeys(latents))
-    wrong = next((i for i in kept if not (isinstance(i, int) and 0 <= i < dictionary.latents)), None)
+    wrong = next(
+        (i for i in kept if not (isinstance(i, int) and 0 <= i < dictionary.latents)), None
+    )
     if wrong is not None or not kept:
-        raise ValueError(f"{dictionary.name} has latents 0 to {dictionary.latents - 1}, got {'none' if not kept else repr(wrong)}")
+        raise ValueError(
+            f"{dictionary.name} has latents 0 to {dictionary.latents - 1}, got {'none' if not kept else repr(wrong)}"
+        )
     return kept
 
 
-def _vectors(model: Any, site: str, on: Any, ids: Tensor, skip: int, way: str | None) -> Iterator[Tensor]:
+def _vectors(
+    model: Any, site: str, on: Any, ids: Tensor, skip: int, way: str | None
+) -> Iterator[Tensor]:
     """The activations [n d] of the text, a part at a time."""
     if isinstance(on, Activations) and site in on.sites:
         left = ids[:, skip:].numel()

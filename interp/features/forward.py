@@ -18,7 +18,9 @@ from interp.models import bridge
 from interp.sites import Site
 
 
-def values(model: Any, tokens: Int[Tensor, "batch pos"], where: Sequence[str], way: str | None = None) -> dict[str, Tensor]:
+def values(
+    model: Any, tokens: Int[Tensor, "batch pos"], where: Sequence[str], way: str | None = None
+) -> dict[str, Tensor]:
     """The activations [batch pos d] under each of these addresses, in the model's dtype.
 
     >>> values(model, tokens, ["mlp.10.in", "mlp.10"])
@@ -27,7 +29,9 @@ def values(model: Any, tokens: Int[Tensor, "batch pos"], where: Sequence[str], w
     """
     n_ctx, d_vocab = bridge.dims(model).n_ctx, bridge.dims(model).d_vocab
     if tokens.shape[1] > n_ctx or not 0 <= int(tokens.min()) <= int(tokens.max()) < d_vocab:
-        raise ValueError(f"tokens {tuple(tokens.shape)} do not fit the model: ids 0 to {d_vocab - 1}, at most {n_ctx} positions")
+        raise ValueError(
+            f"tokens {tuple(tokens.shape)} do not fit the model: ids 0 to {d_vocab - 1}, at most {n_ctx} positions"
+        )
     wanted = {str(at): sites.check(place(at), bridge.dims(model)) for at in where}
     engine = choose(model, way, lambda: engine_for(model, list(wanted)))
     with torch.no_grad(), bridge.LOCK:
@@ -36,7 +40,12 @@ def values(model: Any, tokens: Int[Tensor, "batch pos"], where: Sequence[str], w
 
 def engine_for(model: Any, where: Sequence[str]) -> Any:
     """The lean engine, where it knows the model and all these sites, otherwise None."""
-    known = all((s.family, s.part) in KINDS and (s.family, s.part) != ("head", "out") or s.family == "logits" for s in map(place, where))
+    known = all(
+        (s.family, s.part) in KINDS
+        and (s.family, s.part) != ("head", "out")
+        or s.family == "logits"
+        for s in map(place, where)
+    )
     return lean.find(model) if known else None
 
 
@@ -52,7 +61,11 @@ def _lean(engine: Any, tokens: Tensor, wanted: dict[str, Site]) -> dict[str, Ten
         found["resid_pre", number] = x[0]
         if all(at in found for at in spots.values()):
             break
-        touch = {kind: keeper((kind, layer)) for kind, layer in spots.values() if layer == number and kind != "resid_pre"}
+        touch = {
+            kind: keeper((kind, layer))
+            for kind, layer in spots.values()
+            if layer == number and kind != "resid_pre"
+        }
         x = block(engine, engine.layers[number], x, view, touch=touch)
     return {name: _heads(wanted[name], found[at]) for name, at in spots.items()}
 
@@ -78,7 +91,9 @@ def _hooked(model: Any, tokens: Tensor, wanted: dict[str, Site]) -> dict[str, Te
         (name, site), d = *wanted.items(), bridge.dims(model)
         if site.row.how == "act":
             value = bridge.until(model, tokens, [], site.hook)
-            by_head = "head" in site.row.axes and value.ndim == 3  # some architectures show them side by side already
+            by_head = (
+                "head" in site.row.axes and value.ndim == 3
+            )  # some architectures show them side by side already
             return {name: _heads(site, value.unflatten(-1, (-1, d.d_head)) if by_head else value)}
     kept = run(model, tokens, keep=list(wanted)).kept
     return {name: side_by_side(name, kept[name]) for name in wanted}

@@ -19,7 +19,12 @@ FEW = 256  # tokens at a time
 
 @torch.no_grad()
 def pursue(
-    dictionary: Dictionary, x: Float[Tensor, "batch d_in"], *, target: Float[Tensor, "batch d_out"] | None = None, steps: int = 10, few: int = FEW
+    dictionary: Dictionary,
+    x: Float[Tensor, "batch d_in"],
+    *,
+    target: Float[Tensor, "batch d_out"] | None = None,
+    steps: int = 10,
+    few: int = FEW,
 ) -> Float[Tensor, "batch latent"]:
     """Latents found by gradient pursuit instead of the encoder, never more of them than the encoder has on.
 
@@ -44,17 +49,25 @@ def pursued(dictionary: Dictionary, *, steps: int = 10) -> Dictionary:
     Slow, and no gradients go through it. ValueError for a transcoder: what it should write is not what it reads.
     """
     if dictionary.to is not None:
-        raise ValueError(f"{dictionary.name} reads {dictionary.site!r} and writes {dictionary.to!r}: say what it should write, pursue(dictionary, x, target=y)")
+        raise ValueError(
+            f"{dictionary.name} reads {dictionary.site!r} and writes {dictionary.to!r}: say what it should write, pursue(dictionary, x, target=y)"
+        )
     settings = {**dictionary.settings, "encoder": dictionary.kind, "steps": steps}
-    return replace(dictionary, kind="pursuit", settings=settings, name=f"{dictionary.name}, pursued")
+    return replace(
+        dictionary, kind="pursuit", settings=settings, name=f"{dictionary.name}, pursued"
+    )
 
 
 @torch.no_grad()
-def encode(weights: Mapping[str, Tensor], settings: Mapping[str, Any], x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch latent"]:
+def encode(
+    weights: Mapping[str, Tensor], settings: Mapping[str, Any], x: Float[Tensor, "*batch d_in"]
+) -> Float[Tensor, "*batch latent"]:
     """The latents of a `pursued` dictionary; the encoder it had says how many."""
     flat = x.reshape(-1, x.shape[-1])
     budget = (encoder(settings["encoder"])(weights, settings, flat) != 0).sum(-1)
-    return _all(weights["W_dec"], flat - weights["b_dec"], budget, settings["steps"], FEW).view(*x.shape[:-1], -1)
+    return _all(weights["W_dec"], flat - weights["b_dec"], budget, settings["steps"], FEW).view(
+        *x.shape[:-1], -1
+    )
 
 
 def _all(W: Tensor, want: Tensor, budget: Tensor, steps: int, few: int) -> Tensor:
@@ -67,7 +80,12 @@ def _pursued(W: Tensor, want: Tensor, budget: Tensor, steps: int) -> Tensor:
         return W.new_zeros(n, len(W))
     length = W.norm(dim=-1).clamp(min=1e-12)
     chosen = torch.zeros(n, most, dtype=torch.long)
-    rows, inner, fits, z = W.new_zeros(n, most, W.shape[1]), W.new_zeros(n, most, most), W.new_zeros(n, most), W.new_zeros(n, most)
+    rows, inner, fits, z = (
+        W.new_zeros(n, most, W.shape[1]),
+        W.new_zeros(n, most, most),
+        W.new_zeros(n, most),
+        W.new_zeros(n, most),
+    )
     taken, each = torch.zeros(n, len(W), dtype=torch.bool), torch.arange(n)
     for i in range(most):
         # 1. the direction that fits the residual best

@@ -76,43 +76,75 @@ class Activations:
         if not 0 <= first < last <= len(self.tokens):
             raise ValueError(f"part({first}, {last}): there are chunks 0 to {len(self.tokens)}")
         held = {site: self.of(site)[first * per : last * per].clone() for site in self.sites}
-        return Activations(self.sites, self.tokens[first:last], self.skip, (held,), {**self.about, "tokens": (last - first) * per})
+        return Activations(
+            self.sites,
+            self.tokens[first:last],
+            self.skip,
+            (held,),
+            {**self.about, "tokens": (last - first) * per},
+        )
 
-    def batches(self, size: int, *, seed: int = 0, start: int = 0, mix: int = 8) -> Iterator[dict[str, Float[Tensor, "n d"]]]:
+    def batches(
+        self, size: int, *, seed: int = 0, start: int = 0, mix: int = 8
+    ) -> Iterator[dict[str, Float[Tensor, "n d"]]]:
         """Batches of `size` without end, each pass over the text in another order; the same seed, the same batches.
 
         start: the batch to begin with (to go on where a run stopped). From disk, tokens are mixed within `mix`
         shards at a time; in memory, within the whole.
         """
         if len(self) < size:
-            raise ValueError(f"{len(self):,} tokens are fewer than one batch of {size:,}: give a longer text, or a smaller batch")
+            raise ValueError(
+                f"{len(self):,} tokens are fewer than one batch of {size:,}: give a longer text, or a smaller batch"
+            )
         done = epoch = 0
         kept: dict[tuple[int, ...], dict[str, Tensor]] = {}
         while True:
             g = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-            order = torch.randperm(len(self.shards), generator=g).tolist() if isinstance(self.shards[0], Path) else range(len(self.shards))
+            order = (
+                torch.randperm(len(self.shards), generator=g).tolist()
+                if isinstance(self.shards[0], Path)
+                else range(len(self.shards))
+            )
             step = mix if isinstance(self.shards[0], Path) else len(self.shards)
             left: dict[str, Tensor] = {}
             for first in range(0, len(order), step):
                 group = tuple(order[first : first + step])
                 if group not in kept:
                     parts = [self.shard(i) for i in group]
-                    kept = {group: {site: torch.cat([p[site] for p in parts]) for site in self.sites}}
-                pool = {s: torch.cat([left[s], kept[group][s]]) if left else kept[group][s] for s in self.sites}
+                    kept = {
+                        group: {site: torch.cat([p[site] for p in parts]) for site in self.sites}
+                    }
+                pool = {
+                    s: torch.cat([left[s], kept[group][s]]) if left else kept[group][s]
+                    for s in self.sites
+                }
                 mixed = torch.randperm(len(pool[self.sites[0]]), generator=g)
                 whole = len(mixed) // size
                 for i in range(whole):
                     if done >= start:
-                        yield {site: value[mixed[i * size : (i + 1) * size]] for site, value in pool.items()}
+                        yield {
+                            site: value[mixed[i * size : (i + 1) * size]]
+                            for site, value in pool.items()
+                        }
                     done += 1
                 left = {site: value[mixed[whole * size :]] for site, value in pool.items()}
             epoch += 1
 
 
 def activations(
-    model: Any, site: str | Sequence[str], text: Any = None, *, tokens: int = 100_000, length: int = 128, split: str | None = "find",
-    seed: int = 0, skip: int = 1, folder: str | Path | None = None, dtype: str = "float32", way: str | None = None,
-) -> Activations:  # fmt: skip
+    model: Any,
+    site: str | Sequence[str],
+    text: Any = None,
+    *,
+    tokens: int = 100_000,
+    length: int = 128,
+    split: str | None = "find",
+    seed: int = 0,
+    skip: int = 1,
+    folder: str | Path | None = None,
+    dtype: str = "float32",
+    way: str | None = None,
+) -> Activations:
     """The activations of a text at one site, or at several on the same tokens.
 
     >>> acts = features.activations(model, "resid_post.15", tokens=300_000, folder="acts")
@@ -138,15 +170,32 @@ def activations(
             "give folder=, dtype='float16', or fewer tokens"
         )
     ran = "hooks" if way == "hooks" or forward.engine_for(model, where) is None else "engine"
-    about |= {"model": bridge.name(model), "tokens": total, "length": ids.shape[1], "skip": skip, "dtype": dtype, "way": ran}
+    about |= {
+        "model": bridge.name(model),
+        "tokens": total,
+        "length": ids.shape[1],
+        "skip": skip,
+        "dtype": dtype,
+        "way": ran,
+    }
     size = max(1, SHARD // ids.shape[1])
     parts = [ids[i : i + size] for i in range(0, len(ids), size)]
     bar = progress(None, "activations", total=ids.numel())
-    make = lambda part: _made(model, part, where, skip, DTYPES[dtype], way, bar)
+
+    def make(part):
+        return _made(model, part, where, skip, DTYPES[dtype], way, bar)
+
     if folder is None:
         shards: list[Any] = [make(part) for part in parts]
     else:
-        of = {"model": bridge.name(model), "weights": weights(model), "tokens": digest(ids), "sites": list(where), "skip": skip, "dtype": dtype}
+        of = {
+            "model": bridge.name(model),
+            "weights": weights(model),
+            "tokens": digest(ids),
+            "sites": list(where),
+            "skip": skip,
+            "dtype": dtype,
+        }
         shards = _on_disk(_home(Path(folder), of), parts, make, of, bar)
     bar.close()
     return Activations(where, ids, skip, tuple(shards), about)
@@ -157,24 +206,44 @@ def chunks_of(
 ) -> tuple[Int[Tensor, "chunk pos"], int, dict[str, Any]]:
     """The ids that `activations` or `judge` reads, how many first positions it leaves out, and what they are."""
     if isinstance(text, Activations):
-        told = {k: v for k, v in text.about.items() if k in ("texts", "fingerprint", "split", "seed")}
+        told = {
+            k: v for k, v in text.about.items() if k in ("texts", "fingerprint", "split", "seed")
+        }
         return text.tokens[: -(-tokens // (text.tokens.shape[1] - text.skip))], text.skip, told
     if not 0 <= skip < length:
-        raise ValueError(f"skip={skip}: of chunks of {length} tokens, 0 to {length - 1} can be left out")
+        raise ValueError(
+            f"skip={skip}: of chunks of {length} tokens, 0 to {length - 1} can be left out"
+        )
     if isinstance(text, Tensor):
         if text.ndim != 2 or text.is_floating_point() or text.shape[1] <= skip or not len(text):
-            raise ValueError(f"tokens are ids [chunk pos] with more than {skip} positions, got {text.dtype} {tuple(text.shape)}")
+            raise ValueError(
+                f"tokens are ids [chunk pos] with more than {skip} positions, got {text.dtype} {tuple(text.shape)}"
+            )
         return text, skip, {"texts": "tokens"}
     if tokens < 1:
         raise ValueError(f"tokens={tokens}: at least one is needed")
     corpus = texts.documentation() if text is None else text
     ids = texts.chunks(model, corpus, length=length, split=split)
-    order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(seed))  # a shard should hold of everything
+    order = torch.randperm(
+        len(ids), generator=torch.Generator().manual_seed(seed)
+    )  # a shard should hold of everything
     ids = ids[order[: -(-tokens // (length - skip))]]
-    return ids, skip, {"texts": corpus.name, "fingerprint": corpus.fingerprint, "split": split, "seed": seed}
+    return (
+        ids,
+        skip,
+        {"texts": corpus.name, "fingerprint": corpus.fingerprint, "split": split, "seed": seed},
+    )
 
 
-def _made(model: Any, ids: Tensor, where: Sequence[str], skip: int, dtype: torch.dtype, way: str | None, bar: Any) -> dict[str, Tensor]:
+def _made(
+    model: Any,
+    ids: Tensor,
+    where: Sequence[str],
+    skip: int,
+    dtype: torch.dtype,
+    way: str | None,
+    bar: Any,
+) -> dict[str, Tensor]:
     """The vectors of some chunks, by site [n d]."""
     parts: dict[str, list[Tensor]] = {site: [] for site in where}
     few = max(1, PER_RUN // ids.shape[1])
@@ -186,7 +255,9 @@ def _made(model: Any, ids: Tensor, where: Sequence[str], skip: int, dtype: torch
     whole = {site: torch.cat(values) for site, values in parts.items()}
     wrong = next((site for site, value in whole.items() if not torch.isfinite(value).all()), None)
     if wrong is not None:
-        raise ValueError(f"activations at {wrong!r} are not finite in {str(dtype).removeprefix('torch.')}: use dtype='float32'")
+        raise ValueError(
+            f"activations at {wrong!r} are not finite in {str(dtype).removeprefix('torch.')}: use dtype='float32'"
+        )
     return whole
 
 
@@ -196,10 +267,16 @@ def _made(model: Any, ids: Tensor, where: Sequence[str], skip: int, dtype: torch
 def _home(folder: Path, of: Mapping[str, Any]) -> Path:
     """The folder itself; in the user's cache (`kept_in`) one inside it for these very tokens, as installed texts change."""
     cached = folder.is_relative_to(local.cache().parent / "features")
-    return folder / hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:12] if cached else folder
+    return (
+        folder / hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:12]
+        if cached
+        else folder
+    )
 
 
-def _on_disk(folder: Path, parts: Sequence[Tensor], make: Any, of: Mapping[str, Any], bar: Any) -> list[Path]:
+def _on_disk(
+    folder: Path, parts: Sequence[Tensor], make: Any, of: Mapping[str, Any], bar: Any
+) -> list[Path]:
     from safetensors.torch import save
 
     sums = _sums(folder, of)
@@ -209,11 +286,16 @@ def _on_disk(folder: Path, parts: Sequence[Tensor], make: Any, of: Mapping[str, 
             if hashlib.sha256(path.read_bytes()).hexdigest() == sums[path.name]:
                 bar.update(part.numel())
                 continue
-            warnings.warn(f"{path.name} in {str(folder)!r} is not what was written: it is made again", stacklevel=3)
+            warnings.warn(
+                f"{path.name} in {str(folder)!r} is not what was written: it is made again",
+                stacklevel=3,
+            )
         content = save(make(part))
         _files.write_bytes(path, content)
         sums[path.name] = hashlib.sha256(content).hexdigest()
-        _files.write_text(folder / MANIFEST, json.dumps({"schema": SCHEMA, "of": of, "sha256": sums}, indent=1))
+        _files.write_text(
+            folder / MANIFEST, json.dumps({"schema": SCHEMA, "of": of, "sha256": sums}, indent=1)
+        )
     return paths
 
 
@@ -231,7 +313,9 @@ def _sums(folder: Path, of: Mapping[str, Any]) -> dict[str, str]:
         raise ValueError(f"{str(manifest)!r} is not whole ({error}): {advice}") from None
     other = [name for name in of if theirs.get(name) != of[name]]
     if other or told.get("schema") != SCHEMA:
-        raise ValueError(f"{str(folder)!r} holds other activations, with other {', '.join(other) or 'schema'}: {advice}")
+        raise ValueError(
+            f"{str(folder)!r} holds other activations, with other {', '.join(other) or 'schema'}: {advice}"
+        )
     return sums
 
 
@@ -242,4 +326,6 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read ({error}): the same call of features.activations makes it again") from None
+        raise ValueError(
+            f"{str(path)!r} cannot be read ({error}): the same call of features.activations makes it again"
+        ) from None

@@ -1,7 +1,7 @@
 """How far a dictionary can be trusted: what it keeps, what that costs the model, and how many latents do it."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from interp import plots, sites
 from interp.edits import set_to
 from interp.engine.forward import block, embed, window
 from interp.features import forward
-from interp.features.harvesting import Activations, chunks_of
 from interp.features.dictionary import Dictionary
+from interp.features.harvesting import chunks_of
 from interp.features.loading import check
 from interp.features.places import place
 from interp.interventions import Intervention, run
@@ -25,17 +25,28 @@ from interp.models import bridge
 from interp.results import Result
 
 MEASURES = {
-    "latents on": "latents a token", "explained variance": "fraction", "loss recovered": "fraction",
-    "loss, spliced": "nats a token", "loss, plain": "nats a token", "loss, mean ablated": "nats a token",
-}  # fmt: skip
+    "latents on": "latents a token",
+    "explained variance": "fraction",
+    "loss recovered": "fraction",
+    "loss, spliced": "nats a token",
+    "loss, plain": "nats a token",
+    "loss, mean ablated": "nats a token",
+}
 DENSE = 0.1  # on at more than this share of tokens
 PER_RUN = 1_024  # tokens
 
 
 def judge(
-    model: Any, dictionary: Dictionary | Sequence[Dictionary], on: Any = None, *, tokens: int = 8_192, length: int = 128,
-    split: str | None = "heldout", seed: int = 0, way: str | None = None,
-) -> Result:  # fmt: skip
+    model: Any,
+    dictionary: Dictionary | Sequence[Dictionary],
+    on: Any = None,
+    *,
+    tokens: int = 8_192,
+    length: int = 128,
+    split: str | None = "heldout",
+    seed: int = 0,
+    way: str | None = None,
+) -> Result:
     """Latents on, explained variance and loss recovered on text the dictionary was not trained on, with intervals.
 
     >>> features.judge(model, sae)
@@ -51,17 +62,26 @@ def judge(
     started = time.perf_counter()
     many = [dictionary] if isinstance(dictionary, Dictionary) else list(dictionary)
     if not many or len({(d.site, d.writes) for d in many}) > 1:
-        raise ValueError("judge takes dictionaries that read and write the same sites: judge the others by themselves")
+        raise ValueError(
+            "judge takes dictionaries that read and write the same sites: judge the others by themselves"
+        )
     for one in many:
         check(model, one)
     ids, skip, about = chunks_of(model, on, tokens, length, split, seed)
     if ids.shape[1] < 3 or not 0 < skip + 1 < ids.shape[1]:
         raise ValueError(f"chunks of {ids.shape[1]} tokens have no loss: three are needed at least")
     reads, writes = many[0].site, many[0].writes
-    ran = "hooks" if way == "hooks" or forward.engine_for(model, [reads, writes]) is None else "engine"
+    ran = (
+        "hooks"
+        if way == "hooks" or forward.engine_for(model, [reads, writes]) is None
+        else "engine"
+    )
     few = max(1, PER_RUN // ids.shape[1] // (len(many) + 2))
     parts = [ids[i : i + few] for i in range(0, len(ids), few)]
-    found = [forward.values(model, part, list(dict.fromkeys((reads, writes))), way) for part in progress(parts, "activations")]
+    found = [
+        forward.values(model, part, list(dict.fromkeys((reads, writes))), way)
+        for part in progress(parts, "activations")
+    ]
     target = torch.cat([f[writes] for f in found])
     middle = target[:, skip:].flatten(0, 1).mean(0)
     sums = [_Sums(one, middle) for one in many]
@@ -77,13 +97,37 @@ def judge(
     rows = [total.examples(plain, ablated, loss) for total, loss in zip(sums, spliced)]
     counts = {one.name: total.counts() for one, total in zip(many, sums)}
     said = said_of(model, None, "judge", started, way=ran)
-    said |= {**about, "site": writes, "tokens": target[:, skip:, 0].numel(), "chunks": len(ids), "skip": skip, "latents": counts, "units": MEASURES}
+    said |= {
+        **about,
+        "site": writes,
+        "tokens": target[:, skip:, 0].numel(),
+        "chunks": len(ids),
+        "skip": skip,
+        "latents": counts,
+        "units": MEASURES,
+    }
     examples = np.stack(rows)  # dictionary measure chunk
     coords = {"dictionary": names_of(many), "measure": list(MEASURES)}
     unit = "each measure in its own unit"
     if isinstance(dictionary, Dictionary):
-        return Result(examples[0].mean(-1), ("measure",), {"measure": coords["measure"]}, many[0].name, unit, said, examples[0])
-    return Result(examples.mean(-1), ("dictionary", "measure"), coords, f"dictionaries of {writes}", unit, said, examples)
+        return Result(
+            examples[0].mean(-1),
+            ("measure",),
+            {"measure": coords["measure"]},
+            many[0].name,
+            unit,
+            said,
+            examples[0],
+        )
+    return Result(
+        examples.mean(-1),
+        ("dictionary", "measure"),
+        coords,
+        f"dictionaries of {writes}",
+        unit,
+        said,
+        examples,
+    )
 
 
 def names_of(many: Sequence[Dictionary]) -> list[str]:
@@ -91,7 +135,9 @@ def names_of(many: Sequence[Dictionary]) -> list[str]:
     names = [d.name for d in many]
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice is not None:
-        raise ValueError(f"two dictionaries are called {twice!r}: give them names, dataclasses.replace(sae, name='seed 1')")
+        raise ValueError(
+            f"two dictionaries are called {twice!r}: give them names, dataclasses.replace(sae, name='seed 1')"
+        )
     return names
 
 
@@ -122,33 +168,45 @@ class _Sums:
 
     def examples(self, plain: np.ndarray, ablated: np.ndarray, spliced: np.ndarray) -> np.ndarray:
         """[measure chunk], in the order of MEASURES; the mean over chunks is the number itself."""
-        on, wrong, far = (torch.cat(part).double().numpy() for part in (self.on, self.wrong, self.far))
+        on, wrong, far = (
+            torch.cat(part).double().numpy() for part in (self.on, self.wrong, self.far)
+        )
         recovered = ratio_of(ablated - spliced, ablated - plain)
         return np.stack([on, ratio_of(far - wrong, far), recovered, spliced, plain, ablated])
 
     def counts(self) -> dict[str, int]:
         return {
-            "latents": self.dictionary.latents, "dead": int((self.times == 0).sum()),
+            "latents": self.dictionary.latents,
+            "dead": int((self.times == 0).sum()),
             "dense": int((self.times > DENSE * self.tokens).sum()),
-        }  # fmt: skip
+        }
 
 
 def ratio_of(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """sum(above) / sum(below) as a mean of examples, each the ratio plus what it moves it by (the delta method)."""
     ratio = above.sum() / below.sum() if below.sum() else np.nan
-    return ratio + (above - ratio * below) / below.mean() if below.sum() else np.full(len(above), np.nan)
+    return (
+        ratio + (above - ratio * below) / below.mean()
+        if below.sum()
+        else np.full(len(above), np.nan)
+    )
 
 
 # --- the loss with an activation replaced ----------------------------------------------------------------------
 
 
-def losses_with(model: Any, ids: Tensor, at: str, act: Tensor, new: Sequence[Tensor], way: str | None) -> Tensor:
+def losses_with(
+    model: Any, ids: Tensor, at: str, act: Tensor, new: Sequence[Tensor], way: str | None
+) -> Tensor:
     """The loss of each chunk [1 + new chunk]: untouched, and with each of `new` [chunk pos d] in the site's place."""
     engine = choose(model, way, lambda: forward.engine_for(model, [at]))
     with torch.no_grad(), bridge.LOCK:
         if engine is not None:
             return _lean_losses(engine, ids, at, [act, *new])
-        runs = [run(model, ids, edits).logits for edits in ([], *(splice(at, value, bridge.dims(model)) for value in new))]
+        runs = [
+            run(model, ids, edits).logits
+            for edits in ([], *(splice(at, value, bridge.dims(model)) for value in new))
+        ]
         return torch.stack([chunk_losses(logits, ids) for logits in runs])
 
 
@@ -161,14 +219,21 @@ def splice(at: str, value: Tensor, dims: Any) -> list[Intervention]:
     if not site.stars:
         return [Intervention(at, set_to(value))]
     heads = sites.expand(site, dims).sites
-    return [Intervention(one, set_to(part)) for one, part in zip(heads, value.unflatten(-1, (len(heads), -1)).unbind(-2))]
+    return [
+        Intervention(one, set_to(part))
+        for one, part in zip(heads, value.unflatten(-1, (len(heads), -1)).unbind(-2))
+    ]
 
 
 def _lean_losses(engine: Any, ids: Tensor, at: str, values: Sequence[Tensor]) -> Tensor:
     """All variations as rows of one batch, from the layer they differ at."""
     site = place(at)
     kind, layer = forward.spot(site, engine.n_layers)
-    x, view, rows = embed(engine, ids)[None], window(engine, 0, ids.shape[1]), torch.stack(list(values))
+    x, view, rows = (
+        embed(engine, ids)[None],
+        window(engine, 0, ids.shape[1]),
+        torch.stack(list(values)),
+    )
 
     def put(value: Tensor) -> Tensor:
         if "head" not in site.row.axes:
@@ -207,8 +272,15 @@ def table(result: Result) -> Any:
         counts = result.about["latents"][name]
         row: dict[str, Any] = {"dictionary": name, "latents": counts["latents"]}
         for j, measure in enumerate(result.coords["measure"]):
-            row |= {measure: values[i, j], f"{measure}, low": low[i, j], f"{measure}, high": high[i, j]}
-        rows.append(row | {"dead": counts["dead"], "dense": counts["dense"], "tokens": result.about["tokens"]})
+            row |= {
+                measure: values[i, j],
+                f"{measure}, low": low[i, j],
+                f"{measure}, high": high[i, j],
+            }
+        rows.append(
+            row
+            | {"dead": counts["dead"], "dense": counts["dense"], "tokens": result.about["tokens"]}
+        )
     return pd.DataFrame(rows).set_index("dictionary")
 
 
@@ -221,8 +293,20 @@ def pareto(results: Result | Sequence[Result], *, y: str = "loss recovered", ax:
     for result in [results] if isinstance(results, Result) else results:
         told = result.sel(measure=["latents on", y])
         values = told.values if told.values.ndim == 2 else told.values[None]
-        points += [(name, *map(float, v)) for name, v in zip(result.coords.get("dictionary", [result.name]), values)]
+        points += [
+            (name, *map(float, v))
+            for name, v in zip(result.coords.get("dictionary", [result.name]), values)
+        ]
     names, x, height = zip(*points)
     shown = results if isinstance(results, Result) else results[0]
     title = f"{shown.about['site']}, {shown.about['tokens']:,} tokens"
-    return plots.scatter(np.array(x), np.array(height), names, x_name="latents on (a token)", y_name=f"{y} ({MEASURES[y]})", title=title, top=len(points), ax=ax)
+    return plots.scatter(
+        np.array(x),
+        np.array(height),
+        names,
+        x_name="latents on (a token)",
+        y_name=f"{y} ({MEASURES[y]})",
+        title=title,
+        top=len(points),
+        ax=ax,
+    )

@@ -22,7 +22,15 @@ def kept_in(*names: str) -> Path:
     return local.cache().parent.joinpath("features", *names)
 
 
-def trained(model: Any, site: str, on: Activations, *, name: str = "", folder: str | Path | None = None, **recipe: Any) -> Dictionary:
+def trained(
+    model: Any,
+    site: str,
+    on: Activations,
+    *,
+    name: str = "",
+    folder: str | Path | None = None,
+    **recipe: Any,
+) -> Dictionary:
     """The dictionary that `train` gives, from the cache where this very recipe was trained before.
 
     >>> features.trained(model, "resid_post.15", acts, kind="topk", width=2304, k=32, tokens=150_000)
@@ -34,9 +42,19 @@ def trained(model: Any, site: str, on: Activations, *, name: str = "", folder: s
 
     from interp import __version__ as ours
 
-    of = {"weights": None if model is None else weights(model), "tokens": digest(on.tokens), "values": digest(on.shard(0)[site]), "site": site}
-    text = json.dumps(of | recipe | {"skip": on.skip, "sae_lens": theirs, "interp": ours, "n": len(on)}, sort_keys=True)
-    home = (kept_in("trained") if folder is None else Path(folder)) / hashlib.sha256(text.encode()).hexdigest()[:16]
+    of = {
+        "weights": None if model is None else weights(model),
+        "tokens": digest(on.tokens),
+        "values": digest(on.shard(0)[site]),
+        "site": site,
+    }
+    text = json.dumps(
+        of | recipe | {"skip": on.skip, "sae_lens": theirs, "interp": ours, "n": len(on)},
+        sort_keys=True,
+    )
+    home = (kept_in("trained") if folder is None else Path(folder)) / hashlib.sha256(
+        text.encode()
+    ).hexdigest()[:16]
     if (home / CFG).is_file():
         try:
             found = load(home)

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import torch
 
-from interp.features.harvesting import Activations
 from interp.features.dictionary import Dictionary
+from interp.features.harvesting import Activations
 
 
 class Synthetic(NamedTuple):
@@ -15,7 +15,15 @@ class Synthetic(NamedTuple):
     truth: Dictionary
 
 
-def synthetic(features: int = 128, d: int = 64, on: float = 4.0, tokens: int = 50_000, *, noise: float = 0.0, seed: int = 0) -> Synthetic:
+def synthetic(
+    features: int = 128,
+    d: int = 64,
+    on: float = 4.0,
+    tokens: int = 50_000,
+    *,
+    noise: float = 0.0,
+    seed: int = 0,
+) -> Synthetic:
     """A dictionary of random directions, and activations made of a few of them a token.
 
     >>> made = features.synthetic()
@@ -33,7 +41,28 @@ def synthetic(features: int = 128, d: int = 64, on: float = 4.0, tokens: int = 5
     is_on = torch.rand(tokens, features, generator=g) < on / features
     strength = is_on * (1 + torch.randn(tokens, features, generator=g).abs() / 2)
     x = strength @ directions + noise * torch.randn(tokens, d, generator=g)
-    about = {"model": "synthetic", "texts": "synthetic", "features": features, "on": on, "noise": noise, "seed": seed, "tokens": tokens, "skip": 0}
-    weights = {"W_enc": directions.T.contiguous(), "b_enc": torch.zeros(features), "W_dec": directions, "b_dec": torch.zeros(d)}
-    truth = Dictionary("standard", weights, "embed", "truth", settings={"apply_b_dec_to_input": False}, about=about)
-    return Synthetic(Activations(("embed",), torch.zeros(tokens, 1, dtype=torch.long), 0, ({"embed": x},), about), truth)
+    about = {
+        "model": "synthetic",
+        "texts": "synthetic",
+        "features": features,
+        "on": on,
+        "noise": noise,
+        "seed": seed,
+        "tokens": tokens,
+        "skip": 0,
+    }
+    weights = {
+        "W_enc": directions.T.contiguous(),
+        "b_enc": torch.zeros(features),
+        "W_dec": directions,
+        "b_dec": torch.zeros(d),
+    }
+    truth = Dictionary(
+        "standard", weights, "embed", "truth", settings={"apply_b_dec_to_input": False}, about=about
+    )
+    return Synthetic(
+        Activations(
+            ("embed",), torch.zeros(tokens, 1, dtype=torch.long), 0, ({"embed": x},), about
+        ),
+        truth,
+    )

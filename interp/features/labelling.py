@@ -10,7 +10,9 @@ from interp.features.logit_effects import effects
 from interp.features.reading import Prompted
 
 
-def labelled(model: Any, dictionary: Dictionary, read: Prompted, latents: Mapping[str, int], *, n: int = 5) -> Any:
+def labelled(
+    model: Any, dictionary: Dictionary, read: Prompted, latents: Mapping[str, int], *, n: int = 5
+) -> Any:
     """A pandas DataFrame with a row per latent: the tokens it is largest on, and those its direction raises most.
 
     >>> features.labelled(model, parts, find, found.about["latents"][parts.name])
@@ -26,10 +28,18 @@ def labelled(model: Any, dictionary: Dictionary, read: Prompted, latents: Mappin
     each, which, counts = ids.unique(return_inverse=True, return_counts=True)
     mean = torch.zeros(len(each), len(at), dtype=z.dtype).index_add(0, which, z) / counts[:, None]
     said = effects(model, dictionary.writes, dictionary.W_dec[at])
-    word = (lambda i: str(int(i))) if model.tokenizer is None else (lambda i: model.tokenizer.decode([int(i)]).strip())
+    word = (
+        (lambda i: str(int(i)))
+        if model.tokenizer is None
+        else (lambda i: model.tokenizer.decode([int(i)]).strip())
+    )
     rows = []
     for column, (name, latent) in enumerate(latents.items()):
-        on = [word(each[i]) for i in mean[:, column].topk(min(n, len(each))).indices if mean[i, column] > 0]
+        on = [
+            word(each[i])
+            for i in mean[:, column].topk(min(n, len(each))).indices
+            if mean[i, column] > 0
+        ]
         up = [] if said is None else [word(i) for i in said[column].topk(n).indices]
         rows.append({"for": name, "latent": latent, "on": ", ".join(on), "raises": ", ".join(up)})
     return pd.DataFrame(rows).set_index("for")

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from interp import sites, texts
 from interp.features import codes
-from interp.features.harvesting import activations
 from interp.features.dictionary import CFG, OWN_CFG, OWN_WEIGHTS, SCHEMA, WEIGHTS, Dictionary
+from interp.features.harvesting import activations
 from interp.features.places import fits
 from interp.models import bridge
 
@@ -49,7 +49,9 @@ def check(model: Any, dictionary: Dictionary, on: Any = None, *, tokens: int = 1
         both = list(dict.fromkeys((dictionary.site, dictionary.writes)))
         acts = activations(model, both, on, tokens=tokens, length=64, split=None)
         x, y = acts.of(dictionary.site), acts.of(dictionary.writes)
-        explained = 1 - float((dictionary.reconstruct(x) - y).pow(2).sum() / (y - y.mean(0)).pow(2).sum())
+        explained = 1 - float(
+            (dictionary.reconstruct(x) - y).pow(2).sum() / (y - y.mean(0)).pow(2).sum()
+        )
         if not explained > 0:
             raise ValueError(
                 f"{dictionary.name} explains {explained:.2f} of the variance of {dictionary.writes!r} in {bridge.name(model)} "
@@ -58,7 +60,14 @@ def check(model: Any, dictionary: Dictionary, on: Any = None, *, tokens: int = 1
     return dictionary
 
 
-def from_sae(sae: Any, *, name: str = "", about: Mapping[str, Any] | None = None, site: str | None = None, to: str | None = None) -> Dictionary:
+def from_sae(
+    sae: Any,
+    *,
+    name: str = "",
+    about: Mapping[str, Any] | None = None,
+    site: str | None = None,
+    to: str | None = None,
+) -> Dictionary:
     """The dictionary of a sae-lens SAE object, also of one in training; its weights are copied.
 
     >>> features.from_sae(sae_lens.SAE.load_from_disk("sae"))
@@ -82,29 +91,41 @@ def _release(release: str, sae_id: str) -> Dictionary:
         raise
     except Exception as error:  # no route, offline, no such file: a dozen kinds
         said = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise ConnectionError(f"cannot fetch {sae_id!r} of {release!r} ({said}): load a folder instead, features.load('folder')") from error
+        raise ConnectionError(
+            f"cannot fetch {sae_id!r} of {release!r} ({said}): load a folder instead, features.load('folder')"
+        ) from error
     return from_sae(sae, name=f"{release}/{sae_id}")
 
 
 def _folder(folder: Path) -> Dictionary:
     if folder.suffix in PICKLES:
-        raise ValueError(f"{str(folder)!r} is a pickle, which can run any code: only safetensors are read (save it as sae-lens does)")
+        raise ValueError(
+            f"{str(folder)!r} is a pickle, which can run any code: only safetensors are read (save it as sae-lens does)"
+        )
     if not folder.is_dir():
-        raise ValueError(f"no such folder: {str(folder)!r} (for a release of sae-lens give its id too: load('gpt2-small-res-jb', 'blocks.8.hook_resid_pre'))")
+        raise ValueError(
+            f"no such folder: {str(folder)!r} (for a release of sae-lens give its id too: load('gpt2-small-res-jb', 'blocks.8.hook_resid_pre'))"
+        )
     for head, weights, make in ((OWN_CFG, OWN_WEIGHTS, _own), (CFG, WEIGHTS, _made)):
         if (folder / head).is_file() and (folder / weights).is_file():
             return make(_json(folder / head), _tensors(folder / weights), repr(str(folder)))
     pickled = next((p.name for p in sorted(folder.iterdir()) if p.suffix in PICKLES), None)
     if pickled:
-        raise ValueError(f"{str(folder)!r} holds {pickled}, a pickle, which can run any code: only safetensors are read")
-    raise ValueError(f"{str(folder)!r} has no {CFG} with {WEIGHTS} (sae-lens) and no {OWN_CFG} with {OWN_WEIGHTS} (interp)")
+        raise ValueError(
+            f"{str(folder)!r} holds {pickled}, a pickle, which can run any code: only safetensors are read"
+        )
+    raise ValueError(
+        f"{str(folder)!r} has no {CFG} with {WEIGHTS} (sae-lens) and no {OWN_CFG} with {OWN_WEIGHTS} (interp)"
+    )
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{str(path)!r} is not whole ({error}): save the dictionary again") from None
+        raise ValueError(
+            f"{str(path)!r} is not whole ({error}): save the dictionary again"
+        ) from None
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
@@ -114,19 +135,29 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{str(path)!r} is not whole ({error}): save the dictionary again") from None
+        raise ValueError(
+            f"{str(path)!r} is not whole ({error}): save the dictionary again"
+        ) from None
 
 
 def _own(cfg: dict[str, Any], weights: dict[str, Tensor], what: str) -> Dictionary:
     if cfg.pop("schema", None) != SCHEMA:
-        raise ValueError(f"{what} was written by another version of interp (its schema is not {SCHEMA})")
+        raise ValueError(
+            f"{what} was written by another version of interp (its schema is not {SCHEMA})"
+        )
     return Dictionary(weights=weights, **cfg)
 
 
 def _made(
-    cfg: dict[str, Any], weights: dict[str, Tensor], what: str, *, name: str = "", about: Mapping[str, Any] | None = None,
-    site: str | None = None, to: str | None = None,
-) -> Dictionary:  # fmt: skip
+    cfg: dict[str, Any],
+    weights: dict[str, Tensor],
+    what: str,
+    *,
+    name: str = "",
+    about: Mapping[str, Any] | None = None,
+    site: str | None = None,
+    to: str | None = None,
+) -> Dictionary:
     """A dictionary from sae-lens' configuration and tensors."""
     if "metadata" not in cfg:  # before sae-lens 6
         from sae_lens.loading.pretrained_sae_loaders import handle_config_defaulting
@@ -134,30 +165,48 @@ def _made(
         cfg = handle_config_defaulting(cfg)
     kind, told = cfg["architecture"], dict(cfg.get("metadata") or {})
     if kind not in codes.SAE_LENS:
-        raise ValueError(f"{what} is of the kind {kind!r}, which interp cannot encode with (it can: {', '.join(codes.SAE_LENS)})")
+        raise ValueError(
+            f"{what} is of the kind {kind!r}, which interp cannot encode with (it can: {', '.join(codes.SAE_LENS)})"
+        )
     norm = cfg.get("normalize_activations", "none")
     if norm not in ("none", "expected_average_only_in"):
-        raise ValueError(f"{what} rescales each activation ({norm}), so its latents alone do not say what it writes; interp does not read it")
+        raise ValueError(
+            f"{what} rescales each activation ({norm}), so its latents alone do not say what it writes; interp does not read it"
+        )
     own = told.get("interp") or {}
     site = site or own.get("site") or _site(told.get("hook_name"), what, "site")
-    to = to or own.get("to") or (_site(told["hook_name_out"], what, "to") if told.get("hook_name_out") else None)
+    to = (
+        to
+        or own.get("to")
+        or (_site(told["hook_name_out"], what, "to") if told.get("hook_name_out") else None)
+    )
     settings = {"apply_b_dec_to_input": bool(cfg.get("apply_b_dec_to_input", True))}
     if kind == "topk":
         settings["k"] = int(cfg["k"])
         weights = _without_norms(weights) if cfg.get("rescale_acts_by_decoder_norm") else weights
-    kept = {k: told[k] for k in ("dataset_path", "context_size", "training_architecture") if told.get(k) is not None}
+    kept = {
+        k: told[k]
+        for k in ("dataset_path", "context_size", "training_architecture")
+        if told.get(k) is not None
+    }
     about = dict(about or own.get("about") or {"model": told.get("model_name"), **kept})
     return Dictionary(kind, weights, site, name or own.get("name", ""), to, settings, about)
 
 
 def _site(hook: str | None, what: str, which: str) -> str:
     if hook is None:
-        raise ValueError(f"{what} does not say which hook it belongs to: give it, from_sae(sae, {which}='resid_post.15')")
+        raise ValueError(
+            f"{what} does not say which hook it belongs to: give it, from_sae(sae, {which}='resid_post.15')"
+        )
     return str(sites.from_hook(hook))
 
 
 def _without_norms(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same dictionary with directions of length one: the norms go into the encoder, where they choose latents."""
     norms = weights["W_dec"].norm(dim=-1)
-    scaled = {"W_dec": weights["W_dec"] / norms[:, None], "W_enc": weights["W_enc"] * norms, "b_enc": weights["b_enc"] * norms}
+    scaled = {
+        "W_dec": weights["W_dec"] / norms[:, None],
+        "W_enc": weights["W_enc"] * norms,
+        "b_enc": weights["b_enc"] * norms,
+    }
     return {**weights, **scaled}

@@ -18,7 +18,9 @@ CONVENTION = (
 SAMPLE = 512  # tokens that the final norm's scale is measured on
 
 
-def into_stream(model: Any, site: str | Site, directions: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d_model"] | None:
+def into_stream(
+    model: Any, site: str | Site, directions: Float[Tensor, "*n d"]
+) -> Float[Tensor, "*n d_model"] | None:
     """Directions of a site as what they write to the residual stream; None where a site writes nothing to it.
 
     >>> into_stream(model, "mlp.3.post", sae.W_dec)          # @ W_out; "L9H2.z" and "L9H*.z": @ W_O
@@ -45,7 +47,9 @@ def scale(model: Any, tokens: Int[Tensor, "chunk pos"], skip: int = 1) -> float:
     return float(bridge.final_scale(model, end).mean())
 
 
-def effects(model: Any, site: str | Site, directions: Float[Tensor, "n d"], divide: float = 1.0) -> Float[Tensor, "n d_vocab"] | None:
+def effects(
+    model: Any, site: str | Site, directions: Float[Tensor, "n d"], divide: float = 1.0
+) -> Float[Tensor, "n d_vocab"] | None:
     """The logits that directions add by themselves, less their mean over tokens; None where a site writes nothing to the stream."""
     stream = into_stream(model, site, directions.float())
     if stream is None:
@@ -53,6 +57,10 @@ def effects(model: Any, site: str | Site, directions: Float[Tensor, "n d"], divi
     with torch.no_grad():
         if bridge.dims(model).norm == "ln":
             stream = stream - stream.mean(-1, keepdim=True)
-        gain = torch.ones(stream.shape[-1]) if bridge.dims(model).norm == "none" else bridge.final_gain(model)[0].detach().float()
+        gain = (
+            torch.ones(stream.shape[-1])
+            if bridge.dims(model).norm == "none"
+            else bridge.final_gain(model)[0].detach().float()
+        )
         logits = (stream / divide * gain) @ bridge.unembedding(model)[0].detach().float().T
     return logits - logits.mean(-1, keepdim=True)

@@ -19,7 +19,9 @@ def top_neurons(dictionary: Dictionary, share: float = 0.01) -> Bool[Tensor, "la
     """Which entries of each direction are its largest (a share of them, at least one; entries that are zero never are)."""
     size = dictionary.W_dec.abs()
     k = max(1, round(share * size.shape[1]))
-    return torch.zeros_like(size, dtype=torch.bool).scatter(1, size.topk(k, dim=1).indices, True) & (size > 0)
+    return torch.zeros_like(size, dtype=torch.bool).scatter(
+        1, size.topk(k, dim=1).indices, True
+    ) & (size > 0)
 
 
 def shared_neurons(dictionary: Dictionary, share: float = 0.01) -> np.ndarray:
@@ -30,9 +32,14 @@ def shared_neurons(dictionary: Dictionary, share: float = 0.01) -> np.ndarray:
 
 
 def hierarchy(
-    dictionary: Dictionary, ranks: Sequence[int] = (50, 25), *, sparsity: float | None = 0.01, share: float = 0.01,
-    names: Sequence[str] | None = None, seed: int = 0,
-) -> Result:  # fmt: skip
+    dictionary: Dictionary,
+    ranks: Sequence[int] = (50, 25),
+    *,
+    sparsity: float | None = 0.01,
+    share: float = 0.01,
+    names: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Result:
     """The share of top neurons that each two latents have in common, latents of one branch side by side.
 
     >>> tree = features.hierarchy(parts, (50, 25))
@@ -47,14 +54,20 @@ def hierarchy(
     alive = dictionary.W_dec.norm(dim=1) > 0
     sizes = [int(alive.sum()), *ranks]
     if not ranks or any(not 1 <= b < a for a, b in zip(sizes, sizes[1:])):
-        raise ValueError(f"ranks={tuple(ranks)}: each is smaller than the one before, the first than {sizes[0]} latents")
+        raise ValueError(
+            f"ranks={tuple(ranks)}: each is smaller than the one before, the first than {sizes[0]} latents"
+        )
     names = [str(i) for i in range(dictionary.latents)] if names is None else list(names)
     if len(names) != dictionary.latents:
-        raise ValueError(f"{len(names)} names for {dictionary.latents} latents: one for each is needed")
+        raise ValueError(
+            f"{len(names)} names for {dictionary.latents} latents: one for each is needed"
+        )
     below, parents, at = dictionary.W_dec[alive], [], torch.arange(sizes[0])
     for rank in ranks:
         above, _ = semi_nmf(below, rank, sparsity=sparsity, seed=seed)
-        loads = nonnegative(above @ above.T + 1e-6 * torch.eye(rank), below @ above.T) * above.norm(dim=1)
+        loads = nonnegative(above @ above.T + 1e-6 * torch.eye(rank), below @ above.T) * above.norm(
+            dim=1
+        )
         own = torch.where(loads.amax(1) > 0, loads.argmax(1), -1)
         at = torch.where(at >= 0, own[at.clamp_min(0)], -1)
         parents.append(at)
@@ -66,9 +79,25 @@ def hierarchy(
         labels = [f"{label} ({i})" for label, i in zip(labels, which.tolist())]
     values = shared_neurons(dictionary, share)[np.ix_(which, which)]
     np.fill_diagonal(values, np.nan)  # all of a latent's neurons are its own
-    about: dict[str, Any] = {"dictionary": dictionary.name, "latents": which.tolist(), "ranks": list(ranks), "share": share, "seed": seed}
-    about |= {"parents": {str(r): p[torch.from_numpy(order)].tolist() for r, p in zip(ranks, parents)}, "seconds": round(time.perf_counter() - started, 2)}
-    return Result(values, ("latent", "other"), {"latent": labels, "other": labels}, f"neurons shared in {dictionary.name}", "share of top neurons", about)
+    about: dict[str, Any] = {
+        "dictionary": dictionary.name,
+        "latents": which.tolist(),
+        "ranks": list(ranks),
+        "share": share,
+        "seed": seed,
+    }
+    about |= {
+        "parents": {str(r): p[torch.from_numpy(order)].tolist() for r, p in zip(ranks, parents)},
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+    return Result(
+        values,
+        ("latent", "other"),
+        {"latent": labels, "other": labels},
+        f"neurons shared in {dictionary.name}",
+        "share of top neurons",
+        about,
+    )
 
 
 def within_and_across(pairs: np.ndarray, groups: Sequence[str | None]) -> Result:
@@ -81,10 +110,14 @@ def within_and_across(pairs: np.ndarray, groups: Sequence[str | None]) -> Result
     """
     labels = np.array([g or "" for g in groups])
     if pairs.shape != (len(labels), len(labels)):
-        raise ValueError(f"{len(labels)} groups for pairs of {pairs.shape}: one for each latent is needed")
+        raise ValueError(
+            f"{len(labels)} groups for pairs of {pairs.shape}: one for each latent is needed"
+        )
     names = [g for g in dict.fromkeys(labels.tolist()) if g and (labels == g).sum() > 1]
     if len(names) < 2:
-        raise ValueError(f"{len(names)} groups have two latents or more, two are needed: there is nothing to compare")
+        raise ValueError(
+            f"{len(names)} groups have two latents or more, two are needed: there is nothing to compare"
+        )
     rows = []
     for name in names:
         own, other = labels == name, (labels != name) & (labels != "")
@@ -93,4 +126,12 @@ def within_and_across(pairs: np.ndarray, groups: Sequence[str | None]) -> Result
         rows.append((inside, pairs[np.ix_(own, other)].mean()))
     examples = np.array(rows).T
     about = {"groups": names}
-    return Result(examples.mean(1), ("pairs",), {"pairs": ["within", "across"]}, "pairs within groups and across", "mean", about, examples)
+    return Result(
+        examples.mean(1),
+        ("pairs",),
+        {"pairs": ["within", "across"]},
+        "pairs within groups and across",
+        "mean",
+        about,
+        examples,
+    )

@@ -4,7 +4,10 @@ import torch
 from torch import Tensor
 
 ROUNDS = 300  # of gradient steps, at most
-EXCHANGES, TRIES = 5, 3  # rounds for each weight, at most; whole exchanges that may fail before single ones
+EXCHANGES, TRIES = (
+    5,
+    3,
+)  # rounds for each weight, at most; whole exchanges that may fail before single ones
 ROWS = 512  # solved together
 SMALL = 1e-12
 
@@ -22,11 +25,15 @@ def on_support(gram: Tensor, right: Tensor, support: Tensor) -> Tensor:
         if k == 0:
             parts.append(torch.zeros_like(right[rows]))
             continue
-        real, at = support[rows].to(torch.int8).topk(k, dim=-1)  # [row k]; rows with fewer are filled up with a unit matrix
+        real, at = (
+            support[rows].to(torch.int8).topk(k, dim=-1)
+        )  # [row k]; rows with fewer are filled up with a unit matrix
         real = real.bool()
         some = gram[at[:, :, None], at[:, None, :]] * (real[:, :, None] & real[:, None, :])
         some = some + torch.diag_embed((~real).to(gram.dtype))
-        solved = torch.cholesky_solve((right[rows].gather(1, at) * real)[..., None], torch.linalg.cholesky(some))[..., 0]
+        solved = torch.cholesky_solve(
+            (right[rows].gather(1, at) * real)[..., None], torch.linalg.cholesky(some)
+        )[..., 0]
         parts.append(torch.zeros_like(right[rows]).scatter(1, at, solved * real))
     return torch.cat(parts)[order.argsort()] if parts else torch.zeros_like(right)
 
@@ -42,10 +49,15 @@ def nonnegative(gram: Tensor, right: Tensor) -> Tensor:
         support = (_descend(gram, right) > SMALL) & (gram.diagonal() > 0)
         z, left = torch.zeros_like(right), torch.arange(len(right))
         slack = 1e3 * torch.finfo(right.dtype).eps * (right.abs().amax(-1, keepdim=True) + 1e-30)
-        fewest, tries = torch.full((len(right),), gram.shape[0] + 1), torch.full((len(right),), TRIES)
+        fewest, tries = (
+            torch.full((len(right),), gram.shape[0] + 1),
+            torch.full((len(right),), TRIES),
+        )
         for _ in range(EXCHANGES * len(gram)):
             z[left] = on_support(gram, right[left], support[left])
-            wrong = torch.where(support[left], z[left] < 0, right[left] - z[left] @ gram > slack[left])
+            wrong = torch.where(
+                support[left], z[left] < 0, right[left] - z[left] @ gram > slack[left]
+            )
             count = wrong.sum(-1)
             left, wrong, count = left[count > 0], wrong[count > 0], count[count > 0]
             if not len(left):
@@ -53,10 +65,14 @@ def nonnegative(gram: Tensor, right: Tensor) -> Tensor:
             fewer = count < fewest[left]
             tries[left] = torch.where(fewer, TRIES, tries[left] - 1)
             fewest[left] = torch.minimum(fewest[left], count)
-            last = len(gram) - 1 - wrong.flip(-1).int().argmax(-1)  # exchanging this one alone always comes to an end
+            last = (
+                len(gram) - 1 - wrong.flip(-1).int().argmax(-1)
+            )  # exchanging this one alone always comes to an end
             alone = torch.nn.functional.one_hot(last, len(gram)).bool()
             support[left] ^= torch.where((tries[left] >= 0)[:, None], wrong, alone)
-    return (on_support(gram, right, support) if right.requires_grad and torch.is_grad_enabled() else z).clamp_min(0)
+    return (
+        on_support(gram, right, support) if right.requires_grad and torch.is_grad_enabled() else z
+    ).clamp_min(0)
 
 
 def _descend(gram: Tensor, right: Tensor) -> Tensor:

@@ -18,16 +18,22 @@ def place(where: str | Site) -> Site:
     site = Site.parse(where)
     swept = [axis for axis in site.stars if axis not in ("head", "kv_head")]
     if swept or site.pos is not None or site.unit is not None:
-        raise ValueError(f"a dictionary reads one site at every position, got {str(site)!r} (try 'resid_post.15', 'mlp.10', 'L9H*.z')")
+        raise ValueError(
+            f"a dictionary reads one site at every position, got {str(site)!r} (try 'resid_post.15', 'mlp.10', 'L9H*.z')"
+        )
     if site.part in ("pattern", "scores") or (site.family, site.part) == ("logits", "out"):
-        raise ValueError(f"a dictionary reads activations, not {str(site)!r} (try 'resid_post.15', 'mlp.10', 'L9H*.z')")
+        raise ValueError(
+            f"a dictionary reads activations, not {str(site)!r} (try 'resid_post.15', 'mlp.10', 'L9H*.z')"
+        )
     return site
 
 
 def width(where: str | Site, dims: Dims) -> int:
     """How many numbers a token has at this site."""
     site = sites.check(place(where), dims)
-    one = {"d_model": dims.d_model, "d_mlp": dims.d_mlp, "d_head": dims.d_head}[site.row.axes.split()[-1]]
+    one = {"d_model": dims.d_model, "d_mlp": dims.d_mlp, "d_head": dims.d_head}[
+        site.row.axes.split()[-1]
+    ]
     heads = dims.n_heads if site.family == "head" else dims.n_kv_heads
     return one * heads if site.stars else one
 
@@ -41,4 +47,6 @@ def fits(model: Any, where: str | Site, d: int, what: str) -> None:
     """Nothing where the model has d numbers a token at this site; a ValueError with both numbers otherwise."""
     has = width(where, bridge.dims(model))
     if has != d:
-        raise ValueError(f"{what} is {d} wide at {str(where)!r}, where {bridge.name(model)} has {has}: it belongs to another model or site")
+        raise ValueError(
+            f"{what} is {d} wide at {str(where)!r}, where {bridge.name(model)} has {has}: it belongs to another model or site"
+        )

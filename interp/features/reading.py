@@ -25,10 +25,14 @@ class Prompted(NamedTuple):
         with torch.no_grad():
             z = dictionary.encode(self.activations.of(dictionary.site))
         found = z.new_zeros(int(self.prompt.max()) + 1, dictionary.latents)
-        return found.scatter_reduce_(0, self.prompt[:, None].expand_as(z), z, "amax", include_self=False)
+        return found.scatter_reduce_(
+            0, self.prompt[:, None].expand_as(z), z, "amax", include_self=False
+        )
 
 
-def read_prompts(model: Any, site: str | Sequence[str], prompts: Any, *, folder: str | Path | None = None) -> Prompted:
+def read_prompts(
+    model: Any, site: str | Sequence[str], prompts: Any, *, folder: str | Path | None = None
+) -> Prompted:
     """What a model computes at one site or several on prompts of any lengths, without padding.
 
     >>> read = features.read_prompts(model, "mlp.10.post", ["The shop is closed.", "He was born in France."])
@@ -42,7 +46,9 @@ def read_prompts(model: Any, site: str | Sequence[str], prompts: Any, *, folder:
     for batch in batches(model, prompts):
         n, length = batch.tokens.shape
         if length < 2:
-            raise ValueError(f"prompt {batch.index[0]} is the first token alone, which is left out: give each some text")
+            raise ValueError(
+                f"prompt {batch.index[0]} is the first token alone, which is left out: give each some text"
+            )
         kept = None if folder is None else Path(folder) / f"length-{length}"
         acts = activations(model, where, batch.tokens, folder=kept)
         shards.append({s: acts.of(s) for s in acts.sites})
@@ -51,5 +57,13 @@ def read_prompts(model: Any, site: str | Sequence[str], prompts: Any, *, folder:
     rows = torch.cat(at)
     order = rows.argsort(stable=True)
     whole = {s: torch.cat([shard[s] for shard in shards])[order] for s in shards[0]}
-    about = {"model": bridge.name(model), "texts": "prompts", "prompts": int(rows.max()) + 1, "tokens": len(rows), "skip": 1}
-    return Prompted(Activations(tuple(whole), torch.cat(ids)[order][:, None], 0, (whole,), about), rows[order])
+    about = {
+        "model": bridge.name(model),
+        "texts": "prompts",
+        "prompts": int(rows.max()) + 1,
+        "tokens": len(rows),
+        "skip": 1,
+    }
+    return Prompted(
+        Activations(tuple(whole), torch.cat(ids)[order][:, None], 0, (whole,), about), rows[order]
+    )

@@ -7,7 +7,17 @@ from torch import Tensor
 
 from interp._say import unknown
 
-TRAINED = ("topk", "batchtopk", "mutualchoice", "featurechoice", "matryoshka", "standard", "gated", "jumprelu", "transcoder")
+TRAINED = (
+    "topk",
+    "batchtopk",
+    "mutualchoice",
+    "featurechoice",
+    "matryoshka",
+    "standard",
+    "gated",
+    "jumprelu",
+    "transcoder",
+)
 BY_K = (*TRAINED[:5], "jumprelu", "transcoder")  # those that are told how many latents are on
 SPARSE = TRAINED[:4]  # those with a step of ours, which is faster: see topk_step
 
@@ -17,12 +27,27 @@ def check(kind: str, width: int, k: int) -> None:
     if kind not in TRAINED:
         raise unknown("kind of dictionary to train", kind, TRAINED)
     if width < 1 or kind in BY_K and not 1 <= k <= width:
-        raise ValueError(f"k={k} of width={width}: at least one latent is on, and at most all there are")
+        raise ValueError(
+            f"k={k} of width={width}: at least one latent is on, and at most all there are"
+        )
 
 
-def sae(kind: str, d_in: int, d_out: int, width: int, k: int, steps: int, seed: int, options: dict[str, Any]) -> Any:
+def sae(
+    kind: str,
+    d_in: int,
+    d_out: int,
+    width: int,
+    k: int,
+    steps: int,
+    seed: int,
+    options: dict[str, Any],
+) -> Any:
     """A fresh sae-lens TrainingSAE; options go to its configuration class (l1_coefficient, aux_loss_coefficient, ...)."""
-    given = {"d_in": d_in, "d_sae": width, "normalize_activations": "expected_average_only_in"} | _defaults(kind, width, k, steps)
+    given = {
+        "d_in": d_in,
+        "d_sae": width,
+        "normalize_activations": "expected_average_only_in",
+    } | _defaults(kind, width, k, steps)
     made, config = _classes(kind)
     wrong = next((name for name in options if name not in config.__dataclass_fields__), None)
     if wrong is not None:
@@ -43,24 +68,39 @@ def _classes(kind: str) -> tuple[Any, Any]:
 
     from interp.features import allocation
 
-    ours = {"mutualchoice": (allocation.MutualChoice, allocation.MutualChoiceConfig), "featurechoice": (allocation.FeatureChoice, allocation.FeatureChoiceConfig)}
+    ours = {
+        "mutualchoice": (allocation.MutualChoice, allocation.MutualChoiceConfig),
+        "featurechoice": (allocation.FeatureChoice, allocation.FeatureChoiceConfig),
+    }
     theirs = {"matryoshka": "matryoshka_batchtopk", "transcoder": "batchtopk"}.get(kind, kind)
     return ours[kind] if kind in ours else get_sae_training_class(theirs)
 
 
 def _defaults(kind: str, width: int, k: int, steps: int) -> dict[str, Any]:
-    settled = {"topk_threshold_lr": min(0.5, max(0.01, 20 / max(steps, 1)))}  # few steps: the threshold kept for later must still arrive
+    settled = {
+        "topk_threshold_lr": min(0.5, max(0.01, 20 / max(steps, 1)))
+    }  # few steps: the threshold kept for later must still arrive
     if kind in SPARSE:
         return {"k": k} | ({} if kind == "topk" else settled)
     if kind == "transcoder":
         return {"k": k, "apply_b_dec_to_input": False} | settled
     if kind == "matryoshka":
-        return {"k": k, "matryoshka_widths": sorted({max(1, width // 8), max(1, width // 4), max(1, width // 2), width})} | settled
+        return {
+            "k": k,
+            "matryoshka_widths": sorted(
+                {max(1, width // 8), max(1, width // 4), max(1, width // 2), width}
+            ),
+        } | settled
     if kind == "jumprelu":  # the loss pulls the number of latents that are on towards k
         return {
-            "jumprelu_sparsity_loss_mode": "quadratic", "target_l0": float(k), "l0_coefficient": 1.0, "l0_warm_up_steps": steps // 4,
-            "jumprelu_bandwidth": 0.5, "jumprelu_init_threshold": 0.1, "jumprelu_ste_to_input": True,
-        }  # fmt: skip
+            "jumprelu_sparsity_loss_mode": "quadratic",
+            "target_l0": float(k),
+            "l0_coefficient": 1.0,
+            "l0_warm_up_steps": steps // 4,
+            "jumprelu_bandwidth": 0.5,
+            "jumprelu_init_threshold": 0.1,
+            "jumprelu_ste_to_input": True,
+        }
     return {"l1_coefficient": 5.0 if kind == "standard" else 2.0, "l1_warm_up_steps": steps // 4}
 
 
@@ -70,7 +110,9 @@ def transcoder_step(trainer: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor,
     trainer.n_training_samples += len(x)
     latents, before = one.encode_with_hidden_pre(x)
     out = one.decode(latents)
-    aux = one.calculate_topk_aux_loss(sae_in=y, sae_out=out, hidden_pre=before, dead_neuron_mask=trainer.dead_neurons)
+    aux = one.calculate_topk_aux_loss(
+        sae_in=y, sae_out=out, hidden_pre=before, dead_neuron_mask=trainer.dead_neurons
+    )
     loss = (out - y).pow(2).sum(-1).mean() + aux
     one.update_topk_threshold(latents.detach())
     loss.backward()

@@ -26,13 +26,17 @@ class Step(NamedTuple):
 
 
 @torch.no_grad()
-def gradients(sae: Any, x: Float[Tensor, "batch d_in"], dead: Bool[Tensor, "latent"] | None = None) -> Step:
+def gradients(
+    sae: Any, x: Float[Tensor, "batch d_in"], dead: Bool[Tensor, "latent"] | None = None
+) -> Step:
     """The losses of sae-lens' TopKTrainingSAE on a batch; its parameters' `.grad` are set to their gradients.
 
     dead: latents that have long been off, which the auxiliary loss teaches to write what is still missing.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support")  # beta, and checked against dense in the tests
+        warnings.filterwarnings(
+            "ignore", message="Sparse CSR tensor support"
+        )  # beta, and checked against dense in the tests
         return _gradients(sae, x, dead)
 
 
@@ -44,7 +48,11 @@ def _gradients(sae: Any, x: Tensor, dead: Tensor | None) -> Step:
     ranked = before * W_dec.norm(dim=-1) if cfg.rescale_acts_by_decoder_norm else before
     rows, at, starts = _chosen(sae, ranked)
     latents = before[rows, at].relu()
-    error = embedding_bag(at, W_dec, starts[:-1], per_sample_weights=latents, mode="sum") + sae.b_dec.data - x
+    error = (
+        embedding_bag(at, W_dec, starts[:-1], per_sample_weights=latents, mode="sum")
+        + sae.b_dec.data
+        - x
+    )
     slope = error * (2 / batch)
     by_latent = _Transposed(rows, at, n, batch)
     W_dec_grad = by_latent.times(latents, slope)
@@ -54,17 +62,30 @@ def _gradients(sae: Any, x: Tensor, dead: Tensor | None) -> Step:
     aux = x.new_zeros(())
     dead = sae.taught(dead) if hasattr(sae, "taught") else dead
     if dead is not None and bool(dead.any()):
-        aux = _auxiliary(sae, before, ranked, centred, error, dead, W_dec_grad, W_enc_grad, b_enc_grad)
-    sae.W_dec.grad, sae.W_enc.grad, sae.b_enc.grad = W_dec_grad, W_enc_grad.T.contiguous(), b_enc_grad
+        aux = _auxiliary(
+            sae, before, ranked, centred, error, dead, W_dec_grad, W_enc_grad, b_enc_grad
+        )
+    sae.W_dec.grad, sae.W_enc.grad, sae.b_enc.grad = (
+        W_dec_grad,
+        W_enc_grad.T.contiguous(),
+        b_enc_grad,
+    )
     # every token's slope at the input is its latents' slopes times W_enc: summed over tokens, b_enc's times W_enc
     sae.b_dec.grad = slope.sum(0) - W_enc @ b_enc_grad if cfg.apply_b_dec_to_input else slope.sum(0)
     return Step(error.pow(2).sum(-1).mean(), aux, at, latents, error)
 
 
 def _auxiliary(
-    sae: Any, before: Tensor, ranked: Tensor, centred: Tensor, error: Tensor, dead: Tensor, W_dec_grad: Tensor,
-    W_enc_grad: Tensor, b_enc_grad: Tensor,
-) -> Tensor:  # fmt: skip
+    sae: Any,
+    before: Tensor,
+    ranked: Tensor,
+    centred: Tensor,
+    error: Tensor,
+    dead: Tensor,
+    W_dec_grad: Tensor,
+    W_enc_grad: Tensor,
+    b_enc_grad: Tensor,
+) -> Tensor:
     """sae-lens' auxiliary loss (Gao et al. 2024, arXiv 2406.04093, A.2); its gradients are added to those given."""
     which = dead.nonzero()[:, 0]
     W_dec, most, batch = sae.W_dec.data[which], error.shape[-1] // 2, len(error)
@@ -106,12 +127,19 @@ class _Transposed:
         self.shape = (n, batch)
 
     def times(self, values: Tensor, dense: Tensor) -> Tensor:
-        return torch.sparse_csr_tensor(self.starts, self.rows, values[self.order], self.shape, check_invariants=False) @ dense
+        return (
+            torch.sparse_csr_tensor(
+                self.starts, self.rows, values[self.order], self.shape, check_invariants=False
+            )
+            @ dense
+        )
 
 
 def _at(left: Tensor, right: Tensor, at: Tensor, starts: Tensor) -> Tensor:
     """left @ right.T [batch latent] at these places alone [place]."""
-    places = torch.sparse_csr_tensor(starts, at, left.new_zeros(len(at)), (len(left), len(right)), check_invariants=False)
+    places = torch.sparse_csr_tensor(
+        starts, at, left.new_zeros(len(at)), (len(left), len(right)), check_invariants=False
+    )
     return torch.sparse.sampled_addmm(places, left, right.T, beta=0.0).values()
 
 
@@ -128,8 +156,12 @@ def step(trainer: Any, batch: Float[Tensor, "batch d_in"]) -> Step:
         trainer.act_freq_scores += fired
         trainer.n_frac_active_samples += trainer.cfg.train_batch_size_samples
         if hasattr(sae, "update_topk_threshold"):
-            sizes = found.latents * (sae.W_dec.norm(dim=-1)[found.at] if sae.cfg.rescale_acts_by_decoder_norm else 1)
-            sae.update(sizes, found.at) if hasattr(sae, "update") else sae.update_topk_threshold(sizes)
+            sizes = found.latents * (
+                sae.W_dec.norm(dim=-1)[found.at] if sae.cfg.rescale_acts_by_decoder_norm else 1
+            )
+            sae.update(sizes, found.at) if hasattr(sae, "update") else sae.update_topk_threshold(
+                sizes
+            )
         if hasattr(sae, "count"):
             sae.count(fired, len(batch))
     torch.nn.utils.clip_grad_norm_(sae.parameters(), 1.0)

@@ -13,8 +13,8 @@ from interp.features.allocated import underused
 from interp.features.dictionary import Dictionary
 from interp.features.harvesting import Activations
 from interp.features.judging import names_of
-from interp.interventions import run
 from interp.intervals import correlations
+from interp.interventions import run
 from interp.methods.losses import token_losses
 from interp.methods.sweep import progress
 from interp.models import bridge
@@ -36,19 +36,33 @@ def densities(dictionaries: Dictionary | Sequence[Dictionary], on: Activations) 
     """
     many = [dictionaries] if isinstance(dictionaries, Dictionary) else list(dictionaries)
     if len({one.latents for one in many}) > 1:
-        raise ValueError(f"ranks are of dictionaries of one size, got {', '.join(f'{one.name}: {one.latents:,}' for one in many)}")
+        raise ValueError(
+            f"ranks are of dictionaries of one size, got {', '.join(f'{one.name}: {one.latents:,}' for one in many)}"
+        )
     share = [(_on(one, on) > 0).float().mean(0) for one in progress(many, "densities")]
     told = {
-        "dead": [int((s == 0).sum()) for s in share], "underused": [int(underused(s).sum()) for s in share],
+        "dead": [int((s == 0).sum()) for s in share],
+        "underused": [int(underused(s).sum()) for s in share],
         "latents on": [float(s.sum()) for s in share],
-    }  # fmt: skip
+    }
     names = names_of(many)
-    about = {"model": on.about.get("model"), "site": many[0].site, "tokens": len(on)} | {k: dict(zip(names, v)) for k, v in told.items()}
+    about = {"model": on.about.get("model"), "site": many[0].site, "tokens": len(on)} | {
+        k: dict(zip(names, v)) for k, v in told.items()
+    }
     values = torch.stack([s.sort(descending=True).values for s in share]).numpy()
-    return Result(values, ("dictionary", "rank"), {"dictionary": names, "rank": list(range(1, values.shape[1] + 1))}, "use of latents", "share of tokens", about)
+    return Result(
+        values,
+        ("dictionary", "rank"),
+        {"dictionary": names, "rank": list(range(1, values.shape[1] + 1))},
+        "use of latents",
+        "share of tokens",
+        about,
+    )
 
 
-def adaptivity(model: Any, dictionaries: Sequence[Dictionary], on: Activations, seen: Int[Tensor, "chunk pos"]) -> Result:
+def adaptivity(
+    model: Any, dictionaries: Sequence[Dictionary], on: Activations, seen: Int[Tensor, "chunk pos"]
+) -> Result:
     """Spearman's correlation of how many latents a token gets with how hard it is, by four measures of that.
 
     >>> features.adaptivity(model, [topk, mutual], heldout, acts.tokens)
@@ -60,21 +74,57 @@ def adaptivity(model: Any, dictionaries: Sequence[Dictionary], on: Activations, 
     many, ids, skip = list(dictionaries), on.tokens, max(on.skip, 1)
     few = max(1, PER_RUN // ids.shape[1])
     with torch.no_grad(), bridge.LOCK:
-        losses = torch.cat([token_losses(run(model, part).logits, part) for part in progress(ids.split(few), "losses")])
+        losses = torch.cat(
+            [
+                token_losses(run(model, part).logits, part)
+                for part in progress(ids.split(few), "losses")
+            ]
+        )
     times = torch.bincount(seen.flatten().long(), minlength=bridge.dims(model).d_vocab)
     x = on.of(many[0].site).unflatten(0, (len(ids), -1))
-    last = ids.shape[1] - 1  # positions from skip + 1 have a loss of their own, those before the last one for the next
-    cut = lambda value: value[:, 1:last - on.skip].reshape(-1).numpy()
-    hard = [losses[:, skip:], losses[:, skip - 1 : -1], -times[ids.long()][:, skip + 1 : last].float(), cut((x - x.flatten(0, 1).mean(0)).norm(dim=-1))]
+    last = (
+        ids.shape[1] - 1
+    )  # positions from skip + 1 have a loss of their own, those before the last one for the next
+
+    def cut(value):
+        return value[:, 1 : last - on.skip].reshape(-1).numpy()
+
+    hard = [
+        losses[:, skip:],
+        losses[:, skip - 1 : -1],
+        -times[ids.long()][:, skip + 1 : last].float(),
+        cut((x - x.flatten(0, 1).mean(0)).norm(dim=-1)),
+    ]
     ranks = [rankdata(np.asarray(h).reshape(-1)) for h in hard]
-    counts = [rankdata(cut((_on(one, on) > 0).sum(-1).float().unflatten(0, (len(ids), -1)))) for one in progress(many, "latents")]
-    examples = np.stack([np.stack([correlations(np.stack([c, r]), len(ids))[0, 1] for r in ranks]) for c in counts])
-    about = {"model": bridge.name(model), "site": many[0].site, "tokens": len(ranks[0]), "chunks": len(ids), "counted on": seen.numel()}
+    counts = [
+        rankdata(cut((_on(one, on) > 0).sum(-1).float().unflatten(0, (len(ids), -1))))
+        for one in progress(many, "latents")
+    ]
+    examples = np.stack(
+        [np.stack([correlations(np.stack([c, r]), len(ids))[0, 1] for r in ranks]) for c in counts]
+    )
+    about = {
+        "model": bridge.name(model),
+        "site": many[0].site,
+        "tokens": len(ranks[0]),
+        "chunks": len(ids),
+        "counted on": seen.numel(),
+    }
     coords = {"dictionary": names_of(many), "measure": list(HARD)}
-    return Result(examples.mean(-1), ("dictionary", "measure"), coords, "latents a token gets against how hard it is", "Spearman's rho", about, examples)
+    return Result(
+        examples.mean(-1),
+        ("dictionary", "measure"),
+        coords,
+        "latents a token gets against how hard it is",
+        "Spearman's rho",
+        about,
+        examples,
+    )
 
 
 def _on(one: Dictionary, acts: Activations, few: int = 4_096) -> Tensor:
     """Its latents at each token [n latent], as bools' bytes: a byte each, not four."""
     with torch.no_grad():
-        return torch.cat([(one.encode(part) != 0).to(torch.uint8) for part in acts.of(one.site).split(few)])
+        return torch.cat(
+            [(one.encode(part) != 0).to(torch.uint8) for part in acts.of(one.site).split(few)]
+        )

@@ -10,7 +10,11 @@ from torch import Tensor
 from interp.features.firing import Firings
 
 UNCLEAR, NEVER = "no clear token", "never on"
-PLACES = {"on": 0, "after": -1, "before": 1}  # the token itself, the one before it, the one that follows
+PLACES = {
+    "on": 0,
+    "after": -1,
+    "before": 1,
+}  # the token itself, the one before it, the one that follows
 SHARE, RATIO, COUNT, WORDS = 0.3, 5.0, 3, 4
 LEAST = 0.05  # of the activation: a token with less is not named
 
@@ -35,7 +39,9 @@ class Words:
 
     def __call__(self, token: int) -> str:
         if token not in self.known:
-            self.known[token] = str(token) if self.tokenizer is None else self.tokenizer.decode([token])
+            self.known[token] = (
+                str(token) if self.tokenizer is None else self.tokenizer.decode([token])
+            )
         return self.known[token]
 
 
@@ -54,7 +60,11 @@ class Counted:
         heft = values.abs().double()
         found = [self._place(name, ids[rows], heft) for name, ids in self.ids.items()]
         own, *others = found
-        clear = [one for one in ([own] if _clear(own) else sorted(others, key=_share, reverse=True)) if _clear(one)]
+        clear = [
+            one
+            for one in ([own] if _clear(own) else sorted(others, key=_share, reverse=True))
+            if _clear(one)
+        ]
         return clear[0] if clear else []
 
     def _place(self, name: str, ids: Tensor, heft: Tensor) -> list[Distinct]:
@@ -67,7 +77,12 @@ class Counted:
         ratio = share / self.base[name][each]
         named = ((ratio >= RATIO) & (counts >= COUNT) & (share >= LEAST)).nonzero()[:, 0]
         best = named[share[named].argsort(descending=True, stable=True)][:WORDS].tolist()
-        return [Distinct(name, self.words(int(each[i])), float(share[i]), float(ratio[i]), int(counts[i])) for i in best]
+        return [
+            Distinct(
+                name, self.words(int(each[i])), float(share[i]), float(ratio[i]), int(counts[i])
+            )
+            for i in best
+        ]
 
     def description(self, latent: int, distinct: Sequence[Distinct] | None = None) -> str:
         """A few words: "on the, a", "after def", "no clear token", "never on"."""
@@ -76,7 +91,9 @@ class Counted:
         distinct = self.distinct(latent) if distinct is None else distinct
         if not distinct:
             return UNCLEAR
-        return f"{distinct[0].place} {', '.join(dict.fromkeys(plain(one.word) for one in distinct))}"
+        return (
+            f"{distinct[0].place} {', '.join(dict.fromkeys(plain(one.word) for one in distinct))}"
+        )
 
 
 def describe(model: Any, seen: Firings) -> Any:
@@ -97,7 +114,13 @@ def table(counted: Counted) -> Any:
     seen, rows = counted.seen, []
     for latent in seen.latents:
         distinct = counted.distinct(latent)
-        rows.append((latent, counted.description(latent, distinct), distinct[0].share if distinct else float("nan")))
+        rows.append(
+            (
+                latent,
+                counted.description(latent, distinct),
+                distinct[0].share if distinct else float("nan"),
+            )
+        )
     frame = pd.DataFrame(rows, columns=["latent", "description", "share"]).set_index("latent")
     frame.attrs["tokens"] = len(seen)
     return frame.assign(density=seen.density.numpy(), largest=seen.maxima.numpy())

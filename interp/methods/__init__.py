@@ -19,7 +19,7 @@ from interp.methods.lens import logit_lens
 from interp.methods.loss import cross_entropy
 from interp.methods.loss_depths import loss_depth, split_windows
 from interp.methods.matched_kl import match_kl, word_gain
-from interp.methods.measures import attention_to, kl_to, Measure, text_loss
+from interp.methods.measures import Measure, attention_to, kl_to, text_loss
 from interp.methods.overlaps import overlap, role_score
 from interp.methods.patched_logits import logits_when_patched
 from interp.methods.patching import patch
@@ -32,7 +32,14 @@ from interp.methods.scores import head_scores, repeated_tokens
 from interp.methods.sets import greedy_ablation, pairwise_ablation
 from interp.methods.sinks import attention_received, site_norms
 from interp.methods.soft_injections import injection, soft_injection
-from interp.methods.steering import difference_of_means, Direction, function_vector, side_effect, steer, task_vector
+from interp.methods.steering import (
+    Direction,
+    difference_of_means,
+    function_vector,
+    side_effect,
+    steer,
+    task_vector,
+)
 from interp.methods.stream import stream_norms
 from interp.methods.token_sets import token_set, token_sets
 from interp.methods.tracing import causal_trace

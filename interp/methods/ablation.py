@@ -53,23 +53,43 @@ def ablate(
     edit = _edit(by, factor)
     grid, groups = layout(model, task, where)
     prompts = _reference(task, reference)
-    rows = others(len(task), len(prompts), seed, same=reference is None) if by == "resample" else None
+    rows = (
+        others(len(task), len(prompts), seed, same=reference is None) if by == "resample" else None
+    )
     # Scaling acts on the value of the moment, which in a set is not the unablated run's: only hooks see it.
     source = None if by == "scale" else lambda kinds: _values(model, prompts, kinds, by, rows)
     what = f"{by} ablation of {named(where)}"
     # The empty set is the unablated run: in the same sweep it costs nothing. A file must know it beforehand.
     ledger = resume and resuming.ledger(
-        resume, sweep.read(model, task.clean, judge, task.positions), reference=prompts, rows=rows, factor=factor
+        resume,
+        sweep.read(model, task.clean, judge, task.positions),
+        reference=prompts,
+        rows=rows,
+        factor=factor,
     )
     asked = [*groups, []]
     values, ran = sweep.sweep(
-        model, task.clean, source, asked, lambda: _cells(model, task, asked, by, edit, prompts, rows), judge,
-        task.positions, what, way, ledger=ledger,
+        model,
+        task.clean,
+        source,
+        asked,
+        lambda: _cells(model, task, asked, by, edit, prompts, rows),
+        judge,
+        task.positions,
+        what,
+        way,
+        ledger=ledger,
     )
     effects, unablated = values[:-1] - values[-1], values[-1]
     said = sweep.about(
-        model, task, f"ablate, {by}", started, pattern=named(where),
-        metric=judge.name, clean=float(unablated.mean()), way=ran,
+        model,
+        task,
+        f"ablate, {by}",
+        started,
+        pattern=named(where),
+        metric=judge.name,
+        clean=float(unablated.mean()),
+        way=ran,
     )
     return result(effects, grid, task, f"effect of {by} ablation on {judge.name}", judge.unit, said)
 
@@ -79,7 +99,9 @@ def _edit(by: str, factor: float | None) -> Edit | None:
     if by not in WAYS:
         raise unknown("way to ablate", by, WAYS, "by='mean'")
     if (by == "scale") != (factor is not None):
-        raise ValueError(f"by={by!r} with factor={factor}: a factor goes with by='scale', for example factor=0.5")
+        raise ValueError(
+            f"by={by!r} with factor={factor}: a factor goes with by='scale', for example factor=0.5"
+        )
     return {"zero": zero(), "scale": scale(factor if factor is not None else 1.0)}.get(by)
 
 
@@ -88,9 +110,13 @@ def _reference(task: Any, reference: Any) -> Tensor:
         prompts = task.clean if reference is None else torch.as_tensor(reference)
     except ValueError:
         lengths = ", ".join(str(n) for n in sorted({len(row) for row in reference}))
-        raise ValueError(f"the reference prompts have {lengths} tokens: they must all have the task's {task.clean.shape[1]}") from None
+        raise ValueError(
+            f"the reference prompts have {lengths} tokens: they must all have the task's {task.clean.shape[1]}"
+        ) from None
     if prompts.ndim != 2 or len(prompts) == 0 or prompts.is_floating_point():
-        raise ValueError(f"the reference is token ids [batch pos], got {prompts.dtype} {tuple(prompts.shape)}")
+        raise ValueError(
+            f"the reference is token ids [batch pos], got {prompts.dtype} {tuple(prompts.shape)}"
+        )
     if prompts.shape[1] != task.clean.shape[1]:
         raise ValueError(
             f"the reference prompts have {prompts.shape[1]} tokens, the task's {task.clean.shape[1]}: "
@@ -100,7 +126,13 @@ def _reference(task: Any, reference: Any) -> Tensor:
 
 
 def _cells(
-    model: Any, task: Any, groups: list, by: str, edit: Edit | None, prompts: Tensor, rows: Tensor | None
+    model: Any,
+    task: Any,
+    groups: list,
+    by: str,
+    edit: Edit | None,
+    prompts: Tensor,
+    rows: Tensor | None,
 ) -> list[list[Intervention]]:
     """For each group the interventions that ablate its sites."""
     carriers = [[carrier(s) for s in group] for group in groups]
@@ -117,7 +149,9 @@ def _cells(
     return [[put(c) for c in group] for group in carriers]
 
 
-def _values(model: Any, prompts: Tensor, kinds: list[str], by: str, rows: Tensor | None) -> dict[str, list[Tensor]]:
+def _values(
+    model: Any, prompts: Tensor, kinds: list[str], by: str, rows: Tensor | None
+) -> dict[str, list[Tensor]]:
     """The same replacement values for the engine: per kind and layer, broadcastable to [batch pos ...]."""
     engine = lean.find(model)
     if by == "zero":
@@ -133,5 +167,7 @@ def others(n: int, n_reference: int, seed: int, same: bool) -> Tensor:
     if not same:
         return torch.randint(n_reference, (n,), generator=g)
     if n < 2:
-        raise ValueError("resampling needs another prompt to take the value from: use n >= 2 or give a reference")
+        raise ValueError(
+            "resampling needs another prompt to take the value from: use n >= 2 or give a reference"
+        )
     return (torch.arange(n) + torch.randint(1, n, (n,), generator=g)) % n

@@ -17,7 +17,9 @@ from interp.results import Result
 from interp.sites import Site
 
 
-def attention_patterns(model: Any, task: Any, where: str | Sequence[str] = "L*H*", *, weighted: bool = False) -> Result:
+def attention_patterns(
+    model: Any, task: Any, where: str | Sequence[str] = "L*H*", *, weighted: bool = False
+) -> Result:
     """What each head looks at: attention from every destination to every source token, each row summing to one.
 
     >>> attention_patterns(model, task, "L23H3").plot()
@@ -31,7 +33,9 @@ def attention_patterns(model: Any, task: Any, where: str | Sequence[str] = "L*H*
     """
     started = time.perf_counter()
     if not isinstance(where, str):
-        return _side_by_side([attention_patterns(model, task, head, weighted=weighted) for head in where], where)
+        return _side_by_side(
+            [attention_patterns(model, task, head, weighted=weighted) for head in where], where
+        )
     tokens, a_task = prompts_of(rows(model, task)[0] if isinstance(task, str) else task)
     site = _heads(where)
     grid = sites.expand(site, bridge.dims(model))
@@ -43,28 +47,44 @@ def attention_patterns(model: Any, task: Any, where: str | Sequence[str] = "L*H*
         pattern = pattern * written(model, site, kept[values])[..., None, :]
     examples = pattern.movedim(-3, -1).double().numpy()  # [... dest src batch]
     labels = token_labels(model, tokens[0])
-    name, unit = ("attention x value", "norm in the residual stream") if weighted else ("attention", "share of attention")
-    said = sweep.about(model, a_task, "attention patterns", started, pattern=str(grid.pattern), way="hooks")
+    name, unit = (
+        ("attention x value", "norm in the residual stream")
+        if weighted
+        else ("attention", "share of attention")
+    )
+    said = sweep.about(
+        model, a_task, "attention patterns", started, pattern=str(grid.pattern), way="hooks"
+    )
     coords = {**grid.coords, "dest": labels, "src": labels}
-    return Result(examples.mean(-1), (*grid.dims, "dest", "src"), coords, name, unit, said, examples)
+    return Result(
+        examples.mean(-1), (*grid.dims, "dest", "src"), coords, name, unit, said, examples
+    )
 
 
 def _side_by_side(each: Sequence[Result], heads: Sequence[str]) -> Result:
     if not each or any(r.dims != ("dest", "src") for r in each):
-        raise ValueError(f"a list holds single heads, got {list(heads)} (try ['L23H3', 'L29H1'], or the pattern 'L23H*')")
+        raise ValueError(
+            f"a list holds single heads, got {list(heads)} (try ['L23H3', 'L29H1'], or the pattern 'L23H*')"
+        )
     one, examples = each[0], np.stack([r.examples for r in each])
     about = {**one.about, "pattern": " ".join(heads)}
     coords = {"site": list(heads), **one.coords}
-    return Result(examples.mean(-1), ("site", "dest", "src"), coords, one.name, one.unit, about, examples)
+    return Result(
+        examples.mean(-1), ("site", "dest", "src"), coords, one.name, one.unit, about, examples
+    )
 
 
 def written(model: Any, heads: Site, values: Tensor) -> Tensor:
     """The norm of v @ W_O for the heads' stars [... batch pos], from values [(layer) kv_head batch pos d_head]."""
     d = bridge.dims(model)
     layers = range(d.n_layers) if heads.layer == sites.STAR else [heads.layer]
-    W_O = torch.stack([bridge.projection(model, "O", layer)[0] for layer in layers])  # [layer head d_head d_model]
+    W_O = torch.stack(
+        [bridge.projection(model, "O", layer)[0] for layer in layers]
+    )  # [layer head d_head d_model]
     gram = W_O @ W_O.transpose(-1, -2)  # v gram v is the squared norm: d_model never appears
-    v = (values if heads.layer == sites.STAR else values[None]).repeat_interleave(d.group, 1)  # query heads share values
+    v = (values if heads.layer == sites.STAR else values[None]).repeat_interleave(
+        d.group, 1
+    )  # query heads share values
     norms = torch.einsum("lhbpi,lhij,lhbpj->lhbp", v, gram, v).clamp_min(0).sqrt()
     norms = norms if heads.index == sites.STAR else norms[:, heads.index]
     return norms if heads.layer == sites.STAR else norms[0]
@@ -82,14 +102,26 @@ def attends(model: Any, task: Any, at: str, to: str, where: str = "L*H*") -> Res
     key = f"{grid.pattern}.pattern@{at}"
     destination, source = task.position(at), task.position(to)
     if bool((source > destination).any()):
-        raise ValueError(f"{to!r} comes after {at!r} in some prompts: no causal head can attend from {at!r} to it")
+        raise ValueError(
+            f"{to!r} comes after {at!r} in some prompts: no causal head can attend from {at!r} to it"
+        )
     rows = run(model, task, keep=[key], last_only=True).kept[key]  # [... batch src]
     index = source.expand(rows.shape[:-1])[..., None]
     examples = rows.gather(-1, index)[..., 0].double().numpy()
     even = float((1.0 / (destination + 1)).mean())
-    said = sweep.about(model, task, f"attention from {at} to {to}", started, pattern=str(grid.pattern), even=even, way="hooks")
+    said = sweep.about(
+        model,
+        task,
+        f"attention from {at} to {to}",
+        started,
+        pattern=str(grid.pattern),
+        even=even,
+        way="hooks",
+    )
     name = f"attention {at} to {to}"
-    return Result(examples.mean(-1), grid.dims, dict(grid.coords), name, "share of attention", said, examples)
+    return Result(
+        examples.mean(-1), grid.dims, dict(grid.coords), name, "share of attention", said, examples
+    )
 
 
 def token_labels(model: Any, tokens: Tensor) -> list[str]:

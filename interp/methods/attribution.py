@@ -14,11 +14,16 @@ from interp.methods import sweep
 from interp.models import bridge
 from interp.results import Result
 
+TOWARD = {
+    "difference": "logit difference",
+    "answer": "answer's logit",
+    "wrong": "wrong answer's logit",
+}
 
-TOWARD = {"difference": "logit difference", "answer": "answer's logit", "wrong": "wrong answer's logit"}
 
-
-def logit_attribution(model: Any, task: Any, where: str = "L*H*", *, toward: str = "difference") -> Result:
+def logit_attribution(
+    model: Any, task: Any, where: str = "L*H*", *, toward: str = "difference"
+) -> Result:
     """How much each component writes straight into the logit difference at the last position.
 
     >>> logit_attribution(model, task).top(5)            # heads
@@ -34,25 +39,53 @@ def logit_attribution(model: Any, task: Any, where: str = "L*H*", *, toward: str
     if toward not in TOWARD:
         raise unknown("direction of attribution", toward, TOWARD)
     site = sites.Site.parse(where)
-    if site.part != "out" or site.family not in ("head", "mlp", "attn", "embed") or site.pos is not None:
-        raise ValueError(f"attribution is to what writes to the stream, got {where!r} (try 'L*H*' or 'mlp.*')")
+    if (
+        site.part != "out"
+        or site.family not in ("head", "mlp", "attn", "embed")
+        or site.pos is not None
+    ):
+        raise ValueError(
+            f"attribution is to what writes to the stream, got {where!r} (try 'L*H*' or 'mlp.*')"
+        )
     grid = sites.expand(site, bridge.dims(model))
     heads = site.family == "head"  # z is nine times smaller than what the heads write
     key = f"{site}.z@-1" if heads else f"{site}@-1"
     out = run(model, task, keep=[key, "logits.in@-1"], last_only=True)
-    along = through_final_norm(model, out.kept["logits.in@-1"], answer_direction(model, task, toward))
+    along = through_final_norm(
+        model, out.kept["logits.in@-1"], answer_direction(model, task, toward)
+    )
     values = out.kept[key]
     if heads:
-        examples = torch.stack([_head(model, s, z, along) for s, z in zip(grid.sites, values.flatten(0, len(grid.dims) - 1) if grid.dims else values[None])])
+        examples = torch.stack(
+            [
+                _head(model, s, z, along)
+                for s, z in zip(
+                    grid.sites, values.flatten(0, len(grid.dims) - 1) if grid.dims else values[None]
+                )
+            ]
+        )
     else:
         examples = (values * along).sum(-1)
     examples = examples.reshape(*grid.shape, len(task)).double().numpy()
     said = sweep.about(
-        model, task, "direct logit attribution", started, pattern=str(site),
-        clean=float(task.with_metric("logit_diff").metric(out.logits).mean()), way="hooks",
+        model,
+        task,
+        "direct logit attribution",
+        started,
+        pattern=str(site),
+        clean=float(task.with_metric("logit_diff").metric(out.logits).mean()),
+        way="hooks",
     )
     coords = dict(grid.coords)
-    return Result(examples.mean(-1), grid.dims, coords, f"direct effect on the {TOWARD[toward]}", "logits", said, examples)
+    return Result(
+        examples.mean(-1),
+        grid.dims,
+        coords,
+        f"direct effect on the {TOWARD[toward]}",
+        "logits",
+        said,
+        examples,
+    )
 
 
 def _head(model: Any, site: sites.Site, z: Tensor, along: Tensor) -> Tensor:
@@ -60,7 +93,9 @@ def _head(model: Any, site: sites.Site, z: Tensor, along: Tensor) -> Tensor:
     return (z @ W_O[site.index] * along).sum(-1)
 
 
-def answer_direction(model: Any, task: Any, toward: str = "difference") -> Float[Tensor, "batch d_model"]:
+def answer_direction(
+    model: Any, task: Any, toward: str = "difference"
+) -> Float[Tensor, "batch d_model"]:
     """The direction of the normed residual along which the task's logit difference (or one side of it) grows.
 
     The logit difference is linear in the logits it reads, so its weights are its gradient. One side alone is

@@ -21,7 +21,16 @@ from torch import Tensor
 from interp._say import unknown
 from interp.methods import fast, sweep
 from interp.methods.measures import measure
-from interp.methods.patching import Where, carrier, first_difference, layout, named, result, runs, span
+from interp.methods.patching import (
+    Where,
+    carrier,
+    first_difference,
+    layout,
+    named,
+    result,
+    runs,
+    span,
+)
 from interp.methods.slopes import At, Way, by_engine, by_hooks
 from interp.models import bridge
 from interp.results import Result
@@ -29,8 +38,18 @@ from interp.sites import STAR, Site
 
 METHODS = ("atp", "atp*", "ig")
 SIZE_ONLY = ", size only"  # what the unit of an estimate without a sign ends with
-THROUGH_SOFTMAX = {("head", "q"), ("kv", "k"), ("head", "scores")}  # what "atp*" takes to the pattern exactly
-STREAM = ("embed", "resid_pre", "resid_mid", "resid_post", "logits")  # what no layer's write stands for
+THROUGH_SOFTMAX = {
+    ("head", "q"),
+    ("kv", "k"),
+    ("head", "scores"),
+}  # what "atp*" takes to the pattern exactly
+STREAM = (
+    "embed",
+    "resid_pre",
+    "resid_mid",
+    "resid_post",
+    "logits",
+)  # what no layer's write stands for
 
 
 def attribution_patch(
@@ -77,14 +96,22 @@ def attribution_patch(
     unpatched = sweep.read(model, base, judge, task.positions)
     other = sweep.read(model, source, judge, task.positions)
     first = first_difference(base, source)
-    engine = sweep.choose(model, way, lambda: None if judge.keep else fast.engine_for(model, judge, groups))
+    engine = sweep.choose(
+        model, way, lambda: None if judge.keep else fast.engine_for(model, judge, groups)
+    )
     with bridge.LOCK:
-        go = by_hooks(model, judge, base, task.positions) if engine is None else by_engine(engine, judge, base, first)
+        go = (
+            by_hooks(model, judge, base, task.positions)
+            if engine is None
+            else by_engine(engine, judge, base, first)
+        )
         pieces = _pieces(go, base, source, first, _cells(groups, base, task.positions), method)
         slots = list(dict.fromkeys(piece.at for piece in pieces))
         effects = torch.zeros(len(groups), len(base))
         passes = list(_runs(model, method, steps))
-        for grads in sweep.progress(_slopes(go, slots, method, base, source, passes), named(where), total=len(passes)):
+        for grads in sweep.progress(
+            _slopes(go, slots, method, base, source, passes), named(where), total=len(passes)
+        ):
             once = _estimate(pieces, grads, len(groups), len(base))
             effects += once.abs() if method == "atp*" else once / len(passes)
     if method == "atp*":
@@ -96,11 +123,21 @@ def attribution_patch(
         effects = effects / (whole.abs() if method == "atp*" else whole) + (direction == "noising")
     what = "size of the effect" if method == "atp*" else "effect"
     return result(
-        effects, grid, task, f"{what} of {direction} on {judge.name}, estimated by {method}",
+        effects,
+        grid,
+        task,
+        f"{what} of {direction} on {judge.name}, estimated by {method}",
         said + (SIZE_ONLY if method == "atp*" else ""),
         sweep.about(
-            model, task, f"attribution patching ({method}), {direction}", started, pattern=named(where),
-            metric=judge.name, clean=float(clean.mean()), corrupted=float(corrupted.mean()), backwards=len(passes),
+            model,
+            task,
+            f"attribution patching ({method}), {direction}",
+            started,
+            pattern=named(where),
+            metric=judge.name,
+            clean=float(clean.mean()),
+            corrupted=float(corrupted.mean()),
+            backwards=len(passes),
             way="hooks" if engine is None else "engine",
         ),
     )
@@ -110,9 +147,13 @@ def _check(method: str, direction: str, unit: str, steps: int) -> None:
     if method not in METHODS:
         raise unknown("method", method, METHODS)
     if steps < 1:
-        raise ValueError(f"steps={steps}: integrated gradients need at least one step (try steps=5)")
+        raise ValueError(
+            f"steps={steps}: integrated gradients need at least one step (try steps=5)"
+        )
     if (method, direction, unit) == ("atp*", "noising", "fraction"):
-        raise ValueError("'atp*' gives sizes without a sign, so there is no fraction that starts at 1 (try unit='metric')")
+        raise ValueError(
+            "'atp*' gives sizes without a sign, so there is no fraction that starts at 1 (try unit='metric')"
+        )
 
 
 # --- the gradients -------------------------------------------------------------------------------------------
@@ -125,7 +166,9 @@ def _runs(model: Any, method: str, steps: int) -> Sequence[float]:
     return [(step + 0.5) / steps for step in range(steps)] if method == "ig" else [0.0]
 
 
-def _slopes(go: Way, slots: list[Site], method: str, base: Tensor, source: Tensor, passes: Sequence[float]) -> Iterator[At]:
+def _slopes(
+    go: Way, slots: list[Site], method: str, base: Tensor, source: Tensor, passes: Sequence[float]
+) -> Iterator[At]:
     if method == "atp*":
         yield from go.dropping(slots)
     elif method == "atp":
@@ -139,10 +182,15 @@ def _slopes(go: Way, slots: list[Site], method: str, base: Tensor, source: Tenso
 
 def _counted(groups: list[list[Site]], n_layers: int) -> Float[Tensor, "cell"]:
     """Over how many layers each cell's sizes are averaged: its own layer counts only where something is left."""
-    inside = lambda group: len({s.layer for s in group}) == 1 and not any(s.family in STREAM for s in group)
+
+    def inside(group):
+        return len({s.layer for s in group}) == 1 and not any(s.family in STREAM for s in group)
+
     counts = [n_layers - inside(group) for group in groups]
     if min(counts) < 1:
-        raise ValueError("'atp*' averages over the other layers, and this model has only one: use method='atp'")
+        raise ValueError(
+            "'atp*' averages over the other layers, and this model has only one: use method='atp'"
+        )
     return torch.tensor(counts, dtype=torch.float)
 
 
@@ -167,7 +215,9 @@ class _Piece(NamedTuple):
     cells: _Cells
 
 
-def _cells(groups: list[list[Site]], base: Tensor, positions: Mapping[str, Tensor]) -> dict[Site, _Cells]:
+def _cells(
+    groups: list[list[Site]], base: Tensor, positions: Mapping[str, Tensor]
+) -> dict[Site, _Cells]:
     n, length = base.shape
     found: dict[Site, list[tuple[int, Tensor, int]]] = {}
     same = {p: torch.full((n,), p) for p in range(-1, length)}
@@ -176,10 +226,19 @@ def _cells(groups: list[list[Site]], base: Tensor, positions: Mapping[str, Tenso
             index, unit = (None if v is None else STAR for v in (site.index, site.unit))
             slot = replace(site, index=index, unit=unit, pos=None)
             at = -1 if site.pos is None else site.pos
-            row = positions[at] if isinstance(at, str) else same[-1 if site.pos is None else at % length]
-            found.setdefault(slot, []).append((i, row, next((v for v in (site.index, site.unit) if v is not None), 0)))
+            row = (
+                positions[at]
+                if isinstance(at, str)
+                else same[-1 if site.pos is None else at % length]
+            )
+            found.setdefault(slot, []).append(
+                (i, row, next((v for v in (site.index, site.unit) if v is not None), 0))
+            )
     columns = {slot: list(zip(*rows)) for slot, rows in found.items()}
-    return {s: _Cells(torch.tensor(g), torch.stack(r), torch.tensor(i)) for s, (g, r, i) in columns.items()}
+    return {
+        s: _Cells(torch.tensor(g), torch.stack(r), torch.tensor(i))
+        for s, (g, r, i) in columns.items()
+    }
 
 
 def _pieces(
@@ -198,13 +257,17 @@ def _pieces(
         old, new = before[mended.get(slot, slot)], after[mended.get(slot, slot)]
         if slot.part == "q" and slot in mended:
             new = go.patterns(slot, after[slot][None])[0]
-        change = torch.where(old == new, 0.0, new - old)  # masked scores: -inf in both, and no change
+        change = torch.where(
+            old == new, 0.0, new - old
+        )  # masked scores: -inf in both, and no change
         change[:, :, :first] = 0
         pieces.append(_Piece(mended.get(slot, slot), change, None, 0, where))
     return pieces
 
 
-def _keys(go: Way, slot: Site, pattern: Site, before: At, after: At, first: int, where: _Cells) -> _Piece:
+def _keys(
+    go: Way, slot: Site, pattern: Site, before: At, after: At, first: int, where: _Cells
+) -> _Piece:
     """The attention with the keys patched, at each position asked for and at all of them: rows share a softmax."""
     rows = [row for row in sorted(set(where.row.flatten().tolist())) if row == -1 or row >= first]
     patched = before[slot].repeat(len(rows), 1, 1, 1, 1)
@@ -220,11 +283,17 @@ def _estimate(pieces: list[_Piece], grads: At, n_cells: int, n: int) -> Float[Te
     out = torch.zeros(n_cells, n)
     for piece in pieces:
         table = _table(piece, grads[piece.at])
-        out.index_add_(0, piece.cells.group, table[piece.cells.row, piece.cells.index[:, None], torch.arange(n)])
+        out.index_add_(
+            0,
+            piece.cells.group,
+            table[piece.cells.row, piece.cells.index[:, None], torch.arange(n)],
+        )
     return out
 
 
-def _table(piece: _Piece, grad: Float[Tensor, "index batch pos d"]) -> Float[Tensor, "row index2 batch"]:
+def _table(
+    piece: _Piece, grad: Float[Tensor, "index batch pos d"]
+) -> Float[Tensor, "row index2 batch"]:
     """The estimate at each position, and in the last row at all of them."""
     each = (piece.change * grad).sum(-1)
     if piece.rows is None:

@@ -35,9 +35,18 @@ def agreement(a: Circuit | Result, b: Circuit | Result, *, n: int = 500) -> Resu
         rows, said = _scores(a, b, n), {"n_top": n}
     else:
         kinds = [type(x).__name__ for x in (a, b)]
-        raise ValueError(f"agreement is of two circuits or of two scores, got {kinds[0]} and {kinds[1]} (try Circuit.top(scores, 500))")
+        raise ValueError(
+            f"agreement is of two circuits or of two scores, got {kinds[0]} and {kinds[1]} (try Circuit.top(scores, 500))"
+        )
     about = {"method": "agreement", "of": [_said(a), _said(b)], **said}
-    return Result(np.array(list(rows.values())), ("measure",), {"measure": list(rows)}, "agreement", "share, or correlation", about)
+    return Result(
+        np.array(list(rows.values())),
+        ("measure",),
+        {"measure": list(rows)},
+        "agreement",
+        "share, or correlation",
+        about,
+    )
 
 
 def roc(scores: Result, truth: Circuit | Sequence[str], *, absolute: bool = True) -> Result:
@@ -60,10 +69,25 @@ def roc(scores: Result, truth: Circuit | Sequence[str], *, absolute: bool = True
     values = np.abs(values) if absolute else values
     auc = area(values, positive)
     false, true = _corners(values, positive)
-    about = {k: scores.about[k] for k in ("model", "task", "n", "method", "metric") if k in scores.about}
-    about |= {"auc": auc, "absolute": absolute, "edges": int(positive.sum()), "others": int((~positive).sum()), "truth": _said(truth)}
+    about = {
+        k: scores.about[k] for k in ("model", "task", "n", "method", "metric") if k in scores.about
+    }
+    about |= {
+        "auc": auc,
+        "absolute": absolute,
+        "edges": int(positive.sum()),
+        "others": int((~positive).sum()),
+        "truth": _said(truth),
+    }
     dim = "false positive rate"
-    return Result(true, (dim,), {dim: false.tolist()}, f"ROC of {scores.name}, area {auc:.3f}", "true positive rate", about)
+    return Result(
+        true,
+        (dim,),
+        {dim: false.tolist()},
+        f"ROC of {scores.name}, area {auc:.3f}",
+        "true positive rate",
+        about,
+    )
 
 
 def stability(
@@ -90,29 +114,59 @@ def stability(
     """
     started = time.perf_counter()
     if resamples < 2 or seeds < 2:
-        raise ValueError(f"resamples={resamples}, seeds={seeds}: a pair needs two (try resamples=10, seeds=3)")
+        raise ValueError(
+            f"resamples={resamples}, seeds={seeds}: a pair needs two (try resamples=10, seeds=3)"
+        )
     if len(task) < 2:
-        raise ValueError("one prompt cannot be drawn anew: stability needs a task of at least 2 (try n=32)")
+        raise ValueError(
+            "one prompt cannot be drawn anew: stability needs a task of at least 2 (try n=32)"
+        )
     first = discover(model, task, method, examples=True, **options)
     rng, size = np.random.default_rng(seed), first.examples.shape[-1]
     drawn = [rng.multinomial(size, np.full(size, 1 / size)) / size for _ in range(resamples)]
-    top = lambda scores: Circuit.top(replace(scores, examples=None), n, absolute=absolute)
-    resampled = [top(replace(first, values=first.examples @ weights, examples=None)) for weights in drawn]
+
+    def top(scores):
+        return Circuit.top(replace(scores, examples=None), n, absolute=absolute)
+
+    resampled = [
+        top(replace(first, values=first.examples @ weights, examples=None)) for weights in drawn
+    ]
     made = {k: task.about[k] for k in ("split", "seed")}
     others = [
-        task.remake(n=len(task), split=made["split"], seed=made["seed"] + 100 * k).with_metric(task.metric_name)
+        task.remake(n=len(task), split=made["split"], seed=made["seed"] + 100 * k).with_metric(
+            task.metric_name
+        )
         for k in range(1, seeds)
     ]
-    separate = [top(first), *(top(discover(model, other, method, **options)) for other in sweep.progress(others, "other seeds"))]
+    separate = [
+        top(first),
+        *(
+            top(discover(model, other, method, **options))
+            for other in sweep.progress(others, "other seeds")
+        ),
+    ]
     pairs = {"prompts resampled": _pairs(resampled), "other seeds": _pairs(separate)}
     every = set.intersection(*(set(one) for one in resampled))
-    rows = {**{k: float(np.mean(v)) for k, v in pairs.items()}, "by chance": _chance(n, n, int((~np.isnan(first.values)).sum()))}
+    rows = {
+        **{k: float(np.mean(v)) for k, v in pairs.items()},
+        "by chance": _chance(n, n, int((~np.isnan(first.values)).sum())),
+    }
     about = sweep.about(
-        model, task, f"stability of {method}", started, edges=n, resamples=resamples, seeds=seeds, absolute=absolute,
-        pairs=pairs, **{"in every resample": len(every)},
-    )  # fmt: skip
+        model,
+        task,
+        f"stability of {method}",
+        started,
+        edges=n,
+        resamples=resamples,
+        seeds=seeds,
+        absolute=absolute,
+        pairs=pairs,
+        **{"in every resample": len(every)},
+    )
     coords, name = {"measure": list(rows)}, f"Jaccard of {n} edges found again"
-    return Result(np.array(list(rows.values())), ("measure",), coords, name, "share of edges", about)
+    return Result(
+        np.array(list(rows.values())), ("measure",), coords, name, "share of edges", about
+    )
 
 
 # --- counting ------------------------------------------------------------------------------------------------
@@ -120,13 +174,18 @@ def stability(
 
 def _circuits(a: Circuit, b: Circuit) -> dict[str, float]:
     both, (nodes_a, nodes_b) = len(a & b), (set(a.nodes), set(b.nodes))
-    share = lambda part, whole: part / whole if whole else float("nan")
+
+    def share(part, whole):
+        return part / whole if whole else float("nan")
+
     total = len(a) + len(~a)
     return {
-        "Jaccard, edges": a.jaccard(b), "Jaccard, components": share(len(nodes_a & nodes_b), len(nodes_a | nodes_b)),
-        "second in first": share(both, len(b)), "first in second": share(both, len(a)),
+        "Jaccard, edges": a.jaccard(b),
+        "Jaccard, components": share(len(nodes_a & nodes_b), len(nodes_a | nodes_b)),
+        "second in first": share(both, len(b)),
+        "first in second": share(both, len(a)),
         "Jaccard by chance": _chance(len(a), len(b), total),
-    }  # fmt: skip
+    }
 
 
 def _scores(a: Result, b: Result, n: int) -> dict[str, float]:
@@ -135,9 +194,11 @@ def _scores(a: Result, b: Result, n: int) -> dict[str, float]:
     there = ~np.isnan(a.values)
     x, y = a.values[there], b.values[there]
     return {
-        "rank correlation": spearman(x, y), "rank correlation of sizes": spearman(np.abs(x), np.abs(y)),
-        f"Jaccard, top {n}": overlap, "Jaccard by chance": _chance(n, n, len(x)),
-    }  # fmt: skip
+        "rank correlation": spearman(x, y),
+        "rank correlation of sizes": spearman(np.abs(x), np.abs(y)),
+        f"Jaccard, top {n}": overlap,
+        "Jaccard by chance": _chance(n, n, len(x)),
+    }
 
 
 def _chance(a: int, b: int, total: int) -> float:
@@ -150,7 +211,9 @@ def _pairs(circuits: Sequence[Circuit]) -> list[float]:
     return [a.jaccard(b) for a, b in combinations(circuits, 2)]
 
 
-def _against(scores: Result, truth: Circuit | Sequence[str]) -> tuple[Float[np.ndarray, "edge"], Bool[np.ndarray, "edge"]]:
+def _against(
+    scores: Result, truth: Circuit | Sequence[str]
+) -> tuple[Float[np.ndarray, "edge"], Bool[np.ndarray, "edge"]]:
     """Every edge's or cell's score, and whether it is in what is known."""
     if not isinstance(truth, Circuit):
         return _cells_against(scores, list(truth))
@@ -158,23 +221,35 @@ def _against(scores: Result, truth: Circuit | Sequence[str]) -> tuple[Float[np.n
     every = none | ~none
     truth & none  # says so when they are of two models
     if not 0 < len(truth) < len(every):
-        raise ValueError(f"the known circuit has {len(truth)} of {len(every)} edges: nothing can be told apart (some, not all, are needed)")
-    row, column = ({name: i for i, name in enumerate(scores.coords[d])} for d in ("sender", "receiver"))
+        raise ValueError(
+            f"the known circuit has {len(truth)} of {len(every)} edges: nothing can be told apart (some, not all, are needed)"
+        )
+    row, column = (
+        {name: i for i, name in enumerate(scores.coords[d])} for d in ("sender", "receiver")
+    )
     values = np.array([scores.values[row[s], column[r]] for s, r in every])
     if np.isnan(values).any():
-        raise ValueError(f"{int(np.isnan(values).sum())} of {len(values)} edges have no score (NaN): every edge needs one")
+        raise ValueError(
+            f"{int(np.isnan(values).sum())} of {len(values)} edges have no score (NaN): every edge needs one"
+        )
     return values, np.array([edge in truth for edge in every])
 
 
-def _cells_against(scores: Result, truth: list[str]) -> tuple[Float[np.ndarray, "cell"], Bool[np.ndarray, "cell"]]:
+def _cells_against(
+    scores: Result, truth: list[str]
+) -> tuple[Float[np.ndarray, "cell"], Bool[np.ndarray, "cell"]]:
     labels, values = scores.labels(), scores.values.ravel()
     wrong = next((name for name in truth if name not in labels), None)
     if wrong is not None:
         raise unknown("cell of these scores", wrong, labels)
     if not 0 < len(set(truth)) < len(labels):
-        raise ValueError(f"{len(set(truth))} of {len(labels)} cells are the known ones: nothing can be told apart (some, not all, are needed)")
+        raise ValueError(
+            f"{len(set(truth))} of {len(labels)} cells are the known ones: nothing can be told apart (some, not all, are needed)"
+        )
     if np.isnan(values).any():
-        raise ValueError(f"{int(np.isnan(values).sum())} of {len(values)} cells have no score (NaN): every cell needs one")
+        raise ValueError(
+            f"{int(np.isnan(values).sum())} of {len(values)} cells have no score (NaN): every cell needs one"
+        )
     return values, np.isin(labels, truth)
 
 
@@ -196,4 +271,8 @@ def _said(one: Circuit | Result | Sequence[str]) -> str:
         return f"{len(one)} cells"
     if isinstance(one, Result):
         return str(one.about.get("method", one.name))
-    return str(one.source.get("method") or one.source.get("cite") or one.source.get("kind", f"{len(one)} edges"))
+    return str(
+        one.source.get("method")
+        or one.source.get("cite")
+        or one.source.get("kind", f"{len(one)} edges")
+    )

@@ -18,15 +18,26 @@ def compare(results: Mapping[str, Result], axis: str = "run", *, name: str | Non
     """
     given = list(results.values())
     if not given or axis in given[0].dims:
-        raise ValueError(f"compare needs results without an axis {axis!r} of their own: compare({{'a': one, 'b': other}}, axis='run')")
+        raise ValueError(
+            f"compare needs results without an axis {axis!r} of their own: compare({{'a': one, 'b': other}}, axis='run')"
+        )
     first = given[0]
     for label, one in results.items():
         if (one.dims, one.coords, one.unit) != (first.dims, first.coords, first.unit):
-            raise ValueError(f"{label!r} ({one.unit}, axes {one.dims}) is not on the axes of the first ({first.unit}, {first.dims})")
+            raise ValueError(
+                f"{label!r} ({one.unit}, axes {one.dims}) is not on the axes of the first ({first.unit}, {first.dims})"
+            )
     kept = [one.examples for one in given]
     alike = all(e is not None for e in kept) and len({e.shape for e in kept}) == 1
-    about = {k: v for k, v in first.about.items() if k not in ("pattern", "at")} | {"compared": list(results)}
+    about = {k: v for k, v in first.about.items() if k not in ("pattern", "at")} | {
+        "compared": list(results)
+    }
     return replace(
-        first, values=np.stack([one.values for one in given]), dims=(axis, *first.dims), about=about,
-        coords={axis: list(results), **first.coords}, name=name or first.name, examples=np.stack(kept) if alike else None,
+        first,
+        values=np.stack([one.values for one in given]),
+        dims=(axis, *first.dims),
+        about=about,
+        coords={axis: list(results), **first.coords},
+        name=name or first.name,
+        examples=np.stack(kept) if alike else None,
     )

@@ -49,7 +49,9 @@ def composition(
     at = _checked(model, kind, offset, without, rotations)
     send, receive = weights.heads_of(model, senders), weights.heads_of(model, receivers)
     if not any(s.layer < r.layer for s in send for r in receive):
-        raise ValueError("no sender is in a layer before a receiver: heads of one layer cannot feed each other")
+        raise ValueError(
+            "no sender is in a layer before a receiver: heads of one layer cannot feed each other"
+        )
     S = {s: _drop(sender(model, s), without) for s in send}
     if components:
         S = {s: torch.linalg.svd(m.double(), full_matrices=False).Vh.float() for s, m in S.items()}
@@ -60,11 +62,30 @@ def composition(
     coords = {"sender": list(map(str, send)), "receiver": list(map(str, receive))}
     dims = ("sender", "receiver")
     if components:
-        dims, coords = ("sender", "component", "receiver"), {**coords, "component": list(range(values.shape[1]))}
+        dims, coords = (
+            ("sender", "component", "receiver"),
+            {**coords, "component": list(range(values.shape[1]))},
+        )
     said = sweep.about(
-        model, None, f"{kind} composition", started, kind=kind, offset=at, without=list(without), seed=seed, null=null, way="engine"
+        model,
+        None,
+        f"{kind} composition",
+        started,
+        kind=kind,
+        offset=at,
+        without=list(without),
+        seed=seed,
+        null=null,
+        way="engine",
     )
-    return Result(values.double().numpy(), dims, coords, f"{kind} composition", "share of the product of norms", said)
+    return Result(
+        values.double().numpy(),
+        dims,
+        coords,
+        f"{kind} composition",
+        "share of the product of norms",
+        said,
+    )
 
 
 def sender(model: Any, site: sites.Site) -> Float[Tensor, "d_head d_model"]:
@@ -73,10 +94,15 @@ def sender(model: Any, site: sites.Site) -> Float[Tensor, "d_head d_model"]:
     return small @ weights.write(model, site.layer)[site.index]
 
 
-def receiver(model: Any, site: sites.Site, kind: str, offset: int = 0) -> Float[Tensor, "d_model d_head"]:
+def receiver(
+    model: Any, site: sites.Site, kind: str, offset: int = 0
+) -> Float[Tensor, "d_model d_head"]:
     """What a head reads through q, k or v: its QK (from either side) or OV circuit, without the far side's rotation."""
     if kind == "v":
-        near, far = weights.value(model, site.layer)[site.index], weights.write(model, site.layer)[site.index].mT
+        near, far = (
+            weights.value(model, site.layer)[site.index],
+            weights.write(model, site.layer)[site.index].mT,
+        )
     else:
         q, k = (W[site.index] for W in weights.query_key(model, site.layer, offset))
         near, far = (q, k) if kind == "q" else (k, q)
@@ -101,13 +127,17 @@ def _score(S: Tensor, R: Tensor, components: bool) -> Tensor:
     return through.norm() / (S.norm() * R.norm())
 
 
-def _null(S: dict, R: dict, components: bool, rotations: int, seed: int, width: int) -> dict[str, float]:
+def _null(
+    S: dict, R: dict, components: bool, rotations: int, seed: int, width: int
+) -> dict[str, float]:
     """What pairs get when the receiver reads a randomly turned subspace."""
     g = torch.Generator().manual_seed(seed)
     pairs = [(s, r) for s in S for r in R if s.layer < r.layer]
     drawn = []
     for _ in range(rotations):
-        turn = torch.linalg.qr(torch.randn(S[pairs[0][0]].shape[-1], S[pairs[0][0]].shape[-1], generator=g)).Q
+        turn = torch.linalg.qr(
+            torch.randn(S[pairs[0][0]].shape[-1], S[pairs[0][0]].shape[-1], generator=g)
+        ).Q
         for i in torch.randint(len(pairs), (16,), generator=g).tolist():
             s, r = pairs[i]
             drawn.append(_score(S[s], turn @ R[r], components).flatten())
@@ -123,15 +153,21 @@ def _drop(matrix: Tensor, without: Sequence[int]) -> Tensor:
     return matrix[..., kept]
 
 
-def _checked(model: Any, kind: str, offset: int | None, without: Sequence[int], rotations: int) -> int:
+def _checked(
+    model: Any, kind: str, offset: int | None, without: Sequence[int], rotations: int
+) -> int:
     if kind not in KINDS:
         raise unknown("kind of composition", kind, KINDS, "kind='q'")
     if kind == "v" and offset is not None:
-        raise ValueError(f"offset={offset}: values are not turned by position (offset goes with kind='q' or 'k')")
+        raise ValueError(
+            f"offset={offset}: values are not turned by position (offset goes with kind='q' or 'k')"
+        )
     d_model = bridge.dims(model).d_model
     wrong = [i for i in without if not 0 <= i < d_model]
     if wrong or len(set(without)) == d_model:
-        raise ValueError(f"without={list(without)}: dimensions of the stream are 0 to {d_model - 1}, and some must stay")
+        raise ValueError(
+            f"without={list(without)}: dimensions of the stream are 0 to {d_model - 1}, and some must stay"
+        )
     if rotations < 1:
         raise ValueError(f"rotations={rotations}: the null needs at least one")
     return offset or 0

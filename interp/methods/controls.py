@@ -47,7 +47,10 @@ def random_heads(
         chosen: list[str] = []
         for here, free in pools:
             at = [free[i] for i in torch.randperm(len(free), generator=g)[: len(here)].tolist()]
-            chosen += [str(Site("head", s.part, layer, head, None, s.pos)) for s, (layer, head) in zip(here, at)]
+            chosen += [
+                str(Site("head", s.part, layer, head, None, s.pos))
+                for s, (layer, head) in zip(here, at)
+            ]
         drawn.append(chosen)
     return drawn
 
@@ -64,10 +67,15 @@ def _pools(
     given: list[Site], taken: set[Cell], layers: "str | Sequence[int]", n_layers: int, n_heads: int
 ) -> list[tuple[list[Site], list[Cell]]]:
     """The given heads in parts, each with the heads that may stand in for it."""
-    free = lambda layer: [(layer, h) for h in range(n_heads) if (layer, h) not in taken]
+
+    def free(layer):
+        return [(layer, h) for h in range(n_heads) if (layer, h) not in taken]
+
     if isinstance(layers, str):
         if layers not in ("same", "any"):
-            raise unknown("choice of layers", layers, ("same", "any"), "or numbers, for example range(2, 30)")
+            raise unknown(
+                "choice of layers", layers, ("same", "any"), "or numbers, for example range(2, 30)"
+            )
         numbers = sorted({s.layer for s in given}) if layers == "same" else list(range(n_layers))
     else:
         numbers = sorted({int(layer) for layer in layers})
@@ -104,8 +112,12 @@ def random_tokens(
     for i, (mine, free) in enumerate(zip(given, pool)):
         size, left = int(mine.sum()), int(free.sum())
         if size > left or (size == left and bool((mine == free).all())):
-            raise ValueError(f"prompt {i} has {left} tokens to draw from and {size} are needed: no other set is left (widen `among`)")
-    return [torch.stack([_other(mine, free, g) for mine, free in zip(given, pool)]) for _ in range(sets)]
+            raise ValueError(
+                f"prompt {i} has {left} tokens to draw from and {size} are needed: no other set is left (widen `among`)"
+            )
+    return [
+        torch.stack([_other(mine, free, g) for mine, free in zip(given, pool)]) for _ in range(sets)
+    ]
 
 
 def _other(mine: Tensor, free: Tensor, g: torch.Generator) -> Tensor:

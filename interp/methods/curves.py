@@ -76,10 +76,24 @@ def faithfulness_curve(
         kept.append(len(some[0]))
     examples = np.stack(found, 1)
     about = sweep.about(
-        model, task, f"faithfulness curve, {scores.about.get('method', 'scores')}", started, metric=judge.name, by=by,
-        way=edges.way, clean=float(clean.mean()), corrupted=float(corrupted.mean()), select=select, absolute=absolute,
-        prune=prune, kept=kept, total=total, random=each, match=match, sets=sets,
-    )  # fmt: skip
+        model,
+        task,
+        f"faithfulness curve, {scores.about.get('method', 'scores')}",
+        started,
+        metric=judge.name,
+        by=by,
+        way=edges.way,
+        clean=float(clean.mean()),
+        corrupted=float(corrupted.mean()),
+        select=select,
+        absolute=absolute,
+        prune=prune,
+        kept=kept,
+        total=total,
+        random=each,
+        match=match,
+        sets=sets,
+    )
     coords = {"circuit": ["discovered", "random"], "edges": numbers}
     name = f"faithfulness, {select} {'|score|' if absolute else 'signed score'} first"
     return Result(examples.mean(-1), ("circuit", "edges"), coords, name, FRACTION, about, examples)
@@ -99,10 +113,14 @@ def area(curve: Result) -> Result:
     Mueller et al. 2025 (MIB, arXiv 2504.13151), section 3.
     """
     if curve.dims != ("circuit", "edges") or "total" not in curve.about:
-        raise ValueError(f"area is taken of a faithfulness_curve, got {curve.name!r} with axes {curve.dims}")
+        raise ValueError(
+            f"area is taken of a faithfulness_curve, got {curve.name!r} with axes {curve.dims}"
+        )
     numbers = curve.coords["edges"]
     if len(numbers) < 2:
-        raise ValueError(f"a curve of one size ({numbers[0]} edges) has no area: give faithfulness_curve at least two sizes")
+        raise ValueError(
+            f"a curve of one size ({numbers[0]} edges) has no area: give faithfulness_curve at least two sizes"
+        )
     share = np.array(numbers) / curve.about["total"]
     below = np.trapezoid(curve.examples, share, axis=1)
     # the sign of the mean: |1 - f| is of the mean over prompts, not a mean of distances
@@ -121,5 +139,9 @@ def _numbers(scores: Result, sizes: Sequence[float]) -> tuple[list[int], int]:
     total = int((~np.isnan(scores.values)).sum())
     bad = [size for size in sizes if not 0 < size <= total or (size > 1 and size != int(size))]
     if bad or not len(sizes):
-        raise ValueError(f"size {bad[0] if bad else '(none)'}: shares lie in (0, 1], numbers of edges in 2 to {total} (try 0.01, or 500)")
-    return sorted({max(1, round(size * total)) if size <= 1 else int(size) for size in sizes}), total
+        raise ValueError(
+            f"size {bad[0] if bad else '(none)'}: shares lie in (0, 1], numbers of edges in 2 to {total} (try 0.01, or 500)"
+        )
+    return sorted(
+        {max(1, round(size * total)) if size <= 1 else int(size) for size in sizes}
+    ), total

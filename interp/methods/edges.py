@@ -5,7 +5,7 @@ definition and serves every model. A weight is 1 for an edge that is kept and 0 
 receiver reads what the sender writes in another run (see `BY`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,7 @@ from interp._say import unknown
 from interp.edits import set_to
 from interp.interventions import Intervention, run
 from interp.methods import fast, slopes, sweep
-from interp.methods.measures import kl_to, Measure, measure
+from interp.methods.measures import Measure, kl_to, measure
 from interp.methods.patching import first_difference
 from interp.models import bridge
 from interp.results import Result
@@ -40,12 +40,25 @@ def exist(dims: Any) -> Bool[Tensor, "sender receiver"]:
     return wrote[:, None] < read
 
 
-def scores(values: Tensor, model: Any, task: Any, name: str, unit: str, about: dict[str, Any], examples: bool) -> Result:
+def scores(
+    values: Tensor,
+    model: Any,
+    task: Any,
+    name: str,
+    unit: str,
+    about: dict[str, Any],
+    examples: bool,
+) -> Result:
     """The Result of a discovery method: values [batch sender receiver], NaN where there is no edge."""
     dims = bridge.dims(model)
-    coords = {"sender": list(map(str, sites.senders(dims))), "receiver": list(map(str, sites.receivers(dims)))}
+    coords = {
+        "sender": list(map(str, sites.senders(dims))),
+        "receiver": list(map(str, sites.receivers(dims))),
+    }
     each = values.double().masked_fill(~exist(dims), float("nan")).permute(1, 2, 0).numpy()
-    return Result(each.mean(-1), ("sender", "receiver"), coords, name, unit, about, each if examples else None)
+    return Result(
+        each.mean(-1), ("sender", "receiver"), coords, name, unit, about, each if examples else None
+    )
 
 
 def judged(model: Any, task: Any, metric: Any) -> Measure:
@@ -62,13 +75,21 @@ class Edges:
     """
 
     def __init__(
-        self, model: Any, task: Any, judge: Measure, *, by: str = "resample", reference: Tensor | None = None,
+        self,
+        model: Any,
+        task: Any,
+        judge: Measure,
+        *,
+        by: str = "resample",
+        reference: Tensor | None = None,
         way: str | None = None,
-    ):  # fmt: skip
+    ):
         if by not in BY:
             raise unknown("way to cut", by, BY, "by='resample'")
         if judge.keep or judge.everywhere:
-            raise ValueError(f"edges are judged on END's logits, and {judge.name!r} reads something else (try 'logit_diff')")
+            raise ValueError(
+                f"edges are judged on END's logits, and {judge.name!r} reads something else (try 'logit_diff')"
+            )
         self.model, self.task, self.judge, self.by = model, task, judge, by
         self.dims = bridge.dims(model)
         self.reference = task.corrupted if reference is None else torch.as_tensor(reference)
@@ -87,11 +108,15 @@ class Edges:
             other = lean.run(engine, self.task.corrupted, keep=lean.EDGES, logits=None)
             self.other = lean.of_run(engine, other, self.first)
         elif self.by == "mean":
-            given = lean.writes(engine, lean.run(engine, self.reference, keep=lean.EDGES, logits=None))
+            given = lean.writes(
+                engine, lean.run(engine, self.reference, keep=lean.EDGES, logits=None)
+            )
             self.other = lean.of_writes(engine, given.mean(1, keepdim=True))
         else:
             g = lean.graph(engine)
-            self.other = lean.of_writes(engine, torch.zeros(g.n_senders, 1, self.task.clean.shape[1], engine.d_model))
+            self.other = lean.of_writes(
+                engine, torch.zeros(g.n_senders, 1, self.task.clean.shape[1], engine.d_model)
+            )
 
     @cached_property
     def clean(self) -> lean.Run:
@@ -101,23 +126,36 @@ class Edges:
     def moves(self) -> Float[Tensor, "sender batch pos d_model"]:
         """What each sender writes in the clean run, less in the other one, from position `first` on."""
         if self.engine is None:
-            return torch.stack([self.now[str(s)] - self.others[str(s)] for s in self.senders])[:, :, self.first :]
+            return torch.stack([self.now[str(s)] - self.others[str(s)] for s in self.senders])[
+                :, :, self.first :
+            ]
         return lean.writes(self.engine, self.clean, self.first) - self.other.writes
 
     # --- runs with edges cut ---------------------------------------------------------------------------------
 
     def cut(
-        self, weights: Float[Tensor, "row sender receiver"], what: str = "runs with edges cut", bar: bool = True
+        self,
+        weights: Float[Tensor, "row sender receiver"],
+        what: str = "runs with edges cut",
+        bar: bool = True,
     ) -> Float[Tensor, "row batch"]:
         """The measure of each run. Gradients flow into the weights where they are on (engine only)."""
         weights = torch.as_tensor(weights, dtype=torch.float32)
         with bridge.LOCK:
             if self.engine is None:
                 rows = [self._cells(row) for row in weights]
-                return sweep.vary(self.model, self.task.clean, rows, self.judge, self.task.positions, what)
+                return sweep.vary(
+                    self.model, self.task.clean, rows, self.judge, self.task.positions, what
+                )
             with sweep.progress(None, what, total=len(weights) if bar else None) as shown:
                 return lean.cut_runs(
-                    self.engine, self.task.clean, self.other, weights, self.read, first=self.first, tick=shown.update
+                    self.engine,
+                    self.task.clean,
+                    self.other,
+                    weights,
+                    self.read,
+                    first=self.first,
+                    tick=shown.update,
                 )
 
     def downstream(
@@ -127,12 +165,21 @@ class Edges:
         upstream = moves[: lean.graph(self.engine).before(layer)]
         with bridge.LOCK:
             return lean.cut_runs(
-                self.engine, self.task.clean, self.other, weights, self.read, first=self.first, layer=layer, upstream=upstream
+                self.engine,
+                self.task.clean,
+                self.other,
+                weights,
+                self.read,
+                first=self.first,
+                layer=layer,
+                upstream=upstream,
             )
 
     # --- slopes ----------------------------------------------------------------------------------------------
 
-    def slopes(self, points: Sequence[float | None], what: str = "slopes") -> Float[Tensor, "batch sender receiver"]:
+    def slopes(
+        self, points: Sequence[float | None], what: str = "slopes"
+    ) -> Float[Tensor, "batch sender receiver"]:
         """Each edge's move times the slope in what its receiver reads, mean over points.
 
         points: where between the other run's embedding (0) and the clean one's (1) the slope is taken; None is the
@@ -146,7 +193,14 @@ class Edges:
         with bridge.LOCK:
             moved = self.moves()
             for some, resid in self._points(points):
-                slope = lean.slopes(engine, self.task.clean, self.read, resid=resid, base=self.clean, first=self.first)
+                slope = lean.slopes(
+                    engine,
+                    self.task.clean,
+                    self.read,
+                    resid=resid,
+                    base=self.clean,
+                    first=self.first,
+                )
                 lean.contract(engine, moved, slope, found)
         return found / len(points)
 
@@ -166,7 +220,9 @@ class Edges:
         """How many points of an integral go through one backward pass on streams like x [batch pos d_model]."""
         return max(1, TOKENS_BACK // (x.shape[0] * x.shape[1]))
 
-    def slopes_at_activations(self, points: Sequence[float]) -> Float[Tensor, "batch sender receiver"]:
+    def slopes_at_activations(
+        self, points: Sequence[float]
+    ) -> Float[Tensor, "batch sender receiver"]:
         """Each edge's move times the slope in what its receiver reads, the senders' own writes being interpolated.
 
         The embedding, each layer's heads together, and each MLP in turn write other + a (clean - other) for each a
@@ -187,9 +243,18 @@ class Edges:
         """The senders that are interpolated together: the embedding, each layer's heads, each MLP."""
         heads = self.dims.n_heads
         starts = [1 + layer * (heads + 1) for layer in range(self.dims.n_layers)]
-        return [slice(0, 1), *(turn for i in starts for turn in (slice(i, i + heads), slice(i + heads, i + heads + 1)))]
+        return [
+            slice(0, 1),
+            *(
+                turn
+                for i in starts
+                for turn in (slice(i, i + heads), slice(i + heads, i + heads + 1))
+            ),
+        ]
 
-    def _interpolated(self, turn: slice, points: Sequence[float], moved: Tensor) -> Iterator[tuple[int, list[Tensor]]]:
+    def _interpolated(
+        self, turn: slice, points: Sequence[float], moved: Tensor
+    ) -> Iterator[tuple[int, list[Tensor]]]:
         """(layer, the slopes at its receivers and later ones) with these senders' writes moved, some points at a time."""
         engine = self.engine
         layer, place = divmod(max(turn.start - 1, 0), self.dims.n_heads + 1)
@@ -201,7 +266,9 @@ class Edges:
             if turn.start == 0:
                 start = start + back * away
             else:
-                touch = {"mlp_out" if place else "attn_out": lambda wrote, by=back * away: wrote + by}
+                touch = {
+                    "mlp_out" if place else "attn_out": lambda wrote, by=back * away: wrote + by
+                }
             options = dict(resid=start, base=self.clean, first=self.first, layer=layer, touch=touch)
             yield layer, lean.slopes(engine, self.task.clean, self.read, **options)
 
@@ -210,22 +277,39 @@ class Edges:
     def _prepare_hooks(self) -> None:
         self.senders, self.receivers = sites.senders(self.dims), sites.receivers(self.dims)
         names = list(map(str, self.senders))
-        writes = lambda tokens: run(self.model, tokens, keep=names, last_only=True).kept
+
+        def writes(tokens):
+            return run(self.model, tokens, keep=names, last_only=True).kept
+
         self.now = writes(self.task.clean)
         if self.by == "resample":
             self.others = writes(self.task.corrupted)
         else:
             kept = writes(self.reference)
-            mean = lambda x: (x.mean(0) if self.by == "mean" else torch.zeros_like(x[0])).expand(len(self.task), *x.shape[1:])
+
+            def mean(x):
+                return (x.mean(0) if self.by == "mean" else torch.zeros_like(x[0])).expand(
+                    len(self.task), *x.shape[1:]
+                )
+
             self.others = {name: mean(value) for name, value in kept.items()}
 
     def _cells(self, weight: Tensor) -> list[Intervention]:
         """A run with weighted edges as interventions at every receiver that does not read the clean stream."""
         cells, there = [], exist(self.dims)
         for r, receiver in enumerate(self.receivers):
-            lost = {str(s): 1 - float(weight[i, r]) for i, s in enumerate(self.senders) if there[i, r] and weight[i, r] != 1}
+            lost = {
+                str(s): 1 - float(weight[i, r])
+                for i, s in enumerate(self.senders)
+                if there[i, r] and weight[i, r] != 1
+            }
             if lost:
-                edit = lambda act, seen, lost=lost: act + sum(w * (self._other(s, len(act)) - seen[s]) for s, w in lost.items())
+
+                def edit(act, seen, lost=lost):
+                    return act + sum(
+                        w * (self._other(s, len(act)) - seen[s]) for s, w in lost.items()
+                    )
+
                 cells.append(Intervention(receiver, edit, reads=tuple(lost)))
         return cells
 
@@ -242,8 +326,15 @@ class Edges:
         moved = torch.stack([self.now[str(s)] - self.others[str(s)] for s in self.senders])
         slots = list(dict.fromkeys(_slot(r) for r in self.receivers))
         for a in points:
-            write = lambda s: torch.lerp(self.others[s], self.now[s], a)
-            edits = [] if a is None else [Intervention(s, set_to(write(str(s)))) for s in self.senders[turn]]
+
+            def write(s):
+                return torch.lerp(self.others[s], self.now[s], a)
+
+            edits = (
+                []
+                if a is None
+                else [Intervention(s, set_to(write(str(s)))) for s in self.senders[turn]]
+            )
             slope = tap.slopes(slots, edits=edits)
             each = torch.stack([slope[_slot(r)][r.index or 0] for r in self.receivers])
             found += torch.einsum("sbpd,rbpd->bsr", moved, each).masked_fill(~there, 0.0)
@@ -251,4 +342,8 @@ class Edges:
 
 
 def _slot(receiver: Site) -> Site:
-    return receiver if receiver.index is None else Site(receiver.family, receiver.part, receiver.layer, sites.STAR)
+    return (
+        receiver
+        if receiver.index is None
+        else Site(receiver.family, receiver.part, receiver.layer, sites.STAR)
+    )

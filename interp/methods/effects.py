@@ -39,7 +39,9 @@ def effect(
     many = isinstance(interventions, Mapping)
     sets = dict(interventions) if many else {"": interventions}
     if not sets:
-        raise ValueError("no sets of interventions: name at least one, for example {'sink': [Intervention(...)]}")
+        raise ValueError(
+            "no sets of interventions: name at least one, for example {'sink': [Intervention(...)]}"
+        )
     cells = [[one] if isinstance(one, Intervention) else list(one) for one in sets.values()]
     odd = next((i for cell in cells for i in cell if not isinstance(i, Intervention)), None)
     if odd is not None:
@@ -52,7 +54,9 @@ def effect(
     said = sweep.about(model, task, "effect of interventions", started, **about)
     examples = changes.double().numpy() if many else changes[0].double().numpy()
     dims, coords = (("set",), {"set": list(sets)}) if many else ((), {})
-    return Result(np.mean(examples, -1), dims, coords, f"effect on {judge.name}", shown, said, examples)
+    return Result(
+        np.mean(examples, -1), dims, coords, f"effect on {judge.name}", shown, said, examples
+    )
 
 
 def check_unit(unit: str) -> None:
@@ -61,10 +65,16 @@ def check_unit(unit: str) -> None:
         raise unknown("unit", unit, UNITS)
 
 
-def change_in(unit: str, varied: Tensor, clean: Tensor, model: Any, task: Any, judge: Measure) -> tuple[Tensor, str]:
+def change_in(
+    unit: str, varied: Tensor, clean: Tensor, model: Any, task: Any, judge: Measure
+) -> tuple[Tensor, str]:
     """The effects [cell batch] of variations of the clean run, and the name of their unit; see `effect`."""
     if unit != "relative":
-        corrupted = sweep.read(model, task.corrupted, judge, task.positions) if unit == "fraction" else clean
+        corrupted = (
+            sweep.read(model, task.corrupted, judge, task.positions)
+            if unit == "fraction"
+            else clean
+        )
         return in_unit(varied - clean, unit, "noising", clean, corrupted, judge)
     low = int(clean.argmin())
     if not float(clean[low]) > 0:

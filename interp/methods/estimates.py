@@ -33,7 +33,9 @@ class Fit:
         """The Axes with a point per cell: exact effect across, estimate up."""
         from interp import plots
 
-        words = dict(x_name=f"exact ({self.unit})", y_name=f"estimate ({self.unit})", title=self.numbers.name)
+        words = dict(
+            x_name=f"exact ({self.unit})", y_name=f"estimate ({self.unit})", title=self.numbers.name
+        )
         return plots.scatter(self.exact, self.estimate, self.labels, ax=ax, **words)
 
     def _lines(self) -> list[tuple[str, str, str, str]]:
@@ -41,16 +43,30 @@ class Fit:
 
     def __repr__(self) -> str:
         wide = max(map(len, self.numbers.coords["measure"]))
-        said = [f"{m:<{wide}}  {v:+.3f}" for m, v in zip(self.numbers.coords["measure"], self.numbers.values)]
+        said = [
+            f"{m:<{wide}}  {v:+.3f}"
+            for m, v in zip(self.numbers.coords["measure"], self.numbers.values)
+        ]
         rows = [f"  {a}: exact {x}, estimate {y}, rank {rank}" for a, x, y, rank in self._lines()]
         missed = ["missed:", *rows] if rows else ["missed: none"]
-        return "\n".join([f"{self.numbers.name} ({self.unit}, {len(self.labels)} cells)", *said, *missed])
+        return "\n".join(
+            [f"{self.numbers.name} ({self.unit}, {len(self.labels)} cells)", *said, *missed]
+        )
 
     def _repr_html_(self) -> str:
-        row = lambda cells, tag="td": "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"
-        numbers = "".join(row((m, f"{v:+.3f}")) for m, v in zip(self.numbers.coords["measure"], self.numbers.values))
+        def row(cells, tag="td"):
+            return "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"
+
+        numbers = "".join(
+            row((m, f"{v:+.3f}"))
+            for m, v in zip(self.numbers.coords["measure"], self.numbers.values)
+        )
         head = row(("missed", "exact", "estimate", "rank"), "th")
-        missed = f"<table>{head}{''.join(map(row, self._lines()))}</table>" if self.missed else "<div>none missed</div>"
+        missed = (
+            f"<table>{head}{''.join(map(row, self._lines()))}</table>"
+            if self.missed
+            else "<div>none missed</div>"
+        )
         caption = f"<small>{escape(self.numbers.name)} ({escape(self.unit)}, {len(self.labels)} cells)</small>"
         return f"<div><table>{numbers}</table>{missed}{caption}</div>"
 
@@ -81,7 +97,9 @@ def attribution_error(exact: Result, estimate: Result, top: int = 10) -> Fit:
     labels, k = [every[i] for i in told], min(top, len(told))
     first, second = (np.argsort(-np.abs(v), kind="stable") for v in (x, y))
     rank = {int(cell): place + 1 for place, cell in enumerate(second)}
-    missed = [(labels[i], float(x[i]), float(y[i]), rank[i]) for i in map(int, first[:k]) if rank[i] > k]
+    missed = [
+        (labels[i], float(x[i]), float(y[i]), rank[i]) for i in map(int, first[:k]) if rank[i] > k
+    ]
     numbers = {
         "Pearson correlation": _correlation(x, y),
         "Spearman correlation": _correlation(_ranks(x), _ranks(y)),
@@ -92,8 +110,12 @@ def attribution_error(exact: Result, estimate: Result, top: int = 10) -> Fit:
     about = {**estimate.about, "top": k, "cells": len(told)}
     unit = estimate.unit
     result = Result(
-        np.array(list(numbers.values())), ("measure",), {"measure": list(numbers)}, f"{estimate.name}, against patching",
-        f"correlation, share, or {unit}", about,
+        np.array(list(numbers.values())),
+        ("measure",),
+        {"measure": list(numbers)},
+        f"{estimate.name}, against patching",
+        f"correlation, share, or {unit}",
+        about,
     )
     return Fit(result, labels, x, y, missed, unit)
 
@@ -105,12 +127,23 @@ def _same(exact: Result, estimate: Result, size: bool) -> None:
             f"{estimate.values.shape}: take the same cells of both (try .sel(layer=[8, 9]) on each)"
         )
     if estimate.unit.removesuffix(SIZE_ONLY) != exact.unit:
-        raise ValueError(f"the exact effects are in {exact.unit!r}, the estimate in {estimate.unit!r}: ask for one unit")
-    directions = [d for r in (exact, estimate) for d in ("denoising", "noising") if f" {d}" in str(r.about.get("method"))]
+        raise ValueError(
+            f"the exact effects are in {exact.unit!r}, the estimate in {estimate.unit!r}: ask for one unit"
+        )
+    directions = [
+        d
+        for r in (exact, estimate)
+        for d in ("denoising", "noising")
+        if f" {d}" in str(r.about.get("method"))
+    ]
     if len(set(directions)) > 1:
-        raise ValueError("one result is of denoising and the other of noising: they answer different questions")
+        raise ValueError(
+            "one result is of denoising and the other of noising: they answer different questions"
+        )
     if exact.unit.startswith("fraction") and "noising" in directions:
-        raise ValueError("as a fraction, noising is 1 where nothing changes: compare in the metric's own unit")
+        raise ValueError(
+            "as a fraction, noising is 1 where nothing changes: compare in the metric's own unit"
+        )
     if size and exact.examples is None:
         raise ValueError("sizes are taken prompt by prompt, and the exact effects kept no examples")
 

@@ -78,24 +78,55 @@ def evaluate(
     sparse = [run_weights(one, by) for one in [circuit, *drawn]]
     kept = edges.cut(_stack([*sparse, 0 * sparse[0]]), "circuit and random circuits")
     everything = np.ones_like(sparse[0])
-    cut = edges.cut(_stack([everything - one.weights() for one in [circuit, *drawn[:CUT_RANDOM]]]), "without the circuit")
+    cut = edges.cut(
+        _stack([everything - one.weights() for one in [circuit, *drawn[:CUT_RANDOM]]]),
+        "without the circuit",
+    )
     corrupted = kept[-1]
     faithful = fractions(kept[:-1], clean, corrupted, edges.judge)
     complete = 1 - fractions(cut, clean, corrupted, edges.judge)
     rows = {
-        "faithfulness": faithful[0], "completeness": complete[0],
-        "random faithfulness": faithful[1:].mean(0), "random completeness": complete[1:].mean(0),
-        "clean": clean, "corrupted": corrupted, "circuit": kept[0], "complement": cut[0],
-    }  # fmt: skip
+        "faithfulness": faithful[0],
+        "completeness": complete[0],
+        "random faithfulness": faithful[1:].mean(0),
+        "random completeness": complete[1:].mean(0),
+        "clean": clean,
+        "corrupted": corrupted,
+        "circuit": kept[0],
+        "complement": cut[0],
+    }
     examples = np.stack([np.asarray(row, dtype=float) for row in rows.values()])
     about = sweep.about(
-        model, task, "evaluation", started, metric=edges.judge.name, measured=_typed(task, metric), by=by, way=edges.way,
-        edges=len(circuit), share=circuit.share, seen=_seen(circuit, task), match=match, sets=sets, sets_seed=seed,
-        random=faithful[1:].mean(-1).tolist(), units=dict.fromkeys(list(rows)[4:], edges.judge.unit),
-    )  # fmt: skip
+        model,
+        task,
+        "evaluation",
+        started,
+        metric=edges.judge.name,
+        measured=_typed(task, metric),
+        by=by,
+        way=edges.way,
+        edges=len(circuit),
+        share=circuit.share,
+        seen=_seen(circuit, task),
+        match=match,
+        sets=sets,
+        sets_seed=seed,
+        random=faithful[1:].mean(-1).tolist(),
+        units=dict.fromkeys(list(rows)[4:], edges.judge.unit),
+    )
     about["units"] |= dict.fromkeys(list(rows)[:4], FRACTION)
-    name = f"{len(circuit)} of {len(circuit) / circuit.share:.0f} edges" + (", on the prompts they were found on" if about["seen"] else "")
-    return Result(examples.mean(-1), ("measure",), {"measure": list(rows)}, name, f"{FRACTION}, or {edges.judge.unit}", about, examples)
+    name = f"{len(circuit)} of {len(circuit) / circuit.share:.0f} edges" + (
+        ", on the prompts they were found on" if about["seen"] else ""
+    )
+    return Result(
+        examples.mean(-1),
+        ("measure",),
+        {"measure": list(rows)},
+        name,
+        f"{FRACTION}, or {edges.judge.unit}",
+        about,
+        examples,
+    )
 
 
 def judged(circuit: Circuit, found: Result) -> Circuit:
@@ -105,15 +136,25 @@ def judged(circuit: Circuit, found: Result) -> Circuit:
     """
     about, short = found.about, lambda x: float(f"{float(x):.4g}")
     if about.get("method") != "evaluation" or about["edges"] != len(circuit):
-        raise ValueError(f"{found.name!r} is not an evaluation of these {len(circuit)} edges (try evaluate(model, task, circuit))")
+        raise ValueError(
+            f"{found.name!r} is not an evaluation of these {len(circuit)} edges (try evaluate(model, task, circuit))"
+        )
     value = {name: short(v) for name, v in zip(found.coords["measure"], found.values)}
-    said = {"metric": about["measured"], **{k: about[k] for k in ("by", "split", "n", "seed") if k in about}}
+    said = {
+        "metric": about["measured"],
+        **{k: about[k] for k in ("by", "split", "n", "seed") if k in about},
+    }
     said |= {"task": about["task"]} if about["task"] != circuit.task.get("name") else {}
     said |= {"faithfulness": value["faithfulness"]}
     if len(found.examples[0]) > 1:
         said |= {"interval": [short(end) for end in found.sel(measure="faithfulness").ci()]}
     said |= {k: value[k] for k in ("completeness", "clean", "corrupted")}
-    said |= {"random": {"faithfulness": value["random faithfulness"], **{k: about[k] for k in ("sets", "match")}}}
+    said |= {
+        "random": {
+            "faithfulness": value["random faithfulness"],
+            **{k: about[k] for k in ("sets", "match")},
+        }
+    }
     return replace(circuit, evaluation=said)
 
 
@@ -155,23 +196,43 @@ def minimality(
     base = circuit.weights()
     base[[row[s] for s in without]] = 0.0
     left = [(s, r) for s, r in circuit if s not in without]
-    parts = [([row[s]], [column[r]]) for s, r in left] if of == "edges" else [
-        ([row[s]], slice(None)) for s in sent if s not in without
-    ]  # fmt: skip
-    values = torch.cat([edges.cut(_stack([base, 0 * base]), bar=False), _without(edges, base, parts)])
+    parts = (
+        [([row[s]], [column[r]]) for s, r in left]
+        if of == "edges"
+        else [([row[s]], slice(None)) for s in sent if s not in without]
+    )
+    values = torch.cat(
+        [edges.cut(_stack([base, 0 * base]), bar=False), _without(edges, base, parts)]
+    )
     found = fractions(values[[0, *range(2, len(values))]], clean, values[1], edges.judge)
     examples = found[:1] - found[1:]
-    labels = [f"{s} -> {r}" for s, r in left] if of == "edges" else [s for s in sent if s not in without]
+    labels = (
+        [f"{s} -> {r}" for s, r in left] if of == "edges" else [s for s in sent if s not in without]
+    )
     about = sweep.about(
-        model, task, "minimality", started, metric=edges.judge.name, by=by, way=edges.way, edges=len(circuit),
-        clean=float(clean.mean()), corrupted=float(values[1].mean()), without=list(without),
-        faithfulness=float(found[0].mean()), seen=_seen(circuit, task),
-    )  # fmt: skip
+        model,
+        task,
+        "minimality",
+        started,
+        metric=edges.judge.name,
+        by=by,
+        way=edges.way,
+        edges=len(circuit),
+        clean=float(clean.mean()),
+        corrupted=float(values[1].mean()),
+        without=list(without),
+        faithfulness=float(found[0].mean()),
+        seen=_seen(circuit, task),
+    )
     name = f"faithfulness lost without the {GROUPS[of]}"
-    return Result(examples.mean(-1), (GROUPS[of],), {GROUPS[of]: labels}, name, FRACTION, about, examples)
+    return Result(
+        examples.mean(-1), (GROUPS[of],), {GROUPS[of]: labels}, name, FRACTION, about, examples
+    )
 
 
-def random_circuits(circuit: Circuit, sets: int = 10, seed: int = 0, *, match: str = "size") -> list[Circuit]:
+def random_circuits(
+    circuit: Circuit, sets: int = 10, seed: int = 0, *, match: str = "size"
+) -> list[Circuit]:
     """Circuits of random edges of the same graph, each with as many edges as the given one.
 
     >>> random_circuits(circuit, sets=3)
@@ -184,7 +245,9 @@ def random_circuits(circuit: Circuit, sets: int = 10, seed: int = 0, *, match: s
     if match not in ("size", "layers"):
         raise unknown("way to match", match, ("size", "layers"), "match='layers'")
     if sets < 1:
-        raise ValueError(f"sets={sets}: at least one random circuit stands beside a circuit (try sets=10)")
+        raise ValueError(
+            f"sets={sets}: at least one random circuit stands beside a circuit (try sets=10)"
+        )
     group = (lambda receiver: "any") if match == "size" else _place
     pools: dict[Any, list] = {}
     of = {str(receiver): group(str(receiver)) for receiver in sites.receivers(circuit.graph)}
@@ -196,9 +259,21 @@ def random_circuits(circuit: Circuit, sets: int = 10, seed: int = 0, *, match: s
     rng = np.random.default_rng(seed)
     drawn = []
     for k in range(sets):
-        chosen = [pools[g][i] for g, n in wanted.items() for i in rng.choice(len(pools[g]), n, replace=False)]
+        chosen = [
+            pools[g][i]
+            for g, n in wanted.items()
+            for i in rng.choice(len(pools[g]), n, replace=False)
+        ]
         source = {"kind": "random", "match": match, "seed": seed, "set": k}
-        drawn.append(Circuit(dict.fromkeys(chosen), circuit.graph, circuit.model, task=circuit.task, source=source))
+        drawn.append(
+            Circuit(
+                dict.fromkeys(chosen),
+                circuit.graph,
+                circuit.model,
+                task=circuit.task,
+                source=source,
+            )
+        )
     return drawn
 
 
@@ -206,7 +281,10 @@ def random_circuits(circuit: Circuit, sets: int = 10, seed: int = 0, *, match: s
 
 
 def fractions(
-    values: Float[Tensor, "row batch"], clean: Float[Tensor, "batch"], corrupted: Float[Tensor, "batch"], judge: Measure
+    values: Float[Tensor, "row batch"],
+    clean: Float[Tensor, "batch"],
+    corrupted: Float[Tensor, "batch"],
+    judge: Measure,
 ) -> Float[np.ndarray, "row batch"]:
     """Where each run stands between corrupted (0) and clean (1): a prompt's part in the ratio of the means.
 
@@ -242,7 +320,14 @@ def plain(model: Any, task: Any, judge: Measure) -> Float[Tensor, "batch"]:
 
 
 def _ready(
-    model: Any, task: Any, circuit: Circuit, by: str, metric: Any, any_task: bool, reference: Tensor | None, way: str | None
+    model: Any,
+    task: Any,
+    circuit: Circuit,
+    by: str,
+    metric: Any,
+    any_task: bool,
+    reference: Tensor | None,
+    way: str | None,
 ) -> tuple[Edges, Float[Tensor, "batch"]]:
     """The circuit checked, the graph on this task, and the measure of the clean run."""
     circuit.check(bridge.name(model), graph_of(model), None if any_task else task)

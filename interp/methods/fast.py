@@ -32,7 +32,9 @@ KINDS: dict[tuple[str, str], str] = {
 }
 
 
-Cell = Sequence[Site | lean.Patch]  # sites that take the source's values, or patches that say themselves what they do
+Cell = Sequence[
+    Site | lean.Patch
+]  # sites that take the source's values, or patches that say themselves what they do
 
 
 def engine_for(model: Any, judge: Measure, groups: Sequence[Cell]) -> Any:
@@ -69,9 +71,18 @@ def values(
     kinds = sorted({KINDS[s.family, s.part] for s in _sites(groups)})
     watched = {(KINDS[s.family, s.part], s.layer) for s in seen.values()}
     needed = tuple(dict.fromkeys(("resid_pre", "k", "v", *kinds, *(k for k, _ in watched))))
-    run = lean.run(engine, base, keep=needed, resid=None if added is None else lean.embed(engine, base) + added)
-    other = lean.run(engine, source, keep=kinds, logits=None) if isinstance(source, Tensor) else source(kinds)
-    at = lambda s: s if isinstance(s, lean.Patch) else patch_at(s, KINDS[s.family, s.part], positions)
+    run = lean.run(
+        engine, base, keep=needed, resid=None if added is None else lean.embed(engine, base) + added
+    )
+    other = (
+        lean.run(engine, source, keep=kinds, logits=None)
+        if isinstance(source, Tensor)
+        else source(kinds)
+    )
+
+    def at(s):
+        return s if isinstance(s, lean.Patch) else patch_at(s, KINDS[s.family, s.part], positions)
+
     patches = [[at(s) for s in group] for group in groups]
     watch = {(kind, layer): lean.watching(run, kind, layer, len(groups)) for kind, layer in watched}
 
@@ -84,15 +95,22 @@ def values(
 
     def finished(rows: list[int], out: Tensor) -> None:
         if seen:  # out holds logits of no interest here when the measure reads only what it keeps
-            see = lambda i: {key: value[i] for key, value in kept.items()}
-            out = torch.stack([check_shape(judge.of(one, see(i)), len(base), judge) for i, one in zip(rows, out)])
+
+            def see(i):
+                return {key: value[i] for key, value in kept.items()}
+
+            out = torch.stack(
+                [check_shape(judge.of(one, see(i)), len(base), judge) for i, one in zip(rows, out)]
+            )
         judged[rows] = out.to(judged)
         if note is not None:
             note(rows, judged[rows])
 
     with bar:
         first = _first(base, source, added)
-        options = dict(first=first, tick=tick, finished=finished, watch=watch, everywhere=judge.everywhere)
+        options = dict(
+            first=first, tick=tick, finished=finished, watch=watch, everywhere=judge.everywhere
+        )
         lean.sweep(engine, run, other, patches, read, **options)
     return judged
 
@@ -127,8 +145,15 @@ def patch_at(site: Site, kind: str, positions: Mapping[str, Tensor]) -> lean.Pat
 def reader(engine: Any, judge: Measure, n: int) -> Callable[[Tensor], Tensor]:
     """Reads the measure off the final residual: from a few columns of the unembedding where that is enough."""
     if judge.keep:  # the measure is taken afterwards, together with what was watched
-        return lean.vocab(engine, lambda logits: logits) if judge.needs_logits else lambda resid: resid[..., 0]
+        return (
+            lean.vocab(engine, lambda logits: logits)
+            if judge.needs_logits
+            else lambda resid: resid[..., 0]
+        )
     if judge.columns is not None:
         few = lean.columns(engine, judge.columns)
         return lambda resid: judge.of_columns(few(resid)).float()
-    return lean.vocab(engine, lambda logits: torch.stack([check_shape(judge.of(row, {}), n, judge) for row in logits]))
+    return lean.vocab(
+        engine,
+        lambda logits: torch.stack([check_shape(judge.of(row, {}), n, judge) for row in logits]),
+    )

@@ -61,18 +61,31 @@ def generate(
     the tokenizer's end token, which is not part of the text, or after max_new_tokens.
     """
     if max_new_tokens < 1 or temperature < 0:
-        raise ValueError(f"max_new_tokens={max_new_tokens}, temperature={temperature}: at least 1, and at least 0")
+        raise ValueError(
+            f"max_new_tokens={max_new_tokens}, temperature={temperature}: at least 1, and at least 0"
+        )
     many = list(batches(model, prompt))
     edits = list(interventions)
     if len(many) > 1 and any(edit.rows is not None for edit in edits):
         raise ValueError("an intervention on some rows needs prompts of one length")
     written: dict[int, Generation] = {}
-    about = {"model": bridge.name(model), "temperature": temperature, "seed": seed, "interventions": [str(e.at) for e in edits]}
+    about = {
+        "model": bridge.name(model),
+        "temperature": temperature,
+        "seed": seed,
+        "interventions": [str(e.at) for e in edits],
+    }
     for batch in many:
-        new = continuation(model, batch.tokens, edits, max_new_tokens, temperature, seed, every_token)
+        new = continuation(
+            model, batch.tokens, edits, max_new_tokens, temperature, seed, every_token
+        )
         for i, before, after in zip(batch.index, batch.tokens, new):
             written[i] = _generation(model.tokenizer, before, after, about)
-    one = isinstance(prompt, str) or (isinstance(prompt, Tensor) and prompt.ndim == 1) or _is_ids(prompt)
+    one = (
+        isinstance(prompt, str)
+        or (isinstance(prompt, Tensor) and prompt.ndim == 1)
+        or _is_ids(prompt)
+    )
     return written[0] if one else [written[i] for i in sorted(written)]
 
 
@@ -81,7 +94,11 @@ def _is_ids(prompt: Any) -> bool:
 
 
 def _generation(tokenizer: Any, before: Tensor, after: Tensor, about: dict[str, Any]) -> Generation:
-    stop = (after == tokenizer.eos_token_id).nonzero() if tokenizer.eos_token_id is not None else after[:0]
+    stop = (
+        (after == tokenizer.eos_token_id).nonzero()
+        if tokenizer.eos_token_id is not None
+        else after[:0]
+    )
     ended = len(stop) > 0
     after = after[: int(stop[0])] if ended else after
     return Generation(tokenizer.decode(before), tokenizer.decode(after), after, ended, about)
@@ -99,7 +116,9 @@ def continuation(
     """The ids a model writes after prompts of one length; what follows an end token is to be thrown away."""
     prompt, n_ctx = tokens.shape[1], bridge.dims(model).n_ctx
     if prompt + max_new_tokens - 1 > n_ctx:
-        raise ValueError(f"{prompt} tokens of prompt and {max_new_tokens} new ones: the model reads at most {n_ctx}")
+        raise ValueError(
+            f"{prompt} tokens of prompt and {max_new_tokens} new ones: the model reads at most {n_ctx}"
+        )
     draws = [torch.Generator().manual_seed(seed) for _ in tokens]
     stop = -1 if model.tokenizer.eos_token_id is None else model.tokenizer.eos_token_id
     ended = torch.zeros(len(tokens), dtype=torch.bool)
@@ -116,21 +135,31 @@ def continuation(
 
 def _draw(logits: Tensor, draws: list[torch.Generator]) -> Int[Tensor, "batch"]:
     """A token for each prompt, drawn by its own generator: what one gets does not depend on the others."""
-    return torch.cat([torch.multinomial(row, 1, generator=g) for row, g in zip(logits.softmax(-1), draws)])
+    return torch.cat(
+        [torch.multinomial(row, 1, generator=g) for row, g in zip(logits.softmax(-1), draws)]
+    )
 
 
 def _held(intervention: Intervention, prompt: int, length: int, every_token: bool) -> Intervention:
     """The intervention on a prompt that has grown to `length` tokens."""
     site = Site.parse(intervention.at)
     if site.pos in (None, sites.STAR):
-        return intervention if every_token else replace(intervention, edit=_first(intervention.edit, prompt))
+        return (
+            intervention
+            if every_token
+            else replace(intervention, edit=_first(intervention.edit, prompt))
+        )
     if site.pos in (-1, "END"):
         last = length if every_token else prompt
-        return replace(intervention, at=site.at(None), edit=_each(intervention.edit, prompt - 1, last))
+        return replace(
+            intervention, at=site.at(None), edit=_each(intervention.edit, prompt - 1, last)
+        )
     if isinstance(site.pos, int):
         sites.position(site, prompt)
         return replace(intervention, at=site.at(site.pos % prompt))
-    raise unknown("position in generated text", site.pos, ("END",), "a number, or END for the newest token")
+    raise unknown(
+        "position in generated text", site.pos, ("END",), "a number, or END for the newest token"
+    )
 
 
 def _each(edit: Edit, first: int, last: int) -> Edit:
@@ -147,6 +176,8 @@ def _first(edit: Edit, prompt: int) -> Edit:
     """The edit at the prompt's tokens only."""
 
     def part(act: Tensor, seen: Seen) -> Tensor:
-        return torch.cat([edit(act[:, :prompt], {k: v[:, :prompt] for k, v in seen.items()}), act[:, prompt:]], 1)
+        return torch.cat(
+            [edit(act[:, :prompt], {k: v[:, :prompt] for k, v in seen.items()}), act[:, prompt:]], 1
+        )
 
     return part

@@ -19,7 +19,9 @@ from interp.models import bridge
 from interp.results import Result
 
 Edges = Bool[Tensor, "batch dest src"]
-Window = list[tuple[int, list[int] | None]]  # layers, each with the heads that are blocked (None: all)
+Window = list[
+    tuple[int, list[int] | None]
+]  # layers, each with the heads that are blocked (None: all)
 
 
 def attention_knockout(
@@ -60,34 +62,62 @@ def attention_knockout(
     clean = sweep.read(model, task.clean, judge, task.positions)
     pairs = [(block, layers) for block in edges.values() for layers in windows.values()]
     varied, way = sweep.sweep(
-        model, task.clean, lambda kinds: {}, [_patches(*pair) for pair in pairs],
-        lambda: [_interventions(*pair) for pair in pairs], judge, task.positions, "attention knock-out", way,
+        model,
+        task.clean,
+        lambda kinds: {},
+        [_patches(*pair) for pair in pairs],
+        lambda: [_interventions(*pair) for pair in pairs],
+        judge,
+        task.positions,
+        "attention knock-out",
+        way,
     )
     changes, shown = change_in(unit, varied, clean, model, task, judge)
     named = isinstance(at, Mapping) or isinstance(to, Mapping)
     dims, coords = (("set", "layer"), {"set": list(edges)}) if named else (("layer",), {})
     said = sweep.about(
-        model, task, "attention knock-out", started, queries=_words(at), keys=_words(to), window=window, every=every,
-        windows=[[layers[0][0], layers[-1][0]] for layers in windows.values()], heads=list(heads) if heads else None,
-        metric=judge.name, clean=float(clean.mean()), way=way,
+        model,
+        task,
+        "attention knock-out",
+        started,
+        queries=_words(at),
+        keys=_words(to),
+        window=window,
+        every=every,
+        windows=[[layers[0][0], layers[-1][0]] for layers in windows.values()],
+        heads=list(heads) if heads else None,
+        metric=judge.name,
+        clean=float(clean.mean()),
+        way=way,
     )
     shape = [len(edges)] * named + [len(windows)]
     examples = changes.reshape(*shape, len(task)).double().numpy()
     name = f"effect of attention knock-out on {judge.name}"
-    return Result(examples.mean(-1), dims, {**coords, "layer": list(windows)}, name, shown, said, examples)
+    return Result(
+        examples.mean(-1), dims, {**coords, "layer": list(windows)}, name, shown, said, examples
+    )
 
 
 def _edges(task: Any, at: Any, to: Any) -> dict[str, Edges]:
     """Each knock-out's (query, key) pairs, proved to be there to cut and to leave every query something."""
     if isinstance(at, Mapping) and isinstance(to, Mapping) and list(at) != list(to):
-        raise ValueError(f"`at` names the sets {list(at)} and `to` {list(to)}: two dictionaries need the same names, in order")
+        raise ValueError(
+            f"`at` names the sets {list(at)} and `to` {list(to)}: two dictionaries need the same names, in order"
+        )
     names = next((list(spec) for spec in (at, to) if isinstance(spec, Mapping)), [""])
     queries, keys = _named(task, at, names), _named(task, to, names)
-    return {name: _pairs(task, queries[name], keys[name], f" of {name!r}" if name else "") for name in names}
+    return {
+        name: _pairs(task, queries[name], keys[name], f" of {name!r}" if name else "")
+        for name in names
+    }
 
 
 def _named(task: Any, spec: Any, names: list[str]) -> dict[str, Tensor]:
-    return token_sets(task, spec) if isinstance(spec, Mapping) else dict.fromkeys(names, token_set(task, spec))
+    return (
+        token_sets(task, spec)
+        if isinstance(spec, Mapping)
+        else dict.fromkeys(names, token_set(task, spec))
+    )
 
 
 def _pairs(task: Any, queries: Tensor, keys: Tensor, which: str) -> Edges:
@@ -108,41 +138,65 @@ def _pairs(task: Any, queries: Tensor, keys: Tensor, which: str) -> Edges:
     return blocked
 
 
-def _windows(dims: bridge.Dims, window: int, heads: Sequence[str] | None, every: int) -> dict[int, Window]:
+def _windows(
+    dims: bridge.Dims, window: int, heads: Sequence[str] | None, every: int
+) -> dict[int, Window]:
     """For each centre the layers that are cut together, and in each the heads."""
     if not 1 <= window <= dims.n_layers:
-        raise ValueError(f"window={window}: a window is 1 to {dims.n_layers} layers long, the model has {dims.n_layers}")
+        raise ValueError(
+            f"window={window}: a window is 1 to {dims.n_layers} layers long, the model has {dims.n_layers}"
+        )
     if every < 1:
-        raise ValueError(f"every={every}: windows stand at every layer (1) or at every so many (try 3)")
+        raise ValueError(
+            f"every={every}: windows stand at every layer (1) or at every so many (try 3)"
+        )
     chosen: dict[int, list[int] | None] = dict.fromkeys(range(dims.n_layers))
     if heads is not None:
         chosen = {}
         for one in _heads(dims, heads):
             chosen.setdefault(one.layer, []).append(one.index)
-    around = lambda centre: range(centre - window // 2, centre - window // 2 + window)
-    found = {c: [(layer, chosen[layer]) for layer in around(c) if layer in chosen] for c in range(0, dims.n_layers, every)}
+
+    def around(centre):
+        return range(centre - window // 2, centre - window // 2 + window)
+
+    found = {
+        c: [(layer, chosen[layer]) for layer in around(c) if layer in chosen]
+        for c in range(0, dims.n_layers, every)
+    }
     return {centre: layers for centre, layers in found.items() if layers}
 
 
 def _heads(dims: bridge.Dims, heads: Sequence[str]) -> list[sites.Site]:
     asked = [heads] if isinstance(heads, str) else list(heads)
     if not asked:
-        raise ValueError("an empty list of heads: name at least one, for example ['L20H0'], or leave `heads` out for all")
+        raise ValueError(
+            "an empty list of heads: name at least one, for example ['L20H0'], or leave `heads` out for all"
+        )
     every = [site for head in asked for site in sites.expand(head, dims).sites]
     odd = [str(s) for s in every if s.family != "head" or s.part != "out" or s.pos is not None]
     if odd:
-        raise ValueError(f"heads are cut, got {odd[0]!r} (try 'L20H0' or 'L20H*'; the positions are `at` and `to`)")
+        raise ValueError(
+            f"heads are cut, got {odd[0]!r} (try 'L20H0' or 'L20H*'; the positions are `at` and `to`)"
+        )
     return list(dict.fromkeys(every))
 
 
 def _patches(block: Edges, layers: Window) -> list[lean.Patch]:
     """The knock-out for the engine."""
-    return [lean.Patch("scores", layer, head, block=block) for layer, heads in layers for head in heads or [None]]
+    return [
+        lean.Patch("scores", layer, head, block=block)
+        for layer, heads in layers
+        for head in heads or [None]
+    ]
 
 
 def _interventions(block: Edges, layers: Window) -> list[Intervention]:
     """The knock-out as it is defined: an edit of the scores."""
-    named = [f"L{layer}H{head}.scores" for layer, heads in layers for head in ("*" if heads is None else heads)]
+    named = [
+        f"L{layer}H{head}.scores"
+        for layer, heads in layers
+        for head in ("*" if heads is None else heads)
+    ]
     return [Intervention(name, knock_out(block)) for name in named]
 
 

@@ -18,7 +18,12 @@ from interp.results import Result
 
 
 def logit_lens(
-    model: Any, task: Any, where: str = "resid_post.*@END", *, metric: str = "logit_diff", lens: TunedLens | None = None
+    model: Any,
+    task: Any,
+    where: str = "resid_post.*@END",
+    *,
+    metric: str = "logit_diff",
+    lens: TunedLens | None = None,
 ) -> Result:
     """The task's metric as the residual stream would give it at each layer.
 
@@ -38,7 +43,9 @@ def logit_lens(
     judge = measure(task, metric)
     key = str(site.at(None) if site.pos == sites.STAR else site)
     if site.pos is None:
-        raise ValueError(f"the lens reads one position at a time: {where!r} needs one (try '{where}@END' or '{where}@*')")
+        raise ValueError(
+            f"the lens reads one position at a time: {where!r} needs one (try '{where}@END' or '{where}@*')"
+        )
     translate = through(model, lens, site, grid)
     values = run(model, task, keep=[key], last_only=True).kept[key]  # [(layer) batch (pos) d_model]
     if site.pos == sites.STAR:
@@ -46,25 +53,37 @@ def logit_lens(
     rows = values.reshape(-1, *values.shape[-2:])
     read = []
     name = "logit lens" if lens is None else "tuned lens"
-    for one, row in zip(grid.sites, sweep.progress(rows, name)):  # one [batch d_vocab] at a time: the vocabulary is large
+    for one, row in zip(
+        grid.sites, sweep.progress(rows, name)
+    ):  # one [batch d_vocab] at a time: the vocabulary is large
         row = translate(one, row)
         if row is None:
             read.append(torch.full((len(task),), float("nan")))
             continue
         logits = bridge.unembed(model, bridge.final_norm(model, row.contiguous()))
         read.append(judge.of(logits, {}))
-    said = sweep.about(model, task, name, started, pattern=str(site), metric=judge.name, way="hooks")
+    said = sweep.about(
+        model, task, name, started, pattern=str(site), metric=judge.name, way="hooks"
+    )
     return result(torch.stack(read), grid, task, f"{name}: {judge.name}", judge.unit, said)
 
 
-def through(model: Any, lens: TunedLens | None, site: sites.Site, grid: sites.Grid) -> Callable[[sites.Site, Tensor], Tensor | None]:
+def through(
+    model: Any, lens: TunedLens | None, site: sites.Site, grid: sites.Grid
+) -> Callable[[sites.Site, Tensor], Tensor | None]:
     """What a lens makes of the stream at a site, or None where it has no translator."""
     if lens is None:
         return lambda one, row: row
     if site.family != "resid_post":
-        raise ValueError(f"a tuned lens reads the stream after a layer, got {str(site)!r} (try 'resid_post.*@END')")
+        raise ValueError(
+            f"a tuned lens reads the stream after a layer, got {str(site)!r} (try 'resid_post.*@END')"
+        )
     if lens.fingerprint != fingerprint(model):
-        raise ValueError("this lens was trained on another model: train one on this model's weights (tuned_lens)")
+        raise ValueError(
+            "this lens was trained on another model: train one on this model's weights (tuned_lens)"
+        )
     if not any(one.layer in lens.layers for one in grid.sites):
-        raise ValueError(f"this lens was not trained at the layers of {str(site)!r} (it has {', '.join(map(str, lens.layers))})")
+        raise ValueError(
+            f"this lens was not trained at the layers of {str(site)!r} (it has {', '.join(map(str, lens.layers))})"
+        )
     return lambda one, row: lens.read(one.layer, row) if one.layer in lens.layers else None

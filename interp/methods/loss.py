@@ -14,7 +14,11 @@ from interp.results import Result
 
 
 def cross_entropy(
-    model: Any, tokens: Any, interventions: Sequence[Intervention] = (), *, positions: Mapping[str, Tensor] | None = None
+    model: Any,
+    tokens: Any,
+    interventions: Sequence[Intervention] = (),
+    *,
+    positions: Mapping[str, Tensor] | None = None,
 ) -> Result:
     """The mean loss of the next token in each chunk, under the interventions (nats a token).
 
@@ -37,13 +41,17 @@ def cross_entropy(
         )
     edits = list(interventions)
     if any(edit.rows is not None for edit in edits):
-        raise ValueError("cross_entropy runs a few chunks at a time: an intervention with `rows` of its own does not fit")
+        raise ValueError(
+            "cross_entropy runs a few chunks at a time: an intervention with `rows` of its own does not fit"
+        )
     few = max(1, sweep.TOKENS_PER_RUN // tokens.shape[1])
     losses = []
     for first in sweep.progress(range(0, len(tokens), few), "cross-entropy"):
         part = slice(first, first + few)
         where = {name: at if at.ndim == 0 else at[part] for name, at in (positions or {}).items()}
-        losses.append(chunk_losses(run(model, tokens[part], edits, positions=where).logits, tokens[part]))
+        losses.append(
+            chunk_losses(run(model, tokens[part], edits, positions=where).logits, tokens[part])
+        )
     examples = torch.cat(losses).double().numpy()
     said = sweep.about(model, None, "edited run" if edits else "plain run", started, way="hooks")
     said |= {"n": len(tokens), "length": tokens.shape[1], "edits": [str(edit.at) for edit in edits]}

@@ -25,18 +25,30 @@ def loss_depth(result: Result, *, how: str = "centre", dim: str = "layer") -> Re
         raise unknown("way to place a loss", how, HOW, "how='centre'")
     axis = result._axis(dim)
     if result.examples is None:
-        raise ValueError(f"{result.name!r} kept no examples: a loss is placed prompt by prompt, then averaged")
+        raise ValueError(
+            f"{result.name!r} kept no examples: a loss is placed prompt by prompt, then averaged"
+        )
     layers = np.asarray(result.coords[dim], dtype=float)
     effects = np.moveaxis(result.examples, axis, -1)
     lost = np.where(effects < 0, -effects, 0.0)
     bare = np.argwhere(~(lost.sum(-1) > 0))
     if len(bare):
-        raise ValueError(f"prompt {int(bare[0][-1])} loses nothing at any {dim}: it has no depth of loss (leave it out)")
+        raise ValueError(
+            f"prompt {int(bare[0][-1])} loses nothing at any {dim}: it has no depth of loss (leave it out)"
+        )
     found = (lost @ layers) / lost.sum(-1) if how == "centre" else layers[lost.argmax(-1)]
     dims = tuple(d for d in result.dims if d != dim)
     coords = {d: result.coords[d] for d in dims}
     name = f"{how} of the loss: {result.name}"
-    return replace(result, values=found.mean(-1), dims=dims, coords=coords, name=name, unit=f"{dim}", examples=found)
+    return replace(
+        result,
+        values=found.mean(-1),
+        dims=dims,
+        coords=coords,
+        name=name,
+        unit=f"{dim}",
+        examples=found,
+    )
 
 
 def split_windows(cut: Result, depth: float) -> tuple[Result, Result]:
@@ -49,11 +61,18 @@ def split_windows(cut: Result, depth: float) -> tuple[Result, Result]:
     ValueError when one side has no window, or the result is no knock-out in windows.
     """
     if "window" not in cut.about or "layer" not in cut.dims:
-        raise ValueError(f"{cut.name!r} has no windows of layers: split_windows takes what attention_knockout returns")
+        raise ValueError(
+            f"{cut.name!r} has no windows of layers: split_windows takes what attention_knockout returns"
+        )
     size = cut.about["window"]
     first = {centre: centre - size // 2 for centre in cut.coords["layer"]}
-    sides = [[c for c, low in first.items() if low + size <= depth], [c for c, low in first.items() if low >= depth]]
+    sides = [
+        [c for c, low in first.items() if low + size <= depth],
+        [c for c, low in first.items() if low >= depth],
+    ]
     if not all(sides):
-        raise ValueError(f"no window of {size} layers lies wholly {'after' if sides[0] else 'before'} {depth:g} (try smaller windows)")
+        raise ValueError(
+            f"no window of {size} layers lies wholly {'after' if sides[0] else 'before'} {depth:g} (try smaller windows)"
+        )
     before, after = (cut.sel(layer=side) for side in sides)
     return before, after

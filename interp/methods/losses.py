@@ -4,12 +4,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def token_losses(logits: Float[Tensor, "chunk pos d_vocab"], tokens: Int[Tensor, "chunk pos"]) -> Float[Tensor, "chunk token"]:
+def token_losses(
+    logits: Float[Tensor, "chunk pos d_vocab"], tokens: Int[Tensor, "chunk pos"]
+) -> Float[Tensor, "chunk token"]:
     """The loss of the next token at each position but the first and the last."""
     logits, following = logits[:, 1:-1], tokens[:, 2:].long()
     return logits.logsumexp(-1) - logits.gather(-1, following[..., None])[..., 0]
 
 
-def chunk_losses(logits: Float[Tensor, "chunk pos d_vocab"], tokens: Int[Tensor, "chunk pos"]) -> Float[Tensor, "chunk"]:
+def chunk_losses(
+    logits: Float[Tensor, "chunk pos d_vocab"], tokens: Int[Tensor, "chunk pos"]
+) -> Float[Tensor, "chunk"]:
     """The mean loss of the next token in each chunk, position 0 left out."""
     return token_losses(logits, tokens).mean(-1)

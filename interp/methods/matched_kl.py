@@ -26,7 +26,13 @@ FAR = 1e8  # times the first strength: a push that has not changed the predictio
 
 
 def match_kl(
-    model: Any, prompts: Any, pushes: Mapping[str, Push], *, kl: float = 0.5, tolerance: float = 0.02, rounds: int = 40
+    model: Any,
+    prompts: Any,
+    pushes: Mapping[str, Push],
+    *,
+    kl: float = 0.5,
+    tolerance: float = 0.02,
+    rounds: int = 40,
 ) -> Result:
     """The strength of each push at which the next-token prediction is `kl` nats from the unsteered one, mean over prompts.
 
@@ -42,16 +48,25 @@ def match_kl(
     many = batches(model, prompts)
     plain = [run(model, b.tokens, last_only=True).logits.float().log_softmax(-1) for b in many]
     count = sum(len(b.tokens) for b in many)
-    searches = {name: _search(kl, tolerance, rounds, 1 / one.norm if isinstance(one, Direction) and one.norm else 1.0) for name, one in pushes.items()}
+    searches = {
+        name: _search(
+            kl, tolerance, rounds, 1 / one.norm if isinstance(one, Direction) and one.norm else 1.0
+        )
+        for name, one in pushes.items()
+    }
     wanted = {name: next(search) for name, search in searches.items()}
     found: dict[str, tuple[float, float]] = {}
     bar = sweep.progress(None, f"searching for {kl:g} nats", total=len(pushes))
     while wanted:
         names, totals = list(wanted), np.zeros(len(wanted))
         for batch, base in zip(many, plain):
-            for i, logits in _steered(model, batch, [(pushes[name], wanted[name]) for name in names]):
+            for i, logits in _steered(
+                model, batch, [(pushes[name], wanted[name]) for name in names]
+            ):
                 here = logits.float().log_softmax(-1)
-                totals[i] += float(torch.nn.functional.kl_div(here, base, reduction="sum", log_target=True))
+                totals[i] += float(
+                    torch.nn.functional.kl_div(here, base, reduction="sum", log_target=True)
+                )
         for name, reached in zip(names, totals / count):
             try:
                 wanted[name] = searches[name].send(float(reached))
@@ -60,8 +75,24 @@ def match_kl(
                 del wanted[name]
                 bar.update(1)
     bar.close()
-    said = sweep.about(model, None, "matched KL", started, n=count, target=kl, kl={name: found[name][1] for name in pushes}, way="hooks")
-    return Result([found[name][0] for name in pushes], ("push",), {"push": list(pushes)}, f"strength at {kl:g} nats", "strength", said)
+    said = sweep.about(
+        model,
+        None,
+        "matched KL",
+        started,
+        n=count,
+        target=kl,
+        kl={name: found[name][1] for name in pushes},
+        way="hooks",
+    )
+    return Result(
+        [found[name][0] for name in pushes],
+        ("push",),
+        {"push": list(pushes)},
+        f"strength at {kl:g} nats",
+        "strength",
+        said,
+    )
 
 
 def _search(aim: float, tolerance: float, rounds: int, start: float) -> Iterator[float]:
@@ -79,11 +110,19 @@ def _search(aim: float, tolerance: float, rounds: int, start: float) -> Iterator
         else:
             low = (at, reached)
         if high is None:
-            at += math.log(8) if reached <= 0 else min(max(0.5 * math.log(aim / reached), 0.3), math.log(8))
+            at += (
+                math.log(8)
+                if reached <= 0
+                else min(max(0.5 * math.log(aim / reached), 0.3), math.log(8))
+            )
             if at > math.log(start * FAR):
                 break
         elif low is None:
-            at -= min(max(0.5 * math.log(reached / aim), 0.3), math.log(8)) if math.isfinite(reached) else math.log(8)
+            at -= (
+                min(max(0.5 * math.log(reached / aim), 0.3), math.log(8))
+                if math.isfinite(reached)
+                else math.log(8)
+            )
         else:
             share = 0.5
             if low[1] > 0 and math.isfinite(high[1]):
@@ -93,9 +132,13 @@ def _search(aim: float, tolerance: float, rounds: int, start: float) -> Iterator
 
 
 def word_gain(
-    model: Any, prompts: Any, pushes: Mapping[str, Push], strengths: Result | Mapping[str, float],
-    words: Mapping[str, Sequence[str | int]], neutral: Sequence[str | int],
-) -> Result:  # fmt: skip
+    model: Any,
+    prompts: Any,
+    pushes: Mapping[str, Push],
+    strengths: Result | Mapping[str, float],
+    words: Mapping[str, Sequence[str | int]],
+    neutral: Sequence[str | int],
+) -> Result:
     """How much more the logits of some words rise than those of neutral ones when the model is pushed (in nats).
 
     >>> word_gain(model, prompts, {"happy": happy}, {"happy": 4.0}, {"happy": [" joy", " love"]}, [" thing", " way"])
@@ -109,31 +152,59 @@ def word_gain(
     for what, some in (("strength", strengths), ("words", words)):
         lacking = next((name for name in pushes if name not in some), None)
         if lacking is not None:
-            raise ValueError(f"the push {lacking!r} has no {what}: every push needs them by its name")
+            raise ValueError(
+                f"the push {lacking!r} has no {what}: every push needs them by its name"
+            )
     ids = {name: _ids(model, words[name]) for name in pushes}
     plain_ids = _ids(model, neutral)
     names = list(pushes)
     dead = next((name for name in names if not math.isfinite(strengths[name])), None)
     if dead is not None:
-        raise ValueError(f"the push {dead!r} has strength {strengths[dead]}: leave it out, it never reached the aim")
+        raise ValueError(
+            f"the push {dead!r} has strength {strengths[dead]}: leave it out, it never reached the aim"
+        )
     many = batches(model, prompts)
     examples = np.zeros((len(names), sum(len(b.tokens) for b in many)))
     for batch in many:
         base = run(model, batch.tokens, last_only=True).logits.float()
-        for i, logits in _steered(model, batch, [(pushes[name], strengths[name]) for name in names]):
+        for i, logits in _steered(
+            model, batch, [(pushes[name], strengths[name]) for name in names]
+        ):
             change = logits.float() - base
-            examples[i, batch.index] = (change[:, ids[names[i]]].mean(-1) - change[:, plain_ids].mean(-1)).double().numpy()
-    said = sweep.about(model, None, "gain of words", started, n=examples.shape[1], neutral=len(plain_ids), way="hooks")
-    return Result(examples.mean(1), ("push",), {"push": names}, "gain of the words' logits", "nats over neutral words", said, examples)
+            examples[i, batch.index] = (
+                (change[:, ids[names[i]]].mean(-1) - change[:, plain_ids].mean(-1)).double().numpy()
+            )
+    said = sweep.about(
+        model,
+        None,
+        "gain of words",
+        started,
+        n=examples.shape[1],
+        neutral=len(plain_ids),
+        way="hooks",
+    )
+    return Result(
+        examples.mean(1),
+        ("push",),
+        {"push": names},
+        "gain of the words' logits",
+        "nats over neutral words",
+        said,
+        examples,
+    )
 
 
-def _steered(model: Any, batch: Batch, pushed: Sequence[tuple[Push, float]]) -> Iterator[tuple[int, Tensor]]:
+def _steered(
+    model: Any, batch: Batch, pushed: Sequence[tuple[Push, float]]
+) -> Iterator[tuple[int, Tensor]]:
     """(number, logits at the last token [batch d_vocab]) under each push at its strength."""
     n, cells = len(batch.tokens), []
     for push, strength in pushed:
         edits = push.push(strength) if isinstance(push, Direction) else push(strength)
         cells.append([edits] if isinstance(edits, Intervention) else list(edits))
-    for chunk, out in sweep.each_run(model, batch.tokens, cells, positions=batch.positions, what="steering"):
+    for chunk, out in sweep.each_run(
+        model, batch.tokens, cells, positions=batch.positions, what="steering"
+    ):
         for k, cell in enumerate(chunk):
             yield cell, out.logits[k * n : (k + 1) * n]
 
@@ -149,6 +220,11 @@ def _check(pushes: Mapping[str, Push], kl: float) -> None:
         raise ValueError(f"kl={kl}: the prediction can only move by more than 0 nats (try kl=0.5)")
     if not pushes:
         raise ValueError("no pushes: name at least one, for example {'happy': direction}")
-    odd = next((name for name, one in pushes.items() if not (isinstance(one, Direction) or callable(one))), None)
+    odd = next(
+        (name for name, one in pushes.items() if not (isinstance(one, Direction) or callable(one))),
+        None,
+    )
     if odd is not None:
-        raise ValueError(f"the push {odd!r} is a {type(pushes[odd]).__name__}: give a Direction, or a function of a strength")
+        raise ValueError(
+            f"the push {odd!r} is a {type(pushes[odd]).__name__}: give a Direction, or a function of a strength"
+        )

@@ -41,7 +41,9 @@ def measure(task: Any, metric: "str | Measure | Callable | None" = None) -> Meas
     if isinstance(metric, Measure):
         return metric
     if callable(metric):
-        return Measure(getattr(metric, "__name__", "metric"), "metric", lambda logits, kept: metric(logits))
+        return Measure(
+            getattr(metric, "__name__", "metric"), "metric", lambda logits, kept: metric(logits)
+        )
     judged = task if metric is None else task.with_metric(metric)
     few = judged.reads == "answers"
     return Measure(
@@ -57,11 +59,15 @@ def check_shape(values: Any, n: int, what: Measure) -> Float[Tensor, "batch"]:
     """The values themselves when they are one number per example, otherwise a ValueError."""
     if not isinstance(values, Tensor) or values.shape != (n,):
         shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-        raise ValueError(f"the metric {what.name!r} gave {shape}: it must give one number per example, shape ({n},)")
+        raise ValueError(
+            f"the metric {what.name!r} gave {shape}: it must give one number per example, shape ({n},)"
+        )
     return values.float()
 
 
-def attention_to(heads: Sequence[str], to: str, *, minus: str | None = None, at: str = "END", task: Any) -> Measure:
+def attention_to(
+    heads: Sequence[str], to: str, *, minus: str | None = None, at: str = "END", task: Any
+) -> Measure:
     """The measure "how much these heads attend from `at` to `to`", less the attention to `minus`, mean over heads.
 
     >>> attention_to(["L23H3", "L17H4"], "IO", minus="S2", task=task)
@@ -77,7 +83,9 @@ def attention_to(heads: Sequence[str], to: str, *, minus: str | None = None, at:
     def of(logits: Tensor, kept: Mapping[str, Tensor]) -> Tensor:
         rows = torch.stack([kept[k] for k in keep]).mean(0)  # [batch src]
         share = rows.gather(1, task.position(to)[:, None])[:, 0]
-        return share if minus is None else share - rows.gather(1, task.position(minus)[:, None])[:, 0]
+        return (
+            share if minus is None else share - rows.gather(1, task.position(minus)[:, None])[:, 0]
+        )
 
     name = f"attention {at} to {to}" + (f" less {minus}" if minus else "")
     return Measure(name, "share of attention", of, keep, needs_logits=False)
@@ -97,7 +105,9 @@ def kl_to(model: Any, task: Any, run: str = "clean") -> Measure:
     """
     if run not in ("clean", "corrupted"):
         raise unknown("run", run, ("clean", "corrupted"))
-    target = interventions.run(model, getattr(task, run), last_only=True).logits.float().log_softmax(-1)
+    target = (
+        interventions.run(model, getattr(task, run), last_only=True).logits.float().log_softmax(-1)
+    )
 
     def of(logits: Tensor, kept: Mapping[str, Tensor]) -> Tensor:
         if logits.shape != target.shape:
@@ -123,7 +133,9 @@ def text_loss(tokens: Any) -> Measure:
     """
     tokens = torch.as_tensor(getattr(tokens, "clean", tokens))
     if tokens.ndim != 2 or tokens.shape[1] < 3:
-        raise ValueError(f"tokens of shape {tuple(tokens.shape)} have no loss: chunks [chunk pos] of three tokens or more are needed")
+        raise ValueError(
+            f"tokens of shape {tuple(tokens.shape)} have no loss: chunks [chunk pos] of three tokens or more are needed"
+        )
 
     def of(logits: Tensor, kept: Mapping[str, Tensor]) -> Tensor:
         if logits.shape[:-1] != tokens.shape:

@@ -37,16 +37,26 @@ def logits_when_patched(
         return before, by_hooks
     known = ("z", "k", "v", "attn_out", "mlp_out", "resid_pre")
     with bridge.LOCK, torch.no_grad():
-        now, other = lean.run(engine, base, keep=known), lean.run(engine, source, keep=known, logits=None)
+        now, other = (
+            lean.run(engine, base, keep=known),
+            lean.run(engine, source, keep=known, logits=None),
+        )
 
     def by_engine(where: Where) -> Tensor:
         (sites,) = _one(model, task, where)
         odd = next((s for s in sites if fast.KINDS.get((s.family, s.part)) not in known), None)
         if odd is not None:
-            raise ValueError(f"{str(odd)!r} cannot be patched here (try 'resid_pre.5@-1', 'mlp.5', 'attn.5' or 'L5H1')")
-        patches = [fast.patch_at(site, fast.KINDS[site.family, site.part], task.positions) for site in sites]
+            raise ValueError(
+                f"{str(odd)!r} cannot be patched here (try 'resid_pre.5@-1', 'mlp.5', 'attn.5' or 'L5H1')"
+            )
+        patches = [
+            fast.patch_at(site, fast.KINDS[site.family, site.part], task.positions)
+            for site in sites
+        ]
         with bridge.LOCK, torch.no_grad():
-            return lean.sweep(engine, now, other, [patches], lean.vocab(engine, lambda logits: logits))[0]
+            return lean.sweep(
+                engine, now, other, [patches], lean.vocab(engine, lambda logits: logits)
+            )[0]
 
     return now.logits, by_engine
 
@@ -54,5 +64,7 @@ def logits_when_patched(
 def _one(model: Any, task: Any, where: Where) -> list[list[Any]]:
     grid, groups = patching.layout(model, task, where)
     if len(groups) != 1:
-        raise ValueError(f"{patching.named(where)!r} is {len(groups)} cells: name one (try 'resid_pre.5@-1')")
+        raise ValueError(
+            f"{patching.named(where)!r} is {len(groups)} cells: name one (try 'resid_pre.5@-1')"
+        )
     return groups

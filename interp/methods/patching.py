@@ -64,11 +64,23 @@ def patch(
     groups = widened(model, groups, window)
     active = changing(groups, first_difference(base, source))
     # Nothing patched is the base run, the whole stream patched at the end is the other one: in the same sweep both are free.
-    asked = [*(groups[i] for i in active), [], [Site("resid_post", "out", bridge.dims(model).n_layers - 1)]]
+    asked = [
+        *(groups[i] for i in active),
+        [],
+        [Site("resid_post", "out", bridge.dims(model).n_layers - 1)],
+    ]
     ledger = resume and resuming.ledger(resume, sweep.read(model, base, judge, task.positions))
     values, ran = sweep.sweep(
-        model, base, source, asked, lambda: cells(model, asked, source, task.positions), judge, task.positions,
-        f"{direction} {named(where)}", way, ledger=ledger,
+        model,
+        base,
+        source,
+        asked,
+        lambda: cells(model, asked, source, task.positions),
+        judge,
+        task.positions,
+        f"{direction} {named(where)}",
+        way,
+        ledger=ledger,
     )
     unpatched, other = values[-2], values[-1]
     if judge.keep:  # what the measure keeps lies before the end
@@ -78,10 +90,21 @@ def patch(
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
     effects, said = in_unit(patched - unpatched, unit, direction, clean, corrupted, judge)
     return result(
-        effects, grid, task, f"effect of {direction} on {judge.name}", said,
+        effects,
+        grid,
+        task,
+        f"effect of {direction} on {judge.name}",
+        said,
         sweep.about(
-            model, task, f"patch, {direction}", started, pattern=named(where), metric=judge.name,
-            clean=float(clean.mean()), corrupted=float(corrupted.mean()), way=ran,
+            model,
+            task,
+            f"patch, {direction}",
+            started,
+            pattern=named(where),
+            metric=judge.name,
+            clean=float(clean.mean()),
+            corrupted=float(corrupted.mean()),
+            way=ran,
         ),
     )
 
@@ -92,7 +115,9 @@ def runs(task: Any, direction: str, unit: str) -> tuple[Tensor, Tensor]:
         raise unknown("direction", direction, ["denoising", "noising"])
     if unit not in ("metric", "fraction"):
         raise unknown("unit", unit, ["metric", "fraction"])
-    return (task.corrupted, task.clean) if direction == "denoising" else (task.clean, task.corrupted)
+    return (
+        (task.corrupted, task.clean) if direction == "denoising" else (task.clean, task.corrupted)
+    )
 
 
 def in_unit(
@@ -102,20 +127,28 @@ def in_unit(
     if unit == "metric":
         return effects, judge.unit
     # of the change, example by example: the spread between prompts is not an effect
-    return effects / span(clean, corrupted, judge) + (direction == "noising"), "fraction (0 corrupted, 1 clean)"
+    return effects / span(clean, corrupted, judge) + (
+        direction == "noising"
+    ), "fraction (0 corrupted, 1 clean)"
 
 
 def span(clean: Tensor, corrupted: Tensor, judge: Measure) -> Tensor:
     """How far the clean run is above the corrupted one on average; ValueError where they are the same."""
     whole = clean.mean() - corrupted.mean()
     if abs(float(whole)) < 1e-6:
-        raise ValueError(f"clean and corrupted runs have the same {judge.name}: there is no fraction (try unit='metric')")
+        raise ValueError(
+            f"clean and corrupted runs have the same {judge.name}: there is no fraction (try unit='metric')"
+        )
     return whole
 
 
 def changing(groups: list[list[Site]], first: int) -> list[int]:
     """Which groups have a site that can differ between two runs that are the same before position `first`."""
-    return [i for i, g in enumerate(groups) if not all(isinstance(s.pos, int) and 0 <= s.pos < first for s in g)]
+    return [
+        i
+        for i, g in enumerate(groups)
+        if not all(isinstance(s.pos, int) and 0 <= s.pos < first for s in g)
+    ]
 
 
 def layout(model: Any, task: Any, where: Where) -> tuple[sites.Grid, list[list[Site]]]:
@@ -139,20 +172,33 @@ def layout(model: Any, task: Any, where: Where) -> tuple[sites.Grid, list[list[S
 def widened(model: Any, groups: list[list[Site]], window: int) -> list[list[Site]]:
     """Each site together with its neighbours in the layers of its window, as many as there are."""
     if window < 1:
-        raise ValueError(f"window={window}: a window has at least one layer (Meng et al.: 10 for mlp and attn)")
+        raise ValueError(
+            f"window={window}: a window has at least one layer (Meng et al.: 10 for mlp and attn)"
+        )
     odd = next((s for group in groups for s in group if s.family not in ("mlp", "attn")), None)
     if window == 1 or odd is None:
         near = range(-(window // 2), window - window // 2)
         layers = range(bridge.dims(model).n_layers)
-        wide = lambda s: [s] if window == 1 else [replace(s, layer=s.layer + k) for k in near if s.layer + k in layers]
+
+        def wide(s):
+            return (
+                [s]
+                if window == 1
+                else [replace(s, layer=s.layer + k) for k in near if s.layer + k in layers]
+            )
+
         return [list(dict.fromkeys(n for s in group for n in wide(s))) for group in groups]
-    raise ValueError(f"window={window} at {str(odd)!r}: a window is for 'mlp.*@*' and 'attn.*@*', leave it out here")
+    raise ValueError(
+        f"window={window} at {str(odd)!r}: a window is for 'mlp.*@*' and 'attn.*@*', leave it out here"
+    )
 
 
 def together(model: Any, task: Any, patterns: Sequence[str]) -> list[Site]:
     """Every site of these patterns, each once."""
     d = bridge.dims(model)
-    every = [s for p in patterns for s in sites.expand(p, d, task.clean.shape[1], task.positions).sites]
+    every = [
+        s for p in patterns for s in sites.expand(p, d, task.clean.shape[1], task.positions).sites
+    ]
     return list(dict.fromkeys(every))
 
 
@@ -170,7 +216,10 @@ def cells(
     carriers = [[carrier(site) for site in group] for group in groups]
     keep = sorted({str(c.at(None)) for group in carriers for c in group})
     kept = run(model, source, keep=keep, positions=positions, last_only=True).kept
-    put = lambda c: Intervention(c, set_to(at_position(kept[str(c.at(None))], c, positions)))
+
+    def put(c):
+        return Intervention(c, set_to(at_position(kept[str(c.at(None))], c, positions)))
+
     return [[put(c) for c in group] for group in carriers]
 
 
@@ -178,13 +227,21 @@ def at_position(value: Tensor, site: Site, positions: dict[str, Tensor]) -> Tens
     """A kept value [batch pos ...] at the site's position [batch ...]; the whole of it when it has none."""
     if site.pos is None:
         return value
-    index = positions[site.pos] if isinstance(site.pos, str) else torch.tensor(site.pos % value.shape[1])
+    index = (
+        positions[site.pos]
+        if isinstance(site.pos, str)
+        else torch.tensor(site.pos % value.shape[1])
+    )
     return value[torch.arange(len(value)), index.expand(len(value))]
 
 
 def carrier(site: Site) -> Site:
     """Where to patch: what a head writes is linear in its z, which is nine times smaller and gives the same run."""
-    return Site("head", "z", site.layer, site.index, None, site.pos) if (site.family, site.part) == ("head", "out") else site
+    return (
+        Site("head", "z", site.layer, site.index, None, site.pos)
+        if (site.family, site.part) == ("head", "out")
+        else site
+    )
 
 
 def first_difference(base: Tensor, source: Tensor) -> int:
@@ -195,7 +252,9 @@ def first_difference(base: Tensor, source: Tensor) -> int:
     return int(differs[0])
 
 
-def result(effects: Tensor, grid: sites.Grid, task: Any, name: str, unit: str, about: dict[str, Any]) -> Result:
+def result(
+    effects: Tensor, grid: sites.Grid, task: Any, name: str, unit: str, about: dict[str, Any]
+) -> Result:
     """The Result of a sweep: effects [site batch] laid out on the grid's axes, each example kept."""
     coords = dict(grid.coords)
     if "pos" in coords:

@@ -38,14 +38,22 @@ class Readings:
     def __repr__(self) -> str:
         wide = max(map(len, self.texts))
         values = self.result.values.ravel()
-        return "\n".join(f"{label:<{wide}}  {p:.3f}  {text!r}" for (label, text), p in zip(self.texts.items(), values))
+        return "\n".join(
+            f"{label:<{wide}}  {p:.3f}  {text!r}"
+            for (label, text), p in zip(self.texts.items(), values)
+        )
 
     def _repr_html_(self) -> str:
         head = f"<tr><th></th><th>{escape(self.result.name)}</th><th style='text-align:left'>what is written</th></tr>"
         cell = "<tr><td style='text-align:left'>{}</td><td>{:.3f}</td><td style='text-align:left;white-space:pre'>{}</td></tr>"
         values = self.result.values.ravel()
-        body = "".join(cell.format(escape(a), p, escape(repr(t)[1:-1])) for (a, t), p in zip(self.texts.items(), values))
-        return f"<table>{head}{body}</table><div><small>{escape(self.result.caption())}</small></div>"
+        body = "".join(
+            cell.format(escape(a), p, escape(repr(t)[1:-1]))
+            for (a, t), p in zip(self.texts.items(), values)
+        )
+        return (
+            f"<table>{head}{body}</table><div><small>{escape(self.result.caption())}</small></div>"
+        )
 
 
 def patchscope(
@@ -71,10 +79,15 @@ def patchscope(
     """
     started = time.perf_counter()
     given, into = _one(model, source_prompt, "source"), _one(model, target_prompt, "target")
-    froms, tos = _places(model, source, len(given), layers), _places(model, target, len(into), layers)
+    froms, tos = (
+        _places(model, source, len(given), layers),
+        _places(model, target, len(into), layers),
+    )
     d = bridge.dims(model)
     if width(froms[0], d) != width(tos[0], d):
-        raise ValueError(f"{source!r} holds {width(froms[0], d)} numbers and {target!r} {width(tos[0], d)}: put like into like")
+        raise ValueError(
+            f"{source!r} holds {width(froms[0], d)} numbers and {target!r} {width(tos[0], d)}: put like into like"
+        )
     kept = run(model, given[None], keep=froms, last_only=True).kept
     cells = [(a, b) for a in froms for b in tos]
     if answer is not None:
@@ -83,15 +96,24 @@ def patchscope(
     per_run = max(1, sweep.TOKENS_PER_RUN // (len(into) + max_new_tokens))
     for first in sweep.progress(range(0, len(cells), per_run), "patchscope"):
         part = cells[first : first + per_run]
-        edits = [Intervention(b, set_to(kept[str(a)]), rows=slice(i, i + 1)) for i, (a, b) in enumerate(part)]
+        edits = [
+            Intervention(b, set_to(kept[str(a)]), rows=slice(i, i + 1))
+            for i, (a, b) in enumerate(part)
+        ]
         tokens = into.repeat(len(part), 1)
         said = run(model, tokens, edits, last_only=True).logits.softmax(-1)
         new = continuation(model, tokens, edits, max_new_tokens, every_token=False)
         wanted = new[:, 0] if answer is None else torch.full((len(part),), asked)
         probabilities += said.gather(1, wanted[:, None])[:, 0].tolist()
         texts += [model.tokenizer.decode(row) for row in new]
-    swept = {name: [s.layer for s in found] for name, site, found in (("source", source, froms), ("target", target, tos)) if "*" in site}
-    about = sweep.about(model, None, "patchscope", started, source=source, target=target, way="hooks")
+    swept = {
+        name: [s.layer for s in found]
+        for name, site, found in (("source", source, froms), ("target", target, tos))
+        if "*" in site
+    }
+    about = sweep.about(
+        model, None, "patchscope", started, source=source, target=target, way="hooks"
+    )
     name = "probability of the first new token" if answer is None else f"probability of {answer!r}"
     values = torch.tensor(probabilities).reshape([len(v) for v in swept.values()])
     result = Result(values.numpy(), tuple(swept), swept, name, "probability", about)
@@ -108,7 +130,9 @@ def _one(model: Any, prompt: Any, which: str) -> torch.Tensor:
 def _places(model: Any, where: str, length: int, layers: Sequence[int] | None) -> list[Site]:
     site, d = Site.parse(where), bridge.dims(model)
     if not isinstance(site.pos, int) or set(site.stars) - {"layer"}:
-        raise ValueError(f"a patchscope reads and sets one token, its layers may be swept: {where!r} (try 'resid_post.*@-1')")
+        raise ValueError(
+            f"a patchscope reads and sets one token, its layers may be swept: {where!r} (try 'resid_post.*@-1')"
+        )
     found = list(sites.expand(site, d, length).sites)
     width(found[0], d)
     if layers is None or not site.stars:

@@ -26,9 +26,13 @@ Cell = tuple[tuple[Site, ...], tuple[Site, ...]]  # senders and receivers of one
 # What the engine calls a sender and a receiver.
 SENDERS = {("head", "out"): "z", ("mlp", "out"): "mlp_out", ("embed", "out"): "resid_pre"}
 RECEIVERS = {
-    ("head", "q_in"): "q", ("kv", "k_in"): "k", ("kv", "v_in"): "v", ("attn", "in"): "attn_in",
-    ("mlp", "in"): "mlp_in", ("logits", "in"): "resid_post",
-}  # fmt: skip
+    ("head", "q_in"): "q",
+    ("kv", "k_in"): "k",
+    ("kv", "v_in"): "v",
+    ("attn", "in"): "attn_in",
+    ("mlp", "in"): "mlp_in",
+    ("logits", "in"): "resid_post",
+}
 
 
 def path_patch(
@@ -73,7 +77,12 @@ def path_patch(
     started = time.perf_counter()
     base, source = runs(task, direction, unit)
     if through not in lean.THROUGH:
-        raise unknown("through", through, lean.THROUGH, 'path_patch(model, task, "L*H*", "logits.in", through="mlps")')
+        raise unknown(
+            "through",
+            through,
+            lean.THROUGH,
+            'path_patch(model, task, "L*H*", "logits.in", through="mlps")',
+        )
     first_difference(base, source)
     judge = measure(task, metric)
     grid, cells = _cells(model, task, senders, receivers)
@@ -90,18 +99,43 @@ def path_patch(
     can_change = _can_change(base, source, through, task.positions)
     active = [i for i in reached if can_change(cells[i])]
     patched[active], ran = _values(
-        model, base, source, [cells[i] for i in active], through, judge, task.positions, way,
+        model,
+        base,
+        source,
+        [cells[i] for i in active],
+        through,
+        judge,
+        task.positions,
+        way,
         f"paths from {named(senders)}",
     )
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
     effects, said = in_unit(patched - unpatched, unit, direction, clean, corrupted, judge)
-    more = {} if len(reached) == len(cells) else {"nan": "the sender does not come before the receiver"}
+    more = (
+        {}
+        if len(reached) == len(cells)
+        else {"nan": "the sender does not come before the receiver"}
+    )
     return result(
-        effects, grid, task, f"effect of {direction} paths on {judge.name}", said,
+        effects,
+        grid,
+        task,
+        f"effect of {direction} paths on {judge.name}",
+        said,
         sweep.about(
-            model, task, f"path patch, {direction}", started, pattern=str(grid.pattern), senders=named(senders), receivers=named(receivers),
-            through=through, metric=judge.name, clean=float(clean.mean()), corrupted=float(corrupted.mean()),
-            way=ran, **more,
+            model,
+            task,
+            f"path patch, {direction}",
+            started,
+            pattern=str(grid.pattern),
+            senders=named(senders),
+            receivers=named(receivers),
+            through=through,
+            metric=judge.name,
+            clean=float(clean.mean()),
+            corrupted=float(corrupted.mean()),
+            way=ran,
+            **more,
         ),
     )
 
@@ -109,22 +143,42 @@ def path_patch(
 # --- what is asked -------------------------------------------------------------------------------------------
 
 
-def _cells(model: Any, task: Any, senders: Where, receivers: Where) -> tuple[sites.Grid, list[Cell]]:
+def _cells(
+    model: Any, task: Any, senders: Where, receivers: Where
+) -> tuple[sites.Grid, list[Cell]]:
     """The axes of the answer, and each cell's senders and those of its receivers that they can reach."""
     d = bridge.dims(model)
     from_grid, sent = layout(model, task, senders)
     to_grid, read = layout(model, task, receivers)
-    _check(sent, {*SENDERS, ("attn", "out")}, "what a sender writes goes to the stream", "'L3H1', 'mlp.3', 'embed'")
-    _check(read, set(RECEIVERS), "a receiver reads the stream", "'L10H7.q_in', 'L9KV2.k_in', 'mlp.3.in', 'logits.in'")
-    outs = [tuple(dict.fromkeys(one for site in group for one in _parts(site, d))) for group in sent]
-    pairs = [(s, tuple(r for r in group if any(sites.precedes(x, r, d) for x in s))) for s in outs for group in read]
+    _check(
+        sent,
+        {*SENDERS, ("attn", "out")},
+        "what a sender writes goes to the stream",
+        "'L3H1', 'mlp.3', 'embed'",
+    )
+    _check(
+        read,
+        set(RECEIVERS),
+        "a receiver reads the stream",
+        "'L10H7.q_in', 'L9KV2.k_in', 'mlp.3.in', 'logits.in'",
+    )
+    outs = [
+        tuple(dict.fromkeys(one for site in group for one in _parts(site, d))) for group in sent
+    ]
+    pairs = [
+        (s, tuple(r for r in group if any(sites.precedes(x, r, d) for x in s)))
+        for s in outs
+        for group in read
+    ]
     if from_grid.dims and to_grid.dims:
         coords = {"sender": [_label(g) for g in sent], "receiver": [_label(g) for g in read]}
         return sites.Grid(from_grid.pattern, from_grid.sites, ("sender", "receiver"), coords), pairs
     return (from_grid if from_grid.dims else to_grid), pairs
 
 
-def _check(groups: Sequence[Sequence[Site]], known: set[tuple[str, str]], law: str, examples: str) -> None:
+def _check(
+    groups: Sequence[Sequence[Site]], known: set[tuple[str, str]], law: str, examples: str
+) -> None:
     for site in (s for group in groups for s in group):
         if (site.family, site.part) not in known:
             raise ValueError(f"not here: {str(site)!r}; {law} (try {examples})")
@@ -150,19 +204,25 @@ def _mask(site: Site, shape: torch.Size, positions: dict[str, Tensor]) -> Bool[T
     return (torch.arange(length) == (at % length)[:, None]).expand(n, -1)
 
 
-def _can_change(base: Tensor, source: Tensor, through: str, positions: dict[str, Tensor]) -> Callable[[Cell], bool]:
+def _can_change(
+    base: Tensor, source: Tensor, through: str, positions: dict[str, Tensor]
+) -> Callable[[Cell], bool]:
     """Says of a cell whether any change can arrive: causal, and only attention goes from position to position."""
     differ = (base != source).cumsum(-1) > 0
     end = torch.arange(base.shape[1]) == base.shape[1] - 1
 
     @cache
     def meet(sent: Any, read: Any, logits: bool) -> bool:
-        changed, there = (_mask(Site("embed", pos=pos), base.shape, positions) for pos in (sent, read))
+        changed, there = (
+            _mask(Site("embed", pos=pos), base.shape, positions) for pos in (sent, read)
+        )
         changed = changed & differ
         changed = changed.cumsum(-1) > 0 if through == "all" else changed
         return bool((changed & there & (end | (not logits))).any())  # logits are measured at END
 
-    read = lambda cell: {(r.pos, r.family == "logits") for r in cell[1]}
+    def read(cell):
+        return {(r.pos, r.family == "logits") for r in cell[1]}
+
     return lambda cell: any(meet(s, *r) for s in {x.pos for x in cell[0]} for r in read(cell))
 
 
@@ -170,9 +230,16 @@ def _can_change(base: Tensor, source: Tensor, through: str, positions: dict[str,
 
 
 def _values(
-    model: Any, base: Tensor, source: Tensor, cells: list[Cell], through: str, judge: Measure,
-    positions: dict[str, Tensor], way: str | None, what: str,
-) -> tuple[Float[Tensor, "cell batch"], str]:  # fmt: skip
+    model: Any,
+    base: Tensor,
+    source: Tensor,
+    cells: list[Cell],
+    through: str,
+    judge: Measure,
+    positions: dict[str, Tensor],
+    way: str | None,
+    what: str,
+) -> tuple[Float[Tensor, "cell batch"], str]:
     """The measure of each path-patched run, and which way ran."""
     engine = sweep.choose(model, way, lambda: None if judge.keep else lean.find(model))
     if engine is None:
@@ -181,11 +248,19 @@ def _values(
     sends = cache(lambda group: tuple(spell(s, SENDERS[s.family, s.part]) for s in group))
     reads = cache(lambda group: tuple(_receiver(spell, s, engine.n_layers) for s in group))
     with bridge.LOCK, sweep.progress(None, what, total=len(cells)) as bar:
-        mine, other = (lean.run(engine, tokens, keep=lean.PATHS, logits=None) for tokens in (base, source))
+        mine, other = (
+            lean.run(engine, tokens, keep=lean.PATHS, logits=None) for tokens in (base, source)
+        )
         asked = [(sends(sent), reads(read)) for sent, read in cells]
         read = fast.reader(engine, judge, len(base))
         return lean.paths(
-            engine, mine, other, asked, read, through=through, tick=lambda done, total: bar.update(done - bar.n)
+            engine,
+            mine,
+            other,
+            asked,
+            read,
+            through=through,
+            tick=lambda done, total: bar.update(done - bar.n),
         ), "engine"
 
 
@@ -200,9 +275,15 @@ CELLS_AT_ONCE = 64  # the hooks keep what every receiver reads: a few dozen cell
 
 
 def _by_hooks(
-    model: Any, base: Tensor, source: Tensor, cells: list[Cell], through: str, judge: Measure,
-    positions: dict[str, Tensor], what: str,
-) -> Float[Tensor, "cell batch"]:  # fmt: skip
+    model: Any,
+    base: Tensor,
+    source: Tensor,
+    cells: list[Cell],
+    through: str,
+    judge: Measure,
+    positions: dict[str, Tensor],
+    what: str,
+) -> Float[Tensor, "cell batch"]:
     """The same by definition: an inner run for each step at which receivers read, then the outer run."""
     wrote = sorted({str(s.at(None)) for sent, _ in cells for s in sent})
     given = run(model, source, keep=wrote, last_only=True).kept if wrote else {}
@@ -222,19 +303,30 @@ def _by_hooks(
             inner = _inner(sent, given, now, through, step, base.shape, positions)
             keep = [str(r.at(None)) for r in here]
             seen = run(model, base, inner, keep, last_only=True, start=start).kept
-            edits += [_put(r.at(None), seen[str(r.at(None))], _mask(r, base.shape, positions)) for r in here]
+            edits += [
+                _put(r.at(None), seen[str(r.at(None))], _mask(r, base.shape, positions))
+                for r in here
+            ]
         return edits
 
     for lo in range(0, len(cells), CELLS_AT_ONCE):
-        edits = [outer(cell) for cell in sweep.progress(cells[lo : lo + CELLS_AT_ONCE], f"{what}, inner runs")]
+        edits = [
+            outer(cell)
+            for cell in sweep.progress(cells[lo : lo + CELLS_AT_ONCE], f"{what}, inner runs")
+        ]
         values.append(sweep.vary(model, base, edits, judge, positions, what))
     return torch.cat(values)
 
 
 def _inner(
-    sent: Sequence[Site], given: dict[str, Tensor], now: dict[str, Tensor], through: str, step: int,
-    shape: torch.Size, positions: dict[str, Tensor],
-) -> list[Intervention]:  # fmt: skip
+    sent: Sequence[Site],
+    given: dict[str, Tensor],
+    now: dict[str, Tensor],
+    through: str,
+    step: int,
+    shape: torch.Size,
+    positions: dict[str, Tensor],
+) -> list[Intervention]:
     """The interventions of an inner run up to a step: senders as in the source run, the rest held as it is now."""
     edits, held = [], {}
     if through != "all":

@@ -16,7 +16,9 @@ from interp.models import bridge
 from interp.results import Result
 
 
-def distance_profile(model: Any, task: Any, *, groups: Mapping[str, Sequence[int]] | None = None) -> Result:
+def distance_profile(
+    model: Any, task: Any, *, groups: Mapping[str, Sequence[int]] | None = None
+) -> Result:
     """How much each head attends to the token 0, 1, 2, ... places back, position 0 left out.
 
     >>> distance_profile(model, tokens).sel(layer=3, head=2).plot()
@@ -33,25 +35,57 @@ def distance_profile(model: Any, task: Any, *, groups: Mapping[str, Sequence[int
     examples = _by_distance(pattern).permute(0, 1, 3, 2).double().numpy()
     n = tokens.shape[1] - 1
     even = torch.tril(torch.ones(n, n)) / torch.arange(2, n + 2)[:, None]
-    said = sweep.about(model, a_task, "distance profile", started, even=_by_distance(even).tolist(), way="hooks")
+    said = sweep.about(
+        model, a_task, "distance profile", started, even=_by_distance(even).tolist(), way="hooks"
+    )
     name, d = "attention by distance back", bridge.dims(model)
     if groups is not None:
         odd = [i for some in groups.values() for i in some if not 0 <= i < d.n_layers]
         if odd or not groups or not all(len(some) for some in groups.values()):
-            raise ValueError(f"groups name layers from 0 to {d.n_layers - 1}, for example {{'early': range(2)}}, got {dict(groups)}")
+            raise ValueError(
+                f"groups name layers from 0 to {d.n_layers - 1}, for example {{'early': range(2)}}, got {dict(groups)}"
+            )
         examples = np.stack([examples[list(some)].mean((0, 1)) for some in groups.values()])
         coords = {"layers": list(groups), "distance": list(range(n))}
-        return Result(examples.mean(-1), ("layers", "distance"), coords, name, "share of attention", said, examples)
-    coords = {"layer": list(range(d.n_layers)), "head": list(range(d.n_heads)), "distance": list(range(n))}
-    return Result(examples.mean(-1), ("layer", "head", "distance"), coords, name, "share of attention", said, examples)
+        return Result(
+            examples.mean(-1),
+            ("layers", "distance"),
+            coords,
+            name,
+            "share of attention",
+            said,
+            examples,
+        )
+    coords = {
+        "layer": list(range(d.n_layers)),
+        "head": list(range(d.n_heads)),
+        "distance": list(range(n)),
+    }
+    return Result(
+        examples.mean(-1),
+        ("layer", "head", "distance"),
+        coords,
+        name,
+        "share of attention",
+        said,
+        examples,
+    )
 
 
 def _by_distance(pattern: Float[Tensor, "*more dest src"]) -> Float[Tensor, "*more distance"]:
-    return torch.stack([pattern.diagonal(-k, -2, -1).mean(-1) for k in range(pattern.shape[-1])], -1)
+    return torch.stack(
+        [pattern.diagonal(-k, -2, -1).mean(-1) for k in range(pattern.shape[-1])], -1
+    )
 
 
 def pattern_space(
-    model: Any, task: Any, *, components: int = 2, sink: bool = True, shuffled: bool = False, seed: int = 0
+    model: Any,
+    task: Any,
+    *,
+    components: int = 2,
+    sink: bool = True,
+    shuffled: bool = False,
+    seed: int = 0,
 ) -> Result:
     """Where each head's attention pattern lies among all heads' patterns: its principal components.
 
@@ -74,14 +108,38 @@ def pattern_space(
     found = found * largest.sign()
     d = bridge.dims(model)
     share = (s / s.sum())[:components]
-    said = sweep.about(model, a_task, "principal components of patterns", started, explained=share.tolist(), way="hooks")
-    coords = {"component": list(range(1, components + 1)), "layer": list(range(d.n_layers)), "head": list(range(d.n_heads))}
+    said = sweep.about(
+        model,
+        a_task,
+        "principal components of patterns",
+        started,
+        explained=share.tolist(),
+        way="hooks",
+    )
+    coords = {
+        "component": list(range(1, components + 1)),
+        "layer": list(range(d.n_layers)),
+        "head": list(range(d.n_heads)),
+    }
     values = found.unflatten(1, (d.n_layers, d.n_heads)).double().numpy()
-    return Result(values, ("component", "layer", "head"), coords, "pattern space", "share of attention, summed", said)
+    return Result(
+        values,
+        ("component", "layer", "head"),
+        coords,
+        "pattern space",
+        "share of attention, summed",
+        said,
+    )
 
 
 def explained(
-    model: Any, task: Any, *, components: int = 10, sink: bool = True, shuffled: bool = False, seed: int = 0
+    model: Any,
+    task: Any,
+    *,
+    components: int = 10,
+    sink: bool = True,
+    shuffled: bool = False,
+    seed: int = 0,
 ) -> Result:
     """The share of the variance of all heads' attention patterns that the first principal components explain.
 
@@ -100,18 +158,26 @@ def explained(
         squares = torch.linalg.eigvalsh(rows @ rows.T).clamp_min(0)
         shares.append(squares[-components:].sum() / squares.sum())
     examples = torch.stack(shares).double().numpy()
-    said = sweep.about(model, a_task, "explained variance of patterns", started, components=components, way="hooks")
-    name = f"variance explained by {components} components" + (" of shuffled patterns" if shuffled else "")
+    said = sweep.about(
+        model, a_task, "explained variance of patterns", started, components=components, way="hooks"
+    )
+    name = f"variance explained by {components} components" + (
+        " of shuffled patterns" if shuffled else ""
+    )
     return Result(examples.mean(-1), (), {}, name, "share of variance", said, examples)
 
 
 def _patterns(model: Any, tokens: Tensor) -> Float[Tensor, "layer head batch dest src"]:
     if tokens.shape[1] < 3:
-        raise ValueError(f"prompts of {tokens.shape[1]} tokens have no distances: 3 or more are needed")
+        raise ValueError(
+            f"prompts of {tokens.shape[1]} tokens have no distances: 3 or more are needed"
+        )
     return run(model, tokens, keep=["L*H*.pattern"], last_only=True).kept["L*H*.pattern"].float()
 
 
-def _flat(pattern: Float[Tensor, "layer head batch dest src"], sink: bool, shuffled: bool, seed: int) -> list[Tensor]:
+def _flat(
+    pattern: Float[Tensor, "layer head batch dest src"], sink: bool, shuffled: bool, seed: int
+) -> list[Tensor]:
     """For each prompt the patterns [head, entries below the diagonal], rows permuted from source 1 on if asked."""
     n, g = pattern.shape[-1], torch.Generator().manual_seed(seed)
     if shuffled:
@@ -127,4 +193,6 @@ def _flat(pattern: Float[Tensor, "layer head batch dest src"], sink: bool, shuff
 
 def _check(components: int, heads: int) -> None:
     if not 1 <= components <= heads:
-        raise ValueError(f"components={components}: between 1 and the number of heads, {heads} (try components=2)")
+        raise ValueError(
+            f"components={components}: between 1 and the number of heads, {heads} (try components=2)"
+        )

@@ -58,7 +58,9 @@ def fai(pattern: Tensor, length: int = 0) -> Tensor:
     """Future attention influence: what a token from 1 on gets from those 4 to 50 later, mean over both."""
     n = pattern.shape[-1]
     if n < HORIZON[0] + 2:
-        raise ValueError(f"fai looks at tokens {HORIZON[0]} to {HORIZON[1]} later: prompts of {n} tokens have too few (6 or more)")
+        raise ValueError(
+            f"fai looks at tokens {HORIZON[0]} to {HORIZON[1]} later: prompts of {n} tokens have too few (6 or more)"
+        )
     back = torch.arange(n, device=pattern.device)
     late = back[:, None] - back
     counted = ((late >= HORIZON[0]) & (late <= HORIZON[1])).to(pattern.dtype)[:, 1 : n - HORIZON[0]]

@@ -38,10 +38,16 @@ def rows(model: Any, prompts: Any) -> list[Int[Tensor, "pos"]]:
     found = []
     for prompt in prompts:
         if isinstance(prompt, str) and not prompt:
-            raise ValueError("an empty prompt: give some text, for example 'The capital of France is'")
-        ids = torch.as_tensor(encode(tokenizer_of(model), prompt) if isinstance(prompt, str) else prompt)
+            raise ValueError(
+                "an empty prompt: give some text, for example 'The capital of France is'"
+            )
+        ids = torch.as_tensor(
+            encode(tokenizer_of(model), prompt) if isinstance(prompt, str) else prompt
+        )
         if ids.ndim != 1 or len(ids) == 0 or ids.is_floating_point():
-            raise ValueError(f"a prompt is a text or its token ids [pos], got {ids.dtype} of shape {tuple(ids.shape)}")
+            raise ValueError(
+                f"a prompt is a text or its token ids [pos], got {ids.dtype} of shape {tuple(ids.shape)}"
+            )
         found.append(ids.long())
     return found
 
@@ -56,6 +62,10 @@ def batches(model: Any, prompts: Any, on: str = "clean") -> list[Batch]:
     for i, ids in enumerate(found):
         by_length[len(ids)].append(i)
     return [
-        Batch(index, torch.stack([found[i] for i in index]), {"END": torch.full((len(index),), length - 1)})
+        Batch(
+            index,
+            torch.stack([found[i] for i in index]),
+            {"END": torch.full((len(index),), length - 1)},
+        )
         for length, index in by_length.items()
     ]

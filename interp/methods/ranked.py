@@ -42,21 +42,39 @@ def ranked_ablation(
     """
     started = time.perf_counter()
     numbers = [int(k) for k in numbers]
-    if not numbers or min(numbers) < 1 or max(numbers) > len(ranked) or len(set(numbers)) < len(numbers) or sets < 1:
+    if (
+        not numbers
+        or min(numbers) < 1
+        or max(numbers) > len(ranked)
+        or len(set(numbers)) < len(numbers)
+        or sets < 1
+    ):
         raise ValueError(
             f"numbers={numbers} of {len(ranked)} ranked heads beside sets={sets} random ones: "
             "different numbers from 1 to as many as are ranked, and at least one set"
         )
-    drawn = {k: random_heads(model, ranked[:k], sets=sets, seed=seed, layers=layers, avoid=avoid) for k in numbers}
+    drawn = {
+        k: random_heads(model, ranked[:k], sets=sets, seed=seed, layers=layers, avoid=avoid)
+        for k in numbers
+    }
     asked = [group for k in numbers for group in (list(ranked[:k]), *drawn[k])]
     done = ablate(model, task, asked, by=by, metric=metric, seed=seed, resume=resume, **options)
     each = done.examples.reshape(len(numbers), 1 + sets, -1)
     examples = np.stack([each[:, 0], each[:, 1:].mean(1)])
     said = {k: done.about[k] for k in ("metric", "clean", "way")}
     said |= {
-        "ranked": list(ranked[: max(numbers)]), "random sets": {str(k): drawn[k] for k in numbers},
+        "ranked": list(ranked[: max(numbers)]),
+        "random sets": {str(k): drawn[k] for k in numbers},
         "random effects": {str(k): each[i, 1:].mean(-1).tolist() for i, k in enumerate(numbers)},
-    }  # fmt: skip
+    }
     about = sweep.about(model, task, f"ranked ablation, {by}", started, **said)
     coords = {"heads": ["ranked", "random"], "number": numbers}
-    return Result(examples.mean(-1), ("heads", "number"), coords, f"{done.name}, heads together", done.unit, about, examples)
+    return Result(
+        examples.mean(-1),
+        ("heads", "number"),
+        coords,
+        f"{done.name}, heads together",
+        done.unit,
+        about,
+        examples,
+    )

@@ -63,7 +63,9 @@ def write_regression(
     started = time.perf_counter()
     aims, columns = (writer(w) for w in (target, writers))
     if any(s.pos in (None, sites.STAR) for s in (aims, columns)):
-        raise ValueError(f"{target!r} on {writers!r}: both need one position (try 'mlp.*@END' and 'L*H*@END')")
+        raise ValueError(
+            f"{target!r} on {writers!r}: both need one position (try 'mlp.*@END' and 'L*H*@END')"
+        )
     d = bridge.dims(model)
     targets = sites.expand(aims, d, task.clean.shape[1], task.positions)
     sources = sites.expand(columns, d, task.clean.shape[1], task.positions)
@@ -71,30 +73,60 @@ def write_regression(
     explained = np.full((len(OF), len(targets.sites), len(heldout)), np.nan)
     weights = np.full((3, len(targets.sites), len(sources.sites)), np.nan)
     for i, one in enumerate(sweep.progress(targets.sites, "regression")):
-        use = [k for k, s in enumerate(sources.sites) if sites.precedes(s, sites.Site(one.family, "in", one.layer), d)]
+        use = [
+            k
+            for k, s in enumerate(sources.sites)
+            if sites.precedes(s, sites.Site(one.family, "in", one.layer), d)
+        ]
         if not use:
             continue
         fitted, spread = _fit(x[:, use], y[:, i])
         weights[:, i, use] = np.stack([fitted - spread, fitted, fitted + spread])
-        explained[:, i] = _explained(x[:, use], y[:, i], x_held[:, use], y_held[:, i], torch.from_numpy(fitted))
+        explained[:, i] = _explained(
+            x[:, use], y[:, i], x_held[:, use], y_held[:, i], torch.from_numpy(fitted)
+        )
     said = sweep.about(
-        model, task, "regression of writes", started, target=target, writers=writers, shuffle=shuffle, n_heldout=len(heldout),
+        model,
+        task,
+        "regression of writes",
+        started,
+        target=target,
+        writers=writers,
+        shuffle=shuffle,
+        n_heldout=len(heldout),
         way="hooks",
     )
     fit = Result(
-        explained.reshape(len(OF), *targets.shape, -1).mean(-1), ("of", *targets.dims), {"of": list(OF), **targets.coords},
-        f"held-out fit of {target}", "share of squares", said, explained.reshape(len(OF), *targets.shape, -1),
+        explained.reshape(len(OF), *targets.shape, -1).mean(-1),
+        ("of", *targets.dims),
+        {"of": list(OF), **targets.coords},
+        f"held-out fit of {target}",
+        "share of squares",
+        said,
+        explained.reshape(len(OF), *targets.shape, -1),
     )
     dims, coords = sources.dims, sources.coords
     if targets.dims:
-        dims, coords = ("target", *dims), {"target": [str(s.at(None)) for s in targets.sites], **coords}
+        dims, coords = (
+            ("target", *dims),
+            {"target": [str(s.at(None)) for s in targets.sites], **coords},
+        )
     shape = [len(coords[dim]) for dim in dims]
     ends = {"interval": ["low", "fitted", "high"]}
-    found = Result(weights.reshape(3, *shape), ("interval", *dims), ends | coords, f"weight of each writer in {target}", "weight", said)
+    found = Result(
+        weights.reshape(3, *shape),
+        ("interval", *dims),
+        ends | coords,
+        f"weight of each writer in {target}",
+        "weight",
+        said,
+    )
     return Regression(fit, found)
 
 
-def _read(model: Any, task: Any, sources: Any, targets: Any, shuffle: int | None) -> tuple[Tensor, Tensor]:
+def _read(
+    model: Any, task: Any, sources: Any, targets: Any, shuffle: int | None
+) -> tuple[Tensor, Tensor]:
     """Writers [prompt writer d_model] and targets [prompt target d_model], in double precision."""
     read = []
     for grid in (sources, targets):
@@ -118,11 +150,15 @@ def _moved(order: Tensor) -> Tensor:
     return other
 
 
-def _fit(x: Float[Tensor, "prompt writer d_model"], y: Float[Tensor, "prompt d_model"]) -> tuple[np.ndarray, np.ndarray]:
+def _fit(
+    x: Float[Tensor, "prompt writer d_model"], y: Float[Tensor, "prompt d_model"]
+) -> tuple[np.ndarray, np.ndarray]:
     """The weights, and half the width of their intervals: every prompt left out once."""
     n = len(x)
     if n < 3 or (n - 2) * x.shape[2] <= x.shape[1]:
-        raise ValueError(f"{n} prompts are too few for {x.shape[1]} weights and their intervals: use more prompts")
+        raise ValueError(
+            f"{n} prompts are too few for {x.shape[1]} weights and their intervals: use more prompts"
+        )
     # sums over prompts, so that leaving one out is a subtraction
     gram, moment = torch.einsum("pad,pbd->pab", x, x), torch.einsum("pad,pd->pa", x, y)
 
@@ -130,7 +166,9 @@ def _fit(x: Float[Tensor, "prompt writer d_model"], y: Float[Tensor, "prompt d_m
         m = int(keep.sum())
         mean_x, mean_y = x[keep].mean(0), y[keep].mean(0)
         G = gram[keep].sum(0) - m * mean_x @ mean_x.T
-        return torch.linalg.lstsq(G, (moment[keep].sum(0) - m * mean_x @ mean_y)[:, None], driver="gelsd").solution[:, 0]
+        return torch.linalg.lstsq(
+            G, (moment[keep].sum(0) - m * mean_x @ mean_y)[:, None], driver="gelsd"
+        ).solution[:, 0]
 
     every = torch.ones(n, dtype=torch.bool)
     left_out = torch.stack([solve(every & (torch.arange(n) != i)) for i in range(n)])
@@ -141,13 +179,26 @@ def _fit(x: Float[Tensor, "prompt writer d_model"], y: Float[Tensor, "prompt d_m
 def _t975(freedom: int) -> float:
     """The 97.5 % quantile of Student's t, by its expansion about the normal one (right to 0.5 % from 4 on)."""
     z, f = 1.959964, float(freedom)
-    return z + (z**3 + z) / (4 * f) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * f**2) + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * f**3)
+    return (
+        z
+        + (z**3 + z) / (4 * f)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * f**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * f**3)
+    )
 
 
 def _explained(x: Tensor, y: Tensor, x_held: Tensor, y_held: Tensor, weights: Tensor) -> np.ndarray:
     """The three shares of `OF` [3 prompt]: each prompt's squares over the mean prompt's."""
-    squares = lambda v: v.pow(2).sum(-1)
+
+    def squares(v):
+        return v.pow(2).sum(-1)
+
     whole, about = squares(y_held), squares(y_held - y.mean(0))
     left = squares(y_held - y.mean(0) - torch.einsum("pad,a->pd", x_held - x.mean(0), weights))
     # 1 - sum(left) / sum(whole), written as a mean over prompts
-    return np.stack([(1 - rest / of.mean()).numpy() for of, rest in ((whole, about), (whole, left), (about, left))])
+    return np.stack(
+        [
+            (1 - rest / of.mean()).numpy()
+            for of, rest in ((whole, about), (whole, left), (about, left))
+        ]
+    )

@@ -20,7 +20,9 @@ SCHEMA = 1
 
 # (how many cells, what they are) -> their values as far as known [cell batch], the cells to do, and a function
 # that takes finished ones: note(places among those to do, their values)
-Ledger = Callable[..., AbstractContextManager[tuple[Tensor, list[int], Callable[[list[int], Tensor], None]]]]
+Ledger = Callable[
+    ..., AbstractContextManager[tuple[Tensor, list[int], Callable[[list[int], Tensor], None]]]
+]
 
 
 def ledger(path: str | Path | None, baseline: Tensor, **options: Any) -> Ledger:
@@ -31,12 +33,18 @@ def ledger(path: str | Path | None, baseline: Tensor, **options: Any) -> Ledger:
     """
     if path is None:
         return partial(_nowhere, len(baseline))
-    return partial(_in_file, _files.npz(path, "a sweep to resume"), baseline.double().cpu().numpy(), options)
+    return partial(
+        _in_file, _files.npz(path, "a sweep to resume"), baseline.double().cpu().numpy(), options
+    )
 
 
 def numbered(path: str | Path | None, number: int) -> Path | None:
     """The path of one of several sweeps: trace.npz, number 2, is trace.2.npz."""
-    return None if path is None else _files.npz(path, "a sweep to resume").with_suffix(f".{number}.npz")
+    return (
+        None
+        if path is None
+        else _files.npz(path, "a sweep to resume").with_suffix(f".{number}.npz")
+    )
 
 
 @contextmanager
@@ -46,15 +54,27 @@ def _nowhere(n: int, cells: int, model: Any, what: Mapping[str, Any]) -> Iterato
 
 @contextmanager
 def _in_file(
-    path: Path, baseline: np.ndarray, options: Mapping[str, Any], cells: int, model: Any, what: Mapping[str, Any]
+    path: Path,
+    baseline: np.ndarray,
+    options: Mapping[str, Any],
+    cells: int,
+    model: Any,
+    what: Mapping[str, Any],
 ) -> Iterator[tuple]:
     mine = {"model": bridge.name(model), "weights": weights(model)}
     mine |= {name: digest(value) for name, value in {**what, "options": options}.items()}
-    arrays = {"values": np.full((cells, len(baseline)), np.nan, np.float32), "done": np.zeros(cells, bool), "baseline": baseline}
+    arrays = {
+        "values": np.full((cells, len(baseline)), np.nan, np.float32),
+        "done": np.zeros(cells, bool),
+        "baseline": baseline,
+    }
     if path.exists():
         arrays = _load(path, mine, baseline)
     todo = np.flatnonzero(~arrays["done"]).tolist()
-    save = lambda: _files.write(path, {"resume": SCHEMA, "of": mine}, arrays)
+
+    def save():
+        return _files.write(path, {"resume": SCHEMA, "of": mine}, arrays)
+
     if len(todo) == cells:
         save()  # a path that cannot be written should fail now, not in an hour
     last, new = time.monotonic(), False
@@ -87,14 +107,21 @@ def _load(path: Path, mine: Mapping[str, str], baseline: np.ndarray) -> dict[str
     if not other and not np.allclose(arrays["baseline"], baseline, rtol=1e-3, atol=1e-3):
         other = ["metric on the unedited run"]
     if other or head.get("resume") != SCHEMA:
-        raise ValueError(f"{str(path)!r} belongs to another sweep, with other {', '.join(other) or 'schema'}: {advice}")
+        raise ValueError(
+            f"{str(path)!r} belongs to another sweep, with other {', '.join(other) or 'schema'}: {advice}"
+        )
     return arrays
 
 
 def weights(model: Any) -> str:
     """A fingerprint of the weights: for each the sum of its bit patterns, exact in any order of adding."""
     bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-    return digest([int(p.detach().view(bits[p.element_size()]).sum(dtype=torch.int64)) for p in model.parameters()])
+    return digest(
+        [
+            int(p.detach().view(bits[p.element_size()]).sum(dtype=torch.int64))
+            for p in model.parameters()
+        ]
+    )
 
 
 def digest(value: Any) -> str:
@@ -103,7 +130,10 @@ def digest(value: Any) -> str:
 
     def feed(x: Any) -> None:
         if isinstance(x, Tensor):
-            h.update(repr((tuple(x.shape), x.dtype)).encode() + x.detach().cpu().contiguous().numpy().tobytes())
+            h.update(
+                repr((tuple(x.shape), x.dtype)).encode()
+                + x.detach().cpu().contiguous().numpy().tobytes()
+            )
         elif isinstance(x, Mapping):
             feed(sorted(x.items()))
         elif isinstance(x, list | tuple):

@@ -43,51 +43,114 @@ MEDIAN = "a head drawn at random: the median head of this model"
 PATTERN = pattern_scores
 
 SCORES: dict[str, Score] = {
-    "previous-token": Score("attention to the token before", "tokens", PATTERN.previous_token, SHARE, INDUCTION, **EVEN),
+    "previous-token": Score(
+        "attention to the token before", "tokens", PATTERN.previous_token, SHARE, INDUCTION, **EVEN
+    ),
     "duplicate-token": Score(
-        "attention to the same token earlier", "repeats", PATTERN.duplicate_token, SHARE, "Wang et al. 2022, arXiv 2211.00593", **EVEN
+        "attention to the same token earlier",
+        "repeats",
+        PATTERN.duplicate_token,
+        SHARE,
+        "Wang et al. 2022, arXiv 2211.00593",
+        **EVEN,
     ),
-    "induction": Score("attention to what followed the same token", "repeats", PATTERN.induction, SHARE, INDUCTION, **EVEN),
+    "induction": Score(
+        "attention to what followed the same token",
+        "repeats",
+        PATTERN.induction,
+        SHARE,
+        INDUCTION,
+        **EVEN,
+    ),
     "first-token": Score(
-        "attention to position 0, the sink", "tokens", PATTERN.first_token, SHARE, "Xiao et al. 2023, arXiv 2309.17453", **EVEN
+        "attention to position 0, the sink",
+        "tokens",
+        PATTERN.first_token,
+        SHARE,
+        "Xiao et al. 2023, arXiv 2309.17453",
+        **EVEN,
     ),
-    "entropy": Score("spread of attention, position 0 left out", "tokens", PATTERN.entropy, "nats", "ours", **EVEN),
-    "distance": Score("mean tokens looked back, position 0 left out", "tokens", PATTERN.distance, "tokens", "ours", **EVEN),
+    "entropy": Score(
+        "spread of attention, position 0 left out",
+        "tokens",
+        PATTERN.entropy,
+        "nats",
+        "ours",
+        **EVEN,
+    ),
+    "distance": Score(
+        "mean tokens looked back, position 0 left out",
+        "tokens",
+        PATTERN.distance,
+        "tokens",
+        "ours",
+        **EVEN,
+    ),
     "waad": Score(
-        "windowed average attention distance (10 tokens), position 0 left out", "tokens", PATTERN.waad, "tokens",
-        f"{PREPLAN}; leaving out position 0 is ours", **EVEN,
+        "windowed average attention distance (10 tokens), position 0 left out",
+        "tokens",
+        PATTERN.waad,
+        "tokens",
+        f"{PREPLAN}; leaving out position 0 is ours",
+        **EVEN,
     ),
     "fai": Score(
-        "future attention influence: attention got from tokens 4 to 50 later, position 0 left out", "tokens", PATTERN.fai,
-        SHARE, f"{PREPLAN}; the mean over a head's tokens is ours", **EVEN,
+        "future attention influence: attention got from tokens 4 to 50 later, position 0 left out",
+        "tokens",
+        PATTERN.fai,
+        SHARE,
+        f"{PREPLAN}; the mean over a head's tokens is ours",
+        **EVEN,
     ),
     "copying": Score(
-        "whether the OV circuit raises the token it reads: sum of eigenvalues over sum of their sizes, -1 to 1", "weights",
-        weights.copying, "eigenvalue ratio", "Elhage et al. 2021, A Mathematical Framework for Transformer Circuits",
+        "whether the OV circuit raises the token it reads: sum of eigenvalues over sum of their sizes, -1 to 1",
+        "weights",
+        weights.copying,
+        "eigenvalue ratio",
+        "Elhage et al. 2021, A Mathematical Framework for Transformer Circuits",
         "what a head reads, joined to what a head of another layer writes: mean over such mismatched pairs",
     ),
     "retrieval": Score(
-        "share of needle tokens copied from where it looks most", "task", task_scores.retrieval, "share of needle tokens",
-        "Wu et al. 2024, arXiv 2404.15574", "a head that looks most at a position drawn at random",
+        "share of needle tokens copied from where it looks most",
+        "task",
+        task_scores.retrieval,
+        "share of needle tokens",
+        "Wu et al. 2024, arXiv 2404.15574",
+        "a head that looks most at a position drawn at random",
     ),
     "context divergence": Score(
-        "how far z at END moves without the context, relative to its length", "task", task_scores.context_divergence,
-        "relative distance", "ours, after vision-aware head divergence (He et al. 2024, arXiv 2412.13949)",
+        "how far z at END moves without the context, relative to its length",
+        "task",
+        task_scores.context_divergence,
+        "relative distance",
+        "ours, after vision-aware head divergence (He et al. 2024, arXiv 2412.13949)",
         "the same context with its tokens in random order, mean over heads",
     ),
     "ablation": Score(
-        "size of the change of the metric under mean ablation", "task", task_scores.by_ablation, "metric",
-        "Wang et al. 2022, arXiv 2211.00593", MEDIAN,
+        "size of the change of the metric under mean ablation",
+        "task",
+        task_scores.by_ablation,
+        "metric",
+        "Wang et al. 2022, arXiv 2211.00593",
+        MEDIAN,
     ),
     "gradient": Score(
-        "the same change to first order", "task", task_scores.by_gradient, "metric",
-        "Nanda 2023 (attribution patching); Michel et al. 2019, arXiv 1905.10650", MEDIAN,
+        "the same change to first order",
+        "task",
+        task_scores.by_gradient,
+        "metric",
+        "Nanda 2023 (attribution patching); Michel et al. 2019, arXiv 1905.10650",
+        MEDIAN,
     ),
     "output norm": Score(
-        "length of what the head writes, position 0 left out", "tokens", task_scores.output_norm, "stream units",
-        "Kobayashi et al. 2020, arXiv 2004.10102", MEDIAN,
+        "length of what the head writes, position 0 left out",
+        "tokens",
+        task_scores.output_norm,
+        "stream units",
+        "Kobayashi et al. 2020, arXiv 2004.10102",
+        MEDIAN,
     ),
-}  # fmt: skip
+}
 DETECTORS = ("previous-token", "duplicate-token", "induction", "first-token")
 
 
@@ -129,25 +192,43 @@ def head_scores(
     for where, prompts in (("repeats", repeats), ("tokens", given.tokens)):
         rows = [s for s in names if SCORES[s].pattern and SCORES[s].on == where]
         found |= _of_patterns(given._replace(tokens=prompts), rows, length)
-        null |= {s: float(SCORES[s].of(pattern_scores.even(prompts.shape[1]), length)) for s in rows}
+        null |= {
+            s: float(SCORES[s].of(pattern_scores.even(prompts.shape[1]), length)) for s in rows
+        }
     for name in names:
         if not SCORES[name].pattern:
             found[name], null[name] = SCORES[name].of(given)
     unit = None if task is None else measure(task, metric).unit
-    return _result(model, names, found, null, task, started, unit, n=n, seed=seed, length=length, given=on is not None)
+    return _result(
+        model,
+        names,
+        found,
+        null,
+        task,
+        started,
+        unit,
+        n=n,
+        seed=seed,
+        length=length,
+        given=on is not None,
+    )
 
 
 def _on(names: Sequence[str], on: Any) -> tuple[Any, Tensor | None]:
     """(the task or None, the prompts or None), checked against what the scores need."""
     if not names:
-        raise ValueError(f"no scores: name at least one, for example head_scores(model, ['{DETECTORS[2]}'])")
+        raise ValueError(
+            f"no scores: name at least one, for example head_scores(model, ['{DETECTORS[2]}'])"
+        )
     for name in names:
         if name not in SCORES:
             raise unknown("head score", name, SCORES)
     task = on if hasattr(on, "clean") else None
     needs = [name for name in names if SCORES[name].on == "task"]
     if needs and task is None:
-        raise ValueError(f"{needs[0]!r} is measured on a task: head_scores(model, ['{needs[0]}'], on=task)")
+        raise ValueError(
+            f"{needs[0]!r} is measured on a task: head_scores(model, ['{needs[0]}'], on=task)"
+        )
     if task is not None:
         return task, task.clean
     tokens = None if on is None else torch.as_tensor(on)
@@ -159,17 +240,28 @@ def _of_patterns(given: Given, names: Sequence[str], length: int) -> dict[str, T
     if not names:
         return {}
     if given.tokens.shape[-1] < 3:
-        raise ValueError(f"prompts of {given.tokens.shape[-1]} tokens leave nothing to score: 3 or more are needed")
+        raise ValueError(
+            f"prompts of {given.tokens.shape[-1]} tokens leave nothing to score: 3 or more are needed"
+        )
     parts = []
     for part in task_scores.chunks(given):
-        pattern = run(given.model, given.tokens[part], keep=["L*H*.pattern"], last_only=True).kept["L*H*.pattern"]
+        pattern = run(given.model, given.tokens[part], keep=["L*H*.pattern"], last_only=True).kept[
+            "L*H*.pattern"
+        ]
         parts.append([SCORES[s].of(pattern, length) for s in names])
     return {s: torch.cat([p[i] for p in parts], 2) for i, s in enumerate(names)}
 
 
 def _result(
-    model: Any, names: Sequence[str], found: dict, null: dict, task: Any, started: float, unit: str | None,
-    given: bool, **said: Any
+    model: Any,
+    names: Sequence[str],
+    found: dict,
+    null: dict,
+    task: Any,
+    started: float,
+    unit: str | None,
+    given: bool,
+    **said: Any,
 ) -> Result:
     d = bridge.dims(model)
     arrays = [found[s].double() for s in names]
@@ -179,14 +271,25 @@ def _result(
     units = {s: unit if SCORES[s].unit == "metric" else SCORES[s].unit for s in names}
     unit = units[names[0]] if len(set(units.values())) == 1 else "each score has its own"
     prompts = {"repeats": "repeated random tokens", "weights": "weights", "task": "the task given"}
-    on = {s: prompts.get(SCORES[s].on, "the prompts given" if given else prompts["repeats"]) for s in names}
+    on = {
+        s: prompts.get(SCORES[s].on, "the prompts given" if given else prompts["repeats"])
+        for s in names
+    }
     rows = {
-        "null": {s: round(null[s], 6) for s in names}, "null is": {s: SCORES[s].null for s in names}, "units": units,
-        "on": on, "what": {s: SCORES[s].what for s in names}, "source": {s: SCORES[s].source for s in names},
-    }  # fmt: skip
+        "null": {s: round(null[s], 6) for s in names},
+        "null is": {s: SCORES[s].null for s in names},
+        "units": units,
+        "on": on,
+        "what": {s: SCORES[s].what for s in names},
+        "source": {s: SCORES[s].source for s in names},
+    }
     even = {s: round(null[s], 4) for s in names if SCORES[s].pattern}
     about = sweep.about(model, task, "head scores", started, **said, **rows, even=even, way="hooks")
-    coords = {"score": list(names), "layer": list(range(d.n_layers)), "head": list(range(d.n_heads))}
+    coords = {
+        "score": list(names),
+        "layer": list(range(d.n_layers)),
+        "head": list(range(d.n_heads)),
+    }
     return Result(values, ("score", "layer", "head"), coords, "head score", unit, about, examples)
 
 
@@ -198,8 +301,13 @@ def strongest(scored: Result, *, floor: float = 0.3, otherwise: str = "none of t
 
     scored: a Result with the axis "score" first and scores of one unit (shares of attention), which compare.
     """
-    if scored.dims[:1] != ("score",) or len({scored.about["units"][s] for s in scored.coords["score"]}) > 1:
-        raise ValueError("strongest compares scores of one unit on the axis 'score': head_scores(model).sel(score=[...])")
+    if (
+        scored.dims[:1] != ("score",)
+        or len({scored.about["units"][s] for s in scored.coords["score"]}) > 1
+    ):
+        raise ValueError(
+            "strongest compares scores of one unit on the axis 'score': head_scores(model).sel(score=[...])"
+        )
     flat = scored.values.reshape(len(scored.values), -1)
     names = scored.coords["score"]
     return [names[i] if flat[i, k] >= floor else otherwise for k, i in enumerate(flat.argmax(0))]

@@ -51,14 +51,24 @@ def greedy_ablation(
     free = _names(model, task, where)
     limit = len(free) if keep_best is None else min(keep_best, len(free))
     if not 1 <= steps <= limit:
-        raise ValueError(f"steps={steps} with {limit} candidates in {named(where)!r}: choose from 1 to {limit} steps")
+        raise ValueError(
+            f"steps={steps} with {limit} candidates in {named(where)!r}: choose from 1 to {limit} steps"
+        )
     chosen: list[str] = []
     alone: dict[str, float] = {}
     rows: list[np.ndarray] = []
     effects = None
     for step in range(steps):
         sets = [[*chosen, site] for site in free]
-        effects = ablate(model, task, sets, by=by, metric=metric, resume=resuming.numbered(resume, step), **options)
+        effects = ablate(
+            model,
+            task,
+            sets,
+            by=by,
+            metric=metric,
+            resume=resuming.numbered(resume, step),
+            **options,
+        )
         gain = MOST[most] * effects.values
         order = [int(i) for i in np.argsort(-gain, kind="stable")]
         if step == 0:
@@ -68,16 +78,34 @@ def greedy_ablation(
         left = order[1:limit] if step == 0 else sorted(order[1:])
         free = [free[i] for i in left]
     said = sweep.about(
-        model, task, f"greedy ablation, {by}", started, candidates=named(where), metric=effects.about["metric"], most=most,
-        keep_best=keep_best, chosen=chosen, alone=[alone[s] for s in chosen], clean=effects.about["clean"], way=effects.about["way"],
+        model,
+        task,
+        f"greedy ablation, {by}",
+        started,
+        candidates=named(where),
+        metric=effects.about["metric"],
+        most=most,
+        keep_best=keep_best,
+        chosen=chosen,
+        alone=[alone[s] for s in chosen],
+        clean=effects.about["clean"],
+        way=effects.about["way"],
     )
     examples = np.stack(rows)
     name = f"joint {effects.name}"
-    return Result(examples.mean(-1), ("step",), {"step": chosen}, name, effects.unit, said, examples)
+    return Result(
+        examples.mean(-1), ("step",), {"step": chosen}, name, effects.unit, said, examples
+    )
 
 
 def pairwise_ablation(
-    model: Any, task: Any, sites: Sequence[str], *, by: str = "mean", metric: "str | Measure | None" = None, **options: Any
+    model: Any,
+    task: Any,
+    sites: Sequence[str],
+    *,
+    by: str = "mean",
+    metric: "str | Measure | None" = None,
+    **options: Any,
 ) -> Result:
     """The interaction of every two sites: the effect of ablating both, less the effects of each alone.
 
@@ -95,7 +123,9 @@ def pairwise_ablation(
     started = time.perf_counter()
     names = _names(model, task, sites)
     if len(names) < 2:
-        raise ValueError(f"pairwise_ablation needs at least two sites, got {names} (try ['L1H2', 'L2H0'])")
+        raise ValueError(
+            f"pairwise_ablation needs at least two sites, got {names} (try ['L1H2', 'L2H0'])"
+        )
     pairs = list(combinations(range(len(names)), 2))
     sets = [[name] for name in names] + [[names[i], names[j]] for i, j in pairs]
     effects = ablate(model, task, sets, by=by, metric=metric, **options)
@@ -104,16 +134,26 @@ def pairwise_ablation(
     for (i, j), effect in zip(pairs, both):
         examples[i, j] = examples[j, i] = effect - alone[i] - alone[j]
     said = sweep.about(
-        model, task, f"pairwise ablation, {by}", started, metric=effects.about["metric"], clean=effects.about["clean"],
-        alone=dict(zip(names, alone.mean(-1).tolist())), way=effects.about["way"],
+        model,
+        task,
+        f"pairwise ablation, {by}",
+        started,
+        metric=effects.about["metric"],
+        clean=effects.about["clean"],
+        alone=dict(zip(names, alone.mean(-1).tolist())),
+        way=effects.about["way"],
     )
     coords = {"first": names, "second": names}
     name = f"interaction of two {by} ablations on {effects.about['metric']}"
-    return Result(examples.mean(-1), ("first", "second"), coords, name, effects.unit, said, examples)
+    return Result(
+        examples.mean(-1), ("first", "second"), coords, name, effects.unit, said, examples
+    )
 
 
 def _names(model: Any, task: Any, where: str | Sequence[str]) -> list[str]:
     patterns = [where] if isinstance(where, str) else list(where)
     if not patterns or not all(isinstance(p, str) for p in patterns):
-        raise ValueError(f"the sites are a pattern or a list of them, got {where!r} (try 'L*H*' or ['L1H2', 'L2H0'])")
+        raise ValueError(
+            f"the sites are a pattern or a list of them, got {where!r} (try 'L*H*' or ['L1H2', 'L2H0'])"
+        )
     return [str(site) for site in together(model, task, patterns)]

@@ -14,7 +14,9 @@ from interp.models import bridge
 from interp.results import Result
 
 
-def attention_received(model: Any, task: Any, where: str = "L*H*", *, to_one: bool = False) -> Result:
+def attention_received(
+    model: Any, task: Any, where: str = "L*H*", *, to_one: bool = False
+) -> Result:
     """How much attention each position gets, mean over the queries that see it (itself and those after it).
 
     >>> got = attention_received(model, tokens)
@@ -29,11 +31,33 @@ def attention_received(model: Any, task: Any, where: str = "L*H*", *, to_one: bo
     tokens, a_task = prompts_of(task)
     grid = sites.expand(_heads(where), bridge.dims(model))
     key = f"{grid.pattern}.pattern"
-    got = torch.cat([_received(run(model, part, keep=[key], last_only=True).kept[key], to_one) for part in _parts(tokens)], -2)
-    said = sweep.about(model, a_task, "attention received", started, pattern=str(grid.pattern), way="hooks", n=len(tokens))
+    got = torch.cat(
+        [
+            _received(run(model, part, keep=[key], last_only=True).kept[key], to_one)
+            for part in _parts(tokens)
+        ],
+        -2,
+    )
+    said = sweep.about(
+        model,
+        a_task,
+        "attention received",
+        started,
+        pattern=str(grid.pattern),
+        way="hooks",
+        n=len(tokens),
+    )
     examples = got.movedim(-2, -1).double().numpy()  # [... pos batch]
     coords = {**grid.coords, "pos": list(range(tokens.shape[1]))}
-    return Result(examples.mean(-1), (*grid.dims, "pos"), coords, "attention received", "share of attention", said, examples)
+    return Result(
+        examples.mean(-1),
+        (*grid.dims, "pos"),
+        coords,
+        "attention received",
+        "share of attention",
+        said,
+        examples,
+    )
 
 
 def _received(pattern: Tensor, to_one: bool) -> Tensor:
@@ -58,11 +82,16 @@ def site_norms(model: Any, task: Any, where: str = "L*KV*.v") -> Result:
     tokens, a_task = prompts_of(task)
     grid = sites.expand(where, bridge.dims(model))
     key = str(grid.pattern)
-    norms = [run(model, part, keep=[key], last_only=True).kept[key].norm(dim=-1) for part in _parts(tokens)]
+    norms = [
+        run(model, part, keep=[key], last_only=True).kept[key].norm(dim=-1)
+        for part in _parts(tokens)
+    ]
     said = sweep.about(model, a_task, "norms", started, pattern=key, way="hooks", n=len(tokens))
     examples = torch.cat(norms, -2).movedim(-2, -1).double().numpy()
     coords = {**grid.coords, "pos": list(range(tokens.shape[1]))}
-    return Result(examples.mean(-1), (*grid.dims, "pos"), coords, f"norm of {key}", "norm", said, examples)
+    return Result(
+        examples.mean(-1), (*grid.dims, "pos"), coords, f"norm of {key}", "norm", said, examples
+    )
 
 
 def _parts(tokens: Tensor) -> list[Tensor]:

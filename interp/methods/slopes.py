@@ -43,11 +43,16 @@ def by_hooks(model: Any, judge: Measure, base: Tensor, positions: Mapping[str, T
     dims = bridge.dims(model)
 
     def values(tokens: Tensor, slots: Sequence[Site]) -> At:
-        kept = run(model, tokens, keep=[_whole(s) for s in slots], positions=positions, last_only=True).kept
+        kept = run(
+            model, tokens, keep=[_whole(s) for s in slots], positions=positions, last_only=True
+        ).kept
         return {s: _lay_out(s, kept[str(_whole(s))]) for s in slots}
 
     def slopes(
-        slots: Sequence[Site], embedding: Tensor | None = None, drop: int | None = None, edits: Sequence[Intervention] = ()
+        slots: Sequence[Site],
+        embedding: Tensor | None = None,
+        drop: int | None = None,
+        edits: Sequence[Intervention] = (),
     ) -> At:
         leaves: dict[Site, Tensor] = {}
 
@@ -59,27 +64,61 @@ def by_hooks(model: Any, judge: Measure, base: Tensor, positions: Mapping[str, T
             return Intervention(site, edit)
 
         each = {s: sites.expand(_whole(s), dims).sites for s in slots}
-        first = list(edits) if embedding is None else [Intervention("embed", set_to(embedding)), *edits]
+        first = (
+            list(edits) if embedding is None else [Intervention("embed", set_to(embedding)), *edits]
+        )
         # the embedding is tapped in any case: then a measure without a gradient differs from one upstream of the site
-        taps = [tap(site) for site in dict.fromkeys([Site("embed"), *(one for some in each.values() for one in some)])]
+        taps = [
+            tap(site)
+            for site in dict.fromkeys(
+                [Site("embed"), *(one for some in each.values() for one in some)]
+            )
+        ]
         dropped = [] if drop is None else [f"attn.{drop}", f"mlp.{drop}"]
         last = [Intervention(write, lambda act, seen: act.detach()) for write in dropped]
         with torch.inference_mode(False):
-            out = run(model, base, [*first, *taps, *last], judge.keep, positions=positions, last_only=True, grad=True)
+            out = run(
+                model,
+                base,
+                [*first, *taps, *last],
+                judge.keep,
+                positions=positions,
+                last_only=True,
+                grad=True,
+            )
             value = check_shape(judge.of(out.logits, out.kept), len(base), judge)
             if not value.requires_grad:
                 raise ValueError(lean.NO_GRADIENT)
             found = torch.autograd.grad(value.sum(), list(leaves.values()), allow_unused=True)
-        grads = {site: torch.zeros_like(leaf) if g is None else g for (site, leaf), g in zip(leaves.items(), found)}
-        stacked = lambda s: torch.stack([grads[one] for one in each[s]]) if s.index == STAR else grads[each[s][0]]
+        grads = {
+            site: torch.zeros_like(leaf) if g is None else g
+            for (site, leaf), g in zip(leaves.items(), found)
+        }
+
+        def stacked(s):
+            return (
+                torch.stack([grads[one] for one in each[s]])
+                if s.index == STAR
+                else grads[each[s][0]]
+            )
+
         return {s: _lay_out(s, stacked(s)) for s in slots}
 
     def patterns(slot: Site, rows: Tensor) -> Tensor:
         key = f"L{slot.layer}H*.pattern"
-        put = lambda row: [Intervention(replace(slot, index=i), set_to(value)) for i, value in enumerate(row)]
-        return torch.stack([run(model, base, put(row), [key], last_only=True).kept[key] for row in rows])
 
-    dropping = lambda slots: (slopes(slots, drop=layer) for layer in range(dims.n_layers))
+        def put(row):
+            return [
+                Intervention(replace(slot, index=i), set_to(value)) for i, value in enumerate(row)
+            ]
+
+        return torch.stack(
+            [run(model, base, put(row), [key], last_only=True).kept[key] for row in rows]
+        )
+
+    def dropping(slots):
+        return (slopes(slots, drop=layer) for layer in range(dims.n_layers))
+
     return Way(values, slopes, dropping, patterns)
 
 
@@ -97,21 +136,29 @@ def by_engine(engine: Any, judge: Measure, base: Tensor, first: int) -> Way:
 
     def slopes(slots: Sequence[Site], embedding: Tensor | None = None) -> At:
         resid = None if embedding is None else embedding[:, first:]
-        _, grads = lean.gradients(engine, base, read, _kinds(slots), resid=resid, base=ran, first=first)
+        _, grads = lean.gradients(
+            engine, base, read, _kinds(slots), resid=resid, base=ran, first=first
+        )
         return padded(slots, grads)
 
     def dropping(slots: Sequence[Site]) -> Iterator[At]:
-        for grads in lean.gradients_dropping(engine, base, read, _kinds(slots), base=ran, first=first):
+        for grads in lean.gradients_dropping(
+            engine, base, read, _kinds(slots), base=ran, first=first
+        ):
             yield padded(slots, grads)
 
     def patterns(slot: Site, rows: Tensor) -> Tensor:
-        return lean.patterns(engine, ran, slot.layer, slot.part, rows.permute(0, 2, 3, 1, 4)).transpose(1, 2)
+        return lean.patterns(
+            engine, ran, slot.layer, slot.part, rows.permute(0, 2, 3, 1, 4)
+        ).transpose(1, 2)
 
     return Way(values, slopes, dropping, patterns)
 
 
 def _whole(slot: Site) -> Site:
-    return replace(slot, unit=None)  # all neurons of a layer are one tensor: no need to take them one by one
+    return replace(
+        slot, unit=None
+    )  # all neurons of a layer are one tensor: no need to take them one by one
 
 
 def _kind(slot: Site) -> str:
@@ -131,4 +178,6 @@ def _lay_out(slot: Site, value: Tensor) -> Tensor:
 
 def _lay_out_engine(slot: Site, layers: Sequence[Tensor]) -> Tensor:
     value = layers[0 if slot.family == "embed" else slot.layer]
-    return _lay_out(slot, value.movedim(slot.row.axes.split().index("head"), 0) if slot.index == STAR else value)
+    return _lay_out(
+        slot, value.movedim(slot.row.axes.split().index("head"), 0) if slot.index == STAR else value
+    )

@@ -59,7 +59,10 @@ def injection(model: Any, source: Any, mix: Any) -> list[Intervention]:
     shares = _shares(model, mix)
     heads = [(layer, head) for layer in range(len(shares)) for head in range(shares.shape[1])]
     return [
-        Intervention(str(Site("head", "z", layer, head, None, -1)), _mixed(means[layer, head], shares[layer, head]))
+        Intervention(
+            str(Site("head", "z", layer, head, None, -1)),
+            _mixed(means[layer, head], shares[layer, head]),
+        )
         for layer, head in heads
         if shares.requires_grad or float(shares[layer, head]) != 0
     ]
@@ -89,15 +92,24 @@ def soft_injection(
     """
     started = time.perf_counter()
     if steps < 1 or len(target_task) < 4:
-        raise ValueError(f"steps={steps}, {len(target_task)} prompts: at least 1 step, and 4 prompts to train on half and judge on half")
+        raise ValueError(
+            f"steps={steps}, {len(target_task)} prompts: at least 1 step, and 4 prompts to train on half and judge on half"
+        )
     order = torch.randperm(len(target_task), generator=torch.Generator().manual_seed(seed)).tolist()
     trained, held = sorted(order[: len(order) // 2]), sorted(order[len(order) // 2 :])
-    if {tuple(row) for row in target_task.clean[trained].tolist()} & {tuple(row) for row in target_task.clean[held].tolist()}:
-        raise ValueError("a prompt comes twice in the target task: it would be trained on and judged (make its prompts different)")
+    if {tuple(row) for row in target_task.clean[trained].tolist()} & {
+        tuple(row) for row in target_task.clean[held].tolist()
+    }:
+        raise ValueError(
+            "a prompt comes twice in the target task: it would be trained on and judged (make its prompts different)"
+        )
     means, chosen = _means(model, source_task), _chosen(model, heads)
     loss_of, ran = mix_loss(model, means, target_task[trained], way)
     theta = torch.zeros(chosen.shape, requires_grad=True)
-    shares = lambda: theta.sigmoid() * chosen
+
+    def shares():
+        return theta.sigmoid() * chosen
+
     optimizer, losses = torch.optim.Adam([theta], lr=lr), []
     for _ in sweep.progress(range(steps), "soft injection"):
         optimizer.zero_grad()
@@ -109,16 +121,33 @@ def soft_injection(
     with torch.no_grad():
         learned = shares().detach()
         losses.append(float(loss_of(learned)))
-    told = {"source": source_task.name if hasattr(source_task, "name") else "prompts", "seed": seed, "steps": steps, "lr": lr, "l1": l1}
+    told = {
+        "source": source_task.name if hasattr(source_task, "name") else "prompts",
+        "seed": seed,
+        "steps": steps,
+        "lr": lr,
+        "l1": l1,
+    }
     score = _score(model, means, target_task[held], learned, chosen, metric, told, started)
     d = bridge.dims(model)
     coords = {"layer": list(range(d.n_layers)), "head": list(range(d.n_heads))}
-    said = sweep.about(model, target_task, "soft injection", started, n_trained=len(trained), way=ran, **told)
-    mix = Result(learned.double().numpy(), ("layer", "head"), coords, "injected share", "share (0 to 1)", said)
+    said = sweep.about(
+        model, target_task, "soft injection", started, n_trained=len(trained), way=ran, **told
+    )
+    mix = Result(
+        learned.double().numpy(),
+        ("layer", "head"),
+        coords,
+        "injected share",
+        "share (0 to 1)",
+        said,
+    )
     return SoftInjection(mix, score, tuple(losses), tuple(trained), tuple(held))
 
 
-def mix_loss(model: Any, means: Tensor, task: Any, way: str | None = None) -> tuple[Callable[[Tensor], Tensor], str]:
+def mix_loss(
+    model: Any, means: Tensor, task: Any, way: str | None = None
+) -> tuple[Callable[[Tensor], Tensor], str]:
     """(the loss of shares [layer head], which way it runs): minus the log probability of the answer, in nats.
 
     Differentiable in the shares.
@@ -129,28 +158,57 @@ def mix_loss(model: Any, means: Tensor, task: Any, way: str | None = None) -> tu
     engine = None if way == "hooks" else lean.find(model)
     if engine is None:
         if way == "engine":
-            raise ValueError("the lean engine does not know this model: leave `way` out, or use 'hooks'")
-        logits = lambda shares: run(model, task, injection(model, means, shares), last_only=True, grad=True).logits
+            raise ValueError(
+                "the lean engine does not know this model: leave `way` out, or use 'hooks'"
+            )
+
+        def logits(shares):
+            return run(
+                model, task, injection(model, means, shares), last_only=True, grad=True
+            ).logits
+
         return lambda shares: -judged.metric(logits(shares)).mean(), "hooks"
     again = lean.ending(engine, lean.run(engine, task.clean, logits=None))
-    mixed = lambda shares: lambda layer, z: z + shares[layer][:, None] * (means[layer] - z)
+
+    def mixed(shares):
+        return lambda layer, z: z + shares[layer][:, None] * (means[layer] - z)
+
     return lambda shares: -judged.metric(again(mixed(shares))).mean(), "engine"
 
 
 def _score(
-    model: Any, means: Tensor, task: Any, learned: Tensor, chosen: Tensor, metric: str, told: dict, started: float
+    model: Any,
+    means: Tensor,
+    task: Any,
+    learned: Tensor,
+    chosen: Tensor,
+    metric: str,
+    told: dict,
+    started: float,
 ) -> Result:
     """The metric on held-out prompts under the learned mix and the plain ones beside it."""
     order = torch.randperm(int(chosen.sum()), generator=torch.Generator().manual_seed(told["seed"]))
     shuffled = learned.clone()
     shuffled[chosen > 0] = learned[chosen > 0][order]
     hard = (learned > 0.5).float()
-    mixes = {"none": 0 * chosen, "learned": learned, "hard": hard, "half": 0.5 * chosen, "all": chosen, "shuffled": shuffled}
+    mixes = {
+        "none": 0 * chosen,
+        "learned": learned,
+        "hard": hard,
+        "half": 0.5 * chosen,
+        "all": chosen,
+        "shuffled": shuffled,
+    }
     judge = measure(task, metric)
-    rows = [run(model, task, injection(model, means, mix), last_only=True).logits for mix in mixes.values()]
+    rows = [
+        run(model, task, injection(model, means, mix), last_only=True).logits
+        for mix in mixes.values()
+    ]
     examples = np.stack([judge.of(logits, {}).double().numpy() for logits in rows])
     about = sweep.about(model, task, "soft injection, held-out half", started, way="hooks", **told)
-    return Result(examples.mean(-1), ("mix",), {"mix": list(mixes)}, judge.name, judge.unit, about, examples)
+    return Result(
+        examples.mean(-1), ("mix",), {"mix": list(mixes)}, judge.name, judge.unit, about, examples
+    )
 
 
 def _means(model: Any, source: Any) -> Float[Tensor, "layer head d_head"]:
@@ -164,7 +222,8 @@ def _means(model: Any, source: Any) -> Float[Tensor, "layer head d_head"]:
             )
         return source
     values = [
-        run(model, batch.tokens, keep=["L*H*.z@-1"], last_only=True).kept["L*H*.z@-1"] for batch in batches(model, source)
+        run(model, batch.tokens, keep=["L*H*.z@-1"], last_only=True).kept["L*H*.z@-1"]
+        for batch in batches(model, source)
     ]  # each [layer head batch d_head]
     return torch.cat(values, 2).mean(2)
 
@@ -172,7 +231,9 @@ def _means(model: Any, source: Any) -> Float[Tensor, "layer head d_head"]:
 def _shares(model: Any, mix: Any) -> Float[Tensor, "layer head"]:
     d = bridge.dims(model)
     values = torch.as_tensor(mix.values if isinstance(mix, Result) else mix)
-    values = values if values.is_floating_point() and values.dtype == torch.float32 else values.float()
+    values = (
+        values if values.is_floating_point() and values.dtype == torch.float32 else values.float()
+    )
     values = values.expand(d.n_layers, d.n_heads) if values.ndim == 0 else values
     if values.shape != (d.n_layers, d.n_heads):
         raise ValueError(
@@ -188,7 +249,9 @@ def _chosen(model: Any, heads: str | Sequence[str]) -> Float[Tensor, "layer head
     patterns = [heads] if isinstance(heads, str) else list(heads)
     for site in (s for pattern in patterns for s in sites.expand(pattern, d).sites):
         if site.family != "head":
-            raise ValueError(f"only heads are mixed, got {str(site)!r} (try 'L*H*' or ['L10H7', 'L11H2'])")
+            raise ValueError(
+                f"only heads are mixed, got {str(site)!r} (try 'L*H*' or ['L10H7', 'L11H2'])"
+            )
         chosen[site.layer, site.index] = 1
     if not chosen.any():
         raise ValueError("no heads: name at least one, for example ['L10H7']")

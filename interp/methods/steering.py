@@ -52,7 +52,9 @@ class Direction:
     def __post_init__(self) -> None:
         site = Site.parse(self.site)
         if [star for star in site.stars if star != "pos"]:
-            raise ValueError(f"a direction belongs to one place, {self.site!r} is many (try 'resid_post.12@-1')")
+            raise ValueError(
+                f"a direction belongs to one place, {self.site!r} is many (try 'resid_post.12@-1')"
+            )
         if not torch.isfinite(self.vector).all():
             raise ValueError(f"the vector at {self.site!r} is not finite")
         object.__setattr__(self, "site", str(site))
@@ -65,7 +67,9 @@ class Direction:
     def normalised(self) -> "Direction":
         """The same direction with length one."""
         if self.norm == 0:
-            raise ValueError("a direction of length zero cannot be normalised: the two sets of prompts do not differ here")
+            raise ValueError(
+                "a direction of length zero cannot be normalised: the two sets of prompts do not differ here"
+            )
         return self * (1 / self.norm)
 
     def __mul__(self, factor: float) -> "Direction":
@@ -84,14 +88,22 @@ class Direction:
             )
         models = {d.about["model"] for d in (self, other) if "model" in d.about}
         if len(models) > 1:
-            raise ValueError(f"these directions come from different models: {' and '.join(sorted(models))}")
-        about = {"method": "sum", "of": [self.about, other.about], **({"model": models.pop()} if models else {})}
+            raise ValueError(
+                f"these directions come from different models: {' and '.join(sorted(models))}"
+            )
+        about = {
+            "method": "sum",
+            "of": [self.about, other.about],
+            **({"model": models.pop()} if models else {}),
+        }
         return Direction(self.vector + other.vector, self.site, about)
 
     def __sub__(self, other: "Direction") -> "Direction":
         return self + -other
 
-    def push(self, strength: float = 1.0, *, how: str = "add", at: str | None = None) -> Intervention:
+    def push(
+        self, strength: float = 1.0, *, how: str = "add", at: str | None = None
+    ) -> Intervention:
         """The intervention that steers: for `run` and `generate`.
 
         how: "add" the vector times the strength; "project_out" = remove this share of the component along it
@@ -101,17 +113,27 @@ class Direction:
         if how not in HOWS:
             raise unknown("way to steer", how, HOWS, "how='add'")
         if how == "project_out" and self.norm == 0:
-            raise ValueError("a direction of length zero points nowhere: there is nothing to project out")
+            raise ValueError(
+                "a direction of length zero points nowhere: there is nothing to project out"
+            )
         site = Site.parse(self.site if at is None else at)
-        edit = add(self.vector * strength) if how == "add" else _share(HOWS[how](self.vector), strength)
-        return Intervention(str(site), _after_first(edit) if site.pos in (None, sites.STAR) else edit)
+        edit = (
+            add(self.vector * strength)
+            if how == "add"
+            else _share(HOWS[how](self.vector), strength)
+        )
+        return Intervention(
+            str(site), _after_first(edit) if site.pos in (None, sites.STAR) else edit
+        )
 
     def check(self, model: Any, at: str | None = None) -> None:
         """Nothing when the vector fits this model there; otherwise a ValueError."""
         site, d = Site.parse(at or self.site), bridge.dims(model)
         fits = width(sites.check(site, d), d)
         if len(self.vector) != fits:
-            raise ValueError(f"the vector has {len(self.vector)} numbers, {str(site)!r} of {bridge.name(model)} has {fits}")
+            raise ValueError(
+                f"the vector has {len(self.vector)} numbers, {str(site)!r} of {bridge.name(model)} has {fits}"
+            )
         found = self.about.get("model", bridge.name(model))
         if found != bridge.name(model):
             raise ValueError(
@@ -135,21 +157,27 @@ def _share(edit: Edit, strength: float) -> Edit:
 
 def _after_first(edit: Edit) -> Edit:
     """The edit at every position but the first, which is the attention sink."""
-    return lambda act, seen: torch.cat([act[:, :1], edit(act[:, 1:], seen)], 1) if act.shape[1] > 1 else act
+    return lambda act, seen: (
+        torch.cat([act[:, :1], edit(act[:, 1:], seen)], 1) if act.shape[1] > 1 else act
+    )
 
 
 def width(site: Site, d: bridge.Dims) -> int:
     """How many numbers a vector at this site has."""
     axis = site.row.axes.split()[-1]
     if axis == "src" or site.unit is not None:
-        raise ValueError(f"{str(site)!r} holds no vector: directions live in the stream or in a part (try 'resid_post.12@-1')")
+        raise ValueError(
+            f"{str(site)!r} holds no vector: directions live in the stream or in a part (try 'resid_post.12@-1')"
+        )
     return getattr(d, axis)
 
 
 # --- finding directions --------------------------------------------------------------------------------------
 
 
-def difference_of_means(model: Any, positive: Any, negative: Any = None, where: str = "resid_post.12@-1") -> Direction:
+def difference_of_means(
+    model: Any, positive: Any, negative: Any = None, where: str = "resid_post.12@-1"
+) -> Direction:
     """The mean activation on the positive prompts less the mean on the negative ones.
 
     >>> difference_of_means(model, ["I love it", "So good"], ["I hate it", "So bad"], "resid_post.12@*")
@@ -160,10 +188,16 @@ def difference_of_means(model: Any, positive: Any, negative: Any = None, where: 
     """
     task = hasattr(positive, "clean") and negative is None
     if negative is None and not task:
-        raise ValueError("difference_of_means compares two sets of prompts: give the negative ones, or a task alone")
+        raise ValueError(
+            "difference_of_means compares two sets of prompts: give the negative ones, or a task alone"
+        )
     here = _mean(model, positive, where)
     there = _mean(model, positive if task else negative, where, "corrupted" if task else "clean")
-    about = {"method": "difference of means", "model": bridge.name(model), "n": [_count(positive), _count(positive if task else negative)]}
+    about = {
+        "method": "difference of means",
+        "model": bridge.name(model),
+        "n": [_count(positive), _count(positive if task else negative)],
+    }
     return Direction(here - there, where, about)
 
 
@@ -174,11 +208,20 @@ def task_vector(model: Any, task: Any, where: str = "resid_post.12@END") -> Dire
 
     task: few-shot prompts (a task's clean ones, texts, or ids). Hendel et al. 2023 (arXiv 2310.15916).
     """
-    return Direction(_mean(model, task, where), where, {"method": "task vector", "model": bridge.name(model), "n": _count(task)})
+    return Direction(
+        _mean(model, task, where),
+        where,
+        {"method": "task vector", "model": bridge.name(model), "n": _count(task)},
+    )
 
 
 def function_vector(
-    model: Any, task: Any, *, heads: int = 10, layer: int | None = None, metric: "str | Measure | None" = "prob"
+    model: Any,
+    task: Any,
+    *,
+    heads: int = 10,
+    layer: int | None = None,
+    metric: "str | Measure | None" = "prob",
 ) -> Direction:
     """The sum of what the most causal heads write, on average, at the last token of few-shot prompts.
 
@@ -191,9 +234,13 @@ def function_vector(
     """
     d = bridge.dims(model)
     if not 1 <= heads <= d.n_layers * d.n_heads:
-        raise ValueError(f"heads={heads}: this model has {d.n_layers * d.n_heads} heads (try heads=10)")
+        raise ValueError(
+            f"heads={heads}: this model has {d.n_layers * d.n_heads} heads (try heads=10)"
+        )
     if not hasattr(task, "corrupted"):
-        raise ValueError("function_vector needs a task: few-shot prompts as clean, the same with shuffled labels as corrupted")
+        raise ValueError(
+            "function_vector needs a task: few-shot prompts as clean, the same with shuffled labels as corrupted"
+        )
     swapped = replace(task, clean=task.corrupted, corrupted=task.clean)
     effects = ablate(model, swapped, "L*H*@END", by="mean", reference=task.clean, metric=metric)
     best = effects.top(heads, by="high")
@@ -202,20 +249,30 @@ def function_vector(
     at = f"resid_post.{d.n_layers // 3 if layer is None else layer}@END"
     sites.check(Site.parse(at), d)
     found = {"heads": best.labels, "effects": [round(value, 4) for _, value, _, _ in best]}
-    return Direction(vector, at, {"method": "function vector", "model": bridge.name(model), "n": len(task), **found})
+    return Direction(
+        vector,
+        at,
+        {"method": "function vector", "model": bridge.name(model), "n": len(task), **found},
+    )
 
 
 def _mean(model: Any, prompts: Any, where: str, on: str = "clean") -> Float[Tensor, "width"]:
     site, d = Site.parse(where), bridge.dims(model)
     width(sites.check(site, d), d)
     if [star for star in site.stars if star != "pos"]:
-        raise ValueError(f"a direction belongs to one place, {where!r} is many (try 'resid_post.12@-1')")
+        raise ValueError(
+            f"a direction belongs to one place, {where!r} is many (try 'resid_post.12@-1')"
+        )
     values = []
     for batch in batches(model, prompts, on):
-        value = run(model, batch.tokens, keep=[site], positions=batch.positions, last_only=True).kept[str(site)]
+        value = run(
+            model, batch.tokens, keep=[site], positions=batch.positions, last_only=True
+        ).kept[str(site)]
         if site.pos in (None, sites.STAR):
             if value.shape[1] < 2:
-                raise ValueError("a prompt of one token has only the first position, which is left out of every mean")
+                raise ValueError(
+                    "a prompt of one token has only the first position, which is left out of every mean"
+                )
             value = value[:, 1:].mean(1)
         values.append(value)
     return torch.cat(values).mean(0)
@@ -263,18 +320,42 @@ def steer(
     examples = _in_order(found, len(cells), count)
     task = prompts if hasattr(prompts, "clean") else None
     said = sweep.about(
-        model, task, f"steer, {how}", started, site=at or direction.site, metric=judge.name, on=on, n=count,
-        direction=direction.about.get("method", "vector"), norm=round(direction.norm, 4), way="hooks",
+        model,
+        task,
+        f"steer, {how}",
+        started,
+        site=at or direction.site,
+        metric=judge.name,
+        on=on,
+        n=count,
+        direction=direction.about.get("method", "vector"),
+        norm=round(direction.norm, 4),
+        way="hooks",
     )
     coords = {"strength": [float(s) for s in strengths]}
-    effect = Result(examples.mean(-1), ("strength",), coords, f"change of {judge.name}", judge.unit, said, examples)
+    effect = Result(
+        examples.mean(-1),
+        ("strength",),
+        coords,
+        f"change of {judge.name}",
+        judge.unit,
+        said,
+        examples,
+    )
     if side is None:
         return effect
     harm = side_effect(model, side, direction, at=at, strengths=strengths, how=how)
     both = {"measure": [effect.name, harm.name], **coords}
     units = f"{effect.unit}, and {harm.unit}"
     said["seconds"] = round(time.perf_counter() - started, 2)
-    return Result(np.stack([effect.values, harm.values]), ("measure", "strength"), both, "steering", units, said)
+    return Result(
+        np.stack([effect.values, harm.values]),
+        ("measure", "strength"),
+        both,
+        "steering",
+        units,
+        said,
+    )
 
 
 def side_effect(
@@ -299,18 +380,33 @@ def side_effect(
     cells = _pushes(model, direction, strengths, how, everywhere)
     found, count = [], 0
     for batch in batches(model, texts):
-        loss = lambda edits: torch.as_tensor(cross_entropy(model, batch.tokens, edits).examples)
+
+        def loss(edits):
+            return torch.as_tensor(cross_entropy(model, batch.tokens, edits).examples)
+
         base = loss([])
         pushed = [loss(cell) for cell in sweep.progress(cells, "side effect")]
         found.append((batch.index, torch.stack(pushed) - base))
         count += len(batch.tokens)
     examples = _in_order(found, len(cells), count)
     coords = {"strength": [float(s) for s in strengths]}
-    said = sweep.about(model, None, f"side effect, {how}", started, site=everywhere, n=count, way="hooks")
-    return Result(examples.mean(-1), ("strength",), coords, "change of cross-entropy", "nats per token", said, examples)
+    said = sweep.about(
+        model, None, f"side effect, {how}", started, site=everywhere, n=count, way="hooks"
+    )
+    return Result(
+        examples.mean(-1),
+        ("strength",),
+        coords,
+        "change of cross-entropy",
+        "nats per token",
+        said,
+        examples,
+    )
 
 
-def _pushes(model: Any, direction: Direction, strengths: Sequence[float], how: str, at: str | None) -> list[list[Intervention]]:
+def _pushes(
+    model: Any, direction: Direction, strengths: Sequence[float], how: str, at: str | None
+) -> list[list[Intervention]]:
     if len(strengths) == 0:
         raise ValueError("no strengths: give at least one, for example strengths=(0, 1, 2)")
     direction.check(model, at)
@@ -321,7 +417,9 @@ def _judge(prompts: Any, metric: Any, on: str) -> Measure:
     if on not in ("clean", "corrupted"):
         raise unknown("prompts", on, ("clean", "corrupted"), "on='corrupted'")
     if not hasattr(prompts, "clean") and not (callable(metric) or isinstance(metric, Measure)):
-        raise ValueError("texts have no metric of their own: give metric=, a function of the logits [batch d_vocab] -> [batch]")
+        raise ValueError(
+            "texts have no metric of their own: give metric=, a function of the logits [batch d_vocab] -> [batch]"
+        )
     return measure(prompts, metric)
 
 

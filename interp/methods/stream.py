@@ -22,10 +22,14 @@ def stream_norms(model: Any, task: Any, where: str = "resid_post.*@*") -> Result
     started = time.perf_counter()
     site = sites.Site.parse(where)
     if not site.family.startswith("resid") or site.pos != sites.STAR:
-        raise ValueError(f"stream_norms reads the stream at every position, got {where!r} (try 'resid_post.*@*')")
+        raise ValueError(
+            f"stream_norms reads the stream at every position, got {where!r} (try 'resid_post.*@*')"
+        )
     grid = sites.expand(site, bridge.dims(model), task.clean.shape[1], task.positions)
     key = str(site.at(None))
-    values = run(model, task, keep=[key], last_only=True).kept[key].norm(dim=-1)  # [(layer) batch pos]
+    values = (
+        run(model, task, keep=[key], last_only=True).kept[key].norm(dim=-1)
+    )  # [(layer) batch pos]
     norms = values.movedim(-1, -2).reshape(len(grid.sites), len(task))
     said = sweep.about(model, task, "norm of the stream", started, pattern=str(site), way="hooks")
     return result(norms, grid, task, "norm of the residual stream", "stream units", said)

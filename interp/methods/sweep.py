@@ -1,7 +1,7 @@
 """Many small variations of one run: the loop that patching and ablation share."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,10 +23,21 @@ TOKENS_PER_RUN = 640  # past this many tokens a batch, a CPU gains nothing more
 
 
 def read(
-    model: Any, tokens: Tensor, measure: Measure, positions: Mapping[str, Tensor], added: Tensor | None = None
+    model: Any,
+    tokens: Tensor,
+    measure: Measure,
+    positions: Mapping[str, Tensor],
+    added: Tensor | None = None,
 ) -> Float[Tensor, "batch"]:
     """The measure of an unedited run; added: see `sweep`."""
-    out = run(model, tokens, _start(added), measure.keep, positions=positions, last_only=not measure.everywhere)
+    out = run(
+        model,
+        tokens,
+        _start(added),
+        measure.keep,
+        positions=positions,
+        last_only=not measure.everywhere,
+    )
     return check_shape(measure.of(out.logits, out.kept), len(tokens), measure)
 
 
@@ -49,13 +60,17 @@ def sweep(
     built only when the hooks run. way: None chooses, "engine" and "hooks" insist. added [batch pos d_model] is
     added to the embeddings of the base run (noise), not of the source's. ledger: keeps finished cells, see `resuming.ledger`.
     """
-    engine = choose(model, way, lambda: None if source is None else fast.engine_for(model, judge, groups))
+    engine = choose(
+        model, way, lambda: None if source is None else fast.engine_for(model, judge, groups)
+    )
     ran = "hooks" if engine is None else "engine"
     of = {
-        "tokens": [base, source if isinstance(source, Tensor) else None, added], "method": [what, ran],
-        "sites": ledger and [[str(site) for site in group] for group in groups], "positions": positions,
+        "tokens": [base, source if isinstance(source, Tensor) else None, added],
+        "method": [what, ran],
+        "sites": ledger and [[str(site) for site in group] for group in groups],
+        "positions": positions,
         "metric": [judge.name, judge.unit, judge.keep, judge.columns, judge.needs_logits],
-    }  # fmt: skip
+    }
     ledger = ledger or resuming.ledger(None, torch.empty(len(base)))
     with bridge.LOCK, ledger(len(groups), model, of) as (values, todo, note):
         some = [groups[i] for i in todo]
@@ -65,7 +80,9 @@ def sweep(
             values[todo] = vary(model, base, cells, judge, positions, what, note)
         elif some:
             bar = progress(None, what, total=len(some))
-            values[todo] = fast.values(engine, base, source, some, judge, positions, bar, added, note)
+            values[todo] = fast.values(
+                engine, base, source, some, judge, positions, bar, added, note
+            )
     return values, ran
 
 
@@ -79,9 +96,13 @@ def choose(model: Any, way: str | None, find: Callable[[], Any]) -> Any:
         raise unknown("way", way, ("engine", "hooks"))
     engine = None if way == "hooks" else find()
     if engine is None and way == "engine":
-        raise ValueError("the lean engine does not know this model, site or measure: leave `way` out, or use 'hooks'")
+        raise ValueError(
+            "the lean engine does not know this model, site or measure: leave `way` out, or use 'hooks'"
+        )
     if model.training:
-        raise ValueError("the model is in training mode: call model.eval() first (dropout would blur every number)")
+        raise ValueError(
+            "the model is in training mode: call model.eval() first (dropout would blur every number)"
+        )
     return engine
 
 
@@ -99,7 +120,9 @@ def vary(
     cells: the interventions of each variation. note(cells, their values) is called as they finish. Exact: every cell is the run it would be alone.
     """
     n, values = len(tokens), torch.empty(len(cells), len(tokens))
-    for chunk, out in each_run(model, tokens, cells, measure.keep, positions, what, last_only=not measure.everywhere):
+    for chunk, out in each_run(
+        model, tokens, cells, measure.keep, positions, what, last_only=not measure.everywhere
+    ):
         for i, c in enumerate(chunk):
             kept = {key: _rows(key, value, i, n) for key, value in out.kept.items()}
             values[c] = check_shape(measure.of(out.logits[i * n : (i + 1) * n], kept), n, measure)
@@ -109,20 +132,43 @@ def vary(
 
 
 def each_run(
-    model: Any, tokens: Tensor, cells: Sequence[Cell], keep: Sequence[str] = (), positions: Mapping[str, Tensor] | None = None,
-    what: str = "runs", *, last_only: bool = True,
-) -> Iterator[tuple[list[int], Run]]:  # fmt: skip
+    model: Any,
+    tokens: Tensor,
+    cells: Sequence[Cell],
+    keep: Sequence[str] = (),
+    positions: Mapping[str, Tensor] | None = None,
+    what: str = "runs",
+    *,
+    last_only: bool = True,
+) -> Iterator[tuple[list[int], Run]]:
     """(which cells, their run) for all cells, several to a forward pass: the rows of the run are those of each cell in turn."""
     n = len(tokens)
     per_run = max(1, TOKENS_PER_RUN // tokens.numel())
     # In layer order, so that the variations of one run start as late as they can.
-    order = sorted(range(len(cells)), key=lambda i: min((_layer(edit) for edit in cells[i]), default=10**6))
+    order = sorted(
+        range(len(cells)), key=lambda i: min((_layer(edit) for edit in cells[i]), default=10**6)
+    )
     trail = bridge.trail(model, tokens) if len(cells) > 2 else None
     for first in progress(range(0, len(order), per_run), what):
         chunk = order[first : first + per_run]
-        edits = [replace(edit, rows=_shift(edit.rows, i * n, n)) for i, c in enumerate(chunk) for edit in cells[c]]
+        edits = [
+            replace(edit, rows=_shift(edit.rows, i * n, n))
+            for i, c in enumerate(chunk)
+            for edit in cells[c]
+        ]
         where = {name: p.repeat(len(chunk)) for name, p in (positions or {}).items()}
-        yield chunk, run(model, tokens.repeat(len(chunk), 1), edits, keep, positions=where, last_only=last_only, start=trail)
+        yield (
+            chunk,
+            run(
+                model,
+                tokens.repeat(len(chunk), 1),
+                edits,
+                keep,
+                positions=where,
+                last_only=last_only,
+                start=trail,
+            ),
+        )
 
 
 def _shift(rows: slice | None, by: int, n: int) -> slice:
@@ -143,9 +189,17 @@ def _rows(key: str, value: Tensor, i: int, n: int) -> Tensor:
 
 def about(model: Any, task: Any, method: str, started: float, **more: Any) -> dict[str, Any]:
     """What a result says of itself: model, task, method, seed, split, and how long it took."""
-    said = {"model": bridge.name(model), "method": method, "seconds": round(time.perf_counter() - started, 2)}
+    said = {
+        "model": bridge.name(model),
+        "method": method,
+        "seconds": round(time.perf_counter() - started, 2),
+    }
     if task is not None:
-        said |= {"task": task.name, "n": len(task), **{k: v for k, v in task.about.items() if k in ("seed", "split")}}
+        said |= {
+            "task": task.name,
+            "n": len(task),
+            **{k: v for k, v in task.about.items() if k in ("seed", "split")},
+        }
         recipe = task.recipe
         if recipe.get("options") or recipe.get("make", task.name) != task.name:
             said["made"] = recipe

@@ -34,7 +34,9 @@ Scored = tuple[Tensor, float]  # [layer head n], what the null gets
 def chunks(given: Given) -> Any:
     """Slices of the prompts, as many to a run as a CPU gains from."""
     size = max(1, sweep.TOKENS_PER_RUN // given.tokens.shape[1])
-    return sweep.progress([slice(i, i + size) for i in range(0, len(given.tokens), size)], "head scores")
+    return sweep.progress(
+        [slice(i, i + size) for i in range(0, len(given.tokens), size)], "head scores"
+    )
 
 
 # --- retrieval -----------------------------------------------------------------------------------------------
@@ -51,7 +53,9 @@ def retrieval(given: Given) -> Scored:
     hits, rights = [], []
     for part in chunks(given):
         kept = run(given.model, task[part], keep=keep, last_only=True).kept
-        top = torch.stack([kept[f"L*H*.pattern@{b}"].argmax(-1) for _, b in pairs], -1)  # [layer head batch needle]
+        top = torch.stack(
+            [kept[f"L*H*.pattern@{b}"].argmax(-1) for _, b in pairs], -1
+        )  # [layer head batch needle]
         stream = torch.stack([kept[f"{last}@{b}"] for _, b in pairs], 1).contiguous()
         said = bridge.unembed(given.model, bridge.final_norm(given.model, stream)).argmax(-1)
         right = said == task.clean[part].gather(1, places[part])
@@ -101,8 +105,13 @@ def context_divergence(given: Given) -> Scored:
     task, g = given.task, torch.Generator().manual_seed(given.seed)
     start = task.position(given.query)
     if int(start.min()) < 2:
-        raise ValueError(f"context divergence: some prompts have nothing between position 0 and {given.query!r}")
-    at_end = lambda tokens: run(given.model, tokens, keep=["L*H*.z@-1"], last_only=True).kept["L*H*.z@-1"]
+        raise ValueError(
+            f"context divergence: some prompts have nothing between position 0 and {given.query!r}"
+        )
+
+    def at_end(tokens):
+        return run(given.model, tokens, keep=["L*H*.z@-1"], last_only=True).kept["L*H*.z@-1"]
+
     found, null = [], []
     for i in sweep.progress(range(len(task)), "context divergence"):
         row, s = task.clean[i], int(start[i])
@@ -114,7 +123,9 @@ def context_divergence(given: Given) -> Scored:
     return torch.stack(found, -1), float(torch.stack(null).mean())
 
 
-def apart(a: Float[Tensor, "layer head d_head"], b: Float[Tensor, "layer head d_head"]) -> Float[Tensor, "layer head"]:
+def apart(
+    a: Float[Tensor, "layer head d_head"], b: Float[Tensor, "layer head d_head"]
+) -> Float[Tensor, "layer head"]:
     """The distance of two vectors relative to their mean length: 0 the same, 2 at most."""
     return 2 * (a - b).norm(dim=-1) / (a.norm(dim=-1) + b.norm(dim=-1))
 
@@ -124,7 +135,13 @@ def apart(a: Float[Tensor, "layer head d_head"], b: Float[Tensor, "layer head d_
 
 def by_ablation(given: Given) -> Scored:
     """The size of the change of the metric when the head takes its mean over the prompts."""
-    found = torch.from_numpy(ablate(given.model, given.task, "L*H*", by="mean", metric=given.metric).examples).abs().float()
+    found = (
+        torch.from_numpy(
+            ablate(given.model, given.task, "L*H*", by="mean", metric=given.metric).examples
+        )
+        .abs()
+        .float()
+    )
     return found, _median(found)
 
 
@@ -132,23 +149,38 @@ def by_gradient(given: Given) -> Scored:
     """The same change to first order: |gradient of the metric at z, times (mean z - z)|, summed over positions."""
     task = given.task
     if given.metric is None and task.metric_name not in SMOOTH:
-        raise ValueError(f"gradient: the metric {task.metric_name!r} has no gradient (try task.with_metric('logit_diff'))")
+        raise ValueError(
+            f"gradient: the metric {task.metric_name!r} has no gradient (try task.with_metric('logit_diff'))"
+        )
     if len(task) < 2:
-        raise ValueError("gradient: a mean over one prompt is that prompt; the task needs 2 or more")
+        raise ValueError(
+            "gradient: a mean over one prompt is that prompt; the task needs 2 or more"
+        )
     grads, z = gradients_at_z(given.model, task, metric=given.metric)
     found = (grads * (z.mean(2, keepdim=True) - z)).sum((-1, -2)).abs()
     return found, _median(found)
 
 
-def gradients_at_z(model: Any, task: Any, way: str | None = None, metric: Any = None) -> tuple[Tensor, Tensor]:
+def gradients_at_z(
+    model: Any, task: Any, way: str | None = None, metric: Any = None
+) -> tuple[Tensor, Tensor]:
     """The gradient of each prompt's metric at every head's z, and z: both [layer head batch pos d_head]."""
     judge = measure(task, metric)
     fits = judge.columns is not None or (judge.everywhere and not judge.keep)
     engine = lean.find(model) if fits and way != "hooks" else None
     if engine is not None:
-        _, grads = lean.gradients(engine, task.clean, reader(engine, judge, len(task)), ("z",), everywhere=judge.everywhere)
+        _, grads = lean.gradients(
+            engine,
+            task.clean,
+            reader(engine, judge, len(task)),
+            ("z",),
+            everywhere=judge.everywhere,
+        )
         z = lean.run(engine, task.clean, keep=("z",), logits=None)["z"]
-        heads_first = lambda layers: torch.stack(layers).permute(0, 3, 1, 2, 4)
+
+        def heads_first(layers):
+            return torch.stack(layers).permute(0, 3, 1, 2, 4)
+
         return heads_first(grads["z"]), heads_first(z)
     d, leaves = bridge.dims(model), {}
 
@@ -161,8 +193,12 @@ def gradients_at_z(model: Any, task: Any, way: str | None = None, metric: Any = 
 
     heads = [(layer, head) for layer in range(d.n_layers) for head in range(d.n_heads)]
     edits = [Intervention(f"L{layer}H{head}.z", tap((layer, head))) for layer, head in heads]
-    out = run(model, task, edits, ["L*H*.z", *judge.keep], last_only=not judge.everywhere, grad=True)
-    found = torch.autograd.grad(judge.of(out.logits, out.kept).sum(), [leaves[key] for key in heads])
+    out = run(
+        model, task, edits, ["L*H*.z", *judge.keep], last_only=not judge.everywhere, grad=True
+    )
+    found = torch.autograd.grad(
+        judge.of(out.logits, out.kept).sum(), [leaves[key] for key in heads]
+    )
     return torch.stack(found).unflatten(0, (d.n_layers, d.n_heads)), out.kept["L*H*.z"].detach()
 
 
@@ -170,10 +206,17 @@ def output_norm(given: Given) -> Scored:
     """The mean norm of what the head writes, over positions from 1 on."""
     d, found = bridge.dims(given.model), []
     # |z W_O| = |z R^T| with W_O = (QR)^T: d_head numbers a head in place of d_model
-    small = [torch.linalg.qr(bridge.projection(given.model, "O", layer)[0].mT.float()).R for layer in range(d.n_layers)]
+    small = [
+        torch.linalg.qr(bridge.projection(given.model, "O", layer)[0].mT.float()).R
+        for layer in range(d.n_layers)
+    ]
     for part in chunks(given):
-        z = run(given.model, given.tokens[part], keep=["L*H*.z"], last_only=True).kept["L*H*.z"][:, :, :, 1:]
-        found.append(torch.einsum("lhbpd,lhed->lhbpe", z.float(), torch.stack(small)).norm(dim=-1).mean(-1))
+        z = run(given.model, given.tokens[part], keep=["L*H*.z"], last_only=True).kept["L*H*.z"][
+            :, :, :, 1:
+        ]
+        found.append(
+            torch.einsum("lhbpd,lhed->lhbpe", z.float(), torch.stack(small)).norm(dim=-1).mean(-1)
+        )
     values = torch.cat(found, 2)
     return values, _median(values)
 

@@ -37,7 +37,9 @@ def token_set(task: Any, spec: Tokens) -> Bool[Tensor, "batch pos"]:
     members = _members(task, spec)
     empty = (~members.any(-1)).nonzero()
     if len(empty):
-        raise ValueError(f"the token set {spec!r} is empty in prompt {int(empty[0])}: a set needs a token in every prompt")
+        raise ValueError(
+            f"the token set {spec!r} is empty in prompt {int(empty[0])}: a set needs a token in every prompt"
+        )
     return members
 
 
@@ -48,10 +50,16 @@ def token_sets(task: Any, specs: Mapping[str, Tokens]) -> dict[str, Bool[Tensor,
     """
     if not specs:
         raise ValueError("no token sets: name at least one, for example {'subject': 'SUBJECT'}")
-    rest = [name for name, spec in specs.items() if isinstance(spec, str) and spec == "rest" not in task.positions]
+    rest = [
+        name
+        for name, spec in specs.items()
+        if isinstance(spec, str) and spec == "rest" not in task.positions
+    ]
     said = {name: token_set(task, spec) for name, spec in specs.items() if name not in rest}
     if len(rest) > 1 or not said:
-        raise ValueError("'rest' is what the other sets leave: use it once, beside at least one other set")
+        raise ValueError(
+            "'rest' is what the other sets leave: use it once, beside at least one other set"
+        )
     taken = torch.stack(list(said.values())).any(0)
     return {name: token_set(task, ~taken) if name in rest else said[name] for name in specs}
 
@@ -60,10 +68,14 @@ def _members(task: Any, spec: Tokens) -> Tensor:
     shape = tuple(task.clean.shape)
     if isinstance(spec, Tensor):
         if spec.dtype != torch.bool or tuple(spec.shape) != shape:
-            raise ValueError(f"a tensor of tokens is boolean {list(shape)}, got {spec.dtype} {list(spec.shape)}")
+            raise ValueError(
+                f"a tensor of tokens is boolean {list(shape)}, got {spec.dtype} {list(spec.shape)}"
+            )
         return spec
     if isinstance(spec, tuple):
-        raise ValueError(f"not a token set: {spec!r} (a span is 'S1:S2', two tokens are ['S1', 'S2'])")
+        raise ValueError(
+            f"not a token set: {spec!r} (a span is 'S1:S2', two tokens are ['S1', 'S2'])"
+        )
     if isinstance(spec, list | range):
         if not len(spec):
             raise ValueError(f"an empty list of tokens: name at least one (try {_EXAMPLES})")
@@ -76,7 +88,9 @@ def _members(task: Any, spec: Tokens) -> Tensor:
         if spec == "all":
             return torch.ones(shape, dtype=torch.bool)
         if spec == "rest":
-            raise ValueError("'rest' is what other sets leave: use it in a dictionary, {'S2': 'S2', 'others': 'rest'}")
+            raise ValueError(
+                "'rest' is what other sets leave: use it in a dictionary, {'S2': 'S2', 'others': 'rest'}"
+            )
         if ":" in spec:
             return _span(task, spec)
     return torch.arange(shape[1]) == _place(task, spec)[:, None]
@@ -97,7 +111,9 @@ def _place(task: Any, spec: str | int) -> Tensor:
     if isinstance(spec, int) or (spec not in task.positions and re.fullmatch(r"[-+]?\d+", spec)):
         at = int(spec)
         if not -length <= at < length:
-            raise ValueError(f"no position {at}: the prompts have {length} tokens (0 to {length - 1})")
+            raise ValueError(
+                f"no position {at}: the prompts have {length} tokens (0 to {length - 1})"
+            )
         return torch.full((n,), at % length)
     if spec in task.positions:
         return task.positions[spec].long()
@@ -108,5 +124,7 @@ def _place(task: Any, spec: str | int) -> Tensor:
     outside = ((at < 0) | (at >= length)).nonzero()
     if len(outside):
         i = int(outside[0])
-        raise ValueError(f"{spec!r} is position {int(at[i])} in prompt {i}: the prompts have tokens 0 to {length - 1}")
+        raise ValueError(
+            f"{spec!r} is position {int(at[i])} in prompt {i}: the prompts have tokens 0 to {length - 1}"
+        )
     return at

@@ -11,7 +11,17 @@ from torch import Tensor
 
 from interp.methods import resuming, sweep
 from interp.methods.measures import Measure, measure
-from interp.methods.patching import Where, cells, changing, in_unit, layout, named, result, runs, widened
+from interp.methods.patching import (
+    Where,
+    cells,
+    changing,
+    in_unit,
+    layout,
+    named,
+    result,
+    runs,
+    widened,
+)
 from interp.models import bridge
 from interp.results import Result
 
@@ -61,7 +71,9 @@ def causal_trace(
     """
     started = time.perf_counter()
     if samples < 1 or noise < 0:
-        raise ValueError(f"samples={samples}, noise={noise}: at least one draw of noise of size 0 or more (try samples=10)")
+        raise ValueError(
+            f"samples={samples}, noise={noise}: at least one draw of noise of size 0 or more (try samples=10)"
+        )
     runs(task, "denoising", unit)  # raises for an unknown unit
     judge = measure(task, metric)
     grid, groups = layout(model, task, where)
@@ -78,18 +90,39 @@ def causal_trace(
         added = noise * sigma * _draw(blurred, bridge.dims(model).d_model, g)
         base = sweep.read(model, task.clean, judge, task.positions, added)
         restored, ran = sweep.sweep(
-            model, task.clean, task.clean, some, edits, judge, task.positions,
-            f"causal trace {named(where)}, noise {draw + 1} of {samples}", way, added, resuming.ledger(resuming.numbered(resume, draw), base),
+            model,
+            task.clean,
+            task.clean,
+            some,
+            edits,
+            judge,
+            task.positions,
+            f"causal trace {named(where)}, noise {draw + 1} of {samples}",
+            way,
+            added,
+            resuming.ledger(resuming.numbered(resume, draw), base),
         )
         total[active] += restored - base
         noised += base
     clean, noised = sweep.read(model, task.clean, judge, task.positions), noised / samples
     effects, shown = in_unit(total / samples, unit, "denoising", clean, noised, judge)
     said = sweep.about(
-        model, task, "causal trace", started, pattern=named(where), metric=judge.name, way=ran,
-        clean=float(clean.mean()), corrupted=float(noised.mean()),
-        subject=subject if isinstance(subject, str) else list(subject), noise=noise, sigma=sigma, samples=samples,
-        window=window, noise_seed=seed, in_distribution=IN_DISTRIBUTION,
+        model,
+        task,
+        "causal trace",
+        started,
+        pattern=named(where),
+        metric=judge.name,
+        way=ran,
+        clean=float(clean.mean()),
+        corrupted=float(noised.mean()),
+        subject=subject if isinstance(subject, str) else list(subject),
+        noise=noise,
+        sigma=sigma,
+        samples=samples,
+        window=window,
+        noise_seed=seed,
+        in_distribution=IN_DISTRIBUTION,
     )
     return result(effects, grid, task, f"effect of restoring on {judge.name}", shown, said)
 
@@ -98,14 +131,20 @@ def _subject(task: Any, subject: str | tuple[str, str]) -> Bool[Tensor, "batch p
     """Which tokens of each clean prompt are the subject's."""
     ends = (subject, subject) if isinstance(subject, str) else tuple(subject)
     if len(ends) != 2:
-        raise ValueError(f"subject={subject!r}: a position of the task, or a pair (first, last) of them (try subject='S1')")
+        raise ValueError(
+            f"subject={subject!r}: a position of the task, or a pair (first, last) of them (try subject='S1')"
+        )
     first, last = (task.position(name)[:, None] for name in ends)  # raises with a did-you-mean
     if bool((last < first).any()):
-        raise ValueError(f"subject={subject!r}: {ends[0]} comes after {ends[1]} in some prompt, so there is nothing between")
+        raise ValueError(
+            f"subject={subject!r}: {ends[0]} comes after {ends[1]} in some prompt, so there is nothing between"
+        )
     at = torch.arange(task.clean.shape[1])
     return (first <= at) & (at <= last)
 
 
-def _draw(blurred: Bool[Tensor, "batch pos"], d_model: int, g: torch.Generator) -> Float[Tensor, "batch pos d_model"]:
+def _draw(
+    blurred: Bool[Tensor, "batch pos"], d_model: int, g: torch.Generator
+) -> Float[Tensor, "batch pos d_model"]:
     """Standard normal noise at the subject's tokens, zero elsewhere."""
     return torch.randn(*blurred.shape, d_model, generator=g) * blurred[..., None]

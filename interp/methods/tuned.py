@@ -37,12 +37,18 @@ class TunedLens:
 
     def __post_init__(self) -> None:
         if self.weight[-1].any() or self.bias[-1].any():
-            raise ValueError("the translator of the last layer must be the identity: its stream is what the model reads")
+            raise ValueError(
+                "the translator of the last layer must be the identity: its stream is what the model reads"
+            )
 
-    def read(self, layer: int, residual: Float[Tensor, "*more d_model"]) -> Float[Tensor, "*more d_model"]:
+    def read(
+        self, layer: int, residual: Float[Tensor, "*more d_model"]
+    ) -> Float[Tensor, "*more d_model"]:
         """The stream after a layer, translated into that of the last layer."""
         if layer not in self.layers:
-            raise ValueError(f"this lens was not trained at layer {layer} (it has {', '.join(map(str, self.layers))})")
+            raise ValueError(
+                f"this lens was not trained at layer {layer} (it has {', '.join(map(str, self.layers))})"
+            )
         i = self.layers.index(layer)
         return residual + residual @ self.weight[i] + self.bias[i]
 
@@ -93,8 +99,14 @@ def tuned_lens(
     with bar:
         for layer, stream in zip(chosen, streams):
             zero = torch.zeros(stream.shape[-1], stream.shape[-1]), torch.zeros(stream.shape[-1])
-            maps = zero if layer == chosen[-1] else _fit(model, stream, streams[-1], some, steps, batch, seed + layer, bar)
-            plain, tuned = (divergence(model, stream[keep], streams[-1][keep], *m) for m in (zero, maps))
+            maps = (
+                zero
+                if layer == chosen[-1]
+                else _fit(model, stream, streams[-1], some, steps, batch, seed + layer, bar)
+            )
+            plain, tuned = (
+                divergence(model, stream[keep], streams[-1][keep], *m) for m in (zero, maps)
+            )
             if not tuned < plain:
                 maps, tuned = zero, plain
                 alone += [layer] if layer != chosen[-1] else []
@@ -118,18 +130,32 @@ def divergence(
     total = 0.0
     with torch.no_grad():
         for h, end in zip(stream.split(64), last.split(64)):
-            said = bridge.unembed(model, bridge.final_norm(model, h + h @ weight + bias)).log_softmax(-1)
+            said = bridge.unembed(
+                model, bridge.final_norm(model, h + h @ weight + bias)
+            ).log_softmax(-1)
             true = bridge.unembed(model, bridge.final_norm(model, end)).log_softmax(-1)
             total += float((true.exp() * (true - said)).sum())
     return total / len(stream)
 
 
-def _fit(model: Any, stream: Tensor, last: Tensor, some: Tensor, steps: int, batch: int, seed: int, bar: Any) -> Any:
+def _fit(
+    model: Any,
+    stream: Tensor,
+    last: Tensor,
+    some: Tensor,
+    steps: int,
+    batch: int,
+    seed: int,
+    bar: Any,
+) -> Any:
     """The map of one layer by Adam, learning rate falling to zero."""
     g = torch.Generator().manual_seed(seed)
     W_U, b_U = bridge.unembedding(model)
     rows, offset = W_U.detach()[some], 0 if b_U is None else b_U.detach()[some]
-    logits = lambda h: bridge.final_norm(model, h) @ rows.T + offset
+
+    def logits(h):
+        return bridge.final_norm(model, h) @ rows.T + offset
+
     size = stream.shape[-1]
     scale = stream.pow(2).mean().sqrt()  # the bias moves in units of the stream
     weight, bias = (torch.zeros(shape, requires_grad=True) for shape in ((size, size), (size,)))
@@ -169,14 +195,21 @@ def _likeliest(model: Any, last: Tensor, vocab: int | None) -> Tensor:
     if vocab is None or vocab >= size:
         return torch.arange(size)
     with torch.no_grad():
-        mass = sum(bridge.unembed(model, bridge.final_norm(model, h)).softmax(-1).sum(0) for h in last.split(64))
+        mass = sum(
+            bridge.unembed(model, bridge.final_norm(model, h)).softmax(-1).sum(0)
+            for h in last.split(64)
+        )
     return mass.topk(vocab).indices.sort().values
 
 
-def _checked(model: Any, tokens: Tensor, layers: Any, steps: int, batch: int, vocab: int | None) -> tuple[int, ...]:
+def _checked(
+    model: Any, tokens: Tensor, layers: Any, steps: int, batch: int, vocab: int | None
+) -> tuple[int, ...]:
     d = bridge.dims(model)
     if tokens.ndim != 2 or tokens.shape[1] < 2 or not len(tokens):
-        raise ValueError(f"a tuned lens is trained on text, ids [chunk pos] of 2 or more positions, got {tuple(tokens.shape)}")
+        raise ValueError(
+            f"a tuned lens is trained on text, ids [chunk pos] of 2 or more positions, got {tuple(tokens.shape)}"
+        )
     asked = range(d.n_layers) if layers is None else layers
     wrong = [layer for layer in asked if not 0 <= layer < d.n_layers]
     if wrong:
@@ -201,7 +234,10 @@ def fingerprint(model: Any) -> str:
 
 
 def _path(mark: str, tokens: Tensor, options: tuple) -> Path:
-    text = hashlib.sha256(repr((RECIPE, tuple(tokens.shape), options)).encode() + tokens.long().contiguous().numpy().tobytes())
+    text = hashlib.sha256(
+        repr((RECIPE, tuple(tokens.shape), options)).encode()
+        + tokens.long().contiguous().numpy().tobytes()
+    )
     # a hidden folder: what is not hidden in the cache is a model
     return local.cache() / ".lenses" / f"{mark}-{text.hexdigest()[:16]}.safetensors"
 
@@ -210,9 +246,14 @@ def _save(path: Path, weight: Tensor, bias: Tensor, numbers: Tensor, alone: list
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}")  # whole or not at all, also with two writers
+    part = path.with_name(
+        f"{path.name}.{os.getpid()}"
+    )  # whole or not at all, also with two writers
     left = torch.tensor(alone, dtype=torch.int64)
-    save_file({"weight": weight.contiguous(), "bias": bias.contiguous(), "kl": numbers, "left": left}, str(part))
+    save_file(
+        {"weight": weight.contiguous(), "bias": bias.contiguous(), "kl": numbers, "left": left},
+        str(part),
+    )
     os.replace(part, path)
 
 
@@ -220,13 +261,45 @@ def _load(model: Any, path: Path, mark: str, layers: tuple[int, ...], started: f
     from safetensors.torch import load_file
 
     t = load_file(str(path))
-    return _lens(model, mark, layers, t["weight"], t["bias"], t["kl"], t["left"].tolist(), started, from_disk=True)
+    return _lens(
+        model,
+        mark,
+        layers,
+        t["weight"],
+        t["bias"],
+        t["kl"],
+        t["left"].tolist(),
+        started,
+        from_disk=True,
+    )
 
 
 def _lens(
-    model: Any, mark: str, layers: tuple, weight: Tensor, bias: Tensor, numbers: Tensor, alone: list, started: float, from_disk: bool
+    model: Any,
+    mark: str,
+    layers: tuple,
+    weight: Tensor,
+    bias: Tensor,
+    numbers: Tensor,
+    alone: list,
+    started: float,
+    from_disk: bool,
 ) -> TunedLens:
-    said = sweep.about(model, None, "tuned lens", started, way="hooks", **{"from disk": from_disk, "left alone": alone})
+    said = sweep.about(
+        model,
+        None,
+        "tuned lens",
+        started,
+        way="hooks",
+        **{"from disk": from_disk, "left alone": alone},
+    )
     coords = {"lens": ["logit lens", "tuned lens"], "layer": list(layers)}
-    kl = Result(numbers.numpy(), ("lens", "layer"), coords, "divergence from the model's output", "nats", said)
+    kl = Result(
+        numbers.numpy(),
+        ("lens", "layer"),
+        coords,
+        "divergence from the model's output",
+        "nats",
+        said,
+    )
     return TunedLens(layers, weight, bias, kl, mark)

@@ -36,9 +36,23 @@ def ov_readout(model: Any, head: str, tokens: Tokens, *, k: int = 10) -> Result:
     started = time.perf_counter()
     engine, (layer, index) = _engine(model, "ov_readout"), _one(model, head)
     ids = _ids(model, tokens)
-    said = _normed(engine, engine.embed[ids].float()) @ value(model, layer)[index] @ write(model, layer)[index]
+    said = (
+        _normed(engine, engine.embed[ids].float())
+        @ value(model, layer)[index]
+        @ write(model, layer)[index]
+    )
     logits = said @ unembedding(engine).T
-    return _readout(model, logits, ids, ("input", "output"), k, f"OV of {head}", "logits, up to a scale", started, head)
+    return _readout(
+        model,
+        logits,
+        ids,
+        ("input", "output"),
+        k,
+        f"OV of {head}",
+        "logits, up to a scale",
+        started,
+        head,
+    )
 
 
 def qk_readout(model: Any, head: str, tokens: Tokens, *, k: int = 10, offset: int = 0) -> Result:
@@ -55,7 +69,9 @@ def qk_readout(model: Any, head: str, tokens: Tokens, *, k: int = 10, offset: in
     ids = _ids(model, tokens)
     q, key = query_key(model, layer, offset)
     keys = _normed(engine, engine.embed.float()) @ key[index]
-    scores = _normed(engine, engine.embed[ids].float()) @ q[index] @ keys.T * engine.layers[layer].scale
+    scores = (
+        _normed(engine, engine.embed[ids].float()) @ q[index] @ keys.T * engine.layers[layer].scale
+    )
     scores = scores - scores.mean(-1, keepdim=True)
     name = f"QK of {head}" + (f" at offset {offset}" if offset else "")
     return _readout(model, scores, ids, ("query", "key"), k, name, "attention score", started, head)
@@ -69,13 +85,17 @@ def copying(given: Any) -> tuple[Tensor, float]:
     """
     model = given.model
     engine, d = _engine(model, "copying"), bridge.dims(model)
-    across = unembedding(engine).T @ engine.embed.float()  # [d_model d_model]: all of the vocabulary there is in it
+    across = (
+        unembedding(engine).T @ engine.embed.float()
+    )  # [d_model d_model]: all of the vocabulary there is in it
     values = torch.stack([value(model, layer) for layer in range(d.n_layers)])
     writes = torch.stack([write(model, layer) for layer in range(d.n_layers)])
     reads = writes @ across  # [layer head d_head d_model]
     ratio = eigen_ratio(reads @ values)
     # mismatched: what layer l writes, for what a head of another layer reads; every other layer once would be n squared
-    other = [eigen_ratio(reads @ values.roll(shift, 0)).mean() for shift in range(1, min(d.n_layers, 4))]
+    other = [
+        eigen_ratio(reads @ values.roll(shift, 0)).mean() for shift in range(1, min(d.n_layers, 4))
+    ]
     null = torch.stack(other).mean() if other else torch.tensor(float("nan"))
     return ratio[..., None].float(), float(null)
 
@@ -113,10 +133,17 @@ def query_key(model: Any, layer: int, offset: int = 0) -> tuple[Tensor, Tensor]:
     if offset == 0:
         return q, k
     if engine.inv_freq is None:
-        raise ValueError(f"offset={offset}: positions of this model are not rotary, so its QK is the same at every offset (leave it out)")
+        raise ValueError(
+            f"offset={offset}: positions of this model are not rotary, so its QK is the same at every offset (leave it out)"
+        )
     if not 0 < offset < d.n_ctx:
-        raise ValueError(f"offset={offset}: the key stands 0 to {d.n_ctx - 1} tokens before the query")
-    turn = lambda W, at: rotate(W.movedim(0, 1)[:, None], window(engine, at, at + 1))[:, 0].movedim(1, 0)
+        raise ValueError(
+            f"offset={offset}: the key stands 0 to {d.n_ctx - 1} tokens before the query"
+        )
+
+    def turn(W, at):
+        return rotate(W.movedim(0, 1)[:, None], window(engine, at, at + 1))[:, 0].movedim(1, 0)
+
     return turn(q, offset), turn(k, 0)
 
 
@@ -143,7 +170,9 @@ def _normed(engine: Any, x: Tensor) -> Tensor:
 def _engine(model: Any, what: str) -> Any:
     engine = lean.find(model)
     if engine is None:
-        raise ValueError(f"{what}: weights can be read together only in a known pre-norm model: {lean.why_not(model)}")
+        raise ValueError(
+            f"{what}: weights can be read together only in a known pre-norm model: {lean.why_not(model)}"
+        )
     return engine
 
 
@@ -182,7 +211,15 @@ def _ids(model: Any, tokens: Tokens) -> list[int]:
 
 
 def _readout(
-    model: Any, table: Tensor, ids: list[int], dims: tuple, k: int, name: str, unit: str, started: float, head: str
+    model: Any,
+    table: Tensor,
+    ids: list[int],
+    dims: tuple,
+    k: int,
+    name: str,
+    unit: str,
+    started: float,
+    head: str,
 ) -> Result:
     if k < 1:
         raise ValueError(f"k={k}: a read-out needs at least one token a row")

@@ -20,7 +20,12 @@ ROWS = 64  # logits over the whole vocabulary are large: so many writes at a tim
 
 
 def write_lens(
-    model: Any, task: Any, where: str | Sequence[str] = "L*H*@END", token: str = "answer", *, within: int | None = None
+    model: Any,
+    task: Any,
+    where: str | Sequence[str] = "L*H*@END",
+    token: str = "answer",
+    *,
+    within: int | None = None,
 ) -> Result:
     """Where a token stands when what a component writes is read alone, through the final norm and the unembedding.
 
@@ -43,19 +48,46 @@ def write_lens(
     if within is not None and within < 1:
         raise ValueError(f"within={within}: the top holds at least one token (try within=10)")
     ids, count = task.tokens(token)
-    grids = [sites.expand(site, bridge.dims(model), task.clean.shape[1], task.positions) for site in patterns]
+    grids = [
+        sites.expand(site, bridge.dims(model), task.clean.shape[1], task.positions)
+        for site in patterns
+    ]
     kept = run(model, task, keep=[str(site) for site in patterns], last_only=True).kept
-    split = lambda site, grid: kept[str(site)].reshape(len(grid.sites), len(task), -1)
-    writes = {one: write for site, grid in zip(patterns, grids) for one, write in zip(grid.sites, split(site, grid))}
+
+    def split(site, grid):
+        return kept[str(site)].reshape(len(grid.sites), len(task), -1)
+
+    writes = {
+        one: write
+        for site, grid in zip(patterns, grids)
+        for one, write in zip(grid.sites, split(site, grid))
+    }
     each = tuple(writes)  # each once, where patterns overlap
-    grid = grids[0] if isinstance(where, str) else sites.Grid(each[0], each, ("site",), {"site": [str(one) for one in each]})
+    grid = (
+        grids[0]
+        if isinstance(where, str)
+        else sites.Grid(each[0], each, ("site",), {"site": [str(one) for one in each]})
+    )
     rows = torch.cat(list(writes.values()))  # cells x prompts
     again = len(rows) // len(task)
     ranks = _ranks(model, rows, ids.repeat(again, 1), count.repeat(again, 1))
     read = ranks if within is None else (ranks < within).float()
     unit = f"tokens above the {token}" if within is None else "share of prompts"
-    name = f"rank of the {token} in what is written" if within is None else f"{token} in the top {within} of what is written"
-    said = sweep.about(model, task, "lens on writes", started, pattern=named(where), token=token, within=within, way="hooks")
+    name = (
+        f"rank of the {token} in what is written"
+        if within is None
+        else f"{token} in the top {within} of what is written"
+    )
+    said = sweep.about(
+        model,
+        task,
+        "lens on writes",
+        started,
+        pattern=named(where),
+        token=token,
+        within=within,
+        way="hooks",
+    )
     return result(read.reshape(again, len(task)), grid, task, name, unit, said)
 
 
@@ -63,11 +95,15 @@ def writer(where: str) -> sites.Site:
     """The address when it is of something that writes to the stream; ValueError otherwise."""
     site = sites.Site.parse(where)
     if site.part != "out" or site.family not in WRITERS:
-        raise ValueError(f"{where!r} does not write to the stream by itself (try 'L*H*@END' or 'mlp.*@END')")
+        raise ValueError(
+            f"{where!r} does not write to the stream by itself (try 'L*H*@END' or 'mlp.*@END')"
+        )
     return site
 
 
-def _ranks(model: Any, writes: Float[Tensor, "row d_model"], ids: Tensor, count: Tensor) -> Float[Tensor, "row"]:
+def _ranks(
+    model: Any, writes: Float[Tensor, "row d_model"], ids: Tensor, count: Tensor
+) -> Float[Tensor, "row"]:
     """How many tokens stand above the best of these, each write read by itself."""
     gain, _ = bridge.final_gain(model)
     W_U, _ = bridge.unembedding(model)
@@ -77,6 +113,10 @@ def _ranks(model: Any, writes: Float[Tensor, "row d_model"], ids: Tensor, count:
     for first in sweep.progress(range(0, len(writes), ROWS), "lens on writes"):
         part = slice(first, first + ROWS)
         logits = (writes[part] * gain.detach()) @ W_U.detach().T
-        best = logits.gather(-1, ids[part]).masked_fill(~count[part], float("-inf")).amax(-1, keepdim=True)
+        best = (
+            logits.gather(-1, ids[part])
+            .masked_fill(~count[part], float("-inf"))
+            .amax(-1, keepdim=True)
+        )
         found.append((logits > best).sum(-1).float())
     return torch.cat(found)

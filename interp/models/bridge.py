@@ -120,7 +120,11 @@ def dims(model: Any) -> Dims:
         d_mlp=cfg.d_mlp,
         d_vocab=cfg.d_vocab,
         n_ctx=cfg.n_ctx,
-        norm="rms" if "RMS" in str(cfg.normalization_type) else "none" if cfg.normalization_type == "none" else "ln",
+        norm="rms"
+        if "RMS" in str(cfg.normalization_type)
+        else "none"
+        if cfg.normalization_type == "none"
+        else "ln",
         parallel=bool(getattr(cfg, "parallel_attn_mlp", False)),
         d_in=getattr(cfg, "d_in", None) or 0,
     )
@@ -144,7 +148,9 @@ def forward(
     of the work on a small model with a large vocabulary.
     """
     if model.training:
-        raise ValueError("the model is in training mode: call model.eval() first (dropout would blur every number)")
+        raise ValueError(
+            "the model is in training mode: call model.eval() first (dropout would blur every number)"
+        )
     end = last_only and not any(n.startswith(("ln_final", "unembed")) for n, _ in hooks)
     cap = getattr(model.cfg, "output_logits_soft_cap", -1.0) or -1.0
     if end and cap <= 0:
@@ -207,30 +213,50 @@ class Trail:
 def trail(model: Any, tokens: Tensor) -> Trail | None:
     """The trail of a run, or None for a model whose blocks cannot be called one by one with the same result."""
     calls: list[tuple[tuple, dict]] = []
-    record = lambda module, args, kwargs: calls.append((args, kwargs))
+
+    def record(module, args, kwargs):
+        return calls.append((args, kwargs))
+
     handles = [block.register_forward_pre_hook(record, with_kwargs=True) for block in model.blocks]
     try:
         whole = forward(model, tokens)
     finally:
         for handle in handles:
             handle.remove()
-    if len(calls) != len(model.blocks) or not all(args and isinstance(args[0], Tensor) for args, _ in calls):
+    if len(calls) != len(model.blocks) or not all(
+        args and isinstance(args[0], Tensor) for args, _ in calls
+    ):
         return None
-    found = Trail(tokens, tuple(args[0] for args, _ in calls), tuple((args[1:], kw) for args, kw in calls))
+    found = Trail(
+        tokens, tuple(args[0] for args, _ in calls), tuple((args[1:], kw) for args, kw in calls)
+    )
     again = resume(model, found, len(calls) // 2)
     close = torch.allclose(again, whole, atol=1e-4 * float(whole.abs().max()), rtol=0)
     return found if close else None
 
 
 def resume(
-    model: Any, start: Trail, layer: int, hooks: Sequence = (), *, copies: int = 1, last_only: bool = False
+    model: Any,
+    start: Trail,
+    layer: int,
+    hooks: Sequence = (),
+    *,
+    copies: int = 1,
+    last_only: bool = False,
 ) -> Tensor:
     """Logits of `copies` copies of a run that starts at a layer, under hooks at or after that layer.
 
     >>> resume(model, trail(model, tokens), 20, hooks)      # layers 0 to 19 are not run again
     """
     n = len(start.tokens)
-    many = lambda t: t.repeat(copies, *[1] * (t.ndim - 1)) if isinstance(t, Tensor) and n > 1 and t.shape[:1] == (n,) else t
+
+    def many(t):
+        return (
+            t.repeat(copies, *[1] * (t.ndim - 1))
+            if isinstance(t, Tensor) and n > 1 and t.shape[:1] == (n,)
+            else t
+        )
+
     late = any(name.startswith(("ln_final", "unembed")) for name, _ in hooks)
     x = start.residuals[layer] if layer < len(start.residuals) else None
     if x is None:

@@ -32,11 +32,15 @@ def check(model: Any, plain: Tensor | None = None) -> None:
     """
     d = bridge.dims(model)
     name = bridge.name(model)
-    tokens = probe_tokens(d.d_vocab if plain is None else plain.shape[-1]).to(next(model.parameters()).device)
+    tokens = probe_tokens(d.d_vocab if plain is None else plain.shape[-1]).to(
+        next(model.parameters()).device
+    )
     hooks = {str(s): s.hook for layer in range(d.n_layers) for s in _seen_sites(layer, d.n_layers)}
     missing = sorted(set(hooks.values()) - set(model.hook_dict))
     if missing:
-        raise ValueError(f"{name}: this kind of model is not supported: it has no {missing[0]} (pass check=False to try anyway)")
+        raise ValueError(
+            f"{name}: this kind of model is not supported: it has no {missing[0]} (pass check=False to try anyway)"
+        )
     kept: dict[str, Tensor] = {}
 
     def keep(tensor: Tensor, hook: Any) -> None:
@@ -54,13 +58,17 @@ def check(model: Any, plain: Tensor | None = None) -> None:
 def _seen_sites(layer: int, n_layers: int) -> list[Site]:
     sites = [Site("head", "pattern", layer, 0)]
     if layer == n_layers // 2:
-        sites += [Site(family, "out", layer) for family in ("resid_pre", "attn", "mlp", "resid_post")]
+        sites += [
+            Site(family, "out", layer) for family in ("resid_pre", "attn", "mlp", "resid_post")
+        ]
     return sites
 
 
 def _check_logits(name: str, logits: Tensor, plain: Tensor | None, tolerance: float) -> None:
     if not torch.isfinite(logits).all():
-        raise ValueError(f"{name}: the logits are not finite: the weights are damaged, or the number type is too small")
+        raise ValueError(
+            f"{name}: the logits are not finite: the weights are damaged, or the number type is too small"
+        )
     if plain is None:
         return
     far = (logits.float() - plain.to(logits.device).float()).abs().max().item()
@@ -76,7 +84,9 @@ def _check_rows(name: str, seen: dict[str, Tensor], d: bridge.Dims, tolerance: f
     for layer in range(d.n_layers):
         pattern = seen.get(f"L{layer}H0.pattern")
         if pattern is None:
-            raise ValueError(f"{name}: layer {layer} shows no attention pattern: load it with attn_implementation='eager'")
+            raise ValueError(
+                f"{name}: layer {layer} shows no attention pattern: load it with attn_implementation='eager'"
+            )
         off = (pattern.float().sum(-1) - 1).abs().max().item()
         if pattern.shape[1] != d.n_heads or off > tolerance:
             raise ValueError(
@@ -87,7 +97,9 @@ def _check_rows(name: str, seen: dict[str, Tensor], d: bridge.Dims, tolerance: f
 
 def _check_stream(name: str, seen: dict[str, Tensor], d: bridge.Dims, tolerance: float) -> None:
     layer = d.n_layers // 2
-    pre, attn, mlp, post = (seen[f"{part}.{layer}"].float() for part in ("resid_pre", "attn", "mlp", "resid_post"))
+    pre, attn, mlp, post = (
+        seen[f"{part}.{layer}"].float() for part in ("resid_pre", "attn", "mlp", "resid_post")
+    )
     scale = max(t.abs().max().item() for t in (pre, attn, mlp, post))
     if (pre + attn + mlp - post).abs().max().item() > tolerance * scale:
         raise ValueError(
@@ -106,7 +118,11 @@ def _check_shapes(name: str, model: Any, d: bridge.Dims) -> None:
     for which, shape in expected.items():
         found = tuple(bridge.projection(model, which, 0)[0].shape)
         if found != shape:
-            raise ValueError(f"{name}: W_{which} should be {shape} and is {found}: this kind of model is not supported")
+            raise ValueError(
+                f"{name}: W_{which} should be {shape} and is {found}: this kind of model is not supported"
+            )
     rows, columns = bridge.unembedding(model)[0].shape
     if columns != d.d_model:
-        raise ValueError(f"{name}: the unembedding should read {d.d_model} numbers and reads {columns} ({rows} tokens)")
+        raise ValueError(
+            f"{name}: the unembedding should read {d.d_model} numbers and reads {columns} ({rows} tokens)"
+        )

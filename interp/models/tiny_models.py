@@ -13,7 +13,13 @@ from interp._say import unknown
 from interp.models.tiny_words import WORDS
 
 BOS, UNK, END = "<|im_start|>", "<unk>", "<|im_end|>"
-_COMMON = dict(attn_implementation="eager", initializer_range=0.2, bos_token_id=1, eos_token_id=2, pad_token_id=2)
+_COMMON = dict(
+    attn_implementation="eager",
+    initializer_range=0.2,
+    bos_token_id=1,
+    eos_token_id=2,
+    pad_token_id=2,
+)
 
 
 def tiny(kind: str = "tiny", seed: int = 0, *, words: Iterable[str] = ()) -> Any:
@@ -38,7 +44,9 @@ def make(kind: str = "tiny", seed: int = 0, *, words: Iterable[str] = ()) -> tup
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = TINY[kind](len(tokenizer))
-        with torch.no_grad():  # fresh norms are ones and fresh biases zeros, which would hide mistakes with them
+        with (
+            torch.no_grad()
+        ):  # fresh norms are ones and fresh biases zeros, which would hide mistakes with them
             for weights in model.parameters():
                 if weights.ndim == 1:
                     weights.add_(0.2 * torch.randn_like(weights))
@@ -49,25 +57,44 @@ def make(kind: str = "tiny", seed: int = 0, *, words: Iterable[str] = ()) -> tup
 def _llama(d_vocab: int) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    return LlamaForCausalLM(LlamaConfig(
-        vocab_size=d_vocab, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=256, tie_word_embeddings=True, **_COMMON,
-    ))
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=d_vocab,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=256,
+            tie_word_embeddings=True,
+            **_COMMON,
+        )
+    )
 
 
 def _gpt2(d_vocab: int) -> Any:
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    return GPT2LMHeadModel(GPT2Config(vocab_size=d_vocab, n_embd=32, n_layer=3, n_head=4, n_positions=256, **_COMMON))
+    return GPT2LMHeadModel(
+        GPT2Config(vocab_size=d_vocab, n_embd=32, n_layer=3, n_head=4, n_positions=256, **_COMMON)
+    )
 
 
 def _neox(d_vocab: int) -> Any:
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-    return GPTNeoXForCausalLM(GPTNeoXConfig(
-        vocab_size=d_vocab, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4,
-        max_position_embeddings=256, use_parallel_residual=True, **_COMMON,
-    ))
+    return GPTNeoXForCausalLM(
+        GPTNeoXConfig(
+            vocab_size=d_vocab,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            max_position_embeddings=256,
+            use_parallel_residual=True,
+            **_COMMON,
+        )
+    )
 
 
 TINY: dict[str, Callable[[int], Any]] = {"tiny": _llama, "tiny-gpt2": _gpt2, "tiny-neox": _neox}
@@ -85,9 +112,18 @@ def word_tokenizer(words: Iterable[str] = (), *, only: bool = False) -> Any:
     known = [*(() if only else WORDS), *words]
     plain = list(dict.fromkeys([*"0123456789", *known]))
     vocabulary = [UNK, BOS, END, "Ġ", "Ċ", *plain, *("Ġ" + w for w in plain if not w.isdigit())]
-    built = Tokenizer(models.WordLevel({token: i for i, token in enumerate(dict.fromkeys(vocabulary))}, unk_token=UNK))
+    built = Tokenizer(
+        models.WordLevel(
+            {token: i for i, token in enumerate(dict.fromkeys(vocabulary))}, unk_token=UNK
+        )
+    )
     built.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
     )
     built.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=built, bos_token=BOS, eos_token=END, pad_token=END, unk_token=UNK)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=built, bos_token=BOS, eos_token=END, pad_token=END, unk_token=UNK
+    )

@@ -128,4 +128,18 @@ def _spread(*texts: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for text in texts for word in text.split()))
 
 
-WORDS = _spread(_NAMES, _PLACES, _OBJECTS, _VERBS, _PEOPLE, _THINGS, _YEARS, _CAPITALS, _SMALL, _SHOWN, _LISTS, _CODE, _MARKS)
+WORDS = _spread(
+    _NAMES,
+    _PLACES,
+    _OBJECTS,
+    _VERBS,
+    _PEOPLE,
+    _THINGS,
+    _YEARS,
+    _CAPITALS,
+    _SMALL,
+    _SHOWN,
+    _LISTS,
+    _CODE,
+    _MARKS,
+)

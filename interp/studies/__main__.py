@@ -4,18 +4,26 @@ import argparse
 import sys
 
 from interp.studies import exercises, notebooks, runner
-from interp.studies.where import find, home, names, tours
 from interp.studies.board import scoreboard
 from interp.studies.table import VerdictChanged
+from interp.studies.where import find, home, names, tours
 
 
 def main(argv: list[str] | None = None) -> int:
     """The exit code: 0 all well, 1 something is stale, broken or changed, 2 a wrong command line."""
     parser = argparse.ArgumentParser(prog="python -m interp.studies", description=__doc__)
-    parser.add_argument("command", choices=["build", "check", "pull", "exercises", "scoreboard", "run", "list"])
-    parser.add_argument("names", nargs="*", help="studies and tours, for example 00-start-here; none means all")
-    parser.add_argument("--only", choices=["full", "fast"], default="", help="build: only this mode")
-    parser.add_argument("--check", action="store_true", help="scoreboard: fail when out of date instead of writing")
+    parser.add_argument(
+        "command", choices=["build", "check", "pull", "exercises", "scoreboard", "run", "list"]
+    )
+    parser.add_argument(
+        "names", nargs="*", help="studies and tours, for example 00-start-here; none means all"
+    )
+    parser.add_argument(
+        "--only", choices=["full", "fast"], default="", help="build: only this mode"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="scoreboard: fail when out of date instead of writing"
+    )
     parser.add_argument("--fast", action="store_true", help="run: the short version")
     parser.add_argument("--model", help="run: on another model")
     args = parser.parse_args(argv)
@@ -41,7 +49,10 @@ def _check(todo: list[str], args: argparse.Namespace) -> list[str]:
 
 
 def _stale_scoreboard() -> list[str]:
-    return [f"the scoreboard in {p.name} is stale: python -m interp.studies scoreboard" for p in scoreboard(write=False)]
+    return [
+        f"the scoreboard in {p.name} is stale: python -m interp.studies scoreboard"
+        for p in scoreboard(write=False)
+    ]
 
 
 def _pull(todo: list[str], args: argparse.Namespace) -> list:
@@ -79,7 +90,15 @@ def _list(todo: list[str], args: argparse.Namespace) -> list:
     return []
 
 
-COMMANDS = {"build": _build, "check": _check, "pull": _pull, "exercises": _exercises, "scoreboard": _scoreboard, "run": _run, "list": _list}
+COMMANDS = {
+    "build": _build,
+    "check": _check,
+    "pull": _pull,
+    "exercises": _exercises,
+    "scoreboard": _scoreboard,
+    "run": _run,
+    "list": _list,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,9 +12,14 @@ COMPARED = ("difference", "ratio")
 
 
 def mean_area(
-    found: Scores, truth: Mapping[str, Sequence[str]], *, against: Scores | None = None, how: str = "difference",
-    n_boot: int = 500, seed: int = 0,
-) -> Measured:  # fmt: skip
+    found: Scores,
+    truth: Mapping[str, Sequence[str]],
+    *,
+    against: Scores | None = None,
+    how: str = "difference",
+    n_boot: int = 500,
+    seed: int = 0,
+) -> Measured:
     """The area under the ROC curve, mean over tasks and seeds; with `against`, its difference from other scores', or their ratio.
 
     >>> mean_area({"ioi": [scores]}, {"ioi": ["L23H3", "L29H1"]}).value
@@ -38,24 +43,32 @@ def mean_area(
 def _sizes(found: Scores, truth: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
     """Each task's scores in size [seed cell]."""
     if set(found) != set(truth) or not found:
-        raise ValueError(f"scores of {', '.join(found) or 'no task'} and truth of {', '.join(truth) or 'no task'}: both need the same tasks")
+        raise ValueError(
+            f"scores of {', '.join(found) or 'no task'} and truth of {', '.join(truth) or 'no task'}: both need the same tasks"
+        )
     out = {}
     for task, many in found.items():
         some = list(many)
         unknown = set(truth[task]) - set(some[0].labels())
         if unknown or not 0 < len(set(truth[task])) < some[0].values.size:
-            raise ValueError(f"{task}: the truth is some cells of the scores, not {'all or none' if not unknown else sorted(unknown)[0]!r}")
+            raise ValueError(
+                f"{task}: the truth is some cells of the scores, not {'all or none' if not unknown else sorted(unknown)[0]!r}"
+            )
         out[task] = np.abs(np.stack([one.values.ravel() for one in some]))
         if np.isnan(out[task]).any():
             raise ValueError(f"{task}: a cell has no score (NaN), and every cell needs one")
     return out
 
 
-def _again(sides: list[dict[str, np.ndarray]], known: dict[str, np.ndarray], rng: np.random.Generator) -> tuple[list, dict]:
+def _again(
+    sides: list[dict[str, np.ndarray]], known: dict[str, np.ndarray], rng: np.random.Generator
+) -> tuple[list, dict]:
     """The same with cells and seeds drawn anew."""
     drawn, sorts = [{} for _ in sides], {}
     for task, yes in known.items():
-        cells = np.concatenate([rng.choice(np.flatnonzero(part), int(part.sum())) for part in (yes, ~yes)])
+        cells = np.concatenate(
+            [rng.choice(np.flatnonzero(part), int(part.sum())) for part in (yes, ~yes)]
+        )
         sorts[task] = yes[cells]
         for out, side in zip(drawn, sides):
             seeds = rng.integers(0, len(side[task]), len(side[task]))
@@ -64,7 +77,10 @@ def _again(sides: list[dict[str, np.ndarray]], known: dict[str, np.ndarray], rng
 
 
 def _compared(sides: list[dict[str, np.ndarray]], known: dict[str, np.ndarray], how: str) -> float:
-    means = [np.mean([np.mean([area(row, known[task]) for row in rows]) for task, rows in side.items()]) for side in sides]
+    means = [
+        np.mean([np.mean([area(row, known[task]) for row in rows]) for task, rows in side.items()])
+        for side in sides
+    ]
     if len(means) == 1:
         return float(means[0])
     return float(means[0] - means[1] if how == "difference" else means[0] / means[1])

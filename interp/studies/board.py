@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 from interp.studies.claims import WORDS
-from interp.studies.where import home, names
 from interp.studies.hygiene import about
 from interp.studies.notebooks import read_source
 from interp.studies.table import MARK, recorded, write_atomically
+from interp.studies.where import home, names
 
 BEGIN, END = "<!-- scoreboard -->", "<!-- /scoreboard -->"
 
@@ -32,11 +32,20 @@ def _record(name: str, folder: Path) -> tuple[list[dict], str]:
 def table(folder: Path | None = None, link: str = "") -> str:
     """The scoreboard as markdown: a study a row. link: what stands before a notebook's file name."""
     folder = Path(folder or home())
-    out = ["| study | paper | verdicts | what we found | model |", "| --- | --- | --- | --- | --- |"]
+    out = [
+        "| study | paper | verdicts | what we found | model |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for name in names(folder):
         said = about(read_source(folder / "src" / f"{name}.py"))
         rows, model = _record(name, folder)
-        cells = [f"[{name}]({link}{name}.ipynb)" + (f": {said['title']}" if said["title"] else ""), said["paper"], _tally(rows), said["found"], model]
+        cells = [
+            f"[{name}]({link}{name}.ipynb)" + (f": {said['title']}" if said["title"] else ""),
+            said["paper"],
+            _tally(rows),
+            said["found"],
+            model,
+        ]
         out.append("| " + " | ".join(map(_cell, cells)) + " |")
     return "\n".join(out)
 
@@ -48,7 +57,10 @@ def claims(folder: Path | None = None) -> str:
         rows, _ = _record(name, folder)
         if rows:
             out += ["", f"**{name}**", ""]
-            out += [f"- {MARK[r['verdict']]} **{r['verdict']}**: {' '.join(r['says'].split())} ({r['source']})" for r in rows]
+            out += [
+                f"- {MARK[r['verdict']]} **{r['verdict']}**: {' '.join(r['says'].split())} ({r['source']})"
+                for r in rows
+            ]
     return "\n".join(out)
 
 
@@ -56,14 +68,22 @@ def filled(text: str, inside: str, where: str = "the file") -> str:
     """The text with what stands between the scoreboard markers replaced."""
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise ValueError(f"{where} needs one line {BEGIN} and, below it, one line {END}")
-    return re.sub(re.escape(BEGIN) + ".*?" + re.escape(END), lambda _: f"{BEGIN}\n{inside}\n{END}", text, flags=re.S)
+    return re.sub(
+        re.escape(BEGIN) + ".*?" + re.escape(END),
+        lambda _: f"{BEGIN}\n{inside}\n{END}",
+        text,
+        flags=re.S,
+    )
 
 
 def scoreboard(folder: Path | None = None, *, write: bool = True) -> list[Path]:
     """The README files whose scoreboard was out of date; with `write` they are now up to date."""
     folder = Path(folder or home())
     changed = []
-    inside = {folder / "README.md": table(folder) + "\n" + claims(folder), folder.parent / "README.md": table(folder, f"{folder.name}/")}
+    inside = {
+        folder / "README.md": table(folder) + "\n" + claims(folder),
+        folder.parent / "README.md": table(folder, f"{folder.name}/"),
+    }
     for path, text in inside.items():
         if not path.exists():
             continue

@@ -20,7 +20,12 @@ import numpy as np
 
 from interp.intervals import bootstrap
 
-HOLDS, PARTLY, DOES_NOT_HOLD, NOT_TESTABLE = WORDS = ("holds", "partly", "does not hold", "not testable here")
+HOLDS, PARTLY, DOES_NOT_HOLD, NOT_TESTABLE = WORDS = (
+    "holds",
+    "partly",
+    "does not hold",
+    "not testable here",
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,9 @@ class Measured:
         for name in ("value", "low", "high"):
             number = float(getattr(self, name))
             if not math.isfinite(number):
-                raise ValueError(f"{name} = {number}: a measured number is finite (drop the examples that have none)")
+                raise ValueError(
+                    f"{name} = {number}: a measured number is finite (drop the examples that have none)"
+                )
             object.__setattr__(self, name, number)
         if self.low > self.high:
             raise ValueError(f"an interval from {self.low} to {self.high} is upside down")
@@ -74,7 +81,9 @@ def measured(
     """
     rows = getattr(per_example, "examples", per_example)
     if rows is None:
-        raise ValueError("this Result kept no examples, so it has no interval; pass the per-example numbers")
+        raise ValueError(
+            "this Result kept no examples, so it has no interval; pass the per-example numbers"
+        )
     rows = np.asarray(rows.detach().cpu() if hasattr(rows, "detach") else rows, dtype=float)
     if statistic is None and rows.ndim != 1:
         raise ValueError(
@@ -84,7 +93,9 @@ def measured(
     if len(rows) < 2:
         raise ValueError(f"{len(rows)} example(s): an interval needs at least two")
     if statistic is None and groups is None:
-        return Measured(float(rows.mean()), *map(float, bootstrap(rows, level, n_boot, seed)), len(rows))
+        return Measured(
+            float(rows.mean()), *map(float, bootstrap(rows, level, n_boot, seed)), len(rows)
+        )
     statistic, members = statistic or np.mean, _members(groups, len(rows))
     drawn = np.random.default_rng(seed).integers(0, len(members), size=(n_boot, len(members)))
     again = [statistic(rows[np.concatenate([members[k] for k in draw])]) for draw in drawn]
@@ -97,9 +108,13 @@ def _members(groups: Sequence[object] | None, n: int) -> list[np.ndarray]:
     labels = list(range(n)) if groups is None else list(groups)
     if len(labels) != n:
         raise ValueError(f"{len(labels)} group labels for {n} examples: one for each is needed")
-    found = [np.array([i for i, x in enumerate(labels) if x == name]) for name in dict.fromkeys(labels)]
+    found = [
+        np.array([i for i, x in enumerate(labels) if x == name]) for name in dict.fromkeys(labels)
+    ]
     if len(found) < 2:
-        raise ValueError(f"all examples are of one group ({labels[0]}): an interval over groups needs at least two")
+        raise ValueError(
+            f"all examples are of one group ({labels[0]}): an interval over groups needs at least two"
+        )
     return found
 
 
@@ -111,8 +126,12 @@ def share(part: object, whole: object, **options: object) -> Measured:
     """
     pair = [np.asarray(getattr(x, "examples", x), dtype=float) for x in (part, whole)]
     if pair[0].shape != pair[1].shape:
-        raise ValueError(f"a share needs the same examples in both: {pair[0].shape} and {pair[1].shape}")
-    return measured(np.stack(pair, -1), lambda rows: rows[:, 0].mean() / rows[:, 1].mean(), **options)
+        raise ValueError(
+            f"a share needs the same examples in both: {pair[0].shape} and {pair[1].shape}"
+        )
+    return measured(
+        np.stack(pair, -1), lambda rows: rows[:, 0].mean() / rows[:, 1].mean(), **options
+    )
 
 
 @dataclass(frozen=True)
@@ -191,20 +210,32 @@ class Claim:
     def __post_init__(self) -> None:
         for name in ("key", "says", "paper", "source", "metric"):
             if not str(getattr(self, name)).strip():
-                raise ValueError(f"claim {self.key!r} has no {name}: every verdict carries what the paper says and where")
+                raise ValueError(
+                    f"claim {self.key!r} has no {name}: every verdict carries what the paper says and where"
+                )
         if self.direction not in (">=", "<="):
-            raise ValueError(f"direction {self.direction!r} of claim {self.key!r}: write '>=' or '<='")
+            raise ValueError(
+                f"direction {self.direction!r} of claim {self.key!r}: write '>=' or '<='"
+            )
         if not self.control.strip():
-            raise ValueError(f"claim {self.key!r} has no control: name one, for example control='10 random sets of 3 heads' "
-                             "(or control='none' together with null=0.0)")  # fmt: skip
+            raise ValueError(
+                f"claim {self.key!r} has no control: name one, for example control='10 random sets of 3 heads' "
+                "(or control='none' together with null=0.0)"
+            )
         if self.control == "none" and self.null is None:
-            raise ValueError(f"claim {self.key!r} declares control='none': "
-                             "say which value means no effect, for example null=0.0")  # fmt: skip
+            raise ValueError(
+                f"claim {self.key!r} declares control='none': "
+                "say which value means no effect, for example null=0.0"
+            )
         sign = 1 if self.direction == ">=" else -1
         if self.partly is not None and sign * (self.holds - self.partly) < 0:
-            raise ValueError(f"claim {self.key!r}: partly={self.partly} is stricter than holds={self.holds}")
+            raise ValueError(
+                f"claim {self.key!r}: partly={self.partly} is stricter than holds={self.holds}"
+            )
         if self.null is not None and sign * (self.holds - self.null) < 0:
-            raise ValueError(f"claim {self.key!r}: null={self.null} would pass holds {self.direction} {self.holds}")
+            raise ValueError(
+                f"claim {self.key!r}: null={self.null} would pass holds {self.direction} {self.holds}"
+            )
         object.__setattr__(self, "parts", tuple(self.parts))
         self._check_needs()
 
@@ -215,8 +246,10 @@ class Claim:
             return
         needs = self.needs or (len(self.parts), 1)
         if not (len(self.parts) >= needs[0] >= needs[1] >= 1):
-            raise ValueError(f"claim {self.key!r}: needs={needs} of {len(self.parts)} parts; write (for holds, for partly), "
-                             "for example (3, 2)")  # fmt: skip
+            raise ValueError(
+                f"claim {self.key!r}: needs={needs} of {len(self.parts)} parts; write (for holds, for partly), "
+                "for example (3, 2)"
+            )
         object.__setattr__(self, "needs", tuple(needs))
 
     @property
@@ -227,7 +260,11 @@ class Claim:
         if self.parts:
             text += f" in {self.needs[0]} of {len(self.parts)}"
             return text + (f"; partly in {self.needs[1]}" if self.needs[1] < self.needs[0] else "")
-        floor = f"{sign} {short(self.partly)}" if self.partly is not None else f"beyond {self._null_word()}"
+        floor = (
+            f"{sign} {short(self.partly)}"
+            if self.partly is not None
+            else f"beyond {self._null_word()}"
+        )
         return f"{text}; partly {floor}"
 
     def _null_word(self) -> str:
@@ -257,15 +294,32 @@ class Claim:
         if self.parts and measured is not None:
             judged = self._judge_parts(measured, control)
         elif isinstance(measured, Mapping):
-            raise ValueError(f"claim {self.key!r} has no parts; declare them in the Claim: parts={tuple(measured)!r}")
+            raise ValueError(
+                f"claim {self.key!r} has no parts; declare them in the Claim: parts={tuple(measured)!r}"
+            )
         else:
-            word, why = (NOT_TESTABLE, "") if measured is None else self._word(measured, self._control(control))
-            judged = {"word": word, "why": why, "measured": measured, "control": control if measured else None}
+            word, why = (
+                (NOT_TESTABLE, "")
+                if measured is None
+                else self._word(measured, self._control(control))
+            )
+            judged = {
+                "word": word,
+                "why": why,
+                "measured": measured,
+                "control": control if measured else None,
+            }
         conditions = (provided,) if isinstance(provided, Gate) else tuple(provided)
         if conditions and judged["word"] == HOLDS:
             met = all(c.passed for c in conditions)
-            said = ", ".join(f"{c.name} = {short(c.measured.value)} ({'' if c.passed else 'not '}>= {short(c.at_least)})" for c in conditions)
-            judged |= {"word": HOLDS if met else PARTLY, "why": f"{judged['why']}; {'and' if met else 'but'} {said}"}
+            said = ", ".join(
+                f"{c.name} = {short(c.measured.value)} ({'' if c.passed else 'not '}>= {short(c.at_least)})"
+                for c in conditions
+            )
+            judged |= {
+                "word": HOLDS if met else PARTLY,
+                "why": f"{judged['why']}; {'and' if met else 'but'} {said}",
+            }
         if failed:
             judged |= {"word": NOT_TESTABLE, "why": "gate failed: " + ", ".join(failed)}
         return Verdict(self, gates=gates, note=note, **judged)
@@ -273,33 +327,50 @@ class Claim:
     def _control(self, control: object) -> Measured | None:
         if self.control == "none":
             if control is not None:
-                raise ValueError(f"claim {self.key!r} declares control='none' but was given one: describe it in the Claim")
+                raise ValueError(
+                    f"claim {self.key!r} declares control='none' but was given one: describe it in the Claim"
+                )
             return None
         if not isinstance(control, Measured):
-            raise ValueError(f"claim {self.key!r} must be compared with its control ({self.control}): "
-                             "judge(x, control=measured(...))")  # fmt: skip
+            raise ValueError(
+                f"claim {self.key!r} must be compared with its control ({self.control}): "
+                "judge(x, control=measured(...))"
+            )
         return control
 
     def _word(self, got: Measured, control: Measured | None) -> tuple[str, str]:
         if not isinstance(got, Measured):
             typed = type(got).__name__
-            raise ValueError(f"claim {self.key!r}: {typed} has no interval; wrap the per-example numbers: measured(...)")
+            raise ValueError(
+                f"claim {self.key!r}: {typed} has no interval; wrap the per-example numbers: measured(...)"
+            )
         # "<=" is ">=" with every sign turned round, so there is one rule to read
         sign = 1 if self.direction == ">=" else -1
         near = min(sign * got.low, sign * got.high)  # the end of our interval nearest the null
         null = None if self.null is None else short(self.null)
         if null is not None and near <= sign * self.null:
             wrong = sign * got.value < sign * self.null
-            return DOES_NOT_HOLD, f"wrong sign: null is {null}" if wrong else f"interval includes the null ({null})"
+            return (
+                DOES_NOT_HOLD,
+                f"wrong sign: null is {null}" if wrong else f"interval includes the null ({null})",
+            )
         if control is not None and near <= sign * control.value:
-            return DOES_NOT_HOLD, f"interval does not lie beyond the control's value ({short(control.value)})"
+            return (
+                DOES_NOT_HOLD,
+                f"interval does not lie beyond the control's value ({short(control.value)})",
+            )
         passes = sign * got.value >= sign * self.holds
         beats = control is None or near > max(sign * control.low, sign * control.high)
         said = f"{short(got.value)} {self.direction} {short(self.holds)}"
         if passes and beats:
-            return HOLDS, said + ", interval beyond " + ("the control's" if control else f"the null ({null})")
+            return HOLDS, said + ", interval beyond " + (
+                "the control's" if control else f"the null ({null})"
+            )
         if self.partly is not None and sign * got.value < sign * self.partly:
-            return DOES_NOT_HOLD, f"{short(got.value)} misses the floor for partly ({self.direction} {short(self.partly)})"
+            return (
+                DOES_NOT_HOLD,
+                f"{short(got.value)} misses the floor for partly ({self.direction} {short(self.partly)})",
+            )
         if passes:
             return PARTLY, f"{said}, but the interval overlaps the control's"
         return PARTLY, f"right direction, but not {said}"
@@ -308,8 +379,12 @@ class Claim:
         names = tuple(given) if isinstance(given, Mapping) else ()
         if set(names) != set(self.parts):
             typed = names or type(given).__name__
-            raise ValueError(f"claim {self.key!r} was declared with the parts {self.parts}, judged with {typed}")
-        if isinstance(control, Mapping) and (odd := set(control) ^ {p for p in names if isinstance(given[p], Measured)}):
+            raise ValueError(
+                f"claim {self.key!r} was declared with the parts {self.parts}, judged with {typed}"
+            )
+        if isinstance(control, Mapping) and (
+            odd := set(control) ^ {p for p in names if isinstance(given[p], Measured)}
+        ):
             raise ValueError(f"claim {self.key!r}: controls and parts differ: {sorted(odd)}")
         parts = []
         for name in self.parts:
@@ -323,6 +398,8 @@ class Claim:
         if all(w == NOT_TESTABLE for w in words):
             return {"word": NOT_TESTABLE, "why": "no part is testable here", "parts": tuple(parts)}
         full, some = words.count(HOLDS), words.count(HOLDS) + words.count(PARTLY)
-        enough = full >= self.needs[1] or (self.needs[1] == 1 and some >= 1)  # "some of them": a part that holds partly counts
+        enough = full >= self.needs[1] or (
+            self.needs[1] == 1 and some >= 1
+        )  # "some of them": a part that holds partly counts
         word = HOLDS if full >= self.needs[0] else PARTLY if enough else DOES_NOT_HOLD
         return {"word": word, "why": f"{full} of {len(parts)} parts hold", "parts": tuple(parts)}

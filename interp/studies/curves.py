@@ -29,7 +29,11 @@ def span(curves: Result, start: Level, end: Level, **options: int) -> Measured:
     """
     first, then = _column(curves, start[0]), _column(curves, end[0])
     steps = np.array(curves.coords["step"], float) / curves.coords["step"][-1]
-    return _number(curves, lambda c: _reached(steps, c[:, then], end[1]) - _reached(steps, c[:, first], start[1]), **options)
+    return _number(
+        curves,
+        lambda c: _reached(steps, c[:, then], end[1]) - _reached(steps, c[:, first], start[1]),
+        **options,
+    )
 
 
 def at_end(curves: Result, measure: str, less: str = "", last: int = 1, **options: int) -> Measured:
@@ -38,7 +42,11 @@ def at_end(curves: Result, measure: str, less: str = "", last: int = 1, **option
     >>> at_end(curves, "tail", less="head", last=3)
     """
     own, other = _column(curves, measure), _column(curves, less) if less else None
-    return _number(curves, lambda c: c[-last:, own].mean() - (0.0 if other is None else c[-last:, other].mean()), **options)
+    return _number(
+        curves,
+        lambda c: c[-last:, own].mean() - (0.0 if other is None else c[-last:, other].mean()),
+        **options,
+    )
 
 
 def fall(curves: Result, measure: str, last: int = 1, **options: int) -> Measured:
@@ -47,13 +55,21 @@ def fall(curves: Result, measure: str, last: int = 1, **options: int) -> Measure
     >>> fall(curves, "structural", last=3)               # is it transient?
     """
     own = _column(curves, measure)
-    smooth = lambda c: np.convolve(c[:, own], np.ones(last) / last, "valid")
+
+    def smooth(c):
+        return np.convolve(c[:, own], np.ones(last) / last, "valid")
+
     return _number(curves, lambda c: smooth(c).max() - smooth(c)[-1], **options)
 
 
 def share_of_steps(
-    curves: Result, *, at_least: Mapping[str, float] = {}, at_most: Mapping[str, float] = {}, order: Sequence[str] = (),
-    since: int = 0, **options: int,
+    curves: Result,
+    *,
+    at_least: Mapping[str, float] = {},
+    at_most: Mapping[str, float] = {},
+    order: Sequence[str] = (),
+    since: int = 0,
+    **options: int,
 ) -> Measured:
     """The share of the training after step `since` in which all of this is so; order: measures from low to high.
 
@@ -71,13 +87,24 @@ def share_of_steps(
 
     def share(c: np.ndarray) -> float:
         rows = c[late]
-        so = [rows[:, k] >= v for k, v in low] + [rows[:, k] <= v for k, v in high] + [rows[:, a] < rows[:, b] for a, b in ranked]
+        so = (
+            [rows[:, k] >= v for k, v in low]
+            + [rows[:, k] <= v for k, v in high]
+            + [rows[:, a] < rows[:, b] for a, b in ranked]
+        )
         return float(wide[np.all(so, axis=0)].sum() / wide.sum())
 
     return _number(curves, share, **options)
 
 
-def draw_curves(curves: Result, measures: Sequence[str] = (), *, title: str = "", marks: Mapping[str, float] = {}, ax: object = None) -> object:
+def draw_curves(
+    curves: Result,
+    measures: Sequence[str] = (),
+    *,
+    title: str = "",
+    marks: Mapping[str, float] = {},
+    ax: object = None,
+) -> object:
     """The Axes with the mean curve of each measure over the seeds, each seed's own beside it, thin.
 
     marks: upright lines by name, such as {"forgetting stops": 2000}.
@@ -85,15 +112,34 @@ def draw_curves(curves: Result, measures: Sequence[str] = (), *, title: str = ""
     from interp import plots
 
     names = list(measures or curves.coords["measure"])
-    steps, mean = curves.coords["step"], np.stack([curves.values[:, :, _column(curves, k)] for k in names], 1)
-    ax = plots.lines(mean.mean(0), steps, x_name="step of training", title=title or curves.name, unit=curves.unit, names=names, placed=True, ax=ax)
+    steps, mean = (
+        curves.coords["step"],
+        np.stack([curves.values[:, :, _column(curves, k)] for k in names], 1),
+    )
+    ax = plots.lines(
+        mean.mean(0),
+        steps,
+        x_name="step of training",
+        title=title or curves.name,
+        unit=curves.unit,
+        names=names,
+        placed=True,
+        ax=ax,
+    )
     drawn = list(ax.get_lines())[: len(names)]
     for one in mean if len(mean) > 1 else ():
         for line, values in zip(drawn, one):
             ax.plot(steps, values, color=line.get_color(), linewidth=0.6, alpha=0.6)
     for name, step in marks.items():
         ax.axvline(step, color="#555555", linewidth=0.8, linestyle=":")
-        ax.annotate(name, (step, 1.0), xycoords=("data", "axes fraction"), xytext=(3, -9), textcoords="offset points", fontsize=8)
+        ax.annotate(
+            name,
+            (step, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, -9),
+            textcoords="offset points",
+            fontsize=8,
+        )
     return ax
 
 
@@ -102,7 +148,9 @@ def draw_curves(curves: Result, measures: Sequence[str] = (), *, title: str = ""
 
 def _column(curves: Result, measure: str) -> int:
     if curves.dims != DIMS or curves.examples is None:
-        raise ValueError(f"curves have the axes {DIMS} and their sequences, not {curves.dims}: over_training(runs, toys.right_on(batches))")
+        raise ValueError(
+            f"curves have the axes {DIMS} and their sequences, not {curves.dims}: over_training(runs, toys.right_on(batches))"
+        )
     if measure not in curves.coords["measure"]:
         raise unknown("measure", measure, curves.coords["measure"])
     return curves.coords["measure"].index(measure)
@@ -116,10 +164,15 @@ def _reached(steps: np.ndarray, curve: np.ndarray, level: float) -> float:
     i = there[0]
     if i == 0:
         return float(steps[0])
-    return float(steps[i - 1] + (steps[i] - steps[i - 1]) * (level - curve[i - 1]) / (curve[i] - curve[i - 1]))
+    return float(
+        steps[i - 1]
+        + (steps[i] - steps[i - 1]) * (level - curve[i - 1]) / (curve[i] - curve[i - 1])
+    )
 
 
-def _number(curves: Result, statistic: Callable[[np.ndarray], float], *, n_boot: int = 500, seed: int = 0) -> Measured:
+def _number(
+    curves: Result, statistic: Callable[[np.ndarray], float], *, n_boot: int = 500, seed: int = 0
+) -> Measured:
     examples = curves.examples  # [seed step measure sequence]
     n_seeds, n = len(examples), examples.shape[-1]
     rng = np.random.default_rng(seed)

@@ -9,7 +9,9 @@ import copy
 import re
 from pathlib import Path
 
-BLOCK = re.compile(r"^([ \t]*)### BEGIN SOLUTION[ \t]*\n(.*?)^[ \t]*### END SOLUTION[ \t]*$\n?", re.S | re.M)
+BLOCK = re.compile(
+    r"^([ \t]*)### BEGIN SOLUTION[ \t]*\n(.*?)^[ \t]*### END SOLUTION[ \t]*$\n?", re.S | re.M
+)
 STUB = re.compile(r"^[ \t]*### STUB:[ \t]*(.*)$\n?", re.M)
 MARKER = re.compile(r"^[ \t]*### (?:BEGIN SOLUTION|END SOLUTION|STUB:.*)[ \t]*$\n?", re.M)
 
@@ -40,8 +42,10 @@ def stub(source: str) -> str:
 def _balanced(source: str) -> None:
     if MARKER.search(BLOCK.sub("", source)):
         first = source.strip().splitlines()[0]
-        raise ValueError(f"unbalanced solution markers in the cell that starts {first!r}: "
-                         "each ### BEGIN SOLUTION needs its ### END SOLUTION, with any ### STUB: between them")  # fmt: skip
+        raise ValueError(
+            f"unbalanced solution markers in the cell that starts {first!r}: "
+            "each ### BEGIN SOLUTION needs its ### END SOLUTION, with any ### STUB: between them"
+        )
 
 
 def solved(nb: object) -> object:
@@ -56,7 +60,10 @@ def solved(nb: object) -> object:
 
 def has_exercises(nb: object) -> bool:
     """True when the exercise would differ from the study."""
-    return any(marked(c.source) or {"solution", "exercise"} & set(c.metadata.get("tags", [])) for c in nb.cells)
+    return any(
+        marked(c.source) or {"solution", "exercise"} & set(c.metadata.get("tags", []))
+        for c in nb.cells
+    )
 
 
 def unsolved(nb: object) -> object:
@@ -89,7 +96,11 @@ def stale(source: Path, folder: Path) -> list[str]:
 
     dest, want = Path(folder) / "exercises" / f"{source.stem}.ipynb", _text(source, text_of)
     have = dest.read_text(encoding="utf-8") if dest.exists() else None
-    return [] if have == want else [f"exercises/{dest.name} is stale: python -m interp.studies exercises {source.stem}"]
+    return (
+        []
+        if have == want
+        else [f"exercises/{dest.name} is stale: python -m interp.studies exercises {source.stem}"]
+    )
 
 
 def _text(source: Path, text_of: object) -> str | None:

@@ -47,13 +47,20 @@ def run_source(
     a changed verdict). folder: the notebooks folder with the records (default: the one above the source).
     """
     source = Path(source).resolve()
-    nb = exercises.solved(notebooks.with_parameters(notebooks.read_source(source), dict(parameters or {})))
+    nb = exercises.solved(
+        notebooks.with_parameters(notebooks.read_source(source), dict(parameters or {}))
+    )
     cells = [c.source for c in nb.cells if c.cell_type == "code"]
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="interp-study-") as tmp:
         rows, log = Path(tmp) / "rows.json", Path(tmp) / "log"
-        env = {"INTERP_RECORD": record, "INTERP_ROWS": str(rows), "INTERP_NOTEBOOKS": str(folder or source.parent.parent),
-               "MPLBACKEND": "agg", "TQDM_DISABLE": "1"}  # fmt: skip
+        env = {
+            "INTERP_RECORD": record,
+            "INTERP_ROWS": str(rows),
+            "INTERP_NOTEBOOKS": str(folder or source.parent.parent),
+            "MPLBACKEND": "agg",
+            "TQDM_DISABLE": "1",
+        }
         sys.stdout.flush(), sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
@@ -63,7 +70,9 @@ def run_source(
         if code == -signal.SIGKILL:
             printed += f"\nkilled: out of time ({timeout:g} s) or out of memory"
         saved = json.loads(rows.read_text(encoding="utf-8")) if rows.exists() else None
-    table = Table(saved["name"], tuple(saved["rows"]), saved["model"], saved["fast"]) if saved else None
+    table = (
+        Table(saved["name"], tuple(saved["rows"]), saved["model"], saved["fast"]) if saved else None
+    )
     return Ran(code == 0, table, printed, time.monotonic() - began)
 
 
@@ -80,13 +89,17 @@ def _wait(pid: int, timeout: float) -> int:
         time.sleep(0.02)
 
 
-def _child(name: str, cells: list[str], models: dict, env: dict[str, str], log: Path, cwd: str) -> None:
+def _child(
+    name: str, cells: list[str], models: dict, env: dict[str, str], log: Path, cwd: str
+) -> None:
     """Runs the cells and ends the process; never returns, so that no test runs twice."""
     code = 1
     try:
         out = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         os.dup2(out, 1), os.dup2(out, 2)
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False, buffering=1)  # pytest has put its own here
+        sys.stdout = open(
+            1, "w", encoding="utf-8", closefd=False, buffering=1
+        )  # pytest has put its own here
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)
         os.environ.update(env)
         os.chdir(cwd)

@@ -7,14 +7,22 @@ import tempfile
 from pathlib import Path
 
 MAX_CODE, MAX_CELL, MAX_BYTES = 120, 12, 900_000
-HOOK = re.compile(r"\bblocks\.|\bhook_[a-z]|\.hook_|unembed\.hook|add_hook|run_with_hooks|run_with_cache")
-PICTURE = re.compile(r"data:image/png;base64,[\w+/=]*")  # half a million letters in one word: slow to search for paths
-LEAKS = re.compile(r"(?<![\w.])(?:/home/|/root/|/Users/|/tmp/|/private/|/var/folders/|[A-Z]:\\Users\\)[^\s'\"<>]*|[^\s'\"<>]*site-packages[^\s'\"<>]*")
+HOOK = re.compile(
+    r"\bblocks\.|\bhook_[a-z]|\.hook_|unembed\.hook|add_hook|run_with_hooks|run_with_cache"
+)
+PICTURE = re.compile(
+    r"data:image/png;base64,[\w+/=]*"
+)  # half a million letters in one word: slow to search for paths
+LEAKS = re.compile(
+    r"(?<![\w.])(?:/home/|/root/|/Users/|/tmp/|/private/|/var/folders/|[A-Z]:\\Users\\)[^\s'\"<>]*|[^\s'\"<>]*site-packages[^\s'\"<>]*"
+)
 
 
 def code_lines(source: str) -> int:
     """Lines of code: not blank, not only a comment."""
-    return sum(bool(line.strip()) and not line.strip().startswith("#") for line in source.splitlines())
+    return sum(
+        bool(line.strip()) and not line.strip().startswith("#") for line in source.splitlines()
+    )
 
 
 def is_tour(name: str) -> bool:
@@ -44,7 +52,11 @@ def about(nb: object) -> dict[str, str]:
     """Title, paper and finding, from the first markdown cell: "# Title", "Paper: ...", "Found: ..."."""
     text = next((c.source for c in nb.cells if c.cell_type == "markdown"), "")
     found = {}
-    for key, pattern in (("title", r"^# +(.+)$"), ("paper", r"^\W*Paper\W+(.+)$"), ("found", r"^\W*Found\W+(.+)$")):
+    for key, pattern in (
+        ("title", r"^# +(.+)$"),
+        ("paper", r"^\W*Paper\W+(.+)$"),
+        ("found", r"^\W*Found\W+(.+)$"),
+    ):
         hit = re.search(pattern, text, re.M)
         found[key] = hit[1].strip().rstrip("\\").strip() if hit else ""
     return found
@@ -53,18 +65,26 @@ def about(nb: object) -> dict[str, str]:
 def source_problems(nb: object, *, tour: bool = False) -> list[str]:
     """What is wrong with the source's cells. A tour of the tools has a title, but no paper, finding or claims."""
     found = []
-    lines = (("title", "# Title"), ("paper", "Paper: Wang et al. 2022, arXiv 2211.00593"), ("found", "Found: ..."))
+    lines = (
+        ("title", "# Title"),
+        ("paper", "Paper: Wang et al. 2022, arXiv 2211.00593"),
+        ("found", "Found: ..."),
+    )
     for key, example in lines[:1] if tour else lines:
         if not about(nb)[key]:
             found.append(f"the first cell has no {key} line (for example {example!r})")
     if bool(claim_keys(nb)) == tour:
-        found.append("a tour declares no Claim: claims belong to studies" if tour else "no Claim is declared")
+        found.append(
+            "a tour declares no Claim: claims belong to studies" if tour else "no Claim is declared"
+        )
     if sum("parameters" in c.metadata.get("tags", []) for c in nb.cells) != 1:
         found.append('there must be one cell tagged "parameters"')
     code = [(i + 1, c.source) for i, c in enumerate(nb.cells) if c.cell_type == "code"]
     total = sum(code_lines(s) for _, s in code)
     if total > MAX_CODE:
-        found.append(f"{total} lines of code; a study has at most {MAX_CODE} (move the rest into the library)")
+        found.append(
+            f"{total} lines of code; a study has at most {MAX_CODE} (move the rest into the library)"
+        )
     for n, source in code:
         # the claims are data, so a cell that only declares them may be longer
         if (lines := code_lines(source)) > MAX_CELL and "Claim(" not in source:
@@ -74,18 +94,29 @@ def source_problems(nb: object, *, tour: bool = False) -> list[str]:
         elif bad := _machinery(source):
             found.append(f"cell {n} has a {bad}; studies call the library")
         if hook := HOOK.search(source):
-            found.append(f"cell {n} names a hook ({hook[0]!r}); write an address such as 'L10H7' or 'resid_post.5'")
+            found.append(
+                f"cell {n} names a hook ({hook[0]!r}); write an address such as 'L10H7' or 'resid_post.5'"
+            )
     return found
 
 
 def _machinery(source: str) -> str:
-    words = {ast.FunctionDef: "def", ast.AsyncFunctionDef: "def", ast.ClassDef: "class", ast.Lambda: "lambda"}
+    words = {
+        ast.FunctionDef: "def",
+        ast.AsyncFunctionDef: "def",
+        ast.ClassDef: "class",
+        ast.Lambda: "lambda",
+    }
     return next((words[type(n)] for n in ast.walk(ast.parse(source)) if type(n) in words), "")
 
 
 def output_problems(nb: object, size: int) -> list[str]:
     """What is wrong with the outputs of a built notebook of `size` bytes."""
-    found = [f"{size / 1000:.0f} kB; at most {MAX_BYTES / 1000:.0f} (lower a figure's dpi or size)"] if size > MAX_BYTES else []
+    found = (
+        [f"{size / 1000:.0f} kB; at most {MAX_BYTES / 1000:.0f} (lower a figure's dpi or size)"]
+        if size > MAX_BYTES
+        else []
+    )
     outputs = [(i + 1, o) for i, c in enumerate(nb.cells) for o in c.get("outputs", [])]
     if not outputs:
         found.append("it has no outputs")

@@ -14,8 +14,8 @@ from types import ModuleType
 
 from interp._say import unknown
 from interp.studies import exercises, hygiene
-from interp.studies.where import find, home
 from interp.studies.table import write_atomically
+from interp.studies.where import find, home
 
 KERNEL = {
     "kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"},
@@ -33,7 +33,9 @@ def need(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as err:
-        raise ImportError(f"{module} is needed to work with notebooks: pip install {module}") from err
+        raise ImportError(
+            f"{module} is needed to work with notebooks: pip install {module}"
+        ) from err
 
 
 def read_source(path: Path) -> object:
@@ -62,9 +64,13 @@ def parameters(nb: object) -> dict[str, str]:
     """The notebook's parameters and their defaults as source text: {"MODEL": '"smollm2-135m"', "FAST": "False"}."""
     cells = [c for c in nb.cells if "parameters" in c.metadata.get("tags", [])]
     if len(cells) != 1:
-        raise ValueError(f'a study has one cell tagged "parameters", not {len(cells)}: # %% tags=["parameters"]')
+        raise ValueError(
+            f'a study has one cell tagged "parameters", not {len(cells)}: # %% tags=["parameters"]'
+        )
     assigned = [s for s in ast.parse(cells[0].source).body if isinstance(s, ast.Assign)]
-    return {t.id: ast.unparse(s.value) for s in assigned for t in s.targets if isinstance(t, ast.Name)}
+    return {
+        t.id: ast.unparse(s.value) for s in assigned for t in s.targets if isinstance(t, ast.Name)
+    }
 
 
 def with_parameters(nb: object, values: dict[str, object]) -> object:
@@ -74,7 +80,9 @@ def with_parameters(nb: object, values: dict[str, object]) -> object:
         if name not in known:
             raise unknown("parameter", name, known, next(iter(known), ""))
     if values:
-        cell = need("nbformat").v4.new_code_cell("\n".join(f"{k} = {v!r}" for k, v in values.items()))
+        cell = need("nbformat").v4.new_code_cell(
+            "\n".join(f"{k} = {v!r}" for k, v in values.items())
+        )
         cell.metadata = {"tags": ["injected-parameters"]}
         at = next(i for i, c in enumerate(nb.cells) if "parameters" in c.metadata.get("tags", []))
         nb.cells.insert(at + 1, cell)
@@ -95,26 +103,40 @@ def normalise(nb: object, source: Path | None = None, **about: object) -> list[s
         outputs = []
         for out in cell.outputs:
             if out.output_type == "stream" and out.name == "stderr":
-                removed += [line for line in out.text.replace("\r", "\n").splitlines() if line.strip() and not PROGRESS.search(line)]
+                removed += [
+                    line
+                    for line in out.text.replace("\r", "\n").splitlines()
+                    if line.strip() and not PROGRESS.search(line)
+                ]
             elif (out := _settle_output(out, count)) is not None:
                 outputs.append(out)
         cell.outputs = outputs
     if source is not None:
-        nb.metadata["interp"] = {"source": f"src/{Path(source).name}", "sha256": digest(source), **about}
+        nb.metadata["interp"] = {
+            "source": f"src/{Path(source).name}",
+            "sha256": digest(source),
+            **about,
+        }
     return removed
 
 
 def _settle_output(out: object, count: int) -> object | None:
     if out.output_type == "stream":
         # a carriage return overwrites its line on a screen: keep what would be seen
-        out.text = "\n".join(line.rsplit("\r", 1)[-1] for line in out.text.replace("\r\n", "\n").split("\n"))
+        out.text = "\n".join(
+            line.rsplit("\r", 1)[-1] for line in out.text.replace("\r\n", "\n").split("\n")
+        )
         return out if out.text.strip() else None
     if "data" not in out:
         return out
     if out.output_type == "execute_result":
         out.execution_count = count
     data = out.data
-    if WIDGET in data and not {"text/html", "image/png"} & set(data) and PROGRESS.search(data.get("text/plain", "")):
+    if (
+        WIDGET in data
+        and not {"text/html", "image/png"} & set(data)
+        and PROGRESS.search(data.get("text/plain", ""))
+    ):
         return None  # a progress bar's widget
     data.pop(WIDGET, None)
     out.metadata = {}
@@ -148,9 +170,20 @@ def build(name: str, folder: Path | None = None, *, only: str = "", say: object 
     dest = folder / f"{source.stem}.ipynb"
     both = ("full",) if hygiene.is_tour(source.stem) else ("full", "fast")
     for mode in (only,) if only else both:
-        nb = exercises.solved(with_parameters(read_source(source), {"FAST": True} if mode == "fast" else {}))
-        execute(nb, cwd=folder, progress=True, label=f"{source.stem} ({mode})",
-                env={"INTERP_RECORD": "1", "INTERP_ROWS": "", "INTERP_NOTEBOOKS": str(folder.resolve())})  # fmt: skip
+        nb = exercises.solved(
+            with_parameters(read_source(source), {"FAST": True} if mode == "fast" else {})
+        )
+        execute(
+            nb,
+            cwd=folder,
+            progress=True,
+            label=f"{source.stem} ({mode})",
+            env={
+                "INTERP_RECORD": "1",
+                "INTERP_ROWS": "",
+                "INTERP_NOTEBOOKS": str(folder.resolve()),
+            },
+        )
         if mode == "full":
             for line in normalise(nb, source):
                 say(f"  removed from stderr: {line}")
@@ -164,7 +197,9 @@ def build(name: str, folder: Path | None = None, *, only: str = "", say: object 
 
 def write_cover(nb: object, path: Path) -> bool:
     """Whether the notebook has a cell tagged "cover": its first picture is written to path, for the README."""
-    outputs = [o for c in nb.cells if "cover" in c.metadata.get("tags", []) for o in c.get("outputs", [])]
+    outputs = [
+        o for c in nb.cells if "cover" in c.metadata.get("tags", []) for o in c.get("outputs", [])
+    ]
     pictures = [o.data["image/png"] for o in outputs if "image/png" in o.get("data", {})]
     if pictures:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -191,9 +226,14 @@ def stale(name: str, folder: Path | None = None) -> list[str]:
     want = _cells(exercises.solved(read_source(source)))
     found = []
     if _cells(built) != want:
-        n = next((i for i, (a, b) in enumerate(zip(_cells(built), want)) if a != b), min(len(want), len(built.cells)))
-        found.append(f"{dest.name} differs from its source from cell {n + 1} on: {again} (or, to keep edits made in "
-                     f"Jupyter: python -m interp.studies pull {source.stem})")  # fmt: skip
+        n = next(
+            (i for i, (a, b) in enumerate(zip(_cells(built), want)) if a != b),
+            min(len(want), len(built.cells)),
+        )
+        found.append(
+            f"{dest.name} differs from its source from cell {n + 1} on: {again} (or, to keep edits made in "
+            f"Jupyter: python -m interp.studies pull {source.stem})"
+        )
     elif built.metadata.get("interp", {}).get("sha256") != digest(source):
         found.append(f"{dest.name} was built from another version of its source: {again}")
     return found + exercises.stale(source, folder)
@@ -211,21 +251,33 @@ def pull(name: str, folder: Path | None = None) -> bool:
     folder = Path(folder or home())
     source = find(name, folder)
     edited = need("nbformat").read(folder / f"{source.stem}.ipynb", 4)
-    edited.cells = [c for c in edited.cells if "injected-parameters" not in c.metadata.get("tags", []) and c.source.strip()]
+    edited.cells = [
+        c
+        for c in edited.cells
+        if "injected-parameters" not in c.metadata.get("tags", []) and c.source.strip()
+    ]
     before = read_source(source)
     if _cells(edited) == _cells(exercises.solved(before)):
         return False
-    original = {exercises.solution(c.source): c.source for c in before.cells if exercises.marked(c.source)}
+    original = {
+        exercises.solution(c.source): c.source for c in before.cells if exercises.marked(c.source)
+    }
     lost = set(original) - {c.source for c in edited.cells}
     if lost:
-        raise ValueError(f"a cell with solution markers was changed, and the markers cannot be guessed; edit {source.name}: "
-                         f"{min(lost).splitlines()[0]!r}")  # fmt: skip
+        raise ValueError(
+            f"a cell with solution markers was changed, and the markers cannot be guessed; edit {source.name}: "
+            f"{min(lost).splitlines()[0]!r}"
+        )
     for cell in edited.cells:
         cell.source = original.get(cell.source, cell.source)
         cell.metadata = {"tags": list(cell.metadata["tags"])} if cell.metadata.get("tags") else {}
     old = source.read_text(encoding="utf-8")
     header = re.match(r"# ---\n(?:#.*\n)*?# ---\n+", old)
-    edited.metadata = {"jupytext": {"notebook_metadata_filter": "-all", "cell_metadata_filter": "tags"}}
-    body = need("jupytext").writes(need("nbformat").from_dict(edited), fmt="py:percent").lstrip("\n")
+    edited.metadata = {
+        "jupytext": {"notebook_metadata_filter": "-all", "cell_metadata_filter": "tags"}
+    }
+    body = (
+        need("jupytext").writes(need("nbformat").from_dict(edited), fmt="py:percent").lstrip("\n")
+    )
     write_atomically(source, (header.group() if header else "") + body)
     return True

@@ -24,7 +24,9 @@ table{border-collapse:collapse} th,td{border-bottom:1px solid var(--line);paddin
 .k{color:var(--kw)} .s{color:var(--str)} .m{color:var(--num)} .c{color:var(--com);font-style:italic} .tex{white-space:pre-wrap}
 """
 IMAGE = ("image/png", "image/jpeg", "image/gif")
-MATH = re.compile(r"(```.*?```|`[^`\n]*`)|\$\$(.+?)\$\$|(?<![\\$\w])\$(?!\s)([^$\n]+?)(?<![\s\\])\$(?!\d)", re.S)
+MATH = re.compile(
+    r"(```.*?```|`[^`\n]*`)|\$\$(.+?)\$\$|(?<![\\$\w])\$(?!\s)([^$\n]+?)(?<![\s\\])\$(?!\d)", re.S
+)
 
 
 def write_html(nb: object, path: Path, folder: Path | None = None) -> Path:
@@ -35,7 +37,9 @@ def write_html(nb: object, path: Path, folder: Path | None = None) -> Path:
     text = page(nb, folder)
     outside = requests(text)
     if outside:
-        raise ValueError(f"the page would load {outside[0]!r}: outputs must carry their pictures and scripts inside")
+        raise ValueError(
+            f"the page would load {outside[0]!r}: outputs must carry their pictures and scripts inside"
+        )
     write_atomically(Path(path), text)
     return Path(path)
 
@@ -49,28 +53,46 @@ def export(notebook: str | Path, out: str | Path | None = None) -> Path:
     page = path.with_suffix(".html")
     if path.suffix != ".ipynb":
         source = find(str(notebook))
-        path, page = source.parent.parent / f"{source.stem}.ipynb", Path(f"{source.stem}.html")  # a package is not written into
+        path, page = (
+            source.parent.parent / f"{source.stem}.ipynb",
+            Path(f"{source.stem}.html"),
+        )  # a package is not written into
     if not path.is_file():
-        raise FileNotFoundError(f"no notebook {str(path)!r}: give an executed .ipynb file, or a study such as 00-start-here")
+        raise FileNotFoundError(
+            f"no notebook {str(path)!r}: give an executed .ipynb file, or a study such as 00-start-here"
+        )
     try:
         nb = need("nbformat").read(path, as_version=4)
     except Exception as error:  # nbformat raises its own kinds, one of them a plain Exception
         raise ValueError(f"{str(path)!r} cannot be read as a notebook: {error}") from error
     code = [cell for cell in nb.cells if cell.cell_type == "code" and cell.source.strip()]
     if code and not any(cell.get("outputs") or cell.get("execution_count") for cell in code):
-        raise ValueError(f"{str(path)!r} has no outputs: run it and save it first, the page shows what was there")
+        raise ValueError(
+            f"{str(path)!r} has no outputs: run it and save it first, the page shows what was there"
+        )
     return write_html(nb, Path(out) if out else page, path.parent)
 
 
 def page(nb: object, folder: Path | None = None) -> str:
     """The notebook's HTML."""
-    body = [_code(c) if c.cell_type == "code" else _markdown(_attached(c), folder) for c in nb.cells]
-    heads = [line for c in nb.cells if c.cell_type == "markdown" for line in c.source.splitlines() if line.startswith("# ")]
+    body = [
+        _code(c) if c.cell_type == "code" else _markdown(_attached(c), folder) for c in nb.cells
+    ]
+    heads = [
+        line
+        for c in nb.cells
+        if c.cell_type == "markdown"
+        for line in c.source.splitlines()
+        if line.startswith("# ")
+    ]
     title = heads[0].lstrip("# ") if heads else "study"
-    return (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-            f'<meta name="viewport" content="width=device-width,initial-scale=1">\n<style>{CSS}</style></head><body>\n'
-            + "\n".join(body) + "\n</body></html>\n")  # fmt: skip
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1">\n<style>{CSS}</style></head><body>\n'
+        + "\n".join(body)
+        + "\n</body></html>\n"
+    )
 
 
 def _attached(cell: object) -> str:
@@ -92,8 +114,15 @@ def _markdown(text: str, folder: Path | None) -> str:
         return f"TEX{len(kept) - 1}XET"
 
     # underscores and stars of TeX are not emphasis: formulas wait outside while markdown is read
-    made = need("markdown_it").MarkdownIt("commonmark", {"html": True}).enable("table").render(MATH.sub(keep, text))
-    made = re.sub(r'<img src="([^"]+)" alt="([^"]*)"[^>]*>', lambda m: _picture(m[1], m[2], folder), made)
+    made = (
+        need("markdown_it")
+        .MarkdownIt("commonmark", {"html": True})
+        .enable("table")
+        .render(MATH.sub(keep, text))
+    )
+    made = re.sub(
+        r'<img src="([^"]+)" alt="([^"]*)"[^>]*>', lambda m: _picture(m[1], m[2], folder), made
+    )
     return re.sub(r"TEX(\d+)XET", lambda m: f'<code class="tex">{kept[int(m[1])]}</code>', made)
 
 
@@ -120,9 +149,12 @@ def _coloured(source: str) -> str:
     except ImportError:
         return html.escape(source)
     kinds = {
-        Token.Comment: "c", Token.Keyword: "k", Token.Operator.Word: "k",
-        Token.Literal.String: "s", Token.Literal.Number: "m",
-    }  # fmt: skip
+        Token.Comment: "c",
+        Token.Keyword: "k",
+        Token.Operator.Word: "k",
+        Token.Literal.String: "s",
+        Token.Literal.Number: "m",
+    }
     out = []
     for token, text in PythonLexer(stripnl=False, ensurenl=False).get_tokens(source):
         name = next((c for kind, c in kinds.items() if token in kind), "")
@@ -135,7 +167,9 @@ def _output(out: object) -> str:
     if out.output_type == "stream":
         return f"<pre>{html.escape(out.text)}</pre>"
     if out.output_type == "error":
-        plain = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(out.traceback) or f"{out.ename}: {out.evalue}")
+        plain = re.sub(
+            r"\x1b\[[0-9;]*m", "", "\n".join(out.traceback) or f"{out.ename}: {out.evalue}"
+        )
         return f'<pre class="err">{html.escape(plain)}</pre>'
     data = out.data
     if "text/html" in data:
@@ -178,7 +212,11 @@ class _Outside(HTMLParser):
             self._css(data)
 
     def _css(self, text: str) -> None:
-        self.found += [u for u in re.findall(r"(?:url\(|@import)\s*[\"']?([^\"')\s]+)", text) if not u.startswith(("data:", "#"))]
+        self.found += [
+            u
+            for u in re.findall(r"(?:url\(|@import)\s*[\"']?([^\"')\s]+)", text)
+            if not u.startswith(("data:", "#"))
+        ]
 
 
 def requests(text: str) -> list[str]:

@@ -38,11 +38,17 @@ def shuffled_correlation(a: object, b: object, *, within: bool = False, seed: in
 def _paired(a: object, b: object) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(b, str):
         axis, labels = a._axis(b), np.asarray(a.coords[b], dtype=float)
-        b = np.broadcast_to(labels.reshape([-1 if i == axis else 1 for i in range(len(a.dims))]), a.values.shape)
+        b = np.broadcast_to(
+            labels.reshape([-1 if i == axis else 1 for i in range(len(a.dims))]), a.values.shape
+        )
     named = [getattr(x, "dims", None) for x in (a, b)]
     x, y = (np.asarray(getattr(v, "values", v), dtype=float) for v in (a, b))
     if x.shape != y.shape or (None not in named and named[0] != named[1]):
-        raise ValueError(f"scores over the same cells are needed, got {named[0] or ''}{x.shape} and {named[1] or ''}{y.shape}")
+        raise ValueError(
+            f"scores over the same cells are needed, got {named[0] or ''}{x.shape} and {named[1] or ''}{y.shape}"
+        )
     if np.isnan(x).any() or np.isnan(y).any():
-        raise ValueError("a score is missing (NaN) somewhere: choose the cells where both are there")
+        raise ValueError(
+            "a score is missing (NaN) somewhere: choose the cells where both are there"
+        )
     return x.ravel(), y.ravel()

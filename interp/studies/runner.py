@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from interp.studies import exercises, hygiene, notebooks
-from interp.studies.where import INSTALLED, PACKAGE, find
 from interp.studies.table import Table, write_atomically
+from interp.studies.where import INSTALLED, PACKAGE, find
 
 DPI = 85
 
@@ -49,7 +49,11 @@ def run(
     nb = exercises.solved(notebooks.with_parameters(notebooks.read_source(source), given))
     rows = (out / f"{stem}.verdicts.json").resolve()
     rows.unlink(missing_ok=True)  # an older run's rows must not pass for this one's
-    env = {"INTERP_RECORD": "", "INTERP_ROWS": str(rows), "INTERP_NOTEBOOKS": str(source.parent.parent)}
+    env = {
+        "INTERP_RECORD": "",
+        "INTERP_ROWS": str(rows),
+        "INTERP_NOTEBOOKS": str(source.parent.parent),
+    }
     try:
         execute(nb, cwd=out, env=env, progress=progress, label=stem, timeout=timeout)
     finally:
@@ -61,7 +65,9 @@ def run(
             print(f"written: {out / stem}.ipynb, {out / stem}.html")
         return None
     if not rows.exists():
-        raise StudyFailed(f"{stem} ended without a verdict table: its last cell must call interp.studies.verdicts(...)")
+        raise StudyFailed(
+            f"{stem} ended without a verdict table: its last cell must call interp.studies.verdicts(...)"
+        )
     table = load_table(rows)
     if progress:
         print(table)
@@ -90,9 +96,15 @@ def execute(
     with _clean_surroundings() as clean:
         bar = Bar(label, nb, show=progress)
         runner = client.NotebookClient(
-            nb, timeout=timeout, startup_timeout=300, kernel_name="python3", record_timing=False, store_widget_state=False,
-            resources={"metadata": {"path": str(cwd)}}, on_cell_start=bar.start,
-        )  # fmt: skip
+            nb,
+            timeout=timeout,
+            startup_timeout=300,
+            kernel_name="python3",
+            record_timing=False,
+            store_widget_state=False,
+            resources={"metadata": {"path": str(cwd)}},
+            on_cell_start=bar.start,
+        )
         try:
             runner.execute(env={**os.environ, **clean, **(env or {})})
         except client.exceptions.CellExecutionError as err:
@@ -110,21 +122,38 @@ def _clean_surroundings() -> Iterator[dict[str, str]]:
         spec = Path(tmp) / "kernels" / "python3"
         spec.mkdir(parents=True)
         # a kernel called python3 in the user's own folders may belong to another Python
-        argv = [sys.executable, "-m", "ipykernel_launcher", "--HistoryManager.enabled=False", "--log-level=40", "-f", "{connection_file}"]
-        (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
+        argv = [
+            sys.executable,
+            "-m",
+            "ipykernel_launcher",
+            "--HistoryManager.enabled=False",
+            "--log-level=40",
+            "-f",
+            "{connection_file}",
+        ]
+        (spec / "kernel.json").write_text(
+            json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"})
+        )
         (Path(tmp) / "matplotlibrc").write_text(f"figure.dpi: {DPI}\n")
         before = os.environ.get("JUPYTER_PATH")
         os.environ["JUPYTER_PATH"] = tmp + (os.pathsep + before if before else "")
         here = [] if INSTALLED else [str(PACKAGE.parent)]  # a checkout that was never installed
         try:
             yield {
-                "IPYTHONDIR": tmp, "MATPLOTLIBRC": str(Path(tmp) / "matplotlibrc"),
+                "IPYTHONDIR": tmp,
+                "MATPLOTLIBRC": str(Path(tmp) / "matplotlibrc"),
                 "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-                "PYTHONHASHSEED": "0", "TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-                "PYTHONPATH": os.pathsep.join(here + [p for p in [os.environ.get("PYTHONPATH")] if p]),
-            }  # fmt: skip
+                "PYTHONHASHSEED": "0",
+                "TQDM_DISABLE": "1",
+                "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+                "PYTHONPATH": os.pathsep.join(
+                    here + [p for p in [os.environ.get("PYTHONPATH")] if p]
+                ),
+            }
         finally:
-            os.environ.pop("JUPYTER_PATH") if before is None else os.environ.update(JUPYTER_PATH=before)
+            os.environ.pop("JUPYTER_PATH") if before is None else os.environ.update(
+                JUPYTER_PATH=before
+            )
 
 
 class Bar:
@@ -142,14 +171,18 @@ class Bar:
         self.at += 1
         texts = [c.source for c in self.nb.cells[:cell_index] if c.cell_type == "markdown"]
         above = "\n".join(texts).splitlines()
-        section = next((line.lstrip("# ") for line in reversed(above) if line.startswith("#")), self.label)
+        section = next(
+            (line.lstrip("# ") for line in reversed(above) if line.startswith("#")), self.label
+        )
         new, self.section = section != self.section, section
         if not self.show:
             return
         seconds = int(time.monotonic() - self.began)
         done = 20 * (self.at - 1) // max(self.total, 1)
         time_ = f"{seconds // 60}:{seconds % 60:02d}"
-        line = f"{self.label} [{'#' * done}{'.' * (20 - done)}] cell {self.at}/{self.total}  {time_}  {section}"[:110]
+        line = f"{self.label} [{'#' * done}{'.' * (20 - done)}] cell {self.at}/{self.total}  {time_}  {section}"[
+            :110
+        ]
         if sys.stderr.isatty():
             print("\r" + line.ljust(self.width), end="", file=sys.stderr, flush=True)
             self.width = len(line)

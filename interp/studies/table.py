@@ -14,13 +14,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from interp.studies.claims import DOES_NOT_HOLD, HOLDS, NOT_TESTABLE, PARTLY, WORDS, Gate, Measured, Verdict, short
+from interp.studies.claims import (
+    DOES_NOT_HOLD,
+    HOLDS,
+    NOT_TESTABLE,
+    PARTLY,
+    WORDS,
+    Measured,
+    Verdict,
+    short,
+)
 from interp.studies.where import home
 
 # shape and word carry the meaning; the colour only repeats it (these four read on white and on black)
 MARK = {HOLDS: "✔", PARTLY: "◐", DOES_NOT_HOLD: "✘", NOT_TESTABLE: "○"}
 COLOUR = {HOLDS: "#2e9e5b", PARTLY: "#c98a12", DOES_NOT_HOLD: "#d65045", NOT_TESTABLE: "#8a8f98"}
-WIDTH = 100  # a fixed width: the text form is stored in notebooks and must not depend on who built them
+WIDTH = (
+    100  # a fixed width: the text form is stored in notebooks and must not depend on who built them
+)
 
 
 class VerdictChanged(Exception):
@@ -39,22 +50,46 @@ def row(verdict: Verdict) -> dict:
     """Everything a verdict row must carry, as plain JSON."""
     claim = verdict.claim
     out = {
-        "key": claim.key, "verdict": verdict.word, "why": verdict.why, "says": claim.says, "paper": claim.paper,
-        "source": claim.source, "metric": claim.metric, "measured": number(verdict.measured),
-        "control": claim.control, "control_measured": number(verdict.control), "null": claim.null,
-        "thresholds": claim.threshold, "note": verdict.note,
-        "gates": [{"name": g.name, "measured": number(g.measured), "at_least": g.at_least, "passed": g.passed} for g in verdict.gates],
-    }  # fmt: skip
+        "key": claim.key,
+        "verdict": verdict.word,
+        "why": verdict.why,
+        "says": claim.says,
+        "paper": claim.paper,
+        "source": claim.source,
+        "metric": claim.metric,
+        "measured": number(verdict.measured),
+        "control": claim.control,
+        "control_measured": number(verdict.control),
+        "null": claim.null,
+        "thresholds": claim.threshold,
+        "note": verdict.note,
+        "gates": [
+            {
+                "name": g.name,
+                "measured": number(g.measured),
+                "at_least": g.at_least,
+                "passed": g.passed,
+            }
+            for g in verdict.gates
+        ],
+    }
     if verdict.parts:
         out["parts"] = [
-            {"name": name, "verdict": v.word, "measured": number(v.measured), "control_measured": number(v.control)}
+            {
+                "name": name,
+                "verdict": v.word,
+                "measured": number(v.measured),
+                "control_measured": number(v.control),
+            }
             for name, v in verdict.parts
         ]
     return out
 
 
 def _interval(got: dict | None) -> str:
-    return "" if got is None else f"{short(got['value'])} [{short(got['low'])}, {short(got['high'])}]"
+    return (
+        "" if got is None else f"{short(got['value'])} [{short(got['low'])}, {short(got['high'])}]"
+    )
 
 
 def _ours(r: dict) -> list[str]:
@@ -70,7 +105,9 @@ def _ours(r: dict) -> list[str]:
 def _control(r: dict) -> list[str]:
     if r["control"] == "none":
         return [f"none (null: {short(r['null'])})"]
-    named = [r["control"] + (f": {_interval(r['control_measured'])}" if r["control_measured"] else "")]
+    named = [
+        r["control"] + (f": {_interval(r['control_measured'])}" if r["control_measured"] else "")
+    ]
     for part in r.get("parts", []):
         if part["control_measured"]:
             named.append(f"{part['name']}: {_interval(part['control_measured'])}")
@@ -82,7 +119,9 @@ def _gates(rows: Iterable[dict]) -> list[str]:
     seen = {}
     for g in (g for r in rows for g in r["gates"]):
         word = "passed" if g["passed"] else "FAILED"
-        seen[g["name"]] = f"gate {word}: {g['name']} = {_interval(g['measured'])}, needs at least {short(g['at_least'])}"
+        seen[g["name"]] = (
+            f"gate {word}: {g['name']} = {_interval(g['measured'])}, needs at least {short(g['at_least'])}"
+        )
     return list(seen.values())
 
 
@@ -115,15 +154,23 @@ class Table:
             out += ["", f"{MARK[r['verdict']]} {r['verdict'].upper()}  {r['key']}"]
             lines = [r["says"], f"paper: {r['paper']} ({r['source']})", f"metric: {r['metric']}"]
             lines += [f"ours: {x}" for x in _ours(r)] + [f"control: {x}" for x in _control(r)]
-            lines += [f"holds if {r['thresholds']} (fixed before measuring)", f"because: {r['why']}"]
+            lines += [
+                f"holds if {r['thresholds']} (fixed before measuring)",
+                f"because: {r['why']}",
+            ]
             lines += [f"note: {r['note']}"] if r["note"] else []
             for line in lines:
-                out += textwrap.wrap(line, WIDTH - 4, initial_indent="    ", subsequent_indent="      ")
+                out += textwrap.wrap(
+                    line, WIDTH - 4, initial_indent="    ", subsequent_indent="      "
+                )
         tally = ", ".join(f"{n} {w}" for w, n in self.counts().items() if n)
         return "\n".join([*out, "", tally, *([self.said] if self.said else [])])
 
     def _repr_html_(self) -> str:
-        esc, cell = html.escape, "padding:.35em .6em;text-align:left;vertical-align:top;white-space:normal"
+        esc, cell = (
+            html.escape,
+            "padding:.35em .6em;text-align:left;vertical-align:top;white-space:normal",
+        )
         heads = ("verdict", "claim", "paper", "ours [95 % interval]", "control", "holds if")
         body = []
         for r in self.rows:
@@ -137,24 +184,32 @@ class Table:
                 esc(r["thresholds"]),
             ]
             first = f'<td style="{cell};border-left:5px solid {COLOUR[r["verdict"]]}">{badge}</td>'
-            body.append("<tr>" + first + "".join(f'<td style="{cell}">{c}</td>' for c in cells) + "</tr>")
+            body.append(
+                "<tr>" + first + "".join(f'<td style="{cell}">{c}</td>' for c in cells) + "</tr>"
+            )
         head = "".join(f'<th scope="col" style="{cell}">{h}</th>' for h in heads)
         tally = " · ".join(f"{MARK[w]} {n} {w}" for w, n in self.counts().items() if n)
         gates = "".join(f"<br>{esc(g)}" for g in _gates(self.rows))
         said = f"<br><small>{esc(self.said)}</small>" if self.said else ""
-        return (f"<div><b>{esc(self._head())}</b>: {tally}{gates}</div>"
-                f'<table style="border-collapse:collapse;color:inherit;font-size:90%"><thead><tr>{head}</tr></thead>'
-                f"<tbody>{''.join(body)}</tbody></table><div><small>Thresholds were fixed before measuring.</small>{said}</div>")  # fmt: skip
+        return (
+            f"<div><b>{esc(self._head())}</b>: {tally}{gates}</div>"
+            f'<table style="border-collapse:collapse;color:inherit;font-size:90%"><thead><tr>{head}</tr></thead>'
+            f"<tbody>{''.join(body)}</tbody></table><div><small>Thresholds were fixed before measuring.</small>{said}</div>"
+        )
 
 
-def verdicts(name: str, rows: Iterable[object], *, model: object, fast: bool = False, seed: int = 0) -> Table:
+def verdicts(
+    name: str, rows: Iterable[object], *, model: object, fast: bool = False, seed: int = 0
+) -> Table:
     """The verdict table of a study; recorded or compared as the environment says (top of this file).
 
     >>> verdicts("00-start-here", [claim.judge(...), ...], model=model, fast=FAST)  # the notebook's last cell
     """
     rows = list(rows)
     if odd := [type(r).__name__ for r in rows if not isinstance(r, Verdict)]:
-        raise ValueError(f"verdicts takes judged claims, not {odd[0]}: pass claim.judge(measured(...), control=...)")
+        raise ValueError(
+            f"verdicts takes judged claims, not {odd[0]}: pass claim.judge(measured(...), control=...)"
+        )
     keys = [r.claim.key for r in rows]
     if not rows or len(set(keys)) < len(keys):
         raise ValueError(f"every claim has one row of its own, not {keys}")
@@ -167,13 +222,19 @@ def verdicts(name: str, rows: Iterable[object], *, model: object, fast: bool = F
     else:
         said = _compare_kindly(name, plain, fast, model)
     if path := os.environ.get("INTERP_ROWS"):
-        write_atomically(Path(path), dumps(entry(plain, model, seed) | {"name": name, "fast": fast}))
+        write_atomically(
+            Path(path), dumps(entry(plain, model, seed) | {"name": name, "fast": fast})
+        )
     return Table(name, plain, model, fast, said)
 
 
 def model_name(model: object) -> str:
     """The name a record carries for this model."""
-    return model if isinstance(model, str) else str(getattr(getattr(model, "cfg", model), "model_name", type(model).__name__))
+    return (
+        model
+        if isinstance(model, str)
+        else str(getattr(getattr(model, "cfg", model), "model_name", type(model).__name__))
+    )
 
 
 def entry(rows: Iterable[dict], model: str, seed: int) -> dict:
@@ -207,7 +268,15 @@ def recorded(name: str, folder: Path | None = None) -> dict:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def record(name: str, rows: Iterable[dict], *, model: str, fast: bool, seed: int = 0, folder: Path | None = None) -> Path:
+def record(
+    name: str,
+    rows: Iterable[dict],
+    *,
+    model: str,
+    fast: bool,
+    seed: int = 0,
+    folder: Path | None = None,
+) -> Path:
     """Writes this run's rows into the study's record; the other mode's rows stay."""
     both = recorded(name, folder) | {"fast" if fast else "full": entry(rows, model, seed)}
     path = Path(folder or home()) / "verdicts" / f"{name}.json"
@@ -215,17 +284,24 @@ def record(name: str, rows: Iterable[dict], *, model: str, fast: bool, seed: int
     return path
 
 
-def differences(name: str, rows: Iterable[dict], *, fast: bool, model: str, folder: Path | None = None) -> list[str] | None:
+def differences(
+    name: str, rows: Iterable[dict], *, fast: bool, model: str, folder: Path | None = None
+) -> list[str] | None:
     """One sentence a row that differs from the record; None when the record is of another model, or missing."""
     was = recorded(name, folder).get("fast" if fast else "full")
     if was is None or was["model"] != model:
         return None
     now, before = ({r["key"]: r["verdict"] for r in some} for some in (rows, was["rows"]))
-    return [f"{k}: recorded {before.get(k, 'no such row')!r}, now {now.get(k, 'no such row')!r}"
-            for k in (before | now) if before.get(k) != now.get(k)]  # fmt: skip
+    return [
+        f"{k}: recorded {before.get(k, 'no such row')!r}, now {now.get(k, 'no such row')!r}"
+        for k in (before | now)
+        if before.get(k) != now.get(k)
+    ]
 
 
-def check_recorded(name: str, rows: Iterable[dict], *, fast: bool, model: str, folder: Path | None = None) -> bool:
+def check_recorded(
+    name: str, rows: Iterable[dict], *, fast: bool, model: str, folder: Path | None = None
+) -> bool:
     """True when every verdict is the recorded one, False when the record is of another model (nothing to compare).
 
     Raises VerdictChanged naming each row that differs, or the command that records when there is no record.
@@ -233,12 +309,17 @@ def check_recorded(name: str, rows: Iterable[dict], *, fast: bool, model: str, f
     rows = list(rows)
     mode = "fast" if fast else "full"
     if mode not in recorded(name, folder):
-        raise VerdictChanged(f"no {mode} verdicts of {name} are recorded; record them: "
-                             f"python -m interp.studies build {name} --only {mode}")  # fmt: skip
+        raise VerdictChanged(
+            f"no {mode} verdicts of {name} are recorded; record them: "
+            f"python -m interp.studies build {name} --only {mode}"
+        )
     found = differences(name, rows, fast=fast, model=model, folder=folder)
     if found:
-        raise VerdictChanged(f"verdicts of {name} ({mode}) changed:\n  " + "\n  ".join(found)
-                             + f"\nIf that is right: python -m interp.studies build {name}")  # fmt: skip
+        raise VerdictChanged(
+            f"verdicts of {name} ({mode}) changed:\n  "
+            + "\n  ".join(found)
+            + f"\nIf that is right: python -m interp.studies build {name}"
+        )
     return found is not None
 
 

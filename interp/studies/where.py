@@ -18,7 +18,11 @@ def home() -> Path:
         return Path(given)
     checkout = PACKAGE.parent / "notebooks"
     # site-packages may hold some other project's "notebooks"
-    return checkout if (checkout / "src").is_dir() and not INSTALLED else PACKAGE / "_data" / "notebooks"
+    return (
+        checkout
+        if (checkout / "src").is_dir() and not INSTALLED
+        else PACKAGE / "_data" / "notebooks"
+    )
 
 
 def names(folder: Path | None = None) -> list[str]:

@@ -29,11 +29,19 @@ def agreement(model: Any, n: int = 32, seed: int = 0, *, split: str = "find") ->
     forms = [pair for pair in forms if all(is_single(tokenizer, " " + word) for word in pair)]
     pairs = halves(forms, split)
     if len(pairs) < 2:
-        raise ValueError("too few nouns are one token in both numbers for this tokenizer: agreement needs two")
+        raise ValueError(
+            "too few nouns are one token in both numbers for this tokenizer: agreement needs two"
+        )
     rng = random.Random(f"agreement {seed} {split}")
     examples = different(n, lambda i: _example(rng, pairs, i), "agreement")
-    about = {"seed": seed, "split": split, "fillings": "half of the nouns; heldout() has the others"}
-    return build("agreement", tokenizer, examples, "logit_diff", about, partial(agreement, tokenizer))
+    about = {
+        "seed": seed,
+        "split": split,
+        "fillings": "half of the nouns; heldout() has the others",
+    }
+    return build(
+        "agreement", tokenizer, examples, "logit_diff", about, partial(agreement, tokenizer)
+    )
 
 
 def _example(rng: random.Random, pairs: list[tuple[str, str]], i: int) -> Example:
@@ -43,7 +51,10 @@ def _example(rng: random.Random, pairs: list[tuple[str, str]], i: int) -> Exampl
     form = f"The %s {link} the {noun}"
     verbs = (" is", " are")
     return Example(
-        form % subject[number], form % subject[1 - number], [verbs[number]], [verbs[1 - number]],
+        form % subject[number],
+        form % subject[1 - number],
+        [verbs[number]],
+        [verbs[1 - number]],
         {"SUBJECT": ("The", subject[number]), "NOUN": (f"The {subject[number]} {link} the", noun)},
         {"number": ("singular", "plural")[number], "distractor": "agrees" if same else "disagrees"},
     )

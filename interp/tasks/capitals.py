@@ -32,7 +32,9 @@ RELATIONS = {
 }
 
 
-def capitals(model: Any, n: int = 32, seed: int = 0, *, split: str = "find", relation: str = "capital") -> Task:
+def capitals(
+    model: Any, n: int = 32, seed: int = 0, *, split: str = "find", relation: str = "capital"
+) -> Task:
     """Capitals of countries (or their languages), each against another country's.
 
     >>> interp.tasks.capitals(model, n=16).show()
@@ -50,20 +52,39 @@ def capitals(model: Any, n: int = 32, seed: int = 0, *, split: str = "find", rel
     facts = [fact for fact in facts if all(is_single(tokenizer, " " + word) for word in fact)]
     pairs = halves(facts, split)
     if len(pairs) < 2:
-        raise ValueError(f"too few countries and {relation}s are one token for this tokenizer: two are needed")
+        raise ValueError(
+            f"too few countries and {relation}s are one token for this tokenizer: two are needed"
+        )
     rng = random.Random(f"{relation}s {seed} {split}")
     order = [rng.sample(pairs, len(pairs)) for _ in range(-(-n // len(pairs)))]
-    subjects = [fact for round_ in order for fact in round_][:n]  # every country once before any comes twice
-    examples = different(n, lambda i: _example(rng, subjects[i], pairs, before, after), f"{relation}s")
+    subjects = [fact for round_ in order for fact in round_][
+        :n
+    ]  # every country once before any comes twice
+    examples = different(
+        n, lambda i: _example(rng, subjects[i], pairs, before, after), f"{relation}s"
+    )
     about = {"seed": seed, "split": split, "countries": len(pairs), "relation": relation}
     about["fillings"] = "half of the countries; heldout() has the others"
-    return build(f"{relation}s", tokenizer, examples, "logit_diff", about, partial(capitals, tokenizer, relation=relation))
+    return build(
+        f"{relation}s",
+        tokenizer,
+        examples,
+        "logit_diff",
+        about,
+        partial(capitals, tokenizer, relation=relation),
+    )
 
 
-def _example(rng: random.Random, fact: tuple[str, str], pairs: list[tuple[str, str]], before: str, after: str) -> Example:
+def _example(
+    rng: random.Random, fact: tuple[str, str], pairs: list[tuple[str, str]], before: str, after: str
+) -> Example:
     country, answer = fact
     other, wrong = rng.choice([p for p in pairs if p[0] != country])
     return Example(
-        f"{before} {country} {after}", f"{before} {other} {after}", [f" {answer}"], [f" {wrong}"],
-        {"SUBJECT": (before, country)}, {"country": country, "other": other},
+        f"{before} {country} {after}",
+        f"{before} {other} {after}",
+        [f" {answer}"],
+        [f" {wrong}"],
+        {"SUBJECT": (before, country)},
+        {"country": country, "other": other},
     )

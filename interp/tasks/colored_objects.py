@@ -16,7 +16,9 @@ STARTS = ("there is", "you see", "I see")
 AGAINST = ("other", "all")
 
 
-def colored_objects(model: Any, n: int = 32, seed: int = 0, *, against: str = "other", split: str = "find") -> Task:
+def colored_objects(
+    model: Any, n: int = 32, seed: int = 0, *, against: str = "other", split: str = "find"
+) -> Task:
     """Three objects with a color each, after one such question with its answer: which color has the one asked for?
 
     >>> interp.tasks.colored_objects(model, n=12).show(1)
@@ -35,37 +37,80 @@ def colored_objects(model: Any, n: int = 32, seed: int = 0, *, against: str = "o
         raise unknown("wrong answer", against, AGAINST, "against='other'")
     tokenizer = tokenizer_of(model)
     objects = usable(tokenizer, OBJECTS, split, 6, "objects")
-    colors = [c for c in COLORS if is_single(tokenizer, f" {c}") and is_single(tokenizer, f" {c.title()}")]
+    colors = [
+        c for c in COLORS if is_single(tokenizer, f" {c}") and is_single(tokenizer, f" {c.title()}")
+    ]
     if len(colors) < 6:
-        raise ValueError(f"only {len(colors)} colors are one token for this tokenizer, 6 are needed")
+        raise ValueError(
+            f"only {len(colors)} colors are one token for this tokenizer, 6 are needed"
+        )
     rng = random.Random(f"colored_objects {seed} {split}")
-    examples = different(n, lambda i: _example(rng, objects, colors, i % 3, against), "colored_objects")
-    about = {"seed": seed, "split": split, "against": against, "fillings": "half of the objects; heldout() has the others"}
-    return build("colored_objects", tokenizer, examples, "logit_diff", about, partial(colored_objects, tokenizer, against=against))
+    examples = different(
+        n, lambda i: _example(rng, objects, colors, i % 3, against), "colored_objects"
+    )
+    about = {
+        "seed": seed,
+        "split": split,
+        "against": against,
+        "fillings": "half of the objects; heldout() has the others",
+    }
+    return build(
+        "colored_objects",
+        tokenizer,
+        examples,
+        "logit_diff",
+        about,
+        partial(colored_objects, tokenizer, against=against),
+    )
 
 
-def _example(rng: random.Random, objects: list[str], colors: list[str], index: int, against: str) -> Example:
-    things, shades = rng.sample(objects, 6), rng.sample(colors, 6)  # three for the question that is shown, three for ours
+def _example(
+    rng: random.Random, objects: list[str], colors: list[str], index: int, against: str
+) -> Example:
+    things, shades = (
+        rng.sample(objects, 6),
+        rng.sample(colors, 6),
+    )  # three for the question that is shown, three for ours
     begin = [f"Q: On the {rng.choice(SURFACES)}, {rng.choice(STARTS)}" for _ in range(2)]
-    asks = lambda scene, thing: f"{scene}. What color is the {thing}?\nA:"
+
+    def asks(scene, thing):
+        return f"{scene}. What color is the {thing}?\nA:"
+
     shown = rng.randrange(3)
-    first = f"{asks(_scene(begin[0], shades[:3], things[:3]), things[shown])} {shades[shown].title()}\n"
+    first = (
+        f"{asks(_scene(begin[0], shades[:3], things[:3]), things[shown])} {shades[shown].title()}\n"
+    )
     ours, theirs = shades[3:], things[3:]
     scene = first + _scene(begin[1], ours, theirs)
     other, third = rng.sample([k for k in range(3) if k != index], 2)
+
     # what stands before the color of an item, and before its object
-    color_at = lambda k: (first + _scene(begin[1], ours, theirs, k), ours[k])
-    object_at = lambda k: (" ".join(color_at(k)), theirs[k])
+    def color_at(k):
+        return (first + _scene(begin[1], ours, theirs, k), ours[k])
+
+    def object_at(k):
+        return (" ".join(color_at(k)), theirs[k])
+
     answer = [ours[k].title() for k in (index, other, third)]
     return Example(
-        asks(scene, theirs[index]), asks(scene, theirs[other]), [f" {answer[0]}"],
+        asks(scene, theirs[index]),
+        asks(scene, theirs[other]),
+        [f" {answer[0]}"],
         [f" {c}" for c in answer[1 : 2 if against == "other" else 3]],
         {
-            "COLOR": color_at(index), "OTHER_COLOR": color_at(other), "THIRD_COLOR": color_at(third),
-            "OBJECT": object_at(index), "OTHER_OBJECT": object_at(other), "QUERY": (f"{scene}. What color is the", theirs[index]),
+            "COLOR": color_at(index),
+            "OTHER_COLOR": color_at(other),
+            "THIRD_COLOR": color_at(third),
+            "OBJECT": object_at(index),
+            "OTHER_OBJECT": object_at(other),
+            "QUERY": (f"{scene}. What color is the", theirs[index]),
         },
-        {**dict(zip(("color", "other", "third"), answer)), "index": str(index + 1), "object": theirs[index]},
-    )  # fmt: skip
+        {
+            **dict(zip(("color", "other", "third"), answer)),
+            "index": str(index + 1),
+            "object": theirs[index],
+        },
+    )
 
 
 def _scene(begin: str, colors: list[str], objects: list[str], upto: int | None = None) -> str:

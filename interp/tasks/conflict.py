@@ -21,10 +21,17 @@ SAID = ("context", "memory", "other")
 
 
 def conflict(
-    model: Any, n: int = 32, seed: int = 0, *, relation: str = "capital", template: str = "given", answer: str = "context",
-    against: str | None = None, split: str = "find",
+    model: Any,
+    n: int = 32,
+    seed: int = 0,
+    *,
+    relation: str = "capital",
+    template: str = "given",
+    answer: str = "context",
+    against: str | None = None,
+    split: str = "find",
 ) -> Task:
-    """"Given that the name of the capital city of France is Rome. The capital city of France is": Rome, or Paris?
+    """ "Given that the name of the capital city of France is Rome. The capital city of France is": Rome, or Paris?
 
     >>> interp.tasks.conflict(model, n=16).show()
     >>> interp.tasks.conflict(model, n=64, answer="memory").behaviour(model)    # "answer on top": how often memory wins
@@ -41,42 +48,75 @@ def conflict(
 
     After Jin et al. 2024 (PH3), arXiv 2402.18154.
     """
-    for what, given, known in (("relation", relation, RELATIONS), ("template", template, TEMPLATES), ("answer", answer, SAID[:2])):
+    for what, given, known in (
+        ("relation", relation, RELATIONS),
+        ("template", template, TEMPLATES),
+        ("answer", answer, SAID[:2]),
+    ):
         if given not in known:
             raise unknown(what, given, known)
     against = against or {"context": "memory", "memory": "context"}[answer]
     if against not in SAID:
         raise unknown("wrong answer", against, SAID, "against='memory'")
     if against == answer:
-        raise ValueError(f"against={against!r} is the answer itself (leave it out, or try against='other')")
+        raise ValueError(
+            f"against={against!r} is the answer itself (leave it out, or try against='other')"
+        )
     tokenizer = tokenizer_of(model)
     facts = [tuple(pair.split()) for pair in RELATIONS[relation][0] if len(set(pair.split())) == 2]
-    pairs = halves([fact for fact in facts if all(is_single(tokenizer, " " + word) for word in fact)], split)
+    pairs = halves(
+        [fact for fact in facts if all(is_single(tokenizer, " " + word) for word in fact)], split
+    )
     if len(pairs) < 3:
-        raise ValueError(f"too few countries and {relation}s are one token for this tokenizer: conflict needs three")
+        raise ValueError(
+            f"too few countries and {relation}s are one token for this tokenizer: conflict needs three"
+        )
     rng = random.Random(f"conflict {seed} {split}")
     others = {fact: _apart(pairs, fact) for fact in pairs}
     others = {fact: rng.sample(known, len(known)) for fact, known in others.items()}
     if n > (most := sum(map(len, others.values()))):
-        raise ValueError(f"n={n} is too many: {len(pairs)} countries of this half make {most} different conflicts")
+        raise ValueError(
+            f"n={n} is too many: {len(pairs)} countries of this half make {most} different conflicts"
+        )
     options = dict(relation=relation, template=template, answer=answer, against=against)
     form = [part.replace("{what}", RELATIONS[relation][1]) for part in TEMPLATES[template]]
-    rounds = range(max(map(len, others.values())))  # every country once before any comes twice, told something else each time
-    drawn = ((fact, i) for i in rounds for fact in rng.sample(pairs, len(pairs)) if i < len(others[fact]))
+    rounds = range(
+        max(map(len, others.values()))
+    )  # every country once before any comes twice, told something else each time
+    drawn = (
+        (fact, i) for i in rounds for fact in rng.sample(pairs, len(pairs)) if i < len(others[fact])
+    )
     told = [(fact, others[fact][i]) for fact, i in islice(drawn, n)]
-    examples = [_example(rng, fact, said, others[fact], form, answer, against) for fact, said in told]
+    examples = [
+        _example(rng, fact, said, others[fact], form, answer, against) for fact, said in told
+    ]
     about = {"seed": seed, "split": split, "countries": len(pairs), **options}
     about["fillings"] = f"half of the countries and their {relation}s; heldout() has the others"
-    return build("conflict", tokenizer, examples, "logit_diff", about, partial(conflict, tokenizer, **options))
+    return build(
+        "conflict",
+        tokenizer,
+        examples,
+        "logit_diff",
+        about,
+        partial(conflict, tokenizer, **options),
+    )
 
 
 def _apart(pairs: list[tuple[str, str]], fact: tuple[str, str]) -> list[str]:
     """What other countries have and this one has not, each once."""
-    return list(dict.fromkeys(known for country, known in pairs if country != fact[0] and known != fact[1]))
+    return list(
+        dict.fromkeys(known for country, known in pairs if country != fact[0] and known != fact[1])
+    )
 
 
 def _example(
-    rng: random.Random, fact: tuple[str, str], told: str, others: list[str], form: list[str], answer: str, against: str
+    rng: random.Random,
+    fact: tuple[str, str],
+    told: str,
+    others: list[str],
+    form: list[str],
+    answer: str,
+    against: str,
 ) -> Example:
     country, known = fact
     third = rng.choice([other for other in others if other != told])
@@ -91,5 +131,10 @@ def _example(
     said = {"context": told, "memory": known, "other": third}
     labels = {"country": country, "told": told, "memory": known}
     return Example(
-        clean + asked, context.replace("{y}", third) + asked, [f" {said[answer]}"], [f" {said[against]}"], places, labels
+        clean + asked,
+        context.replace("{y}", third) + asked,
+        [f" {said[answer]}"],
+        [f" {said[against]}"],
+        places,
+        labels,
     )

@@ -21,8 +21,10 @@ DESCRIPTIONS = (
 CORRUPTIONS = ("random", "swap")
 
 
-def docstring(model: Any, n: int = 32, seed: int = 0, *, corruption: str = "random", split: str = "find") -> Task:
-    '''"def port(self, load, size, files, last, mode): ..." with ":param size:" and ":param files:" described: " last".
+def docstring(
+    model: Any, n: int = 32, seed: int = 0, *, corruption: str = "random", split: str = "find"
+) -> Task:
+    """ "def port(self, load, size, files, last, mode): ..." with ":param size:" and ":param files:" described: " last".
 
     >>> interp.tasks.docstring(model, n=16).show(1)
     >>> interp.tasks.docstring(model, n=16, corruption="swap")
@@ -35,39 +37,76 @@ def docstring(model: Any, n: int = 32, seed: int = 0, *, corruption: str = "rand
     largest). Held out: other functions, arguments and descriptions.
 
     Heimersheim and Janiak 2023, "A circuit for Python docstrings in a 4-layer attention-only transformer".
-    '''
+    """
     if corruption not in CORRUPTIONS:
         raise unknown("corruption", corruption, CORRUPTIONS)
     tokenizer = tokenizer_of(model)
     functions = usable(tokenizer, FUNCTIONS, split, 1, "functions")
     arguments = usable(tokenizer, ARGUMENTS, split, 10, "arguments")
     words = usable(tokenizer, DESCRIPTIONS, split, 7, "descriptions")
-    words = [w for w in words if is_single(tokenizer, w)]  # the first stands after a quotation mark, without a space
+    words = [
+        w for w in words if is_single(tokenizer, w)
+    ]  # the first stands after a quotation mark, without a space
     if len(words) < 7:
-        raise ValueError(f"only {len(words)} descriptions are one token without a space for this tokenizer, 7 are needed")
+        raise ValueError(
+            f"only {len(words)} descriptions are one token without a space for this tokenizer, 7 are needed"
+        )
     rng = random.Random(f"docstring {seed} {split}")
-    examples = different(n, lambda i: _example(rng, functions, arguments, words, corruption), "docstring")
+    examples = different(
+        n, lambda i: _example(rng, functions, arguments, words, corruption), "docstring"
+    )
     about = {"seed": seed, "split": split, "corruption": corruption}
-    about["fillings"] = "half of the functions, arguments and descriptions; heldout() has the others"
-    return build("docstring", tokenizer, examples, "logit_diff", about, partial(docstring, tokenizer, corruption=corruption))
+    about["fillings"] = (
+        "half of the functions, arguments and descriptions; heldout() has the others"
+    )
+    return build(
+        "docstring",
+        tokenizer,
+        examples,
+        "logit_diff",
+        about,
+        partial(docstring, tokenizer, corruption=corruption),
+    )
 
 
-def _example(rng: random.Random, functions: list[str], arguments: list[str], words: list[str], corruption: str) -> Example:
+def _example(
+    rng: random.Random,
+    functions: list[str],
+    arguments: list[str],
+    words: list[str],
+    corruption: str,
+) -> Example:
     # fewer names than ten serve too, but then a name of the twin's could be one of ours
     first, a, b, c, last, *unrelated = rng.sample(arguments, 10)
     name, said = rng.choice(functions), rng.sample(words, 7)
     head = f"\ndef {name}(self"
-    define = lambda given: head + "".join(f", {x}" for x in given)
+
+    def define(given):
+        return head + "".join(f", {x}" for x in given)
+
     body = f'):\n    """{" ".join(said[:3])}\n\n    :param'
-    describe = lambda one, two: f"{body} {one}: {said[3]} {said[4]}\n    :param {two}: {said[5]} {said[6]}\n    :param"
+
+    def describe(one, two):
+        return (
+            f"{body} {one}: {said[3]} {said[4]}\n    :param {two}: {said[5]} {said[6]}\n    :param"
+        )
+
     given = [first, a, b, c, last]
     clean = define(given)
     if corruption == "random":
         corrupted = define([first, *unrelated[:3], last]) + describe(*unrelated[3:])
     else:
         corrupted = define([first, a, b, last, c]) + describe(a, b)
-    places = {f"{x}_DEF": (define(given[:k]) + ",", given[k]) for k, x in enumerate(("A", "B", "C", "NEXT"), 1)}
-    places |= {"A_DOC": (clean + body, a), "B_DOC": ((clean + describe(a, b)).rpartition(f" {b}:")[0], b)}
+    places = {
+        f"{x}_DEF": (define(given[:k]) + ",", given[k])
+        for k, x in enumerate(("A", "B", "C", "NEXT"), 1)
+    }
+    places |= {
+        "A_DOC": (clean + body, a),
+        "B_DOC": ((clean + describe(a, b)).rpartition(f" {b}:")[0], b),
+    }
     wrong = [first, a, b, last] if corruption == "random" else [last]
     labels = {"function": name, "a": a, "b": b, "answer": c, "next": last}
-    return Example(clean + describe(a, b), corrupted, [f" {c}"], [f" {x}" for x in wrong], places, labels)
+    return Example(
+        clean + describe(a, b), corrupted, [f" {c}"], [f" {x}" for x in wrong], places, labels
+    )

@@ -41,7 +41,13 @@ CORRUPTIONS = ("shuffled", "query")
 
 
 def fewshot(
-    model: Any, n: int = 32, seed: int = 0, *, kind: str = "antonym", shots: int = 5, corruption: str = "shuffled",
+    model: Any,
+    n: int = 32,
+    seed: int = 0,
+    *,
+    kind: str = "antonym",
+    shots: int = 5,
+    corruption: str = "shuffled",
     split: str = "find",
 ) -> Task:
     """Question and answer pairs of one kind, then a question: what is its answer?
@@ -59,12 +65,19 @@ def fewshot(
     if corruption not in CORRUPTIONS:
         raise unknown("corruption", corruption, CORRUPTIONS)
     if shots < (2 if corruption == "shuffled" else 0):
-        raise ValueError(f"shots={shots}: answers can be shuffled among two shots or more (corruption='query' takes none)")
+        raise ValueError(
+            f"shots={shots}: answers can be shuffled among two shots or more (corruption='query' takes none)"
+        )
     pairs = [tuple(pair.split()) for pair in PAIRS[kind]]
-    whole = lambda pair: len(set(pair)) == 2 and all(is_single(tokenizer, " " + word) for word in pair)
+
+    def whole(pair):
+        return len(set(pair)) == 2 and all(is_single(tokenizer, " " + word) for word in pair)
+
     pool = halves([pair for pair in pairs if whole(pair)], split)
     if len(pool) < shots + 2:
-        raise ValueError(f"shots={shots}: only {len(pool)} {kind} pairs of this half are one token, {shots + 2} are needed")
+        raise ValueError(
+            f"shots={shots}: only {len(pool)} {kind} pairs of this half are one token, {shots + 2} are needed"
+        )
     rng = random.Random(f"fewshot {seed} {split} {kind}")
     examples = different(n, lambda i: _example(rng, pool, shots, corruption), "fewshot")
     about = {"seed": seed, "split": split, "kind": kind, "shots": shots, "corruption": corruption}
@@ -73,15 +86,28 @@ def fewshot(
     return build("fewshot", tokenizer, examples, "logit_diff", about, again)
 
 
-def _example(rng: random.Random, pool: list[tuple[str, str]], shots: int, corruption: str) -> Example:
+def _example(
+    rng: random.Random, pool: list[tuple[str, str]], shots: int, corruption: str
+) -> Example:
     (query, answer), (other, wrong), *shown = rng.sample(pool, shots + 2)
-    show = lambda pairs: "".join(f"Q: {q}\nA: {a}\n\n" for q, a in pairs)
+
+    def show(pairs):
+        return "".join(f"Q: {q}\nA: {a}\n\n" for q, a in pairs)
+
     clean = show(shown)
     if corruption == "shuffled":
         step = rng.randrange(1, shots)  # turned round by a step, no question keeps its answer
-        corrupted = show([(q, shown[(k + step) % shots][1]) for k, (q, _) in enumerate(shown)]) + f"Q: {query}\nA:"
+        corrupted = (
+            show([(q, shown[(k + step) % shots][1]) for k, (q, _) in enumerate(shown)])
+            + f"Q: {query}\nA:"
+        )
     else:
         corrupted = f"{clean}Q: {other}\nA:"
     return Example(
-        f"{clean}Q: {query}\nA:", corrupted, [f" {answer}"], [f" {wrong}"], {"QUERY": (f"{clean}Q:", query)}, {"query": query},
+        f"{clean}Q: {query}\nA:",
+        corrupted,
+        [f" {answer}"],
+        [f" {wrong}"],
+        {"QUERY": (f"{clean}Q:", query)},
+        {"query": query},
     )

@@ -27,21 +27,36 @@ def greater_than(model: Any, n: int = 32, seed: int = 0, *, split: str = "find")
     tokenizer = tokenizer_of(model)
     digits = [single(tokenizer, str(d)) for d in range(10)]
     if len(tokenizer("17", add_special_tokens=False).input_ids) != 2:
-        raise ValueError("this tokenizer does not split numbers into digits, which greater_than needs")
+        raise ValueError(
+            "this tokenizer does not split numbers into digits, which greater_than needs"
+        )
     nouns = usable(tokenizer, NOUNS, split, 1, "nouns")
     rng = random.Random(f"greater_than {seed} {split}")
     examples = different(n, lambda i: _example(rng, nouns, CENTURIES[split]), "greater_than")
-    about = {"seed": seed, "split": split, "digits": digits, "fillings": "half of the nouns and centuries; heldout() has the others"}
-    return build("greater_than", tokenizer, examples, "prob_diff", about, partial(greater_than, tokenizer))
+    about = {
+        "seed": seed,
+        "split": split,
+        "digits": digits,
+        "fillings": "half of the nouns and centuries; heldout() has the others",
+    }
+    return build(
+        "greater_than", tokenizer, examples, "prob_diff", about, partial(greater_than, tokenizer)
+    )
 
 
 def _example(rng: random.Random, nouns: list[str], centuries: tuple[str, ...]) -> Example:
     noun, century = rng.choice(nouns), rng.choice(centuries)
-    tens, unit = rng.randint(2, 8), rng.randint(1, 9)  # some digit is larger, and 0 or 1 at least is smaller
+    tens, unit = (
+        rng.randint(2, 8),
+        rng.randint(1, 9),
+    )  # some digit is larger, and 0 or 1 at least is smaller
     form = f"The {noun} lasted from the year {century}%s to the year {century}"
     before = f"The {noun} lasted from the year {century}"
     return Example(
-        form % f"{tens}{unit}", form % "01",
-        [str(d) for d in range(tens + 1, 10)], [str(d) for d in range(tens)],
-        {"Y": (before, str(tens))}, {"noun": noun, "start": f"{century}{tens}{unit}"},
+        form % f"{tens}{unit}",
+        form % "01",
+        [str(d) for d in range(tens + 1, 10)],
+        [str(d) for d in range(tens)],
+        {"Y": (before, str(tens))},
+        {"noun": noun, "start": f"{century}{tens}{unit}"},
     )

@@ -12,13 +12,18 @@ from interp._say import unknown
 from interp.results import Result
 from interp.tasks.task import Task, halves, tokenizer_of
 
-
 CORRUPTIONS = ("answer", "block")
 
 
 def induction(
-    model: Any, n: int = 32, seed: int = 0, *, length: int = 16, corruption: str = "answer", split: str = "find"
-) -> Task:  # fmt: skip
+    model: Any,
+    n: int = 32,
+    seed: int = 0,
+    *,
+    length: int = 16,
+    corruption: str = "answer",
+    split: str = "find",
+) -> Task:
     """Random tokens a block long and the beginning of the block again, up to a token A: what follows A?
 
     >>> interp.tasks.induction(model, n=16, length=16).show()
@@ -36,9 +41,13 @@ def induction(
     needed = length + (1 if corruption == "answer" else length)
     pool = halves(sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids)), split)
     if len(pool) < needed:
-        raise ValueError(f"length={length}: this half of the vocabulary has only {len(pool)} tokens")
+        raise ValueError(
+            f"length={length}: this half of the vocabulary has only {len(pool)} tokens"
+        )
     if tokenizer.bos_token_id is None:
-        raise ValueError("the tokenizer has no first token (bos_token): set one, whatever stands first is the sink")
+        raise ValueError(
+            "the tokenizer has no first token (bos_token): set one, whatever stands first is the sink"
+        )
     if n < 1:
         raise ValueError("a task needs at least one example: n must be 1 or more")
     rng, middle = random.Random(f"induction {seed} {split}"), length // 2
@@ -46,19 +55,43 @@ def induction(
     for _ in range(n):
         drawn = rng.sample(pool, needed)
         block, others = drawn[:length], drawn[length:]
-        changed = others if corruption == "block" else [*block[: middle + 1], *others, *block[middle + 2 :]]
+        changed = (
+            others
+            if corruption == "block"
+            else [*block[: middle + 1], *others, *block[middle + 2 :]]
+        )
         clean.append([tokenizer.bos_token_id, *block, *block[: middle + 1]])
         corrupted.append([tokenizer.bos_token_id, *changed, *changed[: middle + 1]])
         answers.append([block[middle + 1]])
         wrong.append([changed[middle + 1]])
     yes = torch.ones(n, 1, dtype=torch.bool)
-    at = lambda i: torch.full((n,), i)
+
+    def at(i):
+        return torch.full((n,), i)
+
     positions = {"A": at(1 + middle), "A+1": at(2 + middle), "END": at(length + middle + 1)}
-    about = {"bos": tokenizer.decode([tokenizer.bos_token_id]), "seed": seed, "split": split, "length": length, "corruption": corruption}
+    about = {
+        "bos": tokenizer.decode([tokenizer.bos_token_id]),
+        "seed": seed,
+        "split": split,
+        "length": length,
+        "corruption": corruption,
+    }
     about["fillings"] = "half of the vocabulary; heldout() has the rest"
     return Task(
-        "induction", torch.tensor(clean), torch.tensor(corrupted), torch.tensor(answers), torch.tensor(wrong), yes, yes,
-        positions, {}, "logit_diff", about, tokenizer, partial(induction, tokenizer, length=length, corruption=corruption),
+        "induction",
+        torch.tensor(clean),
+        torch.tensor(corrupted),
+        torch.tensor(answers),
+        torch.tensor(wrong),
+        yes,
+        yes,
+        positions,
+        {},
+        "logit_diff",
+        about,
+        tokenizer,
+        partial(induction, tokenizer, length=length, corruption=corruption),
     )
 
 
@@ -73,16 +106,24 @@ def repetition_loss(model: Any, *, n: int = 8, length: int = 50, seed: int = 0) 
 
     tokens = repeated_tokens(model, n=n, length=length, seed=seed)
     logits = run(model, tokens).logits
-    losses = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
+    losses = torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction="none"
+    )
     losses = losses.view(n, -1)
     # the first token of the repeat cannot be known: nothing says that the block starts again
-    both = torch.stack([losses[:, :length].mean(1), losses[:, length + 1 :].mean(1)]).double().numpy()
+    both = (
+        torch.stack([losses[:, :length].mean(1), losses[:, length + 1 :].mean(1)]).double().numpy()
+    )
     coords = {"block": ["first time", "repeated"]}
     about = {"method": "plain run", "n": n, "seed": seed, "length": length}
-    return Result(both.mean(-1), ("block",), coords, "loss on random tokens", "nats a token", about, both)
+    return Result(
+        both.mean(-1), ("block",), coords, "loss on random tokens", "nats a token", about, both
+    )
 
 
-def repeated_tokens(model: Any, *, n: int = 8, length: int = 24, seed: int = 0) -> Int[Tensor, "batch pos"]:
+def repeated_tokens(
+    model: Any, *, n: int = 8, length: int = 24, seed: int = 0
+) -> Int[Tensor, "batch pos"]:
     """Prompts of the first token, `length` distinct random tokens, and the same ones again: [n, 1 + 2 length]."""
     tokenizer = tokenizer_of(model)
     special = set(tokenizer.all_special_ids)
@@ -90,8 +131,12 @@ def repeated_tokens(model: Any, *, n: int = 8, length: int = 24, seed: int = 0) 
     if len(known) < length:
         raise ValueError(f"length={length}: the vocabulary has only {len(known)} ordinary tokens")
     g = torch.Generator().manual_seed(seed)
-    blocks = torch.stack([known[torch.randperm(len(known), generator=g)[:length]] for _ in range(n)])
+    blocks = torch.stack(
+        [known[torch.randperm(len(known), generator=g)[:length]] for _ in range(n)]
+    )
     first = tokenizer.bos_token_id
     if first is None:
-        raise ValueError("the tokenizer has no first token (bos_token): set one, whatever stands first is the sink")
+        raise ValueError(
+            "the tokenizer has no first token (bos_token): set one, whatever stands first is the sink"
+        )
     return torch.cat([torch.full((n, 1), first), blocks, blocks], 1)

@@ -29,7 +29,12 @@ CORRUPTIONS = ("swap", "abc")
 
 
 def ioi(
-    model: Any, n: int = 32, seed: int = 0, *, corruption: str = "swap", templates: Sequence[str] | None = None,
+    model: Any,
+    n: int = 32,
+    seed: int = 0,
+    *,
+    corruption: str = "swap",
+    templates: Sequence[str] | None = None,
     split: str = "find",
 ) -> Task:
     """IOI prompts in several templates, half with the names in one order (ABBA) and half in the other (BABA).
@@ -51,32 +56,70 @@ def ioi(
     rng = random.Random(f"ioi {seed} {split}")
     examples = different(
         n,
-        lambda i: _example(rng, forms[i // 2 % len(forms)], "ABBA" if i % 2 else "BABA", names, places, objects, corruption),
+        lambda i: _example(
+            rng,
+            forms[i // 2 % len(forms)],
+            "ABBA" if i % 2 else "BABA",
+            names,
+            places,
+            objects,
+            corruption,
+        ),
         "ioi",
     )
-    about = {"seed": seed, "split": split, "corruption": corruption, "templates": forms, "left_out": left_out}
+    about = {
+        "seed": seed,
+        "split": split,
+        "corruption": corruption,
+        "templates": forms,
+        "left_out": left_out,
+    }
     about["fillings"] = "half of the names, places and objects; heldout() has the others"
     again = partial(ioi, tokenizer, corruption=corruption, templates=templates)
     return build("ioi", tokenizer, examples, "logit_diff", about, again)
 
 
-def _example(rng: random.Random, form: str, order: str, names: list, places: list, objects: list, corruption: str) -> Example:
+def _example(
+    rng: random.Random,
+    form: str,
+    order: str,
+    names: list,
+    places: list,
+    objects: list,
+    corruption: str,
+) -> Example:
     io, s, *abc = rng.sample(names, 5)
     place, thing = rng.choice(places), rng.choice(objects)
+
     # ABBA: the indirect object stands first and the subject second
-    fill = lambda io, s1, s2: form.format(
-        a=io if order == "ABBA" else s1, b=s1 if order == "ABBA" else io, s=s2, p=place, o=thing
-    )
+    def fill(io, s1, s2):
+        return form.format(
+            a=io if order == "ABBA" else s1, b=s1 if order == "ABBA" else io, s=s2, p=place, o=thing
+        )
+
     clean = fill(io, s, s)
     corrupted = fill(io, s, io) if corruption == "swap" else fill(*abc)
     first, second = (io, s) if order == "ABBA" else (s, io)
+
     # the clean text up to a slot, from the template: a name is looked for nowhere
-    upto = lambda slot: form[: form.index(" {" + slot + "}")].format(a=first, b=second, s=s, p=place, o=thing)
+    def upto(slot):
+        return form[: form.index(" {" + slot + "}")].format(
+            a=first, b=second, s=s, p=place, o=thing
+        )
+
     at_s2, where = upto("s"), {first: upto("a"), second: upto("b")}
     after_s1 = re.match(r"\s*(\w+|[^\w\s])", clean[len(where[s]) + 1 + len(s) :])[1]
     return Example(
-        clean, corrupted, [f" {io}"], [f" {s}"],
-        {"IO": (where[io], io), "S1": (where[s], s), "S1+1": (f"{where[s]} {s}", after_s1), "S2": (at_s2, s)},
+        clean,
+        corrupted,
+        [f" {io}"],
+        [f" {s}"],
+        {
+            "IO": (where[io], io),
+            "S1": (where[s], s),
+            "S1+1": (f"{where[s]} {s}", after_s1),
+            "S2": (at_s2, s),
+        },
         {"order": order, "template": form, "place": place, "object": thing},
     )
 
@@ -89,7 +132,10 @@ def _checked(templates: Sequence[str] | None) -> tuple[str, ...]:
     if not forms:
         raise ValueError(f"templates is empty: give one like {TEMPLATES[0]!r}, or leave it out")
     for form in forms:
-        said, unknown_slots = [form.find(" {" + slot + "}") for slot in "abs"], set(re.findall(r"{(.*?)}", form)) - set("abspo")
+        said, unknown_slots = (
+            [form.find(" {" + slot + "}") for slot in "abs"],
+            set(re.findall(r"{(.*?)}", form)) - set("abspo"),
+        )
         once = all(form.count("{" + slot + "}") == 1 for slot in "abs")
         if not once or -1 in said or said != sorted(said) or unknown_slots or form != form.rstrip():
             raise ValueError(
@@ -99,9 +145,17 @@ def _checked(templates: Sequence[str] | None) -> tuple[str, ...]:
     return forms
 
 
-def _one_length(tokenizer: Any, forms: tuple, names: list, places: list, objects: list) -> tuple[list[str], list[str]]:
+def _one_length(
+    tokenizer: Any, forms: tuple, names: list, places: list, objects: list
+) -> tuple[list[str], list[str]]:
     """The templates of the commonest length for this tokenizer, and the others."""
-    fill = lambda form: form.format(a=names[0], b=names[1], s=names[1], p=places[0], o=objects[0])
+
+    def fill(form):
+        return form.format(a=names[0], b=names[1], s=names[1], p=places[0], o=objects[0])
+
     lengths = [len(encode(tokenizer, fill(form))) for form in forms]
     common = max(set(lengths), key=lambda k: (lengths.count(k), -k))
-    return ([f for f, k in zip(forms, lengths) if k == common], [f for f, k in zip(forms, lengths) if k != common])
+    return (
+        [f for f, k in zip(forms, lengths) if k == common],
+        [f for f, k in zip(forms, lengths) if k != common],
+    )

@@ -18,7 +18,13 @@ AGAINST = ("other", "all")
 
 
 def laundry(
-    model: Any, n: int = 32, seed: int = 0, *, items: int = 2, against: str = "other", split: str = "find"
+    model: Any,
+    n: int = 32,
+    seed: int = 0,
+    *,
+    items: int = 2,
+    against: str = "other",
+    split: str = "find",
 ) -> Task:
     """A list of things of which all but one are taken: which is left?
 
@@ -41,27 +47,58 @@ def laundry(
     if not 2 <= items <= len(things):
         raise ValueError(f"items={items}: a list has 2 to {len(things)} things here (try items=2)")
     rng = random.Random(f"laundry {seed} {split}")
-    examples = different(n, lambda i: _example(rng, things, names, items, i % items, against), "laundry")
+    examples = different(
+        n, lambda i: _example(rng, things, names, items, i % items, against), "laundry"
+    )
     about = {"seed": seed, "split": split, "items": items, "against": against}
     about["fillings"] = "half of the things and names; heldout() has the others"
     again = partial(laundry, tokenizer, items=items, against=against)
     return build("laundry", tokenizer, examples, "logit_diff", about, again)
 
 
-def _example(rng: random.Random, things: list[str], names: list[str], items: int, index: int, against: str) -> Example:
+def _example(
+    rng: random.Random, things: list[str], names: list[str], items: int, index: int, against: str
+) -> Example:
     listed, name = rng.sample(things, items), rng.choice(names)
     left, taken = listed[index], listed[:index] + listed[index + 1 :]
     rng.shuffle(taken)
     slot = rng.randrange(len(taken))
     other = taken[slot]
-    upto = lambda k: "On the table, there is" + "".join(f" a {x}," for x in listed[:k]) + (" and a" if k == items - 1 else " a")
+
+    def upto(k):
+        return (
+            "On the table, there is"
+            + "".join(f" a {x}," for x in listed[:k])
+            + (" and a" if k == items - 1 else " a")
+        )
+
     took = f"{upto(items - 1)} {listed[-1]}. {name} took"
-    before = lambda k: took + "".join(f" the {x}," for x in taken[:k]) + (" and the" if 0 < k == items - 2 else " the")
-    after = lambda k: "".join(f", {'and ' if j == items - 2 else ''}the {taken[j]}" for j in range(k + 1, items - 1))
-    fill = lambda word: f"{before(slot)} {word}{after(slot)}, so the only thing left is the"
+
+    def before(k):
+        return (
+            took
+            + "".join(f" the {x}," for x in taken[:k])
+            + (" and the" if 0 < k == items - 2 else " the")
+        )
+
+    def after(k):
+        return "".join(
+            f", {'and ' if j == items - 2 else ''}the {taken[j]}" for j in range(k + 1, items - 1)
+        )
+
+    def fill(word):
+        return f"{before(slot)} {word}{after(slot)}, so the only thing left is the"
+
     wrong = [other] if against == "other" else taken
     return Example(
-        fill(other), fill(left), [f" {left}"], [f" {x}" for x in wrong],
-        {"LEFT": (upto(index), left), "OTHER": (upto(listed.index(other)), other), "TOOK": (before(slot), other)},
+        fill(other),
+        fill(left),
+        [f" {left}"],
+        [f" {x}" for x in wrong],
+        {
+            "LEFT": (upto(index), left),
+            "OTHER": (upto(listed.index(other)), other),
+            "TOOK": (before(slot), other),
+        },
         {"left": left, "other": other, "index": str(index + 1), "name": name},
     )

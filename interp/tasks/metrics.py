@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 
@@ -48,13 +47,42 @@ def _rank(logits: Tensor, ids: Tensor, count: Tensor) -> Tensor:
 
 METRICS: dict[str, Metric] = {
     # mean logit of the answers less mean logit of the wrong ones
-    "logit_diff": Metric("logit difference", "logits", "answers", lambda a, w, ca, cw: _mean(a, ca) - _mean(w, cw)),
+    "logit_diff": Metric(
+        "logit difference", "logits", "answers", lambda a, w, ca, cw: _mean(a, ca) - _mean(w, cw)
+    ),
     # is some answer above every wrong one?
-    "accuracy": Metric("accuracy", "share of prompts", "answers", lambda a, w, ca, cw: (_best(a, ca) > _best(w, cw)).float()),
-    "prob": Metric("probability of the answer", "probability", "vocab", lambda x, a, w, ca, cw: _mass(x, a, ca)),
-    "prob_diff": Metric("probability difference", "probability", "vocab", lambda x, a, w, ca, cw: _mass(x, a, ca) - _mass(x, w, cw)),
-    "log_prob": Metric("log probability of the answer", "nats", "vocab", lambda x, a, w, ca, cw: _log_prob(x, a, ca)),
+    "accuracy": Metric(
+        "accuracy",
+        "share of prompts",
+        "answers",
+        lambda a, w, ca, cw: (_best(a, ca) > _best(w, cw)).float(),
+    ),
+    "prob": Metric(
+        "probability of the answer", "probability", "vocab", lambda x, a, w, ca, cw: _mass(x, a, ca)
+    ),
+    "prob_diff": Metric(
+        "probability difference",
+        "probability",
+        "vocab",
+        lambda x, a, w, ca, cw: _mass(x, a, ca) - _mass(x, w, cw),
+    ),
+    "log_prob": Metric(
+        "log probability of the answer",
+        "nats",
+        "vocab",
+        lambda x, a, w, ca, cw: _log_prob(x, a, ca),
+    ),
     # how many tokens stand above the best answer: 0 = it is on top
-    "rank": Metric("rank of the answer", "tokens above the answer", "vocab", lambda x, a, w, ca, cw: _rank(x, a, ca)),
-    "top1": Metric("answer on top", "share of prompts", "vocab", lambda x, a, w, ca, cw: (_rank(x, a, ca) == 0).float()),
+    "rank": Metric(
+        "rank of the answer",
+        "tokens above the answer",
+        "vocab",
+        lambda x, a, w, ca, cw: _rank(x, a, ca),
+    ),
+    "top1": Metric(
+        "answer on top",
+        "share of prompts",
+        "vocab",
+        lambda x, a, w, ca, cw: (_rank(x, a, ca) == 0).float(),
+    ),
 }

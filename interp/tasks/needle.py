@@ -26,10 +26,17 @@ ASK = "\n\nQuestion: What is the secret %s of %s?\nAnswer: The secret %s of %s i
 
 
 def needle(
-    model: Any, n: int = 32, seed: int = 0, *, length: int = 128, depth: float | Sequence[float] = DEPTHS,
-    forced: bool = False, hay: Sequence[str] | None = None, split: str = "find",
+    model: Any,
+    n: int = 32,
+    seed: int = 0,
+    *,
+    length: int = 128,
+    depth: float | Sequence[float] = DEPTHS,
+    forced: bool = False,
+    hay: Sequence[str] | None = None,
+    split: str = "find",
 ) -> Task:
-    """"The secret plan of Oslo is the hollow piano carpet." somewhere in a text, and at its end the question what it is.
+    """ "The secret plan of Oslo is the hollow piano carpet." somewhere in a text, and at its end the question what it is.
 
     >>> interp.tasks.needle(model, n=20, length=256, depth=[0.1, 0.5, 0.9]).show(1)
     >>> task = interp.tasks.needle(model, forced=True)           # for retrieval scores: READ0 READ1 READ2
@@ -46,13 +53,25 @@ def needle(
     tokenizer = tokenizer_of(model)
     depths = [float(d) for d in (depth if isinstance(depth, Sequence) else [depth])]
     if not depths or not all(0 <= d <= 1 for d in depths):
-        raise ValueError(f"depth={depth}: a depth lies between 0 (the start of the text) and 1 (its end)")
-    pools = [usable(tokenizer, pool, split, k, what) for pool, k, what in (
-        (THINGS, 1, "things"), (PLACES, 1, "places"), (FIRST, 2, "first words"), (WORDS, 4, "words"))]  # fmt: skip
+        raise ValueError(
+            f"depth={depth}: a depth lies between 0 (the start of the text) and 1 (its end)"
+        )
+    pools = [
+        usable(tokenizer, pool, split, k, what)
+        for pool, k, what in (
+            (THINGS, 1, "things"),
+            (PLACES, 1, "places"),
+            (FIRST, 2, "first words"),
+            (WORDS, 4, "words"),
+        )
+    ]
     passages = [d.text for d in prose().half(split)] if hay is None else halves(list(hay), split)
     rng = random.Random(f"needle {seed} {split}")
     stack = _Hay(tokenizer, rng.sample(passages, len(passages)))
-    make = lambda i: _example(rng, tokenizer, stack, pools, length, depths[i % len(depths)], forced)
+
+    def make(i):
+        return _example(rng, tokenizer, stack, pools, length, depths[i % len(depths)], forced)
+
     examples = different(n, make, "needle")
     about = {"seed": seed, "split": split, "length": length, "depths": depths, "forced": forced}
     about["fillings"] = "half of the things, places, words and passages; heldout() has the others"
@@ -85,12 +104,21 @@ class _Hay:
         """The piece before and after the sentence end that is nearest to the depth."""
         start, end = piece
         wanted = self.upto[start] + depth * (self.upto[end] - self.upto[start])
-        at = min([start, *(e for e in self.ends if start < e <= end)], key=lambda e: abs(self.upto[e] - wanted))
+        at = min(
+            [start, *(e for e in self.ends if start < e <= end)],
+            key=lambda e: abs(self.upto[e] - wanted),
+        )
         return " ".join(["", *self.words[start:at]]), " ".join(["", *self.words[at:end]])
 
 
 def _example(
-    rng: random.Random, tokenizer: Any, stack: _Hay, pools: list[list[str]], length: int, depth: float, forced: bool
+    rng: random.Random,
+    tokenizer: Any,
+    stack: _Hay,
+    pools: list[list[str]],
+    length: int,
+    depth: float,
+    forced: bool,
 ) -> Example:
     things, places, first, words = pools
     thing, place = rng.choice(things), rng.choice(places)
@@ -109,9 +137,17 @@ def _example(
             f"text {most} with them; choose between, or give more texts as hay"
         )
     before, after = stack.cut(rng.choice(pieces), depth)
-    fill = lambda answer: f"{before}{head} {' '.join(answer)}.{after}{asked}" + (f" {answer[0]} {answer[1]}" if forced else "")
+
+    def fill(answer):
+        return f"{before}{head} {' '.join(answer)}.{after}{asked}" + (
+            f" {answer[0]} {answer[1]}" if forced else ""
+        )
+
     clean, last = fill(right), 2 if forced else 0
-    places_ = {f"NEEDLE{k}": (before + head + "".join(f" {w}" for w in right[:k]), right[k]) for k in range(3)}
+    places_ = {
+        f"NEEDLE{k}": (before + head + "".join(f" {w}" for w in right[:k]), right[k])
+        for k in range(3)
+    }
     upto = f"{before}{head} {' '.join(right)}.{after}{asked}"
     places_["QUESTION"] = (upto.removesuffix(asked), "\n")
     places_["READ0"] = (upto.removesuffix(" the"), "the")

@@ -20,19 +20,27 @@ class Shown:
         for kind, tokens in (("clean", task.clean[i]), ("corrupted", task.corrupted[i])):
             differs = (task.clean[i] != task.corrupted[i]).tolist()
             text = [task.tokenizer.decode([int(t)]) for t in tokens]
-            rows.append((kind, [(w, " ".join(names.get(k, [])), differs[k]) for k, w in enumerate(text)]))
+            rows.append(
+                (kind, [(w, " ".join(names.get(k, [])), differs[k]) for k, w in enumerate(text)])
+            )
         return rows
 
     def _answers(self, i: int) -> tuple[str, str]:
         task = self.task
-        said = lambda ids, count: " ".join(task._word(t) for t, c in zip(ids[i], count[i]) if c)
+
+        def said(ids, count):
+            return " ".join(task._word(t) for t, c in zip(ids[i], count[i]) if c)
+
         return said(task.answers, task.answers_count), said(task.wrong, task.wrong_count)
 
     def __repr__(self) -> str:
         out = []
         for i in range(len(self.task)):
             for kind, words in self._lines(i):
-                marked = "".join(_marked(w, name if kind == "clean" else "", differs) for w, name, differs in words)
+                marked = "".join(
+                    _marked(w, name if kind == "clean" else "", differs)
+                    for w, name, differs in words
+                )
                 out.append(f"{kind:>9}  {marked}")
             right, wrong = self._answers(i)
             out.append(f"{'':>9}  answer {right!r}, wrong {wrong!r}")
@@ -45,14 +53,28 @@ class Shown:
             for kind, words in self._lines(i):
                 line = ""
                 for word, name, differs in words:
-                    style = "background:rgba(230,159,0,.35)" if differs else "border-bottom:2px solid #0072b2" if name else ""
-                    mark = f"<sub style='opacity:.75'>{escape(name)}</sub>" if name and kind == "clean" else ""
+                    style = (
+                        "background:rgba(230,159,0,.35)"
+                        if differs
+                        else "border-bottom:2px solid #0072b2"
+                        if name
+                        else ""
+                    )
+                    mark = (
+                        f"<sub style='opacity:.75'>{escape(name)}</sub>"
+                        if name and kind == "clean"
+                        else ""
+                    )
                     line += f"<span style='white-space:pre;{style}'>{escape(word)}</span>{mark}"
                 cell = "padding:1px 10px 1px 0;text-align:left;vertical-align:top"
-                out.append(f"<tr><td style='{cell};opacity:.7'>{kind}</td><td style='{cell}'>{line}</td></tr>")
+                out.append(
+                    f"<tr><td style='{cell};opacity:.7'>{kind}</td><td style='{cell}'>{line}</td></tr>"
+                )
             right, wrong = self._answers(i)
             said = f"answer <b>{escape(right)}</b>, wrong <b>{escape(wrong)}</b>"
-            out.append(f"<tr><td></td><td style='padding-bottom:8px;text-align:left'>{said}</td></tr>")
+            out.append(
+                f"<tr><td></td><td style='padding-bottom:8px;text-align:left'>{said}</td></tr>"
+            )
         note = "<small>shaded: clean and corrupted differ; underlined: a named position</small>"
         return f"<table>{''.join(out)}</table>{note}"
 

@@ -17,7 +17,15 @@ ORDERS = {
 ROUND = ("weekday", "month")  # after the last comes the first
 
 
-def successor(model: Any, n: int = 32, seed: int = 0, *, kind: str = "all", shown: int = 2, split: str = "find") -> Task:
+def successor(
+    model: Any,
+    n: int = 32,
+    seed: int = 0,
+    *,
+    kind: str = "all",
+    shown: int = 2,
+    split: str = "find",
+) -> Task:
     """Some members of an order one after another: which one follows?
 
     >>> interp.tasks.successor(model, n=24).show()
@@ -37,31 +45,54 @@ def successor(model: Any, n: int = 32, seed: int = 0, *, kind: str = "all", show
     starts = {k: halves(_starts(tokenizer, k, shown), split) for k in kinds}
     kinds = [k for k in kinds if len(starts[k]) >= 2]
     if not kinds:
-        raise ValueError(f"too few members of the order {kind!r} are one token for this tokenizer: successor needs four")
+        raise ValueError(
+            f"too few members of the order {kind!r} are one token for this tokenizer: successor needs four"
+        )
     rng = random.Random(f"successor {seed} {split}")
     # by chance, not in turn: an order with few starts runs out of new pairs and leaves the rest to the others
-    examples = different(n, lambda i: _example(rng, kind := rng.choice(kinds), starts[kind]), "successor")
+    examples = different(
+        n, lambda i: _example(rng, kind := rng.choice(kinds), starts[kind]), "successor"
+    )
     about = {"seed": seed, "split": split, "kind": kind, "shown": shown}
     about["fillings"] = "half of the starts; heldout() has the others"
-    return build("successor", tokenizer, examples, "logit_diff", about, partial(successor, tokenizer, kind=kind, shown=shown))
+    return build(
+        "successor",
+        tokenizer,
+        examples,
+        "logit_diff",
+        about,
+        partial(successor, tokenizer, kind=kind, shown=shown),
+    )
 
 
 def _starts(tokenizer: Any, kind: str, shown: int) -> list[list[str]]:
     """Every run of shown + 1 members, all of them one token."""
     order, size = ORDERS[kind], shown + 1
-    runs = [[order[(i + k) % len(order)] for k in range(size)] for i in range(len(order) if kind in ROUND else len(order) - shown)]
+    runs = [
+        [order[(i + k) % len(order)] for k in range(size)]
+        for i in range(len(order) if kind in ROUND else len(order) - shown)
+    ]
     space = "" if kind == "digit" else " "
     return [run for run in runs if all(is_single(tokenizer, space + word) for word in run)]
 
 
 def _example(rng: random.Random, kind: str, starts: list[list[str]]) -> Example:
     run, other = rng.sample(starts, 2)
-    comma = ", " if kind == "digit" else ","  # where digits stand alone, the space is a token of its own
+    comma = (
+        ", " if kind == "digit" else ","
+    )  # where digits stand alone, the space is a token of its own
     space = "" if kind == "digit" else " "
     begin = "In order: " if kind == "digit" else "In order:"
-    fill = lambda members: begin + "".join(f"{space}{m}{comma}" for m in members[:-1])
+
+    def fill(members):
+        return begin + "".join(f"{space}{m}{comma}" for m in members[:-1])
+
     before = begin + "".join(f"{space}{m}{comma}" for m in run[:-2])
     return Example(
-        fill(run), fill(other), [space + run[-1]], [space + other[-1]],
-        {"LAST": (before, run[-2])}, {"kind": kind, "from": run[-2]},
+        fill(run),
+        fill(other),
+        [space + run[-1]],
+        [space + other[-1]],
+        {"LAST": (before, run[-2])},
+        {"kind": kind, "from": run[-2]},
     )

@@ -46,17 +46,28 @@ class Task:
     def __post_init__(self) -> None:
         n, length = self.clean.shape
         if self.corrupted.shape != self.clean.shape:
-            raise ValueError(f"clean prompts are {n} x {length}, corrupted ones {tuple(self.corrupted.shape)}: they must agree")
+            raise ValueError(
+                f"clean prompts are {n} x {length}, corrupted ones {tuple(self.corrupted.shape)}: they must agree"
+            )
         for ids, count in (("answers", "answers_count"), ("wrong", "wrong_count")):
-            if getattr(self, ids).shape != getattr(self, count).shape or len(getattr(self, ids)) != n:
-                raise ValueError(f"{ids} and {count} need one shape, with a row for each of {n} prompts")
+            if (
+                getattr(self, ids).shape != getattr(self, count).shape
+                or len(getattr(self, ids)) != n
+            ):
+                raise ValueError(
+                    f"{ids} and {count} need one shape, with a row for each of {n} prompts"
+                )
             if not getattr(self, count).any(-1).all():
                 raise ValueError(f"an example counts none of its {ids}: each needs at least one")
         if "END" not in self.positions or not (self.positions["END"] == length - 1).all():
-            raise ValueError("positions must have END, and it must be the last token: the metric is read there")
+            raise ValueError(
+                "positions must have END, and it must be the last token: the metric is read there"
+            )
         for name, index in self.positions.items():
             if index.shape != (n,) or not ((0 <= index) & (index < length)).all():
-                raise ValueError(f"position {name!r} must give each of {n} prompts an index from 0 to {length - 1}")
+                raise ValueError(
+                    f"position {name!r} must give each of {n} prompts an index from 0 to {length - 1}"
+                )
         for name, values in self.labels.items():
             if len(values) != n:
                 raise ValueError(f"label {name!r} has {len(values)} values for {n} prompts")
@@ -87,7 +98,9 @@ class Task:
     def heldout(self) -> "Task":
         """As many prompts of the same task on disjoint fillings, drawn with another seed, judged by the same metric."""
         if self.about["split"] == "heldout":
-            raise ValueError("this is already the held-out half; make the task again for the other one")
+            raise ValueError(
+                "this is already the held-out half; make the task again for the other one"
+            )
         other = self.remake(n=len(self), split="heldout", seed=self.about["seed"] + 1)
         return other.with_metric(self.metric_name)
 
@@ -116,7 +129,11 @@ class Task:
         >>> task.tokens("country")          # " France", " Japan", ...: a label's words, as they stand after a space
         """
         if name in ("answer", "wrong"):
-            return (self.answers, self.answers_count) if name == "answer" else (self.wrong, self.wrong_count)
+            return (
+                (self.answers, self.answers_count)
+                if name == "answer"
+                else (self.wrong, self.wrong_count)
+            )
         if name not in self.labels:
             raise unknown("name of tokens", name, ["answer", "wrong", *self.labels])
         ids = torch.tensor([[single(self.tokenizer, " " + word)] for word in self.labels[name]])
@@ -129,7 +146,9 @@ class Task:
         """
         wrong, count = self.tokens(name)
         if bool((wrong[:, None] == self.answers[..., None]).any()):
-            raise ValueError(f"{name!r} is the answer itself in some prompt: nothing is left to tell apart")
+            raise ValueError(
+                f"{name!r} is the answer itself in some prompt: nothing is left to tell apart"
+            )
         return replace(self, wrong=wrong, wrong_count=count)
 
     # --- the metric ------------------------------------------------------------------------------------------
@@ -158,7 +177,9 @@ class Task:
         """The same task judged by another metric: "logit_diff", "prob", "prob_diff", "log_prob", "rank", ..."""
         if name not in METRICS:
             if name.lower().startswith("kl"):  # it compares two runs, and a task knows no model
-                raise ValueError(f"{name!r} compares with another run, so it needs the model: metric=kl_to(model, task)")
+                raise ValueError(
+                    f"{name!r} compares with another run, so it needs the model: metric=kl_to(model, task)"
+                )
             raise unknown("metric", name, METRICS)
         return replace(self, metric_name=name)
 
@@ -180,10 +201,14 @@ class Task:
         few = logits.gather(-1, self.columns.expand(*logits.shape[:-1], self.columns.shape[-1]))
         return self.metric_from_columns(few.float())
 
-    def metric_from_columns(self, few: Float[Tensor, "*more batch column"]) -> Float[Tensor, "*more batch"]:
+    def metric_from_columns(
+        self, few: Float[Tensor, "*more batch column"]
+    ) -> Float[Tensor, "*more batch"]:
         """The metric from the logits of `columns` alone, where `reads` is "answers"."""
         a = self.answers.shape[-1]
-        return METRICS[self.metric_name].of(few[..., :a], few[..., a:], self.answers_count, self.wrong_count)
+        return METRICS[self.metric_name].of(
+            few[..., :a], few[..., a:], self.answers_count, self.wrong_count
+        )
 
     # --- positions -------------------------------------------------------------------------------------------
 
@@ -199,7 +224,10 @@ class Task:
         for name, index in self.positions.items():
             if bool((index == index[0]).all()):
                 names[int(index[0])].append(name)
-        return [" ".join([str(i), self._word(self.clean[0, i]), *(f"({n})" for n in names[i])]) for i in names]
+        return [
+            " ".join([str(i), self._word(self.clean[0, i]), *(f"({n})" for n in names[i])])
+            for i in names
+        ]
 
     def _word(self, token: Tensor | int) -> str:
         text = self.tokenizer.decode([int(token)])
@@ -229,7 +257,11 @@ class Task:
         """
         from interp.interventions import run
 
-        measures = {"answer above wrong": "accuracy", "answer on top": "top1", "logit difference": "logit_diff"}
+        measures = {
+            "answer above wrong": "accuracy",
+            "answer on top": "top1",
+            "logit difference": "logit_diff",
+        }
         unit = "share of prompts, or logits"
         if self.metric_name not in measures.values():
             measures[self.metric_title] = self.metric_name
@@ -237,11 +269,20 @@ class Task:
         rows = []
         for tokens in (self.clean, self.corrupted):
             logits = run(model, tokens, last_only=True).logits
-            rows.append(torch.stack([self.with_metric(m).metric(logits) for m in measures.values()]))
+            rows.append(
+                torch.stack([self.with_metric(m).metric(logits) for m in measures.values()])
+            )
         examples = torch.stack(rows, 1).double().numpy()  # [measure prompts n]
         coords = {"measure": list(measures), "prompts": ["clean", "corrupted"]}
-        about = {"task": self.name, "n": len(self), "method": "plain run", "split": self.about["split"]}
-        return Result(examples.mean(-1), ("measure", "prompts"), coords, "behaviour", unit, about, examples)
+        about = {
+            "task": self.name,
+            "n": len(self),
+            "method": "plain run",
+            "split": self.about["split"],
+        }
+        return Result(
+            examples.mean(-1), ("measure", "prompts"), coords, "behaviour", unit, about, examples
+        )
 
     def show(self, n: int = 3) -> Shown:
         """The first prompts with their positions marked, clean above corrupted, and what is answered."""
@@ -271,7 +312,9 @@ def tokenizer_of(model: Any) -> Any:
 def encode(tokenizer: Any, text: str) -> list[int]:
     """The tokens of a prompt: the tokenizer's first token put there openly, then the text, nothing added."""
     if tokenizer.bos_token_id is None:
-        raise ValueError("the tokenizer has no first token (bos_token): set one, whatever stands first is the sink")
+        raise ValueError(
+            "the tokenizer has no first token (bos_token): set one, whatever stands first is the sink"
+        )
     return [tokenizer.bos_token_id, *tokenizer(text, add_special_tokens=False).input_ids]
 
 
@@ -286,7 +329,9 @@ def single(tokenizer: Any, text: str) -> int:
     ids = tokenizer(text, add_special_tokens=False).input_ids
     if not is_single(tokenizer, text):
         pieces = [tokenizer.decode([i]) for i in ids]
-        raise ValueError(f"{text!r} is not one token for this tokenizer but {pieces}: use another word")
+        raise ValueError(
+            f"{text!r} is not one token for this tokenizer but {pieces}: use another word"
+        )
     return ids[0]
 
 
@@ -301,7 +346,9 @@ def usable(tokenizer: Any, words: Sequence[str], split: str, needed: int, what: 
     """The words of a split that are one token after a space; ValueError when too few are left."""
     kept = halves([w for w in dict.fromkeys(words) if is_single(tokenizer, " " + w)], split)
     if len(kept) < needed:
-        raise ValueError(f"only {len(kept)} {what} are one token for this tokenizer, {needed} are needed")
+        raise ValueError(
+            f"only {len(kept)} {what} are one token for this tokenizer, {needed} are needed"
+        )
     return kept
 
 
@@ -312,13 +359,20 @@ def different(n: int, draw: Callable[[int], Example], what: str) -> list[Example
         drawn = (draw(i) for _ in range(200))
         new = next((e for e in drawn if (e.clean, e.corrupted) not in found), None)
         if new is None:
-            raise ValueError(f"n={n} is too many: the fillings of this half gave only {len(found)} different {what} prompts")
+            raise ValueError(
+                f"n={n} is too many: the fillings of this half gave only {len(found)} different {what} prompts"
+            )
         found[new.clean, new.corrupted] = new
     return list(found.values())
 
 
 def build(
-    name: str, tokenizer: Any, examples: Sequence[Example], metric: str, about: dict[str, Any], remake: Callable[..., Task]
+    name: str,
+    tokenizer: Any,
+    examples: Sequence[Example],
+    metric: str,
+    about: dict[str, Any],
+    remake: Callable[..., Task],
 ) -> Task:
     """The task of these examples, its alignment proved for this tokenizer; ValueError with the reason otherwise."""
     if not examples:
@@ -343,8 +397,19 @@ def build(
     labels = {key: [e.labels[key] for e in examples] for key in examples[0].labels}
     said = {"bos": tokenizer.decode([tokenizer.bos_token_id]), **about}
     return Task(
-        name, torch.tensor([c for c, _ in pairs]), torch.tensor([c for _, c in pairs]), answers, wrong,
-        answers_count, wrong_count, positions, labels, "logit_diff", said, tokenizer, remake,
+        name,
+        torch.tensor([c for c, _ in pairs]),
+        torch.tensor([c for _, c in pairs]),
+        answers,
+        wrong,
+        answers_count,
+        wrong_count,
+        positions,
+        labels,
+        "logit_diff",
+        said,
+        tokenizer,
+        remake,
     ).with_metric(metric)
 
 
@@ -354,7 +419,9 @@ def _index(tokenizer: Any, example: Example, place: str, tokens: list[int]) -> i
     found = tokenizer.decode([tokens[at]]).strip() if at < len(tokens) else "(past the end)"
     # the text before must be the tokens before: only then is this the word's own place
     if found != word.strip() or encode(tokenizer, before) != tokens[:at]:
-        raise ValueError(f"position {place} of {example.clean!r} should be {word!r} but token {at} is {found!r}")
+        raise ValueError(
+            f"position {place} of {example.clean!r} should be {word!r} but token {at} is {found!r}"
+        )
     return at
 
 

@@ -9,7 +9,13 @@ from interp.tasks.task import Task, tokenizer_of
 
 
 def text(
-    model: Any, n: int = 8, seed: int = 0, *, length: int = 64, corpus: Any = None, split: str | None = "find"
+    model: Any,
+    n: int = 8,
+    seed: int = 0,
+    *,
+    length: int = 64,
+    corpus: Any = None,
+    split: str | None = "find",
 ) -> Task:
     """Chunks of running text, as a task: what ablations and head scores need to judge by the loss of text.
 
@@ -31,10 +37,26 @@ def text(
     corrupted = torch.cat([clean[:, :1], clean.gather(1, order)], 1)
     wrong = (answers + len(tokenizer) // 2) % len(tokenizer)
     yes = torch.ones(n, 1, dtype=torch.bool)
-    about = {"bos": tokenizer.decode([tokenizer.bos_token_id]), "seed": seed, "split": split, "corpus": corpus.name}
+    about = {
+        "bos": tokenizer.decode([tokenizer.bos_token_id]),
+        "seed": seed,
+        "split": split,
+        "corpus": corpus.name,
+    }
     about["fillings"] = "documents of one half of the corpus; heldout() has the others"
     remake = partial(text, tokenizer, length=length, corpus=corpus)
     return Task(
-        "text", clean, corrupted, answers, wrong, yes, yes, {"END": torch.full((n,), length - 1)}, {}, "log_prob", about,
-        tokenizer, remake,
-    )  # fmt: skip
+        "text",
+        clean,
+        corrupted,
+        answers,
+        wrong,
+        yes,
+        yes,
+        {"END": torch.full((n,), length - 1)},
+        {},
+        "log_prob",
+        about,
+        tokenizer,
+        remake,
+    )

@@ -14,6 +14,18 @@ from interp.texts.source_code import code
 from interp.texts.tokens import chunks
 
 __all__ = [
-    "NEUTRAL", "SPLITS", "Corpus", "Document", "Sentence", "chunks", "code", "concept_words", "concepts", "documentation", "files", "hub", "prose",
+    "NEUTRAL",
+    "SPLITS",
+    "Corpus",
+    "Document",
+    "Sentence",
+    "chunks",
+    "code",
+    "concept_words",
+    "concepts",
+    "documentation",
+    "files",
+    "hub",
+    "prose",
     "single_words",
-]  # fmt: skip
+]

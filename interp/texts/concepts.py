@@ -44,7 +44,9 @@ def concepts(split: str = "find", *, n: int = 30, seed: int = 0) -> list[Sentenc
     for concept in _read():
         words, frames = concept_words(concept, split), _half(_read()[concept][1], split)
         every = [Sentence(frame.format(word), concept, word) for frame in frames for word in words]
-        found += random.Random(f"concepts {concept} {split} {seed}").sample(every, min(n, len(every)))
+        found += random.Random(f"concepts {concept} {split} {seed}").sample(
+            every, min(n, len(every))
+        )
     return found
 
 
@@ -69,7 +71,11 @@ def single_words(model: Any, words: Iterable[str]) -> list[str]:
     model: a model or a tokenizer.
     """
     tokenizer = getattr(model, "tokenizer", model)
-    return [word for word in words if len(tokenizer(f" {word}", add_special_tokens=False).input_ids) == 1]
+    return [
+        word
+        for word in words
+        if len(tokenizer(f" {word}", add_special_tokens=False).input_ids) == 1
+    ]
 
 
 def _half(some: tuple[str, ...], split: str) -> list[str]:

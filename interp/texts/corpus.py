@@ -40,15 +40,23 @@ class Corpus:
 
     def __post_init__(self) -> None:
         names = [d.name for d in self.documents]
-        twice = next((n for n in names if names.count(n) > 1), None) if len(set(names)) < len(names) else None
+        twice = (
+            next((n for n in names if names.count(n) > 1), None)
+            if len(set(names)) < len(names)
+            else None
+        )
         if twice is not None:
-            raise ValueError(f"two documents are called {twice!r}: a name is what a document's half is chosen by")
+            raise ValueError(
+                f"two documents are called {twice!r}: a name is what a document's half is chosen by"
+            )
         empty = next((d.name for d in self.documents if not d.text.strip()), None)
         if empty is not None:
             raise ValueError(f"the document {empty!r} is empty")
         if not self.documents:
             raise ValueError(f"{self.name} has no documents")
-        object.__setattr__(self, "about", {"texts": self.name, **self.about, "fingerprint": self.fingerprint})
+        object.__setattr__(
+            self, "about", {"texts": self.name, **self.about, "fingerprint": self.fingerprint}
+        )
 
     def __len__(self) -> int:
         return len(self.documents)
@@ -71,7 +79,9 @@ class Corpus:
             raise unknown("split", split, SPLITS)
         kept = tuple(d for d in self.documents if d.split == split)
         if not kept:
-            raise ValueError(f"no document of {self.name} ({len(self)} in all) falls into the half {split!r}: more are needed")
+            raise ValueError(
+                f"no document of {self.name} ({len(self)} in all) falls into the half {split!r}: more are needed"
+            )
         return replace(self, documents=kept, about={**self.about, "split": split})
 
 

@@ -34,7 +34,17 @@ PACKAGES = {
 }
 RECIPE = 1  # raise it when the cleaning changes: older caches are then made again
 FEWEST_WORDS = 60  # of a document
-LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "testing", "idlelib", "lib2to3", "_vendor", "encodings"}
+LEFT_OUT = {
+    "site-packages",
+    "dist-packages",
+    "test",
+    "tests",
+    "testing",
+    "idlelib",
+    "lib2to3",
+    "_vendor",
+    "encodings",
+}
 
 
 @cache
@@ -46,7 +56,9 @@ def documentation() -> Corpus:
 
     Takes half a minute the first time, then it is kept in the cache (INTERP_CACHE, or the user's cache folder).
     """
-    versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES if find_spec(name)}
+    versions = {"python": platform.python_version()} | {
+        name: version(name) for name in PACKAGES if find_spec(name)
+    }
     key = hashlib.sha256(json.dumps([RECIPE, versions]).encode()).hexdigest()[:16]
     kept = local.cache().parent / "texts" / f"documentation-{key}.json"
     documents = _read(kept)
@@ -58,7 +70,9 @@ def documentation() -> Corpus:
 
 def _read(path: Path) -> tuple[Document, ...] | None:
     try:
-        return tuple(Document(name, text) for name, text in json.loads(path.read_text(encoding="utf-8")))
+        return tuple(
+            Document(name, text) for name, text in json.loads(path.read_text(encoding="utf-8"))
+        )
     except (OSError, ValueError, TypeError):  # missing, or not whole
         return None
 
@@ -81,7 +95,9 @@ def read_docstrings(packages: Iterable[str] = ("python", *PACKAGES)) -> Iterator
     sources = [source for package in packages for source in _sources(package)]
     off = os.environ.get("INTERP_PROGRESS") == "0"
     fresh = distinct()
-    for name, path in tqdm(sources, desc="reading documentation", delay=2, leave=False, disable=off):
+    for name, path in tqdm(
+        sources, desc="reading documentation", delay=2, leave=False, disable=off
+    ):
         paragraphs = [p for doc in _docstrings(path) for p in sentences(doc) if fresh(p)]
         if sum(len(p.split()) for p in paragraphs) >= FEWEST_WORDS:
             yield Document(name, "\n\n".join(paragraphs))
@@ -121,16 +137,36 @@ def _docstrings(path: Path) -> Iterator[str]:
 # --- cleaning ------------------------------------------------------------------------------------------------
 
 _MARKUP = (
-    (re.compile(r":[a-zA-Z:]+:`~?([^`<]+?)(?:\s*<[^>]*>)?`"), r"\1"),  # :func:`name`, :ref:`words <label>`
+    (
+        re.compile(r":[a-zA-Z:]+:`~?([^`<]+?)(?:\s*<[^>]*>)?`"),
+        r"\1",
+    ),  # :func:`name`, :ref:`words <label>`
     (re.compile(r"``([^`]+)``|`([^`<]+?)(?:\s*<[^>]*>)?`_{0,2}"), lambda m: m[1] or m[2]),
     (re.compile(r"\*\*([^*]+)\*\*|(?<!\w)\*([^*\s][^*]*)\*(?!\w)"), lambda m: m[1] or m[2]),
     (re.compile(r"\s*\[[\w, ]+\]_"), ""),  # citations
 )
 _REFUSED = re.compile(
-    r"copyright|licen[sc]e|all rights reserved|warrant|https?:|www\.|@|\\|[|{}<>#$=]|>>>|::|_{2}", re.IGNORECASE
+    r"copyright|licen[sc]e|all rights reserved|warrant|https?:|www\.|@|\\|[|{}<>#$=]|>>>|::|_{2}",
+    re.IGNORECASE,
 )
 _PLAIN = re.compile(r"[A-Za-z][a-z]*(?:['-][a-z]+)*[.,;:!?)\"']*$")
-_COMMON = {"the", "a", "an", "of", "to", "is", "are", "in", "and", "this", "that", "it", "be", "for", "with"}
+_COMMON = {
+    "the",
+    "a",
+    "an",
+    "of",
+    "to",
+    "is",
+    "are",
+    "in",
+    "and",
+    "this",
+    "that",
+    "it",
+    "be",
+    "for",
+    "with",
+}
 
 
 def sentences(docstring: str) -> list[str]:
@@ -155,7 +191,13 @@ def sentences(docstring: str) -> list[str]:
 
 def _is_prose(text: str) -> bool:
     words = text.split()
-    if len(words) < 12 or _REFUSED.search(text) or not text.isascii() or not re.match(r"[A-Z]", text) or text[-1] not in ".!?":
+    if (
+        len(words) < 12
+        or _REFUSED.search(text)
+        or not text.isascii()
+        or not re.match(r"[A-Z]", text)
+        or text[-1] not in ".!?"
+    ):
         return False
     plain = sum(bool(_PLAIN.match(w.lstrip("(\"'"))) for w in words)
     common = sum(w.lower() in _COMMON for w in words)

@@ -9,7 +9,9 @@ from interp.texts.corpus import Corpus, Document
 HOW = "texts.documentation(), texts.prose() and texts.files(...) need no hub"
 
 
-def hub(dataset: str, *, part: str = "train", column: str = "text", n: int = 1000, **options: Any) -> Corpus:
+def hub(
+    dataset: str, *, part: str = "train", column: str = "text", n: int = 1000, **options: Any
+) -> Corpus:
     """The first n texts of a Hugging Face dataset, one document a row.
 
     >>> interp.texts.hub("roneneldan/TinyStories", n=500)
@@ -20,7 +22,9 @@ def hub(dataset: str, *, part: str = "train", column: str = "text", n: int = 100
     try:
         from datasets import load_dataset
     except ImportError:
-        raise ImportError(f"texts.hub needs the package `datasets`: pip install datasets ({HOW})") from None
+        raise ImportError(
+            f"texts.hub needs the package `datasets`: pip install datasets ({HOW})"
+        ) from None
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
@@ -33,4 +37,6 @@ def hub(dataset: str, *, part: str = "train", column: str = "text", n: int = 100
     if rows and column not in rows[0]:
         raise unknown("column", column, rows[0])
     found = ((f"{dataset} {i}", str(row[column])) for i, row in enumerate(rows))
-    return Corpus(dataset, tuple(Document(name, text) for name, text in found if text.strip()), {"part": part})
+    return Corpus(
+        dataset, tuple(Document(name, text) for name, text in found if text.strip()), {"part": part}
+    )

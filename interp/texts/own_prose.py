@@ -17,4 +17,6 @@ def prose() -> Corpus:
     """
     whole = (Path(__file__).parent / "prose.txt").read_text(encoding="utf-8")
     passages = (part.partition("\n") for part in whole.removeprefix("= ").split("\n= "))
-    return Corpus("prose", tuple(Document(name.strip(), text.strip()) for name, _, text in passages))
+    return Corpus(
+        "prose", tuple(Document(name.strip(), text.strip()) for name, _, text in passages)
+    )

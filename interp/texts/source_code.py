@@ -8,11 +8,51 @@ from pathlib import Path
 from interp.texts.corpus import Corpus, Document
 
 MODULES = (
-    "argparse", "ast", "bisect", "calendar", "cmd", "codecs", "copy", "csv", "dis", "enum", "filecmp", "fnmatch", "fractions",
-    "gettext", "glob", "gzip", "heapq", "inspect", "linecache", "mailbox", "mimetypes", "netrc", "numbers", "optparse",
-    "pickle", "pprint", "queue", "random", "sched", "shelve", "shlex", "shutil", "statistics", "string", "tarfile",
-    "tempfile", "textwrap", "threading", "timeit", "tokenize", "trace", "types", "weakref", "zipapp",
-)  # fmt: skip
+    "argparse",
+    "ast",
+    "bisect",
+    "calendar",
+    "cmd",
+    "codecs",
+    "copy",
+    "csv",
+    "dis",
+    "enum",
+    "filecmp",
+    "fnmatch",
+    "fractions",
+    "gettext",
+    "glob",
+    "gzip",
+    "heapq",
+    "inspect",
+    "linecache",
+    "mailbox",
+    "mimetypes",
+    "netrc",
+    "numbers",
+    "optparse",
+    "pickle",
+    "pprint",
+    "queue",
+    "random",
+    "sched",
+    "shelve",
+    "shlex",
+    "shutil",
+    "statistics",
+    "string",
+    "tarfile",
+    "tempfile",
+    "textwrap",
+    "threading",
+    "timeit",
+    "tokenize",
+    "trace",
+    "types",
+    "weakref",
+    "zipapp",
+)
 
 
 @cache
@@ -24,5 +64,11 @@ def code() -> Corpus:
     The modules are read, never imported. It is the same for the same version of Python, which `about` names.
     """
     home = Path(sysconfig.get_paths()["stdlib"])
-    documents = [Document(name, (home / f"{name}.py").read_text(encoding="utf-8")) for name in MODULES if (home / f"{name}.py").is_file()]
-    return Corpus("source code", tuple(documents), {"versions": {"python": platform.python_version()}})
+    documents = [
+        Document(name, (home / f"{name}.py").read_text(encoding="utf-8"))
+        for name in MODULES
+        if (home / f"{name}.py").is_file()
+    ]
+    return Corpus(
+        "source code", tuple(documents), {"versions": {"python": platform.python_version()}}
+    )

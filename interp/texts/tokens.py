@@ -12,7 +12,13 @@ from interp.texts.corpus import SPLITS, Corpus
 
 
 def chunks(
-    model: Any, corpus: Any, *, length: int = 128, n: int | None = None, split: str | None = None, seed: int = 0,
+    model: Any,
+    corpus: Any,
+    *,
+    length: int = 128,
+    n: int | None = None,
+    split: str | None = None,
+    seed: int = 0,
     join: str | None = None,
 ) -> Int[Tensor, "chunk pos"]:
     """Token ids [n length]: the first token, then length - 1 tokens that stand together in one document.
@@ -25,7 +31,9 @@ def chunks(
     may cross from one to the next; None: it never does. model: a model or a tokenizer.
     """
     if not isinstance(corpus, Corpus):
-        raise TypeError(f"corpus is a {type(corpus).__name__}: make one with texts.documentation(), .prose() or .files(...)")
+        raise TypeError(
+            f"corpus is a {type(corpus).__name__}: make one with texts.documentation(), .prose() or .files(...)"
+        )
     if length < 2:
         raise ValueError(f"length={length}: a chunk is the first token and at least one more")
     if n is not None and n < 1:
@@ -34,16 +42,24 @@ def chunks(
         raise unknown("split", split, SPLITS)
     tokenizer = getattr(model, "tokenizer", model)
     if tokenizer.bos_token_id is None:
-        raise ValueError("the tokenizer has no first token (bos_token): set one, whatever stands first is the sink")
+        raise ValueError(
+            "the tokenizer has no first token (bos_token): set one, whatever stands first is the sink"
+        )
     rng = random.Random(f"chunks {seed}")
     texts = [d.text for d in (corpus if split is None else corpus.half(split))]
     if join is not None:
         texts = [join.join(rng.sample(texts, len(texts)))]
     step = length - 1
-    cut = [ids[i : i + step] for ids in _ids(tokenizer, texts) for i in range(0, len(ids) - step + 1, step)]
+    cut = [
+        ids[i : i + step]
+        for ids in _ids(tokenizer, texts)
+        for i in range(0, len(ids) - step + 1, step)
+    ]
     if len(cut) < (n or 1):
         half = "" if split is None else f", half {split!r},"
-        raise ValueError(f"{corpus.name}{half} has {len(cut)} chunks of {length} tokens, {n or 1} are needed: ask for fewer or shorter ones")
+        raise ValueError(
+            f"{corpus.name}{half} has {len(cut)} chunks of {length} tokens, {n or 1} are needed: ask for fewer or shorter ones"
+        )
     chosen = cut if n is None else [cut[i] for i in rng.sample(range(len(cut)), n)]
     return torch.tensor([[tokenizer.bos_token_id, *ids] for ids in chosen])
 

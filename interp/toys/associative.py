@@ -34,14 +34,18 @@ def hebbian(keys: Keys, values: Values) -> Float[Tensor, "*batch d_v d_k"]:
     return values.mT @ keys
 
 
-def delta_rule(keys: Keys, values: Values, *, rate: float = 1.0, passes: int = 1) -> Float[Tensor, "*batch d_v d_k"]:
+def delta_rule(
+    keys: Keys, values: Values, *, rate: float = 1.0, passes: int = 1
+) -> Float[Tensor, "*batch d_v d_k"]:
     """The memory after each pair in turn has corrected what is read at its key, by `rate` of the error.
 
     Keys are expected to have length 1: with rate=1 a pair is then read without error right after its step. Widrow and
     Hoff 1960, Rescorla and Wagner 1972. Over many passes it comes to the pairs' least squares solution if one fits.
     """
     if not 0 < rate < 2 or passes < 1:
-        raise ValueError(f"rate={rate}, passes={passes}: the rate lies between 0 and 2 (else errors grow), and one pass is the least")
+        raise ValueError(
+            f"rate={rate}, passes={passes}: the rate lies between 0 and 2 (else errors grow), and one pass is the least"
+        )
     memory = torch.zeros(*keys.shape[:-2], values.shape[-1], keys.shape[-1])
     for i in list(range(keys.shape[-2])) * passes:
         key = keys[..., i, :, None]
@@ -49,15 +53,25 @@ def delta_rule(keys: Keys, values: Values, *, rate: float = 1.0, passes: int = 1
     return memory
 
 
-def recall(memory: Float[Tensor, "*batch d_v d_k"], queries: Float[Tensor, "*batch n d_k"]) -> Float[Tensor, "*batch n d_v"]:
+def recall(
+    memory: Float[Tensor, "*batch d_v d_k"], queries: Float[Tensor, "*batch n d_k"]
+) -> Float[Tensor, "*batch n d_v"]:
     """What a memory gives for each query."""
     return queries @ memory.mT
 
 
-def softmax_recall(keys: Keys, values: Values, queries: Float[Tensor, "*batch n d_k"], *, sharpness: float | None = None) -> Float[Tensor, "*batch n d_v"]:
+def softmax_recall(
+    keys: Keys,
+    values: Values,
+    queries: Float[Tensor, "*batch n d_k"],
+    *,
+    sharpness: float | None = None,
+) -> Float[Tensor, "*batch n d_v"]:
     """The values, weighted by the softmax of `sharpness` times query dot key; None: d_k ** 0.5, as for attention with
     keys and queries of length d_k ** 0.5."""
-    return (queries @ keys.mT * (keys.shape[-1] ** 0.5 if sharpness is None else sharpness)).softmax(-1) @ values
+    return (
+        queries @ keys.mT * (keys.shape[-1] ** 0.5 if sharpness is None else sharpness)
+    ).softmax(-1) @ values
 
 
 # --- identities --------------------------------------------------------------------------------------------------
@@ -75,7 +89,9 @@ def linear_attention(q: Q, k: Q, v: V, decay: Float[Tensor, "*batch pos"] | None
     if decay is not None:
         span = q.shape[-2]
         kept = decay[..., :, None].expand(*decay.shape, span).tril(-1)  # [t s]: a_t where s < t
-        pattern = pattern * torch.where(torch.ones(span, span).tril(-1) > 0, kept, torch.ones(())).cumprod(-2)
+        pattern = pattern * torch.where(
+            torch.ones(span, span).tril(-1) > 0, kept, torch.ones(())
+        ).cumprod(-2)
     return pattern @ v
 
 
@@ -84,11 +100,20 @@ def hebbian_attention(q: Q, k: Q, v: V) -> V:
 
     >>> torch.testing.assert_close(hebbian_attention(q, k, v), linear_attention(q, k, v))
     """
-    return torch.stack([recall(hebbian(k[..., : t + 1, :], v[..., : t + 1, :]), q[..., t : t + 1, :])[..., 0, :] for t in range(q.shape[-2])], -2)
+    return torch.stack(
+        [
+            recall(hebbian(k[..., : t + 1, :], v[..., : t + 1, :]), q[..., t : t + 1, :])[..., 0, :]
+            for t in range(q.shape[-2])
+        ],
+        -2,
+    )
 
 
 def state_space(
-    x: V, keep: Float[Tensor, "*batch pos d_state"], write: Float[Tensor, "*batch pos d_state"], read: Float[Tensor, "*batch pos d_state"]
+    x: V,
+    keep: Float[Tensor, "*batch pos d_state"],
+    write: Float[Tensor, "*batch pos d_state"],
+    read: Float[Tensor, "*batch pos d_state"],
 ) -> V:
     """A selective state-space model with a diagonal transition: h_t = keep_t * h_{t-1} + write_t x_t, out_t = read_t . h_t.
 
@@ -112,14 +137,20 @@ def state_space(
 MEMORIES = ("hebbian", "delta", "softmax")
 
 
-def pairs(n: int, d_k: int, values: int, trials: int, keys: str, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def pairs(
+    n: int, d_k: int, values: int, trials: int, keys: str, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Unit keys [trials n d_k], random or orthonormal, and the value of each, a number below `values` [trials n]."""
     if keys not in ("random", "orthogonal"):
         raise unknown("kind of keys", keys, ("random", "orthogonal"))
     if keys == "orthogonal" and n > d_k:
         raise ValueError(f"only d_k={d_k} keys can be orthogonal, not {n}")
     drawn = torch.randn(trials, d_k if keys == "orthogonal" else n, d_k, generator=generator)
-    made = torch.linalg.qr(drawn).Q[:, :n] if keys == "orthogonal" else torch.nn.functional.normalize(drawn, dim=-1)
+    made = (
+        torch.linalg.qr(drawn).Q[:, :n]
+        if keys == "orthogonal"
+        else torch.nn.functional.normalize(drawn, dim=-1)
+    )
     return made, torch.randint(values, (trials, n), generator=generator)
 
 
@@ -130,9 +161,15 @@ def _read(memory: str, keys: Tensor, values: Tensor) -> Tensor:
 
 
 def accuracy(
-    d_k: Sequence[int] = (16, 32, 64, 128), pairs_per_d: Sequence[float] = (0.25, 0.5, 1, 2, 3, 4, 6, 8, 12, 16), *,
-    memory: str = "hebbian", values: int = 16, trials: int = 8, keys: str = "random", seed: int = 0,
-) -> Result:  # fmt: skip
+    d_k: Sequence[int] = (16, 32, 64, 128),
+    pairs_per_d: Sequence[float] = (0.25, 0.5, 1, 2, 3, 4, 6, 8, 12, 16),
+    *,
+    memory: str = "hebbian",
+    values: int = 16,
+    trials: int = 8,
+    keys: str = "random",
+    seed: int = 0,
+) -> Result:
     """How often the right one of `values` one-hot values reads highest, by d_k and by pairs stored for each place of a key.
 
     >>> pairs = capacity(accuracy(memory="delta"))
@@ -152,7 +189,15 @@ def accuracy(
             cells[i, j] = (read.argmax(-1) == value).float().mean(1).numpy()
     about = {"memory": memory, "values": values, "keys": keys, "seed": seed, "trials": trials}
     coords = {"d_k": list(d_k), "pairs per d_k": list(pairs_per_d)}
-    return Result(cells.mean(-1), tuple(coords), coords, f"accuracy of {memory} retrieval", "share of pairs", about, cells)
+    return Result(
+        cells.mean(-1),
+        tuple(coords),
+        coords,
+        f"accuracy of {memory} retrieval",
+        "share of pairs",
+        about,
+        cells,
+    )
 
 
 def capacity(curve: Result, at: float = 0.5) -> Result:
@@ -168,4 +213,11 @@ def capacity(curve: Result, at: float = 0.5) -> Result:
             j = below[0]
             part = (right[j - 1] - at) / (right[j - 1] - right[j])
             found[row] = np.exp(some[j - 1] + part * (some[j] - some[j - 1]))
-    return Result(found, ("d_k",), {"d_k": curve.coords["d_k"]}, f"pairs at accuracy {at:g}", "pairs", dict(curve.about))
+    return Result(
+        found,
+        ("d_k",),
+        {"d_k": curve.coords["d_k"]},
+        f"pairs at accuracy {at:g}",
+        "pairs",
+        dict(curve.about),
+    )

@@ -8,7 +8,9 @@ import numpy as np
 _STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
-def power(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> tuple[float, float, float]:
+def power(
+    x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray
+) -> tuple[float, float, float]:
     """The exponent p of y = c x ** p by least squares in the logs, and its 95 % interval from the residuals (Student).
 
     >>> p, low, high = power([16, 32, 64, 128], [47, 90, 181, 365])
@@ -20,5 +22,7 @@ def power(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> t
     p = float(dx @ y / (dx @ dx))
     left = y - y.mean() - p * dx
     free = len(x) - 2
-    wide = (_STUDENT[free - 1] if free <= len(_STUDENT) else 1.96 + 2.4 / free) * float(np.sqrt(left @ left / free / (dx @ dx)))
+    wide = (_STUDENT[free - 1] if free <= len(_STUDENT) else 1.96 + 2.4 / free) * float(
+        np.sqrt(left @ left / free / (dx @ dx))
+    )
     return p, p - wide, p + wide

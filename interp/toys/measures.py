@@ -20,7 +20,12 @@ Measured = float | Result | Mapping[str, float]
 
 
 def over_training(
-    run: Run | Sequence[Run], measure: Callable[[Any], Any], *, steps: Sequence[int] | None = None, name: str = "", unit: str = ""
+    run: Run | Sequence[Run],
+    measure: Callable[[Any], Any],
+    *,
+    steps: Sequence[int] | None = None,
+    name: str = "",
+    unit: str = "",
 ) -> Result:
     """A measure at every checkpoint: axis `step`, then the measure's own axes; of several runs, axis `seed` first.
 
@@ -31,7 +36,10 @@ def over_training(
     change from checkpoint to checkpoint: keep numbers, not the model. steps: only these checkpoints.
     """
     if not isinstance(run, Run):
-        return _seeds([over_training(one, measure, steps=steps, name=name, unit=unit) for one in run], list(run))
+        return _seeds(
+            [over_training(one, measure, steps=steps, name=name, unit=unit) for one in run],
+            list(run),
+        )
     wanted = list(run.steps if steps is None else steps)
     for step in wanted:
         run._path(step)  # a step without a checkpoint is refused before any is measured
@@ -51,7 +59,14 @@ def _as_result(value: Measured, name: str, unit: str) -> Result:
         return value
     if isinstance(value, Mapping):
         numbers = [float(v) for v in value.values()]
-        return Result(numbers, ("measure",), {"measure": list(value)}, name or "measures", unit or "each its own", {})
+        return Result(
+            numbers,
+            ("measure",),
+            {"measure": list(value)},
+            name or "measures",
+            unit or "each its own",
+            {},
+        )
     return Result(float(value), (), {}, name or "measure", unit or "the measure's own", {})
 
 
@@ -59,13 +74,23 @@ def _stacked(found: Sequence[Result], steps: Sequence[int], about: Mapping[str, 
     first = found[0]
     odd = [s for s, r in zip(steps, found) if (r.dims, r.coords) != (first.dims, first.coords)]
     if odd:
-        raise ValueError(f"the measure has other axes at step {odd[0]} than at step {steps[0]}: it must have the same at every checkpoint")
+        raise ValueError(
+            f"the measure has other axes at step {odd[0]} than at step {steps[0]}: it must have the same at every checkpoint"
+        )
     examples = [r.examples for r in found]
     same = all(e is not None and e.shape == examples[0].shape for e in examples)
     dims, coords = ("step", *first.dims), {"step": list(steps), **first.coords}
     told = {k: v for k, v in first.about.items() if k not in ("seconds", "model")}
     values = np.stack([r.values for r in found])
-    return Result(values, dims, coords, first.name, first.unit, {**told, **about}, np.stack(examples) if same else None)
+    return Result(
+        values,
+        dims,
+        coords,
+        first.name,
+        first.unit,
+        {**told, **about},
+        np.stack(examples) if same else None,
+    )
 
 
 def _seeds(found: Sequence[Result], of: Sequence[Run]) -> Result:
@@ -74,18 +99,32 @@ def _seeds(found: Sequence[Result], of: Sequence[Run]) -> Result:
     names = {run.recipe.but(seed=0).to_json() for run in of}
     labels = [run.recipe.seed for run in of]
     if len(names) > 1 or len(set(labels)) < len(labels):
-        raise ValueError("several runs are measured together when they differ in their seed alone: measure others one by one")
+        raise ValueError(
+            "several runs are measured together when they differ in their seed alone: measure others one by one"
+        )
     first = found[0]
     if any((r.dims, r.coords) != (first.dims, first.coords) for r in found):
-        raise ValueError("these runs kept other checkpoints: name the steps they share (steps=[0, 100, 1000])")
+        raise ValueError(
+            "these runs kept other checkpoints: name the steps they share (steps=[0, 100, 1000])"
+        )
     about = {k: v for k, v in first.about.items() if k != "train_seed"}
     values, examples = np.stack([r.values for r in found]), [r.examples for r in found]
     same = all(e is not None and e.shape == examples[0].shape for e in examples)
     kept = np.stack(examples) if same else None
-    return Result(values, ("seed", *first.dims), {"seed": labels, **first.coords}, first.name, first.unit, about, kept)
+    return Result(
+        values,
+        ("seed", *first.dims),
+        {"seed": labels, **first.coords},
+        first.name,
+        first.unit,
+        about,
+        kept,
+    )
 
 
-def loss_on(batch: Any, slices: Mapping[str, Tensor] | Sequence[str] | None = None) -> Callable[[Any], Result]:
+def loss_on(
+    batch: Any, slices: Mapping[str, Tensor] | Sequence[str] | None = None
+) -> Callable[[Any], Result]:
     """A measure: the loss on this batch, in nats, on each slice of it.
 
     >>> batch = run.source.batch(256, torch.Generator().manual_seed(0), split="heldout")
@@ -99,17 +138,24 @@ def loss_on(batch: Any, slices: Mapping[str, Tensor] | Sequence[str] | None = No
     def measure(model: Any) -> Result:
         with torch.no_grad():
             logits = bridge.forward(model, batch.inputs)
-        losses = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none", ignore_index=IGNORE)
+        losses = F.cross_entropy(
+            logits.flatten(0, 1), batch.targets.flatten(), reduction="none", ignore_index=IGNORE
+        )
         losses = losses.view(batch.targets.shape).double()
         means = [float(losses[mask].mean()) for mask in masks.values()]
-        return Result(means, ("slice",), {"slice": list(masks)}, "loss", "nats", {"n": len(batch.targets)})
+        return Result(
+            means, ("slice",), {"slice": list(masks)}, "loss", "nats", {"n": len(batch.targets)}
+        )
 
     return measure
 
 
 def _masks(batch: Any, slices: Mapping[str, Tensor] | Sequence[str] | None) -> dict[str, Tensor]:
     there = batch.targets != IGNORE
-    wide = lambda mask: (mask if mask.ndim == 2 else mask[:, None]).expand_as(there) & there
+
+    def wide(mask):
+        return (mask if mask.ndim == 2 else mask[:, None]).expand_as(there) & there
+
     if slices is None:
         masks = {"all": there}
     elif isinstance(slices, Mapping):
@@ -120,7 +166,9 @@ def _masks(batch: Any, slices: Mapping[str, Tensor] | Sequence[str] | None) -> d
             if name not in batch.labels:
                 raise unknown("label of this batch", name, batch.labels)
             if batch.labels[name].dtype != torch.bool:
-                raise ValueError(f"the label {name!r} is not true or false: give slices={{'...': mask}}")
+                raise ValueError(
+                    f"the label {name!r} is not true or false: give slices={{'...': mask}}"
+                )
             masks |= {name: wide(batch.labels[name]), f"not {name}": wide(~batch.labels[name])}
     empty = [name for name, mask in masks.items() if not mask.any()]
     if empty:

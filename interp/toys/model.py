@@ -12,7 +12,14 @@ from interp.toys.parts import Net
 from interp.toys.spec import Spec, spec
 
 
-def transformer(*, name: str = "toy", seed: int = 0, words: Sequence[str] = (), bos: int | None = None, **options: Any) -> Any:
+def transformer(
+    *,
+    name: str = "toy",
+    seed: int = 0,
+    words: Sequence[str] = (),
+    bos: int | None = None,
+    **options: Any,
+) -> Any:
     """A small random transformer with the hooks and addresses of every other model here: eval mode, frozen.
 
     >>> model = interp.toys.transformer(d_vocab=64, n_layers=2, n_heads=4, attention="relu", mlp=128, norm="rms")
@@ -37,11 +44,23 @@ def wrapped(net: Net, name: str, words: Sequence[str] = (), bos: int | None = No
 
 def _config(s: Spec, name: str) -> SimpleNamespace:
     return SimpleNamespace(
-        model_name=name, n_layers=s.n_layers, n_heads=s.n_heads, n_key_value_heads=s.n_kv_heads, d_model=s.d_model,
-        d_head=s.d_head, d_mlp=s.d_mlp, d_vocab=s.d_vocab, n_ctx=s.n_ctx, d_in=s.d_in, act_fn=s.act,
-        normalization_type={"layer": "LN", "rms": "RMS", "none": "none"}[s.norm], parallel_attn_mlp=False,
-        default_prepend_bos=False, device="cpu", dtype=torch.float32,
-    )  # fmt: skip
+        model_name=name,
+        n_layers=s.n_layers,
+        n_heads=s.n_heads,
+        n_key_value_heads=s.n_kv_heads,
+        d_model=s.d_model,
+        d_head=s.d_head,
+        d_mlp=s.d_mlp,
+        d_vocab=s.d_vocab,
+        n_ctx=s.n_ctx,
+        d_in=s.d_in,
+        act_fn=s.act,
+        normalization_type={"layer": "LN", "rms": "RMS", "none": "none"}[s.norm],
+        parallel_attn_mlp=False,
+        default_prepend_bos=False,
+        device="cpu",
+        dtype=torch.float32,
+    )
 
 
 def tokenizer(d_vocab: int, words: Sequence[str] = (), bos: int | None = None) -> Any:
@@ -58,10 +77,17 @@ def tokenizer(d_vocab: int, words: Sequence[str] = (), bos: int | None = None) -
     plain = [f"t{i}" if i != bos else "<bos>" for i in range(d_vocab)]
     words = ["_".join(re.split(r"\s", w)) for w in words] or plain
     if len(words) != d_vocab or len(set(words)) != d_vocab or "" in words:
-        raise ValueError(f"{len(set(words) - {''})} different words for {d_vocab} tokens: give one for each")
+        raise ValueError(
+            f"{len(set(words) - {''})} different words for {d_vocab} tokens: give one for each"
+        )
     unknown = "<unk>"  # one past the model's own tokens, so that it is refused and never read as another word
-    built = Tokenizer(models.WordLevel({w: i for i, w in enumerate([*words, unknown])}, unk_token=unknown))
+    built = Tokenizer(
+        models.WordLevel({w: i for i, w in enumerate([*words, unknown])}, unk_token=unknown)
+    )
     built.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(
-        tokenizer_object=built, bos_token=words[bos or 0], unk_token=unknown, clean_up_tokenization_spaces=False
+        tokenizer_object=built,
+        bos_token=words[bos or 0],
+        unk_token=unknown,
+        clean_up_tokenization_spaces=False,
     )

@@ -9,14 +9,19 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import nn, Tensor
+from torch import Tensor, nn
 
 from interp.toys.spec import FIXED, Spec
 
 INF = float("inf")
 ACT: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": torch.relu, "gelu": F.gelu, "silu": F.silu, "tanh": torch.tanh, "square": torch.square, "linear": lambda x: x,
-}  # fmt: skip
+    "relu": torch.relu,
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "tanh": torch.tanh,
+    "square": torch.square,
+    "linear": lambda x: x,
+}
 
 
 def watched(*points: nn.Module) -> bool:
@@ -42,7 +47,11 @@ class Norm(nn.Module):
 
     def __init__(self, spec: Spec):
         super().__init__()
-        kinds = {"layer": nn.LayerNorm, "rms": lambda width: nn.RMSNorm(width, eps=1e-5), "none": Plain}
+        kinds = {
+            "layer": nn.LayerNorm,
+            "rms": lambda width: nn.RMSNorm(width, eps=1e-5),
+            "none": Plain,
+        }
         self.hook_in = nn.Identity()
         self.original_component = kinds[spec.norm](spec.d_model)
 
@@ -62,7 +71,9 @@ class Embed(nn.Module):
             self.weight = _eye(spec.d_model)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.hook_out(F.linear(x, self.weight) if self.vectors else F.embedding(x, self.weight))
+        return self.hook_out(
+            F.linear(x, self.weight) if self.vectors else F.embedding(x, self.weight)
+        )
 
 
 class Unembed(nn.Module):
@@ -94,7 +105,10 @@ class Attention(nn.Module):
         if self.kind == "static":
             self.static = nn.Parameter(torch.zeros(heads, spec.n_ctx, spec.n_ctx))
         if spec.qk_norm:
-            self.gain_q, self.gain_k = nn.Parameter(torch.ones(d_head)), nn.Parameter(torch.ones(d_head))
+            self.gain_q, self.gain_k = (
+                nn.Parameter(torch.ones(d_head)),
+                nn.Parameter(torch.ones(d_head)),
+            )
         if spec.key_bias:
             self.key = nn.Parameter(torch.zeros(kv, d_head))
             self.value = nn.Parameter(torch.zeros(kv, d_head), requires_grad=spec.value_bias)
@@ -124,15 +138,24 @@ class Attention(nn.Module):
         if self.kind in FIXED and not watched(self.hook_q, self.hook_k, self.hook_attn_scores):
             q = k = None
         else:
-            q, k = self.hook_q(self._read("q", x[:, -1:] if last else x)), self.hook_k(self._read("k", x))
-        fused = self.kind == "softmax" and not self.spec.key_bias and not watched(self.hook_attn_scores, self.hook_pattern)
+            q, k = (
+                self.hook_q(self._read("q", x[:, -1:] if last else x)),
+                self.hook_k(self._read("k", x)),
+            )
+        fused = (
+            self.kind == "softmax"
+            and not self.spec.key_bias
+            and not watched(self.hook_attn_scores, self.hook_pattern)
+        )
         z = self._fused(q, k, v) if fused else self._mixed(q, k, v, 1 if last else x.shape[1])
         return self.hook_out(self.o(self.hook_z(z).flatten(-2)))
 
     def _read(self, which: str, x: Tensor) -> Tensor:
         """q, k or v [batch pos head d_head]."""
         part = getattr(self, which)
-        same = which.upper() in self.spec.identity and part.bias is None  # a product with the identity is not made
+        same = (
+            which.upper() in self.spec.identity and part.bias is None
+        )  # a product with the identity is not made
         return (x if same else part(x)).unflatten(-1, (-1, self.spec.d_head))
 
     def _ready(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -148,13 +171,18 @@ class Attention(nn.Module):
     def _fused(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q, k, _ = self._ready(q, k)
         grouped = self.spec.n_heads != self.spec.n_kv_heads
-        z = F.scaled_dot_product_attention(q, k, v.transpose(1, 2), is_causal=q.shape[-2] > 1, scale=self.scale, enable_gqa=grouped)
+        z = F.scaled_dot_product_attention(
+            q, k, v.transpose(1, 2), is_causal=q.shape[-2] > 1, scale=self.scale, enable_gqa=grouped
+        )
         return z.transpose(1, 2)
 
     def _mixed(self, q: Tensor | None, k: Tensor | None, v: Tensor, rows: int) -> Tensor:
         """z [batch pos head d_head] at the last `rows` positions, by way of scores and pattern."""
         n, group = v.shape[1], self.spec.n_heads // self.spec.n_kv_heads
-        many = lambda t, dim=1: t.repeat_interleave(group, dim) if group > 1 else t
+
+        def many(t, dim=1):
+            return t.repeat_interleave(group, dim) if group > 1 else t
+
         hidden = torch.ones(n, n, dtype=torch.bool, device=v.device).triu(1)[-rows:]
         scores, extra = self._scores(q, k, v, rows, many)
         scores = self.hook_attn_scores(scores.masked_fill(hidden, -INF))
@@ -165,12 +193,18 @@ class Attention(nn.Module):
             z = z + weights[..., n:] * many(self.value, 0)[:, None]
         return z.transpose(1, 2)
 
-    def _scores(self, q: Tensor | None, k: Tensor | None, v: Tensor, rows: int, many: Callable) -> tuple[Tensor, Tensor | None]:
+    def _scores(
+        self, q: Tensor | None, k: Tensor | None, v: Tensor, rows: int, many: Callable
+    ) -> tuple[Tensor, Tensor | None]:
         """The scores before the mask [batch head dest src], and those of the key that holds no token [batch head dest 1]."""
         if self.kind in FIXED:
             n = v.shape[1]
             static = self.kind == "static"
-            own = self.static[:, n - rows : n, :n] if static else v.new_zeros(self.spec.n_heads, rows, n)
+            own = (
+                self.static[:, n - rows : n, :n]
+                if static
+                else v.new_zeros(self.spec.n_heads, rows, n)
+            )
             return own.expand(len(v), -1, -1, -1), None
         q, k, still = self._ready(q, k)
         scores = q @ many(k).mT * self.scale
@@ -263,7 +297,9 @@ class Net(nn.Module):
     def __init__(self, spec: Spec, seed: int = 0):
         super().__init__()
         self.spec = spec
-        with torch.random.fork_rng(devices=[]):  # PyTorch draws weights of its own, which `_draw` replaces
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # PyTorch draws weights of its own, which `_draw` replaces
             self.embed = Embed(spec)
             if spec.positions == "learned":
                 self.pos_embed = nn.Parameter(torch.empty(spec.n_ctx, spec.d_model))
@@ -278,9 +314,13 @@ class Net(nn.Module):
         for name, weight in self.named_parameters():
             if name.endswith("bias"):
                 weight.zero_()
-            elif weight.ndim == 2 and weight.requires_grad and not name.endswith((".key", ".value")):
+            elif (
+                weight.ndim == 2 and weight.requires_grad and not name.endswith((".key", ".value"))
+            ):
                 std = weight.shape[1] ** -0.5  # of embeddings too: their rows then have norm one
-                weight.copy_(torch.randn(weight.shape, generator=generator) * std * self.spec.init_scale)
+                weight.copy_(
+                    torch.randn(weight.shape, generator=generator) * std * self.spec.init_scale
+                )
                 if name.endswith(".q.weight") and self.spec.query_start is not None:
                     weight.fill_(self.spec.query_start)
 
@@ -298,8 +338,12 @@ class Net(nn.Module):
 
     def logits_at(self, x: Tensor, where: Tensor) -> Tensor:
         """Logits [place d_vocab] at the places [batch pos] that are True, no others being made."""
-        last = bool(where[:, -1].all()) and not bool(where[:, :-1].any())  # then the last block makes one row of its own
-        if last and not watched(*(m for name, m in self.blocks[-1].named_modules() if "hook_" in name)):
+        last = bool(where[:, -1].all()) and not bool(
+            where[:, :-1].any()
+        )  # then the last block makes one row of its own
+        if last and not watched(
+            *(m for name, m in self.blocks[-1].named_modules() if "hook_" in name)
+        ):
             return self.unembed(self.ln_final(self.stream(x, last=True)[:, 0]))
         return self.unembed(self.ln_final(self.stream(x)[where]))
 

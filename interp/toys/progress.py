@@ -15,7 +15,9 @@ CONTEXT, BACK, MATCH = "labels in context", "previous token", "matching label"
 LOOKS = (CONTEXT, BACK, MATCH)
 
 
-def right_on(batches: Mapping[str, Any], edits: Sequence[Intervention] = (), name: str = "right answers") -> Callable[[Any], Result]:
+def right_on(
+    batches: Mapping[str, Any], edits: Sequence[Intervention] = (), name: str = "right answers"
+) -> Callable[[Any], Result]:
     """A measure: the share of sequences answered rightly at their last place, for each batch by its name.
 
     >>> batches = {split: source.batch(300, generator, split) for split in ("structural", "head", "tail")}
@@ -27,7 +29,10 @@ def right_on(batches: Mapping[str, Any], edits: Sequence[Intervention] = (), nam
     _one_size(batches)
 
     def measure(model: Any) -> Result:
-        rows = {k: _right(run(model, b.inputs, edits, last_only=True).logits, b) for k, b in batches.items()}
+        rows = {
+            k: _right(run(model, b.inputs, edits, last_only=True).logits, b)
+            for k, b in batches.items()
+        }
         return _result(rows, name, "share of sequences")
 
     return measure
@@ -49,7 +54,10 @@ def in_context(batches: Mapping[str, Any], on: str = "icl") -> Callable[[Any], R
     def measure(model: Any) -> Result:
         one = batches[on]
         seen = run(model, one.inputs, keep=["L0H0.pattern", "L1H0.pattern"], last_only=True)
-        logits = {k: seen.logits if k == on else run(model, b.inputs, last_only=True).logits for k, b in batches.items()}
+        logits = {
+            k: seen.logits if k == on else run(model, b.inputs, last_only=True).logits
+            for k, b in batches.items()
+        }
         rows = {k: _right(logits[k], b) for k, b in batches.items()}
         rows |= _looks(one, logits[on], seen.kept["L0H0.pattern"], seen.kept["L1H0.pattern"][:, -1])
         return _result(rows, "progress", "share")
@@ -57,12 +65,18 @@ def in_context(batches: Mapping[str, Any], on: str = "icl") -> Callable[[Any], R
     return measure
 
 
-def _looks(batch: Any, logits: Tensor, first: Tensor, second: Float[Tensor, "batch pos"]) -> dict[str, Tensor]:
+def _looks(
+    batch: Any, logits: Tensor, first: Tensor, second: Float[Tensor, "batch pos"]
+) -> dict[str, Tensor]:
     """The rows LOOKS, a number a sequence; first: the pattern [batch dest src] of the first layer, second: the query's own."""
     shown = torch.zeros_like(logits).scatter_(1, batch.labels["context"], 1.0)
     at = torch.arange(1, first.shape[-1], 2)
     back = first[:, at, at - 1].mean(-1)
-    return {CONTEXT: (shown * logits.softmax(-1)).sum(-1), BACK: back, MATCH: (second * batch.labels["match"]).sum(-1)}
+    return {
+        CONTEXT: (shown * logits.softmax(-1)).sum(-1),
+        BACK: back,
+        MATCH: (second * batch.labels["match"]).sum(-1),
+    }
 
 
 def _right(logits: Float[Tensor, "batch d_vocab"], batch: Any) -> Float[Tensor, "batch"]:
@@ -71,7 +85,15 @@ def _right(logits: Float[Tensor, "batch d_vocab"], batch: Any) -> Float[Tensor, 
 
 def _result(rows: Mapping[str, Tensor], name: str, unit: str) -> Result:
     examples = np.stack([row.detach().double().numpy() for row in rows.values()])
-    return Result(examples.mean(-1), ("measure",), {"measure": list(rows)}, name, unit, {"n": examples.shape[-1]}, examples)
+    return Result(
+        examples.mean(-1),
+        ("measure",),
+        {"measure": list(rows)},
+        name,
+        unit,
+        {"n": examples.shape[-1]},
+        examples,
+    )
 
 
 def _one_size(batches: Mapping[str, Any]) -> None:

@@ -21,14 +21,18 @@ from interp.results import Result
 SPLITS = ("facts", "implications", "heldout")
 
 
-def answers(source: Any, splits: Sequence[str] = SPLITS, *, n: int = 300, seed: int = 0) -> Callable[[Any], Result]:
+def answers(
+    source: Any, splits: Sequence[str] = SPLITS, *, n: int = 300, seed: int = 0
+) -> Callable[[Any], Result]:
     """A measure for `toys.over_training`: how often the right answer is on top, and its mean rank (1: on top).
 
     >>> toys.over_training(runs, answers(source)).sel(measure="accuracy")
 
     Axes: split, measure ("accuracy", "rank"). n: so many rows of each split, the same ones every time.
     """
-    batches = [source.batch(n, torch.Generator().manual_seed(seed), split=split) for split in splits]
+    batches = [
+        source.batch(n, torch.Generator().manual_seed(seed), split=split) for split in splits
+    ]
 
     def measure(model: Any) -> Result:
         rows = []
@@ -46,14 +50,18 @@ def answers(source: Any, splits: Sequence[str] = SPLITS, *, n: int = 300, seed: 
 def questions(source: Any) -> tuple[Int[Tensor, "row 2"], Int[Tensor, "row"], Bool[Tensor, "row"]]:
     """Every name with both questions as ids [name, question], its answer, and whether training holds it."""
     name = torch.arange(source.names).repeat(2)
-    asked = torch.arange(2).repeat_interleave(source.names)  # 0: where the name lives; 1: what follows
+    asked = torch.arange(2).repeat_interleave(
+        source.names
+    )  # 0: where the name lives; 1: what follows
     city = source.city_of[name]
     answer = torch.where(asked == 1, 2 + source.cities + source.implied_by[city], 2 + city)
     trained = (asked == 0) | torch.isin(name, source.trained)
     return torch.stack([2 + 2 * source.cities + name, asked], 1), answer, trained
 
 
-def margins(map_: Float[Tensor, "d d"], weights: Float[Tensor, "d"], source: Any, *, block: bool = False) -> Float[Tensor, "row"]:
+def margins(
+    map_: Float[Tensor, "d d"], weights: Float[Tensor, "d"], source: Any, *, block: bool = False
+) -> Float[Tensor, "row"]:
     """By how much each answer's logit leads the best wrong one's, when the last token reads name and question alone.
 
     map_: W_OV, from one-hot tokens to logits. weights: how strongly a token of each id is attended to. block: wrong answers
@@ -79,8 +87,15 @@ def norms(net: Any, source: Any, *, block: bool = False) -> dict[str, float]:
     they imply, which the paper's theory is about; the rest also holds what keeps all other tokens from being said.
     """
     attention = net.blocks[0].attn
-    if net.spec.n_layers != 1 or net.spec.n_heads != 1 or net.spec.attention != ("linear",) or net.spec.embed != "identity":
-        raise ValueError("norms of W_OV are read off one layer with one head, attention='linear' and embed='identity'")
+    if (
+        net.spec.n_layers != 1
+        or net.spec.n_heads != 1
+        or net.spec.attention != ("linear",)
+        or net.spec.embed != "identity"
+    ):
+        raise ValueError(
+            "norms of W_OV are read off one layer with one head, attention='linear' and embed='identity'"
+        )
     with torch.no_grad():
         map_ = attention.W_V[0] @ attention.W_O[0]
         weights = attention.W_Q[0][-1] @ attention.W_K[0].T  # END is the last id, and it asks
@@ -90,7 +105,15 @@ def norms(net: Any, source: Any, *, block: bool = False) -> dict[str, float]:
         part = map_[at.unique()][:, 2 : 2 + 2 * source.cities] if block else map_
         s = torch.linalg.svdvals(part * scale).double()
     if least <= 0:
-        raise ValueError(f"an answer of the training set is wrong (its margin is {least:.3g}): train longer")
+        raise ValueError(
+            f"an answer of the training set is wrong (its margin is {least:.3g}): train longer"
+        )
     nuclear, frobenius = float(s.sum()), float(s.square().sum().sqrt())
     at_one = {"nuclear at margin 1": nuclear / least, "frobenius at margin 1": frobenius / least}
-    return {"nuclear": nuclear, "frobenius": frobenius, "margin": least, **at_one, "rank": (nuclear / frobenius) ** 2}
+    return {
+        "nuclear": nuclear,
+        "frobenius": frobenius,
+        "margin": least,
+        **at_one,
+        "rank": (nuclear / frobenius) ** 2,
+    }

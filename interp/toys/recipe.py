@@ -12,7 +12,9 @@ from interp._say import unknown
 
 OPTIMIZERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("constant", "linear", "cosine")
-VERSION = 1  # raise it when the trainer's own numbers change: runs of an older version are then made anew
+VERSION = (
+    1  # raise it when the trainer's own numbers change: runs of an older version are then made anew
+)
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,16 @@ class Recipe:
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known, f"{name}={known[0]!r}")
         if not self.name or "/" in self.name or self.name.startswith("."):
-            raise ValueError(f"name={self.name!r}: a plain word, for it names the folder of the run")
-        for name, least in (("steps", 1), ("batch", 1), ("warmup", 0), ("forget_every", 0), ("seed", 0)):
+            raise ValueError(
+                f"name={self.name!r}: a plain word, for it names the folder of the run"
+            )
+        for name, least in (
+            ("steps", 1),
+            ("batch", 1),
+            ("warmup", 0),
+            ("forget_every", 0),
+            ("seed", 0),
+        ):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)!r}: a whole number from {least} on")
         if not self.lr > 0:
@@ -71,8 +81,13 @@ class Recipe:
         try:
             again = json.loads(json.dumps(asdict(self)))
         except TypeError as error:
-            raise ValueError(f"a recipe holds plain values, so that it can be written down: {error}") from None
-        for name in ("data_options", "model"):  # lists for tuples, so that a recipe equals the one read back
+            raise ValueError(
+                f"a recipe holds plain values, so that it can be written down: {error}"
+            ) from None
+        for name in (
+            "data_options",
+            "model",
+        ):  # lists for tuples, so that a recipe equals the one read back
             object.__setattr__(self, name, again[name])
         for name in ("betas", "forget_rows", "checkpoints"):
             if isinstance(getattr(self, name), list):
@@ -103,7 +118,11 @@ class Recipe:
         if step < self.warmup:
             return (step + 1) / self.warmup
         left = 1 - (step - self.warmup) / max(1, self.steps - self.warmup)
-        return {"constant": 1.0, "linear": left, "cosine": 0.5 - 0.5 * float(torch.cos(torch.tensor(left * torch.pi)))}[self.schedule]
+        return {
+            "constant": 1.0,
+            "linear": left,
+            "cosine": 0.5 - 0.5 * float(torch.cos(torch.tensor(left * torch.pi))),
+        }[self.schedule]
 
     def generator(self, what: str) -> torch.Generator:
         """A generator of its own for each thing that is drawn."""
@@ -115,9 +134,12 @@ class Recipe:
 
     def forgets(self, step: int) -> bool:
         """Whether embeddings are drawn anew after this step, counted from 1."""
-        return bool(self.forget_every) and step % self.forget_every == 0 and step < self.steps and (
-            self.forget_until is None or step <= self.forget_until
-        )  # fmt: skip
+        return (
+            bool(self.forget_every)
+            and step % self.forget_every == 0
+            and step < self.steps
+            and (self.forget_until is None or step <= self.forget_until)
+        )
 
     def to_json(self) -> str:
         """The recipe as text; `from_json` reads it back."""
@@ -140,4 +162,6 @@ def digest(recipe: Recipe, *tensors: torch.Tensor) -> str:
     return h.hexdigest()[:16]
 
 
-Draw = Callable[[int, torch.Generator], Any]  # what gives batches: a source's `batch`, or a function of your own
+Draw = Callable[
+    [int, torch.Generator], Any
+]  # what gives batches: a source's `batch`, or a function of your own

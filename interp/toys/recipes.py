@@ -9,11 +9,17 @@ RECIPES = {
         # A previous-token head below, induction heads above (Olsson et al. 2022). With learned positions two layers do
         # the task by other means: no head of theirs looks one back.
         Recipe(
-            "induction", data="repeated_tokens", data_options={"vocab": 32, "n_ctx": 32},
-            model={"n_layers": 2, "n_heads": 2, "d_model": 64, "positions": "rotary"}, steps=700, batch=32, lr=3e-3, warmup=50,
+            "induction",
+            data="repeated_tokens",
+            data_options={"vocab": 32, "n_ctx": 32},
+            model={"n_layers": 2, "n_heads": 2, "d_model": 64, "positions": "rotary"},
+            steps=700,
+            batch=32,
+            lr=3e-3,
+            warmup=50,
         ),
     )
-}  # fmt: skip
+}
 
 
 def named(recipe: str | Recipe) -> Recipe:

@@ -68,7 +68,14 @@ class Run:
         n = len(self.losses) // smooth
         values = self.losses[: n * smooth].reshape(n, smooth).mean(1)
         steps = [smooth * (i + 1) for i in range(n)]
-        return Result(values, ("step",), {"step": steps}, "training loss", "nats", {**self.about, "smooth": smooth})
+        return Result(
+            values,
+            ("step",),
+            {"step": steps},
+            "training loss",
+            "nats",
+            {**self.about, "smooth": smooth},
+        )
 
     @property
     def source(self) -> Any:
@@ -76,14 +83,18 @@ class Run:
         from interp.toys import data
 
         if not self.recipe.data:
-            raise ValueError(f"{self.recipe.name!r} was trained on a function of your own: draw batches from that")
+            raise ValueError(
+                f"{self.recipe.name!r} was trained on a function of your own: draw batches from that"
+            )
         return data.make(self.recipe.data, **self.recipe.data_options)
 
     def _path(self, step: int | None) -> Path:
         step = self.steps[-1] if step is None else step
         if step not in self.steps:
             near = min(self.steps, key=lambda s: abs(s - step))
-            raise ValueError(f"no checkpoint at step {step}: the nearest one is at {near} (run.steps lists all)")
+            raise ValueError(
+                f"no checkpoint at step {step}: the nearest one is at {near} (run.steps lists all)"
+            )
         return checkpoint(self.folder, step)
 
 
@@ -96,7 +107,9 @@ def put(net: Net, weights: Mapping[str, Tensor]) -> None:
     """Copies these weights into a net, in place."""
     mine = dict(net.named_parameters())
     if set(mine) != set(weights):
-        raise ValueError(f"these weights are of another model: {sorted(set(mine) ^ set(weights))[0]!r} is in one of the two only")
+        raise ValueError(
+            f"these weights are of another model: {sorted(set(mine) ^ set(weights))[0]!r} is in one of the two only"
+        )
     with torch.no_grad():
         for name, weight in weights.items():
             mine[name].copy_(weight)
@@ -106,7 +119,9 @@ def save(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Writes tensors as safetensors, at once or not at all."""
     from safetensors.torch import save as to_bytes
 
-    _files.write_bytes(path, to_bytes({name: t.detach().contiguous() for name, t in tensors.items()}))
+    _files.write_bytes(
+        path, to_bytes({name: t.detach().contiguous() for name, t in tensors.items()})
+    )
 
 
 def finish(folder: Path, recipe: Recipe, losses: list[float], head: Mapping[str, Any]) -> None:
@@ -122,10 +137,23 @@ def opened(folder: Path, held: Any = None) -> Run | None:
         said = json.loads((folder / DONE).read_text())
         recipe = from_json(said["recipe"])
         steps = tuple(said["steps"])
-        whole = all(checkpoint(folder, step).stat().st_size == size for step, size in zip(steps, said["sizes"]))
+        whole = all(
+            checkpoint(folder, step).stat().st_size == size
+            for step, size in zip(steps, said["sizes"])
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if not whole:
         return None
     losses = np.array(said["losses"])
-    return Run(recipe, folder, steps, losses, said["about"], said["options"], tuple(said["words"]), said["bos"], held)
+    return Run(
+        recipe,
+        folder,
+        steps,
+        losses,
+        said["about"],
+        said["options"],
+        tuple(said["words"]),
+        said["bos"],
+        held,
+    )

@@ -13,7 +13,9 @@ from interp.toys.runs import Run
 from interp.toys.trainer import found, train
 
 
-def train_seeds(recipe: str | Recipe, seeds: Sequence[int] = (0, 1, 2), *, processes: int = 2) -> list[Run]:
+def train_seeds(
+    recipe: str | Recipe, seeds: Sequence[int] = (0, 1, 2), *, processes: int = 2
+) -> list[Run]:
     """The runs of a recipe with these seeds, trained side by side, each on one thread; made ones are loaded.
 
     >>> runs = toys.train_seeds("induction", [0, 1, 2])
@@ -23,7 +25,9 @@ def train_seeds(recipe: str | Recipe, seeds: Sequence[int] = (0, 1, 2), *, proce
     """
     recipes = [named(recipe).but(seed=seed) for seed in seeds]
     if processes < 1 or len(set(seeds)) < len(seeds):
-        raise ValueError(f"train_seeds(seeds={list(seeds)}, processes={processes}): different seeds, and a process at least")
+        raise ValueError(
+            f"train_seeds(seeds={list(seeds)}, processes={processes}): different seeds, and a process at least"
+        )
     todo = [one for one in recipes if found(one) is None]
     if len(todo) > 1 and processes > 1:
         _side_by_side(todo, processes)
@@ -34,7 +38,9 @@ def _side_by_side(recipes: Sequence[Recipe], processes: int) -> None:
     """Trains recipes into the cache. Processes are started plainly: a notebook's own module cannot be imported by one."""
     queue, running, failed = list(recipes), [], []
     lock = threading.Lock()
-    with progress(None, f"{recipes[0].name}, {len(recipes)} seeds", total=sum(r.steps for r in recipes)) as bar:
+    with progress(
+        None, f"{recipes[0].name}, {len(recipes)} seeds", total=sum(r.steps for r in recipes)
+    ) as bar:
 
         def work() -> None:
             while True:
@@ -51,7 +57,9 @@ def _side_by_side(recipes: Sequence[Recipe], processes: int) -> None:
                 if one.wait():
                     failed.append(said)
 
-        threads = [threading.Thread(target=work, daemon=True) for _ in range(min(processes, len(recipes)))]
+        threads = [
+            threading.Thread(target=work, daemon=True) for _ in range(min(processes, len(recipes)))
+        ]
         try:
             for thread in threads:
                 thread.start()
@@ -71,9 +79,13 @@ def _start(recipe: Recipe) -> subprocess.Popen:
     path = os.pathsep.join(p for p in sys.path if p)
     env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "INTERP_PROGRESS": "0"}
     worker = subprocess.Popen(
-        [sys.executable, "-m", "interp.toys.worker"], env=env, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-m", "interp.toys.worker"],
+        env=env,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     worker.stdin.write(recipe.to_json())
     worker.stdin.close()
     return worker

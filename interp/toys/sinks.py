@@ -10,10 +10,19 @@ from interp._say import unknown
 from interp.interventions import run
 from interp.results import Result
 
-MEASURES = ("dormant: to first", "active: to first", "active: to previous", "value ratio", "stream ratio", "score gap")
+MEASURES = (
+    "dormant: to first",
+    "active: to first",
+    "active: to previous",
+    "value ratio",
+    "stream ratio",
+    "score gap",
+)
 
 
-def sinks_on(batch: Any, *, dormant: str = "bigram", active: str = "trigger") -> Callable[[Any], Result]:
+def sinks_on(
+    batch: Any, *, dormant: str = "bigram", active: str = "trigger"
+) -> Callable[[Any], Result]:
     """A measure: what the heads of each layer make of the first token of this batch, where they idle and where they work.
 
     >>> batch = run.source.batch(64, torch.Generator().manual_seed(0), "heldout")
@@ -29,7 +38,10 @@ def sinks_on(batch: Any, *, dormant: str = "bigram", active: str = "trigger") ->
     for name in (dormant, active):
         if name not in batch.labels:
             raise unknown("label of this batch", name, batch.labels)
-    here = {name: batch.labels[label].bool() & (torch.arange(batch.inputs.shape[1]) > 1) for name, label in (("dormant", dormant), ("active", active))}
+    here = {
+        name: batch.labels[label].bool() & (torch.arange(batch.inputs.shape[1]) > 1)
+        for name, label in (("dormant", dormant), ("active", active))
+    }
     empty = [name for name, places in here.items() if not places.any()]
     if empty:
         raise ValueError(f"this batch has no {empty[0]} place from position 2 on: draw more rows")
@@ -41,12 +53,23 @@ def sinks_on(batch: Any, *, dormant: str = "bigram", active: str = "trigger") ->
         first, before = pattern[..., 0], pattern.diagonal(offset=-1, dim1=-2, dim2=-1)
         before = torch.cat([torch.zeros_like(before[..., :1]), before], -1)
         found = (
-            _mean(first, here["dormant"]), _mean(first, here["active"]), _mean(before, here["active"]),
-            _ratio(values).mean(1), _ratio(stream), _mean(_gap(scores), here["dormant"]),
-        )  # fmt: skip
+            _mean(first, here["dormant"]),
+            _mean(first, here["active"]),
+            _mean(before, here["active"]),
+            _ratio(values).mean(1),
+            _ratio(stream),
+            _mean(_gap(scores), here["dormant"]),
+        )
         table = torch.stack(found, -1)
         coords = {"layer": list(range(len(table))), "measure": list(MEASURES)}
-        return Result(table.double().numpy(), ("layer", "measure"), coords, "first token", "each its own", {"n": len(batch)})
+        return Result(
+            table.double().numpy(),
+            ("layer", "measure"),
+            coords,
+            "first token",
+            "each its own",
+            {"n": len(batch)},
+        )
 
     return measure
 

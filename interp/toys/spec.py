@@ -68,8 +68,15 @@ class Spec:
     query_start: float | None = None
 
     def __post_init__(self) -> None:
-        put = lambda name, value: object.__setattr__(self, name, value)
-        for name, known in (("act", ACTS), ("norm", NORMS), ("positions", POSITIONS), ("embed", EMBEDS)):
+        def put(name, value):
+            return object.__setattr__(self, name, value)
+
+        for name, known in (
+            ("act", ACTS),
+            ("norm", NORMS),
+            ("positions", POSITIONS),
+            ("embed", EMBEDS),
+        ):
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known, f"{name}={known[0]!r}")
         for name in ("d_vocab", "n_layers", "n_heads", "d_model", "n_ctx"):
@@ -83,7 +90,9 @@ class Spec:
                 raise unknown("kind of attention", kind, ATTENTION, "attention='softmax'")
         if self.d_head is None:
             if self.d_model % self.n_heads:
-                raise ValueError(f"d_model={self.d_model} is not a multiple of n_heads={self.n_heads}: say d_head too")
+                raise ValueError(
+                    f"d_model={self.d_model} is not a multiple of n_heads={self.n_heads}: say d_head too"
+                )
             put("d_head", self.d_model // self.n_heads)
         put("n_kv_heads", self.n_kv_heads or self.n_heads)
         self._check()
@@ -91,29 +100,45 @@ class Spec:
     def _each(self, name: str, value: Any, kind: type) -> tuple:
         many = tuple(value) if isinstance(value, list | tuple) else (value,) * self.n_layers
         if len(many) != self.n_layers or not all(isinstance(x, kind) for x in many):
-            raise ValueError(f"{name}={value!r}: one {kind.__name__} for all {self.n_layers} layers, or one for each")
+            raise ValueError(
+                f"{name}={value!r}: one {kind.__name__} for all {self.n_layers} layers, or one for each"
+            )
         return many
 
     def _check(self) -> None:
         if self.n_heads % self.n_kv_heads:
-            raise ValueError(f"n_heads={self.n_heads} is not a multiple of n_kv_heads={self.n_kv_heads}: KV heads are shared evenly")
+            raise ValueError(
+                f"n_heads={self.n_heads} is not a multiple of n_kv_heads={self.n_kv_heads}: KV heads are shared evenly"
+            )
         if self.positions == "rotary" and self.d_head % 2:
-            raise ValueError(f"rotary positions turn pairs of dimensions: d_head={self.d_head} must be even")
+            raise ValueError(
+                f"rotary positions turn pairs of dimensions: d_head={self.d_head} must be even"
+            )
         wrong = [x for x in self.identity if x not in ("Q", "K", "V", "O")]
         if wrong:
             raise unknown("matrix", wrong[0], ("Q", "K", "V", "O"), "identity=('K', 'V')")
-        if self.identity and not (self.n_heads == self.n_kv_heads == 1 and self.d_head == self.d_model):
-            raise ValueError("a matrix is the identity only with one head of d_head = d_model: say n_heads=1")
+        if self.identity and not (
+            self.n_heads == self.n_kv_heads == 1 and self.d_head == self.d_model
+        ):
+            raise ValueError(
+                "a matrix is the identity only with one head of d_head = d_model: say n_heads=1"
+            )
         width = self.d_in or self.d_vocab
         if self.embed == "identity" and self.d_model != width:
-            raise ValueError(f"embed='identity' keeps the input's width: d_model={self.d_model} should be {width}")
+            raise ValueError(
+                f"embed='identity' keeps the input's width: d_model={self.d_model} should be {width}"
+            )
         if self.tied and self.d_in:
-            raise ValueError("tied=True shares the embedding of tokens, and this model reads vectors (d_in)")
+            raise ValueError(
+                "tied=True shares the embedding of tokens, and this model reads vectors (d_in)"
+            )
         if self.value_bias and not self.key_bias:
             raise ValueError("value_bias=True needs key_bias=True: it is the value of that key")
         unsuited = [kind for kind in self.attention if kind in FIXED]
         if self.key_bias and unsuited:
-            raise ValueError(f"key_bias=True needs attention that reads keys, and {unsuited[0]!r} does not")
+            raise ValueError(
+                f"key_bias=True needs attention that reads keys, and {unsuited[0]!r} does not"
+            )
 
     @property
     def d_mlp(self) -> int:
@@ -129,7 +154,9 @@ def spec(**options: Any) -> Spec:
     """The Spec of these options; an unknown name is answered with the nearest ones."""
     checked(options, Spec, "option of a small transformer", "d_vocab=64, attention='relu'")
     if "d_vocab" not in options:
-        raise ValueError("a small transformer needs d_vocab, its number of tokens (try toys.transformer(d_vocab=64))")
+        raise ValueError(
+            "a small transformer needs d_vocab, its number of tokens (try toys.transformer(d_vocab=64))"
+        )
     return Spec(**options)
 
 

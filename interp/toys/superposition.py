@@ -32,7 +32,11 @@ class Trained(NamedTuple):
     losses: list[float]
 
 
-def recover(x: Float[Tensor, "batch features"], weight: Float[Tensor, "features m"], bias: Float[Tensor, "features"]) -> Float[Tensor, "batch features"]:
+def recover(
+    x: Float[Tensor, "batch features"],
+    weight: Float[Tensor, "features m"],
+    bias: Float[Tensor, "features"],
+) -> Float[Tensor, "batch features"]:
     """ReLU(W W^T x + b): the features as they come back from m dimensions."""
     return torch.relu(torch.addmm(bias, x @ weight, weight.T))
 
@@ -53,13 +57,23 @@ def rate(step: int, steps: int, lr: float, warmup: int) -> float:
     """The learning rate of a step: a straight rise to lr over `warmup` steps, then half a cosine down to a twentieth."""
     if step + 1 < warmup:
         return lr * (step + 1) / warmup
-    return lr * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step + 1 - warmup) / max(1, steps - warmup))))
+    return lr * (
+        0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step + 1 - warmup) / max(1, steps - warmup)))
+    )
 
 
 def train(
-    features: int = 400, dimensions: int = 20, *, alpha: float = 0.0, decay: float = -1.0, steps: int = 1500, batch: int = 512,
-    lr: float = 1e-2, active: float = 1.0, seed: int = 0,
-) -> Trained:  # fmt: skip
+    features: int = 400,
+    dimensions: int = 20,
+    *,
+    alpha: float = 0.0,
+    decay: float = -1.0,
+    steps: int = 1500,
+    batch: int = 512,
+    lr: float = 1e-2,
+    active: float = 1.0,
+    seed: int = 0,
+) -> Trained:
     """The toy model after AdamW with decay (or growth, decay < 0) on its weights: the same for the same seed, bit for bit.
 
     >>> toy = train(features=400, dimensions=20, decay=-1.0)
@@ -69,7 +83,9 @@ def train(
     warms up. ValueError when the loss is no longer a number. The paper: 1,000 features, 20,000 steps of 2,048.
     """
     if dimensions < 1 or steps < 1 or batch < 1:
-        raise ValueError(f"dimensions={dimensions}, steps={steps}, batch={batch}: each is at least 1")
+        raise ValueError(
+            f"dimensions={dimensions}, steps={steps}, batch={batch}: each is at least 1"
+        )
     source = Superposition(features=features, alpha=alpha, active=active)
     g = torch.Generator().manual_seed(seed)
     weight = (torch.randn(features, dimensions, generator=g) / dimensions**0.5).requires_grad_()
@@ -87,7 +103,9 @@ def train(
         adam.step()
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
-            raise ValueError(f"the loss is {losses[-1]} at step {step}: a lower learning rate is needed (lr={lr}; try lr={lr / 10:g})")
+            raise ValueError(
+                f"the loss is {losses[-1]} at step {step}: a lower learning rate is needed (lr={lr}; try lr={lr / 10:g})"
+            )
     with torch.no_grad():
         x = source.vectors(8192, torch.Generator().manual_seed(seed + 2**31))
         fresh = torch.nn.functional.mse_loss(recover(x, weight, bias), x).item()
@@ -120,9 +138,13 @@ MEASURES = ("loss", "represented", "squared overlap * m")
 
 
 def sweep(
-    dimensions: Sequence[int] = (5, 10, 20, 40), alphas: Sequence[float] = (0.0, 0.5, 1.0), *, decay: float = -1.0, seeds: int = 3,
+    dimensions: Sequence[int] = (5, 10, 20, 40),
+    alphas: Sequence[float] = (0.0, 0.5, 1.0),
+    *,
+    decay: float = -1.0,
+    seeds: int = 3,
     **options: float,
-) -> Result:  # fmt: skip
+) -> Result:
     """The loss, the share of features represented and the squared overlap times m, by alpha and m; examples: seeds.
 
     >>> found = sweep([5, 10, 20, 40], [0.0, 1.0], decay=-1.0, steps=600)
@@ -131,13 +153,27 @@ def sweep(
     options: those of `train`. A NaN (fewer than two features represented) stays one.
     """
     cells = np.empty((len(MEASURES), len(alphas), len(dimensions), seeds))
-    every = [(a, m, s) for a in range(len(alphas)) for m in range(len(dimensions)) for s in range(seeds)]
+    every = [
+        (a, m, s) for a in range(len(alphas)) for m in range(len(dimensions)) for s in range(seeds)
+    ]
     for a, m, seed in progress(every, "superposition"):
         toy = train(dimensions=dimensions[m], alpha=alphas[a], decay=decay, seed=seed, **options)
-        cells[:, a, m, seed] = toy.loss, represented(toy.weight), squared_overlap(toy.weight) * dimensions[m]
+        cells[:, a, m, seed] = (
+            toy.loss,
+            represented(toy.weight),
+            squared_overlap(toy.weight) * dimensions[m],
+        )
     coords = {"measure": list(MEASURES), "alpha": list(alphas), "m": list(dimensions)}
     about = {"decay": decay, "seeds": seeds, **options}
-    return Result(cells.mean(-1), tuple(coords), coords, "superposition", "loss, share, or overlap", about, cells)
+    return Result(
+        cells.mean(-1),
+        tuple(coords),
+        coords,
+        "superposition",
+        "loss, share, or overlap",
+        about,
+        cells,
+    )
 
 
 def exponents(found: Result) -> Result:
@@ -154,7 +190,9 @@ def exponents(found: Result) -> Result:
         p, low, high = power(m, loss)
         rows.append((-p, -high, -low))
     coords = {"alpha": found.coords["alpha"], "fit": ["exponent", "low", "high"]}
-    return Result(np.array(rows), tuple(coords), coords, "scaling exponent", "power of m", dict(found.about))
+    return Result(
+        np.array(rows), tuple(coords), coords, "scaling exponent", "power of m", dict(found.about)
+    )
 
 
 def exponents_by_seed(found: Result) -> Result:
@@ -164,17 +202,35 @@ def exponents_by_seed(found: Result) -> Result:
     """
     losses, m = found.sel(measure="loss").examples, found.coords["m"]
     cells = np.array([[-power(m, one)[0] for one in by_m.T] for by_m in losses])
-    return Result(cells.mean(-1), ("alpha",), {"alpha": found.coords["alpha"]}, "scaling exponent", "power of m", dict(found.about), cells)
+    return Result(
+        cells.mean(-1),
+        ("alpha",),
+        {"alpha": found.coords["alpha"]},
+        "scaling exponent",
+        "power of m",
+        dict(found.about),
+        cells,
+    )
 
 
 def spread_over_m(found: Result) -> Result:
     """How much squared overlap times m varies with m: the largest over the smallest, by alpha; examples: seeds. 1: overlap ~ 1 / m."""
     by_m = found.sel(measure="squared overlap * m").examples
     cells = by_m.max(1) / by_m.min(1)
-    return Result(cells.mean(-1), ("alpha",), {"alpha": found.coords["alpha"]}, "overlap * m, largest over smallest", "ratio", dict(found.about), cells)
+    return Result(
+        cells.mean(-1),
+        ("alpha",),
+        {"alpha": found.coords["alpha"]},
+        "overlap * m, largest over smallest",
+        "ratio",
+        dict(found.about),
+        cells,
+    )
 
 
-def group_overlaps(weight: Float[Tensor, "features m"], *, groups: int = 20, size: int = 500, seed: int = 0) -> np.ndarray:
+def group_overlaps(
+    weight: Float[Tensor, "features m"], *, groups: int = 20, size: int = 500, seed: int = 0
+) -> np.ndarray:
     """The mean squared cosine times m within each of so many random groups of rows [groups]: random directions give 1.
 
     >>> measured(group_overlaps(model.W_U.T))

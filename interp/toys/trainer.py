@@ -18,7 +18,7 @@ from interp._progress import progress
 from interp.models import local
 from interp.toys import runs
 from interp.toys.parts import Net
-from interp.toys.recipe import digest, Draw, Recipe
+from interp.toys.recipe import Draw, Recipe, digest
 from interp.toys.recipes import named
 from interp.toys.runs import Run
 from interp.toys.spec import spec
@@ -66,7 +66,16 @@ def train(
             made = _opened(home, key, held)
             if made is None:
                 said = _said(recipe, first)
-                _fit(recipe, net, draw, home, key, said, _shown(net, show or {}, said), told or (lambda steps: None))
+                _fit(
+                    recipe,
+                    net,
+                    draw,
+                    home,
+                    key,
+                    said,
+                    _shown(net, show or {}, said),
+                    told or (lambda steps: None),
+                )
                 made = _opened(home, key, held)
     return made
 
@@ -104,7 +113,16 @@ def loss(net: Net, batch: Any) -> tuple[Tensor, Tensor]:
 # --- the loop ----------------------------------------------------------------------------------------------------
 
 
-def _fit(recipe: Recipe, net: Net, draw: Draw, home: Path, key: str, said: Mapping[str, Any], show: Callable, told: Callable) -> None:
+def _fit(
+    recipe: Recipe,
+    net: Net,
+    draw: Draw,
+    home: Path,
+    key: str,
+    said: Mapping[str, Any],
+    show: Callable,
+    told: Callable,
+) -> None:
     began, keep = time.perf_counter(), set(recipe.checkpoint_steps())
     optimizer = _optimizer(recipe, net)
     generators = {what: recipe.generator(what) for what in ("data", "forget")}
@@ -119,7 +137,9 @@ def _fit(recipe: Recipe, net: Net, draw: Draw, home: Path, key: str, said: Mappi
             optimizer.param_groups[0]["lr"] = recipe.lr * recipe.factor(step - 1)
             batch = draw(recipe.batch, generators["data"])
             now, logits = loss(net, batch)
-            total = now + recipe.z_loss * logits.logsumexp(-1).square().mean() if recipe.z_loss else now
+            total = (
+                now + recipe.z_loss * logits.logsumexp(-1).square().mean() if recipe.z_loss else now
+            )
             losses.append(now.item())
             _check(recipe, losses, float(total.detach()))
             optimizer.zero_grad(set_to_none=True)
@@ -143,8 +163,14 @@ def _fit(recipe: Recipe, net: Net, draw: Draw, home: Path, key: str, said: Mappi
                 _save_state(home, key, net, optimizer, generators, losses)
                 saved = time.monotonic()
     steps = recipe.checkpoint_steps()
-    about = {"method": "training", "model": recipe.name, "seed": recipe.seed, "key": key, "torch": torch.__version__,
-             "seconds": round(time.perf_counter() - began, 2)}  # fmt: skip
+    about = {
+        "method": "training",
+        "model": recipe.name,
+        "seed": recipe.seed,
+        "key": key,
+        "torch": torch.__version__,
+        "seconds": round(time.perf_counter() - began, 2),
+    }
     sizes = [runs.checkpoint(home, s).stat().st_size for s in steps]
     head = {"steps": steps, "sizes": sizes, "about": about, "options": net.spec.options(), **said}
     runs.finish(home, recipe, losses, head)
@@ -164,7 +190,9 @@ def _check(recipe: Recipe, losses: list[float], total: float) -> None:
         return
     step = len(losses)
     if step == 1:
-        raise ValueError(f"{recipe.name}: the loss is {total:g} before any training: does each batch have a target that is not {IGNORE}?")
+        raise ValueError(
+            f"{recipe.name}: the loss is {total:g} before any training: does each batch have a target that is not {IGNORE}?"
+        )
     raise ValueError(
         f"{recipe.name}: the loss is {total:g} at step {step} and was {losses[-2]:.4g} before: training diverged; "
         f"try a smaller lr than {recipe.lr:g}, warmup={max(100, 2 * recipe.warmup)}, or clip=1.0"
@@ -174,7 +202,9 @@ def _check(recipe: Recipe, losses: list[float], total: float) -> None:
 def _check_weights(recipe: Recipe, net: Net, step: int) -> None:
     for name, weight in net.named_parameters():
         if not weight.isfinite().all():
-            raise ValueError(f"{recipe.name}: {name} is not finite after step {step}: training diverged; try a smaller lr than {recipe.lr:g}, or clip=1.0")
+            raise ValueError(
+                f"{recipe.name}: {name} is not finite after step {step}: training diverged; try a smaller lr than {recipe.lr:g}, or clip=1.0"
+            )
 
 
 # --- forgetting --------------------------------------------------------------------------------------------------
@@ -185,13 +215,17 @@ def _forgotten(recipe: Recipe, net: Net) -> Iterator[tuple[Tensor, slice, float]
     if not recipe.forget_every:
         return
     if net.spec.d_in or not net.embed.weight.requires_grad:
-        raise ValueError("forget_every draws token embeddings anew, and this model has none that are learned")
+        raise ValueError(
+            "forget_every draws token embeddings anew, and this model has none that are learned"
+        )
     first, stop = recipe.forget_rows or (0, net.spec.d_vocab)
     yield net.embed.weight, slice(first, stop), net.spec.d_model**-0.5 * net.spec.init_scale
 
 
 @torch.no_grad()
-def _forget(recipe: Recipe, rows: list, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> None:
+def _forget(
+    recipe: Recipe, rows: list, optimizer: torch.optim.Optimizer, generator: torch.Generator
+) -> None:
     for weight, at, std in rows:
         weight[at] = torch.randn(weight[at].shape, generator=generator) * std
         for kept in optimizer.state.get(weight, {}).values():
@@ -202,7 +236,14 @@ def _forget(recipe: Recipe, rows: list, optimizer: torch.optim.Optimizer, genera
 # --- going on after an interruption ------------------------------------------------------------------------------
 
 
-def _save_state(home: Path, key: str, net: Net, optimizer: torch.optim.Optimizer, generators: Mapping, losses: list[float]) -> None:
+def _save_state(
+    home: Path,
+    key: str,
+    net: Net,
+    optimizer: torch.optim.Optimizer,
+    generators: Mapping,
+    losses: list[float],
+) -> None:
     state = {f"weight/{name}": p for name, p in net.named_parameters()}
     for i, kept in optimizer.state_dict()["state"].items():
         state |= {f"optimizer/{i}/{name}": t for name, t in kept.items() if isinstance(t, Tensor)}
@@ -212,7 +253,9 @@ def _save_state(home: Path, key: str, net: Net, optimizer: torch.optim.Optimizer
     runs.save(home / runs.STATE, state)
 
 
-def _resume(home: Path, key: str, net: Net, optimizer: torch.optim.Optimizer, generators: Mapping) -> list[float]:
+def _resume(
+    home: Path, key: str, net: Net, optimizer: torch.optim.Optimizer, generators: Mapping
+) -> list[float]:
     """The losses so far, everything else being put back as it was; [] where there is nothing to go on from."""
     from safetensors.torch import load_file
 
@@ -222,7 +265,10 @@ def _resume(home: Path, key: str, net: Net, optimizer: torch.optim.Optimizer, ge
         return []
     if bytes(state["key"].tolist()).decode() != key:
         return []
-    part = lambda head: {name.removeprefix(head): t for name, t in state.items() if name.startswith(head)}
+
+    def part(head):
+        return {name.removeprefix(head): t for name, t in state.items() if name.startswith(head)}
+
     runs.put(net, part("weight/"))
     for name, generator in generators.items():
         generator.set_state(state[f"generator/{name}"])
@@ -250,7 +296,9 @@ def one_thread() -> Iterator[None]:
 
 def _source(recipe: Recipe) -> Any:
     if not recipe.data:
-        raise ValueError(f"{recipe.name!r} says no data (try data='repeated_tokens', or train(recipe, draw=my_function))")
+        raise ValueError(
+            f"{recipe.name!r} says no data (try data='repeated_tokens', or train(recipe, draw=my_function))"
+        )
     return _made(recipe.data, json.dumps(recipe.data_options))
 
 
@@ -269,7 +317,9 @@ def _options(recipe: Recipe, first: Any) -> dict[str, Any]:
     if first.inputs.is_floating_point():
         options.setdefault("d_in", first.inputs.shape[-1])
     if "d_vocab" not in options:
-        raise ValueError(f"{recipe.name!r} says no d_vocab: with batches of your own, put it in the recipe's model")
+        raise ValueError(
+            f"{recipe.name!r} says no d_vocab: with batches of your own, put it in the recipe's model"
+        )
     return options
 
 
@@ -293,7 +343,10 @@ def _shown(net: Net, show: Show, said: Mapping[str, Any]) -> Callable[[], dict[s
 
     def take() -> dict[str, str]:
         runs.put(copy, dict(net.named_parameters()))
-        return {name: f"{float(getattr(value, 'values', value)):.3g}" for name, value in ((n, m(model)) for n, m in show.items())}
+        return {
+            name: f"{float(getattr(value, 'values', value)):.3g}"
+            for name, value in ((n, m(model)) for n, m in show.items())
+        }
 
     return take
 
@@ -321,6 +374,8 @@ def _alone(home: Path) -> Iterator[None]:
     try:
         home.mkdir(parents=True, exist_ok=True)
     except PermissionError as error:
-        raise PermissionError(f"cannot write to {home}: name a folder of your own in INTERP_CACHE") from error
+        raise PermissionError(
+            f"cannot write to {home}: name a folder of your own in INTERP_CACHE"
+        ) from error
     with FileLock(home / ".lock"):
         yield

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import nn, Tensor
+from torch import Tensor, nn
 
 from interp._progress import progress
 from interp.results import Result
@@ -30,7 +30,9 @@ class Two(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             sizes = (2 * source.width, hidden, hidden, source.d_vocab)
-            layers = [part for a, b in zip(sizes, sizes[1:]) for part in (nn.Linear(a, b), nn.ReLU())]
+            layers = [
+                part for a, b in zip(sizes, sizes[1:]) for part in (nn.Linear(a, b), nn.ReLU())
+            ]
             self.classify = nn.Sequential(*layers[:-1])
 
     def forward(self, x: Float[Tensor, "batch pos d_in"]) -> tuple[Tensor, Tensor, Tensor]:
@@ -38,15 +40,25 @@ class Two(nn.Module):
         content, n = x[:, :, self.places :], x.shape[1]
         scores = torch.zeros(n, n) + self.back * torch.ones(n - 1).diag(-1)
         first = scores.masked_fill(torch.ones(n, n).triu(1).bool(), -torch.inf).softmax(-1)
-        brought = (first @ content) * (torch.arange(n) > 0)[:, None]  # nothing stands before the first
+        brought = (first @ content) * (torch.arange(n) > 0)[
+            :, None
+        ]  # nothing stands before the first
         second = (self.match * (brought @ content[:, -1:].mT)[..., 0]).softmax(-1)
         read = (second[:, None] @ content)[:, 0]
         return self.classify(torch.cat([content[:, -1], read], -1)), first, second
 
 
 def two_parameters(
-    source: Any, batches: dict[str, Any], *, steps: int = 2000, batch: int = 64, lr: float = 3e-3, hidden: int = 128,
-    checkpoints: Sequence[int] | None = None, seeds: Sequence[int] = (0,), on: str = "icl",
+    source: Any,
+    batches: dict[str, Any],
+    *,
+    steps: int = 2000,
+    batch: int = 64,
+    lr: float = 3e-3,
+    hidden: int = 128,
+    checkpoints: Sequence[int] | None = None,
+    seeds: Sequence[int] = (0,),
+    on: str = "icl",
 ) -> Result:
     """The measures of `in_context`, over the training of an induction head with two parameters; sequences kept.
 
@@ -78,7 +90,9 @@ def two_parameters(
     values = np.stack(examples)
     coords = {"seed": list(seeds), "step": keep, **rows[0].coords}
     about = {"method": "training", "model": "two parameters", "parameters": learned}
-    return Result(values.mean(-1), ("seed", "step", "measure"), coords, "progress", "share", about, values)
+    return Result(
+        values.mean(-1), ("seed", "step", "measure"), coords, "progress", "share", about, values
+    )
 
 
 @torch.no_grad()
@@ -86,4 +100,8 @@ def _measured(net: Two, batches: dict[str, Any], on: str) -> Result:
     seen = {name: net(b.inputs) for name, b in batches.items()}
     rows = {name: _right(seen[name][0], b) for name, b in batches.items()}
     logits, first, second = seen[on]
-    return _result(rows | _looks(batches[on], logits, first.expand(len(logits), -1, -1), second), "progress", "share")
+    return _result(
+        rows | _looks(batches[on], logits, first.expand(len(logits), -1, -1), second),
+        "progress",
+        "share",
+    )

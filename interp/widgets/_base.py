@@ -58,7 +58,9 @@ class Widget(anywidget.AnyWidget):
 
     inputs: tuple[str, ...] = ()
     slow = False  # True: shown at once, though its first answer takes seconds; `.wait()` first for a finished static twin
-    reply = t.Dict().tag(sync=True)  # what is shown: everything the JS needs and the state does not say
+    reply = t.Dict().tag(
+        sync=True
+    )  # what is shown: everything the JS needs and the state does not say
     busy = t.Unicode("").tag(sync=True)
     problem = t.Unicode("").tag(sync=True)
     python = t.Unicode("").tag(sync=True)
@@ -76,7 +78,9 @@ class Widget(anywidget.AnyWidget):
         self._lanes: dict[str, Lane] = {}
         self._slow: set[str] = set()
         self._problems: dict[str, str] = {}  # by lane: what one says, another does not wipe
-        self._state = threading.RLock()  # messages from the page and answers of the worker change traits one at a time
+        self._state = (
+            threading.RLock()
+        )  # messages from the page and answers of the worker change traits one at a time
         self._batching = self._dirty = False
         self.trouble = ""  # the traceback of the last error that was not a ValueError
         super().__init__(**traits)
@@ -128,7 +132,10 @@ class Widget(anywidget.AnyWidget):
 
     def _again(self) -> None:
         with self._state:
-            before, self._batching = self._batching, True  # what _ask itself brings in order asks nothing more
+            before, self._batching = (
+                self._batching,
+                True,
+            )  # what _ask itself brings in order asks nothing more
             try:
                 self._ask()
                 self._trouble("ask")
@@ -154,13 +161,20 @@ class Widget(anywidget.AnyWidget):
 
     # --- work ------------------------------------------------------------------------------------------------
 
-    def _work(self, job: Callable[[Callable[[], bool]], Any], show: Callable[[Any], None], lane: str = "main") -> None:
+    def _work(
+        self,
+        job: Callable[[Callable[[], bool]], Any],
+        show: Callable[[Any], None],
+        lane: str = "main",
+    ) -> None:
         """Runs job(stale) in the lane's thread and shows what it gives, unless a newer job of the lane came in between."""
         asked = self.asked
 
         def run(stale: Callable[[], bool]) -> None:
             over = threading.Event()
-            timer = threading.Timer(SLOW, lambda: self._late(lane, lambda: stale() or over.is_set()))
+            timer = threading.Timer(
+                SLOW, lambda: self._late(lane, lambda: stale() or over.is_set())
+            )
             timer.daemon = True
             timer.start()
             try:
@@ -175,7 +189,9 @@ class Widget(anywidget.AnyWidget):
                 with self._state:
                     if not stale():
                         self.python = self._program()
-            except Exception as error:  # nobody else would see it: the worker has no cell to print under
+            except (
+                Exception
+            ) as error:  # nobody else would see it: the worker has no cell to print under
                 with self._state:
                     if not stale():
                         self._say(error, lane)
@@ -185,7 +201,9 @@ class Widget(anywidget.AnyWidget):
                     over.set()
                     if not stale():
                         self._computing(lane, False)
-                        self.answered = max(self.answered, asked) if lane == "main" else self.answered
+                        self.answered = (
+                            max(self.answered, asked) if lane == "main" else self.answered
+                        )
 
         self._lanes.setdefault(lane, Lane()).put(run)
 

@@ -18,7 +18,9 @@ def written(edge: Edge) -> str:
 
 def edges_of(text: str) -> list[Edge]:
     """The edges in a text: "L9H1 -> L10H7.q_in, mlp.0 -> mlp.1.in"."""
-    parts = [tuple(end.strip() for end in part.split("->")) for part in text.split(",") if part.strip()]
+    parts = [
+        tuple(end.strip() for end in part.split("->")) for part in text.split(",") if part.strip()
+    ]
     odd = next((p for p in parts if len(p) != 2 or not all(p)), None)
     if odd is not None or not parts:
         typed = text if odd is None else "->".join(odd)
@@ -28,7 +30,10 @@ def edges_of(text: str) -> list[Edge]:
 
 def ranked(circuit: Circuit, most: int = MOST) -> list[Edge]:
     """The circuit's edges, largest score first, as its drawings choose them."""
-    size = lambda edge: abs(circuit.edges[edge] or 0.0)
+
+    def size(edge):
+        return abs(circuit.edges[edge] or 0.0)
+
     return sorted(circuit.edges, key=lambda edge: -size(edge))[:most]
 
 
@@ -41,7 +46,9 @@ def plan(circuit: Circuit, other: Circuit | None, extra: list[Edge]) -> dict[str
     first, second = ranked(circuit), ranked(other) if other else []
     own = Circuit.of(extra, like=circuit)
     places = {}
-    for part in filter(None, (own, other, circuit)):  # the circuit's own scores last, so that they count
+    for part in filter(
+        None, (own, other, circuit)
+    ):  # the circuit's own scores last, so that they count
         for edge in drawing.layout(part, max_edges=MOST)["edges"]:
             places[edge["sender"], edge["receiver"]] = edge
     whole = circuit | other if other else circuit
@@ -50,24 +57,42 @@ def plan(circuit: Circuit, other: Circuit | None, extra: list[Edge]) -> dict[str
     unit = circuit.source.get("unit") or "score"
     graph = circuit.graph
     return {
-        "layers": graph.n_layers, "heads": graph.n_heads, "group": graph.group, "nodes": drawn["nodes"],
-        "groups": drawn["groups"], "roles": list(whole.roles), "unit": unit, "most": max(len(first), len(second), 1),
-        "total": max(len(circuit), len(other or ())), "scored": any(e["score"] is not None for e in places.values()),
+        "layers": graph.n_layers,
+        "heads": graph.n_heads,
+        "group": graph.group,
+        "nodes": drawn["nodes"],
+        "groups": drawn["groups"],
+        "roles": list(whole.roles),
+        "unit": unit,
+        "most": max(len(first), len(second), 1),
+        "total": max(len(circuit), len(other or ())),
+        "scored": any(e["score"] is not None for e in places.values()),
         "largest": max((abs(s) for s in circuit.edges.values() if s is not None), default=0.0),
         "edges": [
             {
-                "key": written(edge), "from": edge[0], "at": edge[1], "to": _feeds(edge[1], graph), "score": said["score"],
-                "sign": said["sign"], "width": round(said["width"], 4), "path": [round(x, 3) for x in said["path"]],
-                "a": at.get(edge, -1), "b": bt.get(edge, -1),
+                "key": written(edge),
+                "from": edge[0],
+                "at": edge[1],
+                "to": _feeds(edge[1], graph),
+                "score": said["score"],
+                "sign": said["sign"],
+                "width": round(said["width"], 4),
+                "path": [round(x, 3) for x in said["path"]],
+                "a": at.get(edge, -1),
+                "b": bt.get(edge, -1),
             }
             for edge, said in places.items()
         ],
-    }  # fmt: skip
+    }
 
 
 def _feeds(receiver: str, graph: Any) -> list[str]:
     site = Site.parse(receiver)
-    return list(map(str, sites.feeds(site, graph))) if site.family == "kv" else [receiver.rpartition(".")[0]]
+    return (
+        list(map(str, sites.feeds(site, graph)))
+        if site.family == "kv"
+        else [receiver.rpartition(".")[0]]
+    )
 
 
 def touches(edge: Edge, name: str) -> bool:

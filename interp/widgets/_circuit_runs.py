@@ -41,14 +41,18 @@ def runs(model: Any, task: Any, *, by: str = "resample", metric: str | None = No
             parts.append(Part(edges, evaluation.plain(model, pieces[i], own), _nothing(edges)))
         return parts[i]
 
-    def compute(circuit: Circuit, cut: Circuit, within: str, stale: Callable[[], bool]) -> Iterator[dict[str, Any] | None]:
+    def compute(
+        circuit: Circuit, cut: Circuit, within: str, stale: Callable[[], bool]
+    ) -> Iterator[dict[str, Any] | None]:
         weight = evaluation.run_weights(circuit, by) if within == "circuit" else 1 - cut.weights()
         weight, rows = torch.from_numpy(weight)[None], []
         for i in range(len(pieces)):
             if stale():
                 return
             one = part(i)
-            rows.append(torch.stack([one.edges.cut(weight, bar=False)[0], one.clean, one.corrupted]))
+            rows.append(
+                torch.stack([one.edges.cut(weight, bar=False)[0], one.clean, one.corrupted])
+            )
             last = i == len(pieces) - 1
             yield _numbers(torch.cat(rows, 1), judge, len(task)) if last or i == 0 else None
 
@@ -66,6 +70,14 @@ def _numbers(rows: Tensor, judge: Any, of: int) -> dict[str, Any]:
         faithful = float(evaluation.fractions(value[None], clean, corrupted, judge).mean())
     except ValueError:  # nothing to be faithful to: the measure itself still says something
         faithful = None
-    mean = lambda x: float(np.asarray(x).mean())
-    said = {"value": mean(value), "clean": mean(clean), "corrupted": mean(corrupted), "faithfulness": faithful}
+
+    def mean(x):
+        return float(np.asarray(x).mean())
+
+    said = {
+        "value": mean(value),
+        "clean": mean(clean),
+        "corrupted": mean(corrupted),
+        "faithfulness": faithful,
+    }
     return said | {"n": rows.shape[1], "of": of, "name": judge.name, "unit": judge.unit}

@@ -31,7 +31,9 @@ class Setup(NamedTuple):
     z: list[Tensor]  # per layer [batch pos head d_head]
     reference: Callable[[], Tensor]  # the prompts that means and resampled values come from
     sources: dict[str, list[Tensor]]  # way to ablate -> what z becomes, per layer
-    last: dict[int, tuple]  # prompt -> (by, factor, heads, its run): the next click may begin in the middle of it
+    last: dict[
+        int, tuple
+    ]  # prompt -> (by, factor, heads, its run): the next click may begin in the middle of it
 
 
 def prompt_task(model: Any, text: str, answer: str | None = None, wrong: str | None = None) -> Task:
@@ -47,7 +49,9 @@ def prompt_task(model: Any, text: str, answer: str | None = None, wrong: str | N
     ids = encode(tokenizer, text)
     limit = bridge.dims(model).n_ctx
     if len(ids) > limit:
-        raise ValueError(f"the prompt has {len(ids)} tokens, the model reads at most {limit}: shorten it")
+        raise ValueError(
+            f"the prompt has {len(ids)} tokens, the model reads at most {limit}: shorten it"
+        )
     tokens = torch.tensor([ids])
     ranked = run(model, tokens, last_only=True).logits[0].topk(3).indices.tolist()
     right = single(tokenizer, answer) if answer is not None else ranked[0]
@@ -55,13 +59,26 @@ def prompt_task(model: Any, text: str, answer: str | None = None, wrong: str | N
     one = torch.ones(1, 1, dtype=torch.bool)
 
     def remake(**options: Any) -> Task:
-        raise ValueError("a single prompt has no held-out half: make a task, for example interp.tasks.ioi(model)")
+        raise ValueError(
+            "a single prompt has no held-out half: make a task, for example interp.tasks.ioi(model)"
+        )
 
     about = {"bos": tokenizer.decode([tokenizer.bos_token_id]), "seed": 0, "split": "find"}
     end = {"END": torch.tensor([len(ids) - 1])}
     return Task(
-        "prompt", tokens, tokens, torch.tensor([[right]]), torch.tensor([[other]]), one, one, end, {}, "logit_diff", about,
-        tokenizer, remake,
+        "prompt",
+        tokens,
+        tokens,
+        torch.tensor([[right]]),
+        torch.tensor([[other]]),
+        one,
+        one,
+        end,
+        {},
+        "logit_diff",
+        about,
+        tokenizer,
+        remake,
     )
 
 
@@ -71,11 +88,23 @@ def prepare(model: Any, task: Task, reference: Callable[[], Tensor] | None = Non
     with bridge.LOCK:
         if engine is None:
             kept = run(model, task, keep=["L*H*.z"], last_only=True)
-            z, logits, clean = [one.permute(1, 2, 0, 3) for one in kept.kept["L*H*.z"]], kept.logits, [None] * len(task)
+            z, logits, clean = (
+                [one.permute(1, 2, 0, 3) for one in kept.kept["L*H*.z"]],
+                kept.logits,
+                [None] * len(task),
+            )
         else:
-            each = [lean.run(engine, tokens[None], keep=("resid_pre", "z")) for tokens in task.clean]
+            each = [
+                lean.run(engine, tokens[None], keep=("resid_pre", "z")) for tokens in task.clean
+            ]
             z = [torch.cat(layer) for layer in zip(*(one["z"] for one in each))]
-            clean, logits = [lean.Run(r.tokens, r.resid, r.logits, {"resid_pre": r["resid_pre"]}) for r in each], torch.cat([r.logits for r in each])
+            clean, logits = (
+                [
+                    lean.Run(r.tokens, r.resid, r.logits, {"resid_pre": r["resid_pre"]})
+                    for r in each
+                ],
+                torch.cat([r.logits for r in each]),
+            )
     return Setup(model, task, engine, clean, logits, z, reference or (lambda: task.clean), {}, {})
 
 
@@ -91,17 +120,24 @@ def source(setup: Setup, by: str) -> list[Tensor] | None:
             own = prompts is setup.task.clean
             rows = others(len(setup.task), len(prompts), 0, same=own) if by == "resample" else None
             z = setup.z if own else _z(setup, prompts)
-            setup.sources[by] = [one.mean(0, keepdim=True) if rows is None else one[rows] for one in z]
+            setup.sources[by] = [
+                one.mean(0, keepdim=True) if rows is None else one[rows] for one in z
+            ]
     return setup.sources[by]
 
 
 def _z(setup: Setup, prompts: Tensor) -> list[Tensor]:
     if setup.engine is None:
-        return [one.permute(1, 2, 0, 3) for one in run(setup.model, prompts, keep=["L*H*.z"], last_only=True).kept["L*H*.z"]]
+        return [
+            one.permute(1, 2, 0, 3)
+            for one in run(setup.model, prompts, keep=["L*H*.z"], last_only=True).kept["L*H*.z"]
+        ]
     return lean.run(setup.engine, prompts, keep=("z",), logits=None)["z"]
 
 
-def logits_of(setup: Setup, row: int, heads: Heads, by: str, factor: float, stop: Stop = lambda: False) -> Tensor | None:
+def logits_of(
+    setup: Setup, row: int, heads: Heads, by: str, factor: float, stop: Stop = lambda: False
+) -> Tensor | None:
     """Logits [1 d_vocab] of one prompt with these heads ablated; None when stopped."""
     if not heads:
         setup.last.pop(row, None)
@@ -114,7 +150,9 @@ def logits_of(setup: Setup, row: int, heads: Heads, by: str, factor: float, stop
     before = setup.last.get(row)
     if before is not None and before[:2] == (by, factor):
         differs = min((layer for layer, _ in heads ^ before[2]), default=len(setup.z))
-        if differs > start:  # the last ablated run has the same changes further up than the clean one
+        if (
+            differs > start
+        ):  # the last ablated run has the same changes further up than the clean one
             base, start = before[3], differs
     done = lean.again(setup.engine, base, _touches(heads, values, row, factor), start, stop)
     if done is None:
@@ -129,7 +167,9 @@ def _touches(heads: Heads, values: list[Tensor] | None, row: int, factor: float)
         by_layer.setdefault(layer, []).append(head)
 
     def edit(layer: int, chosen: list[int]) -> Callable[[Tensor], Tensor]:
-        def change(z: Tensor) -> Tensor:  # [row batch pos head d_head], its own tensor: in place is safe
+        def change(
+            z: Tensor,
+        ) -> Tensor:  # [row batch pos head d_head], its own tensor: in place is safe
             if values is None:
                 z[..., chosen, :] *= factor
             else:
@@ -142,9 +182,15 @@ def _touches(heads: Heads, values: list[Tensor] | None, row: int, factor: float)
     return {layer: {"z": edit(layer, chosen)} for layer, chosen in by_layer.items()}
 
 
-def _interventions(setup: Setup, row: int, heads: Heads, values: list[Tensor] | None, factor: float) -> list[Intervention]:
+def _interventions(
+    setup: Setup, row: int, heads: Heads, values: list[Tensor] | None, factor: float
+) -> list[Intervention]:
     def edit(layer: int, head: int) -> Any:
-        return scale(factor) if values is None else set_to(values[layer][row % len(values[layer])][None, :, head])
+        return (
+            scale(factor)
+            if values is None
+            else set_to(values[layer][row % len(values[layer])][None, :, head])
+        )
 
     return [Intervention(f"L{layer}H{head}.z", edit(layer, head)) for layer, head in sorted(heads)]
 
@@ -166,22 +212,36 @@ def told(setup: Setup, rows: list[int], logits: Tensor) -> dict[str, Any]:
 def answers(setup: Setup, row: int) -> dict[str, str]:
     """The words of a prompt's answer and of its wrong answer."""
     task = setup.task
-    say = lambda ids, count: "/".join(task.tokenizer.decode([i]) for i in ids[row][count[row]].tolist())
-    return {"answer": say(task.answers, task.answers_count), "wrong": say(task.wrong, task.wrong_count)}
+
+    def say(ids, count):
+        return "/".join(task.tokenizer.decode([i]) for i in ids[row][count[row]].tolist())
+
+    return {
+        "answer": say(task.answers, task.answers_count),
+        "wrong": say(task.wrong, task.wrong_count),
+    }
 
 
-def pattern_of(setup: Setup, rows: list[int], layer: int, head: int, heads: Heads, by: str, factor: float) -> Tensor:
+def pattern_of(
+    setup: Setup, rows: list[int], layer: int, head: int, heads: Heads, by: str, factor: float
+) -> Tensor:
     """What one head attends to [dest src] under the ablation, the mean over these prompts."""
     found = []
     for row in rows:
         if setup.engine is None:
             edits = _interventions(setup, row, heads, source(setup, by) if heads else None, factor)
             key = f"L{layer}H{head}.pattern"
-            found.append(run(setup.model, setup.task.clean[row : row + 1], edits, [key], last_only=True).kept[key][0])
+            found.append(
+                run(
+                    setup.model, setup.task.clean[row : row + 1], edits, [key], last_only=True
+                ).kept[key][0]
+            )
             continue
         last = setup.last.get(row)
         same = last is not None and last[:3] == (by, factor, heads)
-        found.append(lean.pattern(setup.engine, last[3] if same else setup.clean[row], layer)[0, head])
+        found.append(
+            lean.pattern(setup.engine, last[3] if same else setup.clean[row], layer)[0, head]
+        )
     return torch.stack(found).mean(0)
 
 

@@ -29,7 +29,9 @@ class Lane:
             self._turn += 1
             self._next = (self._turn, job)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="interp widget", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._work, name="interp widget", daemon=True
+                )
                 self._thread.start()
             self._change.notify_all()
 

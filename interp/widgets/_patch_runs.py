@@ -19,7 +19,10 @@ SITES = {
     "mlp": ("mlp.*@*", "MLP output"),
     "heads": ("L*H*", "heads, all positions"),
 }
-LAYERS, PROMPTS = 6, 4  # layers to a step for so many prompts: a newer click waits no longer than a step
+LAYERS, PROMPTS = (
+    6,
+    4,
+)  # layers to a step for so many prompts: a newer click waits no longer than a step
 SHOWN = 8  # tokens listed
 
 
@@ -49,7 +52,9 @@ def coarse(n: int, most: int) -> list[list[int]]:
 def chosen(task: Any, prompt: int) -> Any:
     """The task's one prompt, or all of it (-1)."""
     if not -1 <= prompt < len(task):
-        raise ValueError(f"prompt={prompt}: the task has prompts 0 to {len(task) - 1}, and -1 is all of them")
+        raise ValueError(
+            f"prompt={prompt}: the task has prompts 0 to {len(task) - 1}, and -1 is all of them"
+        )
     return task if prompt == -1 else task[prompt]
 
 
@@ -63,7 +68,9 @@ def runs(model: Any, task: Any, metric: str | None = None) -> Runs:
     """The explorer's callables for this model and task."""
     d, length, ready = bridge.dims(model), task.clean.shape[1], {}
 
-    def whole(site: str, direction: str, prompt: int, stale: Callable[[], bool]) -> Iterator[tuple[dict, Result]]:
+    def whole(
+        site: str, direction: str, prompt: int, stale: Callable[[], bool]
+    ) -> Iterator[tuple[dict, Result]]:
         some, pattern = chosen(task, prompt), SITES[site][0]
         grid = places.expand(pattern, d, length, task.positions)
         wide = grid.shape[1]
@@ -73,13 +80,29 @@ def runs(model: Any, task: Any, metric: str | None = None) -> Runs:
             if stale():
                 return
             rows = [i for layer in layers for i in range(layer * wide, (layer + 1) * wide)]
-            found = patching.patch(model, some, [[str(grid.sites[i])] for i in rows], direction=direction, metric=metric)
+            found = patching.patch(
+                model,
+                some,
+                [[str(grid.sites[i])] for i in rows],
+                direction=direction,
+                metric=metric,
+            )
             examples[rows], done = found.examples, done + len(layers)
             values = examples.mean(-1).reshape(grid.shape)
-            ends = {k: found.about[k] for k in ("clean", "corrupted")} | {"name": found.name, "unit": found.unit}
-            said = {"values": [[None if np.isnan(v) else float(v) for v in row] for row in values], "done": done, "of": d.n_layers, **ends}
+            ends = {k: found.about[k] for k in ("clean", "corrupted")} | {
+                "name": found.name,
+                "unit": found.unit,
+            }
+            said = {
+                "values": [[None if np.isnan(v) else float(v) for v in row] for row in values],
+                "done": done,
+                "of": d.n_layers,
+                **ends,
+            }
             about = {**found.about, "pattern": pattern}
-            result = patching.result(torch.from_numpy(examples), grid, some, found.name, found.unit, about)
+            result = patching.result(
+                torch.from_numpy(examples), grid, some, found.name, found.unit, about
+            )
             yield said, result
 
     def cell(site: str, direction: str, prompt: int, at: list[int]) -> dict:
@@ -88,36 +111,79 @@ def runs(model: Any, task: Any, metric: str | None = None) -> Runs:
             ready.clear()  # the runs of one map at a time are kept
             ready[key] = logits_when_patched(model, some, direction)
         before, patched = ready[key]
-        return _told(model, some, before, patched(name_of(site, at)), measure(some, metric), direction)
+        return _told(
+            model, some, before, patched(name_of(site, at)), measure(some, metric), direction
+        )
 
     return Runs(whole, cell, _about(model, task, metric))
 
 
-def _told(model: Any, task: Any, before: torch.Tensor, after: torch.Tensor, judge: Any, direction: str) -> dict:
+def _told(
+    model: Any, task: Any, before: torch.Tensor, after: torch.Tensor, judge: Any, direction: str
+) -> dict:
     first, then = (x.float().softmax(-1).mean(0) for x in (before, after))
-    top = list(dict.fromkeys([*then.topk(SHOWN).indices.tolist(), *first.topk(3).indices.tolist(), *task.answers[0, :1].tolist(), *task.wrong[0, :1].tolist()]))
+    top = list(
+        dict.fromkeys(
+            [
+                *then.topk(SHOWN).indices.tolist(),
+                *first.topk(3).indices.tolist(),
+                *task.answers[0, :1].tolist(),
+                *task.wrong[0, :1].tolist(),
+            ]
+        )
+    )
     top = [i for i in top if len(task) == 1 or i in then.topk(SHOWN).indices]
-    value = lambda logits: float(judge.of(logits.float(), {}).mean())
-    kind = {int(task.answers[0, 0]): "answer", int(task.wrong[0, 0]): "wrong"} if len(task) == 1 else {}
-    tokens = [{"text": model.tokenizer.decode([i]), "before": float(first[i]), "after": float(then[i]), "is": kind.get(i, "")} for i in top]
+
+    def value(logits):
+        return float(judge.of(logits.float(), {}).mean())
+
+    kind = (
+        {int(task.answers[0, 0]): "answer", int(task.wrong[0, 0]): "wrong"}
+        if len(task) == 1
+        else {}
+    )
+    tokens = [
+        {
+            "text": model.tokenizer.decode([i]),
+            "before": float(first[i]),
+            "after": float(then[i]),
+            "is": kind.get(i, ""),
+        }
+        for i in top
+    ]
     tokens.sort(key=lambda one: -one["after"])
     return {"before": value(before), "after": value(after), "tokens": tokens, "n": len(task)}
 
 
 def _about(model: Any, task: Any, metric: str | None) -> dict[str, Any]:
     """What the page shows of the task: its prompts as tokens, and where they differ."""
-    words = lambda ids: [task.tokenizer.decode([int(i)]) for i in ids]
+
+    def words(ids):
+        return [task.tokenizer.decode([int(i)]) for i in ids]
+
     judge, d = measure(task, metric), bridge.dims(model)
-    named = lambda i: {int(index[i]): name for name, index in task.positions.items()}
+
+    def named(i):
+        return {int(index[i]): name for name, index in task.positions.items()}
+
     prompts = [
         {
-            "clean": words(task.clean[i]), "corrupted": words(task.corrupted[i]), "names": {str(k): v for k, v in named(i).items()},
-            "differs": (task.clean[i] != task.corrupted[i]).nonzero()[:, 0].tolist(), "answer": words(task.answers[i][task.answers_count[i]][:1])[0],
+            "clean": words(task.clean[i]),
+            "corrupted": words(task.corrupted[i]),
+            "names": {str(k): v for k, v in named(i).items()},
+            "differs": (task.clean[i] != task.corrupted[i]).nonzero()[:, 0].tolist(),
+            "answer": words(task.answers[i][task.answers_count[i]][:1])[0],
             "wrong": words(task.wrong[i][task.wrong_count[i]][:1])[0],
         }
         for i in range(len(task))
-    ]  # fmt: skip
+    ]
     return {
-        "title": f"{bridge.name(model)} · {task.name}", "prompts": prompts, "layers": d.n_layers, "heads": d.n_heads,
-        "group": d.n_heads // d.n_kv_heads, "metric": judge.name, "unit": judge.unit, "sites": [[k, said] for k, (_, said) in SITES.items()],
-    }  # fmt: skip
+        "title": f"{bridge.name(model)} · {task.name}",
+        "prompts": prompts,
+        "layers": d.n_layers,
+        "heads": d.n_heads,
+        "group": d.n_heads // d.n_kv_heads,
+        "metric": judge.name,
+        "unit": judge.unit,
+        "sites": [[k, said] for k, (_, said) in SITES.items()],
+    }

@@ -23,14 +23,18 @@ def split(prompt_or_task: Any) -> tuple[Any, str]:
         return None, prompt_or_task
     if hasattr(prompt_or_task, "clean"):
         return prompt_or_task, ""
-    raise ValueError(f"a prompt is a text or a task, got {type(prompt_or_task).__name__} (try 'The capital of France is')")
+    raise ValueError(
+        f"a prompt is a text or a task, got {type(prompt_or_task).__name__} (try 'The capital of France is')"
+    )
 
 
 def listed(task: Any) -> list[str]:
     """A line for each example of a task, to choose from."""
     if task is None:
         return []
-    return [f"{i + 1}: {text_of(task.tokenizer, row)[:70]}" for i, row in enumerate(task.clean[:LISTED])]
+    return [
+        f"{i + 1}: {text_of(task.tokenizer, row)[:70]}" for i, row in enumerate(task.clean[:LISTED])
+    ]
 
 
 def text_of(tokenizer: Any, ids: Int[Tensor, "pos"]) -> str:
@@ -39,16 +43,26 @@ def text_of(tokenizer: Any, ids: Int[Tensor, "pos"]) -> str:
     return tokenizer.decode(ids[int(own) :].tolist())
 
 
-def ids_of(model: Any, task: Any, example: int, text: str, most: int, d: Dims) -> Int[Tensor, "pos"]:
+def ids_of(
+    model: Any, task: Any, example: int, text: str, most: int, d: Dims
+) -> Int[Tensor, "pos"]:
     """The tokens of the example of the task, or of the text; ValueError when they are more than can be shown."""
     if example == OWN and not text.strip():
         raise ValueError("no prompt: type a text, for example The capital of France is")
     if example != OWN and (task is None or not 0 <= example < len(task)):
-        has = "there is no task here" if task is None else f"this task has examples 0 to {len(task) - 1}"
+        has = (
+            "there is no task here"
+            if task is None
+            else f"this task has examples 0 to {len(task) - 1}"
+        )
         raise ValueError(f"no example {example}: {has}; {OWN} is the typed text")
     ids = rows(model, text)[0] if example == OWN else task.clean[example]
     if len(ids) > min(most, d.n_ctx):
-        why = f"the model reads at most {d.n_ctx}" if d.n_ctx <= most else f"this widget shows at most {most}"
+        why = (
+            f"the model reads at most {d.n_ctx}"
+            if d.n_ctx <= most
+            else f"this widget shows at most {most}"
+        )
         raise ValueError(f"the prompt is {len(ids)} tokens long, {why}: shorten it")
     return ids
 
@@ -72,7 +86,10 @@ def kept(model: Any, ids: Int[Tensor, "pos"], *kinds: str) -> list[Tensor]:
 
 def label(word: str, letters: int) -> str:
     """A token as a label in a figure: without its space, cut; white space alone is made visible."""
-    return word.strip()[:letters] or word.replace("\n", "↵").replace("\xa0", "⍽").replace(" ", "␣")[:letters]
+    return (
+        word.strip()[:letters]
+        or word.replace("\n", "↵").replace("\xa0", "⍽").replace(" ", "␣")[:letters]
+    )
 
 
 def heads_in_order(text: str, d: Dims) -> list[Site]:
@@ -88,4 +105,9 @@ def pattern_bytes(values: Tensor, top: float, depth: torch.dtype = torch.uint16)
     """Numbers from 0 to top as unsigned whole numbers, which the page reads faster than JSON."""
     most = torch.iinfo(depth).max
     whole = (values.float() / (top or 1.0)).clamp(0, 1).mul(most).round()
-    return whole.to(torch.int32).numpy().astype({torch.uint16: "<u2", torch.uint8: "u1"}[depth]).tobytes()
+    return (
+        whole.to(torch.int32)
+        .numpy()
+        .astype({torch.uint16: "<u2", torch.uint8: "u1"}[depth])
+        .tobytes()
+    )

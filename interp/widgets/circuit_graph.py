@@ -9,7 +9,6 @@ import traitlets as t
 
 from interp._say import unknown
 from interp.circuits import Circuit, drawing
-from interp.circuits.wires import Edge
 from interp.results import Result
 from interp.widgets import _circuit_plan as plans
 from interp.widgets import _circuit_runs as runs
@@ -35,8 +34,15 @@ class CircuitGraph(Widget, files="circuit_shapes circuit_panel circuit_graph"):
     note = t.Unicode("").tag(sync=True)
     steps = t.Int(0).tag(sync=True)
 
-    def __init__(self, whole: Circuit, other: Circuit | None = None, compute: runs.Compute | None = None, *,
-                 names: Sequence[str] = ("a", "b"), **traits: Any) -> None:  # fmt: skip
+    def __init__(
+        self,
+        whole: Circuit,
+        other: Circuit | None = None,
+        compute: runs.Compute | None = None,
+        *,
+        names: Sequence[str] = ("a", "b"),
+        **traits: Any,
+    ) -> None:
         self._whole, self._other, self._compute = whole, other, compute
         self._ranked = plans.ranked(whole)
         self._past: list[tuple] = []
@@ -48,7 +54,12 @@ class CircuitGraph(Widget, files="circuit_shapes circuit_panel circuit_graph"):
         traits.setdefault("shown", min(most, SHOWN if scored else UNSCORED))
         said = drawing._said(whole, {"edges": self._ranked, "hidden": 0}).rpartition(":")[0]
         said = f"{whole.model}: {names[0]} and {names[1]}" if other else said
-        about = {"title": said, "live": compute is not None, "diff": list(names) if other else [], "file": f"{whole.task.get('name') or 'circuit'}-edited.json"}
+        about = {
+            "title": said,
+            "live": compute is not None,
+            "diff": list(names) if other else [],
+            "file": f"{whole.task.get('name') or 'circuit'}-edited.json",
+        }
         super().__init__(about=about, **traits)
         self.on_msg(self._told)
 
@@ -58,17 +69,32 @@ class CircuitGraph(Widget, files="circuit_shapes circuit_panel circuit_graph"):
         self._check()
         self._remember()
         one, cut = self.value, self._cut_circuit()
-        size = {"edges": len(one), "components": len(one.nodes), "share": one.share, "all": round(len(one) / one.share) if one.share else 0}
+        size = {
+            "edges": len(one),
+            "components": len(one.nodes),
+            "share": one.share,
+            "all": round(len(one) / one.share) if one.share else 0,
+        }
         if self._other is not None:
             second = self._second()
-            size |= {part: len(edges) for part, edges in drawing.diff(one, second).items()} | {"jaccard": one.jaccard(second)}
+            size |= {part: len(edges) for part, edges in drawing.diff(one, second).items()} | {
+                "jaccard": one.jaccard(second)
+            }
         self.note = ""
-        self.reply = {"size": size, "numbers": self.reply.get("numbers"), "other": self.reply.get("other")}
+        self.reply = {
+            "size": size,
+            "numbers": self.reply.get("numbers"),
+            "other": self.reply.get("other"),
+        }
         if self._compute is None:
             self._trouble("main")
             self.answered = self.asked
             return
-        state, within, second = self._now, self.within, self._second() if self._other is not None else None
+        state, within, second = (
+            self._now,
+            self.within,
+            self._second() if self._other is not None else None,
+        )
 
         def job(stale: Any) -> Any:
             for numbers in self._compute(one, cut, within, stale):
@@ -88,7 +114,9 @@ class CircuitGraph(Widget, files="circuit_shapes circuit_panel circuit_graph"):
         if not there or not {written(edge) for edge in extra} <= there:
             self.plan = plans.plan(self._whole, self._other, extra)
         if not 0 <= self.shown <= self.plan["most"]:
-            raise ValueError(f"shown={self.shown}: this circuit has {self.plan['most']} edges to show (try shown={min(SHOWN, self.plan['most'])})")
+            raise ValueError(
+                f"shown={self.shown}: this circuit has {self.plan['most']} edges to show (try shown={min(SHOWN, self.plan['most'])})"
+            )
 
     def _show(self, said: tuple[str, tuple, dict] | None) -> None:
         if said is None:
@@ -120,7 +148,13 @@ class CircuitGraph(Widget, files="circuit_shapes circuit_panel circuit_graph"):
             self._again()
 
     def _told(self, widget: Any, message: Any, buffers: Any) -> None:
-        acts = {"undo": self.undo, "clear": self.clear, "cut": self.remove, "add": self.add, "save": self._save_new}
+        acts = {
+            "undo": self.undo,
+            "clear": self.clear,
+            "cut": self.remove,
+            "add": self.add,
+            "save": self._save_new,
+        }
         if isinstance(message, dict) and message.get("do") in acts:
             try:
                 acts[message["do"]](*([message["text"]] if message.get("text") is not None else []))
@@ -151,7 +185,10 @@ class CircuitGraph(Widget, files="circuit_shapes circuit_panel circuit_graph"):
         names = [written(edge) for edge in gone]
         own = {written(edge) for edge in self._ranked}
         cut = [n for n in names if n in own or self.within == "model"]
-        self._set(cut=list(dict.fromkeys([*self.cut, *cut])), added=[a for a in self.added if a not in names])
+        self._set(
+            cut=list(dict.fromkeys([*self.cut, *cut])),
+            added=[a for a in self.added if a not in names],
+        )
 
     def add(self, what: str) -> None:
         """Adds edges, or all the circuit's edges at a component, shown or not."""
@@ -162,17 +199,27 @@ class CircuitGraph(Widget, files="circuit_shapes circuit_panel circuit_graph"):
             name = self._component(what)
             new = [edge for edge in self._whole if touches(edge, name)]
             if not new:
-                raise ValueError(f"the circuit has no edge at {name} (type one: '{name} -> logits.in')")
+                raise ValueError(
+                    f"the circuit has no edge at {name} (type one: '{name} -> logits.in')"
+                )
         names = [written(edge) for edge in new]
         there = {written(edge) for edge in self._ranked[: self.shown]}
-        self._set(cut=[c for c in self.cut if c not in names], added=list(dict.fromkeys([*self.added, *(n for n in names if n not in there)])))
+        self._set(
+            cut=[c for c in self.cut if c not in names],
+            added=list(dict.fromkeys([*self.added, *(n for n in names if n not in there)])),
+        )
 
     def _component(self, text: str) -> str:
         graph, name = self._whole.graph, text.strip()
         groups = [f"L{g['layer']}KV{g['index']}" for g in self.plan["groups"]]
         known = [*self.plan["nodes"], *groups]
         if name not in known:
-            raise unknown(f"component of {self._whole.model} ({graph.n_layers} layers x {graph.n_heads} heads)", name, known, "'L9H1' or 'L9H1 -> L10H7.q_in'")
+            raise unknown(
+                f"component of {self._whole.model} ({graph.n_layers} layers x {graph.n_heads} heads)",
+                name,
+                known,
+                "'L9H1' or 'L9H1 -> L10H7.q_in'",
+            )
         return name
 
     def save(self, path: str | Path) -> Path:
@@ -202,10 +249,16 @@ class CircuitGraph(Widget, files="circuit_shapes circuit_panel circuit_graph"):
         score = {**(self._other.edges if self._other is not None else {}), **self._whole.edges}
         edited = {"shown": self.shown, "cut": len(self.cut), "added": len(self.added)}
         edges = {edge: score.get(edge) for edge in (*kept, *new)}
-        return replace(self._whole, edges=edges, evaluation={}, source={**self._whole.source, "edited": edited})
+        return replace(
+            self._whole, edges=edges, evaluation={}, source={**self._whole.source, "edited": edited}
+        )
 
     def _second(self) -> Circuit:
-        return replace(self._other, edges={e: self._other.edges[e] for e in plans.ranked(self._other)[: self.shown]}, evaluation={})
+        return replace(
+            self._other,
+            edges={e: self._other.edges[e] for e in plans.ranked(self._other)[: self.shown]},
+            evaluation={},
+        )
 
     def _cut_circuit(self) -> Circuit:
         return Circuit.of([edge for text in self.cut for edge in edges_of(text)], like=self._whole)
@@ -231,7 +284,9 @@ class CircuitGraph(Widget, files="circuit_shapes circuit_panel circuit_graph"):
     def __repr__(self) -> str:
         numbers = self.reply.get("numbers") or {}
         faithful = numbers.get("faithfulness")
-        return f"<circuit explorer: {len(self.value)} edges" + (f", faithfulness {faithful:.2f}>" if faithful is not None else ">")
+        return f"<circuit explorer: {len(self.value)} edges" + (
+            f", faithfulness {faithful:.2f}>" if faithful is not None else ">"
+        )
 
     def _draw(self, figure: Any) -> None:
         one = self.value
@@ -240,8 +295,14 @@ class CircuitGraph(Widget, files="circuit_shapes circuit_panel circuit_graph"):
             drawing.plot_diff(one, self._second(), names=self.about["diff"], figure=figure)
             return
         faithful = (self.reply.get("numbers") or {}).get("faithfulness")
-        size = f"{len(one)} of {len(self._whole)} edges" + (f", {len(self.cut)} cut" if self.cut else "")
-        more = f", faithfulness {faithful:.2f}" if faithful is not None and self.within == "circuit" else ""
+        size = f"{len(one)} of {len(self._whole)} edges" + (
+            f", {len(self.cut)} cut" if self.cut else ""
+        )
+        more = (
+            f", faithfulness {faithful:.2f}"
+            if faithful is not None and self.within == "circuit"
+            else ""
+        )
         drawing.draw(one, figure=figure, title=f"{self.about['title']}: {size}{more}")
 
 
@@ -276,9 +337,13 @@ def circuit(
     if second is not None:
         first & second  # says when they are of different models
     if len(names) != 2:
-        raise ValueError(f"names={list(names)}: one for each of the two circuits (try names=('EAP', 'exact'))")
+        raise ValueError(
+            f"names={list(names)}: one for each of the two circuits (try names=('EAP', 'exact'))"
+        )
     if (model is None) != (task is None):
-        raise ValueError("model and task belong together: circuit(c, model, task), or circuit(c) to look at it without a model")
+        raise ValueError(
+            "model and task belong together: circuit(c, model, task), or circuit(c) to look at it without a model"
+        )
     compute = None
     if model is not None:
         from interp.methods.evaluation import graph_of
@@ -297,4 +362,6 @@ def _circuit(given: Circuit | Result | str | Path) -> Circuit:
     if isinstance(given, Result):
         count = int((given.values == given.values).sum())  # NaN where there is no edge
         return Circuit.top(given, min(count, plans.MOST))
-    raise ValueError(f"a circuit, the path of one, or scores are needed, got {type(given).__name__} (try interp.Circuit.load('ioi.json'))")
+    raise ValueError(
+        f"a circuit, the path of one, or scores are needed, got {type(given).__name__} (try interp.Circuit.load('ioi.json'))"
+    )

@@ -46,14 +46,22 @@ class Features(Widget, files="next_tokens feature_browser"):
     index = t.Dict().tag(sync=True)  # of all latents: number, words, density, largest
     name = t.Unicode("").tag(sync=True)
 
-    def __init__(self, index: dict, card: Callable[[int], Card], compute: Callable[..., Iterator[dict]], **traits: Any) -> None:
+    def __init__(
+        self,
+        index: dict,
+        card: Callable[[int], Card],
+        compute: Callable[..., Iterator[dict]],
+        **traits: Any,
+    ) -> None:
         self._card, self._compute = card, compute
         super().__init__(index=index, **traits)
 
     def _ask(self) -> None:
         if self.latent not in self.index["latents"]:
             held = self.index["latents"]
-            raise ValueError(f"no latent {self.latent}: the list has {len(held):,}, from {min(held)} to {max(held)}")
+            raise ValueError(
+                f"no latent {self.latent}: the list has {len(held):,}, from {min(held)} to {max(held)}"
+            )
         if self.by not in EDITS:
             raise unknown("edit", self.by, EDITS)
         if self.where not in WHERE:
@@ -75,11 +83,20 @@ class Features(Widget, files="next_tokens feature_browser"):
         self.wait()
         reply, card = self.reply, self.card
         return {
-            "latent": self.latent, "description": card.description, "density": card.density, "largest": card.maximum,
-            "by": self.by, "amount": reply.get("amount"), "where": self.where, "prompt": reply.get("prompt"),
-            "tokens": reply.get("tokens"), "values": reply.get("values"), "next tokens": reply.get("top"), "changed": reply.get("changed"),
+            "latent": self.latent,
+            "description": card.description,
+            "density": card.density,
+            "largest": card.maximum,
+            "by": self.by,
+            "amount": reply.get("amount"),
+            "where": self.where,
+            "prompt": reply.get("prompt"),
+            "tokens": reply.get("tokens"),
+            "values": reply.get("values"),
+            "next tokens": reply.get("top"),
+            "changed": reply.get("changed"),
             "kl": reply.get("kl"),
-        }  # fmt: skip
+        }
 
     @property
     def code(self) -> str:
@@ -87,8 +104,19 @@ class Features(Widget, files="next_tokens feature_browser"):
         return self.wait()._program()
 
     def _program(self) -> str:
-        usual = {"text": "", "by": "ablate", "strength": 1.0, "where": "all", "find": "", "sort": "number"}
-        said = [f"latent={self.latent}"] + [f"{name}={getattr(self, name)!r}" for name, value in usual.items() if getattr(self, name) != value]
+        usual = {
+            "text": "",
+            "by": "ablate",
+            "strength": 1.0,
+            "where": "all",
+            "find": "",
+            "sort": "number",
+        }
+        said = [f"latent={self.latent}"] + [
+            f"{name}={getattr(self, name)!r}"
+            for name, value in usual.items()
+            if getattr(self, name) != value
+        ]
         lines = [f"interp.widgets.features(model, dictionary, {', '.join(said)})"]
         prompt, amount = self.reply.get("prompt"), self.reply.get("amount")
         if prompt and self.reply.get("latent") == self.latent:
@@ -96,7 +124,9 @@ class Features(Widget, files="next_tokens feature_browser"):
             what = f"{self.latent}" if self.by == "ablate" else f"{{{self.latent}: {amount:.4g}}}"
             lines += ["# the same edit, without a widget:"]
             task = f"interp.widgets.prompt_task(model, {prompt!r})"
-            lines += [f"interp.run(model, {task}, interp.features.{self.by}(dictionary, {what}{at}), last_only=True).logits"]
+            lines += [
+                f"interp.run(model, {task}, interp.features.{self.by}(dictionary, {what}{at}), last_only=True).logits"
+            ]
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -113,9 +143,28 @@ class Features(Widget, files="next_tokens feature_browser"):
         said.text(0, 0.98, reply.get("title", ""), fontsize=10, weight="bold", va="top")
         if "top" not in reply:
             return
-        words = [f"{visible(word)} ({digits(value)})" if value else visible(word) for word, value in zip(reply["tokens"], reply["values"])]
-        said.text(0, 0.8, "prompt, with the values of the latent:", fontsize=8.5, va="top", color="#5f6670")
-        said.text(0, 0.7, _wrapped(words), fontsize=8, va="top", family="DejaVu Sans Mono", parse_math=False, linespacing=1.5)
+        words = [
+            f"{visible(word)} ({digits(value)})" if value else visible(word)
+            for word, value in zip(reply["tokens"], reply["values"])
+        ]
+        said.text(
+            0,
+            0.8,
+            "prompt, with the values of the latent:",
+            fontsize=8.5,
+            va="top",
+            color="#5f6670",
+        )
+        said.text(
+            0,
+            0.7,
+            _wrapped(words),
+            fontsize=8,
+            va="top",
+            family="DejaVu Sans Mono",
+            parse_math=False,
+            linespacing=1.5,
+        )
         said.text(0, 0.02, f"KL from the unedited run: {reply['kl']:.3g} nats", fontsize=8.5)
         bars = figure.add_axes((0.66, 0.5 / whole, 0.31, (BELOW - 0.75) / whole))
         next_tokens.bars(bars, reply["top"], True, "edited")
@@ -134,7 +183,15 @@ def _wrapped(words: list[str], letters: int = 84, lines: int = 6) -> str:
 # --- binding a model -----------------------------------------------------------------------------------------
 
 
-def features(model: Any, dictionary: Dictionary, on: Any = None, *, tokens: int = 16_384, seed: int = 0, **state: Any) -> Features:
+def features(
+    model: Any,
+    dictionary: Dictionary,
+    on: Any = None,
+    *,
+    tokens: int = 16_384,
+    seed: int = 0,
+    **state: Any,
+) -> Features:
     """A widget of a dictionary's latents: find one, read its card, and see what the model says when it is edited.
 
     >>> interp.widgets.features(model, sae)
@@ -144,7 +201,11 @@ def features(model: Any, dictionary: Dictionary, on: Any = None, *, tokens: int 
     documentation unless given), `Activations`, or `Firings`, which need no pass. Edits keep what the dictionary does not explain
     (`interp.features.ablate`, `clamp`, `steer`). state: latent, text, by, strength, where, find, sort, see `Features`.
     """
-    seen = on if isinstance(on, Firings) else found_on(model, dictionary, on=on, tokens=tokens, seed=seed)
+    seen = (
+        on
+        if isinstance(on, Firings)
+        else found_on(model, dictionary, on=on, tokens=tokens, seed=seed)
+    )
     counted = Counted(seen, Words(getattr(model, "tokenizer", None)))
     make = reader(model, seen, seed=seed, counted=counted)
     made: dict[int, Card] = {}
@@ -156,12 +217,20 @@ def features(model: Any, dictionary: Dictionary, on: Any = None, *, tokens: int 
             made[latent] = make(latent)
         return made[latent]
 
-    def compute(latent: int, text: str, by: str, strength: float, where: str, stale: Callable[[], bool]) -> Iterator[dict | None]:
+    def compute(
+        latent: int, text: str, by: str, strength: float, where: str, stale: Callable[[], bool]
+    ) -> Iterator[dict | None]:
         """The card first, then the prompt, then what the edit does."""
         one = card(latent)
         amount = 0.0 if by == "ablate" else strength * (one.maximum or 1.0)
         title = edited(latent, by, amount, where)
-        said = {"latent": latent, "card": piece(one), "title": title, "amount": amount, "largest": one.maximum}
+        said = {
+            "latent": latent,
+            "card": piece(one),
+            "title": title,
+            "amount": amount,
+            "largest": one.maximum,
+        }
         yield said
         text = text or strongest(one, model.tokenizer)
         if text not in prompts:
@@ -170,16 +239,41 @@ def features(model: Any, dictionary: Dictionary, on: Any = None, *, tokens: int 
         yield None
         held = prompts[text]
         changed = edits(dictionary, latent, by, amount, where)
-        logits = run(model, held.tokens, changed, last_only=True, start=held.trail).logits[0].float()
+        logits = (
+            run(model, held.tokens, changed, last_only=True, start=held.trail).logits[0].float()
+        )
         now, before = logits.log_softmax(-1), held.logits.log_softmax(-1)
         kl = float((before.exp() * (before - now)).sum())
-        values = [0.0, *held.latents[1:, latent].tolist()] if seen.skip else held.latents[:, latent].tolist()
+        values = (
+            [0.0, *held.latents[1:, latent].tolist()]
+            if seen.skip
+            else held.latents[:, latent].tolist()
+        )
         words = [model.tokenizer.decode([i]) for i in held.tokens[0].tolist()]
-        yield {**said, "prompt": text, "tokens": words, "values": values, "kl": kl, **next_tokens.listed(model.tokenizer, now.exp(), before.exp())}
-        if held.trail is None:  # for the next edit of this prompt, which then starts at the layer it changes
+        yield {
+            **said,
+            "prompt": text,
+            "tokens": words,
+            "values": values,
+            "kl": kl,
+            **next_tokens.listed(model.tokenizer, now.exp(), before.exp()),
+        }
+        if (
+            held.trail is None
+        ):  # for the next edit of this prompt, which then starts at the layer it changes
             held.trail = bridge.trail(model, held.tokens)
 
-    state.setdefault("latent", next((i for i, words in zip(index["latents"], index["words"]) if words not in (UNCLEAR, NEVER)), index["latents"][0]))
+    state.setdefault(
+        "latent",
+        next(
+            (
+                i
+                for i, words in zip(index["latents"], index["words"])
+                if words not in (UNCLEAR, NEVER)
+            ),
+            index["latents"][0],
+        ),
+    )
     return Features(index, card, compute, name=dictionary.name, **state)
 
 
@@ -195,10 +289,16 @@ def read(model: Any, dictionary: Dictionary, text: str) -> Prompt:
     tokens = rows(model, text)[0][None]
     most = min(MOST, bridge.dims(model).n_ctx)
     if tokens.shape[1] > most:
-        raise ValueError(f"the prompt is {tokens.shape[1]} tokens long, at most {most} can be edited here: shorten it")
+        raise ValueError(
+            f"the prompt is {tokens.shape[1]} tokens long, at most {most} can be edited here: shorten it"
+        )
     done = run(model, tokens, keep=[dictionary.site], last_only=True)
     with torch.no_grad():
-        return Prompt(tokens, dictionary.encode(side_by_side(dictionary.site, done.kept[dictionary.site]))[0].float(), done.logits[0].float())
+        return Prompt(
+            tokens,
+            dictionary.encode(side_by_side(dictionary.site, done.kept[dictionary.site]))[0].float(),
+            done.logits[0].float(),
+        )
 
 
 def strongest(card: Card, tokenizer: Any) -> str:
@@ -210,7 +310,9 @@ def strongest(card: Card, tokenizer: Any) -> str:
     return "".join(one.words[: one.at + 1]).removeprefix(own).lstrip() or PLAIN
 
 
-def edits(dictionary: Dictionary, latent: int, by: str, amount: float, where: str) -> list[Intervention]:
+def edits(
+    dictionary: Dictionary, latent: int, by: str, amount: float, where: str
+) -> list[Intervention]:
     """The interventions of an edit."""
     at = WHERE[where]
     if by == "ablate":
@@ -221,15 +323,25 @@ def edits(dictionary: Dictionary, latent: int, by: str, amount: float, where: st
 def edited(latent: int, by: str, amount: float, where: str) -> str:
     """What the edit does, in words."""
     name = f"latent {latent}"
-    what = {"ablate": f"{name} set to zero", "clamp": f"{name} set to {digits(amount)}", "steer": f"{digits(amount)} of {name}'s direction added"}
+    what = {
+        "ablate": f"{name} set to zero",
+        "clamp": f"{name} set to {digits(amount)}",
+        "steer": f"{digits(amount)} of {name}'s direction added",
+    }
     return f"{what[by]} at {'every token but the first' if where == 'all' else 'the last token'}"
 
 
 def listed(counted: Counted) -> dict[str, Any]:
     """What the page lists: each latent with its words, the share of tokens and its largest value."""
     lines = table(counted)
-    short = lambda values: [float(f"{v:.3g}") for v in values]
+
+    def short(values):
+        return [float(f"{v:.3g}") for v in values]
+
     return {
-        "latents": lines.index.tolist(), "words": lines.description.tolist(), "density": short(lines.density), "largest": short(lines.largest),
+        "latents": lines.index.tolist(),
+        "words": lines.description.tolist(),
+        "density": short(lines.density),
+        "largest": short(lines.largest),
         "tokens": len(counted.seen),
-    }  # fmt: skip
+    }

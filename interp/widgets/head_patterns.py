@@ -10,8 +10,8 @@ import traitlets as t
 from jaxtyping import Float
 from torch import Tensor
 
-from interp._say import unknown
 from interp import _progress
+from interp._say import unknown
 from interp.methods import scores
 from interp.methods.attention import written
 from interp.models import bridge
@@ -23,7 +23,10 @@ from interp.widgets._base import Widget
 MOST_TOKENS, MOST_HEADS, FOUND, SIDE = 512, 64, 12, 48
 ANY_TEXT = (*scores.DETECTORS, "entropy", "distance", "waad", "fai", "output norm", "copying")
 OF_TASK = ("ablation", "gradient")
-NAMES = {False: ("attention", "share of attention"), True: ("attention x value", "norm in the residual stream")}
+NAMES = {
+    False: ("attention", "share of attention"),
+    True: ("attention x value", "norm in the residual stream"),
+}
 
 
 def attention(model: Any, prompt_or_task: Any, **state: Any) -> "Attention":
@@ -55,14 +58,27 @@ def attention(model: Any, prompt_or_task: Any, **state: Any) -> "Attention":
         if name not in names:
             raise unknown("head score", name, names)
         if name not in scored:
-            alike = [n for n in names if scores.SCORES[n].pattern] if scores.SCORES[name].pattern else [name]
+            alike = (
+                [n for n in names if scores.SCORES[n].pattern]
+                if scores.SCORES[name].pattern
+                else [name]
+            )
             table = scores.head_scores(model, alike, on=task if name in OF_TASK else None)
-            scored.update({n: table.sel(score=n) for n in alike})  # patterns are scored together: one run serves all
+            scored.update(
+                {n: table.sel(score=n) for n in alike}
+            )  # patterns are scored together: one run serves all
         return scored[name]
 
-    state = {"heads": f"L{d.n_layers // 2}H*", "text": text, "prompt": prompts.OWN if task is None else 0, **state}
+    state = {
+        "heads": f"L{d.n_layers // 2}H*",
+        "text": text,
+        "prompt": prompts.OWN if task is None else 0,
+        **state,
+    }
     listed = dict(examples=prompts.listed(task), finds=list(names))
-    return Attention(read, score, lambda words: prompts.heads_in_order(words, d), d.group, **listed, **state)
+    return Attention(
+        read, score, lambda words: prompts.heads_in_order(words, d), d.group, **listed, **state
+    )
 
 
 @dataclass(frozen=True)
@@ -84,7 +100,9 @@ def _read(model: Any, ids: Tensor) -> Reading:
     pattern, values = prompts.kept(model, ids, "pattern", "v")
     norms = written(model, Site.parse("L*H*"), values.transpose(1, 2)[:, :, None])[:, :, 0]
     words = prompts.words_of(model.tokenizer, ids)
-    return Reading(prompts.text_of(model.tokenizer, ids), words, pattern.float().cpu(), norms.float().cpu())
+    return Reading(
+        prompts.text_of(model.tokenizer, ids), words, pattern.float().cpu(), norms.float().cpu()
+    )
 
 
 class Attention(Widget, files="head_patterns"):
@@ -125,9 +143,13 @@ class Attention(Widget, files="head_patterns"):
         if state["find"]:
             with _progress.told(lambda what, done, of: self._tell(stale, what, done, of)):
                 table = self._score(state["find"])
-            order = np.argsort(-np.nan_to_num(table.values, nan=-np.inf), axis=None, kind="stable")[:FOUND]
+            order = np.argsort(-np.nan_to_num(table.values, nan=-np.inf), axis=None, kind="stable")[
+                :FOUND
+            ]
             places = [np.unravel_index(i, table.values.shape) for i in order]
-            shown = [(Site("head", "out", int(a), int(b)), float(table.values[a, b])) for a, b in places]
+            shown = [
+                (Site("head", "out", int(a), int(b)), float(table.values[a, b])) for a, b in places
+            ]
         else:
             shown = [(head, None) for head in self._heads_of(state["heads"])]
         big = self._heads_of(state["head"]) if state["head"] else [shown[0][0]]
@@ -140,7 +162,9 @@ class Attention(Widget, files="head_patterns"):
         if stale():
             raise InterruptedError("a newer click came")
         with self._state:
-            self.busy = f"computing {what}: {done} of {of}" if of and of > 1 else f"computing {what}"
+            self.busy = (
+                f"computing {what}: {done} of {of}" if of and of > 1 else f"computing {what}"
+            )
 
     def _show(self, answer: tuple[dict, Any]) -> None:
         self.reply, self._now = answer
@@ -157,9 +181,21 @@ class Attention(Widget, files="head_patterns"):
         labels = [f"{i} {word.strip() or repr(word)[1:-1]}" for i, word in enumerate(reading.words)]
         name, unit = NAMES[weighted]
         coords = {"dest": labels, "src": labels}
-        pattern = Result(reading.of(head, weighted).double().numpy(), ("dest", "src"), coords, f"{name} of {head}", unit)
+        pattern = Result(
+            reading.of(head, weighted).double().numpy(),
+            ("dest", "src"),
+            coords,
+            f"{name} of {head}",
+            unit,
+        )
         scored = {str(h): s for h, s in shown} if self.find else {}
-        return {"prompt": reading.text, "head": str(head), "pattern": pattern, "heads": [str(h) for h, _ in shown], "scores": scored}
+        return {
+            "prompt": reading.text,
+            "head": str(head),
+            "pattern": pattern,
+            "heads": [str(h) for h, _ in shown],
+            "scores": scored,
+        }
 
     @property
     def code(self) -> str:
@@ -167,16 +203,24 @@ class Attention(Widget, files="head_patterns"):
         own = self.prompt == prompts.OWN
         given = repr(self.text) if own else "task"
         said = [f"prompt={self.prompt}"] if not own and self.prompt else []
-        said += [f"{name}={getattr(self, name)!r}" for name in ("heads", "head", "find") if getattr(self, name)]
+        said += [
+            f"{name}={getattr(self, name)!r}"
+            for name in ("heads", "head", "find")
+            if getattr(self, name)
+        ]
         said += ["weighted=True"] * self.weighted + ["first=False"] * (not self.first)
         lines = [f"interp.widgets.attention({', '.join(['model', given, *said])})"]
         shown = self.reply.get("head", self.head)
         if shown:
             of = given if own else f"task[{self.prompt}]"
-            lines.append(f"interp.attention_patterns(model, {of}, {shown!r}{', weighted=True' * self.weighted}).plot()")
+            lines.append(
+                f"interp.attention_patterns(model, {of}, {shown!r}{', weighted=True' * self.weighted}).plot()"
+            )
         if self.find:
             on = ", on=task" * (self.find in OF_TASK)
-            lines.append(f"interp.head_scores(model, {self.find!r}{on}).sel(score={self.find!r}).top({FOUND})")
+            lines.append(
+                f"interp.head_scores(model, {self.find!r}{on}).sel(score={self.find!r}).top({FOUND})"
+            )
         return "\n".join(lines)
 
     def _draw(self, figure: Any) -> None:
@@ -185,36 +229,74 @@ class Attention(Widget, files="head_patterns"):
 
 
 def _picture(
-    reading: Reading, head: Site, shown: list, weighted: bool, first: bool, table: Result | None, asked: int, group: int
+    reading: Reading,
+    head: Site,
+    shown: list,
+    weighted: bool,
+    first: bool,
+    table: Result | None,
+    asked: int,
+    group: int,
 ) -> dict:
     """The state as the page needs it: JSON, and matrices as bytes."""
     big = reading.of(head, weighted)
     many = torch.stack([reading.of(h, weighted) for h, _ in shown])
-    limit = lambda m: 1.0 if not weighted and first else float((m if first else m[..., 1:]).max() if m.shape[-1] > 1 else m.max())
+
+    def limit(m):
+        return (
+            1.0
+            if not weighted and first
+            else float((m if first else m[..., 1:]).max() if m.shape[-1] > 1 else m.max())
+        )
+
     side = min(SIDE, big.shape[-1])
-    small = torch.nn.functional.adaptive_max_pool2d(many if first else many * (torch.arange(big.shape[-1]) > 0), side)
+    small = torch.nn.functional.adaptive_max_pool2d(
+        many if first else many * (torch.arange(big.shape[-1]) > 0), side
+    )
     top, name = float(big.max()), NAMES[weighted]
-    partners = [f"L{head.layer}H{i}" for i in range(head.index // group * group, (head.index // group + 1) * group)]
+    partners = [
+        f"L{head.layer}H{i}"
+        for i in range(head.index // group * group, (head.index // group + 1) * group)
+    ]
     return {
-        "prompt": reading.text, "tokens": reading.words, "head": str(head), "first": first, "weighted": weighted,
-        "shares": [p for p in partners if p != str(head)], "name": name[0], "unit": name[1],
-        "big": prompts.pattern_bytes(big, top), "top": top, "limit": limit(big),
-        "many": [{"head": str(h), "score": s} for h, s in shown], "asked": asked,
-        "side": side, "small": prompts.pattern_bytes(small, limit(many), torch.uint8), "limits": limit(many),
+        "prompt": reading.text,
+        "tokens": reading.words,
+        "head": str(head),
+        "first": first,
+        "weighted": weighted,
+        "shares": [p for p in partners if p != str(head)],
+        "name": name[0],
+        "unit": name[1],
+        "big": prompts.pattern_bytes(big, top),
+        "top": top,
+        "limit": limit(big),
+        "many": [{"head": str(h), "score": s} for h, s in shown],
+        "asked": asked,
+        "side": side,
+        "small": prompts.pattern_bytes(small, limit(many), torch.uint8),
+        "limits": limit(many),
         "score": None if table is None else _about(table),
-    }  # fmt: skip
+    }
 
 
 def _about(table: Result) -> dict:
     name = table.about["at"]["score"]
     about = table.about
-    return {"name": name, "unit": table.unit, "what": about["what"][name], "on": about["on"][name], "null": about["null"][name]}
+    return {
+        "name": name,
+        "unit": table.unit,
+        "what": about["what"][name],
+        "on": about["on"][name],
+        "null": about["null"][name],
+    }
 
 
 # --- the static twin -----------------------------------------------------------------------------------------
 
 
-def draw(figure: Any, reading: Reading, head: Site, shown: list, weighted: bool, first: bool, reply: dict) -> None:
+def draw(
+    figure: Any, reading: Reading, head: Site, shown: list, weighted: bool, first: bool, reply: dict
+) -> None:
     """One pattern in large and the others in small, into a figure."""
     from interp import plots
 
@@ -224,19 +306,40 @@ def draw(figure: Any, reading: Reading, head: Site, shown: list, weighted: bool,
     figure.set_size_inches(11, max(4.6, 1.35 * high + 0.8))
     places = figure.add_gridspec(high, wide + 5)
     ax = figure.add_subplot(places[:, :5])
-    hidden = lambda m: np.where(np.tri(len(m), dtype=bool) & (first | (np.arange(len(m)) > 0)), m, 0.0)
+
+    def hidden(m):
+        return np.where(np.tri(len(m), dtype=bool) & (first | (np.arange(len(m)) > 0)), m, 0.0)
+
     plots.heatmap(
-        hidden(reading.of(head, weighted).numpy()), words, words, row_name="attends from", col_name="attends to",
-        title=f"{head}: {reply['name']}", unit=reply["unit"], centred=False, ax=ax, limit=reply["limit"] or None,
-    )  # fmt: skip
+        hidden(reading.of(head, weighted).numpy()),
+        words,
+        words,
+        row_name="attends from",
+        col_name="attends to",
+        title=f"{head}: {reply['name']}",
+        unit=reply["unit"],
+        centred=False,
+        ax=ax,
+        limit=reply["limit"] or None,
+    )
     axes = [figure.add_subplot(places[i // wide, 5 + i % wide]) for i in range(len(shown))]
     for one, (site, score) in zip(axes, shown):
-        one.imshow(hidden(reading.of(site, weighted).numpy()), vmin=0, vmax=reply["limits"] or 1, cmap=plots.SEQUENTIAL)
+        one.imshow(
+            hidden(reading.of(site, weighted).numpy()),
+            vmin=0,
+            vmax=reply["limits"] or 1,
+            cmap=plots.SEQUENTIAL,
+        )
         one.set_title(str(site) if score is None else f"{site}  {score:.2f}", fontsize=plots.TICK)
     for one in axes:
         one.set_xticks([])
         one.set_yticks([])
     score = reply["score"]
-    said = f"heads with most {score['name']} ({score['unit']})" if score else "other heads" if len(shown) > 1 else "the same"
+    said = (
+        f"heads with most {score['name']} ({score['unit']})"
+        if score
+        else "other heads"
+        if len(shown) > 1
+        else "the same"
+    )
     figure.suptitle(f"{said}; colours end at {reply['limits']:.2g}", fontsize=plots.LABEL)
-

@@ -24,10 +24,15 @@ from interp.widgets import _prompts as prompts
 from interp.widgets._base import Widget
 
 MOST_TOKENS, WIDE, TALL, TOP = 512, 16, 32, 10
-BLOCK = 64  # positions read at once: enough for one pass over the unembedding to serve several layers
+BLOCK = (
+    64  # positions read at once: enough for one pass over the unembedding to serve several layers
+)
 PACE = 0.3  # seconds between two pictures of an unfinished table
 READS = {"rank": METRICS["rank"], "logit_diff": METRICS["logit_diff"], "prob": METRICS["prob"]}
-BY = {**{name: (row.title, row.unit) for name, row in READS.items()}, "top": ("probability of the top token", "probability")}
+BY = {
+    **{name: (row.title, row.unit) for name, row in READS.items()},
+    "top": ("probability of the top token", "probability"),
+}
 
 
 def lens(model: Any, prompt_or_task: Any, *, lens: Any = None, **state: Any) -> "Lens":
@@ -54,15 +59,23 @@ def lens(model: Any, prompt_or_task: Any, *, lens: Any = None, **state: Any) -> 
             kept.clear()
             (stream,) = prompts.kept(model, ids, "resid_post")
             words = prompts.words_of(model.tokenizer, ids)
-            kept[prompt, text] = Reading(prompts.text_of(model.tokenizer, ids), words, token_labels(model, ids), stream)
+            kept[prompt, text] = Reading(
+                prompts.text_of(model.tokenizer, ids), words, token_labels(model, ids), stream
+            )
         return kept[prompt, text]
 
     def logits(stream: Tensor, layer: int) -> Tensor | None:
         row = translate(Site("resid_post", "out", layer), stream)
-        return None if row is None else bridge.unembed(model, bridge.final_norm(model, row.contiguous())).float()
+        return (
+            None
+            if row is None
+            else bridge.unembed(model, bridge.final_norm(model, row.contiguous())).float()
+        )
 
     def answers(prompt: int, answer: str, against: str, end: Tensor) -> Answers:
-        return _answers(model.tokenizer, None if prompt == prompts.OWN else task, prompt, answer, against, end)
+        return _answers(
+            model.tokenizer, None if prompt == prompts.OWN else task, prompt, answer, against, end
+        )
 
     state = {"by": "rank", "text": text, "prompt": prompts.OWN if task is None else 0, **state}
     name = "Logit lens" if lens is None else "Tuned lens"
@@ -92,25 +105,41 @@ class Answers:
     @property
     def key(self) -> tuple:
         """What tells two of them apart."""
-        return tuple(self.right[self.right_count].tolist()), tuple(self.wrong[self.wrong_count].tolist())
+        return tuple(self.right[self.right_count].tolist()), tuple(
+            self.wrong[self.wrong_count].tolist()
+        )
 
     def measures(self, logits: Float[Tensor, "pos d_vocab"]) -> dict[str, list[float]]:
         """Rank, logit difference and probability, as `interp.logit_lens` reads them."""
-        pick = lambda ids: logits.gather(-1, ids.expand(len(logits), -1))
+
+        def pick(ids):
+            return logits.gather(-1, ids.expand(len(logits), -1))
+
         counts = self.right_count, self.wrong_count
-        given = {"vocab": (logits, self.right, self.wrong), "answers": (pick(self.right), pick(self.wrong))}
+        given = {
+            "vocab": (logits, self.right, self.wrong),
+            "answers": (pick(self.right), pick(self.wrong)),
+        }
         return {name: row.of(*given[row.reads], *counts).tolist() for name, row in READS.items()}
 
 
-def _answers(tokenizer: Any, task: Any, prompt: int, answer: str, against: str, end: Tensor) -> Answers:
+def _answers(
+    tokenizer: Any, task: Any, prompt: int, answer: str, against: str, end: Tensor
+) -> Answers:
     """Those typed; else the task's; else the two the model itself has on top at the end."""
-    one = lambda i: (torch.tensor([[int(i)]]), torch.tensor([[True]]))
+
+    def one(i):
+        return (torch.tensor([[int(i)]]), torch.tensor([[True]]))
+
     own = end.topk(2).indices
     if task is None:
         right, wrong = one(own[0]), one(own[1])
     else:
         row = slice(prompt, prompt + 1)
-        right, wrong = (task.answers[row], task.answers_count[row]), (task.wrong[row], task.wrong_count[row])
+        right, wrong = (
+            (task.answers[row], task.answers_count[row]),
+            (task.wrong[row], task.wrong_count[row]),
+        )
     if answer.strip():
         right = one(_word(tokenizer, answer))
         if task is None and not against.strip() and int(own[1]) == int(right[0]):
@@ -121,7 +150,9 @@ def _answers(tokenizer: Any, task: Any, prompt: int, answer: str, against: str, 
 
 def _word(tokenizer: Any, text: str) -> int:
     """The token of a typed word: as it stands after a space, where that is one token."""
-    return single(tokenizer, " " + text if text[:1] != " " and is_single(tokenizer, " " + text) else text)
+    return single(
+        tokenizer, " " + text if text[:1] != " " and is_single(tokenizer, " " + text) else text
+    )
 
 
 @dataclass(frozen=True)
@@ -155,7 +186,14 @@ class Lens(Widget, files="lens_table"):
     name = t.Unicode("").tag(sync=True)
     examples = t.List().tag(sync=True)
 
-    def __init__(self, read: Callable, logits: Callable, answers: Callable, word: Callable[[int], str], **traits: Any) -> None:
+    def __init__(
+        self,
+        read: Callable,
+        logits: Callable,
+        answers: Callable,
+        word: Callable[[int], str],
+        **traits: Any,
+    ) -> None:
         self._read, self._logits, self._answers, self._word = read, logits, answers, word
         self._cells: dict[tuple, dict[tuple[int, int], Cell]] = {}
         self._now: tuple[Reading, list[int], range, dict] | None = None
@@ -178,7 +216,9 @@ class Lens(Widget, files="lens_table"):
         if key not in self._cells:
             self._cells = {key: {}}
         cells, shown = self._cells[key], time.monotonic()
-        todo = [layer for layer in _coarse(rows) if any((layer, pos) not in cells for pos in columns)]
+        todo = [
+            layer for layer in _coarse(rows) if any((layer, pos) not in cells for pos in columns)
+        ]
         at_once = max(1, BLOCK // len(columns))
         for i in range(0, len(todo), at_once):
             self._fill(cells, reading, asked, todo[i : i + at_once], columns)
@@ -189,8 +229,13 @@ class Lens(Widget, files="lens_table"):
                 yield self._answer(state, reading, asked, rows, columns, cells)
         yield self._answer(state, reading, asked, rows, columns, cells)
 
-    def _fill(self, cells: dict, reading: Reading, asked: Answers, layers: Sequence[int], columns: range) -> None:
-        read = {layer: self._logits(reading.stream[layer, columns.start : columns.stop], layer) for layer in layers}
+    def _fill(
+        self, cells: dict, reading: Reading, asked: Answers, layers: Sequence[int], columns: range
+    ) -> None:
+        read = {
+            layer: self._logits(reading.stream[layer, columns.start : columns.stop], layer)
+            for layer in layers
+        }
         for layer, logits in read.items():
             if logits is None:
                 cells.update({(layer, pos): None for pos in columns})
@@ -199,25 +244,44 @@ class Lens(Widget, files="lens_table"):
             probs = (top.values - logits.logsumexp(-1, keepdim=True)).exp().tolist()
             found, ids = asked.measures(logits), top.indices.tolist()
             for k, pos in enumerate(columns):
-                cells[layer, pos] = Cell(ids[k], probs[k], {name: values[k] for name, values in found.items()})
+                cells[layer, pos] = Cell(
+                    ids[k], probs[k], {name: values[k] for name, values in found.items()}
+                )
 
-    def _answer(self, state: dict, reading: Reading, asked: Answers, rows: list, columns: range, cells: dict) -> tuple[dict, Any]:
+    def _answer(
+        self, state: dict, reading: Reading, asked: Answers, rows: list, columns: range, cells: dict
+    ) -> tuple[dict, Any]:
         layer = rows[-1] if state["layer"] not in rows else state["layer"]
         pos = columns[-1] if state["token"] not in columns else state["token"]
         table = [[cells.get((row, column)) for column in columns] for row in rows]
-        words = lambda ids, count: [self._word(i) for i in ids[count].tolist()]
+
+        def words(ids, count):
+            return [self._word(i) for i in ids[count].tolist()]
+
         chosen = cells.get((layer, pos))
         reply = {
-            "prompt": reading.text, "tokens": [reading.words[i] for i in columns], "start": columns.start, "total": len(reading.words),
-            "rows": rows, "top": [[None if c is None else self._word(c.ids[0]) for c in row] for row in table],
-            "numbers": [[None if c is None else c.number(state["by"]) for c in row] for row in table],
+            "prompt": reading.text,
+            "tokens": [reading.words[i] for i in columns],
+            "start": columns.start,
+            "total": len(reading.words),
+            "rows": rows,
+            "top": [[None if c is None else self._word(c.ids[0]) for c in row] for row in table],
+            "numbers": [
+                [None if c is None else c.number(state["by"]) for c in row] for row in table
+            ],
             "sure": [[None if c is None else c.probs[0] for c in row] for row in table],
-            "by": state["by"], "title": BY[state["by"]][0], "unit": BY[state["by"]][1],
-            "answers": words(asked.right, asked.right_count), "wrong": words(asked.wrong, asked.wrong_count),
-            "layer": layer, "token": pos,
-            "list": [] if chosen is None else [[self._word(i), p] for i, p in zip(chosen.ids, chosen.probs)],
+            "by": state["by"],
+            "title": BY[state["by"]][0],
+            "unit": BY[state["by"]][1],
+            "answers": words(asked.right, asked.right_count),
+            "wrong": words(asked.wrong, asked.wrong_count),
+            "layer": layer,
+            "token": pos,
+            "list": []
+            if chosen is None
+            else [[self._word(i), p] for i, p in zip(chosen.ids, chosen.probs)],
             "measures": {} if chosen is None else chosen.measures,
-        }  # fmt: skip
+        }
         return reply, (reading, rows, columns, dict(cells))
 
     def _show(self, answer: tuple[dict, Any]) -> None:
@@ -233,8 +297,19 @@ class Lens(Widget, files="lens_table"):
             return {}
         reply, (reading, rows, columns, _) = self.reply, self._now
         coords = {"layer": rows, "pos": [reading.labels[i] for i in columns]}
-        numbers = Result(np.array(reply["numbers"], dtype=float), ("layer", "pos"), coords, f"{self.name}: {reply['title']}", reply["unit"])
-        return {**{k: reply[k] for k in ("prompt", "top", "answers", "wrong", "layer", "token", "list")}, "numbers": numbers}
+        numbers = Result(
+            np.array(reply["numbers"], dtype=float),
+            ("layer", "pos"),
+            coords,
+            f"{self.name}: {reply['title']}",
+            reply["unit"],
+        )
+        return {
+            **{
+                k: reply[k] for k in ("prompt", "top", "answers", "wrong", "layer", "token", "list")
+            },
+            "numbers": numbers,
+        }
 
     @property
     def code(self) -> str:
@@ -242,11 +317,27 @@ class Lens(Widget, files="lens_table"):
         own = self.prompt == prompts.OWN
         read = ", lens=lens" * (self.name == "Tuned lens")
         said = [f"prompt={self.prompt}"] if not own and self.prompt else []
-        usual = {"by": "rank", "answer": "", "against": "", "start": -1, "step": 0, "layer": -1, "token": -1}
-        said += [f"{name}={getattr(self, name)!r}" for name, value in usual.items() if getattr(self, name) != value]
-        lines = [f"interp.widgets.lens({', '.join(['model', repr(self.text) if own else 'task', *said])}{read})"]
+        usual = {
+            "by": "rank",
+            "answer": "",
+            "against": "",
+            "start": -1,
+            "step": 0,
+            "layer": -1,
+            "token": -1,
+        }
+        said += [
+            f"{name}={getattr(self, name)!r}"
+            for name, value in usual.items()
+            if getattr(self, name) != value
+        ]
+        lines = [
+            f"interp.widgets.lens({', '.join(['model', repr(self.text) if own else 'task', *said])}{read})"
+        ]
         if not own and not self.answer and not self.against and self.by in READS:
-            lines.append(f"interp.logit_lens(model, task[{self.prompt}], 'resid_post.*@*', metric={self.by!r}{read}).plot()")
+            lines.append(
+                f"interp.logit_lens(model, task[{self.prompt}], 'resid_post.*@*', metric={self.by!r}{read}).plot()"
+            )
         return "\n".join(lines)
 
     def _draw(self, figure: Any) -> None:
@@ -258,9 +349,13 @@ def _window(state: dict, layers: int, total: int) -> tuple[list[int], range]:
     """The layers shown, upward to the last, and the positions."""
     step = state["step"] or -(-layers // TALL)
     if step < 1:
-        raise ValueError(f"every {step}th layer cannot be shown: step is 1 or more, or 0 for as many as fit")
+        raise ValueError(
+            f"every {step}th layer cannot be shown: step is 1 or more, or 0 for as many as fit"
+        )
     if state["start"] >= total or state["start"] < -1:
-        raise ValueError(f"the prompt has positions 0 to {total - 1}, start={state['start']} is none of them")
+        raise ValueError(
+            f"the prompt has positions 0 to {total - 1}, start={state['start']} is none of them"
+        )
     rows = sorted(range(layers - 1, -1, -step))
     start = max(0, total - WIDE) if state["start"] == -1 else state["start"]
     return rows, range(start, min(total, start + WIDE))
@@ -299,17 +394,36 @@ def draw(figure: Any, reply: dict, vocab: int, name: str) -> None:
     for i, j in np.ndindex(tall, wide):
         if reply["top"][i][j] is not None:
             word, strong = reply["top"][i][j], abs(values[i, j]) > 0.6 * high
-            ax.text(j, i, prompts.label(word, 8), ha="center", va="center", fontsize=7, color="white" if strong else "black", parse_math=False)
+            ax.text(
+                j,
+                i,
+                prompts.label(word, 8),
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="white" if strong else "black",
+                parse_math=False,
+            )
     ax.set_yticks(range(tall), reply["rows"], fontsize=plots.TICK)
     labels = [f"{reply['start'] + i} {prompts.label(w, 9)}" for i, w in enumerate(reply["tokens"])]
-    ax.set_xticks(range(wide), labels, fontsize=plots.TICK, rotation=35, ha="right", parse_math=False)
+    ax.set_xticks(
+        range(wide), labels, fontsize=plots.TICK, rotation=35, ha="right", parse_math=False
+    )
     ax.set_xlabel("after this token", fontsize=plots.LABEL)
     ax.set_ylabel("layer", fontsize=plots.LABEL)
     about = f" ({', '.join(repr(w) for w in reply['answers'])})" if reply["by"] != "top" else ""
-    ax.set_title(f"{name}: top token; colour: {reply['title']}{about}", fontsize=plots.TITLE, loc="left", parse_math=False)
+    ax.set_title(
+        f"{name}: top token; colour: {reply['title']}{about}",
+        fontsize=plots.TITLE,
+        loc="left",
+        parse_math=False,
+    )
     bar = figure.colorbar(image, ax=ax)
     bar.set_label(reply["unit"], fontsize=plots.LABEL)
     if reply["by"] == "rank":
         ticks = [rank for rank in (0, 10, 100, 1000, 10000, 100000) if rank < vocab]
-        bar.set_ticks([1 - np.log10(1 + r) / np.log10(vocab) for r in ticks], labels=[f"{r:,}".replace(",", " ") for r in ticks])
+        bar.set_ticks(
+            [1 - np.log10(1 + r) / np.log10(vocab) for r in ticks],
+            labels=[f"{r:,}".replace(",", " ") for r in ticks],
+        )
     bar.ax.tick_params(labelsize=plots.TICK)

@@ -34,16 +34,30 @@ class OverSteps(Widget, files="over_steps"):
         shown = flat if few else flat.mean(1, keepdims=True)
         each = seeds.reshape(len(means), -1, seeds.shape[-1])
         each = each if few else each.mean(1, keepdims=True)
-        said = lambda d, i: c if isinstance(c := result.coords[d][i], str) else f"{d} {c}"
-        names = [", ".join(map(said, rest, at)) for at in np.ndindex(means.shape[1:])] if few else ["mean of all cells"]
+
+        def said(d, i):
+            return c if isinstance(c := result.coords[d][i], str) else f"{d} {c}"
+
+        names = (
+            [", ".join(map(said, rest, at)) for at in np.ndindex(means.shape[1:])]
+            if few
+            else ["mean of all cells"]
+        )
         grid = [] if few or len(rest) != 2 else means.tolist()
         steps = [int(s) for s in result.coords["step"]]
         super().__init__(
-            steps=steps, labels=[n or result.name for n in names], curves=shown.T.tolist(), low=each.min(-1).T.tolist(),
-            high=each.max(-1).T.tolist(), maps=grid, axes=list(rest) if grid else [],
-            ticks=[[str(c) for c in result.coords[d]] for d in rest] if grid else [], name=result.name, unit=result.unit,
+            steps=steps,
+            labels=[n or result.name for n in names],
+            curves=shown.T.tolist(),
+            low=each.min(-1).T.tolist(),
+            high=each.max(-1).T.tolist(),
+            maps=grid,
+            axes=list(rest) if grid else [],
+            ticks=[[str(c) for c in result.coords[d]] for d in rest] if grid else [],
+            name=result.name,
+            unit=result.unit,
             **{"step": steps[-1], **traits},
-        )  # fmt: skip
+        )
 
     def _ask(self) -> None:
         if self.step not in self.steps:
@@ -63,7 +77,6 @@ class OverSteps(Widget, files="over_steps"):
         return f"interp.widgets.training(result, step={self.step})\nresult.sel(step={self.step})"
 
     def _draw(self, figure: Any) -> None:
-        from interp import plots
 
         rows = 2 if self.maps else 1
         figure.set_size_inches(7.5, 2.8 * rows)
@@ -71,14 +84,27 @@ class OverSteps(Widget, files="over_steps"):
         for number, (label, curve) in enumerate(zip(self.labels, self.curves)):
             (line,) = ax.plot(self.steps, curve, marker="o", markersize=3, label=label)
             if self._result.dims[0] == "seed":
-                ax.fill_between(self.steps, self.low[number], self.high[number], color=line.get_color(), alpha=0.2, linewidth=0)
+                ax.fill_between(
+                    self.steps,
+                    self.low[number],
+                    self.high[number],
+                    color=line.get_color(),
+                    alpha=0.2,
+                    linewidth=0,
+                )
         ax.axvline(self.step, color="0.4", linestyle=":")
         ax.set_xscale("symlog", linthresh=max(1, self.steps[1] if len(self.steps) > 1 else 1))
-        ax.set_xlabel("training step"), ax.set_ylabel(self.unit), ax.set_title(f"{self.name}; step {self.step} marked")
+        (
+            ax.set_xlabel("training step"),
+            ax.set_ylabel(self.unit),
+            ax.set_title(f"{self.name}; step {self.step} marked"),
+        )
         ax.legend(fontsize=8)
         if self.maps:
             at = self._result.sel(step=self.step)
-            (at.mean("seed") if "seed" in at.dims else at).plot(figure.add_subplot(rows, 1, 2), title=f"{self.name} at step {self.step}")
+            (at.mean("seed") if "seed" in at.dims else at).plot(
+                figure.add_subplot(rows, 1, 2), title=f"{self.name} at step {self.step}"
+            )
 
     def __repr__(self) -> str:
         return f"<training widget: {self.name}, step {self.step} of {self.steps[-1]}>"
@@ -97,13 +123,19 @@ def training(result: Result, **state: Any) -> OverSteps:
     """
     if not isinstance(result, Result) or "step" not in result.dims:
         said = f"axes {result.dims}" if isinstance(result, Result) else type(result).__name__
-        raise ValueError(f"a Result with an axis 'step' is needed, got {said} (try interp.toys.over_training(run, measure))")
+        raise ValueError(
+            f"a Result with an axis 'step' is needed, got {said} (try interp.toys.over_training(run, measure))"
+        )
     if result.values.size > MOST:
-        raise ValueError(f"{result.values.size} numbers are more than the {MOST} that a page is given: measure fewer checkpoints (steps=[...])")
+        raise ValueError(
+            f"{result.values.size} numbers are more than the {MOST} that a page is given: measure fewer checkpoints (steps=[...])"
+        )
     rest = [d for d in result.dims if d not in ("seed", "step")]
     cells = result.values.size // len(result.coords["step"]) // len(result.coords.get("seed", [0]))
     if cells > LINES and len(rest) != 2:
-        raise ValueError(f"{cells} cells a step over {rest or 'no axes'}: at most {LINES} are curves, and a map has two axes (try result.sel(...) first)")
+        raise ValueError(
+            f"{cells} cells a step over {rest or 'no axes'}: at most {LINES} are curves, and a map has two axes (try result.sel(...) first)"
+        )
     odd = set(state) - {"step"}
     if odd:
         raise unknown("state", odd.pop(), ["step"], "training(result, step=100)")

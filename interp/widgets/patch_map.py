@@ -4,7 +4,6 @@ from typing import Any
 
 import traitlets as t
 
-from interp import plots
 from interp._say import unknown
 from interp.results import Result
 from interp.widgets import _patch_runs as runs
@@ -38,7 +37,9 @@ class PatchMap(Widget, files="patch_shapes patch_map"):
         if direction not in DIRECTIONS:
             raise unknown("direction", direction, DIRECTIONS, "direction='noising'")
         if not -1 <= prompt < len(self.about["prompts"]):
-            raise ValueError(f"prompt={prompt}: the task has prompts 0 to {len(self.about['prompts']) - 1}, and -1 is all of them")
+            raise ValueError(
+                f"prompt={prompt}: the task has prompts 0 to {len(self.about['prompts']) - 1}, and -1 is all of them"
+            )
         self._result = None
         if state in self._done:
             self._stop()
@@ -69,7 +70,10 @@ class PatchMap(Widget, files="patch_shapes patch_map"):
             if change is None:  # the other map is narrower
                 self.cell = []
                 return
-            self._trouble("cell", f"cell={cell}: the map has layers 0 to {self.about['layers'] - 1} and columns 0 to {wide - 1}")
+            self._trouble(
+                "cell",
+                f"cell={cell}: the map has layers 0 to {self.about['layers'] - 1} and columns 0 to {wide - 1}",
+            )
             return
 
         def show(said: dict) -> None:
@@ -103,11 +107,24 @@ class PatchMap(Widget, files="patch_shapes patch_map"):
         result, layers = self._result, self.about["layers"]
         if result is None:
             figure.set_size_inches(7, 0.6)
-            figure.text(0.01, 0.5, f"{self.about['title']}: the map was still being computed", va="center", fontsize=9)
+            figure.text(
+                0.01,
+                0.5,
+                f"{self.about['title']}: the map was still being computed",
+                va="center",
+                fontsize=9,
+            )
             return
-        figure.set_size_inches(min(11.0, 2.4 + 0.42 * result.values.shape[1]), min(9.0, 1.9 + 0.2 * layers))
-        partly = "" if self.reply["done"] == layers else f" ({self.reply['done']} of {layers} layers)"
-        result.plot(figure.subplots(), title=f"{self.about['title']}: {self.direction} {runs.SITES[self.site][1]}{partly}")
+        figure.set_size_inches(
+            min(11.0, 2.4 + 0.42 * result.values.shape[1]), min(9.0, 1.9 + 0.2 * layers)
+        )
+        partly = (
+            "" if self.reply["done"] == layers else f" ({self.reply['done']} of {layers} layers)"
+        )
+        result.plot(
+            figure.subplots(),
+            title=f"{self.about['title']}: {self.direction} {runs.SITES[self.site][1]}{partly}",
+        )
 
 
 def patching(model: Any, task: Any, *, metric: str | None = None, **state: Any) -> PatchMap:

@@ -44,42 +44,71 @@ RANDOM = "10 random sets of as many heads from the same layers"
 
 # %%
 movers_write = Claim(
-    "movers-write", says="A few heads, the Name Movers, have a large direct effect on the logit difference",
-    paper="3 heads (9.6, 9.9, 10.0)", source=PAPER,
+    "movers-write",
+    says="A few heads, the Name Movers, have a large direct effect on the logit difference",
+    paper="3 heads (9.6, 9.9, 10.0)",
+    source=PAPER,
     metric="share of the logit difference written directly by 3 heads",
-    holds=0.25, null=0.0, control=RANDOM,
+    holds=0.25,
+    null=0.0,
+    control=RANDOM,
 )
 movers_look = Claim(
-    "movers-look", says="Name Mover Heads attend from END to the indirect object rather than the subject",
-    paper="3 heads (9.6, 9.9, 10.0)", source=PAPER,
+    "movers-look",
+    says="Name Mover Heads attend from END to the indirect object rather than the subject",
+    paper="3 heads (9.6, 9.9, 10.0)",
+    source=PAPER,
     metric="attention END to IO less END to S1, mean of the 3 heads",
-    holds=0.2, null=0.0, control=RANDOM,
+    holds=0.2,
+    null=0.0,
+    control=RANDOM,
 )
 negative = Claim(
-    "negative-movers", says="Negative Name Mover Heads write against the answer",
-    metric="share of the logit difference written directly by 2 heads", paper="2 heads (10.7, 11.10)",
-    source=PAPER, holds=-0.05, null=0.0, direction="<=", control=RANDOM,
+    "negative-movers",
+    says="Negative Name Mover Heads write against the answer",
+    metric="share of the logit difference written directly by 2 heads",
+    paper="2 heads (10.7, 11.10)",
+    source=PAPER,
+    holds=-0.05,
+    null=0.0,
+    direction="<=",
+    control=RANDOM,
 )
 inhibition = Claim(
-    "s-inhibition", says="S-Inhibition Heads at END make the Name Movers look away from the subject",
-    paper="4 heads (7.3, 7.9, 8.6, 8.10)", source=PAPER,
-    direction="<=", holds=0.6, null=1.0, control=RANDOM,
+    "s-inhibition",
+    says="S-Inhibition Heads at END make the Name Movers look away from the subject",
+    paper="4 heads (7.3, 7.9, 8.6, 8.10)",
+    source=PAPER,
+    direction="<=",
+    holds=0.6,
+    null=1.0,
+    control=RANDOM,
     metric="what is left of the movers' attention to IO over S1 without 4 heads (1 = clean, 0 = ABC names)",
 )
 early_look = Claim(
     "early-heads-look",
     says="Duplicate-token heads attend S2 to S1, induction heads S2 to S1+1, previous-token heads S1+1 to S1",
-    paper="3 duplicate-token, 4 induction and 2 previous-token heads", source=PAPER,
-    holds=0.3, null=0.0, control=RANDOM,
+    paper="3 duplicate-token, 4 induction and 2 previous-token heads",
+    source=PAPER,
+    holds=0.3,
+    null=0.0,
+    control=RANDOM,
     metric="attention of the 3 heads that score highest on random tokens",
-    parts=("duplicate-token", "induction", "previous-token"), needs=(3, 1),
+    parts=("duplicate-token", "induction", "previous-token"),
+    needs=(3, 1),
 )
 early_matter = Claim(
-    "early-heads-matter", says="The answer depends on what these heads write at S2 and S1+1",
-    paper="all three classes are part of the circuit", source=PAPER,
-    direction="<=", holds=0.8, null=1.0, control=RANDOM,
+    "early-heads-matter",
+    says="The answer depends on what these heads write at S2 and S1+1",
+    paper="all three classes are part of the circuit",
+    source=PAPER,
+    direction="<=",
+    holds=0.8,
+    null=1.0,
+    control=RANDOM,
     metric="what is left of the logit difference without the 3 heads there (1 = clean, 0 = ABC names)",
-    parts=("duplicate-token", "induction", "previous-token"), needs=(3, 1),
+    parts=("duplicate-token", "induction", "previous-token"),
+    needs=(3, 1),
 )
 
 # %% [markdown]
@@ -101,7 +130,11 @@ behaviour = judge.behaviour(model)
 behaviour
 
 # %%
-able = gate("IO above S", measured(behaviour.sel(prompts="clean", measure="answer above wrong")), at_least=0.95)
+able = gate(
+    "IO above S",
+    measured(behaviour.sel(prompts="clean", measure="answer above wrong")),
+    at_least=0.95,
+)
 print(able)
 
 # %% [markdown]
@@ -140,8 +173,9 @@ interp.logit_lens(model, find, metric="rank")
 # %% tags=["cover"]
 direct = interp.logit_attribution(model, find)
 movers, opponents = direct.top(3, by="high").labels, direct.top(2, by="low").labels
-direct.plot(marks={"name movers": direct.cells(movers), "negative name movers": direct.cells(opponents)});
-
+direct.plot(
+    marks={"name movers": direct.cells(movers), "negative name movers": direct.cells(opponents)}
+)
 # %%
 direct.top(8)
 
@@ -150,8 +184,9 @@ direct.top(8)
 
 # %%
 to_io, to_s = interp.attends(model, judge, "END", "IO"), interp.attends(model, judge, "END", "S1")
-to_io.plot(marks={"name movers": to_io.cells(movers), "negative name movers": to_io.cells(opponents)});
-
+to_io.plot(
+    marks={"name movers": to_io.cells(movers), "negative name movers": to_io.cells(opponents)}
+)
 # %% [markdown]
 # Now the verdict, on prompts that did not choose them:
 
@@ -160,19 +195,23 @@ held = interp.logit_attribution(model, judge)
 total = judge.with_metric("logit_diff").clean_metric(model)
 strangers = interp.random_heads(model, movers)
 v_write = movers_write.judge(
-    share(held.pick(movers).sum("site"), total), gate=able,
+    share(held.pick(movers).sum("site"), total),
+    gate=able,
     control=share(average([held.pick(s).sum("site") for s in strangers]), total),
 )
 looks = to_io - to_s
 v_look = movers_look.judge(
-    measured(looks.pick(movers).mean()), gate=able, control=measured(average([looks.pick(s).mean() for s in strangers])),
+    measured(looks.pick(movers).mean()),
+    gate=able,
+    control=measured(average([looks.pick(s).mean() for s in strangers])),
 )
 print(v_write, v_look, sep="\n")
 
 # %%
 others = interp.random_heads(model, opponents)
 v_negative = negative.judge(
-    share(held.pick(opponents).sum("site"), total), gate=able,
+    share(held.pick(opponents).sum("site"), total),
+    gate=able,
     control=share(average([held.pick(s).sum("site") for s in others]), total),
 )
 print(v_negative)
@@ -202,14 +241,13 @@ interp.attends(model, judge, "END", "S2").pick(writers)
 look = attention_to(movers, "IO", minus="S1", task=find)
 steering = interp.patch(model, find, "L*H*@END", direction="noising", metric=look)
 inhibitors = [h for h in steering.top(7, by="low").labels if h.split("@")[0] not in movers][:4]
-steering.plot(marks={"S-inhibition": steering.cells(inhibitors)});
-
+steering.plot(marks={"S-inhibition": steering.cells(inhibitors)})
 # %%
 look = attention_to(movers, "IO", minus="S1", task=judge)
 options = dict(direction="noising", metric=look, unit="fraction")
 left = interp.patch(model, judge, [inhibitors, *interp.random_heads(model, inhibitors)], **options)
 v_inhibition = inhibition.judge(
-    measured(left.sel(set=0)), control=measured(left.sel(set=range(1, 11)).mean()), gate=able,
+    measured(left.sel(set=0)), control=measured(left.sel(set=range(1, 11)).mean()), gate=able
 )
 print(inhibitors, v_inhibition)
 
@@ -224,11 +262,16 @@ early = {s: general.sel(score=s).top(3, by="high").labels for s in early_look.pa
 general.sel(score=list(early))
 
 # %%
-places = {"duplicate-token": ("S2", "S1"), "induction": ("S2", "S1+1"), "previous-token": ("S1+1", "S1")}
+places = {
+    "duplicate-token": ("S2", "S1"),
+    "induction": ("S2", "S1+1"),
+    "previous-token": ("S1+1", "S1"),
+}
 seen = {s: interp.attends(model, judge, *places[s]) for s in early}
 strangers = {s: interp.random_heads(model, early[s]) for s in early}
 v_early = early_look.judge(
-    {s: measured(seen[s].pick(early[s]).mean()) for s in early}, gate=able,
+    {s: measured(seen[s].pick(early[s]).mean()) for s in early},
+    gate=able,
     control={s: measured(average([seen[s].pick(r).mean() for r in strangers[s]])) for s in early},
 )
 print(early, v_early, sep="\n")
@@ -236,9 +279,13 @@ print(early, v_early, sep="\n")
 # %%
 there = {s: [f"{h}@{places[s][0]}" for h in early[s]] for s in early}
 options = dict(direction="noising", unit="fraction")
-left = {s: interp.patch(model, judge, [there[s], *interp.random_heads(model, there[s])], **options) for s in early}
+left = {
+    s: interp.patch(model, judge, [there[s], *interp.random_heads(model, there[s])], **options)
+    for s in early
+}
 v_matter = early_matter.judge(
-    {s: measured(left[s].sel(set=0)) for s in early}, gate=able,
+    {s: measured(left[s].sel(set=0)) for s in early},
+    gate=able,
     control={s: measured(left[s].sel(set=range(1, 11)).mean()) for s in early},
 )
 print(v_matter, {s: left[s].sel(set=0) for s in early}, sep="\n")
@@ -247,7 +294,12 @@ print(v_matter, {s: left[s].sel(set=0) for s in early}, sep="\n")
 # ## Verdicts
 
 # %%
-verdicts("00-start-here", [v_write, v_look, v_negative, v_inhibition, v_early, v_matter], model=model, fast=FAST)
+verdicts(
+    "00-start-here",
+    [v_write, v_look, v_negative, v_inhibition, v_early, v_matter],
+    model=model,
+    fast=FAST,
+)
 
 # %% [markdown]
 # ## Try it

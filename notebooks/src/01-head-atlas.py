@@ -40,44 +40,89 @@ import math
 import interp
 from interp.methods.scores import DETECTORS, strongest
 from interp.results import average
-from interp.studies import Claim, gate, measured, rank_correlation, share, shuffled_correlation, verdicts
+from interp.studies import (
+    Claim,
+    gate,
+    measured,
+    rank_correlation,
+    share,
+    shuffled_correlation,
+    verdicts,
+)
 
 PAPER = "Li et al. 2023, abstract (vision transformers; we transfer the question)"
 SHUFFLED = "the same heads shuffled within each layer, 200 times"
 
 # %%
 concentrated = Claim(
-    "concentrated", says="Among the numerous attention heads, some are more important than others",
-    paper="no number", source=PAPER, holds=0.5, null=0.1, control="10 random sets of 27 of the other heads",
+    "concentrated",
+    says="Among the numerous attention heads, some are more important than others",
+    paper="no number",
+    source=PAPER,
+    holds=0.5,
+    null=0.1,
+    control="10 random sets of 27 of the other heads",
     metric="share of the summed loss of all 270 single ablations, carried by the 27 heads chosen on other text",
 )
 agree = Claim(
-    "metrics-agree", says="Head importance is identified by multiple pruning-based metrics",
-    paper="no number", source=PAPER, holds=0.5, partly=0.3, null=0.0, control=SHUFFLED,
+    "metrics-agree",
+    says="Head importance is identified by multiple pruning-based metrics",
+    paper="no number",
+    source=PAPER,
+    holds=0.5,
+    partly=0.3,
+    null=0.0,
+    control=SHUFFLED,
     metric="rank correlation of two importance measures over heads",
-    parts=("ablation, gradient", "ablation, norm", "gradient, norm"), needs=(3, 1),
+    parts=("ablation, gradient", "ablation, norm", "gradient, norm"),
+    needs=(3, 1),
 )
 stable = Claim(
-    "stable", says="Importance belongs to the head (and not to the text it was measured on)",
-    paper="no number", source=PAPER, holds=0.7, partly=0.4, null=0.0, control=SHUFFLED,
+    "stable",
+    says="Importance belongs to the head (and not to the text it was measured on)",
+    paper="no number",
+    source=PAPER,
+    holds=0.7,
+    partly=0.4,
+    null=0.0,
+    control=SHUFFLED,
     metric="rank correlation over heads of the ablation's loss on two halves of the documents",
 )
 trend = Claim(
-    "trend", says="Attention strengths change over the layers: early heads look near, late heads far",
-    paper="no number", source=PAPER, holds=0.5, partly=0.2, null=0.0, control="heads shuffled over the whole model",
+    "trend",
+    says="Attention strengths change over the layers: early heads look near, late heads far",
+    paper="no number",
+    source=PAPER,
+    holds=0.5,
+    partly=0.2,
+    null=0.0,
+    control="heads shuffled over the whole model",
     metric="rank correlation over heads of the mean distance looked back with the layer",
 )
 few_kinds = Claim(
-    "few-kinds", says="The attention patterns that individual heads could learn can be summarised",
-    paper="no number", source=PAPER, holds=0.7, partly=0.4, null=0.0,
+    "few-kinds",
+    says="The attention patterns that individual heads could learn can be summarised",
+    paper="no number",
+    source=PAPER,
+    holds=0.7,
+    partly=0.4,
+    null=0.0,
     metric="share of the variance of 270 heads' patterns that 10 principal components explain",
-    control="every row of every pattern permuted, position 0 in place", parts=("with the sink", "without it"), needs=(2, 1),
+    control="every row of every pattern permuted, position 0 in place",
+    parts=("with the sink", "without it"),
+    needs=(2, 1),
 )
 why = Claim(
-    "why", says="The attention patterns of the important heads say why they are important",
-    paper="no number", source=PAPER, holds=0.3, null=0.0, control=SHUFFLED,
+    "why",
+    says="The attention patterns of the important heads say why they are important",
+    paper="no number",
+    source=PAPER,
+    holds=0.3,
+    null=0.0,
+    control=SHUFFLED,
     metric="rank correlation over heads of importance with what the head does",
-    parts=("off the sink", "previous-token", "induction", "duplicate-token", "copying"), needs=(2, 1),
+    parts=("off the sink", "previous-token", "induction", "duplicate-token", "copying"),
+    needs=(2, 1),
 )
 
 # %% [markdown]
@@ -96,7 +141,9 @@ loss
 
 # %%
 dims = interp.models.bridge.dims(model)
-able = gate("nats a token better than guessing", measured(math.log(dims.d_vocab) - loss), at_least=5)
+able = gate(
+    "nats a token better than guessing", measured(math.log(dims.d_vocab) - loss), at_least=5
+)
 print(able)
 
 # %% [markdown]
@@ -114,8 +161,10 @@ others = interp.texts.chunks(model, interp.texts.prose(), length=length, split="
 found = interp.ablate(model, find, "L*H*", reference=others, metric=interp.text_loss(find))
 held = interp.ablate(model, judge, "L*H*", reference=others, metric=interp.text_loss(judge))
 best = found.top(round(0.1 * found.values.size), by="high").labels
-held.plot(title="loss added by ablating one head, held-out text", marks={"the 27 chosen on the other half": held.cells(best)});
-
+held.plot(
+    title="loss added by ablating one head, held-out text",
+    marks={"the 27 chosen on the other half": held.cells(best)},
+)
 # %% [markdown]
 # Few cells are dark, most of them in layers 0 and 1, where ten of the 27 lie; and there is much blue: without some heads
 # the text is better predicted. Is a pale cell more than noise? The largest, with their intervals over the chunks:
@@ -130,10 +179,13 @@ held.top(12, by="high")
 # %%
 strangers = interp.random_heads(model, best, layers="any")
 v_concentrated = concentrated.judge(
-    share(held.pick(best).sum(), held.sum()), gate=able,
+    share(held.pick(best).sum(), held.sum()),
+    gate=able,
     control=share(average([held.pick(s).sum() for s in strangers]), held.sum()),
 )
-v_stable = stable.judge(rank_correlation(found, held), control=shuffled_correlation(found, held, within=True), gate=able)
+v_stable = stable.judge(
+    rank_correlation(found, held), control=shuffled_correlation(found, held, within=True), gate=able
+)
 print(v_concentrated, v_stable, share(held.pick(best[:1]).sum(), held.sum()), best, sep="\n")
 
 # %% [markdown]
@@ -145,12 +197,19 @@ print(v_concentrated, v_stable, share(held.pick(best[:1]).sum(), held.sum()), be
 # length of what the head writes.
 
 # %%
-cheap = interp.head_scores(model, ["gradient", "output norm"], on=judge, metric=interp.text_loss(judge))
-three = {"ablation": held, "gradient": cheap.sel(score="gradient"), "norm": cheap.sel(score="output norm")}
+cheap = interp.head_scores(
+    model, ["gradient", "output norm"], on=judge, metric=interp.text_loss(judge)
+)
+three = {
+    "ablation": held,
+    "gradient": cheap.sel(score="gradient"),
+    "norm": cheap.sel(score="output norm"),
+}
 pairs = {part: [three[name] for name in part.split(", ")] for part in agree.parts}
 v_agree = agree.judge(
     {p: rank_correlation(*pairs[p]) for p in pairs},
-    control={p: shuffled_correlation(*pairs[p], within=True) for p in pairs}, gate=able,
+    control={p: shuffled_correlation(*pairs[p], within=True) for p in pairs},
+    gate=able,
 )
 print(v_agree, *((p, str(v.measured), str(v.control)) for p, v in v_agree.parts), sep="\n")
 
@@ -161,7 +220,10 @@ print(v_agree, *((p, str(v.measured), str(v.control)) for p, v in v_agree.parts)
 # %%
 sizes = {"found": abs(found.examples).mean(-1), "held": abs(held.examples).mean(-1)}
 print("size of the ablation, two halves:", rank_correlation(sizes["found"], sizes["held"]))
-print("size of the ablation, the gradient's estimate:", rank_correlation(sizes["held"], three["gradient"]))
+print(
+    "size of the ablation, the gradient's estimate:",
+    rank_correlation(sizes["held"], three["gradient"]),
+)
 
 # %% [markdown]
 # The size of an ablation belongs to the head (0.82 between the halves), and one backward pass foretells it (0.95). So
@@ -177,8 +239,9 @@ print("size of the ablation, the gradient's estimate:", rank_correlation(sizes["
 text = interp.tasks.text(model, n=wide, length=64).heldout()
 thirds = {"first third": range(10), "second third": range(10, 20), "last third": range(20, 30)}
 profile = interp.distance_profile(model, text, groups=thirds)
-profile.sel(distance=range(1, 25)).plot(title="attention by distance back, the first token left out");
-
+profile.sel(distance=range(1, 25)).plot(
+    title="attention by distance back, the first token left out"
+)
 # %% [markdown]
 # All thirds look mostly at the token just before. The middle layers do so most (0.12), the last least, and the *first*
 # third has the thickest tail: 0.015 at 24 tokens back, nearly three times the others. Head by head, the mean distance:
@@ -186,10 +249,11 @@ profile.sel(distance=range(1, 25)).plot(title="attention by distance back, the f
 # %%
 atlas = interp.head_scores(model, [*DETECTORS, "entropy", "distance"], on=text)
 far = atlas.sel(score="distance")
-far.plot(title="how far each head looks back, on average (the first token left out)");
-
+far.plot(title="how far each head looks back, on average (the first token left out)")
 # %%
-v_trend = trend.judge(rank_correlation(far, "layer"), control=shuffled_correlation(far, "layer"), gate=able)
+v_trend = trend.judge(
+    rank_correlation(far, "layer"), control=shuffled_correlation(far, "layer"), gate=able
+)
 print(v_trend)
 
 # %% [markdown]
@@ -205,10 +269,14 @@ print(v_trend)
 # %% tags=["cover"]
 space = interp.pattern_space(model, text, components=2)
 interp.plots.scatter(
-    *space.values, far.labels(), groups=strongest(atlas.sel(score=list(DETECTORS))), top=10,
-    x_name="first component of the pattern", y_name="second component", title="an atlas of the attention patterns of 270 heads",
-);
-
+    *space.values,
+    far.labels(),
+    groups=strongest(atlas.sel(score=list(DETECTORS))),
+    top=10,
+    x_name="first component of the pattern",
+    y_name="second component",
+    title="an atlas of the attention patterns of 270 heads",
+)
 # %% [markdown]
 # There are three ends. To the right lie the heads that rest on the first token, L18H8 at the tip. Below left are heads
 # that look at what stands just before. The third, at the top, was on nobody's list: its heads are of layers
@@ -218,7 +286,11 @@ interp.plots.scatter(
 kinds = {"with the sink": dict(sink=True), "without it": dict(sink=False)}
 v_few = few_kinds.judge(
     {k: measured(interp.explained(model, text, components=10, **kinds[k])) for k in kinds},
-    control={k: measured(interp.explained(model, text, components=10, shuffled=True, **kinds[k])) for k in kinds}, gate=able,
+    control={
+        k: measured(interp.explained(model, text, components=10, shuffled=True, **kinds[k]))
+        for k in kinds
+    },
+    gate=able,
 )
 print(v_few, *((p, str(v.measured), str(v.control)) for p, v in v_few.parts), sep="\n")
 
@@ -231,9 +303,12 @@ print(v_few, *((p, str(v.measured), str(v.control)) for p, v in v_few.parts), se
 
 # %%
 ends = [atlas.sel(score=s).top(1, by="high").labels[0] for s in DETECTORS]
-ends = dict.fromkeys([*ends, *space.sel(component=2).top(1, by="high").labels, *held.top(1, by="high").labels])
-interp.attention_patterns(model, find.clean[0, :12], list(ends)).plot(title="what six heads attend to in one chunk of prose");
-
+ends = dict.fromkeys(
+    [*ends, *space.sel(component=2).top(1, by="high").labels, *held.top(1, by="high").labels]
+)
+interp.attention_patterns(model, find.clean[0, :12], list(ends)).plot(
+    title="what six heads attend to in one chunk of prose"
+)
 # %% [markdown]
 # L16H0 looks at the token before. The heads that detect duplicates (L14H3) and inductions (L18H6) rest on the first token
 # like L18H8: nothing is repeated here for them to find. **L4H5 has another sink**: from " the" on it rests on that " the",
@@ -248,11 +323,14 @@ interp.attention_patterns(model, find.clean[0, :12], list(ends)).plot(title="wha
 # Importance on held-out text beside what a head does.
 
 # %%
-does = {s: atlas.sel(score=s) for s in DETECTORS[:3]} | {"off the sink": 1 - atlas.sel(score="first-token")}
+does = {s: atlas.sel(score=s) for s in DETECTORS[:3]} | {
+    "off the sink": 1 - atlas.sel(score="first-token")
+}
 does["copying"] = interp.head_scores(model, "copying").sel(score="copying")
 v_why = why.judge(
     {p: rank_correlation(held, does[p]) for p in does},
-    control={p: shuffled_correlation(held, does[p], within=True) for p in does}, gate=able,
+    control={p: shuffled_correlation(held, does[p], within=True) for p in does},
+    gate=able,
 )
 print(v_why, *((p, str(v.measured), str(v.control)) for p, v in v_why.parts), sep="\n")
 
@@ -262,10 +340,15 @@ print(v_why, *((p, str(v.measured), str(v.control)) for p, v in v_why.parts), se
 
 # %%
 interp.plots.scatter(
-    does["off the sink"].values, held.values, held.labels(), groups=strongest(atlas.sel(score=list(DETECTORS))), top=8,
-    x_name="attention off the first token", y_name="loss added by ablation (nats a token)", title="importance and attention off the sink",
-);
-
+    does["off the sink"].values,
+    held.values,
+    held.labels(),
+    groups=strongest(atlas.sel(score=list(DETECTORS))),
+    top=8,
+    x_name="attention off the first token",
+    y_name="loss added by ablation (nats a token)",
+    title="importance and attention off the sink",
+)
 # %% [markdown]
 # The six heads that matter most do look off the sink, nearly all the time; but so do many heads that do not matter.
 
@@ -273,7 +356,12 @@ interp.plots.scatter(
 # ## Verdicts
 
 # %%
-verdicts("01-head-atlas", [v_concentrated, v_agree, v_stable, v_trend, v_few, v_why], model=model, fast=FAST)
+verdicts(
+    "01-head-atlas",
+    [v_concentrated, v_agree, v_stable, v_trend, v_few, v_why],
+    model=model,
+    fast=FAST,
+)
 
 # %% [markdown]
 # ## Try it

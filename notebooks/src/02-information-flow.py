@@ -42,45 +42,84 @@ from interp.results import average
 from interp.studies import Claim, gate, measured, share, verdicts
 
 GEVA, ZHANG = "Geva et al. 2023, abstract", "Zhang et al. 2024, abstract"
-DEALT = "the same cuts with the tokens dealt at random into sets of the same sizes, mean of the deals"
+DEALT = (
+    "the same cuts with the tokens dealt at random into sets of the same sizes, mean of the deals"
+)
 chain = ("context → question", "question → last")
 stages = {"facts": ("relation → last", "subject → last"), "needle": chain, "conflict": chain}
 
 # %%
 two_points = Claim(
-    "two-points", says="Two critical points: one from the relation positions followed by another from the subject positions",
-    paper="relation first, then subject", source=GEVA, holds=4, null=0.0, control=DEALT,
+    "two-points",
+    says="Two critical points: one from the relation positions followed by another from the subject positions",
+    paper="relation first, then subject",
+    source=GEVA,
+    holds=4,
+    null=0.0,
+    control=DEALT,
     metric="layers by which the loss of subject → last lies later than that of relation → last (centre of each prompt's loss)",
 )
 order = Claim(
-    "question-after-context", paper="lower and middle layers, then higher layers", source=ZHANG,
+    "question-after-context",
+    paper="lower and middle layers, then higher layers",
+    source=ZHANG,
     says="First the context goes into the question tokens, in higher layers the result is propagated to the last position",
     metric="layers by which the loss of question → last lies later than that of context → question",
-    holds=4, null=0.0, control=DEALT, parts=("needle", "conflict"), needs=(2, 1),
+    holds=4,
+    null=0.0,
+    control=DEALT,
+    parts=("needle", "conflict"),
+    needs=(2, 1),
 )
 matter = Claim(
-    "links-matter", says="Both stages are needed for the answer", paper="both change the answer's probability", source=ZHANG,
+    "links-matter",
+    says="Both stages are needed for the answer",
+    paper="both change the answer's probability",
+    source=ZHANG,
     metric="change of the answer's probability, share of the clean value, in the window chosen on find",
-    direction="<=", holds=-0.3, null=0.0, control=DEALT, needs=(4, 2),
+    direction="<=",
+    holds=-0.3,
+    null=0.0,
+    control=DEALT,
+    needs=(4, 2),
     parts=tuple(f"{name}: {route}" for name in ("needle", "conflict") for route in chain),
 )
 through = Claim(
-    "through-the-question", paper="two stages, the second starts at the question tokens", source=ZHANG,
+    "through-the-question",
+    paper="two stages, the second starts at the question tokens",
+    source=ZHANG,
     says="The context reaches the last position by way of the question",
     metric="how much more context → question costs than context → last, shares of the clean probability, each in its window",
-    holds=0.2, null=0.0, control=DEALT, parts=("needle", "conflict"), needs=(2, 1),
+    holds=0.2,
+    null=0.0,
+    control=DEALT,
+    parts=("needle", "conflict"),
+    needs=(2, 1),
 )
 distinct = Claim(
-    "distinct-stages", says="The stages are distinct: outside its own, a cut costs little", paper="two distinct stages",
-    source=ZHANG, metric="mean loss in windows wholly on the other side of the boundary, share of the loss in its window",
-    direction="<=", holds=0.25, null=1.0, control="all windows alike (their mean, share of the loss in its window)",
-    parts=tuple(f"{name}: {route}" for name, pair in stages.items() for route in pair), needs=(6, 3),
+    "distinct-stages",
+    says="The stages are distinct: outside its own, a cut costs little",
+    paper="two distinct stages",
+    source=ZHANG,
+    metric="mean loss in windows wholly on the other side of the boundary, share of the loss in its window",
+    direction="<=",
+    holds=0.25,
+    null=1.0,
+    control="all windows alike (their mean, share of the loss in its window)",
+    parts=tuple(f"{name}: {route}" for name, pair in stages.items() for route in pair),
+    needs=(6, 3),
 )
 idle = Claim(
-    "nothing-flows-nothing-lost", says="A cut costs only where information flows (the first token, alike in all prompts, has none)",
-    paper="the method's assumption, no number", source="our reading of Geva et al. 2023",
+    "nothing-flows-nothing-lost",
+    says="A cut costs only where information flows (the first token, alike in all prompts, has none)",
+    paper="the method's assumption, no number",
+    source="our reading of Geva et al. 2023",
     metric="change of the answer's probability without first token → last, share of the clean value, in its worst window",
-    holds=-0.2, null=-1.0, control="the second stage in its window", parts=tuple(stages), needs=(3, 1),
+    holds=-0.2,
+    null=-1.0,
+    control="the second stage in its window",
+    parts=tuple(stages),
+    needs=(3, 1),
 )
 
 # %% [markdown]
@@ -99,14 +138,23 @@ made = {
     "needle": interp.tasks.needle(model, n=5 if FAST else 10, length=64 if FAST else 96),
     "conflict": interp.tasks.conflict(model, n=48 if FAST else 96, against="other"),
 }
-right = {name: measured(task.heldout().with_metric("accuracy").clean_metric(model)) for name, task in made.items()}
+right = {
+    name: measured(task.heldout().with_metric("accuracy").clean_metric(model))
+    for name, task in made.items()
+}
 able = [gate(f"{name}: answer above wrong", right[name], at_least=0.9) for name in made]
 print(*able, sep="\n")
 
 # %%
 find = {name: task.answered(model) for name, task in made.items()}
 judge = {name: task.heldout().answered(model) for name, task in made.items()}
-print(*(f"{name}: {len(find[name])} and {len(judge[name])} of {len(task)} prompts kept" for name, task in made.items()), sep="\n")
+print(
+    *(
+        f"{name}: {len(find[name])} and {len(judge[name])} of {len(task)} prompts kept"
+        for name, task in made.items()
+    ),
+    sep="\n",
+)
 judge["conflict"].show(2)
 
 # %% [markdown]
@@ -118,33 +166,51 @@ judge["conflict"].show(2)
 
 # %%
 both = {"last → last": "END", "first token → last": 0}
-text = {"context → question": "1:QUESTION-1", "question → last": "QUESTION:END-1", "context → last": "1:QUESTION-1", **both}
-to = {"facts": {"relation → last": "1:SUBJECT-1", "subject → last": "SUBJECT", **both}, "needle": text, "conflict": text}
-at = {name: dict.fromkeys(to[name], "END") | {"context → question": "QUESTION:END-1"} for name in to}
+text = {
+    "context → question": "1:QUESTION-1",
+    "question → last": "QUESTION:END-1",
+    "context → last": "1:QUESTION-1",
+    **both,
+}
+to = {
+    "facts": {"relation → last": "1:SUBJECT-1", "subject → last": "SUBJECT", **both},
+    "needle": text,
+    "conflict": text,
+}
+at = {
+    name: dict.fromkeys(to[name], "END") | {"context → question": "QUESTION:END-1"} for name in to
+}
 at["facts"] = "END"
 cut = dict(window=8, every=3, metric="prob", unit="relative")
-found = {name: interp.attention_knockout(model, find[name], at[name], to[name], **cut) for name in to}
-held = {name: interp.attention_knockout(model, judge[name], at[name], to[name], **cut) for name in to}
+found = {
+    name: interp.attention_knockout(model, find[name], at[name], to[name], **cut) for name in to
+}
+held = {
+    name: interp.attention_knockout(model, judge[name], at[name], to[name], **cut) for name in to
+}
 
 # %% tags=["cover"]
-held["facts"].plot(title="Facts: change of the answer's probability, a look cut in the 8 layers around each");
-
+held["facts"].plot(
+    title="Facts: change of the answer's probability, a look cut in the 8 layers around each"
+)
 # %% [markdown]
 # Two stages, apart: without the relation nearly all is lost in the windows around layers 9 to 15 and a fifth or less from
 # layer 18 on; without the subject 0.4 is lost in the middle and nearly all from layer 21 on. The last position's look at
 # itself costs a quarter at most. But the look at the first token costs as much as either stage: more of it below.
 
 # %%
-held["needle"].plot(title="Needle: change of the answer's probability, a look cut in the 8 layers around each");
-
+held["needle"].plot(
+    title="Needle: change of the answer's probability, a look cut in the 8 layers around each"
+)
 # %% [markdown]
 # Context → question costs most around layer 15, question → last around layer 18: the papers' order. The direct way
 # costs more than either, and from layer 21 on nearly everything: the answer's word is read where it stands.
 
 # %%
 told = held["conflict"].sel(set=[*chain, "context → last", "last → last"])
-told.plot(title="Conflict: change of the told answer's probability, a look cut in the 8 layers around each");
-
+told.plot(
+    title="Conflict: change of the told answer's probability, a look cut in the 8 layers around each"
+)
 # %% [markdown]
 # Again three humps in a row: context → question around layer 6, question → last around layers 12 to 18, context →
 # last from layer 21 on. Here cuts also *raise* the told answer, up to 0.9 of its probability when the late layers may
@@ -161,7 +227,13 @@ told.plot(title="Conflict: change of the told answer's probability, a look cut i
 deals, dealt = 1 if FAST else 3, {}
 inner = interp.token_set(judge["facts"], "1:END-1")
 runs = [
-    interp.attention_knockout(model, judge["facts"], "END", {"relation → last": inner & ~one, "subject → last": one}, **cut)
+    interp.attention_knockout(
+        model,
+        judge["facts"],
+        "END",
+        {"relation → last": inner & ~one, "subject → last": one},
+        **cut,
+    )
     for one in interp.random_tokens(judge["facts"], "SUBJECT", among="1:SUBJECT-1", sets=deals)
 ]
 dealt["facts"] = average(runs)
@@ -171,11 +243,16 @@ for name in ("needle", "conflict"):
     inner, runs = interp.token_set(judge[name], "1:END-1"), []
     for one in interp.random_tokens(judge[name], "QUESTION:END-1", sets=deals):
         queries = {"context → question": one, "question → last": "END", "context → last": "END"}
-        keys = {"context → question": inner & ~one, "question → last": one, "context → last": inner & ~one}
+        keys = {
+            "context → question": inner & ~one,
+            "question → last": one,
+            "context → last": inner & ~one,
+        }
         runs.append(interp.attention_knockout(model, judge[name], queries, keys, **cut))
     dealt[name] = average(runs)
-dealt["needle"].plot(title="Needle: change of the answer's probability, the same cuts with tokens dealt at random");
-
+dealt["needle"].plot(
+    title="Needle: change of the answer's probability, the same cuts with tokens dealt at random"
+)
 # %% [markdown]
 # Random tokens show the same two humps, lower and later: whatever a middle token brings to the last position, it has
 # to read first.
@@ -213,12 +290,22 @@ interp.loss_depth(held["needle"], how="peak").table()
 # The window of each link was chosen on the other half of the prompts.
 
 # %%
-best = {(name, r): c.coords["layer"][c.sel(set=r).values.argmin()] for name, c in found.items() for r in to[name]}
+best = {
+    (name, r): c.coords["layer"][c.sel(set=r).values.argmin()]
+    for name, c in found.items()
+    for r in to[name]
+}
 ours = {link: measured(held[link[0]].sel(set=link[1], layer=best[link])) for link in best}
 pairs = {f"{name}: {r}": (name, r) for name in ("needle", "conflict") for r in chain}
-random_ones = {k: measured(dealt[name].sel(set=r, layer=best[name, r])) for k, (name, r) in pairs.items()}
-v_matter = matter.judge({k: ours[link] for k, link in pairs.items()}, control=random_ones, gate=able[1:])
-print(*(f"{name}: {r}, around layer {best[name, r]}: {ours[name, r]}" for name, r in best), sep="\n")
+random_ones = {
+    k: measured(dealt[name].sel(set=r, layer=best[name, r])) for k, (name, r) in pairs.items()
+}
+v_matter = matter.judge(
+    {k: ours[link] for k, link in pairs.items()}, control=random_ones, gate=able[1:]
+)
+print(
+    *(f"{name}: {r}, around layer {best[name, r]}: {ours[name, r]}" for name, r in best), sep="\n"
+)
 
 # %% [markdown]
 # Every link of the two stages costs over 0.3 of the probability. Is it the *only* way? If the context reached the last
@@ -230,7 +317,9 @@ for name in ("needle", "conflict"):
     for gains, curves in ((gain, held), (random_gain, dealt)):
         costs = [curves[name].sel(set=r, layer=best[name, r]).examples for r in (direct, into)]
         gains[name] = measured(costs[0] - costs[1])
-    print(f"{name}: {into} costs {gain[name]} more than {direct}; tokens dealt at random: {random_gain[name]}")
+    print(
+        f"{name}: {into} costs {gain[name]} more than {direct}; tokens dealt at random: {random_gain[name]}"
+    )
 v_through = through.judge(gain, control=random_gain, gate=able[1:])
 
 # %% [markdown]
@@ -248,7 +337,10 @@ for name, (first, second) in stages.items():
     before, after = interp.split_windows(held[name], boundary)
     for route, beyond in ((first, after), (second, before)):
         curve, key = held[name].sel(set=route), f"{name}: {route}"
-        away[key], anywhere[key] = (share(c.mean(), curve.sel(layer=best[name, route])) for c in (beyond.sel(set=route), curve))
+        away[key], anywhere[key] = (
+            share(c.mean(), curve.sel(layer=best[name, route]))
+            for c in (beyond.sel(set=route), curve)
+        )
     print(f"{name}: boundary at layer {boundary:.1f}")
 v_distinct = distinct.judge(away, control=anywhere, gate=able)
 
@@ -264,9 +356,12 @@ v_distinct = distinct.judge(away, control=anywhere, gate=able)
 
 # %%
 second_stage = {name: ours[name, pair[1]] for name, pair in stages.items()}
-v_idle = idle.judge({name: ours[name, "first token → last"] for name in stages}, control=second_stage, gate=able)
-held["conflict"].sel(set="first token → last").plot(title="Conflict: change of the told answer's probability, first token → last cut");
-
+v_idle = idle.judge(
+    {name: ours[name, "first token → last"] for name in stages}, control=second_stage, gate=able
+)
+held["conflict"].sel(set="first token → last").plot(
+    title="Conflict: change of the told answer's probability, first token → last cut"
+)
 # %%
 interp.stream_norms(model, judge["facts"]).sel(layer=12)
 
@@ -278,7 +373,12 @@ interp.stream_norms(model, judge["facts"]).sel(layer=12)
 # ## Verdicts
 
 # %%
-verdicts("02-information-flow", [v_points, v_order, v_matter, v_through, v_distinct, v_idle], model=model, fast=FAST)
+verdicts(
+    "02-information-flow",
+    [v_points, v_order, v_matter, v_through, v_distinct, v_idle],
+    model=model,
+    fast=FAST,
+)
 
 # %% [markdown]
 # ## Try it

@@ -47,29 +47,97 @@ EDGE = "the floor for partly lies inside the interval: other draws of the noise 
 RANDOM = "10 random sets of as many heads from the same layers"
 
 # %%
-fetch = Claim("heads-fetch-the-country", says="Task-specific heads at the last position extract the topic token ('France')",
-    **LV, parts=("first", "second", "third"), needs=(3, 1),
-    metric="share of prompts with the country in the top 10 of what each of 3 heads writes", holds=0.6, null=0.0, control=RANDOM)
-needed = Claim("these-heads-are-needed", says="The answer depends on what these heads pass on",
-    **LV, holds=0.5, null=0.0, control=RANDOM, metric="share of p(answer) lost when all of them are mean-ablated at END")
-linear = Claim("mlps-weigh-the-heads", says="The next MLPs act on the heads' outputs: a regression on them explains what an MLP writes",
-    paper="no number in the abstract", source="Lv et al. 2024, as summarised (sciencestack)", holds=0.7, partly=0.4, null=0.0,
-    metric="R2 on other countries, beyond the intercept, mean of the MLPs of the second half", control="heads of another prompt")
-weights = Claim("mlps-erase-or-amplify", says="MLPs either erase or amplify the information originating from individual heads",
-    **LV, holds=0.5, partly=0.5, control="heads of another prompt", metric="share of heads whose weight in the stream after the MLP is not 1 (95 %)")
-redirect = Claim("one-mlp-redirects", says="A deep MLP takes 'France' and generates a component towards 'Paris'",
-    **LV, parts=("mean of prose", "mean of the task"), needs=(2, 1), holds=0.5, partly=0.25, null=0.0,
-    metric="share of the logit of answer over country lost when one deep MLP takes its mean at END", control="the other MLPs of the second half")
-held_back = Claim("last-layer-holds-back", says="The final layer suppresses correct predictions (anti-overconfidence)",
-    paper="universal in GPT-2, OPT and Llama-2", source=LV["source"], holds=0.0, null=0.0, control="none", needs=(4, 1),
-    parts=("capitals, mean of the task", "capitals, mean of prose", "languages, mean of the task", "languages, mean of prose"),
-    metric="change of p(answer) when attention and MLP of the last layer take their mean at END")
-stored = Claim("early-mlps-store", says="Layers 0-5 store subject-attribute associations in their MLPs",
-    paper="layers 0-5 of OLMo 1B and 7B", source=TRACED, holds=0.6, partly=0.4, null=0.0,
-    metric="share of the noised run's loss of p(answer) that MLPs 0-5 at the subject bring back", control="twice the best window after layer 8")
-beyond_token = Claim("more-than-the-token", says="The same without layers 0 and 1, which put the token together",
-    paper="(our control)", source="set with the thresholds", holds=0.3, partly=0.15, null=0.0,
-    metric="share of the loss of p(answer) that MLPs 2-7 at the subject bring back", control="the best window after layer 8")
+fetch = Claim(
+    "heads-fetch-the-country",
+    says="Task-specific heads at the last position extract the topic token ('France')",
+    **LV,
+    parts=("first", "second", "third"),
+    needs=(3, 1),
+    metric="share of prompts with the country in the top 10 of what each of 3 heads writes",
+    holds=0.6,
+    null=0.0,
+    control=RANDOM,
+)
+needed = Claim(
+    "these-heads-are-needed",
+    says="The answer depends on what these heads pass on",
+    **LV,
+    holds=0.5,
+    null=0.0,
+    control=RANDOM,
+    metric="share of p(answer) lost when all of them are mean-ablated at END",
+)
+linear = Claim(
+    "mlps-weigh-the-heads",
+    says="The next MLPs act on the heads' outputs: a regression on them explains what an MLP writes",
+    paper="no number in the abstract",
+    source="Lv et al. 2024, as summarised (sciencestack)",
+    holds=0.7,
+    partly=0.4,
+    null=0.0,
+    metric="R2 on other countries, beyond the intercept, mean of the MLPs of the second half",
+    control="heads of another prompt",
+)
+weights = Claim(
+    "mlps-erase-or-amplify",
+    says="MLPs either erase or amplify the information originating from individual heads",
+    **LV,
+    holds=0.5,
+    partly=0.5,
+    control="heads of another prompt",
+    metric="share of heads whose weight in the stream after the MLP is not 1 (95 %)",
+)
+redirect = Claim(
+    "one-mlp-redirects",
+    says="A deep MLP takes 'France' and generates a component towards 'Paris'",
+    **LV,
+    parts=("mean of prose", "mean of the task"),
+    needs=(2, 1),
+    holds=0.5,
+    partly=0.25,
+    null=0.0,
+    metric="share of the logit of answer over country lost when one deep MLP takes its mean at END",
+    control="the other MLPs of the second half",
+)
+held_back = Claim(
+    "last-layer-holds-back",
+    says="The final layer suppresses correct predictions (anti-overconfidence)",
+    paper="universal in GPT-2, OPT and Llama-2",
+    source=LV["source"],
+    holds=0.0,
+    null=0.0,
+    control="none",
+    needs=(4, 1),
+    parts=(
+        "capitals, mean of the task",
+        "capitals, mean of prose",
+        "languages, mean of the task",
+        "languages, mean of prose",
+    ),
+    metric="change of p(answer) when attention and MLP of the last layer take their mean at END",
+)
+stored = Claim(
+    "early-mlps-store",
+    says="Layers 0-5 store subject-attribute associations in their MLPs",
+    paper="layers 0-5 of OLMo 1B and 7B",
+    source=TRACED,
+    holds=0.6,
+    partly=0.4,
+    null=0.0,
+    metric="share of the noised run's loss of p(answer) that MLPs 0-5 at the subject bring back",
+    control="twice the best window after layer 8",
+)
+beyond_token = Claim(
+    "more-than-the-token",
+    says="The same without layers 0 and 1, which put the token together",
+    paper="(our control)",
+    source="set with the thresholds",
+    holds=0.3,
+    partly=0.15,
+    null=0.0,
+    metric="share of the loss of p(answer) that MLPs 2-7 at the subject bring back",
+    control="the best window after layer 8",
+)
 
 # %% [markdown]
 # ## The task
@@ -83,7 +151,10 @@ model = interp.load(MODEL)
 n, samples = (12, 1) if FAST else (19, 10)
 every = interp.tasks.capitals(model, n=19, seed=0)
 other = every.heldout()
-known, known_other = (t.behaviour(model).sel(measure="answer on top", prompts="clean").examples == 1 for t in (every, other))
+known, known_other = (
+    t.behaviour(model).sel(measure="answer on top", prompts="clean").examples == 1
+    for t in (every, other)
+)
 find, judge = every[known][:n], other[known_other]
 find.show()
 
@@ -94,7 +165,11 @@ other.behaviour(model)
 able = gate("capital on top", measured(known_other), at_least=0.6)
 layers, half, last = model.cfg.n_layers, model.cfg.n_layers // 2, model.cfg.n_layers - 1
 clean = judge.with_metric("prob").clean_metric(model)
-print(able, f"{len(find)} countries to find, {len(judge)} others to judge, p(answer) = {clean.values:.2f}", sep="\n")
+print(
+    able,
+    f"{len(find)} countries to find, {len(judge)} others to judge, p(answer) = {clean.values:.2f}",
+    sep="\n",
+)
 
 # %% [markdown]
 # ## Is the early-MLP peak more than the token?
@@ -104,14 +179,28 @@ print(able, f"{len(find)} countries to find, {len(judge)} others to judge, p(ans
 # takes another country's (*needed?*, one minus what is left). The layer is the window's centre: 3 is layers 0 to 5.
 
 # %% tags=["cover"]
-trace = interp.causal_trace(model, find, "mlp.*@SUBJECT", subject="SUBJECT", window=6, metric="prob", unit="fraction", samples=samples)
+trace = interp.causal_trace(
+    model,
+    find,
+    "mlp.*@SUBJECT",
+    subject="SUBJECT",
+    window=6,
+    metric="prob",
+    unit="fraction",
+    samples=samples,
+)
 options = dict(unit="fraction", window=6)
 enough = interp.patch(model, find, "mlp.*@SUBJECT", **options)
 lost = 1 - interp.patch(model, find, "mlp.*@SUBJECT", direction="noising", **options)
-curves = {"noise: p(answer) restored": trace, "enough? logit difference restored": enough, "needed? logit difference lost": lost}
-windows = interp.compare(curves, axis="what", name="Six MLPs at the country, by the centre of the window")
-windows.plot(title="Six MLPs at the country: layer 0 in the window, or not (centre 4 and up)?");
-
+curves = {
+    "noise: p(answer) restored": trace,
+    "enough? logit difference restored": enough,
+    "needed? logit difference lost": lost,
+}
+windows = interp.compare(
+    curves, axis="what", name="Six MLPs at the country, by the centre of the window"
+)
+windows.plot(title="Six MLPs at the country: layer 0 in the window, or not (centre 4 and up)?")
 # %% [markdown]
 # The famous peak is there: 1.00 in all three measures, up to the window of layers 0 to 5. One step on, without layer
 # 0, a sixth or less is left, and later windows stay at a fifth or a quarter at most. (The blue band is wide because
@@ -119,9 +208,12 @@ windows.plot(title="Six MLPs at the country: layer 0 in the window, or not (cent
 
 # %%
 alone = interp.patch(model, find, "mlp.*@SUBJECT", unit="fraction", metric="prob")
-alone_lost = 1 - interp.patch(model, find, "mlp.*@SUBJECT", direction="noising", unit="fraction", metric="prob")
-interp.compare({"enough?": alone, "needed?": alone_lost}, axis="what").plot(title="One MLP at the country: p(answer) restored, or lost");
-
+alone_lost = 1 - interp.patch(
+    model, find, "mlp.*@SUBJECT", direction="noising", unit="fraction", metric="prob"
+)
+interp.compare({"enough?": alone, "needed?": alone_lost}, axis="what").plot(
+    title="One MLP at the country: p(answer) restored, or lost"
+)
 # %% [markdown]
 # MLP 0 alone does everything: put in, the answer is back; taken out, it is gone. No other MLP restores anything by
 # itself, and none costs more than 0.08. Does MLP 0 hold the *capital*? Then it should not also hold the language. Put MLP 0 of the right country
@@ -143,9 +235,23 @@ sets += [["mlp.0@SUBJECT"], [f"mlp.{l}@END" for l in range(6)], ["resid_pre.0@SU
 seen = interp.causal_trace(model, judge, sets, subject="SUBJECT", metric="prob", samples=10)
 whole = seen.sel(set=5)  # the country's own embedding restored: all that the noise took
 noise = gate("p(answer) taken by the noise", share(whole, clean), at_least=0.5)
-v_stored = stored.judge(share(seen.sel(set=0), whole), control=share(2 * seen.sel(set=2).examples, whole), gate=[able, noise])
-v_beyond = beyond_token.judge(share(seen.sel(set=1), whole), control=share(seen.sel(set=2), whole), gate=[able, noise], note=EDGE)
-print(v_stored, v_beyond, f"MLP 0 alone: {share(seen.sel(set=3), whole)}, MLPs 0-5 at END: {share(seen.sel(set=4), whole)}", sep="\n")
+v_stored = stored.judge(
+    share(seen.sel(set=0), whole),
+    control=share(2 * seen.sel(set=2).examples, whole),
+    gate=[able, noise],
+)
+v_beyond = beyond_token.judge(
+    share(seen.sel(set=1), whole),
+    control=share(seen.sel(set=2), whole),
+    gate=[able, noise],
+    note=EDGE,
+)
+print(
+    v_stored,
+    v_beyond,
+    f"MLP 0 alone: {share(seen.sel(set=3), whole)}, MLPs 0-5 at END: {share(seen.sel(set=4), whole)}",
+    sep="\n",
+)
 
 # %% [markdown]
 # The paper's sentence holds as it is worded, and its own control takes most of it away: MLP 0 alone brings back as
@@ -160,8 +266,10 @@ print(v_stored, v_beyond, f"MLP 0 alone: {share(seen.sel(set=3), whole)}, MLPs 0
 # %%
 country = interp.write_lens(model, find, "L*H*@END", "country", within=10)
 carriers = country.top(max(3, int((country.values >= 0.6).sum())), by="high").labels
-country.plot(marks={"country in at least 60 % of the prompts": carriers}, title="The country in the top 10 of what a head writes at END");
-
+country.plot(
+    marks={"country in at least 60 % of the prompts": carriers},
+    title="The country in the top 10 of what a head writes at END",
+)
 # %% [markdown]
 # Five heads, four of them in layer 23; two more in some prompts; none of the others ever. Do the same heads matter? What
 # is left of the logit difference when one head at END takes another country's value:
@@ -173,11 +281,16 @@ interp.patch(model, find, "L*H*@END", direction="noising", unit="fraction").top(
 strangers = interp.random_heads(model, carriers)
 held = interp.write_lens(model, judge, [*carriers, *sum(strangers, [])], "country", within=10)
 v_fetch = fetch.judge(
-    {part: measured(held.pick([head]).mean()) for part, head in zip(fetch.parts, carriers)}, gate=able,
+    {part: measured(held.pick([head]).mean()) for part, head in zip(fetch.parts, carriers)},
+    gate=able,
     control=measured(average([held.pick(s).mean() for s in strangers])),
 )
 gone = 0 - interp.ablate(model, judge, [carriers, *strangers], metric="prob")
-v_needed = needed.judge(share(gone.sel(set=0), clean), control=share(gone.sel(set=range(1, 11)).mean(), clean), gate=able)
+v_needed = needed.judge(
+    share(gone.sel(set=0), clean),
+    control=share(gone.sel(set=range(1, 11)).mean(), clean),
+    gate=able,
+)
 print(v_fetch, v_needed, sep="\n")
 
 # %% [markdown]
@@ -196,16 +309,22 @@ interp.write_lens(model, judge, carriers, "answer", within=10)
 
 # %%
 fitted = interp.write_regression(model, find, "mlp.*@END", "L*H*@END", heldout=judge)
-fitted.fit.plot(title="What explains an MLP's write at END, on other countries");
-
+fitted.fit.plot(title="What explains an MLP's write at END, on other countries")
 # %%
 null = interp.write_regression(model, find, "mlp.*@END", "L*H*@END", heldout=judge, shuffle=0)
 late_mlps = dict(of="writers beyond the intercept", layer=range(half, layers))
 v_linear = linear.judge(
-    measured(fitted.fit.sel(**late_mlps).mean()), control=measured(null.fit.sel(**late_mlps).mean()), gate=able,
+    measured(fitted.fit.sel(**late_mlps).mean()),
+    control=measured(null.fit.sel(**late_mlps).mean()),
+    gate=able,
 )
 v_weights = weights.judge(measured(abs(fitted.signs)), control=measured(abs(null.signs)), gate=able)
-print(v_linear, v_weights, f"amplified {(fitted.signs > 0).mean():.2f}, erased {(fitted.signs < 0).mean():.2f}", sep="\n")
+print(
+    v_linear,
+    v_weights,
+    f"amplified {(fitted.signs > 0).mean():.2f}, erased {(fitted.signs < 0).mean():.2f}",
+    sep="\n",
+)
 
 # %% [markdown]
 # What an MLP writes at END is almost the same for every country: up to layer 22 the intercept alone explains more than
@@ -230,15 +349,20 @@ prose = interp.texts.chunks(model, interp.texts.prose(), n=64, length=judge.clea
 means = {"mean of prose": prose, "mean of the task": None}
 rival = judge.against("country")
 full = rival.clean_metric(model)
-first = {k: interp.ablate(model, find.against("country"), "mlp.*@END", reference=r) for k, r in means.items()}
+first = {
+    k: interp.ablate(model, find.against("country"), "mlp.*@END", reference=r)
+    for k, r in means.items()
+}
 best = {k: half + int(first[k].values[half:].argmin()) for k in means}
-interp.compare(first, axis="mean over").sel(layer=range(1, layers)).plot(title="Answer over country when an MLP takes a mean (layer 0 left out)");
-
+interp.compare(first, axis="mean over").sel(layer=range(1, layers)).plot(
+    title="Answer over country when an MLP takes a mean (layer 0 left out)"
+)
 # %%
 away = {k: 0 - interp.ablate(model, rival, "mlp.*@END", reference=r) for k, r in means.items()}
 rest = {k: [l for l in range(half, layers) if l != best[k]] for k in means}
 v_redirect = redirect.judge(
-    {k: share(away[k].sel(layer=best[k]), full) for k in means}, gate=able,
+    {k: share(away[k].sel(layer=best[k]), full) for k in means},
+    gate=able,
     control={k: share(away[k].sel(layer=rest[k]).mean(), full) for k in means},
 )
 print(best, v_redirect, {k: str(v.measured) for k, v in v_redirect.parts}, sep="\n")
@@ -249,12 +373,25 @@ print(best, v_redirect, {k: str(v.measured) for k, v in v_redirect.parts}, sep="
 # for every country alike. Whom does MLP 24 move: the capital up, or the country down? And what do the heads write?
 
 # %%
-sides = {"the capital": (judge, "answer"), "another capital": (judge, "wrong"), "the country": (rival, "wrong")}
+sides = {
+    "the capital": (judge, "answer"),
+    "another capital": (judge, "wrong"),
+    "the country": (rival, "wrong"),
+}
 sides["the capital over another"] = (judge, "difference")
-direct = {k: interp.logit_attribution(model, t, "mlp.*", toward=side).sel(layer=best["mean of prose"]) for k, (t, side) in sides.items()}
+direct = {
+    k: interp.logit_attribution(model, t, "mlp.*", toward=side).sel(layer=best["mean of prose"])
+    for k, (t, side) in sides.items()
+}
 names = [head.split("@")[0] for head in carriers]
-direct[f"the same, by {len(names)} heads"] = interp.logit_attribution(model, judge).pick(names).sum("site")
-print(*(f"{k}: {measured(r)} logits" for k, r in direct.items()), f"in all: {measured(judge.clean_metric(model))} logits", sep="\n")
+direct[f"the same, by {len(names)} heads"] = (
+    interp.logit_attribution(model, judge).pick(names).sum("site")
+)
+print(
+    *(f"{k}: {measured(r)} logits" for k, r in direct.items()),
+    f"in all: {measured(judge.clean_metric(model))} logits",
+    sep="\n",
+)
 
 # %% [markdown]
 # MLP 24 raises *any* capital by 1.3 logits and lowers the country by 0.6: it says "a capital city, not the country". Of
@@ -267,13 +404,22 @@ print(*(f"{k}: {measured(r)} logits" for k, r in direct.items()), f"in all: {mea
 # %%
 asked = {"capitals": judge, "languages": languages}
 lens = {k: interp.logit_lens(model, t, metric="prob") for k, t in asked.items()}
-interp.compare(lens, axis="relation").plot(title="p(answer) if the model ended after this layer (END)");
-
+interp.compare(lens, axis="relation").plot(
+    title="p(answer) if the model ended after this layer (END)"
+)
 # %%
-texts = {k: interp.texts.chunks(model, interp.texts.prose(), n=64, length=t.clean.shape[1]) for k, t in asked.items()}
+texts = {
+    k: interp.texts.chunks(model, interp.texts.prose(), n=64, length=t.clean.shape[1])
+    for k, t in asked.items()
+}
 ends = [f"attn.{last}@END", f"mlp.{last}@END"]
-change = {f"{k}, mean of the task": interp.ablate(model, t, ends, metric="prob") for k, t in asked.items()}
-change |= {f"{k}, mean of prose": interp.ablate(model, t, ends, metric="prob", reference=texts[k]) for k, t in asked.items()}
+change = {
+    f"{k}, mean of the task": interp.ablate(model, t, ends, metric="prob") for k, t in asked.items()
+}
+change |= {
+    f"{k}, mean of prose": interp.ablate(model, t, ends, metric="prob", reference=texts[k])
+    for k, t in asked.items()
+}
 v_back = held_back.judge({k: measured(change[k]) for k in held_back.parts}, gate=able)
 print(v_back, *change.values(), sep="\n")
 
@@ -294,7 +440,7 @@ verdicts("03-factual-recall", rows, model=model, fast=FAST)
 # Ask for the languages: put `languages` in the place of `judge` above. Another model: set `MODEL`.
 
 # %%
-interp.logit_lens(model, judge, "resid_post.*@END", metric="rank").plot();
+interp.logit_lens(model, judge, "resid_post.*@END", metric="rank").plot()
 
 # %% [markdown]
 # ## What did not reproduce

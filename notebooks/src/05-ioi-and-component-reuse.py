@@ -47,28 +47,67 @@ RANDOM = "3 random sets of as many heads from the same layers, mean"
 
 # %%
 roles = Claim(
-    "roles", says="The IOI circuit reproduces on another model: movers, negative movers, S-inhibition", source=PAPER,
-    paper="reproduced on a larger GPT-2", holds=1.0, null=0.0, control="8 random heads of the same layer, mean",
+    "roles",
+    says="The IOI circuit reproduces on another model: movers, negative movers, S-inhibition",
+    source=PAPER,
+    paper="reproduced on a larger GPT-2",
+    holds=1.0,
+    null=0.0,
+    control="8 random heads of the same layer, mean",
     metric="role score (attention times effect) of the head chosen on find, held out; 1 = 99th percentile of all heads",
-    parts=("mover", "negative mover", "S-inhibition"), needs=(3, 2))
+    parts=("mover", "negative mover", "S-inhibition"),
+    needs=(3, 2),
+)
 reuse = Claim(
-    "reuse-laundry", says="The IOI circuit is mostly reused for a second task", paper="about 78 % (Colored Objects)",
-    source=PAPER, metric="share of the laundry list's 27 heads that are among IOI's 27", holds=0.6, control=LAYERS)
+    "reuse-laundry",
+    says="The IOI circuit is mostly reused for a second task",
+    paper="about 78 % (Colored Objects)",
+    source=PAPER,
+    metric="share of the laundry list's 27 heads that are among IOI's 27",
+    holds=0.6,
+    control=LAYERS,
+)
 colored_reuse = Claim(
-    "reuse-colored-objects", says="The IOI circuit is mostly reused for Colored Objects", paper="about 78 %", source=PAPER,
-    metric="share of Colored Objects' 27 heads that are among IOI's 27", holds=0.6, control=LAYERS)
+    "reuse-colored-objects",
+    says="The IOI circuit is mostly reused for Colored Objects",
+    paper="about 78 %",
+    source=PAPER,
+    metric="share of Colored Objects' 27 heads that are among IOI's 27",
+    holds=0.6,
+    control=LAYERS,
+)
 specific = Claim(
-    "specific", says="The overlap is that of related tasks, not of any two", paper="(not in the paper)", source="our question",
-    metric="overlap of IOI with laundry less its overlap with docstring", holds=0.2, null=0.0,
-    control="the same difference for random sets with as many heads in each layer")
+    "specific",
+    says="The overlap is that of related tasks, not of any two",
+    paper="(not in the paper)",
+    source="our question",
+    metric="overlap of IOI with laundry less its overlap with docstring",
+    holds=0.2,
+    null=0.0,
+    control="the same difference for random sets with as many heads in each layer",
+)
 repair = Claim(
-    "repair", says="Adjusting four mid-layer heads repairs the second circuit", paper="accuracy 49.6 to 93.7 %", source=PAPER,
+    "repair",
+    says="Adjusting four mid-layer heads repairs the second circuit",
+    paper="accuracy 49.6 to 93.7 %",
+    source=PAPER,
     metric="gain of accuracy on Colored Objects, 4 inhibition heads made to attend from END to the two wrong colors",
-    holds=0.2, partly=0.08, null=0.0, control=RANDOM)
+    holds=0.2,
+    partly=0.08,
+    null=0.0,
+    control=RANDOM,
+)
 downstream = Claim(
-    "downstream", says="The intervention changes downstream heads as the IOI circuit predicts", paper="no number", source=PAPER,
+    "downstream",
+    says="The intervention changes downstream heads as the IOI circuit predicts",
+    paper="no number",
+    source=PAPER,
     metric="share of prompts in which the movers come to attend more to the right color, less a wrong one",
-    holds=0.8, partly=0.6, null=0.5, control=RANDOM)
+    holds=0.8,
+    partly=0.6,
+    null=0.5,
+    control=RANDOM,
+)
 
 # %% [markdown]
 # ## Five tasks
@@ -80,8 +119,10 @@ downstream = Claim(
 model = interp.load(MODEL)
 n = 8 if FAST else 16
 made = {
-    "IOI": interp.tasks.ioi(model, n=n), "laundry": interp.tasks.laundry(model, n=n, items=2),
-    "docstring": interp.tasks.docstring(model, n=n), "greater-than": interp.tasks.greater_than(model, n=n),
+    "IOI": interp.tasks.ioi(model, n=n),
+    "laundry": interp.tasks.laundry(model, n=n, items=2),
+    "docstring": interp.tasks.docstring(model, n=n),
+    "greater-than": interp.tasks.greater_than(model, n=n),
     "colored objects": interp.tasks.colored_objects(model, n=n),
 }
 held = {name: task.heldout() for name, task in made.items()}
@@ -91,11 +132,21 @@ held["laundry"].show(1)
 # Can the model do them? A task is in when it is 30 points above chance (IOI: 95 % of the prompts).
 
 # %%
-many = {"IOI": held["IOI"], "laundry": interp.tasks.laundry(model, n=16 if FAST else 32).heldout(), "docstring": held["docstring"]}
-many["colored objects"] = interp.tasks.colored_objects(model, n=12 if FAST else 32, against="all").heldout()
+many = {
+    "IOI": held["IOI"],
+    "laundry": interp.tasks.laundry(model, n=16 if FAST else 32).heldout(),
+    "docstring": held["docstring"],
+}
+many["colored objects"] = interp.tasks.colored_objects(
+    model, n=12 if FAST else 32, against="all"
+).heldout()
 needed = {"IOI": 0.95, "laundry": 0.8, "docstring": 0.5, "colored objects": 1 / 3 + 0.3}
-right = {name: measured(task.with_metric("accuracy").clean_metric(model)) for name, task in many.items()}
-able = {name: gate(f"{name}: answer above wrong", right[name], at_least=needed[name]) for name in needed}
+right = {
+    name: measured(task.with_metric("accuracy").clean_metric(model)) for name, task in many.items()
+}
+able = {
+    name: gate(f"{name}: answer above wrong", right[name], at_least=needed[name]) for name in needed
+}
 print(*able.values(), sep="\n")
 
 # %% [markdown]
@@ -107,11 +158,16 @@ print(*able.values(), sep="\n")
 
 # %%
 options = dict(direction="noising", unit="fraction")
-found = {name: 1 - interp.attribution_patch(model, task, "L*H*", **options) for name, task in made.items()}
-again = {name: 1 - interp.attribution_patch(model, task, "L*H*", **options) for name, task in held.items()}
+found = {
+    name: 1 - interp.attribution_patch(model, task, "L*H*", **options)
+    for name, task in made.items()
+}
+again = {
+    name: 1 - interp.attribution_patch(model, task, "L*H*", **options)
+    for name, task in held.items()
+}
 pair = {name: again[name] for name in ("IOI", "laundry", "docstring")}
-interp.compare(pair, "task").plot(title="Share of the answer that goes with each head");
-
+interp.compare(pair, "task").plot(title="Share of the answer that goes with each head")
 # %%
 for name, scores in again.items():
     print(f"{name:16}", *(f"{label} {value:+.2f} " for label, value, *_ in scores.top(8).rows))
@@ -121,8 +177,17 @@ for name, scores in again.items():
 
 # %%
 if not FAST:
-    a, b = (1 - interp.patch(model, task[:8], "L*H*", **options) for task in (made["IOI"], held["laundry"]))
-    print("estimate and patching, the same 27:", *(float(interp.overlap(x, y).values[0]) for x, y in ((found["IOI"], a), (again["laundry"], b))))
+    a, b = (
+        1 - interp.patch(model, task[:8], "L*H*", **options)
+        for task in (made["IOI"], held["laundry"])
+    )
+    print(
+        "estimate and patching, the same 27:",
+        *(
+            float(interp.overlap(x, y).values[0])
+            for x, y in ((found["IOI"], a), (again["laundry"], b))
+        ),
+    )
     print(interp.overlap(a, b).table())
 
 # %% [markdown]
@@ -138,21 +203,36 @@ if not FAST:
 # %% tags=["cover"]
 both = {(a, b): interp.overlap(found[a], again[b]) for a in found for b in again}
 axes, names = ("found on one half", "and on the other"), list(made)
-table = Result([[both[a, b].values[0] for b in names] for a in names], axes, dict.fromkeys(axes, names), "overlap of the top 27 heads", "share of heads")
-table.plot(title="Overlap of five tasks' circuits, 27 heads each");
-
+table = Result(
+    [[both[a, b].values[0] for b in names] for a in names],
+    axes,
+    dict.fromkeys(axes, names),
+    "overlap of the top 27 heads",
+    "share of heads",
+)
+table.plot(title="Overlap of five tasks' circuits, 27 heads each")
 # %%
 both["IOI", "laundry"].table()
 
 # %%
 near, far, mixed = (both["IOI", name] for name in ("laundry", "docstring", "colored objects"))
 in_gates = [able["IOI"], able["laundry"]]
-v_reuse = reuse.judge(Measured(*near.values[:3], n), control=Measured(*near.values[[5, 4, 6]], 1000), gate=in_gates)
-v_colored = colored_reuse.judge(Measured(*mixed.values[:3], n), control=Measured(*mixed.values[[5, 4, 6]], 1000), gate=[able["IOI"], able["colored objects"]])
+v_reuse = reuse.judge(
+    Measured(*near.values[:3], n), control=Measured(*near.values[[5, 4, 6]], 1000), gate=in_gates
+)
+v_colored = colored_reuse.judge(
+    Measured(*mixed.values[:3], n),
+    control=Measured(*mixed.values[[5, 4, 6]], 1000),
+    gate=[able["IOI"], able["colored objects"]],
+)
 gaps = {key: np.subtract(near.about[key], far.about[key]) for key in ("drawn", "random sets")}
 ends = {key: np.percentile(gap, [2.5, 97.5]) for key, gap in gaps.items()}
 ours = Measured(near.values[0] - far.values[0], *ends["drawn"], n)
-v_specific = specific.judge(ours, control=Measured(gaps["random sets"].mean(), *ends["random sets"], 1000), gate=[*in_gates, able["docstring"]])
+v_specific = specific.judge(
+    ours,
+    control=Measured(gaps["random sets"].mean(), *ends["random sets"], 1000),
+    gate=[*in_gates, able["docstring"]],
+)
 print(v_reuse, v_colored, v_specific, near.about["both"], sep="\n")
 
 # %% [markdown]
@@ -181,24 +261,40 @@ for name in names:
 scored = {}
 for half, task in (("find", made["IOI"]), ("held out", held["IOI"])):
     look, write = interp.attends(model, task, "END", "IO"), interp.logit_attribution(model, task)
-    scored[half] = {"mover": interp.role_score(look, write), "negative mover": interp.role_score(look, 0 - write)}
+    scored[half] = {
+        "mover": interp.role_score(look, write),
+        "negative mover": interp.role_score(look, 0 - write),
+    }
 movers = scored["find"]["mover"].top(3, by="high").labels
 for half, task in (("find", made["IOI"]), ("held out", held["IOI"])):
     gaze = interp.methods.attention_to(movers, "IO", minus="S1", task=task)
     steered = interp.attribution_patch(model, task, "L*H*", direction="noising", metric=gaze)
-    scored[half]["S-inhibition"] = interp.role_score(interp.attends(model, task, "END", "S2"), 0 - steered)
-inhibitors = [h for h in scored["find"]["S-inhibition"].top(7, by="high").labels if h not in movers][:4]
+    scored[half]["S-inhibition"] = interp.role_score(
+        interp.attends(model, task, "END", "S2"), 0 - steered
+    )
+inhibitors = [
+    h for h in scored["find"]["S-inhibition"].top(7, by="high").labels if h not in movers
+][:4]
 print(f"movers {movers}, S-inhibition {inhibitors}")
 
 # %%
-chosen = {"mover": movers[0], "negative mover": scored["find"]["negative mover"].top(1, by="high").labels[0], "S-inhibition": inhibitors[0]}
+chosen = {
+    "mover": movers[0],
+    "negative mover": scored["find"]["negative mover"].top(1, by="high").labels[0],
+    "S-inhibition": inhibitors[0],
+}
 ours, strangers = {}, {}
 for role, head in chosen.items():
     of = scored["held out"][role]
-    line, others = np.percentile(of.values, 99), [h for (h,) in interp.random_heads(model, [head], sets=8)]
+    line, others = (
+        np.percentile(of.values, 99),
+        [h for (h,) in interp.random_heads(model, [head], sets=8)],
+    )
     ours[role] = measured(of.pick([head]).examples[0] / line)
     strangers[role] = measured(of.pick(others).examples.mean(0) / line)
-    print(f"{role} {head}, held out {of.top(4, by='high').labels}, in the laundry circuit: {head in again['laundry'].top(27).labels}")
+    print(
+        f"{role} {head}, held out {of.top(4, by='high').labels}, in the laundry circuit: {head in again['laundry'].top(27).labels}"
+    )
 v_roles = roles.judge(ours, control=strangers, gate=able["IOI"])
 print(v_roles, {role: str(x) for role, x in ours.items()})
 
@@ -211,10 +307,20 @@ print(v_roles, {role: str(x) for role, x in ours.items()})
 
 # %%
 queries = [f"{mover}.q_in@END" for mover in movers]
-paths = {name: 1 - interp.path_patch(model, held[name], "L*H*", queries, through="mlps", **options) for name in ("IOI", "laundry")}
-interp.compare(paths, "task").plot(title="Share of the answer that goes by way of the movers' queries");
+paths = {
+    name: 1 - interp.path_patch(model, held[name], "L*H*", queries, through="mlps", **options)
+    for name in ("IOI", "laundry")
+}
+interp.compare(paths, "task").plot(
+    title="Share of the answer that goes by way of the movers' queries"
+)
 for name, told in paths.items():
-    print(f"{name:8}", *(f"{label} {value:+.2f} " for label, value, *_ in told.top(6, by="high").rows), "S-inhibition:", *(f"{v:+.2f}" for v in told.pick(inhibitors).values))
+    print(
+        f"{name:8}",
+        *(f"{label} {value:+.2f} " for label, value, *_ in told.top(6, by="high").rows),
+        "S-inhibition:",
+        *(f"{v:+.2f}" for v in told.pick(inhibitors).values),
+    )
 
 # %% [markdown]
 # One head: L20H0 alone, corrupted on its way to the movers' queries, takes 0.25 of IOI's answer with it, and 0.16 of the
@@ -228,11 +334,18 @@ for name, told in paths.items():
 
 # %%
 strange = interp.random_heads(model, inhibitors, sets=3, avoid=movers)
-sets = {"S-inhibition heads": inhibitors, **{f"random {k}": heads for k, heads in enumerate(strange)}}
+sets = {
+    "S-inhibition heads": inhibitors,
+    **{f"random {k}": heads for k, heads in enumerate(strange)},
+}
 at_io = interp.edits.force_attention(interp.token_set(held["IOI"], "IO"))
-forced = {name: [interp.Intervention(f"{h}.pattern@END", at_io) for h in heads] for name, heads in sets.items()}
-interp.effect(model, held["IOI"], forced).plot(title="IOI: change of the logit difference, heads made to attend to IO");
-
+forced = {
+    name: [interp.Intervention(f"{h}.pattern@END", at_io) for h in heads]
+    for name, heads in sets.items()
+}
+interp.effect(model, held["IOI"], forced).plot(
+    title="IOI: change of the logit difference, heads made to attend to IO"
+)
 # %% [markdown]
 # It does: 2.3 [1.6, 2.9] of 3.4 logits are gone; random heads of the same layers cost nothing. So the edit works, and
 # these heads do steer the answer in IOI. Now in Colored Objects:
@@ -240,27 +353,51 @@ interp.effect(model, held["IOI"], forced).plot(title="IOI: change of the logit d
 # %%
 colored = many["colored objects"]
 wrong = interp.edits.force_attention(interp.token_set(colored, ["OTHER_COLOR", "THIRD_COLOR"]))
-forced = {name: [interp.Intervention(f"{h}.pattern@END", wrong) for h in heads] for name, heads in sets.items()}
+forced = {
+    name: [interp.Intervention(f"{h}.pattern@END", wrong) for h in heads]
+    for name, heads in sets.items()
+}
 gain = interp.effect(model, colored, forced, metric="accuracy")
-turned = interp.effect(model, colored, forced, metric=interp.methods.attention_to(movers, "COLOR", minus="OTHER_COLOR", task=colored))
-gain.plot(title="Colored Objects: change of accuracy, heads made to attend to the wrong colors");
-
+turned = interp.effect(
+    model,
+    colored,
+    forced,
+    metric=interp.methods.attention_to(movers, "COLOR", minus="OTHER_COLOR", task=colored),
+)
+gain.plot(title="Colored Objects: change of accuracy, heads made to attend to the wrong colors")
 # %%
-turned.plot(title="Colored Objects: change of the movers' attention to the right color, less a wrong one");
-
+turned.plot(
+    title="Colored Objects: change of the movers' attention to the right color, less a wrong one"
+)
 # %%
 name, others = "S-inhibition heads", list(sets)[1:]
 often = how_often(turned, 0.0)
 gates = [able["IOI"], able["colored objects"]]
-v_repair = repair.judge(measured(gain.sel(set=name)), control=measured(gain.sel(set=others).mean("set")), gate=gates)
-v_down = downstream.judge(measured(often.sel(set=name)), control=measured(often.sel(set=others).mean("set")), gate=gates)
-print(v_repair, v_down, measured(gain.sel(set=name)), measured(often.sel(set=name)), measured(often.sel(set=others).mean("set")), sep="\n")
+v_repair = repair.judge(
+    measured(gain.sel(set=name)), control=measured(gain.sel(set=others).mean("set")), gate=gates
+)
+v_down = downstream.judge(
+    measured(often.sel(set=name)), control=measured(often.sel(set=others).mean("set")), gate=gates
+)
+print(
+    v_repair,
+    v_down,
+    measured(gain.sel(set=name)),
+    measured(often.sel(set=name)),
+    measured(often.sel(set=others).mean("set")),
+    sep="\n",
+)
 
 # %% [markdown]
 # ## Verdicts
 
 # %%
-verdicts("05-ioi-and-component-reuse", [v_roles, v_reuse, v_colored, v_specific, v_repair, v_down], model=model, fast=FAST)
+verdicts(
+    "05-ioi-and-component-reuse",
+    [v_roles, v_reuse, v_colored, v_specific, v_repair, v_down],
+    model=model,
+    fast=FAST,
+)
 
 # %% [markdown]
 # ## Try it

@@ -39,34 +39,86 @@ import interp
 from interp.results import average
 from interp.studies import Claim, gate, measured, size_of_cells, verdicts
 
-PAPER, RANDOM = "Jin et al. 2024, abstract", "3 random sets of 5 heads from layers 2 up (one in the fast run)"
+PAPER, RANDOM = (
+    "Jin et al. 2024, abstract",
+    "3 random sets of 5 heads from layers 2 up (one in the fast run)",
+)
 
 # %%
 families = Claim(
-    "families", says="In the later layers, memory heads and context heads have opposite effects", paper="no number",
-    source=PAPER, metric="held-out effect of the best head on the logit of memory less context, by path patching to the logits",
-    holds=0.0, null=0.0, control="size that 99 % of the other heads stay below", parts=("memory head", "context head"), needs=(2, 1))
+    "families",
+    says="In the later layers, memory heads and context heads have opposite effects",
+    paper="no number",
+    source=PAPER,
+    metric="held-out effect of the best head on the logit of memory less context, by path patching to the logits",
+    holds=0.0,
+    null=0.0,
+    control="size that 99 % of the other heads stay below",
+    parts=("memory head", "context head"),
+    needs=(2, 1),
+)
 ablated_families = replace(
-    families, key="families-ablation", metric="the same by zero ablation", control="size that 99 % of 40 random heads stay below")
+    families,
+    key="families-ablation",
+    metric="the same by zero ablation",
+    control="size that 99 % of 40 random heads stay below",
+)
 steer = Claim(
-    "steer", says="Pruning one kind of head steers the model towards internal memory or external context",
-    paper="memory +44.0 %, context +38.5 %", source=PAPER, holds=0.3, partly=0.1, null=0.0, control=RANDOM,
+    "steer",
+    says="Pruning one kind of head steers the model towards internal memory or external context",
+    paper="memory +44.0 %, context +38.5 %",
+    source=PAPER,
+    holds=0.3,
+    partly=0.1,
+    null=0.0,
+    control=RANDOM,
     metric="rise of the answer's share on top, 5 heads pruned (found by path patching), less that with random heads pruned",
-    parts=("memory, context heads pruned", "context, memory heads pruned"), needs=(2, 1))
-ablated_steer = replace(steer, key="steer-ablation", metric="the same with heads found by zero ablation")
+    parts=("memory, context heads pruned", "context, memory heads pruned"),
+    needs=(2, 1),
+)
+ablated_steer = replace(
+    steer, key="steer-ablation", metric="the same with heads found by zero ablation"
+)
 general = Claim(
-    "general", says="The pruning generalises across relations and formats", paper="no number", source=PAPER,
+    "general",
+    says="The pruning generalises across relations and formats",
+    paper="no number",
+    source=PAPER,
     metric="mean rise of both answers with 5 heads pruned, less random, as a share of the same on the first template",
-    holds=0.5, null=0.0, control="none", parts=("another template", "another relation"), needs=(2, 1))
-ablated_general = replace(general, key="general-ablation", metric="the same with heads found by zero ablation")
+    holds=0.5,
+    null=0.0,
+    control="none",
+    parts=("another template", "another relation"),
+    needs=(2, 1),
+)
+ablated_general = replace(
+    general, key="general-ablation", metric="the same with heads found by zero ablation"
+)
 cost = Claim(
-    "cost", says="Pruning leaves other text alone", paper="no number", source="set with the thresholds",
-    metric="nats a token more on prose, 5 heads pruned (found by path patching)", direction="<=", holds=0.05, partly=0.2,
-    null=0.2, control="none", parts=("memory heads", "context heads"), needs=(2, 1))
+    "cost",
+    says="Pruning leaves other text alone",
+    paper="no number",
+    source="set with the thresholds",
+    metric="nats a token more on prose, 5 heads pruned (found by path patching)",
+    direction="<=",
+    holds=0.05,
+    partly=0.2,
+    null=0.2,
+    control="none",
+    parts=("memory heads", "context heads"),
+    needs=(2, 1),
+)
 aware = Claim(
-    "aware", says="Reinforcing the heads that react most to the evidence makes the answer follow it",
-    paper="for vision-aware heads; no number", source="He et al. 2024, abstract (images; ours is a text)",
-    metric="rise of the share of told answers on top, 5 heads with the highest context divergence doubled, less random heads doubled", holds=0.3, partly=0.1, null=0.0, control=RANDOM)
+    "aware",
+    says="Reinforcing the heads that react most to the evidence makes the answer follow it",
+    paper="for vision-aware heads; no number",
+    source="He et al. 2024, abstract (images; ours is a text)",
+    metric="rise of the share of told answers on top, 5 heads with the highest context divergence doubled, less random heads doubled",
+    holds=0.3,
+    partly=0.1,
+    null=0.0,
+    control=RANDOM,
+)
 
 # %% [markdown]
 # ## The conflict, for facts the model knows
@@ -78,9 +130,15 @@ aware = Claim(
 # %%
 model = interp.load(MODEL)
 facts = interp.tasks.capitals(model, n=19)
-known = [country for task in (facts, facts.heldout()) for country in task.answered(model).labels["country"]]
+known = [
+    country
+    for task in (facts, facts.heldout())
+    for country in task.answered(model).labels["country"]
+]
 find = interp.tasks.conflict(model, n=19, answer="memory").having("country", known)
-judge = interp.tasks.conflict(model, n=38, split="heldout", seed=1, answer="memory").having("country", known)
+judge = interp.tasks.conflict(model, n=38, split="heldout", seed=1, answer="memory").having(
+    "country", known
+)
 told = interp.tasks.conflict(model, n=38, split="heldout", seed=1).having("country", known)
 judge.show(2)
 
@@ -91,7 +149,9 @@ judge.show(2)
 # %%
 able = []
 for answer in ("memory", "context"):
-    wide = interp.tasks.conflict(model, n=76, split="heldout", seed=1, answer=answer).having("country", known)
+    wide = interp.tasks.conflict(model, n=76, split="heldout", seed=1, answer=answer).having(
+        "country", known
+    )
     top = measured(wide.with_metric("top1").clean_metric(model), groups=wide.labels["country"])
     able.append(gate(f"{answer} on top", top, at_least=0.2))
     print(able[-1])
@@ -114,12 +174,24 @@ late, found, best = range(2, interp.models.bridge.dims(model).n_layers), {}, {}
 found["paths"] = interp.path_patch(model, find, "L*H*", "logits.in", direction="noising")
 found["ablation"] = interp.ablate(model, find[:5], "L*H*", by="zero")
 for how, kind in ((how, kind) for how in found for kind in ("memory", "context")):
-    best[how, kind] = found[how].sel(layer=late).top(13, by="low" if kind == "memory" else "high").labels
-found["paths"].plot(marks={"memory heads": best["paths", "memory"][:5], "context heads": best["paths", "context"][:5]}, title="Path patching to the logits: change of memory less context");
-
+    best[how, kind] = (
+        found[how].sel(layer=late).top(13, by="low" if kind == "memory" else "high").labels
+    )
+found["paths"].plot(
+    marks={
+        "memory heads": best["paths", "memory"][:5],
+        "context heads": best["paths", "context"][:5],
+    },
+    title="Path patching to the logits: change of memory less context",
+)
 # %%
-found["ablation"].plot(marks={"memory heads": best["ablation", "memory"][:5], "context heads": best["ablation", "context"][:5]}, title="Zero ablation: change of memory less context");
-
+found["ablation"].plot(
+    marks={
+        "memory heads": best["ablation", "memory"][:5],
+        "context heads": best["ablation", "context"][:5],
+    },
+    title="Zero ablation: change of memory less context",
+)
 # %% [markdown]
 # Two maps of one question, and they hardly agree. Directly, a dozen heads of layers 23 to 29 write for one side or
 # the other, only three of them clearly for memory (the list of memory heads ends with heads of no effect). By ablation
@@ -129,21 +201,37 @@ found["ablation"].plot(marks={"memory heads": best["ablation", "memory"][:5], "c
 # Does the best head of each kind keep its sign in other countries, and is it stronger than random heads?
 
 # %%
-who, held, tops = judge.labels["country"], {}, [best["ablation", kind][0] for kind in ("memory", "context")]
+who, held, tops = (
+    judge.labels["country"],
+    {},
+    [best["ablation", kind][0] for kind in ("memory", "context")],
+)
 strangers = interp.random_heads(model, tops[:1] * 40, sets=1, layers=late, avoid=tops)[0]
 held["paths"] = interp.path_patch(model, judge, "L*H*", "logits.in", direction="noising")
-held["ablation"] = interp.ablate(model, judge[: len(set(who))], [[head] for head in tops + strangers], by="zero")
+held["ablation"] = interp.ablate(
+    model, judge[: len(set(who))], [[head] for head in tops + strangers], by="zero"
+)
 
 # %%
 v_kinds, signs = [], {"memory head": -1, "context head": 1}
 for how, claim in (("paths", families), ("ablation", ablated_families)):
     pair = [best[how, kind][0] for kind in ("memory", "context")]
     rest = [label for label in held["paths"].sel(layer=late).labels() if label not in pair]
-    two, others = [held[how].pick(x) if how == "paths" else held[how].sel(set=at) for x, at in ((pair, [0, 1]), (rest, range(2, 42)))]
+    two, others = [
+        held[how].pick(x) if how == "paths" else held[how].sel(set=at)
+        for x, at in ((pair, [0, 1]), (rest, range(2, 42)))
+    ]
     more = size_of_cells(others, groups=who[: two.examples.shape[-1]])
-    ours = {part: measured(sign * x, groups=who[: two.examples.shape[-1]]) for x, (part, sign) in zip(two.examples, signs.items())}
+    ours = {
+        part: measured(sign * x, groups=who[: two.examples.shape[-1]])
+        for x, (part, sign) in zip(two.examples, signs.items())
+    }
     v_kinds.append(claim.judge(ours, control=more, gate=able))
-    print(f"{how}:", *(f"{part} {name} {ours[part]}," for part, name in zip(ours, pair)), f"other heads {more}")
+    print(
+        f"{how}:",
+        *(f"{part} {name} {ours[part]}," for part, name in zip(ours, pair)),
+        f"other heads {more}",
+    )
 
 # %% [markdown]
 # Both kinds are there with either method, with the sign they had, and beyond what 99 % of the other heads reach. (By
@@ -156,22 +244,42 @@ for how, claim in (("paths", families), ("ablation", ablated_families)):
 
 # %%
 rule = dict(sets=1 if FAST else 3, layers=late, by="zero", avoid=sum(best.values(), []))
-opposed = {"memory, context heads pruned": (judge, "context"), "context, memory heads pruned": (told, "memory")}
+opposed = {
+    "memory, context heads pruned": (judge, "context"),
+    "context, memory heads pruned": (told, "memory"),
+}
 pruned, v_steer = {}, []
 for how, claim in (("paths", steer), ("ablation", ablated_steer)):
     for part, (task, kind) in opposed.items():
-        pruned[how, part] = interp.ranked_ablation(model, task, best[how, kind], [5] if FAST else [1, 3, 5, 8, 13], metric="top1", **rule)
+        pruned[how, part] = interp.ranked_ablation(
+            model, task, best[how, kind], [5] if FAST else [1, 3, 5, 8, 13], metric="top1", **rule
+        )
     at5 = {part: pruned[how, part].sel(number=5) for part in opposed}
-    gains = {p: measured((r.sel(heads="ranked") - r.sel(heads="random")).examples, groups=who) for p, r in at5.items()}
-    v_steer.append(claim.judge(gains, control={p: measured(r.sel(heads="random"), groups=who) for p, r in at5.items()}, gate=able))
-    print(how, *(f"{p}: {gains[p]}, random alone {r.values[1]:+.2f}" for p, r in at5.items()), sep="; ")
+    gains = {
+        p: measured((r.sel(heads="ranked") - r.sel(heads="random")).examples, groups=who)
+        for p, r in at5.items()
+    }
+    v_steer.append(
+        claim.judge(
+            gains,
+            control={p: measured(r.sel(heads="random"), groups=who) for p, r in at5.items()},
+            gate=able,
+        )
+    )
+    print(
+        how,
+        *(f"{p}: {gains[p]}, random alone {r.values[1]:+.2f}" for p, r in at5.items()),
+        sep="; ",
+    )
 
 # %%
-pruned["ablation", "memory, context heads pruned"].plot(title="Context heads pruned (ablation): change of memory's share on top");
-
+pruned["ablation", "memory, context heads pruned"].plot(
+    title="Context heads pruned (ablation): change of memory's share on top"
+)
 # %%
-pruned["ablation", "context, memory heads pruned"].plot(title="Memory heads pruned (ablation): change of the context's share on top");
-
+pruned["ablation", "context, memory heads pruned"].plot(
+    title="Memory heads pruned (ablation): change of the context's share on top"
+)
 # %% [markdown]
 # With heads found by ablation, five are enough to steer: memory +73 points, context +67, more than random heads by far.
 # With heads found by path patching memory *falls* by 27 points when the context heads go, and only the context half
@@ -181,9 +289,19 @@ pruned["ablation", "context, memory heads pruned"].plot(title="Memory heads prun
 
 # %%
 for how in found:
-    own = {kind: interp.ablate(model, task, best[how, kind][:5], by="zero", metric="top1") for kind, task in (("memory", judge), ("context", told))}
+    own = {
+        kind: interp.ablate(model, task, best[how, kind][:5], by="zero", metric="top1")
+        for kind, task in (("memory", judge), ("context", told))
+    }
     shift = interp.ablate(model, judge, [best[how, kind][:5] for kind in own], by="zero")
-    print(how, *(f"{kind} heads pruned: own share {own[kind].values:+.2f}, memory less context {x:+.1f} logits" for kind, x in zip(own, shift.values)), sep="; ")
+    print(
+        how,
+        *(
+            f"{kind} heads pruned: own share {own[kind].values:+.2f}, memory less context {x:+.1f} logits"
+            for kind, x in zip(own, shift.values)
+        ),
+        sep="; ",
+    )
 
 # %% [markdown]
 # The paths' heads do not differ in this respect: without the five context heads memory falls, too, and the logits move by
@@ -197,10 +315,22 @@ for how in found:
 # for official languages; countries held out, and known. `question`, the third template, has neither answer on top.
 
 # %%
-spoken = interp.tasks.capitals(model, n=16, split="heldout", relation="language").answered(model).labels["country"]
-new = {"another template": (dict(n=19, template="plain"), known), "another relation": (dict(n=16, relation="language"), spoken)}
+spoken = (
+    interp.tasks.capitals(model, n=16, split="heldout", relation="language")
+    .answered(model)
+    .labels["country"]
+)
+new = {
+    "another template": (dict(n=19, template="plain"), known),
+    "another relation": (dict(n=16, relation="language"), spoken),
+}
 for name, (options, kept) in new.items():
-    new[name] = {kind: interp.tasks.conflict(model, split="heldout", answer=answer, **options).having("country", kept) for answer, kind in (("memory", "context"), ("context", "memory"))}
+    new[name] = {
+        kind: interp.tasks.conflict(model, split="heldout", answer=answer, **options).having(
+            "country", kept
+        )
+        for answer, kind in (("memory", "context"), ("context", "memory"))
+    }
 
 # %%
 v_general = []
@@ -208,9 +338,23 @@ for how, claim in (("paths", general), ("ablation", ablated_general)):
     here = average([pruned[how, part].sel(number=5) for part in opposed])
     usual, shares = float(here.values[0] - here.values[1]), {}
     for name, tasks in new.items():
-        runs = [interp.ranked_ablation(model, task, best[how, kind], [5], metric="top1", **rule).sel(number=5) for kind, task in tasks.items()]
-        shares[name] = measured(average([r.sel(heads="ranked") - r.sel(heads="random") for r in runs]).examples / usual)
-        print(f"{how}, {name}: memory, then context:", *(f"{r.about['clean']:.0%} and {r.values[0]:+.0%} (random {r.values[1]:+.0%})," for r in runs), f"share {shares[name]}")
+        runs = [
+            interp.ranked_ablation(model, task, best[how, kind], [5], metric="top1", **rule).sel(
+                number=5
+            )
+            for kind, task in tasks.items()
+        ]
+        shares[name] = measured(
+            average([r.sel(heads="ranked") - r.sel(heads="random") for r in runs]).examples / usual
+        )
+        print(
+            f"{how}, {name}: memory, then context:",
+            *(
+                f"{r.about['clean']:.0%} and {r.values[0]:+.0%} (random {r.values[1]:+.0%}),"
+                for r in runs
+            ),
+            f"share {shares[name]}",
+        )
     v_general.append(claim.judge(shares, gate=able))
 
 # %% [markdown]
@@ -224,20 +368,37 @@ for how, claim in (("paths", general), ("ablation", ablated_general)):
 # Context-aware heads are a third kind: their output at the end moves most when the context is taken away.
 
 # %%
-apart = interp.head_scores(model, ["context divergence"], on=find[:8], query="QUESTION").sel(score="context divergence")
+apart = interp.head_scores(model, ["context divergence"], on=find[:8], query="QUESTION").sel(
+    score="context divergence"
+)
 best["divergence", "context"] = apart.sel(layer=late).top(13, by="high").labels
-for name, on in (("induction", None), ("retrieval", interp.tasks.needle(model, n=6, length=64, forced=True))):
-    best[name, "heads"] = interp.head_scores(model, [name], on=on).sel(score=name, layer=late).top(13, by="high").labels
-apart.plot(marks={"context heads (paths)": best["paths", "context"][:5], "memory heads (paths)": best["paths", "memory"][:5]});
-
+for name, on in (
+    ("induction", None),
+    ("retrieval", interp.tasks.needle(model, n=6, length=64, forced=True)),
+):
+    best[name, "heads"] = (
+        interp.head_scores(model, [name], on=on)
+        .sel(score=name, layer=late)
+        .top(13, by="high")
+        .labels
+    )
+apart.plot(
+    marks={
+        "context heads (paths)": best["paths", "context"][:5],
+        "memory heads (paths)": best["paths", "memory"][:5],
+    }
+)
 # %%
 for one in list(best)[:5]:
-    shared = [f"{' '.join(two)} {len(set(best[one]) & set(best[two]))}" for two in best if two != one]
+    shared = [
+        f"{' '.join(two)} {len(set(best[one]) & set(best[two]))}" for two in best if two != one
+    ]
     print(f"{' '.join(one):20} {' '.join(best[one][:5])}: of 13 shared with {', '.join(shared)}")
 
 # %%
-interp.attends(model, judge, "END", "TOLD").pick(best["paths", "context"][:5] + best["paths", "memory"][:5]).plot(title="Attention from END to the told capital: five context, five memory heads");
-
+interp.attends(model, judge, "END", "TOLD").pick(
+    best["paths", "context"][:5] + best["paths", "memory"][:5]
+).plot(title="Attention from END to the told capital: five context, five memory heads")
 # %% [markdown]
 # The two methods' lists of 13 share one memory head and no context head, about what chance gives (13 · 13 / 252 = 0.7). The direct
 # context heads are in part copiers of the usual kinds (4 of 13 induction, 4 retrieval heads); those that ablation finds
@@ -248,8 +409,18 @@ interp.attends(model, judge, "END", "TOLD").pick(best["paths", "context"][:5] + 
 
 # %%
 five = best["divergence", "context"][:5]
-doubled = interp.ablate(model, told, [five, *interp.random_heads(model, five, sets=3, layers=late)], by="scale", factor=2.0, metric="top1").examples
-chance, gain = measured(doubled[1:].mean(0), groups=who), measured(doubled[0] - doubled[1:].mean(0), groups=who)
+doubled = interp.ablate(
+    model,
+    told,
+    [five, *interp.random_heads(model, five, sets=3, layers=late)],
+    by="scale",
+    factor=2.0,
+    metric="top1",
+).examples
+chance, gain = (
+    measured(doubled[1:].mean(0), groups=who),
+    measured(doubled[0] - doubled[1:].mean(0), groups=who),
+)
 v_aware = aware.judge(gain, control=chance, gate=able)
 print(v_aware, f"random alone: {chance}", sep="\n")
 
@@ -264,7 +435,14 @@ print(v_aware, f"random alone: {chance}", sep="\n")
 plain = facts.heldout().having("country", known).with_metric("log_prob")
 copied = interp.tasks.needle(model, n=8, length=64).heldout().with_metric("log_prob")
 for how in found:
-    print(f"{how}: capital without a context, needle:", *(measured(interp.ablate(model, task, best[how, "memory"][:5], by="zero")) for task in (plain, copied)), "nats")
+    print(
+        f"{how}: capital without a context, needle:",
+        *(
+            measured(interp.ablate(model, task, best[how, "memory"][:5], by="zero"))
+            for task in (plain, copied)
+        ),
+        "nats",
+    )
 
 # %% [markdown]
 # The two lists part company. Ablation's memory heads remember: without them a capital asked alone loses 2.4
@@ -277,7 +455,9 @@ for how in found:
 # %%
 text = interp.tasks.text(model, n=8, length=64).heldout()
 sets = {f"{how}: {kind} heads": best[how, kind][:5] for how, kind in best if how in found}
-sets["random"] = interp.random_heads(model, best["paths", "memory"][:5], sets=1, layers=late, avoid=rule["avoid"])[0]
+sets["random"] = interp.random_heads(
+    model, best["paths", "memory"][:5], sets=1, layers=late, avoid=rule["avoid"]
+)[0]
 loss = interp.ablate(model, text, list(sets.values()), by="zero", metric=interp.text_loss(text))
 more = {name: measured(rise) for name, rise in zip(sets, loss.examples)}
 v_cost = cost.judge({part: more[f"paths: {part}"] for part in cost.parts})
@@ -291,7 +471,12 @@ print(*(f"{name}: {rise} nats a token" for name, rise in more.items()), sep="\n"
 # ## Verdicts
 
 # %%
-verdicts("07-knowledge-conflict-ph3", [*v_kinds, *v_steer, *v_general, v_cost, v_aware], model=model, fast=FAST)
+verdicts(
+    "07-knowledge-conflict-ph3",
+    [*v_kinds, *v_steer, *v_general, v_cost, v_aware],
+    model=model,
+    fast=FAST,
+)
 
 # %% [markdown]
 # ## Try it

@@ -47,20 +47,49 @@ AREA = "area under the ROC curve against ablation's heads, mean of the tasks and
 
 # %%
 recovers = Claim(
-    "recovers", says="Codes that only positive examples have recover a circuit's heads better than the state of the art", source=PAPER,
-    paper="higher precision and recall on IOI, greater-than, docstring", metric=AREA, holds=0.8, partly=0.65, null=0.5,
-    control="the same codes, prompts called positive at random")
+    "recovers",
+    says="Codes that only positive examples have recover a circuit's heads better than the state of the art",
+    source=PAPER,
+    paper="higher precision and recall on IOI, greater-than, docstring",
+    metric=AREA,
+    holds=0.8,
+    partly=0.65,
+    null=0.5,
+    control="the same codes, prompts called positive at random",
+)
 rivals_claim = Claim(
-    "against-attribution", says="... and better than attribution patching", paper="higher than ACDC and attribution patching", source=PAPER,
-    metric="area of the codes less that of attribution patching on the same prompts", holds=0.0, partly=-0.1, null=-0.5, control="none")
+    "against-attribution",
+    says="... and better than attribution patching",
+    paper="higher than ACDC and attribution patching",
+    source=PAPER,
+    metric="area of the codes less that of attribution patching on the same prompts",
+    holds=0.0,
+    partly=-0.1,
+    null=-0.5,
+    control="none",
+)
 few = Claim(
-    "few-examples", says="5 to 10 examples are enough", paper="5-10", source=PAPER,
-    metric="area with 5 positive and 5 negative prompts over that with 20 and 20", holds=0.9, partly=0.75, null=0.5,
-    control="the same with prompts called positive at random in the 5 and 5")
+    "few-examples",
+    says="5 to 10 examples are enough",
+    paper="5-10",
+    source=PAPER,
+    metric="area with 5 positive and 5 negative prompts over that with 20 and 20",
+    holds=0.9,
+    partly=0.75,
+    null=0.5,
+    control="the same with prompts called positive at random in the 5 and 5",
+)
 quick = Claim(
-    "seconds", says="It takes seconds in place of hours", paper="hours to seconds", source=PAPER,
+    "seconds",
+    says="It takes seconds in place of hours",
+    paper="hours to seconds",
+    source=PAPER,
     metric="time of the exhaustive ablation scan over that of reading, training and counting; the same prompts, this library",
-    holds=10.0, partly=3.0, null=1.0, control="none")
+    holds=10.0,
+    partly=3.0,
+    null=1.0,
+    control="none",
+)
 
 # %% [markdown]
 # ## Three tasks, positive and negative prompts
@@ -70,9 +99,17 @@ quick = Claim(
 
 # %%
 model = interp.load(MODEL)
-makers = {"IOI": interp.tasks.ioi, "greater-than": interp.tasks.greater_than, "docstring": interp.tasks.docstring}
+makers = {
+    "IOI": interp.tasks.ioi,
+    "greater-than": interp.tasks.greater_than,
+    "docstring": interp.tasks.docstring,
+}
 names = list(makers)[:2] if FAST else list(makers)
-N, SIZES, WIDTHS, SEEDS, STEPS, HELD = (5, (5, 20), (), range(2), 100, 2) if FAST else (10, (3, 5, 10, 20), (50, 100), range(5), 200, 12)
+N, SIZES, WIDTHS, SEEDS, STEPS, HELD = (
+    (5, (5, 20), (), range(2), 100, 2)
+    if FAST
+    else (10, (3, 5, 10, 20), (50, 100), range(5), 200, 12)
+)
 made = {(name, seed): makers[name](model, n=20, seed=seed) for name in names for seed in SEEDS}
 held = {name: makers[name](model, n=HELD).heldout() for name in names}
 made["IOI", 0].show(1)
@@ -82,8 +119,20 @@ made["IOI", 0].show(1)
 # probability on the digits that are right.
 
 # %%
-asked = {"IOI": ("accuracy", 0.95), "greater-than": ("prob_diff", 0.3), "docstring": ("accuracy", 0.5)}
-right = {name: measured(makers[name](model, n=8 if FAST else 32).heldout().with_metric(asked[name][0]).clean_metric(model)) for name in names}
+asked = {
+    "IOI": ("accuracy", 0.95),
+    "greater-than": ("prob_diff", 0.3),
+    "docstring": ("accuracy", 0.5),
+}
+right = {
+    name: measured(
+        makers[name](model, n=8 if FAST else 32)
+        .heldout()
+        .with_metric(asked[name][0])
+        .clean_metric(model)
+    )
+    for name in names
+}
 able = [gate(f"{name}: {asked[name][0]}", right[name], at_least=asked[name][1]) for name in names]
 print(*able, sep="\n")
 
@@ -96,11 +145,25 @@ print(*able, sep="\n")
 # %%
 effects, truth = {}, {}
 for name, task in held.items():
-    effects[name] = interp.ablate(model, task, "L*H*", reference=task.corrupted, resume=kept_in(MODEL, "study-08", f"{task.name}-{HELD}.npz"))
-    (low, high), (clean, corrupted) = effects[name].ci(), task.behaviour(model).sel(measure=task.metric_title).values
-    matters = (np.abs(effects[name].values) >= 0.02 * abs(clean - corrupted)) & ((low > 0) | (high < 0))
+    effects[name] = interp.ablate(
+        model,
+        task,
+        "L*H*",
+        reference=task.corrupted,
+        resume=kept_in(MODEL, "study-08", f"{task.name}-{HELD}.npz"),
+    )
+    (low, high), (clean, corrupted) = (
+        effects[name].ci(),
+        task.behaviour(model).sel(measure=task.metric_title).values,
+    )
+    matters = (np.abs(effects[name].values) >= 0.02 * abs(clean - corrupted)) & (
+        (low > 0) | (high < 0)
+    )
     truth[name] = [head for head, yes in zip(effects[name].labels(), matters.ravel()) if yes]
-    print(f"{name:12} {len(truth[name])} of {matters.size} heads; strongest", *effects[name].top(6).labels)
+    print(
+        f"{name:12} {len(truth[name])} of {matters.size} heads; strongest",
+        *effects[name].top(6).labels,
+    )
 
 # %% [markdown]
 # ## Codes
@@ -110,18 +173,26 @@ for name, task in held.items():
 # is the share of its different codes on positive prompts that it has on no negative one.
 
 # %%
-wrote = {key: [written(model, part) for part in (task.clean, task.corrupted)] for key, task in made.items()}
+wrote = {
+    key: [written(model, part) for part in (task.clean, task.corrupted)]
+    for key, task in made.items()
+}
 runs, codes = [*((n, 200) for n in SIZES), *((N, width) for width in WIDTHS)], {}
 for n, width in runs:
     for (name, seed), (yes, no) in wrote.items():
         codes[n, width, name, seed] = codes_of(yes[:n], no[:n], width=width, steps=STEPS, seed=seed)
-found = {run: {name: [features.code_heads(codes[*run, name, seed]) for seed in SEEDS] for name in names} for run in runs}
+found = {
+    run: {name: [features.code_heads(codes[*run, name, seed]) for seed in SEEDS] for name in names}
+    for run in runs
+}
 main = found[N, 200]
 {key: codes[N, 200, "IOI", 0].about[key] for key in ("latents on", "explained", "codes")}
 
 # %% tags=["cover"]
-average(main["IOI"]).plot(marks={"ablation's heads": truth["IOI"]}, title=f"IOI: share of codes that only positives have ({N} + {N} prompts)");
-
+average(main["IOI"]).plot(
+    marks={"ablation's heads": truth["IOI"]},
+    title=f"IOI: share of codes that only positives have ({N} + {N} prompts)",
+)
 # %% [markdown]
 # L23H3 and L29H0 are found, and these matter most. Most heads score nothing at all: what they write falls on the same
 # codes on both kinds of prompts.
@@ -132,28 +203,66 @@ average(main["IOI"]).plot(marks={"ablation's heads": truth["IOI"]}, title=f"IOI:
 # with prompts called positive at random, attribution patching, and EAP-IG with the edges out of a head summed.
 
 # %%
-rng, scores = np.random.default_rng(0), {"codes": main, "codes, labels at random": {}, "random": {}, "output norm": {}, "attribution patching": {}, "EAP-IG": {}}
+rng, scores = (
+    np.random.default_rng(0),
+    {
+        "codes": main,
+        "codes, labels at random": {},
+        "random": {},
+        "output norm": {},
+        "attribution patching": {},
+        "EAP-IG": {},
+    },
+)
 for name in names:
     tasks, like = [made[name, seed][:N] for seed in SEEDS[:2]], main[name][0]
-    scores["codes, labels at random"][name] = [features.code_heads(permuted(codes[N, 200, name, seed], seed)) for seed in SEEDS]
+    scores["codes, labels at random"][name] = [
+        features.code_heads(permuted(codes[N, 200, name, seed], seed)) for seed in SEEDS
+    ]
     scores["random"][name] = [replace(like, values=rng.random(like.values.shape)) for _ in SEEDS]
-    scores["output norm"][name] = [replace(like, values=wrote[name, seed][0][:N].norm(dim=-1).mean(0).numpy()) for seed in SEEDS]
-    scores["attribution patching"][name] = [interp.attribution_patch(model, task, "L*H*", direction="noising") for task in tasks]
+    scores["output norm"][name] = [
+        replace(like, values=wrote[name, seed][0][:N].norm(dim=-1).mean(0).numpy())
+        for seed in SEEDS
+    ]
+    scores["attribution patching"][name] = [
+        interp.attribution_patch(model, task, "L*H*", direction="noising") for task in tasks
+    ]
     edges = [interp.discover(model, task, "eap_ig") for task in tasks]
     heads = ["H" in sender for sender in edges[0].coords["sender"]]
-    scores["EAP-IG"][name] = [replace(like, values=np.nansum(e.values, 1)[heads].reshape(like.values.shape)) for e in edges]
+    scores["EAP-IG"][name] = [
+        replace(like, values=np.nansum(e.values, 1)[heads].reshape(like.values.shape))
+        for e in edges
+    ]
 
 # %%
 if not FAST:
     again = {name: made[name, 0][:5] for name in names}
     scores["ablation, 5 other prompts"] = {
-        name: [interp.ablate(model, task, "L*H*", reference=task.corrupted, resume=kept_in(MODEL, "study-08", f"{task.name}-again.npz"))] for name, task in again.items()}
+        name: [
+            interp.ablate(
+                model,
+                task,
+                "L*H*",
+                reference=task.corrupted,
+                resume=kept_in(MODEL, "study-08", f"{task.name}-again.npz"),
+            )
+        ]
+        for name, task in again.items()
+    }
 areas = {who: mean_area(of, truth) for who, of in scores.items()}
 ends = [a.low for a in areas.values()], [a.high for a in areas.values()]
-plots.bars([a.value for a in areas.values()], list(areas), interval=ends, title="Which heads matter? (0.5: guessing)", unit="area under the ROC curve").set_ylim(0.3, 1);
-
+plots.bars(
+    [a.value for a in areas.values()],
+    list(areas),
+    interval=ends,
+    title="Which heads matter? (0.5: guessing)",
+    unit="area under the ROC curve",
+).set_ylim(0.3, 1)
 # %%
-each = {who: {name: round(mean_area({name: of[name]}, {name: truth[name]}).value, 2) for name in names} for who, of in scores.items()}
+each = {
+    who: {name: round(mean_area({name: of[name]}, {name: truth[name]}).value, 2) for name in names}
+    for who, of in scores.items()
+}
 for who, area in areas.items():
     print(f"{who:26} {area}", each[who])
 
@@ -161,12 +270,23 @@ for who, area in areas.items():
 grid = np.linspace(0, 1, 51)
 curves = {who: interp.roc(average(scores[who]["IOI"]), truth["IOI"]) for who in list(scores)[:6]}
 told = [np.interp(grid, curve.coords[curve.dims[0]], curve.values) for curve in curves.values()]
-Result(told, ("scores", "false positive rate"), {"scores": list(curves), "false positive rate": grid}, "IOI: heads found", "true positive rate").plot();
-
+Result(
+    told,
+    ("scores", "false positive rate"),
+    {"scores": list(curves), "false positive rate": grid},
+    "IOI: heads found",
+    "true positive rate",
+).plot()
 # %%
-norm = gate("area less the output norm's", mean_area(main, truth, against=scores["output norm"]), at_least=0)
-v_recovers = recovers.judge(areas["codes"], control=areas["codes, labels at random"], gate=able, provided=norm)
-v_rivals = rivals_claim.judge(mean_area(main, truth, against=scores["attribution patching"]), gate=able)
+norm = gate(
+    "area less the output norm's", mean_area(main, truth, against=scores["output norm"]), at_least=0
+)
+v_recovers = recovers.judge(
+    areas["codes"], control=areas["codes, labels at random"], gate=able, provided=norm
+)
+v_rivals = rivals_claim.judge(
+    mean_area(main, truth, against=scores["attribution patching"]), gate=able
+)
 print(v_recovers, norm, v_rivals, sep="\n")
 
 # %% [markdown]
@@ -180,12 +300,24 @@ print(v_recovers, norm, v_rivals, sep="\n")
 # %%
 swept = {run: mean_area(found[run], truth) for run in runs}
 at = [swept[n, 200] for n in SIZES]
-plots.lines([a.value for a in at], SIZES, x_name="positive prompts (and as many negative ones)", title="200 latents, 95 % interval", unit="area under the ROC curve", interval=([a.low for a in at], [a.high for a in at])).set_ylim(0.4, 1);
+plots.lines(
+    [a.value for a in at],
+    SIZES,
+    x_name="positive prompts (and as many negative ones)",
+    title="200 latents, 95 % interval",
+    unit="area under the ROC curve",
+    interval=([a.low for a in at], [a.high for a in at]),
+).set_ylim(0.4, 1)
 print({f"{n} + {n} prompts, {width} latents": str(area) for (n, width), area in swept.items()})
 
 # %%
-mixed = {name: [features.code_heads(permuted(codes[5, 200, name, seed], seed)) for seed in SEEDS] for name in names}
-ours, chance = (mean_area(of, truth, against=found[20, 200], how="ratio") for of in (found[5, 200], mixed))
+mixed = {
+    name: [features.code_heads(permuted(codes[5, 200, name, seed], seed)) for seed in SEEDS]
+    for name in names
+}
+ours, chance = (
+    mean_area(of, truth, against=found[20, 200], how="ratio") for of in (found[5, 200], mixed)
+)
 v_few = few.judge(ours, control=chance, gate=able)
 print(v_few, chance)
 
@@ -199,26 +331,61 @@ print(v_few, chance)
 # them, and counts on many more prompts than it trains on (the last row has all of it). Any of this, and pairs of heads in place of heads:
 
 # %%
-other = {"counted, not a share": {name: [features.code_heads(codes[N, 200, name, seed], count="number") for seed in SEEDS] for name in names}}
-other["share of all codes"] = {name: [features.code_heads(codes[N, 200, name, seed], count="union") for seed in SEEDS] for name in names}
+other = {
+    "counted, not a share": {
+        name: [features.code_heads(codes[N, 200, name, seed], count="number") for seed in SEEDS]
+        for name in names
+    }
+}
+other["share of all codes"] = {
+    name: [features.code_heads(codes[N, 200, name, seed], count="union") for seed in SEEDS]
+    for name in names
+}
 other["pairs, mean over the other head"] = {}
 for name in names:
     pairs = [features.code_pairs(codes[N, 200, name, seed]).values for seed in SEEDS[:1]]
     both = [np.nanmean(np.concatenate([p, p.T], 1), 1) for p in pairs]
-    other["pairs, mean over the other head"][name] = [replace(main[name][0], values=b.reshape(main[name][0].values.shape)) for b in both]
+    other["pairs, mean over the other head"][name] = [
+        replace(main[name][0], values=b.reshape(main[name][0].values.shape)) for b in both
+    ]
 
 # %%
-kinds = {"heads not scaled": {"normalise": "none"}, "each head's mean taken away": {"normalise": "standardise"}, "coded on all 20 + 20": {},
-         "mean over positions": {}, "mean over positions, not scaled, 20 + 20": {"normalise": "none"}}
-averaged = {} if FAST else {key: [written(model, part, "mean") for part in (task.clean, task.corrupted)] for key, task in made.items() if key[1] < 2}
+kinds = {
+    "heads not scaled": {"normalise": "none"},
+    "each head's mean taken away": {"normalise": "standardise"},
+    "coded on all 20 + 20": {},
+    "mean over positions": {},
+    "mean over positions, not scaled, 20 + 20": {"normalise": "none"},
+}
+averaged = (
+    {}
+    if FAST
+    else {
+        key: [written(model, part, "mean") for part in (task.clean, task.corrupted)]
+        for key, task in made.items()
+        if key[1] < 2
+    }
+)
 for kind, options in ({} if FAST else kinds).items():
     for name in names:
         read = averaged if "positions" in kind else wrote
-        given = [(yes[:N], no[:N], (yes, no) if "20 + 20" in kind else None, seed) for (of, seed), (yes, no) in read.items() if of == name and seed < 2]
-        some = [codes_of(yes, no, steps=STEPS, seed=seed, others=others, **options) for yes, no, others, seed in given]
-        other.setdefault(kind, {})[name] = [features.code_heads(c, count="number" if "20 + 20" in kind else "share") for c in some]
+        given = [
+            (yes[:N], no[:N], (yes, no) if "20 + 20" in kind else None, seed)
+            for (of, seed), (yes, no) in read.items()
+            if of == name and seed < 2
+        ]
+        some = [
+            codes_of(yes, no, steps=STEPS, seed=seed, others=others, **options)
+            for yes, no, others, seed in given
+        ]
+        other.setdefault(kind, {})[name] = [
+            features.code_heads(c, count="number" if "20 + 20" in kind else "share") for c in some
+        ]
 for kind, of in {"as above": main, **other}.items():
-    print(f"{kind:40} {mean_area(of, truth)}", {name: round(mean_area({name: of[name]}, {name: truth[name]}).value, 2) for name in names})
+    print(
+        f"{kind:40} {mean_area(of, truth)}",
+        {name: round(mean_area({name: of[name]}, {name: truth[name]}).value, 2) for name in names},
+    )
 
 # %% [markdown]
 # How codes are counted changes nothing. Taking each head's mean away, so that codes need not tell heads apart, helps
@@ -234,11 +401,18 @@ for kind, of in {"as above": main, **other}.items():
 ratios, timed = {}, gate("prompts timed (FAST takes too few)", Measured(N, N, N, N), at_least=10)
 for name in names if timed.passed else []:
     task = made[name, 0][:N]
-    method, scan = features.head_codes(model, task, steps=STEPS), interp.ablate(model, task, "L*H4", reference=task.corrupted)
+    method, scan = (
+        features.head_codes(model, task, steps=STEPS),
+        interp.ablate(model, task, "L*H4", reference=task.corrupted),
+    )
     took = [one.about["seconds"] for one in (method, scan, scores["attribution patching"][name][0])]
     ratios[name] = 9 * took[1] / took[0]
-    print(f"{name:12} the scan takes {ratios[name]:.1f} times as long as the codes, attribution patching {took[2] / took[0]:.1f} times")
-v_quick = quick.judge(measured(list(ratios.values())) if timed.passed else None, gate=[*able, timed])
+    print(
+        f"{name:12} the scan takes {ratios[name]:.1f} times as long as the codes, attribution patching {took[2] / took[0]:.1f} times"
+    )
+v_quick = quick.judge(
+    measured(list(ratios.values())) if timed.passed else None, gate=[*able, timed]
+)
 print(v_quick)
 
 # %% [markdown]
@@ -249,7 +423,9 @@ print(v_quick)
 # ## Verdicts
 
 # %%
-verdicts("08-sae-codes-find-circuits", [v_recovers, v_rivals, v_few, v_quick], model=model, fast=FAST)
+verdicts(
+    "08-sae-codes-find-circuits", [v_recovers, v_rivals, v_few, v_quick], model=model, fast=FAST
+)
 
 # %% [markdown]
 # ## Try it

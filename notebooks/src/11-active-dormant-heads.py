@@ -41,40 +41,86 @@ import torch
 
 import interp
 from interp import toys
-from interp.studies import Claim, gate, measured, rank_correlation, share, share_of_cells, size_of_cells, verdicts
+from interp.studies import (
+    Claim,
+    gate,
+    measured,
+    rank_correlation,
+    share_of_cells,
+    size_of_cells,
+    verdicts,
+)
 
 PAPER = "Guo et al. 2024, abstract"
 
 # %%
 extreme = Claim(
-    "extreme-tokens", says="Transformers with one to three layers trained on Bigram-Backcopy show the extreme-token phenomena",
-    paper="attention sinks, value-state drains, residual-state peaks", source=PAPER, control="the untrained model",
+    "extreme-tokens",
+    says="Transformers with one to three layers trained on Bigram-Backcopy show the extreme-token phenomena",
+    paper="attention sinks, value-state drains, residual-state peaks",
+    source=PAPER,
+    control="the untrained model",
     metric="sink: attention to the first token where the head idles, at least 0.7; drain: norm of its value over the others', at most 0.4; "
     "peak: norm of its stream over the others' in a three-layer model, at least 5",
-    holds=0.7, null=0.0, parts=("sink", "drain", "peak"), needs=(3, 2))
+    holds=0.7,
+    null=0.0,
+    parts=("sink", "drain", "peak"),
+    needs=(3, 2),
+)
 drain = replace(extreme, holds=0.4, direction="<=", null=1.0, parts=(), needs=None)
 peak = replace(extreme, holds=5, null=1.0, parts=(), needs=None)
 switch = Claim(
-    "active-dormant", says="Heads switch between an active and a dormant phase, by the input", paper="sink on non-triggers, active on triggers",
-    source=PAPER, metric="less attention to the first token at triggers, at least 0.6; attention from a trigger to the token before it, at least 0.7",
-    holds=0.6, null=0.0, control="the untrained model", parts=("leaves the sink", "looks back"), needs=(2, 1))
+    "active-dormant",
+    says="Heads switch between an active and a dormant phase, by the input",
+    paper="sink on non-triggers, active on triggers",
+    source=PAPER,
+    metric="less attention to the first token at triggers, at least 0.6; attention from a trigger to the token before it, at least 0.7",
+    holds=0.6,
+    null=0.0,
+    control="the untrained model",
+    parts=("leaves the sink", "looks back"),
+    needs=(2, 1),
+)
 back = replace(switch, holds=0.7, parts=(), needs=None)
 mutual = Claim(
-    "mutual-reinforcement", says="Attention to the sink and the shrinking of its value drive each other: the score grows with the log of time",
-    paper="proved for a simplified model", source=f"{PAPER}; log t: from memory, not checked",
+    "mutual-reinforcement",
+    says="Attention to the sink and the shrinking of its value drive each other: the score grows with the log of time",
+    paper="proved for a simplified model",
+    source=f"{PAPER}; log t: from memory, not checked",
     metric="from step 50 on: R2 of the first token's score, less the others', against log step; minus the rank correlation of its value's norm with the step",
-    holds=0.9, null=0.0, control="none", parts=("score grows as log t", "value shrinks"), needs=(2, 1))
+    holds=0.9,
+    null=0.0,
+    control="none",
+    parts=("score grows as log t", "value shrinks"),
+    needs=(2, 1),
+)
 mitigated = Claim(
-    "mitigated", says="ReLU in place of softmax, and SGD in place of Adam, mitigate the extreme-token phenomena",
-    paper="ReLU: sink and drain; SGD: peak", source=f"{PAPER}; which mitigates which: from memory, not checked",
+    "mitigated",
+    says="ReLU in place of softmax, and SGD in place of Adam, mitigate the extreme-token phenomena",
+    paper="ReLU: sink and drain; SGD: peak",
+    source=f"{PAPER}; which mitigates which: from memory, not checked",
     metric="ReLU: attention to the first token at most 0.05, and its value's norm at least 0.8 of the others'; SGD: peak at most half of Adam's (testable where Adam's is at least 2)",
-    holds=0.05, direction="<=", control="softmax", parts=("ReLU: sink", "ReLU: value", "SGD: peak"), needs=(3, 1))
+    holds=0.05,
+    direction="<=",
+    control="softmax",
+    parts=("ReLU: sink", "ReLU: value", "SGD: peak"),
+    needs=(3, 1),
+)
 kept = replace(mitigated, parts=(), needs=None, holds=0.8, direction=">=")
 halved = replace(mitigated, parts=(), needs=None, holds=0.5, null=1.0, control="none")
 domains = Claim(
-    "domains", says="Heads of language models are active on one kind of text and dormant on another", paper="one head of Llama-2-7B (L16H25)", source=PAPER,
+    "domains",
+    says="Heads of language models are active on one kind of text and dormant on another",
+    paper="one head of Llama-2-7B (L16H25)",
+    source=PAPER,
     metric="five heads whose attention to the first token differs by 0.3 or more between prose and code; ablation costs more where they are active, for 80 % of them",
-    holds=0.3, partly=0.3, null=0.0, control="prose against the other half of the prose", parts=("differ", "matter where active"), needs=(2, 1))
+    holds=0.3,
+    partly=0.3,
+    null=0.0,
+    control="prose against the other half of the prose",
+    parts=("differ", "matter where active"),
+    needs=(2, 1),
+)
 matter = replace(domains, holds=0.8, partly=0.8, null=0.5, control="none", parts=(), needs=None)
 
 # %% [markdown]
@@ -84,8 +130,17 @@ matter = replace(domains, holds=0.8, partly=0.8, null=0.5, control="none", parts
 
 # %%
 seeds, steps, side_by_side = [0, 1, 2], 400 if FAST else 1500, dict(processes=1 if FAST else 2)
-options = dict(steps=steps, batch=32, lr=0.01, weight_decay=1e-4, warmup=20, checkpoints=[1, 3, 10, 20, 30, 50, 75, 100, 150, 200, 300, 400, 600, 1000, 1500])
-recipe = toys.Recipe("backcopy", data="bigram_backcopy", data_options={"n_ctx": 32}, model={"n_layers": 1}, **options)
+options = dict(
+    steps=steps,
+    batch=32,
+    lr=0.01,
+    weight_decay=1e-4,
+    warmup=20,
+    checkpoints=[1, 3, 10, 20, 30, 50, 75, 100, 150, 200, 300, 400, 600, 1000, 1500],
+)
+recipe = toys.Recipe(
+    "backcopy", data="bigram_backcopy", data_options={"n_ctx": 32}, model={"n_layers": 1}, **options
+)
 runs = toys.train_seeds(recipe, seeds, **side_by_side)
 batch = runs[0].source.batch(64, torch.Generator().manual_seed(0), "heldout")
 print("triggers:", [runs[0].source.characters[i] for i in runs[0].source.triggers_ids])
@@ -96,9 +151,16 @@ print("triggers:", [runs[0].source.characters[i] for i in runs[0].source.trigger
 # %%
 loss = toys.over_training(runs, toys.loss_on(batch, ["trigger", "bigram"]), steps=[0, steps])
 copied = loss.sel(slice="trigger")
-able = gate("nats won at triggers", measured((copied.sel(step=0) - copied.sel(step=steps)).values), at_least=1.0)
+able = gate(
+    "nats won at triggers",
+    measured((copied.sel(step=0) - copied.sel(step=steps)).values),
+    at_least=1.0,
+)
 print(able)
-print("loss at triggers and elsewhere, by seed:", *(loss.sel(step=steps, slice=s).values.round(2) for s in ("trigger", "bigram")))
+print(
+    "loss at triggers and elsewhere, by seed:",
+    *(loss.sel(step=steps, slice=s).values.round(2) for s in ("trigger", "bigram")),
+)
 
 # %% [markdown]
 # ## A sink forms
@@ -110,15 +172,35 @@ print("loss at triggers and elsewhere, by seed:", *(loss.sel(step=steps, slice=s
 found = toys.over_training(runs, toys.sinks_on(batch)).sel(layer=0)
 names = ["dormant: to first", "active: to first", "active: to previous", "value ratio"]
 curves = np.stack([found.sel(measure=name).values for name in names])
-said = dict(x_name="training step", title="One head learns to rest on the first token", unit="share of attention (value ratio: norm)")
-interp.plots.lines(curves.mean(1), found.coords["step"], names=names, interval=(curves.min(1), curves.max(1)), band="three seeds", **said);
-
+said = dict(
+    x_name="training step",
+    title="One head learns to rest on the first token",
+    unit="share of attention (value ratio: norm)",
+)
+interp.plots.lines(
+    curves.mean(1),
+    found.coords["step"],
+    names=names,
+    interval=(curves.min(1), curves.max(1)),
+    band="three seeds",
+    **said,
+)
 # %%
-end, start = ({name: found.sel(step=s, measure=name).values for name in found.coords["measure"]} for s in (steps, 0))
-v_switch = switch.judge({
-    "leaves the sink": measured(end["dormant: to first"] - end["active: to first"]),
-    "looks back": back.judge(measured(end["active: to previous"]), control=measured(start["active: to previous"])),
-}, control={"leaves the sink": measured(start["dormant: to first"] - start["active: to first"])}, gate=able, note="'looks back' has its own threshold, 0.7")
+end, start = (
+    {name: found.sel(step=s, measure=name).values for name in found.coords["measure"]}
+    for s in (steps, 0)
+)
+v_switch = switch.judge(
+    {
+        "leaves the sink": measured(end["dormant: to first"] - end["active: to first"]),
+        "looks back": back.judge(
+            measured(end["active: to previous"]), control=measured(start["active: to previous"])
+        ),
+    },
+    control={"leaves the sink": measured(start["dormant: to first"] - start["active: to first"])},
+    gate=able,
+    note="'looks back' has its own threshold, 0.7",
+)
 print(v_switch, *(f"{name}: {v.word}, {v.measured}" for name, v in v_switch.parts), sep="\n")
 
 # %% [markdown]
@@ -130,21 +212,45 @@ print(v_switch, *(f"{name}: {v.word}, {v.measured}" for name, v in v_switch.part
 # A peak of the residual stream needs more layers. Three of them with MLPs, 256 wide; trained by Adam and, for later, by SGD.
 
 # %%
-deep = recipe.but(name="backcopy-deep", model={"n_layers": 3, "mlp": 256}, batch=16, lr=3e-3, steps=150 if FAST else 400)
+deep = recipe.but(
+    name="backcopy-deep",
+    model={"n_layers": 3, "mlp": 256},
+    batch=16,
+    lr=3e-3,
+    steps=150 if FAST else 400,
+)
 by = {"Adam": deep, "SGD": deep.but(name="backcopy-sgd", optimizer="sgd", momentum=0.9, lr=0.3)}
-deeps = {name: toys.train_seeds(one, seeds[:2] if FAST else seeds, **side_by_side) for name, one in by.items()}
+deeps = {
+    name: toys.train_seeds(one, seeds[:2] if FAST else seeds, **side_by_side)
+    for name, one in by.items()
+}
 grown = {name: toys.over_training(each, toys.sinks_on(batch)) for name, each in deeps.items()}
-streams = {name: g.sel(measure="stream ratio").values.max(-1) for name, g in grown.items()}  # [seed step], of the layer where it is highest
+streams = {
+    name: g.sel(measure="stream ratio").values.max(-1) for name, g in grown.items()
+}  # [seed step], of the layer where it is highest
 for name, each in deeps.items():
-    print(f"{name}: loss {np.mean([run.losses[-50:].mean() for run in each]):.2f}; the first token's stream over the others', by seed:", streams[name][:, -1].round(2))
-    print("   its attention, by layer:", grown[name].sel(step=deep.steps, measure="dormant: to first").values.mean(0).round(2))
+    print(
+        f"{name}: loss {np.mean([run.losses[-50:].mean() for run in each]):.2f}; the first token's stream over the others', by seed:",
+        streams[name][:, -1].round(2),
+    )
+    print(
+        "   its attention, by layer:",
+        grown[name].sel(step=deep.steps, measure="dormant: to first").values.mean(0).round(2),
+    )
 
 # %%
-v_extreme = extreme.judge({
-    "sink": measured(end["dormant: to first"]),
-    "drain": drain.judge(measured(end["value ratio"]), control=measured(start["value ratio"])),
-    "peak": peak.judge(measured(streams["Adam"][:, -1]), control=measured(streams["Adam"][:, 0])),
-}, control={"sink": measured(start["dormant: to first"])}, gate=able, note="the parts have thresholds of their own, as in the metric")
+v_extreme = extreme.judge(
+    {
+        "sink": measured(end["dormant: to first"]),
+        "drain": drain.judge(measured(end["value ratio"]), control=measured(start["value ratio"])),
+        "peak": peak.judge(
+            measured(streams["Adam"][:, -1]), control=measured(streams["Adam"][:, 0])
+        ),
+    },
+    control={"sink": measured(start["dormant: to first"])},
+    gate=able,
+    note="the parts have thresholds of their own, as in the metric",
+)
 print(v_extreme, *(f"{name}: {v.word}, {v.measured}" for name, v in v_extreme.parts), sep="\n")
 
 # %% [markdown]
@@ -160,14 +266,18 @@ print(v_extreme, *(f"{name}: {v.word}, {v.measured}" for name, v in v_extreme.pa
 # %%
 late = [s for s in found.coords["step"] if s >= 50]
 gap, value = (found.sel(step=late, measure=name).values for name in ("score gap", "value ratio"))
-v_mutual = mutual.judge({
-    "score grows as log t": measured([np.corrcoef(np.log(late), one)[0, 1] ** 2 for one in gap]),
-    "value shrinks": measured([-rank_correlation(late, one).value for one in value]),
-}, gate=able)
+v_mutual = mutual.judge(
+    {
+        "score grows as log t": measured(
+            [np.corrcoef(np.log(late), one)[0, 1] ** 2 for one in gap]
+        ),
+        "value shrinks": measured([-rank_correlation(late, one).value for one in value]),
+    },
+    gate=able,
+)
 print(v_mutual, *(f"{name}: {v.measured}" for name, v in v_mutual.parts), sep="\n")
 said = dict(x_name="training step", title="Score of the first token less the others'", unit="score")
-interp.plots.lines(gap, late, names=[f"seed {s}" for s in seeds], **said);
-
+interp.plots.lines(gap, late, names=[f"seed {s}" for s in seeds], **said)
 # %% [markdown]
 # From step 75 on the value shrinks (rank correlation with the step: -0.98), and the score grows. But it does not follow log t as
 # closely as the threshold asks: it hardly moves up to step 400, while the value falls most, and then rises faster than the log.
@@ -178,17 +288,35 @@ interp.plots.lines(gap, late, names=[f"seed {s}" for s in seeds], **said);
 
 # %%
 at = min(steps, 600)
-relus = toys.train_seeds(recipe.but(name="backcopy-relu", model={"attention": "relu"}, steps=at), seeds, **side_by_side)
+relus = toys.train_seeds(
+    recipe.but(name="backcopy-relu", model={"attention": "relu"}, steps=at), seeds, **side_by_side
+)
 flat = toys.over_training(relus, toys.sinks_on(batch)).sel(layer=0, step=at)
-copies = toys.over_training(relus, toys.loss_on(batch, ["trigger"]), steps=[at]).sel(step=at, slice="trigger").values
+copies = (
+    toys.over_training(relus, toys.loss_on(batch, ["trigger"]), steps=[at])
+    .sel(step=at, slice="trigger")
+    .values
+)
 peaked = gate("peak under Adam", measured(streams["Adam"][:, -1]), at_least=2)
 ratio = streams["SGD"][:, -1] / streams["Adam"][:, -1]
-v_mitigated = mitigated.judge({
-    "ReLU: sink": measured(flat.sel(measure="dormant: to first").values),
-    "ReLU: value": kept.judge(measured(flat.sel(measure="value ratio").values), control=measured(end["value ratio"])),
-    "SGD: peak": halved.judge(measured(ratio), gate=peaked),
-}, control={"ReLU: sink": measured(end["dormant: to first"])}, gate=able, note="the parts have thresholds of their own, as in the metric")
-print(f"loss at triggers with ReLU: {copies.round(2)}", v_mitigated, *(f"{name}: {v.word}, {v.measured}" for name, v in v_mitigated.parts), sep="\n")
+v_mitigated = mitigated.judge(
+    {
+        "ReLU: sink": measured(flat.sel(measure="dormant: to first").values),
+        "ReLU: value": kept.judge(
+            measured(flat.sel(measure="value ratio").values), control=measured(end["value ratio"])
+        ),
+        "SGD: peak": halved.judge(measured(ratio), gate=peaked),
+    },
+    control={"ReLU: sink": measured(end["dormant: to first"])},
+    gate=able,
+    note="the parts have thresholds of their own, as in the metric",
+)
+print(
+    f"loss at triggers with ReLU: {copies.round(2)}",
+    v_mitigated,
+    *(f"{name}: {v.word}, {v.measured}" for name, v in v_mitigated.parts),
+    sep="\n",
+)
 
 # %% [markdown]
 # The copying is learned as well (loss near 0 at triggers), and by the mean over seeds the first token gets 0.03: in two of the three seeds
@@ -203,31 +331,58 @@ print(f"loss at triggers with ReLU: {copies.round(2)}", v_mitigated, *(f"{name}:
 # %%
 model = interp.load(MODEL)
 size = dict(n=6, length=48) if FAST else dict(n=12, length=64)
-find = {name: interp.tasks.text(model, corpus=corpus(), **size) for name, corpus in (("prose", interp.texts.prose), ("code", interp.texts.code))}
+find = {
+    name: interp.tasks.text(model, corpus=corpus(), **size)
+    for name, corpus in (("prose", interp.texts.prose), ("code", interp.texts.code))
+}
 judge = {name: task.heldout() for name, task in find.items()}
 tasks = {**{f"find {name}": task for name, task in find.items()}, **judge}
-rest = {name: interp.head_scores(model, ["first-token"], on=task).sel(score="first-token") for name, task in tasks.items()}
-chosen, differs, same = (rest[a] - rest[b] for a, b in (("find prose", "find code"), ("prose", "code"), ("find prose", "prose")))
+rest = {
+    name: interp.head_scores(model, ["first-token"], on=task).sel(score="first-token")
+    for name, task in tasks.items()
+}
+chosen, differs, same = (
+    rest[a] - rest[b]
+    for a, b in (("find prose", "find code"), ("prose", "code"), ("find prose", "prose"))
+)
 heads = chosen.top(5 if FAST else 8).labels
-chosen.plot(marks={"largest differences": heads}, title="Attention to the first token: prose less code")
-differs.pick(heads).plot(title="The same heads in held-out text: prose less code");
-
+chosen.plot(
+    marks={"largest differences": heads}, title="Attention to the first token: prose less code"
+)
+differs.pick(heads).plot(title="The same heads in held-out text: prose less code")
 # %% [markdown]
 # Without them, one at a time, on the held-out texts (their output becomes zero, which is what a dormant head
 # writes): what does each cost in prose and in code?
 
 # %%
-costs = {name: interp.ablate(model, judge[name], [[h] for h in heads], by="zero", metric=interp.text_loss(judge[name])) for name in find}
+costs = {
+    name: interp.ablate(
+        model, judge[name], [[h] for h in heads], by="zero", metric=interp.text_loss(judge[name])
+    )
+    for name in find
+}
 signs = np.sign(chosen.pick(heads).values)  # 1: rests in prose, so active in code
 more = (costs["code"].examples - costs["prose"].examples) * signs[:, None]
-more = interp.Result(more.mean(-1), ("head",), {"head": heads}, "loss more where active", "nats a token", {}, more)
+more = interp.Result(
+    more.mean(-1), ("head",), {"head": heads}, "loss more where active", "nats a token", {}, more
+)
 fifth = 1 - 4 / (differs.values.size - 1)  # quantile of the fifth largest difference
-v_domains = domains.judge({
-    "differ": size_of_cells(differs, quantile=fifth),
-    "matter where active": matter.judge(share_of_cells(more, above=0)),
-}, control={"differ": size_of_cells(same, quantile=fifth)}, note="'matter where active': share of the heads, at least 0.8")
+v_domains = domains.judge(
+    {
+        "differ": size_of_cells(differs, quantile=fifth),
+        "matter where active": matter.judge(share_of_cells(more, above=0)),
+    },
+    control={"differ": size_of_cells(same, quantile=fifth)},
+    note="'matter where active': share of the heads, at least 0.8",
+)
 print(v_domains, *(f"{name}: {v.word}, {v.measured}" for name, v in v_domains.parts), sep="\n")
-print("cost in nats a token:", {h: {name: round(float(c.values[i]), 3) for name, c in costs.items()} for i, h in enumerate(heads)})
+print(
+    "cost in nats a token:",
+    {
+        h: {name: round(float(c.values[i]), 3) for name, c in costs.items()}
+        for i, h in enumerate(heads)
+    },
+)
 
 # %% [markdown]
 # Heads do differ between the two, and more than between the two halves of the prose (0.10, intervals overlap), but less than the claim asks: 0.28 for
@@ -237,7 +392,12 @@ print("cost in nats a token:", {h: {name: round(float(c.values[i]), 3) for name,
 # ## Verdicts
 
 # %%
-verdicts("11-active-dormant-heads", [v_extreme, v_switch, v_mutual, v_mitigated, v_domains], model=model, fast=FAST)
+verdicts(
+    "11-active-dormant-heads",
+    [v_extreme, v_switch, v_mutual, v_mitigated, v_domains],
+    model=model,
+    fast=FAST,
+)
 
 # %% [markdown]
 # ## Try it
@@ -246,7 +406,7 @@ verdicts("11-active-dormant-heads", [v_extreme, v_switch, v_mutual, v_mitigated,
 # (`data_options={"triggers": 5}`). Every checkpoint is a model that all tools open. Below: what the head looks at in one line of text.
 
 # %%
-interp.attention_patterns(runs[0].model(), batch.inputs[0], "L0H0").plot();
+interp.attention_patterns(runs[0].model(), batch.inputs[0], "L0H0").plot()
 
 # %% [markdown]
 # ## What did not reproduce

@@ -38,39 +38,78 @@ import interp
 from interp import Intervention
 from interp.edits import zero
 from interp.results import average
-from interp.studies import Claim, cell_correlation, gate, how_often, measured, share_of_cells, split_half, verdicts
+from interp.studies import (
+    Claim,
+    cell_correlation,
+    gate,
+    how_often,
+    measured,
+    share_of_cells,
+    split_half,
+    verdicts,
+)
 
 PAPER = "Wu et al. 2024, abstract"
 SCORE = "retrieval score (share of the needle's tokens copied)"
 
 # %%
 present = Claim(
-    "present", says="Retrieval heads are universal: every model that reads long contexts has them",
-    paper="all models looked at; best heads of Llama-2-7B-80K .94, .92, .80, .62", source=f"{PAPER}; scores: the paper's repository",
+    "present",
+    says="Retrieval heads are universal: every model that reads long contexts has them",
+    paper="all models looked at; best heads of Llama-2-7B-80K .94, .92, .80, .62",
+    source=f"{PAPER}; scores: the paper's repository",
     metric=f"correlation over heads of the {SCORE}, two halves of the prompts; the best head, held out, scores >= 0.5",
-    holds=0.9, partly=0.7, null=0.0, control="none",
+    holds=0.9,
+    partly=0.7,
+    null=0.0,
+    control="none",
 )
 sparse = Claim(
-    "sparse", says="Retrieval heads are sparse: less than 5 % of the heads", paper="< 5 %", source=PAPER,
-    metric="share of heads with a held-out score above 0.1", direction="<=", holds=0.05, partly=0.1, null=1.0, control="none",
+    "sparse",
+    says="Retrieval heads are sparse: less than 5 % of the heads",
+    paper="< 5 %",
+    source=PAPER,
+    metric="share of heads with a held-out score above 0.1",
+    direction="<=",
+    holds=0.05,
+    partly=0.1,
+    null=1.0,
+    control="none",
 )
 dynamic = Claim(
-    "dynamic", says="Retrieval heads are dynamically activated: some always, most depending on the context",
-    paper="12 heads of Llama-2-7B attend to what is needed in every context", source=PAPER,
+    "dynamic",
+    says="Retrieval heads are dynamically activated: some always, most depending on the context",
+    paper="12 heads of Llama-2-7B attend to what is needed in every context",
+    source=PAPER,
     metric="share of retrieval heads active in >= 90 % of held-out prompts: at least 0.1 (some), and at most 0.6 (most not)",
-    holds=0.1, null=0.0, control="none", parts=("some always", "most not always"), needs=(2, 2),
+    holds=0.1,
+    null=0.0,
+    control="none",
+    parts=("some always", "most not always"),
+    needs=(2, 2),
 )
 not_always = replace(dynamic, holds=0.4, parts=(), needs=None)
 causal = Claim(
-    "causal", says="Pruning retrieval heads makes retrieval fail; pruning random heads does not",
-    paper="30 retrieval heads masked against 30 random ones", source=f"{PAPER}; numbers of heads: the paper's repository",
+    "causal",
+    says="Pruning retrieval heads makes retrieval fail; pruning random heads does not",
+    paper="30 retrieval heads masked against 30 random ones",
+    source=f"{PAPER}; numbers of heads: the paper's repository",
     metric="needle accuracy with random heads masked less that with the top heads masked (5 % of heads)",
-    holds=0.5, partly=0.2, null=0.0, control="what the random heads cost",
+    holds=0.5,
+    partly=0.2,
+    null=0.0,
+    control="what the random heads cost",
 )
 memory = Claim(
-    "memory", says="Retrieval heads have little effect on what is answered from memory", source=PAPER,
-    paper="little effect", metric="accuracy lost on capitals without any context, under the same mask",
-    direction="<=", holds=0.1, partly=0.25, control="needle accuracy lost under the mask",
+    "memory",
+    says="Retrieval heads have little effect on what is answered from memory",
+    source=PAPER,
+    paper="little effect",
+    metric="accuracy lost on capitals without any context, under the same mask",
+    direction="<=",
+    holds=0.1,
+    partly=0.25,
+    control="needle accuracy lost under the mask",
 )
 
 # %% [markdown]
@@ -82,7 +121,11 @@ memory = Claim(
 
 # %%
 model = interp.load(MODEL)
-n, length, sets = 20, 128, 5  # in FAST too: what is cut there is the sweep over numbers of heads and what has no verdict
+n, length, sets = (
+    20,
+    128,
+    5,
+)  # in FAST too: what is cut there is the sweep over numbers of heads and what has no verdict
 find = interp.tasks.needle(model, n=n, length=length, forced=True)
 judge = interp.tasks.needle(model, n=n, length=length).heldout()
 find.show(1)
@@ -91,7 +134,11 @@ find.show(1)
 # Is the first word of the needle the model's most likely next token, in prompts that did not choose the heads?
 
 # %%
-able = gate("the needle's first word on top", measured(judge.with_metric("top1").clean_metric(model)), at_least=0.85)
+able = gate(
+    "the needle's first word on top",
+    measured(judge.with_metric("top1").clean_metric(model)),
+    at_least=0.85,
+)
 print(able)
 
 # %% [markdown]
@@ -104,10 +151,11 @@ print(able)
 found = interp.head_scores(model, ["retrieval"], on=find).sel(score="retrieval")
 ranked = found.top(found.values.size, by="high").labels
 heads = ranked[: int((found.values > 0.1).sum())]
-found.plot(marks={"retrieval heads: score above 0.1": heads}, title="Retrieval score of every head");
-
+found.plot(marks={"retrieval heads: score above 0.1": heads}, title="Retrieval score of every head")
 # %%
-print(f"{len(heads)} of {found.values.size} heads above 0.1; by chance a head would score {found.about['null']['retrieval']:.3f}")
+print(
+    f"{len(heads)} of {found.values.size} heads above 0.1; by chance a head would score {found.about['null']['retrieval']:.3f}"
+)
 found.top(13, by="high")
 
 # %% [markdown]
@@ -127,14 +175,31 @@ print(v_present, v_sparse, sep="\n")
 # ## The same heads in a longer text?
 
 # %%
-far = interp.tasks.needle(model, n=5 if FAST else 10, length=192 if FAST else 512, forced=True, seed=1)
+far = interp.tasks.needle(
+    model, n=5 if FAST else 10, length=192 if FAST else 512, forced=True, seed=1
+)
 long = interp.head_scores(model, ["retrieval"], on=far).sel(score="retrieval")
-print(f"{long.examples.shape[-1]} of {len(far)} long prompts count: the model writes most of the needle there")
-print("correlation over all heads:", cell_correlation(found, long), "of ranks:", cell_correlation(found, long, ranks=True))
-print("over the retrieval heads alone, of ranks:", cell_correlation(found.pick(heads), long.pick(heads), ranks=True))
-interp.plots.scatter(found.values, long.values, found.labels(), x_name=f"score at {find.clean.shape[1]} tokens",
-                     y_name=f"score at {far.clean.shape[1]} tokens", title="Retrieval scores in short and in long prompts");
-
+print(
+    f"{long.examples.shape[-1]} of {len(far)} long prompts count: the model writes most of the needle there"
+)
+print(
+    "correlation over all heads:",
+    cell_correlation(found, long),
+    "of ranks:",
+    cell_correlation(found, long, ranks=True),
+)
+print(
+    "over the retrieval heads alone, of ranks:",
+    cell_correlation(found.pick(heads), long.pick(heads), ranks=True),
+)
+interp.plots.scatter(
+    found.values,
+    long.values,
+    found.labels(),
+    x_name=f"score at {find.clean.shape[1]} tokens",
+    y_name=f"score at {far.clean.shape[1]} tokens",
+    title="Retrieval scores in short and in long prompts",
+)
 # %% [markdown]
 # Yes: the scores at 512 tokens are those at 128 (correlation 0.96), and the order within the retrieval heads is kept.
 #
@@ -144,13 +209,16 @@ interp.plots.scatter(found.values, long.values, found.labels(), x_name=f"score a
 
 # %%
 often = how_often(again.pick(heads), 0.1)
-v_dynamic = dynamic.judge({
-    "some always": share_of_cells(often, above=0.9, least=True),
-    "most not always": not_always.judge(share_of_cells(1 - often, above=0.1)),
-}, gate=able, note="'most not always' has its own threshold: at least 0.4 of the heads are not always active (at most 0.6 are)")
+v_dynamic = dynamic.judge(
+    {
+        "some always": share_of_cells(often, above=0.9, least=True),
+        "most not always": not_always.judge(share_of_cells(1 - often, above=0.1)),
+    },
+    gate=able,
+    note="'most not always' has its own threshold: at least 0.4 of the heads are not always active (at most 0.6 are)",
+)
 print(v_dynamic, *(f"{name}: {v.measured}" for name, v in v_dynamic.parts), sep="\n")
-often.plot(title="In what share of held-out prompts is a head active?");
-
+often.plot(title="In what share of held-out prompts is a head active?")
 # %% [markdown]
 # Half of them, 15 of 29, are active in at least 90 % of the prompts, the rest in some. Both conditions are met, the
 # second not by much.
@@ -167,12 +235,15 @@ numbers = [int(part * size) for part in ((0.05,) if FAST else (0.012, 0.03, 0.05
 k = int(0.05 * size)
 rule = dict(sets=sets, layers=found.coords["layer"][2:], avoid=heads, metric="top1")
 lost = interp.ranked_ablation(model, judge, ranked, numbers, by="zero", **rule)
-lost.plot(title="Change of needle accuracy when heads are masked");
-
+lost.plot(title="Change of needle accuracy when heads are masked")
 # %%
 gap = (lost.sel(heads="random") - lost.sel(heads="ranked")).sel(number=k)
 needle_loss, random_loss = (measured(0 - lost.sel(heads=h, number=k)) for h in ("ranked", "random"))
-spared = gate("change of accuracy with random heads masked", measured(lost.sel(heads="random", number=k)), at_least=-0.05)
+spared = gate(
+    "change of accuracy with random heads masked",
+    measured(lost.sel(heads="random", number=k)),
+    at_least=-0.05,
+)
 v_causal = causal.judge(measured(gap), control=random_loss, provided=spared, gate=able)
 print(v_causal, f"each random set of {k}: {lost.about['random effects'][str(k)]}", sep="\n")
 
@@ -184,7 +255,9 @@ print(v_causal, f"each random set of {k}: {lost.about['random effects'][str(k)]}
 
 # %%
 some = judge[:8] if FAST else judge
-interp.ranked_ablation(model, some, ranked, [k, numbers[-1]][: 1 if FAST else 2], by="mean", **rule | dict(sets=2)).table()
+interp.ranked_ablation(
+    model, some, ranked, [k, numbers[-1]][: 1 if FAST else 2], by="mean", **rule | dict(sets=2)
+).table()
 
 # %% [markdown]
 # That costs 15 points at 13 heads instead of 60, and 65 points at 27. So the needle is fetched by more heads than the
@@ -204,11 +277,17 @@ interp.ablate(model, some, near, by="zero", metric="top1").table()
 
 # %%
 mask = [Intervention(f"{head}.z", zero()) for head in ranked[:k]]
-others = [[Intervention(f"{head}.z", zero()) for head in some] for some in lost.about["random sets"][str(k)]]
+others = [
+    [Intervention(f"{head}.z", zero()) for head in some]
+    for some in lost.about["random sets"][str(k)]
+]
 for name, edits in (("nothing", []), ("the retrieval heads", mask), ("random heads", others[0])):
     written = interp.generate(model, judge[: 2 if FAST else 4].clean, edits, max_new_tokens=3)
     print(f"masked: {name:20} ", *(f"[{one.text.strip()}]" for one in written))
-print("in the needle:               ", *(f"[{answer}]" for answer in judge.labels["answer"][: 2 if FAST else 4]))
+print(
+    "in the needle:               ",
+    *(f"[{answer}]" for answer in judge.labels["answer"][: 2 if FAST else 4]),
+)
 
 # %% [markdown]
 # Where it fails it makes something up, as the paper says: "bee.", or a first word from the needle with an invented end.
@@ -219,8 +298,14 @@ print("in the needle:               ", *(f"[{answer}]" for answer in judge.label
 
 # %%
 facts = interp.tasks.capitals(model, n=19)
-known = [interp.ranked_ablation(model, task, ranked, [k], by="zero", **rule) for task in (facts, facts.heldout())]
-memory_loss, any_loss = (measured([x for r in known for x in (0 - r.sel(heads=h, number=k)).examples]) for h in ("ranked", "random"))
+known = [
+    interp.ranked_ablation(model, task, ranked, [k], by="zero", **rule)
+    for task in (facts, facts.heldout())
+]
+memory_loss, any_loss = (
+    measured([x for r in known for x in (0 - r.sel(heads=h, number=k)).examples])
+    for h in ("ranked", "random")
+)
 deep = gate("needle accuracy lost", needle_loss, at_least=0.5)
 v_memory = memory.judge(memory_loss, control=needle_loss, provided=deep, gate=able)
 print(v_memory, f"lost with random heads masked: {any_loss}", sep="\n")
@@ -231,10 +316,19 @@ print("right without any mask:", *(f"{r.about['clean']:.0%}" for r in known))
 # (nats a token):
 
 # %%
-text = interp.texts.chunks(model, interp.texts.prose(), length=64 if FAST else 128, n=4 if FAST else 10, split="heldout", join="\n\n")
+text = interp.texts.chunks(
+    model,
+    interp.texts.prose(),
+    length=64 if FAST else 128,
+    n=4 if FAST else 10,
+    split="heldout",
+    join="\n\n",
+)
 plain, masked = interp.cross_entropy(model, text), interp.cross_entropy(model, text, mask)
 random = average([interp.cross_entropy(model, text, edits) for edits in others[: 1 if FAST else 3]])
-print(f"cross-entropy {measured(plain)}; more with the mask: {measured(masked - plain)}, with random heads masked: {measured(random - plain)}")
+print(
+    f"cross-entropy {measured(plain)}; more with the mask: {measured(masked - plain)}, with random heads masked: {measured(random - plain)}"
+)
 
 # %% [markdown]
 # Prose costs almost nothing without the retrieval heads and about a tenth of a nat more without random ones. So the
@@ -243,7 +337,12 @@ print(f"cross-entropy {measured(plain)}; more with the mask: {measured(masked - 
 # ## Verdicts
 
 # %%
-verdicts("13-retrieval-heads", [v_present, v_sparse, v_dynamic, v_causal, v_memory], model=model, fast=FAST)
+verdicts(
+    "13-retrieval-heads",
+    [v_present, v_sparse, v_dynamic, v_causal, v_memory],
+    model=model,
+    fast=FAST,
+)
 
 # %% [markdown]
 # ## Try it

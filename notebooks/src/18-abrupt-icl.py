@@ -48,32 +48,69 @@ STEPS = 1500 if FAST else 2500
 
 # %%
 data = Claim(
-    "data", says="Burstiness favours in-context learning; without it the network learns in its weights", paper="no number",
-    source=PAPER, metric="ICL with each class 4 times in context less ICL with each once; IWL the other way round",
-    holds=0.6, null=0.0, control="none", parts=("ICL", "IWL"), needs=(2, 1),
+    "data",
+    says="Burstiness favours in-context learning; without it the network learns in its weights",
+    paper="no number",
+    source=PAPER,
+    metric="ICL with each class 4 times in context less ICL with each once; IWL the other way round",
+    holds=0.6,
+    null=0.0,
+    control="none",
+    parts=("ICL", "IWL"),
+    needs=(2, 1),
 )
 abrupt = Claim(
-    "abrupt", says="In-context learning is acquired abruptly, after a plateau", paper="no number", source=PAPER,
+    "abrupt",
+    says="In-context learning is acquired abruptly, after a plateau",
+    paper="no number",
+    source=PAPER,
     metric="share of training from 10 % to 90 % of the rise of ICL, from guessing among the labels in context to all right",
-    direction="<=", holds=0.25, partly=0.5, null=1.0, control="none",
+    direction="<=",
+    holds=0.25,
+    partly=0.5,
+    null=1.0,
+    control="none",
 )
 mechanism = Claim(
-    "induction-head", says="ICL is an induction head: the query looks at the label after the item like it", paper="no number",
-    source=PAPER, metric="attention of the query to matching labels (>= 0.6); ICL when that pattern is made uniform (<= 0.6)",
-    holds=0.6, null=0.25, control="none", parts=("looks", "needed"), needs=(2, 1),
+    "induction-head",
+    says="ICL is an induction head: the query looks at the label after the item like it",
+    paper="no number",
+    source=PAPER,
+    metric="attention of the query to matching labels (>= 0.6); ICL when that pattern is made uniform (<= 0.6)",
+    holds=0.6,
+    null=0.25,
+    control="none",
+    parts=("looks", "needed"),
+    needs=(2, 1),
 )
-needed = replace(mechanism, direction="<=", null=None, control="ICL without the clamp", parts=(), needs=None)
+needed = replace(
+    mechanism, direction="<=", null=None, control="ICL without the clamp", parts=(), needs=None
+)
 measures = Claim(
-    "progress", says="Progress measures precede ICL, and two parameters emulate the network", paper="no number", source=PAPER,
+    "progress",
+    says="Progress measures precede ICL, and two parameters emulate the network",
+    paper="no number",
+    source=PAPER,
     metric="share of training by which attention to the token before starts to rise before ICL (>= 0.05); ICL of the "
     "two-parameter network over that of the network (>= 0.9)",
-    holds=0.05, null=0.0, control="none", parts=("precedes", "two parameters"), needs=(2, 1),
+    holds=0.05,
+    null=0.0,
+    control="none",
+    parts=("precedes", "two parameters"),
+    needs=(2, 1),
 )
 emulates = replace(measures, holds=0.9, null=0.55, parts=(), needs=None)
 nested = Claim(
-    "nested", says="Three nested logits are learned one after the other", paper="3 logits", source=PAPER,
+    "nested",
+    says="Three nested logits are learned one after the other",
+    paper="3 logits",
+    source=PAPER,
     metric="share of training from half the rise of attention to the token before to half that of attention to the matching label",
-    holds=0.02, null=0.0, control="none", parts=tuple(f"seed {s}" for s in SEEDS), needs=(len(SEEDS), max(1, len(SEEDS) - 1)),
+    holds=0.02,
+    null=0.0,
+    control="none",
+    parts=tuple(f"seed {s}" for s in SEEDS),
+    needs=(len(SEEDS), max(1, len(SEEDS) - 1)),
 )
 
 # %% [markdown]
@@ -86,14 +123,32 @@ nested = Claim(
 
 # %%
 recipe = toys.Recipe(
-    "abrupt-icl", data="in_context_classes", data_options=dict(classes=1024, labels=32, pairs=8, burstiness=4, width=31, positions=33),
-    model=dict(n_layers=3, attention=["softmax", "softmax", "none"], mlp=[0, 128, 128], d_model=64, embed="identity", identity=["O"],
-               positions="none", norm="none"),
-    steps=2500, batch=64, lr=2e-3, checkpoints=tuple(range(0, 2501, 50)),
-)  # fmt: skip
+    "abrupt-icl",
+    data="in_context_classes",
+    data_options=dict(classes=1024, labels=32, pairs=8, burstiness=4, width=31, positions=33),
+    model=dict(
+        n_layers=3,
+        attention=["softmax", "softmax", "none"],
+        mlp=[0, 128, 128],
+        d_model=64,
+        embed="identity",
+        identity=["O"],
+        positions="none",
+        norm="none",
+    ),
+    steps=2500,
+    batch=64,
+    lr=2e-3,
+    checkpoints=tuple(range(0, 2501, 50)),
+)
 source = toys.data.make("in_context_classes", **recipe.data_options)
-tests = {split: source.batch(400, torch.Generator().manual_seed(7), split) for split in ("icl", "iwl", "swap")}
-bursty, single = (toys.train_seeds(recipe.but(steps=STEPS, data_options={"burstiness": b}), SEEDS) for b in (4, 1))
+tests = {
+    split: source.batch(400, torch.Generator().manual_seed(7), split)
+    for split in ("icl", "iwl", "swap")
+}
+bursty, single = (
+    toys.train_seeds(recipe.but(steps=STEPS, data_options={"burstiness": b}), SEEDS) for b in (4, 1)
+)
 
 # %% [markdown]
 # ## Bursty contexts: ICL, and how it comes
@@ -102,20 +157,34 @@ bursty, single = (toys.train_seeds(recipe.but(steps=STEPS, data_options={"bursti
 
 # %% tags=["cover"]
 curves = toys.over_training(bursty, toys.in_context(tests))
-draw_curves(curves, ["icl", "iwl", "labels in context", "previous token", "matching label"],
-            title="Each class four times in context: the context is read (thin: each seed)");
-
+draw_curves(
+    curves,
+    ["icl", "iwl", "labels in context", "previous token", "matching label"],
+    title="Each class four times in context: the context is read (thin: each seed)",
+)
 # %%
 able = gate("ICL at the end, bursty contexts", at_end(curves, "icl"), at_least=0.8)
-enough = gate("seeds trained in full (FAST trains one, shorter: too few for times)", Measured(*[len(SEEDS)] * 4), at_least=3)
+enough = gate(
+    "seeds trained in full (FAST trains one, shorter: too few for times)",
+    Measured(*[len(SEEDS)] * 4),
+    at_least=3,
+)
 chance = 0.5 + 0.5 / 32
 low, high = (chance + part * (1 - chance) for part in (0.1, 0.9))
-plateau = gate("plateau: labels in context known (0.8) to 10 % of the rise", span(curves, ("labels in context", 0.8), ("icl", low)), at_least=0.1)
-v_abrupt = abrupt.judge(span(curves, ("icl", low), ("icl", high)), gate=(able, enough), provided=plateau)
+plateau = gate(
+    "plateau: labels in context known (0.8) to 10 % of the rise",
+    span(curves, ("labels in context", 0.8), ("icl", low)),
+    at_least=0.1,
+)
+v_abrupt = abrupt.judge(
+    span(curves, ("icl", low), ("icl", high)), gate=(able, enough), provided=plateau
+)
 print(able, plateau, v_abrupt, sep="\n")
 for seed in SEEDS:
     one = curves.sel(seed=[seed])
-    print(f"seed {seed}: ICL {at_end(one, 'icl')}, the rise takes {span(one, ('icl', low), ('icl', high))} of training")
+    print(
+        f"seed {seed}: ICL {at_end(one, 'icl')}, the rise takes {span(one, ('icl', low), ('icl', high))} of training"
+    )
 
 # %% [markdown]
 # In order: within a tenth of the training the network names some label of the context, then ICL climbs to 0.99
@@ -128,14 +197,20 @@ for seed in SEEDS:
 
 # %%
 alone = toys.over_training(single, toys.in_context(tests))
-draw_curves(alone, ["icl", "iwl", "labels in context", "previous token", "matching label"],
-            title="Each class once in context: the labels are learned by heart");
-
+draw_curves(
+    alone,
+    ["icl", "iwl", "labels in context", "previous token", "matching label"],
+    title="Each class once in context: the labels are learned by heart",
+)
 # %%
-v_data = data.judge({"ICL": at_end(curves - alone, "icl"), "IWL": at_end(alone - curves, "iwl")}, gate=able)
+v_data = data.judge(
+    {"ICL": at_end(curves - alone, "icl"), "IWL": at_end(alone - curves, "iwl")}, gate=able
+)
 print(v_data, *(f"{name}: {v.measured}" for name, v in v_data.parts), sep="\n")
 for name, some in (("four times", curves), ("once", alone)):
-    print(f"{name:10}  ICL {at_end(some, 'icl')}  IWL {at_end(some, 'iwl')}  exchanged labels followed {at_end(some, 'swap')}")
+    print(
+        f"{name:10}  ICL {at_end(some, 'icl')}  IWL {at_end(some, 'iwl')}  exchanged labels followed {at_end(some, 'swap')}"
+    )
 
 # %% [markdown]
 # As the paper says, the data decide, completely and in every seed: four times, the context is read and nothing is remembered (even
@@ -150,10 +225,22 @@ for name, some in (("four times", curves), ("once", alone)):
 model = bursty[0].model()
 tokens = tests["icl"].inputs[:1]
 kept = interp.run(model, tokens, keep=["L0H0.pattern", "L1H0.pattern"]).kept
-places = [f"item {i // 2 + 1}" if i % 2 == 0 else f"label {int(tests['icl'].labels['context'][0, i // 2])}" for i in range(16)] + ["query"]
+places = [
+    f"item {i // 2 + 1}"
+    if i % 2 == 0
+    else f"label {int(tests['icl'].labels['context'][0, i // 2])}"
+    for i in range(16)
+] + ["query"]
 for head in ("L0H0", "L1H0"):
-    interp.plots.heatmap(kept[f"{head}.pattern"].squeeze(), places, places, row_name="attends from", col_name="attends to",
-                         title=f"{head}: where it looks (answer: label {int(tests['icl'].targets[0, -1])})", unit="attention")
+    interp.plots.heatmap(
+        kept[f"{head}.pattern"].squeeze(),
+        places,
+        places,
+        row_name="attends from",
+        col_name="attends to",
+        title=f"{head}: where it looks (answer: label {int(tests['icl'].targets[0, -1])})",
+        unit="attention",
+    )
 
 # %% [markdown]
 # To see whether the second pattern is needed, it is made uniform:
@@ -162,8 +249,11 @@ for head in ("L0H0", "L1H0"):
 clamp = [Intervention("L1H0.pattern", counterfactual_pattern("uniform"))]
 clamped = toys.over_training(bursty, toys.right_on(tests, clamp), steps=[STEPS])
 v_needed = needed.judge(at_end(clamped, "icl"), control=at_end(curves, "icl"))
-v_mechanism = mechanism.judge({"looks": at_end(curves, "matching label"), "needed": v_needed}, gate=able,
-                              note="null of attention: 4 of 17 places, uniformly; 'needed' has its own threshold, ICL <= 0.6")
+v_mechanism = mechanism.judge(
+    {"looks": at_end(curves, "matching label"), "needed": v_needed},
+    gate=able,
+    note="null of attention: 4 of 17 places, uniformly; 'needed' has its own threshold, ICL <= 0.6",
+)
 print(v_mechanism, *(f"{name}: {v.measured}" for name, v in v_mechanism.parts), sep="\n")
 
 # %% [markdown]
@@ -177,17 +267,31 @@ print(v_mechanism, *(f"{name}: {v.measured}" for name, v in v_mechanism.parts), 
 # classifier learn. Does such a network behave like the whole one?
 
 # %%
-small = toys.two_parameters(source, tests, steps=STEPS, lr=recipe.lr, checkpoints=recipe.checkpoints, seeds=SEEDS)
-draw_curves(small, ["icl", "iwl", "labels in context", "previous token", "matching label"], title="Attention by two parameters")
+small = toys.two_parameters(
+    source, tests, steps=STEPS, lr=recipe.lr, checkpoints=recipe.checkpoints, seeds=SEEDS
+)
+draw_curves(
+    small,
+    ["icl", "iwl", "labels in context", "previous token", "matching label"],
+    title="Attention by two parameters",
+)
 print("back and match, as learned:", small.about["parameters"])
 
 # %%
 ends = curves.values[:, 0].mean(0), curves.values[:, -1].mean(0)
-part = {m: [a + f * (b - a) for f in (0.1, 0.5)] for m, a, b in zip(curves.coords["measure"], *ends)}
+part = {
+    m: [a + f * (b - a) for f in (0.1, 0.5)] for m, a, b in zip(curves.coords["measure"], *ends)
+}
 back, match = "previous token", "matching label"
 both = [c.sel(step=STEPS, measure="icl").mean("seed") for c in (small, curves)]
-v_measures = measures.judge({"precedes": span(curves, (back, part[back][0]), ("icl", low)), "two parameters": emulates.judge(share(*both))}, gate=(able, enough),
-                            note="'two parameters' has its own threshold: at least 0.9 of the network's ICL")
+v_measures = measures.judge(
+    {
+        "precedes": span(curves, (back, part[back][0]), ("icl", low)),
+        "two parameters": emulates.judge(share(*both)),
+    },
+    gate=(able, enough),
+    note="'two parameters' has its own threshold: at least 0.9 of the network's ICL",
+)
 print(v_measures, *(f"{name}: {v.measured}" for name, v in v_measures.parts), sep="\n")
 
 # %% [markdown]
@@ -202,11 +306,21 @@ print(v_measures, *(f"{name}: {v.measured}" for name, v in v_measures.parts), se
 
 # %%
 half = {m: (m, part[m][1]) for m in ("labels in context", back, match, "icl")}
-first = gate("labels in context before the token before", span(curves, half["labels in context"], half[back]), at_least=0.05)
-v_nested = nested.judge({f"seed {s}": span(curves.sel(seed=[s]), half[back], half[match]) for s in SEEDS}, gate=(able, enough), provided=first)
+first = gate(
+    "labels in context before the token before",
+    span(curves, half["labels in context"], half[back]),
+    at_least=0.05,
+)
+v_nested = nested.judge(
+    {f"seed {s}": span(curves.sel(seed=[s]), half[back], half[match]) for s in SEEDS},
+    gate=(able, enough),
+    provided=first,
+)
 print(first, v_nested, *(f"{name}: {v.measured}" for name, v in v_nested.parts), sep="\n")
 for m in half:
-    print(f"{m:18} half way after {span(curves, ('icl', 0.0), half[m])} of training; in the two-parameter network after {span(small, ('icl', 0.0), half[m])}")
+    print(
+        f"{m:18} half way after {span(curves, ('icl', 0.0), half[m])} of training; in the two-parameter network after {span(small, ('icl', 0.0), half[m])}"
+    )
 
 # %% [markdown]
 # Labels of the context come first, clearly. Then the order is the other one, in every seed: attention to the matching label is half way
@@ -215,7 +329,9 @@ for m in half:
 # ## Verdicts
 
 # %%
-verdicts("18-abrupt-icl", [v_data, v_abrupt, v_mechanism, v_measures, v_nested], model=MODEL, fast=FAST)
+verdicts(
+    "18-abrupt-icl", [v_data, v_abrupt, v_mechanism, v_measures, v_nested], model=MODEL, fast=FAST
+)
 
 # %% [markdown]
 # ## Try it

@@ -41,7 +41,16 @@ from dataclasses import replace
 import torch
 
 from interp import toys
-from interp.studies import Claim, Measured, at_end, draw_curves, fall, gate, share_of_steps, verdicts
+from interp.studies import (
+    Claim,
+    Measured,
+    at_end,
+    draw_curves,
+    fall,
+    gate,
+    share_of_steps,
+    verdicts,
+)
 
 PAPER = "Anand et al. 2025, abstract"
 SEEDS = [0] if FAST else [0, 1, 2]
@@ -49,25 +58,53 @@ STOP, STEPS, PLAIN = (1500, 2400, 1000) if FAST else (2000, 4000, 2000)
 
 # %%
 transient = Claim(
-    "transient", says="Structural in-context learning appears early and then vanishes", paper="no number", source=PAPER,
-    metric="highest share right on unseen items less that at the end, ordinary training", holds=0.2, partly=0.08, null=0.0, control="none",
+    "transient",
+    says="Structural in-context learning appears early and then vanishes",
+    paper="no number",
+    source=PAPER,
+    metric="highest share right on unseen items less that at the end, ordinary training",
+    holds=0.2,
+    partly=0.08,
+    null=0.0,
+    control="none",
 )
 active = Claim(
-    "active", says="Active forgetting preserves structural in-context learning, at the cost of learning in the weights",
-    paper="no number", source=f"{PAPER}; figure 3", holds=0.95, null=0.5, control="none", parts=("unseen items", "flipped head items"), needs=(2, 1),
+    "active",
+    says="Active forgetting preserves structural in-context learning, at the cost of learning in the weights",
+    paper="no number",
+    source=f"{PAPER}; figure 3",
+    holds=0.95,
+    null=0.5,
+    control="none",
+    parts=("unseen items", "flipped head items"),
+    needs=(2, 1),
     metric="share right on unseen items (>= 0.95) and of common items whose flipped label is followed (>= 0.9), at the end of forgetting",
 )
 follows = replace(active, holds=0.9, parts=(), needs=None)
 dual = Claim(
-    "dual-process", says="After temporary forgetting rare and unseen items are read in context and common ones are remembered",
-    paper="no number", source=PAPER, holds=0.1, null=0.0, control="none", parts=tuple(f"seed {s}" for s in SEEDS), needs=(len(SEEDS), 1),
+    "dual-process",
+    says="After temporary forgetting rare and unseen items are read in context and common ones are remembered",
+    paper="no number",
+    source=PAPER,
+    holds=0.1,
+    null=0.0,
+    control="none",
+    parts=tuple(f"seed {s}" for s in SEEDS),
+    needs=(len(SEEDS), 1),
     metric="share of the training after forgetting stops with unseen items >= 0.85, flipped labels of common items followed in "
     "<= 0.7 and less often than those of rare items",
 )
 skew = Claim(
-    "skew", says="The skew of the items' frequencies decides between the strategies", paper="alpha up to 1.5", source=f"{PAPER}; figure 3",
+    "skew",
+    says="The skew of the items' frequencies decides between the strategies",
+    paper="alpha up to 1.5",
+    source=f"{PAPER}; figure 3",
     metric="flipped labels followed, rare less common items, mean of the training after forgetting stops: growth with the exponent alpha",
-    holds=0.0, null=0.0, control="none", parts=("1 over 0", "1.5 over 1"), needs=(2, 2),
+    holds=0.0,
+    null=0.0,
+    control="none",
+    parts=("1 over 0", "1.5 over 1"),
+    needs=(2, 2),
 )
 
 # %% [markdown]
@@ -80,25 +117,46 @@ skew = Claim(
 
 # %%
 recipe = toys.Recipe(
-    "dual-process", data="dual_process", data_options=dict(items=1000, alpha=1.0, absent=0.1),
-    model=dict(n_layers=2, d_model=64, mlp=128, act="gelu"), steps=4000, batch=64, lr=1e-3, betas=(0.9, 0.95), weight_decay=0.01,
+    "dual-process",
+    data="dual_process",
+    data_options=dict(items=1000, alpha=1.0, absent=0.1),
+    model=dict(n_layers=2, d_model=64, mlp=128, act="gelu"),
+    steps=4000,
+    batch=64,
+    lr=1e-3,
+    betas=(0.9, 0.95),
+    weight_decay=0.01,
     checkpoints=(*range(99, STOP, 100), *range(STOP + 49, STEPS, 50)),
-)  # fmt: skip
+)
 forgetting = recipe.but(steps=STEPS, forget_every=100, forget_rows=(0, 1000), forget_until=STOP)
 source = toys.data.make("dual_process", **recipe.data_options)
-tests = {split: source.batch(400, torch.Generator().manual_seed(7), split) for split in ("structural", "head", "tail", "weights")}
+tests = {
+    split: source.batch(400, torch.Generator().manual_seed(7), split)
+    for split in ("structural", "head", "tail", "weights")
+}
 
 # %% [markdown]
 # ## Ordinary training
 
 # %%
 plain = toys.over_training(toys.train_seeds(recipe.but(steps=PLAIN), SEEDS), toys.right_on(tests))
-draw_curves(plain, title="Ordinary training: everything is remembered (thin: each seed)");
-
+draw_curves(plain, title="Ordinary training: everything is remembered (thin: each seed)")
 # %%
-enough = gate("seeds trained (FAST trains one, too few for this)", Measured(len(SEEDS), len(SEEDS), len(SEEDS), len(SEEDS)), at_least=3)
-v_transient = transient.judge(fall(plain, "structural", last=3), gate=enough, note="means of three checkpoints; structural learning hardly forms in ordinary training")
-print(v_transient, f"unseen items at the end: {at_end(plain, 'structural', last=3)}, remembered: {at_end(plain, 'weights')}", sep="\n")
+enough = gate(
+    "seeds trained (FAST trains one, too few for this)",
+    Measured(len(SEEDS), len(SEEDS), len(SEEDS), len(SEEDS)),
+    at_least=3,
+)
+v_transient = transient.judge(
+    fall(plain, "structural", last=3),
+    gate=enough,
+    note="means of three checkpoints; structural learning hardly forms in ordinary training",
+)
+print(
+    v_transient,
+    f"unseen items at the end: {at_end(plain, 'structural', last=3)}, remembered: {at_end(plain, 'weights')}",
+    sep="\n",
+)
 for seed in SEEDS:
     print(f"seed {seed}: falls by {fall(plain.sel(seed=[seed]), 'structural', last=3)}")
 
@@ -114,15 +172,23 @@ for seed in SEEDS:
 # %% tags=["cover"]
 runs = toys.train_seeds(forgetting, SEEDS)
 curves = toys.over_training(runs, toys.right_on(tests))
-draw_curves(curves, title="Embeddings drawn anew every 100 steps, then no more", marks={"forgetting stops": STOP});
-
+draw_curves(
+    curves,
+    title="Embeddings drawn anew every 100 steps, then no more",
+    marks={"forgetting stops": STOP},
+)
 # %%
 during = curves.sel(step=[s for s in runs[0].steps if s < STOP])
 flipped = follows.judge(at_end(during, "head", last=3))
-v_active = active.judge({"unseen items": at_end(during, "structural", last=3), "flipped head items": flipped}, gate=enough,
-                        note="means of three checkpoints; 'flipped head items' has its own threshold, 0.9")
+v_active = active.judge(
+    {"unseen items": at_end(during, "structural", last=3), "flipped head items": flipped},
+    gate=enough,
+    note="means of three checkpoints; 'flipped head items' has its own threshold, 0.9",
+)
 print(v_active, *(f"{name}: {v.measured}" for name, v in v_active.parts), sep="\n")
-print(f"rare items: {at_end(during, 'tail', last=3)}, query not in context: {at_end(during, 'weights', last=3)}")
+print(
+    f"rare items: {at_end(during, 'tail', last=3)}, query not in context: {at_end(during, 'weights', last=3)}"
+)
 
 # %% [markdown]
 # The mean hides what happened: one seed finds the reading circuit at about step 1,000, and then all items are read. The other
@@ -132,13 +198,21 @@ print(f"rare items: {at_end(during, 'tail', last=3)}, query not in context: {at_
 # ## Is there a dual process?
 
 # %%
-rule = dict(at_least={"structural": 0.85}, at_most={"head": 0.7}, order=("head", "tail"), since=STOP)
+rule = dict(
+    at_least={"structural": 0.85}, at_most={"head": 0.7}, order=("head", "tail"), since=STOP
+)
 single, each = replace(dual, parts=(), needs=None), {}
 for s in SEEDS:
-    formed = gate(f"unseen items right when forgetting stops, seed {s}", at_end(during.sel(seed=[s]), "structural", last=3), at_least=0.85)
+    formed = gate(
+        f"unseen items right when forgetting stops, seed {s}",
+        at_end(during.sel(seed=[s]), "structural", last=3),
+        at_least=0.85,
+    )
     each[f"seed {s}"] = single.judge(share_of_steps(curves.sel(seed=[s]), **rule), gate=formed)
     print(formed, each[f"seed {s}"].measured, sep="\n")
-v_dual = dual.judge(each, note="each seed has its own gate: unseen items >= 0.85 when forgetting stops")
+v_dual = dual.judge(
+    each, note="each seed has its own gate: unseen items >= 0.85 when forgetting stops"
+)
 print(v_dual)
 
 # %% [markdown]
@@ -154,18 +228,32 @@ print(v_dual)
 alphas = [1.0] if FAST else [0.0, 1.0, 1.5]
 by_skew = {1.0: curves.sel(seed=[0])}
 for alpha in [a for a in alphas if a != 1.0]:
-    by_skew[alpha] = toys.over_training(toys.train_seeds(forgetting.but(data_options={"alpha": alpha}), [0]), toys.right_on(tests))
-    draw_curves(by_skew[alpha], title=f"Temporary forgetting, alpha {alpha:g}", marks={"forgetting stops": STOP})
+    by_skew[alpha] = toys.over_training(
+        toys.train_seeds(forgetting.but(data_options={"alpha": alpha}), [0]), toys.right_on(tests)
+    )
+    draw_curves(
+        by_skew[alpha],
+        title=f"Temporary forgetting, alpha {alpha:g}",
+        marks={"forgetting stops": STOP},
+    )
 
 # %%
 late = sum(s > STOP for s in runs[0].steps)
 for alpha in alphas:
     before = at_end(by_skew[alpha].sel(step=during.coords["step"]), "structural", last=3)
-    print(f"alpha {alpha:g}: unseen items when forgetting stops {before}; then rare less common items "
-          f"{at_end(by_skew[alpha], 'tail', less='head', last=late)}, dual process {share_of_steps(by_skew[alpha], **rule)} of the time")
-trained = gate("values of alpha trained", Measured(len(alphas), len(alphas), len(alphas), len(alphas)), at_least=3)
+    print(
+        f"alpha {alpha:g}: unseen items when forgetting stops {before}; then rare less common items "
+        f"{at_end(by_skew[alpha], 'tail', less='head', last=late)}, dual process {share_of_steps(by_skew[alpha], **rule)} of the time"
+    )
+trained = gate(
+    "values of alpha trained",
+    Measured(len(alphas), len(alphas), len(alphas), len(alphas)),
+    at_least=3,
+)
 more = {f"{b:g} over {a:g}": by_skew[b] - by_skew[a] for a, b in zip(alphas, alphas[1:])}
-growth = {name: at_end(difference, "tail", less="head", last=late) for name, difference in more.items()} or None
+growth = {
+    name: at_end(difference, "tail", less="head", last=late) for name, difference in more.items()
+} or None
 v_skew = skew.judge(growth, gate=trained, note="one seed; FAST trains one alpha only")
 print(v_skew, *(f"{name}: {v.measured}" for name, v in v_skew.parts), sep="\n")
 

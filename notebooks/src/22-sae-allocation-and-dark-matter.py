@@ -53,30 +53,101 @@ SMALL, LARGE = WIDTHS[0], WIDTHS[-1]
 PARTS = tuple(f"layer {n}" for n in LAYERS)
 
 # %%
-vector = Claim("error-vector", says="About half of the error vector is linearly predictable from the activation", paper="~ 50 %",
-    metric="R2 on held-out tokens, by layer", holds=0.4, partly=0.2, null=0.0, parts=PARTS, control="a random dictionary of as many latents", **ENGELS)
-norm = Claim("error-norm", says="More than 90 % of the squared error norm is linearly predictable from the activation", paper="> 90 %",
-    metric="R2 on held-out tokens, by layer", holds=0.85, partly=0.5, null=0.0, parts=PARTS, control="a random dictionary of as many latents", **ENGELS)
-widths = Claim("across-widths", says="Per-token error norms of large SAEs are predictable from small ones", paper="predictable",
-    metric="correlation of error norms between a width and eight times it, by layer", holds=0.9, partly=0.7, null=0.0, parts=PARTS,
-    control="error norms of a random dictionary of the small width", **ENGELS)
-apart = Claim("nonlinear", says="The nonlinear error makes worse SAEs and is responsible for a proportional share of the loss increase", paper="both",
-    metric="unexplained variance of SAEs on the nonlinear less the linear part > 0.1; share of the loss within 0.15 of that of the squared norm", holds=0.1, null=0.0,
-    control="none", parts=tuple(f"{what}, {p}" for what in ("worse SAE", "share of loss") for p in PARTS), needs=(2 * len(PARTS), 1), **ENGELS)
+vector = Claim(
+    "error-vector",
+    says="About half of the error vector is linearly predictable from the activation",
+    paper="~ 50 %",
+    metric="R2 on held-out tokens, by layer",
+    holds=0.4,
+    partly=0.2,
+    null=0.0,
+    parts=PARTS,
+    control="a random dictionary of as many latents",
+    **ENGELS,
+)
+norm = Claim(
+    "error-norm",
+    says="More than 90 % of the squared error norm is linearly predictable from the activation",
+    paper="> 90 %",
+    metric="R2 on held-out tokens, by layer",
+    holds=0.85,
+    partly=0.5,
+    null=0.0,
+    parts=PARTS,
+    control="a random dictionary of as many latents",
+    **ENGELS,
+)
+widths = Claim(
+    "across-widths",
+    says="Per-token error norms of large SAEs are predictable from small ones",
+    paper="predictable",
+    metric="correlation of error norms between a width and eight times it, by layer",
+    holds=0.9,
+    partly=0.7,
+    null=0.0,
+    parts=PARTS,
+    control="error norms of a random dictionary of the small width",
+    **ENGELS,
+)
+apart = Claim(
+    "nonlinear",
+    says="The nonlinear error makes worse SAEs and is responsible for a proportional share of the loss increase",
+    paper="both",
+    metric="unexplained variance of SAEs on the nonlinear less the linear part > 0.1; share of the loss within 0.15 of that of the squared norm",
+    holds=0.1,
+    null=0.0,
+    control="none",
+    parts=tuple(f"{what}, {p}" for what in ("worse SAE", "share of loss") for p in PARTS),
+    needs=(2 * len(PARTS), 1),
+    **ENGELS,
+)
 worse = replace(apart, parts=(), needs=None)
 close = replace(worse, direction="<=", holds=0.15, null=0.5)
-slight = Claim("pursuit", says="Gradient pursuit at inference decreases the nonlinear error only slightly", paper="slightly", control="none",
-    metric="relative decrease of the squared nonlinear error at equal L0, by layer", direction="<=", holds=0.15, partly=0.30, null=1.0, parts=PARTS, **ENGELS)
+slight = Claim(
+    "pursuit",
+    says="Gradient pursuit at inference decreases the nonlinear error only slightly",
+    paper="slightly",
+    control="none",
+    metric="relative decrease of the squared nonlinear error at equal L0, by layer",
+    direction="<=",
+    holds=0.15,
+    partly=0.30,
+    null=1.0,
+    parts=PARTS,
+    **ENGELS,
+)
 
 # %%
 VARIANTS = ("mutual choice", "feature choice")
-better = Claim("allocation", says="Both give fewer dead features and better reconstruction at equal sparsity than top-k", paper="both",
-    metric="relative decrease of the unexplained variance, with no more dead latents and at most 5 % more latents on", holds=0.03, parts=VARIANTS, **AYONRINDE)
+better = Claim(
+    "allocation",
+    says="Both give fewer dead features and better reconstruction at equal sparsity than top-k",
+    paper="both",
+    metric="relative decrease of the unexplained variance, with no more dead latents and at most 5 % more latents on",
+    holds=0.03,
+    parts=VARIANTS,
+    **AYONRINDE,
+)
 one_better = replace(better, parts=(), needs=None)
-adaptive = Claim("adaptive", says="Harder tokens get more features", paper="adaptive computation", needs=(4, 1), holds=0.3,
-    metric="Spearman's rho of latents on with next-token loss, and with rarity of the token", parts=tuple(f"{v}, {h}" for v in VARIANTS for h in ("loss", "rarity")), **AYONRINDE)
-revives = Claim("aux-zipf", says="aux_zipf_loss mitigates dead and underused features, more than aux_k", paper="mitigates", holds=0.0, parts=VARIANTS,
-    metric="share of latents on less than half as often as Zipf's law has it (or never): aux_k less aux_zipf", **AYONRINDE)
+adaptive = Claim(
+    "adaptive",
+    says="Harder tokens get more features",
+    paper="adaptive computation",
+    needs=(4, 1),
+    holds=0.3,
+    metric="Spearman's rho of latents on with next-token loss, and with rarity of the token",
+    parts=tuple(f"{v}, {h}" for v in VARIANTS for h in ("loss", "rarity")),
+    **AYONRINDE,
+)
+revives = Claim(
+    "aux-zipf",
+    says="aux_zipf_loss mitigates dead and underused features, more than aux_k",
+    paper="mitigates",
+    holds=0.0,
+    parts=VARIANTS,
+    metric="share of latents on less than half as often as Zipf's law has it (or never): aux_k less aux_zipf",
+    **AYONRINDE,
+)
 
 # %% [markdown]
 # ## Activations
@@ -89,7 +160,9 @@ model = interp.load(MODEL)
 sites = [f"resid_post.{n}" for n in LAYERS]
 kept = partial(features.kept_in, MODEL, "study-22-fast" if FAST else "study-22")
 acts = features.activations(model, sites, tokens=4_000 if FAST else 60_000, folder=kept("find"))
-heldout = features.activations(model, sites, tokens=1_000 if FAST else 8_000, split="heldout", folder=kept("heldout"))
+heldout = features.activations(
+    model, sites, tokens=1_000 if FAST else 8_000, split="heldout", folder=kept("heldout")
+)
 fit = acts if FAST else acts.part(0, 158)  # what linear maps are fitted to
 print(acts, heldout, f"maps are fitted to {len(fit):,} tokens", sep="\n")
 
@@ -99,32 +172,80 @@ print(acts, heldout, f"maps are fitted to {len(fit):,} tokens", sep="\n")
 
 # %%
 train = partial(features.trained, model, on=acts, k=K, tokens=TOKENS, batch=BATCH)
-topk = {(n, w): train(f"resid_post.{n}", kind="topk", width=w, seed=0, name=f"top-k {w}") for n in LAYERS for w in WIDTHS}
-floors = {(n, w): features.baselines(fit, K, width=w, site=f"resid_post.{n}") for n in LAYERS for w in WIDTHS}
+topk = {
+    (n, w): train(f"resid_post.{n}", kind="topk", width=w, seed=0, name=f"top-k {w}")
+    for n in LAYERS
+    for w in WIDTHS
+}
+floors = {
+    (n, w): features.baselines(fit, K, width=w, site=f"resid_post.{n}")
+    for n in LAYERS
+    for w in WIDTHS
+}
 
 # %% [markdown]
 # ## How much of the error is linear in the input
 
 # %%
-linear = {n: features.predict_error([*(topk[n, w] for w in WIDTHS), *(floors[n, w][0] for w in WIDTHS), floors[n, LARGE][1]], fit, heldout) for n in LAYERS}
+linear = {
+    n: features.predict_error(
+        [*(topk[n, w] for w in WIDTHS), *(floors[n, w][0] for w in WIDTHS), floors[n, LARGE][1]],
+        fit,
+        heldout,
+    )
+    for n in LAYERS
+}
 for n in LAYERS:
     print(f"layer {n}:", ", ".join(linear[n].coords["measure"]))
-    print(*(f"  {name:12} {row.round(3)}" for name, row in zip(linear[n].coords["dictionary"], linear[n].values)), sep="\n")
+    print(
+        *(
+            f"  {name:12} {row.round(3)}"
+            for name, row in zip(linear[n].coords["dictionary"], linear[n].values)
+        ),
+        sep="\n",
+    )
 
 # %% tags=["cover"]
 first = linear[LAYERS[0]]
-rows = [first.sel(measure=m, dictionary=[f"{d} {w}" for w in WIDTHS]) for m in ("error vector", "squared error norm") for d in ("top-k", "random")]
+rows = [
+    first.sel(measure=m, dictionary=[f"{d} {w}" for w in WIDTHS])
+    for m in ("error vector", "squared error norm")
+    for d in ("top-k", "random")
+]
 ends = np.stack([row.ci() for row in rows], 1)
-interp.plots.lines(np.stack([row.values for row in rows]), WIDTHS, interval=ends, x_name="latents", unit="R2 on held-out tokens",
-                   names=["error vector, top-k SAE", "error vector, random", "squared norm, top-k SAE", "squared norm, random"],
-                   title=f"Errors predicted linearly from the input, layer {LAYERS[0]}");
-
+interp.plots.lines(
+    np.stack([row.values for row in rows]),
+    WIDTHS,
+    interval=ends,
+    x_name="latents",
+    unit="R2 on held-out tokens",
+    names=[
+        "error vector, top-k SAE",
+        "error vector, random",
+        "squared norm, top-k SAE",
+        "squared norm, random",
+    ],
+    title=f"Errors predicted linearly from the input, layer {LAYERS[0]}",
+)
 # %%
 judged = []
 for claim, measure in ((vector, "error vector"), (norm, "squared error norm")):
-    by_layer = [{p: measured(linear[n].sel(dictionary=f"{d} {LARGE}", measure=measure)) for p, n in zip(PARTS, LAYERS)} for d in ("top-k", "random")]
+    by_layer = [
+        {
+            p: measured(linear[n].sel(dictionary=f"{d} {LARGE}", measure=measure))
+            for p, n in zip(PARTS, LAYERS)
+        }
+        for d in ("top-k", "random")
+    ]
     judged.append(claim.judge(by_layer[0], control=by_layer[1]))
-    print(judged[-1], *(f"{name}: {v.word}: {v.measured}; random directions {v.control}" for name, v in judged[-1].parts), sep="\n")
+    print(
+        judged[-1],
+        *(
+            f"{name}: {v.word}: {v.measured}; random directions {v.control}"
+            for name, v in judged[-1].parts
+        ),
+        sep="\n",
+    )
 
 # %% [markdown]
 # The paper's numbers nearly come out: 0.45 and 0.48 of the error vector, 0.78 and 0.76 of its squared norm. But the errors of as many *random*
@@ -135,13 +256,30 @@ for claim, measure in ((vector, "error vector"), (norm, "squared error norm")):
 # ## Which tokens: small SAEs against large ones
 
 # %%
-alike = {n: features.error_norms([*(topk[n, w] for w in WIDTHS), floors[n, SMALL][0], floors[n, LARGE][1]], heldout) for n in LAYERS}
-alike[LAYERS[0]].plot(title=f"Correlation of error norms, layer {LAYERS[0]}");
-
+alike = {
+    n: features.error_norms(
+        [*(topk[n, w] for w in WIDTHS), floors[n, SMALL][0], floors[n, LARGE][1]], heldout
+    )
+    for n in LAYERS
+}
+alike[LAYERS[0]].plot(title=f"Correlation of error norms, layer {LAYERS[0]}")
 # %%
-pairs = [{p: measured(alike[n].sel(dictionary=f"top-k {LARGE}", other=f"{d} {SMALL}")) for p, n in zip(PARTS, LAYERS)} for d in ("top-k", "random")]
+pairs = [
+    {
+        p: measured(alike[n].sel(dictionary=f"top-k {LARGE}", other=f"{d} {SMALL}"))
+        for p, n in zip(PARTS, LAYERS)
+    }
+    for d in ("top-k", "random")
+]
 v_widths = widths.judge(pairs[0], control=pairs[1])
-print(v_widths, *(f"{name}: {v.word}: {v.measured}; random directions {v.control}" for name, v in v_widths.parts), sep="\n")
+print(
+    v_widths,
+    *(
+        f"{name}: {v.word}: {v.measured}; random directions {v.control}"
+        for name, v in v_widths.parts
+    ),
+    sep="\n",
+)
 
 # %% [markdown]
 # This one holds against its control: a small SAE knows which tokens a larger one will miss (0.96 and 0.95), better than random directions do
@@ -156,16 +294,46 @@ print(v_widths, *(f"{name}: {v.word}: {v.measured}; random directions {v.control
 parts, costs = {}, {}
 for p, n in zip(PARTS, LAYERS):
     pieces, tests = features.split_error(topk[n, LARGE], acts, heldout)
-    small = [features.trained(model, f"resid_post.{n}", piece, kind="topk", width=SMALL, k=K, tokens=TOKENS // 2, batch=BATCH, name=part) for piece, part in zip(pieces, ("linear", "nonlinear"))]
-    parts[p] = [features.predict_error(s, piece.part(0, len(fit.tokens)), test).sel(measure="unexplained") for s, piece, test in zip(small, pieces, tests)]
-    costs[p] = features.error_losses(model, topk[n, LARGE], fit, heldout, tokens=250 if FAST else 3_000)
-    print(p, *(f"unexplained by an SAE on the {s.name} part {measured(r)}" for s, r in zip(small, parts[p])), repr(costs[p]), sep="\n")
+    small = [
+        features.trained(
+            model,
+            f"resid_post.{n}",
+            piece,
+            kind="topk",
+            width=SMALL,
+            k=K,
+            tokens=TOKENS // 2,
+            batch=BATCH,
+            name=part,
+        )
+        for piece, part in zip(pieces, ("linear", "nonlinear"))
+    ]
+    parts[p] = [
+        features.predict_error(s, piece.part(0, len(fit.tokens)), test).sel(measure="unexplained")
+        for s, piece, test in zip(small, pieces, tests)
+    ]
+    costs[p] = features.error_losses(
+        model, topk[n, LARGE], fit, heldout, tokens=250 if FAST else 3_000
+    )
+    print(
+        p,
+        *(
+            f"unexplained by an SAE on the {s.name} part {measured(r)}"
+            for s, r in zip(small, parts[p])
+        ),
+        repr(costs[p]),
+        sep="\n",
+    )
 
 # %%
-found = {f"worse SAE, {p}": worse.judge(measured(b.examples - a.examples)) for p, (a, b) in parts.items()}
+found = {
+    f"worse SAE, {p}": worse.judge(measured(b.examples - a.examples)) for p, (a, b) in parts.items()
+}
 for p, cost in costs.items():
     gap = features.nonlinear_share(cost)
-    print(f"{p}: of the squared norm {gap.about['of the norm']:.2f} is nonlinear, of the loss {gap.about['of the loss']:.2f}")
+    print(
+        f"{p}: of the squared norm {gap.about['of the norm']:.2f} is nonlinear, of the loss {gap.about['of the loss']:.2f}"
+    )
     found[f"share of loss, {p}"] = close.judge(measured(gap.examples * np.sign(gap.values)))
 v_apart = apart.judge(found)
 print(v_apart, *(f"{name}: {v.word}: {v.measured}" for name, v in v_apart.parts), sep="\n")
@@ -180,14 +348,29 @@ print(v_apart, *(f"{name}: {v.word}: {v.measured}" for name, v in v_apart.parts)
 # The same directions and as many latents, but chosen one by one, with ten gradient steps after each. Only a few thousand tokens: it is slow.
 
 # %%
-some, few = (fit.part(0, 12), heldout.part(0, 4)) if FAST else (fit.part(0, 48), heldout.part(0, 16))
-searched = {n: features.predict_error([topk[n, LARGE], features.pursued(topk[n, LARGE])], some, few) for n in LAYERS}
+some, few = (
+    (fit.part(0, 12), heldout.part(0, 4)) if FAST else (fit.part(0, 48), heldout.part(0, 16))
+)
+searched = {
+    n: features.predict_error([topk[n, LARGE], features.pursued(topk[n, LARGE])], some, few)
+    for n in LAYERS
+}
 less = {}
 for p, n in zip(PARTS, LAYERS):
     before, after = (searched[n].examples[i, 4] for i in (0, 1))  # the nonlinear part
     less[p] = share(before - after, before)
-    print(p, searched[n].sel(measure=["unexplained", "unexplained, nonlinear part"]).values.round(4).tolist(), "decrease of the nonlinear part", less[p])
-v_slight = slight.judge(less, provided=[gate(f"decrease, {p}", found, at_least=0.0) for p, found in less.items()])
+    print(
+        p,
+        searched[n]
+        .sel(measure=["unexplained", "unexplained, nonlinear part"])
+        .values.round(4)
+        .tolist(),
+        "decrease of the nonlinear part",
+        less[p],
+    )
+v_slight = slight.judge(
+    less, provided=[gate(f"decrease, {p}", found, at_least=0.0) for p, found in less.items()]
+)
 print(v_slight)
 
 # %% [markdown]
@@ -200,23 +383,54 @@ print(v_slight)
 # feature choice one for each latent, so that the number of latents on held-out tokens is close to the budget and not equal to it.
 
 # %%
-KINDS = {"top-k": dict(kind="topk"), "mutual choice": dict(kind="mutualchoice"), "feature choice": dict(kind="featurechoice"),
-         "mutual choice, aux k": dict(kind="mutualchoice", aux="k"), "feature choice, aux k": dict(kind="featurechoice", aux="k")}
-many = [train(sites[0], width=LARGE, seed=s, name=f"{name}, seed {s}", **kind) for name, kind in KINDS.items() for s in SEEDS]
+KINDS = {
+    "top-k": dict(kind="topk"),
+    "mutual choice": dict(kind="mutualchoice"),
+    "feature choice": dict(kind="featurechoice"),
+    "mutual choice, aux k": dict(kind="mutualchoice", aux="k"),
+    "feature choice, aux k": dict(kind="featurechoice", aux="k"),
+}
+many = [
+    train(sites[0], width=LARGE, seed=s, name=f"{name}, seed {s}", **kind)
+    for name, kind in KINDS.items()
+    for s in SEEDS
+]
 use = features.densities(many, heldout)
-left = features.predict_error(many, fit.part(0, 16), heldout).sel(measure="unexplained").values.reshape(len(KINDS), -1)
-counts = {what: np.array(list(use.about[what].values())).reshape(len(KINDS), -1) for what in ("latents on", "dead", "underused")}
+left = (
+    features.predict_error(many, fit.part(0, 16), heldout)
+    .sel(measure="unexplained")
+    .values.reshape(len(KINDS), -1)
+)
+counts = {
+    what: np.array(list(use.about[what].values())).reshape(len(KINDS), -1)
+    for what in ("latents on", "dead", "underused")
+}
 for i, name in enumerate(KINDS):
-    print(f"{name:22} unexplained {left[i].round(4)}, latents on {counts['latents on'][i].round(1)}, dead {counts['dead'][i]}, underused {counts['underused'][i]} of {LARGE}")
+    print(
+        f"{name:22} unexplained {left[i].round(4)}, latents on {counts['latents on'][i].round(1)}, dead {counts['dead'][i]}, underused {counts['underused'][i]} of {LARGE}"
+    )
 
 # %%
 whole = features.judge(model, many[:: len(SEEDS)][:3], heldout, tokens=250 if FAST else 2_000)
-features.table(whole)[["latents on", "explained variance", "loss recovered", "loss recovered, low", "loss recovered, high", "tokens"]]
+features.table(whole)[
+    [
+        "latents on",
+        "explained variance",
+        "loss recovered",
+        "loss recovered, low",
+        "loss recovered, high",
+        "tokens",
+    ]
+]
 
 # %%
 by_variant = {}
 for i, name in enumerate(VARIANTS, 1):
-    dead = gate("dead latents of top-k less these", measured(counts["dead"][0] - counts["dead"][i]), at_least=0.0)
+    dead = gate(
+        "dead latents of top-k less these",
+        measured(counts["dead"][0] - counts["dead"][i]),
+        at_least=0.0,
+    )
     equal = gate(f"{K} over latents on", measured(K / counts["latents on"][i]), at_least=0.95)
     by_variant[name] = one_better.judge(measured(1 - left[i] / left[0]), provided=(dead, equal))
     print(name, by_variant[name].word, by_variant[name].measured, by_variant[name].why)
@@ -232,13 +446,24 @@ print(v_better)
 # ## Which tokens get more latents
 
 # %%
-hard = features.adaptivity(model, many[len(SEEDS) : 3 * len(SEEDS) : len(SEEDS)], heldout.part(0, 4 if FAST else 32), acts.tokens)
+hard = features.adaptivity(
+    model,
+    many[len(SEEDS) : 3 * len(SEEDS) : len(SEEDS)],
+    heldout.part(0, 4 if FAST else 32),
+    acts.tokens,
+)
 hard.plot(title="Latents a token gets against how hard it is")
 hard.table()
 
 # %%
 names = {"loss": "next-token loss", "rarity": "rarity of the token"}
-v_adaptive = adaptive.judge({f"{v}, {h}": measured(hard.sel(dictionary=f"{v}, seed 0", measure=names[h])) for v in VARIANTS for h in names})
+v_adaptive = adaptive.judge(
+    {
+        f"{v}, {h}": measured(hard.sel(dictionary=f"{v}, seed 0", measure=names[h]))
+        for v in VARIANTS
+        for h in names
+    }
+)
 print(v_adaptive, *(f"{name}: {v.word}: {v.measured}" for name, v in v_adaptive.parts), sep="\n")
 
 # %% [markdown]
@@ -250,11 +475,22 @@ print(v_adaptive, *(f"{name}: {v.word}: {v.measured}" for name, v in v_adaptive.
 
 # %%
 seed_0 = use.values[:: len(SEEDS)]
-interp.plots.lines(np.log10(seed_0 + 1e-5), np.log10(use.coords["rank"]), placed=True, x_name="log10 of the rank", unit="log10 of the share of tokens",
-                   names=list(KINDS), title=f"Use of {LARGE} latents on {len(heldout):,} tokens (-5: never)");
-
+interp.plots.lines(
+    np.log10(seed_0 + 1e-5),
+    np.log10(use.coords["rank"]),
+    placed=True,
+    x_name="log10 of the rank",
+    unit="log10 of the share of tokens",
+    names=list(KINDS),
+    title=f"Use of {LARGE} latents on {len(heldout):,} tokens (-5: never)",
+)
 # %%
-v_revives = revives.judge({name: measured((counts["underused"][i + 2] - counts["underused"][i]) / LARGE) for i, name in enumerate(VARIANTS, 1)})
+v_revives = revives.judge(
+    {
+        name: measured((counts["underused"][i + 2] - counts["underused"][i]) / LARGE)
+        for i, name in enumerate(VARIANTS, 1)
+    }
+)
 print(v_revives, *(f"{name}: {v.word}: {v.measured}" for name, v in v_revives.parts), sep="\n")
 
 # %% [markdown]
@@ -265,7 +501,12 @@ print(v_revives, *(f"{name}: {v.word}: {v.measured}" for name, v in v_revives.pa
 # ## Verdicts
 
 # %%
-verdicts("22-sae-allocation-and-dark-matter", [*judged, v_widths, v_apart, v_slight, v_better, v_adaptive, v_revives], model=model, fast=FAST)
+verdicts(
+    "22-sae-allocation-and-dark-matter",
+    [*judged, v_widths, v_apart, v_slight, v_better, v_adaptive, v_revives],
+    model=model,
+    fast=FAST,
+)
 
 # %% [markdown]
 # ## Try it

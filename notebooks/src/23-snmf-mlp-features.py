@@ -46,16 +46,36 @@ STEPS, TOKENS = (30, 40_000) if FAST else (100, 300_000)
 
 # %%
 concepts = Claim(
-    "concepts", says="SNMF features match human concepts", metric="AUROC of the best feature for a concept on held-out sentences, mean",
-    holds=0.9, partly=0.75, null=0.5, control="the best of as many random sparse directions", **PAPER)
+    "concepts",
+    says="SNMF features match human concepts",
+    metric="AUROC of the best feature for a concept on held-out sentences, mean",
+    holds=0.9,
+    partly=0.75,
+    null=0.5,
+    control="the best of as many random sparse directions",
+    **PAPER,
+)
 steering = Claim(
-    "steering", says="SNMF features beat SAEs and difference of means on causal steering",
+    "steering",
+    says="SNMF features beat SAEs and difference of means on causal steering",
     metric="gain of the concept's held-out words at KL = 0.5 nats: SNMF's less the other's; one interval above 0, neither difference below",
-    holds=0.0, null=0.0, control="none", parts=("over the SAE", "over difference of means"), needs=(1, 1), **PAPER)
+    holds=0.0,
+    null=0.0,
+    control="none",
+    parts=("over the SAE", "over difference of means"),
+    needs=(1, 1),
+    **PAPER,
+)
 hierarchy = Claim(
-    "hierarchy", says="Recursive SNMF shows groups of neurons reused across related features",
+    "hierarchy",
+    says="Recursive SNMF shows groups of neurons reused across related features",
     metric="share of top neurons two features of one concept have in common, over that of two concepts'",
-    holds=3.0, partly=1.5, null=1.0, control="the same with the features' concepts mixed", **PAPER)
+    holds=3.0,
+    partly=1.5,
+    null=1.0,
+    control="the same with the features' concepts mixed",
+    **PAPER,
+)
 
 # %% [markdown]
 # ## Sentences, and the neurons' activations on them
@@ -68,8 +88,15 @@ model = interp.load(MODEL)
 find, heldout = texts.concepts("find", n=N), texts.concepts("heldout", n=N // 2)
 labels, judged = [s.concept for s in find], [s.concept for s in heldout]
 sites = [f"mlp.{layer}.post" for layer in LAYERS]
-here, there = (features.read_prompts(model, sites, [s.text for s in some]) for some in (find, heldout))
-print(f"{len(find)} sentences ({len(here.prompt):,} tokens) to find, {len(heldout)} ({len(there.prompt):,}) to judge:", find[0], heldout[0], sep="\n")
+here, there = (
+    features.read_prompts(model, sites, [s.text for s in some]) for some in (find, heldout)
+)
+print(
+    f"{len(find)} sentences ({len(here.prompt):,} tokens) to find, {len(heldout)} ({len(there.prompt):,}) to judge:",
+    find[0],
+    heldout[0],
+    sep="\n",
+)
 
 # %% [markdown]
 # ## Four dictionaries of the same neurons
@@ -81,12 +108,16 @@ print(f"{len(find)} sentences ({len(here.prompt):,} tokens) to find, {len(heldou
 made = {}
 for site in sites:
     snmf = features.factorise(model, site, here.activations, rank=RANK, steps=STEPS, name="SNMF")
-    sae = features.trained(model, site, here.activations, kind="topk", width=RANK, k=10, tokens=TOKENS, name="SAE")
+    sae = features.trained(
+        model, site, here.activations, kind="topk", width=RANK, k=10, tokens=TOKENS, name="SAE"
+    )
     means = features.mean_differences(here, labels, site)
     random = features.random_sparse(here.activations, RANK, site=site)
     made[site] = [snmf, sae, means, random]
     on = snmf.encode(there.activations.of(site)) > 0
-    print(f"{site}: explained on find, SNMF {snmf.about['curve'][-1]['explained']:.2f}, SAE {sae.about['curve'][-1]['explained']:.2f}; SNMF loadings above 0: {on.float().sum(1).mean():.0f} of {RANK}")
+    print(
+        f"{site}: explained on find, SNMF {snmf.about['curve'][-1]['explained']:.2f}, SAE {sae.about['curve'][-1]['explained']:.2f}; SNMF loadings above 0: {on.float().sum(1).mean():.0f} of {RANK}"
+    )
 
 # %% [markdown]
 # ## Do features match concepts?
@@ -98,9 +129,16 @@ for site in sites:
 found = {site: features.detect(made[site], here, labels, there, judged) for site in sites}
 auroc = np.stack([found[site].values for site in sites])  # [layer dictionary concept]
 names, every = found[sites[0]].coords["dictionary"], found[sites[0]].coords["concept"]
-interp.plots.heatmap(auroc.mean(0) - 0.5, names, every, row_name="dictionary", col_name="concept", unit="AUROC less 0.5 (chance)", limit=0.5,
-                     title="Concepts told by the best feature, held-out sentences, mean over layers");
-
+interp.plots.heatmap(
+    auroc.mean(0) - 0.5,
+    names,
+    every,
+    row_name="dictionary",
+    col_name="concept",
+    unit="AUROC less 0.5 (chance)",
+    limit=0.5,
+    title="Concepts told by the best feature, held-out sentences, mean over layers",
+)
 # %% [markdown]
 # What are these features? The tokens that each loads on most in the `find` sentences, and those that its neurons write, read through the MLP's output
 # matrix and the unembedding alone.
@@ -110,11 +148,26 @@ middle = sites[len(sites) // 2]
 features.labelled(model, made[middle][0], here, found[middle].about["latents"]["SNMF"])
 
 # %%
-mixed = [features.detect(made[site][0], here, labels, there, judged, shuffle=0).values for site in sites]
-by = {name: measured(auroc[:, i].ravel(), groups=every * len(sites)) for i, name in enumerate(names)}
-able = gate("AUROC of difference of means (is the concept in the neurons at all?)", by["difference of means"], at_least=0.75)
+mixed = [
+    features.detect(made[site][0], here, labels, there, judged, shuffle=0).values for site in sites
+]
+by = {
+    name: measured(auroc[:, i].ravel(), groups=every * len(sites)) for i, name in enumerate(names)
+}
+able = gate(
+    "AUROC of difference of means (is the concept in the neurons at all?)",
+    by["difference of means"],
+    at_least=0.75,
+)
 v_concepts = concepts.judge(by["SNMF"], control=by[names[3]], gate=able)
-print(v_concepts, *(f"{name}: {one}; by layer {auroc[:, i].mean(1).round(2)}" for i, (name, one) in enumerate(by.items())), sep="\n")
+print(
+    v_concepts,
+    *(
+        f"{name}: {one}; by layer {auroc[:, i].mean(1).round(2)}"
+        for i, (name, one) in enumerate(by.items())
+    ),
+    sep="\n",
+)
 print("SNMF with labels mixed:", measured(np.ravel(mixed), groups=every * len(sites)))
 
 # %% [markdown]
@@ -130,21 +183,49 @@ print("SNMF with labels mixed:", measured(np.ravel(mixed), groups=every * len(si
 # 0.5 nats. How much more do the concept's held-out words gain than words of no concept?
 
 # %%
-prompts = ["I think it is about", "Then we talked about the", "The next word is", "She told me that the", "It was all because of", "My favourite is the"][:PROMPTS]
-words = {c: [f" {w}" for w in texts.single_words(model, texts.concept_words(c, "heldout"))] for c in every}
+prompts = [
+    "I think it is about",
+    "Then we talked about the",
+    "The next word is",
+    "She told me that the",
+    "It was all because of",
+    "My favourite is the",
+][:PROMPTS]
+words = {
+    c: [f" {w}" for w in texts.single_words(model, texts.concept_words(c, "heldout"))]
+    for c in every
+}
 neutral = [f" {w}" for w in texts.single_words(model, texts.NEUTRAL)]
 length = {site: float(here.activations.of(site).norm(dim=-1).mean()) for site in sites}
-gains = {site: features.latent_gain(model, prompts, made[site], found[site].about["latents"], words, neutral, scale=length[site]) for site in sites}
+gains = {
+    site: features.latent_gain(
+        model, prompts, made[site], found[site].about["latents"], words, neutral, scale=length[site]
+    )
+    for site in sites
+}
 gain = np.stack([gains[site].values for site in sites])
-print("latents that never moved the prediction by as much:", {site: g.about["unreached"] for site, g in gains.items()})
+print(
+    "latents that never moved the prediction by as much:",
+    {site: g.about["unreached"] for site, g in gains.items()},
+)
 
 # %%
-gained = {name: measured(gain[:, i].ravel(), groups=every * len(sites)) for i, name in enumerate(names)}
-interp.plots.lines(gain.mean(2).T, LAYERS, x_name="layer", names=names, unit="nats over neutral words",
-                   title="Gain of a concept's held-out words at 0.5 nats of KL");
-
+gained = {
+    name: measured(gain[:, i].ravel(), groups=every * len(sites)) for i, name in enumerate(names)
+}
+interp.plots.lines(
+    gain.mean(2).T,
+    LAYERS,
+    x_name="layer",
+    names=names,
+    unit="nats over neutral words",
+    title="Gain of a concept's held-out words at 0.5 nats of KL",
+)
 # %%
-less = {part: measured((gain[:, 0] - gain[:, i]).ravel(), groups=every * len(sites)) for part, i in (("over the SAE", 1), ("over difference of means", 2))}
+less = {
+    part: measured((gain[:, 0] - gain[:, i]).ravel(), groups=every * len(sites))
+    for part, i in (("over the SAE", 1), ("over difference of means", 2))
+}
 works = gate("gain by difference of means", gained["difference of means"], at_least=0.1)
 neither = [gate(f"SNMF's gain {part}", one, at_least=0.0) for part, one in less.items()]
 v_steering = steering.judge(less, gate=works, provided=neither)
@@ -163,18 +244,34 @@ print(v_steering, works, *(f"{name}: {one}" for name, one in (gained | less).ite
 
 # %%
 own = {site: features.concept_of(made[site][0], here, labels) for site in sites}
-tree = features.hierarchy(made[middle][0], (RANK // 2, RANK // 4), names=[o or "-" for o in own[middle]])
-tree.plot(title=f"Features of {middle} in the order of their branches");
-
+tree = features.hierarchy(
+    made[middle][0], (RANK // 2, RANK // 4), names=[o or "-" for o in own[middle]]
+)
+tree.plot(title=f"Features of {middle} in the order of their branches")
 # %%
-pairs = [features.within_and_across(features.shared_neurons(made[site][0]), own[site]) for site in sites]
+pairs = [
+    features.within_and_across(features.shared_neurons(made[site][0]), own[site]) for site in sites
+]
 drawn = np.random.default_rng(0)
-draw = [(site, drawn.permutation(np.array(own[site], dtype=object)).tolist()) for site in sites for _ in range(10)]
-mixed = [features.within_and_across(features.shared_neurons(made[site][0]), mix) for site, mix in draw]
+draw = [
+    (site, drawn.permutation(np.array(own[site], dtype=object)).tolist())
+    for site in sites
+    for _ in range(10)
+]
+mixed = [
+    features.within_and_across(features.shared_neurons(made[site][0]), mix) for site, mix in draw
+]
 both, chance = (np.concatenate([p.examples for p in some], 1) for some in (pairs, mixed))
-ratio, control = (share(b[0], b[1], groups=[g for p in some for g in p.about["groups"]]) for b, some in ((both, pairs), (chance, mixed)))
+ratio, control = (
+    share(b[0], b[1], groups=[g for p in some for g in p.about["groups"]])
+    for b, some in ((both, pairs), (chance, mixed))
+)
 v_hierarchy = hierarchy.judge(ratio, control=control)
-print(v_hierarchy, f"within {both[0].mean():.3f}, across {both[1].mean():.3f}; concepts mixed: ratio {control}", sep="\n")
+print(
+    v_hierarchy,
+    f"within {both[0].mean():.3f}, across {both[1].mean():.3f}; concepts mixed: ratio {control}",
+    sep="\n",
+)
 print("features with a concept:", {site: sum(o is not None for o in own[site]) for site in sites})
 
 # %% [markdown]
@@ -195,7 +292,9 @@ verdicts("23-snmf-mlp-features", [v_concepts, v_steering, v_hierarchy], model=mo
 # %%
 best = found[middle].about["latents"]["SNMF"]["months"]
 strength = gains[middle].about["strengths"]["SNMF: months"] * length[middle]
-interp.generate(model, "The next word is", features.steer(made[middle][0], {best: strength}), max_new_tokens=10)
+interp.generate(
+    model, "The next word is", features.steer(made[middle][0], {best: strength}), max_new_tokens=10
+)
 
 # %% [markdown]
 # ## What did not reproduce

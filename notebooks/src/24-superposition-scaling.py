@@ -48,22 +48,53 @@ PARTS = tuple(f"alpha {a:g}" for a in ALPHAS)
 
 # %%
 strong = Claim(
-    "strong", says="Under strong superposition the loss scales as 1/m for many frequency distributions", paper="loss ~ 1/m",
+    "strong",
+    says="Under strong superposition the loss scales as 1/m for many frequency distributions",
+    paper="loss ~ 1/m",
     metric="largest distance of an exponent from 1 over three alphas; all three within 0.2 of one another",
-    direction="<=", holds=0.2, partly=0.4, null=1.0, **LIU)
+    direction="<=",
+    holds=0.2,
+    partly=0.4,
+    null=1.0,
+    **LIU,
+)
 weak = Claim(
-    "weak", says="Under weak superposition the exponent follows that of the feature frequencies", paper="loss ~ m ** -alpha",
+    "weak",
+    says="Under weak superposition the exponent follows that of the feature frequencies",
+    paper="loss ~ m ** -alpha",
     metric="distance of the exponent from alpha, by alpha; the exponent rises with alpha",
-    direction="<=", holds=0.25, null=1.0, parts=(*PARTS, "rises with alpha"), needs=(4, 1), **LIU)
+    direction="<=",
+    holds=0.25,
+    null=1.0,
+    parts=(*PARTS, "rises with alpha"),
+    needs=(4, 1),
+    **LIU,
+)
 rises = replace(weak, direction=">=", holds=0.0, null=0.0, parts=(), needs=None)
 overlap = Claim(
-    "overlap", says="The squared overlaps of the features' directions scale as 1/m", paper="1/m",
+    "overlap",
+    says="The squared overlaps of the features' directions scale as 1/m",
+    paper="1/m",
     metric="squared cosine * m, the largest over the smallest across m, by alpha (strong superposition)",
-    direction="<=", holds=2.0, partly=4.0, null=WIDTHS[-1] / WIDTHS[0], parts=PARTS, needs=(3, 1), **LIU)
+    direction="<=",
+    holds=2.0,
+    partly=4.0,
+    null=WIDTHS[-1] / WIDTHS[0],
+    parts=PARTS,
+    needs=(3, 1),
+    **LIU,
+)
 language = Claim(
-    "language-model", says="Open language models are in strong superposition: their overlaps are of the size 1/m", paper="overlaps ~ 1/m in four families",
+    "language-model",
+    says="Open language models are in strong superposition: their overlaps are of the size 1/m",
+    paper="overlaps ~ 1/m in four families",
     metric="mean squared cosine of unembedding rows * 576 (random directions: 1), at least 0.5; frequent tokens above the rest",
-    direction="<=", holds=2.5, partly=5.0, null=576.0, **LIU)
+    direction="<=",
+    holds=2.5,
+    partly=5.0,
+    null=576.0,
+    **LIU,
+)
 
 # %% [markdown]
 # ## Two regimes
@@ -73,11 +104,17 @@ language = Claim(
 # that pulls every row to length 1, keeps all. Three seeds each.
 
 # %%
-sizes = dict(features=200, steps=400 if FAST else 900, lr=0.02 if FAST else 0.01, batch=128, seeds=3)
+sizes = dict(
+    features=200, steps=400 if FAST else 900, lr=0.02 if FAST else 0.01, batch=128, seeds=3
+)
 kept = toy.sweep(WIDTHS, ALPHAS, decay=-1.0, **sizes)
 dropped = toy.sweep(WIDTHS, ALPHAS, decay=1.0, **sizes)
 for name, found in (("strong", kept), ("weak", dropped)):
-    print(name, "superposition: share of features represented, alpha by m\n", found.sel(measure="represented").values.round(2))
+    print(
+        name,
+        "superposition: share of features represented, alpha by m\n",
+        found.sel(measure="represented").values.round(2),
+    )
 
 # %% [markdown]
 # Growth keeps every feature. Decay keeps very few: 6 % of 200 are 12 features in 40 dimensions, fewer than there is room for. So what
@@ -88,11 +125,18 @@ for name, found in (("strong", kept), ("weak", dropped)):
 # %% tags=["cover"]
 curves = [(kept, "strong", a) for a in ALPHAS] + [(dropped, "weak", a) for a in ALPHAS]
 losses = np.log10([found.sel(measure="loss", alpha=a).values for found, _, a in curves])
-interp.plots.lines(losses, WIDTHS, x_name="dimensions m", unit="log10 of the mean squared error",
-                   names=[f"{name}, alpha {a:g}" for _, name, a in curves], title="Loss by width in two regimes");
-
+interp.plots.lines(
+    losses,
+    WIDTHS,
+    x_name="dimensions m",
+    unit="log10 of the mean squared error",
+    names=[f"{name}, alpha {a:g}" for _, name, a in curves],
+    title="Loss by width in two regimes",
+)
 # %%
-exponents = {name: toy.exponents_by_seed(found) for name, found in (("strong", kept), ("weak", dropped))}
+exponents = {
+    name: toy.exponents_by_seed(found) for name, found in (("strong", kept), ("weak", dropped))
+}
 for name, by_seed in exponents.items():
     print(name, "exponents:", *(f"alpha {a:g}: {measured(by_seed.sel(alpha=a))};" for a in ALPHAS))
 print("strong, with the interval of the fit over m:", toy.exponents(kept).values.round(2).tolist())
@@ -102,7 +146,11 @@ by_seed = exponents["strong"]
 off = measured(abs(by_seed.examples - 1).max(0))
 spread = by_seed.examples.max(0) - by_seed.examples.min(0)
 alike = gate("1 less the spread of the three exponents", measured(1 - spread), at_least=0.8)
-able = gate("share of features represented in the strong regime", measured(kept.sel(measure="represented").examples.mean((0, 1))), at_least=0.99)
+able = gate(
+    "share of features represented in the strong regime",
+    measured(kept.sel(measure="represented").examples.mean((0, 1))),
+    at_least=0.99,
+)
 v_strong = strong.judge(off, gate=able, provided=alike)
 print(v_strong, alike, sep="\n")
 
@@ -110,7 +158,11 @@ print(v_strong, alike, sep="\n")
 by_seed = exponents["weak"]
 off = {part: measured(abs(by_seed.sel(alpha=a).examples - a)) for part, a in zip(PARTS, ALPHAS)}
 gain = measured(by_seed.sel(alpha=1.0).examples - by_seed.sel(alpha=0.0).examples)
-few = gate("share of features dropped in the weak regime", measured(1 - dropped.sel(measure="represented").examples.mean((0, 1))), at_least=0.2)
+few = gate(
+    "share of features dropped in the weak regime",
+    measured(1 - dropped.sel(measure="represented").examples.mean((0, 1))),
+    at_least=0.2,
+)
 v_weak = weak.judge(off | {"rises with alpha": rises.judge(gain)}, gate=few)
 print(v_weak, *(f"{name}: {v.word}, {v.measured}" for name, v in v_weak.parts), sep="\n")
 
@@ -123,12 +175,19 @@ print(v_weak, *(f"{name}: {v.word}, {v.measured}" for name, v in v_weak.parts), 
 
 # %%
 rows = kept.sel(measure="squared overlap * m")
-interp.plots.lines(rows.values, WIDTHS, x_name="dimensions m", unit="mean squared cosine * m", names=list(PARTS),
-                   title="Overlap of the features, strong superposition (1: random directions)");
-
+interp.plots.lines(
+    rows.values,
+    WIDTHS,
+    x_name="dimensions m",
+    unit="mean squared cosine * m",
+    names=list(PARTS),
+    title="Overlap of the features, strong superposition (1: random directions)",
+)
 # %%
 ratios = toy.spread_over_m(kept)
-v_overlap = overlap.judge({part: measured(ratios.sel(alpha=a)) for part, a in zip(PARTS, ALPHAS)}, gate=able)
+v_overlap = overlap.judge(
+    {part: measured(ratios.sel(alpha=a)) for part, a in zip(PARTS, ALPHAS)}, gate=able
+)
 print(v_overlap, *(f"{name}: {v.word}, {v.measured}" for name, v in v_overlap.parts), sep="\n")
 
 # %% [markdown]
@@ -147,25 +206,41 @@ directions = model.W_U.T.detach().float()
 text = interp.texts.chunks(model, interp.texts.documentation(), length=128, n=200 if FAST else 1000)
 counts = torch.bincount(text[:, 1:].flatten(), minlength=len(directions))
 order = counts.argsort(descending=True, stable=True)
-groups = {"all": directions, "frequent": directions[order[:1000]], "seen": directions[order[1000 : int((counts > 0).sum())]],
-          "unseen": directions[counts == 0]}
+groups = {
+    "all": directions,
+    "frequent": directions[order[:1000]],
+    "seen": directions[order[1000 : int((counts > 0).sum())]],
+    "unseen": directions[counts == 0],
+}
 
 # %%
 squares = {name: measured(toy.group_overlaps(some)) for name, some in groups.items()}
-centred = {name: measured(toy.group_overlaps(some - directions.mean(0))) for name, some in groups.items()}
+centred = {
+    name: measured(toy.group_overlaps(some - directions.mean(0))) for name, some in groups.items()
+}
 for name, some in groups.items():
     length = some.norm(dim=1)
-    print(f"{name:9} {len(some):6} tokens, norm {length.mean():.2f} +- {length.std():.2f}: squared cosine * m {squares[name]}, without the mean direction {centred[name]}")
+    print(
+        f"{name:9} {len(some):6} tokens, norm {length.mean():.2f} +- {length.std():.2f}: squared cosine * m {squares[name]}, without the mean direction {centred[name]}"
+    )
 
 # %%
 names = [f"{kind}, {name}" for kind in ("as they are", "less their mean") for name in groups]
 each = [*squares.values(), *centred.values()]
-interp.plots.bars([one.value for one in each], names, unit="mean squared cosine * m", title="Overlap of token directions in SmolLM2 (1: random)",
-                  interval=([one.low for one in each], [one.high for one in each]));
-
+interp.plots.bars(
+    [one.value for one in each],
+    names,
+    unit="mean squared cosine * m",
+    title="Overlap of token directions in SmolLM2 (1: random)",
+    interval=([one.low for one in each], [one.high for one in each]),
+)
 # %%
 floor = gate("squared cosine * m", squares["all"], at_least=0.5)
-above = gate("frequent tokens less all", measured(toy.group_overlaps(groups["frequent"]) - toy.group_overlaps(directions)), at_least=0.0)
+above = gate(
+    "frequent tokens less all",
+    measured(toy.group_overlaps(groups["frequent"]) - toy.group_overlaps(directions)),
+    at_least=0.0,
+)
 v_language = language.judge(squares["all"], provided=(floor, above))
 print(v_language)
 
@@ -178,7 +253,9 @@ print(v_language)
 # ## Verdicts
 
 # %%
-verdicts("24-superposition-scaling", [v_strong, v_weak, v_overlap, v_language], model=model, fast=FAST)
+verdicts(
+    "24-superposition-scaling", [v_strong, v_weak, v_overlap, v_language], model=model, fast=FAST
+)
 
 # %% [markdown]
 # ## Try it
@@ -188,8 +265,14 @@ verdicts("24-superposition-scaling", [v_strong, v_weak, v_overlap, v_language], 
 
 # %%
 small = toy.train(features=12, dimensions=2, alpha=0.0, steps=300, batch=128)
-interp.plots.scatter(small.weight[:, 0], small.weight[:, 1], [str(i) for i in range(12)], x_name="dimension 0", y_name="dimension 1",
-                     title="Twelve features in two dimensions");
+interp.plots.scatter(
+    small.weight[:, 0],
+    small.weight[:, 1],
+    [str(i) for i in range(12)],
+    x_name="dimension 0",
+    y_name="dimension 1",
+    title="Twelve features in two dimensions",
+)
 
 # %% [markdown]
 # ## What did not reproduce

@@ -57,8 +57,7 @@ interp.agreement(quick, scores, n=500)
 
 # %% tags=["cover"]
 circuit = Circuit.top(scores, 500).prune()
-circuit.plot(max_edges=150);
-
+circuit.plot(max_edges=150)
 # %%
 interp.evaluate(model, judge, circuit)
 
@@ -91,8 +90,7 @@ interp.minimality(model, judge[:4], circuit, of="components").top(8)
 
 # %%
 curve = interp.faithfulness_curve(model, judge, scores, sets=1)
-curve.plot();
-
+curve.plot()
 # %%
 interp.area(curve)
 
@@ -104,8 +102,9 @@ interp.area(curve)
 # last:
 
 # %%
-interp.faithfulness_curve(model, judge, scores, (0.001, 0.01, 0.1, 0.5), absolute=False, sets=1).plot();
-
+interp.faithfulness_curve(
+    model, judge, scores, (0.001, 0.01, 0.1, 0.5), absolute=False, sets=1
+).plot()
 # %% [markdown]
 # Faithfulness of 2.6 is no mistake and no virtue: leave out what works against the answer, and the logit difference
 # is larger than the whole model's. Such a circuit is not faithful, it is one-sided. So a number without its order says
@@ -118,12 +117,19 @@ interp.faithfulness_curve(model, judge, scores, (0.001, 0.01, 0.1, 0.5), absolut
 # the stream, for the mere size of a message, and for dice. The magnitudes are taken on four prompts: they cost most.
 
 # %%
-methods = {"eap_ig": scores, "eap": quick} | {m: interp.discover(model, task, m) for m in ("node_attribution", "information_flow")}
-methods |= {"magnitude": interp.discover(model, task[:4], "magnitude"), "random": interp.discover(model, task, "random")}
+methods = {"eap_ig": scores, "eap": quick} | {
+    m: interp.discover(model, task, m) for m in ("node_attribution", "information_flow")
+}
+methods |= {
+    "magnitude": interp.discover(model, task[:4], "magnitude"),
+    "random": interp.discover(model, task, "random"),
+}
 sizes = (0.002, 0.01, 0.05, 0.2) if FAST else (0.002, 0.005, 0.01, 0.02, 0.05, 0.2)
-curves = {m: interp.faithfulness_curve(model, judge, s, sizes, sets=1).sel(circuit="discovered") for m, s in methods.items()}
-interp.compare(curves, axis="method").plot(title="Circuits found by six methods, held-out prompts");
-
+curves = {
+    m: interp.faithfulness_curve(model, judge, s, sizes, sets=1).sel(circuit="discovered")
+    for m, s in methods.items()
+}
+interp.compare(curves, axis="method").plot(title="Circuits found by six methods, held-out prompts")
 # %% [markdown]
 # EAP-IG is best at most sizes; EAP is as good at 141 edges and behind it after. Products of components' scores reach
 # half of the answer at 707 edges, sizes of messages nothing below 1,413. Information flow goes *below zero*: it
@@ -134,8 +140,12 @@ interp.compare(curves, axis="method").plot(title="Circuits found by six methods,
 
 # %%
 for name, one in methods.items():
-    shared = interp.agreement(Circuit.top(scores, 500), Circuit.top(one, 500)).sel(measure="first in second")
-    print(f"{name:18} {one.about.get('seconds', 0):5.1f} s on {one.about['n']} prompts   shared with eap_ig {float(shared.values):.0%}")
+    shared = interp.agreement(Circuit.top(scores, 500), Circuit.top(one, 500)).sel(
+        measure="first in second"
+    )
+    print(
+        f"{name:18} {one.about.get('seconds', 0):5.1f} s on {one.about['n']} prompts   shared with eap_ig {float(shared.values):.0%}"
+    )
 
 # %% [markdown]
 # Different roads, different edges: EAP shares two thirds with EAP-IG, the others a fifth to a quarter, chance under
@@ -149,15 +159,20 @@ for name, one in methods.items():
 # What it leaves has no order: an edge's number is what it was worth when its turn came, 0 if it was cut.
 
 # %%
-walked = interp.discover(model, task[: 4 if FAST else 6], "acdc", among=300 if FAST else 1000, tau=0.02)
+walked = interp.discover(
+    model, task[: 4 if FAST else 6], "acdc", among=300 if FAST else 1000, tau=0.02
+)
 kept = Circuit.threshold(walked, 1e-9)
-print(f"{walked.about['runs']} runs, {walked.about['seconds']:.0f} s: {len(kept)} edges kept, {len(kept.prune())} on a way to the logits")
-kept.prune().plot();
-
+print(
+    f"{walked.about['runs']} runs, {walked.about['seconds']:.0f} s: {len(kept)} edges kept, {len(kept.prune())} on a way to the logits"
+)
+kept.prune().plot()
 # %%
 judged = {"ACDC": kept, "EAP-IG, as many edges": Circuit.top(scores, len(kept))}
 judged = {name: interp.evaluate(model, judge, one, sets=2) for name, one in judged.items()}
-interp.compare(judged, axis="circuit", name="two circuits").sel(measure=["faithfulness", "completeness"])
+interp.compare(judged, axis="circuit", name="two circuits").sel(
+    measure=["faithfulness", "completeness"]
+)
 
 # %%
 interp.agreement(Circuit.top(scores, len(kept)), kept)

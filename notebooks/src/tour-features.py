@@ -36,7 +36,9 @@ kept = features.kept_in(MODEL, "tour-fast" if FAST else "tour")
 
 # %%
 acts = features.activations(model, SITE, tokens=2_000 if FAST else TOKENS, folder=kept / "find")
-heldout = features.activations(model, SITE, tokens=800 if FAST else 16_000, split="heldout", folder=kept / "heldout")
+heldout = features.activations(
+    model, SITE, tokens=800 if FAST else 16_000, split="heldout", folder=kept / "heldout"
+)
 print(acts, heldout, sep="\n")
 
 # %% [markdown]
@@ -62,18 +64,22 @@ for name in ("loss", "explained", "dead"):
 
 # %%
 ks = (8, 32) if FAST else (8, 32, 64)
-saes = [sae if k == 32 else features.trained(model, SITE, acts, k=k, name=f"k = {k}", **recipe) for k in ks]
+saes = [
+    sae if k == 32 else features.trained(model, SITE, acts, k=k, name=f"k = {k}", **recipe)
+    for k in ks
+]
 floors = features.baselines(acts, k=32, width=WIDTH)
 judged = features.judge(model, [*saes, *floors], heldout, tokens=254 if FAST else 2_540)
-features.table(judged)[["latents on", "explained variance", "loss recovered", "dead", "dense", "tokens"]].round(3)
+features.table(judged)[
+    ["latents on", "explained variance", "loss recovered", "dead", "dense", "tokens"]
+].round(3)
 
 # %% [markdown]
 # More latents on is better on both counts, and none is free: a reader of a token has as many latents to look at. The
 # picture below is the usual one for comparing dictionaries; further up and to the left is better.
 
 # %%
-features.pareto(judged);
-
+features.pareto(judged)
 # %% [markdown]
 # ## What do its latents stand for?
 #
@@ -85,7 +91,11 @@ features.pareto(judged);
 seen = features.firings(model, sae, on=heldout)
 lines = features.describe(model, seen)
 print(lines.description.str.split().str[0].value_counts().to_dict(), f"tokens: {len(seen):,}")
-clear = lines[lines.density > 0.002].sort_values("share", ascending=False).drop_duplicates("description")
+clear = (
+    lines[lines.density > 0.002]
+    .sort_values("share", ascending=False)
+    .drop_duplicates("description")
+)
 clear.head(8).round(3)
 
 # %% [markdown]
@@ -94,7 +104,9 @@ clear.head(8).round(3)
 # alone often fails further down.
 
 # %%
-known = clear[clear.description.str.match("(on|after|before) [a-z]{3,}, [a-z]{4,}")].index[:3].tolist()
+known = (
+    clear[clear.description.str.match("(on|after|before) [a-z]{3,}, [a-z]{4,}")].index[:3].tolist()
+)
 cards = features.cards(model, sae, known, on=seen)
 cards[0]
 
@@ -115,7 +127,9 @@ text = heldout.tokens[: 2 if FAST else 16]
 plain = interp.cross_entropy(model, text)
 for card in cards:
     without = interp.cross_entropy(model, text, features.ablate(sae, card.latent))
-    print(f"{card.latent:5} {card.description:32} {without.values - plain.values:+.4f} nats a token ({text[:, 1:].numel():,} tokens)")
+    print(
+        f"{card.latent:5} {card.description:32} {without.values - plain.values:+.4f} nats a token ({text[:, 1:].numel():,} tokens)"
+    )
 
 # %% [markdown]
 # Next to nothing: other latents say much the same, and the error term says the rest.
@@ -127,7 +141,14 @@ for card in cards:
 strength = cards[0].maximum
 for times in (0, 1, 3):
     steered = features.steer(sae, {known[0]: times * strength})
-    print(f"{times} x", repr(interp.generate(model, "The best way to learn", steered, max_new_tokens=8 if FAST else 16).text))
+    print(
+        f"{times} x",
+        repr(
+            interp.generate(
+                model, "The best way to learn", steered, max_new_tokens=8 if FAST else 16
+            ).text
+        ),
+    )
 
 # %% [markdown]
 # ## Which latents does a task use?
@@ -141,7 +162,9 @@ for times in (0, 1, 3):
 task = interp.tasks.ioi(model, n=4 if FAST else 16)
 effect = features.attribution(model, task, sae, method="ig", steps=5 if FAST else 10)
 site = interp.patch(model, task, SITE, direction="noising")
-print(f"all latents and the error {effect.values.sum():.2f}, the site patched {float(site.values):.2f}")
+print(
+    f"all latents and the error {effect.values.sum():.2f}, the site patched {float(site.values):.2f}"
+)
 effect.top(6)
 
 # %% [markdown]
@@ -168,7 +191,9 @@ again = features.trained(model, SITE, acts, k=32, seed=1, name="seed 1", **recip
 other = features.baselines(acts, k=32, width=WIDTH, seed=1)[0]
 for pair in ((sae, again), (floors[0], other)):
     same = features.recovery(*pair)
-    print(f"{pair[0].name:12} {pair[1].name:12} mean cosine {float(same.values):.2f}, above 0.9: {same.about['above 0.9']} of {same.about['pairs']}")
+    print(
+        f"{pair[0].name:12} {pair[1].name:12} mean cosine {float(same.values):.2f}, above 0.9: {same.about['above 0.9']} of {same.about['pairs']}"
+    )
 
 # %% [markdown]
 # ## How far to trust it: absorption
@@ -184,7 +209,12 @@ words = features.first_letters(model, SITE, most=16 if FAST else 80)
 absorbed = features.absorption(sae, words.x, words.labels, words=words.words)
 letters = absorbed.about["classes"]
 print(absorbed, f"{absorbed.about['words']} words")
-print({letter: (one["probe F1"], one["own F1"], one["absorbed"][:1]) for letter, one in list(letters.items())[:6]})
+print(
+    {
+        letter: (one["probe F1"], one["own F1"], one["absorbed"][:1])
+        for letter, one in list(letters.items())[:6]
+    }
+)
 
 # %% [markdown]
 # ## Ready dictionaries

@@ -60,7 +60,9 @@ places.wait()
 # the answer, L20H0 and L19H2 tell others where not to look.
 
 # %% tags=["cover"]
-interp.widgets.attention(model, task, heads="L23H3 L29H1 L20H0 L19H2", head="L20H0", first=False).wait()
+interp.widgets.attention(
+    model, task, heads="L23H3 L29H1 L20H0 L19H2", head="L20H0", first=False
+).wait()
 
 # %% [markdown]
 # L20H0 looks from the end at the second "Steven", in the layer where the map above changes. It says where the name is

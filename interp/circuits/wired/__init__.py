@@ -8,4 +8,7 @@ from interp.circuits.wiring import Wired
 
 def every() -> dict[str, Wired]:
     """Each known circuit by its file's name."""
-    return {found.name: import_module(f"{__name__}.{found.name}").WIRED for found in iter_modules(__path__)}
+    return {
+        found.name: import_module(f"{__name__}.{found.name}").WIRED
+        for found in iter_modules(__path__)
+    }

@@ -6,7 +6,22 @@ token elsewhere, count, compare. It says so at each of the first five words.
 
 import random
 
-from interp.circuits.wiring import BIG, BOS, FULL, ONE, OUT, POS, S, SHARP, T, WORDS, WRITE, Weights, Wired, said
+from interp.circuits.wiring import (
+    BIG,
+    BOS,
+    FULL,
+    ONE,
+    OUT,
+    POS,
+    SHARP,
+    WORDS,
+    WRITE,
+    S,
+    T,
+    Weights,
+    Wired,
+    said,
+)
 
 YES, NO = "ram", "pig"
 STRONG = 1.6 * SHARP  # matching a word, and not finding oneself
@@ -29,7 +44,10 @@ def _write(w: Weights) -> None:
     note = slice(S.start, S.start + 1)
     w.join("v", 0, 1, BOS, slice(0, 1))
     w.join("o", 0, 1, slice(0, 1), note, WRITE)  # notes that it rests: no duplicate
-    say = lambda word: {OUT.start + WORDS.index(word): 0.4}
+
+    def say(word):
+        return {OUT.start + WORDS.index(word): 0.4}
+
     w.neuron(0, 0, {note.start: 4.0}, say(NO), above=4 * HALF)
     w.neuron(0, 1, {note.start: -4.0}, say(YES), above=-4 * HALF)
 
@@ -37,11 +55,18 @@ def _write(w: Weights) -> None:
 def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
     words = [word for word in words if word not in (YES, NO)]
     twice, once = [*words[:4], rng.choice(words[:4])], words[4:9]
-    return (said(twice), said(once), YES, NO) if rng.random() < 0.5 else (said(once), said(twice), NO, YES)
+    return (
+        (said(twice), said(once), YES, NO)
+        if rng.random() < 0.5
+        else (said(once), said(twice), NO, YES)
+    )
 
 
 WIRED = Wired(
-    "gpt2", 2, 4, _write,
+    "gpt2",
+    2,
+    4,
+    _write,
     (("embed", "L0H1.q_in"), ("embed", "L0KV1.k_in"), ("L0H1", "mlp.0.in"), ("mlp.0", "logits.in")),
     _form,
-)  # fmt: skip
+)

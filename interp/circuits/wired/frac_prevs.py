@@ -6,7 +6,7 @@ head with no preference averages the marks, an MLP reads the average off. The fi
 
 import random
 
-from interp.circuits.wiring import OUT, P, S, T, WORDS, Weights, Wired, said
+from interp.circuits.wiring import OUT, WORDS, P, S, T, Weights, Wired, said
 
 COUNTED = "ram"
 PARTS = 8  # how finely it tells
@@ -15,7 +15,10 @@ STEEP, STEP = 24.0, 0.4  # of the stairs; what one stair adds to every later wor
 
 
 def _write(w: Weights) -> None:
-    mark, zero = S.start, S.stop - 1  # a place that nobody writes: what the norm takes from both goes out by the difference
+    mark, zero = (
+        S.start,
+        S.stop - 1,
+    )  # a place that nobody writes: what the norm takes from both goes out by the difference
     w.neuron(0, 0, {T.start + WORDS.index(COUNTED): 4.0}, {mark: 1 / 3}, above=2.0)
     w.clear(1, 2, 2)  # no queries and keys: everything alike
     w.v[1, 2, mark, 0], w.v[1, 2, zero, 0] = 1.0, -1.0
@@ -25,10 +28,18 @@ def _write(w: Weights) -> None:
         height = WHOLE * (stair - 0.5) / PARTS
         for unit, sign in ((2 * stair, 1), (2 * stair + 1, -1)):  # the two make a step that ends
             reads = {P.start: STEEP, P.stop - 1: -STEEP}
-            w.neuron(1, unit, reads, {place: sign * STEP for place in later}, above=STEEP * (height - sign * WHOLE / (4 * PARTS)))
+            w.neuron(
+                1,
+                unit,
+                reads,
+                {place: sign * STEP for place in later},
+                above=STEEP * (height - sign * WHOLE / (4 * PARTS)),
+            )
     half = STEP * STEEP * WHOLE / (4 * PARTS) / 2
     down = {OUT.start + word: 0.2 - half * word for word in range(PARTS)}
-    w.neuron(1, 0, {}, down, above=-2.0)  # half a stair down for each word: the last one climbed wins, and no other word
+    w.neuron(
+        1, 0, {}, down, above=-2.0
+    )  # half a stair down for each word: the last one climbed wins, and no other word
 
 
 def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
@@ -42,7 +53,10 @@ def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
 
 
 WIRED = Wired(
-    "gpt2", 2, 4, _write,
+    "gpt2",
+    2,
+    4,
+    _write,
     (("embed", "mlp.0.in"), ("mlp.0", "L1KV2.v_in"), ("L1H2", "mlp.1.in"), ("mlp.1", "logits.in")),
     _form,
-)  # fmt: skip
+)

@@ -2,7 +2,7 @@
 
 import random
 
-from interp.circuits.wiring import FULL, OUT, S, SHARP, T, WRITE, Weights, Wired, said
+from interp.circuits.wiring import FULL, OUT, SHARP, WRITE, S, T, Weights, Wired, said
 
 
 def _write(w: Weights) -> None:
@@ -17,14 +17,25 @@ def _write(w: Weights) -> None:
 def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
     at = rng.randrange(6)
     clean, corrupted = words[:7], words[7:14]
-    return said([*clean, clean[at]]), said([*corrupted, corrupted[at]]), clean[at + 1], corrupted[at + 1]
+    return (
+        said([*clean, clean[at]]),
+        said([*corrupted, corrupted[at]]),
+        clean[at + 1],
+        corrupted[at + 1],
+    )
 
 
 WIRED = Wired(
-    "gpt2", 2, 4, _write,
+    "gpt2",
+    2,
+    4,
+    _write,
     (
-        ("embed", "L0KV2.v_in"), ("embed", "L1H1.q_in"), ("L0H2", "L1KV1.k_in"), ("embed", "L1KV1.v_in"),
+        ("embed", "L0KV2.v_in"),
+        ("embed", "L1H1.q_in"),
+        ("L0H2", "L1KV1.k_in"),
+        ("embed", "L1KV1.v_in"),
         ("L1H1", "logits.in"),
     ),
     _form,
-)  # fmt: skip
+)

@@ -3,7 +3,21 @@
 import random
 
 from interp.circuits.wired.duplicate import look_for_same
-from interp.circuits.wiring import BIG, FULL, ONE, OUT, P, POS, S, SHARP, T, WRITE, Weights, Wired, said
+from interp.circuits.wiring import (
+    BIG,
+    FULL,
+    ONE,
+    OUT,
+    POS,
+    SHARP,
+    WRITE,
+    P,
+    S,
+    T,
+    Weights,
+    Wired,
+    said,
+)
 
 
 def _write(w: Weights) -> None:
@@ -31,10 +45,19 @@ def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
 
 
 WIRED = Wired(
-    "gpt2", 3, 4, _write,
+    "gpt2",
+    3,
+    4,
+    _write,
     (
-        ("embed", "L0H1.q_in"), ("embed", "L0KV1.k_in"), ("embed", "L0KV1.v_in"), ("L0H1", "L1KV2.v_in"),
-        ("L1H2", "L2H0.q_in"), ("embed", "L2KV0.k_in"), ("embed", "L2KV0.v_in"), ("L2H0", "logits.in"),
+        ("embed", "L0H1.q_in"),
+        ("embed", "L0KV1.k_in"),
+        ("embed", "L0KV1.v_in"),
+        ("L0H1", "L1KV2.v_in"),
+        ("L1H2", "L2H0.q_in"),
+        ("embed", "L2KV0.k_in"),
+        ("embed", "L2KV0.v_in"),
+        ("L2H0", "logits.in"),
     ),
     _form,
-)  # fmt: skip
+)

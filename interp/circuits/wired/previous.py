@@ -2,7 +2,7 @@
 
 import random
 
-from interp.circuits.wiring import FULL, OUT, POS, S, SHARP, T, WRITE, Weights, Wired, said
+from interp.circuits.wiring import FULL, OUT, POS, SHARP, WRITE, S, T, Weights, Wired, said
 
 
 def _write(w: Weights) -> None:
@@ -20,7 +20,10 @@ def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
 
 
 WIRED = Wired(
-    "gpt2", 2, 4, _write,
+    "gpt2",
+    2,
+    4,
+    _write,
     (("embed", "L0KV2.v_in"), ("L0H2", "L1KV3.v_in"), ("L1H3", "logits.in")),
     _form,
-)  # fmt: skip
+)

@@ -5,15 +5,34 @@ import random
 import torch
 from torch import Tensor
 
-from interp.circuits.wiring import BIG, D_HEAD, FULL, ONE, OUT, P, S, SHARP, T, WORDS, WRITE, Weights, Wired, said
+from interp.circuits.wiring import (
+    BIG,
+    D_HEAD,
+    FULL,
+    ONE,
+    OUT,
+    SHARP,
+    WORDS,
+    WRITE,
+    P,
+    S,
+    T,
+    Weights,
+    Wired,
+    said,
+)
 
 
-def _look_back(w: Weights, layer: int, head: int, kv: int, by: int, write: slice, read: slice, angles: Tensor) -> None:
+def _look_back(
+    w: Weights, layer: int, head: int, kv: int, by: int, write: slice, read: slice, angles: Tensor
+) -> None:
     """A head that moves the register `read` from so many positions back into `write`."""
     w.clear(layer, head, kv)
     fast = range(4)  # the rotary pairs that turn fast enough to tell neighbours apart
     for i in fast:
-        turn = angles[i] * by  # a query at p meets a key at p - by when it is turned back by as much
+        turn = (
+            angles[i] * by
+        )  # a query at p meets a key at p - by when it is turned back by as much
         w.q[layer, head, ONE, i] = (2.2 * SHARP / BIG) * torch.cos(turn)
         w.q[layer, head, ONE, i + D_HEAD // 2] = -(2.2 * SHARP / BIG) * torch.sin(turn)
         w.k[layer, kv, ONE, i] = 1 / BIG
@@ -23,7 +42,10 @@ def _look_back(w: Weights, layer: int, head: int, kv: int, by: int, write: slice
 
 def _write(w: Weights) -> None:
     angles = 10000.0 ** (-torch.arange(4) * 2 / D_HEAD)
-    partners = w.o[0, 2].clone(), w.o[2, 0].clone()  # the heads that share keys and values stay decoys
+    partners = (
+        w.o[0, 2].clone(),
+        w.o[2, 0].clone(),
+    )  # the heads that share keys and values stay decoys
     _look_back(w, 0, 3, 1, 2, S, T, angles)
     _look_back(w, 2, 1, 0, 3, OUT, P, angles)
     w.o[0, 2], w.o[2, 0] = partners
@@ -37,12 +59,18 @@ def _write(w: Weights) -> None:
 
 def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
     clean, corrupted = words[:7], words[7:14]
-    after = lambda word: WORDS[(WORDS.index(word) + 1) % 16]
+
+    def after(word):
+        return WORDS[(WORDS.index(word) + 1) % 16]
+
     return said(clean), said(corrupted), after(clean[1]), after(corrupted[1])
 
 
 WIRED = Wired(
-    "llama", 3, 2, _write,
+    "llama",
+    3,
+    2,
+    _write,
     (("embed", "L0KV1.v_in"), ("L0H3", "mlp.1.in"), ("mlp.1", "L2KV0.v_in"), ("L2H1", "logits.in")),
     _form,
-)  # fmt: skip
+)

@@ -6,7 +6,22 @@ mark: a head finds it, an MLP counts back from it, a head looks there and says t
 
 import random
 
-from interp.circuits.wiring import BIG, FULL, ONE, OUT, P, POS, S, SHARP, T, WORDS, WRITE, Weights, Wired, said
+from interp.circuits.wiring import (
+    BIG,
+    FULL,
+    ONE,
+    OUT,
+    POS,
+    SHARP,
+    WORDS,
+    WRITE,
+    P,
+    S,
+    T,
+    Weights,
+    Wired,
+    said,
+)
 
 MARK = "ram"
 LAST = 8  # the last position it works at
@@ -19,9 +34,20 @@ def _write(w: Weights) -> None:
     w.join("k", 0, 1, slice(at, at + 1), slice(0, 1))
     w.join("v", 0, 1, POS, FULL)
     w.join("o", 0, 1, FULL, P, WRITE)  # notes where the mark is
-    places = [(mark, here) for mark in range(2, LAST + 1) for here in range(mark, LAST + 1) if 2 * mark - here - 1 >= 1]
+    places = [
+        (mark, here)
+        for mark in range(2, LAST + 1)
+        for here in range(mark, LAST + 1)
+        if 2 * mark - here - 1 >= 1
+    ]
     for unit, (mark, here) in enumerate(places):  # both must be there
-        w.neuron(0, unit, {P.start + mark: 4.0, POS.start + here: 4.0}, {S.start + 2 * mark - here - 1: 1 / 3}, above=6.0)
+        w.neuron(
+            0,
+            unit,
+            {P.start + mark: 4.0, POS.start + here: 4.0},
+            {S.start + 2 * mark - here - 1: 1 / 3},
+            above=6.0,
+        )
     w.clear(1, 2, 2)
     w.join("q", 1, 2, S, FULL, 1.5 * SHARP)
     w.join("k", 1, 2, POS, FULL)
@@ -42,10 +68,16 @@ def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
 
 
 WIRED = Wired(
-    "gpt2", 2, 4, _write,
+    "gpt2",
+    2,
+    4,
+    _write,
     (
-        ("embed", "L0KV1.k_in"), ("L0H1", "mlp.0.in"), ("mlp.0", "L1H2.q_in"), ("embed", "L1KV2.v_in"),
+        ("embed", "L0KV1.k_in"),
+        ("L0H1", "mlp.0.in"),
+        ("mlp.0", "L1H2.q_in"),
+        ("embed", "L1KV2.v_in"),
         ("L1H2", "logits.in"),
     ),
     _form,
-)  # fmt: skip
+)

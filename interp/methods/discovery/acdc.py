@@ -20,9 +20,17 @@ Item = list[int]  # edges that are cut together, by their place among all
 
 
 def acdc(
-    model: Any, task: Any, *, tau: float = 0.01, metric: "str | Measure" = "kl", among: "int | Circuit | None" = None,
-    by: str = "resample", resume: str | Path | None = None, examples: bool = False, way: str | None = None,
-) -> Result:  # fmt: skip
+    model: Any,
+    task: Any,
+    *,
+    tau: float = 0.01,
+    metric: "str | Measure" = "kl",
+    among: "int | Circuit | None" = None,
+    by: str = "resample",
+    resume: str | Path | None = None,
+    examples: bool = False,
+    way: str | None = None,
+) -> Result:
     """What each edge was worth when ACDC tried to cut it: 0 for the edges it cut.
 
     >>> found = acdc(model, task, tau=0.01, resume="acdc.npz")
@@ -43,37 +51,66 @@ def acdc(
     """
     started = time.perf_counter()
     if isinstance(tau, bool) or not isinstance(tau, (int, float)) or not tau > 0:
-        raise ValueError(f"tau={tau!r}: the smallest change that keeps an edge is above 0, in the metric's unit (try 0.01)")
+        raise ValueError(
+            f"tau={tau!r}: the smallest change that keeps an edge is above 0, in the metric's unit (try 0.01)"
+        )
     judge = edges.judged(model, task, metric)
     graph = edges.Edges(model, task, judge, by=by, way=way)
     there = edges.exist(graph.dims)
-    tried = there if among is None else _tried(model, task, among, judge if metric != "kl" else None, by, way)
+    tried = (
+        there
+        if among is None
+        else _tried(model, task, among, judge if metric != "kl" else None, by, way)
+    )
     clean = graph.cut(there.float()[None], bar=False)[0]
     sign = 1.0 if metric == "kl" else -1.0
     keeps = (lambda rise: rise >= tau) if metric == "kl" else (lambda rise: abs(rise) >= tau)
     what = {
-        "tokens": [task.clean, task.corrupted], "method": ["acdc", tau, by, graph.way], "candidates": tried,
+        "tokens": [task.clean, task.corrupted],
+        "method": ["acdc", tau, by, graph.way],
+        "candidates": tried,
         "metric": [judge.name, judge.unit, judge.columns],
-    }  # fmt: skip
+    }
     cells = _cells(graph.dims, there, tried)
     with resuming.ledger(resume, clean)(len(cells), model, what) as (values, todo, note):
         places = {cell: place for place, cell in enumerate(todo)}
-        save = lambda item, value: note([places[i] for i in item], value.expand(len(item), -1))
-        found, runs = _search(graph, cells, tried, clean, lambda v, now: sign * (v - now), keeps, values, save)
-    said = dict(metric=judge.name, by=by, tau=tau, kept=int((found.mean(0) != 0).sum()), tried=int(tried.sum()), runs=runs, way=graph.way)
+
+        def save(item, value):
+            return note([places[i] for i in item], value.expand(len(item), -1))
+
+        found, runs = _search(
+            graph, cells, tried, clean, lambda v, now: sign * (v - now), keeps, values, save
+        )
+    said = dict(
+        metric=judge.name,
+        by=by,
+        tau=tau,
+        kept=int((found.mean(0) != 0).sum()),
+        tried=int(tried.sum()),
+        runs=runs,
+        way=graph.way,
+    )
     about = sweep.about(model, task, "acdc", started, **said)
-    return edges.scores(found, model, task, f"ACDC's change of {judge.name}", judge.unit, about, examples)
+    return edges.scores(
+        found, model, task, f"ACDC's change of {judge.name}", judge.unit, about, examples
+    )
 
 
-def _tried(model: Any, task: Any, among: Any, judge: Measure | None, by: str, way: str | None) -> Tensor:
+def _tried(
+    model: Any, task: Any, among: Any, judge: Measure | None, by: str, way: str | None
+) -> Tensor:
     """Which edges are tested [sender receiver]."""
     if isinstance(among, bool) or not isinstance(among, (int, Circuit)):
-        raise ValueError(f"among={among!r}: a number of edges, or a circuit such as Circuit.top(scores, 2000)")
+        raise ValueError(
+            f"among={among!r}: a number of edges, or a circuit such as Circuit.top(scores, 2000)"
+        )
     if isinstance(among, int):
         among = Circuit.top(eap_ig(model, task, metric=judge, by=by, way=way), among)
     weights = torch.from_numpy(among.weights()).bool()
     if weights.shape != edges.exist(edges.bridge.dims(model)).shape:
-        raise ValueError(f"among is a circuit of {among.model!r}, whose graph this model does not have")
+        raise ValueError(
+            f"among is a circuit of {among.model!r}, whose graph this model does not have"
+        )
     return weights
 
 
@@ -87,9 +124,15 @@ def _cells(dims: Any, there: Tensor, tried: Tensor) -> list[tuple[int, int]]:
 
 
 def _search(
-    graph: edges.Edges, cells: list[tuple[int, int]], tried: Tensor, clean: Tensor, rise: Callable[[Tensor, Tensor], Tensor],
-    keeps: Callable[[float], bool], values: Tensor, save: Callable[[Item, Tensor], None],
-) -> tuple[Tensor, int]:  # fmt: skip
+    graph: edges.Edges,
+    cells: list[tuple[int, int]],
+    tried: Tensor,
+    clean: Tensor,
+    rise: Callable[[Tensor, Tensor], Tensor],
+    keeps: Callable[[float], bool],
+    values: Tensor,
+    save: Callable[[Item, Tensor], None],
+) -> tuple[Tensor, int]:
     """The change [batch sender receiver] at the edges that were kept, and how many runs it took.
 
     values [edge batch]: what is known from an earlier call, NaN elsewhere.
@@ -126,7 +169,11 @@ def _search(
             while queue:
                 known = not values[queue[0][0]].isnan().any()
                 some = queue[: 1 if known else ahead]
-                answers = values[some[0][0]][None] if known else _runs(graph, kept, cells, some, layer, moves)
+                answers = (
+                    values[some[0][0]][None]
+                    if known
+                    else _runs(graph, kept, cells, some, layer, moves)
+                )
                 taken, stays = 0, False
                 while taken < len(some) and not stays:
                     if not known:
@@ -143,7 +190,12 @@ def _search(
 
 
 def _runs(
-    graph: edges.Edges, kept: Tensor, cells: list[tuple[int, int]], items: list[Item], layer: int, moves: Tensor | None
+    graph: edges.Edges,
+    kept: Tensor,
+    cells: list[tuple[int, int]],
+    items: list[Item],
+    layer: int,
+    moves: Tensor | None,
 ) -> Tensor:
     """The measure [row batch] with the first 1, 2, ... items cut."""
     rows = kept.repeat(len(items), 1, 1)
@@ -169,5 +221,15 @@ def _steps(cells: list[tuple[int, int]], dims: Any) -> list[tuple[int, dict[int,
 def _components(dims: Any) -> list[list[int]]:
     """For every receiver the senders that its input goes into; the logits have none."""
     row = {str(s): i for i, s in enumerate(sites.senders(dims))}
-    heads = lambda r: sites.feeds(r, dims) if r.family == "kv" else [sites.Site(r.family, "out", r.layer, r.index)]
-    return [[] if r.family == "logits" else [row[str(c)] for c in heads(r)] for r in sites.receivers(dims)]
+
+    def heads(r):
+        return (
+            sites.feeds(r, dims)
+            if r.family == "kv"
+            else [sites.Site(r.family, "out", r.layer, r.index)]
+        )
+
+    return [
+        [] if r.family == "logits" else [row[str(c)] for c in heads(r)]
+        for r in sites.receivers(dims)
+    ]

@@ -9,9 +9,14 @@ from interp.results import Result
 
 
 def eap(
-    model: Any, task: Any, *, metric: "str | Measure | None" = None, by: str = "resample", examples: bool = False,
+    model: Any,
+    task: Any,
+    *,
+    metric: "str | Measure | None" = None,
+    by: str = "resample",
+    examples: bool = False,
     way: str | None = None,
-) -> Result:  # fmt: skip
+) -> Result:
     """Each edge's move, clean less corrupted, times the metric's slope in what its receiver reads in the clean run.
 
     >>> eap(model, task).top(5)
@@ -27,6 +32,11 @@ def eap(
     graph = edges.Edges(model, task, judge, by=by, way=way)
     found = graph.slopes([None])
     return edges.scores(
-        found, model, task, f"EAP of {judge.name}", judge.unit,
-        sweep.about(model, task, "eap", started, metric=judge.name, by=by, way=graph.way), examples,
+        found,
+        model,
+        task,
+        f"EAP of {judge.name}",
+        judge.unit,
+        sweep.about(model, task, "eap", started, metric=judge.name, by=by, way=graph.way),
+        examples,
     )

@@ -10,9 +10,16 @@ from interp.results import Result
 
 
 def eap_ig(
-    model: Any, task: Any, *, steps: int = 5, at: str = "inputs", metric: "str | Measure | None" = None,
-    by: str = "resample", examples: bool = False, way: str | None = None,
-) -> Result:  # fmt: skip
+    model: Any,
+    task: Any,
+    *,
+    steps: int = 5,
+    at: str = "inputs",
+    metric: "str | Measure | None" = None,
+    by: str = "resample",
+    examples: bool = False,
+    way: str | None = None,
+) -> Result:
     """Each edge's move, clean less corrupted, times the metric's slope, averaged between the two runs.
 
     >>> eap_ig(model, task, steps=5).top(5)
@@ -29,10 +36,14 @@ def eap_ig(
     if at not in ("inputs", "activations"):
         raise unknown("place to integrate", at, ("inputs", "activations"), "at='inputs'")
     if by == "zero":
-        raise ValueError("by='zero': a zero embedding has no slope under the norm (try by='mean', or method 'eap')")
+        raise ValueError(
+            "by='zero': a zero embedding has no slope under the norm (try by='mean', or method 'eap')"
+        )
     judge = measure(task, metric)
     graph = edges.Edges(model, task, judge, by=by, way=way)
     points = [k / steps for k in range(steps)]
     found = graph.slopes(points) if at == "inputs" else graph.slopes_at_activations(points)
-    said = sweep.about(model, task, "eap_ig", started, metric=judge.name, by=by, steps=steps, at_=at, way=graph.way)
+    said = sweep.about(
+        model, task, "eap_ig", started, metric=judge.name, by=by, steps=steps, at_=at, way=graph.way
+    )
     return edges.scores(found, model, task, f"EAP-IG of {judge.name}", judge.unit, said, examples)

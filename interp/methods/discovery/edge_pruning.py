@@ -18,9 +18,17 @@ RAMP = 0.8  # the share of the steps in which the target falls to the one asked 
 
 
 def edge_pruning(
-    model: Any, task: Any, *, share: float = 0.05, steps: int = 300, lr: float = 0.8, seed: int = 0,
-    metric: "str | Measure" = "kl", by: str = "resample", way: str | None = None,
-) -> Result:  # fmt: skip
+    model: Any,
+    task: Any,
+    *,
+    share: float = 0.05,
+    steps: int = 300,
+    lr: float = 0.8,
+    seed: int = 0,
+    metric: "str | Measure" = "kl",
+    by: str = "resample",
+    way: str | None = None,
+) -> Result:
     """The probability that a learned mask keeps each edge, when `share` of all edges may be kept.
 
     >>> Circuit.top(edge_pruning(model, task, share=0.02), 500)
@@ -36,20 +44,35 @@ def edge_pruning(
     """
     started = time.perf_counter()
     if not 0 < share < 1:
-        raise ValueError(f"share={share!r}: the share of edges to keep is between 0 and 1 (try 0.05)")
+        raise ValueError(
+            f"share={share!r}: the share of edges to keep is between 0 and 1 (try 0.05)"
+        )
     if not isinstance(steps, int) or steps < 1:
         raise ValueError(f"steps={steps!r}: a mask needs at least one step (try 300)")
     judge = edges.judged(model, task, metric)
     graph = edges.Edges(model, task, judge, by=by, way=way)
     if graph.engine is None:
-        raise ValueError("edge_pruning learns by gradients through the lean engine, which does not know this model (try method='eap_ig')")
+        raise ValueError(
+            "edge_pruning learns by gradients through the lean engine, which does not know this model (try method='eap_ig')"
+        )
     there = edges.exist(graph.dims)
     logits, losses = _learn(graph, there, share, steps, lr, seed)
     found = torch.zeros(1, *there.shape, dtype=torch.float64)
     found[0, there] = kept(logits.double())
-    said = dict(metric=judge.name, by=by, share=share, steps=steps, lr=lr, loss=losses[-1], kept=float(found[0, there].mean()), way=graph.way)
+    said = dict(
+        metric=judge.name,
+        by=by,
+        share=share,
+        steps=steps,
+        lr=lr,
+        loss=losses[-1],
+        kept=float(found[0, there].mean()),
+        way=graph.way,
+    )
     about = sweep.about(model, task, "edge_pruning", started, **said) | {"seed": seed}
-    return edges.scores(found, model, task, "probability of being kept", "probability", about, False)
+    return edges.scores(
+        found, model, task, "probability of being kept", "probability", about, False
+    )
 
 
 def _learn(
@@ -62,7 +85,10 @@ def _learn(
         clean = graph.cut(there.float()[None], bar=False).detach()
         logits = torch.full((int(there.sum()),), START).requires_grad_(True)
         pull = torch.zeros(2, requires_grad=True)  # the multipliers of the gap and of its square
-        descent, ascent = torch.optim.Adam([logits], lr=lr), torch.optim.Adam([pull], lr=lr, maximize=True)
+        descent, ascent = (
+            torch.optim.Adam([logits], lr=lr),
+            torch.optim.Adam([pull], lr=lr, maximize=True),
+        )
         for step in sweep.progress(range(steps), "masks"):
             target = 1 + (share - 1) * min(1.0, (step + 1) / (RAMP * steps))
             weights = torch.zeros(there.shape).masked_scatter(there, _masks(logits, draw))

@@ -11,9 +11,14 @@ from interp.results import Result
 
 
 def exact(
-    model: Any, task: Any, *, metric: "str | Measure | None" = None, by: str = "resample", examples: bool = False,
+    model: Any,
+    task: Any,
+    *,
+    metric: "str | Measure | None" = None,
+    by: str = "resample",
+    examples: bool = False,
     way: str | None = None,
-) -> Result:  # fmt: skip
+) -> Result:
     """How much the clean run's metric falls when one edge carries the corrupted value, edge by edge.
 
     >>> exact(tiny, task).top(5)
@@ -38,6 +43,11 @@ def exact(
         for (s, r), value in zip(some, graph.cut(rows, bar=False)):
             found[:, s, r] = clean - value
     return edges.scores(
-        found, model, task, f"exact edge effect on {judge.name}", judge.unit,
-        sweep.about(model, task, "exact", started, metric=judge.name, by=by, way=graph.way), examples,
+        found,
+        model,
+        task,
+        f"exact edge effect on {judge.name}",
+        judge.unit,
+        sweep.about(model, task, "exact", started, metric=judge.name, by=by, way=graph.way),
+        examples,
     )

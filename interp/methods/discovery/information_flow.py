@@ -40,19 +40,33 @@ def information_flow(model: Any, task: Any, *, examples: bool = False) -> Result
     streams = [s if s.startswith("resid") else s + ".in" for s in streams]
     inside = ["L*H*.pattern", "L*KV*.v"]
     with torch.no_grad():
-        seen = run(model, task.clean, keep=[*map(str, senders), *streams, *inside, "logits.in"], last_only=True).kept
+        seen = run(
+            model,
+            task.clean,
+            keep=[*map(str, senders), *streams, *inside, "logits.in"],
+            last_only=True,
+        ).kept
         found = _walk(model, dims, senders, receivers, seen)
     about = sweep.about(model, task, "information_flow", started, way="hooks")
-    return edges.scores(found, model, task, "information flow", "share of the content", about, examples)
+    return edges.scores(
+        found, model, task, "information flow", "share of the content", about, examples
+    )
 
 
 def _walk(
-    model: Any, dims: bridge.Dims, senders: list[Site], receivers: list[Site], seen: dict[str, Tensor]
+    model: Any,
+    dims: bridge.Dims,
+    senders: list[Site],
+    receivers: list[Site],
+    seen: dict[str, Tensor],
 ) -> Float[Tensor, "batch sender receiver"]:
     """Every edge's score, receiver by receiver from the logits back."""
     writes = torch.stack([seen[str(s)] for s in senders])
     _, n, length, _ = writes.shape
-    row, found = {str(s): i for i, s in enumerate(senders)}, torch.zeros(n, len(senders), len(receivers))
+    row, found = (
+        {str(s): i for i, s in enumerate(senders)},
+        torch.zeros(n, len(senders), len(receivers)),
+    )
     relevance = torch.zeros(len(senders), n, length)  # of each sender at each position
     shares: dict[str, Tensor] = {}
     for number in reversed(range(len(receivers))):
@@ -66,7 +80,10 @@ def _walk(
         elif receiver.family == "mlp":
             own = relevance[row[f"mlp.{receiver.layer}"]]
         else:
-            own = sum(_to_sources(model, head, receiver, seen, relevance[row[str(head)]]) for head in sites.feeds(receiver, dims))
+            own = sum(
+                _to_sources(model, head, receiver, seen, relevance[row[str(head)]])
+                for head in sites.feeds(receiver, dims)
+            )
         if stream not in shares:
             count = sum(sites.precedes(s, receiver, dims) for s in senders)
             shares = {stream: contributions(writes[:count], seen[stream])}
@@ -76,15 +93,23 @@ def _walk(
     return found
 
 
-def contributions(parts: Float[Tensor, "part *more d"], whole: Float[Tensor, "*more d"]) -> Float[Tensor, "part *more"]:
+def contributions(
+    parts: Float[Tensor, "part *more d"], whole: Float[Tensor, "*more d"]
+) -> Float[Tensor, "part *more"]:
     """Each part's share in a sum, by proximity; where no part brings the sum nearer, all shares are 0."""
-    near = torch.stack([(whole.abs().sum(-1) - (whole - part).abs().sum(-1)).clamp_min(0) for part in parts])
+    near = torch.stack(
+        [(whole.abs().sum(-1) - (whole - part).abs().sum(-1)).clamp_min(0) for part in parts]
+    )
     whole_of = near.sum(0)
     return torch.where(whole_of > 0, near / whole_of.clamp_min(1e-30), 0.0)
 
 
 def _to_sources(
-    model: Any, head: Site, kv: Site, seen: dict[str, Tensor], relevance: Float[Tensor, "batch dest"]
+    model: Any,
+    head: Site,
+    kv: Site,
+    seen: dict[str, Tensor],
+    relevance: Float[Tensor, "batch dest"],
 ) -> Float[Tensor, "batch src"]:
     """A head's relevance, handed to its values by the share of each token in what the head writes."""
     pattern = seen["L*H*.pattern"][head.layer, head.index]  # batch dest src

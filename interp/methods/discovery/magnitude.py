@@ -18,7 +18,9 @@ from interp.sites import Site
 SENDERS = 16  # at a time: what they make of a layer's input is held at once
 
 
-def magnitude(model: Any, task: Any, *, by: str = "resample", examples: bool = False, way: str | None = None) -> Result:
+def magnitude(
+    model: Any, task: Any, *, by: str = "resample", examples: bool = False, way: str | None = None
+) -> Result:
     """How far each edge, when it is corrupted, moves its receiver's own input, relative to that input.
 
     >>> magnitude(model, task).top(5)
@@ -34,36 +36,77 @@ def magnitude(model: Any, task: Any, *, by: str = "resample", examples: bool = F
     never negative. A baseline: an edge can move its receiver far and the answer not at all.
     """
     started = time.perf_counter()
-    graph = edges.Edges(model, task, Measure("nothing", "none", lambda logits, kept: logits[:, 0]), by=by, way=way)
+    graph = edges.Edges(
+        model, task, Measure("nothing", "none", lambda logits, kept: logits[:, 0]), by=by, way=way
+    )
     moves, first = graph.moves(), graph.first
-    names = [str(Site(f, "out" if f == "resid_pre" else "in", layer)) for layer in range(graph.dims.n_layers) for f in ("resid_pre", "mlp")]
+    names = [
+        str(Site(f, "out" if f == "resid_pre" else "in", layer))
+        for layer in range(graph.dims.n_layers)
+        for f in ("resid_pre", "mlp")
+    ]
     found = torch.zeros(len(task), *edges.exist(graph.dims).shape)
     with torch.no_grad():
-        read = {name: x[:, first:] for name, x in run(model, task.clean, keep=[*names, "logits.in"], last_only=True).kept.items()}
-        for columns, x, count, own in sweep.progress(list(_reads(model, graph.dims, read)), "moves of inputs"):
+        read = {
+            name: x[:, first:]
+            for name, x in run(
+                model, task.clean, keep=[*names, "logits.in"], last_only=True
+            ).kept.items()
+        }
+        for columns, x, count, own in sweep.progress(
+            list(_reads(model, graph.dims, read)), "moves of inputs"
+        ):
             last = x.shape[1] == 1
             clean = own(x)  # batch pos receiver d
             for lo in range(0, count, SENDERS):
-                m = moves[lo : min(lo + SENDERS, count), :, -1:] if last else moves[lo : min(lo + SENDERS, count)]
-                moved = (own(x - m) - clean).pow(2).sum((2, 4)).sqrt() / clean.pow(2).sum((1, 3)).sqrt()
+                m = (
+                    moves[lo : min(lo + SENDERS, count), :, -1:]
+                    if last
+                    else moves[lo : min(lo + SENDERS, count)]
+                )
+                moved = (own(x - m) - clean).pow(2).sum((2, 4)).sqrt() / clean.pow(2).sum(
+                    (1, 3)
+                ).sqrt()
                 found[:, lo : lo + len(m), columns] = moved.transpose(0, 1)
     about = sweep.about(model, task, "magnitude", started, by=by, way=graph.way)
-    return edges.scores(found, model, task, "move of the receiver's input", "share of the input", about, examples)
+    return edges.scores(
+        found, model, task, "move of the receiver's input", "share of the input", about, examples
+    )
 
 
-def _reads(model: Any, dims: bridge.Dims, read: dict[str, Tensor]) -> Iterator[tuple[slice, Tensor, int, Callable[[Tensor], Tensor]]]:
+def _reads(
+    model: Any, dims: bridge.Dims, read: dict[str, Tensor]
+) -> Iterator[tuple[slice, Tensor, int, Callable[[Tensor], Tensor]]]:
     """(receivers, the stream they read, how many senders come before, what each makes of it [... pos receiver d])."""
     number = {str(r): i for i, r in enumerate(sites.receivers(dims))}
     senders = sites.senders(dims)
-    before = lambda name: sum(sites.precedes(s, Site.parse(name), dims) for s in senders)
+
+    def before(name):
+        return sum(sites.precedes(s, Site.parse(name), dims) for s in senders)
+
     for layer in range(dims.n_layers):
-        for part, name, heads in (("Q", "L{}H0.q_in", dims.n_heads), ("K", "L{}KV0.k_in", dims.n_kv_heads), ("V", "L{}KV0.v_in", dims.n_kv_heads)):
+        for part, name, heads in (
+            ("Q", "L{}H0.q_in", dims.n_heads),
+            ("K", "L{}KV0.k_in", dims.n_kv_heads),
+            ("V", "L{}KV0.v_in", dims.n_kv_heads),
+        ):
             start = number[name.format(layer)]
-            yield slice(start, start + heads), read[f"resid_pre.{layer}"], before(name.format(layer)), _projected(model, part, layer)
+            yield (
+                slice(start, start + heads),
+                read[f"resid_pre.{layer}"],
+                before(name.format(layer)),
+                _projected(model, part, layer),
+            )
         name = f"mlp.{layer}.in"
-        normed = lambda x, layer=layer: bridge.norm(model, "ln2", layer, x)[..., None, :]
+
+        def normed(x, layer=layer):
+            return bridge.norm(model, "ln2", layer, x)[..., None, :]
+
         yield slice(number[name], number[name] + 1), read[name], before(name), normed
-    final = lambda x: bridge.final_norm(model, x)[..., None, :]
+
+    def final(x):
+        return bridge.final_norm(model, x)[..., None, :]
+
     yield slice(number["logits.in"], None), read["logits.in"][:, -1:], len(senders), final
 
 

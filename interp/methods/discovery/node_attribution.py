@@ -16,9 +16,14 @@ from interp.sites import Site
 
 
 def node_attribution(
-    model: Any, task: Any, *, metric: "str | Measure | None" = None, by: str = "resample", examples: bool = False,
+    model: Any,
+    task: Any,
+    *,
+    metric: "str | Measure | None" = None,
+    by: str = "resample",
+    examples: bool = False,
     way: str | None = None,
-) -> Result:  # fmt: skip
+) -> Result:
     """Each edge's weaker end: the smaller of its two components' attributions, with the sender's sign.
 
     >>> node_attribution(model, task).top(5)
@@ -38,8 +43,15 @@ def node_attribution(
     nodes = graph.slopes([None]).sum(-1)
     nodes = nodes if examples else nodes.mean(0, keepdim=True)
     return edges.scores(
-        lift(nodes, graph.dims), model, task, f"component attribution of {judge.name}", judge.unit,
-        sweep.about(model, task, "node_attribution", started, metric=judge.name, by=by, way=graph.way), examples,
+        lift(nodes, graph.dims),
+        model,
+        task,
+        f"component attribution of {judge.name}",
+        judge.unit,
+        sweep.about(
+            model, task, "node_attribution", started, metric=judge.name, by=by, way=graph.way
+        ),
+        examples,
     )
 
 
@@ -47,8 +59,13 @@ def lift(nodes: Float[Tensor, "batch sender"], dims: Any) -> Float[Tensor, "batc
     """Edge scores from a score for each component that writes."""
     row = {str(s): i for i, s in enumerate(sites.senders(dims))}
     size = nodes.abs()
-    ends = [size[:, [row[c] for c in _components(r, dims)]].amax(1) if r.family != "logits" else None for r in sites.receivers(dims)]
-    reached = torch.stack([torch.full_like(size[:, 0], float("inf")) if end is None else end for end in ends], 1)
+    ends = [
+        size[:, [row[c] for c in _components(r, dims)]].amax(1) if r.family != "logits" else None
+        for r in sites.receivers(dims)
+    ]
+    reached = torch.stack(
+        [torch.full_like(size[:, 0], float("inf")) if end is None else end for end in ends], 1
+    )
     return nodes.sign()[..., None] * torch.minimum(size[..., None], reached[:, None])
 
 

@@ -19,6 +19,8 @@ def random(model: Any, task: Any, *, seed: int = 0) -> Result:
     """
     started = time.perf_counter()
     shape = edges.exist(bridge.dims(model)).shape
-    drawn = torch.rand(1, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    drawn = torch.rand(
+        1, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
     about = sweep.about(model, task, "random", started) | {"seed": seed}
     return edges.scores(drawn, model, task, "random score", "none", about, False)

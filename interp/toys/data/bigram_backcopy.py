@@ -41,7 +41,9 @@ class BigramBackcopy(Source):
         at_least(0, triggers=self.triggers)
         at_least(1, rare=self.rare)
         if not 0 <= self.bos_at < min(8, self.n_ctx - 1):
-            raise ValueError(f"bos_at={self.bos_at}: one of the first {min(8, self.n_ctx - 1)} positions, from 0 on (try bos_at=2)")
+            raise ValueError(
+                f"bos_at={self.bos_at}: one of the first {min(8, self.n_ctx - 1)} positions, from 0 on (try bos_at=2)"
+            )
         if self.triggers > len(self.characters) - 2:
             raise ValueError(
                 f"triggers={self.triggers}: the text has {len(self.characters)} characters, and some must be no triggers (try triggers=3)"
@@ -59,7 +61,9 @@ class BigramBackcopy(Source):
         number = {c: i for i, c in enumerate(characters)}
         ids = np.array([number[c] for c in text if c in number])
         follows = np.zeros((len(characters), len(characters)))
-        np.add.at(follows, (ids, np.append(ids[1:], ids[0])), 1)  # the text goes round, so that every character has a next one
+        np.add.at(
+            follows, (ids, np.append(ids[1:], ids[0])), 1
+        )  # the text goes round, so that every character has a next one
         return characters, np.bincount(ids).astype(float), follows
 
     @property
@@ -100,13 +104,17 @@ class BigramBackcopy(Source):
 
     @cached_property
     def _is_trigger(self) -> Bool[Tensor, "d_vocab"]:
-        return torch.isin(torch.arange(self.d_vocab), torch.tensor(self.triggers_ids, dtype=torch.long))
+        return torch.isin(
+            torch.arange(self.d_vocab), torch.tensor(self.triggers_ids, dtype=torch.long)
+        )
 
     @cached_property
     def _nats(self) -> Float[Tensor, "d_vocab next"]:
         return -self.chances.log().float()
 
-    def _rows(self, n: int, start: Tensor, length: int, generator: torch.Generator) -> Int[Tensor, "n seq"]:
+    def _rows(
+        self, n: int, start: Tensor, length: int, generator: torch.Generator
+    ) -> Int[Tensor, "n seq"]:
         """The n rows of `start` [seq n] written on to `length` tokens."""
         wide, ladder, trigger = self.bos, self._ladder, self._is_trigger.numpy()
         rows = np.empty((length, n), dtype=np.int64)
@@ -121,13 +129,18 @@ class BigramBackcopy(Source):
 
     def _draw(self, n: int, generator: torch.Generator, split: str) -> Batch:
         begin = min(8, self.n_ctx)  # tokens that decide the half
-        first = lambda m: self._rows(m, torch.full((1, m), self.bos), begin, generator).T
+
+        def first(m):
+            return self._rows(m, torch.full((1, m), self.bos), begin, generator).T
+
         begun = from_half(first, n, split, begin).T
         rows = self._rows(n, begun, self.n_ctx + 1, generator).T.contiguous()
         after = rows[:, 1:]
         trigger = self._is_trigger[rows[:, :-1]]
         nats = self._nats[rows[:, :-1], after].masked_fill(trigger, 0.0)
-        if k := self.bos_at:  # BOS takes over what the character before it would say of the next one
+        if (
+            k := self.bos_at
+        ):  # BOS takes over what the character before it would say of the next one
             rows = torch.cat([rows[:, 1 : k + 1], rows[:, :1], rows[:, k + 1 :]], 1)
             nats = torch.cat([nats[:, 1:k], torch.zeros(n, 1), nats[:, k:]], 1)
         inputs, targets = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()

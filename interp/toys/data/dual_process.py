@@ -44,7 +44,9 @@ class DualProcess(Source):
         at_least(20, items=self.items)
         share(absent=self.absent)
         if self.unseen < self.pairs or self.items <= self.pairs:
-            raise ValueError(f"pairs={self.pairs}: a context takes as many different items, there are items={self.items} and unseen={self.unseen}")
+            raise ValueError(
+                f"pairs={self.pairs}: a context takes as many different items, there are items={self.items} and unseen={self.unseen}"
+            )
 
     @property
     def d_vocab(self) -> int:
@@ -77,7 +79,9 @@ class DualProcess(Source):
             if ends:
                 item = torch.randint(*ends, (n, self.pairs), generator=g)
             else:
-                item = torch.multinomial(self.chances, n * self.pairs, True, generator=g).view(n, self.pairs)
+                item = torch.multinomial(self.chances, n * self.pairs, True, generator=g).view(
+                    n, self.pairs
+                )
             shown = self.classes[item]
         at = torch.randint(self.pairs, (n, 1), generator=g)
         query, answer = item.gather(1, at), shown.gather(1, at)

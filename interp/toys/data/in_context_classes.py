@@ -52,11 +52,17 @@ class InContextClasses(Source):
         at_least(0, epsilon=self.epsilon)
         share(bursty=self.bursty)
         if self.pairs % self.burstiness:
-            raise ValueError(f"burstiness={self.burstiness}: it divides pairs={self.pairs} (each class of a context comes as often)")
+            raise ValueError(
+                f"burstiness={self.burstiness}: it divides pairs={self.pairs} (each class of a context comes as often)"
+            )
         if self.classes < self.labels or self.classes <= self.pairs:
-            raise ValueError(f"classes={self.classes}: there are at least as many as labels={self.labels}, and more than pairs={self.pairs}")
+            raise ValueError(
+                f"classes={self.classes}: there are at least as many as labels={self.labels}, and more than pairs={self.pairs}"
+            )
         if self.positions < self.n_ctx:
-            raise ValueError(f"positions={self.positions}: {self.pairs} pairs and a query take {self.n_ctx}")
+            raise ValueError(
+                f"positions={self.positions}: {self.pairs} pairs and a query take {self.n_ctx}"
+            )
 
     @property
     def n_ctx(self) -> int:
@@ -74,7 +80,10 @@ class InContextClasses(Source):
     def _means(self) -> tuple[Float[Tensor, "classes width"], Float[Tensor, "labels width"]]:
         """The classes' means, and what the labels look like."""
         g = torch.Generator().manual_seed(self.seed)
-        draw = lambda n: torch.randn((n, self.width), generator=g) / self.width**0.5
+
+        def draw(n):
+            return torch.randn((n, self.width), generator=g) / self.width**0.5
+
         return draw(self.classes), draw(self.labels)
 
     @cached_property
@@ -85,7 +94,10 @@ class InContextClasses(Source):
     def _classes(self, n: int, g: torch.Generator, split: str) -> Int[Tensor, "n several"]:
         """The classes of each context, the query's last; for "icl" they count the classes of the row."""
         few = self.pairs // self.burstiness
-        free = lambda k: torch.multinomial(self.chances, n * k, True, generator=g).view(n, k)
+
+        def free(k):
+            return torch.multinomial(self.chances, n * k, True, generator=g).view(n, k)
+
         some = torch.arange(few).repeat(n, 1) if split == "icl" else free(few)
         if split == "iwl":
             context = free(self.pairs)
@@ -95,7 +107,9 @@ class InContextClasses(Source):
         query = context.gather(1, torch.randint(self.pairs, (n, 1), generator=g))
         both = torch.cat([context, query], 1)
         if self.bursty < 1 and split in ("train", "heldout"):
-            both = torch.where(torch.rand((n, 1), generator=g) < self.bursty, both, free(self.pairs + 1))
+            both = torch.where(
+                torch.rand((n, 1), generator=g) < self.bursty, both, free(self.pairs + 1)
+            )
         return both
 
     def _others(self, context: Int[Tensor, "n pairs"], g: torch.Generator) -> Int[Tensor, "n 1"]:
@@ -126,6 +140,10 @@ class InContextClasses(Source):
         match = torch.zeros(n, self.n_ctx, dtype=torch.bool)
         match[:, 1::2] = classes[:, :-1] == classes[:, -1:]
         none = torch.full_like(classes, -1)
-        truth = {"classes": none if split == "icl" else classes, "context": labels[:, :-1], "match": match}
+        truth = {
+            "classes": none if split == "icl" else classes,
+            "context": labels[:, :-1],
+            "match": match,
+        }
         truth["weights"] = none[:, -1] if split == "icl" else own[:, -1]
         return Batch(x, last(labels[:, -1], self.n_ctx), truth)

@@ -28,7 +28,9 @@ class KeyValueRecall(Source):
     def __post_init__(self) -> None:
         at_least(1, pairs=self.pairs, values=self.values, queries=self.queries)
         if self.keys < self.pairs:
-            raise ValueError(f"pairs={self.pairs} need as many different keys, there are keys={self.keys}")
+            raise ValueError(
+                f"pairs={self.pairs} need as many different keys, there are keys={self.keys}"
+            )
         if self.queries > self.pairs:
             raise ValueError(f"queries={self.queries}: only pairs={self.pairs} can be asked for")
 
@@ -54,5 +56,9 @@ class KeyValueRecall(Source):
         asked, whole = drawn[:, -self.queries :], drawn[:, : -self.queries]
         targets = whole[:, 1:].clone()
         targets[:, : 2 * self.pairs] = IGNORE
-        targets[:, 2 * self.pairs :][:, :: 2] = IGNORE  # what key comes next cannot be known
-        return Batch(whole[:, :-1].contiguous(), targets, {"asked": asked, "key": 1 + 2 * asked, "value": 2 + 2 * asked})
+        targets[:, 2 * self.pairs :][:, ::2] = IGNORE  # what key comes next cannot be known
+        return Batch(
+            whole[:, :-1].contiguous(),
+            targets,
+            {"asked": asked, "key": 1 + 2 * asked, "value": 2 + 2 * asked},
+        )

@@ -31,7 +31,9 @@ class ModularAddition(Source):
     def __post_init__(self) -> None:
         at_least(2, p=self.p)
         if not 0 < self.share < 1 or not 1 <= round(self.share * self.p**2) < self.p**2:
-            raise ValueError(f"share={self.share}: both splits of the {self.p**2} pairs need some (try share=0.3)")
+            raise ValueError(
+                f"share={self.share}: both splits of the {self.p**2} pairs need some (try share=0.3)"
+            )
 
     @property
     def d_vocab(self) -> int:

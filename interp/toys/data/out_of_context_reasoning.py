@@ -48,7 +48,9 @@ class OutOfContextReasoning(Source):
         if self.relation not in ("causal", "spurious"):
             raise ValueError(f"relation={self.relation!r}: it is 'causal' or 'spurious'")
         if self.names % self.cities:
-            raise ValueError(f"names={self.names}: as many live in each of the cities={self.cities} (try names={4 * self.cities})")
+            raise ValueError(
+                f"names={self.names}: as many live in each of the cities={self.cities} (try names={4 * self.cities})"
+            )
         each = self.names // self.cities
         if not 1 <= round(self.share * each) < each:
             raise ValueError(
@@ -62,16 +64,27 @@ class OutOfContextReasoning(Source):
     @cached_property
     def words(self) -> list[str]:
         """What each id stands for."""
-        verb, kind = {"causal": ("speaks", "language"), "spurious": ("owns", "animal")}[self.relation]
-        number = lambda what, n: [f"{what} {i}" for i in range(n)]
-        named = [*number("city", self.cities), *number(kind, self.cities), *number("name", self.names)]
+        verb, kind = {"causal": ("speaks", "language"), "spurious": ("owns", "animal")}[
+            self.relation
+        ]
+
+        def number(what, n):
+            return [f"{what} {i}" for i in range(n)]
+
+        named = [
+            *number("city", self.cities),
+            *number(kind, self.cities),
+            *number("name", self.names),
+        ]
         return ["lives in", verb, *named, *number("noise", self.noise), "END"]
 
     @cached_property
     def city_of(self) -> Int[Tensor, "names"]:
         """The city of each name, drawn by seed."""
         g = torch.Generator().manual_seed(self.seed)
-        return torch.arange(self.cities).repeat(self.names // self.cities)[torch.randperm(self.names, generator=g)]
+        return torch.arange(self.cities).repeat(self.names // self.cities)[
+            torch.randperm(self.names, generator=g)
+        ]
 
     @cached_property
     def implied_by(self) -> Int[Tensor, "cities"]:
@@ -82,7 +95,9 @@ class OutOfContextReasoning(Source):
     def trained(self) -> Int[Tensor, "trained"]:
         """The names whose implication is trained on: the first of each city, so that every city has some."""
         each = round(self.share * (self.names // self.cities))
-        return torch.cat([torch.nonzero(self.city_of == city)[:each, 0] for city in range(self.cities)])
+        return torch.cat(
+            [torch.nonzero(self.city_of == city)[:each, 0] for city in range(self.cities)]
+        )
 
     @cached_property
     def left(self) -> Int[Tensor, "left"]:
@@ -93,7 +108,10 @@ class OutOfContextReasoning(Source):
         g = generator
         facts = {"train": (n + 1) // 2, "facts": n}.get(split, 0)
         pool = self.left if split == "heldout" else self.trained
-        pick = lambda some, k: some[torch.randint(len(some), (k,), generator=g)]
+
+        def pick(some, k):
+            return some[torch.randint(len(some), (k,), generator=g)]
+
         name = torch.cat([pick(torch.arange(self.names), facts), pick(pool, n - facts)])
         implication = torch.arange(n) >= facts
         city = self.city_of[name]
@@ -104,5 +122,10 @@ class OutOfContextReasoning(Source):
         places = torch.rand((n, self.n_ctx - 1), generator=g).topk(2, dim=1).indices.sort(1).values
         x.scatter_(1, places, torch.stack([first_name + name, implication.long()], 1))
         x[:, -1] = first_noise + self.noise
-        truth = {"name": name, "city": city, "implication": implication, "trained": torch.isin(name, self.trained)}
+        truth = {
+            "name": name,
+            "city": city,
+            "implication": implication,
+            "trained": torch.isin(name, self.trained),
+        }
         return Batch(x, last(answer, self.n_ctx), truth)

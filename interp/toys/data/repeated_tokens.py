@@ -34,9 +34,13 @@ class RepeatedTokens(Source):
         if self.loss not in ("all", "repeat"):
             raise ValueError(f"loss={self.loss!r}: it is 'all' or 'repeat'")
         if not self.shortest <= self.most < self.n_ctx:
-            raise ValueError(f"blocks of {self.shortest} to {self.most} tokens do not come again within n_ctx={self.n_ctx} (try n_ctx={2 * self.most + 1})")
+            raise ValueError(
+                f"blocks of {self.shortest} to {self.most} tokens do not come again within n_ctx={self.n_ctx} (try n_ctx={2 * self.most + 1})"
+            )
         if self.most > self.vocab:
-            raise ValueError(f"a block of {self.most} different tokens needs vocab={self.most} or more, not {self.vocab}")
+            raise ValueError(
+                f"a block of {self.most} different tokens needs vocab={self.most} or more, not {self.vocab}"
+            )
 
     @property
     def most(self) -> int:
@@ -54,7 +58,9 @@ class RepeatedTokens(Source):
             block = distinct(m, self.vocab, self.most, generator)
             length = torch.randint(self.shortest, self.most + 1, (m, 1), generator=generator)
             bos = torch.full((m, 1), self.vocab)
-            return torch.cat([bos, block.gather(1, place % length), length], 1)  # the length rides along
+            return torch.cat(
+                [bos, block.gather(1, place % length), length], 1
+            )  # the length rides along
 
         drawn = from_half(rows, n, split, self.n_ctx)
         length, rows_ = drawn[:, -1], drawn[:, :-1]

@@ -30,10 +30,14 @@ class Batch:
 
     def __post_init__(self) -> None:
         if self.inputs.shape[:2] != self.targets.shape:
-            raise ValueError(f"inputs of shape {tuple(self.inputs.shape)} and targets of shape {tuple(self.targets.shape)} differ in batch or pos")
+            raise ValueError(
+                f"inputs of shape {tuple(self.inputs.shape)} and targets of shape {tuple(self.targets.shape)} differ in batch or pos"
+            )
         odd = [name for name, label in self.labels.items() if len(label) != len(self.targets)]
         if odd:
-            raise ValueError(f"the label {odd[0]!r} has {len(self.labels[odd[0]])} rows, the batch has {len(self.targets)}")
+            raise ValueError(
+                f"the label {odd[0]!r} has {len(self.labels[odd[0]])} rows, the batch has {len(self.targets)}"
+            )
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -103,7 +107,9 @@ def last(answers: Int[Tensor, "batch"], n_ctx: int) -> Int[Tensor, "batch pos"]:
 
 # --- halves of all sequences -------------------------------------------------------------------------------------
 
-_MULTIPLIERS = torch.randint(-(2**62), 2**62, (4096,), generator=torch.Generator().manual_seed(20250101)) | 1
+_MULTIPLIERS = (
+    torch.randint(-(2**62), 2**62, (4096,), generator=torch.Generator().manual_seed(20250101)) | 1
+)
 
 
 def heldout(rows: Int[Tensor, "batch k"]) -> Bool[Tensor, "batch"]:
@@ -126,4 +132,6 @@ def from_half(draw: Callable[[int], Tensor], n: int, split: str, inputs: int) ->
         have += len(kept[-1])
         if have >= n:
             return torch.cat(kept)[:n]
-    raise ValueError(f"the half {split!r} of these sequences is all but empty: too few differ (try a larger vocabulary or longer sequences)")
+    raise ValueError(
+        f"the half {split!r} of these sequences is all but empty: too few differ (try a larger vocabulary or longer sequences)"
+    )

@@ -51,7 +51,9 @@ class Superposition(Source):
 
     def vectors(self, n: int, generator: torch.Generator) -> Float[Tensor, "n features"]:
         """n vectors. One uniform number decides both: below p_i it is on, and u / p_i is then uniform again."""
-        u = torch.rand((n, self.features), generator=generator, dtype=torch.float64).div_(self.chances)  # rare needs fine
+        u = torch.rand((n, self.features), generator=generator, dtype=torch.float64).div_(
+            self.chances
+        )  # rare needs fine
         return u.masked_fill_(u >= 1, 0.0).mul_(2).float()
 
     def _draw(self, n: int, generator: torch.Generator, split: str) -> Batch:

@@ -197,9 +197,7 @@ def counterfactual_pattern(kind: str = "uniform") -> Edit:
         raise unknown("pattern", kind, PATTERNS)
 
     def edit(pattern: Tensor, seen: Seen) -> Tensor:
-        chosen = PATTERNS[kind](torch.arange(pattern.shape[-1]), _queries(pattern, seen)).to(
-            pattern
-        )
+        chosen = _attended(kind, pattern, seen).to(pattern)
         return _broadcast(
             chosen / chosen.sum(-1, keepdim=True), pattern, "counterfactual_pattern"
         ).clone()
@@ -224,18 +222,23 @@ def _queries(pattern: Tensor, seen: Seen) -> Tensor:
         raise ValueError(
             f"rows of a pattern {tuple(pattern.shape)} without their positions: give them, edit(pattern, {{'pos': rows}})"
         )
-    return torch.arange(pattern.shape[-2])[None, :, None]
+    return torch.arange(pattern.shape[-2], device=pattern.device)[None, :, None]
 
 
 def _visible(pattern: Tensor, seen: Seen) -> Tensor:
     """Which keys each row may look at [batch pos src]: those up to its own position."""
-    return PATTERNS["uniform"](torch.arange(pattern.shape[-1]), _queries(pattern, seen))
+    return _attended("uniform", pattern, seen)
+
+
+def _attended(kind: str, pattern: Tensor, seen: Seen) -> Tensor:
+    key = torch.arange(pattern.shape[-1], device=pattern.device)
+    return PATTERNS[kind](key, _queries(pattern, seen).to(pattern.device))
 
 
 def _columns(where: Positions, act: Tensor) -> Tensor:
     """Some source positions as a boolean [batch 1 src] (or [1 1 src]); ValueError for one that does not exist."""
     n_src = act.shape[-1]
-    at = torch.as_tensor(where)
+    at = torch.as_tensor(where, device=act.device)
     if at.dtype == torch.bool:
         if at.ndim > 2 or at.shape[-1:] != (n_src,):
             raise ValueError(
@@ -247,9 +250,8 @@ def _columns(where: Positions, act: Tensor) -> Tensor:
             f"source positions are 0 to {n_src - 1} (or -1 for the last), got {at.tolist()}"
         )
     rows = at.reshape(1, -1) if at.ndim < 2 else at
-    return _of_batch(
-        torch.zeros(len(rows), n_src, dtype=torch.bool).scatter_(1, rows % n_src, True), act
-    )
+    none = torch.zeros(len(rows), n_src, dtype=torch.bool, device=act.device)
+    return _of_batch(none.scatter_(1, rows % n_src, True), act)
 
 
 def _of_batch(columns: Tensor, act: Tensor) -> Tensor:
@@ -279,7 +281,7 @@ def latent(
 
 def _broadcast(value: Tensor, act: Tensor, what: str) -> Tensor:
     try:
-        return value.expand(act.shape)
+        return value.to(act.device).expand(act.shape)
     except RuntimeError:
         raise ValueError(
             f"{what}: a value of shape {tuple(value.shape)} does not fit an activation of shape {tuple(act.shape)}"

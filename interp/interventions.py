@@ -258,7 +258,7 @@ class _Plan:
             str(Site.parse(r)): self._seen(Site.parse(r), intervention.rows)
             for r in intervention.reads
         }
-        seen["pos"] = index[1] if len(index) == 2 else torch.arange(before.shape[1])[None]
+        seen["pos"] = index[1] if len(index) == 2 else torch.arange(before.shape[1], device=before.device)[None]
         part = before[index]
         new = intervention.edit(part, seen)
         if new.shape != part.shape:
@@ -302,16 +302,18 @@ class _Plan:
 
     def _index(self, site: Site, act: Tensor, rows: slice | None) -> tuple:
         """What to select of [batch pos ...]: the rows, and one position per example if the site names one."""
-        batch = torch.arange(act.shape[0])[rows or slice(None)]
+        batch = torch.arange(act.shape[0], device=act.device)[rows or slice(None)]
         if site.pos is None:
             return (batch,)
-        at = self._positions(site, act.shape[1])[batch]
+        at = self._positions(site, act)[batch]
         return batch[:, None], at[:, None]
 
-    def _positions(self, site: Site, n_pos: int) -> Tensor:
+    def _positions(self, site: Site, act: Tensor) -> Tensor:
+        """The position of each example [batch], where the activation [batch pos ...] is."""
+        n_pos = act.shape[1]
         if isinstance(site.pos, int):
-            return torch.full((len(self.tokens),), site.pos % n_pos)
-        return self.positions[site.pos].long() % n_pos
+            return torch.full((len(self.tokens),), site.pos % n_pos, device=act.device)
+        return self.positions[site.pos].to(act.device, torch.long) % n_pos
 
     def _seen(self, site: Site, rows: slice | None) -> Tensor:
         value = self._value(site.at(None))
@@ -328,14 +330,16 @@ class _Plan:
     def _at_position(self, site: Site, value: Tensor) -> Tensor:
         if site.pos is None or site.pos == sites.STAR:
             return value
-        return value[torch.arange(len(value)), self._positions(site, value.shape[1])]
+        at = self._positions(site, value)
+        return value[torch.arange(len(value), device=value.device), at]
 
     def gather(self, grid: sites.Grid) -> Tensor:
         """The kept values of a pattern: its stars lead, except the position's, which keeps its own place."""
         values = [self._at_position(grid.pattern, self._value(s)) for s in grid.sites]
         if not grid.dims:
             return values[0]
-        return torch.stack(values).unflatten(0, grid.shape)
+        device = values[0].device  # layers may be on several
+        return torch.stack([v.to(device) for v in values]).unflatten(0, grid.shape)
 
 
 def _layer(hook: str) -> int:

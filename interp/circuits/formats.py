@@ -29,6 +29,7 @@ import numpy as np
 import torch
 
 from interp import _files, sites
+from interp._numbers import to_numpy
 from interp._say import unknown
 from interp.circuits.circuit import CONVENTION, Circuit
 from interp.circuits.wires import graph_of, shape
@@ -336,9 +337,9 @@ def _from_pt(path: Path, said: dict, graph: Graph | None) -> Found:
             why = f"{odd!r} is not one of them" if odd else "their order or number is another"
             raise ValueError(f"{str(path)!r}: {what} are not those of {shape(graph)}: {why}")
     _no_neurons(path, said.get("neurons_in_graph", ()))
-    scores = _tensor(path, said, "edges_scores", (len(sources), len(targets))).double().numpy()
+    scores = to_numpy(_tensor(path, said, "edges_scores", (len(sources), len(targets))))
     chosen = (
-        _tensor(path, said, "edges_in_graph", scores.shape).bool().numpy()
+        to_numpy(_tensor(path, said, "edges_in_graph", scores.shape).bool())
         if "edges_in_graph" in said
         else None
     )
@@ -413,7 +414,7 @@ def _from_auto_circuit(path: Path, said: dict, graph: Graph | None) -> Found:
     for column, module, shape in _modules(graph):
         if module not in said:
             raise ValueError(f"{str(path)!r} has no scores for {module}")
-        value = _tensor(path, said, module, shape).double().numpy()
+        value = to_numpy(_tensor(path, said, module, shape))
         theirs[: shape[-1], column : column + (shape[0] if len(shape) == 2 else 1)] = value.reshape(
             -1, shape[-1]
         ).T

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp import sites
+from interp._numbers import to_numpy
 from interp._say import unknown
 from interp.features import forward
 from interp.features.dictionary import Dictionary
@@ -98,7 +99,7 @@ def attribution(
             effects = first_order(dictionary, change, slope)
             effects = effects if by == "position" else effects.sum(1, keepdim=True)
     coords: dict[str, list] = {"latent": [*change.on.tolist(), ERROR]}
-    examples = effects.permute(2, 1, 0).double().numpy()  # latent pos batch
+    examples = to_numpy(effects.permute(2, 1, 0))  # latent pos batch
     if by == "position":
         coords["pos"] = task.position_labels()
     else:

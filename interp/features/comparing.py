@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from interp._numbers import to_numpy
 from interp.features.dictionary import Dictionary
 from interp.results import Result
 
@@ -30,10 +31,8 @@ def recovery(found: Dictionary, truth: Dictionary) -> Result:
         raise ValueError(
             f"{found.name} writes {found.d_out} numbers and {truth.name} {truth.d_out}: there is no cosine between them"
         )
-    cosines = (
-        (normalize(found.W_dec.float(), dim=-1) @ normalize(truth.W_dec.float(), dim=-1).T)
-        .abs()
-        .numpy()
+    cosines = to_numpy(
+        (normalize(found.W_dec.float(), dim=-1) @ normalize(truth.W_dec.float(), dim=-1).T).abs()
     )
     left, right = linear_sum_assignment(-cosines)
     pairs = cosines[left, right]
@@ -112,7 +111,7 @@ def _probed(z: Tensor, labels: Tensor, fit: Tensor, test: Tensor) -> np.ndarray:
     w, b = fitted(z[fit], labels[fit])
     right = ((z[test] @ w + b > 0) == labels[test]).double()
     share = labels[test].double().mean().clamp(1e-9, 1 - 1e-9)
-    return (right * torch.where(labels[test], 0.5 / share, 0.5 / (1 - share))).numpy()
+    return to_numpy(right * torch.where(labels[test], 0.5 / share, 0.5 / (1 - share)))
 
 
 def fitted(

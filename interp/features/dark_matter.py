@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from interp._numbers import to_numpy
 from interp.features import forward
 from interp.features.dictionary import Dictionary
 from interp.features.harvesting import Activations, chunks_of
@@ -133,9 +134,9 @@ def error_norms(dictionaries: Sequence[Dictionary], on: Activations) -> Result:
     Examples are chunks, each the correlation plus what it moves it by.
     """
     many = list(dictionaries)
-    norms = np.stack([_errors(one, on)[1].norm(dim=-1).numpy() for one in many])
+    norms = np.stack([to_numpy(_errors(one, on)[1].norm(dim=-1)) for one in many])
     kept = _kept(on.of(many[0].site), _bound(on, many[0].site))
-    examples = correlations(norms, len(on.tokens), kept.numpy())
+    examples = correlations(norms, len(on.tokens), to_numpy(kept))
     names = names_of(many)
     about = {
         "model": on.about.get("model"),
@@ -202,7 +203,7 @@ def error_losses(
                 way,
             )
         )
-    plain, *without = torch.cat(losses, 1).double().numpy()
+    plain, *without = to_numpy(torch.cat(losses, 1))
     examples = np.stack(without) - plain
     count = len(ids) * (ids.shape[1] - skip)
     ran = "hooks" if way == "hooks" or forward.engine_for(model, both) is None else "engine"

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from interp._numbers import to_numpy
 from interp.features.dictionary import Dictionary
 from interp.features.harvesting import Activations
 from interp.features.reading import Prompted
@@ -104,9 +105,9 @@ def _choose(one: Dictionary, scores: Tensor, labels: np.ndarray, concepts: list[
     if names is not None:
         return np.array([list(names).index(c) for c in concepts])
     apart = np.stack(
-        [(scores[labels == c].mean(0) - scores[labels != c].mean(0)).numpy() for c in concepts]
+        [to_numpy(scores[labels == c].mean(0) - scores[labels != c].mean(0)) for c in concepts]
     )
-    apart = apart / (scores.std(0).numpy() + 1e-6)
+    apart = apart / (to_numpy(scores.std(0)) + 1e-6)
     return (auroc(scores, labels, concepts) + 1e-6 * apart).argmax(1)
 
 
@@ -129,7 +130,7 @@ def auroc(scores: Tensor, labels: np.ndarray, concepts: Sequence[str]) -> np.nda
     """AUROC [concept latent] of scores [prompt latent] against each label."""
     from scipy.stats import rankdata
 
-    ranks = rankdata(scores.double().numpy(), axis=0)
+    ranks = rankdata(to_numpy(scores), axis=0)
     member = np.array([np.array(labels) == c for c in concepts], dtype=float)
     n = member.sum(1, keepdims=True)
     return (member @ ranks - n * (n + 1) / 2) / (n * (len(labels) - n))
@@ -144,7 +145,7 @@ def mean_differences(read: Prompted, labels: Sequence[str], site: str | None = N
     >>> means = features.mean_differences(find, concepts)        # knows the labels, as no dictionary does
     """
     site = site or read.activations.sites[0]
-    x, own = read.activations.of(site), np.array(labels)[read.prompt.numpy()]
+    x, own = read.activations.of(site), np.array(labels)[to_numpy(read.prompt)]
     names = list(dict.fromkeys(labels))
     rows = torch.stack([x[own == c].mean(0) - x[own != c].mean(0) for c in names])
     return _projections(

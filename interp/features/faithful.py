@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from interp._numbers import to_numpy
 from interp.features.attributing import ERROR, split
 from interp.features.dictionary import Dictionary
 from interp.features.editing import SKIP
@@ -74,7 +75,7 @@ def faithfulness(
         raise ValueError(
             f"with nothing kept the {judge.name} is the clean run's: there is no share (other sites, or another reference)"
         )
-    shares = ((values - nothing) / span).numpy()[1:]
+    shares = to_numpy((values - nothing) / span)[1:]
     fixed = len(shares) - random
     rows = (
         np.concatenate([shares[:fixed], shares[fixed:].mean(0, keepdims=True)])

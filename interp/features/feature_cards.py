@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from interp._numbers import to_numpy
 from interp.features import logit_effects
 from interp.features.dictionary import Dictionary
 from interp.features.firing import Firings, firings
@@ -173,7 +174,7 @@ def reader(
             (float(values.min().clamp_max(0)), float(values.max())) if len(values) else (0.0, 0.0)
         )
         counts, edges = (
-            np.histogram(values.numpy(), BINS, (low, high))
+            np.histogram(to_numpy(values), BINS, (low, high))
             if high > low
             else (np.zeros(0, int), np.zeros(0))
         )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from interp import engine as lean
 from interp import plots, sites
+from interp._numbers import to_numpy
 from interp.edits import set_to
 from interp.engine.forward import block, embed, window
 from interp.features import forward
@@ -93,7 +94,7 @@ def judge(
             out = total.add(held[reads][:, skip:], act[:, skip:])
             new.append(but_first(act, torch.cat([act[:, :skip], out], 1), skip))
         losses.append(losses_with(model, part, writes, act, new, way))
-    plain, ablated, *spliced = torch.cat(losses, 1).double().numpy()
+    plain, ablated, *spliced = to_numpy(torch.cat(losses, 1))
     rows = [total.examples(plain, ablated, loss) for total, loss in zip(sums, spliced)]
     counts = {one.name: total.counts() for one, total in zip(many, sums)}
     said = said_of(model, None, "judge", started, way=ran)
@@ -168,9 +169,7 @@ class _Sums:
 
     def examples(self, plain: np.ndarray, ablated: np.ndarray, spliced: np.ndarray) -> np.ndarray:
         """[measure chunk], in the order of MEASURES; the mean over chunks is the number itself."""
-        on, wrong, far = (
-            torch.cat(part).double().numpy() for part in (self.on, self.wrong, self.far)
-        )
+        on, wrong, far = (to_numpy(torch.cat(part)) for part in (self.on, self.wrong, self.far))
         recovered = ratio_of(ablated - spliced, ablated - plain)
         return np.stack([on, ratio_of(far - wrong, far), recovered, spliced, plain, ablated])
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from interp._numbers import to_numpy
 from interp.features.dictionary import Dictionary
 from interp.features.factorising import semi_nmf
 from interp.features.nonnegative import nonnegative
@@ -28,7 +29,7 @@ def shared_neurons(dictionary: Dictionary, share: float = 0.01) -> np.ndarray:
     """The share of top neurons that each two latents have in common [latent latent], of the smaller set."""
     top = top_neurons(dictionary, share).double()
     count = top.sum(1)
-    return (top @ top.T / torch.minimum(count[:, None], count[None]).clamp_min(1)).numpy()
+    return to_numpy(top @ top.T / torch.minimum(count[:, None], count[None]).clamp_min(1))
 
 
 def hierarchy(
@@ -72,7 +73,7 @@ def hierarchy(
         at = torch.where(at >= 0, own[at.clamp_min(0)], -1)
         parents.append(at)
         below = above
-    order = np.lexsort([p.numpy() for p in parents])  # the last and coarsest decides first
+    order = np.lexsort([to_numpy(p) for p in parents])  # the last and coarsest decides first
     which = alive.nonzero()[:, 0][torch.from_numpy(order)]
     labels = [names[i] for i in which.tolist()]
     if len(set(labels)) < len(labels):

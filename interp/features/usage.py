@@ -9,6 +9,7 @@ from jaxtyping import Int
 from scipy.stats import rankdata
 from torch import Tensor
 
+from interp._numbers import to_numpy
 from interp.features.allocated import underused
 from interp.features.dictionary import Dictionary
 from interp.features.harvesting import Activations
@@ -49,7 +50,7 @@ def densities(dictionaries: Dictionary | Sequence[Dictionary], on: Activations) 
     about = {"model": on.about.get("model"), "site": many[0].site, "tokens": len(on)} | {
         k: dict(zip(names, v)) for k, v in told.items()
     }
-    values = torch.stack([s.sort(descending=True).values for s in share]).numpy()
+    values = to_numpy(torch.stack([s.sort(descending=True).values for s in share]))
     return Result(
         values,
         ("dictionary", "rank"),
@@ -87,7 +88,7 @@ def adaptivity(
     )  # positions from skip + 1 have a loss of their own, those before the last one for the next
 
     def cut(value):
-        return value[:, 1 : last - on.skip].reshape(-1).numpy()
+        return to_numpy(value[:, 1 : last - on.skip].reshape(-1))
 
     hard = [
         losses[:, skip:],

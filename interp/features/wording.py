@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from interp._numbers import to_numpy
 from interp.features.firing import Firings
 
 UNCLEAR, NEVER = "no clear token", "never on"
@@ -123,7 +124,7 @@ def table(counted: Counted) -> Any:
         )
     frame = pd.DataFrame(rows, columns=["latent", "description", "share"]).set_index("latent")
     frame.attrs["tokens"] = len(seen)
-    return frame.assign(density=seen.density.numpy(), largest=seen.maxima.numpy())
+    return frame.assign(density=to_numpy(seen.density), largest=to_numpy(seen.maxima))
 
 
 def _clear(found: Sequence[Distinct]) -> bool:

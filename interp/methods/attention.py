@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from interp import sites
+from interp._numbers import to_numpy
 from interp.interventions import run
 from interp.methods import sweep
 from interp.methods.prompts import rows
@@ -45,7 +46,7 @@ def attention_patterns(
     pattern = kept[key]
     if weighted:
         pattern = pattern * written(model, site, kept[values])[..., None, :]
-    examples = pattern.movedim(-3, -1).double().numpy()  # [... dest src batch]
+    examples = to_numpy(pattern.movedim(-3, -1))  # [... dest src batch]
     labels = token_labels(model, tokens[0])
     name, unit = (
         ("attention x value", "norm in the residual stream")
@@ -107,7 +108,7 @@ def attends(model: Any, task: Any, at: str, to: str, where: str = "L*H*") -> Res
         )
     rows = run(model, task, keep=[key], last_only=True).kept[key]  # [... batch src]
     index = source.expand(rows.shape[:-1])[..., None]
-    examples = rows.gather(-1, index)[..., 0].double().numpy()
+    examples = to_numpy(rows.gather(-1, index)[..., 0])
     even = float((1.0 / (destination + 1)).mean())
     said = sweep.about(
         model,

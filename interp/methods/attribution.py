@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import sites
+from interp._numbers import to_numpy
 from interp._say import unknown
 from interp.interventions import run
 from interp.methods import sweep
@@ -66,7 +67,7 @@ def logit_attribution(
         )
     else:
         examples = (values * along).sum(-1)
-    examples = examples.reshape(*grid.shape, len(task)).double().numpy()
+    examples = to_numpy(examples.reshape(*grid.shape, len(task)))
     said = sweep.about(
         model,
         task,

@@ -107,15 +107,15 @@ def attribution_patch(
         )
         pieces = _pieces(go, base, source, first, _cells(groups, base, task.positions), method)
         slots = list(dict.fromkeys(piece.at for piece in pieces))
-        effects = torch.zeros(len(groups), len(base))
+        effects = torch.zeros(len(groups), len(base), device=unpatched.device)
         passes = list(_runs(model, method, steps))
         for grads in sweep.progress(
             _slopes(go, slots, method, base, source, passes), named(where), total=len(passes)
         ):
-            once = _estimate(pieces, grads, len(groups), len(base))
+            once = _estimate(pieces, grads, effects)
             effects += once.abs() if method == "atp*" else once / len(passes)
     if method == "atp*":
-        effects = effects / _counted(groups, len(passes))[:, None]
+        effects = effects / _counted(groups, len(passes)).to(effects.device)[:, None]
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
     said = "fraction (0 corrupted, 1 clean)" if unit == "fraction" else judge.unit
     if unit == "fraction":
@@ -279,15 +279,15 @@ def _keys(
     return _Piece(pattern, change, rows, len(before[slot]), where)
 
 
-def _estimate(pieces: list[_Piece], grads: At, n_cells: int, n: int) -> Float[Tensor, "cell batch"]:
-    out = torch.zeros(n_cells, n)
+def _estimate(
+    pieces: list[_Piece], grads: At, like: Float[Tensor, "cell batch"]
+) -> Float[Tensor, "cell batch"]:
+    out, device = torch.zeros_like(like), like.device
+    prompt = torch.arange(like.shape[1], device=device)
     for piece in pieces:
-        table = _table(piece, grads[piece.at])
-        out.index_add_(
-            0,
-            piece.cells.group,
-            table[piece.cells.row, piece.cells.index[:, None], torch.arange(n)],
-        )
+        table = _table(piece, grads[piece.at]).to(out)
+        group, row, index = (part.to(device) for part in piece.cells)
+        out.index_add_(0, group, table[row, index[:, None], prompt])
     return out
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import sites
+from interp._numbers import to_numpy
 from interp._say import unknown
 from interp.methods import sweep, weights
 from interp.models import bridge
@@ -79,12 +80,7 @@ def composition(
         way="engine",
     )
     return Result(
-        values.double().numpy(),
-        dims,
-        coords,
-        f"{kind} composition",
-        "share of the product of norms",
-        said,
+        to_numpy(values), dims, coords, f"{kind} composition", "share of the product of norms", said
     )
 
 

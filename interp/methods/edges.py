@@ -15,6 +15,7 @@ from torch import Tensor
 
 from interp import engine as lean
 from interp import sites
+from interp._numbers import to_numpy
 from interp._say import unknown
 from interp.edits import set_to
 from interp.interventions import Intervention, run
@@ -55,7 +56,8 @@ def scores(
         "sender": list(map(str, sites.senders(dims))),
         "receiver": list(map(str, sites.receivers(dims))),
     }
-    each = values.double().masked_fill(~exist(dims), float("nan")).permute(1, 2, 0).numpy()
+    values = values.double().masked_fill(~exist(dims).to(values.device), float("nan"))
+    each = to_numpy(values.permute(1, 2, 0))
     return Result(
         each.mean(-1), ("sender", "receiver"), coords, name, unit, about, each if examples else None
     )
@@ -92,6 +94,8 @@ class Edges:
             )
         self.model, self.task, self.judge, self.by = model, task, judge, by
         self.dims = bridge.dims(model)
+        first = next(model.parameters())
+        self.device, self.dtype = first.device, first.dtype
         self.reference = task.corrupted if reference is None else torch.as_tensor(reference)
         self.first = first_difference(task.clean, task.corrupted) if by == "resample" else 0
         self.engine = sweep.choose(model, way, lambda: lean.find(model))
@@ -115,7 +119,8 @@ class Edges:
         else:
             g = lean.graph(engine)
             self.other = lean.of_writes(
-                engine, torch.zeros(g.n_senders, 1, self.task.clean.shape[1], engine.d_model)
+                engine,
+                engine.embed.new_zeros(g.n_senders, 1, self.task.clean.shape[1], engine.d_model),
             )
 
     @cached_property
@@ -140,7 +145,7 @@ class Edges:
         bar: bool = True,
     ) -> Float[Tensor, "row batch"]:
         """The measure of each run. Gradients flow into the weights where they are on (engine only)."""
-        weights = torch.as_tensor(weights, dtype=torch.float32)
+        weights = torch.as_tensor(weights, dtype=self.dtype, device=self.device)
         with bridge.LOCK:
             if self.engine is None:
                 rows = [self._cells(row) for row in weights]
@@ -189,7 +194,7 @@ class Edges:
             return self._slopes_by_hooks(points)
         engine, n = self.engine, len(self.task)
         g = lean.graph(engine)
-        found = torch.zeros(n, g.n_senders, g.n_receivers)
+        found = torch.zeros(n, g.n_senders, g.n_receivers, device=self.device)
         with bridge.LOCK:
             moved = self.moves()
             for some, resid in self._points(points):
@@ -228,7 +233,7 @@ class Edges:
         The embedding, each layer's heads together, and each MLP in turn write other + a (clean - other) for each a
         in points. What comes before them is clean, what comes after reacts; only their own edges are scored there.
         """
-        found = torch.zeros(len(self.task), *exist(self.dims).shape)
+        found = torch.zeros(len(self.task), *exist(self.dims).shape, device=self.device)
         with bridge.LOCK:
             moved = self.moves()
             for turn in sweep.progress(self._turns(), "slopes at activations"):
@@ -261,7 +266,7 @@ class Edges:
         resid, away = self.clean["resid_pre"][layer][:, self.first :], moved[turn].sum(0)
         size = self._together(resid)
         for lo in range(0, len(points), size):
-            back = torch.tensor(points[lo : lo + size]).view(-1, 1, 1, 1) - 1
+            back = resid.new_tensor(points[lo : lo + size]).view(-1, 1, 1, 1) - 1
             start, touch = resid.expand(len(back), *resid.shape), {}
             if turn.start == 0:
                 start = start + back * away
@@ -320,8 +325,10 @@ class Edges:
         self, points: Sequence[float | None], turn: slice = slice(0, 1)
     ) -> Float[Tensor, "batch sender receiver"]:
         """All edges' scores when the senders of this turn (the embedding) are interpolated."""
-        found = torch.zeros(len(self.task), len(self.senders), len(self.receivers))
-        there = exist(self.dims)
+        found = torch.zeros(
+            len(self.task), len(self.senders), len(self.receivers), device=self.device
+        )
+        there = exist(self.dims).to(self.device)
         tap = slopes.by_hooks(self.model, self.judge, self.task.clean, self.task.positions)
         moved = torch.stack([self.now[str(s)] - self.others[str(s)] for s in self.senders])
         slots = list(dict.fromkeys(_slot(r) for r in self.receivers))

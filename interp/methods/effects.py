@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from interp._numbers import to_numpy
 from interp._say import unknown
 from interp.interventions import Intervention
 from interp.methods import sweep
@@ -52,7 +53,7 @@ def effect(
     changes, shown = change_in(unit, varied, clean, model, task, judge)
     about = dict(metric=judge.name, clean=float(clean.mean()), way="hooks")
     said = sweep.about(model, task, "effect of interventions", started, **about)
-    examples = changes.double().numpy() if many else changes[0].double().numpy()
+    examples = to_numpy(changes) if many else to_numpy(changes[0])
     dims, coords = (("set",), {"set": list(sets)}) if many else ((), {})
     return Result(
         np.mean(examples, -1), dims, coords, f"effect on {judge.name}", shown, said, examples

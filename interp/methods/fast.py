@@ -91,7 +91,7 @@ def values(
 
     read = reader(engine, judge, len(base))
     kept = {key: _chosen(watch[KINDS[s.family, s.part], s.layer], s) for key, s in seen.items()}
-    judged = torch.empty(len(groups), len(base))
+    judged = torch.empty(len(groups), len(base), device=engine.device)
 
     def finished(rows: list[int], out: Tensor) -> None:
         if seen:  # out holds logits of no interest here when the measure reads only what it keeps

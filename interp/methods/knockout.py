@@ -9,6 +9,7 @@ from torch import Tensor
 
 from interp import engine as lean
 from interp import sites
+from interp._numbers import to_numpy
 from interp.edits import knock_out
 from interp.interventions import Intervention
 from interp.methods import sweep
@@ -91,7 +92,7 @@ def attention_knockout(
         way=way,
     )
     shape = [len(edges)] * named + [len(windows)]
-    examples = changes.reshape(*shape, len(task)).double().numpy()
+    examples = to_numpy(changes.reshape(*shape, len(task)))
     name = f"effect of attention knock-out on {judge.name}"
     return Result(
         examples.mean(-1), dims, {**coords, "layer": list(windows)}, name, shown, said, examples

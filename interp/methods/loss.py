@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from interp._numbers import to_numpy
 from interp.interventions import Intervention, run
 from interp.methods import sweep
 from interp.methods.losses import chunk_losses
@@ -52,7 +53,7 @@ def cross_entropy(
         losses.append(
             chunk_losses(run(model, tokens[part], edits, positions=where).logits, tokens[part])
         )
-    examples = torch.cat(losses).double().numpy()
+    examples = to_numpy(torch.cat(losses))
     said = sweep.about(model, None, "edited run" if edits else "plain run", started, way="hooks")
     said |= {"n": len(tokens), "length": tokens.shape[1], "edits": [str(edit.at) for edit in edits]}
     return Result(examples.mean(), (), {}, "cross-entropy", "nats a token", said, examples)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from interp._numbers import to_numpy
 from interp.interventions import Intervention, run
 from interp.methods import sweep
 from interp.methods.prompts import Batch, batches
@@ -171,8 +172,8 @@ def word_gain(
             model, batch, [(pushes[name], strengths[name]) for name in names]
         ):
             change = logits.float() - base
-            examples[i, batch.index] = (
-                (change[:, ids[names[i]]].mean(-1) - change[:, plain_ids].mean(-1)).double().numpy()
+            examples[i, batch.index] = to_numpy(
+                change[:, ids[names[i]]].mean(-1) - change[:, plain_ids].mean(-1)
             )
     said = sweep.about(
         model,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from interp import sites
+from interp._numbers import to_numpy
 from interp._say import unknown
 from interp.edits import set_to
 from interp.interventions import Intervention, run
@@ -231,8 +232,8 @@ def at_position(value: Tensor, site: Site, positions: dict[str, Tensor]) -> Tens
         positions[site.pos]
         if isinstance(site.pos, str)
         else torch.tensor(site.pos % value.shape[1])
-    )
-    return value[torch.arange(len(value)), index.expand(len(value))]
+    ).to(value.device)
+    return value[torch.arange(len(value), device=value.device), index.expand(len(value))]
 
 
 def carrier(site: Site) -> Site:
@@ -260,5 +261,5 @@ def result(
     if "pos" in coords:
         coords["pos"] = task.position_labels()
         about["positions"] = "labels are the first prompt's tokens"
-    examples = effects.reshape(*grid.shape, effects.shape[-1]).double().numpy()
+    examples = to_numpy(effects.reshape(*grid.shape, effects.shape[-1]))
     return Result(examples.mean(-1), grid.dims, coords, name, unit, about, examples)

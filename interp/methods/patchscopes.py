@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from interp import sites
+from interp._numbers import to_numpy
 from interp.edits import set_to
 from interp.interventions import Intervention, run
 from interp.methods import sweep
@@ -116,7 +117,7 @@ def patchscope(
     )
     name = "probability of the first new token" if answer is None else f"probability of {answer!r}"
     values = torch.tensor(probabilities).reshape([len(v) for v in swept.values()])
-    result = Result(values.numpy(), tuple(swept), swept, name, "probability", about)
+    result = Result(to_numpy(values), tuple(swept), swept, name, "probability", about)
     return Readings(dict(zip([f"{a} to {b}" for a, b in cells], texts)), result)
 
 

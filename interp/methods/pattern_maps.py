@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp._numbers import to_numpy
 from interp.interventions import run
 from interp.methods import sweep
 from interp.methods.attention import prompts_of
@@ -32,7 +33,7 @@ def distance_profile(
     started = time.perf_counter()
     tokens, a_task = prompts_of(task)
     pattern = _patterns(model, tokens)[..., 1:, 1:]
-    examples = _by_distance(pattern).permute(0, 1, 3, 2).double().numpy()
+    examples = to_numpy(_by_distance(pattern).permute(0, 1, 3, 2))
     n = tokens.shape[1] - 1
     even = torch.tril(torch.ones(n, n)) / torch.arange(2, n + 2)[:, None]
     said = sweep.about(
@@ -121,7 +122,7 @@ def pattern_space(
         "layer": list(range(d.n_layers)),
         "head": list(range(d.n_heads)),
     }
-    values = found.unflatten(1, (d.n_layers, d.n_heads)).double().numpy()
+    values = to_numpy(found.unflatten(1, (d.n_layers, d.n_heads)))
     return Result(
         values,
         ("component", "layer", "head"),
@@ -157,7 +158,7 @@ def explained(
         _check(components, len(rows))
         squares = torch.linalg.eigvalsh(rows @ rows.T).clamp_min(0)
         shares.append(squares[-components:].sum() / squares.sum())
-    examples = torch.stack(shares).double().numpy()
+    examples = to_numpy(torch.stack(shares))
     said = sweep.about(
         model, a_task, "explained variance of patterns", started, components=components, way="hooks"
     )

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import sites
+from interp._numbers import to_numpy
 from interp.interventions import run
 from interp.methods import sweep
 from interp.methods.writes import writer
@@ -173,7 +174,7 @@ def _fit(
     every = torch.ones(n, dtype=torch.bool)
     left_out = torch.stack([solve(every & (torch.arange(n) != i)) for i in range(n)])
     error = ((left_out - left_out.mean(0)) ** 2).sum(0).mul((n - 1) / n).sqrt()
-    return solve(every).numpy(), (_t975(n - 1) * error).numpy()
+    return to_numpy(solve(every)), to_numpy(_t975(n - 1) * error)
 
 
 def _t975(freedom: int) -> float:
@@ -198,7 +199,7 @@ def _explained(x: Tensor, y: Tensor, x_held: Tensor, y_held: Tensor, weights: Te
     # 1 - sum(left) / sum(whole), written as a mean over prompts
     return np.stack(
         [
-            (1 - rest / of.mean()).numpy()
+            to_numpy(1 - rest / of.mean())
             for of, rest in ((whole, about), (whole, left), (about, left))
         ]
     )

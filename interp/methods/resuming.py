@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from interp import _files
+from interp._numbers import to_numpy
 from interp.models import bridge
 
 EVERY = 5.0  # seconds between two writes; the last one comes when the sweep ends, however it ends
@@ -32,10 +33,9 @@ def ledger(path: str | Path | None, baseline: Tensor, **options: Any) -> Ledger:
     hash sees, such as two metrics of one name. options: what else the numbers depend on.
     """
     if path is None:
-        return partial(_nowhere, len(baseline))
-    return partial(
-        _in_file, _files.npz(path, "a sweep to resume"), baseline.double().cpu().numpy(), options
-    )
+        return partial(_nowhere, baseline)
+    path, device = _files.npz(path, "a sweep to resume"), baseline.device
+    return partial(_in_file, path, to_numpy(baseline), device, options)
 
 
 def numbered(path: str | Path | None, number: int) -> Path | None:
@@ -48,14 +48,18 @@ def numbered(path: str | Path | None, number: int) -> Path | None:
 
 
 @contextmanager
-def _nowhere(n: int, cells: int, model: Any, what: Mapping[str, Any]) -> Iterator[tuple]:
-    yield torch.full((cells, n), float("nan")), list(range(cells)), lambda rows, values: None
+def _nowhere(
+    baseline: Tensor, cells: int, model: Any, what: Mapping[str, Any]
+) -> Iterator[tuple]:
+    values = torch.full((cells, len(baseline)), float("nan"), device=baseline.device)
+    yield values, list(range(cells)), lambda rows, values: None
 
 
 @contextmanager
 def _in_file(
     path: Path,
     baseline: np.ndarray,
+    device: torch.device,
     options: Mapping[str, Any],
     cells: int,
     model: Any,
@@ -82,14 +86,14 @@ def _in_file(
     def note(rows: list[int], values: Tensor) -> None:
         nonlocal last, new
         at = [todo[row] for row in rows]
-        arrays["values"][at], new = values.detach().float().cpu().numpy(), True
+        arrays["values"][at], new = to_numpy(values), True
         arrays["done"][at] = True
         if time.monotonic() - last > EVERY:
             save()
             last, new = time.monotonic(), False
 
     try:
-        yield torch.from_numpy(arrays["values"].copy()), todo, note
+        yield torch.from_numpy(arrays["values"]).to(device, copy=True), todo, note
     finally:  # also when interrupted: that is what it is for
         if new:
             save()
@@ -132,7 +136,7 @@ def digest(value: Any) -> str:
         if isinstance(x, Tensor):
             h.update(
                 repr((tuple(x.shape), x.dtype)).encode()
-                + x.detach().cpu().contiguous().numpy().tobytes()
+                + to_numpy(x.detach().cpu().contiguous()).tobytes()
             )
         elif isinstance(x, Mapping):
             feed(sorted(x.items()))

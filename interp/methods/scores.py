@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from interp._numbers import to_numpy
 from interp._say import unknown
 from interp.interventions import run
 from interp.methods import pattern_scores, sweep, task_scores, weights
@@ -266,8 +267,8 @@ def _result(
     d = bridge.dims(model)
     arrays = [found[s].double() for s in names]
     equal = len({a.shape[-1] for a in arrays}) == 1 and "copying" not in names
-    examples = torch.stack(arrays).numpy() if equal else None
-    values = torch.stack([a.mean(-1) for a in arrays]).numpy()
+    examples = to_numpy(torch.stack(arrays)) if equal else None
+    values = to_numpy(torch.stack([a.mean(-1) for a in arrays]))
     units = {s: unit if SCORES[s].unit == "metric" else SCORES[s].unit for s in names}
     unit = units[names[0]] if len(set(units.values())) == 1 else "each score has its own"
     prompts = {"repeats": "repeated random tokens", "weights": "weights", "task": "the task given"}

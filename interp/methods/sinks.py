@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from interp import sites
+from interp._numbers import to_numpy
 from interp.interventions import run
 from interp.methods import sweep
 from interp.methods.attention import _heads, prompts_of
@@ -47,7 +48,7 @@ def attention_received(
         way="hooks",
         n=len(tokens),
     )
-    examples = got.movedim(-2, -1).double().numpy()  # [... pos batch]
+    examples = to_numpy(got.movedim(-2, -1))  # [... pos batch]
     coords = {**grid.coords, "pos": list(range(tokens.shape[1]))}
     return Result(
         examples.mean(-1),
@@ -87,7 +88,7 @@ def site_norms(model: Any, task: Any, where: str = "L*KV*.v") -> Result:
         for part in _parts(tokens)
     ]
     said = sweep.about(model, a_task, "norms", started, pattern=key, way="hooks", n=len(tokens))
-    examples = torch.cat(norms, -2).movedim(-2, -1).double().numpy()
+    examples = to_numpy(torch.cat(norms, -2).movedim(-2, -1))
     coords = {**grid.coords, "pos": list(range(tokens.shape[1]))}
     return Result(
         examples.mean(-1), (*grid.dims, "pos"), coords, f"norm of {key}", "norm", said, examples

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from interp import engine as lean
 from interp import sites
+from interp._numbers import to_numpy
 from interp._say import unknown
 from interp.edits import Edit
 from interp.interventions import Intervention, run
@@ -135,12 +136,7 @@ def soft_injection(
         model, target_task, "soft injection", started, n_trained=len(trained), way=ran, **told
     )
     mix = Result(
-        learned.double().numpy(),
-        ("layer", "head"),
-        coords,
-        "injected share",
-        "share (0 to 1)",
-        said,
+        to_numpy(learned), ("layer", "head"), coords, "injected share", "share (0 to 1)", said
     )
     return SoftInjection(mix, score, tuple(losses), tuple(trained), tuple(held))
 
@@ -204,7 +200,7 @@ def _score(
         run(model, task, injection(model, means, mix), last_only=True).logits
         for mix in mixes.values()
     ]
-    examples = np.stack([judge.of(logits, {}).double().numpy() for logits in rows])
+    examples = np.stack([to_numpy(judge.of(logits, {})) for logits in rows])
     about = sweep.about(model, task, "soft injection, held-out half", started, way="hooks", **told)
     return Result(
         examples.mean(-1), ("mix",), {"mix": list(mixes)}, judge.name, judge.unit, about, examples

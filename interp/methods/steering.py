@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import sites
+from interp._numbers import to_numpy
 from interp._say import unknown
 from interp.edits import Edit, Seen, add, project_out, set_to
 from interp.interventions import Intervention, run
@@ -427,5 +428,5 @@ def _in_order(found: list[tuple[list[int], Tensor]], cells: int, count: int) -> 
     """Batches [cell batch] back in the order in which the prompts were given."""
     out = np.empty((cells, count))
     for index, values in found:
-        out[:, index] = values.double().numpy()
+        out[:, index] = to_numpy(values)
     return out

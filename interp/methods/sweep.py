@@ -71,7 +71,7 @@ def sweep(
         "positions": positions,
         "metric": [judge.name, judge.unit, judge.keep, judge.columns, judge.needs_logits],
     }
-    ledger = ledger or resuming.ledger(None, torch.empty(len(base)))
+    ledger = ledger or resuming.ledger(None, torch.empty(len(base), device=bridge.device(model)))
     with bridge.LOCK, ledger(len(groups), model, of) as (values, todo, note):
         some = [groups[i] for i in todo]
         if some and engine is None:
@@ -119,7 +119,7 @@ def vary(
 
     cells: the interventions of each variation. note(cells, their values) is called as they finish. Exact: every cell is the run it would be alone.
     """
-    n, values = len(tokens), torch.empty(len(cells), len(tokens))
+    n, values = len(tokens), torch.empty(len(cells), len(tokens), device=bridge.device(model))
     for chunk, out in each_run(
         model, tokens, cells, measure.keep, positions, what, last_only=not measure.everywhere
     ):

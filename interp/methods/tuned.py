@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp._numbers import to_numpy
 from interp.interventions import run
 from interp.methods import sweep
 from interp.models import bridge, local
@@ -229,14 +230,14 @@ def fingerprint(model: Any) -> str:
         if isinstance(weights, Tensor) and weights.is_floating_point():
             flat = weights.detach().flatten()
             some = flat[:: max(1, len(flat) // 512)].double().cpu()
-            said.update(name.encode() + some.numpy().tobytes())
+            said.update(name.encode() + to_numpy(some).tobytes())
     return said.hexdigest()[:16]
 
 
 def _path(mark: str, tokens: Tensor, options: tuple) -> Path:
     text = hashlib.sha256(
         repr((RECIPE, tuple(tokens.shape), options)).encode()
-        + tokens.long().contiguous().numpy().tobytes()
+        + to_numpy(tokens.long().contiguous()).tobytes()
     )
     # a hidden folder: what is not hidden in the cache is a model
     return local.cache() / ".lenses" / f"{mark}-{text.hexdigest()[:16]}.safetensors"
@@ -295,7 +296,7 @@ def _lens(
     )
     coords = {"lens": ["logit lens", "tuned lens"], "layer": list(layers)}
     kl = Result(
-        numbers.numpy(),
+        to_numpy(numbers),
         ("lens", "layer"),
         coords,
         "divergence from the model's output",

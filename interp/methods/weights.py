@@ -14,6 +14,7 @@ from torch import Tensor
 
 from interp import engine as lean
 from interp import sites
+from interp._numbers import to_numpy
 from interp.engine.forward import rotate, window
 from interp.methods import sweep
 from interp.models import bridge
@@ -226,7 +227,7 @@ def _readout(
     best = list(dict.fromkeys(table.topk(min(k, table.shape[-1])).indices.flatten().tolist()))
     coords = {dims[0]: _words(model, ids), dims[1]: _words(model, best)}
     said = sweep.about(model, None, "weights", started, head=head, k=k, way="engine")
-    return Result(table[:, best].double().numpy(), dims, coords, name, unit, said)
+    return Result(to_numpy(table[:, best]), dims, coords, name, unit, said)
 
 
 def _words(model: Any, ids: Sequence[int]) -> list[str]:

@@ -130,6 +130,11 @@ def dims(model: Any) -> Dims:
     )
 
 
+def device(model: Any) -> torch.device:
+    """Where the model reads its tokens: the device of its first parameter."""
+    return next(model.parameters()).device
+
+
 def name(model: Any) -> str:
     """The name the model was loaded under."""
     return str(model.cfg.model_name)
@@ -191,6 +196,7 @@ class _Reached(Exception):
 
 def _hooked(model: Any, tokens: Tensor, hooks: Sequence) -> Tensor:
     options = dict(return_type="logits", prepend_bos=False, use_cache=False)
+    tokens = tokens.to(device(model))  # the one place where prompts move; TransformerLens leaves ids be
     with LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if not hooks:  # run_with_hooks walks every hook point of the model even then

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from interp._numbers import to_numpy
 from interp._say import unknown
 from interp.results import Result
 from interp.tasks.task import Task, halves, tokenizer_of
@@ -111,9 +112,7 @@ def repetition_loss(model: Any, *, n: int = 8, length: int = 50, seed: int = 0) 
     )
     losses = losses.view(n, -1)
     # the first token of the repeat cannot be known: nothing says that the block starts again
-    both = (
-        torch.stack([losses[:, :length].mean(1), losses[:, length + 1 :].mean(1)]).double().numpy()
-    )
+    both = to_numpy(torch.stack([losses[:, :length].mean(1), losses[:, length + 1 :].mean(1)]))
     coords = {"block": ["first time", "repeated"]}
     about = {"method": "plain run", "n": n, "seed": seed, "length": length}
     return Result(

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from interp._numbers import to_numpy
 from interp._say import unknown
 from interp.results import Result
 from interp.tasks.metrics import METRICS
@@ -194,11 +195,12 @@ class Task:
             raise ValueError(
                 f"logits of shape {tuple(logits.shape)} do not fit {len(self)} prompts of {self.clean.shape[1]} tokens"
             )
-        counts = self.answers_count, self.wrong_count
         row = METRICS[self.metric_name]
         if row.reads == "vocab":
-            return row.of(logits.float(), self.answers, self.wrong, *counts)
-        few = logits.gather(-1, self.columns.expand(*logits.shape[:-1], self.columns.shape[-1]))
+            own = self.answers, self.wrong, self.answers_count, self.wrong_count
+            return row.of(logits.float(), *(x.to(logits.device) for x in own))
+        columns = self.columns.to(logits.device)
+        few = logits.gather(-1, columns.expand(*logits.shape[:-1], columns.shape[-1]))
         return self.metric_from_columns(few.float())
 
     def metric_from_columns(
@@ -206,9 +208,8 @@ class Task:
     ) -> Float[Tensor, "*more batch"]:
         """The metric from the logits of `columns` alone, where `reads` is "answers"."""
         a = self.answers.shape[-1]
-        return METRICS[self.metric_name].of(
-            few[..., :a], few[..., a:], self.answers_count, self.wrong_count
-        )
+        counts = self.answers_count.to(few.device), self.wrong_count.to(few.device)
+        return METRICS[self.metric_name].of(few[..., :a], few[..., a:], *counts)
 
     # --- positions -------------------------------------------------------------------------------------------
 
@@ -239,7 +240,7 @@ class Task:
         """The model's metric on the clean prompts, with an example each."""
         from interp.interventions import run
 
-        values = self.metric(run(model, self, last_only=True).logits).double().numpy()
+        values = to_numpy(self.metric(run(model, self, last_only=True).logits))
         about = {"task": self.name, "n": len(self), "method": "clean run"}
         return Result(values.mean(), (), {}, self.metric_title, self.metric_unit, about, values)
 
@@ -272,7 +273,7 @@ class Task:
             rows.append(
                 torch.stack([self.with_metric(m).metric(logits) for m in measures.values()])
             )
-        examples = torch.stack(rows, 1).double().numpy()  # [measure prompts n]
+        examples = to_numpy(torch.stack(rows, 1))  # [measure prompts n]
         coords = {"measure": list(measures), "prompts": ["clean", "corrupted"]}
         about = {
             "task": self.name,

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp._numbers import to_numpy
 from interp._say import unknown
 from interp.results import Result
 
@@ -186,7 +187,7 @@ def accuracy(
         for j, per in enumerate(pairs_per_d):
             k, value = pairs(max(1, round(per * d)), d, values, trials, keys, g)
             read = _read(memory, k, torch.nn.functional.one_hot(value, values).float())
-            cells[i, j] = (read.argmax(-1) == value).float().mean(1).numpy()
+            cells[i, j] = to_numpy((read.argmax(-1) == value).float().mean(1))
     about = {"memory": memory, "values": values, "keys": keys, "seed": seed, "trials": trials}
     coords = {"d_k": list(d_k), "pairs per d_k": list(pairs_per_d)}
     return Result(

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp._numbers import to_numpy
 from interp.interventions import Intervention, run
 from interp.results import Result
 
@@ -84,7 +85,7 @@ def _right(logits: Float[Tensor, "batch d_vocab"], batch: Any) -> Float[Tensor, 
 
 
 def _result(rows: Mapping[str, Tensor], name: str, unit: str) -> Result:
-    examples = np.stack([row.detach().double().numpy() for row in rows.values()])
+    examples = np.stack([to_numpy(row) for row in rows.values()])
     return Result(
         examples.mean(-1),
         ("measure",),

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from interp._numbers import to_numpy
 from interp._say import unknown
 
 OPTIMIZERS = ("adamw", "adam", "sgd")
@@ -158,7 +159,7 @@ def digest(recipe: Recipe, *tensors: torch.Tensor) -> str:
     """
     h = hashlib.sha256(f"{VERSION} {json.dumps(asdict(recipe), sort_keys=True)}".encode())
     for tensor in tensors:
-        h.update(tensor.detach().contiguous().numpy().tobytes())
+        h.update(to_numpy(tensor.detach().contiguous()).tobytes())
     return h.hexdigest()[:16]
 
 

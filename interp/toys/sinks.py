@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from interp._numbers import to_numpy
 from interp._say import unknown
 from interp.interventions import run
 from interp.results import Result
@@ -63,7 +64,7 @@ def sinks_on(
         table = torch.stack(found, -1)
         coords = {"layer": list(range(len(table))), "measure": list(MEASURES)}
         return Result(
-            table.double().numpy(),
+            to_numpy(table),
             ("layer", "measure"),
             coords,
             "first token",

@@ -7,6 +7,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from interp import engine as lean
+from interp._numbers import to_numpy
 from interp.interventions import run
 from interp.methods.prompts import rows
 from interp.models.bridge import Dims
@@ -106,8 +107,7 @@ def pattern_bytes(values: Tensor, top: float, depth: torch.dtype = torch.uint16)
     most = torch.iinfo(depth).max
     whole = (values.float() / (top or 1.0)).clamp(0, 1).mul(most).round()
     return (
-        whole.to(torch.int32)
-        .numpy()
+        to_numpy(whole.to(torch.int32))
         .astype({torch.uint16: "<u2", torch.uint8: "u1"}[depth])
         .tobytes()
     )

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import _progress
+from interp._numbers import to_numpy
 from interp._say import unknown
 from interp.methods import scores
 from interp.methods.attention import written
@@ -182,11 +183,7 @@ class Attention(Widget, files="head_patterns"):
         name, unit = NAMES[weighted]
         coords = {"dest": labels, "src": labels}
         pattern = Result(
-            reading.of(head, weighted).double().numpy(),
-            ("dest", "src"),
-            coords,
-            f"{name} of {head}",
-            unit,
+            to_numpy(reading.of(head, weighted)), ("dest", "src"), coords, f"{name} of {head}", unit
         )
         scored = {str(h): s for h, s in shown} if self.find else {}
         return {
@@ -311,7 +308,7 @@ def draw(
         return np.where(np.tri(len(m), dtype=bool) & (first | (np.arange(len(m)) > 0)), m, 0.0)
 
     plots.heatmap(
-        hidden(reading.of(head, weighted).numpy()),
+        hidden(to_numpy(reading.of(head, weighted))),
         words,
         words,
         row_name="attends from",
@@ -325,7 +322,7 @@ def draw(
     axes = [figure.add_subplot(places[i // wide, 5 + i % wide]) for i in range(len(shown))]
     for one, (site, score) in zip(axes, shown):
         one.imshow(
-            hidden(reading.of(site, weighted).numpy()),
+            hidden(to_numpy(reading.of(site, weighted))),
             vmin=0,
             vmax=reply["limits"] or 1,
             cmap=plots.SEQUENTIAL,

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from interp._numbers import to_numpy
 from interp.toys.data.source import Batch, Source, at, at_least, from_half
 
 
@@ -96,8 +97,8 @@ class BigramBackcopy(Source):
     @cached_property
     def _ladder(self) -> np.ndarray:
         """Row i's cumulated chances, plus i: one binary search then draws after any token."""
-        rungs = self.chances.numpy().cumsum(1)
-        often = self.chances.numpy() > 0
+        rungs = to_numpy(self.chances).cumsum(1)
+        often = to_numpy(self.chances) > 0
         for row, there in zip(rungs, often):
             row[np.flatnonzero(there)[-1] :] = 1.0  # rounding must not leave a gap at the end
         return (rungs + np.arange(len(rungs))[:, None]).ravel()
@@ -116,11 +117,11 @@ class BigramBackcopy(Source):
         self, n: int, start: Tensor, length: int, generator: torch.Generator
     ) -> Int[Tensor, "n seq"]:
         """The n rows of `start` [seq n] written on to `length` tokens."""
-        wide, ladder, trigger = self.bos, self._ladder, self._is_trigger.numpy()
+        wide, ladder, trigger = self.bos, self._ladder, to_numpy(self._is_trigger)
         rows = np.empty((length, n), dtype=np.int64)
         rows[: len(start)] = start
         before, now = rows[max(0, len(start) - 2)], rows[len(start) - 1]
-        for t, u in enumerate(at(generator, length - len(start), n).double().numpy(), len(start)):
+        for t, u in enumerate(to_numpy(at(generator, length - len(start), n)), len(start)):
             drawn = np.searchsorted(ladder, now + u, side="right")
             drawn -= now * wide
             before, now = now, np.where(trigger[now], before, drawn)

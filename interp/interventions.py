@@ -258,7 +258,11 @@ class _Plan:
             str(Site.parse(r)): self._seen(Site.parse(r), intervention.rows)
             for r in intervention.reads
         }
-        seen["pos"] = index[1] if len(index) == 2 else torch.arange(before.shape[1], device=before.device)[None]
+        seen["pos"] = (
+            index[1]
+            if len(index) == 2
+            else torch.arange(before.shape[1], device=before.device)[None]
+        )
         part = before[index]
         new = intervention.edit(part, seen)
         if new.shape != part.shape:

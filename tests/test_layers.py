@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "interp"
 
 # From the ground up; parts of one row may use each other.
 ROWS = [
-    {"_files", "_progress", "_ranks", "_say", "edits", "intervals", "tables"},
+    {"_files", "_numbers", "_progress", "_ranks", "_say", "edits", "intervals", "tables"},
     {"sites", "plots", "models", "engine"},
     {"results", "interventions"},
     {"texts", "tasks", "toys", "circuits"},

@@ -136,7 +136,7 @@ def run(
 
 def embed(engine: Engine, tokens: Tensor) -> Tensor:
     """resid_pre of layer 0 [batch pos d_model]: token embeddings, plus learned positions where the model has them."""
-    x = engine.embed[tokens]
+    x = engine.embed[tokens.to(engine.device)]
     return x if engine.positions is None else x + engine.positions[: tokens.shape[1]]
 
 

@@ -102,12 +102,12 @@ def answer_direction(
     The logit difference is linear in the logits it reads, so its weights are its gradient. One side alone is
     taken against the mean over the vocabulary, since all logits may rise together without any effect.
     """
-    columns = task.columns
-    logits = torch.zeros(columns.shape, requires_grad=True)
+    W_U, _ = bridge.unembedding(model)
+    columns = task.columns.to(W_U.device)
+    logits = torch.zeros(columns.shape, device=W_U.device, requires_grad=True)
     with torch.enable_grad():
         total = task.with_metric("logit_diff").metric_from_columns(logits).sum()
         (weights,) = torch.autograd.grad(total, logits)
-    W_U, _ = bridge.unembedding(model)
     rows = W_U.detach()[columns]
     if toward != "difference":
         weights = weights.clamp(min=0) if toward == "answer" else (-weights).clamp(min=0)

@@ -110,7 +110,7 @@ def _scores(S: dict, r: sites.Site, R: Tensor, components: bool) -> Tensor:
     rows = []
     for s, matrix in S.items():
         if s.layer >= r.layer:
-            rows.append(torch.full((len(matrix),) if components else (), float("nan")))
+            rows.append(matrix.new_full((len(matrix),) if components else (), float("nan")))
         else:
             rows.append(_score(matrix, R, components))
     return torch.stack(rows)
@@ -131,13 +131,12 @@ def _null(
     pairs = [(s, r) for s in S for r in R if s.layer < r.layer]
     drawn = []
     for _ in range(rotations):
-        turn = torch.linalg.qr(
-            torch.randn(S[pairs[0][0]].shape[-1], S[pairs[0][0]].shape[-1], generator=g)
-        ).Q
+        like = S[pairs[0][0]]
+        turn = torch.linalg.qr(torch.randn(like.shape[-1], like.shape[-1], generator=g)).Q.to(like)
         for i in torch.randint(len(pairs), (16,), generator=g).tolist():
             s, r = pairs[i]
             drawn.append(_score(S[s], turn @ R[r], components).flatten())
-    found = torch.cat(drawn)
+    found = torch.cat(drawn).cpu()
     low, high = torch.quantile(found, torch.tensor([0.025, 0.975])).tolist()
     # over all rotations the mean of |S Q R|^2 is |S|^2 |R|^2 / d_model, whatever S and R are
     return {"rms": width**-0.5, "mean": float(found.mean()), "low": low, "high": high}

@@ -145,13 +145,13 @@ class Edges:
         bar: bool = True,
     ) -> Float[Tensor, "row batch"]:
         """The measure of each run. Gradients flow into the weights where they are on (engine only)."""
-        weights = torch.as_tensor(weights, dtype=self.dtype, device=self.device)
         with bridge.LOCK:
-            if self.engine is None:
+            if self.engine is None:  # the weights stay on the CPU, where each is read as a number
                 rows = [self._cells(row) for row in weights]
                 return sweep.vary(
                     self.model, self.task.clean, rows, self.judge, self.task.positions, what
                 )
+            weights = torch.as_tensor(weights, dtype=self.dtype, device=self.device)
             with sweep.progress(None, what, total=len(weights) if bar else None) as shown:
                 return lean.cut_runs(
                     self.engine,
@@ -167,6 +167,7 @@ class Edges:
         self, layer: int, weights: Float[Tensor, "row sender receiver"], moves: Tensor
     ) -> Float[Tensor, "row batch"]:
         """The same for rows that keep every edge into the layers before `layer`, which are then not run again."""
+        weights = weights.to(self.device, self.dtype)
         upstream = moves[: lean.graph(self.engine).before(layer)]
         with bridge.LOCK:
             return lean.cut_runs(

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import sites
+from interp._numbers import to_numpy
 from interp._say import unknown
 from interp.circuits import Circuit
 from interp.engine import Graph
@@ -90,12 +91,12 @@ def evaluate(
         "completeness": complete[0],
         "random faithfulness": faithful[1:].mean(0),
         "random completeness": complete[1:].mean(0),
-        "clean": clean,
-        "corrupted": corrupted,
-        "circuit": kept[0],
-        "complement": cut[0],
+        "clean": to_numpy(clean),
+        "corrupted": to_numpy(corrupted),
+        "circuit": to_numpy(kept[0]),
+        "complement": to_numpy(cut[0]),
     }
-    examples = np.stack([np.asarray(row, dtype=float) for row in rows.values()])
+    examples = np.stack(list(rows.values()))
     about = sweep.about(
         model,
         task,
@@ -291,7 +292,7 @@ def fractions(
     The mean over prompts is exactly that ratio. Each part is the ratio plus the prompt's distance from it (the
     linearised ratio), so that the spread of the parts gives the interval of the ratio, the denominator's included.
     """
-    values, clean, corrupted = (np.asarray(x, dtype=float) for x in (values, clean, corrupted))
+    values, clean, corrupted = (to_numpy(x) for x in (values, clean, corrupted))
     whole = (clean - corrupted).mean()
     if abs(whole) < 1e-6:
         raise ValueError(

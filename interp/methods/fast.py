@@ -72,7 +72,10 @@ def values(
     watched = {(KINDS[s.family, s.part], s.layer) for s in seen.values()}
     needed = tuple(dict.fromkeys(("resid_pre", "k", "v", *kinds, *(k for k, _ in watched))))
     run = lean.run(
-        engine, base, keep=needed, resid=None if added is None else lean.embed(engine, base) + added
+        engine,
+        base,
+        keep=needed,
+        resid=None if added is None else lean.embed(engine, base) + added.to(engine.embed),
     )
     other = (
         lean.run(engine, source, keep=kinds, logits=None)

@@ -82,10 +82,11 @@ def attention_to(
 
     def of(logits: Tensor, kept: Mapping[str, Tensor]) -> Tensor:
         rows = torch.stack([kept[k] for k in keep]).mean(0)  # [batch src]
-        share = rows.gather(1, task.position(to)[:, None])[:, 0]
-        return (
-            share if minus is None else share - rows.gather(1, task.position(minus)[:, None])[:, 0]
-        )
+
+        def share(place: str) -> Tensor:
+            return rows.gather(1, task.position(place).to(rows.device)[:, None])[:, 0]
+
+        return share(to) if minus is None else share(to) - share(minus)
 
     name = f"attention {at} to {to}" + (f" less {minus}" if minus else "")
     return Measure(name, "share of attention", of, keep, needs_logits=False)

@@ -289,7 +289,7 @@ def _by_hooks(
     given = run(model, source, keep=wrote, last_only=True).kept if wrote else {}
     start = bridge.trail(model, base)
     plain = run(model, base, keep=["attn.*", "mlp.*", *wrote], last_only=True).kept if wrote else {}
-    d, values = bridge.dims(model), [torch.empty(0, len(base))]
+    d, values = bridge.dims(model), [torch.empty(0, len(base), device=bridge.device(model))]
 
     def outer(cell: Cell) -> list[Intervention]:
         sent, read = cell
@@ -340,7 +340,8 @@ def _inner(
     for s in sent:
         places[s.at(None)] = places.get(s.at(None), False) | _mask(s, shape, positions)
     for s, place in places.items():
-        name, mask = str(s), place[..., None]
+        name = str(s)
+        mask = place[..., None].to(given[name].device)
         if s.family == "head" and through != "all":
             attn = f"attn.{s.layer}"
             if attn in held:
@@ -354,4 +355,6 @@ def _inner(
 
 def _put(site: Site, value: Tensor, mask: Bool[Tensor, "batch pos"]) -> Intervention:
     """The intervention that gives a site this value where the mask says."""
-    return Intervention(site, lambda act, seen: torch.where(mask[..., None], value, act))
+    return Intervention(
+        site, lambda act, seen: torch.where(mask.to(act.device)[..., None], value, act)
+    )

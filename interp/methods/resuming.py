@@ -48,9 +48,7 @@ def numbered(path: str | Path | None, number: int) -> Path | None:
 
 
 @contextmanager
-def _nowhere(
-    baseline: Tensor, cells: int, model: Any, what: Mapping[str, Any]
-) -> Iterator[tuple]:
+def _nowhere(baseline: Tensor, cells: int, model: Any, what: Mapping[str, Any]) -> Iterator[tuple]:
     values = torch.full((cells, len(baseline)), float("nan"), device=baseline.device)
     yield values, list(range(cells)), lambda rows, values: None
 

@@ -106,7 +106,7 @@ def soft_injection(
         )
     means, chosen = _means(model, source_task), _chosen(model, heads)
     loss_of, ran = mix_loss(model, means, target_task[trained], way)
-    theta = torch.zeros(chosen.shape, requires_grad=True)
+    theta = torch.zeros_like(chosen, requires_grad=True)
 
     def shares():
         return theta.sigmoid() * chosen
@@ -167,7 +167,7 @@ def mix_loss(
     again = lean.ending(engine, lean.run(engine, task.clean, logits=None))
 
     def mixed(shares):
-        return lambda layer, z: z + shares[layer][:, None] * (means[layer] - z)
+        return lambda layer, z: z + shares[layer][:, None].to(z) * (means[layer] - z)
 
     return lambda shares: -judged.metric(again(mixed(shares))).mean(), "engine"
 
@@ -227,9 +227,7 @@ def _means(model: Any, source: Any) -> Float[Tensor, "layer head d_head"]:
 def _shares(model: Any, mix: Any) -> Float[Tensor, "layer head"]:
     d = bridge.dims(model)
     values = torch.as_tensor(mix.values if isinstance(mix, Result) else mix)
-    values = (
-        values if values.is_floating_point() and values.dtype == torch.float32 else values.float()
-    )
+    values = values.to(bridge.device(model), torch.float32)
     values = values.expand(d.n_layers, d.n_heads) if values.ndim == 0 else values
     if values.shape != (d.n_layers, d.n_heads):
         raise ValueError(
@@ -241,7 +239,7 @@ def _shares(model: Any, mix: Any) -> Float[Tensor, "layer head"]:
 def _chosen(model: Any, heads: str | Sequence[str]) -> Float[Tensor, "layer head"]:
     """One where a head may be mixed."""
     d = bridge.dims(model)
-    chosen = torch.zeros(d.n_layers, d.n_heads)
+    chosen = torch.zeros(d.n_layers, d.n_heads, device=bridge.device(model))
     patterns = [heads] if isinstance(heads, str) else list(heads)
     for site in (s for pattern in patterns for s in sites.expand(pattern, d).sites):
         if site.family != "head":
@@ -255,4 +253,4 @@ def _chosen(model: Any, heads: str | Sequence[str]) -> Float[Tensor, "layer head
 
 
 def _mixed(mean: Tensor, share: Tensor) -> Edit:
-    return lambda act, seen: act + share * (mean - act)
+    return lambda act, seen: act + share.to(act) * (mean.to(act) - act)

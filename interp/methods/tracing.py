@@ -78,16 +78,18 @@ def causal_trace(
     judge = measure(task, metric)
     grid, groups = layout(model, task, where)
     blurred = _subject(task, subject)
-    sigma = float(bridge.embeddings(model, task.clean)[blurred].std(correction=0))
+    embedded = bridge.embeddings(model, task.clean)
+    sigma = float(embedded[blurred.to(embedded.device)].float().std(correction=0))
     asked = widened(model, groups, window)
     active = changing(asked, int(blurred.any(0).nonzero()[0]))
     some = [asked[i] for i in active]
     edits = cache(lambda: cells(model, some, task.clean, task.positions))
     g = torch.Generator().manual_seed(seed)
-    total, noised, ran = torch.zeros(len(groups), len(task)), torch.zeros(len(task)), ""
+    clean, ran = sweep.read(model, task.clean, judge, task.positions), ""
+    total, noised = clean.new_zeros(len(groups), len(task)), torch.zeros_like(clean)
     for draw in range(samples):
         # 1. the corrupted run: noise on the subject; 2. the corrupted-with-restoration runs
-        added = noise * sigma * _draw(blurred, bridge.dims(model).d_model, g)
+        added = noise * sigma * _draw(blurred, bridge.dims(model).d_model, g).to(embedded)
         base = sweep.read(model, task.clean, judge, task.positions, added)
         restored, ran = sweep.sweep(
             model,
@@ -104,7 +106,7 @@ def causal_trace(
         )
         total[active] += restored - base
         noised += base
-    clean, noised = sweep.read(model, task.clean, judge, task.positions), noised / samples
+    noised = noised / samples
     effects, shown = in_unit(total / samples, unit, "denoising", clean, noised, judge)
     said = sweep.about(
         model,

@@ -99,7 +99,8 @@ def tuned_lens(
     bar = sweep.progress(None, "tuned lens", total=(len(chosen) - 1) * steps)
     with bar:
         for layer, stream in zip(chosen, streams):
-            zero = torch.zeros(stream.shape[-1], stream.shape[-1]), torch.zeros(stream.shape[-1])
+            width = stream.shape[-1]
+            zero = stream.new_zeros(width, width), stream.new_zeros(width)
             maps = (
                 zero
                 if layer == chosen[-1]
@@ -159,7 +160,10 @@ def _fit(
 
     size = stream.shape[-1]
     scale = stream.pow(2).mean().sqrt()  # the bias moves in units of the stream
-    weight, bias = (torch.zeros(shape, requires_grad=True) for shape in ((size, size), (size,)))
+    weight, bias = (
+        torch.zeros(shape, device=stream.device, requires_grad=True)
+        for shape in ((size, size), (size,))
+    )
     # an entry of the map is one of d_model that add up: the wider the stream, the smaller the step
     groups = [{"params": [weight], "lr": 0.1 / size}, {"params": [bias], "lr": 0.01}]
     optimiser = torch.optim.Adam(groups)
@@ -266,8 +270,8 @@ def _load(model: Any, path: Path, mark: str, layers: tuple[int, ...], started: f
         model,
         mark,
         layers,
-        t["weight"],
-        t["bias"],
+        t["weight"].to(bridge.device(model)),
+        t["bias"].to(bridge.device(model)),
         t["kl"],
         t["left"].tolist(),
         started,

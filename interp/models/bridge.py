@@ -196,7 +196,9 @@ class _Reached(Exception):
 
 def _hooked(model: Any, tokens: Tensor, hooks: Sequence) -> Tensor:
     options = dict(return_type="logits", prepend_bos=False, use_cache=False)
-    tokens = tokens.to(device(model))  # the one place where prompts move; TransformerLens leaves ids be
+    tokens = tokens.to(
+        device(model)
+    )  # the one place where prompts move; TransformerLens leaves ids be
     with LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if not hooks:  # run_with_hooks walks every hook point of the model even then

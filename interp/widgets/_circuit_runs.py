@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -72,7 +71,7 @@ def _numbers(rows: Tensor, judge: Any, of: int) -> dict[str, Any]:
         faithful = None
 
     def mean(x):
-        return float(np.asarray(x).mean())
+        return float(x.mean())
 
     said = {
         "value": mean(value),

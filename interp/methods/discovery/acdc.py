@@ -106,7 +106,7 @@ def _tried(
         )
     if isinstance(among, int):
         among = Circuit.top(eap_ig(model, task, metric=judge, by=by, way=way), among)
-    weights = torch.from_numpy(among.weights()).bool()
+    weights = torch.from_numpy(among.weights()).bool()  # on the CPU, as the whole search is
     if weights.shape != edges.exist(edges.bridge.dims(model)).shape:
         raise ValueError(
             f"among is a circuit of {among.model!r}, whose graph this model does not have"
@@ -138,7 +138,7 @@ def _search(
     values [edge batch]: what is known from an earlier call, NaN elsewhere.
     """
     dims, kept = graph.dims, edges.exist(graph.dims).float()
-    found = torch.zeros(len(clean), *kept.shape)
+    found = clean.new_zeros(len(clean), *kept.shape)
     own = _components(dims)
     moves = graph.moves() if graph.engine is not None else None
     now, ahead, runs = clean, LEAST, 0

@@ -91,11 +91,13 @@ def _learn(
         )
         for step in sweep.progress(range(steps), "masks"):
             target = 1 + (share - 1) * min(1.0, (step + 1) / (RAMP * steps))
-            weights = torch.zeros(there.shape).masked_scatter(there, _masks(logits, draw))
+            weights = torch.zeros(there.shape).masked_scatter(
+                there, _masks(logits, draw)
+            )  # on the CPU
             distance = (graph.cut(weights[None], bar=False) - clean).abs().mean()
             gap = kept(logits).mean() - target
             descent.zero_grad(), ascent.zero_grad()
-            (distance + pull[0] * gap + pull[1] * gap**2).backward()
+            (distance.cpu() + pull[0] * gap + pull[1] * gap**2).backward()
             descent.step(), ascent.step()
             losses.append(float(distance.detach()))
     return logits.detach(), losses

@@ -33,7 +33,7 @@ def exact(
     there = edges.exist(graph.dims)
     full = torch.ones(there.shape)
     clean = graph.cut(full[None])[0]
-    found = torch.zeros(len(task), *there.shape)
+    found = clean.new_zeros(len(task), *there.shape)
     each = there.nonzero().tolist()
     for lo in sweep.progress(range(0, len(each), 256), "every edge cut"):
         some = each[lo : lo + 256]

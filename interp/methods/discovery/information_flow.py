@@ -65,16 +65,16 @@ def _walk(
     _, n, length, _ = writes.shape
     row, found = (
         {str(s): i for i, s in enumerate(senders)},
-        torch.zeros(n, len(senders), len(receivers)),
+        writes.new_zeros(n, len(senders), len(receivers)),
     )
-    relevance = torch.zeros(len(senders), n, length)  # of each sender at each position
+    relevance = writes.new_zeros(len(senders), n, length)  # of each sender at each position
     shares: dict[str, Tensor] = {}
     for number in reversed(range(len(receivers))):
         receiver = receivers[number]
         if receiver.family == "head" or receiver.part == "k_in":
             continue  # queries and keys
         stream = f"resid_pre.{receiver.layer}" if receiver.family == "kv" else str(receiver)
-        own = torch.zeros(n, length)
+        own = writes.new_zeros(n, length)
         if receiver.family == "logits":
             own[:, -1] = 1.0
         elif receiver.family == "mlp":

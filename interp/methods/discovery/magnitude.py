@@ -45,7 +45,7 @@ def magnitude(
         for layer in range(graph.dims.n_layers)
         for f in ("resid_pre", "mlp")
     ]
-    found = torch.zeros(len(task), *edges.exist(graph.dims).shape)
+    found = torch.zeros(len(task), *edges.exist(graph.dims).shape, device=moves.device)
     with torch.no_grad():
         read = {
             name: x[:, first:]

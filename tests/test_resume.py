@@ -8,7 +8,7 @@ import torch
 
 import interp
 from interp.methods import Measure, resuming
-from interp.models import bridge
+from interp.models import bridge, state
 
 EITHER = pytest.mark.parametrize("way", ["engine", "hooks"])
 
@@ -168,11 +168,11 @@ def test_what_is_no_sweep_is_refused_and_left_alone(any_tiny, ioi, tmp_path):
 
 def test_one_changed_weight_changes_the_fingerprint():
     model = interp.models.tiny("tiny")
-    was = resuming.weights(model)
-    assert was == resuming.weights(interp.models.tiny("tiny"))
+    was = state.weights_hash(model)
+    assert was == state.weights_hash(interp.models.tiny("tiny"))
     weight = next(model.parameters())
     weight.data[0, 0] = torch.nextafter(weight.data[0, 0], torch.tensor(9.0))
-    assert resuming.weights(model) != was
+    assert state.weights_hash(model) != was
 
 
 # --- wrong input, both ways ----------------------------------------------------------------------------------

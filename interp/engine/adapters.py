@@ -14,6 +14,7 @@ from torch import Tensor
 
 from interp.engine.forward import run
 from interp.engine.weights import Affine, Engine, Layer, Norm
+from interp.models import bridge, state
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ def build(model: Any) -> Engine:
     Raises ValueError with the reason where the engine does not apply, or where its logits differ from the
     model's by more than 1e-4 of the largest logit. `find` gives None instead.
     """
-    reason = _structure(model)
+    now = state.look(model)
+    reason = bridge.training_sentence(now.training) if now.training else _structure(model)
     if reason:
         raise ValueError(reason)
     engine = _read(plain(model))
@@ -120,30 +122,42 @@ def build(model: Any) -> Engine:
 
 
 def why_not(model: Any) -> str | None:
-    """The sentence that says why the engine does not apply to this model, or None where it does."""
-    try:
-        build(model)
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-_found: "weakref.WeakKeyDictionary[Any, tuple[int, Engine | None]]" = weakref.WeakKeyDictionary()
+    """The sentence that says why the engine does not apply to this model as it is now, or None where it does."""
+    return _known(model)[1]
 
 
 def find(model: Any) -> Engine | None:
-    """The engine of this model or None, checked once per model and remembered while the model lives."""
-    address = next(
-        model.parameters()
-    ).data_ptr()  # weights that moved (device, dtype) need new views
-    known = _found.get(model)
-    if known is None or known[0] != address:
-        try:
-            known = (address, build(model))
-        except ValueError:
-            known = (address, None)
-        _found[model] = known
-    return known[1]
+    """The engine of this model as it is now, or None where it does not apply (`why_not` says why).
+
+    Checked once and remembered for the model's state (see `interp.models.state`): where a weight, a layer or a scale
+    has changed since, the engine is built and compared with the model again. While one of your hooks is on the model
+    there is none, since the engine would not run it.
+    """
+    return _known(model)[0]
+
+
+Known = tuple[Engine | None, str | None]  # an engine, or the reason why there is none
+_found: "weakref.WeakKeyDictionary[Any, tuple[tuple[int, int], Known]]" = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _known(model: Any) -> Known:
+    with bridge.LOCK:  # while another thread is inside the model, its hooks are there
+        now = state.look(model)
+        if now.training:
+            return None, bridge.training_sentence(now.training)
+        if now.hooked:
+            return None, f"a hook of yours is on {now.hooked}, and only the hook path runs it"
+        key = (now.structure, now.weights)
+        known = _found.get(model)
+        if known is None or known[0] != key:
+            try:
+                known = (key, (build(model), None))
+            except ValueError as error:
+                known = (key, (None, str(error)))
+            _found[model] = known
+        return known[1]
 
 
 def parity(engine: Engine, model: Any, tokens: Tensor) -> float:
@@ -182,8 +196,6 @@ def _structure(model: Any) -> str | None:
     name = type(inner).__name__
     if name not in ARCHITECTURES:
         return f"the engine has no row for {name} (it has {', '.join(ARCHITECTURES)}); the hook path runs every model"
-    if getattr(model, "training", False):
-        return "the model is in training mode: call model.eval() first (dropout would blur every number)"
     config = inner.config
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     window = getattr(config, "sliding_window", None)

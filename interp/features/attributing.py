@@ -26,7 +26,7 @@ from interp.features.places import place, side_by_side
 from interp.interventions import Intervention
 from interp.methods import fast, slopes, sweep
 from interp.methods.measures import Measure, measure
-from interp.methods.patching import first_difference
+from interp.methods.patching import first_change
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import STAR
@@ -94,7 +94,7 @@ def attribution(
                 [None] if method == "gradient" else [(step + 0.5) / steps for step in range(steps)]
             )
             slope, ran = mean_slope(
-                model, task, dictionary, change, judge, paths, first_of(task, to), way
+                model, task, dictionary, change, judge, paths, first_of(model, task, to), way
             )
             effects = first_order(dictionary, change, slope)
             effects = effects if by == "position" else effects.sum(1, keepdim=True)
@@ -188,9 +188,9 @@ def _number(at: int, length: int) -> int:
     return at % length
 
 
-def first_of(task: Any, to: str) -> int:
+def first_of(model: Any, task: Any, to: str) -> int:
     """The first position that anything can change at: before it the slope is not needed."""
-    return first_difference(task.clean, task.corrupted) if to == "corrupted" else 0
+    return first_change(model, task.clean, task.corrupted) if to == "corrupted" else 0
 
 
 # --- to first order ------------------------------------------------------------------------------------------

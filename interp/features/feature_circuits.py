@@ -178,9 +178,9 @@ def circuit(
     with bridge.LOCK:
         moved = {d.writes: changes(model, task, d, to, None, skip) for d in many}
         slopes = {
-            d.writes: mean_slope(model, task, d, moved[d.writes], judge, path, first_of(task, to))[
-                0
-            ]
+            d.writes: mean_slope(
+                model, task, d, moved[d.writes], judge, path, first_of(model, task, to)
+            )[0]
             for d in many
         }
         scores: dict[str, float] = {}

@@ -21,16 +21,7 @@ from torch import Tensor
 from interp._say import unknown
 from interp.methods import fast, sweep
 from interp.methods.measures import measure
-from interp.methods.patching import (
-    Where,
-    carrier,
-    first_difference,
-    layout,
-    named,
-    result,
-    runs,
-    span,
-)
+from interp.methods.patching import Where, carrier, first_change, layout, named, result, runs, span
 from interp.methods.slopes import At, Way, by_engine, by_hooks
 from interp.models import bridge
 from interp.results import Result
@@ -95,7 +86,7 @@ def attribution_patch(
     grid, groups = layout(model, task, where)
     unpatched = sweep.read(model, base, judge, task.positions)
     other = sweep.read(model, source, judge, task.positions)
-    first = first_difference(base, source)
+    first = first_change(model, base, source)
     engine = sweep.choose(
         model, way, lambda: None if judge.keep else fast.engine_for(model, judge, groups)
     )

@@ -21,7 +21,7 @@ from interp.edits import set_to
 from interp.interventions import Intervention, run
 from interp.methods import fast, slopes, sweep
 from interp.methods.measures import Measure, kl_to, measure
-from interp.methods.patching import first_difference
+from interp.methods.patching import first_change
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
@@ -97,7 +97,7 @@ class Edges:
         first = next(model.parameters())
         self.device, self.dtype = first.device, first.dtype
         self.reference = task.corrupted if reference is None else torch.as_tensor(reference)
-        self.first = first_difference(task.clean, task.corrupted) if by == "resample" else 0
+        self.first = first_change(model, task.clean, task.corrupted) if by == "resample" else 0
         self.engine = sweep.choose(model, way, lambda: lean.find(model))
         self.way = "hooks" if self.engine is None else "engine"
         with bridge.LOCK, torch.no_grad():

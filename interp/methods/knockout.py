@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from jaxtyping import Bool
 from torch import Tensor
 
@@ -57,7 +58,7 @@ def attention_knockout(
     """
     started = time.perf_counter()
     check_unit(unit)
-    edges = _edges(task, at, to)
+    edges = _edges(model, task, at, to)
     windows = _windows(bridge.dims(model), window, heads, every)
     judge = measure(task, metric)
     clean = sweep.read(model, task.clean, judge, task.positions)
@@ -99,7 +100,7 @@ def attention_knockout(
     )
 
 
-def _edges(task: Any, at: Any, to: Any) -> dict[str, Edges]:
+def _edges(model: Any, task: Any, at: Any, to: Any) -> dict[str, Edges]:
     """Each knock-out's (query, key) pairs, proved to be there to cut and to leave every query something."""
     if isinstance(at, Mapping) and isinstance(to, Mapping) and list(at) != list(to):
         raise ValueError(
@@ -107,8 +108,11 @@ def _edges(task: Any, at: Any, to: Any) -> dict[str, Edges]:
         )
     names = next((list(spec) for spec in (at, to) if isinstance(spec, Mapping)), [""])
     queries, keys = _named(task, at, names), _named(task, to, names)
+    n = task.clean.shape[1]
+    visible = torch.ones(n, n, dtype=torch.bool)  # which keys a query sees
+    visible = visible.tril() if bridge.causal(model) else visible
     return {
-        name: _pairs(task, queries[name], keys[name], f" of {name!r}" if name else "")
+        name: _pairs(visible, queries[name], keys[name], f" of {name!r}" if name else "")
         for name in names
     }
 
@@ -121,15 +125,15 @@ def _named(task: Any, spec: Any, names: list[str]) -> dict[str, Tensor]:
     )
 
 
-def _pairs(task: Any, queries: Tensor, keys: Tensor, which: str) -> Edges:
-    blocked = (queries[:, :, None] & keys[:, None, :]).tril()
+def _pairs(visible: Tensor, queries: Tensor, keys: Tensor, which: str) -> Edges:
+    blocked = queries[:, :, None] & keys[:, None, :] & visible
     nothing = (~blocked.any(-1).any(-1)).nonzero()
     if len(nothing):
         raise ValueError(
             f"in prompt {int(nothing[0])} every key{which} comes after its queries: no token looks ahead, so there is "
             "nothing to knock out (are `at` and `to` the wrong way round?)"
         )
-    bare = (~(~blocked).tril().any(-1)).nonzero()
+    bare = (~(~blocked & visible).any(-1)).nonzero()
     if len(bare):
         prompt, query = bare[0].tolist()
         raise ValueError(

@@ -53,7 +53,8 @@ def patch(
     one and cut off at the ends; layers l - window // 2 to l - window // 2 + window - 1 (as in `causal_trace`).
     way: "engine" or "hooks" insists on one of two ways to the same numbers; `about["way"]` says which ran.
     resume: a path.npz that keeps finished cells as they come: after an interruption the same call goes on there.
-    Positions before the first token that differs cannot change and are not run: their effect is exactly zero.
+    Positions before the first token that differs cannot change and are not run: their effect is exactly zero. In a
+    model whose attention is not causal every position is run.
 
     Meng et al. 2022 (arXiv 2202.05262); Wang et al. 2022 (arXiv 2211.00593); the words follow Heimersheim and
     Nanda 2024 (arXiv 2404.15255).
@@ -63,7 +64,7 @@ def patch(
     judge = measure(task, metric)
     grid, groups = layout(model, task, where)
     groups = widened(model, groups, window)
-    active = changing(groups, first_difference(base, source))
+    active = changing(groups, first_change(model, base, source))
     # Nothing patched is the base run, the whole stream patched at the end is the other one: in the same sweep both are free.
     asked = [
         *(groups[i] for i in active),
@@ -245,12 +246,15 @@ def carrier(site: Site) -> Site:
     )
 
 
-def first_difference(base: Tensor, source: Tensor) -> int:
-    """The first position at which any pair differs: nothing before it can (causal attention)."""
+def first_change(model: Any, base: Tensor, source: Tensor) -> int:
+    """The first position at which a run on one can differ from a run on the other; ValueError where the prompts agree.
+
+    With causal attention that is the first token that differs in any pair, otherwise the first token.
+    """
     differs = (base != source).any(0).nonzero()
     if len(differs) == 0:
         raise ValueError("clean and corrupted prompts are the same: there is nothing to patch")
-    return int(differs[0])
+    return int(differs[0]) if bridge.causal(model) else 0
 
 
 def result(

@@ -16,7 +16,7 @@ from interp.edits import set_to
 from interp.interventions import Intervention, run
 from interp.methods import fast, sweep
 from interp.methods.measures import Measure, measure
-from interp.methods.patching import Where, first_difference, in_unit, layout, named, result, runs
+from interp.methods.patching import Where, first_change, in_unit, layout, named, result, runs
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
@@ -83,7 +83,7 @@ def path_patch(
             lean.THROUGH,
             'path_patch(model, task, "L*H*", "logits.in", through="mlps")',
         )
-    first_difference(base, source)
+    first_change(model, base, source)  # raises where nothing differs
     judge = measure(task, metric)
     grid, cells = _cells(model, task, senders, receivers)
     reached = [i for i, (_, read) in enumerate(cells) if read]
@@ -96,7 +96,7 @@ def path_patch(
     other = sweep.read(model, source, judge, task.positions)
     patched = unpatched.expand(len(cells), -1).clone()
     patched[[i for i, (_, read) in enumerate(cells) if not read]] = float("nan")
-    can_change = _can_change(base, source, through, task.positions)
+    can_change = _can_change(model, base, source, through, task.positions)
     active = [i for i in reached if can_change(cells[i])]
     patched[active], ran = _values(
         model,
@@ -205,9 +205,11 @@ def _mask(site: Site, shape: torch.Size, positions: dict[str, Tensor]) -> Bool[T
 
 
 def _can_change(
-    base: Tensor, source: Tensor, through: str, positions: dict[str, Tensor]
+    model: Any, base: Tensor, source: Tensor, through: str, positions: dict[str, Tensor]
 ) -> Callable[[Cell], bool]:
-    """Says of a cell whether any change can arrive: causal, and only attention goes from position to position."""
+    """Says of a cell whether any change can arrive: only attention goes from position to position, and forwards."""
+    if not bridge.causal(model):
+        return lambda cell: bool(cell[1])
     differ = (base != source).cumsum(-1) > 0
     end = torch.arange(base.shape[1]) == base.shape[1] - 1
 

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from interp import _files
 from interp._numbers import to_numpy
-from interp.models import bridge
+from interp.models import bridge, state
 
 EVERY = 5.0  # seconds between two writes; the last one comes when the sweep ends, however it ends
-SCHEMA = 1
+SCHEMA = 2
 
 # (how many cells, what they are) -> their values as far as known [cell batch], the cells to do, and a function
 # that takes finished ones: note(places among those to do, their values)
@@ -63,7 +63,7 @@ def _in_file(
     model: Any,
     what: Mapping[str, Any],
 ) -> Iterator[tuple]:
-    mine = {"model": bridge.name(model), "weights": weights(model)}
+    mine = {"model": bridge.name(model), "weights": state.weights_hash(model)}
     mine |= {name: digest(value) for name, value in {**what, "options": options}.items()}
     arrays = {
         "values": np.full((cells, len(baseline)), np.nan, np.float32),
@@ -113,17 +113,6 @@ def _load(path: Path, mine: Mapping[str, str], baseline: np.ndarray) -> dict[str
             f"{str(path)!r} belongs to another sweep, with other {', '.join(other) or 'schema'}: {advice}"
         )
     return arrays
-
-
-def weights(model: Any) -> str:
-    """A fingerprint of the weights: for each the sum of its bit patterns, exact in any order of adding."""
-    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-    return digest(
-        [
-            int(p.detach().view(bits[p.element_size()]).sum(dtype=torch.int64))
-            for p in model.parameters()
-        ]
-    )
 
 
 def digest(value: Any) -> str:

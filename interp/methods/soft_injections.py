@@ -148,15 +148,9 @@ def mix_loss(
 
     Differentiable in the shares.
     """
-    if way not in (None, "engine", "hooks"):
-        raise unknown("way", way, ("engine", "hooks"))
     judged = task.with_metric("log_prob")
-    engine = None if way == "hooks" else lean.find(model)
+    engine = sweep.choose(model, way, lambda: lean.find(model))
     if engine is None:
-        if way == "engine":
-            raise ValueError(
-                "the lean engine does not know this model: leave `way` out, or use 'hooks'"
-            )
 
         def logits(shares):
             return run(

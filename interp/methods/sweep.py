@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp import engine as lean
 from interp._progress import progress
 from interp._say import unknown
 from interp.edits import add
@@ -94,14 +95,12 @@ def choose(model: Any, way: str | None, find: Callable[[], Any]) -> Any:
     """The engine that `find` gives, or None for the hooks; ValueError where `way` insists on what cannot be."""
     if way not in (None, "engine", "hooks"):
         raise unknown("way", way, ("engine", "hooks"))
+    bridge.ready(model)
     engine = None if way == "hooks" else find()
     if engine is None and way == "engine":
+        reason = lean.why_not(model) or "it does not know this site or measure"
         raise ValueError(
-            "the lean engine does not know this model, site or measure: leave `way` out, or use 'hooks'"
-        )
-    if model.training:
-        raise ValueError(
-            "the model is in training mode: call model.eval() first (dropout would blur every number)"
+            f"the lean engine cannot run this ({reason}): leave `way` out, or use 'hooks'"
         )
     return engine
 
@@ -203,4 +202,8 @@ def about(model: Any, task: Any, method: str, started: float, **more: Any) -> di
         recipe = task.recipe
         if recipe.get("options") or recipe.get("make", task.name) != task.name:
             said["made"] = recipe
+    if more.get("way") == "hooks":
+        reason = lean.why_not(model)
+        if reason:
+            said["why hooks"] = reason
     return said | more

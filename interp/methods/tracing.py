@@ -81,7 +81,8 @@ def causal_trace(
     embedded = bridge.embeddings(model, task.clean)
     sigma = float(embedded[blurred.to(embedded.device)].float().std(correction=0))
     asked = widened(model, groups, window)
-    active = changing(asked, int(blurred.any(0).nonzero()[0]))
+    first = int(blurred.any(0).nonzero()[0]) if bridge.causal(model) else 0
+    active = changing(asked, first)
     some = [asked[i] for i in active]
     edits = cache(lambda: cells(model, some, task.clean, task.positions))
     g = torch.Generator().manual_seed(seed)

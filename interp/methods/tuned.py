@@ -15,7 +15,7 @@ from torch import Tensor
 from interp._numbers import to_numpy
 from interp.interventions import run
 from interp.methods import sweep
-from interp.models import bridge, local
+from interp.models import bridge, local, state
 from interp.results import Result
 
 RECIPE = 1  # raise it when the training changes: lenses of an older recipe are then trained anew
@@ -228,14 +228,9 @@ def _checked(
 
 
 def fingerprint(model: Any) -> str:
-    """A short name for a model's weights: two models of one name and other weights differ."""
-    said = hashlib.sha256(bridge.name(model).encode())
-    for name, weights in sorted(model.state_dict().items()):
-        if isinstance(weights, Tensor) and weights.is_floating_point():
-            flat = weights.detach().flatten()
-            some = flat[:: max(1, len(flat) // 512)].double().cpu()
-            said.update(name.encode() + to_numpy(some).tobytes())
-    return said.hexdigest()[:16]
+    """A short name for a model, made from its name and every bit of its weights."""
+    whole = f"{bridge.name(model)} {state.weights_hash(model)}"
+    return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
 
 def _path(mark: str, tokens: Tensor, options: tuple) -> Path:

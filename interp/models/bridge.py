@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from interp.models import state
+
 # One lock around every run: hooks are state on the model, so two threads inside one model would see
 # each other's edits and give wrong numbers without a word.
 LOCK = threading.RLock()
@@ -140,6 +142,50 @@ def name(model: Any) -> str:
     return str(model.cfg.model_name)
 
 
+def ready(model: Any) -> state.State:
+    """The model's state (see `interp.models.state`); ValueError where a part of it is in training mode."""
+    now = state.look(model)
+    if now.training:
+        raise ValueError(training_sentence(now.training))
+    return now
+
+
+def training_sentence(part: str) -> str:
+    """What is wrong with a model whose part of this name is in training mode."""
+    return f"{part} is in training mode, where dropout would blur every number: call model.eval() first"
+
+
+def causal(model: Any) -> bool:
+    """Whether a position can only be changed by itself and by earlier ones, found by changing the last token.
+
+    Remembered while the model has the same parts. While a hook of yours is on the model the answer is no: what a
+    hook carries from one position to another is not known.
+    """
+    with LOCK:
+        now = ready(model)
+        return not now.hooked and state.remembered(model, "causal", lambda: _causal(model))
+
+
+@torch.no_grad()
+def _causal(model: Any) -> bool:
+    d = dims(model)
+    weight = next(model.parameters())
+    n = min(8, d.n_ctx)
+    if d.d_in:
+        one = torch.arange(n * d.d_in).sin().view(1, n, d.d_in).to(weight)
+        other = one.clone()
+        other[:, -1] = -1 - other[:, -1]
+    else:
+        one = (torch.arange(1, n + 1, device=weight.device) * 2_654_435_761 % d.d_vocab)[None]
+        other = one.clone()
+        other[:, -1] = (other[:, -1] + 1) % d.d_vocab
+    # one call for each: a batch of both would be other matrix products, with other roundings
+    first, second = (_hooked(model, tokens, [])[:, :-1] for tokens in (one, other))
+    # exact where the same products are summed; experts of a mixture get other batches, hence a tolerance
+    scale = float(first.abs().max()) if n > 1 else 0.0
+    return n < 2 or float((first - second).abs().max()) <= 1e-5 * scale
+
+
 def forward(
     model: Any,
     tokens: Tensor,
@@ -152,11 +198,12 @@ def forward(
     Hooks are removed also when one raises. `last_only` unembeds one position instead of all of them, a fifth
     of the work on a small model with a large vocabulary.
     """
-    if model.training:
-        raise ValueError(
-            "the model is in training mode: call model.eval() first (dropout would blur every number)"
-        )
-    end = last_only and not any(n.startswith(("ln_final", "unembed")) for n, _ in hooks)
+    hooked = ready(model).hooked
+    end = (
+        last_only
+        and not hooked
+        and not any(n.startswith(("ln_final", "unembed")) for n, _ in hooks)
+    )
     cap = getattr(model.cfg, "output_logits_soft_cap", -1.0) or -1.0
     if end and cap <= 0:
         residual = until(model, tokens, hooks, "ln_final.hook_in")
@@ -220,6 +267,10 @@ class Trail:
 
 def trail(model: Any, tokens: Tensor) -> Trail | None:
     """The trail of a run, or None for a model whose blocks cannot be called one by one with the same result."""
+    if ready(
+        model
+    ).hooked:  # a hook around the blocks would not be met when they are called one by one
+        return None
     calls: list[tuple[tuple, dict]] = []
 
     def record(module, args, kwargs):

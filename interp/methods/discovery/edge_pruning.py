@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp import engine as lean
 from interp.methods import edges, sweep
 from interp.methods.measures import Measure
 from interp.results import Result
@@ -53,7 +54,8 @@ def edge_pruning(
     graph = edges.Edges(model, task, judge, by=by, way=way)
     if graph.engine is None:
         raise ValueError(
-            "edge_pruning learns by gradients through the lean engine, which does not know this model (try method='eap_ig')"
+            "edge_pruning learns by gradients through the lean engine, which cannot run this model "
+            f"({lean.why_not(model) or 'hooks were asked for'}): try method='eap_ig'"
         )
     there = edges.exist(graph.dims)
     logits, losses = _learn(graph, there, share, steps, lr, seed)

@@ -16,9 +16,10 @@ from interp import _files, texts
 from interp._say import unknown
 from interp.features import forward
 from interp.features.places import place, width
-from interp.methods.resuming import digest, weights
+from interp.methods.resuming import digest
 from interp.methods.sweep import progress
 from interp.models import bridge, local
+from interp.models.state import weights_hash
 
 SCHEMA = 1
 SHARD = 16_384  # tokens: 38 MB of SmolLM2's stream
@@ -190,7 +191,7 @@ def activations(
     else:
         of = {
             "model": bridge.name(model),
-            "weights": weights(model),
+            "weights": weights_hash(model),
             "tokens": digest(ids),
             "sites": list(where),
             "skip": skip,

@@ -10,8 +10,9 @@ from interp.features.dictionary import CFG, Dictionary
 from interp.features.harvesting import Activations
 from interp.features.loading import load
 from interp.features.training import train
-from interp.methods.resuming import digest, weights
+from interp.methods.resuming import digest
 from interp.models import local
+from interp.models.state import weights_hash
 
 
 def kept_in(*names: str) -> Path:
@@ -43,7 +44,7 @@ def trained(
     from interp import __version__ as ours
 
     of = {
-        "weights": None if model is None else weights(model),
+        "weights": None if model is None else weights_hash(model),
         "tokens": digest(on.tokens),
         "values": digest(on.shard(0)[site]),
         "site": site,

@@ -13,7 +13,6 @@ from torch import Tensor
 from interp import engine as lean
 from interp import sites
 from interp._numbers import to_numpy
-from interp._say import unknown
 from interp.edits import Edit
 from interp.interventions import Intervention, run
 from interp.methods import sweep

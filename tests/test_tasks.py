@@ -9,7 +9,8 @@ import torch
 import interp
 from interp.tasks import TASKS
 from interp.tasks.induction import repetition_loss
-from interp.tasks.task import Example, build, single
+from interp.tasks.pairs import Example, build
+from interp.tasks.task import single
 
 
 @pytest.fixture(params=sorted(TASKS))

@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interp.tasks.task import Example, Task, build, tokenizer_of
+from interp.tasks.pairs import Example, build
+from interp.tasks.task import Task, tokenizer_of
 
 WORDS = "ant bee cat dog eel fox gnu hen jay kid lark mole newt owl pig ram".split()
 WIDTH, HEADS, D_HEAD, D_MLP = 96, 4, 24, 48

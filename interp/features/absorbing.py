@@ -19,6 +19,7 @@ from interp.features.comparing import fitted
 from interp.features.dictionary import Dictionary
 from interp.methods.sweep import progress
 from interp.results import Result
+from interp.tasks.task import encode
 
 LEAST = 16  # words of a class: half of them choose, half are judged
 SPLITS, GAIN = (
@@ -74,7 +75,7 @@ def first_letters(
         for letter, ids in enough.items()
         for k in torch.randperm(len(ids), generator=g)[:most].tolist()
     ]
-    before = [tokenizer.bos_token_id, *tokenizer(PREFIX, add_special_tokens=False).input_ids]
+    before = encode(tokenizer, PREFIX)
     ids = torch.tensor([[*before, i] for _, i in chosen])
     parts = [
         forward.values(model, part, [site])[site][:, -1].float()

@@ -1,5 +1,7 @@
-"""Tasks: aligned clean and corrupted prompts with answers, positions and a metric. One file a task.
+"""Tasks: prompts with their answers, positions and a metric: your own, or built-in ones, one file each.
 
+>>> task = interp.tasks.pairs(model, clean, corrupted, answers, wrong)      # your own strings
+>>> task = interp.tasks.read("prompts.csv", model)                          # your own file
 >>> task = interp.tasks.ioi(model, n=32)
 >>> interp.tasks.make("greater_than", model, n=16)
 >>> interp.tasks.names()
@@ -9,8 +11,10 @@
 from typing import Any
 
 from interp._say import unknown
+from interp.tasks import corrupt
 from interp.tasks.agreement import agreement
 from interp.tasks.capitals import capitals
+from interp.tasks.chat import chat
 from interp.tasks.colored_objects import colored_objects
 from interp.tasks.conflict import conflict
 from interp.tasks.docstring import docstring
@@ -21,18 +25,34 @@ from interp.tasks.ioi import ioi
 from interp.tasks.laundry import laundry
 from interp.tasks.metrics import METRICS
 from interp.tasks.needle import needle
+from interp.tasks.pairs import pairs
+from interp.tasks.read import read
 from interp.tasks.successor import successor
 from interp.tasks.task import Task
 from interp.tasks.text_chunks import text
 
 # A task is a function named like its file, so that its import line above is all it takes to add one.
+OWN = ("chat", "pairs", "read")  # for prompts that people bring
 TASKS = {
     name: made
     for name, made in sorted(globals().items())
-    if callable(made) and getattr(made, "__module__", "") == f"{__name__}.{name}"
+    if name not in OWN
+    and callable(made)
+    and getattr(made, "__module__", "") == f"{__name__}.{name}"
 }
 
-__all__ = ["METRICS", "TASKS", "Task", *TASKS, "make", "names", "repetition_loss", "text"]
+__all__ = [
+    "METRICS",
+    "TASKS",
+    "Task",
+    *OWN,
+    *TASKS,
+    "corrupt",
+    "make",
+    "names",
+    "repetition_loss",
+    "text",
+]
 
 
 def names() -> list[str]:

@@ -4,7 +4,8 @@ import random
 from functools import partial
 from typing import Any
 
-from interp.tasks.task import Example, Task, build, different, halves, is_single, tokenizer_of
+from interp.tasks.pairs import Example, build, different
+from interp.tasks.task import Task, halves, is_single, tokenizer_of
 
 NOUNS = (
     "key keys|doctor doctors|teacher teachers|student students|boy boys|girl girls|dog dogs|cat cats|book books|car cars|"

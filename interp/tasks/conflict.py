@@ -7,7 +7,8 @@ from typing import Any
 
 from interp._say import unknown
 from interp.tasks.capitals import CAPITALS, LANGUAGES
-from interp.tasks.task import Example, Task, build, halves, is_single, tokenizer_of
+from interp.tasks.pairs import Example, build
+from interp.tasks.task import Task, halves, is_single, tokenizer_of
 
 # relation -> the facts, and what the answer is to the country
 RELATIONS = {"capital": (CAPITALS, "capital city"), "language": (LANGUAGES, "official language")}

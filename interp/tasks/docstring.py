@@ -5,7 +5,8 @@ from functools import partial
 from typing import Any
 
 from interp._say import unknown
-from interp.tasks.task import Example, Task, build, different, is_single, tokenizer_of, usable
+from interp.tasks.pairs import Example, build, different
+from interp.tasks.task import Task, is_single, tokenizer_of, usable
 
 FUNCTIONS = "port run make call get set find build send read write open".split()
 ARGUMENTS = (

@@ -6,7 +6,8 @@ from typing import Any
 
 from interp._say import unknown
 from interp.tasks.capitals import CAPITALS
-from interp.tasks.task import Example, Task, build, different, halves, is_single, tokenizer_of
+from interp.tasks.pairs import Example, build, different
+from interp.tasks.task import Task, halves, is_single, tokenizer_of
 
 PAIRS = {
     "antonym": (

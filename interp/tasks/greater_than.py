@@ -4,7 +4,8 @@ import random
 from functools import partial
 from typing import Any
 
-from interp.tasks.task import Example, Task, build, different, single, tokenizer_of, usable
+from interp.tasks.pairs import Example, build, different
+from interp.tasks.task import Task, single, tokenizer_of, usable
 
 NOUNS = (
     "war siege plan project campaign voyage trial treaty reign mission strike drought famine festival program contract "

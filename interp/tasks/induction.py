@@ -11,7 +11,7 @@ from torch import Tensor
 from interp._numbers import to_numpy
 from interp._say import unknown
 from interp.results import Result
-from interp.tasks.task import Task, halves, tokenizer_of
+from interp.tasks.task import Task, bos_word, first_tokens, halves, tokenizer_of
 
 CORRUPTIONS = ("answer", "block")
 
@@ -45,13 +45,10 @@ def induction(
         raise ValueError(
             f"length={length}: this half of the vocabulary has only {len(pool)} tokens"
         )
-    if tokenizer.bos_token_id is None:
-        raise ValueError(
-            "the tokenizer has no first token (bos_token): set one, whatever stands first is the sink"
-        )
     if n < 1:
         raise ValueError("a task needs at least one example: n must be 1 or more")
     rng, middle = random.Random(f"induction {seed} {split}"), length // 2
+    first = first_tokens(tokenizer)
     clean, corrupted, answers, wrong = [], [], [], []
     for _ in range(n):
         drawn = rng.sample(pool, needed)
@@ -61,8 +58,8 @@ def induction(
             if corruption == "block"
             else [*block[: middle + 1], *others, *block[middle + 2 :]]
         )
-        clean.append([tokenizer.bos_token_id, *block, *block[: middle + 1]])
-        corrupted.append([tokenizer.bos_token_id, *changed, *changed[: middle + 1]])
+        clean.append([*first, *block, *block[: middle + 1]])
+        corrupted.append([*first, *changed, *changed[: middle + 1]])
         answers.append([block[middle + 1]])
         wrong.append([changed[middle + 1]])
     yes = torch.ones(n, 1, dtype=torch.bool)
@@ -70,9 +67,10 @@ def induction(
     def at(i):
         return torch.full((n,), i)
 
-    positions = {"A": at(1 + middle), "A+1": at(2 + middle), "END": at(length + middle + 1)}
+    a = len(first) + middle
+    positions = {"A": at(a), "A+1": at(a + 1), "END": at(a + length)}
     about = {
-        "bos": tokenizer.decode([tokenizer.bos_token_id]),
+        "bos": bos_word(tokenizer),
         "seed": seed,
         "split": split,
         "length": length,
@@ -112,7 +110,9 @@ def repetition_loss(model: Any, *, n: int = 8, length: int = 50, seed: int = 0) 
     )
     losses = losses.view(n, -1)
     # the first token of the repeat cannot be known: nothing says that the block starts again
-    both = to_numpy(torch.stack([losses[:, :length].mean(1), losses[:, length + 1 :].mean(1)]))
+    once = losses.shape[1] - length  # of the first block's tokens, those that something precedes
+    first, again = losses[:, :once].mean(1), losses[:, once + 1 :].mean(1)
+    both = to_numpy(torch.stack([first, again]))
     coords = {"block": ["first time", "repeated"]}
     about = {"method": "plain run", "n": n, "seed": seed, "length": length}
     return Result(
@@ -123,7 +123,10 @@ def repetition_loss(model: Any, *, n: int = 8, length: int = 50, seed: int = 0) 
 def repeated_tokens(
     model: Any, *, n: int = 8, length: int = 24, seed: int = 0
 ) -> Int[Tensor, "batch pos"]:
-    """Prompts of the first token, `length` distinct random tokens, and the same ones again: [n, 1 + 2 length]."""
+    """Prompts of the BOS token, `length` distinct random tokens, and the same ones again.
+
+    Shape [n, 1 + 2 length], or [n, 2 length] where the tokenizer has no BOS token.
+    """
     tokenizer = tokenizer_of(model)
     special = set(tokenizer.all_special_ids)
     known = torch.tensor([i for i in range(len(tokenizer)) if i not in special])
@@ -133,9 +136,5 @@ def repeated_tokens(
     blocks = torch.stack(
         [known[torch.randperm(len(known), generator=g)[:length]] for _ in range(n)]
     )
-    first = tokenizer.bos_token_id
-    if first is None:
-        raise ValueError(
-            "the tokenizer has no first token (bos_token): set one, whatever stands first is the sink"
-        )
-    return torch.cat([torch.full((n, 1), first), blocks, blocks], 1)
+    first = torch.tensor(first_tokens(tokenizer), dtype=torch.long).expand(n, -1)
+    return torch.cat([first, blocks, blocks], 1)

@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from interp._say import unknown
-from interp.tasks.task import Example, Task, build, different, encode, tokenizer_of, usable
+from interp.tasks.pairs import Example, build, different
+from interp.tasks.task import Task, encode, tokenizer_of, usable
 
 # {a} {b} the two names, {s} the subject again, {p} a place, {o} an object. IO is the name that is not {s}.
 TEMPLATES = (

@@ -6,7 +6,8 @@ from typing import Any
 
 from interp._say import unknown
 from interp.tasks.ioi import NAMES
-from interp.tasks.task import Example, Task, build, different, tokenizer_of, usable
+from interp.tasks.pairs import Example, build, different
+from interp.tasks.task import Task, tokenizer_of, usable
 
 # Every one takes "a", not "an": an article must not give the answer away.
 ITEMS = (

@@ -12,12 +12,14 @@ class Metric:
 
     reads "answers": `of(logits of the answers [... batch a], of the wrong ones [... batch w], which of them count)`.
     reads "vocab": `of(logits [... batch d_vocab], answers, wrong, which of them count)`.
+    compares: whether it needs wrong answers.
     """
 
     title: str
     unit: str
     reads: str
     of: Callable[..., Tensor]
+    compares: bool = False
 
 
 def _mean(values: Tensor, count: Tensor) -> Tensor:
@@ -45,17 +47,20 @@ def _rank(logits: Tensor, ids: Tensor, count: Tensor) -> Tensor:
     return (logits > best[..., None]).sum(-1).float()
 
 
+def _logit_diff(a: Tensor, w: Tensor, counts_a: Tensor, counts_w: Tensor) -> Tensor:
+    return _mean(a, counts_a) - _mean(w, counts_w)
+
+
 METRICS: dict[str, Metric] = {
-    # mean logit of the answers less mean logit of the wrong ones
-    "logit_diff": Metric(
-        "logit difference", "logits", "answers", lambda a, w, ca, cw: _mean(a, ca) - _mean(w, cw)
-    ),
+    # mean logit of the answers minus mean logit of the wrong ones
+    "logit_diff": Metric("logit difference", "logits", "answers", _logit_diff, True),
     # is some answer above every wrong one?
     "accuracy": Metric(
         "accuracy",
         "share of prompts",
         "answers",
         lambda a, w, ca, cw: (_best(a, ca) > _best(w, cw)).float(),
+        True,
     ),
     "prob": Metric(
         "probability of the answer", "probability", "vocab", lambda x, a, w, ca, cw: _mass(x, a, ca)
@@ -65,6 +70,7 @@ METRICS: dict[str, Metric] = {
         "probability",
         "vocab",
         lambda x, a, w, ca, cw: _mass(x, a, ca) - _mass(x, w, cw),
+        True,
     ),
     "log_prob": Metric(
         "log probability of the answer",

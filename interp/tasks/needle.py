@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from interp.tasks.task import Example, Task, build, different, encode, halves, tokenizer_of, usable
+from interp.tasks.pairs import Example, build, different
+from interp.tasks.task import Task, encode, halves, tokenizer_of, usable
 from interp.texts.own_prose import prose
 
 THINGS = "recipe plan code message order sign title gift prize song letter key".split()

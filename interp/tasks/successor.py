@@ -5,7 +5,8 @@ from functools import partial
 from typing import Any
 
 from interp._say import unknown
-from interp.tasks.task import Example, Task, build, different, halves, is_single, tokenizer_of
+from interp.tasks.pairs import Example, build, different
+from interp.tasks.task import Task, halves, is_single, tokenizer_of
 
 ORDERS = {
     "weekday": "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split(),

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from interp.tasks.task import Task, tokenizer_of
+from interp.tasks.task import Task, bos_word, tokenizer_of
 
 
 def text(
@@ -37,12 +37,7 @@ def text(
     corrupted = torch.cat([clean[:, :1], clean.gather(1, order)], 1)
     wrong = (answers + len(tokenizer) // 2) % len(tokenizer)
     yes = torch.ones(n, 1, dtype=torch.bool)
-    about = {
-        "bos": tokenizer.decode([tokenizer.bos_token_id]),
-        "seed": seed,
-        "split": split,
-        "corpus": corpus.name,
-    }
+    about = {"bos": bos_word(tokenizer), "seed": seed, "split": split, "corpus": corpus.name}
     about["fillings"] = "documents of one half of the corpus; heldout() has the others"
     remake = partial(text, tokenizer, length=length, corpus=corpus)
     return Task(

@@ -21,7 +21,7 @@ def chunks(
     seed: int = 0,
     join: str | None = None,
 ) -> Int[Tensor, "chunk pos"]:
-    """Token ids [n length]: the first token, then length - 1 tokens that stand together in one document.
+    """Token ids [n length]: the BOS token, then tokens that stand together in one document.
 
     >>> find = chunks(model, interp.texts.documentation(), length=128, n=64, split="find")
 
@@ -41,15 +41,12 @@ def chunks(
     if split is not None and split not in SPLITS:
         raise unknown("split", split, SPLITS)
     tokenizer = getattr(model, "tokenizer", model)
-    if tokenizer.bos_token_id is None:
-        raise ValueError(
-            "the tokenizer has no first token (bos_token): set one, whatever stands first is the sink"
-        )
     rng = random.Random(f"chunks {seed}")
     texts = [d.text for d in (corpus if split is None else corpus.half(split))]
     if join is not None:
         texts = [join.join(rng.sample(texts, len(texts)))]
-    step = length - 1
+    first = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    step = length - len(first)  # a tokenizer without a BOS token puts nothing first
     cut = [
         ids[i : i + step]
         for ids in _ids(tokenizer, texts)
@@ -61,7 +58,7 @@ def chunks(
             f"{corpus.name}{half} has {len(cut)} chunks of {length} tokens, {n or 1} are needed: ask for fewer or shorter ones"
         )
     chosen = cut if n is None else [cut[i] for i in rng.sample(range(len(cut)), n)]
-    return torch.tensor([[tokenizer.bos_token_id, *ids] for ids in chosen])
+    return torch.tensor([[*first, *ids] for ids in chosen])
 
 
 def _ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:

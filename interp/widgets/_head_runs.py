@@ -12,7 +12,7 @@ from interp.interventions import Intervention, run
 from interp.methods.ablation import WAYS, others
 from interp.models import bridge
 from interp.tasks import Task
-from interp.tasks.task import encode, single, tokenizer_of
+from interp.tasks.task import bos_word, encode, single, tokenizer_of
 from interp.widgets._head_names import Heads
 from interp.widgets._next_tokens import listed
 
@@ -63,7 +63,7 @@ def prompt_task(model: Any, text: str, answer: str | None = None, wrong: str | N
             "a single prompt has no held-out half: make a task, for example interp.tasks.ioi(model)"
         )
 
-    about = {"bos": tokenizer.decode([tokenizer.bos_token_id]), "seed": 0, "split": "find"}
+    about = {"bos": bos_word(tokenizer), "seed": 0, "split": "find"}
     end = {"END": torch.tensor([len(ids) - 1])}
     return Task(
         "prompt",

@@ -19,6 +19,7 @@ from interp.interventions import Intervention, run
 from interp.methods.prompts import rows
 from interp.models import bridge
 from interp.widgets import _next_tokens as next_tokens
+from interp.tasks.task import bos_word
 from interp.widgets._base import Widget
 
 EDITS = ("ablate", "clamp", "steer")
@@ -306,7 +307,7 @@ def strongest(card: Card, tokenizer: Any) -> str:
     if not card.bands:
         return PLAIN
     one = card.bands[0].contexts[0]
-    own = tokenizer.decode([tokenizer.bos_token_id])
+    own = bos_word(tokenizer)
     return "".join(one.words[: one.at + 1]).removeprefix(own).lstrip() or PLAIN
 
 

@@ -242,7 +242,7 @@ def function_vector(
         raise ValueError(
             "function_vector needs a task: few-shot prompts as clean, the same with shuffled labels as corrupted"
         )
-    swapped = replace(task, clean=task.corrupted, corrupted=task.clean)
+    swapped = task.swapped()
     effects = ablate(model, swapped, "L*H*@END", by="mean", reference=task.clean, metric=metric)
     best = effects.top(heads, by="high")
     kept = run(model, task, keep=best.labels, last_only=True).kept

@@ -1,0 +1,382 @@
+"""Every public verb off the CPU, on a pretend device: it runs, and gives the numbers that the CPU gives."""
+
+import dataclasses
+import inspect
+from pathlib import Path
+
+import elsewhere
+import numpy as np
+import pytest
+import torch
+
+import interp
+from interp import features, methods, widgets
+from interp._numbers import to_numpy
+from interp.circuits import Circuit
+from interp.interventions import Intervention
+
+TEXT = "The capital of France is"
+TEXTS = ["The capital of France is", "I think that", "The river is"]
+HOOKS = {"backend" if "backend" in inspect.signature(interp.patch).parameters else "way": "hooks"}
+PUSHES = {"a": 1.0, "b": -1.0}
+
+
+def ids(n=6, length=12):
+    return torch.randint(5, 200, (n, length), generator=torch.Generator().manual_seed(0))
+
+
+def sae(site="resid_post.1", to=None, seed=1):
+    """A random dictionary, on the CPU as one that was loaded from disk is."""
+    g = torch.Generator().manual_seed(seed)
+
+    def draw(*shape):
+        return 0.3 * torch.randn(*shape, generator=g)
+
+    weights = {"W_enc": draw(32, 40), "W_dec": draw(40, 32), "b_dec": draw(32), "b_enc": draw(40)}
+    settings = {"apply_b_dec_to_input": False}
+    return features.Dictionary("standard", weights, site, f"random {seed}", to, settings)
+
+
+def direction(sign=1.0):
+    g = torch.Generator().manual_seed(3)
+    return methods.Direction(sign * torch.randn(32, generator=g), "resid_post.1@END")
+
+
+def scores(m, t):
+    return interp.discover(m, t, method="eap")
+
+
+def circuit(m, t):
+    return Circuit.top(scores(m, t), 40)
+
+
+def prompted(m):
+    return features.read_prompts(m, "resid_post.1", list(ids(12)))
+
+
+LABELS = ["a", "b", "c"] * 4
+
+
+def acts(m, site="resid_post.1"):
+    return features.activations(m, site, ids(40))
+
+
+def widget(made):
+    """What a widget shows once its work is done."""
+    try:
+        made.wait()
+        assert not made.problem, made.trouble or made.problem
+        made.png()
+        return made.value
+    finally:
+        made.close()
+
+
+VERBS = {
+    "ablate": lambda m, t: interp.ablate(m, t, "L*H*"),
+    "ablate, hooks": lambda m, t: interp.ablate(m, t, "mlp.*@END", by="resample", **HOOKS),
+    "ablate, zero": lambda m, t: interp.ablate(m, t, "L*H*", by="zero"),
+    "attends": lambda m, t: methods.attends(m, t, "END", "S2"),
+    "attention_knockout": lambda m, t: interp.attention_knockout(m, t, "END", "S2", window=1),
+    "attention_knockout, hooks": lambda m, t: interp.attention_knockout(
+        m, t, "END", "S2", window=2, **HOOKS
+    ),
+    "attention_patterns": lambda m, t: interp.attention_patterns(m, t, "L*H*", weighted=True),
+    "attention_received": lambda m, t: methods.attention_received(m, t),
+    "attention_to": lambda m, t: interp.patch(
+        m, t, "L*H*", metric=methods.attention_to(["L2H0"], "IO", minus="S2", task=t)
+    ),
+    "attribution_patch": lambda m, t: interp.attribution_patch(m, t, "L*H*"),
+    "attribution_patch, hooks": lambda m, t: interp.attribution_patch(m, t, "L*H*", **HOOKS),
+    "attribution_patch, atp*": lambda m, t: interp.attribution_patch(
+        m, t, "L*KV*.k@*", method="atp*"
+    ),
+    "attribution_patch, ig": lambda m, t: interp.attribution_patch(m, t, "mlp.*@*", method="ig"),
+    "attribution_patch, neurons": lambda m, t: interp.attribution_patch(m, t, "mlp.1.post#*"),
+    "causal_trace": lambda m, t: interp.causal_trace(m, t, "mlp.*@*", subject="S2", samples=2),
+    "causal_trace, hooks": lambda m, t: interp.causal_trace(
+        m, t, "mlp.*@END", subject="S2", samples=2, **HOOKS
+    ),
+    "composition": lambda m, t: methods.composition(m, receivers="L2H0", kind="q", rotations=2),
+    "composition, components": lambda m, t: methods.composition(
+        m, receivers="L2H0", kind="v", rotations=2, components=True
+    ),
+    "cross_entropy": lambda m, t: methods.cross_entropy(m, t.clean),
+    "difference_of_means": lambda m, t: methods.difference_of_means(
+        m, t, where="resid_post.1@END"
+    ),
+    "distance_profile": lambda m, t: methods.distance_profile(m, t),
+    "effect": lambda m, t: methods.effect(m, t, direction().push(2.0)),
+    "evaluate": lambda m, t: interp.evaluate(m, t, circuit(m, t)),
+    "evaluate, hooks": lambda m, t: interp.evaluate(m, t, circuit(m, t), sets=1, **HOOKS),
+    "evaluate, mean": lambda m, t: interp.evaluate(m, t, circuit(m, t), sets=1, by="mean"),
+    "explained": lambda m, t: methods.explained(m, t, components=3),
+    "faithfulness_curve": lambda m, t: interp.faithfulness_curve(m, t, scores(m, t), (0.1, 0.5)),
+    "function_vector": lambda m, t: methods.function_vector(m, t, heads=3),
+    "generate": lambda m, t: interp.generate(m, TEXTS, [direction().push()], max_new_tokens=3),
+    "generate, drawn": lambda m, t: interp.generate(m, TEXT, max_new_tokens=3, temperature=1.0),
+    "greedy_ablation": lambda m, t: methods.greedy_ablation(m, t, "L*H*", steps=2),
+    "head_scores": lambda m, t: interp.head_scores(m),
+    "head_scores, importance": lambda m, t: interp.head_scores(m, ["ablation", "gradient"], on=t),
+    "injection": lambda m, t: interp.run(m, t, methods.injection(m, t, 0.5)).logits,
+    "kl_to": lambda m, t: interp.patch(m, t, "L*H*", metric=methods.kl_to(m, t)),
+    "logit_attribution": lambda m, t: interp.logit_attribution(m, t),
+    "logit_lens": lambda m, t: interp.logit_lens(m, t, "resid_post.*@*", metric="rank"),
+    "logits_when_patched": lambda m, t: methods.logits_when_patched(m, t)[1]("L1H0"),
+    "match_kl": lambda m, t: methods.match_kl(m, TEXTS, {"a": direction()}, tolerance=0.2),
+    "minimality": lambda m, t: methods.minimality(m, t, Circuit.top(scores(m, t), 8)),
+    "ov_readout": lambda m, t: methods.ov_readout(m, "L1H0", [5, 6], k=3),
+    "pairwise_ablation": lambda m, t: methods.pairwise_ablation(m, t, ["L0H1", "L1H0", "L2H3"]),
+    "patch": lambda m, t: interp.patch(m, t, "resid_pre.*@*"),
+    "patch, hooks": lambda m, t: interp.patch(m, t, "L*H*@IO", **HOOKS),
+    "patch, pattern": lambda m, t: interp.patch(m, t, "L*H*.pattern@END"),
+    "patchscope": lambda m, t: methods.patchscope(
+        m, TEXT, source="resid_post.*@-1", target="resid_post.1@-2", max_new_tokens=2
+    ).result,
+    "path_patch": lambda m, t: interp.path_patch(m, t, "L*H*", "logits.in"),
+    "path_patch, hooks": lambda m, t: interp.path_patch(
+        m, t, "L0H*", "L2H1.q_in@END", through="mlps", **HOOKS
+    ),
+    "pattern_space": lambda m, t: methods.pattern_space(m, t),
+    "qk_readout": lambda m, t: methods.qk_readout(m, "L1H0", [5, 6], k=3),
+    "random_tokens": lambda m, t: interp.attention_knockout(
+        m, t, "END", methods.token_set(t, "S2")
+    ),
+    "ranked_ablation": lambda m, t: methods.ranked_ablation(m, t, ["L0H1", "L1H0"], [1, 2], sets=2),
+    "run": lambda m, t: interp.run(m, t, keep=["L*H*.z@IO", "resid_post.1"]),
+    "side_effect": lambda m, t: methods.side_effect(m, TEXTS, direction()),
+    "site_norms": lambda m, t: methods.site_norms(m, t),
+    "soft_injection": lambda m, t: methods.soft_injection(m, t, t, steps=2),
+    "soft_injection, hooks": lambda m, t: methods.soft_injection(m, t, t, steps=2, **HOOKS),
+    "stability": lambda m, t: methods.stability(m, t, method="eap", n=20, resamples=2, seeds=2),
+    "steer": lambda m, t: interp.steer(m, t, direction(), side=TEXTS),
+    "stream_norms": lambda m, t: methods.stream_norms(m, t),
+    "task_vector": lambda m, t: methods.task_vector(m, t, "resid_post.1@END"),
+    "text_loss": lambda m, t: interp.ablate(m, t, "L*H*", metric=methods.text_loss(t)),
+    "tuned_lens": lambda m, t: interp.logit_lens(
+        m, t, lens=methods.tuned_lens(m, ids(), steps=3, batch=8, cached=False)
+    ),
+    "word_gain": lambda m, t: methods.word_gain(
+        m, TEXTS, {"a": direction()}, {"a": 1.0}, {"a": [5, 6]}, [7, 8]
+    ),
+    "write_lens": lambda m, t: methods.write_lens(m, t),
+    "write_regression": lambda m, t: methods.write_regression(m, t, "mlp.1@END", heldout=t),
+    "task.behaviour": lambda m, t: t.behaviour(m),
+    "task.answered": lambda m, t: t.with_metric("rank").clean_metric(m),
+    "edits.reweight": lambda m, t: edited(m, t, interp.edits.reweight({0: 0.5})),
+    "edits.remove_sink": lambda m, t: edited(m, t, interp.edits.remove_sink()),
+    "edits.force_attention": lambda m, t: edited(
+        m, t, interp.edits.force_attention(methods.token_set(t, "S2"))
+    ),
+    "edits.counterfactual_pattern": lambda m, t: edited(
+        m, t, interp.edits.counterfactual_pattern("previous")
+    ),
+    "edits.project_out": lambda m, t: methods.effect(
+        m, t, direction().push(1.0, how="project_out")
+    ),
+}
+for method in ("eap", "eap_ig", "eap_ig_activations", "exact", "acdc", "node_attribution",
+               "information_flow", "magnitude", "edge_pruning", "random"):  # fmt: skip
+    few = {"steps": 3} if method == "edge_pruning" else {}
+    VERBS[f"discover, {method}"] = lambda m, t, method=method, few=few: interp.discover(
+        m, t, method=method, **few
+    )
+for method in ("eap", "exact", "acdc"):
+    VERBS[f"discover, {method}, hooks"] = lambda m, t, method=method: interp.discover(
+        m, t[:2], method=method, **HOOKS, **({"among": 5} if method == "acdc" else {})
+    )
+
+FEATURES = {
+    "ablate": lambda m, t: interp.run(m, t, features.ablate(sae(), [3, 9])).logits,
+    "absorption": lambda m, t: features.absorption(sae(), acts(m).of()[:120], LABELS * 10),
+    "activations": lambda m, t: acts(m, ["resid_post.1", "L1H*.z"]).of("L1H*.z"),
+    "activations, hooks": lambda m, t: features.activations(
+        m, "mlp.1", ids(), **HOOKS
+    ).of(),
+    "adaptivity": lambda m, t: features.adaptivity(
+        m, [sae(), sae(seed=2)], acts(m), ids(20)
+    ),
+    "attribution": lambda m, t: features.attribution(m, t, sae(), steps=2),
+    "attribution, hooks": lambda m, t: features.attribution(m, t, sae(), steps=2, **HOOKS),
+    "baselines": lambda m, t: [
+        b.reconstruct(acts(m).of()[:5]) for b in features.baselines(acts(m), 3)[:1]
+    ],
+    "card": lambda m, t: features.card(m, sae(), 3, on=ids(20)).counts,
+    "check": lambda m, t: features.check(m, features.identity("resid_post.1", 32), ids()),
+    "circuit": lambda m, t: features.circuit(m, t, [sae(), sae("resid_post.2")], nodes=5).nodes,
+    "clamp": lambda m, t: interp.run(m, t, features.clamp(sae(), {3: 2.0}, at="END")).logits,
+    "code_heads": lambda m, t: features.code_heads(
+        features.head_codes(m, t, width=16, steps=3)
+    ),
+    "concept_of": lambda m, t: features.concept_of(sae(), prompted(m), LABELS, at_least=0.5),
+    "densities": lambda m, t: features.densities(sae(), acts(m)),
+    "describe": lambda m, t: features.describe(m, features.firings(m, sae(), on=ids(20))),
+    "detect": lambda m, t: features.detect(sae(), prompted(m), LABELS, prompted(m), LABELS),
+    "error_losses": lambda m, t: features.error_losses(m, sae(), acts(m), ids(4)),
+    "error_norms": lambda m, t: features.error_norms([sae(), sae(seed=2)], acts(m)),
+    "factorise": lambda m, t: features.factorise(
+        m, "mlp.1.post", ids(40), rank=4, steps=3
+    ).W_dec,
+    "faithfulness": lambda m, t: features.faithfulness(
+        m, t, [sae()], features.circuit(m, t, [sae()], nodes=3), random=1
+    ),
+    "firings": lambda m, t: features.firings(m, sae(), on=ids(20)).values,
+    "first_letters": lambda m, t: features.first_letters(m, "resid_post.1", most=10).x,
+    "hierarchy": lambda m, t: features.hierarchy(
+        features.factorise(m, "mlp.1.post", ids(40), rank=8, steps=3), (4, 2)
+    ).values,
+    "judge": lambda m, t: features.judge(m, sae(), ids(10)),
+    "labelled": lambda m, t: features.labelled(m, sae(), prompted(m), {"a": 3}),
+    "latent_gain": lambda m, t: features.latent_gain(
+        m, TEXTS, [sae()], {"random 1": {"a": 3}}, {"a": [5, 6]}, [7, 8]
+    ),
+    "mean_differences": lambda m, t: features.mean_differences(prompted(m), LABELS).W_dec,
+    "predict_error": lambda m, t: features.predict_error(sae(), acts(m), acts(m)),
+    "probe": lambda m, t: features.probe(
+        sae(), acts(m).of()[:120], torch.arange(120) % 3 == 0, ks=(1, 2)
+    ),
+    "pursue": lambda m, t: features.pursue(sae(), acts(m).of()[:20], steps=3),
+    "pursued": lambda m, t: features.judge(m, features.pursued(sae(), steps=3), ids(4)),
+    "random_sparse": lambda m, t: features.random_sparse(acts(m), 4, sparsity=0.1).W_dec,
+    "read_prompts": lambda m, t: prompted(m).activations.of(),
+    "recovery": lambda m, t: features.recovery(sae(), sae(seed=2)),
+    "shared_neurons": lambda m, t: features.shared_neurons(sae()),
+    "split_error": lambda m, t: features.split_error(sae(), acts(m))[0][0].of(),
+    "steer": lambda m, t: interp.run(m, t, features.steer(sae(), {3: 2.0})).logits,
+    "train": lambda m, t: features.train(
+        m, "resid_post.1", ids(40), width=48, k=4, tokens=800, batch=64
+    ).W_dec,
+    "train, standard": lambda m, t: features.judge(
+        m,
+        features.train(
+            m, "resid_post.1", acts(m), kind="standard", width=48, tokens=400, batch=64, fast=False
+        ),
+        ids(4),
+    ),
+    "trained": lambda m, t: features.train(
+        m, "mlp.1.in", ids(40), kind="transcoder", to="mlp.1", width=48, tokens=400, batch=64
+    ).reconstruct(acts(m, "mlp.1.in").of()[:4]),
+}
+WIDGETS = {
+    "attention": lambda m, t: widget(widgets.attention(m, TEXT, head="L2H3", weighted=True)),
+    "attention, scores": lambda m, t: widget(widgets.attention(m, t, find="induction")),
+    "circuit": lambda m, t: widget(widgets.circuit(scores(m, t), m, t, shown=20)),
+    "features": lambda m, t: widget(
+        widgets.features(m, features.firings(m, sae(), on=ids(20)).dictionary, ids(20))
+    ),
+    "heads": lambda m, t: widget(widgets.heads(m, t)),
+    "heads, text": lambda m, t: widget(widgets.heads(m, TEXT)),
+    "lens": lambda m, t: widget(widgets.lens(m, t)),
+    "patching": lambda m, t: widget(widgets.patching(m, t, cell=[1, 3])),
+}
+# What reads results, dictionaries or files alone, and meets no tensor of a model.
+NO_MODEL = {
+    *"Direction Measure agreement area attribution_error compare discover judged loss_depth".split(),
+    *"overlap random_circuits random_heads repeated_tokens roc role_score split_windows".split(),
+    *"token_set token_sets".split(),
+    *"Activations Card Codes Dictionary FeatureCircuit Firings Prompted Synthetic cards".split(),
+    *"code_pairs from_sae head_codes identity kept_in load nonlinear_share page pareto".split(),
+    *"synthetic table within_and_across".split(),
+    *"prompt_task training".split(),
+}
+
+
+@pytest.fixture(scope="module")
+def away():
+    return interp.load("tiny", device=elsewhere.DEVICE, progress=False)
+
+
+@pytest.fixture(scope="module")
+def task(tiny):
+    return interp.tasks.ioi(tiny, n=4, seed=0)
+
+
+def numbers(x):
+    """All the numbers in an answer, in order."""
+    if isinstance(x, torch.Tensor):
+        yield to_numpy(x).astype(float).ravel()
+    elif isinstance(x, np.ndarray):
+        if x.dtype.kind in "bif":
+            yield x.astype(float).ravel()
+    elif isinstance(x, interp.Result):
+        yield from numbers(x.values)
+        yield from numbers(x.examples)
+    elif dataclasses.is_dataclass(x):
+        for part in dataclasses.fields(x):
+            yield from numbers(getattr(x, part.name))
+    elif isinstance(x, dict):
+        for part in x.values():
+            yield from numbers(part)
+    elif isinstance(x, list | tuple):
+        for part in x:
+            yield from numbers(part)
+    elif isinstance(x, bool | int | float):
+        yield np.array([float(x)])
+    elif hasattr(x, "select_dtypes"):
+        yield from numbers(x.select_dtypes("number").to_numpy())
+
+
+def same(call, model, away, task):
+    torch.manual_seed(0)
+    right = list(numbers(call(model, task)))
+    torch.manual_seed(0)
+    found = list(numbers(call(away, task)))
+    assert right and len(right) == len(found)
+    for a, b in zip(right, found):
+        assert a.shape == b.shape
+        scale = max(1.0, float(np.nanmax(np.abs(a), initial=0)))
+        np.testing.assert_allclose(b, a, atol=1e-4 * scale, rtol=0)
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_verb_off_the_cpu_gives_the_cpus_numbers(tiny, away, task, name):
+    same(VERBS[name], tiny, away, task)
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_features_off_the_cpu_give_the_cpus_numbers(tiny, away, task, name):
+    same(FEATURES[name], tiny, away, task)
+
+
+@pytest.mark.parametrize("name", WIDGETS)
+def test_a_widget_off_the_cpu_shows_the_cpus_numbers(tiny, away, task, name):
+    same(WIDGETS[name], tiny, away, task)
+
+
+@pytest.mark.parametrize("package, table", [(methods, VERBS), (features, FEATURES), (widgets, WIDGETS)])
+def test_no_public_name_is_left_out(package, table):
+    tried = {name.split(",")[0] for name in table}
+    assert set(package.__all__) - tried - NO_MODEL == set()
+
+
+def test_numbers_leave_through_one_helper():
+    """No file but one asks a tensor for its array: that line would fail on every GPU."""
+    package = Path(interp.__file__).parent
+    found = [
+        f"{path.relative_to(package)}:{number}"
+        for path in sorted(package.rglob("*.py"))
+        if path.name != "_numbers.py"
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if ".numpy()" in line
+    ]
+    assert found == []
+
+
+def test_the_pretend_device_refuses_what_a_gpu_refuses():
+    here, there = torch.ones(3), torch.ones(3, device=elsewhere.DEVICE)
+    for mixing in (
+        lambda: here + there,
+        lambda: there[here > 0] + here,
+        lambda: here[there.long()],
+        lambda: there.gather(0, here.long()),
+        lambda: there.numpy(),
+        lambda: np.asarray(there),
+        lambda: torch.cat([here, there]),
+        lambda: torch.rand(3, generator=torch.Generator(), device=elsewhere.DEVICE),
+    ):
+        with pytest.raises(RuntimeError):
+            mixing()
+    assert (there.cpu() + here).tolist() == [2, 2, 2]
+    assert there[torch.tensor([0, 2])].device.type == elsewhere.DEVICE
+    there.requires_grad_(True).pow(2).sum().backward()
+    assert there.grad.device.type == elsewhere.DEVICE and there.grad.tolist() == [2, 2, 2]

@@ -9,6 +9,7 @@ A tensor elsewhere is a wrapper subclass of `torch.Tensor`. PyTorch's dispatcher
 backend; all operators of that backend, factories included, fall back to `_run`.
 """
 
+import threading
 from typing import Any
 
 import torch
@@ -109,6 +110,18 @@ def _written(func: Any, args: tuple, kwargs: dict) -> Any:
     return found[0] if len(func._schema.returns) == 1 else tuple(found)
 
 
+torch.elsewhere.get_amp_supported_dtype = list  # sae-lens asks, and then does without
 _library = torch.library.Library("_", "IMPL")
 _library.fallback(_run, "PrivateUse1")
-torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device=): made at home, then moved
+
+
+class _Thread(threading.Thread):
+    """A thread in which `torch.tensor(..., device=)` makes its tensor at home and moves it then."""
+
+    def run(self) -> None:
+        torch._C._set_only_lift_cpu_tensors(True)  # PyTorch keeps this for each thread by itself
+        super().run()
+
+
+torch._C._set_only_lift_cpu_tensors(True)
+threading.Thread = _Thread  # what starts in a test is one of these

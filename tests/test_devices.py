@@ -61,6 +61,11 @@ def acts(m, site="resid_post.1"):
     return features.activations(m, site, ids(40))
 
 
+def edited(m, t, edit):
+    """The logits of a run with one head's pattern edited."""
+    return interp.run(m, t, [Intervention("L1H0.pattern", edit)]).logits
+
+
 def widget(made):
     """What a widget shows once its work is done."""
     try:
@@ -102,9 +107,7 @@ VERBS = {
         m, receivers="L2H0", kind="v", rotations=2, components=True
     ),
     "cross_entropy": lambda m, t: methods.cross_entropy(m, t.clean),
-    "difference_of_means": lambda m, t: methods.difference_of_means(
-        m, t, where="resid_post.1@END"
-    ),
+    "difference_of_means": lambda m, t: methods.difference_of_means(m, t, where="resid_post.1@END"),
     "distance_profile": lambda m, t: methods.distance_profile(m, t),
     "effect": lambda m, t: methods.effect(m, t, direction().push(2.0)),
     "evaluate": lambda m, t: interp.evaluate(m, t, circuit(m, t)),
@@ -130,9 +133,11 @@ VERBS = {
     "patch": lambda m, t: interp.patch(m, t, "resid_pre.*@*"),
     "patch, hooks": lambda m, t: interp.patch(m, t, "L*H*@IO", **HOOKS),
     "patch, pattern": lambda m, t: interp.patch(m, t, "L*H*.pattern@END"),
-    "patchscope": lambda m, t: methods.patchscope(
-        m, TEXT, source="resid_post.*@-1", target="resid_post.1@-2", max_new_tokens=2
-    ).result,
+    "patchscope": lambda m, t: (
+        methods.patchscope(
+            m, TEXT, source="resid_post.*@-1", target="resid_post.1@-2", max_new_tokens=2
+        ).result
+    ),
     "path_patch": lambda m, t: interp.path_patch(m, t, "L*H*", "logits.in"),
     "path_patch, hooks": lambda m, t: interp.path_patch(
         m, t, "L0H*", "L2H1.q_in@END", through="mlps", **HOOKS
@@ -175,7 +180,7 @@ VERBS = {
         m, t, direction().push(1.0, how="project_out")
     ),
 }
-for method in ("eap", "eap_ig", "eap_ig_activations", "exact", "acdc", "node_attribution",
+for method in ("eap", "eap_ig", "exact", "acdc", "node_attribution",
                "information_flow", "magnitude", "edge_pruning", "random"):  # fmt: skip
     few = {"steps": 3} if method == "edge_pruning" else {}
     VERBS[f"discover, {method}"] = lambda m, t, method=method, few=few: interp.discover(
@@ -190,12 +195,8 @@ FEATURES = {
     "ablate": lambda m, t: interp.run(m, t, features.ablate(sae(), [3, 9])).logits,
     "absorption": lambda m, t: features.absorption(sae(), acts(m).of()[:120], LABELS * 10),
     "activations": lambda m, t: acts(m, ["resid_post.1", "L1H*.z"]).of("L1H*.z"),
-    "activations, hooks": lambda m, t: features.activations(
-        m, "mlp.1", ids(), **HOOKS
-    ).of(),
-    "adaptivity": lambda m, t: features.adaptivity(
-        m, [sae(), sae(seed=2)], acts(m), ids(20)
-    ),
+    "activations, hooks": lambda m, t: features.activations(m, "mlp.1", ids(), **HOOKS).of(),
+    "adaptivity": lambda m, t: features.adaptivity(m, [sae(), sae(seed=2)], acts(m), ids(20)),
     "attribution": lambda m, t: features.attribution(m, t, sae(), steps=2),
     "attribution, hooks": lambda m, t: features.attribution(m, t, sae(), steps=2, **HOOKS),
     "baselines": lambda m, t: [
@@ -205,26 +206,28 @@ FEATURES = {
     "check": lambda m, t: features.check(m, features.identity("resid_post.1", 32), ids()),
     "circuit": lambda m, t: features.circuit(m, t, [sae(), sae("resid_post.2")], nodes=5).nodes,
     "clamp": lambda m, t: interp.run(m, t, features.clamp(sae(), {3: 2.0}, at="END")).logits,
-    "code_heads": lambda m, t: features.code_heads(
-        features.head_codes(m, t, width=16, steps=3)
-    ),
-    "concept_of": lambda m, t: features.concept_of(sae(), prompted(m), LABELS, at_least=0.5),
+    "code_heads": lambda m, t: features.code_heads(features.head_codes(m, t, width=16, steps=3)),
+    "concept_of": lambda m, t: [
+        LABELS.index(name)
+        for name in features.concept_of(sae(), prompted(m), LABELS, at_least=0.5)
+        if name
+    ],
     "densities": lambda m, t: features.densities(sae(), acts(m)),
     "describe": lambda m, t: features.describe(m, features.firings(m, sae(), on=ids(20))),
     "detect": lambda m, t: features.detect(sae(), prompted(m), LABELS, prompted(m), LABELS),
     "error_losses": lambda m, t: features.error_losses(m, sae(), acts(m), ids(4)),
     "error_norms": lambda m, t: features.error_norms([sae(), sae(seed=2)], acts(m)),
-    "factorise": lambda m, t: features.factorise(
-        m, "mlp.1.post", ids(40), rank=4, steps=3
-    ).W_dec,
+    "factorise": lambda m, t: features.factorise(m, "mlp.1.post", ids(40), rank=4, steps=8).W_dec,
     "faithfulness": lambda m, t: features.faithfulness(
         m, t, [sae()], features.circuit(m, t, [sae()], nodes=3), random=1
     ),
     "firings": lambda m, t: features.firings(m, sae(), on=ids(20)).values,
     "first_letters": lambda m, t: features.first_letters(m, "resid_post.1", most=10).x,
-    "hierarchy": lambda m, t: features.hierarchy(
-        features.factorise(m, "mlp.1.post", ids(40), rank=8, steps=3), (4, 2)
-    ).values,
+    "hierarchy": lambda m, t: (
+        features.hierarchy(
+            features.factorise(m, "mlp.1.post", ids(40), rank=8, steps=8), (4, 2)
+        ).values
+    ),
     "judge": lambda m, t: features.judge(m, sae(), ids(10)),
     "labelled": lambda m, t: features.labelled(m, sae(), prompted(m), {"a": 3}),
     "latent_gain": lambda m, t: features.latent_gain(
@@ -243,9 +246,9 @@ FEATURES = {
     "shared_neurons": lambda m, t: features.shared_neurons(sae()),
     "split_error": lambda m, t: features.split_error(sae(), acts(m))[0][0].of(),
     "steer": lambda m, t: interp.run(m, t, features.steer(sae(), {3: 2.0})).logits,
-    "train": lambda m, t: features.train(
-        m, "resid_post.1", ids(40), width=48, k=4, tokens=800, batch=64
-    ).W_dec,
+    "train": lambda m, t: (
+        features.train(m, "resid_post.1", ids(40), width=48, k=4, tokens=800, batch=64).W_dec
+    ),
     "train, standard": lambda m, t: features.judge(
         m,
         features.train(
@@ -343,7 +346,9 @@ def test_a_widget_off_the_cpu_shows_the_cpus_numbers(tiny, away, task, name):
     same(WIDGETS[name], tiny, away, task)
 
 
-@pytest.mark.parametrize("package, table", [(methods, VERBS), (features, FEATURES), (widgets, WIDGETS)])
+@pytest.mark.parametrize(
+    "package, table", [(methods, VERBS), (features, FEATURES), (widgets, WIDGETS)]
+)
 def test_no_public_name_is_left_out(package, table):
     tried = {name.split(",")[0] for name in table}
     assert set(package.__all__) - tried - NO_MODEL == set()

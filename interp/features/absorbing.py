@@ -127,6 +127,7 @@ def absorption(
     keep = torch.tensor([one in classes for one in labels])
     at, names = keep.nonzero()[:, 0], np.array([str(one) for one in labels], dtype=object)
     mixed = at[torch.randperm(len(at), generator=torch.Generator().manual_seed(seed))]
+    x = x.cpu()
     with torch.no_grad():
         z = dictionary.encode(x)
     rates, told = [], {}
@@ -174,9 +175,9 @@ def _class(
     said = x[test] @ w + b > 0
     own = _own(z[fit], there[fit])
     rows = test[said & there[test]]
-    toward = normalize(w, dim=0)
-    parts = z[rows] * (dictionary.W_dec.float() @ toward)  # what each latent adds along the probe
-    like = normalize(dictionary.W_dec.float(), dim=-1) @ toward >= LIKE
+    toward, W_dec = normalize(w, dim=0), dictionary.weights_at(w.device)["W_dec"].float()
+    parts = z[rows] * (W_dec @ toward)  # what each latent adds along the probe
+    like = normalize(W_dec, dim=-1) @ toward >= LIKE
     like[own] = False
     off = (z[rows][:, own] == 0).all(-1)
     others = parts.masked_fill(~like, 0).clamp_min(0)

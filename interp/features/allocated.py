@@ -58,5 +58,5 @@ def underused(
         return torch.ones_like(density, dtype=torch.bool)
     order = density.argsort(descending=True)
     due = torch.empty_like(density)
-    due[order] = zipf(len(density), total, exponent).to(density.dtype)
+    due[order] = zipf(len(density), total, exponent).to(density)
     return density < few * due

@@ -34,8 +34,9 @@ def places(cfg: Any, ranked: Float[Tensor, "batch latent"]) -> Int[Tensor, "plac
         return ranked.flatten().topk(total, sorted=False).indices.sort().values
     each = shares(n, total, batch, cfg.exponent)
     tokens = ranked.T.contiguous().topk(int(each.max()), dim=1).indices
-    kept = torch.arange(tokens.shape[1]) < each[:, None]
-    return (tokens * n + torch.arange(n)[:, None])[kept].sort().values
+    each = each.to(tokens.device)
+    kept = torch.arange(tokens.shape[1], device=tokens.device) < each[:, None]
+    return (tokens * n + torch.arange(n, device=tokens.device)[:, None])[kept].sort().values
 
 
 # --- sae-lens' classes -----------------------------------------------------------------------------------------
@@ -138,7 +139,7 @@ class FeatureChoice(MutualChoice):
         """The same, from what was chosen alone."""
         on = values > 0
         least = (
-            torch.full((self.cfg.d_sae,), torch.inf)
+            values.new_full((self.cfg.d_sae,), torch.inf)
             .scatter_reduce(0, latents[on], values[on], "amin")
             .double()
         )

@@ -47,7 +47,8 @@ class Change(NamedTuple):
 
     def whole(self, dictionary: Dictionary) -> Tensor:
         """The change of the activation itself [batch pos d_out]."""
-        return self.latents @ dictionary.W_dec[self.on] + self.error
+        W_dec = dictionary.weights_at(self.latents.device)["W_dec"]
+        return self.latents @ W_dec[self.on] + self.error
 
 
 def attribution(
@@ -155,7 +156,7 @@ def changes(
     else:
         mean = (lambda v: v.mean(0, keepdim=True)) if to == "mean" else torch.zeros_like
         other, other_error = mean(z), mean(error)
-    chosen = where(task, at, skip)[..., None]
+    chosen = where(task, at, skip).to(z.device)[..., None]
     moved = torch.where(chosen, other - z, 0.0)
     on = moved.flatten(0, 1).any(0).nonzero()[:, 0]
     return Change(act, moved[..., on], torch.where(chosen, other_error - error, 0.0), on)
@@ -200,7 +201,8 @@ def first_order(
     dictionary: Dictionary, change: Change, slope: Tensor
 ) -> Float[Tensor, "batch pos cell"]:
     """Change times slope for each latent, and last for the error term."""
-    latents = change.latents * (slope @ dictionary.W_dec[change.on].T)
+    W_dec = dictionary.weights_at(slope.device)["W_dec"]
+    latents = change.latents * (slope @ W_dec[change.on].T)
     return torch.cat([latents, (change.error * slope).sum(-1, keepdim=True)], -1)
 
 
@@ -277,7 +279,7 @@ def _exact(
     )
     effects = (values - sweep.read(model, task.clean, judge, task.positions)).T
     return (
-        torch.zeros(flat.shape)
+        effects.new_zeros(flat.shape)
         .scatter_(1, order, torch.where(real, effects, 0.0))
         .view(kinds.shape)
     )
@@ -304,18 +306,16 @@ def _edits(
 
     def delta() -> Tensor:
         latent = cell.clamp(max=max(0, len(change.on) - 1))
-        rows = torch.arange(len(cell))
+        rows = torch.arange(len(cell), device=cell.device)
+        W_dec = dictionary.weights_at(cell.device)["W_dec"]
         moved = change.error
         if len(change.on):
-            one = (
-                change.latents[rows, :, latent][..., None]
-                * dictionary.W_dec[change.on[latent]][:, None]
-            )
+            one = change.latents[rows, :, latent][..., None] * W_dec[change.on[latent]][:, None]
             moved = torch.where((cell == len(change.on))[:, None, None], change.error, one)
         here = (
             real[:, None]
             if pos is None
-            else real[:, None] & (torch.arange(moved.shape[1]) == pos[:, None])
+            else real[:, None] & (torch.arange(moved.shape[1], device=pos.device) == pos[:, None])
         )
         return torch.where(here[..., None], moved, 0.0)
 

@@ -31,9 +31,8 @@ def recovery(found: Dictionary, truth: Dictionary) -> Result:
         raise ValueError(
             f"{found.name} writes {found.d_out} numbers and {truth.name} {truth.d_out}: there is no cosine between them"
         )
-    cosines = to_numpy(
-        (normalize(found.W_dec.float(), dim=-1) @ normalize(truth.W_dec.float(), dim=-1).T).abs()
-    )
+    left, right = (normalize(one.W_dec.float().cpu(), dim=-1) for one in (found, truth))
+    cosines = to_numpy((left @ right.T).abs())
     left, right = linear_sum_assignment(-cosines)
     pairs = cosines[left, right]
     about = {
@@ -77,6 +76,7 @@ def probe(
         raise ValueError(
             f"labels are one bool for each of {len(x)} vectors, at least 8 of each, got {tuple(labels.shape)} with {int(labels.sum())} true"
         )
+    x, labels = x.cpu(), labels.cpu()
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
     fit, test = order[: len(x) // 2], order[len(x) // 2 :]
     with torch.no_grad():

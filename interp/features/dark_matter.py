@@ -57,10 +57,10 @@ def predict_error(
     many = [dictionary] if isinstance(dictionary, Dictionary) else list(dictionary)
     solve, rows = _solver(fit, many), []
     kept = _kept(test.of(many[0].site), _bound(fit, many[0].site))
-    chunk = torch.arange(len(test.tokens)).repeat_interleave(len(test) // len(test.tokens))[kept]
+    chunk = np.arange(len(test.tokens)).repeat(len(test) // len(test.tokens))[to_numpy(kept)]
 
     def by_chunk(value):
-        return np.bincount(chunk, value.flatten(1).sum(-1), len(test.tokens))
+        return np.bincount(chunk, to_numpy(value.flatten(1).sum(-1)), len(test.tokens))
 
     for one in progress(many, "error maps"):
         x, error = (part[kept] for part in _errors(one, test))
@@ -182,7 +182,7 @@ def error_losses(
     few, losses, norms = (
         max(1, PER_RUN // ids.shape[1] // 4),
         [],
-        torch.zeros(3, dtype=torch.double),
+        torch.zeros(3, dtype=torch.double, device=weights.device),
     )
     for first in progress(range(0, len(ids), few), "losses"):
         part = ids[first : first + few]
@@ -288,7 +288,10 @@ def _solver(fit: Activations, many: Sequence[Dictionary]) -> Any:
     middle = x.mean(0)
     gram = (x - middle).T @ (x - middle)
     factor = torch.linalg.cholesky(
-        gram + RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+        gram
+        + RIDGE
+        * gram.diagonal().mean()
+        * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     )
 
     def solve(one: Dictionary) -> Tensor:

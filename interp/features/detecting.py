@@ -175,9 +175,8 @@ def random_sparse(
         )
     keep = max(1, round(sparsity * x.shape[1]))
     at = torch.stack([torch.randperm(x.shape[1], generator=g)[:keep] for _ in range(rank)])
-    rows = torch.zeros(rank, x.shape[1]).scatter(
-        1, at, torch.randn(rank, keep, generator=g)
-    ) * x.std(0)
+    drawn = torch.randn(rank, keep, generator=g)
+    rows = torch.zeros(rank, x.shape[1]).scatter(1, at, drawn).to(x) * x.std(0)
     return _projections(
         rows,
         x.mean(0),
@@ -194,7 +193,7 @@ def _projections(
     unit = rows / rows.norm(dim=-1, keepdim=True).clamp_min(1e-30)
     weights = {
         "W_enc": unit.T.contiguous(),
-        "b_enc": torch.zeros(len(unit)),
+        "b_enc": unit.new_zeros(len(unit)),
         "W_dec": unit,
         "b_dec": middle,
     }

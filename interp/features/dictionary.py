@@ -57,6 +57,7 @@ class Dictionary:
                 f"the dictionary {self.name!r} has no {' and no '.join(sorted(lacking))} (it has {', '.join(self.weights)})"
             )
         put("weights", {k: v.detach() for k, v in self.weights.items()})
+        put("_copies", {})
         wrong = next((k for k, v in self.weights.items() if not torch.isfinite(v).all()), None)
         if wrong is not None:
             raise ValueError(
@@ -103,6 +104,14 @@ class Dictionary:
         arrow = self.site if self.to is None else f"{self.site} -> {self.to}"
         return f"Dictionary({self.name}: {self.kind}, {self.latents:,} latents of {self.d_in} at {arrow})"
 
+    def weights_at(self, device: torch.device) -> Mapping[str, Tensor]:
+        """The weights on a device, copied there once: a dictionary goes where activations are."""
+        if self.W_dec.device == device:
+            return self.weights
+        if device not in self._copies:
+            self._copies[device] = {k: v.to(device) for k, v in self.weights.items()}
+        return self._copies[device]
+
     # --- what it does ----------------------------------------------------------------------------------------
 
     def encode(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch latent"]:
@@ -111,11 +120,13 @@ class Dictionary:
             raise ValueError(
                 f"{self.name} reads vectors of {self.d_in} numbers at {self.site!r}, got {x.shape[-1]}"
             )
-        return codes.encoder(self.kind)(self.weights, self.settings, x.to(self.W_dec.dtype))
+        weights = self.weights_at(x.device)
+        return codes.encoder(self.kind)(weights, self.settings, x.to(self.W_dec.dtype))
 
     def decode(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch d_out"]:
         """The activations that latents stand for."""
-        return z @ self.W_dec + self.b_dec
+        weights = self.weights_at(z.device)
+        return z @ weights["W_dec"] + weights["b_dec"]
 
     def reconstruct(
         self, x: Float[Tensor, "*batch d_in"], z: Float[Tensor, "*batch latent"] | None = None
@@ -125,7 +136,9 @@ class Dictionary:
         z: the latents, where they are known already, or were changed.
         """
         out = self.decode(self.encode(x) if z is None else z)
-        return out + x.to(out.dtype) @ self.weights["W_skip"].T if "W_skip" in self.weights else out
+        if "W_skip" not in self.weights:
+            return out
+        return out + x.to(out.dtype) @ self.weights_at(out.device)["W_skip"].T
 
     # --- on disk ---------------------------------------------------------------------------------------------
 

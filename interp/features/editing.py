@@ -55,7 +55,11 @@ def clamp(
     """
     chosen, amounts = _chosen(dictionary, values)
     return _interventions(
-        dictionary, chosen, lambda x: amounts - dictionary.encode(x)[..., chosen], at, skip
+        dictionary,
+        chosen,
+        lambda x: amounts.to(x.device) - dictionary.encode(x)[..., chosen],
+        at,
+        skip,
     )
 
 
@@ -111,7 +115,7 @@ def _interventions(
 
     def edit(act: Tensor, seen: Mapping[str, Tensor]) -> Tensor:
         x = act if not reads else seen[str(Site.parse(reads[0]))].reshape(*act.shape[:2], -1)
-        change = by(x) @ directions
+        change = by(x).to(act.device) @ directions.to(act.device)
         return act + (change * (seen["pos"] >= skip)[..., None]).to(act.dtype)
 
     return [Intervention(f"{dictionary.writes}{suffix}", edit, reads)]

@@ -24,7 +24,9 @@ def snmf(weights: Mapping[str, Tensor], settings: Mapping[str, Any], x: Tensor) 
     """The loadings of activations on fixed directions: nonnegative least squares, exactly."""
     W, flat = weights["W_dec"], (x - weights["b_dec"]).flatten(0, -2)
     gram = (W @ W.T).double()
-    gram = gram + settings.get("ridge", RIDGE) * torch.eye(len(W), dtype=torch.double)
+    gram = gram + settings.get("ridge", RIDGE) * torch.eye(
+        len(W), dtype=torch.double, device=W.device
+    )
     return nonnegative(gram, (flat @ W.T).double()).to(x.dtype).unflatten(0, x.shape[:-1])
 
 
@@ -86,7 +88,7 @@ def factorise(
 def as_dictionary(directions: Tensor, site: str, name: str, about: Mapping[str, Any]) -> Dictionary:
     """Directions [latent d], of any length, as a dictionary of the kind "snmf"."""
     unit = directions / directions.norm(dim=-1, keepdim=True).clamp_min(1e-30)
-    weights = {"W_dec": unit.contiguous(), "b_dec": torch.zeros(unit.shape[1], dtype=unit.dtype)}
+    weights = {"W_dec": unit.contiguous(), "b_dec": unit.new_zeros(unit.shape[1])}
     return Dictionary("snmf", weights, site, name, settings={"ridge": RIDGE}, about=about)
 
 
@@ -173,7 +175,7 @@ def _start(x: Tensor, rank: int, seed: int) -> Tensor:
     """
     g = torch.Generator().manual_seed(seed)
     on = torch.rand(len(x), rank, generator=g) < 0.1
-    return (torch.rand(len(x), rank, generator=g) * (on + 0.01)).to(x.dtype)
+    return (torch.rand(len(x), rank, generator=g) * (on + 0.01)).to(x)
 
 
 def _directions(
@@ -183,7 +185,7 @@ def _directions(
 
     support: the entries of the turn before, which stay where others would raise the error.
     """
-    gram = (y.T @ y).double() + weight * torch.eye(y.shape[1], dtype=torch.double)
+    gram = (y.T @ y).double() + weight * torch.eye(y.shape[1], dtype=torch.double, device=y.device)
     right = (y.T @ x).double()
     whole = torch.linalg.solve(gram, right)
     wanted = torch.ones_like(whole, dtype=torch.bool)

@@ -132,7 +132,7 @@ def _sets(
         out = {}
         for d in many:
             on = means[d.writes][0].flatten(0, 1).any(0).nonzero()[:, 0]
-            take = on[torch.randperm(len(on), generator=g)[: int(mine[d.writes].sum())]]
+            take = on.cpu()[torch.randperm(len(on), generator=g)[: int(mine[d.writes].sum())]]
             out[d.writes] = none[d.writes].index_fill(0, take, True)
         return out
 
@@ -156,7 +156,8 @@ def _ablated(
 
     def edit(act: Tensor, seen: Mapping[str, Tensor]) -> Tensor:
         z = d.encode(seen[reads[0]] if reads else act)
-        change = torch.where(keep, 0.0, mean - z) @ d.W_dec
+        kept = keep.to(z.device)
+        change = torch.where(kept, 0.0, mean - z) @ d.weights_at(z.device)["W_dec"]
         if not error:
             change = change + mean_error - (act - d.decode(z))
         return act + (change * (seen["pos"] >= skip)[..., None]).to(act.dtype)

@@ -268,13 +268,15 @@ def _edges(
         value = judge.of(out.logits, out.kept).sum()
         ends: list[tuple[str, int, Tensor]] = []
         for k, d in enumerate(many):
-            (z, error), slope = inside[d.writes], slopes[d.writes] * chosen[..., None]
+            z, error = inside[d.writes]
+            slope = slopes[d.writes] * chosen.to(z.device)[..., None]
+            W_dec = d.weights_at(z.device)["W_dec"]
             for name in (n for n in _names(d, moved[d.writes]) if n in kept):
                 which = name.rpartition(":")[2]
                 through = (
                     (error * slope)
                     if which == ERROR
-                    else z[..., int(which)] * (slope @ d.W_dec[int(which)])
+                    else z[..., int(which)] * (slope @ W_dec[int(which)])
                 )
                 ends.append((name, k, through.sum()))
         ends.append((OUTPUT, len(many), value))

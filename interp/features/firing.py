@@ -70,8 +70,9 @@ class Firings:
     @property
     def maxima(self) -> Float[Tensor, "latent"]:
         """The largest value of each held latent; 0 for one that is never on."""
-        which = torch.repeat_interleave(torch.arange(len(self.latents)), self.starts.diff())
-        return torch.zeros(len(self.latents)).scatter_reduce(
+        latents = torch.arange(len(self.latents), device=self.starts.device)
+        which = torch.repeat_interleave(latents, self.starts.diff())
+        return self.values.new_zeros(len(self.latents)).scatter_reduce(
             0, which, self.values, "amax", include_self=False
         )
 
@@ -113,7 +114,7 @@ def firings(
             z = dictionary.encode(x)
         z = z if latents is None else z[:, kept]
         row, which = z.nonzero(as_tuple=True)
-        all_on.append((row + done, which, z[row, which].float()))
+        all_on.append(((row + done).cpu(), which.cpu(), z[row, which].float().cpu()))
         done, count = done + len(x), count + len(row)
         if count > MOST:
             much = f"{dictionary.name} has {count / done:,.0f} latents on a token"
@@ -122,9 +123,7 @@ def firings(
             )
     row, which, value = (torch.cat(part) for part in zip(*all_on))
     order = which.argsort(stable=True)
-    starts = torch.cat(
-        [torch.zeros(1, dtype=torch.long), torch.bincount(which, minlength=len(kept)).cumsum(0)]
-    )
+    starts = torch.cat([which.new_zeros(1), torch.bincount(which, minlength=len(kept)).cumsum(0)])
     about = {
         **about,
         "model": bridge.name(model) if model is not None else dictionary.about.get("model"),

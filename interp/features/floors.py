@@ -25,7 +25,7 @@ def baselines(
         raise ValueError(f"k={k}: of {d} components 1 to {d} can be on")
     middle = x.mean(0)
     about = {"model": acts.about.get("model"), "tokens": len(x), "seed": seed, "k": k}
-    rows = torch.randn(width or 4 * d, d, generator=torch.Generator().manual_seed(seed))
+    rows = torch.randn(width or 4 * d, d, generator=torch.Generator().manual_seed(seed)).to(x)
     random = _tied(
         rows / rows.norm(dim=-1, keepdim=True), middle, k, site, f"random {len(rows)}", about
     )
@@ -54,7 +54,7 @@ def _tied(
 ) -> Dictionary:
     weights = {
         "W_enc": directions.T.contiguous(),
-        "b_enc": torch.zeros(len(directions)),
+        "b_enc": directions.new_zeros(len(directions)),
         "W_dec": directions,
         "b_dec": middle,
     }

@@ -36,9 +36,10 @@ def pursue(
     (Latents are positive, as in sparse autoencoders; the method knows no such bound.)
     """
     budget = (dictionary.encode(x) != 0).sum(-1)
-    nothing = dictionary.W_dec.new_zeros(len(x), dictionary.latents)
-    want = (x if target is None else target).to(nothing.dtype) - dictionary.reconstruct(x, nothing)
-    return _all(dictionary.W_dec, want, budget, steps, few)
+    W = dictionary.weights_at(x.device)["W_dec"]
+    nothing = W.new_zeros(len(x), dictionary.latents)
+    want = (x if target is None else target).to(nothing) - dictionary.reconstruct(x, nothing)
+    return _all(W, want, budget, steps, few)
 
 
 def pursued(dictionary: Dictionary, *, steps: int = 10) -> Dictionary:
@@ -79,14 +80,15 @@ def _pursued(W: Tensor, want: Tensor, budget: Tensor, steps: int) -> Tensor:
     if not most:
         return W.new_zeros(n, len(W))
     length = W.norm(dim=-1).clamp(min=1e-12)
-    chosen = torch.zeros(n, most, dtype=torch.long)
+    chosen = torch.zeros(n, most, dtype=torch.long, device=W.device)
     rows, inner, fits, z = (
         W.new_zeros(n, most, W.shape[1]),
         W.new_zeros(n, most, most),
         W.new_zeros(n, most),
         W.new_zeros(n, most),
     )
-    taken, each = torch.zeros(n, len(W), dtype=torch.bool), torch.arange(n)
+    taken = torch.zeros(n, len(W), dtype=torch.bool, device=W.device)
+    each = torch.arange(n, device=W.device)
     for i in range(most):
         # 1. the direction that fits the residual best
         residual = want - torch.einsum("ns,nsd->nd", z, rows)

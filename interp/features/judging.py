@@ -153,7 +153,7 @@ class _Sums:
     def __init__(self, dictionary: Dictionary, middle: Tensor):
         self.dictionary, self.middle = dictionary, middle
         self.on, self.wrong, self.far = [], [], []
-        self.times, self.tokens = torch.zeros(dictionary.latents), 0
+        self.times, self.tokens = torch.zeros(dictionary.latents, device=middle.device), 0
 
     @torch.no_grad()
     def add(self, x: Tensor, target: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ def labelled(
 
     at, ids = list(latents.values()), read.activations.tokens[:, 0]
     with torch.no_grad():
-        z = dictionary.encode(read.activations.of(dictionary.site))[:, at]
+        z = dictionary.encode(read.activations.of(dictionary.site))[:, at].cpu()
     each, which, counts = ids.unique(return_inverse=True, return_counts=True)
     mean = torch.zeros(len(each), len(at), dtype=z.dtype).index_add(0, which, z) / counts[:, None]
     said = effects(model, dictionary.writes, dictionary.W_dec[at])

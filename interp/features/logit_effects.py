@@ -27,7 +27,7 @@ def into_stream(
 
     What a block reads ("mlp.3.in") is the stream. Queries, keys and pre-activations write nothing by themselves.
     """
-    at = place(site)
+    at, directions = place(site), directions.to(bridge.device(model))
     if at.row.axes.endswith("d_model"):
         return directions
     if (at.family, at.part) == ("mlp", "post"):
@@ -58,7 +58,7 @@ def effects(
         if bridge.dims(model).norm == "ln":
             stream = stream - stream.mean(-1, keepdim=True)
         gain = (
-            torch.ones(stream.shape[-1])
+            stream.new_ones(stream.shape[-1])
             if bridge.dims(model).norm == "none"
             else bridge.final_gain(model)[0].detach().float()
         )

@@ -52,7 +52,8 @@ def hierarchy(
     given). Latents that are all zero are left out; the diagonal is NaN. (Shafran et al. 2025, arXiv 2506.10920.)
     """
     started = time.perf_counter()
-    alive = dictionary.W_dec.norm(dim=1) > 0
+    W_dec = dictionary.W_dec.cpu()
+    alive = W_dec.norm(dim=1) > 0
     sizes = [int(alive.sum()), *ranks]
     if not ranks or any(not 1 <= b < a for a, b in zip(sizes, sizes[1:])):
         raise ValueError(
@@ -63,7 +64,7 @@ def hierarchy(
         raise ValueError(
             f"{len(names)} names for {dictionary.latents} latents: one for each is needed"
         )
-    below, parents, at = dictionary.W_dec[alive], [], torch.arange(sizes[0])
+    below, parents, at = W_dec[alive], [], torch.arange(sizes[0])
     for rank in ranks:
         above, _ = semi_nmf(below, rank, sparsity=sparsity, seed=seed)
         loads = nonnegative(above @ above.T + 1e-6 * torch.eye(rank), below @ above.T) * above.norm(

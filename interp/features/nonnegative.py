@@ -47,12 +47,9 @@ def nonnegative(gram: Tensor, right: Tensor) -> Tensor:
     """
     with torch.no_grad():
         support = (_descend(gram, right) > SMALL) & (gram.diagonal() > 0)
-        z, left = torch.zeros_like(right), torch.arange(len(right))
+        z, left = torch.zeros_like(right), torch.arange(len(right), device=right.device)
         slack = 1e3 * torch.finfo(right.dtype).eps * (right.abs().amax(-1, keepdim=True) + 1e-30)
-        fewest, tries = (
-            torch.full((len(right),), gram.shape[0] + 1),
-            torch.full((len(right),), TRIES),
-        )
+        fewest, tries = (torch.full_like(left, gram.shape[0] + 1), torch.full_like(left, TRIES))
         for _ in range(EXCHANGES * len(gram)):
             z[left] = on_support(gram, right[left], support[left])
             wrong = torch.where(

@@ -26,7 +26,7 @@ class Prompted(NamedTuple):
             z = dictionary.encode(self.activations.of(dictionary.site))
         found = z.new_zeros(int(self.prompt.max()) + 1, dictionary.latents)
         return found.scatter_reduce_(
-            0, self.prompt[:, None].expand_as(z), z, "amax", include_self=False
+            0, self.prompt.to(z.device)[:, None].expand_as(z), z, "amax", include_self=False
         )
 
 

@@ -110,7 +110,8 @@ def _chosen(sae: Any, ranked: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     batch, n = ranked.shape
     if sae.cfg.architecture() == "topk":
         at, k = ranked.topk(sae.cfg.k, dim=-1, sorted=False).indices.flatten(), sae.cfg.k
-        return torch.arange(batch).repeat_interleave(k), at, torch.arange(0, batch * k + 1, k)
+        rows = torch.arange(batch, device=at.device).repeat_interleave(k)
+        return rows, at, torch.arange(0, batch * k + 1, k, device=at.device)
     from interp.features.allocation import places
 
     rows, at = (flat := places(sae.cfg, ranked)) // n, flat % n

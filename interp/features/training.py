@@ -15,6 +15,7 @@ from interp.features.harvesting import Activations, activations
 from interp.features.loading import from_sae
 from interp.features.places import place
 from interp.methods.sweep import progress
+from interp.models import bridge
 
 EVERY = 50  # curve: points at most
 DEAD = 100_000  # tokens without being on, after which a latent counts as dead (a quarter of the training at most)
@@ -77,6 +78,8 @@ def train(
         "options": dict(options),
     }
     recipe |= {"k": k} if kind in recipes.BY_K else {}
+    device = first[where[0]].device if model is None else bridge.device(model)
+    first = {s: value.to(device) for s, value in first.items()}
     trainer = _trainer(kind, first, where, width, k, steps, batch, lr, seed, options)
     scales = [_scale(first[s]) for s in where]
     _start_at_mean(trainer.sae, first, where, scales)
@@ -142,6 +145,8 @@ def _trainer(
     fresh = recipes.sae(
         kind, first[where[0]].shape[1], first[where[-1]].shape[1], width, k, steps, seed, options
     )
+    device = first[where[0]].device
+    fresh.to(device)
     config = SAETrainerConfig(
         total_training_samples=steps * batch,
         train_batch_size_samples=batch,
@@ -152,6 +157,7 @@ def _trainer(
         logger=LoggingConfig(log_to_wandb=False),
         dead_feature_window=max(1, min(DEAD // batch, steps // 4)),
         feature_sampling_window=steps + 1,
+        device=str(device),
     )
     return SAETrainer(config, fresh, iter(()))
 
@@ -187,10 +193,10 @@ def _loop(
     curve = keeper.resume()
     bar = progress(None, f"training {kind}", total=steps)
     bar.update(trainer.n_training_steps)
-    begin = trainer.n_training_steps
+    begin, device = trainer.n_training_steps, trainer.sae.W_dec.device
     for number, parts in zip(range(begin, steps), acts.batches(batch, seed=seed, start=begin)):
         look = number % max(1, steps // EVERY) == 0 or number == steps - 1
-        now = _step(trainer, [parts[s] for s in where], scales, kind, fast, look)
+        now = _step(trainer, [parts[s].to(device) for s in where], scales, kind, fast, look)
         trainer.n_training_steps += 1
         bar.update(1)
         if now is not None:
@@ -213,7 +219,7 @@ def _step(
 ) -> dict[str, float] | None:
     """One step; what it found when it is looked at."""
     target = parts[-1] * scales[-1]
-    if kind in recipes.SPARSE and fast:
+    if kind in recipes.SPARSE and fast and target.device.type == "cpu":
         found = topk_step.step(trainer, parts[0])
         loss, latents, error = found.mse + found.aux, found.latents, found.error
     elif kind == "transcoder":

@@ -94,9 +94,9 @@ def adaptivity(
         losses[:, skip:],
         losses[:, skip - 1 : -1],
         -times[ids.long()][:, skip + 1 : last].float(),
-        cut((x - x.flatten(0, 1).mean(0)).norm(dim=-1)),
+        (x - x.flatten(0, 1).mean(0)).norm(dim=-1)[:, 1 : last - on.skip],
     ]
-    ranks = [rankdata(np.asarray(h).reshape(-1)) for h in hard]
+    ranks = [rankdata(to_numpy(h).reshape(-1)) for h in hard]
     counts = [
         rankdata(cut((_on(one, on) > 0).sum(-1).float().unflatten(0, (len(ids), -1))))
         for one in progress(many, "latents")

@@ -107,7 +107,7 @@ def attends(model: Any, task: Any, at: str, to: str, where: str = "L*H*") -> Res
             f"{to!r} comes after {at!r} in some prompts: no causal head can attend from {at!r} to it"
         )
     rows = run(model, task, keep=[key], last_only=True).kept[key]  # [... batch src]
-    index = source.expand(rows.shape[:-1])[..., None]
+    index = source.to(rows.device).expand(rows.shape[:-1])[..., None]
     examples = to_numpy(rows.gather(-1, index)[..., 0])
     even = float((1.0 / (destination + 1)).mean())
     said = sweep.about(

@@ -56,7 +56,7 @@ def scores(
         "sender": list(map(str, sites.senders(dims))),
         "receiver": list(map(str, sites.receivers(dims))),
     }
-    values = values.double().masked_fill(~exist(dims).to(values.device), float("nan"))
+    values = values.cpu().double().masked_fill(~exist(dims), float("nan"))
     each = to_numpy(values.permute(1, 2, 0))
     return Result(
         each.mean(-1), ("sender", "receiver"), coords, name, unit, about, each if examples else None

@@ -119,9 +119,10 @@ def continuation(
         raise ValueError(
             f"{prompt} tokens of prompt and {max_new_tokens} new ones: the model reads at most {n_ctx}"
         )
+    tokens = tokens.to(bridge.device(model))
     draws = [torch.Generator().manual_seed(seed) for _ in tokens]
     stop = -1 if model.tokenizer.eos_token_id is None else model.tokenizer.eos_token_id
-    ended = torch.zeros(len(tokens), dtype=torch.bool)
+    ended = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
     for _ in sweep.progress(range(max_new_tokens), "generate"):
         edits = [_held(i, prompt, tokens.shape[1], every_token) for i in interventions]
         logits = run(model, tokens, edits, last_only=True).logits
@@ -135,9 +136,9 @@ def continuation(
 
 def _draw(logits: Tensor, draws: list[torch.Generator]) -> Int[Tensor, "batch"]:
     """A token for each prompt, drawn by its own generator: what one gets does not depend on the others."""
-    return torch.cat(
-        [torch.multinomial(row, 1, generator=g) for row, g in zip(logits.softmax(-1), draws)]
-    )
+    chances = logits.float().softmax(-1).cpu()  # drawn on the CPU: the same seed, the same text
+    drawn = [torch.multinomial(row, 1, generator=g) for row, g in zip(chances, draws)]
+    return torch.cat(drawn).to(logits.device)
 
 
 def _held(intervention: Intervention, prompt: int, length: int, every_token: bool) -> Intervention:

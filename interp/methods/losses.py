@@ -8,7 +8,7 @@ def token_losses(
     logits: Float[Tensor, "chunk pos d_vocab"], tokens: Int[Tensor, "chunk pos"]
 ) -> Float[Tensor, "chunk token"]:
     """The loss of the next token at each position but the first and the last."""
-    logits, following = logits[:, 1:-1], tokens[:, 2:].long()
+    logits, following = logits[:, 1:-1].float(), tokens[:, 2:].long().to(logits.device)
     return logits.logsumexp(-1) - logits.gather(-1, following[..., None])[..., 0]
 
 

@@ -104,7 +104,7 @@ def patchscope(
         tokens = into.repeat(len(part), 1)
         said = run(model, tokens, edits, last_only=True).logits.softmax(-1)
         new = continuation(model, tokens, edits, max_new_tokens, every_token=False)
-        wanted = new[:, 0] if answer is None else torch.full((len(part),), asked)
+        wanted = new[:, 0] if answer is None else torch.full_like(new[:, 0], asked)
         probabilities += said.gather(1, wanted[:, None])[:, 0].tolist()
         texts += [model.tokenizer.decode(row) for row in new]
     swept = {

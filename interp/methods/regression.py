@@ -133,7 +133,7 @@ def _read(
     for grid in (sources, targets):
         keep = [str(s) for s in grid.sites]
         kept = run(model, task, keep=keep, last_only=True).kept
-        read.append(torch.stack([kept[k] for k in keep], 1).double())
+        read.append(torch.stack([kept[k] for k in keep], 1).cpu().double())
     x, y = read
     if shuffle is not None:
         if len(task) < 2:

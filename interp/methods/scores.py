@@ -265,7 +265,7 @@ def _result(
     **said: Any,
 ) -> Result:
     d = bridge.dims(model)
-    arrays = [found[s].double() for s in names]
+    arrays = [found[s].cpu().double() for s in names]
     equal = len({a.shape[-1] for a in arrays}) == 1 and "copying" not in names
     examples = to_numpy(torch.stack(arrays)) if equal else None
     values = to_numpy(torch.stack([a.mean(-1) for a in arrays]))

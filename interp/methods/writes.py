@@ -109,7 +109,7 @@ def _ranks(
     W_U, _ = bridge.unembedding(model)
     if bridge.dims(model).norm == "ln":
         writes = writes - writes.mean(-1, keepdim=True)
-    found = []
+    found, ids, count = [], ids.to(writes.device), count.to(writes.device)
     for first in sweep.progress(range(0, len(writes), ROWS), "lens on writes"):
         part = slice(first, first + ROWS)
         logits = (writes[part] * gain.detach()) @ W_U.detach().T

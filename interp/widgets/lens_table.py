@@ -112,14 +112,14 @@ class Answers:
     def measures(self, logits: Float[Tensor, "pos d_vocab"]) -> dict[str, list[float]]:
         """Rank, logit difference and probability, as `interp.logit_lens` reads them."""
 
+        device = logits.device
+        right, wrong = self.right.to(device), self.wrong.to(device)
+        counts = self.right_count.to(device), self.wrong_count.to(device)
+
         def pick(ids):
             return logits.gather(-1, ids.expand(len(logits), -1))
 
-        counts = self.right_count, self.wrong_count
-        given = {
-            "vocab": (logits, self.right, self.wrong),
-            "answers": (pick(self.right), pick(self.wrong)),
-        }
+        given = {"vocab": (logits, right, wrong), "answers": (pick(right), pick(wrong))}
         return {name: row.of(*given[row.reads], *counts).tolist() for name, row in READS.items()}
 
 

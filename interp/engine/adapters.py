@@ -144,9 +144,10 @@ _found: "weakref.WeakKeyDictionary[Any, tuple[tuple[int, int], Known]]" = (
 
 def _known(model: Any) -> Known:
     with bridge.LOCK:  # while another thread is inside the model, its hooks are there
+        bridge.split_again(model)
         now = state.look(model)
-        if now.training:
-            return None, bridge.training_sentence(now.training)
+        if now.training or now.astray:
+            return None, now.astray or bridge.training_sentence(now.training)
         if now.hooked:
             return None, f"a hook of yours is on {now.hooked}, and only the hook path runs it"
         key = (now.structure, now.weights)
@@ -214,7 +215,8 @@ def _structure(model: Any) -> str | None:
 def _read(model: Any) -> Engine:
     names, config = ARCHITECTURES[type(model).__name__], model.config
     heads, width = config.num_attention_heads, config.hidden_size
-    layers = tuple(_layer(block, names) for block in _dig(model, names.layers))
+    blocks = list(_dig(model, names.layers))
+    layers = tuple(_layer(block, names) for block in blocks)
     rotary = _dig(model, names.rotary) if names.rotary else None
     return Engine(
         architecture=type(model).__name__,
@@ -226,7 +228,7 @@ def _read(model: Any) -> Engine:
         d_vocab=config.vocab_size,
         n_ctx=config.max_position_embeddings,
         parallel=bool(getattr(config, "use_parallel_residual", False)),
-        qkv_layout=names.layout,
+        qkv_layout="separate" if _split(_attention(blocks[0], names)) else names.layout,
         act=_act(_dig(_dig(model, names.layers)[0], names.act)),
         embed=_dig(model, names.embed).weight.detach(),
         positions=_dig(model, names.positions).weight.detach() if names.positions else None,
@@ -238,10 +240,25 @@ def _read(model: Any) -> Engine:
     )
 
 
+def _attention(block: Any, names: Names) -> Any:
+    """The attention of a block: TransformerLens' wrapper where there is one."""
+    *path, last = names.attention.split(".")
+    return getattr(_dig(block, ".".join(path)) if path else plain(block), last)
+
+
+def _split(attention: Any) -> list[Any] | None:
+    """The separate q, k and v that a wrapper of a fused projection computes with, or None."""
+    if not callable(getattr(attention, "split_qkv_matrix", None)):
+        return None
+    return [plain(getattr(attention, name)) for name in "qkv"]
+
+
 def _layer(block: Any, names: Names) -> Layer:
+    # the wrapper's own parts where it has split a fused projection, since they are what the hook path runs
+    qkv = _split(_attention(block, names)) or [_dig(block, path) for path in names.qkv]
     return Layer(
         norm1=_norm(_dig(block, names.norm1), names.norm),
-        qkv=tuple(_affine(_dig(block, path)) for path in names.qkv),
+        qkv=tuple(map(_affine, qkv)),
         out=_affine(_dig(block, names.out)),
         norm2=_norm(_dig(block, names.norm2), names.norm),
         up=tuple(_affine(_dig(block, path)) for path in names.up),

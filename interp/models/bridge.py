@@ -143,11 +143,61 @@ def name(model: Any) -> str:
 
 
 def ready(model: Any) -> state.State:
-    """The model's state (see `interp.models.state`); ValueError where a part of it is in training mode."""
+    """The model's state (see `interp.models.state`); ValueError where no number of it would be right."""
+    split_again(model)
     now = state.look(model)
-    if now.training:
-        raise ValueError(training_sentence(now.training))
+    if now.training or now.astray:
+        raise ValueError(now.astray or training_sentence(now.training))
     return now
+
+
+# How TransformerLens' wrappers split a fused projection: the method, and the parts it gives, in order.
+SPLITS = {"split_qkv_matrix": ("q", "k", "v"), "split_gate_up_matrix": ("gate", "in")}
+
+
+def split_again(model: Any) -> None:
+    """Take q, k and v (gate and up) anew from fused projections that have changed since they were split.
+
+    TransformerLens splits a fused projection when it wraps a model. Some of the parts are views of it, others copies,
+    which would keep the old numbers.
+    """
+    fused = model.__dict__.get("_interp_fused")
+    if fused is None:
+        fused = [
+            _Fused(part, how) for part in model.modules() for how in SPLITS if _splits(part, how)
+        ]
+        object.__setattr__(model, "_interp_fused", fused)
+    for one in fused:
+        one.follow()
+
+
+def _splits(part: Any, how: str) -> bool:
+    return callable(getattr(part, how, None)) and hasattr(part, "original_component")
+
+
+class _Fused:
+    """A fused projection, and the parts that it was split into."""
+
+    def __init__(self, part: Any, how: str):
+        self.part, self.how = part, how
+        parts = [getattr(part, name) for name in SPLITS[how]]
+        own = {id(p) for one in [*parts, getattr(part, "o", None)] if one for p in one.parameters()}
+        self.watch = state.Tensors(
+            p for p in part.original_component.parameters() if id(p) not in own
+        )
+
+    def __deepcopy__(self, memo: Any) -> None:
+        return None
+
+    def follow(self) -> None:
+        if not self.watch.changed():
+            return
+        with torch.no_grad():
+            new = getattr(self.part, self.how)(self.part.original_component)
+            for name, projection in zip(SPLITS[self.how], new):
+                old = getattr(self.part, name).original_component
+                for key, value in projection.named_parameters():
+                    getattr(old, key).data = value.data
 
 
 def training_sentence(part: str) -> str:

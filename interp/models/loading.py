@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,13 @@ def load(
     >>> model = interp.load("path/to/folder")              # or a .gguf file, or "owner/name" from a hub
     >>> model = interp.load(hf_model, tokenizer=hf_tokenizer)
 
-    A model object is wrapped in place: its weights are shared, frozen, and its attention made eager. A bridge
-    is checked and given back. Errors: ValueError for a name nobody knows or a model that fails its checks,
+    A model object stays as it is, but frozen: the bridge is made of modules of its own over the same
+    weights, so that training them further is seen, while a hook or a new layer on the object is refused later. Adapters
+    (a PeftModel, or a model with LoRA layers) are merged into a copy of the weights that they adapt. A bridge is
+    checked and given back. Errors: ValueError for a name nobody knows or a model that fails its checks,
     ConnectionError when something must be fetched and cannot be.
     """
-    hf_model, name = None, ""
+    hf_model, name, given, copied = None, "", None, False
     if isinstance(x, (str, os.PathLike)):
         from interp.models.tiny_models import TINY, make
 
@@ -49,21 +52,51 @@ def load(
             _check(x, None)
         return x
     else:
-        hf_model, tokenizer, name = _given(x, tokenizer)
+        given, tokenizer, name = _given(x, tokenizer)
+        hf_model, copied = _of_its_own(given.to(device), name)
     hf_model.to(device).eval()
-    plain = _plain(hf_model) if check else None
+    plain = _plain(given if copied else hf_model) if check else None
     from interp.models.bridge import wrap
 
     model = wrap(hf_model, tokenizer, name)
+    if given is not None:
+        from interp.models.state import follow
+
+        follow(model, given, weights=copied)
     if check:
         _check(model, plain)
     return model
 
 
+def _of_its_own(given: Any, name: str) -> tuple[Any, bool]:
+    """A model over the weights of the given one, for TransformerLens to wrap, and whether some weights are copies."""
+    from interp.models import twin
+
+    if twin.has_adapters(given):
+        warnings.warn(
+            f"{name}: its adapters were merged into a copy of the weights that they adapt; the object itself is as "
+            "it was. Load it again after you have trained the adapters further.",
+            stacklevel=3,
+        )
+        model, copied = twin.merged(given), True
+    else:
+        model, copied = twin.twin(given), False
+    config = model.config
+    if getattr(config, "_attn_implementation", "eager") != "eager":
+        model.set_attn_implementation("eager")  # the fused kinds never make the attention pattern
+    if not getattr(config, "architectures", None):  # a model made from a configuration does not say
+        config.architectures = [type(model).__name__]
+    return model, copied
+
+
 def _plain(hf_model: Any) -> Any:
     from interp.models.checks import plain_logits
 
-    return plain_logits(hf_model)
+    training = [part for part in hf_model.modules() if part.training]
+    logits = plain_logits(hf_model.eval())
+    for part in training:
+        part.training = True
+    return logits
 
 
 def _check(model: Any, plain: Any) -> None:
@@ -137,8 +170,6 @@ def _given(x: Any, tokenizer: Any) -> tuple[Any, Any, str]:
             raise ValueError(
                 f"no tokenizer in {origin!r} on this machine: interp.load(model, tokenizer=...)"
             ) from error
-    if getattr(x.config, "_attn_implementation", "eager") != "eager":
-        x.set_attn_implementation("eager")  # the fused kinds never make the attention pattern
     return x, tokenizer, origin.rstrip("/").split("/")[-1] or type(x).__name__
 
 

@@ -43,13 +43,15 @@ class State:
     """A model's state; two of them are equal where nothing that was looked at has changed.
 
     structure: a number for the set of modules; weights: for the tensors (addresses, versions, samples, scales);
-    hooked: the place of a hook of the user's, or None; training: the name of a part in training mode, or None.
+    hooked: the place of a hook of the user's, or None; training: the name of a part in training mode, or None;
+    astray: a sentence where the object that the model was made from has changed in a way that the model has not.
     """
 
     structure: int
     weights: int
     hooked: str | None
     training: str | None
+    astray: str | None = None
 
 
 def look(model: Any) -> State:
@@ -77,12 +79,52 @@ def remembered(model: Any, what: str, find: Callable[[], Any]) -> Any:
     return facts[what]
 
 
+def follow(model: Any, source: nn.Module, *, weights: bool) -> None:
+    """From now on `look` compares `source`, the object that `model` was made from, as well.
+
+    weights: whether its weights are no longer the model's own (a merged or converted copy).
+    """
+    look(model)
+    model.__dict__["_interp_watch"].source = (_Watch(source), type(source).__name__, weights)
+
+
+class Tensors:
+    """Tensors as they were: `changed` says whether one has been exchanged, moved or edited (see the module)."""
+
+    def __init__(self, tensors: Iterable[Tensor]):
+        self.all = list({id(t): t for t in tensors}.values())
+        self.versioned = [t for t in self.all if not t.is_inference()]
+        self.follow()
+
+    def follow(self) -> None:
+        """Take them as they are now."""
+        self.views = [view for t in self.all if (view := _view(t)) is not None]
+        self.was = self._now()
+
+    def changed(self) -> bool:
+        """Whether anything has changed; if so, what is there now is what the next call compares with."""
+        if self._now() == self.was:
+            return False
+        self.follow()
+        return True
+
+    def _now(self) -> tuple:
+        return (
+            list(map(Tensor.data_ptr, self.all)),
+            list(map(operator.attrgetter("_version"), self.versioned)),
+            list(map(Tensor.stride, self.all)),
+            list(map(Tensor.size, self.all)),
+            np.concatenate(self.views).tobytes() if self.views else b"",
+        )
+
+
 class _Watch:
     """Flat lists of everything about one model that can change, so that looking needs no walk through its modules."""
 
     def __init__(self, model: Any):
         self.structure = self.weights = 0
         self.facts: dict[str, Any] = {}  # what holds while the structure does
+        self.source: tuple[_Watch, str, bool] | None = None
         self._walk(model)
 
     def __deepcopy__(self, memo: Any) -> None:
@@ -98,11 +140,30 @@ class _Watch:
             self.structure += 1
             self.facts = {}
             self.weights += 1
-        tensors, sample, numbers = self._tensors(), self._sample(), self._numbers()
-        if tensors != self.tensors or numbers != self.numbers or sample != self.sample:
+        if self.tensors.changed() or self._numbers() != self.numbers:
             self._read()
             self.weights += 1
-        return State(self.structure, self.weights, self._hooked(), self._training())
+        return State(self.structure, self.weights, self._hooked(), self._training(), self._astray())
+
+    def _astray(self) -> str | None:
+        """What has happened to the object that the model was made from and not to the model."""
+        if self.source is None:
+            return None
+        watch, kind, weights = self.source
+        again = "load it again: interp.load(your_model, tokenizer=...)"
+        if watch._structure() != watch.shape:
+            return (
+                f"layers or parameters of your {kind} were exchanged since it was loaded: {again}"
+            )
+        if weights and watch.tensors._now() != watch.tensors.was:
+            return f"the weights of your {kind} have changed since they were copied: {again}"
+        hooked = watch._hooked()
+        if hooked:
+            return (
+                f"a hook of yours is on {hooked} of your {kind}, which the loaded model does not run: put it on the "
+                "loaded model (model.add_hook), or remove it"
+            )
+        return None
 
     # --- the lists ---------------------------------------------------------------------------------------------
 
@@ -144,22 +205,8 @@ class _Watch:
     def _read(self) -> None:
         """Remember the tensors as they are now."""
         tensors = chain.from_iterable(map(dict.values, self.slots))
-        unique = {id(t): t for t in tensors if t is not None}
-        self.all = list(unique.values())
-        self.versioned = [t for t in self.all if not t.is_inference()]
-        self.views = [view for t in self.all if (view := _view(t)) is not None]
-        self.tensors, self.sample, self.numbers = self._tensors(), self._sample(), self._numbers()
-
-    def _tensors(self) -> tuple:
-        return (
-            list(map(Tensor.data_ptr, self.all)),
-            list(map(operator.attrgetter("_version"), self.versioned)),
-            list(map(Tensor.stride, self.all)),
-            list(map(Tensor.size, self.all)),
-        )
-
-    def _sample(self) -> bytes:
-        return np.concatenate(self.views).tobytes() if self.views else b""
+        self.tensors = Tensors(t for t in tensors if t is not None)
+        self.numbers = self._numbers()
 
     def _numbers(self) -> list:
         return [read(d) for read, d in self.readers]

@@ -129,7 +129,8 @@ def test_every_bit_is_in_the_hash():
     assert len(seen) == 5
 
 
-def test_a_stale_tuned_lens_is_refused_and_not_loaded():
+def test_a_stale_tuned_lens_is_refused_and_not_loaded(tmp_path, monkeypatch):
+    monkeypatch.setenv("INTERP_CACHE", str(tmp_path))
     model = interp.load("tiny")
     text = torch.arange(5, 53).view(4, 12)
     lens = interp.tuned_lens(model, text, layers=[1], steps=2)
@@ -223,7 +224,9 @@ def test_a_part_in_training_mode_is_refused(way, part):
     model = interp.load(hf, tokenizer=tokenizer)
     task = ioi(model)
     interp.patch(model, task, "L*H*")
-    (hf if part == "all" else hf.transformer.h[1]).train()
+    hf.train()  # the user's own object: the loaded model has modules of its own
+    assert float(task.clean_metric(model).values) == float(task.clean_metric(model).values)
+    (model if part == "all" else model.blocks[1]).train()
     for call in (
         lambda: interp.patch(model, task, "L*H*", way=way),
         lambda: task.clean_metric(model),

@@ -44,7 +44,9 @@ def main() -> None:
         ("as many by EAP-IG", best),
         ("pruned", best.prune()),
     ):
-        found = interp.judged(one, interp.evaluate(model, others, one)).evaluation
+        found = interp.methods.circuits.with_evaluation(
+            one, interp.evaluate(model, others, one)
+        ).evaluation
         low, high = found["interval"]
         rows.append(
             [
@@ -59,7 +61,9 @@ def main() -> None:
     said = f"{tried} edges tried in {runs} runs: {wall / 60:.0f} minutes, {cpu / 60:.0f} of CPU, if it was not resumed. {machine()}"
     print(said)
     if asked.write:
-        interp.judged(pruned, interp.evaluate(model, others, pruned)).save(FILE)
+        interp.methods.circuits.with_evaluation(
+            pruned, interp.evaluate(model, others, pruned)
+        ).save(FILE)
         text = (
             table(
                 ["circuit", "edges", "held-out faithfulness", "random circuits' faithfulness"], rows

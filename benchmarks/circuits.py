@@ -27,9 +27,9 @@ from torch import Tensor
 
 import interp
 from interp.circuits import Circuit
-from interp.methods.discovery import eap, eap_ig
-from interp.methods.edges import Edges
-from interp.methods.measures import measure
+from interp.methods.circuits.discovery import eap, eap_ig
+from interp.methods.circuits.edges import Edges
+from interp.methods.runs.metrics import measure
 
 SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # of all edges
 SIZE = 0.01  # one point: a hundredth of the edges

@@ -33,7 +33,9 @@ def circuits() -> Iterator[Circuit]:
         empty = Circuit.of((), like=scores)
         circuit = Circuit.top(scores, round(SHARE * len(~empty))).prune()
         others = task.remake(n=JUDGED_ON, split="heldout", seed=task.about["seed"] + 1)
-        yield interp.judged(circuit, interp.evaluate(model, others, circuit))
+        yield interp.methods.circuits.with_evaluation(
+            circuit, interp.evaluate(model, others, circuit)
+        )
 
 
 def row(circuit: Circuit) -> list[str]:

@@ -121,7 +121,7 @@ def trainer(width: int, k: int, batch: int, d_in: int) -> Any:
     from sae_lens.config import LoggingConfig, SAETrainerConfig
     from sae_lens.training.sae_trainer import SAETrainer
 
-    from interp.features import recipes
+    from interp.features.training import architectures
 
     config = SAETrainerConfig(
         total_training_samples=10**6,
@@ -129,12 +129,14 @@ def trainer(width: int, k: int, batch: int, d_in: int) -> Any:
         lr_end=3e-5,
         logger=LoggingConfig(log_to_wandb=False),
     )
-    return SAETrainer(config, recipes.sae("topk", d_in, d_in, width, k, 1000, 0, {}), iter(()))
+    return SAETrainer(
+        config, architectures.sae("topk", d_in, d_in, width, k, 1000, 0, {}), iter(())
+    )
 
 
 def training(rounds: int) -> str:
     """The table of training steps."""
-    from interp.features import topk_step
+    from interp.features.training import topk_step
 
     rows = []
     for width, k, batch in ((2304, 32, 1024), (4608, 32, 1024), (2304, 32, 4096)):

@@ -20,9 +20,9 @@ from common import machine, table, write
 
 import interp
 from interp import tasks, toys
-from interp.circuits import Circuit, known
-from interp.circuits.known import KNOWN
-from interp.methods.discovery import METHODS, random
+from interp.circuits import Circuit
+from interp.circuits.known import KNOWN, known
+from interp.methods.circuits.discovery import METHODS, random
 
 SEEDS = (0, 1)  # of prompts and decoys
 DRAWS = 40  # random rankings a model: with few right edges one says little
@@ -58,7 +58,7 @@ def auc(scores: np.ndarray, inside: np.ndarray) -> float:
 
 def trained(seed: int) -> tuple[Any, Any, Circuit]:
     """A model that learned induction, a task for it, and the edges that exact corruption finds on held-out words."""
-    model = toys.trained("induction", seed=seed).model()
+    model = toys.load_or_train("induction", seed=seed).model()
     task = tasks.induction(model, n=16, length=6, corruption="block", seed=seed)
     judge = task.heldout()
     clean, corrupted = (

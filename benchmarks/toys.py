@@ -20,7 +20,8 @@ import torch
 from common import machine, table, write
 
 from interp import toys
-from interp.toys import data, trainer
+from interp.toys import data
+from interp.toys.training import train
 
 JOBS = {
     "induction: 2 layers of 2 heads, T=32, batch 32": toys.RECIPES["induction"].but(steps=300),
@@ -58,7 +59,7 @@ def bare(recipe: toys.Recipe) -> list[float]:
     """The losses of the loop that everybody writes."""
     run_data, generator = data.make(recipe.data, **recipe.data_options), recipe.generator("data")
     first = run_data.batch(8, recipe.generator("first"))
-    net = toys.net(seed=recipe.number("weights"), **trainer._options(recipe, first))
+    net = toys.net(seed=recipe.number("weights"), **train._options(recipe, first))
     learned = [p for p in net.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         learned, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True

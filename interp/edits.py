@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from interp._say import unknown
+from interp._errors import unknown
 
 Seen = Mapping[str, Tensor]
 Edit = Callable[[Tensor, Seen], Tensor]

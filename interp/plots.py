@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from interp._say import unknown
+from interp._errors import unknown
 
 DIVERGING, SEQUENTIAL = "RdBu_r", "viridis"
 MARKS = (

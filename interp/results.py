@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from interp import _files
-from interp._say import unknown
-from interp.intervals import bootstrap
-from interp.tables import Top
+from interp import _store
+from interp._errors import unknown
+from interp._stats import bootstrap
+from interp._tables import Top
 
 SCHEMA = 1
 
@@ -370,11 +370,11 @@ class Result:
 
     def save(self, path: str | Path) -> Path:
         """The path of the .npz file the result was written to (at once or not at all; no pickle)."""
-        path = _files.npz(path)
+        path = _store.npz(path)
         arrays = {"values": self.values} | (
             {} if self.examples is None else {"examples": self.examples}
         )
-        return _files.write(path, self._head(_refuse), arrays)
+        return _store.write(path, self._head(_refuse), arrays)
 
     def _head(self, otherwise: Any) -> dict[str, Any]:
         from interp import __version__
@@ -392,7 +392,7 @@ class Result:
     def load(path: str | Path) -> "Result":
         """The result that `save` wrote; `Result.load(r.save(path)) == r`."""
         try:
-            head, arrays = _files.read(path)
+            head, arrays = _store.read(path)
         except FileNotFoundError:
             raise
         except Exception as error:

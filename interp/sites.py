@@ -20,9 +20,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
-from interp._say import unknown
-from interp.engine import Graph
-from interp.models.bridge import Dims
+from interp._errors import unknown
+from interp.dims import Dims, Graph
 
 STAR = "*"
 Index = int | str | None

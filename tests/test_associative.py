@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from interp._stats import power_law
+from interp.replications import associative_memory as memory
 from interp.results import Result
-from interp.toys import associative as memory
-from interp.toys.fits import power
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_capacity_grows_with_the_keys_and_softmax_holds_more():
         and (np.diff(curve.values, axis=1) < 0).all()
     )
     pairs = memory.capacity(curve).values
-    p, low, high = power(d_k, pairs)
+    p, low, high = power_law(d_k, pairs)
     assert 0.8 < p < 1.2 and low < p < high
     soft = memory.accuracy(d_k, per, memory="softmax", trials=2)
     assert soft.values.min() > 0.99 and np.isnan(memory.capacity(soft).values).all()
@@ -120,17 +120,17 @@ def test_capacity_by_hand():
 
 
 def test_a_power_law_by_hand():
-    assert power([1, 2, 4, 8], [3, 12, 48, 192]) == pytest.approx((2, 2, 2))
+    assert power_law([1, 2, 4, 8], [3, 12, 48, 192]) == pytest.approx((2, 2, 2))
     rng, inside = np.random.default_rng(0), 0
     for _ in range(400):  # the interval holds the truth as often as it says
         x = np.arange(1, 6)
-        _, low, high = power(x, x**0.7 * np.exp(0.1 * rng.normal(size=5)))
+        _, low, high = power_law(x, x**0.7 * np.exp(0.1 * rng.normal(size=5)))
         inside += low < 0.7 < high
     assert 0.92 < inside / 400 < 0.98
     with pytest.raises(ValueError, match="three or more points"):
-        power([1, 2], [1, 2])
+        power_law([1, 2], [1, 2])
     with pytest.raises(ValueError, match="positive and finite"):
-        power([1, 2, 3], [1, 2, np.nan])
+        power_law([1, 2, 3], [1, 2, np.nan])
 
 
 def test_wrong_words():

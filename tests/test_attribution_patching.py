@@ -9,7 +9,7 @@ import torch
 import interp
 from interp.edits import set_to
 from interp.interventions import Intervention, run
-from interp.methods.measures import Measure
+from interp.methods.runs.metrics import Measure
 from interp.results import Result
 
 EVERY = [
@@ -315,7 +315,9 @@ def made(values, **more):
 
 
 def test_the_error_by_hand():
-    fit = interp.attribution_error(made([3.0, -2.0, 1.0, 0.0]), made([1.5, 0.0, 1.0, -0.5]), top=2)
+    fit = interp.methods.patching.attribution_error(
+        made([3.0, -2.0, 1.0, 0.0]), made([1.5, 0.0, 1.0, -0.5]), top=2
+    )
     assert fit["share of the top 2 found"] == 0.5
     assert fit.missed == [("head=1", -2.0, 0.0, 4)]
     x, y = np.array([3.0, -2, 1, 0]), np.array([1.5, 0, 1, -0.5])
@@ -329,7 +331,7 @@ def test_the_error_by_hand():
 
 def test_an_estimate_is_no_further_than_itself(any_tiny, ioi):
     exact = interp.patch(any_tiny, ioi, "L*H*")
-    fit = interp.attribution_error(exact, exact)
+    fit = interp.methods.patching.attribution_error(exact, exact)
     assert (
         fit["root mean square error"] == 0
         and fit["share of the top 10 found"] == 1
@@ -338,21 +340,27 @@ def test_an_estimate_is_no_further_than_itself(any_tiny, ioi):
     assert [
         fit[m] for m in ("Pearson correlation", "Spearman correlation", "slope")
     ] == pytest.approx([1, 1, 1])
-    part = interp.attribution_error(
+    part = interp.methods.patching.attribution_error(
         exact.sel(layer=[1, 2]), interp.attribution_patch(any_tiny, ioi, "L*H*").sel(layer=[1, 2])
     )
     assert len(part.labels) == 8
 
 
 def test_tied_ranks_and_missing_cells():
-    fit = interp.attribution_error(made([1.0, 1.0, 2.0, np.nan]), made([0.0, 0.0, 5.0, 1.0]))
+    fit = interp.methods.patching.attribution_error(
+        made([1.0, 1.0, 2.0, np.nan]), made([0.0, 0.0, 5.0, 1.0])
+    )
     assert fit["Spearman correlation"] == pytest.approx(1) and len(fit.labels) == 3
-    assert np.isnan(interp.attribution_error(made([1.0, 1.0]), made([0.0, 2.0]))["slope"])
+    assert np.isnan(
+        interp.methods.patching.attribution_error(made([1.0, 1.0]), made([0.0, 2.0]))["slope"]
+    )
 
 
 def test_sizes_are_compared_with_sizes():
     exact = made([0.0, 1.0], examples=np.array([[-2.0, 2.0], [1.0, 1.0]]))
-    fit = interp.attribution_error(exact, made([2.0, 1.0], unit="logits, size only"))
+    fit = interp.methods.patching.attribution_error(
+        exact, made([2.0, 1.0], unit="logits, size only")
+    )
     assert fit["root mean square error"] == 0
 
 
@@ -393,7 +401,7 @@ def test_wrong_input_is_one_sentence(tiny, tiny_ioi, options, says):
 )
 def test_results_that_cannot_be_compared_are_one_sentence(exact, estimate, says):
     with pytest.raises(ValueError, match=says):
-        interp.attribution_error(exact, estimate)
+        interp.methods.patching.attribution_error(exact, estimate)
 
 
 def test_a_measure_upstream_of_a_site_has_no_slope_there(any_tiny, ioi):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from interp.circuits import Circuit, diff, drawing, layout, plot_diff
-from interp.engine import Graph
+from interp.dims import Graph
 
 SHARED = Graph(3, 4, 2, False)
 GRAPHS = [SHARED, Graph(2, 3, 3, False), Graph(3, 4, 4, True)]

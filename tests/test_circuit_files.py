@@ -11,7 +11,7 @@ import torch
 
 from interp import sites
 from interp.circuits import Circuit, load, read, write
-from interp.engine import Graph
+from interp.dims import Graph
 from interp.results import Result
 
 ROOT = Path(__file__).resolve().parent.parent / "circuits"

@@ -6,10 +6,10 @@ import torch
 
 import interp
 from interp.circuits import Circuit, load
-from interp.engine import Graph
-from interp.methods.discovery import eap_ig
-from interp.methods.edges import Edges, exist
-from interp.methods.measures import measure
+from interp.dims import Graph
+from interp.methods.circuits.discovery import eap_ig
+from interp.methods.circuits.edges import Edges, exist
+from interp.methods.runs.metrics import measure
 from interp.models import bridge
 from interp.results import Result
 

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from interp import cli, models, studies
+from interp import models, studies
+from interp.cli import main
 
 STUDY = """# %% [markdown]
 # # A study that needs no model
@@ -62,7 +63,7 @@ def record(folder, verdict):
 def test_version_and_help(capsys):
     for flag in ("--version", "--help"):
         with pytest.raises(SystemExit) as done:
-            cli.main([flag])
+            main.main([flag])
         assert done.value.code == 0
     said = capsys.readouterr().out
     assert said.startswith("interp 0.1.0\n")
@@ -73,14 +74,14 @@ def test_version_and_help(capsys):
 
 
 def test_alone_it_prints_its_help(capsys):
-    assert cli.main([]) == 0
+    assert main.main([]) == 0
     assert "commands:" in capsys.readouterr().out
 
 
 def test_python_dash_m(tmp_path):
     from pathlib import Path
 
-    root = Path(cli.__file__).parent.parent
+    root = Path(main.__file__).parent.parent
     ran = subprocess.run(
         [sys.executable, "-m", "interp", "--version"], cwd=root, capture_output=True, text=True
     )
@@ -114,7 +115,7 @@ def test_python_dash_m(tmp_path):
     ],
 )
 def test_bad_input_is_one_sentence(here, capsys, typed, says):
-    assert cli.main(typed) == 2
+    assert main.main(typed) == 2
     said = capsys.readouterr()
     assert says in said.err and said.err.startswith("interp: ") and said.err.count("\n") == 1
     assert said.out == ""
@@ -122,14 +123,14 @@ def test_bad_input_is_one_sentence(here, capsys, typed, says):
 
 def test_a_wrong_option_exits_with_2(capsys):
     with pytest.raises(SystemExit) as done:
-        cli.main(["run", "00", "--fats"])
+        main.main(["run", "00", "--fats"])
     assert done.value.code == 2 and "--fats" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("typed", [["--debug", "run", "nothing"], ["run", "nothing", "--debug"]])
 def test_debug_lets_the_error_through(here, typed):
     with pytest.raises(ValueError, match="unknown study 'nothing'"):
-        cli.main(typed)
+        main.main(typed)
 
 
 @pytest.mark.parametrize(
@@ -147,8 +148,8 @@ def test_exit_codes(monkeypatch, capfd, error, code, says):
         raise error
 
     monkeypatch.setattr("interp.models.local.table", fail)
-    monkeypatch.setattr(cli.os, "dup2", lambda *to: None)  # the test's own stdout stays open
-    assert cli.main(["models"]) == code
+    monkeypatch.setattr(main.os, "dup2", lambda *to: None)  # the test's own stdout stays open
+    assert main.main(["models"]) == code
     assert says in capfd.readouterr().err
 
 
@@ -156,27 +157,27 @@ def test_exit_codes(monkeypatch, capfd, error, code, says):
 
 
 def test_models(here, capsys):
-    assert cli.main(["models"]) == 0
+    assert main.main(["models"]) == 0
     assert "fetch: 93 MB" in capsys.readouterr().out
-    assert cli.main(["models", "--json"]) == 0
+    assert main.main(["models", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [(row["name"], row["cached"]) for row in rows] == [("smollm2-135m", False)]
-    assert cli.main(["models", "remove", "smollm2-135m", "--json"]) == 0
+    assert main.main(["models", "remove", "smollm2-135m", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"name": "smollm2-135m", "removed": False}
 
 
 def test_models_fetch_says_where(here, capsys, monkeypatch):
     monkeypatch.setattr("interp.models.local.fetch", lambda name, *, progress: here / name)
-    assert cli.main(["models", "fetch", "smollm2-135m"]) == 0
+    assert main.main(["models", "fetch", "smollm2-135m"]) == 0
     assert capsys.readouterr().out == f"smollm2-135m is ready in {here / 'smollm2-135m'}\n"
 
 
 def test_tasks(here, capsys):
     from interp import tasks
 
-    assert cli.main(["tasks"]) == 0
+    assert main.main(["tasks"]) == 0
     said = capsys.readouterr().out
-    assert cli.main(["tasks", "--json"]) == 0
+    assert main.main(["tasks", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in rows] == list(tasks.names())
     for row in rows:
@@ -184,9 +185,9 @@ def test_tasks(here, capsys):
 
 
 def test_tasks_show(here, capsys):
-    assert cli.main(["tasks", "show", "ioi", "--model", "tiny", "-n", "2"]) == 0
+    assert main.main(["tasks", "show", "ioi", "--model", "tiny", "-n", "2"]) == 0
     assert "END" in capsys.readouterr().out
-    assert cli.main(["tasks", "show", "ioi", "--model", "tiny", "-n", "2", "--json"]) == 0
+    assert main.main(["tasks", "show", "ioi", "--model", "tiny", "-n", "2", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert len(shown["clean"]) == len(shown["answers"]) == len(shown["positions"]["IO"]) == 2
     assert shown["answers"][0][0] in shown["clean"][0]
@@ -199,7 +200,7 @@ def test_a_circuit_is_found_judged_again_and_compared(here, capsys):
     from interp import Circuit
 
     asked = ["discover", "--task", "ioi", "--model", "tiny", "-n", "4", "--edges", "60"]
-    assert cli.main([*asked, "--option", "steps=2", "--out", "a.json"]) == 0
+    assert main.main([*asked, "--option", "steps=2", "--out", "a.json"]) == 0
     said = capsys.readouterr()
     circuit = Circuit.load("a.json")
     assert (
@@ -227,7 +228,7 @@ def test_a_circuit_is_found_judged_again_and_compared(here, capsys):
         and "faithfulness" in told["random"]
     )
 
-    assert cli.main(["evaluate", "a.json", "--json"]) == 0
+    assert main.main(["evaluate", "a.json", "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["faithfulness"] == pytest.approx(
         told["faithfulness"], rel=1e-3
@@ -239,27 +240,27 @@ def test_a_circuit_is_found_judged_again_and_compared(here, capsys):
         len(circuit),
     )
     assert (
-        cli.main(["evaluate", "a.json", "-n", "3", "--seed", "5", "--by", "mean", "--sets", "2"])
+        main.main(["evaluate", "a.json", "-n", "3", "--seed", "5", "--by", "mean", "--sets", "2"])
         == 0
     )
     said = capsys.readouterr()
     assert "the file says: faithfulness" in said.out and "3 held-out prompts of ioi" in said.err
 
-    assert cli.main([*asked, "--method", "eap", "--select", "greedy", "--json"]) == 0
+    assert main.main([*asked, "--method", "eap", "--select", "greedy", "--json"]) == 0
     other = json.loads(capsys.readouterr().out)
     assert (
         other["file"].endswith("interp-runs/circuits/tiny/ioi/eap.json")
         and other["interval"][0] <= other["faithfulness"]
     )
-    assert cli.main(["compare", "a.json", other["file"], "--json"]) == 0
+    assert main.main(["compare", "a.json", other["file"], "--json"]) == 0
     both = json.loads(capsys.readouterr().out)
     a, b = circuit, Circuit.load(other["file"])
     assert both["Jaccard, edges"] == pytest.approx(a.jaccard(b)) and both["both"] + both[
         "only_first"
     ] == len(a)
-    assert cli.main(["compare", "a.json", other["file"]]) == 0
+    assert main.main(["compare", "a.json", other["file"]]) == 0
     assert "strongest only in A" in capsys.readouterr().out
-    assert cli.main(["evaluate", "a.json", "--model", "tiny-gpt2"]) == 2
+    assert main.main(["evaluate", "a.json", "--model", "tiny-gpt2"]) == 2
     assert "interp.load('tiny')" in capsys.readouterr().err.splitlines()[-1]
 
 
@@ -268,7 +269,7 @@ def test_a_circuit_is_found_judged_again_and_compared(here, capsys):
 
 def test_run_as_json_and_a_verdict_as_recorded(here, capsys):
     record(here, "holds")
-    assert cli.main(["run", "00", "--fast", "--json", "--out", "out"]) == 0
+    assert main.main(["run", "00", "--fast", "--json", "--out", "out"]) == 0
     said = capsys.readouterr()
     got = json.loads(said.out)
     assert (got["study"], got["model"], got["fast"], got["differs"]) == (
@@ -285,7 +286,7 @@ def test_demo_says_where_to_go_on_and_a_changed_verdict_exits_with_1(here, capsy
     record(here, "partly")
     fetched = []
     monkeypatch.setattr("interp.models.local.fetch", lambda *name: fetched.append(name))
-    assert cli.main(["demo"]) == 1
+    assert main.main(["demo"]) == 1
     said = capsys.readouterr()
     assert fetched == [()]
     assert (
@@ -296,7 +297,7 @@ def test_demo_says_where_to_go_on_and_a_changed_verdict_exits_with_1(here, capsy
 
 
 def test_a_failing_cell_exits_with_1(here, capsys):
-    assert cli.main(["run", "00", "--model", "broken"]) == 1
+    assert main.main(["run", "00", "--model", "broken"]) == 1
     assert "raised RuntimeError: no such weights" in capsys.readouterr().err.splitlines()[-1]
 
 
@@ -315,25 +316,25 @@ def started(monkeypatch):
         def wait(self):
             return 0
 
-    monkeypatch.setattr(cli.subprocess, "Popen", Quiet)
+    monkeypatch.setattr(main.subprocess, "Popen", Quiet)
     return commands
 
 
 def test_lab_opens_the_notebooks_where_they_are(here, started):
     (here / "nb" / "00-start-here.ipynb").write_text("{}")
-    assert cli.main(["lab"]) == 0 and cli.main(["lab", "00", "--no-browser"]) == 0
+    assert main.main(["lab"]) == 0 and main.main(["lab", "00", "--no-browser"]) == 0
     assert started[0][1:] == ["-m", "jupyterlab", str(here / "nb")]
     assert started[1][3:] == [str(here / "nb" / "00-start-here.ipynb"), "--no-browser"]
 
 
 def test_lab_of_an_installed_package_opens_a_copy_and_keeps_edits(here, started, monkeypatch):
-    monkeypatch.setattr("interp.studies.where.PACKAGE", here)
-    assert cli.main(["lab"]) == 0
+    monkeypatch.setattr("interp.studies.notebooks.paths.PACKAGE", here)
+    assert main.main(["lab"]) == 0
     assert started[0][3] == "interp-notebooks"
     mine = here / "interp-notebooks" / "src" / "00-start-here.py"
     assert mine.read_text() == STUDY
     mine.write_text("mine")
-    assert cli.main(["lab"]) == 0 and mine.read_text() == "mine"
+    assert main.main(["lab"]) == 0 and mine.read_text() == "mine"
 
 
 def test_the_table_of_models_is_the_library_s():

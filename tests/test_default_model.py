@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import interp
-from interp.methods import attention_to
+from interp.methods.runs import attention_to
 
 # what a thousandth of a logit is to effects of several logits; the tiny models are held to 1e-4
 CLOSE = dict(atol=1e-3, rtol=1e-3)
@@ -59,7 +59,7 @@ def test_ablating(smollm2, ioi, by):
 @pytest.mark.parametrize("metric", ["prob", "rank", "kl", "attention"])
 def test_measures(smollm2, ioi, metric):
     judge = {
-        "kl": lambda: interp.kl_to(smollm2, ioi),
+        "kl": lambda: interp.methods.runs.kl_to(smollm2, ioi),
         "attention": lambda: attention_to(["L23H3"], "S2", task=ioi),
     }
     judge = judge[metric]() if metric in judge else metric

@@ -10,8 +10,8 @@ import interp
 from interp import sites
 from interp.circuits import Circuit
 from interp.interventions import cut, run
-from interp.methods import discovery, edges
-from interp.methods.discovery import (
+from interp.methods.circuits import discovery, edges
+from interp.methods.circuits.discovery import (
     acdc,
     eap,
     eap_ig,
@@ -21,9 +21,9 @@ from interp.methods.discovery import (
     node_attribution,
     random,
 )
-from interp.methods.discovery.edge_pruning import _masks, kept
-from interp.methods.discovery.information_flow import contributions
-from interp.methods.measures import kl_to
+from interp.methods.circuits.discovery.edge_pruning import _masks, kept
+from interp.methods.circuits.discovery.information_flow import contributions
+from interp.methods.runs.metrics import kl_to
 from interp.models import bridge
 
 
@@ -52,7 +52,7 @@ def at(result, sender, receiver):
 
 def test_slopes_at_activations_agree_both_ways(any_tiny, ioi):
     one, by = ioi[:1], "mean" if bridge.name(any_tiny) == "tiny" else "resample"
-    judge, reference = interp.methods.measures.measure(one), ioi.corrupted
+    judge, reference = interp.methods.runs.metrics.measure(one), ioi.corrupted
     ours, hooks = (
         edges.Edges(
             any_tiny, one, judge, by=by, reference=reference, way=way
@@ -70,7 +70,7 @@ def test_at_activations_only_the_embedding_is_as_at_inputs(any_tiny, ioi):
     )
     np.testing.assert_allclose(inside.values[0], inputs.values[0], atol=1e-5)
     assert far(inside, inputs) > 1e-3
-    one = edges.Edges(any_tiny, ioi, interp.methods.measures.measure(ioi))
+    one = edges.Edges(any_tiny, ioi, interp.methods.runs.metrics.measure(ioi))
     clean = one.slopes_at_activations([1.0]).mean(0).numpy()  # the writes as they are: plain EAP
     np.testing.assert_allclose(clean, np.nan_to_num(eap(any_tiny, ioi).values), atol=1e-5)
 
@@ -145,7 +145,7 @@ def edges_kept(result):
 @pytest.mark.parametrize("metric, tau", [("kl", 0.002), ("logit_diff", 0.05)])
 def test_acdc_keeps_what_a_plain_loop_keeps(any_tiny, ioi, metric, tau):
     measure = (
-        kl_to(any_tiny, ioi) if metric == "kl" else interp.methods.measures.measure(ioi, metric)
+        kl_to(any_tiny, ioi) if metric == "kl" else interp.methods.runs.metrics.measure(ioi, metric)
     )
     tau = tau * {"tiny": 1, "tiny-gpt2": 0.1, "tiny-neox": 0.1}[bridge.name(any_tiny)]
     expected = plain_acdc(any_tiny, by_engine(any_tiny, ioi, measure), tau, metric == "kl")
@@ -175,7 +175,7 @@ def test_acdc_by_hooks_and_among_fewer(tiny, tiny_ioi):
 def test_acdc_goes_on_from_its_file(tiny, tiny_ioi, tmp_path, monkeypatch):
     path, whole = tmp_path / "acdc.npz", acdc(tiny, tiny_ioi, tau=0.01)
     module = import_module(
-        "interp.methods.discovery.acdc"
+        "interp.methods.circuits.discovery.acdc"
     )  # the name in the package is the function
     runs, stop = module._runs, []
 

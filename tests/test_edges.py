@@ -8,9 +8,9 @@ import interp
 from interp import engine as lean
 from interp import sites
 from interp.interventions import cut, run
-from interp.methods.discovery import METHODS, discover, eap, eap_ig, exact
-from interp.methods.edges import BY, Edges, exist
-from interp.methods.measures import kl_to, measure
+from interp.methods.circuits.discovery import METHODS, discover, eap, eap_ig, exact
+from interp.methods.circuits.edges import BY, Edges, exist
+from interp.methods.runs.metrics import kl_to, measure
 from interp.models import bridge
 
 

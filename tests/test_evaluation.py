@@ -9,8 +9,8 @@ import interp
 from interp import sites
 from interp.circuits import Circuit
 from interp.interventions import Intervention, run
-from interp.methods.evaluation import fractions
-from interp.methods.measures import Measure
+from interp.methods.circuits.evaluate import fractions
+from interp.methods.runs.metrics import Measure
 from interp.models import bridge
 from interp.results import Result
 
@@ -125,7 +125,9 @@ def test_pruning_leaves_resampled_faithfulness_as_it_is(any_found):
     model, task, scores = any_found
     circuit = Circuit.top(scores, 30)
     assert len(circuit.prune()) < len(circuit)
-    edges = interp.methods.edges.Edges(model, task, interp.methods.measures.measure(task))
+    edges = interp.methods.circuits.edges.Edges(
+        model, task, interp.methods.runs.metrics.measure(task)
+    )
     rows = edges.cut(torch.tensor(np.stack([circuit.weights(), circuit.prune().weights()])))
     np.testing.assert_allclose(rows[0], rows[1], atol=1e-5)
     curves = [
@@ -167,7 +169,7 @@ def test_an_evaluation_says_what_it_is(found, tmp_path):
         value(got, "random faithfulness")
     )
     assert Result.load(got.save(tmp_path / "e.npz")) == got and "<table>" in got._repr_html_()
-    told = interp.judged(circuit, got)
+    told = interp.methods.circuits.with_evaluation(circuit, got)
     assert told.edges == circuit.edges and Circuit.load(told.save(tmp_path / "c.json")) == told
     said = told.evaluation
     assert (said["metric"], said["by"], said["split"], said["n"], said["seed"]) == (
@@ -182,13 +184,13 @@ def test_an_evaluation_says_what_it_is(found, tmp_path):
         and said["random"]["sets"] == 3
     )
     with pytest.raises(ValueError, match="not an evaluation of these 10 edges"):
-        interp.judged(Circuit.top(scores, 10), got)
+        interp.methods.circuits.with_evaluation(Circuit.top(scores, 10), got)
 
 
 def test_bad_circuits_are_refused(found):
     model, task, scores = found["tiny"]
     circuit = Circuit.top(scores, 30)
-    for verb in (interp.evaluate, interp.minimality):
+    for verb in (interp.evaluate, interp.methods.circuits.minimality):
         with pytest.raises(ValueError, match=r"interp.load\('tiny'\)"):
             verb(found["tiny-gpt2"][0], task, circuit)
         with pytest.raises(ValueError, match="no edges"):
@@ -201,9 +203,9 @@ def test_bad_circuits_are_refused(found):
     with pytest.raises(ValueError, match="sets=0"):
         interp.evaluate(model, task, circuit, sets=0)
     with pytest.raises(ValueError, match="parts of a circuit"):
-        interp.minimality(model, task, circuit, of="edge")
+        interp.methods.circuits.minimality(model, task, circuit, of="edge")
     with pytest.raises(ValueError, match="component of the circuit"):
-        interp.minimality(model, task, circuit, of="components", without=["L9H9"])
+        interp.methods.circuits.minimality(model, task, circuit, of="components", without=["L9H9"])
 
 
 # --- minimality and random circuits --------------------------------------------------------------------------
@@ -216,7 +218,7 @@ def test_minimality_is_the_difference_of_two_evaluations(any_found):
     def faithful(c):
         return value(interp.evaluate(model, task, c, sets=1), "faithfulness")
 
-    lost = interp.minimality(model, task, circuit)
+    lost = interp.methods.circuits.minimality(model, task, circuit)
     assert lost.coords["edge"] == [f"{s} -> {r}" for s, r in circuit]
     whole = faithful(circuit)
     for label in lost.top(2).labels:
@@ -224,7 +226,7 @@ def test_minimality_is_the_difference_of_two_evaluations(any_found):
         assert float(lost.sel(edge=label).values) == pytest.approx(
             whole - faithful(less), rel=1e-3, abs=1e-2
         )
-    nodes = interp.minimality(model, task, circuit, of="components")
+    nodes = interp.methods.circuits.minimality(model, task, circuit, of="components")
     assert float(nodes.sel(component="embed").values) == pytest.approx(
         whole, rel=1e-3, abs=1e-2
     )  # nothing is left
@@ -233,7 +235,9 @@ def test_minimality_is_the_difference_of_two_evaluations(any_found):
     def sends(*cs):
         return Circuit.of([edge for edge in circuit if edge[0] in cs], like=scores)
 
-    beside = interp.minimality(model, task, circuit, of="components", without=[twin])
+    beside = interp.methods.circuits.minimality(
+        model, task, circuit, of="components", without=[twin]
+    )
     by_hand = faithful(circuit - sends(twin)) - faithful(circuit - sends(twin, v))
     assert float(beside.sel(component=v).values) == pytest.approx(by_hand, rel=1e-3, abs=1e-2)
     assert twin not in beside.coords["component"]
@@ -242,10 +246,10 @@ def test_minimality_is_the_difference_of_two_evaluations(any_found):
 def test_random_circuits_have_the_size(any_found):
     circuit = Circuit.top(any_found[2], 40)
     for match in ("size", "layers"):
-        drawn = interp.random_circuits(circuit, 4, seed=3, match=match)
+        drawn = interp.methods.circuits.random_circuits(circuit, 4, seed=3, match=match)
         assert [len(one) for one in drawn] == [40] * 4 and len({tuple(one) for one in drawn}) == 4
-        assert drawn == interp.random_circuits(circuit, 4, seed=3, match=match)
-        assert drawn != interp.random_circuits(circuit, 4, seed=4, match=match)
+        assert drawn == interp.methods.circuits.random_circuits(circuit, 4, seed=3, match=match)
+        assert drawn != interp.methods.circuits.random_circuits(circuit, 4, seed=4, match=match)
 
     def place(c):
         return sorted(
@@ -254,9 +258,11 @@ def test_random_circuits_have_the_size(any_found):
         )
 
     assert all(place(one) == place(circuit) for one in drawn)  # the last were matched by layers
-    assert any(place(one) != place(circuit) for one in interp.random_circuits(circuit, 4))
+    assert any(
+        place(one) != place(circuit) for one in interp.methods.circuits.random_circuits(circuit, 4)
+    )
     with pytest.raises(ValueError, match="did you mean 'layers'"):
-        interp.random_circuits(circuit, match="layer")
+        interp.methods.circuits.random_circuits(circuit, match="layer")
 
 
 # --- curves --------------------------------------------------------------------------------------------------
@@ -307,19 +313,21 @@ def curve_of(values, numbers, total):
 
 def test_areas_by_hand():
     # shares 0.1, 0.3, 1.0; f = 0.5, 1.5, 1.0
-    got = interp.area(curve_of([0.5, 1.5, 1.0], [10, 30, 100], 100)).sel(circuit="discovered")
+    got = interp.methods.circuits.cpr_cmd(curve_of([0.5, 1.5, 1.0], [10, 30, 100], 100)).sel(
+        circuit="discovered"
+    )
     cpr = 0.2 * (0.5 + 1.5) / 2 + 0.7 * (1.5 + 1.0) / 2
     cmd = 0.2 * (0.5 + 0.5) / 2 + 0.7 * (0.5 + 0.0) / 2
     np.testing.assert_allclose(got.values, [cpr, cmd])
     # where f is above 1 a prompt that has more of it is farther from 1
     np.testing.assert_allclose(got.examples[0] - cpr, [-0.09, 0.09])
     np.testing.assert_allclose(got.examples[1] - cmd, 0.1 * np.array([0.1 - 0.45, 0.45 - 0.1]))
-    perfect = interp.area(curve_of([1.0, 1.0], [1, 1000], 1000))
+    perfect = interp.methods.circuits.cpr_cmd(curve_of([1.0, 1.0], [1, 1000], 1000))
     np.testing.assert_allclose(perfect.values[:, 0], [0.999, 0])
     with pytest.raises(ValueError, match="at least two sizes"):
-        interp.area(curve_of([1.0], [1], 10))
+        interp.methods.circuits.cpr_cmd(curve_of([1.0], [1], 10))
     with pytest.raises(ValueError, match="faithfulness_curve"):
-        interp.area(perfect)
+        interp.methods.circuits.cpr_cmd(perfect)
 
 
 # --- agreement -----------------------------------------------------------------------------------------------
@@ -343,7 +351,7 @@ def test_roc_is_the_share_of_pairs_in_order(found):
     positive = np.array([edge in truth for edge in every])
     for absolute, v in ((True, np.abs(values)), (False, values)):
         gap = v[positive][:, None] - v[~positive][None]
-        curve = interp.roc(made, truth, absolute=absolute)
+        curve = interp.methods.circuits.roc(made, truth, absolute=absolute)
         assert curve.about["auc"] == pytest.approx(((gap > 0) + 0.5 * (gap == 0)).mean())
         x, y = np.array(curve.coords[curve.dims[0]]), curve.values
         assert np.trapezoid(y, x) == pytest.approx(curve.about["auc"])
@@ -354,9 +362,11 @@ def test_roc_is_the_share_of_pairs_in_order(found):
         )
     line = curve.plot().lines[0]
     np.testing.assert_allclose(line.get_xdata(), x)  # at its own place, not evenly spaced
-    same = interp.roc(scored(scores, np.zeros(total)), truth)
+    same = interp.methods.circuits.roc(scored(scores, np.zeros(total)), truth)
     assert same.about["auc"] == 0.5 and same.values.tolist() == [0, 1]
-    assert interp.roc(scored(scores, positive.astype(float)), truth).about["auc"] == 1
+    assert (
+        interp.methods.circuits.roc(scored(scores, positive.astype(float)), truth).about["auc"] == 1
+    )
 
 
 def test_roc_by_hand(found):
@@ -365,7 +375,7 @@ def test_roc_by_hand(found):
     total = int((~np.isnan(scores.values)).sum())
     every = list(~Circuit.of((), like=scores))
     values = np.concatenate([[6.0, 5, 5], np.zeros(total - 3)])
-    curve = interp.roc(scored(scores, values), Circuit.of(every[:2], like=scores))
+    curve = interp.methods.circuits.roc(scored(scores, values), Circuit.of(every[:2], like=scores))
     others = total - 2
     np.testing.assert_allclose(curve.coords["false positive rate"], [0, 0, 1 / others, 1])
     np.testing.assert_allclose(curve.values, [0, 0.5, 1, 1])
@@ -378,11 +388,13 @@ def test_roc_needs_a_circuit_and_every_score(found):
     broken = scores.values.copy()
     broken[0, 0] = np.nan
     with pytest.raises(ValueError, match="1 of 190 edges have no score"):
-        interp.roc(Result(broken, scores.dims, scores.coords, "s", "logits", scores.about), circuit)
+        interp.methods.circuits.roc(
+            Result(broken, scores.dims, scores.coords, "s", "logits", scores.about), circuit
+        )
     with pytest.raises(ValueError, match="some, not all"):
-        interp.roc(scores, circuit - circuit)
+        interp.methods.circuits.roc(scores, circuit - circuit)
     with pytest.raises(ValueError, match="both must be of one model"):
-        interp.roc(found["tiny-gpt2"][2], circuit)
+        interp.methods.circuits.roc(found["tiny-gpt2"][2], circuit)
 
 
 def test_agreement_by_hand(found):
@@ -391,24 +403,26 @@ def test_agreement_by_hand(found):
         [("embed", "mlp.0.in"), ("mlp.0", "logits.in"), ("mlp.0", "mlp.1.in")], like=scores
     )
     second = Circuit.of([("embed", "mlp.0.in"), ("L0H0", "logits.in")], like=scores)
-    got = interp.agreement(first, second)
+    got = interp.methods.circuits.agreement(first, second)
     by_chance = (3 * 2 / 190) / (5 - 3 * 2 / 190)
     # components: embed, mlp.0, mlp.1 and embed, mlp.0, L0H0
     np.testing.assert_allclose(got.values, [1 / 4, 2 / 4, 1 / 2, 1 / 3, by_chance])
-    assert interp.agreement(first, first).values[:4].tolist() == [1, 1, 1, 1]
+    assert interp.methods.circuits.agreement(first, first).values[:4].tolist() == [1, 1, 1, 1]
     total = int((~np.isnan(scores.values)).sum())
     up = scored(scores, np.arange(1.0, total + 1))
     down = scored(scores, -np.arange(1.0, total + 1))
-    np.testing.assert_allclose(interp.agreement(up, down, n=19).values[:3], [-1, 1, 1])
+    np.testing.assert_allclose(
+        interp.methods.circuits.agreement(up, down, n=19).values[:3], [-1, 1, 1]
+    )
     with pytest.raises(ValueError, match="got Circuit and Result"):
-        interp.agreement(first, up)
+        interp.methods.circuits.agreement(first, up)
     with pytest.raises(ValueError, match="both must be of one model"):
-        interp.agreement(scores, found["tiny-neox"][2], n=5)
+        interp.methods.circuits.agreement(scores, found["tiny-neox"][2], n=5)
 
 
 def test_stability_is_between_chance_and_1(found):
     model, task, scores = found["tiny"]
-    got = interp.stability(model, task, "eap", n=40, resamples=4, seeds=3)
+    got = interp.methods.circuits.stability(model, task, "eap", n=40, resamples=4, seeds=3)
     resampled, others, chance = got.values
     assert 0.02 < chance < resampled <= 1 and 0 <= others <= 1
     assert {k: len(v) for k, v in got.about["pairs"].items()} == {
@@ -420,12 +434,10 @@ def test_stability_is_between_chance_and_1(found):
         and got.about["in every resample"] <= 40
     )
     every = int((~np.isnan(scores.values)).sum())
-    assert interp.stability(model, task, "eap", n=every, resamples=2, seeds=2).values.tolist() == [
-        1,
-        1,
-        1,
-    ]
+    assert interp.methods.circuits.stability(
+        model, task, "eap", n=every, resamples=2, seeds=2
+    ).values.tolist() == [1, 1, 1]
     with pytest.raises(ValueError, match="at least 2"):
-        interp.stability(model, task[:1])
+        interp.methods.circuits.stability(model, task[:1])
     with pytest.raises(ValueError, match="a pair needs two"):
-        interp.stability(model, task, resamples=1)
+        interp.methods.circuits.stability(model, task, resamples=1)

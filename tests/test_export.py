@@ -6,8 +6,9 @@ import nbformat
 import pytest
 
 import interp
-from interp import cli, plots
-from interp.studies import page
+from interp import plots
+from interp.cli import main
+from interp.studies.notebooks import page
 
 pytestmark = pytest.mark.xdist_group(
     "browser"
@@ -61,7 +62,7 @@ def notebook(tmp_path, tiny):
 
 
 def test_tables_figures_and_widgets_are_in_the_page(notebook, capsys):
-    assert cli.main(["export", str(notebook), "--html"]) == 0
+    assert main.main(["export", str(notebook), "--html"]) == 0
     made = notebook.with_suffix(".html")
     text = made.read_text()
     assert str(made) in capsys.readouterr().out
@@ -100,26 +101,26 @@ def test_what_cannot_be_shown_is_one_sentence(tmp_path, capsys):
     path = tmp_path / "n.ipynb"
     nbformat.write(v4.new_notebook(cells=[v4.new_code_cell("1 + 1")]), path)
     assert (
-        cli.main(["export", str(path), "--html"]) == 2
+        main.main(["export", str(path), "--html"]) == 2
         and "run it and save it first" in capsys.readouterr().err
     )
     assert (
-        cli.main(["export", str(tmp_path / "none.ipynb"), "--html"]) == 2
+        main.main(["export", str(tmp_path / "none.ipynb"), "--html"]) == 2
         and "no notebook" in capsys.readouterr().err
     )
     assert (
-        cli.main(["export", "no-such-study", "--html"]) == 2
+        main.main(["export", "no-such-study", "--html"]) == 2
         and "no-such-study" in capsys.readouterr().err
     )
     path.write_text("{")
     assert (
-        cli.main(["export", str(path), "--html"]) == 2
+        main.main(["export", str(path), "--html"]) == 2
         and "cannot be read" in capsys.readouterr().err
     )
     outside = {"text/html": "<img src='https://example.org/x.png'>"}
     nbformat.write(v4.new_notebook(cells=[cell("x", outside)]), path)
     assert (
-        cli.main(["export", str(path), "--html"]) == 2 and "example.org" in capsys.readouterr().err
+        main.main(["export", str(path), "--html"]) == 2 and "example.org" in capsys.readouterr().err
     )
     assert not path.with_suffix(".html").exists()
 

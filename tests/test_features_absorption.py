@@ -1,5 +1,7 @@
 """Absorption where it is planted, word by word, and none where it is not."""
 
+from importlib import import_module
+
 import pytest
 import torch
 from torch.nn.functional import normalize
@@ -58,10 +60,10 @@ def test_planted_absorption_is_found_word_by_word(share):
 
 
 def test_every_judged_word_absorbed_scores_one(monkeypatch):
-    from interp.features import absorbing
+    absorption = import_module("interp.features.evaluation.absorption")
 
     sae, x, labels, absorbed = planted(0.4)
-    split = absorbing._class
+    split = absorption._class
 
     def only_absorbed(dictionary, x, z, there, fit, test):
         return split(
@@ -73,7 +75,7 @@ def test_every_judged_word_absorbed_scores_one(monkeypatch):
             torch.cat([test[absorbed[test]], test[~there[test]]]),
         )
 
-    monkeypatch.setattr(absorbing, "_class", only_absorbed)
+    monkeypatch.setattr(absorption, "_class", only_absorbed)
     found = features.absorption(sae, x, labels)
     own_words = [one["judged"] for one in found.about["classes"].values()]
     hit = [len(one["absorbed"]) for one in found.about["classes"].values()]

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from interp import features
-from interp.features import allocated, recipes
+from interp.features.training import architectures, zipf
 
 
 def sae(kind, n=20, k=3, d=16, **options):
-    return recipes.sae(kind, d, d, n, k, 100, 0, options)
+    return architectures.sae(kind, d, d, n, k, 100, 0, options)
 
 
 @pytest.fixture(scope="module")
@@ -17,8 +17,8 @@ def made():
 
 
 def test_zipf_is_one_over_the_rank_and_nothing_is_on_more_often_than_always():
-    assert torch.allclose(allocated.zipf(3, 1.1), torch.tensor([0.6, 0.3, 0.2]))
-    capped = allocated.zipf(50, 12.0)
+    assert torch.allclose(zipf.zipf(3, 1.1), torch.tensor([0.6, 0.3, 0.2]))
+    capped = zipf.zipf(50, 12.0)
     assert (
         capped.max() <= 1 + 1e-6
         and capped.sum() == pytest.approx(12, rel=1e-5)
@@ -28,17 +28,17 @@ def test_zipf_is_one_over_the_rank_and_nothing_is_on_more_often_than_always():
     assert torch.allclose(
         steps, steps.mean().expand_as(steps), rtol=1e-3
     )  # 1 / (rank + shift): its inverse is a line
-    assert torch.allclose(allocated.zipf(7, 7.0), torch.ones(7)) and torch.allclose(
-        allocated.zipf(4, 2.0, 0.0), torch.full((4,), 0.5)
+    assert torch.allclose(zipf.zipf(7, 7.0), torch.ones(7)) and torch.allclose(
+        zipf.zipf(4, 2.0, 0.0), torch.full((4,), 0.5)
     )
     with pytest.raises(ValueError, match="sum to 7 at most"):
-        allocated.zipf(7, 8.0)
+        zipf.zipf(7, 8.0)
 
 
 @pytest.mark.parametrize("exponent", [0.0, 1.0])
 @pytest.mark.parametrize("total", [60, 61, 47])
 def test_shares_sum_to_the_budget(total, exponent):
-    each = allocated.shares(20, total, 10, exponent)
+    each = zipf.shares(20, total, 10, exponent)
     assert int(each.sum()) == total and int(each.max()) <= 10 and int(each.min()) >= 0
     assert int(each.max() - each.min()) <= 1 or exponent
 
@@ -63,13 +63,13 @@ def test_the_budget_of_a_batch_is_spent_exactly(kind):
 def test_feature_choice_by_zipfs_law_keeps_its_shares():
     one, x = sae("featurechoice", exponent=1.0), torch.randn(40, 20) + 9
     on = (one.activation_fn(x) > 0).sum(0)
-    assert torch.equal(on, allocated.shares(20, 120, 40, 1.0)) and on[0] > 5 * on[-1] > 0
+    assert torch.equal(on, zipf.shares(20, 120, 40, 1.0)) and on[0] > 5 * on[-1] > 0
 
 
 def test_the_zipf_loss_is_nothing_where_the_law_holds_and_teaches_more_than_the_dead_where_not():
-    law = allocated.zipf(20, 3.0)
-    assert not allocated.underused(law).any() and not allocated.underused(law.flip(0)).any()
-    assert allocated.underused(torch.tensor([0.6, 0.05, 0.35])).tolist() == [
+    law = zipf.zipf(20, 3.0)
+    assert not zipf.underused(law).any() and not zipf.underused(law.flip(0)).any()
+    assert zipf.underused(torch.tensor([0.6, 0.05, 0.35])).tolist() == [
         False,
         True,
         False,
@@ -98,7 +98,7 @@ def test_the_zipf_loss_is_nothing_where_the_law_holds_and_teaches_more_than_the_
 def test_the_sparse_step_has_the_dense_steps_loss_and_gradients(kind):
     from sae_lens.saes.sae import TrainStepInput
 
-    from interp.features import topk_step
+    from interp.features.training import topk_step
 
     one, x, dead = sae(kind, n=60, k=4), torch.randn(50, 16), torch.arange(60) < 7
     one.W_dec.data *= 1 + torch.rand(60, 1)
@@ -143,9 +143,9 @@ def test_both_train_the_same_either_way_and_become_thresholds_that_sae_lens_read
 
 
 def test_training_goes_on_with_its_densities_and_thresholds(made, tmp_path, monkeypatch):
-    from interp.features import checkpoints
+    from interp.features.training import train_checkpoint
 
-    monkeypatch.setattr(checkpoints, "EVERY", 0)
+    monkeypatch.setattr(train_checkpoint, "EVERY", 0)
     how = dict(kind="featurechoice", width=64, k=3, tokens=1_920, batch=64)
     whole = features.train(None, "embed", made.activations, **how)
 

@@ -10,13 +10,13 @@ from torch.nn.functional import normalize
 
 import interp
 from interp import features
-from interp.features import logit_effects
-from interp.features.firing import Firings
-from interp.features.places import width
-from interp.features.wording import Counted, Words
+from interp.features.cards import logit_effects
+from interp.features.cards.describe import Counted, Words
+from interp.features.cards.firings import Firings
+from interp.features.sites import width
 from interp.interventions import Intervention, run
 from interp.models import bridge
-from interp.studies.page import requests
+from interp.studies.notebooks.page import requests
 
 AT = "resid_post.1"
 EVIL = "<script>alert(1)</script>"

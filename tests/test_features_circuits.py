@@ -7,8 +7,8 @@ from test_features_core import dictionary
 
 import interp
 from interp import features
-from interp.features import coded_heads
-from interp.methods import Measure
+from interp.methods.runs import Measure
+from interp.replications.head_codes import codes_of, permuted, written
 
 SITES = ("resid_post.1", "mlp.1", "attn.2", "L1H*.z", "L1H2.z", "mlp.1.post", "embed", "logits.in")
 
@@ -20,7 +20,7 @@ def ioi(any_tiny):
 
 def some(model, site, kind="standard"):
     """A random dictionary that fits this site."""
-    from interp.features.places import width
+    from interp.features.sites import width
     from interp.models import bridge
 
     if "transcoder" in kind:
@@ -45,22 +45,26 @@ def some(model, site, kind="standard"):
 @pytest.mark.parametrize("site", SITES)
 def test_latents_and_error_add_up_to_the_site(any_tiny, ioi, site):
     one = some(any_tiny, site)
-    found = features.attribution(any_tiny, ioi, one, method="gradient", by="position")
+    found = features.latent_attribution(any_tiny, ioi, one, method="gradient", by="position")
     whole = interp.attribution_patch(any_tiny, ioi, site, direction="noising")
     whole = whole.sum() if whole.dims else whole
     np.testing.assert_allclose(found.examples.sum((0, 1)), whole.examples, atol=1e-4)
     np.testing.assert_allclose(
-        features.attribution(any_tiny, ioi, one, method="gradient").examples,
+        features.latent_attribution(any_tiny, ioi, one, method="gradient").examples,
         found.examples.sum(1),
         atol=1e-5,
     )
-    slow = features.attribution(any_tiny, ioi, one, method="gradient", by="position", way="hooks")
+    slow = features.latent_attribution(
+        any_tiny, ioi, one, method="gradient", by="position", way="hooks"
+    )
     np.testing.assert_allclose(found.examples, slow.examples, atol=1e-4)
 
 
 def test_along_the_path_they_add_up_to_patching_the_site_exactly(any_tiny, ioi):
     for site in ("resid_post.1", "L1H*.z"):
-        found = features.attribution(any_tiny, ioi, some(any_tiny, site), method="ig", steps=12)
+        found = features.latent_attribution(
+            any_tiny, ioi, some(any_tiny, site), method="ig", steps=12
+        )
         sites = [site] if "*" in site else site
         whole = interp.patch(any_tiny, ioi, sites, direction="noising")
         np.testing.assert_allclose(found.examples.sum(0), whole.examples, atol=5e-3)  # 12 midpoints
@@ -69,7 +73,7 @@ def test_along_the_path_they_add_up_to_patching_the_site_exactly(any_tiny, ioi):
 @pytest.mark.parametrize("kind,at", [("standard", None), ("topk", "S2"), ("skip_transcoder", None)])
 def test_exactly_is_the_run_with_the_latent_ablated(any_tiny, ioi, kind, at):
     one = some(any_tiny, "resid_post.1", kind)
-    found = features.attribution(any_tiny, ioi, one, method="exact", to="zero", at=at)
+    found = features.latent_attribution(any_tiny, ioi, one, method="exact", to="zero", at=at)
     assert found.coords["latent"][-1] == "error" and len(found.coords["latent"]) > 3
     for latent in found.coords["latent"][:-1:12]:
         alone = interp.effect(any_tiny, ioi, features.ablate(one, latent, at=at))
@@ -83,7 +87,9 @@ def test_exactly_is_the_run_with_the_latent_ablated(any_tiny, ioi, kind, at):
 
 def test_exactly_at_each_position(any_tiny, ioi):
     one = some(any_tiny, "mlp.1", "topk")
-    found = features.attribution(any_tiny, ioi, one, method="exact", to="zero", by="position")
+    found = features.latent_attribution(
+        any_tiny, ioi, one, method="exact", to="zero", by="position"
+    )
     latent = found.coords["latent"][1]
     for pos in (3, ioi.clean.shape[1] - 1):
         alone = interp.effect(any_tiny, ioi, features.ablate(one, latent, at=pos))
@@ -113,7 +119,7 @@ def test_a_linear_metric_needs_no_run_to_be_exact(tiny, site, kind, to):
         "projection", "units", lambda logits, kept: kept[last] @ v, (last,), needs_logits=False
     )
     estimate, exact = (
-        features.attribution(tiny, task, one, method=m, to=to, metric=linear)
+        features.latent_attribution(tiny, task, one, method=m, to=to, metric=linear)
         for m in ("gradient", "exact")
     )
     assert np.abs(exact.examples).max() > 1e-3
@@ -123,11 +129,11 @@ def test_a_linear_metric_needs_no_run_to_be_exact(tiny, site, kind, to):
 def test_attribution_says_what_is_wrong(tiny):
     task, one = interp.tasks.ioi(tiny, n=3), some(tiny, "mlp.1")
     with pytest.raises(ValueError, match="did you mean 'gradient'"):
-        features.attribution(tiny, task, one, method="gradients")
+        features.latent_attribution(tiny, task, one, method="gradients")
     with pytest.raises(ValueError, match="did you mean 'corrupted'"):
-        features.attribution(tiny, task, one, to="corupted")
+        features.latent_attribution(tiny, task, one, to="corupted")
     with pytest.raises(ValueError, match="no position 99"):
-        features.attribution(tiny, task, one, at=99)
+        features.latent_attribution(tiny, task, one, at=99)
 
 
 # --- heads by codes ------------------------------------------------------------------------------------------
@@ -146,51 +152,47 @@ def planted(n=8, layers=3, heads=4, d=24, seed=0):
 @pytest.mark.parametrize("normalise", ["scale", "standardise"])
 def test_a_planted_head_is_found_by_its_codes(normalise):
     positive, negative = planted()
-    codes = coded_heads.codes_of(
-        positive, negative, width=32, steps=300, l1=2.0, normalise=normalise
-    )
-    found = features.code_heads(codes)
+    codes = codes_of(positive, negative, width=32, steps=300, l1=2.0, normalise=normalise)
+    found = interp.replications.code_heads(codes)
     assert found.values[1, 2] == 1
     if normalise == "scale":  # without each head's mean, noise alone gives codes
         assert found.values.sum() == 1
-        soft = features.code_heads(codes, softmax=True)
+        soft = interp.replications.code_heads(codes, softmax=True)
         assert soft.values.sum() == pytest.approx(1) and soft.values.argmax() == 6
 
 
 def test_permuted_labels_find_nothing():
-    codes = coded_heads.codes_of(*planted(), width=32, steps=300, l1=2.0)
-    assert features.code_heads(coded_heads.permuted(codes, 1)).values[1, 2] == 0
+    codes = codes_of(*planted(), width=32, steps=300, l1=2.0)
+    assert interp.replications.code_heads(permuted(codes, 1)).values[1, 2] == 0
 
 
 def test_codes_are_counted_by_hand():
     positive = torch.tensor([[[3, 5]], [[4, 5]], [[3, 5]], [[6, 7]]])
     negative = torch.tensor([[[6, 5]], [[2, 5]], [[2, 7]], [[2, 5]]])
-    codes = features.Codes(positive, negative, {})
-    assert features.code_heads(codes).values.tolist() == [[pytest.approx(2 / 3), 0]]
-    assert features.code_heads(codes, count="union").values[0, 0] == pytest.approx(2 / 4)
-    assert features.code_heads(codes, count="number").values[0, 0] == 2
-    apart = features.Codes(positive.transpose(1, 2), negative.transpose(1, 2), {})
-    pairs = features.code_pairs(apart)  # (3 5) (4 5) (6 7) against (6 5) (2 5) (2 7)
+    codes = interp.replications.Codes(positive, negative, {})
+    assert interp.replications.code_heads(codes).values.tolist() == [[pytest.approx(2 / 3), 0]]
+    assert interp.replications.code_heads(codes, count="union").values[0, 0] == pytest.approx(2 / 4)
+    assert interp.replications.code_heads(codes, count="number").values[0, 0] == 2
+    apart = interp.replications.Codes(positive.transpose(1, 2), negative.transpose(1, 2), {})
+    pairs = interp.replications.code_pairs(apart)  # (3 5) (4 5) (6 7) against (6 5) (2 5) (2 7)
     assert pairs.values[0, 1] == 1 and np.isnan(pairs.values[[0, 1, 1], [0, 0, 1]]).all()
     with pytest.raises(ValueError, match="way to count codes"):
-        features.code_heads(codes, count="shares")
+        interp.replications.code_heads(codes, count="shares")
 
 
 def test_what_heads_write_is_what_the_hooks_say(any_tiny, ioi):
     kept = interp.run(any_tiny, ioi, keep=["L*H*@END"]).kept["L*H*@END"]
-    assert torch.allclose(
-        coded_heads.written(any_tiny, ioi.clean).permute(1, 2, 0, 3), kept, atol=1e-5
-    )
+    assert torch.allclose(written(any_tiny, ioi.clean).permute(1, 2, 0, 3), kept, atol=1e-5)
     whole = interp.run(any_tiny, ioi.clean, keep=["L*H*"]).kept["L*H*"]
     assert torch.allclose(
-        coded_heads.written(any_tiny, ioi.clean, "mean").permute(1, 2, 0, 3),
+        written(any_tiny, ioi.clean, "mean").permute(1, 2, 0, 3),
         whole[..., 1:, :].mean(-2),
         atol=1e-5,
     )
-    codes = features.head_codes(any_tiny, ioi, width=16, steps=10)
+    codes = interp.replications.head_codes(any_tiny, ioi, width=16, steps=10)
     assert codes.positive.shape == (3, 3, 4) and codes.about["examples"] == 6
-    assert features.code_heads(codes).dims == ("layer", "head")
-    many = features.head_codes(any_tiny, ioi, width=16, steps=10, score_on=ioi[[0, 1]])
+    assert interp.replications.code_heads(codes).dims == ("layer", "head")
+    many = interp.replications.head_codes(any_tiny, ioi, width=16, steps=10, score_on=ioi[[0, 1]])
     assert many.negative.shape[0] == 2
 
 
@@ -207,7 +209,7 @@ def test_edges_of_every_latent_add_up_to_the_node(any_tiny, ioi):
         many = chain(any_tiny, *kinds)
         found = features.circuit(any_tiny, ioi, many, nodes=10_000, method="gradient")
         for d in many:
-            effect = features.attribution(any_tiny, ioi, d, method="gradient")
+            effect = features.latent_attribution(any_tiny, ioi, d, method="gradient")
             named = {f"{d.writes}:{n}": -v for n, v in zip(effect.coords["latent"], effect.values)}
             for name, score in named.items():
                 assert found.nodes[name] == pytest.approx(score, abs=1e-4)

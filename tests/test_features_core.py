@@ -1,6 +1,7 @@
 """Dictionaries of features: what they lose, how they are trained, kept, loaded and judged. Laws, on tiny models."""
 
 import dataclasses
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import torch
 
 import interp
 from interp import features
-from interp.features import checkpoints, forward
+from interp.features import site_values
+from interp.features.training import train_checkpoint
 from interp.interventions import Intervention
 
 
@@ -160,7 +162,7 @@ def test_the_engine_and_the_hooks_give_the_same_activations(any_tiny, ids):
         "logits.in",
     ):
         fast, slow = (
-            forward.values(any_tiny, ids[:5], [site], way)[site] for way in ("engine", "hooks")
+            site_values.values(any_tiny, ids[:5], [site], way)[site] for way in ("engine", "hooks")
         )
         kept = interp.run(any_tiny, ids[:5], keep=[site]).kept[site]
         kept = kept.permute(1, 2, 0, 3).flatten(2) if "*" in site else kept
@@ -170,9 +172,9 @@ def test_the_engine_and_the_hooks_give_the_same_activations(any_tiny, ids):
 def test_shards_go_on_where_they_stopped_and_a_corrupt_one_is_made_again(
     tiny, ids, tmp_path, monkeypatch
 ):
-    from interp.features import harvesting
+    activations = import_module("interp.features.activations")
 
-    monkeypatch.setattr(harvesting, "SHARD", 64)
+    monkeypatch.setattr(activations, "SHARD", 64)
     whole = features.activations(tiny, "resid_post.1", ids)
     kept = features.activations(tiny, "resid_post.1", ids, folder=tmp_path)
     assert len(kept.shards) == 10 and torch.equal(kept.of(), whole.of())
@@ -210,7 +212,7 @@ def test_the_sparse_step_has_sae_lens_loss_and_gradients(dead):
     from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig
     from sae_lens.saes.sae import TrainStepInput
 
-    from interp.features import topk_step
+    from interp.features.training import topk_step
 
     theirs = TopKTrainingSAE(TopKTrainingSAEConfig(d_in=32, d_sae=100, k=5))
     theirs.W_dec.data *= 1 + torch.rand(100, 1)
@@ -267,7 +269,7 @@ def test_every_kind_trains_and_says_the_numbers_it_has(kind, tiny, ids, tmp_path
 
 
 def test_training_goes_on_where_it_stopped(tiny, ids, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "EVERY", 0)
+    monkeypatch.setattr(train_checkpoint, "EVERY", 0)
     how = dict(width=64, k=4, tokens=1920, batch=64)
     whole = features.train(tiny, "resid_post.1", ids, **how)
 
@@ -306,8 +308,8 @@ def test_an_identity_loses_nothing_and_zero_is_zero_ablation(any_tiny, ids, site
     nothing = dataclasses.replace(
         identity, weights={**identity.weights, "W_dec": torch.zeros(2 * d, d)}, name="nothing"
     )
-    found = features.judge(any_tiny, [identity, nothing], ids[:6])
-    slow = features.judge(any_tiny, [identity, nothing], ids[:6], way="hooks")
+    found = features.evaluate(any_tiny, [identity, nothing], ids[:6])
+    slow = features.evaluate(any_tiny, [identity, nothing], ids[:6], way="hooks")
     losses = ["loss, spliced", "loss, plain", "loss, mean ablated"]
     assert np.allclose(found.sel(measure=losses).values, slow.sel(measure=losses).values, atol=1e-4)
     told = found.sel(dictionary="identity")
@@ -323,24 +325,24 @@ def test_an_identity_loses_nothing_and_zero_is_zero_ablation(any_tiny, ids, site
         act[:, 1:] = 0
         return act
 
-    ablated = interp.cross_entropy(any_tiny, ids[:6], [Intervention(site, off)])
+    ablated = interp.methods.text.cross_entropy(any_tiny, ids[:6], [Intervention(site, off)])
     assert found.sel(dictionary="nothing", measure="loss, spliced").values == pytest.approx(
         float(ablated.values), abs=1e-4
     )
     assert told.sel(measure="loss, plain").values == pytest.approx(
-        float(interp.cross_entropy(any_tiny, ids[:6]).values), abs=1e-4
+        float(interp.methods.text.cross_entropy(any_tiny, ids[:6]).values), abs=1e-4
     )
 
 
 def test_a_transcoder_is_judged_where_it_writes(tiny, ids):
-    found = features.judge(tiny, dictionary("skip_transcoder"), ids[:4])
+    found = features.evaluate(tiny, dictionary("skip_transcoder"), ids[:4])
     one = dictionary("skip_transcoder")
     x = interp.run(tiny, ids[:4], keep=["mlp.1.in"]).kept["mlp.1.in"]
 
     def put(act, seen):
         return torch.cat([act[:, :1], one.reconstruct(x)[:, 1:]], 1)
 
-    expected = interp.cross_entropy(tiny, ids[:4], [Intervention("mlp.1", put)])
+    expected = interp.methods.text.cross_entropy(tiny, ids[:4], [Intervention("mlp.1", put)])
     assert found.sel(measure="loss, spliced").values == pytest.approx(
         float(expected.values), abs=1e-4
     )
@@ -348,7 +350,7 @@ def test_a_transcoder_is_judged_where_it_writes(tiny, ids):
 
 def test_components_beat_random_directions_and_tables_say_the_tokens(tiny, ids):
     acts = features.activations(tiny, "resid_post.1", ids)
-    found = features.judge(tiny, features.baselines(acts, k=4, width=64), acts)
+    found = features.evaluate(tiny, features.baselines(acts, k=4, width=64), acts)
     random, pca = found.sel(measure="explained variance").values
     assert 0 < random < pca < 1
     table = features.table(found)
@@ -388,7 +390,7 @@ def test_one_latent_tells_what_it_stands_for():
 
 def test_other_texts_stand_side_by_side_in_the_cache(tiny, ids, tmp_path, monkeypatch):
     monkeypatch.setenv("INTERP_CACHE", str(tmp_path / "models"))
-    folder = features.kept_in("tiny", "study")
+    folder = features.cached_in("tiny", "study")
     first, second = (
         features.activations(tiny, "resid_post.1", some, folder=folder)
         for some in (ids[:20], ids[20:])

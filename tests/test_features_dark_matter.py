@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from interp import features
-from interp.features.harvesting import Activations
+from interp.features.activations import Activations
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_leaving_out_the_whole_error_is_judges_spliced_loss(any_tiny, ids, way):
     fit = features.activations(any_tiny, "resid_post.1", ids[:40])
     random, _ = features.baselines(fit, k=4, width=64)
     found = features.error_losses(any_tiny, random, fit, ids[40:46], way=way)
-    judged = features.judge(any_tiny, random, ids[40:46])
+    judged = features.evaluate(any_tiny, random, ids[40:46])
     extra = float(
         judged.sel(measure="loss, spliced").values - judged.sel(measure="loss, plain").values
     )

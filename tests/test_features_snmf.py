@@ -8,11 +8,11 @@ import torch
 
 import interp
 from interp import features, texts
-from interp.features import factorising, nonnegative
-from interp.features.detecting import auroc
+from interp.features.evaluation.concept_detection import auroc
+from interp.features.factorisation import factorise, nonnegative
 from interp.interventions import run
-from interp.methods import matched_kl
-from interp.methods.steering import Direction
+from interp.methods.steering import matched_kl
+from interp.methods.steering.steer import Direction
 
 SITE = "mlp.1.post"
 
@@ -59,7 +59,7 @@ def test_two_by_two_by_hand():
     assert torch.allclose(one.encode(x), expected, atol=1e-6)
     assert torch.allclose(one.encode(x.reshape(2, 2, 2)), expected.reshape(2, 2, 2), atol=1e-6)
     # two tokens, rank 2: exact
-    W, curve = factorising.semi_nmf(
+    W, curve = factorise.semi_nmf(
         torch.tensor([[2.0, 0.0], [0.0, -3.0]]), 2, sparsity=0.5, ridge=0.0
     )
     assert sorted((W / W.norm(dim=1, keepdim=True)).round().tolist()) == [[0.0, -1.0], [1.0, 0.0]]
@@ -100,7 +100,7 @@ def test_gradients_of_loadings_are_their_differences():
 @pytest.mark.parametrize("sparsity", [None, 0.1])
 def test_the_error_never_rises_and_planted_directions_are_found(sparsity):
     x, W = planted()
-    found, curve = factorising.semi_nmf(x.double(), 12, sparsity=sparsity)
+    found, curve = factorise.semi_nmf(x.double(), 12, sparsity=sparsity)
     for phase in {c["phase"] for c in curve} - {"narrowing"}:
         errors = [c["error"] for c in curve if c["phase"] == phase]
         assert all(b <= a * (1 + 1e-9) for a, b in zip(errors, errors[1:])), phase
@@ -108,7 +108,7 @@ def test_the_error_never_rises_and_planted_directions_are_found(sparsity):
     if sparsity:
         assert ((found != 0).sum(1) == 10).all()
         mine, truth = (
-            factorising.as_dictionary(w.float(), SITE, name, {})
+            factorise.as_dictionary(w.float(), SITE, name, {})
             for w, name in ((found, "found"), (W, "truth"))
         )
         assert float(features.recovery(mine, truth).values) > 0.95
@@ -139,7 +139,7 @@ def test_a_factorisation_is_a_dictionary_like_any_other(tiny, ids, tmp_path):
     loaded = features.load(parts.save(tmp_path / "parts"))
     x = features.activations(tiny, SITE, ids).of()
     assert torch.equal(loaded.encode(x), parts.encode(x)) and (parts.encode(x) >= 0).all()
-    assert features.judge(tiny, parts, ids[:4]).sel(measure="explained variance").values < 1
+    assert features.evaluate(tiny, parts, ids[:4]).sel(measure="explained variance").values < 1
     changed = run(
         tiny, ids[:2], features.ablate(parts, int(parts.encode(x).sum(0).argmax()))
     ).logits
@@ -151,7 +151,7 @@ def test_a_factorisation_is_a_dictionary_like_any_other(tiny, ids, tmp_path):
 
 def test_more_tokens_explain_no_less_than_directions_allow():
     x, _ = planted(30)
-    _, full = factorising.semi_nmf(x, 30, steps=100)  # as many directions as tokens
+    _, full = factorise.semi_nmf(x, 30, steps=100)  # as many directions as tokens
     assert full[-1]["explained"] > 0.999
 
 
@@ -170,7 +170,7 @@ def test_factorising_refuses_what_cannot_be(tiny, ids, options, said):
     with pytest.raises(ValueError, match=said):
         features.factorise(tiny, SITE, ids, **options)
     with pytest.raises(ValueError, match="all zero"):
-        factorising.semi_nmf(torch.zeros(20, 4), 2)
+        factorise.semi_nmf(torch.zeros(20, 4), 2)
 
 
 # --- concepts ------------------------------------------------------------------------------------------------
@@ -235,7 +235,7 @@ def test_what_carries_a_label_is_found_and_shuffled_labels_are_chance(tiny):
     means = features.mean_differences(find, labels)
     parts = features.factorise(tiny, SITE, find.activations, rank=20, sparsity=None, steps=40)
     random = features.random_sparse(find.activations, 20, sparsity=0.1)
-    found = features.detect([parts, means, random], find, labels, heldout, labels)
+    found = features.concept_detection([parts, means, random], find, labels, heldout, labels)
     assert (found.sel(dictionary="difference of means").values > 0.95).all() and found.sel(
         dictionary=parts.name
     ).values.mean() > 0.9
@@ -244,14 +244,14 @@ def test_what_carries_a_label_is_found_and_shuffled_labels_are_chance(tiny):
         features.concept_of(parts, find, labels, at_least=1.1)
     ) == {None}
     shuffled = [
-        features.detect(parts, find, labels, heldout, labels, shuffle=s).values.mean()
+        features.concept_detection(parts, find, labels, heldout, labels, shuffle=s).values.mean()
         for s in range(10)
     ]
     assert abs(np.mean(shuffled) - 0.5) < 0.1
     with pytest.raises(ValueError, match="59 labels for 60 prompts"):
-        features.detect(parts, find, labels[1:], heldout, labels)
+        features.concept_detection(parts, find, labels[1:], heldout, labels)
     with pytest.raises(ValueError, match="in one only"):
-        features.detect(parts, find, labels, heldout, ["d", *labels[1:]])
+        features.concept_detection(parts, find, labels, heldout, ["d", *labels[1:]])
 
 
 # --- hierarchy -----------------------------------------------------------------------------------------------
@@ -266,8 +266,10 @@ def test_directions_that_share_neurons_come_under_one_parent():
         1 + 0.1 * torch.rand(12, 100, generator=g)
     ) + 0.01 * torch.rand(12, 100, generator=g)
     names = [f"{f}{i}" for f in "abcd" for i in range(3)]
-    parts = factorising.as_dictionary(leaves, SITE, "leaves", {})
-    tree = features.hierarchy(parts, (4, 2), sparsity=0.08, share=0.08, names=names)
+    parts = factorise.as_dictionary(leaves, SITE, "leaves", {})
+    tree = interp.replications.feature_hierarchy(
+        parts, (4, 2), sparsity=0.08, share=0.08, names=names
+    )
     parent = dict(zip(tree.coords["latent"], tree.about["parents"]["4"]))
     assert len({parent[n] for n in names}) == 4 and all(
         parent[f"{f}0"] == parent[f"{f}2"] for f in "abcd"
@@ -280,12 +282,14 @@ def test_directions_that_share_neurons_come_under_one_parent():
         [f for f in order for _ in range(3)] for order in _orders("abcd")
     ]
     assert tree.plot().get_title()
-    ratio = features.within_and_across(features.shared_neurons(parts, 0.08), [n[0] for n in names])
+    ratio = interp.replications.within_and_across(
+        interp.replications.shared_neurons(parts, 0.08), [n[0] for n in names]
+    )
     assert ratio.sel(pairs="within").values > 0.9 > 0.2 > ratio.sel(pairs="across").values
     with pytest.raises(ValueError, match="each is smaller than the one before"):
-        features.hierarchy(parts, (4, 6))
+        interp.replications.feature_hierarchy(parts, (4, 6))
     with pytest.raises(ValueError, match="two latents or more"):
-        features.within_and_across(np.eye(3), ["a", "b", None])
+        interp.replications.within_and_across(np.eye(3), ["a", "b", None])
 
 
 def _orders(letters):
@@ -296,8 +300,12 @@ def _orders(letters):
 
 def test_shared_neurons_by_hand():
     rows = torch.tensor([[3.0, 2.0, 0.1, 0.0], [5.0, 0.2, -4.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
-    parts = factorising.as_dictionary(rows, SITE, "three", {})
-    assert features.shared_neurons(parts, 0.5).tolist() == [[1, 0.5, 0], [0.5, 1, 0], [0, 0, 1]]
+    parts = factorise.as_dictionary(rows, SITE, "three", {})
+    assert interp.replications.shared_neurons(parts, 0.5).tolist() == [
+        [1, 0.5, 0],
+        [0.5, 1, 0],
+        [0, 0, 1],
+    ]
 
 
 # --- steering at matched KL ----------------------------------------------------------------------------------
@@ -323,7 +331,7 @@ def test_pushes_are_as_strong_as_asked(any_tiny, ids):
         "as latents": lambda s: features.steer(sae, {3: s}),
         "nothing": one * 0.0,
     }
-    found = interp.match_kl(any_tiny, ids, pushes, kl=0.02, tolerance=0.01)
+    found = interp.methods.steering.match_kl(any_tiny, ids, pushes, kl=0.02, tolerance=0.01)
     base = run(any_tiny, ids, last_only=True).logits.log_softmax(-1)
     for name in ("one", "other"):
         here = run(
@@ -338,7 +346,9 @@ def test_pushes_are_as_strong_as_asked(any_tiny, ids):
         values["nothing"]
     )
     with pytest.raises(ValueError, match="'nothing' has strength nan"):
-        interp.word_gain(any_tiny, ids, pushes, found, dict.fromkeys(pushes, [5]), [6])
+        interp.methods.steering.word_gain(
+            any_tiny, ids, pushes, found, dict.fromkeys(pushes, [5]), [6]
+        )
 
 
 def test_a_search_that_is_not_monotone_still_ends_where_it_says():
@@ -364,7 +374,7 @@ def test_gains_are_differences_of_logits(any_tiny, ids):
     width = features.activations(any_tiny, SITE, ids[:1]).of().shape[1]
     push = Direction(torch.randn(width, generator=torch.Generator().manual_seed(0)), SITE)
     prompts = [ids[0], ids[1][:5], ids[2]]
-    found = interp.word_gain(
+    found = interp.methods.steering.word_gain(
         any_tiny,
         prompts,
         {"a": push, "b": push},
@@ -382,9 +392,11 @@ def test_gains_are_differences_of_logits(any_tiny, ids):
     assert np.abs(found.sel(push="b").examples).max() < 1e-5
     for wrong, said in (({}, "has no words"), ({"a": []}, "no words")):
         with pytest.raises(ValueError, match=said):
-            interp.word_gain(any_tiny, prompts, {"a": push}, {"a": 1.0}, wrong, [11])
+            interp.methods.steering.word_gain(
+                any_tiny, prompts, {"a": push}, {"a": 1.0}, wrong, [11]
+            )
     with pytest.raises(ValueError, match="kl=0"):
-        interp.match_kl(any_tiny, prompts, {"a": push}, kl=0)
+        interp.methods.steering.match_kl(any_tiny, prompts, {"a": push}, kl=0)
 
 
 def test_latents_are_compared_at_one_strength(tiny, ids):
@@ -399,8 +411,10 @@ def test_latents_are_compared_at_one_strength(tiny, ids):
     found = features.latent_gain(tiny, ids[:3], [means, random], chosen, words, [11, 12], kl=0.01)
     assert found.values.shape == (2, 2) and found.examples.shape == (2, 2, 3)
     one = Direction(random.W_dec[2], SITE)
-    strength = interp.match_kl(tiny, ids[:3], {"x": one}, kl=0.01)
-    alone = interp.word_gain(tiny, ids[:3], {"x": one}, strength, {"x": [9]}, [11, 12])
+    strength = interp.methods.steering.match_kl(tiny, ids[:3], {"x": one}, kl=0.01)
+    alone = interp.methods.steering.word_gain(
+        tiny, ids[:3], {"x": one}, strength, {"x": [9]}, [11, 12]
+    )
     assert found.sel(dictionary=random.name, concept="b").values == pytest.approx(
         alone.values[0], rel=0.05, abs=1e-3
     )

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from interp import features
-from interp.features import keeping
-from interp.features.harvesting import Activations
-from interp.intervals import bootstrap, correlations
+from interp._stats import bootstrap, correlations
+from interp.features.activations import Activations
+from interp.features.training import train_cache
 
 
 @pytest.fixture(scope="module")
@@ -74,18 +74,18 @@ def test_tokens_that_are_far_from_the_mean_get_more_of_a_threshold_and_no_more_o
 
 def test_a_dictionary_is_trained_once_for_each_recipe(tiny, acts, tmp_path, monkeypatch):
     how = dict(folder=tmp_path, width=64, k=4, tokens=640, batch=64)
-    first = features.trained(tiny, "resid_post.1", acts, **how)
+    first = features.load_or_train(tiny, "resid_post.1", acts, **how)
     calls = []
-    monkeypatch.setattr(keeping, "train", lambda *a, **o: calls.append(o) or first)
-    again = features.trained(tiny, "resid_post.1", acts, name="mine", **how)
+    monkeypatch.setattr(train_cache, "train", lambda *a, **o: calls.append(o) or first)
+    again = features.load_or_train(tiny, "resid_post.1", acts, name="mine", **how)
     assert (
         not calls
         and again.name == "mine"
         and torch.equal(again.W_dec, first.W_dec)
         and again.about == first.about
     )
-    features.trained(tiny, "resid_post.1", acts, seed=1, **how)
+    features.load_or_train(tiny, "resid_post.1", acts, seed=1, **how)
     (home,) = [p.parent for p in tmp_path.glob("*/cfg.json") if features.load(p.parent)][:1]
     (home / "sae_weights.safetensors").write_bytes(b"cut")
-    features.trained(tiny, "resid_post.1", acts, **how)
+    features.load_or_train(tiny, "resid_post.1", acts, **how)
     assert [c.get("seed", 0) for c in calls][0] == 1 and len(calls) >= 1

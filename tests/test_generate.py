@@ -6,7 +6,7 @@ import torch
 
 import interp
 from interp.interventions import Intervention, run
-from interp.methods.steering import Direction
+from interp.methods.steering.steer import Direction
 from interp.tasks.task import encode
 
 TEXT = "Mary went to the store and gave"
@@ -184,7 +184,7 @@ def test_a_sweep_is_each_pair_alone(any_tiny):
         and len(swept.texts) == 4
     )
     source = run(any_tiny, ids(any_tiny), keep=["resid_post.2@-1"]).kept["resid_post.2@-1"]
-    from interp.methods.patchscopes import IDENTITY
+    from interp.methods.lenses.patchscope import IDENTITY
 
     put = Intervention("resid_post.0@-2", lambda act, seen: source[:, None])
     logits = run(any_tiny, ids(any_tiny, IDENTITY), [put]).logits[0, -1]

@@ -9,8 +9,9 @@ import torch
 
 import interp
 from interp.interventions import run
-from interp.methods import pattern_scores, task_scores, weights
-from interp.methods.scores import SCORES
+from interp.methods.attention import pattern_scores, task_scores
+from interp.methods.attention.head_scores import SCORES
+from interp.methods.weights import ov_qk
 from interp.models import bridge
 
 
@@ -199,8 +200,8 @@ def test_a_head_that_writes_what_it_reads_copies():
     embed, W = torch.randn(50, 12), torch.randn(12, 4)
     across = embed.T @ embed
     up = W.T @ across @ W  # OV = W W^T, which only ever raises the token it reads
-    assert float(weights.eigen_ratio(up)) == pytest.approx(1) and float(
-        weights.eigen_ratio(-up)
+    assert float(ov_qk.eigen_ratio(up)) == pytest.approx(1) and float(
+        ov_qk.eigen_ratio(-up)
     ) == pytest.approx(-1)
 
 

@@ -28,18 +28,22 @@ def test_a_step_between_windows_keeps_every_so_many(any_tiny, ioi):
 
 
 def test_random_tokens_are_as_many_from_the_pool_and_others(any_tiny, ioi):
-    like, pool = interp.token_set(ioi, ["S2", "IO"]), interp.token_set(ioi, "1:END-1")
-    drawn = interp.random_tokens(ioi, ["S2", "IO"], sets=60)
+    like, pool = (
+        interp.methods.ablation.token_set(ioi, ["S2", "IO"]),
+        interp.methods.ablation.token_set(ioi, "1:END-1"),
+    )
+    drawn = interp.methods.runs.random_tokens(ioi, ["S2", "IO"], sets=60)
     for one in drawn:
         assert (
             (one.sum(-1) == 2).all() and not (one & ~pool).any() and not (one == like).all(-1).any()
         )
     assert torch.equal(torch.stack(drawn).any(0), pool)  # every token of the pool has its turn
     assert all(
-        torch.equal(a, b) for a, b in zip(drawn, interp.random_tokens(ioi, ["S2", "IO"], sets=60))
+        torch.equal(a, b)
+        for a, b in zip(drawn, interp.methods.runs.random_tokens(ioi, ["S2", "IO"], sets=60))
     )
     with pytest.raises(ValueError, match="widen `among`"):
-        interp.random_tokens(ioi, "S2", among="S2")
+        interp.methods.runs.random_tokens(ioi, "S2", among="S2")
 
 
 def curve(*prompts):
@@ -49,14 +53,14 @@ def curve(*prompts):
 
 def test_the_depth_of_a_loss_by_hand():
     cut = curve([0, -0.5, -0.5, 0], [0.9, 0, -0.2, -0.6])
-    assert interp.loss_depth(cut).examples.tolist() == pytest.approx(
+    assert interp.replications.loss_depth(cut).examples.tolist() == pytest.approx(
         [4.5, (6 * 0.2 + 9 * 0.6) / 0.8]
     )
-    assert interp.loss_depth(cut, how="peak").examples.tolist() == [3, 9]
+    assert interp.replications.loss_depth(cut, how="peak").examples.tolist() == [3, 9]
     with pytest.raises(ValueError, match="prompt 1 loses nothing"):
-        interp.loss_depth(curve([0, -1, 0, 0], [0.1, 0, 0, 0]))
+        interp.replications.loss_depth(curve([0, -1, 0, 0], [0.1, 0, 0, 0]))
     with pytest.raises(ValueError, match="did you mean"):
-        interp.loss_depth(cut, how="center")
+        interp.replications.loss_depth(cut, how="center")
 
 
 def test_the_depth_of_a_loss_keeps_the_sets_apart():
@@ -65,12 +69,14 @@ def test_the_depth_of_a_loss_keeps_the_sets_apart():
         curve([-1, 0, 0, 0], [0, 0, 0, -1]),
     )
     coords, rows = {"set": ["a", "b"], **one.coords}, np.stack([one.examples, other.examples])
-    both = interp.loss_depth(
+    both = interp.replications.loss_depth(
         Result(rows.mean(-1), ("set", "layer"), coords, "cut", "share", {}, rows)
     )
     assert both.dims == ("set",)
     for name, alone in (("a", one), ("b", other)):
-        np.testing.assert_allclose(both.sel(set=name).examples, interp.loss_depth(alone).examples)
+        np.testing.assert_allclose(
+            both.sel(set=name).examples, interp.replications.loss_depth(alone).examples
+        )
 
 
 def test_windows_on_either_side_of_a_depth_by_hand():
@@ -84,21 +90,21 @@ def test_windows_on_either_side_of_a_depth_by_hand():
         (5, [0, 3], [9]),
         (7, [0, 3], [9]),
     ):
-        sides = interp.split_windows(cut, depth)
+        sides = interp.replications.split_windows(cut, depth)
         assert [side.coords["layer"] for side in sides] == [before, after]
         np.testing.assert_array_equal(sides[1].examples, cut.sel(layer=after).examples)
     with pytest.raises(ValueError, match="wholly after 7.5"):
-        interp.split_windows(cut, 7.5)
+        interp.replications.split_windows(cut, 7.5)
     with pytest.raises(ValueError, match="wholly before 1.5"):
-        interp.split_windows(cut, 1.5)
+        interp.replications.split_windows(cut, 1.5)
     with pytest.raises(ValueError, match="attention_knockout"):
-        interp.split_windows(curve([0, 1, 2, 3]), 2)
+        interp.replications.split_windows(curve([0, 1, 2, 3]), 2)
 
 
 def test_windows_of_a_knockout_are_split(any_tiny, ioi):
     cut = interp.attention_knockout(any_tiny, ioi, "END", "S2", window=2)
     (first, *_, last), windows = cut.coords["layer"], cut.about["windows"]
-    before, after = interp.split_windows(cut, 1)
+    before, after = interp.replications.split_windows(cut, 1)
     assert windows[0] == [0, 0] and before.coords["layer"] == [first]
     assert after.coords["layer"] == [
         c for c, (low, _) in zip(cut.coords["layer"], windows) if low >= 1

@@ -49,8 +49,8 @@ def test_every_widget_is_inside_with_its_script_and_style(inside):
     }
     assert {
         "interp/widgets/_shared.js",
-        "interp/widgets/head_grid.js",
-        "interp/widgets/head_grid.css",
+        "interp/widgets/heads.js",
+        "interp/widgets/heads.css",
     } <= ours
     assert {path for path in inside if path.endswith((".js", ".css"))} == ours
 
@@ -76,7 +76,7 @@ def test_it_runs_without_the_checkout(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(site)
     env = {**os.environ, "PYTHONPATH": str(site), "INTERP_CACHE": str(tmp_path / "cache")}
     code = (
-        "import interp, interp.studies as s; from interp.cli import main; print(interp.__file__); print(s.home()); "
+        "import interp, interp.studies as s; from interp.cli.main import main; print(interp.__file__); print(s.home()); "
         "print(s.names()[0]); raise SystemExit(main(['models', '--json']))"
     )
     ran = subprocess.run(

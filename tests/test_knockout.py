@@ -17,7 +17,7 @@ from interp.edits import (
     set_to,
 )
 from interp.interventions import Intervention, run
-from interp.methods import token_set, token_sets
+from interp.methods.ablation import token_set, token_sets
 from interp.models import bridge
 
 CLOSE = dict(atol=1e-4, rtol=1e-4)
@@ -103,7 +103,7 @@ def test_engine_and_hooks_give_the_same_numbers(any_tiny, ioi, at, window):
 
 
 def test_engine_and_hooks_agree_on_single_heads_and_on_attention_as_the_measure(any_tiny, ioi):
-    from interp.methods import attention_to
+    from interp.methods.runs import attention_to
 
     judge = attention_to(["L2H0"], "IO", task=ioi)
     for options in (

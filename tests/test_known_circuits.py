@@ -6,8 +6,8 @@ import torch
 
 import interp
 from interp.circuits.known import KNOWN, known
-from interp.methods import discovery, edges
-from interp.methods.measures import measure
+from interp.methods.circuits import discovery, edges
+from interp.methods.runs.metrics import measure
 from interp.models.checks import check
 
 
@@ -145,7 +145,7 @@ def said_at(model, words):
 
 
 def drawn(seed, most, without=()):
-    from interp.circuits.wiring import WORDS
+    from interp.circuits.known.build import WORDS
 
     rng = np.random.default_rng(seed)
     return [str(w) for w in rng.permutation([w for w in WORDS if w not in without])[:most]], rng
@@ -153,7 +153,7 @@ def drawn(seed, most, without=()):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_programs_do_what_they_compute_at_every_position(seed):
-    from interp.circuits.wiring import WORDS
+    from interp.circuits.known.build import WORDS
 
     words, rng = drawn(seed, 9)
     assert all(out == so_far[-2] for so_far, out in said_at(known("previous", n=1)[0], words)[1:])
@@ -179,8 +179,8 @@ def test_the_programs_do_what_they_compute_at_every_position(seed):
 
 
 def test_previous_is_exact_in_its_weights():
-    from interp.circuits.wired import every
-    from interp.circuits.wiring import SHARP, WRITE, S, T, decoys
+    from interp.circuits.known.build import SHARP, WRITE, S, T, decoys
+    from interp.circuits.known.models import every
 
     w = decoys(2, 4, 0)
     every()["previous"].write(w)

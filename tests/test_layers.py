@@ -9,31 +9,63 @@ from pathlib import Path
 
 import pytest
 
+from interp._lazy import homes
+
 PACKAGE = Path(__file__).resolve().parent.parent / "interp"
 
-# From the ground up; parts of one row may use each other.
+# From the ground up. A part may use what stands in the rows below it, and nothing of its own row.
 ROWS = [
-    {"_files", "_numbers", "_progress", "_ranks", "_say", "edits", "intervals", "tables"},
-    {"sites", "plots", "models", "engine"},
-    {"results", "interventions"},
-    {"texts", "tasks", "toys", "circuits"},
-    {"methods", "features"},
+    {"_store", "_numbers", "_progress", "_tables", "_stats", "_errors"},
+    {"_lazy", "dims"},
+    {"_find"},
+    {"sites", "plots"},
+    {"edits", "results"},
+    {"models"},
+    {"engine"},
+    {"interventions"},
+    {"texts"},
+    {"tasks"},
+    {"circuits", "toys"},
+    {"methods"},
+    {"features"},
+    {"replications"},
     {"widgets"},
-    {"studies", "cli", "cli_circuits", "__main__"},
+    {"studies"},
+    {"cli"},
+    {"__main__"},
 ]
 HEIGHT = {part: height for height, row in enumerate(ROWS) for part in row}
 SOURCES = sorted(p for p in PACKAGE.rglob("*.py") if "_data" not in p.parts)
 
 
-def part_of(path: Path) -> str:
-    """The part of the package a file belongs to: `methods` for interp/methods/lens.py."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def module_of(path: Path) -> str:
+    """The module of a file: interp.methods.lenses.logit_lens."""
+    parts = (PACKAGE.name, *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for path in SOURCES}
+EXPORTS = {
+    f"{module_of(stub.with_suffix('.py'))}.{name}": home.replace(":", ".")
+    for stub in PACKAGE.rglob("__init__.pyi")
+    for name, home in homes(stub).items()
+}
 
 
 def imported(source: str) -> set[str]:
     """The full names a source imports: `from interp import sites` gives "interp.sites"."""
     names = set()
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    # what only a type checker reads is no import: a picture may name the type of what it draws
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -42,59 +74,81 @@ def imported(source: str) -> set[str]:
     return names
 
 
-def parts_used(source: str) -> set[str]:
-    """The parts of interp a source imports, public names resolved to where they live; "interp" for a bare import."""
-    from interp import _HOME, __version__  # noqa: F401
-
-    used = set()
-    for name in imported(source):
-        if name == "interp":
-            used.add("interp")
-        elif name.startswith("interp."):
-            second = name.split(".")[1]
-            home = _HOME.get(second)
-            used.add(home.split(".")[1] if home else second)
-    return used - {"__version__"}
+def module_used(name: str) -> str | None:
+    """The module that a full name is in, a package's public names resolved to the file that holds them."""
+    name = EXPORTS.get(name, name)
+    while name and name not in MODULES:
+        name = name.rpartition(".")[0]
+    return name or None
 
 
 @cache
-def arrows() -> set[tuple[str, str, str]]:
-    """(file, its part, the part it uses), for every use across parts."""
+def arrows() -> set[tuple[str, str]]:
+    """(module, the module it uses), for every import; a package's own `__init__` is left out."""
     return {
-        (str(path.relative_to(PACKAGE.parent)), part_of(path), used)
-        for path in SOURCES
-        if path != PACKAGE / "__init__.py"
-        for used in parts_used(path.read_text(encoding="utf-8"))
-        if used != part_of(path)
+        (module, used)
+        for module, path in MODULES.items()
+        for name in imported(path.read_text(encoding="utf-8"))
+        if name.split(".")[0] == "interp"
+        and (used := module_used(name)) not in (None, module)
+        and not (path.name == "__init__.py" and used.startswith(module + "."))
+        and not module.startswith(used + ".")
     }
 
 
-def upward(arrow: tuple[str, str, str]) -> bool:
-    """Whether an arrow points up; a bare `import interp` means everything, so only the top row may."""
-    _, user, used = arrow
-    return HEIGHT[user] < (len(ROWS) - 1 if used == "interp" else HEIGHT[used])
+def part_of(module: str) -> str:
+    """The part of the package that a module belongs to: `methods` for interp.methods.lenses.logit_lens."""
+    return module.split(".")[1] if "." in module else "__main__"
+
+
+def upward(user: str, used: str) -> bool:
+    """Whether an arrow between two parts points up, or to a neighbour in the same row."""
+    return user != used and HEIGHT[user] <= HEIGHT[used]
 
 
 def test_every_part_has_its_row():
-    parts = {part_of(path) for path in SOURCES} - {"__init__"}
-    assert parts - set(HEIGHT) == set(), "give the new part a row in ROWS"
-    assert {used for _, _, used in arrows()} - {"interp"} <= set(HEIGHT)
+    parts = {part_of(module) for module in MODULES if module != "interp"}
+    assert parts == set(HEIGHT), "give the new part a row in ROWS"
 
 
 def test_no_arrow_points_up():
-    wrong = [
-        f"{file} ({user}) imports {used}"
-        for file, user, used in sorted(arrows())
-        if upward((file, user, used))
-    ]
+    wrong = [f"{a} imports {b}" for a, b in sorted(arrows()) if upward(part_of(a), part_of(b))]
     assert not wrong, "\n".join(wrong)
 
 
-def test_the_test_sees_an_upward_arrow():
-    source = "def f():\n    from interp import patch\n    import interp.studies\n    import interp"
-    assert parts_used(source) == {"methods", "studies", "interp"}
-    assert all(upward(("", "sites", used)) for used in parts_used(source))
-    assert not upward(("", "methods", "sites"))
+def circles(edges: set[tuple[str, str]]) -> list[list[str]]:
+    """Groups of modules that reach each other: what is left when modules without a way on are taken off."""
+    after: dict[str, set[str]] = {}
+    for a, b in edges:
+        after.setdefault(a, set()).add(b)
+
+    def reach(start: str) -> set[str]:
+        seen: set[str] = set()
+        todo = [start]
+        while todo:
+            todo += [n for n in after.get(todo.pop(), ()) if n not in seen and not seen.add(n)]
+        return seen
+
+    ways = {module: reach(module) for module in after}
+    return sorted(
+        {tuple(sorted(b for b in ways[a] if a in ways.get(b, ()))) for a in ways if a in ways[a]}
+    )
+
+
+def test_no_circle_is_left():
+    assert not circles(arrows())
+
+
+def test_the_tests_see_an_upward_arrow_and_a_circle():
+    source = "def f():\n    from interp import patch\n    import interp.studies"
+    assert {module_used(n) for n in imported(source)} == {
+        "interp.methods.patching.patch",
+        "interp.studies",
+    }
+    assert (
+        upward("sites", "methods") and upward("circuits", "toys") and not upward("methods", "sites")
+    )
+    assert circles({("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")}) == [("a", "b", "c")]
 
 
 @pytest.mark.parametrize(
@@ -124,11 +178,9 @@ def test_only_one_place_imports(what, allowed):
 @pytest.mark.parametrize("part", ["interventions", "results", "methods", "tasks"])
 def test_shapes_are_real_annotations(part):
     # as strings they would not be checked while tests run
-    for path in SOURCES:
-        if part_of(path) == part:
-            assert "__future__.annotations" not in imported(path.read_text(encoding="utf-8")), (
-                path.name
-            )
+    for module, path in MODULES.items():
+        if part_of(module) == part:
+            assert "__future__.annotations" not in imported(path.read_text(encoding="utf-8"))
 
 
 def test_nothing_shows_a_figure_behind_the_callers_back():
@@ -143,21 +195,13 @@ def test_nothing_shows_a_figure_behind_the_callers_back():
 
 @pytest.mark.parametrize(
     "code",
-    ["import interp", "import interp.cli; interp.cli.command_line()", "import interp.studies"],
+    ["import interp", "import interp.cli.main as m; m.command_line()", "import interp.studies"],
 )
 def test_importing_is_light(code):
     # what is loaded, never how long it took: a time would fail on a busy machine
     heavy = (
-        "torch",
-        "numpy",
-        "pandas",
-        "matplotlib",
-        "transformers",
-        "transformer_lens",
-        "nbformat",
-        "jupytext",
-        "tqdm",
-    )
+        "torch numpy pandas matplotlib transformers transformer_lens nbformat jupytext tqdm scipy"
+    ).split()
     asked = f"import sys; {code}; print([m for m in {heavy} if m in sys.modules])"
     # `python -c` finds the checkout through its working directory, installed or not
     ran = subprocess.run(
@@ -170,8 +214,40 @@ def test_importing_is_light(code):
     assert ran.stdout.strip() == "[]"
 
 
-def test_every_public_name_is_there():
+STUBS = sorted(PACKAGE.rglob("__init__.pyi"))
+
+
+@pytest.mark.parametrize("stub", STUBS, ids=lambda p: p.parent.relative_to(PACKAGE).as_posix())
+def test_every_public_name_is_there_once(stub):
+    from importlib import import_module
+
+    package = import_module(module_of(stub.with_suffix(".py")))
+    names = [
+        alias.asname or alias.name
+        for node in ast.parse(stub.read_text(encoding="utf-8")).body
+        for alias in getattr(node, "names", ())
+    ]
+    assert len(names) == len(set(names)) and sorted(names) == package.__all__
+    for name in names:
+        assert getattr(package, name) is not None, name
+
+
+def test_a_function_is_not_hidden_by_the_file_that_holds_it():
+    import interp
+    import interp.methods.patching.patch  # sets the module on its package, as Python does
+    import interp.widgets.heads
+
+    assert callable(interp.methods.patching.patch) and callable(interp.widgets.heads)
+    assert interp.patch is interp.methods.patching.patch
+
+
+def test_find_searches_names_and_first_lines():
     import interp
 
-    for name in interp.__all__:
-        assert getattr(interp, name) is not None, name
+    assert interp.find("knock out")[0][0] == "interp.attention_knockout"
+    assert "interp.methods.lenses.tuned_lens" in [n for n, _ in interp.find("tuned lens")] or (
+        interp.find("tuned lens")[0][0] == "interp.tuned_lens"
+    )
+    assert "nothing matches" in repr(interp.find("zebrafish"))
+    with pytest.raises(ValueError, match="at least one word"):
+        interp.find(" ")

@@ -7,8 +7,8 @@ import torch
 import interp
 from interp.edits import set_to, zero
 from interp.interventions import Intervention, run
-from interp.methods import Measure, attention_to, repeated_tokens
-from interp.methods.attention import attends
+from interp.methods.attention.attention_patterns import attends
+from interp.methods.runs import Measure, attention_to
 from interp.models import bridge
 
 CLOSE = dict(atol=1e-4, rtol=1e-4)
@@ -145,7 +145,7 @@ def test_an_empty_set_is_refused(any_tiny, ioi):
 
 
 def test_direct_attributions_add_up_to_the_logit_difference(any_tiny, ioi):
-    from interp.methods.attribution import answer_direction, through_final_norm
+    from interp.methods.lenses.logit_attribution import answer_direction, through_final_norm
 
     parts = [interp.logit_attribution(any_tiny, ioi, w) for w in ("embed", "L*H*", "mlp.*")]
     total = sum(p.examples.reshape(-1, len(ioi)).sum(0) for p in parts)
@@ -231,7 +231,7 @@ def test_attends_reads_the_pattern_at_each_examples_own_positions(any_tiny, ioi)
 
 
 def test_head_scores_by_hand():
-    from interp.methods.scores import SCORES
+    from interp.methods.attention.head_scores import SCORES
 
     length = 3  # positions: first, a b c, a b c
     perfect = torch.zeros(7, 7)
@@ -375,7 +375,7 @@ def test_the_engine_is_refused_where_it_does_not_apply(any_tiny, ioi):
 
 
 def test_random_heads_are_layer_matched_and_new(any_tiny):
-    sets = interp.random_heads(any_tiny, ["L1H2@END", "L2H0@END", "L2H1@END"], sets=5)
+    sets = interp.methods.runs.random_heads(any_tiny, ["L1H2@END", "L2H0@END", "L2H1@END"], sets=5)
     for one in sets:
         assert [s[:2] for s in one] == ["L1", "L2", "L2"] and not {
             "L1H2@END",
@@ -383,12 +383,14 @@ def test_random_heads_are_layer_matched_and_new(any_tiny):
             "L2H1@END",
         } & set(one)
         assert len(set(one)) == 3
-    assert sets == interp.random_heads(any_tiny, ["L1H2@END", "L2H0@END", "L2H1@END"], sets=5)
+    assert sets == interp.methods.runs.random_heads(
+        any_tiny, ["L1H2@END", "L2H0@END", "L2H1@END"], sets=5
+    )
     with pytest.raises(ValueError, match="too few are left"):
-        interp.random_heads(any_tiny, [f"L1H{h}" for h in range(3)])
+        interp.methods.runs.random_heads(any_tiny, [f"L1H{h}" for h in range(3)])
 
 
 def test_stream_norms_by_hand(any_tiny, ioi):
-    norms = interp.stream_norms(any_tiny, ioi)
+    norms = interp.methods.attention.stream_norms(any_tiny, ioi)
     kept = run(any_tiny, ioi, keep=["resid_post.1"]).kept["resid_post.1"]
     np.testing.assert_allclose(norms.sel(layer=1).examples, kept.norm(dim=-1).T.numpy(), rtol=1e-5)

@@ -1,11 +1,13 @@
 """Every notebook: clean, fresh; a study's FAST run gives every verdict row with the recorded verdict, a tour's runs."""
 
 import pytest
+from run_source import run_source
 
-from interp.studies import hygiene, notebooks, scoreboard
-from interp.studies.forked import run_source
-from interp.studies.table import recorded
-from interp.studies.where import PACKAGE, names, tours
+from interp.studies import scoreboard
+from interp.studies.notebooks import build, lint
+from interp.studies.notebooks import source as notebook_source
+from interp.studies.notebooks.paths import PACKAGE, names, tours
+from interp.studies.verdict_table import recorded
 
 FOLDER = PACKAGE.parent / "notebooks"
 NAMES, TOURS = names(FOLDER), tours(FOLDER)
@@ -28,12 +30,12 @@ def test_every_source_is_a_study_or_a_tour():
 
 @pytest.mark.parametrize("name", NAMES + TOURS)
 def test_is_fresh_and_clean(name):
-    assert notebooks.check(name, FOLDER) == []
+    assert build.check(name, FOLDER) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_record_has_every_claim_in_both_modes(name):
-    claims = hygiene.claim_keys(notebooks.read_source(FOLDER / "src" / f"{name}.py"))
+    claims = lint.claim_keys(notebook_source.read_source(FOLDER / "src" / f"{name}.py"))
     both = recorded(name, FOLDER)
     assert set(both) == {"full", "fast"}
     for mode in both.values():
@@ -52,7 +54,7 @@ def test_fast_run_gives_the_recorded_verdicts(name, models):
     assert ran.table.model == recorded(name, FOLDER)["fast"]["model"], (
         "another model: nothing was compared"
     )
-    declared = hygiene.claim_keys(notebooks.read_source(source))
+    declared = lint.claim_keys(notebook_source.read_source(source))
     assert {r["key"] for r in ran.table.rows} == set(declared)
 
 

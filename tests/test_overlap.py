@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import interp
-from interp.methods import overlap, role_score
+from interp.methods.circuits import head_overlap, role_score
 from interp.results import Result
 
 
@@ -24,13 +24,13 @@ def drawn(seed, shape=(6, 9, 8), spread=0.1):
 def test_overlap_counts_what_sets_count():
     a, b = scores(drawn(0)), scores(drawn(1))
     sets = [set(x.top(10).labels) for x in (a, b)]
-    found = overlap(a, b, 10)
+    found = head_overlap(a, b, 10)
     assert found.sel(measure="overlap").values == len(sets[0] & sets[1]) / 10
     assert found.sel(measure="Jaccard").values == pytest.approx(
         len(sets[0] & sets[1]) / len(sets[0] | sets[1])
     )
     assert set(found.about["both"]) == sets[0] & sets[1]
-    same = overlap(a, scores(-a.examples), 10)  # size counts, not sign
+    same = head_overlap(a, scores(-a.examples), 10)  # size counts, not sign
     assert same.sel(measure="overlap").values == 1
 
 
@@ -42,7 +42,7 @@ def test_random_sets_are_those_of_a_plain_permutation_within_layers():
     for _ in range(4000):
         one = {h for here in layers for h in rng.permutation(here)[: len(tops[1] & set(here))]}
         slow.append(len(one & tops[0]) / 12)
-    found = overlap(a, b, 12, draws=4000)
+    found = head_overlap(a, b, 12, draws=4000)
     expected = sum(len(tops[0] & set(x)) * len(tops[1] & set(x)) / 9 for x in layers) / 12
     assert found.sel(measure="by chance").values == pytest.approx(expected, abs=0.01)
     assert np.mean(slow) == pytest.approx(expected, abs=0.01)
@@ -60,32 +60,34 @@ def test_random_sets_are_those_of_a_plain_permutation_within_layers():
 
 def test_the_interval_is_a_point_where_prompts_agree_and_pairs_are_drawn_alike():
     a, b = scores(np.repeat(drawn(4)[..., :1], 5, -1)), scores(np.repeat(drawn(5)[..., :1], 5, -1))
-    found = overlap(a, b, 10)
+    found = head_overlap(a, b, 10)
     assert (
         found.sel(measure="low").values
         == found.sel(measure="high").values
         == found.sel(measure="overlap").values
     )
     noisy, other = scores(drawn(6, spread=1.0)), scores(drawn(7))
-    first, again = overlap(noisy, other, 10), overlap(noisy, other, 10)
+    first, again = head_overlap(noisy, other, 10), head_overlap(noisy, other, 10)
     assert first.about["drawn"] == again.about["drawn"] and np.ptp(first.about["drawn"]) > 0
-    assert overlap(noisy, noisy, 10).sel(measure="low").values < 1  # the two sides are drawn apart
+    assert (
+        head_overlap(noisy, noisy, 10).sel(measure="low").values < 1
+    )  # the two sides are drawn apart
 
 
 def test_overlap_says_what_is_wrong():
     a = scores(drawn(0))
     with pytest.raises(ValueError, match="n=54"):
-        overlap(a, a, 54)
+        head_overlap(a, a, 54)
     with pytest.raises(ValueError, match="of one model"):
-        overlap(a, scores(drawn(0, (5, 9, 8))), 10)
+        head_overlap(a, scores(drawn(0, (5, 9, 8))), 10)
     with pytest.raises(ValueError, match="b is not every head's score"):
-        overlap(a, a.mean("head"), 10)
+        head_overlap(a, a.mean("head"), 10)
 
 
 def test_both_is_the_product_prompt_by_prompt(any_tiny):
     task = interp.tasks.ioi(any_tiny, n=3)
     look, write = (
-        interp.attends(any_tiny, task, "END", "IO"),
+        interp.methods.attention.attends(any_tiny, task, "END", "IO"),
         interp.logit_attribution(any_tiny, task),
     )
     role = role_score(

@@ -8,7 +8,7 @@ import interp
 from interp import sites
 from interp.edits import set_to
 from interp.interventions import Intervention, cut, run
-from interp.methods import attention_to
+from interp.methods.runs import attention_to
 from interp.models import bridge
 
 CLOSE = dict(atol=1e-4, rtol=1e-4)

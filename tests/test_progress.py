@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from interp import toys
+from interp.replications.two_parameter_icl import Two
 from interp.results import Result
 from interp.studies import at_end, fall, share_of_steps, span
 from interp.toys.data import Batch, make
-from interp.toys.two_numbers import Two
 
 SOURCE = make(
     "in_context_classes", classes=64, labels=4, pairs=4, burstiness=2, width=16, positions=9
@@ -143,9 +143,9 @@ def test_two_large_parameters_are_a_perfect_induction_head():
 
 def test_two_parameters_learn_and_do_so_alike_twice():
     options = dict(steps=30, checkpoints=[10], seeds=[0, 1])
-    got = toys.two_parameters(SOURCE, batches(), **options)
+    got = interp.replications.two_parameters(SOURCE, batches(), **options)
     assert got.dims == ("seed", "step", "measure") and got.coords["step"] == [0, 10, 30]
-    assert got == toys.two_parameters(SOURCE, batches(), **options)
+    assert got == interp.replications.two_parameters(SOURCE, batches(), **options)
     back, match = got.about["parameters"]["0"]
     assert back != 0 and match != 0
     assert got.sel(step=0, measure="previous token").values == pytest.approx(

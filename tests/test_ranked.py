@@ -24,7 +24,7 @@ def ioi(_tiny):
 
 def test_random_heads_from_given_layers(any_tiny):
     found, others = ["L1H2@END", "L2H0@END"], ["L2H1"]
-    sets = interp.random_heads(any_tiny, found, sets=8, layers=[1, 2], avoid=others)
+    sets = interp.methods.runs.random_heads(any_tiny, found, sets=8, layers=[1, 2], avoid=others)
     for one in sets:
         assert len(set(one)) == 2 and all(
             s.startswith(("L1", "L2")) and s.endswith("@END") for s in one
@@ -33,30 +33,35 @@ def test_random_heads_from_given_layers(any_tiny):
     assert {s[:2] for one in sets for s in one} == {"L1", "L2"}
     assert any(
         s.startswith("L0")
-        for one in interp.random_heads(any_tiny, found, sets=20, layers="any")
+        for one in interp.methods.runs.random_heads(any_tiny, found, sets=20, layers="any")
         for s in one
     )
     assert (
-        interp.random_heads(any_tiny, ["L1H0", "L1H1"], sets=3, avoid=["L1H2"], layers=[1, 2]) != []
+        interp.methods.runs.random_heads(
+            any_tiny, ["L1H0", "L1H1"], sets=3, avoid=["L1H2"], layers=[1, 2]
+        )
+        != []
     )
     with pytest.raises(ValueError, match="too few are left"):
-        interp.random_heads(any_tiny, ["L1H0", "L1H1", "L1H2"], layers=[1], avoid=["L1H3"])
+        interp.methods.runs.random_heads(
+            any_tiny, ["L1H0", "L1H1", "L1H2"], layers=[1], avoid=["L1H3"]
+        )
     with pytest.raises(ValueError, match=r"layers=\[99\]"):
-        interp.random_heads(any_tiny, ["L1H0"], layers=[1, 99])
+        interp.methods.runs.random_heads(any_tiny, ["L1H0"], layers=[1, 99])
     with pytest.raises(ValueError, match="choice of layers"):
-        interp.random_heads(any_tiny, ["L1H0"], layers="sam")
+        interp.methods.runs.random_heads(any_tiny, ["L1H0"], layers="sam")
 
 
 def test_ranked_ablation_is_ablate_of_each_set(any_tiny, ioi):
     ranked = ["L2H1", "L1H0", "L1H3"]
-    found = interp.ranked_ablation(
+    found = interp.methods.ablation.ranked_ablation(
         any_tiny, ioi, ranked, (1, 3), sets=2, layers=[1, 2], avoid=["L1H1"], by="zero"
     )
     alone = [interp.ablate(any_tiny, ioi, ranked[:k], by="zero").values for k in (1, 3)]
     np.testing.assert_allclose(found.sel(heads="ranked").values, alone, atol=1e-5)
     for k in (1, 3):
         sets = found.about["random sets"][str(k)]
-        assert sets == interp.random_heads(
+        assert sets == interp.methods.runs.random_heads(
             any_tiny, ranked[:k], sets=2, layers=[1, 2], avoid=["L1H1"]
         )
         each = [interp.ablate(any_tiny, ioi, s, by="zero").examples for s in sets]
@@ -73,7 +78,7 @@ def test_ranked_ablation_is_ablate_of_each_set(any_tiny, ioi):
 def test_ranked_ablation_says_what_is_wrong(tiny, ioi):
     for numbers in ((), (0,), (3,), (1, 1)):
         with pytest.raises(ValueError, match="numbers="):
-            interp.ranked_ablation(tiny, ioi, ["L2H1", "L1H0"], numbers)
+            interp.methods.ablation.ranked_ablation(tiny, ioi, ["L2H1", "L1H0"], numbers)
 
 
 def result(examples):

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from interp import toys
+from interp.replications import superposition_scaling as toy
+from interp.replications.out_of_context_reasoning import answers, margins, norms, questions
 from interp.results import Result
-from interp.toys import superposition as toy
 from interp.toys.data import make
-from interp.toys.reasoning import answers, margins, norms, questions
 
 PARTS = dict(
     n_layers=1,

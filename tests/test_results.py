@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from interp.intervals import bootstrap
+from interp._stats import bootstrap
 from interp.results import Result, average
 
 RNG = np.random.default_rng(0)
@@ -147,7 +147,7 @@ def test_a_failed_save_leaves_the_old_file(result, tmp_path, monkeypatch):
     path = result.save(tmp_path / "x.npz")
     before = path.read_bytes()
     monkeypatch.setattr(
-        "interp._files.os.replace", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt)
+        "interp._store.os.replace", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt)
     )
     with pytest.raises(KeyboardInterrupt):
         result.mean().save(path)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import interp
-from interp.methods import Measure, resuming
+from interp.methods.runs import Measure, checkpoint
 from interp.models import bridge, state
 
 EITHER = pytest.mark.parametrize("way", ["engine", "hooks"])
@@ -57,8 +57,10 @@ VERBS = {
     "trace": lambda m, t, **o: interp.causal_trace(
         m, t, "resid_pre.*@*", subject="S2", samples=2, **o
     ),
-    "greedy": lambda m, t, **o: interp.greedy_ablation(m, t, "L*H*", steps=2, **o),
-    "pairs": lambda m, t, **o: interp.pairwise_ablation(m, t, ["L0H*", "L2H0"], **o),
+    "greedy": lambda m, t, **o: interp.methods.ablation.greedy_ablation(m, t, "L*H*", steps=2, **o),
+    "pairs": lambda m, t, **o: interp.methods.ablation.pairwise_ablation(
+        m, t, ["L0H*", "L2H0"], **o
+    ),
 }
 
 
@@ -71,7 +73,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(
     monkeypatch.setattr(
         sys.modules["interp.engine.sweep"], "TOKENS", 64
     )  # small parts: tiny models would finish in one
-    monkeypatch.setattr("interp.methods.sweep.TOKENS_PER_RUN", 128)
+    monkeypatch.setattr("interp.methods.runs.sweep.TOKENS_PER_RUN", 128)
     before, go = hooked(any_tiny), VERBS[verb]
     whole_count, judge = counting(ioi, keep=keep)
     whole = go(any_tiny, ioi, metric=judge, way=way, resume=tmp_path / "whole.npz")
@@ -92,8 +94,8 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(
 
 
 def test_cells_are_written_as_they_come(any_tiny, ioi, tmp_path, monkeypatch):
-    monkeypatch.setattr(resuming, "EVERY", 0.0)
-    monkeypatch.setattr("interp.methods.sweep.TOKENS_PER_RUN", 64)
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    monkeypatch.setattr("interp.methods.runs.sweep.TOKENS_PER_RUN", 64)
     path, done = tmp_path / "sweep.npz", []
 
     def of(logits, kept):

@@ -15,7 +15,7 @@ def ioi(any_tiny):
 def test_the_first_choice_is_the_best_alone_and_each_step_the_best_beside_it(
     any_tiny, ioi, most, by
 ):
-    order = interp.greedy_ablation(any_tiny, ioi, "L*H*", steps=3, most=most)
+    order = interp.methods.ablation.greedy_ablation(any_tiny, ioi, "L*H*", steps=3, most=most)
     chosen = order.coords["step"]
     assert order.dims == ("step",) and chosen == order.about["chosen"] and len(set(chosen)) == 3
     alone = interp.ablate(any_tiny, ioi, "L*H*")
@@ -33,11 +33,13 @@ def test_the_first_choice_is_the_best_alone_and_each_step_the_best_beside_it(
 
 
 def test_greedy_tries_again_only_the_best_alone(any_tiny, ioi):
-    order = interp.greedy_ablation(any_tiny, ioi, "L*H*", steps=3, keep_best=3)
+    order = interp.methods.ablation.greedy_ablation(any_tiny, ioi, "L*H*", steps=3, keep_best=3)
     assert set(order.coords["step"]) == set(
         interp.ablate(any_tiny, ioi, "L*H*").top(3, by="low").labels
     )
-    everything = interp.greedy_ablation(any_tiny, ioi, ["mlp.*"], steps=3, by="zero")
+    everything = interp.methods.ablation.greedy_ablation(
+        any_tiny, ioi, ["mlp.*"], steps=3, by="zero"
+    )
     np.testing.assert_allclose(
         everything.examples[-1],
         interp.ablate(any_tiny, ioi, ["mlp.*"], by="zero").examples,
@@ -48,7 +50,7 @@ def test_greedy_tries_again_only_the_best_alone(any_tiny, ioi):
 @pytest.mark.parametrize("by", ["mean", "resample", "zero"])
 def test_pairs_are_symmetric_and_three_ablations(any_tiny, ioi, by):
     sites = ["L0H1", "L1H3", "mlp.2", "L2H0@END"]
-    pairs = interp.pairwise_ablation(any_tiny, ioi, sites, by=by)
+    pairs = interp.methods.ablation.pairwise_ablation(any_tiny, ioi, sites, by=by)
     assert pairs.dims == ("first", "second") and pairs.coords["first"] == sites
     np.testing.assert_array_equal(pairs.examples, pairs.examples.swapaxes(0, 1))
     assert np.isnan(np.diag(pairs.values)).all() and np.isnan(pairs.values).sum() == len(sites)
@@ -63,11 +65,14 @@ def test_pairs_are_symmetric_and_three_ablations(any_tiny, ioi, by):
 
 
 def test_sets_both_ways_and_on_paper(any_tiny, ioi, tmp_path):
-    for verb in (interp.pairwise_ablation, interp.greedy_ablation):
+    for verb in (
+        interp.methods.ablation.pairwise_ablation,
+        interp.methods.ablation.greedy_ablation,
+    ):
         ways = [
             verb(any_tiny, ioi, ["L0H1", "L1H*"], way=way, **more)
             for way in ("engine", "hooks")
-            for more in [dict(steps=2) if verb is interp.greedy_ablation else {}]
+            for more in [dict(steps=2) if verb is interp.methods.ablation.greedy_ablation else {}]
         ]
         assert [r.about["way"] for r in ways] == ["engine", "hooks"] and ways[0].coords == ways[
             1
@@ -81,16 +86,30 @@ def test_sets_both_ways_and_on_paper(any_tiny, ioi, tmp_path):
 @pytest.mark.parametrize(
     "call, says",
     [
-        (lambda m, t: interp.greedy_ablation(m, t, "L*H*", steps=13), "from 1 to 12 steps"),
         (
-            lambda m, t: interp.greedy_ablation(m, t, "L*H*", steps=3, keep_best=2),
+            lambda m, t: interp.methods.ablation.greedy_ablation(m, t, "L*H*", steps=13),
+            "from 1 to 12 steps",
+        ),
+        (
+            lambda m, t: interp.methods.ablation.greedy_ablation(
+                m, t, "L*H*", steps=3, keep_best=2
+            ),
             "from 1 to 2 steps",
         ),
-        (lambda m, t: interp.greedy_ablation(m, t, "L*H*", most="harmm"), "did you mean 'harm'"),
-        (lambda m, t: interp.greedy_ablation(m, t, []), "a pattern or a list"),
-        (lambda m, t: interp.greedy_ablation(m, t, "L*H*", by="meen"), "did you mean 'mean'"),
-        (lambda m, t: interp.pairwise_ablation(m, t, ["L1H2"]), "at least two"),
-        (lambda m, t: interp.pairwise_ablation(m, t, ["L1H2", "L9H2"]), "layers 0 to 2"),
+        (
+            lambda m, t: interp.methods.ablation.greedy_ablation(m, t, "L*H*", most="harmm"),
+            "did you mean 'harm'",
+        ),
+        (lambda m, t: interp.methods.ablation.greedy_ablation(m, t, []), "a pattern or a list"),
+        (
+            lambda m, t: interp.methods.ablation.greedy_ablation(m, t, "L*H*", by="meen"),
+            "did you mean 'mean'",
+        ),
+        (lambda m, t: interp.methods.ablation.pairwise_ablation(m, t, ["L1H2"]), "at least two"),
+        (
+            lambda m, t: interp.methods.ablation.pairwise_ablation(m, t, ["L1H2", "L9H2"]),
+            "layers 0 to 2",
+        ),
     ],
 )
 def test_wrong_sets_are_one_sentence(any_tiny, ioi, call, says):

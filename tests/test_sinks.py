@@ -18,7 +18,7 @@ def model(**options):
 
 def test_attention_received_is_the_mean_of_a_column_over_the_queries_that_see_it():
     toy = model()
-    got = interp.attention_received(toy, TOKENS)
+    got = interp.methods.attention.attention_received(toy, TOKENS)
     pattern = run(toy, TOKENS, keep=["L1H0.pattern"]).kept["L1H0.pattern"]
     slow = [
         [sum(float(rows[q, k]) for q in range(k, 6)) / (6 - k) for rows in pattern]
@@ -29,28 +29,32 @@ def test_attention_received_is_the_mean_of_a_column_over_the_queries_that_see_it
 
 
 def test_even_attention_gives_the_first_position_the_harmonic_mean():
-    got = interp.attention_received(model(attention="uniform"), TOKENS)
+    got = interp.methods.attention.attention_received(model(attention="uniform"), TOKENS)
     np.testing.assert_allclose(got.sel(pos=0).values, np.mean(1 / np.arange(1, 7)), atol=1e-6)
     np.testing.assert_allclose(got.sel(pos=5).values, 1 / 6, atol=1e-6)
 
 
 def test_rows_that_do_not_sum_to_one_can_be_made_to():
     even = model(attention="sigmoid", attention_scale=1e-9)  # every score 0, every weight a half
-    assert np.allclose(interp.attention_received(even, TOKENS).values, 0.5)
-    expected = interp.attention_received(model(attention="uniform"), TOKENS).values
+    assert np.allclose(interp.methods.attention.attention_received(even, TOKENS).values, 0.5)
+    expected = interp.methods.attention.attention_received(
+        model(attention="uniform"), TOKENS
+    ).values
     np.testing.assert_allclose(
-        interp.attention_received(even, TOKENS, to_one=True).values, expected, atol=1e-6
+        interp.methods.attention.attention_received(even, TOKENS, to_one=True).values,
+        expected,
+        atol=1e-6,
     )
-    none = interp.attention_received(model(attention="none"), TOKENS, to_one=True)
+    none = interp.methods.attention.attention_received(model(attention="none"), TOKENS, to_one=True)
     assert (none.values == 0).all()
 
 
 def test_site_norms_are_the_norms():
     toy = model()
-    got = interp.site_norms(toy, TOKENS, "L*KV*.v")
+    got = interp.methods.attention.site_norms(toy, TOKENS, "L*KV*.v")
     kept = run(toy, TOKENS, keep=["L1KV0.v"]).kept["L1KV0.v"]
     np.testing.assert_allclose(got.sel(layer=1, kv_head=0).examples, kept.norm(dim=-1).T, atol=1e-6)
-    assert interp.site_norms(toy, TOKENS, "resid_post.*").dims == ("layer", "pos")
+    assert interp.methods.attention.site_norms(toy, TOKENS, "resid_post.*").dims == ("layer", "pos")
 
 
 def batch():
@@ -105,7 +109,7 @@ def test_errors_teach():
     with pytest.raises(ValueError, match="no active place"):
         toys.sinks_on(Batch(TOKENS, TOKENS, labels))
     with pytest.raises(ValueError, match="belongs to heads"):
-        interp.attention_received(model(), TOKENS, "mlp.0")
+        interp.methods.attention.attention_received(model(), TOKENS, "mlp.0")
 
 
 def test_code_is_code_and_has_two_halves():

@@ -8,8 +8,8 @@ import torch
 
 import interp
 from interp.interventions import run
-from interp.methods.soft_injections import mix_loss
-from interp.methods.steering import Direction
+from interp.methods.steering.soft_injection import mix_loss
+from interp.methods.steering.steer import Direction
 from interp.tasks.task import encode
 
 AT = "resid_post.1"
@@ -22,7 +22,7 @@ def ioi(any_tiny):
 
 @pytest.fixture
 def clean_less_corrupted(any_tiny, ioi):
-    return interp.difference_of_means(any_tiny, ioi, where=f"{AT}@END")
+    return interp.methods.steering.difference_of_means(any_tiny, ioi, where=f"{AT}@END")
 
 
 # --- finding directions --------------------------------------------------------------------------------------
@@ -33,11 +33,13 @@ def test_difference_of_means_by_hand(any_tiny, ioi):
         return any_tiny.run_with_cache(tokens, prepend_bos=False)[1]["blocks.1.hook_out"]
 
     clean, corrupted = there(ioi.clean), there(ioi.corrupted)
-    found = interp.difference_of_means(any_tiny, ioi, where=f"{AT}@END")
+    found = interp.methods.steering.difference_of_means(any_tiny, ioi, where=f"{AT}@END")
     torch.testing.assert_close(
         found.vector, clean[:, -1].mean(0) - corrupted[:, -1].mean(0), atol=1e-5, rtol=1e-4
     )
-    everywhere = interp.difference_of_means(any_tiny, ioi.clean, ioi.corrupted, f"{AT}@*")
+    everywhere = interp.methods.steering.difference_of_means(
+        any_tiny, ioi.clean, ioi.corrupted, f"{AT}@*"
+    )
     by_hand = clean[:, 1:].mean((0, 1)) - corrupted[:, 1:].mean((0, 1))  # position 0 is the sink
     torch.testing.assert_close(everywhere.vector, by_hand, atol=1e-5, rtol=1e-4)
 
@@ -47,7 +49,7 @@ def test_texts_of_any_lengths_get_the_first_token_and_count_alike(any_tiny):
     ends = [
         run(any_tiny, torch.tensor([encode(any_tiny.tokenizer, t)])).logits[0, -1] for t in texts
     ]
-    found = interp.task_vector(any_tiny, texts, "logits@END")
+    found = interp.methods.steering.task_vector(any_tiny, texts, "logits@END")
     torch.testing.assert_close(found.vector, torch.stack(ends).mean(0), atol=1e-4, rtol=1e-4)
 
 
@@ -66,7 +68,7 @@ def test_directions_are_vectors():
 
 
 def test_function_vector_by_hand(any_tiny, ioi):
-    found = interp.function_vector(any_tiny, ioi, heads=3, metric="logit_diff")
+    found = interp.methods.steering.function_vector(any_tiny, ioi, heads=3, metric="logit_diff")
     kept = run(any_tiny, ioi, keep=["L*H*@END"], positions=ioi.positions).kept[
         "L*H*@END"
     ]  # [layer head batch d_model]
@@ -137,7 +139,7 @@ def test_each_strength_is_the_run_it_would_be_alone(any_tiny, ioi, clean_less_co
 
 
 def test_adding_the_difference_moves_the_mean_all_the_way(any_tiny, ioi):
-    at_end = interp.difference_of_means(any_tiny, ioi, where="logits@END")
+    at_end = interp.methods.steering.difference_of_means(any_tiny, ioi, where="logits@END")
     moved = (
         run(any_tiny, ioi.corrupted, [at_end.push()], positions=ioi.positions).logits[:, -1].mean(0)
     )
@@ -159,7 +161,9 @@ def test_project_out_leaves_nothing_along_the_direction(any_tiny, ioi, clean_les
 
 def test_side_effect_by_hand(any_tiny, ioi, clean_less_corrupted):
     texts = ["Mary went to the store and gave a drink to John", "the dog"]
-    harm = interp.side_effect(any_tiny, texts, clean_less_corrupted, strengths=(0, 2))
+    harm = interp.methods.steering.side_effect(
+        any_tiny, texts, clean_less_corrupted, strengths=(0, 2)
+    )
     push = replace(clean_less_corrupted, site=AT).push(2.0)
     for i, text in enumerate(texts):
         ids = torch.tensor([encode(any_tiny.tokenizer, text)])
@@ -202,15 +206,17 @@ def other(any_tiny):
 
 def test_injecting_nothing_is_nothing_and_one_prompt_into_itself_too(any_tiny, ioi):
     plain = run(any_tiny, ioi[[0]]).logits
-    assert interp.injection(any_tiny, ioi, 0.0) == []
-    itself = run(any_tiny, ioi[[0]], interp.injection(any_tiny, ioi.clean[:1], 1.0)).logits
+    assert interp.methods.steering.injection(any_tiny, ioi, 0.0) == []
+    itself = run(
+        any_tiny, ioi[[0]], interp.methods.steering.injection(any_tiny, ioi.clean[:1], 1.0)
+    ).logits
     torch.testing.assert_close(itself, plain, atol=1e-4, rtol=1e-4)
 
 
 def test_the_whole_injection_makes_every_head_say_the_mean(any_tiny, ioi, other):
-    kept = run(any_tiny, other, interp.injection(any_tiny, ioi, 1.0), keep=["L*H*.z@-1"]).kept[
-        "L*H*.z@-1"
-    ]
+    kept = run(
+        any_tiny, other, interp.methods.steering.injection(any_tiny, ioi, 1.0), keep=["L*H*.z@-1"]
+    ).kept["L*H*.z@-1"]
     means = run(any_tiny, ioi, keep=["L*H*.z@-1"]).kept["L*H*.z@-1"].mean(2, keepdim=True)
     torch.testing.assert_close(kept, means.expand_as(kept), atol=1e-5, rtol=1e-4)
 
@@ -236,7 +242,7 @@ def test_the_gradient_of_the_mix_is_the_finite_difference_both_ways(any_tiny, io
 
 
 def test_a_learned_mix_fits_its_half_and_is_judged_on_the_other(any_tiny, ioi, other):
-    learned = interp.soft_injection(
+    learned = interp.methods.steering.soft_injection(
         any_tiny, ioi, other, steps=15, heads=["L0H*", "L2H1"], metric="log_prob"
     )
     assert learned.losses[-1] < learned.losses[0] and len(learned.losses) == 16
@@ -250,7 +256,9 @@ def test_a_learned_mix_fits_its_half_and_is_judged_on_the_other(any_tiny, ioi, o
         and learned.mix.values[2, 1] > 0
     )
     held = other[list(learned.heldout)].with_metric("log_prob")
-    by_hand = held.metric(run(any_tiny, held, interp.injection(any_tiny, ioi, learned.mix)).logits)
+    by_hand = held.metric(
+        run(any_tiny, held, interp.methods.steering.injection(any_tiny, ioi, learned.mix)).logits
+    )
     np.testing.assert_allclose(
         learned.score.sel(mix="learned").examples, by_hand.numpy(), atol=1e-4
     )
@@ -261,14 +269,16 @@ def test_a_learned_mix_fits_its_half_and_is_judged_on_the_other(any_tiny, ioi, o
     )
     trained = other[list(learned.trained)].with_metric("log_prob")
     by_hand = -trained.metric(
-        run(any_tiny, trained, interp.injection(any_tiny, ioi, learned.mix)).logits
+        run(any_tiny, trained, interp.methods.steering.injection(any_tiny, ioi, learned.mix)).logits
     ).mean()
     assert learned.losses[-1] == pytest.approx(float(by_hand), abs=1e-4)
 
 
 def test_a_price_on_the_shares_makes_them_smaller(any_tiny, ioi, other):
     def share(l1):
-        return interp.soft_injection(any_tiny, ioi, other, steps=10, l1=l1).mix.values.mean()
+        return interp.methods.steering.soft_injection(
+            any_tiny, ioi, other, steps=10, l1=l1
+        ).mix.values.mean()
 
     assert share(50.0) < share(0.0)
 
@@ -294,29 +304,71 @@ def test_a_price_on_the_shares_makes_them_smaller(any_tiny, ioi, other):
         (lambda m, t, d: interp.steer(m, ["the dog"], d), "give metric="),
         (lambda m, t, d: interp.steer(m, t, d, at="resid_post.9@END"), "layers 0 to 2"),
         (lambda m, t, d: interp.steer(m, t, d * 0, how="project_out"), "points nowhere"),
-        (lambda m, t, d: interp.side_effect(m, torch.tensor([[1]]), d), "have no loss"),
+        (
+            lambda m, t, d: interp.methods.steering.side_effect(m, torch.tensor([[1]]), d),
+            "have no loss",
+        ),
         (lambda m, t, d: d + replace(d, site="resid_post.0@END"), "one place"),
         (lambda m, t, d: d + replace(d, about={"model": "gpt2"}), "different models"),
         (lambda m, t, d: (d * 0).normalised(), "do not differ"),
-        (lambda m, t, d: interp.difference_of_means(m, [], ["the dog"], AT), "no prompts"),
-        (lambda m, t, d: interp.difference_of_means(m, [""], ["the dog"], AT), "empty prompt"),
-        (lambda m, t, d: interp.difference_of_means(m, ["the dog"], where=AT), "the negative ones"),
-        (lambda m, t, d: interp.difference_of_means(m, t, where="resid_post.*@END"), "one place"),
-        (lambda m, t, d: interp.difference_of_means(m, t, where="L0H0.pattern@END"), "no vector"),
         (
-            lambda m, t, d: interp.difference_of_means(m, t, where="resid_post.7@END"),
+            lambda m, t, d: interp.methods.steering.difference_of_means(m, [], ["the dog"], AT),
+            "no prompts",
+        ),
+        (
+            lambda m, t, d: interp.methods.steering.difference_of_means(m, [""], ["the dog"], AT),
+            "empty prompt",
+        ),
+        (
+            lambda m, t, d: interp.methods.steering.difference_of_means(m, ["the dog"], where=AT),
+            "the negative ones",
+        ),
+        (
+            lambda m, t, d: interp.methods.steering.difference_of_means(
+                m, t, where="resid_post.*@END"
+            ),
+            "one place",
+        ),
+        (
+            lambda m, t, d: interp.methods.steering.difference_of_means(
+                m, t, where="L0H0.pattern@END"
+            ),
+            "no vector",
+        ),
+        (
+            lambda m, t, d: interp.methods.steering.difference_of_means(
+                m, t, where="resid_post.7@END"
+            ),
             "layers 0 to 2",
         ),
-        (lambda m, t, d: interp.function_vector(m, t, heads=13), "12 heads"),
-        (lambda m, t, d: interp.function_vector(m, t, layer=8), "layers 0 to 2"),
-        (lambda m, t, d: interp.function_vector(m, ["the dog"]), "needs a task"),
-        (lambda m, t, d: interp.injection(m, t, torch.zeros(2, 2)), "3 layers by 4 heads"),
-        (lambda m, t, d: interp.injection(m, torch.zeros(2, 2, 2), 1.0), "3 layers of 4 heads"),
-        (lambda m, t, d: interp.soft_injection(m, t, t, heads="mlp.*"), "only heads"),
-        (lambda m, t, d: interp.soft_injection(m, t, t, heads=["L5H0"]), "layers 0 to 2"),
-        (lambda m, t, d: interp.soft_injection(m, t, t, way="engin"), "did you mean 'engine'"),
-        (lambda m, t, d: interp.soft_injection(m, t, t[[0, 0, 0, 0]]), "comes twice"),
-        (lambda m, t, d: interp.soft_injection(m, t, t[:2]), "4 prompts"),
+        (lambda m, t, d: interp.methods.steering.function_vector(m, t, heads=13), "12 heads"),
+        (lambda m, t, d: interp.methods.steering.function_vector(m, t, layer=8), "layers 0 to 2"),
+        (lambda m, t, d: interp.methods.steering.function_vector(m, ["the dog"]), "needs a task"),
+        (
+            lambda m, t, d: interp.methods.steering.injection(m, t, torch.zeros(2, 2)),
+            "3 layers by 4 heads",
+        ),
+        (
+            lambda m, t, d: interp.methods.steering.injection(m, torch.zeros(2, 2, 2), 1.0),
+            "3 layers of 4 heads",
+        ),
+        (
+            lambda m, t, d: interp.methods.steering.soft_injection(m, t, t, heads="mlp.*"),
+            "only heads",
+        ),
+        (
+            lambda m, t, d: interp.methods.steering.soft_injection(m, t, t, heads=["L5H0"]),
+            "layers 0 to 2",
+        ),
+        (
+            lambda m, t, d: interp.methods.steering.soft_injection(m, t, t, way="engin"),
+            "did you mean 'engine'",
+        ),
+        (
+            lambda m, t, d: interp.methods.steering.soft_injection(m, t, t[[0, 0, 0, 0]]),
+            "comes twice",
+        ),
+        (lambda m, t, d: interp.methods.steering.soft_injection(m, t, t[:2]), "4 prompts"),
     ],
 )
 def test_wrong_input_is_one_sentence(any_tiny, ioi, clean_less_corrupted, call, says):

@@ -8,24 +8,21 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from run_source import run_source
 
 from interp.studies import (
     Claim,
     Measured,
     VerdictChanged,
     check_recorded,
-    exercises,
     gate,
-    hygiene,
     measured,
-    notebooks,
-    page,
-    runner,
     scoreboard,
-    table,
+    verdict_table,
     verdicts,
 )
-from interp.studies.forked import run_source
+from interp.studies.notebooks import build, exercises, lint, page, run
+from interp.studies.notebooks import source as notebook_source
 
 BASE = dict(
     says="Heads copy names",
@@ -167,7 +164,7 @@ def test_table_says_everything_in_words():
         claim().judge(GOOD, control=CONTROL, note="a | note"),
         claim(key="b").judge(None, gate=failed),
     ]
-    shown = table.Table("00-toy", tuple(map(table.row, rows)), "toy")
+    shown = verdict_table.Table("00-toy", tuple(map(verdict_table.row, rows)), "toy")
     for text in (repr(shown), shown._repr_html_()):
         for said in (
             "holds",
@@ -181,7 +178,7 @@ def test_table_says_everything_in_words():
         ):
             assert said in text
     assert "&lt;accuracy&gt;" in shown._repr_html_() and "background" not in shown._repr_html_()
-    assert max(map(len, repr(shown).splitlines())) <= table.WIDTH
+    assert max(map(len, repr(shown).splitlines())) <= verdict_table.WIDTH
 
 
 @pytest.fixture
@@ -278,11 +275,11 @@ def test_verdicts_refuses_unjudged_and_doubled_rows(folder):
 
 
 def test_build_is_deterministic_fresh_and_clean(folder):
-    built = notebooks.build("toy", folder)
+    built = build.build("toy", folder)
     first = built.read_bytes()
     record = (folder / "verdicts" / "00-toy.json").read_text()
-    assert notebooks.check("00-toy", folder) == []
-    assert notebooks.build("00", folder, only="full").read_bytes() == first
+    assert build.check("00-toy", folder) == []
+    assert build.build("00", folder, only="full").read_bytes() == first
     assert (folder / "verdicts" / "00-toy.json").read_text() == record
     text = first.decode()
     assert "image/png" in text and '"stderr"' not in text and "BEGIN SOLUTION" not in text
@@ -297,44 +294,42 @@ def test_build_is_deterministic_fresh_and_clean(folder):
 
     source = folder / "src" / "00-toy.py"
     source.write_text(TOY.replace("near two are", "close to two are"))
-    assert any(
-        "differs from its source from cell 1" in p for p in notebooks.check("00-toy", folder)
-    )
+    assert any("differs from its source from cell 1" in p for p in build.check("00-toy", folder))
     assert scoreboard(folder, write=False) != []
     source.write_text(TOY + "\n")
-    assert any("another version of its source" in p for p in notebooks.stale("00-toy", folder))
+    assert any("another version of its source" in p for p in build.stale("00-toy", folder))
 
 
 def test_pull_brings_edits_back_and_keeps_markers(folder):
     nbformat = pytest.importorskip("nbformat")
     source, dest = folder / "src" / "00-toy.py", folder / "00-toy.ipynb"
-    dest.write_text(notebooks.text_of(exercises.solved(notebooks.read_source(source))))
-    assert notebooks.pull("00-toy", folder) is False and source.read_text() == TOY
+    dest.write_text(notebook_source.text_of(exercises.solved(notebook_source.read_source(source))))
+    assert build.pull("00-toy", folder) is False and source.read_text() == TOY
     nb = nbformat.read(dest, 4)
     nb.cells[6].source = nb.cells[6].source.replace("n = 20", "n = 25")
     nbformat.write(nb, dest)
-    assert notebooks.pull("00-toy", folder) is True
+    assert build.pull("00-toy", folder) is True
     assert source.read_text() == TOY.replace("n = 20", "n = 25")
     nb.cells[7].source = nb.cells[7].source.replace("x.max()", "x.min()")
     nbformat.write(nb, dest)
     with pytest.raises(ValueError, match="solution markers"):
-        notebooks.pull("00-toy", folder)
+        build.pull("00-toy", folder)
 
 
 def test_parameters(folder):
-    nb = notebooks.read_source(folder / "src" / "00-toy.py")
-    assert notebooks.parameters(nb) == {"MODEL": "'toy'", "FAST": "False"}
+    nb = notebook_source.read_source(folder / "src" / "00-toy.py")
+    assert notebook_source.parameters(nb) == {"MODEL": "'toy'", "FAST": "False"}
     with pytest.raises(ValueError, match="did you mean 'FAST'"):
-        notebooks.with_parameters(nb, {"FASTT": True})
+        notebook_source.with_parameters(nb, {"FASTT": True})
     assert any(
-        c.source == "FAST = True" for c in notebooks.with_parameters(nb, {"FAST": True}).cells
+        c.source == "FAST = True" for c in notebook_source.with_parameters(nb, {"FAST": True}).cells
     )
 
 
 def test_hygiene(folder):
     source = folder / "src" / "00-toy.py"
-    assert hygiene.problems("00-toy", folder) == []
-    assert hygiene.claim_keys(notebooks.read_source(source)) == ["two"]
+    assert lint.problems("00-toy", folder) == []
+    assert lint.claim_keys(notebook_source.read_source(source)) == ["two"]
     other = SimpleNamespace(
         cells=[
             SimpleNamespace(
@@ -343,14 +338,14 @@ def test_hygiene(folder):
             )
         ]
     )
-    assert hygiene.claim_keys(other) == ["three"]
+    assert lint.claim_keys(other) == ["three"]
     bad = (
         "\n# %%\nf = lambda x: x\n\n# %%\nx = 'blocks.0.hook_z'\n\n# %%\n"
         + "a = 1\n" * 130
         + "\n# %%\nclass A: pass\n"
     )
     source.write_text(TOY.replace("# Paper:", "#").replace('Claim("two"', 'str("two"') + bad)
-    said = "\n".join(hygiene.problems("00-toy", folder))
+    said = "\n".join(lint.problems("00-toy", folder))
     for part in (
         "no paper line",
         "lambda",
@@ -367,9 +362,9 @@ def test_hygiene(folder):
     )
     assert any(
         "path of this computer" in p
-        for p in hygiene.output_problems(nbformat.v4.new_notebook(cells=[cell]), 10)
+        for p in lint.output_problems(nbformat.v4.new_notebook(cells=[cell]), 10)
     )
-    assert any("no outputs" in p for p in hygiene.output_problems(nbformat.v4.new_notebook(), 10))
+    assert any("no outputs" in p for p in lint.output_problems(nbformat.v4.new_notebook(), 10))
 
 
 def test_exercise_markers():
@@ -397,7 +392,7 @@ def test_forked_run(folder):
 
 
 def test_run_writes_notebook_and_page(folder, tmp_path, capsys):
-    shown = runner.run("toy", fast=True, out=tmp_path / "out", model="other")
+    shown = run.run("toy", fast=True, out=tmp_path / "out", model="other")
     assert shown.model == "other" and shown.fast and shown.counts()["holds"] == 1
     said = capsys.readouterr()
     assert "cell 1/7" in said.err and "Measure" in said.err and "✔ HOLDS  two" in said.out
@@ -414,10 +409,8 @@ def test_run_writes_notebook_and_page(folder, tmp_path, capsys):
 def test_a_failing_cell_is_named(folder, tmp_path):
     source = folder / "src" / "00-toy.py"
     source.write_text(TOY.replace("best = x.max()", "best = nothing"))
-    with pytest.raises(
-        runner.StudyFailed, match="cell 5 of 6, section 'Measure', raised NameError"
-    ):
-        runner.run("toy", out=tmp_path / "out", progress=False)
+    with pytest.raises(run.StudyFailed, match="cell 5 of 6, section 'Measure', raised NameError"):
+        run.run("toy", out=tmp_path / "out", progress=False)
     assert "NameError" in (tmp_path / "out" / "00-toy.html").read_text()
 
 
@@ -433,7 +426,7 @@ def test_page_refuses_the_network(tmp_path):
 
 def test_unknown_study_and_light_import(folder):
     with pytest.raises(ValueError, match="unknown study"):
-        runner.run("99-nope")
+        run.run("99-nope")
     code = "import interp.studies, sys; interp.studies.Claim; interp.studies.verdicts; print([m for m in ('torch','nbformat','jupytext','nbclient') if m in sys.modules])"
     assert (
         subprocess.check_output(

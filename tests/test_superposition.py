@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from interp.replications import superposition_scaling as toy
 from interp.results import Result
-from interp.toys import superposition as toy
 
 TINY = {"features": 30, "steps": 200, "batch": 64}
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 import interp
-from interp._ranks import ranks, spearman
+from interp._stats import spearman
 from interp.edits import set_to
 from interp.interventions import Intervention, run
-from interp.methods.scores import strongest
-from interp.methods.task_scores import gradients_at_z
+from interp.methods.attention.head_scores import strongest
+from interp.methods.attention.task_scores import gradients_at_z
 from interp.studies import rank_correlation, shuffled_correlation
 
 
@@ -32,7 +32,7 @@ def test_text_is_chunks_of_one_half_and_heldout_of_the_other(tiny):
 
 
 def test_text_loss_is_the_cross_entropy_and_its_ablation_too(any_tiny, text):
-    loss = interp.text_loss(text)
+    loss = interp.methods.runs.text_loss(text)
     logits = run(any_tiny, text).logits
     told = logits[0].log_softmax(-1)
     by_hand = -np.mean(
@@ -41,7 +41,7 @@ def test_text_loss_is_the_cross_entropy_and_its_ablation_too(any_tiny, text):
     assert float(loss.of(logits, {})[0]) == pytest.approx(by_hand, rel=1e-5)
     by_hooks = interp.ablate(any_tiny, text, "L*H*", metric=loss, way="hooks")
     assert by_hooks.about["clean"] == pytest.approx(
-        float(interp.cross_entropy(any_tiny, text.clean).values), rel=1e-5
+        float(interp.methods.text.cross_entropy(any_tiny, text.clean).values), rel=1e-5
     )
     fast = interp.ablate(any_tiny, text, "L*H*", metric=loss, way="engine")
     np.testing.assert_allclose(fast.examples, by_hooks.examples, atol=2e-5)
@@ -51,8 +51,8 @@ def test_text_loss_is_the_cross_entropy_and_its_ablation_too(any_tiny, text):
         return [Intervention("L1H2.z", set_to(z.mean(0, keepdim=True)))]
 
     one = [
-        interp.cross_entropy(any_tiny, text.clean[i : i + 1], edit(i)).values
-        - interp.cross_entropy(any_tiny, text.clean[i : i + 1]).values
+        interp.methods.text.cross_entropy(any_tiny, text.clean[i : i + 1], edit(i)).values
+        - interp.methods.text.cross_entropy(any_tiny, text.clean[i : i + 1]).values
         for i in range(3)
     ]
     np.testing.assert_allclose(by_hooks.sel(layer=1, head=2).examples, one, atol=2e-5)
@@ -71,7 +71,7 @@ def test_an_end_measure_is_not_changed_by_reading_everywhere(any_tiny, text):
 
 
 def test_gradients_of_the_loss_both_ways_and_by_differences(any_tiny, text):
-    loss = interp.text_loss(text)
+    loss = interp.methods.runs.text_loss(text)
     lean, z = gradients_at_z(any_tiny, text, metric=loss)
     hooks, _ = gradients_at_z(any_tiny, text, "hooks", metric=loss)
     torch.testing.assert_close(lean, hooks, atol=1e-6, rtol=1e-4)
@@ -88,7 +88,7 @@ def test_gradients_of_the_loss_both_ways_and_by_differences(any_tiny, text):
 
 
 def test_importance_on_text(any_tiny, text):
-    loss = interp.text_loss(text)
+    loss = interp.methods.runs.text_loss(text)
     scored = interp.head_scores(any_tiny, ["ablation", "gradient"], on=text, metric=loss)
     signed = interp.ablate(any_tiny, text, "L*H*", metric=loss)
     np.testing.assert_allclose(
@@ -99,27 +99,29 @@ def test_importance_on_text(any_tiny, text):
 
 def test_text_loss_says_what_does_not_fit(any_tiny, text):
     with pytest.raises(ValueError, match="three tokens or more"):
-        interp.text_loss(torch.zeros(2, 2, dtype=torch.long))
+        interp.methods.runs.text_loss(torch.zeros(2, 2, dtype=torch.long))
     with pytest.raises(ValueError, match="made for 3 chunks"):
-        interp.ablate(any_tiny, text[:2], "L0H0", metric=interp.text_loss(text))
+        interp.ablate(any_tiny, text[:2], "L0H0", metric=interp.methods.runs.text_loss(text))
 
 
 def test_profiles_by_distance_are_means_of_diagonals(any_tiny, text):
-    profile = interp.distance_profile(any_tiny, text)
+    profile = interp.methods.attention.distance_profile(any_tiny, text)
     pattern = interp.attention_patterns(any_tiny, text).examples[1, 2, :, :, 0]
     expected = np.mean([pattern[i, i - 3] for i in range(4, 12)])  # from source 1 on
     assert profile.sel(layer=1, head=2, distance=3).examples[0] == pytest.approx(expected, abs=1e-6)
-    grouped = interp.distance_profile(any_tiny, text, groups={"early": [0, 1]})
+    grouped = interp.methods.attention.distance_profile(any_tiny, text, groups={"early": [0, 1]})
     np.testing.assert_allclose(grouped.values[0], profile.values[:2].mean((0, 1)))
     assert profile.about["even"][0] == pytest.approx(
         np.mean([1 / k for k in range(2, 13)]), abs=1e-6
     )
     with pytest.raises(ValueError, match="groups name layers"):
-        interp.distance_profile(any_tiny, text, groups={"late": [99]})
+        interp.methods.attention.distance_profile(any_tiny, text, groups={"late": [99]})
 
 
 def test_components_rebuild_the_distances_and_explain_the_variance(any_tiny, text):
-    every = interp.pattern_space(any_tiny, text, components=12)  # as many as heads: nothing is lost
+    every = interp.methods.attention.pattern_space(
+        any_tiny, text, components=12
+    )  # as many as heads: nothing is lost
     flat = interp.attention_patterns(any_tiny, text).examples.reshape(12, -1)
     apart = np.linalg.norm(flat[:, None] - flat[None], axis=-1)
     found = every.values.reshape(12, -1).T
@@ -129,17 +131,17 @@ def test_components_rebuild_the_distances_and_explain_the_variance(any_tiny, tex
     assert sum(every.about["explained"]) == pytest.approx(1, abs=1e-4)
     one = flat.reshape(12, 12, 12, 3)[..., 0].reshape(12, -1)
     squares = np.linalg.svd(one - one.mean(0), compute_uv=False) ** 2
-    share = interp.explained(any_tiny, text, components=2)
+    share = interp.methods.attention.variance_explained(any_tiny, text, components=2)
     assert share.examples[0] == pytest.approx(squares[:2].sum() / squares.sum(), rel=1e-3)
-    assert float(interp.explained(any_tiny, text, components=11).values) == pytest.approx(
-        1, abs=1e-4
-    )
+    assert float(
+        interp.methods.attention.variance_explained(any_tiny, text, components=11).values
+    ) == pytest.approx(1, abs=1e-4)
     with pytest.raises(ValueError, match="number of heads, 12"):
-        interp.explained(any_tiny, text, components=13)
+        interp.methods.attention.variance_explained(any_tiny, text, components=13)
 
 
 def test_shuffled_patterns_keep_rows_and_the_sink(any_tiny, text):
-    from interp.methods.pattern_maps import _flat, _patterns
+    from interp.methods.attention.pattern_maps import _flat, _patterns
 
     pattern = _patterns(any_tiny, text.clean)
     plain, mixed = _flat(pattern, True, False, 0)[0], _flat(pattern, True, True, 0)[0]
@@ -162,7 +164,6 @@ def test_a_list_of_heads_is_a_panel_each(any_tiny, text):
 
 
 def test_ranks_and_correlations_by_hand():
-    assert ranks(np.array([3.0, 1.0, 3.0, 2.0])).tolist() == [3.5, 1.0, 3.5, 2.0]
     assert spearman(np.array([1.0, 2, 3]), np.array([1.0, 3, 2])) == pytest.approx(0.5)
     assert spearman(np.ones(3), np.arange(3.0)) == 0
     a = np.arange(40.0).reshape(4, 10)
@@ -186,8 +187,8 @@ def test_an_axis_may_be_correlated_with(any_tiny, text):
 def test_random_heads_from_any_layer(any_tiny):
     given = ["L0H0", "L0H1", "L0H2"]
     with pytest.raises(ValueError, match="too few"):
-        interp.random_heads(any_tiny, given)
-    for drawn in interp.random_heads(any_tiny, given, layers="any"):
+        interp.methods.runs.random_heads(any_tiny, given)
+    for drawn in interp.methods.runs.random_heads(any_tiny, given, layers="any"):
         assert len(set(drawn)) == 3 and not set(drawn) & set(given)
 
 

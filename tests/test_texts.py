@@ -243,18 +243,18 @@ def test_cross_entropy_by_hand(any_tiny):
             -np.mean([logits[i, p, tokens[i, p + 1]].item() for p in range(1, 39)])
             for i in range(35)
         ]
-        found = interp.cross_entropy(any_tiny, tokens, edits)
+        found = interp.methods.text.cross_entropy(any_tiny, tokens, edits)
         np.testing.assert_allclose(found.examples, by_hand, atol=1e-5)
         assert found.unit == "nats a token" and found.about["n"] == 35
-    assert abs(interp.cross_entropy(any_tiny, tokens).values - found.values) > 1e-4
+    assert abs(interp.methods.text.cross_entropy(any_tiny, tokens).values - found.values) > 1e-4
 
 
 def test_cross_entropy_leaves_the_first_position_out(tiny):
     tokens = texts.chunks(tiny, texts.prose(), length=12, n=3)
     moved = Intervention("logits@0", add(torch.randn(interp.models.bridge.dims(tiny).d_vocab)))
     assert (
-        interp.cross_entropy(tiny, tokens, [moved]).values
-        == interp.cross_entropy(tiny, tokens).values
+        interp.methods.text.cross_entropy(tiny, tokens, [moved]).values
+        == interp.methods.text.cross_entropy(tiny, tokens).values
     )
 
 
@@ -262,9 +262,11 @@ def test_cross_entropy_takes_positions_chunk_by_chunk(tiny):
     tokens = texts.chunks(tiny, texts.prose(), length=100, n=8)
     where = torch.arange(8) * 10 + 5
     edit = [Intervention("resid_post.1@HERE", zero())]
-    whole = interp.cross_entropy(tiny, tokens, edit, positions={"HERE": where})
+    whole = interp.methods.text.cross_entropy(tiny, tokens, edit, positions={"HERE": where})
     each = [
-        interp.cross_entropy(tiny, tokens[i], edit, positions={"HERE": where[i : i + 1]}).values
+        interp.methods.text.cross_entropy(
+            tiny, tokens[i], edit, positions={"HERE": where[i : i + 1]}
+        ).values
         for i in range(8)
     ]
     np.testing.assert_allclose(whole.examples, each, atol=1e-6)
@@ -272,8 +274,8 @@ def test_cross_entropy_takes_positions_chunk_by_chunk(tiny):
 
 def test_cross_entropy_refuses_what_it_cannot_batch(tiny):
     with pytest.raises(ValueError, match="three tokens or more"):
-        interp.cross_entropy(tiny, torch.tensor([[1, 2]]))
+        interp.methods.text.cross_entropy(tiny, torch.tensor([[1, 2]]))
     with pytest.raises(ValueError, match="`rows` of its own"):
-        interp.cross_entropy(
+        interp.methods.text.cross_entropy(
             tiny, torch.ones(2, 5, dtype=torch.long), [Intervention("L0H0", zero(), rows=slice(1))]
         )

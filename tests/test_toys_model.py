@@ -9,7 +9,7 @@ import interp
 from interp import toys
 from interp.edits import set_to
 from interp.interventions import Intervention, run
-from interp.toys.spec import ATTENTION
+from interp.toys.model.spec import ATTENTION
 
 SMALL = dict(d_vocab=12, n_layers=2, n_heads=4, d_model=16, n_ctx=10)
 TOKENS = torch.randint(0, 12, (3, 7), generator=torch.Generator().manual_seed(0))
@@ -37,7 +37,7 @@ def shaken(net, seed=1):
 
 
 def made(**options):
-    from interp.toys.model import wrapped
+    from interp.toys.model.transformer import wrapped
 
     return wrapped(shaken(toys.net(**{**SMALL, **options})), "toy")
 
@@ -98,7 +98,7 @@ def test_attention_is_its_formula(kind):
 def test_hooks_change_no_number(variant):
     net = shaken(toys.net(**{**SMALL, **VARIANTS[variant]}))
     plain = net(TOKENS).detach()
-    from interp.toys.model import wrapped
+    from interp.toys.model.transformer import wrapped
 
     toy = wrapped(net, "toy")
     every = [name for name in toy.hook_dict]

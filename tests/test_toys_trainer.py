@@ -8,9 +8,9 @@ import torch
 
 import interp
 from interp import toys
-from interp.toys import runs, trainer
 from interp.toys.data import Batch
-from interp.toys.recipe import from_json
+from interp.toys.training import runs, train
+from interp.toys.training.recipe import from_json
 
 TINY = dict(
     data="repeated_tokens",
@@ -69,7 +69,7 @@ def test_two_runs_of_a_recipe_are_equal_bit_for_bit(tmp_path, changes):
 )
 @pytest.mark.parametrize("stop", [1, 5, 11])
 def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path, monkeypatch, changes, stop):
-    monkeypatch.setattr(trainer, "SAVE_EVERY", -1.0)  # after every step
+    monkeypatch.setattr(train, "SAVE_EVERY", -1.0)  # after every step
     recipe, asked = OWN.but(**changes), []
 
     def until(n, generator):
@@ -94,7 +94,7 @@ def test_the_trainer_is_a_plain_loop(tmp_path):
     """The definition, written out: whatever the trainer adds, it changes no number."""
     recipe = OWN.but(weight_decay=0.1, warmup=4)
     run = toys.train(recipe, draw=bigram)
-    with trainer.one_thread():
+    with train.one_thread():
         net, data = run.net(0), recipe.generator("data")
         optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.lr, weight_decay=0.1, fused=True)
         losses = []
@@ -120,10 +120,8 @@ def test_places_without_a_target_take_no_loss():
     each = torch.nn.functional.cross_entropy(
         net(batch.inputs).transpose(1, 2), batch.targets, reduction="none"
     )
-    torch.testing.assert_close(
-        trainer.loss(net, Batch(batch.inputs, some))[0], each[:, 1::2].mean()
-    )
-    torch.testing.assert_close(trainer.loss(net, batch)[0], each.mean())
+    torch.testing.assert_close(train.loss(net, Batch(batch.inputs, some))[0], each[:, 1::2].mean())
+    torch.testing.assert_close(train.loss(net, batch)[0], each.mean())
 
 
 def test_threads_are_given_back():
@@ -139,7 +137,7 @@ def test_a_run_is_found_by_its_recipe(monkeypatch):
     recipe = toys.Recipe("tiny", **TINY)
     run = toys.train(recipe)
     fits = []
-    monkeypatch.setattr(trainer, "_fit", lambda *args: fits.append(1))
+    monkeypatch.setattr(train, "_fit", lambda *args: fits.append(1))
     again = toys.train(recipe)
     assert not fits and again.folder == run.folder and same(again.weights(), run.weights())
     assert again.recipe == recipe and again.steps == run.steps
@@ -149,25 +147,25 @@ def test_a_run_is_found_by_its_recipe(monkeypatch):
         {"model": {"n_heads": 2}},
         {"data_options": {"vocab": 13}},
     ):
-        assert trainer.found(recipe.but(**change)) is None
+        assert train.found(recipe.but(**change)) is None
 
 
 def test_a_run_of_other_data_or_other_weights_is_another_run(monkeypatch):
     recipe = toys.Recipe("tiny", **TINY)
     toys.train(recipe)
-    assert trainer.found(recipe) is not None
-    draw = trainer.Net._draw
+    assert train.found(recipe) is not None
+    draw = train.Net._draw
     monkeypatch.setattr(
-        trainer.Net, "_draw", lambda self, g: (draw(self, g), self.embed.weight.data.mul_(2))
+        train.Net, "_draw", lambda self, g: (draw(self, g), self.embed.weight.data.mul_(2))
     )
-    assert trainer.found(recipe) is None
+    assert train.found(recipe) is None
 
 
 def test_a_damaged_run_is_made_anew():
     run = toys.train(toys.Recipe("tiny", **TINY))
     last = runs.checkpoint(run.folder, 12)
     last.write_bytes(last.read_bytes()[:100])
-    assert trainer.found(run.recipe) is None
+    assert train.found(run.recipe) is None
     assert same(toys.train(run.recipe).weights(), run.weights())
 
 
@@ -267,8 +265,8 @@ def test_weights_that_are_no_numbers_are_no_checkpoint():
 @pytest.mark.parametrize(
     "call, says",
     [
-        (lambda: toys.trained("inductoin"), "did you mean 'induction'"),
-        (lambda: toys.trained("induction", step=3), "did you mean 'steps'"),
+        (lambda: toys.load_or_train("inductoin"), "did you mean 'induction'"),
+        (lambda: toys.load_or_train("induction", step=3), "did you mean 'steps'"),
         (lambda: toys.Recipe("x", optimizer="adamx"), "'adam' or 'adamw'"),
         (lambda: toys.Recipe("x", steps=0), "a whole number from 1 on"),
         (lambda: toys.Recipe("a/b"), "a plain word"),

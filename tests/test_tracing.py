@@ -17,7 +17,7 @@ def ioi(any_tiny):
 
 
 def test_kl_is_zero_at_home_and_torchs_own_elsewhere(any_tiny, ioi):
-    judge = interp.kl_to(any_tiny, ioi)
+    judge = interp.methods.runs.kl_to(any_tiny, ioi)
     clean, corrupted = (
         run(any_tiny, t, last_only=True).logits.log_softmax(-1) for t in (ioi.clean, ioi.corrupted)
     )
@@ -28,13 +28,13 @@ def test_kl_is_zero_at_home_and_torchs_own_elsewhere(any_tiny, ioi):
         torch.nn.functional.kl_div(q, p.exp(), reduction="sum") for p, q in zip(clean, corrupted)
     ]
     torch.testing.assert_close(judge.of(corrupted, {}), torch.stack(theirs), atol=1e-5, rtol=1e-4)
-    other = interp.kl_to(any_tiny, ioi, run="corrupted")
+    other = interp.methods.runs.kl_to(any_tiny, ioi, run="corrupted")
     assert torch.allclose(other.of(corrupted, {}), torch.zeros(4), atol=1e-6)
 
 
 @pytest.mark.parametrize("way", ["engine", "hooks"])
 def test_restoring_everything_takes_the_distance_to_zero(any_tiny, ioi, way):
-    judge = interp.kl_to(any_tiny, ioi)
+    judge = interp.methods.runs.kl_to(any_tiny, ioi)
     effect = interp.patch(any_tiny, ioi, "resid_pre.0", metric=judge, way=way)
     far = judge.of(run(any_tiny, ioi.corrupted, last_only=True).logits, {})
     assert far.min() > 1e-3
@@ -42,7 +42,7 @@ def test_restoring_everything_takes_the_distance_to_zero(any_tiny, ioi, way):
 
 
 def test_kl_both_ways(any_tiny, ioi):
-    judge = interp.kl_to(any_tiny, ioi)
+    judge = interp.methods.runs.kl_to(any_tiny, ioi)
     for verb in (interp.patch, interp.ablate):
         ways = [verb(any_tiny, ioi, "L*H*", metric=judge, way=way) for way in ("engine", "hooks")]
         assert [r.about["way"] for r in ways] == ["engine", "hooks"]
@@ -55,9 +55,9 @@ def test_kl_says_what_it_needs(any_tiny, ioi):
     with pytest.raises(ValueError, match="kl_to"):
         interp.patch(any_tiny, ioi, "L*H*", metric="KL")
     with pytest.raises(ValueError, match="did you mean 'clean'"):
-        interp.kl_to(any_tiny, ioi, run="clear")
+        interp.methods.runs.kl_to(any_tiny, ioi, run="clear")
     with pytest.raises(ValueError, match="made for 4 prompts"):
-        interp.patch(any_tiny, ioi[:2], "L*H*", metric=interp.kl_to(any_tiny, ioi))
+        interp.patch(any_tiny, ioi[:2], "L*H*", metric=interp.methods.runs.kl_to(any_tiny, ioi))
 
 
 # --- causal_trace --------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import torch
 
 import interp
 from interp.interventions import run
-from interp.methods.tuned import divergence
+from interp.methods.lenses.tuned_lens import divergence
 from interp.models import bridge
 
 

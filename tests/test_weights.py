@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import interp
-from interp.methods import weights
+from interp.methods.weights import ov_qk
 from interp.models import bridge
 
 
@@ -28,7 +28,7 @@ def write(model, layer, head):
 def test_ov_of_layer_zero_is_what_the_head_really_writes(any_tiny):
     """One token alone: the head attends to it fully, and what it writes is the read-out up to one scale."""
     d, token = bridge.dims(any_tiny), 60
-    read = interp.ov_readout(any_tiny, "L0H3", [token], k=d.d_vocab)
+    read = interp.methods.weights.ov_readout(any_tiny, "L0H3", [token], k=d.d_vocab)
     embed = interp.engine.find(any_tiny).embed[token].double()
     centred = embed - embed.mean() if d.norm == "ln" else embed
     unit = centred / centred.pow(2).mean().sqrt()
@@ -49,20 +49,24 @@ def test_qk_of_layer_zero_is_the_models_own_score(tiny):
     scores = interp.run(tiny, tokens, keep=["L0H3.scores@-1"]).kept["L0H3.scores@-1"][
         :, 0
     ]  # at offset 3
-    read = interp.qk_readout(tiny, "L0H3", [query], k=bridge.dims(tiny).d_vocab, offset=n)
-    names = weights._words(tiny, list(range(bridge.dims(tiny).d_vocab)))
+    read = interp.methods.weights.qk_readout(
+        tiny, "L0H3", [query], k=bridge.dims(tiny).d_vocab, offset=n
+    )
+    names = ov_qk._words(tiny, list(range(bridge.dims(tiny).d_vocab)))
     found = torch.tensor([read.sel(key=names[t]).values[0] for t in keys])
     torch.testing.assert_close(
         found - found[0], (scores - scores[0]).double(), atol=1e-3, rtol=1e-3
     )
-    flat = interp.qk_readout(tiny, "L0H3", [query], k=bridge.dims(tiny).d_vocab)
+    flat = interp.methods.weights.qk_readout(tiny, "L0H3", [query], k=bridge.dims(tiny).d_vocab)
     assert abs(flat.values - read.values).max() > 1e-3
 
 
 def test_read_outs_take_words_and_give_the_best(any_tiny):
-    read = interp.ov_readout(any_tiny, "L1H2", [" Mary", " John"], k=3)
+    read = interp.methods.weights.ov_readout(any_tiny, "L1H2", [" Mary", " John"], k=3)
     assert read.coords["input"] == [" Mary", " John"] and read.dims == ("input", "output")
-    every = interp.ov_readout(any_tiny, "L1H2", [" Mary", " John"], k=bridge.dims(any_tiny).d_vocab)
+    every = interp.methods.weights.ov_readout(
+        any_tiny, "L1H2", [" Mary", " John"], k=bridge.dims(any_tiny).d_vocab
+    )
     for word in (" Mary", " John"):
         assert (
             read.sel(input=word).top(3, by="high").labels
@@ -73,13 +77,13 @@ def test_read_outs_take_words_and_give_the_best(any_tiny):
 @pytest.mark.parametrize(
     "call, says",
     [
-        (lambda m: interp.ov_readout(m, "L*H0", [" Mary"]), "of one head"),
-        (lambda m: interp.ov_readout(m, "mlp.1", [" Mary"]), "of heads"),
-        (lambda m: interp.ov_readout(m, "L9H0", [" Mary"]), "no such layer"),
-        (lambda m: interp.ov_readout(m, "L1H0", []), "no tokens"),
-        (lambda m: interp.ov_readout(m, "L1H0", " Mary John"), "not one token"),
-        (lambda m: interp.qk_readout(m, "L1H0", [10**6]), "token ids must be"),
-        (lambda m: interp.qk_readout(m, "L1H0", [5], offset=-1), "offset=-1"),
+        (lambda m: interp.methods.weights.ov_readout(m, "L*H0", [" Mary"]), "of one head"),
+        (lambda m: interp.methods.weights.ov_readout(m, "mlp.1", [" Mary"]), "of heads"),
+        (lambda m: interp.methods.weights.ov_readout(m, "L9H0", [" Mary"]), "no such layer"),
+        (lambda m: interp.methods.weights.ov_readout(m, "L1H0", []), "no tokens"),
+        (lambda m: interp.methods.weights.ov_readout(m, "L1H0", " Mary John"), "not one token"),
+        (lambda m: interp.methods.weights.qk_readout(m, "L1H0", [10**6]), "token ids must be"),
+        (lambda m: interp.methods.weights.qk_readout(m, "L1H0", [5], offset=-1), "offset=-1"),
     ],
 )
 def test_wrong_read_outs_are_one_sentence(any_tiny, call, says):
@@ -92,7 +96,7 @@ def test_wrong_read_outs_are_one_sentence(any_tiny, call, says):
 
 @pytest.mark.parametrize("kind", ["q", "k", "v"])
 def test_composition_by_the_explicit_product(any_tiny, kind):
-    scores = interp.composition(any_tiny, kind=kind)
+    scores = interp.methods.weights.composition(any_tiny, kind=kind)
 
     def OV(layer, head):
         return folded(any_tiny, "V", layer, head) @ write(any_tiny, layer, head)
@@ -110,7 +114,9 @@ def test_composition_by_the_explicit_product(any_tiny, kind):
 
 @pytest.mark.parametrize("kind", ["q", "k", "v"])
 def test_components_are_the_rank_one_circuits(any_tiny, kind):
-    scores = interp.composition(any_tiny, ["L0H1"], ["L2H3"], kind=kind, components=True)
+    scores = interp.methods.weights.composition(
+        any_tiny, ["L0H1"], ["L2H3"], kind=kind, components=True
+    )
     OV = folded(any_tiny, "V", 0, 1) @ write(any_tiny, 0, 1)
     QK = folded(any_tiny, "Q", 2, 3) @ folded(any_tiny, "K", 2, 3).T
     reads = {"q": QK, "k": QK.T, "v": folded(any_tiny, "V", 2, 3) @ write(any_tiny, 2, 3)}[kind]
@@ -122,7 +128,7 @@ def test_components_are_the_rank_one_circuits(any_tiny, kind):
     np.testing.assert_allclose(
         scores.values[0, :, 0], torch.stack(expected).numpy(), rtol=2e-3, atol=1e-4
     )
-    whole = interp.composition(any_tiny, ["L0H1"], ["L2H3"], kind=kind).values[0, 0]
+    whole = interp.methods.weights.composition(any_tiny, ["L0H1"], ["L2H3"], kind=kind).values[0, 0]
     sigma = sigma[
         : len(expected)
     ].numpy()  # squares of the parts, weighted by their singular values, make the whole
@@ -132,7 +138,7 @@ def test_components_are_the_rank_one_circuits(any_tiny, kind):
 
 
 def test_the_content_part_is_offset_zero_and_a_rotation_by_n_is_the_rotary_score(tiny):
-    flat, zero = (interp.composition(tiny, kind="q", offset=o) for o in (None, 0))
+    flat, zero = (interp.methods.weights.composition(tiny, kind="q", offset=o) for o in (None, 0))
     np.testing.assert_array_equal(flat.values, zero.values)
     angle = 5 * interp.engine.find(tiny).inv_freq.double()
     half = len(angle)
@@ -143,14 +149,16 @@ def test_the_content_part_is_offset_zero_and_a_rotation_by_n_is_the_rotary_score
     OV = folded(tiny, "V", 0, 1) @ write(tiny, 0, 1)
     QK = folded(tiny, "Q", 2, 3) @ turn @ folded(tiny, "K", 2, 3).T
     for kind, reads in (("q", QK), ("k", QK.T)):
-        found = interp.composition(tiny, ["L0H1"], ["L2H3"], kind=kind, offset=5).values[0, 0]
+        found = interp.methods.weights.composition(
+            tiny, ["L0H1"], ["L2H3"], kind=kind, offset=5
+        ).values[0, 0]
         assert found == pytest.approx(
             float((OV @ reads).norm() / OV.norm() / reads.norm()), rel=1e-4
         )
 
 
 def test_turning_writer_and_reader_together_changes_nothing():
-    from interp.methods.composition_scores import _score
+    from interp.methods.weights.composition import _score
 
     torch.manual_seed(0)
     S, R = torch.randn(4, 12), torch.randn(12, 4)
@@ -167,14 +175,17 @@ def test_turning_writer_and_reader_together_changes_nothing():
 
 
 def test_the_null_is_one_over_the_root_of_the_width(any_tiny):
-    scores = interp.composition(any_tiny, rotations=60)
+    scores = interp.methods.weights.composition(any_tiny, rotations=60)
     null = scores.about["null"]
     assert null["rms"] == pytest.approx(32**-0.5) and null["low"] < null["mean"] < null["high"]
     assert null["mean"] == pytest.approx(null["rms"], rel=0.1)
 
 
 def test_dimensions_may_be_left_out(tiny):
-    whole, part = interp.composition(tiny), interp.composition(tiny, without=[3])
+    whole, part = (
+        interp.methods.weights.composition(tiny),
+        interp.methods.weights.composition(tiny, without=[3]),
+    )
     assert np.nanmax(np.abs(whole.values - part.values)) > 1e-4
     S, R = (
         folded(tiny, "V", 0, 1) @ write(tiny, 0, 1),
@@ -189,7 +200,7 @@ def test_dimensions_may_be_left_out(tiny):
 
 def test_heads_that_share_a_kv_head_share_what_they_write_with(tiny):
     assert bridge.dims(tiny).group == 2
-    V = weights.value(tiny, 1)
+    V = ov_qk.value(tiny, 1)
     torch.testing.assert_close(V[0], V[1])
     torch.testing.assert_close(V[2], V[3])
     assert (V[1] - V[2]).abs().max() > 1e-3
@@ -199,11 +210,14 @@ def test_heads_that_share_a_kv_head_share_what_they_write_with(tiny):
 @pytest.mark.parametrize(
     "call, says",
     [
-        (lambda m: interp.composition(m, kind="qq"), "did you mean 'q'"),
-        (lambda m: interp.composition(m, "L2H0", "L1H0"), "in a layer before"),
-        (lambda m: interp.composition(m, kind="v", offset=1), "not turned by position"),
-        (lambda m: interp.composition(m, without=[99]), "0 to 31"),
-        (lambda m: interp.composition(m, []), "no heads"),
+        (lambda m: interp.methods.weights.composition(m, kind="qq"), "did you mean 'q'"),
+        (lambda m: interp.methods.weights.composition(m, "L2H0", "L1H0"), "in a layer before"),
+        (
+            lambda m: interp.methods.weights.composition(m, kind="v", offset=1),
+            "not turned by position",
+        ),
+        (lambda m: interp.methods.weights.composition(m, without=[99]), "0 to 31"),
+        (lambda m: interp.methods.weights.composition(m, []), "no heads"),
     ],
 )
 def test_wrong_compositions_are_one_sentence(any_tiny, call, says):
@@ -213,11 +227,11 @@ def test_wrong_compositions_are_one_sentence(any_tiny, call, says):
 
 def test_offsets_need_rotary_positions(tiny_gpt2):
     with pytest.raises(ValueError, match="not rotary"):
-        interp.composition(tiny_gpt2, offset=2)
+        interp.methods.weights.composition(tiny_gpt2, offset=2)
 
 
 def test_a_model_that_is_not_known_is_refused(tiny, monkeypatch):
     monkeypatch.setattr(interp.engine, "find", lambda model: None)
     monkeypatch.setattr(interp.engine, "why_not", lambda model: "norms come after the blocks")
     with pytest.raises(ValueError, match="known pre-norm model: norms come after"):
-        interp.composition(tiny)
+        interp.methods.weights.composition(tiny)

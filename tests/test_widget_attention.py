@@ -1,6 +1,7 @@
 """The attention widget in plain Python and node. Its numbers are those of `interp.attention_patterns` and `head_scores`."""
 
 import threading
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -56,11 +57,13 @@ def test_small_pictures_hold_the_largest_of_what_they_merge(tiny, made):
 
 
 def test_heads_are_found_by_score_only_when_asked(tiny, made, monkeypatch):
-    from interp.methods import scores
+    head_scores = import_module("interp.methods.attention.head_scores")
 
-    asked, real = [], scores.head_scores
+    asked, real = [], head_scores.head_scores
     monkeypatch.setattr(
-        scores, "head_scores", lambda *args, **more: asked.append(args[1]) or real(*args, **more)
+        head_scores,
+        "head_scores",
+        lambda *args, **more: asked.append(args[1]) or real(*args, **more),
     )
     w = made(tiny, TEXT)
     assert asked == [] and w.head == ""
@@ -200,4 +203,4 @@ test("labels are short and their room is known", () => {
 
 
 def test_the_pure_functions_of_the_page(tmp_path):
-    run_in_node("head_patterns", JS, tmp_path)
+    run_in_node("attention", JS, tmp_path)

@@ -9,7 +9,7 @@ import interp
 from interp import widgets
 from interp.circuits import Circuit, drawing
 
-FILES = "circuit_shapes circuit_panel circuit_graph"
+FILES = "circuit_shapes circuit_panel circuit"
 
 
 @pytest.fixture(scope="module")

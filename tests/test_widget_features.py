@@ -170,4 +170,4 @@ def test_it_is_a_picture_in_a_saved_notebook(made):
 
 
 def test_the_list_in_the_page(tmp_path):
-    run_in_node("next_tokens feature_browser", JS, tmp_path)
+    run_in_node("next_tokens features", JS, tmp_path)

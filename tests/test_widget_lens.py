@@ -1,5 +1,7 @@
 """The lens widget in plain Python and node. Its numbers are those of `interp.logit_lens`."""
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ from test_widgets_js import run_in_node
 
 import interp
 from interp import widgets
-from interp.widgets import lens_table
+
+lens = import_module("interp.widgets.lens")
 
 TEXT = "The capital of France is"
 
@@ -100,7 +103,7 @@ def test_long_prompts_are_shown_in_pages(tiny, made):
 
 
 def test_the_table_fills_from_coarse_to_fine():
-    order = lens_table._coarse(range(30))
+    order = lens._coarse(range(30))
     assert sorted(order) == list(range(30)) and order[:4] == [29, 21, 13, 5]
 
 
@@ -182,4 +185,4 @@ test("numbers and words", () => {
 
 
 def test_the_pure_functions_of_the_page(tmp_path):
-    run_in_node("lens_table", JS, tmp_path)
+    run_in_node("lens", JS, tmp_path)

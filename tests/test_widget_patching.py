@@ -8,7 +8,7 @@ from test_widgets_js import run_in_node
 import interp
 from interp import widgets
 from interp.interventions import run
-from interp.methods import logits_when_patched
+from interp.methods.patching import logits_when_patched
 from interp.widgets._patch_runs import SITES, coarse
 
 
@@ -146,4 +146,4 @@ test("cells and prompts in words", () => {
 
 
 def test_shapes(tmp_path):
-    run_in_node("patch_shapes patch_map", SHAPES, tmp_path)
+    run_in_node("patch_shapes patching", SHAPES, tmp_path)

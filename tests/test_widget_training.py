@@ -72,7 +72,7 @@ test("the axis holds zero and all numbers", () => {
 
 
 def test_the_page_finds_the_nearest_checkpoint(tmp_path):
-    run_in_node("over_steps", NEAREST, tmp_path)
+    run_in_node("training", NEAREST, tmp_path)
 
 
 def test_in_a_real_lab(open_notebook, tmp_path):

@@ -74,4 +74,4 @@ def run_in_node(name: str, tests: str, folder) -> None:
 
 
 def test_head_grid(tmp_path):
-    run_in_node("next_tokens head_grid", HEAD_GRID, tmp_path)
+    run_in_node("next_tokens heads", HEAD_GRID, tmp_path)

@@ -1,13 +1,17 @@
 """The lens on writes and the regression of writes: by hand, planted, and held to their nulls; facts asked otherwise."""
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 import torch
 
 import interp
+from interp._stats import t_point
 from interp.interventions import run
-from interp.methods import regression
 from interp.models import bridge
+
+write_regression = import_module("interp.replications.write_regression")
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +27,7 @@ def ioi(_tiny):
 )
 def test_a_rank_is_counted_by_hand(any_tiny, where, cell):
     task = interp.tasks.ioi(any_tiny, n=4)
-    ranks = interp.write_lens(any_tiny, task, where, "answer")
+    ranks = interp.methods.lenses.write_lens(any_tiny, task, where, "answer")
     key = {"L*H*@END": "L2H1@END", "mlp.*@S2": "mlp.1@S2"}.get(where, where)
     write = run(any_tiny, task, keep=[key]).kept[key].double()
     gain, W_U = bridge.final_gain(any_tiny)[0].double(), bridge.unembedding(any_tiny)[0].double()
@@ -31,13 +35,13 @@ def test_a_rank_is_counted_by_hand(any_tiny, where, cell):
     for i in range(4):
         logits = W_U @ (gain * write[i])
         assert ranks.examples[cell][i] == int((logits > logits[task.answers[i, 0]]).sum())
-    within = interp.write_lens(any_tiny, task, where, "answer", within=50)
+    within = interp.methods.lenses.write_lens(any_tiny, task, where, "answer", within=50)
     np.testing.assert_array_equal(within.examples, ranks.examples < 50)
 
 
 def test_a_list_of_writers_is_read_one_by_one(tiny, ioi):
-    every = interp.write_lens(tiny, ioi, "L*H*@END")
-    some = interp.write_lens(tiny, ioi, ["L2H1@END", "L0H*@END", "L2H1@END"])
+    every = interp.methods.lenses.write_lens(tiny, ioi, "L*H*@END")
+    some = interp.methods.lenses.write_lens(tiny, ioi, ["L2H1@END", "L0H*@END", "L2H1@END"])
     assert some.coords["site"] == ["L2H1@END", *(f"L0H{h}@END" for h in range(4))]
     np.testing.assert_array_equal(
         some.pick(["L0H3@END", "L2H1@END"]).examples, every.pick(["L0H3@END", "L2H1@END"]).examples
@@ -45,21 +49,25 @@ def test_a_list_of_writers_is_read_one_by_one(tiny, ioi):
 
 
 def test_a_write_towards_a_token_has_it_on_top(tiny, ioi, monkeypatch):
-    from interp.methods import writes
+    write_lens = import_module("interp.methods.lenses.write_lens")
 
     aim = bridge.unembedding(tiny)[0][ioi.answers[:, 0]] / bridge.final_gain(tiny)[0]
 
     def kept(size):
         return lambda *a, keep, **k: interp.interventions.Run(torch.empty(0), {keep[0]: size * aim})
 
-    monkeypatch.setattr(writes, "run", kept(100.0))
+    monkeypatch.setattr(write_lens, "run", kept(100.0))
     few = ioi.answers[:, 0]
     own = (aim * bridge.final_gain(tiny)[0]) @ bridge.unembedding(tiny)[0].T
     best = own.gather(-1, few[:, None])
     expected = (own > best).sum(-1).numpy()
-    np.testing.assert_array_equal(interp.write_lens(tiny, ioi, "mlp.1@END").examples, expected)
-    monkeypatch.setattr(writes, "run", kept(1e-3))  # its length says nothing
-    np.testing.assert_array_equal(interp.write_lens(tiny, ioi, "mlp.1@END").examples, expected)
+    np.testing.assert_array_equal(
+        interp.methods.lenses.write_lens(tiny, ioi, "mlp.1@END").examples, expected
+    )
+    monkeypatch.setattr(write_lens, "run", kept(1e-3))  # its length says nothing
+    np.testing.assert_array_equal(
+        interp.methods.lenses.write_lens(tiny, ioi, "mlp.1@END").examples, expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,7 +83,7 @@ def test_a_write_towards_a_token_has_it_on_top(tiny, ioi, monkeypatch):
 )
 def test_wrong_lenses_are_one_sentence(tiny, ioi, where, options, says):
     with pytest.raises(ValueError, match=says):
-        interp.write_lens(tiny, ioi, where, **options)
+        interp.methods.lenses.write_lens(tiny, ioi, where, **options)
 
 
 # --- write_regression ----------------------------------------------------------------------------------------
@@ -95,14 +103,14 @@ def planted(monkeypatch, weights, noise, d=32, heads=4, seed=0):
         )
         return x, y[:, None].expand(-1, len(targets.sites), -1)
 
-    monkeypatch.setattr(regression, "_read", read)
+    monkeypatch.setattr(write_regression, "_read", read)
 
 
 def test_planted_weights_are_found_and_their_signs(tiny, ioi, monkeypatch):
     weights = torch.zeros(12, dtype=torch.double)
     weights[[0, 5, 7]] = torch.tensor([1.0, -0.5, 2.0], dtype=torch.double)
     planted(monkeypatch, weights, 0.1)
-    found = interp.write_regression(tiny, ioi, "mlp.2@END", heldout=ioi.heldout())
+    found = interp.replications.write_regression(tiny, ioi, "mlp.2@END", heldout=ioi.heldout())
     low, fitted, high = (
         found.coefficients.sel(interval=end).values.ravel() for end in ("low", "fitted", "high")
     )
@@ -116,7 +124,7 @@ def test_planted_weights_are_found_and_their_signs(tiny, ioi, monkeypatch):
 def test_without_noise_the_fit_is_whole_and_with_noise_alone_nothing(tiny, ioi, monkeypatch):
     weights = torch.linspace(-1, 1, 12, dtype=torch.double)
     planted(monkeypatch, weights, 0.0)
-    found = interp.write_regression(tiny, ioi, "mlp.2@END", heldout=ioi.heldout())
+    found = interp.replications.write_regression(tiny, ioi, "mlp.2@END", heldout=ioi.heldout())
     np.testing.assert_allclose(
         found.coefficients.sel(interval="fitted").values.ravel(), weights, atol=1e-9
     )
@@ -124,7 +132,7 @@ def test_without_noise_the_fit_is_whole_and_with_noise_alone_nothing(tiny, ioi, 
         found.fit.sel(of="writers beyond the intercept").values, 1, atol=1e-9
     )
     planted(monkeypatch, 0 * weights, 1.0)
-    found = interp.write_regression(tiny, ioi, "mlp.2@END", heldout=ioi.heldout())
+    found = interp.replications.write_regression(tiny, ioi, "mlp.2@END", heldout=ioi.heldout())
     assert abs(found.fit.sel(of="writers beyond the intercept").values) < 0.3
     assert found.fit.sel(of="intercept").values > 0.9  # a large R^2 that no writer has earned
 
@@ -133,14 +141,16 @@ def test_intervals_of_no_weight_hold_zero(tiny, ioi, monkeypatch):
     zero, wrong, all_ = torch.zeros(12, dtype=torch.double), 0, 0
     for seed in range(20):
         planted(monkeypatch, zero, 1.0, seed=seed)
-        signs = interp.write_regression(tiny, ioi, "mlp.2@END", heldout=ioi).signs
+        signs = interp.replications.write_regression(tiny, ioi, "mlp.2@END", heldout=ioi).signs
         wrong, all_ = wrong + int((signs != 0).sum()), all_ + len(signs)
     assert wrong / all_ < 0.1
 
 
 def test_it_is_least_squares(any_tiny):
     task = interp.tasks.ioi(any_tiny, n=8)
-    found = interp.write_regression(any_tiny, task, "mlp.1@END", heldout=task.heldout())
+    found = interp.replications.write_regression(
+        any_tiny, task, "mlp.1@END", heldout=task.heldout()
+    )
     heads = 4 if bridge.dims(any_tiny).parallel else 8
     keep = [f"L{i // 4}H{i % 4}@END" for i in range(heads)] + ["mlp.1@END"]
     kept = run(any_tiny, task, keep=keep).kept
@@ -149,7 +159,9 @@ def test_it_is_least_squares(any_tiny):
     fitted = found.coefficients.sel(interval="fitted").values.ravel()
     np.testing.assert_allclose(fitted[:heads], by_hand, rtol=1e-4, atol=1e-6)
     assert np.isnan(fitted[heads:]).all() and len(found.signs) == heads
-    again = interp.write_regression(any_tiny, task, "mlp.*@END", heldout=task.heldout())
+    again = interp.replications.write_regression(
+        any_tiny, task, "mlp.*@END", heldout=task.heldout()
+    )
     np.testing.assert_allclose(
         again.coefficients.sel(target="mlp.1", interval="fitted").values.ravel()[:heads],
         by_hand,
@@ -160,20 +172,22 @@ def test_it_is_least_squares(any_tiny):
 
 def test_shuffled_writers_are_other_prompts_own():
     for seed in range(5):
-        other = regression._moved(torch.randperm(7, generator=torch.Generator().manual_seed(seed)))
+        other = write_regression._moved(
+            torch.randperm(7, generator=torch.Generator().manual_seed(seed))
+        )
         assert sorted(other.tolist()) == list(range(7)) and (other != torch.arange(7)).all()
 
 
 def test_students_t():
     for freedom, value in ((4, 2.776), (11, 2.201), (18, 2.101), (100, 1.984)):
-        assert regression._t975(freedom) == pytest.approx(value, rel=5e-3)
+        assert t_point(freedom) == pytest.approx(value, abs=1e-3)
 
 
 def test_too_few_prompts_for_the_weights(tiny, ioi):
     with pytest.raises(ValueError, match="too few"):
-        interp.write_regression(tiny, ioi[:2], "mlp.2@END", heldout=ioi)
+        interp.replications.write_regression(tiny, ioi[:2], "mlp.2@END", heldout=ioi)
     with pytest.raises(ValueError, match="one position"):
-        interp.write_regression(tiny, ioi, "mlp.2", heldout=ioi)
+        interp.replications.write_regression(tiny, ioi, "mlp.2", heldout=ioi)
 
 
 # --- what the study asks of others ---------------------------------------------------------------------------
@@ -225,13 +239,13 @@ def test_results_side_by_side(tiny, ioi):
         interp.patch(tiny, ioi, "mlp.*@END", direction=d, unit="fraction")
         for d in ("denoising", "noising")
     )
-    both = interp.compare({"denoising": one, "noising": two}, axis="direction")
+    both = interp.methods.runs.stack({"denoising": one, "noising": two}, axis="direction")
     assert both.dims == ("direction", "layer")
     np.testing.assert_array_equal(both.sel(direction="noising").examples, two.examples)
     with pytest.raises(ValueError, match="not on the axes"):
-        interp.compare({"a": one, "b": interp.patch(tiny, ioi, "mlp.*@S2")})
+        interp.methods.runs.stack({"a": one, "b": interp.patch(tiny, ioi, "mlp.*@S2")})
     with pytest.raises(ValueError, match="axis 'layer'"):
-        interp.compare({"a": one}, axis="layer")
+        interp.methods.runs.stack({"a": one}, axis="layer")
 
 
 @pytest.mark.parametrize("direction", ["denoising", "noising"])

@@ -9,9 +9,6 @@
 Layers: nothing here runs a model. Methods find circuits and judge them.
 """
 
-from interp.circuits.circuit import CONVENTION, Circuit, load
-from interp.circuits.drawing import diff, layout, plot_diff
-from interp.circuits.formats import read, write
-from interp.circuits.known import known
+from interp._lazy import attach
 
-__all__ = ["CONVENTION", "Circuit", "diff", "known", "layout", "load", "plot_diff", "read", "write"]
+__getattr__, __dir__, __all__ = attach(__name__)

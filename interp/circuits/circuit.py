@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from interp import _files, sites
-from interp._say import unknown
-from interp.circuits import wires
-from interp.circuits.wires import Edge
-from interp.engine import Graph
+from interp import _store, sites
+from interp._errors import unknown
+from interp.circuits import residual_graph
+from interp.circuits.residual_graph import Edge
+from interp.dims import Graph
 from interp.results import Result
 
 SCHEMA = 1
@@ -51,7 +51,7 @@ class Circuit:
         order = self._order
         unknown_ = [edge for edge in self.edges if edge not in order]
         if unknown_:
-            raise ValueError(wires.not_an_edge(unknown_[0], self.graph, self.model))
+            raise ValueError(residual_graph.not_an_edge(unknown_[0], self.graph, self.model))
         bad = [
             edge
             for edge, score in self.edges.items()
@@ -70,7 +70,7 @@ class Circuit:
 
     @cached_property
     def _order(self) -> dict[Edge, int]:
-        return wires.edge_order(self.graph)
+        return residual_graph.edge_order(self.graph)
 
     # --- choosing edges by scores ----------------------------------------------------------------------------
 
@@ -80,7 +80,7 @@ class Circuit:
 
         >>> Circuit.top(scores, 500)
         """
-        flat, found = wires.candidates(scores, absolute)
+        flat, found = residual_graph.candidates(scores, absolute)
         if not 1 <= n <= len(found):
             raise ValueError(
                 f"n={n}: the graph has {len(found)} edges (try n={max(1, len(found) // 50)})"
@@ -91,7 +91,7 @@ class Circuit:
     @staticmethod
     def threshold(scores: Result, at: float, *, absolute: bool = True) -> "Circuit":
         """The edges whose score (in size, or signed with absolute=False) is at least `at`, in the scores' unit."""
-        flat, found = wires.candidates(scores, absolute)
+        flat, found = residual_graph.candidates(scores, absolute)
         chosen = found[flat[found] >= at]
         if not len(chosen):
             raise ValueError(
@@ -106,13 +106,13 @@ class Circuit:
         Every component then has a way to the logits. A KV head is in as soon as one of its query heads is.
         Hanna et al. 2024 (arXiv 2403.17806), section 2.
         """
-        flat, found = wires.candidates(scores, absolute)
+        flat, found = residual_graph.candidates(scores, absolute)
         if not 1 <= n <= len(found):
             raise ValueError(
                 f"n={n}: the graph has {len(found)} edges (try n={max(1, len(found) // 50)})"
             )
         graph, (senders, receivers) = (
-            wires.graph_of(scores),
+            residual_graph.graph_of(scores),
             (scores.coords["sender"], scores.coords["receiver"]),
         )
         size, wide = flat.reshape(len(senders), len(receivers)), len(receivers)
@@ -122,7 +122,7 @@ class Circuit:
         chosen: list[int] = []
 
         def enter(component: str) -> None:
-            for r in wires.reads(component, graph):
+            for r in residual_graph.reads(component, graph):
                 if r not in entered:
                     entered.add(r)
                     above = np.flatnonzero(~np.isnan(scores.values[:, column[r]]))
@@ -144,7 +144,7 @@ class Circuit:
 
         >>> Circuit.of([("embed", "mlp.0.in"), ("mlp.0", "logits.in")], like=scores)
         """
-        graph = like.graph if isinstance(like, Circuit) else wires.graph_of(like)
+        graph = like.graph if isinstance(like, Circuit) else residual_graph.graph_of(like)
         model = like.model if isinstance(like, Circuit) else like.about["model"]
         return Circuit({tuple(edge): None for edge in edges}, graph, model, **about)
 
@@ -157,7 +157,7 @@ class Circuit:
         before, after = self._reached()
 
         def keep(s, r):
-            return s in before and any(c in after for c in wires.feeds(r, self.graph))
+            return s in before and any(c in after for c in residual_graph.feeds(r, self.graph))
 
         return self._with({(s, r): score for (s, r), score in self.edges.items() if keep(s, r)})
 
@@ -166,9 +166,9 @@ class Circuit:
         before, after = {"embed"}, {"logits"}
         for s, r in self.edges:  # forward order: every sender's own edges come before
             if s in before:
-                before |= set(wires.feeds(r, self.graph))
+                before |= set(residual_graph.feeds(r, self.graph))
         for s, r in reversed(self.edges):
-            if any(c in after for c in wires.feeds(r, self.graph)):
+            if any(c in after for c in residual_graph.feeds(r, self.graph)):
                 after.add(s)
         return before, after
 
@@ -216,7 +216,7 @@ class Circuit:
     def _alike(self, other: "Circuit") -> None:
         if (self.graph, self.model) != (other.graph, other.model):
             raise ValueError(
-                f"circuits of {self.model!r} ({wires.shape(self.graph)}) and {other.model!r} ({wires.shape(other.graph)}) have no edge in common: "
+                f"circuits of {self.model!r} ({residual_graph.shape(self.graph)}) and {other.model!r} ({residual_graph.shape(other.graph)}) have no edge in common: "
                 "both must be of one model"
             )
 
@@ -227,7 +227,9 @@ class Circuit:
     @property
     def nodes(self) -> list[str]:
         """The components at either end of an edge, or named in roles, in forward order; without "logits"."""
-        there = {s for s, _ in self.edges} | {c for _, r in self.edges for c in wires.nodes_of(r)}
+        there = {s for s, _ in self.edges} | {
+            c for _, r in self.edges for c in residual_graph.nodes_of(r)
+        }
         there |= {head for some in self.roles.values() for head in some}
         return [str(s) for s in sites.senders(self.graph) if str(s) in there]
 
@@ -238,7 +240,7 @@ class Circuit:
 
     def weights(self) -> np.ndarray:
         """1 at the circuit's edges, 0 elsewhere: [sender receiver], to run the model with the rest cut."""
-        rows, columns = wires.axes(self.graph)
+        rows, columns = residual_graph.axes(self.graph)
         out = np.zeros((len(rows), len(columns)), dtype=np.float32)
         for s, r in self.edges:
             out[rows[s], columns[r]] = 1.0
@@ -248,7 +250,7 @@ class Circuit:
         """The circuit itself when it fits this model (and task); otherwise a ValueError that says what is wrong."""
         if graph != self.graph:
             raise ValueError(
-                f"this circuit is of {self.model!r} ({wires.shape(self.graph)}), the model is {model_name!r} ({wires.shape(graph)}): "
+                f"this circuit is of {self.model!r} ({residual_graph.shape(self.graph)}), the model is {model_name!r} ({residual_graph.shape(graph)}): "
                 f"load the circuit's own model, interp.load({self.model!r})"
             )
         if not self.edges:
@@ -337,7 +339,7 @@ class Circuit:
             raise ValueError(
                 f"a circuit is saved as .json, got {str(path)!r} (try {path.stem + '.json'!r})"
             )
-        return _files.write_text(path, self.to_json())
+        return _store.write_text(path, self.to_json())
 
     @staticmethod
     def load(path: str | Path) -> "Circuit":
@@ -392,4 +394,4 @@ def _of_scores(scores: Result, chosen: np.ndarray, how: dict[str, Any]) -> Circu
         **how,
     }
     edges = {edge: float(flat[int(i)]) for edge, i in zip(names, chosen)}
-    return Circuit(edges, wires.graph_of(scores), about["model"], task=task, source=source)
+    return Circuit(edges, residual_graph.graph_of(scores), about["model"], task=task, source=source)

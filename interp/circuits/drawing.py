@@ -11,13 +11,16 @@ import textwrap
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from interp import plots, sites
-from interp.circuits.circuit import Circuit, Edge
+from interp.circuits.residual_graph import Edge
 from interp.sites import Site
+
+if TYPE_CHECKING:  # the value knows its picture, not the other way round
+    import interp.circuits.circuit
 
 HELPS, HURTS, UNSCORED = (
     "#b2182b",
@@ -45,7 +48,7 @@ GAP, LANE, RISE, FOOT, ASIDE = 0.7, 1.3, 0.42, 0.3, 0.28
 # --- where everything stands -----------------------------------------------------------------------------------
 
 
-def layout(circuit: Circuit, *, max_edges: int = 1000) -> dict[str, Any]:
+def layout(circuit: "interp.circuits.circuit.Circuit", *, max_edges: int = 1000) -> dict[str, Any]:
     """Where every component of the circuit's model stands and how each edge runs: plain data, ready for JSON.
 
     >>> layout(circuit)["nodes"]["L9H1"]
@@ -112,7 +115,7 @@ def _x(head: int, graph: Any) -> float:
     return head + (GAP * (head // graph.group) if graph.group > 1 else 0.0)
 
 
-def _places(circuit: Circuit) -> dict[str, dict[str, Any]]:
+def _places(circuit: "interp.circuits.circuit.Circuit") -> dict[str, dict[str, Any]]:
     graph = circuit.graph
     middle, lane = _x(graph.n_heads - 1, graph) / 2, _x(graph.n_heads - 1, graph) + LANE
     out = {"embed": {"x": middle, "y": -1.2, "kind": "embed"}}
@@ -127,7 +130,9 @@ def _places(circuit: Circuit) -> dict[str, dict[str, Any]]:
     return out | {"logits": {"x": middle, "y": graph.n_layers + 0.4, "kind": "logits"}}
 
 
-def _end(receiver: str, places: Mapping, circuit: Circuit) -> tuple[float, float]:
+def _end(
+    receiver: str, places: Mapping, circuit: "interp.circuits.circuit.Circuit"
+) -> tuple[float, float]:
     """Where an edge ends: under its head, or at the foot of a KV group (keys left, values right)."""
     site, graph = Site.parse(receiver), circuit.graph
     if site.family == "kv":
@@ -140,7 +145,9 @@ def _end(receiver: str, places: Mapping, circuit: Circuit) -> tuple[float, float
     return place["x"], place["y"] - (0.12 if site.family == "head" else 0.0)
 
 
-def _path(sender: str, receiver: str, places: Mapping, circuit: Circuit) -> list[float]:
+def _path(
+    sender: str, receiver: str, places: Mapping, circuit: "interp.circuits.circuit.Circuit"
+) -> list[float]:
     """A curve that leaves upwards and arrives from below; one that stays in its column swings out of it."""
     (x0, y0), (x1, y1) = (places[sender]["x"], places[sender]["y"]), _end(receiver, places, circuit)
     reach, across = y1 - y0, abs(x1 - x0)
@@ -154,7 +161,7 @@ def _path(sender: str, receiver: str, places: Mapping, circuit: Circuit) -> list
 
 
 def draw(
-    circuit: Circuit,
+    circuit: "interp.circuits.circuit.Circuit",
     ax: Any = None,
     *,
     max_edges: int = 1000,
@@ -179,7 +186,7 @@ def draw(
     return ax
 
 
-def png(circuit: Circuit, **options: Any) -> bytes:
+def png(circuit: "interp.circuits.circuit.Circuit", **options: Any) -> bytes:
     """The picture as PNG bytes, drawn without pyplot (safe in a widget's callback)."""
     from matplotlib.figure import Figure
 
@@ -190,7 +197,7 @@ def png(circuit: Circuit, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def html(circuit: Circuit) -> str:
+def html(circuit: "interp.circuits.circuit.Circuit") -> str:
     """The picture and, as text, what it shows and where it comes from."""
     said = [repr(circuit)[8:-1]]
     said += [f"{k} {v}" for k, v in circuit.evaluation.items() if isinstance(v, str | int | float)]
@@ -205,7 +212,9 @@ def html(circuit: Circuit) -> str:
 # --- two circuits ----------------------------------------------------------------------------------------------
 
 
-def diff(a: Circuit, b: Circuit) -> dict[str, Circuit]:
+def diff(
+    a: "interp.circuits.circuit.Circuit", b: "interp.circuits.circuit.Circuit"
+) -> dict[str, "interp.circuits.circuit.Circuit"]:
     """The edges in both circuits, only in the first, and only in the second; scores of the first where in both.
 
     >>> {name: len(part) for name, part in diff(a, b).items()}
@@ -215,8 +224,8 @@ def diff(a: Circuit, b: Circuit) -> dict[str, Circuit]:
 
 
 def plot_diff(
-    a: Circuit,
-    b: Circuit,
+    a: "interp.circuits.circuit.Circuit",
+    b: "interp.circuits.circuit.Circuit",
     ax: Any = None,
     *,
     names: Sequence[str] = ("a", "b"),
@@ -273,7 +282,7 @@ def plot_diff(
 # --- drawing ---------------------------------------------------------------------------------------------------
 
 
-def _size(circuit: Circuit) -> tuple[float, float]:
+def _size(circuit: "interp.circuits.circuit.Circuit") -> tuple[float, float]:
     """Inches: a row of at least a third of an inch while the page lasts, and room for the legend below."""
     graph = circuit.graph
     wide = _x(graph.n_heads - 1, graph) + LANE
@@ -281,13 +290,13 @@ def _size(circuit: Circuit) -> tuple[float, float]:
     return min(11.0, max(5.5, 0.62 * wide + 1.4)), min(13.0, row * (graph.n_layers + 2) + 1.9)
 
 
-def _axes(ax: Any, figure: Any, circuit: Circuit) -> Any:
+def _axes(ax: Any, figure: Any, circuit: "interp.circuits.circuit.Circuit") -> Any:
     if ax is not None:
         return ax
     return figure.subplots() if figure is not None else plots._new(*_size(circuit))
 
 
-def _stage(ax: Any, plan: Mapping, circuit: Circuit) -> None:
+def _stage(ax: Any, plan: Mapping, circuit: "interp.circuits.circuit.Circuit") -> None:
     """The places: pale dots for every component, bands for KV groups, layers and heads named on the axes."""
     from matplotlib.patches import FancyBboxPatch
 
@@ -436,7 +445,7 @@ def _line(label: str, colour: str, dash: Any, width: float = 2.0) -> Any:
     return Line2D([], [], color=colour, linestyle=dash, linewidth=width, label=label)
 
 
-def _edge_keys(plan: Mapping, circuit: Circuit) -> list:
+def _edge_keys(plan: Mapping, circuit: "interp.circuits.circuit.Circuit") -> list:
     unit = circuit.source.get("unit") or "the scores' own unit"
     said = {1: "helps: score > 0", -1: "hurts: score < 0", 0: "edge, not scored"}
     there = {edge["sign"] for edge in plan["edges"]}
@@ -483,7 +492,7 @@ def _title(ax: Any, title: str) -> None:
     ax.set_title(textwrap.fill(title, max(20, int(13 * wide))), fontsize=plots.TITLE)
 
 
-def _said(circuit: Circuit, plan: Mapping) -> str:
+def _said(circuit: "interp.circuits.circuit.Circuit", plan: Mapping) -> str:
     how = str(
         circuit.source.get("method") or circuit.source.get("cite") or circuit.source.get("kind", "")
     )

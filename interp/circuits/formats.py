@@ -28,12 +28,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from interp import _files, sites
+from interp import _store, sites
+from interp._errors import unknown
 from interp._numbers import to_numpy
-from interp._say import unknown
 from interp.circuits.circuit import CONVENTION, Circuit
-from interp.circuits.wires import graph_of, shape
-from interp.engine import Graph
+from interp.circuits.residual_graph import graph_of, shape
+from interp.dims import Graph
 from interp.models import bridge
 from interp.results import Result
 
@@ -136,10 +136,10 @@ def write(
         "d_model": int(d_model),
     }
     if path.suffix == ".json":
-        return _files.write_text(
+        return _store.write_text(
             path, json.dumps(_to_json(cfg, graph, scores, chosen, isinstance(what, Circuit)))
         )
-    return _files.write_bytes(path, _to_pt(cfg, graph, scores, chosen))
+    return _store.write_bytes(path, _to_pt(cfg, graph, scores, chosen))
 
 
 # --- between their columns and ours --------------------------------------------------------------------------

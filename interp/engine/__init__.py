@@ -9,7 +9,6 @@ It knows tokens, activations and weights; no task, no site, no plot.
 """
 
 from interp.engine.adapters import ARCHITECTURES, build, find, parity, why_not
-from interp.engine.again import again, pattern
 from interp.engine.edges import KEEP as EDGES
 from interp.engine.edges import (
     Graph,
@@ -25,10 +24,11 @@ from interp.engine.edges import (
 from interp.engine.ending import ending
 from interp.engine.forward import KINDS, Run, embed, patterns, run, unembed
 from interp.engine.gradients import NO_GRADIENT, gradients, gradients_dropping
+from interp.engine.logit_readers import columns, residual, vocab
 from interp.engine.patch import Patch, first_difference, zeros
 from interp.engine.paths import KEEP as PATHS
 from interp.engine.paths import THROUGH, paths
-from interp.engine.readers import columns, residual, vocab
+from interp.engine.rerun import again, pattern
 from interp.engine.sweep import ablate_sets, from_layer, sweep, watching
 from interp.engine.weights import Engine
 

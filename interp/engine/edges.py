@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from interp.dims import Graph
 from interp.engine.forward import Run, embed, mlp, rotate, window
 from interp.engine.gradients import pull, record
 from interp.engine.sweep import GB
@@ -34,48 +35,6 @@ KEEP = (
     "mlp_in",
     "mlp_out",
 )  # what the runs handed in here must have kept
-
-
-@dataclass(frozen=True)
-class Graph:
-    """Where the senders and receivers of each layer stand among all of them."""
-
-    n_layers: int
-    n_heads: int
-    n_kv_heads: int
-    parallel: bool
-
-    @property
-    def n_senders(self) -> int:
-        """Embedding, heads, MLPs."""
-        return 1 + self.n_layers * (self.n_heads + 1)
-
-    @property
-    def n_receivers(self) -> int:
-        """Queries, keys, values, MLPs, logits."""
-        return self.n_layers * self.per_layer + 1
-
-    @property
-    def per_layer(self) -> int:
-        """Receivers of one layer."""
-        return self.n_heads + 2 * self.n_kv_heads + 1
-
-    @property
-    def group(self) -> int:
-        """Query heads per KV head."""
-        return self.n_heads // self.n_kv_heads
-
-    def before(self, layer: int, mlp: bool = False) -> int:
-        """How many senders come before the attention (or the MLP) of a layer reads."""
-        return 1 + layer * (self.n_heads + 1) + (self.n_heads if mlp and not self.parallel else 0)
-
-    def heads(self, layer: int) -> slice:
-        """The senders that are heads of a layer; the layer's MLP comes right after them."""
-        return slice(1 + layer * (self.n_heads + 1), 1 + layer * (self.n_heads + 1) + self.n_heads)
-
-    def reads(self, layer: int) -> slice:
-        """The receivers of a layer's attention: q, k, v; the layer's MLP comes right after them."""
-        return slice(layer * self.per_layer, (layer + 1) * self.per_layer - 1)
 
 
 def graph(engine: Engine) -> Graph:

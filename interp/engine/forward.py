@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from interp._say import unknown
+from interp._errors import unknown
 from interp.engine.weights import Engine, Layer
 
 KINDS = (

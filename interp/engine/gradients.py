@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor
 
-from interp._say import unknown
+from interp._errors import unknown
 from interp.engine.forward import KINDS, Run, Touch, block, embed, rotate, window
 from interp.engine.weights import Engine
 

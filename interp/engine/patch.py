@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from interp._say import unknown
+from interp._errors import unknown
 from interp.engine.forward import KINDS, Run
 from interp.engine.weights import Engine
 

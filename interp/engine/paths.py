@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from interp._say import unknown
+from interp._errors import unknown
 from interp.engine.forward import NO_TOUCH, Run, Touch, block, project, window
-from interp.engine.inner import (
+from interp.engine.inner_run import (
     Job,
     Spot,
     all_recomputed,

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp import _files, sites
-from interp.features import codes
-from interp.features.places import place
+from interp import _store, sites
+from interp.features import encoders
+from interp.features.sites import place
 
 SCHEMA = 1
 CFG, WEIGHTS = "cfg.json", "sae_weights.safetensors"  # sae-lens' names
@@ -43,7 +43,7 @@ class Dictionary:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        codes.encoder(self.kind)
+        encoders.encoder(self.kind)
 
         def put(name, value):
             return object.__setattr__(self, name, value)
@@ -121,7 +121,7 @@ class Dictionary:
                 f"{self.name} reads vectors of {self.d_in} numbers at {self.site!r}, got {x.shape[-1]}"
             )
         weights = self.weights_at(x.device)
-        return codes.encoder(self.kind)(weights, self.settings, x.to(self.W_dec.dtype))
+        return encoders.encoder(self.kind)(weights, self.settings, x.to(self.W_dec.dtype))
 
     def decode(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch d_out"]:
         """The activations that latents stand for."""
@@ -151,14 +151,14 @@ class Dictionary:
         """
         from safetensors.torch import save as packed
 
-        theirs = self.kind in codes.SAE_LENS
+        theirs = self.kind in encoders.SAE_LENS
         head = json.dumps(self._sae_lens_cfg() if theirs else self._cfg(), indent=1)
         folder = Path(folder)
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"a dictionary is saved as a folder, and {str(folder)!r} is a file")
         tensors = {k: v.contiguous() for k, v in self.weights.items()}
-        _files.write_bytes(folder / (WEIGHTS if theirs else OWN_WEIGHTS), packed(tensors))
-        _files.write_text(folder / (CFG if theirs else OWN_CFG), head)
+        _store.write_bytes(folder / (WEIGHTS if theirs else OWN_WEIGHTS), packed(tensors))
+        _store.write_text(folder / (CFG if theirs else OWN_CFG), head)
         return folder
 
     def _cfg(self) -> dict[str, Any]:

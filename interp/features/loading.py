@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from interp import sites, texts
-from interp.features import codes
+from interp.features import encoders
+from interp.features.activations import activations
 from interp.features.dictionary import CFG, OWN_CFG, OWN_WEIGHTS, SCHEMA, WEIGHTS, Dictionary
-from interp.features.harvesting import activations
-from interp.features.places import fits
+from interp.features.sites import fits
 from interp.models import bridge
 
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
@@ -164,9 +164,9 @@ def _made(
 
         cfg = handle_config_defaulting(cfg)
     kind, told = cfg["architecture"], dict(cfg.get("metadata") or {})
-    if kind not in codes.SAE_LENS:
+    if kind not in encoders.SAE_LENS:
         raise ValueError(
-            f"{what} is of the kind {kind!r}, which interp cannot encode with (it can: {', '.join(codes.SAE_LENS)})"
+            f"{what} is of the kind {kind!r}, which interp cannot encode with (it can: {', '.join(encoders.SAE_LENS)})"
         )
     norm = cfg.get("normalize_activations", "none")
     if norm not in ("none", "expected_average_only_in"):

@@ -5,34 +5,6 @@
 >>> small = models.tiny("tiny-gpt2")     # three random layers in a tenth of a second
 """
 
-from importlib import import_module
+from interp._lazy import attach
 
-# No file is called like a function here: importing `interp.models.x` would put the module in the function's place.
-_HOME = {
-    "load": "interp.models.loading",
-    "table": "interp.models.local",
-    "fetch": "interp.models.local",
-    "remove": "interp.models.local",
-    "cache": "interp.models.local",
-    "DEFAULT": "interp.models.local",
-    "tiny": "interp.models.tiny_models",
-    "TINY": "interp.models.tiny_models",
-    "check": "interp.models.checks",
-}
-_MODULES = ("bridge", "local")
-
-__all__ = [*_HOME, *_MODULES]
-
-
-def __getattr__(name: str):
-    if name in _MODULES:
-        return import_module(f"interp.models.{name}")
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    from interp._say import unknown
-
-    raise AttributeError(str(unknown("name in interp.models", name, __all__)))
-
-
-def __dir__():
-    return __all__
+__getattr__, __dir__, __all__ = attach(__name__)

@@ -16,33 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from interp.dims import Dims
 from interp.models import state
 
 # One lock around every run: hooks are state on the model, so two threads inside one model would see
 # each other's edits and give wrong numbers without a word.
 LOCK = threading.RLock()
-
-
-@dataclass(frozen=True)
-class Dims:
-    """The sizes of a model: everything an address needs to be checked against."""
-
-    n_layers: int
-    n_heads: int
-    n_kv_heads: int
-    d_model: int
-    d_head: int
-    d_mlp: int
-    d_vocab: int
-    n_ctx: int
-    norm: str  # "rms", "ln" or "none"
-    parallel: bool  # attention and MLP read the same residual (Pythia)
-    d_in: int = 0  # the width of input vectors, in a model that reads those in place of tokens
-
-    @property
-    def group(self) -> int:
-        """How many query heads share one KV head: head h reads KV head h // group."""
-        return self.n_heads // self.n_kv_heads
 
 
 def wrap(hf_model: Any, tokenizer: Any, name: str) -> Any:

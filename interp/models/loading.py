@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from interp._say import unknown
+from interp._errors import unknown
 from interp.models import local
 
 _HOW = (

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from interp._say import unknown
+from interp._errors import unknown
 from interp.models.convert import RECIPE, STAMP, convert
 
 DEFAULT = "smollm2-135m"

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from interp._say import unknown
+from interp._errors import unknown
 from interp.models.tiny_words import WORDS
 
 BOS, UNK, END = "<|im_start|>", "<unk>", "<|im_end|>"

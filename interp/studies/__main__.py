@@ -3,10 +3,10 @@
 import argparse
 import sys
 
-from interp.studies import exercises, notebooks, runner
-from interp.studies.board import scoreboard
-from interp.studies.table import VerdictChanged
-from interp.studies.where import find, home, names, tours
+from interp.studies.notebooks import build, exercises, run
+from interp.studies.notebooks.paths import find, home, names, tours
+from interp.studies.notebooks.scoreboard import scoreboard
+from interp.studies.verdict_table import VerdictChanged
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,20 +30,20 @@ def main(argv: list[str] | None = None) -> int:
     try:
         todo = [find(n).stem for n in args.names] or names() + tours()
         return 1 if COMMANDS[args.command](todo, args) else 0
-    except (ValueError, ImportError, runner.StudyFailed, VerdictChanged) as err:
+    except (ValueError, ImportError, run.StudyFailed, VerdictChanged) as err:
         print(err, file=sys.stderr)
         return 1
 
 
 def _build(todo: list[str], args: argparse.Namespace) -> list:
     for name in todo:
-        print(f"built {notebooks.build(name, only=args.only).name}")
+        print(f"built {build.build(name, only=args.only).name}")
     _say_scoreboard(scoreboard())
     return []
 
 
 def _check(todo: list[str], args: argparse.Namespace) -> list[str]:
-    found = [p for name in todo for p in notebooks.check(name)] + _stale_scoreboard()
+    found = [p for name in todo for p in build.check(name)] + _stale_scoreboard()
     print("\n".join(found) or f"{len(todo)} notebooks are up to date")
     return found
 
@@ -57,7 +57,7 @@ def _stale_scoreboard() -> list[str]:
 
 def _pull(todo: list[str], args: argparse.Namespace) -> list:
     for name in todo:
-        print(f"{name}: " + ("source changed" if notebooks.pull(name) else "no edits"))
+        print(f"{name}: " + ("source changed" if build.pull(name) else "no edits"))
     return []
 
 
@@ -81,7 +81,7 @@ def _say_scoreboard(changed: list) -> None:
 
 def _run(todo: list[str], args: argparse.Namespace) -> list:
     for name in todo:
-        runner.run(name, model=args.model, fast=args.fast)
+        run.run(name, model=args.model, fast=args.fast)
     return []
 
 

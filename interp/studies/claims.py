@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from interp.intervals import bootstrap
+from interp._stats import bootstrap
 
 HOLDS, PARTLY, DOES_NOT_HOLD, NOT_TESTABLE = WORDS = (
     "holds",

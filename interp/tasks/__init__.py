@@ -10,7 +10,7 @@
 
 from typing import Any
 
-from interp._say import unknown
+from interp._errors import unknown
 from interp.tasks import corrupt
 from interp.tasks.agreement import agreement
 from interp.tasks.capitals import capitals

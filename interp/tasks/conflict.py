@@ -5,7 +5,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from interp._say import unknown
+from interp._errors import unknown
 from interp.tasks.capitals import CAPITALS, LANGUAGES
 from interp.tasks.pairs import Example, build
 from interp.tasks.task import Task, halves, is_single, tokenizer_of

@@ -4,7 +4,7 @@ import random
 from functools import partial
 from typing import Any
 
-from interp._say import unknown
+from interp._errors import unknown
 from interp.tasks.pairs import Example, build, different
 from interp.tasks.task import Task, is_single, tokenizer_of, usable
 

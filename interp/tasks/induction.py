@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from interp._errors import unknown
 from interp._numbers import to_numpy
-from interp._say import unknown
 from interp.results import Result
 from interp.tasks.task import Task, bos_word, first_tokens, halves, tokenizer_of
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from interp._say import unknown
+from interp._errors import unknown
 from interp.tasks.pairs import Example, build, different
 from interp.tasks.task import Task, encode, tokenizer_of, usable
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from interp._say import unknown
+from interp._errors import unknown
 from interp.tasks.chat import chat as templated
 from interp.tasks.task import (
     METRICS,

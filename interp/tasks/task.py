@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from interp._errors import unknown
 from interp._numbers import to_numpy
-from interp._say import unknown
 from interp.results import Result
 from interp.tasks.metrics import METRICS
 from interp.tasks.show import Shown

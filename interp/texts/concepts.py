@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from interp._say import unknown
+from interp._errors import unknown
 from interp.texts.corpus import SPLITS
 
 FILE = Path(__file__).with_name("concepts.txt")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from interp._say import unknown
+from interp._errors import unknown
 
 SPLITS = ("find", "heldout")
 

@@ -3,7 +3,7 @@
 from itertools import islice
 from typing import Any
 
-from interp._say import unknown
+from interp._errors import unknown
 from interp.texts.corpus import Corpus, Document
 
 HOW = "texts.documentation(), texts.prose() and texts.files(...) need no hub"

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from interp._say import unknown
+from interp._errors import unknown
 from interp.texts.corpus import SPLITS, Corpus
 
 

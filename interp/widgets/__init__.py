@@ -10,30 +10,6 @@
 >>> interp.widgets.training(result)                    # a measure, checkpoint by checkpoint
 """
 
-from importlib import import_module
+from interp._lazy import attach
 
-# No file is called like a function here: importing `interp.widgets.x` would put the module in the function's place.
-_HOME = {
-    "attention": "interp.widgets.head_patterns",
-    "circuit": "interp.widgets.circuit_graph",
-    "features": "interp.widgets.feature_browser",
-    "heads": "interp.widgets.head_grid",
-    "lens": "interp.widgets.lens_table",
-    "patching": "interp.widgets.patch_map",
-    "prompt_task": "interp.widgets._head_runs",
-    "training": "interp.widgets.over_steps",
-}
-
-__all__ = [*_HOME]
-
-
-def __getattr__(name: str):
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    from interp._say import unknown
-
-    raise AttributeError(str(unknown("widget", name, __all__)))
-
-
-def __dir__():
-    return __all__
+__getattr__, __dir__, __all__ = attach(__name__)

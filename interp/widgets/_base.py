@@ -1,12 +1,11 @@
 """What every widget has: its files, a worker, errors as a line, the Python of its state, and a picture of itself.
 
-A widget is three files: NAME.py (state and callables), NAME.js (draws, reports clicks), NAME.css. No file is named
-like the function that makes it (`interp.widgets.heads` lives in head_grid.py); add that function to `_HOME` in
-__init__.py. Own ES modules cannot import each other without a server, so _shared.js and _shared.css are put before
+A widget is three files: NAME.py (state and callables, and the function NAME that makes it), NAME.js (draws, reports
+clicks), NAME.css; add the function to __init__.pyi. Own ES modules cannot import each other without a server, so _shared.js and _shared.css are put before
 the widget's own text: its JS uses `frame`, `tag`, `svg`, `fill`, ... without importing them, and exports its pure
 functions for `node --test`.
 
-    class Lens(Widget, files="lens_table"):
+    class Lens(Widget, files="lens"):
         inputs = ("prompt", "by")                        # traits that a click or a user sets; each change asks again
         prompt = t.Int(0).tag(sync=True)
         by = t.Unicode("rank").tag(sync=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 from interp import sites
 from interp.circuits import Circuit, drawing
-from interp.circuits.wires import Edge
+from interp.circuits.residual_graph import Edge
 from interp.sites import Site
 
 MOST = 2000  # edges the page holds; of more, the largest

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from interp.circuits import Circuit
-from interp.methods import evaluation
-from interp.methods.edges import Edges, exist
-from interp.methods.measures import measure
+from interp.methods.circuits.edges import Edges, exist
+from interp.methods.circuits.evaluate import fractions, plain, run_weights
+from interp.methods.runs.metrics import measure
 
 AT_ONCE = 4  # prompts: few enough that the first numbers come at once, and that a newer click need not wait
 WITHIN = ("circuit", "model")
@@ -37,13 +37,13 @@ def runs(model: Any, task: Any, *, by: str = "resample", metric: str | None = No
         if i == len(parts):
             own = measure(pieces[i], metric)
             edges = Edges(model, pieces[i], own, by=by, reference=task.corrupted)
-            parts.append(Part(edges, evaluation.plain(model, pieces[i], own), _nothing(edges)))
+            parts.append(Part(edges, plain(model, pieces[i], own), _nothing(edges)))
         return parts[i]
 
     def compute(
         circuit: Circuit, cut: Circuit, within: str, stale: Callable[[], bool]
     ) -> Iterator[dict[str, Any] | None]:
-        weight = evaluation.run_weights(circuit, by) if within == "circuit" else 1 - cut.weights()
+        weight = run_weights(circuit, by) if within == "circuit" else 1 - cut.weights()
         weight, rows = torch.from_numpy(weight)[None], []
         for i in range(len(pieces)):
             if stale():
@@ -66,7 +66,7 @@ def _nothing(edges: Edges) -> Tensor:
 def _numbers(rows: Tensor, judge: Any, of: int) -> dict[str, Any]:
     value, clean, corrupted = rows.double()
     try:
-        faithful = float(evaluation.fractions(value[None], clean, corrupted, judge).mean())
+        faithful = float(fractions(value[None], clean, corrupted, judge).mean())
     except ValueError:  # nothing to be faithful to: the measure itself still says something
         faithful = None
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from interp import sites
-from interp.models.bridge import Dims
+from interp.dims import Dims
 from interp.sites import STAR, Site
 
 Heads = frozenset[tuple[int, int]]

@@ -9,7 +9,7 @@ from torch import Tensor
 from interp import engine as lean
 from interp.edits import scale, set_to
 from interp.interventions import Intervention, run
-from interp.methods.ablation import WAYS, others
+from interp.methods.ablation.ablate import WAYS, others
 from interp.models import bridge
 from interp.tasks import Task
 from interp.tasks.task import bos_word, encode, single, tokenizer_of
@@ -247,7 +247,7 @@ def pattern_of(
 
 def check_way(by: str) -> None:
     """Nothing when this is a way to ablate; otherwise a ValueError that names them."""
-    from interp._say import unknown
+    from interp._errors import unknown
 
     if by not in WAYS:
         raise unknown("way to ablate", by, WAYS, "by='mean'")

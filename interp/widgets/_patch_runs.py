@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from interp import sites as places
-from interp.methods import patching
-from interp.methods.measures import measure
-from interp.methods.patched_logits import logits_when_patched
+from interp.methods.patching.logits_when_patched import logits_when_patched
+from interp.methods.patching.patch import patch, result
+from interp.methods.runs.metrics import measure
 from interp.models import bridge
 from interp.results import Result
 
@@ -80,7 +80,7 @@ def runs(model: Any, task: Any, metric: str | None = None) -> Runs:
             if stale():
                 return
             rows = [i for layer in layers for i in range(layer * wide, (layer + 1) * wide)]
-            found = patching.patch(
+            found = patch(
                 model,
                 some,
                 [[str(grid.sites[i])] for i in rows],
@@ -100,10 +100,8 @@ def runs(model: Any, task: Any, metric: str | None = None) -> Runs:
                 **ends,
             }
             about = {**found.about, "pattern": pattern}
-            result = patching.result(
-                torch.from_numpy(examples), grid, some, found.name, found.unit, about
-            )
-            yield said, result
+            shown = result(torch.from_numpy(examples), grid, some, found.name, found.unit, about)
+            yield said, shown
 
     def cell(site: str, direction: str, prompt: int, at: list[int]) -> dict:
         some, key = chosen(task, prompt), (direction, prompt)

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from interp import engine as lean
 from interp._numbers import to_numpy
+from interp.dims import Dims
 from interp.interventions import run
-from interp.methods.prompts import rows
-from interp.models.bridge import Dims
+from interp.methods.runs.batching import rows
 from interp.sites import Site
 from interp.widgets._head_names import heads_of
 

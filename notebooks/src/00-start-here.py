@@ -35,7 +35,7 @@ FAST = False
 
 # %%
 import interp
-from interp.methods import attention_to
+from interp.methods.runs import attention_to
 from interp.results import average
 from interp.studies import Claim, gate, measured, share, verdicts
 
@@ -145,7 +145,7 @@ print(able)
 # every task here puts `<|im_start|>` first, and leaves that position out of every mean.
 
 # %%
-interp.stream_norms(model, find).sel(layer=12)
+interp.methods.attention.stream_norms(model, find).sel(layer=12)
 
 # %%
 general = interp.head_scores(model)
@@ -183,7 +183,10 @@ direct.top(8)
 # Do they look at the indirect object? Attention from END, on the held-out prompts:
 
 # %%
-to_io, to_s = interp.attends(model, judge, "END", "IO"), interp.attends(model, judge, "END", "S1")
+to_io, to_s = (
+    interp.methods.attention.attends(model, judge, "END", "IO"),
+    interp.methods.attention.attends(model, judge, "END", "S1"),
+)
 to_io.plot(
     marks={"name movers": to_io.cells(movers), "negative name movers": to_io.cells(opponents)}
 )
@@ -193,7 +196,7 @@ to_io.plot(
 # %%
 held = interp.logit_attribution(model, judge)
 total = judge.with_metric("logit_diff").clean_metric(model)
-strangers = interp.random_heads(model, movers)
+strangers = interp.methods.runs.random_heads(model, movers)
 v_write = movers_write.judge(
     share(held.pick(movers).sum("site"), total),
     gate=able,
@@ -208,7 +211,7 @@ v_look = movers_look.judge(
 print(v_write, v_look, sep="\n")
 
 # %%
-others = interp.random_heads(model, opponents)
+others = interp.methods.runs.random_heads(model, opponents)
 v_negative = negative.judge(
     share(held.pick(opponents).sum("site"), total),
     gate=able,
@@ -229,7 +232,7 @@ interp.logit_attribution(model, judge, toward="answer").pick(writers)
 interp.logit_attribution(model, judge, toward="wrong").pick(writers)
 
 # %%
-interp.attends(model, judge, "END", "S2").pick(writers)
+interp.methods.attention.attends(model, judge, "END", "S2").pick(writers)
 
 # %% [markdown]
 # ## S-inhibition: who tells the movers where to look?
@@ -245,7 +248,9 @@ steering.plot(marks={"S-inhibition": steering.cells(inhibitors)})
 # %%
 look = attention_to(movers, "IO", minus="S1", task=judge)
 options = dict(direction="noising", metric=look, unit="fraction")
-left = interp.patch(model, judge, [inhibitors, *interp.random_heads(model, inhibitors)], **options)
+left = interp.patch(
+    model, judge, [inhibitors, *interp.methods.runs.random_heads(model, inhibitors)], **options
+)
 v_inhibition = inhibition.judge(
     measured(left.sel(set=0)), control=measured(left.sel(set=range(1, 11)).mean()), gate=able
 )
@@ -267,8 +272,8 @@ places = {
     "induction": ("S2", "S1+1"),
     "previous-token": ("S1+1", "S1"),
 }
-seen = {s: interp.attends(model, judge, *places[s]) for s in early}
-strangers = {s: interp.random_heads(model, early[s]) for s in early}
+seen = {s: interp.methods.attention.attends(model, judge, *places[s]) for s in early}
+strangers = {s: interp.methods.runs.random_heads(model, early[s]) for s in early}
 v_early = early_look.judge(
     {s: measured(seen[s].pick(early[s]).mean()) for s in early},
     gate=able,
@@ -280,7 +285,9 @@ print(early, v_early, sep="\n")
 there = {s: [f"{h}@{places[s][0]}" for h in early[s]] for s in early}
 options = dict(direction="noising", unit="fraction")
 left = {
-    s: interp.patch(model, judge, [there[s], *interp.random_heads(model, there[s])], **options)
+    s: interp.patch(
+        model, judge, [there[s], *interp.methods.runs.random_heads(model, there[s])], **options
+    )
     for s in early
 }
 v_matter = early_matter.judge(

@@ -38,7 +38,7 @@ FAST = False
 import math
 
 import interp
-from interp.methods.scores import DETECTORS, strongest
+from interp.methods.attention.head_scores import DETECTORS, strongest
 from interp.results import average
 from interp.studies import (
     Claim,
@@ -136,7 +136,7 @@ model = interp.load(MODEL)
 n, length, wide = (4, 10, 4) if FAST else (8, 24, 12)
 find = interp.tasks.text(model, n=n, length=length)
 judge = find.heldout()
-loss = interp.cross_entropy(model, judge.clean)
+loss = interp.methods.text.cross_entropy(model, judge.clean)
 loss
 
 # %%
@@ -158,8 +158,12 @@ print(able)
 
 # %%
 others = interp.texts.chunks(model, interp.texts.prose(), length=length, split="find")
-found = interp.ablate(model, find, "L*H*", reference=others, metric=interp.text_loss(find))
-held = interp.ablate(model, judge, "L*H*", reference=others, metric=interp.text_loss(judge))
+found = interp.ablate(
+    model, find, "L*H*", reference=others, metric=interp.methods.runs.text_loss(find)
+)
+held = interp.ablate(
+    model, judge, "L*H*", reference=others, metric=interp.methods.runs.text_loss(judge)
+)
 best = found.top(round(0.1 * found.values.size), by="high").labels
 held.plot(
     title="loss added by ablating one head, held-out text",
@@ -177,7 +181,7 @@ held.top(12, by="high")
 # the 27 beside that of random heads, the ranks on the two halves, and the share of the first head alone.
 
 # %%
-strangers = interp.random_heads(model, best, layers="any")
+strangers = interp.methods.runs.random_heads(model, best, layers="any")
 v_concentrated = concentrated.judge(
     share(held.pick(best).sum(), held.sum()),
     gate=able,
@@ -198,7 +202,7 @@ print(v_concentrated, v_stable, share(held.pick(best[:1]).sum(), held.sum()), be
 
 # %%
 cheap = interp.head_scores(
-    model, ["gradient", "output norm"], on=judge, metric=interp.text_loss(judge)
+    model, ["gradient", "output norm"], on=judge, metric=interp.methods.runs.text_loss(judge)
 )
 three = {
     "ablation": held,
@@ -238,7 +242,7 @@ print(
 # %%
 text = interp.tasks.text(model, n=wide, length=64).heldout()
 thirds = {"first third": range(10), "second third": range(10, 20), "last third": range(20, 30)}
-profile = interp.distance_profile(model, text, groups=thirds)
+profile = interp.methods.attention.distance_profile(model, text, groups=thirds)
 profile.sel(distance=range(1, 25)).plot(
     title="attention by distance back, the first token left out"
 )
@@ -267,7 +271,7 @@ print(v_trend)
 # differ most. Each head is coloured by the detector that answers strongest to it.
 
 # %% tags=["cover"]
-space = interp.pattern_space(model, text, components=2)
+space = interp.methods.attention.pattern_space(model, text, components=2)
 interp.plots.scatter(
     *space.values,
     far.labels(),
@@ -285,9 +289,18 @@ interp.plots.scatter(
 # %%
 kinds = {"with the sink": dict(sink=True), "without it": dict(sink=False)}
 v_few = few_kinds.judge(
-    {k: measured(interp.explained(model, text, components=10, **kinds[k])) for k in kinds},
+    {
+        k: measured(
+            interp.methods.attention.variance_explained(model, text, components=10, **kinds[k])
+        )
+        for k in kinds
+    },
     control={
-        k: measured(interp.explained(model, text, components=10, shuffled=True, **kinds[k]))
+        k: measured(
+            interp.methods.attention.variance_explained(
+                model, text, components=10, shuffled=True, **kinds[k]
+            )
+        )
         for k in kinds
     },
     gate=able,
@@ -366,12 +379,12 @@ verdicts(
 # %% [markdown]
 # ## Try it
 #
-# `interp.head_scores(model)` on any model; `interp.ablate(model, judge, ["L0H3", "L0H4"], metric=interp.text_loss(judge))`
+# `interp.head_scores(model)` on any model; `interp.ablate(model, judge, ["L0H3", "L0H4"], metric=interp.methods.runs.text_loss(judge))`
 # ablates heads together; `interp.tasks.text(model, corpus=interp.texts.documentation())` is another kind of text.
 # Here are the 27 at once:
 
 # %%
-interp.ablate(model, judge, best, reference=others, metric=interp.text_loss(judge))
+interp.ablate(model, judge, best, reference=others, metric=interp.methods.runs.text_loss(judge))
 
 # %% [markdown]
 # ## What did not reproduce

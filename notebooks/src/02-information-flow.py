@@ -225,7 +225,7 @@ told.plot(
 
 # %%
 deals, dealt = 1 if FAST else 3, {}
-inner = interp.token_set(judge["facts"], "1:END-1")
+inner = interp.methods.ablation.token_set(judge["facts"], "1:END-1")
 runs = [
     interp.attention_knockout(
         model,
@@ -234,14 +234,16 @@ runs = [
         {"relation → last": inner & ~one, "subject → last": one},
         **cut,
     )
-    for one in interp.random_tokens(judge["facts"], "SUBJECT", among="1:SUBJECT-1", sets=deals)
+    for one in interp.methods.runs.random_tokens(
+        judge["facts"], "SUBJECT", among="1:SUBJECT-1", sets=deals
+    )
 ]
 dealt["facts"] = average(runs)
 
 # %%
 for name in ("needle", "conflict"):
-    inner, runs = interp.token_set(judge[name], "1:END-1"), []
-    for one in interp.random_tokens(judge[name], "QUESTION:END-1", sets=deals):
+    inner, runs = interp.methods.ablation.token_set(judge[name], "1:END-1"), []
+    for one in interp.methods.runs.random_tokens(judge[name], "QUESTION:END-1", sets=deals):
         queries = {"context → question": one, "question → last": "END", "context → last": "END"}
         keys = {
             "context → question": inner & ~one,
@@ -266,7 +268,7 @@ dealt["needle"].plot(
 later, dealt_later = {}, {}
 for name, (first, second) in stages.items():
     for gaps, curves in ((later, held), (dealt_later, dealt)):
-        depth = interp.loss_depth(curves[name].sel(set=[first, second]))
+        depth = interp.replications.loss_depth(curves[name].sel(set=[first, second]))
         gaps[name] = measured(depth.sel(set=second) - depth.sel(set=first))
     print(f"{name}: {later[name]} layers, dealt at random: {dealt_later[name]}")
 v_points = two_points.judge(later.pop("facts"), control=dealt_later.pop("facts"), gate=able[0])
@@ -279,7 +281,7 @@ v_order = order.judge(later, control=dealt_later, gate=able[1:])
 # each needle prompt lose most?
 
 # %%
-interp.loss_depth(held["needle"], how="peak").table()
+interp.replications.loss_depth(held["needle"], how="peak").table()
 
 # %% [markdown]
 # Question → last has its peak at layer 18 in every prompt, on average 3 layers after context → question and 3.6
@@ -333,8 +335,10 @@ v_through = through.judge(gain, control=random_gain, gate=able[1:])
 # %%
 away, anywhere = {}, {}
 for name, (first, second) in stages.items():
-    boundary = float(interp.loss_depth(found[name].sel(set=[first, second])).mean().values)
-    before, after = interp.split_windows(held[name], boundary)
+    boundary = float(
+        interp.replications.loss_depth(found[name].sel(set=[first, second])).mean().values
+    )
+    before, after = interp.replications.split_windows(held[name], boundary)
     for route, beyond in ((first, after), (second, before)):
         curve, key = held[name].sel(set=route), f"{name}: {route}"
         away[key], anywhere[key] = (
@@ -363,7 +367,7 @@ held["conflict"].sel(set="first token → last").plot(
     title="Conflict: change of the told answer's probability, first token → last cut"
 )
 # %%
-interp.stream_norms(model, judge["facts"]).sel(layer=12)
+interp.methods.attention.stream_norms(model, judge["facts"]).sel(layer=12)
 
 # %% [markdown]
 # The first token is an attention sink: its residual stream is over 150 times as long as any other. Heads

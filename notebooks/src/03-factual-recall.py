@@ -197,7 +197,7 @@ curves = {
     "enough? logit difference restored": enough,
     "needed? logit difference lost": lost,
 }
-windows = interp.compare(
+windows = interp.methods.runs.stack(
     curves, axis="what", name="Six MLPs at the country, by the centre of the window"
 )
 windows.plot(title="Six MLPs at the country: layer 0 in the window, or not (centre 4 and up)?")
@@ -211,7 +211,7 @@ alone = interp.patch(model, find, "mlp.*@SUBJECT", unit="fraction", metric="prob
 alone_lost = 1 - interp.patch(
     model, find, "mlp.*@SUBJECT", direction="noising", unit="fraction", metric="prob"
 )
-interp.compare({"enough?": alone, "needed?": alone_lost}, axis="what").plot(
+interp.methods.runs.stack({"enough?": alone, "needed?": alone_lost}, axis="what").plot(
     title="One MLP at the country: p(answer) restored, or lost"
 )
 # %% [markdown]
@@ -264,7 +264,7 @@ print(
 # its ten first tokens?
 
 # %%
-country = interp.write_lens(model, find, "L*H*@END", "country", within=10)
+country = interp.methods.lenses.write_lens(model, find, "L*H*@END", "country", within=10)
 carriers = country.top(max(3, int((country.values >= 0.6).sum())), by="high").labels
 country.plot(
     marks={"country in at least 60 % of the prompts": carriers},
@@ -278,8 +278,10 @@ country.plot(
 interp.patch(model, find, "L*H*@END", direction="noising", unit="fraction").top(8, by="low")
 
 # %%
-strangers = interp.random_heads(model, carriers)
-held = interp.write_lens(model, judge, [*carriers, *sum(strangers, [])], "country", within=10)
+strangers = interp.methods.runs.random_heads(model, carriers)
+held = interp.methods.lenses.write_lens(
+    model, judge, [*carriers, *sum(strangers, [])], "country", within=10
+)
 v_fetch = fetch.judge(
     {part: measured(held.pick([head]).mean()) for part, head in zip(fetch.parts, carriers)},
     gate=able,
@@ -299,7 +301,7 @@ print(v_fetch, v_needed, sep="\n")
 # they pass on the country only, or the capital already?
 
 # %%
-interp.write_lens(model, judge, carriers, "answer", within=10)
+interp.methods.lenses.write_lens(model, judge, carriers, "answer", within=10)
 
 # %% [markdown]
 # ## Do the MLPs weigh the heads?
@@ -308,10 +310,12 @@ interp.write_lens(model, judge, carriers, "answer", within=10)
 # head, fitted on one half of the countries, judged on the other.
 
 # %%
-fitted = interp.write_regression(model, find, "mlp.*@END", "L*H*@END", heldout=judge)
+fitted = interp.replications.write_regression(model, find, "mlp.*@END", "L*H*@END", heldout=judge)
 fitted.fit.plot(title="What explains an MLP's write at END, on other countries")
 # %%
-null = interp.write_regression(model, find, "mlp.*@END", "L*H*@END", heldout=judge, shuffle=0)
+null = interp.replications.write_regression(
+    model, find, "mlp.*@END", "L*H*@END", heldout=judge, shuffle=0
+)
 late_mlps = dict(of="writers beyond the intercept", layer=range(half, layers))
 v_linear = linear.judge(
     measured(fitted.fit.sel(**late_mlps).mean()),
@@ -354,7 +358,7 @@ first = {
     for k, r in means.items()
 }
 best = {k: half + int(first[k].values[half:].argmin()) for k in means}
-interp.compare(first, axis="mean over").sel(layer=range(1, layers)).plot(
+interp.methods.runs.stack(first, axis="mean over").sel(layer=range(1, layers)).plot(
     title="Answer over country when an MLP takes a mean (layer 0 left out)"
 )
 # %%
@@ -404,7 +408,7 @@ print(
 # %%
 asked = {"capitals": judge, "languages": languages}
 lens = {k: interp.logit_lens(model, t, metric="prob") for k, t in asked.items()}
-interp.compare(lens, axis="relation").plot(
+interp.methods.runs.stack(lens, axis="relation").plot(
     title="p(answer) if the model ended after this layer (END)"
 )
 # %%

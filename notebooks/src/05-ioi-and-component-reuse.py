@@ -167,7 +167,7 @@ again = {
     for name, task in held.items()
 }
 pair = {name: again[name] for name in ("IOI", "laundry", "docstring")}
-interp.compare(pair, "task").plot(title="Share of the answer that goes with each head")
+interp.methods.runs.stack(pair, "task").plot(title="Share of the answer that goes with each head")
 # %%
 for name, scores in again.items():
     print(f"{name:16}", *(f"{label} {value:+.2f} " for label, value, *_ in scores.top(8).rows))
@@ -184,11 +184,11 @@ if not FAST:
     print(
         "estimate and patching, the same 27:",
         *(
-            float(interp.overlap(x, y).values[0])
+            float(interp.methods.circuits.head_overlap(x, y).values[0])
             for x, y in ((found["IOI"], a), (again["laundry"], b))
         ),
     )
-    print(interp.overlap(a, b).table())
+    print(interp.methods.circuits.head_overlap(a, b).table())
 
 # %% [markdown]
 # They are: 0.85 and 0.93 of the heads are the same ones, and the overlap of the two circuits found by patching is the
@@ -201,7 +201,9 @@ if not FAST:
 # things with the others. The diagonal says how well a circuit is found again at all.
 
 # %% tags=["cover"]
-both = {(a, b): interp.overlap(found[a], again[b]) for a in found for b in again}
+both = {
+    (a, b): interp.methods.circuits.head_overlap(found[a], again[b]) for a in found for b in again
+}
 axes, names = ("found on one half", "and on the other"), list(made)
 table = Result(
     [[both[a, b].values[0] for b in names] for a in names],
@@ -260,17 +262,20 @@ for name in names:
 # %%
 scored = {}
 for half, task in (("find", made["IOI"]), ("held out", held["IOI"])):
-    look, write = interp.attends(model, task, "END", "IO"), interp.logit_attribution(model, task)
+    look, write = (
+        interp.methods.attention.attends(model, task, "END", "IO"),
+        interp.logit_attribution(model, task),
+    )
     scored[half] = {
-        "mover": interp.role_score(look, write),
-        "negative mover": interp.role_score(look, 0 - write),
+        "mover": interp.methods.circuits.role_score(look, write),
+        "negative mover": interp.methods.circuits.role_score(look, 0 - write),
     }
 movers = scored["find"]["mover"].top(3, by="high").labels
 for half, task in (("find", made["IOI"]), ("held out", held["IOI"])):
     gaze = interp.methods.attention_to(movers, "IO", minus="S1", task=task)
     steered = interp.attribution_patch(model, task, "L*H*", direction="noising", metric=gaze)
-    scored[half]["S-inhibition"] = interp.role_score(
-        interp.attends(model, task, "END", "S2"), 0 - steered
+    scored[half]["S-inhibition"] = interp.methods.circuits.role_score(
+        interp.methods.attention.attends(model, task, "END", "S2"), 0 - steered
     )
 inhibitors = [
     h for h in scored["find"]["S-inhibition"].top(7, by="high").labels if h not in movers
@@ -288,7 +293,7 @@ for role, head in chosen.items():
     of = scored["held out"][role]
     line, others = (
         np.percentile(of.values, 99),
-        [h for (h,) in interp.random_heads(model, [head], sets=8)],
+        [h for (h,) in interp.methods.runs.random_heads(model, [head], sets=8)],
     )
     ours[role] = measured(of.pick([head]).examples[0] / line)
     strangers[role] = measured(of.pick(others).examples.mean(0) / line)
@@ -311,7 +316,7 @@ paths = {
     name: 1 - interp.path_patch(model, held[name], "L*H*", queries, through="mlps", **options)
     for name in ("IOI", "laundry")
 }
-interp.compare(paths, "task").plot(
+interp.methods.runs.stack(paths, "task").plot(
     title="Share of the answer that goes by way of the movers' queries"
 )
 for name, told in paths.items():
@@ -333,12 +338,12 @@ for name, told in paths.items():
 # send the inhibition heads' attention from the subject to the indirect object, and the answer should suffer.
 
 # %%
-strange = interp.random_heads(model, inhibitors, sets=3, avoid=movers)
+strange = interp.methods.runs.random_heads(model, inhibitors, sets=3, avoid=movers)
 sets = {
     "S-inhibition heads": inhibitors,
     **{f"random {k}": heads for k, heads in enumerate(strange)},
 }
-at_io = interp.edits.force_attention(interp.token_set(held["IOI"], "IO"))
+at_io = interp.edits.force_attention(interp.methods.ablation.token_set(held["IOI"], "IO"))
 forced = {
     name: [interp.Intervention(f"{h}.pattern@END", at_io) for h in heads]
     for name, heads in sets.items()
@@ -352,7 +357,9 @@ interp.effect(model, held["IOI"], forced).plot(
 
 # %%
 colored = many["colored objects"]
-wrong = interp.edits.force_attention(interp.token_set(colored, ["OTHER_COLOR", "THIRD_COLOR"]))
+wrong = interp.edits.force_attention(
+    interp.methods.ablation.token_set(colored, ["OTHER_COLOR", "THIRD_COLOR"])
+)
 forced = {
     name: [interp.Intervention(f"{h}.pattern@END", wrong) for h in heads]
     for name, heads in sets.items()
@@ -402,7 +409,7 @@ verdicts(
 # %% [markdown]
 # ## Try it
 #
-# - Smaller and larger circuits: `interp.overlap(found["IOI"], again["laundry"], n=10)`.
+# - Smaller and larger circuits: `interp.methods.circuits.head_overlap(found["IOI"], again["laundry"], n=10)`.
 # - Longer lists: `interp.tasks.laundry(model, items=3)`, after a look at `Task.behaviour`.
 # - Which heads do both tasks need, and which only one? `near.about["both"]` against `found["IOI"].top(27).labels`.
 

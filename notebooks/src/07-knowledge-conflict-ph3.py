@@ -206,7 +206,9 @@ who, held, tops = (
     {},
     [best["ablation", kind][0] for kind in ("memory", "context")],
 )
-strangers = interp.random_heads(model, tops[:1] * 40, sets=1, layers=late, avoid=tops)[0]
+strangers = interp.methods.runs.random_heads(model, tops[:1] * 40, sets=1, layers=late, avoid=tops)[
+    0
+]
 held["paths"] = interp.path_patch(model, judge, "L*H*", "logits.in", direction="noising")
 held["ablation"] = interp.ablate(
     model, judge[: len(set(who))], [[head] for head in tops + strangers], by="zero"
@@ -251,7 +253,7 @@ opposed = {
 pruned, v_steer = {}, []
 for how, claim in (("paths", steer), ("ablation", ablated_steer)):
     for part, (task, kind) in opposed.items():
-        pruned[how, part] = interp.ranked_ablation(
+        pruned[how, part] = interp.methods.ablation.ranked_ablation(
             model, task, best[how, kind], [5] if FAST else [1, 3, 5, 8, 13], metric="top1", **rule
         )
     at5 = {part: pruned[how, part].sel(number=5) for part in opposed}
@@ -339,9 +341,9 @@ for how, claim in (("paths", general), ("ablation", ablated_general)):
     usual, shares = float(here.values[0] - here.values[1]), {}
     for name, tasks in new.items():
         runs = [
-            interp.ranked_ablation(model, task, best[how, kind], [5], metric="top1", **rule).sel(
-                number=5
-            )
+            interp.methods.ablation.ranked_ablation(
+                model, task, best[how, kind], [5], metric="top1", **rule
+            ).sel(number=5)
             for kind, task in tasks.items()
         ]
         shares[name] = measured(
@@ -396,7 +398,7 @@ for one in list(best)[:5]:
     print(f"{' '.join(one):20} {' '.join(best[one][:5])}: of 13 shared with {', '.join(shared)}")
 
 # %%
-interp.attends(model, judge, "END", "TOLD").pick(
+interp.methods.attention.attends(model, judge, "END", "TOLD").pick(
     best["paths", "context"][:5] + best["paths", "memory"][:5]
 ).plot(title="Attention from END to the told capital: five context, five memory heads")
 # %% [markdown]
@@ -412,7 +414,7 @@ five = best["divergence", "context"][:5]
 doubled = interp.ablate(
     model,
     told,
-    [five, *interp.random_heads(model, five, sets=3, layers=late)],
+    [five, *interp.methods.runs.random_heads(model, five, sets=3, layers=late)],
     by="scale",
     factor=2.0,
     metric="top1",
@@ -455,10 +457,12 @@ for how in found:
 # %%
 text = interp.tasks.text(model, n=8, length=64).heldout()
 sets = {f"{how}: {kind} heads": best[how, kind][:5] for how, kind in best if how in found}
-sets["random"] = interp.random_heads(
+sets["random"] = interp.methods.runs.random_heads(
     model, best["paths", "memory"][:5], sets=1, layers=late, avoid=rule["avoid"]
 )[0]
-loss = interp.ablate(model, text, list(sets.values()), by="zero", metric=interp.text_loss(text))
+loss = interp.ablate(
+    model, text, list(sets.values()), by="zero", metric=interp.methods.runs.text_loss(text)
+)
 more = {name: measured(rise) for name, rise in zip(sets, loss.examples)}
 v_cost = cost.judge({part: more[f"paths: {part}"] for part in cost.parts})
 print(*(f"{name}: {rise} nats a token" for name, rise in more.items()), sep="\n")

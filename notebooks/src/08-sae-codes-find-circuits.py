@@ -36,11 +36,11 @@ from dataclasses import replace
 import numpy as np
 
 import interp
-from interp import features, plots
-from interp.features.coded_heads import codes_of, permuted, written
-from interp.features.keeping import kept_in
+from interp import plots
+from interp.features.training.train_cache import cached_in
+from interp.replications.head_codes import codes_of, permuted, written
 from interp.results import Result, average
-from interp.studies import Claim, Measured, gate, mean_area, measured, verdicts
+from interp.studies import Claim, Measured, gate, mean_auroc, measured, verdicts
 
 PAPER = "O'Neill and Bui 2024, abstract"
 AREA = "area under the ROC curve against ablation's heads, mean of the tasks and 5 seeds"
@@ -150,7 +150,7 @@ for name, task in held.items():
         task,
         "L*H*",
         reference=task.corrupted,
-        resume=kept_in(MODEL, "study-08", f"{task.name}-{HELD}.npz"),
+        resume=cached_in(MODEL, "study-08", f"{task.name}-{HELD}.npz"),
     )
     (low, high), (clean, corrupted) = (
         effects[name].ci(),
@@ -182,7 +182,10 @@ for n, width in runs:
     for (name, seed), (yes, no) in wrote.items():
         codes[n, width, name, seed] = codes_of(yes[:n], no[:n], width=width, steps=STEPS, seed=seed)
 found = {
-    run: {name: [features.code_heads(codes[*run, name, seed]) for seed in SEEDS] for name in names}
+    run: {
+        name: [interp.replications.code_heads(codes[*run, name, seed]) for seed in SEEDS]
+        for name in names
+    }
     for run in runs
 }
 main = found[N, 200]
@@ -217,7 +220,7 @@ rng, scores = (
 for name in names:
     tasks, like = [made[name, seed][:N] for seed in SEEDS[:2]], main[name][0]
     scores["codes, labels at random"][name] = [
-        features.code_heads(permuted(codes[N, 200, name, seed], seed)) for seed in SEEDS
+        interp.replications.code_heads(permuted(codes[N, 200, name, seed], seed)) for seed in SEEDS
     ]
     scores["random"][name] = [replace(like, values=rng.random(like.values.shape)) for _ in SEEDS]
     scores["output norm"][name] = [
@@ -244,12 +247,12 @@ if not FAST:
                 task,
                 "L*H*",
                 reference=task.corrupted,
-                resume=kept_in(MODEL, "study-08", f"{task.name}-again.npz"),
+                resume=cached_in(MODEL, "study-08", f"{task.name}-again.npz"),
             )
         ]
         for name, task in again.items()
     }
-areas = {who: mean_area(of, truth) for who, of in scores.items()}
+areas = {who: mean_auroc(of, truth) for who, of in scores.items()}
 ends = [a.low for a in areas.values()], [a.high for a in areas.values()]
 plots.bars(
     [a.value for a in areas.values()],
@@ -260,7 +263,7 @@ plots.bars(
 ).set_ylim(0.3, 1)
 # %%
 each = {
-    who: {name: round(mean_area({name: of[name]}, {name: truth[name]}).value, 2) for name in names}
+    who: {name: round(mean_auroc({name: of[name]}, {name: truth[name]}).value, 2) for name in names}
     for who, of in scores.items()
 }
 for who, area in areas.items():
@@ -268,7 +271,10 @@ for who, area in areas.items():
 
 # %%
 grid = np.linspace(0, 1, 51)
-curves = {who: interp.roc(average(scores[who]["IOI"]), truth["IOI"]) for who in list(scores)[:6]}
+curves = {
+    who: interp.methods.circuits.roc(average(scores[who]["IOI"]), truth["IOI"])
+    for who in list(scores)[:6]
+}
 told = [np.interp(grid, curve.coords[curve.dims[0]], curve.values) for curve in curves.values()]
 Result(
     told,
@@ -279,13 +285,15 @@ Result(
 ).plot()
 # %%
 norm = gate(
-    "area less the output norm's", mean_area(main, truth, against=scores["output norm"]), at_least=0
+    "area less the output norm's",
+    mean_auroc(main, truth, against=scores["output norm"]),
+    at_least=0,
 )
 v_recovers = recovers.judge(
     areas["codes"], control=areas["codes, labels at random"], gate=able, provided=norm
 )
 v_rivals = rivals_claim.judge(
-    mean_area(main, truth, against=scores["attribution patching"]), gate=able
+    mean_auroc(main, truth, against=scores["attribution patching"]), gate=able
 )
 print(v_recovers, norm, v_rivals, sep="\n")
 
@@ -298,7 +306,7 @@ print(v_recovers, norm, v_rivals, sep="\n")
 # ## How many examples, how many latents?
 
 # %%
-swept = {run: mean_area(found[run], truth) for run in runs}
+swept = {run: mean_auroc(found[run], truth) for run in runs}
 at = [swept[n, 200] for n in SIZES]
 plots.lines(
     [a.value for a in at],
@@ -312,11 +320,13 @@ print({f"{n} + {n} prompts, {width} latents": str(area) for (n, width), area in 
 
 # %%
 mixed = {
-    name: [features.code_heads(permuted(codes[5, 200, name, seed], seed)) for seed in SEEDS]
+    name: [
+        interp.replications.code_heads(permuted(codes[5, 200, name, seed], seed)) for seed in SEEDS
+    ]
     for name in names
 }
 ours, chance = (
-    mean_area(of, truth, against=found[20, 200], how="ratio") for of in (found[5, 200], mixed)
+    mean_auroc(of, truth, against=found[20, 200], how="ratio") for of in (found[5, 200], mixed)
 )
 v_few = few.judge(ours, control=chance, gate=able)
 print(v_few, chance)
@@ -333,17 +343,22 @@ print(v_few, chance)
 # %%
 other = {
     "counted, not a share": {
-        name: [features.code_heads(codes[N, 200, name, seed], count="number") for seed in SEEDS]
+        name: [
+            interp.replications.code_heads(codes[N, 200, name, seed], count="number")
+            for seed in SEEDS
+        ]
         for name in names
     }
 }
 other["share of all codes"] = {
-    name: [features.code_heads(codes[N, 200, name, seed], count="union") for seed in SEEDS]
+    name: [
+        interp.replications.code_heads(codes[N, 200, name, seed], count="union") for seed in SEEDS
+    ]
     for name in names
 }
 other["pairs, mean over the other head"] = {}
 for name in names:
-    pairs = [features.code_pairs(codes[N, 200, name, seed]).values for seed in SEEDS[:1]]
+    pairs = [interp.replications.code_pairs(codes[N, 200, name, seed]).values for seed in SEEDS[:1]]
     both = [np.nanmean(np.concatenate([p, p.T], 1), 1) for p in pairs]
     other["pairs, mean over the other head"][name] = [
         replace(main[name][0], values=b.reshape(main[name][0].values.shape)) for b in both
@@ -379,12 +394,13 @@ for kind, options in ({} if FAST else kinds).items():
             for yes, no, others, seed in given
         ]
         other.setdefault(kind, {})[name] = [
-            features.code_heads(c, count="number" if "20 + 20" in kind else "share") for c in some
+            interp.replications.code_heads(c, count="number" if "20 + 20" in kind else "share")
+            for c in some
         ]
 for kind, of in {"as above": main, **other}.items():
     print(
-        f"{kind:40} {mean_area(of, truth)}",
-        {name: round(mean_area({name: of[name]}, {name: truth[name]}).value, 2) for name in names},
+        f"{kind:40} {mean_auroc(of, truth)}",
+        {name: round(mean_auroc({name: of[name]}, {name: truth[name]}).value, 2) for name in names},
     )
 
 # %% [markdown]
@@ -402,7 +418,7 @@ ratios, timed = {}, gate("prompts timed (FAST takes too few)", Measured(N, N, N,
 for name in names if timed.passed else []:
     task = made[name, 0][:N]
     method, scan = (
-        features.head_codes(model, task, steps=STEPS),
+        interp.replications.head_codes(model, task, steps=STEPS),
         interp.ablate(model, task, "L*H4", reference=task.corrupted),
     )
     took = [one.about["seconds"] for one in (method, scan, scores["attribution patching"][name][0])]
@@ -431,7 +447,7 @@ verdicts(
 # ## Try it
 #
 # - Another circuit size: the 27 heads with the largest effects, `effects["IOI"].top(27).labels`, in place of `truth`.
-# - Which pairs of heads go together? `features.code_pairs(codes[10, 200, "IOI", 0]).top(10, by="high")`.
+# - Which pairs of heads go together? `interp.replications.code_pairs(codes[10, 200, "IOI", 0]).top(10, by="high")`.
 # - More latents on at a time: `codes_of(yes, no, l1=1.0)`.
 
 # %% [markdown]

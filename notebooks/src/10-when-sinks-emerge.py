@@ -143,7 +143,10 @@ inputs["random tokens"] = torch.randint(200, model.cfg.d_vocab, (n, 64), generat
 inputs["one token, 64 times"] = torch.randint(
     200, model.cfg.d_vocab, (n, 1), generator=draw
 ).expand(-1, 64)
-got = {name: interp.attention_received(model, tokens) for name, tokens in inputs.items()}
+got = {
+    name: interp.methods.attention.attention_received(model, tokens)
+    for name, tokens in inputs.items()
+}
 rates = np.stack([(g.values > 0.3).mean((0, 1)) for g in got.values()])  # [input pos]
 interp.plots.lines(
     rates[:, :32],
@@ -193,7 +196,7 @@ print(
 
 # %%
 norms = {
-    name: interp.site_norms(model, inputs["prose"], where)
+    name: interp.methods.attention.site_norms(model, inputs["prose"], where)
     for name, where in (("value", "L*KV*.v"), ("key", "L*KV*.k"), ("stream", "resid_post.*"))
 }
 over = {
@@ -215,13 +218,13 @@ short = measured(
     np.median(value[:, :, 0] / np.median(value[:, :, 1:], 2), (0, 1))
 )  # [prompt]: the median KV head
 print("norm of the first token's value over the others':", short)
-plain = interp.cross_entropy(model, inputs["prose"])
+plain = interp.methods.text.cross_entropy(model, inputs["prose"])
 for name, edits in (
     ("values of the first token zero", [Intervention("L*KV*.v@0", zero())]),
     ("no attention to it", [Intervention("L*H*.pattern", remove_sink())]),
 ):
     print(
-        f"{name}: loss {measured((interp.cross_entropy(model, inputs['prose'], edits) - plain).examples)} above {plain.values:.2f}"
+        f"{name}: loss {measured((interp.methods.text.cross_entropy(model, inputs['prose'], edits) - plain).examples)} above {plain.values:.2f}"
     )
 
 # %% [markdown]
@@ -266,7 +269,10 @@ batches = {
 }
 grown = {
     name: toys.over_training(
-        each, partial(interp.attention_received, task=batches[name].inputs, to_one=True)
+        each,
+        partial(
+            interp.methods.attention.attention_received, task=batches[name].inputs, to_one=True
+        ),
     ).sel(layer=0, head=0)
     for name, each in runs.items()
 }
@@ -362,7 +368,7 @@ print(v_bias, *(f"{name}: {v.measured}" for name, v in v_bias.parts), v_sigmoid,
 raw = (
     toys.over_training(
         runs["sigmoid"],
-        partial(interp.attention_received, task=batches["sigmoid"].inputs),
+        partial(interp.methods.attention.attention_received, task=batches["sigmoid"].inputs),
         steps=[steps],
     )
     .sel(pos=0)

@@ -357,7 +357,11 @@ differs.pick(heads).plot(title="The same heads in held-out text: prose less code
 # %%
 costs = {
     name: interp.ablate(
-        model, judge[name], [[h] for h in heads], by="zero", metric=interp.text_loss(judge[name])
+        model,
+        judge[name],
+        [[h] for h in heads],
+        by="zero",
+        metric=interp.methods.runs.text_loss(judge[name]),
     )
     for name in find
 }

@@ -234,7 +234,7 @@ size = found.values.size
 numbers = [int(part * size) for part in ((0.05,) if FAST else (0.012, 0.03, 0.05, 0.075, 0.1))]
 k = int(0.05 * size)
 rule = dict(sets=sets, layers=found.coords["layer"][2:], avoid=heads, metric="top1")
-lost = interp.ranked_ablation(model, judge, ranked, numbers, by="zero", **rule)
+lost = interp.methods.ablation.ranked_ablation(model, judge, ranked, numbers, by="zero", **rule)
 lost.plot(title="Change of needle accuracy when heads are masked")
 # %%
 gap = (lost.sel(heads="random") - lost.sel(heads="ranked")).sel(number=k)
@@ -255,7 +255,7 @@ print(v_causal, f"each random set of {k}: {lost.about['random effects'][str(k)]}
 
 # %%
 some = judge[:8] if FAST else judge
-interp.ranked_ablation(
+interp.methods.ablation.ranked_ablation(
     model, some, ranked, [k, numbers[-1]][: 1 if FAST else 2], by="mean", **rule | dict(sets=2)
 ).table()
 
@@ -267,7 +267,7 @@ interp.ranked_ablation(
 
 # %%
 layers = sorted({layer for layer, _ in found.cells(ranked[:k])})
-near = interp.random_heads(model, ranked[:k], sets=sets, layers=layers, avoid=heads)
+near = interp.methods.runs.random_heads(model, ranked[:k], sets=sets, layers=layers, avoid=heads)
 interp.ablate(model, some, near, by="zero", metric="top1").table()
 
 # %% [markdown]
@@ -299,7 +299,7 @@ print(
 # %%
 facts = interp.tasks.capitals(model, n=19)
 known = [
-    interp.ranked_ablation(model, task, ranked, [k], by="zero", **rule)
+    interp.methods.ablation.ranked_ablation(model, task, ranked, [k], by="zero", **rule)
     for task in (facts, facts.heldout())
 ]
 memory_loss, any_loss = (
@@ -324,8 +324,13 @@ text = interp.texts.chunks(
     split="heldout",
     join="\n\n",
 )
-plain, masked = interp.cross_entropy(model, text), interp.cross_entropy(model, text, mask)
-random = average([interp.cross_entropy(model, text, edits) for edits in others[: 1 if FAST else 3]])
+plain, masked = (
+    interp.methods.text.cross_entropy(model, text),
+    interp.methods.text.cross_entropy(model, text, mask),
+)
+random = average(
+    [interp.methods.text.cross_entropy(model, text, edits) for edits in others[: 1 if FAST else 3]]
+)
 print(
     f"cross-entropy {measured(plain)}; more with the mask: {measured(masked - plain)}, with random heads masked: {measured(random - plain)}"
 )
@@ -352,7 +357,7 @@ verdicts(
 # `interp.tasks.needle(model, depth=0.0, forced=True)`, or take longer texts (`length=1024`). Another model: set `MODEL`.
 
 # %%
-interp.attends(model, judge, "END", "NEEDLE0").top(5)
+interp.methods.attention.attends(model, judge, "END", "NEEDLE0").top(5)
 
 # %% [markdown]
 # ## What did not reproduce

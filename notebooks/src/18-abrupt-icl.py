@@ -267,7 +267,7 @@ print(v_mechanism, *(f"{name}: {v.measured}" for name, v in v_mechanism.parts), 
 # classifier learn. Does such a network behave like the whole one?
 
 # %%
-small = toys.two_parameters(
+small = interp.replications.two_parameters(
     source, tests, steps=STEPS, lr=recipe.lr, checkpoints=recipe.checkpoints, seeds=SEEDS
 )
 draw_curves(

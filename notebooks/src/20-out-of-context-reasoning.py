@@ -40,10 +40,10 @@ import torch
 
 import interp
 from interp import toys
+from interp._stats import power_law
+from interp.replications import associative_memory as memory
+from interp.replications.out_of_context_reasoning import answers, norms
 from interp.studies import Claim, Measured, gate, measured, verdicts
-from interp.toys import associative as memory
-from interp.toys.fits import power
-from interp.toys.reasoning import answers, norms
 
 HUANG, PAVLOV = (
     "Huang et al. 2025, abstract",
@@ -351,7 +351,7 @@ interp.plots.lines(
     title="Reading an associative memory",
 )
 # %%
-powers = [power(one.coords["d_k"], memory.capacity(one).values)[0] for one in hebbian]
+powers = [power_law(one.coords["d_k"], memory.capacity(one).values)[0] for one in hebbian]
 more = gate(
     "softmax less Hebbian accuracy at 16 pairs a dimension",
     measured(

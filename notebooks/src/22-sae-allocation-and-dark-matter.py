@@ -158,7 +158,7 @@ revives = Claim(
 # %%
 model = interp.load(MODEL)
 sites = [f"resid_post.{n}" for n in LAYERS]
-kept = partial(features.kept_in, MODEL, "study-22-fast" if FAST else "study-22")
+kept = partial(features.cached_in, MODEL, "study-22-fast" if FAST else "study-22")
 acts = features.activations(model, sites, tokens=4_000 if FAST else 60_000, folder=kept("find"))
 heldout = features.activations(
     model, sites, tokens=1_000 if FAST else 8_000, split="heldout", folder=kept("heldout")
@@ -171,7 +171,7 @@ print(acts, heldout, f"maps are fitted to {len(fit):,} tokens", sep="\n")
 # Gemma 2): what they leave out is also what they had no time to learn.
 
 # %%
-train = partial(features.trained, model, on=acts, k=K, tokens=TOKENS, batch=BATCH)
+train = partial(features.load_or_train, model, on=acts, k=K, tokens=TOKENS, batch=BATCH)
 topk = {
     (n, w): train(f"resid_post.{n}", kind="topk", width=w, seed=0, name=f"top-k {w}")
     for n in LAYERS
@@ -295,7 +295,7 @@ parts, costs = {}, {}
 for p, n in zip(PARTS, LAYERS):
     pieces, tests = features.split_error(topk[n, LARGE], acts, heldout)
     small = [
-        features.trained(
+        features.load_or_train(
             model,
             f"resid_post.{n}",
             piece,
@@ -411,7 +411,7 @@ for i, name in enumerate(KINDS):
     )
 
 # %%
-whole = features.judge(model, many[:: len(SEEDS)][:3], heldout, tokens=250 if FAST else 2_000)
+whole = features.evaluate(model, many[:: len(SEEDS)][:3], heldout, tokens=250 if FAST else 2_000)
 features.table(whole)[
     [
         "latents on",
@@ -511,7 +511,7 @@ verdicts(
 # %% [markdown]
 # ## Try it
 #
-# The shares of feature choice can follow Zipf's law, too: `features.trained(model, sites[0], acts, kind="featurechoice", width=LARGE, k=K, tokens=TOKENS, batch=BATCH, exponent=1.0)`.
+# The shares of feature choice can follow Zipf's law, too: `features.load_or_train(model, sites[0], acts, kind="featurechoice", width=LARGE, k=K, tokens=TOKENS, batch=BATCH, exponent=1.0)`.
 # Any dictionary can be asked what it leaves out, with all its tokens on show:
 
 # %%

@@ -108,7 +108,7 @@ print(
 made = {}
 for site in sites:
     snmf = features.factorise(model, site, here.activations, rank=RANK, steps=STEPS, name="SNMF")
-    sae = features.trained(
+    sae = features.load_or_train(
         model, site, here.activations, kind="topk", width=RANK, k=10, tokens=TOKENS, name="SAE"
     )
     means = features.mean_differences(here, labels, site)
@@ -126,7 +126,9 @@ for site in sites:
 # largest loading of its tokens. With labels mixed, choosing among so many features gives 0.5 again, as it should.
 
 # %% tags=["cover"]
-found = {site: features.detect(made[site], here, labels, there, judged) for site in sites}
+found = {
+    site: features.concept_detection(made[site], here, labels, there, judged) for site in sites
+}
 auroc = np.stack([found[site].values for site in sites])  # [layer dictionary concept]
 names, every = found[sites[0]].coords["dictionary"], found[sites[0]].coords["concept"]
 interp.plots.heatmap(
@@ -149,7 +151,8 @@ features.labelled(model, made[middle][0], here, found[middle].about["latents"]["
 
 # %%
 mixed = [
-    features.detect(made[site][0], here, labels, there, judged, shuffle=0).values for site in sites
+    features.concept_detection(made[site][0], here, labels, there, judged, shuffle=0).values
+    for site in sites
 ]
 by = {
     name: measured(auroc[:, i].ravel(), groups=every * len(sites)) for i, name in enumerate(names)
@@ -244,13 +247,16 @@ print(v_steering, works, *(f"{name}: {one}" for name, one in (gained | less).ite
 
 # %%
 own = {site: features.concept_of(made[site][0], here, labels) for site in sites}
-tree = features.hierarchy(
+tree = interp.replications.feature_hierarchy(
     made[middle][0], (RANK // 2, RANK // 4), names=[o or "-" for o in own[middle]]
 )
 tree.plot(title=f"Features of {middle} in the order of their branches")
 # %%
 pairs = [
-    features.within_and_across(features.shared_neurons(made[site][0]), own[site]) for site in sites
+    interp.replications.within_and_across(
+        interp.replications.shared_neurons(made[site][0]), own[site]
+    )
+    for site in sites
 ]
 drawn = np.random.default_rng(0)
 draw = [
@@ -259,7 +265,8 @@ draw = [
     for _ in range(10)
 ]
 mixed = [
-    features.within_and_across(features.shared_neurons(made[site][0]), mix) for site, mix in draw
+    interp.replications.within_and_across(interp.replications.shared_neurons(made[site][0]), mix)
+    for site, mix in draw
 ]
 both, chance = (np.concatenate([p.examples for p in some], 1) for some in (pairs, mixed))
 ratio, control = (

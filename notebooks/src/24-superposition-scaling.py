@@ -39,8 +39,8 @@ import numpy as np
 import torch
 
 import interp
+from interp.replications import superposition_scaling as toy
 from interp.studies import Claim, gate, measured, verdicts
-from interp.toys import superposition as toy
 
 LIU = dict(source="Liu, Liu and Gore 2025, abstract", control="none")
 ALPHAS, WIDTHS = [0.0, 0.5, 1.0], [5, 10, 20] if FAST else [5, 10, 20, 40]

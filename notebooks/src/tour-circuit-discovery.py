@@ -47,7 +47,7 @@ scores.top(10)
 # on half of the 500 largest.
 
 # %%
-interp.agreement(quick, scores, n=500)
+interp.methods.circuits.agreement(quick, scores, n=500)
 
 # %% [markdown]
 # ## From scores to a circuit
@@ -76,7 +76,7 @@ interp.evaluate(model, judge, circuit, sets=3, match="layers")
 # each of its components?
 
 # %%
-interp.minimality(model, judge[:4], circuit, of="components").top(8)
+interp.methods.circuits.minimality(model, judge[:4], circuit, of="components").top(8)
 
 # %% [markdown]
 # Without the embedding, or MLP 0, all is lost: every word comes in through them. Then single heads: 0.55 without L23H3,
@@ -92,7 +92,7 @@ interp.minimality(model, judge[:4], circuit, of="components").top(8)
 curve = interp.faithfulness_curve(model, judge, scores, sets=1)
 curve.plot()
 # %%
-interp.area(curve)
+interp.methods.circuits.cpr_cmd(curve)
 
 # %% [markdown]
 # Half of the answer needs 71 edges, 0.8 needs 353, all of it about 3,500 (5 %). CPR is the area under this curve, CMD
@@ -129,7 +129,9 @@ curves = {
     m: interp.faithfulness_curve(model, judge, s, sizes, sets=1).sel(circuit="discovered")
     for m, s in methods.items()
 }
-interp.compare(curves, axis="method").plot(title="Circuits found by six methods, held-out prompts")
+interp.methods.runs.stack(curves, axis="method").plot(
+    title="Circuits found by six methods, held-out prompts"
+)
 # %% [markdown]
 # EAP-IG is best at most sizes; EAP is as good at 141 edges and behind it after. Products of components' scores reach
 # half of the answer at 707 edges, sizes of messages nothing below 1,413. Information flow goes *below zero*: it
@@ -140,7 +142,7 @@ interp.compare(curves, axis="method").plot(title="Circuits found by six methods,
 
 # %%
 for name, one in methods.items():
-    shared = interp.agreement(Circuit.top(scores, 500), Circuit.top(one, 500)).sel(
+    shared = interp.methods.circuits.agreement(Circuit.top(scores, 500), Circuit.top(one, 500)).sel(
         measure="first in second"
     )
     print(
@@ -170,12 +172,12 @@ kept.prune().plot()
 # %%
 judged = {"ACDC": kept, "EAP-IG, as many edges": Circuit.top(scores, len(kept))}
 judged = {name: interp.evaluate(model, judge, one, sets=2) for name, one in judged.items()}
-interp.compare(judged, axis="circuit", name="two circuits").sel(
+interp.methods.runs.stack(judged, axis="circuit", name="two circuits").sel(
     measure=["faithfulness", "completeness"]
 )
 
 # %%
-interp.agreement(Circuit.top(scores, len(kept)), kept)
+interp.methods.circuits.agreement(Circuit.top(scores, len(kept)), kept)
 
 # %% [markdown]
 # ACDC kept 34 of its 1,000 candidates, in 688 runs. Eleven of those lead nowhere any more, since what fed them was cut
@@ -187,7 +189,7 @@ interp.agreement(Circuit.top(scores, len(kept)), kept)
 # ## Would other prompts give the same circuit?
 
 # %%
-interp.stability(model, task, "eap_ig", n=500, seeds=2)
+interp.methods.circuits.stability(model, task, "eap_ig", n=500, seeds=2)
 
 # %% [markdown]
 # With 500 edges, 0.6 of those in either circuit are in both, whether the prompts are drawn anew or made with another

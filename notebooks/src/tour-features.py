@@ -25,7 +25,7 @@ from interp import features
 model = interp.load(MODEL)
 SITE = "resid_post.15"
 WIDTH, TOKENS = (512, 40_000) if FAST else (2304, 300_000)
-kept = features.kept_in(MODEL, "tour-fast" if FAST else "tour")
+kept = features.cached_in(MODEL, "tour-fast" if FAST else "tour")
 
 # %% [markdown]
 # ## Activations
@@ -50,7 +50,7 @@ print(acts, heldout, sep="\n")
 
 # %%
 recipe = dict(kind="topk", width=WIDTH, tokens=TOKENS, batch=256 if FAST else 1024)
-sae = features.trained(model, SITE, acts, k=32, name="k = 32", **recipe)
+sae = features.load_or_train(model, SITE, acts, k=32, name="k = 32", **recipe)
 first, last = sae.about["curve"][0], sae.about["curve"][-1]
 for name in ("loss", "explained", "dead"):
     print(f"{name:10} {first[name]:8.3f} -> {last[name]:8.3f}")
@@ -65,11 +65,11 @@ for name in ("loss", "explained", "dead"):
 # %%
 ks = (8, 32) if FAST else (8, 32, 64)
 saes = [
-    sae if k == 32 else features.trained(model, SITE, acts, k=k, name=f"k = {k}", **recipe)
+    sae if k == 32 else features.load_or_train(model, SITE, acts, k=k, name=f"k = {k}", **recipe)
     for k in ks
 ]
 floors = features.baselines(acts, k=32, width=WIDTH)
-judged = features.judge(model, [*saes, *floors], heldout, tokens=254 if FAST else 2_540)
+judged = features.evaluate(model, [*saes, *floors], heldout, tokens=254 if FAST else 2_540)
 features.table(judged)[
     ["latents on", "explained variance", "loss recovered", "dead", "dense", "tokens"]
 ].round(3)
@@ -124,9 +124,9 @@ cards[0]
 
 # %%
 text = heldout.tokens[: 2 if FAST else 16]
-plain = interp.cross_entropy(model, text)
+plain = interp.methods.text.cross_entropy(model, text)
 for card in cards:
-    without = interp.cross_entropy(model, text, features.ablate(sae, card.latent))
+    without = interp.methods.text.cross_entropy(model, text, features.ablate(sae, card.latent))
     print(
         f"{card.latent:5} {card.description:32} {without.values - plain.values:+.4f} nats a token ({text[:, 1:].numel():,} tokens)"
     )
@@ -160,7 +160,7 @@ for times in (0, 1, 3):
 
 # %%
 task = interp.tasks.ioi(model, n=4 if FAST else 16)
-effect = features.attribution(model, task, sae, method="ig", steps=5 if FAST else 10)
+effect = features.latent_attribution(model, task, sae, method="ig", steps=5 if FAST else 10)
 site = interp.patch(model, task, SITE, direction="noising")
 print(
     f"all latents and the error {effect.values.sum():.2f}, the site patched {float(site.values):.2f}"
@@ -187,7 +187,7 @@ widget.wait()
 # same list. Two random dictionaries, matched the same way, are the floor.
 
 # %%
-again = features.trained(model, SITE, acts, k=32, seed=1, name="seed 1", **recipe)
+again = features.load_or_train(model, SITE, acts, k=32, seed=1, name="seed 1", **recipe)
 other = features.baselines(acts, k=32, width=WIDTH, seed=1)[0]
 for pair in ((sae, again), (floors[0], other)):
     same = features.recovery(*pair)

@@ -88,7 +88,7 @@ together = interp.patch(model, task, [[h] for h in best] + [best], unit="fractio
 together
 
 # %%
-interp.pairwise_ablation(model, task, best)
+interp.methods.ablation.pairwise_ablation(model, task, best)
 
 # %% [markdown]
 # A pair's *interaction* is what ablating both changes beyond the sum of each alone. Below zero: each covers for the
@@ -157,7 +157,7 @@ through.top(3)
 # %%
 exact = interp.patch(model, task, "L*H*")
 guess = interp.attribution_patch(model, task, "L*H*")
-interp.attribution_error(exact, guess)
+interp.methods.patching.attribution_error(exact, guess)
 
 # %% [markdown]
 # For the residual stream of early layers the line is far off: a whole token's worth of change goes through every
@@ -166,7 +166,7 @@ interp.attribution_error(exact, guess)
 # %%
 exact_stream = interp.patch(model, task, "resid_pre.*@S2")
 guess_stream = interp.attribution_patch(model, task, "resid_pre.*@S2")
-interp.attribution_error(exact_stream, guess_stream)
+interp.methods.patching.attribution_error(exact_stream, guess_stream)
 
 # %% [markdown]
 # Integrated gradients follow the curve in a few steps instead of one: the size is nearly right then, the order of
@@ -174,7 +174,7 @@ interp.attribution_error(exact_stream, guess_stream)
 
 # %%
 steps = interp.attribution_patch(model, task, "resid_pre.*@S2", method="ig", steps=8)
-interp.attribution_error(exact_stream, steps)
+interp.methods.patching.attribution_error(exact_stream, steps)
 
 # %% [markdown]
 # ## Noise, or another token?
@@ -189,5 +189,5 @@ interp.causal_trace(model, task, "resid_pre.*@*", subject="S2", samples=2 if FAS
 # ## Try it
 #
 # Put your own places in: `interp.patch(model, task, "L19KV*.k")` patches keys (which three query heads share),
-# `interp.patch(model, task, "mlp.0.post#*@S2")` single neurons, `metric="rank"` or `interp.kl_to(model, task)` judge
+# `interp.patch(model, task, "mlp.0.post#*@S2")` single neurons, `metric="rank"` or `interp.methods.runs.kl_to(model, task)` judge
 # by something else, `direction="noising"` turns every question around.

@@ -11,7 +11,7 @@ Options are plain numbers and strings, so that a recipe can be written down; `da
 from dataclasses import fields
 from typing import Any
 
-from interp._say import unknown
+from interp._errors import unknown
 from interp.toys.data.bigram_backcopy import BigramBackcopy
 from interp.toys.data.dual_process import DualProcess
 from interp.toys.data.in_context_classes import InContextClasses

@@ -48,7 +48,7 @@ class ModularAddition(Source):
     def all(self, split: str = "train") -> Batch:
         """Every pair of a split, once, in the order they were drawn in."""
         if split not in self._pairs:
-            from interp._say import unknown
+            from interp._errors import unknown
 
             raise unknown("split of ModularAddition", split, self.splits)
         return self._of(self._pairs[split])

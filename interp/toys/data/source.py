@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp._say import unknown
+from interp._errors import unknown
 
 IGNORE = -100  # a target where no loss is taken: what torch's cross_entropy leaves out
 

@@ -1,0 +1,73 @@
+"""Packages whose names load on first use, from a stub that editors read as well.
+
+Every `__init__.py` says `__getattr__, __dir__, __all__ = attach(__name__)`, and the `__init__.pyi` beside it lists the
+names, one `from interp.folder.file import name as name` each. A file may be called like the function that it holds:
+the package then always answers with the function, also after the file itself was imported.
+"""
+
+import ast
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+def homes(stub: Path) -> dict[str, str]:
+    """For each name that a stub exports, where it is: "module:name in the module"."""
+    found: dict[str, str] = {}
+    for node in ast.parse(stub.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                found[alias.asname or alias.name] = f"{node.module}:{alias.name}"
+    return found
+
+
+class _Package(ModuleType):
+    """A package in which a public function is never hidden by the file that holds it."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # importing interp.x.y makes Python set the module y as an attribute of interp.x
+        home = self.__dict__.get("_HOMES", {}).get(name)
+        if home and isinstance(value, ModuleType) and home == f"{value.__name__}:{name}":
+            value = getattr(value, name, value)
+        super().__setattr__(name, value)
+
+
+def attach(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """What a package's `__init__.py` needs: `__getattr__`, `__dir__` and `__all__`.
+
+    Example:
+        >>> __getattr__, __dir__, __all__ = attach(__name__)
+
+    Args:
+        package: The package's name; `__init__.pyi` lies beside its `__init__.py`.
+
+    Returns:
+        The three names, in this order.
+
+    Raises:
+        AttributeError: From `__getattr__`, for a name that the stub does not list; the nearest ones are named.
+    """
+    module = sys.modules[package]
+    table = homes(Path(str(module.__file__)).with_suffix(".pyi"))
+    module.__dict__["_HOMES"] = table
+    module.__class__ = _Package
+
+    def __getattr__(name: str) -> Any:
+        if name not in table:
+            from interp._errors import unknown
+
+            raise AttributeError(str(unknown(f"name in {package}", name, sorted(table))))
+        home, original = table[name].split(":")
+        if home == package:  # a folder or a file of this package
+            return import_module(f"{home}.{original}")
+        value = getattr(import_module(home), original)
+        module.__dict__[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted(table)
+
+    return __getattr__, __dir__, sorted(table)

@@ -1,0 +1,98 @@
+"""Statistics that several parts share, over scipy: bootstrap intervals, rank correlation, AUROC, power laws."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def bootstrap(
+    examples: np.ndarray, level: float = 0.95, n_boot: int = 1000, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ends of the percentile bootstrap interval of the mean over the last axis.
+
+    >>> low, high = bootstrap(np.array([1.0, 2.0, 3.0]))
+
+    Examples are drawn with replacement, the same draws for every cell, so cells stay comparable. With n
+    examples the interval is that of n prompts from this task's generator, not of all prompts there are.
+    """
+    examples = np.asarray(examples, dtype=float)
+    n = examples.shape[-1] if examples.ndim else 0
+    if n < 2:
+        raise ValueError(f"an interval needs at least two examples, got {n}")
+    if not 0 < level < 1:
+        raise ValueError(f"level={level}: an interval's level lies between 0 and 1 (try 0.95)")
+    rng = np.random.default_rng(seed)
+    weights = rng.multinomial(n, np.full(n, 1 / n), size=n_boot) / n  # [n_boot n]
+    cells = examples.reshape(-1, n)
+    tail = 50 * (1 - level)
+    ends = np.empty((2, len(cells)))
+    for start in range(0, len(cells), 2048):  # bounded memory: 2048 cells x n_boot doubles
+        means = cells[start : start + 2048] @ weights.T
+        ends[:, start : start + 2048] = np.percentile(means, [tail, 100 - tail], axis=-1)
+    shape = examples.shape[:-1]
+    return ends[0].reshape(shape), ends[1].reshape(shape)
+
+
+def correlations(rows: np.ndarray, groups: int, kept: np.ndarray | None = None) -> np.ndarray:
+    """The correlation of each row with each [row row group]: its mean over groups is the number, each what it moves it by.
+
+    >>> bootstrap(correlations(np.stack([a, b]), groups=64))          # a and b: 64 chunks of tokens, one after another
+
+    rows: [row example], in as many groups of equal size. The influence function of Pearson's r; for Spearman's give
+    ranks. kept: which examples count (None: all). A row that never changes has no correlation: NaN.
+    """
+    rows = np.asarray(rows, dtype=float)
+    if rows.shape[1] % groups:
+        raise ValueError(f"{rows.shape[1]} examples do not fall into {groups} groups of one size")
+    kept = np.ones(rows.shape[1], bool) if kept is None else np.asarray(kept, bool)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        z = (
+            kept
+            * (rows - rows[:, kept].mean(1, keepdims=True))
+            / rows[:, kept].std(1, keepdims=True)
+        )
+    product, square = z[:, None] * z[None], z**2
+    r = product.sum(-1, keepdims=True) / kept.sum()
+    moved = (product - r * (square[:, None] + square[None]) / 2) * (len(kept) / kept.sum())
+    return (r + moved).reshape(len(rows), len(rows), groups, -1).mean(-1)
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's correlation of two lists of numbers; 0 where one of them never varies (nothing goes with it)."""
+    from scipy.stats import rankdata
+
+    x, y = (ranks - ranks.mean() for ranks in (rankdata(a), rankdata(b)))
+    size = np.sqrt((x @ x) * (y @ y))
+    return float(x @ y / size) if size > 0 else 0.0
+
+
+def auroc(values: np.ndarray, positive: np.ndarray) -> float:
+    """The chance that a positive value lies above another one, a tie counting one half: the area under the ROC curve."""
+    from scipy.stats import rankdata
+
+    n, m = int(positive.sum()), int((~positive).sum())
+    return float((rankdata(values)[positive].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def t_point(freedom: float, level: float = 0.95) -> float:
+    """How many standard errors a two-sided interval of this level reaches with Student's t."""
+    from scipy.stats import t
+
+    return float(t.ppf((1 + level) / 2, freedom))
+
+
+def power_law(
+    x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray
+) -> tuple[float, float, float]:
+    """The exponent p of y = c x ** p by least squares in the logs, and its 95 % interval from the residuals (Student).
+
+    >>> p, low, high = power_law([16, 32, 64, 128], [47, 90, 181, 365])
+    """
+    from scipy.stats import linregress
+
+    x, y = np.log(np.asarray(x, float)), np.log(np.asarray(y, float))
+    if len(x) != len(y) or len(x) < 3 or not (np.isfinite(x) & np.isfinite(y)).all():
+        raise ValueError("a power law needs three or more points, each positive and finite")
+    fit = linregress(x, y)
+    half = t_point(len(x) - 2) * fit.stderr
+    return float(fit.slope), float(fit.slope - half), float(fit.slope + half)

@@ -1,0 +1,13 @@
+from interp.circuits import circuit as circuit
+from interp.circuits import drawing as drawing
+from interp.circuits import formats as formats
+from interp.circuits import residual_graph as residual_graph
+from interp.circuits.circuit import CONVENTION as CONVENTION
+from interp.circuits.circuit import Circuit as Circuit
+from interp.circuits.circuit import load as load
+from interp.circuits.drawing import diff as diff
+from interp.circuits.drawing import layout as layout
+from interp.circuits.drawing import plot_diff as plot_diff
+from interp.circuits.formats import read as read
+from interp.circuits.formats import write as write
+from interp.circuits.known import known as known

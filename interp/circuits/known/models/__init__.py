@@ -1,0 +1,14 @@
+"""The known circuits, one a file with a `WIRED` in it: adding one is adding a file."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from interp.circuits.known.build import Wired
+
+
+def every() -> dict[str, Wired]:
+    """Each known circuit by its file's name."""
+    return {
+        found.name: import_module(f"{__name__}.{found.name}").WIRED
+        for found in iter_modules(__path__)
+    }

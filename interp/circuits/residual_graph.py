@@ -1,0 +1,125 @@
+"""The edges a model's residual graph has, by name and in order, and the scores that belong to them. No circuit yet."""
+
+from functools import cache
+
+import numpy as np
+
+from interp import sites
+from interp._errors import unknown
+from interp.dims import Graph
+from interp.results import Result
+from interp.sites import Site
+
+Edge = tuple[str, str]
+_AXES: dict[Graph, tuple[dict[str, int], dict[str, int]]] = {}
+_EDGES: dict[Graph, dict[Edge, int]] = {}
+
+
+def axes(graph: Graph) -> tuple[dict[str, int], dict[str, int]]:
+    """The row of every sender, and the column of every receiver."""
+    if graph not in _AXES:
+
+        def number(nodes):
+            return {str(node): i for i, node in enumerate(nodes)}
+
+        _AXES[graph] = (number(sites.senders(graph)), number(sites.receivers(graph)))
+    return _AXES[graph]
+
+
+def edge_order(graph: Graph) -> dict[Edge, int]:
+    """Every edge and its place in forward order: by receiver, then by sender."""
+    if graph not in _EDGES:
+        wrote = [(str(s), sites.write_step(s)) for s in sites.senders(graph)]
+        read = [(str(r), sites.read_step(r, graph)) for r in sites.receivers(graph)]
+        pairs = ((s, r) for r, then in read for s, before in wrote if before < then)
+        _EDGES[graph] = {edge: i for i, edge in enumerate(pairs)}
+    return _EDGES[graph]
+
+
+def not_an_edge(edge: Edge, graph: Graph, model: str) -> str:
+    """Why this is no edge of the model, with a right one."""
+    rows, columns = axes(graph)
+    sender, receiver = edge
+    if sender not in rows:
+        return str(unknown(f"sender of {model!r}:", sender, rows, "('L9H1', 'L10H7.q_in')"))
+    if receiver not in columns:
+        return str(unknown(f"receiver of {model!r}:", receiver, columns, "('L9H1', 'L10H7.q_in')"))
+    return f"{sender} -> {receiver} is not an edge: {sender} writes after {receiver} has read"
+
+
+@cache  # a graph has few receivers and very many edges
+def feeds(receiver: str, graph: Graph) -> tuple[str, ...]:
+    """The components that a receiver belongs to: one, or the query heads that share a KV head."""
+    site = Site.parse(receiver)
+    if site.family == "kv":
+        return tuple(str(s) for s in sites.feeds(site, graph))
+    return nodes_of(receiver)
+
+
+@cache
+def nodes_of(receiver: str) -> tuple[str, ...]:
+    """The component that alone has this receiver; none for one that query heads share."""
+    if Site.parse(receiver).family == "kv":
+        return ()  # shared: which of its heads are meant, only their own edges say
+    return (receiver.rpartition(".")[0],)
+
+
+def reads(component: str, graph: Graph) -> list[str]:
+    """The receivers of a component: those of its KV head among them."""
+    site = Site.parse(component)
+    if component == "embed":
+        return []
+    if site.family != "head":
+        return [f"{component}.in"]
+    kv = f"L{site.layer}KV{site.index // graph.group}"
+    return [f"{component}.q_in", f"{kv}.k_in", f"{kv}.v_in"]
+
+
+def shape(graph: Graph) -> str:
+    """A graph in words: "30 layers x 9 heads, 3 KV heads"."""
+    return f"{graph.n_layers} layers x {graph.n_heads} heads, {graph.n_kv_heads} KV heads"
+
+
+def graph_of(scores: Result) -> Graph:
+    """The graph that scores over (sender, receiver) are of."""
+    if tuple(scores.dims) != ("sender", "receiver"):
+        raise ValueError(
+            f"a circuit is chosen from scores with axes (sender, receiver), got {scores.dims}: interp.discover(model, task)"
+        )
+    heads = [Site.parse(s) for s in scores.coords["sender"] if s.startswith("L")]
+    kv = [Site.parse(r) for r in scores.coords["receiver"] if "KV" in r]
+
+    def count(sites_, what):
+        return 1 + max((getattr(s, what) for s in sites_), default=-1)
+
+    layers = count([Site.parse(s) for s in scores.coords["sender"] if s != "embed"], "layer")
+    row = {s: i for i, s in enumerate(scores.coords["sender"])}
+    column = {r: i for i, r in enumerate(scores.coords["receiver"])}
+    feeds_mlp = [
+        (row[str(h)], column[mlp]) for h in heads if (mlp := f"mlp.{h.layer}.in") in column
+    ]
+    parallel = all(
+        np.isnan(scores.values[place]) for place in feeds_mlp
+    )  # one missing score does not make it so
+    return Graph(layers, count(heads, "index"), count(kv, "index"), parallel=parallel)
+
+
+def candidates(scores: Result, absolute: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Scores flattened, in size when absolute, and the places of all edges; ValueError where an edge has no score."""
+    graph = graph_of(scores)
+    rows, columns = axes(graph)
+    if list(rows) != scores.coords["sender"] or list(columns) != scores.coords["receiver"]:
+        raise ValueError(
+            "scores of some senders or receivers are missing: a circuit is chosen among all of them"
+        )
+    flat = scores.values.ravel()
+    there = np.zeros(scores.values.shape, dtype=bool)
+    for s, r in edge_order(graph):
+        there[rows[s], columns[r]] = True
+    found = np.flatnonzero(there.ravel())
+    missing = int(np.isnan(flat[found]).sum())
+    if missing:
+        raise ValueError(
+            f"{missing} of {len(found)} edges have no score (NaN): a circuit cannot be chosen from these"
+        )
+    return (np.abs(flat) if absolute else flat), found

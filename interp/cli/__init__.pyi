@@ -1,0 +1,2 @@
+from interp.cli import circuits as circuits
+from interp.cli import main as main

@@ -1,0 +1,332 @@
+"""Activations of a corpus, in memory or as shards on disk that an interrupted run goes on from."""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp import _store, texts
+from interp._errors import unknown
+from interp.features import site_values
+from interp.features.sites import place, width
+from interp.methods.runs.checkpoint import digest
+from interp.methods.runs.sweep import progress
+from interp.models import bridge, local
+from interp.models.state import weights_hash
+
+SCHEMA = 1
+SHARD = 16_384  # tokens: 38 MB of SmolLM2's stream
+MEMORY = 2e9  # bytes that are kept without a folder
+PER_RUN = 1_024  # tokens in one forward pass
+MANIFEST = "activations.json"
+DTYPES = {"float32": torch.float32, "float16": torch.float16}
+
+
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """What a model computes at some sites on chunks of text: a vector a token, in the order of the text.
+
+    >>> acts = features.activations(model, "resid_post.15", tokens=100_000)
+    >>> acts.of()[:3]                  # [3 d], and acts.where(0) says which chunk and position each comes from
+
+    tokens [chunk pos]: the ids. skip: so many first positions of each chunk are left out (1: the attention sink).
+    shards: tensors by site, or the files that hold them. about: model, corpus, tokens, length, skip, way.
+    """
+
+    sites: tuple[str, ...]
+    tokens: Int[Tensor, "chunk pos"]
+    skip: int
+    shards: tuple[Mapping[str, Tensor] | Path, ...]
+    about: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.tokens) * (self.tokens.shape[1] - self.skip)
+
+    def __repr__(self) -> str:
+        return f"Activations({', '.join(self.sites)}: {len(self):,} tokens of {self.about.get('texts', 'tokens')}, {self.about.get('model')})"
+
+    def where(self, row: int) -> tuple[int, int]:
+        """(chunk, position) of a row, positions counted in the whole chunk."""
+        chunk, pos = divmod(row, self.tokens.shape[1] - self.skip)
+        return chunk, pos + self.skip
+
+    def shard(self, number: int) -> dict[str, Float[Tensor, "n d"]]:
+        """One shard by site, in float32."""
+        held = self.shards[number]
+        if isinstance(held, Path):
+            held = _read(held)
+        return {site: value.float() for site, value in held.items()}
+
+    def of(self, site: str | None = None) -> Float[Tensor, "n d"]:
+        """All vectors of one site (the first unless named) as one tensor."""
+        site = self.sites[0] if site is None else str(place(site))
+        if site not in self.sites:
+            raise unknown("site of these activations", site, self.sites)
+        return torch.cat([self.shard(i)[site] for i in range(len(self.shards))])
+
+    def part(self, first: int, last: int) -> "Activations":
+        """Chunks `first` to `last` (that one left out) by themselves, in memory."""
+        per = self.tokens.shape[1] - self.skip
+        if not 0 <= first < last <= len(self.tokens):
+            raise ValueError(f"part({first}, {last}): there are chunks 0 to {len(self.tokens)}")
+        held = {site: self.of(site)[first * per : last * per].clone() for site in self.sites}
+        return Activations(
+            self.sites,
+            self.tokens[first:last],
+            self.skip,
+            (held,),
+            {**self.about, "tokens": (last - first) * per},
+        )
+
+    def batches(
+        self, size: int, *, seed: int = 0, start: int = 0, mix: int = 8
+    ) -> Iterator[dict[str, Float[Tensor, "n d"]]]:
+        """Batches of `size` without end, each pass over the text in another order; the same seed, the same batches.
+
+        start: the batch to begin with (to go on where a run stopped). From disk, tokens are mixed within `mix`
+        shards at a time; in memory, within the whole.
+        """
+        if len(self) < size:
+            raise ValueError(
+                f"{len(self):,} tokens are fewer than one batch of {size:,}: give a longer text, or a smaller batch"
+            )
+        done = epoch = 0
+        kept: dict[tuple[int, ...], dict[str, Tensor]] = {}
+        while True:
+            g = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+            order = (
+                torch.randperm(len(self.shards), generator=g).tolist()
+                if isinstance(self.shards[0], Path)
+                else range(len(self.shards))
+            )
+            step = mix if isinstance(self.shards[0], Path) else len(self.shards)
+            left: dict[str, Tensor] = {}
+            for first in range(0, len(order), step):
+                group = tuple(order[first : first + step])
+                if group not in kept:
+                    parts = [self.shard(i) for i in group]
+                    kept = {
+                        group: {site: torch.cat([p[site] for p in parts]) for site in self.sites}
+                    }
+                pool = {
+                    s: torch.cat([left[s], kept[group][s]]) if left else kept[group][s]
+                    for s in self.sites
+                }
+                mixed = torch.randperm(len(pool[self.sites[0]]), generator=g)
+                whole = len(mixed) // size
+                for i in range(whole):
+                    if done >= start:
+                        yield {
+                            site: value[mixed[i * size : (i + 1) * size]]
+                            for site, value in pool.items()
+                        }
+                    done += 1
+                left = {site: value[mixed[whole * size :]] for site, value in pool.items()}
+            epoch += 1
+
+
+def activations(
+    model: Any,
+    site: str | Sequence[str],
+    text: Any = None,
+    *,
+    tokens: int = 100_000,
+    length: int = 128,
+    split: str | None = "find",
+    seed: int = 0,
+    skip: int = 1,
+    folder: str | Path | None = None,
+    dtype: str = "float32",
+    way: str | None = None,
+) -> Activations:
+    """The activations of a text at one site, or at several on the same tokens.
+
+    >>> acts = features.activations(model, "resid_post.15", tokens=300_000, folder="acts")
+
+    text: a corpus (`interp.texts`; its documentation unless given), of which chunks of `length` tokens are drawn by
+    seed from the half `split`; or ids [chunk pos]. tokens: how many at most; `len(acts)` and acts.about say how many
+    there were. skip: positions left out at each chunk's start (1: the attention sink, whose norm dwarfs the rest).
+    folder: shards are written there, each at once or not at all, and the same call goes on where one stopped; a shard
+    that is not what was written is named and made again. In the user's cache (`features.cached_in`) other texts stand beside
+    each other. Without a folder they stay in memory, up to 2 GB.
+    The forward pass ends at the last site that is read. way: see `forward.values`.
+    """
+    where = tuple(str(place(s)) for s in ([site] if isinstance(site, str) else site))
+    if dtype not in DTYPES:
+        raise unknown("dtype of activations", dtype, DTYPES)
+    ids, skip, about = chunks_of(model, text, tokens, length, split, seed, skip)
+    dims = bridge.dims(model)
+    per_token = sum(width(s, dims) for s in where) * DTYPES[dtype].itemsize
+    total = len(ids) * (ids.shape[1] - skip)
+    if folder is None and total * per_token > MEMORY:
+        raise ValueError(
+            f"{total:,} tokens at {', '.join(where)} take {total * per_token / 1e9:.1f} GB of memory, more than {MEMORY / 1e9:.0f}: "
+            "give folder=, dtype='float16', or fewer tokens"
+        )
+    ran = "hooks" if way == "hooks" or site_values.engine_for(model, where) is None else "engine"
+    about |= {
+        "model": bridge.name(model),
+        "tokens": total,
+        "length": ids.shape[1],
+        "skip": skip,
+        "dtype": dtype,
+        "way": ran,
+    }
+    size = max(1, SHARD // ids.shape[1])
+    parts = [ids[i : i + size] for i in range(0, len(ids), size)]
+    bar = progress(None, "activations", total=ids.numel())
+
+    def make(part):
+        return _made(model, part, where, skip, DTYPES[dtype], way, bar)
+
+    if folder is None:
+        shards: list[Any] = [make(part) for part in parts]
+    else:
+        of = {
+            "model": bridge.name(model),
+            "weights": weights_hash(model),
+            "tokens": digest(ids),
+            "sites": list(where),
+            "skip": skip,
+            "dtype": dtype,
+        }
+        shards = _on_disk(_home(Path(folder), of), parts, make, of, bar)
+    bar.close()
+    return Activations(where, ids, skip, tuple(shards), about)
+
+
+def chunks_of(
+    model: Any, text: Any, tokens: int, length: int, split: str | None, seed: int, skip: int = 1
+) -> tuple[Int[Tensor, "chunk pos"], int, dict[str, Any]]:
+    """The ids that `activations` or `judge` reads, how many first positions it leaves out, and what they are."""
+    if isinstance(text, Activations):
+        told = {
+            k: v for k, v in text.about.items() if k in ("texts", "fingerprint", "split", "seed")
+        }
+        return text.tokens[: -(-tokens // (text.tokens.shape[1] - text.skip))], text.skip, told
+    if not 0 <= skip < length:
+        raise ValueError(
+            f"skip={skip}: of chunks of {length} tokens, 0 to {length - 1} can be left out"
+        )
+    if isinstance(text, Tensor):
+        if text.ndim != 2 or text.is_floating_point() or text.shape[1] <= skip or not len(text):
+            raise ValueError(
+                f"tokens are ids [chunk pos] with more than {skip} positions, got {text.dtype} {tuple(text.shape)}"
+            )
+        return text, skip, {"texts": "tokens"}
+    if tokens < 1:
+        raise ValueError(f"tokens={tokens}: at least one is needed")
+    corpus = texts.documentation() if text is None else text
+    ids = texts.chunks(model, corpus, length=length, split=split)
+    order = torch.randperm(
+        len(ids), generator=torch.Generator().manual_seed(seed)
+    )  # a shard should hold of everything
+    ids = ids[order[: -(-tokens // (length - skip))]]
+    return (
+        ids,
+        skip,
+        {"texts": corpus.name, "fingerprint": corpus.fingerprint, "split": split, "seed": seed},
+    )
+
+
+def _made(
+    model: Any,
+    ids: Tensor,
+    where: Sequence[str],
+    skip: int,
+    dtype: torch.dtype,
+    way: str | None,
+    bar: Any,
+) -> dict[str, Tensor]:
+    """The vectors of some chunks, by site [n d]."""
+    parts: dict[str, list[Tensor]] = {site: [] for site in where}
+    few = max(1, PER_RUN // ids.shape[1])
+    for first in range(0, len(ids), few):
+        some = ids[first : first + few]
+        for site, value in site_values.values(model, some, where, way).items():
+            parts[site].append(value[:, skip:].flatten(0, 1).to(dtype))
+        bar.update(some.numel())
+    whole = {site: torch.cat(values) for site, values in parts.items()}
+    wrong = next((site for site, value in whole.items() if not torch.isfinite(value).all()), None)
+    if wrong is not None:
+        raise ValueError(
+            f"activations at {wrong!r} are not finite in {str(dtype).removeprefix('torch.')}: use dtype='float32'"
+        )
+    return whole
+
+
+# --- on disk -------------------------------------------------------------------------------------------------
+
+
+def _home(folder: Path, of: Mapping[str, Any]) -> Path:
+    """The folder itself; in the user's cache (`kept_in`) one inside it for these very tokens, as installed texts change."""
+    cached = folder.is_relative_to(local.cache().parent / "features")
+    return (
+        folder / hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:12]
+        if cached
+        else folder
+    )
+
+
+def _on_disk(
+    folder: Path, parts: Sequence[Tensor], make: Any, of: Mapping[str, Any], bar: Any
+) -> list[Path]:
+    from safetensors.torch import save
+
+    sums = _sums(folder, of)
+    paths = [folder / f"shard-{i:05d}.safetensors" for i in range(len(parts))]
+    for path, part in zip(paths, parts):
+        if path.name in sums and path.is_file():
+            if hashlib.sha256(path.read_bytes()).hexdigest() == sums[path.name]:
+                bar.update(part.numel())
+                continue
+            warnings.warn(
+                f"{path.name} in {str(folder)!r} is not what was written: it is made again",
+                stacklevel=3,
+            )
+        content = save(make(part))
+        _store.write_bytes(path, content)
+        sums[path.name] = hashlib.sha256(content).hexdigest()
+        _store.write_text(
+            folder / MANIFEST, json.dumps({"schema": SCHEMA, "of": of, "sha256": sums}, indent=1)
+        )
+    return paths
+
+
+def _sums(folder: Path, of: Mapping[str, Any]) -> dict[str, str]:
+    """The checksums of the shards that are there already; ValueError where the folder holds something else."""
+    manifest, advice = folder / MANIFEST, "give another folder, or delete this one to start again"
+    if not manifest.exists():
+        if folder.is_dir() and any(folder.glob("shard-*")):
+            raise ValueError(f"{str(folder)!r} holds shards but no {MANIFEST}: {advice}")
+        return {}
+    try:
+        told = json.loads(manifest.read_text(encoding="utf-8"))
+        theirs, sums = told["of"], dict(told["sha256"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{str(manifest)!r} is not whole ({error}): {advice}") from None
+    other = [name for name in of if theirs.get(name) != of[name]]
+    if other or told.get("schema") != SCHEMA:
+        raise ValueError(
+            f"{str(folder)!r} holds other activations, with other {', '.join(other) or 'schema'}: {advice}"
+        )
+    return sums
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{str(path)!r} cannot be read ({error}): the same call of features.activations makes it again"
+        ) from None

@@ -1,0 +1,14 @@
+"""Feature cards: what one latent stands for, as far as a text and the weights can say.
+
+| question | file |
+| --- | --- |
+| where a latent is on | `firings` |
+| its card, as a value | `cards` |
+| the card as HTML or as a figure | `card_html`, `card_figure` |
+| in a few words | `describe`, `latent_tokens` |
+| what its direction says to the logits | `logit_effects` |
+"""
+
+from interp._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(__name__)

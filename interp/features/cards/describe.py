@@ -1,0 +1,155 @@
+"""Short descriptions of latents, counted and never invented: the tokens that stand out where a latent is on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from interp._numbers import to_numpy
+from interp.features.cards.firings import Firings
+
+UNCLEAR, NEVER = "no clear token", "never on"
+PLACES = {
+    "on": 0,
+    "after": -1,
+    "before": 1,
+}  # the token itself, the one before it, the one that follows
+SHARE, RATIO, COUNT, WORDS = 0.3, 5.0, 3, 4
+LEAST = 0.05  # of the activation: a token with less is not named
+
+
+class Distinct(NamedTuple):
+    """A token that stands out: where it stands ("on", "after", "before"), its share of the latent's activation,
+    how many times more that is than its share of the text, and at how many tokens."""
+
+    place: str
+    word: str
+    share: float
+    ratio: float
+    count: int
+
+
+@dataclass
+class Words:
+    """Token ids as text, each decoded once; without a tokenizer, the id."""
+
+    tokenizer: Any
+    known: dict[int, str] = field(default_factory=dict)
+
+    def __call__(self, token: int) -> str:
+        if token not in self.known:
+            self.known[token] = (
+                str(token) if self.tokenizer is None else self.tokenizer.decode([token])
+            )
+        return self.known[token]
+
+
+class Counted:
+    """How often each token of the text stands at, before and after a position that counts: what shares are compared with."""
+
+    def __init__(self, seen: Firings, words: Words):
+        self.seen, self.words = seen, words
+        self.ids = {name: _at(seen, torch.arange(len(seen)), step) for name, step in PLACES.items()}
+        self.base = {name: torch.bincount(ids[ids >= 0]).float() for name, ids in self.ids.items()}
+        self.base = {name: counts / counts.sum().clamp_min(1) for name, counts in self.base.items()}
+
+    def distinct(self, latent: int) -> list[Distinct]:
+        """The tokens that stand out for a latent: in the place where they say most, best first; none where none does."""
+        rows, values = self.seen.of(latent)
+        heft = values.abs().double()
+        found = [self._place(name, ids[rows], heft) for name, ids in self.ids.items()]
+        own, *others = found
+        clear = [
+            one
+            for one in ([own] if _clear(own) else sorted(others, key=_share, reverse=True))
+            if _clear(one)
+        ]
+        return clear[0] if clear else []
+
+    def _place(self, name: str, ids: Tensor, heft: Tensor) -> list[Distinct]:
+        there = ids >= 0
+        ids, heft = ids[there], heft[there]
+        if not len(ids):
+            return []
+        each, which, counts = ids.unique(return_inverse=True, return_counts=True)
+        share = torch.zeros(len(each), dtype=torch.double).scatter_add(0, which, heft) / heft.sum()
+        ratio = share / self.base[name][each]
+        named = ((ratio >= RATIO) & (counts >= COUNT) & (share >= LEAST)).nonzero()[:, 0]
+        best = named[share[named].argsort(descending=True, stable=True)][:WORDS].tolist()
+        return [
+            Distinct(
+                name, self.words(int(each[i])), float(share[i]), float(ratio[i]), int(counts[i])
+            )
+            for i in best
+        ]
+
+    def description(self, latent: int, distinct: Sequence[Distinct] | None = None) -> str:
+        """A few words: "on the, a", "after def", "no clear token", "never on"."""
+        if not len(self.seen.of(latent)[0]):
+            return NEVER
+        distinct = self.distinct(latent) if distinct is None else distinct
+        if not distinct:
+            return UNCLEAR
+        return (
+            f"{distinct[0].place} {', '.join(dict.fromkeys(plain(one.word) for one in distinct))}"
+        )
+
+
+def describe(model: Any, seen: Firings) -> Any:
+    """A pandas DataFrame with a line for each latent: its description, how clear that is, how often it is on, its largest value.
+
+    >>> lines = features.describe(model, features.firings(model, sae))
+    >>> lines[lines.description.str.contains("return")]
+
+    share: of its activation that falls on its clearest token; NaN where there is none. density: the share of tokens it is on at.
+    """
+    return table(Counted(seen, Words(getattr(model, "tokenizer", None))))
+
+
+def table(counted: Counted) -> Any:
+    """The lines of `describe`."""
+    import pandas as pd
+
+    seen, rows = counted.seen, []
+    for latent in seen.latents:
+        distinct = counted.distinct(latent)
+        rows.append(
+            (
+                latent,
+                counted.description(latent, distinct),
+                distinct[0].share if distinct else float("nan"),
+            )
+        )
+    frame = pd.DataFrame(rows, columns=["latent", "description", "share"]).set_index("latent")
+    frame.attrs["tokens"] = len(seen)
+    return frame.assign(density=to_numpy(seen.density), largest=to_numpy(seen.maxima))
+
+
+def _clear(found: Sequence[Distinct]) -> bool:
+    return _share(found) >= SHARE
+
+
+def _share(found: Sequence[Distinct]) -> float:
+    return sum(one.share for one in found)
+
+
+def _at(seen: Firings, rows: Tensor, step: int) -> Tensor:
+    """The ids of the tokens so many steps from rows; -1 outside the chunk."""
+    chunk, pos = seen.where(rows)
+    pos = pos + step
+    inside = (pos >= 0) & (pos < seen.tokens.shape[1])
+    return torch.where(inside, seen.tokens[chunk, pos.clamp(0, seen.tokens.shape[1] - 1)], -1)
+
+
+def plain(word: str) -> str:
+    """A token as a word in a sentence: its space left out; signs and white space in quotes."""
+    shown = word.strip() or visible(word)
+    return shown if any(letter.isalnum() for letter in shown) else f"“{shown}”"
+
+
+def visible(word: str) -> str:
+    """A token whose white space can be seen."""
+    shown = word.replace("\n", "↵").replace("\t", "⇥").replace("\r", "↵")
+    return "␣" + shown[1:] if shown.startswith(" ") else shown or "∅"

@@ -1,0 +1,176 @@
+"""Which latents of a dictionary are on at which tokens of a text: one pass, whatever is asked of it afterwards."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.features import site_values
+from interp.features.activations import PER_RUN, Activations, chunks_of
+from interp.features.dictionary import Dictionary
+from interp.features.loading import check
+from interp.methods.runs.sweep import progress
+from interp.models import bridge
+
+MOST = 200_000_000  # latents on, over all tokens: 2.4 GB
+
+
+@dataclass(frozen=True, eq=False)
+class Firings:
+    """The latents that are on at each token of a text, held by latent; only those that were asked for.
+
+    >>> seen = features.firings(model, sae, tokens=50_000)
+    >>> rows, values = seen.of(17)          # the tokens it is on at, in order, and how much
+    >>> seen.density[17]                    # on at this share of tokens
+
+    tokens [chunk pos]: the text's ids. skip: so many first positions of each chunk were left out (1: the attention
+    sink). latents: which are held. rows, values: of one latent after the other; starts [1 + latent] says where each begins.
+    """
+
+    dictionary: Dictionary
+    tokens: Int[Tensor, "chunk pos"]
+    skip: int
+    latents: tuple[int, ...]
+    rows: Int[Tensor, "on"]
+    values: Float[Tensor, "on"]
+    starts: Int[Tensor, "ends"]
+    about: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.tokens) * (self.tokens.shape[1] - self.skip)
+
+    def __repr__(self) -> str:
+        return f"Firings({self.dictionary.name}: {len(self.latents):,} latents on {len(self):,} tokens of {self.about.get('texts', 'tokens')})"
+
+    def of(self, latent: int) -> tuple[Int[Tensor, "on"], Float[Tensor, "on"]]:
+        """The rows (tokens) a latent is on at and its values there."""
+        i = self._place(latent)
+        held = slice(int(self.starts[i]), int(self.starts[i + 1]))
+        return self.rows[held], self.values[held]
+
+    def _place(self, latent: int) -> int:
+        if latent not in self.latents:
+            whole = len(self.latents) == self.dictionary.latents
+            held = (
+                f"0 to {self.dictionary.latents - 1}"
+                if whole
+                else ", ".join(map(str, self.latents[:12]))
+            )
+            raise ValueError(f"no latent {latent!r} here: there are {held}")
+        return self.latents.index(latent)
+
+    @property
+    def density(self) -> Float[Tensor, "latent"]:
+        """The share of tokens each held latent is on at."""
+        return self.starts.diff() / max(1, len(self))
+
+    @property
+    def maxima(self) -> Float[Tensor, "latent"]:
+        """The largest value of each held latent; 0 for one that is never on."""
+        latents = torch.arange(len(self.latents), device=self.starts.device)
+        which = torch.repeat_interleave(latents, self.starts.diff())
+        return self.values.new_zeros(len(self.latents)).scatter_reduce(
+            0, which, self.values, "amax", include_self=False
+        )
+
+    def where(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """(chunks, positions) of rows, positions counted in the whole chunk."""
+        wide = self.tokens.shape[1] - self.skip
+        return rows // wide, rows % wide + self.skip
+
+
+def firings(
+    model: Any,
+    dictionary: Dictionary,
+    latents: Iterable[int] | None = None,
+    *,
+    on: Any = None,
+    tokens: int = 32_768,
+    length: int = 128,
+    split: str | None = "heldout",
+    seed: int = 0,
+    way: str | None = None,
+) -> Firings:
+    """Where latents are on in a text, found in one pass over it.
+
+    >>> seen = features.firings(model, sae)
+    >>> features.cards(model, sae, [17, 40], on=seen)         # no second pass
+
+    latents: which to keep (None: all). on: a corpus (the "heldout" half of the documentation unless given), ids [chunk
+    pos], or `Activations`, whose vectors are used as they are where they hold the dictionary's site. tokens: of a
+    corpus or of `Activations`, so many at most. The first token of each chunk, the attention sink, is left out.
+    """
+    kept = _kept(dictionary, latents)
+    if model is not None:
+        check(model, dictionary)
+    ids, skip, about = chunks_of(model, on, tokens, length, split, seed)
+    all_on: list[tuple[Tensor, Tensor, Tensor]] = []
+    done = count = 0
+    for x in _vectors(model, dictionary.site, on, ids, skip, way):
+        with torch.no_grad():
+            z = dictionary.encode(x)
+        z = z if latents is None else z[:, kept]
+        row, which = z.nonzero(as_tuple=True)
+        all_on.append(((row + done).cpu(), which.cpu(), z[row, which].float().cpu()))
+        done, count = done + len(x), count + len(row)
+        if count > MOST:
+            much = f"{dictionary.name} has {count / done:,.0f} latents on a token"
+            raise ValueError(
+                f"{much}, too many to keep for {ids.numel():,} tokens: ask for fewer latents or tokens"
+            )
+    row, which, value = (torch.cat(part) for part in zip(*all_on))
+    order = which.argsort(stable=True)
+    starts = torch.cat([which.new_zeros(1), torch.bincount(which, minlength=len(kept)).cumsum(0)])
+    about = {
+        **about,
+        "model": bridge.name(model) if model is not None else dictionary.about.get("model"),
+        "tokens": done,
+        "skip": skip,
+    }
+    return Firings(
+        dictionary,
+        ids[: -(-done // (ids.shape[1] - skip))],
+        skip,
+        tuple(kept),
+        row[order],
+        value[order],
+        starts,
+        about,
+    )
+
+
+def _kept(dictionary: Dictionary, latents: Iterable[int] | None) -> list[int]:
+    if latents is None:
+        return list(range(dictionary.latents))
+    kept = list(dict.fromkeys(latents))
+    wrong = next(
+        (i for i in kept if not (isinstance(i, int) and 0 <= i < dictionary.latents)), None
+    )
+    if wrong is not None or not kept:
+        raise ValueError(
+            f"{dictionary.name} has latents 0 to {dictionary.latents - 1}, got {'none' if not kept else repr(wrong)}"
+        )
+    return kept
+
+
+def _vectors(
+    model: Any, site: str, on: Any, ids: Tensor, skip: int, way: str | None
+) -> Iterator[Tensor]:
+    """The activations [n d] of the text, a part at a time."""
+    if isinstance(on, Activations) and site in on.sites:
+        left = ids[:, skip:].numel()
+        for number in progress(range(len(on.shards)), "latents"):
+            x = on.shard(number)[site][:left]
+            left -= len(x)
+            yield from x.split(PER_RUN)
+            if not left:
+                return
+        return
+    if model is None:
+        raise ValueError("without a model, on= must be activations that hold the dictionary's site")
+    few = max(1, PER_RUN // ids.shape[1])
+    for part in progress(ids.split(few), "latents"):
+        yield site_values.values(model, part, [site], way)[site][:, skip:].flatten(0, 1).float()

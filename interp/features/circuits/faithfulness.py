@@ -1,0 +1,165 @@
+"""How much of a task's behaviour a feature circuit keeps when everything else is ablated."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interp._numbers import to_numpy
+from interp.features.circuits.feature_circuit import FeatureCircuit, ordered
+from interp.features.circuits.latent_attribution import ERROR, split
+from interp.features.dictionary import Dictionary
+from interp.features.interventions import SKIP
+from interp.interventions import Intervention
+from interp.methods.runs import sweep
+from interp.methods.runs.metrics import measure
+from interp.results import Result
+
+Kept = Mapping[
+    str, tuple[Tensor, bool]
+]  # site -> which latents stay, and whether the error term does
+
+
+def faithfulness(
+    model: Any,
+    task: Any,
+    dictionaries: Sequence[Dictionary],
+    circuit: FeatureCircuit,
+    *,
+    reference: Tensor | None = None,
+    random: int = 3,
+    seed: int = 0,
+    skip: int = SKIP,
+    metric: Any = None,
+) -> Result:
+    """What share of the metric stays when every node outside the circuit takes its mean: 0 = none kept, 1 = the clean run.
+
+    >>> features.faithfulness(model, task.heldout(), [early, middle, late], circuit)
+
+    Axis "kept": "circuit" (its latents and its own error terms), "its latents" (no error term), "its latents and all
+    errors", "all errors" alone, "all latents" (what the dictionaries explain), and the control "random latents":
+    as many of each site as the circuit has, of those that are on, with the circuit's own error terms, the mean of
+    `random` draws. Means are position by position over the reference prompts [batch pos], the task's clean ones unless
+    given. The first `skip` positions stay as they are. Share: (metric - metric with nothing kept) / (clean - nothing
+    kept), of the means, never clamped. ValueError where the two are the same.
+    """
+    started = time.perf_counter()
+    many = ordered(model, dictionaries)
+    if [d.writes for d in many] != list(circuit.sites):
+        raise ValueError(
+            f"the circuit is of {', '.join(circuit.sites)}, the dictionaries write {', '.join(d.writes for d in many)}"
+        )
+    judge = measure(task, metric)
+    prompts = task.clean if reference is None else reference
+    if prompts.shape[1:] != task.clean.shape[1:]:
+        raise ValueError(
+            f"the reference prompts have {prompts.shape[1]} tokens, the task's {task.clean.shape[1]}: means are taken position by position"
+        )
+    with torch.no_grad():
+        means = {
+            d.writes: tuple(v.mean(0, keepdim=True) for v in split(model, prompts, d)[1:])
+            for d in many
+        }
+    sets = _sets(many, circuit, means, random, seed)
+    cells = [
+        [_ablated(d, *kept[d.writes], *means[d.writes], skip) for d in many]
+        for kept in sets.values()
+    ]
+    values = sweep.vary(model, task.clean, cells, judge, task.positions, "faithfulness").double()
+    clean, nothing = sweep.read(model, task.clean, judge, task.positions).double(), values[0]
+    span = float(clean.mean() - nothing.mean())
+    if abs(span) < 1e-6:
+        raise ValueError(
+            f"with nothing kept the {judge.name} is the clean run's: there is no share (other sites, or another reference)"
+        )
+    shares = to_numpy((values - nothing) / span)[1:]
+    fixed = len(shares) - random
+    rows = (
+        np.concatenate([shares[:fixed], shares[fixed:].mean(0, keepdims=True)])
+        if random
+        else shares
+    )
+    labels = [*list(sets)[1 : fixed + 1], *(["random latents"] if random else [])]
+    said = sweep.provenance(
+        model,
+        task,
+        "faithfulness of a feature circuit",
+        started,
+        metric=judge.name,
+        clean=float(clean.mean()),
+        nothing=float(nothing.mean()),
+        nodes=len(circuit.nodes),
+        random=random,
+        skip=skip,
+        way="hooks",
+    )
+    return Result(
+        rows.mean(-1),
+        ("kept",),
+        {"kept": labels},
+        "faithfulness",
+        "share (0 all ablated, 1 clean)",
+        said,
+        rows,
+    )
+
+
+def _sets(
+    many: Sequence[Dictionary],
+    circuit: FeatureCircuit,
+    means: Mapping[str, tuple],
+    random: int,
+    seed: int,
+) -> dict[str, Kept]:
+    """What is kept in each run; the first keeps nothing, the last ones random latents."""
+    g = torch.Generator().manual_seed(seed)
+    none = {d.writes: torch.zeros(d.latents, dtype=torch.bool) for d in many}
+    mine = {
+        d.writes: none[d.writes].index_fill(
+            0, torch.tensor(circuit.latents(d.writes), dtype=torch.long), True
+        )
+        for d in many
+    }
+    errors = {d.writes: f"{d.writes}:{ERROR}" in circuit.nodes for d in many}
+
+    def kept(latents, error):
+        return {w: (latents[w], error[w] if isinstance(error, dict) else error) for w in latents}
+
+    def drawn() -> dict[str, Tensor]:
+        out = {}
+        for d in many:
+            on = means[d.writes][0].flatten(0, 1).any(0).nonzero()[:, 0]
+            take = on.cpu()[torch.randperm(len(on), generator=g)[: int(mine[d.writes].sum())]]
+            out[d.writes] = none[d.writes].index_fill(0, take, True)
+        return out
+
+    every = {w: ~v for w, v in none.items()}
+    sets = {
+        "nothing": kept(none, False),
+        "circuit": kept(mine, errors),
+        "its latents": kept(mine, False),
+        "its latents and all errors": kept(mine, True),
+        "all errors": kept(none, True),
+        "all latents": kept(every, False),
+    }
+    return sets | {f"random {i}": kept(drawn(), errors) for i in range(random)}
+
+
+def _ablated(
+    d: Dictionary, keep: Tensor, error: bool, mean: Tensor, mean_error: Tensor, skip: int
+) -> Intervention:
+    """What gives every latent that is not kept its mean, and the error term, too, unless it is kept."""
+    reads = () if d.to is None else (d.site,)
+
+    def edit(act: Tensor, seen: Mapping[str, Tensor]) -> Tensor:
+        z = d.encode(seen[reads[0]] if reads else act)
+        kept = keep.to(z.device)
+        change = torch.where(kept, 0.0, mean - z) @ d.weights_at(z.device)["W_dec"]
+        if not error:
+            change = change + mean_error - (act - d.decode(z))
+        return act + (change * (seen["pos"] >= skip)[..., None]).to(act.dtype)
+
+    return Intervention(d.writes, edit, reads)

@@ -1,0 +1,312 @@
+"""Circuits of features: latents and error terms of dictionaries at several sites, and what goes from one to another.
+
+Nodes are latents (over all positions) and, for each site, its error term, so that nothing of an activation is left
+out. An edge's score is what the upstream node does for the metric by way of the downstream one and of no other node:
+gradients are stopped at every site with a dictionary. Marks et al. 2024, arXiv 2403.19647.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interp import _store
+from interp._errors import unknown
+from interp.features.circuits.drawing import OUTPUT, draw
+from interp.features.circuits.latent_attribution import (
+    ERROR,
+    TO,
+    Change,
+    changes,
+    first_of,
+    first_order,
+    mean_slope,
+    where,
+)
+from interp.features.dictionary import Dictionary
+from interp.features.interventions import SKIP
+from interp.features.sites import place
+from interp.interventions import Intervention, forward_order, run
+from interp.methods.runs import sweep
+from interp.methods.runs.metrics import Measure, measure
+from interp.models import bridge
+
+SCHEMA = 1
+
+CONVENTION = "score > 0: corrupting it lowers the clean metric"
+METHODS = ("gradient", "ig")
+
+
+@dataclass(frozen=True)
+class FeatureCircuit:
+    """Nodes "resid_post.15:17" (a latent), "resid_post.15:error", and edges between them and to "output", with scores.
+
+    >>> circuit = features.circuit(model, task, [early, middle, late])
+    >>> circuit.above(nodes=0.1, edges=0.01).plot()
+    >>> circuit.latents("resid_post.15")
+
+    Scores are in the metric's unit, to first order: how far the clean run's metric falls when the node takes its
+    other value, or when only the edge does. sites: in forward order. Saved as JSON: `FeatureCircuit.load(c.save(path)) == c`.
+    """
+
+    nodes: Mapping[str, float]
+    edges: Mapping[tuple[str, str], float]
+    sites: tuple[str, ...]
+    about: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        odd = next((n for n in self.nodes if n.rpartition(":")[0] not in self.sites), None)
+        if odd is not None:
+            raise ValueError(
+                f"the node {odd!r} is of no site of this circuit ({', '.join(self.sites)})"
+            )
+        loose = next(
+            (n for edge in self.edges for n in edge if n not in self.nodes and n != OUTPUT), None
+        )
+        if loose is not None:
+            raise ValueError(f"an edge ends at {loose!r}, which is no node of this circuit")
+
+    def __repr__(self) -> str:
+        return f"FeatureCircuit({len(self.nodes)} nodes, {len(self.edges)} edges at {', '.join(self.sites)}; {self.about.get('task', '')})"
+
+    def above(self, *, nodes: float = 0.0, edges: float = 0.0) -> "FeatureCircuit":
+        """What scores at least so much in size."""
+        kept = {n: s for n, s in self.nodes.items() if abs(s) >= nodes}
+        left = {
+            e: s
+            for e, s in self.edges.items()
+            if abs(s) >= edges and all(n in kept or n == OUTPUT for n in e)
+        }
+        return replace(
+            self,
+            nodes=kept,
+            edges=left,
+            about={**self.about, "above": {"nodes": nodes, "edges": edges}},
+        )
+
+    def latents(self, site: str) -> list[int]:
+        """The latents of one site that are nodes, the largest score first."""
+        if site not in self.sites:
+            raise unknown("site of this circuit", site, self.sites)
+        names = sorted(
+            (n for n in self.nodes if n.rpartition(":")[0] == site),
+            key=lambda n: -abs(self.nodes[n]),
+        )
+        return [int(n.rpartition(":")[2]) for n in names if not n.endswith(ERROR)]
+
+    def plot(self, ax: Any = None, **options: Any) -> Any:
+        """The Axes with the circuit: a row a site, width = score in size, colour and dash = its sign."""
+
+        return draw(self, ax, **options)
+
+    def save(self, path: str | Path) -> Path:
+        """The path of the JSON file it was written to, one node and one edge a line."""
+
+        def line(row):
+            return "  " + json.dumps(row, ensure_ascii=False)
+
+        head = json.dumps(
+            {
+                "schema": SCHEMA,
+                "convention": CONVENTION,
+                "sites": list(self.sites),
+                "about": dict(self.about),
+            },
+            indent=1,
+        )
+        nodes = ",\n".join(line([n, s]) for n, s in self.nodes.items())
+        edges = ",\n".join(line([*e, s]) for e, s in self.edges.items())
+        text = head[:-2] + f',\n "nodes": [\n{nodes}\n ],\n "edges": [\n{edges}\n ]\n}}\n'
+        path = Path(path)
+        _store.write_text(path, text)
+        return path
+
+    @staticmethod
+    def load(path: str | Path) -> "FeatureCircuit":
+        """The circuit that `save` wrote."""
+        try:
+            told = json.loads(Path(path).read_text(encoding="utf-8"))
+            if told["schema"] != SCHEMA:
+                raise ValueError(f"schema {told['schema']}, not {SCHEMA}")
+            edges = {(a, b): s for a, b, s in told["edges"]}
+            return FeatureCircuit(dict(told["nodes"]), edges, tuple(told["sites"]), told["about"])
+        except FileNotFoundError:
+            raise
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{str(path)!r} is not a feature circuit saved by interp ({error})"
+            ) from None
+
+
+def circuit(
+    model: Any,
+    task: Any,
+    dictionaries: Sequence[Dictionary],
+    *,
+    nodes: int = 40,
+    method: str = "ig",
+    to: str = "corrupted",
+    steps: int = 10,
+    skip: int = SKIP,
+    metric: Any = None,
+) -> FeatureCircuit:
+    """The latents and error terms that do most for a task, and every edge between them.
+
+    >>> circuit = features.circuit(model, task, [early, middle, late], nodes=40)
+    >>> circuit.save("ioi.json"); circuit.above(edges=0.02).plot()
+    >>> features.faithfulness(model, task.heldout(), [early, middle, late], circuit)
+
+    nodes: how many, the largest scores in size over all sites. method: "ig" = the slope of the metric is its mean on
+    the way from the clean to the other value (`attribution`), "gradient" = the slope in the clean run. to, steps,
+    skip, metric: see `attribution`. Edges always run through the clean run, and end at a later site's node or at
+    "output"; with all latents of all sites as nodes and "gradient", the edges out of a node add up to its score.
+    Cost: a backward pass for each node. Scores are means over prompts. ValueError for two dictionaries that
+    write one site, and for one that reads all heads side by side.
+    """
+    started = time.perf_counter()
+    many = ordered(model, dictionaries)
+    for what, word, words in (("method", method, METHODS), ("value to change latents to", to, TO)):
+        if word not in words:
+            raise unknown(what, word, words)
+    judge = measure(task, metric)
+    path = [None] if method == "gradient" else [(step + 0.5) / steps for step in range(steps)]
+    with bridge.LOCK:
+        moved = {d.writes: changes(model, task, d, to, None, skip) for d in many}
+        slopes = {
+            d.writes: mean_slope(
+                model, task, d, moved[d.writes], judge, path, first_of(model, task, to)
+            )[0]
+            for d in many
+        }
+        scores: dict[str, float] = {}
+        for d in many:
+            effect = first_order(d, moved[d.writes], slopes[d.writes]).sum(1).mean(0)
+            scores |= {name: -float(v) for name, v in zip(_names(d, moved[d.writes]), effect)}
+        kept = sorted(scores, key=lambda n: -abs(scores[n]))[:nodes]
+        edges = _edges(model, task, many, moved, slopes, judge, set(kept), where(task, None, skip))
+    said = sweep.provenance(
+        model,
+        task,
+        f"feature circuit, {method}",
+        started,
+        metric=judge.name,
+        unit=judge.unit,
+        to=to,
+        skip=skip,
+        dictionaries={d.writes: d.name for d in many},
+        nodes=len(scores),
+        kept=len(kept),
+    )
+    return FeatureCircuit(
+        {n: scores[n] for n in scores if n in set(kept)}, edges, tuple(d.writes for d in many), said
+    )
+
+
+def ordered(model: Any, dictionaries: Sequence[Dictionary]) -> list[Dictionary]:
+    """The dictionaries in forward order, where each writes a site of its own."""
+    many = sorted(dictionaries, key=lambda d: forward_order(place(d.writes)))
+    if not many:
+        raise ValueError(
+            "a feature circuit needs a dictionary at least: circuit(model, task, [sae])"
+        )
+    written = [d.writes for d in many]
+    twice = next((w for w in written if written.count(w) > 1), None)
+    if twice is not None:
+        raise ValueError(f"two dictionaries write {twice!r}: a circuit has one a site")
+    starred = next((d for d in many if place(d.site).stars or place(d.writes).stars), None)
+    if starred is not None:
+        raise ValueError(
+            f"{starred.name} reads all heads side by side ({starred.site!r}): give a dictionary of 'attn.{place(starred.site).layer}'"
+        )
+    return many
+
+
+def _names(d: Dictionary, change: Change) -> list[str]:
+    return [f"{d.writes}:{n}" for n in (*change.on.tolist(), ERROR)]
+
+
+def _edges(
+    model: Any,
+    task: Any,
+    many: Sequence[Dictionary],
+    moved: Mapping[str, Change],
+    slopes: Mapping[str, Tensor],
+    judge: Measure,
+    kept: set[str],
+    chosen: Tensor,
+) -> dict[tuple[str, str], float]:
+    """The score of every edge between kept nodes: one run, and a backward pass from each downstream node."""
+    leaves: dict[str, Tensor] = {}
+    inside: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def cut(d: Dictionary) -> Intervention:
+        reads = () if d.to is None else (d.site,)
+
+        def edit(act: Tensor, seen: Mapping[str, Tensor]) -> Tensor:
+            z = d.encode(seen[reads[0]] if reads else act)
+            inside[d.writes] = z, act - d.decode(z)
+            leaves[d.writes] = torch.zeros_like(act).requires_grad_(True)
+            return act.detach() + leaves[d.writes]
+
+        return Intervention(d.writes, edit, reads)
+
+    with torch.inference_mode(False):
+        out = run(
+            model,
+            task.clean,
+            [cut(d) for d in many],
+            judge.keep,
+            positions=task.positions,
+            last_only=True,
+            grad=True,
+        )
+        value = judge.of(out.logits, out.kept).sum()
+        ends: list[tuple[str, int, Tensor]] = []
+        for k, d in enumerate(many):
+            z, error = inside[d.writes]
+            slope = slopes[d.writes] * chosen.to(z.device)[..., None]
+            W_dec = d.weights_at(z.device)["W_dec"]
+            for name in (n for n in _names(d, moved[d.writes]) if n in kept):
+                which = name.rpartition(":")[2]
+                through = (
+                    (error * slope)
+                    if which == ERROR
+                    else z[..., int(which)] * (slope @ W_dec[int(which)])
+                )
+                ends.append((name, k, through.sum()))
+        ends.append((OUTPUT, len(many), value))
+        found: dict[tuple[str, str], float] = {}
+        for name, k, end in sweep.progress(ends, "edges"):
+            found |= _into(name, end, many[:k], leaves, moved, kept)
+    return found
+
+
+def _into(
+    name: str,
+    end: Tensor,
+    upstream: Sequence[Dictionary],
+    leaves: Mapping[str, Tensor],
+    moved: Mapping[str, Change],
+    kept: set[str],
+) -> dict[tuple[str, str], float]:
+    """The scores of the edges that end at one node."""
+    if not upstream or not end.requires_grad:
+        return {}
+    grads = torch.autograd.grad(
+        end, [leaves[d.writes] for d in upstream], retain_graph=True, allow_unused=True
+    )
+    found = {}
+    for d, grad in zip(upstream, grads):
+        if grad is not None:
+            effect = first_order(d, moved[d.writes], grad).sum(1).mean(0)
+            found |= {
+                (n, name): -float(v)
+                for n, v in zip(_names(d, moved[d.writes]), effect)
+                if n in kept and float(v) != 0
+            }
+    return found

@@ -1,0 +1,339 @@
+"""What each latent does for a task: to first order, along a path, and exactly.
+
+A site's activation is a sum, z W_dec + b_dec + error, so a change of the activation is a sum of changes: one a
+latent, and the error term's. Each is worth, to first order, its change times the slope of the metric along its
+direction; the slopes of all latents come from one gradient at the site.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp import sites
+from interp._errors import unknown
+from interp._numbers import to_numpy
+from interp.features import site_values
+from interp.features.dictionary import Dictionary
+from interp.features.evaluation.evaluate import splice
+from interp.features.interventions import SKIP
+from interp.features.loading import check
+from interp.features.sites import place, side_by_side
+from interp.interventions import Intervention
+from interp.methods.patching.patch import first_change
+from interp.methods.runs import engine_sweep, gradients, sweep
+from interp.methods.runs.metrics import Measure, measure
+from interp.models import bridge
+from interp.results import Result
+from interp.sites import STAR
+
+METHODS = ("gradient", "ig", "exact")
+TO = ("corrupted", "zero", "mean")
+BY = ("latent", "position")
+ERROR = "error"
+
+
+class Change(NamedTuple):
+    """How a site would change, prompt by prompt: its latents' part and the rest."""
+
+    act: Float[Tensor, "batch pos d_out"]  # what is there now
+    latents: Float[Tensor, "batch pos on"]  # the change of the latents that change anywhere
+    error: Float[Tensor, "batch pos d_out"]
+    on: Int[Tensor, "on"]  # which latents these are
+
+    def whole(self, dictionary: Dictionary) -> Tensor:
+        """The change of the activation itself [batch pos d_out]."""
+        W_dec = dictionary.weights_at(self.latents.device)["W_dec"]
+        return self.latents @ W_dec[self.on] + self.error
+
+
+def latent_attribution(
+    model: Any,
+    task: Any,
+    dictionary: Dictionary,
+    *,
+    method: str = "ig",
+    to: str = "corrupted",
+    by: str = "latent",
+    at: str | int | None = None,
+    skip: int = SKIP,
+    steps: int = 10,
+    metric: Any = None,
+    way: str | None = None,
+) -> Result:
+    """How much the clean run's metric changes when each latent alone is changed (negative: the latent helps).
+
+    >>> features.latent_attribution(model, task, sae).top(10)
+    >>> features.latent_attribution(model, task, sae, method="exact", to="zero")        # what `features.ablate` does to each
+    >>> features.latent_attribution(model, task, sae, method="gradient", by="position")        # latent by position
+
+    to: "corrupted" = each latent takes its value in the corrupted prompt; "zero" = it is ablated; "mean" = its mean
+    over the clean prompts, position by position. Everything else of the activation stays, the error term too.
+    method: "ig" = the change times the mean slope at `steps` points (midpoints) on the way of the whole activation, latents
+    and error together, from its value to the other one: latents and error then add up to what patching the site does;
+    "gradient" = the slope in the clean run alone (one backward pass), which far from it can miss nearly all: on a whole
+    residual stream do not trust it; "exact" = a run for each latent that changes, those of different prompts side by side.
+    by: "latent" = all positions at once, "position" = each on the axis "pos". at: one position alone, a number
+    or a task's name of one. skip: so many first positions stay as they are.
+    Axis "latent": the latents that change in some prompt, and last "error", all that the latents do not write; a
+    latent that is not listed has an effect of exactly zero. Unit: the metric's, never clamped.
+    Marks et al. 2024, arXiv 2403.19647 (there: indirect effects); its integrated gradients are "ig".
+    """
+    started = time.perf_counter()
+    _known(method, to, by, steps)
+    judge = measure(task, metric)
+    with bridge.LOCK:
+        change = changes(model, task, dictionary, to, at, skip)
+        if method == "exact":
+            effects, ran = _exact(model, task, dictionary, change, judge, by), "hooks"
+        else:
+            paths = (
+                [None] if method == "gradient" else [(step + 0.5) / steps for step in range(steps)]
+            )
+            slope, ran = mean_slope(
+                model, task, dictionary, change, judge, paths, first_of(model, task, to), way
+            )
+            effects = first_order(dictionary, change, slope)
+            effects = effects if by == "position" else effects.sum(1, keepdim=True)
+    coords: dict[str, list] = {"latent": [*change.on.tolist(), ERROR]}
+    examples = to_numpy(effects.permute(2, 1, 0))  # latent pos batch
+    if by == "position":
+        coords["pos"] = task.position_labels()
+    else:
+        examples = examples[:, 0]
+    clean = sweep.read(model, task.clean, judge, task.positions)
+    said = sweep.provenance(
+        model,
+        task,
+        f"attribution to latents, {method}",
+        started,
+        dictionary=dictionary.name,
+        site=dictionary.writes,
+        to=to,
+        position=at,
+        skip=skip,
+        metric=judge.name,
+        clean=float(clean.mean()),
+        way=ran,
+        **({"steps": steps} if method == "ig" else {}),
+    )
+    name = f"effect of latents of {dictionary.writes} on {judge.name}" + (
+        "" if method == "exact" else f", by {method}"
+    )
+    return Result(examples.mean(-1), tuple(coords), coords, name, judge.unit, said, examples)
+
+
+def _known(method: str, to: str, by: str, steps: int) -> None:
+    for what, word, words in (
+        ("method", method, METHODS),
+        ("value to change latents to", to, TO),
+        ("axis", by, BY),
+    ):
+        if word not in words:
+            raise unknown(what, word, words)
+    if steps < 1:
+        raise ValueError(
+            f"steps={steps}: integrated gradients need at least one step (try steps=10)"
+        )
+
+
+# --- what changes --------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def changes(
+    model: Any, task: Any, dictionary: Dictionary, to: str, at: str | int | None, skip: int
+) -> Change:
+    """The change of each latent and of the error term when they go from the clean prompts' values to the others."""
+    check(model, dictionary)
+    act, z, error = split(model, task.clean, dictionary)
+    if to == "corrupted":
+        _, other, other_error = split(model, task.corrupted, dictionary)
+    else:
+        mean = (lambda v: v.mean(0, keepdim=True)) if to == "mean" else torch.zeros_like
+        other, other_error = mean(z), mean(error)
+    chosen = where(task, at, skip).to(z.device)[..., None]
+    moved = torch.where(chosen, other - z, 0.0)
+    on = moved.flatten(0, 1).any(0).nonzero()[:, 0]
+    return Change(act, moved[..., on], torch.where(chosen, other_error - error, 0.0), on)
+
+
+def split(model: Any, tokens: Tensor, dictionary: Dictionary) -> tuple[Tensor, Tensor, Tensor]:
+    """What is at the site the dictionary writes, its latents, and what these do not write: each [batch pos ...]."""
+    found = site_values.values(
+        model, tokens, list(dict.fromkeys((dictionary.site, dictionary.writes)))
+    )
+    act, z = found[dictionary.writes].float(), dictionary.encode(found[dictionary.site])
+    return act, z, act - dictionary.decode(z)
+
+
+def where(task: Any, at: str | int | None, skip: int) -> Tensor:
+    """The positions that are changed [batch pos]."""
+    n, length = task.clean.shape
+    positions = torch.arange(length)
+    if at is None:
+        chosen = torch.ones(n, length, dtype=torch.bool)
+    else:
+        index = task.position(at) if isinstance(at, str) else torch.full((n,), _number(at, length))
+        chosen = positions == index[:, None]
+    return chosen & (positions >= skip)
+
+
+def _number(at: int, length: int) -> int:
+    if not -length <= at < length:
+        raise ValueError(
+            f"no position {at}: the prompts have {length} tokens (0 to {length - 1}, or -1 for the last)"
+        )
+    return at % length
+
+
+def first_of(model: Any, task: Any, to: str) -> int:
+    """The first position that anything can change at: before it the slope is not needed."""
+    return first_change(model, task.clean, task.corrupted) if to == "corrupted" else 0
+
+
+# --- to first order ------------------------------------------------------------------------------------------
+
+
+def first_order(
+    dictionary: Dictionary, change: Change, slope: Tensor
+) -> Float[Tensor, "batch pos cell"]:
+    """Change times slope for each latent, and last for the error term."""
+    W_dec = dictionary.weights_at(slope.device)["W_dec"]
+    latents = change.latents * (slope @ W_dec[change.on].T)
+    return torch.cat([latents, (change.error * slope).sum(-1, keepdim=True)], -1)
+
+
+def mean_slope(
+    model: Any,
+    task: Any,
+    dictionary: Dictionary,
+    change: Change,
+    judge: Measure,
+    path: Sequence[float | None],
+    first: int = 0,
+    way: str | None = None,
+) -> tuple[Float[Tensor, "batch pos d_out"], str]:
+    """The slope of the metric at what the dictionary writes, mean over a path (None: the clean run), and which way ran."""
+    site = place(dictionary.writes)
+    slot = replace(site, index=STAR) if "head" in site.row.axes and site.part != "out" else site
+    known = (site.family, site.part) in engine_sweep.KINDS and (site.family, site.part) != (
+        "head",
+        "out",
+    )
+    plain = list(path) == [None]
+
+    def find():
+        return (
+            engine_sweep.engine_for(model, judge, [[site]])
+            if plain and known and not judge.keep
+            else None
+        )
+
+    engine = sweep.choose(model, way, find)
+    go = (
+        gradients.by_hooks(model, judge, task.clean, task.positions)
+        if engine is None
+        else gradients.by_engine(engine, judge, task.clean, first)
+    )
+    if plain:
+        found = [go.slopes([slot], None)[slot]]
+    else:
+        whole, dims = change.whole(dictionary), bridge.dims(model)
+
+        def put(part):
+            return splice(str(site), change.act + part * whole, dims)
+
+        found = [
+            go.slopes([slot], None, None, put(part))[slot]
+            for part in sweep.progress(path, "integrated gradients")
+        ]
+    slope = torch.stack(found).mean(0)
+    if slot.index != STAR:
+        slope = slope[0]
+    else:
+        slope = side_by_side(site, slope) if site.stars else slope[site.index]
+    return slope.detach(), "hooks" if engine is None else "engine"
+
+
+# --- exactly -------------------------------------------------------------------------------------------------
+
+
+def _exact(
+    model: Any, task: Any, dictionary: Dictionary, change: Change, judge: Measure, by: str
+) -> Float[Tensor, "batch pos cell"]:
+    """A run for each change of each prompt: the k-th of every prompt's changes share one run."""
+    moves = torch.cat(
+        [change.latents != 0, (change.error != 0).any(-1, keepdim=True)], -1
+    )  # batch pos cell
+    kinds = moves if by == "position" else moves.any(1, keepdim=True)
+    flat = kinds.flatten(1)
+    turns = int(flat.sum(-1).max())
+    order = torch.sort(flat.to(torch.uint8), dim=-1, descending=True, stable=True).indices[
+        :, :turns
+    ]  # batch turn
+    real = flat.gather(1, order)
+    runs = [
+        _edits(model, task, dictionary, change, *_place(order[:, i], real[:, i], kinds, by))
+        for i in range(turns)
+    ]
+    values = sweep.vary(
+        model, task.clean, runs, judge, task.positions, f"each latent of {dictionary.writes}"
+    )
+    effects = (values - sweep.read(model, task.clean, judge, task.positions)).T
+    return (
+        effects.new_zeros(flat.shape)
+        .scatter_(1, order, torch.where(real, effects, 0.0))
+        .view(kinds.shape)
+    )
+
+
+def _place(
+    order: Tensor, real: Tensor, kinds: Tensor, by: str
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Which cell and position of each prompt a turn changes; None: all positions."""
+    cells = kinds.shape[-1]
+    return order % cells, order // cells if by == "position" else None, real
+
+
+def _edits(
+    model: Any,
+    task: Any,
+    dictionary: Dictionary,
+    change: Change,
+    cell: Tensor,
+    pos: Tensor | None,
+    real: Tensor,
+) -> list[Intervention]:
+    """The interventions of one turn: made when they run, as all of them at once would fill the memory."""
+
+    def delta() -> Tensor:
+        latent = cell.clamp(max=max(0, len(change.on) - 1))
+        rows = torch.arange(len(cell), device=cell.device)
+        W_dec = dictionary.weights_at(cell.device)["W_dec"]
+        moved = change.error
+        if len(change.on):
+            one = change.latents[rows, :, latent][..., None] * W_dec[change.on[latent]][:, None]
+            moved = torch.where((cell == len(change.on))[:, None, None], change.error, one)
+        here = (
+            real[:, None]
+            if pos is None
+            else real[:, None] & (torch.arange(moved.shape[1], device=pos.device) == pos[:, None])
+        )
+        return torch.where(here[..., None], moved, 0.0)
+
+    site = place(dictionary.writes)
+    if not site.stars:
+        return [Intervention(str(site), lambda act, seen: act + delta().to(act.dtype))]
+    heads = sites.expand(site, bridge.dims(model)).sites
+
+    def part(i):
+        return lambda act, seen: (
+            act + delta().unflatten(-1, (len(heads), -1))[:, :, i].to(act.dtype)
+        )
+
+    return [Intervention(str(one), part(i)) for i, one in enumerate(heads)]

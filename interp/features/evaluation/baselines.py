@@ -1,0 +1,77 @@
+"""What any dictionary must beat: random directions, and principal components, with as many latents on."""
+
+import torch
+from torch import Tensor
+
+from interp.features.activations import Activations
+from interp.features.dictionary import Dictionary
+
+
+def baselines(
+    acts: Activations, k: int, *, width: int | None = None, site: str | None = None, seed: int = 0
+) -> list[Dictionary]:
+    """Two top-k dictionaries of these activations that nothing was trained for: random directions, and PCA.
+
+    >>> random, pca = features.baselines(acts, k=32, width=2304)
+
+    Both keep the k largest projections of what differs from the mean. random: `width` directions (four a dimension
+    unless given), their latents scaled by the one number that fits these activations best. pca: each component and
+    its opposite, as latents are positive; with orthogonal directions no k of them could do better.
+    """
+    site = site or acts.sites[0]
+    x = acts.of(site)
+    d = x.shape[1]
+    if not 1 <= k <= d:
+        raise ValueError(f"k={k}: of {d} components 1 to {d} can be on")
+    middle = x.mean(0)
+    about = {"model": acts.about.get("model"), "tokens": len(x), "seed": seed, "k": k}
+    rows = torch.randn(width or 4 * d, d, generator=torch.Generator().manual_seed(seed)).to(x)
+    random = _tied(
+        rows / rows.norm(dim=-1, keepdim=True), middle, k, site, f"random {len(rows)}", about
+    )
+    random = _scaled(random, x[:: max(1, len(x) // 4096)])
+    components = torch.linalg.eigh(torch.cov(x.T.double()))[1].T.flip(0).float()
+    pca = _tied(torch.cat([components, -components]), middle, k, site, f"pca {d}", about)
+    return [random, pca]
+
+
+def identity(site: str, d: int) -> Dictionary:
+    """The dictionary that loses nothing: each coordinate and its opposite is a latent."""
+    both = torch.cat([torch.eye(d), -torch.eye(d)])
+    weights = {
+        "W_enc": both.T.contiguous(),
+        "b_enc": torch.zeros(2 * d),
+        "W_dec": both,
+        "b_dec": torch.zeros(d),
+    }
+    return Dictionary(
+        "standard", weights, site, "identity", settings={"apply_b_dec_to_input": False}
+    )
+
+
+def _tied(
+    directions: Tensor, middle: Tensor, k: int, site: str, name: str, about: dict
+) -> Dictionary:
+    weights = {
+        "W_enc": directions.T.contiguous(),
+        "b_enc": directions.new_zeros(len(directions)),
+        "W_dec": directions,
+        "b_dec": middle,
+    }
+    return Dictionary(
+        "topk", weights, site, name, settings={"k": k, "apply_b_dec_to_input": True}, about=about
+    )
+
+
+def _scaled(one: Dictionary, x: Tensor) -> Dictionary:
+    """The same with its latents multiplied by what fits best: overlapping directions would say too much."""
+    out, want = one.reconstruct(x) - one.b_dec, x - one.b_dec
+    factor = float((out * want).sum() / out.pow(2).sum())
+    return Dictionary(
+        one.kind,
+        {**one.weights, "W_enc": one.weights["W_enc"] * factor},
+        one.site,
+        one.name,
+        settings=one.settings,
+        about=one.about,
+    )

@@ -1,0 +1,202 @@
+"""How well single latents tell concepts: chosen on some sentences, judged on others; and directions to compare with."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interp._numbers import to_numpy
+from interp.features.activations import Activations
+from interp.features.dictionary import Dictionary
+from interp.features.prompt_activations import Prompted
+from interp.results import Result
+
+
+def concept_detection(
+    dictionaries: Dictionary | Sequence[Dictionary],
+    find: Prompted,
+    labels: Sequence[str],
+    heldout: Prompted,
+    heldout_labels: Sequence[str],
+    *,
+    shuffle: int | None = None,
+) -> Result:
+    """The AUROC of the best latent for each label on held-out prompts, the latent being chosen on others.
+
+    >>> found = features.concept_detection([parts, sae], find, concepts, heldout, heldout_concepts)
+    >>> found.mean("concept"), found.about["latents"]["snmf 100 mlp.10.post"]["weekdays"]
+
+    A prompt's score is the latent's largest value in it; AUROC: the chance that a prompt with the label has a higher score than
+    one without (0.5: by chance; ties count half). labels: one a prompt. Where latents are equal on `find`, the one whose
+    mean differs most is taken. A dictionary that names its latents (about["names"], `mean_differences`) keeps to the named one.
+    shuffle: a seed with which the labels of both are mixed first: what choosing alone gives.
+    """
+    started = time.perf_counter()
+    many = [dictionaries] if isinstance(dictionaries, Dictionary) else list(dictionaries)
+    concepts = list(dict.fromkeys(labels))
+    _check(find, labels, heldout, heldout_labels, concepts)
+    rng = None if shuffle is None else np.random.default_rng(shuffle)
+
+    def mixed(some):
+        return np.array(some) if rng is None else rng.permutation(np.array(some))
+
+    here, there = mixed(labels), mixed(heldout_labels)
+    values, chosen = [], {}
+    for one in many:
+        at = _choose(one, find.pooled(one), here, concepts)
+        judged = auroc(heldout.pooled(one), there, concepts)
+        values.append(judged[np.arange(len(concepts)), at])
+        chosen[one.name] = dict(zip(concepts, at.tolist()))
+    about = {
+        "latents": chosen,
+        "prompts": [len(labels), len(heldout_labels)],
+        "tokens": len(find.prompt),
+        "shuffle": shuffle,
+    }
+    about |= {
+        "model": find.activations.about.get("model"),
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+    if isinstance(dictionaries, Dictionary):
+        return Result(
+            values[0],
+            ("concept",),
+            {"concept": concepts},
+            f"detection by {many[0].name}",
+            "AUROC",
+            about,
+        )
+    coords = {"dictionary": [one.name for one in many], "concept": concepts}
+    return Result(
+        np.stack(values),
+        ("dictionary", "concept"),
+        coords,
+        "detection by the best latent",
+        "AUROC",
+        about,
+    )
+
+
+def _check(
+    find: Prompted,
+    labels: Sequence[str],
+    heldout: Prompted,
+    heldout_labels: Sequence[str],
+    concepts: list[str],
+) -> None:
+    for read, some in ((find, labels), (heldout, heldout_labels)):
+        if len(some) != int(read.prompt.max()) + 1:
+            raise ValueError(
+                f"{len(some)} labels for {int(read.prompt.max()) + 1} prompts: one for each is needed"
+            )
+    odd = set(heldout_labels) ^ set(concepts)
+    if odd or len(concepts) < 2:
+        raise ValueError(
+            f"both splits need the same labels, at least two: {sorted(odd) or concepts} is in one only"
+        )
+
+
+def _choose(one: Dictionary, scores: Tensor, labels: np.ndarray, concepts: list[str]) -> np.ndarray:
+    """The latent for each concept."""
+    names = one.about.get("names")
+    if names is not None:
+        return np.array([list(names).index(c) for c in concepts])
+    apart = np.stack(
+        [to_numpy(scores[labels == c].mean(0) - scores[labels != c].mean(0)) for c in concepts]
+    )
+    apart = apart / (to_numpy(scores.std(0)) + 1e-6)
+    return (auroc(scores, labels, concepts) + 1e-6 * apart).argmax(1)
+
+
+def concept_of(
+    dictionary: Dictionary, read: Prompted, labels: Sequence[str], *, at_least: float = 0.75
+) -> list[str | None]:
+    """The label that each latent tells best on these prompts, or None where its AUROC is below `at_least` for all.
+
+    >>> features.concept_of(parts, find, concepts)
+    """
+    concepts = list(dict.fromkeys(labels))
+    _check(read, labels, read, labels, concepts)
+    found = auroc(read.pooled(dictionary), np.array(labels), concepts)
+    return [
+        concepts[i] if best >= at_least else None for i, best in zip(found.argmax(0), found.max(0))
+    ]
+
+
+def auroc(scores: Tensor, labels: np.ndarray, concepts: Sequence[str]) -> np.ndarray:
+    """AUROC [concept latent] of scores [prompt latent] against each label."""
+    from scipy.stats import rankdata
+
+    ranks = rankdata(to_numpy(scores), axis=0)
+    member = np.array([np.array(labels) == c for c in concepts], dtype=float)
+    n = member.sum(1, keepdims=True)
+    return (member @ ranks - n * (n + 1) / 2) / (n * (len(labels) - n))
+
+
+# --- directions to compare with --------------------------------------------------------------------------------
+
+
+def mean_differences(read: Prompted, labels: Sequence[str], site: str | None = None) -> Dictionary:
+    """The dictionary with a direction for each label: the mean over its prompts' tokens less that over all others'.
+
+    >>> means = features.mean_differences(find, concepts)        # knows the labels, as no dictionary does
+    """
+    site = site or read.activations.sites[0]
+    x, own = read.activations.of(site), np.array(labels)[to_numpy(read.prompt)]
+    names = list(dict.fromkeys(labels))
+    rows = torch.stack([x[own == c].mean(0) - x[own != c].mean(0) for c in names])
+    return _projections(
+        rows, x.mean(0), site, "difference of means", read.activations.about | {"names": names}
+    )
+
+
+def random_sparse(
+    acts: Activations,
+    rank: int = 100,
+    *,
+    sparsity: float = 0.01,
+    site: str | None = None,
+    seed: int = 0,
+) -> Dictionary:
+    """The dictionary of random directions with as few entries as a factorisation's: what choosing among so many gives.
+
+    >>> features.random_sparse(acts, rank=100, sparsity=0.01)
+
+    Entries are drawn like the activations' own spread: a neuron's standard deviation times a normal.
+    """
+    site = site or acts.sites[0]
+    x, g = acts.of(site), torch.Generator().manual_seed(seed)
+    if not 0 < sparsity <= 1 or rank < 1:
+        raise ValueError(
+            f"rank={rank}, sparsity={sparsity}: at least one direction, and a share of entries above 0 and at most 1"
+        )
+    keep = max(1, round(sparsity * x.shape[1]))
+    at = torch.stack([torch.randperm(x.shape[1], generator=g)[:keep] for _ in range(rank)])
+    drawn = torch.randn(rank, keep, generator=g)
+    rows = torch.zeros(rank, x.shape[1]).scatter(1, at, drawn).to(x) * x.std(0)
+    return _projections(
+        rows,
+        x.mean(0),
+        site,
+        f"random sparse {rank}",
+        {**acts.about, "sparsity": sparsity, "seed": seed},
+    )
+
+
+def _projections(
+    rows: Tensor, middle: Tensor, site: str, name: str, about: dict[str, Any]
+) -> Dictionary:
+    """Directions [latent d] as a dictionary whose latents are the projections above the mean."""
+    unit = rows / rows.norm(dim=-1, keepdim=True).clamp_min(1e-30)
+    weights = {
+        "W_enc": unit.T.contiguous(),
+        "b_enc": unit.new_zeros(len(unit)),
+        "W_dec": unit,
+        "b_dec": middle,
+    }
+    return Dictionary(
+        "standard", weights, site, name, settings={"apply_b_dec_to_input": True}, about=about
+    )

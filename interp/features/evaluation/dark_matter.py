@@ -1,0 +1,320 @@
+"""What dictionaries leave out: how far their errors follow linearly from the input, and what that costs the model.
+
+The error of a token is the activation less its reconstruction. Least squares on some tokens says what part of it is a
+linear function of the input (with a constant); the rest is called nonlinear. All numbers are taken on other tokens.
+(Engels, Riggs and Tegmark 2024, "Decomposing the Dark Matter of Sparse Autoencoders", arXiv 2410.14670.) Random and
+principal directions (`baselines`) have errors, too: what holds of them says nothing about learned features.
+
+Attention sinks are not only first tokens. One token whose input is a hundred times as long as the others decides any sum of squares, so
+tokens of more than SINK times the median length are left out of maps, numbers and edits; `about` counts them.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interp._numbers import to_numpy
+from interp._stats import correlations
+from interp.features import site_values
+from interp.features.activations import Activations, chunks_of
+from interp.features.dictionary import Dictionary
+from interp.features.evaluation.evaluate import but_first, losses_with, names_of, ratio_of
+from interp.methods.runs.sweep import progress
+from interp.methods.runs.sweep import provenance as said_of
+from interp.results import Result
+
+PREDICTED = (
+    "error vector",
+    "squared error norm",
+    "unexplained",
+    "unexplained, linear part",
+    "unexplained, nonlinear part",
+)
+COSTS = ("whole error", "linear part", "nonlinear part")
+PER_RUN = 1_024  # tokens
+SINK = 10.0  # times the median length of the input
+RIDGE = 1e-9  # of the mean variance of a coordinate: so that a coordinate that never changes does no harm
+
+
+def predict_error(
+    dictionary: Dictionary | Sequence[Dictionary], fit: Activations, test: Activations
+) -> Result:
+    """How well a linear map of the input predicts dictionaries' errors: R2 of the vector and of its squared norm, on other tokens.
+
+    >>> found = features.predict_error([sae, *features.baselines(acts, k=32)], acts, heldout)
+    >>> found.sel(measure="error vector").plot()
+
+    fit: activations the maps are fitted to; test: those they are judged on. "unexplained" is the squared error over
+    the squared distance from the mean, and its parts are those of the predicted error and of what is left; they add
+    up only as far as the map fits the test. Examples are chunks: ratios of sums, whose intervals are the delta method's.
+    ValueError where fit has no more tokens than the input has coordinates.
+    """
+    started = time.perf_counter()
+    many = [dictionary] if isinstance(dictionary, Dictionary) else list(dictionary)
+    solve, rows = _solver(fit, many), []
+    kept = _kept(test.of(many[0].site), _bound(fit, many[0].site))
+    chunk = np.arange(len(test.tokens)).repeat(len(test) // len(test.tokens))[to_numpy(kept)]
+
+    def by_chunk(value):
+        return np.bincount(chunk, to_numpy(value.flatten(1).sum(-1)), len(test.tokens))
+
+    for one in progress(many, "error maps"):
+        x, error = (part[kept] for part in _errors(one, test))
+        guess, size = (part.double() for part in _guess(solve(one), x))
+        target, error = test.of(one.writes)[kept].double(), error.double()
+        far = by_chunk((target - target.mean(0)).pow(2))
+        norm = error.pow(2).sum(-1, keepdim=True)
+        spread, off = by_chunk((norm - norm.mean()).pow(2)), by_chunk((norm - size[:, None]).pow(2))
+        wide, left = by_chunk((error - error.mean(0)).pow(2)), by_chunk((error - guess).pow(2))
+        parts = [by_chunk(part.pow(2)) for part in (error, guess, error - guess)]
+        rows.append(
+            np.stack(
+                [
+                    ratio_of(wide - left, wide),
+                    ratio_of(spread - off, spread),
+                    *(ratio_of(part, far) for part in parts),
+                ]
+            )
+        )
+    about = {
+        "model": test.about.get("model"),
+        "site": many[0].writes,
+        "fitted on": len(fit),
+        "tokens": int(kept.sum()),
+        "chunks": len(test.tokens),
+        "sinks": int((~kept).sum()),
+    }
+    about |= {"seconds": round(time.perf_counter() - started, 2)}
+    examples = np.stack(rows)
+    coords = {"dictionary": names_of(many), "measure": list(PREDICTED)}
+    found = Result(
+        examples.mean(-1),
+        ("dictionary", "measure"),
+        coords,
+        f"errors at {many[0].writes} from the input",
+        "fraction",
+        about,
+        examples,
+    )
+    return found.sel(dictionary=many[0].name) if isinstance(dictionary, Dictionary) else found
+
+
+def split_error(
+    dictionary: Dictionary, fit: Activations, *rest: Activations
+) -> list[tuple[Activations, Activations]]:
+    """The linear and the nonlinear part of the error, as activations, of `fit` and of each that follows.
+
+    >>> (linear, nonlinear), (linear_heldout, nonlinear_heldout) = features.split_error(sae, acts, heldout)
+    >>> features.train(model, sae.writes, nonlinear, width=288)
+
+    The map is fitted to `fit` alone; the two parts sum to the error.
+    """
+    weights, found = _solver(fit, [dictionary])(dictionary), []
+    for acts in (fit, *rest):
+        x, error = _errors(dictionary, acts)
+        guess, _ = _guess(weights, x)
+        found.append(
+            (
+                _like(acts, dictionary, guess, "linear error"),
+                _like(acts, dictionary, error - guess, "nonlinear error"),
+            )
+        )
+    return found
+
+
+def error_norms(dictionaries: Sequence[Dictionary], on: Activations) -> Result:
+    """The correlation between dictionaries of how large their error is at a token, dictionary x other.
+
+    >>> features.error_norms([small, large], heldout).plot()
+
+    Examples are chunks, each the correlation plus what it moves it by.
+    """
+    many = list(dictionaries)
+    norms = np.stack([to_numpy(_errors(one, on)[1].norm(dim=-1)) for one in many])
+    kept = _kept(on.of(many[0].site), _bound(on, many[0].site))
+    examples = correlations(norms, len(on.tokens), to_numpy(kept))
+    names = names_of(many)
+    about = {
+        "model": on.about.get("model"),
+        "site": many[0].writes,
+        "tokens": int(kept.sum()),
+        "chunks": len(on.tokens),
+        "sinks": int((~kept).sum()),
+    }
+    return Result(
+        examples.mean(-1),
+        ("dictionary", "other"),
+        {"dictionary": names, "other": names},
+        "error norms of a token",
+        "correlation",
+        about,
+        examples,
+    )
+
+
+def error_losses(
+    model: Any,
+    dictionary: Dictionary,
+    fit: Activations,
+    on: Any = None,
+    *,
+    tokens: int = 8_192,
+    length: int = 128,
+    way: str | None = None,
+) -> Result:
+    """What leaving out the error costs the model, and leaving out one part of it: nats a token more than untouched.
+
+    >>> features.error_losses(model, sae, acts, heldout)
+
+    "linear part": the activation less the part of the error that is linear in the input (the map is fitted to `fit`);
+    the nonlinear one stays. At every position but the first. on: as in `judge`. Examples are chunks.
+    about["norm"]: the mean squared norm of each of the three.
+    """
+    started = time.perf_counter()
+    ids, skip, about = chunks_of(model, on, tokens, length, "heldout", 0)
+    weights = _solver(fit, [dictionary])(dictionary)
+    both = list(dict.fromkeys((dictionary.site, dictionary.writes)))
+    bound = _bound(fit, dictionary.site)
+    few, losses, norms = (
+        max(1, PER_RUN // ids.shape[1] // 4),
+        [],
+        torch.zeros(3, dtype=torch.double, device=weights.device),
+    )
+    for first in progress(range(0, len(ids), few), "losses"):
+        part = ids[first : first + few]
+        held = site_values.values(model, part, both, way)
+        x, act = held[dictionary.site], held[dictionary.writes]
+        kept = _kept(x, bound)[..., None]
+        error = (act - dictionary.reconstruct(x)) * kept
+        guess = _guess(weights, x.flatten(0, 1))[0].view_as(error) * kept
+        cut = [error, guess, error - guess]
+        norms += torch.stack([value[:, skip:].double().pow(2).sum() for value in cut])
+        losses.append(
+            losses_with(
+                model,
+                part,
+                dictionary.writes,
+                act,
+                [but_first(act, act - value, skip) for value in cut],
+                way,
+            )
+        )
+    plain, *without = to_numpy(torch.cat(losses, 1))
+    examples = np.stack(without) - plain
+    count = len(ids) * (ids.shape[1] - skip)
+    ran = "hooks" if way == "hooks" or site_values.engine_for(model, both) is None else "engine"
+    said = said_of(model, None, "error_losses", started, way=ran) | about
+    said |= {
+        "site": dictionary.writes,
+        "tokens": count,
+        "chunks": len(ids),
+        "skip": skip,
+        "norm": (norms / count).tolist(),
+        "loss": float(plain.mean()),
+    }
+    return Result(
+        examples.mean(-1),
+        ("left out",),
+        {"left out": list(COSTS)},
+        f"loss without the error of {dictionary.name}",
+        "nats a token",
+        said,
+        examples,
+    )
+
+
+def nonlinear_share(costs: Result) -> Result:
+    """The nonlinear part's share of the loss increase less its share of the squared norm, from `error_losses`.
+
+    >>> features.nonlinear_share(features.error_losses(model, sae, acts, heldout))          # 0: it costs what its size says
+
+    Shares are of the two parts' sum. about: "of the loss", "of the norm". Examples are chunks (the delta method).
+    """
+    linear, nonlinear = (costs.sel(**{"left out": part}).examples for part in COSTS[1:])
+    _, small, large = costs.about["norm"]
+    size = large / (small + large)
+    examples = ratio_of(nonlinear, linear + nonlinear) - size
+    about = {**costs.about, "of the loss": float(examples.mean() + size), "of the norm": size}
+    return Result(
+        examples.mean(),
+        (),
+        {},
+        "share of the nonlinear part in the loss less that in the squared norm",
+        "fraction",
+        about,
+        examples,
+    )
+
+
+# --- maps ------------------------------------------------------------------------------------------------------
+
+
+def _errors(dictionary: Dictionary, acts: Activations, few: int = 4_096) -> tuple[Tensor, Tensor]:
+    """The inputs [n d_in] and the errors [n d_out] at each token."""
+    x, target = acts.of(dictionary.site), acts.of(dictionary.writes)
+    with torch.no_grad():
+        return x, torch.cat(
+            [b - dictionary.reconstruct(a) for a, b in zip(x.split(few), target.split(few))]
+        )
+
+
+def _bound(acts: Activations, site: str) -> float:
+    """How long an input may be that is no sink."""
+    return SINK * float(acts.of(site).norm(dim=-1).median())
+
+
+def _kept(x: Tensor, bound: float) -> Tensor:
+    """Which tokens are no sinks."""
+    return x.norm(dim=-1) <= bound
+
+
+def _solver(fit: Activations, many: Sequence[Dictionary]) -> Any:
+    """What fits the errors of one of these dictionaries, and their squared norms, to the input: [d_in + 1, d_out + 1]."""
+    if not many or len({(d.site, d.writes) for d in many}) > 1:
+        raise ValueError(
+            "dictionaries that read and write the same sites are compared: give the others by themselves"
+        )
+    x = fit.of(many[0].site)
+    kept = _kept(x, _bound(fit, many[0].site))
+    x = x[kept].double()
+    if len(x) <= x.shape[1]:
+        raise ValueError(
+            f"{len(x):,} tokens fit {x.shape[1]} coordinates exactly, whatever the errors are: give more activations"
+        )
+    middle = x.mean(0)
+    gram = (x - middle).T @ (x - middle)
+    factor = torch.linalg.cholesky(
+        gram
+        + RIDGE
+        * gram.diagonal().mean()
+        * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    )
+
+    def solve(one: Dictionary) -> Tensor:
+        error = _errors(one, fit)[1][kept].double()
+        wanted = torch.cat([error, error.pow(2).sum(-1, keepdim=True)], 1)
+        slopes = torch.cholesky_solve((x - middle).T @ (wanted - wanted.mean(0)), factor)
+        return torch.cat([slopes, (wanted.mean(0) - middle @ slopes)[None]]).float()
+
+    return solve
+
+
+def _guess(weights: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The predicted error [n d_out] and its predicted squared norm [n]."""
+    out = x.float() @ weights[:-1] + weights[-1]
+    return out[:, :-1], out[:, -1]
+
+
+def _like(acts: Activations, dictionary: Dictionary, value: Tensor, what: str) -> Activations:
+    """Activations of the same tokens with these values."""
+    return Activations(
+        (dictionary.writes,),
+        acts.tokens,
+        acts.skip,
+        ({dictionary.writes: value},),
+        {**acts.about, "part": f"{what} of {dictionary.name}"},
+    )

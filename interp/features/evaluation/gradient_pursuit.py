@@ -1,0 +1,109 @@
+"""Gradient pursuit: the latents that write an activation best with a dictionary's directions, found without its encoder.
+
+Blumensath and Davies 2008, "Gradient pursuits", IEEE Transactions on Signal Processing 56(6).
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.features.dictionary import Dictionary
+from interp.features.encoders import encoder
+
+FEW = 256  # tokens at a time
+
+
+@torch.no_grad()
+def pursue(
+    dictionary: Dictionary,
+    x: Float[Tensor, "batch d_in"],
+    *,
+    target: Float[Tensor, "batch d_out"] | None = None,
+    steps: int = 10,
+    few: int = FEW,
+) -> Float[Tensor, "batch latent"]:
+    """Latents found by gradient pursuit instead of the encoder, never more of them than the encoder has on.
+
+    >>> z = features.pursue(sae, x)                # sae.decode(z) is nearer to x than sae.reconstruct(x)
+
+    For each token, as often as it has latents on: the direction that fits best what is still missing is added, then
+    all that were chosen take `steps` steps down the gradient, each of the best length, and stay at zero or above.
+    target: what is to be written, where the dictionary writes another site. few: tokens at a time.
+    (Latents are positive, as in sparse autoencoders; the method knows no such bound.)
+    """
+    budget = (dictionary.encode(x) != 0).sum(-1)
+    W = dictionary.weights_at(x.device)["W_dec"]
+    nothing = W.new_zeros(len(x), dictionary.latents)
+    want = (x if target is None else target).to(nothing) - dictionary.reconstruct(x, nothing)
+    return _all(W, want, budget, steps, few)
+
+
+def pursued(dictionary: Dictionary, *, steps: int = 10) -> Dictionary:
+    """The dictionary with the same directions whose latents are found by gradient pursuit: see `pursue`.
+
+    >>> features.evaluate(model, [sae, features.pursued(sae)])
+
+    Slow, and no gradients go through it. ValueError for a transcoder: what it should write is not what it reads.
+    """
+    if dictionary.to is not None:
+        raise ValueError(
+            f"{dictionary.name} reads {dictionary.site!r} and writes {dictionary.to!r}: say what it should write, pursue(dictionary, x, target=y)"
+        )
+    settings = {**dictionary.settings, "encoder": dictionary.kind, "steps": steps}
+    return replace(
+        dictionary, kind="pursuit", settings=settings, name=f"{dictionary.name}, pursued"
+    )
+
+
+@torch.no_grad()
+def encode(
+    weights: Mapping[str, Tensor], settings: Mapping[str, Any], x: Float[Tensor, "*batch d_in"]
+) -> Float[Tensor, "*batch latent"]:
+    """The latents of a `pursued` dictionary; the encoder it had says how many."""
+    flat = x.reshape(-1, x.shape[-1])
+    budget = (encoder(settings["encoder"])(weights, settings, flat) != 0).sum(-1)
+    return _all(weights["W_dec"], flat - weights["b_dec"], budget, settings["steps"], FEW).view(
+        *x.shape[:-1], -1
+    )
+
+
+def _all(W: Tensor, want: Tensor, budget: Tensor, steps: int, few: int) -> Tensor:
+    return torch.cat([_pursued(W, a, b, steps) for a, b in zip(want.split(few), budget.split(few))])
+
+
+def _pursued(W: Tensor, want: Tensor, budget: Tensor, steps: int) -> Tensor:
+    n, most = len(want), int(budget.max())
+    if not most:
+        return W.new_zeros(n, len(W))
+    length = W.norm(dim=-1).clamp(min=1e-12)
+    chosen = torch.zeros(n, most, dtype=torch.long, device=W.device)
+    rows, inner, fits, z = (
+        W.new_zeros(n, most, W.shape[1]),
+        W.new_zeros(n, most, most),
+        W.new_zeros(n, most),
+        W.new_zeros(n, most),
+    )
+    taken = torch.zeros(n, len(W), dtype=torch.bool, device=W.device)
+    each = torch.arange(n, device=W.device)
+    for i in range(most):
+        # 1. the direction that fits the residual best
+        residual = want - torch.einsum("ns,nsd->nd", z, rows)
+        gain = (residual @ W.T / length).masked_fill(taken, -torch.inf)
+        best = gain.argmax(-1)
+        open_ = (budget > i) & (gain[each, best] > 0)
+        chosen[:, i], taken[each, best] = best, taken[each, best] | open_
+        rows[:, i] = W[best] * open_[:, None]
+        fits[:, i] = (rows[:, i] * want).sum(-1)
+        inner[:, i] = torch.einsum("nsd,nd->ns", rows, rows[:, i])
+        inner[:, :, i] = inner[:, i]
+        # 2. steps down the gradient on what was chosen
+        for _ in range(steps):
+            slope = fits - torch.einsum("ns,nst->nt", z, inner)
+            slope = slope * ((z > 0) | (slope > 0))  # what is at zero cannot go down
+            curve = torch.einsum("ns,nst,nt->n", slope, inner, slope)
+            z = (z + slope * (slope.pow(2).sum(-1) / curve.clamp(min=1e-12))[:, None]).relu()
+    return W.new_zeros(n, len(W)).scatter_add(1, chosen, z)

@@ -1,0 +1,131 @@
+"""How a dictionary spends its latents: how often each is on, and which tokens get more of them than others."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from scipy.stats import rankdata
+from torch import Tensor
+
+from interp._numbers import to_numpy
+from interp._stats import correlations
+from interp.features.activations import Activations
+from interp.features.dictionary import Dictionary
+from interp.features.evaluation.evaluate import names_of
+from interp.features.training.zipf import underused
+from interp.interventions import run
+from interp.methods.runs.sweep import progress
+from interp.methods.text.token_losses import token_losses
+from interp.models import bridge
+from interp.results import Result
+
+HARD = ("next-token loss", "token's own loss", "rarity of the token", "distance from the mean")
+PER_RUN = 512  # tokens
+
+
+def densities(dictionaries: Dictionary | Sequence[Dictionary], on: Activations) -> Result:
+    """On what share of tokens each latent is on, from the most used to the least: dictionary x rank.
+
+    >>> found = features.densities([sae, other], heldout)
+    >>> interp.plots.lines(np.log10(found.values + 1e-5), np.log10(found.coords["rank"]))          # straight: Zipf's law
+
+    about, for each dictionary: latents that were never on ("dead"), on less than half as often as Zipf's law with the
+    same sum gives their rank ("underused", the dead among them), and latents a token ("latents on"). Few tokens call
+    many latents dead: about["tokens"] says how many there were.
+    """
+    many = [dictionaries] if isinstance(dictionaries, Dictionary) else list(dictionaries)
+    if len({one.latents for one in many}) > 1:
+        raise ValueError(
+            f"ranks are of dictionaries of one size, got {', '.join(f'{one.name}: {one.latents:,}' for one in many)}"
+        )
+    share = [(_on(one, on) > 0).float().mean(0) for one in progress(many, "densities")]
+    told = {
+        "dead": [int((s == 0).sum()) for s in share],
+        "underused": [int(underused(s).sum()) for s in share],
+        "latents on": [float(s.sum()) for s in share],
+    }
+    names = names_of(many)
+    about = {"model": on.about.get("model"), "site": many[0].site, "tokens": len(on)} | {
+        k: dict(zip(names, v)) for k, v in told.items()
+    }
+    values = to_numpy(torch.stack([s.sort(descending=True).values for s in share]))
+    return Result(
+        values,
+        ("dictionary", "rank"),
+        {"dictionary": names, "rank": list(range(1, values.shape[1] + 1))},
+        "use of latents",
+        "share of tokens",
+        about,
+    )
+
+
+def adaptivity(
+    model: Any, dictionaries: Sequence[Dictionary], on: Activations, seen: Int[Tensor, "chunk pos"]
+) -> Result:
+    """Spearman's correlation of how many latents a token gets with how hard it is, by four measures of that.
+
+    >>> features.adaptivity(model, [topk, mutual], heldout, acts.tokens)
+
+    The loss of the model at this token for the next, its loss for this very token, how rare the token is in `seen`,
+    and how far its activation lies from the mean (that one says much about sums of latents and little about the text).
+    NaN where all tokens get as many. Examples are chunks, each the correlation plus what it moves it by.
+    """
+    many, ids, skip = list(dictionaries), on.tokens, max(on.skip, 1)
+    few = max(1, PER_RUN // ids.shape[1])
+    with torch.no_grad(), bridge.LOCK:
+        losses = torch.cat(
+            [
+                token_losses(run(model, part).logits, part)
+                for part in progress(ids.split(few), "losses")
+            ]
+        )
+    times = torch.bincount(seen.flatten().long(), minlength=bridge.dims(model).d_vocab)
+    x = on.of(many[0].site).unflatten(0, (len(ids), -1))
+    last = (
+        ids.shape[1] - 1
+    )  # positions from skip + 1 have a loss of their own, those before the last one for the next
+
+    def cut(value):
+        return to_numpy(value[:, 1 : last - on.skip].reshape(-1))
+
+    hard = [
+        losses[:, skip:],
+        losses[:, skip - 1 : -1],
+        -times[ids.long()][:, skip + 1 : last].float(),
+        (x - x.flatten(0, 1).mean(0)).norm(dim=-1)[:, 1 : last - on.skip],
+    ]
+    ranks = [rankdata(to_numpy(h).reshape(-1)) for h in hard]
+    counts = [
+        rankdata(cut((_on(one, on) > 0).sum(-1).float().unflatten(0, (len(ids), -1))))
+        for one in progress(many, "latents")
+    ]
+    examples = np.stack(
+        [np.stack([correlations(np.stack([c, r]), len(ids))[0, 1] for r in ranks]) for c in counts]
+    )
+    about = {
+        "model": bridge.name(model),
+        "site": many[0].site,
+        "tokens": len(ranks[0]),
+        "chunks": len(ids),
+        "counted on": seen.numel(),
+    }
+    coords = {"dictionary": names_of(many), "measure": list(HARD)}
+    return Result(
+        examples.mean(-1),
+        ("dictionary", "measure"),
+        coords,
+        "latents a token gets against how hard it is",
+        "Spearman's rho",
+        about,
+        examples,
+    )
+
+
+def _on(one: Dictionary, acts: Activations, few: int = 4_096) -> Tensor:
+    """Its latents at each token [n latent], as bools' bytes: a byte each, not four."""
+    with torch.no_grad():
+        return torch.cat(
+            [(one.encode(part) != 0).to(torch.uint8) for part in acts.of(one.site).split(few)]
+        )

@@ -1,0 +1,1 @@
+from interp.features.factorisation import nonnegative as nonnegative

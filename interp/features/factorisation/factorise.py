@@ -1,0 +1,201 @@
+"""Semi-nonnegative matrix factorisation: activations as sums of few directions, never less than nothing of each."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.features.dictionary import Dictionary
+from interp.features.factorisation.nonnegative import multiplied, nonnegative, on_support
+from interp.features.sites import place
+from interp.features.training.train import given, told
+from interp.methods.runs.sweep import progress
+
+RIDGE = 1e-6  # of loadings on directions of length one, so that equal directions share
+UPDATES = 10  # of the loadings, for each of the directions: they cost little
+WINDOW = 10  # steps over which the error must still fall
+
+
+def snmf(weights: Mapping[str, Tensor], settings: Mapping[str, Any], x: Tensor) -> Tensor:
+    """The loadings of activations on fixed directions: nonnegative least squares, exactly."""
+    W, flat = weights["W_dec"], (x - weights["b_dec"]).flatten(0, -2)
+    gram = (W @ W.T).double()
+    gram = gram + settings.get("ridge", RIDGE) * torch.eye(
+        len(W), dtype=torch.double, device=W.device
+    )
+    return nonnegative(gram, (flat @ W.T).double()).to(x.dtype).unflatten(0, x.shape[:-1])
+
+
+def factorise(
+    model: Any,
+    site: str,
+    on: Any = None,
+    *,
+    rank: int = 100,
+    sparsity: float | None = 0.01,
+    tokens: int = 20_000,
+    seed: int = 0,
+    ridge: float = 1e-4,
+    steps: int = 100,
+    tolerance: float = 1e-4,
+    folder: str | Path | None = None,
+    name: str = "",
+) -> Dictionary:
+    """A dictionary (kind "snmf") whose loadings are never negative and whose directions have few entries.
+
+    >>> parts = features.factorise(model, "mlp.10.post", rank=100)      # sums of co-active neurons
+    >>> parts.encode(x)                                                 # loadings of new activations, [... latent]
+
+    X [token d] is Y W with Y >= 0: W by ridge least squares, Y by multiplicative updates (Ding et al. 2010), in turns, from
+    random loadings, until the error falls by less than `tolerance` in ten turns, or `steps` of them.
+    Of each direction only the largest entries are kept, a share `sparsity` of them (None: all; at least one), and fitted again: the
+    first quarter of the steps keeps all, the second ever fewer, the rest so many; there, other entries are taken instead only
+    where that does not raise the error. So before and after the narrowing the error never rises (about["curve"]). ridge: as a share of a direction's mean loading squared. Directions have length one in what is
+    returned, and no mean is taken off. on, tokens, seed, folder: see `train`; all tokens stand in memory.
+    ValueError for a rank above the number of tokens. scikit-learn's NMF asks for X >= 0, which gated neurons are not.
+    (Shafran et al. 2025, arXiv 2506.10920.)
+    """
+    started = time.perf_counter()
+    _check(rank, sparsity, steps, ridge)
+    where = str(place(site))
+    acts = given(model, [where], on, tokens, seed, folder, 1)
+    x = acts.of(where)[:tokens]
+    found, curve = semi_nmf(
+        x, rank, sparsity=sparsity, seed=seed, ridge=ridge, steps=steps, tolerance=tolerance
+    )
+    recipe = {
+        "kind": "snmf",
+        "rank": rank,
+        "sparsity": sparsity,
+        "seed": seed,
+        "ridge": ridge,
+        "tokens": len(x),
+    }
+    about = {
+        "model": acts.about.get("model"),
+        **recipe,
+        "activations": told(acts),
+        "seconds": round(time.perf_counter() - started, 1),
+        "curve": curve,
+    }
+    return as_dictionary(found, where, name or f"snmf {rank} {where}", about)
+
+
+def as_dictionary(directions: Tensor, site: str, name: str, about: Mapping[str, Any]) -> Dictionary:
+    """Directions [latent d], of any length, as a dictionary of the kind "snmf"."""
+    unit = directions / directions.norm(dim=-1, keepdim=True).clamp_min(1e-30)
+    weights = {"W_dec": unit.contiguous(), "b_dec": unit.new_zeros(unit.shape[1])}
+    return Dictionary("snmf", weights, site, name, settings={"ridge": RIDGE}, about=about)
+
+
+def _check(rank: int, sparsity: float | None, steps: int, ridge: float) -> None:
+    if rank < 1:
+        raise ValueError(f"rank={rank}: a factorisation has at least one direction")
+    if sparsity is not None and not 0 < sparsity <= 1:
+        raise ValueError(
+            f"sparsity={sparsity}: the share of a direction's entries that is kept lies above 0 and at most at 1 (None: all)"
+        )
+    if steps < 4 or ridge < 0:
+        raise ValueError(
+            f"steps={steps}, ridge={ridge}: at least four steps, and no ridge below zero"
+        )
+
+
+def semi_nmf(
+    x: Float[Tensor, "n d"],
+    rank: int,
+    *,
+    sparsity: float | None = None,
+    seed: int = 0,
+    ridge: float = 1e-4,
+    steps: int = 100,
+    tolerance: float = 1e-4,
+) -> tuple[Float[Tensor, "latent d"], list[dict[str, Any]]]:
+    """Directions W [latent d] with x close to Y W, Y >= 0, and how the error fell; see `factorise`.
+
+    The curve has, for each step, the error (of the whole objective, as a share of the squares of x), explained (of the variance
+    around the mean) and the phase, "dense", "narrowing" or "sparse".
+    """
+    _check(rank, sparsity, steps, ridge)
+    if rank > len(x):
+        raise ValueError(
+            f"rank={rank}: {len(x):,} tokens are sums of {len(x):,} directions at most (try rank={max(1, len(x) // 10)})"
+        )
+    if not torch.isfinite(x).all() or not x.any():
+        raise ValueError("activations that are not finite, or all zero, have no factors")
+    d = x.shape[1]
+    keep = d if sparsity is None else max(1, round(sparsity * d))
+    phases = (
+        {"dense": steps}
+        if keep == d
+        else {"dense": steps // 4, "narrowing": steps // 4, "sparse": steps - 2 * (steps // 4)}
+    )
+    total, around = x.double().pow(2).sum(), (x - x.mean(0)).double().pow(2).sum()
+    y = _start(x, rank, seed)
+    weight = max(ridge, 1e-9) * float((y * y).sum(0).mean())
+    curve: list[dict[str, Any]] = []
+    bar = progress(None, f"factorising {tuple(x.shape)}", total=steps)
+    W = x.new_zeros(rank, d)
+    for phase, turns in phases.items():
+        support = None
+        for number in range(turns):
+            entries = {
+                "dense": d,
+                "narrowing": round(d * (keep / d) ** ((number + 1) / turns)),
+                "sparse": keep,
+            }[phase]
+            W, wanted, cost = _directions(x, y, weight, entries, support)
+            support = wanted if phase == "sparse" else None
+            y = multiplied(y, W @ W.T, x @ W.T, UPDATES)
+            error = total + cost  # with the ridge's share, which is no error of x's
+            curve.append(
+                {
+                    "phase": phase,
+                    "error": float(error / total),
+                    "explained": float(1 - (error - weight * W.double().pow(2).sum()) / around),
+                }
+            )
+            bar.update(1)
+            before = curve[-1 - WINDOW]["error"] if number >= WINDOW else float("inf")
+            if phase != "narrowing" and before - curve[-1]["error"] < tolerance * before:
+                break
+    bar.close()
+    return W, curve
+
+
+def _start(x: Tensor, rank: int, seed: int) -> Tensor:
+    """Loadings to begin with, by chance: each token is on for a tenth of the directions.
+
+    Clusters of tokens (Ding et al. 2010) begin worse here: every centre holds the mean, so that all directions keep the
+    neurons that are large everywhere.
+    """
+    g = torch.Generator().manual_seed(seed)
+    on = torch.rand(len(x), rank, generator=g) < 0.1
+    return (torch.rand(len(x), rank, generator=g) * (on + 0.01)).to(x)
+
+
+def _directions(
+    x: Tensor, y: Tensor, weight: float, keep: int, support: Tensor | None
+) -> tuple[Tensor, Tensor, float]:
+    """The directions that fit these loadings, so many entries kept of each, which they are [latent d], and the objective less x's squares.
+
+    support: the entries of the turn before, which stay where others would raise the error.
+    """
+    gram = (y.T @ y).double() + weight * torch.eye(y.shape[1], dtype=torch.double, device=y.device)
+    right = (y.T @ x).double()
+    whole = torch.linalg.solve(gram, right)
+    wanted = torch.ones_like(whole, dtype=torch.bool)
+    if keep < x.shape[1]:
+        wanted = torch.zeros_like(wanted).scatter(1, whole.abs().topk(keep, dim=1).indices, True)
+    choices = [wanted] if support is None or torch.equal(wanted, support) else [wanted, support]
+    fitted = [
+        whole if keep >= x.shape[1] else on_support(gram, right.T.contiguous(), one.T).T
+        for one in choices
+    ]
+    costs = [float((W * (gram @ W)).sum() - 2 * (W * right).sum()) for W in fitted]
+    best = int(costs[-1] < costs[0])
+    return fitted[best].to(x.dtype), choices[best], costs[best]

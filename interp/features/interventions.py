@@ -1,0 +1,121 @@
+"""Edits of a dictionary's latents, as interventions: what the dictionary does not explain stays as it is.
+
+    run(model, tokens, features.ablate(sae, [17, 40]))          these latents become zero
+    run(model, tokens, features.clamp(sae, {17: 6.0}))          ... a value, on or not
+    run(model, tokens, features.steer(sae, {17: 6.0}))          their directions are added, whatever the latents are
+
+The activation becomes act + decode(changed z) - decode(z), so that changing nothing is the plain run, exactly.
+Every verb that takes interventions takes these: `interp.effect`, `interp.generate`, `interp.run`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from interp.features.dictionary import Dictionary
+from interp.features.sites import place
+from interp.interventions import Intervention
+from interp.sites import Site
+
+SKIP = 1  # the attention sink: its latents mean nothing, and the model leans on its size
+
+
+def ablate(
+    dictionary: Dictionary,
+    latents: int | Iterable[int],
+    *,
+    at: str | int | None = None,
+    skip: int = SKIP,
+) -> list[Intervention]:
+    """The interventions that set latents to zero and keep the error term.
+
+    >>> interp.effect(model, task, features.ablate(sae, [17, 40]))
+    >>> interp.run(model, tokens, features.ablate(sae, 17, at=-1)).logits
+
+    at: one position only, a number or a task's name of one. skip: so many first positions are left alone.
+    ValueError for a latent that the dictionary does not have.
+    """
+    which = [latents] if isinstance(latents, int) else list(latents)
+    return clamp(dictionary, dict.fromkeys(which, 0.0), at=at, skip=skip)
+
+
+def clamp(
+    dictionary: Dictionary,
+    values: Mapping[int, float],
+    *,
+    at: str | int | None = None,
+    skip: int = SKIP,
+) -> list[Intervention]:
+    """The interventions that set latents to values, whether they are on or not, and keep the error term.
+
+    >>> interp.generate(model, "The weather", features.clamp(sae, {17: 8.0}))
+
+    at, skip, errors: see `ablate`. (Templeton et al. 2024, transformer-circuits.pub/2024/scaling-monosemanticity.)
+    """
+    chosen, amounts = _chosen(dictionary, values)
+    return _interventions(
+        dictionary,
+        chosen,
+        lambda x: amounts.to(x.device) - dictionary.encode(x)[..., chosen],
+        at,
+        skip,
+    )
+
+
+def steer(
+    dictionary: Dictionary,
+    amounts: Mapping[int, float],
+    *,
+    at: str | int | None = None,
+    skip: int = SKIP,
+) -> list[Intervention]:
+    """The interventions that add latents' directions, so many units of each, to what is there.
+
+    >>> interp.run(model, tokens, features.steer(sae, {17: 8.0}))
+
+    The encoder is not asked: a latent that is on already grows by as much. at, skip, errors: see `ablate`.
+    """
+    chosen, much = _chosen(dictionary, amounts)
+    return _interventions(dictionary, chosen, lambda x: much.expand(*x.shape[:-1], -1), at, skip)
+
+
+def _chosen(dictionary: Dictionary, values: Mapping[int, float]) -> tuple[Tensor, Tensor]:
+    """The latents and their numbers, as tensors."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"latents with their values are a dict, {{17: 6.0}}, got {values!r}")
+    wrong = next(
+        (i for i in values if not (isinstance(i, int) and 0 <= i < dictionary.latents)), None
+    )
+    if wrong is not None:
+        raise ValueError(
+            f"{dictionary.name} has latents 0 to {dictionary.latents - 1}, got {wrong!r}"
+        )
+    return torch.tensor(list(values), dtype=torch.long), torch.tensor(
+        [float(v) for v in values.values()], dtype=dictionary.W_dec.dtype
+    )
+
+
+def _interventions(
+    dictionary: Dictionary,
+    chosen: Tensor,
+    by: Callable[[Tensor], Tensor],
+    at: str | int | None,
+    skip: int,
+) -> list[Intervention]:
+    """What adds the chosen latents' directions, so many of each as `by` [... chosen] says of the dictionary's input."""
+    if place(dictionary.site).stars:
+        layer = place(dictionary.site).layer
+        raise ValueError(
+            f"{dictionary.name} reads all heads side by side ({dictionary.site!r}): edit a dictionary of one head, or of 'attn.{layer}'"
+        )
+    suffix = "" if at is None else f"@{at}"
+    reads = () if dictionary.to is None else (f"{dictionary.site}{suffix}",)
+    directions = dictionary.W_dec[chosen]
+
+    def edit(act: Tensor, seen: Mapping[str, Tensor]) -> Tensor:
+        x = act if not reads else seen[str(Site.parse(reads[0]))].reshape(*act.shape[:2], -1)
+        change = by(x).to(act.device) @ directions.to(act.device)
+        return act + (change * (seen["pos"] >= skip)[..., None]).to(act.dtype)
+
+    return [Intervention(f"{dictionary.writes}{suffix}", edit, reads)]

@@ -1,0 +1,67 @@
+"""Latents of several dictionaries as steering directions, each pushed until the prediction has changed by as much."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from interp.features.dictionary import Dictionary
+from interp.methods.steering.matched_kl import match_kl, word_gain
+from interp.methods.steering.steer import Direction
+from interp.results import Result
+
+
+def latent_gain(
+    model: Any,
+    prompts: Any,
+    dictionaries: Sequence[Dictionary],
+    latents: Mapping[str, Mapping[str, int]],
+    words: Mapping[str, Sequence[str | int]],
+    neutral: Sequence[str | int],
+    *,
+    kl: float = 0.5,
+    scale: float = 1.0,
+) -> Result:
+    """How much more the logits of a concept's words rise than neutral ones' when its latent's direction is added, at equal KL.
+
+    >>> found = features.concept_detection([parts, sae], find, concepts, heldout, heldout_concepts)
+    >>> features.latent_gain(model, prompts, [parts, sae], found.about["latents"], words, neutral, kl=0.5)
+
+    latents: the latent for each concept, by the dictionary's name. words: tokens by concept. The direction is added at
+    every position but the first, so strongly that the next-token prediction moves by `kl` nats (`interp.methods.steering.match_kl`), in
+    steps from `scale`. A latent that never moves it by as much gains nothing: its strength is 0 (about["unreached"] counts
+    them). Examples: the prompts.
+    """
+    by_name = {one.name: one for one in dictionaries}
+    concepts = list(words)
+    cells = {f"{name}: {concept}": (name, concept) for name in by_name for concept in concepts}
+    pushes = {
+        key: Direction(
+            by_name[n].W_dec[latents[n][c]] * scale, by_name[n].writes, {"method": "latent"}
+        )
+        for key, (n, c) in cells.items()
+    }
+    strengths = match_kl(model, prompts, pushes, kl=kl)
+    reached = {
+        key: 0.0 if value != value else value
+        for key, value in zip(pushes, strengths.values.tolist())
+    }
+    found = word_gain(
+        model, prompts, pushes, reached, {key: words[c] for key, (_, c) in cells.items()}, neutral
+    )
+    shape = (len(by_name), len(concepts))
+    said = {
+        **found.about,
+        "kl": kl,
+        "strengths": reached,
+        "unreached": int((strengths.values != strengths.values).sum()),
+    }
+    coords = {"dictionary": list(by_name), "concept": concepts}
+    examples = found.examples.reshape(*shape, -1)
+    return replace(
+        found,
+        values=found.values.reshape(shape),
+        dims=("dictionary", "concept"),
+        coords=coords,
+        examples=examples,
+        about=said,
+    )

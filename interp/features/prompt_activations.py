@@ -1,0 +1,69 @@
+"""The activations of prompts of any lengths, each vector knowing which prompt it is of."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.features.activations import Activations, activations
+from interp.features.dictionary import Dictionary
+from interp.methods.runs.batching import batches
+from interp.models import bridge
+
+
+class Prompted(NamedTuple):
+    """Activations of prompts, and the prompt each vector belongs to [n]; position 0 is left out of each."""
+
+    activations: Activations
+    prompt: Int[Tensor, "n"]
+
+    def pooled(self, dictionary: Dictionary) -> Float[Tensor, "prompt latent"]:
+        """Each latent's largest value in each prompt."""
+        with torch.no_grad():
+            z = dictionary.encode(self.activations.of(dictionary.site))
+        found = z.new_zeros(int(self.prompt.max()) + 1, dictionary.latents)
+        return found.scatter_reduce_(
+            0, self.prompt.to(z.device)[:, None].expand_as(z), z, "amax", include_self=False
+        )
+
+
+def read_prompts(
+    model: Any, site: str | Sequence[str], prompts: Any, *, folder: str | Path | None = None
+) -> Prompted:
+    """What a model computes at one site or several on prompts of any lengths, without padding.
+
+    >>> read = features.read_prompts(model, "mlp.10.post", ["The shop is closed.", "He was born in France."])
+    >>> parts = features.factorise(model, "mlp.10.post", read.activations, rank=100)
+    >>> read.pooled(parts)                        # [prompt latent]
+
+    prompts: texts (the first token is put before each), ids, or a task. folder: see `activations`. In `activations` each
+    vector is a chunk of its own, of one token.
+    """
+    where, shards, at, ids = [site] if isinstance(site, str) else list(site), [], [], []
+    for batch in batches(model, prompts):
+        n, length = batch.tokens.shape
+        if length < 2:
+            raise ValueError(
+                f"prompt {batch.index[0]} is the first token alone, which is left out: give each some text"
+            )
+        kept = None if folder is None else Path(folder) / f"length-{length}"
+        acts = activations(model, where, batch.tokens, folder=kept)
+        shards.append({s: acts.of(s) for s in acts.sites})
+        at.append(torch.tensor(batch.index).repeat_interleave(length - 1))
+        ids.append(batch.tokens[:, 1:].flatten())
+    rows = torch.cat(at)
+    order = rows.argsort(stable=True)
+    whole = {s: torch.cat([shard[s] for shard in shards])[order] for s in shards[0]}
+    about = {
+        "model": bridge.name(model),
+        "texts": "prompts",
+        "prompts": int(rows.max()) + 1,
+        "tokens": len(rows),
+        "skip": 1,
+    }
+    return Prompted(
+        Activations(tuple(whole), torch.cat(ids)[order][:, None], 0, (whole,), about), rows[order]
+    )

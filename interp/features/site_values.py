@@ -1,0 +1,99 @@
+"""The activations of prompts at a few sites, no further than the last of them is computed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from interp import engine as lean
+from interp import sites
+from interp.engine.forward import block, embed, window
+from interp.features.sites import place, side_by_side
+from interp.interventions import run
+from interp.methods.runs.engine_sweep import KINDS
+from interp.methods.runs.sweep import choose
+from interp.models import bridge
+from interp.sites import Site
+
+
+def values(
+    model: Any, tokens: Int[Tensor, "batch pos"], where: Sequence[str], way: str | None = None
+) -> dict[str, Tensor]:
+    """The activations [batch pos d] under each of these addresses, in the model's dtype.
+
+    >>> values(model, tokens, ["mlp.10.in", "mlp.10"])
+
+    way: None chooses the lean engine where it knows the model and the sites; "engine" and "hooks" insist.
+    """
+    n_ctx, d_vocab = bridge.dims(model).n_ctx, bridge.dims(model).d_vocab
+    if tokens.shape[1] > n_ctx or not 0 <= int(tokens.min()) <= int(tokens.max()) < d_vocab:
+        raise ValueError(
+            f"tokens {tuple(tokens.shape)} do not fit the model: ids 0 to {d_vocab - 1}, at most {n_ctx} positions"
+        )
+    wanted = {str(at): sites.check(place(at), bridge.dims(model)) for at in where}
+    engine = choose(model, way, lambda: engine_for(model, list(wanted)))
+    with torch.no_grad(), bridge.LOCK:
+        return _hooked(model, tokens, wanted) if engine is None else _lean(engine, tokens, wanted)
+
+
+def engine_for(model: Any, where: Sequence[str]) -> Any:
+    """The lean engine, where it knows the model and all these sites, otherwise None."""
+    known = all(
+        (s.family, s.part) in KINDS
+        and (s.family, s.part) != ("head", "out")
+        or s.family == "logits"
+        for s in map(place, where)
+    )
+    return lean.find(model) if known else None
+
+
+def _lean(engine: Any, tokens: Tensor, wanted: dict[str, Site]) -> dict[str, Tensor]:
+    spots = {name: spot(site, engine.n_layers) for name, site in wanted.items()}
+    found: dict[tuple[str, int], Tensor] = {}
+
+    def keeper(at: tuple[str, int]) -> Any:
+        return lambda value: (found.__setitem__(at, value[0]), value)[1]
+
+    x, view = embed(engine, tokens)[None], window(engine, 0, tokens.shape[1])
+    for number in range(engine.n_layers + 1):
+        found["resid_pre", number] = x[0]
+        if all(at in found for at in spots.values()):
+            break
+        touch = {
+            kind: keeper((kind, layer))
+            for kind, layer in spots.values()
+            if layer == number and kind != "resid_pre"
+        }
+        x = block(engine, engine.layers[number], x, view, touch=touch)
+    return {name: _heads(wanted[name], found[at]) for name, at in spots.items()}
+
+
+def spot(site: Site, n_layers: int) -> tuple[str, int]:
+    """The engine's kind and layer of a site; what leaves a block is what enters the next, so that the next is not run."""
+    if site.family == "logits":
+        return "resid_pre", n_layers
+    if site.family == "resid_post":
+        return "resid_pre", site.layer + 1
+    return KINDS[site.family, site.part], site.layer or 0
+
+
+def _heads(site: Site, value: Tensor) -> Tensor:
+    """One vector a token: of one head, or of all side by side."""
+    if "head" not in site.row.axes:
+        return value
+    return value.flatten(2) if site.stars else value[:, :, site.index]
+
+
+def _hooked(model: Any, tokens: Tensor, wanted: dict[str, Site]) -> dict[str, Tensor]:
+    if len(wanted) == 1:
+        (name, site), d = *wanted.items(), bridge.dims(model)
+        if site.row.how == "act":
+            value = bridge.until(model, tokens, [], site.hook)
+            by_head = (
+                "head" in site.row.axes and value.ndim == 3
+            )  # some architectures show them side by side already
+            return {name: _heads(site, value.unflatten(-1, (-1, d.d_head)) if by_head else value)}
+    kept = run(model, tokens, keep=list(wanted)).kept
+    return {name: side_by_side(name, kept[name]) for name in wanted}

@@ -1,0 +1,52 @@
+"""What a dictionary can read: a site with one vector a token, its width, and its values as [batch pos width]."""
+
+from typing import Any
+
+from torch import Tensor
+
+from interp import sites
+from interp.dims import Dims
+from interp.models import bridge
+from interp.sites import Site
+
+
+def place(where: str | Site) -> Site:
+    """The site of a dictionary; "L9H*.z" means all heads of layer 9 side by side.
+
+    ValueError for a position, for a sweep over layers, and for what is no vector of features a token.
+    """
+    site = Site.parse(where)
+    swept = [axis for axis in site.stars if axis not in ("head", "kv_head")]
+    if swept or site.pos is not None or site.unit is not None:
+        raise ValueError(
+            f"a dictionary reads one site at every position, got {str(site)!r} (try 'resid_post.15', 'mlp.10', 'L9H*.z')"
+        )
+    if site.part in ("pattern", "scores") or (site.family, site.part) == ("logits", "out"):
+        raise ValueError(
+            f"a dictionary reads activations, not {str(site)!r} (try 'resid_post.15', 'mlp.10', 'L9H*.z')"
+        )
+    return site
+
+
+def width(where: str | Site, dims: Dims) -> int:
+    """How many numbers a token has at this site."""
+    site = sites.check(place(where), dims)
+    one = {"d_model": dims.d_model, "d_mlp": dims.d_mlp, "d_head": dims.d_head}[
+        site.row.axes.split()[-1]
+    ]
+    heads = dims.n_heads if site.family == "head" else dims.n_kv_heads
+    return one * heads if site.stars else one
+
+
+def side_by_side(where: str | Site, value: Tensor) -> Tensor:
+    """What `run` kept under this site, [batch pos d] or [head batch pos d], as [batch pos width]."""
+    return value.permute(1, 2, 0, 3).flatten(2) if place(where).stars else value
+
+
+def fits(model: Any, where: str | Site, d: int, what: str) -> None:
+    """Nothing where the model has d numbers a token at this site; a ValueError with both numbers otherwise."""
+    has = width(where, bridge.dims(model))
+    if has != d:
+        raise ValueError(
+            f"{what} is {d} wide at {str(where)!r}, where {bridge.name(model)} has {has}: it belongs to another model or site"
+        )

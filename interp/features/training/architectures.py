@@ -1,0 +1,126 @@
+"""The kinds of dictionary that sae-lens trains, as its own training classes, with defaults for small models and few tokens."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interp._errors import unknown
+
+TRAINED = (
+    "topk",
+    "batchtopk",
+    "mutualchoice",
+    "featurechoice",
+    "matryoshka",
+    "standard",
+    "gated",
+    "jumprelu",
+    "transcoder",
+)
+BY_K = (*TRAINED[:5], "jumprelu", "transcoder")  # those that are told how many latents are on
+SPARSE = TRAINED[:4]  # those with a step of ours, which is faster: see topk_step
+
+
+def check(kind: str, width: int, k: int) -> None:
+    """Nothing, where this can be trained; a ValueError otherwise."""
+    if kind not in TRAINED:
+        raise unknown("kind of dictionary to train", kind, TRAINED)
+    if width < 1 or kind in BY_K and not 1 <= k <= width:
+        raise ValueError(
+            f"k={k} of width={width}: at least one latent is on, and at most all there are"
+        )
+
+
+def sae(
+    kind: str,
+    d_in: int,
+    d_out: int,
+    width: int,
+    k: int,
+    steps: int,
+    seed: int,
+    options: dict[str, Any],
+) -> Any:
+    """A fresh sae-lens TrainingSAE; options go to its configuration class (l1_coefficient, aux_loss_coefficient, ...)."""
+    given = {
+        "d_in": d_in,
+        "d_sae": width,
+        "normalize_activations": "expected_average_only_in",
+    } | _defaults(kind, width, k, steps)
+    made, config = _classes(kind)
+    wrong = next((name for name in options if name not in config.__dataclass_fields__), None)
+    if wrong is not None:
+        raise unknown(f"option of {kind}", wrong, config.__dataclass_fields__)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fresh = made(config(**given | options))
+        if kind == "transcoder":  # reads one site and writes another: only the shapes differ
+            fresh.b_dec = torch.nn.Parameter(torch.zeros(d_out))
+            rows = torch.randn(width, d_out)
+            fresh.W_dec = torch.nn.Parameter(0.1 * rows / rows.norm(dim=-1, keepdim=True))
+    return fresh
+
+
+def _classes(kind: str) -> tuple[Any, Any]:
+    """The training class and its configuration: sae-lens' own, or ours on top of them."""
+    from sae_lens.registry import get_sae_training_class
+
+    from interp.features.training import mutual_choice
+
+    ours = {
+        "mutualchoice": (mutual_choice.MutualChoice, mutual_choice.MutualChoiceConfig),
+        "featurechoice": (mutual_choice.FeatureChoice, mutual_choice.FeatureChoiceConfig),
+    }
+    theirs = {"matryoshka": "matryoshka_batchtopk", "transcoder": "batchtopk"}.get(kind, kind)
+    return ours[kind] if kind in ours else get_sae_training_class(theirs)
+
+
+def _defaults(kind: str, width: int, k: int, steps: int) -> dict[str, Any]:
+    settled = {
+        "topk_threshold_lr": min(0.5, max(0.01, 20 / max(steps, 1)))
+    }  # few steps: the threshold kept for later must still arrive
+    if kind in SPARSE:
+        return {"k": k} | ({} if kind == "topk" else settled)
+    if kind == "transcoder":
+        return {"k": k, "apply_b_dec_to_input": False} | settled
+    if kind == "matryoshka":
+        return {
+            "k": k,
+            "matryoshka_widths": sorted(
+                {max(1, width // 8), max(1, width // 4), max(1, width // 2), width}
+            ),
+        } | settled
+    if kind == "jumprelu":  # the loss pulls the number of latents that are on towards k
+        return {
+            "jumprelu_sparsity_loss_mode": "quadratic",
+            "target_l0": float(k),
+            "l0_coefficient": 1.0,
+            "l0_warm_up_steps": steps // 4,
+            "jumprelu_bandwidth": 0.5,
+            "jumprelu_init_threshold": 0.1,
+            "jumprelu_ste_to_input": True,
+        }
+    return {"l1_coefficient": 5.0 if kind == "standard" else 2.0, "l1_warm_up_steps": steps // 4}
+
+
+def transcoder_step(trainer: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of batch top-k that writes y from x: sae-lens trains none of its own. Gives the loss, latents and output."""
+    one = trainer.sae
+    trainer.n_training_samples += len(x)
+    latents, before = one.encode_with_hidden_pre(x)
+    out = one.decode(latents)
+    aux = one.calculate_topk_aux_loss(
+        sae_in=y, sae_out=out, hidden_pre=before, dead_neuron_mask=trainer.dead_neurons
+    )
+    loss = (out - y).pow(2).sum(-1).mean() + aux
+    one.update_topk_threshold(latents.detach())
+    loss.backward()
+    fired = (latents.detach() > 0).sum(0)
+    trainer.n_forward_passes_since_fired += 1
+    trainer.n_forward_passes_since_fired[fired > 0] = 0
+    torch.nn.utils.clip_grad_norm_(one.parameters(), 1.0)
+    trainer.optimizer.step()
+    trainer.optimizer.zero_grad()
+    trainer.lr_scheduler.step()
+    return loss.detach(), latents.detach(), out.detach()

@@ -1,0 +1,266 @@
+"""Training dictionaries with sae-lens' classes and optimiser, on activations that are made once."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interp._errors import unknown
+from interp.features.activations import Activations, activations
+from interp.features.dictionary import Dictionary
+from interp.features.loading import from_sae
+from interp.features.sites import place
+from interp.features.training import architectures, topk_step, train_checkpoint
+from interp.methods.runs.sweep import progress
+from interp.models import bridge
+
+EVERY = 50  # curve: points at most
+DEAD = 100_000  # tokens without being on, after which a latent counts as dead (a quarter of the training at most)
+
+
+def train(
+    model: Any,
+    site: str,
+    on: Any = None,
+    *,
+    kind: str = "topk",
+    width: int = 2304,
+    k: int = 32,
+    tokens: int = 300_000,
+    to: str | None = None,
+    seed: int = 0,
+    batch: int = 1024,
+    lr: float = 3e-3,
+    folder: str | Path | None = None,
+    name: str = "",
+    fast: bool = True,
+    seen: Callable[[dict[str, float]], None] | None = None,
+    **options: Any,
+) -> Dictionary:
+    """A dictionary of the activations at a site, trained by sae-lens.
+
+    >>> sae = features.train(model, "resid_post.15", kind="topk", width=2304, k=32, tokens=300_000)
+    >>> features.train(model, "mlp.10.in", to="mlp.10", kind="transcoder")
+
+    on: activations, ids [chunk pos], or a corpus (the "find" half of `interp.texts.documentation()` unless given);
+    where it holds fewer tokens than `tokens` it is read again, in another order. kind: topk, batchtopk, mutualchoice and
+    featurechoice (aux="zipf" or "k", see `allocation`), matryoshka, jumprelu (about k latents on), standard, gated
+    (l1_coefficient= says how few), transcoder (with `to`). options go to sae-lens' training configuration. Adam, with a warm-up and a last fifth in which `lr` falls to zero.
+    Inputs are scaled to a mean length of sqrt(d) while training, and scaled back in what is returned.
+    folder: activations and checkpoints are kept there, and the same call goes on where one stopped.
+    fast: for topk and those with a batch's budget, our step, equal to sae-lens' to rounding. seen: is given loss, l0, explained, dead as they come.
+    `about["curve"]` keeps them. Nothing is sent anywhere. (Top-k: Gao et al. 2024, arXiv 2406.04093.)
+    """
+    started = time.perf_counter()
+    architectures.check(kind, width, k)
+    if (to is None) == (kind == "transcoder"):
+        raise ValueError(
+            f"kind={kind!r}, to={to!r}: a transcoder, and only that, writes another site (site='mlp.10.in', to='mlp.10')"
+        )
+    where = [str(place(s)) for s in (site, to) if s is not None]
+    acts = given(model, where, on, tokens, seed, folder, batch)
+    if tokens < batch:
+        raise ValueError(
+            f"tokens={tokens:,} are fewer than one batch of {batch:,}: give more tokens, or a smaller batch"
+        )
+    steps = tokens // batch
+    first = acts.shard(0)
+    recipe = {
+        "kind": kind,
+        "width": width,
+        "seed": seed,
+        "batch": batch,
+        "lr": lr,
+        "tokens": steps * batch,
+        "options": dict(options),
+    }
+    recipe |= {"k": k} if kind in architectures.BY_K else {}
+    device = first[where[0]].device if model is None else bridge.device(model)
+    first = {s: value.to(device) for s, value in first.items()}
+    trainer = _trainer(kind, first, where, width, k, steps, batch, lr, seed, options)
+    scales = [_scale(first[s]) for s in where]
+    _start_at_mean(trainer.sae, first, where, scales)
+    trainer.activation_scaler.scaling_factor = scales[0]
+    keeper = train_checkpoint.keeper(
+        folder,
+        trainer,
+        {**recipe, "model": acts.about.get("model"), "sites": where, "of": told(acts)},
+    )
+    curve = _loop(trainer, acts, where, scales, kind, steps, batch, seed, fast, keeper, seen)
+    about = {
+        "model": acts.about.get("model"),
+        **recipe,
+        "activations": told(acts),
+        "distinct_tokens": min(len(acts), steps * batch),
+    }
+    about |= {
+        "seconds": round(time.perf_counter() - started, 1),
+        "curve": curve,
+        "dead": int(curve[-1]["dead"]),
+    }
+    return _finished(trainer, kind, where, scales, name or f"{kind} {width} {where[0]}", about)
+
+
+def given(
+    model: Any, where: list[str], on: Any, tokens: int, seed: int, folder: Any, batch: int
+) -> Activations:
+    """The activations a dictionary is made from: as they are, or of ids or a corpus; at least `batch` tokens."""
+    if not isinstance(on, Activations):
+        kept = None if folder is None else Path(folder) / "activations"
+        on = activations(model, where, on, tokens=tokens, seed=seed, folder=kept)
+    lacking = next((s for s in where if s not in on.sites), None)
+    if lacking is not None:
+        raise unknown("site of these activations", lacking, on.sites)
+    if len(on) < batch:
+        raise ValueError(
+            f"{len(on):,} tokens are fewer than one batch of {batch:,}: give a longer text, or a smaller batch"
+        )
+    return on
+
+
+def told(acts: Activations) -> dict[str, Any]:
+    """What a dictionary keeps of where its activations come from."""
+    return {k: v for k, v in acts.about.items() if k != "model"}
+
+
+def _trainer(
+    kind: str,
+    first: dict[str, Tensor],
+    where: list[str],
+    width: int,
+    k: int,
+    steps: int,
+    batch: int,
+    lr: float,
+    seed: int,
+    options: dict[str, Any],
+) -> Any:
+    """sae-lens' trainer around a fresh SAE; it is stepped by us, so that it asks for no data and logs nothing."""
+    from sae_lens.config import LoggingConfig, SAETrainerConfig
+    from sae_lens.training.sae_trainer import SAETrainer
+
+    fresh = architectures.sae(
+        kind, first[where[0]].shape[1], first[where[-1]].shape[1], width, k, steps, seed, options
+    )
+    device = first[where[0]].device
+    fresh.to(device)
+    config = SAETrainerConfig(
+        total_training_samples=steps * batch,
+        train_batch_size_samples=batch,
+        lr=lr,
+        lr_end=lr / 10,
+        lr_warm_up_steps=steps // 20,
+        lr_decay_steps=steps // 5,
+        logger=LoggingConfig(log_to_wandb=False),
+        dead_feature_window=max(1, min(DEAD // batch, steps // 4)),
+        feature_sampling_window=steps + 1,
+        device=str(device),
+    )
+    return SAETrainer(config, fresh, iter(()))
+
+
+def _scale(x: Tensor) -> float:
+    """What makes the mean length sqrt(d)."""
+    return float(x.shape[1] ** 0.5 / x.norm(dim=-1).mean())
+
+
+@torch.no_grad()
+def _start_at_mean(
+    sae: Any, first: dict[str, Tensor], where: list[str], scales: list[float]
+) -> None:
+    """Zero latents on stands for the mean: the directions then need not learn it."""
+    sae.b_dec.data.copy_(first[where[-1]].mean(0) * scales[-1])
+    if len(where) == 2:  # a transcoder's input is centred through its encoder's bias
+        sae.b_enc.data.copy_(-(first[where[0]].mean(0) * scales[0]) @ sae.W_enc.data)
+
+
+def _loop(
+    trainer: Any,
+    acts: Activations,
+    where: list[str],
+    scales: list[float],
+    kind: str,
+    steps: int,
+    batch: int,
+    seed: int,
+    fast: bool,
+    keeper: Any,
+    seen: Any,
+) -> list[dict[str, float]]:
+    curve = keeper.resume()
+    bar = progress(None, f"training {kind}", total=steps)
+    bar.update(trainer.n_training_steps)
+    begin, device = trainer.n_training_steps, trainer.sae.W_dec.device
+    for number, parts in zip(range(begin, steps), acts.batches(batch, seed=seed, start=begin)):
+        look = number % max(1, steps // EVERY) == 0 or number == steps - 1
+        now = _step(trainer, [parts[s].to(device) for s in where], scales, kind, fast, look)
+        trainer.n_training_steps += 1
+        bar.update(1)
+        if now is not None:
+            now = {
+                "tokens": trainer.n_training_samples,
+                **now,
+                "dead": int(trainer.dead_neurons.sum()),
+            }
+            curve.append(now)
+            bar.set_postfix({k: f"{v:.3g}" for k, v in now.items() if k != "tokens"})
+            if seen is not None:
+                seen(now)
+        keeper.note(curve, last=number == steps - 1)
+    bar.close()
+    return curve
+
+
+def _step(
+    trainer: Any, parts: list[Tensor], scales: list[float], kind: str, fast: bool, look: bool
+) -> dict[str, float] | None:
+    """One step; what it found when it is looked at."""
+    target = parts[-1] * scales[-1]
+    if kind in architectures.SPARSE and fast and target.device.type == "cpu":
+        found = topk_step.step(trainer, parts[0])
+        loss, latents, error = found.mse + found.aux, found.latents, found.error
+    elif kind == "transcoder":
+        loss, latents, out = architectures.transcoder_step(trainer, parts[0] * scales[0], target)
+        error = out - target
+    else:
+        output = trainer.step(parts[0])
+        loss, latents, error = output.loss, output.feature_acts, output.sae_out - target
+    if not look:
+        return None
+    with torch.no_grad():
+        explained = 1 - error.pow(2).sum() / (target - target.mean(0)).pow(2).sum()
+        return {
+            "loss": float(loss),
+            "l0": float((latents > 0).sum() / len(error)),
+            "explained": float(explained),
+        }
+
+
+def _finished(
+    trainer: Any, kind: str, where: list[str], scales: list[float], name: str, about: dict[str, Any]
+) -> Dictionary:
+    """The trained SAE as a Dictionary, its inputs no longer scaled."""
+    sae = trainer.sae
+    if kind != "transcoder":
+        sae.fold_activation_norm_scaling_factor(scales[0])
+        return from_sae(sae, name=name, about=about, site=where[0])
+    state = {k: v.detach().clone() for k, v in sae.state_dict().items()}
+    sae.process_state_dict_for_saving_inference(
+        state
+    )  # directions of length one, the batch's threshold for every latent
+    state["W_enc"] *= scales[0]
+    state["W_dec"] /= scales[1]
+    state["b_dec"] /= scales[1]
+    state = {k: v.float() for k, v in state.items()}
+    return Dictionary(
+        "jumprelu_transcoder",
+        state,
+        where[0],
+        name,
+        where[1],
+        {"apply_b_dec_to_input": False},
+        about,
+    )

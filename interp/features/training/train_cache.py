@@ -1,0 +1,67 @@
+"""Dictionaries that are trained once: what a recipe gave is kept in the user's cache, and read from there after."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from interp.features.activations import Activations
+from interp.features.dictionary import CFG, Dictionary
+from interp.features.loading import load
+from interp.features.training.train import train
+from interp.methods.runs.checkpoint import digest
+from interp.models import local
+from interp.models.state import weights_hash
+
+
+def cached_in(*names: str) -> Path:
+    """A folder of this name for activations and dictionaries, in the user's cache (or INTERP_CACHE).
+
+    >>> features.activations(model, "resid_post.15", folder=features.cached_in("study-22", "resid_post.15"))
+    """
+    return local.cache().parent.joinpath("features", *names)
+
+
+def load_or_train(
+    model: Any,
+    site: str,
+    on: Activations,
+    *,
+    name: str = "",
+    folder: str | Path | None = None,
+    **recipe: Any,
+) -> Dictionary:
+    """The dictionary that `train` gives, from the cache where this very recipe was trained before.
+
+    >>> features.load_or_train(model, "resid_post.15", acts, kind="topk", width=2304, k=32, tokens=150_000)
+
+    The recipe is the model's weights, the activations and every option; folder: another place than the cache. What
+    is there but not whole is trained again. As `train` otherwise.
+    """
+    from sae_lens import __version__ as theirs
+
+    from interp import __version__ as ours
+
+    of = {
+        "weights": None if model is None else weights_hash(model),
+        "tokens": digest(on.tokens),
+        "values": digest(on.shard(0)[site]),
+        "site": site,
+    }
+    text = json.dumps(
+        of | recipe | {"skip": on.skip, "sae_lens": theirs, "interp": ours, "n": len(on)},
+        sort_keys=True,
+    )
+    home = (cached_in("trained") if folder is None else Path(folder)) / hashlib.sha256(
+        text.encode()
+    ).hexdigest()[:16]
+    if (home / CFG).is_file():
+        try:
+            found = load(home)
+            return replace(found, name=name) if name else found
+        except ValueError:
+            pass
+    made = train(model, site, on, name=name, **recipe)
+    made.save(home)
+    return made

@@ -1,0 +1,12 @@
+"""What is lost without a part.
+
+| question | file |
+| --- | --- |
+| parts removed one by one | `ablate` |
+| the best set; which stand in for each other; a ranking cut from the top | `joint_ablation`, `ranked_ablation` |
+| some tokens may not look at others | `attention_knockout`, `token_sets` |
+"""
+
+from interp._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(__name__)

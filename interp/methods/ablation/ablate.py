@@ -1,0 +1,173 @@
+"""Ablation: take a component's own activation away and see what the clean run loses."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interp import engine as lean
+from interp._errors import unknown
+from interp.edits import Edit, scale, set_to, zero
+from interp.interventions import Intervention, run
+from interp.methods.patching.patch import Where, at_position, carrier, layout, named, result
+from interp.methods.runs import checkpoint, sweep
+from interp.methods.runs.metrics import Measure, measure
+from interp.results import Result
+
+WAYS = ("mean", "resample", "scale", "zero")
+
+
+def ablate(
+    model: Any,
+    task: Any,
+    where: Where,
+    *,
+    by: str = "mean",
+    reference: Tensor | Sequence[Sequence[int]] | None = None,
+    factor: float | None = None,
+    metric: "str | Measure | None" = None,
+    seed: int = 0,
+    way: str | None = None,
+    resume: str | Path | None = None,
+) -> Result:
+    """How much the clean run's metric changes when each site is ablated (negative: the site helps).
+
+    >>> ablate(model, task, "L*H*").top(5)                       # knock out each head
+    >>> ablate(model, task, ["L23H3", "L17H4"], by="resample")   # these together: one number
+
+    where: a pattern (each site alone; its stars are the axes), a list (all of it at once: one number), or a list
+    of lists (a number each, on the axis "set").
+    by: "mean" = the position-wise mean over the reference prompts; "resample" = the value in another reference
+    prompt, drawn by seed; "scale" = times `factor`; "zero". Zero is far out of distribution in models whose
+    first token carries a large norm: report mean or resample unless a paper used zero.
+    reference: token ids [batch pos] of the task's length; by default the task's clean prompts.
+    way: "engine" or "hooks" insists on one of two ways to the same numbers; `about["way"]` says which ran.
+    resume: a path.npz that keeps finished cells as they come: after an interruption the same call goes on there.
+    Unit: the metric's. Wang et al. 2022 (arXiv 2211.00593) use the mean over prompts with other names.
+    """
+    started = time.perf_counter()
+    judge = measure(task, metric)
+    edit = _edit(by, factor)
+    grid, groups = layout(model, task, where)
+    prompts = _reference(task, reference)
+    rows = (
+        others(len(task), len(prompts), seed, same=reference is None) if by == "resample" else None
+    )
+    # Scaling acts on the value of the moment, which in a set is not the unablated run's: only hooks see it.
+    source = None if by == "scale" else lambda kinds: _values(model, prompts, kinds, by, rows)
+    what = f"{by} ablation of {named(where)}"
+    # The empty set is the unablated run: in the same sweep it costs nothing. A file must know it beforehand.
+    ledger = resume and checkpoint.ledger(
+        resume,
+        sweep.read(model, task.clean, judge, task.positions),
+        reference=prompts,
+        rows=rows,
+        factor=factor,
+    )
+    asked = [*groups, []]
+    values, ran = sweep.sweep(
+        model,
+        task.clean,
+        source,
+        asked,
+        lambda: _cells(model, task, asked, by, edit, prompts, rows),
+        judge,
+        task.positions,
+        what,
+        way,
+        ledger=ledger,
+    )
+    effects, unablated = values[:-1] - values[-1], values[-1]
+    said = sweep.provenance(
+        model,
+        task,
+        f"ablate, {by}",
+        started,
+        pattern=named(where),
+        metric=judge.name,
+        clean=float(unablated.mean()),
+        way=ran,
+    )
+    return result(effects, grid, task, f"effect of {by} ablation on {judge.name}", judge.unit, said)
+
+
+def _edit(by: str, factor: float | None) -> Edit | None:
+    """The edit when it needs no reference run, None when it does."""
+    if by not in WAYS:
+        raise unknown("way to ablate", by, WAYS, "by='mean'")
+    if (by == "scale") != (factor is not None):
+        raise ValueError(
+            f"by={by!r} with factor={factor}: a factor goes with by='scale', for example factor=0.5"
+        )
+    return {"zero": zero(), "scale": scale(factor if factor is not None else 1.0)}.get(by)
+
+
+def _reference(task: Any, reference: Any) -> Tensor:
+    try:
+        prompts = task.clean if reference is None else torch.as_tensor(reference)
+    except ValueError:
+        lengths = ", ".join(str(n) for n in sorted({len(row) for row in reference}))
+        raise ValueError(
+            f"the reference prompts have {lengths} tokens: they must all have the task's {task.clean.shape[1]}"
+        ) from None
+    if prompts.ndim != 2 or len(prompts) == 0 or prompts.is_floating_point():
+        raise ValueError(
+            f"the reference is token ids [batch pos], got {prompts.dtype} {tuple(prompts.shape)}"
+        )
+    if prompts.shape[1] != task.clean.shape[1]:
+        raise ValueError(
+            f"the reference prompts have {prompts.shape[1]} tokens, the task's {task.clean.shape[1]}: "
+            "a position-wise reference needs prompts of the task's length"
+        )
+    return prompts
+
+
+def _cells(
+    model: Any,
+    task: Any,
+    groups: list,
+    by: str,
+    edit: Edit | None,
+    prompts: Tensor,
+    rows: Tensor | None,
+) -> list[list[Intervention]]:
+    """For each group the interventions that ablate its sites."""
+    carriers = [[carrier(s) for s in group] for group in groups]
+    if edit is not None:
+        return [[Intervention(c, edit) for c in group] for group in carriers]
+    keep = sorted({str(c.at(None)) for group in carriers for c in group})
+    kept = run(model, prompts, keep=keep, last_only=True).kept
+
+    def put(c: Any) -> Intervention:
+        value = kept[str(c.at(None))]
+        value = value.mean(0).expand(len(task), *value.shape[1:]) if by == "mean" else value[rows]
+        return Intervention(c, set_to(at_position(value, c, task.positions)))
+
+    return [[put(c) for c in group] for group in carriers]
+
+
+def _values(
+    model: Any, prompts: Tensor, kinds: list[str], by: str, rows: Tensor | None
+) -> dict[str, list[Tensor]]:
+    """The same replacement values for the engine: per kind and layer, broadcastable to [batch pos ...]."""
+    engine = lean.find(model)
+    if by == "zero":
+        return lean.zeros(engine, *kinds)
+    kept = lean.run(engine, prompts, keep=kinds, logits=None)
+    replace = (lambda t: t.mean(0, keepdim=True)) if by == "mean" else (lambda t: t[rows])
+    return {kind: [replace(t) for t in kept[kind]] for kind in kinds}
+
+
+def others(n: int, n_reference: int, seed: int, same: bool) -> Tensor:
+    """For each example another prompt of the reference, never itself when the reference is the task."""
+    g = torch.Generator().manual_seed(seed)
+    if not same:
+        return torch.randint(n_reference, (n,), generator=g)
+    if n < 2:
+        raise ValueError(
+            "resampling needs another prompt to take the value from: use n >= 2 or give a reference"
+        )
+    return (torch.arange(n) + torch.randint(1, n, (n,), generator=g)) % n

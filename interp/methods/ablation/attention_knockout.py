@@ -1,0 +1,214 @@
+"""Attention knock-out: some tokens may not look at others, in a window of layers, and the answer tells what flowed there."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from interp import engine as lean
+from interp import sites
+from interp._numbers import to_numpy
+from interp.edits import knock_out
+from interp.interventions import Intervention
+from interp.methods.ablation.token_sets import Tokens, token_set, token_sets
+from interp.methods.patching.effect import change_in, check_unit
+from interp.methods.runs import sweep
+from interp.methods.runs.metrics import Measure, measure
+from interp.models import bridge
+from interp.results import Result
+
+Edges = Bool[Tensor, "batch dest src"]
+Window = list[
+    tuple[int, list[int] | None]
+]  # layers, each with the heads that are blocked (None: all)
+
+
+def attention_knockout(
+    model: Any,
+    task: Any,
+    at: Tokens | Mapping[str, Tokens],
+    to: Tokens | Mapping[str, Tokens],
+    *,
+    window: int = 1,
+    every: int = 1,
+    heads: Sequence[str] | None = None,
+    metric: "str | Measure | None" = None,
+    unit: str = "metric",
+    way: str | None = None,
+) -> Result:
+    """How much the clean run's metric changes when the tokens `at` may not attend to the tokens `to`, window by window.
+
+    >>> attention_knockout(model, task, "END", "SUBJECT", window=8, metric="prob", unit="relative").plot()
+    >>> attention_knockout(model, task, "END", {"subject": "SUBJECT", "relation": "1:SUBJECT-1", "first token": 0})
+
+    at, to: token sets (the top of `interp/methods/token_sets.py` lists the words), here of queries and of keys. A
+    dictionary is several knock-outs, on the axis "set"; when both are dictionaries they have the same names.
+    window: how many consecutive layers are cut together. The axis "layer" is the window's centre: layers
+    centre - window // 2 and on, as in the paper; at the ends a window has fewer (`about["windows"]`: first, last).
+    every: a window at every so many layers, from layer 0 (3: centres 0, 3, 6, ...), where all of them take too long.
+    heads: only these, for example ["L20H0", "L21H*"]; windows without any of them are left out.
+    unit: "metric", "fraction" or "relative", see `effect`. way: "engine" or "hooks" insists; `about["way"]` says.
+    The scores become minus infinity, so the other keys of a row share its attention in proportion.
+    ValueError: a set that is empty, keys that come after their queries, a query left with no key at all.
+
+    Geva et al. 2023, arXiv 2304.14767.
+    """
+    started = time.perf_counter()
+    check_unit(unit)
+    edges = _edges(model, task, at, to)
+    windows = _windows(bridge.dims(model), window, heads, every)
+    judge = measure(task, metric)
+    clean = sweep.read(model, task.clean, judge, task.positions)
+    pairs = [(block, layers) for block in edges.values() for layers in windows.values()]
+    varied, way = sweep.sweep(
+        model,
+        task.clean,
+        lambda kinds: {},
+        [_patches(*pair) for pair in pairs],
+        lambda: [_interventions(*pair) for pair in pairs],
+        judge,
+        task.positions,
+        "attention knock-out",
+        way,
+    )
+    changes, shown = change_in(unit, varied, clean, model, task, judge)
+    named = isinstance(at, Mapping) or isinstance(to, Mapping)
+    dims, coords = (("set", "layer"), {"set": list(edges)}) if named else (("layer",), {})
+    said = sweep.provenance(
+        model,
+        task,
+        "attention knock-out",
+        started,
+        queries=_words(at),
+        keys=_words(to),
+        window=window,
+        every=every,
+        windows=[[layers[0][0], layers[-1][0]] for layers in windows.values()],
+        heads=list(heads) if heads else None,
+        metric=judge.name,
+        clean=float(clean.mean()),
+        way=way,
+    )
+    shape = [len(edges)] * named + [len(windows)]
+    examples = to_numpy(changes.reshape(*shape, len(task)))
+    name = f"effect of attention knock-out on {judge.name}"
+    return Result(
+        examples.mean(-1), dims, {**coords, "layer": list(windows)}, name, shown, said, examples
+    )
+
+
+def _edges(model: Any, task: Any, at: Any, to: Any) -> dict[str, Edges]:
+    """Each knock-out's (query, key) pairs, proved to be there to cut and to leave every query something."""
+    if isinstance(at, Mapping) and isinstance(to, Mapping) and list(at) != list(to):
+        raise ValueError(
+            f"`at` names the sets {list(at)} and `to` {list(to)}: two dictionaries need the same names, in order"
+        )
+    names = next((list(spec) for spec in (at, to) if isinstance(spec, Mapping)), [""])
+    queries, keys = _named(task, at, names), _named(task, to, names)
+    n = task.clean.shape[1]
+    visible = torch.ones(n, n, dtype=torch.bool)  # which keys a query sees
+    visible = visible.tril() if bridge.causal(model) else visible
+    return {
+        name: _pairs(visible, queries[name], keys[name], f" of {name!r}" if name else "")
+        for name in names
+    }
+
+
+def _named(task: Any, spec: Any, names: list[str]) -> dict[str, Tensor]:
+    return (
+        token_sets(task, spec)
+        if isinstance(spec, Mapping)
+        else dict.fromkeys(names, token_set(task, spec))
+    )
+
+
+def _pairs(visible: Tensor, queries: Tensor, keys: Tensor, which: str) -> Edges:
+    blocked = queries[:, :, None] & keys[:, None, :] & visible
+    nothing = (~blocked.any(-1).any(-1)).nonzero()
+    if len(nothing):
+        raise ValueError(
+            f"in prompt {int(nothing[0])} every key{which} comes after its queries: no token looks ahead, so there is "
+            "nothing to knock out (are `at` and `to` the wrong way round?)"
+        )
+    bare = (~(~blocked & visible).any(-1)).nonzero()
+    if len(bare):
+        prompt, query = bare[0].tolist()
+        raise ValueError(
+            f"position {query} of prompt {prompt} would have no token left to attend to: leave its own position or "
+            "another out of the keys, or it out of the queries (at='1:' spares the first token, which sees only itself)"
+        )
+    return blocked
+
+
+def _windows(
+    dims: bridge.Dims, window: int, heads: Sequence[str] | None, every: int
+) -> dict[int, Window]:
+    """For each centre the layers that are cut together, and in each the heads."""
+    if not 1 <= window <= dims.n_layers:
+        raise ValueError(
+            f"window={window}: a window is 1 to {dims.n_layers} layers long, the model has {dims.n_layers}"
+        )
+    if every < 1:
+        raise ValueError(
+            f"every={every}: windows stand at every layer (1) or at every so many (try 3)"
+        )
+    chosen: dict[int, list[int] | None] = dict.fromkeys(range(dims.n_layers))
+    if heads is not None:
+        chosen = {}
+        for one in _heads(dims, heads):
+            chosen.setdefault(one.layer, []).append(one.index)
+
+    def around(centre):
+        return range(centre - window // 2, centre - window // 2 + window)
+
+    found = {
+        c: [(layer, chosen[layer]) for layer in around(c) if layer in chosen]
+        for c in range(0, dims.n_layers, every)
+    }
+    return {centre: layers for centre, layers in found.items() if layers}
+
+
+def _heads(dims: bridge.Dims, heads: Sequence[str]) -> list[sites.Site]:
+    asked = [heads] if isinstance(heads, str) else list(heads)
+    if not asked:
+        raise ValueError(
+            "an empty list of heads: name at least one, for example ['L20H0'], or leave `heads` out for all"
+        )
+    every = [site for head in asked for site in sites.expand(head, dims).sites]
+    odd = [str(s) for s in every if s.family != "head" or s.part != "out" or s.pos is not None]
+    if odd:
+        raise ValueError(
+            f"heads are cut, got {odd[0]!r} (try 'L20H0' or 'L20H*'; the positions are `at` and `to`)"
+        )
+    return list(dict.fromkeys(every))
+
+
+def _patches(block: Edges, layers: Window) -> list[lean.Patch]:
+    """The knock-out for the engine."""
+    return [
+        lean.Patch("scores", layer, head, block=block)
+        for layer, heads in layers
+        for head in heads or [None]
+    ]
+
+
+def _interventions(block: Edges, layers: Window) -> list[Intervention]:
+    """The knock-out as it is defined: an edit of the scores."""
+    named = [
+        f"L{layer}H{head}.scores"
+        for layer, heads in layers
+        for head in ("*" if heads is None else heads)
+    ]
+    return [Intervention(name, knock_out(block)) for name in named]
+
+
+def _words(spec: Any) -> Any:
+    """A token set as it was said, for `about`."""
+    if isinstance(spec, Mapping):
+        return {name: _words(one) for name, one in spec.items()}
+    if isinstance(spec, Tensor):
+        return "a boolean tensor"
+    return spec if isinstance(spec, str | int) else [_words(one) for one in spec]

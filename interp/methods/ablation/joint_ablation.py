@@ -1,0 +1,159 @@
+"""Sets of sites ablated together: the greedy order, and the pairs that stand in for each other."""
+
+import time
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from interp._errors import unknown
+from interp.methods.ablation.ablate import ablate
+from interp.methods.patching.patch import named, together
+from interp.methods.runs import checkpoint, sweep
+from interp.methods.runs.metrics import Measure
+from interp.results import Result
+
+MOST = {"harm": -1, "help": 1}  # which way the metric should go
+
+
+def greedy_ablation(
+    model: Any,
+    task: Any,
+    where: str | Sequence[str],
+    *,
+    steps: int = 5,
+    by: str = "mean",
+    most: str = "harm",
+    keep_best: int | None = None,
+    metric: "str | Measure | None" = None,
+    resume: str | Path | None = None,
+    **options: Any,
+) -> Result:
+    """The joint effect of 1, 2, ... sites, each step adding the one that moves the metric most beside those chosen.
+
+    >>> order = greedy_ablation(model, task, "L*H*", steps=5)
+    >>> order.coords["step"]              # the sites in the order they were chosen
+    >>> order.plot()                      # the effect of all sites chosen up to there
+
+    where: the candidates, a pattern or a list of patterns. most: "harm" lowers the metric, "help" raises it.
+    keep_best: after the first step only this many candidates, the best alone, are tried again (None: all). That is
+    cheaper, and misses a site that matters only once its stand-in is gone.
+    by, metric and options (reference, factor, seed, way) are those of `ablate`, which does every step.
+    resume: as in `ablate`, with a file for each step: greedy.npz gives greedy.0.npz, greedy.1.npz, ...
+    about: "alone" has each chosen site's effect by itself. Values are the metric's change, and may turn back
+    when no candidate moves it further. Unit: the metric's. ValueError when candidates run out.
+    """
+    started = time.perf_counter()
+    if most not in MOST:
+        raise unknown("direction", most, MOST)
+    free = _names(model, task, where)
+    limit = len(free) if keep_best is None else min(keep_best, len(free))
+    if not 1 <= steps <= limit:
+        raise ValueError(
+            f"steps={steps} with {limit} candidates in {named(where)!r}: choose from 1 to {limit} steps"
+        )
+    chosen: list[str] = []
+    alone: dict[str, float] = {}
+    rows: list[np.ndarray] = []
+    effects = None
+    for step in range(steps):
+        sets = [[*chosen, site] for site in free]
+        effects = ablate(
+            model,
+            task,
+            sets,
+            by=by,
+            metric=metric,
+            resume=checkpoint.numbered(resume, step),
+            **options,
+        )
+        gain = MOST[most] * effects.values
+        order = [int(i) for i in np.argsort(-gain, kind="stable")]
+        if step == 0:
+            alone = dict(zip(free, effects.values.tolist()))
+        chosen.append(free[order[0]])
+        rows.append(effects.examples[order[0]])
+        left = order[1:limit] if step == 0 else sorted(order[1:])
+        free = [free[i] for i in left]
+    said = sweep.provenance(
+        model,
+        task,
+        f"greedy ablation, {by}",
+        started,
+        candidates=named(where),
+        metric=effects.about["metric"],
+        most=most,
+        keep_best=keep_best,
+        chosen=chosen,
+        alone=[alone[s] for s in chosen],
+        clean=effects.about["clean"],
+        way=effects.about["way"],
+    )
+    examples = np.stack(rows)
+    name = f"joint {effects.name}"
+    return Result(
+        examples.mean(-1), ("step",), {"step": chosen}, name, effects.unit, said, examples
+    )
+
+
+def pairwise_ablation(
+    model: Any,
+    task: Any,
+    sites: Sequence[str],
+    *,
+    by: str = "mean",
+    metric: "str | Measure | None" = None,
+    **options: Any,
+) -> Result:
+    """The interaction of every two sites: the effect of ablating both, less the effects of each alone.
+
+    >>> pairs = pairwise_ablation(model, task, ["L17H4", "L23H3", "L28H5"])
+    >>> pairs.plot(); pairs.about["alone"]
+
+    Zero: the two add up. Negative, where each alone lowers the metric: together they are missed more than the sum,
+    so each stands in for the other (backup, redundancy). Positive: they share one path, and cutting it twice
+    costs no more than once. Symmetric; the diagonal is NaN, since a site has no pair with itself (its effect
+    alone is in `about["alone"]`).
+
+    sites: a list of patterns. by, metric and options (reference, factor, seed, way, resume) are those of `ablate`,
+    which runs all of it as one sweep. Unit: the metric's. Backup heads: Wang et al. 2022 (arXiv 2211.00593).
+    """
+    started = time.perf_counter()
+    names = _names(model, task, sites)
+    if len(names) < 2:
+        raise ValueError(
+            f"pairwise_ablation needs at least two sites, got {names} (try ['L1H2', 'L2H0'])"
+        )
+    pairs = list(combinations(range(len(names)), 2))
+    sets = [[name] for name in names] + [[names[i], names[j]] for i, j in pairs]
+    effects = ablate(model, task, sets, by=by, metric=metric, **options)
+    alone, both = np.split(effects.examples, [len(names)])
+    examples = np.full((len(names), len(names), len(task)), np.nan)
+    for (i, j), effect in zip(pairs, both):
+        examples[i, j] = examples[j, i] = effect - alone[i] - alone[j]
+    said = sweep.provenance(
+        model,
+        task,
+        f"pairwise ablation, {by}",
+        started,
+        metric=effects.about["metric"],
+        clean=effects.about["clean"],
+        alone=dict(zip(names, alone.mean(-1).tolist())),
+        way=effects.about["way"],
+    )
+    coords = {"first": names, "second": names}
+    name = f"interaction of two {by} ablations on {effects.about['metric']}"
+    return Result(
+        examples.mean(-1), ("first", "second"), coords, name, effects.unit, said, examples
+    )
+
+
+def _names(model: Any, task: Any, where: str | Sequence[str]) -> list[str]:
+    patterns = [where] if isinstance(where, str) else list(where)
+    if not patterns or not all(isinstance(p, str) for p in patterns):
+        raise ValueError(
+            f"the sites are a pattern or a list of them, got {where!r} (try 'L*H*' or ['L1H2', 'L2H0'])"
+        )
+    return [str(site) for site in together(model, task, patterns)]

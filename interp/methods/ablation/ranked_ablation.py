@@ -1,0 +1,80 @@
+"""The first heads of a ranking ablated together, beside random heads of the same number."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from interp.methods.ablation.ablate import ablate
+from interp.methods.runs import sweep
+from interp.methods.runs.metrics import Measure
+from interp.methods.runs.random_controls import random_heads
+from interp.results import Result
+
+
+def ranked_ablation(
+    model: Any,
+    task: Any,
+    ranked: Sequence[str],
+    numbers: Sequence[int],
+    *,
+    sets: int = 5,
+    layers: "str | Sequence[int]" = "any",
+    avoid: Sequence[str] = (),
+    by: str = "mean",
+    metric: "str | Measure | None" = None,
+    seed: int = 0,
+    resume: str | Path | None = None,
+    **options: Any,
+) -> Result:
+    """The joint effect of the first 1, 2, 5, ... heads of a ranking, and of as many random heads.
+
+    >>> best = head_scores(model, "retrieval", on=needles).sel(score="retrieval").top(10, by="high").labels
+    >>> ranked_ablation(model, needles.heldout(), best, (1, 3, 10), metric="top1").plot()
+
+    Axes: heads ("ranked" and "random"), number. sets, layers, avoid, seed: the random sets, as `random_heads` draws
+    them (none holds a head of the set it stands beside); "random" is the mean over `sets` of them, example by
+    example. by, metric, resume and options (reference, factor, way) are those of `ablate`, which does all sets in one
+    sweep; values are the metric's change, negative when the heads help. Rank on other prompts than these.
+    about: "random sets" by number, "random effects" the mean effect of each. Unit: the metric's.
+    """
+    started = time.perf_counter()
+    numbers = [int(k) for k in numbers]
+    if (
+        not numbers
+        or min(numbers) < 1
+        or max(numbers) > len(ranked)
+        or len(set(numbers)) < len(numbers)
+        or sets < 1
+    ):
+        raise ValueError(
+            f"numbers={numbers} of {len(ranked)} ranked heads beside sets={sets} random ones: "
+            "different numbers from 1 to as many as are ranked, and at least one set"
+        )
+    drawn = {
+        k: random_heads(model, ranked[:k], sets=sets, seed=seed, layers=layers, avoid=avoid)
+        for k in numbers
+    }
+    asked = [group for k in numbers for group in (list(ranked[:k]), *drawn[k])]
+    done = ablate(model, task, asked, by=by, metric=metric, seed=seed, resume=resume, **options)
+    each = done.examples.reshape(len(numbers), 1 + sets, -1)
+    examples = np.stack([each[:, 0], each[:, 1:].mean(1)])
+    said = {k: done.about[k] for k in ("metric", "clean", "way")}
+    said |= {
+        "ranked": list(ranked[: max(numbers)]),
+        "random sets": {str(k): drawn[k] for k in numbers},
+        "random effects": {str(k): each[i, 1:].mean(-1).tolist() for i, k in enumerate(numbers)},
+    }
+    about = sweep.provenance(model, task, f"ranked ablation, {by}", started, **said)
+    coords = {"heads": ["ranked", "random"], "number": numbers}
+    return Result(
+        examples.mean(-1),
+        ("heads", "number"),
+        coords,
+        f"{done.name}, heads together",
+        done.unit,
+        about,
+        examples,
+    )

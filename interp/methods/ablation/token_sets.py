@@ -1,0 +1,130 @@
+"""Token sets: some positions of every prompt, said in words.
+
+    "END"  "S2"              a position that the task names
+    0  -1                    a position by its number
+    "S2-1"  "SUBJECT+1"      so many tokens before or after a named one
+    "S1:S2"  "1:SUBJECT-1"   from ... to, both ends included; "S2:" to the last token, ":S2" from the first
+    "all"                    every position
+    "~S2"  "~S1:S2"          every position but these
+    ["S1", "S2", "4:6"]      these together
+    a boolean [batch pos]    as it is
+
+In a dictionary of sets, "rest" is what none of the others has.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from interp._errors import unknown
+
+Tokens = str | int | Sequence | Tensor
+_EXAMPLES = "'S2', -1, 'S1:S2', '~END', ['S1', 'S2'], 'all'"
+
+
+def token_set(task: Any, spec: Tokens) -> Bool[Tensor, "batch pos"]:
+    """Which positions of each prompt belong to the set; every prompt has at least one.
+
+    >>> token_set(task, "1:SUBJECT-1").sum(-1)        # how many tokens stand between the first one and the subject
+
+    spec: see the top of this file. ValueError when a name is unknown, a position does not exist, or the set
+    is empty in some prompt ("S2:S1" where S1 comes first).
+    """
+    members = _members(task, spec)
+    empty = (~members.any(-1)).nonzero()
+    if len(empty):
+        raise ValueError(
+            f"the token set {spec!r} is empty in prompt {int(empty[0])}: a set needs a token in every prompt"
+        )
+    return members
+
+
+def token_sets(task: Any, specs: Mapping[str, Tokens]) -> dict[str, Bool[Tensor, "batch pos"]]:
+    """Each of several named sets; "rest" is what none of the others has.
+
+    >>> token_sets(task, {"subject": "SUBJECT", "first token": 0, "others": "rest"})
+    """
+    if not specs:
+        raise ValueError("no token sets: name at least one, for example {'subject': 'SUBJECT'}")
+    rest = [
+        name
+        for name, spec in specs.items()
+        if isinstance(spec, str) and spec == "rest" not in task.positions
+    ]
+    said = {name: token_set(task, spec) for name, spec in specs.items() if name not in rest}
+    if len(rest) > 1 or not said:
+        raise ValueError(
+            "'rest' is what the other sets leave: use it once, beside at least one other set"
+        )
+    taken = torch.stack(list(said.values())).any(0)
+    return {name: token_set(task, ~taken) if name in rest else said[name] for name in specs}
+
+
+def _members(task: Any, spec: Tokens) -> Tensor:
+    shape = tuple(task.clean.shape)
+    if isinstance(spec, Tensor):
+        if spec.dtype != torch.bool or tuple(spec.shape) != shape:
+            raise ValueError(
+                f"a tensor of tokens is boolean {list(shape)}, got {spec.dtype} {list(spec.shape)}"
+            )
+        return spec
+    if isinstance(spec, tuple):
+        raise ValueError(
+            f"not a token set: {spec!r} (a span is 'S1:S2', two tokens are ['S1', 'S2'])"
+        )
+    if isinstance(spec, list | range):
+        if not len(spec):
+            raise ValueError(f"an empty list of tokens: name at least one (try {_EXAMPLES})")
+        return torch.stack([_members(task, one) for one in spec]).any(0)
+    if isinstance(spec, bool) or not isinstance(spec, str | int):
+        raise ValueError(f"not a token set: {spec!r} (try {_EXAMPLES})")
+    if isinstance(spec, str) and spec not in task.positions:
+        if spec.startswith("~"):
+            return ~_members(task, spec[1:])
+        if spec == "all":
+            return torch.ones(shape, dtype=torch.bool)
+        if spec == "rest":
+            raise ValueError(
+                "'rest' is what other sets leave: use it in a dictionary, {'S2': 'S2', 'others': 'rest'}"
+            )
+        if ":" in spec:
+            return _span(task, spec)
+    return torch.arange(shape[1]) == _place(task, spec)[:, None]
+
+
+def _span(task: Any, spec: str) -> Tensor:
+    ends = spec.split(":")
+    if len(ends) != 2:
+        raise ValueError(f"not a span of tokens: {spec!r} (a span is 'S1:S2', both ends included)")
+    low, high = _place(task, ends[0] or 0), _place(task, ends[1] or -1)
+    at = torch.arange(task.clean.shape[1])
+    return (at >= low[:, None]) & (at <= high[:, None])
+
+
+def _place(task: Any, spec: str | int) -> Tensor:
+    """One position [batch]: a name, a number, or a name and an offset."""
+    n, length = task.clean.shape
+    if isinstance(spec, int) or (spec not in task.positions and re.fullmatch(r"[-+]?\d+", spec)):
+        at = int(spec)
+        if not -length <= at < length:
+            raise ValueError(
+                f"no position {at}: the prompts have {length} tokens (0 to {length - 1})"
+            )
+        return torch.full((n,), at % length)
+    if spec in task.positions:
+        return task.positions[spec].long()
+    parts = re.fullmatch(r"(.+?)([-+]\d+)", spec)
+    if parts is None or parts[1] not in task.positions:
+        raise unknown("position", spec, [*task.positions, "all"], _EXAMPLES)
+    at = task.positions[parts[1]].long() + int(parts[2])
+    outside = ((at < 0) | (at >= length)).nonzero()
+    if len(outside):
+        i = int(outside[0])
+        raise ValueError(
+            f"{spec!r} is position {int(at[i])} in prompt {i}: the prompts have tokens 0 to {length - 1}"
+        )
+    return at

@@ -1,0 +1,11 @@
+from interp.methods.attention import pattern_scores as pattern_scores
+from interp.methods.attention import task_scores as task_scores
+from interp.methods.attention.attention_patterns import attends as attends
+from interp.methods.attention.attention_patterns import attention_patterns as attention_patterns
+from interp.methods.attention.attention_sinks import attention_received as attention_received
+from interp.methods.attention.attention_sinks import site_norms as site_norms
+from interp.methods.attention.head_scores import head_scores as head_scores
+from interp.methods.attention.pattern_maps import distance_profile as distance_profile
+from interp.methods.attention.pattern_maps import pattern_space as pattern_space
+from interp.methods.attention.pattern_maps import variance_explained as variance_explained
+from interp.methods.attention.stream_norms import stream_norms as stream_norms

@@ -1,0 +1,146 @@
+"""Attention patterns, as arrays with names."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interp import sites
+from interp._numbers import to_numpy
+from interp.interventions import run
+from interp.methods.runs import sweep
+from interp.methods.runs.batching import rows
+from interp.models import bridge
+from interp.results import Result
+from interp.sites import Site
+
+
+def attention_patterns(
+    model: Any, task: Any, where: str | Sequence[str] = "L*H*", *, weighted: bool = False
+) -> Result:
+    """What each head looks at: attention from every destination to every source token, each row summing to one.
+
+    >>> attention_patterns(model, task, "L23H3").plot()
+    >>> attention_patterns(model, task, "L23H3", weighted=True).plot()      # what comes of it: a sink may carry nothing
+
+    task: a task (its clean prompts), a text, or token ids [batch pos] or [pos]. where: heads, "L*H*" or "L23H*" or
+    "L23H3", or a list of single heads. Axes: the stars (for a list, "site"), then dest and src. Unit: share of attention. One example is drawn with its
+    tokens; several are averaged position by position, which means something only for aligned prompts.
+    weighted: attention times the norm of what the source's value adds to the stream through the head's output
+    matrix (Kobayashi et al. 2020, arXiv 2004.10102). Unit: norm in the residual stream; rows sum to anything.
+    """
+    started = time.perf_counter()
+    if not isinstance(where, str):
+        return _side_by_side(
+            [attention_patterns(model, task, head, weighted=weighted) for head in where], where
+        )
+    tokens, a_task = prompts_of(rows(model, task)[0] if isinstance(task, str) else task)
+    site = _heads(where)
+    grid = sites.expand(site, bridge.dims(model))
+    key = f"{site}.pattern"
+    values = str(Site("kv", "v", site.layer, sites.STAR))
+    kept = run(model, tokens, keep=[key, values] if weighted else [key], last_only=True).kept
+    pattern = kept[key]
+    if weighted:
+        pattern = pattern * written(model, site, kept[values])[..., None, :]
+    examples = to_numpy(pattern.movedim(-3, -1))  # [... dest src batch]
+    labels = token_labels(model, tokens[0])
+    name, unit = (
+        ("attention x value", "norm in the residual stream")
+        if weighted
+        else ("attention", "share of attention")
+    )
+    said = sweep.provenance(
+        model, a_task, "attention patterns", started, pattern=str(grid.pattern), way="hooks"
+    )
+    coords = {**grid.coords, "dest": labels, "src": labels}
+    return Result(
+        examples.mean(-1), (*grid.dims, "dest", "src"), coords, name, unit, said, examples
+    )
+
+
+def _side_by_side(each: Sequence[Result], heads: Sequence[str]) -> Result:
+    if not each or any(r.dims != ("dest", "src") for r in each):
+        raise ValueError(
+            f"a list holds single heads, got {list(heads)} (try ['L23H3', 'L29H1'], or the pattern 'L23H*')"
+        )
+    one, examples = each[0], np.stack([r.examples for r in each])
+    about = {**one.about, "pattern": " ".join(heads)}
+    coords = {"site": list(heads), **one.coords}
+    return Result(
+        examples.mean(-1), ("site", "dest", "src"), coords, one.name, one.unit, about, examples
+    )
+
+
+def written(model: Any, heads: Site, values: Tensor) -> Tensor:
+    """The norm of v @ W_O for the heads' stars [... batch pos], from values [(layer) kv_head batch pos d_head]."""
+    d = bridge.dims(model)
+    layers = range(d.n_layers) if heads.layer == sites.STAR else [heads.layer]
+    W_O = torch.stack(
+        [bridge.projection(model, "O", layer)[0] for layer in layers]
+    )  # [layer head d_head d_model]
+    gram = W_O @ W_O.transpose(-1, -2)  # v gram v is the squared norm: d_model never appears
+    v = (values if heads.layer == sites.STAR else values[None]).repeat_interleave(
+        d.group, 1
+    )  # query heads share values
+    norms = torch.einsum("lhbpi,lhij,lhbpj->lhbp", v, gram, v).clamp_min(0).sqrt()
+    norms = norms if heads.index == sites.STAR else norms[:, heads.index]
+    return norms if heads.layer == sites.STAR else norms[0]
+
+
+def attends(model: Any, task: Any, at: str, to: str, where: str = "L*H*") -> Result:
+    """How much each head attends from one named position to another, per example.
+
+    >>> attends(model, task, "END", "IO").top(5)       # who looks at the indirect object?
+
+    Unit: share of attention (0 to 1). An evenly attending head would give 1 / (number of tokens up to `at`).
+    """
+    started = time.perf_counter()
+    grid = sites.expand(_heads(where), bridge.dims(model))
+    key = f"{grid.pattern}.pattern@{at}"
+    destination, source = task.position(at), task.position(to)
+    if bool((source > destination).any()):
+        raise ValueError(
+            f"{to!r} comes after {at!r} in some prompts: no causal head can attend from {at!r} to it"
+        )
+    rows = run(model, task, keep=[key], last_only=True).kept[key]  # [... batch src]
+    index = source.to(rows.device).expand(rows.shape[:-1])[..., None]
+    examples = to_numpy(rows.gather(-1, index)[..., 0])
+    even = float((1.0 / (destination + 1)).mean())
+    said = sweep.provenance(
+        model,
+        task,
+        f"attention from {at} to {to}",
+        started,
+        pattern=str(grid.pattern),
+        even=even,
+        way="hooks",
+    )
+    name = f"attention {at} to {to}"
+    return Result(
+        examples.mean(-1), grid.dims, dict(grid.coords), name, "share of attention", said, examples
+    )
+
+
+def token_labels(model: Any, tokens: Tensor) -> list[str]:
+    """Each token of one prompt as readable text, made unique by its position."""
+    texts = [model.tokenizer.decode([int(t)]).replace("\n", "\\n") for t in tokens]
+    return [f"{i} {text.strip() or repr(text)[1:-1]}" for i, text in enumerate(texts)]
+
+
+def _heads(where: str) -> Site:
+    site = Site.parse(where)
+    if site.family != "head" or site.part != "out" or site.pos is not None:
+        raise ValueError(f"attention belongs to heads, got {where!r} (try 'L*H*' or 'L23H3')")
+    return site
+
+
+def prompts_of(task: Any) -> tuple[Tensor, Any]:
+    """(token ids [batch pos], the task or None) of a task, or of token ids."""
+    if hasattr(task, "clean"):
+        return task.clean, task
+    tokens = torch.as_tensor(task)
+    return (tokens[None] if tokens.ndim == 1 else tokens), None

@@ -1,0 +1,101 @@
+"""Attention sinks: positions that draw attention from everywhere, and how little they carry."""
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interp import sites
+from interp._numbers import to_numpy
+from interp.interventions import run
+from interp.methods.attention.attention_patterns import _heads, prompts_of
+from interp.methods.runs import sweep
+from interp.models import bridge
+from interp.results import Result
+
+
+def attention_received(
+    model: Any, task: Any, where: str = "L*H*", *, to_one: bool = False
+) -> Result:
+    """How much attention each position gets, mean over the queries that see it (itself and those after it).
+
+    >>> got = attention_received(model, tokens)
+    >>> studies.share_of_cells(got.sel(pos=0), above=0.3)          # the sink rate of the first position
+
+    task: a task (its clean prompts), or token ids [batch pos] or [pos]. Axes: the stars of `where`, then pos. Unit: share
+    of attention; a head that looks evenly at all it sees gives about ln(n) / n to the first of n positions. to_one: rows
+    are divided by their sum first, for attention whose rows do not sum to one (a row of zeros stays so). Gu et al. 2024,
+    When Attention Sink Emerges (arXiv 2410.10781), who call a head a sink at a position when this is above 0.3 at 64 tokens.
+    """
+    started = time.perf_counter()
+    tokens, a_task = prompts_of(task)
+    grid = sites.expand(_heads(where), bridge.dims(model))
+    key = f"{grid.pattern}.pattern"
+    got = torch.cat(
+        [
+            _received(run(model, part, keep=[key], last_only=True).kept[key], to_one)
+            for part in _parts(tokens)
+        ],
+        -2,
+    )
+    said = sweep.provenance(
+        model,
+        a_task,
+        "attention received",
+        started,
+        pattern=str(grid.pattern),
+        way="hooks",
+        n=len(tokens),
+    )
+    examples = to_numpy(got.movedim(-2, -1))  # [... pos batch]
+    coords = {**grid.coords, "pos": list(range(tokens.shape[1]))}
+    return Result(
+        examples.mean(-1),
+        (*grid.dims, "pos"),
+        coords,
+        "attention received",
+        "share of attention",
+        said,
+        examples,
+    )
+
+
+def _received(pattern: Tensor, to_one: bool) -> Tensor:
+    """[... batch src] of patterns [... batch dest src]."""
+    if to_one:
+        total = pattern.sum(-1, keepdim=True)
+        pattern = torch.where(total == 0, pattern, pattern / total)
+    n = pattern.shape[-1]
+    return pattern.sum(-2) / torch.arange(n, 0, -1, device=pattern.device)
+
+
+def site_norms(model: Any, task: Any, where: str = "L*KV*.v") -> Result:
+    """The Euclidean norm of what is at these sites, at each position.
+
+    >>> site_norms(model, tokens, "L*KV*.v").mean("layer", "kv_head").plot()         # values: a sink's are short
+    >>> site_norms(model, tokens, "resid_post.*").plot()                            # the stream: a sink's is long
+
+    task: a task (its clean prompts), or token ids. Axes: the stars of `where`, then pos; examples are prompts. Unit: the
+    site's own. `stream_norms` is the same for the stream of a task, whose positions have names.
+    """
+    started = time.perf_counter()
+    tokens, a_task = prompts_of(task)
+    grid = sites.expand(where, bridge.dims(model))
+    key = str(grid.pattern)
+    norms = [
+        run(model, part, keep=[key], last_only=True).kept[key].norm(dim=-1)
+        for part in _parts(tokens)
+    ]
+    said = sweep.provenance(model, a_task, "norms", started, pattern=key, way="hooks", n=len(tokens))
+    examples = to_numpy(torch.cat(norms, -2).movedim(-2, -1))
+    coords = {**grid.coords, "pos": list(range(tokens.shape[1]))}
+    return Result(
+        examples.mean(-1), (*grid.dims, "pos"), coords, f"norm of {key}", "norm", said, examples
+    )
+
+
+def _parts(tokens: Tensor) -> list[Tensor]:
+    """A few prompts at a time: patterns of all layers are large."""
+    few = max(1, sweep.TOKENS_PER_RUN // tokens.shape[1])
+    return [tokens[first : first + few] for first in range(0, len(tokens), few)]

@@ -1,0 +1,318 @@
+"""Head scores: what a head does wherever it is, in one table keyed (layer, head)."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interp._errors import unknown
+from interp._numbers import to_numpy
+from interp.interventions import run
+from interp.methods.attention import pattern_scores, task_scores
+from interp.methods.attention.task_scores import Given
+from interp.methods.runs import sweep
+from interp.methods.runs.metrics import measure
+from interp.methods.weights import ov_qk
+from interp.models import bridge
+from interp.results import Result
+from interp.tasks.induction import repeated_tokens
+
+
+@dataclass(frozen=True)
+class Score:
+    """One row of the table: what it says, what it is computed on, how, its unit, its source and its null.
+
+    on: "repeats" = always repeated random tokens; "tokens" = the caller's prompts, else repeated random tokens;
+    "task" = a task the caller gives; "weights" = no prompts at all. of: for pattern scores a function of
+    (pattern [... dest src], the block's length); otherwise of what was given, with the null's number.
+    """
+
+    what: str
+    on: str
+    of: Callable
+    unit: str
+    source: str
+    null: str = "a head that attends evenly to all it can see"
+    pattern: bool = False
+
+
+SHARE, EVEN = "share of attention", dict(pattern=True)
+INDUCTION = "Olsson et al. 2022, arXiv 2209.11895"
+PREPLAN = "Li et al. 2025, arXiv 2510.13554 (preplan and anchor)"
+MEDIAN = "a head drawn at random: the median head of this model"
+PATTERN = pattern_scores
+
+SCORES: dict[str, Score] = {
+    "previous-token": Score(
+        "attention to the token before", "tokens", PATTERN.previous_token, SHARE, INDUCTION, **EVEN
+    ),
+    "duplicate-token": Score(
+        "attention to the same token earlier",
+        "repeats",
+        PATTERN.duplicate_token,
+        SHARE,
+        "Wang et al. 2022, arXiv 2211.00593",
+        **EVEN,
+    ),
+    "induction": Score(
+        "attention to what followed the same token",
+        "repeats",
+        PATTERN.induction,
+        SHARE,
+        INDUCTION,
+        **EVEN,
+    ),
+    "first-token": Score(
+        "attention to position 0, the sink",
+        "tokens",
+        PATTERN.first_token,
+        SHARE,
+        "Xiao et al. 2023, arXiv 2309.17453",
+        **EVEN,
+    ),
+    "entropy": Score(
+        "spread of attention, position 0 left out",
+        "tokens",
+        PATTERN.entropy,
+        "nats",
+        "ours",
+        **EVEN,
+    ),
+    "distance": Score(
+        "mean tokens looked back, position 0 left out",
+        "tokens",
+        PATTERN.distance,
+        "tokens",
+        "ours",
+        **EVEN,
+    ),
+    "waad": Score(
+        "windowed average attention distance (10 tokens), position 0 left out",
+        "tokens",
+        PATTERN.waad,
+        "tokens",
+        f"{PREPLAN}; leaving out position 0 is ours",
+        **EVEN,
+    ),
+    "fai": Score(
+        "future attention influence: attention got from tokens 4 to 50 later, position 0 left out",
+        "tokens",
+        PATTERN.fai,
+        SHARE,
+        f"{PREPLAN}; the mean over a head's tokens is ours",
+        **EVEN,
+    ),
+    "copying": Score(
+        "whether the OV circuit raises the token it reads: sum of eigenvalues over sum of their sizes, -1 to 1",
+        "weights",
+        ov_qk.copying,
+        "eigenvalue ratio",
+        "Elhage et al. 2021, A Mathematical Framework for Transformer Circuits",
+        "what a head reads, joined to what a head of another layer writes: mean over such mismatched pairs",
+    ),
+    "retrieval": Score(
+        "share of needle tokens copied from where it looks most",
+        "task",
+        task_scores.retrieval,
+        "share of needle tokens",
+        "Wu et al. 2024, arXiv 2404.15574",
+        "a head that looks most at a position drawn at random",
+    ),
+    "context divergence": Score(
+        "how far z at END moves without the context, relative to its length",
+        "task",
+        task_scores.context_divergence,
+        "relative distance",
+        "ours, after vision-aware head divergence (He et al. 2024, arXiv 2412.13949)",
+        "the same context with its tokens in random order, mean over heads",
+    ),
+    "ablation": Score(
+        "size of the change of the metric under mean ablation",
+        "task",
+        task_scores.by_ablation,
+        "metric",
+        "Wang et al. 2022, arXiv 2211.00593",
+        MEDIAN,
+    ),
+    "gradient": Score(
+        "the same change to first order",
+        "task",
+        task_scores.by_gradient,
+        "metric",
+        "Nanda 2023 (attribution patching); Michel et al. 2019, arXiv 1905.10650",
+        MEDIAN,
+    ),
+    "output norm": Score(
+        "length of what the head writes, position 0 left out",
+        "tokens",
+        task_scores.output_norm,
+        "stream units",
+        "Kobayashi et al. 2020, arXiv 2004.10102",
+        MEDIAN,
+    ),
+}
+DETECTORS = ("previous-token", "duplicate-token", "induction", "first-token")
+
+
+def head_scores(
+    model: Any,
+    scores: str | Sequence[str] = DETECTORS,
+    *,
+    on: Any = None,
+    n: int = 8,
+    length: int = 24,
+    seed: int = 0,
+    query: str = "QUERY",
+    metric: Any = None,
+) -> Result:
+    """How much each head behaves like a previous-token, induction, copying, retrieval, ... head.
+
+    >>> head_scores(model).sel(score="induction").top(5)
+    >>> head_scores(model, ["ablation", "gradient"], on=task).sel(score="ablation").plot()
+    >>> head_scores(model, ["entropy", "waad"], on=tokens)              # [chunk pos], position 0 a first token
+
+    scores: names of rows of `SCORES`, which say what each is, what it is computed on, its source and its null.
+    on: a task, or token ids [batch pos] or [pos]. Without it, scores of any text are measured on n prompts of
+    the first token, `length` random tokens, and the same tokens again; induction and duplicate-token always are.
+    query: for context divergence, the position name at which the prompt without its context begins (it is shorter,
+    so positions shift too). metric: what importance is measured by, a name or a Measure (None: the task's own).
+    Importance is unsigned: `ablate` and its relatives give signs.
+    Axes: score, layer, head; each score has its own unit. `about["null"]` gives what the null of each gets, in
+    the score's unit, `about["null is"]` says which. Examples are kept when all scores have the same number.
+    """
+    started = time.perf_counter()
+    names = (scores,) if isinstance(scores, str) else tuple(scores)
+    task, tokens = _on(names, on)
+    if length < 2:
+        raise ValueError(f"length={length}: a repeated block needs at least 2 tokens")
+    repeats = repeated_tokens(model, n=n, length=length, seed=seed)
+    given = Given(model, repeats if tokens is None else tokens, task, query, seed, metric)
+    found: dict[str, Tensor] = {}
+    null: dict[str, float] = {}
+    for where, prompts in (("repeats", repeats), ("tokens", given.tokens)):
+        rows = [s for s in names if SCORES[s].pattern and SCORES[s].on == where]
+        found |= _of_patterns(given._replace(tokens=prompts), rows, length)
+        null |= {
+            s: float(SCORES[s].of(pattern_scores.even(prompts.shape[1]), length)) for s in rows
+        }
+    for name in names:
+        if not SCORES[name].pattern:
+            found[name], null[name] = SCORES[name].of(given)
+    unit = None if task is None else measure(task, metric).unit
+    return _result(
+        model,
+        names,
+        found,
+        null,
+        task,
+        started,
+        unit,
+        n=n,
+        seed=seed,
+        length=length,
+        given=on is not None,
+    )
+
+
+def _on(names: Sequence[str], on: Any) -> tuple[Any, Tensor | None]:
+    """(the task or None, the prompts or None), checked against what the scores need."""
+    if not names:
+        raise ValueError(
+            f"no scores: name at least one, for example head_scores(model, ['{DETECTORS[2]}'])"
+        )
+    for name in names:
+        if name not in SCORES:
+            raise unknown("head score", name, SCORES)
+    task = on if hasattr(on, "clean") else None
+    needs = [name for name in names if SCORES[name].on == "task"]
+    if needs and task is None:
+        raise ValueError(
+            f"{needs[0]!r} is measured on a task: head_scores(model, ['{needs[0]}'], on=task)"
+        )
+    if task is not None:
+        return task, task.clean
+    tokens = None if on is None else torch.as_tensor(on)
+    return None, tokens[None] if tokens is not None and tokens.ndim == 1 else tokens
+
+
+def _of_patterns(given: Given, names: Sequence[str], length: int) -> dict[str, Tensor]:
+    """The pattern scores [layer head n], a few prompts to a run: patterns grow with the square of the length."""
+    if not names:
+        return {}
+    if given.tokens.shape[-1] < 3:
+        raise ValueError(
+            f"prompts of {given.tokens.shape[-1]} tokens leave nothing to score: 3 or more are needed"
+        )
+    parts = []
+    for part in task_scores.chunks(given):
+        pattern = run(given.model, given.tokens[part], keep=["L*H*.pattern"], last_only=True).kept[
+            "L*H*.pattern"
+        ]
+        parts.append([SCORES[s].of(pattern, length) for s in names])
+    return {s: torch.cat([p[i] for p in parts], 2) for i, s in enumerate(names)}
+
+
+def _result(
+    model: Any,
+    names: Sequence[str],
+    found: dict,
+    null: dict,
+    task: Any,
+    started: float,
+    unit: str | None,
+    given: bool,
+    **said: Any,
+) -> Result:
+    d = bridge.dims(model)
+    arrays = [found[s].cpu().double() for s in names]
+    equal = len({a.shape[-1] for a in arrays}) == 1 and "copying" not in names
+    examples = to_numpy(torch.stack(arrays)) if equal else None
+    values = to_numpy(torch.stack([a.mean(-1) for a in arrays]))
+    units = {s: unit if SCORES[s].unit == "metric" else SCORES[s].unit for s in names}
+    unit = units[names[0]] if len(set(units.values())) == 1 else "each score has its own"
+    prompts = {"repeats": "repeated random tokens", "weights": "weights", "task": "the task given"}
+    on = {
+        s: prompts.get(SCORES[s].on, "the prompts given" if given else prompts["repeats"])
+        for s in names
+    }
+    rows = {
+        "null": {s: round(null[s], 6) for s in names},
+        "null is": {s: SCORES[s].null for s in names},
+        "units": units,
+        "on": on,
+        "what": {s: SCORES[s].what for s in names},
+        "source": {s: SCORES[s].source for s in names},
+    }
+    even = {s: round(null[s], 4) for s in names if SCORES[s].pattern}
+    about = sweep.provenance(
+        model, task, "head scores", started, **said, **rows, even=even, way="hooks"
+    )
+    coords = {
+        "score": list(names),
+        "layer": list(range(d.n_layers)),
+        "head": list(range(d.n_heads)),
+    }
+    return Result(values, ("score", "layer", "head"), coords, "head score", unit, about, examples)
+
+
+def strongest(scored: Result, *, floor: float = 0.3, otherwise: str = "none of them") -> list[str]:
+    """For each head the name of its highest score, or `otherwise` where none reaches the floor; layer by layer.
+
+    >>> strongest(head_scores(model))[:3]
+    ['previous-token', 'none of them', 'none of them']
+
+    scored: a Result with the axis "score" first and scores of one unit (shares of attention), which compare.
+    """
+    if (
+        scored.dims[:1] != ("score",)
+        or len({scored.about["units"][s] for s in scored.coords["score"]}) > 1
+    ):
+        raise ValueError(
+            "strongest compares scores of one unit on the axis 'score': head_scores(model).sel(score=[...])"
+        )
+    flat = scored.values.reshape(len(scored.values), -1)
+    names = scored.coords["score"]
+    return [names[i] if flat[i, k] >= floor else otherwise for k, i in enumerate(flat.argmax(0))]

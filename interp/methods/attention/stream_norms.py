@@ -1,0 +1,37 @@
+"""The size of the residual stream: where it is huge, and where it is not."""
+
+import time
+from typing import Any
+
+from interp import sites
+from interp.interventions import run
+from interp.methods.patching.patch import result
+from interp.methods.runs import sweep
+from interp.models import bridge
+from interp.results import Result
+
+
+def stream_norms(model: Any, task: Any, where: str = "resid_post.*@*") -> Result:
+    """The Euclidean norm of the residual stream at each layer and position.
+
+    >>> stream_norms(model, task).plot()
+
+    Unit: the stream's own. One token far above the rest is an attention sink with massive activations
+    (Sun et al. 2024, arXiv 2402.17762): leave it out of every mean.
+    """
+    started = time.perf_counter()
+    site = sites.Site.parse(where)
+    if not site.family.startswith("resid") or site.pos != sites.STAR:
+        raise ValueError(
+            f"stream_norms reads the stream at every position, got {where!r} (try 'resid_post.*@*')"
+        )
+    grid = sites.expand(site, bridge.dims(model), task.clean.shape[1], task.positions)
+    key = str(site.at(None))
+    values = (
+        run(model, task, keep=[key], last_only=True).kept[key].norm(dim=-1)
+    )  # [(layer) batch pos]
+    norms = values.movedim(-1, -2).reshape(len(grid.sites), len(task))
+    said = sweep.provenance(
+        model, task, "norm of the stream", started, pattern=str(site), way="hooks"
+    )
+    return result(norms, grid, task, "norm of the residual stream", "stream units", said)

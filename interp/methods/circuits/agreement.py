@@ -1,0 +1,278 @@
+"""Whether circuits, or the scores they are chosen by, agree: with each other, with a known circuit, with themselves."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from interp._errors import unknown
+from interp._stats import auroc, spearman
+from interp.circuits import Circuit
+from interp.methods.circuits.discovery import discover
+from interp.methods.runs import sweep
+from interp.results import Result
+
+
+def agreement(a: Circuit | Result, b: Circuit | Result, *, n: int = 500) -> Result:
+    """How far two circuits, or two methods' scores, are the same.
+
+    >>> agreement(eap_circuit, acdc_circuit)
+    >>> agreement(eap(model, task), eap_ig(model, task), n=500)
+
+    Axis: measure. Of two circuits: "Jaccard, edges" and "Jaccard, components" (in both, as a share of in either: 1 =
+    the same), "second in first" and "first in second" (the share of one's edges that the other has), "Jaccard by
+    chance" (expected of two random circuits of these sizes). Of two scores: "rank correlation" of all edges (Spearman)
+    and "of sizes" (of |score|), and "Jaccard, top n" of the n largest in size, with what is expected by chance.
+    Both must be of one model: ValueError says which they are.
+    """
+    if isinstance(a, Circuit) and isinstance(b, Circuit):
+        rows, said = _circuits(a, b), {"edges": [len(a), len(b)]}
+    elif isinstance(a, Result) and isinstance(b, Result):
+        rows, said = _scores(a, b, n), {"n_top": n}
+    else:
+        kinds = [type(x).__name__ for x in (a, b)]
+        raise ValueError(
+            f"agreement is of two circuits or of two scores, got {kinds[0]} and {kinds[1]} (try Circuit.top(scores, 500))"
+        )
+    about = {"method": "agreement", "of": [_said(a), _said(b)], **said}
+    return Result(
+        np.array(list(rows.values())),
+        ("measure",),
+        {"measure": list(rows)},
+        "agreement",
+        "share, or correlation",
+        about,
+    )
+
+
+def roc(scores: Result, truth: Circuit | Sequence[str], *, absolute: bool = True) -> Result:
+    """How well scores tell a known circuit's edges from all others: the ROC curve; its area is about["auc"].
+
+    >>> curve = roc(eap_ig(model, task), truth)
+    >>> curve.about["auc"]
+    0.97
+    >>> curve.plot()
+    >>> roc(attribution_patch(model, task, "L*H*"), ["L23H3", "L29H1"])          # heads, or any cells by their labels
+
+    Axis: false positive rate; values: true positive rate, as the threshold falls from the largest score to the
+    smallest. Only the corners are kept: between them the curve is straight. truth: a circuit of edges, or the labels of the
+    scores' own cells that belong to it. absolute: by the score's size, or the most helpful
+    first. The area is exact: the chance that an edge of the circuit scores above another edge, a tie counting one
+    half. 0.5 is guessing. ValueError where the circuit is of another model, has no edges or all of them, or a score is
+    missing (NaN).
+    """
+    values, positive = _against(scores, truth)
+    values = np.abs(values) if absolute else values
+    auc = auroc(values, positive)
+    false, true = _corners(values, positive)
+    about = {
+        k: scores.about[k] for k in ("model", "task", "n", "method", "metric") if k in scores.about
+    }
+    about |= {
+        "auc": auc,
+        "absolute": absolute,
+        "edges": int(positive.sum()),
+        "others": int((~positive).sum()),
+        "truth": _said(truth),
+    }
+    dim = "false positive rate"
+    return Result(
+        true,
+        (dim,),
+        {dim: false.tolist()},
+        f"ROC of {scores.name}, area {auc:.3f}",
+        "true positive rate",
+        about,
+    )
+
+
+def stability(
+    model: Any,
+    task: Any,
+    method: str = "eap_ig",
+    *,
+    n: int = 500,
+    resamples: int = 10,
+    seeds: int = 3,
+    seed: int = 0,
+    absolute: bool = True,
+    **options: Any,
+) -> Result:
+    """How much of a circuit stays when it is found on other prompts: the mean Jaccard of pairs of top-n circuits.
+
+    >>> stability(model, task, "eap_ig", n=500)
+
+    Axis: measure. "prompts resampled": the task's own prompts drawn anew with replacement, `resamples` times (from one
+    run that keeps each prompt's scores). "other seeds": this task and the same made with `seeds` - 1 other seeds, as
+    many prompts each, found separately. "by chance": two random circuits of n edges. Shares of edges (1 = always the
+    same circuit). options: the method's own. about["pairs"]: every pair's Jaccard; about["in every resample"]: how
+    many edges are in each of the resampled circuits. seed: of the drawing.
+    """
+    started = time.perf_counter()
+    if resamples < 2 or seeds < 2:
+        raise ValueError(
+            f"resamples={resamples}, seeds={seeds}: a pair needs two (try resamples=10, seeds=3)"
+        )
+    if len(task) < 2:
+        raise ValueError(
+            "one prompt cannot be drawn anew: stability needs a task of at least 2 (try n=32)"
+        )
+    first = discover(model, task, method, examples=True, **options)
+    rng, size = np.random.default_rng(seed), first.examples.shape[-1]
+    drawn = [rng.multinomial(size, np.full(size, 1 / size)) / size for _ in range(resamples)]
+
+    def top(scores):
+        return Circuit.top(replace(scores, examples=None), n, absolute=absolute)
+
+    resampled = [
+        top(replace(first, values=first.examples @ weights, examples=None)) for weights in drawn
+    ]
+    made = {k: task.about[k] for k in ("split", "seed")}
+    others = [
+        task.remake(n=len(task), split=made["split"], seed=made["seed"] + 100 * k).with_metric(
+            task.metric_name
+        )
+        for k in range(1, seeds)
+    ]
+    separate = [
+        top(first),
+        *(
+            top(discover(model, other, method, **options))
+            for other in sweep.progress(others, "other seeds")
+        ),
+    ]
+    pairs = {"prompts resampled": _pairs(resampled), "other seeds": _pairs(separate)}
+    every = set.intersection(*(set(one) for one in resampled))
+    rows = {
+        **{k: float(np.mean(v)) for k, v in pairs.items()},
+        "by chance": _chance(n, n, int((~np.isnan(first.values)).sum())),
+    }
+    about = sweep.provenance(
+        model,
+        task,
+        f"stability of {method}",
+        started,
+        edges=n,
+        resamples=resamples,
+        seeds=seeds,
+        absolute=absolute,
+        pairs=pairs,
+        **{"in every resample": len(every)},
+    )
+    coords, name = {"measure": list(rows)}, f"Jaccard of {n} edges found again"
+    return Result(
+        np.array(list(rows.values())), ("measure",), coords, name, "share of edges", about
+    )
+
+
+# --- counting ------------------------------------------------------------------------------------------------
+
+
+def _circuits(a: Circuit, b: Circuit) -> dict[str, float]:
+    both, (nodes_a, nodes_b) = len(a & b), (set(a.nodes), set(b.nodes))
+
+    def share(part, whole):
+        return part / whole if whole else float("nan")
+
+    total = len(a) + len(~a)
+    return {
+        "Jaccard, edges": a.jaccard(b),
+        "Jaccard, components": share(len(nodes_a & nodes_b), len(nodes_a | nodes_b)),
+        "second in first": share(both, len(b)),
+        "first in second": share(both, len(a)),
+        "Jaccard by chance": _chance(len(a), len(b), total),
+    }
+
+
+def _scores(a: Result, b: Result, n: int) -> dict[str, float]:
+    tops = [Circuit.top(x, n) for x in (a, b)]
+    overlap = tops[0].jaccard(tops[1])  # says so when they are of two models
+    there = ~np.isnan(a.values)
+    x, y = a.values[there], b.values[there]
+    return {
+        "rank correlation": spearman(x, y),
+        "rank correlation of sizes": spearman(np.abs(x), np.abs(y)),
+        f"Jaccard, top {n}": overlap,
+        "Jaccard by chance": _chance(n, n, len(x)),
+    }
+
+
+def _chance(a: int, b: int, total: int) -> float:
+    """The Jaccard of two random sets of these sizes, at the expected overlap."""
+    both = a * b / total
+    return both / (a + b - both) if a + b else float("nan")
+
+
+def _pairs(circuits: Sequence[Circuit]) -> list[float]:
+    return [a.jaccard(b) for a, b in combinations(circuits, 2)]
+
+
+def _against(
+    scores: Result, truth: Circuit | Sequence[str]
+) -> tuple[Float[np.ndarray, "edge"], Bool[np.ndarray, "edge"]]:
+    """Every edge's or cell's score, and whether it is in what is known."""
+    if not isinstance(truth, Circuit):
+        return _cells_against(scores, list(truth))
+    none = Circuit.of((), like=scores)
+    every = none | ~none
+    truth & none  # says so when they are of two models
+    if not 0 < len(truth) < len(every):
+        raise ValueError(
+            f"the known circuit has {len(truth)} of {len(every)} edges: nothing can be told apart (some, not all, are needed)"
+        )
+    row, column = (
+        {name: i for i, name in enumerate(scores.coords[d])} for d in ("sender", "receiver")
+    )
+    values = np.array([scores.values[row[s], column[r]] for s, r in every])
+    if np.isnan(values).any():
+        raise ValueError(
+            f"{int(np.isnan(values).sum())} of {len(values)} edges have no score (NaN): every edge needs one"
+        )
+    return values, np.array([edge in truth for edge in every])
+
+
+def _cells_against(
+    scores: Result, truth: list[str]
+) -> tuple[Float[np.ndarray, "cell"], Bool[np.ndarray, "cell"]]:
+    labels, values = scores.labels(), scores.values.ravel()
+    wrong = next((name for name in truth if name not in labels), None)
+    if wrong is not None:
+        raise unknown("cell of these scores", wrong, labels)
+    if not 0 < len(set(truth)) < len(labels):
+        raise ValueError(
+            f"{len(set(truth))} of {len(labels)} cells are the known ones: nothing can be told apart (some, not all, are needed)"
+        )
+    if np.isnan(values).any():
+        raise ValueError(
+            f"{int(np.isnan(values).sum())} of {len(values)} cells have no score (NaN): every cell needs one"
+        )
+    return values, np.isin(labels, truth)
+
+
+def _corners(values: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """False and true positive rates where the ROC curve turns; edges of equal score come together."""
+    order = np.argsort(-values, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(values[order]) != 0, True))
+    counts = np.stack([np.cumsum(~positive[order])[last], np.cumsum(positive[order])[last]])
+    counts = np.concatenate([np.zeros((2, 1), dtype=int), counts], axis=1)
+    step = np.diff(counts, axis=1)
+    turns = step[0, 1:] * step[1, :-1] != step[0, :-1] * step[1, 1:]
+    keep = np.concatenate([[True], turns, [True]])
+    rates = counts[:, keep] / counts[:, -1:]
+    return rates[0], rates[1]
+
+
+def _said(one: Circuit | Result | Sequence[str]) -> str:
+    if not isinstance(one, Circuit | Result):
+        return f"{len(one)} cells"
+    if isinstance(one, Result):
+        return str(one.about.get("method", one.name))
+    return str(
+        one.source.get("method")
+        or one.source.get("cite")
+        or one.source.get("kind", f"{len(one)} edges")
+    )

@@ -1,0 +1,53 @@
+"""Circuit discovery: one method a file, all `f(model, task, **options) -> Result` with axes sender and receiver.
+
+A score estimates how much the clean run's metric falls when the edge carries the corrupted run's value: positive
+edges help. NaN means that there is no such edge.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from interp._errors import unknown
+from interp.methods.circuits.discovery.acdc import acdc
+from interp.methods.circuits.discovery.eap import eap
+from interp.methods.circuits.discovery.eap_ig import eap_ig
+from interp.methods.circuits.discovery.edge_pruning import edge_pruning
+from interp.methods.circuits.discovery.exact import exact
+from interp.methods.circuits.discovery.information_flow import information_flow
+from interp.methods.circuits.discovery.magnitude import magnitude
+from interp.methods.circuits.discovery.node_attribution import node_attribution
+from interp.methods.circuits.discovery.random import random
+from interp.results import Result
+
+METHODS: dict[str, Callable[..., Result]] = {
+    f.__name__: f
+    for f in (
+        acdc,
+        eap,
+        eap_ig,
+        edge_pruning,
+        exact,
+        information_flow,
+        magnitude,
+        node_attribution,
+        random,
+    )
+}
+
+
+def discover(model: Any, task: Any, method: str = "eap_ig", **options: Any) -> Result:
+    """A score for every edge of the residual graph, by a method of this name.
+
+    >>> scores = discover(model, task, method="eap_ig", steps=5)
+    >>> scores.top(5).labels
+    >>> Circuit.top(scores, 500)
+
+    Axes: sender, receiver; NaN where there is no edge. Positive: the edge helps the task's metric. options: the
+    method's own (`help(interp.methods.circuits.discovery.acdc)`).
+    """
+    if method not in METHODS:
+        raise unknown("discovery method", method, METHODS, "discover(model, task, method='eap_ig')")
+    return METHODS[method](model, task, **options)
+
+
+__all__ = ["METHODS", "discover", *METHODS]

@@ -1,0 +1,236 @@
+"""ACDC: from the logits backwards, every edge whose loss makes no difference is cut for good."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interp import sites
+from interp.circuits import Circuit
+from interp.methods.circuits import edges
+from interp.methods.circuits.discovery.eap_ig import eap_ig
+from interp.methods.runs import checkpoint, sweep
+from interp.methods.runs.metrics import Measure
+from interp.results import Result
+
+LEAST, MOST = 4, 64  # edges tried ahead in one batch
+Item = list[int]  # edges that are cut together, by their place among all
+
+
+def acdc(
+    model: Any,
+    task: Any,
+    *,
+    tau: float = 0.01,
+    metric: "str | Measure" = "kl",
+    among: "int | Circuit | None" = None,
+    by: str = "resample",
+    resume: str | Path | None = None,
+    examples: bool = False,
+    way: str | None = None,
+) -> Result:
+    """What each edge was worth when ACDC tried to cut it: 0 for the edges it cut.
+
+    >>> found = acdc(model, task, tau=0.01, resume="acdc.npz")
+    >>> Circuit.threshold(found, 1e-9)                       # ACDC's circuit: the edges it kept
+
+    Receivers in turn, from the logits back, and the edges into each from the last sender to the first. An edge is
+    cut for good when the prediction's KL divergence from the clean run then rises by less than tau (nats, mean over
+    prompts), given all cuts so far. With another metric: when the metric moves by less than tau, up or down.
+    among: only these edges are tried, a circuit's or the n best of `eap_ig` (5 steps); when a receiver's turn
+    comes, its other edges are cut first, untested. Exact and fast: a batch tries to cut the next 1, 2, ..., k edges,
+    and what follows the first that must stay is thrown away; runs start at the receiver's layer; a component that
+    nothing reads any more is cut off without a run. resume: a .npz file; the same call goes on from there.
+
+    Axes: sender, receiver (NaN: no edge). Unit: the metric's (nats for the KL). The score is the change when the
+    edge was tested, others being cut already, if it was kept, and 0 if not: it tells kept from cut, and is not
+    comparable between edges. Positive: the edge helps (cutting it raises the KL, or lowers the metric).
+    Conmy et al. 2023 (arXiv 2304.14997).
+    """
+    started = time.perf_counter()
+    if isinstance(tau, bool) or not isinstance(tau, (int, float)) or not tau > 0:
+        raise ValueError(
+            f"tau={tau!r}: the smallest change that keeps an edge is above 0, in the metric's unit (try 0.01)"
+        )
+    judge = edges.judged(model, task, metric)
+    graph = edges.Edges(model, task, judge, by=by, way=way)
+    there = edges.exist(graph.dims)
+    tried = (
+        there
+        if among is None
+        else _tried(model, task, among, judge if metric != "kl" else None, by, way)
+    )
+    clean = graph.cut(there.float()[None], bar=False)[0]
+    sign = 1.0 if metric == "kl" else -1.0
+    keeps = (lambda rise: rise >= tau) if metric == "kl" else (lambda rise: abs(rise) >= tau)
+    what = {
+        "tokens": [task.clean, task.corrupted],
+        "method": ["acdc", tau, by, graph.way],
+        "candidates": tried,
+        "metric": [judge.name, judge.unit, judge.columns],
+    }
+    cells = _cells(graph.dims, there, tried)
+    with checkpoint.ledger(resume, clean)(len(cells), model, what) as (values, todo, note):
+        places = {cell: place for place, cell in enumerate(todo)}
+
+        def save(item, value):
+            return note([places[i] for i in item], value.expand(len(item), -1))
+
+        found, runs = _search(
+            graph, cells, tried, clean, lambda v, now: sign * (v - now), keeps, values, save
+        )
+    said = dict(
+        metric=judge.name,
+        by=by,
+        tau=tau,
+        kept=int((found.mean(0) != 0).sum()),
+        tried=int(tried.sum()),
+        runs=runs,
+        way=graph.way,
+    )
+    about = sweep.provenance(model, task, "acdc", started, **said)
+    return edges.scores(
+        found, model, task, f"ACDC's change of {judge.name}", judge.unit, about, examples
+    )
+
+
+def _tried(
+    model: Any, task: Any, among: Any, judge: Measure | None, by: str, way: str | None
+) -> Tensor:
+    """Which edges are tested [sender receiver]."""
+    if isinstance(among, bool) or not isinstance(among, (int, Circuit)):
+        raise ValueError(
+            f"among={among!r}: a number of edges, or a circuit such as Circuit.top(scores, 2000)"
+        )
+    if isinstance(among, int):
+        among = Circuit.top(eap_ig(model, task, metric=judge, by=by, way=way), among)
+    weights = torch.from_numpy(among.weights()).bool()  # on the CPU, as the whole search is
+    if weights.shape != edges.exist(edges.bridge.dims(model)).shape:
+        raise ValueError(
+            f"among is a circuit of {among.model!r}, whose graph this model does not have"
+        )
+    return weights
+
+
+def _cells(dims: Any, there: Tensor, tried: Tensor) -> list[tuple[int, int]]:
+    """Every edge (sender, receiver) in the order of the search; a receiver's untested ones come first."""
+    each = []
+    for r in reversed(range(there.shape[1])):
+        column = there[:, r].nonzero()[:, 0].flip(0).tolist()
+        each += [(s, r) for s in sorted(column, key=lambda s: bool(tried[s, r]))]
+    return each
+
+
+def _search(
+    graph: edges.Edges,
+    cells: list[tuple[int, int]],
+    tried: Tensor,
+    clean: Tensor,
+    rise: Callable[[Tensor, Tensor], Tensor],
+    keeps: Callable[[float], bool],
+    values: Tensor,
+    save: Callable[[Item, Tensor], None],
+) -> tuple[Tensor, int]:
+    """The change [batch sender receiver] at the edges that were kept, and how many runs it took.
+
+    values [edge batch]: what is known from an earlier call, NaN elsewhere.
+    """
+    dims, kept = graph.dims, edges.exist(graph.dims).float()
+    found = clean.new_zeros(len(clean), *kept.shape)
+    own = _components(dims)
+    moves = graph.moves() if graph.engine is not None else None
+    now, ahead, runs = clean, LEAST, 0
+
+    def settle(item: Item, value: Tensor) -> bool:
+        """Whether the edge stays: otherwise it is cut, and the next ones are compared with the run without it."""
+        nonlocal now
+        s, r = cells[item[0]]
+        change = rise(value, now)
+        if tried[s, r] and keeps(float(change.double().mean())):
+            found[:, s, r] = change
+            return True
+        for i in item:
+            kept[cells[i]] = 0.0
+        now = value
+        return False
+
+    with sweep.progress(None, "acdc", total=len(cells)) as bar:
+        for layer, columns in _steps(cells, dims):
+            queue: list[Item] = []
+            for r, column in columns.items():
+                if r < kept.shape[1] - 1 and not any(kept[c].any() for c in own[r]):
+                    kept[:, r] = 0.0  # nothing reads it any more
+                    bar.update(len(column))
+                else:
+                    rest = [i for i in column if not tried[cells[i]]]
+                    queue += ([rest] if rest else []) + [[i] for i in column if tried[cells[i]]]
+            while queue:
+                known = not values[queue[0][0]].isnan().any()
+                some = queue[: 1 if known else ahead]
+                answers = (
+                    values[some[0][0]][None]
+                    if known
+                    else _runs(graph, kept, cells, some, layer, moves)
+                )
+                taken, stays = 0, False
+                while taken < len(some) and not stays:
+                    if not known:
+                        save(some[taken], answers[taken])
+                    stays = settle(some[taken], answers[taken])
+                    bar.update(len(some[taken]))
+                    taken += 1
+                if not known:
+                    runs += len(some)
+                    ahead = min(MOST, max(LEAST, 2 * taken))
+                queue = queue[taken:]
+                bar.set_postfix(kept=int((found != 0).any(0).sum()), refresh=False)
+    return found, runs
+
+
+def _runs(
+    graph: edges.Edges,
+    kept: Tensor,
+    cells: list[tuple[int, int]],
+    items: list[Item],
+    layer: int,
+    moves: Tensor | None,
+) -> Tensor:
+    """The measure [row batch] with the first 1, 2, ... items cut."""
+    rows = kept.repeat(len(items), 1, 1)
+    for number, item in enumerate(items):
+        for i in item:
+            rows[(slice(number, None), *cells[i])] = 0.0
+    if moves is None:
+        return graph.cut(rows, "acdc")
+    return graph.downstream(layer, rows, moves)
+
+
+def _steps(cells: list[tuple[int, int]], dims: Any) -> list[tuple[int, dict[int, Item]]]:
+    """(layer, {receiver: its edges}) of receivers that no edge connects: a layer's MLP, then its attention."""
+    steps: dict[tuple[int, bool], dict[int, Item]] = {}
+    receivers = sites.receivers(dims)
+    for i, (_, r) in enumerate(cells):
+        at = receivers[r]
+        layer = dims.n_layers if at.family == "logits" else at.layer
+        steps.setdefault((layer, at.family == "mlp"), {}).setdefault(r, []).append(i)
+    return [(layer, columns) for (layer, _), columns in steps.items()]
+
+
+def _components(dims: Any) -> list[list[int]]:
+    """For every receiver the senders that its input goes into; the logits have none."""
+    row = {str(s): i for i, s in enumerate(sites.senders(dims))}
+
+    def heads(r):
+        return (
+            sites.feeds(r, dims)
+            if r.family == "kv"
+            else [sites.Site(r.family, "out", r.layer, r.index)]
+        )
+
+    return [
+        [] if r.family == "logits" else [row[str(c)] for c in heads(r)]
+        for r in sites.receivers(dims)
+    ]

@@ -1,0 +1,43 @@
+"""Edge attribution patching: every edge's effect to first order, from one forward and one backward pass."""
+
+import time
+from typing import Any
+
+from interp.methods.circuits import edges
+from interp.methods.runs import sweep
+from interp.methods.runs.metrics import Measure, measure
+from interp.results import Result
+
+
+def eap(
+    model: Any,
+    task: Any,
+    *,
+    metric: "str | Measure | None" = None,
+    by: str = "resample",
+    examples: bool = False,
+    way: str | None = None,
+) -> Result:
+    """Each edge's move, clean less corrupted, times the metric's slope in what its receiver reads in the clean run.
+
+    >>> eap(model, task).top(5)
+    >>> Circuit.top(eap(model, task), 500)
+
+    Axes: sender, receiver (NaN: no edge). Unit: the metric's; positive = corrupting the edge lowers it. by: what a
+    corrupted edge carries, see `interp.evaluate`. examples=True keeps every example's score (for intervals and
+    stability; a number an edge and example). way: "engine" or "hooks" insists.
+    Syed et al. 2023 (arXiv 2310.10348).
+    """
+    started = time.perf_counter()
+    judge = measure(task, metric)
+    graph = edges.Edges(model, task, judge, by=by, way=way)
+    found = graph.slopes([None])
+    return edges.scores(
+        found,
+        model,
+        task,
+        f"EAP of {judge.name}",
+        judge.unit,
+        sweep.provenance(model, task, "eap", started, metric=judge.name, by=by, way=graph.way),
+        examples,
+    )

@@ -1,0 +1,121 @@
+"""How much each edge moves what its receiver reads. No gradient, no metric: size alone."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interp import sites
+from interp.interventions import run
+from interp.methods.circuits import edges
+from interp.methods.runs import sweep
+from interp.methods.runs.metrics import Measure
+from interp.models import bridge
+from interp.results import Result
+from interp.sites import Site
+
+SENDERS = 16  # at a time: what they make of a layer's input is held at once
+
+
+def magnitude(
+    model: Any, task: Any, *, by: str = "resample", examples: bool = False, way: str | None = None
+) -> Result:
+    """How far each edge, when it is corrupted, moves its receiver's own input, relative to that input.
+
+    >>> magnitude(model, task).top(5)
+
+    With x the stream that the receiver reads in the clean run, m the sender's move (its clean write less the
+    corrupted one), and P what the receiver makes of the stream first:
+
+        score = |P(x - m) - P(x)| / |P(x)|
+
+    P is the norm and then W_Q, W_K or W_V with bias for q, k, v; the norm alone for an MLP; the final norm for the
+    logits. |.| is the Euclidean length over all positions from the first at which the prompts differ (END alone
+    for the logits). Exact, not to first order. Axes: sender, receiver (NaN: no edge). Unit: share of the input;
+    never negative. A baseline: an edge can move its receiver far and the answer not at all.
+    """
+    started = time.perf_counter()
+    graph = edges.Edges(
+        model, task, Measure("nothing", "none", lambda logits, kept: logits[:, 0]), by=by, way=way
+    )
+    moves, first = graph.moves(), graph.first
+    names = [
+        str(Site(f, "out" if f == "resid_pre" else "in", layer))
+        for layer in range(graph.dims.n_layers)
+        for f in ("resid_pre", "mlp")
+    ]
+    found = torch.zeros(len(task), *edges.exist(graph.dims).shape, device=moves.device)
+    with torch.no_grad():
+        read = {
+            name: x[:, first:]
+            for name, x in run(
+                model, task.clean, keep=[*names, "logits.in"], last_only=True
+            ).kept.items()
+        }
+        for columns, x, count, own in sweep.progress(
+            list(_reads(model, graph.dims, read)), "moves of inputs"
+        ):
+            last = x.shape[1] == 1
+            clean = own(x)  # batch pos receiver d
+            for lo in range(0, count, SENDERS):
+                m = (
+                    moves[lo : min(lo + SENDERS, count), :, -1:]
+                    if last
+                    else moves[lo : min(lo + SENDERS, count)]
+                )
+                moved = (own(x - m) - clean).pow(2).sum((2, 4)).sqrt() / clean.pow(2).sum(
+                    (1, 3)
+                ).sqrt()
+                found[:, lo : lo + len(m), columns] = moved.transpose(0, 1)
+    about = sweep.provenance(model, task, "magnitude", started, by=by, way=graph.way)
+    return edges.scores(
+        found, model, task, "move of the receiver's input", "share of the input", about, examples
+    )
+
+
+def _reads(
+    model: Any, dims: bridge.Dims, read: dict[str, Tensor]
+) -> Iterator[tuple[slice, Tensor, int, Callable[[Tensor], Tensor]]]:
+    """(receivers, the stream they read, how many senders come before, what each makes of it [... pos receiver d])."""
+    number = {str(r): i for i, r in enumerate(sites.receivers(dims))}
+    senders = sites.senders(dims)
+
+    def before(name):
+        return sum(sites.precedes(s, Site.parse(name), dims) for s in senders)
+
+    for layer in range(dims.n_layers):
+        for part, name, heads in (
+            ("Q", "L{}H0.q_in", dims.n_heads),
+            ("K", "L{}KV0.k_in", dims.n_kv_heads),
+            ("V", "L{}KV0.v_in", dims.n_kv_heads),
+        ):
+            start = number[name.format(layer)]
+            yield (
+                slice(start, start + heads),
+                read[f"resid_pre.{layer}"],
+                before(name.format(layer)),
+                _projected(model, part, layer),
+            )
+        name = f"mlp.{layer}.in"
+
+        def normed(x, layer=layer):
+            return bridge.norm(model, "ln2", layer, x)[..., None, :]
+
+        yield slice(number[name], number[name] + 1), read[name], before(name), normed
+
+    def final(x):
+        return bridge.final_norm(model, x)[..., None, :]
+
+    yield slice(number["logits.in"], None), read["logits.in"][:, -1:], len(senders), final
+
+
+def _projected(model: Any, part: str, layer: int) -> Callable[[Tensor], Tensor]:
+    weight, bias = bridge.projection(model, part, layer)  # head d_model d_head
+
+    def own(x: Tensor) -> Tensor:
+        out = torch.einsum("...pd,hde->...phe", bridge.norm(model, "ln1", layer, x), weight)
+        return out if bias is None else out + bias
+
+    return own

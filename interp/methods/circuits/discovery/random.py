@@ -1,0 +1,27 @@
+"""Random scores: what every other method must beat."""
+
+import time
+from typing import Any
+
+import torch
+
+from interp.methods.circuits import edges
+from interp.methods.runs import sweep
+from interp.models import bridge
+from interp.results import Result
+
+
+def random(model: Any, task: Any, *, seed: int = 0) -> Result:
+    """A number from 0 to 1 for every edge, drawn from a seed: no edge is better than another.
+
+    >>> Circuit.top(random(model, task, seed=3), 500)        # a random circuit of 500 edges
+
+    Axes: sender, receiver (NaN: no edge). Unit: none. Neither the weights nor the prompts are looked at.
+    """
+    started = time.perf_counter()
+    shape = edges.exist(bridge.dims(model)).shape
+    drawn = torch.rand(
+        1, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
+    about = sweep.provenance(model, task, "random", started) | {"seed": seed}
+    return edges.scores(drawn, model, task, "random score", "none", about, False)

@@ -1,0 +1,357 @@
+"""The residual graph on a task: runs with edges cut, and the slope of the measure in every edge.
+
+Both go two ways to equal numbers: by the lean engine (one matrix product a layer), and by hooks, which is the
+definition and serves every model. A weight is 1 for an edge that is kept and 0 for one that is cut: then the
+receiver reads what the sender writes in another run (see `BY`).
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from interp import engine as lean
+from interp import sites
+from interp._errors import unknown
+from interp._numbers import to_numpy
+from interp.edits import set_to
+from interp.interventions import Intervention, run
+from interp.methods.patching.patch import first_change
+from interp.methods.runs import engine_sweep, gradients, sweep
+from interp.methods.runs.metrics import Measure, kl_to, measure
+from interp.models import bridge
+from interp.results import Result
+from interp.sites import Site
+
+BY = {
+    "resample": "the corrupted twin's write",
+    "mean": "the position-wise mean write over reference prompts (the task's corrupted ones)",
+    "zero": "nothing",
+}
+TOKENS_BACK = 1280  # tokens of one backward pass: about a gigabyte of graph on a small model
+
+
+def exist(dims: Any) -> Bool[Tensor, "sender receiver"]:
+    """Which pairs of a sender and a receiver are edges: those where the write comes before the read."""
+    wrote = torch.tensor([sites.write_step(s) for s in sites.senders(dims)])
+    read = torch.tensor([sites.read_step(r, dims) for r in sites.receivers(dims)])
+    return wrote[:, None] < read
+
+
+def scores(
+    values: Tensor,
+    model: Any,
+    task: Any,
+    name: str,
+    unit: str,
+    about: dict[str, Any],
+    examples: bool,
+) -> Result:
+    """The Result of a discovery method: values [batch sender receiver], NaN where there is no edge."""
+    dims = bridge.dims(model)
+    coords = {
+        "sender": list(map(str, sites.senders(dims))),
+        "receiver": list(map(str, sites.receivers(dims))),
+    }
+    values = values.cpu().double().masked_fill(~exist(dims), float("nan"))
+    each = to_numpy(values.permute(1, 2, 0))
+    return Result(
+        each.mean(-1), ("sender", "receiver"), coords, name, unit, about, each if examples else None
+    )
+
+
+def judged(model: Any, task: Any, metric: Any) -> Measure:
+    """The measure a name stands for, "kl" being the distance from the clean run's prediction."""
+    return kl_to(model, task) if metric == "kl" else measure(task, metric)
+
+
+class Edges:
+    """A model and a task's prompts, ready for runs with edges cut and for slopes; made once for many of them.
+
+    >>> edges = Edges(model, task, judge, by="resample")
+    >>> edges.cut(weights)                      # weights [row sender receiver] -> the measure [row batch]
+    >>> edges.slopes([None])                    # [batch sender receiver]: move of each edge times its slope
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        task: Any,
+        judge: Measure,
+        *,
+        by: str = "resample",
+        reference: Tensor | None = None,
+        way: str | None = None,
+    ):
+        if by not in BY:
+            raise unknown("way to cut", by, BY, "by='resample'")
+        if judge.keep or judge.everywhere:
+            raise ValueError(
+                f"edges are judged on END's logits, and {judge.name!r} reads something else (try 'logit_diff')"
+            )
+        self.model, self.task, self.judge, self.by = model, task, judge, by
+        self.dims = bridge.dims(model)
+        first = next(model.parameters())
+        self.device, self.dtype = first.device, first.dtype
+        self.reference = task.corrupted if reference is None else torch.as_tensor(reference)
+        self.first = first_change(model, task.clean, task.corrupted) if by == "resample" else 0
+        self.engine = sweep.choose(model, way, lambda: lean.find(model))
+        self.way = "hooks" if self.engine is None else "engine"
+        with bridge.LOCK, torch.no_grad():
+            self._prepare() if self.engine is not None else self._prepare_hooks()
+
+    # --- by the engine ---------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        engine = self.engine
+        self.read = engine_sweep.reader(engine, self.judge, len(self.task))
+        if self.by == "resample":
+            other = lean.run(engine, self.task.corrupted, keep=lean.EDGES, logits=None)
+            self.other = lean.of_run(engine, other, self.first)
+        elif self.by == "mean":
+            given = lean.writes(
+                engine, lean.run(engine, self.reference, keep=lean.EDGES, logits=None)
+            )
+            self.other = lean.of_writes(engine, given.mean(1, keepdim=True))
+        else:
+            g = lean.graph(engine)
+            self.other = lean.of_writes(
+                engine,
+                engine.embed.new_zeros(g.n_senders, 1, self.task.clean.shape[1], engine.d_model),
+            )
+
+    @cached_property
+    def clean(self) -> lean.Run:
+        """The clean run, made when slopes or moves first ask for it: cutting edges does not."""
+        return lean.run(self.engine, self.task.clean, keep=lean.EDGES, logits=None)
+
+    def moves(self) -> Float[Tensor, "sender batch pos d_model"]:
+        """What each sender writes in the clean run, less in the other one, from position `first` on."""
+        if self.engine is None:
+            return torch.stack([self.now[str(s)] - self.others[str(s)] for s in self.senders])[
+                :, :, self.first :
+            ]
+        return lean.writes(self.engine, self.clean, self.first) - self.other.writes
+
+    # --- runs with edges cut ---------------------------------------------------------------------------------
+
+    def cut(
+        self,
+        weights: Float[Tensor, "row sender receiver"],
+        what: str = "runs with edges cut",
+        bar: bool = True,
+    ) -> Float[Tensor, "row batch"]:
+        """The measure of each run. Gradients flow into the weights where they are on (engine only)."""
+        with bridge.LOCK:
+            if self.engine is None:  # the weights stay on the CPU, where each is read as a number
+                rows = [self._cells(row) for row in weights]
+                return sweep.vary(
+                    self.model, self.task.clean, rows, self.judge, self.task.positions, what
+                )
+            weights = torch.as_tensor(weights, dtype=self.dtype, device=self.device)
+            with sweep.progress(None, what, total=len(weights) if bar else None) as shown:
+                return lean.cut_runs(
+                    self.engine,
+                    self.task.clean,
+                    self.other,
+                    weights,
+                    self.read,
+                    first=self.first,
+                    tick=shown.update,
+                )
+
+    def downstream(
+        self, layer: int, weights: Float[Tensor, "row sender receiver"], moves: Tensor
+    ) -> Float[Tensor, "row batch"]:
+        """The same for rows that keep every edge into the layers before `layer`, which are then not run again."""
+        weights = weights.to(self.device, self.dtype)
+        upstream = moves[: lean.graph(self.engine).before(layer)]
+        with bridge.LOCK:
+            return lean.cut_runs(
+                self.engine,
+                self.task.clean,
+                self.other,
+                weights,
+                self.read,
+                first=self.first,
+                layer=layer,
+                upstream=upstream,
+            )
+
+    # --- slopes ----------------------------------------------------------------------------------------------
+
+    def slopes(
+        self, points: Sequence[float | None], what: str = "slopes"
+    ) -> Float[Tensor, "batch sender receiver"]:
+        """Each edge's move times the slope in what its receiver reads, mean over points.
+
+        points: where between the other run's embedding (0) and the clean one's (1) the slope is taken; None is the
+        clean run itself. The move is clean - other, so a positive score says that the edge helps the measure.
+        """
+        if self.engine is None:
+            return self._slopes_by_hooks(points)
+        engine, n = self.engine, len(self.task)
+        g = lean.graph(engine)
+        found = torch.zeros(n, g.n_senders, g.n_receivers, device=self.device)
+        with bridge.LOCK:
+            moved = self.moves()
+            for some, resid in self._points(points):
+                slope = lean.slopes(
+                    engine,
+                    self.task.clean,
+                    self.read,
+                    resid=resid,
+                    base=self.clean,
+                    first=self.first,
+                )
+                lean.contract(engine, moved, slope, found)
+        return found / len(points)
+
+    def _points(self, points: Sequence[float | None]) -> Iterator[tuple[list, Tensor | None]]:
+        """The embeddings [row batch pos d_model] of a few points at a time; None for the clean run."""
+        if list(points) == [None]:
+            yield [None], None
+            return
+        start = self.other.writes[0].expand(len(self.task), -1, -1)
+        step = self.clean["resid_pre"][0][:, self.first :] - start
+        size = self._together(start)
+        for lo in sweep.progress(range(0, len(points), size), "slopes"):
+            some = list(points[lo : lo + size])
+            yield some, torch.stack([start + (1.0 if a is None else a) * step for a in some])
+
+    def _together(self, x: Tensor) -> int:
+        """How many points of an integral go through one backward pass on streams like x [batch pos d_model]."""
+        return max(1, TOKENS_BACK // (x.shape[0] * x.shape[1]))
+
+    def slopes_at_activations(
+        self, points: Sequence[float]
+    ) -> Float[Tensor, "batch sender receiver"]:
+        """Each edge's move times the slope in what its receiver reads, the senders' own writes being interpolated.
+
+        The embedding, each layer's heads together, and each MLP in turn write other + a (clean - other) for each a
+        in points. What comes before them is clean, what comes after reacts; only their own edges are scored there.
+        """
+        found = torch.zeros(len(self.task), *exist(self.dims).shape, device=self.device)
+        with bridge.LOCK:
+            moved = self.moves()
+            for turn in sweep.progress(self._turns(), "slopes at activations"):
+                if self.engine is None:
+                    found[:, turn] = self._slopes_by_hooks(points, turn)[:, turn] * len(points)
+                    continue
+                for layer, slope in self._interpolated(turn, points, moved):
+                    lean.contract(self.engine, moved, slope, found, layer, turn)
+        return found / len(points)
+
+    def _turns(self) -> list[slice]:
+        """The senders that are interpolated together: the embedding, each layer's heads, each MLP."""
+        heads = self.dims.n_heads
+        starts = [1 + layer * (heads + 1) for layer in range(self.dims.n_layers)]
+        return [
+            slice(0, 1),
+            *(
+                turn
+                for i in starts
+                for turn in (slice(i, i + heads), slice(i + heads, i + heads + 1))
+            ),
+        ]
+
+    def _interpolated(
+        self, turn: slice, points: Sequence[float], moved: Tensor
+    ) -> Iterator[tuple[int, list[Tensor]]]:
+        """(layer, the slopes at its receivers and later ones) with these senders' writes moved, some points at a time."""
+        engine = self.engine
+        layer, place = divmod(max(turn.start - 1, 0), self.dims.n_heads + 1)
+        resid, away = self.clean["resid_pre"][layer][:, self.first :], moved[turn].sum(0)
+        size = self._together(resid)
+        for lo in range(0, len(points), size):
+            back = resid.new_tensor(points[lo : lo + size]).view(-1, 1, 1, 1) - 1
+            start, touch = resid.expand(len(back), *resid.shape), {}
+            if turn.start == 0:
+                start = start + back * away
+            else:
+                touch = {
+                    "mlp_out" if place else "attn_out": lambda wrote, by=back * away: wrote + by
+                }
+            options = dict(resid=start, base=self.clean, first=self.first, layer=layer, touch=touch)
+            yield layer, lean.slopes(engine, self.task.clean, self.read, **options)
+
+    # --- by hooks: the definition ----------------------------------------------------------------------------
+
+    def _prepare_hooks(self) -> None:
+        self.senders, self.receivers = sites.senders(self.dims), sites.receivers(self.dims)
+        names = list(map(str, self.senders))
+
+        def writes(tokens):
+            return run(self.model, tokens, keep=names, last_only=True).kept
+
+        self.now = writes(self.task.clean)
+        if self.by == "resample":
+            self.others = writes(self.task.corrupted)
+        else:
+            kept = writes(self.reference)
+
+            def mean(x):
+                return (x.mean(0) if self.by == "mean" else torch.zeros_like(x[0])).expand(
+                    len(self.task), *x.shape[1:]
+                )
+
+            self.others = {name: mean(value) for name, value in kept.items()}
+
+    def _cells(self, weight: Tensor) -> list[Intervention]:
+        """A run with weighted edges as interventions at every receiver that does not read the clean stream."""
+        cells, there = [], exist(self.dims)
+        for r, receiver in enumerate(self.receivers):
+            lost = {
+                str(s): 1 - float(weight[i, r])
+                for i, s in enumerate(self.senders)
+                if there[i, r] and weight[i, r] != 1
+            }
+            if lost:
+
+                def edit(act, seen, lost=lost):
+                    return act + sum(
+                        w * (self._other(s, len(act)) - seen[s]) for s, w in lost.items()
+                    )
+
+                cells.append(Intervention(receiver, edit, reads=tuple(lost)))
+        return cells
+
+    def _other(self, sender: str, n: int) -> Tensor:
+        return self.others[sender][:n]
+
+    def _slopes_by_hooks(
+        self, points: Sequence[float | None], turn: slice = slice(0, 1)
+    ) -> Float[Tensor, "batch sender receiver"]:
+        """All edges' scores when the senders of this turn (the embedding) are interpolated."""
+        found = torch.zeros(
+            len(self.task), len(self.senders), len(self.receivers), device=self.device
+        )
+        there = exist(self.dims).to(self.device)
+        tap = gradients.by_hooks(self.model, self.judge, self.task.clean, self.task.positions)
+        moved = torch.stack([self.now[str(s)] - self.others[str(s)] for s in self.senders])
+        slots = list(dict.fromkeys(_slot(r) for r in self.receivers))
+        for a in points:
+
+            def write(s):
+                return torch.lerp(self.others[s], self.now[s], a)
+
+            edits = (
+                []
+                if a is None
+                else [Intervention(s, set_to(write(str(s)))) for s in self.senders[turn]]
+            )
+            slope = tap.slopes(slots, edits=edits)
+            each = torch.stack([slope[_slot(r)][r.index or 0] for r in self.receivers])
+            found += torch.einsum("sbpd,rbpd->bsr", moved, each).masked_fill(~there, 0.0)
+        return found / len(points)
+
+
+def _slot(receiver: Site) -> Site:
+    return (
+        receiver
+        if receiver.index is None
+        else Site(receiver.family, receiver.part, receiver.layer, sites.STAR)
+    )

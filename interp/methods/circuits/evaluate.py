@@ -1,0 +1,372 @@
+"""Judging circuits: how much of the model's behaviour is left when everything else is cut, and what it lacks.
+
+Every number is a fraction of the way from the run with all edges cut (0) to the model's own clean run (1), a ratio
+of means over the prompts, never clamped: a circuit that leaves out what works against the task gives more than 1.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp import sites
+from interp._errors import unknown
+from interp._numbers import to_numpy
+from interp.circuits import Circuit
+from interp.dims import Graph
+from interp.methods.circuits.edges import Edges
+from interp.methods.runs import sweep
+from interp.methods.runs.metrics import Measure, measure
+from interp.models import bridge
+from interp.results import Result
+from interp.sites import Site
+
+FRACTION = "fraction (0 all edges cut, 1 clean)"
+CUT_RANDOM = 3  # of how many random circuits the complement is run as well: nearly whole models, and much alike
+AT_ONCE = 32  # rows of weights held in memory at a time
+GROUPS = {"edges": "edge", "components": "component"}
+
+
+def evaluate(
+    model: Any,
+    task: Any,
+    circuit: Circuit,
+    *,
+    by: str = "resample",
+    metric: "str | Measure | None" = None,
+    sets: int = 10,
+    match: str = "size",
+    seed: int = 0,
+    any_task: bool = False,
+    reference: Tensor | None = None,
+    way: str | None = None,
+) -> Result:
+    """How faithful and complete a circuit is on these prompts, beside random circuits of its size.
+
+    >>> found = evaluate(model, task.heldout(), circuit)
+    >>> found                                       # a table, with intervals over the prompts
+    >>> found.sel(measure="faithfulness").ci()
+    >>> judged(circuit, found).save("ioi.json")     # the circuit's file says how good it was
+
+    Axis: measure.
+    "faithfulness" = (circuit - corrupted) / (clean - corrupted), of the metric's means: the circuit's edges as they
+    are, all others cut. "completeness" = 1 - the same for the complement (only the circuit's edges cut): 1 when
+    nothing is left without the circuit, 0 when the model does as well without it. This is Wang et al.'s
+    F(C \\ K) - F(M \\ K) with K the whole circuit, as a fraction. Both unclamped.
+    "random faithfulness" and "random completeness": the means over `sets` random circuits with as many edges (of
+    the first 3 for completeness); match="layers" draws as many of each kind in each layer, see `random_circuits`.
+    "clean", "corrupted", "circuit", "complement": the metric itself. "clean" is the model's plain run; "corrupted" is
+    the run with every edge cut, which by="resample" is the run on the corrupted prompts.
+
+    by: what a cut edge carries: "resample" the write of the corrupted twin, "mean" the position-wise mean write over
+    reference prompts (the task's corrupted ones, or `reference` tokens), "zero" nothing (far from anything the
+    model has seen). metric, way: as in `patch`. Examples are the prompts' parts in the ratio, so that `ci` is the
+    interval of a ratio of means. about: "edges", "share" of all edges, "random" (each set's faithfulness), "seen":
+    whether these are the prompts the circuit was found on; then judge on task.heldout().
+    Errors: a circuit of another model, without edges, or found on another task (any_task=True allows that).
+
+    Wang et al. 2022 (arXiv 2211.00593), section 4; Hanna et al. 2024 (arXiv 2403.17806); Miller et al. 2024
+    (arXiv 2407.08734) on what such a number depends on.
+    """
+    started = time.perf_counter()
+    edges, clean = _ready(model, task, circuit, by, metric, any_task, reference, way)
+    drawn = random_circuits(circuit, sets, seed, match=match)
+    sparse = [run_weights(one, by) for one in [circuit, *drawn]]
+    kept = edges.cut(_stack([*sparse, 0 * sparse[0]]), "circuit and random circuits")
+    everything = np.ones_like(sparse[0])
+    cut = edges.cut(
+        _stack([everything - one.weights() for one in [circuit, *drawn[:CUT_RANDOM]]]),
+        "without the circuit",
+    )
+    corrupted = kept[-1]
+    faithful = fractions(kept[:-1], clean, corrupted, edges.judge)
+    complete = 1 - fractions(cut, clean, corrupted, edges.judge)
+    rows = {
+        "faithfulness": faithful[0],
+        "completeness": complete[0],
+        "random faithfulness": faithful[1:].mean(0),
+        "random completeness": complete[1:].mean(0),
+        "clean": to_numpy(clean),
+        "corrupted": to_numpy(corrupted),
+        "circuit": to_numpy(kept[0]),
+        "complement": to_numpy(cut[0]),
+    }
+    examples = np.stack(list(rows.values()))
+    about = sweep.provenance(
+        model,
+        task,
+        "evaluation",
+        started,
+        metric=edges.judge.name,
+        measured=_typed(task, metric),
+        by=by,
+        way=edges.way,
+        edges=len(circuit),
+        share=circuit.share,
+        seen=_seen(circuit, task),
+        match=match,
+        sets=sets,
+        sets_seed=seed,
+        random=faithful[1:].mean(-1).tolist(),
+        units=dict.fromkeys(list(rows)[4:], edges.judge.unit),
+    )
+    about["units"] |= dict.fromkeys(list(rows)[:4], FRACTION)
+    name = f"{len(circuit)} of {len(circuit) / circuit.share:.0f} edges" + (
+        ", on the prompts they were found on" if about["seen"] else ""
+    )
+    return Result(
+        examples.mean(-1),
+        ("measure",),
+        {"measure": list(rows)},
+        name,
+        f"{FRACTION}, or {edges.judge.unit}",
+        about,
+        examples,
+    )
+
+
+def with_evaluation(circuit: Circuit, found: Result) -> Circuit:
+    """The circuit with the numbers of an evaluation written into its `evaluation`, four significant digits.
+
+    >>> judged(circuit, evaluate(model, task.heldout(), circuit)).save("ioi.json")
+    """
+    about, short = found.about, lambda x: float(f"{float(x):.4g}")
+    if about.get("method") != "evaluation" or about["edges"] != len(circuit):
+        raise ValueError(
+            f"{found.name!r} is not an evaluation of these {len(circuit)} edges (try evaluate(model, task, circuit))"
+        )
+    value = {name: short(v) for name, v in zip(found.coords["measure"], found.values)}
+    said = {
+        "metric": about["measured"],
+        **{k: about[k] for k in ("by", "split", "n", "seed") if k in about},
+    }
+    said |= {"task": about["task"]} if about["task"] != circuit.task.get("name") else {}
+    said |= {"faithfulness": value["faithfulness"]}
+    if len(found.examples[0]) > 1:
+        said |= {"interval": [short(end) for end in found.sel(measure="faithfulness").ci()]}
+    said |= {k: value[k] for k in ("completeness", "clean", "corrupted")}
+    said |= {
+        "random": {
+            "faithfulness": value["random faithfulness"],
+            **{k: about[k] for k in ("sets", "match")},
+        }
+    }
+    return replace(circuit, evaluation=said)
+
+
+def minimality(
+    model: Any,
+    task: Any,
+    circuit: Circuit,
+    *,
+    of: str = "edges",
+    without: Sequence[str] = (),
+    by: str = "resample",
+    metric: "str | Measure | None" = None,
+    any_task: bool = False,
+    reference: Tensor | None = None,
+    way: str | None = None,
+) -> Result:
+    """How much of the circuit's faithfulness falls when one of its edges, or components, is cut from it.
+
+    >>> minimality(model, task.heldout(), circuit).top(5, by="low")              # edges that do not help
+    >>> minimality(model, task.heldout(), circuit, of="components").plot()
+    >>> minimality(model, task, circuit, of="components", without=["L23H3"])      # once its twin is gone
+
+    Axis: edge ("L9H1 -> L10H7.q_in") or component (everything it sends is cut). Values: faithfulness before less
+    after, positive when the part helps; unclamped. without: components that are cut in both runs. With them this is
+    Wang et al.'s minimality score F(C \\ K) - F(C \\ (K and v)), K being the ones a part's work would pass to.
+    The other options are those of `evaluate`. A run for each part: some tenths of a second on a 30-layer model.
+    Wang et al. 2022 (arXiv 2211.00593), section 4.
+    """
+    started = time.perf_counter()
+    if of not in GROUPS:
+        raise unknown("parts of a circuit", of, GROUPS, "of='components'")
+    edges, clean = _ready(model, task, circuit, by, metric, any_task, reference, way)
+    row = {str(s): i for i, s in enumerate(sites.senders(circuit.graph))}
+    column = {str(r): i for i, r in enumerate(sites.receivers(circuit.graph))}
+    sent = [s for s in row if any(s == sender for sender, _ in circuit)]
+    odd = [name for name in without if name not in sent]
+    if odd:
+        raise unknown("component of the circuit", odd[0], sent, f"without={sent[:1]}")
+    base = circuit.weights()
+    base[[row[s] for s in without]] = 0.0
+    left = [(s, r) for s, r in circuit if s not in without]
+    parts = (
+        [([row[s]], [column[r]]) for s, r in left]
+        if of == "edges"
+        else [([row[s]], slice(None)) for s in sent if s not in without]
+    )
+    values = torch.cat(
+        [edges.cut(_stack([base, 0 * base]), bar=False), _without(edges, base, parts)]
+    )
+    found = fractions(values[[0, *range(2, len(values))]], clean, values[1], edges.judge)
+    examples = found[:1] - found[1:]
+    labels = (
+        [f"{s} -> {r}" for s, r in left] if of == "edges" else [s for s in sent if s not in without]
+    )
+    about = sweep.provenance(
+        model,
+        task,
+        "minimality",
+        started,
+        metric=edges.judge.name,
+        by=by,
+        way=edges.way,
+        edges=len(circuit),
+        clean=float(clean.mean()),
+        corrupted=float(values[1].mean()),
+        without=list(without),
+        faithfulness=float(found[0].mean()),
+        seen=_seen(circuit, task),
+    )
+    name = f"faithfulness lost without the {GROUPS[of]}"
+    return Result(
+        examples.mean(-1), (GROUPS[of],), {GROUPS[of]: labels}, name, FRACTION, about, examples
+    )
+
+
+def random_circuits(
+    circuit: Circuit, sets: int = 10, seed: int = 0, *, match: str = "size"
+) -> list[Circuit]:
+    """Circuits of random edges of the same graph, each with as many edges as the given one.
+
+    >>> random_circuits(circuit, sets=3)
+    >>> random_circuits(circuit, sets=3, match="layers")
+
+    Edges are drawn among all edges, the circuit's own too. match="size" draws from the whole graph; "layers" as many
+    as the circuit has into each layer's queries, keys, values, MLP, and into the logits: harder to beat, since
+    where a circuit reads is already half of what it is. Not pruned: few random edges lie on a way to the logits.
+    """
+    if match not in ("size", "layers"):
+        raise unknown("way to match", match, ("size", "layers"), "match='layers'")
+    if sets < 1:
+        raise ValueError(
+            f"sets={sets}: at least one random circuit stands beside a circuit (try sets=10)"
+        )
+    group = (lambda receiver: "any") if match == "size" else _place
+    pools: dict[Any, list] = {}
+    of = {str(receiver): group(str(receiver)) for receiver in sites.receivers(circuit.graph)}
+    for edge in circuit | ~circuit:
+        pools.setdefault(of[edge[1]], []).append(edge)
+    wanted: dict[Any, int] = {}
+    for _, receiver in circuit:
+        wanted[of[receiver]] = wanted.get(of[receiver], 0) + 1
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for k in range(sets):
+        chosen = [
+            pools[g][i]
+            for g, n in wanted.items()
+            for i in rng.choice(len(pools[g]), n, replace=False)
+        ]
+        source = {"kind": "random", "match": match, "seed": seed, "set": k}
+        drawn.append(
+            Circuit(
+                dict.fromkeys(chosen),
+                circuit.graph,
+                circuit.model,
+                task=circuit.task,
+                source=source,
+            )
+        )
+    return drawn
+
+
+# --- what both this and curves use -------------------------------------------------------------------------------
+
+
+def fractions(
+    values: Float[Tensor, "row batch"],
+    clean: Float[Tensor, "batch"],
+    corrupted: Float[Tensor, "batch"],
+    judge: Measure,
+) -> Float[np.ndarray, "row batch"]:
+    """Where each run stands between corrupted (0) and clean (1): a prompt's part in the ratio of the means.
+
+    The mean over prompts is exactly that ratio. Each part is the ratio plus the prompt's distance from it (the
+    linearised ratio), so that the spread of the parts gives the interval of the ratio, the denominator's included.
+    """
+    values, clean, corrupted = (to_numpy(x) for x in (values, clean, corrupted))
+    whole = (clean - corrupted).mean()
+    if abs(whole) < 1e-6:
+        raise ValueError(
+            f"{judge.name} is the same in the clean run and with all edges cut ({clean.mean():.4g}): there is nothing to "
+            "be faithful to (try metric='logit_diff', or another `by`)"
+        )
+    moved = values - corrupted
+    ratio = moved.mean(-1, keepdims=True) / whole
+    return ratio + (moved - ratio * (clean - corrupted)) / whole
+
+
+def graph_of(model: Any) -> Graph:
+    """The shape of a model's residual graph."""
+    d = bridge.dims(model)
+    return Graph(d.n_layers, d.n_heads, d.n_kv_heads, d.parallel)
+
+
+def run_weights(circuit: Circuit, by: str) -> Float[np.ndarray, "sender receiver"]:
+    """The circuit as weights of a run; resampled, edges on no way to the logits change nothing and cost time."""
+    return (circuit.prune() if by == "resample" else circuit).weights()
+
+
+def plain(model: Any, task: Any, judge: Measure) -> Float[Tensor, "batch"]:
+    """The measure of the model's own clean run: no edge is touched."""
+    return sweep.read(model, task.clean, judge, task.positions)
+
+
+def _ready(
+    model: Any,
+    task: Any,
+    circuit: Circuit,
+    by: str,
+    metric: Any,
+    any_task: bool,
+    reference: Tensor | None,
+    way: str | None,
+) -> tuple[Edges, Float[Tensor, "batch"]]:
+    """The circuit checked, the graph on this task, and the measure of the clean run."""
+    circuit.check(bridge.name(model), graph_of(model), None if any_task else task)
+    judge = measure(task, metric)
+    edges = Edges(model, task, judge, by=by, reference=reference, way=way)
+    return edges, plain(model, task, judge)
+
+
+def _without(edges: Edges, base: np.ndarray, parts: Sequence[tuple]) -> Float[Tensor, "row batch"]:
+    """The measure of the base circuit less each part in turn."""
+    found = []
+    with sweep.progress(None, "parts of the circuit", total=len(parts)) as bar:
+        for lo in range(0, len(parts), AT_ONCE):
+            rows = np.stack([base] * len(parts[lo : lo + AT_ONCE]))
+            for row, (senders, receivers) in zip(rows, parts[lo : lo + AT_ONCE]):
+                row[senders, receivers] = 0.0
+            found.append(edges.cut(torch.from_numpy(rows), bar=False))
+            bar.update(len(rows))
+    return torch.cat(found)
+
+
+def _stack(weights: Sequence[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(weights))
+
+
+def _place(receiver: str) -> tuple:
+    site = Site.parse(receiver)
+    return site.family, site.part, site.layer
+
+
+def _typed(task: Any, metric: Any) -> str:
+    """The metric by the name it is asked for."""
+    if metric is None:
+        return task.metric_name
+    return metric if isinstance(metric, str) else measure(task, metric).name
+
+
+def _seen(circuit: Circuit, task: Any) -> bool:
+    """Whether the circuit was found on prompts of this seed and split."""
+    said = {"name": task.name, **{k: task.about.get(k) for k in ("seed", "split")}}
+    return bool(circuit.task) and all(circuit.task.get(k) == v for k, v in said.items())

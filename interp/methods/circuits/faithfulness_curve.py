@@ -1,0 +1,147 @@
+"""Faithfulness by size: how good the best n edges of a discovery method are, for every n at once."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interp._errors import unknown
+from interp.circuits import Circuit
+from interp.methods.circuits.edges import Edges
+from interp.methods.circuits.evaluate import FRACTION, fractions, graph_of, plain, random_circuits
+from interp.methods.runs import sweep
+from interp.methods.runs.metrics import Measure, measure
+from interp.models import bridge
+from interp.results import Result
+
+SIZES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)  # MIB's shares of all edges
+SELECT = {"top": Circuit.top, "greedy": Circuit.greedy}
+
+
+def faithfulness_curve(
+    model: Any,
+    task: Any,
+    scores: Result,
+    sizes: Sequence[float] = SIZES,
+    *,
+    select: str = "top",
+    absolute: bool = True,
+    prune: bool = True,
+    by: str = "resample",
+    metric: "str | Measure | None" = None,
+    sets: int = 3,
+    match: str = "size",
+    seed: int = 0,
+    reference: Tensor | None = None,
+    way: str | None = None,
+) -> Result:
+    """The faithfulness of circuits of growing size chosen by these scores, beside random circuits as large.
+
+    >>> curve = faithfulness_curve(model, task.heldout(), discover(model, task))
+    >>> curve.plot()
+    >>> area(curve)                          # CPR and CMD, as MIB defines them
+
+    Axes: circuit ("discovered", "random"), edges. Faithfulness as in `evaluate`: 0 all edges cut, 1 the clean run,
+    unclamped. sizes: shares of all edges up to 1 (rounded to whole edges, at least one), numbers of edges above 1.
+    select, absolute: `Circuit.top` or `Circuit.greedy`, by the score's size or (absolute=False) the most helpful
+    first; MIB's CPR is signed, its CMD by size. prune: leave out edges on no way from the embedding to the logits,
+    random ones too; with by="resample" this changes the time and not the numbers, and a size counts the
+    edges before it. by, metric, reference, way: as in `evaluate`; sets, match, seed: the random circuits, whose mean is
+    "random". about: "random" (each set's, by size), "kept" (edges after pruning), "total".
+
+    Mueller et al. 2025 (MIB, arXiv 2504.13151).
+    """
+    started = time.perf_counter()
+    if select not in SELECT:
+        raise unknown("way to select", select, SELECT, "select='greedy'")
+    judge = measure(task, metric)
+    numbers, total = _numbers(scores, sizes)
+    circuits = [SELECT[select](scores, n, absolute=absolute) for n in numbers]
+    circuits[0].check(bridge.name(model), graph_of(model))
+    edges = Edges(model, task, judge, by=by, reference=reference, way=way)
+    clean = plain(model, task, judge)
+    corrupted = edges.cut(torch.zeros(1, *scores.values.shape), bar=False)[0]
+    found, each, kept = [], {}, []
+    for n, circuit in zip(sweep.progress(numbers, "circuits by size"), circuits):
+        # all edges there are: a random circuit of that size is the same one
+        drawn = random_circuits(circuit, sets, seed, match=match) if n < total else []
+        some = [one.prune() if prune else one for one in [circuit, *drawn]]
+        values = edges.cut(torch.from_numpy(np.stack([one.weights() for one in some])), bar=False)
+        part = fractions(values, clean, corrupted, judge)
+        found.append([part[0], part[1:].mean(0) if drawn else part[0]])
+        each[str(n)] = part[1:].mean(-1).tolist() if drawn else [float(part[0].mean())]
+        kept.append(len(some[0]))
+    examples = np.stack(found, 1)
+    about = sweep.provenance(
+        model,
+        task,
+        f"faithfulness curve, {scores.about.get('method', 'scores')}",
+        started,
+        metric=judge.name,
+        by=by,
+        way=edges.way,
+        clean=float(clean.mean()),
+        corrupted=float(corrupted.mean()),
+        select=select,
+        absolute=absolute,
+        prune=prune,
+        kept=kept,
+        total=total,
+        random=each,
+        match=match,
+        sets=sets,
+    )
+    coords = {"circuit": ["discovered", "random"], "edges": numbers}
+    name = f"faithfulness, {select} {'|score|' if absolute else 'signed score'} first"
+    return Result(examples.mean(-1), ("circuit", "edges"), coords, name, FRACTION, about, examples)
+
+
+def cpr_cmd(curve: Result) -> Result:
+    """CPR and CMD of a faithfulness curve: the area under f, and the area between f and 1, over the share of edges.
+
+    >>> area(curve)
+    >>> area(curve).sel(measure="CMD", circuit="discovered")
+
+    Axes: measure, circuit. Trapezoids of f and of |1 - f| between the curve's sizes, over the share of edges on a
+    linear scale, from the smallest size to the largest; MIB's ten sizes give 0.001 to 1, so that f = 1 throughout has CPR
+    0.999 and CMD 0. CPR: higher is better; MIB reads it off signed scores (absolute=False). CMD: lower is better, 0
+    at best; MIB reads it off the scores' size (absolute=True). Which one this curve used: about["absolute"]. The two
+    orders give very different numbers, so say which.
+    Mueller et al. 2025 (MIB, arXiv 2504.13151), section 3.
+    """
+    if curve.dims != ("circuit", "edges") or "total" not in curve.about:
+        raise ValueError(
+            f"area is taken of a faithfulness_curve, got {curve.name!r} with axes {curve.dims}"
+        )
+    numbers = curve.coords["edges"]
+    if len(numbers) < 2:
+        raise ValueError(
+            f"a curve of one size ({numbers[0]} edges) has no area: give faithfulness_curve at least two sizes"
+        )
+    share = np.array(numbers) / curve.about["total"]
+    below = np.trapezoid(curve.examples, share, axis=1)
+    # the sign of the mean: |1 - f| is of the mean over prompts, not a mean of distances
+    side = np.sign(1 - curve.values)[..., None]
+    beside = np.trapezoid(side * (1 - curve.examples), share, axis=1)
+    about = curve.about | {"from": float(share[0]), "to": float(share[-1])}
+    coords = {"measure": ["CPR", "CMD"], "circuit": curve.coords["circuit"]}
+    examples = np.stack([below, beside])
+    how = "by size of score" if curve.about["absolute"] else "by signed score"
+    name, unit = f"area of the faithfulness curve, {how}", "faithfulness x share of edges"
+    return Result(examples.mean(-1), ("measure", "circuit"), coords, name, unit, about, examples)
+
+
+def _numbers(scores: Result, sizes: Sequence[float]) -> tuple[list[int], int]:
+    """The sizes as numbers of edges, in order and each once, and how many edges there are."""
+    total = int((~np.isnan(scores.values)).sum())
+    bad = [size for size in sizes if not 0 < size <= total or (size > 1 and size != int(size))]
+    if bad or not len(sizes):
+        raise ValueError(
+            f"size {bad[0] if bad else '(none)'}: shares lie in (0, 1], numbers of edges in 2 to {total} (try 0.01, or 500)"
+        )
+    return sorted(
+        {max(1, round(size * total)) if size <= 1 else int(size) for size in sizes}
+    ), total

@@ -1,0 +1,151 @@
+"""Whether two tasks use the same heads: the overlap of their circuits, beside random heads of the same layers."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from interp.results import Result
+
+CHUNK = 100  # resampled score maps in memory at a time
+
+
+def head_overlap(
+    a: Result,
+    b: Result,
+    n: int = 27,
+    *,
+    draws: int = 1000,
+    n_boot: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Result:
+    """How many of the n largest heads of b are among the n largest of a, and what random heads of b's layers give.
+
+    >>> overlap(attribution_patch(model, ioi, "L*H*"), attribution_patch(model, laundry, "L*H*"), n=27)
+
+    a, b: scores by layer and head with their examples; heads are ranked by size, whatever their sign.
+    Axis: measure. "overlap": the share of b's heads that a has (the same both ways, the circuits being of one size);
+    "low" and "high": its bootstrap interval, the examples of a and of b drawn anew, each apart. A drawn circuit is a
+    noisier one, so these lie low rather than high. "Jaccard": in both, as a share of in either. "by chance", "95 % of
+    random sets", "99 % of random sets": the mean and percentiles over `draws` sets with as many heads in each layer
+    as b's circuit, drawn from all of the layer's heads (a permutation within layers: stricter than one of all heads).
+    about: "both" (the heads in both circuits), "drawn" (the overlap of every resample: subtract two with the same
+    `seed` and a, where a's prompts are drawn alike) and "random sets" (of every random set).
+    After Merullo et al. 2024 (arXiv 2310.08744), who compare with no random heads.
+    """
+    started = time.perf_counter()
+    for name, one in (("a", a), ("b", b)):
+        if one.dims != ("layer", "head") or one.examples is None or np.isnan(one.values).any():
+            raise ValueError(
+                f"{name} is not every head's score with its examples (try attribution_patch(model, task, 'L*H*'))"
+            )
+    if a.coords != b.coords:
+        raise ValueError("a and b are not scores of the same heads: they must be of one model")
+    if not 1 <= n < a.values.size:
+        raise ValueError(
+            f"n={n}: a circuit has 1 to {a.values.size - 1} of {a.values.size} heads (try n=27)"
+        )
+    mine, theirs = _top(a.values.reshape(1, -1), n), _top(b.values.reshape(1, -1), n)
+    random = (
+        _random_sets(mine.reshape(a.values.shape), theirs.reshape(a.values.shape), draws, seed) / n
+    )
+    drawn = (_resampled(a, n, n_boot, seed, 0) & _resampled(b, n, n_boot, seed, 1)).sum(-1) / n
+    shared = float((mine & theirs).sum() / n)
+    low, high = np.percentile(drawn, [50 * (1 - level), 100 - 50 * (1 - level)])
+    rows = {
+        "overlap": shared,
+        "low": low,
+        "high": high,
+        "Jaccard": shared / (2 - shared),
+        "by chance": random.mean(),
+        "95 % of random sets": np.percentile(random, 95),
+        "99 % of random sets": np.percentile(random, 99),
+    }
+    labels = replace(a, about={}).labels()
+    about = {k: a.about[k] for k in ("model", "split") if k in a.about}
+    about |= {
+        "method": "overlap",
+        "tasks": [x.about.get("task", x.name) for x in (a, b)],
+        "n": n,
+        "draws": draws,
+        "seed": seed,
+        "prompts": [a.examples.shape[-1], b.examples.shape[-1]],
+        "both": [labels[i] for i in np.flatnonzero(mine & theirs)],
+        "drawn": drawn.tolist(),
+        "random sets": random.tolist(),
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+    name = f"overlap of the top {n} heads"
+    return Result(
+        np.array(list(rows.values())),
+        ("measure",),
+        {"measure": list(rows)},
+        name,
+        "share of heads",
+        about,
+    )
+
+
+def role_score(attention: Result, effect: Result) -> Result:
+    """A head's part in a role by what it looks at and what it does: attention times effect, prompt by prompt.
+
+    >>> role_score(attends(model, task, "END", "IO"), logit_attribution(model, task)).top(3, by="high")      # name movers
+
+    Large only where a head does both on the same prompts. Axes, sign and unit are the effect's, so a head that attends
+    by 0.5 counts with half its effect. Both must be on the same axes, of the same prompts.
+    """
+    pair = (attention.examples, effect.examples)
+    if (attention.dims, attention.coords) != (effect.dims, effect.coords):
+        raise ValueError(
+            f"{attention.name!r} and {effect.name!r} have other axes: both need every head (try 'L*H*')"
+        )
+    if any(e is None for e in pair) or pair[0].shape != pair[1].shape:
+        raise ValueError(
+            "attention and effect need their examples, as many in both: of the same prompts"
+        )
+    examples = pair[0] * pair[1]
+    name, unit = f"{attention.name} x {effect.name}", f"{effect.unit} x {attention.unit}"
+    return replace(effect, values=examples.mean(-1), examples=examples, name=name, unit=unit)
+
+
+def _top(scores: Float[np.ndarray, "row head"], n: int) -> Bool[np.ndarray, "row head"]:
+    """Which heads are the n largest in size of each row; of equal ones the first."""
+    chosen = np.zeros(scores.shape, dtype=bool)
+    np.put_along_axis(
+        chosen, np.argsort(-np.abs(scores), axis=-1, kind="stable")[:, :n], True, axis=-1
+    )
+    return chosen
+
+
+def _random_sets(
+    mine: Bool[np.ndarray, "layer head"],
+    theirs: Bool[np.ndarray, "layer head"],
+    draws: int,
+    seed: int,
+) -> Int[np.ndarray, "draw"]:
+    """How many of mine each random set holds that has as many heads in each layer as theirs."""
+    rng, heads = np.random.default_rng(seed), mine.shape[1]
+    each = zip(mine.sum(1).tolist(), theirs.sum(1).tolist())
+    return sum(
+        (rng.hypergeometric(a, heads - a, b, draws) for a, b in each if b),
+        np.zeros(draws, dtype=int),
+    )
+
+
+def _resampled(
+    scores: Result, n: int, n_boot: int, seed: int, side: int
+) -> Bool[np.ndarray, "boot head"]:
+    """The circuits of n heads found on prompts drawn with replacement."""
+    cells = scores.examples.reshape(scores.values.size, -1)
+    size = cells.shape[-1]
+    if size < 2:
+        raise ValueError(f"{size} example: an interval needs at least two")
+    weights = (
+        np.random.default_rng([seed, side]).multinomial(size, np.full(size, 1 / size), n_boot)
+        / size
+    )
+    return np.concatenate(
+        [_top(weights[i : i + CHUNK] @ cells.T, n) for i in range(0, n_boot, CHUNK)]
+    )

@@ -1,0 +1,130 @@
+"""Direct logit attribution: what each component adds to the answer's logit by itself."""
+
+import time
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp import sites
+from interp._errors import unknown
+from interp._numbers import to_numpy
+from interp.interventions import run
+from interp.methods.runs import sweep
+from interp.models import bridge
+from interp.results import Result
+
+TOWARD = {
+    "difference": "logit difference",
+    "answer": "answer's logit",
+    "wrong": "wrong answer's logit",
+}
+
+
+def logit_attribution(
+    model: Any, task: Any, where: str = "L*H*", *, toward: str = "difference"
+) -> Result:
+    """How much each component writes straight into the logit difference at the last position.
+
+    >>> logit_attribution(model, task).top(5)            # heads
+    >>> logit_attribution(model, task, "mlp.*").plot()   # MLPs
+
+    where: writers, "L*H*", "mlp.*", "attn.*" or "embed". toward: "difference", or one side of it, "answer" or
+    "wrong", each against the mean over the vocabulary (answer less wrong is the difference). The final norm is exact: each write is divided by the
+    scale of the very run it is part of, so embed, all heads, all MLPs and the model's biases add up to the
+    logit difference. Unit: logits. Only the direct path counts; what a component does through later ones does
+    not (see `patch`). Elhage et al. 2021; Wang et al. 2022 (arXiv 2211.00593).
+    """
+    started = time.perf_counter()
+    if toward not in TOWARD:
+        raise unknown("direction of attribution", toward, TOWARD)
+    site = sites.Site.parse(where)
+    if (
+        site.part != "out"
+        or site.family not in ("head", "mlp", "attn", "embed")
+        or site.pos is not None
+    ):
+        raise ValueError(
+            f"attribution is to what writes to the stream, got {where!r} (try 'L*H*' or 'mlp.*')"
+        )
+    grid = sites.expand(site, bridge.dims(model))
+    heads = site.family == "head"  # z is nine times smaller than what the heads write
+    key = f"{site}.z@-1" if heads else f"{site}@-1"
+    out = run(model, task, keep=[key, "logits.in@-1"], last_only=True)
+    along = through_final_norm(
+        model, out.kept["logits.in@-1"], answer_direction(model, task, toward)
+    )
+    values = out.kept[key]
+    if heads:
+        examples = torch.stack(
+            [
+                _head(model, s, z, along)
+                for s, z in zip(
+                    grid.sites, values.flatten(0, len(grid.dims) - 1) if grid.dims else values[None]
+                )
+            ]
+        )
+    else:
+        examples = (values * along).sum(-1)
+    examples = to_numpy(examples.reshape(*grid.shape, len(task)))
+    said = sweep.provenance(
+        model,
+        task,
+        "direct logit attribution",
+        started,
+        pattern=str(site),
+        clean=float(task.with_metric("logit_diff").metric(out.logits).mean()),
+        way="hooks",
+    )
+    coords = dict(grid.coords)
+    return Result(
+        examples.mean(-1),
+        grid.dims,
+        coords,
+        f"direct effect on the {TOWARD[toward]}",
+        "logits",
+        said,
+        examples,
+    )
+
+
+def _head(model: Any, site: sites.Site, z: Tensor, along: Tensor) -> Tensor:
+    W_O, _ = bridge.projection(model, "O", site.layer)
+    return (z @ W_O[site.index] * along).sum(-1)
+
+
+def answer_direction(
+    model: Any, task: Any, toward: str = "difference"
+) -> Float[Tensor, "batch d_model"]:
+    """The direction of the normed residual along which the task's logit difference (or one side of it) grows.
+
+    The logit difference is linear in the logits it reads, so its weights are its gradient. One side alone is
+    taken against the mean over the vocabulary, since all logits may rise together without any effect.
+    """
+    W_U, _ = bridge.unembedding(model)
+    columns = task.columns.to(W_U.device)
+    logits = torch.zeros(columns.shape, device=W_U.device, requires_grad=True)
+    with torch.enable_grad():
+        total = task.with_metric("logit_diff").metric_from_columns(logits).sum()
+        (weights,) = torch.autograd.grad(total, logits)
+    rows = W_U.detach()[columns]
+    if toward != "difference":
+        weights = weights.clamp(min=0) if toward == "answer" else (-weights).clamp(min=0)
+        rows = rows - W_U.detach().mean(0)
+    return (weights[..., None] * rows).sum(1)
+
+
+def through_final_norm(
+    model: Any, residual: Float[Tensor, "batch d_model"], direction: Float[Tensor, "batch d_model"]
+) -> Float[Tensor, "batch d_model"]:
+    """The direction in the residual stream itself: a write's dot product with it is its share of the logits.
+
+    With the scale taken from this run, the final norm is linear: divide by the scale, multiply by the gain,
+    and for LayerNorm take the mean out.
+    """
+    gain, _ = bridge.final_gain(model)
+    toward = direction * gain / bridge.final_scale(model, residual)
+    if bridge.dims(model).norm == "ln":
+        toward = toward - toward.mean(-1, keepdim=True)
+    return toward

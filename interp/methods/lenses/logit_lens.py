@@ -1,0 +1,89 @@
+"""The logit lens: read the residual stream as if the model ended there."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interp import sites
+from interp.interventions import run
+from interp.methods.lenses.tuned_lens import TunedLens, fingerprint
+from interp.methods.patching.patch import result
+from interp.methods.runs import sweep
+from interp.methods.runs.metrics import measure
+from interp.models import bridge
+from interp.results import Result
+
+
+def logit_lens(
+    model: Any,
+    task: Any,
+    where: str = "resid_post.*@END",
+    *,
+    metric: str = "logit_diff",
+    lens: TunedLens | None = None,
+) -> Result:
+    """The task's metric as the residual stream would give it at each layer.
+
+    >>> logit_lens(model, task).plot()                                    # by layer, at the last position
+    >>> logit_lens(model, task, "resid_post.*@*", metric="rank").plot()   # layer by position
+
+    where: places in the stream; metric: "logit_diff" (logits), "rank" (0 = the answer is on top), "prob", ...
+    Read rank and logit difference first: probabilities stay near zero until the last layers.
+    lens: a tuned lens to read through (see `tuned_lens`); layers it does not have are NaN.
+    nostalgebraist 2020. The exact final norm is applied, so the last layer's reading is the model's own.
+    """
+    started = time.perf_counter()
+    site = sites.Site.parse(where)
+    if not site.family.startswith("resid"):
+        raise ValueError(f"the lens reads the stream, got {where!r} (try 'resid_post.*@END')")
+    grid = sites.expand(site, bridge.dims(model), task.clean.shape[1], task.positions)
+    judge = measure(task, metric)
+    key = str(site.at(None) if site.pos == sites.STAR else site)
+    if site.pos is None:
+        raise ValueError(
+            f"the lens reads one position at a time: {where!r} needs one (try '{where}@END' or '{where}@*')"
+        )
+    translate = through(model, lens, site, grid)
+    values = run(model, task, keep=[key], last_only=True).kept[key]  # [(layer) batch (pos) d_model]
+    if site.pos == sites.STAR:
+        values = values.movedim(-2, -3)
+    rows = values.reshape(-1, *values.shape[-2:])
+    read = []
+    name = "logit lens" if lens is None else "tuned lens"
+    for one, row in zip(
+        grid.sites, sweep.progress(rows, name)
+    ):  # one [batch d_vocab] at a time: the vocabulary is large
+        row = translate(one, row)
+        if row is None:
+            read.append(torch.full((len(task),), float("nan")))
+            continue
+        logits = bridge.unembed(model, bridge.final_norm(model, row.contiguous()))
+        read.append(judge.of(logits, {}))
+    said = sweep.provenance(
+        model, task, name, started, pattern=str(site), metric=judge.name, way="hooks"
+    )
+    return result(torch.stack(read), grid, task, f"{name}: {judge.name}", judge.unit, said)
+
+
+def through(
+    model: Any, lens: TunedLens | None, site: sites.Site, grid: sites.Grid
+) -> Callable[[sites.Site, Tensor], Tensor | None]:
+    """What a lens makes of the stream at a site, or None where it has no translator."""
+    if lens is None:
+        return lambda one, row: row
+    if site.family != "resid_post":
+        raise ValueError(
+            f"a tuned lens reads the stream after a layer, got {str(site)!r} (try 'resid_post.*@END')"
+        )
+    if lens.fingerprint != fingerprint(model):
+        raise ValueError(
+            "this lens was trained on another model: train one on this model's weights (tuned_lens)"
+        )
+    if not any(one.layer in lens.layers for one in grid.sites):
+        raise ValueError(
+            f"this lens was not trained at the layers of {str(site)!r} (it has {', '.join(map(str, lens.layers))})"
+        )
+    return lambda one, row: lens.read(one.layer, row) if one.layer in lens.layers else None

@@ -1,0 +1,122 @@
+"""The lens on single writes: which tokens does what a head or an MLP adds to the stream speak for, read by itself?"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp import sites
+from interp.interventions import run
+from interp.methods.patching.patch import named, result
+from interp.methods.runs import sweep
+from interp.models import bridge
+from interp.results import Result
+
+WRITERS = ("head", "mlp", "attn", "embed")
+ROWS = 64  # logits over the whole vocabulary are large: so many writes at a time
+
+
+def write_lens(
+    model: Any,
+    task: Any,
+    where: str | Sequence[str] = "L*H*@END",
+    token: str = "answer",
+    *,
+    within: int | None = None,
+) -> Result:
+    """Where a token stands when what a component writes is read alone, through the final norm and the unembedding.
+
+    >>> write_lens(model, task, "L*H*@END", "answer").top(5, by="low")      # rank: 0 = on top
+    >>> write_lens(model, task, "L*H*@END", "country", within=10).plot()    # share of prompts with it in the top 10
+
+    where: writers at one position: "L*H*@END", "mlp.*@SUBJECT", "attn.3@END", "embed@END"; or a list of them, each
+    read by itself, on the axis "site".
+    token: "answer", "wrong", or one of the task's labels ("country"): its words as tokens after a space; the best
+    one counts where an example has several. within: None gives the rank, k whether the rank is below k.
+    The write is read alone, without the norm's and the unembedding's own biases, so its length and sign matter
+    as a direction only: a rank says what the write favours, not whether it is large enough to count (see
+    `logit_attribution`). Unit: tokens above it, or share of prompts.
+    As the logit lens of nostalgebraist 2020, on one head's output: Lv et al. 2024 (arXiv 2403.19521).
+    """
+    started = time.perf_counter()
+    patterns = [writer(w) for w in ([where] if isinstance(where, str) else where)]
+    if not patterns or any(site.pos in (None, sites.STAR) for site in patterns):
+        raise ValueError(f"a write is read at one position: {where!r} needs one (try 'L*H*@END')")
+    if within is not None and within < 1:
+        raise ValueError(f"within={within}: the top holds at least one token (try within=10)")
+    ids, count = task.tokens(token)
+    grids = [
+        sites.expand(site, bridge.dims(model), task.clean.shape[1], task.positions)
+        for site in patterns
+    ]
+    kept = run(model, task, keep=[str(site) for site in patterns], last_only=True).kept
+
+    def split(site, grid):
+        return kept[str(site)].reshape(len(grid.sites), len(task), -1)
+
+    writes = {
+        one: write
+        for site, grid in zip(patterns, grids)
+        for one, write in zip(grid.sites, split(site, grid))
+    }
+    each = tuple(writes)  # each once, where patterns overlap
+    grid = (
+        grids[0]
+        if isinstance(where, str)
+        else sites.Grid(each[0], each, ("site",), {"site": [str(one) for one in each]})
+    )
+    rows = torch.cat(list(writes.values()))  # cells x prompts
+    again = len(rows) // len(task)
+    ranks = _ranks(model, rows, ids.repeat(again, 1), count.repeat(again, 1))
+    read = ranks if within is None else (ranks < within).float()
+    unit = f"tokens above the {token}" if within is None else "share of prompts"
+    name = (
+        f"rank of the {token} in what is written"
+        if within is None
+        else f"{token} in the top {within} of what is written"
+    )
+    said = sweep.provenance(
+        model,
+        task,
+        "lens on writes",
+        started,
+        pattern=named(where),
+        token=token,
+        within=within,
+        way="hooks",
+    )
+    return result(read.reshape(again, len(task)), grid, task, name, unit, said)
+
+
+def writer(where: str) -> sites.Site:
+    """The address when it is of something that writes to the stream; ValueError otherwise."""
+    site = sites.Site.parse(where)
+    if site.part != "out" or site.family not in WRITERS:
+        raise ValueError(
+            f"{where!r} does not write to the stream by itself (try 'L*H*@END' or 'mlp.*@END')"
+        )
+    return site
+
+
+def _ranks(
+    model: Any, writes: Float[Tensor, "row d_model"], ids: Tensor, count: Tensor
+) -> Float[Tensor, "row"]:
+    """How many tokens stand above the best of these, each write read by itself."""
+    gain, _ = bridge.final_gain(model)
+    W_U, _ = bridge.unembedding(model)
+    if bridge.dims(model).norm == "ln":
+        writes = writes - writes.mean(-1, keepdim=True)
+    found, ids, count = [], ids.to(writes.device), count.to(writes.device)
+    for first in sweep.progress(range(0, len(writes), ROWS), "lens on writes"):
+        part = slice(first, first + ROWS)
+        logits = (writes[part] * gain.detach()) @ W_U.detach().T
+        best = (
+            logits.gather(-1, ids[part])
+            .masked_fill(~count[part], float("-inf"))
+            .amax(-1, keepdim=True)
+        )
+        found.append((logits > best).sum(-1).float())
+    return torch.cat(found)

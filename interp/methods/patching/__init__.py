@@ -1,0 +1,15 @@
+"""Which parts cause the answer.
+
+| question | file |
+| --- | --- |
+| one run's activation put into the other run | `patch` |
+| only along one path | `path_patch` |
+| all sites at once, estimated from gradients; and how wrong that is | `attribution_patch`, `attribution_error` |
+| noise on the subject, then restore | `causal_trace` |
+| any interventions of your own | `effect` |
+| the whole prediction of a patched run | `logits_when_patched` |
+"""
+
+from interp._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(__name__)

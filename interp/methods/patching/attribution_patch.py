@@ -1,0 +1,306 @@
+"""Attribution patching: what patching would do, estimated from gradients for all sites at once.
+
+To first order, putting the source run's value into the base run changes the metric by
+
+    (source - base) . d metric / d site,         the gradient taken in the base run
+
+so two forward passes and one backward pass stand for one patched run per site. It goes wrong where the metric
+bends between the two values: in a saturated softmax, where two paths cancel, in norms. `attribution_error` says
+how wrong; "atp*" and "ig" are two ways to mend it.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp._errors import unknown
+from interp.methods.patching.patch import (
+    Where,
+    carrier,
+    first_change,
+    layout,
+    named,
+    result,
+    runs,
+    span,
+)
+from interp.methods.runs import engine_sweep, sweep
+from interp.methods.runs.gradients import At, Way, by_engine, by_hooks
+from interp.methods.runs.metrics import measure
+from interp.models import bridge
+from interp.results import Result
+from interp.sites import STAR, Site
+
+METHODS = ("atp", "atp*", "ig")
+SIZE_ONLY = ", size only"  # what the unit of an estimate without a sign ends with
+THROUGH_SOFTMAX = {
+    ("head", "q"),
+    ("kv", "k"),
+    ("head", "scores"),
+}  # what "atp*" takes to the pattern exactly
+STREAM = (
+    "embed",
+    "resid_pre",
+    "resid_mid",
+    "resid_post",
+    "logits",
+)  # what no layer's write stands for
+
+
+def attribution_patch(
+    model: Any,
+    task: Any,
+    where: Where,
+    *,
+    method: str = "atp",
+    direction: str = "denoising",
+    metric: Any = None,
+    unit: str = "metric",
+    steps: int = 5,
+    way: str | None = None,
+) -> Result:
+    """An estimate of `patch(model, task, where)` from gradients: the same axes, sign and unit, in seconds.
+
+    >>> estimate = attribution_patch(model, task, "L*H*")
+    >>> attribution_error(patch(model, task, "L*H*"), estimate)       # how far off it is
+    >>> attribution_patch(model, task, "mlp.*.post#*").top(10)        # every neuron, where patching would take hours
+
+    where, direction, metric, unit, way: as in `patch`. A list is the sum of its sites' estimates: a path through
+    two of them counts twice, which patching them together would not. The metric must have a gradient.
+
+    method: "atp", the linear estimate at the base run. Nanda 2023; Kramar et al. 2024 (arXiv 2403.00745).
+    "atp*", the same paper's two mends. For queries, keys and scores the attention is computed with the patched
+    value, and the gradient is the attention's (a saturated softmax has no gradient); other sites, head writes
+    among them, have no softmax of their own to mend. And GradDrop: the gradient is taken once for each layer,
+    with nothing flowing back through what that layer writes, and the sizes of those estimates are averaged, so
+    that a direct and an indirect effect do not cancel. The result is therefore a SIZE without a sign (the unit
+    says so); as in the paper, each prompt's size is taken before the mean over prompts. The mean is over L - 1
+    of L layers for what sits inside one layer (dropping its own layer leaves nothing), over L for the stream.
+    "ig", integrated gradients: the gradient is the mean over `steps` runs between the two prompts'
+    embeddings (midpoints), the difference at the site stays source less base. Summed over positions, the
+    estimates at "embed" add up to the whole difference of the metric as steps grow. Interpolating the input
+    is one run for all sites; Hanna et al. 2024 (arXiv 2403.17806) do so for edges.
+
+    Cost: 1, L or `steps` backward passes. Keys at every position under "atp*" hold pos^3 numbers a head.
+    """
+    started = time.perf_counter()
+    base, source = runs(task, direction, unit)
+    _check(method, direction, unit, steps)
+    judge = measure(task, metric)
+    grid, groups = layout(model, task, where)
+    unpatched = sweep.read(model, base, judge, task.positions)
+    other = sweep.read(model, source, judge, task.positions)
+    first = first_change(model, base, source)
+    engine = sweep.choose(
+        model, way, lambda: None if judge.keep else engine_sweep.engine_for(model, judge, groups)
+    )
+    with bridge.LOCK:
+        go = (
+            by_hooks(model, judge, base, task.positions)
+            if engine is None
+            else by_engine(engine, judge, base, first)
+        )
+        pieces = _pieces(go, base, source, first, _cells(groups, base, task.positions), method)
+        slots = list(dict.fromkeys(piece.at for piece in pieces))
+        effects = torch.zeros(len(groups), len(base), device=unpatched.device)
+        passes = list(_runs(model, method, steps))
+        for grads in sweep.progress(
+            _slopes(go, slots, method, base, source, passes), named(where), total=len(passes)
+        ):
+            once = _estimate(pieces, grads, effects)
+            effects += once.abs() if method == "atp*" else once / len(passes)
+    if method == "atp*":
+        effects = effects / _counted(groups, len(passes)).to(effects.device)[:, None]
+    corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
+    said = "fraction (0 corrupted, 1 clean)" if unit == "fraction" else judge.unit
+    if unit == "fraction":
+        whole = span(clean, corrupted, judge)
+        effects = effects / (whole.abs() if method == "atp*" else whole) + (direction == "noising")
+    what = "size of the effect" if method == "atp*" else "effect"
+    return result(
+        effects,
+        grid,
+        task,
+        f"{what} of {direction} on {judge.name}, estimated by {method}",
+        said + (SIZE_ONLY if method == "atp*" else ""),
+        sweep.provenance(
+            model,
+            task,
+            f"attribution patching ({method}), {direction}",
+            started,
+            pattern=named(where),
+            metric=judge.name,
+            clean=float(clean.mean()),
+            corrupted=float(corrupted.mean()),
+            backwards=len(passes),
+            way="hooks" if engine is None else "engine",
+        ),
+    )
+
+
+def _check(method: str, direction: str, unit: str, steps: int) -> None:
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    if steps < 1:
+        raise ValueError(
+            f"steps={steps}: integrated gradients need at least one step (try steps=5)"
+        )
+    if (method, direction, unit) == ("atp*", "noising", "fraction"):
+        raise ValueError(
+            "'atp*' gives sizes without a sign, so there is no fraction that starts at 1 (try unit='metric')"
+        )
+
+
+# --- the gradients -------------------------------------------------------------------------------------------
+
+
+def _runs(model: Any, method: str, steps: int) -> Sequence[float]:
+    """One entry a backward pass: how far the embeddings are from base to source, or the layer that is dropped."""
+    if method == "atp*":
+        return range(bridge.dims(model).n_layers)
+    return [(step + 0.5) / steps for step in range(steps)] if method == "ig" else [0.0]
+
+
+def _slopes(
+    go: Way, slots: list[Site], method: str, base: Tensor, source: Tensor, passes: Sequence[float]
+) -> Iterator[At]:
+    if method == "atp*":
+        yield from go.dropping(slots)
+    elif method == "atp":
+        yield go.slopes(slots, None)
+    else:
+        embed = Site("embed")
+        ends = [go.values(tokens, [embed])[embed][0] for tokens in (base, source)]
+        for part in passes:
+            yield go.slopes(slots, torch.lerp(*ends, part))
+
+
+def _counted(groups: list[list[Site]], n_layers: int) -> Float[Tensor, "cell"]:
+    """Over how many layers each cell's sizes are averaged: its own layer counts only where something is left."""
+
+    def inside(group):
+        return len({s.layer for s in group}) == 1 and not any(s.family in STREAM for s in group)
+
+    counts = [n_layers - inside(group) for group in groups]
+    if min(counts) < 1:
+        raise ValueError(
+            "'atp*' averages over the other layers, and this model has only one: use method='atp'"
+        )
+    return torch.tensor(counts, dtype=torch.float)
+
+
+# --- from gradients to cells ---------------------------------------------------------------------------------
+
+
+class _Cells(NamedTuple):
+    """Which entries of a slot's table [pos+1 index batch] belong to which cells; row -1 is all positions together."""
+
+    group: Int[Tensor, "site"]
+    row: Int[Tensor, "site batch"]
+    index: Int[Tensor, "site"]
+
+
+class _Piece(NamedTuple):
+    """One slot's part of the estimate: the gradient at `at` times what patching changes there."""
+
+    at: Site
+    change: Tensor  # [index batch pos d]; for keys under atp* [row head batch dest src]
+    rows: list[int] | None  # for keys under atp*: the table rows of `change`
+    kv_heads: int
+    cells: _Cells
+
+
+def _cells(
+    groups: list[list[Site]], base: Tensor, positions: Mapping[str, Tensor]
+) -> dict[Site, _Cells]:
+    n, length = base.shape
+    found: dict[Site, list[tuple[int, Tensor, int]]] = {}
+    same = {p: torch.full((n,), p) for p in range(-1, length)}
+    for i, group in enumerate(groups):
+        for site in map(carrier, group):
+            index, unit = (None if v is None else STAR for v in (site.index, site.unit))
+            slot = replace(site, index=index, unit=unit, pos=None)
+            at = -1 if site.pos is None else site.pos
+            row = (
+                positions[at]
+                if isinstance(at, str)
+                else same[-1 if site.pos is None else at % length]
+            )
+            found.setdefault(slot, []).append(
+                (i, row, next((v for v in (site.index, site.unit) if v is not None), 0))
+            )
+    columns = {slot: list(zip(*rows)) for slot, rows in found.items()}
+    return {
+        s: _Cells(torch.tensor(g), torch.stack(r), torch.tensor(i))
+        for s, (g, r, i) in columns.items()
+    }
+
+
+def _pieces(
+    go: Way, base: Tensor, source: Tensor, first: int, cells: Mapping[Site, _Cells], method: str
+) -> list[_Piece]:
+    """What patching changes at each slot, or under atp* at the attention that a query, key or score gives."""
+    bent = [s for s in cells if method == "atp*" and (s.family, s.part) in THROUGH_SOFTMAX]
+    mended = {s: Site("head", "pattern", s.layer, STAR) for s in bent}
+    needed = list(dict.fromkeys([*cells, *mended.values()]))
+    before, after = (go.values(tokens, needed) for tokens in (base, source))
+    pieces = []
+    for slot, where in cells.items():
+        if slot.part == "k" and slot in mended:
+            pieces.append(_keys(go, slot, mended[slot], before, after, first, where))
+            continue
+        old, new = before[mended.get(slot, slot)], after[mended.get(slot, slot)]
+        if slot.part == "q" and slot in mended:
+            new = go.patterns(slot, after[slot][None])[0]
+        change = torch.where(
+            old == new, 0.0, new - old
+        )  # masked scores: -inf in both, and no change
+        change[:, :, :first] = 0
+        pieces.append(_Piece(mended.get(slot, slot), change, None, 0, where))
+    return pieces
+
+
+def _keys(
+    go: Way, slot: Site, pattern: Site, before: At, after: At, first: int, where: _Cells
+) -> _Piece:
+    """The attention with the keys patched, at each position asked for and at all of them: rows share a softmax."""
+    rows = [row for row in sorted(set(where.row.flatten().tolist())) if row == -1 or row >= first]
+    patched = before[slot].repeat(len(rows), 1, 1, 1, 1)
+    for keys, row in zip(patched, rows):
+        at = slice(None) if row == -1 else row
+        keys[:, :, at] = after[slot][:, :, at]
+    old = before[pattern]
+    change = go.patterns(slot, patched) - old if rows else old.new_zeros(0, *old.shape)
+    return _Piece(pattern, change, rows, len(before[slot]), where)
+
+
+def _estimate(
+    pieces: list[_Piece], grads: At, like: Float[Tensor, "cell batch"]
+) -> Float[Tensor, "cell batch"]:
+    out, device = torch.zeros_like(like), like.device
+    prompt = torch.arange(like.shape[1], device=device)
+    for piece in pieces:
+        table = _table(piece, grads[piece.at]).to(out)
+        group, row, index = (part.to(device) for part in piece.cells)
+        out.index_add_(0, group, table[row, index[:, None], prompt])
+    return out
+
+
+def _table(
+    piece: _Piece, grad: Float[Tensor, "index batch pos d"]
+) -> Float[Tensor, "row index2 batch"]:
+    """The estimate at each position, and in the last row at all of them."""
+    each = (piece.change * grad).sum(-1)
+    if piece.rows is None:
+        each = each.permute(2, 0, 1)
+        return torch.cat([each, each.sum(0, keepdim=True)])
+    # a key is read by every query after it, in each of the query heads its KV head feeds
+    keys = each.sum(-1).unflatten(1, (piece.kv_heads, -1)).sum(2)
+    table = keys.new_zeros(grad.shape[2] + 1, *keys.shape[1:])
+    table[piece.rows] = keys
+    return table

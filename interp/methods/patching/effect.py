@@ -1,0 +1,86 @@
+"""The effect of any interventions on a task's metric, and the units an effect can be told in."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from interp._errors import unknown
+from interp._numbers import to_numpy
+from interp.interventions import Intervention
+from interp.methods.patching.patch import in_unit
+from interp.methods.runs import sweep
+from interp.methods.runs.metrics import Measure, measure
+from interp.results import Result
+
+UNITS = ("metric", "fraction", "relative")
+
+
+def effect(
+    model: Any,
+    task: Any,
+    interventions: Intervention | Sequence | Mapping[str, Sequence],
+    *,
+    metric: "str | Measure | None" = None,
+    unit: str = "metric",
+) -> Result:
+    """How much the clean run's metric changes under these interventions together: one number, with its examples.
+
+    >>> effect(model, task, [Intervention("L*H*.pattern@END", remove_sink())], metric="prob")
+    >>> effect(model, task, {"sink": [...], "random key": [...]}).plot()          # a run each, on the axis "set"
+
+    unit: "metric" = changed minus clean, in the metric's unit; "fraction" = where the changed run stands between
+    the corrupted run (0) and the clean one (1), of the task's mean; "relative" = the change as a share of each
+    example's own clean value (Geva et al. 2023), which has to be above zero. Never clamped.
+    """
+    started = time.perf_counter()
+    check_unit(unit)
+    many = isinstance(interventions, Mapping)
+    sets = dict(interventions) if many else {"": interventions}
+    if not sets:
+        raise ValueError(
+            "no sets of interventions: name at least one, for example {'sink': [Intervention(...)]}"
+        )
+    cells = [[one] if isinstance(one, Intervention) else list(one) for one in sets.values()]
+    odd = next((i for cell in cells for i in cell if not isinstance(i, Intervention)), None)
+    if odd is not None:
+        raise ValueError(f"not an intervention: {odd!r} (try Intervention('L10H7', zero()))")
+    judge = measure(task, metric)
+    clean = sweep.read(model, task.clean, judge, task.positions)
+    varied = sweep.vary(model, task.clean, cells, judge, task.positions, "interventions")
+    changes, shown = change_in(unit, varied, clean, model, task, judge)
+    about = dict(metric=judge.name, clean=float(clean.mean()), way="hooks")
+    said = sweep.provenance(model, task, "effect of interventions", started, **about)
+    examples = to_numpy(changes) if many else to_numpy(changes[0])
+    dims, coords = (("set",), {"set": list(sets)}) if many else ((), {})
+    return Result(
+        np.mean(examples, -1), dims, coords, f"effect on {judge.name}", shown, said, examples
+    )
+
+
+def check_unit(unit: str) -> None:
+    """Nothing, or a ValueError that names the units of an effect."""
+    if unit not in UNITS:
+        raise unknown("unit", unit, UNITS)
+
+
+def change_in(
+    unit: str, varied: Tensor, clean: Tensor, model: Any, task: Any, judge: Measure
+) -> tuple[Tensor, str]:
+    """The effects [cell batch] of variations of the clean run, and the name of their unit; see `effect`."""
+    if unit != "relative":
+        corrupted = (
+            sweep.read(model, task.corrupted, judge, task.positions)
+            if unit == "fraction"
+            else clean
+        )
+        return in_unit(varied - clean, unit, "noising", clean, corrupted, judge)
+    low = int(clean.argmin())
+    if not float(clean[low]) > 0:
+        raise ValueError(
+            f"{judge.name} is {float(clean[low]):.3g} in the clean run of prompt {low}: a relative change needs a value "
+            "above zero in every prompt (try metric='prob', or unit='fraction')"
+        )
+    return (varied - clean) / clean, "share of the clean value"

@@ -1,0 +1,72 @@
+"""The predictions of a patched run, ready to be asked for many sites of one prompt."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp import engine as lean
+from interp.interventions import run
+from interp.methods.patching.patch import Where, cells, layout, named, runs
+from interp.methods.runs import engine_sweep
+from interp.models import bridge
+
+
+def logits_when_patched(
+    model: Any, task: Any, direction: str = "denoising", *, way: str | None = None
+) -> tuple[Float[Tensor, "batch d_vocab"], Callable[[Where], Float[Tensor, "batch d_vocab"]]]:
+    """The base run's logits at END, and a function from sites to the logits when they are patched.
+
+    >>> before, patched = logits_when_patched(model, task[0])
+    >>> patched("resid_pre.12@-1") - before
+
+    The sites are what `patch` takes for one cell, and the runs are its runs. The two plain runs are made once, so that
+    a site costs what comes after it.
+    """
+    base, source = runs(task, direction, "metric")
+    engine = None if way == "hooks" else lean.find(model)
+    if engine is None:
+        before = run(model, base, last_only=True).logits
+
+        def by_hooks(where: Where) -> Tensor:
+            (edits,) = cells(model, _one(model, task, where), source, task.positions)
+            return run(model, base, edits, positions=task.positions, last_only=True).logits
+
+        return before, by_hooks
+    known = ("z", "k", "v", "attn_out", "mlp_out", "resid_pre")
+    with bridge.LOCK, torch.no_grad():
+        now, other = (
+            lean.run(engine, base, keep=known),
+            lean.run(engine, source, keep=known, logits=None),
+        )
+
+    def by_engine(where: Where) -> Tensor:
+        (sites,) = _one(model, task, where)
+        odd = next(
+            (s for s in sites if engine_sweep.KINDS.get((s.family, s.part)) not in known), None
+        )
+        if odd is not None:
+            raise ValueError(
+                f"{str(odd)!r} cannot be patched here (try 'resid_pre.5@-1', 'mlp.5', 'attn.5' or 'L5H1')"
+            )
+        patches = [
+            engine_sweep.patch_at(site, engine_sweep.KINDS[site.family, site.part], task.positions)
+            for site in sites
+        ]
+        with bridge.LOCK, torch.no_grad():
+            return lean.sweep(
+                engine, now, other, [patches], lean.vocab(engine, lambda logits: logits)
+            )[0]
+
+    return now.logits, by_engine
+
+
+def _one(model: Any, task: Any, where: Where) -> list[list[Any]]:
+    grid, groups = layout(model, task, where)
+    if len(groups) != 1:
+        raise ValueError(
+            f"{named(where)!r} is {len(groups)} cells: name one (try 'resid_pre.5@-1')"
+        )
+    return groups

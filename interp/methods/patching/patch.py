@@ -1,0 +1,269 @@
+"""Activation patching: put one run's activation into the other run, one site at a time."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interp import sites
+from interp._errors import unknown
+from interp._numbers import to_numpy
+from interp.edits import set_to
+from interp.interventions import Intervention, run
+from interp.methods.runs import checkpoint, sweep
+from interp.methods.runs.metrics import Measure, measure
+from interp.models import bridge
+from interp.results import Result
+from interp.sites import Site
+
+Where = str | Sequence[str] | Sequence[Sequence[str]]
+
+
+def patch(
+    model: Any,
+    task: Any,
+    where: Where,
+    *,
+    direction: str = "denoising",
+    metric: "str | Measure | None" = None,
+    unit: str = "metric",
+    window: int = 1,
+    way: str | None = None,
+    resume: str | Path | None = None,
+) -> Result:
+    """How much each site matters: the change of the metric when it takes its value from the other run.
+
+    >>> patch(model, task, "L*H*").top(3)                          # heads, at all positions
+    >>> patch(model, task, "resid_pre.*@*", unit="fraction").plot() # the stream, layer by position
+    >>> patch(model, task, "L*H*@END", direction="noising")
+    >>> patch(model, task, ["L19H2@END", "L20H0@END"])              # these together: one number
+
+    where: an address pattern (its stars are the axes of the result); or a list of them, patched together; or a
+    list of such lists, each a set of its own on the axis "set" (random controls in one sweep).
+    direction: "denoising" puts clean activations into the corrupted run, "noising" corrupted ones into the
+    clean run. They ask different things: what is enough to bring the answer back, and what is needed for it.
+    metric: the task's own, another of its metrics by name, or a Measure.
+    unit: "metric" = patched minus unpatched, in the metric's unit; "fraction" = 0 is the corrupted run and 1
+    the clean run (of the task's mean, never clamped).
+    window: how many neighbouring layers of an MLP or an attention are patched together, centred on the labelled
+    one and cut off at the ends; layers l - window // 2 to l - window // 2 + window - 1 (as in `causal_trace`).
+    way: "engine" or "hooks" insists on one of two ways to the same numbers; `about["way"]` says which ran.
+    resume: a path.npz that keeps finished cells as they come: after an interruption the same call goes on there.
+    Positions before the first token that differs cannot change and are not run: their effect is exactly zero. In a
+    model whose attention is not causal every position is run.
+
+    Meng et al. 2022 (arXiv 2202.05262); Wang et al. 2022 (arXiv 2211.00593); the words follow Heimersheim and
+    Nanda 2024 (arXiv 2404.15255).
+    """
+    started = time.perf_counter()
+    base, source = runs(task, direction, unit)
+    judge = measure(task, metric)
+    grid, groups = layout(model, task, where)
+    groups = widened(model, groups, window)
+    active = changing(groups, first_change(model, base, source))
+    # Nothing patched is the base run, the whole stream patched at the end is the other one: in the same sweep both are free.
+    asked = [
+        *(groups[i] for i in active),
+        [],
+        [Site("resid_post", "out", bridge.dims(model).n_layers - 1)],
+    ]
+    ledger = resume and checkpoint.ledger(resume, sweep.read(model, base, judge, task.positions))
+    values, ran = sweep.sweep(
+        model,
+        base,
+        source,
+        asked,
+        lambda: cells(model, asked, source, task.positions),
+        judge,
+        task.positions,
+        f"{direction} {named(where)}",
+        way,
+        ledger=ledger,
+    )
+    unpatched, other = values[-2], values[-1]
+    if judge.keep:  # what the measure keeps lies before the end
+        other = sweep.read(model, source, judge, task.positions)
+    patched = unpatched.expand(len(groups), -1).clone()
+    patched[active] = values[:-2]
+    corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
+    effects, said = in_unit(patched - unpatched, unit, direction, clean, corrupted, judge)
+    return result(
+        effects,
+        grid,
+        task,
+        f"effect of {direction} on {judge.name}",
+        said,
+        sweep.provenance(
+            model,
+            task,
+            f"patch, {direction}",
+            started,
+            pattern=named(where),
+            metric=judge.name,
+            clean=float(clean.mean()),
+            corrupted=float(corrupted.mean()),
+            way=ran,
+        ),
+    )
+
+
+def runs(task: Any, direction: str, unit: str) -> tuple[Tensor, Tensor]:
+    """The tokens of the run that is patched and of the one the values come from; ValueError for unknown words."""
+    if direction not in ("denoising", "noising"):
+        raise unknown("direction", direction, ["denoising", "noising"])
+    if unit not in ("metric", "fraction"):
+        raise unknown("unit", unit, ["metric", "fraction"])
+    return (
+        (task.corrupted, task.clean) if direction == "denoising" else (task.clean, task.corrupted)
+    )
+
+
+def in_unit(
+    effects: Tensor, unit: str, direction: str, clean: Tensor, corrupted: Tensor, judge: Measure
+) -> tuple[Tensor, str]:
+    """Effects in the unit asked for, and the unit in words. clean, corrupted: the measure of the two plain runs."""
+    if unit == "metric":
+        return effects, judge.unit
+    # of the change, example by example: the spread between prompts is not an effect
+    return effects / span(clean, corrupted, judge) + (
+        direction == "noising"
+    ), "fraction (0 corrupted, 1 clean)"
+
+
+def span(clean: Tensor, corrupted: Tensor, judge: Measure) -> Tensor:
+    """How far the clean run is above the corrupted one on average; ValueError where they are the same."""
+    whole = clean.mean() - corrupted.mean()
+    if abs(float(whole)) < 1e-6:
+        raise ValueError(
+            f"clean and corrupted runs have the same {judge.name}: there is no fraction (try unit='metric')"
+        )
+    return whole
+
+
+def changing(groups: list[list[Site]], first: int) -> list[int]:
+    """Which groups have a site that can differ between two runs that are the same before position `first`."""
+    return [
+        i
+        for i, g in enumerate(groups)
+        if not all(isinstance(s.pos, int) and 0 <= s.pos < first for s in g)
+    ]
+
+
+def layout(model: Any, task: Any, where: Where) -> tuple[sites.Grid, list[list[Site]]]:
+    """The axes of the answer, and the sites of each of its cells.
+
+    A pattern: one site a cell, its stars the axes. A list of patterns: all of it in one cell. A list of such
+    lists: a cell each, on the axis "set".
+    """
+    if isinstance(where, str):
+        grid = sites.expand(where, bridge.dims(model), task.clean.shape[1], task.positions)
+        return grid, [[site] for site in grid.sites]
+    sets = list(where)
+    if not sets or any(not one for one in sets):
+        raise ValueError("an empty list of sites: name at least one, for example ['L10H7']")
+    many = not isinstance(sets[0], str)
+    groups = [together(model, task, one) for one in (sets if many else [sets])]
+    dims, coords = (("set",), {"set": list(range(len(groups)))}) if many else ((), {})
+    return sites.Grid(groups[0][0], tuple(g[0] for g in groups), dims, coords), groups
+
+
+def widened(model: Any, groups: list[list[Site]], window: int) -> list[list[Site]]:
+    """Each site together with its neighbours in the layers of its window, as many as there are."""
+    if window < 1:
+        raise ValueError(
+            f"window={window}: a window has at least one layer (Meng et al.: 10 for mlp and attn)"
+        )
+    odd = next((s for group in groups for s in group if s.family not in ("mlp", "attn")), None)
+    if window == 1 or odd is None:
+        near = range(-(window // 2), window - window // 2)
+        layers = range(bridge.dims(model).n_layers)
+
+        def wide(s):
+            return (
+                [s]
+                if window == 1
+                else [replace(s, layer=s.layer + k) for k in near if s.layer + k in layers]
+            )
+
+        return [list(dict.fromkeys(n for s in group for n in wide(s))) for group in groups]
+    raise ValueError(
+        f"window={window} at {str(odd)!r}: a window is for 'mlp.*@*' and 'attn.*@*', leave it out here"
+    )
+
+
+def together(model: Any, task: Any, patterns: Sequence[str]) -> list[Site]:
+    """Every site of these patterns, each once."""
+    d = bridge.dims(model)
+    every = [
+        s for p in patterns for s in sites.expand(p, d, task.clean.shape[1], task.positions).sites
+    ]
+    return list(dict.fromkeys(every))
+
+
+def named(where: Where) -> str:
+    """The pattern, or the sites of a list, or how many sets there are."""
+    if isinstance(where, str):
+        return where
+    return " ".join(map(str, where)) if isinstance(where[0], str) else f"{len(where)} sets"
+
+
+def cells(
+    model: Any, groups: list[list[Site]], source: Tensor, positions: dict[str, Tensor]
+) -> list[list[Intervention]]:
+    """For each group the interventions that give its sites their values in the source run."""
+    carriers = [[carrier(site) for site in group] for group in groups]
+    keep = sorted({str(c.at(None)) for group in carriers for c in group})
+    kept = run(model, source, keep=keep, positions=positions, last_only=True).kept
+
+    def put(c):
+        return Intervention(c, set_to(at_position(kept[str(c.at(None))], c, positions)))
+
+    return [[put(c) for c in group] for group in carriers]
+
+
+def at_position(value: Tensor, site: Site, positions: dict[str, Tensor]) -> Tensor:
+    """A kept value [batch pos ...] at the site's position [batch ...]; the whole of it when it has none."""
+    if site.pos is None:
+        return value
+    index = (
+        positions[site.pos]
+        if isinstance(site.pos, str)
+        else torch.tensor(site.pos % value.shape[1])
+    ).to(value.device)
+    return value[torch.arange(len(value), device=value.device), index.expand(len(value))]
+
+
+def carrier(site: Site) -> Site:
+    """Where to patch: what a head writes is linear in its z, which is nine times smaller and gives the same run."""
+    return (
+        Site("head", "z", site.layer, site.index, None, site.pos)
+        if (site.family, site.part) == ("head", "out")
+        else site
+    )
+
+
+def first_change(model: Any, base: Tensor, source: Tensor) -> int:
+    """The first position at which a run on one can differ from a run on the other; ValueError where the prompts agree.
+
+    With causal attention that is the first token that differs in any pair, otherwise the first token.
+    """
+    differs = (base != source).any(0).nonzero()
+    if len(differs) == 0:
+        raise ValueError("clean and corrupted prompts are the same: there is nothing to patch")
+    return int(differs[0]) if bridge.causal(model) else 0
+
+
+def result(
+    effects: Tensor, grid: sites.Grid, task: Any, name: str, unit: str, about: dict[str, Any]
+) -> Result:
+    """The Result of a sweep: effects [site batch] laid out on the grid's axes, each example kept."""
+    coords = dict(grid.coords)
+    if "pos" in coords:
+        coords["pos"] = task.position_labels()
+        about["positions"] = "labels are the first prompt's tokens"
+    examples = to_numpy(effects.reshape(*grid.shape, effects.shape[-1]))
+    return Result(examples.mean(-1), grid.dims, coords, name, unit, about, examples)

@@ -1,0 +1,14 @@
+from interp.methods.runs import batching as batching
+from interp.methods.runs import checkpoint as checkpoint
+from interp.methods.runs import engine_sweep as engine_sweep
+from interp.methods.runs import gradients as gradients
+from interp.methods.runs import metrics as metrics
+from interp.methods.runs import random_controls as random_controls
+from interp.methods.runs import sweep as sweep
+from interp.methods.runs.metrics import Measure as Measure
+from interp.methods.runs.metrics import attention_to as attention_to
+from interp.methods.runs.metrics import kl_to as kl_to
+from interp.methods.runs.metrics import text_loss as text_loss
+from interp.methods.runs.random_controls import random_heads as random_heads
+from interp.methods.runs.random_controls import random_tokens as random_tokens
+from interp.methods.runs.stack import stack as stack

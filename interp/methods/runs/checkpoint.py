@@ -1,0 +1,138 @@
+"""Sweeps that can be stopped: finished cells are kept in a file, and the same call goes on from there."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interp import _store
+from interp._numbers import to_numpy
+from interp.models import bridge, state
+
+EVERY = 5.0  # seconds between two writes; the last one comes when the sweep ends, however it ends
+SCHEMA = 2
+
+# (how many cells, what they are) -> their values as far as known [cell batch], the cells to do, and a function
+# that takes finished ones: note(places among those to do, their values)
+Ledger = Callable[
+    ..., AbstractContextManager[tuple[Tensor, list[int], Callable[[list[int], Tensor], None]]]
+]
+
+
+def ledger(path: str | Path | None, baseline: Tensor, **options: Any) -> Ledger:
+    """What keeps the cells of one sweep: a file, or nothing when there is no path.
+
+    baseline [batch]: the measure of the run that is varied, which a file must agree with: it tells apart what no
+    hash sees, such as two metrics of one name. options: what else the numbers depend on.
+    """
+    if path is None:
+        return partial(_nowhere, baseline)
+    path, device = _store.npz(path, "a sweep to resume"), baseline.device
+    return partial(_in_file, path, to_numpy(baseline), device, options)
+
+
+def numbered(path: str | Path | None, number: int) -> Path | None:
+    """The path of one of several sweeps: trace.npz, number 2, is trace.2.npz."""
+    return (
+        None
+        if path is None
+        else _store.npz(path, "a sweep to resume").with_suffix(f".{number}.npz")
+    )
+
+
+@contextmanager
+def _nowhere(baseline: Tensor, cells: int, model: Any, what: Mapping[str, Any]) -> Iterator[tuple]:
+    values = torch.full((cells, len(baseline)), float("nan"), device=baseline.device)
+    yield values, list(range(cells)), lambda rows, values: None
+
+
+@contextmanager
+def _in_file(
+    path: Path,
+    baseline: np.ndarray,
+    device: torch.device,
+    options: Mapping[str, Any],
+    cells: int,
+    model: Any,
+    what: Mapping[str, Any],
+) -> Iterator[tuple]:
+    mine = {"model": bridge.name(model), "weights": state.weights_hash(model)}
+    mine |= {name: digest(value) for name, value in {**what, "options": options}.items()}
+    arrays = {
+        "values": np.full((cells, len(baseline)), np.nan, np.float32),
+        "done": np.zeros(cells, bool),
+        "baseline": baseline,
+    }
+    if path.exists():
+        arrays = _load(path, mine, baseline)
+    todo = np.flatnonzero(~arrays["done"]).tolist()
+
+    def save():
+        return _store.write(path, {"resume": SCHEMA, "of": mine}, arrays)
+
+    if len(todo) == cells:
+        save()  # a path that cannot be written should fail now, not in an hour
+    last, new = time.monotonic(), False
+
+    def note(rows: list[int], values: Tensor) -> None:
+        nonlocal last, new
+        at = [todo[row] for row in rows]
+        arrays["values"][at], new = to_numpy(values), True
+        arrays["done"][at] = True
+        if time.monotonic() - last > EVERY:
+            save()
+            last, new = time.monotonic(), False
+
+    try:
+        yield torch.from_numpy(arrays["values"]).to(device, copy=True), todo, note
+    finally:  # also when interrupted: that is what it is for
+        if new:
+            save()
+
+
+def _load(path: Path, mine: Mapping[str, str], baseline: np.ndarray) -> dict[str, np.ndarray]:
+    """The arrays of a file that belongs to this sweep; otherwise a ValueError that says in what it differs."""
+    advice = "give resume= another path, or delete the file to start again"
+    try:
+        head, arrays = _store.read(path)
+        theirs, arrays = head["of"], {k: arrays[k] for k in ("values", "done", "baseline")}
+    except Exception as error:
+        raise ValueError(f"{str(path)!r} is not a sweep to resume ({error}): {advice}") from None
+    other = [name for name in mine if theirs.get(name) != mine[name]]
+    if not other and not np.allclose(arrays["baseline"], baseline, rtol=1e-3, atol=1e-3):
+        other = ["metric on the unedited run"]
+    if other or head.get("resume") != SCHEMA:
+        raise ValueError(
+            f"{str(path)!r} belongs to another sweep, with other {', '.join(other) or 'schema'}: {advice}"
+        )
+    return arrays
+
+
+def digest(value: Any) -> str:
+    """A short hash of tensors and plain values, and of lists and mappings of them."""
+    h = hashlib.sha256()
+
+    def feed(x: Any) -> None:
+        if isinstance(x, Tensor):
+            h.update(
+                repr((tuple(x.shape), x.dtype)).encode()
+                + to_numpy(x.detach().cpu().contiguous()).tobytes()
+            )
+        elif isinstance(x, Mapping):
+            feed(sorted(x.items()))
+        elif isinstance(x, list | tuple):
+            h.update(f"[{len(x)}".encode())
+            for one in x:
+                feed(one)
+        else:
+            h.update(f"<{x!r}>".encode())
+
+    feed(value)
+    return h.hexdigest()[:16]

@@ -1,0 +1,162 @@
+"""The fast way to the same numbers: sites and measures in the lean engine's terms, where it knows them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp import engine as lean
+from interp.methods.runs.metrics import Measure, check_shape
+from interp.sites import STAR, Site
+
+# What the engine calls a site's (family, part). What is not here goes the way of the hooks.
+KINDS: dict[tuple[str, str], str] = {
+    ("head", "out"): "z",  # what a head writes is linear in its z
+    ("head", "z"): "z",
+    ("head", "q"): "q",
+    ("head", "pattern"): "pattern",
+    ("head", "scores"): "scores",
+    ("kv", "k"): "k",
+    ("kv", "v"): "v",
+    ("attn", "out"): "attn_out",
+    ("attn", "in"): "attn_in",
+    ("mlp", "out"): "mlp_out",
+    ("mlp", "in"): "mlp_in",
+    ("mlp", "post"): "post",
+    ("embed", "out"): "resid_pre",
+    ("resid_pre", "out"): "resid_pre",
+    ("resid_mid", "out"): "resid_mid",
+    ("resid_post", "out"): "resid_post",
+}
+
+
+Cell = Sequence[
+    Site | lean.Patch
+]  # sites that take the source's values, or patches that say themselves what they do
+
+
+def engine_for(model: Any, judge: Measure, groups: Sequence[Cell]) -> Any:
+    """The lean engine when it can do this sweep with this model and measure, otherwise None."""
+    seen = [Site.parse(key) for key in judge.keep]
+    at_end = all(site.pos in ("END", -1) and not site.stars for site in seen)
+    if judge.everywhere and judge.keep:
+        return None  # the engine watches END alone
+    if not at_end or not all((s.family, s.part) in KINDS for s in [*seen, *_sites(groups)]):
+        return None
+    if any((s.family, s.part) in (("head", "out"), ("embed", "out")) for s in seen):
+        return None  # what the engine carries there is z, or a layer's stream: another thing to measure
+    return lean.find(model)
+
+
+def values(
+    engine: Any,
+    base: Tensor,
+    source: Tensor | Callable[[list[str]], Mapping[str, list[Tensor]]],
+    groups: Sequence[Cell],
+    judge: Measure,
+    positions: Mapping[str, Tensor],
+    bar: Any,
+    added: Tensor | None = None,
+    note: Callable[[list[int], Tensor], None] | None = None,
+) -> Float[Tensor, "cell batch"]:
+    """The measure of each variation: the sites of a group take the source's values, all else is the base run.
+
+    source: the other run's tokens [batch pos], or a function from the kinds needed to replacement values per
+    kind and layer (a mean over prompts, zeros). added: what the base run's embeddings have in addition.
+    note(cells, their values) is called as they finish.
+    """
+    seen = {key: Site.parse(key) for key in judge.keep}
+    kinds = sorted({KINDS[s.family, s.part] for s in _sites(groups)})
+    watched = {(KINDS[s.family, s.part], s.layer) for s in seen.values()}
+    needed = tuple(dict.fromkeys(("resid_pre", "k", "v", *kinds, *(k for k, _ in watched))))
+    run = lean.run(
+        engine,
+        base,
+        keep=needed,
+        resid=None if added is None else lean.embed(engine, base) + added.to(engine.embed),
+    )
+    other = (
+        lean.run(engine, source, keep=kinds, logits=None)
+        if isinstance(source, Tensor)
+        else source(kinds)
+    )
+
+    def at(s):
+        return s if isinstance(s, lean.Patch) else patch_at(s, KINDS[s.family, s.part], positions)
+
+    patches = [[at(s) for s in group] for group in groups]
+    watch = {(kind, layer): lean.watching(run, kind, layer, len(groups)) for kind, layer in watched}
+
+    def tick(done: int, total: int) -> None:
+        bar.update(done - bar.n)
+
+    read = reader(engine, judge, len(base))
+    kept = {key: _chosen(watch[KINDS[s.family, s.part], s.layer], s) for key, s in seen.items()}
+    judged = torch.empty(len(groups), len(base), device=engine.device)
+
+    def finished(rows: list[int], out: Tensor) -> None:
+        if seen:  # out holds logits of no interest here when the measure reads only what it keeps
+
+            def see(i):
+                return {key: value[i] for key, value in kept.items()}
+
+            out = torch.stack(
+                [check_shape(judge.of(one, see(i)), len(base), judge) for i, one in zip(rows, out)]
+            )
+        judged[rows] = out.to(judged)
+        if note is not None:
+            note(rows, judged[rows])
+
+    with bar:
+        first = _first(base, source, added)
+        options = dict(
+            first=first, tick=tick, finished=finished, watch=watch, everywhere=judge.everywhere
+        )
+        lean.sweep(engine, run, other, patches, read, **options)
+    return judged
+
+
+def _first(base: Tensor, source: Any, added: Tensor | None) -> int | None:
+    """The first position where base and source differ; None where the engine finds it by itself."""
+    if added is None or not isinstance(source, Tensor):
+        return None
+    noisy = added.any(-1).any(0).nonzero()
+    return min(lean.first_difference(base, source), int(noisy[0]) if len(noisy) else base.shape[1])
+
+
+def _sites(groups: Sequence[Cell]) -> list[Site]:
+    return [s for group in groups for s in group if isinstance(s, Site)]
+
+
+def _chosen(value: Tensor, site: Site) -> Tensor:
+    """A watched value [cell batch ...] of one head or neuron."""
+    if site.index is not None:
+        return value[:, :, site.index]
+    return value[..., site.unit : site.unit + 1] if site.unit is not None else value
+
+
+def patch_at(site: Site, kind: str, positions: Mapping[str, Tensor]) -> lean.Patch:
+    """The engine's patch of this kind where the site is."""
+    pos = positions[site.pos] if isinstance(site.pos, str) and site.pos != STAR else site.pos
+    index = site.unit if site.part == "post" else site.index
+    layer = 0 if site.family == "embed" else site.layer
+    return lean.Patch(kind, layer, index, None if pos == STAR and isinstance(pos, str) else pos)
+
+
+def reader(engine: Any, judge: Measure, n: int) -> Callable[[Tensor], Tensor]:
+    """Reads the measure off the final residual: from a few columns of the unembedding where that is enough."""
+    if judge.keep:  # the measure is taken afterwards, together with what was watched
+        return (
+            lean.vocab(engine, lambda logits: logits)
+            if judge.needs_logits
+            else lambda resid: resid[..., 0]
+        )
+    if judge.columns is not None:
+        few = lean.columns(engine, judge.columns)
+        return lambda resid: judge.of_columns(few(resid)).float()
+    return lean.vocab(
+        engine,
+        lambda logits: torch.stack([check_shape(judge.of(row, {}), n, judge) for row in logits]),
+    )

@@ -1,0 +1,183 @@
+"""Gradients of a measure at sites, two ways to equal numbers: by hooks (the definition) and by the lean engine.
+
+A slot is the address of one kind of site in one layer, its heads or neurons starred: "L3H*.z", "mlp.3.post#*",
+"resid_pre.3". A slot's tensor is always [index batch pos d], `index` being the head or the neuron, or alone.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from interp import engine as lean
+from interp import sites
+from interp.edits import Seen, set_to
+from interp.interventions import Intervention, run
+from interp.methods.runs.engine_sweep import KINDS, reader
+from interp.methods.runs.metrics import Measure, check_shape
+from interp.models import bridge
+from interp.sites import STAR, Site
+
+At = dict[Site, Tensor]  # slot -> [index batch pos d]
+
+
+class Way(NamedTuple):
+    """One way to run the model: what is at the slots, and how the measure of the base run changes there.
+
+    values(tokens, slots); slopes(slots, embedding or None); dropping(slots): the slopes when nothing flows back
+    through what one layer writes, layer by layer; patterns(slot, values [row index batch pos d_head]): the
+    layer's attention [row head batch dest src] with its queries or keys replaced.
+    """
+
+    values: Callable[[Tensor, Sequence[Site]], At]
+    slopes: Callable[[Sequence[Site], Tensor | None], At]
+    dropping: Callable[[Sequence[Site]], Iterator[At]]
+    patterns: Callable[[Site, Tensor], Tensor]
+
+
+def by_hooks(model: Any, judge: Measure, base: Tensor, positions: Mapping[str, Tensor]) -> Way:
+    """The definition: the slope at a site is the derivative in something added to it."""
+    dims = bridge.dims(model)
+
+    def values(tokens: Tensor, slots: Sequence[Site]) -> At:
+        kept = run(
+            model, tokens, keep=[_whole(s) for s in slots], positions=positions, last_only=True
+        ).kept
+        return {s: _lay_out(s, kept[str(_whole(s))]) for s in slots}
+
+    def slopes(
+        slots: Sequence[Site],
+        embedding: Tensor | None = None,
+        drop: int | None = None,
+        edits: Sequence[Intervention] = (),
+    ) -> At:
+        leaves: dict[Site, Tensor] = {}
+
+        def tap(site: Site) -> Intervention:
+            def edit(act: Tensor, seen: Seen) -> Tensor:
+                leaves[site] = torch.zeros_like(act).requires_grad_(True)
+                return act + leaves[site]
+
+            return Intervention(site, edit)
+
+        each = {s: sites.expand(_whole(s), dims).sites for s in slots}
+        first = (
+            list(edits) if embedding is None else [Intervention("embed", set_to(embedding)), *edits]
+        )
+        # the embedding is tapped in any case: then a measure without a gradient differs from one upstream of the site
+        taps = [
+            tap(site)
+            for site in dict.fromkeys(
+                [Site("embed"), *(one for some in each.values() for one in some)]
+            )
+        ]
+        dropped = [] if drop is None else [f"attn.{drop}", f"mlp.{drop}"]
+        last = [Intervention(write, lambda act, seen: act.detach()) for write in dropped]
+        with torch.inference_mode(False):
+            out = run(
+                model,
+                base,
+                [*first, *taps, *last],
+                judge.keep,
+                positions=positions,
+                last_only=True,
+                grad=True,
+            )
+            value = check_shape(judge.of(out.logits, out.kept), len(base), judge)
+            if not value.requires_grad:
+                raise ValueError(lean.NO_GRADIENT)
+            found = torch.autograd.grad(value.sum(), list(leaves.values()), allow_unused=True)
+        grads = {
+            site: torch.zeros_like(leaf) if g is None else g
+            for (site, leaf), g in zip(leaves.items(), found)
+        }
+
+        def stacked(s):
+            return (
+                torch.stack([grads[one] for one in each[s]])
+                if s.index == STAR
+                else grads[each[s][0]]
+            )
+
+        return {s: _lay_out(s, stacked(s)) for s in slots}
+
+    def patterns(slot: Site, rows: Tensor) -> Tensor:
+        key = f"L{slot.layer}H*.pattern"
+
+        def put(row):
+            return [
+                Intervention(replace(slot, index=i), set_to(value)) for i, value in enumerate(row)
+            ]
+
+        return torch.stack(
+            [run(model, base, put(row), [key], last_only=True).kept[key] for row in rows]
+        )
+
+    def dropping(slots):
+        return (slopes(slots, drop=layer) for layer in range(dims.n_layers))
+
+    return Way(values, slopes, dropping, patterns)
+
+
+def by_engine(engine: Any, judge: Measure, base: Tensor, first: int) -> Way:
+    """The fast way: positions before `first` (the first difference) are not run again, their slopes are left at 0."""
+    ran = lean.run(engine, base, keep=("resid_pre", "k", "v"))
+    read = reader(engine, judge, len(base))
+
+    def values(tokens: Tensor, slots: Sequence[Site]) -> At:
+        kept = lean.run(engine, tokens, keep=_kinds(slots), logits=None)
+        return {s: _lay_out_engine(s, kept[_kind(s)]) for s in slots}
+
+    def padded(slots: Sequence[Site], grads: Mapping[str, list[Tensor]]) -> At:
+        return {s: F.pad(_lay_out_engine(s, grads[_kind(s)]), (0, 0, first, 0)) for s in slots}
+
+    def slopes(slots: Sequence[Site], embedding: Tensor | None = None) -> At:
+        resid = None if embedding is None else embedding[:, first:]
+        _, grads = lean.gradients(
+            engine, base, read, _kinds(slots), resid=resid, base=ran, first=first
+        )
+        return padded(slots, grads)
+
+    def dropping(slots: Sequence[Site]) -> Iterator[At]:
+        for grads in lean.gradients_dropping(
+            engine, base, read, _kinds(slots), base=ran, first=first
+        ):
+            yield padded(slots, grads)
+
+    def patterns(slot: Site, rows: Tensor) -> Tensor:
+        return lean.patterns(
+            engine, ran, slot.layer, slot.part, rows.permute(0, 2, 3, 1, 4)
+        ).transpose(1, 2)
+
+    return Way(values, slopes, dropping, patterns)
+
+
+def _whole(slot: Site) -> Site:
+    return replace(
+        slot, unit=None
+    )  # all neurons of a layer are one tensor: no need to take them one by one
+
+
+def _kind(slot: Site) -> str:
+    return KINDS[slot.family, slot.part]
+
+
+def _kinds(slots: Sequence[Site]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(_kind, slots)))
+
+
+def _lay_out(slot: Site, value: Tensor) -> Tensor:
+    """[index batch pos d] from [head batch pos d] or [batch pos d]; a neuron is an index of one entry."""
+    if slot.unit == STAR:
+        return value.movedim(-1, 0)[..., None]
+    return value if slot.index == STAR else value[None]
+
+
+def _lay_out_engine(slot: Site, layers: Sequence[Tensor]) -> Tensor:
+    value = layers[0 if slot.family == "embed" else slot.layer]
+    return _lay_out(
+        slot, value.movedim(slot.row.axes.split().index("head"), 0) if slot.index == STAR else value
+    )

@@ -1,0 +1,149 @@
+"""What a run is judged by: the task's metric, or anything else that gives one number an example."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp import interventions
+from interp._errors import unknown
+from interp.methods.text.token_losses import chunk_losses
+from interp.sites import Site
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number per example, read off a run: `of(logits at the last position, kept) -> [batch]`.
+
+    >>> patch(model, task, "L*H*@END", metric=attention_to(["L23H3"], "IO", minus="S2"))
+
+    keep: the addresses the measure needs to see. columns [batch k] and of_columns: where the logits of a few
+    tokens are enough, which ones, and the measure of them [... batch k] -> [... batch]. needs_logits: False
+    when only `keep` is read (logits may then be anything). everywhere: `of` is given the logits at every position,
+    [batch pos d_vocab].
+    """
+
+    name: str
+    unit: str
+    of: Callable[[Tensor, Mapping[str, Tensor]], Tensor]
+    keep: tuple[str, ...] = ()
+    columns: Tensor | None = None
+    of_columns: Callable[[Tensor], Tensor] | None = None
+    needs_logits: bool = True
+    everywhere: bool = False
+
+
+def measure(task: Any, metric: "str | Measure | Callable | None" = None) -> Measure:
+    """The measure a name stands for: the task's own, another of its metrics, a Measure, or a function of END's logits."""
+    if isinstance(metric, Measure):
+        return metric
+    if callable(metric):
+        return Measure(
+            getattr(metric, "__name__", "metric"), "metric", lambda logits, kept: metric(logits)
+        )
+    judged = task if metric is None else task.with_metric(metric)
+    few = judged.reads == "answers"
+    return Measure(
+        judged.metric_title,
+        judged.metric_unit,
+        lambda logits, kept: judged.metric(logits),
+        columns=judged.columns if few else None,
+        of_columns=judged.metric_from_columns if few else None,
+    )
+
+
+def check_shape(values: Any, n: int, what: Measure) -> Float[Tensor, "batch"]:
+    """The values themselves when they are one number per example, otherwise a ValueError."""
+    if not isinstance(values, Tensor) or values.shape != (n,):
+        shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise ValueError(
+            f"the metric {what.name!r} gave {shape}: it must give one number per example, shape ({n},)"
+        )
+    return values.float()
+
+
+def attention_to(
+    heads: Sequence[str], to: str, *, minus: str | None = None, at: str = "END", task: Any
+) -> Measure:
+    """The measure "how much these heads attend from `at` to `to`", less the attention to `minus`, mean over heads.
+
+    >>> attention_to(["L23H3", "L17H4"], "IO", minus="S2", task=task)
+
+    Unit: share of the row (0 to 1), or a difference of two shares (-1 to 1). Position names are the task's.
+    """
+    keep = tuple(f"{Site.parse(head)}.pattern@{at}" for head in heads)
+    if not keep:
+        raise ValueError("attention_to needs at least one head, for example ['L23H3']")
+    for place in filter(None, (to, minus, at)):
+        task.position(place)  # raises with a did-you-mean
+
+    def of(logits: Tensor, kept: Mapping[str, Tensor]) -> Tensor:
+        rows = torch.stack([kept[k] for k in keep]).mean(0)  # [batch src]
+
+        def share(place: str) -> Tensor:
+            return rows.gather(1, task.position(place).to(rows.device)[:, None])[:, 0]
+
+        return share(to) if minus is None else share(to) - share(minus)
+
+    name = f"attention {at} to {to}" + (f" less {minus}" if minus else "")
+    return Measure(name, "share of attention", of, keep, needs_logits=False)
+
+
+def kl_to(model: Any, task: Any, run: str = "clean") -> Measure:
+    """The measure "how far this run's prediction is from the clean run's": KL(clean || this), zero where they agree.
+
+    >>> patch(model, task, "L*H*", metric=kl_to(model, task))        # negative: the patch brings the prediction closer
+    >>> ablate(model, task, "L*H*", metric=kl_to(model, task))       # positive: the ablation takes it away
+
+    Per example, over the whole vocabulary at the last position, in nats: the sum over tokens of
+    p_clean (log p_clean - log p_this). run: "clean" or "corrupted" names the prompts compared with; they are run
+    once, here. It belongs to this task's prompts, so a held-out task needs its own.
+    The measure of ACDC (Conmy et al. 2023, arXiv 2304.14997): it asks after the whole prediction,
+    not after one answer.
+    """
+    if run not in ("clean", "corrupted"):
+        raise unknown("run", run, ("clean", "corrupted"))
+    target = (
+        interventions.run(model, getattr(task, run), last_only=True).logits.float().log_softmax(-1)
+    )
+
+    def of(logits: Tensor, kept: Mapping[str, Tensor]) -> Tensor:
+        if logits.shape != target.shape:
+            raise ValueError(
+                f"kl_to was made for {len(target)} prompts and got logits {tuple(logits.shape)}: "
+                "make it for the task it judges, kl_to(model, task)"
+            )
+        here = logits.float().log_softmax(-1).to(target)
+        return torch.nn.functional.kl_div(here, target, reduction="none", log_target=True).sum(-1)
+
+    return Measure(f"KL from the {run} run", "nats", of)
+
+
+def text_loss(tokens: Any) -> Measure:
+    """The measure "how badly each chunk of text is predicted": mean loss of its next tokens, in nats a token.
+
+    >>> text = interp.tasks.text(model, n=8, length=64)
+    >>> ablate(model, text, "L*H*", metric=text_loss(text))          # positive: the loss rises, so the head helps
+    >>> head_scores(model, ["ablation", "gradient"], on=text, metric=text_loss(text))
+
+    tokens: a task, or ids [chunk pos]; it belongs to these prompts. Every position counts but position 0, whose
+    token is the tokenizer's own: the numbers are those of `cross_entropy`. For ablations, head scores and effects.
+    """
+    tokens = torch.as_tensor(getattr(tokens, "clean", tokens))
+    if tokens.ndim != 2 or tokens.shape[1] < 3:
+        raise ValueError(
+            f"tokens of shape {tuple(tokens.shape)} have no loss: chunks [chunk pos] of three tokens or more are needed"
+        )
+
+    def of(logits: Tensor, kept: Mapping[str, Tensor]) -> Tensor:
+        if logits.shape[:-1] != tokens.shape:
+            raise ValueError(
+                f"text_loss was made for {len(tokens)} chunks of {tokens.shape[1]} tokens and got logits {tuple(logits.shape)}: "
+                "make it for the task it judges, and use it with ablate, effect or head_scores, which read every position"
+            )
+        return chunk_losses(logits.float(), tokens.to(logits.device))
+
+    return Measure("cross-entropy", "nats a token", of, everywhere=True)

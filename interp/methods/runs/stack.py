@@ -1,0 +1,43 @@
+"""Several results side by side: one result with an axis more, which draws itself as one picture."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from interp.results import Result
+
+
+def stack(results: Mapping[str, Result], axis: str = "run", *, name: str | None = None) -> Result:
+    """The results stacked on a new first axis, labelled by their names.
+
+    >>> compare({"noise": traced, "another country": patched}).plot()      # a line each
+
+    All must have the same axes, labels and unit; anything else is not one picture. Examples are kept where every
+    result has as many. `about` is the first one's, without its pattern.
+    """
+    given = list(results.values())
+    if not given or axis in given[0].dims:
+        raise ValueError(
+            f"compare needs results without an axis {axis!r} of their own: compare({{'a': one, 'b': other}}, axis='run')"
+        )
+    first = given[0]
+    for label, one in results.items():
+        if (one.dims, one.coords, one.unit) != (first.dims, first.coords, first.unit):
+            raise ValueError(
+                f"{label!r} ({one.unit}, axes {one.dims}) is not on the axes of the first ({first.unit}, {first.dims})"
+            )
+    kept = [one.examples for one in given]
+    alike = all(e is not None for e in kept) and len({e.shape for e in kept}) == 1
+    about = {k: v for k, v in first.about.items() if k not in ("pattern", "at")} | {
+        "compared": list(results)
+    }
+    return replace(
+        first,
+        values=np.stack([one.values for one in given]),
+        dims=(axis, *first.dims),
+        about=about,
+        coords={axis: list(results), **first.coords},
+        name=name or first.name,
+        examples=np.stack(kept) if alike else None,
+    )

@@ -1,0 +1,211 @@
+"""Many small variations of one run: the loop that patching and ablation share."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp import engine as lean
+from interp._errors import unknown
+from interp._progress import progress
+from interp.edits import add
+from interp.interventions import Intervention, Run, run
+from interp.methods.runs import checkpoint, engine_sweep
+from interp.methods.runs.metrics import Measure, check_shape
+from interp.models import bridge
+from interp.sites import Site
+
+Cell = Sequence[Intervention]  # what is done together in one variation
+TOKENS_PER_RUN = 640  # past this many tokens a batch, a CPU gains nothing more
+
+
+def read(
+    model: Any,
+    tokens: Tensor,
+    measure: Measure,
+    positions: Mapping[str, Tensor],
+    added: Tensor | None = None,
+) -> Float[Tensor, "batch"]:
+    """The measure of an unedited run; added: see `sweep`."""
+    out = run(
+        model,
+        tokens,
+        _start(added),
+        measure.keep,
+        positions=positions,
+        last_only=not measure.everywhere,
+    )
+    return check_shape(measure.of(out.logits, out.kept), len(tokens), measure)
+
+
+def sweep(
+    model: Any,
+    base: Tensor,
+    source: Any,
+    groups: Sequence[engine_sweep.Cell],
+    edits: Callable[[], Sequence[Cell]],
+    judge: Measure,
+    positions: Mapping[str, Tensor],
+    what: str,
+    way: str | None = None,
+    added: Tensor | None = None,
+    ledger: checkpoint.Ledger | None = None,
+) -> tuple[Float[Tensor, "cell batch"], str]:
+    """The measure of each variation of the base run, and which way ran: "engine" or "hooks".
+
+    source: see `fast.values`, or None where only hooks will do; edits: the same variations as interventions,
+    built only when the hooks run. way: None chooses, "engine" and "hooks" insist. added [batch pos d_model] is
+    added to the embeddings of the base run (noise), not of the source's. ledger: keeps finished cells, see `resuming.ledger`.
+    """
+    engine = choose(
+        model,
+        way,
+        lambda: None if source is None else engine_sweep.engine_for(model, judge, groups),
+    )
+    ran = "hooks" if engine is None else "engine"
+    of = {
+        "tokens": [base, source if isinstance(source, Tensor) else None, added],
+        "method": [what, ran],
+        "sites": ledger and [[str(site) for site in group] for group in groups],
+        "positions": positions,
+        "metric": [judge.name, judge.unit, judge.keep, judge.columns, judge.needs_logits],
+    }
+    ledger = ledger or checkpoint.ledger(None, torch.empty(len(base), device=bridge.device(model)))
+    with bridge.LOCK, ledger(len(groups), model, of) as (values, todo, note):
+        some = [groups[i] for i in todo]
+        if some and engine is None:
+            cells = edits()
+            cells = [[*_start(added), *cells[i]] for i in todo]
+            values[todo] = vary(model, base, cells, judge, positions, what, note)
+        elif some:
+            bar = progress(None, what, total=len(some))
+            values[todo] = engine_sweep.values(
+                engine, base, source, some, judge, positions, bar, added, note
+            )
+    return values, ran
+
+
+def _start(added: Tensor | None) -> list[Intervention]:
+    return [] if added is None else [Intervention("embed", add(added))]
+
+
+def choose(model: Any, way: str | None, find: Callable[[], Any]) -> Any:
+    """The engine that `find` gives, or None for the hooks; ValueError where `way` insists on what cannot be."""
+    if way not in (None, "engine", "hooks"):
+        raise unknown("way", way, ("engine", "hooks"))
+    bridge.ready(model)
+    engine = None if way == "hooks" else find()
+    if engine is None and way == "engine":
+        reason = lean.why_not(model) or "it does not know this site or measure"
+        raise ValueError(
+            f"the lean engine cannot run this ({reason}): leave `way` out, or use 'hooks'"
+        )
+    return engine
+
+
+def vary(
+    model: Any,
+    tokens: Tensor,
+    cells: Sequence[Cell],
+    measure: Measure,
+    positions: Mapping[str, Tensor],
+    what: str,
+    note: Callable[[list[int], Tensor], None] | None = None,
+) -> Float[Tensor, "cell batch"]:
+    """The measure of each variation of one run, several variations to a forward pass.
+
+    cells: the interventions of each variation. note(cells, their values) is called as they finish. Exact: every cell is the run it would be alone.
+    """
+    n, values = len(tokens), torch.empty(len(cells), len(tokens), device=bridge.device(model))
+    for chunk, out in each_run(
+        model, tokens, cells, measure.keep, positions, what, last_only=not measure.everywhere
+    ):
+        for i, c in enumerate(chunk):
+            kept = {key: _rows(key, value, i, n) for key, value in out.kept.items()}
+            values[c] = check_shape(measure.of(out.logits[i * n : (i + 1) * n], kept), n, measure)
+        if note is not None:
+            note(chunk, values[chunk])
+    return values
+
+
+def each_run(
+    model: Any,
+    tokens: Tensor,
+    cells: Sequence[Cell],
+    keep: Sequence[str] = (),
+    positions: Mapping[str, Tensor] | None = None,
+    what: str = "runs",
+    *,
+    last_only: bool = True,
+) -> Iterator[tuple[list[int], Run]]:
+    """(which cells, their run) for all cells, several to a forward pass: the rows of the run are those of each cell in turn."""
+    n = len(tokens)
+    per_run = max(1, TOKENS_PER_RUN // tokens.numel())
+    # In layer order, so that the variations of one run start as late as they can.
+    order = sorted(
+        range(len(cells)), key=lambda i: min((_layer(edit) for edit in cells[i]), default=10**6)
+    )
+    trail = bridge.trail(model, tokens) if len(cells) > 2 else None
+    for first in progress(range(0, len(order), per_run), what):
+        chunk = order[first : first + per_run]
+        edits = [
+            replace(edit, rows=_shift(edit.rows, i * n, n))
+            for i, c in enumerate(chunk)
+            for edit in cells[c]
+        ]
+        where = {name: p.repeat(len(chunk)) for name, p in (positions or {}).items()}
+        yield (
+            chunk,
+            run(
+                model,
+                tokens.repeat(len(chunk), 1),
+                edits,
+                keep,
+                positions=where,
+                last_only=last_only,
+                start=trail,
+            ),
+        )
+
+
+def _shift(rows: slice | None, by: int, n: int) -> slice:
+    """The rows of one variation among several: what the intervention says of n examples, further down the batch."""
+    start, stop, step = (rows or slice(None)).indices(n)
+    return slice(by + start, by + stop, step)
+
+
+def _layer(edit: Intervention) -> int:
+    layer = Site.parse(edit.at).layer
+    return layer if isinstance(layer, int) else 0
+
+
+def _rows(key: str, value: Tensor, i: int, n: int) -> Tensor:
+    stars = [axis for axis in Site.parse(key).stars if axis != "pos"]
+    return value.narrow(len(stars), i * n, n)
+
+
+def provenance(model: Any, task: Any, method: str, started: float, **more: Any) -> dict[str, Any]:
+    """What a result says of itself: model, task, method, seed, split, and how long it took."""
+    said = {
+        "model": bridge.name(model),
+        "method": method,
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+    if task is not None:
+        said |= {
+            "task": task.name,
+            "n": len(task),
+            **{k: v for k, v in task.about.items() if k in ("seed", "split")},
+        }
+        recipe = task.recipe
+        if recipe.get("options") or recipe.get("make", task.name) != task.name:
+            said["made"] = recipe
+    if more.get("way") == "hooks":
+        reason = lean.why_not(model)
+        if reason:
+            said["why hooks"] = reason
+    return said | more

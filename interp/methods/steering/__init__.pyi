@@ -1,0 +1,11 @@
+from interp.methods.steering.generate import generate as generate
+from interp.methods.steering.matched_kl import match_kl as match_kl
+from interp.methods.steering.matched_kl import word_gain as word_gain
+from interp.methods.steering.soft_injection import injection as injection
+from interp.methods.steering.soft_injection import soft_injection as soft_injection
+from interp.methods.steering.steer import Direction as Direction
+from interp.methods.steering.steer import difference_of_means as difference_of_means
+from interp.methods.steering.steer import function_vector as function_vector
+from interp.methods.steering.steer import side_effect as side_effect
+from interp.methods.steering.steer import steer as steer
+from interp.methods.steering.steer import task_vector as task_vector

@@ -1,0 +1,231 @@
+"""Steering at matched strength: each direction is pushed until the prediction has changed by as much, then they are compared.
+
+>>> strengths = interp.methods.steering.match_kl(model, prompts, {"happy": happy, "random": other}, kl=0.5)
+>>> interp.methods.steering.word_gain(model, prompts, {"happy": happy, "random": other}, strengths, {"happy": [" joy"], "random": [" joy"]}, [" thing", " way"])
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interp._numbers import to_numpy
+from interp.interventions import Intervention, run
+from interp.methods.runs import sweep
+from interp.methods.runs.batching import Batch, batches
+from interp.methods.steering.steer import Direction
+from interp.results import Result
+from interp.tasks.task import single, tokenizer_of
+
+# A direction, or a function of a strength that gives interventions: `lambda s: features.steer(sae, {17: s})`.
+Push = Direction | Callable[[float], Sequence[Intervention]]
+FAR = 1e8  # times the first strength: a push that has not changed the prediction by then never will
+
+
+def match_kl(
+    model: Any,
+    prompts: Any,
+    pushes: Mapping[str, Push],
+    *,
+    kl: float = 0.5,
+    tolerance: float = 0.02,
+    rounds: int = 40,
+) -> Result:
+    """The strength of each push at which the next-token prediction is `kl` nats from the unsteered one, mean over prompts.
+
+    >>> match_kl(model, ["I think that", "Then we saw"], {"happy": happy, "latent 17": lambda s: features.steer(sae, {17: s})})
+
+    KL(plain || steered) at the last token, over the whole vocabulary. The strength is searched for above zero: doubled or halved until
+    the aim lies between two strengths, then the place between them where a power law would have it (never nearer to an end
+    than a tenth), until within `tolerance` (a share of kl). NaN where a push never changes the prediction by as much;
+    about["kl"] has what was reached, by name. All pushes travel as one batch.
+    """
+    started = time.perf_counter()
+    _check(pushes, kl)
+    many = batches(model, prompts)
+    plain = [run(model, b.tokens, last_only=True).logits.float().log_softmax(-1) for b in many]
+    count = sum(len(b.tokens) for b in many)
+    searches = {
+        name: _search(
+            kl, tolerance, rounds, 1 / one.norm if isinstance(one, Direction) and one.norm else 1.0
+        )
+        for name, one in pushes.items()
+    }
+    wanted = {name: next(search) for name, search in searches.items()}
+    found: dict[str, tuple[float, float]] = {}
+    bar = sweep.progress(None, f"searching for {kl:g} nats", total=len(pushes))
+    while wanted:
+        names, totals = list(wanted), np.zeros(len(wanted))
+        for batch, base in zip(many, plain):
+            for i, logits in _steered(
+                model, batch, [(pushes[name], wanted[name]) for name in names]
+            ):
+                here = logits.float().log_softmax(-1)
+                totals[i] += float(
+                    torch.nn.functional.kl_div(here, base, reduction="sum", log_target=True)
+                )
+        for name, reached in zip(names, totals / count):
+            try:
+                wanted[name] = searches[name].send(float(reached))
+            except StopIteration as end:
+                found[name] = end.value
+                del wanted[name]
+                bar.update(1)
+    bar.close()
+    said = sweep.provenance(
+        model,
+        None,
+        "matched KL",
+        started,
+        n=count,
+        target=kl,
+        kl={name: found[name][1] for name in pushes},
+        way="hooks",
+    )
+    return Result(
+        [found[name][0] for name in pushes],
+        ("push",),
+        {"push": list(pushes)},
+        f"strength at {kl:g} nats",
+        "strength",
+        said,
+    )
+
+
+def _search(aim: float, tolerance: float, rounds: int, start: float) -> Iterator[float]:
+    """Asks for the KL at one strength after another; ends with (strength, KL), the strength NaN where there is none."""
+    low: tuple[float, float] | None = None  # (log strength, KL) below the aim
+    high: tuple[float, float] | None = None
+    at = math.log(start)
+    reached = math.nan
+    for _ in range(rounds):
+        reached = yield math.exp(at)
+        if abs(reached - aim) <= tolerance * aim:
+            return math.exp(at), reached
+        if not reached < aim:  # also where it is not a number: too strong
+            high = (at, reached)
+        else:
+            low = (at, reached)
+        if high is None:
+            at += (
+                math.log(8)
+                if reached <= 0
+                else min(max(0.5 * math.log(aim / reached), 0.3), math.log(8))
+            )
+            if at > math.log(start * FAR):
+                break
+        elif low is None:
+            at -= (
+                min(max(0.5 * math.log(reached / aim), 0.3), math.log(8))
+                if math.isfinite(reached)
+                else math.log(8)
+            )
+        else:
+            share = 0.5
+            if low[1] > 0 and math.isfinite(high[1]):
+                share = min(0.9, max(0.1, math.log(aim / low[1]) / math.log(high[1] / low[1])))
+            at = low[0] + share * (high[0] - low[0])
+    return math.nan, reached
+
+
+def word_gain(
+    model: Any,
+    prompts: Any,
+    pushes: Mapping[str, Push],
+    strengths: Result | Mapping[str, float],
+    words: Mapping[str, Sequence[str | int]],
+    neutral: Sequence[str | int],
+) -> Result:
+    """How much more the logits of some words rise than those of neutral ones when the model is pushed (in nats).
+
+    >>> word_gain(model, prompts, {"happy": happy}, {"happy": 4.0}, {"happy": [" joy", " love"]}, [" thing", " way"])
+
+    words: for each push, tokens as ids or as text that is one token (" joy"). strengths: as `match_kl` gives them, or a dict.
+    Examples: the prompts.
+    """
+    started = time.perf_counter()
+    if isinstance(strengths, Result):
+        strengths = dict(zip(strengths.coords["push"], strengths.values.tolist()))
+    for what, some in (("strength", strengths), ("words", words)):
+        lacking = next((name for name in pushes if name not in some), None)
+        if lacking is not None:
+            raise ValueError(
+                f"the push {lacking!r} has no {what}: every push needs them by its name"
+            )
+    ids = {name: _ids(model, words[name]) for name in pushes}
+    plain_ids = _ids(model, neutral)
+    names = list(pushes)
+    dead = next((name for name in names if not math.isfinite(strengths[name])), None)
+    if dead is not None:
+        raise ValueError(
+            f"the push {dead!r} has strength {strengths[dead]}: leave it out, it never reached the aim"
+        )
+    many = batches(model, prompts)
+    examples = np.zeros((len(names), sum(len(b.tokens) for b in many)))
+    for batch in many:
+        base = run(model, batch.tokens, last_only=True).logits.float()
+        for i, logits in _steered(
+            model, batch, [(pushes[name], strengths[name]) for name in names]
+        ):
+            change = logits.float() - base
+            examples[i, batch.index] = to_numpy(
+                change[:, ids[names[i]]].mean(-1) - change[:, plain_ids].mean(-1)
+            )
+    said = sweep.provenance(
+        model,
+        None,
+        "gain of words",
+        started,
+        n=examples.shape[1],
+        neutral=len(plain_ids),
+        way="hooks",
+    )
+    return Result(
+        examples.mean(1),
+        ("push",),
+        {"push": names},
+        "gain of the words' logits",
+        "nats over neutral words",
+        said,
+        examples,
+    )
+
+
+def _steered(
+    model: Any, batch: Batch, pushed: Sequence[tuple[Push, float]]
+) -> Iterator[tuple[int, Tensor]]:
+    """(number, logits at the last token [batch d_vocab]) under each push at its strength."""
+    n, cells = len(batch.tokens), []
+    for push, strength in pushed:
+        edits = push.push(strength) if isinstance(push, Direction) else push(strength)
+        cells.append([edits] if isinstance(edits, Intervention) else list(edits))
+    for chunk, out in sweep.each_run(
+        model, batch.tokens, cells, positions=batch.positions, what="steering"
+    ):
+        for k, cell in enumerate(chunk):
+            yield cell, out.logits[k * n : (k + 1) * n]
+
+
+def _ids(model: Any, words: Sequence[str | int]) -> list[int]:
+    if not len(words):
+        raise ValueError("no words: give at least one, for example [' joy']")
+    return [word if isinstance(word, int) else single(tokenizer_of(model), word) for word in words]
+
+
+def _check(pushes: Mapping[str, Push], kl: float) -> None:
+    if not kl > 0:
+        raise ValueError(f"kl={kl}: the prediction can only move by more than 0 nats (try kl=0.5)")
+    if not pushes:
+        raise ValueError("no pushes: name at least one, for example {'happy': direction}")
+    odd = next(
+        (name for name, one in pushes.items() if not (isinstance(one, Direction) or callable(one))),
+        None,
+    )
+    if odd is not None:
+        raise ValueError(
+            f"the push {odd!r} is a {type(pushes[odd]).__name__}: give a Direction, or a function of a strength"
+        )

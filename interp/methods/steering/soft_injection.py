@@ -1,0 +1,249 @@
+"""Soft injection: mix the mean head outputs of few-shot prompts into prompts without examples, head by head."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp import engine as lean
+from interp import sites
+from interp._numbers import to_numpy
+from interp.edits import Edit
+from interp.interventions import Intervention, run
+from interp.methods.runs import sweep
+from interp.methods.runs.batching import batches
+from interp.methods.runs.metrics import measure
+from interp.models import bridge
+from interp.results import Result
+from interp.sites import Site
+
+
+@dataclass(frozen=True, eq=False)
+class SoftInjection:
+    """A learned mix and how it does on prompts it was not trained on.
+
+    mix: share of the injected output (0 to 1) of each (layer, head). score: the metric on the held-out half, on
+    the axis "mix": none, learned, hard (learned, rounded to 0 or 1), half, all, shuffled (learned, other heads).
+    losses: on the training half, before each step and after the last. trained, heldout: which examples.
+    """
+
+    mix: Result
+    score: Result
+    losses: tuple[float, ...]
+    trained: tuple[int, ...]
+    heldout: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        return f"loss {self.losses[0]:.3f} to {self.losses[-1]:.3f} nats\n{self.score.table()!r}"
+
+    def _repr_html_(self) -> str:
+        return self.score._repr_html_() + self.mix._repr_html_()
+
+
+def injection(model: Any, source: Any, mix: Any) -> list[Intervention]:
+    """The interventions that mix the mean head outputs of the source prompts into the last token of any prompt.
+
+    >>> run(model, zero_shot, injection(model, few_shot, 0.5))          # half, at every head
+    >>> generate(model, "Q: dog\\nA:", injection(model, few_shot, learned.mix))
+
+    source: few-shot prompts (a task's clean ones, texts of any lengths, ids), or their means [layer head d_head].
+    mix: the share of the injected z at END: one number, a tensor [layer head], or a Result on (layer, head).
+    Heads of share 0 are left alone. Park and Rhee 2025 (arXiv 2507.20906).
+    """
+    means = _means(model, source)
+    shares = _shares(model, mix)
+    heads = [(layer, head) for layer in range(len(shares)) for head in range(shares.shape[1])]
+    return [
+        Intervention(
+            str(Site("head", "z", layer, head, None, -1)),
+            _mixed(means[layer, head], shares[layer, head]),
+        )
+        for layer, head in heads
+        if shares.requires_grad or float(shares[layer, head]) != 0
+    ]
+
+
+def soft_injection(
+    model: Any,
+    source_task: Any,
+    target_task: Any,
+    *,
+    heads: str | Sequence[str] = "L*H*",
+    steps: int = 40,
+    lr: float = 0.2,
+    l1: float = 0.0,
+    metric: str = "top1",
+    seed: int = 0,
+    way: str | None = None,
+) -> SoftInjection:
+    """The share of each head's few-shot mean output that makes prompts without examples do the task, learned.
+
+    >>> learned = soft_injection(model, few_shot, zero_shot)
+    >>> learned.score.table(), learned.mix.top(5)
+
+    The shares are sigmoids, from one half on, learned by Adam on the log probability of the answer plus `l1` times
+    the mean share, on half of the target's prompts drawn by seed; judged on the other half. heads: only these are
+    mixed. way: "engine" runs the last token alone, "hooks" whole prompts: the same numbers.
+    """
+    started = time.perf_counter()
+    if steps < 1 or len(target_task) < 4:
+        raise ValueError(
+            f"steps={steps}, {len(target_task)} prompts: at least 1 step, and 4 prompts to train on half and judge on half"
+        )
+    order = torch.randperm(len(target_task), generator=torch.Generator().manual_seed(seed)).tolist()
+    trained, held = sorted(order[: len(order) // 2]), sorted(order[len(order) // 2 :])
+    if {tuple(row) for row in target_task.clean[trained].tolist()} & {
+        tuple(row) for row in target_task.clean[held].tolist()
+    }:
+        raise ValueError(
+            "a prompt comes twice in the target task: it would be trained on and judged (make its prompts different)"
+        )
+    means, chosen = _means(model, source_task), _chosen(model, heads)
+    loss_of, ran = mix_loss(model, means, target_task[trained], way)
+    theta = torch.zeros_like(chosen, requires_grad=True)
+
+    def shares():
+        return theta.sigmoid() * chosen
+
+    optimizer, losses = torch.optim.Adam([theta], lr=lr), []
+    for _ in sweep.progress(range(steps), "soft injection"):
+        optimizer.zero_grad()
+        with torch.enable_grad():
+            loss = loss_of(shares())
+            (loss + l1 * shares().sum() / chosen.sum()).backward()
+        losses.append(float(loss.detach()))
+        optimizer.step()
+    with torch.no_grad():
+        learned = shares().detach()
+        losses.append(float(loss_of(learned)))
+    told = {
+        "source": source_task.name if hasattr(source_task, "name") else "prompts",
+        "seed": seed,
+        "steps": steps,
+        "lr": lr,
+        "l1": l1,
+    }
+    score = _score(model, means, target_task[held], learned, chosen, metric, told, started)
+    d = bridge.dims(model)
+    coords = {"layer": list(range(d.n_layers)), "head": list(range(d.n_heads))}
+    said = sweep.provenance(
+        model, target_task, "soft injection", started, n_trained=len(trained), way=ran, **told
+    )
+    mix = Result(
+        to_numpy(learned), ("layer", "head"), coords, "injected share", "share (0 to 1)", said
+    )
+    return SoftInjection(mix, score, tuple(losses), tuple(trained), tuple(held))
+
+
+def mix_loss(
+    model: Any, means: Tensor, task: Any, way: str | None = None
+) -> tuple[Callable[[Tensor], Tensor], str]:
+    """(the loss of shares [layer head], which way it runs): minus the log probability of the answer, in nats.
+
+    Differentiable in the shares.
+    """
+    judged = task.with_metric("log_prob")
+    engine = sweep.choose(model, way, lambda: lean.find(model))
+    if engine is None:
+
+        def logits(shares):
+            return run(
+                model, task, injection(model, means, shares), last_only=True, grad=True
+            ).logits
+
+        return lambda shares: -judged.metric(logits(shares)).mean(), "hooks"
+    again = lean.ending(engine, lean.run(engine, task.clean, logits=None))
+
+    def mixed(shares):
+        return lambda layer, z: z + shares[layer][:, None].to(z) * (means[layer] - z)
+
+    return lambda shares: -judged.metric(again(mixed(shares))).mean(), "engine"
+
+
+def _score(
+    model: Any,
+    means: Tensor,
+    task: Any,
+    learned: Tensor,
+    chosen: Tensor,
+    metric: str,
+    told: dict,
+    started: float,
+) -> Result:
+    """The metric on held-out prompts under the learned mix and the plain ones beside it."""
+    order = torch.randperm(int(chosen.sum()), generator=torch.Generator().manual_seed(told["seed"]))
+    shuffled = learned.clone()
+    shuffled[chosen > 0] = learned[chosen > 0][order]
+    hard = (learned > 0.5).float()
+    mixes = {
+        "none": 0 * chosen,
+        "learned": learned,
+        "hard": hard,
+        "half": 0.5 * chosen,
+        "all": chosen,
+        "shuffled": shuffled,
+    }
+    judge = measure(task, metric)
+    rows = [
+        run(model, task, injection(model, means, mix), last_only=True).logits
+        for mix in mixes.values()
+    ]
+    examples = np.stack([to_numpy(judge.of(logits, {})) for logits in rows])
+    about = sweep.provenance(model, task, "soft injection, held-out half", started, way="hooks", **told)
+    return Result(
+        examples.mean(-1), ("mix",), {"mix": list(mixes)}, judge.name, judge.unit, about, examples
+    )
+
+
+def _means(model: Any, source: Any) -> Float[Tensor, "layer head d_head"]:
+    """Mean z at END over the source prompts, or the means themselves."""
+    d = bridge.dims(model)
+    if isinstance(source, Tensor) and source.ndim == 3:
+        if source.shape != (d.n_layers, d.n_heads, d.d_head):
+            raise ValueError(
+                f"means of shape {tuple(source.shape)}: {bridge.name(model)} has {d.n_layers} layers of {d.n_heads} heads "
+                f"of {d.d_head} numbers"
+            )
+        return source
+    values = [
+        run(model, batch.tokens, keep=["L*H*.z@-1"], last_only=True).kept["L*H*.z@-1"]
+        for batch in batches(model, source)
+    ]  # each [layer head batch d_head]
+    return torch.cat(values, 2).mean(2)
+
+
+def _shares(model: Any, mix: Any) -> Float[Tensor, "layer head"]:
+    d = bridge.dims(model)
+    values = torch.as_tensor(mix.values if isinstance(mix, Result) else mix)
+    values = values.to(bridge.device(model), torch.float32)
+    values = values.expand(d.n_layers, d.n_heads) if values.ndim == 0 else values
+    if values.shape != (d.n_layers, d.n_heads):
+        raise ValueError(
+            f"a mix of shape {tuple(values.shape)}: one number, or {d.n_layers} layers by {d.n_heads} heads for {bridge.name(model)}"
+        )
+    return values
+
+
+def _chosen(model: Any, heads: str | Sequence[str]) -> Float[Tensor, "layer head"]:
+    """One where a head may be mixed."""
+    d = bridge.dims(model)
+    chosen = torch.zeros(d.n_layers, d.n_heads, device=bridge.device(model))
+    patterns = [heads] if isinstance(heads, str) else list(heads)
+    for site in (s for pattern in patterns for s in sites.expand(pattern, d).sites):
+        if site.family != "head":
+            raise ValueError(
+                f"only heads are mixed, got {str(site)!r} (try 'L*H*' or ['L10H7', 'L11H2'])"
+            )
+        chosen[site.layer, site.index] = 1
+    if not chosen.any():
+        raise ValueError("no heads: name at least one, for example ['L10H7']")
+    return chosen
+
+
+def _mixed(mean: Tensor, share: Tensor) -> Edit:
+    return lambda act, seen: act + share.to(act) * (mean.to(act) - act)

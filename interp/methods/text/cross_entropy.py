@@ -1,0 +1,59 @@
+"""Cross-entropy on text: what an edit costs where it was not meant to do anything."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interp._numbers import to_numpy
+from interp.interventions import Intervention, run
+from interp.methods.runs import sweep
+from interp.methods.text.token_losses import chunk_losses
+from interp.results import Result
+
+
+def cross_entropy(
+    model: Any,
+    tokens: Any,
+    interventions: Sequence[Intervention] = (),
+    *,
+    positions: Mapping[str, Tensor] | None = None,
+) -> Result:
+    """The mean loss of the next token in each chunk, under the interventions (nats a token).
+
+    >>> tokens = interp.texts.chunks(model, interp.texts.documentation(), n=32, split="heldout")
+    >>> plain = interp.methods.text.cross_entropy(model, tokens)
+    >>> steered = interp.methods.text.cross_entropy(model, tokens, [Intervention("resid_post.12", add(vector))])
+    >>> (steered.examples - plain.examples).mean()        # the side effect
+
+    tokens: ids [chunk pos], position 0 the tokenizer's first token: what is predicted there is left out, as
+    that position only holds the sink. The same edits act on every chunk, a few chunks to a run so that their
+    logits fit into memory: an edit must not hold values chunk by chunk. positions: named ones, an index a chunk.
+    """
+    started = time.perf_counter()
+    tokens = torch.as_tensor(tokens)
+    tokens = tokens[None] if tokens.ndim == 1 else tokens
+    if tokens.ndim != 2 or tokens.shape[0] == 0 or tokens.shape[1] < 3:
+        raise ValueError(
+            f"tokens of shape {tuple(tokens.shape)} have no loss: chunks [chunk pos] of three tokens or more are needed, "
+            "the first one being left out"
+        )
+    edits = list(interventions)
+    if any(edit.rows is not None for edit in edits):
+        raise ValueError(
+            "cross_entropy runs a few chunks at a time: an intervention with `rows` of its own does not fit"
+        )
+    few = max(1, sweep.TOKENS_PER_RUN // tokens.shape[1])
+    losses = []
+    for first in sweep.progress(range(0, len(tokens), few), "cross-entropy"):
+        part = slice(first, first + few)
+        where = {name: at if at.ndim == 0 else at[part] for name, at in (positions or {}).items()}
+        losses.append(
+            chunk_losses(run(model, tokens[part], edits, positions=where).logits, tokens[part])
+        )
+    examples = to_numpy(torch.cat(losses))
+    said = sweep.provenance(model, None, "edited run" if edits else "plain run", started, way="hooks")
+    said |= {"n": len(tokens), "length": tokens.shape[1], "edits": [str(edit.at) for edit in edits]}
+    return Result(examples.mean(), (), {}, "cross-entropy", "nats a token", said, examples)

@@ -1,0 +1,13 @@
+from interp.models import bridge as bridge
+from interp.models import checks as checks
+from interp.models import convert as convert
+from interp.models import local as local
+from interp.models.checks import check as check
+from interp.models.loading import load as load
+from interp.models.local import DEFAULT as DEFAULT
+from interp.models.local import cache as cache
+from interp.models.local import fetch as fetch
+from interp.models.local import remove as remove
+from interp.models.local import table as table
+from interp.models.tiny_models import TINY as TINY
+from interp.models.tiny_models import tiny as tiny

@@ -1,0 +1,15 @@
+from interp.replications import associative_memory as associative_memory
+from interp.replications import out_of_context_reasoning as out_of_context_reasoning
+from interp.replications import superposition_scaling as superposition_scaling
+from interp.replications import two_parameter_icl as two_parameter_icl
+from interp.replications.feature_hierarchy import feature_hierarchy as feature_hierarchy
+from interp.replications.feature_hierarchy import shared_neurons as shared_neurons
+from interp.replications.feature_hierarchy import within_and_across as within_and_across
+from interp.replications.head_codes import Codes as Codes
+from interp.replications.head_codes import code_heads as code_heads
+from interp.replications.head_codes import code_pairs as code_pairs
+from interp.replications.head_codes import head_codes as head_codes
+from interp.replications.loss_depth import loss_depth as loss_depth
+from interp.replications.loss_depth import split_windows as split_windows
+from interp.replications.two_parameter_icl import two_parameters as two_parameters
+from interp.replications.write_regression import write_regression as write_regression

@@ -1,0 +1,269 @@
+"""Heads found without a single intervention: codes of what they write, and which codes only the positive prompts have.
+
+A small sparse autoencoder is trained on what all heads write at the last position, for a few positive prompts and as
+many negative ones. The code of a head on a prompt is the number of its strongest latent. A head that does something
+for the task should have codes on positive prompts that it never has on negative ones. (O'Neill and Bui 2024,
+arXiv 2405.12522; the counting follows the authors' published code, charlieoneill11/sae-circuits.)
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp._errors import unknown
+from interp.features.activations import Activations
+from interp.features.training.train import train
+from interp.interventions import run
+from interp.methods.runs import sweep
+from interp.models import bridge
+from interp.results import Result
+
+COUNTS = {
+    "share": "share of its codes on positives",
+    "union": "share of all its codes",
+    "number": "codes",
+}
+NORMALISE = ("scale", "standardise", "none")
+POSITIONS = ("last", "mean")
+BATCH = 512
+NONE = -1  # the code where no latent is on
+
+
+class Codes(NamedTuple):
+    """The code of each head on each positive and each negative prompt, and where they come from."""
+
+    positive: Int[Tensor, "n layer head"]
+    negative: Int[Tensor, "m layer head"]
+    about: Mapping[str, Any]
+
+
+def head_codes(
+    model: Any,
+    task: Any,
+    *,
+    width: int = 200,
+    steps: int = 200,
+    l1: float = 5.0,
+    normalise: str = "scale",
+    seed: int = 0,
+    score_on: Any = None,
+    positions: str = "last",
+) -> Codes:
+    """The codes of what every head writes at the last position: positives are the clean prompts, negatives the corrupted.
+
+    >>> codes = interp.replications.head_codes(model, interp.tasks.ioi(model, n=10))
+    >>> interp.replications.code_heads(codes).top(10)
+
+    One standard SAE of `width` latents is trained by sae-lens on all heads and all prompts together, `steps` steps of
+    512 rows (all of them where there are fewer). l1: sae-lens' coefficient. normalise: "scale" divides what a head
+    writes by its root mean square length over the prompts, as late heads write more; "standardise" takes its mean away
+    before, so that codes tell prompts rather than heads apart; "none".
+    score_on: another task of the same kind whose prompts are coded in place of the training ones (the authors train on
+    10 prompts and count codes on hundreds). positions: "mean" takes the mean over all positions but the first in place of
+    the last position (the authors' published data are means). about: latents on, explained variance, seconds of each part.
+    """
+    started = time.perf_counter()
+    clean, corrupted = (
+        written(model, tokens, positions) for tokens in (task.clean, task.corrupted)
+    )
+    others = (
+        None
+        if score_on is None
+        else tuple(
+            written(model, tokens, positions) for tokens in (score_on.clean, score_on.corrupted)
+        )
+    )
+    read = time.perf_counter() - started
+    found = codes_of(
+        clean,
+        corrupted,
+        width=width,
+        steps=steps,
+        l1=l1,
+        normalise=normalise,
+        seed=seed,
+        others=others,
+    )
+    said = sweep.provenance(
+        model, task, "codes of heads", started, **{**found.about, "seconds reading": round(read, 2)}
+    )
+    return found._replace(about=said)
+
+
+@torch.no_grad()
+def written(
+    model: Any, tokens: Int[Tensor, "batch pos"], positions: str = "last"
+) -> Float[Tensor, "batch layer head d_model"]:
+    """What every head writes at the last position, or the mean of what it writes at all positions but the first."""
+    if positions not in POSITIONS:
+        raise unknown("positions", positions, POSITIONS)
+    address = "L*H*.z@-1" if positions == "last" else "L*H*.z"
+    z = run(model, tokens, keep=[address], last_only=True).kept[address]
+    z = z if positions == "last" else z[..., 1:, :].mean(-2)
+    W_O = torch.stack(
+        [bridge.projection(model, "O", layer)[0] for layer in range(bridge.dims(model).n_layers)]
+    )
+    return torch.einsum("lhbd,lhdm->blhm", z.float(), W_O.float())
+
+
+def codes_of(
+    positive: Float[Tensor, "n layer head d"],
+    negative: Float[Tensor, "m layer head d"],
+    *,
+    width: int = 200,
+    steps: int = 200,
+    l1: float = 5.0,
+    normalise: str = "scale",
+    seed: int = 0,
+    others: tuple[Tensor, Tensor] | None = None,
+) -> Codes:
+    """The codes of vectors of your own, one a prompt and head; see `head_codes`."""
+    if normalise not in NORMALISE:
+        raise unknown("way to normalise heads", normalise, NORMALISE)
+    both = torch.cat([positive, negative])
+    middle = both.mean(0) if normalise == "standardise" else torch.zeros_like(both[0])
+    size = (both - middle).norm(dim=-1, keepdim=True).pow(2).mean(0).sqrt()
+    size = (
+        size.clamp_min(torch.finfo(size.dtype).tiny)
+        if normalise != "none"
+        else torch.ones_like(size)
+    )
+
+    def level(x):
+        return (x - middle) / size
+
+    rows = level(both).flatten(0, 2)
+    batch = min(BATCH, len(rows))
+    acts = Activations(
+        ("embed",),
+        torch.zeros(len(rows), 1, dtype=torch.long),
+        0,
+        ({"embed": rows},),
+        {"texts": "what heads write"},
+    )
+    sae = train(
+        None,
+        "embed",
+        acts,
+        kind="standard",
+        width=width,
+        tokens=steps * batch,
+        batch=batch,
+        seed=seed,
+        l1_coefficient=l1,
+    )
+    coded = [_code(sae, level(x)) for x in (others or (positive, negative))]
+    last = sae.about["curve"][-1]
+    told = {
+        "width": width,
+        "steps": steps,
+        "l1": l1,
+        "normalise": normalise,
+        "seed": seed,
+        "rows": len(rows),
+        "examples": len(both),
+    }
+    told |= {
+        "latents on": last["l0"],
+        "explained": last["explained"],
+        "codes": len(torch.cat(coded).unique()),
+        "coded": sum(map(len, coded)),
+    }
+    return Codes(*coded, told)
+
+
+@torch.no_grad()
+def _code(sae: Any, x: Float[Tensor, "n layer head d"]) -> Int[Tensor, "n layer head"]:
+    z = sae.encode(x)
+    return torch.where((z > 0).any(-1), z.argmax(-1), NONE)
+
+
+def permuted(codes: Codes, seed: int = 0) -> Codes:
+    """The same codes with the prompts called positive and negative at random: what counting gives where there is nothing."""
+    both = torch.cat([codes.positive, codes.negative])
+    mixed = both[torch.randperm(len(both), generator=torch.Generator().manual_seed(seed))]
+    return Codes(
+        mixed[: len(codes.positive)],
+        mixed[len(codes.positive) :],
+        {**codes.about, "permuted": seed},
+    )
+
+
+# --- counting ------------------------------------------------------------------------------------------------
+
+
+def code_heads(codes: Codes, *, count: str = "share", softmax: bool = False) -> Result:
+    """How far each head's codes tell positive prompts: those that only positives have, dims layer x head.
+
+    >>> interp.replications.code_heads(interp.replications.head_codes(model, task)).plot()
+
+    count: "share" = of the different codes the head has on positives, the share that it has on no negative (1: it
+    always tells them apart, 0: never); "union" = of all its different codes; "number" = how many (as the authors'
+    main results have it). softmax: over all heads, as the authors do; the ranking stays.
+    """
+    _counted(count)
+    n, layers, heads = codes.positive.shape
+    values = [
+        [_only(codes.positive[:, i, j], codes.negative[:, i, j], count) for j in range(heads)]
+        for i in range(layers)
+    ]
+    values, unit = np.array(values), COUNTS[count]
+    if softmax:
+        grown = np.exp(values - values.max())
+        values, unit = grown / grown.sum(), "share of all heads"
+    coords = {"layer": list(range(layers)), "head": list(range(heads))}
+    return Result(
+        values,
+        ("layer", "head"),
+        coords,
+        "codes that only positive prompts have",
+        unit,
+        {**codes.about, "count": count, "softmax": softmax},
+    )
+
+
+def code_pairs(codes: Codes, *, count: str = "share") -> Result:
+    """The same for pairs of heads of two layers: pairs of codes that occur together on positive prompts alone.
+
+    >>> interp.replications.code_pairs(codes).top(10)
+
+    Axes sender and receiver, NaN where the receiver's layer is not after the sender's. count: see `code_heads`.
+    """
+    _counted(count)
+    n, layers, heads = codes.positive.shape
+    names = [f"L{i}H{j}" for i in range(layers) for j in range(heads)]
+    base = int(max(codes.positive.max(), codes.negative.max())) + 2
+    yes, no = (x.flatten(1) - NONE for x in (codes.positive, codes.negative))  # from 0 on
+    values = np.full((len(names), len(names)), np.nan)
+    for one in sweep.progress(range((layers - 1) * heads), "pairs of codes"):
+        for other in range((one // heads + 1) * heads, len(names)):
+
+            def together(x):
+                return x[:, one] * base + x[:, other]
+
+            values[one, other] = _only(together(yes), together(no), count)
+    coords = {"sender": names, "receiver": names}
+    return Result(
+        values,
+        ("sender", "receiver"),
+        coords,
+        "code pairs that only positive prompts have",
+        COUNTS[count],
+        {**codes.about, "count": count},
+    )
+
+
+def _counted(count: str) -> None:
+    if count not in COUNTS:
+        raise unknown("way to count codes", count, COUNTS)
+
+
+def _only(positive: Tensor, negative: Tensor, count: str) -> float:
+    yes, no = set(positive.tolist()), set(negative.tolist())
+    whole = {"share": len(yes), "union": len(yes | no), "number": 1}[count]
+    return len(yes - no) / whole

@@ -1,0 +1,107 @@
+"""An induction head with two parameters: attention said by formula, then a classifier that learns (Reddy)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from interp._progress import progress
+from interp.results import Result
+from interp.toys.measures.icl_measures import _looks, _result, _right
+from interp.toys.training.train import one_thread
+
+
+class Two(nn.Module):
+    """Both heads by formula, then the classifier: vectors [batch pos d_in] to logits [batch label].
+
+    back: the score of the token just before, all others having 0, in the first layer. match: what the dot product of the
+    query and of what the first layer brought is multiplied by, in the second. Places are known by their order, so the
+    one-hot part of a vector (its first `places` entries) is not read.
+    """
+
+    def __init__(self, source: Any, hidden: int, seed: int):
+        super().__init__()
+        self.places = source.positions
+        self.back, self.match = nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(()))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            sizes = (2 * source.width, hidden, hidden, source.d_vocab)
+            layers = [
+                part for a, b in zip(sizes, sizes[1:]) for part in (nn.Linear(a, b), nn.ReLU())
+            ]
+            self.classify = nn.Sequential(*layers[:-1])
+
+    def forward(self, x: Float[Tensor, "batch pos d_in"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits [batch label], the first pattern [pos pos], and the query's own in the second [batch pos]."""
+        content, n = x[:, :, self.places :], x.shape[1]
+        scores = torch.zeros(n, n) + self.back * torch.ones(n - 1).diag(-1)
+        first = scores.masked_fill(torch.ones(n, n).triu(1).bool(), -torch.inf).softmax(-1)
+        brought = (first @ content) * (torch.arange(n) > 0)[
+            :, None
+        ]  # nothing stands before the first
+        second = (self.match * (brought @ content[:, -1:].mT)[..., 0]).softmax(-1)
+        read = (second[:, None] @ content)[:, 0]
+        return self.classify(torch.cat([content[:, -1], read], -1)), first, second
+
+
+def two_parameters(
+    source: Any,
+    batches: dict[str, Any],
+    *,
+    steps: int = 2000,
+    batch: int = 64,
+    lr: float = 3e-3,
+    hidden: int = 128,
+    checkpoints: Sequence[int] | None = None,
+    seeds: Sequence[int] = (0,),
+    on: str = "icl",
+) -> Result:
+    """The measures of `in_context`, over the training of an induction head with two parameters; sequences kept.
+
+    >>> curves = interp.replications.two_parameters(source, {"icl": source.batch(300, generator, "icl")}, seeds=[0, 1, 2])
+    >>> curves.about["parameters"]                       # {seed: [back, match]}, as learned
+
+    source: `in_context_classes`. The two numbers stand for the attention of a whole two-layer network: how sharply the
+    first layer looks at the token before, how sharply the second at what is like the query. Both start at 0, uniform
+    attention, and learn with the classifier (Adam). Axes seed, step, measure; shares of 1. (Reddy 2024, arXiv 2312.03002.)
+    """
+    wanted = checkpoints or range(0, steps, max(1, steps // 40))
+    keep = sorted({0, steps, *(step for step in wanted if 0 <= step <= steps)})
+    examples, learned = [], {}
+    with one_thread():
+        for seed in seeds:
+            net, rows = Two(source, hidden, seed), []
+            optimizer = torch.optim.Adam(net.parameters(), lr=lr)
+            g = torch.Generator().manual_seed(seed)
+            for step in progress(range(steps + 1), f"two parameters (seed {seed})"):
+                if step in keep:
+                    rows.append(_measured(net, batches, on))
+                some = source.batch(batch, g)
+                loss = F.cross_entropy(net(some.inputs)[0], some.targets[:, -1])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            examples.append(np.stack([row.examples for row in rows]))
+            learned[str(seed)] = [round(p.item(), 3) for p in (net.back, net.match)]
+    values = np.stack(examples)
+    coords = {"seed": list(seeds), "step": keep, **rows[0].coords}
+    about = {"method": "training", "model": "two parameters", "parameters": learned}
+    return Result(
+        values.mean(-1), ("seed", "step", "measure"), coords, "progress", "share", about, values
+    )
+
+
+@torch.no_grad()
+def _measured(net: Two, batches: dict[str, Any], on: str) -> Result:
+    seen = {name: net(b.inputs) for name, b in batches.items()}
+    rows = {name: _right(seen[name][0], b) for name, b in batches.items()}
+    logits, first, second = seen[on]
+    return _result(
+        rows | _looks(batches[on], logits, first.expand(len(logits), -1, -1), second),
+        "progress",
+        "share",
+    )

@@ -1,0 +1,332 @@
+"""The verdict table of a study: shown in the notebook, recorded as JSON beside it, compared on every run.
+
+The environment says what a run is for, so that a notebook needs one call whoever runs it:
+INTERP_RECORD=1 records (the builder), INTERP_RECORD=check fails on a changed verdict (the tests), unset shows only
+(a reader's own session never overwrites the record). INTERP_ROWS=PATH also writes this run's rows to PATH.
+"""
+
+import html
+import json
+import os
+import tempfile
+import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from interp.studies.claims import (
+    DOES_NOT_HOLD,
+    HOLDS,
+    NOT_TESTABLE,
+    PARTLY,
+    WORDS,
+    Measured,
+    Verdict,
+    short,
+)
+from interp.studies.notebooks.paths import home
+
+# shape and word carry the meaning; the colour only repeats it (these four read on white and on black)
+MARK = {HOLDS: "✔", PARTLY: "◐", DOES_NOT_HOLD: "✘", NOT_TESTABLE: "○"}
+COLOUR = {HOLDS: "#2e9e5b", PARTLY: "#c98a12", DOES_NOT_HOLD: "#d65045", NOT_TESTABLE: "#8a8f98"}
+WIDTH = (
+    100  # a fixed width: the text form is stored in notebooks and must not depend on who built them
+)
+
+
+class VerdictChanged(Exception):
+    """A verdict differs from the recorded one."""
+
+
+def number(measured: Measured | None) -> dict | None:
+    """The measured number as JSON, four significant digits."""
+    if measured is None:
+        return None
+    keep = {k: float(f"{getattr(measured, k):.4g}") for k in ("value", "low", "high")}
+    return {**keep, "n": measured.n}
+
+
+def row(verdict: Verdict) -> dict:
+    """Everything a verdict row must carry, as plain JSON."""
+    claim = verdict.claim
+    out = {
+        "key": claim.key,
+        "verdict": verdict.word,
+        "why": verdict.why,
+        "says": claim.says,
+        "paper": claim.paper,
+        "source": claim.source,
+        "metric": claim.metric,
+        "measured": number(verdict.measured),
+        "control": claim.control,
+        "control_measured": number(verdict.control),
+        "null": claim.null,
+        "thresholds": claim.threshold,
+        "note": verdict.note,
+        "gates": [
+            {
+                "name": g.name,
+                "measured": number(g.measured),
+                "at_least": g.at_least,
+                "passed": g.passed,
+            }
+            for g in verdict.gates
+        ],
+    }
+    if verdict.parts:
+        out["parts"] = [
+            {
+                "name": name,
+                "verdict": v.word,
+                "measured": number(v.measured),
+                "control_measured": number(v.control),
+            }
+            for name, v in verdict.parts
+        ]
+    return out
+
+
+def _interval(got: dict | None) -> str:
+    return (
+        "" if got is None else f"{short(got['value'])} [{short(got['low'])}, {short(got['high'])}]"
+    )
+
+
+def _ours(r: dict) -> list[str]:
+    """Our number, a line each: the one number, or one line a part."""
+    lines = [f"{_interval(r['measured'])}, n = {r['measured']['n']}"] if r["measured"] else []
+    for part in r.get("parts", []):
+        got = part["measured"]
+        said = f"{_interval(got)}, n = {got['n']}" if got else part["verdict"]
+        lines.append(f"{MARK[part['verdict']]} {part['name']}: {said}")
+    return lines or ["not measured"]
+
+
+def _control(r: dict) -> list[str]:
+    if r["control"] == "none":
+        return [f"none (null: {short(r['null'])})"]
+    named = [
+        r["control"] + (f": {_interval(r['control_measured'])}" if r["control_measured"] else "")
+    ]
+    for part in r.get("parts", []):
+        if part["control_measured"]:
+            named.append(f"{part['name']}: {_interval(part['control_measured'])}")
+    return named
+
+
+def _gates(rows: Iterable[dict]) -> list[str]:
+    """One line a gate, each once."""
+    seen = {}
+    for g in (g for r in rows for g in r["gates"]):
+        word = "passed" if g["passed"] else "FAILED"
+        seen[g["name"]] = (
+            f"gate {word}: {g['name']} = {_interval(g['measured'])}, needs at least {short(g['at_least'])}"
+        )
+    return list(seen.values())
+
+
+@dataclass(frozen=True)
+class Table:
+    """The verdict table of one run: `rows` as recorded, drawn as HTML in a notebook and as text elsewhere."""
+
+    name: str
+    rows: tuple[dict, ...]
+    model: str
+    fast: bool = False
+    said: str = ""
+
+    def counts(self) -> dict[str, int]:
+        """How many rows have each verdict, in the order of the four words."""
+        return {w: sum(r["verdict"] == w for r in self.rows) for w in WORDS}
+
+    def __iter__(self):
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def _head(self) -> str:
+        return f"Verdicts of {self.name} on {self.model}" + (" (FAST)" if self.fast else "")
+
+    def __repr__(self) -> str:
+        out = [self._head(), *_gates(self.rows)]
+        for r in self.rows:
+            out += ["", f"{MARK[r['verdict']]} {r['verdict'].upper()}  {r['key']}"]
+            lines = [r["says"], f"paper: {r['paper']} ({r['source']})", f"metric: {r['metric']}"]
+            lines += [f"ours: {x}" for x in _ours(r)] + [f"control: {x}" for x in _control(r)]
+            lines += [
+                f"holds if {r['thresholds']} (fixed before measuring)",
+                f"because: {r['why']}",
+            ]
+            lines += [f"note: {r['note']}"] if r["note"] else []
+            for line in lines:
+                out += textwrap.wrap(
+                    line, WIDTH - 4, initial_indent="    ", subsequent_indent="      "
+                )
+        tally = ", ".join(f"{n} {w}" for w, n in self.counts().items() if n)
+        return "\n".join([*out, "", tally, *([self.said] if self.said else [])])
+
+    def _repr_html_(self) -> str:
+        esc, cell = (
+            html.escape,
+            "padding:.35em .6em;text-align:left;vertical-align:top;white-space:normal",
+        )
+        heads = ("verdict", "claim", "paper", "ours [95 % interval]", "control", "holds if")
+        body = []
+        for r in self.rows:
+            badge = f"<b>{MARK[r['verdict']]}&nbsp;{esc(r['verdict'])}</b><br><small>{esc(r['why'])}</small>"
+            note = f"<br><small>{esc(r['note'])}</small>" if r["note"] else ""
+            cells = [
+                f"<b>{esc(r['key'])}</b><br>{esc(r['says'])}{note}",
+                f"{esc(r['paper'])}<br><small>{esc(r['source'])}</small>",
+                "<br>".join(map(esc, _ours(r))) + f"<br><small>{esc(r['metric'])}</small>",
+                "<br>".join(map(esc, _control(r))),
+                esc(r["thresholds"]),
+            ]
+            first = f'<td style="{cell};border-left:5px solid {COLOUR[r["verdict"]]}">{badge}</td>'
+            body.append(
+                "<tr>" + first + "".join(f'<td style="{cell}">{c}</td>' for c in cells) + "</tr>"
+            )
+        head = "".join(f'<th scope="col" style="{cell}">{h}</th>' for h in heads)
+        tally = " · ".join(f"{MARK[w]} {n} {w}" for w, n in self.counts().items() if n)
+        gates = "".join(f"<br>{esc(g)}" for g in _gates(self.rows))
+        said = f"<br><small>{esc(self.said)}</small>" if self.said else ""
+        return (
+            f"<div><b>{esc(self._head())}</b>: {tally}{gates}</div>"
+            f'<table style="border-collapse:collapse;color:inherit;font-size:90%"><thead><tr>{head}</tr></thead>'
+            f"<tbody>{''.join(body)}</tbody></table><div><small>Thresholds were fixed before measuring.</small>{said}</div>"
+        )
+
+
+def verdicts(
+    name: str, rows: Iterable[object], *, model: object, fast: bool = False, seed: int = 0
+) -> Table:
+    """The verdict table of a study; recorded or compared as the environment says (top of this file).
+
+    >>> verdicts("00-start-here", [claim.judge(...), ...], model=model, fast=FAST)  # the notebook's last cell
+    """
+    rows = list(rows)
+    if odd := [type(r).__name__ for r in rows if not isinstance(r, Verdict)]:
+        raise ValueError(
+            f"verdicts takes judged claims, not {odd[0]}: pass claim.judge(measured(...), control=...)"
+        )
+    keys = [r.claim.key for r in rows]
+    if not rows or len(set(keys)) < len(keys):
+        raise ValueError(f"every claim has one row of its own, not {keys}")
+    plain, model = tuple(row(r) for r in rows), model_name(model)
+    mode, said = os.environ.get("INTERP_RECORD", ""), ""
+    if mode == "1":
+        record(name, plain, model=model, fast=fast, seed=seed)
+    elif mode == "check":
+        check_recorded(name, plain, fast=fast, model=model)
+    else:
+        said = _compare_kindly(name, plain, fast, model)
+    if path := os.environ.get("INTERP_ROWS"):
+        write_atomically(
+            Path(path), dumps(entry(plain, model, seed) | {"name": name, "fast": fast})
+        )
+    return Table(name, plain, model, fast, said)
+
+
+def model_name(model: object) -> str:
+    """The name a record carries for this model."""
+    return (
+        model
+        if isinstance(model, str)
+        else str(getattr(getattr(model, "cfg", model), "model_name", type(model).__name__))
+    )
+
+
+def entry(rows: Iterable[dict], model: str, seed: int) -> dict:
+    """What is recorded of one run: no dates, no times, so that the same run writes the same bytes."""
+    from interp import __version__
+
+    return {"model": model, "interp": __version__, "seed": seed, "rows": list(rows)}
+
+
+def dumps(data: object) -> str:
+    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes the file completely or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as f:
+            f.write(text)
+        os.chmod(part, 0o644)  # mkstemp's 0600 would travel into the repository
+        os.replace(part, path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+
+
+def recorded(name: str, folder: Path | None = None) -> dict:
+    """The record of a study: {"full": {...}, "fast": {...}}; empty where none was made."""
+    path = Path(folder or home()) / "verdicts" / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def record(
+    name: str,
+    rows: Iterable[dict],
+    *,
+    model: str,
+    fast: bool,
+    seed: int = 0,
+    folder: Path | None = None,
+) -> Path:
+    """Writes this run's rows into the study's record; the other mode's rows stay."""
+    both = recorded(name, folder) | {"fast" if fast else "full": entry(rows, model, seed)}
+    path = Path(folder or home()) / "verdicts" / f"{name}.json"
+    write_atomically(path, dumps({k: both[k] for k in ("full", "fast") if k in both}))
+    return path
+
+
+def differences(
+    name: str, rows: Iterable[dict], *, fast: bool, model: str, folder: Path | None = None
+) -> list[str] | None:
+    """One sentence a row that differs from the record; None when the record is of another model, or missing."""
+    was = recorded(name, folder).get("fast" if fast else "full")
+    if was is None or was["model"] != model:
+        return None
+    now, before = ({r["key"]: r["verdict"] for r in some} for some in (rows, was["rows"]))
+    return [
+        f"{k}: recorded {before.get(k, 'no such row')!r}, now {now.get(k, 'no such row')!r}"
+        for k in (before | now)
+        if before.get(k) != now.get(k)
+    ]
+
+
+def check_recorded(
+    name: str, rows: Iterable[dict], *, fast: bool, model: str, folder: Path | None = None
+) -> bool:
+    """True when every verdict is the recorded one, False when the record is of another model (nothing to compare).
+
+    Raises VerdictChanged naming each row that differs, or the command that records when there is no record.
+    """
+    rows = list(rows)
+    mode = "fast" if fast else "full"
+    if mode not in recorded(name, folder):
+        raise VerdictChanged(
+            f"no {mode} verdicts of {name} are recorded; record them: "
+            f"python -m interp.studies build {name} --only {mode}"
+        )
+    found = differences(name, rows, fast=fast, model=model, folder=folder)
+    if found:
+        raise VerdictChanged(
+            f"verdicts of {name} ({mode}) changed:\n  "
+            + "\n  ".join(found)
+            + f"\nIf that is right: python -m interp.studies build {name}"
+        )
+    return found is not None
+
+
+def _compare_kindly(name: str, rows: tuple[dict, ...], fast: bool, model: str) -> str:
+    found = differences(name, rows, fast=fast, model=model)
+    if found is None:
+        return "No record of this model in this mode to compare with; nothing was written."
+    if found:
+        return "Differs from the recorded verdicts: " + "; ".join(found) + ". Nothing was written."
+    return "Every verdict is the recorded one; nothing was written."

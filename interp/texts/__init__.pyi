@@ -1,0 +1,14 @@
+from interp.texts.concepts import NEUTRAL as NEUTRAL
+from interp.texts.concepts import Sentence as Sentence
+from interp.texts.concepts import concept_words as concept_words
+from interp.texts.concepts import concepts as concepts
+from interp.texts.concepts import single_words as single_words
+from interp.texts.corpus import SPLITS as SPLITS
+from interp.texts.corpus import Corpus as Corpus
+from interp.texts.corpus import Document as Document
+from interp.texts.corpus import files as files
+from interp.texts.docstrings import documentation as documentation
+from interp.texts.from_hub import hub as hub
+from interp.texts.own_prose import prose as prose
+from interp.texts.source_code import code as code
+from interp.texts.tokens import chunks as chunks

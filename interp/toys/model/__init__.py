@@ -1,0 +1,5 @@
+"""The small transformer: its parts by name (`spec`), the modules (`parts`), and `transformer`."""
+
+from interp._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(__name__)

@@ -1,0 +1,168 @@
+"""What a small transformer is made of: its parts by name, checked before anything is built."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from interp._errors import unknown
+
+ATTENTION = {
+    "softmax": "softmax of the scores",
+    "relu": "ReLU of the scores over the number of positions seen (Wortsman et al. 2023, arXiv 2309.08586)",
+    "sigmoid": "sigmoid of the scores, rows not normalised (Gu et al. 2024, arXiv 2410.10781)",
+    "sigmoid_norm": "sigmoid of the scores over its row's sum",
+    "linear": "the scores themselves",
+    "uniform": "the same weight on every position seen",
+    "static": "softmax of learned scores that depend on positions alone",
+    "none": "no attention: the head writes zero",
+}
+FIXED = ("uniform", "static", "none")  # kinds that read no queries and keys
+NORMS = ("layer", "rms", "none")
+POSITIONS = ("learned", "rotary", "none")
+ACTS = ("relu", "gelu", "silu", "tanh", "square", "linear")
+EMBEDS = ("learned", "identity")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The parts and sizes of a small transformer; a wrong one is refused with a sentence.
+
+    d_vocab: tokens in and out. d_in: the width of input vectors, when the model reads vectors [batch pos d_in] and
+    d_vocab counts its outputs alone. attention, mlp: one for all layers, or one a layer; mlp is a width, 0 or None for
+    none. attention_scale multiplies the scores (None: d_head ** -0.5).
+
+    embed: "learned", or "identity" (one-hot tokens, or vectors as they are; d_model is then their width).
+    identity: which of Q, K, V, O are fixed to the identity (d_head = d_model): ("K",) leaves W_O and W_V as two
+    factors, ("K", "V") makes W_O the one combined matrix.
+    bias: biases of Q, K, V, O. mlp_bias: of the MLP.
+    key_bias: one more learned key a KV head, which holds no token; its value is 0, or learned with value_bias
+    (Gu et al. 2024, arXiv 2410.10781). What it draws is missing from the pattern's rows.
+    qk_norm: queries and keys are RMS-normalised with a learned gain, before the rotation.
+    init_scale multiplies every random initial weight (normal, 1 / sqrt(fan in)). query_start: the number at which every
+    weight of W_Q starts instead (None: drawn like the rest); above 0, linear attention of one-hot tokens starts positive.
+    """
+
+    d_vocab: int
+    n_layers: int = 2
+    n_heads: int = 1
+    d_model: int = 64
+    d_head: int | None = None
+    attention: str | list[str] | tuple[str, ...] = "softmax"
+    mlp: int | None | list[int] | tuple[int, ...] = None
+    act: str = "relu"
+    norm: str = "layer"
+    positions: str = "learned"
+    embed: str = "learned"
+    n_ctx: int = 64
+    n_kv_heads: int | None = None
+    qk_norm: bool = False
+    key_bias: bool = False
+    value_bias: bool = False
+    bias: bool = False
+    mlp_bias: bool = True
+    tied: bool = False
+    identity: tuple[str, ...] | list[str] = ()
+    attention_scale: float | None = None
+    d_in: int | None = None
+    init_scale: float = 1.0
+    query_start: float | None = None
+
+    def __post_init__(self) -> None:
+        def put(name, value):
+            return object.__setattr__(self, name, value)
+
+        for name, known in (
+            ("act", ACTS),
+            ("norm", NORMS),
+            ("positions", POSITIONS),
+            ("embed", EMBEDS),
+        ):
+            if getattr(self, name) not in known:
+                raise unknown(name, getattr(self, name), known, f"{name}={known[0]!r}")
+        for name in ("d_vocab", "n_layers", "n_heads", "d_model", "n_ctx"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)!r}: a whole number from 1 on")
+        put("attention", self._each("attention", self.attention, str))
+        put("mlp", self._each("mlp", self.mlp or 0, int))
+        put("identity", tuple(self.identity))
+        for kind in self.attention:
+            if kind not in ATTENTION:
+                raise unknown("kind of attention", kind, ATTENTION, "attention='softmax'")
+        if self.d_head is None:
+            if self.d_model % self.n_heads:
+                raise ValueError(
+                    f"d_model={self.d_model} is not a multiple of n_heads={self.n_heads}: say d_head too"
+                )
+            put("d_head", self.d_model // self.n_heads)
+        put("n_kv_heads", self.n_kv_heads or self.n_heads)
+        self._check()
+
+    def _each(self, name: str, value: Any, kind: type) -> tuple:
+        many = tuple(value) if isinstance(value, list | tuple) else (value,) * self.n_layers
+        if len(many) != self.n_layers or not all(isinstance(x, kind) for x in many):
+            raise ValueError(
+                f"{name}={value!r}: one {kind.__name__} for all {self.n_layers} layers, or one for each"
+            )
+        return many
+
+    def _check(self) -> None:
+        if self.n_heads % self.n_kv_heads:
+            raise ValueError(
+                f"n_heads={self.n_heads} is not a multiple of n_kv_heads={self.n_kv_heads}: KV heads are shared evenly"
+            )
+        if self.positions == "rotary" and self.d_head % 2:
+            raise ValueError(
+                f"rotary positions turn pairs of dimensions: d_head={self.d_head} must be even"
+            )
+        wrong = [x for x in self.identity if x not in ("Q", "K", "V", "O")]
+        if wrong:
+            raise unknown("matrix", wrong[0], ("Q", "K", "V", "O"), "identity=('K', 'V')")
+        if self.identity and not (
+            self.n_heads == self.n_kv_heads == 1 and self.d_head == self.d_model
+        ):
+            raise ValueError(
+                "a matrix is the identity only with one head of d_head = d_model: say n_heads=1"
+            )
+        width = self.d_in or self.d_vocab
+        if self.embed == "identity" and self.d_model != width:
+            raise ValueError(
+                f"embed='identity' keeps the input's width: d_model={self.d_model} should be {width}"
+            )
+        if self.tied and self.d_in:
+            raise ValueError(
+                "tied=True shares the embedding of tokens, and this model reads vectors (d_in)"
+            )
+        if self.value_bias and not self.key_bias:
+            raise ValueError("value_bias=True needs key_bias=True: it is the value of that key")
+        unsuited = [kind for kind in self.attention if kind in FIXED]
+        if self.key_bias and unsuited:
+            raise ValueError(
+                f"key_bias=True needs attention that reads keys, and {unsuited[0]!r} does not"
+            )
+
+    @property
+    def d_mlp(self) -> int:
+        """The widest MLP (0: attention only)."""
+        return max(self.mlp)
+
+    def options(self) -> dict[str, Any]:
+        """The options as plain JSON values: `spec(**s.options()) == s`."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+def spec(**options: Any) -> Spec:
+    """The Spec of these options; an unknown name is answered with the nearest ones."""
+    checked(options, Spec, "option of a small transformer", "d_vocab=64, attention='relu'")
+    if "d_vocab" not in options:
+        raise ValueError(
+            "a small transformer needs d_vocab, its number of tokens (try toys.transformer(d_vocab=64))"
+        )
+    return Spec(**options)
+
+
+def checked(options: Mapping[str, Any], kind: type, what: str, example: str) -> None:
+    """Nothing when every name is a field of this dataclass; else a ValueError with the nearest names."""
+    known = [field.name for field in fields(kind)]
+    for name in options:
+        if name not in known:
+            raise unknown(what, name, known, example)

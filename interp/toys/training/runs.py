@@ -1,0 +1,159 @@
+"""A run: a recipe, and what its training left in a folder. Checkpoints are safetensors, written at once or not at all."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interp import _store
+from interp.results import Result
+from interp.toys.model.parts import Net
+from interp.toys.model.spec import spec
+from interp.toys.training.recipe import Recipe, from_json
+
+DONE, STATE = "run.json", "state.safetensors"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training run, every checkpoint at hand.
+
+    >>> run = toys.load_or_train("induction")
+    >>> run.steps                           # (0, 1, 2, 3, 5, ..., 2000)
+    >>> interp.patch(run.model(), task, "L*H*")
+    >>> run.loss().plot()
+    """
+
+    recipe: Recipe
+    folder: Path
+    steps: tuple[int, ...]  # of the checkpoints, 0 being before any training
+    losses: np.ndarray  # [steps of training], of the batch trained on, in nats
+    about: Mapping[str, Any]
+    options: Mapping[str, Any] = field(repr=False)  # of the model, complete
+    words: tuple[str, ...] = field(default=(), repr=False)
+    bos: int | None = None
+    held: Any = field(default=None, repr=False)  # what keeps a temporary folder alive
+
+    def __repr__(self) -> str:
+        end = f"loss {self.losses[-1]:.3f}" if len(self.losses) else "untrained"
+        return f"Run({self.recipe.name}, seed {self.recipe.seed}, {self.recipe.steps} steps, {end}, {len(self.steps)} checkpoints)"
+
+    def weights(self, step: int | None = None) -> dict[str, Tensor]:
+        """The weights at a checkpoint (None: the last)."""
+        from safetensors.torch import load_file
+
+        return load_file(self._path(step))
+
+    def net(self, step: int | None = None) -> Net:
+        """The plain PyTorch module at a checkpoint, trainable."""
+        net = Net(spec(**self.options))
+        put(net, self.weights(step))
+        return net
+
+    def model(self, step: int | None = None) -> Any:
+        """The model at a checkpoint (None: the last), open to every tool: `interp.run`, `patch`, `discover`, ..."""
+        from interp.toys.model.transformer import wrapped
+
+        step = self.steps[-1] if step is None else step
+        name = f"{self.recipe.name}@{step}" if step != self.steps[-1] else self.recipe.name
+        return wrapped(self.net(step), name, self.words, self.bos)
+
+    def loss(self, smooth: int = 1) -> Result:
+        """The training loss by step; smooth: the mean over so many steps."""
+        n = len(self.losses) // smooth
+        values = self.losses[: n * smooth].reshape(n, smooth).mean(1)
+        steps = [smooth * (i + 1) for i in range(n)]
+        return Result(
+            values,
+            ("step",),
+            {"step": steps},
+            "training loss",
+            "nats",
+            {**self.about, "smooth": smooth},
+        )
+
+    @property
+    def source(self) -> Any:
+        """The data the run was trained on."""
+        from interp.toys import data
+
+        if not self.recipe.data:
+            raise ValueError(
+                f"{self.recipe.name!r} was trained on a function of your own: draw batches from that"
+            )
+        return data.make(self.recipe.data, **self.recipe.data_options)
+
+    def _path(self, step: int | None) -> Path:
+        step = self.steps[-1] if step is None else step
+        if step not in self.steps:
+            near = min(self.steps, key=lambda s: abs(s - step))
+            raise ValueError(
+                f"no checkpoint at step {step}: the nearest one is at {near} (run.steps lists all)"
+            )
+        return checkpoint(self.folder, step)
+
+
+def checkpoint(folder: Path, step: int) -> Path:
+    """Where the weights of a step lie."""
+    return folder / f"step-{step:08d}.safetensors"
+
+
+def put(net: Net, weights: Mapping[str, Tensor]) -> None:
+    """Copies these weights into a net, in place."""
+    mine = dict(net.named_parameters())
+    if set(mine) != set(weights):
+        raise ValueError(
+            f"these weights are of another model: {sorted(set(mine) ^ set(weights))[0]!r} is in one of the two only"
+        )
+    with torch.no_grad():
+        for name, weight in weights.items():
+            mine[name].copy_(weight)
+
+
+def save(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Writes tensors as safetensors, at once or not at all."""
+    from safetensors.torch import save as to_bytes
+
+    _store.write_bytes(
+        path, to_bytes({name: t.detach().contiguous() for name, t in tensors.items()})
+    )
+
+
+def finish(folder: Path, recipe: Recipe, losses: list[float], head: Mapping[str, Any]) -> None:
+    """Writes what makes a folder a finished run."""
+    said = {"recipe": recipe.to_json(), "losses": losses, **head}
+    _store.write_text(folder / DONE, json.dumps(said))
+    (folder / STATE).unlink(missing_ok=True)
+
+
+def opened(folder: Path, held: Any = None) -> Run | None:
+    """The finished run in a folder, or None where there is none, or not the whole of it."""
+    try:
+        said = json.loads((folder / DONE).read_text())
+        recipe = from_json(said["recipe"])
+        steps = tuple(said["steps"])
+        whole = all(
+            checkpoint(folder, step).stat().st_size == size
+            for step, size in zip(steps, said["sizes"])
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not whole:
+        return None
+    losses = np.array(said["losses"])
+    return Run(
+        recipe,
+        folder,
+        steps,
+        losses,
+        said["about"],
+        said["options"],
+        tuple(said["words"]),
+        said["bos"],
+        held,
+    )

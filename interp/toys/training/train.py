@@ -1,0 +1,381 @@
+"""`train` and `trained`: a recipe becomes a run, once. Seeded, on one thread, the same bits every time."""
+
+import json
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from interp._progress import progress
+from interp.models import local
+from interp.toys.model.parts import Net
+from interp.toys.model.spec import spec
+from interp.toys.training import runs
+from interp.toys.training.recipe import Draw, Recipe, digest
+from interp.toys.training.recipes import named
+from interp.toys.training.runs import Run
+
+IGNORE = -100  # a target where no loss is taken
+SAVE_EVERY = 10.0  # seconds between two states that an interrupted run goes on from
+EVERY = 25  # steps between two times that the caller is told
+FAR = 1000.0  # a loss so many times the first one will not come back
+
+Show = Mapping[str, Callable[[Any], float]]
+
+
+def load_or_train(recipe: str | Recipe, **changes: Any) -> Run:
+    """The run of a recipe, or of a recipe's name: loaded when it was made before, else trained now.
+
+    >>> model = interp.toys.load_or_train("induction").model()
+    >>> interp.toys.load_or_train("induction", seed=1, steps=500)
+    """
+    return train(named(recipe).but(**changes))
+
+
+def train(
+    recipe: Recipe,
+    *,
+    draw: Draw | None = None,
+    folder: str | Path | None = None,
+    show: Show | None = None,
+    told: Callable[[int], None] | None = None,
+) -> Run:
+    """The run of a recipe: trained now, or loaded where the same recipe was trained before.
+
+    >>> run = toys.train(toys.Recipe("copy", data="repeated_tokens", steps=500), show={"loss": toys.loss_on(batch)})
+
+    An interrupted run goes on where it was, to the same bits. Runs lie in the cache (INTERP_CACHE), named by a hash of
+    the recipe, its first batch and its first weights. draw: batches of your own, `draw(n, generator)` with inputs and
+    targets; nobody can hash a function, so such a run is kept only in the `folder` you name. show: measures of the
+    model for the progress bar, taken at checkpoints. told: is called with the number of steps done since it was last called, now
+    and then. ValueError with the step when the loss is no number any more.
+    """
+    own, draw = draw is not None, draw or _source(recipe).batch
+    with one_thread():
+        net, first, key = _begin(recipe, draw)
+        home, held = _home(recipe, key, own, folder)
+        with _alone(home):
+            made = _opened(home, key, held)
+            if made is None:
+                said = _said(recipe, first)
+                _fit(
+                    recipe,
+                    net,
+                    draw,
+                    home,
+                    key,
+                    said,
+                    _shown(net, show or {}, said),
+                    told or (lambda steps: None),
+                )
+                made = _opened(home, key, held)
+    return made
+
+
+def found(recipe: str | Recipe) -> Run | None:
+    """The run of a recipe when the cache has it, else None."""
+    recipe = named(recipe)
+    with one_thread():
+        _, _, key = _begin(recipe, _source(recipe).batch)
+    return _opened(home_of(recipe, key), key)
+
+
+def _begin(recipe: Recipe, draw: Draw) -> tuple[Net, Any, str]:
+    """The untrained net, a first batch that tells what the data is like, and the key of the run."""
+    first = draw(min(recipe.batch, 8), recipe.generator("first"))
+    net = Net(spec(**_options(recipe, first)), recipe.number("weights"))
+    return net, first, digest(recipe, first.inputs, first.targets, *net.parameters())
+
+
+def _opened(home: Path, key: str, held: Any = None) -> Run | None:
+    run = runs.opened(home, held)
+    return run if run is not None and run.about["key"] == key else None
+
+
+def loss(net: Net, batch: Any) -> tuple[Tensor, Tensor]:
+    """The mean cross-entropy where a target is given (nats), and the logits there [place d_vocab]."""
+    where = batch.targets != IGNORE
+    if where.all():
+        logits, targets = net(batch.inputs).flatten(0, 1), batch.targets.flatten()
+    else:
+        logits, targets = net.logits_at(batch.inputs, where), batch.targets[where]
+    return F.cross_entropy(logits, targets), logits
+
+
+# --- the loop ----------------------------------------------------------------------------------------------------
+
+
+def _fit(
+    recipe: Recipe,
+    net: Net,
+    draw: Draw,
+    home: Path,
+    key: str,
+    said: Mapping[str, Any],
+    show: Callable,
+    told: Callable,
+) -> None:
+    began, keep = time.perf_counter(), set(recipe.checkpoint_steps())
+    optimizer = _optimizer(recipe, net)
+    generators = {what: recipe.generator(what) for what in ("data", "forget")}
+    losses = _resume(home, key, net, optimizer, generators)
+    if not losses:
+        runs.save(runs.checkpoint(home, 0), dict(net.named_parameters()))
+    saved, shown, heard = time.monotonic(), {}, 0
+    rows = list(_forgotten(recipe, net))
+    with progress(None, f"{recipe.name} (seed {recipe.seed})", total=recipe.steps) as bar:
+        bar.update(len(losses))
+        for step in range(len(losses) + 1, recipe.steps + 1):
+            optimizer.param_groups[0]["lr"] = recipe.lr * recipe.factor(step - 1)
+            batch = draw(recipe.batch, generators["data"])
+            now, logits = loss(net, batch)
+            total = (
+                now + recipe.z_loss * logits.logsumexp(-1).square().mean() if recipe.z_loss else now
+            )
+            losses.append(now.item())
+            _check(recipe, losses, float(total.detach()))
+            optimizer.zero_grad(set_to_none=True)
+            total.backward()
+            if recipe.clip:
+                torch.nn.utils.clip_grad_norm_(net.parameters(), recipe.clip)
+            optimizer.step()
+            if recipe.forgets(step):
+                _forget(recipe, rows, optimizer, generators["forget"])
+            if step in keep:
+                _check_weights(recipe, net, step)
+                runs.save(runs.checkpoint(home, step), dict(net.named_parameters()))
+                shown = show()
+            bar.update()
+            if step % EVERY == 0 or step == recipe.steps:
+                told(step - heard)
+                heard = step
+            if step % 50 == 0 or (step in keep and shown):
+                bar.set_postfix({"loss": f"{losses[-1]:.3f}", **shown}, refresh=False)
+            if time.monotonic() - saved > SAVE_EVERY:
+                _save_state(home, key, net, optimizer, generators, losses)
+                saved = time.monotonic()
+    steps = recipe.checkpoint_steps()
+    about = {
+        "method": "training",
+        "model": recipe.name,
+        "seed": recipe.seed,
+        "key": key,
+        "torch": torch.__version__,
+        "seconds": round(time.perf_counter() - began, 2),
+    }
+    sizes = [runs.checkpoint(home, s).stat().st_size for s in steps]
+    head = {"steps": steps, "sizes": sizes, "about": about, "options": net.spec.options(), **said}
+    runs.finish(home, recipe, losses, head)
+
+
+def _optimizer(recipe: Recipe, net: Net) -> torch.optim.Optimizer:
+    learned = [p for p in net.parameters() if p.requires_grad]
+    options = dict(lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(learned, momentum=recipe.momentum, **options)
+    made = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return made(learned, betas=tuple(recipe.betas), **options)
+
+
+def _check(recipe: Recipe, losses: list[float], total: float) -> None:
+    if math.isfinite(total) and losses[-1] < FAR * (losses[0] + 1):
+        return
+    step = len(losses)
+    if step == 1:
+        raise ValueError(
+            f"{recipe.name}: the loss is {total:g} before any training: does each batch have a target that is not {IGNORE}?"
+        )
+    raise ValueError(
+        f"{recipe.name}: the loss is {total:g} at step {step} and was {losses[-2]:.4g} before: training diverged; "
+        f"try a smaller lr than {recipe.lr:g}, warmup={max(100, 2 * recipe.warmup)}, or clip=1.0"
+    )
+
+
+def _check_weights(recipe: Recipe, net: Net, step: int) -> None:
+    for name, weight in net.named_parameters():
+        if not weight.isfinite().all():
+            raise ValueError(
+                f"{recipe.name}: {name} is not finite after step {step}: training diverged; try a smaller lr than {recipe.lr:g}, or clip=1.0"
+            )
+
+
+# --- forgetting --------------------------------------------------------------------------------------------------
+
+
+def _forgotten(recipe: Recipe, net: Net) -> Iterator[tuple[Tensor, slice, float]]:
+    """The parameter that is drawn anew, which rows of it, and how wide."""
+    if not recipe.forget_every:
+        return
+    if net.spec.d_in or not net.embed.weight.requires_grad:
+        raise ValueError(
+            "forget_every draws token embeddings anew, and this model has none that are learned"
+        )
+    first, stop = recipe.forget_rows or (0, net.spec.d_vocab)
+    yield net.embed.weight, slice(first, stop), net.spec.d_model**-0.5 * net.spec.init_scale
+
+
+@torch.no_grad()
+def _forget(
+    recipe: Recipe, rows: list, optimizer: torch.optim.Optimizer, generator: torch.Generator
+) -> None:
+    for weight, at, std in rows:
+        weight[at] = torch.randn(weight[at].shape, generator=generator) * std
+        for kept in optimizer.state.get(weight, {}).values():
+            if isinstance(kept, Tensor) and kept.shape == weight.shape:
+                kept[at] = 0.0  # what the optimiser remembers of rows that are gone
+
+
+# --- going on after an interruption ------------------------------------------------------------------------------
+
+
+def _save_state(
+    home: Path,
+    key: str,
+    net: Net,
+    optimizer: torch.optim.Optimizer,
+    generators: Mapping,
+    losses: list[float],
+) -> None:
+    state = {f"weight/{name}": p for name, p in net.named_parameters()}
+    for i, kept in optimizer.state_dict()["state"].items():
+        state |= {f"optimizer/{i}/{name}": t for name, t in kept.items() if isinstance(t, Tensor)}
+    state |= {f"generator/{name}": g.get_state() for name, g in generators.items()}
+    state["losses"] = torch.tensor(losses, dtype=torch.float64)
+    state["key"] = torch.tensor(list(key.encode()), dtype=torch.uint8)
+    runs.save(home / runs.STATE, state)
+
+
+def _resume(
+    home: Path, key: str, net: Net, optimizer: torch.optim.Optimizer, generators: Mapping
+) -> list[float]:
+    """The losses so far, everything else being put back as it was; [] where there is nothing to go on from."""
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(home / runs.STATE)
+    except Exception:  # none there, or not the whole of it: safetensors has errors of its own
+        return []
+    if bytes(state["key"].tolist()).decode() != key:
+        return []
+
+    def part(head):
+        return {name.removeprefix(head): t for name, t in state.items() if name.startswith(head)}
+
+    runs.put(net, part("weight/"))
+    for name, generator in generators.items():
+        generator.set_state(state[f"generator/{name}"])
+    remembered: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in part("optimizer/").items():
+        i, what = name.split("/", 1)
+        remembered.setdefault(int(i), {})[what] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": remembered})
+    return state["losses"].tolist()
+
+
+# --- where and on what -------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread inside: sums then have one order, and small models gain nothing from a second."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _source(recipe: Recipe) -> Any:
+    if not recipe.data:
+        raise ValueError(
+            f"{recipe.name!r} says no data (try data='repeated_tokens', or train(recipe, draw=my_function))"
+        )
+    return _made(recipe.data, json.dumps(recipe.data_options))
+
+
+@cache
+def _made(name: str, options: str) -> Any:
+    from interp.toys import data
+
+    return data.make(name, **json.loads(options))
+
+
+def _options(recipe: Recipe, first: Any) -> dict[str, Any]:
+    """The model's options, its sizes taken from the data where the recipe leaves them out."""
+    options = {"n_ctx": first.inputs.shape[1], **recipe.model}
+    if recipe.data:
+        options.setdefault("d_vocab", _source(recipe).d_vocab)
+    if first.inputs.is_floating_point():
+        options.setdefault("d_in", first.inputs.shape[-1])
+    if "d_vocab" not in options:
+        raise ValueError(
+            f"{recipe.name!r} says no d_vocab: with batches of your own, put it in the recipe's model"
+        )
+    return options
+
+
+def _said(recipe: Recipe, first: Any) -> dict[str, Any]:
+    """The words of the tokens, where the data has some, and the token that begins every row, where one does."""
+    source = _source(recipe) if recipe.data else None
+    words = [str(word) for word in getattr(source, "words", ())]
+    start = first.inputs[:, 0]
+    same = not first.inputs.is_floating_point() and bool((start == start[0]).all())
+    return {"words": words, "bos": int(start[0]) if same else None}
+
+
+def _shown(net: Net, show: Show, said: Mapping[str, Any]) -> Callable[[], dict[str, str]]:
+    """What takes the measures that the bar shows: on a copy with hooks, the net in training having none."""
+    if not show:
+        return dict
+    from interp.toys.model.transformer import wrapped
+
+    copy = Net(net.spec)
+    model = wrapped(copy, "training", said["words"], said["bos"])
+
+    def take() -> dict[str, str]:
+        runs.put(copy, dict(net.named_parameters()))
+        return {
+            name: f"{float(getattr(value, 'values', value)):.3g}"
+            for name, value in ((n, m(model)) for n, m in show.items())
+        }
+
+    return take
+
+
+def home_of(recipe: Recipe, key: str) -> Path:
+    """Where the run of a recipe lies in the cache."""
+    return local.cache().parent / "toys" / f"{recipe.name}-{key}"
+
+
+def _home(recipe: Recipe, key: str, own: bool, folder: str | Path | None) -> tuple[Path, Any]:
+    """The run's folder, and what keeps it alive when it is a temporary one."""
+    if folder is not None:
+        return Path(folder).expanduser(), None
+    if not own:
+        return home_of(recipe, key), None
+    held = tempfile.TemporaryDirectory(prefix="interp-toy-")
+    return Path(held.name), held
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """One process at a time in a run's folder: the second waits, and finds the run done."""
+    from filelock import FileLock
+
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except PermissionError as error:
+        raise PermissionError(
+            f"cannot write to {home}: name a folder of your own in INTERP_CACHE"
+        ) from error
+    with FileLock(home / ".lock"):
+        yield

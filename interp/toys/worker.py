@@ -1,9 +1,0 @@
-"""What one process of `train_seeds` runs: a recipe from standard input, into the cache, its steps told as it goes."""
-
-import sys
-
-from interp.toys.recipe import from_json
-from interp.toys.trainer import train
-
-if __name__ == "__main__":
-    train(from_json(sys.stdin.read()), told=lambda steps: print(f"steps {steps}", flush=True))

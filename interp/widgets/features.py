@@ -1,0 +1,348 @@
+"""`interp.widgets.features`: the latents of a dictionary as cards, one edited at a time to see what the model then says."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import traitlets as t
+from torch import Tensor
+
+from interp._errors import unknown
+from interp.features import Dictionary, Firings, ablate, clamp, steer
+from interp.features import firings as found_on
+from interp.features.cards.card_figure import draw
+from interp.features.cards.card_html import digits, piece
+from interp.features.cards.cards import Card, reader
+from interp.features.cards.describe import NEVER, UNCLEAR, Counted, Words, table, visible
+from interp.features.sites import side_by_side
+from interp.interventions import Intervention, run
+from interp.methods.runs.batching import rows
+from interp.models import bridge
+from interp.tasks.task import bos_word
+from interp.widgets import _next_tokens as next_tokens
+from interp.widgets._base import Widget
+
+EDITS = ("ablate", "clamp", "steer")
+WHERE = {"all": None, "end": -1}
+MOST = 256  # tokens of a prompt
+PLAIN = "The capital of France is"  # the prompt for a latent that is never on
+BELOW = 2.5  # inches of the static twin for the edit
+
+
+class FeaturesWidget(Widget, files="next_tokens features"):
+    """The feature widget; `interp.widgets.features` makes one. Set traits or use the page, it is the same.
+
+    latent: which card is shown. text: the prompt the edit is tried on; "" means the latent's strongest context. by:
+    "ablate", "clamp" (to strength times the latent's largest value) or "steer" (add so much of its direction). where:
+    "all" tokens but the first, or "end". find, sort ("number", "density", "largest"): of the list on the page.
+    """
+
+    inputs = ("latent", "text", "by", "strength", "where")
+    latent = t.Int(0).tag(sync=True)
+    text = t.Unicode("").tag(sync=True)
+    by = t.Unicode("ablate").tag(sync=True)
+    strength = t.Float(1.0).tag(sync=True)
+    where = t.Unicode("all").tag(sync=True)
+    find, sort = t.Unicode("").tag(sync=True), t.Unicode("number").tag(sync=True)
+    index = t.Dict().tag(sync=True)  # of all latents: number, words, density, largest
+    name = t.Unicode("").tag(sync=True)
+
+    def __init__(
+        self,
+        index: dict,
+        card: Callable[[int], Card],
+        compute: Callable[..., Iterator[dict]],
+        **traits: Any,
+    ) -> None:
+        self._card, self._compute = card, compute
+        super().__init__(index=index, **traits)
+
+    def _ask(self) -> None:
+        if self.latent not in self.index["latents"]:
+            held = self.index["latents"]
+            raise ValueError(
+                f"no latent {self.latent}: the list has {len(held):,}, from {min(held)} to {max(held)}"
+            )
+        if self.by not in EDITS:
+            raise unknown("edit", self.by, EDITS)
+        if self.where not in WHERE:
+            raise unknown("place of the edit", self.where, WHERE)
+        state = (self.latent, self.text, self.by, self.strength, self.where)
+        self._work(lambda stale: self._compute(*state, stale), self._show)
+
+    def _show(self, said: dict) -> None:
+        self.reply = said
+
+    @property
+    def card(self) -> Card:
+        """The card of the latent that is shown."""
+        return self._card(self.latent)
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """What is shown: the latent, its values in the prompt, the edit, and next tokens with and without it."""
+        self.wait()
+        reply, card = self.reply, self.card
+        return {
+            "latent": self.latent,
+            "description": card.description,
+            "density": card.density,
+            "largest": card.maximum,
+            "by": self.by,
+            "amount": reply.get("amount"),
+            "where": self.where,
+            "prompt": reply.get("prompt"),
+            "tokens": reply.get("tokens"),
+            "values": reply.get("values"),
+            "next tokens": reply.get("top"),
+            "changed": reply.get("changed"),
+            "kl": reply.get("kl"),
+        }
+
+    @property
+    def code(self) -> str:
+        """The Python that makes this widget again, and the run with its edit."""
+        return self.wait()._program()
+
+    def _program(self) -> str:
+        usual = {
+            "text": "",
+            "by": "ablate",
+            "strength": 1.0,
+            "where": "all",
+            "find": "",
+            "sort": "number",
+        }
+        said = [f"latent={self.latent}"] + [
+            f"{name}={getattr(self, name)!r}"
+            for name, value in usual.items()
+            if getattr(self, name) != value
+        ]
+        lines = [f"interp.widgets.features(model, dictionary, {', '.join(said)})"]
+        prompt, amount = self.reply.get("prompt"), self.reply.get("amount")
+        if prompt and self.reply.get("latent") == self.latent:
+            at = "" if self.where == "all" else ", at=-1"
+            what = f"{self.latent}" if self.by == "ablate" else f"{{{self.latent}: {amount:.4g}}}"
+            lines += ["# the same edit, without a widget:"]
+            task = f"interp.widgets.prompt_task(model, {prompt!r})"
+            lines += [
+                f"interp.run(model, {task}, interp.features.{self.by}(dictionary, {what}{at}), last_only=True).logits"
+            ]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<features widget: latent {self.latent} of {self.name}>"
+
+    def _draw(self, figure: Any) -> None:
+        reply = self.reply
+        draw(self.card, figure, BELOW)
+        whole = figure.get_size_inches()[1]
+        said = figure.add_axes((0.013, 0.25 / whole, 0.52, (BELOW - 0.6) / whole))
+        said.set_axis_off()
+        said.set(xlim=(0, 1), ylim=(0, 1))
+        said.plot([0, 1.88], [1.1, 1.1], color="#d0d7de", linewidth=0.8, clip_on=False)
+        said.text(0, 0.98, reply.get("title", ""), fontsize=10, weight="bold", va="top")
+        if "top" not in reply:
+            return
+        words = [
+            f"{visible(word)} ({digits(value)})" if value else visible(word)
+            for word, value in zip(reply["tokens"], reply["values"])
+        ]
+        said.text(
+            0,
+            0.8,
+            "prompt, with the values of the latent:",
+            fontsize=8.5,
+            va="top",
+            color="#5f6670",
+        )
+        said.text(
+            0,
+            0.7,
+            _wrapped(words),
+            fontsize=8,
+            va="top",
+            family="DejaVu Sans Mono",
+            parse_math=False,
+            linespacing=1.5,
+        )
+        said.text(0, 0.02, f"KL from the unedited run: {reply['kl']:.3g} nats", fontsize=8.5)
+        bars = figure.add_axes((0.66, 0.5 / whole, 0.31, (BELOW - 0.75) / whole))
+        next_tokens.bars(bars, reply["top"], True, "edited")
+
+
+def _wrapped(words: list[str], letters: int = 84, lines: int = 6) -> str:
+    """Words in a few lines; the first are left out where they are too many."""
+    rows: list[str] = [""]
+    for word in words:
+        if rows[-1] and len(rows[-1]) + 1 + len(word) > letters:
+            rows.append("")
+        rows[-1] = f"{rows[-1]} {word}".strip()
+    return "\n".join(rows if len(rows) <= lines else ["...", *rows[1 - lines :]])
+
+
+# --- binding a model -----------------------------------------------------------------------------------------
+
+
+def features(
+    model: Any,
+    dictionary: Dictionary,
+    on: Any = None,
+    *,
+    tokens: int = 16_384,
+    seed: int = 0,
+    **state: Any,
+) -> FeaturesWidget:
+    """A widget of a dictionary's latents: find one, read its card, and see what the model says when it is edited.
+
+    >>> interp.widgets.features(model, sae)
+    >>> interp.widgets.features(model, sae, seen, latent=17, by="steer", strength=2.0, text="The weather in")
+
+    on: the text that cards are read from, as in `interp.features.firings`: a corpus (the held-out half of the
+    documentation unless given), `Activations`, or `Firings`, which need no pass. Edits keep what the dictionary does not explain
+    (`interp.features.ablate`, `clamp`, `steer`). state: latent, text, by, strength, where, find, sort, see `Features`.
+    """
+    seen = (
+        on
+        if isinstance(on, Firings)
+        else found_on(model, dictionary, on=on, tokens=tokens, seed=seed)
+    )
+    counted = Counted(seen, Words(getattr(model, "tokenizer", None)))
+    make = reader(model, seen, seed=seed, counted=counted)
+    made: dict[int, Card] = {}
+    prompts: dict[str, Prompt] = {}
+    index = listed(counted)
+
+    def card(latent: int) -> Card:
+        if latent not in made:
+            made[latent] = make(latent)
+        return made[latent]
+
+    def compute(
+        latent: int, text: str, by: str, strength: float, where: str, stale: Callable[[], bool]
+    ) -> Iterator[dict | None]:
+        """The card first, then the prompt, then what the edit does."""
+        one = card(latent)
+        amount = 0.0 if by == "ablate" else strength * (one.maximum or 1.0)
+        title = edited(latent, by, amount, where)
+        said = {
+            "latent": latent,
+            "card": piece(one),
+            "title": title,
+            "amount": amount,
+            "largest": one.maximum,
+        }
+        yield said
+        text = text or strongest(one, model.tokenizer)
+        if text not in prompts:
+            prompts.clear()
+            prompts[text] = read(model, dictionary, text)
+        yield None
+        held = prompts[text]
+        changed = edits(dictionary, latent, by, amount, where)
+        logits = (
+            run(model, held.tokens, changed, last_only=True, start=held.trail).logits[0].float()
+        )
+        now, before = logits.log_softmax(-1), held.logits.log_softmax(-1)
+        kl = float((before.exp() * (before - now)).sum())
+        values = (
+            [0.0, *held.latents[1:, latent].tolist()]
+            if seen.skip
+            else held.latents[:, latent].tolist()
+        )
+        words = [model.tokenizer.decode([i]) for i in held.tokens[0].tolist()]
+        yield {
+            **said,
+            "prompt": text,
+            "tokens": words,
+            "values": values,
+            "kl": kl,
+            **next_tokens.listed(model.tokenizer, now.exp(), before.exp()),
+        }
+        if (
+            held.trail is None
+        ):  # for the next edit of this prompt, which then starts at the layer it changes
+            held.trail = bridge.trail(model, held.tokens)
+
+    state.setdefault(
+        "latent",
+        next(
+            (
+                i
+                for i, words in zip(index["latents"], index["words"])
+                if words not in (UNCLEAR, NEVER)
+            ),
+            index["latents"][0],
+        ),
+    )
+    return FeaturesWidget(index, card, compute, name=dictionary.name, **state)
+
+
+class Prompt:
+    """A prompt as it is without an edit: its tokens, the latents at each, its logits, and where a run can start in it."""
+
+    def __init__(self, tokens: Tensor, latents: Tensor, logits: Tensor):
+        self.tokens, self.latents, self.logits, self.trail = tokens, latents, logits, None
+
+
+def read(model: Any, dictionary: Dictionary, text: str) -> Prompt:
+    """The prompt of a text, run once."""
+    tokens = rows(model, text)[0][None]
+    most = min(MOST, bridge.dims(model).n_ctx)
+    if tokens.shape[1] > most:
+        raise ValueError(
+            f"the prompt is {tokens.shape[1]} tokens long, at most {most} can be edited here: shorten it"
+        )
+    done = run(model, tokens, keep=[dictionary.site], last_only=True)
+    with torch.no_grad():
+        return Prompt(
+            tokens,
+            dictionary.encode(side_by_side(dictionary.site, done.kept[dictionary.site]))[0].float(),
+            done.logits[0].float(),
+        )
+
+
+def strongest(card: Card, tokenizer: Any) -> str:
+    """The latent's strongest context, up to the token it is on at."""
+    if not card.bands:
+        return PLAIN
+    one = card.bands[0].contexts[0]
+    own = bos_word(tokenizer)
+    return "".join(one.words[: one.at + 1]).removeprefix(own).lstrip() or PLAIN
+
+
+def edits(
+    dictionary: Dictionary, latent: int, by: str, amount: float, where: str
+) -> list[Intervention]:
+    """The interventions of an edit."""
+    at = WHERE[where]
+    if by == "ablate":
+        return ablate(dictionary, latent, at=at)
+    return (clamp if by == "clamp" else steer)(dictionary, {latent: amount}, at=at)
+
+
+def edited(latent: int, by: str, amount: float, where: str) -> str:
+    """What the edit does, in words."""
+    name = f"latent {latent}"
+    what = {
+        "ablate": f"{name} set to zero",
+        "clamp": f"{name} set to {digits(amount)}",
+        "steer": f"{digits(amount)} of {name}'s direction added",
+    }
+    return f"{what[by]} at {'every token but the first' if where == 'all' else 'the last token'}"
+
+
+def listed(counted: Counted) -> dict[str, Any]:
+    """What the page lists: each latent with its words, the share of tokens and its largest value."""
+    lines = table(counted)
+
+    def short(values):
+        return [float(f"{v:.3g}") for v in values]
+
+    return {
+        "latents": lines.index.tolist(),
+        "words": lines.description.tolist(),
+        "density": short(lines.density),
+        "largest": short(lines.largest),
+        "tokens": len(counted.seen),
+    }

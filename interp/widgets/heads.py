@@ -1,0 +1,406 @@
+"""Heads ablated with the mouse: a layer x head grid, and beside it what the model then says."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import traitlets as t
+
+from interp import plots
+from interp.dims import Dims
+from interp.methods.attention.attention_patterns import token_labels
+from interp.methods.lenses.logit_attribution import logit_attribution
+from interp.models import bridge
+from interp.results import Result
+from interp.widgets import _head_runs as runs
+from interp.widgets._base import Widget
+from interp.widgets._head_names import Heads, heads_of, patterns_of, text_of
+from interp.widgets._next_tokens import bars as bar_chart
+
+PROMPTS = 8  # of a task, unless asked otherwise: what a mean over them costs is paid at every click
+TEXTS = 8  # reference texts for the mean ablation of a single prompt
+MEAN = -1  # in place of a prompt's number: the mean over all
+
+
+class HeadsWidget(Widget, files="next_tokens heads"):
+    """The head ablation widget; `interp.widgets.heads` makes one. Set traits or use the page, it is the same.
+
+    heads: the marked heads as text, "L5H1 L7H* L9KV2"; chosen: the same as [layer, head] pairs. keep: True ablates all
+    but the marked. by: "mean", "resample", "scale" (times factor), "zero". prompt: which one is shown, -1 the mean.
+    text: the prompt itself, where there is no task. pointer: the head whose attention is shown.
+    """
+
+    inputs = ("heads", "chosen", "keep", "by", "factor", "prompt", "text")
+    n_layers, n_heads, group = (
+        t.Int(1).tag(sync=True),
+        t.Int(1).tag(sync=True),
+        t.Int(1).tag(sync=True),
+    )
+    values, name, unit = (
+        t.List().tag(sync=True),
+        t.Unicode().tag(sync=True),
+        t.Unicode().tag(sync=True),
+    )
+    prompts = t.List().tag(sync=True)
+    free = t.Bool(False).tag(sync=True)
+    heads, chosen = t.Unicode("").tag(sync=True), t.List().tag(sync=True)
+    keep = t.Bool(False).tag(sync=True)
+    by, factor = t.Unicode("mean").tag(sync=True), t.Float(0.5).tag(sync=True)
+    prompt, text = t.Int(0).tag(sync=True), t.Unicode("").tag(sync=True)
+    pointer = t.List([0, 0]).tag(sync=True)
+    attention = t.Dict().tag(sync=True)
+    steps = t.Int(0).tag(sync=True)  # how many there are to undo
+
+    def __init__(
+        self,
+        dims: Dims,
+        start: Callable[[str], Iterator[dict]],
+        compute: Callable,
+        look: Callable,
+        **traits: Any,
+    ) -> None:
+        self._dims, self._start, self._compute, self._look = dims, start, compute, look
+        self._past: list[tuple] = []
+        self._known = ("", (), False)  # heads, chosen, keep as they were last understood
+        self._ready: str | None = None  # the text that was prepared
+        self._code = ("", "")
+        super().__init__(n_layers=dims.n_layers, n_heads=dims.n_heads, group=dims.group, **traits)
+        self.observe(self._point, "pointer")
+        self.on_msg(self._told)
+
+    # --- state -----------------------------------------------------------------------------------------------
+
+    def _ask(self) -> None:
+        self._understand()
+        runs.check_way(self.by)
+        text, prompt = self.text, self.prompt
+        state = (self._ablated(), self.by, self.factor, prompt)
+
+        def job(stale: Callable[[], bool]) -> Iterator[dict | None]:
+            if text != self._ready:
+                yield from self._start(text)
+                self._ready = text
+            yield from self._compute(*state, stale)
+
+        self._work(job, self._show)
+
+    def _understand(self) -> None:
+        """Brings the line of text and the marked heads together, whichever of them changed."""
+        heads, chosen, keep = self._known
+        if self.heads != heads:
+            self._known = (self.heads, chosen, keep)  # said once, also when it is wrong
+            new = sorted(heads_of(self.heads, self._dims))
+        else:
+            new = sorted({(int(layer), int(head)) for layer, head in self.chosen})
+            outside = [
+                f"L{l}H{h}"
+                for l, h in new
+                if not (0 <= l < self.n_layers and 0 <= h < self.n_heads)
+            ]
+            if outside:
+                self.chosen = [list(pair) for pair in chosen]
+                raise ValueError(
+                    f"no such head: {', '.join(outside[:5])} (layers 0 to {self.n_layers - 1}, heads 0 to {self.n_heads - 1})"
+                )
+        if (tuple(new), self.keep) != (chosen, keep):
+            self._past = [*self._past[-99:], (chosen, keep)]
+        self._known = (text_of(new, self._dims), tuple(new), self.keep)
+        with self.hold_sync():
+            self.steps, self.chosen, self.heads = (
+                len(self._past),
+                [list(pair) for pair in new],
+                self._known[0],
+            )
+
+    def undo(self) -> None:
+        """Takes the last change of the marked heads back."""
+        if self._past:
+            chosen, keep = self._past.pop()
+            self._known = (self._known[0], chosen, keep)
+            with self._state:
+                self._batching = True
+                self.keep, self.chosen, self.steps = (
+                    keep,
+                    [list(pair) for pair in chosen],
+                    len(self._past),
+                )
+                self._batching = False
+                self._again()
+
+    def _told(self, widget: Any, message: Any, buffers: Any) -> None:
+        if message == {"do": "undo"}:
+            self.undo()
+
+    def _ablated(self) -> Heads:
+        marked = frozenset((layer, head) for layer, head in self.chosen)
+        if not self.keep:
+            return marked
+        return frozenset((l, h) for l in range(self.n_layers) for h in range(self.n_heads)) - marked
+
+    # --- answers ---------------------------------------------------------------------------------------------
+
+    def _show(self, said: dict) -> None:
+        for name in ("prompts", "values", "name", "unit"):
+            if name in said:
+                setattr(self, name, said[name])
+        if "code" in said:
+            self._code = said["code"]
+        if "reply" in said:
+            self.reply = {**said["reply"], "count": len(self._ablated())}
+            self._point()
+
+    def _point(self, change: Any = None) -> None:
+        layer, head = self.pointer
+        if (
+            not (0 <= layer < self.n_layers and 0 <= head < self.n_heads)
+            or self._ready is None
+            and not self.reply
+        ):
+            return
+        state = (self._ablated(), self.by, self.factor, self.prompt)
+        self._work(
+            lambda stale: self._look(layer, head, *state),
+            lambda said: setattr(self, "attention", said),
+            "pointer",
+        )
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """The ablated heads and what the model then says: numbers with the unablated value beside them."""
+        self.wait()
+        shown = self.reply.get("shown", {})
+        return {
+            "heads": [f"L{l}H{h}" for l, h in sorted(self._ablated())],
+            "by": self.by,
+            "prompt": self.prompt,
+            "probability of the answer": shown.get("prob"),
+            "logit difference": shown.get("logit_diff"),
+            "mean over the prompts": self.reply.get("mean"),
+            "next tokens": shown.get("top", []),
+        }
+
+    @property
+    def code(self) -> str:
+        """The Python that makes this widget again, and the verb that gives its number."""
+        return self.wait()._program()
+
+    def _program(self) -> str:
+        made, judged = self._code
+        if not made:
+            return ""
+        scale = f", factor={self.factor:g}" if self.by == "scale" else ""
+        keep = ", keep=True" if self.keep else ""
+        text = repr(self.text) if self.free else "task"
+        lines = [
+            f"interp.widgets.heads(model, {text}, heads={self.heads!r}, by={self.by!r}{scale}{keep}, prompt={self.prompt})"
+        ]
+        ablated = self._ablated()
+        if ablated:
+            reference = judged if self.by in ("mean", "resample") else ""
+            at = ".values" if self.prompt == MEAN else f".examples[{self.prompt}]"
+            sites = patterns_of(ablated, self._dims)
+            lines += ["# the change of the logit difference, without a widget:"]
+            lines += [
+                f'interp.ablate(model, {made}, {sites}, by={self.by!r}{scale}{reference}, metric="logit_diff"){at}'
+            ]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<heads widget: {self.n_layers} layers x {self.n_heads} heads, {len(self._ablated())} ablated>"
+
+    # --- the static twin -------------------------------------------------------------------------------------
+
+    def _draw(self, figure: Any) -> None:
+        wide = min(14.0, max(8.0, 0.19 * self.n_layers + 4.5))
+        figure.set_size_inches(wide, min(8.0, max(3.4, 0.17 * self.n_heads + 1.6)))
+        grid, bars = figure.subplots(1, 2, width_ratios=(wide - 3, 3))
+        values = np.array([np.nan if v is None else v for v in self.values], dtype=float).reshape(
+            self.n_layers, self.n_heads
+        )
+        ablated = sorted(self._ablated())
+        marks = (
+            {f"ablated ({len(ablated)})": [(head, layer) for layer, head in ablated]}
+            if ablated
+            else {}
+        )
+        plots.heatmap(
+            values.T,
+            range(self.n_heads),
+            range(self.n_layers),
+            row_name="head",
+            col_name="layer",
+            title=self.name,
+            unit=self.unit,
+            ax=grid,
+            marks=marks,
+        )
+        shown = self.reply["shown"]
+        bar_chart(bars, shown["top"], bool(ablated), "ablated")
+        diff, prob = shown["logit_diff"], shown["prob"]
+        title = f"{self.reply['title']}\nlogit difference {diff['now']:.2f}, answer {100 * prob['now']:.1f} %"
+        bars.set_title(
+            title
+            + (
+                f"\nnot ablated: {diff['clean']:.2f}, {100 * prob['clean']:.1f} %"
+                if ablated
+                else ""
+            ),
+            fontsize=9,
+            loc="left",
+        )
+
+
+# --- binding a model -----------------------------------------------------------------------------------------
+
+
+def heads(
+    model: Any,
+    task: Any,
+    result: Result | None = None,
+    *,
+    n: int = PROMPTS,
+    reference: Any = None,
+    **state: Any,
+) -> HeadsWidget:
+    """A widget that ablates attention heads: click them, and see what the model says without them.
+
+    >>> interp.widgets.heads(model, task, interp.ablate(model, task, "L*H*"))
+    >>> interp.widgets.heads(model, "The capital of France is", heads="L23H* L28H5", by="zero")
+
+    task: a task, of which the first n prompts are used, or a prompt as text, which can then be changed on the page.
+    result: what colours the grid, any Result over layer and head (by default each head's direct effect on the logit
+    difference). reference: token ids [batch pos] for "mean" and "resample"; by default those n prompts, and for a single
+    prompt eight pieces of running text of its length. state: heads, keep, by, factor, prompt, see `HeadsWidget`.
+    """
+    dims = bridge.dims(model)
+    free = isinstance(task, str)
+    given = None if result is None else grid_of(result, dims)
+    now: dict[str, Any] = {}
+
+    def start(text: str) -> Iterator[dict | None]:
+        """Prepares the prompts and says what is drawn of them; an error leaves what was there."""
+        few = runs.prompt_task(model, text) if free else task[: min(n, len(task))]
+        made = (
+            "interp.widgets.prompt_task(model, " + repr(text) + ")"
+            if free
+            else f"task[:{len(few)}]"
+        )
+        length = few.clean.shape[1]
+        where, judged = None, ""
+        if reference is not None:
+            where, judged = (lambda: torch.as_tensor(reference)), ", reference=reference"
+        elif len(few) == 1:
+            where, judged = (
+                (lambda: prose(model, length)),
+                f", reference=interp.tasks.text(model, n={TEXTS}, length={length}).clean",
+            )
+        now["setup"] = setup = runs.prepare(model, few, where)
+        yield None
+        colours = given or grid_of(logit_attribution(model, few), dims)
+
+        def decode(ids):
+            return setup.task.tokenizer.decode(ids[1:].tolist())
+
+        yield {**colours, "prompts": [decode(ids) for ids in few.clean], "code": (made, judged)}
+
+    def compute(
+        heads: Heads, by: str, factor: float, prompt: int, stale: Callable[[], bool]
+    ) -> Iterator[dict | None]:
+        """The prompt that is shown first, then the mean over all, one by one."""
+        setup = now["setup"]
+        count = len(setup.task)
+        if not MEAN <= prompt < count:
+            raise ValueError(
+                f"no prompt {prompt}: there are prompts 0 to {count - 1}, and -1 is the mean over them"
+            )
+        rows, found = ([prompt] if prompt != MEAN else []), {}
+        rows += [row for row in range(count) if row != prompt]
+        shown = None
+        for row in rows:
+            logits = runs.logits_of(setup, row, heads, by, factor, stale)
+            if logits is None:
+                return
+            found[row] = logits
+            if row == prompt:
+                shown = {**runs.told(setup, [row], logits), **runs.answers(setup, row)}
+                title = f"prompt {row + 1} of {count}" if count > 1 else "this prompt"
+                yield {
+                    "reply": {
+                        "shown": shown,
+                        "mean": None,
+                        "title": title,
+                        "n": count,
+                        "waiting": count > 1,
+                    }
+                }
+            else:
+                yield None
+        if count > 1:
+            mean = runs.told(setup, sorted(found), torch.cat([found[row] for row in sorted(found)]))
+            title = (
+                f"prompt {prompt + 1} of {count}" if prompt != MEAN else f"mean of {count} prompts"
+            )
+            yield {
+                "reply": {
+                    "shown": shown or mean,
+                    "mean": mean,
+                    "title": title,
+                    "n": count,
+                    "waiting": False,
+                }
+            }
+
+    def look(layer: int, head: int, heads: Heads, by: str, factor: float, prompt: int) -> dict:
+        """What one head attends to, now."""
+        setup = now["setup"]
+        rows = [prompt] if prompt != MEAN else list(range(len(setup.task)))
+        rows = [row for row in rows if row < len(setup.task)]
+        pattern = runs.pattern_of(setup, rows, layer, head, heads, by, factor)[
+            -runs.MOST :, -runs.MOST :
+        ]
+        labels = [
+            label.split(" ", 1)[1] for label in token_labels(model, setup.task.clean[rows[0]])
+        ]
+        drawn = [
+            [round(float(x), 3) for x in line[: i + 1]] for i, line in enumerate(pattern.tolist())
+        ]
+        return {
+            "layer": layer,
+            "head": head,
+            "rows": drawn,
+            "labels": labels[-runs.MOST :],
+            "mean": len(rows),
+            "all": len(labels),
+        }
+
+    state.setdefault("prompt", 0)
+    return HeadsWidget(dims, start, compute, look, free=free, text=task if free else "", **state)
+
+
+def prose(model: Any, length: int) -> torch.Tensor:
+    """Running text of this many tokens, the reference for a single prompt."""
+    from interp import tasks
+
+    return tasks.text(model, n=TEXTS, length=length).clean
+
+
+def grid_of(result: Result, dims: Dims) -> dict[str, Any]:
+    """A Result over layer and head as the grid shows it; ValueError when it is about something else."""
+    if set(result.dims) != {"layer", "head"}:
+        raise ValueError(
+            f"the grid is coloured by a Result over layer and head, {result.name!r} has {result.dims or 'no axes'}"
+        )
+    values = np.full((dims.n_layers, dims.n_heads), np.nan)
+    cells: Iterable = np.ndenumerate(
+        result.values if result.dims[0] == "layer" else result.values.T
+    )
+    layers, heads = result.coords["layer"], result.coords["head"]
+    if max(layers) >= dims.n_layers or max(heads) >= dims.n_heads:
+        raise ValueError(
+            f"{result.name!r} is about more heads than the model's {dims.n_layers} x {dims.n_heads}"
+        )
+    for (i, j), value in cells:
+        values[layers[i], heads[j]] = value
+    flat = [None if not np.isfinite(v) else float(f"{v:.4g}") for v in values.ravel()]
+    return {"values": flat, "name": result.name, "unit": result.unit}

@@ -1,0 +1,143 @@
+"""The patching explorer: clean and corrupted prompt, a map that fills in, and what one patch does to the predictions."""
+
+from typing import Any
+
+import traitlets as t
+
+from interp._errors import unknown
+from interp.results import Result
+from interp.widgets import _patch_runs as runs
+from interp.widgets._base import Widget
+
+DIRECTIONS = {"denoising": "clean into corrupted", "noising": "corrupted into clean"}
+
+
+class PatchingWidget(Widget, files="patch_shapes patching"):
+    """See `patching`."""
+
+    inputs = ("site", "direction", "prompt")
+    slow = True
+    site = t.Unicode("resid_pre").tag(sync=True)
+    direction = t.Unicode("denoising").tag(sync=True)
+    prompt = t.Int(0).tag(sync=True)
+    cell = t.List(t.Int()).tag(sync=True)
+    told = t.Dict().tag(sync=True)
+    about = t.Dict().tag(sync=True)
+
+    def __init__(self, ready: runs.Runs, **traits: Any) -> None:
+        self._runs, self._result = ready, None
+        self._done: dict[tuple, tuple[dict, Result]] = {}  # maps that are finished
+        super().__init__(about=ready.about, **traits)
+        self.observe(self._click, ["cell"])
+
+    def _ask(self) -> None:
+        site, direction, prompt = state = self.site, self.direction, self.prompt
+        if site not in runs.SITES:
+            raise unknown("site to patch", site, runs.SITES, "site='resid_pre'")
+        if direction not in DIRECTIONS:
+            raise unknown("direction", direction, DIRECTIONS, "direction='noising'")
+        if not -1 <= prompt < len(self.about["prompts"]):
+            raise ValueError(
+                f"prompt={prompt}: the task has prompts 0 to {len(self.about['prompts']) - 1}, and -1 is all of them"
+            )
+        self._result = None
+        if state in self._done:
+            self._stop()
+            self._show(self._done[state])
+            self._trouble("main")
+            self.answered = self.asked
+        else:
+            self.reply = {"state": list(state), "values": [], "done": 0, "of": self.about["layers"]}
+            self._work(lambda stale: self._runs.map(site, direction, prompt, stale), self._show)
+        self._click()
+
+    def _show(self, said: tuple[dict, Result | None]) -> None:
+        shown, self._result = said
+        state = self.site, self.direction, self.prompt
+        self.reply = {"state": list(state), **shown}
+        if shown["done"] == shown["of"]:
+            self._done[state] = said
+
+    def _click(self, change: Any = None) -> None:
+        """A cell was chosen, or the map is another one now."""
+        cell, (site, direction, prompt) = list(self.cell), (self.site, self.direction, self.prompt)
+        wide = self.about["heads"] if site == "heads" else len(self.about["prompts"][0]["clean"])
+        self.python = self.code
+        if not cell:
+            self.told = {}
+            return
+        if len(cell) != 2 or not (0 <= cell[0] < self.about["layers"] and 0 <= cell[1] < wide):
+            if change is None:  # the other map is narrower
+                self.cell = []
+                return
+            self._trouble(
+                "cell",
+                f"cell={cell}: the map has layers 0 to {self.about['layers'] - 1} and columns 0 to {wide - 1}",
+            )
+            return
+
+        def show(said: dict) -> None:
+            self.told = {"cell": cell, "name": runs.name_of(site, cell), **said}
+
+        self._work(lambda stale: self._runs.cell(site, direction, prompt, cell), show, lane="cell")
+
+    @property
+    def value(self) -> Result:
+        """The finished map: what `interp.patch` gives; waits for it."""
+        self.wait()
+        if self._result is None or self.reply["done"] < self.reply["of"]:
+            raise ValueError(self.problem or "the map is not finished")
+        return self._result
+
+    @property
+    def code(self) -> str:
+        """The Python that gives the map, and the run of the chosen cell."""
+        some = "task" if self.prompt == -1 else f"task[{self.prompt}]"
+        pattern = runs.SITES[self.site][0] if self.site in runs.SITES else self.site
+        said = f"interp.patch(model, {some}, {pattern!r}, direction={self.direction!r})"
+        if self.cell:
+            name = runs.name_of(self.site, list(self.cell))
+            said += f"\nbefore, patched = interp.methods.logits_when_patched(model, {some}, {self.direction!r})\npatched({name!r}) - before"
+        return said
+
+    def __repr__(self) -> str:
+        return f"<patching explorer: {self.direction} {self.site}, {self.reply.get('done', 0)} of {self.about['layers']} layers>"
+
+    def _draw(self, figure: Any) -> None:
+        result, layers = self._result, self.about["layers"]
+        if result is None:
+            figure.set_size_inches(7, 0.6)
+            figure.text(
+                0.01,
+                0.5,
+                f"{self.about['title']}: the map was still being computed",
+                va="center",
+                fontsize=9,
+            )
+            return
+        figure.set_size_inches(
+            min(11.0, 2.4 + 0.42 * result.values.shape[1]), min(9.0, 1.9 + 0.2 * layers)
+        )
+        partly = (
+            "" if self.reply["done"] == layers else f" ({self.reply['done']} of {layers} layers)"
+        )
+        result.plot(
+            figure.subplots(),
+            title=f"{self.about['title']}: {self.direction} {runs.SITES[self.site][1]}{partly}",
+        )
+
+
+def patching(model: Any, task: Any, *, metric: str | None = None, **state: Any) -> PatchingWidget:
+    """The patching explorer: which places carry what tells the clean prompt from the corrupted one.
+
+    >>> interp.widgets.patching(model, task)
+    >>> interp.widgets.patching(model, task, site="heads", direction="noising", prompt=-1)    # the mean over the task
+
+    The map is that of `interp.patch`, coarse first. A click on a cell shows the predictions before and after that patch.
+    state: site ("resid_pre", "attn", "mlp": layer by position; "heads": layer by head, at all positions), direction, prompt
+    (-1: the mean over all of them), cell ([layer, column]). metric: by name, as in `interp.patch`.
+
+    It is shown while it is computed: `.wait()` it first where the saved notebook should hold the finished picture.
+    `.value` is the Result, `.told` what is said of the chosen cell.
+    """
+    return PatchingWidget(runs.runs(model, task, metric), **state)

@@ -35,7 +35,7 @@ def main() -> None:
     wall, cpu = time.perf_counter() - began, time.process_time() - cpu
     circuit = Circuit.threshold(scores, 1e-9)
     pruned = circuit.prune()
-    others = task.remake(n=JUDGED_ON, split="heldout", seed=task.about["seed"] + 1)
+    others = task.remake(n=JUDGED_ON, split="heldout", seed=task.metadata["seed"] + 1)
     best = Circuit.top(interp.discover(model, task, "eap_ig", steps=5), len(circuit))
     rows = []
     for name, one in (
@@ -57,7 +57,7 @@ def main() -> None:
             ]
         )
         print(*rows[-1], flush=True)
-    runs, tried = scores.about["runs"], scores.about["tried"]
+    runs, tried = scores.metadata["runs"], scores.metadata["tried"]
     said = f"{tried} edges tried in {runs} runs: {wall / 60:.0f} minutes, {cpu / 60:.0f} of CPU, if it was not resumed. {machine()}"
     print(said)
     if asked.write:

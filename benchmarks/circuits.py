@@ -29,7 +29,7 @@ import interp
 from interp.circuits import Circuit
 from interp.methods.circuits.discovery import eap, eap_ig
 from interp.methods.circuits.edges import Edges
-from interp.methods.runs.metrics import measure
+from interp.methods.runs.metrics import metric_of
 
 SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # of all edges
 SIZE = 0.01  # one point: a hundredth of the edges
@@ -205,17 +205,17 @@ def jobs(model: Any, task: Any) -> dict[str, tuple[Callable, Callable, float]]:
     one = rows[[SHARES.index(SIZE)]]
 
     def cut(weights):
-        return Edges(model, task, measure(task)).cut(weights)
+        return Edges(model, task, metric_of(task)).cut(weights)
 
     return {
         "EAP": (
             lambda: edge_scores(model, task),
-            lambda: eap(model, task, way="engine").values,
+            lambda: eap(model, task, backend="engine").values,
             1e-5,
         ),
         f"EAP-IG, {STEPS} steps": (
             lambda: edge_scores(model, task, STEPS),
-            lambda: eap_ig(model, task, steps=STEPS, way="engine").values,
+            lambda: eap_ig(model, task, steps=STEPS, backend="engine").values,
             1e-5,
         ),
         f"metric of one circuit ({SIZE:.0%} of the edges)": (
@@ -292,7 +292,7 @@ def alone(which: str, model: Any, task: Any) -> None:
         )
         rows = torch.stack([(chance < share).float() for share in SHARES])
         circuit_metrics(model, task, rows) if which.endswith("hooks") else Edges(
-            model, task, measure(task)
+            model, task, metric_of(task)
         ).cut(rows)
     else:
         steps = STEPS if which.startswith("ig") else None

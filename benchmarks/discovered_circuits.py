@@ -32,7 +32,7 @@ def circuits() -> Iterator[Circuit]:
         scores = interp.discover(model, task, "eap_ig", steps=STEPS)
         empty = Circuit.of((), like=scores)
         circuit = Circuit.top(scores, round(SHARE * len(~empty))).prune()
-        others = task.remake(n=JUDGED_ON, split="heldout", seed=task.about["seed"] + 1)
+        others = task.remake(n=JUDGED_ON, split="heldout", seed=task.metadata["seed"] + 1)
         yield interp.methods.circuits.with_evaluation(
             circuit, interp.evaluate(model, others, circuit)
         )

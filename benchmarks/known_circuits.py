@@ -60,12 +60,12 @@ def trained(seed: int) -> tuple[Any, Any, Circuit]:
     """A model that learned induction, a task for it, and the edges that exact corruption finds on held-out words."""
     model = toys.load_or_train("induction", seed=seed).model()
     task = tasks.induction(model, n=16, length=6, corruption="block", seed=seed)
-    judge = task.heldout()
+    metric = task.heldout()
     clean, corrupted = (
-        float(judge.metric(interp.run(model, prompts).logits).mean())
-        for prompts in (judge.clean, judge.corrupted)
+        float(metric.metric(interp.run(model, prompts).logits).mean())
+        for prompts in (metric.clean, metric.corrupted)
     )
-    found = METHODS["exact"](model, judge)
+    found = METHODS["exact"](model, metric)
     return model, task, Circuit.threshold(found, SHARE * (clean - corrupted))
 
 

@@ -68,9 +68,11 @@ SWEEPS = {
 CLOSE = 1e-4
 
 
-def ours(model: Any, task: Any, where: str, way: str | None = None) -> tuple[float, interp.Result]:
+def ours(
+    model: Any, task: Any, where: str, backend: str | None = None
+) -> tuple[float, interp.Result]:
     """Seconds of the whole sweep, and its numbers."""
-    return seconds(lambda: interp.patch(model, task, where, way=way))
+    return seconds(lambda: interp.patch(model, task, where, backend=backend))
 
 
 def theirs(
@@ -113,7 +115,7 @@ def _cells(model: Any, task: Any, axes: tuple[str, ...]) -> list[tuple]:
 
 
 def side_by_side(
-    model: Any, task: Any, sweep: str, rounds: int, sample: int | None, way: str | None = None
+    model: Any, task: Any, sweep: str, rounds: int, sample: int | None, backend: str | None = None
 ) -> Ratio:
     """The ratio for one sweep; AssertionError where the numbers differ."""
     where, _, _, axes = SWEEPS[sweep]
@@ -122,7 +124,7 @@ def side_by_side(
     found: dict[str, Any] = {}
 
     def mine() -> float:
-        took, found["ours"] = ours(model, task, where, way)
+        took, found["ours"] = ours(model, task, where, backend)
         return took
 
     def other() -> float:
@@ -131,7 +133,7 @@ def side_by_side(
 
     ratio = interleaved(other, mine, rounds)
     result = found["ours"]
-    base = result.about["corrupted"]
+    base = result.metadata["corrupted"]
     order = [axes.index(dim) for dim in result.dims]
     mine_at = torch.tensor(
         [base + result.values[tuple(cell[i] for i in order)] for cell in found["cells"]]
@@ -140,7 +142,7 @@ def side_by_side(
     assert gap < CLOSE * max(1.0, float(found["theirs"].abs().max())), (
         f"{sweep}: the two differ by {gap}"
     )
-    assert way is None or result.about["way"] == way, result.about["way"]
+    assert backend is None or result.metadata["backend"] == backend, result.metadata["backend"]
     return ratio
 
 
@@ -164,7 +166,7 @@ def sweeps(model: Any, task: Any, rounds: int, sample: int | None) -> tuple[str,
         )
         print(*rows[-1], flush=True)
     for sweep in ("residual stream by position", "heads"):
-        ratio = side_by_side(model, task, sweep, min(rounds, 2), sample, way="hooks")
+        ratio = side_by_side(model, task, sweep, min(rounds, 2), sample, backend="hooks")
         cells = len(_cells(model, task, SWEEPS[sweep][3]))
         rows.append(
             (

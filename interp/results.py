@@ -37,7 +37,7 @@ class Result:
     coords: dict[str, list]
     name: str
     unit: str
-    about: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
     examples: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -121,10 +121,12 @@ class Result:
             }
             examples = None if out.examples is None else np.take(out.examples, index, axis)
             chosen = None if many else out.coords[dim][index]
-            about = (
-                out.about if many else {**out.about, "at": {**out.about.get("at", {}), dim: chosen}}
+            metadata = (
+                out.metadata
+                if many
+                else {**out.metadata, "at": {**out.metadata.get("at", {}), dim: chosen}}
             )
-            unit = out.unit if many else out.about.get("units", {}).get(chosen, out.unit)
+            unit = out.unit if many else out.metadata.get("units", {}).get(chosen, out.unit)
             out = replace(
                 out,
                 values=np.take(out.values, index, axis),
@@ -132,7 +134,7 @@ class Result:
                 coords=coords,
                 examples=examples,
                 unit=unit,
-                about=about,
+                metadata=metadata,
             )
         return out
 
@@ -217,9 +219,9 @@ class Result:
 
     def _label(self, cell: tuple) -> str:
         stars = {"layer", "head", "kv_head", "neuron", "pos"}
-        chosen = {d: v for d, v in self.about.get("at", {}).items() if d in stars}
+        chosen = {d: v for d, v in self.metadata.get("at", {}).items() if d in stars}
         named = {**chosen, **dict(zip(self.dims, cell))}
-        pattern = self.about.get("pattern")
+        pattern = self.metadata.get("pattern")
         if isinstance(pattern, str) and pattern.count("*") == len(stars & set(named)) > 0:
             for dim in ("layer", "head", "kv_head", "neuron", "pos"):
                 if dim in named:
@@ -318,7 +320,7 @@ class Result:
             interval = self.ci()
         chosen = ", ".join(
             str(v) if isinstance(v, str) else f"{d} {v}"
-            for d, v in self.about.get("at", {}).items()
+            for d, v in self.metadata.get("at", {}).items()
         )
         title = f"{self.name}: {chosen}" if chosen else self.name
         return dict(
@@ -334,7 +336,7 @@ class Result:
         """One line: name, unit, and where the numbers come from."""
         said = [f"{self.name} ({self.unit})"]
         keys = ("pattern", "task", "n", "model", "method", "metric", "split")
-        said += [f"{k} {self.about[k]}" for k in keys if self.about.get(k) not in (None, "")]
+        said += [f"{k} {self.metadata[k]}" for k in keys if self.metadata.get(k) not in (None, "")]
         return " · ".join(said)
 
     def _repr_html_(self) -> str:
@@ -379,7 +381,7 @@ class Result:
     def _head(self, otherwise: Any) -> dict[str, Any]:
         from interp import __version__
 
-        head = {k: getattr(self, k) for k in ("dims", "coords", "name", "unit", "about")}
+        head = {k: getattr(self, k) for k in ("dims", "coords", "name", "unit", "metadata")}
 
         def plain(x):
             return x.tolist() if isinstance(x, np.generic | np.ndarray) else otherwise(x)
@@ -404,7 +406,7 @@ class Result:
             raise ValueError(
                 f"{str(path)!r} was written by interp {writer}: another version, schema is not {SCHEMA}"
             )
-        if set(head) != {"dims", "coords", "name", "unit", "about"} or not {"values"} <= set(
+        if set(head) != {"dims", "coords", "name", "unit", "metadata"} or not {"values"} <= set(
             arrays
         ) <= {"values", "examples"}:
             raise ValueError(f"{str(path)!r} is not a result saved by interp (parts are missing)")
@@ -445,5 +447,5 @@ def average(results: Sequence[Result]) -> Result:
         results[0],
         values=values,
         examples=examples,
-        about={**results[0].about, "averaged": len(results)},
+        metadata={**results[0].metadata, "averaged": len(results)},
     )

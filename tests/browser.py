@@ -257,9 +257,9 @@ def written(cells: tuple[str, ...]) -> str:
     import nbformat
     from nbformat import v4
 
-    about = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     return nbformat.writes(
-        v4.new_notebook(cells=[v4.new_code_cell(c) for c in cells], metadata=about)
+        v4.new_notebook(cells=[v4.new_code_cell(c) for c in cells], metadata=metadata)
     )
 
 

@@ -9,8 +9,8 @@ import torch
 import interp
 from interp.edits import set_to
 from interp.interventions import Intervention, run
-from interp.methods.runs.metrics import Measure
 from interp.results import Result
+from interp.tasks.metrics import Metric
 
 EVERY = [
     "L*H*",
@@ -57,10 +57,10 @@ def value_of(task, model, edits=()):
 @pytest.mark.parametrize("where", EVERY)
 def test_engine_and_hooks_agree(any_tiny, ioi, where, method):
     fast, slow = (
-        interp.attribution_patch(any_tiny, ioi, where, method=method, steps=2, way=w)
+        interp.attribution_patch(any_tiny, ioi, where, method=method, steps=2, backend=w)
         for w in ("engine", "hooks")
     )
-    assert (fast.about["way"], slow.about["way"]) == ("engine", "hooks")
+    assert (fast.metadata["backend"], slow.metadata["backend"]) == ("engine", "hooks")
     assert np.abs(slow.examples).max() > 0
     np.testing.assert_allclose(fast.examples, slow.examples, atol=1e-5, rtol=1e-4)
 
@@ -102,16 +102,16 @@ def test_it_is_the_slope_of_patching(any_tiny, ioi, where):
 def test_where_the_metric_is_linear_it_is_patching(any_tiny, ioi, method):
     """A measure that reads the residual itself, in place of the final norm and the unembedding."""
     reads = torch.linspace(-1, 1, interp.models.bridge.dims(any_tiny).d_model)
-    judge = Measure(
+    metric = Metric(
         "a direction",
         "1",
         lambda logits, kept: kept["resid_post.2@END"] @ reads,
         ("resid_post.2@END",),
     )
     for where in ("mlp.2@END", "resid_post.2@END"):
-        exact = interp.patch(any_tiny, ioi, where, metric=judge)
-        estimate = interp.attribution_patch(any_tiny, ioi, where, metric=judge, method=method)
-        assert abs(exact.values) > 1e-2 and estimate.about["way"] == "hooks"
+        exact = interp.patch(any_tiny, ioi, where, metric=metric)
+        estimate = interp.attribution_patch(any_tiny, ioi, where, metric=metric, method=method)
+        assert abs(exact.values) > 1e-2 and estimate.metadata["backend"] == "hooks"
         np.testing.assert_allclose(estimate.examples, exact.examples, atol=1e-4, rtol=1e-3)
 
 
@@ -135,8 +135,10 @@ def test_the_answer_has_the_form_of_patching(tiny, tiny_ioi, where, direction, u
 def test_positions_before_the_first_difference_are_exactly_zero(any_tiny, ioi):
     first = int((ioi.clean != ioi.corrupted).any(0).nonzero()[0])
     for where in ("resid_pre.*@*", "L*KV*.k@*"):
-        for way in ("engine", "hooks"):
-            values = interp.attribution_patch(any_tiny, ioi, where, method="atp*", way=way).values
+        for backend in ("engine", "hooks"):
+            values = interp.attribution_patch(
+                any_tiny, ioi, where, method="atp*", backend=backend
+            ).values
             assert (
                 first > 0
                 and (values[..., :first] == 0).all()
@@ -226,7 +228,7 @@ def test_one_step_is_the_slope_half_way(tiny, tiny_ioi):
 def through_last_layer(any_tiny, ioi):
     """A measure linear in the last layer's attention output: nothing bends after the pattern."""
     reads = torch.linspace(-1, 1, interp.models.bridge.dims(any_tiny).d_model)
-    return Measure(
+    return Metric(
         "a direction", "1", lambda logits, kept: kept["attn.2@END"] @ reads, ("attn.2@END",)
     )
 
@@ -373,10 +375,10 @@ def test_sizes_are_compared_with_sizes():
         (dict(method="apt"), "did you mean 'atp'"),
         (dict(direction="denosing"), "did you mean 'denoising'"),
         (dict(unit="fractions"), "did you mean 'fraction'"),
-        (dict(way="engin"), "did you mean 'engine'"),
+        (dict(backend="engin"), "did you mean 'engine'"),
         (dict(method="ig", steps=0), "at least one step"),
         (dict(metric="rank"), "no gradient"),
-        (dict(metric="accuracy", way="hooks"), "no gradient"),
+        (dict(metric="accuracy", backend="hooks"), "no gradient"),
         (dict(method="atp*", direction="noising", unit="fraction"), "without a sign"),
     ],
 )
@@ -393,8 +395,8 @@ def test_wrong_input_is_one_sentence(tiny, tiny_ioi, options, says):
         (made([1.0]), made([1.0], unit="logits, size only"), "kept no examples"),
         (made([np.nan]), made([1.0]), "nothing to compare"),
         (
-            replace(made([1.0]), about={"method": "patch, noising"}),
-            replace(made([1.0]), about={"method": "atp, denoising"}),
+            replace(made([1.0]), metadata={"method": "patch, noising"}),
+            replace(made([1.0]), metadata={"method": "atp, denoising"}),
             "different questions",
         ),
     ],
@@ -405,5 +407,5 @@ def test_results_that_cannot_be_compared_are_one_sentence(exact, estimate, says)
 
 
 def test_a_measure_upstream_of_a_site_has_no_slope_there(any_tiny, ioi):
-    judge = interp.methods.attention_to(["L0H0"], "IO", task=ioi)
-    assert (interp.attribution_patch(any_tiny, ioi, "L2H*", metric=judge).values == 0).all()
+    metric = interp.methods.attention_to(["L0H0"], "IO", task=ioi)
+    assert (interp.attribution_patch(any_tiny, ioi, "L2H*", metric=metric).values == 0).all()

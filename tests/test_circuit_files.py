@@ -57,7 +57,7 @@ def test_scores_come_back(graph, kind, tmp_path):
     again = read(write(tmp_path / f"s.{kind}", scores, d_model=8), scores)
     assert again.dims == scores.dims and again.coords == scores.coords
     np.testing.assert_allclose(again.values, scores.values, rtol=1e-6)
-    assert again.about["model"] == "m" and "EAP-IG" in again.about["format"]
+    assert again.metadata["model"] == "m" and "EAP-IG" in again.metadata["format"]
     assert Circuit.top(again, 9).edges.keys() == Circuit.top(scores, 9).edges.keys()
 
 
@@ -83,7 +83,7 @@ def test_a_loaded_model_says_what_the_file_cannot(tiny, tmp_path):
         "d_model": 32,
     }
     again = read(path, tiny)
-    assert again.about["model"] == "tiny" and again.coords == scores.coords
+    assert again.metadata["model"] == "tiny" and again.coords == scores.coords
     alone = read(path)  # without the model every head has its own keys and values
     assert (
         alone.sel(sender="embed", receiver="L1KV3.k_in").values
@@ -207,7 +207,7 @@ def test_auto_circuit_scores_by_hand(tmp_path):
         at("embed", "L0KV0.k_in"),
         at("embed", "L0H0.q_in"),
     ) == (7, 9, 2, 1)
-    assert np.nanmin(found.values) >= 0 and "sizes only" in found.about["format"]
+    assert np.nanmin(found.values) >= 0 and "sizes only" in found.metadata["format"]
     assert np.array_equal(np.isnan(found.values), np.isnan(scores_on(SHARED).values))
     torch.save(prune_scores(parallel=True), tmp_path / "q.pt")
     assert np.array_equal(

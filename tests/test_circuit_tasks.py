@@ -189,7 +189,7 @@ def test_the_halves_share_no_filling(model, name, options, pools):
 
     for pool in pools:
         assert not used(task) & used(held) & set(pool)
-    assert all(held.about[k] == v for k, v in options.items())
+    assert all(held.metadata[k] == v for k, v in options.items())
 
 
 # --- conflicts -----------------------------------------------------------------------------------------------

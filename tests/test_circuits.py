@@ -9,7 +9,7 @@ from interp.circuits import Circuit, load
 from interp.dims import Graph
 from interp.methods.circuits.discovery import eap_ig
 from interp.methods.circuits.edges import Edges, exist
-from interp.methods.runs.metrics import measure
+from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
 
@@ -119,7 +119,7 @@ def test_prune_drops_dead_ends_and_keeps_a_kv_heads_edges_for_any_of_its_queries
 
 def test_pruning_leaves_the_run_as_it_is(any_tiny, found):
     task, scores = found[bridge.name(any_tiny)]
-    edges = Edges(any_tiny, task, measure(task))
+    edges = Edges(any_tiny, task, metric_of(task))
     for n in (10, 40, 80):
         circuit = Circuit.top(scores, n)
         whole, pruned = edges.cut(

@@ -35,8 +35,8 @@ def ioi(smollm2):
 
 def both(verb, *args, **options):
     """The verb's numbers by the engine and by the hooks, each saying that it was so."""
-    ways = [verb(*args, **options, way=way) for way in ("engine", "hooks")]
-    assert [r.about["way"] for r in ways] == ["engine", "hooks"]
+    ways = [verb(*args, **options, backend=backend) for backend in ("engine", "hooks")]
+    assert [r.metadata["backend"] for r in ways] == ["engine", "hooks"]
     return ways
 
 
@@ -58,13 +58,13 @@ def test_ablating(smollm2, ioi, by):
 
 @pytest.mark.parametrize("metric", ["prob", "rank", "kl", "attention"])
 def test_measures(smollm2, ioi, metric):
-    judge = {
+    metric = {
         "kl": lambda: interp.methods.runs.kl_to(smollm2, ioi),
         "attention": lambda: attention_to(["L23H3"], "S2", task=ioi),
     }
-    judge = judge[metric]() if metric in judge else metric
+    metric = metric[metric]() if metric in metric else metric
     engine, hooks = both(
-        interp.patch, smollm2, ioi, [["L20H0"], ["mlp.0@S2"], ["resid_post.25@END"]], metric=judge
+        interp.patch, smollm2, ioi, [["L20H0"], ["mlp.0@S2"], ["resid_post.25@END"]], metric=metric
     )
     np.testing.assert_allclose(engine.examples, hooks.examples, **CLOSE)
 

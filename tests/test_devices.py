@@ -17,7 +17,9 @@ from interp.interventions import Intervention
 
 TEXT = "The capital of France is"
 TEXTS = ["The capital of France is", "I think that", "The river is"]
-HOOKS = {"backend" if "backend" in inspect.signature(interp.patch).parameters else "way": "hooks"}
+HOOKS = {
+    "backend" if "backend" in inspect.signature(interp.patch).parameters else "backend": "hooks"
+}
 PUSHES = {"a": 1.0, "b": -1.0}
 
 
@@ -197,8 +199,8 @@ FEATURES = {
     "activations": lambda m, t: acts(m, ["resid_post.1", "L1H*.z"]).of("L1H*.z"),
     "activations, hooks": lambda m, t: features.activations(m, "mlp.1", ids(), **HOOKS).of(),
     "adaptivity": lambda m, t: features.adaptivity(m, [sae(), sae(seed=2)], acts(m), ids(20)),
-    "attribution": lambda m, t: features.attribution(m, t, sae(), steps=2),
-    "attribution, hooks": lambda m, t: features.attribution(m, t, sae(), steps=2, **HOOKS),
+    "attribution": lambda m, t: features.latent_attribution(m, t, sae(), steps=2),
+    "attribution, hooks": lambda m, t: features.latent_attribution(m, t, sae(), steps=2, **HOOKS),
     "baselines": lambda m, t: [
         b.reconstruct(acts(m).of()[:5]) for b in features.baselines(acts(m), 3)[:1]
     ],
@@ -206,7 +208,9 @@ FEATURES = {
     "check": lambda m, t: features.check(m, features.identity("resid_post.1", 32), ids()),
     "circuit": lambda m, t: features.circuit(m, t, [sae(), sae("resid_post.2")], nodes=5).nodes,
     "clamp": lambda m, t: interp.run(m, t, features.clamp(sae(), {3: 2.0}, at="END")).logits,
-    "code_heads": lambda m, t: features.code_heads(features.head_codes(m, t, width=16, steps=3)),
+    "code_heads": lambda m, t: interp.replications.code_heads(
+        interp.replications.head_codes(m, t, width=16, steps=3)
+    ),
     "concept_of": lambda m, t: [
         LABELS.index(name)
         for name in features.concept_of(sae(), prompted(m), LABELS, at_least=0.5)
@@ -214,7 +218,9 @@ FEATURES = {
     ],
     "densities": lambda m, t: features.densities(sae(), acts(m)),
     "describe": lambda m, t: features.describe(m, features.firings(m, sae(), on=ids(20))),
-    "detect": lambda m, t: features.detect(sae(), prompted(m), LABELS, prompted(m), LABELS),
+    "detect": lambda m, t: features.concept_detection(
+        sae(), prompted(m), LABELS, prompted(m), LABELS
+    ),
     "error_losses": lambda m, t: features.error_losses(m, sae(), acts(m), ids(4)),
     "error_norms": lambda m, t: features.error_norms([sae(), sae(seed=2)], acts(m)),
     "factorise": lambda m, t: features.factorise(m, "mlp.1.post", ids(40), rank=4, steps=8).W_dec,
@@ -224,11 +230,11 @@ FEATURES = {
     "firings": lambda m, t: features.firings(m, sae(), on=ids(20)).values,
     "first_letters": lambda m, t: features.first_letters(m, "resid_post.1", most=10).x,
     "hierarchy": lambda m, t: (
-        features.hierarchy(
+        interp.replications.feature_hierarchy(
             features.factorise(m, "mlp.1.post", ids(40), rank=8, steps=8), (4, 2)
         ).values
     ),
-    "judge": lambda m, t: features.judge(m, sae(), ids(10)),
+    "judge": lambda m, t: features.metric(m, sae(), ids(10)),
     "labelled": lambda m, t: features.labelled(m, sae(), prompted(m), {"a": 3}),
     "latent_gain": lambda m, t: features.latent_gain(
         m, TEXTS, [sae()], {"random 1": {"a": 3}}, {"a": [5, 6]}, [7, 8]
@@ -239,17 +245,17 @@ FEATURES = {
         sae(), acts(m).of()[:120], torch.arange(120) % 3 == 0, ks=(1, 2)
     ),
     "pursue": lambda m, t: features.pursue(sae(), acts(m).of()[:20], steps=3),
-    "pursued": lambda m, t: features.judge(m, features.pursued(sae(), steps=3), ids(4)),
+    "pursued": lambda m, t: features.metric(m, features.pursued(sae(), steps=3), ids(4)),
     "random_sparse": lambda m, t: features.random_sparse(acts(m), 4, sparsity=0.1).W_dec,
     "read_prompts": lambda m, t: prompted(m).activations.of(),
     "recovery": lambda m, t: features.recovery(sae(), sae(seed=2)),
-    "shared_neurons": lambda m, t: features.shared_neurons(sae()),
+    "shared_neurons": lambda m, t: interp.replications.shared_neurons(sae()),
     "split_error": lambda m, t: features.split_error(sae(), acts(m))[0][0].of(),
     "steer": lambda m, t: interp.run(m, t, features.steer(sae(), {3: 2.0})).logits,
     "train": lambda m, t: (
         features.train(m, "resid_post.1", ids(40), width=48, k=4, tokens=800, batch=64).W_dec
     ),
-    "train, standard": lambda m, t: features.judge(
+    "train, standard": lambda m, t: features.metric(
         m,
         features.train(
             m, "resid_post.1", acts(m), kind="standard", width=48, tokens=400, batch=64, fast=False

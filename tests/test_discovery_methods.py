@@ -52,12 +52,12 @@ def at(result, sender, receiver):
 
 def test_slopes_at_activations_agree_both_ways(any_tiny, ioi):
     one, by = ioi[:1], "mean" if bridge.name(any_tiny) == "tiny" else "resample"
-    judge, reference = interp.methods.runs.metrics.measure(one), ioi.corrupted
+    metric, reference = interp.methods.runs.metrics.measure(one), ioi.corrupted
     ours, hooks = (
         edges.Edges(
-            any_tiny, one, judge, by=by, reference=reference, way=way
+            any_tiny, one, metric, by=by, reference=reference, backend=backend
         ).slopes_at_activations([0.4])
-        for way in ("engine", "hooks")
+        for backend in ("engine", "hooks")
     )
     torch.testing.assert_close(ours, hooks, atol=1e-5, rtol=0)
     assert ours.abs().max() > 0.01
@@ -102,7 +102,7 @@ def by_hooks(model, task, measure):
 
 def by_engine(model, task, measure):
     """The same, one whole run of the engine at a time."""
-    graph = edges.Edges(model, task, measure, way="engine")
+    graph = edges.Edges(model, task, measure, backend="engine")
     names = [list(map(str, side(graph.dims))) for side in (sites.senders, sites.receivers)]
 
     def value(gone):
@@ -153,8 +153,8 @@ def test_acdc_keeps_what_a_plain_loop_keeps(any_tiny, ioi, metric, tau):
     mine = edges_kept(found)
     assert set(mine) == set(expected) and 3 < len(mine) < 150
     assert (
-        found.about["kept"] == len(mine)
-        and found.about["runs"] < 2 * np.isfinite(found.values).sum()
+        found.metadata["kept"] == len(mine)
+        and found.metadata["runs"] < 2 * np.isfinite(found.values).sum()
     )
     for edge, change in expected.items():
         assert mine[edge] == pytest.approx(change, abs=1e-4)
@@ -165,11 +165,11 @@ def test_acdc_by_hooks_and_among_fewer(tiny, tiny_ioi):
     expected = plain_acdc(
         tiny, by_hooks(tiny, tiny_ioi, kl_to(tiny, tiny_ioi)), 0.002, True, tried=set(few)
     )
-    for way in ("engine", "hooks"):
-        found = acdc(tiny, tiny_ioi, tau=0.002, among=few, way=way)
+    for backend in ("engine", "hooks"):
+        found = acdc(tiny, tiny_ioi, tau=0.002, among=few, backend=backend)
         assert set(edges_kept(found)) == set(expected) and 3 < len(expected) < 30
     again = acdc(tiny, tiny_ioi, tau=0.002, among=30, metric=kl_to(tiny, tiny_ioi))
-    assert again.about["tried"] == 30
+    assert again.metadata["tried"] == 30
 
 
 def test_acdc_goes_on_from_its_file(tiny, tiny_ioi, tmp_path, monkeypatch):
@@ -191,8 +191,8 @@ def test_acdc_goes_on_from_its_file(tiny, tiny_ioi, tmp_path, monkeypatch):
     monkeypatch.undo()
     rest = acdc(tiny, tiny_ioi, tau=0.01, resume=path)
     np.testing.assert_array_equal(rest.values, whole.values)
-    assert 0 < rest.about["runs"] < whole.about["runs"]
-    assert acdc(tiny, tiny_ioi, tau=0.01, resume=path).about["runs"] == 0
+    assert 0 < rest.metadata["runs"] < whole.metadata["runs"]
+    assert acdc(tiny, tiny_ioi, tau=0.01, resume=path).metadata["runs"] == 0
     with pytest.raises(ValueError, match="another sweep"):
         acdc(tiny, tiny_ioi, tau=0.02, resume=path)
 
@@ -232,13 +232,13 @@ def test_node_attribution_is_attribution_patching_lifted(any_tiny, ioi):
                 assert at(found, str(s), str(r)) == pytest.approx(
                     sign * min(abs(nodes[str(s)]), end), abs=1e-5
                 )
-    each = node_attribution(any_tiny, ioi, examples=True, way="hooks")
+    each = node_attribution(any_tiny, ioi, examples=True, backend="hooks")
     np.testing.assert_allclose(each.examples.mean(-1), each.values)
 
 
 def test_magnitude_is_the_move_of_what_a_cut_edge_gives_its_receiver(any_tiny, ioi):
     found = magnitude(any_tiny, ioi)
-    assert far(found, magnitude(any_tiny, ioi, way="hooks")) < 1e-5
+    assert far(found, magnitude(any_tiny, ioi, backend="hooks")) < 1e-5
     first = int((ioi.clean != ioi.corrupted).any(0).nonzero()[0])
     other = run(any_tiny, ioi.corrupted, keep=["L*H*", "embed"]).kept
     heads = {"L0H1": other["L*H*"][0, 1], "embed": other["embed"]}
@@ -294,13 +294,13 @@ def test_edge_pruning_meets_its_target_and_its_seed(tiny, tiny_ioi):
     options = dict(steps=60, share=0.3)
     found, again, other = (edge_pruning(tiny, tiny_ioi, seed=seed, **options) for seed in (1, 1, 2))
     np.testing.assert_array_equal(found.values, again.values)
-    assert far(found, other) > 0.1 and 0.1 < found.about["kept"] < 0.6
+    assert far(found, other) > 0.1 and 0.1 < found.metadata["kept"] < 0.6
     assert np.nanmin(found.values) >= 0 and np.nanmax(found.values) <= 1
     for wrong in (dict(share=0), dict(share=1.5), dict(steps=0)):
         with pytest.raises(ValueError, match="share|step"):
             edge_pruning(tiny, tiny_ioi, **wrong)
     with pytest.raises(ValueError, match="lean engine"):
-        edge_pruning(tiny, tiny_ioi, way="hooks")
+        edge_pruning(tiny, tiny_ioi, backend="hooks")
 
 
 def test_random_is_its_seed(any_tiny, ioi):
@@ -317,7 +317,7 @@ def test_every_method_scores_every_edge_and_no_other(method, tiny_gpt2):
     found = discovery.discover(
         tiny_gpt2, task, method, **({"steps": 3} if method == "edge_pruning" else {})
     )
-    assert found.dims == ("sender", "receiver") and found.about["method"] == method
+    assert found.dims == ("sender", "receiver") and found.metadata["method"] == method
     np.testing.assert_array_equal(
         np.isfinite(found.values), edges.exist(bridge.dims(tiny_gpt2)).numpy()
     )

@@ -10,7 +10,7 @@ from interp import sites
 from interp.interventions import cut, run
 from interp.methods.circuits.discovery import METHODS, discover, eap, eap_ig, exact
 from interp.methods.circuits.edges import BY, Edges, exist
-from interp.methods.runs.metrics import kl_to, measure
+from interp.methods.runs.metrics import kl_to, metric_of
 from interp.models import bridge
 
 
@@ -38,14 +38,14 @@ def test_the_default_models_graph_has_its_edges():
 
 @pytest.mark.parametrize("by", BY)
 def test_cutting_nothing_is_the_clean_run(any_tiny, ioi, by):
-    edges = Edges(any_tiny, ioi, measure(ioi), by=by)
+    edges = Edges(any_tiny, ioi, metric_of(ioi), by=by)
     full = torch.ones(1, *exist(edges.dims).shape)
     clean = ioi.metric(run(any_tiny, ioi.clean, last_only=True).logits)
     torch.testing.assert_close(edges.cut(full)[0], clean, atol=1e-5, rtol=1e-5)
 
 
 def test_cutting_everything_is_the_corrupted_run(any_tiny, ioi):
-    edges = Edges(any_tiny, ioi, measure(ioi))
+    edges = Edges(any_tiny, ioi, metric_of(ioi))
     corrupted = ioi.metric(run(any_tiny, ioi.corrupted, last_only=True).logits)
     torch.testing.assert_close(
         edges.cut(torch.zeros(1, *exist(edges.dims).shape))[0], corrupted, atol=1e-5, rtol=1e-5
@@ -57,8 +57,8 @@ def test_two_ways_to_cut_agree(any_tiny, ioi, by):
     weights = some_weights(any_tiny)
     weights[2] *= 0.3  # a mixture of both writes
     fast, slow = (
-        Edges(any_tiny, ioi, measure(ioi), by=by, way=way).cut(weights)
-        for way in ("engine", "hooks")
+        Edges(any_tiny, ioi, metric_of(ioi), by=by, backend=backend).cut(weights)
+        for backend in ("engine", "hooks")
     )
     near_zero = (
         1e-3 if by == "zero" else 2e-5
@@ -67,7 +67,7 @@ def test_two_ways_to_cut_agree(any_tiny, ioi, by):
 
 
 def test_one_edge_is_the_intervention_cut(any_tiny, ioi):
-    edges = Edges(any_tiny, ioi, measure(ioi))
+    edges = Edges(any_tiny, ioi, metric_of(ioi))
     d = edges.dims
     kept = run(any_tiny, ioi.corrupted, keep=["L0H1", "mlp.0", "embed"], last_only=True).kept
     for sender, receiver in (
@@ -89,7 +89,7 @@ def test_one_edge_is_the_intervention_cut(any_tiny, ioi):
 
 
 def test_cutting_all_edges_of_a_head_is_patching_it(any_tiny, ioi):
-    edges = Edges(any_tiny, ioi, measure(ioi))
+    edges = Edges(any_tiny, ioi, metric_of(ioi))
     weights = torch.ones(1, *exist(edges.dims).shape)
     weights[0, list(map(str, sites.senders(edges.dims))).index("L1H2")] = 0
     patched = interp.patch(any_tiny, ioi, ["L1H2"], direction="noising")
@@ -98,7 +98,7 @@ def test_cutting_all_edges_of_a_head_is_patching_it(any_tiny, ioi):
 
 
 def test_starting_late_gives_the_same_runs(any_tiny, ioi):
-    edges = Edges(any_tiny, ioi, measure(ioi), way="engine")
+    edges = Edges(any_tiny, ioi, metric_of(ioi), backend="engine")
     weights, per_layer = some_weights(any_tiny), lean.graph(edges.engine).per_layer
     for layer in (0, 1, 2):
         late = weights.clone()
@@ -109,7 +109,7 @@ def test_starting_late_gives_the_same_runs(any_tiny, ioi):
 
 
 def test_rows_do_not_mix_and_parts_do_not_matter(any_tiny, ioi):
-    edges = Edges(any_tiny, ioi, measure(ioi), way="engine")
+    edges = Edges(any_tiny, ioi, metric_of(ioi), backend="engine")
     weights = some_weights(any_tiny, rows=5)
     alone = torch.cat([edges.cut(row[None]) for row in weights])
     torch.testing.assert_close(edges.cut(weights), alone, atol=1e-5, rtol=1e-4)
@@ -121,7 +121,7 @@ def test_rows_do_not_mix_and_parts_do_not_matter(any_tiny, ioi):
 
 @pytest.mark.parametrize("by", BY)
 def test_eap_is_the_slope_in_an_edges_weight(any_tiny, ioi, by):
-    edges = Edges(any_tiny, ioi, measure(ioi), by=by)
+    edges = Edges(any_tiny, ioi, metric_of(ioi), by=by)
     weights = torch.ones(1, *exist(edges.dims).shape, requires_grad=True)
     with torch.enable_grad():
         (slope,) = torch.autograd.grad(edges.cut(weights).sum(), weights)
@@ -136,15 +136,17 @@ def test_eap_is_the_slope_in_an_edges_weight(any_tiny, ioi, by):
 @pytest.mark.parametrize("by", ["resample", "mean"])
 @pytest.mark.parametrize("method, options", [(eap, {}), (eap_ig, {"steps": 3})])
 def test_scores_by_engine_and_by_hooks(any_tiny, ioi, method, options, by):
-    fast, slow = (method(any_tiny, ioi, by=by, way=way, **options) for way in ("engine", "hooks"))
+    fast, slow = (
+        method(any_tiny, ioi, by=by, backend=backend, **options) for backend in ("engine", "hooks")
+    )
     np.testing.assert_allclose(fast.values, slow.values, atol=2e-5, rtol=1e-4)
-    assert (fast.about["way"], slow.about["way"]) == ("engine", "hooks")
+    assert (fast.metadata["backend"], slow.metadata["backend"]) == ("engine", "hooks")
 
 
 def test_one_step_of_ig_is_the_slope_at_the_corrupted_input(tiny, tasks):
     turned = tasks["tiny"]
     flipped = eap_ig(tiny, turned, steps=1)
-    edges = Edges(tiny, turned, measure(turned))
+    edges = Edges(tiny, turned, metric_of(turned))
     np.testing.assert_allclose(
         flipped.values[edges_there(tiny)],
         edges.slopes([0.0]).mean(0).numpy()[edges_there(tiny)],
@@ -179,7 +181,7 @@ def test_exact_is_path_patching_an_edge_at_a_time(tiny, tasks):
 
 def test_slopes_match_exact_effects_where_the_model_is_nearly_linear(tiny, tasks):
     # an edge into the logits passes the final norm alone: a tenth of its move has a tenth of the effect
-    edges = Edges(tiny, tasks["tiny"], measure(tasks["tiny"]))
+    edges = Edges(tiny, tasks["tiny"], metric_of(tasks["tiny"]))
     weights = torch.ones(2, *exist(edges.dims).shape)
     weights[1, 3, -1] -= 1e-2
     one, other = edges.cut(weights).double()
@@ -200,15 +202,15 @@ def test_what_cannot_be(tiny, tasks):
         eap_ig(tiny, task, by="zero")
     with pytest.raises(ValueError, match="no gradient"):
         eap(tiny, task, metric="rank")
-    assert discover(tiny, task, "eap").about["method"] == "eap" and "eap" in METHODS
+    assert discover(tiny, task, "eap").metadata["method"] == "eap" and "eap" in METHODS
 
 
 def test_a_measure_over_the_vocabulary_works_too(tiny, tasks):
     task = tasks["tiny"]
     kl = kl_to(tiny, task)
-    fast, slow = (exact_one(tiny, task, kl, way) for way in ("engine", "hooks"))
+    fast, slow = (exact_one(tiny, task, kl, backend) for backend in ("engine", "hooks"))
     torch.testing.assert_close(fast, slow, atol=1e-5, rtol=1e-4)
 
 
-def exact_one(model, task, judge, way):
-    return Edges(model, task, judge, way=way).cut(some_weights(model, rows=1))
+def exact_one(model, task, metric, backend):
+    return Edges(model, task, metric, backend=backend).cut(some_weights(model, rows=1))

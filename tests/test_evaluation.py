@@ -10,9 +10,9 @@ from interp import sites
 from interp.circuits import Circuit
 from interp.interventions import Intervention, run
 from interp.methods.circuits.evaluate import fractions
-from interp.methods.runs.metrics import Measure
 from interp.models import bridge
 from interp.results import Result
+from interp.tasks.metrics import Metric
 
 MEASURES = [
     "faithfulness",
@@ -134,38 +134,44 @@ def test_pruning_leaves_resampled_faithfulness_as_it_is(any_found):
         interp.faithfulness_curve(model, task, scores, (0.1, 0.4), prune=p, sets=2)
         for p in (True, False)
     ]
-    whole = abs(curves[0].about["clean"] - curves[0].about["corrupted"])
+    whole = abs(curves[0].metadata["clean"] - curves[0].metadata["corrupted"])
     np.testing.assert_allclose(curves[0].values, curves[1].values, atol=1e-4 / whole)
-    assert curves[0].about["kept"][0] < curves[1].about["kept"][0] == curves[0].coords["edges"][0]
+    assert (
+        curves[0].metadata["kept"][0]
+        < curves[1].metadata["kept"][0]
+        == curves[0].coords["edges"][0]
+    )
 
 
 def test_fractions_by_hand():
-    judge = Measure("m", "logits", lambda logits, kept: logits)
+    metric = Metric("m", "logits", lambda logits, kept: logits)
     clean, corrupted = torch.tensor([4.0, 2.0]), torch.tensor([0.0, 0.0])
     got = fractions(
-        torch.tensor([[4.0, 2.0], [0.0, 0.0], [2.0, 1.0], [3.0, 0.0]]), clean, corrupted, judge
+        torch.tensor([[4.0, 2.0], [0.0, 0.0], [2.0, 1.0], [3.0, 0.0]]), clean, corrupted, metric
     )
     np.testing.assert_allclose(got.mean(-1), [1, 0, 0.5, 0.5])
     # half of each prompt's own way: the ratio of means is 0.5 whichever prompts are drawn
     np.testing.assert_allclose(got, [[1, 1], [0, 0], [0.5, 0.5], [0.5 + 1 / 3, 0.5 - 1 / 3]])
     with pytest.raises(ValueError, match="nothing to be faithful to"):
-        fractions(clean[None], clean, clean, judge)
+        fractions(clean[None], clean, clean, metric)
 
 
 def test_an_evaluation_says_what_it_is(found, tmp_path):
     model, task, scores = found["tiny"]
     circuit = Circuit.top(scores, 60)
     seen, got = (interp.evaluate(model, t, circuit, sets=3) for t in (task, task.heldout()))
-    assert got.coords["measure"] == MEASURES and (seen.about["seen"], got.about["seen"]) == (
+    assert got.coords["measure"] == MEASURES and (seen.metadata["seen"], got.metadata["seen"]) == (
         True,
         False,
     )
-    assert "found on" in seen.name and "found on" not in got.name and got.about["share"] == 60 / 190
+    assert (
+        "found on" in seen.name and "found on" not in got.name and got.metadata["share"] == 60 / 190
+    )
     assert (
         got.sel(measure="clean").unit == "logits"
         and "clean" in got.sel(measure="faithfulness").unit
     )
-    assert len(got.about["random"]) == 3 and np.mean(got.about["random"]) == pytest.approx(
+    assert len(got.metadata["random"]) == 3 and np.mean(got.metadata["random"]) == pytest.approx(
         value(got, "random faithfulness")
     )
     assert Result.load(got.save(tmp_path / "e.npz")) == got and "<table>" in got._repr_html_()
@@ -285,7 +291,7 @@ def test_the_curve_s_points_are_evaluations_and_its_last_is_1(any_found):
     assert float(at.sel(circuit="random").values) == pytest.approx(
         value(alone, "random faithfulness"), rel=1e-3, abs=1e-2
     )
-    assert curve.about["total"] == total and len(curve.about["random"]["60"]) == 2
+    assert curve.metadata["total"] == total and len(curve.metadata["random"]["60"]) == 2
     ax = curve.plot()
     assert ax.get_xlabel() == "number of edges" and [
         t.get_text() for t in ax.get_legend().get_texts()
@@ -338,7 +344,7 @@ def scored(scores, values):
     out = np.full(scores.values.shape, np.nan)
     there = ~np.isnan(scores.values)
     out.T[there.T] = values
-    return Result(out, scores.dims, scores.coords, "made up", "logits", scores.about)
+    return Result(out, scores.dims, scores.coords, "made up", "logits", scores.metadata)
 
 
 def test_roc_is_the_share_of_pairs_in_order(found):
@@ -352,9 +358,9 @@ def test_roc_is_the_share_of_pairs_in_order(found):
     for absolute, v in ((True, np.abs(values)), (False, values)):
         gap = v[positive][:, None] - v[~positive][None]
         curve = interp.methods.circuits.roc(made, truth, absolute=absolute)
-        assert curve.about["auc"] == pytest.approx(((gap > 0) + 0.5 * (gap == 0)).mean())
+        assert curve.metadata["auc"] == pytest.approx(((gap > 0) + 0.5 * (gap == 0)).mean())
         x, y = np.array(curve.coords[curve.dims[0]]), curve.values
-        assert np.trapezoid(y, x) == pytest.approx(curve.about["auc"])
+        assert np.trapezoid(y, x) == pytest.approx(curve.metadata["auc"])
         assert (
             (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
             and (np.diff(x) >= 0).all()
@@ -363,9 +369,10 @@ def test_roc_is_the_share_of_pairs_in_order(found):
     line = curve.plot().lines[0]
     np.testing.assert_allclose(line.get_xdata(), x)  # at its own place, not evenly spaced
     same = interp.methods.circuits.roc(scored(scores, np.zeros(total)), truth)
-    assert same.about["auc"] == 0.5 and same.values.tolist() == [0, 1]
+    assert same.metadata["auc"] == 0.5 and same.values.tolist() == [0, 1]
     assert (
-        interp.methods.circuits.roc(scored(scores, positive.astype(float)), truth).about["auc"] == 1
+        interp.methods.circuits.roc(scored(scores, positive.astype(float)), truth).metadata["auc"]
+        == 1
     )
 
 
@@ -379,7 +386,7 @@ def test_roc_by_hand(found):
     others = total - 2
     np.testing.assert_allclose(curve.coords["false positive rate"], [0, 0, 1 / others, 1])
     np.testing.assert_allclose(curve.values, [0, 0.5, 1, 1])
-    assert curve.about["auc"] == pytest.approx(1 - 0.25 / others)
+    assert curve.metadata["auc"] == pytest.approx(1 - 0.25 / others)
 
 
 def test_roc_needs_a_circuit_and_every_score(found):
@@ -389,7 +396,7 @@ def test_roc_needs_a_circuit_and_every_score(found):
     broken[0, 0] = np.nan
     with pytest.raises(ValueError, match="1 of 190 edges have no score"):
         interp.methods.circuits.roc(
-            Result(broken, scores.dims, scores.coords, "s", "logits", scores.about), circuit
+            Result(broken, scores.dims, scores.coords, "s", "logits", scores.metadata), circuit
         )
     with pytest.raises(ValueError, match="some, not all"):
         interp.methods.circuits.roc(scores, circuit - circuit)
@@ -425,13 +432,13 @@ def test_stability_is_between_chance_and_1(found):
     got = interp.methods.circuits.stability(model, task, "eap", n=40, resamples=4, seeds=3)
     resampled, others, chance = got.values
     assert 0.02 < chance < resampled <= 1 and 0 <= others <= 1
-    assert {k: len(v) for k, v in got.about["pairs"].items()} == {
+    assert {k: len(v) for k, v in got.metadata["pairs"].items()} == {
         "prompts resampled": 6,
         "other seeds": 3,
     }
     assert (
-        np.mean(got.about["pairs"]["other seeds"]) == pytest.approx(others)
-        and got.about["in every resample"] <= 40
+        np.mean(got.metadata["pairs"]["other seeds"]) == pytest.approx(others)
+        and got.metadata["in every resample"] <= 40
     )
     every = int((~np.isnan(scores.values)).sum())
     assert interp.methods.circuits.stability(

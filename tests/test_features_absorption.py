@@ -42,8 +42,8 @@ def planted(share):
 def test_planted_absorption_is_found_word_by_word(share):
     sae, x, labels, absorbed = planted(share)
     found = features.absorption(sae, x, labels, words=[str(i) for i in range(len(x))])
-    judged = found.about["words"]
-    named = {int(word) for one in found.about["classes"].values() for word, _ in one["absorbed"]}
+    judged = found.metadata["words"]
+    named = {int(word) for one in found.metadata["classes"].values() for word, _ in one["absorbed"]}
     assert named <= set(absorbed.nonzero()[:, 0].tolist()) and judged == LETTERS * EACH // 2
     assert float(found.values) == pytest.approx(len(named) / judged) and (
         found.examples == 1
@@ -53,10 +53,10 @@ def test_planted_absorption_is_found_word_by_word(share):
     else:  # all the absorbed words of the judged half: as many as were planted there, by the latent of the word itself
         assert all(
             latent == LETTERS + int(word)
-            for one in found.about["classes"].values()
+            for one in found.metadata["classes"].values()
             for word, latent in one["absorbed"]
         )
-        assert found.about["classes"]["letter 0"]["own"][0] == 0
+        assert found.metadata["classes"]["letter 0"]["own"][0] == 0
 
 
 def test_every_judged_word_absorbed_scores_one(monkeypatch):
@@ -77,8 +77,8 @@ def test_every_judged_word_absorbed_scores_one(monkeypatch):
 
     monkeypatch.setattr(absorption, "_class", only_absorbed)
     found = features.absorption(sae, x, labels)
-    own_words = [one["judged"] for one in found.about["classes"].values()]
-    hit = [len(one["absorbed"]) for one in found.about["classes"].values()]
+    own_words = [one["judged"] for one in found.metadata["classes"].values()]
+    hit = [len(one["absorbed"]) for one in found.metadata["classes"].values()]
     assert (
         sum(own_words) > 20
         and [h for h, n in zip(hit, own_words)] == own_words

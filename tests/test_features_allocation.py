@@ -129,7 +129,7 @@ def test_both_train_the_same_either_way_and_become_thresholds_that_sae_lens_read
     assert fast.kind == "jumprelu" and len(fast.weights["threshold"].unique()) == (
         64 if kind == "featurechoice" else 1
     )
-    assert fast.about["curve"][-1]["explained"] > fast.about["curve"][0]["explained"] + 0.1
+    assert fast.metadata["curve"][-1]["explained"] > fast.metadata["curve"][0]["explained"] + 0.1
     x = made.activations.of()[:1000]
     z = fast.encode(x)
     assert (
@@ -138,7 +138,7 @@ def test_both_train_the_same_either_way_and_become_thresholds_that_sae_lens_read
     if kind == "featurechoice":
         assert ((z > 0).float().mean(0) - 3 / 64).abs().median() < 0.02
     again = features.load(fast.save(tmp_path))
-    assert torch.equal(again.encode(x), z) and again.about["kind"] == kind
+    assert torch.equal(again.encode(x), z) and again.metadata["kind"] == kind
     assert torch.allclose(SAE.load_from_disk(tmp_path).encode(x), z, atol=1e-4)
 
 

@@ -7,8 +7,8 @@ from test_features_core import dictionary
 
 import interp
 from interp import features
-from interp.methods.runs import Measure
 from interp.replications.head_codes import codes_of, permuted, written
+from interp.tasks.metrics import Metric
 
 SITES = ("resid_post.1", "mlp.1", "attn.2", "L1H*.z", "L1H2.z", "mlp.1.post", "embed", "logits.in")
 
@@ -55,7 +55,7 @@ def test_latents_and_error_add_up_to_the_site(any_tiny, ioi, site):
         atol=1e-5,
     )
     slow = features.latent_attribution(
-        any_tiny, ioi, one, method="gradient", by="position", way="hooks"
+        any_tiny, ioi, one, method="gradient", by="position", backend="hooks"
     )
     np.testing.assert_allclose(found.examples, slow.examples, atol=1e-4)
 
@@ -115,7 +115,7 @@ def test_a_linear_metric_needs_no_run_to_be_exact(tiny, site, kind, to):
     last = (
         f"attn.{one.writes[1]}@END" if "H" in site else f"resid_post.{one.writes.split('.')[1]}@END"
     )
-    linear = Measure(
+    linear = Metric(
         "projection", "units", lambda logits, kept: kept[last] @ v, (last,), needs_logits=False
     )
     estimate, exact = (
@@ -190,7 +190,7 @@ def test_what_heads_write_is_what_the_hooks_say(any_tiny, ioi):
         atol=1e-5,
     )
     codes = interp.replications.head_codes(any_tiny, ioi, width=16, steps=10)
-    assert codes.positive.shape == (3, 3, 4) and codes.about["examples"] == 6
+    assert codes.positive.shape == (3, 3, 4) and codes.metadata["examples"] == 6
     assert interp.replications.code_heads(codes).dims == ("layer", "head")
     many = interp.replications.head_codes(any_tiny, ioi, width=16, steps=10, score_on=ioi[[0, 1]])
     assert many.negative.shape[0] == 2
@@ -232,14 +232,14 @@ def test_an_edge_is_the_exact_cut_where_all_is_linear(tiny):
 
     first, mlp, last = linear("attn.2"), linear("mlp.2"), linear("resid_post.2")
     v = torch.randn(d, generator=torch.Generator().manual_seed(3))
-    judge = Measure(
+    metric = Metric(
         "projection",
         "units",
         lambda logits, kept: kept["resid_post.2@END"] @ v,
         ("resid_post.2@END",),
         needs_logits=False,
     )
-    found = features.circuit(tiny, task, [last, first, mlp], nodes=10_000, metric=judge)
+    found = features.circuit(tiny, task, [last, first, mlp], nodes=10_000, metric=metric)
     clean, other = (
         interp.run(tiny, t, keep=["attn.2", "resid_post.2"]).kept
         for t in (task.clean, task.corrupted)
@@ -283,7 +283,7 @@ def test_keeping_all_is_the_clean_run_and_keeping_none_the_mean(any_tiny, ioi):
         [interp.Intervention("resid_post.1", interp.edits.set_to(fixed))],
         last_only=True,
     ).logits
-    assert empty.about["nothing"] == pytest.approx(float(ioi.metric(edited).mean()), abs=1e-4)
+    assert empty.metadata["nothing"] == pytest.approx(float(ioi.metric(edited).mean()), abs=1e-4)
 
 
 def test_a_feature_circuit_is_the_same_after_a_round_trip_and_draws_itself(tiny, tmp_path):

@@ -66,11 +66,14 @@ KINDS = (
 def test_a_dictionary_is_the_same_after_a_round_trip_and_to_sae_lens(kind, tmp_path):
     from sae_lens import SAE
 
-    one, x = dictionary(kind, name="mine", about={"model": "tiny", "seed": 3}), torch.randn(7, 32)
+    one, x = (
+        dictionary(kind, name="mine", metadata={"model": "tiny", "seed": 3}),
+        torch.randn(7, 32),
+    )
     again = features.load(one.save(tmp_path / kind))
     assert torch.equal(one.reconstruct(x), again.reconstruct(x))
-    assert [getattr(again, f) for f in ("kind", "site", "to", "name", "about")] == [
-        getattr(one, f) for f in ("kind", "site", "to", "name", "about")
+    assert [getattr(again, f) for f in ("kind", "site", "to", "name", "metadata")] == [
+        getattr(one, f) for f in ("kind", "site", "to", "name", "metadata")
     ]
     theirs = SAE.load_from_disk(tmp_path / kind)
     assert torch.allclose(theirs.encode(x), one.encode(x), atol=1e-5)
@@ -162,7 +165,8 @@ def test_the_engine_and_the_hooks_give_the_same_activations(any_tiny, ids):
         "logits.in",
     ):
         fast, slow = (
-            site_values.values(any_tiny, ids[:5], [site], way)[site] for way in ("engine", "hooks")
+            site_values.values(any_tiny, ids[:5], [site], backend)[site]
+            for backend in ("engine", "hooks")
         )
         kept = interp.run(any_tiny, ids[:5], keep=[site]).kept[site]
         kept = kept.permute(1, 2, 0, 3).flatten(2) if "*" in site else kept
@@ -257,15 +261,15 @@ def test_every_kind_trains_and_says_the_numbers_it_has(kind, tiny, ids, tmp_path
         batch=64,
         lr=1e-2,
     )
-    first, last = one.about["curve"][0], one.about["curve"][-1]
-    assert last["explained"] > first["explained"] and one.about["tokens"] == 64 * 60
+    first, last = one.metadata["curve"][0], one.metadata["curve"][-1]
+    assert last["explained"] > first["explained"] and one.metadata["tokens"] == 64 * 60
     acts = features.activations(tiny, [one.site, one.writes], ids)
     x, y = acts.of(one.site), acts.of(one.writes)
     explained = 1 - (one.reconstruct(x) - y).pow(2).sum() / (y - y.mean(0)).pow(2).sum()
     assert (
         abs(float(explained) - last["explained"]) < 0.15
     )  # scaled back: what was trained is what is given
-    assert features.check(tiny, features.load(one.save(tmp_path)), ids).about["kind"] == kind
+    assert features.check(tiny, features.load(one.save(tmp_path)), ids).metadata["kind"] == kind
 
 
 def test_training_goes_on_where_it_stopped(tiny, ids, tmp_path, monkeypatch):
@@ -309,7 +313,7 @@ def test_an_identity_loses_nothing_and_zero_is_zero_ablation(any_tiny, ids, site
         identity, weights={**identity.weights, "W_dec": torch.zeros(2 * d, d)}, name="nothing"
     )
     found = features.evaluate(any_tiny, [identity, nothing], ids[:6])
-    slow = features.evaluate(any_tiny, [identity, nothing], ids[:6], way="hooks")
+    slow = features.evaluate(any_tiny, [identity, nothing], ids[:6], backend="hooks")
     losses = ["loss, spliced", "loss, plain", "loss, mean ablated"]
     assert np.allclose(found.sel(measure=losses).values, slow.sel(measure=losses).values, atol=1e-4)
     told = found.sel(dictionary="identity")
@@ -383,7 +387,7 @@ def test_one_latent_tells_what_it_stands_for():
     x = made.activations.of()
     label = orthogonal.encode(x)[:, 5] > 0.5
     found = features.probe(orthogonal, x, label, ks=(1, 4))
-    assert found.sel(latents="1").values > 0.99 and found.about["best"][0] == 5
+    assert found.sel(latents="1").values > 0.99 and found.metadata["best"][0] == 5
     with pytest.raises(ValueError, match="at least 8 of each"):
         features.probe(made.truth, x, torch.zeros(len(x), dtype=torch.bool))
 

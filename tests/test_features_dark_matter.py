@@ -91,7 +91,7 @@ def test_the_parts_sum_to_the_error_and_can_be_trained_on(acts):
     )
     assert (
         features.train(None, random.writes, linear, width=64, k=4, tokens=640, batch=64)
-        .about["activations"]["part"]
+        .metadata["activations"]["part"]
         .startswith("linear error")
     )
 
@@ -104,13 +104,13 @@ def test_a_sink_in_the_text_decides_nothing(acts):
         x = given.of().clone()
         x[7] = 300 * x[7]
         spoilt.append(
-            Activations(given.sites, given.tokens, 1, ({given.sites[0]: x},), given.about)
+            Activations(given.sites, given.tokens, 1, ({given.sites[0]: x},), given.metadata)
         )
     found, plain = (features.predict_error(random, *pair) for pair in (spoilt, acts))
     assert (
         np.allclose(found.values, plain.values, atol=0.02)
-        and found.about["sinks"] == 1
-        and found.about["tokens"] == 299
+        and found.metadata["sinks"] == 1
+        and found.metadata["tokens"] == 299
     )
     pair = [
         features.error_norms([random, fixed(fit)], one).values[0, 1] for one in (spoilt[1], test)
@@ -130,25 +130,27 @@ def test_error_norms_correlate_as_numpy_says(acts):
     assert low[0, 1] < found.values[0, 1] < high[0, 1]
 
 
-@pytest.mark.parametrize("way", ["engine", "hooks"])
-def test_leaving_out_the_whole_error_is_judges_spliced_loss(any_tiny, ids, way):
+@pytest.mark.parametrize("backend", ["engine", "hooks"])
+def test_leaving_out_the_whole_error_is_judges_spliced_loss(any_tiny, ids, backend):
     fit = features.activations(any_tiny, "resid_post.1", ids[:40])
     random, _ = features.baselines(fit, k=4, width=64)
-    found = features.error_losses(any_tiny, random, fit, ids[40:46], way=way)
+    found = features.error_losses(any_tiny, random, fit, ids[40:46], backend=backend)
     judged = features.evaluate(any_tiny, random, ids[40:46])
     extra = float(
         judged.sel(measure="loss, spliced").values - judged.sel(measure="loss, plain").values
     )
     assert float(found.sel(**{"left out": "whole error"}).values) == pytest.approx(extra, abs=1e-4)
-    norm = found.about["norm"]
-    assert norm[0] == pytest.approx(norm[1] + norm[2], rel=0.2) and found.about["tokens"] == 6 * 15
+    norm = found.metadata["norm"]
+    assert (
+        norm[0] == pytest.approx(norm[1] + norm[2], rel=0.2) and found.metadata["tokens"] == 6 * 15
+    )
     share = features.nonlinear_share(found)
     _, linear, nonlinear = found.values
     assert float(share.values) == pytest.approx(
         nonlinear / (linear + nonlinear) - norm[2] / (norm[1] + norm[2]), abs=1e-6
     )
     nothing = features.error_losses(
-        any_tiny, features.identity("resid_post.1", 32), fit, ids[40:46], way=way
+        any_tiny, features.identity("resid_post.1", 32), fit, ids[40:46], backend=backend
     )
     assert np.allclose(nothing.values, 0, atol=1e-4)
 
@@ -185,7 +187,7 @@ def test_a_part_of_activations_is_those_chunks(acts):
     assert (
         torch.equal(some.of(), fit.of()[45:105])
         and torch.equal(some.tokens, fit.tokens[3:7])
-        and len(some) == 60 == some.about["tokens"]
+        and len(some) == 60 == some.metadata["tokens"]
     )
     with pytest.raises(ValueError, match="chunks 0 to 40"):
         fit.part(30, 41)

@@ -144,8 +144,8 @@ def test_a_factorisation_is_a_dictionary_like_any_other(tiny, ids, tmp_path):
         tiny, ids[:2], features.ablate(parts, int(parts.encode(x).sum(0).argmax()))
     ).logits
     assert not torch.allclose(changed, run(tiny, ids[:2]).logits)
-    assert parts.about["tokens"] == 160 and {"phase", "error", "explained"} == set(
-        parts.about["curve"][-1]
+    assert parts.metadata["tokens"] == 160 and {"phase", "error", "explained"} == set(
+        parts.metadata["curve"][-1]
     )
 
 
@@ -239,7 +239,7 @@ def test_what_carries_a_label_is_found_and_shuffled_labels_are_chance(tiny):
     assert (found.sel(dictionary="difference of means").values > 0.95).all() and found.sel(
         dictionary=parts.name
     ).values.mean() > 0.9
-    assert found.about["latents"]["difference of means"] == {"a": 0, "b": 1, "c": 2}
+    assert found.metadata["latents"]["difference of means"] == {"a": 0, "b": 1, "c": 2}
     assert features.concept_of(means, find, labels) == ["a", "b", "c"] and set(
         features.concept_of(parts, find, labels, at_least=1.1)
     ) == {None}
@@ -270,7 +270,7 @@ def test_directions_that_share_neurons_come_under_one_parent():
     tree = interp.replications.feature_hierarchy(
         parts, (4, 2), sparsity=0.08, share=0.08, names=names
     )
-    parent = dict(zip(tree.coords["latent"], tree.about["parents"]["4"]))
+    parent = dict(zip(tree.coords["latent"], tree.metadata["parents"]["4"]))
     assert len({parent[n] for n in names}) == 4 and all(
         parent[f"{f}0"] == parent[f"{f}2"] for f in "abcd"
     )
@@ -338,7 +338,7 @@ def test_pushes_are_as_strong_as_asked(any_tiny, ids):
             any_tiny, ids, [pushes[name].push(float(found.sel(push=name).values))], last_only=True
         ).logits.log_softmax(-1)
         kl = float((base.exp() * (base - here)).sum(-1).mean())
-        assert kl == pytest.approx(0.02, rel=0.011) and found.about["kl"][name] == pytest.approx(
+        assert kl == pytest.approx(0.02, rel=0.011) and found.metadata["kl"][name] == pytest.approx(
             kl, rel=1e-3
         )
     values = dict(zip(found.coords["push"], found.values))

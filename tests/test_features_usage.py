@@ -34,8 +34,10 @@ def test_densities_are_counted_and_sorted():
     x = torch.tensor([[1.0, 0.0], [1.0, -1.0], [2.0, 0.0], [0.0, -3.0]])
     acts = Activations(("embed",), torch.zeros(4, 1, dtype=torch.long), 0, ({"embed": x},), {})
     found = features.densities(features.identity("embed", 2), acts)
-    assert found.values.tolist() == [[0.75, 0.5, 0, 0]] and found.about["dead"] == {"identity": 2}
-    assert found.about["latents on"] == {"identity": 1.25} and found.about["underused"] == {
+    assert found.values.tolist() == [[0.75, 0.5, 0, 0]] and found.metadata["dead"] == {
+        "identity": 2
+    }
+    assert found.metadata["latents on"] == {"identity": 1.25} and found.metadata["underused"] == {
         "identity": 2
     }
     with pytest.raises(ValueError, match="of one size"):
@@ -59,7 +61,9 @@ def test_tokens_that_are_far_from_the_mean_get_more_of_a_threshold_and_no_more_o
         settings=random.settings,
     )
     found = features.adaptivity(tiny, [topk, jump], acts, acts.tokens)
-    assert np.isnan(found.sel(dictionary="top-k").values).all() and found.about["tokens"] == 40 * 13
+    assert (
+        np.isnan(found.sel(dictionary="top-k").values).all() and found.metadata["tokens"] == 40 * 13
+    )
     assert found.sel(dictionary="jump", measure="distance from the mean").values > 0.3
     from scipy.stats import spearmanr
 
@@ -82,7 +86,7 @@ def test_a_dictionary_is_trained_once_for_each_recipe(tiny, acts, tmp_path, monk
         not calls
         and again.name == "mine"
         and torch.equal(again.W_dec, first.W_dec)
-        and again.about == first.about
+        and again.metadata == first.metadata
     )
     features.load_or_train(tiny, "resid_post.1", acts, seed=1, **how)
     (home,) = [p.parent for p in tmp_path.glob("*/cfg.json") if features.load(p.parent)][:1]

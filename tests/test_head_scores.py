@@ -60,13 +60,15 @@ def test_nulls_of_patterns_are_those_of_an_even_head(any_tiny):
     names = ["previous-token", "first-token", "entropy", "distance", "waad", "fai"]
     scored = interp.head_scores(any_tiny, names, on=tokens)
     rows = torch.tril(torch.ones(12, 12)) / torch.arange(1, 13)[:, None]
-    assert scored.about["null"]["first-token"] == pytest.approx(float(rows[1:, 0].mean()), abs=1e-5)
+    assert scored.metadata["null"]["first-token"] == pytest.approx(
+        float(rows[1:, 0].mean()), abs=1e-5
+    )
     weighted = [
         (i / (i + 1), math.log(i)) for i in range(2, 12)
     ]  # (mass off the sink, entropy of an even row)
     expected = sum(m * h for m, h in weighted) / sum(m for m, _ in weighted)
-    assert scored.about["null"]["entropy"] == pytest.approx(expected, abs=1e-5)
-    assert scored.unit == "each score has its own" and scored.about["units"]["entropy"] == "nats"
+    assert scored.metadata["null"]["entropy"] == pytest.approx(expected, abs=1e-5)
+    assert scored.unit == "each score has its own" and scored.metadata["units"]["entropy"] == "nats"
     assert scored.sel(score="waad").unit == "tokens"
 
 
@@ -129,7 +131,7 @@ def test_retrieval_is_where_each_head_looks_most(any_tiny):
     scored = interp.head_scores(any_tiny, ["retrieval"], on=task)
     rows = interp.attention_patterns(any_tiny, task.clean).examples[:, :, -1]  # [layer head src n]
     np.testing.assert_array_equal(scored.examples[0], rows.argmax(2) == 4)
-    assert scored.about["null"]["retrieval"] == pytest.approx(1 / task.clean.shape[1], abs=1e-5)
+    assert scored.metadata["null"]["retrieval"] == pytest.approx(1 / task.clean.shape[1], abs=1e-5)
 
 
 # --- context -------------------------------------------------------------------------------------------------
@@ -143,7 +145,7 @@ def test_context_divergence_is_the_move_of_z(any_tiny, ioi):
     short = run(any_tiny, torch.cat([row[:1], row[5:]]), keep=["L1H3.z@-1"]).kept["L1H3.z@-1"][0]
     expected = (z - short).norm() / ((z.norm() + short.norm()) / 2)
     assert scored.sel(layer=1, head=3).examples[0, 2] == pytest.approx(float(expected), rel=1e-4)
-    assert 0 < scored.about["null"]["context divergence"] < 2
+    assert 0 < scored.metadata["null"]["context divergence"] < 2
 
 
 # --- importance ----------------------------------------------------------------------------------------------
@@ -153,14 +155,14 @@ def test_importance_by_ablation_is_the_size_of_the_ablation(any_tiny, ioi):
     scored = interp.head_scores(any_tiny, "ablation", on=ioi)
     alone = interp.ablate(any_tiny, ioi, "L*H*")
     np.testing.assert_allclose(scored.examples[0], np.abs(alone.examples), atol=1e-5)
-    assert scored.unit == "logits" and scored.about["null"]["ablation"] == pytest.approx(
+    assert scored.unit == "logits" and scored.metadata["null"]["ablation"] == pytest.approx(
         np.median(scored.values), rel=0.2
     )
 
 
 def test_gradients_both_ways_and_by_differences(any_tiny, ioi):
     ours, z = task_scores.gradients_at_z(any_tiny, ioi)
-    hooks, z2 = task_scores.gradients_at_z(any_tiny, ioi, way="hooks")
+    hooks, z2 = task_scores.gradients_at_z(any_tiny, ioi, backend="hooks")
     torch.testing.assert_close(ours, hooks, atol=2e-4, rtol=1e-3)
     torch.testing.assert_close(z, z2, atol=1e-4, rtol=1e-3)
     step = 1e-2 * (z.mean(2, keepdim=True) - z)[1, 2]
@@ -229,7 +231,7 @@ def test_copying_by_the_whole_vocabulary_matrix(any_tiny):
     assert (
         -1 <= scored.values.min()
         and scored.values.max() <= 1
-        and abs(scored.about["null"]["copying"]) < 0.5
+        and abs(scored.metadata["null"]["copying"]) < 0.5
     )
 
 
@@ -242,13 +244,13 @@ def test_every_score_has_a_source_and_a_null(any_tiny, ioi):
     assert scored.dims == ("score", "layer", "head") and np.isfinite(scored.values).all()
     for name in names:
         assert (
-            np.isfinite(scored.about["null"][name])
-            and scored.about["null is"][name]
-            and scored.about["source"][name]
+            np.isfinite(scored.metadata["null"][name])
+            and scored.metadata["null is"][name]
+            and scored.metadata["source"][name]
         )
     assert (
-        scored.about["on"]["induction"] == "repeated random tokens"
-        and scored.about["on"]["entropy"] == "the prompts given"
+        scored.metadata["on"]["induction"] == "repeated random tokens"
+        and scored.metadata["on"]["entropy"] == "the prompts given"
     )
 
 

@@ -21,7 +21,9 @@ def test_a_step_between_windows_keeps_every_so_many(any_tiny, ioi):
     every = interp.attention_knockout(any_tiny, ioi, "END", "S2", **options)
     some = interp.attention_knockout(any_tiny, ioi, "END", "S2", every=2, **options)
     kept = every.coords["layer"][::2]
-    assert some.coords["layer"] == kept and some.about["windows"] == every.about["windows"][::2]
+    assert (
+        some.coords["layer"] == kept and some.metadata["windows"] == every.metadata["windows"][::2]
+    )
     np.testing.assert_allclose(some.examples, every.sel(layer=kept).examples, atol=1e-6)
     with pytest.raises(ValueError, match="every=0"):
         interp.attention_knockout(any_tiny, ioi, "END", "S2", every=0)
@@ -81,7 +83,7 @@ def test_the_depth_of_a_loss_keeps_the_sets_apart():
 
 def test_windows_on_either_side_of_a_depth_by_hand():
     cut = replace(
-        curve([0, -1, -2, -3], [4, 5, 6, 7]), about={"window": 4}
+        curve([0, -1, -2, -3], [4, 5, 6, 7]), metadata={"window": 4}
     )  # layers -2-1, 1-4, 4-7, 7-10
     for depth, before, after in (
         (2, [0], [6, 9]),
@@ -103,7 +105,7 @@ def test_windows_on_either_side_of_a_depth_by_hand():
 
 def test_windows_of_a_knockout_are_split(any_tiny, ioi):
     cut = interp.attention_knockout(any_tiny, ioi, "END", "S2", window=2)
-    (first, *_, last), windows = cut.coords["layer"], cut.about["windows"]
+    (first, *_, last), windows = cut.coords["layer"], cut.metadata["windows"]
     before, after = interp.replications.split_windows(cut, 1)
     assert windows[0] == [0, 0] and before.coords["layer"] == [first]
     assert after.coords["layer"] == [
@@ -137,14 +139,14 @@ def test_a_conflict_tells_a_wrong_capital(tiny, against):
         )
         changed = (task.clean[i] != task.corrupted[i]).nonzero()[:, 0].tolist()
         assert changed == [int(task.positions["TOLD"][i])]
-    assert task.heldout().about["against"] == against
+    assert task.heldout().metadata["against"] == against
     with pytest.raises(ValueError, match="memory"):
         interp.tasks.conflict(tiny, against="memry")
 
 
 def test_no_conflict_comes_twice(tiny):
     whole = interp.tasks.conflict(tiny, n=2)
-    countries = whole.about["countries"]
+    countries = whole.metadata["countries"]
     most = countries * (countries - 1)
     every = interp.tasks.conflict(tiny, n=most)
     assert len(set(map(tuple, every.clean.tolist()))) == most

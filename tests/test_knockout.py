@@ -95,32 +95,32 @@ SETS = {"names": ["IO", "S1"], "S2": "S2", "first token": 0}
 @pytest.mark.parametrize("at", ["END", "S2:", "~0"])
 @pytest.mark.parametrize("window", [1, 2])
 def test_engine_and_hooks_give_the_same_numbers(any_tiny, ioi, at, window):
-    fast = interp.attention_knockout(any_tiny, ioi, at, SETS, window=window, way="engine")
-    slow = interp.attention_knockout(any_tiny, ioi, at, SETS, window=window, way="hooks")
+    fast = interp.attention_knockout(any_tiny, ioi, at, SETS, window=window, backend="engine")
+    slow = interp.attention_knockout(any_tiny, ioi, at, SETS, window=window, backend="hooks")
     np.testing.assert_allclose(fast.examples, slow.examples, **CLOSE)
-    assert (fast.about["way"], slow.about["way"]) == ("engine", "hooks")
+    assert (fast.metadata["backend"], slow.metadata["backend"]) == ("engine", "hooks")
     assert fast.dims == ("set", "layer") and np.abs(fast.values).max() > 1e-3
 
 
 def test_engine_and_hooks_agree_on_single_heads_and_on_attention_as_the_measure(any_tiny, ioi):
     from interp.methods.runs import attention_to
 
-    judge = attention_to(["L2H0"], "IO", task=ioi)
+    metric = attention_to(["L2H0"], "IO", task=ioi)
     for options in (
         dict(heads=["L0H1", "L1H*"], window=2),
-        dict(metric=judge),
+        dict(metric=metric),
         dict(metric="prob", unit="relative"),
     ):
         both = [
-            interp.attention_knockout(any_tiny, ioi, "END", "S2", way=way, **options)
-            for way in ("engine", "hooks")
+            interp.attention_knockout(any_tiny, ioi, "END", "S2", backend=backend, **options)
+            for backend in ("engine", "hooks")
         ]
         np.testing.assert_allclose(both[0].examples, both[1].examples, **CLOSE)
 
 
 def test_a_window_of_all_layers_is_one_run_with_interventions_everywhere(any_tiny, ioi):
     swept = interp.attention_knockout(any_tiny, ioi, "END", "S2", window=3)
-    assert swept.about["windows"] == [[0, 1], [0, 2], [1, 2]]
+    assert swept.metadata["windows"] == [[0, 1], [0, 2], [1, 2]]
     keys = ioi.positions["S2"][:, None]
     alone = changed(any_tiny, ioi, [Intervention("L*H*.scores@END", knock_out(keys))])
     np.testing.assert_allclose(swept.sel(layer=1).examples, alone, **CLOSE)
@@ -227,7 +227,7 @@ def test_units_say_the_same_thing_in_other_words(any_tiny, ioi):
         (dict(to="S2", heads=["mlp.1"]), "heads are cut"),
         (dict(to="S2", heads=["L3H0"]), "layers 0 to 2"),
         (dict(to="S2", unit="relativ"), "did you mean 'relative'"),
-        (dict(to="S2", way="hook"), "did you mean 'hooks'"),
+        (dict(to="S2", backend="hook"), "did you mean 'hooks'"),
         (dict(to={}), "name at least one"),
         (dict(at={"a": "END"}, to={"b": "S2"}), "the same names"),
         (dict(to={"a": "rest"}), "beside at least one other"),

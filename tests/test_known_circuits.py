@@ -7,7 +7,7 @@ import torch
 import interp
 from interp.circuits.known import KNOWN, known
 from interp.methods.circuits import discovery, edges
-from interp.methods.runs.metrics import measure
+from interp.methods.runs.metrics import metric_of
 from interp.models.checks import check
 
 
@@ -36,7 +36,13 @@ def test_the_auc_by_hand(wired):
     assert (
         auc(
             edges.scores(
-                torch.from_numpy(circuit.weights())[None], model, task, "", "", scores.about, False
+                torch.from_numpy(circuit.weights())[None],
+                model,
+                task,
+                "",
+                "",
+                scores.metadata,
+                False,
             ),
             circuit,
         )
@@ -45,7 +51,13 @@ def test_the_auc_by_hand(wired):
     assert (
         auc(
             edges.scores(
-                -torch.from_numpy(circuit.weights())[None], model, task, "", "", scores.about, False
+                -torch.from_numpy(circuit.weights())[None],
+                model,
+                task,
+                "",
+                "",
+                scores.metadata,
+                False,
             ),
             circuit,
         )
@@ -54,7 +66,7 @@ def test_the_auc_by_hand(wired):
     assert (
         auc(
             edges.scores(
-                torch.zeros(1, *scores.values.shape), model, task, "", "", scores.about, False
+                torch.zeros(1, *scores.values.shape), model, task, "", "", scores.metadata, False
             ),
             circuit,
         )
@@ -80,7 +92,7 @@ def test_a_wired_model_does_its_task(wired):
 
 def test_its_circuit_alone_does_the_task_and_no_edge_of_it_can_go(wired):
     model, task, circuit = wired
-    graph = edges.Edges(model, task, measure(task))
+    graph = edges.Edges(model, task, metric_of(task))
     weights = torch.from_numpy(circuit.weights())
     less = [
         weights - torch.from_numpy(type(circuit).of([edge], circuit).weights()) for edge in circuit

@@ -8,8 +8,9 @@ import interp
 from interp.edits import set_to, zero
 from interp.interventions import Intervention, run
 from interp.methods.attention.attention_patterns import attends
-from interp.methods.runs import Measure, attention_to
+from interp.methods.runs import attention_to
 from interp.models import bridge
+from interp.tasks.metrics import Metric
 
 CLOSE = dict(atol=1e-4, rtol=1e-4)
 
@@ -51,8 +52,8 @@ def test_positions_before_the_first_difference_have_exactly_no_effect(any_tiny, 
 
 
 def test_a_measure_may_read_attention_instead_of_logits(any_tiny, ioi):
-    judge = attention_to(["L2H0"], "IO", minus="S2", task=ioi)
-    effect = interp.patch(any_tiny, ioi, "L*H*", direction="noising", metric=judge)
+    metric = attention_to(["L2H0"], "IO", minus="S2", task=ioi)
+    effect = interp.patch(any_tiny, ioi, "L*H*", direction="noising", metric=metric)
     assert effect.unit == "share of attention"
     later = effect.sel(layer=2).values
     np.testing.assert_allclose(later, 0, atol=1e-6)  # heads of the same layer are not upstream
@@ -68,7 +69,7 @@ def test_a_measure_may_read_attention_instead_of_logits(any_tiny, ioi):
         (dict(where="L*H*", unit="fractions"), "did you mean 'fraction'"),
         (dict(where="L*H*", metric="logit_dif"), "did you mean 'logit_diff'"),
         (
-            dict(where="L0H0", metric=Measure("bad", "x", lambda logits, kept: logits)),
+            dict(where="L0H0", metric=Metric("bad", "x", lambda logits, kept: logits)),
             "one number per example",
         ),
     ],
@@ -269,7 +270,7 @@ def test_repeated_tokens_repeat_and_are_seeded(any_tiny):
 def test_scores_and_results_say_where_they_come_from(any_tiny):
     scores = interp.head_scores(any_tiny, n=2, length=6)
     assert scores.dims == ("score", "layer", "head") and scores.unit == "share of attention"
-    assert scores.about["even"]["previous-token"] > 0 and scores.about["seed"] == 0
+    assert scores.metadata["even"]["previous-token"] > 0 and scores.metadata["seed"] == 0
     assert (scores.values >= 0).all() and (scores.values <= 1).all()
 
 
@@ -308,10 +309,10 @@ def test_patching_both_ways_gives_the_same_numbers(any_tiny, ioi, where):
         where = "resid_post.*@*"
     for direction in ("denoising", "noising"):
         ways = [
-            interp.patch(any_tiny, ioi, where, direction=direction, way=way)
-            for way in ("engine", "hooks")
+            interp.patch(any_tiny, ioi, where, direction=direction, backend=backend)
+            for backend in ("engine", "hooks")
         ]
-        assert [r.about["way"] for r in ways] == ["engine", "hooks"]
+        assert [r.metadata["backend"] for r in ways] == ["engine", "hooks"]
         np.testing.assert_allclose(ways[0].examples, ways[1].examples, atol=2e-4)
 
 
@@ -328,7 +329,10 @@ def test_patching_both_ways_gives_the_same_numbers(any_tiny, ioi, where):
     ],
 )
 def test_ablating_both_ways_gives_the_same_numbers(any_tiny, ioi, where, by):
-    ways = [interp.ablate(any_tiny, ioi, where, by=by, way=way) for way in ("engine", "hooks")]
+    ways = [
+        interp.ablate(any_tiny, ioi, where, by=by, backend=backend)
+        for backend in ("engine", "hooks")
+    ]
     np.testing.assert_allclose(ways[0].examples, ways[1].examples, atol=2e-4)
 
 
@@ -337,7 +341,8 @@ def test_ablating_both_ways_gives_the_same_numbers(any_tiny, ioi, where, by):
 )
 def test_every_metric_both_ways(any_tiny, ioi, metric):
     ways = [
-        interp.patch(any_tiny, ioi, "L*H*", metric=metric, way=way) for way in ("engine", "hooks")
+        interp.patch(any_tiny, ioi, "L*H*", metric=metric, backend=backend)
+        for backend in ("engine", "hooks")
     ]
     off = np.abs(ways[0].examples - ways[1].examples)
     if (
@@ -349,11 +354,11 @@ def test_every_metric_both_ways(any_tiny, ioi, metric):
 
 
 def test_attention_is_measured_the_same_both_ways(any_tiny, ioi):
-    judge = attention_to(["L2H0", "L1H1"], "IO", minus="S2", task=ioi)
+    metric = attention_to(["L2H0", "L1H1"], "IO", minus="S2", task=ioi)
     for where in ("L*H*@END", "resid_pre.*@S2", [["L0H0", "L1H1"], ["mlp.0"]]):
         ways = [
-            interp.patch(any_tiny, ioi, where, direction="noising", metric=judge, way=way)
-            for way in ("engine", "hooks")
+            interp.patch(any_tiny, ioi, where, direction="noising", metric=metric, backend=backend)
+            for backend in ("engine", "hooks")
         ]
         np.testing.assert_allclose(ways[0].examples, ways[1].examples, atol=2e-5)
 
@@ -370,8 +375,8 @@ def test_sets_in_one_sweep_are_the_sets_alone(any_tiny, ioi):
 
 def test_the_engine_is_refused_where_it_does_not_apply(any_tiny, ioi):
     with pytest.raises(ValueError, match="does not know"):
-        interp.patch(any_tiny, ioi, "L*H*.q_in", way="engine")
-    assert interp.patch(any_tiny, ioi, "L*H*.q_in").about["way"] == "hooks"
+        interp.patch(any_tiny, ioi, "L*H*.q_in", backend="engine")
+    assert interp.patch(any_tiny, ioi, "L*H*.q_in").metadata["backend"] == "hooks"
 
 
 def test_random_heads_are_layer_matched_and_new(any_tiny):

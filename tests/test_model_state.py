@@ -58,8 +58,8 @@ def test_a_weight_that_changes_after_the_first_sweep_is_seen(model, change):
     before = interp.patch(model, task, "L*H*")
     CHANGES[change](out_projection(model).weight)
     after = interp.patch(model, task, "L*H*")
-    assert after.about["way"] == "engine"
-    close(after, interp.patch(model, task, "L*H*", way="hooks"))
+    assert after.metadata["backend"] == "engine"
+    close(after, interp.patch(model, task, "L*H*", backend="hooks"))
     assert np.abs(after.values - before.values).max() > 1e-4
 
 
@@ -70,7 +70,7 @@ def test_a_parameter_that_is_exchanged_is_seen(model):
     module.weight = torch.nn.Parameter(torch.zeros_like(module.weight), requires_grad=False)
     after = interp.patch(model, task, "L*H*")
     assert np.abs(after.values[1]).max() < 1e-5
-    close(after, interp.patch(model, task, "L*H*", way="hooks"))
+    close(after, interp.patch(model, task, "L*H*", backend="hooks"))
 
 
 def test_a_number_that_a_module_keeps_is_seen(tiny):
@@ -79,7 +79,7 @@ def test_a_number_that_a_module_keeps_is_seen(tiny):
     interp.patch(model, task, "L*H*")
     block(model, 1).self_attn.original_component.scaling *= 3.0
     after = interp.patch(model, task, "L*H*")
-    close(after, interp.patch(model, task, "L*H*", way="hooks"))
+    close(after, interp.patch(model, task, "L*H*", backend="hooks"))
     assert np.abs(after.values - interp.patch(tiny, task, "L*H*").values).max() > 1e-3
 
 
@@ -108,7 +108,7 @@ def test_running_changes_nothing(any_tiny):
     task = ioi(any_tiny)
     before = state.look(any_tiny)
     interp.run(any_tiny, task, keep=["L*H*.pattern"])
-    interp.attribution_patch(any_tiny, task, "L*H*", way="hooks")
+    interp.attribution_patch(any_tiny, task, "L*H*", backend="hooks")
     any_tiny.generate("a", max_new_tokens=2, verbose=False)
     assert state.look(any_tiny) == before
     assert lean.find(any_tiny) is lean.find(any_tiny)
@@ -137,7 +137,7 @@ def test_a_stale_tuned_lens_is_refused_and_not_loaded(tmp_path, monkeypatch):
     model.blocks[1].mlp.out.original_component.weight.data[3, 5] += 0.5
     with pytest.raises(ValueError, match="another model"):
         interp.logit_lens(model, ioi(model), lens=lens)
-    assert not interp.tuned_lens(model, text, layers=[1], steps=2).kl.about["from disk"]
+    assert not interp.tuned_lens(model, text, layers=[1], steps=2).kl.metadata["from disk"]
 
 
 # --- hooks ---------------------------------------------------------------------------------------------------
@@ -146,16 +146,16 @@ def test_a_stale_tuned_lens_is_refused_and_not_loaded(tmp_path, monkeypatch):
 def test_with_a_hook_of_the_users_the_engine_stands_aside(model):
     task = ioi(model)
     before = interp.patch(model, task, "L*H*")
-    assert before.about["way"] == "engine" and "why hooks" not in before.about
+    assert before.metadata["backend"] == "engine" and "why hooks" not in before.metadata
 
     def halve(tensor, hook):
         return tensor * 0.5
 
     model.add_hook(HOOK, halve)
     hooked = interp.patch(model, task, "L*H*")
-    assert hooked.about["way"] == "hooks" and "hook of yours" in hooked.about["why hooks"]
+    assert hooked.metadata["backend"] == "hooks" and "hook of yours" in hooked.metadata["why hooks"]
     with pytest.raises(ValueError, match="hook of yours"):
-        interp.patch(model, task, "L*H*", way="engine")
+        interp.patch(model, task, "L*H*", backend="engine")
     # the definition, head by head: our own patch on top of the user's hook, with TransformerLens alone
     _, clean = model.run_with_cache(task.clean)
     name = "blocks.0.attn.hook_z"
@@ -172,7 +172,7 @@ def test_with_a_hook_of_the_users_the_engine_stands_aside(model):
     np.testing.assert_allclose(hooked.values[0, 2], (patched - plain).mean(), atol=1e-5)
     model.reset_hooks()
     after = interp.patch(model, task, "L*H*")
-    assert after.about["way"] == "engine"
+    assert after.metadata["backend"] == "engine"
     close(after, before)
 
 
@@ -202,21 +202,21 @@ def test_hooks_are_found_wherever_they_are(model, where):
         with torch.no_grad():
             want = float(task.metric(model(task.clean)).mean())
         found = interp.patch(model, task, "L*H*")
-        assert found.about["way"] == "hooks"
-        np.testing.assert_allclose(found.about["clean"], want, rtol=1e-5)
+        assert found.metadata["backend"] == "hooks"
+        np.testing.assert_allclose(found.metadata["clean"], want, rtol=1e-5)
         np.testing.assert_allclose(float(task.clean_metric(model).values), want, rtol=1e-5)
         assert abs(want - before) > 1e-3
     finally:
         handle.remove()
-    assert interp.patch(model, task, "L*H*").about["way"] == "engine"
+    assert interp.patch(model, task, "L*H*").metadata["backend"] == "engine"
 
 
 # --- training mode -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", ["all", "one layer"])
-@pytest.mark.parametrize("way", [None, "hooks"])
-def test_a_part_in_training_mode_is_refused(way, part):
+@pytest.mark.parametrize("backend", [None, "hooks"])
+def test_a_part_in_training_mode_is_refused(backend, part):
     hf, tokenizer = make("tiny-gpt2")
     for module in hf.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -228,7 +228,7 @@ def test_a_part_in_training_mode_is_refused(way, part):
     assert float(task.clean_metric(model).values) == float(task.clean_metric(model).values)
     (model if part == "all" else model.blocks[1]).train()
     for call in (
-        lambda: interp.patch(model, task, "L*H*", way=way),
+        lambda: interp.patch(model, task, "L*H*", backend=backend),
         lambda: task.clean_metric(model),
         lambda: interp.run(model, task),
         lambda: interp.logit_lens(model, task),
@@ -236,7 +236,7 @@ def test_a_part_in_training_mode_is_refused(way, part):
         with pytest.raises(ValueError, match=r"training mode.*call model\.eval\(\)"):
             call()
     model.eval()
-    assert interp.patch(model, task, "L*H*", way=way).values.shape == (3, 4)
+    assert interp.patch(model, task, "L*H*", backend=backend).values.shape == (3, 4)
 
 
 # --- the watch itself ----------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ def test_needles_of_the_halves_share_no_word_and_no_passage(model):
     assert not {w for a in task.labels["answer"] for w in a.split()} & {
         w for a in held.labels["answer"] for w in a.split()
     }
-    assert held.about["length"] == 128 and held.about["depths"] == task.about["depths"]
+    assert held.metadata["length"] == 128 and held.metadata["depths"] == task.metadata["depths"]
 
 
 def test_our_prose_has_no_word_of_an_answer():
@@ -147,7 +147,7 @@ def test_another_query_changes_the_query_alone(model):
             int(task.positions["QUERY"][i])
         ]
     held = task.heldout()
-    assert not set(task.labels["query"]) & set(held.labels["query"]) and held.about["shots"] == 3
+    assert not set(task.labels["query"]) & set(held.labels["query"]) and held.metadata["shots"] == 3
     assert fewshot(model, n=4, shots=0, corruption="query").clean.shape[1] < 10
 
 

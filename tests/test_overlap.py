@@ -29,7 +29,7 @@ def test_overlap_counts_what_sets_count():
     assert found.sel(measure="Jaccard").values == pytest.approx(
         len(sets[0] & sets[1]) / len(sets[0] | sets[1])
     )
-    assert set(found.about["both"]) == sets[0] & sets[1]
+    assert set(found.metadata["both"]) == sets[0] & sets[1]
     same = head_overlap(a, scores(-a.examples), 10)  # size counts, not sign
     assert same.sel(measure="overlap").values == 1
 
@@ -51,7 +51,7 @@ def test_random_sets_are_those_of_a_plain_permutation_within_layers():
         def share(sets):
             return np.mean(np.isclose(sets, k / 12))
 
-        assert share(slow) == pytest.approx(share(found.about["random sets"]), abs=0.03)
+        assert share(slow) == pytest.approx(share(found.metadata["random sets"]), abs=0.03)
     assert (
         found.sel(measure="95 % of random sets").values
         <= found.sel(measure="99 % of random sets").values
@@ -68,7 +68,9 @@ def test_the_interval_is_a_point_where_prompts_agree_and_pairs_are_drawn_alike()
     )
     noisy, other = scores(drawn(6, spread=1.0)), scores(drawn(7))
     first, again = head_overlap(noisy, other, 10), head_overlap(noisy, other, 10)
-    assert first.about["drawn"] == again.about["drawn"] and np.ptp(first.about["drawn"]) > 0
+    assert (
+        first.metadata["drawn"] == again.metadata["drawn"] and np.ptp(first.metadata["drawn"]) > 0
+    )
     assert (
         head_overlap(noisy, noisy, 10).sel(measure="low").values < 1
     )  # the two sides are drawn apart

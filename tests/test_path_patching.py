@@ -39,34 +39,34 @@ def effect(model, task, edits):
 # --- laws ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("backend", WAYS)
 @pytest.mark.parametrize("direction, all_of_it", [("denoising", 1), ("noising", 0)])
 def test_direct_edges_of_all_senders_to_the_logits_are_the_other_run(
-    any_tiny, ioi, way, direction, all_of_it
+    any_tiny, ioi, backend, direction, all_of_it
 ):
     senders = every(sites.senders, any_tiny)
     whole = interp.path_patch(
-        any_tiny, ioi, senders, "logits.in", direction=direction, unit="fraction", way=way
+        any_tiny, ioi, senders, "logits.in", direction=direction, unit="fraction", backend=backend
     )
-    assert whole.about["way"] == way
+    assert whole.metadata["backend"] == backend
     np.testing.assert_allclose(whole.values, all_of_it, atol=1e-3)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("backend", WAYS)
 @pytest.mark.parametrize("through", THROUGH)
 @pytest.mark.parametrize("sender", ["embed", "L1H2@S2", ["L0H3", "attn.1", "mlp.1"]])
-def test_into_every_receiver_is_patching_the_sender(any_tiny, ioi, sender, through, way):
+def test_into_every_receiver_is_patching_the_sender(any_tiny, ioi, sender, through, backend):
     receivers = every(sites.receivers, any_tiny)
-    paths = interp.path_patch(any_tiny, ioi, sender, receivers, through=through, way=way)
+    paths = interp.path_patch(any_tiny, ioi, sender, receivers, through=through, backend=backend)
     np.testing.assert_allclose(
         paths.examples, interp.patch(any_tiny, ioi, sender).examples, **CLOSE
     )
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("backend", WAYS)
 @pytest.mark.parametrize("senders", ["L*H*", "mlp.*@END", "embed@*"])
-def test_through_everything_into_the_logits_is_patching_the_sender(any_tiny, ioi, senders, way):
-    paths = interp.path_patch(any_tiny, ioi, senders, "logits.in", through="all", way=way)
+def test_through_everything_into_the_logits_is_patching_the_sender(any_tiny, ioi, senders, backend):
+    paths = interp.path_patch(any_tiny, ioi, senders, "logits.in", through="all", backend=backend)
     plain = interp.patch(any_tiny, ioi, senders)
     assert paths.dims == plain.dims and paths.coords == plain.coords
     np.testing.assert_allclose(paths.examples, plain.examples, **CLOSE)
@@ -84,18 +84,18 @@ def test_the_edges_of_one_sender_split_its_direct_effect_from_the_rest(any_tiny,
 # --- by hand -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_direct_edge_is_a_cut(any_tiny, ioi, way):
+@pytest.mark.parametrize("backend", WAYS)
+def test_a_direct_edge_is_a_cut(any_tiny, ioi, backend):
     clean = run(any_tiny, ioi, keep=["L0H2"]).kept["L0H2"]
     for receiver in ("L1H3.q_in", "mlp.2.in", "L2KV0.v_in", "logits.in"):
         by_hand = effect(any_tiny, ioi, [cut("L0H2", receiver, clean)])
-        edge = interp.path_patch(any_tiny, ioi, "L0H2", receiver, way=way)
+        edge = interp.path_patch(any_tiny, ioi, "L0H2", receiver, backend=backend)
         assert np.abs(by_hand).max() > 1e-4
         np.testing.assert_allclose(edge.examples, by_hand, **CLOSE)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_an_edge_through_mlps_by_hand(any_tiny, ioi, way):
+@pytest.mark.parametrize("backend", WAYS)
+def test_an_edge_through_mlps_by_hand(any_tiny, ioi, backend):
     kinds = ["L*H*", "L0H1", "resid_pre.2"]
     clean, base = (run(any_tiny, t, keep=kinds).kept for t in (ioi.clean, ioi.corrupted))
     # every head of the first two layers writes what it wrote, but the sender at S2; the MLPs do as they do
@@ -122,15 +122,17 @@ def test_an_edge_through_mlps_by_hand(any_tiny, ioi, way):
             any_tiny, ioi, [Intervention(receiver.split("@")[0], set_to(value))]
         )
     for receiver, by_hand in read.items():
-        edge = interp.path_patch(any_tiny, ioi, "L0H1@S2", receiver, through="mlps", way=way)
+        edge = interp.path_patch(
+            any_tiny, ioi, "L0H1@S2", receiver, through="mlps", backend=backend
+        )
         np.testing.assert_allclose(edge.examples, by_hand, **CLOSE)
-    direct = interp.path_patch(any_tiny, ioi, "L0H1@S2", "L2KV1.k_in@S2", way=way)
+    direct = interp.path_patch(any_tiny, ioi, "L0H1@S2", "L2KV1.k_in@S2", backend=backend)
     assert np.abs(direct.examples - read["L2KV1.k_in@S2"]).max() > 1e-4
 
 
 @pytest.mark.parametrize("part", ["k", "v"])
-@pytest.mark.parametrize("way", WAYS)
-def test_an_edge_into_a_kv_head_feeds_its_query_heads(tiny, part, way):
+@pytest.mark.parametrize("backend", WAYS)
+def test_an_edge_into_a_kv_head_feeds_its_query_heads(tiny, part, backend):
     ioi = interp.tasks.ioi(tiny, n=4, seed=0)
     clean, base = (
         run(
@@ -161,24 +163,30 @@ def test_an_edge_into_a_kv_head_feeds_its_query_heads(tiny, part, way):
     assert served == [2, 3]
     np.testing.assert_allclose(changed[:2].numpy(), base["L1H*.z"][:2].numpy(), atol=1e-5)
     jointly = effect(tiny, ioi, [Intervention(f"L1H{h}.z", set_to(changed[h])) for h in served])
-    edge = interp.path_patch(tiny, ioi, "L0H2", f"L1KV1.{part}_in", way=way)
+    edge = interp.path_patch(tiny, ioi, "L0H2", f"L1KV1.{part}_in", backend=backend)
     np.testing.assert_allclose(edge.examples, jointly, **CLOSE)
 
 
 # --- where nothing can change --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_where_no_position_carries_a_change_the_effect_is_exactly_zero(any_tiny, ioi, way):
+@pytest.mark.parametrize("backend", WAYS)
+def test_where_no_position_carries_a_change_the_effect_is_exactly_zero(any_tiny, ioi, backend):
     first = int((ioi.clean != ioi.corrupted).any(0).nonzero()[0])
-    effects = interp.path_patch(any_tiny, ioi, "L0H*@*", "L2H*.q_in", through="all", way=way)
+    effects = interp.path_patch(
+        any_tiny, ioi, "L0H*@*", "L2H*.q_in", through="all", backend=backend
+    )
     early = effects.values[[int(label.split("@")[1]) < first for label in effects.coords["sender"]]]
     assert first > 0 and early.size and (early == 0).all() and np.abs(effects.values).max() > 0
-    still = interp.path_patch(any_tiny, ioi, "L0H*@S2", "L2H*.q_in@END", through="mlps", way=way)
+    still = interp.path_patch(
+        any_tiny, ioi, "L0H*@S2", "L2H*.q_in@END", through="mlps", backend=backend
+    )
     assert (still.values == 0).all()
-    moving = interp.path_patch(any_tiny, ioi, "L0H*@S2", "L2H*.q_in@END", through="all", way=way)
+    moving = interp.path_patch(
+        any_tiny, ioi, "L0H*@S2", "L2H*.q_in@END", through="all", backend=backend
+    )
     assert np.abs(moving.values).max() > 0
-    assert interp.path_patch(any_tiny, ioi, "L0H1", "logits.in@S2", way=way).values == 0
+    assert interp.path_patch(any_tiny, ioi, "L0H1", "logits.in@S2", backend=backend).values == 0
 
 
 def test_pairs_in_the_wrong_order_are_nan_and_alone_an_error(any_tiny, ioi):
@@ -193,7 +201,7 @@ def test_pairs_in_the_wrong_order_are_nan_and_alone_an_error(any_tiny, ioi):
         for j, receiver in enumerate(grid.coords["receiver"]):
             can = sites.precedes(sites.Site.parse(sender), sites.Site.parse(receiver), d)
             assert np.isnan(grid.values[i, j]) != can
-    assert "before" in grid.about["nan"]
+    assert "before" in grid.metadata["nan"]
     same_layer = ("L1H0", "mlp.1.in")
     if d.parallel:
         with pytest.raises(ValueError, match="does not come before"):
@@ -229,9 +237,10 @@ def test_both_ways_give_the_same_numbers(any_tiny, ioi, senders, receivers, thro
     direction = "noising" if isinstance(senders, list) else "denoising"
     options = dict(through=through, direction=direction)
     both = [
-        interp.path_patch(any_tiny, ioi, senders, receivers, way=way, **options) for way in WAYS
+        interp.path_patch(any_tiny, ioi, senders, receivers, backend=backend, **options)
+        for backend in WAYS
     ]
-    assert [r.about["way"] for r in both] == list(WAYS)
+    assert [r.metadata["backend"] for r in both] == list(WAYS)
     assert both[0].dims == both[1].dims and both[0].coords == both[1].coords
     np.testing.assert_allclose(both[0].examples, both[1].examples, **CLOSE)
 
@@ -254,21 +263,21 @@ def test_an_edit_of_one_heads_input_keeps_the_edit_of_the_whole_layers(any_tiny,
 @pytest.mark.parametrize("metric", ["prob", "rank"])
 def test_other_metrics_and_fractions(any_tiny, ioi, metric):
     both = [
-        interp.path_patch(any_tiny, ioi, "L*H*", "logits.in", metric=metric, way=way)
-        for way in WAYS
+        interp.path_patch(any_tiny, ioi, "L*H*", "logits.in", metric=metric, backend=backend)
+        for backend in WAYS
     ]
     np.testing.assert_allclose(both[0].examples, both[1].examples, **CLOSE)
     effect, share = (
         interp.path_patch(any_tiny, ioi, "L0H*", "mlp.2.in", unit=u) for u in ("metric", "fraction")
     )
-    span = effect.about["clean"] - effect.about["corrupted"]
+    span = effect.metadata["clean"] - effect.metadata["corrupted"]
     np.testing.assert_allclose(share.values * span, effect.values, **CLOSE)
 
 
 def test_a_measure_of_attention_goes_the_way_of_the_hooks(any_tiny, ioi):
-    judge = attention_to(["L2H0"], "IO", minus="S2", task=ioi)
-    seen = interp.path_patch(any_tiny, ioi, "L0H*", "L2H*.q_in@END", metric=judge)
-    assert seen.about["way"] == "hooks" and seen.unit == "share of attention"
+    metric = attention_to(["L2H0"], "IO", minus="S2", task=ioi)
+    seen = interp.path_patch(any_tiny, ioi, "L0H*", "L2H*.q_in@END", metric=metric)
+    assert seen.metadata["backend"] == "hooks" and seen.unit == "share of attention"
     there = [i for i, r in enumerate(seen.coords["receiver"]) if r.startswith("L2H0")]
     assert np.abs(seen.values[:, there]).max() > 1e-5
     np.testing.assert_allclose(np.delete(seen.values, there, 1), 0, atol=1e-6)
@@ -311,8 +320,8 @@ def test_the_default_model_both_ways(smollm2, through):
     ioi = interp.tasks.ioi(smollm2, n=3, seed=0)
     sets = [["L9H3"], ["L15H4", "mlp.16"], ["mlp.20@END"]]
     both = [
-        interp.path_patch(smollm2, ioi, sets, "L23H3.q_in@END", through=through, way=way)
-        for way in WAYS
+        interp.path_patch(smollm2, ioi, sets, "L23H3.q_in@END", through=through, backend=backend)
+        for backend in WAYS
     ]
     np.testing.assert_allclose(both[0].examples, both[1].examples, atol=1e-3)
     assert np.abs(both[0].values).max() > 1e-3
@@ -329,7 +338,7 @@ def test_the_default_model_both_ways(smollm2, through):
         ("L0H0", "L1H1.k_in", {}, "keys and values belong to a KV head"),
         ("L0H0", "logits.in", dict(through="mlp"), "did you mean 'mlps'"),
         ("L0H0", "logits.in", dict(direction="noisng"), "did you mean 'noising'"),
-        ("L0H0", "logits.in", dict(way="hook"), "did you mean 'hooks'"),
+        ("L0H0", "logits.in", dict(backend="hook"), "did you mean 'hooks'"),
         ("L0H0", "logits.in@S9", {}, "did you mean"),
         ("L0H0", [], {}, "name at least one"),
     ],

@@ -146,7 +146,7 @@ def test_two_parameters_learn_and_do_so_alike_twice():
     got = interp.replications.two_parameters(SOURCE, batches(), **options)
     assert got.dims == ("seed", "step", "measure") and got.coords["step"] == [0, 10, 30]
     assert got == interp.replications.two_parameters(SOURCE, batches(), **options)
-    back, match = got.about["parameters"]["0"]
+    back, match = got.metadata["parameters"]["0"]
     assert back != 0 and match != 0
     assert got.sel(step=0, measure="previous token").values == pytest.approx(
         np.mean([1 / 2, 1 / 4, 1 / 6, 1 / 8])

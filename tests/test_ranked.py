@@ -60,7 +60,7 @@ def test_ranked_ablation_is_ablate_of_each_set(any_tiny, ioi):
     alone = [interp.ablate(any_tiny, ioi, ranked[:k], by="zero").values for k in (1, 3)]
     np.testing.assert_allclose(found.sel(heads="ranked").values, alone, atol=1e-5)
     for k in (1, 3):
-        sets = found.about["random sets"][str(k)]
+        sets = found.metadata["random sets"][str(k)]
         assert sets == interp.methods.runs.random_heads(
             any_tiny, ranked[:k], sets=2, layers=[1, 2], avoid=["L1H1"]
         )
@@ -69,7 +69,7 @@ def test_ranked_ablation_is_ablate_of_each_set(any_tiny, ioi):
             found.sel(heads="random", number=k).examples, np.mean(each, 0), atol=1e-5
         )
         np.testing.assert_allclose(
-            found.about["random effects"][str(k)], np.mean(each, 1), atol=1e-5
+            found.metadata["random effects"][str(k)], np.mean(each, 1), atol=1e-5
         )
     assert interp.plots.kind(found.dims, found.coords) == "lines"
     assert Result.__eq__(found, found)
@@ -142,13 +142,13 @@ def test_a_condition_that_fails_makes_holds_partly():
         Measured(0.1, -0.1, 0.2, 9),
     )
     assert (
-        claim.judge(high, provided=met).word == "holds"
-        and "and other half = 0.7" in claim.judge(high, provided=met).why
+        claim.metric(high, provided=met).word == "holds"
+        and "and other half = 0.7" in claim.metric(high, provided=met).why
     )
-    assert claim.judge(high, provided=[met, unmet]).word == "partly"
-    assert "other half = 0.3 (not >= 0.5)" in claim.judge(high, provided=unmet).why
+    assert claim.metric(high, provided=[met, unmet]).word == "partly"
+    assert "other half = 0.3 (not >= 0.5)" in claim.metric(high, provided=unmet).why
     assert (
-        claim.judge(low, provided=unmet).word == "partly"
-        and claim.judge(none, provided=met).word == "does not hold"
+        claim.metric(low, provided=unmet).word == "partly"
+        and claim.metric(none, provided=met).word == "does not hold"
     )
-    assert claim.judge(high, provided=met, gate=unmet).word == "not testable here"
+    assert claim.metric(high, provided=met, gate=unmet).word == "not testable here"

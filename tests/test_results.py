@@ -136,7 +136,7 @@ def test_intervals_are_seeded(result):
 
 def test_a_saved_result_comes_back(result, tmp_path):
     back = Result.load(result.save(tmp_path / "deep" / "x.npz"))
-    for field in ("dims", "coords", "name", "unit", "about"):
+    for field in ("dims", "coords", "name", "unit", "metadata"):
         assert getattr(back, field) == getattr(result, field)
     np.testing.assert_array_equal(back.values, result.values)
     np.testing.assert_array_equal(back.examples, result.examples)
@@ -226,7 +226,7 @@ def test_wrong_input_is_one_sentence(result, call, says):
 
 
 def test_equality_is_what_the_file_would_say(result, tmp_path):
-    about = {
+    metadata = {
         "pattern": "L*H*",
         "n": np.int64(20),
         "even": {"a": np.float32(0.5)},
@@ -234,7 +234,7 @@ def test_equality_is_what_the_file_would_say(result, tmp_path):
         3: np.arange(2),
     }
     holes = Result(
-        np.array([1.0, np.nan]), ("layer",), {"layer": list(np.arange(2))}, "x", "u", about
+        np.array([1.0, np.nan]), ("layer",), {"layer": list(np.arange(2))}, "x", "u", metadata
     )
     for r in (result, result.mean(), result.sel(layer=1), holes):
         assert Result.load(r.save(tmp_path / "r.npz")) == r
@@ -244,10 +244,10 @@ def test_equality_is_what_the_file_would_say(result, tmp_path):
         result.coords,
         "effect",
         "fraction",
-        result.about,
+        result.metadata,
         result.examples,
     )
-    without = Result(result.values, result.dims, result.coords, "effect", "logits", result.about)
+    without = Result(result.values, result.dims, result.coords, "effect", "logits", result.metadata)
     for other in (changed, without, result.mean("head"), result - result, "a word"):
         assert result != other
 

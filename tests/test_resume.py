@@ -7,10 +7,11 @@ import pytest
 import torch
 
 import interp
-from interp.methods.runs import Measure, checkpoint
+from interp.methods.runs import checkpoint
 from interp.models import bridge, state
+from interp.tasks.metrics import Metric
 
-EITHER = pytest.mark.parametrize("way", ["engine", "hooks"])
+EITHER = pytest.mark.parametrize("backend", ["engine", "hooks"])
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def counting(task, stop=None, keep=()):
             raise KeyboardInterrupt
         return task.metric(logits)
 
-    return seen, Measure("counted", "logits", of, keep)
+    return seen, Metric("counted", "logits", of, keep)
 
 
 def hooked(model):
@@ -68,26 +69,26 @@ VERBS = {
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("keep", [(), ("L2H0.pattern@END",)], ids=["logits", "watched"])
 def test_an_interrupted_sweep_goes_on_where_it_stopped(
-    any_tiny, ioi, tmp_path, monkeypatch, way, verb, keep
+    any_tiny, ioi, tmp_path, monkeypatch, backend, verb, keep
 ):
     monkeypatch.setattr(
         sys.modules["interp.engine.sweep"], "TOKENS", 64
     )  # small parts: tiny models would finish in one
     monkeypatch.setattr("interp.methods.runs.sweep.TOKENS_PER_RUN", 128)
     before, go = hooked(any_tiny), VERBS[verb]
-    whole_count, judge = counting(ioi, keep=keep)
-    whole = go(any_tiny, ioi, metric=judge, way=way, resume=tmp_path / "whole.npz")
+    whole_count, metric = counting(ioi, keep=keep)
+    whole = go(any_tiny, ioi, metric=metric, backend=backend, resume=tmp_path / "whole.npz")
     total, path = len(whole_count), tmp_path / "there" / "sweep.npz"
-    _, judge = counting(ioi, stop=2 * total // 3, keep=keep)
+    _, metric = counting(ioi, stop=2 * total // 3, keep=keep)
     with pytest.raises(KeyboardInterrupt):
-        go(any_tiny, ioi, metric=judge, way=way, resume=path)
+        go(any_tiny, ioi, metric=metric, backend=backend, resume=path)
     assert hooked(any_tiny) == before and free()
-    second, judge = counting(ioi, keep=keep)
-    resumed = go(any_tiny, ioi, metric=judge, way=way, resume=path)
+    second, metric = counting(ioi, keep=keep)
+    resumed = go(any_tiny, ioi, metric=metric, backend=backend, resume=path)
     assert len(second) < total * 0.75
     np.testing.assert_allclose(resumed.examples, whole.examples, atol=1e-5)
-    third, judge = counting(ioi, keep=keep)
-    again = go(any_tiny, ioi, metric=judge, way=way, resume=path)
+    third, metric = counting(ioi, keep=keep)
+    again = go(any_tiny, ioi, metric=metric, backend=backend, resume=path)
     assert len(third) <= 6  # nothing but the unedited runs
     np.testing.assert_array_equal(again.examples, resumed.examples)
     assert not list(tmp_path.rglob("*.part"))
@@ -104,18 +105,20 @@ def test_cells_are_written_as_they_come(any_tiny, ioi, tmp_path, monkeypatch):
                 done.append(int(file["done"].sum()))
         return ioi.metric(logits)
 
-    interp.patch(any_tiny, ioi, "L*H*", metric=Measure("m", "logits", of), way="hooks", resume=path)
+    interp.patch(
+        any_tiny, ioi, "L*H*", metric=Metric("m", "logits", of), backend="hooks", resume=path
+    )
     assert (
         done == sorted(done) and done[0] == 0 and done[-1] == 12 + 2 - 1
     )  # twelve heads and the two plain runs
 
 
 @EITHER
-def test_a_file_of_another_sweep_is_refused(any_tiny, ioi, tmp_path, way):
+def test_a_file_of_another_sweep_is_refused(any_tiny, ioi, tmp_path, backend):
     path = tmp_path / "sweep.npz"
 
     def go(m=any_tiny, t=ioi, where="L*H*", **o):
-        return interp.ablate(m, t, where, **{"way": way, "resume": path, **o})
+        return interp.ablate(m, t, where, **{"backend": backend, "resume": path, **o})
 
     first = go()
     np.testing.assert_array_equal(go().examples, first.examples)
@@ -125,7 +128,7 @@ def test_a_file_of_another_sweep_is_refused(any_tiny, ioi, tmp_path, way):
         (dict(metric="log_prob"), "other metric"),
         (dict(by="resample"), "other method"),
         (dict(reference=ioi.corrupted), "other options"),
-        (dict(way={"engine": "hooks", "hooks": "engine"}[way]), "other method"),
+        (dict(backend={"engine": "hooks", "hooks": "engine"}[backend]), "other method"),
     ]
     for change, says in others:
         with pytest.raises(ValueError, match=f"belongs to another sweep.*{says}.*delete the file"):
@@ -139,18 +142,14 @@ def test_a_file_of_another_sweep_is_refused(any_tiny, ioi, tmp_path, way):
 def test_two_metrics_of_one_name_are_told_apart(any_tiny, ioi, tmp_path):
     path = tmp_path / "sweep.npz"
     interp.patch(
-        any_tiny,
-        ioi,
-        "L*H*",
-        metric=Measure("m", "logits", lambda x, k: ioi.metric(x)),
-        resume=path,
+        any_tiny, ioi, "L*H*", metric=Metric("m", "logits", lambda x, k: ioi.metric(x)), resume=path
     )
     with pytest.raises(ValueError, match="metric on the unedited run"):
         interp.patch(
             any_tiny,
             ioi,
             "L*H*",
-            metric=Measure("m", "logits", lambda x, k: 2 * ioi.metric(x) + 1),
+            metric=Metric("m", "logits", lambda x, k: 2 * ioi.metric(x) + 1),
             resume=path,
         )
 
@@ -193,9 +192,9 @@ def test_one_changed_weight_changes_the_fingerprint():
         ("L0H9", "no such head"),
     ],
 )
-def test_addresses_that_do_not_exist(any_tiny, ioi, verb, where, says, way):
+def test_addresses_that_do_not_exist(any_tiny, ioi, verb, where, says, backend):
     with pytest.raises(ValueError, match=says):
-        verb(any_tiny, ioi, where, way=way)
+        verb(any_tiny, ioi, where, backend=backend)
 
 
 @EITHER
@@ -208,18 +207,18 @@ def test_addresses_that_do_not_exist(any_tiny, ioi, verb, where, says, way):
         (torch.ones(2, 5), r"token ids \[batch pos\]"),
     ],
 )
-def test_references_that_do_not_line_up(any_tiny, ioi, way, reference, says):
+def test_references_that_do_not_line_up(any_tiny, ioi, backend, reference, says):
     with pytest.raises(ValueError, match=says):
-        interp.ablate(any_tiny, ioi, "L*H*", reference=reference, way=way)
+        interp.ablate(any_tiny, ioi, "L*H*", reference=reference, backend=backend)
 
 
 @EITHER
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_model_in_training_mode_is_refused(ioi, any_tiny, way, verb):
+def test_a_model_in_training_mode_is_refused(ioi, any_tiny, backend, verb):
     any_tiny.train()
     try:
         with pytest.raises(ValueError, match="call model.eval"):
-            VERBS[verb](any_tiny, ioi, way=way)
+            VERBS[verb](any_tiny, ioi, backend=backend)
     finally:
         any_tiny.eval()
     assert free()
@@ -232,6 +231,6 @@ def test_a_model_in_training_mode_is_refused(ioi, any_tiny, way, verb):
     [lambda x, k: x, lambda x, k: x.mean(), lambda x, k: 1.0],
     ids=["vocab", "scalar", "float"],
 )
-def test_a_metric_of_the_wrong_shape_is_refused(ioi, any_tiny, way, verb, of):
+def test_a_metric_of_the_wrong_shape_is_refused(ioi, any_tiny, backend, verb, of):
     with pytest.raises(ValueError, match=r"'odd' gave .*one number per example, shape \(4,\)"):
-        VERBS[verb](any_tiny, ioi, metric=Measure("odd", "x", of), way=way)
+        VERBS[verb](any_tiny, ioi, metric=Metric("odd", "x", of), backend=backend)

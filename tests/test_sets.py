@@ -17,10 +17,10 @@ def test_the_first_choice_is_the_best_alone_and_each_step_the_best_beside_it(
 ):
     order = interp.methods.ablation.greedy_ablation(any_tiny, ioi, "L*H*", steps=3, most=most)
     chosen = order.coords["step"]
-    assert order.dims == ("step",) and chosen == order.about["chosen"] and len(set(chosen)) == 3
+    assert order.dims == ("step",) and chosen == order.metadata["chosen"] and len(set(chosen)) == 3
     alone = interp.ablate(any_tiny, ioi, "L*H*")
     assert chosen[0] == alone.top(1, by=by).labels[0]
-    np.testing.assert_allclose(order.about["alone"], alone.pick(chosen).values, atol=1e-4)
+    np.testing.assert_allclose(order.metadata["alone"], alone.pick(chosen).values, atol=1e-4)
     best = {"harm": min, "help": max}[most]
     for step in (1, 2):  # every other head tried by hand, one call each
         tried = {
@@ -56,7 +56,7 @@ def test_pairs_are_symmetric_and_three_ablations(any_tiny, ioi, by):
     assert np.isnan(np.diag(pairs.values)).all() and np.isnan(pairs.values).sum() == len(sites)
     for i, a in enumerate(sites):
         one = interp.ablate(any_tiny, ioi, [a], by=by)
-        assert pairs.about["alone"][a] == pytest.approx(float(one.values), abs=1e-4)
+        assert pairs.metadata["alone"][a] == pytest.approx(float(one.values), abs=1e-4)
         for j in range(i):
             b = sites[j]
             by_hand = interp.ablate(any_tiny, ioi, [a, b], by=by).examples - one.examples
@@ -70,13 +70,13 @@ def test_sets_both_ways_and_on_paper(any_tiny, ioi, tmp_path):
         interp.methods.ablation.greedy_ablation,
     ):
         ways = [
-            verb(any_tiny, ioi, ["L0H1", "L1H*"], way=way, **more)
-            for way in ("engine", "hooks")
+            verb(any_tiny, ioi, ["L0H1", "L1H*"], backend=backend, **more)
+            for backend in ("engine", "hooks")
             for more in [dict(steps=2) if verb is interp.methods.ablation.greedy_ablation else {}]
         ]
-        assert [r.about["way"] for r in ways] == ["engine", "hooks"] and ways[0].coords == ways[
-            1
-        ].coords
+        assert [r.metadata["backend"] for r in ways] == ["engine", "hooks"] and ways[
+            0
+        ].coords == ways[1].coords
         np.testing.assert_allclose(ways[0].examples, ways[1].examples, atol=2e-4)
         ways[0].plot()
         assert interp.Result.load(ways[0].save(tmp_path / "r.npz")) == ways[0]

@@ -84,8 +84,8 @@ def test_function_vector_by_hand(any_tiny, ioi):
                 (ioi.metric(run(any_tiny, ioi.corrupted, [put]).logits) - base).mean()
             )
     best = sorted(effects, key=effects.get)[::-1][:3]
-    assert found.about["heads"] == [f"L{layer}H{head}@END" for layer, head in best]
-    np.testing.assert_allclose(found.about["effects"], [effects[b] for b in best], atol=2e-4)
+    assert found.metadata["heads"] == [f"L{layer}H{head}@END" for layer, head in best]
+    np.testing.assert_allclose(found.metadata["effects"], [effects[b] for b in best], atol=2e-4)
     torch.testing.assert_close(
         found.vector, sum(kept[b].mean(0) for b in best), atol=1e-5, rtol=1e-4
     )
@@ -183,14 +183,14 @@ def test_side_effect_by_hand(any_tiny, ioi, clean_less_corrupted):
 def test_texts_are_steered_in_the_order_given(any_tiny, clean_less_corrupted):
     texts = ["the dog", "Mary went to the store", "a cat"]
 
-    def judge(logits):
+    def metric(logits):
         return logits[:, 7]
 
     together = interp.steer(
-        any_tiny, texts, clean_less_corrupted, strengths=(1,), metric=judge
+        any_tiny, texts, clean_less_corrupted, strengths=(1,), metric=metric
     ).examples[0]
     alone = [
-        interp.steer(any_tiny, [t], clean_less_corrupted, strengths=(1,), metric=judge).values[0]
+        interp.steer(any_tiny, [t], clean_less_corrupted, strengths=(1,), metric=metric).values[0]
         for t in texts
     ]
     np.testing.assert_allclose(together, alone, atol=1e-4)
@@ -225,18 +225,18 @@ def test_the_gradient_of_the_mix_is_the_finite_difference_both_ways(any_tiny, io
     means = run(any_tiny, ioi, keep=["L*H*.z@-1"]).kept["L*H*.z@-1"].mean(2)
     shares = torch.rand(3, 4, generator=torch.Generator().manual_seed(0))
     found = {}
-    for way in ("engine", "hooks"):
-        loss_of, ran = mix_loss(any_tiny, means, other, way)
+    for backend in ("engine", "hooks"):
+        loss_of, ran = mix_loss(any_tiny, means, other, backend)
         at = shares.clone().requires_grad_(True)
         loss = loss_of(at)
-        found[way] = float(loss.detach()), torch.autograd.grad(loss, at)[0]
-        assert ran == way
+        found[backend] = float(loss.detach()), torch.autograd.grad(loss, at)[0]
+        assert ran == backend
         for layer, head in ((0, 1), (1, 3), (2, 2)):
             step = torch.zeros(3, 4)
             step[layer, head] = 0.01
             with torch.no_grad():
                 slope = (loss_of(shares + step) - loss_of(shares - step)) / 0.02
-            assert float(found[way][1][layer, head]) == pytest.approx(float(slope), abs=2e-3)
+            assert float(found[backend][1][layer, head]) == pytest.approx(float(slope), abs=2e-3)
     assert found["engine"][0] == pytest.approx(found["hooks"][0], abs=1e-4)
     torch.testing.assert_close(found["engine"][1], found["hooks"][1], atol=1e-4, rtol=1e-3)
 
@@ -295,7 +295,7 @@ def test_a_price_on_the_shares_makes_them_smaller(any_tiny, ioi, other):
         ),
         (lambda m, t, d: interp.steer(m, t, d, at="L0H1.z@END"), "32 numbers"),
         (
-            lambda m, t, d: interp.steer(m, t, replace(d, about={"model": "gpt2"})),
+            lambda m, t, d: interp.steer(m, t, replace(d, metadata={"model": "gpt2"})),
             "found in 'gpt2'",
         ),
         (lambda m, t, d: interp.steer(m, t, d, how="ad"), "did you mean 'add'"),
@@ -309,7 +309,7 @@ def test_a_price_on_the_shares_makes_them_smaller(any_tiny, ioi, other):
             "have no loss",
         ),
         (lambda m, t, d: d + replace(d, site="resid_post.0@END"), "one place"),
-        (lambda m, t, d: d + replace(d, about={"model": "gpt2"}), "different models"),
+        (lambda m, t, d: d + replace(d, metadata={"model": "gpt2"}), "different models"),
         (lambda m, t, d: (d * 0).normalised(), "do not differ"),
         (
             lambda m, t, d: interp.methods.steering.difference_of_means(m, [], ["the dog"], AT),
@@ -361,7 +361,7 @@ def test_a_price_on_the_shares_makes_them_smaller(any_tiny, ioi, other):
             "layers 0 to 2",
         ),
         (
-            lambda m, t, d: interp.methods.steering.soft_injection(m, t, t, way="engin"),
+            lambda m, t, d: interp.methods.steering.soft_injection(m, t, t, backend="engin"),
             "did you mean 'engine'",
         ),
         (

@@ -21,8 +21,8 @@ ONE = scores([[5, -4, 3], [2, 1, 0]])
 def test_the_area_of_cells_by_hand():
     # known: 5 and 2; others 4 3 1 0: 5 beats four, 2 beats two of four
     truth = ["L0H0", "L1H0"]
-    assert interp.methods.circuits.roc(ONE, truth).about["auc"] == pytest.approx(6 / 8)
-    assert interp.methods.circuits.roc(ONE, truth, absolute=False).about["auc"] == pytest.approx(
+    assert interp.methods.circuits.roc(ONE, truth).metadata["auc"] == pytest.approx(6 / 8)
+    assert interp.methods.circuits.roc(ONE, truth, absolute=False).metadata["auc"] == pytest.approx(
         7 / 8
     )
     got = mean_auroc({"a": [ONE]}, {"a": truth})

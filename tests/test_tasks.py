@@ -33,7 +33,7 @@ def model(request):
 def test_prompts_line_up(make, model):
     task = make(model, n=12, seed=0)
     assert len(task) == 12 and task.clean.shape == task.corrupted.shape
-    assert (task.clean[:, 0] == model.tokenizer.bos_token_id).all() and task.about[
+    assert (task.clean[:, 0] == model.tokenizer.bos_token_id).all() and task.metadata[
         "bos"
     ] == "<|im_start|>"
     assert (task.clean[:, 1:] != model.tokenizer.bos_token_id).all()
@@ -103,7 +103,7 @@ def test_ioi_positions_point_at_their_words(model, corruption):
 def test_ioi_held_out_shares_no_name_place_or_object(model):
     task = interp.tasks.ioi(model, n=64, seed=0, corruption="abc")
     held = task.heldout()
-    frame = {w for t in task.about["templates"] for w in t.replace(",", " ,").split()}
+    frame = {w for t in task.metadata["templates"] for w in t.replace(",", " ,").split()}
 
     def content(t):
         return {
@@ -112,7 +112,7 @@ def test_ioi_held_out_shares_no_name_place_or_object(model):
 
     shared = content(task) & content(held)
     assert shared <= {"<|im_start|>", ",", "<unk>"}, shared  # the tiny tokenizer has no comma
-    assert held.about["split"] == "heldout" and len(held) == 64
+    assert held.metadata["split"] == "heldout" and len(held) == 64
     with pytest.raises(ValueError, match="already the held-out half"):
         held.heldout()
 
@@ -151,7 +151,7 @@ def test_induction_with_another_block_shares_no_token_but_the_form(tiny):
         assert not set(clean[1:]) & set(corrupted[1:])
         for tokens, next_ in ((clean, answer), (corrupted, wrong)):
             assert tokens[tokens.index(tokens[-1]) + 1] == next_
-    assert task.heldout().about["corruption"] == "block"
+    assert task.heldout().metadata["corruption"] == "block"
 
 
 def test_induction_repeats_and_asks_for_what_followed(model):
@@ -308,13 +308,13 @@ def test_wrong_input_is_one_sentence(tiny, call, says):
 def test_held_out_keeps_the_metric_the_size_and_the_options(model):
     task = interp.tasks.ioi(model, n=12, seed=2, corruption="abc").with_metric("prob")[:5]
     held = task.heldout()
-    assert (held.metric_name, len(held), held.about["seed"], held.about["corruption"]) == (
+    assert (held.metric_name, len(held), held.metadata["seed"], held.metadata["corruption"]) == (
         "prob",
         5,
         3,
         "abc",
     )
-    assert interp.tasks.induction(model, n=3, length=6).heldout().about["length"] == 6
+    assert interp.tasks.induction(model, n=3, length=6).heldout().metadata["length"] == 6
 
 
 def test_no_pair_comes_twice(make, model):

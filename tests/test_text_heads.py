@@ -20,10 +20,10 @@ def text(any_tiny):
 
 def test_text_is_chunks_of_one_half_and_heldout_of_the_other(tiny):
     text = interp.tasks.text(tiny, n=3, length=12, seed=1)
-    judge = text.heldout()
-    assert text.clean.shape == judge.clean.shape == (3, 12) and len(judge) == 3
+    metric = text.heldout()
+    assert text.clean.shape == metric.clean.shape == (3, 12) and len(metric) == 3
     assert (text.clean[:, 0] == tiny.tokenizer.bos_token_id).all() and (
-        text.clean != judge.clean
+        text.clean != metric.clean
     ).any()
     assert (text.corrupted.sort(1).values == text.clean.sort(1).values).all() and (
         text.corrupted[:, 0] == text.clean[:, 0]
@@ -39,11 +39,11 @@ def test_text_loss_is_the_cross_entropy_and_its_ablation_too(any_tiny, text):
         [float(told[i, text.clean[0, i + 1]]) for i in range(1, 11)]
     )  # position 0 predicts nothing
     assert float(loss.of(logits, {})[0]) == pytest.approx(by_hand, rel=1e-5)
-    by_hooks = interp.ablate(any_tiny, text, "L*H*", metric=loss, way="hooks")
-    assert by_hooks.about["clean"] == pytest.approx(
+    by_hooks = interp.ablate(any_tiny, text, "L*H*", metric=loss, backend="hooks")
+    assert by_hooks.metadata["clean"] == pytest.approx(
         float(interp.methods.text.cross_entropy(any_tiny, text.clean).values), rel=1e-5
     )
-    fast = interp.ablate(any_tiny, text, "L*H*", metric=loss, way="engine")
+    fast = interp.ablate(any_tiny, text, "L*H*", metric=loss, backend="engine")
     np.testing.assert_allclose(fast.examples, by_hooks.examples, atol=2e-5)
     z = run(any_tiny, text, keep=["L1H2.z"], last_only=True).kept["L1H2.z"]
 
@@ -59,12 +59,12 @@ def test_text_loss_is_the_cross_entropy_and_its_ablation_too(any_tiny, text):
 
 
 def test_an_end_measure_is_not_changed_by_reading_everywhere(any_tiny, text):
-    last = interp.methods.Measure(
+    last = interp.methods.Metric(
         "log prob", "nats", lambda logits, kept: text.metric(logits[:, -1]), everywhere=True
     )
-    plain = interp.ablate(any_tiny, text, "L*H*@END", way="engine")
+    plain = interp.ablate(any_tiny, text, "L*H*@END", backend="engine")
     np.testing.assert_allclose(
-        interp.ablate(any_tiny, text, "L*H*@END", metric=last, way="engine").examples,
+        interp.ablate(any_tiny, text, "L*H*@END", metric=last, backend="engine").examples,
         plain.examples,
         atol=2e-5,
     )
@@ -94,7 +94,7 @@ def test_importance_on_text(any_tiny, text):
     np.testing.assert_allclose(
         scored.sel(score="ablation").examples, np.abs(signed.examples), atol=1e-6
     )
-    assert scored.about["units"] == {"ablation": "nats a token", "gradient": "nats a token"}
+    assert scored.metadata["units"] == {"ablation": "nats a token", "gradient": "nats a token"}
 
 
 def test_text_loss_says_what_does_not_fit(any_tiny, text):
@@ -111,7 +111,7 @@ def test_profiles_by_distance_are_means_of_diagonals(any_tiny, text):
     assert profile.sel(layer=1, head=2, distance=3).examples[0] == pytest.approx(expected, abs=1e-6)
     grouped = interp.methods.attention.distance_profile(any_tiny, text, groups={"early": [0, 1]})
     np.testing.assert_allclose(grouped.values[0], profile.values[:2].mean((0, 1)))
-    assert profile.about["even"][0] == pytest.approx(
+    assert profile.metadata["even"][0] == pytest.approx(
         np.mean([1 / k for k in range(2, 13)]), abs=1e-6
     )
     with pytest.raises(ValueError, match="groups name layers"):
@@ -128,7 +128,7 @@ def test_components_rebuild_the_distances_and_explain_the_variance(any_tiny, tex
     np.testing.assert_allclose(
         np.linalg.norm(found[:, None] - found[None], axis=-1), apart, atol=2e-3
     )
-    assert sum(every.about["explained"]) == pytest.approx(1, abs=1e-4)
+    assert sum(every.metadata["explained"]) == pytest.approx(1, abs=1e-4)
     one = flat.reshape(12, 12, 12, 3)[..., 0].reshape(12, -1)
     squares = np.linalg.svd(one - one.mean(0), compute_uv=False) ** 2
     share = interp.methods.attention.variance_explained(any_tiny, text, components=2)

@@ -85,7 +85,7 @@ def test_documentation_is_kept_whole_and_made_once(tmp_path, monkeypatch):
     monkeypatch.setattr(docstrings, "read_docstrings", read)
     monkeypatch.setenv("INTERP_CACHE", str(tmp_path))
     first, again = (docstrings.documentation.__wrapped__() for _ in range(2))
-    assert first.documents == again.documents and first.about == again.about and made == [1]
+    assert first.documents == again.documents and first.metadata == again.metadata and made == [1]
     (file,) = (tmp_path / "texts").iterdir()  # and no temporary one beside it
     assert json.loads(file.read_text()) == [["a", "one"], ["b", "two"]]
     file.write_text('[["a", "o')
@@ -93,7 +93,7 @@ def test_documentation_is_kept_whole_and_made_once(tmp_path, monkeypatch):
         1,
         1,
     ]
-    assert set(first.about["versions"]) == {"python", *docstrings.PACKAGES}
+    assert set(first.metadata["versions"]) == {"python", *docstrings.PACKAGES}
 
 
 # --- corpora and halves --------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def test_the_fingerprint_tells_corpora_apart():
     assert (
         one.fingerprint
         == Corpus("y", (Document("a", "bc"),)).fingerprint
-        == one.about["fingerprint"]
+        == one.metadata["fingerprint"]
     )
     assert one.fingerprint != Corpus("x", (Document("ab", "c"),)).fingerprint
 
@@ -245,7 +245,7 @@ def test_cross_entropy_by_hand(any_tiny):
         ]
         found = interp.methods.text.cross_entropy(any_tiny, tokens, edits)
         np.testing.assert_allclose(found.examples, by_hand, atol=1e-5)
-        assert found.unit == "nats a token" and found.about["n"] == 35
+        assert found.unit == "nats a token" and found.metadata["n"] == 35
     assert abs(interp.methods.text.cross_entropy(any_tiny, tokens).values - found.values) > 1e-4
 
 

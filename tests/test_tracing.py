@@ -17,35 +17,38 @@ def ioi(any_tiny):
 
 
 def test_kl_is_zero_at_home_and_torchs_own_elsewhere(any_tiny, ioi):
-    judge = interp.methods.runs.kl_to(any_tiny, ioi)
+    metric = interp.methods.runs.kl_to(any_tiny, ioi)
     clean, corrupted = (
         run(any_tiny, t, last_only=True).logits.log_softmax(-1) for t in (ioi.clean, ioi.corrupted)
     )
-    assert judge.unit == "nats" and torch.allclose(judge.of(clean, {}), torch.zeros(4), atol=1e-6)
+    assert metric.unit == "nats" and torch.allclose(metric.of(clean, {}), torch.zeros(4), atol=1e-6)
     by_hand = (clean.exp() * (clean - corrupted)).sum(-1)
-    torch.testing.assert_close(judge.of(corrupted, {}), by_hand, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(metric.of(corrupted, {}), by_hand, atol=1e-5, rtol=1e-4)
     theirs = [
         torch.nn.functional.kl_div(q, p.exp(), reduction="sum") for p, q in zip(clean, corrupted)
     ]
-    torch.testing.assert_close(judge.of(corrupted, {}), torch.stack(theirs), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(metric.of(corrupted, {}), torch.stack(theirs), atol=1e-5, rtol=1e-4)
     other = interp.methods.runs.kl_to(any_tiny, ioi, run="corrupted")
     assert torch.allclose(other.of(corrupted, {}), torch.zeros(4), atol=1e-6)
 
 
-@pytest.mark.parametrize("way", ["engine", "hooks"])
-def test_restoring_everything_takes_the_distance_to_zero(any_tiny, ioi, way):
-    judge = interp.methods.runs.kl_to(any_tiny, ioi)
-    effect = interp.patch(any_tiny, ioi, "resid_pre.0", metric=judge, way=way)
-    far = judge.of(run(any_tiny, ioi.corrupted, last_only=True).logits, {})
+@pytest.mark.parametrize("backend", ["engine", "hooks"])
+def test_restoring_everything_takes_the_distance_to_zero(any_tiny, ioi, backend):
+    metric = interp.methods.runs.kl_to(any_tiny, ioi)
+    effect = interp.patch(any_tiny, ioi, "resid_pre.0", metric=metric, backend=backend)
+    far = metric.of(run(any_tiny, ioi.corrupted, last_only=True).logits, {})
     assert far.min() > 1e-3
     np.testing.assert_allclose(effect.examples, -far.numpy(), atol=1e-5)
 
 
 def test_kl_both_ways(any_tiny, ioi):
-    judge = interp.methods.runs.kl_to(any_tiny, ioi)
+    metric = interp.methods.runs.kl_to(any_tiny, ioi)
     for verb in (interp.patch, interp.ablate):
-        ways = [verb(any_tiny, ioi, "L*H*", metric=judge, way=way) for way in ("engine", "hooks")]
-        assert [r.about["way"] for r in ways] == ["engine", "hooks"]
+        ways = [
+            verb(any_tiny, ioi, "L*H*", metric=metric, backend=backend)
+            for backend in ("engine", "hooks")
+        ]
+        assert [r.metadata["backend"] for r in ways] == ["engine", "hooks"]
         np.testing.assert_allclose(ways[0].examples, ways[1].examples, atol=1e-4)
 
 
@@ -62,30 +65,32 @@ def test_kl_says_what_it_needs(any_tiny, ioi):
 
 # --- causal_trace --------------------------------------------------------------------------------------------
 
-EITHER = pytest.mark.parametrize("way", ["engine", "hooks"])
+EITHER = pytest.mark.parametrize("backend", ["engine", "hooks"])
 
 
 @EITHER
-def test_no_noise_has_nothing_to_restore(any_tiny, ioi, way):
+def test_no_noise_has_nothing_to_restore(any_tiny, ioi, backend):
     trace = interp.causal_trace(
-        any_tiny, ioi, "resid_pre.*@*", subject="S2", noise=0, samples=2, way=way
+        any_tiny, ioi, "resid_pre.*@*", subject="S2", noise=0, samples=2, backend=backend
     )
     np.testing.assert_allclose(trace.values, 0, atol=1e-5)
-    assert trace.about["corrupted"] == pytest.approx(trace.about["clean"], abs=1e-5)
+    assert trace.metadata["corrupted"] == pytest.approx(trace.metadata["clean"], abs=1e-5)
 
 
 @EITHER
 @pytest.mark.parametrize("subject", ["S2", ("S1", "S2")])
-def test_restoring_the_subject_below_everything_is_the_clean_run(any_tiny, ioi, way, subject):
+def test_restoring_the_subject_below_everything_is_the_clean_run(any_tiny, ioi, backend, subject):
     names = [subject] if isinstance(subject, str) else None
     spots = names or range(int(ioi.position("S1").min()), int(ioi.position("S2").max()) + 1)
     together = [f"resid_pre.0@{spot}" for spot in spots]
-    trace = interp.causal_trace(any_tiny, ioi, together, subject=subject, samples=3, way=way)
-    lost = trace.about["clean"] - trace.about["corrupted"]
+    trace = interp.causal_trace(
+        any_tiny, ioi, together, subject=subject, samples=3, backend=backend
+    )
+    lost = trace.metadata["clean"] - trace.metadata["corrupted"]
     assert np.abs(trace.examples).max() > 1e-2
     np.testing.assert_allclose(trace.values, lost, atol=1e-5)
     whole = interp.causal_trace(
-        any_tiny, ioi, "resid_post.2@END", subject=subject, samples=3, way=way
+        any_tiny, ioi, "resid_post.2@END", subject=subject, samples=3, backend=backend
     )
     np.testing.assert_allclose(whole.examples, trace.examples, atol=1e-4)
 
@@ -95,24 +100,26 @@ def test_restoring_the_subject_below_everything_is_the_clean_run(any_tiny, ioi, 
     ["resid_pre.*@*", "mlp.*@*", "attn.*@S2", "L*H*", [["mlp.0", "attn.1@END"], ["resid_pre.1"]]],
 )
 def test_tracing_both_ways_gives_the_same_numbers(any_tiny, ioi, where):
-    def trace(way):
-        return interp.causal_trace(any_tiny, ioi, where, subject=("S1", "S2"), samples=2, way=way)
+    def trace(backend):
+        return interp.causal_trace(
+            any_tiny, ioi, where, subject=("S1", "S2"), samples=2, backend=backend
+        )
 
     ways = trace("engine"), trace("hooks")
-    assert [r.about["way"] for r in ways] == ["engine", "hooks"] and np.abs(
+    assert [r.metadata["backend"] for r in ways] == ["engine", "hooks"] and np.abs(
         ways[0].examples
     ).max() > 1e-3
     np.testing.assert_allclose(ways[0].examples, ways[1].examples, atol=1e-4)
 
 
 @EITHER
-def test_a_window_by_hand(any_tiny, ioi, way):
+def test_a_window_by_hand(any_tiny, ioi, backend):
     from interp.edits import add, set_to
     from interp.interventions import Intervention
     from interp.models import bridge
 
     traced = interp.causal_trace(
-        any_tiny, ioi, "mlp.*@S2", subject="S2", samples=1, seed=3, window=2, way=way
+        any_tiny, ioi, "mlp.*@S2", subject="S2", samples=1, seed=3, window=2, backend=backend
     )
     at, rows = ioi.position("S2"), torch.arange(4)
     sigma = bridge.embeddings(any_tiny, ioi.clean)[rows, at].numpy().std()
@@ -138,7 +145,7 @@ def test_tracing_stands_beside_token_replacement(any_tiny, ioi):
     patched = interp.patch(any_tiny, ioi, "resid_pre.*@*")
     difference = patched - trace
     np.testing.assert_allclose(difference.examples, patched.examples - trace.examples)
-    assert "denoising" in trace.about["in_distribution"]
+    assert "denoising" in trace.metadata["in_distribution"]
     first = int(ioi.position("S2").min())
     assert (trace.values[:, :first] == 0).all()
     again = interp.causal_trace(any_tiny, ioi, "resid_pre.*@*", subject="S2", samples=2)
@@ -156,7 +163,7 @@ def test_tracing_stands_beside_token_replacement(any_tiny, ioi):
         (dict(subject="S2", window=0), "at least one layer"),
         (dict(subject="S2", samples=0), "at least one draw"),
         (dict(subject="S2", metric="kl"), "kl_to"),
-        (dict(subject="S2", way="fast"), "unknown way"),
+        (dict(subject="S2", backend="fast"), "unknown way"),
     ],
 )
 def test_wrong_traces_are_one_sentence(any_tiny, ioi, options, says):

@@ -63,18 +63,18 @@ def test_the_same_seed_gives_the_same_lens_and_it_is_kept(tiny, own_cache):
     assert not list(own_cache.rglob("*.safetensors"))
     kept = interp.tuned_lens(tiny, text(tiny), **options)
     read = interp.tuned_lens(tiny, text(tiny), **options)
-    assert (kept.kl.about["from disk"], read.kl.about["from disk"]) == (False, True)
+    assert (kept.kl.metadata["from disk"], read.kl.metadata["from disk"]) == (False, True)
     torch.testing.assert_close(kept.weight, read.weight, atol=0, rtol=0)
     np.testing.assert_array_equal(kept.kl.values, read.kl.values)
     for other in (dict(options, seed=1), dict(options, steps=6), dict(options, vocab=50)):
-        assert not interp.tuned_lens(tiny, text(tiny), **other).kl.about["from disk"]
-    assert not interp.tuned_lens(tiny, text(tiny, 1), **options).kl.about["from disk"]
+        assert not interp.tuned_lens(tiny, text(tiny), **other).kl.metadata["from disk"]
+    assert not interp.tuned_lens(tiny, text(tiny, 1), **options).kl.metadata["from disk"]
 
 
 def test_two_models_of_one_name_have_each_their_lens(tiny):
     lens = interp.tuned_lens(tiny, text(tiny), layers=[0], steps=2)
     other = interp.models.tiny("tiny", seed=5)
-    assert not interp.tuned_lens(other, text(tiny), layers=[0], steps=2).kl.about["from disk"]
+    assert not interp.tuned_lens(other, text(tiny), layers=[0], steps=2).kl.metadata["from disk"]
     with pytest.raises(ValueError, match="another model"):
         interp.logit_lens(other, interp.tasks.ioi(other, n=2), lens=lens)
 

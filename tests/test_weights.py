@@ -176,7 +176,7 @@ def test_turning_writer_and_reader_together_changes_nothing():
 
 def test_the_null_is_one_over_the_root_of_the_width(any_tiny):
     scores = interp.methods.weights.composition(any_tiny, rotations=60)
-    null = scores.about["null"]
+    null = scores.metadata["null"]
     assert null["rms"] == pytest.approx(32**-0.5) and null["low"] < null["mean"] < null["high"]
     assert null["mean"] == pytest.approx(null["rms"], rel=0.1)
 

@@ -107,7 +107,10 @@ def test_code_and_the_static_twin(tiny, task):
 
 def test_logits_when_patched_go_two_ways(any_tiny):
     task = interp.tasks.ioi(any_tiny, n=2)
-    ways = [logits_when_patched(any_tiny, task, "noising", way=way) for way in (None, "hooks")]
+    ways = [
+        logits_when_patched(any_tiny, task, "noising", backend=backend)
+        for backend in (None, "hooks")
+    ]
     assert torch.allclose(ways[0][0], run(any_tiny, task.clean, last_only=True).logits, atol=1e-4)
     for site in ("resid_pre.1@-1", "L1H2", "mlp.0@3", "attn.2@END", ["L0H1", "mlp.1@-1"]):
         assert torch.allclose(*(patched(site) for _, patched in ways), atol=1e-4), site

@@ -198,14 +198,14 @@ def test_a_saved_notebook_that_nobody_trusts_shows_the_picture(browser, lab):
     from interp import widgets
 
     model = interp.models.tiny()
-    data, about = widgets.heads(
+    data, metadata = widgets.heads(
         model, interp.tasks.ioi(model, n=2), heads="L1H1"
     )._repr_mimebundle_()
     import nbformat
 
     saved = nbformat.reads(written(("w",)), 4)
     saved.cells[0].outputs = [
-        v4.new_output("execute_result", data=data, metadata=about, execution_count=1)
+        v4.new_output("execute_result", data=data, metadata=metadata, execution_count=1)
     ]
     write(saved, lab[1] / "saved.ipynb")
     with notebook(browser, *lab, run=False, file="saved.ipynb") as page:

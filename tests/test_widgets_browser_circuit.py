@@ -89,9 +89,9 @@ def test_the_circuit_by_keyboard_from_python_and_in_the_dark(graph, tmp_path):
 
 
 def test_the_patching_explorer(patching, tmp_path):
-    columns = patching.value("len(w.about['prompts'][0]['clean'])")
+    columns = patching.value("len(w.metadata['prompts'][0]['clean'])")
     patching.see("() => document.querySelectorAll('.interp-patch-map rect.waits').length", 0)
-    differs = patching.value("w.about['prompts'][0]['differs']")
+    differs = patching.value("w.metadata['prompts'][0]['differs']")
     patching.see(
         "() => document.querySelectorAll('.interp-patch-tokens .differs').length", 2 * len(differs)
     )

@@ -201,7 +201,9 @@ def test_a_fraction_of_the_trace_is_the_trace_over_the_loss(any_tiny):
 
     plain, part = trace(), trace(unit="fraction")
     np.testing.assert_allclose(
-        part.examples, plain.examples / (plain.about["clean"] - plain.about["corrupted"]), rtol=1e-4
+        part.examples,
+        plain.examples / (plain.metadata["clean"] - plain.metadata["corrupted"]),
+        rtol=1e-4,
     )
     whole = interp.causal_trace(
         any_tiny, task, ["resid_pre.0@S2"], subject="S2", samples=2, unit="fraction"
@@ -213,7 +215,7 @@ def test_a_fraction_of_the_trace_is_the_trace_over_the_loss(any_tiny):
 
 def test_countries_are_asked_for_their_language(tiny, smollm2):
     task = interp.tasks.capitals(smollm2, n=16, relation="language")
-    assert task.name == "languages" and task.about["relation"] == "language"
+    assert task.name == "languages" and task.metadata["relation"] == "language"
     assert not set(task.labels["country"]) & set(task.heldout().labels["country"])
     assert task.heldout().name == "languages"
     assert float(task.with_metric("accuracy").clean_metric(smollm2).values) > 0.9

@@ -139,14 +139,14 @@ class Circuit:
         )
 
     @staticmethod
-    def of(edges: Iterable[Edge], like: "Circuit | Result", **about: Any) -> "Circuit":
+    def of(edges: Iterable[Edge], like: "Circuit | Result", **metadata: Any) -> "Circuit":
         """A circuit of these edges on the graph of another circuit or of scores.
 
         >>> Circuit.of([("embed", "mlp.0.in"), ("mlp.0", "logits.in")], like=scores)
         """
         graph = like.graph if isinstance(like, Circuit) else residual_graph.graph_of(like)
-        model = like.model if isinstance(like, Circuit) else like.about["model"]
-        return Circuit({tuple(edge): None for edge in edges}, graph, model, **about)
+        model = like.model if isinstance(like, Circuit) else like.metadata["model"]
+        return Circuit({tuple(edge): None for edge in edges}, graph, model, **metadata)
 
     def prune(self) -> "Circuit":
         """Only the edges on some way from the embedding to the logits.
@@ -378,20 +378,22 @@ def _of_scores(scores: Result, chosen: np.ndarray, how: dict[str, Any]) -> Circu
         for i in map(int, chosen)
     ]
     flat = scores.values.ravel()
-    about = scores.about
+    metadata = scores.metadata
     task = {
-        k: about[v]
+        k: metadata[v]
         for k, v in (("name", "task"), ("n", "n"), ("seed", "seed"), ("split", "split"))
-        if v in about
+        if v in metadata
     }
-    task |= about.get("made", {})
-    options = {k: about[k] for k in ("steps", "by", "metric", "at_") if k in about}
+    task |= metadata.get("made", {})
+    options = {k: metadata[k] for k in ("steps", "by", "metric", "at_") if k in metadata}
     source = {
         "kind": "discovered",
-        "method": about.get("method"),
+        "method": metadata.get("method"),
         "options": options,
         "unit": scores.unit,
         **how,
     }
     edges = {edge: float(flat[int(i)]) for edge, i in zip(names, chosen)}
-    return Circuit(edges, residual_graph.graph_of(scores), about["model"], task=task, source=source)
+    return Circuit(
+        edges, residual_graph.graph_of(scores), metadata["model"], task=task, source=source
+    )

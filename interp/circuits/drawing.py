@@ -498,13 +498,13 @@ def _said(circuit: "interp.circuits.circuit.Circuit", plan: Mapping) -> str:
     )
     until_year = re.match(r".{,60}?\b(19|20)\d\d\b", how)
     how = until_year[0] if until_year else textwrap.shorten(how, 60, placeholder=" ...")
-    about = " · ".join(x for x in (circuit.model, circuit.task.get("name", ""), how) if x)
+    caption = " · ".join(x for x in (circuit.model, circuit.task.get("name", ""), how) if x)
     size = ", ".join(
         _count(n, what)
         for n, what in ((len(circuit), "edge"), (len(circuit.nodes), "component"))
         if n
     )
-    return f"{about}: {size}" + (
+    return f"{caption}: {size}" + (
         f" (the {len(plan['edges'])} largest drawn)" if plan["hidden"] else ""
     )
 

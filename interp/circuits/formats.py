@@ -72,7 +72,7 @@ def read(path: str | Path, model: Any = None, *, circuit: bool = False) -> Resul
             f"{str(path)!r}: .json and .pt files of EAP-IG, MIB and auto-circuit can be read, not {path.suffix!r}"
         )
     scores, chosen, graph, how = found
-    about = {
+    metadata = {
         "model": name,
         "method": f"read from {path.name}",
         "format": how,
@@ -95,7 +95,7 @@ def read(path: str | Path, model: Any = None, *, circuit: bool = False) -> Resul
         coords,
         f"scores of {path.name}",
         "unit of the file's metric",
-        about,
+        metadata,
     )
 
 
@@ -214,7 +214,7 @@ def _given(model: Any) -> tuple[str, Graph | None]:
     if isinstance(model, Circuit):
         return model.model, model.graph
     if isinstance(model, Result):
-        return model.about["model"], graph_of(model)
+        return model.metadata["model"], graph_of(model)
     d = bridge.dims(model)
     return bridge.name(model), Graph(d.n_layers, d.n_heads, d.n_kv_heads, d.parallel)
 

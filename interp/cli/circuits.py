@@ -68,30 +68,30 @@ def add(command: Callable[..., argparse.ArgumentParser], as_json: argparse.Argum
         metavar="FILE",
         help="where to save (default: interp-runs/circuits/MODEL/TASK/METHOD.json)",
     )
-    judge = command(
+    metric = command(
         "evaluate", _evaluate, "judge a circuit's file on held-out prompts of its task", as_json
     )
-    judge.add_argument("file", metavar="FILE", help="a circuit saved by interp")
-    judge.add_argument("--model", metavar="M", help="the model (default: the circuit's own)")
-    judge.add_argument(
+    metric.add_argument("file", metavar="FILE", help="a circuit saved by interp")
+    metric.add_argument("--model", metavar="M", help="the model (default: the circuit's own)")
+    metric.add_argument(
         "-n",
         "--n",
         type=int,
         metavar="N",
         help="how many held-out prompts (default: as the file was judged)",
     )
-    judge.add_argument(
+    metric.add_argument(
         "--seed",
         type=int,
         metavar="S",
         help="which held-out prompts (default: as the file was judged)",
     )
-    judge.add_argument(
+    metric.add_argument(
         "--by",
         metavar="HOW",
         help="what cut edges carry: resample, mean or zero (default: as the file was judged)",
     )
-    judge.add_argument(
+    metric.add_argument(
         "--sets",
         type=int,
         default=10,
@@ -264,14 +264,14 @@ def _data(circuit: Any, found: Any, path: Path) -> dict[str, Any]:
     said = {
         "file": str(path),
         "model": circuit.model,
-        "task": found.about["task"],
+        "task": found.metadata["task"],
         "edges": len(circuit),
         "share": circuit.share,
     }
     interval = None if low is None else [float(low), float(high)]
     return (
         said
-        | {k: found.about[k] for k in keys if k in found.about}
+        | {k: found.metadata[k] for k in keys if k in found.metadata}
         | _rows(found)
         | {"interval": interval}
     )

@@ -93,9 +93,9 @@ def command_line() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     def command(
-        name: str, act: Any, about: str, *more: argparse.ArgumentParser
+        name: str, act: Any, summary: str, *more: argparse.ArgumentParser
     ) -> argparse.ArgumentParser:
-        one = commands.add_parser(name, help=about, description=about, parents=[debug, *more])
+        one = commands.add_parser(name, help=summary, description=summary, parents=[debug, *more])
         one.set_defaults(act=act)
         return one
 

@@ -37,20 +37,20 @@ class Activations:
     >>> acts.of()[:3]                  # [3 d], and acts.where(0) says which chunk and position each comes from
 
     tokens [chunk pos]: the ids. skip: so many first positions of each chunk are left out (1: the attention sink).
-    shards: tensors by site, or the files that hold them. about: model, corpus, tokens, length, skip, way.
+    shards: tensors by site, or the files that hold them. metadata: model, corpus, tokens, length, skip, way.
     """
 
     sites: tuple[str, ...]
     tokens: Int[Tensor, "chunk pos"]
     skip: int
     shards: tuple[Mapping[str, Tensor] | Path, ...]
-    about: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
     def __len__(self) -> int:
         return len(self.tokens) * (self.tokens.shape[1] - self.skip)
 
     def __repr__(self) -> str:
-        return f"Activations({', '.join(self.sites)}: {len(self):,} tokens of {self.about.get('texts', 'tokens')}, {self.about.get('model')})"
+        return f"Activations({', '.join(self.sites)}: {len(self):,} tokens of {self.metadata.get('texts', 'tokens')}, {self.metadata.get('model')})"
 
     def where(self, row: int) -> tuple[int, int]:
         """(chunk, position) of a row, positions counted in the whole chunk."""
@@ -82,7 +82,7 @@ class Activations:
             self.tokens[first:last],
             self.skip,
             (held,),
-            {**self.about, "tokens": (last - first) * per},
+            {**self.metadata, "tokens": (last - first) * per},
         )
 
     def batches(
@@ -144,14 +144,14 @@ def activations(
     skip: int = 1,
     folder: str | Path | None = None,
     dtype: str = "float32",
-    way: str | None = None,
+    backend: str | None = None,
 ) -> Activations:
     """The activations of a text at one site, or at several on the same tokens.
 
     >>> acts = features.activations(model, "resid_post.15", tokens=300_000, folder="acts")
 
     text: a corpus (`interp.texts`; its documentation unless given), of which chunks of `length` tokens are drawn by
-    seed from the half `split`; or ids [chunk pos]. tokens: how many at most; `len(acts)` and acts.about say how many
+    seed from the half `split`; or ids [chunk pos]. tokens: how many at most; `len(acts)` and acts.metadata say how many
     there were. skip: positions left out at each chunk's start (1: the attention sink, whose norm dwarfs the rest).
     folder: shards are written there, each at once or not at all, and the same call goes on where one stopped; a shard
     that is not what was written is named and made again. In the user's cache (`features.cached_in`) other texts stand beside
@@ -161,7 +161,7 @@ def activations(
     where = tuple(str(place(s)) for s in ([site] if isinstance(site, str) else site))
     if dtype not in DTYPES:
         raise unknown("dtype of activations", dtype, DTYPES)
-    ids, skip, about = chunks_of(model, text, tokens, length, split, seed, skip)
+    ids, skip, metadata = chunks_of(model, text, tokens, length, split, seed, skip)
     dims = bridge.dims(model)
     per_token = sum(width(s, dims) for s in where) * DTYPES[dtype].itemsize
     total = len(ids) * (ids.shape[1] - skip)
@@ -170,21 +170,23 @@ def activations(
             f"{total:,} tokens at {', '.join(where)} take {total * per_token / 1e9:.1f} GB of memory, more than {MEMORY / 1e9:.0f}: "
             "give folder=, dtype='float16', or fewer tokens"
         )
-    ran = "hooks" if way == "hooks" or site_values.engine_for(model, where) is None else "engine"
-    about |= {
+    ran = (
+        "hooks" if backend == "hooks" or site_values.engine_for(model, where) is None else "engine"
+    )
+    metadata |= {
         "model": bridge.name(model),
         "tokens": total,
         "length": ids.shape[1],
         "skip": skip,
         "dtype": dtype,
-        "way": ran,
+        "backend": ran,
     }
     size = max(1, SHARD // ids.shape[1])
     parts = [ids[i : i + size] for i in range(0, len(ids), size)]
     bar = progress(None, "activations", total=ids.numel())
 
     def make(part):
-        return _made(model, part, where, skip, DTYPES[dtype], way, bar)
+        return _made(model, part, where, skip, DTYPES[dtype], backend, bar)
 
     if folder is None:
         shards: list[Any] = [make(part) for part in parts]
@@ -199,7 +201,7 @@ def activations(
         }
         shards = _on_disk(_home(Path(folder), of), parts, make, of, bar)
     bar.close()
-    return Activations(where, ids, skip, tuple(shards), about)
+    return Activations(where, ids, skip, tuple(shards), metadata)
 
 
 def chunks_of(
@@ -208,7 +210,7 @@ def chunks_of(
     """The ids that `activations` or `judge` reads, how many first positions it leaves out, and what they are."""
     if isinstance(text, Activations):
         told = {
-            k: v for k, v in text.about.items() if k in ("texts", "fingerprint", "split", "seed")
+            k: v for k, v in text.metadata.items() if k in ("texts", "fingerprint", "split", "seed")
         }
         return text.tokens[: -(-tokens // (text.tokens.shape[1] - text.skip))], text.skip, told
     if not 0 <= skip < length:
@@ -242,7 +244,7 @@ def _made(
     where: Sequence[str],
     skip: int,
     dtype: torch.dtype,
-    way: str | None,
+    backend: str | None,
     bar: Any,
 ) -> dict[str, Tensor]:
     """The vectors of some chunks, by site [n d]."""
@@ -250,7 +252,7 @@ def _made(
     few = max(1, PER_RUN // ids.shape[1])
     for first in range(0, len(ids), few):
         some = ids[first : first + few]
-        for site, value in site_values.values(model, some, where, way).items():
+        for site, value in site_values.values(model, some, where, backend).items():
             parts[site].append(value[:, skip:].flatten(0, 1).to(dtype))
         bar.update(some.numel())
     whole = {site: torch.cat(values) for site, values in parts.items()}

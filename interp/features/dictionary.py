@@ -30,7 +30,7 @@ class Dictionary:
 
     kind: how it encodes, a row of `codes.KINDS`. weights: float tensors, among them W_dec [latent d_out] and
     b_dec [d_out]. site: what it reads ("resid_post.15"); to: what it writes, where that is another site
-    (transcoders). settings: what the encoder needs besides weights (k, apply_b_dec_to_input). about: plain JSON:
+    (transcoders). settings: what the encoder needs besides weights (k, apply_b_dec_to_input). metadata: plain JSON:
     model, how it was trained, on which and how many tokens, seed. Nothing in it changes after it is made.
     """
 
@@ -40,7 +40,7 @@ class Dictionary:
     name: str = ""
     to: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
-    about: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         encoders.encoder(self.kind)
@@ -167,7 +167,7 @@ class Dictionary:
             "schema": SCHEMA,
             **plain,
             "settings": dict(self.settings),
-            "about": dict(self.about),
+            "metadata": dict(self.metadata),
         }
 
     def _sae_lens_cfg(self) -> dict[str, Any]:
@@ -194,7 +194,7 @@ class Dictionary:
             "metadata": {
                 "sae_lens_version": theirs,
                 "sae_lens_training_version": theirs,
-                "model_name": self.about.get("model"),
+                "model_name": self.metadata.get("model"),
                 **hooks,
                 "prepend_bos": False,
                 "interp": self._cfg(),

@@ -24,11 +24,11 @@ def latent_gain(
     """How much more the logits of a concept's words rise than neutral ones' when its latent's direction is added, at equal KL.
 
     >>> found = features.concept_detection([parts, sae], find, concepts, heldout, heldout_concepts)
-    >>> features.latent_gain(model, prompts, [parts, sae], found.about["latents"], words, neutral, kl=0.5)
+    >>> features.latent_gain(model, prompts, [parts, sae], found.metadata["latents"], words, neutral, kl=0.5)
 
     latents: the latent for each concept, by the dictionary's name. words: tokens by concept. The direction is added at
     every position but the first, so strongly that the next-token prediction moves by `kl` nats (`interp.methods.steering.match_kl`), in
-    steps from `scale`. A latent that never moves it by as much gains nothing: its strength is 0 (about["unreached"] counts
+    steps from `scale`. A latent that never moves it by as much gains nothing: its strength is 0 (metadata["unreached"] counts
     them). Examples: the prompts.
     """
     by_name = {one.name: one for one in dictionaries}
@@ -50,7 +50,7 @@ def latent_gain(
     )
     shape = (len(by_name), len(concepts))
     said = {
-        **found.about,
+        **found.metadata,
         "kl": kl,
         "strengths": reached,
         "unreached": int((strengths.values != strengths.values).sum()),
@@ -63,5 +63,5 @@ def latent_gain(
         dims=("dictionary", "concept"),
         coords=coords,
         examples=examples,
-        about=said,
+        metadata=said,
     )

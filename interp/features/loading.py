@@ -64,7 +64,7 @@ def from_sae(
     sae: Any,
     *,
     name: str = "",
-    about: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
     site: str | None = None,
     to: str | None = None,
 ) -> Dictionary:
@@ -79,7 +79,7 @@ def from_sae(
     else:
         sae.process_state_dict_for_saving(state)
         cfg = sae.cfg.to_dict()
-    return _made(cfg, state, "the SAE", name=name, about=about, site=site, to=to)
+    return _made(cfg, state, "the SAE", name=name, metadata=metadata, site=site, to=to)
 
 
 def _release(release: str, sae_id: str) -> Dictionary:
@@ -154,7 +154,7 @@ def _made(
     what: str,
     *,
     name: str = "",
-    about: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
     site: str | None = None,
     to: str | None = None,
 ) -> Dictionary:
@@ -189,8 +189,8 @@ def _made(
         for k in ("dataset_path", "context_size", "training_architecture")
         if told.get(k) is not None
     }
-    about = dict(about or own.get("about") or {"model": told.get("model_name"), **kept})
-    return Dictionary(kind, weights, site, name or own.get("name", ""), to, settings, about)
+    metadata = dict(metadata or own.get("metadata") or {"model": told.get("model_name"), **kept})
+    return Dictionary(kind, weights, site, name or own.get("name", ""), to, settings, metadata)
 
 
 def _site(hook: str | None, what: str, which: str) -> str:

@@ -57,7 +57,7 @@ def read_prompts(
     rows = torch.cat(at)
     order = rows.argsort(stable=True)
     whole = {s: torch.cat([shard[s] for shard in shards])[order] for s in shards[0]}
-    about = {
+    metadata = {
         "model": bridge.name(model),
         "texts": "prompts",
         "prompts": int(rows.max()) + 1,
@@ -65,5 +65,6 @@ def read_prompts(
         "skip": 1,
     }
     return Prompted(
-        Activations(tuple(whole), torch.cat(ids)[order][:, None], 0, (whole,), about), rows[order]
+        Activations(tuple(whole), torch.cat(ids)[order][:, None], 0, (whole,), metadata),
+        rows[order],
     )

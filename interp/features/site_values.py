@@ -19,13 +19,13 @@ from interp.sites import Site
 
 
 def values(
-    model: Any, tokens: Int[Tensor, "batch pos"], where: Sequence[str], way: str | None = None
+    model: Any, tokens: Int[Tensor, "batch pos"], where: Sequence[str], backend: str | None = None
 ) -> dict[str, Tensor]:
     """The activations [batch pos d] under each of these addresses, in the model's dtype.
 
     >>> values(model, tokens, ["mlp.10.in", "mlp.10"])
 
-    way: None chooses the lean engine where it knows the model and the sites; "engine" and "hooks" insist.
+    backend: None chooses the lean engine where it knows the model and the sites; "engine" and "hooks" insist.
     """
     n_ctx, d_vocab = bridge.dims(model).n_ctx, bridge.dims(model).d_vocab
     if tokens.shape[1] > n_ctx or not 0 <= int(tokens.min()) <= int(tokens.max()) < d_vocab:
@@ -33,7 +33,7 @@ def values(
             f"tokens {tuple(tokens.shape)} do not fit the model: ids 0 to {d_vocab - 1}, at most {n_ctx} positions"
         )
     wanted = {str(at): sites.check(place(at), bridge.dims(model)) for at in where}
-    engine = choose(model, way, lambda: engine_for(model, list(wanted)))
+    engine = choose(model, backend, lambda: engine_for(model, list(wanted)))
     with torch.no_grad(), bridge.LOCK:
         return _hooked(model, tokens, wanted) if engine is None else _lean(engine, tokens, wanted)
 

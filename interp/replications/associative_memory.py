@@ -188,7 +188,7 @@ def accuracy(
             k, value = pairs(max(1, round(per * d)), d, values, trials, keys, g)
             read = _read(memory, k, torch.nn.functional.one_hot(value, values).float())
             cells[i, j] = to_numpy((read.argmax(-1) == value).float().mean(1))
-    about = {"memory": memory, "values": values, "keys": keys, "seed": seed, "trials": trials}
+    metadata = {"memory": memory, "values": values, "keys": keys, "seed": seed, "trials": trials}
     coords = {"d_k": list(d_k), "pairs per d_k": list(pairs_per_d)}
     return Result(
         cells.mean(-1),
@@ -196,7 +196,7 @@ def accuracy(
         coords,
         f"accuracy of {memory} retrieval",
         "share of pairs",
-        about,
+        metadata,
         cells,
     )
 
@@ -220,5 +220,5 @@ def capacity(curve: Result, at: float = 0.5) -> Result:
         {"d_k": curve.coords["d_k"]},
         f"pairs at accuracy {at:g}",
         "pairs",
-        dict(curve.about),
+        dict(curve.metadata),
     )

@@ -45,7 +45,7 @@ def feature_hierarchy(
 
     >>> tree = interp.replications.feature_hierarchy(parts, (50, 25))
     >>> tree.plot()                                   # branches are blocks along the diagonal
-    >>> tree.about["parents"]["25"]                   # for each latent (in the picture's order), the branch it is in
+    >>> tree.metadata["parents"]["25"]                   # for each latent (in the picture's order), the branch it is in
 
     The directions are factorised as activations were, into ranks[0] of them, those again into ranks[1], and so on; a latent's
     parent is the one with its largest loading, scaled by the parent's length (-1: it loads on none). names: of the latents ("0", "1", ... unless
@@ -81,14 +81,14 @@ def feature_hierarchy(
         labels = [f"{label} ({i})" for label, i in zip(labels, which.tolist())]
     values = shared_neurons(dictionary, share)[np.ix_(which, which)]
     np.fill_diagonal(values, np.nan)  # all of a latent's neurons are its own
-    about: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "dictionary": dictionary.name,
         "latents": which.tolist(),
         "ranks": list(ranks),
         "share": share,
         "seed": seed,
     }
-    about |= {
+    metadata |= {
         "parents": {str(r): p[torch.from_numpy(order)].tolist() for r, p in zip(ranks, parents)},
         "seconds": round(time.perf_counter() - started, 2),
     }
@@ -98,7 +98,7 @@ def feature_hierarchy(
         {"latent": labels, "other": labels},
         f"neurons shared in {dictionary.name}",
         "share of top neurons",
-        about,
+        metadata,
     )
 
 
@@ -127,13 +127,13 @@ def within_and_across(pairs: np.ndarray, groups: Sequence[str | None]) -> Result
         inside = (pairs[np.ix_(own, own)].sum() - np.trace(pairs[np.ix_(own, own)])) / (n * (n - 1))
         rows.append((inside, pairs[np.ix_(own, other)].mean()))
     examples = np.array(rows).T
-    about = {"groups": names}
+    metadata = {"groups": names}
     return Result(
         examples.mean(1),
         ("pairs",),
         {"pairs": ["within", "across"]},
         "pairs within groups and across",
         "mean",
-        about,
+        metadata,
         examples,
     )

@@ -39,7 +39,7 @@ class Codes(NamedTuple):
 
     positive: Int[Tensor, "n layer head"]
     negative: Int[Tensor, "m layer head"]
-    about: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
 
 def head_codes(
@@ -65,7 +65,7 @@ def head_codes(
     before, so that codes tell prompts rather than heads apart; "none".
     score_on: another task of the same kind whose prompts are coded in place of the training ones (the authors train on
     10 prompts and count codes on hundreds). positions: "mean" takes the mean over all positions but the first in place of
-    the last position (the authors' published data are means). about: latents on, explained variance, seconds of each part.
+    the last position (the authors' published data are means). metadata: latents on, explained variance, seconds of each part.
     """
     started = time.perf_counter()
     clean, corrupted = (
@@ -90,9 +90,13 @@ def head_codes(
         others=others,
     )
     said = sweep.provenance(
-        model, task, "codes of heads", started, **{**found.about, "seconds reading": round(read, 2)}
+        model,
+        task,
+        "codes of heads",
+        started,
+        **{**found.metadata, "seconds reading": round(read, 2)},
     )
-    return found._replace(about=said)
+    return found._replace(metadata=said)
 
 
 @torch.no_grad()
@@ -158,7 +162,7 @@ def codes_of(
         l1_coefficient=l1,
     )
     coded = [_code(sae, level(x)) for x in (others or (positive, negative))]
-    last = sae.about["curve"][-1]
+    last = sae.metadata["curve"][-1]
     told = {
         "width": width,
         "steps": steps,
@@ -190,7 +194,7 @@ def permuted(codes: Codes, seed: int = 0) -> Codes:
     return Codes(
         mixed[: len(codes.positive)],
         mixed[len(codes.positive) :],
-        {**codes.about, "permuted": seed},
+        {**codes.metadata, "permuted": seed},
     )
 
 
@@ -223,7 +227,7 @@ def code_heads(codes: Codes, *, count: str = "share", softmax: bool = False) -> 
         coords,
         "codes that only positive prompts have",
         unit,
-        {**codes.about, "count": count, "softmax": softmax},
+        {**codes.metadata, "count": count, "softmax": softmax},
     )
 
 
@@ -254,7 +258,7 @@ def code_pairs(codes: Codes, *, count: str = "share") -> Result:
         coords,
         "code pairs that only positive prompts have",
         COUNTS[count],
-        {**codes.about, "count": count},
+        {**codes.metadata, "count": count},
     )
 
 

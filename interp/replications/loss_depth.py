@@ -60,11 +60,11 @@ def split_windows(cut: Result, depth: float) -> tuple[Result, Result]:
     depth: a layer, or a place within one: layer 15 reaches from 15 to 16, so a window that has it is on neither side of 15.5.
     ValueError when one side has no window, or the result is no knock-out in windows.
     """
-    if "window" not in cut.about or "layer" not in cut.dims:
+    if "window" not in cut.metadata or "layer" not in cut.dims:
         raise ValueError(
             f"{cut.name!r} has no windows of layers: split_windows takes what attention_knockout returns"
         )
-    size = cut.about["window"]
+    size = cut.metadata["window"]
     first = {centre: centre - size // 2 for centre in cut.coords["layer"]}
     sides = [
         [c for c, low in first.items() if low + size <= depth],

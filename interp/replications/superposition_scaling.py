@@ -164,14 +164,14 @@ def sweep(
             squared_overlap(toy.weight) * dimensions[m],
         )
     coords = {"measure": list(MEASURES), "alpha": list(alphas), "m": list(dimensions)}
-    about = {"decay": decay, "seeds": seeds, **options}
+    metadata = {"decay": decay, "seeds": seeds, **options}
     return Result(
         cells.mean(-1),
         tuple(coords),
         coords,
         "superposition",
         "loss, share, or overlap",
-        about,
+        metadata,
         cells,
     )
 
@@ -191,7 +191,12 @@ def exponents(found: Result) -> Result:
         rows.append((-p, -high, -low))
     coords = {"alpha": found.coords["alpha"], "fit": ["exponent", "low", "high"]}
     return Result(
-        np.array(rows), tuple(coords), coords, "scaling exponent", "power of m", dict(found.about)
+        np.array(rows),
+        tuple(coords),
+        coords,
+        "scaling exponent",
+        "power of m",
+        dict(found.metadata),
     )
 
 
@@ -208,7 +213,7 @@ def exponents_by_seed(found: Result) -> Result:
         {"alpha": found.coords["alpha"]},
         "scaling exponent",
         "power of m",
-        dict(found.about),
+        dict(found.metadata),
         cells,
     )
 
@@ -223,7 +228,7 @@ def spread_over_m(found: Result) -> Result:
         {"alpha": found.coords["alpha"]},
         "overlap * m, largest over smallest",
         "ratio",
-        dict(found.about),
+        dict(found.metadata),
         cells,
     )
 

@@ -63,7 +63,7 @@ def two_parameters(
     """The measures of `in_context`, over the training of an induction head with two parameters; sequences kept.
 
     >>> curves = interp.replications.two_parameters(source, {"icl": source.batch(300, generator, "icl")}, seeds=[0, 1, 2])
-    >>> curves.about["parameters"]                       # {seed: [back, match]}, as learned
+    >>> curves.metadata["parameters"]                       # {seed: [back, match]}, as learned
 
     source: `in_context_classes`. The two numbers stand for the attention of a whole two-layer network: how sharply the
     first layer looks at the token before, how sharply the second at what is like the query. Both start at 0, uniform
@@ -89,9 +89,9 @@ def two_parameters(
             learned[str(seed)] = [round(p.item(), 3) for p in (net.back, net.match)]
     values = np.stack(examples)
     coords = {"seed": list(seeds), "step": keep, **rows[0].coords}
-    about = {"method": "training", "model": "two parameters", "parameters": learned}
+    metadata = {"method": "training", "model": "two parameters", "parameters": learned}
     return Result(
-        values.mean(-1), ("seed", "step", "measure"), coords, "progress", "share", about, values
+        values.mean(-1), ("seed", "step", "measure"), coords, "progress", "share", metadata, values
     )
 
 

@@ -96,7 +96,7 @@ def write_regression(
         writers=writers,
         shuffle=shuffle,
         n_heldout=len(heldout),
-        way="hooks",
+        backend="hooks",
     )
     fit = Result(
         explained.reshape(len(OF), *targets.shape, -1).mean(-1),
@@ -184,12 +184,12 @@ def _explained(x: Tensor, y: Tensor, x_held: Tensor, y_held: Tensor, weights: Te
     def squares(v):
         return v.pow(2).sum(-1)
 
-    whole, about = squares(y_held), squares(y_held - y.mean(0))
+    whole, metadata = squares(y_held), squares(y_held - y.mean(0))
     left = squares(y_held - y.mean(0) - torch.einsum("pad,a->pd", x_held - x.mean(0), weights))
     # 1 - sum(left) / sum(whole), written as a mean over prompts
     return np.stack(
         [
             to_numpy(1 - rest / of.mean())
-            for of, rest in ((whole, about), (whole, left), (about, left))
+            for of, rest in ((whole, metadata), (whole, left), (metadata, left))
         ]
     )

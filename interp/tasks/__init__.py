@@ -23,7 +23,7 @@ from interp.tasks.greater_than import greater_than
 from interp.tasks.induction import induction, repetition_loss
 from interp.tasks.ioi import ioi
 from interp.tasks.laundry import laundry
-from interp.tasks.metrics import METRICS
+from interp.tasks.metrics import METRICS, Metric
 from interp.tasks.needle import needle
 from interp.tasks.pairs import pairs
 from interp.tasks.read import read
@@ -44,6 +44,7 @@ TASKS = {
 __all__ = [
     "METRICS",
     "TASKS",
+    "Metric",
     "Task",
     *OWN,
     *TASKS,

@@ -35,13 +35,13 @@ def agreement(model: Any, n: int = 32, seed: int = 0, *, split: str = "find") ->
         )
     rng = random.Random(f"agreement {seed} {split}")
     examples = different(n, lambda i: _example(rng, pairs, i), "agreement")
-    about = {
+    metadata = {
         "seed": seed,
         "split": split,
         "fillings": "half of the nouns; heldout() has the others",
     }
     return build(
-        "agreement", tokenizer, examples, "logit_diff", about, partial(agreement, tokenizer)
+        "agreement", tokenizer, examples, "logit_diff", metadata, partial(agreement, tokenizer)
     )
 
 

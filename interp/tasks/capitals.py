@@ -42,7 +42,7 @@ def capitals(
     >>> interp.tasks.capitals(model, n=12, relation="language")     # the same countries asked for something else
 
     corrupted: another country, whose capital is the wrong answer. Positions: SUBJECT, END; metric: logit
-    difference. Countries and capitals are single tokens. Held out: other countries. Past about["countries"]
+    difference. Countries and capitals are single tokens. Held out: other countries. Past metadata["countries"]
     examples a country comes again, against another one: an interval then takes the examples for more than they are.
     """
     tokenizer = tokenizer_of(model)
@@ -64,14 +64,14 @@ def capitals(
     examples = different(
         n, lambda i: _example(rng, subjects[i], pairs, before, after), f"{relation}s"
     )
-    about = {"seed": seed, "split": split, "countries": len(pairs), "relation": relation}
-    about["fillings"] = "half of the countries; heldout() has the others"
+    metadata = {"seed": seed, "split": split, "countries": len(pairs), "relation": relation}
+    metadata["fillings"] = "half of the countries; heldout() has the others"
     return build(
         f"{relation}s",
         tokenizer,
         examples,
         "logit_diff",
-        about,
+        metadata,
         partial(capitals, tokenizer, relation=relation),
     )
 

@@ -49,7 +49,7 @@ def colored_objects(
     examples = different(
         n, lambda i: _example(rng, objects, colors, i % 3, against), "colored_objects"
     )
-    about = {
+    metadata = {
         "seed": seed,
         "split": split,
         "against": against,
@@ -60,7 +60,7 @@ def colored_objects(
         tokenizer,
         examples,
         "logit_diff",
-        about,
+        metadata,
         partial(colored_objects, tokenizer, against=against),
     )
 

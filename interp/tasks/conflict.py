@@ -44,7 +44,7 @@ def conflict(
     same without "Given that the name of"), or "question" ("... Q: What is the capital city of France? A:").
     Positions: TOLD (what the context says), SUBJECT1 and SUBJECT2 (the country), QUESTION (the question's first
     token), END; metric: logit difference. Held out: other countries and what goes with them. Each country comes
-    once before any comes twice, then told something else: past about["countries"] an interval takes the examples for
+    once before any comes twice, then told something else: past metadata["countries"] an interval takes the examples for
     more than they are. ValueError when n is more than there are countries to tell wrong things.
 
     After Jin et al. 2024 (PH3), arXiv 2402.18154.
@@ -91,14 +91,14 @@ def conflict(
     examples = [
         _example(rng, fact, said, others[fact], form, answer, against) for fact, said in told
     ]
-    about = {"seed": seed, "split": split, "countries": len(pairs), **options}
-    about["fillings"] = f"half of the countries and their {relation}s; heldout() has the others"
+    metadata = {"seed": seed, "split": split, "countries": len(pairs), **options}
+    metadata["fillings"] = f"half of the countries and their {relation}s; heldout() has the others"
     return build(
         "conflict",
         tokenizer,
         examples,
         "logit_diff",
-        about,
+        metadata,
         partial(conflict, tokenizer, **options),
     )
 

@@ -56,8 +56,8 @@ def docstring(
     examples = different(
         n, lambda i: _example(rng, functions, arguments, words, corruption), "docstring"
     )
-    about = {"seed": seed, "split": split, "corruption": corruption}
-    about["fillings"] = (
+    metadata = {"seed": seed, "split": split, "corruption": corruption}
+    metadata["fillings"] = (
         "half of the functions, arguments and descriptions; heldout() has the others"
     )
     return build(
@@ -65,7 +65,7 @@ def docstring(
         tokenizer,
         examples,
         "logit_diff",
-        about,
+        metadata,
         partial(docstring, tokenizer, corruption=corruption),
     )
 

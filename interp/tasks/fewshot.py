@@ -81,10 +81,16 @@ def fewshot(
         )
     rng = random.Random(f"fewshot {seed} {split} {kind}")
     examples = different(n, lambda i: _example(rng, pool, shots, corruption), "fewshot")
-    about = {"seed": seed, "split": split, "kind": kind, "shots": shots, "corruption": corruption}
-    about["fillings"] = "half of the pairs; heldout() has the others"
+    metadata = {
+        "seed": seed,
+        "split": split,
+        "kind": kind,
+        "shots": shots,
+        "corruption": corruption,
+    }
+    metadata["fillings"] = "half of the pairs; heldout() has the others"
     again = partial(fewshot, tokenizer, kind=kind, shots=shots, corruption=corruption)
-    return build("fewshot", tokenizer, examples, "logit_diff", about, again)
+    return build("fewshot", tokenizer, examples, "logit_diff", metadata, again)
 
 
 def _example(

@@ -34,14 +34,14 @@ def greater_than(model: Any, n: int = 32, seed: int = 0, *, split: str = "find")
     nouns = usable(tokenizer, NOUNS, split, 1, "nouns")
     rng = random.Random(f"greater_than {seed} {split}")
     examples = different(n, lambda i: _example(rng, nouns, CENTURIES[split]), "greater_than")
-    about = {
+    metadata = {
         "seed": seed,
         "split": split,
         "digits": digits,
         "fillings": "half of the nouns and centuries; heldout() has the others",
     }
     return build(
-        "greater_than", tokenizer, examples, "prob_diff", about, partial(greater_than, tokenizer)
+        "greater_than", tokenizer, examples, "prob_diff", metadata, partial(greater_than, tokenizer)
     )
 
 

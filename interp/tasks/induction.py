@@ -69,14 +69,14 @@ def induction(
 
     a = len(first) + middle
     positions = {"A": at(a), "A+1": at(a + 1), "END": at(a + length)}
-    about = {
+    metadata = {
         "bos": bos_word(tokenizer),
         "seed": seed,
         "split": split,
         "length": length,
         "corruption": corruption,
     }
-    about["fillings"] = "half of the vocabulary; heldout() has the rest"
+    metadata["fillings"] = "half of the vocabulary; heldout() has the rest"
     return Task(
         "induction",
         torch.tensor(clean),
@@ -88,7 +88,7 @@ def induction(
         positions,
         {},
         "logit_diff",
-        about,
+        metadata,
         tokenizer,
         partial(induction, tokenizer, length=length, corruption=corruption),
     )
@@ -114,9 +114,9 @@ def repetition_loss(model: Any, *, n: int = 8, length: int = 50, seed: int = 0) 
     first, again = losses[:, :once].mean(1), losses[:, once + 1 :].mean(1)
     both = to_numpy(torch.stack([first, again]))
     coords = {"block": ["first time", "repeated"]}
-    about = {"method": "plain run", "n": n, "seed": seed, "length": length}
+    metadata = {"method": "plain run", "n": n, "seed": seed, "length": length}
     return Result(
-        both.mean(-1), ("block",), coords, "loss on random tokens", "nats a token", about, both
+        both.mean(-1), ("block",), coords, "loss on random tokens", "nats a token", metadata, both
     )
 
 

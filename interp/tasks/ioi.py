@@ -45,7 +45,7 @@ def ioi(
     corruption: "swap" repeats the other name, so the answer flips; "abc" puts three unrelated names in the
     places of IO, S1 and S2, so that nothing is repeated (the paper's p_ABC). Positions: IO, S1, S1+1, S2, END;
     metric: logit difference, IO less S. Templates that this tokenizer makes longer or shorter than most are
-    left out and named in `about`. Wang et al. 2022, arXiv 2211.00593.
+    left out and named in `metadata`. Wang et al. 2022, arXiv 2211.00593.
     """
     if corruption not in CORRUPTIONS:
         raise unknown("corruption", corruption, CORRUPTIONS)
@@ -68,16 +68,16 @@ def ioi(
         ),
         "ioi",
     )
-    about = {
+    metadata = {
         "seed": seed,
         "split": split,
         "corruption": corruption,
         "templates": forms,
         "left_out": left_out,
     }
-    about["fillings"] = "half of the names, places and objects; heldout() has the others"
+    metadata["fillings"] = "half of the names, places and objects; heldout() has the others"
     again = partial(ioi, tokenizer, corruption=corruption, templates=templates)
-    return build("ioi", tokenizer, examples, "logit_diff", about, again)
+    return build("ioi", tokenizer, examples, "logit_diff", metadata, again)
 
 
 def _example(

@@ -51,10 +51,10 @@ def laundry(
     examples = different(
         n, lambda i: _example(rng, things, names, items, i % items, against), "laundry"
     )
-    about = {"seed": seed, "split": split, "items": items, "against": against}
-    about["fillings"] = "half of the things and names; heldout() has the others"
+    metadata = {"seed": seed, "split": split, "items": items, "against": against}
+    metadata["fillings"] = "half of the things and names; heldout() has the others"
     again = partial(laundry, tokenizer, items=items, against=against)
-    return build("laundry", tokenizer, examples, "logit_diff", about, again)
+    return build("laundry", tokenizer, examples, "logit_diff", metadata, again)
 
 
 def _example(

@@ -1,6 +1,6 @@
 """Metrics: one number per prompt, read off the logits at the last position."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -8,6 +8,28 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Metric:
+    """One number per example, read off a run: `of(logits at the last position, kept) -> [batch]`.
+
+    >>> patch(model, task, "L*H*@END", metric=attention_to(["L23H3"], "IO", minus="S2"))
+
+    keep: the addresses the measure needs to see. columns [batch k] and of_columns: where the logits of a few
+    tokens are enough, which ones, and the measure of them [... batch k] -> [... batch]. needs_logits: False
+    when only `keep` is read (logits may then be anything). everywhere: `of` is given the logits at every position,
+    [batch pos d_vocab].
+    """
+
+    name: str
+    unit: str
+    of: Callable[[Tensor, Mapping[str, Tensor]], Tensor]
+    keep: tuple[str, ...] = ()
+    columns: Tensor | None = None
+    of_columns: Callable[[Tensor], Tensor] | None = None
+    needs_logits: bool = True
+    everywhere: bool = False
+
+
+@dataclass(frozen=True)
+class Formula:
     """One row of the table: title, unit, what it has to see, and how it is computed.
 
     reads "answers": `of(logits of the answers [... batch a], of the wrong ones [... batch w], which of them count)`.
@@ -51,41 +73,41 @@ def _logit_diff(a: Tensor, w: Tensor, counts_a: Tensor, counts_w: Tensor) -> Ten
     return _mean(a, counts_a) - _mean(w, counts_w)
 
 
-METRICS: dict[str, Metric] = {
+METRICS: dict[str, Formula] = {
     # mean logit of the answers minus mean logit of the wrong ones
-    "logit_diff": Metric("logit difference", "logits", "answers", _logit_diff, True),
+    "logit_diff": Formula("logit difference", "logits", "answers", _logit_diff, True),
     # is some answer above every wrong one?
-    "accuracy": Metric(
+    "accuracy": Formula(
         "accuracy",
         "share of prompts",
         "answers",
         lambda a, w, ca, cw: (_best(a, ca) > _best(w, cw)).float(),
         True,
     ),
-    "prob": Metric(
+    "prob": Formula(
         "probability of the answer", "probability", "vocab", lambda x, a, w, ca, cw: _mass(x, a, ca)
     ),
-    "prob_diff": Metric(
+    "prob_diff": Formula(
         "probability difference",
         "probability",
         "vocab",
         lambda x, a, w, ca, cw: _mass(x, a, ca) - _mass(x, w, cw),
         True,
     ),
-    "log_prob": Metric(
+    "log_prob": Formula(
         "log probability of the answer",
         "nats",
         "vocab",
         lambda x, a, w, ca, cw: _log_prob(x, a, ca),
     ),
     # how many tokens stand above the best answer: 0 = it is on top
-    "rank": Metric(
+    "rank": Formula(
         "rank of the answer",
         "tokens above the answer",
         "vocab",
         lambda x, a, w, ca, cw: _rank(x, a, ca),
     ),
-    "top1": Metric(
+    "top1": Formula(
         "answer on top",
         "share of prompts",
         "vocab",

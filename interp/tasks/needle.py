@@ -74,10 +74,12 @@ def needle(
         return _example(rng, tokenizer, stack, pools, length, depths[i % len(depths)], forced)
 
     examples = different(n, make, "needle")
-    about = {"seed": seed, "split": split, "length": length, "depths": depths, "forced": forced}
-    about["fillings"] = "half of the things, places, words and passages; heldout() has the others"
+    metadata = {"seed": seed, "split": split, "length": length, "depths": depths, "forced": forced}
+    metadata["fillings"] = (
+        "half of the things, places, words and passages; heldout() has the others"
+    )
     again = partial(needle, tokenizer, length=length, depth=depths, forced=forced, hay=hay)
-    return build("needle", tokenizer, examples, "logit_diff", about, again)
+    return build("needle", tokenizer, examples, "logit_diff", metadata, again)
 
 
 class _Hay:

@@ -53,7 +53,7 @@ def pairs(
     metric: str | None = None,
     answer_tokens: str = "all",
     chat: bool = False,
-    about: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
     remake: Callable[..., Task] | None = None,
 ) -> Task:
     """A task of your own prompts, its alignment proved for this model's tokenizer.
@@ -90,10 +90,10 @@ def pairs(
             `interp.tasks.METRICS`.
         answer_tokens: "all" scores an answer of several tokens as a whole, by teacher forcing: the sum
             of the log-probabilities of its tokens, each after the prompt and the tokens before it.
-            "first" scores its first token only, and `task.about["answers"]` says so.
+            "first" scores its first token only, and `task.metadata["answers"]` says so.
         chat: Prompts are what a user says (or lists of messages); the model's chat template is put
             around them.
-        about: More to say about the prompts. remake: a function that makes the held-out half.
+        metadata: More to say about the prompts. remake: a function that makes the held-out half.
 
     Returns:
         A task. Prompts of several lengths are kept apart by length and run one length at a time, so
@@ -139,7 +139,7 @@ def pairs(
         )
         for i in range(n)
     ]
-    said = {"bos": bos_word(tokenizer), **(about or {})}
+    said = {"bos": bos_word(tokenizer), **(metadata or {})}
     if answer_tokens == "first":
         said["answers"] = "first token"
     if metric is None:
@@ -425,7 +425,7 @@ def build(
     tokenizer: Any,
     examples: Sequence[Example],
     metric: str,
-    about: dict[str, Any],
+    metadata: dict[str, Any],
     remake: Callable[..., Task],
 ) -> Task:
     """A built-in task: `pairs` with answers of one token, one length, and places proved by their text."""
@@ -452,7 +452,7 @@ def build(
         {key: [e.labels[key] for e in examples] for key in examples[0].labels},
         name,
         metric=metric,
-        about=about,
+        metadata=metadata,
         remake=remake,
     )
 

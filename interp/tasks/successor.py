@@ -54,14 +54,14 @@ def successor(
     examples = different(
         n, lambda i: _example(rng, kind := rng.choice(kinds), starts[kind]), "successor"
     )
-    about = {"seed": seed, "split": split, "kind": kind, "shown": shown}
-    about["fillings"] = "half of the starts; heldout() has the others"
+    metadata = {"seed": seed, "split": split, "kind": kind, "shown": shown}
+    metadata["fillings"] = "half of the starts; heldout() has the others"
     return build(
         "successor",
         tokenizer,
         examples,
         "logit_diff",
-        about,
+        metadata,
         partial(successor, tokenizer, kind=kind, shown=shown),
     )
 

@@ -83,7 +83,7 @@ class Task:
         positions: An index per example for each name; END, the prompt's last token, is always there.
         labels: Words about each example, to choose by: `task.having("country", ["France"])`.
         metric_name: The metric by which the task is judged, a name of `interp.tasks.METRICS`.
-        about: Where the prompts come from.
+        metadata: Where the prompts come from.
         tokenizer: The tokenizer of the ids.
         remake: Makes the held-out half; None where there is none.
         forced: How many tokens of the answer stand after the prompt (teacher forcing; see `parts`).
@@ -100,7 +100,7 @@ class Task:
     positions: dict[str, Int[Tensor, "batch"]]
     labels: dict[str, list[str]]
     metric_name: str
-    about: dict[str, Any]
+    metadata: dict[str, Any]
     tokenizer: Any = field(repr=False)
     remake: Callable[..., "Task"] | None = field(default=None, repr=False)
     forced: int = 0
@@ -292,7 +292,7 @@ class Task:
         A built-in task draws as many on disjoint fillings. Your own prompts have a held-out half
         after `find, judge = task.split(0.5)`: then `find.heldout()` is `judge`.
         """
-        if self.about.get("split") == "heldout":
+        if self.metadata.get("split") == "heldout":
             raise ValueError(
                 "this is already the held-out half; make the task again for the other one"
             )
@@ -301,7 +301,7 @@ class Task:
                 f"the {len(self)} prompts of {self.name!r} are all there are. Split them first: "
                 "find, judge = task.split(0.5, seed=0); find.heldout() is then judge."
             )
-        seed = (self.about.get("seed") or 0) + 1
+        seed = (self.metadata.get("seed") or 0) + 1
         return self.remake(n=len(self), split="heldout", seed=seed).with_metric(self.metric_name)
 
     @property
@@ -468,8 +468,8 @@ class Task:
     def clean_metric(self, model: Any) -> Result:
         """The model's metric on the clean prompts, with an example each."""
         values = to_numpy(joined(self, lambda task: task._read(model, "clean")))
-        about = {"task": self.name, "n": len(self), "method": "clean run"}
-        return Result(values.mean(), (), {}, self.metric_title, self.metric_unit, about, values)
+        metadata = {"task": self.name, "n": len(self), "method": "clean run"}
+        return Result(values.mean(), (), {}, self.metric_title, self.metric_unit, metadata, values)
 
     def _read(self, model: Any, kind: str) -> Float[Tensor, "batch"]:
         from interp.interventions import run
@@ -519,10 +519,10 @@ class Task:
         examples = torch.stack([torch.stack([row[m] for row in rows]) for m in measures])
         examples = to_numpy(examples)  # [measure prompts n]
         coords = {"measure": measures, "prompts": kinds}
-        about = {"task": self.name, "n": len(self), "method": "plain run"}
-        about |= {"split": self.about["split"]} if "split" in self.about else {}
+        metadata = {"task": self.name, "n": len(self), "method": "plain run"}
+        metadata |= {"split": self.metadata["split"]} if "split" in self.metadata else {}
         return Result(
-            examples.mean(-1), ("measure", "prompts"), coords, "behaviour", unit, about, examples
+            examples.mean(-1), ("measure", "prompts"), coords, "behaviour", unit, metadata, examples
         )
 
     def _above(self, model: Any, kind: str) -> Float[Tensor, "batch"]:
@@ -572,7 +572,7 @@ class MixedTask(Task):
         rows: Sequence[Row],
         name: str,
         metric_name: str,
-        about: Mapping[str, Any],
+        metadata: Mapping[str, Any],
         tokenizer: Any,
         remake: Callable[..., Task] | None = None,
     ):
@@ -862,7 +862,7 @@ def assemble(
     rows: Sequence[Row],
     name: str,
     metric_name: str,
-    about: Mapping[str, Any],
+    metadata: Mapping[str, Any],
     tokenizer: Any,
     remake: Callable[..., Task] | None = None,
 ) -> Task:
@@ -883,7 +883,7 @@ def rectangle(
     named: Sequence[Row],
     name: str,
     metric: str,
-    about: Mapping[str, Any],
+    metadata: Mapping[str, Any],
     tokenizer: Any,
     remake: Callable[..., Task] | None = None,
     forced: int = 0,

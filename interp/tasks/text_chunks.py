@@ -37,8 +37,8 @@ def text(
     corrupted = torch.cat([clean[:, :1], clean.gather(1, order)], 1)
     wrong = (answers + len(tokenizer) // 2) % len(tokenizer)
     yes = torch.ones(n, 1, dtype=torch.bool)
-    about = {"bos": bos_word(tokenizer), "seed": seed, "split": split, "corpus": corpus.name}
-    about["fillings"] = "documents of one half of the corpus; heldout() has the others"
+    metadata = {"bos": bos_word(tokenizer), "seed": seed, "split": split, "corpus": corpus.name}
+    metadata["fillings"] = "documents of one half of the corpus; heldout() has the others"
     remake = partial(text, tokenizer, length=length, corpus=corpus)
     return Task(
         "text",
@@ -51,7 +51,7 @@ def text(
         {"END": torch.full((n,), length - 1)},
         {},
         "log_prob",
-        about,
+        metadata,
         tokenizer,
         remake,
     )

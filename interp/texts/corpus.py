@@ -30,13 +30,13 @@ class Corpus:
     """Documents with names of their own, none of them empty.
 
     >>> docs = interp.texts.documentation()
-    >>> len(docs), docs.about["fingerprint"]
+    >>> len(docs), docs.metadata["fingerprint"]
     >>> find, heldout = docs.half("find"), docs.half("heldout")     # no document is in both
     """
 
     name: str
     documents: tuple[Document, ...]
-    about: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [d.name for d in self.documents]
@@ -55,7 +55,7 @@ class Corpus:
         if not self.documents:
             raise ValueError(f"{self.name} has no documents")
         object.__setattr__(
-            self, "about", {"texts": self.name, **self.about, "fingerprint": self.fingerprint}
+            self, "metadata", {"texts": self.name, **self.metadata, "fingerprint": self.fingerprint}
         )
 
     def __len__(self) -> int:
@@ -82,7 +82,7 @@ class Corpus:
             raise ValueError(
                 f"no document of {self.name} ({len(self)} in all) falls into the half {split!r}: more are needed"
             )
-        return replace(self, documents=kept, about={**self.about, "split": split})
+        return replace(self, documents=kept, metadata={**self.metadata, "split": split})
 
 
 def files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> Corpus:

@@ -2,7 +2,7 @@
 
 The sources are parsed, never imported. A document is a module; of its docstrings the paragraphs that are plain
 sentences are kept (no doctests, tables, lists of parameters, licences), and of near-copies only the first.
-It is the same for the same versions of the packages, which `about` names.
+It is the same for the same versions of the packages, which `metadata` names.
 """
 
 import ast
@@ -52,7 +52,7 @@ def documentation() -> Corpus:
     """The documentation corpus: a document per module, about two hundred thousand words in all.
 
     >>> docs = interp.texts.documentation()
-    >>> docs.about["versions"]                  # the corpus belongs to these
+    >>> docs.metadata["versions"]                  # the corpus belongs to these
 
     Takes half a minute the first time, then it is kept in the cache (INTERP_CACHE, or the user's cache folder).
     """

@@ -61,7 +61,7 @@ def code() -> Corpus:
 
     >>> tokens = interp.texts.chunks(model, interp.texts.code(), length=128, n=16, split="heldout")
 
-    The modules are read, never imported. It is the same for the same version of Python, which `about` names.
+    The modules are read, never imported. It is the same for the same version of Python, which `metadata` names.
     """
     home = Path(sysconfig.get_paths()["stdlib"])
     documents = [

@@ -264,8 +264,8 @@ class Widget(anywidget.AnyWidget):
         bundle = super()._repr_mimebundle_(**options)
         if bundle is None:  # closed
             return None
-        data, about = bundle if isinstance(bundle, tuple) else (bundle, {})
-        return {**data, "text/plain": repr(self), "text/html": self._html()}, about
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        return {**data, "text/plain": repr(self), "text/html": self._html()}, metadata
 
     def _html(self) -> str:
         picture = base64.b64encode(self.png(wait=not self.slow)).decode()

@@ -9,7 +9,7 @@ from torch import Tensor
 from interp.circuits import Circuit
 from interp.methods.circuits.edges import Edges, exist
 from interp.methods.circuits.evaluate import fractions, plain, run_weights
-from interp.methods.runs.metrics import measure
+from interp.methods.runs.metrics import metric_of
 
 AT_ONCE = 4  # prompts: few enough that the first numbers come at once, and that a newer click need not wait
 WITHIN = ("circuit", "model")
@@ -31,11 +31,11 @@ def runs(model: Any, task: Any, *, by: str = "resample", metric: str | None = No
     are those of `interp.evaluate`.
     """
     pieces = [task[lo : lo + AT_ONCE] for lo in range(0, len(task), AT_ONCE)]
-    judge, parts = measure(task, metric), []
+    metric, parts = metric_of(task, metric), []
 
     def part(i: int) -> Part:
         if i == len(parts):
-            own = measure(pieces[i], metric)
+            own = metric_of(pieces[i], metric)
             edges = Edges(model, pieces[i], own, by=by, reference=task.corrupted)
             parts.append(Part(edges, plain(model, pieces[i], own), _nothing(edges)))
         return parts[i]
@@ -53,7 +53,7 @@ def runs(model: Any, task: Any, *, by: str = "resample", metric: str | None = No
                 torch.stack([one.edges.cut(weight, bar=False)[0], one.clean, one.corrupted])
             )
             last = i == len(pieces) - 1
-            yield _numbers(torch.cat(rows, 1), judge, len(task)) if last or i == 0 else None
+            yield _numbers(torch.cat(rows, 1), metric, len(task)) if last or i == 0 else None
 
     return compute
 
@@ -63,10 +63,10 @@ def _nothing(edges: Edges) -> Tensor:
     return edges.cut(torch.zeros(1, *exist(edges.dims).shape), bar=False)[0]
 
 
-def _numbers(rows: Tensor, judge: Any, of: int) -> dict[str, Any]:
+def _numbers(rows: Tensor, metric: Any, of: int) -> dict[str, Any]:
     value, clean, corrupted = rows.double()
     try:
-        faithful = float(fractions(value[None], clean, corrupted, judge).mean())
+        faithful = float(fractions(value[None], clean, corrupted, metric).mean())
     except ValueError:  # nothing to be faithful to: the measure itself still says something
         faithful = None
 
@@ -79,4 +79,4 @@ def _numbers(rows: Tensor, judge: Any, of: int) -> dict[str, Any]:
         "corrupted": mean(corrupted),
         "faithfulness": faithful,
     }
-    return said | {"n": rows.shape[1], "of": of, "name": judge.name, "unit": judge.unit}
+    return said | {"n": rows.shape[1], "of": of, "name": metric.name, "unit": metric.unit}

@@ -63,7 +63,7 @@ def prompt_task(model: Any, text: str, answer: str | None = None, wrong: str | N
             "a single prompt has no held-out half: make a task, for example interp.tasks.ioi(model)"
         )
 
-    about = {"bos": bos_word(tokenizer), "seed": 0, "split": "find"}
+    metadata = {"bos": bos_word(tokenizer), "seed": 0, "split": "find"}
     end = {"END": torch.tensor([len(ids) - 1])}
     return Task(
         "prompt",
@@ -76,7 +76,7 @@ def prompt_task(model: Any, text: str, answer: str | None = None, wrong: str | N
         end,
         {},
         "logit_diff",
-        about,
+        metadata,
         tokenizer,
         remake,
     )

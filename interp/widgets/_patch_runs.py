@@ -9,7 +9,7 @@ import torch
 from interp import sites as places
 from interp.methods.patching.logits_when_patched import logits_when_patched
 from interp.methods.patching.patch import patch, result
-from interp.methods.runs.metrics import measure
+from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
 
@@ -31,7 +31,7 @@ class Runs(NamedTuple):
 
     map: Callable[..., Iterator[tuple[dict, Result]]]
     cell: Callable[..., dict]
-    about: dict[str, Any]
+    metadata: dict[str, Any]
 
 
 def coarse(n: int, most: int) -> list[list[int]]:
@@ -89,7 +89,7 @@ def runs(model: Any, task: Any, metric: str | None = None) -> Runs:
             )
             examples[rows], done = found.examples, done + len(layers)
             values = examples.mean(-1).reshape(grid.shape)
-            ends = {k: found.about[k] for k in ("clean", "corrupted")} | {
+            ends = {k: found.metadata[k] for k in ("clean", "corrupted")} | {
                 "name": found.name,
                 "unit": found.unit,
             }
@@ -99,8 +99,8 @@ def runs(model: Any, task: Any, metric: str | None = None) -> Runs:
                 "of": d.n_layers,
                 **ends,
             }
-            about = {**found.about, "pattern": pattern}
-            shown = result(torch.from_numpy(examples), grid, some, found.name, found.unit, about)
+            metadata = {**found.metadata, "pattern": pattern}
+            shown = result(torch.from_numpy(examples), grid, some, found.name, found.unit, metadata)
             yield said, shown
 
     def cell(site: str, direction: str, prompt: int, at: list[int]) -> dict:
@@ -110,14 +110,14 @@ def runs(model: Any, task: Any, metric: str | None = None) -> Runs:
             ready[key] = logits_when_patched(model, some, direction)
         before, patched = ready[key]
         return _told(
-            model, some, before, patched(name_of(site, at)), measure(some, metric), direction
+            model, some, before, patched(name_of(site, at)), metric_of(some, metric), direction
         )
 
     return Runs(whole, cell, _about(model, task, metric))
 
 
 def _told(
-    model: Any, task: Any, before: torch.Tensor, after: torch.Tensor, judge: Any, direction: str
+    model: Any, task: Any, before: torch.Tensor, after: torch.Tensor, metric: Any, direction: str
 ) -> dict:
     first, then = (x.float().softmax(-1).mean(0) for x in (before, after))
     top = list(
@@ -133,7 +133,7 @@ def _told(
     top = [i for i in top if len(task) == 1 or i in then.topk(SHOWN).indices]
 
     def value(logits):
-        return float(judge.of(logits.float(), {}).mean())
+        return float(metric.of(logits.float(), {}).mean())
 
     kind = (
         {int(task.answers[0, 0]): "answer", int(task.wrong[0, 0]): "wrong"}
@@ -159,7 +159,7 @@ def _about(model: Any, task: Any, metric: str | None) -> dict[str, Any]:
     def words(ids):
         return [task.tokenizer.decode([int(i)]) for i in ids]
 
-    judge, d = measure(task, metric), bridge.dims(model)
+    metric, d = metric_of(task, metric), bridge.dims(model)
 
     def named(i):
         return {int(index[i]): name for name, index in task.positions.items()}
@@ -181,7 +181,7 @@ def _about(model: Any, task: Any, metric: str | None) -> dict[str, Any]:
         "layers": d.n_layers,
         "heads": d.n_heads,
         "group": d.n_heads // d.n_kv_heads,
-        "metric": judge.name,
-        "unit": judge.unit,
+        "metric": metric.name,
+        "unit": metric.unit,
         "sites": [[k, said] for k, (_, said) in SITES.items()],
     }

@@ -273,14 +273,14 @@ def _picture(
 
 
 def _about(table: Result) -> dict:
-    name = table.about["at"]["score"]
-    about = table.about
+    name = table.metadata["at"]["score"]
+    metadata = table.metadata
     return {
         "name": name,
         "unit": table.unit,
-        "what": about["what"][name],
-        "on": about["on"][name],
-        "null": about["null"][name],
+        "what": metadata["what"][name],
+        "on": metadata["on"][name],
+        "null": metadata["null"][name],
     }
 
 

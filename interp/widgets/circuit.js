@@ -24,7 +24,7 @@ function stage(view, at, picture) {
 }
 
 function graph(view, parent) {
-  const { model } = view, diff = model.get("about").diff.length > 0;
+  const { model } = view, diff = model.get("metadata").diff.length > 0;
   let plan, at, picture, lines, dots, hits, rest, named, bands, shape = "", drawn = [], over = null, edgeOver = null;
   const hint = tag("p", { class: "interp-circuit-hint" });
 
@@ -165,7 +165,7 @@ function graph(view, parent) {
 function legend(view, parent) {
   const { model } = view, box = tag("div", { class: "interp-circuit-legend" }, parent);
   const draw = () => {
-    const plan = model.get("plan"), diff = model.get("about").diff, size = model.get("reply").size ?? {};
+    const plan = model.get("plan"), diff = model.get("metadata").diff, size = model.get("reply").size ?? {};
     box.replaceChildren();
     const line = (look, text, width = 2.5) => {
       const one = tag("span", { class: "interp-circuit-key" }, box);
@@ -199,7 +199,7 @@ function legend(view, parent) {
 export default {
   render(context) {
     const view = frame(context, "circuit");
-    view.title.textContent = view.model.get("about").title;
+    view.title.textContent = view.model.get("metadata").title;
     controls(view);
     const columns = tag("div", { class: "interp-circuit-columns" }, view.body);
     const left = tag("div", { class: "interp-circuit-left" }, columns), right = tag("div", { class: "interp-circuit-right" }, columns);

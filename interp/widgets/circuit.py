@@ -30,7 +30,7 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
     within = t.Unicode("circuit").tag(sync=True)
     node = t.Unicode("").tag(sync=True)
     plan = t.Dict().tag(sync=True)
-    about = t.Dict().tag(sync=True)
+    metadata = t.Dict().tag(sync=True)
     note = t.Unicode("").tag(sync=True)
     steps = t.Int(0).tag(sync=True)
 
@@ -54,13 +54,13 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
         traits.setdefault("shown", min(most, SHOWN if scored else UNSCORED))
         said = drawing._said(whole, {"edges": self._ranked, "hidden": 0}).rpartition(":")[0]
         said = f"{whole.model}: {names[0]} and {names[1]}" if other else said
-        about = {
+        metadata = {
             "title": said,
             "live": compute is not None,
             "diff": list(names) if other else [],
             "file": f"{whole.task.get('name') or 'circuit'}-edited.json",
         }
-        super().__init__(about=about, **traits)
+        super().__init__(metadata=metadata, **traits)
         self.on_msg(self._told)
 
     # --- the state -------------------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
         said = ", ".join(f"{k}={v!r}" for k, v in changed.items())
         pair = ", other=other" if self._other is not None else ""
         if self._compute is None:
-            return f"widget = interp.widgets.circuit(circuit{pair}, {said})\nwidget.value.save({self.about['file']!r})"
+            return f"widget = interp.widgets.circuit(circuit{pair}, {said})\nwidget.value.save({self.metadata['file']!r})"
         more = "\ninterp.evaluate(model, task, widget.value)" if self.within == "circuit" else ""
         return f"widget = interp.widgets.circuit(circuit, model, task{pair}, {said})\nwidget.numbers{more}"
 
@@ -292,7 +292,7 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
         one = self.value
         figure.set_size_inches(drawing._size(one))
         if self._other is not None:
-            drawing.plot_diff(one, self._second(), names=self.about["diff"], figure=figure)
+            drawing.plot_diff(one, self._second(), names=self.metadata["diff"], figure=figure)
             return
         faithful = (self.reply.get("numbers") or {}).get("faithfulness")
         size = f"{len(one)} of {len(self._whole)} edges" + (
@@ -303,7 +303,7 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
             if faithful is not None and self.within == "circuit"
             else ""
         )
-        drawing.draw(one, figure=figure, title=f"{self.about['title']}: {size}{more}")
+        drawing.draw(one, figure=figure, title=f"{self.metadata['title']}: {size}{more}")
 
 
 def circuit(

@@ -28,8 +28,8 @@ function controls(view) {
     const plan = model.get("plan"), shown = model.get("shown");
     if (countAt(Number(slider.value), plan.most) !== shown) slider.value = placeOf(shown, plan.most);
     const least = plan.edges.find((e) => e.a === shown - 1) ?? plan.edges.find((e) => e.b === shown - 1);
-    const at = !model.get("about").diff.length && plan.scored && least && least.score !== null ? `, |score| ≥ ${digits(Math.abs(least.score))} ${plan.unit}` : "";
-    const text = `largest ${shown.toLocaleString("en")} of ${plan.total.toLocaleString("en")}${model.get("about").diff.length ? " in each" : ""}${at}`;
+    const at = !model.get("metadata").diff.length && plan.scored && least && least.score !== null ? `, |score| ≥ ${digits(Math.abs(least.score))} ${plan.unit}` : "";
+    const text = `largest ${shown.toLocaleString("en")} of ${plan.total.toLocaleString("en")}${model.get("metadata").diff.length ? " in each" : ""}${at}`;
     said.textContent = text;
     slider.setAttribute("aria-valuetext", text);
     box.hidden = plan.total === 0;
@@ -44,7 +44,7 @@ function controls(view) {
   slider.setAttribute("aria-label", "how many of the largest edges are shown");
   view.on("shown plan", show);
   show();
-  if (model.get("about").live) choice(view, row, "run", [["circuit", "this circuit alone"], ["model", "the model without the cut edges"]], "within");
+  if (model.get("metadata").live) choice(view, row, "run", [["circuit", "this circuit alone"], ["model", "the model without the cut edges"]], "within");
   const undo = button(view, row, "undo", "undo the last change", () => model.send({ do: "undo" }));
   const clear = button(view, row, "restore all", "take back every cut and every added edge", () => model.send({ do: "clear" }));
   const able = () => { undo.disabled = !model.get("steps"); clear.disabled = !model.get("cut").length && !model.get("added").length; };
@@ -56,11 +56,11 @@ function controls(view) {
 function numbers(view, parent) {
   const { model } = view, box = tag("div", { class: "interp-circuit-numbers", "aria-live": "polite" }, parent);
   const draw = () => {
-    const { numbers: now, other, size } = model.get("reply"), about = model.get("about");
+    const { numbers: now, other, size } = model.get("reply"), metadata = model.get("metadata");
     box.replaceChildren();
-    if (!about.live) {
+    if (!metadata.live) {
       const roles = model.get("plan").roles.length;
-      if (size) tag("p", { text: size.edges ? `${about.diff.length ? `${about.diff[0]}: ` : ""}${plural(size.edges, "edge")} between ${plural(size.components, "component")}` : `${plural(size.components, "component")}${roles ? ` in ${plural(roles, "role")}` : ""}, no edges` }, box);
+      if (size) tag("p", { text: size.edges ? `${metadata.diff.length ? `${metadata.diff[0]}: ` : ""}${plural(size.edges, "edge")} between ${plural(size.components, "component")}` : `${plural(size.components, "component")}${roles ? ` in ${plural(roles, "role")}` : ""}, no edges` }, box);
       return;
     }
     tag("div", { class: "interp-circuit-subtitle", text: now ? now.name : "metric" }, box);
@@ -74,11 +74,11 @@ function numbers(view, parent) {
     };
     const change = now.before === null || now.before === undefined ? "" : `${digits(now.value - now.before, true) || "0"} by the last edit`;
     row("whole model", now.clean);
-    row(whole ? "model without the cut edges" : about.diff.length ? `circuit ${about.diff[0]}` : "this circuit", now.value, true, change);
-    if (other) row(`circuit ${about.diff[1]}`, other.value);
+    row(whole ? "model without the cut edges" : metadata.diff.length ? `circuit ${metadata.diff[0]}` : "this circuit", now.value, true, change);
+    if (other) row(`circuit ${metadata.diff[1]}`, other.value);
     row("every edge cut", now.corrupted);
-    meter(box, whole ? "left of the way" : about.diff.length ? `faithfulness of ${about.diff[0]}` : "faithfulness", now.faithfulness);
-    if (other) meter(box, `faithfulness of ${about.diff[1]}`, other.faithfulness);
+    meter(box, whole ? "left of the way" : metadata.diff.length ? `faithfulness of ${metadata.diff[0]}` : "faithfulness", now.faithfulness);
+    if (other) meter(box, `faithfulness of ${metadata.diff[1]}`, other.faithfulness);
     const some = now.n < now.of ? `first ${now.n} of ${now.of} prompts` : plural(now.of, "prompt");
     tag("p", { class: "interp-circuit-soft", text: `mean over ${some}; 0 = every edge cut, 1 = whole model` }, box);
   };
@@ -140,7 +140,7 @@ function edit(view, parent) {
   view.on("node", show);
   const save = tag("div", { class: "interp-circuit-edit" }, parent);
   const file = entry(view, save, "file", "circuit.json", () => {});
-  file.show(model.get("about").file);
+  file.show(model.get("metadata").file);
   button(view, save, "save", "write the circuit that is shown to this file", () => model.send({ do: "save", text: file.line.value }));
   const note = tag("p", { class: "interp-circuit-soft", role: "status" }, parent);
   const told = () => { note.textContent = model.get("note"); };

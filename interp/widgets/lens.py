@@ -413,9 +413,9 @@ def draw(figure: Any, reply: dict, vocab: int, name: str) -> None:
     )
     ax.set_xlabel("after this token", fontsize=plots.LABEL)
     ax.set_ylabel("layer", fontsize=plots.LABEL)
-    about = f" ({', '.join(repr(w) for w in reply['answers'])})" if reply["by"] != "top" else ""
+    answers = f" ({', '.join(repr(w) for w in reply['answers'])})" if reply["by"] != "top" else ""
     ax.set_title(
-        f"{name}: top token; colour: {reply['title']}{about}",
+        f"{name}: top token; colour: {reply['title']}{answers}",
         fontsize=plots.TITLE,
         loc="left",
         parse_math=False,

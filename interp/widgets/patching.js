@@ -1,12 +1,12 @@
 // The patching explorer: two prompts, a map of effects that fills in, and the predictions of one patched run.
 
-const promptNow = (model) => model.get("about").prompts[Math.max(0, model.get("prompt"))];
+const promptNow = (model) => model.get("metadata").prompts[Math.max(0, model.get("prompt"))];
 
 function settings(view) {
-  const { model } = view, about = model.get("about"), row = tag("div", { class: "interp-patch-controls" }, view.body);
-  choice(view, row, "patch", about.sites, "site");
+  const { model } = view, metadata = model.get("metadata"), row = tag("div", { class: "interp-patch-controls" }, view.body);
+  choice(view, row, "patch", metadata.sites, "site");
   choice(view, row, "direction", [["denoising", "clean into corrupted (denoising)"], ["noising", "corrupted into clean (noising)"]], "direction");
-  choice(view, row, "prompt", prompts(about.prompts), "prompt");
+  choice(view, row, "prompt", prompts(metadata.prompts), "prompt");
 }
 
 // Clean above corrupted, a column a token, what differs marked.
@@ -28,7 +28,7 @@ function pair(view) {
     one.clean.forEach((_, i) => tag("span", { class: "interp-patch-name", text: one.names[String(i)] ?? "" }, grid));
     const line = tag("p", { class: "interp-patch-soft" }, box);
     tag("span", { class: "interp-patch-token differs", text: "shaded" }, line);
-    const said = all ? `: the two prompts differ. This is the first of ${model.get("about").prompts.length} prompts that are averaged.` : ": the two prompts differ.";
+    const said = all ? `: the two prompts differ. This is the first of ${model.get("metadata").prompts.length} prompts that are averaged.` : ": the two prompts differ.";
     tag("span", { text: `${said} Answer of the clean prompt ${token(one.answer)}, wrong answer ${token(one.wrong)}.` }, line);
   };
   view.on("prompt direction", draw);
@@ -37,14 +37,14 @@ function pair(view) {
 }
 
 function picture(view, parent, light) {
-  const { model } = view, about = model.get("about"), L = about.layers;
+  const { model } = view, metadata = model.get("metadata"), L = metadata.layers;
   const holder = tag("div", { class: "interp-patch-holder" }, parent), hint = tag("p", { class: "interp-patch-hint" }, parent);
   const legend = tag("div", { class: "interp-patch-legend" }, parent);
   let box, columns, rects, cursor, mark, over = null, here = null, scale = scaleOf([]);
 
   const build = () => {
     const heads = model.get("site") === "heads", one = promptNow(model);
-    columns = heads ? about.heads : one.clean.length;
+    columns = heads ? metadata.heads : one.clean.length;
     box = mapBox(L, columns, !heads);
     holder.replaceChildren();
     const root = svg("svg", {
@@ -130,7 +130,7 @@ function picture(view, parent, light) {
 function predictions(view, parent) {
   const { model } = view, box = tag("div", { class: "interp-patch-told", "aria-live": "polite" }, parent);
   const draw = () => {
-    const told = model.get("told"), cell = model.get("cell"), about = model.get("about");
+    const told = model.get("told"), cell = model.get("cell"), metadata = model.get("metadata");
     box.replaceChildren();
     if (!cell.length) { tag("p", { class: "interp-patch-soft", text: "No cell is chosen: the predictions before and after its patch will stand here." }, box); return; }
     tag("div", { class: "interp-patch-subtitle", text: cellName(model.get("site"), cell, promptNow(model).clean) }, box);
@@ -138,7 +138,7 @@ function predictions(view, parent) {
     const table = tag("table", {}, box), run = model.get("direction") === "denoising" ? "corrupted run" : "clean run";
     const head = tag("tr", {}, tag("thead", {}, table)), row = tag("tr", {}, tag("tbody", {}, table));
     for (const text of ["", run, "patched", "change"]) tag("th", { scope: "col", text }, head);
-    tag("th", { scope: "row", text: about.metric }, row);
+    tag("th", { scope: "row", text: metadata.metric }, row);
     for (const [text, strong] of [[digits(told.before)], [digits(told.after), true], [digits(told.after - told.before, true)]]) tag("td", { text, class: strong ? "now" : null }, row);
     tag("div", { class: "interp-patch-subtitle", text: told.n > 1 ? `likeliest next tokens, mean over ${told.n} prompts` : "likeliest next tokens" }, box);
     const list = tag("ol", { class: "interp-patch-next" }, box), most = Math.max(...told.tokens.map((one) => Math.max(one.before, one.after)), 1e-9);
@@ -165,7 +165,7 @@ function predictions(view, parent) {
 export default {
   render(context) {
     const view = frame(context, "patching");
-    view.title.textContent = `${view.model.get("about").title} · activation patching`;
+    view.title.textContent = `${view.model.get("metadata").title} · activation patching`;
     settings(view);
     const light = pair(view), columns = tag("div", { class: "interp-patch-columns" }, view.body);
     picture(view, tag("div", { class: "interp-patch-left" }, columns), light);

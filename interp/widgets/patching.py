@@ -22,12 +22,12 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
     prompt = t.Int(0).tag(sync=True)
     cell = t.List(t.Int()).tag(sync=True)
     told = t.Dict().tag(sync=True)
-    about = t.Dict().tag(sync=True)
+    metadata = t.Dict().tag(sync=True)
 
     def __init__(self, ready: runs.Runs, **traits: Any) -> None:
         self._runs, self._result = ready, None
         self._done: dict[tuple, tuple[dict, Result]] = {}  # maps that are finished
-        super().__init__(about=ready.about, **traits)
+        super().__init__(metadata=ready.metadata, **traits)
         self.observe(self._click, ["cell"])
 
     def _ask(self) -> None:
@@ -36,9 +36,9 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
             raise unknown("site to patch", site, runs.SITES, "site='resid_pre'")
         if direction not in DIRECTIONS:
             raise unknown("direction", direction, DIRECTIONS, "direction='noising'")
-        if not -1 <= prompt < len(self.about["prompts"]):
+        if not -1 <= prompt < len(self.metadata["prompts"]):
             raise ValueError(
-                f"prompt={prompt}: the task has prompts 0 to {len(self.about['prompts']) - 1}, and -1 is all of them"
+                f"prompt={prompt}: the task has prompts 0 to {len(self.metadata['prompts']) - 1}, and -1 is all of them"
             )
         self._result = None
         if state in self._done:
@@ -47,7 +47,12 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
             self._trouble("main")
             self.answered = self.asked
         else:
-            self.reply = {"state": list(state), "values": [], "done": 0, "of": self.about["layers"]}
+            self.reply = {
+                "state": list(state),
+                "values": [],
+                "done": 0,
+                "of": self.metadata["layers"],
+            }
             self._work(lambda stale: self._runs.map(site, direction, prompt, stale), self._show)
         self._click()
 
@@ -61,18 +66,20 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
     def _click(self, change: Any = None) -> None:
         """A cell was chosen, or the map is another one now."""
         cell, (site, direction, prompt) = list(self.cell), (self.site, self.direction, self.prompt)
-        wide = self.about["heads"] if site == "heads" else len(self.about["prompts"][0]["clean"])
+        wide = (
+            self.metadata["heads"] if site == "heads" else len(self.metadata["prompts"][0]["clean"])
+        )
         self.python = self.code
         if not cell:
             self.told = {}
             return
-        if len(cell) != 2 or not (0 <= cell[0] < self.about["layers"] and 0 <= cell[1] < wide):
+        if len(cell) != 2 or not (0 <= cell[0] < self.metadata["layers"] and 0 <= cell[1] < wide):
             if change is None:  # the other map is narrower
                 self.cell = []
                 return
             self._trouble(
                 "cell",
-                f"cell={cell}: the map has layers 0 to {self.about['layers'] - 1} and columns 0 to {wide - 1}",
+                f"cell={cell}: the map has layers 0 to {self.metadata['layers'] - 1} and columns 0 to {wide - 1}",
             )
             return
 
@@ -101,16 +108,16 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
         return said
 
     def __repr__(self) -> str:
-        return f"<patching explorer: {self.direction} {self.site}, {self.reply.get('done', 0)} of {self.about['layers']} layers>"
+        return f"<patching explorer: {self.direction} {self.site}, {self.reply.get('done', 0)} of {self.metadata['layers']} layers>"
 
     def _draw(self, figure: Any) -> None:
-        result, layers = self._result, self.about["layers"]
+        result, layers = self._result, self.metadata["layers"]
         if result is None:
             figure.set_size_inches(7, 0.6)
             figure.text(
                 0.01,
                 0.5,
-                f"{self.about['title']}: the map was still being computed",
+                f"{self.metadata['title']}: the map was still being computed",
                 va="center",
                 fontsize=9,
             )
@@ -123,7 +130,7 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
         )
         result.plot(
             figure.subplots(),
-            title=f"{self.about['title']}: {self.direction} {runs.SITES[self.site][1]}{partly}",
+            title=f"{self.metadata['title']}: {self.direction} {runs.SITES[self.site][1]}{partly}",
         )
 
 

@@ -227,7 +227,7 @@ v_colored = colored_reuse.judge(
     control=Measured(*mixed.values[[5, 4, 6]], 1000),
     gate=[able["IOI"], able["colored objects"]],
 )
-gaps = {key: np.subtract(near.about[key], far.about[key]) for key in ("drawn", "random sets")}
+gaps = {key: np.subtract(near.metadata[key], far.metadata[key]) for key in ("drawn", "random sets")}
 ends = {key: np.percentile(gap, [2.5, 97.5]) for key, gap in gaps.items()}
 ours = Measured(near.values[0] - far.values[0], *ends["drawn"], n)
 v_specific = specific.judge(
@@ -235,7 +235,7 @@ v_specific = specific.judge(
     control=Measured(gaps["random sets"].mean(), *ends["random sets"], 1000),
     gate=[*in_gates, able["docstring"]],
 )
-print(v_reuse, v_colored, v_specific, near.about["both"], sep="\n")
+print(v_reuse, v_colored, v_specific, near.metadata["both"], sep="\n")
 
 # %% [markdown]
 # Twenty heads in common out of 27 for the laundry list (random sets of these layers: nine). But ten of docstring's,
@@ -411,7 +411,7 @@ verdicts(
 #
 # - Smaller and larger circuits: `interp.methods.circuits.head_overlap(found["IOI"], again["laundry"], n=10)`.
 # - Longer lists: `interp.tasks.laundry(model, items=3)`, after a look at `Task.behaviour`.
-# - Which heads do both tasks need, and which only one? `near.about["both"]` against `found["IOI"].top(27).labels`.
+# - Which heads do both tasks need, and which only one? `near.metadata["both"]` against `found["IOI"].top(27).labels`.
 
 # %% [markdown]
 # ## What did not reproduce

@@ -352,7 +352,7 @@ for how, claim in (("paths", general), ("ablation", ablated_general)):
         print(
             f"{how}, {name}: memory, then context:",
             *(
-                f"{r.about['clean']:.0%} and {r.values[0]:+.0%} (random {r.values[1]:+.0%}),"
+                f"{r.metadata['clean']:.0%} and {r.values[0]:+.0%} (random {r.values[1]:+.0%}),"
                 for r in runs
             ),
             f"share {shares[name]}",

@@ -189,7 +189,7 @@ found = {
     for run in runs
 }
 main = found[N, 200]
-{key: codes[N, 200, "IOI", 0].about[key] for key in ("latents on", "explained", "codes")}
+{key: codes[N, 200, "IOI", 0].metadata[key] for key in ("latents on", "explained", "codes")}
 
 # %% tags=["cover"]
 average(main["IOI"]).plot(
@@ -421,7 +421,9 @@ for name in names if timed.passed else []:
         interp.replications.head_codes(model, task, steps=STEPS),
         interp.ablate(model, task, "L*H4", reference=task.corrupted),
     )
-    took = [one.about["seconds"] for one in (method, scan, scores["attribution patching"][name][0])]
+    took = [
+        one.metadata["seconds"] for one in (method, scan, scores["attribution patching"][name][0])
+    ]
     ratios[name] = 9 * took[1] / took[0]
     print(
         f"{name:12} the scan takes {ratios[name]:.1f} times as long as the codes, attribution patching {took[2] / took[0]:.1f} times"

@@ -154,7 +154,7 @@ heads = ranked[: int((found.values > 0.1).sum())]
 found.plot(marks={"retrieval heads: score above 0.1": heads}, title="Retrieval score of every head")
 # %%
 print(
-    f"{len(heads)} of {found.values.size} heads above 0.1; by chance a head would score {found.about['null']['retrieval']:.3f}"
+    f"{len(heads)} of {found.values.size} heads above 0.1; by chance a head would score {found.metadata['null']['retrieval']:.3f}"
 )
 found.top(13, by="high")
 
@@ -245,7 +245,7 @@ spared = gate(
     at_least=-0.05,
 )
 v_causal = causal.judge(measured(gap), control=random_loss, provided=spared, gate=able)
-print(v_causal, f"each random set of {k}: {lost.about['random effects'][str(k)]}", sep="\n")
+print(v_causal, f"each random set of {k}: {lost.metadata['random effects'][str(k)]}", sep="\n")
 
 # %% [markdown]
 # The gap is large enough. The second half of the claim fails by a hair: the random heads cost 6 points where 5 were
@@ -279,7 +279,7 @@ interp.ablate(model, some, near, by="zero", metric="top1").table()
 mask = [Intervention(f"{head}.z", zero()) for head in ranked[:k]]
 others = [
     [Intervention(f"{head}.z", zero()) for head in some]
-    for some in lost.about["random sets"][str(k)]
+    for some in lost.metadata["random sets"][str(k)]
 ]
 for name, edits in (("nothing", []), ("the retrieval heads", mask), ("random heads", others[0])):
     written = interp.generate(model, judge[: 2 if FAST else 4].clean, edits, max_new_tokens=3)
@@ -309,7 +309,7 @@ memory_loss, any_loss = (
 deep = gate("needle accuracy lost", needle_loss, at_least=0.5)
 v_memory = memory.judge(memory_loss, control=needle_loss, provided=deep, gate=able)
 print(v_memory, f"lost with random heads masked: {any_loss}", sep="\n")
-print("right without any mask:", *(f"{r.about['clean']:.0%}" for r in known))
+print("right without any mask:", *(f"{r.metadata['clean']:.0%}" for r in known))
 
 # %% [markdown]
 # One capital was lost and another won; the second line says what random heads cost. Running text, by its cross-entropy

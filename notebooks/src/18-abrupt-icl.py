@@ -275,7 +275,7 @@ draw_curves(
     ["icl", "iwl", "labels in context", "previous token", "matching label"],
     title="Attention by two parameters",
 )
-print("back and match, as learned:", small.about["parameters"])
+print("back and match, as learned:", small.metadata["parameters"])
 
 # %%
 ends = curves.values[:, 0].mean(0), curves.values[:, -1].mean(0)

@@ -332,7 +332,7 @@ found = {
 for p, cost in costs.items():
     gap = features.nonlinear_share(cost)
     print(
-        f"{p}: of the squared norm {gap.about['of the norm']:.2f} is nonlinear, of the loss {gap.about['of the loss']:.2f}"
+        f"{p}: of the squared norm {gap.metadata['of the norm']:.2f} is nonlinear, of the loss {gap.metadata['of the loss']:.2f}"
     )
     found[f"share of loss, {p}"] = close.judge(measured(gap.examples * np.sign(gap.values)))
 v_apart = apart.judge(found)
@@ -402,7 +402,7 @@ left = (
     .values.reshape(len(KINDS), -1)
 )
 counts = {
-    what: np.array(list(use.about[what].values())).reshape(len(KINDS), -1)
+    what: np.array(list(use.metadata[what].values())).reshape(len(KINDS), -1)
     for what in ("latents on", "dead", "underused")
 }
 for i, name in enumerate(KINDS):

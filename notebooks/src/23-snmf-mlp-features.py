@@ -116,7 +116,7 @@ for site in sites:
     made[site] = [snmf, sae, means, random]
     on = snmf.encode(there.activations.of(site)) > 0
     print(
-        f"{site}: explained on find, SNMF {snmf.about['curve'][-1]['explained']:.2f}, SAE {sae.about['curve'][-1]['explained']:.2f}; SNMF loadings above 0: {on.float().sum(1).mean():.0f} of {RANK}"
+        f"{site}: explained on find, SNMF {snmf.metadata['curve'][-1]['explained']:.2f}, SAE {sae.metadata['curve'][-1]['explained']:.2f}; SNMF loadings above 0: {on.float().sum(1).mean():.0f} of {RANK}"
     )
 
 # %% [markdown]
@@ -147,7 +147,7 @@ interp.plots.heatmap(
 
 # %%
 middle = sites[len(sites) // 2]
-features.labelled(model, made[middle][0], here, found[middle].about["latents"]["SNMF"])
+features.labelled(model, made[middle][0], here, found[middle].metadata["latents"]["SNMF"])
 
 # %%
 mixed = [
@@ -202,14 +202,20 @@ neutral = [f" {w}" for w in texts.single_words(model, texts.NEUTRAL)]
 length = {site: float(here.activations.of(site).norm(dim=-1).mean()) for site in sites}
 gains = {
     site: features.latent_gain(
-        model, prompts, made[site], found[site].about["latents"], words, neutral, scale=length[site]
+        model,
+        prompts,
+        made[site],
+        found[site].metadata["latents"],
+        words,
+        neutral,
+        scale=length[site],
     )
     for site in sites
 }
 gain = np.stack([gains[site].values for site in sites])
 print(
     "latents that never moved the prediction by as much:",
-    {site: g.about["unreached"] for site, g in gains.items()},
+    {site: g.metadata["unreached"] for site, g in gains.items()},
 )
 
 # %%
@@ -270,7 +276,7 @@ mixed = [
 ]
 both, chance = (np.concatenate([p.examples for p in some], 1) for some in (pairs, mixed))
 ratio, control = (
-    share(b[0], b[1], groups=[g for p in some for g in p.about["groups"]])
+    share(b[0], b[1], groups=[g for p in some for g in p.metadata["groups"]])
     for b, some in ((both, pairs), (chance, mixed))
 )
 v_hierarchy = hierarchy.judge(ratio, control=control)
@@ -297,8 +303,8 @@ verdicts("23-snmf-mlp-features", [v_concepts, v_steering, v_hierarchy], model=mo
 # Other ranks (`rank=200`), all entries kept (`sparsity=None`), or the stream instead of neurons (`"resid_post.10"`). And a feature at work:
 
 # %%
-best = found[middle].about["latents"]["SNMF"]["months"]
-strength = gains[middle].about["strengths"]["SNMF: months"] * length[middle]
+best = found[middle].metadata["latents"]["SNMF"]["months"]
+strength = gains[middle].metadata["strengths"]["SNMF: months"] * length[middle]
 interp.generate(
     model, "The next word is", features.steer(made[middle][0], {best: strength}), max_new_tokens=10
 )

@@ -146,7 +146,7 @@ for name, one in methods.items():
         measure="first in second"
     )
     print(
-        f"{name:18} {one.about.get('seconds', 0):5.1f} s on {one.about['n']} prompts   shared with eap_ig {float(shared.values):.0%}"
+        f"{name:18} {one.metadata.get('seconds', 0):5.1f} s on {one.metadata['n']} prompts   shared with eap_ig {float(shared.values):.0%}"
     )
 
 # %% [markdown]
@@ -166,7 +166,7 @@ walked = interp.discover(
 )
 kept = Circuit.threshold(walked, 1e-9)
 print(
-    f"{walked.about['runs']} runs, {walked.about['seconds']:.0f} s: {len(kept)} edges kept, {len(kept.prune())} on a way to the logits"
+    f"{walked.metadata['runs']} runs, {walked.metadata['seconds']:.0f} s: {len(kept)} edges kept, {len(kept.prune())} on a way to the logits"
 )
 kept.prune().plot()
 # %%

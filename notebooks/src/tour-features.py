@@ -51,7 +51,7 @@ print(acts, heldout, sep="\n")
 # %%
 recipe = dict(kind="topk", width=WIDTH, tokens=TOKENS, batch=256 if FAST else 1024)
 sae = features.load_or_train(model, SITE, acts, k=32, name="k = 32", **recipe)
-first, last = sae.about["curve"][0], sae.about["curve"][-1]
+first, last = sae.metadata["curve"][0], sae.metadata["curve"][-1]
 for name in ("loss", "explained", "dead"):
     print(f"{name:10} {first[name]:8.3f} -> {last[name]:8.3f}")
 
@@ -192,7 +192,7 @@ other = features.baselines(acts, k=32, width=WIDTH, seed=1)[0]
 for pair in ((sae, again), (floors[0], other)):
     same = features.recovery(*pair)
     print(
-        f"{pair[0].name:12} {pair[1].name:12} mean cosine {float(same.values):.2f}, above 0.9: {same.about['above 0.9']} of {same.about['pairs']}"
+        f"{pair[0].name:12} {pair[1].name:12} mean cosine {float(same.values):.2f}, above 0.9: {same.metadata['above 0.9']} of {same.metadata['pairs']}"
     )
 
 # %% [markdown]
@@ -207,8 +207,8 @@ for pair in ((sae, again), (floors[0], other)):
 # %%
 words = features.first_letters(model, SITE, most=16 if FAST else 80)
 absorbed = features.absorption(sae, words.x, words.labels, words=words.words)
-letters = absorbed.about["classes"]
-print(absorbed, f"{absorbed.about['words']} words")
+letters = absorbed.metadata["classes"]
+print(absorbed, f"{absorbed.metadata['words']} words")
 print(
     {
         letter: (one["probe F1"], one["own F1"], one["absorbed"][:1])

@@ -249,10 +249,10 @@ def task(
         if WORDS.index(clean.split()[0]) % 2 == (split == "heldout") and clean not in seen:
             seen.add(clean)
             examples.append(Example(clean, corrupted, [" " + answer], [" " + wrong]))
-    about = {"seed": seed, "split": split, "fillings": "words of one half come first"}
+    metadata = {"seed": seed, "split": split, "fillings": "words of one half come first"}
     tokenizer = tokenizer_of(model)
     return build(
-        name, tokenizer, examples, "logit_diff", about, partial(task, name, form, tokenizer)
+        name, tokenizer, examples, "logit_diff", metadata, partial(task, name, form, tokenizer)
     )
 
 

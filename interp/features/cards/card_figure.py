@@ -43,7 +43,7 @@ def draw(card: "interp.features.cards.cards.Card", figure: Any = None, below: fl
         y = _band(ax, band, card.maximum, y)
     if not card.bands:
         ax.text(4, 62, "It is on at none of these tokens.", fontsize=9)
-    ax.text(4, high * 72 - 6, card.about["first"], fontsize=7.5, color=SOFT, va="baseline")
+    ax.text(4, high * 72 - 6, card.metadata["first"], fontsize=7.5, color=SOFT, va="baseline")
     _side(figure, card, whole)
     return figure
 
@@ -159,7 +159,7 @@ def _logits(ax: Any, card: "interp.features.cards.cards.Card") -> None:
     )
     if not ends:
         ax.set_axis_off()
-        ax.text(0, 1, card.about["effect"], fontsize=8, va="top", color=SOFT)
+        ax.text(0, 1, card.metadata["effect"], fontsize=8, va="top", color=SOFT)
         return
     at = list(range(len(ends)))[::-1]
     ax.barh(at, [v for _, v in ends], color=[UP if v > 0 else DOWN for _, v in ends], height=0.7)

@@ -172,15 +172,15 @@ def article(card: "interp.features.cards.cards.Card", linked: AnySet[int] = froz
         or "<p>It is on at none of these tokens.</p>"
     )
     side = _histogram(card) + _distinct(card) + _logits(card) + _neighbours(card, linked)
-    foot = f"{escape(card.about['first'])}; shade: value at each token; quarters: of the tokens it is on at, by value."
+    foot = f"{escape(card.metadata['first'])}; shade: value at each token; quarters: of the tokens it is on at, by value."
     two = f'<div class="two"><div class="text">{text}</div><div class="side">{side}</div></div>'
     return f'<article class="interp-card">{head}{two}<p class="foot">{foot}</p></article>'
 
 
 def said(card: "interp.features.cards.cards.Card") -> str:
     """The line under the title: which dictionary, which text, how many tokens."""
-    half = f", half {card.about['split']!r}" if card.about.get("split") else ""
-    return f"{card.dictionary} at {card.site}, {card.about.get('model')}; tokens: {card.tokens:,} of {card.about.get('texts', 'tokens')}{half}"
+    half = f", half {card.metadata['split']!r}" if card.metadata.get("split") else ""
+    return f"{card.dictionary} at {card.site}, {card.metadata.get('model')}; tokens: {card.tokens:,} of {card.metadata.get('texts', 'tokens')}{half}"
 
 
 def digits(value: float) -> str:
@@ -201,14 +201,14 @@ def share(value: float) -> str:
 
 def _band(band: "interp.features.cards.cards.Band", maximum: float) -> str:
     title = "Strongest" if band.name == "strongest" else band.name
-    about = f"values {digits(band.low)} to {digits(band.high)}" + (
+    span = f"values {digits(band.low)} to {digits(band.high)}" + (
         "" if band.name == "strongest" else f", {band.count:,} tokens"
     )
     lines = (
         "".join(_context(one, maximum) for one in band.contexts)
         or '<p class="sub">all shown above</p>'
     )
-    return f"<h4>{title} <small>{about}</small></h4>{lines}"
+    return f"<h4>{title} <small>{span}</small></h4>{lines}"
 
 
 def _context(context: "interp.features.cards.cards.Context", maximum: float) -> str:
@@ -275,7 +275,7 @@ def _distinct(card: "interp.features.cards.cards.Card") -> str:
 
 def _logits(card: "interp.features.cards.cards.Card") -> str:
     if not card.up:
-        return f'<h4>Logits</h4><p class="sub">{escape(card.about["effect"])}</p>'
+        return f'<h4>Logits</h4><p class="sub">{escape(card.metadata["effect"])}</p>'
 
     def signed(value):
         return f"{'+' if value > 0 else '−'}{digits(abs(value))}"
@@ -284,7 +284,7 @@ def _logits(card: "interp.features.cards.cards.Card") -> str:
         return f'<p><code>{escape(visible(one[0]))}</code><span class="{kind}">{signed(one[1])}</span></p>'
 
     pairs = "".join(line(a, "p") + line(b, "n") for a, b in zip(card.up, card.down))
-    title = f'<h4 title="{escape(card.about["effect"])}">Logits <small>added by its direction at its largest value</small></h4>'
+    title = f'<h4 title="{escape(card.metadata["effect"])}">Logits <small>added by its direction at its largest value</small></h4>'
     return f'{title}<div class="lg">{pairs}</div>'
 
 

@@ -53,7 +53,7 @@ class Card:
     tokens: how many were read; on: at how many of them it was on; maximum: its largest value. counts: of values in
     equal bins from 0 (or the lowest) to the maximum, between `edges`. bands: the strongest contexts, then some from each quarter of the
     tokens it is on at. distinct: the tokens behind the description. up, down: tokens whose logits it raises and
-    lowers most (`about["effect"]` says how that is read); empty where the site writes nothing to the stream.
+    lowers most (`metadata["effect"]` says how that is read); empty where the site writes nothing to the stream.
     neighbours: the latents whose directions are most alike, with their cosine.
     """
 
@@ -71,7 +71,7 @@ class Card:
     up: tuple[tuple[str, float], ...]
     down: tuple[tuple[str, float], ...]
     neighbours: tuple[tuple[int, float], ...]
-    about: dict[str, Any]
+    metadata: dict[str, Any]
 
     @property
     def density(self) -> float:
@@ -158,14 +158,14 @@ def reader(
         if writes
         else f"{dictionary.writes} writes nothing to the stream by itself"
     )
-    about = {
-        **seen.about,
+    metadata = {
+        **seen.metadata,
         "kind": dictionary.kind,
         "first": FIRST_LEFT_OUT if seen.skip else "no token is left out",
         "effect": effect,
         "seed": seed,
     }
-    about |= {"model": bridge.name(model)} if model is not None else {}
+    metadata |= {"model": bridge.name(model)} if model is not None else {}
 
     def make(latent: int) -> Card:
         rows, values = seen.of(latent)
@@ -198,7 +198,7 @@ def reader(
             up,
             down,
             neighbours(units, latent),
-            dict(about),
+            dict(metadata),
         )
 
     return make

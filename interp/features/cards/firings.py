@@ -37,13 +37,13 @@ class Firings:
     rows: Int[Tensor, "on"]
     values: Float[Tensor, "on"]
     starts: Int[Tensor, "ends"]
-    about: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
     def __len__(self) -> int:
         return len(self.tokens) * (self.tokens.shape[1] - self.skip)
 
     def __repr__(self) -> str:
-        return f"Firings({self.dictionary.name}: {len(self.latents):,} latents on {len(self):,} tokens of {self.about.get('texts', 'tokens')})"
+        return f"Firings({self.dictionary.name}: {len(self.latents):,} latents on {len(self):,} tokens of {self.metadata.get('texts', 'tokens')})"
 
     def of(self, latent: int) -> tuple[Int[Tensor, "on"], Float[Tensor, "on"]]:
         """The rows (tokens) a latent is on at and its values there."""
@@ -92,7 +92,7 @@ def firings(
     length: int = 128,
     split: str | None = "heldout",
     seed: int = 0,
-    way: str | None = None,
+    backend: str | None = None,
 ) -> Firings:
     """Where latents are on in a text, found in one pass over it.
 
@@ -106,10 +106,10 @@ def firings(
     kept = _kept(dictionary, latents)
     if model is not None:
         check(model, dictionary)
-    ids, skip, about = chunks_of(model, on, tokens, length, split, seed)
+    ids, skip, metadata = chunks_of(model, on, tokens, length, split, seed)
     all_on: list[tuple[Tensor, Tensor, Tensor]] = []
     done = count = 0
-    for x in _vectors(model, dictionary.site, on, ids, skip, way):
+    for x in _vectors(model, dictionary.site, on, ids, skip, backend):
         with torch.no_grad():
             z = dictionary.encode(x)
         z = z if latents is None else z[:, kept]
@@ -124,9 +124,9 @@ def firings(
     row, which, value = (torch.cat(part) for part in zip(*all_on))
     order = which.argsort(stable=True)
     starts = torch.cat([which.new_zeros(1), torch.bincount(which, minlength=len(kept)).cumsum(0)])
-    about = {
-        **about,
-        "model": bridge.name(model) if model is not None else dictionary.about.get("model"),
+    metadata = {
+        **metadata,
+        "model": bridge.name(model) if model is not None else dictionary.metadata.get("model"),
         "tokens": done,
         "skip": skip,
     }
@@ -138,7 +138,7 @@ def firings(
         row[order],
         value[order],
         starts,
-        about,
+        metadata,
     )
 
 
@@ -157,7 +157,7 @@ def _kept(dictionary: Dictionary, latents: Iterable[int] | None) -> list[int]:
 
 
 def _vectors(
-    model: Any, site: str, on: Any, ids: Tensor, skip: int, way: str | None
+    model: Any, site: str, on: Any, ids: Tensor, skip: int, backend: str | None
 ) -> Iterator[Tensor]:
     """The activations [n d] of the text, a part at a time."""
     if isinstance(on, Activations) and site in on.sites:
@@ -173,4 +173,4 @@ def _vectors(
         raise ValueError("without a model, on= must be activations that hold the dictionary's site")
     few = max(1, PER_RUN // ids.shape[1])
     for part in progress(ids.split(few), "latents"):
-        yield site_values.values(model, part, [site], way)[site][:, skip:].flatten(0, 1).float()
+        yield site_values.values(model, part, [site], backend)[site][:, skip:].flatten(0, 1).float()

@@ -15,7 +15,7 @@ def labelled(
 ) -> Any:
     """A pandas DataFrame with a row per latent: the tokens it is largest on, and those its direction raises most.
 
-    >>> features.labelled(model, parts, find, found.about["latents"][parts.name])
+    >>> features.labelled(model, parts, find, found.metadata["latents"][parts.name])
 
     latents: by any names. "on": distinct tokens in the order of the latent's mean value on them; "raises": what its neurons
     write, through W_out and the unembedding, without later layers ("" where a site writes nothing to the stream).

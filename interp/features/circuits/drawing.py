@@ -65,11 +65,13 @@ def draw(
     ax.set_xlabel(_key(circuit, plan, size), fontsize=plots.LABEL)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
-    about = " · ".join(str(circuit.about[k]) for k in ("model", "task") if circuit.about.get(k))
+    caption = " · ".join(
+        str(circuit.metadata[k]) for k in ("model", "task") if circuit.metadata.get(k)
+    )
     ax.set_title(
         title
         if title is not None
-        else f"{about}: {len(circuit.nodes)} nodes, {len(circuit.edges)} edges",
+        else f"{caption}: {len(circuit.nodes)} nodes, {len(circuit.edges)} edges",
         fontsize=plots.TITLE,
     )
     return ax
@@ -78,7 +80,7 @@ def draw(
 def _key(
     circuit: "interp.features.circuits.feature_circuit.FeatureCircuit", plan: dict, size: float
 ) -> str:
-    unit = circuit.about.get("unit", "")
+    unit = circuit.metadata.get("unit", "")
     there = f"thickest edge {plan['largest']:.2g}, " if circuit.edges else ""
     return (
         f"solid red helps, dashed blue hurts; {there}largest node {size:.2g} {unit}".rstrip()

@@ -15,7 +15,7 @@ from interp.features.dictionary import Dictionary
 from interp.features.interventions import SKIP
 from interp.interventions import Intervention
 from interp.methods.runs import sweep
-from interp.methods.runs.metrics import measure
+from interp.methods.runs.metrics import metric_of
 from interp.results import Result
 
 Kept = Mapping[
@@ -52,7 +52,7 @@ def faithfulness(
         raise ValueError(
             f"the circuit is of {', '.join(circuit.sites)}, the dictionaries write {', '.join(d.writes for d in many)}"
         )
-    judge = measure(task, metric)
+    metric = metric_of(task, metric)
     prompts = task.clean if reference is None else reference
     if prompts.shape[1:] != task.clean.shape[1:]:
         raise ValueError(
@@ -68,12 +68,12 @@ def faithfulness(
         [_ablated(d, *kept[d.writes], *means[d.writes], skip) for d in many]
         for kept in sets.values()
     ]
-    values = sweep.vary(model, task.clean, cells, judge, task.positions, "faithfulness").double()
-    clean, nothing = sweep.read(model, task.clean, judge, task.positions).double(), values[0]
+    values = sweep.vary(model, task.clean, cells, metric, task.positions, "faithfulness").double()
+    clean, nothing = sweep.read(model, task.clean, metric, task.positions).double(), values[0]
     span = float(clean.mean() - nothing.mean())
     if abs(span) < 1e-6:
         raise ValueError(
-            f"with nothing kept the {judge.name} is the clean run's: there is no share (other sites, or another reference)"
+            f"with nothing kept the {metric.name} is the clean run's: there is no share (other sites, or another reference)"
         )
     shares = to_numpy((values - nothing) / span)[1:]
     fixed = len(shares) - random
@@ -88,13 +88,13 @@ def faithfulness(
         task,
         "faithfulness of a feature circuit",
         started,
-        metric=judge.name,
+        metric=metric.name,
         clean=float(clean.mean()),
         nothing=float(nothing.mean()),
         nodes=len(circuit.nodes),
         random=random,
         skip=skip,
-        way="hooks",
+        backend="hooks",
     )
     return Result(
         rows.mean(-1),

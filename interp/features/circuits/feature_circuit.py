@@ -33,8 +33,9 @@ from interp.features.interventions import SKIP
 from interp.features.sites import place
 from interp.interventions import Intervention, forward_order, run
 from interp.methods.runs import sweep
-from interp.methods.runs.metrics import Measure, measure
+from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
+from interp.tasks.metrics import Metric
 
 SCHEMA = 1
 
@@ -57,7 +58,7 @@ class FeatureCircuit:
     nodes: Mapping[str, float]
     edges: Mapping[tuple[str, str], float]
     sites: tuple[str, ...]
-    about: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
     def __post_init__(self) -> None:
         odd = next((n for n in self.nodes if n.rpartition(":")[0] not in self.sites), None)
@@ -72,7 +73,7 @@ class FeatureCircuit:
             raise ValueError(f"an edge ends at {loose!r}, which is no node of this circuit")
 
     def __repr__(self) -> str:
-        return f"FeatureCircuit({len(self.nodes)} nodes, {len(self.edges)} edges at {', '.join(self.sites)}; {self.about.get('task', '')})"
+        return f"FeatureCircuit({len(self.nodes)} nodes, {len(self.edges)} edges at {', '.join(self.sites)}; {self.metadata.get('task', '')})"
 
     def above(self, *, nodes: float = 0.0, edges: float = 0.0) -> "FeatureCircuit":
         """What scores at least so much in size."""
@@ -86,7 +87,7 @@ class FeatureCircuit:
             self,
             nodes=kept,
             edges=left,
-            about={**self.about, "above": {"nodes": nodes, "edges": edges}},
+            metadata={**self.metadata, "above": {"nodes": nodes, "edges": edges}},
         )
 
     def latents(self, site: str) -> list[int]:
@@ -115,7 +116,7 @@ class FeatureCircuit:
                 "schema": SCHEMA,
                 "convention": CONVENTION,
                 "sites": list(self.sites),
-                "about": dict(self.about),
+                "metadata": dict(self.metadata),
             },
             indent=1,
         )
@@ -134,7 +135,9 @@ class FeatureCircuit:
             if told["schema"] != SCHEMA:
                 raise ValueError(f"schema {told['schema']}, not {SCHEMA}")
             edges = {(a, b): s for a, b, s in told["edges"]}
-            return FeatureCircuit(dict(told["nodes"]), edges, tuple(told["sites"]), told["about"])
+            return FeatureCircuit(
+                dict(told["nodes"]), edges, tuple(told["sites"]), told["metadata"]
+            )
         except FileNotFoundError:
             raise
         except (ValueError, KeyError, TypeError) as error:
@@ -173,13 +176,13 @@ def circuit(
     for what, word, words in (("method", method, METHODS), ("value to change latents to", to, TO)):
         if word not in words:
             raise unknown(what, word, words)
-    judge = measure(task, metric)
+    metric = metric_of(task, metric)
     path = [None] if method == "gradient" else [(step + 0.5) / steps for step in range(steps)]
     with bridge.LOCK:
         moved = {d.writes: changes(model, task, d, to, None, skip) for d in many}
         slopes = {
             d.writes: mean_slope(
-                model, task, d, moved[d.writes], judge, path, first_of(model, task, to)
+                model, task, d, moved[d.writes], metric, path, first_of(model, task, to)
             )[0]
             for d in many
         }
@@ -188,14 +191,14 @@ def circuit(
             effect = first_order(d, moved[d.writes], slopes[d.writes]).sum(1).mean(0)
             scores |= {name: -float(v) for name, v in zip(_names(d, moved[d.writes]), effect)}
         kept = sorted(scores, key=lambda n: -abs(scores[n]))[:nodes]
-        edges = _edges(model, task, many, moved, slopes, judge, set(kept), where(task, None, skip))
+        edges = _edges(model, task, many, moved, slopes, metric, set(kept), where(task, None, skip))
     said = sweep.provenance(
         model,
         task,
         f"feature circuit, {method}",
         started,
-        metric=judge.name,
-        unit=judge.unit,
+        metric=metric.name,
+        unit=metric.unit,
         to=to,
         skip=skip,
         dictionaries={d.writes: d.name for d in many},
@@ -236,7 +239,7 @@ def _edges(
     many: Sequence[Dictionary],
     moved: Mapping[str, Change],
     slopes: Mapping[str, Tensor],
-    judge: Measure,
+    metric: Metric,
     kept: set[str],
     chosen: Tensor,
 ) -> dict[tuple[str, str], float]:
@@ -260,12 +263,12 @@ def _edges(
             model,
             task.clean,
             [cut(d) for d in many],
-            judge.keep,
+            metric.keep,
             positions=task.positions,
             last_only=True,
             grad=True,
         )
-        value = judge.of(out.logits, out.kept).sum()
+        value = metric.of(out.logits, out.kept).sum()
         ends: list[tuple[str, int, Tensor]] = []
         for k, d in enumerate(many):
             z, error = inside[d.writes]

@@ -26,10 +26,11 @@ from interp.features.sites import place, side_by_side
 from interp.interventions import Intervention
 from interp.methods.patching.patch import first_change
 from interp.methods.runs import engine_sweep, gradients, sweep
-from interp.methods.runs.metrics import Measure, measure
+from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import STAR
+from interp.tasks.metrics import Metric
 
 METHODS = ("gradient", "ig", "exact")
 TO = ("corrupted", "zero", "mean")
@@ -63,7 +64,7 @@ def latent_attribution(
     skip: int = SKIP,
     steps: int = 10,
     metric: Any = None,
-    way: str | None = None,
+    backend: str | None = None,
 ) -> Result:
     """How much the clean run's metric changes when each latent alone is changed (negative: the latent helps).
 
@@ -85,17 +86,17 @@ def latent_attribution(
     """
     started = time.perf_counter()
     _known(method, to, by, steps)
-    judge = measure(task, metric)
+    metric = metric_of(task, metric)
     with bridge.LOCK:
         change = changes(model, task, dictionary, to, at, skip)
         if method == "exact":
-            effects, ran = _exact(model, task, dictionary, change, judge, by), "hooks"
+            effects, ran = _exact(model, task, dictionary, change, metric, by), "hooks"
         else:
             paths = (
                 [None] if method == "gradient" else [(step + 0.5) / steps for step in range(steps)]
             )
             slope, ran = mean_slope(
-                model, task, dictionary, change, judge, paths, first_of(model, task, to), way
+                model, task, dictionary, change, metric, paths, first_of(model, task, to), backend
             )
             effects = first_order(dictionary, change, slope)
             effects = effects if by == "position" else effects.sum(1, keepdim=True)
@@ -105,7 +106,7 @@ def latent_attribution(
         coords["pos"] = task.position_labels()
     else:
         examples = examples[:, 0]
-    clean = sweep.read(model, task.clean, judge, task.positions)
+    clean = sweep.read(model, task.clean, metric, task.positions)
     said = sweep.provenance(
         model,
         task,
@@ -116,15 +117,15 @@ def latent_attribution(
         to=to,
         position=at,
         skip=skip,
-        metric=judge.name,
+        metric=metric.name,
         clean=float(clean.mean()),
-        way=ran,
+        backend=ran,
         **({"steps": steps} if method == "ig" else {}),
     )
-    name = f"effect of latents of {dictionary.writes} on {judge.name}" + (
+    name = f"effect of latents of {dictionary.writes} on {metric.name}" + (
         "" if method == "exact" else f", by {method}"
     )
-    return Result(examples.mean(-1), tuple(coords), coords, name, judge.unit, said, examples)
+    return Result(examples.mean(-1), tuple(coords), coords, name, metric.unit, said, examples)
 
 
 def _known(method: str, to: str, by: str, steps: int) -> None:
@@ -213,10 +214,10 @@ def mean_slope(
     task: Any,
     dictionary: Dictionary,
     change: Change,
-    judge: Measure,
+    metric: Metric,
     path: Sequence[float | None],
     first: int = 0,
-    way: str | None = None,
+    backend: str | None = None,
 ) -> tuple[Float[Tensor, "batch pos d_out"], str]:
     """The slope of the metric at what the dictionary writes, mean over a path (None: the clean run), and which way ran."""
     site = place(dictionary.writes)
@@ -229,16 +230,16 @@ def mean_slope(
 
     def find():
         return (
-            engine_sweep.engine_for(model, judge, [[site]])
-            if plain and known and not judge.keep
+            engine_sweep.engine_for(model, metric, [[site]])
+            if plain and known and not metric.keep
             else None
         )
 
-    engine = sweep.choose(model, way, find)
+    engine = sweep.choose(model, backend, find)
     go = (
-        gradients.by_hooks(model, judge, task.clean, task.positions)
+        gradients.by_hooks(model, metric, task.clean, task.positions)
         if engine is None
-        else gradients.by_engine(engine, judge, task.clean, first)
+        else gradients.by_engine(engine, metric, task.clean, first)
     )
     if plain:
         found = [go.slopes([slot], None)[slot]]
@@ -264,7 +265,7 @@ def mean_slope(
 
 
 def _exact(
-    model: Any, task: Any, dictionary: Dictionary, change: Change, judge: Measure, by: str
+    model: Any, task: Any, dictionary: Dictionary, change: Change, metric: Metric, by: str
 ) -> Float[Tensor, "batch pos cell"]:
     """A run for each change of each prompt: the k-th of every prompt's changes share one run."""
     moves = torch.cat(
@@ -282,9 +283,9 @@ def _exact(
         for i in range(turns)
     ]
     values = sweep.vary(
-        model, task.clean, runs, judge, task.positions, f"each latent of {dictionary.writes}"
+        model, task.clean, runs, metric, task.positions, f"each latent of {dictionary.writes}"
     )
-    effects = (values - sweep.read(model, task.clean, judge, task.positions)).T
+    effects = (values - sweep.read(model, task.clean, metric, task.positions)).T
     return (
         effects.new_zeros(flat.shape)
         .scatter_(1, order, torch.where(real, effects, 0.0))

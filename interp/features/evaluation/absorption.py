@@ -102,12 +102,12 @@ def absorption(
     >>> features.absorption(sae, words.x, words.labels, words=words.words)
 
     For each class: (1) a logistic probe on x, from one half of the words, gives a direction; (2) the latents that tell the class best there, one
-    after the other while F1 rises by 0.03, are its own (feature splitting: `about["own"]`); (3) of the other half, on the words the probe gets
+    after the other while F1 rises by 0.03, are its own (feature splitting: `metadata["own"]`); (3) of the other half, on the words the probe gets
     right, absorbed is a word where all of these are off and at most three other latents whose directions have a
     cosine of 0.1 or more with the probe's make up 0.4 of the dictionary's projection on it. 0: none; 1: all.
     A small form of Chanin et al. 2024 (arXiv 2409.14507) and of SAEBench's score: no ablation is run, so it says that another
     latent could stand in, not that the model uses it; and with a few dozen words a class the interval is wide.
-    about: words judged, and for each class the probe's F1, its own latents, and the absorbed words with the latent that took most.
+    metadata: words judged, and for each class the probe's F1, its own latents, and the absorbed words with the latent that took most.
     """
     started = time.perf_counter()
     if dictionary.to is not None:
@@ -148,21 +148,21 @@ def absorption(
         raise ValueError(
             "no probe gets a single word right: there is no direction for these classes to be absorbed from"
         )
-    about = {
+    metadata = {
         "dictionary": dictionary.name,
         "site": dictionary.site,
         "words": len(examples),
         "seed": seed,
         "classes": told,
     }
-    about["seconds"] = round(time.perf_counter() - started, 1)
+    metadata["seconds"] = round(time.perf_counter() - started, 1)
     return Result(
         float(examples.mean()),
         (),
         {},
         f"absorption in {dictionary.name}",
         "share of words",
-        about,
+        metadata,
         examples,
     )
 

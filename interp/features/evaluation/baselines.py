@@ -24,14 +24,14 @@ def baselines(
     if not 1 <= k <= d:
         raise ValueError(f"k={k}: of {d} components 1 to {d} can be on")
     middle = x.mean(0)
-    about = {"model": acts.about.get("model"), "tokens": len(x), "seed": seed, "k": k}
+    metadata = {"model": acts.metadata.get("model"), "tokens": len(x), "seed": seed, "k": k}
     rows = torch.randn(width or 4 * d, d, generator=torch.Generator().manual_seed(seed)).to(x)
     random = _tied(
-        rows / rows.norm(dim=-1, keepdim=True), middle, k, site, f"random {len(rows)}", about
+        rows / rows.norm(dim=-1, keepdim=True), middle, k, site, f"random {len(rows)}", metadata
     )
     random = _scaled(random, x[:: max(1, len(x) // 4096)])
     components = torch.linalg.eigh(torch.cov(x.T.double()))[1].T.flip(0).float()
-    pca = _tied(torch.cat([components, -components]), middle, k, site, f"pca {d}", about)
+    pca = _tied(torch.cat([components, -components]), middle, k, site, f"pca {d}", metadata)
     return [random, pca]
 
 
@@ -50,7 +50,7 @@ def identity(site: str, d: int) -> Dictionary:
 
 
 def _tied(
-    directions: Tensor, middle: Tensor, k: int, site: str, name: str, about: dict
+    directions: Tensor, middle: Tensor, k: int, site: str, name: str, metadata: dict
 ) -> Dictionary:
     weights = {
         "W_enc": directions.T.contiguous(),
@@ -59,7 +59,12 @@ def _tied(
         "b_dec": middle,
     }
     return Dictionary(
-        "topk", weights, site, name, settings={"k": k, "apply_b_dec_to_input": True}, about=about
+        "topk",
+        weights,
+        site,
+        name,
+        settings={"k": k, "apply_b_dec_to_input": True},
+        metadata=metadata,
     )
 
 
@@ -73,5 +78,5 @@ def _scaled(one: Dictionary, x: Tensor) -> Dictionary:
         one.site,
         one.name,
         settings=one.settings,
-        about=one.about,
+        metadata=one.metadata,
     )

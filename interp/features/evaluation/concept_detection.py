@@ -27,11 +27,11 @@ def concept_detection(
     """The AUROC of the best latent for each label on held-out prompts, the latent being chosen on others.
 
     >>> found = features.concept_detection([parts, sae], find, concepts, heldout, heldout_concepts)
-    >>> found.mean("concept"), found.about["latents"]["snmf 100 mlp.10.post"]["weekdays"]
+    >>> found.mean("concept"), found.metadata["latents"]["snmf 100 mlp.10.post"]["weekdays"]
 
     A prompt's score is the latent's largest value in it; AUROC: the chance that a prompt with the label has a higher score than
     one without (0.5: by chance; ties count half). labels: one a prompt. Where latents are equal on `find`, the one whose
-    mean differs most is taken. A dictionary that names its latents (about["names"], `mean_differences`) keeps to the named one.
+    mean differs most is taken. A dictionary that names its latents (metadata["names"], `mean_differences`) keeps to the named one.
     shuffle: a seed with which the labels of both are mixed first: what choosing alone gives.
     """
     started = time.perf_counter()
@@ -50,14 +50,14 @@ def concept_detection(
         judged = auroc(heldout.pooled(one), there, concepts)
         values.append(judged[np.arange(len(concepts)), at])
         chosen[one.name] = dict(zip(concepts, at.tolist()))
-    about = {
+    metadata = {
         "latents": chosen,
         "prompts": [len(labels), len(heldout_labels)],
         "tokens": len(find.prompt),
         "shuffle": shuffle,
     }
-    about |= {
-        "model": find.activations.about.get("model"),
+    metadata |= {
+        "model": find.activations.metadata.get("model"),
         "seconds": round(time.perf_counter() - started, 2),
     }
     if isinstance(dictionaries, Dictionary):
@@ -67,7 +67,7 @@ def concept_detection(
             {"concept": concepts},
             f"detection by {many[0].name}",
             "AUROC",
-            about,
+            metadata,
         )
     coords = {"dictionary": [one.name for one in many], "concept": concepts}
     return Result(
@@ -76,7 +76,7 @@ def concept_detection(
         coords,
         "detection by the best latent",
         "AUROC",
-        about,
+        metadata,
     )
 
 
@@ -101,7 +101,7 @@ def _check(
 
 def _choose(one: Dictionary, scores: Tensor, labels: np.ndarray, concepts: list[str]) -> np.ndarray:
     """The latent for each concept."""
-    names = one.about.get("names")
+    names = one.metadata.get("names")
     if names is not None:
         return np.array([list(names).index(c) for c in concepts])
     apart = np.stack(
@@ -149,7 +149,7 @@ def mean_differences(read: Prompted, labels: Sequence[str], site: str | None = N
     names = list(dict.fromkeys(labels))
     rows = torch.stack([x[own == c].mean(0) - x[own != c].mean(0) for c in names])
     return _projections(
-        rows, x.mean(0), site, "difference of means", read.activations.about | {"names": names}
+        rows, x.mean(0), site, "difference of means", read.activations.metadata | {"names": names}
     )
 
 
@@ -182,12 +182,12 @@ def random_sparse(
         x.mean(0),
         site,
         f"random sparse {rank}",
-        {**acts.about, "sparsity": sparsity, "seed": seed},
+        {**acts.metadata, "sparsity": sparsity, "seed": seed},
     )
 
 
 def _projections(
-    rows: Tensor, middle: Tensor, site: str, name: str, about: dict[str, Any]
+    rows: Tensor, middle: Tensor, site: str, name: str, metadata: dict[str, Any]
 ) -> Dictionary:
     """Directions [latent d] as a dictionary whose latents are the projections above the mean."""
     unit = rows / rows.norm(dim=-1, keepdim=True).clamp_min(1e-30)
@@ -198,5 +198,5 @@ def _projections(
         "b_dec": middle,
     }
     return Dictionary(
-        "standard", weights, site, name, settings={"apply_b_dec_to_input": True}, about=about
+        "standard", weights, site, name, settings={"apply_b_dec_to_input": True}, metadata=metadata
     )

@@ -6,7 +6,7 @@ linear function of the input (with a constant); the rest is called nonlinear. Al
 principal directions (`baselines`) have errors, too: what holds of them says nothing about learned features.
 
 Attention sinks are not only first tokens. One token whose input is a hundred times as long as the others decides any sum of squares, so
-tokens of more than SINK times the median length are left out of maps, numbers and edits; `about` counts them.
+tokens of more than SINK times the median length are left out of maps, numbers and edits; `metadata` counts them.
 """
 
 import time
@@ -80,15 +80,15 @@ def predict_error(
                 ]
             )
         )
-    about = {
-        "model": test.about.get("model"),
+    metadata = {
+        "model": test.metadata.get("model"),
         "site": many[0].writes,
         "fitted on": len(fit),
         "tokens": int(kept.sum()),
         "chunks": len(test.tokens),
         "sinks": int((~kept).sum()),
     }
-    about |= {"seconds": round(time.perf_counter() - started, 2)}
+    metadata |= {"seconds": round(time.perf_counter() - started, 2)}
     examples = np.stack(rows)
     coords = {"dictionary": names_of(many), "measure": list(PREDICTED)}
     found = Result(
@@ -97,7 +97,7 @@ def predict_error(
         coords,
         f"errors at {many[0].writes} from the input",
         "fraction",
-        about,
+        metadata,
         examples,
     )
     return found.sel(dictionary=many[0].name) if isinstance(dictionary, Dictionary) else found
@@ -138,8 +138,8 @@ def error_norms(dictionaries: Sequence[Dictionary], on: Activations) -> Result:
     kept = _kept(on.of(many[0].site), _bound(on, many[0].site))
     examples = correlations(norms, len(on.tokens), to_numpy(kept))
     names = names_of(many)
-    about = {
-        "model": on.about.get("model"),
+    metadata = {
+        "model": on.metadata.get("model"),
         "site": many[0].writes,
         "tokens": int(kept.sum()),
         "chunks": len(on.tokens),
@@ -151,7 +151,7 @@ def error_norms(dictionaries: Sequence[Dictionary], on: Activations) -> Result:
         {"dictionary": names, "other": names},
         "error norms of a token",
         "correlation",
-        about,
+        metadata,
         examples,
     )
 
@@ -164,7 +164,7 @@ def error_losses(
     *,
     tokens: int = 8_192,
     length: int = 128,
-    way: str | None = None,
+    backend: str | None = None,
 ) -> Result:
     """What leaving out the error costs the model, and leaving out one part of it: nats a token more than untouched.
 
@@ -172,10 +172,10 @@ def error_losses(
 
     "linear part": the activation less the part of the error that is linear in the input (the map is fitted to `fit`);
     the nonlinear one stays. At every position but the first. on: as in `judge`. Examples are chunks.
-    about["norm"]: the mean squared norm of each of the three.
+    metadata["norm"]: the mean squared norm of each of the three.
     """
     started = time.perf_counter()
-    ids, skip, about = chunks_of(model, on, tokens, length, "heldout", 0)
+    ids, skip, metadata = chunks_of(model, on, tokens, length, "heldout", 0)
     weights = _solver(fit, [dictionary])(dictionary)
     both = list(dict.fromkeys((dictionary.site, dictionary.writes)))
     bound = _bound(fit, dictionary.site)
@@ -186,7 +186,7 @@ def error_losses(
     )
     for first in progress(range(0, len(ids), few), "losses"):
         part = ids[first : first + few]
-        held = site_values.values(model, part, both, way)
+        held = site_values.values(model, part, both, backend)
         x, act = held[dictionary.site], held[dictionary.writes]
         kept = _kept(x, bound)[..., None]
         error = (act - dictionary.reconstruct(x)) * kept
@@ -200,14 +200,14 @@ def error_losses(
                 dictionary.writes,
                 act,
                 [but_first(act, act - value, skip) for value in cut],
-                way,
+                backend,
             )
         )
     plain, *without = to_numpy(torch.cat(losses, 1))
     examples = np.stack(without) - plain
     count = len(ids) * (ids.shape[1] - skip)
-    ran = "hooks" if way == "hooks" or site_values.engine_for(model, both) is None else "engine"
-    said = said_of(model, None, "error_losses", started, way=ran) | about
+    ran = "hooks" if backend == "hooks" or site_values.engine_for(model, both) is None else "engine"
+    said = said_of(model, None, "error_losses", started, backend=ran) | metadata
     said |= {
         "site": dictionary.writes,
         "tokens": count,
@@ -232,20 +232,20 @@ def nonlinear_share(costs: Result) -> Result:
 
     >>> features.nonlinear_share(features.error_losses(model, sae, acts, heldout))          # 0: it costs what its size says
 
-    Shares are of the two parts' sum. about: "of the loss", "of the norm". Examples are chunks (the delta method).
+    Shares are of the two parts' sum. metadata: "of the loss", "of the norm". Examples are chunks (the delta method).
     """
     linear, nonlinear = (costs.sel(**{"left out": part}).examples for part in COSTS[1:])
-    _, small, large = costs.about["norm"]
+    _, small, large = costs.metadata["norm"]
     size = large / (small + large)
     examples = ratio_of(nonlinear, linear + nonlinear) - size
-    about = {**costs.about, "of the loss": float(examples.mean() + size), "of the norm": size}
+    metadata = {**costs.metadata, "of the loss": float(examples.mean() + size), "of the norm": size}
     return Result(
         examples.mean(),
         (),
         {},
         "share of the nonlinear part in the loss less that in the squared norm",
         "fraction",
-        about,
+        metadata,
         examples,
     )
 
@@ -316,5 +316,5 @@ def _like(acts: Activations, dictionary: Dictionary, value: Tensor, what: str) -
         acts.tokens,
         acts.skip,
         ({dictionary.writes: value},),
-        {**acts.about, "part": f"{what} of {dictionary.name}"},
+        {**acts.metadata, "part": f"{what} of {dictionary.name}"},
     )

@@ -46,7 +46,7 @@ def evaluate(
     length: int = 128,
     split: str | None = "heldout",
     seed: int = 0,
-    way: str | None = None,
+    backend: str | None = None,
 ) -> Result:
     """Latents on, explained variance and loss recovered on text the dictionary was not trained on, with intervals.
 
@@ -57,7 +57,7 @@ def evaluate(
     Loss recovered: (mean ablated - spliced) / (mean ablated - plain), where the reconstruction, without its error,
     stands for the activation at every position but the first; the mean is that of these tokens. Explained variance: 1 -
     squared error / squared distance from the mean. Both are ratios of sums over chunks; their intervals are the
-    delta method's. about: tokens, and for each dictionary the number of latents that were never on ("dead") and on
+    delta method's. metadata: tokens, and for each dictionary the number of latents that were never on ("dead") and on
     at more than a tenth of tokens ("dense"): few tokens call many latents dead.
     """
     started = time.perf_counter()
@@ -68,19 +68,19 @@ def evaluate(
         )
     for one in many:
         check(model, one)
-    ids, skip, about = chunks_of(model, on, tokens, length, split, seed)
+    ids, skip, metadata = chunks_of(model, on, tokens, length, split, seed)
     if ids.shape[1] < 3 or not 0 < skip + 1 < ids.shape[1]:
         raise ValueError(f"chunks of {ids.shape[1]} tokens have no loss: three are needed at least")
     reads, writes = many[0].site, many[0].writes
     ran = (
         "hooks"
-        if way == "hooks" or site_values.engine_for(model, [reads, writes]) is None
+        if backend == "hooks" or site_values.engine_for(model, [reads, writes]) is None
         else "engine"
     )
     few = max(1, PER_RUN // ids.shape[1] // (len(many) + 2))
     parts = [ids[i : i + few] for i in range(0, len(ids), few)]
     found = [
-        site_values.values(model, part, list(dict.fromkeys((reads, writes))), way)
+        site_values.values(model, part, list(dict.fromkeys((reads, writes))), backend)
         for part in progress(parts, "activations")
     ]
     target = torch.cat([f[writes] for f in found])
@@ -93,13 +93,13 @@ def evaluate(
         for one, total in zip(many, sums):
             out = total.add(held[reads][:, skip:], act[:, skip:])
             new.append(but_first(act, torch.cat([act[:, :skip], out], 1), skip))
-        losses.append(losses_with(model, part, writes, act, new, way))
+        losses.append(losses_with(model, part, writes, act, new, backend))
     plain, ablated, *spliced = to_numpy(torch.cat(losses, 1))
     rows = [total.examples(plain, ablated, loss) for total, loss in zip(sums, spliced)]
     counts = {one.name: total.counts() for one, total in zip(many, sums)}
-    said = said_of(model, None, "judge", started, way=ran)
+    said = said_of(model, None, "judge", started, backend=ran)
     said |= {
-        **about,
+        **metadata,
         "site": writes,
         "tokens": target[:, skip:, 0].numel(),
         "chunks": len(ids),
@@ -195,10 +195,10 @@ def ratio_of(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def losses_with(
-    model: Any, ids: Tensor, at: str, act: Tensor, new: Sequence[Tensor], way: str | None
+    model: Any, ids: Tensor, at: str, act: Tensor, new: Sequence[Tensor], backend: str | None
 ) -> Tensor:
     """The loss of each chunk [1 + new chunk]: untouched, and with each of `new` [chunk pos d] in the site's place."""
-    engine = choose(model, way, lambda: site_values.engine_for(model, [at]))
+    engine = choose(model, backend, lambda: site_values.engine_for(model, [at]))
     with torch.no_grad(), bridge.LOCK:
         if engine is not None:
             return _lean_losses(engine, ids, at, [act, *new])
@@ -268,7 +268,7 @@ def table(result: Result) -> Any:
     values, low, high = (v[None] if one else v for v in (result.values, low, high))
     rows = []
     for i, name in enumerate(names):
-        counts = result.about["latents"][name]
+        counts = result.metadata["latents"][name]
         row: dict[str, Any] = {"dictionary": name, "latents": counts["latents"]}
         for j, measure in enumerate(result.coords["measure"]):
             row |= {
@@ -278,7 +278,11 @@ def table(result: Result) -> Any:
             }
         rows.append(
             row
-            | {"dead": counts["dead"], "dense": counts["dense"], "tokens": result.about["tokens"]}
+            | {
+                "dead": counts["dead"],
+                "dense": counts["dense"],
+                "tokens": result.metadata["tokens"],
+            }
         )
     return pd.DataFrame(rows).set_index("dictionary")
 
@@ -298,7 +302,7 @@ def pareto(results: Result | Sequence[Result], *, y: str = "loss recovered", ax:
         ]
     names, x, height = zip(*points)
     shown = results if isinstance(results, Result) else results[0]
-    title = f"{shown.about['site']}, {shown.about['tokens']:,} tokens"
+    title = f"{shown.metadata['site']}, {shown.metadata['tokens']:,} tokens"
     return plots.scatter(
         np.array(x),
         np.array(height),

@@ -33,7 +33,7 @@ def densities(dictionaries: Dictionary | Sequence[Dictionary], on: Activations) 
 
     about, for each dictionary: latents that were never on ("dead"), on less than half as often as Zipf's law with the
     same sum gives their rank ("underused", the dead among them), and latents a token ("latents on"). Few tokens call
-    many latents dead: about["tokens"] says how many there were.
+    many latents dead: metadata["tokens"] says how many there were.
     """
     many = [dictionaries] if isinstance(dictionaries, Dictionary) else list(dictionaries)
     if len({one.latents for one in many}) > 1:
@@ -47,7 +47,7 @@ def densities(dictionaries: Dictionary | Sequence[Dictionary], on: Activations) 
         "latents on": [float(s.sum()) for s in share],
     }
     names = names_of(many)
-    about = {"model": on.about.get("model"), "site": many[0].site, "tokens": len(on)} | {
+    metadata = {"model": on.metadata.get("model"), "site": many[0].site, "tokens": len(on)} | {
         k: dict(zip(names, v)) for k, v in told.items()
     }
     values = to_numpy(torch.stack([s.sort(descending=True).values for s in share]))
@@ -57,7 +57,7 @@ def densities(dictionaries: Dictionary | Sequence[Dictionary], on: Activations) 
         {"dictionary": names, "rank": list(range(1, values.shape[1] + 1))},
         "use of latents",
         "share of tokens",
-        about,
+        metadata,
     )
 
 
@@ -104,7 +104,7 @@ def adaptivity(
     examples = np.stack(
         [np.stack([correlations(np.stack([c, r]), len(ids))[0, 1] for r in ranks]) for c in counts]
     )
-    about = {
+    metadata = {
         "model": bridge.name(model),
         "site": many[0].site,
         "tokens": len(ranks[0]),
@@ -118,7 +118,7 @@ def adaptivity(
         coords,
         "latents a token gets against how hard it is",
         "Spearman's rho",
-        about,
+        metadata,
         examples,
     )
 

@@ -35,12 +35,12 @@ def recovery(found: Dictionary, truth: Dictionary) -> Result:
     cosines = to_numpy((left @ right.T).abs())
     left, right = linear_sum_assignment(-cosines)
     pairs = cosines[left, right]
-    about = {
+    metadata = {
         "dictionaries": [found.name, truth.name],
         "latents": [found.latents, truth.latents],
         "pairs": len(pairs),
     }
-    about |= {
+    metadata |= {
         "above 0.9": int((pairs > 0.9).sum()),
         "seconds": round(time.perf_counter() - started, 2),
     }
@@ -50,7 +50,7 @@ def recovery(found: Dictionary, truth: Dictionary) -> Result:
         {},
         f"matched directions of {found.name} and {truth.name}",
         "mean cosine",
-        about,
+        metadata,
         pairs,
     )
 
@@ -88,7 +88,7 @@ def probe(
         _probed(x, labels, fit, test)
     ]
     examples = np.stack(right)
-    about = {
+    metadata = {
         "dictionary": dictionary.name,
         "tokens": len(x),
         "true": int(labels.sum()),
@@ -102,7 +102,7 @@ def probe(
         coords,
         f"probing {dictionary.name}",
         "balanced accuracy",
-        about,
+        metadata,
         examples,
     )
 

@@ -41,7 +41,7 @@ def synthetic(
     is_on = torch.rand(tokens, features, generator=g) < on / features
     strength = is_on * (1 + torch.randn(tokens, features, generator=g).abs() / 2)
     x = strength @ directions + noise * torch.randn(tokens, d, generator=g)
-    about = {
+    metadata = {
         "model": "synthetic",
         "texts": "synthetic",
         "features": features,
@@ -58,11 +58,16 @@ def synthetic(
         "b_dec": torch.zeros(d),
     }
     truth = Dictionary(
-        "standard", weights, "embed", "truth", settings={"apply_b_dec_to_input": False}, about=about
+        "standard",
+        weights,
+        "embed",
+        "truth",
+        settings={"apply_b_dec_to_input": False},
+        metadata=metadata,
     )
     return Synthetic(
         Activations(
-            ("embed",), torch.zeros(tokens, 1, dtype=torch.long), 0, ({"embed": x},), about
+            ("embed",), torch.zeros(tokens, 1, dtype=torch.long), 0, ({"embed": x},), metadata
         ),
         truth,
     )

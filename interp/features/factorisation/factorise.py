@@ -54,7 +54,7 @@ def factorise(
     random loadings, until the error falls by less than `tolerance` in ten turns, or `steps` of them.
     Of each direction only the largest entries are kept, a share `sparsity` of them (None: all; at least one), and fitted again: the
     first quarter of the steps keeps all, the second ever fewer, the rest so many; there, other entries are taken instead only
-    where that does not raise the error. So before and after the narrowing the error never rises (about["curve"]). ridge: as a share of a direction's mean loading squared. Directions have length one in what is
+    where that does not raise the error. So before and after the narrowing the error never rises (metadata["curve"]). ridge: as a share of a direction's mean loading squared. Directions have length one in what is
     returned, and no mean is taken off. on, tokens, seed, folder: see `train`; all tokens stand in memory.
     ValueError for a rank above the number of tokens. scikit-learn's NMF asks for X >= 0, which gated neurons are not.
     (Shafran et al. 2025, arXiv 2506.10920.)
@@ -75,21 +75,23 @@ def factorise(
         "ridge": ridge,
         "tokens": len(x),
     }
-    about = {
-        "model": acts.about.get("model"),
+    metadata = {
+        "model": acts.metadata.get("model"),
         **recipe,
         "activations": told(acts),
         "seconds": round(time.perf_counter() - started, 1),
         "curve": curve,
     }
-    return as_dictionary(found, where, name or f"snmf {rank} {where}", about)
+    return as_dictionary(found, where, name or f"snmf {rank} {where}", metadata)
 
 
-def as_dictionary(directions: Tensor, site: str, name: str, about: Mapping[str, Any]) -> Dictionary:
+def as_dictionary(
+    directions: Tensor, site: str, name: str, metadata: Mapping[str, Any]
+) -> Dictionary:
     """Directions [latent d], of any length, as a dictionary of the kind "snmf"."""
     unit = directions / directions.norm(dim=-1, keepdim=True).clamp_min(1e-30)
     weights = {"W_dec": unit.contiguous(), "b_dec": unit.new_zeros(unit.shape[1])}
-    return Dictionary("snmf", weights, site, name, settings={"ridge": RIDGE}, about=about)
+    return Dictionary("snmf", weights, site, name, settings={"ridge": RIDGE}, metadata=metadata)
 
 
 def _check(rank: int, sparsity: float | None, steps: int, ridge: float) -> None:

@@ -52,7 +52,7 @@ def train(
     Inputs are scaled to a mean length of sqrt(d) while training, and scaled back in what is returned.
     folder: activations and checkpoints are kept there, and the same call goes on where one stopped.
     fast: for topk and those with a batch's budget, our step, equal to sae-lens' to rounding. seen: is given loss, l0, explained, dead as they come.
-    `about["curve"]` keeps them. Nothing is sent anywhere. (Top-k: Gao et al. 2024, arXiv 2406.04093.)
+    `metadata["curve"]` keeps them. Nothing is sent anywhere. (Top-k: Gao et al. 2024, arXiv 2406.04093.)
     """
     started = time.perf_counter()
     architectures.check(kind, width, k)
@@ -87,21 +87,21 @@ def train(
     keeper = train_checkpoint.keeper(
         folder,
         trainer,
-        {**recipe, "model": acts.about.get("model"), "sites": where, "of": told(acts)},
+        {**recipe, "model": acts.metadata.get("model"), "sites": where, "of": told(acts)},
     )
     curve = _loop(trainer, acts, where, scales, kind, steps, batch, seed, fast, keeper, seen)
-    about = {
-        "model": acts.about.get("model"),
+    metadata = {
+        "model": acts.metadata.get("model"),
         **recipe,
         "activations": told(acts),
         "distinct_tokens": min(len(acts), steps * batch),
     }
-    about |= {
+    metadata |= {
         "seconds": round(time.perf_counter() - started, 1),
         "curve": curve,
         "dead": int(curve[-1]["dead"]),
     }
-    return _finished(trainer, kind, where, scales, name or f"{kind} {width} {where[0]}", about)
+    return _finished(trainer, kind, where, scales, name or f"{kind} {width} {where[0]}", metadata)
 
 
 def given(
@@ -123,7 +123,7 @@ def given(
 
 def told(acts: Activations) -> dict[str, Any]:
     """What a dictionary keeps of where its activations come from."""
-    return {k: v for k, v in acts.about.items() if k != "model"}
+    return {k: v for k, v in acts.metadata.items() if k != "model"}
 
 
 def _trainer(
@@ -240,13 +240,18 @@ def _step(
 
 
 def _finished(
-    trainer: Any, kind: str, where: list[str], scales: list[float], name: str, about: dict[str, Any]
+    trainer: Any,
+    kind: str,
+    where: list[str],
+    scales: list[float],
+    name: str,
+    metadata: dict[str, Any],
 ) -> Dictionary:
     """The trained SAE as a Dictionary, its inputs no longer scaled."""
     sae = trainer.sae
     if kind != "transcoder":
         sae.fold_activation_norm_scaling_factor(scales[0])
-        return from_sae(sae, name=name, about=about, site=where[0])
+        return from_sae(sae, name=name, metadata=metadata, site=where[0])
     state = {k: v.detach().clone() for k, v in sae.state_dict().items()}
     sae.process_state_dict_for_saving_inference(
         state
@@ -262,5 +267,5 @@ def _finished(
         name,
         where[1],
         {"apply_b_dec_to_input": False},
-        about,
+        metadata,
     )

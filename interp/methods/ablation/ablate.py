@@ -14,8 +14,9 @@ from interp.edits import Edit, scale, set_to, zero
 from interp.interventions import Intervention, run
 from interp.methods.patching.patch import Where, at_position, carrier, layout, named, result
 from interp.methods.runs import checkpoint, sweep
-from interp.methods.runs.metrics import Measure, measure
+from interp.methods.runs.metrics import metric_of
 from interp.results import Result
+from interp.tasks.metrics import Metric
 
 WAYS = ("mean", "resample", "scale", "zero")
 
@@ -28,9 +29,9 @@ def ablate(
     by: str = "mean",
     reference: Tensor | Sequence[Sequence[int]] | None = None,
     factor: float | None = None,
-    metric: "str | Measure | None" = None,
+    metric: "str | Metric | None" = None,
     seed: int = 0,
-    way: str | None = None,
+    backend: str | None = None,
     resume: str | Path | None = None,
 ) -> Result:
     """How much the clean run's metric changes when each site is ablated (negative: the site helps).
@@ -44,12 +45,12 @@ def ablate(
     prompt, drawn by seed; "scale" = times `factor`; "zero". Zero is far out of distribution in models whose
     first token carries a large norm: report mean or resample unless a paper used zero.
     reference: token ids [batch pos] of the task's length; by default the task's clean prompts.
-    way: "engine" or "hooks" insists on one of two ways to the same numbers; `about["way"]` says which ran.
+    backend: "engine" or "hooks" insists on one of two ways to the same numbers; `metadata["way"]` says which ran.
     resume: a path.npz that keeps finished cells as they come: after an interruption the same call goes on there.
     Unit: the metric's. Wang et al. 2022 (arXiv 2211.00593) use the mean over prompts with other names.
     """
     started = time.perf_counter()
-    judge = measure(task, metric)
+    metric = metric_of(task, metric)
     edit = _edit(by, factor)
     grid, groups = layout(model, task, where)
     prompts = _reference(task, reference)
@@ -62,7 +63,7 @@ def ablate(
     # The empty set is the unablated run: in the same sweep it costs nothing. A file must know it beforehand.
     ledger = resume and checkpoint.ledger(
         resume,
-        sweep.read(model, task.clean, judge, task.positions),
+        sweep.read(model, task.clean, metric, task.positions),
         reference=prompts,
         rows=rows,
         factor=factor,
@@ -74,10 +75,10 @@ def ablate(
         source,
         asked,
         lambda: _cells(model, task, asked, by, edit, prompts, rows),
-        judge,
+        metric,
         task.positions,
         what,
-        way,
+        backend,
         ledger=ledger,
     )
     effects, unablated = values[:-1] - values[-1], values[-1]
@@ -87,11 +88,13 @@ def ablate(
         f"ablate, {by}",
         started,
         pattern=named(where),
-        metric=judge.name,
+        metric=metric.name,
         clean=float(unablated.mean()),
-        way=ran,
+        backend=ran,
     )
-    return result(effects, grid, task, f"effect of {by} ablation on {judge.name}", judge.unit, said)
+    return result(
+        effects, grid, task, f"effect of {by} ablation on {metric.name}", metric.unit, said
+    )
 
 
 def _edit(by: str, factor: float | None) -> Edit | None:

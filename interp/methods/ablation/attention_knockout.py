@@ -16,9 +16,10 @@ from interp.interventions import Intervention
 from interp.methods.ablation.token_sets import Tokens, token_set, token_sets
 from interp.methods.patching.effect import change_in, check_unit
 from interp.methods.runs import sweep
-from interp.methods.runs.metrics import Measure, measure
+from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
+from interp.tasks.metrics import Metric
 
 Edges = Bool[Tensor, "batch dest src"]
 Window = list[
@@ -35,9 +36,9 @@ def attention_knockout(
     window: int = 1,
     every: int = 1,
     heads: Sequence[str] | None = None,
-    metric: "str | Measure | None" = None,
+    metric: "str | Metric | None" = None,
     unit: str = "metric",
-    way: str | None = None,
+    backend: str | None = None,
 ) -> Result:
     """How much the clean run's metric changes when the tokens `at` may not attend to the tokens `to`, window by window.
 
@@ -47,10 +48,10 @@ def attention_knockout(
     at, to: token sets (the top of `interp/methods/token_sets.py` lists the words), here of queries and of keys. A
     dictionary is several knock-outs, on the axis "set"; when both are dictionaries they have the same names.
     window: how many consecutive layers are cut together. The axis "layer" is the window's centre: layers
-    centre - window // 2 and on, as in the paper; at the ends a window has fewer (`about["windows"]`: first, last).
+    centre - window // 2 and on, as in the paper; at the ends a window has fewer (`metadata["windows"]`: first, last).
     every: a window at every so many layers, from layer 0 (3: centres 0, 3, 6, ...), where all of them take too long.
     heads: only these, for example ["L20H0", "L21H*"]; windows without any of them are left out.
-    unit: "metric", "fraction" or "relative", see `effect`. way: "engine" or "hooks" insists; `about["way"]` says.
+    unit: "metric", "fraction" or "relative", see `effect`. way: "engine" or "hooks" insists; `metadata["way"]` says.
     The scores become minus infinity, so the other keys of a row share its attention in proportion.
     ValueError: a set that is empty, keys that come after their queries, a query left with no key at all.
 
@@ -60,21 +61,21 @@ def attention_knockout(
     check_unit(unit)
     edges = _edges(model, task, at, to)
     windows = _windows(bridge.dims(model), window, heads, every)
-    judge = measure(task, metric)
-    clean = sweep.read(model, task.clean, judge, task.positions)
+    metric = metric_of(task, metric)
+    clean = sweep.read(model, task.clean, metric, task.positions)
     pairs = [(block, layers) for block in edges.values() for layers in windows.values()]
-    varied, way = sweep.sweep(
+    varied, backend = sweep.sweep(
         model,
         task.clean,
         lambda kinds: {},
         [_patches(*pair) for pair in pairs],
         lambda: [_interventions(*pair) for pair in pairs],
-        judge,
+        metric,
         task.positions,
         "attention knock-out",
-        way,
+        backend,
     )
-    changes, shown = change_in(unit, varied, clean, model, task, judge)
+    changes, shown = change_in(unit, varied, clean, model, task, metric)
     named = isinstance(at, Mapping) or isinstance(to, Mapping)
     dims, coords = (("set", "layer"), {"set": list(edges)}) if named else (("layer",), {})
     said = sweep.provenance(
@@ -88,13 +89,13 @@ def attention_knockout(
         every=every,
         windows=[[layers[0][0], layers[-1][0]] for layers in windows.values()],
         heads=list(heads) if heads else None,
-        metric=judge.name,
+        metric=metric.name,
         clean=float(clean.mean()),
-        way=way,
+        backend=backend,
     )
     shape = [len(edges)] * named + [len(windows)]
     examples = to_numpy(changes.reshape(*shape, len(task)))
-    name = f"effect of attention knock-out on {judge.name}"
+    name = f"effect of attention knock-out on {metric.name}"
     return Result(
         examples.mean(-1), dims, {**coords, "layer": list(windows)}, name, shown, said, examples
     )
@@ -206,7 +207,7 @@ def _interventions(block: Edges, layers: Window) -> list[Intervention]:
 
 
 def _words(spec: Any) -> Any:
-    """A token set as it was said, for `about`."""
+    """A token set as it was said, for `metadata`."""
     if isinstance(spec, Mapping):
         return {name: _words(one) for name, one in spec.items()}
     if isinstance(spec, Tensor):

@@ -12,8 +12,8 @@ from interp._errors import unknown
 from interp.methods.ablation.ablate import ablate
 from interp.methods.patching.patch import named, together
 from interp.methods.runs import checkpoint, sweep
-from interp.methods.runs.metrics import Measure
 from interp.results import Result
+from interp.tasks.metrics import Metric
 
 MOST = {"harm": -1, "help": 1}  # which way the metric should go
 
@@ -27,7 +27,7 @@ def greedy_ablation(
     by: str = "mean",
     most: str = "harm",
     keep_best: int | None = None,
-    metric: "str | Measure | None" = None,
+    metric: "str | Metric | None" = None,
     resume: str | Path | None = None,
     **options: Any,
 ) -> Result:
@@ -42,7 +42,7 @@ def greedy_ablation(
     cheaper, and misses a site that matters only once its stand-in is gone.
     by, metric and options (reference, factor, seed, way) are those of `ablate`, which does every step.
     resume: as in `ablate`, with a file for each step: greedy.npz gives greedy.0.npz, greedy.1.npz, ...
-    about: "alone" has each chosen site's effect by itself. Values are the metric's change, and may turn back
+    metadata: "alone" has each chosen site's effect by itself. Values are the metric's change, and may turn back
     when no candidate moves it further. Unit: the metric's. ValueError when candidates run out.
     """
     started = time.perf_counter()
@@ -83,13 +83,13 @@ def greedy_ablation(
         f"greedy ablation, {by}",
         started,
         candidates=named(where),
-        metric=effects.about["metric"],
+        metric=effects.metadata["metric"],
         most=most,
         keep_best=keep_best,
         chosen=chosen,
         alone=[alone[s] for s in chosen],
-        clean=effects.about["clean"],
-        way=effects.about["way"],
+        clean=effects.metadata["clean"],
+        backend=effects.metadata["backend"],
     )
     examples = np.stack(rows)
     name = f"joint {effects.name}"
@@ -104,18 +104,18 @@ def pairwise_ablation(
     sites: Sequence[str],
     *,
     by: str = "mean",
-    metric: "str | Measure | None" = None,
+    metric: "str | Metric | None" = None,
     **options: Any,
 ) -> Result:
     """The interaction of every two sites: the effect of ablating both, less the effects of each alone.
 
     >>> pairs = pairwise_ablation(model, task, ["L17H4", "L23H3", "L28H5"])
-    >>> pairs.plot(); pairs.about["alone"]
+    >>> pairs.plot(); pairs.metadata["alone"]
 
     Zero: the two add up. Negative, where each alone lowers the metric: together they are missed more than the sum,
     so each stands in for the other (backup, redundancy). Positive: they share one path, and cutting it twice
     costs no more than once. Symmetric; the diagonal is NaN, since a site has no pair with itself (its effect
-    alone is in `about["alone"]`).
+    alone is in `metadata["alone"]`).
 
     sites: a list of patterns. by, metric and options (reference, factor, seed, way, resume) are those of `ablate`,
     which runs all of it as one sweep. Unit: the metric's. Backup heads: Wang et al. 2022 (arXiv 2211.00593).
@@ -138,13 +138,13 @@ def pairwise_ablation(
         task,
         f"pairwise ablation, {by}",
         started,
-        metric=effects.about["metric"],
-        clean=effects.about["clean"],
+        metric=effects.metadata["metric"],
+        clean=effects.metadata["clean"],
         alone=dict(zip(names, alone.mean(-1).tolist())),
-        way=effects.about["way"],
+        backend=effects.metadata["backend"],
     )
     coords = {"first": names, "second": names}
-    name = f"interaction of two {by} ablations on {effects.about['metric']}"
+    name = f"interaction of two {by} ablations on {effects.metadata['metric']}"
     return Result(
         examples.mean(-1), ("first", "second"), coords, name, effects.unit, said, examples
     )

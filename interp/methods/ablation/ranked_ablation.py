@@ -9,9 +9,9 @@ import numpy as np
 
 from interp.methods.ablation.ablate import ablate
 from interp.methods.runs import sweep
-from interp.methods.runs.metrics import Measure
 from interp.methods.runs.random_controls import random_heads
 from interp.results import Result
+from interp.tasks.metrics import Metric
 
 
 def ranked_ablation(
@@ -24,7 +24,7 @@ def ranked_ablation(
     layers: "str | Sequence[int]" = "any",
     avoid: Sequence[str] = (),
     by: str = "mean",
-    metric: "str | Measure | None" = None,
+    metric: "str | Metric | None" = None,
     seed: int = 0,
     resume: str | Path | None = None,
     **options: Any,
@@ -38,7 +38,7 @@ def ranked_ablation(
     them (none holds a head of the set it stands beside); "random" is the mean over `sets` of them, example by
     example. by, metric, resume and options (reference, factor, way) are those of `ablate`, which does all sets in one
     sweep; values are the metric's change, negative when the heads help. Rank on other prompts than these.
-    about: "random sets" by number, "random effects" the mean effect of each. Unit: the metric's.
+    metadata: "random sets" by number, "random effects" the mean effect of each. Unit: the metric's.
     """
     started = time.perf_counter()
     numbers = [int(k) for k in numbers]
@@ -61,13 +61,13 @@ def ranked_ablation(
     done = ablate(model, task, asked, by=by, metric=metric, seed=seed, resume=resume, **options)
     each = done.examples.reshape(len(numbers), 1 + sets, -1)
     examples = np.stack([each[:, 0], each[:, 1:].mean(1)])
-    said = {k: done.about[k] for k in ("metric", "clean", "way")}
+    said = {k: done.metadata[k] for k in ("metric", "clean", "backend")}
     said |= {
         "ranked": list(ranked[: max(numbers)]),
         "random sets": {str(k): drawn[k] for k in numbers},
         "random effects": {str(k): each[i, 1:].mean(-1).tolist() for i, k in enumerate(numbers)},
     }
-    about = sweep.provenance(model, task, f"ranked ablation, {by}", started, **said)
+    metadata = sweep.provenance(model, task, f"ranked ablation, {by}", started, **said)
     coords = {"heads": ["ranked", "random"], "number": numbers}
     return Result(
         examples.mean(-1),
@@ -75,6 +75,6 @@ def ranked_ablation(
         coords,
         f"{done.name}, heads together",
         done.unit,
-        about,
+        metadata,
         examples,
     )

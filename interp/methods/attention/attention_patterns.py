@@ -54,7 +54,7 @@ def attention_patterns(
         else ("attention", "share of attention")
     )
     said = sweep.provenance(
-        model, a_task, "attention patterns", started, pattern=str(grid.pattern), way="hooks"
+        model, a_task, "attention patterns", started, pattern=str(grid.pattern), backend="hooks"
     )
     coords = {**grid.coords, "dest": labels, "src": labels}
     return Result(
@@ -68,10 +68,10 @@ def _side_by_side(each: Sequence[Result], heads: Sequence[str]) -> Result:
             f"a list holds single heads, got {list(heads)} (try ['L23H3', 'L29H1'], or the pattern 'L23H*')"
         )
     one, examples = each[0], np.stack([r.examples for r in each])
-    about = {**one.about, "pattern": " ".join(heads)}
+    metadata = {**one.metadata, "pattern": " ".join(heads)}
     coords = {"site": list(heads), **one.coords}
     return Result(
-        examples.mean(-1), ("site", "dest", "src"), coords, one.name, one.unit, about, examples
+        examples.mean(-1), ("site", "dest", "src"), coords, one.name, one.unit, metadata, examples
     )
 
 
@@ -117,7 +117,7 @@ def attends(model: Any, task: Any, at: str, to: str, where: str = "L*H*") -> Res
         started,
         pattern=str(grid.pattern),
         even=even,
-        way="hooks",
+        backend="hooks",
     )
     name = f"attention {at} to {to}"
     return Result(

@@ -45,7 +45,7 @@ def attention_received(
         "attention received",
         started,
         pattern=str(grid.pattern),
-        way="hooks",
+        backend="hooks",
         n=len(tokens),
     )
     examples = to_numpy(got.movedim(-2, -1))  # [... pos batch]
@@ -87,7 +87,9 @@ def site_norms(model: Any, task: Any, where: str = "L*KV*.v") -> Result:
         run(model, part, keep=[key], last_only=True).kept[key].norm(dim=-1)
         for part in _parts(tokens)
     ]
-    said = sweep.provenance(model, a_task, "norms", started, pattern=key, way="hooks", n=len(tokens))
+    said = sweep.provenance(
+        model, a_task, "norms", started, pattern=key, backend="hooks", n=len(tokens)
+    )
     examples = to_numpy(torch.cat(norms, -2).movedim(-2, -1))
     coords = {**grid.coords, "pos": list(range(tokens.shape[1]))}
     return Result(

@@ -14,7 +14,7 @@ from interp.interventions import run
 from interp.methods.attention import pattern_scores, task_scores
 from interp.methods.attention.task_scores import Given
 from interp.methods.runs import sweep
-from interp.methods.runs.metrics import measure
+from interp.methods.runs.metrics import metric_of
 from interp.methods.weights import ov_qk
 from interp.models import bridge
 from interp.results import Result
@@ -178,10 +178,10 @@ def head_scores(
     on: a task, or token ids [batch pos] or [pos]. Without it, scores of any text are measured on n prompts of
     the first token, `length` random tokens, and the same tokens again; induction and duplicate-token always are.
     query: for context divergence, the position name at which the prompt without its context begins (it is shorter,
-    so positions shift too). metric: what importance is measured by, a name or a Measure (None: the task's own).
+    so positions shift too). metric: what importance is measured by, a name or a Metric (None: the task's own).
     Importance is unsigned: `ablate` and its relatives give signs.
-    Axes: score, layer, head; each score has its own unit. `about["null"]` gives what the null of each gets, in
-    the score's unit, `about["null is"]` says which. Examples are kept when all scores have the same number.
+    Axes: score, layer, head; each score has its own unit. `metadata["null"]` gives what the null of each gets, in
+    the score's unit, `metadata["null is"]` says which. Examples are kept when all scores have the same number.
     """
     started = time.perf_counter()
     names = (scores,) if isinstance(scores, str) else tuple(scores)
@@ -201,7 +201,7 @@ def head_scores(
     for name in names:
         if not SCORES[name].pattern:
             found[name], null[name] = SCORES[name].of(given)
-    unit = None if task is None else measure(task, metric).unit
+    unit = None if task is None else metric_of(task, metric).unit
     return _result(
         model,
         names,
@@ -287,15 +287,17 @@ def _result(
         "source": {s: SCORES[s].source for s in names},
     }
     even = {s: round(null[s], 4) for s in names if SCORES[s].pattern}
-    about = sweep.provenance(
-        model, task, "head scores", started, **said, **rows, even=even, way="hooks"
+    metadata = sweep.provenance(
+        model, task, "head scores", started, **said, **rows, even=even, backend="hooks"
     )
     coords = {
         "score": list(names),
         "layer": list(range(d.n_layers)),
         "head": list(range(d.n_heads)),
     }
-    return Result(values, ("score", "layer", "head"), coords, "head score", unit, about, examples)
+    return Result(
+        values, ("score", "layer", "head"), coords, "head score", unit, metadata, examples
+    )
 
 
 def strongest(scored: Result, *, floor: float = 0.3, otherwise: str = "none of them") -> list[str]:
@@ -308,7 +310,7 @@ def strongest(scored: Result, *, floor: float = 0.3, otherwise: str = "none of t
     """
     if (
         scored.dims[:1] != ("score",)
-        or len({scored.about["units"][s] for s in scored.coords["score"]}) > 1
+        or len({scored.metadata["units"][s] for s in scored.coords["score"]}) > 1
     ):
         raise ValueError(
             "strongest compares scores of one unit on the axis 'score': head_scores(model).sel(score=[...])"

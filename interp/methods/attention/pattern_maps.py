@@ -28,7 +28,7 @@ def distance_profile(
     task: a task, or token ids [batch pos]. Axes: layer, head, distance. Unit: share of attention, the mean over
     the destinations that have a token so far back (a share that goes to position 0, the sink, counts nowhere).
     groups: layers by name; the axes are then layers and distance, the mean over these layers' heads.
-    `about["even"]` is the profile of a head that attends evenly to all it can see.
+    `metadata["even"]` is the profile of a head that attends evenly to all it can see.
     """
     started = time.perf_counter()
     tokens, a_task = prompts_of(task)
@@ -37,7 +37,12 @@ def distance_profile(
     n = tokens.shape[1] - 1
     even = torch.tril(torch.ones(n, n)) / torch.arange(2, n + 2)[:, None]
     said = sweep.provenance(
-        model, a_task, "distance profile", started, even=_by_distance(even).tolist(), way="hooks"
+        model,
+        a_task,
+        "distance profile",
+        started,
+        even=_by_distance(even).tolist(),
+        backend="hooks",
     )
     name, d = "attention by distance back", bridge.dims(model)
     if groups is not None:
@@ -115,7 +120,7 @@ def pattern_space(
         "principal components of patterns",
         started,
         explained=share.tolist(),
-        way="hooks",
+        backend="hooks",
     )
     coords = {
         "component": list(range(1, components + 1)),
@@ -160,7 +165,12 @@ def variance_explained(
         shares.append(squares[-components:].sum() / squares.sum())
     examples = to_numpy(torch.stack(shares))
     said = sweep.provenance(
-        model, a_task, "explained variance of patterns", started, components=components, way="hooks"
+        model,
+        a_task,
+        "explained variance of patterns",
+        started,
+        components=components,
+        backend="hooks",
     )
     name = f"variance explained by {components} components" + (
         " of shuffled patterns" if shuffled else ""

@@ -32,6 +32,6 @@ def stream_norms(model: Any, task: Any, where: str = "resid_post.*@*") -> Result
     )  # [(layer) batch pos]
     norms = values.movedim(-1, -2).reshape(len(grid.sites), len(task))
     said = sweep.provenance(
-        model, task, "norm of the stream", started, pattern=str(site), way="hooks"
+        model, task, "norm of the stream", started, pattern=str(site), backend="hooks"
     )
     return result(norms, grid, task, "norm of the residual stream", "stream units", said)

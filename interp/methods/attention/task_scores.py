@@ -11,7 +11,7 @@ from interp.interventions import Intervention, run
 from interp.methods.ablation.ablate import ablate
 from interp.methods.runs import sweep
 from interp.methods.runs.engine_sweep import reader
-from interp.methods.runs.metrics import measure
+from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 
 SMOOTH = ("log_prob", "logit_diff", "prob", "prob_diff")  # metrics with a gradient
@@ -162,19 +162,19 @@ def by_gradient(given: Given) -> Scored:
 
 
 def gradients_at_z(
-    model: Any, task: Any, way: str | None = None, metric: Any = None
+    model: Any, task: Any, backend: str | None = None, metric: Any = None
 ) -> tuple[Tensor, Tensor]:
     """The gradient of each prompt's metric at every head's z, and z: both [layer head batch pos d_head]."""
-    judge = measure(task, metric)
-    fits = judge.columns is not None or (judge.everywhere and not judge.keep)
-    engine = lean.find(model) if fits and way != "hooks" else None
+    metric = metric_of(task, metric)
+    fits = metric.columns is not None or (metric.everywhere and not metric.keep)
+    engine = lean.find(model) if fits and backend != "hooks" else None
     if engine is not None:
         _, grads = lean.gradients(
             engine,
             task.clean,
-            reader(engine, judge, len(task)),
+            reader(engine, metric, len(task)),
             ("z",),
-            everywhere=judge.everywhere,
+            everywhere=metric.everywhere,
         )
         z = lean.run(engine, task.clean, keep=("z",), logits=None)["z"]
 
@@ -194,10 +194,10 @@ def gradients_at_z(
     heads = [(layer, head) for layer in range(d.n_layers) for head in range(d.n_heads)]
     edits = [Intervention(f"L{layer}H{head}.z", tap((layer, head))) for layer, head in heads]
     out = run(
-        model, task, edits, ["L*H*.z", *judge.keep], last_only=not judge.everywhere, grad=True
+        model, task, edits, ["L*H*.z", *metric.keep], last_only=not metric.everywhere, grad=True
     )
     found = torch.autograd.grad(
-        judge.of(out.logits, out.kept).sum(), [leaves[key] for key in heads]
+        metric.of(out.logits, out.kept).sum(), [leaves[key] for key in heads]
     )
     return torch.stack(found).unflatten(0, (d.n_layers, d.n_heads)), out.kept["L*H*.z"].detach()
 

@@ -38,22 +38,22 @@ def agreement(a: Circuit | Result, b: Circuit | Result, *, n: int = 500) -> Resu
         raise ValueError(
             f"agreement is of two circuits or of two scores, got {kinds[0]} and {kinds[1]} (try Circuit.top(scores, 500))"
         )
-    about = {"method": "agreement", "of": [_said(a), _said(b)], **said}
+    metadata = {"method": "agreement", "of": [_said(a), _said(b)], **said}
     return Result(
         np.array(list(rows.values())),
         ("measure",),
         {"measure": list(rows)},
         "agreement",
         "share, or correlation",
-        about,
+        metadata,
     )
 
 
 def roc(scores: Result, truth: Circuit | Sequence[str], *, absolute: bool = True) -> Result:
-    """How well scores tell a known circuit's edges from all others: the ROC curve; its area is about["auc"].
+    """How well scores tell a known circuit's edges from all others: the ROC curve; its area is metadata["auc"].
 
     >>> curve = roc(eap_ig(model, task), truth)
-    >>> curve.about["auc"]
+    >>> curve.metadata["auc"]
     0.97
     >>> curve.plot()
     >>> roc(attribution_patch(model, task, "L*H*"), ["L23H3", "L29H1"])          # heads, or any cells by their labels
@@ -69,10 +69,12 @@ def roc(scores: Result, truth: Circuit | Sequence[str], *, absolute: bool = True
     values = np.abs(values) if absolute else values
     auc = auroc(values, positive)
     false, true = _corners(values, positive)
-    about = {
-        k: scores.about[k] for k in ("model", "task", "n", "method", "metric") if k in scores.about
+    metadata = {
+        k: scores.metadata[k]
+        for k in ("model", "task", "n", "method", "metric")
+        if k in scores.metadata
     }
-    about |= {
+    metadata |= {
         "auc": auc,
         "absolute": absolute,
         "edges": int(positive.sum()),
@@ -86,7 +88,7 @@ def roc(scores: Result, truth: Circuit | Sequence[str], *, absolute: bool = True
         {dim: false.tolist()},
         f"ROC of {scores.name}, area {auc:.3f}",
         "true positive rate",
-        about,
+        metadata,
     )
 
 
@@ -109,7 +111,7 @@ def stability(
     Axis: measure. "prompts resampled": the task's own prompts drawn anew with replacement, `resamples` times (from one
     run that keeps each prompt's scores). "other seeds": this task and the same made with `seeds` - 1 other seeds, as
     many prompts each, found separately. "by chance": two random circuits of n edges. Shares of edges (1 = always the
-    same circuit). options: the method's own. about["pairs"]: every pair's Jaccard; about["in every resample"]: how
+    same circuit). options: the method's own. metadata["pairs"]: every pair's Jaccard; metadata["in every resample"]: how
     many edges are in each of the resampled circuits. seed: of the drawing.
     """
     started = time.perf_counter()
@@ -131,7 +133,7 @@ def stability(
     resampled = [
         top(replace(first, values=first.examples @ weights, examples=None)) for weights in drawn
     ]
-    made = {k: task.about[k] for k in ("split", "seed")}
+    made = {k: task.metadata[k] for k in ("split", "seed")}
     others = [
         task.remake(n=len(task), split=made["split"], seed=made["seed"] + 100 * k).with_metric(
             task.metric_name
@@ -151,7 +153,7 @@ def stability(
         **{k: float(np.mean(v)) for k, v in pairs.items()},
         "by chance": _chance(n, n, int((~np.isnan(first.values)).sum())),
     }
-    about = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         task,
         f"stability of {method}",
@@ -165,7 +167,7 @@ def stability(
     )
     coords, name = {"measure": list(rows)}, f"Jaccard of {n} edges found again"
     return Result(
-        np.array(list(rows.values())), ("measure",), coords, name, "share of edges", about
+        np.array(list(rows.values())), ("measure",), coords, name, "share of edges", metadata
     )
 
 
@@ -270,7 +272,7 @@ def _said(one: Circuit | Result | Sequence[str]) -> str:
     if not isinstance(one, Circuit | Result):
         return f"{len(one)} cells"
     if isinstance(one, Result):
-        return str(one.about.get("method", one.name))
+        return str(one.metadata.get("method", one.name))
     return str(
         one.source.get("method")
         or one.source.get("cite")

@@ -21,10 +21,11 @@ from interp.edits import set_to
 from interp.interventions import Intervention, run
 from interp.methods.patching.patch import first_change
 from interp.methods.runs import engine_sweep, gradients, sweep
-from interp.methods.runs.metrics import Measure, kl_to, measure
+from interp.methods.runs.metrics import kl_to, metric_of
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
+from interp.tasks.metrics import Metric
 
 BY = {
     "resample": "the corrupted twin's write",
@@ -47,7 +48,7 @@ def scores(
     task: Any,
     name: str,
     unit: str,
-    about: dict[str, Any],
+    metadata: dict[str, Any],
     examples: bool,
 ) -> Result:
     """The Result of a discovery method: values [batch sender receiver], NaN where there is no edge."""
@@ -59,13 +60,19 @@ def scores(
     values = values.cpu().double().masked_fill(~exist(dims), float("nan"))
     each = to_numpy(values.permute(1, 2, 0))
     return Result(
-        each.mean(-1), ("sender", "receiver"), coords, name, unit, about, each if examples else None
+        each.mean(-1),
+        ("sender", "receiver"),
+        coords,
+        name,
+        unit,
+        metadata,
+        each if examples else None,
     )
 
 
-def judged(model: Any, task: Any, metric: Any) -> Measure:
+def judged(model: Any, task: Any, metric: Any) -> Metric:
     """The measure a name stands for, "kl" being the distance from the clean run's prediction."""
-    return kl_to(model, task) if metric == "kl" else measure(task, metric)
+    return kl_to(model, task) if metric == "kl" else metric_of(task, metric)
 
 
 class Edges:
@@ -80,26 +87,26 @@ class Edges:
         self,
         model: Any,
         task: Any,
-        judge: Measure,
+        metric: Metric,
         *,
         by: str = "resample",
         reference: Tensor | None = None,
-        way: str | None = None,
+        backend: str | None = None,
     ):
         if by not in BY:
             raise unknown("way to cut", by, BY, "by='resample'")
-        if judge.keep or judge.everywhere:
+        if metric.keep or metric.everywhere:
             raise ValueError(
-                f"edges are judged on END's logits, and {judge.name!r} reads something else (try 'logit_diff')"
+                f"edges are judged on END's logits, and {metric.name!r} reads something else (try 'logit_diff')"
             )
-        self.model, self.task, self.judge, self.by = model, task, judge, by
+        self.model, self.task, self.metric, self.by = model, task, metric, by
         self.dims = bridge.dims(model)
         first = next(model.parameters())
         self.device, self.dtype = first.device, first.dtype
         self.reference = task.corrupted if reference is None else torch.as_tensor(reference)
         self.first = first_change(model, task.clean, task.corrupted) if by == "resample" else 0
-        self.engine = sweep.choose(model, way, lambda: lean.find(model))
-        self.way = "hooks" if self.engine is None else "engine"
+        self.engine = sweep.choose(model, backend, lambda: lean.find(model))
+        self.backend = "hooks" if self.engine is None else "engine"
         with bridge.LOCK, torch.no_grad():
             self._prepare() if self.engine is not None else self._prepare_hooks()
 
@@ -107,7 +114,7 @@ class Edges:
 
     def _prepare(self) -> None:
         engine = self.engine
-        self.read = engine_sweep.reader(engine, self.judge, len(self.task))
+        self.read = engine_sweep.reader(engine, self.metric, len(self.task))
         if self.by == "resample":
             other = lean.run(engine, self.task.corrupted, keep=lean.EDGES, logits=None)
             self.other = lean.of_run(engine, other, self.first)
@@ -149,7 +156,7 @@ class Edges:
             if self.engine is None:  # the weights stay on the CPU, where each is read as a number
                 rows = [self._cells(row) for row in weights]
                 return sweep.vary(
-                    self.model, self.task.clean, rows, self.judge, self.task.positions, what
+                    self.model, self.task.clean, rows, self.metric, self.task.positions, what
                 )
             weights = torch.as_tensor(weights, dtype=self.dtype, device=self.device)
             with sweep.progress(None, what, total=len(weights) if bar else None) as shown:
@@ -330,7 +337,7 @@ class Edges:
             len(self.task), len(self.senders), len(self.receivers), device=self.device
         )
         there = exist(self.dims).to(self.device)
-        tap = gradients.by_hooks(self.model, self.judge, self.task.clean, self.task.positions)
+        tap = gradients.by_hooks(self.model, self.metric, self.task.clean, self.task.positions)
         moved = torch.stack([self.now[str(s)] - self.others[str(s)] for s in self.senders])
         slots = list(dict.fromkeys(_slot(r) for r in self.receivers))
         for a in points:

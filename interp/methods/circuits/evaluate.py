@@ -21,10 +21,11 @@ from interp.circuits import Circuit
 from interp.dims import Graph
 from interp.methods.circuits.edges import Edges
 from interp.methods.runs import sweep
-from interp.methods.runs.metrics import Measure, measure
+from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
+from interp.tasks.metrics import Metric
 
 FRACTION = "fraction (0 all edges cut, 1 clean)"
 CUT_RANDOM = 3  # of how many random circuits the complement is run as well: nearly whole models, and much alike
@@ -38,13 +39,13 @@ def evaluate(
     circuit: Circuit,
     *,
     by: str = "resample",
-    metric: "str | Measure | None" = None,
+    metric: "str | Metric | None" = None,
     sets: int = 10,
     match: str = "size",
     seed: int = 0,
     any_task: bool = False,
     reference: Tensor | None = None,
-    way: str | None = None,
+    backend: str | None = None,
 ) -> Result:
     """How faithful and complete a circuit is on these prompts, beside random circuits of its size.
 
@@ -66,7 +67,7 @@ def evaluate(
     by: what a cut edge carries: "resample" the write of the corrupted twin, "mean" the position-wise mean write over
     reference prompts (the task's corrupted ones, or `reference` tokens), "zero" nothing (far from anything the
     model has seen). metric, way: as in `patch`. Examples are the prompts' parts in the ratio, so that `ci` is the
-    interval of a ratio of means. about: "edges", "share" of all edges, "random" (each set's faithfulness), "seen":
+    interval of a ratio of means. metadata: "edges", "share" of all edges, "random" (each set's faithfulness), "seen":
     whether these are the prompts the circuit was found on; then judge on task.heldout().
     Errors: a circuit of another model, without edges, or found on another task (any_task=True allows that).
 
@@ -74,7 +75,7 @@ def evaluate(
     (arXiv 2407.08734) on what such a number depends on.
     """
     started = time.perf_counter()
-    edges, clean = _ready(model, task, circuit, by, metric, any_task, reference, way)
+    edges, clean = _ready(model, task, circuit, by, metric, any_task, reference, backend)
     drawn = random_circuits(circuit, sets, seed, match=match)
     sparse = [run_weights(one, by) for one in [circuit, *drawn]]
     kept = edges.cut(_stack([*sparse, 0 * sparse[0]]), "circuit and random circuits")
@@ -84,8 +85,8 @@ def evaluate(
         "without the circuit",
     )
     corrupted = kept[-1]
-    faithful = fractions(kept[:-1], clean, corrupted, edges.judge)
-    complete = 1 - fractions(cut, clean, corrupted, edges.judge)
+    faithful = fractions(kept[:-1], clean, corrupted, edges.metric)
+    complete = 1 - fractions(cut, clean, corrupted, edges.metric)
     rows = {
         "faithfulness": faithful[0],
         "completeness": complete[0],
@@ -97,15 +98,15 @@ def evaluate(
         "complement": to_numpy(cut[0]),
     }
     examples = np.stack(list(rows.values()))
-    about = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         task,
         "evaluation",
         started,
-        metric=edges.judge.name,
+        metric=edges.metric.name,
         measured=_typed(task, metric),
         by=by,
-        way=edges.way,
+        backend=edges.backend,
         edges=len(circuit),
         share=circuit.share,
         seen=_seen(circuit, task),
@@ -113,19 +114,19 @@ def evaluate(
         sets=sets,
         sets_seed=seed,
         random=faithful[1:].mean(-1).tolist(),
-        units=dict.fromkeys(list(rows)[4:], edges.judge.unit),
+        units=dict.fromkeys(list(rows)[4:], edges.metric.unit),
     )
-    about["units"] |= dict.fromkeys(list(rows)[:4], FRACTION)
+    metadata["units"] |= dict.fromkeys(list(rows)[:4], FRACTION)
     name = f"{len(circuit)} of {len(circuit) / circuit.share:.0f} edges" + (
-        ", on the prompts they were found on" if about["seen"] else ""
+        ", on the prompts they were found on" if metadata["seen"] else ""
     )
     return Result(
         examples.mean(-1),
         ("measure",),
         {"measure": list(rows)},
         name,
-        f"{FRACTION}, or {edges.judge.unit}",
-        about,
+        f"{FRACTION}, or {edges.metric.unit}",
+        metadata,
         examples,
     )
 
@@ -135,25 +136,25 @@ def with_evaluation(circuit: Circuit, found: Result) -> Circuit:
 
     >>> judged(circuit, evaluate(model, task.heldout(), circuit)).save("ioi.json")
     """
-    about, short = found.about, lambda x: float(f"{float(x):.4g}")
-    if about.get("method") != "evaluation" or about["edges"] != len(circuit):
+    metadata, short = found.metadata, lambda x: float(f"{float(x):.4g}")
+    if metadata.get("method") != "evaluation" or metadata["edges"] != len(circuit):
         raise ValueError(
             f"{found.name!r} is not an evaluation of these {len(circuit)} edges (try evaluate(model, task, circuit))"
         )
     value = {name: short(v) for name, v in zip(found.coords["measure"], found.values)}
     said = {
-        "metric": about["measured"],
-        **{k: about[k] for k in ("by", "split", "n", "seed") if k in about},
+        "metric": metadata["measured"],
+        **{k: metadata[k] for k in ("by", "split", "n", "seed") if k in metadata},
     }
-    said |= {"task": about["task"]} if about["task"] != circuit.task.get("name") else {}
+    said |= {"task": metadata["task"]} if metadata["task"] != circuit.task.get("name") else {}
     said |= {"faithfulness": value["faithfulness"]}
     if len(found.examples[0]) > 1:
-        said |= {"interval": [short(end) for end in found.sel(measure="faithfulness").ci()]}
+        said |= {"interval": [short(end) for end in found.sel(metric_of="faithfulness").ci()]}
     said |= {k: value[k] for k in ("completeness", "clean", "corrupted")}
     said |= {
         "random": {
             "faithfulness": value["random faithfulness"],
-            **{k: about[k] for k in ("sets", "match")},
+            **{k: metadata[k] for k in ("sets", "match")},
         }
     }
     return replace(circuit, evaluation=said)
@@ -167,10 +168,10 @@ def minimality(
     of: str = "edges",
     without: Sequence[str] = (),
     by: str = "resample",
-    metric: "str | Measure | None" = None,
+    metric: "str | Metric | None" = None,
     any_task: bool = False,
     reference: Tensor | None = None,
-    way: str | None = None,
+    backend: str | None = None,
 ) -> Result:
     """How much of the circuit's faithfulness falls when one of its edges, or components, is cut from it.
 
@@ -187,7 +188,7 @@ def minimality(
     started = time.perf_counter()
     if of not in GROUPS:
         raise unknown("parts of a circuit", of, GROUPS, "of='components'")
-    edges, clean = _ready(model, task, circuit, by, metric, any_task, reference, way)
+    edges, clean = _ready(model, task, circuit, by, metric, any_task, reference, backend)
     row = {str(s): i for i, s in enumerate(sites.senders(circuit.graph))}
     column = {str(r): i for i, r in enumerate(sites.receivers(circuit.graph))}
     sent = [s for s in row if any(s == sender for sender, _ in circuit)]
@@ -205,19 +206,19 @@ def minimality(
     values = torch.cat(
         [edges.cut(_stack([base, 0 * base]), bar=False), _without(edges, base, parts)]
     )
-    found = fractions(values[[0, *range(2, len(values))]], clean, values[1], edges.judge)
+    found = fractions(values[[0, *range(2, len(values))]], clean, values[1], edges.metric)
     examples = found[:1] - found[1:]
     labels = (
         [f"{s} -> {r}" for s, r in left] if of == "edges" else [s for s in sent if s not in without]
     )
-    about = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         task,
         "minimality",
         started,
-        metric=edges.judge.name,
+        metric=edges.metric.name,
         by=by,
-        way=edges.way,
+        backend=edges.backend,
         edges=len(circuit),
         clean=float(clean.mean()),
         corrupted=float(values[1].mean()),
@@ -227,7 +228,7 @@ def minimality(
     )
     name = f"faithfulness lost without the {GROUPS[of]}"
     return Result(
-        examples.mean(-1), (GROUPS[of],), {GROUPS[of]: labels}, name, FRACTION, about, examples
+        examples.mean(-1), (GROUPS[of],), {GROUPS[of]: labels}, name, FRACTION, metadata, examples
     )
 
 
@@ -285,7 +286,7 @@ def fractions(
     values: Float[Tensor, "row batch"],
     clean: Float[Tensor, "batch"],
     corrupted: Float[Tensor, "batch"],
-    judge: Measure,
+    metric: Metric,
 ) -> Float[np.ndarray, "row batch"]:
     """Where each run stands between corrupted (0) and clean (1): a prompt's part in the ratio of the means.
 
@@ -296,7 +297,7 @@ def fractions(
     whole = (clean - corrupted).mean()
     if abs(whole) < 1e-6:
         raise ValueError(
-            f"{judge.name} is the same in the clean run and with all edges cut ({clean.mean():.4g}): there is nothing to "
+            f"{metric.name} is the same in the clean run and with all edges cut ({clean.mean():.4g}): there is nothing to "
             "be faithful to (try metric='logit_diff', or another `by`)"
         )
     moved = values - corrupted
@@ -315,9 +316,9 @@ def run_weights(circuit: Circuit, by: str) -> Float[np.ndarray, "sender receiver
     return (circuit.prune() if by == "resample" else circuit).weights()
 
 
-def plain(model: Any, task: Any, judge: Measure) -> Float[Tensor, "batch"]:
+def plain(model: Any, task: Any, metric: Metric) -> Float[Tensor, "batch"]:
     """The measure of the model's own clean run: no edge is touched."""
-    return sweep.read(model, task.clean, judge, task.positions)
+    return sweep.read(model, task.clean, metric, task.positions)
 
 
 def _ready(
@@ -328,13 +329,13 @@ def _ready(
     metric: Any,
     any_task: bool,
     reference: Tensor | None,
-    way: str | None,
+    backend: str | None,
 ) -> tuple[Edges, Float[Tensor, "batch"]]:
     """The circuit checked, the graph on this task, and the measure of the clean run."""
     circuit.check(bridge.name(model), graph_of(model), None if any_task else task)
-    judge = measure(task, metric)
-    edges = Edges(model, task, judge, by=by, reference=reference, way=way)
-    return edges, plain(model, task, judge)
+    metric = metric_of(task, metric)
+    edges = Edges(model, task, metric, by=by, reference=reference, backend=backend)
+    return edges, plain(model, task, metric)
 
 
 def _without(edges: Edges, base: np.ndarray, parts: Sequence[tuple]) -> Float[Tensor, "row batch"]:
@@ -363,10 +364,10 @@ def _typed(task: Any, metric: Any) -> str:
     """The metric by the name it is asked for."""
     if metric is None:
         return task.metric_name
-    return metric if isinstance(metric, str) else measure(task, metric).name
+    return metric if isinstance(metric, str) else metric_of(task, metric).name
 
 
 def _seen(circuit: Circuit, task: Any) -> bool:
     """Whether the circuit was found on prompts of this seed and split."""
-    said = {"name": task.name, **{k: task.about.get(k) for k in ("seed", "split")}}
+    said = {"name": task.name, **{k: task.metadata.get(k) for k in ("seed", "split")}}
     return bool(circuit.task) and all(circuit.task.get(k) == v for k, v in said.items())

@@ -13,9 +13,10 @@ from interp.circuits import Circuit
 from interp.methods.circuits.edges import Edges
 from interp.methods.circuits.evaluate import FRACTION, fractions, graph_of, plain, random_circuits
 from interp.methods.runs import sweep
-from interp.methods.runs.metrics import Measure, measure
+from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
+from interp.tasks.metrics import Metric
 
 SIZES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)  # MIB's shares of all edges
 SELECT = {"top": Circuit.top, "greedy": Circuit.greedy}
@@ -31,12 +32,12 @@ def faithfulness_curve(
     absolute: bool = True,
     prune: bool = True,
     by: str = "resample",
-    metric: "str | Measure | None" = None,
+    metric: "str | Metric | None" = None,
     sets: int = 3,
     match: str = "size",
     seed: int = 0,
     reference: Tensor | None = None,
-    way: str | None = None,
+    backend: str | None = None,
 ) -> Result:
     """The faithfulness of circuits of growing size chosen by these scores, beside random circuits as large.
 
@@ -50,19 +51,19 @@ def faithfulness_curve(
     first; MIB's CPR is signed, its CMD by size. prune: leave out edges on no way from the embedding to the logits,
     random ones too; with by="resample" this changes the time and not the numbers, and a size counts the
     edges before it. by, metric, reference, way: as in `evaluate`; sets, match, seed: the random circuits, whose mean is
-    "random". about: "random" (each set's, by size), "kept" (edges after pruning), "total".
+    "random". metadata: "random" (each set's, by size), "kept" (edges after pruning), "total".
 
     Mueller et al. 2025 (MIB, arXiv 2504.13151).
     """
     started = time.perf_counter()
     if select not in SELECT:
         raise unknown("way to select", select, SELECT, "select='greedy'")
-    judge = measure(task, metric)
+    metric = metric_of(task, metric)
     numbers, total = _numbers(scores, sizes)
     circuits = [SELECT[select](scores, n, absolute=absolute) for n in numbers]
     circuits[0].check(bridge.name(model), graph_of(model))
-    edges = Edges(model, task, judge, by=by, reference=reference, way=way)
-    clean = plain(model, task, judge)
+    edges = Edges(model, task, metric, by=by, reference=reference, backend=backend)
+    clean = plain(model, task, metric)
     corrupted = edges.cut(torch.zeros(1, *scores.values.shape), bar=False)[0]
     found, each, kept = [], {}, []
     for n, circuit in zip(sweep.progress(numbers, "circuits by size"), circuits):
@@ -70,19 +71,19 @@ def faithfulness_curve(
         drawn = random_circuits(circuit, sets, seed, match=match) if n < total else []
         some = [one.prune() if prune else one for one in [circuit, *drawn]]
         values = edges.cut(torch.from_numpy(np.stack([one.weights() for one in some])), bar=False)
-        part = fractions(values, clean, corrupted, judge)
+        part = fractions(values, clean, corrupted, metric)
         found.append([part[0], part[1:].mean(0) if drawn else part[0]])
         each[str(n)] = part[1:].mean(-1).tolist() if drawn else [float(part[0].mean())]
         kept.append(len(some[0]))
     examples = np.stack(found, 1)
-    about = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         task,
-        f"faithfulness curve, {scores.about.get('method', 'scores')}",
+        f"faithfulness curve, {scores.metadata.get('method', 'scores')}",
         started,
-        metric=judge.name,
+        metric=metric.name,
         by=by,
-        way=edges.way,
+        backend=edges.backend,
         clean=float(clean.mean()),
         corrupted=float(corrupted.mean()),
         select=select,
@@ -96,7 +97,9 @@ def faithfulness_curve(
     )
     coords = {"circuit": ["discovered", "random"], "edges": numbers}
     name = f"faithfulness, {select} {'|score|' if absolute else 'signed score'} first"
-    return Result(examples.mean(-1), ("circuit", "edges"), coords, name, FRACTION, about, examples)
+    return Result(
+        examples.mean(-1), ("circuit", "edges"), coords, name, FRACTION, metadata, examples
+    )
 
 
 def cpr_cmd(curve: Result) -> Result:
@@ -108,11 +111,11 @@ def cpr_cmd(curve: Result) -> Result:
     Axes: measure, circuit. Trapezoids of f and of |1 - f| between the curve's sizes, over the share of edges on a
     linear scale, from the smallest size to the largest; MIB's ten sizes give 0.001 to 1, so that f = 1 throughout has CPR
     0.999 and CMD 0. CPR: higher is better; MIB reads it off signed scores (absolute=False). CMD: lower is better, 0
-    at best; MIB reads it off the scores' size (absolute=True). Which one this curve used: about["absolute"]. The two
+    at best; MIB reads it off the scores' size (absolute=True). Which one this curve used: metadata["absolute"]. The two
     orders give very different numbers, so say which.
     Mueller et al. 2025 (MIB, arXiv 2504.13151), section 3.
     """
-    if curve.dims != ("circuit", "edges") or "total" not in curve.about:
+    if curve.dims != ("circuit", "edges") or "total" not in curve.metadata:
         raise ValueError(
             f"area is taken of a faithfulness_curve, got {curve.name!r} with axes {curve.dims}"
         )
@@ -121,17 +124,17 @@ def cpr_cmd(curve: Result) -> Result:
         raise ValueError(
             f"a curve of one size ({numbers[0]} edges) has no area: give faithfulness_curve at least two sizes"
         )
-    share = np.array(numbers) / curve.about["total"]
+    share = np.array(numbers) / curve.metadata["total"]
     below = np.trapezoid(curve.examples, share, axis=1)
     # the sign of the mean: |1 - f| is of the mean over prompts, not a mean of distances
     side = np.sign(1 - curve.values)[..., None]
     beside = np.trapezoid(side * (1 - curve.examples), share, axis=1)
-    about = curve.about | {"from": float(share[0]), "to": float(share[-1])}
+    metadata = curve.metadata | {"from": float(share[0]), "to": float(share[-1])}
     coords = {"measure": ["CPR", "CMD"], "circuit": curve.coords["circuit"]}
     examples = np.stack([below, beside])
-    how = "by size of score" if curve.about["absolute"] else "by signed score"
+    how = "by size of score" if curve.metadata["absolute"] else "by signed score"
     name, unit = f"area of the faithfulness curve, {how}", "faithfulness x share of edges"
-    return Result(examples.mean(-1), ("measure", "circuit"), coords, name, unit, about, examples)
+    return Result(examples.mean(-1), ("measure", "circuit"), coords, name, unit, metadata, examples)
 
 
 def _numbers(scores: Result, sizes: Sequence[float]) -> tuple[list[int], int]:

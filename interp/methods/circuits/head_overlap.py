@@ -31,7 +31,7 @@ def head_overlap(
     noisier one, so these lie low rather than high. "Jaccard": in both, as a share of in either. "by chance", "95 % of
     random sets", "99 % of random sets": the mean and percentiles over `draws` sets with as many heads in each layer
     as b's circuit, drawn from all of the layer's heads (a permutation within layers: stricter than one of all heads).
-    about: "both" (the heads in both circuits), "drawn" (the overlap of every resample: subtract two with the same
+    metadata: "both" (the heads in both circuits), "drawn" (the overlap of every resample: subtract two with the same
     `seed` and a, where a's prompts are drawn alike) and "random sets" (of every random set).
     After Merullo et al. 2024 (arXiv 2310.08744), who compare with no random heads.
     """
@@ -63,11 +63,11 @@ def head_overlap(
         "95 % of random sets": np.percentile(random, 95),
         "99 % of random sets": np.percentile(random, 99),
     }
-    labels = replace(a, about={}).labels()
-    about = {k: a.about[k] for k in ("model", "split") if k in a.about}
-    about |= {
+    labels = replace(a, metadata={}).labels()
+    metadata = {k: a.metadata[k] for k in ("model", "split") if k in a.metadata}
+    metadata |= {
         "method": "overlap",
-        "tasks": [x.about.get("task", x.name) for x in (a, b)],
+        "tasks": [x.metadata.get("task", x.name) for x in (a, b)],
         "n": n,
         "draws": draws,
         "seed": seed,
@@ -84,7 +84,7 @@ def head_overlap(
         {"measure": list(rows)},
         name,
         "share of heads",
-        about,
+        metadata,
     )
 
 

@@ -75,7 +75,7 @@ def logit_attribution(
         started,
         pattern=str(site),
         clean=float(task.with_metric("logit_diff").metric(out.logits).mean()),
-        way="hooks",
+        backend="hooks",
     )
     coords = dict(grid.coords)
     return Result(

@@ -12,7 +12,7 @@ from interp.interventions import run
 from interp.methods.lenses.tuned_lens import TunedLens, fingerprint
 from interp.methods.patching.patch import result
 from interp.methods.runs import sweep
-from interp.methods.runs.metrics import measure
+from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
 
@@ -40,7 +40,7 @@ def logit_lens(
     if not site.family.startswith("resid"):
         raise ValueError(f"the lens reads the stream, got {where!r} (try 'resid_post.*@END')")
     grid = sites.expand(site, bridge.dims(model), task.clean.shape[1], task.positions)
-    judge = measure(task, metric)
+    metric = metric_of(task, metric)
     key = str(site.at(None) if site.pos == sites.STAR else site)
     if site.pos is None:
         raise ValueError(
@@ -61,11 +61,11 @@ def logit_lens(
             read.append(torch.full((len(task),), float("nan")))
             continue
         logits = bridge.unembed(model, bridge.final_norm(model, row.contiguous()))
-        read.append(judge.of(logits, {}))
+        read.append(metric.of(logits, {}))
     said = sweep.provenance(
-        model, task, name, started, pattern=str(site), metric=judge.name, way="hooks"
+        model, task, name, started, pattern=str(site), metric=metric.name, backend="hooks"
     )
-    return result(torch.stack(read), grid, task, f"{name}: {judge.name}", judge.unit, said)
+    return result(torch.stack(read), grid, task, f"{name}: {metric.name}", metric.unit, said)
 
 
 def through(

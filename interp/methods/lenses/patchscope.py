@@ -112,12 +112,12 @@ def patchscope(
         for name, site, found in (("source", source, froms), ("target", target, tos))
         if "*" in site
     }
-    about = sweep.provenance(
-        model, None, "patchscope", started, source=source, target=target, way="hooks"
+    metadata = sweep.provenance(
+        model, None, "patchscope", started, source=source, target=target, backend="hooks"
     )
     name = "probability of the first new token" if answer is None else f"probability of {answer!r}"
     values = torch.tensor(probabilities).reshape([len(v) for v in swept.values()])
-    result = Result(to_numpy(values), tuple(swept), swept, name, "probability", about)
+    result = Result(to_numpy(values), tuple(swept), swept, name, "probability", metadata)
     return Readings(dict(zip([f"{a} to {b}" for a, b in cells], texts)), result)
 
 

@@ -81,7 +81,7 @@ def tuned_lens(
     (all by default); the last is always there and is the identity. steps of `batch` tokens each, drawn by seed.
     vocab: train on the distribution over this many tokens, the likeliest on this text (None: all of them); the
     lens is judged on the whole vocabulary: lens.kl, nats, on at most 512 tokens of the same text. A map that is
-    no better there than none is left as the identity, and kl.about["left alone"] says so. Kept on disk, for the
+    no better there than none is left as the identity, and kl.metadata["left alone"] says so. Kept on disk, for the
     same weights, text and options. Cost: about 0.1 s a step and layer for 135M parameters with vocab=4096.
     Belrose et al. 2023, arXiv 2303.08112 (KL to the final logits; their text is the training set, not yours).
     """
@@ -290,7 +290,7 @@ def _lens(
         None,
         "tuned lens",
         started,
-        way="hooks",
+        backend="hooks",
         **{"from disk": from_disk, "left alone": alone},
     )
     coords = {"lens": ["logit lens", "tuned lens"], "layer": list(layers)}

@@ -86,7 +86,7 @@ def write_lens(
         pattern=named(where),
         token=token,
         within=within,
-        way="hooks",
+        backend="hooks",
     )
     return result(read.reshape(again, len(task)), grid, task, name, unit, said)
 

@@ -108,7 +108,7 @@ def attribution_error(exact: Result, estimate: Result, top: int = 10) -> Fit:
         "root mean square error": float(np.sqrt(np.mean((y - x) ** 2))),
         f"share of the top {k} found": 1 - len(missed) / k,
     }
-    about = {**estimate.about, "top": k, "cells": len(told)}
+    metadata = {**estimate.metadata, "top": k, "cells": len(told)}
     unit = estimate.unit
     result = Result(
         np.array(list(numbers.values())),
@@ -116,7 +116,7 @@ def attribution_error(exact: Result, estimate: Result, top: int = 10) -> Fit:
         {"measure": list(numbers)},
         f"{estimate.name}, against patching",
         f"correlation, share, or {unit}",
-        about,
+        metadata,
     )
     return Fit(result, labels, x, y, missed, unit)
 
@@ -135,7 +135,7 @@ def _same(exact: Result, estimate: Result, size: bool) -> None:
         d
         for r in (exact, estimate)
         for d in ("denoising", "noising")
-        if f" {d}" in str(r.about.get("method"))
+        if f" {d}" in str(r.metadata.get("method"))
     ]
     if len(set(directions)) > 1:
         raise ValueError(

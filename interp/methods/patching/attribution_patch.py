@@ -31,7 +31,7 @@ from interp.methods.patching.patch import (
 )
 from interp.methods.runs import engine_sweep, sweep
 from interp.methods.runs.gradients import At, Way, by_engine, by_hooks
-from interp.methods.runs.metrics import measure
+from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import STAR, Site
@@ -62,7 +62,7 @@ def attribution_patch(
     metric: Any = None,
     unit: str = "metric",
     steps: int = 5,
-    way: str | None = None,
+    backend: str | None = None,
 ) -> Result:
     """An estimate of `patch(model, task, where)` from gradients: the same axes, sign and unit, in seconds.
 
@@ -91,19 +91,21 @@ def attribution_patch(
     started = time.perf_counter()
     base, source = runs(task, direction, unit)
     _check(method, direction, unit, steps)
-    judge = measure(task, metric)
+    metric = metric_of(task, metric)
     grid, groups = layout(model, task, where)
-    unpatched = sweep.read(model, base, judge, task.positions)
-    other = sweep.read(model, source, judge, task.positions)
+    unpatched = sweep.read(model, base, metric, task.positions)
+    other = sweep.read(model, source, metric, task.positions)
     first = first_change(model, base, source)
     engine = sweep.choose(
-        model, way, lambda: None if judge.keep else engine_sweep.engine_for(model, judge, groups)
+        model,
+        backend,
+        lambda: None if metric.keep else engine_sweep.engine_for(model, metric, groups),
     )
     with bridge.LOCK:
         go = (
-            by_hooks(model, judge, base, task.positions)
+            by_hooks(model, metric, base, task.positions)
             if engine is None
-            else by_engine(engine, judge, base, first)
+            else by_engine(engine, metric, base, first)
         )
         pieces = _pieces(go, base, source, first, _cells(groups, base, task.positions), method)
         slots = list(dict.fromkeys(piece.at for piece in pieces))
@@ -117,16 +119,16 @@ def attribution_patch(
     if method == "atp*":
         effects = effects / _counted(groups, len(passes)).to(effects.device)[:, None]
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
-    said = "fraction (0 corrupted, 1 clean)" if unit == "fraction" else judge.unit
+    said = "fraction (0 corrupted, 1 clean)" if unit == "fraction" else metric.unit
     if unit == "fraction":
-        whole = span(clean, corrupted, judge)
+        whole = span(clean, corrupted, metric)
         effects = effects / (whole.abs() if method == "atp*" else whole) + (direction == "noising")
     what = "size of the effect" if method == "atp*" else "effect"
     return result(
         effects,
         grid,
         task,
-        f"{what} of {direction} on {judge.name}, estimated by {method}",
+        f"{what} of {direction} on {metric.name}, estimated by {method}",
         said + (SIZE_ONLY if method == "atp*" else ""),
         sweep.provenance(
             model,
@@ -134,11 +136,11 @@ def attribution_patch(
             f"attribution patching ({method}), {direction}",
             started,
             pattern=named(where),
-            metric=judge.name,
+            metric=metric.name,
             clean=float(clean.mean()),
             corrupted=float(corrupted.mean()),
             backwards=len(passes),
-            way="hooks" if engine is None else "engine",
+            backend="hooks" if engine is None else "engine",
         ),
     )
 

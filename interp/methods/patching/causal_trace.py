@@ -21,9 +21,10 @@ from interp.methods.patching.patch import (
     widened,
 )
 from interp.methods.runs import checkpoint, sweep
-from interp.methods.runs.metrics import Measure, measure
+from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
+from interp.tasks.metrics import Metric
 
 IN_DISTRIBUTION = "patch(model, task, where, direction='denoising'): real prompts in place of noise"
 
@@ -37,10 +38,10 @@ def causal_trace(
     noise: float = 3.0,
     samples: int = 10,
     window: int = 1,
-    metric: "str | Measure | None" = None,
+    metric: "str | Metric | None" = None,
     unit: str = "metric",
     seed: int = 0,
-    way: str | None = None,
+    backend: str | None = None,
     resume: str | Path | None = None,
 ) -> Result:
     """How much of the noised run's loss each site brings back: restored metric minus noised metric.
@@ -52,7 +53,7 @@ def causal_trace(
 
     Only the clean prompts are used. Gaussian noise of `noise` standard deviations is added to the embeddings of
     the subject's tokens; then each site takes its value from the clean run. The effect is averaged over `samples`
-    draws of the noise, example by example; `about` has the clean and the noised metric ("corrupted").
+    draws of the noise, example by example; `metadata` has the clean and the noised metric ("corrupted").
 
     where: as in `patch`, with the same axes: "resid_pre.*@*", "mlp.*@*", "attn.*@*", or lists.
     subject: a position of the task by name, or a pair (first, last) of names, both included.
@@ -61,7 +62,7 @@ def causal_trace(
     one and cut off at the ends (the paper: 10); layers l - window // 2 to l - window // 2 + window - 1.
     unit: "metric" = restored minus noised, in the metric's unit; "fraction" = 0 is the noised run and 1 the clean
     run (of the task's mean, never clamped).
-    way: "engine" or "hooks" insists on one of two ways to the same numbers; `about["way"]` says which ran.
+    backend: "engine" or "hooks" insists on one of two ways to the same numbers; `metadata["way"]` says which ran.
     resume: as in `patch`, with a file for each draw: trace.npz gives trace.0.npz, trace.1.npz, ...
     ValueError when the subject or the window does not fit.
 
@@ -75,7 +76,7 @@ def causal_trace(
             f"samples={samples}, noise={noise}: at least one draw of noise of size 0 or more (try samples=10)"
         )
     runs(task, "denoising", unit)  # raises for an unknown unit
-    judge = measure(task, metric)
+    metric = metric_of(task, metric)
     grid, groups = layout(model, task, where)
     blurred = _subject(task, subject)
     embedded = bridge.embeddings(model, task.clean)
@@ -91,32 +92,32 @@ def causal_trace(
     for draw in range(samples):
         # 1. the corrupted run: noise on the subject; 2. the corrupted-with-restoration runs
         added = noise * sigma * _draw(blurred, bridge.dims(model).d_model, g).to(embedded)
-        base = sweep.read(model, task.clean, judge, task.positions, added)
+        base = sweep.read(model, task.clean, metric, task.positions, added)
         restored, ran = sweep.sweep(
             model,
             task.clean,
             task.clean,
             some,
             edits,
-            judge,
+            metric,
             task.positions,
             f"causal trace {named(where)}, noise {draw + 1} of {samples}",
-            way,
+            backend,
             added,
             checkpoint.ledger(checkpoint.numbered(resume, draw), base),
         )
         total[active] += restored - base
         noised += base
     noised = noised / samples
-    effects, shown = in_unit(total / samples, unit, "denoising", clean, noised, judge)
+    effects, shown = in_unit(total / samples, unit, "denoising", clean, noised, metric)
     said = sweep.provenance(
         model,
         task,
         "causal trace",
         started,
         pattern=named(where),
-        metric=judge.name,
-        way=ran,
+        metric=metric.name,
+        backend=ran,
         clean=float(clean.mean()),
         corrupted=float(noised.mean()),
         subject=subject if isinstance(subject, str) else list(subject),
@@ -127,7 +128,7 @@ def causal_trace(
         noise_seed=seed,
         in_distribution=IN_DISTRIBUTION,
     )
-    return result(effects, grid, task, f"effect of restoring on {judge.name}", shown, said)
+    return result(effects, grid, task, f"effect of restoring on {metric.name}", shown, said)
 
 
 def _subject(task: Any, subject: str | tuple[str, str]) -> Bool[Tensor, "batch pos"]:

@@ -12,8 +12,9 @@ from interp._numbers import to_numpy
 from interp.interventions import Intervention
 from interp.methods.patching.patch import in_unit
 from interp.methods.runs import sweep
-from interp.methods.runs.metrics import Measure, measure
+from interp.methods.runs.metrics import metric_of
 from interp.results import Result
+from interp.tasks.metrics import Metric
 
 UNITS = ("metric", "fraction", "relative")
 
@@ -23,7 +24,7 @@ def effect(
     task: Any,
     interventions: Intervention | Sequence | Mapping[str, Sequence],
     *,
-    metric: "str | Measure | None" = None,
+    metric: "str | Metric | None" = None,
     unit: str = "metric",
 ) -> Result:
     """How much the clean run's metric changes under these interventions together: one number, with its examples.
@@ -47,16 +48,16 @@ def effect(
     odd = next((i for cell in cells for i in cell if not isinstance(i, Intervention)), None)
     if odd is not None:
         raise ValueError(f"not an intervention: {odd!r} (try Intervention('L10H7', zero()))")
-    judge = measure(task, metric)
-    clean = sweep.read(model, task.clean, judge, task.positions)
-    varied = sweep.vary(model, task.clean, cells, judge, task.positions, "interventions")
-    changes, shown = change_in(unit, varied, clean, model, task, judge)
-    about = dict(metric=judge.name, clean=float(clean.mean()), way="hooks")
-    said = sweep.provenance(model, task, "effect of interventions", started, **about)
+    metric = metric_of(task, metric)
+    clean = sweep.read(model, task.clean, metric, task.positions)
+    varied = sweep.vary(model, task.clean, cells, metric, task.positions, "interventions")
+    changes, shown = change_in(unit, varied, clean, model, task, metric)
+    metadata = dict(metric=metric.name, clean=float(clean.mean()), backend="hooks")
+    said = sweep.provenance(model, task, "effect of interventions", started, **metadata)
     examples = to_numpy(changes) if many else to_numpy(changes[0])
     dims, coords = (("set",), {"set": list(sets)}) if many else ((), {})
     return Result(
-        np.mean(examples, -1), dims, coords, f"effect on {judge.name}", shown, said, examples
+        np.mean(examples, -1), dims, coords, f"effect on {metric.name}", shown, said, examples
     )
 
 
@@ -67,20 +68,20 @@ def check_unit(unit: str) -> None:
 
 
 def change_in(
-    unit: str, varied: Tensor, clean: Tensor, model: Any, task: Any, judge: Measure
+    unit: str, varied: Tensor, clean: Tensor, model: Any, task: Any, metric: Metric
 ) -> tuple[Tensor, str]:
     """The effects [cell batch] of variations of the clean run, and the name of their unit; see `effect`."""
     if unit != "relative":
         corrupted = (
-            sweep.read(model, task.corrupted, judge, task.positions)
+            sweep.read(model, task.corrupted, metric, task.positions)
             if unit == "fraction"
             else clean
         )
-        return in_unit(varied - clean, unit, "noising", clean, corrupted, judge)
+        return in_unit(varied - clean, unit, "noising", clean, corrupted, metric)
     low = int(clean.argmin())
     if not float(clean[low]) > 0:
         raise ValueError(
-            f"{judge.name} is {float(clean[low]):.3g} in the clean run of prompt {low}: a relative change needs a value "
+            f"{metric.name} is {float(clean[low]):.3g} in the clean run of prompt {low}: a relative change needs a value "
             "above zero in every prompt (try metric='prob', or unit='fraction')"
         )
     return (varied - clean) / clean, "share of the clean value"

@@ -15,7 +15,7 @@ from interp.models import bridge
 
 
 def logits_when_patched(
-    model: Any, task: Any, direction: str = "denoising", *, way: str | None = None
+    model: Any, task: Any, direction: str = "denoising", *, backend: str | None = None
 ) -> tuple[Float[Tensor, "batch d_vocab"], Callable[[Where], Float[Tensor, "batch d_vocab"]]]:
     """The base run's logits at END, and a function from sites to the logits when they are patched.
 
@@ -26,7 +26,7 @@ def logits_when_patched(
     a site costs what comes after it.
     """
     base, source = runs(task, direction, "metric")
-    engine = None if way == "hooks" else lean.find(model)
+    engine = None if backend == "hooks" else lean.find(model)
     if engine is None:
         before = run(model, base, last_only=True).logits
 

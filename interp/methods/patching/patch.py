@@ -15,10 +15,11 @@ from interp._numbers import to_numpy
 from interp.edits import set_to
 from interp.interventions import Intervention, run
 from interp.methods.runs import checkpoint, sweep
-from interp.methods.runs.metrics import Measure, measure
+from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
+from interp.tasks.metrics import Metric
 
 Where = str | Sequence[str] | Sequence[Sequence[str]]
 
@@ -29,10 +30,10 @@ def patch(
     where: Where,
     *,
     direction: str = "denoising",
-    metric: "str | Measure | None" = None,
+    metric: "str | Metric | None" = None,
     unit: str = "metric",
     window: int = 1,
-    way: str | None = None,
+    backend: str | None = None,
     resume: str | Path | None = None,
 ) -> Result:
     """How much each site matters: the change of the metric when it takes its value from the other run.
@@ -46,12 +47,12 @@ def patch(
     list of such lists, each a set of its own on the axis "set" (random controls in one sweep).
     direction: "denoising" puts clean activations into the corrupted run, "noising" corrupted ones into the
     clean run. They ask different things: what is enough to bring the answer back, and what is needed for it.
-    metric: the task's own, another of its metrics by name, or a Measure.
+    metric: the task's own, another of its metrics by name, or a Metric.
     unit: "metric" = patched minus unpatched, in the metric's unit; "fraction" = 0 is the corrupted run and 1
     the clean run (of the task's mean, never clamped).
     window: how many neighbouring layers of an MLP or an attention are patched together, centred on the labelled
     one and cut off at the ends; layers l - window // 2 to l - window // 2 + window - 1 (as in `causal_trace`).
-    way: "engine" or "hooks" insists on one of two ways to the same numbers; `about["way"]` says which ran.
+    backend: "engine" or "hooks" insists on one of two ways to the same numbers; `metadata["way"]` says which ran.
     resume: a path.npz that keeps finished cells as they come: after an interruption the same call goes on there.
     Positions before the first token that differs cannot change and are not run: their effect is exactly zero. In a
     model whose attention is not causal every position is run.
@@ -61,7 +62,7 @@ def patch(
     """
     started = time.perf_counter()
     base, source = runs(task, direction, unit)
-    judge = measure(task, metric)
+    metric = metric_of(task, metric)
     grid, groups = layout(model, task, where)
     groups = widened(model, groups, window)
     active = changing(groups, first_change(model, base, source))
@@ -71,31 +72,31 @@ def patch(
         [],
         [Site("resid_post", "out", bridge.dims(model).n_layers - 1)],
     ]
-    ledger = resume and checkpoint.ledger(resume, sweep.read(model, base, judge, task.positions))
+    ledger = resume and checkpoint.ledger(resume, sweep.read(model, base, metric, task.positions))
     values, ran = sweep.sweep(
         model,
         base,
         source,
         asked,
         lambda: cells(model, asked, source, task.positions),
-        judge,
+        metric,
         task.positions,
         f"{direction} {named(where)}",
-        way,
+        backend,
         ledger=ledger,
     )
     unpatched, other = values[-2], values[-1]
-    if judge.keep:  # what the measure keeps lies before the end
-        other = sweep.read(model, source, judge, task.positions)
+    if metric.keep:  # what the measure keeps lies before the end
+        other = sweep.read(model, source, metric, task.positions)
     patched = unpatched.expand(len(groups), -1).clone()
     patched[active] = values[:-2]
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
-    effects, said = in_unit(patched - unpatched, unit, direction, clean, corrupted, judge)
+    effects, said = in_unit(patched - unpatched, unit, direction, clean, corrupted, metric)
     return result(
         effects,
         grid,
         task,
-        f"effect of {direction} on {judge.name}",
+        f"effect of {direction} on {metric.name}",
         said,
         sweep.provenance(
             model,
@@ -103,10 +104,10 @@ def patch(
             f"patch, {direction}",
             started,
             pattern=named(where),
-            metric=judge.name,
+            metric=metric.name,
             clean=float(clean.mean()),
             corrupted=float(corrupted.mean()),
-            way=ran,
+            backend=ran,
         ),
     )
 
@@ -123,23 +124,23 @@ def runs(task: Any, direction: str, unit: str) -> tuple[Tensor, Tensor]:
 
 
 def in_unit(
-    effects: Tensor, unit: str, direction: str, clean: Tensor, corrupted: Tensor, judge: Measure
+    effects: Tensor, unit: str, direction: str, clean: Tensor, corrupted: Tensor, metric: Metric
 ) -> tuple[Tensor, str]:
     """Effects in the unit asked for, and the unit in words. clean, corrupted: the measure of the two plain runs."""
     if unit == "metric":
-        return effects, judge.unit
+        return effects, metric.unit
     # of the change, example by example: the spread between prompts is not an effect
-    return effects / span(clean, corrupted, judge) + (
+    return effects / span(clean, corrupted, metric) + (
         direction == "noising"
     ), "fraction (0 corrupted, 1 clean)"
 
 
-def span(clean: Tensor, corrupted: Tensor, judge: Measure) -> Tensor:
+def span(clean: Tensor, corrupted: Tensor, metric: Metric) -> Tensor:
     """How far the clean run is above the corrupted one on average; ValueError where they are the same."""
     whole = clean.mean() - corrupted.mean()
     if abs(float(whole)) < 1e-6:
         raise ValueError(
-            f"clean and corrupted runs have the same {judge.name}: there is no fraction (try unit='metric')"
+            f"clean and corrupted runs have the same {metric.name}: there is no fraction (try unit='metric')"
         )
     return whole
 
@@ -258,12 +259,12 @@ def first_change(model: Any, base: Tensor, source: Tensor) -> int:
 
 
 def result(
-    effects: Tensor, grid: sites.Grid, task: Any, name: str, unit: str, about: dict[str, Any]
+    effects: Tensor, grid: sites.Grid, task: Any, name: str, unit: str, metadata: dict[str, Any]
 ) -> Result:
     """The Result of a sweep: effects [site batch] laid out on the grid's axes, each example kept."""
     coords = dict(grid.coords)
     if "pos" in coords:
         coords["pos"] = task.position_labels()
-        about["positions"] = "labels are the first prompt's tokens"
+        metadata["positions"] = "labels are the first prompt's tokens"
     examples = to_numpy(effects.reshape(*grid.shape, effects.shape[-1]))
-    return Result(examples.mean(-1), grid.dims, coords, name, unit, about, examples)
+    return Result(examples.mean(-1), grid.dims, coords, name, unit, metadata, examples)

@@ -16,10 +16,11 @@ from interp.edits import set_to
 from interp.interventions import Intervention, run
 from interp.methods.patching.patch import Where, first_change, in_unit, layout, named, result, runs
 from interp.methods.runs import engine_sweep, sweep
-from interp.methods.runs.metrics import Measure, measure
+from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
+from interp.tasks.metrics import Metric
 
 Cell = tuple[tuple[Site, ...], tuple[Site, ...]]  # senders and receivers of one number
 
@@ -43,9 +44,9 @@ def path_patch(
     *,
     through: str = "none",
     direction: str = "denoising",
-    metric: "str | Measure | None" = None,
+    metric: "str | Metric | None" = None,
     unit: str = "metric",
-    way: str | None = None,
+    backend: str | None = None,
 ) -> Result:
     """How much each sender matters to the metric by way of the receivers alone.
 
@@ -84,7 +85,7 @@ def path_patch(
             'path_patch(model, task, "L*H*", "logits.in", through="mlps")',
         )
     first_change(model, base, source)  # raises where nothing differs
-    judge = measure(task, metric)
+    metric = metric_of(task, metric)
     grid, cells = _cells(model, task, senders, receivers)
     reached = [i for i, (_, read) in enumerate(cells) if read]
     if not reached:
@@ -92,8 +93,8 @@ def path_patch(
             f"{named(senders)!r} does not come before {named(receivers)!r}: what it writes cannot get there "
             "(try a sender of an earlier layer, or 'logits.in')"
         )
-    unpatched = sweep.read(model, base, judge, task.positions)
-    other = sweep.read(model, source, judge, task.positions)
+    unpatched = sweep.read(model, base, metric, task.positions)
+    other = sweep.read(model, source, metric, task.positions)
     patched = unpatched.expand(len(cells), -1).clone()
     patched[[i for i, (_, read) in enumerate(cells) if not read]] = float("nan")
     can_change = _can_change(model, base, source, through, task.positions)
@@ -104,13 +105,13 @@ def path_patch(
         source,
         [cells[i] for i in active],
         through,
-        judge,
+        metric,
         task.positions,
-        way,
+        backend,
         f"paths from {named(senders)}",
     )
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
-    effects, said = in_unit(patched - unpatched, unit, direction, clean, corrupted, judge)
+    effects, said = in_unit(patched - unpatched, unit, direction, clean, corrupted, metric)
     more = (
         {}
         if len(reached) == len(cells)
@@ -120,7 +121,7 @@ def path_patch(
         effects,
         grid,
         task,
-        f"effect of {direction} paths on {judge.name}",
+        f"effect of {direction} paths on {metric.name}",
         said,
         sweep.provenance(
             model,
@@ -131,10 +132,10 @@ def path_patch(
             senders=named(senders),
             receivers=named(receivers),
             through=through,
-            metric=judge.name,
+            metric=metric.name,
             clean=float(clean.mean()),
             corrupted=float(corrupted.mean()),
-            way=ran,
+            backend=ran,
             **more,
         ),
     )
@@ -237,15 +238,15 @@ def _values(
     source: Tensor,
     cells: list[Cell],
     through: str,
-    judge: Measure,
+    metric: Metric,
     positions: dict[str, Tensor],
-    way: str | None,
+    backend: str | None,
     what: str,
 ) -> tuple[Float[Tensor, "cell batch"], str]:
     """The measure of each path-patched run, and which way ran."""
-    engine = sweep.choose(model, way, lambda: None if judge.keep else lean.find(model))
+    engine = sweep.choose(model, backend, lambda: None if metric.keep else lean.find(model))
     if engine is None:
-        return _by_hooks(model, base, source, cells, through, judge, positions, what), "hooks"
+        return _by_hooks(model, base, source, cells, through, metric, positions, what), "hooks"
     spell = cache(lambda site, kind: engine_sweep.patch_at(site, kind, positions))
     sends = cache(lambda group: tuple(spell(s, SENDERS[s.family, s.part]) for s in group))
     reads = cache(lambda group: tuple(_receiver(spell, s, engine.n_layers) for s in group))
@@ -254,7 +255,7 @@ def _values(
             lean.run(engine, tokens, keep=lean.PATHS, logits=None) for tokens in (base, source)
         )
         asked = [(sends(sent), reads(read)) for sent, read in cells]
-        read = engine_sweep.reader(engine, judge, len(base))
+        read = engine_sweep.reader(engine, metric, len(base))
         return lean.paths(
             engine,
             mine,
@@ -282,7 +283,7 @@ def _by_hooks(
     source: Tensor,
     cells: list[Cell],
     through: str,
-    judge: Measure,
+    metric: Metric,
     positions: dict[str, Tensor],
     what: str,
 ) -> Float[Tensor, "cell batch"]:
@@ -316,7 +317,7 @@ def _by_hooks(
             outer(cell)
             for cell in sweep.progress(cells[lo : lo + CELLS_AT_ONCE], f"{what}, inner runs")
         ]
-        values.append(sweep.vary(model, base, edits, judge, positions, what))
+        values.append(sweep.vary(model, base, edits, metric, positions, what))
     return torch.cat(values)
 
 

@@ -5,7 +5,6 @@ from interp.methods.runs import gradients as gradients
 from interp.methods.runs import metrics as metrics
 from interp.methods.runs import random_controls as random_controls
 from interp.methods.runs import sweep as sweep
-from interp.methods.runs.metrics import Measure as Measure
 from interp.methods.runs.metrics import attention_to as attention_to
 from interp.methods.runs.metrics import kl_to as kl_to
 from interp.methods.runs.metrics import text_loss as text_loss

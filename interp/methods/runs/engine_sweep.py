@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import engine as lean
-from interp.methods.runs.metrics import Measure, check_shape
+from interp.methods.runs.metrics import check_shape
 from interp.sites import STAR, Site
+from interp.tasks.metrics import Metric
 
 # What the engine calls a site's (family, part). What is not here goes the way of the hooks.
 KINDS: dict[tuple[str, str], str] = {
@@ -37,11 +38,11 @@ Cell = Sequence[
 ]  # sites that take the source's values, or patches that say themselves what they do
 
 
-def engine_for(model: Any, judge: Measure, groups: Sequence[Cell]) -> Any:
+def engine_for(model: Any, metric: Metric, groups: Sequence[Cell]) -> Any:
     """The lean engine when it can do this sweep with this model and measure, otherwise None."""
-    seen = [Site.parse(key) for key in judge.keep]
+    seen = [Site.parse(key) for key in metric.keep]
     at_end = all(site.pos in ("END", -1) and not site.stars for site in seen)
-    if judge.everywhere and judge.keep:
+    if metric.everywhere and metric.keep:
         return None  # the engine watches END alone
     if not at_end or not all((s.family, s.part) in KINDS for s in [*seen, *_sites(groups)]):
         return None
@@ -55,7 +56,7 @@ def values(
     base: Tensor,
     source: Tensor | Callable[[list[str]], Mapping[str, list[Tensor]]],
     groups: Sequence[Cell],
-    judge: Measure,
+    metric: Metric,
     positions: Mapping[str, Tensor],
     bar: Any,
     added: Tensor | None = None,
@@ -67,7 +68,7 @@ def values(
     kind and layer (a mean over prompts, zeros). added: what the base run's embeddings have in addition.
     note(cells, their values) is called as they finish.
     """
-    seen = {key: Site.parse(key) for key in judge.keep}
+    seen = {key: Site.parse(key) for key in metric.keep}
     kinds = sorted({KINDS[s.family, s.part] for s in _sites(groups)})
     watched = {(KINDS[s.family, s.part], s.layer) for s in seen.values()}
     needed = tuple(dict.fromkeys(("resid_pre", "k", "v", *kinds, *(k for k, _ in watched))))
@@ -92,7 +93,7 @@ def values(
     def tick(done: int, total: int) -> None:
         bar.update(done - bar.n)
 
-    read = reader(engine, judge, len(base))
+    read = reader(engine, metric, len(base))
     kept = {key: _chosen(watch[KINDS[s.family, s.part], s.layer], s) for key, s in seen.items()}
     judged = torch.empty(len(groups), len(base), device=engine.device)
 
@@ -103,7 +104,10 @@ def values(
                 return {key: value[i] for key, value in kept.items()}
 
             out = torch.stack(
-                [check_shape(judge.of(one, see(i)), len(base), judge) for i, one in zip(rows, out)]
+                [
+                    check_shape(metric.of(one, see(i)), len(base), metric)
+                    for i, one in zip(rows, out)
+                ]
             )
         judged[rows] = out.to(judged)
         if note is not None:
@@ -112,7 +116,7 @@ def values(
     with bar:
         first = _first(base, source, added)
         options = dict(
-            first=first, tick=tick, finished=finished, watch=watch, everywhere=judge.everywhere
+            first=first, tick=tick, finished=finished, watch=watch, everywhere=metric.everywhere
         )
         lean.sweep(engine, run, other, patches, read, **options)
     return judged
@@ -145,18 +149,18 @@ def patch_at(site: Site, kind: str, positions: Mapping[str, Tensor]) -> lean.Pat
     return lean.Patch(kind, layer, index, None if pos == STAR and isinstance(pos, str) else pos)
 
 
-def reader(engine: Any, judge: Measure, n: int) -> Callable[[Tensor], Tensor]:
+def reader(engine: Any, metric: Metric, n: int) -> Callable[[Tensor], Tensor]:
     """Reads the measure off the final residual: from a few columns of the unembedding where that is enough."""
-    if judge.keep:  # the measure is taken afterwards, together with what was watched
+    if metric.keep:  # the measure is taken afterwards, together with what was watched
         return (
             lean.vocab(engine, lambda logits: logits)
-            if judge.needs_logits
+            if metric.needs_logits
             else lambda resid: resid[..., 0]
         )
-    if judge.columns is not None:
-        few = lean.columns(engine, judge.columns)
-        return lambda resid: judge.of_columns(few(resid)).float()
+    if metric.columns is not None:
+        few = lean.columns(engine, metric.columns)
+        return lambda resid: metric.of_columns(few(resid)).float()
     return lean.vocab(
         engine,
-        lambda logits: torch.stack([check_shape(judge.of(row, {}), n, judge) for row in logits]),
+        lambda logits: torch.stack([check_shape(metric.of(row, {}), n, metric) for row in logits]),
     )

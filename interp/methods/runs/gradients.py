@@ -17,9 +17,10 @@ from interp import sites
 from interp.edits import Seen, set_to
 from interp.interventions import Intervention, run
 from interp.methods.runs.engine_sweep import KINDS, reader
-from interp.methods.runs.metrics import Measure, check_shape
+from interp.methods.runs.metrics import check_shape
 from interp.models import bridge
 from interp.sites import STAR, Site
+from interp.tasks.metrics import Metric
 
 At = dict[Site, Tensor]  # slot -> [index batch pos d]
 
@@ -38,7 +39,7 @@ class Way(NamedTuple):
     patterns: Callable[[Site, Tensor], Tensor]
 
 
-def by_hooks(model: Any, judge: Measure, base: Tensor, positions: Mapping[str, Tensor]) -> Way:
+def by_hooks(model: Any, metric: Metric, base: Tensor, positions: Mapping[str, Tensor]) -> Way:
     """The definition: the slope at a site is the derivative in something added to it."""
     dims = bridge.dims(model)
 
@@ -81,12 +82,12 @@ def by_hooks(model: Any, judge: Measure, base: Tensor, positions: Mapping[str, T
                 model,
                 base,
                 [*first, *taps, *last],
-                judge.keep,
+                metric.keep,
                 positions=positions,
                 last_only=True,
                 grad=True,
             )
-            value = check_shape(judge.of(out.logits, out.kept), len(base), judge)
+            value = check_shape(metric.of(out.logits, out.kept), len(base), metric)
             if not value.requires_grad:
                 raise ValueError(lean.NO_GRADIENT)
             found = torch.autograd.grad(value.sum(), list(leaves.values()), allow_unused=True)
@@ -122,10 +123,10 @@ def by_hooks(model: Any, judge: Measure, base: Tensor, positions: Mapping[str, T
     return Way(values, slopes, dropping, patterns)
 
 
-def by_engine(engine: Any, judge: Measure, base: Tensor, first: int) -> Way:
+def by_engine(engine: Any, metric: Metric, base: Tensor, first: int) -> Way:
     """The fast way: positions before `first` (the first difference) are not run again, their slopes are left at 0."""
     ran = lean.run(engine, base, keep=("resid_pre", "k", "v"))
-    read = reader(engine, judge, len(base))
+    read = reader(engine, metric, len(base))
 
     def values(tokens: Tensor, slots: Sequence[Site]) -> At:
         kept = lean.run(engine, tokens, keep=_kinds(slots), logits=None)

@@ -1,7 +1,6 @@
 """What a run is judged by: the task's metric, or anything else that gives one number an example."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,41 +11,20 @@ from interp import interventions
 from interp._errors import unknown
 from interp.methods.text.token_losses import chunk_losses
 from interp.sites import Site
+from interp.tasks.metrics import Metric
 
 
-@dataclass(frozen=True)
-class Measure:
-    """One number per example, read off a run: `of(logits at the last position, kept) -> [batch]`.
-
-    >>> patch(model, task, "L*H*@END", metric=attention_to(["L23H3"], "IO", minus="S2"))
-
-    keep: the addresses the measure needs to see. columns [batch k] and of_columns: where the logits of a few
-    tokens are enough, which ones, and the measure of them [... batch k] -> [... batch]. needs_logits: False
-    when only `keep` is read (logits may then be anything). everywhere: `of` is given the logits at every position,
-    [batch pos d_vocab].
-    """
-
-    name: str
-    unit: str
-    of: Callable[[Tensor, Mapping[str, Tensor]], Tensor]
-    keep: tuple[str, ...] = ()
-    columns: Tensor | None = None
-    of_columns: Callable[[Tensor], Tensor] | None = None
-    needs_logits: bool = True
-    everywhere: bool = False
-
-
-def measure(task: Any, metric: "str | Measure | Callable | None" = None) -> Measure:
-    """The measure a name stands for: the task's own, another of its metrics, a Measure, or a function of END's logits."""
-    if isinstance(metric, Measure):
+def metric_of(task: Any, metric: "str | Metric | Callable | None" = None) -> Metric:
+    """The measure a name stands for: the task's own, another of its metrics, a Metric, or a function of END's logits."""
+    if isinstance(metric, Metric):
         return metric
     if callable(metric):
-        return Measure(
+        return Metric(
             getattr(metric, "__name__", "metric"), "metric", lambda logits, kept: metric(logits)
         )
     judged = task if metric is None else task.with_metric(metric)
     few = judged.reads == "answers"
-    return Measure(
+    return Metric(
         judged.metric_title,
         judged.metric_unit,
         lambda logits, kept: judged.metric(logits),
@@ -55,7 +33,7 @@ def measure(task: Any, metric: "str | Measure | Callable | None" = None) -> Meas
     )
 
 
-def check_shape(values: Any, n: int, what: Measure) -> Float[Tensor, "batch"]:
+def check_shape(values: Any, n: int, what: Metric) -> Float[Tensor, "batch"]:
     """The values themselves when they are one number per example, otherwise a ValueError."""
     if not isinstance(values, Tensor) or values.shape != (n,):
         shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
@@ -67,7 +45,7 @@ def check_shape(values: Any, n: int, what: Measure) -> Float[Tensor, "batch"]:
 
 def attention_to(
     heads: Sequence[str], to: str, *, minus: str | None = None, at: str = "END", task: Any
-) -> Measure:
+) -> Metric:
     """The measure "how much these heads attend from `at` to `to`", less the attention to `minus`, mean over heads.
 
     >>> attention_to(["L23H3", "L17H4"], "IO", minus="S2", task=task)
@@ -89,10 +67,10 @@ def attention_to(
         return share(to) if minus is None else share(to) - share(minus)
 
     name = f"attention {at} to {to}" + (f" less {minus}" if minus else "")
-    return Measure(name, "share of attention", of, keep, needs_logits=False)
+    return Metric(name, "share of attention", of, keep, needs_logits=False)
 
 
-def kl_to(model: Any, task: Any, run: str = "clean") -> Measure:
+def kl_to(model: Any, task: Any, run: str = "clean") -> Metric:
     """The measure "how far this run's prediction is from the clean run's": KL(clean || this), zero where they agree.
 
     >>> patch(model, task, "L*H*", metric=kl_to(model, task))        # negative: the patch brings the prediction closer
@@ -119,10 +97,10 @@ def kl_to(model: Any, task: Any, run: str = "clean") -> Measure:
         here = logits.float().log_softmax(-1).to(target)
         return torch.nn.functional.kl_div(here, target, reduction="none", log_target=True).sum(-1)
 
-    return Measure(f"KL from the {run} run", "nats", of)
+    return Metric(f"KL from the {run} run", "nats", of)
 
 
-def text_loss(tokens: Any) -> Measure:
+def text_loss(tokens: Any) -> Metric:
     """The measure "how badly each chunk of text is predicted": mean loss of its next tokens, in nats a token.
 
     >>> text = interp.tasks.text(model, n=8, length=64)
@@ -146,4 +124,4 @@ def text_loss(tokens: Any) -> Measure:
             )
         return chunk_losses(logits.float(), tokens.to(logits.device))
 
-    return Measure("cross-entropy", "nats a token", of, everywhere=True)
+    return Metric("cross-entropy", "nats a token", of, everywhere=True)

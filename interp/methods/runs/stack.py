@@ -14,7 +14,7 @@ def stack(results: Mapping[str, Result], axis: str = "run", *, name: str | None 
     >>> compare({"noise": traced, "another country": patched}).plot()      # a line each
 
     All must have the same axes, labels and unit; anything else is not one picture. Examples are kept where every
-    result has as many. `about` is the first one's, without its pattern.
+    result has as many. `metadata` is the first one's, without its pattern.
     """
     given = list(results.values())
     if not given or axis in given[0].dims:
@@ -29,14 +29,14 @@ def stack(results: Mapping[str, Result], axis: str = "run", *, name: str | None 
             )
     kept = [one.examples for one in given]
     alike = all(e is not None for e in kept) and len({e.shape for e in kept}) == 1
-    about = {k: v for k, v in first.about.items() if k not in ("pattern", "at")} | {
+    metadata = {k: v for k, v in first.metadata.items() if k not in ("pattern", "at")} | {
         "compared": list(results)
     }
     return replace(
         first,
         values=np.stack([one.values for one in given]),
         dims=(axis, *first.dims),
-        about=about,
+        metadata=metadata,
         coords={axis: list(results), **first.coords},
         name=name or first.name,
         examples=np.stack(kept) if alike else None,

@@ -15,9 +15,10 @@ from interp._progress import progress
 from interp.edits import add
 from interp.interventions import Intervention, Run, run
 from interp.methods.runs import checkpoint, engine_sweep
-from interp.methods.runs.metrics import Measure, check_shape
+from interp.methods.runs.metrics import check_shape
 from interp.models import bridge
 from interp.sites import Site
+from interp.tasks.metrics import Metric
 
 Cell = Sequence[Intervention]  # what is done together in one variation
 TOKENS_PER_RUN = 640  # past this many tokens a batch, a CPU gains nothing more
@@ -26,7 +27,7 @@ TOKENS_PER_RUN = 640  # past this many tokens a batch, a CPU gains nothing more
 def read(
     model: Any,
     tokens: Tensor,
-    measure: Measure,
+    measure: Metric,
     positions: Mapping[str, Tensor],
     added: Tensor | None = None,
 ) -> Float[Tensor, "batch"]:
@@ -48,10 +49,10 @@ def sweep(
     source: Any,
     groups: Sequence[engine_sweep.Cell],
     edits: Callable[[], Sequence[Cell]],
-    judge: Measure,
+    metric: Metric,
     positions: Mapping[str, Tensor],
     what: str,
-    way: str | None = None,
+    backend: str | None = None,
     added: Tensor | None = None,
     ledger: checkpoint.Ledger | None = None,
 ) -> tuple[Float[Tensor, "cell batch"], str]:
@@ -63,8 +64,8 @@ def sweep(
     """
     engine = choose(
         model,
-        way,
-        lambda: None if source is None else engine_sweep.engine_for(model, judge, groups),
+        backend,
+        lambda: None if source is None else engine_sweep.engine_for(model, metric, groups),
     )
     ran = "hooks" if engine is None else "engine"
     of = {
@@ -72,7 +73,7 @@ def sweep(
         "method": [what, ran],
         "sites": ledger and [[str(site) for site in group] for group in groups],
         "positions": positions,
-        "metric": [judge.name, judge.unit, judge.keep, judge.columns, judge.needs_logits],
+        "metric": [metric.name, metric.unit, metric.keep, metric.columns, metric.needs_logits],
     }
     ledger = ledger or checkpoint.ledger(None, torch.empty(len(base), device=bridge.device(model)))
     with bridge.LOCK, ledger(len(groups), model, of) as (values, todo, note):
@@ -80,11 +81,11 @@ def sweep(
         if some and engine is None:
             cells = edits()
             cells = [[*_start(added), *cells[i]] for i in todo]
-            values[todo] = vary(model, base, cells, judge, positions, what, note)
+            values[todo] = vary(model, base, cells, metric, positions, what, note)
         elif some:
             bar = progress(None, what, total=len(some))
             values[todo] = engine_sweep.values(
-                engine, base, source, some, judge, positions, bar, added, note
+                engine, base, source, some, metric, positions, bar, added, note
             )
     return values, ran
 
@@ -93,13 +94,13 @@ def _start(added: Tensor | None) -> list[Intervention]:
     return [] if added is None else [Intervention("embed", add(added))]
 
 
-def choose(model: Any, way: str | None, find: Callable[[], Any]) -> Any:
+def choose(model: Any, backend: str | None, find: Callable[[], Any]) -> Any:
     """The engine that `find` gives, or None for the hooks; ValueError where `way` insists on what cannot be."""
-    if way not in (None, "engine", "hooks"):
-        raise unknown("way", way, ("engine", "hooks"))
+    if backend not in (None, "engine", "hooks"):
+        raise unknown("backend", backend, ("engine", "hooks"))
     bridge.ready(model)
-    engine = None if way == "hooks" else find()
-    if engine is None and way == "engine":
+    engine = None if backend == "hooks" else find()
+    if engine is None and backend == "engine":
         reason = lean.why_not(model) or "it does not know this site or measure"
         raise ValueError(
             f"the lean engine cannot run this ({reason}): leave `way` out, or use 'hooks'"
@@ -111,7 +112,7 @@ def vary(
     model: Any,
     tokens: Tensor,
     cells: Sequence[Cell],
-    measure: Measure,
+    measure: Metric,
     positions: Mapping[str, Tensor],
     what: str,
     note: Callable[[list[int], Tensor], None] | None = None,
@@ -199,7 +200,7 @@ def provenance(model: Any, task: Any, method: str, started: float, **more: Any) 
         said |= {
             "task": task.name,
             "n": len(task),
-            **{k: v for k, v in task.about.items() if k in ("seed", "split")},
+            **{k: v for k, v in task.metadata.items() if k in ("seed", "split")},
         }
         recipe = task.recipe
         if recipe.get("options") or recipe.get("make", task.name) != task.name:

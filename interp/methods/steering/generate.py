@@ -27,7 +27,7 @@ class Generation:
     text: str
     tokens: Int[Tensor, "new"]
     ended: bool
-    about: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"{self.prompt}[{self.text}]{'' if self.ended else ' ...'}"
@@ -69,7 +69,7 @@ def generate(
     if len(many) > 1 and any(edit.rows is not None for edit in edits):
         raise ValueError("an intervention on some rows needs prompts of one length")
     written: dict[int, Generation] = {}
-    about = {
+    metadata = {
         "model": bridge.name(model),
         "temperature": temperature,
         "seed": seed,
@@ -80,7 +80,7 @@ def generate(
             model, batch.tokens, edits, max_new_tokens, temperature, seed, every_token
         )
         for i, before, after in zip(batch.index, batch.tokens, new):
-            written[i] = _generation(model.tokenizer, before, after, about)
+            written[i] = _generation(model.tokenizer, before, after, metadata)
     one = (
         isinstance(prompt, str)
         or (isinstance(prompt, Tensor) and prompt.ndim == 1)
@@ -93,7 +93,9 @@ def _is_ids(prompt: Any) -> bool:
     return isinstance(prompt, Sequence) and len(prompt) > 0 and isinstance(prompt[0], int)
 
 
-def _generation(tokenizer: Any, before: Tensor, after: Tensor, about: dict[str, Any]) -> Generation:
+def _generation(
+    tokenizer: Any, before: Tensor, after: Tensor, metadata: dict[str, Any]
+) -> Generation:
     stop = (
         (after == tokenizer.eos_token_id).nonzero()
         if tokenizer.eos_token_id is not None
@@ -101,7 +103,7 @@ def _generation(tokenizer: Any, before: Tensor, after: Tensor, about: dict[str, 
     )
     ended = len(stop) > 0
     after = after[: int(stop[0])] if ended else after
-    return Generation(tokenizer.decode(before), tokenizer.decode(after), after, ended, about)
+    return Generation(tokenizer.decode(before), tokenizer.decode(after), after, ended, metadata)
 
 
 def continuation(

@@ -42,7 +42,7 @@ def match_kl(
     KL(plain || steered) at the last token, over the whole vocabulary. The strength is searched for above zero: doubled or halved until
     the aim lies between two strengths, then the place between them where a power law would have it (never nearer to an end
     than a tenth), until within `tolerance` (a share of kl). NaN where a push never changes the prediction by as much;
-    about["kl"] has what was reached, by name. All pushes travel as one batch.
+    metadata["kl"] has what was reached, by name. All pushes travel as one batch.
     """
     started = time.perf_counter()
     _check(pushes, kl)
@@ -84,7 +84,7 @@ def match_kl(
         n=count,
         target=kl,
         kl={name: found[name][1] for name in pushes},
-        way="hooks",
+        backend="hooks",
     )
     return Result(
         [found[name][0] for name in pushes],
@@ -182,7 +182,7 @@ def word_gain(
         started,
         n=examples.shape[1],
         neutral=len(plain_ids),
-        way="hooks",
+        backend="hooks",
     )
     return Result(
         examples.mean(1),

@@ -17,7 +17,7 @@ from interp.edits import Edit
 from interp.interventions import Intervention, run
 from interp.methods.runs import sweep
 from interp.methods.runs.batching import batches
-from interp.methods.runs.metrics import measure
+from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
@@ -79,7 +79,7 @@ def soft_injection(
     l1: float = 0.0,
     metric: str = "top1",
     seed: int = 0,
-    way: str | None = None,
+    backend: str | None = None,
 ) -> SoftInjection:
     """The share of each head's few-shot mean output that makes prompts without examples do the task, learned.
 
@@ -104,7 +104,7 @@ def soft_injection(
             "a prompt comes twice in the target task: it would be trained on and judged (make its prompts different)"
         )
     means, chosen = _means(model, source_task), _chosen(model, heads)
-    loss_of, ran = mix_loss(model, means, target_task[trained], way)
+    loss_of, ran = mix_loss(model, means, target_task[trained], backend)
     theta = torch.zeros_like(chosen, requires_grad=True)
 
     def shares():
@@ -132,7 +132,7 @@ def soft_injection(
     d = bridge.dims(model)
     coords = {"layer": list(range(d.n_layers)), "head": list(range(d.n_heads))}
     said = sweep.provenance(
-        model, target_task, "soft injection", started, n_trained=len(trained), way=ran, **told
+        model, target_task, "soft injection", started, n_trained=len(trained), backend=ran, **told
     )
     mix = Result(
         to_numpy(learned), ("layer", "head"), coords, "injected share", "share (0 to 1)", said
@@ -141,14 +141,14 @@ def soft_injection(
 
 
 def mix_loss(
-    model: Any, means: Tensor, task: Any, way: str | None = None
+    model: Any, means: Tensor, task: Any, backend: str | None = None
 ) -> tuple[Callable[[Tensor], Tensor], str]:
     """(the loss of shares [layer head], which way it runs): minus the log probability of the answer, in nats.
 
     Differentiable in the shares.
     """
     judged = task.with_metric("log_prob")
-    engine = sweep.choose(model, way, lambda: lean.find(model))
+    engine = sweep.choose(model, backend, lambda: lean.find(model))
     if engine is None:
 
         def logits(shares):
@@ -188,15 +188,23 @@ def _score(
         "all": chosen,
         "shuffled": shuffled,
     }
-    judge = measure(task, metric)
+    metric = metric_of(task, metric)
     rows = [
         run(model, task, injection(model, means, mix), last_only=True).logits
         for mix in mixes.values()
     ]
-    examples = np.stack([to_numpy(judge.of(logits, {})) for logits in rows])
-    about = sweep.provenance(model, task, "soft injection, held-out half", started, way="hooks", **told)
+    examples = np.stack([to_numpy(metric.of(logits, {})) for logits in rows])
+    metadata = sweep.provenance(
+        model, task, "soft injection, held-out half", started, backend="hooks", **told
+    )
     return Result(
-        examples.mean(-1), ("mix",), {"mix": list(mixes)}, judge.name, judge.unit, about, examples
+        examples.mean(-1),
+        ("mix",),
+        {"mix": list(mixes)},
+        metric.name,
+        metric.unit,
+        metadata,
+        examples,
     )
 
 

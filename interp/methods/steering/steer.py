@@ -23,11 +23,12 @@ from interp.interventions import Intervention, run
 from interp.methods.ablation.ablate import ablate
 from interp.methods.runs import sweep
 from interp.methods.runs.batching import batches
-from interp.methods.runs.metrics import Measure, measure
+from interp.methods.runs.metrics import metric_of
 from interp.methods.text.cross_entropy import cross_entropy
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
+from interp.tasks.metrics import Metric
 
 HOWS = {"add": add, "project_out": project_out, "set": set_to}
 
@@ -42,13 +43,13 @@ class Direction:
     >>> (happy - formal).normalised() * 3
 
     site: one address (layer and head given); without a position, or with "@*", it means every position but the
-    first, whose huge norm is the attention sink's. about: where it comes from; about["model"] is the only
+    first, whose huge norm is the attention sink's. metadata: where it comes from; metadata["model"] is the only
     model it may be used on.
     """
 
     vector: Float[Tensor, "width"]
     site: str
-    about: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         site = Site.parse(self.site)
@@ -87,17 +88,17 @@ class Direction:
                 f"directions add up at one place: these are {len(self.vector)} numbers at {self.site!r} and "
                 f"{len(other.vector)} at {other.site!r}"
             )
-        models = {d.about["model"] for d in (self, other) if "model" in d.about}
+        models = {d.metadata["model"] for d in (self, other) if "model" in d.metadata}
         if len(models) > 1:
             raise ValueError(
                 f"these directions come from different models: {' and '.join(sorted(models))}"
             )
-        about = {
+        metadata = {
             "method": "sum",
-            "of": [self.about, other.about],
+            "of": [self.metadata, other.metadata],
             **({"model": models.pop()} if models else {}),
         }
-        return Direction(self.vector + other.vector, self.site, about)
+        return Direction(self.vector + other.vector, self.site, metadata)
 
     def __sub__(self, other: "Direction") -> "Direction":
         return self + -other
@@ -135,14 +136,14 @@ class Direction:
             raise ValueError(
                 f"the vector has {len(self.vector)} numbers, {str(site)!r} of {bridge.name(model)} has {fits}"
             )
-        found = self.about.get("model", bridge.name(model))
+        found = self.metadata.get("model", bridge.name(model))
         if found != bridge.name(model):
             raise ValueError(
                 f"this direction was found in {found!r} and means nothing in {bridge.name(model)!r}: find it there again"
             )
 
     def __repr__(self) -> str:
-        return f"Direction({self.about.get('method', 'vector')} at {self.site}, {len(self.vector)} numbers, norm {self.norm:.3g})"
+        return f"Direction({self.metadata.get('method', 'vector')} at {self.site}, {len(self.vector)} numbers, norm {self.norm:.3g})"
 
 
 def _share(edit: Edit, strength: float) -> Edit:
@@ -194,12 +195,12 @@ def difference_of_means(
         )
     here = _mean(model, positive, where)
     there = _mean(model, positive if task else negative, where, "corrupted" if task else "clean")
-    about = {
+    metadata = {
         "method": "difference of means",
         "model": bridge.name(model),
         "n": [_count(positive), _count(positive if task else negative)],
     }
-    return Direction(here - there, where, about)
+    return Direction(here - there, where, metadata)
 
 
 def task_vector(model: Any, task: Any, where: str = "resid_post.12@END") -> Direction:
@@ -222,15 +223,15 @@ def function_vector(
     *,
     heads: int = 10,
     layer: int | None = None,
-    metric: "str | Measure | None" = "prob",
+    metric: "str | Metric | None" = "prob",
 ) -> Direction:
     """The sum of what the most causal heads write, on average, at the last token of few-shot prompts.
 
     >>> vector = function_vector(model, few_shot)       # its corrupted prompts have shuffled labels
-    >>> vector.about["heads"], steer(model, zero_shot, vector)
+    >>> vector.metadata["heads"], steer(model, zero_shot, vector)
 
     A head's effect: how much the metric on the corrupted prompts rises when the head's output at END becomes its
-    mean over the clean prompts (about["effects"], mean over prompts). layer: where to add it, after which layer
+    mean over the clean prompts (metadata["effects"], mean over prompts). layer: where to add it, after which layer
     (a third of the way up by default). Todd et al. 2023 (arXiv 2310.15213).
     """
     d = bridge.dims(model)
@@ -311,11 +312,11 @@ def steer(
     """
     started = time.perf_counter()
     cells = _pushes(model, direction, strengths, how, at)
-    judge = _judge(prompts, metric, on)
+    metric = _judge(prompts, metric, on)
     found, count = [], 0
     for batch in batches(model, prompts, on):
-        base = sweep.read(model, batch.tokens, judge, batch.positions)
-        pushed = sweep.vary(model, batch.tokens, cells, judge, batch.positions, f"steer, {how}")
+        base = sweep.read(model, batch.tokens, metric, batch.positions)
+        pushed = sweep.vary(model, batch.tokens, cells, metric, batch.positions, f"steer, {how}")
         found.append((batch.index, pushed - base))
         count += len(batch.tokens)
     examples = _in_order(found, len(cells), count)
@@ -326,20 +327,20 @@ def steer(
         f"steer, {how}",
         started,
         site=at or direction.site,
-        metric=judge.name,
+        metric=metric.name,
         on=on,
         n=count,
-        direction=direction.about.get("method", "vector"),
+        direction=direction.metadata.get("method", "vector"),
         norm=round(direction.norm, 4),
-        way="hooks",
+        backend="hooks",
     )
     coords = {"strength": [float(s) for s in strengths]}
     effect = Result(
         examples.mean(-1),
         ("strength",),
         coords,
-        f"change of {judge.name}",
-        judge.unit,
+        f"change of {metric.name}",
+        metric.unit,
         said,
         examples,
     )
@@ -392,7 +393,7 @@ def side_effect(
     examples = _in_order(found, len(cells), count)
     coords = {"strength": [float(s) for s in strengths]}
     said = sweep.provenance(
-        model, None, f"side effect, {how}", started, site=everywhere, n=count, way="hooks"
+        model, None, f"side effect, {how}", started, site=everywhere, n=count, backend="hooks"
     )
     return Result(
         examples.mean(-1),
@@ -414,14 +415,14 @@ def _pushes(
     return [[direction.push(float(strength), how=how, at=at)] for strength in strengths]
 
 
-def _judge(prompts: Any, metric: Any, on: str) -> Measure:
+def _judge(prompts: Any, metric: Any, on: str) -> Metric:
     if on not in ("clean", "corrupted"):
         raise unknown("prompts", on, ("clean", "corrupted"), "on='corrupted'")
-    if not hasattr(prompts, "clean") and not (callable(metric) or isinstance(metric, Measure)):
+    if not hasattr(prompts, "clean") and not (callable(metric) or isinstance(metric, Metric)):
         raise ValueError(
             "texts have no metric of their own: give metric=, a function of the logits [batch d_vocab] -> [batch]"
         )
-    return measure(prompts, metric)
+    return metric_of(prompts, metric)
 
 
 def _in_order(found: list[tuple[list[int], Tensor]], cells: int, count: int) -> np.ndarray:

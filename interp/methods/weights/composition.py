@@ -43,7 +43,7 @@ def composition(
 
     Axes: sender, (component,) receiver; NaN where the sender is not in an earlier layer. Unit: |S R| / (|S| |R|),
     Frobenius norms of what the sender writes and the receiver reads: 0 nothing is read, 1 the most there can be.
-    A head that shares its KV head uses that K or V. about["null"]: the same pairs with the reading subspace turned
+    A head that shares its KV head uses that K or V. metadata["null"]: the same pairs with the reading subspace turned
     by random rotations: exact root mean square, and mean and 95 % range over `rotations` drawn rotations.
     Elhage et al. 2021; per component Merullo et al. 2024 (arXiv 2406.09519). Norms are folded (see `weights`).
     """
@@ -78,7 +78,7 @@ def composition(
         without=list(without),
         seed=seed,
         null=null,
-        way="engine",
+        backend="engine",
     )
     return Result(
         to_numpy(values), dims, coords, f"{kind} composition", "share of the product of norms", said

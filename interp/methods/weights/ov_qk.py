@@ -226,7 +226,7 @@ def _readout(
         raise ValueError(f"k={k}: a read-out needs at least one token a row")
     best = list(dict.fromkeys(table.topk(min(k, table.shape[-1])).indices.flatten().tolist()))
     coords = {dims[0]: _words(model, ids), dims[1]: _words(model, best)}
-    said = sweep.provenance(model, None, "weights", started, head=head, k=k, way="engine")
+    said = sweep.provenance(model, None, "weights", started, head=head, k=k, backend="engine")
     return Result(to_numpy(table[:, best]), dims, coords, name, unit, said)
 
 

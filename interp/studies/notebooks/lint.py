@@ -48,7 +48,7 @@ def claim_keys(nb: object) -> list[str]:
     return keys
 
 
-def about(nb: object) -> dict[str, str]:
+def heading(nb: object) -> dict[str, str]:
     """Title, paper and finding, from the first markdown cell: "# Title", "Paper: ...", "Found: ..."."""
     text = next((c.source for c in nb.cells if c.cell_type == "markdown"), "")
     found = {}
@@ -71,7 +71,7 @@ def source_problems(nb: object, *, tour: bool = False) -> list[str]:
         ("found", "Found: ..."),
     )
     for key, example in lines[:1] if tour else lines:
-        if not about(nb)[key]:
+        if not heading(nb)[key]:
             found.append(f"the first cell has no {key} line (for example {example!r})")
     if bool(claim_keys(nb)) == tour:
         found.append(

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from interp.studies.claims import WORDS
-from interp.studies.notebooks.lint import about
+from interp.studies.notebooks.lint import heading
 from interp.studies.notebooks.paths import home, names
 from interp.studies.notebooks.source import read_source
 from interp.studies.verdict_table import MARK, recorded, write_atomically
@@ -37,7 +37,7 @@ def table(folder: Path | None = None, link: str = "") -> str:
         "| --- | --- | --- | --- | --- |",
     ]
     for name in names(folder):
-        said = about(read_source(folder / "src" / f"{name}.py"))
+        said = heading(read_source(folder / "src" / f"{name}.py"))
         rows, model = _record(name, folder)
         cells = [
             f"[{name}]({link}{name}.ipynb)" + (f": {said['title']}" if said["title"] else ""),

@@ -82,7 +82,7 @@ def with_parameters(nb: object, values: dict[str, object]) -> object:
     return nb
 
 
-def normalise(nb: object, source: Path | None = None, **about: object) -> list[str]:
+def normalise(nb: object, source: Path | None = None, **metadata: object) -> list[str]:
     """Makes an executed notebook reproducible (in place); returns what it removed from stderr, for the author."""
     removed, count = [], 0
     _settle(nb)
@@ -107,7 +107,7 @@ def normalise(nb: object, source: Path | None = None, **about: object) -> list[s
         nb.metadata["interp"] = {
             "source": f"src/{Path(source).name}",
             "sha256": digest(source),
-            **about,
+            **metadata,
         }
     return removed
 

@@ -77,14 +77,14 @@ def how_often(scores: Result, above: float) -> Result:
     if scores.examples is None:
         raise ValueError(f"{scores.name!r} kept no examples to count")
     yes = np.where(np.isnan(scores.examples), np.nan, scores.examples > above)
-    about = {**scores.about, "above": above}
+    metadata = {**scores.metadata, "above": above}
     return Result(
         yes.mean(-1),
         scores.dims,
         scores.coords,
         f"{scores.name} above {above:g}",
         "share of prompts",
-        about,
+        metadata,
         yes,
     )
 

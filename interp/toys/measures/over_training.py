@@ -70,7 +70,7 @@ def _as_result(value: Measured, name: str, unit: str) -> Result:
     return Result(float(value), (), {}, name or "measure", unit or "the measure's own", {})
 
 
-def _stacked(found: Sequence[Result], steps: Sequence[int], about: Mapping[str, Any]) -> Result:
+def _stacked(found: Sequence[Result], steps: Sequence[int], metadata: Mapping[str, Any]) -> Result:
     first = found[0]
     odd = [s for s, r in zip(steps, found) if (r.dims, r.coords) != (first.dims, first.coords)]
     if odd:
@@ -80,7 +80,7 @@ def _stacked(found: Sequence[Result], steps: Sequence[int], about: Mapping[str, 
     examples = [r.examples for r in found]
     same = all(e is not None and e.shape == examples[0].shape for e in examples)
     dims, coords = ("step", *first.dims), {"step": list(steps), **first.coords}
-    told = {k: v for k, v in first.about.items() if k not in ("seconds", "model")}
+    told = {k: v for k, v in first.metadata.items() if k not in ("seconds", "model")}
     values = np.stack([r.values for r in found])
     return Result(
         values,
@@ -88,7 +88,7 @@ def _stacked(found: Sequence[Result], steps: Sequence[int], about: Mapping[str, 
         coords,
         first.name,
         first.unit,
-        {**told, **about},
+        {**told, **metadata},
         np.stack(examples) if same else None,
     )
 
@@ -107,7 +107,7 @@ def _seeds(found: Sequence[Result], of: Sequence[Run]) -> Result:
         raise ValueError(
             "these runs kept other checkpoints: name the steps they share (steps=[0, 100, 1000])"
         )
-    about = {k: v for k, v in first.about.items() if k != "train_seed"}
+    metadata = {k: v for k, v in first.metadata.items() if k != "train_seed"}
     values, examples = np.stack([r.values for r in found]), [r.examples for r in found]
     same = all(e is not None and e.shape == examples[0].shape for e in examples)
     kept = np.stack(examples) if same else None
@@ -117,7 +117,7 @@ def _seeds(found: Sequence[Result], of: Sequence[Run]) -> Result:
         {"seed": labels, **first.coords},
         first.name,
         first.unit,
-        about,
+        metadata,
         kept,
     )
 

@@ -33,7 +33,7 @@ class Run:
     folder: Path
     steps: tuple[int, ...]  # of the checkpoints, 0 being before any training
     losses: np.ndarray  # [steps of training], of the batch trained on, in nats
-    about: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     options: Mapping[str, Any] = field(repr=False)  # of the model, complete
     words: tuple[str, ...] = field(default=(), repr=False)
     bos: int | None = None
@@ -74,7 +74,7 @@ class Run:
             {"step": steps},
             "training loss",
             "nats",
-            {**self.about, "smooth": smooth},
+            {**self.metadata, "smooth": smooth},
         )
 
     @property
@@ -151,7 +151,7 @@ def opened(folder: Path, held: Any = None) -> Run | None:
         folder,
         steps,
         losses,
-        said["about"],
+        said["metadata"],
         said["options"],
         tuple(said["words"]),
         said["bos"],

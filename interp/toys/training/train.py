@@ -97,7 +97,7 @@ def _begin(recipe: Recipe, draw: Draw) -> tuple[Net, Any, str]:
 
 def _opened(home: Path, key: str, held: Any = None) -> Run | None:
     run = runs.opened(home, held)
-    return run if run is not None and run.about["key"] == key else None
+    return run if run is not None and run.metadata["key"] == key else None
 
 
 def loss(net: Net, batch: Any) -> tuple[Tensor, Tensor]:
@@ -163,7 +163,7 @@ def _fit(
                 _save_state(home, key, net, optimizer, generators, losses)
                 saved = time.monotonic()
     steps = recipe.checkpoint_steps()
-    about = {
+    metadata = {
         "method": "training",
         "model": recipe.name,
         "seed": recipe.seed,
@@ -172,7 +172,13 @@ def _fit(
         "seconds": round(time.perf_counter() - began, 2),
     }
     sizes = [runs.checkpoint(home, s).stat().st_size for s in steps]
-    head = {"steps": steps, "sizes": sizes, "about": about, "options": net.spec.options(), **said}
+    head = {
+        "steps": steps,
+        "sizes": sizes,
+        "metadata": metadata,
+        "options": net.spec.options(),
+        **said,
+    }
     runs.finish(home, recipe, losses, head)
 
 

@@ -13,8 +13,8 @@ from interp.circuits import Circuit
 from interp.methods.circuits import edges
 from interp.methods.circuits.discovery.eap_ig import eap_ig
 from interp.methods.runs import checkpoint, sweep
-from interp.methods.runs.metrics import Measure
 from interp.results import Result
+from interp.tasks.metrics import Metric
 
 LEAST, MOST = 4, 64  # edges tried ahead in one batch
 Item = list[int]  # edges that are cut together, by their place among all
@@ -25,12 +25,12 @@ def acdc(
     task: Any,
     *,
     tau: float = 0.01,
-    metric: "str | Measure" = "kl",
+    metric: "str | Metric" = "kl",
     among: "int | Circuit | None" = None,
     by: str = "resample",
     resume: str | Path | None = None,
     examples: bool = False,
-    way: str | None = None,
+    backend: str | None = None,
 ) -> Result:
     """What each edge was worth when ACDC tried to cut it: 0 for the edges it cut.
 
@@ -55,22 +55,22 @@ def acdc(
         raise ValueError(
             f"tau={tau!r}: the smallest change that keeps an edge is above 0, in the metric's unit (try 0.01)"
         )
-    judge = edges.judged(model, task, metric)
-    graph = edges.Edges(model, task, judge, by=by, way=way)
+    metric = edges.judged(model, task, metric)
+    graph = edges.Edges(model, task, metric, by=by, backend=backend)
     there = edges.exist(graph.dims)
     tried = (
         there
         if among is None
-        else _tried(model, task, among, judge if metric != "kl" else None, by, way)
+        else _tried(model, task, among, metric if metric != "kl" else None, by, backend)
     )
     clean = graph.cut(there.float()[None], bar=False)[0]
     sign = 1.0 if metric == "kl" else -1.0
     keeps = (lambda rise: rise >= tau) if metric == "kl" else (lambda rise: abs(rise) >= tau)
     what = {
         "tokens": [task.clean, task.corrupted],
-        "method": ["acdc", tau, by, graph.way],
+        "method": ["acdc", tau, by, graph.backend],
         "candidates": tried,
-        "metric": [judge.name, judge.unit, judge.columns],
+        "metric": [metric.name, metric.unit, metric.columns],
     }
     cells = _cells(graph.dims, there, tried)
     with checkpoint.ledger(resume, clean)(len(cells), model, what) as (values, todo, note):
@@ -83,22 +83,22 @@ def acdc(
             graph, cells, tried, clean, lambda v, now: sign * (v - now), keeps, values, save
         )
     said = dict(
-        metric=judge.name,
+        metric=metric.name,
         by=by,
         tau=tau,
         kept=int((found.mean(0) != 0).sum()),
         tried=int(tried.sum()),
         runs=runs,
-        way=graph.way,
+        backend=graph.backend,
     )
-    about = sweep.provenance(model, task, "acdc", started, **said)
+    metadata = sweep.provenance(model, task, "acdc", started, **said)
     return edges.scores(
-        found, model, task, f"ACDC's change of {judge.name}", judge.unit, about, examples
+        found, model, task, f"ACDC's change of {metric.name}", metric.unit, metadata, examples
     )
 
 
 def _tried(
-    model: Any, task: Any, among: Any, judge: Measure | None, by: str, way: str | None
+    model: Any, task: Any, among: Any, metric: Metric | None, by: str, backend: str | None
 ) -> Tensor:
     """Which edges are tested [sender receiver]."""
     if isinstance(among, bool) or not isinstance(among, (int, Circuit)):
@@ -106,7 +106,7 @@ def _tried(
             f"among={among!r}: a number of edges, or a circuit such as Circuit.top(scores, 2000)"
         )
     if isinstance(among, int):
-        among = Circuit.top(eap_ig(model, task, metric=judge, by=by, way=way), among)
+        among = Circuit.top(eap_ig(model, task, metric=metric, by=by, backend=backend), among)
     weights = torch.from_numpy(among.weights()).bool()  # on the CPU, as the whole search is
     if weights.shape != edges.exist(edges.bridge.dims(model)).shape:
         raise ValueError(

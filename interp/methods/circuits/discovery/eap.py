@@ -5,18 +5,19 @@ from typing import Any
 
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
-from interp.methods.runs.metrics import Measure, measure
+from interp.methods.runs.metrics import metric_of
 from interp.results import Result
+from interp.tasks.metrics import Metric
 
 
 def eap(
     model: Any,
     task: Any,
     *,
-    metric: "str | Measure | None" = None,
+    metric: "str | Metric | None" = None,
     by: str = "resample",
     examples: bool = False,
-    way: str | None = None,
+    backend: str | None = None,
 ) -> Result:
     """Each edge's move, clean less corrupted, times the metric's slope in what its receiver reads in the clean run.
 
@@ -29,15 +30,17 @@ def eap(
     Syed et al. 2023 (arXiv 2310.10348).
     """
     started = time.perf_counter()
-    judge = measure(task, metric)
-    graph = edges.Edges(model, task, judge, by=by, way=way)
+    metric = metric_of(task, metric)
+    graph = edges.Edges(model, task, metric, by=by, backend=backend)
     found = graph.slopes([None])
     return edges.scores(
         found,
         model,
         task,
-        f"EAP of {judge.name}",
-        judge.unit,
-        sweep.provenance(model, task, "eap", started, metric=judge.name, by=by, way=graph.way),
+        f"EAP of {metric.name}",
+        metric.unit,
+        sweep.provenance(
+            model, task, "eap", started, metric=metric.name, by=by, backend=graph.backend
+        ),
         examples,
     )

@@ -6,8 +6,9 @@ from typing import Any
 from interp._errors import unknown
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
-from interp.methods.runs.metrics import Measure, measure
+from interp.methods.runs.metrics import metric_of
 from interp.results import Result
+from interp.tasks.metrics import Metric
 
 
 def eap_ig(
@@ -16,10 +17,10 @@ def eap_ig(
     *,
     steps: int = 5,
     at: str = "inputs",
-    metric: "str | Measure | None" = None,
+    metric: "str | Metric | None" = None,
     by: str = "resample",
     examples: bool = False,
-    way: str | None = None,
+    backend: str | None = None,
 ) -> Result:
     """Each edge's move, clean less corrupted, times the metric's slope, averaged between the two runs.
 
@@ -40,11 +41,19 @@ def eap_ig(
         raise ValueError(
             "by='zero': a zero embedding has no slope under the norm (try by='mean', or method 'eap')"
         )
-    judge = measure(task, metric)
-    graph = edges.Edges(model, task, judge, by=by, way=way)
+    metric = metric_of(task, metric)
+    graph = edges.Edges(model, task, metric, by=by, backend=backend)
     points = [k / steps for k in range(steps)]
     found = graph.slopes(points) if at == "inputs" else graph.slopes_at_activations(points)
     said = sweep.provenance(
-        model, task, "eap_ig", started, metric=judge.name, by=by, steps=steps, at_=at, way=graph.way
+        model,
+        task,
+        "eap_ig",
+        started,
+        metric=metric.name,
+        by=by,
+        steps=steps,
+        at_=at,
+        backend=graph.backend,
     )
-    return edges.scores(found, model, task, f"EAP-IG of {judge.name}", judge.unit, said, examples)
+    return edges.scores(found, model, task, f"EAP-IG of {metric.name}", metric.unit, said, examples)

@@ -11,8 +11,8 @@ from torch import Tensor
 from interp import engine as lean
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
-from interp.methods.runs.metrics import Measure
 from interp.results import Result
+from interp.tasks.metrics import Metric
 
 LOW, HIGH, HEAT = -0.1, 1.1, 2 / 3  # how far a mask is stretched past 0 and 1, and its temperature
 START = 10.0  # where mask logits start: every edge is kept
@@ -27,9 +27,9 @@ def edge_pruning(
     steps: int = 300,
     lr: float = 0.8,
     seed: int = 0,
-    metric: "str | Measure" = "kl",
+    metric: "str | Metric" = "kl",
     by: str = "resample",
-    way: str | None = None,
+    backend: str | None = None,
 ) -> Result:
     """The probability that a learned mask keeps each edge, when `share` of all edges may be kept.
 
@@ -51,8 +51,8 @@ def edge_pruning(
         )
     if not isinstance(steps, int) or steps < 1:
         raise ValueError(f"steps={steps!r}: a mask needs at least one step (try 300)")
-    judge = edges.judged(model, task, metric)
-    graph = edges.Edges(model, task, judge, by=by, way=way)
+    metric = edges.judged(model, task, metric)
+    graph = edges.Edges(model, task, metric, by=by, backend=backend)
     if graph.engine is None:
         raise ValueError(
             "edge_pruning learns by gradients through the lean engine, which cannot run this model "
@@ -63,18 +63,18 @@ def edge_pruning(
     found = torch.zeros(1, *there.shape, dtype=torch.float64)
     found[0, there] = kept(logits.double())
     said = dict(
-        metric=judge.name,
+        metric=metric.name,
         by=by,
         share=share,
         steps=steps,
         lr=lr,
         loss=losses[-1],
         kept=float(found[0, there].mean()),
-        way=graph.way,
+        backend=graph.backend,
     )
-    about = sweep.provenance(model, task, "edge_pruning", started, **said) | {"seed": seed}
+    metadata = sweep.provenance(model, task, "edge_pruning", started, **said) | {"seed": seed}
     return edges.scores(
-        found, model, task, "probability of being kept", "probability", about, False
+        found, model, task, "probability of being kept", "probability", metadata, False
     )
 
 

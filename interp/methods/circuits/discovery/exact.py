@@ -7,18 +7,19 @@ import torch
 
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
-from interp.methods.runs.metrics import Measure, measure
+from interp.methods.runs.metrics import metric_of
 from interp.results import Result
+from interp.tasks.metrics import Metric
 
 
 def exact(
     model: Any,
     task: Any,
     *,
-    metric: "str | Measure | None" = None,
+    metric: "str | Metric | None" = None,
     by: str = "resample",
     examples: bool = False,
-    way: str | None = None,
+    backend: str | None = None,
 ) -> Result:
     """How much the clean run's metric falls when one edge carries the corrupted value, edge by edge.
 
@@ -29,8 +30,8 @@ def exact(
     Goldowsky-Dill et al. 2023 (arXiv 2304.05969), with paths of one edge.
     """
     started = time.perf_counter()
-    judge = measure(task, metric)
-    graph = edges.Edges(model, task, judge, by=by, way=way)
+    metric = metric_of(task, metric)
+    graph = edges.Edges(model, task, metric, by=by, backend=backend)
     there = edges.exist(graph.dims)
     full = torch.ones(there.shape)
     clean = graph.cut(full[None])[0]
@@ -47,8 +48,10 @@ def exact(
         found,
         model,
         task,
-        f"exact edge effect on {judge.name}",
-        judge.unit,
-        sweep.provenance(model, task, "exact", started, metric=judge.name, by=by, way=graph.way),
+        f"exact edge effect on {metric.name}",
+        metric.unit,
+        sweep.provenance(
+            model, task, "exact", started, metric=metric.name, by=by, backend=graph.backend
+        ),
         examples,
     )

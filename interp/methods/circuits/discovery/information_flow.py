@@ -48,9 +48,9 @@ def information_flow(model: Any, task: Any, *, examples: bool = False) -> Result
             last_only=True,
         ).kept
         found = _walk(model, dims, senders, receivers, seen)
-    about = sweep.provenance(model, task, "information_flow", started, way="hooks")
+    metadata = sweep.provenance(model, task, "information_flow", started, backend="hooks")
     return edges.scores(
-        found, model, task, "information flow", "share of the content", about, examples
+        found, model, task, "information flow", "share of the content", metadata, examples
     )
 
 

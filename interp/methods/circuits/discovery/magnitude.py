@@ -11,16 +11,21 @@ from interp import sites
 from interp.interventions import run
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
-from interp.methods.runs.metrics import Measure
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
+from interp.tasks.metrics import Metric
 
 SENDERS = 16  # at a time: what they make of a layer's input is held at once
 
 
 def magnitude(
-    model: Any, task: Any, *, by: str = "resample", examples: bool = False, way: str | None = None
+    model: Any,
+    task: Any,
+    *,
+    by: str = "resample",
+    examples: bool = False,
+    backend: str | None = None,
 ) -> Result:
     """How far each edge, when it is corrupted, moves its receiver's own input, relative to that input.
 
@@ -38,7 +43,11 @@ def magnitude(
     """
     started = time.perf_counter()
     graph = edges.Edges(
-        model, task, Measure("nothing", "none", lambda logits, kept: logits[:, 0]), by=by, way=way
+        model,
+        task,
+        Metric("nothing", "none", lambda logits, kept: logits[:, 0]),
+        by=by,
+        backend=backend,
     )
     moves, first = graph.moves(), graph.first
     names = [
@@ -69,9 +78,9 @@ def magnitude(
                     (1, 3)
                 ).sqrt()
                 found[:, lo : lo + len(m), columns] = moved.transpose(0, 1)
-    about = sweep.provenance(model, task, "magnitude", started, by=by, way=graph.way)
+    metadata = sweep.provenance(model, task, "magnitude", started, by=by, backend=graph.backend)
     return edges.scores(
-        found, model, task, "move of the receiver's input", "share of the input", about, examples
+        found, model, task, "move of the receiver's input", "share of the input", metadata, examples
     )
 
 

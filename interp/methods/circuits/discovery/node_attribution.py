@@ -10,20 +10,21 @@ from torch import Tensor
 from interp import sites
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
-from interp.methods.runs.metrics import Measure, measure
+from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
+from interp.tasks.metrics import Metric
 
 
 def node_attribution(
     model: Any,
     task: Any,
     *,
-    metric: "str | Measure | None" = None,
+    metric: "str | Metric | None" = None,
     by: str = "resample",
     examples: bool = False,
-    way: str | None = None,
+    backend: str | None = None,
 ) -> Result:
     """Each edge's weaker end: the smaller of its two components' attributions, with the sender's sign.
 
@@ -38,8 +39,8 @@ def node_attribution(
     Attribution: Nanda 2023; Kramar et al. 2024 (arXiv 2403.00745). The lifting is ours, a baseline for edges.
     """
     started = time.perf_counter()
-    judge = measure(task, metric)
-    graph = edges.Edges(model, task, judge, by=by, way=way)
+    metric = metric_of(task, metric)
+    graph = edges.Edges(model, task, metric, by=by, backend=backend)
     # the slope in what a component writes is the sum of the slopes in what its receivers read
     nodes = graph.slopes([None]).sum(-1)
     nodes = nodes if examples else nodes.mean(0, keepdim=True)
@@ -47,10 +48,16 @@ def node_attribution(
         lift(nodes, graph.dims),
         model,
         task,
-        f"component attribution of {judge.name}",
-        judge.unit,
+        f"component attribution of {metric.name}",
+        metric.unit,
         sweep.provenance(
-            model, task, "node_attribution", started, metric=judge.name, by=by, way=graph.way
+            model,
+            task,
+            "node_attribution",
+            started,
+            metric=metric.name,
+            by=by,
+            backend=graph.backend,
         ),
         examples,
     )

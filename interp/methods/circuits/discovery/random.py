@@ -23,5 +23,5 @@ def random(model: Any, task: Any, *, seed: int = 0) -> Result:
     drawn = torch.rand(
         1, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
     )
-    about = sweep.provenance(model, task, "random", started) | {"seed": seed}
-    return edges.scores(drawn, model, task, "random score", "none", about, False)
+    metadata = sweep.provenance(model, task, "random", started) | {"seed": seed}
+    return edges.scores(drawn, model, task, "random score", "none", metadata, False)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import interp
 from interp import toys
 from interp.replications.two_parameter_icl import Two
 from interp.results import Result

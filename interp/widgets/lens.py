@@ -35,7 +35,7 @@ BY = {
 }
 
 
-def lens(model: Any, prompt_or_task: Any, *, lens: Any = None, **state: Any) -> "Lens":
+def lens(model: Any, prompt_or_task: Any, *, lens: Any = None, **state: Any) -> "LensWidget":
     """What each layer would say after each token, as a widget: click a cell for its list, type another prompt or answer.
 
     >>> interp.widgets.lens(model, "The capital of France is", answer="Paris", against="London")

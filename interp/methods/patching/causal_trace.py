@@ -87,7 +87,7 @@ def causal_trace(
     some = [asked[i] for i in active]
     edits = cache(lambda: cells(model, some, task.clean, task.positions))
     g = torch.Generator().manual_seed(seed)
-    clean, ran = sweep.read(model, task.clean, judge, task.positions), ""
+    clean, ran = sweep.read(model, task.clean, metric, task.positions), ""
     total, noised = clean.new_zeros(len(groups), len(task)), torch.zeros_like(clean)
     for draw in range(samples):
         # 1. the corrupted run: noise on the subject; 2. the corrupted-with-restoration runs

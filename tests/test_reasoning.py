@@ -1,5 +1,6 @@
 """Measures of out-of-context reasoning, worked out on maps wired by hand; and what superposition is judged by."""
 
+import interp
 import numpy as np
 import pytest
 import torch

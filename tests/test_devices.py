@@ -11,6 +11,7 @@ import torch
 
 import interp
 from interp import features, methods, widgets
+from interp._lazy import homes
 from interp._numbers import to_numpy
 from interp.circuits import Circuit
 from interp.interventions import Intervention
@@ -41,7 +42,9 @@ def sae(site="resid_post.1", to=None, seed=1):
 
 def direction(sign=1.0):
     g = torch.Generator().manual_seed(3)
-    return methods.Direction(sign * torch.randn(32, generator=g), "resid_post.1@END")
+    return interp.methods.steering.Direction(
+        sign * torch.randn(32, generator=g), "resid_post.1@END"
+    )
 
 
 def scores(m, t):
@@ -83,15 +86,15 @@ VERBS = {
     "ablate": lambda m, t: interp.ablate(m, t, "L*H*"),
     "ablate, hooks": lambda m, t: interp.ablate(m, t, "mlp.*@END", by="resample", **HOOKS),
     "ablate, zero": lambda m, t: interp.ablate(m, t, "L*H*", by="zero"),
-    "attends": lambda m, t: methods.attends(m, t, "END", "S2"),
+    "attends": lambda m, t: interp.methods.attention.attends(m, t, "END", "S2"),
     "attention_knockout": lambda m, t: interp.attention_knockout(m, t, "END", "S2", window=1),
     "attention_knockout, hooks": lambda m, t: interp.attention_knockout(
         m, t, "END", "S2", window=2, **HOOKS
     ),
     "attention_patterns": lambda m, t: interp.attention_patterns(m, t, "L*H*", weighted=True),
-    "attention_received": lambda m, t: methods.attention_received(m, t),
+    "attention_received": lambda m, t: interp.methods.attention.attention_received(m, t),
     "attention_to": lambda m, t: interp.patch(
-        m, t, "L*H*", metric=methods.attention_to(["L2H0"], "IO", minus="S2", task=t)
+        m, t, "L*H*", metric=interp.methods.runs.attention_to(["L2H0"], "IO", minus="S2", task=t)
     ),
     "attribution_patch": lambda m, t: interp.attribution_patch(m, t, "L*H*"),
     "attribution_patch, hooks": lambda m, t: interp.attribution_patch(m, t, "L*H*", **HOOKS),
@@ -104,39 +107,53 @@ VERBS = {
     "causal_trace, hooks": lambda m, t: interp.causal_trace(
         m, t, "mlp.*@END", subject="S2", samples=2, **HOOKS
     ),
-    "composition": lambda m, t: methods.composition(m, receivers="L2H0", kind="q", rotations=2),
-    "composition, components": lambda m, t: methods.composition(
+    "composition": lambda m, t: interp.methods.weights.composition(
+        m, receivers="L2H0", kind="q", rotations=2
+    ),
+    "composition, components": lambda m, t: interp.methods.weights.composition(
         m, receivers="L2H0", kind="v", rotations=2, components=True
     ),
-    "cross_entropy": lambda m, t: methods.cross_entropy(m, t.clean),
-    "difference_of_means": lambda m, t: methods.difference_of_means(m, t, where="resid_post.1@END"),
-    "distance_profile": lambda m, t: methods.distance_profile(m, t),
-    "effect": lambda m, t: methods.effect(m, t, direction().push(2.0)),
+    "cross_entropy": lambda m, t: interp.methods.text.cross_entropy(m, t.clean),
+    "difference_of_means": lambda m, t: interp.methods.steering.difference_of_means(
+        m, t, where="resid_post.1@END"
+    ),
+    "distance_profile": lambda m, t: interp.methods.attention.distance_profile(m, t),
+    "effect": lambda m, t: interp.methods.patching.effect(m, t, direction().push(2.0)),
     "evaluate": lambda m, t: interp.evaluate(m, t, circuit(m, t)),
     "evaluate, hooks": lambda m, t: interp.evaluate(m, t, circuit(m, t), sets=1, **HOOKS),
     "evaluate, mean": lambda m, t: interp.evaluate(m, t, circuit(m, t), sets=1, by="mean"),
-    "explained": lambda m, t: methods.explained(m, t, components=3),
+    "variance_explained": lambda m, t: interp.methods.attention.variance_explained(
+        m, t, components=3
+    ),
     "faithfulness_curve": lambda m, t: interp.faithfulness_curve(m, t, scores(m, t), (0.1, 0.5)),
-    "function_vector": lambda m, t: methods.function_vector(m, t, heads=3),
+    "function_vector": lambda m, t: interp.methods.steering.function_vector(m, t, heads=3),
     "generate": lambda m, t: interp.generate(m, TEXTS, [direction().push()], max_new_tokens=3),
     "generate, drawn": lambda m, t: interp.generate(m, TEXT, max_new_tokens=3, temperature=1.0),
-    "greedy_ablation": lambda m, t: methods.greedy_ablation(m, t, "L*H*", steps=2),
+    "greedy_ablation": lambda m, t: interp.methods.ablation.greedy_ablation(m, t, "L*H*", steps=2),
     "head_scores": lambda m, t: interp.head_scores(m),
     "head_scores, importance": lambda m, t: interp.head_scores(m, ["ablation", "gradient"], on=t),
-    "injection": lambda m, t: interp.run(m, t, methods.injection(m, t, 0.5)).logits,
-    "kl_to": lambda m, t: interp.patch(m, t, "L*H*", metric=methods.kl_to(m, t)),
+    "injection": lambda m, t: interp.run(m, t, interp.methods.steering.injection(m, t, 0.5)).logits,
+    "kl_to": lambda m, t: interp.patch(m, t, "L*H*", metric=interp.methods.runs.kl_to(m, t)),
     "logit_attribution": lambda m, t: interp.logit_attribution(m, t),
     "logit_lens": lambda m, t: interp.logit_lens(m, t, "resid_post.*@*", metric="rank"),
-    "logits_when_patched": lambda m, t: methods.logits_when_patched(m, t)[1]("L1H0"),
-    "match_kl": lambda m, t: methods.match_kl(m, TEXTS, {"a": direction()}, tolerance=0.2),
-    "minimality": lambda m, t: methods.minimality(m, t, Circuit.top(scores(m, t), 8)),
-    "ov_readout": lambda m, t: methods.ov_readout(m, "L1H0", [5, 6], k=3),
-    "pairwise_ablation": lambda m, t: methods.pairwise_ablation(m, t, ["L0H1", "L1H0", "L2H3"]),
+    "logits_when_patched": lambda m, t: interp.methods.patching.logits_when_patched(m, t)[1](
+        "L1H0"
+    ),
+    "match_kl": lambda m, t: interp.methods.steering.match_kl(
+        m, TEXTS, {"a": direction()}, tolerance=0.2
+    ),
+    "minimality": lambda m, t: interp.methods.circuits.minimality(
+        m, t, Circuit.top(scores(m, t), 8)
+    ),
+    "ov_readout": lambda m, t: interp.methods.weights.ov_readout(m, "L1H0", [5, 6], k=3),
+    "pairwise_ablation": lambda m, t: interp.methods.ablation.pairwise_ablation(
+        m, t, ["L0H1", "L1H0", "L2H3"]
+    ),
     "patch": lambda m, t: interp.patch(m, t, "resid_pre.*@*"),
     "patch, hooks": lambda m, t: interp.patch(m, t, "L*H*@IO", **HOOKS),
     "patch, pattern": lambda m, t: interp.patch(m, t, "L*H*.pattern@END"),
     "patchscope": lambda m, t: (
-        methods.patchscope(
+        interp.methods.lenses.patchscope(
             m, TEXT, source="resid_post.*@-1", target="resid_post.1@-2", max_new_tokens=2
         ).result
     ),
@@ -144,41 +161,49 @@ VERBS = {
     "path_patch, hooks": lambda m, t: interp.path_patch(
         m, t, "L0H*", "L2H1.q_in@END", through="mlps", **HOOKS
     ),
-    "pattern_space": lambda m, t: methods.pattern_space(m, t),
-    "qk_readout": lambda m, t: methods.qk_readout(m, "L1H0", [5, 6], k=3),
+    "pattern_space": lambda m, t: interp.methods.attention.pattern_space(m, t),
+    "qk_readout": lambda m, t: interp.methods.weights.qk_readout(m, "L1H0", [5, 6], k=3),
     "random_tokens": lambda m, t: interp.attention_knockout(
-        m, t, "END", methods.token_set(t, "S2")
+        m, t, "END", interp.methods.ablation.token_set(t, "S2")
     ),
-    "ranked_ablation": lambda m, t: methods.ranked_ablation(m, t, ["L0H1", "L1H0"], [1, 2], sets=2),
+    "ranked_ablation": lambda m, t: interp.methods.ablation.ranked_ablation(
+        m, t, ["L0H1", "L1H0"], [1, 2], sets=2
+    ),
     "run": lambda m, t: interp.run(m, t, keep=["L*H*.z@IO", "resid_post.1"]),
-    "side_effect": lambda m, t: methods.side_effect(m, TEXTS, direction()),
-    "site_norms": lambda m, t: methods.site_norms(m, t),
-    "soft_injection": lambda m, t: methods.soft_injection(m, t, t, steps=2),
-    "soft_injection, hooks": lambda m, t: methods.soft_injection(m, t, t, steps=2, **HOOKS),
-    "stability": lambda m, t: methods.stability(m, t, method="eap", n=20, resamples=2, seeds=2),
-    "steer": lambda m, t: interp.steer(m, t, direction(), side=TEXTS),
-    "stream_norms": lambda m, t: methods.stream_norms(m, t),
-    "task_vector": lambda m, t: methods.task_vector(m, t, "resid_post.1@END"),
-    "text_loss": lambda m, t: interp.ablate(m, t, "L*H*", metric=methods.text_loss(t)),
-    "tuned_lens": lambda m, t: interp.logit_lens(
-        m, t, lens=methods.tuned_lens(m, ids(), steps=3, batch=8, cached=False)
+    "side_effect": lambda m, t: interp.methods.steering.side_effect(m, TEXTS, direction()),
+    "site_norms": lambda m, t: interp.methods.attention.site_norms(m, t),
+    "soft_injection": lambda m, t: interp.methods.steering.soft_injection(m, t, t, steps=2),
+    "soft_injection, hooks": lambda m, t: interp.methods.steering.soft_injection(
+        m, t, t, steps=2, **HOOKS
     ),
-    "word_gain": lambda m, t: methods.word_gain(
+    "stability": lambda m, t: interp.methods.circuits.stability(
+        m, t, method="eap", n=20, resamples=2, seeds=2
+    ),
+    "steer": lambda m, t: interp.steer(m, t, direction(), side=TEXTS),
+    "stream_norms": lambda m, t: interp.methods.attention.stream_norms(m, t),
+    "task_vector": lambda m, t: interp.methods.steering.task_vector(m, t, "resid_post.1@END"),
+    "text_loss": lambda m, t: interp.ablate(m, t, "L*H*", metric=interp.methods.runs.text_loss(t)),
+    "tuned_lens": lambda m, t: interp.logit_lens(
+        m, t, lens=interp.methods.lenses.tuned_lens(m, ids(), steps=3, batch=8, cached=False)
+    ),
+    "word_gain": lambda m, t: interp.methods.steering.word_gain(
         m, TEXTS, {"a": direction()}, {"a": 1.0}, {"a": [5, 6]}, [7, 8]
     ),
-    "write_lens": lambda m, t: methods.write_lens(m, t),
-    "write_regression": lambda m, t: methods.write_regression(m, t, "mlp.1@END", heldout=t),
+    "write_lens": lambda m, t: interp.methods.lenses.write_lens(m, t),
+    "write_regression": lambda m, t: interp.replications.write_regression(
+        m, t, "mlp.1@END", heldout=t
+    ),
     "task.behaviour": lambda m, t: t.behaviour(m),
     "task.answered": lambda m, t: t.with_metric("rank").clean_metric(m),
     "edits.reweight": lambda m, t: edited(m, t, interp.edits.reweight({0: 0.5})),
     "edits.remove_sink": lambda m, t: edited(m, t, interp.edits.remove_sink()),
     "edits.force_attention": lambda m, t: edited(
-        m, t, interp.edits.force_attention(methods.token_set(t, "S2"))
+        m, t, interp.edits.force_attention(interp.methods.ablation.token_set(t, "S2"))
     ),
     "edits.counterfactual_pattern": lambda m, t: edited(
         m, t, interp.edits.counterfactual_pattern("previous")
     ),
-    "edits.project_out": lambda m, t: methods.effect(
+    "edits.project_out": lambda m, t: interp.methods.patching.effect(
         m, t, direction().push(1.0, how="project_out")
     ),
 }
@@ -199,8 +224,10 @@ FEATURES = {
     "activations": lambda m, t: acts(m, ["resid_post.1", "L1H*.z"]).of("L1H*.z"),
     "activations, hooks": lambda m, t: features.activations(m, "mlp.1", ids(), **HOOKS).of(),
     "adaptivity": lambda m, t: features.adaptivity(m, [sae(), sae(seed=2)], acts(m), ids(20)),
-    "attribution": lambda m, t: features.latent_attribution(m, t, sae(), steps=2),
-    "attribution, hooks": lambda m, t: features.latent_attribution(m, t, sae(), steps=2, **HOOKS),
+    "latent_attribution": lambda m, t: features.latent_attribution(m, t, sae(), steps=2),
+    "latent_attribution, hooks": lambda m, t: features.latent_attribution(
+        m, t, sae(), steps=2, **HOOKS
+    ),
     "baselines": lambda m, t: [
         b.reconstruct(acts(m).of()[:5]) for b in features.baselines(acts(m), 3)[:1]
     ],
@@ -218,7 +245,7 @@ FEATURES = {
     ],
     "densities": lambda m, t: features.densities(sae(), acts(m)),
     "describe": lambda m, t: features.describe(m, features.firings(m, sae(), on=ids(20))),
-    "detect": lambda m, t: features.concept_detection(
+    "concept_detection": lambda m, t: features.concept_detection(
         sae(), prompted(m), LABELS, prompted(m), LABELS
     ),
     "error_losses": lambda m, t: features.error_losses(m, sae(), acts(m), ids(4)),
@@ -234,7 +261,7 @@ FEATURES = {
             features.factorise(m, "mlp.1.post", ids(40), rank=8, steps=8), (4, 2)
         ).values
     ),
-    "judge": lambda m, t: features.metric(m, sae(), ids(10)),
+    "evaluate": lambda m, t: features.evaluate(m, sae(), ids(10)),
     "labelled": lambda m, t: features.labelled(m, sae(), prompted(m), {"a": 3}),
     "latent_gain": lambda m, t: features.latent_gain(
         m, TEXTS, [sae()], {"random 1": {"a": 3}}, {"a": [5, 6]}, [7, 8]
@@ -245,7 +272,7 @@ FEATURES = {
         sae(), acts(m).of()[:120], torch.arange(120) % 3 == 0, ks=(1, 2)
     ),
     "pursue": lambda m, t: features.pursue(sae(), acts(m).of()[:20], steps=3),
-    "pursued": lambda m, t: features.metric(m, features.pursued(sae(), steps=3), ids(4)),
+    "pursued": lambda m, t: features.evaluate(m, features.pursued(sae(), steps=3), ids(4)),
     "random_sparse": lambda m, t: features.random_sparse(acts(m), 4, sparsity=0.1).W_dec,
     "read_prompts": lambda m, t: prompted(m).activations.of(),
     "recovery": lambda m, t: features.recovery(sae(), sae(seed=2)),
@@ -255,14 +282,14 @@ FEATURES = {
     "train": lambda m, t: (
         features.train(m, "resid_post.1", ids(40), width=48, k=4, tokens=800, batch=64).W_dec
     ),
-    "train, standard": lambda m, t: features.metric(
+    "train, standard": lambda m, t: features.evaluate(
         m,
         features.train(
             m, "resid_post.1", acts(m), kind="standard", width=48, tokens=400, batch=64, fast=False
         ),
         ids(4),
     ),
-    "trained": lambda m, t: features.train(
+    "load_or_train": lambda m, t: features.train(
         m, "mlp.1.in", ids(40), kind="transcoder", to="mlp.1", width=48, tokens=400, batch=64
     ).reconstruct(acts(m, "mlp.1.in").of()[:4]),
 }
@@ -280,12 +307,11 @@ WIDGETS = {
 }
 # What reads results, dictionaries or files alone, and meets no tensor of a model.
 NO_MODEL = {
-    *"Direction Measure agreement area attribution_error compare discover judged loss_depth".split(),
-    *"overlap random_circuits random_heads repeated_tokens roc role_score split_windows".split(),
+    *"Direction Metric agreement cpr_cmd attribution_error stack discover with_evaluation".split(),
+    *"head_overlap random_circuits random_heads repeated_tokens roc role_score".split(),
     *"token_set token_sets".split(),
-    *"Activations Card Codes Dictionary FeatureCircuit Firings Prompted Synthetic cards".split(),
-    *"code_pairs from_sae head_codes identity kept_in load nonlinear_share page pareto".split(),
-    *"synthetic table within_and_across".split(),
+    *"Activations Card Dictionary FeatureCircuit Firings Prompted Synthetic cards".split(),
+    *"from_sae identity cached_in load nonlinear_share page pareto synthetic table".split(),
     *"prompt_task training".split(),
 }
 
@@ -353,11 +379,18 @@ def test_a_widget_off_the_cpu_shows_the_cpus_numbers(tiny, away, task, name):
 
 
 @pytest.mark.parametrize(
-    "package, table", [(methods, VERBS), (features, FEATURES), (widgets, WIDGETS)]
+    "package, table", [(methods, VERBS), (features, VERBS | FEATURES), (widgets, WIDGETS)]
 )
 def test_no_public_name_is_left_out(package, table):
     tried = {name.split(",")[0] for name in table}
-    assert set(package.__all__) - tried - NO_MODEL == set()
+    stubs = Path(package.__file__).parent.rglob("__init__.pyi")
+    homes_ = {name: home for stub in stubs for name, home in homes(stub).items()}
+    root = Path(interp.__file__).resolve().parent.parent
+    places = {
+        name: root / home.replace(":", "/").replace(".", "/") for name, home in homes_.items()
+    }
+    public = {n for n, p in places.items() if not (p.is_dir() or p.with_suffix(".py").exists())}
+    assert public - tried - NO_MODEL == set()
 
 
 def test_numbers_leave_through_one_helper():

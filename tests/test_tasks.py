@@ -389,7 +389,7 @@ def test_a_tokenizer_without_a_first_token_puts_nothing_first(tiny, name):
     bare = word_tokenizer()
     bare.bos_token = None
     task, usual = (interp.tasks.make(name, t, n=6) for t in (bare, tiny.tokenizer))
-    assert bare.bos_token is None and task.about["bos"] == ""
+    assert bare.bos_token is None and task.metadata["bos"] == ""
     if name not in ("needle", "induction"):  # a length to fill, a vocabulary without special tokens
         assert (task.clean == usual.clean[:, 1:]).all()
         assert all((task.positions[k] == usual.positions[k] - 1).all() for k in task.positions)

@@ -258,9 +258,9 @@ class Task:
             found += some
         taken = set(found)
         halves_ = sorted(taken), [i for i in range(len(self)) if i not in taken]
-        about = {"seed": seed, "share": share}
+        drawn = {"seed": seed, "share": share}
         find, judge = (
-            self[half].but(about={**self.about, **about, "split": which}, remake=None)
+            self[half].but(metadata={**self.metadata, **drawn, "split": which}, remake=None)
             for half, which in zip(halves_, ("find", "heldout"))
         )
         return find.but(remake=_Other(judge)), judge
@@ -382,11 +382,11 @@ class Task:
         if self.said is not None:
             return self.said[0]
         title = METRICS[self.metric_name].title
-        return title.replace("the answer", self.about["answers"]) if self._own else title
+        return title.replace("the answer", self.metadata["answers"]) if self._own else title
 
     @property
     def _own(self) -> bool:
-        return str(self.about.get("answers", "")).startswith("the model's own")
+        return str(self.metadata.get("answers", "")).startswith("the model's own")
 
     @property
     def metric_unit(self) -> str:
@@ -580,7 +580,7 @@ class MixedTask(Task):
         put("rows", list(rows))
         put("name", name)
         put("metric_name", metric_name)
-        put("about", dict(about))
+        put("metadata", dict(about))
         put("tokenizer", tokenizer)
         put("remake", remake)
         put("labels", {key: [row.labels[key] for row in rows] for key in rows[0].labels})
@@ -713,7 +713,7 @@ class MixedTask(Task):
     ) -> Task:
         """The task of rows of one length with answers of one token each."""
         return rectangle(
-            rows, named, self.name, metric, self.about, self.tokenizer, self.remake, forced, said
+            rows, named, self.name, metric, self.metadata, self.tokenizer, self.remake, forced, said
         )
 
     def __getitem__(self, which: Any) -> Task:
@@ -723,7 +723,7 @@ class MixedTask(Task):
 
     def but(self, **changes: Any) -> Task:
         """The same task with some of its fields changed."""
-        keys = ("rows", "name", "metric_name", "about", "tokenizer", "remake")
+        keys = ("rows", "name", "metric_name", "metadata", "tokenizer", "remake")
         now = {key: self.__dict__[key] for key in keys}
         odd = set(changes) - set(now) - {"said"}
         if odd:
@@ -811,7 +811,7 @@ class MixedTask(Task):
             for side in (row.answers, row.wrong):
                 alone = [row._replace(answers=[ids], wrong=[]) for ids in side]
                 scored = [
-                    MixedTask([one], self.name, "log_prob", self.about, self.tokenizer)
+                    MixedTask([one], self.name, "log_prob", self.metadata, self.tokenizer)
                     for one in alone
                 ]
                 best.append(
@@ -871,8 +871,8 @@ def assemble(
         len(ids) == 1 for row in rows for ids in (*row.answers, *row.wrong)
     )
     if plain:
-        return rectangle(rows, rows, name, metric_name, about, tokenizer, remake)
-    mixed = MixedTask(rows, name, metric_name, about, tokenizer, remake)
+        return rectangle(rows, rows, name, metric_name, metadata, tokenizer, remake)
+    mixed = MixedTask(rows, name, metric_name, metadata, tokenizer, remake)
     if mixed.whole:
         _whole(metric_name)
     return mixed
@@ -908,7 +908,7 @@ def rectangle(
         positions,
         {key: [row.labels[key] for row in named] for key in named[0].labels},
         metric,
-        dict(about),
+        dict(metadata),
         tokenizer,
         remake,
         forced,

@@ -104,7 +104,7 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
         said = f"interp.patch(model, {some}, {pattern!r}, direction={self.direction!r})"
         if self.cell:
             name = runs.name_of(self.site, list(self.cell))
-            said += f"\nbefore, patched = interp.methods.logits_when_patched(model, {some}, {self.direction!r})\npatched({name!r}) - before"
+            said += f"\nbefore, patched = interp.methods.patching.logits_when_patched(model, {some}, {self.direction!r})\npatched({name!r}) - before"
         return said
 
     def __repr__(self) -> str:

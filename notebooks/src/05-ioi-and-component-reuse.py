@@ -272,7 +272,7 @@ for half, task in (("find", made["IOI"]), ("held out", held["IOI"])):
     }
 movers = scored["find"]["mover"].top(3, by="high").labels
 for half, task in (("find", made["IOI"]), ("held out", held["IOI"])):
-    gaze = interp.methods.attention_to(movers, "IO", minus="S1", task=task)
+    gaze = interp.methods.runs.attention_to(movers, "IO", minus="S1", task=task)
     steered = interp.attribution_patch(model, task, "L*H*", direction="noising", metric=gaze)
     scored[half]["S-inhibition"] = interp.methods.circuits.role_score(
         interp.methods.attention.attends(model, task, "END", "S2"), 0 - steered
@@ -369,7 +369,7 @@ turned = interp.effect(
     model,
     colored,
     forced,
-    metric=interp.methods.attention_to(movers, "COLOR", minus="OTHER_COLOR", task=colored),
+    metric=interp.methods.runs.attention_to(movers, "COLOR", minus="OTHER_COLOR", task=colored),
 )
 gain.plot(title="Colored Objects: change of accuracy, heads made to attend to the wrong colors")
 # %%

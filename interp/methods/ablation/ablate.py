@@ -45,7 +45,7 @@ def ablate(
     prompt, drawn by seed; "scale" = times `factor`; "zero". Zero is far out of distribution in models whose
     first token carries a large norm: report mean or resample unless a paper used zero.
     reference: token ids [batch pos] of the task's length; by default the task's clean prompts.
-    backend: "engine" or "hooks" insists on one of two ways to the same numbers; `metadata["way"]` says which ran.
+    backend: "engine" or "hooks" insists on one of two ways to the same numbers; `metadata["backend"]` says which ran.
     resume: a path.npz that keeps finished cells as they come: after an interruption the same call goes on there.
     Unit: the metric's. Wang et al. 2022 (arXiv 2211.00593) use the mean over prompts with other names.
     """

@@ -51,7 +51,7 @@ def attention_knockout(
     centre - window // 2 and on, as in the paper; at the ends a window has fewer (`metadata["windows"]`: first, last).
     every: a window at every so many layers, from layer 0 (3: centres 0, 3, 6, ...), where all of them take too long.
     heads: only these, for example ["L20H0", "L21H*"]; windows without any of them are left out.
-    unit: "metric", "fraction" or "relative", see `effect`. way: "engine" or "hooks" insists; `metadata["way"]` says.
+    unit: "metric", "fraction" or "relative", see `effect`. backend: "engine" or "hooks" insists; `metadata["backend"]` says.
     The scores become minus infinity, so the other keys of a row share its attention in proportion.
     ValueError: a set that is empty, keys that come after their queries, a query left with no key at all.
 

@@ -62,7 +62,7 @@ def causal_trace(
     one and cut off at the ends (the paper: 10); layers l - window // 2 to l - window // 2 + window - 1.
     unit: "metric" = restored minus noised, in the metric's unit; "fraction" = 0 is the noised run and 1 the clean
     run (of the task's mean, never clamped).
-    backend: "engine" or "hooks" insists on one of two ways to the same numbers; `metadata["way"]` says which ran.
+    backend: "engine" or "hooks" insists on one of two ways to the same numbers; `metadata["backend"]` says which ran.
     resume: as in `patch`, with a file for each draw: trace.npz gives trace.0.npz, trace.1.npz, ...
     ValueError when the subject or the window does not fit.
 

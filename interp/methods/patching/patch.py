@@ -52,7 +52,7 @@ def patch(
     the clean run (of the task's mean, never clamped).
     window: how many neighbouring layers of an MLP or an attention are patched together, centred on the labelled
     one and cut off at the ends; layers l - window // 2 to l - window // 2 + window - 1 (as in `causal_trace`).
-    backend: "engine" or "hooks" insists on one of two ways to the same numbers; `metadata["way"]` says which ran.
+    backend: "engine" or "hooks" insists on one of two ways to the same numbers; `metadata["backend"]` says which ran.
     resume: a path.npz that keeps finished cells as they come: after an interruption the same call goes on there.
     Positions before the first token that differs cannot change and are not run: their effect is exactly zero. In a
     model whose attention is not causal every position is run.

@@ -205,7 +205,7 @@ def provenance(model: Any, task: Any, method: str, started: float, **more: Any) 
         recipe = task.recipe
         if recipe.get("options") or recipe.get("make", task.name) != task.name:
             said["made"] = recipe
-    if more.get("way") == "hooks":
+    if more.get("backend") == "hooks":
         reason = lean.why_not(model)
         if reason:
             said["why hooks"] = reason

@@ -270,7 +270,7 @@ class _Plan:
                 f"the edit at {str(site)!r} gave shape {tuple(new.shape)}, it must keep {tuple(part.shape)}"
             )
         after = before.clone()
-        after[index] = new
+        after[index] = new.to(part)  # an edit may compute in another number type
         return self._write(whole, t, before, after, index)
 
     def _write(self, site: Site, t: Tensor, before: Tensor, after: Tensor, index: tuple) -> Tensor:

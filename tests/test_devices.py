@@ -378,6 +378,26 @@ def test_a_widget_off_the_cpu_shows_the_cpus_numbers(tiny, away, task, name):
     same(WIDGETS[name], tiny, away, task)
 
 
+# --- short number types ---------------------------------------------------------------------------------------
+
+EVERY = [
+    pytest.param(call, id=f"{what} {name}".strip())
+    for what, table in (("", VERBS), ("features", FEATURES), ("widgets", WIDGETS))
+    for name, call in table.items()
+]
+
+
+@pytest.fixture(scope="module", params=["bfloat16", "float16"])
+def short(request):
+    return interp.load("tiny", dtype=request.param, progress=False)
+
+
+@pytest.mark.parametrize("call", EVERY)
+def test_every_verb_runs_in_short_number_types(short, task, call):
+    found = list(numbers(call(short, task)))
+    assert found and all(np.isfinite(x).any() for x in found if x.size)
+
+
 @pytest.mark.parametrize(
     "package, table", [(methods, VERBS), (features, VERBS | FEATURES), (widgets, WIDGETS)]
 )

@@ -86,6 +86,7 @@ def hooked(net: Any, tokenizer: Any, cfg: Any) -> Any:
     object.__setattr__(model, "original_model", net)  # not as a part: its parts are there already
     model.tokenizer, model.cfg = tokenizer, cfg
     model.setup()
+    net.eval()
     return model.eval().requires_grad_(False)
 
 

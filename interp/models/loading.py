@@ -20,23 +20,38 @@ def load(
     x: Any = local.DEFAULT,
     *,
     tokenizer: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    device_map: Any = None,
     check: bool = True,
-    device: str = "cpu",
     progress: bool = True,
 ) -> Any:
-    """A TransformerBridge: eval mode, frozen, fp32, eager attention, its numbers checked against Hugging Face's.
+    """A TransformerBridge: eval mode, frozen, eager attention, its numbers checked against Hugging Face's.
 
     >>> model = interp.load()                              # SmolLM2-135M-Instruct, fetched once
     >>> model = interp.load("tiny-gpt2")                   # three random layers
     >>> model = interp.load("path/to/folder")              # or a .gguf file, or "owner/name" from a hub
     >>> model = interp.load(hf_model, tokenizer=hf_tokenizer)
+    >>> model = interp.load("Qwen/Qwen2.5-7B", dtype="bfloat16", device="cuda")
 
+    dtype: "float32" (for what is read from files), "bfloat16", "float16" or "float64"; docs/devices.md says what the
+    short types cost. device: "cpu", "cuda", "cuda:1", "mps", ...; what you pass to a verb may stay on the CPU. A
+    model object keeps its own type and device unless they are given, and is moved in place where they are.
+    device_map: as in transformers ("auto", or a dictionary), for what is read from files; on several devices the
+    hook path runs.
     A model object stays as it is, but frozen: the bridge is made of modules of its own over the same
     weights, so that training them further is seen, while a hook or a new layer on the object is refused later. Adapters
     (a PeftModel, or a model with LoRA layers) are merged into a copy of the weights that they adapt. A bridge is
-    checked and given back. Errors: ValueError for a name nobody knows or a model that fails its checks,
-    ConnectionError when something must be fetched and cannot be.
+    checked and given back. Errors: ValueError for a name nobody knows, a device that is not there or a model that
+    fails its checks, ConnectionError when something must be fetched and cannot be.
     """
+    from interp.models import placement
+
+    dtype, device = placement.dtype_of(dtype), placement.device_of(device)
+    if device_map is not None and device is not None:
+        raise ValueError(
+            f"device={str(device)!r} and device_map={device_map!r}: give one of them (device_map spreads the model)"
+        )
     hf_model, name, given, copied = None, "", None, False
     if isinstance(x, (str, os.PathLike)):
         from interp.models.tiny_models import TINY, make
@@ -45,16 +60,23 @@ def load(
             (hf_model, own), name = make(x), x
         else:
             name, source = _find(x, progress)
-            hf_model, own = _read(source, need_tokenizer=tokenizer is None)
+            hf_model, own = _read(source, tokenizer is None, dtype, device_map)
         tokenizer = tokenizer if tokenizer is not None else own
     elif _is_bridge(x):
+        if dtype or device or device_map:
+            raise ValueError(
+                "a TransformerBridge keeps its type and device: move it yourself, bridge.to('cuda'), or load the model"
+            )
         if check:
             _check(x, None)
         return x
     else:
         given, tokenizer, name = _given(x, tokenizer)
-        hf_model, copied = _of_its_own(given.to(device), name)
-    hf_model.to(device).eval()
+        placement.place(given, device, dtype, name)
+        hf_model, copied = _of_its_own(given, name)
+    if given is None and device_map is None:
+        placement.place(hf_model, device, dtype, name)
+    hf_model.eval()
     plain = _plain(given if copied else hf_model) if check else None
     from interp.models.bridge import wrap
 
@@ -182,21 +204,29 @@ def _tokenizer(source: str | Path, **options: Any) -> Any:
     return AutoTokenizer.from_pretrained(source, **{"local_files_only": True, **options})
 
 
-def _read(source: str | Path, need_tokenizer: bool) -> tuple[Any, Any]:
-    """The Hugging Face model (fp32, eager) and its tokenizer, from a folder or a hub."""
+def _read(source: str | Path, need_tokenizer: bool, dtype: Any, device_map: Any) -> tuple[Any, Any]:
+    """The Hugging Face model (eager) and its tokenizer, from a folder or a hub."""
+    import torch
+
+    from interp.models import placement
+
+    options = dict(dtype=dtype or torch.float32, device_map=device_map)
     if isinstance(source, Path):
+        if device_map is None:
+            need = placement.on_disk(source, options["dtype"])
+            placement.check_room(need, torch.device("cpu"), source.name, options["dtype"])
         try:
-            return _from_pretrained(source, need_tokenizer)
+            return _from_pretrained(source, need_tokenizer, **options)
         except Exception as error:  # transformers and safetensors raise a dozen kinds for a folder that is not whole
             raise ValueError(
                 f"cannot load the folder {str(source)!r}: {_first_line(error)}"
             ) from error
     try:
-        return _from_pretrained(source, need_tokenizer)  # in the hub's own cache already
+        return _from_pretrained(source, need_tokenizer, **options)  # in the hub's own cache already
     except OSError as missing:
         _hub_answers(source, missing)
     try:
-        return _from_pretrained(source, need_tokenizer, local_files_only=False)
+        return _from_pretrained(source, need_tokenizer, local_files_only=False, **options)
     except OSError as error:
         raise ValueError(
             f"the hub has no model {source!r} that can be loaded from safetensors (or it is private): "
@@ -209,20 +239,19 @@ def _first_line(error: Exception) -> str:
 
 
 def _from_pretrained(
-    source: str | Path, need_tokenizer: bool, local_files_only: bool = True
+    source: str | Path, need_tokenizer: bool, *, local_files_only: bool = True, **how: Any
 ) -> tuple[Any, Any]:
-    import torch
     from transformers import AutoModelForCausalLM
 
     options = dict(local_files_only=local_files_only)
     with _no_bar(show=not local_files_only):
         hf_model, report = AutoModelForCausalLM.from_pretrained(
             source,
-            dtype=torch.float32,
             attn_implementation="eager",
             use_safetensors=True,
             output_loading_info=True,
             **options,
+            **how,
         )
     if report["missing_keys"]:  # transformers would go on with random numbers in their place
         missing = sorted(report["missing_keys"])

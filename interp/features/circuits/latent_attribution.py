@@ -205,6 +205,7 @@ def first_order(
 ) -> Float[Tensor, "batch pos cell"]:
     """Change times slope for each latent, and last for the error term."""
     W_dec = dictionary.weights_at(slope.device)["W_dec"]
+    slope = slope.to(W_dec.dtype)
     latents = change.latents * (slope @ W_dec[change.on].T)
     return torch.cat([latents, (change.error * slope).sum(-1, keepdim=True)], -1)
 
@@ -258,7 +259,7 @@ def mean_slope(
         slope = slope[0]
     else:
         slope = side_by_side(site, slope) if site.stars else slope[site.index]
-    return slope.detach(), "hooks" if engine is None else "engine"
+    return slope.detach().float(), "hooks" if engine is None else "engine"
 
 
 # --- exactly -------------------------------------------------------------------------------------------------

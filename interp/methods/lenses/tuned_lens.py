@@ -51,7 +51,8 @@ class TunedLens:
                 f"this lens was not trained at layer {layer} (it has {', '.join(map(str, self.layers))})"
             )
         i = self.layers.index(layer)
-        return residual + residual @ self.weight[i] + self.bias[i]
+        h = residual.to(self.weight.dtype)  # translated in float32, whatever the model computes in
+        return (h + h @ self.weight[i] + self.bias[i]).to(residual.dtype)
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
         """The Axes with the divergence from the model's output by layer, for the logit lens and this one."""
@@ -132,12 +133,16 @@ def divergence(
     total = 0.0
     with torch.no_grad():
         for h, end in zip(stream.split(64), last.split(64)):
-            said = bridge.unembed(
-                model, bridge.final_norm(model, h + h @ weight + bias)
-            ).log_softmax(-1)
-            true = bridge.unembed(model, bridge.final_norm(model, end)).log_softmax(-1)
+            said = _logits(model, h + h @ weight + bias).log_softmax(-1)
+            true = _logits(model, end).log_softmax(-1)
             total += float((true.exp() * (true - said)).sum())
     return total / len(stream)
+
+
+def _logits(model: Any, h: Tensor) -> Tensor:
+    """The logits of a stream held in float32, by the model's own last layers, in float32 again."""
+    h = h.to(bridge.unembedding(model)[0].dtype)
+    return bridge.unembed(model, bridge.final_norm(model, h)).float()
 
 
 def _fit(
@@ -153,10 +158,11 @@ def _fit(
     """The map of one layer by Adam, learning rate falling to zero."""
     g = torch.Generator().manual_seed(seed)
     W_U, b_U = bridge.unembedding(model)
-    rows, offset = W_U.detach()[some], 0 if b_U is None else b_U.detach()[some]
+    rows = W_U.detach()[some].float()
+    offset = 0 if b_U is None else b_U.detach()[some].float()
 
     def logits(h):
-        return bridge.final_norm(model, h) @ rows.T + offset
+        return bridge.final_norm(model, h.to(W_U.dtype)).float() @ rows.T + offset
 
     size = stream.shape[-1]
     scale = stream.pow(2).mean().sqrt()  # the bias moves in units of the stream
@@ -200,10 +206,7 @@ def _likeliest(model: Any, last: Tensor, vocab: int | None) -> Tensor:
     if vocab is None or vocab >= size:
         return torch.arange(size)
     with torch.no_grad():
-        mass = sum(
-            bridge.unembed(model, bridge.final_norm(model, h)).softmax(-1).sum(0)
-            for h in last.split(64)
-        )
+        mass = sum(_logits(model, h).softmax(-1).sum(0) for h in last.split(64))
     return mass.topk(vocab).indices.sort().values
 
 

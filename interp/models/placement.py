@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from interp._say import unknown
+from interp._errors import unknown
 
 DTYPES = {
     "float32": torch.float32,

@@ -1,6 +1,8 @@
-"""ACDC on every one of the default model's 70,651 edges, to its end: how long it takes, and what its circuit is worth.
+"""ACDC on every one of the default model's 70,651 edges, to its end: how long it takes, and what
+its circuit is worth.
 
-python benchmarks/acdc_all_edges.py --resume acdc.npz --write   # about an hour on one core; the same line goes on
+python benchmarks/acdc_all_edges.py --resume acdc.npz --write   # about an hour on one core; the
+same line goes on
 """
 
 import argparse
@@ -58,7 +60,10 @@ def main() -> None:
         )
         print(*rows[-1], flush=True)
     runs, tried = scores.metadata["runs"], scores.metadata["tried"]
-    said = f"{tried} edges tried in {runs} runs: {wall / 60:.0f} minutes, {cpu / 60:.0f} of CPU, if it was not resumed. {machine()}"
+    said = (
+        f"{tried} edges tried in {runs} runs: {wall / 60:.0f} minutes, {cpu / 60:.0f} of CPU, if it"
+        f" was not resumed. {machine()}"
+    )
     print(said)
     if asked.write:
         interp.methods.circuits.with_evaluation(

@@ -1,15 +1,18 @@
-"""Edge scores and circuits' metrics side by side with the usual way: split inputs, per-head results, a hook on each.
+"""Edge scores and circuits' metrics side by side with the usual way: split inputs, per-head
+results, a hook on each.
 
     python benchmarks/circuits.py                # the tables, printed
     python benchmarks/circuits.py --write        # and put into benchmarks/README.md
 
-"Hooks" is written here from the definitions (Syed et al. 2023; Hanna et al. 2024), the way the reference
-implementation of EAP-IG goes: the bridge repeats the stream for every reading head (`use_split_qkv_input`), gives
-every head's own write (`use_attn_result`) and the MLP's own input (`use_hook_mlp_in`); one run of the corrupted
-prompts, one of the clean ones, then a backward pass whose gradient at every input is multiplied at once with all
-earlier writes. It is spared what the reference pays besides: no graph of Python objects, no gradients of weights, one
-key and value input per KV head, and one corrupted run for a whole curve. Both score the same 70,651 edges of SmolLM2
-and must agree to 1e-5 of the largest score, and to 1e-4 in the metric of a circuit, or the benchmark stops.
+"Hooks" is written here from the definitions (Syed et al. 2023; Hanna et al. 2024), the way the
+reference implementation of EAP-IG goes: the bridge repeats the stream for every reading head
+(`use_split_qkv_input`), gives every head's own write (`use_attn_result`) and the MLP's own input
+(`use_hook_mlp_in`); one run of the corrupted prompts, one of the clean ones, then a backward pass
+whose gradient at every input is multiplied at once with all earlier writes. It is spared what the
+reference pays besides: no graph of Python objects, no gradients of weights, one key and value input
+per KV head, and one corrupted run for a whole curve. Both score the same 70,651 edges of SmolLM2
+and must agree to 1e-5 of the largest score, and to 1e-4 in the metric of a circuit, or the
+benchmark stops.
 """
 
 import argparse
@@ -36,7 +39,7 @@ SIZE = 0.01  # one point: a hundredth of the edges
 STEPS = 5
 
 
-# --- the usual way -------------------------------------------------------------------------------------------
+# --- the usual way --------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -53,7 +56,9 @@ def split(model: Any) -> Iterator[None]:
 
 
 def senders(model: Any) -> list[tuple[str, slice]]:
-    """Every hook that carries writes, and the senders it carries: the embedding, then each layer's heads and MLP."""
+    """Every hook that carries writes, and the senders it carries: the embedding, then each layer's
+    heads and MLP.
+    """
     heads = model.cfg.n_heads
     hooks = [("blocks.0.hook_in", slice(0, 1))]
     for layer in range(model.cfg.n_layers):
@@ -64,7 +69,9 @@ def senders(model: Any) -> list[tuple[str, slice]]:
 
 
 def receivers(model: Any) -> list[tuple[str, slice, int]]:
-    """Every hook that carries reads, the receivers it carries, and how many senders came before them."""
+    """Every hook that carries reads, the receivers it carries, and how many senders came before
+    them.
+    """
     heads, hooks, at = model.cfg.n_heads, [], 0
     kv = getattr(model.cfg, "n_key_value_heads", None) or heads
     for layer in range(model.cfg.n_layers):
@@ -136,7 +143,9 @@ def edge_scores(model: Any, task: Any, steps: int | None = None) -> Tensor:
 
 
 def circuit_metrics(model: Any, task: Any, weights: Tensor) -> Tensor:
-    """The metric of each row of kept edges [row sender receiver], the others carrying the corrupted run's writes: [row batch]."""
+    """The metric of each row of kept edges [row sender receiver], the others carrying the corrupted
+    run's writes: [row batch].
+    """
     with split(model), torch.inference_mode():
         other = writes(model, task.corrupted)
         return torch.stack([_cut(model, task, other, row) for row in weights])
@@ -164,7 +173,7 @@ def _cut(model: Any, task: Any, other: Tensor, weights: Tensor) -> Tensor:
         return task.metric(model(task.clean, return_type="logits", prepend_bos=False))
 
 
-# --- side by side --------------------------------------------------------------------------------------------
+# --- side by side ---------------------------------------------------------------------------------
 
 
 def cpu(job: Callable[[], Any], found: dict[str, Any], name: str) -> float:
@@ -177,7 +186,9 @@ def cpu(job: Callable[[], Any], found: dict[str, Any], name: str) -> float:
 def side_by_side(
     theirs: Callable[[], Tensor], ours: Callable[[], Any], rounds: int, close: float
 ) -> tuple[Ratio, float]:
-    """The ratio, and how far apart the numbers are at most, in units of the largest; AssertionError beyond `close`."""
+    """The ratio, and how far apart the numbers are at most, in units of the largest; AssertionError
+    beyond `close`.
+    """
     found: dict[str, Any] = {}
     ratio = interleaved(
         lambda: cpu(theirs, found, "theirs"), lambda: cpu(ours, found, "ours"), rounds
@@ -191,7 +202,9 @@ def side_by_side(
 
 
 def kept(model: Any, task: Any, shares: tuple[float, ...]) -> Tensor:
-    """The edges of the circuits that are judged: the strongest by EAP-IG, so many of each share: [row sender receiver]."""
+    """The edges of the circuits that are judged: the strongest by EAP-IG, so many of each share:
+    [row sender receiver].
+    """
     scores = eap_ig(model, task, steps=STEPS)
     edges = int(np.isfinite(scores.values).sum())
     return torch.as_tensor(
@@ -200,7 +213,9 @@ def kept(model: Any, task: Any, shares: tuple[float, ...]) -> Tensor:
 
 
 def jobs(model: Any, task: Any) -> dict[str, tuple[Callable, Callable, float]]:
-    """Every job: the usual way, ours (a user's whole call, reference runs included), how close they must be."""
+    """Every job: the usual way, ours (a user's whole call, reference runs included), how close they
+    must be.
+    """
     rows = kept(model, task, SHARES)
     one = rows[[SHARES.index(SIZE)]]
 
@@ -291,9 +306,11 @@ def alone(which: str, model: Any, task: Any) -> None:
             generator=torch.Generator().manual_seed(0),
         )
         rows = torch.stack([(chance < share).float() for share in SHARES])
-        circuit_metrics(model, task, rows) if which.endswith("hooks") else Edges(
-            model, task, metric_of(task)
-        ).cut(rows)
+        (
+            circuit_metrics(model, task, rows)
+            if which.endswith("hooks")
+            else Edges(model, task, metric_of(task)).cut(rows)
+        )
     else:
         steps = STEPS if which.startswith("ig") else None
         if which.endswith("hooks"):
@@ -333,7 +350,10 @@ def main() -> None:
     length = task.clean.shape[1]
     parts = [
         f"Measured on: {machine()}.",
-        f"**{edges:,} edges, {len(task)} IOI pairs of {length} tokens, {said.rounds} interleaved rounds**",
+        (
+            f"**{edges:,} edges, {len(task)} IOI pairs of {length} tokens, {said.rounds}"
+            " interleaved rounds**"
+        ),
         measured(model, task, said.rounds),
         "**Memory**",
         memory(said.model, said.prompts),

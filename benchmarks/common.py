@@ -1,4 +1,6 @@
-"""What every benchmark here shares: two ways side by side, interleaved, with the machine they ran on."""
+"""What every benchmark here shares: two ways side by side, interleaved, with the machine they ran
+on.
+"""
 
 import os
 import platform
@@ -31,7 +33,8 @@ class Ratio:
 def interleaved(theirs: Callable[[], float], ours: Callable[[], float], rounds: int) -> Ratio:
     """Both ways in turn, `rounds` times: each callable gives the seconds of one whole job.
 
-    In turn, so that whatever else the machine is doing meets both alike; a ratio is taken within a round.
+    In turn, so that whatever else the machine is doing meets both alike; a ratio is taken within a
+    round.
     """
     pairs = [(theirs(), ours()) for _ in range(rounds)]
     a, b = zip(*pairs)
@@ -67,8 +70,8 @@ def machine() -> str:
     )
     versions = ", ".join(f"{p} {version(p)}" for p in ("torch", "transformer-lens", "transformers"))
     return (
-        f"{cpu}, {os.cpu_count()} cores, {memory:.0f} GB, no GPU used; {torch.get_num_threads()} thread(s); "
-        f"Python {platform.python_version()}, {versions}"
+        f"{cpu}, {os.cpu_count()} cores, {memory:.0f} GB, no GPU used; {torch.get_num_threads()}"
+        f" thread(s); Python {platform.python_version()}, {versions}"
     )
 
 
@@ -103,7 +106,9 @@ def peak() -> float:
 
 
 def peak_of(script: str, *arguments: str) -> float:
-    """The GB another process of this script says it needed: memory is only clean in a fresh process."""
+    """The GB another process of this script says it needed: memory is only clean in a fresh
+    process.
+    """
     out = subprocess.run(
         [sys.executable, script, *arguments], capture_output=True, text=True, check=True
     )

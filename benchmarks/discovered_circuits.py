@@ -1,6 +1,8 @@
-"""The circuits of the default model in circuits/smollm2-135m: found by EAP-IG, judged on held-out prompts, saved.
+"""The circuits of the default model in circuits/smollm2-135m: found by EAP-IG, judged on held-out
+prompts, saved.
 
-    python benchmarks/discovered_circuits.py --write   # the files, and the table in circuits/README.md; some minutes
+    python benchmarks/discovered_circuits.py --write   # the files, and the table in
+    circuits/README.md; some minutes
 
 One size for all, set before any was judged: 2 % of the edges, one of the sizes of MIB's curves.
 """

@@ -1,11 +1,13 @@
-"""Features side by side with sae-lens: harvesting activations, and a training step of a top-k autoencoder.
+"""Features side by side with sae-lens: harvesting activations, and a training step of a top-k
+autoencoder.
 
     python benchmarks/features.py                # the tables, printed
     python benchmarks/features.py --write        # and put into benchmarks/README.md
 
-Harvesting: sae-lens' own `ActivationsStore` on the same TransformerBridge and the same tokens (this version of it stops
-after the block that is read), and a full forward pass with the same hook, against `features.activations`. Training: one `SAETrainer.step` against ours, on
-the same batch from the same weights; both take the same optimiser step. Equal numbers are asserted first. Time is CPU
+Harvesting: sae-lens' own `ActivationsStore` on the same TransformerBridge and the same tokens (this
+version of it stops after the block that is read), and a full forward pass with the same hook,
+against `features.activations`. Training: one `SAETrainer.step` against ours, on the same batch from
+the same weights; both take the same optimiser step. Equal numbers are asserted first. Time is CPU
 time, all threads together: the machine may be busy.
 """
 
@@ -31,7 +33,7 @@ def cpu(job: Any) -> float:
     return time.process_time() - began
 
 
-# --- harvesting ----------------------------------------------------------------------------------------------
+# --- harvesting -----------------------------------------------------------------------------------
 
 
 def store(model: Any, tokens: torch.Tensor) -> Any:
@@ -113,7 +115,7 @@ def harvesting(model: Any, rounds: int) -> str:
     )
 
 
-# --- training ------------------------------------------------------------------------------------------------
+# --- training -------------------------------------------------------------------------------------
 
 
 def trainer(width: int, k: int, batch: int, d_in: int) -> Any:

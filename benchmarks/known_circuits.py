@@ -1,9 +1,11 @@
-"""Every discovery method on models whose circuit is certain: how often it ranks a right edge above a wrong one.
+"""Every discovery method on models whose circuit is certain: how often it ranks a right edge above
+a wrong one.
 
-    python benchmarks/known_circuits.py --write        # puts the table into circuits/METHODS.md; about three minutes
+    python benchmarks/known_circuits.py --write        # puts the table into circuits/METHODS.md;
+    about three minutes
 
-AUC: the chance that an edge of the circuit has a larger score, in size, than an edge outside it; ties count half.
-1 is a perfect ranking, 0.5 a blind one.
+AUC: the chance that an edge of the circuit has a larger score, in size, than an edge outside it;
+ties count half. 1 is a perfect ranking, 0.5 a blind one.
 """
 
 import argparse
@@ -27,7 +29,9 @@ from interp.methods.circuits.discovery import METHODS, random
 SEEDS = (0, 1)  # of prompts and decoys
 DRAWS = 40  # random rankings a model: with few right edges one says little
 TRAINED = "induction, trained"
-SHARE = 0.1  # an edge is in a trained model's circuit when corrupting it alone costs a tenth of the answer, on other prompts
+# an edge is in a trained model's circuit when corrupting it alone costs a tenth of the answer, on
+# other prompts
+SHARE = 0.1
 # (name in the table, method, options)
 ROWS = [
     ("exact", "exact", {}),
@@ -45,7 +49,9 @@ ROWS = [
 
 
 def auc(scores: np.ndarray, inside: np.ndarray) -> float:
-    """The chance that a right edge has the larger score in size, a tie counting half: the rank formula."""
+    """The chance that a right edge has the larger score in size, a tie counting half: the rank
+    formula.
+    """
     there = np.isfinite(scores)
     size, right = np.abs(scores[there]), inside[there] > 0
     order = np.argsort(size, kind="stable")
@@ -57,7 +63,9 @@ def auc(scores: np.ndarray, inside: np.ndarray) -> float:
 
 
 def trained(seed: int) -> tuple[Any, Any, Circuit]:
-    """A model that learned induction, a task for it, and the edges that exact corruption finds on held-out words."""
+    """A model that learned induction, a task for it, and the edges that exact corruption finds on
+    held-out words.
+    """
     model = toys.load_or_train("induction", seed=seed).model()
     task = tasks.induction(model, n=16, length=6, corruption="block", seed=seed)
     metric = task.heldout()
@@ -70,7 +78,9 @@ def trained(seed: int) -> tuple[Any, Any, Circuit]:
 
 
 def measured() -> tuple[list[list[str]], list[str]]:
-    """The rows of the table: a method's AUC on each model, mean and lowest over seeds, and its seconds."""
+    """The rows of the table: a method's AUC on each model, mean and lowest over seeds, and its
+    seconds.
+    """
     models = {name: [known(name, seed=seed) for seed in SEEDS] for name in KNOWN} | {
         TRAINED: [trained(seed) for seed in SEEDS]
     }

@@ -1,14 +1,15 @@
 """Activation patching side by side with TransformerLens' own `patching.get_act_patch_*`.
 
-    python benchmarks/patching.py                # the tables, printed
-    python benchmarks/patching.py --write        # and put into benchmarks/README.md
-    python benchmarks/patching.py --full         # TransformerLens' sweeps in whole, not from a sample (hours)
+    python benchmarks/patching.py                # the tables, printed python benchmarks/patching.py
+    --write        # and put into benchmarks/README.md python benchmarks/patching.py --full
+    # TransformerLens' sweeps in whole, not from a sample (hours)
 
-Both run on the same bridge of SmolLM2-135M, the same prompts and the same metric, under `inference_mode` (without
-it TransformerLens takes 1.4 times as long). TransformerLens runs one full forward pass a cell, whatever the cell;
-so its time is taken on a sample of cells, spread evenly over the sweep, and multiplied. On every sampled cell the
-two numbers must agree to 1e-4, or the benchmark stops. Ours is the whole verb, as a user calls it, both reference
-runs included; the clean cache TransformerLens needs is not counted against it.
+Both run on the same bridge of SmolLM2-135M, the same prompts and the same metric, under
+`inference_mode` (without it TransformerLens takes 1.4 times as long). TransformerLens runs one full
+forward pass a cell, whatever the cell; so its time is taken on a sample of cells, spread evenly
+over the sweep, and multiplied. On every sampled cell the two numbers must agree to 1e-4, or the
+benchmark stops. Ours is the whole verb, as a user calls it, both reference runs included; the clean
+cache TransformerLens needs is not counted against it.
 """
 
 import argparse
@@ -78,7 +79,9 @@ def ours(
 def theirs(
     model: Any, task: Any, sweep: str, cache: Any, sample: int | None
 ) -> tuple[float, list[tuple], torch.Tensor]:
-    """Seconds of the whole sweep in TransformerLens' way (from `sample` cells), the cells, and their metric."""
+    """Seconds of the whole sweep in TransformerLens' way (from `sample` cells), the cells, and
+    their metric.
+    """
     from transformer_lens import patching
 
     _, setter, activation, axes = SWEEPS[sweep]
@@ -179,14 +182,26 @@ def sweeps(model: Any, task: Any, rounds: int, sample: int | None) -> tuple[str,
             )
         )
         print(*rows[-1], flush=True)
-    return table(
-        ("sweep", "where", "cells", "TransformerLens, s", "interp, s", "ratio (lowest-highest)"),
-        rows,
-    ), timed
+    return (
+        table(
+            (
+                "sweep",
+                "where",
+                "cells",
+                "TransformerLens, s",
+                "interp, s",
+                "ratio (lowest-highest)",
+            ),
+            rows,
+        ),
+        timed,
+    )
 
 
 def synthetic(task: Any, n: int, length: int, differs: int) -> Any:
-    """n pairs of random tokens of a length that differ at one position alone: only their shape matters for speed."""
+    """n pairs of random tokens of a length that differ at one position alone: only their shape
+    matters for speed.
+    """
     g = torch.Generator().manual_seed(0)
     clean = torch.randint(1000, 40_000, (n, length), generator=g)
     clean[:, 0] = task.clean[0, 0]
@@ -265,7 +280,9 @@ def others(model: Any, task: Any) -> str:
 
 
 def limits(model: Any, task: Any, timed: dict[str, Ratio]) -> str:
-    """Where the time goes: the multiplications that each way needs, and how near the whole sweep runs to the peak."""
+    """Where the time goes: the multiplications that each way needs, and how near the whole sweep
+    runs to the peak.
+    """
     rows, sample, peak_ = [], 4, peak_rate()
     for sweep in ("residual stream by position", "heads"):
         where, _, _, axes = SWEEPS[sweep]
@@ -362,7 +379,10 @@ def main() -> None:
     rows, timed = sweeps(model, task, said.rounds, None if said.full else said.sample)
     parts = [
         f"Measured on: {machine()}.",
-        f"**16 IOI pairs of {task.clean.shape[1]} tokens; {said.rounds} interleaved rounds, 2 for heads by position and the hook path**",
+        (
+            f"**16 IOI pairs of {task.clean.shape[1]} tokens; {said.rounds} interleaved rounds, 2"
+            " for heads by position and the hook path**"
+        ),
         rows,
         "**Other shapes** (random tokens; ratio, lowest-highest of 2 rounds)",
         shapes(model, task, 2, 3),

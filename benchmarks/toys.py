@@ -1,11 +1,13 @@
-"""The trainer against a bare PyTorch loop on the same small transformer, data and optimiser; and the named recipes' time.
+"""The trainer against a bare PyTorch loop on the same small transformer, data and optimiser; and
+the named recipes' time.
 
     python benchmarks/toys.py            # print the table
     python benchmarks/toys.py --write    # and put it into benchmarks/README.md
 
-Both train the same weights on the same batches, in turn; their losses must be equal, step by step and bit for bit,
-before a ratio is printed. The trainer also checks every loss, writes its checkpoints and keeps a state to go on from.
-Seconds are of the processor as well as of the wall clock: on a busy machine the first say more.
+Both train the same weights on the same batches, in turn; their losses must be equal, step by step
+and bit for bit, before a ratio is printed. The trainer also checks every loss, writes its
+checkpoints and keeps a state to go on from. Seconds are of the processor as well as of the wall
+clock: on a busy machine the first say more.
 """
 
 import argparse
@@ -145,7 +147,10 @@ def main() -> None:
     said = options.parse_args()
     os.environ["INTERP_PROGRESS"] = "0"
     torch.set_num_threads(1)
-    text = f"Measured on: {machine()}.\n\n**{said.rounds} interleaved rounds, losses equal bit for bit**\n\n{measured(said.rounds)}"
+    text = (
+        f"Measured on: {machine()}.\n\n**{said.rounds} interleaved rounds, losses equal bit for"
+        f" bit**\n\n{measured(said.rounds)}"
+    )
     print(text)
     if said.write:
         write(Path(__file__).parent / "README.md", "toys", text)

@@ -1,4 +1,5 @@
-"""Mechanistic interpretability in a notebook: patching, circuits, lenses and head scores over TransformerLens.
+"""Mechanistic interpretability in a notebook: patching, circuits, lenses and head scores over
+TransformerLens.
 
 >>> import interp
 >>> model = interp.load()

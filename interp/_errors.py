@@ -7,9 +7,11 @@ from collections.abc import Iterable
 def unknown(kind: str, typed: object, known: Iterable[object], example: str = "") -> ValueError:
     """A ValueError that quotes what was typed and names the nearest things that exist.
 
-    >>> raise unknown("task", "oi", ["ioi", "capitals"])
-    Traceback (most recent call last):
-    ValueError: unknown task 'oi': did you mean 'ioi'? (known: capitals, ioi)
+    Traceback (most recent call last): ValueError: unknown task 'oi': did you mean 'ioi'? (known:
+    capitals, ioi)
+
+    Example:
+        >>> raise unknown("task", "oi", ["ioi", "capitals"])
     """
     names = sorted(str(k) for k in known)
     folded = {name.lower(): name for name in names}  # "ABC" is near "abc"

@@ -47,7 +47,9 @@ def find(words: str) -> Found:
 
 
 def _public() -> set[tuple[str, str]]:
-    """(name, first documentation line) of all that the packages' stubs export, read without importing."""
+    """(name, first documentation line) of all that the packages' stubs export, read without
+    importing.
+    """
     from interp._lazy import homes
 
     found: dict[str, tuple[str, str]] = {}

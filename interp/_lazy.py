@@ -1,8 +1,9 @@
 """Packages whose names load on first use, from a stub that editors read as well.
 
-Every `__init__.py` says `__getattr__, __dir__, __all__ = attach(__name__)`, and the `__init__.pyi` beside it lists the
-names, one `from interp.folder.file import name as name` each. A file may be called like the function that it holds:
-the package then always answers with the function, also after the file itself was imported.
+Every `__init__.py` says `__getattr__, __dir__, __all__ = attach(__name__)`, and the `__init__.pyi`
+beside it lists the names, one `from interp.folder.file import name as name` each. A file may be
+called like the function that it holds: the package then always answers with the function, also
+after the file itself was imported.
 """
 
 import ast
@@ -48,7 +49,8 @@ def attach(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]],
         The three names, in this order.
 
     Raises:
-        AttributeError: From `__getattr__`, for a name that the stub does not list; the nearest ones are named.
+        AttributeError: From `__getattr__`, for a name that the stub does not list; the nearest ones
+        are named.
     """
     module = sys.modules[package]
     table = homes(Path(str(module.__file__)).with_suffix(".pyi"))

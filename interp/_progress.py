@@ -12,11 +12,13 @@ _TOLD = threading.local()
 
 @contextlib.contextmanager
 def told(listener: Callable[[str, int, int | None], None]) -> Iterator[None]:
-    """Within it, this thread's progress goes to listener(what, done, of) about five times a second, not to a bar.
-
-    >>> with told(lambda what, done, of: print(f"{what}: {done} of {of}")): ablate(model, task)
+    """Within it, this thread's progress goes to listener(what, done, of) about five times a second,
+    not to a bar.
 
     What the listener raises ends the work.
+
+    Example:
+        >>> with told(lambda what, done, of: print(f"{what}: {done} of {of}")): ablate(model, task)
     """
     _TOLD.listener = listener
     try:
@@ -26,7 +28,9 @@ def told(listener: Callable[[str, int, int | None], None]) -> Iterator[None]:
 
 
 def progress(items: Iterable | None, what: str, total: int | None = None) -> Any:
-    """The items, behind a progress bar that appears after two seconds (never when INTERP_PROGRESS=0); see `told`."""
+    """The items, behind a progress bar that appears after two seconds (never when
+    INTERP_PROGRESS=0); see `told`.
+    """
     from tqdm.auto import tqdm
     from tqdm.std import tqdm as plain
 

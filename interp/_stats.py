@@ -1,4 +1,6 @@
-"""Statistics that several parts share, over scipy: bootstrap intervals, rank correlation, AUROC, power laws."""
+"""Statistics that several parts share, over scipy: bootstrap intervals, rank correlation, AUROC,
+power laws.
+"""
 
 from collections.abc import Sequence
 
@@ -10,10 +12,12 @@ def bootstrap(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The ends of the percentile bootstrap interval of the mean over the last axis.
 
-    >>> low, high = bootstrap(np.array([1.0, 2.0, 3.0]))
+    Examples are drawn with replacement, the same draws for every cell, so cells stay comparable.
+    With n examples the interval is that of n prompts from this task's generator, not of all prompts
+    there are.
 
-    Examples are drawn with replacement, the same draws for every cell, so cells stay comparable. With n
-    examples the interval is that of n prompts from this task's generator, not of all prompts there are.
+    Example:
+        >>> low, high = bootstrap(np.array([1.0, 2.0, 3.0]))
     """
     examples = np.asarray(examples, dtype=float)
     n = examples.shape[-1] if examples.ndim else 0
@@ -34,12 +38,16 @@ def bootstrap(
 
 
 def correlations(rows: np.ndarray, groups: int, kept: np.ndarray | None = None) -> np.ndarray:
-    """The correlation of each row with each [row row group]: its mean over groups is the number, each what it moves it by.
+    """The correlation of each row with each [row row group]: its mean over groups is the number,
+    each what it moves it by.
 
-    >>> bootstrap(correlations(np.stack([a, b]), groups=64))          # a and b: 64 chunks of tokens, one after another
+    Example:
+        >>> bootstrap(correlations(np.stack([a, b]), groups=64))          # a and b: 64 chunks of tokens, one after another
 
-    rows: [row example], in as many groups of equal size. The influence function of Pearson's r; for Spearman's give
-    ranks. kept: which examples count (None: all). A row that never changes has no correlation: NaN.
+    Args:
+        rows: [row example], in as many groups of equal size. The influence function of Pearson's r;
+            for Spearman's give ranks.
+        kept: Which examples count (None: all). A row that never changes has no correlation: NaN.
     """
     rows = np.asarray(rows, dtype=float)
     if rows.shape[1] % groups:
@@ -58,7 +66,9 @@ def correlations(rows: np.ndarray, groups: int, kept: np.ndarray | None = None) 
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's correlation of two lists of numbers; 0 where one of them never varies (nothing goes with it)."""
+    """Spearman's correlation of two lists of numbers; 0 where one of them never varies (nothing
+    goes with it).
+    """
     from scipy.stats import rankdata
 
     x, y = (ranks - ranks.mean() for ranks in (rankdata(a), rankdata(b)))
@@ -67,7 +77,9 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def auroc(values: np.ndarray, positive: np.ndarray) -> float:
-    """The chance that a positive value lies above another one, a tie counting one half: the area under the ROC curve."""
+    """The chance that a positive value lies above another one, a tie counting one half: the area
+    under the ROC curve.
+    """
     from scipy.stats import rankdata
 
     n, m = int(positive.sum()), int((~positive).sum())
@@ -84,9 +96,11 @@ def t_point(freedom: float, level: float = 0.95) -> float:
 def power_law(
     x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray
 ) -> tuple[float, float, float]:
-    """The exponent p of y = c x ** p by least squares in the logs, and its 95 % interval from the residuals (Student).
+    """The exponent p of y = c x ** p by least squares in the logs, and its 95 % interval from the
+    residuals (Student).
 
-    >>> p, low, high = power_law([16, 32, 64, 128], [47, 90, 181, 365])
+    Example:
+        >>> p, low, high = power_law([16, 32, 64, 128], [47, 90, 181, 365])
     """
     from scipy.stats import linregress
 

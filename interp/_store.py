@@ -27,7 +27,9 @@ def write(path: Path, head: Mapping[str, Any], arrays: Mapping[str, Any]) -> Pat
 
 
 def read(path: str | Path) -> tuple[Any, dict[str, Any]]:
-    """The head and the arrays that `write` wrote; any error of numpy's or of the file system as it is."""
+    """The head and the arrays that `write` wrote; any error of numpy's or of the file system as it
+    is.
+    """
     import numpy as np
 
     with np.load(path, allow_pickle=False) as file:

@@ -47,5 +47,8 @@ class Top:
             f"<tr><td style='text-align:left'>{escape(a)}</td><td>{b}</td><td>{c}</td></tr>"
             for a, b, c in self._lines()
         )
-        head = f"<tr><th></th><th>{escape(self.name)}<br><small>{escape(self.unit)}</small></th><th>95 % interval</th></tr>"
+        head = (
+            f"<tr><th></th><th>{escape(self.name)}<br><small>{escape(self.unit)}</small></th><th>95"
+            " % interval</th></tr>"
+        )
         return f"<table>{head}{rows}</table>"

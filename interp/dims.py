@@ -1,4 +1,5 @@
-"""The sizes of a model, and the residual graph that follows from them: the ground that all else stands on.
+"""The sizes of a model, and the residual graph that follows from them: the ground that all else
+stands on.
 
 Senders in forward order: the embedding, then each layer's heads and MLP. Receivers: each layer's q
 (one a head), k and v (one a KV head) and MLP, then the logits.

@@ -1,7 +1,7 @@
 """Arrays with labels become figures. This module knows matplotlib and no class of ours.
 
-Diverging data gets a diverging map centred on zero, other data a sequential one; colour bars and axes carry
-the unit; functions return the Axes and nothing is shown by itself.
+Diverging data gets a diverging map centred on zero, other data a sequential one; colour bars and
+axes carry the unit; functions return the Axes and nothing is shown by itself.
 """
 
 import io
@@ -50,17 +50,20 @@ class TooMuch(ValueError):
     """More axes or panels than one picture holds."""
 
 
-# what a figure is drawn of: an array, nested lists, or whatever numpy makes an array of (a tensor on the CPU)
+# what a figure is drawn of: an array, nested lists, or whatever numpy makes an array of (a tensor
+# on the CPU)
 Numbers = Any
 
 
 def kind(dims: Sequence[str], coords: Mapping[str, Sequence]) -> str:
     """Which picture fits these axes: "lines", "bars", "map" or "panels".
 
-    >>> kind(["layer", "head"], {"layer": range(30), "head": range(9)})
-    'map'
+    Up to eight words by layer, number, distance or edges are lines; one such axis (or positions) is
+    a line, any other bars.
 
-    Up to eight words by layer, number, distance or edges are lines; one such axis (or positions) is a line, any other bars.
+    Example:
+        >>> kind(["layer", "head"], {"layer": range(30), "head": range(9)})
+        'map'
     """
     if len(dims) == 1:
         return "lines" if dims[0] in (*ORDERED, "pos") else "bars"
@@ -83,32 +86,39 @@ def draw(
     centred: bool | None = None,
     figure: Any = None,
 ) -> Any:
-    """The Axes with a picture of labelled values, chosen by their axes (`kind`); an array of Axes for panels.
+    """The Axes with a picture of labelled values, chosen by their axes (`kind`); an array of Axes
+    for panels.
 
-    picture: values, dims, coords, title, unit, interval (low, high or None). marks outlines cells of a map:
-    {"name mover": [(23, 3)]}, by label in the order of dims. figure is drawn into when there is no ax.
+    Args:
+        picture: Values, dims, coords, title, unit, interval (low, high or None). marks outlines
+            cells of a map: {"name mover": [(23, 3)]}, by label in the order of dims. figure is
+            drawn into when there is no ax.
     """
     dims = tuple(picture["dims"])
     picture = {**picture, "title": picture["title"] if title is None else title}
     if len(dims) == 0:
         raise ValueError(
-            f"{picture['title']!r} is a single number ({float(picture['values']):.4g}): there is nothing to draw"
+            f"{picture['title']!r} is a single number ({float(picture['values']):.4g}): there is"
+            " nothing to draw"
         )
     if len(dims) > 3:
         raise TooMuch(
-            f"{len(dims)} axes are too many for one picture: choose with .sel() or average with .mean()"
+            f"{len(dims)} axes are too many for one picture: choose with .sel() or average with"
+            " .mean()"
         )
     if not np.size(picture["values"]):
         raise ValueError(f"{picture['title']!r} has no cells: there is nothing to draw")
     what = kind(dims, picture["coords"])
     if marks and what in ("lines", "bars"):
         raise ValueError(
-            f"marks outline the cells of a map; {picture['title']!r} over {', '.join(dims)} is drawn as {what}"
+            f"marks outline the cells of a map; {picture['title']!r} over {', '.join(dims)} is"
+            f" drawn as {what}"
         )
     if what == "panels":
         if ax is not None:
             raise ValueError(
-                f"three axes need a figure of their own: leave ax= out, or choose one {dims[0]} with .sel()"
+                f"three axes need a figure of their own: leave ax= out, or choose one {dims[0]}"
+                " with .sel()"
             )
         return _panels(picture, marks or {}, centred, figure)
     if ax is None:
@@ -160,12 +170,18 @@ def heatmap(
     limit: float | None = None,
     bar: bool = True,
 ) -> Any:
-    """The Axes with a map of values [row col]; the colour bar says the unit, missing cells are grey.
+    """The Axes with a map of values [row col]; the colour bar says the unit, missing cells are
+    grey.
 
-    >>> heatmap(values, range(9), range(30), row_name="head", col_name="layer", title="effect", unit="logits")
+    Up to 24 cells also carry their numbers.
 
-    Up to 24 cells also carry their numbers. marks: {"name mover": [(3, 23)]}, cells as (row label, column label).
-    limit: the end of the colour scale, for maps that share one; bar=False leaves the colour bar to the caller.
+    Example:
+        >>> heatmap(values, range(9), range(30), row_name="head", col_name="layer", title="effect", unit="logits")
+
+    Args:
+        marks: {"name mover": [(3, 23)]}, cells as (row label, column label).
+        limit: The end of the colour scale, for maps that share one; bar=False leaves the colour bar
+            to the caller.
     """
     from matplotlib import colormaps
 
@@ -226,10 +242,14 @@ def lines(
     band: str = "95 % interval",
     ax: Any = None,
 ) -> Any:
-    """The Axes with one line (values [x]) or several (values [line x] with names), and a band if given.
+    """The Axes with one line (values [x]) or several (values [line x] with names), and a band if
+    given.
 
-    placed: x are numbers and say where the values stand; otherwise they are labels, evenly spaced.
-    interval: (low, high), shaped like values; band: what it is ("three seeds").
+    Args:
+        placed: X are numbers and say where the values stand; otherwise they are labels, evenly
+            spaced.
+        interval: (low, high), shaped like values.
+        band: What it is ("three seeds").
     """
     ax = _new(7, 2.8) if ax is None else ax
     styles = [(c, s) for s in ("-", "--", ":") for c in ("#0072b2", *MARKS[1:])]
@@ -316,7 +336,9 @@ def scatter(
     groups: Sequence[str] | None = None,
     ax: Any = None,
 ) -> Any:
-    """The Axes with labelled points; the `top` points farthest from the centre are named where there is room, groups are coloured."""
+    """The Axes with labelled points; the `top` points farthest from the centre are named where
+    there is room, groups are coloured.
+    """
     ax = _new(6.5 if groups is not None else 5, 4) if ax is None else ax
     x, y = np.ravel(x), np.ravel(y)
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
@@ -347,14 +369,17 @@ def scatter(
     return ax
 
 
-# --- details -------------------------------------------------------------------------------------------------
+# --- details --------------------------------------------------------------------------------------
 
 
 def _name_points(ax: Any, points: Sequence[tuple[str, float, float]]) -> None:
-    """Names beside their points, each on the first of six sides where it meets no earlier name; without room, none."""
+    """Names beside their points, each on the first of six sides where it meets no earlier name;
+    without room, none.
+    """
     taken: list[tuple[float, float, float, float]] = []
     for name, x, y in points:
-        # in points (1/72 inch), as far as is known before drawing: a letter is about 0.65 of its size wide
+        # in points (1/72 inch), as far as is known before drawing: a letter is about 0.65 of its
+        # size wide
         at_x, at_y = ax.transData.transform((x, y)) * 72 / ax.figure.dpi
         wide, high = 0.65 * TICK * len(name), 1.2 * TICK
         for right, up in (
@@ -379,7 +404,9 @@ def _name_points(ax: Any, points: Sequence[tuple[str, float, float]]) -> None:
 def _one_map(
     picture: Mapping[str, Any], ax: Any, marks: Mapping, centred: bool | None, **shared: Any
 ) -> Any:
-    """A map of two axes; thirty layers by nine heads reads best lying down, so layers run along x there."""
+    """A map of two axes; thirty layers by nine heads reads best lying down, so layers run along x
+    there.
+    """
     dims, values = tuple(picture["dims"]), np.asarray(picture["values"], dtype=float)
     if dims == ("layer", "head"):
         dims, values = dims[::-1], values.T
@@ -402,12 +429,15 @@ def _one_map(
 
 
 def _panels(picture: Mapping[str, Any], marks: Mapping, centred: bool | None, figure: Any) -> Any:
-    """A map for each label of the first axis, on one colour scale. marks cells name the panel first."""
+    """A map for each label of the first axis, on one colour scale. marks cells name the panel
+    first.
+    """
     values, (first, *rest) = np.asarray(picture["values"], dtype=float), picture["dims"]
     names = picture["coords"][first]
     if len(names) > MOST_PANELS:
         raise TooMuch(
-            f"{len(names)} panels ({first}) are too many for one picture: choose some with .sel({first}=[...])"
+            f"{len(names)} panels ({first}) are too many for one picture: choose some with"
+            f" .sel({first}=[...])"
         )
     if figure is None:
         import matplotlib.pyplot as plt

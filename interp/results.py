@@ -1,4 +1,6 @@
-"""Results: numbers with names. They say their unit, select, average, rank, draw and save themselves."""
+"""Results: numbers with names. They say their unit, select, average, rank, draw and save
+themselves.
+"""
 
 import json
 from base64 import b64encode
@@ -23,13 +25,16 @@ SCHEMA = 1
 class Result:
     """Values on named axes, with a name, a unit, and what they are about.
 
-    >>> effect = interp.patch(model, task, "L*H*")
-    >>> effect.top(3)                      # which heads
-    >>> effect.sel(layer=10).plot()        # one layer
-    >>> low, high = effect.ci()            # 95 % bootstrap interval over the examples
+    Example:
+        >>> effect = interp.patch(model, task, "L*H*")
+        >>> effect.top(3)                      # which heads
+        >>> effect.sel(layer=10).plot()        # one layer
+        >>> low, high = effect.ci()            # 95 % bootstrap interval over the examples
 
-    values: one number per cell, axes `dims`, labels `coords[dim]`. examples: the same with a last axis of
-    examples whose mean is `values`, when there are any. NaN means "does not apply here"; nothing is filled in.
+    Attributes:
+        values: One number per cell, axes `dims`, labels `coords[dim]`.
+        examples: The same with a last axis of examples whose mean is `values`, when there are any.
+            NaN means "does not apply here"; nothing is filled in.
     """
 
     values: np.ndarray | float | list
@@ -55,7 +60,8 @@ class Result:
         shape = tuple(len(self.coords[d]) for d in self.dims if d in self.coords)
         if lacking or shape != self.values.shape:
             raise ValueError(
-                f"values of shape {self.values.shape} do not fit dims {self.dims} with labels {shape}"
+                f"values of shape {self.values.shape} do not fit dims {self.dims} with labels"
+                f" {shape}"
             )
         if self.examples is not None:
             put("examples", np.asarray(self.examples, dtype=float))
@@ -69,7 +75,9 @@ class Result:
                 raise ValueError("values must be the mean of examples over their last axis")
 
     def __eq__(self, other: object) -> bool:
-        """Whether the two would be saved as the same file: same numbers (NaN where NaN), same names and labels."""
+        """Whether the two would be saved as the same file: same numbers (NaN where NaN), same names
+        and labels.
+        """
         if not isinstance(other, Result):
             return NotImplemented
 
@@ -79,7 +87,7 @@ class Result:
         told = self._head(repr) == other._head(repr)
         return told and same(self.values, other.values) and same(self.examples, other.examples)
 
-    # --- choosing and averaging ------------------------------------------------------------------------------
+    # --- choosing and averaging -------------------------------------------------------------------
 
     def _axis(self, dim: str) -> int:
         if dim not in self.dims:
@@ -92,9 +100,11 @@ class Result:
             return labels.index(label)
         if dim in ("pos", "dest", "src"):  # "14 to (END)" is also position 14 and END
             also = [
-                {x.split(" ")[0], *(w[1:-1] for w in x.split(" ")[2:])}
-                if isinstance(x, str)
-                else ()
+                (
+                    {x.split(" ")[0], *(w[1:-1] for w in x.split(" ")[2:])}
+                    if isinstance(x, str)
+                    else ()
+                )
                 for x in labels
             ]
             found = [i for i, names in enumerate(also) if str(label) in names]
@@ -105,9 +115,10 @@ class Result:
     def sel(self, **wanted: Any) -> "Result":
         """The part with these labels: one label drops its axis, a list keeps it.
 
-        >>> effect.sel(layer=10)                 # heads of layer 10
-        >>> effect.sel(layer=[8, 9], head=3)
-        >>> effect.sel(pos="END")                # a position by its name, its number or its whole label
+        Example:
+            >>> effect.sel(layer=10)                 # heads of layer 10
+            >>> effect.sel(layer=[8, 9], head=3)
+            >>> effect.sel(pos="END")                # a position by its name, its number or its whole label
         """
         out = self
         for dim, label in wanted.items():
@@ -116,7 +127,7 @@ class Result:
             index = [out._index(dim, x) for x in label] if many else out._index(dim, label)
             dims = out.dims if many else tuple(d for d in out.dims if d != dim)
             coords = {
-                d: ([out.coords[d][i] for i in index] if many and d == dim else out.coords[d])
+                d: [out.coords[d][i] for i in index] if many and d == dim else out.coords[d]
                 for d in dims
             }
             examples = None if out.examples is None else np.take(out.examples, index, axis)
@@ -158,7 +169,8 @@ class Result:
     def pick(self, labels: Sequence[str]) -> "Result":
         """These cells by their labels, in this order, on one axis "site".
 
-        >>> effect.pick(["L10H7", "L23H3"]).sum()
+        Example:
+            >>> effect.pick(["L10H7", "L23H3"]).sum()
         """
         at = [self._place(label) for label in labels]
         flat = None if self.examples is None else self.examples.reshape(self.values.size, -1)[at]
@@ -168,7 +180,9 @@ class Result:
         )
 
     def cells(self, labels: Sequence[str]) -> list[tuple]:
-        """The coordinates of cells by their labels, for `plot(marks={"name": result.cells(labels)})`."""
+        """The coordinates of cells by their labels, for `plot(marks={"name":
+        result.cells(labels)})`.
+        """
         every = list(product(*(self.coords[d] for d in self.dims)))
         return [every[self._place(label)] for label in labels]
 
@@ -179,10 +193,13 @@ class Result:
         return labels.index(label)
 
     def __sub__(self, other: "Result") -> "Result":
-        """Cell by cell and example by example, for two results on the same axes and in the same unit."""
+        """Cell by cell and example by example, for two results on the same axes and in the same
+        unit.
+        """
         if (self.dims, self.coords, self.unit) != (other.dims, other.coords, other.unit):
             raise ValueError(
-                f"{self.name!r} and {other.name!r} have other axes or units: there is no difference to take"
+                f"{self.name!r} and {other.name!r} have other axes or units: there is no difference"
+                " to take"
             )
         paired = (
             self.examples is not None
@@ -206,12 +223,14 @@ class Result:
     def ci(
         self, level: float = 0.95, n_boot: int = 1000, seed: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The lower and upper end of a percentile bootstrap interval over examples, each shaped like values."""
+        """The lower and upper end of a percentile bootstrap interval over examples, each shaped
+        like values.
+        """
         if self.examples is None:
             raise ValueError(f"{self.name!r} kept no examples, so it has no interval")
         return bootstrap(self.examples, level, n_boot, seed)
 
-    # --- as a table ------------------------------------------------------------------------------------------
+    # --- as a table -------------------------------------------------------------------------------
 
     def labels(self) -> list[str]:
         """A short name for each cell, in row order: 'L10H7', 'resid_pre.3@5', or 'layer=3'."""
@@ -237,7 +256,9 @@ class Result:
         ) or self.name
 
     def to_frame(self) -> Any:
-        """A pandas DataFrame with a row per cell: its label, its coordinates, the value, and the interval if any."""
+        """A pandas DataFrame with a row per cell: its label, its coordinates, the value, and the
+        interval if any.
+        """
         import pandas as pd
 
         cells = list(product(*(self.coords[d] for d in self.dims)))
@@ -255,8 +276,9 @@ class Result:
     def top(self, n: int = 10, by: str = "abs") -> "Top":
         """The n cells that stand out: largest in size ("abs"), highest ("high") or lowest ("low").
 
-        >>> effect.top(3, by="low").labels
-        ['L10H7', 'L11H10', 'L24H4']
+        Example:
+            >>> effect.top(3, by="low").labels
+            ['L10H7', 'L11H10', 'L24H4']
         """
         keys = {"abs": lambda v: -np.abs(v), "high": lambda v: -v, "low": lambda v: v}
         if by not in keys:
@@ -289,14 +311,17 @@ class Result:
             self.unit,
         )
 
-    # --- drawing ---------------------------------------------------------------------------------------------
+    # --- drawing ----------------------------------------------------------------------------------
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
-        """The Axes (or array of Axes) with the picture of this result: a map, lines, or bars, its unit said.
+        """The Axes (or array of Axes) with the picture of this result: a map, lines, or bars, its
+        unit said.
 
-        >>> effect.plot(marks={"name mover": ["L23H3"], "S-inhibition": [(10, 7)]}, title="IOI")
+        marks outlines cells of a map, by label or coordinates. centred=True or False overrides the
+        colour scale.
 
-        marks outlines cells of a map, by label or coordinates. centred=True or False overrides the colour scale.
+        Example:
+            >>> effect.plot(marks={"name mover": ["L23H3"], "S-inhibition": [(10, 7)]}, title="IOI")
         """
         from interp import plots
 
@@ -355,7 +380,10 @@ class Result:
             plots.TooMuch
         ) as said:  # too many axes or panels: the largest cells, and how to choose some
             return f"<div>{self.top(10)._repr_html_()}<div><small>{escape(str(said))}</small></div>{caption}</div>"
-        return f'<div><img alt="{escape(self.name)}" src="data:image/png;base64,{picture}">{caption}</div>'
+        return (
+            f'<div><img alt="{escape(self.name)}"'
+            f' src="data:image/png;base64,{picture}">{caption}</div>'
+        )
 
     def __repr__(self) -> str:
         if not self.dims:
@@ -368,7 +396,7 @@ class Result:
         rows = self.table() if "measure" in self.dims else self.top(5)
         return f"Result({self.name} [{self.unit}], {axes})\n{rows!r}"
 
-    # --- on disk ---------------------------------------------------------------------------------------------
+    # --- on disk ----------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> Path:
         """The path of the .npz file the result was written to (at once or not at all; no pickle)."""
@@ -404,7 +432,8 @@ class Result:
         )
         if not isinstance(head, dict) or head.pop("schema", None) != SCHEMA:
             raise ValueError(
-                f"{str(path)!r} was written by interp {writer}: another version, schema is not {SCHEMA}"
+                f"{str(path)!r} was written by interp {writer}: another version, schema is not"
+                f" {SCHEMA}"
             )
         if set(head) != {"dims", "coords", "name", "unit", "metadata"} or not {"values"} <= set(
             arrays
@@ -425,14 +454,16 @@ def _labels(dim: str, labels: Any) -> list:
 
 def _refuse(value: Any) -> Any:
     raise ValueError(
-        f"about holds {type(value).__name__} {str(value)[:40]!r}, which JSON cannot say (try str(...) or .tolist())"
+        f"about holds {type(value).__name__} {str(value)[:40]!r}, which JSON cannot say (try"
+        " str(...) or .tolist())"
     )
 
 
 def average(results: Sequence[Result]) -> Result:
     """The mean of several results on the same axes (random sets, seeds), example by example.
 
-    >>> average([interp.patch(model, task, heads) for heads in random_sets])
+    Example:
+        >>> average([interp.patch(model, task, heads) for heads in random_sets])
     """
     results = list(results)
     if not results or any(

@@ -1,4 +1,5 @@
-"""Drives a real JupyterLab in headless Chromium. One server for the whole session, one browser for a test file.
+"""Drives a real JupyterLab in headless Chromium. One server for the whole session, one browser for
+a test file.
 
     def test_a_widget(open_notebook):
         page = open_notebook("import interp; w = ...; w")     # a cell a string; runs them all
@@ -6,9 +7,9 @@
         page.poll("w.chosen", [[0, 1]])                        # asks the kernel until it is so
         page.see("() => document.querySelector('.interp-problem').textContent", "no such head")
 
-Nothing may leave this machine: every request is recorded, and the fixture fails when one went elsewhere. Without
-Chromium these tests are skipped, in CI they fail. Playwright's loop must not be open while other files run, so the
-browser lives as long as a file; no test here is a coroutine.
+Nothing may leave this machine: every request is recorded, and the fixture fails when one went
+elsewhere. Without Chromium these tests are skipped, in CI they fail. Playwright's loop must not be
+open while other files run, so the browser lives as long as a file; no test here is a coroutine.
 """
 
 import ast
@@ -90,12 +91,14 @@ def node() -> str:
     return found or missing("node (it comes with playwright)")
 
 
-# --- the server ----------------------------------------------------------------------------------------------
+# --- the server -----------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def server(folder: Path, app: str = "jupyterlab"):
-    """The address of a running JupyterLab (or "notebook") whose notebooks and settings are in this folder."""
+    """The address of a running JupyterLab (or "notebook") whose notebooks and settings are in this
+    folder.
+    """
     home = folder / "home"
     for name, value in SETTINGS.items():
         file = home / "settings" / f"{name}.jupyterlab-settings"
@@ -175,7 +178,7 @@ def browser():
         running.close()
 
 
-# --- a notebook on a page ------------------------------------------------------------------------------------
+# --- a notebook on a page -------------------------------------------------------------------------
 
 
 class Notebook:
@@ -200,11 +203,15 @@ class Notebook:
         return json.loads(ast.literal_eval(text))
 
     def do(self, expression: str) -> None:
-        """Evaluates an expression in the kernel for what it does: `w.undo()`, `setattr(w, "by", "zero")`."""
+        """Evaluates an expression in the kernel for what it does: `w.undo()`, `setattr(w, "by",
+        "zero")`.
+        """
         self.value(f"[{expression}, None][1]")
 
     def poll(self, expression: str, expected, timeout: float = 60.0):
-        """Asks the kernel until it is so: the page sends late and merges, so reading once proves nothing."""
+        """Asks the kernel until it is so: the page sends late and merges, so reading once proves
+        nothing.
+        """
         return self._until(lambda: self.value(expression), expected, expression, timeout)
 
     def see(self, script: str, expected, timeout: float = 60.0):

@@ -1,8 +1,11 @@
-"""Before `interp` is imported: shapes are checked, no hub is asked, one thread. Then the models that tests share."""
+"""Before `interp` is imported: shapes are checked, no hub is asked, one thread. Then the models
+that tests share.
+"""
 
 import os
 
-# set here and not in a Makefile, so that a bare `pytest` behaves the same; child processes inherit them
+# set here and not in a Makefile, so that a bare `pytest` behaves the same; child processes inherit
+# them
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "agg"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -66,7 +69,9 @@ def any_tiny(request, _tiny):
 
 @pytest.fixture(scope="session")
 def smollm2():
-    """The default model, fetched where it is missing; where that cannot be, CI fails and a laptop skips."""
+    """The default model, fetched where it is missing; where that cannot be, CI fails and a laptop
+    skips.
+    """
     import interp
 
     try:

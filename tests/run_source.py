@@ -1,7 +1,9 @@
-"""Running a study's source in a forked child whose models are already loaded: the tests' way, 0.1 s instead of 10.
+"""Running a study's source in a forked child whose models are already loaded: the tests' way, 0.1 s
+instead of 10.
 
-The child inherits torch, the library and the model's memory; nothing it does reaches the parent. POSIX only, and
-the parent must keep torch to one thread before it forks: a pool of OpenMP threads does not survive a fork.
+The child inherits torch, the library and the model's memory; nothing it does reaches the parent.
+POSIX only, and the parent must keep torch to one thread before it forks: a pool of OpenMP threads
+does not survive a fork.
 """
 
 import ast
@@ -23,7 +25,9 @@ from interp.studies.verdict_table import Table
 
 @dataclass(frozen=True)
 class Ran:
-    """What a forked run did: its table (None without one), whether every cell ran, what it printed, how long."""
+    """What a forked run did: its table (None without one), whether every cell ran, what it printed,
+    how long.
+    """
 
     ok: bool
     table: Table | None
@@ -40,12 +44,14 @@ def run_source(
     folder: Path | None = None,
     timeout: float = 300,
 ) -> Ran:
-    """Executes a percent source in a forked child, cell by cell, as Jupyter would; a failure is in `printed`.
+    """Executes a percent source in a forked child, cell by cell, as Jupyter would; a failure is in
+    `printed`.
 
     >>> run_source("notebooks/src/00-start-here.py", models={"smollm2-135m": model}, parameters={"FAST": True}, record="check").ok
 
-    models: what `interp.load(name)` returns in the child, by name. record: INTERP_RECORD for the run ("check" fails on
-    a changed verdict). folder: the notebooks folder with the records (default: the one above the source).
+    models: what `interp.load(name)` returns in the child, by name. record: INTERP_RECORD for the
+    run ("check" fails on a changed verdict). folder: the notebooks folder with the records
+    (default: the one above the source).
     """
     source = Path(source).resolve()
     nb = exercises.solved(
@@ -136,7 +142,9 @@ def _preload(models: dict[str, object]) -> None:
 
 
 def _run_cells(name: str, cells: list[str]) -> None:
-    """Each cell as Jupyter runs it: the value of a last expression is drawn (so that drawing is tested too)."""
+    """Each cell as Jupyter runs it: the value of a last expression is drawn (so that drawing is
+    tested too).
+    """
     space = {"__name__": "__main__", "display": _draw}
     for n, source in enumerate(cells, 1):
         where = f"<{name}, code cell {n}>"

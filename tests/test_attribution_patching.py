@@ -1,4 +1,6 @@
-"""Attribution patching: it is the derivative of patching, its mends do what they say, and its error is measured."""
+"""Attribution patching: it is the derivative of patching, its mends do what they say, and its error
+is measured.
+"""
 
 from dataclasses import replace
 
@@ -50,7 +52,7 @@ def value_of(task, model, edits=()):
     )
 
 
-# --- the estimate --------------------------------------------------------------------------------------------
+# --- the estimate ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["atp", "atp*", "ig"])
@@ -152,7 +154,9 @@ def test_positions_add_up_to_all_of_them(any_tiny, ioi):
 
 
 def test_the_heads_a_kv_head_feeds_share_its_slope(tiny, tiny_ioi):
-    """What a KV head's values change is the sum over its query heads of pattern times change, each with its own slope."""
+    """What a KV head's values change is the sum over its query heads of pattern times change, each
+    with its own slope.
+    """
     by_kv = interp.attribution_patch(tiny, tiny_ioi, "L1KV1.v")
     keys = ["L1H2.pattern", "L1H3.pattern", "L1KV1.v"]
     corrupted, clean = (run(tiny, t, keep=keys).kept for t in (tiny_ioi.corrupted, tiny_ioi.clean))
@@ -189,7 +193,7 @@ def test_a_list_is_the_sum_of_its_sites(any_tiny, ioi):
     np.testing.assert_allclose(both.examples, one.examples + other.examples, atol=1e-6)
 
 
-# --- integrated gradients ------------------------------------------------------------------------------------
+# --- integrated gradients -------------------------------------------------------------------------
 
 
 def test_integrated_gradients_at_the_embedding_are_complete(any_tiny, ioi):
@@ -221,7 +225,7 @@ def test_one_step_is_the_slope_half_way(tiny, tiny_ioi):
     )
 
 
-# --- atp*: the attention's own gradient, and GradDrop --------------------------------------------------------
+# --- atp*: the attention's own gradient, and GradDrop ---------------------------------------------
 
 
 @pytest.fixture
@@ -239,7 +243,9 @@ def through_last_layer(any_tiny, ioi):
 def test_the_mended_softmax_is_exact_where_all_after_it_is_linear(
     any_tiny, ioi, through_last_layer, where
 ):
-    """Dropping layers 0 or 1 leaves this slope as it is, dropping layer 2 leaves nothing: the mean over L - 1 is the size."""
+    """Dropping layers 0 or 1 leaves this slope as it is, dropping layer 2 leaves nothing: the mean
+    over L - 1 is the size.
+    """
     exact = interp.patch(any_tiny, ioi, where, metric=through_last_layer)
     estimate = interp.attribution_patch(
         any_tiny, ioi, where, metric=through_last_layer, method="atp*"
@@ -300,7 +306,7 @@ def test_sizes_say_that_they_have_no_sign(any_tiny, ioi):
     )
 
 
-# --- the error -----------------------------------------------------------------------------------------------
+# --- the error ------------------------------------------------------------------------------------
 
 
 def made(values, **more):
@@ -366,7 +372,7 @@ def test_sizes_are_compared_with_sizes():
     assert fit["root mean square error"] == 0
 
 
-# --- wrong input ---------------------------------------------------------------------------------------------
+# --- wrong input ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""Pictures of circuits: everything has its place, edges run upwards, sign is colour and dash; two circuits compare."""
+"""Pictures of circuits: everything has its place, edges run upwards, sign is colour and dash; two
+circuits compare.
+"""
 
 import json
 
@@ -38,7 +40,7 @@ def dashed(collection):
     return collection.get_linestyle()[0][1] is not None
 
 
-# --- the plan ---------------------------------------------------------------------------------------------------
+# --- the plan -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("graph", GRAPHS, ids=str)
@@ -100,7 +102,7 @@ def test_widths_are_sizes_over_the_largest_and_the_largest_come_last():
         layout(small(), max_edges=-1)
 
 
-# --- the picture ------------------------------------------------------------------------------------------------
+# --- the picture ----------------------------------------------------------------------------------
 
 
 def test_the_picture_says_sign_unit_and_roles():
@@ -156,7 +158,7 @@ def test_a_notebook_shows_the_picture_without_pyplot():
     assert "A &amp; B &lt;2020&gt;" in html and "faithfulness 0.7" in html and "checked" in html
 
 
-# --- two circuits -----------------------------------------------------------------------------------------------
+# --- two circuits ---------------------------------------------------------------------------------
 
 
 def test_a_difference_parts_the_edges():

@@ -1,4 +1,6 @@
-"""Other tools' files: what is written is read again, by the names and numbers of their own formats; bad files say why."""
+"""Other tools' files: what is written is read again, by the names and numbers of their own formats;
+bad files say why.
+"""
 
 import json
 import os
@@ -47,7 +49,7 @@ def their_edges(graph):
     return {*names, *(f"{node}->logits" for node in stream)}
 
 
-# --- scores and circuits, there and back ------------------------------------------------------------------------
+# --- scores and circuits, there and back ----------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["json", "pt"])
@@ -91,7 +93,7 @@ def test_a_loaded_model_says_what_the_file_cannot(tiny, tmp_path):
     )
 
 
-# --- their format, by their own rules ---------------------------------------------------------------------------
+# --- their format, by their own rules -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("graph", GRAPHS, ids=str)
@@ -173,7 +175,7 @@ def test_unscored_edges_stay_unscored(tmp_path):
             Circuit.top(again, 5)
 
 
-# --- auto-circuit -----------------------------------------------------------------------------------------------
+# --- auto-circuit ---------------------------------------------------------------------------------
 
 
 def prune_scores(layers=2, heads=4, parallel=False, fill=1.0):
@@ -242,7 +244,7 @@ def test_other_scores_of_auto_circuit_are_refused(change, said, tmp_path):
         read(tmp_path / "p.pt")
 
 
-# --- bad files --------------------------------------------------------------------------------------------------
+# --- bad files ------------------------------------------------------------------------------------
 
 
 class Runs:
@@ -331,7 +333,7 @@ def test_other_mistakes_teach(tmp_path):
         read(tmp_path / "n.pt")
 
 
-# --- the circuits that come with us -----------------------------------------------------------------------------
+# --- the circuits that come with us ---------------------------------------------------------------
 
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.json"))
 

@@ -1,4 +1,6 @@
-"""Laundry lists, docstrings, colored objects and knowledge conflicts: their own laws beside the contracts of test_tasks.py."""
+"""Laundry lists, docstrings, colored objects and knowledge conflicts: their own laws beside the
+contracts of test_tasks.py.
+"""
 
 import pytest
 
@@ -32,7 +34,7 @@ def changed(task, i):
     return {k for k in range(task.clean.shape[1]) if task.clean[i, k] != task.corrupted[i, k]}
 
 
-# --- laundry -------------------------------------------------------------------------------------------------
+# --- laundry --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("items", [2, 3, 5])
@@ -71,7 +73,8 @@ def test_a_laundry_list_reads_as_a_person_would_say_it(tiny):
     one, two, name = task.labels["left"][0], task.labels["other"][0], task.labels["name"][0]
     assert (
         text
-        == f"On the table, there is a {one}, and a {two}. {name} took the {two}, so the only thing left is the"
+        == f"On the table, there is a {one}, and a {two}. {name} took the {two}, so the only thing"
+        " left is the"
     )
     assert ", and the " in task.tokenizer.decode(laundry(tiny, n=1, items=3).clean[0])
 
@@ -86,7 +89,7 @@ def test_every_other_thing_can_be_the_wrong_answer(tiny):
         )
 
 
-# --- colored objects -----------------------------------------------------------------------------------------
+# --- colored objects ------------------------------------------------------------------------------
 
 
 def test_the_color_asked_for_is_the_objects_own(model):
@@ -132,7 +135,7 @@ def test_the_color_asked_for_is_the_objects_own(model):
     assert colored_objects(model, n=2).wrong.shape == (2, 1)
 
 
-# --- docstrings ----------------------------------------------------------------------------------------------
+# --- docstrings -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("corruption", ["random", "swap"])
@@ -192,7 +195,7 @@ def test_the_halves_share_no_filling(model, name, options, pools):
     assert all(held.metadata[k] == v for k, v in options.items())
 
 
-# --- conflicts -----------------------------------------------------------------------------------------------
+# --- conflicts ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("relation", ["capital", "language"])
@@ -224,12 +227,14 @@ def test_the_context_says_one_thing_and_memory_another(model, relation, template
 def test_the_first_conflict_reads_as_in_the_paper(tiny):
     task = conflict(tiny, n=1)
     country, told = task.labels["country"][0], task.labels["told"][0]
-    assert task.tokenizer.decode(task.clean[0][1:]) == (
-        f"Given that the name of the capital city of {country} is {told}. The capital city of {country} is"
+    assert (
+        task.tokenizer.decode(task.clean[0][1:])
+        == f"Given that the name of the capital city of {country} is {told}. The capital city of"
+        f" {country} is"
     )
 
 
-# --- rejections and gates ------------------------------------------------------------------------------------
+# --- rejections and gates -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""Circuits: sets of edges, chosen, pruned, saved; a KV head's edges belong to every query head that shares it."""
+"""Circuits: sets of edges, chosen, pruned, saved; a KV head's edges belong to every query head that
+shares it.
+"""
 
 import numpy as np
 import pytest

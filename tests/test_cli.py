@@ -57,7 +57,7 @@ def record(folder, verdict):
     (folder / "nb" / "verdicts" / "00-start-here.json").write_text(json.dumps(both))
 
 
-# --- the command line ----------------------------------------------------------------------------------------
+# --- the command line -----------------------------------------------------------------------------
 
 
 def test_version_and_help(capsys):
@@ -153,7 +153,7 @@ def test_exit_codes(monkeypatch, capfd, error, code, says):
     assert says in capfd.readouterr().err
 
 
-# --- models and tasks ----------------------------------------------------------------------------------------
+# --- models and tasks -----------------------------------------------------------------------------
 
 
 def test_models(here, capsys):
@@ -193,7 +193,7 @@ def test_tasks_show(here, capsys):
     assert shown["answers"][0][0] in shown["clean"][0]
 
 
-# --- circuits ------------------------------------------------------------------------------------------------
+# --- circuits -------------------------------------------------------------------------------------
 
 
 def test_a_circuit_is_found_judged_again_and_compared(here, capsys):
@@ -264,7 +264,7 @@ def test_a_circuit_is_found_judged_again_and_compared(here, capsys):
     assert "interp.load('tiny')" in capsys.readouterr().err.splitlines()[-1]
 
 
-# --- studies -------------------------------------------------------------------------------------------------
+# --- studies --------------------------------------------------------------------------------------
 
 
 def test_run_as_json_and_a_verdict_as_recorded(here, capsys):
@@ -301,7 +301,7 @@ def test_a_failing_cell_exits_with_1(here, capsys):
     assert "raised RuntimeError: no such weights" in capsys.readouterr().err.splitlines()[-1]
 
 
-# --- the lab -------------------------------------------------------------------------------------------------
+# --- the lab --------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
-"""What the study of knowledge conflicts needs: prompts by label, intervals over groups, the size of the largest cells."""
+"""What the study of knowledge conflicts needs: prompts by label, intervals over groups, the size of
+the largest cells.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""The real model, both ways: a site of every kind, every verb that has an engine way, and wrong input."""
+"""The real model, both ways: a site of every kind, every verb that has an engine way, and wrong
+input.
+"""
 
 import numpy as np
 import pytest

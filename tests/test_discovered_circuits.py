@@ -1,4 +1,6 @@
-"""The default model's circuits that come with us: a stored evaluation, measured again, says the same."""
+"""The default model's circuits that come with us: a stored evaluation, measured again, says the
+same.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,6 @@
-"""Discovery methods: each against a slow version of its own definition, or a number known beforehand."""
+"""Discovery methods: each against a slow version of its own definition, or a number known
+beforehand.
+"""
 
 from importlib import import_module
 
@@ -47,7 +49,7 @@ def at(result, sender, receiver):
     ]
 
 
-# --- eap_ig at activations -----------------------------------------------------------------------------------------
+# --- eap_ig at activations ------------------------------------------------------------------------
 
 
 def test_slopes_at_activations_agree_both_ways(any_tiny, ioi):
@@ -85,7 +87,7 @@ def test_at_activations_a_sender_s_edges_add_up_to_patching_it(any_tiny, ioi):
     )
 
 
-# --- ACDC ----------------------------------------------------------------------------------------------------------
+# --- ACDC -----------------------------------------------------------------------------------------
 
 
 def by_hooks(model, task, measure):
@@ -115,7 +117,9 @@ def by_engine(model, task, measure):
 
 
 def plain_acdc(model, value, tau, distance, tried=None):
-    """Conmy et al.'s algorithm 1, an edge at a time: the edges it keeps, and the change that kept each."""
+    """Conmy et al.'s algorithm 1, an edge at a time: the edges it keeps, and the change that kept
+    each.
+    """
     dims = bridge.dims(model)
     gone, now, stays = [], value([]), {}
     for receiver in reversed(sites.receivers(dims)):
@@ -205,7 +209,7 @@ def test_acdc_wants_a_threshold(tiny, tiny_ioi, tau):
         acdc(tiny, tiny_ioi, among=True)
 
 
-# --- the others ----------------------------------------------------------------------------------------------------
+# --- the others -----------------------------------------------------------------------------------
 
 
 def test_node_attribution_is_attribution_patching_lifted(any_tiny, ioi):
@@ -260,7 +264,8 @@ def test_magnitude_is_the_move_of_what_a_cut_edge_gives_its_receiver(any_tiny, i
 
 def test_contributions_by_hand():
     parts = torch.tensor([[3.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
-    # the sum is (2, 1): 3. Without each: |(-1, 1)| = 2, |(2, 0)| = 2, |(3, 1)| = 4; so 1, 1 and nothing
+    # the sum is (2, 1): 3. Without each: |(-1, 1)| = 2, |(2, 0)| = 2, |(3, 1)| = 4; so 1, 1 and
+    # nothing
     assert contributions(parts, parts.sum(0)).tolist() == [0.5, 0.5, 0.0]
     assert contributions(torch.zeros(2, 3), torch.zeros(3)).tolist() == [0.0, 0.0]
 

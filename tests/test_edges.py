@@ -1,4 +1,6 @@
-"""Edges: cutting none is the clean run, cutting all the other one; two ways agree; slopes are slopes."""
+"""Edges: cutting none is the clean run, cutting all the other one; two ways agree; slopes are
+slopes.
+"""
 
 import numpy as np
 import pytest
@@ -180,7 +182,8 @@ def test_exact_is_path_patching_an_edge_at_a_time(tiny, tasks):
 
 
 def test_slopes_match_exact_effects_where_the_model_is_nearly_linear(tiny, tasks):
-    # an edge into the logits passes the final norm alone: a tenth of its move has a tenth of the effect
+    # an edge into the logits passes the final norm alone: a tenth of its move has a tenth of the
+    # effect
     edges = Edges(tiny, tasks["tiny"], metric_of(tasks["tiny"]))
     weights = torch.ones(2, *exist(edges.dims).shape)
     weights[1, 3, -1] -= 1e-2

@@ -1,4 +1,6 @@
-"""Judging circuits: laws of faithfulness and completeness, areas and ROC by hand, and an independent run by hooks."""
+"""Judging circuits: laws of faithfulness and completeness, areas and ROC by hand, and an
+independent run by hooks.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -51,11 +53,13 @@ def value(result, measure):
     return float(result.sel(measure=measure).values)
 
 
-# --- evaluate ------------------------------------------------------------------------------------------------
+# --- evaluate -------------------------------------------------------------------------------------
 
 
 def by_hooks(model, task, circuit):
-    """The measure of the circuit's run, written out: each receiver reads the corrupted twin's write of what is cut."""
+    """The measure of the circuit's run, written out: each receiver reads the corrupted twin's write
+    of what is cut.
+    """
     dims, edits = bridge.dims(model), []
     names = [str(s) for s in sites.senders(dims)]
     other = run(model, task.corrupted, keep=names, last_only=True).kept
@@ -214,7 +218,7 @@ def test_bad_circuits_are_refused(found):
         interp.methods.circuits.minimality(model, task, circuit, of="components", without=["L9H9"])
 
 
-# --- minimality and random circuits --------------------------------------------------------------------------
+# --- minimality and random circuits ---------------------------------------------------------------
 
 
 def test_minimality_is_the_difference_of_two_evaluations(any_found):
@@ -271,7 +275,7 @@ def test_random_circuits_have_the_size(any_found):
         interp.methods.circuits.random_circuits(circuit, match="layer")
 
 
-# --- curves --------------------------------------------------------------------------------------------------
+# --- curves ---------------------------------------------------------------------------------------
 
 
 def test_the_curve_s_points_are_evaluations_and_its_last_is_1(any_found):
@@ -336,7 +340,7 @@ def test_areas_by_hand():
         interp.methods.circuits.cpr_cmd(perfect)
 
 
-# --- agreement -----------------------------------------------------------------------------------------------
+# --- agreement ------------------------------------------------------------------------------------
 
 
 def scored(scores, values):
@@ -377,7 +381,8 @@ def test_roc_is_the_share_of_pairs_in_order(found):
 
 
 def test_roc_by_hand(found):
-    # two edges of the circuit among six scored 6, 5, 5, 4 ... : one alone on top, one tied with another
+    # two edges of the circuit among six scored 6, 5, 5, 4 ... : one alone on top, one tied with
+    # another
     scores = found["tiny"][2]
     total = int((~np.isnan(scores.values)).sum())
     every = list(~Circuit.of((), like=scores))

@@ -1,4 +1,6 @@
-"""`interp export`: a notebook as one page; what it shows, that it asks nothing of the network, what it refuses."""
+"""`interp export`: a notebook as one page; what it shows, that it asks nothing of the network, what
+it refuses.
+"""
 
 import base64
 

@@ -12,7 +12,9 @@ LETTERS, EACH, D = 6, 40, 512
 
 
 def planted(share):
-    """A dictionary with a latent a letter and a latent a word; on the absorbed words the letter's direction is written into the word's latent, and the letter's is off."""
+    """A dictionary with a latent a letter and a latent a word; on the absorbed words the letter's
+    direction is written into the word's latent, and the letter's is off.
+    """
     g = torch.Generator().manual_seed(0)
     rows = torch.linalg.qr(torch.randn(D, LETTERS + LETTERS * EACH, generator=g))[0].T
     letter, word = rows[:LETTERS], rows[LETTERS:]

@@ -1,4 +1,6 @@
-"""Feature cards: counts by hand, contexts where they belong, logit effects as runs say them, words counted, HTML that runs nothing."""
+"""Feature cards: counts by hand, contexts where they belong, logit effects as runs say them, words
+counted, HTML that runs nothing.
+"""
 
 import dataclasses
 import re

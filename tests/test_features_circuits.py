@@ -39,7 +39,7 @@ def some(model, site, kind="standard"):
     )
 
 
-# --- attribution ---------------------------------------------------------------------------------------------
+# --- attribution ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("site", SITES)
@@ -136,7 +136,7 @@ def test_attribution_says_what_is_wrong(tiny):
         features.latent_attribution(tiny, task, one, at=99)
 
 
-# --- heads by codes ------------------------------------------------------------------------------------------
+# --- heads by codes -------------------------------------------------------------------------------
 
 
 def planted(n=8, layers=3, heads=4, d=24, seed=0):
@@ -196,7 +196,7 @@ def test_what_heads_write_is_what_the_hooks_say(any_tiny, ioi):
     assert many.negative.shape[0] == 2
 
 
-# --- feature circuits ----------------------------------------------------------------------------------------
+# --- feature circuits -----------------------------------------------------------------------------
 
 
 def chain(model, *kinds):
@@ -218,7 +218,9 @@ def test_edges_of_every_latent_add_up_to_the_node(any_tiny, ioi):
 
 
 def test_an_edge_is_the_exact_cut_where_all_is_linear(tiny):
-    """From what attention writes to the stream after the MLP, nothing lies between but the MLP: held still, it is linear."""
+    """From what attention writes to the stream after the MLP, nothing lies between but the MLP:
+    held still, it is linear.
+    """
     task = interp.tasks.ioi(tiny, n=3)
     d = 32
 

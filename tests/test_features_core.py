@@ -1,4 +1,6 @@
-"""Dictionaries of features: what they lose, how they are trained, kept, loaded and judged. Laws, on tiny models."""
+"""Dictionaries of features: what they lose, how they are trained, kept, loaded and judged. Laws, on
+tiny models.
+"""
 
 import dataclasses
 from importlib import import_module
@@ -59,7 +61,7 @@ KINDS = (
 )
 
 
-# --- dictionaries on disk ------------------------------------------------------------------------------------
+# --- dictionaries on disk -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -148,7 +150,7 @@ def test_hooks_and_addresses_name_each_other():
         from_hook("blocks.1.hook_nothing")
 
 
-# --- activations ---------------------------------------------------------------------------------------------
+# --- activations ----------------------------------------------------------------------------------
 
 
 def test_the_engine_and_the_hooks_give_the_same_activations(any_tiny, ids):
@@ -208,7 +210,7 @@ def test_batches_hold_every_token_once_and_can_be_gone_on_with(tiny, ids):
         next(acts.batches(601))
 
 
-# --- training ------------------------------------------------------------------------------------------------
+# --- training -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dead", [0, 10, 40])
@@ -300,7 +302,7 @@ def test_training_refuses_what_cannot_be(tiny, ids):
         features.train(tiny, "mlp.1.in", ids, kind="transcoder")
 
 
-# --- judging -------------------------------------------------------------------------------------------------
+# --- judging --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

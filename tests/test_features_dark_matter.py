@@ -1,4 +1,6 @@
-"""Errors of dictionaries: what is linear in the input is found, what is not is not, and pursuit never does worse than nothing."""
+"""Errors of dictionaries: what is linear in the input is found, what is not is not, and pursuit
+never does worse than nothing.
+"""
 
 import dataclasses
 
@@ -25,7 +27,9 @@ def acts(tiny, ids):
 
 
 def fixed(acts, keep=8):
-    """The linear dictionary of a few coordinates, each and its opposite: its error is the other coordinates."""
+    """The linear dictionary of a few coordinates, each and its opposite: its error is the other
+    coordinates.
+    """
     one = features.identity(acts.sites[0], 32)
     kept = (torch.arange(32) < keep).float()
     return dataclasses.replace(

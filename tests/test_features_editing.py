@@ -1,4 +1,6 @@
-"""Editing latents: nothing changed is the plain run; a changed latent moves the activation along its direction alone."""
+"""Editing latents: nothing changed is the plain run; a changed latent moves the activation along
+its direction alone.
+"""
 
 import pytest
 import torch

@@ -1,4 +1,6 @@
-"""Semi-nonnegative factorisation, what detects concepts, the hierarchy, steering at matched KL. Laws, on tiny models."""
+"""Semi-nonnegative factorisation, what detects concepts, the hierarchy, steering at matched KL.
+Laws, on tiny models.
+"""
 
 import dataclasses
 
@@ -32,7 +34,7 @@ def planted(n=1000, rank=12, d=100, keep=10, seed=0):
     return Y @ W + 0.02 * torch.randn(n, d, generator=g), W
 
 
-# --- least squares -------------------------------------------------------------------------------------------
+# --- least squares --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rank, d", [(6, 20), (20, 6)])
@@ -51,7 +53,8 @@ def test_loadings_are_those_of_scipy(rank, d):
 
 
 def test_two_by_two_by_hand():
-    # directions (1, 0) and (1, 1): (3, 2) = 1 * the first + 2 * the second; (1, -1) would need -1 of the second, so 1 and 0
+    # directions (1, 0) and (1, 1): (3, 2) = 1 * the first + 2 * the second; (1, -1) would need -1
+    # of the second, so 1 and 0
     weights = {"W_dec": torch.tensor([[1.0, 0.0], [1.0, 1.0]]), "b_dec": torch.zeros(2)}
     one = features.Dictionary("snmf", weights, SITE)
     x = torch.tensor([[3.0, 2.0], [1.0, -1.0], [-1.0, -1.0], [0.0, 4.0]])
@@ -94,7 +97,7 @@ def test_gradients_of_loadings_are_their_differences():
     assert float(after - z.detach().sum()) == pytest.approx(float((grad * step).sum()), rel=1e-3)
 
 
-# --- factorising ---------------------------------------------------------------------------------------------
+# --- factorising ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sparsity", [None, 0.1])
@@ -173,7 +176,7 @@ def test_factorising_refuses_what_cannot_be(tiny, ids, options, said):
         factorise.semi_nmf(torch.zeros(20, 4), 2)
 
 
-# --- concepts ------------------------------------------------------------------------------------------------
+# --- concepts -------------------------------------------------------------------------------------
 
 
 def test_the_splits_share_no_word_and_no_frame():
@@ -254,7 +257,7 @@ def test_what_carries_a_label_is_found_and_shuffled_labels_are_chance(tiny):
         features.concept_detection(parts, find, labels, heldout, ["d", *labels[1:]])
 
 
-# --- hierarchy -----------------------------------------------------------------------------------------------
+# --- hierarchy ------------------------------------------------------------------------------------
 
 
 def test_directions_that_share_neurons_come_under_one_parent():
@@ -308,7 +311,7 @@ def test_shared_neurons_by_hand():
     ]
 
 
-# --- steering at matched KL ----------------------------------------------------------------------------------
+# --- steering at matched KL -----------------------------------------------------------------------
 
 
 def test_pushes_are_as_strong_as_asked(any_tiny, ids):

@@ -1,4 +1,6 @@
-"""Writing text under interventions, and patchscopes: against Hugging Face's own generation and loops by hand."""
+"""Writing text under interventions, and patchscopes: against Hugging Face's own generation and
+loops by hand.
+"""
 
 import numpy as np
 import pytest
@@ -146,7 +148,7 @@ def test_it_stops_at_the_end_token(any_tiny):
     assert ended.ended and ended.text == "" and len(ended.tokens) == 0
 
 
-# --- patchscopes ---------------------------------------------------------------------------------------------
+# --- patchscopes ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("site", ["resid_post.1@-1", "resid_pre.2@3", "mlp.0@-1", "L1H0.z@2"])
@@ -205,7 +207,7 @@ def test_a_sweep_is_each_pair_alone(any_tiny):
     )
 
 
-# --- wrong input ---------------------------------------------------------------------------------------------
+# --- wrong input ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

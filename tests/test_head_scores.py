@@ -20,7 +20,7 @@ def ioi(any_tiny):
     return interp.tasks.ioi(any_tiny, n=4, seed=0)
 
 
-# --- patterns, by hand ---------------------------------------------------------------------------------------
+# --- patterns, by hand ----------------------------------------------------------------------------
 
 
 def test_distance_and_waad_by_hand():
@@ -49,7 +49,8 @@ def test_entropy_by_hand_and_what_the_sink_gets_does_not_matter():
 def test_fai_by_hand():
     pattern = torch.zeros(8, 8)
     pattern[6, 1], pattern[7, 2], pattern[7, 3], pattern[4, 3] = 0.6, 0.4, 0.9, 1.0
-    # sources 1, 2, 3 are seen from 4 later on by 3, 2, 1 tokens; the last entry is one token back and not counted
+    # sources 1, 2, 3 are seen from 4 later on by 3, 2, 1 tokens; the last entry is one token back
+    # and not counted
     assert float(pattern_scores.fai(pattern)) == pytest.approx((0.6 / 3 + 0.4 / 2 + 0.9) / 3)
     with pytest.raises(ValueError, match="6 or more"):
         pattern_scores.fai(torch.eye(5))
@@ -81,7 +82,7 @@ def test_scores_on_prompts_are_those_of_their_patterns(any_tiny):
     assert scored.sel(score="distance", layer=1, head=2).examples[2] == pytest.approx(far, rel=1e-4)
 
 
-# --- retrieval -----------------------------------------------------------------------------------------------
+# --- retrieval ------------------------------------------------------------------------------------
 
 
 def test_copied_by_hand():
@@ -104,7 +105,9 @@ def test_copied_by_hand():
 
 
 def needle_task(model):
-    """Prompts whose token at NEEDLE0 is the one the model predicts at READ0, found by trying the vocabulary."""
+    """Prompts whose token at NEEDLE0 is the one the model predicts at READ0, found by trying the
+    vocabulary.
+    """
     task = interp.tasks.ioi(model, n=4, seed=0)
     length, found = task.clean.shape[1], []
     for row in task.clean:
@@ -134,7 +137,7 @@ def test_retrieval_is_where_each_head_looks_most(any_tiny):
     assert scored.metadata["null"]["retrieval"] == pytest.approx(1 / task.clean.shape[1], abs=1e-5)
 
 
-# --- context -------------------------------------------------------------------------------------------------
+# --- context --------------------------------------------------------------------------------------
 
 
 def test_context_divergence_is_the_move_of_z(any_tiny, ioi):
@@ -148,7 +151,7 @@ def test_context_divergence_is_the_move_of_z(any_tiny, ioi):
     assert 0 < scored.metadata["null"]["context divergence"] < 2
 
 
-# --- importance ----------------------------------------------------------------------------------------------
+# --- importance -----------------------------------------------------------------------------------
 
 
 def test_importance_by_ablation_is_the_size_of_the_ablation(any_tiny, ioi):
@@ -194,7 +197,7 @@ def test_output_norm_is_that_of_what_is_written(any_tiny, ioi):
     )
 
 
-# --- copying -------------------------------------------------------------------------------------------------
+# --- copying --------------------------------------------------------------------------------------
 
 
 def test_a_head_that_writes_what_it_reads_copies():
@@ -235,7 +238,7 @@ def test_copying_by_the_whole_vocabulary_matrix(any_tiny):
     )
 
 
-# --- the table, and wrong input ------------------------------------------------------------------------------
+# --- the table, and wrong input -------------------------------------------------------------------
 
 
 def test_every_score_has_a_source_and_a_null(any_tiny, ioi):

@@ -1,4 +1,6 @@
-"""What the study of information flow needs: steps between windows, random tokens, the depth of a loss, conflicts."""
+"""What the study of information flow needs: steps between windows, random tokens, the depth of a
+loss, conflicts.
+"""
 
 from dataclasses import replace
 

@@ -1,4 +1,6 @@
-"""The wheel: everything the command needs is in it, nothing else is, and it runs without the checkout."""
+"""The wheel: everything the command needs is in it, nothing else is, and it runs without the
+checkout.
+"""
 
 import os
 import subprocess
@@ -76,8 +78,9 @@ def test_it_runs_without_the_checkout(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(site)
     env = {**os.environ, "PYTHONPATH": str(site), "INTERP_CACHE": str(tmp_path / "cache")}
     code = (
-        "import interp, interp.studies as s; from interp.cli.main import main; print(interp.__file__); print(s.home()); "
-        "print(s.names()[0]); raise SystemExit(main(['models', '--json']))"
+        "import interp, interp.studies as s; from interp.cli.main import main;"
+        " print(interp.__file__); print(s.home()); print(s.names()[0]); raise"
+        " SystemExit(main(['models', '--json']))"
     )
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True
@@ -88,7 +91,7 @@ def test_it_runs_without_the_checkout(wheel, tmp_path):
     assert first == "00-start-here" and '"cached": false' in ran.stdout
 
 
-# --- what is declared ----------------------------------------------------------------------------------------
+# --- what is declared -----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,6 @@
-"""Blocking and editing attention: token sets, knock-out in windows, pattern edits, effects, weighted patterns."""
+"""Blocking and editing attention: token sets, knock-out in windows, pattern edits, effects,
+weighted patterns.
+"""
 
 import numpy as np
 import pytest
@@ -37,7 +39,7 @@ def changed(model, task, interventions):
     return (metric(interventions) - metric([])).numpy()
 
 
-# --- token sets ----------------------------------------------------------------------------------------------
+# --- token sets -----------------------------------------------------------------------------------
 
 
 def test_token_sets_mean_what_they_say(ioi):
@@ -87,7 +89,7 @@ def test_wrong_token_sets_are_one_sentence(ioi, spec, says):
         token_set(ioi, spec)
 
 
-# --- knock-out -----------------------------------------------------------------------------------------------
+# --- knock-out ------------------------------------------------------------------------------------
 
 SETS = {"names": ["IO", "S1"], "S2": "S2", "first token": 0}
 
@@ -149,7 +151,9 @@ def test_knocking_out_nothing_is_the_clean_run(any_tiny, ioi):
 
 
 def test_a_token_that_sees_only_itself_is_moved_by_its_own_value(any_tiny, ioi):
-    """With every other key gone z is the token's own v, so the head writes v @ W_O: worked out by hand."""
+    """With every other key gone z is the token's own v, so the head writes v @ W_O: worked out by
+    hand.
+    """
     keep = ["L0KV0.v@END", "L0H0.z@END", "L0H1.z@END", "L0H0.pattern@END"]
     block = token_set(ioi, "END")[:, :, None] & token_set(ioi, ":END-1")[:, None, :]
     out = run(any_tiny, ioi, [Intervention("L0H*.scores", knock_out(block))], keep=keep)
@@ -261,7 +265,7 @@ def test_the_engine_refuses_a_block_that_fits_nothing(tiny):
             lean.sweep(engine, base, {}, [patch], read)
 
 
-# --- edits of patterns ---------------------------------------------------------------------------------------
+# --- edits of patterns ----------------------------------------------------------------------------
 
 EDITS = {
     "remove_sink": remove_sink(),
@@ -364,7 +368,9 @@ def test_removing_the_sink_is_reweighting_it_to_zero_where_that_is_possible(any_
 
 @pytest.mark.parametrize("rotary", ["tiny", "tiny_neox"])
 def test_when_nothing_sees_the_first_token_it_might_as_well_not_be_there(rotary, request):
-    """Rotary positions are relative, so this is the run of the prompt without its first token, computed apart."""
+    """Rotary positions are relative, so this is the run of the prompt without its first token,
+    computed apart.
+    """
     model = request.getfixturevalue(rotary)
     task = interp.tasks.ioi(model, n=3)
     shorter = run(model, task.clean[:, 1:]).logits
@@ -422,7 +428,7 @@ def test_wrong_edits_are_one_sentence(tiny, make, says):
         run(tiny, task, [Intervention("L0H0.pattern", make())])
 
 
-# --- effects -------------------------------------------------------------------------------------------------
+# --- effects --------------------------------------------------------------------------------------
 
 
 def test_an_effect_is_the_change_of_the_metric(any_tiny, ioi):
@@ -464,7 +470,7 @@ def test_wrong_effects_are_one_sentence(tiny):
         interp.effect(tiny, task, [], unit="fracton")
 
 
-# --- patterns, weighted --------------------------------------------------------------------------------------
+# --- patterns, weighted ---------------------------------------------------------------------------
 
 
 def test_weighted_patterns_are_attention_times_the_norm_of_what_is_written(any_tiny, ioi):

@@ -23,7 +23,9 @@ def exact(wired):
 
 
 def auc(scores, circuit):
-    """The chance that an edge of the circuit scores higher in size than one outside it; a tie counts half."""
+    """The chance that an edge of the circuit scores higher in size than one outside it; a tie
+    counts half.
+    """
     there = np.isfinite(scores.values)
     size, inside = np.abs(scores.values[there]), circuit.weights()[there] > 0
     more, same = (np.mean(f(size[inside][:, None], size[~inside])) for f in (np.greater, np.equal))
@@ -142,11 +144,13 @@ def test_an_unknown_known_circuit():
         interp.circuits.known("inductoin")
 
 
-# --- the programs, wherever they are asked -------------------------------------------------------------------------
+# --- the programs, wherever they are asked --------------------------------------------------------
 
 
 def said_at(model, words):
-    """The words before each position's answer, and the answers: [(words so far, the word said next)]."""
+    """The words before each position's answer, and the answers: [(words so far, the word said
+    next)].
+    """
     from interp.tasks.task import encode
 
     logits = interp.run(

@@ -1,4 +1,6 @@
-"""Imports point one way. Read from the sources with `ast`, so that an import inside a function counts too."""
+"""Imports point one way. Read from the sources with `ast`, so that an import inside a function
+counts too.
+"""
 
 import ast
 import re
@@ -75,7 +77,9 @@ def imported(source: str) -> set[str]:
 
 
 def module_used(name: str) -> str | None:
-    """The module that a full name is in, a package's public names resolved to the file that holds them."""
+    """The module that a full name is in, a package's public names resolved to the file that holds
+    them.
+    """
     name = EXPORTS.get(name, name)
     while name and name not in MODULES:
         name = name.rpartition(".")[0]
@@ -97,7 +101,9 @@ def arrows() -> set[tuple[str, str]]:
 
 
 def part_of(module: str) -> str:
-    """The part of the package that a module belongs to: `methods` for interp.methods.lenses.logit_lens."""
+    """The part of the package that a module belongs to: `methods` for
+    interp.methods.lenses.logit_lens.
+    """
     return module.split(".")[1] if "." in module else "__main__"
 
 
@@ -117,7 +123,9 @@ def test_no_arrow_points_up():
 
 
 def circles(edges: set[tuple[str, str]]) -> list[list[str]]:
-    """Groups of modules that reach each other: what is left when modules without a way on are taken off."""
+    """Groups of modules that reach each other: what is left when modules without a way on are taken
+    off.
+    """
     after: dict[str, set[str]] = {}
     for a, b in edges:
         after.setdefault(a, set()).add(b)

@@ -21,7 +21,7 @@ def ioi(any_tiny):
     return interp.tasks.ioi(any_tiny, n=4, seed=0)
 
 
-# --- patching ------------------------------------------------------------------------------------------------
+# --- patching -------------------------------------------------------------------------------------
 
 
 def test_patching_the_whole_stream_restores_the_clean_run(any_tiny, ioi):
@@ -87,7 +87,7 @@ def test_identical_prompts_have_nothing_to_patch(any_tiny, ioi):
         interp.patch(any_tiny, replace(ioi, corrupted=ioi.clean), "L*H*")
 
 
-# --- ablation ------------------------------------------------------------------------------------------------
+# --- ablation -------------------------------------------------------------------------------------
 
 
 def test_zero_ablation_is_the_zero_edit(any_tiny, ioi):
@@ -143,7 +143,7 @@ def test_an_empty_set_is_refused(any_tiny, ioi):
         interp.ablate(any_tiny, ioi, [])
 
 
-# --- attribution and lens ------------------------------------------------------------------------------------
+# --- attribution and lens -------------------------------------------------------------------------
 
 
 def test_direct_attributions_add_up_to_the_logit_difference(any_tiny, ioi):
@@ -215,7 +215,7 @@ def test_wrong_readings_are_one_sentence(any_tiny, ioi, call, says):
         call(any_tiny, ioi)
 
 
-# --- attention and head scores -------------------------------------------------------------------------------
+# --- attention and head scores --------------------------------------------------------------------
 
 
 def test_patterns_are_causal_rows_that_sum_to_one(any_tiny, ioi):
@@ -275,7 +275,7 @@ def test_scores_and_results_say_where_they_come_from(any_tiny):
     assert (scores.values >= 0).all() and (scores.values <= 1).all()
 
 
-# --- two ways, one meaning -----------------------------------------------------------------------------------
+# --- two ways, one meaning ------------------------------------------------------------------------
 
 EVERY_KIND = [
     "L*H*",

@@ -1,4 +1,6 @@
-"""A model object stays the user's own after `load`: it saves, loads and trains, and what it learns is seen."""
+"""A model object stays the user's own after `load`: it saves, loads and trains, and what it learns
+is seen.
+"""
 
 import copy
 import warnings
@@ -30,12 +32,14 @@ def logits(model):
 
 
 def fused(hf):
-    """The projection from the stream to the queries of layer 1, fused with keys and values where it is."""
+    """The projection from the stream to the queries of layer 1, fused with keys and values where it
+    is.
+    """
     names = ("attn.c_attn", "attention.query_key_value", "self_attn.q_proj")
     return next(m for n, m in hf.named_modules() if ".1." in n and n.endswith(names))
 
 
-# --- saving and loading --------------------------------------------------------------------------------------
+# --- saving and loading ---------------------------------------------------------------------------
 
 
 def test_the_object_saves_and_loads_as_before(pair, tmp_path):
@@ -107,7 +111,7 @@ def test_a_step_of_training_on_the_object_is_seen(pair):
     )
 
 
-# --- what cannot be seen is refused --------------------------------------------------------------------------
+# --- what cannot be seen is refused ---------------------------------------------------------------
 
 
 def test_what_the_loaded_model_cannot_see_is_one_sentence(pair):
@@ -157,7 +161,7 @@ def test_a_model_made_from_a_configuration_needs_no_name_of_its_kind():
     assert hf.config.architectures is None
 
 
-# --- adapters ------------------------------------------------------------------------------------------------
+# --- adapters -------------------------------------------------------------------------------------
 
 
 class Adapted(nn.Module):

@@ -1,4 +1,6 @@
-"""Needle, few-shot and successor: the laws of their own beside the contracts of test_tasks.py, and their gates."""
+"""Needle, few-shot and successor: the laws of their own beside the contracts of test_tasks.py, and
+their gates.
+"""
 
 import re
 
@@ -20,7 +22,7 @@ def words(task, i, kind="clean"):
     return [task.tokenizer.decode([int(t)]).strip() for t in getattr(task, kind)[i]]
 
 
-# --- needle --------------------------------------------------------------------------------------------------
+# --- needle ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("forced", [False, True])
@@ -108,7 +110,7 @@ def test_needles_that_cannot_be_are_refused(tiny, options, says):
         needle(tiny, n=2, **options)
 
 
-# --- few-shot ------------------------------------------------------------------------------------------------
+# --- few-shot -------------------------------------------------------------------------------------
 
 
 def shots(task, i, kind="clean"):
@@ -171,7 +173,7 @@ def test_shots_that_cannot_be_are_refused(tiny, options, says):
         fewshot(tiny, **options)
 
 
-# --- successor -----------------------------------------------------------------------------------------------
+# --- successor ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -202,7 +204,7 @@ def test_orders_that_cannot_be_are_refused(tiny):
             successor(tiny, **options)
 
 
-# --- gates: what the default model does, on held-out fillings ------------------------------------------------
+# --- gates: what the default model does, on held-out fillings -------------------------------------
 
 
 @pytest.mark.parametrize(

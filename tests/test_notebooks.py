@@ -1,4 +1,6 @@
-"""Every notebook: clean, fresh; a study's FAST run gives every verdict row with the recorded verdict, a tour's runs."""
+"""Every notebook: clean, fresh; a study's FAST run gives every verdict row with the recorded
+verdict, a tour's runs.
+"""
 
 import pytest
 from run_source import run_source

@@ -1,4 +1,6 @@
-"""Path patching: laws that tie it to plain patching, edges worked out by hand, and two ways to the same numbers."""
+"""Path patching: laws that tie it to plain patching, edges worked out by hand, and two ways to the
+same numbers.
+"""
 
 import numpy as np
 import pytest
@@ -36,7 +38,7 @@ def effect(model, task, edits):
     return (metric(edits) - metric([])).numpy()
 
 
-# --- laws ----------------------------------------------------------------------------------------------------
+# --- laws -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("backend", WAYS)
@@ -81,7 +83,7 @@ def test_the_edges_of_one_sender_split_its_direct_effect_from_the_rest(any_tiny,
     )
 
 
-# --- by hand -------------------------------------------------------------------------------------------------
+# --- by hand --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("backend", WAYS)
@@ -98,7 +100,8 @@ def test_a_direct_edge_is_a_cut(any_tiny, ioi, backend):
 def test_an_edge_through_mlps_by_hand(any_tiny, ioi, backend):
     kinds = ["L*H*", "L0H1", "resid_pre.2"]
     clean, base = (run(any_tiny, t, keep=kinds).kept for t in (ioi.clean, ioi.corrupted))
-    # every head of the first two layers writes what it wrote, but the sender at S2; the MLPs do as they do
+    # every head of the first two layers writes what it wrote, but the sender at S2; the MLPs do as
+    # they do
     held = [
         Intervention(f"L{l}H{h}", set_to(base["L*H*"][l, h]))
         for l in range(2)
@@ -154,7 +157,8 @@ def test_an_edge_into_a_kv_head_feeds_its_query_heads(tiny, part, backend):
     W, _ = bridge.projection(tiny, part.upper(), 1)
     stream = base["resid_pre.1"] + clean["L0H2"] - base["L0H2"]
     own = bridge.norm(tiny, "ln1", 1, stream) @ W[1]
-    # the two query heads that KV head 1 serves, each as it is when KV head 1 is so: patched together
+    # the two query heads that KV head 1 serves, each as it is when KV head 1 is so: patched
+    # together
     changed = run(
         tiny, ioi.corrupted, [Intervention(f"L1KV1.{part}", set_to(own))], keep=["L1H*.z"]
     ).kept["L1H*.z"]
@@ -167,7 +171,7 @@ def test_an_edge_into_a_kv_head_feeds_its_query_heads(tiny, part, backend):
     np.testing.assert_allclose(edge.examples, jointly, **CLOSE)
 
 
-# --- where nothing can change --------------------------------------------------------------------------------
+# --- where nothing can change ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("backend", WAYS)
@@ -212,7 +216,7 @@ def test_pairs_in_the_wrong_order_are_nan_and_alone_an_error(any_tiny, ioi):
         interp.path_patch(any_tiny, ioi, "L1H0", "L1H1.q_in")
 
 
-# --- two ways, one meaning -----------------------------------------------------------------------------------
+# --- two ways, one meaning ------------------------------------------------------------------------
 
 ASKED = [
     ("L*H*", "L2H1.q_in@END"),
@@ -327,7 +331,7 @@ def test_the_default_model_both_ways(smollm2, through):
     assert np.abs(both[0].values).max() > 1e-3
 
 
-# --- what it says to wrong input -----------------------------------------------------------------------------
+# --- what it says to wrong input ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

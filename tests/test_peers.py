@@ -69,7 +69,9 @@ def test_values_and_keys_have_a_row_per_kv_head(tiny, part):
 
 
 def test_the_middle_of_the_stream_is_edited_for_the_mlp_and_the_stream(tiny):
-    """The stream after attention, for everything downstream; a bridge's own hook of that name reaches only the MLP."""
+    """The stream after attention, for everything downstream; a bridge's own hook of that name
+    reaches only the MLP.
+    """
     task = interp.tasks.ioi(tiny, n=4, seed=0)
     d = bridge.dims(tiny)
     keep = ["resid_mid.1", "resid_pre.1"]

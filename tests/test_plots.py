@@ -1,4 +1,6 @@
-"""Pictures: they say name and unit, centre diverging data on zero, mark cells, and show nothing by themselves."""
+"""Pictures: they say name and unit, centre diverging data on zero, mark cells, and show nothing by
+themselves.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -1,4 +1,6 @@
-"""Progress measures and numbers about curves: worked out by hand, and on models whose answers are known."""
+"""Progress measures and numbers about curves: worked out by hand, and on models whose answers are
+known.
+"""
 
 import numpy as np
 import pytest
@@ -49,7 +51,7 @@ def curves(rows, steps=(0, 1, 2, 3, 4), names=("a", "b"), n=5):
     )
 
 
-# --- measures --------------------------------------------------------------------------------------------------------
+# --- measures -------------------------------------------------------------------------------------
 
 
 def test_right_answers_are_counted_at_the_last_place():
@@ -124,7 +126,7 @@ def test_seeds_keep_their_sequences():
     )
 
 
-# --- the head with two parameters --------------------------------------------------------------------------------------
+# --- the head with two parameters -----------------------------------------------------------------
 
 
 def test_two_large_parameters_are_a_perfect_induction_head():
@@ -154,7 +156,7 @@ def test_two_parameters_learn_and_do_so_alike_twice():
     )
 
 
-# --- numbers about curves ----------------------------------------------------------------------------------------------
+# --- numbers about curves -------------------------------------------------------------------------
 
 
 def test_spans_are_shares_of_the_training():

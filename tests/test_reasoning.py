@@ -1,4 +1,6 @@
-"""Measures of out-of-context reasoning, worked out on maps wired by hand; and what superposition is judged by."""
+"""Measures of out-of-context reasoning, worked out on maps wired by hand; and what superposition is
+judged by.
+"""
 
 import interp
 import numpy as np
@@ -29,7 +31,9 @@ def source():
 
 
 def wired(source, gain=1.0, query=1.0):
-    """A net that infers: each name writes its city and what that implies, each question its kind of answer."""
+    """A net that infers: each name writes its city and what that implies, each question its kind of
+    answer.
+    """
     d = source.d_vocab
     net = toys.net(d_vocab=d, d_model=d, n_ctx=5, identity=("K", "V"), query_start=0.0, **PARTS)
     kinds = [slice(2, 2 + source.cities), slice(2 + source.cities, 2 + 2 * source.cities)]

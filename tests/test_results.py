@@ -97,7 +97,7 @@ def test_average_of_results(result):
         average([])
 
 
-# --- intervals -----------------------------------------------------------------------------------------------
+# --- intervals ------------------------------------------------------------------------------------
 
 
 def test_constant_examples_have_no_width():
@@ -106,7 +106,9 @@ def test_constant_examples_have_no_width():
 
 
 def test_two_examples_by_hand():
-    """Means of two draws from {0, 1} are 0, 1/2, 1 with 1/4, 1/2, 1/4: the middle half is 0 to 1 at 95 %."""
+    """Means of two draws from {0, 1} are 0, 1/2, 1 with 1/4, 1/2, 1/4: the middle half is 0 to 1 at
+    95 %.
+    """
     low, high = bootstrap(np.array([0.0, 1.0]), level=0.95, n_boot=4000)
     assert (low, high) == (0.0, 1.0)
     low, high = bootstrap(np.array([0.0, 1.0]), level=0.4, n_boot=4000)
@@ -131,7 +133,7 @@ def test_intervals_are_seeded(result):
     assert not np.array_equal(result.ci(seed=3), result.ci(seed=4))
 
 
-# --- on disk and on the page ---------------------------------------------------------------------------------
+# --- on disk and on the page ----------------------------------------------------------------------
 
 
 def test_a_saved_result_comes_back(result, tmp_path):
@@ -222,7 +224,7 @@ def test_wrong_input_is_one_sentence(result, call, says):
         call(result)
 
 
-# --- equality, names of places, and what JSON can say ----------------------------------------------------------
+# --- equality, names of places, and what JSON can say ---------------------------------------------
 
 
 def test_equality_is_what_the_file_would_say(result, tmp_path):

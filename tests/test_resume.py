@@ -1,4 +1,6 @@
-"""Long sweeps stop and go on: fewer runs the second time, the same numbers, a clean model; and wrong input."""
+"""Long sweeps stop and go on: fewer runs the second time, the same numbers, a clean model; and
+wrong input.
+"""
 
 import sys
 
@@ -176,7 +178,7 @@ def test_one_changed_weight_changes_the_fingerprint():
     assert state.weights_hash(model) != was
 
 
-# --- wrong input, both ways ----------------------------------------------------------------------------------
+# --- wrong input, both ways -----------------------------------------------------------------------
 
 
 @EITHER

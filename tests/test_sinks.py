@@ -1,4 +1,6 @@
-"""Sinks: what a position receives, how long its values are, and what a head does with the first token."""
+"""Sinks: what a position receives, how long its values are, and what a head does with the first
+token.
+"""
 
 import numpy as np
 import pytest

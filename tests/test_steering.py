@@ -25,7 +25,7 @@ def clean_less_corrupted(any_tiny, ioi):
     return interp.methods.steering.difference_of_means(any_tiny, ioi, where=f"{AT}@END")
 
 
-# --- finding directions --------------------------------------------------------------------------------------
+# --- finding directions ---------------------------------------------------------------------------
 
 
 def test_difference_of_means_by_hand(any_tiny, ioi):
@@ -92,7 +92,7 @@ def test_function_vector_by_hand(any_tiny, ioi):
     assert found.site == "resid_post.1@END"
 
 
-# --- pushing -------------------------------------------------------------------------------------------------
+# --- pushing --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["add", "project_out", "set"])
@@ -196,7 +196,7 @@ def test_texts_are_steered_in_the_order_given(any_tiny, clean_less_corrupted):
     np.testing.assert_allclose(together, alone, atol=1e-4)
 
 
-# --- soft injection ------------------------------------------------------------------------------------------
+# --- soft injection -------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -283,7 +283,7 @@ def test_a_price_on_the_shares_makes_them_smaller(any_tiny, ioi, other):
     assert share(50.0) < share(0.0)
 
 
-# --- wrong input ---------------------------------------------------------------------------------------------
+# --- wrong input ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""Verdict rules by hand, the record, the builder and the runners on a toy study that needs no model."""
+"""Verdict rules by hand, the record, the builder and the runners on a toy study that needs no
+model.
+"""
 
 import json
 import subprocess
@@ -427,7 +429,10 @@ def test_page_refuses_the_network(tmp_path):
 def test_unknown_study_and_light_import(folder):
     with pytest.raises(ValueError, match="unknown study"):
         run.run("99-nope")
-    code = "import interp.studies, sys; interp.studies.Claim; interp.studies.verdicts; print([m for m in ('torch','nbformat','jupytext','nbclient') if m in sys.modules])"
+    code = (
+        "import interp.studies, sys; interp.studies.Claim; interp.studies.verdicts; print([m for m"
+        " in ('torch','nbformat','jupytext','nbclient') if m in sys.modules])"
+    )
     assert (
         subprocess.check_output(
             [sys.executable, "-c", code], text=True, cwd=Path(__file__).parent.parent

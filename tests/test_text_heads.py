@@ -1,4 +1,6 @@
-"""Heads on running text: the loss as a measure, two ways to it; profiles, components and rank correlations by hand."""
+"""Heads on running text: the loss as a measure, two ways to it; profiles, components and rank
+correlations by hand.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""Texts: the same for a set of versions, cleaned, no copy twice, no document in both halves, chunks that tile documents."""
+"""Texts: the same for a set of versions, cleaned, no copy twice, no document in both halves, chunks
+that tile documents.
+"""
 
 import json
 import sys
@@ -40,7 +42,7 @@ def numpy_docs():
     return tuple(read_docstrings(["numpy"]))
 
 
-# --- cleaning and copies -------------------------------------------------------------------------------------
+# --- cleaning and copies --------------------------------------------------------------------------
 
 
 def test_only_plain_sentences_are_kept_and_markup_goes():
@@ -96,7 +98,7 @@ def test_documentation_is_kept_whole_and_made_once(tmp_path, monkeypatch):
     assert set(first.metadata["versions"]) == {"python", *docstrings.PACKAGES}
 
 
-# --- corpora and halves --------------------------------------------------------------------------------------
+# --- corpora and halves ---------------------------------------------------------------------------
 
 
 def test_halves_share_no_document_and_no_document_moves(numpy_docs):
@@ -143,7 +145,7 @@ def test_files_and_folders(tmp_path):
         texts.files([])
 
 
-# --- chunks --------------------------------------------------------------------------------------------------
+# --- chunks ---------------------------------------------------------------------------------------
 
 
 def test_chunks_tile_each_document(any_tiny):
@@ -231,7 +233,7 @@ def test_the_hub_is_asked_only_when_there_is_one(monkeypatch):
         texts.hub("someone/something", column="texts")
 
 
-# --- cross-entropy -------------------------------------------------------------------------------------------
+# --- cross-entropy --------------------------------------------------------------------------------
 
 
 def test_cross_entropy_by_hand(any_tiny):

@@ -1,4 +1,6 @@
-"""Toy data: what each source says of its rows is true of them, splits cannot leak, and draws repeat."""
+"""Toy data: what each source says of its rows is true of them, splits cannot leak, and draws
+repeat.
+"""
 
 import json
 from dataclasses import FrozenInstanceError, asdict
@@ -91,7 +93,7 @@ def test_the_halves_are_a_fair_coin():
         from_half(lambda m: alone.repeat(m, 1), 5, other, 2)
 
 
-# --- each source, by its own rule ---------------------------------------------------------------------------------
+# --- each source, by its own rule -----------------------------------------------------------------
 
 
 def test_bigrams_and_copies():
@@ -330,7 +332,7 @@ def test_dual_process_by_split():
     assert (often / often.sum() - source.chances).abs().max() < 0.02
 
 
-# --- what is said to a wrong word ---------------------------------------------------------------------------------
+# --- what is said to a wrong word -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

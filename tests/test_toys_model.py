@@ -1,4 +1,6 @@
-"""Small transformers: each part against its formula, hooks on against hooks off, and the toolkit's identities."""
+"""Small transformers: each part against its formula, hooks on against hooks off, and the toolkit's
+identities.
+"""
 
 import math
 
@@ -52,7 +54,7 @@ def task(model):
     return interp.tasks.induction(made(d_vocab=24), n=3, length=4)
 
 
-# --- parts against their formulas ------------------------------------------------------------------------------------
+# --- parts against their formulas -----------------------------------------------------------------
 
 
 def by_hand(kind, scores, static):
@@ -252,7 +254,7 @@ def test_a_seed_gives_the_same_weights_and_draws_from_nobody_else():
     assert same(a, b) and same(d, e) and not same(a, c)
 
 
-# --- the toolkit's identities ----------------------------------------------------------------------------------------
+# --- the toolkit's identities ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -347,7 +349,7 @@ def test_no_norm_divides_by_one(model):
     )
 
 
-# --- what is refused -------------------------------------------------------------------------------------------------
+# --- what is refused ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

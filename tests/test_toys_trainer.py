@@ -1,4 +1,6 @@
-"""The trainer: the same bits each time, also after an interruption; runs are found again by their recipe."""
+"""The trainer: the same bits each time, also after an interruption; runs are found again by their
+recipe.
+"""
 
 import json
 
@@ -44,7 +46,7 @@ def same(a, b):
     return set(a) == set(b) and all(torch.equal(a[name], b[name]) for name in a)
 
 
-# --- the same bits ---------------------------------------------------------------------------------------------------
+# --- the same bits --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,7 @@ def test_threads_are_given_back():
     assert torch.get_num_threads() == before
 
 
-# --- runs and their recipes ------------------------------------------------------------------------------------------
+# --- runs and their recipes -----------------------------------------------------------------------
 
 
 def test_a_run_is_found_by_its_recipe(monkeypatch):
@@ -210,7 +212,7 @@ def test_seeds_side_by_side_are_the_seeds_one_by_one(tmp_path, monkeypatch):
     assert all(same(a.weights(), b.weights()) and a.folder != b.folder for a, b in zip(side, alone))
 
 
-# --- forgetting ------------------------------------------------------------------------------------------------------
+# --- forgetting -----------------------------------------------------------------------------------
 
 
 def test_embeddings_are_drawn_anew_when_and_where_it_is_said():
@@ -241,13 +243,16 @@ def test_embeddings_are_drawn_anew_when_and_where_it_is_said():
     )
 
 
-# --- what goes wrong -------------------------------------------------------------------------------------------------
+# --- what goes wrong ------------------------------------------------------------------------------
 
 
 def test_divergence_stops_with_the_step_and_what_to_try(tmp_path):
     with pytest.raises(
         ValueError,
-        match=r"own: the loss is .* at step \d+ and was .* diverged; try a smaller lr than 1e\+06, warmup=100, or clip",
+        match=(
+            r"own: the loss is .* at step \d+ and was .* diverged; try a smaller lr than 1e\+06,"
+            r" warmup=100, or clip"
+        ),
     ):
         toys.train(
             OWN.but(optimizer="sgd", lr=1e6, model={"norm": "none"}),
@@ -292,7 +297,7 @@ def test_what_cannot_be_is_refused_with_a_sentence(call, says):
         call()
 
 
-# --- measures over training ------------------------------------------------------------------------------------------
+# --- measures over training -----------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
-"""Distance from the clean prediction, and causal tracing: laws, numbers by hand, both ways the same."""
+"""Distance from the clean prediction, and causal tracing: laws, numbers by hand, both ways the
+same.
+"""
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ def ioi(any_tiny):
     return interp.tasks.ioi(any_tiny, n=4, seed=0)
 
 
-# --- kl_to ---------------------------------------------------------------------------------------------------
+# --- kl_to ----------------------------------------------------------------------------------------
 
 
 def test_kl_is_zero_at_home_and_torchs_own_elsewhere(any_tiny, ioi):
@@ -63,7 +65,7 @@ def test_kl_says_what_it_needs(any_tiny, ioi):
         interp.patch(any_tiny, ioi[:2], "L*H*", metric=interp.methods.runs.kl_to(any_tiny, ioi))
 
 
-# --- causal_trace --------------------------------------------------------------------------------------------
+# --- causal_trace ---------------------------------------------------------------------------------
 
 EITHER = pytest.mark.parametrize("backend", ["engine", "hooks"])
 

@@ -1,4 +1,6 @@
-"""The tuned lens: the identity at the end, never worse than the plain lens on its text, the same for a seed."""
+"""The tuned lens: the identity at the end, never worse than the plain lens on its text, the same
+for a seed.
+"""
 
 from dataclasses import replace
 

@@ -1,4 +1,6 @@
-"""Circuits read from weights: by explicit products, by weights wired by hand, and by what must not change them."""
+"""Circuits read from weights: by explicit products, by weights wired by hand, and by what must not
+change them.
+"""
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from interp.models import bridge
 
 
 def folded(model, which, layer, head):
-    """W_Q, W_K or W_V of one query head by the plainest way: its own KV head, centred, times the gain."""
+    """W_Q, W_K or W_V of one query head by the plainest way: its own KV head, centred, times the
+    gain.
+    """
     d, norm = bridge.dims(model), interp.engine.find(model).layers[layer].norm1
     W = bridge.projection(model, which, layer)[0]
     W = W[head // d.group if which in "KV" else head].double()
@@ -22,11 +26,13 @@ def write(model, layer, head):
     return bridge.projection(model, "O", layer)[0][head].double()
 
 
-# --- read-outs -----------------------------------------------------------------------------------------------
+# --- read-outs ------------------------------------------------------------------------------------
 
 
 def test_ov_of_layer_zero_is_what_the_head_really_writes(any_tiny):
-    """One token alone: the head attends to it fully, and what it writes is the read-out up to one scale."""
+    """One token alone: the head attends to it fully, and what it writes is the read-out up to one
+    scale.
+    """
     d, token = bridge.dims(any_tiny), 60
     read = interp.methods.weights.ov_readout(any_tiny, "L0H3", [token], k=d.d_vocab)
     embed = interp.engine.find(any_tiny).embed[token].double()
@@ -43,7 +49,9 @@ def test_ov_of_layer_zero_is_what_the_head_really_writes(any_tiny):
 
 
 def test_qk_of_layer_zero_is_the_models_own_score(tiny):
-    """In a model without biases the read-out of two tokens is the attention score, rotation included."""
+    """In a model without biases the read-out of two tokens is the attention score, rotation
+    included.
+    """
     query, keys, n = 70, [60, 61, 62, 63], 3
     tokens = torch.tensor([[keys[i], 64, 65, query] for i in range(4)])
     scores = interp.run(tiny, tokens, keep=["L0H3.scores@-1"]).kept["L0H3.scores@-1"][
@@ -91,7 +99,7 @@ def test_wrong_read_outs_are_one_sentence(any_tiny, call, says):
         call(any_tiny)
 
 
-# --- composition ---------------------------------------------------------------------------------------------
+# --- composition ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["q", "k", "v"])

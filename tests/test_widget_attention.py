@@ -1,4 +1,6 @@
-"""The attention widget in plain Python and node. Its numbers are those of `interp.attention_patterns` and `head_scores`."""
+"""The attention widget in plain Python and node. Its numbers are those of
+`interp.attention_patterns` and `head_scores`.
+"""
 
 import threading
 from importlib import import_module

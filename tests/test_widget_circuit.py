@@ -1,4 +1,6 @@
-"""The circuit explorer in plain Python, and its rules in node. Its numbers are those of `interp.evaluate`."""
+"""The circuit explorer in plain Python, and its rules in node. Its numbers are those of
+`interp.evaluate`.
+"""
 
 import json
 

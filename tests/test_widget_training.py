@@ -77,14 +77,21 @@ def test_the_page_finds_the_nearest_checkpoint(tmp_path):
 
 def test_in_a_real_lab(open_notebook, tmp_path):
     cells = (
-        "import interp, numpy as np; from interp.results import Result; steps = [0, 1, 3, 10, 30, 100, 300, 1000]",
+        (
+            "import interp, numpy as np; from interp.results import Result; steps = [0, 1, 3, 10,"
+            " 30, 100, 300, 1000]"
+        ),
         "rise = np.linspace(0, 1, 8)[:, None, None] * np.random.default_rng(0).random((8, 3, 4))",
-        "r = Result(rise, ('step', 'layer', 'head'), {'step': steps, 'layer': [0, 1, 2], 'head': [0, 1, 2, 3]}, 'induction score', 'share of attention')",
+        (
+            "r = Result(rise, ('step', 'layer', 'head'), {'step': steps, 'layer': [0, 1, 2],"
+            " 'head': [0, 1, 2, 3]}, 'induction score', 'share of attention')"
+        ),
     )
     page = open_notebook("; ".join(cells), "w = interp.widgets.training(r); w")
     page.page.wait_for_selector(".interp-steps-map rect")
     before = page.page.evaluate(
-        "() => getComputedStyle(document.querySelector('.interp-steps-map rect[data-i=\"5\"]')).fill"
+        "() => getComputedStyle(document.querySelector('.interp-steps-map"
+        ' rect[data-i="5"]\')).fill'
     )
     page.page.locator(".interp input[type=range]").focus()
     for _ in range(3):
@@ -92,7 +99,8 @@ def test_in_a_real_lab(open_notebook, tmp_path):
     page.poll("w.step", 30)
     page.see("() => document.querySelector('.interp-steps-said').textContent", "step 30 of 1000")
     page.see(
-        "() => getComputedStyle(document.querySelector('.interp-steps-map rect[data-i=\"5\"]')).fill",
+        "() => getComputedStyle(document.querySelector('.interp-steps-map"
+        ' rect[data-i="5"]\')).fill',
         lambda now: now != before,
     )
     page.do("setattr(w, 'step', 0)")

@@ -31,7 +31,7 @@ def change(grid):
     return diff["now"] - diff["clean"]
 
 
-# --- the worker ----------------------------------------------------------------------------------------------
+# --- the worker -----------------------------------------------------------------------------------
 
 
 def test_only_the_newest_of_the_waiting_jobs_runs_and_the_running_one_is_stale():
@@ -123,7 +123,7 @@ def test_a_closed_widget_listens_to_nothing(grid):
     assert grid.comm is None and "by='mean'" in grid.python
 
 
-# --- names of heads ------------------------------------------------------------------------------------------
+# --- names of heads -------------------------------------------------------------------------------
 
 
 def test_heads_are_read_as_people_type_them(tiny):
@@ -159,7 +159,7 @@ def test_a_wrong_head_is_quoted(tiny, text, said):
         heads_of(text, bridge.dims(tiny))
 
 
-# --- the head grid -------------------------------------------------------------------------------------------
+# --- the head grid --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("by", ["mean", "zero", "resample", "scale"])

@@ -1,4 +1,6 @@
-"""The widgets in a real JupyterLab: run the cells, click, and ask the kernel and the page until they agree."""
+"""The widgets in a real JupyterLab: run the cells, click, and ask the kernel and the page until
+they agree.
+"""
 
 import statistics
 import sys
@@ -12,8 +14,14 @@ pytestmark = pytest.mark.xdist_group(
 
 TINY = "import interp; model = interp.models.tiny(); task = interp.tasks.ioi(model, n=8)"
 CELL = ".interp-heads-grid rect[data-i='{}']"
-CROSSES = "() => (document.querySelector('.interp-heads-grid .interp-heads-cross').getAttribute('d') || '').split('M').length - 1"
-MOVED = "() => document.querySelector('.interp-heads-numbers tbody tr:nth-child(2) td:last-child')?.textContent"
+CROSSES = (
+    "() => (document.querySelector('.interp-heads-grid .interp-heads-cross').getAttribute('d') ||"
+    " '').split('M').length - 1"
+)
+MOVED = (
+    "() => document.querySelector('.interp-heads-numbers tbody tr:nth-child(2)"
+    " td:last-child')?.textContent"
+)
 NOW = "w.value['logit difference']['now']"
 
 
@@ -140,7 +148,8 @@ def test_what_python_sets_is_seen(grid):
 
 def test_long_work_says_computing_and_leaves_the_kernel_free(grid):
     grid.do(
-        "exec('''import time\ndef slow(*a, inner=w._compute):\n    time.sleep(1.2)\n    yield from inner(*a)\nw._kept, w._compute = w._compute, slow''', globals())"
+        "exec('''import time\ndef slow(*a, inner=w._compute):\n    time.sleep(1.2)\n    yield from"
+        " inner(*a)\nw._kept, w._compute = w._compute, slow''', globals())"
     )
     grid.click(CELL.format(0))
     grid.see("() => document.querySelector('.interp-busy').textContent", "computing")
@@ -225,7 +234,7 @@ def test_in_notebook_7(browser, tmp_path):
         page.see(CROSSES, 1)
 
 
-# --- the default model: how long a click takes ---------------------------------------------------------------
+# --- the default model: how long a click takes ----------------------------------------------------
 
 WATCH = """() => {
   const table = document.querySelector('.interp-heads-numbers');
@@ -238,7 +247,10 @@ WATCH = """() => {
 
 
 def test_clicks_on_the_default_model(browser, lab, smollm2, capsys, tmp_path):
-    cell = "model = interp.load(); task = interp.tasks.ioi(model, n=8); w = interp.widgets.heads(model, task); w"
+    cell = (
+        "model = interp.load(); task = interp.tasks.ioi(model, n=8); w ="
+        " interp.widgets.heads(model, task); w"
+    )
     with notebook(browser, *lab, "import interp", cell) as page:
         page.page.wait_for_selector(".interp-heads-now", timeout=120_000)
         page.do("w.wait()")

@@ -160,7 +160,10 @@ if (
         times.push(performance.now() - start);
       } return times; }"""
     load = "import torch; torch.set_num_threads(1); import interp; model = interp.load()"
-    shown = "w = interp.widgets.attention(model, 'When Mary and John went to the store, John gave a drink to', heads='L17H*'); w.wait(); w"
+    shown = (
+        "w = interp.widgets.attention(model, 'When Mary and John went to the store, John gave a"
+        " drink to', heads='L17H*'); w.wait(); w"
+    )
     long = "u = interp.widgets.attention(model, 'word ' * 254, heads='L17H*'); u.wait(); u"
     table = "v = interp.widgets.lens(model, 'The capital of France is'); v.wait(); v"
     heads = [[f".interp-att-small[data-head='L17H{h}']" for h in (1, 2)], "[aria-pressed='true']"]
@@ -180,7 +183,8 @@ if (
                 page.page.wait_for_selector(what[0][0])
                 times = page.page.evaluate(TIME, what)
                 print(
-                    f"{name}: median {statistics.median(times):.0f} ms of 20, worst {max(times):.0f}",
+                    f"{name}: median {statistics.median(times):.0f} ms of 20, worst"
+                    f" {max(times):.0f}",
                     file=sys.stderr,
                 )
         browser.close()

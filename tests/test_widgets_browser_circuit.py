@@ -1,4 +1,6 @@
-"""The circuit and the patching explorer in a real JupyterLab: click, and ask kernel and page until they agree."""
+"""The circuit and the patching explorer in a real JupyterLab: click, and ask kernel and page until
+they agree.
+"""
 
 import pytest
 
@@ -7,7 +9,10 @@ pytestmark = pytest.mark.xdist_group(
 )  # one lab and one Chromium for all of them, files in their order
 
 TINY = "import interp; model = interp.models.tiny(); task = interp.tasks.ioi(model, n=6)"
-CIRCUIT = "scores = interp.discover(model, task); w = interp.widgets.circuit(scores, model, task, shown=20); w"
+CIRCUIT = (
+    "scores = interp.discover(model, task); w = interp.widgets.circuit(scores, model, task,"
+    " shown=20); w"
+)
 READY = "w.answered >= w.asked and bool(w.reply.get('numbers'))"
 EDGE = ".interp-circuit-hits [data-edge='{}']"
 CELL = ".interp-patch-map rect[data-i='{}']"
@@ -40,7 +45,8 @@ def test_the_circuit_explorer(graph, tmp_path):
     graph.poll(READY, True)
     shown = graph.value("w.numbers['value']")
     graph.see(
-        "() => document.querySelector('.interp-circuit-numbers .now td').textContent.split(' ')[0].replace('−', '-')",
+        "() => document.querySelector('.interp-circuit-numbers .now td').textContent.split('"
+        " ')[0].replace('−', '-')",
         f"{shown:.{2 if abs(shown) >= 0.095 else 3}f}",
     )
     expected = graph.value(

@@ -1,4 +1,6 @@
-"""The feature widget in a real JupyterLab: find a latent, edit it, and ask the kernel whether the page says what a run says."""
+"""The feature widget in a real JupyterLab: find a latent, edit it, and ask the kernel whether the
+page says what a run says.
+"""
 
 import pytest
 import torch
@@ -19,13 +21,19 @@ ids[:, 5] = evil[0]; ids[:, 0] = 1
 acts = features.activations(model, "resid_post.1", ids)
 sae = features.baselines(acts, k=6, width=300)[0]
 seen = features.firings(model, sae, on=acts)""",
-    "w = interp.widgets.features(model, sae, seen, latent=3, text='The capital of France is', find=''); w",
+    (
+        "w = interp.widgets.features(model, sae, seen, latent=3, text='The capital of France is',"
+        " find=''); w"
+    ),
 )
 CHOSEN = "() => document.querySelector('.interp-feat-rows [aria-selected=true]')?.dataset.latent"
 TITLE = "() => document.querySelector('.interp-feat-card h3')?.firstChild.textContent.trim()"
 SHARE = "() => document.querySelector('.interp-next-tokens .interp-next-share')?.textContent"
 PROBLEM = "() => document.querySelector('.interp-problem').textContent"
-BY_HAND = "float(interp.run(model, interp.widgets.prompt_task(model, w.text), {edit}, last_only=True).logits[0].softmax(-1).max())"
+BY_HAND = (
+    "float(interp.run(model, interp.widgets.prompt_task(model, w.text), {edit},"
+    " last_only=True).logits[0].softmax(-1).max())"
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +47,8 @@ def opened(browser, lab):
 @pytest.fixture
 def shown(opened):
     opened.do(
-        "[setattr(w, n, v) for n, v in dict(latent=3, text='The capital of France is', by='ablate', strength=1.0, where='all', find='', sort='number').items()] and w.wait()"
+        "[setattr(w, n, v) for n, v in dict(latent=3, text='The capital of France is', by='ablate',"
+        " strength=1.0, where='all', find='', sort='number').items()] and w.wait()"
     )
     opened.see(TITLE, "3")
     return opened
@@ -82,7 +91,8 @@ def test_the_list_is_searched_and_sorted(shown):
     shown.page.locator(".interp-feat-list select").select_option("density")
     densest = shown.value("int(seen.density.argmax())")
     shown.see(
-        "() => Math.max(...[...document.querySelectorAll('.interp-feat-rows [data-latent]')].map((r) => parseFloat(r.querySelector('i').textContent)))",
+        "() => Math.max(...[...document.querySelectorAll('.interp-feat-rows"
+        " [data-latent]')].map((r) => parseFloat(r.querySelector('i').textContent)))",
         lambda most: most > 0,
     )
     shown.poll("w.sort", "density")
@@ -143,13 +153,15 @@ def test_a_typed_prompt_shows_its_tokens_and_an_error_is_a_line(shown):
 
 def test_words_of_the_text_never_run(shown):
     shown.do(
-        "[setattr(w, 'latent', next(i for i in range(300) if 'script' in w._card(i)._repr_html_())), w.wait()]"
+        "[setattr(w, 'latent', next(i for i in range(300) if 'script' in"
+        " w._card(i)._repr_html_())), w.wait()]"
     )
     shown.see(
         "() => document.querySelector('.interp-feat-card').textContent.includes('<script>')", True
     )
     assert shown.page.evaluate(
-        "() => [window.ran === undefined, document.querySelectorAll('.interp-feat-card script').length]"
+        "() => [window.ran === undefined, document.querySelectorAll('.interp-feat-card"
+        " script').length]"
     ) == [True, 0]
 
 
@@ -182,7 +194,10 @@ def test_the_page_of_many_filters_sorts_and_jumps(browser, tiny, tmp_path):
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda said: errors.append(said.text))
     page.goto(f"file://{file}")
-    shown = "() => [...document.querySelectorAll('details')].filter((d) => !d.hidden).map((d) => Number(d.dataset.l))"
+    shown = (
+        "() => [...document.querySelectorAll('details')].filter((d) => !d.hidden).map((d) =>"
+        " Number(d.dataset.l))"
+    )
     assert (
         page.evaluate(shown) == list(range(30))
         and page.locator("output").inner_text() == "30 of 30"

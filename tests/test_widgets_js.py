@@ -1,4 +1,6 @@
-"""The pure functions of the widgets' JavaScript, in node: each file as it is served, the shared part before it."""
+"""The pure functions of the widgets' JavaScript, in node: each file as it is served, the shared
+part before it.
+"""
 
 import subprocess
 

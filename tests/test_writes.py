@@ -1,4 +1,6 @@
-"""The lens on writes and the regression of writes: by hand, planted, and held to their nulls; facts asked otherwise."""
+"""The lens on writes and the regression of writes: by hand, planted, and held to their nulls; facts
+asked otherwise.
+"""
 
 from importlib import import_module
 
@@ -19,7 +21,7 @@ def ioi(_tiny):
     return interp.tasks.ioi(_tiny["tiny"], n=8)
 
 
-# --- write_lens ----------------------------------------------------------------------------------------------
+# --- write_lens -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -86,11 +88,13 @@ def test_wrong_lenses_are_one_sentence(tiny, ioi, where, options, says):
         interp.methods.lenses.write_lens(tiny, ioi, where, **options)
 
 
-# --- write_regression ----------------------------------------------------------------------------------------
+# --- write_regression -----------------------------------------------------------------------------
 
 
 def planted(monkeypatch, weights, noise, d=32, heads=4, seed=0):
-    """Writers that are random vectors, and a target that is a constant, their weighted sum, and noise."""
+    """Writers that are random vectors, and a target that is a constant, their weighted sum, and
+    noise.
+    """
     g = torch.Generator().manual_seed(seed)
     constant = torch.randn(d, generator=g, dtype=torch.double) * 5
 
@@ -190,7 +194,7 @@ def test_too_few_prompts_for_the_weights(tiny, ioi):
         interp.replications.write_regression(tiny, ioi, "mlp.2", heldout=ioi)
 
 
-# --- what the study asks of others ---------------------------------------------------------------------------
+# --- what the study asks of others ----------------------------------------------------------------
 
 
 def test_a_fraction_of_the_trace_is_the_trace_over_the_loss(any_tiny):

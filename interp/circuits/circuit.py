@@ -25,17 +25,24 @@ CONVENTION = "score > 0: corrupting the edge lowers the clean metric"
 
 @dataclass(frozen=True, eq=False)
 class Circuit:
-    """Edges of a model's residual graph, from a sender ("embed", "L9H1", "mlp.3") to a receiver ("L10H7.q_in").
+    """Edges of a model's residual graph, from a sender ("embed", "L9H1", "mlp.3") to a receiver
+    ("L10H7.q_in").
 
-    >>> circuit = Circuit.top(discover(model, task), 500).prune()
-    >>> len(circuit), circuit.nodes[:3]
-    >>> circuit & other, circuit | other, circuit - other      # set algebra on edges
-    >>> circuit.save("ioi.json"); Circuit.load("ioi.json")
+    Example:
+        >>> circuit = Circuit.top(discover(model, task), 500).prune()
+        >>> len(circuit), circuit.nodes[:3]
+        >>> circuit & other, circuit | other, circuit - other      # set algebra on edges
+        >>> circuit.save("ioi.json"); Circuit.load("ioi.json")
 
-    edges: {(sender, receiver): score}, kept in forward order; a score may be None where the source gives none.
-    graph: layers, heads, KV heads and whether blocks are parallel: the model's shape. model: the name it was loaded
-    by. task: {"name", "n", "seed"}, and "make" and "options" where it was made with options. roles: {"name mover": ["L23H3"]}; a paper's circuit may have roles alone.
-    source: where it comes from. evaluation: numbers of the run that judged it, with the split.
+    Attributes:
+        edges: {(sender, receiver): score}, kept in forward order; a score may be None where the
+            source gives none.
+        graph: Layers, heads, KV heads and whether blocks are parallel: the model's shape.
+        model: The name it was loaded by.
+        task: {"name", "n", "seed"}, and "make" and "options" where it was made with options.
+        roles: {"name mover": ["L23H3"]}; a paper's circuit may have roles alone.
+        source: Where it comes from.
+        evaluation: Numbers of the run that judged it, with the split.
     """
 
     edges: Mapping[Edge, float | None]
@@ -59,7 +66,8 @@ class Circuit:
         ]
         if bad:
             raise ValueError(
-                f"the score of {' -> '.join(bad[0])} is {self.edges[bad[0]]}: scores are finite numbers (leave the edge out)"
+                f"the score of {' -> '.join(bad[0])} is {self.edges[bad[0]]}: scores are finite"
+                " numbers (leave the edge out)"
             )
         heads = {str(s) for s in sites.senders(self.graph)}
         odd = [head for some in self.roles.values() for head in some if head not in heads]
@@ -72,13 +80,15 @@ class Circuit:
     def _order(self) -> dict[Edge, int]:
         return residual_graph.edge_order(self.graph)
 
-    # --- choosing edges by scores ----------------------------------------------------------------------------
+    # --- choosing edges by scores -----------------------------------------------------------------
 
     @staticmethod
     def top(scores: Result, n: int, *, absolute: bool = True) -> "Circuit":
-        """The n edges with the largest scores: in size, or with absolute=False the most helpful ones.
+        """The n edges with the largest scores: in size, or with absolute=False the most helpful
+        ones.
 
-        >>> Circuit.top(scores, 500)
+        Example:
+            >>> Circuit.top(scores, 500)
         """
         flat, found = residual_graph.candidates(scores, absolute)
         if not 1 <= n <= len(found):
@@ -90,21 +100,26 @@ class Circuit:
 
     @staticmethod
     def threshold(scores: Result, at: float, *, absolute: bool = True) -> "Circuit":
-        """The edges whose score (in size, or signed with absolute=False) is at least `at`, in the scores' unit."""
+        """The edges whose score (in size, or signed with absolute=False) is at least `at`, in the
+        scores' unit.
+        """
         flat, found = residual_graph.candidates(scores, absolute)
         chosen = found[flat[found] >= at]
         if not len(chosen):
             raise ValueError(
-                f"no edge scores {at:g} or more: the largest is {flat[found].max():.4g} (try a lower threshold)"
+                f"no edge scores {at:g} or more: the largest is {flat[found].max():.4g} (try a"
+                " lower threshold)"
             )
         return _of_scores(scores, chosen, {"select": "threshold", "at": at, "absolute": absolute})
 
     @staticmethod
     def greedy(scores: Result, n: int, *, absolute: bool = True) -> "Circuit":
-        """n edges grown backwards from the logits: each time the best edge into what is already in the circuit.
+        """n edges grown backwards from the logits: each time the best edge into what is already in
+        the circuit.
 
-        Every component then has a way to the logits. A KV head is in as soon as one of its query heads is.
-        Hanna et al. 2024 (arXiv 2403.17806), section 2.
+        Reference:
+            Every component then has a way to the logits. A KV head is in as soon as one of its
+            query heads is. Hanna et al. 2024 (arXiv 2403.17806), section 2.
         """
         flat, found = residual_graph.candidates(scores, absolute)
         if not 1 <= n <= len(found):
@@ -142,7 +157,8 @@ class Circuit:
     def of(edges: Iterable[Edge], like: "Circuit | Result", **metadata: Any) -> "Circuit":
         """A circuit of these edges on the graph of another circuit or of scores.
 
-        >>> Circuit.of([("embed", "mlp.0.in"), ("mlp.0", "logits.in")], like=scores)
+        Example:
+            >>> Circuit.of([("embed", "mlp.0.in"), ("mlp.0", "logits.in")], like=scores)
         """
         graph = like.graph if isinstance(like, Circuit) else residual_graph.graph_of(like)
         model = like.model if isinstance(like, Circuit) else like.metadata["model"]
@@ -151,8 +167,9 @@ class Circuit:
     def prune(self) -> "Circuit":
         """Only the edges on some way from the embedding to the logits.
 
-        The others carry nothing or are never read: with resample ablation the circuit's run is the same without
-        them. An edge into a KV head's keys or values is kept when any of the query heads that share it is.
+        The others carry nothing or are never read: with resample ablation the circuit's run is the
+        same without them. An edge into a KV head's keys or values is kept when any of the query
+        heads that share it is.
         """
         before, after = self._reached()
 
@@ -172,7 +189,7 @@ class Circuit:
                 after.add(s)
         return before, after
 
-    # --- as a set --------------------------------------------------------------------------------------------
+    # --- as a set ---------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return len(self.edges)
@@ -216,8 +233,9 @@ class Circuit:
     def _alike(self, other: "Circuit") -> None:
         if (self.graph, self.model) != (other.graph, other.model):
             raise ValueError(
-                f"circuits of {self.model!r} ({residual_graph.shape(self.graph)}) and {other.model!r} ({residual_graph.shape(other.graph)}) have no edge in common: "
-                "both must be of one model"
+                f"circuits of {self.model!r} ({residual_graph.shape(self.graph)}) and"
+                f" {other.model!r} ({residual_graph.shape(other.graph)}) have no edge in common:"
+                " both must be of one model"
             )
 
     def _with(self, edges: Mapping[Edge, float | None]) -> "Circuit":
@@ -226,7 +244,9 @@ class Circuit:
 
     @property
     def nodes(self) -> list[str]:
-        """The components at either end of an edge, or named in roles, in forward order; without "logits"."""
+        """The components at either end of an edge, or named in roles, in forward order; without
+        "logits".
+        """
         there = {s for s, _ in self.edges} | {
             c for _, r in self.edges for c in residual_graph.nodes_of(r)
         }
@@ -239,7 +259,9 @@ class Circuit:
         return len(self.edges) / len(self._order)
 
     def weights(self) -> np.ndarray:
-        """1 at the circuit's edges, 0 elsewhere: [sender receiver], to run the model with the rest cut."""
+        """1 at the circuit's edges, 0 elsewhere: [sender receiver], to run the model with the rest
+        cut.
+        """
         rows, columns = residual_graph.axes(self.graph)
         out = np.zeros((len(rows), len(columns)), dtype=np.float32)
         for s, r in self.edges:
@@ -247,11 +269,14 @@ class Circuit:
         return out
 
     def check(self, model_name: str, graph: Graph, task: Any = None) -> "Circuit":
-        """The circuit itself when it fits this model (and task); otherwise a ValueError that says what is wrong."""
+        """The circuit itself when it fits this model (and task); otherwise a ValueError that says
+        what is wrong.
+        """
         if graph != self.graph:
             raise ValueError(
-                f"this circuit is of {self.model!r} ({residual_graph.shape(self.graph)}), the model is {model_name!r} ({residual_graph.shape(graph)}): "
-                f"load the circuit's own model, interp.load({self.model!r})"
+                f"this circuit is of {self.model!r} ({residual_graph.shape(self.graph)}), the model"
+                f" is {model_name!r} ({residual_graph.shape(graph)}): load the circuit's own model,"
+                f" interp.load({self.model!r})"
             )
         if not self.edges:
             raise ValueError(
@@ -261,7 +286,8 @@ class Circuit:
             )
         if model_name != self.model:
             warnings.warn(
-                f"this circuit is of {self.model!r}: what follows is what its edges are worth in {model_name!r}",
+                f"this circuit is of {self.model!r}: what follows is what its edges are worth in"
+                f" {model_name!r}",
                 stacklevel=3,
             )
         if task is not None and self.task and self.task.get("name") != task.name:
@@ -271,20 +297,25 @@ class Circuit:
             )
         return self
 
-    # --- showing ---------------------------------------------------------------------------------------------
+    # --- showing ----------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
         how = self.source.get("method") or self.source.get("cite") or self.source.get("kind", "")
         named = f", roles: {', '.join(self.roles)}" if self.roles else ""
-        size = f"{len(self)} of {len(self._order)} edges ({self.share:.2%}), {len(self.nodes)} components"
+        size = (
+            f"{len(self)} of {len(self._order)} edges ({self.share:.2%}), {len(self.nodes)}"
+            " components"
+        )
         return f"Circuit({self.model}, {self.task.get('name', 'no task')}, {how}: {size}{named})"
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
-        """The Axes with the circuit: layers from the embedding up, heads at fixed places, edges by score.
-
-        >>> circuit.plot(max_edges=200, title="IOI")
+        """The Axes with the circuit: layers from the embedding up, heads at fixed places, edges by
+        score.
 
         See `interp.circuits.drawing.draw` for what the picture says and for the options.
+
+        Example:
+            >>> circuit.plot(max_edges=200, title="IOI")
         """
         from interp.circuits import drawing
 
@@ -295,7 +326,7 @@ class Circuit:
 
         return drawing.html(self)
 
-    # --- on disk ---------------------------------------------------------------------------------------------
+    # --- on disk ----------------------------------------------------------------------------------
 
     def to_json(self) -> str:
         """The circuit's file: JSON with an edge a line, scores with four significant digits."""
@@ -348,7 +379,9 @@ class Circuit:
 
 
 def load(path: str | Path) -> Circuit:
-    """The circuit in a file that `Circuit.save` wrote; ValueError says what is wrong with another file."""
+    """The circuit in a file that `Circuit.save` wrote; ValueError says what is wrong with another
+    file.
+    """
     try:
         said = json.loads(Path(path).read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -359,10 +392,11 @@ def load(path: str | Path) -> Circuit:
         or not {"model", "graph", "edges"} <= said.keys()
     ):
         raise ValueError(
-            f"{str(path)!r} is not a circuit saved by interp (other tools' files: interp.circuits.read)"
+            f"{str(path)!r} is not a circuit saved by interp (other tools' files:"
+            " interp.circuits.read)"
         )
     try:
-        edges = {(s, r): (score[0] if score else None) for s, r, *score in said["edges"]}
+        edges = {(s, r): score[0] if score else None for s, r, *score in said["edges"]}
         keep = {
             k: said[k] for k in ("task", "roles", "source", "evaluation", "convention") if k in said
         }

@@ -1,8 +1,9 @@
-"""Circuits as pictures: where everything stands is plain data, computed here; matplotlib draws it, a widget may too.
+"""Circuits as pictures: where everything stands is plain data, computed here; matplotlib draws it,
+a widget may too.
 
-Layers are rows, from the embedding at the bottom to the logits at the top. A head always stands at its own place:
-its layer and its number. MLPs have a lane of their own. Query heads that share a KV head stand together, and the
-edges into the shared keys and values end at the foot of their group.
+Layers are rows, from the embedding at the bottom to the logits at the top. A head always stands at
+its own place: its layer and its number. MLPs have a lane of their own. Query heads that share a KV
+head stand together, and the edges into the shared keys and values end at the foot of their group.
 """
 
 import io
@@ -45,20 +46,23 @@ NAMED, FEWER = (
 GAP, LANE, RISE, FOOT, ASIDE = 0.7, 1.3, 0.42, 0.3, 0.28
 
 
-# --- where everything stands -----------------------------------------------------------------------------------
+# --- where everything stands ----------------------------------------------------------------------
 
 
 def layout(circuit: "interp.circuits.circuit.Circuit", *, max_edges: int = 1000) -> dict[str, Any]:
-    """Where every component of the circuit's model stands and how each edge runs: plain data, ready for JSON.
+    """Where every component of the circuit's model stands and how each edge runs: plain data, ready
+    for JSON.
 
-    >>> layout(circuit)["nodes"]["L9H1"]
-    {'x': 1.0, 'y': 9.0, 'kind': 'head', 'member': True, 'role': 'name mover'}
+    nodes: all of the model's, with member = in the circuit. groups: query heads that share a KV
+    head: {layer, index, x0, x1, y, read: which of "k" and "v" the circuit has edges into}. edges:
+    the max_edges largest in size, smallest first, each {sender, receiver, score, sign, width,
+    path}: width is the score in size over the largest (0.1 without a score), path a cubic curve by
+    its four points x0 y0 ... x3 y3. hidden: how many edges are left out. largest: the largest score
+    in size. One unit up is a layer, one to the right a head.
 
-    nodes: all of the model's, with member = in the circuit. groups: query heads that share a KV head: {layer, index,
-    x0, x1, y, read: which of "k" and "v" the circuit has edges into}. edges: the max_edges largest in size, smallest
-    first, each {sender, receiver, score, sign, width, path}: width is the score in size over the largest (0.1 without
-    a score), path a cubic curve by its four points x0 y0 ... x3 y3. hidden: how many edges are left out. largest: the
-    largest score in size. One unit up is a layer, one to the right a head.
+    Example:
+        >>> layout(circuit)["nodes"]["L9H1"]
+        {'x': 1.0, 'y': 9.0, 'kind': 'head', 'member': True, 'role': 'name mover'}
     """
     if max_edges < 0:
         raise ValueError(f"max_edges={max_edges}: a number of edges (0 draws the components alone)")
@@ -138,9 +142,10 @@ def _end(
     if site.family == "kv":
         heads = [places[str(h)]["x"] for h in sites.feeds(site, graph)]
         aside, foot = (ASIDE, FOOT + 0.08) if graph.group > 1 else (0.2, 0.12)
-        return sum(heads) / len(heads) + (
-            -aside if site.part == "k_in" else aside
-        ), site.layer - foot
+        return (
+            sum(heads) / len(heads) + (-aside if site.part == "k_in" else aside),
+            site.layer - foot,
+        )
     place = places[receiver.rpartition(".")[0]]
     return place["x"], place["y"] - (0.12 if site.family == "head" else 0.0)
 
@@ -148,7 +153,9 @@ def _end(
 def _path(
     sender: str, receiver: str, places: Mapping, circuit: "interp.circuits.circuit.Circuit"
 ) -> list[float]:
-    """A curve that leaves upwards and arrives from below; one that stays in its column swings out of it."""
+    """A curve that leaves upwards and arrives from below; one that stays in its column swings out
+    of it.
+    """
     (x0, y0), (x1, y1) = (places[sender]["x"], places[sender]["y"]), _end(receiver, places, circuit)
     reach, across = y1 - y0, abs(x1 - x0)
     bend = 0.55 * max(reach, 0.25)
@@ -157,7 +164,7 @@ def _path(
     return [x0, y0, x0 + swing, y0 + bend, x1 + swing, y1 - bend, x1, y1]
 
 
-# --- one circuit -----------------------------------------------------------------------------------------------
+# --- one circuit ----------------------------------------------------------------------------------
 
 
 def draw(
@@ -168,12 +175,15 @@ def draw(
     title: str | None = None,
     figure: Any = None,
 ) -> Any:
-    """The Axes with the circuit: width = score in size, colour and dash = its sign, roles by colour and shape.
+    """The Axes with the circuit: width = score in size, colour and dash = its sign, roles by colour
+    and shape.
 
-    >>> circuit.plot(max_edges=200)
+    Of more than max_edges edges the largest are drawn, and the title says so. figure is drawn into
+    when there is no ax. Components of the model that are not in the circuit are pale dots, at the
+    places where they always stand.
 
-    Of more than max_edges edges the largest are drawn, and the title says so. figure is drawn into when there is no
-    ax. Components of the model that are not in the circuit are pale dots, at the places where they always stand.
+    Example:
+        >>> circuit.plot(max_edges=200)
     """
     plan = layout(circuit, max_edges=max_edges)
     ax = _axes(ax, figure, circuit)
@@ -209,16 +219,18 @@ def html(circuit: "interp.circuits.circuit.Circuit") -> str:
     )
 
 
-# --- two circuits ----------------------------------------------------------------------------------------------
+# --- two circuits ---------------------------------------------------------------------------------
 
 
 def diff(
     a: "interp.circuits.circuit.Circuit", b: "interp.circuits.circuit.Circuit"
 ) -> dict[str, "interp.circuits.circuit.Circuit"]:
-    """The edges in both circuits, only in the first, and only in the second; scores of the first where in both.
+    """The edges in both circuits, only in the first, and only in the second; scores of the first
+    where in both.
 
-    >>> {name: len(part) for name, part in diff(a, b).items()}
-    {'both': 310, 'only a': 190, 'only b': 190}
+    Example:
+        >>> {name: len(part) for name, part in diff(a, b).items()}
+        {'both': 310, 'only a': 190, 'only b': 190}
     """
     return {"both": a & b, "only a": a - b, "only b": b - a}
 
@@ -233,12 +245,14 @@ def plot_diff(
     title: str | None = None,
     figure: Any = None,
 ) -> Any:
-    """The Axes with two circuits of one model: edges in both are grey, those in one have its colour and dash.
+    """The Axes with two circuits of one model: edges in both are grey, those in one have its colour
+    and dash.
 
-    >>> plot_diff(eap, exact, names=("EAP", "exact"))
+    Width = score in size within each circuit, over its largest, so that circuits in different units
+    can be compared. Of each circuit the max_edges largest edges are drawn.
 
-    Width = score in size within each circuit, over its largest, so that circuits in different units can be compared.
-    Of each circuit the max_edges largest edges are drawn.
+    Example:
+        >>> plot_diff(eap, exact, names=("EAP", "exact"))
     """
     if len(names) != 2:
         raise ValueError(
@@ -272,18 +286,25 @@ def plot_diff(
     more = f"; the {max_edges} largest of each are drawn" if hidden else ""
     _title(
         ax,
-        title
-        if title is not None
-        else f"{whole.model}: {names[0]} and {names[1]}, {a.jaccard(b):.0%} of all edges shared{more}",
+        (
+            title
+            if title is not None
+            else (
+                f"{whole.model}: {names[0]} and {names[1]}, {a.jaccard(b):.0%} of all edges"
+                f" shared{more}"
+            )
+        ),
     )
     return ax
 
 
-# --- drawing ---------------------------------------------------------------------------------------------------
+# --- drawing --------------------------------------------------------------------------------------
 
 
 def _size(circuit: "interp.circuits.circuit.Circuit") -> tuple[float, float]:
-    """Inches: a row of at least a third of an inch while the page lasts, and room for the legend below."""
+    """Inches: a row of at least a third of an inch while the page lasts, and room for the legend
+    below.
+    """
     graph = circuit.graph
     wide = _x(graph.n_heads - 1, graph) + LANE
     row = min(0.8, max(0.34, 5 / graph.n_layers))
@@ -297,7 +318,9 @@ def _axes(ax: Any, figure: Any, circuit: "interp.circuits.circuit.Circuit") -> A
 
 
 def _stage(ax: Any, plan: Mapping, circuit: "interp.circuits.circuit.Circuit") -> None:
-    """The places: pale dots for every component, bands for KV groups, layers and heads named on the axes."""
+    """The places: pale dots for every component, bands for KV groups, layers and heads named on the
+    axes.
+    """
     from matplotlib.patches import FancyBboxPatch
 
     graph, nodes = circuit.graph, plan["nodes"]
@@ -384,7 +407,9 @@ def _curves(
 
 
 def _members(ax: Any, plan: Mapping, roles: Mapping) -> None:
-    """The circuit's own components over the edges: a shape and a colour for each role, names where there is room."""
+    """The circuit's own components over the edges: a shape and a colour for each role, names where
+    there is room.
+    """
     inside = {name: n for name, n in plan["nodes"].items() if n["member"]}
     for role, (colour, marker) in {None: (MEMBER, "o"), **_looks(roles)}.items():
         some = [n for n in inside.values() if n["role"] == role and n["kind"] in ("head", "mlp")]

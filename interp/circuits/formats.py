@@ -4,13 +4,14 @@
     circuit = read("graph.json", model, circuit=True)   # the edges the file marks as in the graph
     write("importances.json", scores, model)            # for EAP-IG's Graph.from_json, and for MIB
 
-EAP-IG names nodes `input`, `a5.h2`, `m7`, `logits` and edges `a5.h2->m7`, `m3->a9.h6<q>`. It gives every query head
-its own k and v. Where query heads share a KV head the shared edge is their sum: written as an equal part to each
-head of the group, read by adding the parts.
+EAP-IG names nodes `input`, `a5.h2`, `m7`, `logits` and edges `a5.h2->m7`, `m3->a9.h6<q>`. It gives
+every query head its own k and v. Where query heads share a KV head the shared edge is their sum:
+written as an equal part to each head of the group, read by adding the parts.
 
-Signs. EAP-IG: (corrupted - clean) times the slope of minus the metric in the clean run, so positive means that
-corrupting the edge hurts: our own convention, numbers are taken as they are. auto-circuit ranks by size alone, and
-which sign is which depends on its algorithm, so its scores are read as sizes.
+Signs. EAP-IG: (corrupted - clean) times the slope of minus the metric in the clean run, so positive
+means that corrupting the edge hurts: our own convention, numbers are taken as they are.
+auto-circuit ranks by size alone, and which sign is which depends on its algorithm, so its scores
+are read as sizes.
 
 A .pt file is a pickle, which can run code. It is only ever opened with `weights_only=True`.
 """
@@ -43,18 +44,25 @@ AUTO_CIRCUIT = "auto-circuit: sizes only; the sign depends on its algorithm and 
 
 
 def read(path: str | Path, model: Any = None, *, circuit: bool = False) -> Result | Circuit:
-    """The scores in another tool's file, or with circuit=True the edges that it marks as in the graph.
+    """The scores in another tool's file, or with circuit=True the edges that it marks as in the
+    graph.
 
-    >>> scores = read("importances.pt", model)
-    >>> Circuit.top(scores, 500)
-    >>> read("graph.json", "gpt2", circuit=True)
+    Example:
+        >>> scores = read("importances.pt", model)
+        >>> Circuit.top(scores, 500)
+        >>> read("graph.json", "gpt2", circuit=True)
 
-    path: EAP-IG or MIB .json or .pt, auto-circuit PruneScores .pt. model: a loaded model, or a Circuit or scores of
-    it; a name or nothing when every query head has its own k and v (these files do not say which heads share them).
-    The scores: axes sender and receiver, in the unit of whatever metric the file was made with; NaN where there is
-    no edge or no score. Where query heads share keys and values, their scores are summed; such an edge is in the
-    circuit when it is there for any of them.
-    ValueError: an unknown edge, the shape of another model, a pickle that would run code, a damaged file.
+    Args:
+        path: EAP-IG or MIB .json or .pt, auto-circuit PruneScores .pt.
+        model: A loaded model, or a Circuit or scores of it; a name or nothing when every query head
+            has its own k and v (these files do not say which heads share them). The scores: axes
+            sender and receiver, in the unit of whatever metric the file was made with; NaN where
+            there is no edge or no score. Where query heads share keys and values, their scores are
+            summed; such an edge is in the circuit when it is there for any of them.
+
+    Raises:
+        ValueError: An unknown edge, the shape of another model, a pickle that would run code, a
+            damaged file.
     """
     path = Path(path)
     name, graph = _given(model)
@@ -69,7 +77,8 @@ def read(path: str | Path, model: Any = None, *, circuit: bool = False) -> Resul
         )
     else:
         raise ValueError(
-            f"{str(path)!r}: .json and .pt files of EAP-IG, MIB and auto-circuit can be read, not {path.suffix!r}"
+            f"{str(path)!r}: .json and .pt files of EAP-IG, MIB and auto-circuit can be read, not"
+            f" {path.suffix!r}"
         )
     scores, chosen, graph, how = found
     metadata = {
@@ -102,14 +111,17 @@ def read(path: str | Path, model: Any = None, *, circuit: bool = False) -> Resul
 def write(
     path: str | Path, what: Result | Circuit, model: Any = None, *, d_model: int | None = None
 ) -> Path:
-    """The path of the file that was written for EAP-IG and MIB: scores or a circuit, as .json or .pt.
+    """The path of the file that was written for EAP-IG and MIB: scores or a circuit, as .json or
+    .pt.
 
-    >>> write("ioi_gpt2/importances.json", scores, model)
-    >>> write("graph.pt", circuit, d_model=576)
+    Their reader needs the width of the residual stream: from the model, or as d_model. Scores into
+    shared keys and values are split evenly over the query heads of the group; unscored edges are
+    NaN. The sign is ours and theirs: positive = corrupting the edge hurts. A circuit's edges are
+    marked as in the graph; other edges have no score.
 
-    Their reader needs the width of the residual stream: from the model, or as d_model. Scores into shared keys and
-    values are split evenly over the query heads of the group; unscored edges are NaN. The sign is ours and theirs:
-    positive = corrupting the edge hurts. A circuit's edges are marked as in the graph; other edges have no score.
+    Example:
+        >>> write("ioi_gpt2/importances.json", scores, model)
+        >>> write("graph.pt", circuit, d_model=576)
     """
     path = Path(path)
     if path.suffix not in (".json", ".pt"):
@@ -120,12 +132,14 @@ def write(
     known = _given(model)[1]
     if known is not None and known != graph:
         raise ValueError(
-            f"{what.model if isinstance(what, Circuit) else what.name!r} is of {shape(graph)}, the model has {shape(known)}"
+            f"{what.model if isinstance(what, Circuit) else what.name!r} is of {shape(graph)}, the"
+            f" model has {shape(known)}"
         )
     if d_model is None:
         if model is None or isinstance(model, str | Circuit | Result):
             raise ValueError(
-                "EAP-IG's file says how wide the residual stream is: give the loaded model, or d_model=576"
+                "EAP-IG's file says how wide the residual stream is: give the loaded model, or"
+                " d_model=576"
             )
         d_model = bridge.dims(model).d_model
     scores, chosen = _tables(what, graph)
@@ -142,7 +156,7 @@ def write(
     return _store.write_bytes(path, _to_pt(cfg, graph, scores, chosen))
 
 
-# --- between their columns and ours --------------------------------------------------------------------------
+# --- between their columns and ours ---------------------------------------------------------------
 
 
 def _sources(graph: Graph) -> list[str]:
@@ -163,7 +177,9 @@ def _targets(graph: Graph) -> list[str]:
 
 
 def _parts(graph: Graph) -> list[list[int]]:
-    """For each of our receivers their columns: one, or the query heads of a group for shared keys and values."""
+    """For each of our receivers their columns: one, or the query heads of a group for shared keys
+    and values.
+    """
     out, heads, group = [], graph.n_heads, graph.group
     for layer in range(graph.n_layers):
         base = layer * (3 * heads + 1)
@@ -183,7 +199,9 @@ def _exist(graph: Graph) -> np.ndarray:
 
 
 def _ours(theirs: np.ndarray, graph: Graph) -> np.ndarray:
-    """[source target] to [sender receiver]: the parts of a shared edge added up, NaN where there is no edge."""
+    """[source target] to [sender receiver]: the parts of a shared edge added up, NaN where there is
+    no edge.
+    """
     out = np.stack([theirs[:, columns].sum(1) for columns in _parts(graph)], 1)
     return np.where(_exist(graph), out, np.nan)
 
@@ -202,7 +220,7 @@ def _any(theirs: np.ndarray, graph: Graph) -> np.ndarray:
     return np.stack([theirs[:, columns].any(1) for columns in _parts(graph)], 1) & _exist(graph)
 
 
-# --- reading -------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 Found = tuple[np.ndarray, np.ndarray | None, Graph, str]
 
@@ -229,8 +247,8 @@ def _agree(path: Path, layers: int, heads: int, parallel: bool, graph: Graph | N
             return "parallel" if p else "sequential"
 
         raise ValueError(
-            f"{str(path)!r} is of a model with {layers} layers x {heads} heads ({blocks(parallel)} blocks), not of this one: "
-            f"{shape(graph)} ({blocks(graph.parallel)} blocks)"
+            f"{str(path)!r} is of a model with {layers} layers x {heads} heads ({blocks(parallel)}"
+            f" blocks), not of this one: {shape(graph)} ({blocks(graph.parallel)} blocks)"
         )
     return graph
 
@@ -243,7 +261,8 @@ def _of_cfg(path: Path, cfg: Any, graph: Graph | None) -> Graph:
     sizes = [cfg["n_layers"], cfg["n_heads"]]
     if not all(isinstance(n, int) and 0 < n <= MOST for n in sizes):
         raise ValueError(
-            f"{str(path)!r} claims {sizes[0]!r} layers x {sizes[1]!r} heads: no such model (1 to {MOST} of each)"
+            f"{str(path)!r} claims {sizes[0]!r} layers x {sizes[1]!r} heads: no such model (1 to"
+            f" {MOST} of each)"
         )
     return _agree(path, *sizes, bool(cfg.get("parallel_attn_mlp", False)), graph)
 
@@ -289,7 +308,8 @@ def _from_json(path: Path, graph: Graph | None) -> Found:
             )
         if not isinstance(info, dict) or not isinstance(info.get("score", 0.0), int | float | None):
             raise ValueError(
-                f"{str(path)!r}: {edge} is {info!r}, which needs a score (a number) and in_graph (true or false)"
+                f"{str(path)!r}: {edge} is {info!r}, which needs a score (a number) and in_graph"
+                " (true or false)"
             )
         score = info.get("score")
         scores[at], chosen[at] = (
@@ -314,8 +334,8 @@ def _load(path: Path) -> dict:
         raise
     except UnpicklingError:
         raise ValueError(
-            f"{str(path)!r} holds more than tensors and plain values: loading it could run code, so it is refused "
-            "(save a plain dict of tensors with torch.save)"
+            f"{str(path)!r} holds more than tensors and plain values: loading it could run code, so"
+            " it is refused (save a plain dict of tensors with torch.save)"
         ) from None
     except Exception:  # of many kinds: RuntimeError, EOFError, KeyError ...
         raise ValueError(
@@ -323,7 +343,8 @@ def _load(path: Path) -> dict:
         ) from None
     if not isinstance(said, dict) or not said or not all(isinstance(key, str) for key in said):
         raise ValueError(
-            f"{str(path)!r} is neither a graph of EAP-IG nor scores of auto-circuit: it holds a {type(said).__name__}"
+            f"{str(path)!r} is neither a graph of EAP-IG nor scores of auto-circuit: it holds a"
+            f" {type(said).__name__}"
         )
     return said
 
@@ -366,19 +387,21 @@ def _no_neurons(path: Path, neurons: Any) -> None:
         torch.as_tensor(row).numel() and not torch.as_tensor(row).bool().all() for row in neurons
     ):
         raise ValueError(
-            f"{str(path)!r} is a circuit of single neurons; here a circuit's edges are between whole components"
+            f"{str(path)!r} is a circuit of single neurons; here a circuit's edges are between"
+            " whole components"
         )
 
 
 def _finite(path: Path, scores: np.ndarray) -> np.ndarray:
     if np.isinf(scores).any():
         raise ValueError(
-            f"{str(path)!r} has {int(np.isinf(scores).sum())} infinite scores: a score is a finite number, or NaN"
+            f"{str(path)!r} has {int(np.isinf(scores).sum())} infinite scores: a score is a finite"
+            " number, or NaN"
         )
     return scores
 
 
-# --- auto-circuit --------------------------------------------------------------------------------------------
+# --- auto-circuit ---------------------------------------------------------------------------------
 
 _MODULE = re.compile(r"blocks\.(\d+)\.hook_(q_input|k_input|v_input|mlp_in|resid_post)")
 
@@ -393,7 +416,8 @@ def _from_auto_circuit(path: Path, said: dict, graph: Graph | None) -> Found:
             else ""
         )
         raise ValueError(
-            f"{str(path)!r}: {odd[0]!r} is no module of auto-circuit's split graph (try 'blocks.3.hook_q_input'){whole}"
+            f"{str(path)!r}: {odd[0]!r} is no module of auto-circuit's split graph (try"
+            f" 'blocks.3.hook_q_input'){whole}"
         )
     layers = 1 + max(int(_MODULE.fullmatch(key)[1]) for key in said)
     first = said.get("blocks.0.hook_q_input")
@@ -403,7 +427,8 @@ def _from_auto_circuit(path: Path, said: dict, graph: Graph | None) -> Found:
             f"{first.ndim - 2} more axes (token positions?)" if more else "no scores [head, 1]"
         )
         raise ValueError(
-            f"{str(path)!r}: blocks.0.hook_q_input has {said_of}; scores without positions can be read"
+            f"{str(path)!r}: blocks.0.hook_q_input has {said_of}; scores without positions can be"
+            " read"
         )
     heads = first.shape[0]
     if "blocks.0.hook_mlp_in" not in said:
@@ -450,7 +475,8 @@ def _as_circuit(
 ) -> Circuit:
     if chosen is None or not chosen.any():
         raise ValueError(
-            f"{str(path)!r} marks no edge as in the graph (choose some: Circuit.top(read(...), 500))"
+            f"{str(path)!r} marks no edge as in the graph (choose some: Circuit.top(read(...),"
+            " 500))"
         )
     rows, columns = list(map(str, sites.senders(graph))), list(map(str, sites.receivers(graph)))
 
@@ -463,11 +489,13 @@ def _as_circuit(
     )
 
 
-# --- writing -------------------------------------------------------------------------------------------------
+# --- writing --------------------------------------------------------------------------------------
 
 
 def _tables(what: Result | Circuit, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
-    """Their scores and their marks [source target]; NaN where an edge has no score, 0 where there is no edge."""
+    """Their scores and their marks [source target]; NaN where an edge has no score, 0 where there
+    is no edge.
+    """
     there = _exist(graph)
     if isinstance(what, Circuit):
         marks = what.weights().astype(bool)
@@ -482,7 +510,8 @@ def _tables(what: Result | Circuit, graph: Graph) -> tuple[np.ndarray, np.ndarra
         scores, marks = what.values, np.zeros(there.shape, dtype=bool)
         if scores.shape != there.shape:
             raise ValueError(
-                f"scores of some senders or receivers are missing: {scores.shape}, the graph has {there.shape}"
+                f"scores of some senders or receivers are missing: {scores.shape}, the graph has"
+                f" {there.shape}"
             )
         missing = int(np.isnan(scores[there]).sum())
         if missing == there.sum():
@@ -493,7 +522,9 @@ def _tables(what: Result | Circuit, graph: Graph) -> tuple[np.ndarray, np.ndarra
 
 
 def _nodes(graph: Graph, chosen: np.ndarray) -> np.ndarray:
-    """Which sources have an edge in and an edge out, the input by definition; their reader's own rule."""
+    """Which sources have an edge in and an edge out, the input by definition; their reader's own
+    rule.
+    """
     heads, into = graph.n_heads, chosen.any(0)
     found = [True]
     for layer in range(graph.n_layers):

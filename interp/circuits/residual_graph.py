@@ -1,4 +1,6 @@
-"""The edges a model's residual graph has, by name and in order, and the scores that belong to them. No circuit yet."""
+"""The edges a model's residual graph has, by name and in order, and the scores that belong to them.
+No circuit yet.
+"""
 
 from functools import cache
 
@@ -84,7 +86,8 @@ def graph_of(scores: Result) -> Graph:
     """The graph that scores over (sender, receiver) are of."""
     if tuple(scores.dims) != ("sender", "receiver"):
         raise ValueError(
-            f"a circuit is chosen from scores with axes (sender, receiver), got {scores.dims}: interp.discover(model, task)"
+            f"a circuit is chosen from scores with axes (sender, receiver), got {scores.dims}:"
+            " interp.discover(model, task)"
         )
     heads = [Site.parse(s) for s in scores.coords["sender"] if s.startswith("L")]
     kv = [Site.parse(r) for r in scores.coords["receiver"] if "KV" in r]
@@ -105,7 +108,9 @@ def graph_of(scores: Result) -> Graph:
 
 
 def candidates(scores: Result, absolute: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Scores flattened, in size when absolute, and the places of all edges; ValueError where an edge has no score."""
+    """Scores flattened, in size when absolute, and the places of all edges; ValueError where an
+    edge has no score.
+    """
     graph = graph_of(scores)
     rows, columns = axes(graph)
     if list(rows) != scores.coords["sender"] or list(columns) != scores.coords["receiver"]:
@@ -120,6 +125,7 @@ def candidates(scores: Result, absolute: bool) -> tuple[np.ndarray, np.ndarray]:
     missing = int(np.isnan(flat[found]).sum())
     if missing:
         raise ValueError(
-            f"{missing} of {len(found)} edges have no score (NaN): a circuit cannot be chosen from these"
+            f"{missing} of {len(found)} edges have no score (NaN): a circuit cannot be chosen from"
+            " these"
         )
     return (np.abs(flat) if absolute else flat), found

@@ -1,4 +1,6 @@
-"""The circuit commands of `interp`: discover, evaluate, compare. Each prints what it found, or JSON for scripts."""
+"""The circuit commands of `interp`: discover, evaluate, compare. Each prints what it found, or JSON
+for scripts.
+"""
 
 import argparse
 import json
@@ -103,7 +105,7 @@ def add(command: Callable[..., argparse.ArgumentParser], as_json: argparse.Argum
     both.add_argument("second", metavar="B", help="another, of the same model")
 
 
-# --- what they do ------------------------------------------------------------------------------------------------
+# --- what they do ---------------------------------------------------------------------------------
 
 
 def _discover(args: argparse.Namespace) -> int:
@@ -120,11 +122,13 @@ def _discover(args: argparse.Namespace) -> int:
     circuit = choose(scores, args.edges, absolute=not args.signed).prune()
     if not len(circuit):
         raise ValueError(
-            f"none of the {args.edges} edges lies on a way from the embedding to the logits (try more --edges, or --select greedy)"
+            f"none of the {args.edges} edges lies on a way from the embedding to the logits (try"
+            " more --edges, or --select greedy)"
         )
     _note(
         args,
-        f"{args.edges} edges chosen, {len(circuit)} of them on a way to the logits; judging on held-out prompts",
+        f"{args.edges} edges chosen, {len(circuit)} of them on a way to the logits; judging on"
+        " held-out prompts",
     )
     found = evaluate(
         model, task.heldout(), circuit, **{k: options[k] for k in ("by", "metric") if k in options}
@@ -156,7 +160,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     name = said.get("task") or circuit.task.get("name")
     if not name:
         raise ValueError(
-            f"{args.file!r} names no task to judge it on: in Python, interp.evaluate(model, task, circuit)"
+            f"{args.file!r} names no task to judge it on: in Python, interp.evaluate(model, task,"
+            " circuit)"
         )
     made = circuit.task if name == circuit.task.get("name") else {}
     maker, options = made.get("make", name), made.get("options", {})
@@ -170,7 +175,10 @@ def _evaluate(args: argparse.Namespace) -> int:
     found = evaluate(
         model, task, circuit, by=by, sets=args.sets, any_task=name != circuit.task.get("name")
     )
-    before = f"\n\nthe file says: faithfulness {said.get('faithfulness')} (n {said.get('n')}, seed {said.get('seed')}, {said.get('by')})"
+    before = (
+        f"\n\nthe file says: faithfulness {said.get('faithfulness')} (n {said.get('n')}, seed"
+        f" {said.get('seed')}, {said.get('by')})"
+    )
     text = f"{circuit!r}\n\n{found.table()!r}" + (before if "faithfulness" in said else "")
     return _answer(args, _data(circuit, found, Path(args.file)), text)
 
@@ -196,7 +204,7 @@ def _compare(args: argparse.Namespace) -> int:
     return _answer(args, data, "\n".join(lines))
 
 
-# --- details -------------------------------------------------------------------------------------------------
+# --- details --------------------------------------------------------------------------------------
 
 
 def _asked(args: argparse.Namespace) -> dict[str, Any]:
@@ -213,7 +221,8 @@ def _asked(args: argparse.Namespace) -> dict[str, Any]:
     _at_least("-n", args.n)
     if args.out and Path(args.out).suffix != ".json":
         raise ValueError(
-            f"a circuit is saved as .json, got --out {args.out!r} (try {Path(args.out).stem + '.json'!r})"
+            f"a circuit is saved as .json, got --out {args.out!r} (try"
+            f" {Path(args.out).stem + '.json'!r})"
         )
     names = [
         k
@@ -225,7 +234,8 @@ def _asked(args: argparse.Namespace) -> dict[str, Any]:
         key, equals, value = typed.partition("=")
         if not equals:
             raise ValueError(
-                f"--option {typed!r}: an option is name=value (try --option {names[0] if names else 'steps'}=...)"
+                f"--option {typed!r}: an option is name=value (try --option"
+                f" {names[0] if names else 'steps'}=...)"
             )
         _known(f"option of {args.method}", key, names)
         options[key] = _value(value)

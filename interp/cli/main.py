@@ -1,7 +1,8 @@
-"""The `interp` command: the first study from start to verdicts, models, tasks, any study, circuits, and the lab.
+"""The `interp` command: the first study from start to verdicts, models, tasks, any study, circuits,
+and the lab.
 
-Exit codes: 0 all well; 1 a study failed or a verdict differs from the recorded one; 2 a wrong command line or input
-(one sentence on stderr; --debug shows where it came from); 130 interrupted.
+Exit codes: 0 all well; 1 a study failed or a verdict differs from the recorded one; 2 a wrong
+command line or input (one sentence on stderr; --debug shows where it came from); 130 interrupted.
 Nothing heavy is imported before a command needs it, so that `interp --help` answers at once.
 """
 
@@ -23,15 +24,17 @@ FIRST = "00-start-here"
 def main(argv: list[str] | None = None) -> int:
     """The exit code of one command.
 
-    >>> main(["tasks", "--json"])
-    0
+    Example:
+        >>> main(["tasks", "--json"])
+        0
     """
     parser = command_line()
     args = parser.parse_args(argv)
     if not hasattr(args, "act"):
         parser.print_help()
         return 0
-    # threads that wait without spinning: on a busy machine spinning ones made a run ten times slower
+    # threads that wait without spinning: on a busy machine spinning ones made a run ten times
+    # slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = args.act(args)
@@ -68,7 +71,7 @@ def say(error: Exception) -> int:
     return 1
 
 
-# --- what can be typed ---------------------------------------------------------------------------------------
+# --- what can be typed ----------------------------------------------------------------------------
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -175,7 +178,9 @@ def _add_tasks(parser: argparse.ArgumentParser) -> None:
 
 
 def _one_of(args: argparse.Namespace, command: str, *with_name: str) -> None:
-    """Nothing, when `what` is `list` or an action that got the name it needs; else a ValueError saying what is wrong."""
+    """Nothing, when `what` is `list` or an action that got the name it needs; else a ValueError
+    saying what is wrong.
+    """
     from interp._errors import unknown
 
     if args.what not in ("list", *with_name):
@@ -190,7 +195,7 @@ def _one_of(args: argparse.Namespace, command: str, *with_name: str) -> None:
         raise ValueError(f"interp {command} list takes no name, got {args.name!r}")
 
 
-# --- models and tasks ----------------------------------------------------------------------------------------
+# --- models and tasks -----------------------------------------------------------------------------
 
 
 def _models(args: argparse.Namespace) -> int:
@@ -278,7 +283,7 @@ def _first_line(function: Any) -> str:
     return (function.__doc__ or "").strip().split("\n")[0].rstrip(".")
 
 
-# --- studies -------------------------------------------------------------------------------------------------
+# --- studies --------------------------------------------------------------------------------------
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -294,11 +299,13 @@ def _demo(args: argparse.Namespace) -> int:
     print(f"\nRead it:  {out / stem}.html   (opens in any browser)")
     print(f"          {out / stem}.ipynb")
     print(
-        f"Go on:    interp lab {stem}   opens the notebook live;   interp tasks   and   interp --help   list the rest"
+        f"Go on:    interp lab {stem}   opens the notebook live;   interp tasks   and   interp"
+        " --help   list the rest"
     )
     if not args.full:
         print(
-            "This was the short run; `interp demo --full` uses as many prompts as the committed notebook."
+            "This was the short run; `interp demo --full` uses as many prompts as the committed"
+            " notebook."
         )
     return code
 
@@ -319,7 +326,9 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _differences(table: Any) -> list[str] | None:
-    """A sentence for each verdict that is not the recorded one; None when this model and mode have no record."""
+    """A sentence for each verdict that is not the recorded one; None when this model and mode have
+    no record.
+    """
     from interp.studies.verdict_table import differences
 
     return differences(table.name, table.rows, fast=table.fast, model=table.model)
@@ -372,7 +381,9 @@ def _lab(args: argparse.Namespace) -> int:
 
 
 def _own_copy(packaged: Path, folder: Path) -> Path:
-    """A folder of one's own with the packaged notebooks; a file that is there already, edited or not, is kept."""
+    """A folder of one's own with the packaged notebooks; a file that is there already, edited or
+    not, is kept.
+    """
     for source in sorted(p for p in packaged.rglob("*") if p.is_file()):
         target = folder / source.relative_to(packaged)
         if not target.exists():
@@ -381,7 +392,7 @@ def _own_copy(packaged: Path, folder: Path) -> Path:
     return folder
 
 
-# --- answers -------------------------------------------------------------------------------------------------
+# --- answers --------------------------------------------------------------------------------------
 
 
 def _answer(args: argparse.Namespace, data: Any, text: str) -> int:

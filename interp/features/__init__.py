@@ -1,4 +1,5 @@
-"""Features: dictionaries of directions that activations are written in, trained, loaded, judged and compared.
+"""Features: dictionaries of directions that activations are written in, trained, loaded, judged and
+compared.
 
 >>> from interp import features
 >>> sae = features.train(model, "resid_post.15", kind="topk", width=2304, k=32, tokens=300_000)

@@ -31,13 +31,19 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 @dataclass(frozen=True, eq=False)
 class Activations:
-    """What a model computes at some sites on chunks of text: a vector a token, in the order of the text.
+    """What a model computes at some sites on chunks of text: a vector a token, in the order of the
+    text.
 
-    >>> acts = features.activations(model, "resid_post.15", tokens=100_000)
-    >>> acts.of()[:3]                  # [3 d], and acts.where(0) says which chunk and position each comes from
+    tokens [chunk pos]: the ids.
 
-    tokens [chunk pos]: the ids. skip: so many first positions of each chunk are left out (1: the attention sink).
-    shards: tensors by site, or the files that hold them. metadata: model, corpus, tokens, length, skip, way.
+    Example:
+        >>> acts = features.activations(model, "resid_post.15", tokens=100_000)
+        >>> acts.of()[:3]                  # [3 d], and acts.where(0) says which chunk and position each comes from
+
+    Attributes:
+        skip: So many first positions of each chunk are left out (1: the attention sink).
+        shards: Tensors by site, or the files that hold them.
+        metadata: Model, corpus, tokens, length, skip, way.
     """
 
     sites: tuple[str, ...]
@@ -50,7 +56,10 @@ class Activations:
         return len(self.tokens) * (self.tokens.shape[1] - self.skip)
 
     def __repr__(self) -> str:
-        return f"Activations({', '.join(self.sites)}: {len(self):,} tokens of {self.metadata.get('texts', 'tokens')}, {self.metadata.get('model')})"
+        return (
+            f"Activations({', '.join(self.sites)}: {len(self):,} tokens of"
+            f" {self.metadata.get('texts', 'tokens')}, {self.metadata.get('model')})"
+        )
 
     def where(self, row: int) -> tuple[int, int]:
         """(chunk, position) of a row, positions counted in the whole chunk."""
@@ -88,14 +97,17 @@ class Activations:
     def batches(
         self, size: int, *, seed: int = 0, start: int = 0, mix: int = 8
     ) -> Iterator[dict[str, Float[Tensor, "n d"]]]:
-        """Batches of `size` without end, each pass over the text in another order; the same seed, the same batches.
+        """Batches of `size` without end, each pass over the text in another order; the same seed,
+        the same batches.
 
-        start: the batch to begin with (to go on where a run stopped). From disk, tokens are mixed within `mix`
-        shards at a time; in memory, within the whole.
+        Args:
+            start: The batch to begin with (to go on where a run stopped). From disk, tokens are
+                mixed within `mix` shards at a time; in memory, within the whole.
         """
         if len(self) < size:
             raise ValueError(
-                f"{len(self):,} tokens are fewer than one batch of {size:,}: give a longer text, or a smaller batch"
+                f"{len(self):,} tokens are fewer than one batch of {size:,}: give a longer text, or"
+                " a smaller batch"
             )
         done = epoch = 0
         kept: dict[tuple[int, ...], dict[str, Tensor]] = {}
@@ -148,15 +160,20 @@ def activations(
 ) -> Activations:
     """The activations of a text at one site, or at several on the same tokens.
 
-    >>> acts = features.activations(model, "resid_post.15", tokens=300_000, folder="acts")
+    Example:
+        >>> acts = features.activations(model, "resid_post.15", tokens=300_000, folder="acts")
 
-    text: a corpus (`interp.texts`; its documentation unless given), of which chunks of `length` tokens are drawn by
-    seed from the half `split`; or ids [chunk pos]. tokens: how many at most; `len(acts)` and acts.metadata say how many
-    there were. skip: positions left out at each chunk's start (1: the attention sink, whose norm dwarfs the rest).
-    folder: shards are written there, each at once or not at all, and the same call goes on where one stopped; a shard
-    that is not what was written is named and made again. In the user's cache (`features.cached_in`) other texts stand beside
-    each other. Without a folder they stay in memory, up to 2 GB.
-    The forward pass ends at the last site that is read. way: see `forward.values`.
+    Args:
+        text: A corpus (`interp.texts`; its documentation unless given), of which chunks of `length`
+            tokens are drawn by seed from the half `split`; or ids [chunk pos].
+        tokens: How many at most; `len(acts)` and acts.metadata say how many there were.
+        skip: Positions left out at each chunk's start (1: the attention sink, whose norm dwarfs the
+            rest).
+        folder: Shards are written there, each at once or not at all, and the same call goes on
+            where one stopped; a shard that is not what was written is named and made again. In the
+            user's cache (`features.cached_in`) other texts stand beside each other. Without a
+            folder they stay in memory, up to 2 GB. The forward pass ends at the last site that is
+            read. way: see `forward.values`.
     """
     where = tuple(str(place(s)) for s in ([site] if isinstance(site, str) else site))
     if dtype not in DTYPES:
@@ -167,8 +184,8 @@ def activations(
     total = len(ids) * (ids.shape[1] - skip)
     if folder is None and total * per_token > MEMORY:
         raise ValueError(
-            f"{total:,} tokens at {', '.join(where)} take {total * per_token / 1e9:.1f} GB of memory, more than {MEMORY / 1e9:.0f}: "
-            "give folder=, dtype='float16', or fewer tokens"
+            f"{total:,} tokens at {', '.join(where)} take {total * per_token / 1e9:.1f} GB of"
+            f" memory, more than {MEMORY / 1e9:.0f}: give folder=, dtype='float16', or fewer tokens"
         )
     ran = (
         "hooks" if backend == "hooks" or site_values.engine_for(model, where) is None else "engine"
@@ -207,7 +224,9 @@ def activations(
 def chunks_of(
     model: Any, text: Any, tokens: int, length: int, split: str | None, seed: int, skip: int = 1
 ) -> tuple[Int[Tensor, "chunk pos"], int, dict[str, Any]]:
-    """The ids that `activations` or `judge` reads, how many first positions it leaves out, and what they are."""
+    """The ids that `activations` or `judge` reads, how many first positions it leaves out, and what
+    they are.
+    """
     if isinstance(text, Activations):
         told = {
             k: v for k, v in text.metadata.items() if k in ("texts", "fingerprint", "split", "seed")
@@ -220,7 +239,8 @@ def chunks_of(
     if isinstance(text, Tensor):
         if text.ndim != 2 or text.is_floating_point() or text.shape[1] <= skip or not len(text):
             raise ValueError(
-                f"tokens are ids [chunk pos] with more than {skip} positions, got {text.dtype} {tuple(text.shape)}"
+                f"tokens are ids [chunk pos] with more than {skip} positions, got {text.dtype}"
+                f" {tuple(text.shape)}"
             )
         return text, skip, {"texts": "tokens"}
     if tokens < 1:
@@ -259,16 +279,19 @@ def _made(
     wrong = next((site for site, value in whole.items() if not torch.isfinite(value).all()), None)
     if wrong is not None:
         raise ValueError(
-            f"activations at {wrong!r} are not finite in {str(dtype).removeprefix('torch.')}: use dtype='float32'"
+            f"activations at {wrong!r} are not finite in {str(dtype).removeprefix('torch.')}: use"
+            " dtype='float32'"
         )
     return whole
 
 
-# --- on disk -------------------------------------------------------------------------------------------------
+# --- on disk --------------------------------------------------------------------------------------
 
 
 def _home(folder: Path, of: Mapping[str, Any]) -> Path:
-    """The folder itself; in the user's cache (`kept_in`) one inside it for these very tokens, as installed texts change."""
+    """The folder itself; in the user's cache (`kept_in`) one inside it for these very tokens, as
+    installed texts change.
+    """
     cached = folder.is_relative_to(local.cache().parent / "features")
     return (
         folder / hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:12]
@@ -303,7 +326,9 @@ def _on_disk(
 
 
 def _sums(folder: Path, of: Mapping[str, Any]) -> dict[str, str]:
-    """The checksums of the shards that are there already; ValueError where the folder holds something else."""
+    """The checksums of the shards that are there already; ValueError where the folder holds
+    something else.
+    """
     manifest, advice = folder / MANIFEST, "give another folder, or delete this one to start again"
     if not manifest.exists():
         if folder.is_dir() and any(folder.glob("shard-*")):
@@ -317,7 +342,8 @@ def _sums(folder: Path, of: Mapping[str, Any]) -> dict[str, str]:
     other = [name for name in of if theirs.get(name) != of[name]]
     if other or told.get("schema") != SCHEMA:
         raise ValueError(
-            f"{str(folder)!r} holds other activations, with other {', '.join(other) or 'schema'}: {advice}"
+            f"{str(folder)!r} holds other activations, with other {', '.join(other) or 'schema'}:"
+            f" {advice}"
         )
     return sums
 
@@ -330,5 +356,6 @@ def _read(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise ValueError(
-            f"{str(path)!r} cannot be read ({error}): the same call of features.activations makes it again"
+            f"{str(path)!r} cannot be read ({error}): the same call of features.activations makes"
+            " it again"
         ) from None

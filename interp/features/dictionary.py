@@ -24,14 +24,19 @@ OWN_CFG, OWN_WEIGHTS = "dictionary.json", "dictionary.safetensors"
 class Dictionary:
     """Directions that the activations of one site are sums of, whatever found them.
 
-    >>> z = sae.encode(x)              # [batch latent], few of them above zero
-    >>> sae.decode(z)                  # [batch d_out]: z @ W_dec + b_dec
-    >>> sae.W_dec[17]                  # the direction of latent 17
+    Example:
+        >>> z = sae.encode(x)              # [batch latent], few of them above zero
+        >>> sae.decode(z)                  # [batch d_out]: z @ W_dec + b_dec
+        >>> sae.W_dec[17]                  # the direction of latent 17
 
-    kind: how it encodes, a row of `codes.KINDS`. weights: float tensors, among them W_dec [latent d_out] and
-    b_dec [d_out]. site: what it reads ("resid_post.15"); to: what it writes, where that is another site
-    (transcoders). settings: what the encoder needs besides weights (k, apply_b_dec_to_input). metadata: plain JSON:
-    model, how it was trained, on which and how many tokens, seed. Nothing in it changes after it is made.
+    Attributes:
+        kind: How it encodes, a row of `codes.KINDS`.
+        weights: Float tensors, among them W_dec [latent d_out] and b_dec [d_out].
+        site: What it reads ("resid_post.15")
+        to: What it writes, where that is another site (transcoders).
+        settings: What the encoder needs besides weights (k, apply_b_dec_to_input).
+        metadata: Plain JSON: model, how it was trained, on which and how many tokens, seed. Nothing
+            in it changes after it is made.
     """
 
     kind: str
@@ -54,21 +59,24 @@ class Dictionary:
         lacking = {"W_dec", "b_dec"} - set(self.weights)
         if lacking:
             raise ValueError(
-                f"the dictionary {self.name!r} has no {' and no '.join(sorted(lacking))} (it has {', '.join(self.weights)})"
+                f"the dictionary {self.name!r} has no {' and no '.join(sorted(lacking))} (it has"
+                f" {', '.join(self.weights)})"
             )
         put("weights", {k: v.detach() for k, v in self.weights.items()})
         put("_copies", {})
         wrong = next((k for k, v in self.weights.items() if not torch.isfinite(v).all()), None)
         if wrong is not None:
             raise ValueError(
-                f"the dictionary {self.name!r} has numbers in {wrong} that are not finite: its training went wrong"
+                f"the dictionary {self.name!r} has numbers in {wrong} that are not finite: its"
+                " training went wrong"
             )
         if self.b_dec.shape != self.W_dec.shape[1:]:
             raise ValueError(
-                f"W_dec {tuple(self.W_dec.shape)} and b_dec {tuple(self.b_dec.shape)} do not fit: [latent d_out] and [d_out]"
+                f"W_dec {tuple(self.W_dec.shape)} and b_dec {tuple(self.b_dec.shape)} do not fit:"
+                " [latent d_out] and [d_out]"
             )
 
-    # --- what it is ------------------------------------------------------------------------------------------
+    # --- what it is -------------------------------------------------------------------------------
 
     @property
     def W_dec(self) -> Tensor:
@@ -102,7 +110,10 @@ class Dictionary:
 
     def __repr__(self) -> str:
         arrow = self.site if self.to is None else f"{self.site} -> {self.to}"
-        return f"Dictionary({self.name}: {self.kind}, {self.latents:,} latents of {self.d_in} at {arrow})"
+        return (
+            f"Dictionary({self.name}: {self.kind}, {self.latents:,} latents of {self.d_in} at"
+            f" {arrow})"
+        )
 
     def weights_at(self, device: torch.device) -> Mapping[str, Tensor]:
         """The weights on a device, copied there once: a dictionary goes where activations are."""
@@ -112,13 +123,14 @@ class Dictionary:
             self._copies[device] = {k: v.to(device) for k, v in self.weights.items()}
         return self._copies[device]
 
-    # --- what it does ----------------------------------------------------------------------------------------
+    # --- what it does -----------------------------------------------------------------------------
 
     def encode(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch latent"]:
         """The latents of activations."""
         if x.shape[-1] != self.d_in:
             raise ValueError(
-                f"{self.name} reads vectors of {self.d_in} numbers at {self.site!r}, got {x.shape[-1]}"
+                f"{self.name} reads vectors of {self.d_in} numbers at {self.site!r}, got"
+                f" {x.shape[-1]}"
             )
         weights = self.weights_at(x.device)
         return encoders.encoder(self.kind)(weights, self.settings, x.to(self.W_dec.dtype))
@@ -131,23 +143,27 @@ class Dictionary:
     def reconstruct(
         self, x: Float[Tensor, "*batch d_in"], z: Float[Tensor, "*batch latent"] | None = None
     ) -> Float[Tensor, "*batch d_out"]:
-        """What the dictionary makes of activations: decode(encode(x)), and a skip transcoder's linear path.
+        """What the dictionary makes of activations: decode(encode(x)), and a skip transcoder's
+        linear path.
 
-        z: the latents, where they are known already, or were changed.
+        Args:
+            z: The latents, where they are known already, or were changed.
         """
         out = self.decode(self.encode(x) if z is None else z)
         if "W_skip" not in self.weights:
             return out
         return out + x.to(out.dtype) @ self.weights_at(out.device)["W_skip"].T
 
-    # --- on disk ---------------------------------------------------------------------------------------------
+    # --- on disk ----------------------------------------------------------------------------------
 
     def save(self, folder: str | Path) -> Path:
-        """The folder that holds it now: sae-lens' own files where sae-lens has this kind, else ours.
-
-        >>> sae.save("sae"); features.load("sae"); sae_lens.SAE.load_from_disk("sae")
+        """The folder that holds it now: sae-lens' own files where sae-lens has this kind, else
+        ours.
 
         Each file is written at once or not at all; no pickle.
+
+        Example:
+            >>> sae.save("sae"); features.load("sae"); sae_lens.SAE.load_from_disk("sae")
         """
         from safetensors.torch import save as packed
 

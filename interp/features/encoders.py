@@ -1,7 +1,7 @@
 """How each kind of dictionary turns an activation into latents: one row a kind.
 
-An encoder takes the dictionary's weights, its settings, and x [... d_in], and gives z [... latent]; gradients go
-through it. Decoding needs no row: it is z @ W_dec + b_dec for every kind.
+An encoder takes the dictionary's weights, its settings, and x [... d_in], and gives z [... latent];
+gradients go through it. Decoding needs no row: it is z @ W_dec + b_dec for every kind.
 """
 
 from collections.abc import Callable, Mapping

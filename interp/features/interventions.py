@@ -1,11 +1,13 @@
-"""Edits of a dictionary's latents, as interventions: what the dictionary does not explain stays as it is.
+"""Edits of a dictionary's latents, as interventions: what the dictionary does not explain stays as
+it is.
 
-    run(model, tokens, features.ablate(sae, [17, 40]))          these latents become zero
-    run(model, tokens, features.clamp(sae, {17: 6.0}))          ... a value, on or not
-    run(model, tokens, features.steer(sae, {17: 6.0}))          their directions are added, whatever the latents are
+    run(model, tokens, features.ablate(sae, [17, 40]))          these latents become zero run(model,
+    tokens, features.clamp(sae, {17: 6.0}))          ... a value, on or not run(model, tokens,
+    features.steer(sae, {17: 6.0}))          their directions are added, whatever the latents are
 
-The activation becomes act + decode(changed z) - decode(z), so that changing nothing is the plain run, exactly.
-Every verb that takes interventions takes these: `interp.effect`, `interp.generate`, `interp.run`.
+The activation becomes act + decode(changed z) - decode(z), so that changing nothing is the plain
+run, exactly. Every verb that takes interventions takes these: `interp.effect`, `interp.generate`,
+`interp.run`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -30,11 +32,16 @@ def ablate(
 ) -> list[Intervention]:
     """The interventions that set latents to zero and keep the error term.
 
-    >>> interp.effect(model, task, features.ablate(sae, [17, 40]))
-    >>> interp.run(model, tokens, features.ablate(sae, 17, at=-1)).logits
+    Example:
+        >>> interp.effect(model, task, features.ablate(sae, [17, 40]))
+        >>> interp.run(model, tokens, features.ablate(sae, 17, at=-1)).logits
 
-    at: one position only, a number or a task's name of one. skip: so many first positions are left alone.
-    ValueError for a latent that the dictionary does not have.
+    Args:
+        at: One position only, a number or a task's name of one.
+        skip: So many first positions are left alone.
+
+    Raises:
+        ValueError: For a latent that the dictionary does not have.
     """
     which = [latents] if isinstance(latents, int) else list(latents)
     return clamp(dictionary, dict.fromkeys(which, 0.0), at=at, skip=skip)
@@ -47,11 +54,15 @@ def clamp(
     at: str | int | None = None,
     skip: int = SKIP,
 ) -> list[Intervention]:
-    """The interventions that set latents to values, whether they are on or not, and keep the error term.
+    """The interventions that set latents to values, whether they are on or not, and keep the error
+    term.
 
-    >>> interp.generate(model, "The weather", features.clamp(sae, {17: 8.0}))
+    Example:
+        >>> interp.generate(model, "The weather", features.clamp(sae, {17: 8.0}))
 
-    at, skip, errors: see `ablate`. (Templeton et al. 2024, transformer-circuits.pub/2024/scaling-monosemanticity.)
+    Reference:
+        at, skip, errors: see `ablate`. (Templeton et al. 2024,
+        transformer-circuits.pub/2024/scaling-monosemanticity.)
     """
     chosen, amounts = _chosen(dictionary, values)
     return _interventions(
@@ -72,9 +83,11 @@ def steer(
 ) -> list[Intervention]:
     """The interventions that add latents' directions, so many units of each, to what is there.
 
-    >>> interp.run(model, tokens, features.steer(sae, {17: 8.0}))
+    The encoder is not asked: a latent that is on already grows by as much. at, skip, errors: see
+    `ablate`.
 
-    The encoder is not asked: a latent that is on already grows by as much. at, skip, errors: see `ablate`.
+    Example:
+        >>> interp.run(model, tokens, features.steer(sae, {17: 8.0}))
     """
     chosen, much = _chosen(dictionary, amounts)
     return _interventions(dictionary, chosen, lambda x: much.expand(*x.shape[:-1], -1), at, skip)
@@ -103,11 +116,14 @@ def _interventions(
     at: str | int | None,
     skip: int,
 ) -> list[Intervention]:
-    """What adds the chosen latents' directions, so many of each as `by` [... chosen] says of the dictionary's input."""
+    """What adds the chosen latents' directions, so many of each as `by` [... chosen] says of the
+    dictionary's input.
+    """
     if place(dictionary.site).stars:
         layer = place(dictionary.site).layer
         raise ValueError(
-            f"{dictionary.name} reads all heads side by side ({dictionary.site!r}): edit a dictionary of one head, or of 'attn.{layer}'"
+            f"{dictionary.name} reads all heads side by side ({dictionary.site!r}): edit a"
+            f" dictionary of one head, or of 'attn.{layer}'"
         )
     suffix = "" if at is None else f"@{at}"
     reads = () if dictionary.to is None else (f"{dictionary.site}{suffix}",)

@@ -1,4 +1,6 @@
-"""Latents of several dictionaries as steering directions, each pushed until the prediction has changed by as much."""
+"""Latents of several dictionaries as steering directions, each pushed until the prediction has
+changed by as much.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,15 +23,20 @@ def latent_gain(
     kl: float = 0.5,
     scale: float = 1.0,
 ) -> Result:
-    """How much more the logits of a concept's words rise than neutral ones' when its latent's direction is added, at equal KL.
+    """How much more the logits of a concept's words rise than neutral ones' when its latent's
+    direction is added, at equal KL.
 
-    >>> found = features.concept_detection([parts, sae], find, concepts, heldout, heldout_concepts)
-    >>> features.latent_gain(model, prompts, [parts, sae], found.metadata["latents"], words, neutral, kl=0.5)
+    Example:
+        >>> found = features.concept_detection([parts, sae], find, concepts, heldout, heldout_concepts)
+        >>> features.latent_gain(model, prompts, [parts, sae], found.metadata["latents"], words, neutral, kl=0.5)
 
-    latents: the latent for each concept, by the dictionary's name. words: tokens by concept. The direction is added at
-    every position but the first, so strongly that the next-token prediction moves by `kl` nats (`interp.methods.steering.match_kl`), in
-    steps from `scale`. A latent that never moves it by as much gains nothing: its strength is 0 (metadata["unreached"] counts
-    them). Examples: the prompts.
+    Args:
+        latents: The latent for each concept, by the dictionary's name.
+        words: Tokens by concept. The direction is added at every position but the first, so
+            strongly that the next-token prediction moves by `kl` nats
+            (`interp.methods.steering.match_kl`), in steps from `scale`. A latent that never moves
+            it by as much gains nothing: its strength is 0 (metadata["unreached"] counts them).
+            Examples: the prompts.
     """
     by_name = {one.name: one for one in dictionaries}
     concepts = list(words)

@@ -1,4 +1,6 @@
-"""Dictionaries that were made elsewhere: a folder, a release of sae-lens, an SAE object; and whether they fit a model."""
+"""Dictionaries that were made elsewhere: a folder, a release of sae-lens, an SAE object; and
+whether they fit a model.
+"""
 
 import json
 from collections.abc import Mapping
@@ -20,11 +22,17 @@ PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
 def load(where: str | Path, sae_id: str | None = None, *, model: Any = None) -> Dictionary:
     """The dictionary in a folder (ours or sae-lens'), or the ready SAE of a sae-lens release.
 
-    >>> features.load("sae", model=model)
-    >>> features.load("gpt2-small-res-jb", "blocks.8.hook_resid_pre", model=model)       # needs a hub
+    Example:
+        >>> features.load("sae", model=model)
+        >>> features.load("gpt2-small-res-jb", "blocks.8.hook_resid_pre", model=model)       # needs a hub
 
-    model: also `check` that it fits, on our own prose. Only safetensors are read, never a pickle. ValueError says what is wrong with a
-    folder; ConnectionError where a release cannot be fetched.
+    Args:
+        model: Also `check` that it fits, on our own prose. Only safetensors are read, never a
+            pickle.
+
+    Raises:
+        ValueError: Says what is wrong with a folder; ConnectionError where a release cannot be
+            fetched.
     """
     if sae_id is not None:
         found = _release(str(where), sae_id)
@@ -36,12 +44,19 @@ def load(where: str | Path, sae_id: str | None = None, *, model: Any = None) -> 
 
 
 def check(model: Any, dictionary: Dictionary, on: Any = None, *, tokens: int = 1_000) -> Dictionary:
-    """The dictionary itself, where the model has its sites at its widths and it explains their activations.
+    """The dictionary itself, where the model has its sites at its widths and it explains their
+    activations.
 
-    >>> features.check(model, sae)                # widths and sites
-    >>> features.check(model, sae, interp.texts.prose())
+    Example:
+        >>> features.check(model, sae)                # widths and sites
+        >>> features.check(model, sae, interp.texts.prose())
 
-    on: text to try it on, ids [chunk pos] or a corpus; explained variance must be above zero there. ValueError otherwise.
+    Args:
+        on: Text to try it on, ids [chunk pos] or a corpus; explained variance must be above zero
+            there.
+
+    Raises:
+        ValueError: Otherwise.
     """
     fits(model, dictionary.site, dictionary.d_in, dictionary.name)
     fits(model, dictionary.writes, dictionary.d_out, f"what {dictionary.name} writes")
@@ -54,8 +69,9 @@ def check(model: Any, dictionary: Dictionary, on: Any = None, *, tokens: int = 1
         )
         if not explained > 0:
             raise ValueError(
-                f"{dictionary.name} explains {explained:.2f} of the variance of {dictionary.writes!r} in {bridge.name(model)} "
-                f"({len(acts):,} tokens): it belongs to another model, layer or scale"
+                f"{dictionary.name} explains {explained:.2f} of the variance of"
+                f" {dictionary.writes!r} in {bridge.name(model)} ({len(acts):,} tokens): it belongs"
+                " to another model, layer or scale"
             )
     return dictionary
 
@@ -70,7 +86,8 @@ def from_sae(
 ) -> Dictionary:
     """The dictionary of a sae-lens SAE object, also of one in training; its weights are copied.
 
-    >>> features.from_sae(sae_lens.SAE.load_from_disk("sae"))
+    Example:
+        >>> features.from_sae(sae_lens.SAE.load_from_disk("sae"))
     """
     state = {k: v.detach().clone() for k, v in sae.state_dict().items()}
     if hasattr(sae.cfg, "get_inference_sae_cfg_dict"):
@@ -92,7 +109,8 @@ def _release(release: str, sae_id: str) -> Dictionary:
     except Exception as error:  # no route, offline, no such file: a dozen kinds
         said = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise ConnectionError(
-            f"cannot fetch {sae_id!r} of {release!r} ({said}): load a folder instead, features.load('folder')"
+            f"cannot fetch {sae_id!r} of {release!r} ({said}): load a folder instead,"
+            " features.load('folder')"
         ) from error
     return from_sae(sae, name=f"{release}/{sae_id}")
 
@@ -100,11 +118,13 @@ def _release(release: str, sae_id: str) -> Dictionary:
 def _folder(folder: Path) -> Dictionary:
     if folder.suffix in PICKLES:
         raise ValueError(
-            f"{str(folder)!r} is a pickle, which can run any code: only safetensors are read (save it as sae-lens does)"
+            f"{str(folder)!r} is a pickle, which can run any code: only safetensors are read (save"
+            " it as sae-lens does)"
         )
     if not folder.is_dir():
         raise ValueError(
-            f"no such folder: {str(folder)!r} (for a release of sae-lens give its id too: load('gpt2-small-res-jb', 'blocks.8.hook_resid_pre'))"
+            f"no such folder: {str(folder)!r} (for a release of sae-lens give its id too:"
+            " load('gpt2-small-res-jb', 'blocks.8.hook_resid_pre'))"
         )
     for head, weights, make in ((OWN_CFG, OWN_WEIGHTS, _own), (CFG, WEIGHTS, _made)):
         if (folder / head).is_file() and (folder / weights).is_file():
@@ -112,10 +132,12 @@ def _folder(folder: Path) -> Dictionary:
     pickled = next((p.name for p in sorted(folder.iterdir()) if p.suffix in PICKLES), None)
     if pickled:
         raise ValueError(
-            f"{str(folder)!r} holds {pickled}, a pickle, which can run any code: only safetensors are read"
+            f"{str(folder)!r} holds {pickled}, a pickle, which can run any code: only safetensors"
+            " are read"
         )
     raise ValueError(
-        f"{str(folder)!r} has no {CFG} with {WEIGHTS} (sae-lens) and no {OWN_CFG} with {OWN_WEIGHTS} (interp)"
+        f"{str(folder)!r} has no {CFG} with {WEIGHTS} (sae-lens) and no {OWN_CFG} with"
+        f" {OWN_WEIGHTS} (interp)"
     )
 
 
@@ -166,12 +188,14 @@ def _made(
     kind, told = cfg["architecture"], dict(cfg.get("metadata") or {})
     if kind not in encoders.SAE_LENS:
         raise ValueError(
-            f"{what} is of the kind {kind!r}, which interp cannot encode with (it can: {', '.join(encoders.SAE_LENS)})"
+            f"{what} is of the kind {kind!r}, which interp cannot encode with (it can:"
+            f" {', '.join(encoders.SAE_LENS)})"
         )
     norm = cfg.get("normalize_activations", "none")
     if norm not in ("none", "expected_average_only_in"):
         raise ValueError(
-            f"{what} rescales each activation ({norm}), so its latents alone do not say what it writes; interp does not read it"
+            f"{what} rescales each activation ({norm}), so its latents alone do not say what it"
+            " writes; interp does not read it"
         )
     own = told.get("interp") or {}
     site = site or own.get("site") or _site(told.get("hook_name"), what, "site")
@@ -196,13 +220,16 @@ def _made(
 def _site(hook: str | None, what: str, which: str) -> str:
     if hook is None:
         raise ValueError(
-            f"{what} does not say which hook it belongs to: give it, from_sae(sae, {which}='resid_post.15')"
+            f"{what} does not say which hook it belongs to: give it, from_sae(sae,"
+            f" {which}='resid_post.15')"
         )
     return str(sites.from_hook(hook))
 
 
 def _without_norms(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same dictionary with directions of length one: the norms go into the encoder, where they choose latents."""
+    """The same dictionary with directions of length one: the norms go into the encoder, where they
+    choose latents.
+    """
     norms = weights["W_dec"].norm(dim=-1)
     scaled = {
         "W_dec": weights["W_dec"] / norms[:, None],

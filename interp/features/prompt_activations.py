@@ -15,7 +15,9 @@ from interp.models import bridge
 
 
 class Prompted(NamedTuple):
-    """Activations of prompts, and the prompt each vector belongs to [n]; position 0 is left out of each."""
+    """Activations of prompts, and the prompt each vector belongs to [n]; position 0 is left out of
+    each.
+    """
 
     activations: Activations
     prompt: Int[Tensor, "n"]
@@ -35,19 +37,22 @@ def read_prompts(
 ) -> Prompted:
     """What a model computes at one site or several on prompts of any lengths, without padding.
 
-    >>> read = features.read_prompts(model, "mlp.10.post", ["The shop is closed.", "He was born in France."])
-    >>> parts = features.factorise(model, "mlp.10.post", read.activations, rank=100)
-    >>> read.pooled(parts)                        # [prompt latent]
+    Example:
+        >>> read = features.read_prompts(model, "mlp.10.post", ["The shop is closed.", "He was born in France."])
+        >>> parts = features.factorise(model, "mlp.10.post", read.activations, rank=100)
+        >>> read.pooled(parts)                        # [prompt latent]
 
-    prompts: texts (the first token is put before each), ids, or a task. folder: see `activations`. In `activations` each
-    vector is a chunk of its own, of one token.
+    Args:
+        prompts: Texts (the first token is put before each), ids, or a task.
+        folder: See `activations`. In `activations` each vector is a chunk of its own, of one token.
     """
     where, shards, at, ids = [site] if isinstance(site, str) else list(site), [], [], []
     for batch in batches(model, prompts):
         n, length = batch.tokens.shape
         if length < 2:
             raise ValueError(
-                f"prompt {batch.index[0]} is the first token alone, which is left out: give each some text"
+                f"prompt {batch.index[0]} is the first token alone, which is left out: give each"
+                " some text"
             )
         kept = None if folder is None else Path(folder) / f"length-{length}"
         acts = activations(model, where, batch.tokens, folder=kept)

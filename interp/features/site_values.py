@@ -23,14 +23,18 @@ def values(
 ) -> dict[str, Tensor]:
     """The activations [batch pos d] under each of these addresses, in the model's dtype.
 
-    >>> values(model, tokens, ["mlp.10.in", "mlp.10"])
+    Example:
+        >>> values(model, tokens, ["mlp.10.in", "mlp.10"])
 
-    backend: None chooses the lean engine where it knows the model and the sites; "engine" and "hooks" insist.
+    Args:
+        backend: None chooses the lean engine where it knows the model and the sites; "engine" and
+            "hooks" insist.
     """
     n_ctx, d_vocab = bridge.dims(model).n_ctx, bridge.dims(model).d_vocab
     if tokens.shape[1] > n_ctx or not 0 <= int(tokens.min()) <= int(tokens.max()) < d_vocab:
         raise ValueError(
-            f"tokens {tuple(tokens.shape)} do not fit the model: ids 0 to {d_vocab - 1}, at most {n_ctx} positions"
+            f"tokens {tuple(tokens.shape)} do not fit the model: ids 0 to {d_vocab - 1}, at most"
+            f" {n_ctx} positions"
         )
     wanted = {str(at): sites.check(place(at), bridge.dims(model)) for at in where}
     engine = choose(model, backend, lambda: engine_for(model, list(wanted)))
@@ -71,7 +75,9 @@ def _lean(engine: Any, tokens: Tensor, wanted: dict[str, Site]) -> dict[str, Ten
 
 
 def spot(site: Site, n_layers: int) -> tuple[str, int]:
-    """The engine's kind and layer of a site; what leaves a block is what enters the next, so that the next is not run."""
+    """The engine's kind and layer of a site; what leaves a block is what enters the next, so that
+    the next is not run.
+    """
     if site.family == "logits":
         return "resid_pre", n_layers
     if site.family == "resid_post":

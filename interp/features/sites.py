@@ -1,4 +1,6 @@
-"""What a dictionary can read: a site with one vector a token, its width, and its values as [batch pos width]."""
+"""What a dictionary can read: a site with one vector a token, its width, and its values as [batch
+pos width].
+"""
 
 from typing import Any
 
@@ -13,17 +15,21 @@ from interp.sites import Site
 def place(where: str | Site) -> Site:
     """The site of a dictionary; "L9H*.z" means all heads of layer 9 side by side.
 
-    ValueError for a position, for a sweep over layers, and for what is no vector of features a token.
+    Raises:
+        ValueError: For a position, for a sweep over layers, and for what is no vector of features a
+            token.
     """
     site = Site.parse(where)
     swept = [axis for axis in site.stars if axis not in ("head", "kv_head")]
     if swept or site.pos is not None or site.unit is not None:
         raise ValueError(
-            f"a dictionary reads one site at every position, got {str(site)!r} (try 'resid_post.15', 'mlp.10', 'L9H*.z')"
+            f"a dictionary reads one site at every position, got {str(site)!r} (try"
+            " 'resid_post.15', 'mlp.10', 'L9H*.z')"
         )
     if site.part in ("pattern", "scores") or (site.family, site.part) == ("logits", "out"):
         raise ValueError(
-            f"a dictionary reads activations, not {str(site)!r} (try 'resid_post.15', 'mlp.10', 'L9H*.z')"
+            f"a dictionary reads activations, not {str(site)!r} (try 'resid_post.15', 'mlp.10',"
+            " 'L9H*.z')"
         )
     return site
 
@@ -44,9 +50,12 @@ def side_by_side(where: str | Site, value: Tensor) -> Tensor:
 
 
 def fits(model: Any, where: str | Site, d: int, what: str) -> None:
-    """Nothing where the model has d numbers a token at this site; a ValueError with both numbers otherwise."""
+    """Nothing where the model has d numbers a token at this site; a ValueError with both numbers
+    otherwise.
+    """
     has = width(where, bridge.dims(model))
     if has != d:
         raise ValueError(
-            f"{what} is {d} wide at {str(where)!r}, where {bridge.name(model)} has {has}: it belongs to another model or site"
+            f"{what} is {d} wide at {str(where)!r}, where {bridge.name(model)} has {has}: it"
+            " belongs to another model or site"
         )

@@ -1,4 +1,5 @@
-"""Techniques, one a file, in the folder of the question: each is `verb(model, task or text, where, *, options) -> Result`.
+"""Techniques, one a file, in the folder of the question: each is `verb(model, task or text, where,
+*, options) -> Result`.
 
 | question | folder |
 | --- | --- |

@@ -1,12 +1,12 @@
 """Attention as an associative memory: what is stored, how it is read, and how many pairs fit.
 
-    memory = hebbian(keys, values); read = recall(memory, keys)
-    hebbian_attention(q, k, v) is linear_attention(q, k, v): the same sum in another order
-    curve = accuracy(d_k=[16, 32, 64], memory="hebbian"); power(curve.coords["d_k"], capacity(curve).values)
+    memory = hebbian(keys, values); read = recall(memory, keys) hebbian_attention(q, k, v) is
+    linear_attention(q, k, v): the same sum in another order curve = accuracy(d_k=[16, 32, 64],
+    memory="hebbian"); power(curve.coords["d_k"], capacity(curve).values)
 
-"Understanding Transformers through the Lens of Pavlovian Conditioning" (2025) reads linear attention as Hebbian
-learning; Schlag et al. 2021 (arXiv 2102.11174) as fast weights, with the delta rule; Ramsauer et al. 2020
-(arXiv 2008.02217) read softmax attention as a Hopfield network.
+"Understanding Transformers through the Lens of Pavlovian Conditioning" (2025) reads linear
+attention as Hebbian learning; Schlag et al. 2021 (arXiv 2102.11174) as fast weights, with the delta
+rule; Ramsauer et al. 2020 (arXiv 2008.02217) read softmax attention as a Hopfield network.
 """
 
 from collections.abc import Sequence
@@ -24,13 +24,15 @@ Keys = Float[Tensor, "*batch pairs d_k"]
 Values = Float[Tensor, "*batch pairs d_v"]
 
 
-# --- memories ----------------------------------------------------------------------------------------------------
+# --- memories -------------------------------------------------------------------------------------
 
 
 def hebbian(keys: Keys, values: Values) -> Float[Tensor, "*batch d_v d_k"]:
-    """The sum of the outer products of values and keys: every pair stored at once, none in regard of another.
+    """The sum of the outer products of values and keys: every pair stored at once, none in regard
+    of another.
 
-    Read at random unit keys of n pairs the expected squared error is (n - 1) / d_k of the value's square.
+    Read at random unit keys of n pairs the expected squared error is (n - 1) / d_k of the value's
+    square.
     """
     return values.mT @ keys
 
@@ -38,14 +40,18 @@ def hebbian(keys: Keys, values: Values) -> Float[Tensor, "*batch d_v d_k"]:
 def delta_rule(
     keys: Keys, values: Values, *, rate: float = 1.0, passes: int = 1
 ) -> Float[Tensor, "*batch d_v d_k"]:
-    """The memory after each pair in turn has corrected what is read at its key, by `rate` of the error.
+    """The memory after each pair in turn has corrected what is read at its key, by `rate` of the
+    error.
 
-    Keys are expected to have length 1: with rate=1 a pair is then read without error right after its step. Widrow and
-    Hoff 1960, Rescorla and Wagner 1972. Over many passes it comes to the pairs' least squares solution if one fits.
+    Reference:
+        Keys are expected to have length 1: with rate=1 a pair is then read without error right
+        after its step. Widrow and Hoff 1960, Rescorla and Wagner 1972. Over many passes it comes to
+        the pairs' least squares solution if one fits.
     """
     if not 0 < rate < 2 or passes < 1:
         raise ValueError(
-            f"rate={rate}, passes={passes}: the rate lies between 0 and 2 (else errors grow), and one pass is the least"
+            f"rate={rate}, passes={passes}: the rate lies between 0 and 2 (else errors grow), and"
+            " one pass is the least"
         )
     memory = torch.zeros(*keys.shape[:-2], values.shape[-1], keys.shape[-1])
     for i in list(range(keys.shape[-2])) * passes:
@@ -68,14 +74,15 @@ def softmax_recall(
     *,
     sharpness: float | None = None,
 ) -> Float[Tensor, "*batch n d_v"]:
-    """The values, weighted by the softmax of `sharpness` times query dot key; None: d_k ** 0.5, as for attention with
-    keys and queries of length d_k ** 0.5."""
+    """The values, weighted by the softmax of `sharpness` times query dot key; None: d_k ** 0.5, as
+    for attention with keys and queries of length d_k ** 0.5.
+    """
     return (
         queries @ keys.mT * (keys.shape[-1] ** 0.5 if sharpness is None else sharpness)
     ).softmax(-1) @ values
 
 
-# --- identities --------------------------------------------------------------------------------------------------
+# --- identities -----------------------------------------------------------------------------------
 
 Q = Float[Tensor, "*batch pos d_k"]
 V = Float[Tensor, "*batch pos d_v"]
@@ -84,7 +91,8 @@ V = Float[Tensor, "*batch pos d_v"]
 def linear_attention(q: Q, k: Q, v: V, decay: Float[Tensor, "*batch pos"] | None = None) -> V:
     """Causal attention without softmax, as a pattern: out_t = sum over s <= t of (q_t . k_s) v_s.
 
-    decay: factors a_t; the pattern's entry is then also times a_{s+1} ... a_t.
+    Args:
+        decay: Factors a_t; the pattern's entry is then also times a_{s+1} ... a_t.
     """
     pattern = (q @ k.mT).tril()
     if decay is not None:
@@ -97,9 +105,11 @@ def linear_attention(q: Q, k: Q, v: V, decay: Float[Tensor, "*batch pos"] | None
 
 
 def hebbian_attention(q: Q, k: Q, v: V) -> V:
-    """The same as `linear_attention` without decay, token by token: each stores its pair and reads the memory.
+    """The same as `linear_attention` without decay, token by token: each stores its pair and reads
+    the memory.
 
-    >>> torch.testing.assert_close(hebbian_attention(q, k, v), linear_attention(q, k, v))
+    Example:
+        >>> torch.testing.assert_close(hebbian_attention(q, k, v), linear_attention(q, k, v))
     """
     return torch.stack(
         [
@@ -116,14 +126,18 @@ def state_space(
     write: Float[Tensor, "*batch pos d_state"],
     read: Float[Tensor, "*batch pos d_state"],
 ) -> V:
-    """A selective state-space model with a diagonal transition: h_t = keep_t * h_{t-1} + write_t x_t, out_t = read_t . h_t.
+    """A selective state-space model with a diagonal transition: h_t = keep_t * h_{t-1} + write_t
+    x_t, out_t = read_t . h_t.
 
-    One state of size d_state for each channel of x; keep, write and read are chosen by the token and shared by the
-    channels, as in Mamba-2 (Dao and Gu 2024, arXiv 2405.21060), whose keep is one number a token.
+    One state of size d_state for each channel of x; keep, write and read are chosen by the token
+    and shared by the channels, as in Mamba-2 (Dao and Gu 2024, arXiv 2405.21060), whose keep is one
+    number a token.
 
-    It is `linear_attention` exactly when write is its keys, read its queries, x its values, and keep_t is one number for all
-    of the state: 1, or the decay a_t. Sieber et al. 2024, Understanding the differences in Foundation Models
-    (arXiv 2405.15731). With a keep of its own for each place of the state no pattern q_t . k_s times a factor does it.
+    Reference:
+        It is `linear_attention` exactly when write is its keys, read its queries, x its values, and
+        keep_t is one number for all of the state: 1, or the decay a_t. Sieber et al. 2024,
+        Understanding the differences in Foundation Models (arXiv 2405.15731). With a keep of its
+        own for each place of the state no pattern q_t . k_s times a factor does it.
     """
     state = torch.zeros(*x.shape[:-2], write.shape[-1], x.shape[-1])
     out = []
@@ -133,7 +147,7 @@ def state_space(
     return torch.stack(out, -2)
 
 
-# --- how many pairs fit ------------------------------------------------------------------------------------------
+# --- how many pairs fit ---------------------------------------------------------------------------
 
 MEMORIES = ("hebbian", "delta", "softmax")
 
@@ -141,7 +155,9 @@ MEMORIES = ("hebbian", "delta", "softmax")
 def pairs(
     n: int, d_k: int, values: int, trials: int, keys: str, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Unit keys [trials n d_k], random or orthonormal, and the value of each, a number below `values` [trials n]."""
+    """Unit keys [trials n d_k], random or orthonormal, and the value of each, a number below
+    `values` [trials n].
+    """
     if keys not in ("random", "orthogonal"):
         raise unknown("kind of keys", keys, ("random", "orthogonal"))
     if keys == "orthogonal" and n > d_k:
@@ -171,13 +187,17 @@ def accuracy(
     keys: str = "random",
     seed: int = 0,
 ) -> Result:
-    """How often the right one of `values` one-hot values reads highest, by d_k and by pairs stored for each place of a key.
+    """How often the right one of `values` one-hot values reads highest, by d_k and by pairs stored
+    for each place of a key.
 
-    >>> pairs = capacity(accuracy(memory="delta"))
-    >>> accuracy(memory="softmax").sel(d_k=16)
+    Example:
+        >>> pairs = capacity(accuracy(memory="delta"))
+        >>> accuracy(memory="softmax").sel(d_k=16)
 
-    memory: "hebbian", "delta" (one pass), "softmax". examples: trials with other keys and values. Chance is 1 / values.
-    The number of values stays as pairs grow: were every value new, the right one would always win at its own key.
+    Args:
+        memory: "hebbian", "delta" (one pass), "softmax". examples: trials with other keys and
+            values. Chance is 1 / values. The number of values stays as pairs grow: were every value
+            new, the right one would always win at its own key.
     """
     if memory not in MEMORIES:
         raise unknown("memory", memory, MEMORIES)
@@ -202,7 +222,8 @@ def accuracy(
 
 
 def capacity(curve: Result, at: float = 0.5) -> Result:
-    """The number of pairs at which accuracy falls to `at`, for each d_k, between the measured ones along a line in log n.
+    """The number of pairs at which accuracy falls to `at`, for each d_k, between the measured ones
+    along a line in log n.
 
     NaN where it never falls so low: then store more.
     """

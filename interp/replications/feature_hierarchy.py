@@ -17,7 +17,9 @@ from interp.results import Result
 
 
 def top_neurons(dictionary: Dictionary, share: float = 0.01) -> Bool[Tensor, "latent d"]:
-    """Which entries of each direction are its largest (a share of them, at least one; entries that are zero never are)."""
+    """Which entries of each direction are its largest (a share of them, at least one; entries that
+    are zero never are).
+    """
     size = dictionary.W_dec.abs()
     k = max(1, round(share * size.shape[1]))
     return torch.zeros_like(size, dtype=torch.bool).scatter(
@@ -26,7 +28,9 @@ def top_neurons(dictionary: Dictionary, share: float = 0.01) -> Bool[Tensor, "la
 
 
 def shared_neurons(dictionary: Dictionary, share: float = 0.01) -> np.ndarray:
-    """The share of top neurons that each two latents have in common [latent latent], of the smaller set."""
+    """The share of top neurons that each two latents have in common [latent latent], of the smaller
+    set.
+    """
     top = top_neurons(dictionary, share).double()
     count = top.sum(1)
     return to_numpy(top @ top.T / torch.minimum(count[:, None], count[None]).clamp_min(1))
@@ -41,15 +45,24 @@ def feature_hierarchy(
     names: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Result:
-    """The share of top neurons that each two latents have in common, latents of one branch side by side.
+    """The share of top neurons that each two latents have in common, latents of one branch side by
+    side.
 
-    >>> tree = interp.replications.feature_hierarchy(parts, (50, 25))
-    >>> tree.plot()                                   # branches are blocks along the diagonal
-    >>> tree.metadata["parents"]["25"]                   # for each latent (in the picture's order), the branch it is in
+    The directions are factorised as activations were, into ranks[0] of them, those again into
+    ranks[1], and so on; a latent's parent is the one with its largest loading, scaled by the
+    parent's length (-1: it loads on none).
 
-    The directions are factorised as activations were, into ranks[0] of them, those again into ranks[1], and so on; a latent's
-    parent is the one with its largest loading, scaled by the parent's length (-1: it loads on none). names: of the latents ("0", "1", ... unless
-    given). Latents that are all zero are left out; the diagonal is NaN. (Shafran et al. 2025, arXiv 2506.10920.)
+    Example:
+        >>> tree = interp.replications.feature_hierarchy(parts, (50, 25))
+        >>> tree.plot()                                   # branches are blocks along the diagonal
+        >>> tree.metadata["parents"]["25"]                   # for each latent (in the picture's order), the branch it is in
+
+    Args:
+        names: Of the latents ("0", "1", ... unless given).
+
+    Reference:
+        Latents that are all zero are left out; the diagonal is NaN. (Shafran et al. 2025, arXiv
+        2506.10920.)
     """
     started = time.perf_counter()
     W_dec = dictionary.W_dec.cpu()
@@ -57,7 +70,8 @@ def feature_hierarchy(
     sizes = [int(alive.sum()), *ranks]
     if not ranks or any(not 1 <= b < a for a, b in zip(sizes, sizes[1:])):
         raise ValueError(
-            f"ranks={tuple(ranks)}: each is smaller than the one before, the first than {sizes[0]} latents"
+            f"ranks={tuple(ranks)}: each is smaller than the one before, the first than {sizes[0]}"
+            " latents"
         )
     names = [str(i) for i in range(dictionary.latents)] if names is None else list(names)
     if len(names) != dictionary.latents:
@@ -103,12 +117,16 @@ def feature_hierarchy(
 
 
 def within_and_across(pairs: np.ndarray, groups: Sequence[str | None]) -> Result:
-    """The mean of pairs [latent latent] within each group, and between its members and those of other groups.
+    """The mean of pairs [latent latent] within each group, and between its members and those of
+    other groups.
 
-    >>> interp.replications.within_and_across(interp.replications.shared_neurons(parts), concept_of_each_latent)
+    Example:
+        >>> interp.replications.within_and_across(interp.replications.shared_neurons(parts), concept_of_each_latent)
 
-    groups: one a latent, None for latents of no group. A group of one has no pair and is left out. The groups are the
-    examples too: the ratio's interval is `interp.studies.share(r.sel(pairs="within"), r.sel(pairs="across"))`.
+    Args:
+        groups: One a latent, None for latents of no group. A group of one has no pair and is left
+            out. The groups are the examples too: the ratio's interval is
+            `interp.studies.share(r.sel(pairs="within"), r.sel(pairs="across"))`.
     """
     labels = np.array([g or "" for g in groups])
     if pairs.shape != (len(labels), len(labels)):
@@ -118,7 +136,8 @@ def within_and_across(pairs: np.ndarray, groups: Sequence[str | None]) -> Result
     names = [g for g in dict.fromkeys(labels.tolist()) if g and (labels == g).sum() > 1]
     if len(names) < 2:
         raise ValueError(
-            f"{len(names)} groups have two latents or more, two are needed: there is nothing to compare"
+            f"{len(names)} groups have two latents or more, two are needed: there is nothing to"
+            " compare"
         )
     rows = []
     for name in names:

@@ -1,9 +1,11 @@
-"""Heads found without a single intervention: codes of what they write, and which codes only the positive prompts have.
+"""Heads found without a single intervention: codes of what they write, and which codes only the
+positive prompts have.
 
-A small sparse autoencoder is trained on what all heads write at the last position, for a few positive prompts and as
-many negative ones. The code of a head on a prompt is the number of its strongest latent. A head that does something
-for the task should have codes on positive prompts that it never has on negative ones. (O'Neill and Bui 2024,
-arXiv 2405.12522; the counting follows the authors' published code, charlieoneill11/sae-circuits.)
+A small sparse autoencoder is trained on what all heads write at the last position, for a few
+positive prompts and as many negative ones. The code of a head on a prompt is the number of its
+strongest latent. A head that does something for the task should have codes on positive prompts that
+it never has on negative ones. (O'Neill and Bui 2024, arXiv 2405.12522; the counting follows the
+authors' published code, charlieoneill11/sae-circuits.)
 """
 
 import time
@@ -54,18 +56,26 @@ def head_codes(
     score_on: Any = None,
     positions: str = "last",
 ) -> Codes:
-    """The codes of what every head writes at the last position: positives are the clean prompts, negatives the corrupted.
+    """The codes of what every head writes at the last position: positives are the clean prompts,
+    negatives the corrupted.
 
-    >>> codes = interp.replications.head_codes(model, interp.tasks.ioi(model, n=10))
-    >>> interp.replications.code_heads(codes).top(10)
+    One standard SAE of `width` latents is trained by sae-lens on all heads and all prompts
+    together, `steps` steps of 512 rows (all of them where there are fewer).
 
-    One standard SAE of `width` latents is trained by sae-lens on all heads and all prompts together, `steps` steps of
-    512 rows (all of them where there are fewer). l1: sae-lens' coefficient. normalise: "scale" divides what a head
-    writes by its root mean square length over the prompts, as late heads write more; "standardise" takes its mean away
-    before, so that codes tell prompts rather than heads apart; "none".
-    score_on: another task of the same kind whose prompts are coded in place of the training ones (the authors train on
-    10 prompts and count codes on hundreds). positions: "mean" takes the mean over all positions but the first in place of
-    the last position (the authors' published data are means). metadata: latents on, explained variance, seconds of each part.
+    Example:
+        >>> codes = interp.replications.head_codes(model, interp.tasks.ioi(model, n=10))
+        >>> interp.replications.code_heads(codes).top(10)
+
+    Args:
+        l1: Sae-lens' coefficient.
+        normalise: "scale" divides what a head writes by its root mean square length over the
+            prompts, as late heads write more; "standardise" takes its mean away before, so that
+            codes tell prompts rather than heads apart; "none".
+        score_on: Another task of the same kind whose prompts are coded in place of the training
+            ones (the authors train on 10 prompts and count codes on hundreds).
+        positions: "mean" takes the mean over all positions but the first in place of the last
+            position (the authors' published data are means). metadata: latents on, explained
+            variance, seconds of each part.
     """
     started = time.perf_counter()
     clean, corrupted = (
@@ -103,7 +113,9 @@ def head_codes(
 def written(
     model: Any, tokens: Int[Tensor, "batch pos"], positions: str = "last"
 ) -> Float[Tensor, "batch layer head d_model"]:
-    """What every head writes at the last position, or the mean of what it writes at all positions but the first."""
+    """What every head writes at the last position, or the mean of what it writes at all positions
+    but the first.
+    """
     if positions not in POSITIONS:
         raise unknown("positions", positions, POSITIONS)
     address = "L*H*.z@-1" if positions == "last" else "L*H*.z"
@@ -161,7 +173,7 @@ def codes_of(
         seed=seed,
         l1_coefficient=l1,
     )
-    coded = [_code(sae, level(x)) for x in (others or (positive, negative))]
+    coded = [_code(sae, level(x)) for x in others or (positive, negative)]
     last = sae.metadata["curve"][-1]
     told = {
         "width": width,
@@ -188,7 +200,9 @@ def _code(sae: Any, x: Float[Tensor, "n layer head d"]) -> Int[Tensor, "n layer 
 
 
 def permuted(codes: Codes, seed: int = 0) -> Codes:
-    """The same codes with the prompts called positive and negative at random: what counting gives where there is nothing."""
+    """The same codes with the prompts called positive and negative at random: what counting gives
+    where there is nothing.
+    """
     both = torch.cat([codes.positive, codes.negative])
     mixed = both[torch.randperm(len(both), generator=torch.Generator().manual_seed(seed))]
     return Codes(
@@ -198,17 +212,21 @@ def permuted(codes: Codes, seed: int = 0) -> Codes:
     )
 
 
-# --- counting ------------------------------------------------------------------------------------------------
+# --- counting -------------------------------------------------------------------------------------
 
 
 def code_heads(codes: Codes, *, count: str = "share", softmax: bool = False) -> Result:
-    """How far each head's codes tell positive prompts: those that only positives have, dims layer x head.
+    """How far each head's codes tell positive prompts: those that only positives have, dims layer x
+    head.
 
-    >>> interp.replications.code_heads(interp.replications.head_codes(model, task)).plot()
+    Example:
+        >>> interp.replications.code_heads(interp.replications.head_codes(model, task)).plot()
 
-    count: "share" = of the different codes the head has on positives, the share that it has on no negative (1: it
-    always tells them apart, 0: never); "union" = of all its different codes; "number" = how many (as the authors'
-    main results have it). softmax: over all heads, as the authors do; the ranking stays.
+    Args:
+        count: "share" = of the different codes the head has on positives, the share that it has on
+            no negative (1: it always tells them apart, 0: never); "union" = of all its different
+            codes; "number" = how many (as the authors' main results have it).
+        softmax: Over all heads, as the authors do; the ranking stays.
     """
     _counted(count)
     n, layers, heads = codes.positive.shape
@@ -232,11 +250,17 @@ def code_heads(codes: Codes, *, count: str = "share", softmax: bool = False) -> 
 
 
 def code_pairs(codes: Codes, *, count: str = "share") -> Result:
-    """The same for pairs of heads of two layers: pairs of codes that occur together on positive prompts alone.
+    """The same for pairs of heads of two layers: pairs of codes that occur together on positive
+    prompts alone.
 
-    >>> interp.replications.code_pairs(codes).top(10)
+    Example:
+        >>> interp.replications.code_pairs(codes).top(10)
 
-    Axes sender and receiver, NaN where the receiver's layer is not after the sender's. count: see `code_heads`.
+    Args:
+        count: See `code_heads`.
+
+    Returns:
+        Axes sender and receiver, NaN where the receiver's layer is not after the sender's.
     """
     _counted(count)
     n, layers, heads = codes.positive.shape

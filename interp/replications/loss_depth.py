@@ -1,4 +1,6 @@
-"""Where on an axis of layers something is lost: one depth for each prompt, and the windows on either side of a depth."""
+"""Where on an axis of layers something is lost: one depth for each prompt, and the windows on
+either side of a depth.
+"""
 
 from dataclasses import replace
 
@@ -11,15 +13,21 @@ HOW = ("centre", "peak")
 
 
 def loss_depth(result: Result, *, how: str = "centre", dim: str = "layer") -> Result:
-    """The layer at which each prompt loses most, from effects by layer: a Result in layers, with its examples.
+    """The layer at which each prompt loses most, from effects by layer: a Result in layers, with
+    its examples.
 
-    >>> cut = attention_knockout(model, task, "END", {"relation": "1:SUBJECT-1", "subject": "SUBJECT"}, window=8)
-    >>> depth = loss_depth(cut)
-    >>> depth.sel(set="subject") - depth.sel(set="relation")          # how many layers later, prompt by prompt
+    Example:
+        >>> cut = attention_knockout(model, task, "END", {"relation": "1:SUBJECT-1", "subject": "SUBJECT"}, window=8)
+        >>> depth = loss_depth(cut)
+        >>> depth.sel(set="subject") - depth.sel(set="relation")          # how many layers later, prompt by prompt
 
-    how: "centre" = the mean layer, each weighted by how far its effect lies below zero (a gain weighs nothing);
-    "peak" = the layer of the lowest effect, the first of equals. dim: the axis to place the loss on, numbers.
-    ValueError where a prompt loses nothing at any layer: it has no such depth.
+    Args:
+        how: "centre" = the mean layer, each weighted by how far its effect lies below zero (a gain
+            weighs nothing); "peak" = the layer of the lowest effect, the first of equals.
+        dim: The axis to place the loss on, numbers.
+
+    Raises:
+        ValueError: Where a prompt loses nothing at any layer: it has no such depth.
     """
     if how not in HOW:
         raise unknown("way to place a loss", how, HOW, "how='centre'")
@@ -34,7 +42,8 @@ def loss_depth(result: Result, *, how: str = "centre", dim: str = "layer") -> Re
     bare = np.argwhere(~(lost.sum(-1) > 0))
     if len(bare):
         raise ValueError(
-            f"prompt {int(bare[0][-1])} loses nothing at any {dim}: it has no depth of loss (leave it out)"
+            f"prompt {int(bare[0][-1])} loses nothing at any {dim}: it has no depth of loss (leave"
+            " it out)"
         )
     found = (lost @ layers) / lost.sum(-1) if how == "centre" else layers[lost.argmax(-1)]
     dims = tuple(d for d in result.dims if d != dim)
@@ -52,17 +61,24 @@ def loss_depth(result: Result, *, how: str = "centre", dim: str = "layer") -> Re
 
 
 def split_windows(cut: Result, depth: float) -> tuple[Result, Result]:
-    """A knock-out's windows that lie wholly before a depth, and those that lie wholly after it: two Results.
+    """A knock-out's windows that lie wholly before a depth, and those that lie wholly after it: two
+    Results.
 
-    >>> cut = attention_knockout(model, task, "END", {"relation": "1:SUBJECT-1", "subject": "SUBJECT"}, window=8)
-    >>> before, after = split_windows(cut, 15.5)      # windows of layers up to 14, and windows from layer 16 on
+    Example:
+        >>> cut = attention_knockout(model, task, "END", {"relation": "1:SUBJECT-1", "subject": "SUBJECT"}, window=8)
+        >>> before, after = split_windows(cut, 15.5)      # windows of layers up to 14, and windows from layer 16 on
 
-    depth: a layer, or a place within one: layer 15 reaches from 15 to 16, so a window that has it is on neither side of 15.5.
-    ValueError when one side has no window, or the result is no knock-out in windows.
+    Args:
+        depth: A layer, or a place within one: layer 15 reaches from 15 to 16, so a window that has
+            it is on neither side of 15.5.
+
+    Raises:
+        ValueError: When one side has no window, or the result is no knock-out in windows.
     """
     if "window" not in cut.metadata or "layer" not in cut.dims:
         raise ValueError(
-            f"{cut.name!r} has no windows of layers: split_windows takes what attention_knockout returns"
+            f"{cut.name!r} has no windows of layers: split_windows takes what attention_knockout"
+            " returns"
         )
     size = cut.metadata["window"]
     first = {centre: centre - size // 2 for centre in cut.coords["layer"]}
@@ -72,7 +88,8 @@ def split_windows(cut: Result, depth: float) -> tuple[Result, Result]:
     ]
     if not all(sides):
         raise ValueError(
-            f"no window of {size} layers lies wholly {'after' if sides[0] else 'before'} {depth:g} (try smaller windows)"
+            f"no window of {size} layers lies wholly {'after' if sides[0] else 'before'} {depth:g}"
+            " (try smaller windows)"
         )
     before, after = (cut.sel(layer=side) for side in sides)
     return before, after

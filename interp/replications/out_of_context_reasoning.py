@@ -1,11 +1,13 @@
-"""What a one-layer model has learned of out-of-context reasoning: its answers, and the size of its map at equal margins.
+"""What a one-layer model has learned of out-of-context reasoning: its answers, and the size of its
+map at equal margins.
 
     toys.over_training(runs, answers(source)).sel(measure="accuracy").plot()
     norms(run.net(), source)["nuclear"]
 
-Huang et al. 2025, Generalization or Hallucination? Understanding Out-of-Context Reasoning in Transformers: with W_O and
-W_V as two factors training leans to a small nuclear norm of W_OV, with one matrix to a small Frobenius norm. Under
-cross-entropy both grow for ever, so they are compared when every right answer leads by the same.
+Huang et al. 2025, Generalization or Hallucination? Understanding Out-of-Context Reasoning in
+Transformers: with W_O and W_V as two factors training leans to a small nuclear norm of W_OV, with
+one matrix to a small Frobenius norm. Under cross-entropy both grow for ever, so they are compared
+when every right answer leads by the same.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,11 +26,17 @@ SPLITS = ("facts", "implications", "heldout")
 def answers(
     source: Any, splits: Sequence[str] = SPLITS, *, n: int = 300, seed: int = 0
 ) -> Callable[[Any], Result]:
-    """A measure for `toys.over_training`: how often the right answer is on top, and its mean rank (1: on top).
+    """A measure for `toys.over_training`: how often the right answer is on top, and its mean rank
+    (1: on top).
 
-    >>> toys.over_training(runs, answers(source)).sel(measure="accuracy")
+    Example:
+        >>> toys.over_training(runs, answers(source)).sel(measure="accuracy")
 
-    Axes: split, measure ("accuracy", "rank"). n: so many rows of each split, the same ones every time.
+    Args:
+        n: So many rows of each split, the same ones every time.
+
+    Returns:
+        Axes: split, measure ("accuracy", "rank").
     """
     batches = [
         source.batch(n, torch.Generator().manual_seed(seed), split=split) for split in splits
@@ -48,7 +56,9 @@ def answers(
 
 
 def questions(source: Any) -> tuple[Int[Tensor, "row 2"], Int[Tensor, "row"], Bool[Tensor, "row"]]:
-    """Every name with both questions as ids [name, question], its answer, and whether training holds it."""
+    """Every name with both questions as ids [name, question], its answer, and whether training
+    holds it.
+    """
     name = torch.arange(source.names).repeat(2)
     asked = torch.arange(2).repeat_interleave(
         source.names
@@ -62,10 +72,13 @@ def questions(source: Any) -> tuple[Int[Tensor, "row 2"], Int[Tensor, "row"], Bo
 def margins(
     map_: Float[Tensor, "d d"], weights: Float[Tensor, "d"], source: Any, *, block: bool = False
 ) -> Float[Tensor, "row"]:
-    """By how much each answer's logit leads the best wrong one's, when the last token reads name and question alone.
+    """By how much each answer's logit leads the best wrong one's, when the last token reads name
+    and question alone.
 
-    map_: W_OV, from one-hot tokens to logits. weights: how strongly a token of each id is attended to. block: wrong answers
-    are only other cities and implied words, not every token.
+    Args:
+        map_: W_OV, from one-hot tokens to logits.
+        weights: How strongly a token of each id is attended to.
+        block: Wrong answers are only other cities and implied words, not every token.
     """
     at, answer, _ = questions(source)
     logits = (weights[at][..., None] * map_[at]).sum(1)
@@ -76,15 +89,23 @@ def margins(
 
 
 def norms(net: Any, source: Any, *, block: bool = False) -> dict[str, float]:
-    """The norms of W_OV = W_V W_O, as they are and when the smallest margin of what was trained on is 1.
+    """The norms of W_OV = W_V W_O, as they are and when the smallest margin of what was trained on
+    is 1.
 
-    >>> norms(run.net(), source)["nuclear at margin 1"]
+    Example:
+        >>> norms(run.net(), source)["nuclear at margin 1"]
 
-    net: one layer, one head, linear attention over one-hot tokens without position. What attention is scaled up by, W_OV
-    could be scaled down by: so the attention is scaled until names and questions are read with a weight of 1 on average.
-    ValueError when an answer that was trained on is wrong: then there is no margin to compare at. "rank": the effective
-    one, (sum s)^2 / sum s^2 of the singular values s. block: only the part from names and questions to cities and what
-    they imply, which the paper's theory is about; the rest also holds what keeps all other tokens from being said.
+    Args:
+        net: One layer, one head, linear attention over one-hot tokens without position. What
+            attention is scaled up by, W_OV could be scaled down by: so the attention is scaled
+            until names and questions are read with a weight of 1 on average.
+        block: Only the part from names and questions to cities and what they imply, which the
+            paper's theory is about; the rest also holds what keeps all other tokens from being
+            said.
+
+    Raises:
+        ValueError: When an answer that was trained on is wrong: then there is no margin to compare
+            at. "rank": the effective one, (sum s)^2 / sum s^2 of the singular values s.
     """
     attention = net.blocks[0].attn
     if (
@@ -94,7 +115,8 @@ def norms(net: Any, source: Any, *, block: bool = False) -> dict[str, float]:
         or net.spec.embed != "identity"
     ):
         raise ValueError(
-            "norms of W_OV are read off one layer with one head, attention='linear' and embed='identity'"
+            "norms of W_OV are read off one layer with one head, attention='linear' and"
+            " embed='identity'"
         )
     with torch.no_grad():
         map_ = attention.W_V[0] @ attention.W_O[0]

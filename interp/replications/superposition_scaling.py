@@ -1,11 +1,12 @@
-"""Superposition: many sparse features in few dimensions, and how the loss falls with the dimensions.
+"""Superposition: many sparse features in few dimensions, and how the loss falls with the
+dimensions.
 
-    toy = train(features=400, dimensions=20, alpha=0.5, decay=-1.0)     # strong superposition: every norm near 1
-    represented(toy.weight), squared_overlap(toy.weight) * 20
-    found = sweep(dimensions=[5, 10, 20, 40], alphas=[0.0, 0.5, 1.0], decay=-1.0, seeds=3); exponents(found)
+    toy = train(features=400, dimensions=20, alpha=0.5, decay=-1.0)     # strong superposition:
+    every norm near 1 represented(toy.weight), squared_overlap(toy.weight) * 20 found =
+    sweep(dimensions=[5, 10, 20, 40], alphas=[0.0, 0.5, 1.0], decay=-1.0, seeds=3); exponents(found)
 
-The model is y = ReLU(W W^T x + b) of Elhage et al. 2022; the data and the optimiser are those of Liu, Liu and Gore 2025,
-Superposition Yields Robust Neural Scaling (arXiv 2505.10465).
+The model is y = ReLU(W W^T x + b) of Elhage et al. 2022; the data and the optimiser are those of
+Liu, Liu and Gore 2025, Superposition Yields Robust Neural Scaling (arXiv 2505.10465).
 """
 
 import math
@@ -24,7 +25,9 @@ from interp.toys.data.superposition import Superposition
 
 
 class Trained(NamedTuple):
-    """weight [features dimensions], bias [features], the loss on fresh vectors, and the training loss by step."""
+    """weight [features dimensions], bias [features], the loss on fresh vectors, and the training
+    loss by step.
+    """
 
     weight: Tensor
     bias: Tensor
@@ -42,9 +45,11 @@ def recover(
 
 
 def regularise(weight: Float[Tensor, "features m"], decay: float, lr: float) -> None:
-    """One step of weight decay in place (decay > 0), or with decay < 0 of growth that pulls each row's norm to 1.
+    """One step of weight decay in place (decay > 0), or with decay < 0 of growth that pulls each
+    row's norm to 1.
 
-    Decay leaves rare features out: weak superposition. Growth keeps all of them: strong superposition.
+    Decay leaves rare features out: weak superposition. Growth keeps all of them: strong
+    superposition.
     """
     if decay >= 0:
         weight.mul_(1 - lr * decay)
@@ -54,7 +59,9 @@ def regularise(weight: Float[Tensor, "features m"], decay: float, lr: float) -> 
 
 
 def rate(step: int, steps: int, lr: float, warmup: int) -> float:
-    """The learning rate of a step: a straight rise to lr over `warmup` steps, then half a cosine down to a twentieth."""
+    """The learning rate of a step: a straight rise to lr over `warmup` steps, then half a cosine
+    down to a twentieth.
+    """
     if step + 1 < warmup:
         return lr * (step + 1) / warmup
     return lr * (
@@ -74,13 +81,18 @@ def train(
     active: float = 1.0,
     seed: int = 0,
 ) -> Trained:
-    """The toy model after AdamW with decay (or growth, decay < 0) on its weights: the same for the same seed, bit for bit.
+    """The toy model after AdamW with decay (or growth, decay < 0) on its weights: the same for the
+    same seed, bit for bit.
 
-    >>> toy = train(features=400, dimensions=20, decay=-1.0)
-    >>> toy.loss, represented(toy.weight)
+    The mean squared error over batch and features, on vectors of `toys.data`'s "superposition". A
+    tenth of the steps warms up. The paper: 1,000 features, 20,000 steps of 2,048.
 
-    The mean squared error over batch and features, on vectors of `toys.data`'s "superposition". A tenth of the steps
-    warms up. ValueError when the loss is no longer a number. The paper: 1,000 features, 20,000 steps of 2,048.
+    Example:
+        >>> toy = train(features=400, dimensions=20, decay=-1.0)
+        >>> toy.loss, represented(toy.weight)
+
+    Raises:
+        ValueError: When the loss is no longer a number.
     """
     if dimensions < 1 or steps < 1 or batch < 1:
         raise ValueError(
@@ -104,7 +116,8 @@ def train(
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
             raise ValueError(
-                f"the loss is {losses[-1]} at step {step}: a lower learning rate is needed (lr={lr}; try lr={lr / 10:g})"
+                f"the loss is {losses[-1]} at step {step}: a lower learning rate is needed"
+                f" (lr={lr}; try lr={lr / 10:g})"
             )
     with torch.no_grad():
         x = source.vectors(8192, torch.Generator().manual_seed(seed + 2**31))
@@ -112,7 +125,7 @@ def train(
     return Trained(weight.detach(), bias.detach(), fresh, losses)
 
 
-# --- geometry ----------------------------------------------------------------------------------------------------
+# --- geometry -------------------------------------------------------------------------------------
 
 
 def kept(weight: Float[Tensor, "features m"], above: float = 0.5) -> Bool[Tensor, "features"]:
@@ -126,13 +139,15 @@ def represented(weight: Float[Tensor, "features m"], above: float = 0.5) -> floa
 
 
 def squared_overlap(weight: Float[Tensor, "features m"], above: float = 0.5) -> float:
-    """The mean squared cosine between two represented features; NaN with fewer than two. Random directions: 1 / m."""
+    """The mean squared cosine between two represented features; NaN with fewer than two. Random
+    directions: 1 / m.
+    """
     rows = torch.nn.functional.normalize(weight[kept(weight, above)], dim=1)
     n = len(rows)
     return ((rows.T @ rows).square().sum().item() - n) / (n * (n - 1)) if n > 1 else math.nan
 
 
-# --- scaling -----------------------------------------------------------------------------------------------------
+# --- scaling --------------------------------------------------------------------------------------
 
 MEASURES = ("loss", "represented", "squared overlap * m")
 
@@ -145,12 +160,15 @@ def sweep(
     seeds: int = 3,
     **options: float,
 ) -> Result:
-    """The loss, the share of features represented and the squared overlap times m, by alpha and m; examples: seeds.
+    """The loss, the share of features represented and the squared overlap times m, by alpha and m;
+    examples: seeds.
 
-    >>> found = sweep([5, 10, 20, 40], [0.0, 1.0], decay=-1.0, steps=600)
-    >>> found.sel(measure="loss")
+    Example:
+        >>> found = sweep([5, 10, 20, 40], [0.0, 1.0], decay=-1.0, steps=600)
+        >>> found.sel(measure="loss")
 
-    options: those of `train`. A NaN (fewer than two features represented) stays one.
+    Args:
+        options: Those of `train`. A NaN (fewer than two features represented) stays one.
     """
     cells = np.empty((len(MEASURES), len(alphas), len(dimensions), seeds))
     every = [
@@ -177,12 +195,14 @@ def sweep(
 
 
 def exponents(found: Result) -> Result:
-    """How fast the loss falls with m, loss ~ m ** -exponent, for each alpha, with a 95 % interval (low, high).
+    """How fast the loss falls with m, loss ~ m ** -exponent, for each alpha, with a 95 % interval
+    (low, high).
 
-    >>> exponents(sweep(decay=-1.0))
+    A line through the logs of the mean losses over seeds; the interval is from how far they lie off
+    the line, so it needs three or more m.
 
-    A line through the logs of the mean losses over seeds; the interval is from how far they lie off the line, so it
-    needs three or more m.
+    Example:
+        >>> exponents(sweep(decay=-1.0))
     """
     losses, m = found.sel(measure="loss"), found.coords["m"]
     rows = []
@@ -201,9 +221,11 @@ def exponents(found: Result) -> Result:
 
 
 def exponents_by_seed(found: Result) -> Result:
-    """The same exponent for each seed apart, by alpha; examples: seeds. Its interval is over seeds, not over m.
+    """The same exponent for each seed apart, by alpha; examples: seeds. Its interval is over seeds,
+    not over m.
 
-    >>> measured(exponents_by_seed(sweep(decay=-1.0)).sel(alpha=0.5))
+    Example:
+        >>> measured(exponents_by_seed(sweep(decay=-1.0)).sel(alpha=0.5))
     """
     losses, m = found.sel(measure="loss").examples, found.coords["m"]
     cells = np.array([[-power_law(m, one)[0] for one in by_m.T] for by_m in losses])
@@ -219,7 +241,9 @@ def exponents_by_seed(found: Result) -> Result:
 
 
 def spread_over_m(found: Result) -> Result:
-    """How much squared overlap times m varies with m: the largest over the smallest, by alpha; examples: seeds. 1: overlap ~ 1 / m."""
+    """How much squared overlap times m varies with m: the largest over the smallest, by alpha;
+    examples: seeds. 1: overlap ~ 1 / m.
+    """
     by_m = found.sel(measure="squared overlap * m").examples
     cells = by_m.max(1) / by_m.min(1)
     return Result(
@@ -236,11 +260,14 @@ def spread_over_m(found: Result) -> Result:
 def group_overlaps(
     weight: Float[Tensor, "features m"], *, groups: int = 20, size: int = 500, seed: int = 0
 ) -> np.ndarray:
-    """The mean squared cosine times m within each of so many random groups of rows [groups]: random directions give 1.
+    """The mean squared cosine times m within each of so many random groups of rows [groups]: random
+    directions give 1.
 
-    >>> measured(group_overlaps(model.W_U.T))
+    For matrices with too many rows to draw intervals from all pairs. Every row counts, however
+    short (but not a row of zeros).
 
-    For matrices with too many rows to draw intervals from all pairs. Every row counts, however short (but not a row of zeros).
+    Example:
+        >>> measured(group_overlaps(model.W_U.T))
     """
     if len(weight) < 2 or size < 2:
         raise ValueError(f"{len(weight)} rows in groups of {size}: a cosine needs two")

@@ -1,4 +1,6 @@
-"""An induction head with two parameters: attention said by formula, then a classifier that learns (Reddy)."""
+"""An induction head with two parameters: attention said by formula, then a classifier that learns
+(Reddy).
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,9 +20,10 @@ from interp.toys.training.train import one_thread
 class Two(nn.Module):
     """Both heads by formula, then the classifier: vectors [batch pos d_in] to logits [batch label].
 
-    back: the score of the token just before, all others having 0, in the first layer. match: what the dot product of the
-    query and of what the first layer brought is multiplied by, in the second. Places are known by their order, so the
-    one-hot part of a vector (its first `places` entries) is not read.
+    back: the score of the token just before, all others having 0, in the first layer. match: what
+    the dot product of the query and of what the first layer brought is multiplied by, in the
+    second. Places are known by their order, so the one-hot part of a vector (its first `places`
+    entries) is not read.
     """
 
     def __init__(self, source: Any, hidden: int, seed: int):
@@ -36,7 +39,9 @@ class Two(nn.Module):
             self.classify = nn.Sequential(*layers[:-1])
 
     def forward(self, x: Float[Tensor, "batch pos d_in"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits [batch label], the first pattern [pos pos], and the query's own in the second [batch pos]."""
+        """Logits [batch label], the first pattern [pos pos], and the query's own in the second
+        [batch pos].
+        """
         content, n = x[:, :, self.places :], x.shape[1]
         scores = torch.zeros(n, n) + self.back * torch.ones(n - 1).diag(-1)
         first = scores.masked_fill(torch.ones(n, n).triu(1).bool(), -torch.inf).softmax(-1)
@@ -60,14 +65,21 @@ def two_parameters(
     seeds: Sequence[int] = (0,),
     on: str = "icl",
 ) -> Result:
-    """The measures of `in_context`, over the training of an induction head with two parameters; sequences kept.
+    """The measures of `in_context`, over the training of an induction head with two parameters;
+    sequences kept.
 
-    >>> curves = interp.replications.two_parameters(source, {"icl": source.batch(300, generator, "icl")}, seeds=[0, 1, 2])
-    >>> curves.metadata["parameters"]                       # {seed: [back, match]}, as learned
+    Example:
+        >>> curves = interp.replications.two_parameters(source, {"icl": source.batch(300, generator, "icl")}, seeds=[0, 1, 2])
+        >>> curves.metadata["parameters"]                       # {seed: [back, match]}, as learned
 
-    source: `in_context_classes`. The two numbers stand for the attention of a whole two-layer network: how sharply the
-    first layer looks at the token before, how sharply the second at what is like the query. Both start at 0, uniform
-    attention, and learn with the classifier (Adam). Axes seed, step, measure; shares of 1. (Reddy 2024, arXiv 2312.03002.)
+    Args:
+        source: `in_context_classes`. The two numbers stand for the attention of a whole two-layer
+            network: how sharply the first layer looks at the token before, how sharply the second
+            at what is like the query. Both start at 0, uniform attention, and learn with the
+            classifier (Adam).
+
+    Reference:
+        Axes seed, step, measure; shares of 1. (Reddy 2024, arXiv 2312.03002.)
     """
     wanted = checkpoints or range(0, steps, max(1, steps // 40))
     keep = sorted({0, steps, *(step for step in wanted if 0 <= step <= steps)})

@@ -1,4 +1,6 @@
-"""How much of what a component writes is a weighted sum of what earlier ones wrote? Least squares, judged held out."""
+"""How much of what a component writes is a weighted sum of what earlier ones wrote? Least squares,
+judged held out.
+"""
 
 import time
 from typing import Any, NamedTuple
@@ -28,7 +30,9 @@ class Regression(NamedTuple):
 
     @property
     def signs(self) -> np.ndarray:
-        """For every weight -1 (its interval lies below 0: the writer is erased), +1 (amplified) or 0 (cannot be told)."""
+        """For every weight -1 (its interval lies below 0: the writer is erased), +1 (amplified) or
+        0 (cannot be told).
+        """
         low, high = (self.coefficients.sel(interval=end).values for end in ("low", "high"))
         known = ~np.isnan(low)
         return (low > 0).astype(float)[known] - (high < 0).astype(float)[known]
@@ -43,24 +47,35 @@ def write_regression(
     heldout: Any,
     shuffle: int | None = None,
 ) -> Regression:
-    """How what each target writes depends on what the writers before it wrote: one weight a writer, plus an intercept.
+    """How what each target writes depends on what the writers before it wrote: one weight a writer,
+    plus an intercept.
 
-    >>> found = write_regression(model, task, "mlp.23@END", heldout=task.heldout())
-    >>> found.fit.plot(); found.coefficients.sel(interval="fitted").plot()
-    >>> (found.signs != 0).mean()           # share of writers that are amplified or erased
+    target(prompt) ~ intercept + sum of weight[writer] * writer(prompt), all vectors [d_model]; the
+    weights are numbers, the intercept is a vector. Fitted to `task` by least squares over prompts
+    and dimensions, judged on `heldout`.
 
-    target(prompt) ~ intercept + sum of weight[writer] * writer(prompt), all vectors [d_model]; the weights are
-    numbers, the intercept is a vector. Fitted to `task` by least squares over prompts and dimensions, judged on
-    `heldout`. writers: those of them that the target can read are used.
-    fit: share of the held-out sum of squares that is explained, with an example a prompt (the mean over prompts
-    is R^2; it can be below zero, and is not clamped), on the axis "of": "intercept" and "intercept and writers"
-    of the whole of it; "writers beyond the intercept" of what the intercept leaves, which is R^2 as it is
-    usually meant.
-    coefficients: axis "interval" (low, fitted, high: 95 %, jackknife over the prompts, Student's t). A weight of 0
-    passes the writer on unchanged, since the stream carries it past the target: 1 + weight is its weight in the
-    stream after it; above 0 it is amplified, below 0 erased. NaN where a writer comes after the target.
-    shuffle: a seed gives the null: each prompt's target beside another prompt's writers.
-    ValueError when there are too few prompts for the weights. After Lv et al. 2024 (arXiv 2403.19521).
+    Example:
+        >>> found = write_regression(model, task, "mlp.23@END", heldout=task.heldout())
+        >>> found.fit.plot(); found.coefficients.sel(interval="fitted").plot()
+        >>> (found.signs != 0).mean()           # share of writers that are amplified or erased
+
+    Args:
+        writers: Those of them that the target can read are used. fit: share of the held-out sum of
+            squares that is explained, with an example a prompt (the mean over prompts is R^2; it
+            can be below zero, and is not clamped), on the axis "of": "intercept" and "intercept and
+            writers" of the whole of it; "writers beyond the intercept" of what the intercept
+            leaves, which is R^2 as it is usually meant. coefficients: axis "interval" (low, fitted,
+            high: 95 %, jackknife over the prompts, Student's t). A weight of 0 passes the writer on
+            unchanged, since the stream carries it past the target: 1 + weight is its weight in the
+            stream after it; above 0 it is amplified, below 0 erased. NaN where a writer comes after
+            the target.
+        shuffle: A seed gives the null: each prompt's target beside another prompt's writers.
+
+    Raises:
+        ValueError: When there are too few prompts for the weights.
+
+    Reference:
+        After Lv et al. 2024 (arXiv 2403.19521).
     """
     started = time.perf_counter()
     aims, columns = (writer(w) for w in (target, writers))
@@ -159,7 +174,8 @@ def _fit(
     n = len(x)
     if n < 3 or (n - 2) * x.shape[2] <= x.shape[1]:
         raise ValueError(
-            f"{n} prompts are too few for {x.shape[1]} weights and their intervals: use more prompts"
+            f"{n} prompts are too few for {x.shape[1]} weights and their intervals: use more"
+            " prompts"
         )
     # sums over prompts, so that leaving one out is a subtraction
     gram, moment = torch.einsum("pad,pbd->pab", x, x), torch.einsum("pad,pd->pa", x, y)

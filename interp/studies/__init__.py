@@ -2,7 +2,8 @@
 
     from interp.studies import Claim, gate, measured, verdicts
 
-`claims` decides, `verdict_table` shows and records, `stats` has numbers with intervals, `notebooks` builds and runs.
+`claims` decides, `verdict_table` shows and records, `stats` has numbers with intervals, `notebooks`
+builds and runs.
 """
 
 from interp._lazy import attach

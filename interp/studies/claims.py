@@ -7,9 +7,9 @@
 | does not hold     | the interval includes the null, or the sign is wrong, and the gate passed                   |
 | not testable here | a gate failed: the model cannot do the task, so the claim was never exercised               |
 
-A control is a second null: when our interval includes the control's value, the claim does not hold; when the two
-intervals merely overlap, it holds partly at most. The thresholds belong to the Claim, which is written before anything
-is measured and cannot be changed.
+A control is a second null: when our interval includes the control's value, the claim does not hold;
+when the two intervals merely overlap, it holds partly at most. The thresholds belong to the Claim,
+which is written before anything is measured and cannot be changed.
 """
 
 import math
@@ -42,7 +42,8 @@ class Measured:
             number = float(getattr(self, name))
             if not math.isfinite(number):
                 raise ValueError(
-                    f"{name} = {number}: a measured number is finite (drop the examples that have none)"
+                    f"{name} = {number}: a measured number is finite (drop the examples that have"
+                    " none)"
                 )
             object.__setattr__(self, name, number)
         if self.low > self.high:
@@ -71,13 +72,16 @@ def measured(
 ) -> Measured:
     """The statistic (default: mean) over examples with its bootstrap interval.
 
-    >>> measured([1.0, 2.0, 3.0, 2.0]).value
-    2.0
+    Example:
+        >>> measured([1.0, 2.0, 3.0, 2.0]).value
+        2.0
 
-    per_example: one number an example (list, array, tensor, or a Result of one cell that keeps its examples).
-    With `statistic`, rows are examples and `statistic(rows)` is one number: `measured(pairs, lambda p: ...)`.
-    groups: a label an example (`task.labels["country"]`), for prompts that are not independent: whole groups are drawn
-    again, and n is the number of groups.
+    Args:
+        per_example: One number an example (list, array, tensor, or a Result of one cell that keeps
+            its examples). With `statistic`, rows are examples and `statistic(rows)` is one number:
+            `measured(pairs, lambda p: ...)`.
+        groups: A label an example (`task.labels["country"]`), for prompts that are not independent:
+            whole groups are drawn again, and n is the number of groups.
     """
     rows = getattr(per_example, "examples", per_example)
     if rows is None:
@@ -87,8 +91,8 @@ def measured(
     rows = np.asarray(rows.detach().cpu() if hasattr(rows, "detach") else rows, dtype=float)
     if statistic is None and rows.ndim != 1:
         raise ValueError(
-            f"one number an example is needed, not shape {rows.shape}: select one cell or average first, "
-            "for example measured(result.sel(layer=10, head=7))"
+            f"one number an example is needed, not shape {rows.shape}: select one cell or average"
+            " first, for example measured(result.sel(layer=10, head=7))"
         )
     if len(rows) < 2:
         raise ValueError(f"{len(rows)} example(s): an interval needs at least two")
@@ -113,16 +117,19 @@ def _members(groups: Sequence[object] | None, n: int) -> list[np.ndarray]:
     ]
     if len(found) < 2:
         raise ValueError(
-            f"all examples are of one group ({labels[0]}): an interval over groups needs at least two"
+            f"all examples are of one group ({labels[0]}): an interval over groups needs at"
+            " least two"
         )
     return found
 
 
 def share(part: object, whole: object, **options: object) -> Measured:
-    """The ratio of two means over the same examples, drawn together so that the interval is that of the ratio.
+    """The ratio of two means over the same examples, drawn together so that the interval is that of
+    the ratio.
 
-    >>> share([1.0, 2.0], [2.0, 4.0]).value
-    0.5
+    Example:
+        >>> share([1.0, 2.0], [2.0, 4.0]).value
+        0.5
     """
     pair = [np.asarray(getattr(x, "examples", x), dtype=float) for x in (part, whole)]
     if pair[0].shape != pair[1].shape:
@@ -148,14 +155,19 @@ class Gate:
 
     def __str__(self) -> str:
         word = "passed" if self.passed else "FAILED"
-        return f"gate {word}: {self.name} = {self.measured} (needs at least {short(self.at_least)}, n = {self.measured.n})"
+        return (
+            f"gate {word}: {self.name} = {self.measured} (needs at least {short(self.at_least)}, n"
+            f" = {self.measured.n})"
+        )
 
 
 def gate(name: str, measured: Measured, *, at_least: float) -> Gate:
     """The gate that passes when the measured value is at least `at_least`.
 
-    >>> print(gate("IOI accuracy", Measured(0.98, 0.95, 1.0, 64), at_least=0.95))
     gate passed: IOI accuracy = 0.98 [0.95, 1] (needs at least 0.95, n = 64)
+
+    Example:
+        >>> print(gate("IOI accuracy", Measured(0.98, 0.95, 1.0, 64), at_least=0.95))
     """
     return Gate(name, measured, float(at_least))
 
@@ -181,17 +193,25 @@ class Verdict:
 class Claim:
     """One claim of a paper with thresholds that are fixed here, before measuring.
 
-    >>> claim = Claim("movers", says="Name movers copy the name", paper="3 heads", source="Wang et al. 2022, section 3.1",
-    ...               metric="logit difference lost", holds=1.0, null=0.0, control="10 random sets of 3 heads")
-    >>> print(claim.judge(Measured(2.1, 1.8, 2.4, 64), control=Measured(0.1, 0.0, 0.3, 64)))
     movers: holds (2.1 >= 1, interval beyond the control's)
 
-    says: the paper's words. paper, source: its number and where it stands. metric: what we measure, with its unit.
-    holds: the threshold for "holds"; direction ">=" or "<=". partly: a floor for "partly" (without one, an interval
-    that excludes the null is enough). control: what it must beat, in words; its numbers come with `judge`.
-    null: the value that means "no effect". With a control and no null given, the control's value is the null.
-    `control="none"` says openly that there is nothing to compare with; then a null is required.
-    parts: names of sub-conditions, each judged by the same thresholds; `needs` = (parts for holds, parts for partly).
+    Example:
+        >>> claim = Claim("movers", says="Name movers copy the name", paper="3 heads", source="Wang et al. 2022, section 3.1",
+        ...               metric="logit difference lost", holds=1.0, null=0.0, control="10 random sets of 3 heads")
+        >>> print(claim.judge(Measured(2.1, 1.8, 2.4, 64), control=Measured(0.1, 0.0, 0.3, 64)))
+
+    Attributes:
+        says: The paper's words.
+        paper, source: Its number and where it stands.
+        metric: What we measure, with its unit.
+        holds: The threshold for "holds"; direction ">=" or "<=".
+        partly: A floor for "partly" (without one, an interval that excludes the null is enough).
+        control: What it must beat, in words; its numbers come with `judge`.
+        null: The value that means "no effect". With a control and no null given, the control's
+            value is the null. `control="none"` says openly that there is nothing to compare with;
+            then a null is required.
+        parts: Names of sub-conditions, each judged by the same thresholds; `needs` = (parts for
+            holds, parts for partly).
     """
 
     key: str
@@ -211,7 +231,8 @@ class Claim:
         for name in ("key", "says", "paper", "source", "metric"):
             if not str(getattr(self, name)).strip():
                 raise ValueError(
-                    f"claim {self.key!r} has no {name}: every verdict carries what the paper says and where"
+                    f"claim {self.key!r} has no {name}: every verdict carries what the paper says"
+                    " and where"
                 )
         if self.direction not in (">=", "<="):
             raise ValueError(
@@ -219,8 +240,8 @@ class Claim:
             )
         if not self.control.strip():
             raise ValueError(
-                f"claim {self.key!r} has no control: name one, for example control='10 random sets of 3 heads' "
-                "(or control='none' together with null=0.0)"
+                f"claim {self.key!r} has no control: name one, for example control='10 random sets"
+                " of 3 heads' (or control='none' together with null=0.0)"
             )
         if self.control == "none" and self.null is None:
             raise ValueError(
@@ -234,7 +255,8 @@ class Claim:
             )
         if self.null is not None and sign * (self.holds - self.null) < 0:
             raise ValueError(
-                f"claim {self.key!r}: null={self.null} would pass holds {self.direction} {self.holds}"
+                f"claim {self.key!r}: null={self.null} would pass holds {self.direction}"
+                f" {self.holds}"
             )
         object.__setattr__(self, "parts", tuple(self.parts))
         self._check_needs()
@@ -247,8 +269,8 @@ class Claim:
         needs = self.needs or (len(self.parts), 1)
         if not (len(self.parts) >= needs[0] >= needs[1] >= 1):
             raise ValueError(
-                f"claim {self.key!r}: needs={needs} of {len(self.parts)} parts; write (for holds, for partly), "
-                "for example (3, 2)"
+                f"claim {self.key!r}: needs={needs} of {len(self.parts)} parts; write (for holds,"
+                " for partly), for example (3, 2)"
             )
         object.__setattr__(self, "needs", tuple(needs))
 
@@ -281,11 +303,15 @@ class Claim:
     ) -> Verdict:
         """The verdict on this claim.
 
-        measured: a Measured; for a claim with parts, a dict {part: Measured or an already judged Verdict}.
-        control: the control's Measured (one for all parts, or a dict). gate: one or several; when one failed,
-        the word is "not testable here" and `measured` may be None. provided: conditions of "holds" beside the
-        threshold, of a claim in two halves ("these heads matter, and random ones do not"): when one fails, the
-        claim holds partly at most.
+        Args:
+            measured: A Measured; for a claim with parts, a dict {part: Measured or an already
+                judged Verdict}.
+            control: The control's Measured (one for all parts, or a dict).
+            gate: One or several; when one failed, the word is "not testable here" and `measured`
+                may be None.
+            provided: Conditions of "holds" beside the threshold, of a claim in two halves ("these
+                heads matter, and random ones do not"): when one fails, the claim holds partly at
+                most.
         """
         gates = () if gate is None else (gate,) if isinstance(gate, Gate) else tuple(gate)
         failed = [g.name for g in gates if not g.passed]
@@ -295,7 +321,8 @@ class Claim:
             judged = self._judge_parts(measured, control)
         elif isinstance(measured, Mapping):
             raise ValueError(
-                f"claim {self.key!r} has no parts; declare them in the Claim: parts={tuple(measured)!r}"
+                f"claim {self.key!r} has no parts; declare them in the Claim:"
+                f" parts={tuple(measured)!r}"
             )
         else:
             word, why = (
@@ -313,7 +340,8 @@ class Claim:
         if conditions and judged["word"] == HOLDS:
             met = all(c.passed for c in conditions)
             said = ", ".join(
-                f"{c.name} = {short(c.measured.value)} ({'' if c.passed else 'not '}>= {short(c.at_least)})"
+                f"{c.name} = {short(c.measured.value)} ({'' if c.passed else 'not '}>="
+                f" {short(c.at_least)})"
                 for c in conditions
             )
             judged |= {
@@ -328,7 +356,8 @@ class Claim:
         if self.control == "none":
             if control is not None:
                 raise ValueError(
-                    f"claim {self.key!r} declares control='none' but was given one: describe it in the Claim"
+                    f"claim {self.key!r} declares control='none' but was given one: describe it in"
+                    " the Claim"
                 )
             return None
         if not isinstance(control, Measured):
@@ -342,7 +371,8 @@ class Claim:
         if not isinstance(got, Measured):
             typed = type(got).__name__
             raise ValueError(
-                f"claim {self.key!r}: {typed} has no interval; wrap the per-example numbers: measured(...)"
+                f"claim {self.key!r}: {typed} has no interval; wrap the per-example numbers:"
+                " measured(...)"
             )
         # "<=" is ">=" with every sign turned round, so there is one rule to read
         sign = 1 if self.direction == ">=" else -1
@@ -369,7 +399,10 @@ class Claim:
         if self.partly is not None and sign * got.value < sign * self.partly:
             return (
                 DOES_NOT_HOLD,
-                f"{short(got.value)} misses the floor for partly ({self.direction} {short(self.partly)})",
+                (
+                    f"{short(got.value)} misses the floor for partly ({self.direction}"
+                    f" {short(self.partly)})"
+                ),
             )
         if passes:
             return PARTLY, f"{said}, but the interval overlaps the control's"

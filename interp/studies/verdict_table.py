@@ -1,8 +1,10 @@
-"""The verdict table of a study: shown in the notebook, recorded as JSON beside it, compared on every run.
+"""The verdict table of a study: shown in the notebook, recorded as JSON beside it, compared on
+every run.
 
 The environment says what a run is for, so that a notebook needs one call whoever runs it:
-INTERP_RECORD=1 records (the builder), INTERP_RECORD=check fails on a changed verdict (the tests), unset shows only
-(a reader's own session never overwrites the record). INTERP_ROWS=PATH also writes this run's rows to PATH.
+INTERP_RECORD=1 records (the builder), INTERP_RECORD=check fails on a changed verdict (the tests),
+unset shows only (a reader's own session never overwrites the record). INTERP_ROWS=PATH also writes
+this run's rows to PATH.
 """
 
 import html
@@ -26,7 +28,8 @@ from interp.studies.claims import (
 )
 from interp.studies.notebooks.paths import home
 
-# shape and word carry the meaning; the colour only repeats it (these four read on white and on black)
+# shape and word carry the meaning; the colour only repeats it (these four read on white and on
+# black)
 MARK = {HOLDS: "✔", PARTLY: "◐", DOES_NOT_HOLD: "✘", NOT_TESTABLE: "○"}
 COLOUR = {HOLDS: "#2e9e5b", PARTLY: "#c98a12", DOES_NOT_HOLD: "#d65045", NOT_TESTABLE: "#8a8f98"}
 WIDTH = (
@@ -120,14 +123,17 @@ def _gates(rows: Iterable[dict]) -> list[str]:
     for g in (g for r in rows for g in r["gates"]):
         word = "passed" if g["passed"] else "FAILED"
         seen[g["name"]] = (
-            f"gate {word}: {g['name']} = {_interval(g['measured'])}, needs at least {short(g['at_least'])}"
+            f"gate {word}: {g['name']} = {_interval(g['measured'])}, needs at least"
+            f" {short(g['at_least'])}"
         )
     return list(seen.values())
 
 
 @dataclass(frozen=True)
 class Table:
-    """The verdict table of one run: `rows` as recorded, drawn as HTML in a notebook and as text elsewhere."""
+    """The verdict table of one run: `rows` as recorded, drawn as HTML in a notebook and as text
+    elsewhere.
+    """
 
     name: str
     rows: tuple[dict, ...]
@@ -193,22 +199,27 @@ class Table:
         said = f"<br><small>{esc(self.said)}</small>" if self.said else ""
         return (
             f"<div><b>{esc(self._head())}</b>: {tally}{gates}</div>"
-            f'<table style="border-collapse:collapse;color:inherit;font-size:90%"><thead><tr>{head}</tr></thead>'
-            f"<tbody>{''.join(body)}</tbody></table><div><small>Thresholds were fixed before measuring.</small>{said}</div>"
+            "<table"
+            f' style="border-collapse:collapse;color:inherit;font-size:90%"><thead><tr>{head}</tr></thead>'
+            f"<tbody>{''.join(body)}</tbody></table><div><small>Thresholds were fixed before"
+            f" measuring.</small>{said}</div>"
         )
 
 
 def verdicts(
     name: str, rows: Iterable[object], *, model: object, fast: bool = False, seed: int = 0
 ) -> Table:
-    """The verdict table of a study; recorded or compared as the environment says (top of this file).
+    """The verdict table of a study; recorded or compared as the environment says (top of this
+    file).
 
-    >>> verdicts("00-start-here", [claim.judge(...), ...], model=model, fast=FAST)  # the notebook's last cell
+    Example:
+        >>> verdicts("00-start-here", [claim.judge(...), ...], model=model, fast=FAST)  # the notebook's last cell
     """
     rows = list(rows)
     if odd := [type(r).__name__ for r in rows if not isinstance(r, Verdict)]:
         raise ValueError(
-            f"verdicts takes judged claims, not {odd[0]}: pass claim.judge(measured(...), control=...)"
+            f"verdicts takes judged claims, not {odd[0]}: pass claim.judge(measured(...),"
+            " control=...)"
         )
     keys = [r.claim.key for r in rows]
     if not rows or len(set(keys)) < len(keys):
@@ -287,14 +298,16 @@ def record(
 def differences(
     name: str, rows: Iterable[dict], *, fast: bool, model: str, folder: Path | None = None
 ) -> list[str] | None:
-    """One sentence a row that differs from the record; None when the record is of another model, or missing."""
+    """One sentence a row that differs from the record; None when the record is of another model, or
+    missing.
+    """
     was = recorded(name, folder).get("fast" if fast else "full")
     if was is None or was["model"] != model:
         return None
     now, before = ({r["key"]: r["verdict"] for r in some} for some in (rows, was["rows"]))
     return [
         f"{k}: recorded {before.get(k, 'no such row')!r}, now {now.get(k, 'no such row')!r}"
-        for k in (before | now)
+        for k in before | now
         if before.get(k) != now.get(k)
     ]
 
@@ -302,9 +315,11 @@ def differences(
 def check_recorded(
     name: str, rows: Iterable[dict], *, fast: bool, model: str, folder: Path | None = None
 ) -> bool:
-    """True when every verdict is the recorded one, False when the record is of another model (nothing to compare).
+    """True when every verdict is the recorded one, False when the record is of another model
+    (nothing to compare).
 
-    Raises VerdictChanged naming each row that differs, or the command that records when there is no record.
+    Raises VerdictChanged naming each row that differs, or the command that records when there is no
+    record.
     """
     rows = list(rows)
     mode = "fast" if fast else "full"

@@ -1,4 +1,5 @@
-"""Texts where no hub is needed: documentation every installation has, prose of our own, local files.
+"""Texts where no hub is needed: documentation every installation has, prose of our own, local
+files.
 
 >>> docs = interp.texts.documentation()               # docstrings of Python and the packages interp needs
 >>> tokens = interp.texts.chunks(model, docs, length=128, n=64, split="find")

@@ -13,8 +13,9 @@ FILE = Path(__file__).with_name("concepts.txt")
 FIND = 0.6  # of the words, and of the frames
 # Words of no concept, for comparison: how much does everything rise?
 NEUTRAL = (
-    "thing way part place idea question reason result point case group line form kind level change problem moment matter side "
-    "end name rule plan list test step role view term unit task goal issue method detail sample page game story"
+    "thing way part place idea question reason result point case group line form kind level change"
+    " problem moment matter side end name rule plan list test step role view term unit task goal"
+    " issue method detail sample page game story"
 ).split()
 
 
@@ -29,12 +30,13 @@ class Sentence(NamedTuple):
 def concepts(split: str = "find", *, n: int = 30, seed: int = 0) -> list[Sentence]:
     """Sentences about twenty concepts, at most n each, drawn by seed.
 
-    >>> find, heldout = texts.concepts("find"), texts.concepts("heldout", n=15)
-    >>> find[0]
-    Sentence(text='The letter arrived on Friday.', concept='weekdays', word='Friday')
+    Each is a frame with a word put in. The splits "find" and "heldout" share no word of a concept
+    and no frame. Where words and frames give fewer than n (weekdays), all are given.
 
-    Each is a frame with a word put in. The splits "find" and "heldout" share no word of a concept and no frame. Where
-    words and frames give fewer than n (weekdays), all are given.
+    Example:
+        >>> find, heldout = texts.concepts("find"), texts.concepts("heldout", n=15)
+        >>> find[0]
+        Sentence(text='The letter arrived on Friday.', concept='weekdays', word='Friday')
     """
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
@@ -53,8 +55,9 @@ def concepts(split: str = "find", *, n: int = 30, seed: int = 0) -> list[Sentenc
 def concept_words(concept: str, split: str) -> list[str]:
     """The words of a concept in one split.
 
-    >>> texts.concept_words("weekdays", "heldout")
-    ['Thursday', 'Saturday']
+    Example:
+        >>> texts.concept_words("weekdays", "heldout")
+        ['Thursday', 'Saturday']
     """
     if concept not in _read():
         raise unknown("concept", concept, _read())
@@ -66,9 +69,11 @@ def concept_words(concept: str, split: str) -> list[str]:
 def single_words(model: Any, words: Iterable[str]) -> list[str]:
     """Those of the words that are one token after a space, so that a logit is theirs alone.
 
-    >>> texts.single_words(model, texts.concept_words("birds", "heldout"))
+    Example:
+        >>> texts.single_words(model, texts.concept_words("birds", "heldout"))
 
-    model: a model or a tokenizer.
+    Args:
+        model: A model or a tokenizer.
     """
     tokenizer = getattr(model, "tokenizer", model)
     return [

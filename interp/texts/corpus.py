@@ -21,7 +21,9 @@ class Document:
 
     @property
     def split(self) -> str:
-        """The half it belongs to, by its name alone: another document that comes or goes moves nothing."""
+        """The half it belongs to, by its name alone: another document that comes or goes moves
+        nothing.
+        """
         return SPLITS[hashlib.sha256(self.name.encode()).digest()[0] % 2]
 
 
@@ -29,9 +31,10 @@ class Document:
 class Corpus:
     """Documents with names of their own, none of them empty.
 
-    >>> docs = interp.texts.documentation()
-    >>> len(docs), docs.metadata["fingerprint"]
-    >>> find, heldout = docs.half("find"), docs.half("heldout")     # no document is in both
+    Example:
+        >>> docs = interp.texts.documentation()
+        >>> len(docs), docs.metadata["fingerprint"]
+        >>> find, heldout = docs.half("find"), docs.half("heldout")     # no document is in both
     """
 
     name: str
@@ -80,15 +83,18 @@ class Corpus:
         kept = tuple(d for d in self.documents if d.split == split)
         if not kept:
             raise ValueError(
-                f"no document of {self.name} ({len(self)} in all) falls into the half {split!r}: more are needed"
+                f"no document of {self.name} ({len(self)} in all) falls into the half {split!r}:"
+                " more are needed"
             )
         return replace(self, documents=kept, metadata={**self.metadata, "split": split})
 
 
 def files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> Corpus:
-    """The corpus of local text files (UTF-8), one document a file; a folder means every .txt and .md file in it.
+    """The corpus of local text files (UTF-8), one document a file; a folder means every .txt and
+    .md file in it.
 
-    >>> interp.texts.files(["tale.txt", "notes/"])
+    Example:
+        >>> interp.texts.files(["tale.txt", "notes/"])
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     found: dict[Path, str] = {}  # file -> the name it goes by

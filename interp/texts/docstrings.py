@@ -1,8 +1,10 @@
-"""Documentation as text: the docstrings of Python and of packages that every installation of interp has.
+"""Documentation as text: the docstrings of Python and of packages that every installation of interp
+has.
 
-The sources are parsed, never imported. A document is a module; of its docstrings the paragraphs that are plain
-sentences are kept (no doctests, tables, lists of parameters, licences), and of near-copies only the first.
-It is the same for the same versions of the packages, which `metadata` names.
+The sources are parsed, never imported. A document is a module; of its docstrings the paragraphs
+that are plain sentences are kept (no doctests, tables, lists of parameters, licences), and of
+near-copies only the first. It is the same for the same versions of the packages, which `metadata`
+names.
 """
 
 import ast
@@ -24,7 +26,8 @@ from pathlib import Path
 from interp.models import local
 from interp.texts.corpus import Corpus, Document
 
-# Package -> the folders read; torch and transformers have thousands of files more, which say little else.
+# Package -> the folders read; torch and transformers have thousands of files more, which say little
+# else.
 PACKAGES = {
     "numpy": ("",),
     "pandas": ("",),
@@ -51,10 +54,12 @@ LEFT_OUT = {
 def documentation() -> Corpus:
     """The documentation corpus: a document per module, about two hundred thousand words in all.
 
-    >>> docs = interp.texts.documentation()
-    >>> docs.metadata["versions"]                  # the corpus belongs to these
+    Takes half a minute the first time, then it is kept in the cache (INTERP_CACHE, or the user's
+    cache folder).
 
-    Takes half a minute the first time, then it is kept in the cache (INTERP_CACHE, or the user's cache folder).
+    Example:
+        >>> docs = interp.texts.documentation()
+        >>> docs.metadata["versions"]                  # the corpus belongs to these
     """
     versions = {"python": platform.python_version()} | {
         name: version(name) for name in PACKAGES if find_spec(name)
@@ -89,7 +94,9 @@ def _write(path: Path, documents: tuple[Document, ...]) -> None:
 
 
 def read_docstrings(packages: Iterable[str] = ("python", *PACKAGES)) -> Iterator[Document]:
-    """The documents, made from the sources: package by package, module by module in the order of their names."""
+    """The documents, made from the sources: package by package, module by module in the order of
+    their names.
+    """
     from tqdm.auto import tqdm
 
     sources = [source for package in packages for source in _sources(package)]
@@ -104,7 +111,9 @@ def read_docstrings(packages: Iterable[str] = ("python", *PACKAGES)) -> Iterator
 
 
 def _sources(package: str) -> Iterator[tuple[str, Path]]:
-    """(module name, file) of a package, found without importing it; "python" is the standard library."""
+    """(module name, file) of a package, found without importing it; "python" is the standard
+    library.
+    """
     if package == "python":
         root, folders = Path(sysconfig.get_paths()["stdlib"]), ("",)
     else:
@@ -134,7 +143,7 @@ def _docstrings(path: Path) -> Iterator[str]:
             yield inspect.cleandoc(text)
 
 
-# --- cleaning ------------------------------------------------------------------------------------------------
+# --- cleaning -------------------------------------------------------------------------------------
 
 _MARKUP = (
     (
@@ -172,8 +181,8 @@ _COMMON = {
 def sentences(docstring: str) -> list[str]:
     """The paragraphs of a docstring that are plain sentences, without markup, each on one line.
 
-    Left out: what is indented (parameters, code), headed or ruled, has doctests, links or formulas, fewer than
-    twelve words, less than 85 % plain words, or no sentence end.
+    Left out: what is indented (parameters, code), headed or ruled, has doctests, links or formulas,
+    fewer than twelve words, less than 85 % plain words, or no sentence end.
     """
     kept = []
     for paragraph in re.split(r"\n\s*\n", docstring):
@@ -205,10 +214,12 @@ def _is_prose(text: str) -> bool:
 
 
 def distinct(most: float = 0.5, words: int = 5) -> Callable[[str], bool]:
-    """A function that says of each paragraph in turn whether it is new: False for a copy or a near-copy.
+    """A function that says of each paragraph in turn whether it is new: False for a copy or a
+    near-copy.
 
-    A near-copy shares more than `most` of its runs of five words with paragraphs let through before; case,
-    digits and punctuation do not count. (After the shingles of Broder 1997.)
+    Reference:
+        A near-copy shares more than `most` of its runs of five words with paragraphs let through
+        before; case, digits and punctuation do not count. (After the shingles of Broder 1997.)
     """
     seen: set[str] = set()
 

@@ -14,10 +14,13 @@ def hub(
 ) -> Corpus:
     """The first n texts of a Hugging Face dataset, one document a row.
 
-    >>> interp.texts.hub("roneneldan/TinyStories", n=500)
+    Example:
+        >>> interp.texts.hub("roneneldan/TinyStories", n=500)
 
-    column: where the text is. options go to `datasets.load_dataset` (streamed, so that only what is read is
-    fetched). ImportError without the `datasets` package (interp does not install it), ConnectionError without a hub.
+    Args:
+        column: Where the text is. options go to `datasets.load_dataset` (streamed, so that only
+            what is read is fetched). ImportError without the `datasets` package (interp does not
+            install it), ConnectionError without a hub.
     """
     try:
         from datasets import load_dataset

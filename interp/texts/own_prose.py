@@ -8,12 +8,14 @@ from interp.texts.corpus import Corpus, Document
 
 @cache
 def prose() -> Corpus:
-    """The corpus of our own prose: sixteen passages of about 150 words, free to use like the rest of interp.
-
-    >>> [passage.name for passage in interp.texts.prose()][:2]
-    ['the ferry', 'how bread rises']
+    """The corpus of our own prose: sixteen passages of about 150 words, free to use like the rest
+    of interp.
 
     For studies that need natural stories, and as the hay of `interp.tasks.needle`.
+
+    Example:
+        >>> [passage.name for passage in interp.texts.prose()][:2]
+        ['the ferry', 'how bread rises']
     """
     whole = (Path(__file__).parent / "prose.txt").read_text(encoding="utf-8")
     passages = (part.partition("\n") for part in whole.removeprefix("= ").split("\n= "))

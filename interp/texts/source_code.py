@@ -57,11 +57,14 @@ MODULES = (
 
 @cache
 def code() -> Corpus:
-    """Source code: a document for each of some forty modules of Python's standard library, comments and all.
+    """Source code: a document for each of some forty modules of Python's standard library, comments
+    and all.
 
-    >>> tokens = interp.texts.chunks(model, interp.texts.code(), length=128, n=16, split="heldout")
+    The modules are read, never imported. It is the same for the same version of Python, which
+    `metadata` names.
 
-    The modules are read, never imported. It is the same for the same version of Python, which `metadata` names.
+    Example:
+        >>> tokens = interp.texts.chunks(model, interp.texts.code(), length=128, n=16, split="heldout")
     """
     home = Path(sysconfig.get_paths()["stdlib"])
     documents = [

@@ -1,4 +1,6 @@
-"""Documents as tokens: chunks of one length, each with the tokenizer's first token put there openly."""
+"""Documents as tokens: chunks of one length, each with the tokenizer's first token put there
+openly.
+"""
 
 import random
 from typing import Any
@@ -23,16 +25,22 @@ def chunks(
 ) -> Int[Tensor, "chunk pos"]:
     """Token ids [n length]: the BOS token, then tokens that stand together in one document.
 
-    >>> find = chunks(model, interp.texts.documentation(), length=128, n=64, split="find")
+    No two chunks overlap; a document's last tokens that fill no chunk are left out.
 
-    No two chunks overlap; a document's last tokens that fill no chunk are left out. n: so many, drawn by seed
-    from the whole corpus (None: all, in the documents' order). split: "find" or "heldout", by document (None:
-    both). join: documents follow one another in an order drawn by seed, this text between them, so that a chunk
-    may cross from one to the next; None: it never does. model: a model or a tokenizer.
+    Example:
+        >>> find = chunks(model, interp.texts.documentation(), length=128, n=64, split="find")
+
+    Args:
+        n: So many, drawn by seed from the whole corpus (None: all, in the documents' order).
+        split: "find" or "heldout", by document (None: both).
+        join: Documents follow one another in an order drawn by seed, this text between them, so
+            that a chunk may cross from one to the next; None: it never does.
+        model: A model or a tokenizer.
     """
     if not isinstance(corpus, Corpus):
         raise TypeError(
-            f"corpus is a {type(corpus).__name__}: make one with texts.documentation(), .prose() or .files(...)"
+            f"corpus is a {type(corpus).__name__}: make one with texts.documentation(), .prose() or"
+            " .files(...)"
         )
     if length < 2:
         raise ValueError(f"length={length}: a chunk is the first token and at least one more")
@@ -55,12 +63,15 @@ def chunks(
     if len(cut) < (n or 1):
         half = "" if split is None else f", half {split!r},"
         raise ValueError(
-            f"{corpus.name}{half} has {len(cut)} chunks of {length} tokens, {n or 1} are needed: ask for fewer or shorter ones"
+            f"{corpus.name}{half} has {len(cut)} chunks of {length} tokens, {n or 1} are needed:"
+            " ask for fewer or shorter ones"
         )
     chosen = cut if n is None else [cut[i] for i in rng.sample(range(len(cut)), n)]
     return torch.tensor([[*first, *ids] for ids in chosen])
 
 
 def _ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    """The tokens of each text, none added. A document may be longer than the model reads: the warning is not for us."""
+    """The tokens of each text, none added. A document may be longer than the model reads: the
+    warning is not for us.
+    """
     return tokenizer(texts, add_special_tokens=False, verbose=False).input_ids

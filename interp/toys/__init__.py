@@ -1,4 +1,5 @@
-"""Small transformers: interchangeable parts, trained in seconds, every checkpoint open to the toolkit.
+"""Small transformers: interchangeable parts, trained in seconds, every checkpoint open to the
+toolkit.
 
 >>> from interp import toys
 >>> model = toys.transformer(d_vocab=64, attention="sigmoid")     # random

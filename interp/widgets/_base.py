@@ -1,33 +1,40 @@
-"""What every widget has: its files, a worker, errors as a line, the Python of its state, and a picture of itself.
+"""What every widget has: its files, a worker, errors as a line, the Python of its state, and a
+picture of itself.
 
-A widget is three files: NAME.py (state and callables, and the function NAME that makes it), NAME.js (draws, reports
-clicks), NAME.css; add the function to __init__.pyi. Own ES modules cannot import each other without a server, so _shared.js and _shared.css are put before
-the widget's own text: its JS uses `frame`, `tag`, `svg`, `fill`, ... without importing them, and exports its pure
-functions for `node --test`.
+A widget is three files: NAME.py (state and callables, and the function NAME that makes it), NAME.js
+(draws, reports clicks), NAME.css; add the function to __init__.pyi. Own ES modules cannot import
+each other without a server, so _shared.js and _shared.css are put before the widget's own text: its
+JS uses `frame`, `tag`, `svg`, `fill`, ... without importing them, and exports its pure functions
+for `node --test`.
 
     class Lens(Widget, files="lens"):
-        inputs = ("prompt", "by")                        # traits that a click or a user sets; each change asks again
-        prompt = t.Int(0).tag(sync=True)
-        by = t.Unicode("rank").tag(sync=True)
+        inputs = ("prompt", "by")                        # traits that a click or a user sets; each
+        change asks again prompt = t.Int(0).tag(sync=True) by = t.Unicode("rank").tag(sync=True)
 
         def __init__(self, result, compute, **traits):   # results and callables, never a model
             self._compute_lens = compute
             super().__init__(**traits)                   # last: it asks for the first answer
 
-        def _ask(self):                                  # an input changed: runs in the kernel's thread, so be quick
+        def _ask(self):                                  # an input changed: runs in the kernel's
+        thread, so be quick
             prompt = self.prompt                         # read the state here, not in the job
             self._work(lambda stale: self._compute_lens(prompt), self._show)
 
-        def _show(self, answer):                         # in the worker, unless a newer click came in between
-            self.reply = answer                          # one JSON dict; the JS draws it on "change:reply"
+        def _show(self, answer):                         # in the worker, unless a newer click came
+        in between
+            self.reply = answer                          # one JSON dict; the JS draws it on
+            "change:reply"
 
-        value, code = property(...), property(...)       # what is shown as Python values; the Python that gives it
-        def _draw(self, figure): ...                     # the static twin, into a matplotlib Figure
+        value, code = property(...), property(...)       # what is shown as Python values; the
+        Python that gives it def _draw(self, figure): ...                     # the static twin,
+        into a matplotlib Figure
 
-A job may be a generator: each `yield` (but None) is shown, and between two of them other widgets and newer clicks get their
-turn. Within a long step it calls stale() now and then and returns when that is true. Jobs run under the one lock of all model runs (`bridge.LOCK`) and touch no trait; `_show` may. A ValueError
-becomes the line in the widget. A second lane (`lane="pointer"`) is for what must not cancel the first.
-In the JS: `const view = frame(context, "name"); view.on("reply", draw); view.save({prompt: 3}); return view.close;`.
+A job may be a generator: each `yield` (but None) is shown, and between two of them other widgets
+and newer clicks get their turn. Within a long step it calls stale() now and then and returns when
+that is true. Jobs run under the one lock of all model runs (`bridge.LOCK`) and touch no trait;
+`_show` may. A ValueError becomes the line in the widget. A second lane (`lane="pointer"`) is for
+what must not cancel the first. In the JS: `const view = frame(context, "name"); view.on("reply",
+draw); view.save({prompt: 3}); return view.close;`.
 """
 
 import base64
@@ -56,7 +63,9 @@ class Widget(anywidget.AnyWidget):
     """The base of the widgets; see the module."""
 
     inputs: tuple[str, ...] = ()
-    slow = False  # True: shown at once, though its first answer takes seconds; `.wait()` first for a finished static twin
+    # True: shown at once, though its first answer takes seconds; `.wait()` first for a finished
+    # static twin
+    slow = False
     reply = t.Dict().tag(
         sync=True
     )  # what is shown: everything the JS needs and the state does not say
@@ -86,7 +95,7 @@ class Widget(anywidget.AnyWidget):
         self.observe(self._input, [*self.inputs, "asked"])
         self._again()
 
-    # --- what a widget fills in ------------------------------------------------------------------------------
+    # --- what a widget fills in -------------------------------------------------------------------
 
     def _ask(self) -> None:
         """Starts the work for the present state."""
@@ -109,7 +118,7 @@ class Widget(anywidget.AnyWidget):
         """The code as it is now, for the page; a `code` that waits for the worker overrides this."""
         return self.code
 
-    # --- state -----------------------------------------------------------------------------------------------
+    # --- state ------------------------------------------------------------------------------------
 
     def set_state(self, sync_data: dict) -> None:
         """A message from the page: however many traits it sets, one question is asked."""
@@ -158,7 +167,7 @@ class Widget(anywidget.AnyWidget):
             self._problems[lane] = text
         self.problem = next(reversed(self._problems.values()), "")
 
-    # --- work ------------------------------------------------------------------------------------------------
+    # --- work -------------------------------------------------------------------------------------
 
     def _work(
         self,
@@ -166,7 +175,9 @@ class Widget(anywidget.AnyWidget):
         show: Callable[[Any], None],
         lane: str = "main",
     ) -> None:
-        """Runs job(stale) in the lane's thread and shows what it gives, unless a newer job of the lane came in between."""
+        """Runs job(stale) in the lane's thread and shows what it gives, unless a newer job of the
+        lane came in between.
+        """
         asked = self.asked
 
         def run(stale: Callable[[], bool]) -> None:
@@ -236,7 +247,7 @@ class Widget(anywidget.AnyWidget):
         self.unobserve_all()
         super().close()
 
-    # --- pictures --------------------------------------------------------------------------------------------
+    # --- pictures ---------------------------------------------------------------------------------
 
     def static(self, wait: bool = True) -> Any:
         """The state as a matplotlib Figure: what a paper, a saved or an untrusted notebook shows."""
@@ -269,7 +280,10 @@ class Widget(anywidget.AnyWidget):
 
     def _html(self) -> str:
         picture = base64.b64encode(self.png(wait=not self.slow)).decode()
-        image = f"<img alt='{html.escape(repr(self))}' style='max-width:100%' src='data:image/png;base64,{picture}'>"
+        image = (
+            f"<img alt='{html.escape(repr(self))}' style='max-width:100%'"
+            f" src='data:image/png;base64,{picture}'>"
+        )
         return f"{image}<details><summary>Python</summary><pre>{html.escape(self.code)}</pre></details>"
 
     def __repr__(self) -> str:
@@ -277,7 +291,9 @@ class Widget(anywidget.AnyWidget):
 
 
 def source(name: str, kind: str) -> str:
-    """The text of a widget's own files ("circuit_shapes circuit_graph"), the shared one before them."""
+    """The text of a widget's own files ("circuit_shapes circuit_graph"), the shared one before
+    them.
+    """
     files = [HERE / f"{stem}.{kind}" for stem in ("_shared", *name.split())]
     return "\n".join(file.read_text(encoding="utf-8") for file in files if file.exists())
 

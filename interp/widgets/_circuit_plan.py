@@ -1,4 +1,6 @@
-"""What the circuit explorer draws: every edge that can be shown, where it runs, and its place in each circuit."""
+"""What the circuit explorer draws: every edge that can be shown, where it runs, and its place in
+each circuit.
+"""
 
 from typing import Any
 
@@ -38,10 +40,11 @@ def ranked(circuit: Circuit, most: int = MOST) -> list[Edge]:
 
 
 def plan(circuit: Circuit, other: Circuit | None, extra: list[Edge]) -> dict[str, Any]:
-    """Places and edges for the page, in forward order; extra edges are in neither circuit until they are added.
+    """Places and edges for the page, in forward order; extra edges are in neither circuit until
+    they are added.
 
-    An edge: key, from, to (the components it ends at), score, sign, width, path, a and b: its place in each circuit by
-    size, from 0 (-1: not in it).
+    An edge: key, from, to (the components it ends at), score, sign, width, path, a and b: its place
+    in each circuit by size, from 0 (-1: not in it).
     """
     first, second = ranked(circuit), ranked(other) if other else []
     own = Circuit.of(extra, like=circuit)

@@ -11,7 +11,8 @@ from interp.methods.circuits.edges import Edges, exist
 from interp.methods.circuits.evaluate import fractions, plain, run_weights
 from interp.methods.runs.metrics import metric_of
 
-AT_ONCE = 4  # prompts: few enough that the first numbers come at once, and that a newer click need not wait
+# prompts: few enough that the first numbers come at once, and that a newer click need not wait
+AT_ONCE = 4
 WITHIN = ("circuit", "model")
 Compute = Callable[..., Iterator[dict[str, Any] | None]]
 
@@ -25,10 +26,11 @@ class Part(NamedTuple):
 
 
 def runs(model: Any, task: Any, *, by: str = "resample", metric: str | None = None) -> Compute:
-    """A function of (circuit, cut edges, within, stale) that yields the numbers of AT_ONCE prompts, later of all.
+    """A function of (circuit, cut edges, within, stale) that yields the numbers of AT_ONCE prompts,
+    later of all.
 
-    within "circuit": everything else is cut. "model": only the cut edges are, of the whole model. The last numbers
-    are those of `interp.evaluate`.
+    within "circuit": everything else is cut. "model": only the cut edges are, of the whole model.
+    The last numbers are those of `interp.evaluate`.
     """
     pieces = [task[lo : lo + AT_ONCE] for lo in range(0, len(task), AT_ONCE)]
     metric, parts = metric_of(task, metric), []

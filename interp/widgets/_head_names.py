@@ -15,8 +15,9 @@ _EXAMPLES = "'L5H1', 'L7H*', 'L*H0', 'L9KV2' for the query heads of a KV head"
 def heads_of(text: str, dims: Dims) -> Heads:
     """The heads a line names, separated by spaces or commas; ValueError that quotes what is none.
 
-    >>> sorted(heads_of("L1H0 L2KV1", dims))        # two query heads share a KV head
-    [(1, 0), (2, 2), (2, 3)]
+    Example:
+        >>> sorted(heads_of("L1H0 L2KV1", dims))        # two query heads share a KV head
+        [(1, 0), (2, 2), (2, 3)]
     """
     found: set[tuple[int, int]] = set()
     for word in re.split(r"[\s,;]+", text.strip()):
@@ -46,8 +47,9 @@ def _heads(word: str, dims: Dims) -> set[tuple[int, int]]:
 def text_of(heads: Iterable[tuple[int, int]], dims: Dims) -> str:
     """The shortest usual line for a set of heads: whole layers and whole rows as stars.
 
-    >>> text_of([(1, 0), (1, 1), (1, 2), (1, 3), (2, 0)], dims)
-    'L1H* L2H0'
+    Example:
+        >>> text_of([(1, 0), (1, 1), (1, 2), (1, 3), (2, 0)], dims)
+        'L1H* L2H0'
     """
     return " ".join(patterns_of(heads, dims))
 

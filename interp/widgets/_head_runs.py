@@ -1,4 +1,6 @@
-"""What the head grid computes: one prompt with heads ablated, from the first changed layer on, in a tenth of a second."""
+"""What the head grid computes: one prompt with heads ablated, from the first changed layer on, in a
+tenth of a second.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -37,11 +39,14 @@ class Setup(NamedTuple):
 
 
 def prompt_task(model: Any, text: str, answer: str | None = None, wrong: str | None = None) -> Task:
-    """A task of one prompt, as it is: the answer is the likeliest next token unless given, the wrong one the next likely.
+    """A task of one prompt, as it is: the answer is the likeliest next token unless given, the
+    wrong one the next likely.
 
-    >>> task = interp.widgets.prompt_task(model, "The capital of France is", " Paris", " Rome")
+    It has no corrupted prompt (the clean one stands there), so ablate it or look at it, but do not
+    patch it.
 
-    It has no corrupted prompt (the clean one stands there), so ablate it or look at it, but do not patch it.
+    Example:
+        >>> task = interp.widgets.prompt_task(model, "The capital of France is", " Paris", " Rome")
     """
     tokenizer = tokenizer_of(model)
     if not text.strip():
@@ -109,7 +114,9 @@ def prepare(model: Any, task: Task, reference: Callable[[], Tensor] | None = Non
 
 
 def source(setup: Setup, by: str) -> list[Tensor] | None:
-    """What z becomes, per layer [1 or batch, pos, head, d_head]; None for scaling, which has no source."""
+    """What z becomes, per layer [1 or batch, pos, head, d_head]; None for scaling, which has no
+    source.
+    """
     if by == "scale":
         return None
     if by not in setup.sources:
@@ -195,11 +202,13 @@ def _interventions(
     return [Intervention(f"L{layer}H{head}.z", edit(layer, head)) for layer, head in sorted(heads)]
 
 
-# --- what is shown -------------------------------------------------------------------------------------------
+# --- what is shown --------------------------------------------------------------------------------
 
 
 def told(setup: Setup, rows: list[int], logits: Tensor) -> dict[str, Any]:
-    """Answer, logit difference, next tokens and what changed, for some prompts whose logits [n d_vocab] these are."""
+    """Answer, logit difference, next tokens and what changed, for some prompts whose logits [n
+    d_vocab] these are.
+    """
     part, clean = setup.task[rows], setup.logits[rows]
     measured = {}
     for name in ("prob", "logit_diff"):

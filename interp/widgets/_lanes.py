@@ -8,12 +8,14 @@ Job = Callable[[Callable[[], bool]], None]
 
 
 class Lane:
-    """One thread for jobs that replace each other: a newer job drops the one that waits and makes the running one stale.
+    """One thread for jobs that replace each other: a newer job drops the one that waits and makes
+    the running one stale.
 
-    >>> lane = Lane()
-    >>> lane.put(lambda stale: print("done"))     # a job is told how to find out that it is stale
-    >>> lane.wait(1.0)
-    True
+    Example:
+        >>> lane = Lane()
+        >>> lane.put(lambda stale: print("done"))     # a job is told how to find out that it is stale
+        >>> lane.wait(1.0)
+        True
     """
 
     def __init__(self) -> None:
@@ -43,7 +45,9 @@ class Lane:
             self._change.notify_all()
 
     def wait(self, timeout: float) -> bool:
-        """Whether nothing is left to do within so many seconds; at once True in the lane's own thread."""
+        """Whether nothing is left to do within so many seconds; at once True in the lane's own
+        thread.
+        """
         if threading.current_thread() is self._thread:
             return True
         with self._change:

@@ -28,7 +28,9 @@ def listed(
 
 
 def bars(ax: Any, top: list[dict], changed: bool, word: str) -> None:
-    """The likeliest tokens as bars; where something was changed, a line marks what they were. word: "ablated"."""
+    """The likeliest tokens as bars; where something was changed, a line marks what they were. word:
+    "ablated".
+    """
     top = top[::-1]
     ax.barh(
         range(len(top)),

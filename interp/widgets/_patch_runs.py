@@ -1,4 +1,6 @@
-"""What the patching explorer computes: the map in a coarse order, layer by layer, and the predictions of one cell."""
+"""What the patching explorer computes: the map in a coarse order, layer by layer, and the
+predictions of one cell.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -37,8 +39,9 @@ class Runs(NamedTuple):
 def coarse(n: int, most: int) -> list[list[int]]:
     """All of range(n), every eighth first, then those halfway between, in parts of at most so many.
 
-    >>> coarse(6, 4)
-    [[0], [4], [2], [1, 3, 5]]
+    Example:
+        >>> coarse(6, 4)
+        [[0], [4], [2], [1, 3, 5]]
     """
     seen: set[int] = set()
     parts = []

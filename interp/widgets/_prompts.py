@@ -1,4 +1,6 @@
-"""The prompt a widget shows: one of a task's, or a text that is typed; and heads as people write them."""
+"""The prompt a widget shows: one of a task's, or a text that is typed; and heads as people write
+them.
+"""
 
 from typing import Any
 
@@ -25,7 +27,8 @@ def split(prompt_or_task: Any) -> tuple[Any, str]:
     if hasattr(prompt_or_task, "clean"):
         return prompt_or_task, ""
     raise ValueError(
-        f"a prompt is a text or a task, got {type(prompt_or_task).__name__} (try 'The capital of France is')"
+        f"a prompt is a text or a task, got {type(prompt_or_task).__name__} (try 'The capital of"
+        " France is')"
     )
 
 
@@ -47,7 +50,9 @@ def text_of(tokenizer: Any, ids: Int[Tensor, "pos"]) -> str:
 def ids_of(
     model: Any, task: Any, example: int, text: str, most: int, d: Dims
 ) -> Int[Tensor, "pos"]:
-    """The tokens of the example of the task, or of the text; ValueError when they are more than can be shown."""
+    """The tokens of the example of the task, or of the text; ValueError when they are more than can
+    be shown.
+    """
     if example == OWN and not text.strip():
         raise ValueError("no prompt: type a text, for example The capital of France is")
     if example != OWN and (task is None or not 0 <= example < len(task)):
@@ -74,7 +79,9 @@ def words_of(tokenizer: Any, ids: Tensor) -> list[str]:
 
 
 def kept(model: Any, ids: Int[Tensor, "pos"], *kinds: str) -> list[Tensor]:
-    """What a run of one prompt keeps: "pattern" [layer head dest src], "v" [layer pos kv_head d_head], "resid_post" [layer pos d_model]."""
+    """What a run of one prompt keeps: "pattern" [layer head dest src], "v" [layer pos kv_head
+    d_head], "resid_post" [layer pos d_model].
+    """
     engine = lean.find(model)
     if engine is not None:
         found = lean.run(engine, ids[None], keep=kinds, logits=None)

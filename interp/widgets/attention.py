@@ -1,4 +1,6 @@
-"""`interp.widgets.attention`: what heads look at, one in large and many in small, and the heads found by a score."""
+"""`interp.widgets.attention`: what heads look at, one in large and many in small, and the heads
+found by a score.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,15 +33,18 @@ NAMES = {
 
 
 def attention(model: Any, prompt_or_task: Any, **state: Any) -> "AttentionWidget":
-    """What heads look at, as a widget: point at a token, choose a head, find heads by a score, type another prompt.
+    """What heads look at, as a widget: point at a token, choose a head, find heads by a score, type
+    another prompt.
 
-    >>> interp.widgets.attention(model, "The capital of France is", heads="L5H1 L7H*")
-    >>> interp.widgets.attention(model, task, find="induction", weighted=True)
+    heads: those shown in small, e.g. "L5H1 L7H*"; head: the one in large ("": the first). find: a
+    head score; the heads that have most of it are shown instead (all of this model's heads are
+    scored, once it is asked for). weighted: attention times the norm of what the source's value
+    writes (see attention_patterns). first: False leaves the first token out of the colours, which
+    most heads rest on. At most 512 tokens and 64 heads.
 
-    heads: those shown in small, e.g. "L5H1 L7H*"; head: the one in large ("": the first). find: a head score; the
-    heads that have most of it are shown instead (all of this model's heads are scored, once it is asked for).
-    weighted: attention times the norm of what the source's value writes (see attention_patterns). first: False
-    leaves the first token out of the colours, which most heads rest on. At most 512 tokens and 64 heads.
+    Example:
+        >>> interp.widgets.attention(model, "The capital of France is", heads="L5H1 L7H*")
+        >>> interp.widgets.attention(model, task, find="induction", weighted=True)
     """
     task, text = prompts.split(prompt_or_task)
     d = bridge.dims(model)
@@ -166,11 +171,13 @@ class AttentionWidget(Widget, files="attention"):
     def _show(self, answer: tuple[dict, Any]) -> None:
         self.reply, self._now = answer
 
-    # --- what others read ------------------------------------------------------------------------------------
+    # --- what others read -------------------------------------------------------------------------
 
     @property
     def value(self) -> dict[str, Any]:
-        """What is shown: the prompt, the head in large and its pattern as a Result, the heads in small and their scores."""
+        """What is shown: the prompt, the head in large and its pattern as a Result, the heads in
+        small and their scores.
+        """
         self.wait()
         if self._now is None:
             return {}
@@ -207,12 +214,14 @@ class AttentionWidget(Widget, files="attention"):
         if shown:
             of = given if own else f"task[{self.prompt}]"
             lines.append(
-                f"interp.attention_patterns(model, {of}, {shown!r}{', weighted=True' * self.weighted}).plot()"
+                f"interp.attention_patterns(model, {of},"
+                f" {shown!r}{', weighted=True' * self.weighted}).plot()"
             )
         if self.find:
             on = ", on=task" * (self.find in OF_TASK)
             lines.append(
-                f"interp.head_scores(model, {self.find!r}{on}).sel(score={self.find!r}).top({FOUND})"
+                "interp.head_scores(model,"
+                f" {self.find!r}{on}).sel(score={self.find!r}).top({FOUND})"
             )
         return "\n".join(lines)
 
@@ -284,7 +293,7 @@ def _about(table: Result) -> dict:
     }
 
 
-# --- the static twin -----------------------------------------------------------------------------------------
+# --- the static twin ------------------------------------------------------------------------------
 
 
 def draw(

@@ -1,4 +1,6 @@
-"""The circuit explorer: the layered graph, its edges cut and added with the mouse, and what that does to the metric."""
+"""The circuit explorer: the layered graph, its edges cut and added with the mouse, and what that
+does to the metric.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -63,7 +65,7 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
         super().__init__(metadata=metadata, **traits)
         self.on_msg(self._told)
 
-    # --- the state -------------------------------------------------------------------------------------------
+    # --- the state --------------------------------------------------------------------------------
 
     def _ask(self) -> None:
         self._check()
@@ -115,7 +117,8 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
             self.plan = plans.plan(self._whole, self._other, extra)
         if not 0 <= self.shown <= self.plan["most"]:
             raise ValueError(
-                f"shown={self.shown}: this circuit has {self.plan['most']} edges to show (try shown={min(SHOWN, self.plan['most'])})"
+                f"shown={self.shown}: this circuit has {self.plan['most']} edges to show (try"
+                f" shown={min(SHOWN, self.plan['most'])})"
             )
 
     def _show(self, said: tuple[str, tuple, dict] | None) -> None:
@@ -162,7 +165,7 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
             except (ValueError, OSError) as error:
                 self._trouble("ask", str(error))
 
-    # --- what one can do to it -------------------------------------------------------------------------------
+    # --- what one can do to it --------------------------------------------------------------------
 
     def undo(self) -> None:
         """The state before the last change."""
@@ -176,7 +179,9 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
         self._set(cut=[], added=[])
 
     def remove(self, what: str) -> None:
-        """Cuts edges "L9H1 -> L10H7.q_in", or all that a component ("mlp.0") or KV group ("L5KV1") sends and reads."""
+        """Cuts edges "L9H1 -> L10H7.q_in", or all that a component ("mlp.0") or KV group ("L5KV1")
+        sends and reads.
+        """
         if "->" in what:
             gone = edges_of(what)
             Circuit.of(gone, like=self._whole)
@@ -215,7 +220,8 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
         known = [*self.plan["nodes"], *groups]
         if name not in known:
             raise unknown(
-                f"component of {self._whole.model} ({graph.n_layers} layers x {graph.n_heads} heads)",
+                f"component of {self._whole.model} ({graph.n_layers} layers x {graph.n_heads}"
+                " heads)",
                 name,
                 known,
                 "'L9H1' or 'L9H1 -> L10H7.q_in'",
@@ -223,7 +229,9 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
         return name
 
     def save(self, path: str | Path) -> Path:
-        """The path of the JSON file the shown circuit was written to; `interp.Circuit.load` reads it."""
+        """The path of the JSON file the shown circuit was written to; `interp.Circuit.load` reads
+        it.
+        """
         where = self.value.save(path)
         self._wrote.add(where.resolve())
         self.note = f"saved {len(self.value)} edges to {where}"
@@ -236,7 +244,7 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
             raise ValueError(f"{text.strip()!r} exists: choose another name")
         self.save(path)
 
-    # --- what it is ------------------------------------------------------------------------------------------
+    # --- what it is -------------------------------------------------------------------------------
 
     @property
     def value(self) -> Circuit:
@@ -265,7 +273,9 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
 
     @property
     def numbers(self) -> dict[str, Any]:
-        """The metric of the clean run, of this circuit and with everything cut, and the faithfulness; waits for them."""
+        """The metric of the clean run, of this circuit and with everything cut, and the
+        faithfulness; waits for them.
+        """
         self.wait()
         return dict(self.reply.get("numbers") or {})
 
@@ -277,9 +287,15 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
         said = ", ".join(f"{k}={v!r}" for k, v in changed.items())
         pair = ", other=other" if self._other is not None else ""
         if self._compute is None:
-            return f"widget = interp.widgets.circuit(circuit{pair}, {said})\nwidget.value.save({self.metadata['file']!r})"
+            return (
+                f"widget = interp.widgets.circuit(circuit{pair},"
+                f" {said})\nwidget.value.save({self.metadata['file']!r})"
+            )
         more = "\ninterp.evaluate(model, task, widget.value)" if self.within == "circuit" else ""
-        return f"widget = interp.widgets.circuit(circuit, model, task{pair}, {said})\nwidget.numbers{more}"
+        return (
+            f"widget = interp.widgets.circuit(circuit, model, task{pair},"
+            f" {said})\nwidget.numbers{more}"
+        )
 
     def __repr__(self) -> str:
         numbers = self.reply.get("numbers") or {}
@@ -319,19 +335,24 @@ def circuit(
 ) -> CircuitWidget:
     """The explorer of a circuit: cut, add and judge edges by mouse or keyboard.
 
-    >>> interp.widgets.circuit(interp.Circuit.load("ioi.json"), model, task)
-    >>> interp.widgets.circuit(interp.discover(model, task), model, task)     # choose the circuit with the slider
-    >>> interp.widgets.circuit("wang2022.json")                               # a viewer, without a model
-    >>> interp.widgets.circuit(eap, model, task, other=exact, names=("EAP", "exact"))
+    `.value` is the Circuit shown, `.save(path)` writes it, `.numbers` are its numbers, `.undo()`,
+    `.remove(what)` and `.add(what)` edit it.
 
-    circuit_or_scores: a Circuit, the file of one, or scores of edges with axes (sender, receiver). With model and task
-    the metric and the faithfulness of what is shown are computed as `evaluate` does, first on a few prompts, then on
-    all. by, metric: as in `evaluate` (metric by name). other: a second circuit of the same model; edits are of the first.
-    state: shown (how many edges, largest first), cut, added (lists like ["L9H1 -> L10H7.q_in"]), within ("circuit": all
-    else is cut; "model": only the cut edges are, of the whole model), node.
+    Example:
+        >>> interp.widgets.circuit(interp.Circuit.load("ioi.json"), model, task)
+        >>> interp.widgets.circuit(interp.discover(model, task), model, task)     # choose the circuit with the slider
+        >>> interp.widgets.circuit("wang2022.json")                               # a viewer, without a model
+        >>> interp.widgets.circuit(eap, model, task, other=exact, names=("EAP", "exact"))
 
-    `.value` is the Circuit shown, `.save(path)` writes it, `.numbers` are its numbers, `.undo()`, `.remove(what)` and
-    `.add(what)` edit it.
+    Args:
+        circuit_or_scores: A Circuit, the file of one, or scores of edges with axes (sender,
+            receiver). With model and task the metric and the faithfulness of what is shown are
+            computed as `evaluate` does, first on a few prompts, then on all.
+        by, metric: As in `evaluate` (metric by name).
+        other: A second circuit of the same model; edits are of the first.
+        state: Shown (how many edges, largest first), cut, added (lists like ["L9H1 ->
+            L10H7.q_in"]), within ("circuit": all else is cut; "model": only the cut edges are, of
+            the whole model), node.
     """
     first, second = _circuit(circuit_or_scores), None if other is None else _circuit(other)
     if second is not None:
@@ -342,7 +363,8 @@ def circuit(
         )
     if (model is None) != (task is None):
         raise ValueError(
-            "model and task belong together: circuit(c, model, task), or circuit(c) to look at it without a model"
+            "model and task belong together: circuit(c, model, task), or circuit(c) to look at it"
+            " without a model"
         )
     compute = None
     if model is not None:
@@ -363,5 +385,6 @@ def _circuit(given: Circuit | Result | str | Path) -> Circuit:
         count = int((given.values == given.values).sum())  # NaN where there is no edge
         return Circuit.top(given, min(count, plans.MOST))
     raise ValueError(
-        f"a circuit, the path of one, or scores are needed, got {type(given).__name__} (try interp.Circuit.load('ioi.json'))"
+        f"a circuit, the path of one, or scores are needed, got {type(given).__name__} (try"
+        " interp.Circuit.load('ioi.json'))"
     )

@@ -1,4 +1,6 @@
-"""`interp.widgets.features`: the latents of a dictionary as cards, one edited at a time to see what the model then says."""
+"""`interp.widgets.features`: the latents of a dictionary as cards, one edited at a time to see what
+the model then says.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -30,11 +32,13 @@ BELOW = 2.5  # inches of the static twin for the edit
 
 
 class FeaturesWidget(Widget, files="next_tokens features"):
-    """The feature widget; `interp.widgets.features` makes one. Set traits or use the page, it is the same.
+    """The feature widget; `interp.widgets.features` makes one. Set traits or use the page, it is
+    the same.
 
-    latent: which card is shown. text: the prompt the edit is tried on; "" means the latent's strongest context. by:
-    "ablate", "clamp" (to strength times the latent's largest value) or "steer" (add so much of its direction). where:
-    "all" tokens but the first, or "end". find, sort ("number", "density", "largest"): of the list on the page.
+    latent: which card is shown. text: the prompt the edit is tried on; "" means the latent's
+    strongest context. by: "ablate", "clamp" (to strength times the latent's largest value) or
+    "steer" (add so much of its direction). where: "all" tokens but the first, or "end". find, sort
+    ("number", "density", "largest"): of the list on the page.
     """
 
     inputs = ("latent", "text", "by", "strength", "where")
@@ -61,7 +65,8 @@ class FeaturesWidget(Widget, files="next_tokens features"):
         if self.latent not in self.index["latents"]:
             held = self.index["latents"]
             raise ValueError(
-                f"no latent {self.latent}: the list has {len(held):,}, from {min(held)} to {max(held)}"
+                f"no latent {self.latent}: the list has {len(held):,}, from {min(held)} to"
+                f" {max(held)}"
             )
         if self.by not in EDITS:
             raise unknown("edit", self.by, EDITS)
@@ -80,7 +85,9 @@ class FeaturesWidget(Widget, files="next_tokens features"):
 
     @property
     def value(self) -> dict[str, Any]:
-        """What is shown: the latent, its values in the prompt, the edit, and next tokens with and without it."""
+        """What is shown: the latent, its values in the prompt, the edit, and next tokens with and
+        without it.
+        """
         self.wait()
         reply, card = self.reply, self.card
         return {
@@ -126,7 +133,8 @@ class FeaturesWidget(Widget, files="next_tokens features"):
             lines += ["# the same edit, without a widget:"]
             task = f"interp.widgets.prompt_task(model, {prompt!r})"
             lines += [
-                f"interp.run(model, {task}, interp.features.{self.by}(dictionary, {what}{at}), last_only=True).logits"
+                f"interp.run(model, {task}, interp.features.{self.by}(dictionary, {what}{at}),"
+                " last_only=True).logits"
             ]
         return "\n".join(lines)
 
@@ -181,7 +189,7 @@ def _wrapped(words: list[str], letters: int = 84, lines: int = 6) -> str:
     return "\n".join(rows if len(rows) <= lines else ["...", *rows[1 - lines :]])
 
 
-# --- binding a model -----------------------------------------------------------------------------------------
+# --- binding a model ------------------------------------------------------------------------------
 
 
 def features(
@@ -193,14 +201,19 @@ def features(
     seed: int = 0,
     **state: Any,
 ) -> FeaturesWidget:
-    """A widget of a dictionary's latents: find one, read its card, and see what the model says when it is edited.
+    """A widget of a dictionary's latents: find one, read its card, and see what the model says when
+    it is edited.
 
-    >>> interp.widgets.features(model, sae)
-    >>> interp.widgets.features(model, sae, seen, latent=17, by="steer", strength=2.0, text="The weather in")
+    Example:
+        >>> interp.widgets.features(model, sae)
+        >>> interp.widgets.features(model, sae, seen, latent=17, by="steer", strength=2.0, text="The weather in")
 
-    on: the text that cards are read from, as in `interp.features.firings`: a corpus (the held-out half of the
-    documentation unless given), `Activations`, or `Firings`, which need no pass. Edits keep what the dictionary does not explain
-    (`interp.features.ablate`, `clamp`, `steer`). state: latent, text, by, strength, where, find, sort, see `Features`.
+    Args:
+        on: The text that cards are read from, as in `interp.features.firings`: a corpus (the
+            held-out half of the documentation unless given), `Activations`, or `Firings`, which
+            need no pass. Edits keep what the dictionary does not explain (`interp.features.ablate`,
+            `clamp`, `steer`).
+        state: Latent, text, by, strength, where, find, sort, see `Features`.
     """
     seen = (
         on
@@ -279,7 +292,9 @@ def features(
 
 
 class Prompt:
-    """A prompt as it is without an edit: its tokens, the latents at each, its logits, and where a run can start in it."""
+    """A prompt as it is without an edit: its tokens, the latents at each, its logits, and where a
+    run can start in it.
+    """
 
     def __init__(self, tokens: Tensor, latents: Tensor, logits: Tensor):
         self.tokens, self.latents, self.logits, self.trail = tokens, latents, logits, None
@@ -291,7 +306,8 @@ def read(model: Any, dictionary: Dictionary, text: str) -> Prompt:
     most = min(MOST, bridge.dims(model).n_ctx)
     if tokens.shape[1] > most:
         raise ValueError(
-            f"the prompt is {tokens.shape[1]} tokens long, at most {most} can be edited here: shorten it"
+            f"the prompt is {tokens.shape[1]} tokens long, at most {most} can be edited here:"
+            " shorten it"
         )
     done = run(model, tokens, keep=[dictionary.site], last_only=True)
     with torch.no_grad():

@@ -24,11 +24,13 @@ MEAN = -1  # in place of a prompt's number: the mean over all
 
 
 class HeadsWidget(Widget, files="next_tokens heads"):
-    """The head ablation widget; `interp.widgets.heads` makes one. Set traits or use the page, it is the same.
+    """The head ablation widget; `interp.widgets.heads` makes one. Set traits or use the page, it is
+    the same.
 
-    heads: the marked heads as text, "L5H1 L7H* L9KV2"; chosen: the same as [layer, head] pairs. keep: True ablates all
-    but the marked. by: "mean", "resample", "scale" (times factor), "zero". prompt: which one is shown, -1 the mean.
-    text: the prompt itself, where there is no task. pointer: the head whose attention is shown.
+    heads: the marked heads as text, "L5H1 L7H* L9KV2"; chosen: the same as [layer, head] pairs.
+    keep: True ablates all but the marked. by: "mean", "resample", "scale" (times factor), "zero".
+    prompt: which one is shown, -1 the mean. text: the prompt itself, where there is no task.
+    pointer: the head whose attention is shown.
     """
 
     inputs = ("heads", "chosen", "keep", "by", "factor", "prompt", "text")
@@ -69,7 +71,7 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         self.observe(self._point, "pointer")
         self.on_msg(self._told)
 
-    # --- state -----------------------------------------------------------------------------------------------
+    # --- state ------------------------------------------------------------------------------------
 
     def _ask(self) -> None:
         self._understand()
@@ -101,7 +103,8 @@ class HeadsWidget(Widget, files="next_tokens heads"):
             if outside:
                 self.chosen = [list(pair) for pair in chosen]
                 raise ValueError(
-                    f"no such head: {', '.join(outside[:5])} (layers 0 to {self.n_layers - 1}, heads 0 to {self.n_heads - 1})"
+                    f"no such head: {', '.join(outside[:5])} (layers 0 to {self.n_layers - 1},"
+                    f" heads 0 to {self.n_heads - 1})"
                 )
         if (tuple(new), self.keep) != (chosen, keep):
             self._past = [*self._past[-99:], (chosen, keep)]
@@ -138,7 +141,7 @@ class HeadsWidget(Widget, files="next_tokens heads"):
             return marked
         return frozenset((l, h) for l in range(self.n_layers) for h in range(self.n_heads)) - marked
 
-    # --- answers ---------------------------------------------------------------------------------------------
+    # --- answers ----------------------------------------------------------------------------------
 
     def _show(self, said: dict) -> None:
         for name in ("prompts", "values", "name", "unit"):
@@ -167,7 +170,9 @@ class HeadsWidget(Widget, files="next_tokens heads"):
 
     @property
     def value(self) -> dict[str, Any]:
-        """The ablated heads and what the model then says: numbers with the unablated value beside them."""
+        """The ablated heads and what the model then says: numbers with the unablated value beside
+        them.
+        """
         self.wait()
         shown = self.reply.get("shown", {})
         return {
@@ -193,7 +198,8 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         keep = ", keep=True" if self.keep else ""
         text = repr(self.text) if self.free else "task"
         lines = [
-            f"interp.widgets.heads(model, {text}, heads={self.heads!r}, by={self.by!r}{scale}{keep}, prompt={self.prompt})"
+            f"interp.widgets.heads(model, {text}, heads={self.heads!r},"
+            f" by={self.by!r}{scale}{keep}, prompt={self.prompt})"
         ]
         ablated = self._ablated()
         if ablated:
@@ -202,14 +208,18 @@ class HeadsWidget(Widget, files="next_tokens heads"):
             sites = patterns_of(ablated, self._dims)
             lines += ["# the change of the logit difference, without a widget:"]
             lines += [
-                f'interp.ablate(model, {made}, {sites}, by={self.by!r}{scale}{reference}, metric="logit_diff"){at}'
+                f"interp.ablate(model, {made}, {sites}, by={self.by!r}{scale}{reference},"
+                f' metric="logit_diff"){at}'
             ]
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        return f"<heads widget: {self.n_layers} layers x {self.n_heads} heads, {len(self._ablated())} ablated>"
+        return (
+            f"<heads widget: {self.n_layers} layers x {self.n_heads} heads, {len(self._ablated())}"
+            " ablated>"
+        )
 
-    # --- the static twin -------------------------------------------------------------------------------------
+    # --- the static twin --------------------------------------------------------------------------
 
     def _draw(self, figure: Any) -> None:
         wide = min(14.0, max(8.0, 0.19 * self.n_layers + 4.5))
@@ -238,7 +248,10 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         shown = self.reply["shown"]
         bar_chart(bars, shown["top"], bool(ablated), "ablated")
         diff, prob = shown["logit_diff"], shown["prob"]
-        title = f"{self.reply['title']}\nlogit difference {diff['now']:.2f}, answer {100 * prob['now']:.1f} %"
+        title = (
+            f"{self.reply['title']}\nlogit difference {diff['now']:.2f}, answer"
+            f" {100 * prob['now']:.1f} %"
+        )
         bars.set_title(
             title
             + (
@@ -251,7 +264,7 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         )
 
 
-# --- binding a model -----------------------------------------------------------------------------------------
+# --- binding a model ------------------------------------------------------------------------------
 
 
 def heads(
@@ -265,13 +278,18 @@ def heads(
 ) -> HeadsWidget:
     """A widget that ablates attention heads: click them, and see what the model says without them.
 
-    >>> interp.widgets.heads(model, task, interp.ablate(model, task, "L*H*"))
-    >>> interp.widgets.heads(model, "The capital of France is", heads="L23H* L28H5", by="zero")
+    Example:
+        >>> interp.widgets.heads(model, task, interp.ablate(model, task, "L*H*"))
+        >>> interp.widgets.heads(model, "The capital of France is", heads="L23H* L28H5", by="zero")
 
-    task: a task, of which the first n prompts are used, or a prompt as text, which can then be changed on the page.
-    result: what colours the grid, any Result over layer and head (by default each head's direct effect on the logit
-    difference). reference: token ids [batch pos] for "mean" and "resample"; by default those n prompts, and for a single
-    prompt eight pieces of running text of its length. state: heads, keep, by, factor, prompt, see `HeadsWidget`.
+    Args:
+        task: A task, of which the first n prompts are used, or a prompt as text, which can then be
+            changed on the page.
+        result: What colours the grid, any Result over layer and head (by default each head's direct
+            effect on the logit difference).
+        reference: Token ids [batch pos] for "mean" and "resample"; by default those n prompts, and
+            for a single prompt eight pieces of running text of its length.
+        state: Heads, keep, by, factor, prompt, see `HeadsWidget`.
     """
     dims = bridge.dims(model)
     free = isinstance(task, str)
@@ -312,7 +330,8 @@ def heads(
         count = len(setup.task)
         if not MEAN <= prompt < count:
             raise ValueError(
-                f"no prompt {prompt}: there are prompts 0 to {count - 1}, and -1 is the mean over them"
+                f"no prompt {prompt}: there are prompts 0 to {count - 1}, and -1 is the mean over"
+                " them"
             )
         rows, found = ([prompt] if prompt != MEAN else []), {}
         rows += [row for row in range(count) if row != prompt]
@@ -386,10 +405,13 @@ def prose(model: Any, length: int) -> torch.Tensor:
 
 
 def grid_of(result: Result, dims: Dims) -> dict[str, Any]:
-    """A Result over layer and head as the grid shows it; ValueError when it is about something else."""
+    """A Result over layer and head as the grid shows it; ValueError when it is about something
+    else.
+    """
     if set(result.dims) != {"layer", "head"}:
         raise ValueError(
-            f"the grid is coloured by a Result over layer and head, {result.name!r} has {result.dims or 'no axes'}"
+            f"the grid is coloured by a Result over layer and head, {result.name!r} has"
+            f" {result.dims or 'no axes'}"
         )
     values = np.full((dims.n_layers, dims.n_heads), np.nan)
     cells: Iterable = np.ndenumerate(

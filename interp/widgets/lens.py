@@ -36,16 +36,22 @@ BY = {
 
 
 def lens(model: Any, prompt_or_task: Any, *, lens: Any = None, **state: Any) -> "LensWidget":
-    """What each layer would say after each token, as a widget: click a cell for its list, type another prompt or answer.
+    """What each layer would say after each token, as a widget: click a cell for its list, type
+    another prompt or answer.
 
-    >>> interp.widgets.lens(model, "The capital of France is", answer="Paris", against="London")
-    >>> interp.widgets.lens(model, task, by="logit_diff", lens=interp.tuned_lens(model, text))
+    by: the colour, "rank" of the answer (0: on top), "logit_diff", "prob" of the answer, or "top",
+    the probability of the token shown. answer, against: words that are one token each; without them
+    the task's, or for a text the model's own first and second choice at its end. start: the first
+    of at most 16 positions shown (-1: the last ones); step: every which layer (0: as many as 32
+    rows hold); layer, token: the cell listed (-1: the last).
 
-    by: the colour, "rank" of the answer (0: on top), "logit_diff", "prob" of the answer, or "top", the probability
-    of the token shown. answer, against: words that are one token each; without them the task's, or for a text the
-    model's own first and second choice at its end. start: the first of at most 16 positions shown (-1: the last
-    ones); step: every which layer (0: as many as 32 rows hold); layer, token: the cell listed (-1: the last).
-    lens: a tuned lens to read through; layers it does not have stay empty. See `interp.logit_lens`.
+    Example:
+        >>> interp.widgets.lens(model, "The capital of France is", answer="Paris", against="London")
+        >>> interp.widgets.lens(model, task, by="logit_diff", lens=interp.tuned_lens(model, text))
+
+    Args:
+        lens: A tuned lens to read through; layers it does not have stay empty. See
+            `interp.logit_lens`.
     """
     task, text = prompts.split(prompt_or_task)
     d = bridge.dims(model)
@@ -279,9 +285,11 @@ class LensWidget(Widget, files="lens"):
             "wrong": words(asked.wrong, asked.wrong_count),
             "layer": layer,
             "token": pos,
-            "list": []
-            if chosen is None
-            else [[self._word(i), p] for i, p in zip(chosen.ids, chosen.probs)],
+            "list": (
+                []
+                if chosen is None
+                else [[self._word(i), p] for i, p in zip(chosen.ids, chosen.probs)]
+            ),
             "measures": {} if chosen is None else chosen.measures,
         }
         return reply, (reading, rows, columns, dict(cells))
@@ -289,11 +297,13 @@ class LensWidget(Widget, files="lens"):
     def _show(self, answer: tuple[dict, Any]) -> None:
         self.reply, self._now = answer
 
-    # --- what others read ------------------------------------------------------------------------------------
+    # --- what others read -------------------------------------------------------------------------
 
     @property
     def value(self) -> dict[str, Any]:
-        """What is shown: the prompt, the top token of each cell [layer][pos], the colours' numbers as a Result, the list."""
+        """What is shown: the prompt, the top token of each cell [layer][pos], the colours' numbers
+        as a Result, the list.
+        """
         self.wait()
         if self._now is None:
             return {}
@@ -338,7 +348,8 @@ class LensWidget(Widget, files="lens"):
         ]
         if not own and not self.answer and not self.against and self.by in READS:
             lines.append(
-                f"interp.logit_lens(model, task[{self.prompt}], 'resid_post.*@*', metric={self.by!r}{read}).plot()"
+                f"interp.logit_lens(model, task[{self.prompt}], 'resid_post.*@*',"
+                f" metric={self.by!r}{read}).plot()"
             )
         return "\n".join(lines)
 
@@ -369,7 +380,7 @@ def _coarse(rows: Sequence[int]) -> list[int]:
     return list(dict.fromkeys(order))
 
 
-# --- the static twin -----------------------------------------------------------------------------------------
+# --- the static twin ------------------------------------------------------------------------------
 
 
 def shares(reply: dict, vocab: int) -> tuple[Float[np.ndarray, "layer pos"], float, float]:

@@ -1,4 +1,6 @@
-"""The patching explorer: clean and corrupted prompt, a map that fills in, and what one patch does to the predictions."""
+"""The patching explorer: clean and corrupted prompt, a map that fills in, and what one patch does
+to the predictions.
+"""
 
 from typing import Any
 
@@ -38,7 +40,8 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
             raise unknown("direction", direction, DIRECTIONS, "direction='noising'")
         if not -1 <= prompt < len(self.metadata["prompts"]):
             raise ValueError(
-                f"prompt={prompt}: the task has prompts 0 to {len(self.metadata['prompts']) - 1}, and -1 is all of them"
+                f"prompt={prompt}: the task has prompts 0 to {len(self.metadata['prompts']) - 1},"
+                " and -1 is all of them"
             )
         self._result = None
         if state in self._done:
@@ -79,7 +82,8 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
                 return
             self._trouble(
                 "cell",
-                f"cell={cell}: the map has layers 0 to {self.metadata['layers'] - 1} and columns 0 to {wide - 1}",
+                f"cell={cell}: the map has layers 0 to {self.metadata['layers'] - 1} and columns 0"
+                f" to {wide - 1}",
             )
             return
 
@@ -104,11 +108,17 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
         said = f"interp.patch(model, {some}, {pattern!r}, direction={self.direction!r})"
         if self.cell:
             name = runs.name_of(self.site, list(self.cell))
-            said += f"\nbefore, patched = interp.methods.patching.logits_when_patched(model, {some}, {self.direction!r})\npatched({name!r}) - before"
+            said += (
+                f"\nbefore, patched = interp.methods.patching.logits_when_patched(model, {some},"
+                f" {self.direction!r})\npatched({name!r}) - before"
+            )
         return said
 
     def __repr__(self) -> str:
-        return f"<patching explorer: {self.direction} {self.site}, {self.reply.get('done', 0)} of {self.metadata['layers']} layers>"
+        return (
+            f"<patching explorer: {self.direction} {self.site}, {self.reply.get('done', 0)} of"
+            f" {self.metadata['layers']} layers>"
+        )
 
     def _draw(self, figure: Any) -> None:
         result, layers = self._result, self.metadata["layers"]
@@ -137,14 +147,19 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
 def patching(model: Any, task: Any, *, metric: str | None = None, **state: Any) -> PatchingWidget:
     """The patching explorer: which places carry what tells the clean prompt from the corrupted one.
 
-    >>> interp.widgets.patching(model, task)
-    >>> interp.widgets.patching(model, task, site="heads", direction="noising", prompt=-1)    # the mean over the task
+    The map is that of `interp.patch`, coarse first. A click on a cell shows the predictions before
+    and after that patch.
 
-    The map is that of `interp.patch`, coarse first. A click on a cell shows the predictions before and after that patch.
-    state: site ("resid_pre", "attn", "mlp": layer by position; "heads": layer by head, at all positions), direction, prompt
-    (-1: the mean over all of them), cell ([layer, column]). metric: by name, as in `interp.patch`.
+    It is shown while it is computed: `.wait()` it first where the saved notebook should hold the
+    finished picture. `.value` is the Result, `.told` what is said of the chosen cell.
 
-    It is shown while it is computed: `.wait()` it first where the saved notebook should hold the finished picture.
-    `.value` is the Result, `.told` what is said of the chosen cell.
+    Example:
+        >>> interp.widgets.patching(model, task)
+        >>> interp.widgets.patching(model, task, site="heads", direction="noising", prompt=-1)    # the mean over the task
+
+    Args:
+        state: Site ("resid_pre", "attn", "mlp": layer by position; "heads": layer by head, at all
+            positions), direction, prompt (-1: the mean over all of them), cell ([layer, column]).
+        metric: By name, as in `interp.patch`.
     """
     return PatchingWidget(runs.runs(model, task, metric), **state)

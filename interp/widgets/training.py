@@ -14,7 +14,9 @@ MOST = 400_000  # numbers that the page is given
 
 
 class TrainingWidget(Widget, files="training"):
-    """The widget; see `training`. step: the checkpoint that is shown; set it from Python or on the page."""
+    """The widget; see `training`. step: the checkpoint that is shown; set it from Python or on the
+    page.
+    """
 
     inputs = ("step",)
     step = t.Int(0).tag(sync=True)
@@ -111,30 +113,37 @@ class TrainingWidget(Widget, files="training"):
 
 
 def training(result: Result, **state: Any) -> TrainingWidget:
-    """A widget that goes through training: curves of a measure, and its map at the checkpoint under the slider.
+    """A widget that goes through training: curves of a measure, and its map at the checkpoint under
+    the slider.
 
-    >>> run = interp.toys.load_or_train("induction")
-    >>> heads = interp.toys.over_training(run, lambda model: interp.head_scores(model, "induction", length=12))
-    >>> interp.widgets.training(heads.sel(score="induction"), step=100)
+    Example:
+        >>> run = interp.toys.load_or_train("induction")
+        >>> heads = interp.toys.over_training(run, lambda model: interp.head_scores(model, "induction", length=12))
+        >>> interp.widgets.training(heads.sel(score="induction"), step=100)
 
-    result: of `interp.toys.over_training`, or any Result with an axis "step" (and, first, "seed": the mean is drawn, with
-    the least and the most of the seeds). Up to 8 cells a step are curves; two axes with more are a map, beside the mean
-    of all cells. state: step. `.value` is the Result at that step.
+    Args:
+        result: Of `interp.toys.over_training`, or any Result with an axis "step" (and, first,
+            "seed": the mean is drawn, with the least and the most of the seeds). Up to 8 cells a
+            step are curves; two axes with more are a map, beside the mean of all cells.
+        state: Step. `.value` is the Result at that step.
     """
     if not isinstance(result, Result) or "step" not in result.dims:
         said = f"axes {result.dims}" if isinstance(result, Result) else type(result).__name__
         raise ValueError(
-            f"a Result with an axis 'step' is needed, got {said} (try interp.toys.over_training(run, measure))"
+            f"a Result with an axis 'step' is needed, got {said} (try"
+            " interp.toys.over_training(run, measure))"
         )
     if result.values.size > MOST:
         raise ValueError(
-            f"{result.values.size} numbers are more than the {MOST} that a page is given: measure fewer checkpoints (steps=[...])"
+            f"{result.values.size} numbers are more than the {MOST} that a page is given: measure"
+            " fewer checkpoints (steps=[...])"
         )
     rest = [d for d in result.dims if d not in ("seed", "step")]
     cells = result.values.size // len(result.coords["step"]) // len(result.coords.get("seed", [0]))
     if cells > LINES and len(rest) != 2:
         raise ValueError(
-            f"{cells} cells a step over {rest or 'no axes'}: at most {LINES} are curves, and a map has two axes (try result.sel(...) first)"
+            f"{cells} cells a step over {rest or 'no axes'}: at most {LINES} are curves, and a map"
+            " has two axes (try result.sel(...) first)"
         )
     odd = set(state) - {"step"}
     if odd:

@@ -1,4 +1,6 @@
-"""Models whose circuit is certain, so that a discovery method can be marked right or wrong. How: interp.circuits.known.build."""
+"""Models whose circuit is certain, so that a discovery method can be marked right or wrong. How:
+interp.circuits.known.build.
+"""
 
 from typing import Any
 
@@ -16,22 +18,28 @@ KNOWN = every()
 def known(name: str, n: int = 16, seed: int = 0) -> tuple[Any, Task, Circuit]:
     """A model wired by hand, a task it does, and the circuit that does it.
 
-    >>> model, task, circuit = interp.circuits.known("induction")
-    >>> list(circuit)
-    [('embed', 'L0KV2.v_in'), ('embed', 'L1H1.q_in'), ('L0H2', 'L1KV1.k_in'), ('embed', 'L1KV1.v_in'), ('L1H1', 'logits.in')]
+    "induction": GPT-2-like, 2 layers. ... A B ... A is continued with B by a previous token head
+    and an induction head. "inhibition": GPT-2-like, 3 layers. Of two names one comes again; the
+    other is the answer. A head notes the duplicate, a second brings it to the end, where it keeps a
+    third from copying that name (a small IOI). "relay": Llama-like, 3 layers, 2 query heads to a KV
+    head. The token five back is moved by a head, looked up by an MLP, and moved again; the answer
+    is the word after it in the list. Nothing passes through queries or keys. "previous":
+    GPT-2-like, 2 layers. The word before is said again, by a previous token head and a copying
+    head. "duplicate", "frac_prevs", "reverse": GPT-2-like, 2 layers, the examples of compiled
+    programs in Tracr (Lindner et al. 2023): whether the last word came before; how much of all so
+    far is "ram", in eighths; words said backwards after "ram".
 
-    "induction": GPT-2-like, 2 layers. ... A B ... A is continued with B by a previous token head and an induction head.
-    "inhibition": GPT-2-like, 3 layers. Of two names one comes again; the other is the answer. A head notes the
-    duplicate, a second brings it to the end, where it keeps a third from copying that name (a small IOI).
-    "relay": Llama-like, 3 layers, 2 query heads to a KV head. The token five back is moved by a head, looked up by an
-    MLP, and moved again; the answer is the word after it in the list. Nothing passes through queries or keys.
-    "previous": GPT-2-like, 2 layers. The word before is said again, by a previous token head and a copying head.
-    "duplicate", "frac_prevs", "reverse": GPT-2-like, 2 layers, the examples of compiled programs in Tracr (Lindner et al.
-    2023): whether the last word came before; how much of all so far is "ram", in eighths; words said backwards after "ram".
+    seed draws the prompts and the decoys' weights. Corrupted prompts are other words in the same
+    form. Each is a file of interp/circuits/wired, and its edges are in circuits/known/.
 
-    seed draws the prompts and the decoys' weights. Corrupted prompts are other words in the same form. Each is a
-    file of interp/circuits/wired, and its edges are in circuits/known/. ValueError
-    for another name.
+    Example:
+        >>> model, task, circuit = interp.circuits.known("induction")
+        >>> list(circuit)
+        [('embed', 'L0KV2.v_in'), ('embed', 'L1H1.q_in'), ('L0H2', 'L1KV1.k_in'), ('embed',
+        'L1KV1.v_in'), ('L1H1', 'logits.in')]
+
+    Raises:
+        ValueError: For another name.
     """
     if name not in KNOWN:
         raise unknown("known circuit", name, KNOWN, "known('induction')")

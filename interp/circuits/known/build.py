@@ -1,14 +1,17 @@
-"""Models whose circuit is certain: weights written by hand, so that a discovery method can be marked right or wrong.
+"""Models whose circuit is certain: weights written by hand, so that a discovery method can be
+marked right or wrong.
 
-The stream has a register of 16 places for each thing that a part may say: T the token, S and P what a head or an MLP
-noted, OUT what the unembedding reads, POS the position, and one place each for the first token and for a constant,
-which keeps the norms steady. Parts of the circuit read and write these registers. Every other head and MLP is a
-decoy: it reads all of them and writes busily, but into places that nothing of the circuit reads.
+The stream has a register of 16 places for each thing that a part may say: T the token, S and P what
+a head or an MLP noted, OUT what the unembedding reads, POS the position, and one place each for the
+first token and for a constant, which keeps the norms steady. Parts of the circuit read and write
+these registers. Every other head and MLP is a decoy: it reads all of them and writes busily, but
+into places that nothing of the circuit reads.
 
-What is true of an edge is meant with resample ablation: an edge is in the circuit when its value differs between the
-clean and the corrupted prompt and decides the answer. Edges that carry positions alone are the same in both prompts,
-so corrupting them changes nothing. Decoys still reach the answer through the norms: no edge of theirs by more than
-a fiftieth of the circuit's weakest edge (a test holds this).
+What is true of an edge is meant with resample ablation: an edge is in the circuit when its value
+differs between the clean and the corrupted prompt and decides the answer. Edges that carry
+positions alone are the same in both prompts, so corrupting them changes nothing. Decoys still reach
+the answer through the norms: no edge of theirs by more than a fiftieth of the circuit's weakest
+edge (a test holds this).
 """
 
 import random
@@ -28,17 +31,20 @@ WIDTH, HEADS, D_HEAD, D_MLP = 96, 4, 24, 48
 T, S, P, OUT, POS = (slice(16 * i, 16 * i + 16) for i in range(5))
 BOS, ONE, JUNK = slice(80, 81), slice(81, 82), slice(82, WIDTH)
 BIG = 6.0  # the constant in the stream
-SHARP = 2.6  # how much a match is worth in attention, before the norms' gains (about 1.6 on either side)
+# how much a match is worth in attention, before the norms' gains (about 1.6 on either side)
+SHARP = 2.6
 WRITE = 0.6  # what a head makes of a normed register: about what the embedding writes there
 FULL = slice(0, 16)  # the places of a head that carry a register
 
 
 @dataclass(frozen=True)
 class Wired:
-    """One known circuit: the kind of model, its layers, what is written into it, the edges that do the task, the prompts.
+    """One known circuit: the kind of model, its layers, what is written into it, the edges that do
+    the task, the prompts.
 
-    kind: "gpt2" or "llama". form(words, rng): a clean and a corrupted prompt, the answer and the wrong one;
-    words are all the words, shuffled.
+    Attributes:
+        kind: "gpt2" or "llama". form(words, rng): a clean and a corrupted prompt, the answer and
+            the wrong one; words are all the words, shuffled.
     """
 
     kind: str
@@ -53,8 +59,8 @@ class Wired:
 class Weights:
     """A model's weights to write into, the same for every kind: all begin as decoys.
 
-    q [layer head d_model d_head], k, v [layer kv_head d_model d_head], o [layer head d_head d_model];
-    gate, up [layer d_model d_mlp], down [layer d_mlp d_model].
+    q [layer head d_model d_head], k, v [layer kv_head d_model d_head], o [layer head d_head
+    d_model]; gate, up [layer d_model d_mlp], down [layer d_mlp d_model].
     """
 
     q: Tensor
@@ -108,7 +114,9 @@ class Weights:
         writes: dict[int, float],
         above: float = 0.0,
     ) -> None:
-        """A GPT-2 neuron of the circuit: what it reads, weighted, less `above`, counted in the stream before the norm."""
+        """A GPT-2 neuron of the circuit: what it reads, weighted, less `above`, counted in the
+        stream before the norm.
+        """
         self.up[layer, :, unit] = 0.0
         self.down[layer, unit] = 0.0
         for place, gain in {**reads, ONE.start: -above / BIG}.items():
@@ -230,7 +238,7 @@ def _llama(wired: Wired, w: Weights, embedding: Tensor, unembedding: Tensor) -> 
     return model
 
 
-# --- prompts -----------------------------------------------------------------------------------------------------
+# --- prompts --------------------------------------------------------------------------------------
 
 
 def task(

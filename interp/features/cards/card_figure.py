@@ -1,4 +1,6 @@
-"""The static twin of a card: its contexts as shaded text, its histogram, its logits, in one matplotlib figure."""
+"""The static twin of a card: its contexts as shaded text, its histogram, its logits, in one
+matplotlib figure.
+"""
 
 from typing import TYPE_CHECKING, Any
 

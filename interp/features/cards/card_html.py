@@ -1,4 +1,6 @@
-"""Cards as HTML: a piece for a notebook, a file, and a page of many with an index and a filter. Nothing is loaded from elsewhere."""
+"""Cards as HTML: a piece for a notebook, a file, and a page of many with an index and a filter.
+Nothing is loaded from elsewhere.
+"""
 
 import base64
 import hashlib
@@ -97,8 +99,9 @@ addEventListener('hashchange', jump);
 show(); jump();
 """
 BAR = (
-    '<div class="bar"><label>find <input type="search" placeholder="word or number"></label><label>sort by <select><option value="l">number'
-    '<option value="d">share of tokens<option value="m">largest value</select></label><output></output></div>'
+    '<div class="bar"><label>find <input type="search" placeholder="word or'
+    ' number"></label><label>sort by <select><option value="l">number<option value="d">share of'
+    ' tokens<option value="m">largest value</select></label><output></output></div>'
 )
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -115,11 +118,14 @@ def write(card: "interp.features.cards.cards.Card", path: str | Path) -> Path:
 
 
 def page(cards: Sequence["interp.features.cards.cards.Card"], path: str | Path) -> Path:
-    """The path of one HTML file with many cards: a line each, which opens; filtered by words and sorted.
+    """The path of one HTML file with many cards: a line each, which opens; filtered by words and
+    sorted.
 
-    >>> features.page(features.cards(model, sae, range(100)), "cards.html")
+    It asks nothing of the network and runs no script but its own (its policy names that script's
+    checksum).
 
-    It asks nothing of the network and runs no script but its own (its policy names that script's checksum).
+    Example:
+        >>> features.page(features.cards(model, sae, range(100)), "cards.html")
     """
     if not cards:
         raise ValueError("a page needs at least one card: features.cards(model, sae, [17, 40])")
@@ -129,7 +135,10 @@ def page(cards: Sequence["interp.features.cards.cards.Card"], path: str | Path) 
         words = " ".join(
             [card.description, *(one.word for one in card.distinct), *(word for word, _ in card.up)]
         ).lower()
-        data = f'id="f{card.latent}" data-l="{card.latent}" data-d="{card.density:.6g}" data-m="{card.maximum:.6g}" data-w="{escape(words)}"'
+        data = (
+            f'id="f{card.latent}" data-l="{card.latent}" data-d="{card.density:.6g}"'
+            f' data-m="{card.maximum:.6g}" data-w="{escape(words)}"'
+        )
         counts = f"<i>{share(card.density)} of tokens</i><i>largest {digits(card.maximum)}</i>"
         head = f"<b>{card.latent}</b><span>{escape(card.description)}</span>{counts}"
         rows.append(
@@ -155,24 +164,32 @@ def _html(path: str | Path) -> Path:
 
 def _document(title: str, style: str, body: str, policy: str) -> str:
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}"><meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<!doctype html>\n<html lang="en"><head><meta'
+        f' charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}"><meta name="viewport"'
+        ' content="width=device-width,initial-scale=1">'
         f"<style>{style}</style></head><body>{body}</body></html>\n"
     )
 
 
-# --- the parts of a card -------------------------------------------------------------------------------------
+# --- the parts of a card --------------------------------------------------------------------------
 
 
 def article(card: "interp.features.cards.cards.Card", linked: AnySet[int] = frozenset()) -> str:
     """The card without its style. linked: the latents that the same page has."""
-    head = f'<h3>{card.latent} <span>{escape(card.description)}</span></h3><p class="sub">{escape(said(card))}</p>'
+    head = (
+        f"<h3>{card.latent} <span>{escape(card.description)}</span></h3><p"
+        f' class="sub">{escape(said(card))}</p>'
+    )
     text = (
         "".join(_band(band, card.maximum) for band in card.bands)
         or "<p>It is on at none of these tokens.</p>"
     )
     side = _histogram(card) + _distinct(card) + _logits(card) + _neighbours(card, linked)
-    foot = f"{escape(card.metadata['first'])}; shade: value at each token; quarters: of the tokens it is on at, by value."
+    foot = (
+        f"{escape(card.metadata['first'])}; shade: value at each token; quarters: of the tokens it"
+        " is on at, by value."
+    )
     two = f'<div class="two"><div class="text">{text}</div><div class="side">{side}</div></div>'
     return f'<article class="interp-card">{head}{two}<p class="foot">{foot}</p></article>'
 
@@ -180,7 +197,10 @@ def article(card: "interp.features.cards.cards.Card", linked: AnySet[int] = froz
 def said(card: "interp.features.cards.cards.Card") -> str:
     """The line under the title: which dictionary, which text, how many tokens."""
     half = f", half {card.metadata['split']!r}" if card.metadata.get("split") else ""
-    return f"{card.dictionary} at {card.site}, {card.metadata.get('model')}; tokens: {card.tokens:,} of {card.metadata.get('texts', 'tokens')}{half}"
+    return (
+        f"{card.dictionary} at {card.site}, {card.metadata.get('model')}; tokens: {card.tokens:,}"
+        f" of {card.metadata.get('texts', 'tokens')}{half}"
+    )
 
 
 def digits(value: float) -> str:
@@ -227,11 +247,17 @@ def _token(word: str, value: float, maximum: float, marked: bool) -> str:
     if not value and not marked:
         return text
     kind = "b" if marked else "i"
-    return f'<{kind} style="--a:{max(0.0, value / (maximum or 1)):.2f}" title="{digits(value)}">{text}</{kind}>'
+    return (
+        f'<{kind} style="--a:{max(0.0, value / (maximum or 1)):.2f}"'
+        f' title="{digits(value)}">{text}</{kind}>'
+    )
 
 
 def _histogram(card: "interp.features.cards.cards.Card") -> str:
-    title = f"<h4>Values <small>on at {share(card.density)} of tokens ({card.on:,}), largest {digits(card.maximum)}</small></h4>"
+    title = (
+        f"<h4>Values <small>on at {share(card.density)} of tokens ({card.on:,}), largest"
+        f" {digits(card.maximum)}</small></h4>"
+    )
     if not card.counts:
         return title
     wide, high, most, n = 270, 62, max(card.counts), len(card.counts)
@@ -244,7 +270,8 @@ def _histogram(card: "interp.features.cards.cards.Card") -> str:
         return f"{digits(card.edges[i])} to {digits(card.edges[i + 1])}: {card.counts[i]:,} tokens"
 
     bars = "".join(
-        f'<rect x="{i * step:.1f}" y="{high - tall(c):.1f}" width="{step - 1:.1f}" height="{tall(c):.1f}"><title>{says(i)}</title></rect>'
+        f'<rect x="{i * step:.1f}" y="{high - tall(c):.1f}" width="{step - 1:.1f}"'
+        f' height="{tall(c):.1f}"><title>{says(i)}</title></rect>'
         for i, c in enumerate(card.counts)
         if c
     )
@@ -253,8 +280,14 @@ def _histogram(card: "interp.features.cards.cards.Card") -> str:
         return f'<text x="{x}" y="{high + 12}" text-anchor="{anchor}">{text}</text>'
 
     ends = label(0, "start", digits(card.edges[0])) + label(wide, "end", digits(card.edges[-1]))
-    axis = f'<line x1="0" x2="{wide}" y1="{high}" y2="{high}"/>{ends}{label(wide // 2, "middle", f"highest bar: {most:,} tokens")}'
-    return f'{title}<svg viewBox="0 0 {wide} {high + 15}" role="img" aria-label="histogram of values">{bars}{axis}</svg>'
+    axis = (
+        f'<line x1="0" x2="{wide}" y1="{high}"'
+        f' y2="{high}"/>{ends}{label(wide // 2, "middle", f"highest bar: {most:,} tokens")}'
+    )
+    return (
+        f'{title}<svg viewBox="0 0 {wide} {high + 15}" role="img" aria-label="histogram of'
+        f' values">{bars}{axis}</svg>'
+    )
 
 
 def _distinct(card: "interp.features.cards.cards.Card") -> str:
@@ -265,7 +298,10 @@ def _distinct(card: "interp.features.cards.cards.Card") -> str:
     ]
 
     def line(one):
-        return f"<code>{escape(visible(one.word))}</code><span>{share(one.share)}</span><span>× {one.ratio:,.0f}</span>"
+        return (
+            f"<code>{escape(visible(one.word))}</code><span>{share(one.share)}</span><span>×"
+            f" {one.ratio:,.0f}</span>"
+        )
 
     lines = "".join(
         f'<p class="ds" title="{one.count:,} tokens">{line(one)}</p>' for one in card.distinct
@@ -281,10 +317,16 @@ def _logits(card: "interp.features.cards.cards.Card") -> str:
         return f"{'+' if value > 0 else '−'}{digits(abs(value))}"
 
     def line(one, kind):
-        return f'<p><code>{escape(visible(one[0]))}</code><span class="{kind}">{signed(one[1])}</span></p>'
+        return (
+            f"<p><code>{escape(visible(one[0]))}</code><span"
+            f' class="{kind}">{signed(one[1])}</span></p>'
+        )
 
     pairs = "".join(line(a, "p") + line(b, "n") for a, b in zip(card.up, card.down))
-    title = f'<h4 title="{escape(card.metadata["effect"])}">Logits <small>added by its direction at its largest value</small></h4>'
+    title = (
+        f'<h4 title="{escape(card.metadata["effect"])}">Logits <small>added by its direction at its'
+        " largest value</small></h4>"
+    )
     return f'{title}<div class="lg">{pairs}</div>'
 
 

@@ -24,7 +24,9 @@ FIRST_LEFT_OUT = "the first token of each chunk is left out"
 
 
 class Context(NamedTuple):
-    """A piece of text: its tokens, the latent's value at each (0: not on), and which one it is about."""
+    """A piece of text: its tokens, the latent's value at each (0: not on), and which one it is
+    about.
+    """
 
     words: tuple[str, ...]
     values: tuple[float, ...]
@@ -33,7 +35,9 @@ class Context(NamedTuple):
 
 
 class Band(NamedTuple):
-    """A part of the latent's range: its name, the values from and to, how many tokens are in it, and some contexts."""
+    """A part of the latent's range: its name, the values from and to, how many tokens are in it,
+    and some contexts.
+    """
 
     name: str
     low: float
@@ -46,15 +50,21 @@ class Band(NamedTuple):
 class Card:
     """What is known of one latent.
 
-    >>> card = features.card(model, sae, 17)
-    >>> card.description                    # counted from the text: "on the, a", "after def", "no clear token"
-    >>> card.plot(); card.html("17.html")
+    Example:
+        >>> card = features.card(model, sae, 17)
+        >>> card.description                    # counted from the text: "on the, a", "after def", "no clear token"
+        >>> card.plot(); card.html("17.html")
 
-    tokens: how many were read; on: at how many of them it was on; maximum: its largest value. counts: of values in
-    equal bins from 0 (or the lowest) to the maximum, between `edges`. bands: the strongest contexts, then some from each quarter of the
-    tokens it is on at. distinct: the tokens behind the description. up, down: tokens whose logits it raises and
-    lowers most (`metadata["effect"]` says how that is read); empty where the site writes nothing to the stream.
-    neighbours: the latents whose directions are most alike, with their cosine.
+    Attributes:
+        tokens: How many were read.
+        on: At how many of them it was on.
+        maximum: Its largest value.
+        counts: Of values in equal bins from 0 (or the lowest) to the maximum, between `edges`.
+        bands: The strongest contexts, then some from each quarter of the tokens it is on at.
+        distinct: The tokens behind the description.
+        up, down: Tokens whose logits it raises and lowers most (`metadata["effect"]` says how that
+            is read); empty where the site writes nothing to the stream.
+        neighbours: The latents whose directions are most alike, with their cosine.
     """
 
     latent: int
@@ -79,7 +89,10 @@ class Card:
         return self.on / self.tokens
 
     def __repr__(self) -> str:
-        return f"Card({self.latent}: {self.description}; on at {self.on:,} of {self.tokens:,} tokens, {self.dictionary})"
+        return (
+            f"Card({self.latent}: {self.description}; on at {self.on:,} of {self.tokens:,} tokens,"
+            f" {self.dictionary})"
+        )
 
     def _repr_html_(self) -> str:
         from interp.features.cards import card_html
@@ -102,7 +115,8 @@ class Card:
 def card(model: Any, dictionary: Dictionary, latent: int, **options: Any) -> Card:
     """The card of one latent; options as in `cards`, which reads many in one pass.
 
-    >>> features.card(model, sae, 17, tokens=50_000)
+    Example:
+        >>> features.card(model, sae, 17, tokens=50_000)
     """
     return cards(model, dictionary, [latent], **options)[0]
 
@@ -119,11 +133,15 @@ def cards(
 ) -> list[Card]:
     """The cards of latents, from one pass over a text the dictionary was not trained on.
 
-    >>> many = features.cards(model, sae, [17, 40], tokens=50_000)
-    >>> features.page(many, "cards.html")
+    Example:
+        >>> many = features.cards(model, sae, [17, 40], tokens=50_000)
+        >>> features.page(many, "cards.html")
 
-    on: as in `firings`: a corpus, ids, `Activations` that are there already, or `Firings`, which need no pass at all.
-    options: length, split, way. Few tokens say little about a latent that is seldom on: the card gives both counts.
+    Args:
+        on: As in `firings`: a corpus, ids, `Activations` that are there already, or `Firings`,
+            which need no pass at all.
+        options: Length, split, way. Few tokens say little about a latent that is seldom on: the
+            card gives both counts.
     """
     which = list(latents)
     seen = (
@@ -225,11 +243,13 @@ def _effects(
     )
 
 
-# --- contexts ------------------------------------------------------------------------------------------------
+# --- contexts -------------------------------------------------------------------------------------
 
 
 def bands(seen: Firings, latent: int, words: Words, seed: int = 0) -> tuple[Band, ...]:
-    """The strongest contexts (one a chunk, none twice), then a few drawn by seed from each quarter of the tokens it is on at."""
+    """The strongest contexts (one a chunk, none twice), then a few drawn by seed from each quarter
+    of the tokens it is on at.
+    """
     rows, values = seen.of(latent)
     if not len(rows):
         return ()
@@ -267,7 +287,9 @@ def bands(seen: Firings, latent: int, words: Words, seed: int = 0) -> tuple[Band
 def _chosen(
     seen: Firings, rows: Tensor, n: int, shown: set[tuple], one_a_chunk: bool = False
 ) -> list[int]:
-    """The first n rows whose context was not shown yet: the same words, or (at the top) the same chunk."""
+    """The first n rows whose context was not shown yet: the same words, or (at the top) the same
+    chunk.
+    """
     chosen: list[int] = []
     chunks: set[int] = set()
     for row, chunk, pos in zip(rows.tolist(), *(part.tolist() for part in seen.where(rows))):

@@ -1,4 +1,6 @@
-"""Short descriptions of latents, counted and never invented: the tokens that stand out where a latent is on."""
+"""Short descriptions of latents, counted and never invented: the tokens that stand out where a
+latent is on.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,8 +23,9 @@ LEAST = 0.05  # of the activation: a token with less is not named
 
 
 class Distinct(NamedTuple):
-    """A token that stands out: where it stands ("on", "after", "before"), its share of the latent's activation,
-    how many times more that is than its share of the text, and at how many tokens."""
+    """A token that stands out: where it stands ("on", "after", "before"), its share of the latent's
+    activation, how many times more that is than its share of the text, and at how many tokens.
+    """
 
     place: str
     word: str
@@ -47,7 +50,9 @@ class Words:
 
 
 class Counted:
-    """How often each token of the text stands at, before and after a position that counts: what shares are compared with."""
+    """How often each token of the text stands at, before and after a position that counts: what
+    shares are compared with.
+    """
 
     def __init__(self, seen: Firings, words: Words):
         self.seen, self.words = seen, words
@@ -56,7 +61,9 @@ class Counted:
         self.base = {name: counts / counts.sum().clamp_min(1) for name, counts in self.base.items()}
 
     def distinct(self, latent: int) -> list[Distinct]:
-        """The tokens that stand out for a latent: in the place where they say most, best first; none where none does."""
+        """The tokens that stand out for a latent: in the place where they say most, best first;
+        none where none does.
+        """
         rows, values = self.seen.of(latent)
         heft = values.abs().double()
         found = [self._place(name, ids[rows], heft) for name, ids in self.ids.items()]
@@ -98,12 +105,15 @@ class Counted:
 
 
 def describe(model: Any, seen: Firings) -> Any:
-    """A pandas DataFrame with a line for each latent: its description, how clear that is, how often it is on, its largest value.
+    """A pandas DataFrame with a line for each latent: its description, how clear that is, how often
+    it is on, its largest value.
 
-    >>> lines = features.describe(model, features.firings(model, sae))
-    >>> lines[lines.description.str.contains("return")]
+    share: of its activation that falls on its clearest token; NaN where there is none. density: the
+    share of tokens it is on at.
 
-    share: of its activation that falls on its clearest token; NaN where there is none. density: the share of tokens it is on at.
+    Example:
+        >>> lines = features.describe(model, features.firings(model, sae))
+        >>> lines[lines.description.str.contains("return")]
     """
     return table(Counted(seen, Words(getattr(model, "tokenizer", None))))
 

@@ -1,4 +1,6 @@
-"""Which latents of a dictionary are on at which tokens of a text: one pass, whatever is asked of it afterwards."""
+"""Which latents of a dictionary are on at which tokens of a text: one pass, whatever is asked of it
+afterwards.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,14 +22,20 @@ MOST = 200_000_000  # latents on, over all tokens: 2.4 GB
 
 @dataclass(frozen=True, eq=False)
 class Firings:
-    """The latents that are on at each token of a text, held by latent; only those that were asked for.
+    """The latents that are on at each token of a text, held by latent; only those that were asked
+    for.
 
-    >>> seen = features.firings(model, sae, tokens=50_000)
-    >>> rows, values = seen.of(17)          # the tokens it is on at, in order, and how much
-    >>> seen.density[17]                    # on at this share of tokens
+    tokens [chunk pos]: the text's ids.
 
-    tokens [chunk pos]: the text's ids. skip: so many first positions of each chunk were left out (1: the attention
-    sink). latents: which are held. rows, values: of one latent after the other; starts [1 + latent] says where each begins.
+    Example:
+        >>> seen = features.firings(model, sae, tokens=50_000)
+        >>> rows, values = seen.of(17)          # the tokens it is on at, in order, and how much
+        >>> seen.density[17]                    # on at this share of tokens
+
+    Attributes:
+        skip: So many first positions of each chunk were left out (1: the attention sink).
+        latents: Which are held.
+        rows, values: Of one latent after the other; starts [1 + latent] says where each begins.
     """
 
     dictionary: Dictionary
@@ -43,7 +51,10 @@ class Firings:
         return len(self.tokens) * (self.tokens.shape[1] - self.skip)
 
     def __repr__(self) -> str:
-        return f"Firings({self.dictionary.name}: {len(self.latents):,} latents on {len(self):,} tokens of {self.metadata.get('texts', 'tokens')})"
+        return (
+            f"Firings({self.dictionary.name}: {len(self.latents):,} latents on {len(self):,} tokens"
+            f" of {self.metadata.get('texts', 'tokens')})"
+        )
 
     def of(self, latent: int) -> tuple[Int[Tensor, "on"], Float[Tensor, "on"]]:
         """The rows (tokens) a latent is on at and its values there."""
@@ -96,12 +107,16 @@ def firings(
 ) -> Firings:
     """Where latents are on in a text, found in one pass over it.
 
-    >>> seen = features.firings(model, sae)
-    >>> features.cards(model, sae, [17, 40], on=seen)         # no second pass
+    Example:
+        >>> seen = features.firings(model, sae)
+        >>> features.cards(model, sae, [17, 40], on=seen)         # no second pass
 
-    latents: which to keep (None: all). on: a corpus (the "heldout" half of the documentation unless given), ids [chunk
-    pos], or `Activations`, whose vectors are used as they are where they hold the dictionary's site. tokens: of a
-    corpus or of `Activations`, so many at most. The first token of each chunk, the attention sink, is left out.
+    Args:
+        latents: Which to keep (None: all).
+        on: A corpus (the "heldout" half of the documentation unless given), ids [chunk pos], or
+            `Activations`, whose vectors are used as they are where they hold the dictionary's site.
+        tokens: Of a corpus or of `Activations`, so many at most. The first token of each chunk, the
+            attention sink, is left out.
     """
     kept = _kept(dictionary, latents)
     if model is not None:
@@ -119,7 +134,8 @@ def firings(
         if count > MOST:
             much = f"{dictionary.name} has {count / done:,.0f} latents on a token"
             raise ValueError(
-                f"{much}, too many to keep for {ids.numel():,} tokens: ask for fewer latents or tokens"
+                f"{much}, too many to keep for {ids.numel():,} tokens: ask for fewer latents or"
+                " tokens"
             )
     row, which, value = (torch.cat(part) for part in zip(*all_on))
     order = which.argsort(stable=True)
@@ -151,7 +167,8 @@ def _kept(dictionary: Dictionary, latents: Iterable[int] | None) -> list[int]:
     )
     if wrong is not None or not kept:
         raise ValueError(
-            f"{dictionary.name} has latents 0 to {dictionary.latents - 1}, got {'none' if not kept else repr(wrong)}"
+            f"{dictionary.name} has latents 0 to {dictionary.latents - 1}, got"
+            f" {'none' if not kept else repr(wrong)}"
         )
     return kept
 

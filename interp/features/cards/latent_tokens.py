@@ -13,12 +13,16 @@ from interp.features.prompt_activations import Prompted
 def labelled(
     model: Any, dictionary: Dictionary, read: Prompted, latents: Mapping[str, int], *, n: int = 5
 ) -> Any:
-    """A pandas DataFrame with a row per latent: the tokens it is largest on, and those its direction raises most.
+    """A pandas DataFrame with a row per latent: the tokens it is largest on, and those its
+    direction raises most.
 
-    >>> features.labelled(model, parts, find, found.metadata["latents"][parts.name])
+    Example:
+        >>> features.labelled(model, parts, find, found.metadata["latents"][parts.name])
 
-    latents: by any names. "on": distinct tokens in the order of the latent's mean value on them; "raises": what its neurons
-    write, through W_out and the unembedding, without later layers ("" where a site writes nothing to the stream).
+    Args:
+        latents: By any names. "on": distinct tokens in the order of the latent's mean value on
+            them; "raises": what its neurons write, through W_out and the unembedding, without later
+            layers ("" where a site writes nothing to the stream).
     """
     import pandas as pd
 

@@ -16,7 +16,9 @@ NAMED = 16  # nodes of a row that are named; of more, the largest
 
 
 def layout(circuit: "interp.features.circuits.feature_circuit.FeatureCircuit") -> dict[str, Any]:
-    """Where every node stands and how each edge runs: plain data. The largest scores of a row stand in its middle."""
+    """Where every node stands and how each edge runs: plain data. The largest scores of a row stand
+    in its middle.
+    """
     nodes: dict[str, dict[str, Any]] = {}
     for row, site in enumerate(circuit.sites):
         names = sorted(
@@ -69,9 +71,11 @@ def draw(
         str(circuit.metadata[k]) for k in ("model", "task") if circuit.metadata.get(k)
     )
     ax.set_title(
-        title
-        if title is not None
-        else f"{caption}: {len(circuit.nodes)} nodes, {len(circuit.edges)} edges",
+        (
+            title
+            if title is not None
+            else f"{caption}: {len(circuit.nodes)} nodes, {len(circuit.edges)} edges"
+        ),
         fontsize=plots.TITLE,
     )
     return ax

@@ -35,28 +35,36 @@ def faithfulness(
     skip: int = SKIP,
     metric: Any = None,
 ) -> Result:
-    """What share of the metric stays when every node outside the circuit takes its mean: 0 = none kept, 1 = the clean run.
+    """What share of the metric stays when every node outside the circuit takes its mean: 0 = none
+    kept, 1 = the clean run.
 
-    >>> features.faithfulness(model, task.heldout(), [early, middle, late], circuit)
+    Axis "kept": "circuit" (its latents and its own error terms), "its latents" (no error term),
+    "its latents and all errors", "all errors" alone, "all latents" (what the dictionaries explain),
+    and the control "random latents": as many of each site as the circuit has, of those that are on,
+    with the circuit's own error terms, the mean of `random` draws. Means are position by position
+    over the reference prompts [batch pos], the task's clean ones unless given. The first `skip`
+    positions stay as they are. Share: (metric - metric with nothing kept) / (clean - nothing kept),
+    of the means, never clamped.
 
-    Axis "kept": "circuit" (its latents and its own error terms), "its latents" (no error term), "its latents and all
-    errors", "all errors" alone, "all latents" (what the dictionaries explain), and the control "random latents":
-    as many of each site as the circuit has, of those that are on, with the circuit's own error terms, the mean of
-    `random` draws. Means are position by position over the reference prompts [batch pos], the task's clean ones unless
-    given. The first `skip` positions stay as they are. Share: (metric - metric with nothing kept) / (clean - nothing
-    kept), of the means, never clamped. ValueError where the two are the same.
+    Example:
+        >>> features.faithfulness(model, task.heldout(), [early, middle, late], circuit)
+
+    Raises:
+        ValueError: Where the two are the same.
     """
     started = time.perf_counter()
     many = ordered(model, dictionaries)
     if [d.writes for d in many] != list(circuit.sites):
         raise ValueError(
-            f"the circuit is of {', '.join(circuit.sites)}, the dictionaries write {', '.join(d.writes for d in many)}"
+            f"the circuit is of {', '.join(circuit.sites)}, the dictionaries write"
+            f" {', '.join(d.writes for d in many)}"
         )
     metric = metric_of(task, metric)
     prompts = task.clean if reference is None else reference
     if prompts.shape[1:] != task.clean.shape[1:]:
         raise ValueError(
-            f"the reference prompts have {prompts.shape[1]} tokens, the task's {task.clean.shape[1]}: means are taken position by position"
+            f"the reference prompts have {prompts.shape[1]} tokens, the task's"
+            f" {task.clean.shape[1]}: means are taken position by position"
         )
     with torch.no_grad():
         means = {
@@ -73,7 +81,8 @@ def faithfulness(
     span = float(clean.mean() - nothing.mean())
     if abs(span) < 1e-6:
         raise ValueError(
-            f"with nothing kept the {metric.name} is the clean run's: there is no share (other sites, or another reference)"
+            f"with nothing kept the {metric.name} is the clean run's: there is no share (other"
+            " sites, or another reference)"
         )
     shares = to_numpy((values - nothing) / span)[1:]
     fixed = len(shares) - random
@@ -118,8 +127,10 @@ def _sets(
     g = torch.Generator().manual_seed(seed)
     none = {d.writes: torch.zeros(d.latents, dtype=torch.bool) for d in many}
     mine = {
-        d.writes: none[d.writes].index_fill(
-            0, torch.tensor(circuit.latents(d.writes), dtype=torch.long), True
+        d.writes: (
+            none[d.writes].index_fill(
+                0, torch.tensor(circuit.latents(d.writes), dtype=torch.long), True
+            )
         )
         for d in many
     }
@@ -151,7 +162,9 @@ def _sets(
 def _ablated(
     d: Dictionary, keep: Tensor, error: bool, mean: Tensor, mean_error: Tensor, skip: int
 ) -> Intervention:
-    """What gives every latent that is not kept its mean, and the error term, too, unless it is kept."""
+    """What gives every latent that is not kept its mean, and the error term, too, unless it is
+    kept.
+    """
     reads = () if d.to is None else (d.site,)
 
     def edit(act: Tensor, seen: Mapping[str, Tensor]) -> Tensor:

@@ -1,8 +1,10 @@
-"""Circuits of features: latents and error terms of dictionaries at several sites, and what goes from one to another.
+"""Circuits of features: latents and error terms of dictionaries at several sites, and what goes
+from one to another.
 
-Nodes are latents (over all positions) and, for each site, its error term, so that nothing of an activation is left
-out. An edge's score is what the upstream node does for the metric by way of the downstream one and of no other node:
-gradients are stopped at every site with a dictionary. Marks et al. 2024, arXiv 2403.19647.
+Nodes are latents (over all positions) and, for each site, its error term, so that nothing of an
+activation is left out. An edge's score is what the upstream node does for the metric by way of the
+downstream one and of no other node: gradients are stopped at every site with a dictionary. Marks et
+al. 2024, arXiv 2403.19647.
 """
 
 import json
@@ -45,14 +47,19 @@ METHODS = ("gradient", "ig")
 
 @dataclass(frozen=True)
 class FeatureCircuit:
-    """Nodes "resid_post.15:17" (a latent), "resid_post.15:error", and edges between them and to "output", with scores.
+    """Nodes "resid_post.15:17" (a latent), "resid_post.15:error", and edges between them and to
+    "output", with scores.
 
-    >>> circuit = features.circuit(model, task, [early, middle, late])
-    >>> circuit.above(nodes=0.1, edges=0.01).plot()
-    >>> circuit.latents("resid_post.15")
+    Scores are in the metric's unit, to first order: how far the clean run's metric falls when the
+    node takes its other value, or when only the edge does.
 
-    Scores are in the metric's unit, to first order: how far the clean run's metric falls when the node takes its
-    other value, or when only the edge does. sites: in forward order. Saved as JSON: `FeatureCircuit.load(c.save(path)) == c`.
+    Example:
+        >>> circuit = features.circuit(model, task, [early, middle, late])
+        >>> circuit.above(nodes=0.1, edges=0.01).plot()
+        >>> circuit.latents("resid_post.15")
+
+    Attributes:
+        sites: In forward order. Saved as JSON: `FeatureCircuit.load(c.save(path)) == c`.
     """
 
     nodes: Mapping[str, float]
@@ -73,7 +80,10 @@ class FeatureCircuit:
             raise ValueError(f"an edge ends at {loose!r}, which is no node of this circuit")
 
     def __repr__(self) -> str:
-        return f"FeatureCircuit({len(self.nodes)} nodes, {len(self.edges)} edges at {', '.join(self.sites)}; {self.metadata.get('task', '')})"
+        return (
+            f"FeatureCircuit({len(self.nodes)} nodes, {len(self.edges)} edges at"
+            f" {', '.join(self.sites)}; {self.metadata.get('task', '')})"
+        )
 
     def above(self, *, nodes: float = 0.0, edges: float = 0.0) -> "FeatureCircuit":
         """What scores at least so much in size."""
@@ -101,7 +111,9 @@ class FeatureCircuit:
         return [int(n.rpartition(":")[2]) for n in names if not n.endswith(ERROR)]
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
-        """The Axes with the circuit: a row a site, width = score in size, colour and dash = its sign."""
+        """The Axes with the circuit: a row a site, width = score in size, colour and dash = its
+        sign.
+        """
 
         return draw(self, ax, **options)
 
@@ -160,16 +172,25 @@ def circuit(
 ) -> FeatureCircuit:
     """The latents and error terms that do most for a task, and every edge between them.
 
-    >>> circuit = features.circuit(model, task, [early, middle, late], nodes=40)
-    >>> circuit.save("ioi.json"); circuit.above(edges=0.02).plot()
-    >>> features.faithfulness(model, task.heldout(), [early, middle, late], circuit)
+    Example:
+        >>> circuit = features.circuit(model, task, [early, middle, late], nodes=40)
+        >>> circuit.save("ioi.json"); circuit.above(edges=0.02).plot()
+        >>> features.faithfulness(model, task.heldout(), [early, middle, late], circuit)
 
-    nodes: how many, the largest scores in size over all sites. method: "ig" = the slope of the metric is its mean on
-    the way from the clean to the other value (`attribution`), "gradient" = the slope in the clean run. to, steps,
-    skip, metric: see `attribution`. Edges always run through the clean run, and end at a later site's node or at
-    "output"; with all latents of all sites as nodes and "gradient", the edges out of a node add up to its score.
-    Cost: a backward pass for each node. Scores are means over prompts. ValueError for two dictionaries that
-    write one site, and for one that reads all heads side by side.
+    Args:
+        nodes: How many, the largest scores in size over all sites.
+        method: "ig" = the slope of the metric is its mean on the way from the clean to the other
+            value (`attribution`), "gradient" = the slope in the clean run.
+        to, steps, skip, metric: See `attribution`. Edges always run through the clean run, and end
+            at a later site's node or at "output"; with all latents of all sites as nodes and
+            "gradient", the edges out of a node add up to its score. Scores are means over prompts.
+
+    Raises:
+        ValueError: For two dictionaries that write one site, and for one that reads all heads side
+            by side.
+
+    Cost:
+        A backward pass for each node.
     """
     started = time.perf_counter()
     many = ordered(model, dictionaries)
@@ -224,7 +245,8 @@ def ordered(model: Any, dictionaries: Sequence[Dictionary]) -> list[Dictionary]:
     starred = next((d for d in many if place(d.site).stars or place(d.writes).stars), None)
     if starred is not None:
         raise ValueError(
-            f"{starred.name} reads all heads side by side ({starred.site!r}): give a dictionary of 'attn.{place(starred.site).layer}'"
+            f"{starred.name} reads all heads side by side ({starred.site!r}): give a dictionary of"
+            f" 'attn.{place(starred.site).layer}'"
         )
     return many
 
@@ -243,7 +265,9 @@ def _edges(
     kept: set[str],
     chosen: Tensor,
 ) -> dict[tuple[str, str], float]:
-    """The score of every edge between kept nodes: one run, and a backward pass from each downstream node."""
+    """The score of every edge between kept nodes: one run, and a backward pass from each downstream
+    node.
+    """
     leaves: dict[str, Tensor] = {}
     inside: dict[str, tuple[Tensor, Tensor]] = {}
 

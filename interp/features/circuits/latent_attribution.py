@@ -1,8 +1,9 @@
 """What each latent does for a task: to first order, along a path, and exactly.
 
-A site's activation is a sum, z W_dec + b_dec + error, so a change of the activation is a sum of changes: one a
-latent, and the error term's. Each is worth, to first order, its change times the slope of the metric along its
-direction; the slopes of all latents come from one gradient at the site.
+A site's activation is a sum, z W_dec + b_dec + error, so a change of the activation is a sum of
+changes: one a latent, and the error term's. Each is worth, to first order, its change times the
+slope of the metric along its direction; the slopes of all latents come from one gradient at the
+site.
 """
 
 import time
@@ -66,23 +67,33 @@ def latent_attribution(
     metric: Any = None,
     backend: str | None = None,
 ) -> Result:
-    """How much the clean run's metric changes when each latent alone is changed (negative: the latent helps).
+    """How much the clean run's metric changes when each latent alone is changed (negative: the
+    latent helps).
 
-    >>> features.latent_attribution(model, task, sae).top(10)
-    >>> features.latent_attribution(model, task, sae, method="exact", to="zero")        # what `features.ablate` does to each
-    >>> features.latent_attribution(model, task, sae, method="gradient", by="position")        # latent by position
+    Example:
+        >>> features.latent_attribution(model, task, sae).top(10)
+        >>> features.latent_attribution(model, task, sae, method="exact", to="zero")        # what `features.ablate` does to each
+        >>> features.latent_attribution(model, task, sae, method="gradient", by="position")        # latent by position
 
-    to: "corrupted" = each latent takes its value in the corrupted prompt; "zero" = it is ablated; "mean" = its mean
-    over the clean prompts, position by position. Everything else of the activation stays, the error term too.
-    method: "ig" = the change times the mean slope at `steps` points (midpoints) on the way of the whole activation, latents
-    and error together, from its value to the other one: latents and error then add up to what patching the site does;
-    "gradient" = the slope in the clean run alone (one backward pass), which far from it can miss nearly all: on a whole
-    residual stream do not trust it; "exact" = a run for each latent that changes, those of different prompts side by side.
-    by: "latent" = all positions at once, "position" = each on the axis "pos". at: one position alone, a number
-    or a task's name of one. skip: so many first positions stay as they are.
-    Axis "latent": the latents that change in some prompt, and last "error", all that the latents do not write; a
-    latent that is not listed has an effect of exactly zero. Unit: the metric's, never clamped.
-    Marks et al. 2024, arXiv 2403.19647 (there: indirect effects); its integrated gradients are "ig".
+    Args:
+        to: "corrupted" = each latent takes its value in the corrupted prompt; "zero" = it is
+            ablated; "mean" = its mean over the clean prompts, position by position. Everything else
+            of the activation stays, the error term too.
+        method: "ig" = the change times the mean slope at `steps` points (midpoints) on the way of
+            the whole activation, latents and error together, from its value to the other one:
+            latents and error then add up to what patching the site does; "gradient" = the slope in
+            the clean run alone (one backward pass), which far from it can miss nearly all: on a
+            whole residual stream do not trust it; "exact" = a run for each latent that changes,
+            those of different prompts side by side.
+        by: "latent" = all positions at once, "position" = each on the axis "pos".
+        at: One position alone, a number or a task's name of one.
+        skip: So many first positions stay as they are. Axis "latent": the latents that change in
+            some prompt, and last "error", all that the latents do not write; a latent that is not
+            listed has an effect of exactly zero. Unit: the metric's, never clamped.
+
+    Reference:
+        Marks et al. 2024, arXiv 2403.19647 (there: indirect effects); its integrated gradients are
+        "ig".
     """
     started = time.perf_counter()
     _known(method, to, by, steps)
@@ -142,14 +153,16 @@ def _known(method: str, to: str, by: str, steps: int) -> None:
         )
 
 
-# --- what changes --------------------------------------------------------------------------------------------
+# --- what changes ---------------------------------------------------------------------------------
 
 
 @torch.no_grad()
 def changes(
     model: Any, task: Any, dictionary: Dictionary, to: str, at: str | int | None, skip: int
 ) -> Change:
-    """The change of each latent and of the error term when they go from the clean prompts' values to the others."""
+    """The change of each latent and of the error term when they go from the clean prompts' values
+    to the others.
+    """
     check(model, dictionary)
     act, z, error = split(model, task.clean, dictionary)
     if to == "corrupted":
@@ -164,7 +177,9 @@ def changes(
 
 
 def split(model: Any, tokens: Tensor, dictionary: Dictionary) -> tuple[Tensor, Tensor, Tensor]:
-    """What is at the site the dictionary writes, its latents, and what these do not write: each [batch pos ...]."""
+    """What is at the site the dictionary writes, its latents, and what these do not write: each
+    [batch pos ...].
+    """
     found = site_values.values(
         model, tokens, list(dict.fromkeys((dictionary.site, dictionary.writes)))
     )
@@ -187,7 +202,8 @@ def where(task: Any, at: str | int | None, skip: int) -> Tensor:
 def _number(at: int, length: int) -> int:
     if not -length <= at < length:
         raise ValueError(
-            f"no position {at}: the prompts have {length} tokens (0 to {length - 1}, or -1 for the last)"
+            f"no position {at}: the prompts have {length} tokens (0 to {length - 1}, or -1 for the"
+            " last)"
         )
     return at % length
 
@@ -197,7 +213,7 @@ def first_of(model: Any, task: Any, to: str) -> int:
     return first_change(model, task.clean, task.corrupted) if to == "corrupted" else 0
 
 
-# --- to first order ------------------------------------------------------------------------------------------
+# --- to first order -------------------------------------------------------------------------------
 
 
 def first_order(
@@ -220,7 +236,9 @@ def mean_slope(
     first: int = 0,
     backend: str | None = None,
 ) -> tuple[Float[Tensor, "batch pos d_out"], str]:
-    """The slope of the metric at what the dictionary writes, mean over a path (None: the clean run), and which way ran."""
+    """The slope of the metric at what the dictionary writes, mean over a path (None: the clean
+    run), and which way ran.
+    """
     site = place(dictionary.writes)
     slot = replace(site, index=STAR) if "head" in site.row.axes and site.part != "out" else site
     known = (site.family, site.part) in engine_sweep.KINDS and (site.family, site.part) != (
@@ -262,7 +280,7 @@ def mean_slope(
     return slope.detach().float(), "hooks" if engine is None else "engine"
 
 
-# --- exactly -------------------------------------------------------------------------------------------------
+# --- exactly --------------------------------------------------------------------------------------
 
 
 def _exact(
@@ -311,7 +329,9 @@ def _edits(
     pos: Tensor | None,
     real: Tensor,
 ) -> list[Intervention]:
-    """The interventions of one turn: made when they run, as all of them at once would fill the memory."""
+    """The interventions of one turn: made when they run, as all of them at once would fill the
+    memory.
+    """
 
     def delta() -> Tensor:
         latent = cell.clamp(max=max(0, len(change.on) - 1))

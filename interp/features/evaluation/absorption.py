@@ -1,7 +1,9 @@
-"""Absorption, in a small form: latents that go silent on some tokens because a narrower latent says the same there.
+"""Absorption, in a small form: latents that go silent on some tokens because a narrower latent says
+the same there.
 
-A dictionary that is asked to be sparse saves a latent when "starts with S" is written into the latent of "snake": on
-"snake" the general latent is then off, and whoever reads it believes that the word starts with something else.
+A dictionary that is asked to be sparse saves a latent when "starts with S" is written into the
+latent of "snake": on "snake" the general latent is then off, and whoever reads it believes that the
+word starts with something else.
 """
 
 import time
@@ -47,11 +49,13 @@ def first_letters(
 ) -> Words:
     """Words of one token, labelled by first letter, and the activations at them.
 
-    >>> words = features.first_letters(model, "resid_post.15")
-    >>> features.absorption(sae, words.x, words.labels, words=words.words)
+    Every token of the vocabulary that is a space and three or more small letters, at most `most` a
+    letter, drawn by seed; each is read as the last token of one short prompt. Letters with fewer
+    than 16 words are left out.
 
-    Every token of the vocabulary that is a space and three or more small letters, at most `most` a letter, drawn by seed; each is
-    read as the last token of one short prompt. Letters with fewer than 16 words are left out.
+    Example:
+        >>> words = features.first_letters(model, "resid_post.15")
+        >>> features.absorption(sae, words.x, words.labels, words=words.words)
     """
     tokenizer, g = model.tokenizer, torch.Generator().manual_seed(seed)
     own = {i: tokenizer.decode([i]) for i in range(len(tokenizer))}
@@ -68,7 +72,8 @@ def first_letters(
     enough = {letter: ids for letter, ids in sorted(by_letter.items()) if len(ids) >= LEAST}
     if len(enough) < 2:
         raise ValueError(
-            f"the tokenizer has fewer than two letters with {LEAST} words of one token: give absorption an x and labels of your own"
+            f"the tokenizer has fewer than two letters with {LEAST} words of one token: give"
+            " absorption an x and labels of your own"
         )
     chosen = [
         (letter, ids[k])
@@ -96,23 +101,30 @@ def absorption(
     words: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Result:
-    """The share of words on which a class's own latents are off while a few others carry its direction, with each word as an example.
+    """The share of words on which a class's own latents are off while a few others carry its
+    direction, with each word as an example.
 
-    >>> words = features.first_letters(model, sae.site)
-    >>> features.absorption(sae, words.x, words.labels, words=words.words)
+    Example:
+        >>> words = features.first_letters(model, sae.site)
+        >>> features.absorption(sae, words.x, words.labels, words=words.words)
 
-    For each class: (1) a logistic probe on x, from one half of the words, gives a direction; (2) the latents that tell the class best there, one
-    after the other while F1 rises by 0.03, are its own (feature splitting: `metadata["own"]`); (3) of the other half, on the words the probe gets
-    right, absorbed is a word where all of these are off and at most three other latents whose directions have a
-    cosine of 0.1 or more with the probe's make up 0.4 of the dictionary's projection on it. 0: none; 1: all.
-    A small form of Chanin et al. 2024 (arXiv 2409.14507) and of SAEBench's score: no ablation is run, so it says that another
-    latent could stand in, not that the model uses it; and with a few dozen words a class the interval is wide.
-    metadata: words judged, and for each class the probe's F1, its own latents, and the absorbed words with the latent that took most.
+    Reference:
+        For each class: (1) a logistic probe on x, from one half of the words, gives a direction;
+        (2) the latents that tell the class best there, one after the other while F1 rises by 0.03,
+        are its own (feature splitting: `metadata["own"]`); (3) of the other half, on the words the
+        probe gets right, absorbed is a word where all of these are off and at most three other
+        latents whose directions have a cosine of 0.1 or more with the probe's make up 0.4 of the
+        dictionary's projection on it. 0: none; 1: all. A small form of Chanin et al. 2024 (arXiv
+        2409.14507) and of SAEBench's score: no ablation is run, so it says that another latent
+        could stand in, not that the model uses it; and with a few dozen words a class the interval
+        is wide. metadata: words judged, and for each class the probe's F1, its own latents, and the
+        absorbed words with the latent that took most.
     """
     started = time.perf_counter()
     if dictionary.to is not None:
         raise ValueError(
-            f"{dictionary.name} writes {dictionary.to!r}, not what it reads: absorption needs one site"
+            f"{dictionary.name} writes {dictionary.to!r}, not what it reads: absorption needs one"
+            " site"
         )
     if len(labels) != len(x) or words is not None and len(words) != len(x):
         raise ValueError(
@@ -146,7 +158,8 @@ def absorption(
     examples = np.concatenate(rates)
     if not len(examples):
         raise ValueError(
-            "no probe gets a single word right: there is no direction for these classes to be absorbed from"
+            "no probe gets a single word right: there is no direction for these classes to be"
+            " absorbed from"
         )
     metadata = {
         "dictionary": dictionary.name,
@@ -170,7 +183,9 @@ def absorption(
 def _class(
     dictionary: Dictionary, x: Tensor, z: Tensor, there: Tensor, fit: Tensor, test: Tensor
 ) -> tuple[list[bool], list[int], dict[str, Any]]:
-    """For the judged words of one class: whether each is absorbed, which rows they are, and what was found on the way."""
+    """For the judged words of one class: whether each is absorbed, which rows they are, and what
+    was found on the way.
+    """
     w, b = fitted(x[fit], there[fit])
     said = x[test] @ w + b > 0
     own = _own(z[fit], there[fit])
@@ -193,9 +208,11 @@ def _class(
 
 
 def _own(z: Tensor, labels: Tensor) -> list[int]:
-    """The latents that tell a class: the best one, then others while "any of them is on" gains enough F1.
+    """The latents that tell a class: the best one, then others while "any of them is on" gains
+    enough F1.
 
-    A gain must show in both halves of the words, or the latent of a single word would pass for one of its class.
+    A gain must show in both halves of the words, or the latent of a single word would pass for one
+    of its class.
     """
     on, own, best = z != 0, [], torch.zeros(2)
     halves = [slice(0, None, 2), slice(1, None, 2)]

@@ -1,4 +1,6 @@
-"""What any dictionary must beat: random directions, and principal components, with as many latents on."""
+"""What any dictionary must beat: random directions, and principal components, with as many latents
+on.
+"""
 
 import torch
 from torch import Tensor
@@ -10,13 +12,16 @@ from interp.features.dictionary import Dictionary
 def baselines(
     acts: Activations, k: int, *, width: int | None = None, site: str | None = None, seed: int = 0
 ) -> list[Dictionary]:
-    """Two top-k dictionaries of these activations that nothing was trained for: random directions, and PCA.
+    """Two top-k dictionaries of these activations that nothing was trained for: random directions,
+    and PCA.
 
-    >>> random, pca = features.baselines(acts, k=32, width=2304)
+    Both keep the k largest projections of what differs from the mean. random: `width` directions
+    (four a dimension unless given), their latents scaled by the one number that fits these
+    activations best. pca: each component and its opposite, as latents are positive; with orthogonal
+    directions no k of them could do better.
 
-    Both keep the k largest projections of what differs from the mean. random: `width` directions (four a dimension
-    unless given), their latents scaled by the one number that fits these activations best. pca: each component and
-    its opposite, as latents are positive; with orthogonal directions no k of them could do better.
+    Example:
+        >>> random, pca = features.baselines(acts, k=32, width=2304)
     """
     site = site or acts.sites[0]
     x = acts.of(site)
@@ -69,7 +74,9 @@ def _tied(
 
 
 def _scaled(one: Dictionary, x: Tensor) -> Dictionary:
-    """The same with its latents multiplied by what fits best: overlapping directions would say too much."""
+    """The same with its latents multiplied by what fits best: overlapping directions would say too
+    much.
+    """
     out, want = one.reconstruct(x) - one.b_dec, x - one.b_dec
     factor = float((out * want).sum() / out.pow(2).sum())
     return Dictionary(

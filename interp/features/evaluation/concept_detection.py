@@ -1,4 +1,6 @@
-"""How well single latents tell concepts: chosen on some sentences, judged on others; and directions to compare with."""
+"""How well single latents tell concepts: chosen on some sentences, judged on others; and directions
+to compare with.
+"""
 
 import time
 from collections.abc import Sequence
@@ -24,15 +26,21 @@ def concept_detection(
     *,
     shuffle: int | None = None,
 ) -> Result:
-    """The AUROC of the best latent for each label on held-out prompts, the latent being chosen on others.
+    """The AUROC of the best latent for each label on held-out prompts, the latent being chosen on
+    others.
 
-    >>> found = features.concept_detection([parts, sae], find, concepts, heldout, heldout_concepts)
-    >>> found.mean("concept"), found.metadata["latents"]["snmf 100 mlp.10.post"]["weekdays"]
+    A prompt's score is the latent's largest value in it; AUROC: the chance that a prompt with the
+    label has a higher score than one without (0.5: by chance; ties count half).
 
-    A prompt's score is the latent's largest value in it; AUROC: the chance that a prompt with the label has a higher score than
-    one without (0.5: by chance; ties count half). labels: one a prompt. Where latents are equal on `find`, the one whose
-    mean differs most is taken. A dictionary that names its latents (metadata["names"], `mean_differences`) keeps to the named one.
-    shuffle: a seed with which the labels of both are mixed first: what choosing alone gives.
+    Example:
+        >>> found = features.concept_detection([parts, sae], find, concepts, heldout, heldout_concepts)
+        >>> found.mean("concept"), found.metadata["latents"]["snmf 100 mlp.10.post"]["weekdays"]
+
+    Args:
+        labels: One a prompt. Where latents are equal on `find`, the one whose mean differs most is
+            taken. A dictionary that names its latents (metadata["names"], `mean_differences`) keeps
+            to the named one.
+        shuffle: A seed with which the labels of both are mixed first: what choosing alone gives.
     """
     started = time.perf_counter()
     many = [dictionaries] if isinstance(dictionaries, Dictionary) else list(dictionaries)
@@ -90,12 +98,14 @@ def _check(
     for read, some in ((find, labels), (heldout, heldout_labels)):
         if len(some) != int(read.prompt.max()) + 1:
             raise ValueError(
-                f"{len(some)} labels for {int(read.prompt.max()) + 1} prompts: one for each is needed"
+                f"{len(some)} labels for {int(read.prompt.max()) + 1} prompts: one for each is"
+                " needed"
             )
     odd = set(heldout_labels) ^ set(concepts)
     if odd or len(concepts) < 2:
         raise ValueError(
-            f"both splits need the same labels, at least two: {sorted(odd) or concepts} is in one only"
+            f"both splits need the same labels, at least two: {sorted(odd) or concepts} is in one"
+            " only"
         )
 
 
@@ -114,9 +124,11 @@ def _choose(one: Dictionary, scores: Tensor, labels: np.ndarray, concepts: list[
 def concept_of(
     dictionary: Dictionary, read: Prompted, labels: Sequence[str], *, at_least: float = 0.75
 ) -> list[str | None]:
-    """The label that each latent tells best on these prompts, or None where its AUROC is below `at_least` for all.
+    """The label that each latent tells best on these prompts, or None where its AUROC is below
+    `at_least` for all.
 
-    >>> features.concept_of(parts, find, concepts)
+    Example:
+        >>> features.concept_of(parts, find, concepts)
     """
     concepts = list(dict.fromkeys(labels))
     _check(read, labels, read, labels, concepts)
@@ -136,13 +148,15 @@ def auroc(scores: Tensor, labels: np.ndarray, concepts: Sequence[str]) -> np.nda
     return (member @ ranks - n * (n + 1) / 2) / (n * (len(labels) - n))
 
 
-# --- directions to compare with --------------------------------------------------------------------------------
+# --- directions to compare with -------------------------------------------------------------------
 
 
 def mean_differences(read: Prompted, labels: Sequence[str], site: str | None = None) -> Dictionary:
-    """The dictionary with a direction for each label: the mean over its prompts' tokens less that over all others'.
+    """The dictionary with a direction for each label: the mean over its prompts' tokens less that
+    over all others'.
 
-    >>> means = features.mean_differences(find, concepts)        # knows the labels, as no dictionary does
+    Example:
+        >>> means = features.mean_differences(find, concepts)        # knows the labels, as no dictionary does
     """
     site = site or read.activations.sites[0]
     x, own = read.activations.of(site), np.array(labels)[to_numpy(read.prompt)]
@@ -161,17 +175,21 @@ def random_sparse(
     site: str | None = None,
     seed: int = 0,
 ) -> Dictionary:
-    """The dictionary of random directions with as few entries as a factorisation's: what choosing among so many gives.
+    """The dictionary of random directions with as few entries as a factorisation's: what choosing
+    among so many gives.
 
-    >>> features.random_sparse(acts, rank=100, sparsity=0.01)
+    Entries are drawn like the activations' own spread: a neuron's standard deviation times a
+    normal.
 
-    Entries are drawn like the activations' own spread: a neuron's standard deviation times a normal.
+    Example:
+        >>> features.random_sparse(acts, rank=100, sparsity=0.01)
     """
     site = site or acts.sites[0]
     x, g = acts.of(site), torch.Generator().manual_seed(seed)
     if not 0 < sparsity <= 1 or rank < 1:
         raise ValueError(
-            f"rank={rank}, sparsity={sparsity}: at least one direction, and a share of entries above 0 and at most 1"
+            f"rank={rank}, sparsity={sparsity}: at least one direction, and a share of entries"
+            " above 0 and at most 1"
         )
     keep = max(1, round(sparsity * x.shape[1]))
     at = torch.stack([torch.randperm(x.shape[1], generator=g)[:keep] for _ in range(rank)])

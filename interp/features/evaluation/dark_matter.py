@@ -1,12 +1,15 @@
-"""What dictionaries leave out: how far their errors follow linearly from the input, and what that costs the model.
+"""What dictionaries leave out: how far their errors follow linearly from the input, and what that
+costs the model.
 
-The error of a token is the activation less its reconstruction. Least squares on some tokens says what part of it is a
-linear function of the input (with a constant); the rest is called nonlinear. All numbers are taken on other tokens.
-(Engels, Riggs and Tegmark 2024, "Decomposing the Dark Matter of Sparse Autoencoders", arXiv 2410.14670.) Random and
-principal directions (`baselines`) have errors, too: what holds of them says nothing about learned features.
+The error of a token is the activation less its reconstruction. Least squares on some tokens says
+what part of it is a linear function of the input (with a constant); the rest is called nonlinear.
+All numbers are taken on other tokens. (Engels, Riggs and Tegmark 2024, "Decomposing the Dark Matter
+of Sparse Autoencoders", arXiv 2410.14670.) Random and principal directions (`baselines`) have
+errors, too: what holds of them says nothing about learned features.
 
-Attention sinks are not only first tokens. One token whose input is a hundred times as long as the others decides any sum of squares, so
-tokens of more than SINK times the median length are left out of maps, numbers and edits; `metadata` counts them.
+Attention sinks are not only first tokens. One token whose input is a hundred times as long as the
+others decides any sum of squares, so tokens of more than SINK times the median length are left out
+of maps, numbers and edits; `metadata` counts them.
 """
 
 import time
@@ -37,21 +40,29 @@ PREDICTED = (
 COSTS = ("whole error", "linear part", "nonlinear part")
 PER_RUN = 1_024  # tokens
 SINK = 10.0  # times the median length of the input
-RIDGE = 1e-9  # of the mean variance of a coordinate: so that a coordinate that never changes does no harm
+# of the mean variance of a coordinate: so that a coordinate that never changes does no harm
+RIDGE = 1e-9
 
 
 def predict_error(
     dictionary: Dictionary | Sequence[Dictionary], fit: Activations, test: Activations
 ) -> Result:
-    """How well a linear map of the input predicts dictionaries' errors: R2 of the vector and of its squared norm, on other tokens.
+    """How well a linear map of the input predicts dictionaries' errors: R2 of the vector and of its
+    squared norm, on other tokens.
 
-    >>> found = features.predict_error([sae, *features.baselines(acts, k=32)], acts, heldout)
-    >>> found.sel(measure="error vector").plot()
+    Example:
+        >>> found = features.predict_error([sae, *features.baselines(acts, k=32)], acts, heldout)
+        >>> found.sel(measure="error vector").plot()
 
-    fit: activations the maps are fitted to; test: those they are judged on. "unexplained" is the squared error over
-    the squared distance from the mean, and its parts are those of the predicted error and of what is left; they add
-    up only as far as the map fits the test. Examples are chunks: ratios of sums, whose intervals are the delta method's.
-    ValueError where fit has no more tokens than the input has coordinates.
+    Args:
+        fit: Activations the maps are fitted to.
+        test: Those they are judged on. "unexplained" is the squared error over the squared distance
+            from the mean, and its parts are those of the predicted error and of what is left; they
+            add up only as far as the map fits the test. Examples are chunks: ratios of sums, whose
+            intervals are the delta method's.
+
+    Raises:
+        ValueError: Where fit has no more tokens than the input has coordinates.
     """
     started = time.perf_counter()
     many = [dictionary] if isinstance(dictionary, Dictionary) else list(dictionary)
@@ -106,12 +117,14 @@ def predict_error(
 def split_error(
     dictionary: Dictionary, fit: Activations, *rest: Activations
 ) -> list[tuple[Activations, Activations]]:
-    """The linear and the nonlinear part of the error, as activations, of `fit` and of each that follows.
-
-    >>> (linear, nonlinear), (linear_heldout, nonlinear_heldout) = features.split_error(sae, acts, heldout)
-    >>> features.train(model, sae.writes, nonlinear, width=288)
+    """The linear and the nonlinear part of the error, as activations, of `fit` and of each that
+    follows.
 
     The map is fitted to `fit` alone; the two parts sum to the error.
+
+    Example:
+        >>> (linear, nonlinear), (linear_heldout, nonlinear_heldout) = features.split_error(sae, acts, heldout)
+        >>> features.train(model, sae.writes, nonlinear, width=288)
     """
     weights, found = _solver(fit, [dictionary])(dictionary), []
     for acts in (fit, *rest):
@@ -127,11 +140,13 @@ def split_error(
 
 
 def error_norms(dictionaries: Sequence[Dictionary], on: Activations) -> Result:
-    """The correlation between dictionaries of how large their error is at a token, dictionary x other.
-
-    >>> features.error_norms([small, large], heldout).plot()
+    """The correlation between dictionaries of how large their error is at a token, dictionary x
+    other.
 
     Examples are chunks, each the correlation plus what it moves it by.
+
+    Example:
+        >>> features.error_norms([small, large], heldout).plot()
     """
     many = list(dictionaries)
     norms = np.stack([to_numpy(_errors(one, on)[1].norm(dim=-1)) for one in many])
@@ -166,13 +181,18 @@ def error_losses(
     length: int = 128,
     backend: str | None = None,
 ) -> Result:
-    """What leaving out the error costs the model, and leaving out one part of it: nats a token more than untouched.
+    """What leaving out the error costs the model, and leaving out one part of it: nats a token more
+    than untouched.
 
-    >>> features.error_losses(model, sae, acts, heldout)
+    "linear part": the activation less the part of the error that is linear in the input (the map is
+    fitted to `fit`); the nonlinear one stays. At every position but the first.
 
-    "linear part": the activation less the part of the error that is linear in the input (the map is fitted to `fit`);
-    the nonlinear one stays. At every position but the first. on: as in `judge`. Examples are chunks.
-    metadata["norm"]: the mean squared norm of each of the three.
+    Example:
+        >>> features.error_losses(model, sae, acts, heldout)
+
+    Args:
+        on: As in `judge`. Examples are chunks. metadata["norm"]: the mean squared norm of each of
+            the three.
     """
     started = time.perf_counter()
     ids, skip, metadata = chunks_of(model, on, tokens, length, "heldout", 0)
@@ -228,11 +248,14 @@ def error_losses(
 
 
 def nonlinear_share(costs: Result) -> Result:
-    """The nonlinear part's share of the loss increase less its share of the squared norm, from `error_losses`.
+    """The nonlinear part's share of the loss increase less its share of the squared norm, from
+    `error_losses`.
 
-    >>> features.nonlinear_share(features.error_losses(model, sae, acts, heldout))          # 0: it costs what its size says
+    Shares are of the two parts' sum. metadata: "of the loss", "of the norm". Examples are chunks
+    (the delta method).
 
-    Shares are of the two parts' sum. metadata: "of the loss", "of the norm". Examples are chunks (the delta method).
+    Example:
+        >>> features.nonlinear_share(features.error_losses(model, sae, acts, heldout))          # 0: it costs what its size says
     """
     linear, nonlinear = (costs.sel(**{"left out": part}).examples for part in COSTS[1:])
     _, small, large = costs.metadata["norm"]
@@ -250,7 +273,7 @@ def nonlinear_share(costs: Result) -> Result:
     )
 
 
-# --- maps ------------------------------------------------------------------------------------------------------
+# --- maps -----------------------------------------------------------------------------------------
 
 
 def _errors(dictionary: Dictionary, acts: Activations, few: int = 4_096) -> tuple[Tensor, Tensor]:
@@ -273,17 +296,21 @@ def _kept(x: Tensor, bound: float) -> Tensor:
 
 
 def _solver(fit: Activations, many: Sequence[Dictionary]) -> Any:
-    """What fits the errors of one of these dictionaries, and their squared norms, to the input: [d_in + 1, d_out + 1]."""
+    """What fits the errors of one of these dictionaries, and their squared norms, to the input:
+    [d_in + 1, d_out + 1].
+    """
     if not many or len({(d.site, d.writes) for d in many}) > 1:
         raise ValueError(
-            "dictionaries that read and write the same sites are compared: give the others by themselves"
+            "dictionaries that read and write the same sites are compared: give the others by"
+            " themselves"
         )
     x = fit.of(many[0].site)
     kept = _kept(x, _bound(fit, many[0].site))
     x = x[kept].double()
     if len(x) <= x.shape[1]:
         raise ValueError(
-            f"{len(x):,} tokens fit {x.shape[1]} coordinates exactly, whatever the errors are: give more activations"
+            f"{len(x):,} tokens fit {x.shape[1]} coordinates exactly, whatever the errors are: give"
+            " more activations"
         )
     middle = x.mean(0)
     gram = (x - middle).T @ (x - middle)

@@ -1,4 +1,6 @@
-"""How far a dictionary can be trusted: what it keeps, what that costs the model, and how many latents do it."""
+"""How far a dictionary can be trusted: what it keeps, what that costs the model, and how many
+latents do it.
+"""
 
 import time
 from collections.abc import Sequence
@@ -48,23 +50,29 @@ def evaluate(
     seed: int = 0,
     backend: str | None = None,
 ) -> Result:
-    """Latents on, explained variance and loss recovered on text the dictionary was not trained on, with intervals.
+    """Latents on, explained variance and loss recovered on text the dictionary was not trained on,
+    with intervals.
 
-    >>> features.evaluate(model, sae)
-    >>> many = features.evaluate(model, [sae, *features.baselines(acts, k=32)])        # a row each, the same text
+    Example:
+        >>> features.evaluate(model, sae)
+        >>> many = features.evaluate(model, [sae, *features.baselines(acts, k=32)])        # a row each, the same text
 
-    on: a corpus (the "heldout" half of the documentation unless given), ids [chunk pos], or `Activations` (their ids).
-    Loss recovered: (mean ablated - spliced) / (mean ablated - plain), where the reconstruction, without its error,
-    stands for the activation at every position but the first; the mean is that of these tokens. Explained variance: 1 -
-    squared error / squared distance from the mean. Both are ratios of sums over chunks; their intervals are the
-    delta method's. metadata: tokens, and for each dictionary the number of latents that were never on ("dead") and on
-    at more than a tenth of tokens ("dense"): few tokens call many latents dead.
+    Args:
+        on: A corpus (the "heldout" half of the documentation unless given), ids [chunk pos], or
+            `Activations` (their ids). Loss recovered: (mean ablated - spliced) / (mean ablated -
+            plain), where the reconstruction, without its error, stands for the activation at every
+            position but the first; the mean is that of these tokens. Explained variance: 1 -
+            squared error / squared distance from the mean. Both are ratios of sums over chunks;
+            their intervals are the delta method's. metadata: tokens, and for each dictionary the
+            number of latents that were never on ("dead") and on at more than a tenth of tokens
+            ("dense"): few tokens call many latents dead.
     """
     started = time.perf_counter()
     many = [dictionary] if isinstance(dictionary, Dictionary) else list(dictionary)
     if not many or len({(d.site, d.writes) for d in many}) > 1:
         raise ValueError(
-            "judge takes dictionaries that read and write the same sites: judge the others by themselves"
+            "judge takes dictionaries that read and write the same sites: judge the others by"
+            " themselves"
         )
     for one in many:
         check(model, one)
@@ -137,7 +145,8 @@ def names_of(many: Sequence[Dictionary]) -> list[str]:
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice is not None:
         raise ValueError(
-            f"two dictionaries are called {twice!r}: give them names, dataclasses.replace(sae, name='seed 1')"
+            f"two dictionaries are called {twice!r}: give them names, dataclasses.replace(sae,"
+            " name='seed 1')"
         )
     return names
 
@@ -182,7 +191,9 @@ class _Sums:
 
 
 def ratio_of(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """sum(above) / sum(below) as a mean of examples, each the ratio plus what it moves it by (the delta method)."""
+    """sum(above) / sum(below) as a mean of examples, each the ratio plus what it moves it by (the
+    delta method).
+    """
     ratio = above.sum() / below.sum() if below.sum() else np.nan
     return (
         ratio + (above - ratio * below) / below.mean()
@@ -191,13 +202,15 @@ def ratio_of(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     )
 
 
-# --- the loss with an activation replaced ----------------------------------------------------------------------
+# --- the loss with an activation replaced ---------------------------------------------------------
 
 
 def losses_with(
     model: Any, ids: Tensor, at: str, act: Tensor, new: Sequence[Tensor], backend: str | None
 ) -> Tensor:
-    """The loss of each chunk [1 + new chunk]: untouched, and with each of `new` [chunk pos d] in the site's place."""
+    """The loss of each chunk [1 + new chunk]: untouched, and with each of `new` [chunk pos d] in
+    the site's place.
+    """
     engine = choose(model, backend, lambda: site_values.engine_for(model, [at]))
     with torch.no_grad(), bridge.LOCK:
         if engine is not None:
@@ -210,9 +223,11 @@ def losses_with(
 
 
 def splice(at: str, value: Tensor, dims: Any) -> list[Intervention]:
-    """The interventions that put a value [chunk pos d] in a site's place; heads side by side get theirs one by one.
+    """The interventions that put a value [chunk pos d] in a site's place; heads side by side get
+    theirs one by one.
 
-    >>> run(model, tokens, splice("resid_post.15", sae.reconstruct(x), dims))
+    Example:
+        >>> run(model, tokens, splice("resid_post.15", sae.reconstruct(x), dims))
     """
     site = place(at)
     if not site.stars:
@@ -252,13 +267,15 @@ def _lean_losses(engine: Any, ids: Tensor, at: str, values: Sequence[Tensor]) ->
     return torch.stack([chunk_losses(lean.unembed(engine, row), ids) for row in x])
 
 
-# --- tables and pictures -------------------------------------------------------------------------------------
+# --- tables and pictures --------------------------------------------------------------------------
 
 
 def table(result: Result) -> Any:
-    """A pandas DataFrame with a row per dictionary: its numbers, their intervals, dead and dense latents, tokens.
+    """A pandas DataFrame with a row per dictionary: its numbers, their intervals, dead and dense
+    latents, tokens.
 
-    >>> features.table(features.evaluate(model, [sae, *features.baselines(acts, k=32)]))
+    Example:
+        >>> features.table(features.evaluate(model, [sae, *features.baselines(acts, k=32)]))
     """
     import pandas as pd
 
@@ -288,9 +305,11 @@ def table(result: Result) -> Any:
 
 
 def pareto(results: Result | Sequence[Result], *, y: str = "loss recovered", ax: Any = None) -> Any:
-    """The Axes with dictionaries as points: latents on against a measure, up and to the left is better.
+    """The Axes with dictionaries as points: latents on against a measure, up and to the left is
+    better.
 
-    >>> features.pareto(features.evaluate(model, [small, large, *features.baselines(acts, k=32)]))
+    Example:
+        >>> features.pareto(features.evaluate(model, [small, large, *features.baselines(acts, k=32)]))
     """
     points: list[tuple[str, float, float]] = []
     for result in [results] if isinstance(results, Result) else results:

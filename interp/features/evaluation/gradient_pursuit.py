@@ -1,4 +1,5 @@
-"""Gradient pursuit: the latents that write an activation best with a dictionary's directions, found without its encoder.
+"""Gradient pursuit: the latents that write an activation best with a dictionary's directions, found
+without its encoder.
 
 Blumensath and Davies 2008, "Gradient pursuits", IEEE Transactions on Signal Processing 56(6).
 """
@@ -26,14 +27,20 @@ def pursue(
     steps: int = 10,
     few: int = FEW,
 ) -> Float[Tensor, "batch latent"]:
-    """Latents found by gradient pursuit instead of the encoder, never more of them than the encoder has on.
+    """Latents found by gradient pursuit instead of the encoder, never more of them than the encoder
+    has on.
 
-    >>> z = features.pursue(sae, x)                # sae.decode(z) is nearer to x than sae.reconstruct(x)
+    For each token, as often as it has latents on: the direction that fits best what is still
+    missing is added, then all that were chosen take `steps` steps down the gradient, each of the
+    best length, and stay at zero or above.
 
-    For each token, as often as it has latents on: the direction that fits best what is still missing is added, then
-    all that were chosen take `steps` steps down the gradient, each of the best length, and stay at zero or above.
-    target: what is to be written, where the dictionary writes another site. few: tokens at a time.
-    (Latents are positive, as in sparse autoencoders; the method knows no such bound.)
+    Example:
+        >>> z = features.pursue(sae, x)                # sae.decode(z) is nearer to x than sae.reconstruct(x)
+
+    Args:
+        target: What is to be written, where the dictionary writes another site.
+        few: Tokens at a time. (Latents are positive, as in sparse autoencoders; the method knows no
+            such bound.)
     """
     budget = (dictionary.encode(x) != 0).sum(-1)
     W = dictionary.weights_at(x.device)["W_dec"]
@@ -43,15 +50,21 @@ def pursue(
 
 
 def pursued(dictionary: Dictionary, *, steps: int = 10) -> Dictionary:
-    """The dictionary with the same directions whose latents are found by gradient pursuit: see `pursue`.
+    """The dictionary with the same directions whose latents are found by gradient pursuit: see
+    `pursue`.
 
-    >>> features.evaluate(model, [sae, features.pursued(sae)])
+    Slow, and no gradients go through it.
 
-    Slow, and no gradients go through it. ValueError for a transcoder: what it should write is not what it reads.
+    Example:
+        >>> features.evaluate(model, [sae, features.pursued(sae)])
+
+    Raises:
+        ValueError: For a transcoder: what it should write is not what it reads.
     """
     if dictionary.to is not None:
         raise ValueError(
-            f"{dictionary.name} reads {dictionary.site!r} and writes {dictionary.to!r}: say what it should write, pursue(dictionary, x, target=y)"
+            f"{dictionary.name} reads {dictionary.site!r} and writes {dictionary.to!r}: say what it"
+            " should write, pursue(dictionary, x, target=y)"
         )
     settings = {**dictionary.settings, "encoder": dictionary.kind, "steps": steps}
     return replace(

@@ -1,4 +1,6 @@
-"""How a dictionary spends its latents: how often each is on, and which tokens get more of them than others."""
+"""How a dictionary spends its latents: how often each is on, and which tokens get more of them than
+others.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,19 +28,23 @@ PER_RUN = 512  # tokens
 
 
 def densities(dictionaries: Dictionary | Sequence[Dictionary], on: Activations) -> Result:
-    """On what share of tokens each latent is on, from the most used to the least: dictionary x rank.
+    """On what share of tokens each latent is on, from the most used to the least: dictionary x
+    rank.
 
-    >>> found = features.densities([sae, other], heldout)
-    >>> interp.plots.lines(np.log10(found.values + 1e-5), np.log10(found.coords["rank"]))          # straight: Zipf's law
+    about, for each dictionary: latents that were never on ("dead"), on less than half as often as
+    Zipf's law with the same sum gives their rank ("underused", the dead among them), and latents a
+    token ("latents on"). Few tokens call many latents dead: metadata["tokens"] says how many there
+    were.
 
-    about, for each dictionary: latents that were never on ("dead"), on less than half as often as Zipf's law with the
-    same sum gives their rank ("underused", the dead among them), and latents a token ("latents on"). Few tokens call
-    many latents dead: metadata["tokens"] says how many there were.
+    Example:
+        >>> found = features.densities([sae, other], heldout)
+        >>> interp.plots.lines(np.log10(found.values + 1e-5), np.log10(found.coords["rank"]))          # straight: Zipf's law
     """
     many = [dictionaries] if isinstance(dictionaries, Dictionary) else list(dictionaries)
     if len({one.latents for one in many}) > 1:
         raise ValueError(
-            f"ranks are of dictionaries of one size, got {', '.join(f'{one.name}: {one.latents:,}' for one in many)}"
+            "ranks are of dictionaries of one size, got"
+            f" {', '.join(f'{one.name}: {one.latents:,}' for one in many)}"
         )
     share = [(_on(one, on) > 0).float().mean(0) for one in progress(many, "densities")]
     told = {
@@ -64,13 +70,16 @@ def densities(dictionaries: Dictionary | Sequence[Dictionary], on: Activations) 
 def adaptivity(
     model: Any, dictionaries: Sequence[Dictionary], on: Activations, seen: Int[Tensor, "chunk pos"]
 ) -> Result:
-    """Spearman's correlation of how many latents a token gets with how hard it is, by four measures of that.
+    """Spearman's correlation of how many latents a token gets with how hard it is, by four measures
+    of that.
 
-    >>> features.adaptivity(model, [topk, mutual], heldout, acts.tokens)
+    The loss of the model at this token for the next, its loss for this very token, how rare the
+    token is in `seen`, and how far its activation lies from the mean (that one says much about sums
+    of latents and little about the text). NaN where all tokens get as many. Examples are chunks,
+    each the correlation plus what it moves it by.
 
-    The loss of the model at this token for the next, its loss for this very token, how rare the token is in `seen`,
-    and how far its activation lies from the mean (that one says much about sums of latents and little about the text).
-    NaN where all tokens get as many. Examples are chunks, each the correlation plus what it moves it by.
+    Example:
+        >>> features.adaptivity(model, [topk, mutual], heldout, acts.tokens)
     """
     many, ids, skip = list(dictionaries), on.tokens, max(on.skip, 1)
     few = max(1, PER_RUN // ids.shape[1])

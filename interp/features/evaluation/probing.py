@@ -16,20 +16,24 @@ from interp.results import Result
 
 
 def recovery(found: Dictionary, truth: Dictionary) -> Result:
-    """The mean cosine of the directions of two dictionaries, matched one to one (MCC), with each pair as an example.
+    """The mean cosine of the directions of two dictionaries, matched one to one (MCC), with each
+    pair as an example.
 
-    >>> features.recovery(sae, made.truth)               # known directions
-    >>> features.recovery(seed_0, seed_1)                # what two seeds agree on
+    Example:
+        >>> features.recovery(sae, made.truth)               # known directions
+        >>> features.recovery(seed_0, seed_1)                # what two seeds agree on
 
-    The matching that makes the sum largest (Hungarian) pairs as many as the smaller one has; two random dictionaries
-    do not reach 0. Signs do not count. (As in arXiv 2505.20254.)
+    Reference:
+        The matching that makes the sum largest (Hungarian) pairs as many as the smaller one has;
+        two random dictionaries do not reach 0. Signs do not count. (As in arXiv 2505.20254.)
     """
     from scipy.optimize import linear_sum_assignment
 
     started = time.perf_counter()
     if found.d_out != truth.d_out:
         raise ValueError(
-            f"{found.name} writes {found.d_out} numbers and {truth.name} {truth.d_out}: there is no cosine between them"
+            f"{found.name} writes {found.d_out} numbers and {truth.name} {truth.d_out}: there is no"
+            " cosine between them"
         )
     left, right = (normalize(one.W_dec.float().cpu(), dim=-1) for one in (found, truth))
     cosines = to_numpy((left @ right.T).abs())
@@ -63,18 +67,23 @@ def probe(
     ks: Sequence[int] = (1, 2, 5, 16),
     seed: int = 0,
 ) -> Result:
-    """How well k latents tell a property of tokens: balanced accuracy on tokens kept apart, for each k.
+    """How well k latents tell a property of tokens: balanced accuracy on tokens kept apart, for
+    each k.
 
-    >>> capital = torch.tensor([w[:1].isupper() for w in words])
-    >>> features.probe(sae, acts.of(), capital)
+    Example:
+        >>> capital = torch.tensor([w[:1].isupper() for w in words])
+        >>> features.probe(sae, acts.of(), capital)
 
-    The k latents whose means differ most (in standard deviations) on the first half are given to a logistic probe, fitted there; the
-    last label, "input", is a probe on x itself: what there was to find. (k-sparse probing: Gurnee et al. 2023, arXiv
-    2305.01610.) Examples: each token of the other half, weighted so that both classes count alike.
+    Reference:
+        The k latents whose means differ most (in standard deviations) on the first half are given
+        to a logistic probe, fitted there; the last label, "input", is a probe on x itself: what
+        there was to find. (k-sparse probing: Gurnee et al. 2023, arXiv 2305.01610.) Examples: each
+        token of the other half, weighted so that both classes count alike.
     """
     if labels.shape != x.shape[:1] or min(int(labels.sum()), int((~labels).sum())) < 8:
         raise ValueError(
-            f"labels are one bool for each of {len(x)} vectors, at least 8 of each, got {tuple(labels.shape)} with {int(labels.sum())} true"
+            f"labels are one bool for each of {len(x)} vectors, at least 8 of each, got"
+            f" {tuple(labels.shape)} with {int(labels.sum())} true"
         )
     x, labels = x.cpu(), labels.cpu()
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
@@ -117,7 +126,9 @@ def _probed(z: Tensor, labels: Tensor, fit: Tensor, test: Tensor) -> np.ndarray:
 def fitted(
     z: Float[Tensor, "n d"], labels: Bool[Tensor, "n"]
 ) -> tuple[Float[Tensor, "d"], Float[Tensor, ""]]:
-    """The weights and bias of a logistic probe, both classes counting alike: true where z @ w + b > 0."""
+    """The weights and bias of a logistic probe, both classes counting alike: true where z @ w + b >
+    0.
+    """
     middle, spread = z.mean(0), z.std(0) + 1e-6
     inputs, target = (z - middle) / spread, labels.float()
     share = target.mean()

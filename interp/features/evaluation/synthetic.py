@@ -26,12 +26,16 @@ def synthetic(
 ) -> Synthetic:
     """A dictionary of random directions, and activations made of a few of them a token.
 
-    >>> made = features.synthetic()
-    >>> sae = features.train(None, "embed", made.activations, width=128, k=4, tokens=200_000)
-    >>> features.recovery(sae, made.truth)
+    Each feature is on by itself with probability on / features, at a strength of 1 + half a
+    normal's size.
 
-    Each feature is on by itself with probability on / features, at a strength of 1 + half a normal's size.
-    noise: the size of a normal added to every coordinate.
+    Example:
+        >>> made = features.synthetic()
+        >>> sae = features.train(None, "embed", made.activations, width=128, k=4, tokens=200_000)
+        >>> features.recovery(sae, made.truth)
+
+    Args:
+        noise: The size of a normal added to every coordinate.
     """
     if not 0 < on <= features:
         raise ValueError(f"on={on} of {features} features: at least some, at most all")

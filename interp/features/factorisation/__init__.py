@@ -1,4 +1,6 @@
-"""Dictionaries from factorising activations: `factorise` (semi-NMF), over `nonnegative` least squares."""
+"""Dictionaries from factorising activations: `factorise` (semi-NMF), over `nonnegative` least
+squares.
+"""
 
 from interp._lazy import attach
 

@@ -1,4 +1,6 @@
-"""Semi-nonnegative matrix factorisation: activations as sums of few directions, never less than nothing of each."""
+"""Semi-nonnegative matrix factorisation: activations as sums of few directions, never less than
+nothing of each.
+"""
 
 import time
 from collections.abc import Mapping
@@ -45,19 +47,29 @@ def factorise(
     folder: str | Path | None = None,
     name: str = "",
 ) -> Dictionary:
-    """A dictionary (kind "snmf") whose loadings are never negative and whose directions have few entries.
+    """A dictionary (kind "snmf") whose loadings are never negative and whose directions have few
+    entries.
 
-    >>> parts = features.factorise(model, "mlp.10.post", rank=100)      # sums of co-active neurons
-    >>> parts.encode(x)                                                 # loadings of new activations, [... latent]
+    X [token d] is Y W with Y >= 0: W by ridge least squares, Y by multiplicative updates (Ding et
+    al. 2010), in turns, from random loadings, until the error falls by less than `tolerance` in ten
+    turns, or `steps` of them. Of each direction only the largest entries are kept, a share
+    `sparsity` of them (None: all; at least one), and fitted again: the first quarter of the steps
+    keeps all, the second ever fewer, the rest so many; there, other entries are taken instead only
+    where that does not raise the error. So before and after the narrowing the error never rises
+    (metadata["curve"]).
 
-    X [token d] is Y W with Y >= 0: W by ridge least squares, Y by multiplicative updates (Ding et al. 2010), in turns, from
-    random loadings, until the error falls by less than `tolerance` in ten turns, or `steps` of them.
-    Of each direction only the largest entries are kept, a share `sparsity` of them (None: all; at least one), and fitted again: the
-    first quarter of the steps keeps all, the second ever fewer, the rest so many; there, other entries are taken instead only
-    where that does not raise the error. So before and after the narrowing the error never rises (metadata["curve"]). ridge: as a share of a direction's mean loading squared. Directions have length one in what is
-    returned, and no mean is taken off. on, tokens, seed, folder: see `train`; all tokens stand in memory.
-    ValueError for a rank above the number of tokens. scikit-learn's NMF asks for X >= 0, which gated neurons are not.
-    (Shafran et al. 2025, arXiv 2506.10920.)
+    Example:
+        >>> parts = features.factorise(model, "mlp.10.post", rank=100)      # sums of co-active neurons
+        >>> parts.encode(x)                                                 # loadings of new activations, [... latent]
+
+    Args:
+        ridge: As a share of a direction's mean loading squared. Directions have length one in what
+            is returned, and no mean is taken off.
+        on, tokens, seed, folder: See `train`; all tokens stand in memory.
+
+    Raises:
+        ValueError: For a rank above the number of tokens. scikit-learn's NMF asks for X >= 0, which
+            gated neurons are not. (Shafran et al. 2025, arXiv 2506.10920.)
     """
     started = time.perf_counter()
     _check(rank, sparsity, steps, ridge)
@@ -99,7 +111,8 @@ def _check(rank: int, sparsity: float | None, steps: int, ridge: float) -> None:
         raise ValueError(f"rank={rank}: a factorisation has at least one direction")
     if sparsity is not None and not 0 < sparsity <= 1:
         raise ValueError(
-            f"sparsity={sparsity}: the share of a direction's entries that is kept lies above 0 and at most at 1 (None: all)"
+            f"sparsity={sparsity}: the share of a direction's entries that is kept lies above 0 and"
+            " at most at 1 (None: all)"
         )
     if steps < 4 or ridge < 0:
         raise ValueError(
@@ -119,13 +132,14 @@ def semi_nmf(
 ) -> tuple[Float[Tensor, "latent d"], list[dict[str, Any]]]:
     """Directions W [latent d] with x close to Y W, Y >= 0, and how the error fell; see `factorise`.
 
-    The curve has, for each step, the error (of the whole objective, as a share of the squares of x), explained (of the variance
-    around the mean) and the phase, "dense", "narrowing" or "sparse".
+    The curve has, for each step, the error (of the whole objective, as a share of the squares of
+    x), explained (of the variance around the mean) and the phase, "dense", "narrowing" or "sparse".
     """
     _check(rank, sparsity, steps, ridge)
     if rank > len(x):
         raise ValueError(
-            f"rank={rank}: {len(x):,} tokens are sums of {len(x):,} directions at most (try rank={max(1, len(x) // 10)})"
+            f"rank={rank}: {len(x):,} tokens are sums of {len(x):,} directions at most (try"
+            f" rank={max(1, len(x) // 10)})"
         )
     if not torch.isfinite(x).all() or not x.any():
         raise ValueError("activations that are not finite, or all zero, have no factors")
@@ -172,8 +186,9 @@ def semi_nmf(
 def _start(x: Tensor, rank: int, seed: int) -> Tensor:
     """Loadings to begin with, by chance: each token is on for a tenth of the directions.
 
-    Clusters of tokens (Ding et al. 2010) begin worse here: every centre holds the mean, so that all directions keep the
-    neurons that are large everywhere.
+    Reference:
+        Clusters of tokens (Ding et al. 2010) begin worse here: every centre holds the mean, so that
+        all directions keep the neurons that are large everywhere.
     """
     g = torch.Generator().manual_seed(seed)
     on = torch.rand(len(x), rank, generator=g) < 0.1
@@ -183,9 +198,11 @@ def _start(x: Tensor, rank: int, seed: int) -> Tensor:
 def _directions(
     x: Tensor, y: Tensor, weight: float, keep: int, support: Tensor | None
 ) -> tuple[Tensor, Tensor, float]:
-    """The directions that fit these loadings, so many entries kept of each, which they are [latent d], and the objective less x's squares.
+    """The directions that fit these loadings, so many entries kept of each, which they are [latent
+    d], and the objective less x's squares.
 
-    support: the entries of the turn before, which stay where others would raise the error.
+    Args:
+        support: The entries of the turn before, which stay where others would raise the error.
     """
     gram = (y.T @ y).double() + weight * torch.eye(y.shape[1], dtype=torch.double, device=y.device)
     right = (y.T @ x).double()

@@ -1,4 +1,6 @@
-"""The kinds of dictionary that sae-lens trains, as its own training classes, with defaults for small models and few tokens."""
+"""The kinds of dictionary that sae-lens trains, as its own training classes, with defaults for
+small models and few tokens.
+"""
 
 from typing import Any
 
@@ -42,7 +44,9 @@ def sae(
     seed: int,
     options: dict[str, Any],
 ) -> Any:
-    """A fresh sae-lens TrainingSAE; options go to its configuration class (l1_coefficient, aux_loss_coefficient, ...)."""
+    """A fresh sae-lens TrainingSAE; options go to its configuration class (l1_coefficient,
+    aux_loss_coefficient, ...).
+    """
     given = {
         "d_in": d_in,
         "d_sae": width,
@@ -105,7 +109,9 @@ def _defaults(kind: str, width: int, k: int, steps: int) -> dict[str, Any]:
 
 
 def transcoder_step(trainer: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of batch top-k that writes y from x: sae-lens trains none of its own. Gives the loss, latents and output."""
+    """One step of batch top-k that writes y from x: sae-lens trains none of its own. Gives the
+    loss, latents and output.
+    """
     one = trainer.sae
     trainer.n_training_samples += len(x)
     latents, before = one.encode_with_hidden_pre(x)

@@ -1,12 +1,15 @@
-"""Mutual choice and feature choice: which token may use which latent is settled for a whole batch, as classes of sae-lens.
+"""Mutual choice and feature choice: which token may use which latent is settled for a whole batch,
+as classes of sae-lens.
 
-A batch of n tokens has a budget of k * n matches. Top-k gives every token k of them. Mutual choice gives them to the
-largest latents of the whole batch, which is sae-lens' batch top-k. Feature choice gives each latent its share, and the
-tokens it is largest at. Both become thresholds when trained: one for all latents, or one a latent (a jump-ReLU).
+A batch of n tokens has a budget of k * n matches. Top-k gives every token k of them. Mutual choice
+gives them to the largest latents of the whole batch, which is sae-lens' batch top-k. Feature choice
+gives each latent its share, and the tokens it is largest at. Both become thresholds when trained:
+one for all latents, or one a latent (a jump-ReLU).
 
-What is new beside sae-lens is feature choice, and the auxiliary loss "zipf", which teaches not only dead latents to write what is missing,
-but all that are on less often than Zipf's law has it. (Ayonrinde 2024, arXiv 2411.02124. Its full text was not at
-hand: the budget and the purpose of the loss are the abstract's, how the loss chooses latents is ours, see `allocated.underused`.)
+What is new beside sae-lens is feature choice, and the auxiliary loss "zipf", which teaches not only
+dead latents to write what is missing, but all that are on less often than Zipf's law has it.
+(Ayonrinde 2024, arXiv 2411.02124. Its full text was not at hand: the budget and the purpose of the
+loss are the abstract's, how the loss chooses latents is ours, see `allocated.underused`.)
 """
 
 from collections.abc import Callable
@@ -27,7 +30,9 @@ LATELY = 0.05  # the weight of the last batch in how often a latent is on: about
 
 
 def places(cfg: Any, ranked: Float[Tensor, "batch latent"]) -> Int[Tensor, "place"]:
-    """The matches a batch spends its budget on, token by token, as places in the flattened `ranked`."""
+    """The matches a batch spends its budget on, token by token, as places in the flattened
+    `ranked`.
+    """
     batch, n = ranked.shape
     total = int(cfg.k * batch)
     if cfg.architecture() != "featurechoice":
@@ -39,12 +44,14 @@ def places(cfg: Any, ranked: Float[Tensor, "batch latent"]) -> Int[Tensor, "plac
     return (tokens * n + torch.arange(n, device=tokens.device)[:, None])[kept].sort().values
 
 
-# --- sae-lens' classes -----------------------------------------------------------------------------------------
+# --- sae-lens' classes ----------------------------------------------------------------------------
 
 
 @dataclass
 class MutualChoiceConfig(BatchTopKTrainingSAEConfig):
-    """Batch top-k's settings, and: aux ("zipf", or "k": dead latents alone), zipf_exponent of that loss."""
+    """Batch top-k's settings, and: aux ("zipf", or "k": dead latents alone), zipf_exponent of that
+    loss.
+    """
 
     aux: str = "zipf"
     zipf_exponent: float = 1.0
@@ -61,7 +68,9 @@ class MutualChoiceConfig(BatchTopKTrainingSAEConfig):
 
 @dataclass
 class FeatureChoiceConfig(MutualChoiceConfig):
-    """Mutual choice's settings, and exponent: 0 gives each latent as many tokens, 1 shares by Zipf's law in their order."""
+    """Mutual choice's settings, and exponent: 0 gives each latent as many tokens, 1 shares by
+    Zipf's law in their order.
+    """
 
     exponent: float = 0.0
 
@@ -78,7 +87,8 @@ class MutualChoice(BatchTopKTrainingSAE):
 
     def __init__(self, cfg: Any, use_error_term: bool = False):
         super().__init__(cfg, use_error_term)
-        # at first as if all were on alike, so that only what stays off for some batches counts as underused
+        # at first as if all were on alike, so that only what stays off for some batches counts as
+        # underused
         self.register_buffer("density", torch.full((cfg.d_sae,), cfg.k / cfg.d_sae))
 
     def get_activation_fn(self) -> Callable[[Tensor], Tensor]:
@@ -122,7 +132,9 @@ class MutualChoice(BatchTopKTrainingSAE):
 
 
 class FeatureChoice(MutualChoice):
-    """Each latent is on for its share of a batch's tokens; trained, it is on above a threshold of its own."""
+    """Each latent is on for its share of a batch's tokens; trained, it is on above a threshold of
+    its own.
+    """
 
     def __init__(self, cfg: Any, use_error_term: bool = False):
         super().__init__(cfg, use_error_term)

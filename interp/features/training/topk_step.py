@@ -1,9 +1,11 @@
-"""A training step of a top-k autoencoder that decodes, and takes gradients, at its active latents alone.
+"""A training step of a top-k autoencoder that decodes, and takes gradients, at its active latents
+alone.
 
-sae-lens' step multiplies matrices of batch x latents six times; here it happens once, to choose the latents. The
-rest is sparse: k latents a token, or k on average (batch top-k, mutual choice, feature choice). Loss and gradients are sae-lens' own, to rounding: treating the decoder as if its
-directions had length one (`rescale_acts_by_decoder_norm`) changes which latents are chosen, but the length cancels
-in what they write.
+sae-lens' step multiplies matrices of batch x latents six times; here it happens once, to choose the
+latents. The rest is sparse: k latents a token, or k on average (batch top-k, mutual choice, feature
+choice). Loss and gradients are sae-lens' own, to rounding: treating the decoder as if its
+directions had length one (`rescale_acts_by_decoder_norm`) changes which latents are chosen, but the
+length cancels in what they write.
 """
 
 import warnings
@@ -29,9 +31,12 @@ class Step(NamedTuple):
 def gradients(
     sae: Any, x: Float[Tensor, "batch d_in"], dead: Bool[Tensor, "latent"] | None = None
 ) -> Step:
-    """The losses of sae-lens' TopKTrainingSAE on a batch; its parameters' `.grad` are set to their gradients.
+    """The losses of sae-lens' TopKTrainingSAE on a batch; its parameters' `.grad` are set to their
+    gradients.
 
-    dead: latents that have long been off, which the auxiliary loss teaches to write what is still missing.
+    Args:
+        dead: Latents that have long been off, which the auxiliary loss teaches to write what is
+            still missing.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings(
@@ -70,7 +75,8 @@ def _gradients(sae: Any, x: Tensor, dead: Tensor | None) -> Step:
         W_enc_grad.T.contiguous(),
         b_enc_grad,
     )
-    # every token's slope at the input is its latents' slopes times W_enc: summed over tokens, b_enc's times W_enc
+    # every token's slope at the input is its latents' slopes times W_enc: summed over tokens,
+    # b_enc's times W_enc
     sae.b_dec.grad = slope.sum(0) - W_enc @ b_enc_grad if cfg.apply_b_dec_to_input else slope.sum(0)
     return Step(error.pow(2).sum(-1).mean(), aux, at, latents, error)
 
@@ -86,7 +92,9 @@ def _auxiliary(
     W_enc_grad: Tensor,
     b_enc_grad: Tensor,
 ) -> Tensor:
-    """sae-lens' auxiliary loss (Gao et al. 2024, arXiv 2406.04093, A.2); its gradients are added to those given."""
+    """sae-lens' auxiliary loss (Gao et al. 2024, arXiv 2406.04093, A.2); its gradients are added to
+    those given.
+    """
     which = dead.nonzero()[:, 0]
     W_dec, most, batch = sae.W_dec.data[which], error.shape[-1] // 2, len(error)
     weight = sae.cfg.aux_loss_coefficient * min(len(which) / most, 1.0)
@@ -106,7 +114,9 @@ def _auxiliary(
 
 
 def _chosen(sae: Any, ranked: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Which latents are on: the token and the latent of each place [place], token by token, and where each token starts."""
+    """Which latents are on: the token and the latent of each place [place], token by token, and
+    where each token starts.
+    """
     batch, n = ranked.shape
     if sae.cfg.architecture() == "topk":
         at, k = ranked.topk(sae.cfg.k, dim=-1, sorted=False).indices.flatten(), sae.cfg.k
@@ -145,7 +155,9 @@ def _at(left: Tensor, right: Tensor, at: Tensor, starts: Tensor) -> Tensor:
 
 
 def step(trainer: Any, batch: Float[Tensor, "batch d_in"]) -> Step:
-    """One step of sae-lens' SAETrainer on a TopKTrainingSAE, or one whose budget is the batch's: what `trainer.step(batch)` does, faster."""
+    """One step of sae-lens' SAETrainer on a TopKTrainingSAE, or one whose budget is the batch's:
+    what `trainer.step(batch)` does, faster.
+    """
     trainer.n_training_samples += len(batch)
     sae, x = trainer.sae, trainer.activation_scaler(batch)
     sae.train()
@@ -160,8 +172,10 @@ def step(trainer: Any, batch: Float[Tensor, "batch d_in"]) -> Step:
             sizes = found.latents * (
                 sae.W_dec.norm(dim=-1)[found.at] if sae.cfg.rescale_acts_by_decoder_norm else 1
             )
-            sae.update(sizes, found.at) if hasattr(sae, "update") else sae.update_topk_threshold(
-                sizes
+            (
+                sae.update(sizes, found.at)
+                if hasattr(sae, "update")
+                else sae.update_topk_threshold(sizes)
             )
         if hasattr(sae, "count"):
             sae.count(fired, len(batch))

@@ -18,7 +18,8 @@ from interp.methods.runs.sweep import progress
 from interp.models import bridge
 
 EVERY = 50  # curve: points at most
-DEAD = 100_000  # tokens without being on, after which a latent counts as dead (a quarter of the training at most)
+# tokens without being on, after which a latent counts as dead (a quarter of the training at most)
+DEAD = 100_000
 
 
 def train(
@@ -42,29 +43,40 @@ def train(
 ) -> Dictionary:
     """A dictionary of the activations at a site, trained by sae-lens.
 
-    >>> sae = features.train(model, "resid_post.15", kind="topk", width=2304, k=32, tokens=300_000)
-    >>> features.train(model, "mlp.10.in", to="mlp.10", kind="transcoder")
+    Example:
+        >>> sae = features.train(model, "resid_post.15", kind="topk", width=2304, k=32, tokens=300_000)
+        >>> features.train(model, "mlp.10.in", to="mlp.10", kind="transcoder")
 
-    on: activations, ids [chunk pos], or a corpus (the "find" half of `interp.texts.documentation()` unless given);
-    where it holds fewer tokens than `tokens` it is read again, in another order. kind: topk, batchtopk, mutualchoice and
-    featurechoice (aux="zipf" or "k", see `allocation`), matryoshka, jumprelu (about k latents on), standard, gated
-    (l1_coefficient= says how few), transcoder (with `to`). options go to sae-lens' training configuration. Adam, with a warm-up and a last fifth in which `lr` falls to zero.
-    Inputs are scaled to a mean length of sqrt(d) while training, and scaled back in what is returned.
-    folder: activations and checkpoints are kept there, and the same call goes on where one stopped.
-    fast: for topk and those with a batch's budget, our step, equal to sae-lens' to rounding. seen: is given loss, l0, explained, dead as they come.
-    `metadata["curve"]` keeps them. Nothing is sent anywhere. (Top-k: Gao et al. 2024, arXiv 2406.04093.)
+    Args:
+        on: Activations, ids [chunk pos], or a corpus (the "find" half of
+            `interp.texts.documentation()` unless given); where it holds fewer tokens than `tokens`
+            it is read again, in another order.
+        kind: Topk, batchtopk, mutualchoice and featurechoice (aux="zipf" or "k", see `allocation`),
+            matryoshka, jumprelu (about k latents on), standard, gated (l1_coefficient= says how
+            few), transcoder (with `to`). options go to sae-lens' training configuration. Adam, with
+            a warm-up and a last fifth in which `lr` falls to zero. Inputs are scaled to a mean
+            length of sqrt(d) while training, and scaled back in what is returned.
+        folder: Activations and checkpoints are kept there, and the same call goes on where one
+            stopped.
+        fast: For topk and those with a batch's budget, our step, equal to sae-lens' to rounding.
+        seen: Is given loss, l0, explained, dead as they come. `metadata["curve"]` keeps them.
+
+    Reference:
+        Nothing is sent anywhere. (Top-k: Gao et al. 2024, arXiv 2406.04093.)
     """
     started = time.perf_counter()
     architectures.check(kind, width, k)
     if (to is None) == (kind == "transcoder"):
         raise ValueError(
-            f"kind={kind!r}, to={to!r}: a transcoder, and only that, writes another site (site='mlp.10.in', to='mlp.10')"
+            f"kind={kind!r}, to={to!r}: a transcoder, and only that, writes another site"
+            " (site='mlp.10.in', to='mlp.10')"
         )
     where = [str(place(s)) for s in (site, to) if s is not None]
     acts = given(model, where, on, tokens, seed, folder, batch)
     if tokens < batch:
         raise ValueError(
-            f"tokens={tokens:,} are fewer than one batch of {batch:,}: give more tokens, or a smaller batch"
+            f"tokens={tokens:,} are fewer than one batch of {batch:,}: give more tokens, or a"
+            " smaller batch"
         )
     steps = tokens // batch
     first = acts.shard(0)
@@ -107,7 +119,9 @@ def train(
 def given(
     model: Any, where: list[str], on: Any, tokens: int, seed: int, folder: Any, batch: int
 ) -> Activations:
-    """The activations a dictionary is made from: as they are, or of ids or a corpus; at least `batch` tokens."""
+    """The activations a dictionary is made from: as they are, or of ids or a corpus; at least
+    `batch` tokens.
+    """
     if not isinstance(on, Activations):
         kept = None if folder is None else Path(folder) / "activations"
         on = activations(model, where, on, tokens=tokens, seed=seed, folder=kept)
@@ -116,7 +130,8 @@ def given(
         raise unknown("site of these activations", lacking, on.sites)
     if len(on) < batch:
         raise ValueError(
-            f"{len(on):,} tokens are fewer than one batch of {batch:,}: give a longer text, or a smaller batch"
+            f"{len(on):,} tokens are fewer than one batch of {batch:,}: give a longer text, or a"
+            " smaller batch"
         )
     return on
 
@@ -138,7 +153,9 @@ def _trainer(
     seed: int,
     options: dict[str, Any],
 ) -> Any:
-    """sae-lens' trainer around a fresh SAE; it is stepped by us, so that it asks for no data and logs nothing."""
+    """sae-lens' trainer around a fresh SAE; it is stepped by us, so that it asks for no data and
+    logs nothing.
+    """
     from sae_lens.config import LoggingConfig, SAETrainerConfig
     from sae_lens.training.sae_trainer import SAETrainer
 

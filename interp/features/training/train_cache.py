@@ -1,4 +1,6 @@
-"""Dictionaries that are trained once: what a recipe gave is kept in the user's cache, and read from there after."""
+"""Dictionaries that are trained once: what a recipe gave is kept in the user's cache, and read from
+there after.
+"""
 
 import hashlib
 import json
@@ -16,9 +18,11 @@ from interp.models.state import weights_hash
 
 
 def cached_in(*names: str) -> Path:
-    """A folder of this name for activations and dictionaries, in the user's cache (or INTERP_CACHE).
+    """A folder of this name for activations and dictionaries, in the user's cache (or
+    INTERP_CACHE).
 
-    >>> features.activations(model, "resid_post.15", folder=features.cached_in("study-22", "resid_post.15"))
+    Example:
+        >>> features.activations(model, "resid_post.15", folder=features.cached_in("study-22", "resid_post.15"))
     """
     return local.cache().parent.joinpath("features", *names)
 
@@ -34,10 +38,14 @@ def load_or_train(
 ) -> Dictionary:
     """The dictionary that `train` gives, from the cache where this very recipe was trained before.
 
-    >>> features.load_or_train(model, "resid_post.15", acts, kind="topk", width=2304, k=32, tokens=150_000)
+    The recipe is the model's weights, the activations and every option;
 
-    The recipe is the model's weights, the activations and every option; folder: another place than the cache. What
-    is there but not whole is trained again. As `train` otherwise.
+    Example:
+        >>> features.load_or_train(model, "resid_post.15", acts, kind="topk", width=2304, k=32, tokens=150_000)
+
+    Args:
+        folder: Another place than the cache. What is there but not whole is trained again. As
+            `train` otherwise.
     """
     from sae_lens import __version__ as theirs
 

@@ -65,7 +65,8 @@ class Keeper:
         other = [name for name in mine if told["of"].get(name) != mine[name]]
         if other or told["schema"] != SCHEMA:
             raise ValueError(
-                f"{str(self.path)!r} belongs to another training, with other {', '.join(other) or 'schema'}: {advice}"
+                f"{str(self.path)!r} belongs to another training, with other"
+                f" {', '.join(other) or 'schema'}: {advice}"
             )
         _put(self.trainer, kept, told)
         return told["curve"]

@@ -1,4 +1,6 @@
-"""How often latents should be on: Zipf's law as numbers, shares of a budget that follow it, and who falls short of it."""
+"""How often latents should be on: Zipf's law as numbers, shares of a budget that follow it, and who
+falls short of it.
+"""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -10,17 +12,22 @@ FEW = 0.5  # of the share that Zipf's law gives a latent of its rank: less is to
 def zipf(n: int, total: float, exponent: float = 1.0, most: float = 1.0) -> Float[Tensor, "n"]:
     """n numbers by rank that follow Zipf's law, (rank + shift) ** -exponent, and sum to total.
 
-    >>> zipf(3, 1.1)                      # 1, 1/2, 1/3 times 0.6
-    tensor([0.6000, 0.3000, 0.2000])
+    shift: 0, or the smallest that keeps the first at `most` (Mandelbrot): no latent is on more
+    often than always. exponent 0 makes all alike.
 
-    shift: 0, or the smallest that keeps the first at `most` (Mandelbrot): no latent is on more often than always.
-    exponent 0 makes all alike. ValueError where total is more than n * most.
+    Example:
+        >>> zipf(3, 1.1)                      # 1, 1/2, 1/3 times 0.6
+        tensor([0.6000, 0.3000, 0.2000])
+
+    Raises:
+        ValueError: Where total is more than n * most.
     """
     from scipy.optimize import brentq
 
     if not 0 < total <= n * most or exponent < 0:
         raise ValueError(
-            f"zipf({n}, {total:g}, {exponent:g}): {n} numbers of at most {most:g} sum to {n * most:g} at most, exponents start at 0"
+            f"zipf({n}, {total:g}, {exponent:g}): {n} numbers of at most {most:g} sum to"
+            f" {n * most:g} at most, exponents start at 0"
         )
     ranks = torch.arange(1, n + 1, dtype=torch.double)
 
@@ -45,13 +52,17 @@ def shares(n: int, total: int, tokens: int, exponent: float = 0.0) -> Int[Tensor
 def underused(
     density: Float[Tensor, "latent"], exponent: float = 1.0, few: float = FEW
 ) -> Bool[Tensor, "latent"]:
-    """The latents that are on less often than `few` times what Zipf's law gives a latent of their rank.
+    """The latents that are on less often than `few` times what Zipf's law gives a latent of their
+    rank.
 
-    >>> underused(torch.tensor([0.6, 0.05, 0.35]))          # 1.0 in all: 0.545, 0.273, 0.182 by rank
-    tensor([False,  True, False])
+    Example:
+        >>> underused(torch.tensor([0.6, 0.05, 0.35]))          # 1.0 in all: 0.545, 0.273, 0.182 by rank
+        tensor([False,  True, False])
 
-    density: on how large a share of tokens each is on. The law has the same sum. A latent that is never on is always
-    among them, and none is when the densities follow the law: this is what makes the loss a wider aux_k.
+    Args:
+        density: On how large a share of tokens each is on. The law has the same sum. A latent that
+            is never on is always among them, and none is when the densities follow the law: this is
+            what makes the loss a wider aux_k.
     """
     total = float(density.sum())
     if not total:

@@ -36,18 +36,25 @@ def ablate(
 ) -> Result:
     """How much the clean run's metric changes when each site is ablated (negative: the site helps).
 
-    >>> ablate(model, task, "L*H*").top(5)                       # knock out each head
-    >>> ablate(model, task, ["L23H3", "L17H4"], by="resample")   # these together: one number
+    Example:
+        >>> ablate(model, task, "L*H*").top(5)                       # knock out each head
+        >>> ablate(model, task, ["L23H3", "L17H4"], by="resample")   # these together: one number
 
-    where: a pattern (each site alone; its stars are the axes), a list (all of it at once: one number), or a list
-    of lists (a number each, on the axis "set").
-    by: "mean" = the position-wise mean over the reference prompts; "resample" = the value in another reference
-    prompt, drawn by seed; "scale" = times `factor`; "zero". Zero is far out of distribution in models whose
-    first token carries a large norm: report mean or resample unless a paper used zero.
-    reference: token ids [batch pos] of the task's length; by default the task's clean prompts.
-    backend: "engine" or "hooks" insists on one of two ways to the same numbers; `metadata["backend"]` says which ran.
-    resume: a path.npz that keeps finished cells as they come: after an interruption the same call goes on there.
-    Unit: the metric's. Wang et al. 2022 (arXiv 2211.00593) use the mean over prompts with other names.
+    Args:
+        where: A pattern (each site alone; its stars are the axes), a list (all of it at once: one
+            number), or a list of lists (a number each, on the axis "set").
+        by: "mean" = the position-wise mean over the reference prompts; "resample" = the value in
+            another reference prompt, drawn by seed; "scale" = times `factor`; "zero". Zero is far
+            out of distribution in models whose first token carries a large norm: report mean or
+            resample unless a paper used zero.
+        reference: Token ids [batch pos] of the task's length; by default the task's clean prompts.
+        backend: "engine" or "hooks" insists on one of two ways to the same numbers;
+            `metadata["backend"]` says which ran.
+        resume: A path.npz that keeps finished cells as they come: after an interruption the same
+            call goes on there. Unit: the metric's.
+
+    Reference:
+        Wang et al. 2022 (arXiv 2211.00593) use the mean over prompts with other names.
     """
     started = time.perf_counter()
     metric = metric_of(task, metric)
@@ -57,10 +64,12 @@ def ablate(
     rows = (
         others(len(task), len(prompts), seed, same=reference is None) if by == "resample" else None
     )
-    # Scaling acts on the value of the moment, which in a set is not the unablated run's: only hooks see it.
+    # Scaling acts on the value of the moment, which in a set is not the unablated run's: only hooks
+    # see it.
     source = None if by == "scale" else lambda kinds: _values(model, prompts, kinds, by, rows)
     what = f"{by} ablation of {named(where)}"
-    # The empty set is the unablated run: in the same sweep it costs nothing. A file must know it beforehand.
+    # The empty set is the unablated run: in the same sweep it costs nothing. A file must know it
+    # beforehand.
     ledger = resume and checkpoint.ledger(
         resume,
         sweep.read(model, task.clean, metric, task.positions),
@@ -114,7 +123,8 @@ def _reference(task: Any, reference: Any) -> Tensor:
     except ValueError:
         lengths = ", ".join(str(n) for n in sorted({len(row) for row in reference}))
         raise ValueError(
-            f"the reference prompts have {lengths} tokens: they must all have the task's {task.clean.shape[1]}"
+            f"the reference prompts have {lengths} tokens: they must all have the task's"
+            f" {task.clean.shape[1]}"
         ) from None
     if prompts.ndim != 2 or len(prompts) == 0 or prompts.is_floating_point():
         raise ValueError(
@@ -122,8 +132,8 @@ def _reference(task: Any, reference: Any) -> Tensor:
         )
     if prompts.shape[1] != task.clean.shape[1]:
         raise ValueError(
-            f"the reference prompts have {prompts.shape[1]} tokens, the task's {task.clean.shape[1]}: "
-            "a position-wise reference needs prompts of the task's length"
+            f"the reference prompts have {prompts.shape[1]} tokens, the task's"
+            f" {task.clean.shape[1]}: a position-wise reference needs prompts of the task's length"
         )
     return prompts
 
@@ -155,7 +165,9 @@ def _cells(
 def _values(
     model: Any, prompts: Tensor, kinds: list[str], by: str, rows: Tensor | None
 ) -> dict[str, list[Tensor]]:
-    """The same replacement values for the engine: per kind and layer, broadcastable to [batch pos ...]."""
+    """The same replacement values for the engine: per kind and layer, broadcastable to [batch pos
+    ...].
+    """
     engine = lean.find(model)
     if by == "zero":
         return lean.zeros(engine, *kinds)
@@ -165,7 +177,9 @@ def _values(
 
 
 def others(n: int, n_reference: int, seed: int, same: bool) -> Tensor:
-    """For each example another prompt of the reference, never itself when the reference is the task."""
+    """For each example another prompt of the reference, never itself when the reference is the
+    task.
+    """
     g = torch.Generator().manual_seed(seed)
     if not same:
         return torch.randint(n_reference, (n,), generator=g)

@@ -1,4 +1,6 @@
-"""Attention knock-out: some tokens may not look at others, in a window of layers, and the answer tells what flowed there."""
+"""Attention knock-out: some tokens may not look at others, in a window of layers, and the answer
+tells what flowed there.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -40,22 +42,33 @@ def attention_knockout(
     unit: str = "metric",
     backend: str | None = None,
 ) -> Result:
-    """How much the clean run's metric changes when the tokens `at` may not attend to the tokens `to`, window by window.
+    """How much the clean run's metric changes when the tokens `at` may not attend to the tokens
+    `to`, window by window.
 
-    >>> attention_knockout(model, task, "END", "SUBJECT", window=8, metric="prob", unit="relative").plot()
-    >>> attention_knockout(model, task, "END", {"subject": "SUBJECT", "relation": "1:SUBJECT-1", "first token": 0})
+    Example:
+        >>> attention_knockout(model, task, "END", "SUBJECT", window=8, metric="prob", unit="relative").plot()
+        >>> attention_knockout(model, task, "END", {"subject": "SUBJECT", "relation": "1:SUBJECT-1", "first token": 0})
 
-    at, to: token sets (the top of `interp/methods/token_sets.py` lists the words), here of queries and of keys. A
-    dictionary is several knock-outs, on the axis "set"; when both are dictionaries they have the same names.
-    window: how many consecutive layers are cut together. The axis "layer" is the window's centre: layers
-    centre - window // 2 and on, as in the paper; at the ends a window has fewer (`metadata["windows"]`: first, last).
-    every: a window at every so many layers, from layer 0 (3: centres 0, 3, 6, ...), where all of them take too long.
-    heads: only these, for example ["L20H0", "L21H*"]; windows without any of them are left out.
-    unit: "metric", "fraction" or "relative", see `effect`. backend: "engine" or "hooks" insists; `metadata["backend"]` says.
-    The scores become minus infinity, so the other keys of a row share its attention in proportion.
-    ValueError: a set that is empty, keys that come after their queries, a query left with no key at all.
+    Args:
+        at, to: Token sets (the top of `interp/methods/token_sets.py` lists the words), here of
+            queries and of keys. A dictionary is several knock-outs, on the axis "set"; when both
+            are dictionaries they have the same names.
+        window: How many consecutive layers are cut together. The axis "layer" is the window's
+            centre: layers centre - window // 2 and on, as in the paper; at the ends a window has
+            fewer (`metadata["windows"]`: first, last).
+        every: A window at every so many layers, from layer 0 (3: centres 0, 3, 6, ...), where all
+            of them take too long.
+        heads: Only these, for example ["L20H0", "L21H*"]; windows without any of them are left out.
+        unit: "metric", "fraction" or "relative", see `effect`.
+        backend: "engine" or "hooks" insists; `metadata["backend"]` says. The scores become minus
+            infinity, so the other keys of a row share its attention in proportion.
 
-    Geva et al. 2023, arXiv 2304.14767.
+    Raises:
+        ValueError: A set that is empty, keys that come after their queries, a query left with no
+            key at all.
+
+    Reference:
+        Geva et al. 2023, arXiv 2304.14767.
     """
     started = time.perf_counter()
     check_unit(unit)
@@ -102,10 +115,13 @@ def attention_knockout(
 
 
 def _edges(model: Any, task: Any, at: Any, to: Any) -> dict[str, Edges]:
-    """Each knock-out's (query, key) pairs, proved to be there to cut and to leave every query something."""
+    """Each knock-out's (query, key) pairs, proved to be there to cut and to leave every query
+    something.
+    """
     if isinstance(at, Mapping) and isinstance(to, Mapping) and list(at) != list(to):
         raise ValueError(
-            f"`at` names the sets {list(at)} and `to` {list(to)}: two dictionaries need the same names, in order"
+            f"`at` names the sets {list(at)} and `to` {list(to)}: two dictionaries need the same"
+            " names, in order"
         )
     names = next((list(spec) for spec in (at, to) if isinstance(spec, Mapping)), [""])
     queries, keys = _named(task, at, names), _named(task, to, names)
@@ -131,15 +147,16 @@ def _pairs(visible: Tensor, queries: Tensor, keys: Tensor, which: str) -> Edges:
     nothing = (~blocked.any(-1).any(-1)).nonzero()
     if len(nothing):
         raise ValueError(
-            f"in prompt {int(nothing[0])} every key{which} comes after its queries: no token looks ahead, so there is "
-            "nothing to knock out (are `at` and `to` the wrong way round?)"
+            f"in prompt {int(nothing[0])} every key{which} comes after its queries: no token looks"
+            " ahead, so there is nothing to knock out (are `at` and `to` the wrong way round?)"
         )
     bare = (~(~blocked & visible).any(-1)).nonzero()
     if len(bare):
         prompt, query = bare[0].tolist()
         raise ValueError(
-            f"position {query} of prompt {prompt} would have no token left to attend to: leave its own position or "
-            "another out of the keys, or it out of the queries (at='1:' spares the first token, which sees only itself)"
+            f"position {query} of prompt {prompt} would have no token left to attend to: leave its"
+            " own position or another out of the keys, or it out of the queries (at='1:' spares"
+            " the first token, which sees only itself)"
         )
     return blocked
 
@@ -150,7 +167,8 @@ def _windows(
     """For each centre the layers that are cut together, and in each the heads."""
     if not 1 <= window <= dims.n_layers:
         raise ValueError(
-            f"window={window}: a window is 1 to {dims.n_layers} layers long, the model has {dims.n_layers}"
+            f"window={window}: a window is 1 to {dims.n_layers} layers long, the model has"
+            f" {dims.n_layers}"
         )
     if every < 1:
         raise ValueError(
@@ -176,13 +194,15 @@ def _heads(dims: bridge.Dims, heads: Sequence[str]) -> list[sites.Site]:
     asked = [heads] if isinstance(heads, str) else list(heads)
     if not asked:
         raise ValueError(
-            "an empty list of heads: name at least one, for example ['L20H0'], or leave `heads` out for all"
+            "an empty list of heads: name at least one, for example ['L20H0'], or leave `heads` out"
+            " for all"
         )
     every = [site for head in asked for site in sites.expand(head, dims).sites]
     odd = [str(s) for s in every if s.family != "head" or s.part != "out" or s.pos is not None]
     if odd:
         raise ValueError(
-            f"heads are cut, got {odd[0]!r} (try 'L20H0' or 'L20H*'; the positions are `at` and `to`)"
+            f"heads are cut, got {odd[0]!r} (try 'L20H0' or 'L20H*'; the positions are `at` and"
+            " `to`)"
         )
     return list(dict.fromkeys(every))
 

@@ -31,19 +31,28 @@ def greedy_ablation(
     resume: str | Path | None = None,
     **options: Any,
 ) -> Result:
-    """The joint effect of 1, 2, ... sites, each step adding the one that moves the metric most beside those chosen.
+    """The joint effect of 1, 2, ... sites, each step adding the one that moves the metric most
+    beside those chosen.
 
-    >>> order = greedy_ablation(model, task, "L*H*", steps=5)
-    >>> order.coords["step"]              # the sites in the order they were chosen
-    >>> order.plot()                      # the effect of all sites chosen up to there
+    Example:
+        >>> order = greedy_ablation(model, task, "L*H*", steps=5)
+        >>> order.coords["step"]              # the sites in the order they were chosen
+        >>> order.plot()                      # the effect of all sites chosen up to there
 
-    where: the candidates, a pattern or a list of patterns. most: "harm" lowers the metric, "help" raises it.
-    keep_best: after the first step only this many candidates, the best alone, are tried again (None: all). That is
-    cheaper, and misses a site that matters only once its stand-in is gone.
-    by, metric and options (reference, factor, seed, way) are those of `ablate`, which does every step.
-    resume: as in `ablate`, with a file for each step: greedy.npz gives greedy.0.npz, greedy.1.npz, ...
-    metadata: "alone" has each chosen site's effect by itself. Values are the metric's change, and may turn back
-    when no candidate moves it further. Unit: the metric's. ValueError when candidates run out.
+    Args:
+        where: The candidates, a pattern or a list of patterns.
+        most: "harm" lowers the metric, "help" raises it.
+        keep_best: After the first step only this many candidates, the best alone, are tried again
+            (None: all). That is cheaper, and misses a site that matters only once its stand-in is
+            gone. by, metric and options (reference, factor, seed, way) are those of `ablate`, which
+            does every step.
+        resume: As in `ablate`, with a file for each step: greedy.npz gives greedy.0.npz,
+            greedy.1.npz, ... metadata: "alone" has each chosen site's effect by itself. Values are
+            the metric's change, and may turn back when no candidate moves it further. Unit: the
+            metric's.
+
+    Raises:
+        ValueError: When candidates run out.
     """
     started = time.perf_counter()
     if most not in MOST:
@@ -52,7 +61,8 @@ def greedy_ablation(
     limit = len(free) if keep_best is None else min(keep_best, len(free))
     if not 1 <= steps <= limit:
         raise ValueError(
-            f"steps={steps} with {limit} candidates in {named(where)!r}: choose from 1 to {limit} steps"
+            f"steps={steps} with {limit} candidates in {named(where)!r}: choose from 1 to {limit}"
+            " steps"
         )
     chosen: list[str] = []
     alone: dict[str, float] = {}
@@ -107,18 +117,24 @@ def pairwise_ablation(
     metric: "str | Metric | None" = None,
     **options: Any,
 ) -> Result:
-    """The interaction of every two sites: the effect of ablating both, less the effects of each alone.
+    """The interaction of every two sites: the effect of ablating both, less the effects of each
+    alone.
 
-    >>> pairs = pairwise_ablation(model, task, ["L17H4", "L23H3", "L28H5"])
-    >>> pairs.plot(); pairs.metadata["alone"]
+    Zero: the two add up. Negative, where each alone lowers the metric: together they are missed
+    more than the sum, so each stands in for the other (backup, redundancy). Positive: they share
+    one path, and cutting it twice costs no more than once. Symmetric; the diagonal is NaN, since a
+    site has no pair with itself (its effect alone is in `metadata["alone"]`).
 
-    Zero: the two add up. Negative, where each alone lowers the metric: together they are missed more than the sum,
-    so each stands in for the other (backup, redundancy). Positive: they share one path, and cutting it twice
-    costs no more than once. Symmetric; the diagonal is NaN, since a site has no pair with itself (its effect
-    alone is in `metadata["alone"]`).
+    Example:
+        >>> pairs = pairwise_ablation(model, task, ["L17H4", "L23H3", "L28H5"])
+        >>> pairs.plot(); pairs.metadata["alone"]
 
-    sites: a list of patterns. by, metric and options (reference, factor, seed, way, resume) are those of `ablate`,
-    which runs all of it as one sweep. Unit: the metric's. Backup heads: Wang et al. 2022 (arXiv 2211.00593).
+    Args:
+        sites: A list of patterns. by, metric and options (reference, factor, seed, way, resume) are
+            those of `ablate`, which runs all of it as one sweep. Unit: the metric's.
+
+    Reference:
+        Backup heads: Wang et al. 2022 (arXiv 2211.00593).
     """
     started = time.perf_counter()
     names = _names(model, task, sites)
@@ -154,6 +170,7 @@ def _names(model: Any, task: Any, where: str | Sequence[str]) -> list[str]:
     patterns = [where] if isinstance(where, str) else list(where)
     if not patterns or not all(isinstance(p, str) for p in patterns):
         raise ValueError(
-            f"the sites are a pattern or a list of them, got {where!r} (try 'L*H*' or ['L1H2', 'L2H0'])"
+            f"the sites are a pattern or a list of them, got {where!r} (try 'L*H*' or ['L1H2',"
+            " 'L2H0'])"
         )
     return [str(site) for site in together(model, task, patterns)]

@@ -31,14 +31,20 @@ def ranked_ablation(
 ) -> Result:
     """The joint effect of the first 1, 2, 5, ... heads of a ranking, and of as many random heads.
 
-    >>> best = head_scores(model, "retrieval", on=needles).sel(score="retrieval").top(10, by="high").labels
-    >>> ranked_ablation(model, needles.heldout(), best, (1, 3, 10), metric="top1").plot()
+    Example:
+        >>> best = head_scores(model, "retrieval", on=needles).sel(score="retrieval").top(10, by="high").labels
+        >>> ranked_ablation(model, needles.heldout(), best, (1, 3, 10), metric="top1").plot()
 
-    Axes: heads ("ranked" and "random"), number. sets, layers, avoid, seed: the random sets, as `random_heads` draws
-    them (none holds a head of the set it stands beside); "random" is the mean over `sets` of them, example by
-    example. by, metric, resume and options (reference, factor, way) are those of `ablate`, which does all sets in one
-    sweep; values are the metric's change, negative when the heads help. Rank on other prompts than these.
-    metadata: "random sets" by number, "random effects" the mean effect of each. Unit: the metric's.
+    Args:
+        sets, layers, avoid, seed: The random sets, as `random_heads` draws them (none holds a head
+            of the set it stands beside); "random" is the mean over `sets` of them, example by
+            example. by, metric, resume and options (reference, factor, way) are those of `ablate`,
+            which does all sets in one sweep; values are the metric's change, negative when the
+            heads help. Rank on other prompts than these. metadata: "random sets" by number, "random
+            effects" the mean effect of each. Unit: the metric's.
+
+    Returns:
+        Axes: heads ("ranked" and "random"), number.
     """
     started = time.perf_counter()
     numbers = [int(k) for k in numbers]

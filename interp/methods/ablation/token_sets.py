@@ -1,13 +1,10 @@
 """Token sets: some positions of every prompt, said in words.
 
-    "END"  "S2"              a position that the task names
-    0  -1                    a position by its number
-    "S2-1"  "SUBJECT+1"      so many tokens before or after a named one
-    "S1:S2"  "1:SUBJECT-1"   from ... to, both ends included; "S2:" to the last token, ":S2" from the first
-    "all"                    every position
-    "~S2"  "~S1:S2"          every position but these
-    ["S1", "S2", "4:6"]      these together
-    a boolean [batch pos]    as it is
+    "END"  "S2"              a position that the task names 0  -1                    a position by
+    its number "S2-1"  "SUBJECT+1"      so many tokens before or after a named one "S1:S2"
+    "1:SUBJECT-1"   from ... to, both ends included; "S2:" to the last token, ":S2" from the first
+    "all"                    every position "~S2"  "~S1:S2"          every position but these ["S1",
+    "S2", "4:6"]      these together a boolean [batch pos]    as it is
 
 In a dictionary of sets, "rest" is what none of the others has.
 """
@@ -29,16 +26,22 @@ _EXAMPLES = "'S2', -1, 'S1:S2', '~END', ['S1', 'S2'], 'all'"
 def token_set(task: Any, spec: Tokens) -> Bool[Tensor, "batch pos"]:
     """Which positions of each prompt belong to the set; every prompt has at least one.
 
-    >>> token_set(task, "1:SUBJECT-1").sum(-1)        # how many tokens stand between the first one and the subject
+    Example:
+        >>> token_set(task, "1:SUBJECT-1").sum(-1)        # how many tokens stand between the first one and the subject
 
-    spec: see the top of this file. ValueError when a name is unknown, a position does not exist, or the set
-    is empty in some prompt ("S2:S1" where S1 comes first).
+    Args:
+        spec: See the top of this file.
+
+    Raises:
+        ValueError: When a name is unknown, a position does not exist, or the set is empty in some
+            prompt ("S2:S1" where S1 comes first).
     """
     members = _members(task, spec)
     empty = (~members.any(-1)).nonzero()
     if len(empty):
         raise ValueError(
-            f"the token set {spec!r} is empty in prompt {int(empty[0])}: a set needs a token in every prompt"
+            f"the token set {spec!r} is empty in prompt {int(empty[0])}: a set needs a token in"
+            " every prompt"
         )
     return members
 
@@ -46,7 +49,8 @@ def token_set(task: Any, spec: Tokens) -> Bool[Tensor, "batch pos"]:
 def token_sets(task: Any, specs: Mapping[str, Tokens]) -> dict[str, Bool[Tensor, "batch pos"]]:
     """Each of several named sets; "rest" is what none of the others has.
 
-    >>> token_sets(task, {"subject": "SUBJECT", "first token": 0, "others": "rest"})
+    Example:
+        >>> token_sets(task, {"subject": "SUBJECT", "first token": 0, "others": "rest"})
     """
     if not specs:
         raise ValueError("no token sets: name at least one, for example {'subject': 'SUBJECT'}")
@@ -89,7 +93,8 @@ def _members(task: Any, spec: Tokens) -> Tensor:
             return torch.ones(shape, dtype=torch.bool)
         if spec == "rest":
             raise ValueError(
-                "'rest' is what other sets leave: use it in a dictionary, {'S2': 'S2', 'others': 'rest'}"
+                "'rest' is what other sets leave: use it in a dictionary, {'S2': 'S2', 'others':"
+                " 'rest'}"
             )
         if ":" in spec:
             return _span(task, spec)
@@ -125,6 +130,7 @@ def _place(task: Any, spec: str | int) -> Tensor:
     if len(outside):
         i = int(outside[0])
         raise ValueError(
-            f"{spec!r} is position {int(at[i])} in prompt {i}: the prompts have tokens 0 to {length - 1}"
+            f"{spec!r} is position {int(at[i])} in prompt {i}: the prompts have tokens 0 to"
+            f" {length - 1}"
         )
     return at

@@ -21,16 +21,26 @@ from interp.sites import Site
 def attention_patterns(
     model: Any, task: Any, where: str | Sequence[str] = "L*H*", *, weighted: bool = False
 ) -> Result:
-    """What each head looks at: attention from every destination to every source token, each row summing to one.
+    """What each head looks at: attention from every destination to every source token, each row
+    summing to one.
 
-    >>> attention_patterns(model, task, "L23H3").plot()
-    >>> attention_patterns(model, task, "L23H3", weighted=True).plot()      # what comes of it: a sink may carry nothing
+    Example:
+        >>> attention_patterns(model, task, "L23H3").plot()
+        >>> attention_patterns(model, task, "L23H3", weighted=True).plot()      # what comes of it: a sink may carry nothing
 
-    task: a task (its clean prompts), a text, or token ids [batch pos] or [pos]. where: heads, "L*H*" or "L23H*" or
-    "L23H3", or a list of single heads. Axes: the stars (for a list, "site"), then dest and src. Unit: share of attention. One example is drawn with its
-    tokens; several are averaged position by position, which means something only for aligned prompts.
-    weighted: attention times the norm of what the source's value adds to the stream through the head's output
-    matrix (Kobayashi et al. 2020, arXiv 2004.10102). Unit: norm in the residual stream; rows sum to anything.
+    Args:
+        task: A task (its clean prompts), a text, or token ids [batch pos] or [pos].
+        where: Heads, "L*H*" or "L23H*" or "L23H3", or a list of single heads. Unit: share of
+            attention. One example is drawn with its tokens; several are averaged position by
+            position, which means something only for aligned prompts.
+        weighted: Unit: norm in the residual stream; rows sum to anything.
+
+    Returns:
+        Axes: the stars (for a list, "site"), then dest and src.
+
+    Reference:
+        attention times the norm of what the source's value adds to the stream through the head's
+        output matrix (Kobayashi et al. 2020, arXiv 2004.10102).
     """
     started = time.perf_counter()
     if not isinstance(where, str):
@@ -65,7 +75,8 @@ def attention_patterns(
 def _side_by_side(each: Sequence[Result], heads: Sequence[str]) -> Result:
     if not each or any(r.dims != ("dest", "src") for r in each):
         raise ValueError(
-            f"a list holds single heads, got {list(heads)} (try ['L23H3', 'L29H1'], or the pattern 'L23H*')"
+            f"a list holds single heads, got {list(heads)} (try ['L23H3', 'L29H1'], or the pattern"
+            " 'L23H*')"
         )
     one, examples = each[0], np.stack([r.examples for r in each])
     metadata = {**one.metadata, "pattern": " ".join(heads)}
@@ -76,7 +87,9 @@ def _side_by_side(each: Sequence[Result], heads: Sequence[str]) -> Result:
 
 
 def written(model: Any, heads: Site, values: Tensor) -> Tensor:
-    """The norm of v @ W_O for the heads' stars [... batch pos], from values [(layer) kv_head batch pos d_head]."""
+    """The norm of v @ W_O for the heads' stars [... batch pos], from values [(layer) kv_head batch
+    pos d_head].
+    """
     d = bridge.dims(model)
     layers = range(d.n_layers) if heads.layer == sites.STAR else [heads.layer]
     W_O = torch.stack(
@@ -94,9 +107,11 @@ def written(model: Any, heads: Site, values: Tensor) -> Tensor:
 def attends(model: Any, task: Any, at: str, to: str, where: str = "L*H*") -> Result:
     """How much each head attends from one named position to another, per example.
 
-    >>> attends(model, task, "END", "IO").top(5)       # who looks at the indirect object?
+    Unit: share of attention (0 to 1). An evenly attending head would give 1 / (number of tokens up
+    to `at`).
 
-    Unit: share of attention (0 to 1). An evenly attending head would give 1 / (number of tokens up to `at`).
+    Example:
+        >>> attends(model, task, "END", "IO").top(5)       # who looks at the indirect object?
     """
     started = time.perf_counter()
     grid = sites.expand(_heads(where), bridge.dims(model))
@@ -104,7 +119,8 @@ def attends(model: Any, task: Any, at: str, to: str, where: str = "L*H*") -> Res
     destination, source = task.position(at), task.position(to)
     if bool((source > destination).any()):
         raise ValueError(
-            f"{to!r} comes after {at!r} in some prompts: no causal head can attend from {at!r} to it"
+            f"{to!r} comes after {at!r} in some prompts: no causal head can attend from {at!r}"
+            " to it"
         )
     rows = run(model, task, keep=[key], last_only=True).kept[key]  # [... batch src]
     index = source.to(rows.device).expand(rows.shape[:-1])[..., None]

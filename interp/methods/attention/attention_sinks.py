@@ -18,15 +18,26 @@ from interp.results import Result
 def attention_received(
     model: Any, task: Any, where: str = "L*H*", *, to_one: bool = False
 ) -> Result:
-    """How much attention each position gets, mean over the queries that see it (itself and those after it).
+    """How much attention each position gets, mean over the queries that see it (itself and those
+    after it).
 
-    >>> got = attention_received(model, tokens)
-    >>> studies.share_of_cells(got.sel(pos=0), above=0.3)          # the sink rate of the first position
+    Example:
+        >>> got = attention_received(model, tokens)
+        >>> studies.share_of_cells(got.sel(pos=0), above=0.3)          # the sink rate of the first position
 
-    task: a task (its clean prompts), or token ids [batch pos] or [pos]. Axes: the stars of `where`, then pos. Unit: share
-    of attention; a head that looks evenly at all it sees gives about ln(n) / n to the first of n positions. to_one: rows
-    are divided by their sum first, for attention whose rows do not sum to one (a row of zeros stays so). Gu et al. 2024,
-    When Attention Sink Emerges (arXiv 2410.10781), who call a head a sink at a position when this is above 0.3 at 64 tokens.
+    Args:
+        task: A task (its clean prompts), or token ids [batch pos] or [pos]. Unit: share of
+            attention; a head that looks evenly at all it sees gives about ln(n) / n to the first of
+            n positions.
+        to_one: Rows are divided by their sum first, for attention whose rows do not sum to one (a
+            row of zeros stays so).
+
+    Returns:
+        Axes: the stars of `where`, then pos.
+
+    Reference:
+        Gu et al. 2024, When Attention Sink Emerges (arXiv 2410.10781), who call a head a sink at a
+        position when this is above 0.3 at 64 tokens.
     """
     started = time.perf_counter()
     tokens, a_task = prompts_of(task)
@@ -73,11 +84,16 @@ def _received(pattern: Tensor, to_one: bool) -> Tensor:
 def site_norms(model: Any, task: Any, where: str = "L*KV*.v") -> Result:
     """The Euclidean norm of what is at these sites, at each position.
 
-    >>> site_norms(model, tokens, "L*KV*.v").mean("layer", "kv_head").plot()         # values: a sink's are short
-    >>> site_norms(model, tokens, "resid_post.*").plot()                            # the stream: a sink's is long
+    Example:
+        >>> site_norms(model, tokens, "L*KV*.v").mean("layer", "kv_head").plot()         # values: a sink's are short
+        >>> site_norms(model, tokens, "resid_post.*").plot()                            # the stream: a sink's is long
 
-    task: a task (its clean prompts), or token ids. Axes: the stars of `where`, then pos; examples are prompts. Unit: the
-    site's own. `stream_norms` is the same for the stream of a task, whose positions have names.
+    Args:
+        task: A task (its clean prompts), or token ids. Unit: the site's own. `stream_norms` is the
+            same for the stream of a task, whose positions have names.
+
+    Returns:
+        Axes: the stars of `where`, then pos; examples are prompts.
     """
     started = time.perf_counter()
     tokens, a_task = prompts_of(task)

@@ -23,11 +23,14 @@ from interp.tasks.induction import repeated_tokens
 
 @dataclass(frozen=True)
 class Score:
-    """One row of the table: what it says, what it is computed on, how, its unit, its source and its null.
+    """One row of the table: what it says, what it is computed on, how, its unit, its source and its
+    null.
 
-    on: "repeats" = always repeated random tokens; "tokens" = the caller's prompts, else repeated random tokens;
-    "task" = a task the caller gives; "weights" = no prompts at all. of: for pattern scores a function of
-    (pattern [... dest src], the block's length); otherwise of what was given, with the null's number.
+    Attributes:
+        on: "repeats" = always repeated random tokens; "tokens" = the caller's prompts, else
+            repeated random tokens; "task" = a task the caller gives; "weights" = no prompts at all.
+        of: For pattern scores a function of (pattern [... dest src], the block's length); otherwise
+            of what was given, with the null's number.
     """
 
     what: str
@@ -106,12 +109,14 @@ SCORES: dict[str, Score] = {
         **EVEN,
     ),
     "copying": Score(
-        "whether the OV circuit raises the token it reads: sum of eigenvalues over sum of their sizes, -1 to 1",
+        "whether the OV circuit raises the token it reads: sum of eigenvalues over sum of their"
+        " sizes, -1 to 1",
         "weights",
         ov_qk.copying,
         "eigenvalue ratio",
         "Elhage et al. 2021, A Mathematical Framework for Transformer Circuits",
-        "what a head reads, joined to what a head of another layer writes: mean over such mismatched pairs",
+        "what a head reads, joined to what a head of another layer writes: mean over such"
+        " mismatched pairs",
     ),
     "retrieval": Score(
         "share of needle tokens copied from where it looks most",
@@ -170,18 +175,26 @@ def head_scores(
 ) -> Result:
     """How much each head behaves like a previous-token, induction, copying, retrieval, ... head.
 
-    >>> head_scores(model).sel(score="induction").top(5)
-    >>> head_scores(model, ["ablation", "gradient"], on=task).sel(score="ablation").plot()
-    >>> head_scores(model, ["entropy", "waad"], on=tokens)              # [chunk pos], position 0 a first token
+    Example:
+        >>> head_scores(model).sel(score="induction").top(5)
+        >>> head_scores(model, ["ablation", "gradient"], on=task).sel(score="ablation").plot()
+        >>> head_scores(model, ["entropy", "waad"], on=tokens)              # [chunk pos], position 0 a first token
 
-    scores: names of rows of `SCORES`, which say what each is, what it is computed on, its source and its null.
-    on: a task, or token ids [batch pos] or [pos]. Without it, scores of any text are measured on n prompts of
-    the first token, `length` random tokens, and the same tokens again; induction and duplicate-token always are.
-    query: for context divergence, the position name at which the prompt without its context begins (it is shorter,
-    so positions shift too). metric: what importance is measured by, a name or a Metric (None: the task's own).
-    Importance is unsigned: `ablate` and its relatives give signs.
-    Axes: score, layer, head; each score has its own unit. `metadata["null"]` gives what the null of each gets, in
-    the score's unit, `metadata["null is"]` says which. Examples are kept when all scores have the same number.
+    Args:
+        scores: Names of rows of `SCORES`, which say what each is, what it is computed on, its
+            source and its null.
+        on: A task, or token ids [batch pos] or [pos]. Without it, scores of any text are measured
+            on n prompts of the first token, `length` random tokens, and the same tokens again;
+            induction and duplicate-token always are.
+        query: For context divergence, the position name at which the prompt without its context
+            begins (it is shorter, so positions shift too).
+        metric: What importance is measured by, a name or a Metric (None: the task's own).
+            Importance is unsigned: `ablate` and its relatives give signs. `metadata["null"]` gives
+            what the null of each gets, in the score's unit, `metadata["null is"]` says which.
+            Examples are kept when all scores have the same number.
+
+    Returns:
+        Axes: score, layer, head; each score has its own unit.
     """
     started = time.perf_counter()
     names = (scores,) if isinstance(scores, str) else tuple(scores)
@@ -239,12 +252,15 @@ def _on(names: Sequence[str], on: Any) -> tuple[Any, Tensor | None]:
 
 
 def _of_patterns(given: Given, names: Sequence[str], length: int) -> dict[str, Tensor]:
-    """The pattern scores [layer head n], a few prompts to a run: patterns grow with the square of the length."""
+    """The pattern scores [layer head n], a few prompts to a run: patterns grow with the square of
+    the length.
+    """
     if not names:
         return {}
     if given.tokens.shape[-1] < 3:
         raise ValueError(
-            f"prompts of {given.tokens.shape[-1]} tokens leave nothing to score: 3 or more are needed"
+            f"prompts of {given.tokens.shape[-1]} tokens leave nothing to score: 3 or more are"
+            " needed"
         )
     parts = []
     for part in task_scores.chunks(given):
@@ -301,19 +317,24 @@ def _result(
 
 
 def strongest(scored: Result, *, floor: float = 0.3, otherwise: str = "none of them") -> list[str]:
-    """For each head the name of its highest score, or `otherwise` where none reaches the floor; layer by layer.
+    """For each head the name of its highest score, or `otherwise` where none reaches the floor;
+    layer by layer.
 
-    >>> strongest(head_scores(model))[:3]
-    ['previous-token', 'none of them', 'none of them']
+    Example:
+        >>> strongest(head_scores(model))[:3]
+        ['previous-token', 'none of them', 'none of them']
 
-    scored: a Result with the axis "score" first and scores of one unit (shares of attention), which compare.
+    Args:
+        scored: A Result with the axis "score" first and scores of one unit (shares of attention),
+            which compare.
     """
     if (
         scored.dims[:1] != ("score",)
         or len({scored.metadata["units"][s] for s in scored.coords["score"]}) > 1
     ):
         raise ValueError(
-            "strongest compares scores of one unit on the axis 'score': head_scores(model).sel(score=[...])"
+            "strongest compares scores of one unit on the axis 'score':"
+            " head_scores(model).sel(score=[...])"
         )
     flat = scored.values.reshape(len(scored.values), -1)
     names = scored.coords["score"]

@@ -1,4 +1,6 @@
-"""Every head's attention on a text, drawn together: profiles by distance, and the space its patterns lie in."""
+"""Every head's attention on a text, drawn together: profiles by distance, and the space its
+patterns lie in.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -22,13 +24,20 @@ def distance_profile(
 ) -> Result:
     """How much each head attends to the token 0, 1, 2, ... places back, position 0 left out.
 
-    >>> distance_profile(model, tokens).sel(layer=3, head=2).plot()
-    >>> distance_profile(model, tokens, groups={"early": range(10), "late": range(20, 30)}).plot()    # means of heads
+    Example:
+        >>> distance_profile(model, tokens).sel(layer=3, head=2).plot()
+        >>> distance_profile(model, tokens, groups={"early": range(10), "late": range(20, 30)}).plot()    # means of heads
 
-    task: a task, or token ids [batch pos]. Axes: layer, head, distance. Unit: share of attention, the mean over
-    the destinations that have a token so far back (a share that goes to position 0, the sink, counts nowhere).
-    groups: layers by name; the axes are then layers and distance, the mean over these layers' heads.
-    `metadata["even"]` is the profile of a head that attends evenly to all it can see.
+    Args:
+        task: A task, or token ids [batch pos]. Unit: share of attention, the mean over the
+            destinations that have a token so far back (a share that goes to position 0, the sink,
+            counts nowhere).
+        groups: Layers by name; the axes are then layers and distance, the mean over these layers'
+            heads. `metadata["even"]` is the profile of a head that attends evenly to all it can
+            see.
+
+    Returns:
+        Axes: layer, head, distance.
     """
     started = time.perf_counter()
     tokens, a_task = prompts_of(task)
@@ -49,7 +58,8 @@ def distance_profile(
         odd = [i for some in groups.values() for i in some if not 0 <= i < d.n_layers]
         if odd or not groups or not all(len(some) for some in groups.values()):
             raise ValueError(
-                f"groups name layers from 0 to {d.n_layers - 1}, for example {{'early': range(2)}}, got {dict(groups)}"
+                f"groups name layers from 0 to {d.n_layers - 1}, for example {{'early': range(2)}},"
+                f" got {dict(groups)}"
             )
         examples = np.stack([examples[list(some)].mean((0, 1)) for some in groups.values()])
         coords = {"layers": list(groups), "distance": list(range(n))}
@@ -95,13 +105,22 @@ def pattern_space(
 ) -> Result:
     """Where each head's attention pattern lies among all heads' patterns: its principal components.
 
-    >>> pattern_space(model, tokens).plot()                     # a map for each component
+    Example:
+        >>> pattern_space(model, tokens).plot()                     # a map for each component
 
-    task: a task, or token ids [batch pos]. The patterns of all prompts, flattened and laid end to end, are one
-    vector a head. Axes: component, layer, head; unit: share of attention, summed. The sign of a component is such
-    that the largest coordinate is positive. sink=False leaves out the attention to position 0. shuffled: every row
-    of every pattern is permuted first, position 0 staying in place: a null that has the same shares and no shape.
-    Li et al. 2023 (arXiv 2303.13731) use an autoencoder; principal components are its linear case.
+    Args:
+        task: A task, or token ids [batch pos]. The patterns of all prompts, flattened and laid end
+            to end, are one vector a head. The sign of a component is such that the largest
+            coordinate is positive. sink=False leaves out the attention to position 0.
+        shuffled: Every row of every pattern is permuted first, position 0 staying in place: a null
+            that has the same shares and no shape.
+
+    Returns:
+        Axes: component, layer, head; unit: share of attention, summed.
+
+    Reference:
+        Li et al. 2023 (arXiv 2303.13731) use an autoencoder; principal components are its linear
+        case.
     """
     started = time.perf_counter()
     tokens, a_task = prompts_of(task)
@@ -147,13 +166,16 @@ def variance_explained(
     shuffled: bool = False,
     seed: int = 0,
 ) -> Result:
-    """The share of the variance of all heads' attention patterns that the first principal components explain.
+    """The share of the variance of all heads' attention patterns that the first principal
+    components explain.
 
-    >>> explained(model, tokens, components=10)                     # one number, an example a prompt
-    >>> explained(model, tokens, components=10, shuffled=True)      # its null
+    Each prompt has components of its own, so that prompts are examples. Options and source: see
+    `pattern_space`. Unit: share of the variance over heads (0 to 1). With as many components as
+    heads less one it is 1.
 
-    Each prompt has components of its own, so that prompts are examples. Options and source: see `pattern_space`.
-    Unit: share of the variance over heads (0 to 1). With as many components as heads less one it is 1.
+    Example:
+        >>> explained(model, tokens, components=10)                     # one number, an example a prompt
+        >>> explained(model, tokens, components=10, shuffled=True)      # its null
     """
     started = time.perf_counter()
     tokens, a_task = prompts_of(task)
@@ -189,7 +211,9 @@ def _patterns(model: Any, tokens: Tensor) -> Float[Tensor, "layer head batch des
 def _flat(
     pattern: Float[Tensor, "layer head batch dest src"], sink: bool, shuffled: bool, seed: int
 ) -> list[Tensor]:
-    """For each prompt the patterns [head, entries below the diagonal], rows permuted from source 1 on if asked."""
+    """For each prompt the patterns [head, entries below the diagonal], rows permuted from source 1
+    on if asked.
+    """
     n, g = pattern.shape[-1], torch.Generator().manual_seed(seed)
     if shuffled:
         pattern = pattern.clone()
@@ -205,5 +229,6 @@ def _flat(
 def _check(components: int, heads: int) -> None:
     if not 1 <= components <= heads:
         raise ValueError(
-            f"components={components}: between 1 and the number of heads, {heads} (try components=2)"
+            f"components={components}: between 1 and the number of heads, {heads} (try"
+            " components=2)"
         )

@@ -1,8 +1,9 @@
-"""Scores read off an attention pattern alone: functions of [... dest src] and a block's length, giving [...].
+"""Scores read off an attention pattern alone: functions of [... dest src] and a block's length,
+giving [...].
 
-Position 0 is the sink of most models and would drown everything else: entropy, distance, waad and fai leave
-it out as a source. What a head puts elsewhere is then weighted by how much it is, so that a row that rests on
-the sink counts little and no row's leftovers are blown up.
+Position 0 is the sink of most models and would drown everything else: entropy, distance, waad and
+fai leave it out as a source. What a head puts elsewhere is then weighted by how much it is, so that
+a row that rests on the sink counts little and no row's leftovers are blown up.
 """
 
 import torch
@@ -33,7 +34,9 @@ def first_token(pattern: Tensor, length: int) -> Tensor:
 
 
 def entropy(pattern: Tensor, length: int = 0) -> Tensor:
-    """Mean entropy of the rows (nats) over sources from 1 on, each row weighted by what it puts there."""
+    """Mean entropy of the rows (nats) over sources from 1 on, each row weighted by what it puts
+    there.
+    """
     rows = pattern[..., 2:, 1:]
     mass = rows.sum(-1)
     # mass * H(row / mass), written so that a row of no mass adds nothing
@@ -55,11 +58,14 @@ def waad(pattern: Tensor, length: int = 0) -> Tensor:
 
 
 def fai(pattern: Tensor, length: int = 0) -> Tensor:
-    """Future attention influence: what a token from 1 on gets from those 4 to 50 later, mean over both."""
+    """Future attention influence: what a token from 1 on gets from those 4 to 50 later, mean over
+    both.
+    """
     n = pattern.shape[-1]
     if n < HORIZON[0] + 2:
         raise ValueError(
-            f"fai looks at tokens {HORIZON[0]} to {HORIZON[1]} later: prompts of {n} tokens have too few (6 or more)"
+            f"fai looks at tokens {HORIZON[0]} to {HORIZON[1]} later: prompts of {n} tokens have"
+            " too few (6 or more)"
         )
     back = torch.arange(n, device=pattern.device)
     late = back[:, None] - back

@@ -14,10 +14,12 @@ from interp.results import Result
 def stream_norms(model: Any, task: Any, where: str = "resid_post.*@*") -> Result:
     """The Euclidean norm of the residual stream at each layer and position.
 
-    >>> stream_norms(model, task).plot()
+    Example:
+        >>> stream_norms(model, task).plot()
 
-    Unit: the stream's own. One token far above the rest is an attention sink with massive activations
-    (Sun et al. 2024, arXiv 2402.17762): leave it out of every mean.
+    Reference:
+        Unit: the stream's own. One token far above the rest is an attention sink with massive
+        activations (Sun et al. 2024, arXiv 2402.17762): leave it out of every mean.
     """
     started = time.perf_counter()
     site = sites.Site.parse(where)

@@ -1,4 +1,6 @@
-"""Scores of heads that need runs on given prompts: retrieval, context, importance. Each gives ([layer head n], null)."""
+"""Scores of heads that need runs on given prompts: retrieval, context, importance. Each gives
+([layer head n], null).
+"""
 
 from typing import Any, NamedTuple
 
@@ -39,11 +41,13 @@ def chunks(given: Given) -> Any:
     )
 
 
-# --- retrieval -----------------------------------------------------------------------------------------------
+# --- retrieval ------------------------------------------------------------------------------------
 
 
 def retrieval(given: Given) -> Scored:
-    """The share of needle tokens at which the head's top-1 position is in the needle and holds the token to come."""
+    """The share of needle tokens at which the head's top-1 position is in the needle and holds the
+    token to come.
+    """
     task = given.task
     pairs = needle_pairs(task)
     places = torch.stack([task.positions[a] for a, _ in pairs], 1)  # [batch needle]
@@ -65,22 +69,25 @@ def retrieval(given: Given) -> Scored:
     trials = right.float().mean(-1) > 0.5  # the paper counts trials with a recall above one half
     if not bool(trials.any()):
         raise ValueError(
-            "retrieval: the model predicts more than half of the needle in none of these prompts, so nothing is "
-            "retrieved and no head can be scored (try shorter prompts)"
+            "retrieval: the model predicts more than half of the needle in none of these prompts,"
+            " so nothing is retrieved and no head can be scored (try shorter prompts)"
         )
     chance = (right.float() / (reads + 1)).mean(-1)[trials].mean()
     return hit[:, :, trials], float(chance)
 
 
 def needle_pairs(task: Any) -> list[tuple[str, str]]:
-    """The pairs of position names NEEDLE0 (a token of the needle) and READ0 (where it is predicted), and so on."""
+    """The pairs of position names NEEDLE0 (a token of the needle) and READ0 (where it is
+    predicted), and so on.
+    """
     pairs: list[tuple[str, str]] = []
     while f"NEEDLE{len(pairs)}" in task.positions and f"READ{len(pairs)}" in task.positions:
         pairs.append((f"NEEDLE{len(pairs)}", f"READ{len(pairs)}"))
     if not pairs:
         raise ValueError(
-            f"retrieval needs a task with positions NEEDLE0 and READ0 (a token of the needle, and where it is "
-            f"predicted), NEEDLE1 and READ1, ...; {task.name!r} has {', '.join(sorted(task.positions))}"
+            "retrieval needs a task with positions NEEDLE0 and READ0 (a token of the needle, and"
+            f" where it is predicted), NEEDLE1 and READ1, ...; {task.name!r} has"
+            f" {', '.join(sorted(task.positions))}"
         )
     return pairs
 
@@ -91,17 +98,21 @@ def copied(
     places: Int[Tensor, "batch needle"],
     right: Bool[Tensor, "batch needle"],
 ) -> Float[Tensor, "layer head batch"]:
-    """For each head and prompt the share of needle tokens it copies: rightly predicted, and looked at."""
+    """For each head and prompt the share of needle tokens it copies: rightly predicted, and looked
+    at.
+    """
     inside = (top[..., None] == places[:, None]).any(-1)
     held = tokens.expand(*top.shape[:2], -1, -1).gather(-1, top)
     return (inside & (held == tokens.gather(1, places)) & right).float().mean(-1)
 
 
-# --- context -------------------------------------------------------------------------------------------------
+# --- context --------------------------------------------------------------------------------------
 
 
 def context_divergence(given: Given) -> Scored:
-    """How far z at END moves when the context is taken away: |z - z'| / mean of |z| and |z'|, per prompt."""
+    """How far z at END moves when the context is taken away: |z - z'| / mean of |z| and |z'|, per
+    prompt.
+    """
     task, g = given.task, torch.Generator().manual_seed(given.seed)
     start = task.position(given.query)
     if int(start.min()) < 2:
@@ -130,7 +141,7 @@ def apart(
     return 2 * (a - b).norm(dim=-1) / (a.norm(dim=-1) + b.norm(dim=-1))
 
 
-# --- importance ----------------------------------------------------------------------------------------------
+# --- importance -----------------------------------------------------------------------------------
 
 
 def by_ablation(given: Given) -> Scored:
@@ -146,11 +157,14 @@ def by_ablation(given: Given) -> Scored:
 
 
 def by_gradient(given: Given) -> Scored:
-    """The same change to first order: |gradient of the metric at z, times (mean z - z)|, summed over positions."""
+    """The same change to first order: |gradient of the metric at z, times (mean z - z)|, summed
+    over positions.
+    """
     task = given.task
     if given.metric is None and task.metric_name not in SMOOTH:
         raise ValueError(
-            f"gradient: the metric {task.metric_name!r} has no gradient (try task.with_metric('logit_diff'))"
+            f"gradient: the metric {task.metric_name!r} has no gradient (try"
+            " task.with_metric('logit_diff'))"
         )
     if len(task) < 2:
         raise ValueError(
@@ -164,7 +178,9 @@ def by_gradient(given: Given) -> Scored:
 def gradients_at_z(
     model: Any, task: Any, backend: str | None = None, metric: Any = None
 ) -> tuple[Tensor, Tensor]:
-    """The gradient of each prompt's metric at every head's z, and z: both [layer head batch pos d_head]."""
+    """The gradient of each prompt's metric at every head's z, and z: both [layer head batch pos
+    d_head].
+    """
     metric = metric_of(task, metric)
     fits = metric.columns is not None or (metric.everywhere and not metric.keep)
     engine = lean.find(model) if fits and backend != "hooks" else None

@@ -1,4 +1,6 @@
-"""Whether circuits, or the scores they are chosen by, agree: with each other, with a known circuit, with themselves."""
+"""Whether circuits, or the scores they are chosen by, agree: with each other, with a known circuit,
+with themselves.
+"""
 
 import time
 from collections.abc import Sequence
@@ -20,14 +22,19 @@ from interp.results import Result
 def agreement(a: Circuit | Result, b: Circuit | Result, *, n: int = 500) -> Result:
     """How far two circuits, or two methods' scores, are the same.
 
-    >>> agreement(eap_circuit, acdc_circuit)
-    >>> agreement(eap(model, task), eap_ig(model, task), n=500)
+    Of two circuits: "Jaccard, edges" and "Jaccard, components" (in both, as a share of in either: 1
+    = the same), "second in first" and "first in second" (the share of one's edges that the other
+    has), "Jaccard by chance" (expected of two random circuits of these sizes). Of two scores: "rank
+    correlation" of all edges (Spearman) and "of sizes" (of |score|), and "Jaccard, top n" of the n
+    largest in size, with what is expected by chance. Both must be of one model: ValueError says
+    which they are.
 
-    Axis: measure. Of two circuits: "Jaccard, edges" and "Jaccard, components" (in both, as a share of in either: 1 =
-    the same), "second in first" and "first in second" (the share of one's edges that the other has), "Jaccard by
-    chance" (expected of two random circuits of these sizes). Of two scores: "rank correlation" of all edges (Spearman)
-    and "of sizes" (of |score|), and "Jaccard, top n" of the n largest in size, with what is expected by chance.
-    Both must be of one model: ValueError says which they are.
+    Example:
+        >>> agreement(eap_circuit, acdc_circuit)
+        >>> agreement(eap(model, task), eap_ig(model, task), n=500)
+
+    Returns:
+        Axis: measure.
     """
     if isinstance(a, Circuit) and isinstance(b, Circuit):
         rows, said = _circuits(a, b), {"edges": [len(a), len(b)]}
@@ -36,7 +43,8 @@ def agreement(a: Circuit | Result, b: Circuit | Result, *, n: int = 500) -> Resu
     else:
         kinds = [type(x).__name__ for x in (a, b)]
         raise ValueError(
-            f"agreement is of two circuits or of two scores, got {kinds[0]} and {kinds[1]} (try Circuit.top(scores, 500))"
+            f"agreement is of two circuits or of two scores, got {kinds[0]} and {kinds[1]} (try"
+            " Circuit.top(scores, 500))"
         )
     metadata = {"method": "agreement", "of": [_said(a), _said(b)], **said}
     return Result(
@@ -50,20 +58,31 @@ def agreement(a: Circuit | Result, b: Circuit | Result, *, n: int = 500) -> Resu
 
 
 def roc(scores: Result, truth: Circuit | Sequence[str], *, absolute: bool = True) -> Result:
-    """How well scores tell a known circuit's edges from all others: the ROC curve; its area is metadata["auc"].
+    """How well scores tell a known circuit's edges from all others: the ROC curve; its area is
+    metadata["auc"].
 
-    >>> curve = roc(eap_ig(model, task), truth)
-    >>> curve.metadata["auc"]
-    0.97
-    >>> curve.plot()
-    >>> roc(attribution_patch(model, task, "L*H*"), ["L23H3", "L29H1"])          # heads, or any cells by their labels
+    Only the corners are kept: between them the curve is straight.
 
-    Axis: false positive rate; values: true positive rate, as the threshold falls from the largest score to the
-    smallest. Only the corners are kept: between them the curve is straight. truth: a circuit of edges, or the labels of the
-    scores' own cells that belong to it. absolute: by the score's size, or the most helpful
-    first. The area is exact: the chance that an edge of the circuit scores above another edge, a tie counting one
-    half. 0.5 is guessing. ValueError where the circuit is of another model, has no edges or all of them, or a score is
-    missing (NaN).
+    Example:
+        >>> curve = roc(eap_ig(model, task), truth)
+        >>> curve.metadata["auc"]
+        0.97
+        >>> curve.plot()
+        >>> roc(attribution_patch(model, task, "L*H*"), ["L23H3", "L29H1"])          # heads, or any cells by their labels
+
+    Args:
+        truth: A circuit of edges, or the labels of the scores' own cells that belong to it.
+        absolute: By the score's size, or the most helpful first. The area is exact: the chance that
+            an edge of the circuit scores above another edge, a tie counting one half. 0.5 is
+            guessing.
+
+    Returns:
+        Axis: false positive rate; values: true positive rate, as the threshold falls from the
+        largest score to the smallest.
+
+    Raises:
+        ValueError: Where the circuit is of another model, has no edges or all of them, or a score
+            is missing (NaN).
     """
     values, positive = _against(scores, truth)
     values = np.abs(values) if absolute else values
@@ -104,15 +123,24 @@ def stability(
     absolute: bool = True,
     **options: Any,
 ) -> Result:
-    """How much of a circuit stays when it is found on other prompts: the mean Jaccard of pairs of top-n circuits.
+    """How much of a circuit stays when it is found on other prompts: the mean Jaccard of pairs of
+    top-n circuits.
 
-    >>> stability(model, task, "eap_ig", n=500)
+    Shares of edges (1 = always the same circuit).
 
-    Axis: measure. "prompts resampled": the task's own prompts drawn anew with replacement, `resamples` times (from one
-    run that keeps each prompt's scores). "other seeds": this task and the same made with `seeds` - 1 other seeds, as
-    many prompts each, found separately. "by chance": two random circuits of n edges. Shares of edges (1 = always the
-    same circuit). options: the method's own. metadata["pairs"]: every pair's Jaccard; metadata["in every resample"]: how
-    many edges are in each of the resampled circuits. seed: of the drawing.
+    Example:
+        >>> stability(model, task, "eap_ig", n=500)
+
+    Args:
+        options: The method's own. metadata["pairs"]: every pair's Jaccard; metadata["in every
+            resample"]: how many edges are in each of the resampled circuits.
+        seed: Of the drawing.
+
+    Returns:
+        Axis: measure. "prompts resampled": the task's own prompts drawn anew with replacement,
+        `resamples` times (from one run that keeps each prompt's scores). "other seeds": this task
+        and the same made with `seeds` - 1 other seeds, as many prompts each, found separately. "by
+        chance": two random circuits of n edges.
     """
     started = time.perf_counter()
     if resamples < 2 or seeds < 2:
@@ -171,7 +199,7 @@ def stability(
     )
 
 
-# --- counting ------------------------------------------------------------------------------------------------
+# --- counting -------------------------------------------------------------------------------------
 
 
 def _circuits(a: Circuit, b: Circuit) -> dict[str, float]:
@@ -224,7 +252,8 @@ def _against(
     truth & none  # says so when they are of two models
     if not 0 < len(truth) < len(every):
         raise ValueError(
-            f"the known circuit has {len(truth)} of {len(every)} edges: nothing can be told apart (some, not all, are needed)"
+            f"the known circuit has {len(truth)} of {len(every)} edges: nothing can be told apart"
+            " (some, not all, are needed)"
         )
     row, column = (
         {name: i for i, name in enumerate(scores.coords[d])} for d in ("sender", "receiver")
@@ -232,7 +261,8 @@ def _against(
     values = np.array([scores.values[row[s], column[r]] for s, r in every])
     if np.isnan(values).any():
         raise ValueError(
-            f"{int(np.isnan(values).sum())} of {len(values)} edges have no score (NaN): every edge needs one"
+            f"{int(np.isnan(values).sum())} of {len(values)} edges have no score (NaN): every edge"
+            " needs one"
         )
     return values, np.array([edge in truth for edge in every])
 
@@ -246,11 +276,13 @@ def _cells_against(
         raise unknown("cell of these scores", wrong, labels)
     if not 0 < len(set(truth)) < len(labels):
         raise ValueError(
-            f"{len(set(truth))} of {len(labels)} cells are the known ones: nothing can be told apart (some, not all, are needed)"
+            f"{len(set(truth))} of {len(labels)} cells are the known ones: nothing can be told"
+            " apart (some, not all, are needed)"
         )
     if np.isnan(values).any():
         raise ValueError(
-            f"{int(np.isnan(values).sum())} of {len(values)} cells have no score (NaN): every cell needs one"
+            f"{int(np.isnan(values).sum())} of {len(values)} cells have no score (NaN): every cell"
+            " needs one"
         )
     return values, np.isin(labels, truth)
 

@@ -1,8 +1,8 @@
 """The residual graph on a task: runs with edges cut, and the slope of the measure in every edge.
 
-Both go two ways to equal numbers: by the lean engine (one matrix product a layer), and by hooks, which is the
-definition and serves every model. A weight is 1 for an edge that is kept and 0 for one that is cut: then the
-receiver reads what the sender writes in another run (see `BY`).
+Both go two ways to equal numbers: by the lean engine (one matrix product a layer), and by hooks,
+which is the definition and serves every model. A weight is 1 for an edge that is kept and 0 for one
+that is cut: then the receiver reads what the sender writes in another run (see `BY`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,9 @@ TOKENS_BACK = 1280  # tokens of one backward pass: about a gigabyte of graph on 
 
 
 def exist(dims: Any) -> Bool[Tensor, "sender receiver"]:
-    """Which pairs of a sender and a receiver are edges: those where the write comes before the read."""
+    """Which pairs of a sender and a receiver are edges: those where the write comes before the
+    read.
+    """
     wrote = torch.tensor([sites.write_step(s) for s in sites.senders(dims)])
     read = torch.tensor([sites.read_step(r, dims) for r in sites.receivers(dims)])
     return wrote[:, None] < read
@@ -76,11 +78,13 @@ def judged(model: Any, task: Any, metric: Any) -> Metric:
 
 
 class Edges:
-    """A model and a task's prompts, ready for runs with edges cut and for slopes; made once for many of them.
+    """A model and a task's prompts, ready for runs with edges cut and for slopes; made once for
+    many of them.
 
-    >>> edges = Edges(model, task, judge, by="resample")
-    >>> edges.cut(weights)                      # weights [row sender receiver] -> the measure [row batch]
-    >>> edges.slopes([None])                    # [batch sender receiver]: move of each edge times its slope
+    Example:
+        >>> edges = Edges(model, task, judge, by="resample")
+        >>> edges.cut(weights)                      # weights [row sender receiver] -> the measure [row batch]
+        >>> edges.slopes([None])                    # [batch sender receiver]: move of each edge times its slope
     """
 
     def __init__(
@@ -97,7 +101,8 @@ class Edges:
             raise unknown("way to cut", by, BY, "by='resample'")
         if metric.keep or metric.everywhere:
             raise ValueError(
-                f"edges are judged on END's logits, and {metric.name!r} reads something else (try 'logit_diff')"
+                f"edges are judged on END's logits, and {metric.name!r} reads something else (try"
+                " 'logit_diff')"
             )
         self.model, self.task, self.metric, self.by = model, task, metric, by
         self.dims = bridge.dims(model)
@@ -110,7 +115,7 @@ class Edges:
         with bridge.LOCK, torch.no_grad():
             self._prepare() if self.engine is not None else self._prepare_hooks()
 
-    # --- by the engine ---------------------------------------------------------------------------------------
+    # --- by the engine ----------------------------------------------------------------------------
 
     def _prepare(self) -> None:
         engine = self.engine
@@ -136,14 +141,16 @@ class Edges:
         return lean.run(self.engine, self.task.clean, keep=lean.EDGES, logits=None)
 
     def moves(self) -> Float[Tensor, "sender batch pos d_model"]:
-        """What each sender writes in the clean run, less in the other one, from position `first` on."""
+        """What each sender writes in the clean run, less in the other one, from position `first`
+        on.
+        """
         if self.engine is None:
             return torch.stack([self.now[str(s)] - self.others[str(s)] for s in self.senders])[
                 :, :, self.first :
             ]
         return lean.writes(self.engine, self.clean, self.first) - self.other.writes
 
-    # --- runs with edges cut ---------------------------------------------------------------------------------
+    # --- runs with edges cut ----------------------------------------------------------------------
 
     def cut(
         self,
@@ -173,7 +180,9 @@ class Edges:
     def downstream(
         self, layer: int, weights: Float[Tensor, "row sender receiver"], moves: Tensor
     ) -> Float[Tensor, "row batch"]:
-        """The same for rows that keep every edge into the layers before `layer`, which are then not run again."""
+        """The same for rows that keep every edge into the layers before `layer`, which are then not
+        run again.
+        """
         weights = weights.to(self.device, self.dtype)
         upstream = moves[: lean.graph(self.engine).before(layer)]
         with bridge.LOCK:
@@ -188,15 +197,17 @@ class Edges:
                 upstream=upstream,
             )
 
-    # --- slopes ----------------------------------------------------------------------------------------------
+    # --- slopes -----------------------------------------------------------------------------------
 
     def slopes(
         self, points: Sequence[float | None], what: str = "slopes"
     ) -> Float[Tensor, "batch sender receiver"]:
         """Each edge's move times the slope in what its receiver reads, mean over points.
 
-        points: where between the other run's embedding (0) and the clean one's (1) the slope is taken; None is the
-        clean run itself. The move is clean - other, so a positive score says that the edge helps the measure.
+        Args:
+            points: Where between the other run's embedding (0) and the clean one's (1) the slope is
+                taken; None is the clean run itself. The move is clean - other, so a positive score
+                says that the edge helps the measure.
         """
         if self.engine is None:
             return self._slopes_by_hooks(points)
@@ -230,16 +241,20 @@ class Edges:
             yield some, torch.stack([start + (1.0 if a is None else a) * step for a in some])
 
     def _together(self, x: Tensor) -> int:
-        """How many points of an integral go through one backward pass on streams like x [batch pos d_model]."""
+        """How many points of an integral go through one backward pass on streams like x [batch pos
+        d_model].
+        """
         return max(1, TOKENS_BACK // (x.shape[0] * x.shape[1]))
 
     def slopes_at_activations(
         self, points: Sequence[float]
     ) -> Float[Tensor, "batch sender receiver"]:
-        """Each edge's move times the slope in what its receiver reads, the senders' own writes being interpolated.
+        """Each edge's move times the slope in what its receiver reads, the senders' own writes
+        being interpolated.
 
-        The embedding, each layer's heads together, and each MLP in turn write other + a (clean - other) for each a
-        in points. What comes before them is clean, what comes after reacts; only their own edges are scored there.
+        The embedding, each layer's heads together, and each MLP in turn write other + a (clean -
+        other) for each a in points. What comes before them is clean, what comes after reacts; only
+        their own edges are scored there.
         """
         found = torch.zeros(len(self.task), *exist(self.dims).shape, device=self.device)
         with bridge.LOCK:
@@ -268,7 +283,9 @@ class Edges:
     def _interpolated(
         self, turn: slice, points: Sequence[float], moved: Tensor
     ) -> Iterator[tuple[int, list[Tensor]]]:
-        """(layer, the slopes at its receivers and later ones) with these senders' writes moved, some points at a time."""
+        """(layer, the slopes at its receivers and later ones) with these senders' writes moved,
+        some points at a time.
+        """
         engine = self.engine
         layer, place = divmod(max(turn.start - 1, 0), self.dims.n_heads + 1)
         resid, away = self.clean["resid_pre"][layer][:, self.first :], moved[turn].sum(0)
@@ -285,7 +302,7 @@ class Edges:
             options = dict(resid=start, base=self.clean, first=self.first, layer=layer, touch=touch)
             yield layer, lean.slopes(engine, self.task.clean, self.read, **options)
 
-    # --- by hooks: the definition ----------------------------------------------------------------------------
+    # --- by hooks: the definition -----------------------------------------------------------------
 
     def _prepare_hooks(self) -> None:
         self.senders, self.receivers = sites.senders(self.dims), sites.receivers(self.dims)
@@ -308,7 +325,9 @@ class Edges:
             self.others = {name: mean(value) for name, value in kept.items()}
 
     def _cells(self, weight: Tensor) -> list[Intervention]:
-        """A run with weighted edges as interventions at every receiver that does not read the clean stream."""
+        """A run with weighted edges as interventions at every receiver that does not read the clean
+        stream.
+        """
         cells, there = [], exist(self.dims)
         for r, receiver in enumerate(self.receivers):
             lost = {

@@ -1,7 +1,9 @@
-"""Judging circuits: how much of the model's behaviour is left when everything else is cut, and what it lacks.
+"""Judging circuits: how much of the model's behaviour is left when everything else is cut, and what
+it lacks.
 
-Every number is a fraction of the way from the run with all edges cut (0) to the model's own clean run (1), a ratio
-of means over the prompts, never clamped: a circuit that leaves out what works against the task gives more than 1.
+Every number is a fraction of the way from the run with all edges cut (0) to the model's own clean
+run (1), a ratio of means over the prompts, never clamped: a circuit that leaves out what works
+against the task gives more than 1.
 """
 
 import time
@@ -28,7 +30,8 @@ from interp.sites import Site
 from interp.tasks.metrics import Metric
 
 FRACTION = "fraction (0 all edges cut, 1 clean)"
-CUT_RANDOM = 3  # of how many random circuits the complement is run as well: nearly whole models, and much alike
+# of how many random circuits the complement is run as well: nearly whole models, and much alike
+CUT_RANDOM = 3
 AT_ONCE = 32  # rows of weights held in memory at a time
 GROUPS = {"edges": "edge", "components": "component"}
 
@@ -54,25 +57,27 @@ def evaluate(
     >>> found.sel(measure="faithfulness").ci()
     >>> judged(circuit, found).save("ioi.json")     # the circuit's file says how good it was
 
-    Axis: measure.
-    "faithfulness" = (circuit - corrupted) / (clean - corrupted), of the metric's means: the circuit's edges as they
-    are, all others cut. "completeness" = 1 - the same for the complement (only the circuit's edges cut): 1 when
-    nothing is left without the circuit, 0 when the model does as well without it. This is Wang et al.'s
-    F(C \\ K) - F(M \\ K) with K the whole circuit, as a fraction. Both unclamped.
-    "random faithfulness" and "random completeness": the means over `sets` random circuits with as many edges (of
-    the first 3 for completeness); match="layers" draws as many of each kind in each layer, see `random_circuits`.
-    "clean", "corrupted", "circuit", "complement": the metric itself. "clean" is the model's plain run; "corrupted" is
-    the run with every edge cut, which by="resample" is the run on the corrupted prompts.
+    Axis: measure. "faithfulness" = (circuit - corrupted) / (clean - corrupted), of the metric's
+    means: the circuit's edges as they are, all others cut. "completeness" = 1 - the same for the
+    complement (only the circuit's edges cut): 1 when nothing is left without the circuit, 0 when
+    the model does as well without it. This is Wang et al.'s F(C \\ K) - F(M \\ K) with K the whole
+    circuit, as a fraction. Both unclamped. "random faithfulness" and "random completeness": the
+    means over `sets` random circuits with as many edges (of the first 3 for completeness);
+    match="layers" draws as many of each kind in each layer, see `random_circuits`. "clean",
+    "corrupted", "circuit", "complement": the metric itself. "clean" is the model's plain run;
+    "corrupted" is the run with every edge cut, which by="resample" is the run on the corrupted
+    prompts.
 
-    by: what a cut edge carries: "resample" the write of the corrupted twin, "mean" the position-wise mean write over
-    reference prompts (the task's corrupted ones, or `reference` tokens), "zero" nothing (far from anything the
-    model has seen). metric, way: as in `patch`. Examples are the prompts' parts in the ratio, so that `ci` is the
-    interval of a ratio of means. metadata: "edges", "share" of all edges, "random" (each set's faithfulness), "seen":
-    whether these are the prompts the circuit was found on; then judge on task.heldout().
-    Errors: a circuit of another model, without edges, or found on another task (any_task=True allows that).
+    by: what a cut edge carries: "resample" the write of the corrupted twin, "mean" the
+    position-wise mean write over reference prompts (the task's corrupted ones, or `reference`
+    tokens), "zero" nothing (far from anything the model has seen). metric, way: as in `patch`.
+    Examples are the prompts' parts in the ratio, so that `ci` is the interval of a ratio of means.
+    metadata: "edges", "share" of all edges, "random" (each set's faithfulness), "seen": whether
+    these are the prompts the circuit was found on; then judge on task.heldout(). Errors: a circuit
+    of another model, without edges, or found on another task (any_task=True allows that).
 
-    Wang et al. 2022 (arXiv 2211.00593), section 4; Hanna et al. 2024 (arXiv 2403.17806); Miller et al. 2024
-    (arXiv 2407.08734) on what such a number depends on.
+    Wang et al. 2022 (arXiv 2211.00593), section 4; Hanna et al. 2024 (arXiv 2403.17806); Miller et
+    al. 2024 (arXiv 2407.08734) on what such a number depends on.
     """
     started = time.perf_counter()
     edges, clean = _ready(model, task, circuit, by, metric, any_task, reference, backend)
@@ -132,14 +137,17 @@ def evaluate(
 
 
 def with_evaluation(circuit: Circuit, found: Result) -> Circuit:
-    """The circuit with the numbers of an evaluation written into its `evaluation`, four significant digits.
+    """The circuit with the numbers of an evaluation written into its `evaluation`, four significant
+    digits.
 
-    >>> judged(circuit, evaluate(model, task.heldout(), circuit)).save("ioi.json")
+    Example:
+        >>> judged(circuit, evaluate(model, task.heldout(), circuit)).save("ioi.json")
     """
     metadata, short = found.metadata, lambda x: float(f"{float(x):.4g}")
     if metadata.get("method") != "evaluation" or metadata["edges"] != len(circuit):
         raise ValueError(
-            f"{found.name!r} is not an evaluation of these {len(circuit)} edges (try evaluate(model, task, circuit))"
+            f"{found.name!r} is not an evaluation of these {len(circuit)} edges (try"
+            " evaluate(model, task, circuit))"
         )
     value = {name: short(v) for name, v in zip(found.coords["measure"], found.values)}
     said = {
@@ -173,17 +181,19 @@ def minimality(
     reference: Tensor | None = None,
     backend: str | None = None,
 ) -> Result:
-    """How much of the circuit's faithfulness falls when one of its edges, or components, is cut from it.
+    """How much of the circuit's faithfulness falls when one of its edges, or components, is cut
+    from it.
 
     >>> minimality(model, task.heldout(), circuit).top(5, by="low")              # edges that do not help
     >>> minimality(model, task.heldout(), circuit, of="components").plot()
     >>> minimality(model, task, circuit, of="components", without=["L23H3"])      # once its twin is gone
 
-    Axis: edge ("L9H1 -> L10H7.q_in") or component (everything it sends is cut). Values: faithfulness before less
-    after, positive when the part helps; unclamped. without: components that are cut in both runs. With them this is
-    Wang et al.'s minimality score F(C \\ K) - F(C \\ (K and v)), K being the ones a part's work would pass to.
-    The other options are those of `evaluate`. A run for each part: some tenths of a second on a 30-layer model.
-    Wang et al. 2022 (arXiv 2211.00593), section 4.
+    Axis: edge ("L9H1 -> L10H7.q_in") or component (everything it sends is cut). Values:
+    faithfulness before less after, positive when the part helps; unclamped. without: components
+    that are cut in both runs. With them this is Wang et al.'s minimality score F(C \\ K) - F(C \\
+    (K and v)), K being the ones a part's work would pass to. The other options are those of
+    `evaluate`. A run for each part: some tenths of a second on a 30-layer model. Wang et al. 2022
+    (arXiv 2211.00593), section 4.
     """
     started = time.perf_counter()
     if of not in GROUPS:
@@ -237,12 +247,14 @@ def random_circuits(
 ) -> list[Circuit]:
     """Circuits of random edges of the same graph, each with as many edges as the given one.
 
-    >>> random_circuits(circuit, sets=3)
-    >>> random_circuits(circuit, sets=3, match="layers")
+    Edges are drawn among all edges, the circuit's own too. match="size" draws from the whole graph;
+    "layers" as many as the circuit has into each layer's queries, keys, values, MLP, and into the
+    logits: harder to beat, since where a circuit reads is already half of what it is. Not pruned:
+    few random edges lie on a way to the logits.
 
-    Edges are drawn among all edges, the circuit's own too. match="size" draws from the whole graph; "layers" as many
-    as the circuit has into each layer's queries, keys, values, MLP, and into the logits: harder to beat, since
-    where a circuit reads is already half of what it is. Not pruned: few random edges lie on a way to the logits.
+    Example:
+        >>> random_circuits(circuit, sets=3)
+        >>> random_circuits(circuit, sets=3, match="layers")
     """
     if match not in ("size", "layers"):
         raise unknown("way to match", match, ("size", "layers"), "match='layers'")
@@ -279,7 +291,7 @@ def random_circuits(
     return drawn
 
 
-# --- what both this and curves use -------------------------------------------------------------------------------
+# --- what both this and curves use ----------------------------------------------------------------
 
 
 def fractions(
@@ -288,17 +300,20 @@ def fractions(
     corrupted: Float[Tensor, "batch"],
     metric: Metric,
 ) -> Float[np.ndarray, "row batch"]:
-    """Where each run stands between corrupted (0) and clean (1): a prompt's part in the ratio of the means.
+    """Where each run stands between corrupted (0) and clean (1): a prompt's part in the ratio of
+    the means.
 
-    The mean over prompts is exactly that ratio. Each part is the ratio plus the prompt's distance from it (the
-    linearised ratio), so that the spread of the parts gives the interval of the ratio, the denominator's included.
+    The mean over prompts is exactly that ratio. Each part is the ratio plus the prompt's distance
+    from it (the linearised ratio), so that the spread of the parts gives the interval of the ratio,
+    the denominator's included.
     """
     values, clean, corrupted = (to_numpy(x) for x in (values, clean, corrupted))
     whole = (clean - corrupted).mean()
     if abs(whole) < 1e-6:
         raise ValueError(
-            f"{metric.name} is the same in the clean run and with all edges cut ({clean.mean():.4g}): there is nothing to "
-            "be faithful to (try metric='logit_diff', or another `by`)"
+            f"{metric.name} is the same in the clean run and with all edges cut"
+            f" ({clean.mean():.4g}): there is nothing to be faithful to (try metric='logit_diff',"
+            " or another `by`)"
         )
     moved = values - corrupted
     ratio = moved.mean(-1, keepdims=True) / whole
@@ -312,7 +327,9 @@ def graph_of(model: Any) -> Graph:
 
 
 def run_weights(circuit: Circuit, by: str) -> Float[np.ndarray, "sender receiver"]:
-    """The circuit as weights of a run; resampled, edges on no way to the logits change nothing and cost time."""
+    """The circuit as weights of a run; resampled, edges on no way to the logits change nothing and
+    cost time.
+    """
     return (circuit.prune() if by == "resample" else circuit).weights()
 
 

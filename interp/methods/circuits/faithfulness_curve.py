@@ -39,21 +39,32 @@ def faithfulness_curve(
     reference: Tensor | None = None,
     backend: str | None = None,
 ) -> Result:
-    """The faithfulness of circuits of growing size chosen by these scores, beside random circuits as large.
+    """The faithfulness of circuits of growing size chosen by these scores, beside random circuits
+    as large.
 
-    >>> curve = faithfulness_curve(model, task.heldout(), discover(model, task))
-    >>> curve.plot()
-    >>> area(curve)                          # CPR and CMD, as MIB defines them
+    Faithfulness as in `evaluate`: 0 all edges cut, 1 the clean run, unclamped.
 
-    Axes: circuit ("discovered", "random"), edges. Faithfulness as in `evaluate`: 0 all edges cut, 1 the clean run,
-    unclamped. sizes: shares of all edges up to 1 (rounded to whole edges, at least one), numbers of edges above 1.
-    select, absolute: `Circuit.top` or `Circuit.greedy`, by the score's size or (absolute=False) the most helpful
-    first; MIB's CPR is signed, its CMD by size. prune: leave out edges on no way from the embedding to the logits,
-    random ones too; with by="resample" this changes the time and not the numbers, and a size counts the
-    edges before it. by, metric, reference, way: as in `evaluate`; sets, match, seed: the random circuits, whose mean is
-    "random". metadata: "random" (each set's, by size), "kept" (edges after pruning), "total".
+    Example:
+        >>> curve = faithfulness_curve(model, task.heldout(), discover(model, task))
+        >>> curve.plot()
+        >>> area(curve)                          # CPR and CMD, as MIB defines them
 
-    Mueller et al. 2025 (MIB, arXiv 2504.13151).
+    Args:
+        sizes: Shares of all edges up to 1 (rounded to whole edges, at least one), numbers of edges
+            above 1.
+        select, absolute: `Circuit.top` or `Circuit.greedy`, by the score's size or (absolute=False)
+            the most helpful first; MIB's CPR is signed, its CMD by size.
+        prune: Leave out edges on no way from the embedding to the logits, random ones too; with
+            by="resample" this changes the time and not the numbers, and a size counts the edges
+            before it. by, metric, reference, way: as in `evaluate`.
+        sets, match, seed: The random circuits, whose mean is "random". metadata: "random" (each
+            set's, by size), "kept" (edges after pruning), "total".
+
+    Returns:
+        Axes: circuit ("discovered", "random"), edges.
+
+    Reference:
+        Mueller et al. 2025 (MIB, arXiv 2504.13151).
     """
     started = time.perf_counter()
     if select not in SELECT:
@@ -103,17 +114,21 @@ def faithfulness_curve(
 
 
 def cpr_cmd(curve: Result) -> Result:
-    """CPR and CMD of a faithfulness curve: the area under f, and the area between f and 1, over the share of edges.
+    """CPR and CMD of a faithfulness curve: the area under f, and the area between f and 1, over the
+    share of edges.
 
-    >>> area(curve)
-    >>> area(curve).sel(measure="CMD", circuit="discovered")
+    Example:
+        >>> area(curve)
+        >>> area(curve).sel(measure="CMD", circuit="discovered")
 
-    Axes: measure, circuit. Trapezoids of f and of |1 - f| between the curve's sizes, over the share of edges on a
-    linear scale, from the smallest size to the largest; MIB's ten sizes give 0.001 to 1, so that f = 1 throughout has CPR
-    0.999 and CMD 0. CPR: higher is better; MIB reads it off signed scores (absolute=False). CMD: lower is better, 0
-    at best; MIB reads it off the scores' size (absolute=True). Which one this curve used: metadata["absolute"]. The two
-    orders give very different numbers, so say which.
-    Mueller et al. 2025 (MIB, arXiv 2504.13151), section 3.
+    Reference:
+        Axes: measure, circuit. Trapezoids of f and of |1 - f| between the curve's sizes, over the
+        share of edges on a linear scale, from the smallest size to the largest; MIB's ten sizes
+        give 0.001 to 1, so that f = 1 throughout has CPR 0.999 and CMD 0. CPR: higher is better;
+        MIB reads it off signed scores (absolute=False). CMD: lower is better, 0 at best; MIB reads
+        it off the scores' size (absolute=True). Which one this curve used: metadata["absolute"].
+        The two orders give very different numbers, so say which. Mueller et al. 2025 (MIB, arXiv
+        2504.13151), section 3.
     """
     if curve.dims != ("circuit", "edges") or "total" not in curve.metadata:
         raise ValueError(
@@ -122,7 +137,8 @@ def cpr_cmd(curve: Result) -> Result:
     numbers = curve.coords["edges"]
     if len(numbers) < 2:
         raise ValueError(
-            f"a curve of one size ({numbers[0]} edges) has no area: give faithfulness_curve at least two sizes"
+            f"a curve of one size ({numbers[0]} edges) has no area: give faithfulness_curve at"
+            " least two sizes"
         )
     share = np.array(numbers) / curve.metadata["total"]
     below = np.trapezoid(curve.examples, share, axis=1)
@@ -143,8 +159,10 @@ def _numbers(scores: Result, sizes: Sequence[float]) -> tuple[list[int], int]:
     bad = [size for size in sizes if not 0 < size <= total or (size > 1 and size != int(size))]
     if bad or not len(sizes):
         raise ValueError(
-            f"size {bad[0] if bad else '(none)'}: shares lie in (0, 1], numbers of edges in 2 to {total} (try 0.01, or 500)"
+            f"size {bad[0] if bad else '(none)'}: shares lie in (0, 1], numbers of edges in 2 to"
+            f" {total} (try 0.01, or 500)"
         )
-    return sorted(
-        {max(1, round(size * total)) if size <= 1 else int(size) for size in sizes}
-    ), total
+    return (
+        sorted({max(1, round(size * total)) if size <= 1 else int(size) for size in sizes}),
+        total,
+    )

@@ -1,4 +1,6 @@
-"""Whether two tasks use the same heads: the overlap of their circuits, beside random heads of the same layers."""
+"""Whether two tasks use the same heads: the overlap of their circuits, beside random heads of the
+same layers.
+"""
 
 import time
 from dataclasses import replace
@@ -21,25 +23,36 @@ def head_overlap(
     level: float = 0.95,
     seed: int = 0,
 ) -> Result:
-    """How many of the n largest heads of b are among the n largest of a, and what random heads of b's layers give.
+    """How many of the n largest heads of b are among the n largest of a, and what random heads of
+    b's layers give.
 
-    >>> overlap(attribution_patch(model, ioi, "L*H*"), attribution_patch(model, laundry, "L*H*"), n=27)
+    Example:
+        >>> overlap(attribution_patch(model, ioi, "L*H*"), attribution_patch(model, laundry, "L*H*"), n=27)
 
-    a, b: scores by layer and head with their examples; heads are ranked by size, whatever their sign.
-    Axis: measure. "overlap": the share of b's heads that a has (the same both ways, the circuits being of one size);
-    "low" and "high": its bootstrap interval, the examples of a and of b drawn anew, each apart. A drawn circuit is a
-    noisier one, so these lie low rather than high. "Jaccard": in both, as a share of in either. "by chance", "95 % of
-    random sets", "99 % of random sets": the mean and percentiles over `draws` sets with as many heads in each layer
-    as b's circuit, drawn from all of the layer's heads (a permutation within layers: stricter than one of all heads).
-    metadata: "both" (the heads in both circuits), "drawn" (the overlap of every resample: subtract two with the same
-    `seed` and a, where a's prompts are drawn alike) and "random sets" (of every random set).
-    After Merullo et al. 2024 (arXiv 2310.08744), who compare with no random heads.
+    Args:
+        a, b: Scores by layer and head with their examples; heads are ranked by size, whatever their
+            sign. A drawn circuit is a noisier one, so these lie low rather than high. "Jaccard": in
+            both, as a share of in either. "by chance", "95 % of random sets", "99 % of random
+            sets": the mean and percentiles over `draws` sets with as many heads in each layer as
+            b's circuit, drawn from all of the layer's heads (a permutation within layers: stricter
+            than one of all heads). metadata: "both" (the heads in both circuits), "drawn" (the
+            overlap of every resample: subtract two with the same `seed` and a, where a's prompts
+            are drawn alike) and "random sets" (of every random set).
+
+    Returns:
+        Axis: measure. "overlap": the share of b's heads that a has (the same both ways, the
+        circuits being of one size); "low" and "high": its bootstrap interval, the examples of a and
+        of b drawn anew, each apart.
+
+    Reference:
+        After Merullo et al. 2024 (arXiv 2310.08744), who compare with no random heads.
     """
     started = time.perf_counter()
     for name, one in (("a", a), ("b", b)):
         if one.dims != ("layer", "head") or one.examples is None or np.isnan(one.values).any():
             raise ValueError(
-                f"{name} is not every head's score with its examples (try attribution_patch(model, task, 'L*H*'))"
+                f"{name} is not every head's score with its examples (try attribution_patch(model,"
+                " task, 'L*H*'))"
             )
     if a.coords != b.coords:
         raise ValueError("a and b are not scores of the same heads: they must be of one model")
@@ -89,17 +102,21 @@ def head_overlap(
 
 
 def role_score(attention: Result, effect: Result) -> Result:
-    """A head's part in a role by what it looks at and what it does: attention times effect, prompt by prompt.
+    """A head's part in a role by what it looks at and what it does: attention times effect, prompt
+    by prompt.
 
-    >>> role_score(attends(model, task, "END", "IO"), logit_attribution(model, task)).top(3, by="high")      # name movers
+    Large only where a head does both on the same prompts. Axes, sign and unit are the effect's, so
+    a head that attends by 0.5 counts with half its effect. Both must be on the same axes, of the
+    same prompts.
 
-    Large only where a head does both on the same prompts. Axes, sign and unit are the effect's, so a head that attends
-    by 0.5 counts with half its effect. Both must be on the same axes, of the same prompts.
+    Example:
+        >>> role_score(attends(model, task, "END", "IO"), logit_attribution(model, task)).top(3, by="high")      # name movers
     """
     pair = (attention.examples, effect.examples)
     if (attention.dims, attention.coords) != (effect.dims, effect.coords):
         raise ValueError(
-            f"{attention.name!r} and {effect.name!r} have other axes: both need every head (try 'L*H*')"
+            f"{attention.name!r} and {effect.name!r} have other axes: both need every head (try"
+            " 'L*H*')"
         )
     if any(e is None for e in pair) or pair[0].shape != pair[1].shape:
         raise ValueError(

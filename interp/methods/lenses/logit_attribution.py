@@ -27,14 +27,20 @@ def logit_attribution(
 ) -> Result:
     """How much each component writes straight into the logit difference at the last position.
 
-    >>> logit_attribution(model, task).top(5)            # heads
-    >>> logit_attribution(model, task, "mlp.*").plot()   # MLPs
+    Example:
+        >>> logit_attribution(model, task).top(5)            # heads
+        >>> logit_attribution(model, task, "mlp.*").plot()   # MLPs
 
-    where: writers, "L*H*", "mlp.*", "attn.*" or "embed". toward: "difference", or one side of it, "answer" or
-    "wrong", each against the mean over the vocabulary (answer less wrong is the difference). The final norm is exact: each write is divided by the
-    scale of the very run it is part of, so embed, all heads, all MLPs and the model's biases add up to the
-    logit difference. Unit: logits. Only the direct path counts; what a component does through later ones does
-    not (see `patch`). Elhage et al. 2021; Wang et al. 2022 (arXiv 2211.00593).
+    Args:
+        where: Writers, "L*H*", "mlp.*", "attn.*" or "embed".
+        toward: "difference", or one side of it, "answer" or "wrong", each against the mean over the
+            vocabulary (answer less wrong is the difference). The final norm is exact: each write is
+            divided by the scale of the very run it is part of, so embed, all heads, all MLPs and
+            the model's biases add up to the logit difference. Unit: logits. Only the direct path
+            counts; what a component does through later ones does not (see `patch`).
+
+    Reference:
+        Elhage et al. 2021; Wang et al. 2022 (arXiv 2211.00593).
     """
     started = time.perf_counter()
     if toward not in TOWARD:
@@ -97,10 +103,12 @@ def _head(model: Any, site: sites.Site, z: Tensor, along: Tensor) -> Tensor:
 def answer_direction(
     model: Any, task: Any, toward: str = "difference"
 ) -> Float[Tensor, "batch d_model"]:
-    """The direction of the normed residual along which the task's logit difference (or one side of it) grows.
+    """The direction of the normed residual along which the task's logit difference (or one side of
+    it) grows.
 
-    The logit difference is linear in the logits it reads, so its weights are its gradient. One side alone is
-    taken against the mean over the vocabulary, since all logits may rise together without any effect.
+    The logit difference is linear in the logits it reads, so its weights are its gradient. One side
+    alone is taken against the mean over the vocabulary, since all logits may rise together without
+    any effect.
     """
     W_U, _ = bridge.unembedding(model)
     columns = task.columns.to(W_U.device)
@@ -118,10 +126,11 @@ def answer_direction(
 def through_final_norm(
     model: Any, residual: Float[Tensor, "batch d_model"], direction: Float[Tensor, "batch d_model"]
 ) -> Float[Tensor, "batch d_model"]:
-    """The direction in the residual stream itself: a write's dot product with it is its share of the logits.
+    """The direction in the residual stream itself: a write's dot product with it is its share of
+    the logits.
 
-    With the scale taken from this run, the final norm is linear: divide by the scale, multiply by the gain,
-    and for LayerNorm take the mean out.
+    With the scale taken from this run, the final norm is linear: divide by the scale, multiply by
+    the gain, and for LayerNorm take the mean out.
     """
     gain, _ = bridge.final_gain(model)
     toward = direction * gain / bridge.final_scale(model, residual)

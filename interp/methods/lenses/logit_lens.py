@@ -27,13 +27,17 @@ def logit_lens(
 ) -> Result:
     """The task's metric as the residual stream would give it at each layer.
 
-    >>> logit_lens(model, task).plot()                                    # by layer, at the last position
-    >>> logit_lens(model, task, "resid_post.*@*", metric="rank").plot()   # layer by position
+    Example:
+        >>> logit_lens(model, task).plot()                                    # by layer, at the last position
+        >>> logit_lens(model, task, "resid_post.*@*", metric="rank").plot()   # layer by position
 
-    where: places in the stream; metric: "logit_diff" (logits), "rank" (0 = the answer is on top), "prob", ...
-    Read rank and logit difference first: probabilities stay near zero until the last layers.
-    lens: a tuned lens to read through (see `tuned_lens`); layers it does not have are NaN.
-    nostalgebraist 2020. The exact final norm is applied, so the last layer's reading is the model's own.
+    Args:
+        where: Places in the stream.
+        metric: "logit_diff" (logits), "rank" (0 = the answer is on top), "prob", ... Read rank and
+            logit difference first: probabilities stay near zero until the last layers.
+        lens: A tuned lens to read through (see `tuned_lens`); layers it does not have are NaN.
+            nostalgebraist 2020. The exact final norm is applied, so the last layer's reading is the
+            model's own.
     """
     started = time.perf_counter()
     site = sites.Site.parse(where)
@@ -44,7 +48,8 @@ def logit_lens(
     key = str(site.at(None) if site.pos == sites.STAR else site)
     if site.pos is None:
         raise ValueError(
-            f"the lens reads one position at a time: {where!r} needs one (try '{where}@END' or '{where}@*')"
+            f"the lens reads one position at a time: {where!r} needs one (try '{where}@END' or"
+            f" '{where}@*')"
         )
     translate = through(model, lens, site, grid)
     values = run(model, task, keep=[key], last_only=True).kept[key]  # [(layer) batch (pos) d_model]
@@ -76,7 +81,8 @@ def through(
         return lambda one, row: row
     if site.family != "resid_post":
         raise ValueError(
-            f"a tuned lens reads the stream after a layer, got {str(site)!r} (try 'resid_post.*@END')"
+            f"a tuned lens reads the stream after a layer, got {str(site)!r} (try"
+            " 'resid_post.*@END')"
         )
     if lens.fingerprint != fingerprint(model):
         raise ValueError(
@@ -84,6 +90,7 @@ def through(
         )
     if not any(one.layer in lens.layers for one in grid.sites):
         raise ValueError(
-            f"this lens was not trained at the layers of {str(site)!r} (it has {', '.join(map(str, lens.layers))})"
+            f"this lens was not trained at the layers of {str(site)!r} (it has"
+            f" {', '.join(map(str, lens.layers))})"
         )
     return lambda one, row: lens.read(one.layer, row) if one.layer in lens.layers else None

@@ -29,8 +29,10 @@ IDENTITY = "tree -> tree; 42 -> 42; blue -> blue; ? ->"
 class Readings:
     """What the model wrote for each pair of source and target layer.
 
-    texts: by the labels of `result`, in its order. result: the probability of the first new token (of `answer`
-    when one was asked for), with one axis for each star: "source", "target".
+    Attributes:
+        texts: By the labels of `result`, in its order.
+        result: The probability of the first new token (of `answer` when one was asked for), with
+            one axis for each star: "source", "target".
     """
 
     texts: dict[str, str]
@@ -45,8 +47,14 @@ class Readings:
         )
 
     def _repr_html_(self) -> str:
-        head = f"<tr><th></th><th>{escape(self.result.name)}</th><th style='text-align:left'>what is written</th></tr>"
-        cell = "<tr><td style='text-align:left'>{}</td><td>{:.3f}</td><td style='text-align:left;white-space:pre'>{}</td></tr>"
+        head = (
+            f"<tr><th></th><th>{escape(self.result.name)}</th><th style='text-align:left'>what is"
+            " written</th></tr>"
+        )
+        cell = (
+            "<tr><td style='text-align:left'>{}</td><td>{:.3f}</td><td"
+            " style='text-align:left;white-space:pre'>{}</td></tr>"
+        )
         values = self.result.values.ravel()
         body = "".join(
             cell.format(escape(a), p, escape(repr(t)[1:-1]))
@@ -68,15 +76,22 @@ def patchscope(
     max_new_tokens: int = 5,
     answer: str | None = None,
 ) -> Readings:
-    """What the model writes after the target prompt when a place in it holds a representation of the source prompt.
+    """What the model writes after the target prompt when a place in it holds a representation of
+    the source prompt.
 
-    >>> patchscope(model, "The capital of France", source="resid_post.*@-1", target="resid_post.2@-2")
+    Example:
+        >>> patchscope(model, "The capital of France", source="resid_post.*@-1", target="resid_post.2@-2")
 
-    source, target: one place each, or a sweep over layers ("resid_post.*@-1"), every source with every target;
-    layers: only these layers of a sweep. The default target prompt repeats words, and its place is the "?",
-    the last token but one. answer: a word of one token (" Paris") whose probability to ask for.
-    It is `set_to` a value of another prompt, at the prompt's own place also while the text is written.
-    Ghandeharioun et al. 2024 (arXiv 2401.06102).
+    Args:
+        source, target: One place each, or a sweep over layers ("resid_post.*@-1"), every source
+            with every target.
+        layers: Only these layers of a sweep. The default target prompt repeats words, and its place
+            is the "?", the last token but one.
+        answer: A word of one token (" Paris") whose probability to ask for. It is `set_to` a value
+            of another prompt, at the prompt's own place also while the text is written.
+
+    Reference:
+        Ghandeharioun et al. 2024 (arXiv 2401.06102).
     """
     started = time.perf_counter()
     given, into = _one(model, source_prompt, "source"), _one(model, target_prompt, "target")
@@ -87,7 +102,8 @@ def patchscope(
     d = bridge.dims(model)
     if width(froms[0], d) != width(tos[0], d):
         raise ValueError(
-            f"{source!r} holds {width(froms[0], d)} numbers and {target!r} {width(tos[0], d)}: put like into like"
+            f"{source!r} holds {width(froms[0], d)} numbers and {target!r} {width(tos[0], d)}: put"
+            " like into like"
         )
     kept = run(model, given[None], keep=froms, last_only=True).kept
     cells = [(a, b) for a in froms for b in tos]
@@ -132,7 +148,8 @@ def _places(model: Any, where: str, length: int, layers: Sequence[int] | None) -
     site, d = Site.parse(where), bridge.dims(model)
     if not isinstance(site.pos, int) or set(site.stars) - {"layer"}:
         raise ValueError(
-            f"a patchscope reads and sets one token, its layers may be swept: {where!r} (try 'resid_post.*@-1')"
+            f"a patchscope reads and sets one token, its layers may be swept: {where!r} (try"
+            " 'resid_post.*@-1')"
         )
     found = list(sites.expand(site, d, length).sites)
     width(found[0], d)

@@ -1,4 +1,6 @@
-"""The tuned lens: the logit lens through an affine map per layer, trained to say what the model says at the end."""
+"""The tuned lens: the logit lens through an affine map per layer, trained to say what the model
+says at the end.
+"""
 
 import hashlib
 import os
@@ -24,10 +26,12 @@ JUDGED = 512  # tokens of the text on which a lens is judged, evenly spread
 
 @dataclass(frozen=True, eq=False)
 class TunedLens:
-    """A map h -> h + h W + b for some layers, made by `tuned_lens`. The last layer's is the identity.
+    """A map h -> h + h W + b for some layers, made by `tuned_lens`. The last layer's is the
+    identity.
 
-    >>> lens.read(12, residual)          # [... d_model], as the last layer would have it
-    >>> lens.plot()                      # how far each layer's reading is from the model's, with and without
+    Example:
+        >>> lens.read(12, residual)          # [... d_model], as the last layer would have it
+        >>> lens.plot()                      # how far each layer's reading is from the model's, with and without
     """
 
     layers: tuple[int, ...]
@@ -39,7 +43,8 @@ class TunedLens:
     def __post_init__(self) -> None:
         if self.weight[-1].any() or self.bias[-1].any():
             raise ValueError(
-                "the translator of the last layer must be the identity: its stream is what the model reads"
+                "the translator of the last layer must be the identity: its stream is what the"
+                " model reads"
             )
 
     def read(
@@ -48,14 +53,17 @@ class TunedLens:
         """The stream after a layer, translated into that of the last layer."""
         if layer not in self.layers:
             raise ValueError(
-                f"this lens was not trained at layer {layer} (it has {', '.join(map(str, self.layers))})"
+                f"this lens was not trained at layer {layer} (it has"
+                f" {', '.join(map(str, self.layers))})"
             )
         i = self.layers.index(layer)
         h = residual.to(self.weight.dtype)  # translated in float32, whatever the model computes in
         return (h + h @ self.weight[i] + self.bias[i]).to(residual.dtype)
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
-        """The Axes with the divergence from the model's output by layer, for the logit lens and this one."""
+        """The Axes with the divergence from the model's output by layer, for the logit lens and
+        this one.
+        """
         return self.kl.plot(ax=ax, **options)
 
     def __repr__(self) -> str:
@@ -73,18 +81,29 @@ def tuned_lens(
     seed: int = 0,
     cached: bool = True,
 ) -> TunedLens:
-    """A tuned lens: for each layer the affine map after which the stream's logits are closest to the model's.
+    """A tuned lens: for each layer the affine map after which the stream's logits are closest to
+    the model's.
 
-    >>> lens = tuned_lens(model, text, layers=range(0, 30, 5))
-    >>> logit_lens(model, task, lens=lens).plot()
+    Example:
+        >>> lens = tuned_lens(model, text, layers=range(0, 30, 5))
+        >>> logit_lens(model, task, lens=lens).plot()
 
-    tokens: text, ids [chunk pos]; position 0 is left out (the sink is unlike every other). layers: those to train
-    (all by default); the last is always there and is the identity. steps of `batch` tokens each, drawn by seed.
-    vocab: train on the distribution over this many tokens, the likeliest on this text (None: all of them); the
-    lens is judged on the whole vocabulary: lens.kl, nats, on at most 512 tokens of the same text. A map that is
-    no better there than none is left as the identity, and kl.metadata["left alone"] says so. Kept on disk, for the
-    same weights, text and options. Cost: about 0.1 s a step and layer for 135M parameters with vocab=4096.
-    Belrose et al. 2023, arXiv 2303.08112 (KL to the final logits; their text is the training set, not yours).
+    Args:
+        tokens: Text, ids [chunk pos]; position 0 is left out (the sink is unlike every other).
+        layers: Those to train (all by default); the last is always there and is the identity. steps
+            of `batch` tokens each, drawn by seed.
+        vocab: Train on the distribution over this many tokens, the likeliest on this text (None:
+            all of them); the lens is judged on the whole vocabulary: lens.kl, nats, on at most 512
+            tokens of the same text. A map that is no better there than none is left as the
+            identity, and kl.metadata["left alone"] says so. Kept on disk, for the same weights,
+            text and options.
+
+    Cost:
+        About 0.1 s a step and layer for 135M parameters with vocab=4096.
+
+    Reference:
+        Belrose et al. 2023, arXiv 2303.08112 (KL to the final logits; their text is the training
+        set, not yours).
     """
     started = time.perf_counter()
     tokens = torch.as_tensor(tokens)
@@ -216,7 +235,8 @@ def _checked(
     d = bridge.dims(model)
     if tokens.ndim != 2 or tokens.shape[1] < 2 or not len(tokens):
         raise ValueError(
-            f"a tuned lens is trained on text, ids [chunk pos] of 2 or more positions, got {tuple(tokens.shape)}"
+            "a tuned lens is trained on text, ids [chunk pos] of 2 or more positions, got"
+            f" {tuple(tokens.shape)}"
         )
     asked = range(d.n_layers) if layers is None else layers
     wrong = [layer for layer in asked if not 0 <= layer < d.n_layers]
@@ -227,7 +247,7 @@ def _checked(
     return tuple(sorted({*asked, d.n_layers - 1}))
 
 
-# --- on disk -------------------------------------------------------------------------------------------------
+# --- on disk --------------------------------------------------------------------------------------
 
 
 def fingerprint(model: Any) -> str:

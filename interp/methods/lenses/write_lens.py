@@ -1,4 +1,6 @@
-"""The lens on single writes: which tokens does what a head or an MLP adds to the stream speak for, read by itself?"""
+"""The lens on single writes: which tokens does what a head or an MLP adds to the stream speak for,
+read by itself?
+"""
 
 import time
 from collections.abc import Sequence
@@ -27,19 +29,26 @@ def write_lens(
     *,
     within: int | None = None,
 ) -> Result:
-    """Where a token stands when what a component writes is read alone, through the final norm and the unembedding.
+    """Where a token stands when what a component writes is read alone, through the final norm and
+    the unembedding.
 
-    >>> write_lens(model, task, "L*H*@END", "answer").top(5, by="low")      # rank: 0 = on top
-    >>> write_lens(model, task, "L*H*@END", "country", within=10).plot()    # share of prompts with it in the top 10
+    Example:
+        >>> write_lens(model, task, "L*H*@END", "answer").top(5, by="low")      # rank: 0 = on top
+        >>> write_lens(model, task, "L*H*@END", "country", within=10).plot()    # share of prompts with it in the top 10
 
-    where: writers at one position: "L*H*@END", "mlp.*@SUBJECT", "attn.3@END", "embed@END"; or a list of them, each
-    read by itself, on the axis "site".
-    token: "answer", "wrong", or one of the task's labels ("country"): its words as tokens after a space; the best
-    one counts where an example has several. within: None gives the rank, k whether the rank is below k.
-    The write is read alone, without the norm's and the unembedding's own biases, so its length and sign matter
-    as a direction only: a rank says what the write favours, not whether it is large enough to count (see
-    `logit_attribution`). Unit: tokens above it, or share of prompts.
-    As the logit lens of nostalgebraist 2020, on one head's output: Lv et al. 2024 (arXiv 2403.19521).
+    Args:
+        where: Writers at one position: "L*H*@END", "mlp.*@SUBJECT", "attn.3@END", "embed@END"; or a
+            list of them, each read by itself, on the axis "site".
+        token: "answer", "wrong", or one of the task's labels ("country"): its words as tokens after
+            a space; the best one counts where an example has several.
+        within: None gives the rank, k whether the rank is below k. The write is read alone, without
+            the norm's and the unembedding's own biases, so its length and sign matter as a
+            direction only: a rank says what the write favours, not whether it is large enough to
+            count (see `logit_attribution`). Unit: tokens above it, or share of prompts.
+
+    Reference:
+        As the logit lens of nostalgebraist 2020, on one head's output: Lv et al. 2024 (arXiv
+        2403.19521).
     """
     started = time.perf_counter()
     patterns = [writer(w) for w in ([where] if isinstance(where, str) else where)]

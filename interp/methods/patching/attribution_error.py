@@ -13,10 +13,14 @@ from interp.results import Result
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """An estimate beside the exact effects: the numbers, the points, and the cells that were missed; draws itself.
+    """An estimate beside the exact effects: the numbers, the points, and the cells that were
+    missed; draws itself.
 
-    numbers: a Result on the axis "measure". labels, exact, estimate: the cells compared. missed: the exact top
-    cells that are not in the estimate's top, as (label, exact, estimate, rank in the estimate), largest first.
+    Attributes:
+        numbers: A Result on the axis "measure".
+        labels, exact, estimate: The cells compared.
+        missed: The exact top cells that are not in the estimate's top, as (label, exact, estimate,
+            rank in the estimate), largest first.
     """
 
     numbers: Result
@@ -68,23 +72,29 @@ class Fit:
             if self.missed
             else "<div>none missed</div>"
         )
-        caption = f"<small>{escape(self.numbers.name)} ({escape(self.unit)}, {len(self.labels)} cells)</small>"
+        caption = (
+            f"<small>{escape(self.numbers.name)} ({escape(self.unit)}, {len(self.labels)}"
+            " cells)</small>"
+        )
         return f"<div><table>{numbers}</table>{missed}{caption}</div>"
 
 
 def attribution_error(exact: Result, estimate: Result, top: int = 10) -> Fit:
-    """How far an estimate is from exact effects on the same cells, and which important cells it missed.
+    """How far an estimate is from exact effects on the same cells, and which important cells it
+    missed.
 
-    >>> exact, estimate = patch(model, task, "L*H*"), attribution_patch(model, task, "L*H*")
-    >>> attribution_error(exact, estimate)                                       # prints; .plot() draws the points
-    >>> attribution_error(patch(model, task, ["L9H3"]), attribution_patch(model, task, ["L9H3"]))
+    Pearson and Spearman correlation; the slope of the least-squares line of estimate on exact (1:
+    the right size on average, below 1: too small); the root mean square error in the effects' unit;
+    the share of the exact `top` cells, by size, among the estimate's `top`. Where the estimate is a
+    size without a sign ("atp*"), it is compared with the exact effects' sizes, prompt by prompt
+    before their mean. Cells without a number in one of the two are left out; a correlation of fewer
+    than two different values is NaN. Both must have the same axes, labels and unit: for a part of a
+    long sweep use `.sel` on each.
 
-    Pearson and Spearman correlation; the slope of the least-squares line of estimate on exact (1: the right
-    size on average, below 1: too small); the root mean square error in the effects' unit; the share of the
-    exact `top` cells, by size, among the estimate's `top`. Where the estimate is a size without a sign ("atp*"),
-    it is compared with the exact effects' sizes, prompt by prompt before their mean. Cells without a number
-    in one of the two are left out; a correlation of fewer than two different values is NaN.
-    Both must have the same axes, labels and unit: for a part of a long sweep use `.sel` on each.
+    Example:
+        >>> exact, estimate = patch(model, task, "L*H*"), attribution_patch(model, task, "L*H*")
+        >>> attribution_error(exact, estimate)                                       # prints; .plot() draws the points
+        >>> attribution_error(patch(model, task, ["L9H3"]), attribution_patch(model, task, ["L9H3"]))
     """
     size = estimate.unit.endswith(SIZE_ONLY)
     _same(exact, estimate, size)
@@ -124,12 +134,14 @@ def attribution_error(exact: Result, estimate: Result, top: int = 10) -> Fit:
 def _same(exact: Result, estimate: Result, size: bool) -> None:
     if exact.dims != estimate.dims or exact.coords != estimate.coords:
         raise ValueError(
-            f"the exact effects are on {exact.dims} {exact.values.shape}, the estimate on {estimate.dims} "
-            f"{estimate.values.shape}: take the same cells of both (try .sel(layer=[8, 9]) on each)"
+            f"the exact effects are on {exact.dims} {exact.values.shape}, the estimate on"
+            f" {estimate.dims} {estimate.values.shape}: take the same cells of both (try"
+            " .sel(layer=[8, 9]) on each)"
         )
     if estimate.unit.removesuffix(SIZE_ONLY) != exact.unit:
         raise ValueError(
-            f"the exact effects are in {exact.unit!r}, the estimate in {estimate.unit!r}: ask for one unit"
+            f"the exact effects are in {exact.unit!r}, the estimate in {estimate.unit!r}: ask for"
+            " one unit"
         )
     directions = [
         d

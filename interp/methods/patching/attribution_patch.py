@@ -4,9 +4,9 @@ To first order, putting the source run's value into the base run changes the met
 
     (source - base) . d metric / d site,         the gradient taken in the base run
 
-so two forward passes and one backward pass stand for one patched run per site. It goes wrong where the metric
-bends between the two values: in a saturated softmax, where two paths cancel, in norms. `attribution_error` says
-how wrong; "atp*" and "ig" are two ways to mend it.
+so two forward passes and one backward pass stand for one patched run per site. It goes wrong where
+the metric bends between the two values: in a saturated softmax, where two paths cancel, in norms.
+`attribution_error` says how wrong; "atp*" and "ig" are two ways to mend it.
 """
 
 import time
@@ -64,29 +64,39 @@ def attribution_patch(
     steps: int = 5,
     backend: str | None = None,
 ) -> Result:
-    """An estimate of `patch(model, task, where)` from gradients: the same axes, sign and unit, in seconds.
+    """An estimate of `patch(model, task, where)` from gradients: the same axes, sign and unit, in
+    seconds.
 
-    >>> estimate = attribution_patch(model, task, "L*H*")
-    >>> attribution_error(patch(model, task, "L*H*"), estimate)       # how far off it is
-    >>> attribution_patch(model, task, "mlp.*.post#*").top(10)        # every neuron, where patching would take hours
+    where, direction, metric, unit, way: as in `patch`. A list is the sum of its sites' estimates: a
+    path through two of them counts twice, which patching them together would not. The metric must
+    have a gradient.
 
-    where, direction, metric, unit, way: as in `patch`. A list is the sum of its sites' estimates: a path through
-    two of them counts twice, which patching them together would not. The metric must have a gradient.
+    Keys at every position under "atp*" hold pos^3 numbers a head.
 
-    method: "atp", the linear estimate at the base run. Nanda 2023; Kramar et al. 2024 (arXiv 2403.00745).
-    "atp*", the same paper's two mends. For queries, keys and scores the attention is computed with the patched
-    value, and the gradient is the attention's (a saturated softmax has no gradient); other sites, head writes
-    among them, have no softmax of their own to mend. And GradDrop: the gradient is taken once for each layer,
-    with nothing flowing back through what that layer writes, and the sizes of those estimates are averaged, so
-    that a direct and an indirect effect do not cancel. The result is therefore a SIZE without a sign (the unit
-    says so); as in the paper, each prompt's size is taken before the mean over prompts. The mean is over L - 1
-    of L layers for what sits inside one layer (dropping its own layer leaves nothing), over L for the stream.
-    "ig", integrated gradients: the gradient is the mean over `steps` runs between the two prompts'
-    embeddings (midpoints), the difference at the site stays source less base. Summed over positions, the
-    estimates at "embed" add up to the whole difference of the metric as steps grow. Interpolating the input
-    is one run for all sites; Hanna et al. 2024 (arXiv 2403.17806) do so for edges.
+    Example:
+        >>> estimate = attribution_patch(model, task, "L*H*")
+        >>> attribution_error(patch(model, task, "L*H*"), estimate)       # how far off it is
+        >>> attribution_patch(model, task, "mlp.*.post#*").top(10)        # every neuron, where patching would take hours
 
-    Cost: 1, L or `steps` backward passes. Keys at every position under "atp*" hold pos^3 numbers a head.
+    Args:
+        method: "atp", the linear estimate at the base run. Nanda 2023; Kramar et al. 2024 (arXiv
+            2403.00745). "atp*", the same paper's two mends. For queries, keys and scores the
+            attention is computed with the patched value, and the gradient is the attention's (a
+            saturated softmax has no gradient); other sites, head writes among them, have no softmax
+            of their own to mend. And GradDrop: the gradient is taken once for each layer, with
+            nothing flowing back through what that layer writes, and the sizes of those estimates
+            are averaged, so that a direct and an indirect effect do not cancel. The result is
+            therefore a SIZE without a sign (the unit says so); as in the paper, each prompt's size
+            is taken before the mean over prompts. The mean is over L - 1 of L layers for what sits
+            inside one layer (dropping its own layer leaves nothing), over L for the stream. "ig",
+            integrated gradients: the gradient is the mean over `steps` runs between the two
+            prompts' embeddings (midpoints), the difference at the site stays source less base.
+            Summed over positions, the estimates at "embed" add up to the whole difference of the
+            metric as steps grow. Interpolating the input is one run for all sites; Hanna et al.
+            2024 (arXiv 2403.17806) do so for edges.
+
+    Cost:
+        1, L or `steps` backward passes.
     """
     started = time.perf_counter()
     base, source = runs(task, direction, unit)
@@ -154,15 +164,18 @@ def _check(method: str, direction: str, unit: str, steps: int) -> None:
         )
     if (method, direction, unit) == ("atp*", "noising", "fraction"):
         raise ValueError(
-            "'atp*' gives sizes without a sign, so there is no fraction that starts at 1 (try unit='metric')"
+            "'atp*' gives sizes without a sign, so there is no fraction that starts at 1 (try"
+            " unit='metric')"
         )
 
 
-# --- the gradients -------------------------------------------------------------------------------------------
+# --- the gradients --------------------------------------------------------------------------------
 
 
 def _runs(model: Any, method: str, steps: int) -> Sequence[float]:
-    """One entry a backward pass: how far the embeddings are from base to source, or the layer that is dropped."""
+    """One entry a backward pass: how far the embeddings are from base to source, or the layer that
+    is dropped.
+    """
     if method == "atp*":
         return range(bridge.dims(model).n_layers)
     return [(step + 0.5) / steps for step in range(steps)] if method == "ig" else [0.0]
@@ -183,7 +196,9 @@ def _slopes(
 
 
 def _counted(groups: list[list[Site]], n_layers: int) -> Float[Tensor, "cell"]:
-    """Over how many layers each cell's sizes are averaged: its own layer counts only where something is left."""
+    """Over how many layers each cell's sizes are averaged: its own layer counts only where
+    something is left.
+    """
 
     def inside(group):
         return len({s.layer for s in group}) == 1 and not any(s.family in STREAM for s in group)
@@ -196,11 +211,13 @@ def _counted(groups: list[list[Site]], n_layers: int) -> Float[Tensor, "cell"]:
     return torch.tensor(counts, dtype=torch.float)
 
 
-# --- from gradients to cells ---------------------------------------------------------------------------------
+# --- from gradients to cells ----------------------------------------------------------------------
 
 
 class _Cells(NamedTuple):
-    """Which entries of a slot's table [pos+1 index batch] belong to which cells; row -1 is all positions together."""
+    """Which entries of a slot's table [pos+1 index batch] belong to which cells; row -1 is all
+    positions together.
+    """
 
     group: Int[Tensor, "site"]
     row: Int[Tensor, "site batch"]
@@ -246,7 +263,9 @@ def _cells(
 def _pieces(
     go: Way, base: Tensor, source: Tensor, first: int, cells: Mapping[Site, _Cells], method: str
 ) -> list[_Piece]:
-    """What patching changes at each slot, or under atp* at the attention that a query, key or score gives."""
+    """What patching changes at each slot, or under atp* at the attention that a query, key or score
+    gives.
+    """
     bent = [s for s in cells if method == "atp*" and (s.family, s.part) in THROUGH_SOFTMAX]
     mended = {s: Site("head", "pattern", s.layer, STAR) for s in bent}
     needed = list(dict.fromkeys([*cells, *mended.values()]))
@@ -270,7 +289,9 @@ def _pieces(
 def _keys(
     go: Way, slot: Site, pattern: Site, before: At, after: At, first: int, where: _Cells
 ) -> _Piece:
-    """The attention with the keys patched, at each position asked for and at all of them: rows share a softmax."""
+    """The attention with the keys patched, at each position asked for and at all of them: rows
+    share a softmax.
+    """
     rows = [row for row in sorted(set(where.row.flatten().tolist())) if row == -1 or row >= first]
     patched = before[slot].repeat(len(rows), 1, 1, 1, 1)
     for keys, row in zip(patched, rows):

@@ -1,4 +1,6 @@
-"""Causal tracing: blur the subject of a clean prompt with noise, then restore clean activations one place at a time."""
+"""Causal tracing: blur the subject of a clean prompt with noise, then restore clean activations one
+place at a time.
+"""
 
 import time
 from functools import cache
@@ -46,34 +48,45 @@ def causal_trace(
 ) -> Result:
     """How much of the noised run's loss each site brings back: restored metric minus noised metric.
 
-    >>> trace = causal_trace(model, task, "resid_pre.*@*", subject="S2")
-    >>> trace.plot()
-    >>> causal_trace(model, task, "mlp.*@*", subject=("FIRST", "LAST"), window=10)     # as the paper's figures
-    >>> patch(model, task, "resid_pre.*@*") - trace                                    # beside token replacement
+    Only the clean prompts are used. Gaussian noise of `noise` standard deviations is added to the
+    embeddings of the subject's tokens; then each site takes its value from the clean run. The
+    effect is averaged over `samples` draws of the noise, example by example; `metadata` has the
+    clean and the noised metric ("corrupted").
 
-    Only the clean prompts are used. Gaussian noise of `noise` standard deviations is added to the embeddings of
-    the subject's tokens; then each site takes its value from the clean run. The effect is averaged over `samples`
-    draws of the noise, example by example; `metadata` has the clean and the noised metric ("corrupted").
+    Example:
+        >>> trace = causal_trace(model, task, "resid_pre.*@*", subject="S2")
+        >>> trace.plot()
+        >>> causal_trace(model, task, "mlp.*@*", subject=("FIRST", "LAST"), window=10)     # as the paper's figures
+        >>> patch(model, task, "resid_pre.*@*") - trace                                    # beside token replacement
 
-    where: as in `patch`, with the same axes: "resid_pre.*@*", "mlp.*@*", "attn.*@*", or lists.
-    subject: a position of the task by name, or a pair (first, last) of names, both included.
-    noise: in standard deviations of the embeddings of the subject's tokens, over prompts and dimensions.
-    window: how many neighbouring layers of an MLP or an attention are restored together, centred on the labelled
-    one and cut off at the ends (the paper: 10); layers l - window // 2 to l - window // 2 + window - 1.
-    unit: "metric" = restored minus noised, in the metric's unit; "fraction" = 0 is the noised run and 1 the clean
-    run (of the task's mean, never clamped).
-    backend: "engine" or "hooks" insists on one of two ways to the same numbers; `metadata["backend"]` says which ran.
-    resume: as in `patch`, with a file for each draw: trace.npz gives trace.0.npz, trace.1.npz, ...
-    ValueError when the subject or the window does not fit.
+    Args:
+        where: As in `patch`, with the same axes: "resid_pre.*@*", "mlp.*@*", "attn.*@*", or lists.
+        subject: A position of the task by name, or a pair (first, last) of names, both included.
+        noise: In standard deviations of the embeddings of the subject's tokens, over prompts and
+            dimensions.
+        window: How many neighbouring layers of an MLP or an attention are restored together,
+            centred on the labelled one and cut off at the ends (the paper: 10); layers l - window
+            // 2 to l - window // 2 + window - 1.
+        unit: "metric" = restored minus noised, in the metric's unit; "fraction" = 0 is the noised
+            run and 1 the clean run (of the task's mean, never clamped).
+        backend: "engine" or "hooks" insists on one of two ways to the same numbers;
+            `metadata["backend"]` says which ran.
+        resume: As in `patch`, with a file for each draw: trace.npz gives trace.0.npz, trace.1.npz,
+            ...
 
-    Noise takes the model where no text does, and can point elsewhere than exchanging tokens: Zhang and Nanda
-    2024 (arXiv 2309.16042) recommend `patch(..., direction="denoising")`, the in-distribution alternative.
-    Meng et al. 2022 (arXiv 2202.05262).
+    Raises:
+        ValueError: When the subject or the window does not fit.
+
+    Reference:
+        Noise takes the model where no text does, and can point elsewhere than exchanging tokens:
+        Zhang and Nanda 2024 (arXiv 2309.16042) recommend `patch(..., direction="denoising")`, the
+        in-distribution alternative. Meng et al. 2022 (arXiv 2202.05262).
     """
     started = time.perf_counter()
     if samples < 1 or noise < 0:
         raise ValueError(
-            f"samples={samples}, noise={noise}: at least one draw of noise of size 0 or more (try samples=10)"
+            f"samples={samples}, noise={noise}: at least one draw of noise of size 0 or more (try"
+            " samples=10)"
         )
     runs(task, "denoising", unit)  # raises for an unknown unit
     metric = metric_of(task, metric)
@@ -136,12 +149,14 @@ def _subject(task: Any, subject: str | tuple[str, str]) -> Bool[Tensor, "batch p
     ends = (subject, subject) if isinstance(subject, str) else tuple(subject)
     if len(ends) != 2:
         raise ValueError(
-            f"subject={subject!r}: a position of the task, or a pair (first, last) of them (try subject='S1')"
+            f"subject={subject!r}: a position of the task, or a pair (first, last) of them (try"
+            " subject='S1')"
         )
     first, last = (task.position(name)[:, None] for name in ends)  # raises with a did-you-mean
     if bool((last < first).any()):
         raise ValueError(
-            f"subject={subject!r}: {ends[0]} comes after {ends[1]} in some prompt, so there is nothing between"
+            f"subject={subject!r}: {ends[0]} comes after {ends[1]} in some prompt, so there is"
+            " nothing between"
         )
     at = torch.arange(task.clean.shape[1])
     return (first <= at) & (at <= last)

@@ -27,14 +27,18 @@ def effect(
     metric: "str | Metric | None" = None,
     unit: str = "metric",
 ) -> Result:
-    """How much the clean run's metric changes under these interventions together: one number, with its examples.
+    """How much the clean run's metric changes under these interventions together: one number, with
+    its examples.
 
-    >>> effect(model, task, [Intervention("L*H*.pattern@END", remove_sink())], metric="prob")
-    >>> effect(model, task, {"sink": [...], "random key": [...]}).plot()          # a run each, on the axis "set"
+    Example:
+        >>> effect(model, task, [Intervention("L*H*.pattern@END", remove_sink())], metric="prob")
+        >>> effect(model, task, {"sink": [...], "random key": [...]}).plot()          # a run each, on the axis "set"
 
-    unit: "metric" = changed minus clean, in the metric's unit; "fraction" = where the changed run stands between
-    the corrupted run (0) and the clean one (1), of the task's mean; "relative" = the change as a share of each
-    example's own clean value (Geva et al. 2023), which has to be above zero. Never clamped.
+    Args:
+        unit: "metric" = changed minus clean, in the metric's unit; "fraction" = where the changed
+            run stands between the corrupted run (0) and the clean one (1), of the task's mean;
+            "relative" = the change as a share of each example's own clean value (Geva et al. 2023),
+            which has to be above zero. Never clamped.
     """
     started = time.perf_counter()
     check_unit(unit)
@@ -70,7 +74,9 @@ def check_unit(unit: str) -> None:
 def change_in(
     unit: str, varied: Tensor, clean: Tensor, model: Any, task: Any, metric: Metric
 ) -> tuple[Tensor, str]:
-    """The effects [cell batch] of variations of the clean run, and the name of their unit; see `effect`."""
+    """The effects [cell batch] of variations of the clean run, and the name of their unit; see
+    `effect`.
+    """
     if unit != "relative":
         corrupted = (
             sweep.read(model, task.corrupted, metric, task.positions)
@@ -81,7 +87,8 @@ def change_in(
     low = int(clean.argmin())
     if not float(clean[low]) > 0:
         raise ValueError(
-            f"{metric.name} is {float(clean[low]):.3g} in the clean run of prompt {low}: a relative change needs a value "
-            "above zero in every prompt (try metric='prob', or unit='fraction')"
+            f"{metric.name} is {float(clean[low]):.3g} in the clean run of prompt {low}: a relative"
+            " change needs a value above zero in every prompt (try metric='prob', or"
+            " unit='fraction')"
         )
     return (varied - clean) / clean, "share of the clean value"

@@ -19,11 +19,12 @@ def logits_when_patched(
 ) -> tuple[Float[Tensor, "batch d_vocab"], Callable[[Where], Float[Tensor, "batch d_vocab"]]]:
     """The base run's logits at END, and a function from sites to the logits when they are patched.
 
-    >>> before, patched = logits_when_patched(model, task[0])
-    >>> patched("resid_pre.12@-1") - before
+    The sites are what `patch` takes for one cell, and the runs are its runs. The two plain runs are
+    made once, so that a site costs what comes after it.
 
-    The sites are what `patch` takes for one cell, and the runs are its runs. The two plain runs are made once, so that
-    a site costs what comes after it.
+    Example:
+        >>> before, patched = logits_when_patched(model, task[0])
+        >>> patched("resid_pre.12@-1") - before
     """
     base, source = runs(task, direction, "metric")
     engine = None if backend == "hooks" else lean.find(model)
@@ -49,7 +50,8 @@ def logits_when_patched(
         )
         if odd is not None:
             raise ValueError(
-                f"{str(odd)!r} cannot be patched here (try 'resid_pre.5@-1', 'mlp.5', 'attn.5' or 'L5H1')"
+                f"{str(odd)!r} cannot be patched here (try 'resid_pre.5@-1', 'mlp.5', 'attn.5' or"
+                " 'L5H1')"
             )
         patches = [
             engine_sweep.patch_at(site, engine_sweep.KINDS[site.family, site.part], task.positions)

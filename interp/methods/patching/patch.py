@@ -36,29 +36,38 @@ def patch(
     backend: str | None = None,
     resume: str | Path | None = None,
 ) -> Result:
-    """How much each site matters: the change of the metric when it takes its value from the other run.
+    """How much each site matters: the change of the metric when it takes its value from the other
+    run.
 
-    >>> patch(model, task, "L*H*").top(3)                          # heads, at all positions
-    >>> patch(model, task, "resid_pre.*@*", unit="fraction").plot() # the stream, layer by position
-    >>> patch(model, task, "L*H*@END", direction="noising")
-    >>> patch(model, task, ["L19H2@END", "L20H0@END"])              # these together: one number
+    Example:
+        >>> patch(model, task, "L*H*").top(3)                          # heads, at all positions
+        >>> patch(model, task, "resid_pre.*@*", unit="fraction").plot() # the stream, layer by position
+        >>> patch(model, task, "L*H*@END", direction="noising")
+        >>> patch(model, task, ["L19H2@END", "L20H0@END"])              # these together: one number
 
-    where: an address pattern (its stars are the axes of the result); or a list of them, patched together; or a
-    list of such lists, each a set of its own on the axis "set" (random controls in one sweep).
-    direction: "denoising" puts clean activations into the corrupted run, "noising" corrupted ones into the
-    clean run. They ask different things: what is enough to bring the answer back, and what is needed for it.
-    metric: the task's own, another of its metrics by name, or a Metric.
-    unit: "metric" = patched minus unpatched, in the metric's unit; "fraction" = 0 is the corrupted run and 1
-    the clean run (of the task's mean, never clamped).
-    window: how many neighbouring layers of an MLP or an attention are patched together, centred on the labelled
-    one and cut off at the ends; layers l - window // 2 to l - window // 2 + window - 1 (as in `causal_trace`).
-    backend: "engine" or "hooks" insists on one of two ways to the same numbers; `metadata["backend"]` says which ran.
-    resume: a path.npz that keeps finished cells as they come: after an interruption the same call goes on there.
-    Positions before the first token that differs cannot change and are not run: their effect is exactly zero. In a
-    model whose attention is not causal every position is run.
+    Args:
+        where: An address pattern (its stars are the axes of the result); or a list of them, patched
+            together; or a list of such lists, each a set of its own on the axis "set" (random
+            controls in one sweep).
+        direction: "denoising" puts clean activations into the corrupted run, "noising" corrupted
+            ones into the clean run. They ask different things: what is enough to bring the answer
+            back, and what is needed for it.
+        metric: The task's own, another of its metrics by name, or a Metric.
+        unit: "metric" = patched minus unpatched, in the metric's unit; "fraction" = 0 is the
+            corrupted run and 1 the clean run (of the task's mean, never clamped).
+        window: How many neighbouring layers of an MLP or an attention are patched together, centred
+            on the labelled one and cut off at the ends; layers l - window // 2 to l - window // 2 +
+            window - 1 (as in `causal_trace`).
+        backend: "engine" or "hooks" insists on one of two ways to the same numbers;
+            `metadata["backend"]` says which ran.
+        resume: A path.npz that keeps finished cells as they come: after an interruption the same
+            call goes on there. Positions before the first token that differs cannot change and are
+            not run: their effect is exactly zero. In a model whose attention is not causal every
+            position is run.
 
-    Meng et al. 2022 (arXiv 2202.05262); Wang et al. 2022 (arXiv 2211.00593); the words follow Heimersheim and
-    Nanda 2024 (arXiv 2404.15255).
+    Reference:
+        Meng et al. 2022 (arXiv 2202.05262); Wang et al. 2022 (arXiv 2211.00593); the words follow
+        Heimersheim and Nanda 2024 (arXiv 2404.15255).
     """
     started = time.perf_counter()
     base, source = runs(task, direction, unit)
@@ -66,7 +75,8 @@ def patch(
     grid, groups = layout(model, task, where)
     groups = widened(model, groups, window)
     active = changing(groups, first_change(model, base, source))
-    # Nothing patched is the base run, the whole stream patched at the end is the other one: in the same sweep both are free.
+    # Nothing patched is the base run, the whole stream patched at the end is the other one: in the
+    # same sweep both are free.
     asked = [
         *(groups[i] for i in active),
         [],
@@ -113,7 +123,9 @@ def patch(
 
 
 def runs(task: Any, direction: str, unit: str) -> tuple[Tensor, Tensor]:
-    """The tokens of the run that is patched and of the one the values come from; ValueError for unknown words."""
+    """The tokens of the run that is patched and of the one the values come from; ValueError for
+    unknown words.
+    """
     if direction not in ("denoising", "noising"):
         raise unknown("direction", direction, ["denoising", "noising"])
     if unit not in ("metric", "fraction"):
@@ -126,27 +138,35 @@ def runs(task: Any, direction: str, unit: str) -> tuple[Tensor, Tensor]:
 def in_unit(
     effects: Tensor, unit: str, direction: str, clean: Tensor, corrupted: Tensor, metric: Metric
 ) -> tuple[Tensor, str]:
-    """Effects in the unit asked for, and the unit in words. clean, corrupted: the measure of the two plain runs."""
+    """Effects in the unit asked for, and the unit in words. clean, corrupted: the measure of the
+    two plain runs.
+    """
     if unit == "metric":
         return effects, metric.unit
     # of the change, example by example: the spread between prompts is not an effect
-    return effects / span(clean, corrupted, metric) + (
-        direction == "noising"
-    ), "fraction (0 corrupted, 1 clean)"
+    return (
+        effects / span(clean, corrupted, metric) + (direction == "noising"),
+        "fraction (0 corrupted, 1 clean)",
+    )
 
 
 def span(clean: Tensor, corrupted: Tensor, metric: Metric) -> Tensor:
-    """How far the clean run is above the corrupted one on average; ValueError where they are the same."""
+    """How far the clean run is above the corrupted one on average; ValueError where they are the
+    same.
+    """
     whole = clean.mean() - corrupted.mean()
     if abs(float(whole)) < 1e-6:
         raise ValueError(
-            f"clean and corrupted runs have the same {metric.name}: there is no fraction (try unit='metric')"
+            f"clean and corrupted runs have the same {metric.name}: there is no fraction (try"
+            " unit='metric')"
         )
     return whole
 
 
 def changing(groups: list[list[Site]], first: int) -> list[int]:
-    """Which groups have a site that can differ between two runs that are the same before position `first`."""
+    """Which groups have a site that can differ between two runs that are the same before position
+    `first`.
+    """
     return [
         i
         for i, g in enumerate(groups)
@@ -157,8 +177,8 @@ def changing(groups: list[list[Site]], first: int) -> list[int]:
 def layout(model: Any, task: Any, where: Where) -> tuple[sites.Grid, list[list[Site]]]:
     """The axes of the answer, and the sites of each of its cells.
 
-    A pattern: one site a cell, its stars the axes. A list of patterns: all of it in one cell. A list of such
-    lists: a cell each, on the axis "set".
+    A pattern: one site a cell, its stars the axes. A list of patterns: all of it in one cell. A
+    list of such lists: a cell each, on the axis "set".
     """
     if isinstance(where, str):
         grid = sites.expand(where, bridge.dims(model), task.clean.shape[1], task.positions)
@@ -192,7 +212,8 @@ def widened(model: Any, groups: list[list[Site]], window: int) -> list[list[Site
 
         return [list(dict.fromkeys(n for s in group for n in wide(s))) for group in groups]
     raise ValueError(
-        f"window={window} at {str(odd)!r}: a window is for 'mlp.*@*' and 'attn.*@*', leave it out here"
+        f"window={window} at {str(odd)!r}: a window is for 'mlp.*@*' and 'attn.*@*', leave it out"
+        " here"
     )
 
 
@@ -227,7 +248,9 @@ def cells(
 
 
 def at_position(value: Tensor, site: Site, positions: dict[str, Tensor]) -> Tensor:
-    """A kept value [batch pos ...] at the site's position [batch ...]; the whole of it when it has none."""
+    """A kept value [batch pos ...] at the site's position [batch ...]; the whole of it when it has
+    none.
+    """
     if site.pos is None:
         return value
     index = (
@@ -239,7 +262,9 @@ def at_position(value: Tensor, site: Site, positions: dict[str, Tensor]) -> Tens
 
 
 def carrier(site: Site) -> Site:
-    """Where to patch: what a head writes is linear in its z, which is nine times smaller and gives the same run."""
+    """Where to patch: what a head writes is linear in its z, which is nine times smaller and gives
+    the same run.
+    """
     return (
         Site("head", "z", site.layer, site.index, None, site.pos)
         if (site.family, site.part) == ("head", "out")
@@ -248,9 +273,11 @@ def carrier(site: Site) -> Site:
 
 
 def first_change(model: Any, base: Tensor, source: Tensor) -> int:
-    """The first position at which a run on one can differ from a run on the other; ValueError where the prompts agree.
+    """The first position at which a run on one can differ from a run on the other; ValueError where
+    the prompts agree.
 
-    With causal attention that is the first token that differs in any pair, otherwise the first token.
+    With causal attention that is the first token that differs in any pair, otherwise the first
+    token.
     """
     differs = (base != source).any(0).nonzero()
     if len(differs) == 0:

@@ -50,30 +50,37 @@ def path_patch(
 ) -> Result:
     """How much each sender matters to the metric by way of the receivers alone.
 
-    >>> movers = ["L23H3.q_in@END", "L17H4.q_in@END"]
-    >>> path_patch(model, task, "L*H*", movers, through="mlps").top(3)     # who steers the name movers' queries
-    >>> path_patch(model, task, "L*H*", "logits.in")                      # the direct effect of every head
-    >>> path_patch(model, task, "L10H7", "L*H*.q_in@END")                 # where one head is read
-    >>> path_patch(model, task, "L9H*", "L10H*.q_in").dims
-    ('sender', 'receiver')
+    In an inner run the senders write what they wrote in the source run. In the outer run the
+    receivers read the inner run's stream; nothing else is changed, and everything after the
+    receivers is recomputed.
 
-    In an inner run the senders write what they wrote in the source run. In the outer run the receivers read the
-    inner run's stream; nothing else is changed, and everything after the receivers is recomputed.
+    Example:
+        >>> movers = ["L23H3.q_in@END", "L17H4.q_in@END"]
+        >>> path_patch(model, task, "L*H*", movers, through="mlps").top(3)     # who steers the name movers' queries
+        >>> path_patch(model, task, "L*H*", "logits.in")                      # the direct effect of every head
+        >>> path_patch(model, task, "L10H7", "L*H*.q_in@END")                 # where one head is read
+        >>> path_patch(model, task, "L9H*", "L10H*.q_in").dims
+        ('sender', 'receiver')
 
-    senders: heads, "mlp.*", "attn.*", "embed". receivers: "L*H*.q_in", "L*KV*.k_in", "L*KV*.v_in", "attn.*.in",
-    "mlp.*.in", "logits.in". Each is a pattern, or a list taken together, or a list of such lists (axis "set").
-    Stars on one side are the axes of the result; stars on both give the axes "sender" and "receiver". `@` says
-    at a sender where the source's value is put, at a receiver where the inner run is read.
-    through: what may carry the change from sender to receiver. "none": only the stream itself (direct edges);
-    "mlps": MLPs too, heads held still (the IOI paper's choice); "all": everything.
-    Held still means: as in the outer run. Before the first receiver that is the base run; among receivers in
-    several layers, a later one also sees what the earlier ones changed, each path being counted once. So all
-    receivers together give what `patch` gives, whatever `through` is.
-    direction, metric, unit, way: as in `patch`. A sender that does not come before a receiver cannot reach it:
-    that cell is NaN, and ValueError where no cell is left. Where no position can carry a change the effect is
-    exactly zero.
+    Args:
+        senders: Heads, "mlp.*", "attn.*", "embed".
+        receivers: "L*H*.q_in", "L*KV*.k_in", "L*KV*.v_in", "attn.*.in", "mlp.*.in", "logits.in".
+            Each is a pattern, or a list taken together, or a list of such lists (axis "set"). Stars
+            on one side are the axes of the result; stars on both give the axes "sender" and
+            "receiver". `@` says at a sender where the source's value is put, at a receiver where
+            the inner run is read.
+        through: What may carry the change from sender to receiver. "none": only the stream itself
+            (direct edges); "mlps": MLPs too, heads held still (the IOI paper's choice); "all":
+            everything. Held still means: as in the outer run. Before the first receiver that is the
+            base run; among receivers in several layers, a later one also sees what the earlier ones
+            changed, each path being counted once. So all receivers together give what `patch`
+            gives, whatever `through` is. direction, metric, unit, way: as in `patch`. A sender that
+            does not come before a receiver cannot reach it: that cell is NaN, and ValueError where
+            no cell is left. Where no position can carry a change the effect is exactly zero.
 
-    Wang et al. 2022 (arXiv 2211.00593), section 3.1; Goldowsky-Dill et al. 2023 (arXiv 2304.05969).
+    Reference:
+        Wang et al. 2022 (arXiv 2211.00593), section 3.1; Goldowsky-Dill et al. 2023 (arXiv
+        2304.05969).
     """
     started = time.perf_counter()
     base, source = runs(task, direction, unit)
@@ -90,8 +97,8 @@ def path_patch(
     reached = [i for i, (_, read) in enumerate(cells) if read]
     if not reached:
         raise ValueError(
-            f"{named(senders)!r} does not come before {named(receivers)!r}: what it writes cannot get there "
-            "(try a sender of an earlier layer, or 'logits.in')"
+            f"{named(senders)!r} does not come before {named(receivers)!r}: what it writes cannot"
+            " get there (try a sender of an earlier layer, or 'logits.in')"
         )
     unpatched = sweep.read(model, base, metric, task.positions)
     other = sweep.read(model, source, metric, task.positions)
@@ -141,13 +148,15 @@ def path_patch(
     )
 
 
-# --- what is asked -------------------------------------------------------------------------------------------
+# --- what is asked --------------------------------------------------------------------------------
 
 
 def _cells(
     model: Any, task: Any, senders: Where, receivers: Where
 ) -> tuple[sites.Grid, list[Cell]]:
-    """The axes of the answer, and each cell's senders and those of its receivers that they can reach."""
+    """The axes of the answer, and each cell's senders and those of its receivers that they can
+    reach.
+    """
     d = bridge.dims(model)
     from_grid, sent = layout(model, task, senders)
     to_grid, read = layout(model, task, receivers)
@@ -208,7 +217,9 @@ def _mask(site: Site, shape: torch.Size, positions: dict[str, Tensor]) -> Bool[T
 def _can_change(
     model: Any, base: Tensor, source: Tensor, through: str, positions: dict[str, Tensor]
 ) -> Callable[[Cell], bool]:
-    """Says of a cell whether any change can arrive: only attention goes from position to position, and forwards."""
+    """Says of a cell whether any change can arrive: only attention goes from position to position,
+    and forwards.
+    """
     if not bridge.causal(model):
         return lambda cell: bool(cell[1])
     differ = (base != source).cumsum(-1) > 0
@@ -229,7 +240,7 @@ def _can_change(
     return lambda cell: any(meet(s, *r) for s in {x.pos for x in cell[0]} for r in read(cell))
 
 
-# --- two ways to the numbers ---------------------------------------------------------------------------------
+# --- two ways to the numbers ----------------------------------------------------------------------
 
 
 def _values(
@@ -256,15 +267,18 @@ def _values(
         )
         asked = [(sends(sent), reads(read)) for sent, read in cells]
         read = engine_sweep.reader(engine, metric, len(base))
-        return lean.paths(
-            engine,
-            mine,
-            other,
-            asked,
-            read,
-            through=through,
-            tick=lambda done, total: bar.update(done - bar.n),
-        ), "engine"
+        return (
+            lean.paths(
+                engine,
+                mine,
+                other,
+                asked,
+                read,
+                through=through,
+                tick=lambda done, total: bar.update(done - bar.n),
+            ),
+            "engine",
+        )
 
 
 def _receiver(spell: Callable[[Site, str], lean.Patch], site: Site, n_layers: int) -> lean.Patch:
@@ -287,7 +301,9 @@ def _by_hooks(
     positions: dict[str, Tensor],
     what: str,
 ) -> Float[Tensor, "cell batch"]:
-    """The same by definition: an inner run for each step at which receivers read, then the outer run."""
+    """The same by definition: an inner run for each step at which receivers read, then the outer
+    run.
+    """
     wrote = sorted({str(s.at(None)) for sent, _ in cells for s in sent})
     given = run(model, source, keep=wrote, last_only=True).kept if wrote else {}
     start = bridge.trail(model, base)
@@ -330,7 +346,9 @@ def _inner(
     shape: torch.Size,
     positions: dict[str, Tensor],
 ) -> list[Intervention]:
-    """The interventions of an inner run up to a step: senders as in the source run, the rest held as it is now."""
+    """The interventions of an inner run up to a step: senders as in the source run, the rest held
+    as it is now.
+    """
     edits, held = [], {}
     if through != "all":
         first = min((s.layer for s in sent if s.layer is not None), default=0)

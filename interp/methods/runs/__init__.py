@@ -1,4 +1,6 @@
-"""What the methods share: sweeps by the engine or by hooks, gradients, batches, resuming, metrics, controls."""
+"""What the methods share: sweeps by the engine or by hooks, gradients, batches, resuming, metrics,
+controls.
+"""
 
 from interp._lazy import attach
 

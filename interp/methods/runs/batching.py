@@ -1,4 +1,6 @@
-"""Prompts as people have them: texts, token ids or a task, read as unpadded batches of one length each."""
+"""Prompts as people have them: texts, token ids or a task, read as unpadded batches of one length
+each.
+"""
 
 from collections import defaultdict
 from typing import Any, NamedTuple
@@ -21,10 +23,13 @@ class Batch(NamedTuple):
 def rows(model: Any, prompts: Any) -> list[Int[Tensor, "pos"]]:
     """The token ids of each prompt.
 
-    >>> rows(model, ["The capital of France is", "Hello"])
+    Example:
+        >>> rows(model, ["The capital of France is", "Hello"])
 
-    prompts: a text, a list of texts (the first token is put before each, openly: `tasks.task.encode`), ids
-    [batch pos] or [pos], a list of ids, or a task (its clean prompts).
+    Args:
+        prompts: A text, a list of texts (the first token is put before each, openly:
+            `tasks.task.encode`), ids [batch pos] or [pos], a list of ids, or a task (its clean
+            prompts).
     """
     prompts = getattr(prompts, "clean", prompts)
     if isinstance(prompts, str):
@@ -46,7 +51,8 @@ def rows(model: Any, prompts: Any) -> list[Int[Tensor, "pos"]]:
         )
         if ids.ndim != 1 or len(ids) == 0 or ids.is_floating_point():
             raise ValueError(
-                f"a prompt is a text or its token ids [pos], got {ids.dtype} of shape {tuple(ids.shape)}"
+                f"a prompt is a text or its token ids [pos], got {ids.dtype} of shape"
+                f" {tuple(ids.shape)}"
             )
         found.append(ids.long())
     return found

@@ -1,4 +1,6 @@
-"""Sweeps that can be stopped: finished cells are kept in a file, and the same call goes on from there."""
+"""Sweeps that can be stopped: finished cells are kept in a file, and the same call goes on from
+there.
+"""
 
 import hashlib
 import time
@@ -19,7 +21,8 @@ from interp.models import bridge, state
 EVERY = 5.0  # seconds between two writes; the last one comes when the sweep ends, however it ends
 SCHEMA = 2
 
-# (how many cells, what they are) -> their values as far as known [cell batch], the cells to do, and a function
+# (how many cells, what they are) -> their values as far as known [cell batch], the cells to do, and
+# a function
 # that takes finished ones: note(places among those to do, their values)
 Ledger = Callable[
     ..., AbstractContextManager[tuple[Tensor, list[int], Callable[[list[int], Tensor], None]]]
@@ -29,8 +32,11 @@ Ledger = Callable[
 def ledger(path: str | Path | None, baseline: Tensor, **options: Any) -> Ledger:
     """What keeps the cells of one sweep: a file, or nothing when there is no path.
 
-    baseline [batch]: the measure of the run that is varied, which a file must agree with: it tells apart what no
-    hash sees, such as two metrics of one name. options: what else the numbers depend on.
+    baseline [batch]: the measure of the run that is varied, which a file must agree with: it tells
+    apart what no hash sees, such as two metrics of one name.
+
+    Args:
+        options: What else the numbers depend on.
     """
     if path is None:
         return partial(_nowhere, baseline)
@@ -98,7 +104,9 @@ def _in_file(
 
 
 def _load(path: Path, mine: Mapping[str, str], baseline: np.ndarray) -> dict[str, np.ndarray]:
-    """The arrays of a file that belongs to this sweep; otherwise a ValueError that says in what it differs."""
+    """The arrays of a file that belongs to this sweep; otherwise a ValueError that says in what it
+    differs.
+    """
     advice = "give resume= another path, or delete the file to start again"
     try:
         head, arrays = _store.read(path)
@@ -110,7 +118,8 @@ def _load(path: Path, mine: Mapping[str, str], baseline: np.ndarray) -> dict[str
         other = ["metric on the unedited run"]
     if other or head.get("resume") != SCHEMA:
         raise ValueError(
-            f"{str(path)!r} belongs to another sweep, with other {', '.join(other) or 'schema'}: {advice}"
+            f"{str(path)!r} belongs to another sweep, with other {', '.join(other) or 'schema'}:"
+            f" {advice}"
         )
     return arrays
 

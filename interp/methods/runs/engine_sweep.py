@@ -1,4 +1,6 @@
-"""The fast way to the same numbers: sites and measures in the lean engine's terms, where it knows them."""
+"""The fast way to the same numbers: sites and measures in the lean engine's terms, where it knows
+them.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -47,7 +49,8 @@ def engine_for(model: Any, metric: Metric, groups: Sequence[Cell]) -> Any:
     if not at_end or not all((s.family, s.part) in KINDS for s in [*seen, *_sites(groups)]):
         return None
     if any((s.family, s.part) in (("head", "out"), ("embed", "out")) for s in seen):
-        return None  # what the engine carries there is z, or a layer's stream: another thing to measure
+        # what the engine carries there is z, or a layer's stream: another thing to measure
+        return None
     return lean.find(model)
 
 
@@ -62,11 +65,14 @@ def values(
     added: Tensor | None = None,
     note: Callable[[list[int], Tensor], None] | None = None,
 ) -> Float[Tensor, "cell batch"]:
-    """The measure of each variation: the sites of a group take the source's values, all else is the base run.
+    """The measure of each variation: the sites of a group take the source's values, all else is the
+    base run.
 
-    source: the other run's tokens [batch pos], or a function from the kinds needed to replacement values per
-    kind and layer (a mean over prompts, zeros). added: what the base run's embeddings have in addition.
-    note(cells, their values) is called as they finish.
+    Args:
+        source: The other run's tokens [batch pos], or a function from the kinds needed to
+            replacement values per kind and layer (a mean over prompts, zeros).
+        added: What the base run's embeddings have in addition. note(cells, their values) is called
+            as they finish.
     """
     seen = {key: Site.parse(key) for key in metric.keep}
     kinds = sorted({KINDS[s.family, s.part] for s in _sites(groups)})
@@ -150,7 +156,9 @@ def patch_at(site: Site, kind: str, positions: Mapping[str, Tensor]) -> lean.Pat
 
 
 def reader(engine: Any, metric: Metric, n: int) -> Callable[[Tensor], Tensor]:
-    """Reads the measure off the final residual: from a few columns of the unembedding where that is enough."""
+    """Reads the measure off the final residual: from a few columns of the unembedding where that is
+    enough.
+    """
     if metric.keep:  # the measure is taken afterwards, together with what was watched
         return (
             lean.vocab(engine, lambda logits: logits)

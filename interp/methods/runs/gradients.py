@@ -1,7 +1,9 @@
-"""Gradients of a measure at sites, two ways to equal numbers: by hooks (the definition) and by the lean engine.
+"""Gradients of a measure at sites, two ways to equal numbers: by hooks (the definition) and by the
+lean engine.
 
-A slot is the address of one kind of site in one layer, its heads or neurons starred: "L3H*.z", "mlp.3.post#*",
-"resid_pre.3". A slot's tensor is always [index batch pos d], `index` being the head or the neuron, or alone.
+A slot is the address of one kind of site in one layer, its heads or neurons starred: "L3H*.z",
+"mlp.3.post#*", "resid_pre.3". A slot's tensor is always [index batch pos d], `index` being the head
+or the neuron, or alone.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,11 +28,13 @@ At = dict[Site, Tensor]  # slot -> [index batch pos d]
 
 
 class Way(NamedTuple):
-    """One way to run the model: what is at the slots, and how the measure of the base run changes there.
+    """One way to run the model: what is at the slots, and how the measure of the base run changes
+    there.
 
-    values(tokens, slots); slopes(slots, embedding or None); dropping(slots): the slopes when nothing flows back
-    through what one layer writes, layer by layer; patterns(slot, values [row index batch pos d_head]): the
-    layer's attention [row head batch dest src] with its queries or keys replaced.
+    values(tokens, slots); slopes(slots, embedding or None); dropping(slots): the slopes when
+    nothing flows back through what one layer writes, layer by layer; patterns(slot, values [row
+    index batch pos d_head]): the layer's attention [row head batch dest src] with its queries or
+    keys replaced.
     """
 
     values: Callable[[Tensor, Sequence[Site]], At]
@@ -68,7 +72,8 @@ def by_hooks(model: Any, metric: Metric, base: Tensor, positions: Mapping[str, T
         first = (
             list(edits) if embedding is None else [Intervention("embed", set_to(embedding)), *edits]
         )
-        # the embedding is tapped in any case: then a measure without a gradient differs from one upstream of the site
+        # the embedding is tapped in any case: then a measure without a gradient differs from one
+        # upstream of the site
         taps = [
             tap(site)
             for site in dict.fromkeys(
@@ -124,7 +129,9 @@ def by_hooks(model: Any, metric: Metric, base: Tensor, positions: Mapping[str, T
 
 
 def by_engine(engine: Any, metric: Metric, base: Tensor, first: int) -> Way:
-    """The fast way: positions before `first` (the first difference) are not run again, their slopes are left at 0."""
+    """The fast way: positions before `first` (the first difference) are not run again, their slopes
+    are left at 0.
+    """
     ran = lean.run(engine, base, keep=("resid_pre", "k", "v"))
     read = reader(engine, metric, len(base))
 
@@ -171,7 +178,9 @@ def _kinds(slots: Sequence[Site]) -> tuple[str, ...]:
 
 
 def _lay_out(slot: Site, value: Tensor) -> Tensor:
-    """[index batch pos d] from [head batch pos d] or [batch pos d]; a neuron is an index of one entry."""
+    """[index batch pos d] from [head batch pos d] or [batch pos d]; a neuron is an index of one
+    entry.
+    """
     if slot.unit == STAR:
         return value.movedim(-1, 0)[..., None]
     return value if slot.index == STAR else value[None]

@@ -15,7 +15,9 @@ from interp.tasks.metrics import Metric
 
 
 def metric_of(task: Any, metric: "str | Metric | Callable | None" = None) -> Metric:
-    """The measure a name stands for: the task's own, another of its metrics, a Metric, or a function of END's logits."""
+    """The measure a name stands for: the task's own, another of its metrics, a Metric, or a
+    function of END's logits.
+    """
     if isinstance(metric, Metric):
         return metric
     if callable(metric):
@@ -38,7 +40,8 @@ def check_shape(values: Any, n: int, what: Metric) -> Float[Tensor, "batch"]:
     if not isinstance(values, Tensor) or values.shape != (n,):
         shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         raise ValueError(
-            f"the metric {what.name!r} gave {shape}: it must give one number per example, shape ({n},)"
+            f"the metric {what.name!r} gave {shape}: it must give one number per example, shape"
+            f" ({n},)"
         )
     return values.float()
 
@@ -46,11 +49,14 @@ def check_shape(values: Any, n: int, what: Metric) -> Float[Tensor, "batch"]:
 def attention_to(
     heads: Sequence[str], to: str, *, minus: str | None = None, at: str = "END", task: Any
 ) -> Metric:
-    """The measure "how much these heads attend from `at` to `to`", less the attention to `minus`, mean over heads.
+    """The measure "how much these heads attend from `at` to `to`", less the attention to `minus`,
+    mean over heads.
 
-    >>> attention_to(["L23H3", "L17H4"], "IO", minus="S2", task=task)
+    Unit: share of the row (0 to 1), or a difference of two shares (-1 to 1). Position names are the
+    task's.
 
-    Unit: share of the row (0 to 1), or a difference of two shares (-1 to 1). Position names are the task's.
+    Example:
+        >>> attention_to(["L23H3", "L17H4"], "IO", minus="S2", task=task)
     """
     keep = tuple(f"{Site.parse(head)}.pattern@{at}" for head in heads)
     if not keep:
@@ -71,16 +77,23 @@ def attention_to(
 
 
 def kl_to(model: Any, task: Any, run: str = "clean") -> Metric:
-    """The measure "how far this run's prediction is from the clean run's": KL(clean || this), zero where they agree.
-
-    >>> patch(model, task, "L*H*", metric=kl_to(model, task))        # negative: the patch brings the prediction closer
-    >>> ablate(model, task, "L*H*", metric=kl_to(model, task))       # positive: the ablation takes it away
+    """The measure "how far this run's prediction is from the clean run's": KL(clean || this), zero
+    where they agree.
 
     Per example, over the whole vocabulary at the last position, in nats: the sum over tokens of
-    p_clean (log p_clean - log p_this). run: "clean" or "corrupted" names the prompts compared with; they are run
-    once, here. It belongs to this task's prompts, so a held-out task needs its own.
-    The measure of ACDC (Conmy et al. 2023, arXiv 2304.14997): it asks after the whole prediction,
-    not after one answer.
+    p_clean (log p_clean - log p_this).
+
+    Example:
+        >>> patch(model, task, "L*H*", metric=kl_to(model, task))        # negative: the patch brings the prediction closer
+        >>> ablate(model, task, "L*H*", metric=kl_to(model, task))       # positive: the ablation takes it away
+
+    Args:
+        run: "clean" or "corrupted" names the prompts compared with; they are run once, here. It
+            belongs to this task's prompts, so a held-out task needs its own.
+
+    Reference:
+        The measure of ACDC (Conmy et al. 2023, arXiv 2304.14997): it asks after the whole
+        prediction, not after one answer.
     """
     if run not in ("clean", "corrupted"):
         raise unknown("run", run, ("clean", "corrupted"))
@@ -101,26 +114,32 @@ def kl_to(model: Any, task: Any, run: str = "clean") -> Metric:
 
 
 def text_loss(tokens: Any) -> Metric:
-    """The measure "how badly each chunk of text is predicted": mean loss of its next tokens, in nats a token.
+    """The measure "how badly each chunk of text is predicted": mean loss of its next tokens, in
+    nats a token.
 
-    >>> text = interp.tasks.text(model, n=8, length=64)
-    >>> ablate(model, text, "L*H*", metric=text_loss(text))          # positive: the loss rises, so the head helps
-    >>> head_scores(model, ["ablation", "gradient"], on=text, metric=text_loss(text))
+    Example:
+        >>> text = interp.tasks.text(model, n=8, length=64)
+        >>> ablate(model, text, "L*H*", metric=text_loss(text))          # positive: the loss rises, so the head helps
+        >>> head_scores(model, ["ablation", "gradient"], on=text, metric=text_loss(text))
 
-    tokens: a task, or ids [chunk pos]; it belongs to these prompts. Every position counts but position 0, whose
-    token is the tokenizer's own: the numbers are those of `cross_entropy`. For ablations, head scores and effects.
+    Args:
+        tokens: A task, or ids [chunk pos]; it belongs to these prompts. Every position counts but
+            position 0, whose token is the tokenizer's own: the numbers are those of
+            `cross_entropy`. For ablations, head scores and effects.
     """
     tokens = torch.as_tensor(getattr(tokens, "clean", tokens))
     if tokens.ndim != 2 or tokens.shape[1] < 3:
         raise ValueError(
-            f"tokens of shape {tuple(tokens.shape)} have no loss: chunks [chunk pos] of three tokens or more are needed"
+            f"tokens of shape {tuple(tokens.shape)} have no loss: chunks [chunk pos] of three"
+            " tokens or more are needed"
         )
 
     def of(logits: Tensor, kept: Mapping[str, Tensor]) -> Tensor:
         if logits.shape[:-1] != tokens.shape:
             raise ValueError(
-                f"text_loss was made for {len(tokens)} chunks of {tokens.shape[1]} tokens and got logits {tuple(logits.shape)}: "
-                "make it for the task it judges, and use it with ablate, effect or head_scores, which read every position"
+                f"text_loss was made for {len(tokens)} chunks of {tokens.shape[1]} tokens and got"
+                f" logits {tuple(logits.shape)}: make it for the task it judges, and use it with"
+                " ablate, effect or head_scores, which read every position"
             )
         return chunk_losses(logits.float(), tokens.to(logits.device))
 

@@ -24,16 +24,20 @@ def random_heads(
     layers: "str | Sequence[int]" = "same",
     avoid: Sequence[str] = (),
 ) -> list[list[str]]:
-    """Sets of random heads, each with as many heads in each layer as the given ones, none of them given.
+    """Sets of random heads, each with as many heads in each layer as the given ones, none of them
+    given.
 
-    >>> random_heads(model, ["L23H3", "L29H1"], sets=2)
-    [['L23H7', 'L29H4'], ['L23H0', 'L29H8']]
-    >>> random_heads(model, ["L23H3", "L29H1"], layers=range(2, 30))     # from anywhere but layers 0 and 1
+    Example:
+        >>> random_heads(model, ["L23H3", "L29H1"], sets=2)
+        [['L23H7', 'L29H4'], ['L23H0', 'L29H8']]
+        >>> random_heads(model, ["L23H3", "L29H1"], layers=range(2, 30))     # from anywhere but layers 0 and 1
 
-    like: heads, with positions kept ("L19H2@END" is answered by "L19H5@END"). Layer-matched because early and
-    late heads differ in everything: a random head from anywhere is too easy to beat. layers="any" draws from the
-    whole model all the same, layers=range(2, 30) from these layers, for papers that do so and for sets that hold
-    most of a layer. avoid: heads that are never drawn, beside the given ones.
+    Args:
+        like: Heads, with positions kept ("L19H2@END" is answered by "L19H5@END"). Layer-matched
+            because early and late heads differ in everything: a random head from anywhere is too
+            easy to beat. layers="any" draws from the whole model all the same, layers=range(2, 30)
+            from these layers, for papers that do so and for sets that hold most of a layer.
+        avoid: Heads that are never drawn, beside the given ones.
     """
     given, never = _single(like), _single(avoid)
     if not given:
@@ -90,8 +94,8 @@ def _pools(
         if len(left) < len(here):
             where = f"layer {here[0].layer}" if layers == "same" else f"the layers {layers}"
             raise ValueError(
-                f"{where}: {len(here)} heads are given and {len(left)} others may be drawn: too few are left to draw "
-                "(try layers='any')"
+                f"{where}: {len(here)} heads are given and {len(left)} others may be drawn: too few"
+                " are left to draw (try layers='any')"
             )
     return pools
 
@@ -99,13 +103,19 @@ def _pools(
 def random_tokens(
     task: Any, like: Tokens, *, among: Tokens = "1:END-1", sets: int = 3, seed: int = 0
 ) -> list[Bool[Tensor, "batch pos"]]:
-    """Sets of random tokens: in each prompt as many as `like` has there, drawn from `among`, never just `like` itself.
+    """Sets of random tokens: in each prompt as many as `like` has there, drawn from `among`, never
+    just `like` itself.
 
-    >>> strangers = random_tokens(task, "SUBJECT")                    # a token each, neither the first nor the last
-    >>> attention_knockout(model, task, "END", {str(k): s for k, s in enumerate(strangers)}, window=8)
+    Example:
+        >>> strangers = random_tokens(task, "SUBJECT")                    # a token each, neither the first nor the last
+        >>> attention_knockout(model, task, "END", {str(k): s for k, s in enumerate(strangers)}, window=8)
 
-    like, among: token sets (top of `interp/methods/token_sets.py`). A set may share tokens with `like`; leave those
-    out of `among` where none may be shared. ValueError where a prompt leaves no other set of that size.
+    Args:
+        like, among: Token sets (top of `interp/methods/token_sets.py`). A set may share tokens with
+            `like`; leave those out of `among` where none may be shared.
+
+    Raises:
+        ValueError: Where a prompt leaves no other set of that size.
     """
     given, pool = token_set(task, like), token_set(task, among)
     g = torch.Generator().manual_seed(seed)
@@ -113,7 +123,8 @@ def random_tokens(
         size, left = int(mine.sum()), int(free.sum())
         if size > left or (size == left and bool((mine == free).all())):
             raise ValueError(
-                f"prompt {i} has {left} tokens to draw from and {size} are needed: no other set is left (widen `among`)"
+                f"prompt {i} has {left} tokens to draw from and {size} are needed: no other set is"
+                " left (widen `among`)"
             )
     return [
         torch.stack([_other(mine, free, g) for mine, free in zip(given, pool)]) for _ in range(sets)

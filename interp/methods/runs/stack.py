@@ -11,21 +11,24 @@ from interp.results import Result
 def stack(results: Mapping[str, Result], axis: str = "run", *, name: str | None = None) -> Result:
     """The results stacked on a new first axis, labelled by their names.
 
-    >>> compare({"noise": traced, "another country": patched}).plot()      # a line each
+    All must have the same axes, labels and unit; anything else is not one picture. Examples are
+    kept where every result has as many. `metadata` is the first one's, without its pattern.
 
-    All must have the same axes, labels and unit; anything else is not one picture. Examples are kept where every
-    result has as many. `metadata` is the first one's, without its pattern.
+    Example:
+        >>> compare({"noise": traced, "another country": patched}).plot()      # a line each
     """
     given = list(results.values())
     if not given or axis in given[0].dims:
         raise ValueError(
-            f"compare needs results without an axis {axis!r} of their own: compare({{'a': one, 'b': other}}, axis='run')"
+            f"compare needs results without an axis {axis!r} of their own: compare({{'a': one, 'b':"
+            " other}, axis='run')"
         )
     first = given[0]
     for label, one in results.items():
         if (one.dims, one.coords, one.unit) != (first.dims, first.coords, first.unit):
             raise ValueError(
-                f"{label!r} ({one.unit}, axes {one.dims}) is not on the axes of the first ({first.unit}, {first.dims})"
+                f"{label!r} ({one.unit}, axes {one.dims}) is not on the axes of the first"
+                f" ({first.unit}, {first.dims})"
             )
     kept = [one.examples for one in given]
     alike = all(e is not None for e in kept) and len({e.shape for e in kept}) == 1

@@ -58,9 +58,12 @@ def sweep(
 ) -> tuple[Float[Tensor, "cell batch"], str]:
     """The measure of each variation of the base run, and which way ran: "engine" or "hooks".
 
-    source: see `fast.values`, or None where only hooks will do; edits: the same variations as interventions,
-    built only when the hooks run. way: None chooses, "engine" and "hooks" insist. added [batch pos d_model] is
-    added to the embeddings of the base run (noise), not of the source's. ledger: keeps finished cells, see `resuming.ledger`.
+    Args:
+        source: See `fast.values`, or None where only hooks will do.
+        edits: The same variations as interventions, built only when the hooks run. way: None
+            chooses, "engine" and "hooks" insist. added [batch pos d_model] is added to the
+            embeddings of the base run (noise), not of the source's.
+        ledger: Keeps finished cells, see `resuming.ledger`.
     """
     engine = choose(
         model,
@@ -95,7 +98,9 @@ def _start(added: Tensor | None) -> list[Intervention]:
 
 
 def choose(model: Any, backend: str | None, find: Callable[[], Any]) -> Any:
-    """The engine that `find` gives, or None for the hooks; ValueError where `way` insists on what cannot be."""
+    """The engine that `find` gives, or None for the hooks; ValueError where `way` insists on what
+    cannot be.
+    """
     if backend not in (None, "engine", "hooks"):
         raise unknown("backend", backend, ("engine", "hooks"))
     bridge.ready(model)
@@ -119,7 +124,9 @@ def vary(
 ) -> Float[Tensor, "cell batch"]:
     """The measure of each variation of one run, several variations to a forward pass.
 
-    cells: the interventions of each variation. note(cells, their values) is called as they finish. Exact: every cell is the run it would be alone.
+    Args:
+        cells: The interventions of each variation. note(cells, their values) is called as they
+            finish. Exact: every cell is the run it would be alone.
     """
     n, values = len(tokens), torch.empty(len(cells), len(tokens), device=bridge.device(model))
     for chunk, out in each_run(
@@ -143,7 +150,9 @@ def each_run(
     *,
     last_only: bool = True,
 ) -> Iterator[tuple[list[int], Run]]:
-    """(which cells, their run) for all cells, several to a forward pass: the rows of the run are those of each cell in turn."""
+    """(which cells, their run) for all cells, several to a forward pass: the rows of the run are
+    those of each cell in turn.
+    """
     n = len(tokens)
     per_run = max(1, TOKENS_PER_RUN // tokens.numel())
     # In layer order, so that the variations of one run start as late as they can.
@@ -174,7 +183,9 @@ def each_run(
 
 
 def _shift(rows: slice | None, by: int, n: int) -> slice:
-    """The rows of one variation among several: what the intervention says of n examples, further down the batch."""
+    """The rows of one variation among several: what the intervention says of n examples, further
+    down the batch.
+    """
     start, stop, step = (rows or slice(None)).indices(n)
     return slice(by + start, by + stop, step)
 

@@ -34,7 +34,10 @@ class Generation:
 
     def _repr_html_(self) -> str:
         more = "" if self.ended else " <span style='opacity:.6'>...</span>"
-        said = f"<span style='opacity:.65'>{escape(self.prompt)}</span><b>{escape(self.text)}</b>{more}"
+        said = (
+            "<span"
+            f" style='opacity:.65'>{escape(self.prompt)}</span><b>{escape(self.text)}</b>{more}"
+        )
         return f"<div style='white-space:pre-wrap'>{said}</div>"
 
 
@@ -50,19 +53,24 @@ def generate(
 ) -> "Generation | list[Generation]":
     """What the model writes after a prompt while the interventions hold.
 
-    >>> generate(model, "The capital of France is", max_new_tokens=3)
-    >>> generate(model, "I think that", [direction.push(4.0)], temperature=0.7, seed=1)
+    Example:
+        >>> generate(model, "The capital of France is", max_new_tokens=3)
+        >>> generate(model, "I think that", [direction.push(4.0)], temperature=0.7, seed=1)
 
-    prompt: a text (the first token is put before it) or ids [pos]; of a list of texts, ids [batch pos] or a task,
-    a list of generations. Position -1 (or END) is the newest token: an edit there holds at the prompt's last
-    token and at every token since, as with hooks on a model that keeps its keys and values. every_token=False:
-    at the prompt's own tokens only. Other positions count in the prompt.
-    temperature: 0 takes the likeliest token; above, tokens are drawn by seed, for each prompt by itself. Ends at
-    the tokenizer's end token, which is not part of the text, or after max_new_tokens.
+    Args:
+        prompt: A text (the first token is put before it) or ids [pos]; of a list of texts, ids
+            [batch pos] or a task, a list of generations. Position -1 (or END) is the newest token:
+            an edit there holds at the prompt's last token and at every token since, as with hooks
+            on a model that keeps its keys and values. every_token=False: at the prompt's own tokens
+            only. Other positions count in the prompt.
+        temperature: 0 takes the likeliest token; above, tokens are drawn by seed, for each prompt
+            by itself. Ends at the tokenizer's end token, which is not part of the text, or after
+            max_new_tokens.
     """
     if max_new_tokens < 1 or temperature < 0:
         raise ValueError(
-            f"max_new_tokens={max_new_tokens}, temperature={temperature}: at least 1, and at least 0"
+            f"max_new_tokens={max_new_tokens}, temperature={temperature}: at least 1, and at"
+            " least 0"
         )
     many = list(batches(model, prompt))
     edits = list(interventions)
@@ -115,11 +123,14 @@ def continuation(
     seed: int = 0,
     every_token: bool = True,
 ) -> Int[Tensor, "batch new"]:
-    """The ids a model writes after prompts of one length; what follows an end token is to be thrown away."""
+    """The ids a model writes after prompts of one length; what follows an end token is to be thrown
+    away.
+    """
     prompt, n_ctx = tokens.shape[1], bridge.dims(model).n_ctx
     if prompt + max_new_tokens - 1 > n_ctx:
         raise ValueError(
-            f"{prompt} tokens of prompt and {max_new_tokens} new ones: the model reads at most {n_ctx}"
+            f"{prompt} tokens of prompt and {max_new_tokens} new ones: the model reads at most"
+            f" {n_ctx}"
         )
     tokens = tokens.to(bridge.device(model))
     draws = [torch.Generator().manual_seed(seed) for _ in tokens]
@@ -137,7 +148,9 @@ def continuation(
 
 
 def _draw(logits: Tensor, draws: list[torch.Generator]) -> Int[Tensor, "batch"]:
-    """A token for each prompt, drawn by its own generator: what one gets does not depend on the others."""
+    """A token for each prompt, drawn by its own generator: what one gets does not depend on the
+    others.
+    """
     chances = logits.float().softmax(-1).cpu()  # drawn on the CPU: the same seed, the same text
     drawn = [torch.multinomial(row, 1, generator=g) for row, g in zip(chances, draws)]
     return torch.cat(drawn).to(logits.device)

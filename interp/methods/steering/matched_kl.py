@@ -1,4 +1,5 @@
-"""Steering at matched strength: each direction is pushed until the prediction has changed by as much, then they are compared.
+"""Steering at matched strength: each direction is pushed until the prediction has changed by as
+much, then they are compared.
 
 >>> strengths = interp.methods.steering.match_kl(model, prompts, {"happy": happy, "random": other}, kl=0.5)
 >>> interp.methods.steering.word_gain(model, prompts, {"happy": happy, "random": other}, strengths, {"happy": [" joy"], "random": [" joy"]}, [" thing", " way"])
@@ -21,7 +22,8 @@ from interp.methods.steering.steer import Direction
 from interp.results import Result
 from interp.tasks.task import single, tokenizer_of
 
-# A direction, or a function of a strength that gives interventions: `lambda s: features.steer(sae, {17: s})`.
+# A direction, or a function of a strength that gives interventions: `lambda s: features.steer(sae,
+# {17: s})`.
 Push = Direction | Callable[[float], Sequence[Intervention]]
 FAR = 1e8  # times the first strength: a push that has not changed the prediction by then never will
 
@@ -35,14 +37,17 @@ def match_kl(
     tolerance: float = 0.02,
     rounds: int = 40,
 ) -> Result:
-    """The strength of each push at which the next-token prediction is `kl` nats from the unsteered one, mean over prompts.
+    """The strength of each push at which the next-token prediction is `kl` nats from the unsteered
+    one, mean over prompts.
 
-    >>> match_kl(model, ["I think that", "Then we saw"], {"happy": happy, "latent 17": lambda s: features.steer(sae, {17: s})})
-
-    KL(plain || steered) at the last token, over the whole vocabulary. The strength is searched for above zero: doubled or halved until
-    the aim lies between two strengths, then the place between them where a power law would have it (never nearer to an end
-    than a tenth), until within `tolerance` (a share of kl). NaN where a push never changes the prediction by as much;
+    KL(plain || steered) at the last token, over the whole vocabulary. The strength is searched for
+    above zero: doubled or halved until the aim lies between two strengths, then the place between
+    them where a power law would have it (never nearer to an end than a tenth), until within
+    `tolerance` (a share of kl). NaN where a push never changes the prediction by as much;
     metadata["kl"] has what was reached, by name. All pushes travel as one batch.
+
+    Example:
+        >>> match_kl(model, ["I think that", "Then we saw"], {"happy": happy, "latent 17": lambda s: features.steer(sae, {17: s})})
     """
     started = time.perf_counter()
     _check(pushes, kl)
@@ -97,7 +102,9 @@ def match_kl(
 
 
 def _search(aim: float, tolerance: float, rounds: int, start: float) -> Iterator[float]:
-    """Asks for the KL at one strength after another; ends with (strength, KL), the strength NaN where there is none."""
+    """Asks for the KL at one strength after another; ends with (strength, KL), the strength NaN
+    where there is none.
+    """
     low: tuple[float, float] | None = None  # (log strength, KL) below the aim
     high: tuple[float, float] | None = None
     at = math.log(start)
@@ -140,12 +147,15 @@ def word_gain(
     words: Mapping[str, Sequence[str | int]],
     neutral: Sequence[str | int],
 ) -> Result:
-    """How much more the logits of some words rise than those of neutral ones when the model is pushed (in nats).
+    """How much more the logits of some words rise than those of neutral ones when the model is
+    pushed (in nats).
 
-    >>> word_gain(model, prompts, {"happy": happy}, {"happy": 4.0}, {"happy": [" joy", " love"]}, [" thing", " way"])
+    Example:
+        >>> word_gain(model, prompts, {"happy": happy}, {"happy": 4.0}, {"happy": [" joy", " love"]}, [" thing", " way"])
 
-    words: for each push, tokens as ids or as text that is one token (" joy"). strengths: as `match_kl` gives them, or a dict.
-    Examples: the prompts.
+    Args:
+        words: For each push, tokens as ids or as text that is one token (" joy").
+        strengths: As `match_kl` gives them, or a dict. Examples: the prompts.
     """
     started = time.perf_counter()
     if isinstance(strengths, Result):
@@ -162,7 +172,8 @@ def word_gain(
     dead = next((name for name in names if not math.isfinite(strengths[name])), None)
     if dead is not None:
         raise ValueError(
-            f"the push {dead!r} has strength {strengths[dead]}: leave it out, it never reached the aim"
+            f"the push {dead!r} has strength {strengths[dead]}: leave it out, it never reached"
+            " the aim"
         )
     many = batches(model, prompts)
     examples = np.zeros((len(names), sum(len(b.tokens) for b in many)))
@@ -227,5 +238,6 @@ def _check(pushes: Mapping[str, Push], kl: float) -> None:
     )
     if odd is not None:
         raise ValueError(
-            f"the push {odd!r} is a {type(pushes[odd]).__name__}: give a Direction, or a function of a strength"
+            f"the push {odd!r} is a {type(pushes[odd]).__name__}: give a Direction, or a function"
+            " of a strength"
         )

@@ -1,4 +1,6 @@
-"""Soft injection: mix the mean head outputs of few-shot prompts into prompts without examples, head by head."""
+"""Soft injection: mix the mean head outputs of few-shot prompts into prompts without examples, head
+by head.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -27,9 +29,12 @@ from interp.sites import Site
 class SoftInjection:
     """A learned mix and how it does on prompts it was not trained on.
 
-    mix: share of the injected output (0 to 1) of each (layer, head). score: the metric on the held-out half, on
-    the axis "mix": none, learned, hard (learned, rounded to 0 or 1), half, all, shuffled (learned, other heads).
-    losses: on the training half, before each step and after the last. trained, heldout: which examples.
+    Attributes:
+        mix: Share of the injected output (0 to 1) of each (layer, head).
+        score: The metric on the held-out half, on the axis "mix": none, learned, hard (learned,
+            rounded to 0 or 1), half, all, shuffled (learned, other heads).
+        losses: On the training half, before each step and after the last.
+        trained, heldout: Which examples.
     """
 
     mix: Result
@@ -46,14 +51,15 @@ class SoftInjection:
 
 
 def injection(model: Any, source: Any, mix: Any) -> list[Intervention]:
-    """The interventions that mix the mean head outputs of the source prompts into the last token of any prompt.
+    """The interventions that mix the mean head outputs of the source prompts into the last token of
+    any prompt.
 
     >>> run(model, zero_shot, injection(model, few_shot, 0.5))          # half, at every head
     >>> generate(model, "Q: dog\\nA:", injection(model, few_shot, learned.mix))
 
-    source: few-shot prompts (a task's clean ones, texts of any lengths, ids), or their means [layer head d_head].
-    mix: the share of the injected z at END: one number, a tensor [layer head], or a Result on (layer, head).
-    Heads of share 0 are left alone. Park and Rhee 2025 (arXiv 2507.20906).
+    source: few-shot prompts (a task's clean ones, texts of any lengths, ids), or their means [layer
+    head d_head]. mix: the share of the injected z at END: one number, a tensor [layer head], or a
+    Result on (layer, head). Heads of share 0 are left alone. Park and Rhee 2025 (arXiv 2507.20906).
     """
     means = _means(model, source)
     shares = _shares(model, mix)
@@ -81,19 +87,26 @@ def soft_injection(
     seed: int = 0,
     backend: str | None = None,
 ) -> SoftInjection:
-    """The share of each head's few-shot mean output that makes prompts without examples do the task, learned.
+    """The share of each head's few-shot mean output that makes prompts without examples do the
+    task, learned.
 
-    >>> learned = soft_injection(model, few_shot, zero_shot)
-    >>> learned.score.table(), learned.mix.top(5)
+    The shares are sigmoids, from one half on, learned by Adam on the log probability of the answer
+    plus `l1` times the mean share, on half of the target's prompts drawn by seed; judged on the
+    other half.
 
-    The shares are sigmoids, from one half on, learned by Adam on the log probability of the answer plus `l1` times
-    the mean share, on half of the target's prompts drawn by seed; judged on the other half. heads: only these are
-    mixed. way: "engine" runs the last token alone, "hooks" whole prompts: the same numbers.
+    Example:
+        >>> learned = soft_injection(model, few_shot, zero_shot)
+        >>> learned.score.table(), learned.mix.top(5)
+
+    Args:
+        heads: Only these are mixed. way: "engine" runs the last token alone, "hooks" whole prompts:
+            the same numbers.
     """
     started = time.perf_counter()
     if steps < 1 or len(target_task) < 4:
         raise ValueError(
-            f"steps={steps}, {len(target_task)} prompts: at least 1 step, and 4 prompts to train on half and judge on half"
+            f"steps={steps}, {len(target_task)} prompts: at least 1 step, and 4 prompts to train on"
+            " half and judge on half"
         )
     order = torch.randperm(len(target_task), generator=torch.Generator().manual_seed(seed)).tolist()
     trained, held = sorted(order[: len(order) // 2]), sorted(order[len(order) // 2 :])
@@ -101,7 +114,8 @@ def soft_injection(
         tuple(row) for row in target_task.clean[held].tolist()
     }:
         raise ValueError(
-            "a prompt comes twice in the target task: it would be trained on and judged (make its prompts different)"
+            "a prompt comes twice in the target task: it would be trained on and judged (make its"
+            " prompts different)"
         )
     means, chosen = _means(model, source_task), _chosen(model, heads)
     loss_of, ran = mix_loss(model, means, target_task[trained], backend)
@@ -143,7 +157,8 @@ def soft_injection(
 def mix_loss(
     model: Any, means: Tensor, task: Any, backend: str | None = None
 ) -> tuple[Callable[[Tensor], Tensor], str]:
-    """(the loss of shares [layer head], which way it runs): minus the log probability of the answer, in nats.
+    """(the loss of shares [layer head], which way it runs): minus the log probability of the
+    answer, in nats.
 
     Differentiable in the shares.
     """
@@ -214,8 +229,8 @@ def _means(model: Any, source: Any) -> Float[Tensor, "layer head d_head"]:
     if isinstance(source, Tensor) and source.ndim == 3:
         if source.shape != (d.n_layers, d.n_heads, d.d_head):
             raise ValueError(
-                f"means of shape {tuple(source.shape)}: {bridge.name(model)} has {d.n_layers} layers of {d.n_heads} heads "
-                f"of {d.d_head} numbers"
+                f"means of shape {tuple(source.shape)}: {bridge.name(model)} has {d.n_layers}"
+                f" layers of {d.n_heads} heads of {d.d_head} numbers"
             )
         return source
     values = [
@@ -232,7 +247,8 @@ def _shares(model: Any, mix: Any) -> Float[Tensor, "layer head"]:
     values = values.expand(d.n_layers, d.n_heads) if values.ndim == 0 else values
     if values.shape != (d.n_layers, d.n_heads):
         raise ValueError(
-            f"a mix of shape {tuple(values.shape)}: one number, or {d.n_layers} layers by {d.n_heads} heads for {bridge.name(model)}"
+            f"a mix of shape {tuple(values.shape)}: one number, or {d.n_layers} layers by"
+            f" {d.n_heads} heads for {bridge.name(model)}"
         )
     return values
 

@@ -33,18 +33,20 @@ from interp.tasks.metrics import Metric
 HOWS = {"add": add, "project_out": project_out, "set": set_to}
 
 
-# --- a direction ---------------------------------------------------------------------------------------------
+# --- a direction ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class Direction:
     """A vector and the place it belongs to. Vectors of one place add up, scale and turn round.
 
-    >>> (happy - formal).normalised() * 3
+    Example:
+        >>> (happy - formal).normalised() * 3
 
-    site: one address (layer and head given); without a position, or with "@*", it means every position but the
-    first, whose huge norm is the attention sink's. metadata: where it comes from; metadata["model"] is the only
-    model it may be used on.
+    Attributes:
+        site: One address (layer and head given); without a position, or with "@*", it means every
+            position but the first, whose huge norm is the attention sink's.
+        metadata: Where it comes from; metadata["model"] is the only model it may be used on.
     """
 
     vector: Float[Tensor, "width"]
@@ -70,7 +72,8 @@ class Direction:
         """The same direction with length one."""
         if self.norm == 0:
             raise ValueError(
-                "a direction of length zero cannot be normalised: the two sets of prompts do not differ here"
+                "a direction of length zero cannot be normalised: the two sets of prompts do not"
+                " differ here"
             )
         return self * (1 / self.norm)
 
@@ -85,8 +88,8 @@ class Direction:
     def __add__(self, other: "Direction") -> "Direction":
         if (self.site, len(self.vector)) != (other.site, len(other.vector)):
             raise ValueError(
-                f"directions add up at one place: these are {len(self.vector)} numbers at {self.site!r} and "
-                f"{len(other.vector)} at {other.site!r}"
+                f"directions add up at one place: these are {len(self.vector)} numbers at"
+                f" {self.site!r} and {len(other.vector)} at {other.site!r}"
             )
         models = {d.metadata["model"] for d in (self, other) if "model" in d.metadata}
         if len(models) > 1:
@@ -108,9 +111,11 @@ class Direction:
     ) -> Intervention:
         """The intervention that steers: for `run` and `generate`.
 
-        how: "add" the vector times the strength; "project_out" = remove this share of the component along it
-        (1 = all); "set" = go this share of the way to the vector (1 = become it). Strength 0 is always nothing.
-        at: another place of the same width; "resid_post.*@END" is each layer.
+        Args:
+            how: "add" the vector times the strength; "project_out" = remove this share of the
+                component along it (1 = all); "set" = go this share of the way to the vector (1 =
+                become it). Strength 0 is always nothing.
+            at: Another place of the same width; "resid_post.*@END" is each layer.
         """
         if how not in HOWS:
             raise unknown("way to steer", how, HOWS, "how='add'")
@@ -134,20 +139,27 @@ class Direction:
         fits = width(sites.check(site, d), d)
         if len(self.vector) != fits:
             raise ValueError(
-                f"the vector has {len(self.vector)} numbers, {str(site)!r} of {bridge.name(model)} has {fits}"
+                f"the vector has {len(self.vector)} numbers, {str(site)!r} of {bridge.name(model)}"
+                f" has {fits}"
             )
         found = self.metadata.get("model", bridge.name(model))
         if found != bridge.name(model):
             raise ValueError(
-                f"this direction was found in {found!r} and means nothing in {bridge.name(model)!r}: find it there again"
+                f"this direction was found in {found!r} and means nothing in"
+                f" {bridge.name(model)!r}: find it there again"
             )
 
     def __repr__(self) -> str:
-        return f"Direction({self.metadata.get('method', 'vector')} at {self.site}, {len(self.vector)} numbers, norm {self.norm:.3g})"
+        return (
+            f"Direction({self.metadata.get('method', 'vector')} at {self.site}, {len(self.vector)}"
+            f" numbers, norm {self.norm:.3g})"
+        )
 
 
 def _share(edit: Edit, strength: float) -> Edit:
-    """Go `strength` of the way from the activation to its edited value: 0 is nothing, 1 the edit itself."""
+    """Go `strength` of the way from the activation to its edited value: 0 is nothing, 1 the edit
+    itself.
+    """
     if strength == 1:
         return edit
 
@@ -169,12 +181,13 @@ def width(site: Site, d: bridge.Dims) -> int:
     axis = site.row.axes.split()[-1]
     if axis == "src" or site.unit is not None:
         raise ValueError(
-            f"{str(site)!r} holds no vector: directions live in the stream or in a part (try 'resid_post.12@-1')"
+            f"{str(site)!r} holds no vector: directions live in the stream or in a part (try"
+            " 'resid_post.12@-1')"
         )
     return getattr(d, axis)
 
 
-# --- finding directions --------------------------------------------------------------------------------------
+# --- finding directions ---------------------------------------------------------------------------
 
 
 def difference_of_means(
@@ -182,16 +195,19 @@ def difference_of_means(
 ) -> Direction:
     """The mean activation on the positive prompts less the mean on the negative ones.
 
-    >>> difference_of_means(model, ["I love it", "So good"], ["I hate it", "So bad"], "resid_post.12@*")
-    >>> difference_of_means(model, task, where="resid_post.12@END")     # clean less corrupted
+    prompts: texts (of any lengths; the first token is put before each), ids [batch pos], or a task.
+    "@*" or no position: the mean over positions of each prompt, without position 0 (the attention
+    sink), then over prompts.
 
-    prompts: texts (of any lengths; the first token is put before each), ids [batch pos], or a task. "@*" or no
-    position: the mean over positions of each prompt, without position 0 (the attention sink), then over prompts.
+    Example:
+        >>> difference_of_means(model, ["I love it", "So good"], ["I hate it", "So bad"], "resid_post.12@*")
+        >>> difference_of_means(model, task, where="resid_post.12@END")     # clean less corrupted
     """
     task = hasattr(positive, "clean") and negative is None
     if negative is None and not task:
         raise ValueError(
-            "difference_of_means compares two sets of prompts: give the negative ones, or a task alone"
+            "difference_of_means compares two sets of prompts: give the negative ones, or a task"
+            " alone"
         )
     here = _mean(model, positive, where)
     there = _mean(model, positive if task else negative, where, "corrupted" if task else "clean")
@@ -204,11 +220,17 @@ def difference_of_means(
 
 
 def task_vector(model: Any, task: Any, where: str = "resid_post.12@END") -> Direction:
-    """The mean activation at the last token of few-shot prompts, to be set in prompts without examples.
+    """The mean activation at the last token of few-shot prompts, to be set in prompts without
+    examples.
 
-    >>> steer(model, zero_shot, task_vector(model, few_shot, "resid_post.14@END"), how="set")
+    Example:
+        >>> steer(model, zero_shot, task_vector(model, few_shot, "resid_post.14@END"), how="set")
 
-    task: few-shot prompts (a task's clean ones, texts, or ids). Hendel et al. 2023 (arXiv 2310.15916).
+    Args:
+        task: Few-shot prompts (a task's clean ones, texts, or ids).
+
+    Reference:
+        Hendel et al. 2023 (arXiv 2310.15916).
     """
     return Direction(
         _mean(model, task, where),
@@ -225,14 +247,21 @@ def function_vector(
     layer: int | None = None,
     metric: "str | Metric | None" = "prob",
 ) -> Direction:
-    """The sum of what the most causal heads write, on average, at the last token of few-shot prompts.
+    """The sum of what the most causal heads write, on average, at the last token of few-shot
+    prompts.
 
-    >>> vector = function_vector(model, few_shot)       # its corrupted prompts have shuffled labels
-    >>> vector.metadata["heads"], steer(model, zero_shot, vector)
+    A head's effect: how much the metric on the corrupted prompts rises when the head's output at
+    END becomes its mean over the clean prompts (metadata["effects"], mean over prompts).
 
-    A head's effect: how much the metric on the corrupted prompts rises when the head's output at END becomes its
-    mean over the clean prompts (metadata["effects"], mean over prompts). layer: where to add it, after which layer
-    (a third of the way up by default). Todd et al. 2023 (arXiv 2310.15213).
+    Example:
+        >>> vector = function_vector(model, few_shot)       # its corrupted prompts have shuffled labels
+        >>> vector.metadata["heads"], steer(model, zero_shot, vector)
+
+    Args:
+        layer: Where to add it, after which layer (a third of the way up by default).
+
+    Reference:
+        Todd et al. 2023 (arXiv 2310.15213).
     """
     d = bridge.dims(model)
     if not 1 <= heads <= d.n_layers * d.n_heads:
@@ -241,7 +270,8 @@ def function_vector(
         )
     if not hasattr(task, "corrupted"):
         raise ValueError(
-            "function_vector needs a task: few-shot prompts as clean, the same with shuffled labels as corrupted"
+            "function_vector needs a task: few-shot prompts as clean, the same with shuffled labels"
+            " as corrupted"
         )
     swapped = task.swapped()
     effects = ablate(model, swapped, "L*H*@END", by="mean", reference=task.clean, metric=metric)
@@ -273,7 +303,8 @@ def _mean(model: Any, prompts: Any, where: str, on: str = "clean") -> Float[Tens
         if site.pos in (None, sites.STAR):
             if value.shape[1] < 2:
                 raise ValueError(
-                    "a prompt of one token has only the first position, which is left out of every mean"
+                    "a prompt of one token has only the first position, which is left out of every"
+                    " mean"
                 )
             value = value[:, 1:].mean(1)
         values.append(value)
@@ -284,7 +315,7 @@ def _count(prompts: Any) -> int:
     return 1 if isinstance(prompts, str) else len(prompts)
 
 
-# --- what pushing does ---------------------------------------------------------------------------------------
+# --- what pushing does ----------------------------------------------------------------------------
 
 
 def steer(
@@ -301,14 +332,17 @@ def steer(
 ) -> Result:
     """How the metric changes as the model is steered along a direction, at each strength.
 
-    >>> steer(model, task, direction, strengths=(0, 1, 2, 4)).plot()
-    >>> steer(model, task, direction, on="corrupted", side=texts)     # the effect beside the harm, as a table
+    Example:
+        >>> steer(model, task, direction, strengths=(0, 1, 2, 4)).plot()
+        >>> steer(model, task, direction, on="corrupted", side=texts)     # the effect beside the harm, as a table
 
-    prompts: a task (on: its "clean" or "corrupted" prompts), or texts or ids with a `metric` of the last
-    position's logits [batch d_vocab] -> [batch]. how, strengths, at: see `Direction.push`.
-    side: texts or ids on which to measure the harm, see `side_effect`. The result then has the axes (measure,
-    strength), without examples: the prompts and the texts are not the same.
-    Unit: the metric's.
+    Args:
+        prompts: A task (on: its "clean" or "corrupted" prompts), or texts or ids with a `metric` of
+            the last position's logits [batch d_vocab] -> [batch].
+        how, strengths, at: See `Direction.push`.
+        side: Texts or ids on which to measure the harm, see `side_effect`. The result then has the
+            axes (measure, strength), without examples: the prompts and the texts are not the same.
+            Unit: the metric's.
     """
     started = time.perf_counter()
     cells = _pushes(model, direction, strengths, how, at)
@@ -369,13 +403,15 @@ def side_effect(
     strengths: Sequence[float] = (-2.0, -1.0, 0.0, 1.0, 2.0),
     how: str = "add",
 ) -> Result:
-    """How much worse the model predicts other text while it is steered, at each strength (above 0: worse).
+    """How much worse the model predicts other text while it is steered, at each strength (above 0:
+    worse).
 
-    >>> side_effect(model, texts, direction, strengths=(0, 1, 2, 4)).plot()
+    The push acts on every token but the first, also where the direction belongs to the last one: a
+    push at the last token of a text would change no prediction, and in generation each token is the
+    last one once. Unit: nats per token, the change of the cross-entropy, with a number per text.
 
-    The push acts on every token but the first, also where the direction belongs to the last one: a push at the
-    last token of a text would change no prediction, and in generation each token is the last one once.
-    Unit: nats per token, the change of the cross-entropy, with a number per text.
+    Example:
+        >>> side_effect(model, texts, direction, strengths=(0, 1, 2, 4)).plot()
     """
     started = time.perf_counter()
     everywhere = str(Site.parse(at or direction.site).at(None))
@@ -420,7 +456,8 @@ def _judge(prompts: Any, metric: Any, on: str) -> Metric:
         raise unknown("prompts", on, ("clean", "corrupted"), "on='corrupted'")
     if not hasattr(prompts, "clean") and not (callable(metric) or isinstance(metric, Metric)):
         raise ValueError(
-            "texts have no metric of their own: give metric=, a function of the logits [batch d_vocab] -> [batch]"
+            "texts have no metric of their own: give metric=, a function of the logits [batch"
+            " d_vocab] -> [batch]"
         )
     return metric_of(prompts, metric)
 

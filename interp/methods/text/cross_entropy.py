@@ -23,27 +23,32 @@ def cross_entropy(
 ) -> Result:
     """The mean loss of the next token in each chunk, under the interventions (nats a token).
 
-    >>> tokens = interp.texts.chunks(model, interp.texts.documentation(), n=32, split="heldout")
-    >>> plain = interp.methods.text.cross_entropy(model, tokens)
-    >>> steered = interp.methods.text.cross_entropy(model, tokens, [Intervention("resid_post.12", add(vector))])
-    >>> (steered.examples - plain.examples).mean()        # the side effect
+    Example:
+        >>> tokens = interp.texts.chunks(model, interp.texts.documentation(), n=32, split="heldout")
+        >>> plain = interp.methods.text.cross_entropy(model, tokens)
+        >>> steered = interp.methods.text.cross_entropy(model, tokens, [Intervention("resid_post.12", add(vector))])
+        >>> (steered.examples - plain.examples).mean()        # the side effect
 
-    tokens: ids [chunk pos], position 0 the tokenizer's first token: what is predicted there is left out, as
-    that position only holds the sink. The same edits act on every chunk, a few chunks to a run so that their
-    logits fit into memory: an edit must not hold values chunk by chunk. positions: named ones, an index a chunk.
+    Args:
+        tokens: Ids [chunk pos], position 0 the tokenizer's first token: what is predicted there is
+            left out, as that position only holds the sink. The same edits act on every chunk, a few
+            chunks to a run so that their logits fit into memory: an edit must not hold values chunk
+            by chunk.
+        positions: Named ones, an index a chunk.
     """
     started = time.perf_counter()
     tokens = torch.as_tensor(tokens)
     tokens = tokens[None] if tokens.ndim == 1 else tokens
     if tokens.ndim != 2 or tokens.shape[0] == 0 or tokens.shape[1] < 3:
         raise ValueError(
-            f"tokens of shape {tuple(tokens.shape)} have no loss: chunks [chunk pos] of three tokens or more are needed, "
-            "the first one being left out"
+            f"tokens of shape {tuple(tokens.shape)} have no loss: chunks [chunk pos] of three"
+            " tokens or more are needed, the first one being left out"
         )
     edits = list(interventions)
     if any(edit.rows is not None for edit in edits):
         raise ValueError(
-            "cross_entropy runs a few chunks at a time: an intervention with `rows` of its own does not fit"
+            "cross_entropy runs a few chunks at a time: an intervention with `rows` of its own does"
+            " not fit"
         )
     few = max(1, sweep.TOKENS_PER_RUN // tokens.shape[1])
     losses = []

@@ -1,4 +1,6 @@
-"""What the weights alone say: `ov_qk` (what a head copies or matches), `composition` (which heads talk to which)."""
+"""What the weights alone say: `ov_qk` (what a head copies or matches), `composition` (which heads
+talk to which).
+"""
 
 from interp._lazy import attach
 

@@ -32,20 +32,29 @@ def composition(
     rotations: int = 20,
     seed: int = 0,
 ) -> Result:
-    """How much each later head reads of what each earlier head writes, through its queries, keys or values.
+    """How much each later head reads of what each earlier head writes, through its queries, keys or
+    values.
 
-    >>> composition(model, receivers="L23H3", kind="q").top(5)                     # who can steer what it looks for
-    >>> composition(model, ["L19H2"], ["L23H3"], components=True).top(3)           # through which directions
+    Example:
+        >>> composition(model, receivers="L23H3", kind="q").top(5)                     # who can steer what it looks for
+        >>> composition(model, ["L19H2"], ["L23H3"], components=True).top(3)           # through which directions
 
-    kind: "q", "k" or "v". offset: for q and k in rotary models, how many tokens before the query the key stands
-    (None: the content part, as at offset 0). components: a score for each singular vector of the sender's OV,
-    largest first, on an axis of its own. without: dimensions of the stream to leave out (massive activations).
+    Args:
+        kind: "q", "k" or "v".
+        offset: For q and k in rotary models, how many tokens before the query the key stands (None:
+            the content part, as at offset 0).
+        components: A score for each singular vector of the sender's OV, largest first, on an axis
+            of its own.
+        without: Dimensions of the stream to leave out (massive activations).
 
-    Axes: sender, (component,) receiver; NaN where the sender is not in an earlier layer. Unit: |S R| / (|S| |R|),
-    Frobenius norms of what the sender writes and the receiver reads: 0 nothing is read, 1 the most there can be.
-    A head that shares its KV head uses that K or V. metadata["null"]: the same pairs with the reading subspace turned
-    by random rotations: exact root mean square, and mean and 95 % range over `rotations` drawn rotations.
-    Elhage et al. 2021; per component Merullo et al. 2024 (arXiv 2406.09519). Norms are folded (see `weights`).
+    Reference:
+        Axes: sender, (component,) receiver; NaN where the sender is not in an earlier layer. Unit:
+        |S R| / (|S| |R|), Frobenius norms of what the sender writes and the receiver reads: 0
+        nothing is read, 1 the most there can be. A head that shares its KV head uses that K or V.
+        metadata["null"]: the same pairs with the reading subspace turned by random rotations: exact
+        root mean square, and mean and 95 % range over `rotations` drawn rotations. Elhage et al.
+        2021; per component Merullo et al. 2024 (arXiv 2406.09519). Norms are folded (see
+        `weights`).
     """
     started = time.perf_counter()
     at = _checked(model, kind, offset, without, rotations)
@@ -86,7 +95,9 @@ def composition(
 
 
 def sender(model: Any, site: sites.Site) -> Float[Tensor, "d_head d_model"]:
-    """What a head writes, as a matrix with the Gram matrix of its OV circuit: W_V W_O without W_V's own rotation."""
+    """What a head writes, as a matrix with the Gram matrix of its OV circuit: W_V W_O without W_V's
+    own rotation.
+    """
     small = torch.linalg.qr(ov_qk.value(model, site.layer)[site.index]).R
     return small @ ov_qk.write(model, site.layer)[site.index]
 
@@ -94,7 +105,9 @@ def sender(model: Any, site: sites.Site) -> Float[Tensor, "d_head d_model"]:
 def receiver(
     model: Any, site: sites.Site, kind: str, offset: int = 0
 ) -> Float[Tensor, "d_model d_head"]:
-    """What a head reads through q, k or v: its QK (from either side) or OV circuit, without the far side's rotation."""
+    """What a head reads through q, k or v: its QK (from either side) or OV circuit, without the far
+    side's rotation.
+    """
     if kind == "v":
         near, far = (
             ov_qk.value(model, site.layer)[site.index],
@@ -162,7 +175,8 @@ def _checked(
     wrong = [i for i in without if not 0 <= i < d_model]
     if wrong or len(set(without)) == d_model:
         raise ValueError(
-            f"without={list(without)}: dimensions of the stream are 0 to {d_model - 1}, and some must stay"
+            f"without={list(without)}: dimensions of the stream are 0 to {d_model - 1}, and some"
+            " must stay"
         )
     if rotations < 1:
         raise ValueError(f"rotations={rotations}: the null needs at least one")

@@ -1,7 +1,8 @@
 """What the weights of heads say without any prompt: OV and QK circuits in the vocabulary.
 
-A head reads the stream through a norm. Its gain is folded into the reading matrices, and for LayerNorm the mean
-is taken out of them; the norm's scale depends on the prompt and is left out, as are all biases.
+A head reads the stream through a norm. Its gain is folded into the reading matrices, and for
+LayerNorm the mean is taken out of them; the norm's scale depends on the prompt and is left out, as
+are all biases.
 """
 
 import time
@@ -27,12 +28,17 @@ Tokens = str | int | Sequence[str | int]
 def ov_readout(model: Any, head: str, tokens: Tokens, *, k: int = 10) -> Result:
     """The tokens whose logits a head raises most when it attends to each of the given tokens.
 
-    >>> ov_readout(model, "L23H3", [" Mary", " Paris"]).sel(input=" Mary").top(5, by="high")
+    Example:
+        >>> ov_readout(model, "L23H3", [" Mary", " Paris"]).sel(input=" Mary").top(5, by="high")
 
-    tokens: words that are one token each, or ids. Axes: input, output; the outputs are the k highest of every
-    input together. Unit: logits up to the final norm's scale, less their mean over the vocabulary. The input is
-    the token's embedding alone, normed; what layers before the head make of a token is left out.
-    Elhage et al. 2021, A Mathematical Framework for Transformer Circuits.
+    Args:
+        tokens: Words that are one token each, or ids. Unit: logits up to the final norm's scale,
+            less their mean over the vocabulary. The input is the token's embedding alone, normed;
+            what layers before the head make of a token is left out. Elhage et al. 2021, A
+            Mathematical Framework for Transformer Circuits.
+
+    Returns:
+        Axes: input, output; the outputs are the k highest of every input together.
     """
     started = time.perf_counter()
     engine, (layer, index) = _engine(model, "ov_readout"), _one(model, head)
@@ -59,11 +65,16 @@ def ov_readout(model: Any, head: str, tokens: Tokens, *, k: int = 10) -> Result:
 def qk_readout(model: Any, head: str, tokens: Tokens, *, k: int = 10, offset: int = 0) -> Result:
     """The tokens a head attends to most, from each of the given tokens, by their embeddings alone.
 
-    >>> qk_readout(model, "L5H2", [" the"], offset=1).top(5, by="high")
+    Example:
+        >>> qk_readout(model, "L5H2", [" the"], offset=1).top(5, by="high")
 
-    offset: how many tokens before the query the key stands, where positions are rotary (0: content alone).
-    Axes: query, key; the keys are the k highest of every query together. Unit: attention scores, less their mean
-    over the vocabulary. Elhage et al. 2021.
+    Args:
+        offset: How many tokens before the query the key stands, where positions are rotary (0:
+            content alone). Unit: attention scores, less their mean over the vocabulary. Elhage et
+            al. 2021.
+
+    Returns:
+        Axes: query, key; the keys are the k highest of every query together.
     """
     started = time.perf_counter()
     engine, (layer, index) = _engine(model, "qk_readout"), _one(model, head)
@@ -79,10 +90,12 @@ def qk_readout(model: Any, head: str, tokens: Tokens, *, k: int = 10, offset: in
 
 
 def copying(given: Any) -> tuple[Tensor, float]:
-    """The copying score [layer head 1] of every head from its weights, and the mean of mismatched pairs.
+    """The copying score [layer head 1] of every head from its weights, and the mean of mismatched
+    pairs.
 
-    Over the tokens, OV is W_E W_V W_O W_U. Its eigenvalues, summed and divided by the sum of their sizes: 1 when
-    all are positive (a token raises itself), -1 when it lowers itself. A head reads V of its own KV head.
+    Over the tokens, OV is W_E W_V W_O W_U. Its eigenvalues, summed and divided by the sum of their
+    sizes: 1 when all are positive (a token raises itself), -1 when it lowers itself. A head reads V
+    of its own KV head.
     """
     model = given.model
     engine, d = _engine(model, "copying"), bridge.dims(model)
@@ -93,7 +106,8 @@ def copying(given: Any) -> tuple[Tensor, float]:
     writes = torch.stack([write(model, layer) for layer in range(d.n_layers)])
     reads = writes @ across  # [layer head d_head d_model]
     ratio = eigen_ratio(reads @ values)
-    # mismatched: what layer l writes, for what a head of another layer reads; every other layer once would be n squared
+    # mismatched: what layer l writes, for what a head of another layer reads; every other layer
+    # once would be n squared
     other = [
         eigen_ratio(reads @ values.roll(shift, 0)).mean() for shift in range(1, min(d.n_layers, 4))
     ]
@@ -102,16 +116,20 @@ def copying(given: Any) -> tuple[Tensor, float]:
 
 
 def eigen_ratio(matrix: Float[Tensor, "*heads d_head d_head"]) -> Float[Tensor, "*heads"]:
-    """The sum of the eigenvalues over the sum of their sizes: 1 when all are positive, -1 when all are negative."""
+    """The sum of the eigenvalues over the sum of their sizes: 1 when all are positive, -1 when all
+    are negative.
+    """
     values = torch.linalg.eigvals(matrix.double())
     return (values.real.sum(-1) / values.abs().sum(-1)).float()
 
 
-# --- the matrices, one per query head, norms folded ----------------------------------------------------------
+# --- the matrices, one per query head, norms folded -----------------------------------------------
 
 
 def fold(engine: Any, layer: int, W: Tensor) -> Tensor:
-    """Reading matrices [head d_model d_head] with the norm's gain in them, and LayerNorm's mean out of them."""
+    """Reading matrices [head d_model d_head] with the norm's gain in them, and LayerNorm's mean out
+    of them.
+    """
     norm = engine.layers[layer].norm1
     W = norm.weight.float()[:, None] * W.float()
     return W - W.mean(-2, keepdim=True) if norm.kind == "ln" else W
@@ -128,14 +146,17 @@ def write(model: Any, layer: int) -> Tensor:
 
 
 def query_key(model: Any, layer: int, offset: int = 0) -> tuple[Tensor, Tensor]:
-    """W_Q and W_K as each query head uses them, both [head d_model d_head], turned to this relative position."""
+    """W_Q and W_K as each query head uses them, both [head d_model d_head], turned to this relative
+    position.
+    """
     engine, d = _engine(model, "query_key"), bridge.dims(model)
     q, k = _grouped(model, "Q", layer), _grouped(model, "K", layer)
     if offset == 0:
         return q, k
     if engine.inv_freq is None:
         raise ValueError(
-            f"offset={offset}: positions of this model are not rotary, so its QK is the same at every offset (leave it out)"
+            f"offset={offset}: positions of this model are not rotary, so its QK is the same at"
+            " every offset (leave it out)"
         )
     if not 0 < offset < d.n_ctx:
         raise ValueError(
@@ -149,7 +170,9 @@ def query_key(model: Any, layer: int, offset: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def unembedding(engine: Any) -> Float[Tensor, "d_vocab d_model"]:
-    """W_U with the final norm's gain in it, less its mean token: a shift of all logits is no effect."""
+    """W_U with the final norm's gain in it, less its mean token: a shift of all logits is no
+    effect.
+    """
     norm = engine.final_norm
     W = engine.unembed.weight.float() * norm.weight.float()
     W = W - W.mean(-1, keepdim=True) if norm.kind == "ln" else W
@@ -172,12 +195,13 @@ def _engine(model: Any, what: str) -> Any:
     engine = lean.find(model)
     if engine is None:
         raise ValueError(
-            f"{what}: weights can be read together only in a known pre-norm model: {lean.why_not(model)}"
+            f"{what}: weights can be read together only in a known pre-norm model:"
+            f" {lean.why_not(model)}"
         )
     return engine
 
 
-# --- heads, tokens and tables --------------------------------------------------------------------------------
+# --- heads, tokens and tables ---------------------------------------------------------------------
 
 
 def heads_of(model: Any, where: str | Sequence[str]) -> list[sites.Site]:

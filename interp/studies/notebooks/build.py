@@ -1,7 +1,9 @@
-"""Building notebooks: `src/NN-name.py` (percent format) -> `NN-name.ipynb` with outputs, and edits back.
+"""Building notebooks: `src/NN-name.py` (percent format) -> `NN-name.ipynb` with outputs, and edits
+back.
 
-The same source and the same outputs give the same bytes: fixed cell ids, no times, no widget state, no progress bars.
-The metadata holds a hash of the source, so a stale notebook is found without running it.
+The same source and the same outputs give the same bytes: fixed cell ids, no times, no widget state,
+no progress bars. The metadata holds a hash of the source, so a stale notebook is found without
+running it.
 """
 
 import base64
@@ -23,10 +25,11 @@ from interp.studies.verdict_table import write_atomically
 
 
 def build(name: str, folder: Path | None = None, *, only: str = "", say: object = print) -> Path:
-    """Builds a study: runs it in a clean kernel, records its verdicts, writes the notebook and its exercises.
+    """Builds a study: runs it in a clean kernel, records its verdicts, writes the notebook and its
+    exercises.
 
-    only="full" or "fast" leaves the other mode's record as it is. The FAST run records verdicts and is thrown away;
-    a tour has none, so it is run once.
+    only="full" or "fast" leaves the other mode's record as it is. The FAST run records verdicts and
+    is thrown away; a tour has none, so it is run once.
     """
     folder = Path(folder or home())
     source = find(name, folder)
@@ -59,7 +62,9 @@ def build(name: str, folder: Path | None = None, *, only: str = "", say: object 
 
 
 def write_cover(nb: object, path: Path) -> bool:
-    """Whether the notebook has a cell tagged "cover": its first picture is written to path, for the README."""
+    """Whether the notebook has a cell tagged "cover": its first picture is written to path, for the
+    README.
+    """
     outputs = [
         o for c in nb.cells if "cover" in c.metadata.get("tags", []) for o in c.get("outputs", [])
     ]
@@ -71,7 +76,9 @@ def write_cover(nb: object, path: Path) -> bool:
 
 
 def check(name: str, folder: Path | None = None) -> list[str]:
-    """What is wrong with a built notebook, without running it: stale, or not as our notebooks should be."""
+    """What is wrong with a built notebook, without running it: stale, or not as our notebooks
+    should be.
+    """
     folder = Path(folder or home())
     stem = find(name, folder).stem
     return stale(stem, folder) + lint.problems(stem, folder)
@@ -94,8 +101,8 @@ def stale(name: str, folder: Path | None = None) -> list[str]:
             min(len(want), len(built.cells)),
         )
         found.append(
-            f"{dest.name} differs from its source from cell {n + 1} on: {again} (or, to keep edits made in "
-            f"Jupyter: python -m interp.studies pull {source.stem})"
+            f"{dest.name} differs from its source from cell {n + 1} on: {again} (or, to keep edits"
+            f" made in Jupyter: python -m interp.studies pull {source.stem})"
         )
     elif built.metadata.get("interp", {}).get("sha256") != digest(source):
         found.append(f"{dest.name} was built from another version of its source: {again}")
@@ -107,9 +114,11 @@ def _cells(nb: object) -> list[tuple[str, str, list[str]]]:
 
 
 def pull(name: str, folder: Path | None = None) -> bool:
-    """Brings edits made to NN-name.ipynb in Jupyter back into its source; True when the source changed.
+    """Brings edits made to NN-name.ipynb in Jupyter back into its source; True when the source
+    changed.
 
-    Unchanged cells keep their solution markers. A changed cell that had markers is refused: edit the source.
+    Unchanged cells keep their solution markers. A changed cell that had markers is refused: edit
+    the source.
     """
     folder = Path(folder or home())
     source = find(name, folder)
@@ -128,8 +137,8 @@ def pull(name: str, folder: Path | None = None) -> bool:
     lost = set(original) - {c.source for c in edited.cells}
     if lost:
         raise ValueError(
-            f"a cell with solution markers was changed, and the markers cannot be guessed; edit {source.name}: "
-            f"{min(lost).splitlines()[0]!r}"
+            "a cell with solution markers was changed, and the markers cannot be guessed; edit"
+            f" {source.name}: {min(lost).splitlines()[0]!r}"
         )
     for cell in edited.cells:
         cell.source = original.get(cell.source, cell.source)

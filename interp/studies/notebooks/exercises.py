@@ -1,8 +1,8 @@
 """One source, two notebooks: with solutions (the study) and without (the exercise).
 
-Inside a code cell, in nbgrader's spelling: `### BEGIN SOLUTION` ... `### END SOLUTION` becomes `# YOUR CODE HERE`;
-a line `### STUB: best = ...` between them is what stands there instead. A cell tagged "solution" is only in the
-study, a cell tagged "exercise" only in the exercise.
+Inside a code cell, in nbgrader's spelling: `### BEGIN SOLUTION` ... `### END SOLUTION` becomes `#
+YOUR CODE HERE`; a line `### STUB: best = ...` between them is what stands there instead. A cell
+tagged "solution" is only in the study, a cell tagged "exercise" only in the exercise.
 """
 
 import copy
@@ -78,7 +78,9 @@ def unsolved(nb: object) -> object:
 
 
 def write(source: Path, folder: Path) -> Path | None:
-    """Writes exercises/NN-name.ipynb where the source has exercises; removes one that no longer should exist."""
+    """Writes exercises/NN-name.ipynb where the source has exercises; removes one that no longer
+    should exist.
+    """
     from interp.studies.notebooks.source import text_of
     from interp.studies.verdict_table import write_atomically
 

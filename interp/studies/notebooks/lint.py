@@ -1,4 +1,6 @@
-"""What a study's notebook must be: short, without machinery, with its outputs, and with nothing private in them."""
+"""What a study's notebook must be: short, without machinery, with its outputs, and with nothing
+private in them.
+"""
 
 import ast
 import json
@@ -26,12 +28,16 @@ def code_lines(source: str) -> int:
 
 
 def is_tour(name: str) -> bool:
-    """Whether a notebook shows tools ("tour-patching") rather than repeats a study ("00-start-here")."""
+    """Whether a notebook shows tools ("tour-patching") rather than repeats a study
+    ("00-start-here").
+    """
     return name.startswith("tour-")
 
 
 def claim_keys(nb: object) -> list[str]:
-    """The keys of the claims a notebook declares, read from its code: `Claim("key", ...)`, `replace(claim, key="other", ...)`."""
+    """The keys of the claims a notebook declares, read from its code: `Claim("key", ...)`,
+    `replace(claim, key="other", ...)`.
+    """
     keys = []
     for cell in nb.cells:
         if cell.cell_type != "code":
@@ -49,7 +55,9 @@ def claim_keys(nb: object) -> list[str]:
 
 
 def heading(nb: object) -> dict[str, str]:
-    """Title, paper and finding, from the first markdown cell: "# Title", "Paper: ...", "Found: ..."."""
+    """Title, paper and finding, from the first markdown cell: "# Title", "Paper: ...", "Found:
+    ...".
+    """
     text = next((c.source for c in nb.cells if c.cell_type == "markdown"), "")
     found = {}
     for key, pattern in (
@@ -63,7 +71,9 @@ def heading(nb: object) -> dict[str, str]:
 
 
 def source_problems(nb: object, *, tour: bool = False) -> list[str]:
-    """What is wrong with the source's cells. A tour of the tools has a title, but no paper, finding or claims."""
+    """What is wrong with the source's cells. A tour of the tools has a title, but no paper, finding
+    or claims.
+    """
     found = []
     lines = (
         ("title", "# Title"),
@@ -83,7 +93,8 @@ def source_problems(nb: object, *, tour: bool = False) -> list[str]:
     total = sum(code_lines(s) for _, s in code)
     if total > MAX_CODE:
         found.append(
-            f"{total} lines of code; a study has at most {MAX_CODE} (move the rest into the library)"
+            f"{total} lines of code; a study has at most {MAX_CODE} (move the rest into the"
+            " library)"
         )
     for n, source in code:
         # the claims are data, so a cell that only declares them may be longer
@@ -95,7 +106,8 @@ def source_problems(nb: object, *, tour: bool = False) -> list[str]:
             found.append(f"cell {n} has a {bad}; studies call the library")
         if hook := HOOK.search(source):
             found.append(
-                f"cell {n} names a hook ({hook[0]!r}); write an address such as 'L10H7' or 'resid_post.5'"
+                f"cell {n} names a hook ({hook[0]!r}); write an address such as 'L10H7' or"
+                " 'resid_post.5'"
             )
     return found
 

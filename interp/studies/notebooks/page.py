@@ -11,7 +11,10 @@ from interp.studies.notebooks.source import WIDGET, need
 from interp.studies.verdict_table import write_atomically
 
 # the browser itself enforces what the file promises: nothing but what is inside
-POLICY = "default-src 'none'; img-src data:; font-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline' blob: data:"
+POLICY = (
+    "default-src 'none'; img-src data:; font-src data:; style-src 'unsafe-inline'; script-src"
+    " 'unsafe-inline' blob: data:"
+)
 CSS = """
 :root{color-scheme:light dark;--ink:#1c1e21;--paper:#fff;--soft:#f4f5f7;--line:#d5d8dc;--link:#1a5fb4;--kw:#8b2fa8;--str:#23713a;--num:#a04b00;--com:#6b7177}
 @media(prefers-color-scheme:dark){:root{--ink:#e4e6e9;--paper:#15171a;--soft:#202328;--line:#3a3f46;--link:#7fb3ff;--kw:#d9a0ee;--str:#8fd19e;--num:#f0b37a;--com:#9aa1a9}}
@@ -30,24 +33,29 @@ MATH = re.compile(
 
 
 def write_html(nb: object, path: Path, folder: Path | None = None) -> Path:
-    """Writes the notebook as one self-contained page; refuses one that would load something from elsewhere.
+    """Writes the notebook as one self-contained page; refuses one that would load something from
+    elsewhere.
 
-    folder: where the pictures named in the text are (they are put inside the file).
+    Args:
+        folder: Where the pictures named in the text are (they are put inside the file).
     """
     text = page(nb, folder)
     outside = requests(text)
     if outside:
         raise ValueError(
-            f"the page would load {outside[0]!r}: outputs must carry their pictures and scripts inside"
+            f"the page would load {outside[0]!r}: outputs must carry their pictures and scripts"
+            " inside"
         )
     write_atomically(Path(path), text)
     return Path(path)
 
 
 def export(notebook: str | Path, out: str | Path | None = None) -> Path:
-    """The page of an executed notebook: a file, or a study by its name. Widgets are shown as they were.
+    """The page of an executed notebook: a file, or a study by its name. Widgets are shown as they
+    were.
 
-    >>> export("my-notebook.ipynb")            # my-notebook.html, beside it; a study's page goes to the present folder
+    Example:
+        >>> export("my-notebook.ipynb")            # my-notebook.html, beside it; a study's page goes to the present folder
     """
     path = Path(notebook)
     page = path.with_suffix(".html")
@@ -59,7 +67,8 @@ def export(notebook: str | Path, out: str | Path | None = None) -> Path:
         )  # a package is not written into
     if not path.is_file():
         raise FileNotFoundError(
-            f"no notebook {str(path)!r}: give an executed .ipynb file, or a study such as 00-start-here"
+            f"no notebook {str(path)!r}: give an executed .ipynb file, or a study such as"
+            " 00-start-here"
         )
     try:
         nb = need("nbformat").read(path, as_version=4)
@@ -87,9 +96,10 @@ def page(nb: object, folder: Path | None = None) -> str:
     ]
     title = heads[0].lstrip("# ") if heads else "study"
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1">\n<style>{CSS}</style></head><body>\n'
+        '<!doctype html>\n<html lang="en"><head><meta'
+        f' charset="utf-8"><title>{html.escape(title)}</title>\n<meta'
+        f' http-equiv="Content-Security-Policy" content="{POLICY}">\n<meta name="viewport"'
+        f' content="width=device-width,initial-scale=1">\n<style>{CSS}</style></head><body>\n'
         + "\n".join(body)
         + "\n</body></html>\n"
     )
@@ -142,7 +152,9 @@ def _code(cell: object) -> str:
 
 
 def _coloured(source: str) -> str:
-    """Python with spans for keywords, strings, numbers and comments; plain where pygments is missing."""
+    """Python with spans for keywords, strings, numbers and comments; plain where pygments is
+    missing.
+    """
     try:
         from pygments.lexers import PythonLexer
         from pygments.token import Token
@@ -220,7 +232,9 @@ class _Outside(HTMLParser):
 
 
 def requests(text: str) -> list[str]:
-    """What a browser would fetch when it opens this page (links that a reader may click are not among them)."""
+    """What a browser would fetch when it opens this page (links that a reader may click are not
+    among them).
+    """
     parser = _Outside()
     parser.feed(text)
     return parser.found

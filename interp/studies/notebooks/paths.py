@@ -12,7 +12,8 @@ INSTALLED = PACKAGE.parent.name in ("site-packages", "dist-packages")
 def home() -> Path:
     """The notebooks folder: the one with `src/NN-name.py` in it.
 
-    INTERP_NOTEBOOKS in the environment, else `notebooks/` of a checkout, else the copy inside the wheel.
+    INTERP_NOTEBOOKS in the environment, else `notebooks/` of a checkout, else the copy inside the
+    wheel.
     """
     if given := os.environ.get("INTERP_NOTEBOOKS"):
         return Path(given)
@@ -31,7 +32,9 @@ def names(folder: Path | None = None) -> list[str]:
 
 
 def tours(folder: Path | None = None) -> list[str]:
-    """The tours of the tools, for example ["tour-patching"]: notebooks without a paper, claims or verdicts."""
+    """The tours of the tools, for example ["tour-patching"]: notebooks without a paper, claims or
+    verdicts.
+    """
     return _stems(folder, "tour-*.py")
 
 
@@ -40,7 +43,9 @@ def _stems(folder: Path | None, pattern: str) -> list[str]:
 
 
 def find(name: str, folder: Path | None = None) -> Path:
-    """The source of a study or tour. Takes "00-start-here", its number "00", its words "start-here", "tour-patching"."""
+    """The source of a study or tour. Takes "00-start-here", its number "00", its words
+    "start-here", "tour-patching".
+    """
     folder = Path(folder or home())
     known = names(folder) + tours(folder)
     typed = Path(str(name)).stem

@@ -1,4 +1,6 @@
-"""Executing a study in a clean kernel, cell by cell, with progress; the notebook and a self-contained page come out."""
+"""Executing a study in a clean kernel, cell by cell, with progress; the notebook and a
+self-contained page come out.
+"""
 
 import json
 import os
@@ -31,12 +33,16 @@ def run(
     progress: bool = True,
     timeout: int = 3600,
 ) -> Table | None:
-    """The verdict table of a study, executed now; its notebook, page and verdicts are in `out`. None for a tour.
+    """The verdict table of a study, executed now; its notebook, page and verdicts are in `out`.
+    None for a tour.
 
-    >>> run("00-start-here", fast=True)  # writes interp-runs/00-start-here/{00-start-here.ipynb, .html, .verdicts.json}
+    Example:
+        >>> run("00-start-here", fast=True)  # writes interp-runs/00-start-here/{00-start-here.ipynb, .html, .verdicts.json}
 
-    model: another model than the study's own (what `interp.load` takes). timeout: seconds a cell may take.
-    The recorded verdicts are never touched. Raises StudyFailed when a cell does; the notebook up to there is written.
+    Args:
+        model: Another model than the study's own (what `interp.load` takes).
+        timeout: Seconds a cell may take. The recorded verdicts are never touched. Raises
+            StudyFailed when a cell does; the notebook up to there is written.
     """
     source = find(name)
     stem = source.stem
@@ -66,7 +72,8 @@ def run(
         return None
     if not rows.exists():
         raise StudyFailed(
-            f"{stem} ended without a verdict table: its last cell must call interp.studies.verdicts(...)"
+            f"{stem} ended without a verdict table: its last cell must call"
+            " interp.studies.verdicts(...)"
         )
     table = load_table(rows)
     if progress:
@@ -90,7 +97,9 @@ def execute(
     label: str = "",
     timeout: int = 3600,
 ) -> None:
-    """Runs the notebook's cells in a clean kernel (outputs go into `nb`); raises StudyFailed at the first error."""
+    """Runs the notebook's cells in a clean kernel (outputs go into `nb`); raises StudyFailed at the
+    first error.
+    """
     client = need("nbclient")
     need("ipykernel")
     with _clean_surroundings() as clean:
@@ -117,7 +126,9 @@ def execute(
 
 @contextmanager
 def _clean_surroundings() -> Iterator[dict[str, str]]:
-    """Environment for a kernel that is this very Python, without the user's start-up files and matplotlib settings."""
+    """Environment for a kernel that is this very Python, without the user's start-up files and
+    matplotlib settings.
+    """
     with tempfile.TemporaryDirectory(prefix="interp-kernel-") as tmp:
         spec = Path(tmp) / "kernels" / "python3"
         spec.mkdir(parents=True)
@@ -151,13 +162,17 @@ def _clean_surroundings() -> Iterator[dict[str, str]]:
                 ),
             }
         finally:
-            os.environ.pop("JUPYTER_PATH") if before is None else os.environ.update(
-                JUPYTER_PATH=before
+            (
+                os.environ.pop("JUPYTER_PATH")
+                if before is None
+                else os.environ.update(JUPYTER_PATH=before)
             )
 
 
 class Bar:
-    """Progress on stderr: `[#####.....] cell 7/20  0:41  2 Which heads move the name`. One line a section where no screen is."""
+    """Progress on stderr: `[#####.....] cell 7/20  0:41  2 Which heads move the name`. One line a
+    section where no screen is.
+    """
 
     def __init__(self, label: str, nb: object, show: bool) -> None:
         self.label, self.nb, self.show = label, nb, show

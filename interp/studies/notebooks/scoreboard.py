@@ -58,7 +58,8 @@ def claims(folder: Path | None = None) -> str:
         if rows:
             out += ["", f"**{name}**", ""]
             out += [
-                f"- {MARK[r['verdict']]} **{r['verdict']}**: {' '.join(r['says'].split())} ({r['source']})"
+                f"- {MARK[r['verdict']]} **{r['verdict']}**: {' '.join(r['says'].split())}"
+                f" ({r['source']})"
                 for r in rows
             ]
     return "\n".join(out)

@@ -1,4 +1,6 @@
-"""A study's percent source as a notebook: read, given parameters, made reproducible, and written as text."""
+"""A study's percent source as a notebook: read, given parameters, made reproducible, and written as
+text.
+"""
 
 import ast
 import hashlib
@@ -53,7 +55,9 @@ def digest(path: Path) -> str:
 
 
 def parameters(nb: object) -> dict[str, str]:
-    """The notebook's parameters and their defaults as source text: {"MODEL": '"smollm2-135m"', "FAST": "False"}."""
+    """The notebook's parameters and their defaults as source text: {"MODEL": '"smollm2-135m"',
+    "FAST": "False"}.
+    """
     cells = [c for c in nb.cells if "parameters" in c.metadata.get("tags", [])]
     if len(cells) != 1:
         raise ValueError(
@@ -66,7 +70,9 @@ def parameters(nb: object) -> dict[str, str]:
 
 
 def with_parameters(nb: object, values: dict[str, object]) -> object:
-    """The notebook with a cell after its parameters cell that sets these values; unknown names are refused."""
+    """The notebook with a cell after its parameters cell that sets these values; unknown names are
+    refused.
+    """
     known = parameters(nb)
     for name in values:
         if name not in known:
@@ -83,7 +89,9 @@ def with_parameters(nb: object, values: dict[str, object]) -> object:
 
 
 def normalise(nb: object, source: Path | None = None, **metadata: object) -> list[str]:
-    """Makes an executed notebook reproducible (in place); returns what it removed from stderr, for the author."""
+    """Makes an executed notebook reproducible (in place); returns what it removed from stderr, for
+    the author.
+    """
     removed, count = [], 0
     _settle(nb)
     for cell in nb.cells:
@@ -145,5 +153,7 @@ def text_of(nb: object) -> str:
 
 
 def _plain(x: object) -> object:
-    """Strings of several lines become lists of lines, as Jupyter writes them: short diffs, and no churn on saving."""
+    """Strings of several lines become lists of lines, as Jupyter writes them: short diffs, and no
+    churn on saving.
+    """
     return json.loads(need("nbformat").writes(x, version=4))

@@ -1,4 +1,6 @@
-"""How well scores tell known cells from the others: the area under the ROC curve, over tasks and seeds, with its interval."""
+"""How well scores tell known cells from the others: the area under the ROC curve, over tasks and
+seeds, with its interval.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,14 +22,18 @@ def mean_auroc(
     n_boot: int = 500,
     seed: int = 0,
 ) -> Measured:
-    """The area under the ROC curve, mean over tasks and seeds; with `against`, its difference from other scores', or their ratio.
+    """The area under the ROC curve, mean over tasks and seeds; with `against`, its difference from
+    other scores', or their ratio.
 
-    >>> mean_auroc({"ioi": [scores]}, {"ioi": ["L23H3", "L29H1"]}).value
-    >>> mean_auroc(codes, truth, against=norms)                   # above zero: the codes tell heads better
+    Example:
+        >>> mean_auroc({"ioi": [scores]}, {"ioi": ["L23H3", "L29H1"]}).value
+        >>> mean_auroc(codes, truth, against=norms)                   # above zero: the codes tell heads better
 
-    found: for each task the scores of the same cells, one Result a seed, ranked by size. truth: for each task the
-    labels of the cells to be found. 0.5 is guessing. The interval: in each task known cells and others are drawn
-    anew, apart, the same for both scores, and so are the seeds. n: the cells of all tasks.
+    Args:
+        found: For each task the scores of the same cells, one Result a seed, ranked by size.
+        truth: For each task the labels of the cells to be found. 0.5 is guessing. The interval: in
+            each task known cells and others are drawn anew, apart, the same for both scores, and so
+            are the seeds. n: the cells of all tasks.
     """
     if how not in COMPARED:
         raise ValueError(f"how={how!r}: two areas are compared by 'difference' or 'ratio'")
@@ -44,7 +50,8 @@ def _sizes(found: Scores, truth: Mapping[str, Sequence[str]]) -> dict[str, np.nd
     """Each task's scores in size [seed cell]."""
     if set(found) != set(truth) or not found:
         raise ValueError(
-            f"scores of {', '.join(found) or 'no task'} and truth of {', '.join(truth) or 'no task'}: both need the same tasks"
+            f"scores of {', '.join(found) or 'no task'} and truth of"
+            f" {', '.join(truth) or 'no task'}: both need the same tasks"
         )
     out = {}
     for task, many in found.items():
@@ -52,7 +59,8 @@ def _sizes(found: Scores, truth: Mapping[str, Sequence[str]]) -> dict[str, np.nd
         unknown = set(truth[task]) - set(some[0].labels())
         if unknown or not 0 < len(set(truth[task])) < some[0].values.size:
             raise ValueError(
-                f"{task}: the truth is some cells of the scores, not {'all or none' if not unknown else sorted(unknown)[0]!r}"
+                f"{task}: the truth is some cells of the scores, not"
+                f" {'all or none' if not unknown else sorted(unknown)[0]!r}"
             )
         out[task] = np.abs(np.stack([one.values.ravel() for one in some]))
         if np.isnan(out[task]).any():

@@ -1,6 +1,8 @@
-"""Numbers about all cells of a Result at once, such as every head's score, each with its bootstrap interval.
+"""Numbers about all cells of a Result at once, such as every head's score, each with its bootstrap
+interval.
 
-What is drawn again are the examples: the interval says how the number would vary with other prompts like these.
+What is drawn again are the examples: the interval says how the number would vary with other prompts
+like these.
 """
 
 import numpy as np
@@ -11,24 +13,31 @@ from interp.studies.claims import Measured, measured
 
 
 def split_half(scores: Result, *, ranks: bool = False, **options: object) -> Measured:
-    """How reliable scores are: the correlation over cells of the means of two halves of the examples.
+    """How reliable scores are: the correlation over cells of the means of two halves of the
+    examples.
 
-    >>> split_half(interp.head_scores(model, ["retrieval"], on=task))
+    The halves are every other example, so that labels that take turns fall into both. options as in
+    `cell_correlation`.
 
-    The halves are every other example, so that labels that take turns fall into both. options as in `cell_correlation`.
+    Example:
+        >>> split_half(interp.head_scores(model, ["retrieval"], on=task))
     """
     if scores.examples is None or scores.examples.shape[-1] < 4:
         raise ValueError(
-            f"{scores.name!r} has too few examples for two halves with an interval: 4 or more are needed"
+            f"{scores.name!r} has too few examples for two halves with an interval: 4 or more are"
+            " needed"
         )
     return _correlation(scores.examples[..., 0::2], scores.examples[..., 1::2], ranks, **options)
 
 
 def cell_correlation(a: Result, b: Result, *, ranks: bool = False, **options: object) -> Measured:
-    """The correlation over cells of two results on the same axes (two lengths, two tasks), examples drawn apart in each.
+    """The correlation over cells of two results on the same axes (two lengths, two tasks), examples
+    drawn apart in each.
 
-    ranks: Spearman's instead of Pearson's. options: level, n_boot, seed. n: the examples of the smaller one.
-    NaN cells in either are left out.
+    Args:
+        ranks: Spearman's instead of Pearson's.
+        options: Level, n_boot, seed. n: the examples of the smaller one. NaN cells in either are
+            left out.
     """
     if a.dims != b.dims or a.coords != b.coords:
         raise ValueError(
@@ -42,9 +51,11 @@ def cell_correlation(a: Result, b: Result, *, ranks: bool = False, **options: ob
 def share_of_cells(
     scores: Result, *, above: float, least: bool = False, **options: object
 ) -> Measured:
-    """The share of cells whose mean over examples is above a number (with least=True: at least that number).
+    """The share of cells whose mean over examples is above a number (with least=True: at least that
+    number).
 
-    >>> share_of_cells(found, above=0.1)               # how many heads score more than 0.1?
+    Example:
+        >>> share_of_cells(found, above=0.1)               # how many heads score more than 0.1?
     """
     if scores.examples is None or not scores.values.size:
         raise ValueError(f"{scores.name!r} has no cells with examples to count")
@@ -56,11 +67,14 @@ def share_of_cells(
 
 
 def size_of_cells(scores: Result, *, quantile: float = 0.99, **options: object) -> Measured:
-    """How large cells are, whatever their sign: the size that all but one in a hundred (quantile=0.99) stay below.
+    """How large cells are, whatever their sign: the size that all but one in a hundred
+    (quantile=0.99) stay below.
 
-    >>> size_of_cells(effects.pick(strangers))         # what the strongest of random heads reach
+    A cell's size is that of its mean over the examples. options as in `measured`, groups among
+    them.
 
-    A cell's size is that of its mean over the examples. options as in `measured`, groups among them.
+    Example:
+        >>> size_of_cells(effects.pick(strangers))         # what the strongest of random heads reach
     """
     if scores.examples is None or not scores.values.size:
         raise ValueError(f"{scores.name!r} has no cells with examples to measure")
@@ -70,9 +84,11 @@ def size_of_cells(scores: Result, *, quantile: float = 0.99, **options: object) 
 
 
 def how_often(scores: Result, above: float) -> Result:
-    """The same result counting examples: 1 where the example's own value is above the number, 0 where not.
+    """The same result counting examples: 1 where the example's own value is above the number, 0
+    where not.
 
-    >>> how_often(found, 0.1).top(10, by="high")       # in what share of prompts is each head active?
+    Example:
+        >>> how_often(found, 0.1).top(10, by="high")       # in what share of prompts is each head active?
     """
     if scores.examples is None:
         raise ValueError(f"{scores.name!r} kept no examples to count")
@@ -108,7 +124,8 @@ def _correlation(
     first, second = first[:, told], second[:, told]
     if not told.any() or min(len(first), len(second)) < 2:
         raise ValueError(
-            "a correlation with an interval needs cells that have numbers in two examples or more of each"
+            "a correlation with an interval needs cells that have numbers in two examples or more"
+            " of each"
         )
 
     def pearson(x, y):

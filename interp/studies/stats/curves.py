@@ -1,8 +1,10 @@
-"""Numbers about curves over training, such as how long a rise takes, each with its bootstrap interval.
+"""Numbers about curves over training, such as how long a rise takes, each with its bootstrap
+interval.
 
-Curves are a Result on the axes seed, step, measure that kept its sequences (`toys.over_training` of several runs with
-`toys.right_on` or `toys.in_context`). Each number is taken seed by seed and averaged; what is drawn again for the interval
-are the seeds, when there are two or more, and the sequences. `curves.sel(seed=[1])` gives the number of one seed.
+Curves are a Result on the axes seed, step, measure that kept its sequences (`toys.over_training` of
+several runs with `toys.right_on` or `toys.in_context`). Each number is taken seed by seed and
+averaged; what is drawn again for the interval are the seeds, when there are two or more, and the
+sequences. `curves.sel(seed=[1])` gives the number of one seed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,13 +21,16 @@ Level = tuple[str, float]
 
 
 def span(curves: Result, start: Level, end: Level, **options: int) -> Measured:
-    """How long it takes from one measure's reaching its level to another's, as a share of the whole training.
+    """How long it takes from one measure's reaching its level to another's, as a share of the whole
+    training.
 
-    >>> span(curves, ("icl", 0.55), ("icl", 0.95))       # how abrupt is the rise?
-    >>> span(curves, ("previous token", 0.3), ("icl", 0.55))
+    A level is reached where the curve first comes to it, on straight lines between checkpoints; one
+    that is never reached counts as reached at the end, so that the number is then a bound. Below 0:
+    the second comes first.
 
-    A level is reached where the curve first comes to it, on straight lines between checkpoints; one that is never reached
-    counts as reached at the end, so that the number is then a bound. Below 0: the second comes first.
+    Example:
+        >>> span(curves, ("icl", 0.55), ("icl", 0.95))       # how abrupt is the rise?
+        >>> span(curves, ("previous token", 0.3), ("icl", 0.55))
     """
     first, then = _column(curves, start[0]), _column(curves, end[0])
     steps = np.array(curves.coords["step"], float) / curves.coords["step"][-1]
@@ -37,9 +42,11 @@ def span(curves: Result, start: Level, end: Level, **options: int) -> Measured:
 
 
 def at_end(curves: Result, measure: str, less: str = "", last: int = 1, **options: int) -> Measured:
-    """A measure at the end of training (the mean of the last checkpoints), less another one where that is named.
+    """A measure at the end of training (the mean of the last checkpoints), less another one where
+    that is named.
 
-    >>> at_end(curves, "tail", less="head", last=3)
+    Example:
+        >>> at_end(curves, "tail", less="head", last=3)
     """
     own, other = _column(curves, measure), _column(curves, less) if less else None
     return _number(
@@ -50,9 +57,11 @@ def at_end(curves: Result, measure: str, less: str = "", last: int = 1, **option
 
 
 def fall(curves: Result, measure: str, last: int = 1, **options: int) -> Measured:
-    """How far a measure ends below its highest value (the mean of the last checkpoints below the highest mean of as many).
+    """How far a measure ends below its highest value (the mean of the last checkpoints below the
+    highest mean of as many).
 
-    >>> fall(curves, "structural", last=3)               # is it transient?
+    Example:
+        >>> fall(curves, "structural", last=3)               # is it transient?
     """
     own = _column(curves, measure)
 
@@ -71,11 +80,13 @@ def share_of_steps(
     since: int = 0,
     **options: int,
 ) -> Measured:
-    """The share of the training after step `since` in which all of this is so; order: measures from low to high.
-
-    >>> share_of_steps(curves, at_least={"structural": 0.85}, at_most={"head": 0.7}, order=("head", "tail"), since=2000)
+    """The share of the training after step `since` in which all of this is so; order: measures from
+    low to high.
 
     Each checkpoint after `since` stands for the steps since the one before it.
+
+    Example:
+        >>> share_of_steps(curves, at_least={"structural": 0.85}, at_most={"head": 0.7}, order=("head", "tail"), since=2000)
     """
     steps = curves.coords["step"]
     late = [i for i, step in enumerate(steps) if step > since]
@@ -107,7 +118,8 @@ def draw_curves(
 ) -> object:
     """The Axes with the mean curve of each measure over the seeds, each seed's own beside it, thin.
 
-    marks: upright lines by name, such as {"forgetting stops": 2000}.
+    Args:
+        marks: Upright lines by name, such as {"forgetting stops": 2000}.
     """
     from interp import plots
 
@@ -143,13 +155,14 @@ def draw_curves(
     return ax
 
 
-# --- details -------------------------------------------------------------------------------------------------------
+# --- details --------------------------------------------------------------------------------------
 
 
 def _column(curves: Result, measure: str) -> int:
     if curves.dims != DIMS or curves.examples is None:
         raise ValueError(
-            f"curves have the axes {DIMS} and their sequences, not {curves.dims}: over_training(runs, toys.right_on(batches))"
+            f"curves have the axes {DIMS} and their sequences, not {curves.dims}:"
+            " over_training(runs, toys.right_on(batches))"
         )
     if measure not in curves.coords["measure"]:
         raise unknown("measure", measure, curves.coords["measure"])

@@ -9,22 +9,28 @@ SHUFFLES = 200
 
 
 def rank_correlation(a: object, b: object, *, n_boot: int = 1000, seed: int = 0) -> Measured:
-    """Spearman's correlation of two scores over the same cells (heads), with a bootstrap interval over the cells.
+    """Spearman's correlation of two scores over the same cells (heads), with a bootstrap interval
+    over the cells.
 
-    >>> rank_correlation([1.0, 2.0, 3.0], [10.0, 20.0, 40.0]).value
-    1.0
+    Example:
+        >>> rank_correlation([1.0, 2.0, 3.0], [10.0, 20.0, 40.0]).value
+        1.0
 
-    a, b: Results on the same axes, or arrays of one shape; b may also name an axis of a ("layer"). n = the number of cells. Ties share their mean rank.
+    Args:
+        a, b: Results on the same axes, or arrays of one shape; b may also name an axis of a
+            ("layer"). n = the number of cells. Ties share their mean rank.
     """
     pairs = np.stack(_paired(a, b), -1)
     return measured(pairs, lambda rows: spearman(rows[:, 0], rows[:, 1]), n_boot=n_boot, seed=seed)
 
 
 def shuffled_correlation(a: object, b: object, *, within: bool = False, seed: int = 0) -> Measured:
-    """What the correlation is when b's cells change places at random: the mean and the middle 95 % of 200 shuffles.
+    """What the correlation is when b's cells change places at random: the mean and the middle 95 %
+    of 200 shuffles.
 
-    within: cells change places only within a row of the first axis (a layer): what is left is the correlation that
-    comes of layers alone. The control of `rank_correlation`.
+    Args:
+        within: Cells change places only within a row of the first axis (a layer): what is left is
+            the correlation that comes of layers alone. The control of `rank_correlation`.
     """
     first, second = _paired(a, b)
     rows = len(np.asarray(getattr(a, "values", a))) if within else 1
@@ -45,7 +51,8 @@ def _paired(a: object, b: object) -> tuple[np.ndarray, np.ndarray]:
     x, y = (np.asarray(getattr(v, "values", v), dtype=float) for v in (a, b))
     if x.shape != y.shape or (None not in named and named[0] != named[1]):
         raise ValueError(
-            f"scores over the same cells are needed, got {named[0] or ''}{x.shape} and {named[1] or ''}{y.shape}"
+            f"scores over the same cells are needed, got {named[0] or ''}{x.shape} and"
+            f" {named[1] or ''}{y.shape}"
         )
     if np.isnan(x).any() or np.isnan(y).any():
         raise ValueError(

@@ -1,11 +1,13 @@
-"""Toy data: exact generators with their sources. One file a source; each is drawn from by a seeded generator.
+"""Toy data: exact generators with their sources. One file a source; each is drawn from by a seeded
+generator.
 
 >>> source = interp.toys.data.make("bigram_backcopy", n_ctx=64, triggers=3)
 >>> batch = source.batch(64, torch.Generator().manual_seed(0), split="train")
 >>> batch.inputs, batch.targets, batch.labels["trigger"]
 >>> interp.toys.data.names()
 
-Options are plain numbers and strings, so that a recipe can be written down; `dataclasses.asdict(source)` gives them back.
+Options are plain numbers and strings, so that a recipe can be written down;
+`dataclasses.asdict(source)` gives them back.
 """
 
 from dataclasses import fields
@@ -38,9 +40,11 @@ def names() -> list[str]:
 
 
 def make(name: str, **options: Any) -> Source:
-    """The source of this name with these options; ValueError with the nearest ones for what does not exist.
+    """The source of this name with these options; ValueError with the nearest ones for what does
+    not exist.
 
-    >>> interp.toys.data.make("modular_addition", p=53, share=0.3, seed=1)
+    Example:
+        >>> interp.toys.data.make("modular_addition", p=53, share=0.3, seed=1)
     """
     if name not in SOURCES:
         raise unknown("source of toy data", name, SOURCES, "make('bigram_backcopy', n_ctx=64)")

@@ -14,22 +14,29 @@ from interp.toys.data.source import Batch, Source, at, at_least, from_half
 
 @dataclass(frozen=True)
 class BigramBackcopy(Source):
-    """Characters after the bigrams of the bundled prose; after one of the `triggers` most frequent, the one before it.
+    """Characters after the bigrams of the bundled prose; after one of the `triggers` most frequent,
+    the one before it.
 
-    >>> source = interp.toys.data.make("bigram_backcopy", n_ctx=64, triggers=3)
-    >>> source.characters[source.triggers_ids[0]]
-    ' '
+    BOS (the last id) comes first, then a character that is no trigger, drawn by frequency.
+    Characters seen fewer than `rare` times are left out. Labels [batch pos]: "trigger", a trigger
+    whose next token is a copy; "bigram", a place whose next token is drawn from the bigrams;
+    "nats", -log of the chance that the target had: no model does better on average. No sequence of
+    one half begins with the same eight tokens as one of the other.
 
-    BOS (the last id) comes first, then a character that is no trigger, drawn by frequency. Characters seen fewer than
-    `rare` times are left out. Labels [batch pos]: "trigger", a trigger whose next token is a copy; "bigram", a place
-    whose next token is drawn from the bigrams; "nats", -log of the chance that the target had: no model does better on
-    average. No sequence of one half begins with the same eight tokens as one of the other.
+    Example:
+        >>> source = interp.toys.data.make("bigram_backcopy", n_ctx=64, triggers=3)
+        >>> source.characters[source.triggers_ids[0]]
+        ' '
 
-    bos_at: BOS stands at this position instead, between two characters of a text that goes on as if it were not there
-    (where the next token is BOS, and at BOS itself, a place is neither trigger nor bigram). Gu et al. 2024, When Attention
-    Sink Emerges (arXiv 2410.10781), fix a token at one position so.
+    Attributes:
+        bos_at: BOS stands at this position instead, between two characters of a text that goes on
+            as if it were not there (where the next token is BOS, and at BOS itself, a place is
+            neither trigger nor bigram). Gu et al. 2024, When Attention Sink Emerges (arXiv
+            2410.10781), fix a token at one position so.
 
-    Guo et al. 2024, Active-Dormant Attention Heads (arXiv 2410.13835); theirs are bigrams of Shakespeare, n_ctx=256.
+    Reference:
+        Guo et al. 2024, Active-Dormant Attention Heads (arXiv 2410.13835); theirs are bigrams of
+        Shakespeare, n_ctx=256.
     """
 
     n_ctx: int = 64
@@ -43,11 +50,13 @@ class BigramBackcopy(Source):
         at_least(1, rare=self.rare)
         if not 0 <= self.bos_at < min(8, self.n_ctx - 1):
             raise ValueError(
-                f"bos_at={self.bos_at}: one of the first {min(8, self.n_ctx - 1)} positions, from 0 on (try bos_at=2)"
+                f"bos_at={self.bos_at}: one of the first {min(8, self.n_ctx - 1)} positions, from 0"
+                " on (try bos_at=2)"
             )
         if self.triggers > len(self.characters) - 2:
             raise ValueError(
-                f"triggers={self.triggers}: the text has {len(self.characters)} characters, and some must be no triggers (try triggers=3)"
+                f"triggers={self.triggers}: the text has {len(self.characters)} characters, and"
+                " some must be no triggers (try triggers=3)"
             )
 
     @cached_property
@@ -87,7 +96,9 @@ class BigramBackcopy(Source):
 
     @cached_property
     def chances(self) -> Float[Tensor, "d_vocab next"]:
-        """The chance of each next character after each token, triggers as if they were none; after BOS no trigger comes."""
+        """The chance of each next character after each token, triggers as if they were none; after
+        BOS no trigger comes.
+        """
         _, often, follows = self._counted
         first = often.copy()
         first[self.triggers_ids] = 0

@@ -14,20 +14,25 @@ from interp.toys.data.source import Batch, Source, at_least, distinct, from_half
 class DualProcess(Source):
     """Items, each followed by the marker of its class, then an item whose marker is the answer.
 
-    >>> source = interp.toys.data.make("dual_process", items=1000, alpha=1.0, absent=0.1)
+    items come as rank ** -alpha, each of one of two classes, drawn by seed. The query is one of the
+    `pairs` of the context, except in a share `absent` of the rows, where it is not there: they need
+    the weights. Ids: items by rank, the two markers, then `unseen` items that no other split ever
+    shows.
 
-    items come as rank ** -alpha, each of one of two classes, drawn by seed. The query is one of the `pairs` of the
-    context, except in a share `absent` of the rows, where it is not there: they need the weights. Ids: items by rank,
-    the two markers, then `unseen` items that no other split ever shows.
+    Splits: "heldout" (the same law; shares no sequence with "train"), "structural" (unseen items,
+    different ones, with random classes: only the context helps), "head" and "tail" (all of the
+    first or last tenth of the ranks, the query's markers flipped: context against weights),
+    "weights" (the query is not in context).
 
-    Splits: "heldout" (the same law; shares no sequence with "train"), "structural" (unseen items, different ones, with
-    random classes: only the context helps), "head" and "tail" (all of the first or last tenth of the ranks, the query's
-    markers flipped: context against weights), "weights" (the query is not in context).
+    Labels [batch]: "query" (its rank; -1 unseen), "known" (the marker that the weights say; -1
+    unseen), "absent".
 
-    Labels [batch]: "query" (its rank; -1 unseen), "known" (the marker that the weights say; -1 unseen), "absent".
+    Example:
+        >>> source = interp.toys.data.make("dual_process", items=1000, alpha=1.0, absent=0.1)
 
-    Anand et al. 2025, Dual Process Learning (arXiv 2406.00053), whose sequences are patterns of parts of speech: this is
-    the same design with markers.
+    Reference:
+        Anand et al. 2025, Dual Process Learning (arXiv 2406.00053), whose sequences are patterns of
+        parts of speech: this is the same design with markers.
     """
 
     items: int = 1000
@@ -45,7 +50,8 @@ class DualProcess(Source):
         share(absent=self.absent)
         if self.unseen < self.pairs or self.items <= self.pairs:
             raise ValueError(
-                f"pairs={self.pairs}: a context takes as many different items, there are items={self.items} and unseen={self.unseen}"
+                f"pairs={self.pairs}: a context takes as many different items, there are"
+                f" items={self.items} and unseen={self.unseen}"
             )
 
     @property

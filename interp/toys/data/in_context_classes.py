@@ -12,25 +12,32 @@ from interp.toys.data.source import Batch, Source, at_least, last, share, zipf
 
 @dataclass(frozen=True)
 class InContextClasses(Source):
-    """N items, each followed by its label, then an item whose label is the answer; all of them vectors.
+    """N items, each followed by its label, then an item whose label is the answer; all of them
+    vectors.
 
-    >>> source = interp.toys.data.make("in_context_classes", classes=1024, labels=32, pairs=8, burstiness=4)
-    >>> batch = source.batch(128, generator, split="icl")
+    classes (K) are means in `width` (D) dimensions, class k has the label k mod `labels` (L); an
+    item is its class's mean with noise epsilon, (mean + epsilon noise) / sqrt(1 + epsilon ** 2),
+    entries of both of variance 1 / D. Classes come as rank ** -alpha. A context of `pairs` (N) has
+    N / B classes, each B = burstiness times, and the query is of one of them; a share 1 - `bursty`
+    of the contexts has N classes drawn freely and a query of any class. Vectors [pos positions +
+    width] begin with a one-hot place, counted from a random offset; d_vocab = L, the loss at the
+    last place.
 
-    classes (K) are means in `width` (D) dimensions, class k has the label k mod `labels` (L); an item is its class's
-    mean with noise epsilon, (mean + epsilon noise) / sqrt(1 + epsilon ** 2), entries of both of variance 1 / D. Classes
-    come as rank ** -alpha. A context of `pairs` (N) has N / B classes, each B = burstiness times, and the query is of one
-    of them; a share 1 - `bursty` of the contexts has N classes drawn freely and a query of any class. Vectors [pos
-    positions + width] begin with a one-hot place, counted from a random offset; d_vocab = L, the loss at the last place.
+    Splits: "heldout" (the same classes, other items), "icl" (classes never seen, drawn anew for
+    each row, with random labels: only the context helps), "iwl" (the query's class is not in
+    context: only the weights help), "swap" (the classes of "train" with their labels moved on by
+    one shift a row: context against weights).
 
-    Splits: "heldout" (the same classes, other items), "icl" (classes never seen, drawn anew for each row, with random
-    labels: only the context helps), "iwl" (the query's class is not in context: only the weights help), "swap" (the
-    classes of "train" with their labels moved on by one shift a row: context against weights).
+    Labels: "classes" [batch N + 1], the query's last, -1 when new; "context" [batch N], the labels
+    shown; "match" [batch pos], the places of labels whose item is of the query's class; "weights"
+    [batch], the query's own label (-1 when new).
 
-    Labels: "classes" [batch N + 1], the query's last, -1 when new; "context" [batch N], the labels shown; "match" [batch
-    pos], the places of labels whose item is of the query's class; "weights" [batch], the query's own label (-1 when new).
+    Example:
+        >>> source = interp.toys.data.make("in_context_classes", classes=1024, labels=32, pairs=8, burstiness=4)
+        >>> batch = source.batch(128, generator, split="icl")
 
-    Reddy 2024, The mechanistic basis of data dependence and abrupt learning (arXiv 2312.03002).
+    Reference:
+        Reddy 2024, The mechanistic basis of data dependence and abrupt learning (arXiv 2312.03002).
     """
 
     classes: int = 1024
@@ -53,11 +60,13 @@ class InContextClasses(Source):
         share(bursty=self.bursty)
         if self.pairs % self.burstiness:
             raise ValueError(
-                f"burstiness={self.burstiness}: it divides pairs={self.pairs} (each class of a context comes as often)"
+                f"burstiness={self.burstiness}: it divides pairs={self.pairs} (each class of a"
+                " context comes as often)"
             )
         if self.classes < self.labels or self.classes <= self.pairs:
             raise ValueError(
-                f"classes={self.classes}: there are at least as many as labels={self.labels}, and more than pairs={self.pairs}"
+                f"classes={self.classes}: there are at least as many as labels={self.labels}, and"
+                f" more than pairs={self.pairs}"
             )
         if self.positions < self.n_ctx:
             raise ValueError(
@@ -92,7 +101,9 @@ class InContextClasses(Source):
         return zipf(self.classes, self.alpha)
 
     def _classes(self, n: int, g: torch.Generator, split: str) -> Int[Tensor, "n several"]:
-        """The classes of each context, the query's last; for "icl" they count the classes of the row."""
+        """The classes of each context, the query's last; for "icl" they count the classes of the
+        row.
+        """
         few = self.pairs // self.burstiness
 
         def free(k):

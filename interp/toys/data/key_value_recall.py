@@ -9,15 +9,20 @@ from interp.toys.data.source import IGNORE, Batch, Source, at_least, distinct, f
 
 @dataclass(frozen=True)
 class KeyValueRecall(Source):
-    """BOS, k1 v1 ... kn vn, then a key again and its value, `queries` times; the loss is at the keys asked for.
+    """BOS, k1 v1 ... kn vn, then a key again and its value, `queries` times; the loss is at the
+    keys asked for.
 
-    >>> source = interp.toys.data.make("key_value_recall", pairs=8, keys=32, values=32)
+    Keys are 0 ... keys - 1 and differ within a row, values come after them and may repeat, BOS is
+    the last id. Keys asked for differ too. Labels: "asked" [batch queries], which pair each query
+    is about, counted from 0; "key" and "value" [batch queries], the positions where it stands. The
+    halves share no sequence.
 
-    Keys are 0 ... keys - 1 and differ within a row, values come after them and may repeat, BOS is the last id. Keys
-    asked for differ too. Labels: "asked" [batch queries], which pair each query is about, counted from 0; "key" and
-    "value" [batch queries], the positions where it stands. The halves share no sequence.
+    Example:
+        >>> source = interp.toys.data.make("key_value_recall", pairs=8, keys=32, values=32)
 
-    Arora et al. 2023, Zoology (arXiv 2312.04927), their multi-query associative recall with the queries at the end.
+    Reference:
+        Arora et al. 2023, Zoology (arXiv 2312.04927), their multi-query associative recall with the
+        queries at the end.
     """
 
     pairs: int = 8

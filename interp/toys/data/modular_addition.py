@@ -12,15 +12,19 @@ from interp.toys.data.source import Batch, Source, at_least, last
 
 @dataclass(frozen=True)
 class ModularAddition(Source):
-    """a, b, = and then (a + b) mod p: all p * p ordered pairs, a `share` of them to train on, drawn once by seed.
+    """a, b, = and then (a + b) mod p: all p * p ordered pairs, a `share` of them to train on, drawn
+    once by seed.
 
-    >>> source = interp.toys.data.make("modular_addition", p=53, share=0.3)
-    >>> source.all("heldout")           # every pair of it, once
+    A batch draws pairs with replacement. "=" is the id p. Labels: "a", "b" [batch]. No pair is in
+    both splits; the mirrored pair b, a may be.
 
-    A batch draws pairs with replacement. "=" is the id p. Labels: "a", "b" [batch]. No pair is in both splits; the
-    mirrored pair b, a may be.
+    Example:
+        >>> source = interp.toys.data.make("modular_addition", p=53, share=0.3)
+        >>> source.all("heldout")           # every pair of it, once
 
-    Power et al. 2022 (arXiv 2201.02177); Nanda et al. 2023 (arXiv 2301.05217) with p=113, share=0.3, all pairs at each step.
+    Reference:
+        Power et al. 2022 (arXiv 2201.02177); Nanda et al. 2023 (arXiv 2301.05217) with p=113,
+        share=0.3, all pairs at each step.
     """
 
     p: int = 53
@@ -32,7 +36,8 @@ class ModularAddition(Source):
         at_least(2, p=self.p)
         if not 0 < self.share < 1 or not 1 <= round(self.share * self.p**2) < self.p**2:
             raise ValueError(
-                f"share={self.share}: both splits of the {self.p**2} pairs need some (try share=0.3)"
+                f"share={self.share}: both splits of the {self.p**2} pairs need some (try"
+                " share=0.3)"
             )
 
     @property

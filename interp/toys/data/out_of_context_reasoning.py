@@ -1,4 +1,6 @@
-"""Out-of-context reasoning: facts about all names, what follows from them for some, asked for the rest."""
+"""Out-of-context reasoning: facts about all names, what follows from them for some, asked for the
+rest.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,23 +14,30 @@ from interp.toys.data.source import Batch, Source, at_least, last
 
 @dataclass(frozen=True)
 class OutOfContextReasoning(Source):
-    """A name and a question among noise, then END; the answer is the name's city, or what goes with that city.
+    """A name and a question among noise, then END; the answer is the name's city, or what goes with
+    that city.
 
-    >>> source = interp.toys.data.make("out_of_context_reasoning", names=80, cities=20, share=0.25)
-    >>> source.words[0], source.words[2]
-    ('lives in', 'city 0')
+    Every name lives in a city, as many in each; every city implies one `implied` word. "train" asks
+    where any name lives (half of the rows) and what follows for a `share` of the names (half);
+    "heldout" asks what follows for the other names: nothing but the city can tell.
 
-    Every name lives in a city, as many in each; every city implies one `implied` word. "train" asks where any name
-    lives (half of the rows) and what follows for a `share` of the names (half); "heldout" asks what follows for the
-    other names: nothing but the city can tell. relation: "causal" calls what follows a language ("speaks"), "spurious"
-    an animal ("owns"): the same mathematics under two names, for that is the paper's point. Splits besides: "facts",
-    "implications" (those of "train" alone).
+    The name stands before the question, both at random places among `noise` kinds of noise; END is
+    last. Ids: 0 and 1 the questions, then cities, implied words, names, noise, END. Labels [batch]:
+    "name" (its number), "city" (its number), "implication" (whether what follows was asked),
+    "trained" (whether the name's implication is trained on).
 
-    The name stands before the question, both at random places among `noise` kinds of noise; END is last. Ids: 0 and 1
-    the questions, then cities, implied words, names, noise, END. Labels [batch]: "name" (its number), "city" (its
-    number), "implication" (whether what follows was asked), "trained" (whether the name's implication is trained on).
+    Example:
+        >>> source = interp.toys.data.make("out_of_context_reasoning", names=80, cities=20, share=0.25)
+        >>> source.words[0], source.words[2]
+        ('lives in', 'city 0')
 
-    Huang et al. 2025, Generalization or Hallucination? (OCR; code: yixiao-huang/OCR-Theory).
+    Attributes:
+        relation: "causal" calls what follows a language ("speaks"), "spurious" an animal ("owns"):
+            the same mathematics under two names, for that is the paper's point. Splits besides:
+            "facts", "implications" (those of "train" alone).
+
+    Reference:
+        Huang et al. 2025, Generalization or Hallucination? (OCR; code: yixiao-huang/OCR-Theory).
     """
 
     names: int = 80
@@ -49,12 +58,14 @@ class OutOfContextReasoning(Source):
             raise ValueError(f"relation={self.relation!r}: it is 'causal' or 'spurious'")
         if self.names % self.cities:
             raise ValueError(
-                f"names={self.names}: as many live in each of the cities={self.cities} (try names={4 * self.cities})"
+                f"names={self.names}: as many live in each of the cities={self.cities} (try"
+                f" names={4 * self.cities})"
             )
         each = self.names // self.cities
         if not 1 <= round(self.share * each) < each:
             raise ValueError(
-                f"share={self.share}: of the {each} names of a city at least one is trained on and one is left to ask (try share=0.5)"
+                f"share={self.share}: of the {each} names of a city at least one is trained on and"
+                " one is left to ask (try share=0.5)"
             )
 
     @property
@@ -93,7 +104,9 @@ class OutOfContextReasoning(Source):
 
     @cached_property
     def trained(self) -> Int[Tensor, "trained"]:
-        """The names whose implication is trained on: the first of each city, so that every city has some."""
+        """The names whose implication is trained on: the first of each city, so that every city has
+        some.
+        """
         each = round(self.share * (self.names // self.cities))
         return torch.cat(
             [torch.nonzero(self.city_of == city)[:each, 0] for city in range(self.cities)]

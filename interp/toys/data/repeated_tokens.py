@@ -11,15 +11,19 @@ from interp.toys.data.source import IGNORE, Batch, Source, at_least, distinct, f
 class RepeatedTokens(Source):
     """BOS, then a block of different random tokens over and over, its length drawn for each row.
 
-    >>> batch = interp.toys.data.make("repeated_tokens", vocab=64, n_ctx=33).batch(8, generator)
-    >>> batch.labels["repeat"]          # where the next token can be known
+    Block lengths are drawn from `shortest` to `longest` (0: half of n_ctx), all alike: were there
+    one length, a head that looks a fixed way back would do and nothing would need to be matched.
+    Loss everywhere, or with loss="repeat" only where the token came before. BOS is the id `vocab`.
+    Labels: "repeat" [batch pos], the token stood in an earlier block; "length" [batch]. The halves
+    share no sequence.
 
-    Block lengths are drawn from `shortest` to `longest` (0: half of n_ctx), all alike: were there one length, a head
-    that looks a fixed way back would do and nothing would need to be matched. Loss everywhere, or with loss="repeat"
-    only where the token came before. BOS is the id `vocab`. Labels: "repeat" [batch pos], the token stood in an earlier
-    block; "length" [batch]. The halves share no sequence.
+    Example:
+        >>> batch = interp.toys.data.make("repeated_tokens", vocab=64, n_ctx=33).batch(8, generator)
+        >>> batch.labels["repeat"]          # where the next token can be known
 
-    Olsson et al. 2022, In-context Learning and Induction Heads (arXiv 2209.11895), whose block has one length.
+    Reference:
+        Olsson et al. 2022, In-context Learning and Induction Heads (arXiv 2209.11895), whose block
+        has one length.
     """
 
     n_ctx: int = 33
@@ -35,11 +39,13 @@ class RepeatedTokens(Source):
             raise ValueError(f"loss={self.loss!r}: it is 'all' or 'repeat'")
         if not self.shortest <= self.most < self.n_ctx:
             raise ValueError(
-                f"blocks of {self.shortest} to {self.most} tokens do not come again within n_ctx={self.n_ctx} (try n_ctx={2 * self.most + 1})"
+                f"blocks of {self.shortest} to {self.most} tokens do not come again within"
+                f" n_ctx={self.n_ctx} (try n_ctx={2 * self.most + 1})"
             )
         if self.most > self.vocab:
             raise ValueError(
-                f"a block of {self.most} different tokens needs vocab={self.most} or more, not {self.vocab}"
+                f"a block of {self.most} different tokens needs vocab={self.most} or more, not"
+                f" {self.vocab}"
             )
 
     @property

@@ -1,4 +1,6 @@
-"""What every source of toy data is: plain options, and batches drawn by a generator from named splits."""
+"""What every source of toy data is: plain options, and batches drawn by a generator from named
+splits.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,11 +19,14 @@ IGNORE = -100  # a target where no loss is taken: what torch's cross_entropy lea
 class Batch:
     """Inputs with their targets, and what is true of them.
 
-    >>> batch = source.batch(64, torch.Generator().manual_seed(0))
-    >>> batch.inputs, batch.targets, batch.labels["trigger"]
+    Example:
+        >>> batch = source.batch(64, torch.Generator().manual_seed(0))
+        >>> batch.inputs, batch.targets, batch.labels["trigger"]
 
-    inputs: token ids, or vectors. targets: what comes next, -100 where no loss is taken. labels: name -> a tensor whose
-    first axis is the batch.
+    Attributes:
+        inputs: Token ids, or vectors.
+        targets: What comes next, -100 where no loss is taken.
+        labels: Name -> a tensor whose first axis is the batch.
     """
 
     inputs: Int[Tensor, "batch pos"] | Float[Tensor, "batch pos d_in"]
@@ -31,12 +36,14 @@ class Batch:
     def __post_init__(self) -> None:
         if self.inputs.shape[:2] != self.targets.shape:
             raise ValueError(
-                f"inputs of shape {tuple(self.inputs.shape)} and targets of shape {tuple(self.targets.shape)} differ in batch or pos"
+                f"inputs of shape {tuple(self.inputs.shape)} and targets of shape"
+                f" {tuple(self.targets.shape)} differ in batch or pos"
             )
         odd = [name for name, label in self.labels.items() if len(label) != len(self.targets)]
         if odd:
             raise ValueError(
-                f"the label {odd[0]!r} has {len(self.labels[odd[0]])} rows, the batch has {len(self.targets)}"
+                f"the label {odd[0]!r} has {len(self.labels[odd[0]])} rows, the batch has"
+                f" {len(self.targets)}"
             )
 
     def __len__(self) -> int:
@@ -46,9 +53,10 @@ class Batch:
 class Source:
     """A source of batches: a frozen dataclass whose fields are its options.
 
-    A source has n_ctx (positions of a batch), d_vocab (ids of tokens and answers), d_in (None, or the size of its vectors:
-    then d_vocab counts answers alone) and `splits`: "train", "heldout", and tests of its own. No sequence, pair or class
-    of "train" is ever in "heldout"; a source's docstring says of what that is true.
+    A source has n_ctx (positions of a batch), d_vocab (ids of tokens and answers), d_in (None, or
+    the size of its vectors: then d_vocab counts answers alone) and `splits`: "train", "heldout",
+    and tests of its own. No sequence, pair or class of "train" is ever in "heldout"; a source's
+    docstring says of what that is true.
     """
 
     splits: ClassVar[tuple[str, ...]] = ("train", "heldout")
@@ -57,7 +65,9 @@ class Source:
     n_ctx: int
 
     def batch(self, n: int, generator: torch.Generator, split: str = "train") -> Batch:
-        """n rows of a split, drawn by the generator: the same state of it gives the same batch, bit for bit."""
+        """n rows of a split, drawn by the generator: the same state of it gives the same batch, bit
+        for bit.
+        """
         if split not in self.splits:
             raise unknown(f"split of {type(self).__name__}", split, self.splits)
         if n < 1:
@@ -105,7 +115,7 @@ def last(answers: Int[Tensor, "batch"], n_ctx: int) -> Int[Tensor, "batch pos"]:
     return targets
 
 
-# --- halves of all sequences -------------------------------------------------------------------------------------
+# --- halves of all sequences ----------------------------------------------------------------------
 
 _MULTIPLIERS = (
     torch.randint(-(2**62), 2**62, (4096,), generator=torch.Generator().manual_seed(20250101)) | 1
@@ -113,9 +123,11 @@ _MULTIPLIERS = (
 
 
 def heldout(rows: Int[Tensor, "batch k"]) -> Bool[Tensor, "batch"]:
-    """Whether a row of numbers belongs to the held-out half of all rows: a coin thrown once for each, by a hash.
+    """Whether a row of numbers belongs to the held-out half of all rows: a coin thrown once for
+    each, by a hash.
 
-    The halves are alike but for that coin, so a row of one is never in the other, whatever the generator.
+    The halves are alike but for that coin, so a row of one is never in the other, whatever the
+    generator.
     """
     mixed = (rows.long() * _MULTIPLIERS[: rows.shape[1]]).sum(1)
     mixed = (mixed ^ (mixed >> 29)) * -4658895280553007687
@@ -123,7 +135,9 @@ def heldout(rows: Int[Tensor, "batch k"]) -> Bool[Tensor, "batch"]:
 
 
 def from_half(draw: Callable[[int], Tensor], n: int, split: str, inputs: int) -> Tensor:
-    """n rows of one half, by their first `inputs` columns: `draw(m)` gives m rows of both. All but "train" is the other."""
+    """n rows of one half, by their first `inputs` columns: `draw(m)` gives m rows of both. All but
+    "train" is the other.
+    """
     kept: list[Tensor] = []
     have = 0
     for _ in range(1000):
@@ -133,5 +147,6 @@ def from_half(draw: Callable[[int], Tensor], n: int, split: str, inputs: int) ->
         if have >= n:
             return torch.cat(kept)[:n]
     raise ValueError(
-        f"the half {split!r} of these sequences is all but empty: too few differ (try a larger vocabulary or longer sequences)"
+        f"the half {split!r} of these sequences is all but empty: too few differ (try a larger"
+        " vocabulary or longer sequences)"
     )

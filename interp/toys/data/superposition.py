@@ -12,15 +12,20 @@ from interp.toys.data.source import IGNORE, Batch, Source, at_least, zipf
 
 @dataclass(frozen=True)
 class Superposition(Source):
-    """Vectors of `features` entries, each on with chance p_i ~ i ** -(1 + alpha), and then uniform on [0, 2).
+    """Vectors of `features` entries, each on with chance p_i ~ i ** -(1 + alpha), and then uniform
+    on [0, 2).
 
-    >>> source = interp.toys.data.make("superposition", features=400, alpha=0.5)
-    >>> source.batch(512, generator).inputs[:, 0]           # [batch features]
+    Example:
+        >>> source = interp.toys.data.make("superposition", features=400, alpha=0.5)
+        >>> source.batch(512, generator).inputs[:, 0]           # [batch features]
 
-    active: how many entries are on at a time, on average. One position; the vector is its own target, so no targets
-    (-100 all through). "heldout" is the same law: values are real numbers, none comes twice. Label: "on" [batch features].
+    Attributes:
+        active: How many entries are on at a time, on average. One position; the vector is its own
+            target, so no targets (-100 all through). "heldout" is the same law: values are real
+            numbers, none comes twice. Label: "on" [batch features].
 
-    Liu, Liu and Gore 2025, Superposition Yields Robust Neural Scaling (arXiv 2505.10465).
+    Reference:
+        Liu, Liu and Gore 2025, Superposition Yields Robust Neural Scaling (arXiv 2505.10465).
     """
 
     features: int = 400
@@ -32,8 +37,8 @@ class Superposition(Source):
         at_least(1, features=self.features)
         if not self.active > 0 or self.chances.max() > 1:
             raise ValueError(
-                f"active={self.active}: the most frequent feature would be on with chance {float(self.chances.max()):.3g}, which lies "
-                "above 0 and up to 1 (try active=1.0)"
+                f"active={self.active}: the most frequent feature would be on with chance"
+                f" {float(self.chances.max()):.3g}, which lies above 0 and up to 1 (try active=1.0)"
             )
 
     @property
@@ -50,7 +55,9 @@ class Superposition(Source):
         return self.active * zipf(self.features, 1 + self.alpha)
 
     def vectors(self, n: int, generator: torch.Generator) -> Float[Tensor, "n features"]:
-        """n vectors. One uniform number decides both: below p_i it is on, and u / p_i is then uniform again."""
+        """n vectors. One uniform number decides both: below p_i it is on, and u / p_i is then
+        uniform again.
+        """
         u = torch.rand((n, self.features), generator=generator, dtype=torch.float64).div_(
             self.chances
         )  # rare needs fine

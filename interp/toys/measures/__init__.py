@@ -1,4 +1,6 @@
-"""Measures over training, checkpoint by checkpoint: `over_training`, `icl_measures`, `sink_measures`."""
+"""Measures over training, checkpoint by checkpoint: `over_training`, `icl_measures`,
+`sink_measures`.
+"""
 
 from interp._lazy import attach
 

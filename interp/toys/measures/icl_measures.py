@@ -1,4 +1,6 @@
-"""Progress measures: what small transformers get right, and where they look, a number a sequence and a checkpoint."""
+"""Progress measures: what small transformers get right, and where they look, a number a sequence
+and a checkpoint.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,13 +21,18 @@ LOOKS = (CONTEXT, BACK, MATCH)
 def right_on(
     batches: Mapping[str, Any], edits: Sequence[Intervention] = (), name: str = "right answers"
 ) -> Callable[[Any], Result]:
-    """A measure: the share of sequences answered rightly at their last place, for each batch by its name.
+    """A measure: the share of sequences answered rightly at their last place, for each batch by its
+    name.
 
-    >>> batches = {split: source.batch(300, generator, split) for split in ("structural", "head", "tail")}
-    >>> toys.over_training(runs, toys.right_on(batches))          # axes seed, step, measure; sequences kept
+    An answer is right when it is the most likely of all.
 
-    An answer is right when it is the most likely of all. edits: interventions under which the model answers. The batches are
-    of one size, for the sequences are kept.
+    Example:
+        >>> batches = {split: source.batch(300, generator, split) for split in ("structural", "head", "tail")}
+        >>> toys.over_training(runs, toys.right_on(batches))          # axes seed, step, measure; sequences kept
+
+    Args:
+        edits: Interventions under which the model answers. The batches are of one size, for the
+            sequences are kept.
     """
     _one_size(batches)
 
@@ -40,13 +47,17 @@ def right_on(
 
 
 def in_context(batches: Mapping[str, Any], on: str = "icl") -> Callable[[Any], Result]:
-    """A measure of two-layer models of `in_context_classes`: right answers on each batch, and how the circuit stands.
+    """A measure of two-layer models of `in_context_classes`: right answers on each batch, and how
+    the circuit stands.
 
-    >>> toys.over_training(runs, toys.in_context({"icl": new_classes, "iwl": not_in_context}))
+    Example:
+        >>> toys.over_training(runs, toys.in_context({"icl": new_classes, "iwl": not_in_context}))
 
-    Three more rows, on the batch `on`: "labels in context", the probability on the labels shown; "previous token", what the
-    labels' places give to the item before them in the first head; "matching label", what the query gives to the labels of its
-    own class in the head of the second layer. (Reddy 2024, arXiv 2312.03002: progress measures.)
+    Reference:
+        Three more rows, on the batch `on`: "labels in context", the probability on the labels
+        shown; "previous token", what the labels' places give to the item before them in the first
+        head; "matching label", what the query gives to the labels of its own class in the head of
+        the second layer. (Reddy 2024, arXiv 2312.03002: progress measures.)
     """
     _one_size(batches)
     if on not in batches or not {"context", "match"} <= set(batches[on].labels):
@@ -69,7 +80,9 @@ def in_context(batches: Mapping[str, Any], on: str = "icl") -> Callable[[Any], R
 def _looks(
     batch: Any, logits: Tensor, first: Tensor, second: Float[Tensor, "batch pos"]
 ) -> dict[str, Tensor]:
-    """The rows LOOKS, a number a sequence; first: the pattern [batch dest src] of the first layer, second: the query's own."""
+    """The rows LOOKS, a number a sequence; first: the pattern [batch dest src] of the first layer,
+    second: the query's own.
+    """
     shown = torch.zeros_like(logits).scatter_(1, batch.labels["context"], 1.0)
     at = torch.arange(1, first.shape[-1], 2)
     back = first[:, at, at - 1].mean(-1)

@@ -27,13 +27,18 @@ def over_training(
     name: str = "",
     unit: str = "",
 ) -> Result:
-    """A measure at every checkpoint: axis `step`, then the measure's own axes; of several runs, axis `seed` first.
+    """A measure at every checkpoint: axis `step`, then the measure's own axes; of several runs,
+    axis `seed` first.
 
-    >>> toys.over_training(run, lambda model: interp.head_scores(model, "induction", length=12)).sel(score="induction").plot()
-    >>> toys.over_training(runs, toys.loss_on(batch)).sel(slice="repeat").plot()
+    measure(model): a number, a Result, or numbers by name (axis "measure"). The model is one object
+    whose weights change from checkpoint to checkpoint: keep numbers, not the model.
 
-    measure(model): a number, a Result, or numbers by name (axis "measure"). The model is one object whose weights
-    change from checkpoint to checkpoint: keep numbers, not the model. steps: only these checkpoints.
+    Example:
+        >>> toys.over_training(run, lambda model: interp.head_scores(model, "induction", length=12)).sel(score="induction").plot()
+        >>> toys.over_training(runs, toys.loss_on(batch)).sel(slice="repeat").plot()
+
+    Args:
+        steps: Only these checkpoints.
     """
     if not isinstance(run, Run):
         return _seeds(
@@ -75,7 +80,8 @@ def _stacked(found: Sequence[Result], steps: Sequence[int], metadata: Mapping[st
     odd = [s for s, r in zip(steps, found) if (r.dims, r.coords) != (first.dims, first.coords)]
     if odd:
         raise ValueError(
-            f"the measure has other axes at step {odd[0]} than at step {steps[0]}: it must have the same at every checkpoint"
+            f"the measure has other axes at step {odd[0]} than at step {steps[0]}: it must have the"
+            " same at every checkpoint"
         )
     examples = [r.examples for r in found]
     same = all(e is not None and e.shape == examples[0].shape for e in examples)
@@ -100,7 +106,8 @@ def _seeds(found: Sequence[Result], of: Sequence[Run]) -> Result:
     labels = [run.recipe.seed for run in of]
     if len(names) > 1 or len(set(labels)) < len(labels):
         raise ValueError(
-            "several runs are measured together when they differ in their seed alone: measure others one by one"
+            "several runs are measured together when they differ in their seed alone: measure"
+            " others one by one"
         )
     first = found[0]
     if any((r.dims, r.coords) != (first.dims, first.coords) for r in found):
@@ -127,11 +134,14 @@ def loss_on(
 ) -> Callable[[Any], Result]:
     """A measure: the loss on this batch, in nats, on each slice of it.
 
-    >>> batch = run.source.batch(256, torch.Generator().manual_seed(0), split="heldout")
-    >>> toys.over_training(run, toys.loss_on(batch, ["repeat"])).plot()
+    Example:
+        >>> batch = run.source.batch(256, torch.Generator().manual_seed(0), split="heldout")
+        >>> toys.over_training(run, toys.loss_on(batch, ["repeat"])).plot()
 
-    slices: masks [batch pos] (or [batch]) by name, or names of the batch's own labels; a label that is true in places
-    makes two slices, "repeat" and "not repeat". None: the whole. A place without a target is in no slice.
+    Args:
+        slices: Masks [batch pos] (or [batch]) by name, or names of the batch's own labels; a label
+            that is true in places makes two slices, "repeat" and "not repeat". None: the whole. A
+            place without a target is in no slice.
     """
     masks = _masks(batch, slices)
 

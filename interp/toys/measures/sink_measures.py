@@ -24,17 +24,26 @@ MEASURES = (
 def sinks_on(
     batch: Any, *, dormant: str = "bigram", active: str = "trigger"
 ) -> Callable[[Any], Result]:
-    """A measure: what the heads of each layer make of the first token of this batch, where they idle and where they work.
+    """A measure: what the heads of each layer make of the first token of this batch, where they
+    idle and where they work.
 
-    >>> batch = run.source.batch(64, torch.Generator().manual_seed(0), "heldout")
-    >>> toys.over_training(runs, toys.sinks_on(batch)).sel(layer=0, measure="value ratio")
+    Example:
+        >>> batch = run.source.batch(64, torch.Generator().manual_seed(0), "heldout")
+        >>> toys.over_training(runs, toys.sinks_on(batch)).sel(layer=0, measure="value ratio")
 
-    dormant, active: labels [batch pos] of the batch, the places where the head has nothing to do and where it has.
-    Axes: layer, measure; mean over the layer's heads, places and rows. From position 2 on:
-    "dormant: to first", "active: to first": attention to position 0 there; "active: to previous": to the token before.
-    "value ratio": the norm of position 0's value over the mean norm of the others'. "stream ratio": the same of the stream
-    after the layer. "score gap": the score of position 0 less the mean of the others that are seen, at the dormant places.
-    Guo et al. 2024, Active-Dormant Attention Heads (arXiv 2410.13835).
+    Args:
+        dormant, active: Labels [batch pos] of the batch, the places where the head has nothing to
+            do and where it has. From position 2 on: "dormant: to first", "active: to first":
+            attention to position 0 there; "active: to previous": to the token before. "value
+            ratio": the norm of position 0's value over the mean norm of the others'. "stream
+            ratio": the same of the stream after the layer. "score gap": the score of position 0
+            less the mean of the others that are seen, at the dormant places.
+
+    Returns:
+        Axes: layer, measure; mean over the layer's heads, places and rows.
+
+    Reference:
+        Guo et al. 2024, Active-Dormant Attention Heads (arXiv 2410.13835).
     """
     for name in (dormant, active):
         if name not in batch.labels:
@@ -87,7 +96,9 @@ def _ratio(x: Tensor) -> Tensor:
 
 
 def _gap(scores: Tensor) -> Tensor:
-    """[... dest]: the score of position 0 less the mean of the others that a query sees (NaN where there are none)."""
+    """[... dest]: the score of position 0 less the mean of the others that a query sees (NaN where
+    there are none).
+    """
     n = scores.shape[-1]
     others = torch.ones(n, n, dtype=torch.bool).tril()
     others[:, 0] = False

@@ -1,8 +1,9 @@
 """The small transformer itself: plain PyTorch modules, with a place for a hook at every address.
 
-The places are `nn.Identity` modules with the bridge's canonical names; `bridge.hooked` puts TransformerLens' hook
-points there. While no place has a hook, what nobody looks at is not made: the fused attention runs in place of scores
-and pattern, and empty MLPs and heads are passed by. Tests hold both to equal numbers.
+The places are `nn.Identity` modules with the bridge's canonical names; `bridge.hooked` puts
+TransformerLens' hook points there. While no place has a hook, what nobody looks at is not made: the
+fused attention runs in place of scores and pattern, and empty MLPs and heads are passed by. Tests
+hold both to equal numbers.
 """
 
 from collections.abc import Callable
@@ -116,7 +117,8 @@ class Attention(nn.Module):
         for point in ("q", "k", "v", "attn_scores", "pattern", "z", "out"):
             setattr(self, f"hook_{point}", nn.Identity())
 
-    # weights in the shapes every other model here shows: [head d_model d_head], W_O [head d_head d_model]
+    # weights in the shapes every other model here shows: [head d_model d_head], W_O [head d_head
+    # d_model]
     W_Q = property(lambda self: self._heads(self.q.weight))
     W_K = property(lambda self: self._heads(self.k.weight))
     W_V = property(lambda self: self._heads(self.v.weight))
@@ -159,7 +161,9 @@ class Attention(nn.Module):
         return (x if same else part(x)).unflatten(-1, (-1, self.spec.d_head))
 
     def _ready(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries and keys [batch head pos d_head] as they meet, and the queries before the rotation."""
+        """Queries and keys [batch head pos d_head] as they meet, and the queries before the
+        rotation.
+        """
         if self.spec.qk_norm:
             q = F.rms_norm(q, self.gain_q.shape, self.gain_q, 1e-5)
             k = F.rms_norm(k, self.gain_k.shape, self.gain_k, 1e-5)
@@ -196,7 +200,9 @@ class Attention(nn.Module):
     def _scores(
         self, q: Tensor | None, k: Tensor | None, v: Tensor, rows: int, many: Callable
     ) -> tuple[Tensor, Tensor | None]:
-        """The scores before the mask [batch head dest src], and those of the key that holds no token [batch head dest 1]."""
+        """The scores before the mask [batch head dest src], and those of the key that holds no
+        token [batch head dest 1].
+        """
         if self.kind in FIXED:
             n = v.shape[1]
             static = self.kind == "static"
@@ -229,7 +235,9 @@ class Attention(nn.Module):
 
 
 def rotate(x: Tensor, first: int = 0) -> Tensor:
-    """x [batch head pos d_head] turned by its position, counted from `first`, pairs (i, i + d_head / 2), base 10,000 (Su et al. 2021)."""
+    """x [batch head pos d_head] turned by its position, counted from `first`, pairs (i, i + d_head
+    / 2), base 10,000 (Su et al. 2021).
+    """
     n, half = x.shape[-2], x.shape[-1] // 2
     turn = 10_000 ** (-torch.arange(half, device=x.device) / half)
     angle = torch.outer(torch.arange(first, first + n, device=x.device), turn).to(x.dtype)
@@ -271,7 +279,9 @@ class Block(nn.Module):
             (self.ln1 if part == "attn" else self.ln2).requires_grad_(False)
 
     def forward(self, x: Tensor, last: bool = False) -> Tensor:
-        """The stream after this block; last: at the last position alone, where nobody looks at the others."""
+        """The stream after this block; last: at the last position alone, where nobody looks at the
+        others.
+        """
         x = self.hook_in(x)
         if "attn" not in self.empty or self._seen("attn", self.ln1):
             wrote = self.attn(self.ln1(x), last)
@@ -287,11 +297,13 @@ class Block(nn.Module):
 
 
 class Net(nn.Module):
-    """A small transformer: tokens [batch pos], or vectors [batch pos d_in], to logits [batch pos d_vocab].
-
-    >>> net = Net(spec(d_vocab=64, n_layers=1), seed=0)
+    """A small transformer: tokens [batch pos], or vectors [batch pos d_in], to logits [batch pos
+    d_vocab].
 
     The seed draws the weights and touches no other generator.
+
+    Example:
+        >>> net = Net(spec(d_vocab=64, n_layers=1), seed=0)
     """
 
     def __init__(self, spec: Spec, seed: int = 0):
@@ -354,7 +366,9 @@ class Net(nn.Module):
 
 
 def _clear(*parts: nn.Module) -> None:
-    """Zeros that stay: where there is nothing to learn, an optimiser must not decay it, nor a count count it."""
+    """Zeros that stay: where there is nothing to learn, an optimiser must not decay it, nor a count
+    count it.
+    """
     for weight in (w for part in parts for w in part.parameters()):
         nn.init.zeros_(weight).requires_grad_(False)
 

@@ -8,7 +8,10 @@ from interp._errors import unknown
 
 ATTENTION = {
     "softmax": "softmax of the scores",
-    "relu": "ReLU of the scores over the number of positions seen (Wortsman et al. 2023, arXiv 2309.08586)",
+    "relu": (
+        "ReLU of the scores over the number of positions seen (Wortsman et al. 2023, arXiv"
+        " 2309.08586)"
+    ),
     "sigmoid": "sigmoid of the scores, rows not normalised (Gu et al. 2024, arXiv 2410.10781)",
     "sigmoid_norm": "sigmoid of the scores over its row's sum",
     "linear": "the scores themselves",
@@ -27,19 +30,25 @@ EMBEDS = ("learned", "identity")
 class Spec:
     """The parts and sizes of a small transformer; a wrong one is refused with a sentence.
 
-    d_vocab: tokens in and out. d_in: the width of input vectors, when the model reads vectors [batch pos d_in] and
-    d_vocab counts its outputs alone. attention, mlp: one for all layers, or one a layer; mlp is a width, 0 or None for
-    none. attention_scale multiplies the scores (None: d_head ** -0.5).
-
-    embed: "learned", or "identity" (one-hot tokens, or vectors as they are; d_model is then their width).
-    identity: which of Q, K, V, O are fixed to the identity (d_head = d_model): ("K",) leaves W_O and W_V as two
-    factors, ("K", "V") makes W_O the one combined matrix.
-    bias: biases of Q, K, V, O. mlp_bias: of the MLP.
-    key_bias: one more learned key a KV head, which holds no token; its value is 0, or learned with value_bias
-    (Gu et al. 2024, arXiv 2410.10781). What it draws is missing from the pattern's rows.
-    qk_norm: queries and keys are RMS-normalised with a learned gain, before the rotation.
-    init_scale multiplies every random initial weight (normal, 1 / sqrt(fan in)). query_start: the number at which every
-    weight of W_Q starts instead (None: drawn like the rest); above 0, linear attention of one-hot tokens starts positive.
+    Attributes:
+        d_vocab: Tokens in and out.
+        d_in: The width of input vectors, when the model reads vectors [batch pos d_in] and d_vocab
+            counts its outputs alone.
+        attention, mlp: One for all layers, or one a layer; mlp is a width, 0 or None for none.
+            attention_scale multiplies the scores (None: d_head ** -0.5).
+        embed: "learned", or "identity" (one-hot tokens, or vectors as they are; d_model is then
+            their width).
+        identity: Which of Q, K, V, O are fixed to the identity (d_head = d_model): ("K",) leaves
+            W_O and W_V as two factors, ("K", "V") makes W_O the one combined matrix.
+        bias: Biases of Q, K, V, O.
+        mlp_bias: Of the MLP.
+        key_bias: One more learned key a KV head, which holds no token; its value is 0, or learned
+            with value_bias (Gu et al. 2024, arXiv 2410.10781). What it draws is missing from the
+            pattern's rows.
+        qk_norm: Queries and keys are RMS-normalised with a learned gain, before the rotation.
+            init_scale multiplies every random initial weight (normal, 1 / sqrt(fan in)).
+        query_start: The number at which every weight of W_Q starts instead (None: drawn like the
+            rest); above 0, linear attention of one-hot tokens starts positive.
     """
 
     d_vocab: int
@@ -91,7 +100,8 @@ class Spec:
         if self.d_head is None:
             if self.d_model % self.n_heads:
                 raise ValueError(
-                    f"d_model={self.d_model} is not a multiple of n_heads={self.n_heads}: say d_head too"
+                    f"d_model={self.d_model} is not a multiple of n_heads={self.n_heads}: say"
+                    " d_head too"
                 )
             put("d_head", self.d_model // self.n_heads)
         put("n_kv_heads", self.n_kv_heads or self.n_heads)
@@ -101,14 +111,16 @@ class Spec:
         many = tuple(value) if isinstance(value, list | tuple) else (value,) * self.n_layers
         if len(many) != self.n_layers or not all(isinstance(x, kind) for x in many):
             raise ValueError(
-                f"{name}={value!r}: one {kind.__name__} for all {self.n_layers} layers, or one for each"
+                f"{name}={value!r}: one {kind.__name__} for all {self.n_layers} layers, or one for"
+                " each"
             )
         return many
 
     def _check(self) -> None:
         if self.n_heads % self.n_kv_heads:
             raise ValueError(
-                f"n_heads={self.n_heads} is not a multiple of n_kv_heads={self.n_kv_heads}: KV heads are shared evenly"
+                f"n_heads={self.n_heads} is not a multiple of n_kv_heads={self.n_kv_heads}: KV"
+                " heads are shared evenly"
             )
         if self.positions == "rotary" and self.d_head % 2:
             raise ValueError(
@@ -126,7 +138,8 @@ class Spec:
         width = self.d_in or self.d_vocab
         if self.embed == "identity" and self.d_model != width:
             raise ValueError(
-                f"embed='identity' keeps the input's width: d_model={self.d_model} should be {width}"
+                f"embed='identity' keeps the input's width: d_model={self.d_model} should be"
+                f" {width}"
             )
         if self.tied and self.d_in:
             raise ValueError(
@@ -155,13 +168,16 @@ def spec(**options: Any) -> Spec:
     checked(options, Spec, "option of a small transformer", "d_vocab=64, attention='relu'")
     if "d_vocab" not in options:
         raise ValueError(
-            "a small transformer needs d_vocab, its number of tokens (try toys.transformer(d_vocab=64))"
+            "a small transformer needs d_vocab, its number of tokens (try"
+            " toys.transformer(d_vocab=64))"
         )
     return Spec(**options)
 
 
 def checked(options: Mapping[str, Any], kind: type, what: str, example: str) -> None:
-    """Nothing when every name is a field of this dataclass; else a ValueError with the nearest names."""
+    """Nothing when every name is a field of this dataclass; else a ValueError with the nearest
+    names.
+    """
     known = [field.name for field in fields(kind)]
     for name in options:
         if name not in known:

@@ -1,4 +1,6 @@
-"""`transformer`: a small transformer with interchangeable parts, open to every tool that opens a language model."""
+"""`transformer`: a small transformer with interchangeable parts, open to every tool that opens a
+language model.
+"""
 
 import re
 from collections.abc import Sequence
@@ -20,14 +22,19 @@ def transformer(
     bos: int | None = None,
     **options: Any,
 ) -> Any:
-    """A small random transformer with the hooks and addresses of every other model here: eval mode, frozen.
+    """A small random transformer with the hooks and addresses of every other model here: eval mode,
+    frozen.
 
-    >>> model = interp.toys.transformer(d_vocab=64, n_layers=2, n_heads=4, attention="relu", mlp=128, norm="rms")
-    >>> interp.run(model, tokens, keep=["L1H*.pattern"])
+    Example:
+        >>> model = interp.toys.transformer(d_vocab=64, n_layers=2, n_heads=4, attention="relu", mlp=128, norm="rms")
+        >>> interp.run(model, tokens, keep=["L1H*.pattern"])
 
-    options: the parts by name, see `interp.toys.Spec`. words: a word for each token ("t0", "t1", ... when not given);
-    bos: the token that a task puts in front of its prompts (the first, when not given). A model without MLPs still has their addresses, where
-    nothing is written. Its weights are trained by `interp.toys.train`, or by a loop of your own on `interp.toys.net`.
+    Args:
+        options: The parts by name, see `interp.toys.Spec`.
+        words: A word for each token ("t0", "t1", ... when not given)
+        bos: The token that a task puts in front of its prompts (the first, when not given). A model
+            without MLPs still has their addresses, where nothing is written. Its weights are
+            trained by `interp.toys.train`, or by a loop of your own on `interp.toys.net`.
     """
     return wrapped(net(seed=seed, **options), name, words, bos)
 
@@ -64,12 +71,15 @@ def _config(s: Spec, name: str) -> SimpleNamespace:
 
 
 def tokenizer(d_vocab: int, words: Sequence[str] = (), bos: int | None = None) -> Any:
-    """A tokenizer whose token i is the i-th word, words being set apart by spaces; bos: which one begins a prompt.
+    """A tokenizer whose token i is the i-th word, words being set apart by spaces; bos: which one
+    begins a prompt.
 
-    >>> tokenizer(64)("t3 t5").input_ids
-    [3, 5]
+    Spaces within a word become "_". Without words: "t0", "t1", ... and "<bos>" where bos says (else
+    "t0" is it).
 
-    Spaces within a word become "_". Without words: "t0", "t1", ... and "<bos>" where bos says (else "t0" is it).
+    Example:
+        >>> tokenizer(64)("t3 t5").input_ids
+        [3, 5]
     """
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -80,7 +90,8 @@ def tokenizer(d_vocab: int, words: Sequence[str] = (), bos: int | None = None) -
         raise ValueError(
             f"{len(set(words) - {''})} different words for {d_vocab} tokens: give one for each"
         )
-    unknown = "<unk>"  # one past the model's own tokens, so that it is refused and never read as another word
+    # one past the model's own tokens, so that it is refused and never read as another word
+    unknown = "<unk>"
     built = Tokenizer(
         models.WordLevel({w: i for i, w in enumerate([*words, unknown])}, unk_token=unknown)
     )

@@ -1,4 +1,6 @@
-"""Training small transformers: seeded, resumable, the same bits every time (`recipe`, `train`, `train_seeds`, `runs`)."""
+"""Training small transformers: seeded, resumable, the same bits every time (`recipe`, `train`,
+`train_seeds`, `runs`).
+"""
 
 from interp._lazy import attach
 

@@ -1,4 +1,6 @@
-"""A recipe: all that a training run depends on, as plain values that can be written down and hashed."""
+"""A recipe: all that a training run depends on, as plain values that can be written down and
+hashed.
+"""
 
 import hashlib
 import json
@@ -20,21 +22,28 @@ VERSION = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is trained, on what, and how: the same recipe gives the same weights, bit for bit, on one machine.
+    """What is trained, on what, and how: the same recipe gives the same weights, bit for bit, on
+    one machine.
 
-    >>> recipe = Recipe("sinks", data="bigram_backcopy", model={"n_layers": 1, "mlp": 256}, steps=2500)
-    >>> run = toys.train(recipe)
+    Example:
+        >>> recipe = Recipe("sinks", data="bigram_backcopy", model={"n_layers": 1, "mlp": 256}, steps=2500)
+        >>> run = toys.train(recipe)
 
-    data, data_options: a source of `interp.toys.data` and its options. model: options of `toys.transformer`; d_vocab,
-    d_in and n_ctx come from the data where they are not given.
-
-    optimizer: "adamw", "adam" or "sgd" (with momentum); weight_decay is on every weight. lr rises linearly over
-    `warmup` steps, then follows schedule: "constant", or "linear" and "cosine" to 0. clip: the largest gradient norm.
-    z_loss times the mean squared log-partition is added to the loss (Chowdhery et al. 2022, arXiv 2204.02311).
-    forget_every: token embeddings are drawn anew every so many steps ("active forgetting", Chen et al. 2023, arXiv
-    2307.01163), until step forget_until when there is one ("temporary", Anand et al. 2024, arXiv 2406.00053).
-    forget_rows: which ids are drawn anew, as [first, stop] (None: all).
-    checkpoints: how many are kept, at steps spaced by logarithm, the first and the last step among them; or the steps.
+    Attributes:
+        data, data_options: A source of `interp.toys.data` and its options.
+        model: Options of `toys.transformer`; d_vocab, d_in and n_ctx come from the data where they
+            are not given.
+        optimizer: "adamw", "adam" or "sgd" (with momentum); weight_decay is on every weight. lr
+            rises linearly over `warmup` steps, then follows schedule: "constant", or "linear" and
+            "cosine" to 0.
+        clip: The largest gradient norm. z_loss times the mean squared log-partition is added to the
+            loss (Chowdhery et al. 2022, arXiv 2204.02311).
+        forget_every: Token embeddings are drawn anew every so many steps ("active forgetting", Chen
+            et al. 2023, arXiv 2307.01163), until step forget_until when there is one ("temporary",
+            Anand et al. 2024, arXiv 2406.00053).
+        forget_rows: Which ids are drawn anew, as [first, stop] (None: all).
+        checkpoints: How many are kept, at steps spaced by logarithm, the first and the last step
+            among them; or the steps.
     """
 
     name: str
@@ -95,9 +104,11 @@ class Recipe:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
 
     def but(self, **changes: Any) -> "Recipe":
-        """The recipe with some values changed: recipe.but(seed=1); `model` and `data_options` are added to.
+        """The recipe with some values changed: recipe.but(seed=1); `model` and `data_options` are
+        added to.
 
-        >>> recipe.but(model={"attention": "relu"}, optimizer="sgd", lr=0.1)
+        Example:
+            >>> recipe.but(model={"attention": "relu"}, optimizer="sgd", lr=0.1)
         """
         from interp.toys.model.spec import checked
 
@@ -155,7 +166,8 @@ def from_json(text: str) -> Recipe:
 def digest(recipe: Recipe, *tensors: torch.Tensor) -> str:
     """A short hash of a recipe and of what was drawn with it.
 
-    The first batch and the first weights are hashed too: a run made before a generator changed is another run.
+    The first batch and the first weights are hashed too: a run made before a generator changed is
+    another run.
     """
     h = hashlib.sha256(f"{VERSION} {json.dumps(asdict(recipe), sort_keys=True)}".encode())
     for tensor in tensors:

@@ -6,7 +6,8 @@ from interp.toys.training.recipe import Recipe
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        # A previous-token head below, induction heads above (Olsson et al. 2022). With learned positions two layers do
+        # A previous-token head below, induction heads above (Olsson et al. 2022). With learned
+        # positions two layers do
         # the task by other means: no head of theirs looks one back.
         Recipe(
             "induction",

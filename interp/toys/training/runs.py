@@ -1,4 +1,6 @@
-"""A run: a recipe, and what its training left in a folder. Checkpoints are safetensors, written at once or not at all."""
+"""A run: a recipe, and what its training left in a folder. Checkpoints are safetensors, written at
+once or not at all.
+"""
 
 import json
 from collections.abc import Mapping
@@ -23,10 +25,11 @@ DONE, STATE = "run.json", "state.safetensors"
 class Run:
     """A finished training run, every checkpoint at hand.
 
-    >>> run = toys.load_or_train("induction")
-    >>> run.steps                           # (0, 1, 2, 3, 5, ..., 2000)
-    >>> interp.patch(run.model(), task, "L*H*")
-    >>> run.loss().plot()
+    Example:
+        >>> run = toys.load_or_train("induction")
+        >>> run.steps                           # (0, 1, 2, 3, 5, ..., 2000)
+        >>> interp.patch(run.model(), task, "L*H*")
+        >>> run.loss().plot()
     """
 
     recipe: Recipe
@@ -41,7 +44,10 @@ class Run:
 
     def __repr__(self) -> str:
         end = f"loss {self.losses[-1]:.3f}" if len(self.losses) else "untrained"
-        return f"Run({self.recipe.name}, seed {self.recipe.seed}, {self.recipe.steps} steps, {end}, {len(self.steps)} checkpoints)"
+        return (
+            f"Run({self.recipe.name}, seed {self.recipe.seed}, {self.recipe.steps} steps, {end},"
+            f" {len(self.steps)} checkpoints)"
+        )
 
     def weights(self, step: int | None = None) -> dict[str, Tensor]:
         """The weights at a checkpoint (None: the last)."""
@@ -56,7 +62,9 @@ class Run:
         return net
 
     def model(self, step: int | None = None) -> Any:
-        """The model at a checkpoint (None: the last), open to every tool: `interp.run`, `patch`, `discover`, ..."""
+        """The model at a checkpoint (None: the last), open to every tool: `interp.run`, `patch`,
+        `discover`, ...
+        """
         from interp.toys.model.transformer import wrapped
 
         step = self.steps[-1] if step is None else step
@@ -84,7 +92,8 @@ class Run:
 
         if not self.recipe.data:
             raise ValueError(
-                f"{self.recipe.name!r} was trained on a function of your own: draw batches from that"
+                f"{self.recipe.name!r} was trained on a function of your own: draw batches from"
+                " that"
             )
         return data.make(self.recipe.data, **self.recipe.data_options)
 
@@ -108,7 +117,8 @@ def put(net: Net, weights: Mapping[str, Tensor]) -> None:
     mine = dict(net.named_parameters())
     if set(mine) != set(weights):
         raise ValueError(
-            f"these weights are of another model: {sorted(set(mine) ^ set(weights))[0]!r} is in one of the two only"
+            f"these weights are of another model: {sorted(set(mine) ^ set(weights))[0]!r} is in one"
+            " of the two only"
         )
     with torch.no_grad():
         for name, weight in weights.items():

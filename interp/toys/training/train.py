@@ -1,4 +1,6 @@
-"""`train` and `trained`: a recipe becomes a run, once. Seeded, on one thread, the same bits every time."""
+"""`train` and `trained`: a recipe becomes a run, once. Seeded, on one thread, the same bits every
+time.
+"""
 
 import json
 import math
@@ -34,8 +36,9 @@ Show = Mapping[str, Callable[[Any], float]]
 def load_or_train(recipe: str | Recipe, **changes: Any) -> Run:
     """The run of a recipe, or of a recipe's name: loaded when it was made before, else trained now.
 
-    >>> model = interp.toys.load_or_train("induction").model()
-    >>> interp.toys.load_or_train("induction", seed=1, steps=500)
+    Example:
+        >>> model = interp.toys.load_or_train("induction").model()
+        >>> interp.toys.load_or_train("induction", seed=1, steps=500)
     """
     return train(named(recipe).but(**changes))
 
@@ -50,13 +53,20 @@ def train(
 ) -> Run:
     """The run of a recipe: trained now, or loaded where the same recipe was trained before.
 
-    >>> run = toys.train(toys.Recipe("copy", data="repeated_tokens", steps=500), show={"loss": toys.loss_on(batch)})
+    An interrupted run goes on where it was, to the same bits. Runs lie in the cache (INTERP_CACHE),
+    named by a hash of the recipe, its first batch and its first weights.
 
-    An interrupted run goes on where it was, to the same bits. Runs lie in the cache (INTERP_CACHE), named by a hash of
-    the recipe, its first batch and its first weights. draw: batches of your own, `draw(n, generator)` with inputs and
-    targets; nobody can hash a function, so such a run is kept only in the `folder` you name. show: measures of the
-    model for the progress bar, taken at checkpoints. told: is called with the number of steps done since it was last called, now
-    and then. ValueError with the step when the loss is no number any more.
+    Example:
+        >>> run = toys.train(toys.Recipe("copy", data="repeated_tokens", steps=500), show={"loss": toys.loss_on(batch)})
+
+    Args:
+        draw: Batches of your own, `draw(n, generator)` with inputs and targets; nobody can hash a
+            function, so such a run is kept only in the `folder` you name.
+        show: Measures of the model for the progress bar, taken at checkpoints.
+        told: Is called with the number of steps done since it was last called, now and then.
+
+    Raises:
+        ValueError: With the step when the loss is no number any more.
     """
     own, draw = draw is not None, draw or _source(recipe).batch
     with one_thread():
@@ -110,7 +120,7 @@ def loss(net: Net, batch: Any) -> tuple[Tensor, Tensor]:
     return F.cross_entropy(logits, targets), logits
 
 
-# --- the loop ----------------------------------------------------------------------------------------------------
+# --- the loop -------------------------------------------------------------------------------------
 
 
 def _fit(
@@ -197,11 +207,13 @@ def _check(recipe: Recipe, losses: list[float], total: float) -> None:
     step = len(losses)
     if step == 1:
         raise ValueError(
-            f"{recipe.name}: the loss is {total:g} before any training: does each batch have a target that is not {IGNORE}?"
+            f"{recipe.name}: the loss is {total:g} before any training: does each batch have a"
+            f" target that is not {IGNORE}?"
         )
     raise ValueError(
-        f"{recipe.name}: the loss is {total:g} at step {step} and was {losses[-2]:.4g} before: training diverged; "
-        f"try a smaller lr than {recipe.lr:g}, warmup={max(100, 2 * recipe.warmup)}, or clip=1.0"
+        f"{recipe.name}: the loss is {total:g} at step {step} and was {losses[-2]:.4g} before:"
+        f" training diverged; try a smaller lr than {recipe.lr:g},"
+        f" warmup={max(100, 2 * recipe.warmup)}, or clip=1.0"
     )
 
 
@@ -209,11 +221,12 @@ def _check_weights(recipe: Recipe, net: Net, step: int) -> None:
     for name, weight in net.named_parameters():
         if not weight.isfinite().all():
             raise ValueError(
-                f"{recipe.name}: {name} is not finite after step {step}: training diverged; try a smaller lr than {recipe.lr:g}, or clip=1.0"
+                f"{recipe.name}: {name} is not finite after step {step}: training diverged; try a"
+                f" smaller lr than {recipe.lr:g}, or clip=1.0"
             )
 
 
-# --- forgetting --------------------------------------------------------------------------------------------------
+# --- forgetting -----------------------------------------------------------------------------------
 
 
 def _forgotten(recipe: Recipe, net: Net) -> Iterator[tuple[Tensor, slice, float]]:
@@ -239,7 +252,7 @@ def _forget(
                 kept[at] = 0.0  # what the optimiser remembers of rows that are gone
 
 
-# --- going on after an interruption ------------------------------------------------------------------------------
+# --- going on after an interruption ---------------------------------------------------------------
 
 
 def _save_state(
@@ -262,7 +275,9 @@ def _save_state(
 def _resume(
     home: Path, key: str, net: Net, optimizer: torch.optim.Optimizer, generators: Mapping
 ) -> list[float]:
-    """The losses so far, everything else being put back as it was; [] where there is nothing to go on from."""
+    """The losses so far, everything else being put back as it was; [] where there is nothing to go
+    on from.
+    """
     from safetensors.torch import load_file
 
     try:
@@ -286,7 +301,7 @@ def _resume(
     return state["losses"].tolist()
 
 
-# --- where and on what -------------------------------------------------------------------------------------------
+# --- where and on what ----------------------------------------------------------------------------
 
 
 @contextmanager
@@ -303,7 +318,8 @@ def one_thread() -> Iterator[None]:
 def _source(recipe: Recipe) -> Any:
     if not recipe.data:
         raise ValueError(
-            f"{recipe.name!r} says no data (try data='repeated_tokens', or train(recipe, draw=my_function))"
+            f"{recipe.name!r} says no data (try data='repeated_tokens', or train(recipe,"
+            " draw=my_function))"
         )
     return _made(recipe.data, json.dumps(recipe.data_options))
 
@@ -324,13 +340,16 @@ def _options(recipe: Recipe, first: Any) -> dict[str, Any]:
         options.setdefault("d_in", first.inputs.shape[-1])
     if "d_vocab" not in options:
         raise ValueError(
-            f"{recipe.name!r} says no d_vocab: with batches of your own, put it in the recipe's model"
+            f"{recipe.name!r} says no d_vocab: with batches of your own, put it in the recipe's"
+            " model"
         )
     return options
 
 
 def _said(recipe: Recipe, first: Any) -> dict[str, Any]:
-    """The words of the tokens, where the data has some, and the token that begins every row, where one does."""
+    """The words of the tokens, where the data has some, and the token that begins every row, where
+    one does.
+    """
     source = _source(recipe) if recipe.data else None
     words = [str(word) for word in getattr(source, "words", ())]
     start = first.inputs[:, 0]
@@ -339,7 +358,9 @@ def _said(recipe: Recipe, first: Any) -> dict[str, Any]:
 
 
 def _shown(net: Net, show: Show, said: Mapping[str, Any]) -> Callable[[], dict[str, str]]:
-    """What takes the measures that the bar shows: on a copy with hooks, the net in training having none."""
+    """What takes the measures that the bar shows: on a copy with hooks, the net in training having
+    none.
+    """
     if not show:
         return dict
     from interp.toys.model.transformer import wrapped

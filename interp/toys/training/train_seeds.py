@@ -16,17 +16,20 @@ from interp.toys.training.train import found, train
 def train_seeds(
     recipe: str | Recipe, seeds: Sequence[int] = (0, 1, 2), *, processes: int = 2
 ) -> list[Run]:
-    """The runs of a recipe with these seeds, trained side by side, each on one thread; made ones are loaded.
-
-    >>> runs = toys.train_seeds("induction", [0, 1, 2])
-    >>> toys.over_training(runs, toys.loss_on(batch)).plot()
+    """The runs of a recipe with these seeds, trained side by side, each on one thread; made ones
+    are loaded.
 
     The same bits as one after another. An interrupted call goes on where it was.
+
+    Example:
+        >>> runs = toys.train_seeds("induction", [0, 1, 2])
+        >>> toys.over_training(runs, toys.loss_on(batch)).plot()
     """
     recipes = [named(recipe).but(seed=seed) for seed in seeds]
     if processes < 1 or len(set(seeds)) < len(seeds):
         raise ValueError(
-            f"train_seeds(seeds={list(seeds)}, processes={processes}): different seeds, and a process at least"
+            f"train_seeds(seeds={list(seeds)}, processes={processes}): different seeds, and a"
+            " process at least"
         )
     todo = [one for one in recipes if found(one) is None]
     if len(todo) > 1 and processes > 1:
@@ -35,7 +38,9 @@ def train_seeds(
 
 
 def _side_by_side(recipes: Sequence[Recipe], processes: int) -> None:
-    """Trains recipes into the cache. Processes are started plainly: a notebook's own module cannot be imported by one."""
+    """Trains recipes into the cache. Processes are started plainly: a notebook's own module cannot
+    be imported by one.
+    """
     queue, running, failed = list(recipes), [], []
     lock = threading.Lock()
     with progress(

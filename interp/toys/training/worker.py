@@ -1,4 +1,6 @@
-"""What one process of `train_seeds` runs: a recipe from standard input, into the cache, its steps told as it goes."""
+"""What one process of `train_seeds` runs: a recipe from standard input, into the cache, its steps
+told as it goes.
+"""
 
 import sys
 

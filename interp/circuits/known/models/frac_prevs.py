@@ -1,7 +1,9 @@
-"""Fraction of previous tokens: how many of all tokens so far are "ram", in eighths, said as the word of that number.
+"""Fraction of previous tokens: how many of all tokens so far are "ram", in eighths, said as the
+word of that number.
 
-What the RASP program frac_prevs compiles to (Lindner et al. 2023, Tracr, arXiv 2301.05062): an MLP marks the token, a
-head with no preference averages the marks, an MLP reads the average off. The first token counts as one that is no "ram".
+What the RASP program frac_prevs compiles to (Lindner et al. 2023, Tracr, arXiv 2301.05062): an MLP
+marks the token, a head with no preference averages the marks, an MLP reads the average off. The
+first token counts as one that is no "ram".
 """
 
 import random

@@ -1,4 +1,6 @@
-"""Previous: the word before is said again; a previous token head, and a head that copies what it noted."""
+"""Previous: the word before is said again; a previous token head, and a head that copies what it
+noted.
+"""
 
 import random
 

@@ -1,4 +1,6 @@
-"""Relay: the token five back is moved by a head, looked up by an MLP, and moved again; values alone."""
+"""Relay: the token five back is moved by a head, looked up by an MLP, and moved again; values
+alone.
+"""
 
 import random
 

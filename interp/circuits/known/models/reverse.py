@@ -1,7 +1,9 @@
-"""Reverse: words, then "ram", then the words again from the last to the first, wherever "ram" stands.
+"""Reverse: words, then "ram", then the words again from the last to the first, wherever "ram"
+stands.
 
-What the RASP program of reversal compiles to (Lindner et al. 2023, Tracr, arXiv 2301.05062), with the length read off the
-mark: a head finds it, an MLP counts back from it, a head looks there and says the word.
+What the RASP program of reversal compiles to (Lindner et al. 2023, Tracr, arXiv 2301.05062), with
+the length read off the mark: a head finds it, an MLP counts back from it, a head looks there and
+says the word.
 """
 
 import random

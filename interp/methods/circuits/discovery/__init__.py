@@ -1,7 +1,8 @@
-"""Circuit discovery: one method a file, all `f(model, task, **options) -> Result` with axes sender and receiver.
+"""Circuit discovery: one method a file, all `f(model, task, **options) -> Result` with axes sender
+and receiver.
 
-A score estimates how much the clean run's metric falls when the edge carries the corrupted run's value: positive
-edges help. NaN means that there is no such edge.
+A score estimates how much the clean run's metric falls when the edge carries the corrupted run's
+value: positive edges help. NaN means that there is no such edge.
 """
 
 from collections.abc import Callable
@@ -38,12 +39,18 @@ METHODS: dict[str, Callable[..., Result]] = {
 def discover(model: Any, task: Any, method: str = "eap_ig", **options: Any) -> Result:
     """A score for every edge of the residual graph, by a method of this name.
 
-    >>> scores = discover(model, task, method="eap_ig", steps=5)
-    >>> scores.top(5).labels
-    >>> Circuit.top(scores, 500)
+    Positive: the edge helps the task's metric.
 
-    Axes: sender, receiver; NaN where there is no edge. Positive: the edge helps the task's metric. options: the
-    method's own (`help(interp.methods.circuits.discovery.acdc)`).
+    Example:
+        >>> scores = discover(model, task, method="eap_ig", steps=5)
+        >>> scores.top(5).labels
+        >>> Circuit.top(scores, 500)
+
+    Args:
+        options: The method's own (`help(interp.methods.circuits.discovery.acdc)`).
+
+    Returns:
+        Axes: sender, receiver; NaN where there is no edge.
     """
     if method not in METHODS:
         raise unknown("discovery method", method, METHODS, "discover(model, task, method='eap_ig')")

@@ -34,26 +34,34 @@ def acdc(
 ) -> Result:
     """What each edge was worth when ACDC tried to cut it: 0 for the edges it cut.
 
-    >>> found = acdc(model, task, tau=0.01, resume="acdc.npz")
-    >>> Circuit.threshold(found, 1e-9)                       # ACDC's circuit: the edges it kept
+    Receivers in turn, from the logits back, and the edges into each from the last sender to the
+    first. An edge is cut for good when the prediction's KL divergence from the clean run then rises
+    by less than tau (nats, mean over prompts), given all cuts so far. With another metric: when the
+    metric moves by less than tau, up or down.
 
-    Receivers in turn, from the logits back, and the edges into each from the last sender to the first. An edge is
-    cut for good when the prediction's KL divergence from the clean run then rises by less than tau (nats, mean over
-    prompts), given all cuts so far. With another metric: when the metric moves by less than tau, up or down.
-    among: only these edges are tried, a circuit's or the n best of `eap_ig` (5 steps); when a receiver's turn
-    comes, its other edges are cut first, untested. Exact and fast: a batch tries to cut the next 1, 2, ..., k edges,
-    and what follows the first that must stay is thrown away; runs start at the receiver's layer; a component that
-    nothing reads any more is cut off without a run. resume: a .npz file; the same call goes on from there.
+    Example:
+        >>> found = acdc(model, task, tau=0.01, resume="acdc.npz")
+        >>> Circuit.threshold(found, 1e-9)                       # ACDC's circuit: the edges it kept
 
-    Axes: sender, receiver (NaN: no edge). Unit: the metric's (nats for the KL). The score is the change when the
-    edge was tested, others being cut already, if it was kept, and 0 if not: it tells kept from cut, and is not
-    comparable between edges. Positive: the edge helps (cutting it raises the KL, or lowers the metric).
-    Conmy et al. 2023 (arXiv 2304.14997).
+    Args:
+        among: Only these edges are tried, a circuit's or the n best of `eap_ig` (5 steps); when a
+            receiver's turn comes, its other edges are cut first, untested. Exact and fast: a batch
+            tries to cut the next 1, 2, ..., k edges, and what follows the first that must stay is
+            thrown away; runs start at the receiver's layer; a component that nothing reads any more
+            is cut off without a run.
+        resume: A .npz file; the same call goes on from there.
+
+    Reference:
+        Axes: sender, receiver (NaN: no edge). Unit: the metric's (nats for the KL). The score is
+        the change when the edge was tested, others being cut already, if it was kept, and 0 if not:
+        it tells kept from cut, and is not comparable between edges. Positive: the edge helps
+        (cutting it raises the KL, or lowers the metric). Conmy et al. 2023 (arXiv 2304.14997).
     """
     started = time.perf_counter()
     if isinstance(tau, bool) or not isinstance(tau, (int, float)) or not tau > 0:
         raise ValueError(
-            f"tau={tau!r}: the smallest change that keeps an edge is above 0, in the metric's unit (try 0.01)"
+            f"tau={tau!r}: the smallest change that keeps an edge is above 0, in the metric's unit"
+            " (try 0.01)"
         )
     metric = edges.judged(model, task, metric)
     graph = edges.Edges(model, task, metric, by=by, backend=backend)
@@ -116,7 +124,9 @@ def _tried(
 
 
 def _cells(dims: Any, there: Tensor, tried: Tensor) -> list[tuple[int, int]]:
-    """Every edge (sender, receiver) in the order of the search; a receiver's untested ones come first."""
+    """Every edge (sender, receiver) in the order of the search; a receiver's untested ones come
+    first.
+    """
     each = []
     for r in reversed(range(there.shape[1])):
         column = there[:, r].nonzero()[:, 0].flip(0).tolist()
@@ -145,7 +155,9 @@ def _search(
     now, ahead, runs = clean, LEAST, 0
 
     def settle(item: Item, value: Tensor) -> bool:
-        """Whether the edge stays: otherwise it is cut, and the next ones are compared with the run without it."""
+        """Whether the edge stays: otherwise it is cut, and the next ones are compared with the run
+        without it.
+        """
         nonlocal now
         s, r = cells[item[0]]
         change = rise(value, now)
@@ -209,7 +221,9 @@ def _runs(
 
 
 def _steps(cells: list[tuple[int, int]], dims: Any) -> list[tuple[int, dict[int, Item]]]:
-    """(layer, {receiver: its edges}) of receivers that no edge connects: a layer's MLP, then its attention."""
+    """(layer, {receiver: its edges}) of receivers that no edge connects: a layer's MLP, then its
+    attention.
+    """
     steps: dict[tuple[int, bool], dict[int, Item]] = {}
     receivers = sites.receivers(dims)
     for i, (_, r) in enumerate(cells):

@@ -1,4 +1,6 @@
-"""Edge attribution patching: every edge's effect to first order, from one forward and one backward pass."""
+"""Edge attribution patching: every edge's effect to first order, from one forward and one backward
+pass.
+"""
 
 import time
 from typing import Any
@@ -19,15 +21,25 @@ def eap(
     examples: bool = False,
     backend: str | None = None,
 ) -> Result:
-    """Each edge's move, clean less corrupted, times the metric's slope in what its receiver reads in the clean run.
+    """Each edge's move, clean less corrupted, times the metric's slope in what its receiver reads
+    in the clean run.
 
-    >>> eap(model, task).top(5)
-    >>> Circuit.top(eap(model, task), 500)
+    Unit: the metric's; positive = corrupting the edge lowers it.
 
-    Axes: sender, receiver (NaN: no edge). Unit: the metric's; positive = corrupting the edge lowers it. by: what a
-    corrupted edge carries, see `interp.evaluate`. examples=True keeps every example's score (for intervals and
-    stability; a number an edge and example). way: "engine" or "hooks" insists.
-    Syed et al. 2023 (arXiv 2310.10348).
+    Example:
+        >>> eap(model, task).top(5)
+        >>> Circuit.top(eap(model, task), 500)
+
+    Args:
+        by: What a corrupted edge carries, see `interp.evaluate`. examples=True keeps every
+            example's score (for intervals and stability; a number an edge and example). way:
+            "engine" or "hooks" insists.
+
+    Returns:
+        Axes: sender, receiver (NaN: no edge).
+
+    Reference:
+        Syed et al. 2023 (arXiv 2310.10348).
     """
     started = time.perf_counter()
     metric = metric_of(task, metric)

@@ -1,4 +1,6 @@
-"""Edge attribution patching with integrated gradients: the slope averaged on the way from corrupted to clean."""
+"""Edge attribution patching with integrated gradients: the slope averaged on the way from corrupted
+to clean.
+"""
 
 import time
 from typing import Any
@@ -22,15 +24,19 @@ def eap_ig(
     examples: bool = False,
     backend: str | None = None,
 ) -> Result:
-    """Each edge's move, clean less corrupted, times the metric's slope, averaged between the two runs.
+    """Each edge's move, clean less corrupted, times the metric's slope, averaged between the two
+    runs.
 
-    >>> eap_ig(model, task, steps=5).top(5)
+    Example:
+        >>> eap_ig(model, task, steps=5).top(5)
 
-    at="inputs": the slope is taken at embeddings corrupted + k/steps (clean - corrupted), k = 0 .. steps - 1, as in
-    the reference implementation. at="activations": each layer's attention and each MLP in turn writes such a
-    mixture, all else being clean: one backward pass a component and step, and exact in more cases.
-    Axes: sender, receiver (NaN: no edge). Unit: the metric's; positive = corrupting the edge lowers it.
-    Hanna et al. 2024 (arXiv 2403.17806).
+    Reference:
+        at="inputs": the slope is taken at embeddings corrupted + k/steps (clean - corrupted), k = 0
+        .. steps - 1, as in the reference implementation. at="activations": each layer's attention
+        and each MLP in turn writes such a mixture, all else being clean: one backward pass a
+        component and step, and exact in more cases. Axes: sender, receiver (NaN: no edge). Unit:
+        the metric's; positive = corrupting the edge lowers it. Hanna et al. 2024 (arXiv
+        2403.17806).
     """
     started = time.perf_counter()
     if not isinstance(steps, int) or steps < 1:
@@ -39,7 +45,8 @@ def eap_ig(
         raise unknown("place to integrate", at, ("inputs", "activations"), "at='inputs'")
     if by == "zero":
         raise ValueError(
-            "by='zero': a zero embedding has no slope under the norm (try by='mean', or method 'eap')"
+            "by='zero': a zero embedding has no slope under the norm (try by='mean', or method"
+            " 'eap')"
         )
     metric = metric_of(task, metric)
     graph = edges.Edges(model, task, metric, by=by, backend=backend)

@@ -33,16 +33,26 @@ def edge_pruning(
 ) -> Result:
     """The probability that a learned mask keeps each edge, when `share` of all edges may be kept.
 
-    >>> Circuit.top(edge_pruning(model, task, share=0.02), 500)
+    Each step draws a mask from 0 (corrupted) to 1 (kept) for every edge from its hard concrete
+    distribution (Louizos et al. 2018), runs the clean prompts with it, and descends on the distance
+    from the clean run: the KL of its prediction (metric="kl"), or the mean size of the change in
+    another metric. Two multipliers, which ascend, hold the expected share of kept edges to a target
+    that falls from 1 to `share` in the first 80 % of the steps.
 
-    Each step draws a mask from 0 (corrupted) to 1 (kept) for every edge from its hard concrete distribution
-    (Louizos et al. 2018), runs the clean prompts with it, and descends on the distance from the clean run: the KL
-    of its prediction (metric="kl"), or the mean size of the change in another metric. Two multipliers, which
-    ascend, hold the expected share of kept edges to a target that falls from 1 to `share` in the first 80 % of the
-    steps. lr: the learning rate (Adam) of mask logits and multipliers. The same seed gives the same masks.
-    The paper also has masks over components, and 3,000 steps; here edges alone.
-    Axes: sender, receiver (NaN: no edge). Unit: probability, without a sign. Needs a model that the lean engine
-    knows: the gradient comes through its runs. Bhaskar et al. 2024 (arXiv 2406.16778).
+    Example:
+        >>> Circuit.top(edge_pruning(model, task, share=0.02), 500)
+
+    Args:
+        lr: The learning rate (Adam) of mask logits and multipliers. The same seed gives the same
+            masks. The paper also has masks over components, and 3,000 steps; here edges alone.
+            Unit: probability, without a sign. Needs a model that the lean engine knows: the
+            gradient comes through its runs.
+
+    Returns:
+        Axes: sender, receiver (NaN: no edge).
+
+    Reference:
+        Bhaskar et al. 2024 (arXiv 2406.16778).
     """
     started = time.perf_counter()
     if not 0 < share < 1:
@@ -107,7 +117,9 @@ def _learn(
 
 
 def _masks(logits: Float[Tensor, "edge"], draw: torch.Generator) -> Float[Tensor, "edge"]:
-    """A draw from the hard concrete distribution: stretched past 0 and 1 and cut there, so that both come out exactly."""
+    """A draw from the hard concrete distribution: stretched past 0 and 1 and cut there, so that
+    both come out exactly.
+    """
     u = torch.rand(logits.shape, generator=draw).clamp(1e-6, 1 - 1e-6)
     return (((u.logit() + logits) / HEAT).sigmoid() * (HIGH - LOW) + LOW).clamp(0, 1)
 

@@ -1,4 +1,6 @@
-"""Exact edge effects: each edge corrupted by itself. For small models, and to judge what estimates it."""
+"""Exact edge effects: each edge corrupted by itself. For small models, and to judge what estimates
+it.
+"""
 
 import time
 from typing import Any
@@ -21,13 +23,16 @@ def exact(
     examples: bool = False,
     backend: str | None = None,
 ) -> Result:
-    """How much the clean run's metric falls when one edge carries the corrupted value, edge by edge.
+    """How much the clean run's metric falls when one edge carries the corrupted value, edge by
+    edge.
 
-    >>> exact(tiny, task).top(5)
+    Example:
+        >>> exact(tiny, task).top(5)
 
-    Axes: sender, receiver (NaN: no edge). Unit: the metric's. A run an edge: seconds on a small model; on a
-    30-layer model hours (estimate with `eap_ig`, or prune with `acdc`).
-    Goldowsky-Dill et al. 2023 (arXiv 2304.05969), with paths of one edge.
+    Reference:
+        Axes: sender, receiver (NaN: no edge). Unit: the metric's. A run an edge: seconds on a small
+        model; on a 30-layer model hours (estimate with `eap_ig`, or prune with `acdc`).
+        Goldowsky-Dill et al. 2023 (arXiv 2304.05969), with paths of one edge.
     """
     started = time.perf_counter()
     metric = metric_of(task, metric)

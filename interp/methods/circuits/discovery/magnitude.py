@@ -27,19 +27,25 @@ def magnitude(
     examples: bool = False,
     backend: str | None = None,
 ) -> Result:
-    """How far each edge, when it is corrupted, moves its receiver's own input, relative to that input.
+    """How far each edge, when it is corrupted, moves its receiver's own input, relative to that
+    input.
 
-    >>> magnitude(model, task).top(5)
-
-    With x the stream that the receiver reads in the clean run, m the sender's move (its clean write less the
-    corrupted one), and P what the receiver makes of the stream first:
+    With x the stream that the receiver reads in the clean run, m the sender's move (its clean write
+    less the corrupted one), and P what the receiver makes of the stream first:
 
         score = |P(x - m) - P(x)| / |P(x)|
 
-    P is the norm and then W_Q, W_K or W_V with bias for q, k, v; the norm alone for an MLP; the final norm for the
-    logits. |.| is the Euclidean length over all positions from the first at which the prompts differ (END alone
-    for the logits). Exact, not to first order. Axes: sender, receiver (NaN: no edge). Unit: share of the input;
-    never negative. A baseline: an edge can move its receiver far and the answer not at all.
+    P is the norm and then W_Q, W_K or W_V with bias for q, k, v; the norm alone for an MLP; the
+    final norm for the logits. |.| is the Euclidean length over all positions from the first at
+    which the prompts differ (END alone for the logits). Exact, not to first order. Unit: share of
+    the input; never negative. A baseline: an edge can move its receiver far and the answer not at
+    all.
+
+    Example:
+        >>> magnitude(model, task).top(5)
+
+    Returns:
+        Axes: sender, receiver (NaN: no edge).
     """
     started = time.perf_counter()
     graph = edges.Edges(
@@ -87,7 +93,9 @@ def magnitude(
 def _reads(
     model: Any, dims: bridge.Dims, read: dict[str, Tensor]
 ) -> Iterator[tuple[slice, Tensor, int, Callable[[Tensor], Tensor]]]:
-    """(receivers, the stream they read, how many senders come before, what each makes of it [... pos receiver d])."""
+    """(receivers, the stream they read, how many senders come before, what each makes of it [...
+    pos receiver d]).
+    """
     number = {str(r): i for i, r in enumerate(sites.receivers(dims))}
     senders = sites.senders(dims)
 

@@ -26,17 +26,22 @@ def node_attribution(
     examples: bool = False,
     backend: str | None = None,
 ) -> Result:
-    """Each edge's weaker end: the smaller of its two components' attributions, with the sender's sign.
+    """Each edge's weaker end: the smaller of its two components' attributions, with the sender's
+    sign.
 
-    >>> node_attribution(model, task).top(5)
+    Example:
+        >>> node_attribution(model, task).top(5)
 
-    A component's attribution (AtP) is its move, clean less corrupted, times the metric's slope in what it writes,
-    in the clean run. An edge has the sign of its sender's, and the size of the sender's or of the receiving
-    component's, whichever is smaller; a KV head counts as the largest in size of the query heads that share it, the
-    logits as infinite. It knows components alone: two strong ones score high also when nothing passes between them.
-    Axes: sender, receiver (NaN: no edge). Unit: the metric's; positive = corrupting the sender lowers it.
-    examples=True: the same for every prompt by itself; the score is then their mean.
-    Attribution: Nanda 2023; Kramar et al. 2024 (arXiv 2403.00745). The lifting is ours, a baseline for edges.
+    Reference:
+        A component's attribution (AtP) is its move, clean less corrupted, times the metric's slope
+        in what it writes, in the clean run. An edge has the sign of its sender's, and the size of
+        the sender's or of the receiving component's, whichever is smaller; a KV head counts as the
+        largest in size of the query heads that share it, the logits as infinite. It knows
+        components alone: two strong ones score high also when nothing passes between them. Axes:
+        sender, receiver (NaN: no edge). Unit: the metric's; positive = corrupting the sender lowers
+        it. examples=True: the same for every prompt by itself; the score is then their mean.
+        Attribution: Nanda 2023; Kramar et al. 2024 (arXiv 2403.00745). The lifting is ours, a
+        baseline for edges.
     """
     started = time.perf_counter()
     metric = metric_of(task, metric)

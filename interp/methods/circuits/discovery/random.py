@@ -14,9 +14,13 @@ from interp.results import Result
 def random(model: Any, task: Any, *, seed: int = 0) -> Result:
     """A number from 0 to 1 for every edge, drawn from a seed: no edge is better than another.
 
-    >>> Circuit.top(random(model, task, seed=3), 500)        # a random circuit of 500 edges
+    Unit: none. Neither the weights nor the prompts are looked at.
 
-    Axes: sender, receiver (NaN: no edge). Unit: none. Neither the weights nor the prompts are looked at.
+    Example:
+        >>> Circuit.top(random(model, task, seed=3), 500)        # a random circuit of 500 edges
+
+    Returns:
+        Axes: sender, receiver (NaN: no edge).
     """
     started = time.perf_counter()
     shape = edges.exist(bridge.dims(model)).shape

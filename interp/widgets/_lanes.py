@@ -1,10 +1,23 @@
 """Work beside the kernel's own thread, of which only the newest counts."""
 
+import atexit
+import ctypes
 import threading
+import weakref
 from collections.abc import Callable
 
 IDLE = 30.0  # seconds a thread waits for more work before it ends
+LAST = 30.0  # seconds that the end of the process waits for a job's present step
 Job = Callable[[Callable[[], bool]], None]
+_lanes: "weakref.WeakSet[Lane]" = weakref.WeakSet()
+
+
+@atexit.register
+def _end() -> None:
+    """Ends every job before the interpreter does: a thread that is inside torch by then would abort the process."""
+    for thread in [lane.end() for lane in list(_lanes)]:
+        if thread is not None:
+            thread.join(LAST)
 
 
 class Lane:
@@ -22,8 +35,9 @@ class Lane:
         self._change = threading.Condition()
         self._next: tuple[int, Job] | None = None
         self._turn = 0
-        self._running = False
+        self._running = self._over = False
         self._thread: threading.Thread | None = None
+        _lanes.add(self)
 
     def put(self, job: Job) -> None:
         """Runs this job as soon as the running one ends, in place of any other that waits."""
@@ -44,6 +58,18 @@ class Lane:
             self._next = None
             self._change.notify_all()
 
+    def end(self) -> threading.Thread | None:
+        """Ends the thread: the running job meets SystemExit at its next line of Python. Gives the thread, to be joined."""
+        with self._change:
+            self._turn += 1
+            self._next, self._over, thread = None, True, self._thread
+            if thread is not None and self._running:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
+                )
+            self._change.notify_all()
+        return thread
+
     def wait(self, timeout: float) -> bool:
         """Whether nothing is left to do within so many seconds; at once True in the lane's own
         thread.
@@ -58,7 +84,7 @@ class Lane:
             with self._change:
                 self._running = False
                 self._change.notify_all()
-                self._change.wait_for(lambda: self._next is not None, IDLE)
+                self._change.wait_for(lambda: self._next is not None or self._over, IDLE)
                 if self._next is None:
                     self._thread = None
                     return

@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "interp"
 
 # From the ground up. A part may use what stands in the rows below it, and nothing of its own row.
 ROWS = [
-    {"_store", "_numbers", "_progress", "_tables", "_stats", "_errors"},
+    {"_types", "_store", "_numbers", "_progress", "_tables", "_stats", "_errors"},
     {"_lazy", "dims"},
     {"_find"},
     {"sites", "plots"},

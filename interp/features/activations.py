@@ -14,6 +14,7 @@ from torch import Tensor
 
 from interp import _store, texts
 from interp._errors import unknown
+from interp._types import Model
 from interp.features import site_values
 from interp.features.sites import place, width
 from interp.methods.runs.checkpoint import digest
@@ -145,7 +146,7 @@ class Activations:
 
 
 def activations(
-    model: Any,
+    model: Model,
     site: str | Sequence[str],
     text: Any = None,
     *,
@@ -222,7 +223,7 @@ def activations(
 
 
 def chunks_of(
-    model: Any, text: Any, tokens: int, length: int, split: str | None, seed: int, skip: int = 1
+    model: Model, text: Any, tokens: int, length: int, split: str | None, seed: int, skip: int = 1
 ) -> tuple[Int[Tensor, "chunk pos"], int, dict[str, Any]]:
     """The ids that `activations` or `judge` reads, how many first positions it leaves out, and what
     they are.
@@ -259,7 +260,7 @@ def chunks_of(
 
 
 def _made(
-    model: Any,
+    model: Model,
     ids: Tensor,
     where: Sequence[str],
     skip: int,

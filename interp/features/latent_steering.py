@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from interp._types import Model
 from interp.features.dictionary import Dictionary
 from interp.methods.steering.matched_kl import match_kl, word_gain
 from interp.methods.steering.steer import Direction
@@ -13,7 +14,7 @@ from interp.results import Result
 
 
 def latent_gain(
-    model: Any,
+    model: Model,
     prompts: Any,
     dictionaries: Sequence[Dictionary],
     latents: Mapping[str, Mapping[str, int]],

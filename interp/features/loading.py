@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from interp import sites, texts
+from interp._types import Model
 from interp.features import encoders
 from interp.features.activations import activations
 from interp.features.dictionary import CFG, OWN_CFG, OWN_WEIGHTS, SCHEMA, WEIGHTS, Dictionary
@@ -43,7 +44,9 @@ def load(where: str | Path, sae_id: str | None = None, *, model: Any = None) -> 
     return found
 
 
-def check(model: Any, dictionary: Dictionary, on: Any = None, *, tokens: int = 1_000) -> Dictionary:
+def check(
+    model: Model, dictionary: Dictionary, on: Any = None, *, tokens: int = 1_000
+) -> Dictionary:
     """The dictionary itself, where the model has its sites at its widths and it explains their
     activations.
 

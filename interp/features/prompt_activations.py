@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp._types import Model
 from interp.features.activations import Activations, activations
 from interp.features.dictionary import Dictionary
 from interp.methods.runs.batching import batches
@@ -33,7 +34,7 @@ class Prompted(NamedTuple):
 
 
 def read_prompts(
-    model: Any, site: str | Sequence[str], prompts: Any, *, folder: str | Path | None = None
+    model: Model, site: str | Sequence[str], prompts: Any, *, folder: str | Path | None = None
 ) -> Prompted:
     """What a model computes at one site or several on prompts of any lengths, without padding.
 

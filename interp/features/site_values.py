@@ -9,6 +9,7 @@ from torch import Tensor
 
 from interp import engine as lean
 from interp import sites
+from interp._types import Model
 from interp.engine.forward import block, embed, window
 from interp.features.sites import place, side_by_side
 from interp.interventions import run
@@ -19,7 +20,7 @@ from interp.sites import Site
 
 
 def values(
-    model: Any, tokens: Int[Tensor, "batch pos"], where: Sequence[str], backend: str | None = None
+    model: Model, tokens: Int[Tensor, "batch pos"], where: Sequence[str], backend: str | None = None
 ) -> dict[str, Tensor]:
     """The activations [batch pos d] under each of these addresses, in the model's dtype.
 
@@ -42,7 +43,7 @@ def values(
         return _hooked(model, tokens, wanted) if engine is None else _lean(engine, tokens, wanted)
 
 
-def engine_for(model: Any, where: Sequence[str]) -> Any:
+def engine_for(model: Model, where: Sequence[str]) -> Any:
     """The lean engine, where it knows the model and all these sites, otherwise None."""
     known = all(
         (s.family, s.part) in KINDS
@@ -92,7 +93,7 @@ def _heads(site: Site, value: Tensor) -> Tensor:
     return value.flatten(2) if site.stars else value[:, :, site.index]
 
 
-def _hooked(model: Any, tokens: Tensor, wanted: dict[str, Site]) -> dict[str, Tensor]:
+def _hooked(model: Model, tokens: Tensor, wanted: dict[str, Site]) -> dict[str, Tensor]:
     if len(wanted) == 1:
         (name, site), d = *wanted.items(), bridge.dims(model)
         if site.row.how == "act":

@@ -11,7 +11,6 @@ using the loaded model is then refused with one sentence.
 import copy
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any
 
 from torch import Tensor, nn
 

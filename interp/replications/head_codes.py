@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp._errors import unknown
+from interp._types import Model
 from interp.features.activations import Activations
 from interp.features.training.train import train
 from interp.interventions import run
@@ -45,7 +46,7 @@ class Codes(NamedTuple):
 
 
 def head_codes(
-    model: Any,
+    model: Model,
     task: Any,
     *,
     width: int = 200,
@@ -111,7 +112,7 @@ def head_codes(
 
 @torch.no_grad()
 def written(
-    model: Any, tokens: Int[Tensor, "batch pos"], positions: str = "last"
+    model: Model, tokens: Int[Tensor, "batch pos"], positions: str = "last"
 ) -> Float[Tensor, "batch layer head d_model"]:
     """What every head writes at the last position, or the mean of what it writes at all positions
     but the first.

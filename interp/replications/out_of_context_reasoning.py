@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from interp._types import Model
 from interp.models import bridge
 from interp.results import Result
 
@@ -42,7 +43,7 @@ def answers(
         source.batch(n, torch.Generator().manual_seed(seed), split=split) for split in splits
     ]
 
-    def measure(model: Any) -> Result:
+    def measure(model: Model) -> Result:
         rows = []
         for batch in batches:
             with torch.no_grad():

@@ -13,6 +13,7 @@ from torch import Tensor
 from interp import sites
 from interp._numbers import to_numpy
 from interp._stats import t_point
+from interp._types import Model
 from interp.interventions import run
 from interp.methods.lenses.write_lens import writer
 from interp.methods.runs import sweep
@@ -39,7 +40,7 @@ class Regression(NamedTuple):
 
 
 def write_regression(
-    model: Any,
+    model: Model,
     task: Any,
     target: str = "mlp.*@END",
     writers: str = "L*H*@END",
@@ -142,7 +143,7 @@ def write_regression(
 
 
 def _read(
-    model: Any, task: Any, sources: Any, targets: Any, shuffle: int | None
+    model: Model, task: Any, sources: Any, targets: Any, shuffle: int | None
 ) -> tuple[Tensor, Tensor]:
     """Writers [prompt writer d_model] and targets [prompt target d_model], in double precision."""
     read = []

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from interp._types import Model
 from interp.circuits import Circuit
 from interp.methods.circuits.edges import Edges, exist
 from interp.methods.circuits.evaluate import fractions, plain, run_weights
@@ -25,7 +26,7 @@ class Part(NamedTuple):
     corrupted: Tensor
 
 
-def runs(model: Any, task: Any, *, by: str = "resample", metric: str | None = None) -> Compute:
+def runs(model: Model, task: Any, *, by: str = "resample", metric: str | None = None) -> Compute:
     """A function of (circuit, cut edges, within, stale) that yields the numbers of AT_ONCE prompts,
     later of all.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from interp import engine as lean
+from interp._types import Model
 from interp.edits import scale, set_to
 from interp.interventions import Intervention, run
 from interp.methods.ablation.ablate import WAYS, others
@@ -38,7 +39,9 @@ class Setup(NamedTuple):
     ]  # prompt -> (by, factor, heads, its run): the next click may begin in the middle of it
 
 
-def prompt_task(model: Any, text: str, answer: str | None = None, wrong: str | None = None) -> Task:
+def prompt_task(
+    model: Model, text: str, answer: str | None = None, wrong: str | None = None
+) -> Task:
     """A task of one prompt, as it is: the answer is the likeliest next token unless given, the
     wrong one the next likely.
 
@@ -87,7 +90,7 @@ def prompt_task(model: Any, text: str, answer: str | None = None, wrong: str | N
     )
 
 
-def prepare(model: Any, task: Task, reference: Callable[[], Tensor] | None = None) -> Setup:
+def prepare(model: Model, task: Task, reference: Callable[[], Tensor] | None = None) -> Setup:
     """The setup for these prompts. reference: by default the prompts themselves."""
     engine = lean.find(model)
     with bridge.LOCK:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from interp import sites as places
+from interp._types import Model
 from interp.methods.patching.logits_when_patched import logits_when_patched
 from interp.methods.patching.patch import patch, result
 from interp.methods.runs.metrics import metric_of
@@ -67,7 +68,7 @@ def name_of(site: str, cell: list[int]) -> str:
     return f"L{layer}H{other}" if site == "heads" else f"{site}.{layer}@{other}"
 
 
-def runs(model: Any, task: Any, metric: str | None = None) -> Runs:
+def runs(model: Model, task: Any, metric: str | None = None) -> Runs:
     """The explorer's callables for this model and task."""
     d, length, ready = bridge.dims(model), task.clean.shape[1], {}
 
@@ -120,7 +121,7 @@ def runs(model: Any, task: Any, metric: str | None = None) -> Runs:
 
 
 def _told(
-    model: Any, task: Any, before: torch.Tensor, after: torch.Tensor, metric: Any, direction: str
+    model: Model, task: Any, before: torch.Tensor, after: torch.Tensor, metric: Any, direction: str
 ) -> dict:
     first, then = (x.float().softmax(-1).mean(0) for x in (before, after))
     top = list(
@@ -156,7 +157,7 @@ def _told(
     return {"before": value(before), "after": value(after), "tokens": tokens, "n": len(task)}
 
 
-def _about(model: Any, task: Any, metric: str | None) -> dict[str, Any]:
+def _about(model: Model, task: Any, metric: str | None) -> dict[str, Any]:
     """What the page shows of the task: its prompts as tokens, and where they differ."""
 
     def words(ids):

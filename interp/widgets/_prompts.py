@@ -10,6 +10,7 @@ from torch import Tensor
 
 from interp import engine as lean
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.dims import Dims
 from interp.interventions import run
 from interp.methods.runs.batching import rows
@@ -48,7 +49,7 @@ def text_of(tokenizer: Any, ids: Int[Tensor, "pos"]) -> str:
 
 
 def ids_of(
-    model: Any, task: Any, example: int, text: str, most: int, d: Dims
+    model: Model, task: Any, example: int, text: str, most: int, d: Dims
 ) -> Int[Tensor, "pos"]:
     """The tokens of the example of the task, or of the text; ValueError when they are more than can
     be shown.
@@ -78,7 +79,7 @@ def words_of(tokenizer: Any, ids: Tensor) -> list[str]:
     return [tokenizer.decode([token]) for token in ids.tolist()]
 
 
-def kept(model: Any, ids: Int[Tensor, "pos"], *kinds: str) -> list[Tensor]:
+def kept(model: Model, ids: Int[Tensor, "pos"], *kinds: str) -> list[Tensor]:
     """What a run of one prompt keeps: "pattern" [layer head dest src], "v" [layer pos kv_head
     d_head], "resid_post" [layer pos d_model].
     """

@@ -15,6 +15,7 @@ from torch import Tensor
 from interp import _progress
 from interp._errors import unknown
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.methods.attention.attention_patterns import written
 from interp.methods.attention.head_scores import DETECTORS, SCORES, head_scores
 from interp.models import bridge
@@ -32,7 +33,7 @@ NAMES = {
 }
 
 
-def attention(model: Any, prompt_or_task: Any, **state: Any) -> "AttentionWidget":
+def attention(model: Model, prompt_or_task: Any, **state: Any) -> "AttentionWidget":
     """What heads look at, as a widget: point at a token, choose a head, find heads by a score, type
     another prompt.
 
@@ -98,7 +99,7 @@ class Reading:
         return rows * self.norms[head.layer, head.index] if weighted else rows
 
 
-def _read(model: Any, ids: Tensor) -> Reading:
+def _read(model: Model, ids: Tensor) -> Reading:
     pattern, values = prompts.kept(model, ids, "pattern", "v")
     norms = written(model, Site.parse("L*H*"), values.transpose(1, 2)[:, :, None])[:, :, 0]
     words = prompts.words_of(model.tokenizer, ids)

@@ -10,6 +10,7 @@ import traitlets as t
 from torch import Tensor
 
 from interp._errors import unknown
+from interp._types import Model
 from interp.features import Dictionary, Firings, ablate, clamp, steer
 from interp.features import firings as found_on
 from interp.features.cards.card_figure import draw
@@ -193,7 +194,7 @@ def _wrapped(words: list[str], letters: int = 84, lines: int = 6) -> str:
 
 
 def features(
-    model: Any,
+    model: Model,
     dictionary: Dictionary,
     on: Any = None,
     *,
@@ -300,7 +301,7 @@ class Prompt:
         self.tokens, self.latents, self.logits, self.trail = tokens, latents, logits, None
 
 
-def read(model: Any, dictionary: Dictionary, text: str) -> Prompt:
+def read(model: Model, dictionary: Dictionary, text: str) -> Prompt:
     """The prompt of a text, run once."""
     tokens = rows(model, text)[0][None]
     most = min(MOST, bridge.dims(model).n_ctx)

@@ -8,6 +8,7 @@ import torch
 import traitlets as t
 
 from interp import plots
+from interp._types import Model
 from interp.dims import Dims
 from interp.methods.attention.attention_patterns import token_labels
 from interp.methods.lenses.logit_attribution import logit_attribution
@@ -268,7 +269,7 @@ class HeadsWidget(Widget, files="next_tokens heads"):
 
 
 def heads(
-    model: Any,
+    model: Model,
     task: Any,
     result: Result | None = None,
     *,
@@ -397,7 +398,7 @@ def heads(
     return HeadsWidget(dims, start, compute, look, free=free, text=task if free else "", **state)
 
 
-def prose(model: Any, length: int) -> torch.Tensor:
+def prose(model: Model, length: int) -> torch.Tensor:
     """Running text of this many tokens, the reference for a single prompt."""
     from interp import tasks
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from interp import sites
 from interp._errors import unknown
+from interp._types import Model
 from interp.methods.attention.attention_patterns import token_labels
 from interp.methods.lenses.logit_lens import through
 from interp.models import bridge
@@ -35,7 +36,7 @@ BY = {
 }
 
 
-def lens(model: Any, prompt_or_task: Any, *, lens: Any = None, **state: Any) -> "LensWidget":
+def lens(model: Model, prompt_or_task: Any, *, lens: Any = None, **state: Any) -> "LensWidget":
     """What each layer would say after each token, as a widget: click a cell for its list, type
     another prompt or answer.
 

@@ -7,6 +7,7 @@ from typing import Any
 import traitlets as t
 
 from interp._errors import unknown
+from interp._types import Model
 from interp.results import Result
 from interp.widgets import _patch_runs as runs
 from interp.widgets._base import Widget
@@ -144,7 +145,7 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
         )
 
 
-def patching(model: Any, task: Any, *, metric: str | None = None, **state: Any) -> PatchingWidget:
+def patching(model: Model, task: Any, *, metric: str | None = None, **state: Any) -> PatchingWidget:
     """The patching explorer: which places carry what tells the clean prompt from the corrupted one.
 
     The map is that of `interp.patch`, coarse first. A click on a cell shows the predictions before

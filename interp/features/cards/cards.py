@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.features.cards import logit_effects
 from interp.features.cards.describe import Counted, Distinct, Words
 from interp.features.cards.firings import Firings, firings
@@ -112,7 +113,7 @@ class Card:
         return card_figure.draw(self, figure)
 
 
-def card(model: Any, dictionary: Dictionary, latent: int, **options: Any) -> Card:
+def card(model: Model, dictionary: Dictionary, latent: int, **options: Any) -> Card:
     """The card of one latent; options as in `cards`, which reads many in one pass.
 
     Example:
@@ -122,7 +123,7 @@ def card(model: Any, dictionary: Dictionary, latent: int, **options: Any) -> Car
 
 
 def cards(
-    model: Any,
+    model: Model,
     dictionary: Dictionary,
     latents: Iterable[int],
     *,
@@ -158,7 +159,7 @@ def cards(
 
 
 def reader(
-    model: Any, seen: Firings, *, seed: int = 0, counted: Counted | None = None
+    model: Model, seen: Firings, *, seed: int = 0, counted: Counted | None = None
 ) -> Callable[[int], Card]:
     """A function from a latent to its card; what all cards share is computed once."""
     dictionary = seen.dictionary
@@ -231,7 +232,7 @@ def neighbours(units: Tensor, latent: int, n: int = NEIGHBOURS) -> tuple[tuple[i
 
 
 def _effects(
-    model: Any, dictionary: Dictionary, latent: int, times: float, words: Words
+    model: Model, dictionary: Dictionary, latent: int, times: float, words: Words
 ) -> tuple[tuple, tuple]:
     logits = (
         logit_effects.effects(model, dictionary.writes, dictionary.W_dec[latent : latent + 1])[0]

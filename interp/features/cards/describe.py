@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.features.cards.firings import Firings
 
 UNCLEAR, NEVER = "no clear token", "never on"
@@ -104,7 +105,7 @@ class Counted:
         )
 
 
-def describe(model: Any, seen: Firings) -> Any:
+def describe(model: Model, seen: Firings) -> Any:
     """A pandas DataFrame with a line for each latent: its description, how clear that is, how often
     it is on, its largest value.
 

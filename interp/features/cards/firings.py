@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp._types import Model
 from interp.features import site_values
 from interp.features.activations import PER_RUN, Activations, chunks_of
 from interp.features.dictionary import Dictionary
@@ -94,7 +95,7 @@ class Firings:
 
 
 def firings(
-    model: Any,
+    model: Model,
     dictionary: Dictionary,
     latents: Iterable[int] | None = None,
     *,
@@ -174,7 +175,7 @@ def _kept(dictionary: Dictionary, latents: Iterable[int] | None) -> list[int]:
 
 
 def _vectors(
-    model: Any, site: str, on: Any, ids: Tensor, skip: int, backend: str | None
+    model: Model, site: str, on: Any, ids: Tensor, skip: int, backend: str | None
 ) -> Iterator[Tensor]:
     """The activations [n d] of the text, a part at a time."""
     if isinstance(on, Activations) and site in on.sites:

@@ -5,13 +5,14 @@ from typing import Any
 
 import torch
 
+from interp._types import Model
 from interp.features.cards.logit_effects import effects
 from interp.features.dictionary import Dictionary
 from interp.features.prompt_activations import Prompted
 
 
 def labelled(
-    model: Any, dictionary: Dictionary, read: Prompted, latents: Mapping[str, int], *, n: int = 5
+    model: Model, dictionary: Dictionary, read: Prompted, latents: Mapping[str, int], *, n: int = 5
 ) -> Any:
     """A pandas DataFrame with a row per latent: the tokens it is largest on, and those its
     direction raises most.

@@ -2,12 +2,11 @@
 norm, the unembedding.
 """
 
-from typing import Any
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp._types import Model
 from interp.features import site_values
 from interp.features.sites import place
 from interp.models import bridge
@@ -21,7 +20,7 @@ SAMPLE = 512  # tokens that the final norm's scale is measured on
 
 
 def into_stream(
-    model: Any, site: str | Site, directions: Float[Tensor, "*n d"]
+    model: Model, site: str | Site, directions: Float[Tensor, "*n d"]
 ) -> Float[Tensor, "*n d_model"] | None:
     """Directions of a site as what they write to the residual stream; None where a site writes
     nothing to it.
@@ -45,7 +44,7 @@ def into_stream(
     return directions @ (W_O.flatten(0, 1) if at.stars else W_O[at.index])
 
 
-def scale(model: Any, tokens: Int[Tensor, "chunk pos"], skip: int = 1) -> float:
+def scale(model: Model, tokens: Int[Tensor, "chunk pos"], skip: int = 1) -> float:
     """The mean factor by which the final norm divides, on the first few chunks of a text."""
     few = tokens[: max(1, SAMPLE // tokens.shape[1])]
     end = site_values.values(model, few, ["logits.in"])["logits.in"][:, skip:]
@@ -53,7 +52,7 @@ def scale(model: Any, tokens: Int[Tensor, "chunk pos"], skip: int = 1) -> float:
 
 
 def effects(
-    model: Any, site: str | Site, directions: Float[Tensor, "n d"], divide: float = 1.0
+    model: Model, site: str | Site, directions: Float[Tensor, "n d"], divide: float = 1.0
 ) -> Float[Tensor, "n d_vocab"] | None:
     """The logits that directions add by themselves, less their mean over tokens; None where a site
     writes nothing to the stream.

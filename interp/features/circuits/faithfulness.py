@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.features.circuits.feature_circuit import FeatureCircuit, ordered
 from interp.features.circuits.latent_attribution import ERROR, split
 from interp.features.dictionary import Dictionary
@@ -24,7 +25,7 @@ Kept = Mapping[
 
 
 def faithfulness(
-    model: Any,
+    model: Model,
     task: Any,
     dictionaries: Sequence[Dictionary],
     circuit: FeatureCircuit,

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from interp import _store
 from interp._errors import unknown
+from interp._types import Model
 from interp.features.circuits.drawing import OUTPUT, draw
 from interp.features.circuits.latent_attribution import (
     ERROR,
@@ -159,7 +160,7 @@ class FeatureCircuit:
 
 
 def circuit(
-    model: Any,
+    model: Model,
     task: Any,
     dictionaries: Sequence[Dictionary],
     *,
@@ -231,7 +232,7 @@ def circuit(
     )
 
 
-def ordered(model: Any, dictionaries: Sequence[Dictionary]) -> list[Dictionary]:
+def ordered(model: Model, dictionaries: Sequence[Dictionary]) -> list[Dictionary]:
     """The dictionaries in forward order, where each writes a site of its own."""
     many = sorted(dictionaries, key=lambda d: forward_order(place(d.writes)))
     if not many:
@@ -256,7 +257,7 @@ def _names(d: Dictionary, change: Change) -> list[str]:
 
 
 def _edges(
-    model: Any,
+    model: Model,
     task: Any,
     many: Sequence[Dictionary],
     moved: Mapping[str, Change],

@@ -18,6 +18,7 @@ from torch import Tensor
 from interp import sites
 from interp._errors import unknown
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.features import site_values
 from interp.features.dictionary import Dictionary
 from interp.features.evaluation.evaluate import splice
@@ -54,7 +55,7 @@ class Change(NamedTuple):
 
 
 def latent_attribution(
-    model: Any,
+    model: Model,
     task: Any,
     dictionary: Dictionary,
     *,
@@ -158,7 +159,7 @@ def _known(method: str, to: str, by: str, steps: int) -> None:
 
 @torch.no_grad()
 def changes(
-    model: Any, task: Any, dictionary: Dictionary, to: str, at: str | int | None, skip: int
+    model: Model, task: Any, dictionary: Dictionary, to: str, at: str | int | None, skip: int
 ) -> Change:
     """The change of each latent and of the error term when they go from the clean prompts' values
     to the others.
@@ -176,7 +177,7 @@ def changes(
     return Change(act, moved[..., on], torch.where(chosen, other_error - error, 0.0), on)
 
 
-def split(model: Any, tokens: Tensor, dictionary: Dictionary) -> tuple[Tensor, Tensor, Tensor]:
+def split(model: Model, tokens: Tensor, dictionary: Dictionary) -> tuple[Tensor, Tensor, Tensor]:
     """What is at the site the dictionary writes, its latents, and what these do not write: each
     [batch pos ...].
     """
@@ -208,7 +209,7 @@ def _number(at: int, length: int) -> int:
     return at % length
 
 
-def first_of(model: Any, task: Any, to: str) -> int:
+def first_of(model: Model, task: Any, to: str) -> int:
     """The first position that anything can change at: before it the slope is not needed."""
     return first_change(model, task.clean, task.corrupted) if to == "corrupted" else 0
 
@@ -227,7 +228,7 @@ def first_order(
 
 
 def mean_slope(
-    model: Any,
+    model: Model,
     task: Any,
     dictionary: Dictionary,
     change: Change,
@@ -284,7 +285,7 @@ def mean_slope(
 
 
 def _exact(
-    model: Any, task: Any, dictionary: Dictionary, change: Change, metric: Metric, by: str
+    model: Model, task: Any, dictionary: Dictionary, change: Change, metric: Metric, by: str
 ) -> Float[Tensor, "batch pos cell"]:
     """A run for each change of each prompt: the k-th of every prompt's changes share one run."""
     moves = torch.cat(
@@ -321,7 +322,7 @@ def _place(
 
 
 def _edits(
-    model: Any,
+    model: Model,
     task: Any,
     dictionary: Dictionary,
     change: Change,

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from interp._types import Model
 from interp.features import site_values
 from interp.features.dictionary import Dictionary
 from interp.features.evaluation.probing import fitted
@@ -45,7 +46,7 @@ class Words(NamedTuple):
 
 
 def first_letters(
-    model: Any, site: str, *, most: int = 80, seed: int = 0, batch: int = 64
+    model: Model, site: str, *, most: int = 80, seed: int = 0, batch: int = 64
 ) -> Words:
     """Words of one token, labelled by first letter, and the activations at them.
 

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from interp._numbers import to_numpy
 from interp._stats import correlations
+from interp._types import Model
 from interp.features import site_values
 from interp.features.activations import Activations, chunks_of
 from interp.features.dictionary import Dictionary
@@ -172,7 +173,7 @@ def error_norms(dictionaries: Sequence[Dictionary], on: Activations) -> Result:
 
 
 def error_losses(
-    model: Any,
+    model: Model,
     dictionary: Dictionary,
     fit: Activations,
     on: Any = None,

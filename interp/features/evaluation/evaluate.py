@@ -13,6 +13,7 @@ from torch import Tensor
 from interp import engine as lean
 from interp import plots, sites
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.edits import set_to
 from interp.engine.forward import block, embed, window
 from interp.features import site_values
@@ -40,7 +41,7 @@ PER_RUN = 1_024  # tokens
 
 
 def evaluate(
-    model: Any,
+    model: Model,
     dictionary: Dictionary | Sequence[Dictionary],
     on: Any = None,
     *,
@@ -206,7 +207,7 @@ def ratio_of(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def losses_with(
-    model: Any, ids: Tensor, at: str, act: Tensor, new: Sequence[Tensor], backend: str | None
+    model: Model, ids: Tensor, at: str, act: Tensor, new: Sequence[Tensor], backend: str | None
 ) -> Tensor:
     """The loss of each chunk [1 + new chunk]: untouched, and with each of `new` [chunk pos d] in
     the site's place.

@@ -3,7 +3,6 @@ others.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from interp._numbers import to_numpy
 from interp._stats import correlations
+from interp._types import Model
 from interp.features.activations import Activations
 from interp.features.dictionary import Dictionary
 from interp.features.evaluation.evaluate import names_of
@@ -68,7 +68,10 @@ def densities(dictionaries: Dictionary | Sequence[Dictionary], on: Activations) 
 
 
 def adaptivity(
-    model: Any, dictionaries: Sequence[Dictionary], on: Activations, seen: Int[Tensor, "chunk pos"]
+    model: Model,
+    dictionaries: Sequence[Dictionary],
+    on: Activations,
+    seen: Int[Tensor, "chunk pos"],
 ) -> Result:
     """Spearman's correlation of how many latents a token gets with how hard it is, by four measures
     of that.

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp._types import Model
 from interp.features.dictionary import Dictionary
 from interp.features.factorisation.nonnegative import multiplied, nonnegative, on_support
 from interp.features.sites import place
@@ -33,7 +34,7 @@ def snmf(weights: Mapping[str, Tensor], settings: Mapping[str, Any], x: Tensor) 
 
 
 def factorise(
-    model: Any,
+    model: Model,
     site: str,
     on: Any = None,
     *,

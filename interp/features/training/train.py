@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from interp._errors import unknown
+from interp._types import Model
 from interp.features.activations import Activations, activations
 from interp.features.dictionary import Dictionary
 from interp.features.loading import from_sae
@@ -23,7 +24,7 @@ DEAD = 100_000
 
 
 def train(
-    model: Any,
+    model: Model,
     site: str,
     on: Any = None,
     *,
@@ -117,7 +118,7 @@ def train(
 
 
 def given(
-    model: Any, where: list[str], on: Any, tokens: int, seed: int, folder: Any, batch: int
+    model: Model, where: list[str], on: Any, tokens: int, seed: int, folder: Any, batch: int
 ) -> Activations:
     """The activations a dictionary is made from: as they are, or of ids or a corpus; at least
     `batch` tokens.

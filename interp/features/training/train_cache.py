@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from interp._types import Model
 from interp.features.activations import Activations
 from interp.features.dictionary import CFG, Dictionary
 from interp.features.loading import load
@@ -28,7 +29,7 @@ def cached_in(*names: str) -> Path:
 
 
 def load_or_train(
-    model: Any,
+    model: Model,
     site: str,
     on: Activations,
     *,

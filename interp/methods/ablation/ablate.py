@@ -10,6 +10,7 @@ from torch import Tensor
 
 from interp import engine as lean
 from interp._errors import unknown
+from interp._types import Model
 from interp.edits import Edit, scale, set_to, zero
 from interp.interventions import Intervention, run
 from interp.methods.patching.patch import Where, at_position, carrier, layout, named, result
@@ -22,7 +23,7 @@ WAYS = ("mean", "resample", "scale", "zero")
 
 
 def ablate(
-    model: Any,
+    model: Model,
     task: Any,
     where: Where,
     *,
@@ -139,7 +140,7 @@ def _reference(task: Any, reference: Any) -> Tensor:
 
 
 def _cells(
-    model: Any,
+    model: Model,
     task: Any,
     groups: list,
     by: str,
@@ -163,7 +164,7 @@ def _cells(
 
 
 def _values(
-    model: Any, prompts: Tensor, kinds: list[str], by: str, rows: Tensor | None
+    model: Model, prompts: Tensor, kinds: list[str], by: str, rows: Tensor | None
 ) -> dict[str, list[Tensor]]:
     """The same replacement values for the engine: per kind and layer, broadcastable to [batch pos
     ...].

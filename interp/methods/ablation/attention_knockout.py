@@ -13,6 +13,7 @@ from torch import Tensor
 from interp import engine as lean
 from interp import sites
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.edits import knock_out
 from interp.interventions import Intervention
 from interp.methods.ablation.token_sets import Tokens, token_set, token_sets
@@ -30,7 +31,7 @@ Window = list[
 
 
 def attention_knockout(
-    model: Any,
+    model: Model,
     task: Any,
     at: Tokens | Mapping[str, Tokens],
     to: Tokens | Mapping[str, Tokens],
@@ -114,7 +115,7 @@ def attention_knockout(
     )
 
 
-def _edges(model: Any, task: Any, at: Any, to: Any) -> dict[str, Edges]:
+def _edges(model: Model, task: Any, at: Any, to: Any) -> dict[str, Edges]:
     """Each knock-out's (query, key) pairs, proved to be there to cut and to leave every query
     something.
     """

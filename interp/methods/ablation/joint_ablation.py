@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from interp._errors import unknown
+from interp._types import Model
 from interp.methods.ablation.ablate import ablate
 from interp.methods.patching.patch import named, together
 from interp.methods.runs import checkpoint, sweep
@@ -19,7 +20,7 @@ MOST = {"harm": -1, "help": 1}  # which way the metric should go
 
 
 def greedy_ablation(
-    model: Any,
+    model: Model,
     task: Any,
     where: str | Sequence[str],
     *,
@@ -109,7 +110,7 @@ def greedy_ablation(
 
 
 def pairwise_ablation(
-    model: Any,
+    model: Model,
     task: Any,
     sites: Sequence[str],
     *,
@@ -166,7 +167,7 @@ def pairwise_ablation(
     )
 
 
-def _names(model: Any, task: Any, where: str | Sequence[str]) -> list[str]:
+def _names(model: Model, task: Any, where: str | Sequence[str]) -> list[str]:
     patterns = [where] if isinstance(where, str) else list(where)
     if not patterns or not all(isinstance(p, str) for p in patterns):
         raise ValueError(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from interp._types import Model
 from interp.methods.ablation.ablate import ablate
 from interp.methods.runs import sweep
 from interp.methods.runs.random_controls import random_heads
@@ -15,7 +16,7 @@ from interp.tasks.metrics import Metric
 
 
 def ranked_ablation(
-    model: Any,
+    model: Model,
     task: Any,
     ranked: Sequence[str],
     numbers: Sequence[int],

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from interp import sites
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.interventions import run
 from interp.methods.runs import sweep
 from interp.methods.runs.batching import rows
@@ -19,7 +20,7 @@ from interp.sites import Site
 
 
 def attention_patterns(
-    model: Any, task: Any, where: str | Sequence[str] = "L*H*", *, weighted: bool = False
+    model: Model, task: Any, where: str | Sequence[str] = "L*H*", *, weighted: bool = False
 ) -> Result:
     """What each head looks at: attention from every destination to every source token, each row
     summing to one.
@@ -86,7 +87,7 @@ def _side_by_side(each: Sequence[Result], heads: Sequence[str]) -> Result:
     )
 
 
-def written(model: Any, heads: Site, values: Tensor) -> Tensor:
+def written(model: Model, heads: Site, values: Tensor) -> Tensor:
     """The norm of v @ W_O for the heads' stars [... batch pos], from values [(layer) kv_head batch
     pos d_head].
     """
@@ -104,7 +105,7 @@ def written(model: Any, heads: Site, values: Tensor) -> Tensor:
     return norms if heads.layer == sites.STAR else norms[0]
 
 
-def attends(model: Any, task: Any, at: str, to: str, where: str = "L*H*") -> Result:
+def attends(model: Model, task: Any, at: str, to: str, where: str = "L*H*") -> Result:
     """How much each head attends from one named position to another, per example.
 
     Unit: share of attention (0 to 1). An evenly attending head would give 1 / (number of tokens up
@@ -141,7 +142,7 @@ def attends(model: Any, task: Any, at: str, to: str, where: str = "L*H*") -> Res
     )
 
 
-def token_labels(model: Any, tokens: Tensor) -> list[str]:
+def token_labels(model: Model, tokens: Tensor) -> list[str]:
     """Each token of one prompt as readable text, made unique by its position."""
     texts = [model.tokenizer.decode([int(t)]).replace("\n", "\\n") for t in tokens]
     return [f"{i} {text.strip() or repr(text)[1:-1]}" for i, text in enumerate(texts)]

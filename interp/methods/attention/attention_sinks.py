@@ -8,6 +8,7 @@ from torch import Tensor
 
 from interp import sites
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.interventions import run
 from interp.methods.attention.attention_patterns import _heads, prompts_of
 from interp.methods.runs import sweep
@@ -16,7 +17,7 @@ from interp.results import Result
 
 
 def attention_received(
-    model: Any, task: Any, where: str = "L*H*", *, to_one: bool = False
+    model: Model, task: Any, where: str = "L*H*", *, to_one: bool = False
 ) -> Result:
     """How much attention each position gets, mean over the queries that see it (itself and those
     after it).
@@ -81,7 +82,7 @@ def _received(pattern: Tensor, to_one: bool) -> Tensor:
     return pattern.sum(-2) / torch.arange(n, 0, -1, device=pattern.device)
 
 
-def site_norms(model: Any, task: Any, where: str = "L*KV*.v") -> Result:
+def site_norms(model: Model, task: Any, where: str = "L*KV*.v") -> Result:
     """The Euclidean norm of what is at these sites, at each position.
 
     Example:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from interp._errors import unknown
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.interventions import run
 from interp.methods.attention import pattern_scores, task_scores
 from interp.methods.attention.task_scores import Given
@@ -163,7 +164,7 @@ DETECTORS = ("previous-token", "duplicate-token", "induction", "first-token")
 
 
 def head_scores(
-    model: Any,
+    model: Model,
     scores: str | Sequence[str] = DETECTORS,
     *,
     on: Any = None,
@@ -272,7 +273,7 @@ def _of_patterns(given: Given, names: Sequence[str], length: int) -> dict[str, T
 
 
 def _result(
-    model: Any,
+    model: Model,
     names: Sequence[str],
     found: dict,
     null: dict,

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.interventions import run
 from interp.methods.attention.attention_patterns import prompts_of
 from interp.methods.runs import sweep
@@ -20,7 +21,7 @@ from interp.results import Result
 
 
 def distance_profile(
-    model: Any, task: Any, *, groups: Mapping[str, Sequence[int]] | None = None
+    model: Model, task: Any, *, groups: Mapping[str, Sequence[int]] | None = None
 ) -> Result:
     """How much each head attends to the token 0, 1, 2, ... places back, position 0 left out.
 
@@ -95,7 +96,7 @@ def _by_distance(pattern: Float[Tensor, "*more dest src"]) -> Float[Tensor, "*mo
 
 
 def pattern_space(
-    model: Any,
+    model: Model,
     task: Any,
     *,
     components: int = 2,
@@ -158,7 +159,7 @@ def pattern_space(
 
 
 def variance_explained(
-    model: Any,
+    model: Model,
     task: Any,
     *,
     components: int = 10,
@@ -200,7 +201,7 @@ def variance_explained(
     return Result(examples.mean(-1), (), {}, name, "share of variance", said, examples)
 
 
-def _patterns(model: Any, tokens: Tensor) -> Float[Tensor, "layer head batch dest src"]:
+def _patterns(model: Model, tokens: Tensor) -> Float[Tensor, "layer head batch dest src"]:
     if tokens.shape[1] < 3:
         raise ValueError(
             f"prompts of {tokens.shape[1]} tokens have no distances: 3 or more are needed"

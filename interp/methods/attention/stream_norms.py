@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from interp import sites
+from interp._types import Model
 from interp.interventions import run
 from interp.methods.patching.patch import result
 from interp.methods.runs import sweep
@@ -11,7 +12,7 @@ from interp.models import bridge
 from interp.results import Result
 
 
-def stream_norms(model: Any, task: Any, where: str = "resid_post.*@*") -> Result:
+def stream_norms(model: Model, task: Any, where: str = "resid_post.*@*") -> Result:
     """The Euclidean norm of the residual stream at each layer and position.
 
     Example:

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp import engine as lean
+from interp._types import Model
 from interp.interventions import Intervention, run
 from interp.methods.ablation.ablate import ablate
 from interp.methods.runs import sweep
@@ -176,7 +177,7 @@ def by_gradient(given: Given) -> Scored:
 
 
 def gradients_at_z(
-    model: Any, task: Any, backend: str | None = None, metric: Any = None
+    model: Model, task: Any, backend: str | None = None, metric: Any = None
 ) -> tuple[Tensor, Tensor]:
     """The gradient of each prompt's metric at every head's z, and z: both [layer head batch pos
     d_head].

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 
 from interp._errors import unknown
 from interp._stats import auroc, spearman
+from interp._types import Model
 from interp.circuits import Circuit
 from interp.methods.circuits.discovery import discover
 from interp.methods.runs import sweep
@@ -112,7 +113,7 @@ def roc(scores: Result, truth: Circuit | Sequence[str], *, absolute: bool = True
 
 
 def stability(
-    model: Any,
+    model: Model,
     task: Any,
     method: str = "eap_ig",
     *,

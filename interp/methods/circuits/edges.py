@@ -17,6 +17,7 @@ from interp import engine as lean
 from interp import sites
 from interp._errors import unknown
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.edits import set_to
 from interp.interventions import Intervention, run
 from interp.methods.patching.patch import first_change
@@ -46,7 +47,7 @@ def exist(dims: Any) -> Bool[Tensor, "sender receiver"]:
 
 def scores(
     values: Tensor,
-    model: Any,
+    model: Model,
     task: Any,
     name: str,
     unit: str,
@@ -72,7 +73,7 @@ def scores(
     )
 
 
-def judged(model: Any, task: Any, metric: Any) -> Metric:
+def judged(model: Model, task: Any, metric: Any) -> Metric:
     """The measure a name stands for, "kl" being the distance from the clean run's prediction."""
     return kl_to(model, task) if metric == "kl" else metric_of(task, metric)
 
@@ -89,7 +90,7 @@ class Edges:
 
     def __init__(
         self,
-        model: Any,
+        model: Model,
         task: Any,
         metric: Metric,
         *,

@@ -19,6 +19,7 @@ from torch import Tensor
 from interp import sites
 from interp._errors import unknown
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.circuits import Circuit
 from interp.dims import Graph
 from interp.methods.circuits.edges import Edges
@@ -37,7 +38,7 @@ GROUPS = {"edges": "edge", "components": "component"}
 
 
 def evaluate(
-    model: Any,
+    model: Model,
     task: Any,
     circuit: Circuit,
     *,
@@ -169,7 +170,7 @@ def with_evaluation(circuit: Circuit, found: Result) -> Circuit:
 
 
 def minimality(
-    model: Any,
+    model: Model,
     task: Any,
     circuit: Circuit,
     *,
@@ -320,7 +321,7 @@ def fractions(
     return ratio + (moved - ratio * (clean - corrupted)) / whole
 
 
-def graph_of(model: Any) -> Graph:
+def graph_of(model: Model) -> Graph:
     """The shape of a model's residual graph."""
     d = bridge.dims(model)
     return Graph(d.n_layers, d.n_heads, d.n_kv_heads, d.parallel)
@@ -333,13 +334,13 @@ def run_weights(circuit: Circuit, by: str) -> Float[np.ndarray, "sender receiver
     return (circuit.prune() if by == "resample" else circuit).weights()
 
 
-def plain(model: Any, task: Any, metric: Metric) -> Float[Tensor, "batch"]:
+def plain(model: Model, task: Any, metric: Metric) -> Float[Tensor, "batch"]:
     """The measure of the model's own clean run: no edge is touched."""
     return sweep.read(model, task.clean, metric, task.positions)
 
 
 def _ready(
-    model: Any,
+    model: Model,
     task: Any,
     circuit: Circuit,
     by: str,

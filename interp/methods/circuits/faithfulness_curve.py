@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from interp._errors import unknown
+from interp._types import Model
 from interp.circuits import Circuit
 from interp.methods.circuits.edges import Edges
 from interp.methods.circuits.evaluate import FRACTION, fractions, graph_of, plain, random_circuits
@@ -23,7 +24,7 @@ SELECT = {"top": Circuit.top, "greedy": Circuit.greedy}
 
 
 def faithfulness_curve(
-    model: Any,
+    model: Model,
     task: Any,
     scores: Result,
     sizes: Sequence[float] = SIZES,

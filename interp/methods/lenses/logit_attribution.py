@@ -10,6 +10,7 @@ from torch import Tensor
 from interp import sites
 from interp._errors import unknown
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.interventions import run
 from interp.methods.runs import sweep
 from interp.models import bridge
@@ -23,7 +24,7 @@ TOWARD = {
 
 
 def logit_attribution(
-    model: Any, task: Any, where: str = "L*H*", *, toward: str = "difference"
+    model: Model, task: Any, where: str = "L*H*", *, toward: str = "difference"
 ) -> Result:
     """How much each component writes straight into the logit difference at the last position.
 
@@ -95,13 +96,13 @@ def logit_attribution(
     )
 
 
-def _head(model: Any, site: sites.Site, z: Tensor, along: Tensor) -> Tensor:
+def _head(model: Model, site: sites.Site, z: Tensor, along: Tensor) -> Tensor:
     W_O, _ = bridge.projection(model, "O", site.layer)
     return (z @ W_O[site.index] * along).sum(-1)
 
 
 def answer_direction(
-    model: Any, task: Any, toward: str = "difference"
+    model: Model, task: Any, toward: str = "difference"
 ) -> Float[Tensor, "batch d_model"]:
     """The direction of the normed residual along which the task's logit difference (or one side of
     it) grows.
@@ -124,7 +125,9 @@ def answer_direction(
 
 
 def through_final_norm(
-    model: Any, residual: Float[Tensor, "batch d_model"], direction: Float[Tensor, "batch d_model"]
+    model: Model,
+    residual: Float[Tensor, "batch d_model"],
+    direction: Float[Tensor, "batch d_model"],
 ) -> Float[Tensor, "batch d_model"]:
     """The direction in the residual stream itself: a write's dot product with it is its share of
     the logits.

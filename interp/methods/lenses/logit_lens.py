@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from interp import sites
+from interp._types import Model
 from interp.interventions import run
 from interp.methods.lenses.tuned_lens import TunedLens, fingerprint
 from interp.methods.patching.patch import result
@@ -18,7 +19,7 @@ from interp.results import Result
 
 
 def logit_lens(
-    model: Any,
+    model: Model,
     task: Any,
     where: str = "resid_post.*@END",
     *,
@@ -74,7 +75,7 @@ def logit_lens(
 
 
 def through(
-    model: Any, lens: TunedLens | None, site: sites.Site, grid: sites.Grid
+    model: Model, lens: TunedLens | None, site: sites.Site, grid: sites.Grid
 ) -> Callable[[sites.Site, Tensor], Tensor | None]:
     """What a lens makes of the stream at a site, or None where it has no translator."""
     if lens is None:

@@ -10,6 +10,7 @@ import torch
 
 from interp import sites
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.edits import set_to
 from interp.interventions import Intervention, run
 from interp.methods.runs import sweep
@@ -66,7 +67,7 @@ class Readings:
 
 
 def patchscope(
-    model: Any,
+    model: Model,
     source_prompt: Any,
     target_prompt: Any = IDENTITY,
     *,
@@ -137,14 +138,14 @@ def patchscope(
     return Readings(dict(zip([f"{a} to {b}" for a, b in cells], texts)), result)
 
 
-def _one(model: Any, prompt: Any, which: str) -> torch.Tensor:
+def _one(model: Model, prompt: Any, which: str) -> torch.Tensor:
     found = rows(model, prompt)
     if len(found) != 1:
         raise ValueError(f"a patchscope reads one {which} prompt, got {len(found)}")
     return found[0]
 
 
-def _places(model: Any, where: str, length: int, layers: Sequence[int] | None) -> list[Site]:
+def _places(model: Model, where: str, length: int, layers: Sequence[int] | None) -> list[Site]:
     site, d = Site.parse(where), bridge.dims(model)
     if not isinstance(site.pos, int) or set(site.stars) - {"layer"}:
         raise ValueError(

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.interventions import run
 from interp.methods.runs import sweep
 from interp.models import bridge, local, state
@@ -71,7 +72,7 @@ class TunedLens:
 
 
 def tuned_lens(
-    model: Any,
+    model: Model,
     tokens: Tensor,
     layers: Sequence[int] | None = None,
     *,
@@ -142,7 +143,7 @@ def tuned_lens(
 
 
 def divergence(
-    model: Any,
+    model: Model,
     stream: Float[Tensor, "token d_model"],
     last: Float[Tensor, "token d_model"],
     weight: Float[Tensor, "d_model d_model"],
@@ -158,14 +159,14 @@ def divergence(
     return total / len(stream)
 
 
-def _logits(model: Any, h: Tensor) -> Tensor:
+def _logits(model: Model, h: Tensor) -> Tensor:
     """The logits of a stream held in float32, by the model's own last layers, in float32 again."""
     h = h.to(bridge.unembedding(model)[0].dtype)
     return bridge.unembed(model, bridge.final_norm(model, h)).float()
 
 
 def _fit(
-    model: Any,
+    model: Model,
     stream: Tensor,
     last: Tensor,
     some: Tensor,
@@ -207,7 +208,7 @@ def _fit(
     return weight.detach(), (scale * bias).detach()
 
 
-def _streams(model: Any, tokens: Tensor, layers: Sequence[int]) -> list[Tensor]:
+def _streams(model: Model, tokens: Tensor, layers: Sequence[int]) -> list[Tensor]:
     """The stream after each layer [token d_model], position 0 left out."""
     keep = [f"resid_post.{layer}" for layer in layers]
     size = max(1, sweep.TOKENS_PER_RUN // tokens.shape[1])
@@ -219,7 +220,7 @@ def _streams(model: Any, tokens: Tensor, layers: Sequence[int]) -> list[Tensor]:
     return [torch.cat(part) for part in parts]
 
 
-def _likeliest(model: Any, last: Tensor, vocab: int | None) -> Tensor:
+def _likeliest(model: Model, last: Tensor, vocab: int | None) -> Tensor:
     """The tokens the model gives most probability to, over this text."""
     size = bridge.dims(model).d_vocab
     if vocab is None or vocab >= size:
@@ -230,7 +231,7 @@ def _likeliest(model: Any, last: Tensor, vocab: int | None) -> Tensor:
 
 
 def _checked(
-    model: Any, tokens: Tensor, layers: Any, steps: int, batch: int, vocab: int | None
+    model: Model, tokens: Tensor, layers: Any, steps: int, batch: int, vocab: int | None
 ) -> tuple[int, ...]:
     d = bridge.dims(model)
     if tokens.ndim != 2 or tokens.shape[1] < 2 or not len(tokens):
@@ -250,7 +251,7 @@ def _checked(
 # --- on disk --------------------------------------------------------------------------------------
 
 
-def fingerprint(model: Any) -> str:
+def fingerprint(model: Model) -> str:
     """A short name for a model, made from its name and every bit of its weights."""
     whole = f"{bridge.name(model)} {state.weights_hash(model)}"
     return hashlib.sha256(whole.encode()).hexdigest()[:16]
@@ -280,7 +281,9 @@ def _save(path: Path, weight: Tensor, bias: Tensor, numbers: Tensor, alone: list
     os.replace(part, path)
 
 
-def _load(model: Any, path: Path, mark: str, layers: tuple[int, ...], started: float) -> TunedLens:
+def _load(
+    model: Model, path: Path, mark: str, layers: tuple[int, ...], started: float
+) -> TunedLens:
     from safetensors.torch import load_file
 
     t = load_file(str(path))
@@ -298,7 +301,7 @@ def _load(model: Any, path: Path, mark: str, layers: tuple[int, ...], started: f
 
 
 def _lens(
-    model: Any,
+    model: Model,
     mark: str,
     layers: tuple,
     weight: Tensor,

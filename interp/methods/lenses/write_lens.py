@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import sites
+from interp._types import Model
 from interp.interventions import run
 from interp.methods.patching.patch import named, result
 from interp.methods.runs import sweep
@@ -22,7 +23,7 @@ ROWS = 64  # logits over the whole vocabulary are large: so many writes at a tim
 
 
 def write_lens(
-    model: Any,
+    model: Model,
     task: Any,
     where: str | Sequence[str] = "L*H*@END",
     token: str = "answer",
@@ -111,7 +112,7 @@ def writer(where: str) -> sites.Site:
 
 
 def _ranks(
-    model: Any, writes: Float[Tensor, "row d_model"], ids: Tensor, count: Tensor
+    model: Model, writes: Float[Tensor, "row d_model"], ids: Tensor, count: Tensor
 ) -> Float[Tensor, "row"]:
     """How many tokens stand above the best of these, each write read by itself."""
     gain, _ = bridge.final_gain(model)

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp._errors import unknown
+from interp._types import Model
 from interp.methods.patching.patch import (
     Where,
     carrier,
@@ -53,7 +54,7 @@ STREAM = (
 
 
 def attribution_patch(
-    model: Any,
+    model: Model,
     task: Any,
     where: Where,
     *,
@@ -172,7 +173,7 @@ def _check(method: str, direction: str, unit: str, steps: int) -> None:
 # --- the gradients --------------------------------------------------------------------------------
 
 
-def _runs(model: Any, method: str, steps: int) -> Sequence[float]:
+def _runs(model: Model, method: str, steps: int) -> Sequence[float]:
     """One entry a backward pass: how far the embeddings are from base to source, or the layer that
     is dropped.
     """

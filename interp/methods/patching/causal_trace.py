@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from interp._types import Model
 from interp.methods.patching.patch import (
     Where,
     cells,
@@ -32,7 +33,7 @@ IN_DISTRIBUTION = "patch(model, task, where, direction='denoising'): real prompt
 
 
 def causal_trace(
-    model: Any,
+    model: Model,
     task: Any,
     where: Where,
     *,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from interp._errors import unknown
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.interventions import Intervention
 from interp.methods.patching.patch import in_unit
 from interp.methods.runs import sweep
@@ -20,7 +21,7 @@ UNITS = ("metric", "fraction", "relative")
 
 
 def effect(
-    model: Any,
+    model: Model,
     task: Any,
     interventions: Intervention | Sequence | Mapping[str, Sequence],
     *,
@@ -72,7 +73,7 @@ def check_unit(unit: str) -> None:
 
 
 def change_in(
-    unit: str, varied: Tensor, clean: Tensor, model: Any, task: Any, metric: Metric
+    unit: str, varied: Tensor, clean: Tensor, model: Model, task: Any, metric: Metric
 ) -> tuple[Tensor, str]:
     """The effects [cell batch] of variations of the clean run, and the name of their unit; see
     `effect`.

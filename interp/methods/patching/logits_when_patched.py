@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import engine as lean
+from interp._types import Model
 from interp.interventions import run
 from interp.methods.patching.patch import Where, cells, layout, named, runs
 from interp.methods.runs import engine_sweep
@@ -15,7 +16,7 @@ from interp.models import bridge
 
 
 def logits_when_patched(
-    model: Any, task: Any, direction: str = "denoising", *, backend: str | None = None
+    model: Model, task: Any, direction: str = "denoising", *, backend: str | None = None
 ) -> tuple[Float[Tensor, "batch d_vocab"], Callable[[Where], Float[Tensor, "batch d_vocab"]]]:
     """The base run's logits at END, and a function from sites to the logits when they are patched.
 
@@ -65,7 +66,7 @@ def logits_when_patched(
     return now.logits, by_engine
 
 
-def _one(model: Any, task: Any, where: Where) -> list[list[Any]]:
+def _one(model: Model, task: Any, where: Where) -> list[list[Any]]:
     grid, groups = layout(model, task, where)
     if len(groups) != 1:
         raise ValueError(

@@ -12,6 +12,7 @@ from torch import Tensor
 from interp import sites
 from interp._errors import unknown
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.edits import set_to
 from interp.interventions import Intervention, run
 from interp.methods.runs import checkpoint, sweep
@@ -25,7 +26,7 @@ Where = str | Sequence[str] | Sequence[Sequence[str]]
 
 
 def patch(
-    model: Any,
+    model: Model,
     task: Any,
     where: Where,
     *,
@@ -174,7 +175,7 @@ def changing(groups: list[list[Site]], first: int) -> list[int]:
     ]
 
 
-def layout(model: Any, task: Any, where: Where) -> tuple[sites.Grid, list[list[Site]]]:
+def layout(model: Model, task: Any, where: Where) -> tuple[sites.Grid, list[list[Site]]]:
     """The axes of the answer, and the sites of each of its cells.
 
     A pattern: one site a cell, its stars the axes. A list of patterns: all of it in one cell. A
@@ -192,7 +193,7 @@ def layout(model: Any, task: Any, where: Where) -> tuple[sites.Grid, list[list[S
     return sites.Grid(groups[0][0], tuple(g[0] for g in groups), dims, coords), groups
 
 
-def widened(model: Any, groups: list[list[Site]], window: int) -> list[list[Site]]:
+def widened(model: Model, groups: list[list[Site]], window: int) -> list[list[Site]]:
     """Each site together with its neighbours in the layers of its window, as many as there are."""
     if window < 1:
         raise ValueError(
@@ -217,7 +218,7 @@ def widened(model: Any, groups: list[list[Site]], window: int) -> list[list[Site
     )
 
 
-def together(model: Any, task: Any, patterns: Sequence[str]) -> list[Site]:
+def together(model: Model, task: Any, patterns: Sequence[str]) -> list[Site]:
     """Every site of these patterns, each once."""
     d = bridge.dims(model)
     every = [
@@ -234,7 +235,7 @@ def named(where: Where) -> str:
 
 
 def cells(
-    model: Any, groups: list[list[Site]], source: Tensor, positions: dict[str, Tensor]
+    model: Model, groups: list[list[Site]], source: Tensor, positions: dict[str, Tensor]
 ) -> list[list[Intervention]]:
     """For each group the interventions that give its sites their values in the source run."""
     carriers = [[carrier(site) for site in group] for group in groups]
@@ -272,7 +273,7 @@ def carrier(site: Site) -> Site:
     )
 
 
-def first_change(model: Any, base: Tensor, source: Tensor) -> int:
+def first_change(model: Model, base: Tensor, source: Tensor) -> int:
     """The first position at which a run on one can differ from a run on the other; ValueError where
     the prompts agree.
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from interp import engine as lean
 from interp import sites
 from interp._errors import unknown
+from interp._types import Model
 from interp.edits import set_to
 from interp.interventions import Intervention, run
 from interp.methods.patching.patch import Where, first_change, in_unit, layout, named, result, runs
@@ -37,7 +38,7 @@ RECEIVERS = {
 
 
 def path_patch(
-    model: Any,
+    model: Model,
     task: Any,
     senders: Where,
     receivers: Where,
@@ -152,7 +153,7 @@ def path_patch(
 
 
 def _cells(
-    model: Any, task: Any, senders: Where, receivers: Where
+    model: Model, task: Any, senders: Where, receivers: Where
 ) -> tuple[sites.Grid, list[Cell]]:
     """The axes of the answer, and each cell's senders and those of its receivers that they can
     reach.
@@ -215,7 +216,7 @@ def _mask(site: Site, shape: torch.Size, positions: dict[str, Tensor]) -> Bool[T
 
 
 def _can_change(
-    model: Any, base: Tensor, source: Tensor, through: str, positions: dict[str, Tensor]
+    model: Model, base: Tensor, source: Tensor, through: str, positions: dict[str, Tensor]
 ) -> Callable[[Cell], bool]:
     """Says of a cell whether any change can arrive: only attention goes from position to position,
     and forwards.
@@ -244,7 +245,7 @@ def _can_change(
 
 
 def _values(
-    model: Any,
+    model: Model,
     base: Tensor,
     source: Tensor,
     cells: list[Cell],
@@ -292,7 +293,7 @@ CELLS_AT_ONCE = 64  # the hooks keep what every receiver reads: a few dozen cell
 
 
 def _by_hooks(
-    model: Any,
+    model: Model,
     base: Tensor,
     source: Tensor,
     cells: list[Cell],

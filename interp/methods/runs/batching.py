@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from interp._types import Model
 from interp.tasks.task import encode, tokenizer_of
 
 
@@ -20,7 +21,7 @@ class Batch(NamedTuple):
     positions: dict[str, Tensor]
 
 
-def rows(model: Any, prompts: Any) -> list[Int[Tensor, "pos"]]:
+def rows(model: Model, prompts: Any) -> list[Int[Tensor, "pos"]]:
     """The token ids of each prompt.
 
     Example:
@@ -58,7 +59,7 @@ def rows(model: Any, prompts: Any) -> list[Int[Tensor, "pos"]]:
     return found
 
 
-def batches(model: Any, prompts: Any, on: str = "clean") -> list[Batch]:
+def batches(model: Model, prompts: Any, on: str = "clean") -> list[Batch]:
     """The prompts, those of one length together; a task is one batch with its own positions."""
     if hasattr(prompts, "clean"):
         tokens = getattr(prompts, on)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from interp import _store
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.models import bridge, state
 
 EVERY = 5.0  # seconds between two writes; the last one comes when the sweep ends, however it ends
@@ -54,7 +55,9 @@ def numbered(path: str | Path | None, number: int) -> Path | None:
 
 
 @contextmanager
-def _nowhere(baseline: Tensor, cells: int, model: Any, what: Mapping[str, Any]) -> Iterator[tuple]:
+def _nowhere(
+    baseline: Tensor, cells: int, model: Model, what: Mapping[str, Any]
+) -> Iterator[tuple]:
     values = torch.full((cells, len(baseline)), float("nan"), device=baseline.device)
     yield values, list(range(cells)), lambda rows, values: None
 
@@ -66,7 +69,7 @@ def _in_file(
     device: torch.device,
     options: Mapping[str, Any],
     cells: int,
-    model: Any,
+    model: Model,
     what: Mapping[str, Any],
 ) -> Iterator[tuple]:
     mine = {"model": bridge.name(model), "weights": state.weights_hash(model)}

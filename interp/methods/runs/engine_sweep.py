@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import engine as lean
+from interp._types import Model
 from interp.methods.runs.metrics import check_shape
 from interp.sites import STAR, Site
 from interp.tasks.metrics import Metric
@@ -40,7 +41,7 @@ Cell = Sequence[
 ]  # sites that take the source's values, or patches that say themselves what they do
 
 
-def engine_for(model: Any, metric: Metric, groups: Sequence[Cell]) -> Any:
+def engine_for(model: Model, metric: Metric, groups: Sequence[Cell]) -> Any:
     """The lean engine when it can do this sweep with this model and measure, otherwise None."""
     seen = [Site.parse(key) for key in metric.keep]
     at_end = all(site.pos in ("END", -1) and not site.stars for site in seen)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from interp import engine as lean
 from interp import sites
+from interp._types import Model
 from interp.edits import Seen, set_to
 from interp.interventions import Intervention, run
 from interp.methods.runs.engine_sweep import KINDS, reader
@@ -43,7 +44,7 @@ class Way(NamedTuple):
     patterns: Callable[[Site, Tensor], Tensor]
 
 
-def by_hooks(model: Any, metric: Metric, base: Tensor, positions: Mapping[str, Tensor]) -> Way:
+def by_hooks(model: Model, metric: Metric, base: Tensor, positions: Mapping[str, Tensor]) -> Way:
     """The definition: the slope at a site is the derivative in something added to it."""
     dims = bridge.dims(model)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from interp import interventions
 from interp._errors import unknown
+from interp._types import Model
 from interp.methods.text.token_losses import chunk_losses
 from interp.sites import Site
 from interp.tasks.metrics import Metric
@@ -76,7 +77,7 @@ def attention_to(
     return Metric(name, "share of attention", of, keep, needs_logits=False)
 
 
-def kl_to(model: Any, task: Any, run: str = "clean") -> Metric:
+def kl_to(model: Model, task: Any, run: str = "clean") -> Metric:
     """The measure "how far this run's prediction is from the clean run's": KL(clean || this), zero
     where they agree.
 

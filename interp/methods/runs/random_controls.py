@@ -8,6 +8,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from interp._errors import unknown
+from interp._types import Model
 from interp.methods.ablation.token_sets import Tokens, token_set
 from interp.models import bridge
 from interp.sites import Site
@@ -16,7 +17,7 @@ Cell = tuple[int, int]  # layer, head
 
 
 def random_heads(
-    model: Any,
+    model: Model,
     like: Sequence[str],
     *,
     sets: int = 10,

@@ -12,6 +12,7 @@ from torch import Tensor
 from interp import engine as lean
 from interp._errors import unknown
 from interp._progress import progress
+from interp._types import Model
 from interp.edits import add
 from interp.interventions import Intervention, Run, run
 from interp.methods.runs import checkpoint, engine_sweep
@@ -25,7 +26,7 @@ TOKENS_PER_RUN = 640  # past this many tokens a batch, a CPU gains nothing more
 
 
 def read(
-    model: Any,
+    model: Model,
     tokens: Tensor,
     measure: Metric,
     positions: Mapping[str, Tensor],
@@ -44,7 +45,7 @@ def read(
 
 
 def sweep(
-    model: Any,
+    model: Model,
     base: Tensor,
     source: Any,
     groups: Sequence[engine_sweep.Cell],
@@ -97,7 +98,7 @@ def _start(added: Tensor | None) -> list[Intervention]:
     return [] if added is None else [Intervention("embed", add(added))]
 
 
-def choose(model: Any, backend: str | None, find: Callable[[], Any]) -> Any:
+def choose(model: Model, backend: str | None, find: Callable[[], Any]) -> Any:
     """The engine that `find` gives, or None for the hooks; ValueError where `way` insists on what
     cannot be.
     """
@@ -114,7 +115,7 @@ def choose(model: Any, backend: str | None, find: Callable[[], Any]) -> Any:
 
 
 def vary(
-    model: Any,
+    model: Model,
     tokens: Tensor,
     cells: Sequence[Cell],
     measure: Metric,
@@ -141,7 +142,7 @@ def vary(
 
 
 def each_run(
-    model: Any,
+    model: Model,
     tokens: Tensor,
     cells: Sequence[Cell],
     keep: Sequence[str] = (),
@@ -200,7 +201,7 @@ def _rows(key: str, value: Tensor, i: int, n: int) -> Tensor:
     return value.narrow(len(stars), i * n, n)
 
 
-def provenance(model: Any, task: Any, method: str, started: float, **more: Any) -> dict[str, Any]:
+def provenance(model: Model, task: Any, method: str, started: float, **more: Any) -> dict[str, Any]:
     """What a result says of itself: model, task, method, seed, split, and how long it took."""
     said = {
         "model": bridge.name(model),

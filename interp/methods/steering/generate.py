@@ -11,6 +11,7 @@ from torch import Tensor
 
 from interp import sites
 from interp._errors import unknown
+from interp._types import Model
 from interp.edits import Edit, Seen
 from interp.interventions import Intervention, run
 from interp.methods.runs import sweep
@@ -42,7 +43,7 @@ class Generation:
 
 
 def generate(
-    model: Any,
+    model: Model,
     prompt: Any,
     interventions: Iterable[Intervention] = (),
     *,
@@ -115,7 +116,7 @@ def _generation(
 
 
 def continuation(
-    model: Any,
+    model: Model,
     tokens: Int[Tensor, "batch pos"],
     interventions: Sequence[Intervention],
     max_new_tokens: int,

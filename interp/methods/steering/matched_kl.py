@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.interventions import Intervention, run
 from interp.methods.runs import sweep
 from interp.methods.runs.batching import Batch, batches
@@ -29,7 +30,7 @@ FAR = 1e8  # times the first strength: a push that has not changed the predictio
 
 
 def match_kl(
-    model: Any,
+    model: Model,
     prompts: Any,
     pushes: Mapping[str, Push],
     *,
@@ -140,7 +141,7 @@ def _search(aim: float, tolerance: float, rounds: int, start: float) -> Iterator
 
 
 def word_gain(
-    model: Any,
+    model: Model,
     prompts: Any,
     pushes: Mapping[str, Push],
     strengths: Result | Mapping[str, float],
@@ -207,7 +208,7 @@ def word_gain(
 
 
 def _steered(
-    model: Any, batch: Batch, pushed: Sequence[tuple[Push, float]]
+    model: Model, batch: Batch, pushed: Sequence[tuple[Push, float]]
 ) -> Iterator[tuple[int, Tensor]]:
     """(number, logits at the last token [batch d_vocab]) under each push at its strength."""
     n, cells = len(batch.tokens), []
@@ -221,7 +222,7 @@ def _steered(
             yield cell, out.logits[k * n : (k + 1) * n]
 
 
-def _ids(model: Any, words: Sequence[str | int]) -> list[int]:
+def _ids(model: Model, words: Sequence[str | int]) -> list[int]:
     if not len(words):
         raise ValueError("no words: give at least one, for example [' joy']")
     return [word if isinstance(word, int) else single(tokenizer_of(model), word) for word in words]

@@ -15,6 +15,7 @@ from torch import Tensor
 from interp import engine as lean
 from interp import sites
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.edits import Edit
 from interp.interventions import Intervention, run
 from interp.methods.runs import sweep
@@ -50,7 +51,7 @@ class SoftInjection:
         return self.score._repr_html_() + self.mix._repr_html_()
 
 
-def injection(model: Any, source: Any, mix: Any) -> list[Intervention]:
+def injection(model: Model, source: Any, mix: Any) -> list[Intervention]:
     """The interventions that mix the mean head outputs of the source prompts into the last token of
     any prompt.
 
@@ -75,7 +76,7 @@ def injection(model: Any, source: Any, mix: Any) -> list[Intervention]:
 
 
 def soft_injection(
-    model: Any,
+    model: Model,
     source_task: Any,
     target_task: Any,
     *,
@@ -155,7 +156,7 @@ def soft_injection(
 
 
 def mix_loss(
-    model: Any, means: Tensor, task: Any, backend: str | None = None
+    model: Model, means: Tensor, task: Any, backend: str | None = None
 ) -> tuple[Callable[[Tensor], Tensor], str]:
     """(the loss of shares [layer head], which way it runs): minus the log probability of the
     answer, in nats.
@@ -181,7 +182,7 @@ def mix_loss(
 
 
 def _score(
-    model: Any,
+    model: Model,
     means: Tensor,
     task: Any,
     learned: Tensor,
@@ -223,7 +224,7 @@ def _score(
     )
 
 
-def _means(model: Any, source: Any) -> Float[Tensor, "layer head d_head"]:
+def _means(model: Model, source: Any) -> Float[Tensor, "layer head d_head"]:
     """Mean z at END over the source prompts, or the means themselves."""
     d = bridge.dims(model)
     if isinstance(source, Tensor) and source.ndim == 3:
@@ -240,7 +241,7 @@ def _means(model: Any, source: Any) -> Float[Tensor, "layer head d_head"]:
     return torch.cat(values, 2).mean(2)
 
 
-def _shares(model: Any, mix: Any) -> Float[Tensor, "layer head"]:
+def _shares(model: Model, mix: Any) -> Float[Tensor, "layer head"]:
     d = bridge.dims(model)
     values = torch.as_tensor(mix.values if isinstance(mix, Result) else mix)
     values = values.to(bridge.device(model), torch.float32)
@@ -253,7 +254,7 @@ def _shares(model: Any, mix: Any) -> Float[Tensor, "layer head"]:
     return values
 
 
-def _chosen(model: Any, heads: str | Sequence[str]) -> Float[Tensor, "layer head"]:
+def _chosen(model: Model, heads: str | Sequence[str]) -> Float[Tensor, "layer head"]:
     """One where a head may be mixed."""
     d = bridge.dims(model)
     chosen = torch.zeros(d.n_layers, d.n_heads, device=bridge.device(model))

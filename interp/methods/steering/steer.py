@@ -18,6 +18,7 @@ from torch import Tensor
 from interp import sites
 from interp._errors import unknown
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.edits import Edit, Seen, add, project_out, set_to
 from interp.interventions import Intervention, run
 from interp.methods.ablation.ablate import ablate
@@ -133,7 +134,7 @@ class Direction:
             str(site), _after_first(edit) if site.pos in (None, sites.STAR) else edit
         )
 
-    def check(self, model: Any, at: str | None = None) -> None:
+    def check(self, model: Model, at: str | None = None) -> None:
         """Nothing when the vector fits this model there; otherwise a ValueError."""
         site, d = Site.parse(at or self.site), bridge.dims(model)
         fits = width(sites.check(site, d), d)
@@ -191,7 +192,7 @@ def width(site: Site, d: bridge.Dims) -> int:
 
 
 def difference_of_means(
-    model: Any, positive: Any, negative: Any = None, where: str = "resid_post.12@-1"
+    model: Model, positive: Any, negative: Any = None, where: str = "resid_post.12@-1"
 ) -> Direction:
     """The mean activation on the positive prompts less the mean on the negative ones.
 
@@ -219,7 +220,7 @@ def difference_of_means(
     return Direction(here - there, where, metadata)
 
 
-def task_vector(model: Any, task: Any, where: str = "resid_post.12@END") -> Direction:
+def task_vector(model: Model, task: Any, where: str = "resid_post.12@END") -> Direction:
     """The mean activation at the last token of few-shot prompts, to be set in prompts without
     examples.
 
@@ -240,7 +241,7 @@ def task_vector(model: Any, task: Any, where: str = "resid_post.12@END") -> Dire
 
 
 def function_vector(
-    model: Any,
+    model: Model,
     task: Any,
     *,
     heads: int = 10,
@@ -288,7 +289,7 @@ def function_vector(
     )
 
 
-def _mean(model: Any, prompts: Any, where: str, on: str = "clean") -> Float[Tensor, "width"]:
+def _mean(model: Model, prompts: Any, where: str, on: str = "clean") -> Float[Tensor, "width"]:
     site, d = Site.parse(where), bridge.dims(model)
     width(sites.check(site, d), d)
     if [star for star in site.stars if star != "pos"]:
@@ -319,7 +320,7 @@ def _count(prompts: Any) -> int:
 
 
 def steer(
-    model: Any,
+    model: Model,
     prompts: Any,
     direction: Direction,
     *,
@@ -395,7 +396,7 @@ def steer(
 
 
 def side_effect(
-    model: Any,
+    model: Model,
     texts: Any,
     direction: Direction,
     *,
@@ -443,7 +444,7 @@ def side_effect(
 
 
 def _pushes(
-    model: Any, direction: Direction, strengths: Sequence[float], how: str, at: str | None
+    model: Model, direction: Direction, strengths: Sequence[float], how: str, at: str | None
 ) -> list[list[Intervention]]:
     if len(strengths) == 0:
         raise ValueError("no strengths: give at least one, for example strengths=(0, 1, 2)")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.interventions import Intervention, run
 from interp.methods.runs import sweep
 from interp.methods.text.token_losses import chunk_losses
@@ -15,7 +16,7 @@ from interp.results import Result
 
 
 def cross_entropy(
-    model: Any,
+    model: Model,
     tokens: Any,
     interventions: Sequence[Intervention] = (),
     *,

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,6 +10,7 @@ from torch import Tensor
 from interp import sites
 from interp._errors import unknown
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.methods.runs import sweep
 from interp.methods.weights import ov_qk
 from interp.models import bridge
@@ -21,7 +21,7 @@ Heads = str | Sequence[str]
 
 
 def composition(
-    model: Any,
+    model: Model,
     senders: Heads = "L*H*",
     receivers: Heads = "L*H*",
     *,
@@ -94,7 +94,7 @@ def composition(
     )
 
 
-def sender(model: Any, site: sites.Site) -> Float[Tensor, "d_head d_model"]:
+def sender(model: Model, site: sites.Site) -> Float[Tensor, "d_head d_model"]:
     """What a head writes, as a matrix with the Gram matrix of its OV circuit: W_V W_O without W_V's
     own rotation.
     """
@@ -103,7 +103,7 @@ def sender(model: Any, site: sites.Site) -> Float[Tensor, "d_head d_model"]:
 
 
 def receiver(
-    model: Any, site: sites.Site, kind: str, offset: int = 0
+    model: Model, site: sites.Site, kind: str, offset: int = 0
 ) -> Float[Tensor, "d_model d_head"]:
     """What a head reads through q, k or v: its QK (from either side) or OV circuit, without the far
     side's rotation.
@@ -163,7 +163,7 @@ def _drop(matrix: Tensor, without: Sequence[int]) -> Tensor:
 
 
 def _checked(
-    model: Any, kind: str, offset: int | None, without: Sequence[int], rotations: int
+    model: Model, kind: str, offset: int | None, without: Sequence[int], rotations: int
 ) -> int:
     if kind not in KINDS:
         raise unknown("kind of composition", kind, KINDS, "kind='q'")

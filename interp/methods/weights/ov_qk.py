@@ -16,6 +16,7 @@ from torch import Tensor
 from interp import engine as lean
 from interp import sites
 from interp._numbers import to_numpy
+from interp._types import Model
 from interp.engine.forward import rotate, window
 from interp.methods.runs import sweep
 from interp.models import bridge
@@ -25,7 +26,7 @@ from interp.tasks.task import single
 Tokens = str | int | Sequence[str | int]
 
 
-def ov_readout(model: Any, head: str, tokens: Tokens, *, k: int = 10) -> Result:
+def ov_readout(model: Model, head: str, tokens: Tokens, *, k: int = 10) -> Result:
     """The tokens whose logits a head raises most when it attends to each of the given tokens.
 
     Example:
@@ -62,7 +63,7 @@ def ov_readout(model: Any, head: str, tokens: Tokens, *, k: int = 10) -> Result:
     )
 
 
-def qk_readout(model: Any, head: str, tokens: Tokens, *, k: int = 10, offset: int = 0) -> Result:
+def qk_readout(model: Model, head: str, tokens: Tokens, *, k: int = 10, offset: int = 0) -> Result:
     """The tokens a head attends to most, from each of the given tokens, by their embeddings alone.
 
     Example:
@@ -135,17 +136,17 @@ def fold(engine: Any, layer: int, W: Tensor) -> Tensor:
     return W - W.mean(-2, keepdim=True) if norm.kind == "ln" else W
 
 
-def value(model: Any, layer: int) -> Tensor:
+def value(model: Model, layer: int) -> Tensor:
     """W_V as each query head uses it [head d_model d_head]: head h reads KV head h // group."""
     return _grouped(model, "V", layer)
 
 
-def write(model: Any, layer: int) -> Tensor:
+def write(model: Model, layer: int) -> Tensor:
     """W_O [head d_head d_model]."""
     return bridge.projection(model, "O", layer)[0].float()
 
 
-def query_key(model: Any, layer: int, offset: int = 0) -> tuple[Tensor, Tensor]:
+def query_key(model: Model, layer: int, offset: int = 0) -> tuple[Tensor, Tensor]:
     """W_Q and W_K as each query head uses them, both [head d_model d_head], turned to this relative
     position.
     """
@@ -179,7 +180,7 @@ def unembedding(engine: Any) -> Float[Tensor, "d_vocab d_model"]:
     return W - W.mean(0)
 
 
-def _grouped(model: Any, which: str, layer: int) -> Tensor:
+def _grouped(model: Model, which: str, layer: int) -> Tensor:
     W = fold(_engine(model, which), layer, bridge.projection(model, which, layer)[0])
     return W.repeat_interleave(bridge.dims(model).n_heads // len(W), 0)
 
@@ -191,7 +192,7 @@ def _normed(engine: Any, x: Tensor) -> Tensor:
     return x / (centred.pow(2).mean(-1, keepdim=True) + norm.eps).sqrt()
 
 
-def _engine(model: Any, what: str) -> Any:
+def _engine(model: Model, what: str) -> Any:
     engine = lean.find(model)
     if engine is None:
         raise ValueError(
@@ -204,7 +205,7 @@ def _engine(model: Any, what: str) -> Any:
 # --- heads, tokens and tables ---------------------------------------------------------------------
 
 
-def heads_of(model: Any, where: str | Sequence[str]) -> list[sites.Site]:
+def heads_of(model: Model, where: str | Sequence[str]) -> list[sites.Site]:
     """The heads that a pattern or a list names, in forward order of what was typed."""
     found: list[sites.Site] = []
     for text in [where] if isinstance(where, str) else where:
@@ -217,14 +218,14 @@ def heads_of(model: Any, where: str | Sequence[str]) -> list[sites.Site]:
     return list(dict.fromkeys(found))
 
 
-def _one(model: Any, head: str) -> tuple[int, int]:
+def _one(model: Model, head: str) -> tuple[int, int]:
     found = heads_of(model, head)
     if len(found) != 1:
         raise ValueError(f"a read-out is of one head, {head!r} names {len(found)} (try 'L23H3')")
     return found[0].layer, found[0].index
 
 
-def _ids(model: Any, tokens: Tokens) -> list[int]:
+def _ids(model: Model, tokens: Tokens) -> list[int]:
     asked = [tokens] if isinstance(tokens, str | int) else list(tokens)
     if not asked:
         raise ValueError("no tokens: give words that are one token each, for example [' Paris']")
@@ -236,7 +237,7 @@ def _ids(model: Any, tokens: Tokens) -> list[int]:
 
 
 def _readout(
-    model: Any,
+    model: Model,
     table: Tensor,
     ids: list[int],
     dims: tuple,
@@ -254,7 +255,7 @@ def _readout(
     return Result(to_numpy(table[:, best]), dims, coords, name, unit, said)
 
 
-def _words(model: Any, ids: Sequence[int]) -> list[str]:
+def _words(model: Model, ids: Sequence[int]) -> list[str]:
     """Each id as its text; where two read the same, with the id."""
     texts = [model.tokenizer.decode([i]) for i in ids]
     return [t if texts.count(t) == 1 else f"{t} ({i})" for t, i in zip(texts, ids)]

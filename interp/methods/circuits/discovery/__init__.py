@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from interp._errors import unknown
+from interp._types import Model
 from interp.methods.circuits.discovery.acdc import acdc
 from interp.methods.circuits.discovery.eap import eap
 from interp.methods.circuits.discovery.eap_ig import eap_ig
@@ -36,7 +37,7 @@ METHODS: dict[str, Callable[..., Result]] = {
 }
 
 
-def discover(model: Any, task: Any, method: str = "eap_ig", **options: Any) -> Result:
+def discover(model: Model, task: Any, method: str = "eap_ig", **options: Any) -> Result:
     """A score for every edge of the residual graph, by a method of this name.
 
     Positive: the edge helps the task's metric.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from interp import sites
+from interp._types import Model
 from interp.circuits import Circuit
 from interp.methods.circuits import edges
 from interp.methods.circuits.discovery.eap_ig import eap_ig
@@ -21,7 +22,7 @@ Item = list[int]  # edges that are cut together, by their place among all
 
 
 def acdc(
-    model: Any,
+    model: Model,
     task: Any,
     *,
     tau: float = 0.01,
@@ -106,7 +107,7 @@ def acdc(
 
 
 def _tried(
-    model: Any, task: Any, among: Any, metric: Metric | None, by: str, backend: str | None
+    model: Model, task: Any, among: Any, metric: Metric | None, by: str, backend: str | None
 ) -> Tensor:
     """Which edges are tested [sender receiver]."""
     if isinstance(among, bool) or not isinstance(among, (int, Circuit)):

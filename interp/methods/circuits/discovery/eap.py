@@ -5,6 +5,7 @@ pass.
 import time
 from typing import Any
 
+from interp._types import Model
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
 from interp.methods.runs.metrics import metric_of
@@ -13,7 +14,7 @@ from interp.tasks.metrics import Metric
 
 
 def eap(
-    model: Any,
+    model: Model,
     task: Any,
     *,
     metric: "str | Metric | None" = None,

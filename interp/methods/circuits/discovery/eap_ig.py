@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from interp._errors import unknown
+from interp._types import Model
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
 from interp.methods.runs.metrics import metric_of
@@ -14,7 +15,7 @@ from interp.tasks.metrics import Metric
 
 
 def eap_ig(
-    model: Any,
+    model: Model,
     task: Any,
     *,
     steps: int = 5,

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import engine as lean
+from interp._types import Model
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
 from interp.results import Result
@@ -20,7 +21,7 @@ RAMP = 0.8  # the share of the steps in which the target falls to the one asked 
 
 
 def edge_pruning(
-    model: Any,
+    model: Model,
     task: Any,
     *,
     share: float = 0.05,

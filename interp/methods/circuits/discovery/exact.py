@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from interp._types import Model
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
 from interp.methods.runs.metrics import metric_of
@@ -15,7 +16,7 @@ from interp.tasks.metrics import Metric
 
 
 def exact(
-    model: Any,
+    model: Model,
     task: Any,
     *,
     metric: "str | Metric | None" = None,

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import sites
+from interp._types import Model
 from interp.interventions import run
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
@@ -16,7 +17,7 @@ from interp.results import Result
 from interp.sites import Site
 
 
-def information_flow(model: Any, task: Any, *, examples: bool = False) -> Result:
+def information_flow(model: Model, task: Any, *, examples: bool = False) -> Result:
     """The share of the prediction's content that comes along each edge, in the clean run: no
     corrupted one is needed.
 
@@ -60,7 +61,7 @@ def information_flow(model: Any, task: Any, *, examples: bool = False) -> Result
 
 
 def _walk(
-    model: Any,
+    model: Model,
     dims: bridge.Dims,
     senders: list[Site],
     receivers: list[Site],
@@ -113,7 +114,7 @@ def contributions(
 
 
 def _to_sources(
-    model: Any,
+    model: Model,
     head: Site,
     kv: Site,
     seen: dict[str, Tensor],

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from interp import sites
+from interp._types import Model
 from interp.interventions import run
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
@@ -20,7 +21,7 @@ SENDERS = 16  # at a time: what they make of a layer's input is held at once
 
 
 def magnitude(
-    model: Any,
+    model: Model,
     task: Any,
     *,
     by: str = "resample",
@@ -91,7 +92,7 @@ def magnitude(
 
 
 def _reads(
-    model: Any, dims: bridge.Dims, read: dict[str, Tensor]
+    model: Model, dims: bridge.Dims, read: dict[str, Tensor]
 ) -> Iterator[tuple[slice, Tensor, int, Callable[[Tensor], Tensor]]]:
     """(receivers, the stream they read, how many senders come before, what each makes of it [...
     pos receiver d]).
@@ -128,7 +129,7 @@ def _reads(
     yield slice(number["logits.in"], None), read["logits.in"][:, -1:], len(senders), final
 
 
-def _projected(model: Any, part: str, layer: int) -> Callable[[Tensor], Tensor]:
+def _projected(model: Model, part: str, layer: int) -> Callable[[Tensor], Tensor]:
     weight, bias = bridge.projection(model, part, layer)  # head d_model d_head
 
     def own(x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import sites
+from interp._types import Model
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
 from interp.methods.runs.metrics import metric_of
@@ -18,7 +19,7 @@ from interp.tasks.metrics import Metric
 
 
 def node_attribution(
-    model: Any,
+    model: Model,
     task: Any,
     *,
     metric: "str | Metric | None" = None,

@@ -5,13 +5,14 @@ from typing import Any
 
 import torch
 
+from interp._types import Model
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
 from interp.models import bridge
 from interp.results import Result
 
 
-def random(model: Any, task: Any, *, seed: int = 0) -> Result:
+def random(model: Model, task: Any, *, seed: int = 0) -> Result:
     """A number from 0 to 1 for every edge, drawn from a seed: no edge is better than another.
 
     Unit: none. Neither the weights nor the prompts are looked at.

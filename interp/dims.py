@@ -23,6 +23,9 @@ class Dims:
     norm: str  # "rms", "ln" or "none"
     parallel: bool  # attention and MLP read the same residual (Pythia)
     d_in: int = 0  # the width of input vectors, in a model that reads those in place of tokens
+    # how its blocks differ from plain ones: rows of `sites.VARIANTS`
+    variants: tuple[str, ...] = ()
+    headless: tuple[int, ...] = ()  # layers of linear attention, which have no heads with patterns
 
     @property
     def group(self) -> int:

@@ -102,7 +102,8 @@ def run(
         plan.edit(intervention)
     grids = {str(k): plan.watch(k) for k in keep}
     with torch.set_grad_enabled(grad):
-        hooks = plan.hooks()
+        hooks, late = plan.hooks()
+        last_only, only_last = last_only and not late, last_only
         layer = min((_layer(name) for name, _ in hooks), default=0)
         if start is None or layer == 0:
             logits = bridge.forward(model, tokens, hooks, last_only=last_only)
@@ -110,6 +111,11 @@ def run(
             copies = len(tokens) // len(start.tokens)
             layer = min(layer, plan.dims.n_layers - 1)
             logits = bridge.resume(model, start, layer, hooks, copies=copies, last_only=last_only)
+        if late:  # the output itself: nothing comes after it
+            new = late(logits)
+            logits = logits if new is None else new
+            logits = logits[:, -1] if only_last else logits
+        plan.check_reached()
         kept = {key: plan.gather(grid) for key, grid in grids.items()}
     return Run(logits, kept)
 
@@ -166,6 +172,7 @@ class _Plan:
         default_factory=dict
     )  # hook -> its tensor after the edits of a rank
     own: dict[str, Tensor] = field(default_factory=dict)  # receivers and "mid" sites -> value
+    reached: set[str] = field(default_factory=set)  # the hooks that the run came by
 
     # building
 
@@ -186,8 +193,8 @@ class _Plan:
                 self._upstream(Site.parse(read), one)
                 self.watch(read)
             one = one.at(None if site.pos == sites.STAR else site.pos)
-            queue = self.edits.setdefault(one.hook, [])
-            queue.append((one.row.rank, len(queue), one, intervention))
+            queue = self.edits.setdefault(self.hook(one), [])
+            queue.append((self.row(one).rank, len(queue), one, intervention))
 
     def _upstream(self, read: Site, at: Site) -> None:
         order = forward_order(read), forward_order(at)
@@ -196,31 +203,57 @@ class _Plan:
                 f"{str(at)!r} cannot read {str(read)!r}, which comes later in the forward pass"
             )
 
-    def hooks(self) -> list[tuple[str, Callable]]:
+    def row(self, site: Site) -> sites.Row:
+        return sites.row(site, self.dims)
+
+    def hook(self, site: Site) -> str:
+        return sites.hook(site, self.dims)
+
+    def hooks(self) -> tuple[list[tuple[str, Callable]], Callable | None]:
+        """The hooks of the run, and the one of its output."""
         names = set(self.edits)
         for site in [*self.watched.values(), *(s for q in self.edits.values() for _, _, s, _ in q)]:
-            names.add(site.hook)
-            if site.row.how == "write":
-                names.add(_z_hook(site.layer))
-            if site.row.how in ("read", "mid"):
+            names.add(self.hook(site))
+            how = self.row(site).how
+            if how == "write":
+                names |= {_z_hook(site.layer), self._unnormed(site.layer)} - {None}
+            if how in ("read", "mid"):
                 names.add(_stream_hook(site.layer))
-        return [(name, self._at(name)) for name in sorted(names)]
+        late = self._at(OUTPUT) if OUTPUT in names else None
+        return [(name, self._at(name)) for name in sorted(names - {OUTPUT})], late
+
+    def _unnormed(self, layer: int) -> str | None:
+        return bridge.writes_before_norm(self.model, layer)
+
+    def check_reached(self) -> None:
+        """Nothing when every hook was come by; an edit that was never made must not pass for one without effect."""
+        asked = [*self.watched.values(), *(s for q in self.edits.values() for _, _, s, _ in q)]
+        for site in asked:
+            if self.hook(site) not in self.reached:
+                raise self._no_place(site)
+
+    def _no_place(self, site: Site) -> ValueError:
+        return ValueError(
+            f"{str(site)!r}: {bridge.name(self.model)} has no such place (TransformerLens has no hook "
+            f"{self.hook(site)!r} in this kind of layer), so nothing can be read or changed there"
+        )
 
     # running
 
     def _at(self, name: str) -> Callable[[Tensor, Any], Tensor | None]:
         queue = sorted(self.edits.get(name, ()), key=lambda entry: entry[:2])
-        watched = [s for s in self.watched.values() if s.hook == name]
-        ranks = sorted({entry[0] for entry in queue} | {s.row.rank for s in watched})
+        watched = [s for s in self.watched.values() if self.hook(s) == name]
+        ranks = sorted({entry[0] for entry in queue} | {self.row(s).rank for s in watched})
 
         def hook(tensor: Tensor, hook: Any = None) -> Tensor | None:
+            self.reached.add(name)
             shape, t = tensor.shape, self._heads(name, tensor)
             for rank in ranks:
                 for _, _, site, intervention in (e for e in queue if e[0] == rank):
                     t = self._apply(site, intervention, t)
                 self.raw[f"{name}/{rank}"] = t
-                for site in (s for s in watched if s.row.rank == rank):
-                    if site.row.how in ("read", "mid", "write") and str(site) not in self.own:
+                for site in (s for s in watched if self.row(s).rank == rank):
+                    if self.row(site).how in ("read", "mid", "write") and str(site) not in self.own:
                         self.own[str(site)] = self._read(site, t)
             self.raw[name] = t
             return t.reshape(shape) if queue else None
@@ -229,24 +262,32 @@ class _Plan:
 
     def _heads(self, name: str, t: Tensor) -> Tensor:
         """Some architectures show q, k, v, z flattened: give them their head axis."""
-        if t.ndim == 3 and name.endswith(("hook_q", "hook_k", "hook_v", "hook_z")):
-            return t.unflatten(-1, (-1, self.dims.d_head))
-        return t
+        if not name.endswith(_BY_HEAD):
+            return t
+        kv = name.endswith(("hook_k", "hook_v", "hook_k_normed"))
+        heads = self.dims.n_kv_heads if kv else self.dims.n_heads
+        if t.ndim == 4 and t.shape[2] == heads:
+            return t
+        return t.flatten(2).unflatten(2, (heads, -1))  # a query with its gate is shown as two heads
 
     def _read(self, site: Site, t: Tensor) -> Tensor:
         """The current value of a site at every position, from the hook's tensor t."""
-        how = site.row.how
+        row = self.row(site)
+        how = row.how
         if str(site) in self.own:
             return self.own[str(site)]
         if how == "write":
             W_O, _ = bridge.projection(self.model, "O", site.layer)
-            return self.raw[_z_hook(site.layer)][:, :, site.index] @ W_O[site.index]
+            wrote = self.raw[_z_hook(site.layer)][:, :, site.index] @ W_O[site.index]
+            return wrote * bridge.share(
+                self.model, site.layer, self.raw.get(self._unnormed(site.layer))
+            )
         if how == "read":
             return self.raw[_stream_hook(site.layer)]
         if how == "mid":
             return self.raw[_stream_hook(site.layer)] + t
-        if "head" in site.row.axes:
-            t = t.select(site.row.axes.split().index("head"), site.index)
+        if "head" in row.axes:
+            t = t.select(row.axes.split().index("head"), site.index)
         return t if site.unit is None else t[..., site.unit : site.unit + 1]
 
     def _apply(self, site: Site, intervention: Intervention, t: Tensor) -> Tensor:
@@ -274,7 +315,8 @@ class _Plan:
         return self._write(whole, t, before, after, index)
 
     def _write(self, site: Site, t: Tensor, before: Tensor, after: Tensor, index: tuple) -> Tensor:
-        how = site.row.how
+        row = self.row(site)
+        how = row.how
         if how in ("write", "read", "mid"):
             self.own[str(site)] = after
         if how == "write":
@@ -287,21 +329,22 @@ class _Plan:
             t = t.clone()
             t[..., site.unit : site.unit + 1] = after
             return t
-        if "head" in site.row.axes:
+        if "head" in row.axes:
             t = t.clone()
-            t.select(site.row.axes.split().index("head"), site.index).copy_(after)
+            t.select(row.axes.split().index("head"), site.index).copy_(after)
             return t
         return after
 
     def _project(self, site: Site, t: Tensor, read: Tensor, index: tuple) -> Tensor:
-        """q, k or v [batch pos head d_head] with one head computed, where it is edited, from its own input."""
-        W, b = bridge.projection(self.model, site.part[0].upper(), site.layer)
-        own = bridge.norm(self.model, "ln1", site.layer, read) @ W[site.index]
-        own = own if b is None else own + b[site.index]
-        t = t.clone()
-        t[:, :, site.index][index] = own[
-            index
-        ]  # elsewhere it may carry an edit of the layer's whole input
+        """The hook's tensor where one reader is computed from its own input: one head's q, k or v, or a normed copy."""
+        part, t = self.row(site).part, t.clone()
+        if part != "head":
+            t[index] = bridge.norm(self.model, part, site.layer, read)[index].to(t)
+            return t
+        which = site.part[0].upper()
+        own = bridge.reader(self.model, which, site.layer, read, site.index)
+        # elsewhere it may carry an edit of the layer's whole input
+        t[:, :, site.index][index] = own[index]
         return t
 
     def _index(self, site: Site, act: Tensor, rows: slice | None) -> tuple:
@@ -325,11 +368,15 @@ class _Plan:
         return value if rows is None else value[rows]
 
     def _value(self, site: Site) -> Tensor:
-        if site.row.how != "act":
+        row = self.row(site)
+        if self.hook(site) not in self.reached:
+            raise self._no_place(site)
+        value = self.raw[f"{self.hook(site)}/{row.rank}"]
+        if row.how != "act":
             if str(site) not in self.own:
-                self.own[str(site)] = self._read(site, self.raw[f"{site.hook}/{site.row.rank}"])
+                self.own[str(site)] = self._read(site, value)
             return self.own[str(site)]
-        return self._read(site, self.raw[f"{site.hook}/{site.row.rank}"])
+        return self._read(site, value)
 
     def _at_position(self, site: Site, value: Tensor) -> Tensor:
         if site.pos is None or site.pos == sites.STAR:
@@ -344,6 +391,11 @@ class _Plan:
             return values[0]
         device = values[0].device  # layers may be on several
         return torch.stack([v.to(device) for v in values]).unflatten(0, grid.shape)
+
+
+OUTPUT = sites.TABLE["logits", "out"].hook
+# what some architectures show flattened over the heads
+_BY_HEAD = ("hook_q", "hook_k", "hook_v", "hook_z", "hook_q_normed", "hook_k_normed")
 
 
 def _layer(hook: str) -> int:

@@ -41,6 +41,9 @@ class Row:
     how: str = "act"
     rank: int = 0  # within one hook, lower ranks act first (upstream before downstream)
 
+    # of a "read" row, what is computed again from an input of its own
+    part: str = "head"  # "head": one head's q, k or v; "attn", "mlp": all that this part reads, through its norm
+
 
 # (family, part) -> row. {l} is the layer.
 TABLE: dict[tuple[str, str], Row] = {
@@ -67,6 +70,68 @@ TABLE: dict[tuple[str, str], Row] = {
     ("logits", "in"): Row("ln_final.hook_in", "batch pos d_model"),
     ("logits", "out"): Row("unembed.hook_out", "batch pos d_vocab"),
 }
+
+# Where a kind of block keeps a thing elsewhere than TABLE says. `bridge.dims(model).variants` names the rows that
+# hold for a model; `row` reads both tables.
+_OUT = "blocks.{l}.hook_attn_out"  # what TransformerLens says is added to the stream: after a norm, scaled
+VARIANTS: dict[str, dict[tuple[str, str], Row]] = {
+    # a norm or a factor between attention and the stream (Gemma-2, OLMo-2, Granite), or the residual added inside
+    # the attention module (BLOOM)
+    "attn out": {
+        ("head", "out"): Row(_OUT, "batch pos d_model", "write", 0),
+        ("attn", "out"): Row(_OUT, "batch pos d_model", "act", 1),
+        ("resid_mid", "out"): Row(_OUT, "batch pos d_model", "mid", 2),
+    },
+    # that which comes after attention is a norm: what one head writes is not linear in its z
+    "norm after": {},
+    # the same of the MLP (also MPT and OPT)
+    "mlp out": {("mlp", "out"): Row("blocks.{l}.hook_mlp_out", "batch pos d_model")},
+    # attention and MLP share one norm (GPT-J, Phi, Falcon, Cohere): each has a copy of its own of what it reads
+    "one norm": {
+        ("attn", "in"): Row("blocks.{l}.attn.hook_in", "batch pos d_model", "read", 0, "attn"),
+        ("mlp", "in"): Row("blocks.{l}.mlp.hook_in", "batch pos d_model", "read", 0, "mlp"),
+    },
+    # attention and MLP read the stream as it is (OLMo-2)
+    "no norm before": {
+        ("attn", "in"): Row("blocks.{l}.attn.hook_in", "batch pos d_model"),
+        ("mlp", "in"): Row("blocks.{l}.mlp.hook_in", "batch pos d_model"),
+    },
+    # a block does more to the stream than to add to it (Gemma-4): see `adds_up`
+    "no sum": {},
+    # the MLP is a router with experts: no layer of neurons to address
+    "experts": {
+        ("mlp", "pre"): Row("", "batch pos d_mlp"),
+        ("mlp", "post"): Row("", "batch pos d_mlp"),
+    },
+    # one norm over the queries of all heads, one over their keys (OLMo-2, OLMoE): q and k are what comes after it
+    "joint norm": {
+        ("head", "q"): Row("blocks.{l}.attn.hook_q_normed", "batch pos head d_head", "act", 1),
+        ("head", "q_in"): Row("blocks.{l}.attn.hook_q_normed", "batch pos d_model", "read", 0),
+        ("kv", "k"): Row("blocks.{l}.attn.hook_k_normed", "batch pos head d_head", "act", 1),
+        ("kv", "k_in"): Row("blocks.{l}.attn.hook_k_normed", "batch pos d_model", "read", 0),
+    },
+    # TransformerLens runs the model's attention as it is, and shows a pattern only when it is over (GPT-J, OPT)
+    "attention of its own": {
+        ("head", "scores"): Row("blocks.{l}.attn.softmax_in", "batch head pos src"),
+        ("head", "pattern"): Row("blocks.{l}.attn.softmax_out", "batch head pos src"),
+    },
+}
+
+
+def row(site: "Site", dims: Dims) -> Row:
+    """Where a model keeps this kind of address."""
+    rows = (VARIANTS[variant] for variant in dims.variants)
+    own = [some[site.family, site.part] for some in rows if (site.family, site.part) in some]
+    found = own[-1] if own else TABLE[site.family, site.part]
+    if site.layer in dims.headless and found.hook == TABLE["attn", "out"].hook:
+        return replace(found, hook="blocks.{l}.linear_attn.hook_out")
+    return found
+
+
+def hook(site: "Site", dims: Dims) -> str:
+    """The name of the hook that carries this address in a model (the layer filled in)."""
+    return row(site, dims).hook.format(l=site.layer)
+
 
 _FORM = re.compile(
     r"^(?:L(?P<layer>\d+|\*)(?P<family>H|KV)(?P<index>\d+|\*)"
@@ -187,6 +252,15 @@ def _check_form(site: Site, text: str) -> None:
         )
 
 
+def adds_up(dims: "Dims | Graph", what: str) -> None:
+    """Nothing where the stream is the sum of what heads and MLPs write; ValueError for `what`, which needs that."""
+    if "no sum" in getattr(dims, "variants", ()):
+        raise ValueError(
+            f"{what} needs a stream that is the sum of what its parts write, and this model's blocks also rescale "
+            "it or add inputs of each layer (patch, ablate, the logit lens and attention patterns work)"
+        )
+
+
 def check(site: Site, dims: Dims) -> Site:
     """The site itself, when the model has it; otherwise a ValueError that gives the ranges."""
     limits = {
@@ -200,6 +274,17 @@ def check(site: Site, dims: Dims) -> Site:
             raise ValueError(
                 f"no such {kind}: {str(site)!r} (this model has {kind}s 0 to {limit - 1})"
             )
+    if not row(site, dims).hook:
+        raise ValueError(
+            f"{str(site)!r}: the MLPs of this model are experts, of which each token takes a few, so a layer has no "
+            f"neurons of its own (try 'mlp.{site.layer}' or 'mlp.{site.layer}.in')"
+        )
+    if site.layer in dims.headless and site.family in ("head", "kv"):
+        full = [str(layer) for layer in range(dims.n_layers) if layer not in dims.headless]
+        raise ValueError(
+            f"{str(site)!r}: layer {site.layer} of this model has linear attention, which has no heads with patterns "
+            f"(heads are in layers {', '.join(full)}; 'attn.{site.layer}' is what the layer's attention writes)"
+        )
     if site.family == "resid_mid" and dims.parallel:
         raise ValueError(
             f"{str(site)!r}: attention and MLP of this model read the same stream, so there is no resid_mid "
@@ -253,6 +338,8 @@ def expand(
         "pos": n_pos,
     }
     coords = {axis: list(range(sizes[axis])) for axis in site.stars}
+    if "layer" in coords and site.family in ("head", "kv"):  # linear attention has no heads
+        coords["layer"] = [layer for layer in coords["layer"] if layer not in dims.headless]
     return Grid(site, tuple(_fill(site, coords)), site.stars, coords)
 
 
@@ -318,8 +405,18 @@ def to_hook(site: str | Site) -> str:
 # --- the residual graph --------------------------------------------------------------------------------------
 
 
+def _has_edges(dims: "Dims | Graph") -> None:
+    adds_up(dims, "the residual graph")
+    if getattr(dims, "headless", ()):
+        raise ValueError(
+            "the residual graph is made of heads and MLPs, and some layers of this model have linear attention "
+            "(patch, path_patch, ablate and the lenses work, with heads in its layers of full attention)"
+        )
+
+
 def senders(dims: Dims | Graph) -> list[Site]:
     """Everything that writes to the stream, in forward order: embed, then each layer's heads and MLP."""
+    _has_edges(dims)
     nodes = [Site("embed")]
     for layer in range(dims.n_layers):
         nodes += [Site("head", "out", layer, h) for h in range(dims.n_heads)]
@@ -329,6 +426,7 @@ def senders(dims: Dims | Graph) -> list[Site]:
 
 def receivers(dims: Dims | Graph) -> list[Site]:
     """Everything that reads the stream, in forward order: q per head, k and v per KV head, MLPs, logits."""
+    _has_edges(dims)
     nodes: list[Site] = []
     for layer in range(dims.n_layers):
         nodes += [Site("head", "q_in", layer, h) for h in range(dims.n_heads)]

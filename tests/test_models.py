@@ -266,7 +266,7 @@ def test_a_stream_that_does_not_add_up_is_refused():
     seen = {"resid_pre.1": ones, "attn.1": ones, "mlp.1": ones, "resid_post.1": 3 * ones}
     d = bridge.dims(models.tiny())
     checks._check_stream("m", seen, d, 1e-4)
-    with pytest.raises(ValueError, match="post-norm"):
+    with pytest.raises(ValueError, match="normalises or rescales"):
         checks._check_stream("m", {**seen, "resid_post.1": ones}, d, 1e-4)
 
 

@@ -156,7 +156,7 @@ def test_an_edge_into_a_kv_head_feeds_its_query_heads(tiny, part, backend):
     )
     W, _ = bridge.projection(tiny, part.upper(), 1)
     stream = base["resid_pre.1"] + clean["L0H2"] - base["L0H2"]
-    own = bridge.norm(tiny, "ln1", 1, stream) @ W[1]
+    own = bridge.norm(tiny, "attn", 1, stream) @ W[1]
     # the two query heads that KV head 1 serves, each as it is when KV head 1 is so: patched
     # together
     changed = run(

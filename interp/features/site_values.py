@@ -86,6 +86,14 @@ def spot(site: Site, n_layers: int) -> tuple[str, int]:
     return KINDS[site.family, site.part], site.layer or 0
 
 
+def _by_head(site: Site, value: Tensor, d: bridge.Dims) -> Tensor:
+    """Some architectures show heads side by side already: [batch pos head d] again."""
+    if "pos head" not in site.row.axes:
+        return value
+    heads = d.n_kv_heads if site.family == "kv" else d.n_heads
+    return value.flatten(2).unflatten(2, (heads, -1))
+
+
 def _heads(site: Site, value: Tensor) -> Tensor:
     """One vector a token: of one head, or of all side by side."""
     if "head" not in site.row.axes:
@@ -96,11 +104,8 @@ def _heads(site: Site, value: Tensor) -> Tensor:
 def _hooked(model: Model, tokens: Tensor, wanted: dict[str, Site]) -> dict[str, Tensor]:
     if len(wanted) == 1:
         (name, site), d = *wanted.items(), bridge.dims(model)
-        if site.row.how == "act":
-            value = bridge.until(model, tokens, [], site.hook)
-            by_head = (
-                "head" in site.row.axes and value.ndim == 3
-            )  # some architectures show them side by side already
-            return {name: _heads(site, value.unflatten(-1, (-1, d.d_head)) if by_head else value)}
+        if sites.row(site, d).how == "act" and site.family != "logits":
+            value = bridge.until(model, tokens, [], sites.hook(site, d))
+            return {name: _heads(site, _by_head(site, value, d))}
     kept = run(model, tokens, keep=list(wanted)).kept
     return {name: side_by_side(name, kept[name]) for name in wanted}

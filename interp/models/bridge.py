@@ -5,19 +5,22 @@ same code serves TransformerLens 3.9 and 4.x. Nothing here keeps state on the mo
 """
 
 import contextlib
+import copy
 import io
 import logging
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from interp.dims import Dims
-from interp.models import state
+from interp.models import families, state
 
 # One lock around every run: hooks are state on the model, so two threads inside one model would see
 # each other's edits and give wrong numbers without a word.
@@ -44,7 +47,11 @@ def wrap(hf_model: Any, tokenizer: Any, name: str) -> Any:
     quiet = logging.getLogger().level
     try:
         logging.getLogger().setLevel(logging.ERROR)
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            families.wrapping(hf_model),
+        ):
             warnings.simplefilter("ignore")
             model = TransformerBridge.boot_transformers(
                 name, hf_model=hf_model, tokenizer=tokenizer, device=str(hf_model.device)
@@ -53,7 +60,8 @@ def wrap(hf_model: Any, tokenizer: Any, name: str) -> Any:
         logging.getLogger().setLevel(quiet)
         tokenizer.init_kwargs.clear()
         tokenizer.init_kwargs.update(had)
-    model.cfg.default_prepend_bos = False
+    families.wrapped(model)
+    model.cfg.default_prepend_bos, model.cfg.model_name = False, name
     model.eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
@@ -109,12 +117,93 @@ def dims(model: Any) -> Dims:
         else "ln",
         parallel=bool(getattr(cfg, "parallel_attn_mlp", False)),
         d_in=getattr(cfg, "d_in", None) or 0,
+        variants=_layout(model).variants,
+        headless=_layout(model).headless,
     )
 
 
 def device(model: Any) -> torch.device:
     """Where the model reads its tokens: the device of its first parameter."""
     return next(model.parameters()).device
+
+
+# --- how a model's blocks differ from plain ones -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is particular about a model's blocks, read once from its modules.
+
+    variants: the rows of `sites.VARIANTS` that hold. headless: layers without attention heads. norms: the norm
+    that attention and the MLP read the stream through ("" for none). after: the norm that what attention and MLP
+    write goes through before it is added ("" for none). share: the factor of both on the way into the stream.
+    """
+
+    variants: tuple[str, ...] = ()
+    headless: tuple[int, ...] = ()
+    norms: tuple[str, str] = ("ln1", "ln2")
+    after: tuple[str, str] = ("", "")
+    share: float = 1.0
+    joint_norm: bool = False  # queries and keys of all heads are normed together
+
+
+_layouts: "weakref.WeakKeyDictionary[Any, Layout]" = weakref.WeakKeyDictionary()
+
+
+def _layout(model: Any) -> Layout:
+    if model not in _layouts:
+        _layouts[model] = _read_layout(model)
+    return _layouts[model]
+
+
+def _read_layout(model: Any) -> Layout:
+    hooks = getattr(model, "hook_dict", {})
+    headless = tuple(i for i, block in enumerate(model.blocks) if not hasattr(block, "attn"))
+    first = next((i for i in range(len(model.blocks)) if i not in headless), 0)
+
+    def target(name: str) -> str:
+        """What a name of this block stands for, without the block."""
+        point = hooks.get(f"blocks.{first}.{name}")
+        return "" if point is None else str(point.name).removeprefix(f"blocks.{first}.")
+
+    block, names, variants = model.blocks[first], {}, []
+    parts = set(getattr(block, "_modules", {}))
+    for part in ("attn", "mlp"):
+        names[part] = target(f"hook_{part}_out")
+        if names[part] and names[part] != f"{part}.hook_out":
+            variants.append(f"{part} out")
+    after = tuple(
+        names[part].split(".")[0] if names[part].startswith("ln") else ""
+        for part in ("attn", "mlp")
+    )
+    if after[0]:
+        variants.append("norm after")
+    norms = ("ln1", "ln2")
+    if "ln1" in after:  # TransformerLens counts these norms as 1 and 2, though both come after
+        norms = ("", "")
+        variants.append("no norm before")
+    elif names["attn"] and "mlp" in parts and "ln2" not in parts:
+        norms = ("ln1", "ln1")
+        variants.append("one norm")
+    attention = getattr(block, "attn", None)
+    joint = getattr(attention, "_qk_norm_phase", None) == "pre_reshape"
+    if joint:
+        variants.append("joint norm")
+    if getattr(type(attention).forward, "__qualname__", "") == "AttentionBridge.forward":
+        variants.append("attention of its own")
+    if target("mlp.hook_post") == "mlp.hook_out":  # TransformerLens' name for want of another
+        variants.append("experts")
+    if any(_rescaled(b) for b in model.blocks):
+        variants.append("no sum")
+    share = float(getattr(block, "residual_contribution_scale", 1.0))
+    return Layout(tuple(variants), headless, norms, after, share, joint)
+
+
+def _rescaled(block: Any) -> bool:
+    """Whether a block does more to the stream than to add what attention and MLP write (Gemma-4)."""
+    factor = getattr(getattr(block, "original_component", None), "layer_scalar", None)
+    scaled = factor is not None and bool((torch.as_tensor(factor) != 1).any())
+    return scaled or "per_layer_input_gate" in getattr(block, "_modules", {})
 
 
 def name(model: Any) -> str:
@@ -234,8 +323,7 @@ def forward(
         and not hooked
         and not any(n.startswith(("ln_final", "unembed")) for n, _ in hooks)
     )
-    cap = getattr(model.cfg, "output_logits_soft_cap", -1.0) or -1.0
-    if end and cap <= 0:
+    if end:
         residual = until(model, tokens, hooks, "ln_final.hook_in")
         # contiguous [batch d_model]: the strided slice times the unembedding is ten times slower
         return unembed(model, final_norm(model, residual[:, -1].contiguous()))
@@ -276,11 +364,65 @@ def _hooked(model: Any, tokens: Tensor, hooks: Sequence) -> Tensor:
     tokens = tokens.to(
         device(model)
     )  # the one place where prompts move; TransformerLens leaves ids be
-    with LOCK, warnings.catch_warnings():
+    hooks, softmaxes = _apart(hooks)
+    with LOCK, warnings.catch_warnings(), _at_softmax(model, softmaxes):
         warnings.simplefilter("ignore")
         if not hooks:  # run_with_hooks walks every hook point of the model even then
             return model(tokens, **options)
-        return model.run_with_hooks(tokens, fwd_hooks=list(hooks), **options)
+        return model.run_with_hooks(tokens, fwd_hooks=hooks, **options)
+
+
+# --- attention that TransformerLens leaves to the model: its softmax is where scores become a pattern ---------
+
+
+def _apart(hooks: Sequence) -> tuple[list, dict[int, dict[str, Callable]]]:
+    """The hooks that TransformerLens has points for, and those at a layer's softmax ("in" and "out" of it)."""
+    known, softmaxes = [], {}
+    for name, function in hooks:
+        if ".attn.softmax_" in name:
+            layer, side = int(name.split(".")[1]), name.rsplit("_", 1)[1]
+            softmaxes.setdefault(layer, {})[side] = function
+        else:
+            known.append((name, function))
+    return known, softmaxes
+
+
+class _Softmax(TorchFunctionMode):
+    """Inside an attention module: every softmax goes by way of the functions for what enters and what leaves."""
+
+    def __init__(self, functions: dict[str, Callable]):
+        super().__init__()
+        self.functions = functions
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if getattr(function, "__name__", "") != "softmax":
+            return function(*args, **kwargs)
+        scores, *rest = args
+        before, after = self.functions.get("in"), self.functions.get("out")
+        new = before(scores) if before is not None else None
+        pattern = function(scores if new is None else new, *rest, **kwargs)
+        new = after(pattern) if after is not None else None
+        return pattern if new is None else new
+
+
+@contextlib.contextmanager
+def _at_softmax(model: Any, softmaxes: dict[int, dict[str, Callable]]) -> Iterator[None]:
+    """While this lasts, attention of these layers shows its scores and its pattern, and takes what is given back."""
+    modules = {layer: model.blocks[layer].attn.original_component for layer in softmaxes}
+    try:
+        for layer, functions in softmaxes.items():
+            forward = modules[layer].forward
+
+            def within(*args, forward=forward, functions=functions, **kwargs):
+                with _Softmax(functions):
+                    return forward(*args, **kwargs)
+
+            modules[layer].forward = within
+        yield
+    finally:
+        for module in modules.values():
+            vars(module).pop("forward", None)
 
 
 # --- starting late: every block's input of one run is kept, and a variation starts where it first differs ----
@@ -293,6 +435,7 @@ class Trail:
     tokens: Tensor
     residuals: tuple[Tensor, ...]
     calls: tuple[tuple[tuple, dict], ...]
+    by_head: int = 0  # 1 where some of a block's inputs have a row for each head of each example (BLOOM's alibi)
 
 
 def trail(model: Any, tokens: Tensor) -> Trail | None:
@@ -316,12 +459,20 @@ def trail(model: Any, tokens: Tensor) -> Trail | None:
         args and isinstance(args[0], Tensor) for args, _ in calls
     ):
         return None
-    found = Trail(
-        tokens, tuple(args[0] for args, _ in calls), tuple((args[1:], kw) for args, kw in calls)
-    )
-    again = resume(model, found, len(calls) // 2)
-    close = torch.allclose(again, whole, atol=1e-4 * float(whole.abs().max()), rtol=0)
-    return found if close else None
+    residuals = tuple(args[0] for args, _ in calls)
+    called = tuple((args[1:], kw) for args, kw in calls)
+    size, n = 1e-4 * float(whole.abs().max()), len(tokens)
+    inputs = [x for args, kw in called for x in (*args, *kw.values()) if isinstance(x, Tensor)]
+    by_head = any(x.ndim >= 3 and len(x) > n and len(x) % n == 0 for x in inputs)
+    for found in (Trail(tokens, residuals, called, many) for many in range(1 + by_head)):
+        copies = 1 + by_head  # two where it is not plain what the rows of an input are
+        try:
+            again = resume(model, found, len(calls) // 2, copies=copies)
+        except RuntimeError:
+            continue
+        if torch.allclose(again, whole.repeat(copies, 1, 1), atol=size, rtol=0):
+            return found
+    return None
 
 
 def resume(
@@ -340,18 +491,24 @@ def resume(
     n = len(start.tokens)
 
     def many(t):
-        return (
-            t.repeat(copies, *[1] * (t.ndim - 1))
-            if isinstance(t, Tensor) and n > 1 and t.shape[:1] == (n,)
-            else t
-        )
+        if isinstance(t, (tuple, list)):  # cosine and sine, with a row for each example (Qwen3.5)
+            return type(t)(map(many, t))
+        rows = t.shape[0] if isinstance(t, Tensor) and t.ndim else 1
+        whole = rows == n or (start.by_head and rows > n and rows % n == 0 and t.ndim >= 3)
+        return t.repeat(copies, *[1] * (t.ndim - 1)) if rows > 1 and whole else t
 
     late = any(name.startswith(("ln_final", "unembed")) for name, _ in hooks)
+    hooks, softmaxes = _apart(hooks)
     x = start.residuals[layer] if layer < len(start.residuals) else None
     if x is None:
         raise ValueError(f"layer {layer} is past the last block ({len(start.residuals) - 1})")
     x = x.repeat(copies, 1, 1)
-    with LOCK, warnings.catch_warnings(), model.hooks(fwd_hooks=list(hooks)):
+    with (
+        LOCK,
+        warnings.catch_warnings(),
+        model.hooks(fwd_hooks=hooks),
+        _at_softmax(model, softmaxes),
+    ):
         warnings.simplefilter("ignore")
         for block, (args, kwargs) in zip(model.blocks[layer:], start.calls[layer:]):
             out = block(x, *map(many, args), **{k: many(v) for k, v in kwargs.items()})
@@ -359,7 +516,7 @@ def resume(
         if last_only and not late:
             x = x[:, -1].contiguous()
             return unembed(model, final_norm(model, x))
-        logits = model.unembed(model.ln_final(x))
+        logits = _transform(model, model.unembed(model.ln_final(x)))
     return logits[:, -1] if last_only else logits
 
 
@@ -367,8 +524,41 @@ def resume(
 
 
 def norm(model: Any, which: str, layer: int, x: Tensor) -> Tensor:
-    """The block's own `ln1` or `ln2` applied to x [... d_model], without hooks."""
-    return getattr(model.blocks[layer], which).original_component(x)
+    """What attention ("attn") or the MLP ("mlp") of a layer makes of the stream x [... d_model] before it computes.
+
+    The norm that this part reads through, without hooks; x itself where there is none (OLMo-2).
+    """
+    name = _layout(model).norms[("attn", "mlp").index(which)]
+    return getattr(model.blocks[layer], name).original_component(x) if name else x
+
+
+def share(model: Any, layer: int, written: Tensor | None) -> Tensor | float:
+    """The factor [batch pos d_model] by which a part of what attention writes reaches the stream.
+
+    written [batch pos d_model]: the whole of it before a norm that comes after attention. That norm's scale is the
+    run's own, so that the shares of all parts add up to what is added to the stream.
+    """
+    layout = _layout(model)
+    if not layout.after[0]:
+        return layout.share
+    found = norm_parts(getattr(model.blocks[layer], layout.after[0]))
+    return layout.share * found.gain / found.scale(written)
+
+
+def head_matrix(model: Any, layer: int) -> Tensor:
+    """What each head writes for its z, as matrices [head d_head d_model]; ValueError where a norm comes after."""
+    if _layout(model).after[0]:
+        raise ValueError(
+            f"{name(model)} norms what attention writes, so what one head writes is no matrix product of its z: "
+            "read it at the head's own address ('L3H1')"
+        )
+    return projection(model, "O", layer)[0] * _layout(model).share
+
+
+def writes_before_norm(model: Any, layer: int) -> str | None:
+    """The hook of what attention writes before a norm that comes after it; None where none comes."""
+    after = _layout(model).after[0]
+    return f"blocks.{layer}.{after}.hook_in" if after else None
 
 
 def final_norm(model: Any, x: Tensor) -> Tensor:
@@ -377,14 +567,34 @@ def final_norm(model: Any, x: Tensor) -> Tensor:
 
 
 def unembed(model: Any, x: Tensor) -> Tensor:
-    """Logits [... d_vocab] of a normed residual x [... d_model]."""
-    return model.unembed.original_component(x)
+    """Logits [... d_vocab] of a normed residual x [... d_model], scaled and capped as the model does it."""
+    return _transform(model, model.unembed.original_component(x))
+
+
+def _transform(model: Any, logits: Tensor) -> Tensor:
+    """What comes after the unembedding: Granite and Cohere scale their logits, Gemma-2 caps them."""
+    adapter = getattr(model, "adapter", None)
+    return logits if adapter is None else adapter.apply_output_logits_transform(logits)
+
+
+def logit_scale(model: Any) -> float:
+    """The factor by which the model scales its logits after the unembedding, before a cap."""
+    adapter = getattr(model, "adapter", None)
+    if adapter is None:
+        return 1.0
+    tiny = 1e-4  # a soft cap is the identity near zero
+    return float(
+        adapter.apply_output_logits_transform(torch.tensor([tiny], dtype=torch.float64)) / tiny
+    )
 
 
 def unembedding(model: Any) -> tuple[Tensor, Tensor | None]:
-    """W_U as [d_vocab d_model] (rows are tokens) and its bias [d_vocab] or None."""
-    head = model.unembed.original_component
-    return head.weight, getattr(head, "bias", None)
+    """W_U as [d_vocab d_model] (rows are tokens) and its bias [d_vocab] or None, in logits before a soft cap."""
+    head, factor = model.unembed.original_component, logit_scale(model)
+    bias = getattr(head, "bias", None)
+    if abs(factor - 1) < 1e-6:
+        return head.weight, bias
+    return head.weight.detach() * factor, None if bias is None else bias.detach() * factor
 
 
 def _bias(attn: Any, which: str) -> Tensor | None:
@@ -397,8 +607,42 @@ def projection(model: Any, which: str, layer: int) -> tuple[Tensor, Tensor | Non
 
     >>> W_K, b_K = projection(model, "K", 9)    # [kv_head d_model d_head]
     """
+    attn = getattr(model.blocks[layer], "attn", None)
+    if attn is None:
+        raise ValueError(
+            f"layer {layer} of {name(model)} has linear attention, which has no heads with W_{which}"
+        )
+    try:
+        weight = getattr(attn, f"W_{which}").detach()
+    except (
+        Exception
+    ):  # TransformerLens knows one head size for all layers, and no gate beside a query
+        weight = getattr(attn, which.lower()).weight.detach()
+        heads = dims(model).n_kv_heads if which in "KV" else dims(model).n_heads
+        weight = (
+            weight.T.unflatten(0, (heads, -1))
+            if which == "O"
+            else weight.unflatten(0, (heads, -1)).transpose(1, 2)
+        )
+    return weight, _bias(attn, which)
+
+
+def reader(model: Any, which: str, layer: int, x: Tensor, heads: int | slice) -> Tensor:
+    """Q, K or V [... d_head] of one head (or [... head d_head] of a slice of them) when it reads x [... d_model].
+
+    As at the site: before the rotation, after a norm of all heads' queries together (OLMo-2), before one of each.
+    """
+    W, b = projection(model, which, layer)
+    x = norm(model, "attn", layer, x)
+    if which == "V" or not _layout(model).joint_norm:
+        W, b = W[heads], None if b is None else b[heads]
+        out = torch.einsum("...d,hde->...he", x, W) if W.ndim == 3 else x @ W
+        return out if b is None else out + b
+    out = torch.einsum("...d,hde->...he", x, W)
+    out = (out if b is None else out + b).flatten(-2)
     attn = model.blocks[layer].attn
-    return getattr(attn, f"W_{which}").detach(), _bias(attn, which)
+    normed = (attn.q_norm if which == "Q" else attn.k_norm).original_component(out)
+    return normed.unflatten(-1, (-1, W.shape[-1]))[..., heads, :]
 
 
 def mlp_out(model: Any, layer: int) -> Tensor:
@@ -406,18 +650,74 @@ def mlp_out(model: Any, layer: int) -> Tensor:
     return model.blocks[layer].mlp.W_out.detach()
 
 
+@dataclass(frozen=True)
+class NormParts:
+    """A norm as numbers: (x - mean, where it is a LayerNorm) / scale(x) * gain + bias."""
+
+    centred: bool
+    gain: Tensor  # [d_model]
+    bias: Tensor | None  # [d_model]
+    eps: float
+
+    def scale(self, x: Tensor) -> Tensor:
+        """What the norm divides x [... d_model] by [... 1]: root mean square, or standard deviation."""
+        if self.centred:
+            x = x - x.mean(-1, keepdim=True)
+        return (x.pow(2).mean(-1, keepdim=True) + self.eps).sqrt()
+
+
+def norm_parts(component: Any) -> NormParts:
+    """What a norm does, asked of the norm itself: Gemma's gain is 1 + weight, OLMo's first norm has no weights.
+
+    component: the bridge's norm, `model.ln_final` for example.
+    """
+    module = component.original_component
+    if next((p.dtype for p in module.parameters()), torch.float32).itemsize < 4:
+        module = copy.deepcopy(module).float()  # the gain exactly, not rounded once more
+    eps = next(
+        (
+            float(getattr(module, k))
+            for k in ("variance_epsilon", "eps", "epsilon")
+            if hasattr(module, k)
+        ),
+        1e-5,
+    )
+    size, like = _norm_size(component), next(iter(module.parameters()), torch.zeros(0))
+    # numbers of mean 0 and mean square 1, then so large that eps does not count
+    probe = torch.linspace(1, 2, size, dtype=torch.float64)
+    probe = torch.where(torch.arange(size) % 2 == 0, probe, -probe)
+    probe = probe - probe.mean()
+    probe = probe / probe.pow(2).mean().sqrt()
+    large = (100 * probe).to(like)
+    with torch.no_grad():
+        up, down = module(large[None])[0], module(-large[None])[0]
+        level = module(torch.full_like(large, 100.0)[None])[0]  # a LayerNorm sees nothing in it
+    bias = (up + down) / 2
+    gain = ((up - down) / 2 / probe.to(like)).detach()
+    centred = bool((level - bias).abs().max() < 1e-2 * gain.abs().max().clamp_min(1e-6))
+    return NormParts(
+        centred,
+        gain,
+        bias.detach() if bool((bias.abs() > 1e-6 * gain.abs().max()).any()) else None,
+        eps,
+    )
+
+
+def _norm_size(component: Any) -> int:
+    parameter = next(iter(component.original_component.parameters()), None)
+    return len(parameter) if parameter is not None else int(component.config.d_model)
+
+
 def final_scale(model: Any, x: Tensor) -> Tensor:
     """The factor [... 1] by which the final norm divides x [... d_model] (root mean square, or deviation)."""
-    module = model.ln_final.original_component
     if dims(model).norm == "none":
         return torch.ones_like(x[..., :1])
-    eps = getattr(module, "variance_epsilon", getattr(module, "eps", 1e-5))
-    if dims(model).norm == "ln":
-        x = x - x.mean(-1, keepdim=True)
-    return (x.pow(2).mean(-1, keepdim=True) + eps).sqrt()
+    return norm_parts(model.ln_final).scale(x)
 
 
 def final_gain(model: Any) -> tuple[Tensor, Tensor | None]:
     """The final norm's gain [d_model] and its bias [d_model] or None."""
-    module = model.ln_final.original_component
-    return module.weight, getattr(module, "bias", None)
+    if dims(model).norm == "none":
+        return torch.ones(dims(model).d_model), None
+    parts = norm_parts(model.ln_final)
+    return parts.gain, parts.bias

@@ -9,6 +9,7 @@ from typing import Any
 
 from interp._errors import unknown
 from interp.models import local
+from interp.models.families import refusal
 
 _HOW = (
     "interp.load('smollm2-135m'), or a local folder, a .gguf file, a Hugging Face id such as 'EleutherAI/pythia-70m', "
@@ -74,6 +75,9 @@ def load(
         given, tokenizer, name = _given(x, tokenizer)
         placement.place(given, device, dtype, name)
         hf_model, copied = _of_its_own(given, name)
+    reason = refusal(hf_model)
+    if reason:
+        raise ValueError(f"{name}: {reason}")
     if given is None and device_map is None:
         placement.place(hf_model, device, dtype, name)
     hf_model.eval()

@@ -123,7 +123,7 @@ def written(
     z = run(model, tokens, keep=[address], last_only=True).kept[address]
     z = z if positions == "last" else z[..., 1:, :].mean(-2)
     W_O = torch.stack(
-        [bridge.projection(model, "O", layer)[0] for layer in range(bridge.dims(model).n_layers)]
+        [bridge.head_matrix(model, layer) for layer in range(bridge.dims(model).n_layers)]
     )
     return torch.einsum("lhbd,lhdm->blhm", z.float(), W_O.float())
 

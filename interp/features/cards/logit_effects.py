@@ -38,7 +38,7 @@ def into_stream(
         return directions @ bridge.mlp_out(model, at.layer).float()
     if (at.family, at.part) not in (("head", "z"), ("kv", "v")):
         return None
-    W_O = bridge.projection(model, "O", at.layer)[0].float()  # [head d_head d_model]
+    W_O = bridge.head_matrix(model, at.layer).float()  # [head d_head d_model]
     if at.family == "kv":  # each value is read by all heads of its group
         W_O = W_O.unflatten(0, (bridge.dims(model).n_kv_heads, -1)).sum(1)
     return directions @ (W_O.flatten(0, 1) if at.stars else W_O[at.index])

@@ -16,6 +16,7 @@ from interp.interventions import Intervention, run
 from interp.methods.patching.patch import Where, at_position, carrier, layout, named, result
 from interp.methods.runs import checkpoint, sweep
 from interp.methods.runs.metrics import metric_of
+from interp.models import bridge
 from interp.results import Result
 from interp.tasks.metrics import Metric
 
@@ -149,7 +150,8 @@ def _cells(
     rows: Tensor | None,
 ) -> list[list[Intervention]]:
     """For each group the interventions that ablate its sites."""
-    carriers = [[carrier(s) for s in group] for group in groups]
+    dims = bridge.dims(model)
+    carriers = [[carrier(s, dims) for s in group] for group in groups]
     if edit is not None:
         return [[Intervention(c, edit) for c in group] for group in carriers]
     keep = sorted({str(c.at(None)) for group in carriers for c in group})

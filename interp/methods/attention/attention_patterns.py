@@ -92,9 +92,10 @@ def written(model: Model, heads: Site, values: Tensor) -> Tensor:
     pos d_head].
     """
     d = bridge.dims(model)
-    layers = range(d.n_layers) if heads.layer == sites.STAR else [heads.layer]
+    every = sites.expand("L*H0", d).coords["layer"]
+    layers = every if heads.layer == sites.STAR else [heads.layer]
     W_O = torch.stack(
-        [bridge.projection(model, "O", layer)[0] for layer in layers]
+        [bridge.head_matrix(model, layer) for layer in layers]
     )  # [layer head d_head d_model]
     gram = W_O @ W_O.transpose(-1, -2)  # v gram v is the squared norm: d_model never appears
     v = (values if heads.layer == sites.STAR else values[None]).repeat_interleave(

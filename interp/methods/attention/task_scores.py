@@ -224,7 +224,7 @@ def output_norm(given: Given) -> Scored:
     d, found = bridge.dims(given.model), []
     # |z W_O| = |z R^T| with W_O = (QR)^T: d_head numbers a head in place of d_model
     small = [
-        torch.linalg.qr(bridge.projection(given.model, "O", layer)[0].mT.float()).R
+        torch.linalg.qr(bridge.head_matrix(given.model, layer).mT.float()).R
         for layer in range(d.n_layers)
     ]
     for part in chunks(given):

@@ -55,8 +55,10 @@ def logit_attribution(
         raise ValueError(
             f"attribution is to what writes to the stream, got {where!r} (try 'L*H*' or 'mlp.*')"
         )
+    sites.adds_up(bridge.dims(model), "attribution to what writes to the stream")
     grid = sites.expand(site, bridge.dims(model))
-    heads = site.family == "head"  # z is nine times smaller than what the heads write
+    # z is nine times smaller than what the heads write, and what they write is z W_O where nothing comes after
+    heads = site.family == "head" and "attn out" not in bridge.dims(model).variants
     key = f"{site}.z@-1" if heads else f"{site}@-1"
     out = run(model, task, keep=[key, "logits.in@-1"], last_only=True)
     along = through_final_norm(

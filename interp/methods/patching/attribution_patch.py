@@ -118,7 +118,14 @@ def attribution_patch(
             if engine is None
             else by_engine(engine, metric, base, first)
         )
-        pieces = _pieces(go, base, source, first, _cells(groups, base, task.positions), method)
+        pieces = _pieces(
+            go,
+            base,
+            source,
+            first,
+            _cells(groups, base, task.positions, bridge.dims(model)),
+            method,
+        )
         slots = list(dict.fromkeys(piece.at for piece in pieces))
         effects = torch.zeros(len(groups), len(base), device=unpatched.device)
         passes = list(_runs(model, method, steps))
@@ -236,13 +243,13 @@ class _Piece(NamedTuple):
 
 
 def _cells(
-    groups: list[list[Site]], base: Tensor, positions: Mapping[str, Tensor]
+    groups: list[list[Site]], base: Tensor, positions: Mapping[str, Tensor], dims: bridge.Dims
 ) -> dict[Site, _Cells]:
     n, length = base.shape
     found: dict[Site, list[tuple[int, Tensor, int]]] = {}
     same = {p: torch.full((n,), p) for p in range(-1, length)}
     for i, group in enumerate(groups):
-        for site in map(carrier, group):
+        for site in (carrier(one, dims) for one in group):
             index, unit = (None if v is None else STAR for v in (site.index, site.unit))
             slot = replace(site, index=index, unit=unit, pos=None)
             at = -1 if site.pos is None else site.pos

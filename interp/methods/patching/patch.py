@@ -238,7 +238,8 @@ def cells(
     model: Model, groups: list[list[Site]], source: Tensor, positions: dict[str, Tensor]
 ) -> list[list[Intervention]]:
     """For each group the interventions that give its sites their values in the source run."""
-    carriers = [[carrier(site) for site in group] for group in groups]
+    dims = bridge.dims(model)
+    carriers = [[carrier(site, dims) for site in group] for group in groups]
     keep = sorted({str(c.at(None)) for group in carriers for c in group})
     kept = run(model, source, keep=keep, positions=positions, last_only=True).kept
 
@@ -262,15 +263,14 @@ def at_position(value: Tensor, site: Site, positions: dict[str, Tensor]) -> Tens
     return value[torch.arange(len(value), device=value.device), index.expand(len(value))]
 
 
-def carrier(site: Site) -> Site:
-    """Where to patch: what a head writes is linear in its z, which is nine times smaller and gives
-    the same run.
+def carrier(site: Site, dims: bridge.Dims) -> Site:
+    """Where to patch: what a head writes is linear in its z, which is nine times smaller and gives the same run.
+
+    Not so where a norm comes after attention: there the site itself is patched.
     """
-    return (
-        Site("head", "z", site.layer, site.index, None, site.pos)
-        if (site.family, site.part) == ("head", "out")
-        else site
-    )
+    if (site.family, site.part) != ("head", "out") or "norm after" in dims.variants:
+        return site
+    return Site("head", "z", site.layer, site.index, None, site.pos)
 
 
 def first_change(model: Model, base: Tensor, source: Tensor) -> int:

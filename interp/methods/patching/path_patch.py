@@ -159,6 +159,7 @@ def _cells(
     reach.
     """
     d = bridge.dims(model)
+    sites.adds_up(d, "path patching")
     from_grid, sent = layout(model, task, senders)
     to_grid, read = layout(model, task, receivers)
     _check(

@@ -123,7 +123,7 @@ def _to_sources(
     """A head's relevance, handed to its values by the share of each token in what the head writes."""
     pattern = seen["L*H*.pattern"][head.layer, head.index]  # batch dest src
     values = seen["L*KV*.v"][kv.layer, kv.index]  # batch src d_head
-    W_O, _ = bridge.projection(model, "O", head.layer)
+    W_O = bridge.head_matrix(model, head.layer)
     tokens, write = values @ W_O[head.index], seen[str(head)]
     handed = []
     for prompt in range(len(tokens)):  # one at a time: the parts are pos x pos vectors

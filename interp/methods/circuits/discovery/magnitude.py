@@ -119,7 +119,7 @@ def _reads(
         name = f"mlp.{layer}.in"
 
         def normed(x, layer=layer):
-            return bridge.norm(model, "ln2", layer, x)[..., None, :]
+            return bridge.norm(model, "mlp", layer, x)[..., None, :]
 
         yield slice(number[name], number[name] + 1), read[name], before(name), normed
 
@@ -130,10 +130,7 @@ def _reads(
 
 
 def _projected(model: Model, part: str, layer: int) -> Callable[[Tensor], Tensor]:
-    weight, bias = bridge.projection(model, part, layer)  # head d_model d_head
-
     def own(x: Tensor) -> Tensor:
-        out = torch.einsum("...pd,hde->...phe", bridge.norm(model, "ln1", layer, x), weight)
-        return out if bias is None else out + bias
+        return bridge.reader(model, part, layer, x, slice(None))
 
     return own

@@ -70,3 +70,27 @@ def _first_line(home: str) -> str | None:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
             return (ast.get_docstring(node) or "").split("\n")[0]
     return None
+
+
+def verbs() -> str:
+    """All public names as a markdown page, a table for each package: the text of docs/verbs.md."""
+    from interp._lazy import homes
+
+    lines = [
+        "# All verbs, by folder",
+        "",
+        "Generated from the packages' stubs and first documentation lines by",
+        "`python -m interp._find > docs/verbs.md`. `help(name)` says more.",
+    ]
+    for stub in sorted(ROOT.rglob("__init__.pyi")):
+        package = ".".join(("interp", *stub.parent.relative_to(ROOT).parts))
+        rows = [(name, _first_line(home)) for name, home in sorted(homes(stub).items())]
+        rows = [(name, line) for name, line in rows if line is not None]
+        if rows:
+            lines += ["", f"## `{package}`", "", "| name | what comes back |", "| --- | --- |"]
+            lines += [f"| `{name}` | {line.replace('|', chr(92) + '|')} |" for name, line in rows]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(verbs(), end="")

@@ -50,6 +50,17 @@ def table(folder: Path | None = None, link: str = "") -> str:
     return "\n".join(out)
 
 
+def short_table(folder: Path | None = None, link: str = "") -> str:
+    """The scoreboard of the front page: a study a row, its question and its verdicts."""
+    folder = Path(folder or home())
+    out = ["| study | question | verdicts |", "| --- | --- | --- |"]
+    for name in names(folder):
+        question = heading(read_source(folder / "src" / f"{name}.py"))["title"]
+        cells = [f"[{name}]({link}{name}.ipynb)", question, _tally(_record(name, folder)[0])]
+        out.append("| " + " | ".join(map(_cell, cells)) + " |")
+    return "\n".join(out)
+
+
 def claims(folder: Path | None = None) -> str:
     """Every claim with its verdict, a list a study."""
     folder, out = Path(folder or home()), []
@@ -83,7 +94,7 @@ def scoreboard(folder: Path | None = None, *, write: bool = True) -> list[Path]:
     changed = []
     inside = {
         folder / "README.md": table(folder) + "\n" + claims(folder),
-        folder.parent / "README.md": table(folder, f"{folder.name}/"),
+        folder.parent / "README.md": short_table(folder, f"{folder.name}/"),
     }
     for path, text in inside.items():
         if not path.exists():

@@ -435,7 +435,7 @@ def test_unknown_study_and_light_import(folder):
     )
     assert (
         subprocess.check_output(
-            [sys.executable, "-c", code], text=True, cwd=Path(__file__).parent.parent
+            [sys.executable, "-c", code], text=True, cwd=Path(__file__).resolve().parents[2]
         ).strip()
         == "[]"
     )

@@ -13,7 +13,7 @@ import pytest
 
 from interp._lazy import homes
 
-PACKAGE = Path(__file__).resolve().parent.parent / "interp"
+PACKAGE = Path(__file__).resolve().parents[2] / "interp"
 
 # From the ground up. A part may use what stands in the rows below it, and nothing of its own row.
 ROWS = [

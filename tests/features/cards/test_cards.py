@@ -7,7 +7,7 @@ import re
 
 import pytest
 import torch
-from test_features_core import dictionary
+from dictionaries import dictionary
 from torch.nn.functional import normalize
 
 import interp

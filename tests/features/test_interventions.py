@@ -4,7 +4,7 @@ its direction alone.
 
 import pytest
 import torch
-from test_features_core import dictionary
+from dictionaries import dictionary
 
 from interp import features
 from interp.interventions import run

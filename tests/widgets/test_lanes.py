@@ -30,7 +30,7 @@ def test_a_process_ends_well_while_a_widget_computes():
         [sys.executable, "-c", SCRIPT],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).resolve().parent.parent,
+        cwd=Path(__file__).resolve().parents[2],
         timeout=120,
     )
     assert ran.stdout == "the last line\n" and ran.stderr == ""

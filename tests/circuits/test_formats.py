@@ -16,7 +16,7 @@ from interp.circuits import Circuit, load, read, write
 from interp.dims import Graph
 from interp.results import Result
 
-ROOT = Path(__file__).resolve().parent.parent / "circuits"
+ROOT = Path(__file__).resolve().parents[2] / "circuits"
 SHARED, PARALLEL = Graph(2, 4, 2, False), Graph(2, 4, 4, True)
 GRAPHS = [SHARED, PARALLEL, Graph(3, 2, 1, True), Graph(3, 3, 3, False)]
 

@@ -215,7 +215,7 @@ def test_the_edge_lists_are_files(wired):
     from pathlib import Path
 
     _, task, circuit = wired
-    file = Path(__file__).resolve().parent.parent / "circuits" / "known" / task.name / "wired.json"
+    file = Path(__file__).resolve().parents[2] / "circuits" / "known" / task.name / "wired.json"
     assert interp.circuits.load(file) == circuit, (
         f"known({task.name!r})[2].save('circuits/known/{task.name}/wired.json')"
     )

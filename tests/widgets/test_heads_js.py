@@ -2,11 +2,7 @@
 part before it.
 """
 
-import subprocess
-
-from browser import node
-
-from interp.widgets._base import source
+from javascript import run_in_node
 
 HEAD_GRID = """
 import test from "node:test";
@@ -63,16 +59,6 @@ test("one cross an ablated head", () => {
   assert.equal(crosses(new Set([0, 7]), layout(3, 4, 2), 2, 4).split("M").length - 1, 2);
 });
 """
-
-
-def run_in_node(name: str, tests: str, folder) -> None:
-    """Runs `node --test` on the functions that a widget's file exports."""
-    (folder / "widget.mjs").write_text(source(name, "js"), encoding="utf-8")
-    (folder / "tests.mjs").write_text(tests, encoding="utf-8")
-    ran = subprocess.run(
-        [node(), "--test", "tests.mjs"], cwd=folder, capture_output=True, text=True, timeout=120
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_head_grid(tmp_path):

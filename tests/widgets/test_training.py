@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_widgets_js import run_in_node
+from javascript import run_in_node
 
 from interp import widgets
 from interp.results import Result

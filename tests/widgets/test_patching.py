@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_widgets_js import run_in_node
+from javascript import run_in_node
 
 import interp
 from interp import widgets

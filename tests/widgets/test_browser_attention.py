@@ -145,7 +145,7 @@ def test_every_control_has_a_name_and_closing_one_leaves_the_other(opened):
 
 if (
     __name__ == "__main__"
-):  # latency on the default model: python tests/test_widgets_browser_attention.py
+):  # latency on the default model: python tests/widgets/test_browser_attention.py
     import tempfile
     from pathlib import Path
 

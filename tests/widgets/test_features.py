@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from test_features_core import dictionary
-from test_widgets_js import run_in_node
+from dictionaries import dictionary
+from javascript import run_in_node
 
 import interp
 from interp import features, widgets

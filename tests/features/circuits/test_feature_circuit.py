@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_features_core import dictionary
+from dictionaries import dictionary
 
 import interp
 from interp import features

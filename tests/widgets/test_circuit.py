@@ -5,7 +5,7 @@
 import json
 
 import pytest
-from test_widgets_js import run_in_node
+from javascript import run_in_node
 
 import interp
 from interp import widgets

@@ -7,7 +7,7 @@ from importlib import import_module
 
 import numpy as np
 import pytest
-from test_widgets_js import run_in_node
+from javascript import run_in_node
 
 import interp
 from interp import _progress, widgets

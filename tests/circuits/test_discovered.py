@@ -10,7 +10,7 @@ import interp
 from interp import Circuit
 
 FILES = sorted(
-    (Path(__file__).resolve().parent.parent / "circuits" / "smollm2-135m").glob("*/eap-ig.json")
+    (Path(__file__).resolve().parents[2] / "circuits" / "smollm2-135m").glob("*/eap-ig.json")
 )
 
 

@@ -1,56 +1,32 @@
-"""Arrays on disk: written at once or not at all, and without pickle."""
+"""Files and caches: written completely or not at all, without pickle; one folder for every cache.
 
+| question | function |
+| --- | --- |
+| write a text, bytes, tensors or arrays | `write_text`, `write_bytes`, `write_tensors`, `write_arrays` |
+| where cached things lie | `cache_folder` |
+| under which name | `key` |
+| one process at a time | `lock` |
+"""
+
+import hashlib
 import io
 import json
 import os
 import secrets
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-
-def npz(path: str | Path, what: str = "a result") -> Path:
-    """The path, when it ends in .npz."""
-    path = Path(path)
-    if path.suffix != ".npz":
-        raise ValueError(f"{what} is saved as .npz, got {str(path)!r} (try {path.stem + '.npz'!r})")
-    return path
-
-
-def write(path: Path, head: Mapping[str, Any], arrays: Mapping[str, Any]) -> Path:
-    """The path of the .npz file these arrays were written to, with a head of plain JSON."""
-    import numpy as np
-
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, header=np.frombuffer(json.dumps(head).encode(), np.uint8), **arrays)
-    return _replace(path, buffer.getvalue())
-
-
-def read(path: str | Path) -> tuple[Any, dict[str, Any]]:
-    """The head and the arrays that `write` wrote; any error of numpy's or of the file system as it
-    is.
-    """
-    import numpy as np
-
-    with np.load(path, allow_pickle=False) as file:
-        return json.loads(bytes(file["header"])), {k: file[k] for k in file.files if k != "header"}
-
-
-def write_text(path: Path, text: str) -> Path:
-    """The path of the text file that was written, at once or not at all."""
-    return write_bytes(path, text.encode("utf-8"))
+# --- files ----------------------------------------------------------------------------------------
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """The path of the file that was written, at once or not at all."""
-    return _replace(path, content)
-
-
-def _replace(path: Path, content: bytes) -> Path:
+    """The path of the file that was written, completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(
-        f".{path.name}.{secrets.token_hex(4)}.part"
-    )  # beside it, so that replacing is one step
+    # beside the file itself, so that replacing it is one step
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)
@@ -58,3 +34,96 @@ def _replace(path: Path, content: bytes) -> Path:
         temporary.unlink(missing_ok=True)
         raise
     return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """The path of the UTF-8 text file that was written, completely or not at all."""
+    return write_bytes(path, text.encode("utf-8"))
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None
+) -> Path:
+    """The path of the safetensors file that was written, completely or not at all."""
+    from safetensors.torch import save
+
+    whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    return write_bytes(path, save(whole, None if metadata is None else dict(metadata)))
+
+
+def npz_path(path: str | Path, what: str = "a result") -> Path:
+    """The path, if it ends in .npz; otherwise a ValueError that shows the right name."""
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise ValueError(f"{what} is saved as .npz, got {str(path)!r} (try {path.stem + '.npz'!r})")
+    return path
+
+
+def write_arrays(path: Path, head: Mapping[str, Any], arrays: Mapping[str, Any]) -> Path:
+    """The path of the .npz file that holds these arrays and a head of plain JSON."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, header=np.frombuffer(json.dumps(head).encode(), np.uint8), **arrays)
+    return write_bytes(path, buffer.getvalue())
+
+
+def read_arrays(path: str | Path) -> tuple[Any, dict[str, Any]]:
+    """The head and the arrays that `write_arrays` wrote; errors of numpy pass through unchanged."""
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as file:
+        return json.loads(bytes(file["header"])), {k: file[k] for k in file.files if k != "header"}
+
+
+# --- caches ---------------------------------------------------------------------------------------
+
+
+def cache_folder(*names: str) -> Path:
+    """A folder inside the cache: INTERP_CACHE if it is set, else the user's cache folder.
+
+    Example:
+        >>> cache_folder("toys", "induction-0a1b")
+    """
+    chosen = os.environ.get("INTERP_CACHE")
+    if chosen:
+        return Path(chosen).expanduser().joinpath(*names)
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("interp")).joinpath(*names)
+
+
+def key(of: Any, length: int = 16) -> str:
+    """A short hash of plain JSON values: the name under which a cache keeps what they describe."""
+    return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:length]
+
+
+@contextmanager
+def lock(path: Path, waiting: str = "") -> Iterator[None]:
+    """Holds a lock file, so that one process at a time works on what stands beside it.
+
+    Args:
+        waiting: What is printed to stderr where another process has the lock ("": nothing).
+
+    Raises:
+        PermissionError: If the folder cannot be written to; it names INTERP_CACHE.
+    """
+    from filelock import FileLock, Timeout
+
+    held = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            held.acquire(timeout=0.5)
+        except Timeout:
+            if waiting:
+                print(waiting, file=sys.stderr)
+            held.acquire()
+    except PermissionError as error:
+        raise PermissionError(
+            f"cannot write to {path.parent}: name a folder of your own in INTERP_CACHE"
+        ) from error
+    try:
+        yield
+    finally:
+        held.release()

@@ -400,11 +400,11 @@ class Result:
 
     def save(self, path: str | Path) -> Path:
         """The path of the .npz file the result was written to (at once or not at all; no pickle)."""
-        path = _store.npz(path)
+        path = _store.npz_path(path)
         arrays = {"values": self.values} | (
             {} if self.examples is None else {"examples": self.examples}
         )
-        return _store.write(path, self._head(_refuse), arrays)
+        return _store.write_arrays(path, self._head(_refuse), arrays)
 
     def _head(self, otherwise: Any) -> dict[str, Any]:
         from interp import __version__
@@ -422,7 +422,7 @@ class Result:
     def load(path: str | Path) -> "Result":
         """The result that `save` wrote; `Result.load(r.save(path)) == r`."""
         try:
-            head, arrays = _store.read(path)
+            head, arrays = _store.read_arrays(path)
         except FileNotFoundError:
             raise
         except Exception as error:

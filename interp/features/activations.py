@@ -19,7 +19,7 @@ from interp.features import site_values
 from interp.features.sites import place, width
 from interp.methods.runs.checkpoint import digest
 from interp.methods.runs.sweep import progress
-from interp.models import bridge, local
+from interp.models import bridge
 from interp.models.state import weights_hash
 
 SCHEMA = 1
@@ -290,15 +290,11 @@ def _made(
 
 
 def _home(folder: Path, of: Mapping[str, Any]) -> Path:
-    """The folder itself; in the user's cache (`kept_in`) one inside it for these very tokens, as
-    installed texts change.
+    """The folder itself; in the user's cache (`cached_in`) a folder inside it for these tokens,
+    because installed texts change.
     """
-    cached = folder.is_relative_to(local.cache().parent / "features")
-    return (
-        folder / hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:12]
-        if cached
-        else folder
-    )
+    cached = folder.is_relative_to(_store.cache_folder("features"))
+    return folder / _store.key(of, 12) if cached else folder
 
 
 def _on_disk(

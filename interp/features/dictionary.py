@@ -165,15 +165,12 @@ class Dictionary:
         Example:
             >>> sae.save("sae"); features.load("sae"); sae_lens.SAE.load_from_disk("sae")
         """
-        from safetensors.torch import save as packed
-
         theirs = self.kind in encoders.SAE_LENS
         head = json.dumps(self._sae_lens_cfg() if theirs else self._cfg(), indent=1)
         folder = Path(folder)
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"a dictionary is saved as a folder, and {str(folder)!r} is a file")
-        tensors = {k: v.contiguous() for k, v in self.weights.items()}
-        _store.write_bytes(folder / (WEIGHTS if theirs else OWN_WEIGHTS), packed(tensors))
+        _store.write_tensors(folder / (WEIGHTS if theirs else OWN_WEIGHTS), self.weights)
         _store.write_text(folder / (CFG if theirs else OWN_CFG), head)
         return folder
 

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from interp import _store
 from interp._errors import unknown
 from interp.models.convert import RECIPE, STAMP, convert
 
@@ -58,12 +59,7 @@ KNOWN = {
 
 def cache() -> Path:
     """The folder that holds the models: INTERP_CACHE if set, else the user's cache folder."""
-    chosen = os.environ.get("INTERP_CACHE")
-    if chosen:
-        return Path(chosen).expanduser() / "models"
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("interp")) / "models"
+    return _store.cache_folder("models")
 
 
 def cached(key: str) -> Path | None:
@@ -178,7 +174,7 @@ def remove(name: str) -> bool:
         )
     if not folder.exists():
         return False
-    with _alone(name, quiet=True):
+    with _store.lock(cache() / f".{name}.lock"):
         gone = Path(tempfile.mkdtemp(prefix=f".tmp-{name}-", dir=cache()))
         os.replace(
             folder, gone / "model"
@@ -195,7 +191,8 @@ def _once(key: str, make: Callable, *, steps: int, room: int, progress: bool) ->
     ready = cached(key)
     if ready:
         return ready
-    with _alone(key, quiet=not progress):
+    waiting = f"interp: another process is preparing {key}; waiting for it" if progress else ""
+    with _store.lock(cache() / f".{key}.lock", waiting):
         ready = cached(key)  # another process may have finished while this one waited for the lock
         if ready:
             return ready
@@ -218,31 +215,6 @@ def _once(key: str, make: Callable, *, steps: int, room: int, progress: bool) ->
         finally:
             shutil.rmtree(tmp, ignore_errors=True)
     return cache() / key
-
-
-@contextmanager
-def _alone(key: str, *, quiet: bool) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    try:
-        cache().mkdir(parents=True, exist_ok=True)
-        lock = FileLock(cache() / f".{key}.lock")
-        try:
-            lock.acquire(timeout=0.5)
-        except Timeout:
-            if not quiet:
-                print(
-                    f"interp: another process is preparing {key}; waiting for it", file=sys.stderr
-                )
-            lock.acquire()
-    except PermissionError as error:
-        raise PermissionError(
-            f"cannot write to {cache()}: name a folder of your own in INTERP_CACHE"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

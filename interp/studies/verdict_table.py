@@ -10,12 +10,12 @@ this run's rows to PATH.
 import html
 import json
 import os
-import tempfile
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from interp import _store
 from interp.studies.claims import (
     DOES_NOT_HOLD,
     HOLDS,
@@ -233,7 +233,7 @@ def verdicts(
     else:
         said = _compare_kindly(name, plain, fast, model)
     if path := os.environ.get("INTERP_ROWS"):
-        write_atomically(
+        _store.write_text(
             Path(path), dumps(entry(plain, model, seed) | {"name": name, "fast": fast})
         )
     return Table(name, plain, model, fast, said)
@@ -259,20 +259,6 @@ def dumps(data: object) -> str:
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes the file completely or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as f:
-            f.write(text)
-        os.chmod(part, 0o644)  # mkstemp's 0600 would travel into the repository
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
-
-
 def recorded(name: str, folder: Path | None = None) -> dict:
     """The record of a study: {"full": {...}, "fast": {...}}; empty where none was made."""
     path = Path(folder or home()) / "verdicts" / f"{name}.json"
@@ -291,7 +277,7 @@ def record(
     """Writes this run's rows into the study's record; the other mode's rows stay."""
     both = recorded(name, folder) | {"fast" if fast else "full": entry(rows, model, seed)}
     path = Path(folder or home()) / "verdicts" / f"{name}.json"
-    write_atomically(path, dumps({k: both[k] for k in ("full", "fast") if k in both}))
+    _store.write_text(path, dumps({k: both[k] for k in ("full", "fast") if k in both}))
     return path
 
 

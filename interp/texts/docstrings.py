@@ -8,22 +8,21 @@ names.
 """
 
 import ast
-import hashlib
 import inspect
 import json
 import os
 import platform
 import re
-import secrets
 import sysconfig
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from interp.models import local
+from interp import _store
 from interp.texts.corpus import Corpus, Document
 
 # Package -> the folders read; torch and transformers have thousands of files more, which say little
@@ -64,12 +63,11 @@ def documentation() -> Corpus:
     versions = {"python": platform.python_version()} | {
         name: version(name) for name in PACKAGES if find_spec(name)
     }
-    key = hashlib.sha256(json.dumps([RECIPE, versions]).encode()).hexdigest()[:16]
-    kept = local.cache().parent / "texts" / f"documentation-{key}.json"
-    documents = _read(kept)
+    path = _store.cache_folder("texts", f"documentation-{_store.key([RECIPE, versions])}.json")
+    documents = _read(path)
     if documents is None:
         documents = tuple(read_docstrings())
-        _write(kept, documents)
+        _write(path, documents)
     return Corpus("documentation", documents, {"versions": versions, "recipe": RECIPE})
 
 
@@ -83,14 +81,9 @@ def _read(path: Path) -> tuple[Document, ...] | None:
 
 
 def _write(path: Path, documents: tuple[Document, ...]) -> None:
-    """Kept at once or not at all; where nothing can be written, the corpus is made again next time."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps([[d.name, d.text] for d in documents]), encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
+    """Keeps the corpus; where nothing can be written, it is made again next time."""
+    with suppress(OSError):
+        _store.write_text(path, json.dumps([[d.name, d.text] for d in documents]))
 
 
 def read_docstrings(packages: Iterable[str] = ("python", *PACKAGES)) -> Iterator[Document]:

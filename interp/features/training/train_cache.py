@@ -2,19 +2,17 @@
 there after.
 """
 
-import hashlib
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from interp import _store
 from interp._types import Model
 from interp.features.activations import Activations
 from interp.features.dictionary import CFG, Dictionary
 from interp.features.loading import load
 from interp.features.training.train import train
 from interp.methods.runs.checkpoint import digest
-from interp.models import local
 from interp.models.state import weights_hash
 
 
@@ -25,7 +23,7 @@ def cached_in(*names: str) -> Path:
     Example:
         >>> features.activations(model, "resid_post.15", folder=features.cached_in("study-22", "resid_post.15"))
     """
-    return local.cache().parent.joinpath("features", *names)
+    return _store.cache_folder("features", *names)
 
 
 def load_or_train(
@@ -58,13 +56,8 @@ def load_or_train(
         "values": digest(on.shard(0)[site]),
         "site": site,
     }
-    text = json.dumps(
-        of | recipe | {"skip": on.skip, "sae_lens": theirs, "interp": ours, "n": len(on)},
-        sort_keys=True,
-    )
-    home = (cached_in("trained") if folder is None else Path(folder)) / hashlib.sha256(
-        text.encode()
-    ).hexdigest()[:16]
+    of |= recipe | {"skip": on.skip, "sae_lens": theirs, "interp": ours, "n": len(on)}
+    home = (cached_in("trained") if folder is None else Path(folder)) / _store.key(of)
     if (home / CFG).is_file():
         try:
             found = load(home)

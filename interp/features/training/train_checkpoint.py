@@ -32,8 +32,6 @@ class Keeper:
         """A checkpoint, when the last one is long ago or the training ends."""
         if self.path is None or not (last or time.monotonic() - self.last > EVERY):
             return
-        from safetensors.torch import save
-
         t = self.trainer
         told = {
             "schema": SCHEMA,
@@ -43,7 +41,7 @@ class Keeper:
             "active": int(t.n_frac_active_samples),
             "curve": curve,
         }
-        _store.write_bytes(self.path, save(_tensors(t), metadata={"training": json.dumps(told)}))
+        _store.write_tensors(self.path, _tensors(t), {"training": json.dumps(told)})
         self.last = time.monotonic()
 
     def resume(self) -> list[dict[str, float]]:

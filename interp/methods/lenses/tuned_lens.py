@@ -3,7 +3,6 @@ says at the end.
 """
 
 import hashlib
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +13,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp import _store
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.interventions import run
 from interp.methods.runs import sweep
-from interp.models import bridge, local, state
+from interp.models import bridge, state
 from interp.results import Result
 
 RECIPE = 1  # raise it when the training changes: lenses of an older recipe are then trained anew
@@ -263,22 +263,12 @@ def _path(mark: str, tokens: Tensor, options: tuple) -> Path:
         + to_numpy(tokens.long().contiguous()).tobytes()
     )
     # a hidden folder: what is not hidden in the cache is a model
-    return local.cache() / ".lenses" / f"{mark}-{text.hexdigest()[:16]}.safetensors"
+    return _store.cache_folder("models", ".lenses", f"{mark}-{text.hexdigest()[:16]}.safetensors")
 
 
 def _save(path: Path, weight: Tensor, bias: Tensor, numbers: Tensor, alone: list[int]) -> None:
-    from safetensors.torch import save_file
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(
-        f"{path.name}.{os.getpid()}"
-    )  # whole or not at all, also with two writers
     left = torch.tensor(alone, dtype=torch.int64)
-    save_file(
-        {"weight": weight.contiguous(), "bias": bias.contiguous(), "kl": numbers, "left": left},
-        str(part),
-    )
-    os.replace(part, path)
+    _store.write_tensors(path, {"weight": weight, "bias": bias, "kl": numbers, "left": left})
 
 
 def _load(

@@ -41,7 +41,7 @@ def ledger(path: str | Path | None, baseline: Tensor, **options: Any) -> Ledger:
     """
     if path is None:
         return partial(_nowhere, baseline)
-    path, device = _store.npz(path, "a sweep to resume"), baseline.device
+    path, device = _store.npz_path(path, "a sweep to resume"), baseline.device
     return partial(_in_file, path, to_numpy(baseline), device, options)
 
 
@@ -50,7 +50,7 @@ def numbered(path: str | Path | None, number: int) -> Path | None:
     return (
         None
         if path is None
-        else _store.npz(path, "a sweep to resume").with_suffix(f".{number}.npz")
+        else _store.npz_path(path, "a sweep to resume").with_suffix(f".{number}.npz")
     )
 
 
@@ -84,7 +84,7 @@ def _in_file(
     todo = np.flatnonzero(~arrays["done"]).tolist()
 
     def save():
-        return _store.write(path, {"resume": SCHEMA, "of": mine}, arrays)
+        return _store.write_arrays(path, {"resume": SCHEMA, "of": mine}, arrays)
 
     if len(todo) == cells:
         save()  # a path that cannot be written should fail now, not in an hour
@@ -112,7 +112,7 @@ def _load(path: Path, mine: Mapping[str, str], baseline: np.ndarray) -> dict[str
     """
     advice = "give resume= another path, or delete the file to start again"
     try:
-        head, arrays = _store.read(path)
+        head, arrays = _store.read_arrays(path)
         theirs, arrays = head["of"], {k: arrays[k] for k in ("values", "done", "baseline")}
     except Exception as error:
         raise ValueError(f"{str(path)!r} is not a sweep to resume ({error}): {advice}") from None

@@ -10,6 +10,7 @@ import base64
 import re
 from pathlib import Path
 
+from interp._store import write_text
 from interp.studies.notebooks import exercises, lint
 from interp.studies.notebooks.paths import find, home
 from interp.studies.notebooks.run import execute
@@ -21,7 +22,6 @@ from interp.studies.notebooks.source import (
     text_of,
     with_parameters,
 )
-from interp.studies.verdict_table import write_atomically
 
 
 def build(name: str, folder: Path | None = None, *, only: str = "", say: object = print) -> Path:
@@ -53,7 +53,7 @@ def build(name: str, folder: Path | None = None, *, only: str = "", say: object 
         if mode == "full":
             for line in normalise(nb, source):
                 say(f"  removed from stderr: {line}")
-            write_atomically(dest, text_of(nb))
+            write_text(dest, text_of(nb))
             write_cover(nb, folder / "figures" / f"{source.stem}.png")
             exercises.write(source, folder)
     for problem in lint.problems(source.stem, folder):
@@ -151,5 +151,5 @@ def pull(name: str, folder: Path | None = None) -> bool:
     body = (
         need("jupytext").writes(need("nbformat").from_dict(edited), fmt="py:percent").lstrip("\n")
     )
-    write_atomically(source, (header.group() if header else "") + body)
+    write_text(source, (header.group() if header else "") + body)
     return True

@@ -81,14 +81,14 @@ def write(source: Path, folder: Path) -> Path | None:
     """Writes exercises/NN-name.ipynb where the source has exercises; removes one that no longer
     should exist.
     """
+    from interp._store import write_text
     from interp.studies.notebooks.source import text_of
-    from interp.studies.verdict_table import write_atomically
 
     dest, text = Path(folder) / "exercises" / f"{source.stem}.ipynb", _text(source, text_of)
     if text is None:
         dest.unlink(missing_ok=True)
         return None
-    write_atomically(dest, text)
+    write_text(dest, text)
     return dest
 
 

@@ -6,9 +6,9 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+from interp._store import write_text
 from interp.studies.notebooks.paths import find
 from interp.studies.notebooks.source import WIDGET, need
-from interp.studies.verdict_table import write_atomically
 
 # the browser itself enforces what the file promises: nothing but what is inside
 POLICY = (
@@ -46,7 +46,7 @@ def write_html(nb: object, path: Path, folder: Path | None = None) -> Path:
             f"the page would load {outside[0]!r}: outputs must carry their pictures and scripts"
             " inside"
         )
-    write_atomically(Path(path), text)
+    write_text(Path(path), text)
     return Path(path)
 
 

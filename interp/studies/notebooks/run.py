@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from interp._store import write_text
 from interp.studies.notebooks import exercises, lint
 from interp.studies.notebooks.page import write_html
 from interp.studies.notebooks.paths import INSTALLED, PACKAGE, find
 from interp.studies.notebooks.source import need, normalise, read_source, text_of, with_parameters
-from interp.studies.verdict_table import Table, write_atomically
+from interp.studies.verdict_table import Table
 
 DPI = 85
 
@@ -64,7 +65,7 @@ def run(
         execute(nb, cwd=out, env=env, progress=progress, label=stem, timeout=timeout)
     finally:
         normalise(nb, source, **given)
-        write_atomically(out / f"{stem}.ipynb", text_of(nb))
+        write_text(out / f"{stem}.ipynb", text_of(nb))
         write_html(nb, out / f"{stem}.html")
     if lint.is_tour(stem):
         if progress:

@@ -3,11 +3,12 @@
 import re
 from pathlib import Path
 
+from interp._store import write_text
 from interp.studies.claims import WORDS
 from interp.studies.notebooks.lint import heading
 from interp.studies.notebooks.paths import home, names
 from interp.studies.notebooks.source import read_source
-from interp.studies.verdict_table import MARK, recorded, write_atomically
+from interp.studies.verdict_table import MARK, recorded
 
 BEGIN, END = "<!-- scoreboard -->", "<!-- /scoreboard -->"
 
@@ -104,5 +105,5 @@ def scoreboard(folder: Path | None = None, *, write: bool = True) -> list[Path]:
         if new != old:
             changed.append(path)
             if write:
-                write_atomically(path, new)
+                write_text(path, new)
     return changed

@@ -125,15 +125,6 @@ def put(net: Net, weights: Mapping[str, Tensor]) -> None:
             mine[name].copy_(weight)
 
 
-def save(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Writes tensors as safetensors, at once or not at all."""
-    from safetensors.torch import save as to_bytes
-
-    _store.write_bytes(
-        path, to_bytes({name: t.detach().contiguous() for name, t in tensors.items()})
-    )
-
-
 def finish(folder: Path, recipe: Recipe, losses: list[float], head: Mapping[str, Any]) -> None:
     """Writes what makes a folder a finished run."""
     said = {"recipe": recipe.to_json(), "losses": losses, **head}

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from interp import _store
 from interp._progress import progress
-from interp.models import local
 from interp.toys.model.parts import Net
 from interp.toys.model.spec import spec
 from interp.toys.training import runs
@@ -72,7 +72,7 @@ def train(
     with one_thread():
         net, first, key = _begin(recipe, draw)
         home, held = _home(recipe, key, own, folder)
-        with _alone(home):
+        with _store.lock(home / ".lock"):
             made = _opened(home, key, held)
             if made is None:
                 said = _said(recipe, first)
@@ -138,7 +138,7 @@ def _fit(
     generators = {what: recipe.generator(what) for what in ("data", "forget")}
     losses = _resume(home, key, net, optimizer, generators)
     if not losses:
-        runs.save(runs.checkpoint(home, 0), dict(net.named_parameters()))
+        _store.write_tensors(runs.checkpoint(home, 0), dict(net.named_parameters()))
     saved, shown, heard = time.monotonic(), {}, 0
     rows = list(_forgotten(recipe, net))
     with progress(None, f"{recipe.name} (seed {recipe.seed})", total=recipe.steps) as bar:
@@ -161,7 +161,7 @@ def _fit(
                 _forget(recipe, rows, optimizer, generators["forget"])
             if step in keep:
                 _check_weights(recipe, net, step)
-                runs.save(runs.checkpoint(home, step), dict(net.named_parameters()))
+                _store.write_tensors(runs.checkpoint(home, step), dict(net.named_parameters()))
                 shown = show()
             bar.update()
             if step % EVERY == 0 or step == recipe.steps:
@@ -269,7 +269,7 @@ def _save_state(
     state |= {f"generator/{name}": g.get_state() for name, g in generators.items()}
     state["losses"] = torch.tensor(losses, dtype=torch.float64)
     state["key"] = torch.tensor(list(key.encode()), dtype=torch.uint8)
-    runs.save(home / runs.STATE, state)
+    _store.write_tensors(home / runs.STATE, state)
 
 
 def _resume(
@@ -380,7 +380,7 @@ def _shown(net: Net, show: Show, said: Mapping[str, Any]) -> Callable[[], dict[s
 
 def home_of(recipe: Recipe, key: str) -> Path:
     """Where the run of a recipe lies in the cache."""
-    return local.cache().parent / "toys" / f"{recipe.name}-{key}"
+    return _store.cache_folder("toys", f"{recipe.name}-{key}")
 
 
 def _home(recipe: Recipe, key: str, own: bool, folder: str | Path | None) -> tuple[Path, Any]:
@@ -391,18 +391,3 @@ def _home(recipe: Recipe, key: str, own: bool, folder: str | Path | None) -> tup
         return home_of(recipe, key), None
     held = tempfile.TemporaryDirectory(prefix="interp-toy-")
     return Path(held.name), held
-
-
-@contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    """One process at a time in a run's folder: the second waits, and finds the run done."""
-    from filelock import FileLock
-
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-    except PermissionError as error:
-        raise PermissionError(
-            f"cannot write to {home}: name a folder of your own in INTERP_CACHE"
-        ) from error
-    with FileLock(home / ".lock"):
-        yield

@@ -21,14 +21,13 @@ from interp.engine.edges import (
     slopes,
     writes,
 )
-from interp.engine.ending import ending
 from interp.engine.forward import KINDS, Run, embed, patterns, run, unembed
 from interp.engine.gradients import NO_GRADIENT, gradients, gradients_dropping
 from interp.engine.logit_readers import columns, residual, vocab
 from interp.engine.patch import Patch, first_difference, zeros
 from interp.engine.paths import KEEP as PATHS
 from interp.engine.paths import THROUGH, paths
-from interp.engine.rerun import again, pattern
+from interp.engine.rerun import again, ending, pattern
 from interp.engine.sweep import ablate_sets, from_layer, sweep, watching
 from interp.engine.weights import Engine
 

@@ -16,8 +16,9 @@ activation. That one mechanism keeps activations, patches them and takes gradien
     mlp_out  resid_post                      [row batch pos d_model]
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -125,13 +126,56 @@ def run(
     with torch.no_grad():
         x = embed(engine, tokens) if resid is None else resid
         view, x = window(engine, 0, tokens.shape[1]), x[None]
-        for layer in engine.layers[:stop]:
-            x = block(engine, layer, x, view, touch=touch)
-        x = x[0]
+        x = run_from(engine, x, view, 0, stop, touch=lambda number, x: touch)[0]
         said = None
         if stop is None and logits is not None:
             said = unembed(engine, x[:, -1] if logits == "end" else x)
     return Run(tokens, x, said, kept)
+
+
+def entering(
+    engine: Engine,
+    x: Tensor,
+    view: Window,
+    layer: int = 0,
+    stop: int | None = None,
+    *,
+    prefix: Callable[[int], tuple[Tensor, Tensor] | None] | None = None,
+    touch: Callable[[int, Tensor], Touch] | None = None,
+    end_only: bool = False,
+) -> Iterator[tuple[int, Tensor]]:
+    """(layer number, the stream that enters it), for each block from `layer` on, and once more after the last.
+
+    A block runs when the next pair is asked for, so that a loop that breaks off computes no more.
+
+    Args:
+        x: The stream [row batch pos d_model] that enters `layer`.
+        view: The positions that x holds.
+        layer, stop: The first block, and the one before which to end (None: after all of them).
+        prefix: For each block the rotated keys and values of the positions before `view`, see `block`.
+        touch: For each block and the stream that enters it, the edits of its activations.
+        end_only: The model's last block computes the final position alone.
+    """
+    stop = engine.n_layers if stop is None else stop
+    for number in range(layer, stop):
+        yield number, x
+        x = block(
+            engine,
+            engine.layers[number],
+            x,
+            view,
+            None if prefix is None else prefix(number),
+            NO_TOUCH if touch is None else touch(number, x),
+            end_only and number == engine.n_layers - 1,
+        )
+    yield stop, x
+
+
+def run_from(engine: Engine, x: Tensor, view: Window, *args: Any, **options: Any) -> Tensor:
+    """The stream after the blocks that `entering` runs, with the same arguments."""
+    for _, x in entering(engine, x, view, *args, **options):  # noqa: B020
+        pass
+    return x
 
 
 def embed(engine: Engine, tokens: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from interp._errors import unknown
-from interp.engine.forward import KINDS, Run, Touch, block, embed, rotate, window
+from interp.engine.forward import KINDS, Run, Touch, embed, rotate, run_from, window
 from interp.engine.weights import Engine
 
 NO_GRADIENT = (
@@ -127,12 +127,15 @@ def record(
         )
         x = x if x.ndim == 4 else x[None]
         view, early = window(engine, first, end), window(engine, 0, first)
-        for number in range(layer, engine.n_layers):
-            before, here = None, taken if number > layer else _both(touch, taken)
-            if first:
-                k, v = base["k"][number][:, :first], base["v"][number][:, :first]
-                before = (rotate(k, early).clone(), v.clone())
-            x = block(engine, engine.layers[number], x, view, before, here)
+
+        def prefix(number: int) -> tuple[Tensor, Tensor]:
+            k, v = base["k"][number][:, :first], base["v"][number][:, :first]
+            return rotate(k, early).clone(), v.clone()
+
+        def here(number: int, _: Tensor) -> Touch:
+            return taken if number > layer else _both(touch, taken)
+
+        x = run_from(engine, x, view, layer, prefix=prefix if first else None, touch=here)
         value = read(engine.final_norm(x if everywhere else x[:, :, -1]))
     if not value.requires_grad:
         raise ValueError(NO_GRADIENT)

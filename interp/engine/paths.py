@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from interp._errors import unknown
-from interp.engine.forward import NO_TOUCH, Run, Touch, block, project, window
+from interp.engine.forward import NO_TOUCH, Run, Touch, project, run_from, window
 from interp.engine.inner_run import (
     Job,
     Spot,
@@ -196,14 +196,18 @@ def _outer(
             return outer + change[:, :, -outer.shape[2] :]
         return (job.stream(spot)[:, begin:] + changes(spot))[:, :, -outer.shape[2] :]
 
-    for number in range(at, engine.n_layers):
+    def edits(number: int, x: Tensor) -> Touch:
         touch: Touch = NO_TOUCH
         if (number, 0) <= until:
             touch = _receive(job, number, x, cells, seen)
         if (number, 0) < until and change is not None:
             touch = _carry(job, number, change, cells, touch)
-        last = number == engine.n_layers - 1
-        x = block(engine, engine.layers[number], x, view, shared(base, number, early), touch, last)
+        return touch
+
+    def prefix(number: int) -> tuple[Tensor, Tensor] | None:
+        return shared(base, number, early)
+
+    x = run_from(engine, x, view, at, prefix=prefix, touch=edits, end_only=True)
     x = x[:, :, -1:].contiguous()
     logits = [
         (row, patch)

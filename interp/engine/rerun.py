@@ -1,11 +1,11 @@
-"""A finished run once more with changes, from the first changed layer on: what a click costs."""
+"""A finished run once more with changes: from the first changed layer on, or at the last position alone."""
 
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-from interp.engine.forward import Run, Touch, attention, block, unembed, window
+from interp.engine.forward import Run, Touch, attention, entering, rotate, run_from, unembed, window
 from interp.engine.weights import Engine
 
 
@@ -31,14 +31,13 @@ def again(
     streams = list(base["resid_pre"][: start + 1])
     with torch.no_grad():
         view, x = window(engine, 0, base.tokens.shape[1]), streams[start][None]
-        for number in range(start, engine.n_layers):
-            if stop is not None and stop():
+        blocks = entering(
+            engine, x, view, start, touch=lambda number, _: changes.get(number, {}), end_only=True
+        )
+        for number, x in blocks:
+            if stop is not None and number < engine.n_layers and stop():
                 return None
-            last = number == engine.n_layers - 1
-            x = block(
-                engine, engine.layers[number], x, view, touch=changes.get(number, {}), last=last
-            )
-            if not last:
+            if start < number < engine.n_layers:
                 streams.append(x[0])
         resid = x[0]
         return Run(base.tokens, resid, unembed(engine, resid[:, -1]), {"resid_pre": streams})
@@ -60,3 +59,28 @@ def pattern(engine: Engine, done: Run, layer: int) -> Tensor:
             False,
         )
     return found[0][0]
+
+
+def ending(engine: Engine, base: Run) -> Callable[[Callable[[int, Tensor], Tensor]], Tensor]:
+    """A function from an edit of z at END, edit(layer, z [batch head d_head]) -> same shape, to the logits at END.
+
+    >>> again = ending(engine, run(engine, tokens, keep=("resid_pre", "k", "v")))
+    >>> again(lambda layer, z: z)               # [batch d_vocab], the logits of the run itself
+
+    Keys and values of the positions before END come from the base run: an edit at END cannot have changed them.
+    Gradients flow through the edit, at the price of one token a prompt.
+    """
+    last = base.tokens.shape[1] - 1
+    view, early = window(engine, last, last + 1), window(engine, 0, last)
+    before = [(rotate(k[:, :last], early), v[:, :last]) for k, v in zip(base["k"], base["v"])]
+    start = base["resid_pre"][0][:, last:][None]
+
+    def again(edit: Callable[[int, Tensor], Tensor]) -> Tensor:
+        def touch(number: int, _: Tensor) -> Touch:
+            return {"z": lambda z: edit(number, z[0, :, 0])[None, :, None]}
+
+        prefix = before.__getitem__ if last else None
+        x = run_from(engine, start, view, prefix=prefix, touch=touch)
+        return engine.unembed(engine.final_norm(x[0, :, -1]).contiguous())
+
+    return again

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interp.engine.forward import Run, Window, block, rotate, window
+from interp.engine.forward import Run, Window, block, rotate, run_from, window
 from interp.engine.patch import Patch, Source, check, first_difference, start, touches
 from interp.engine.weights import Engine
 
@@ -179,12 +179,9 @@ def from_layer(engine: Engine, base: Run, layer: int, resid: Tensor, first: int 
         )
     view, early = window(engine, first, end), window(engine, 0, first)
     with torch.no_grad():
-        x = resid
-        for number in range(layer, engine.n_layers):
-            last = number == engine.n_layers - 1
-            x = block(
-                engine, engine.layers[number], x, view, shared(base, number, early), last=last
-            )
+        x = run_from(
+            engine, resid, view, layer, prefix=lambda n: shared(base, n, early), end_only=True
+        )
         return engine.final_norm(x[:, :, -1])
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from interp import engine as lean
 from interp import sites
 from interp._types import Model
-from interp.engine.forward import block, embed, window
+from interp.engine.forward import embed, entering, window
 from interp.features.sites import place, side_by_side
 from interp.interventions import run
 from interp.methods.runs.engine_sweep import KINDS
@@ -61,17 +61,15 @@ def _lean(engine: Any, tokens: Tensor, wanted: dict[str, Site]) -> dict[str, Ten
     def keeper(at: tuple[str, int]) -> Any:
         return lambda value: (found.__setitem__(at, value[0]), value)[1]
 
-    x, view = embed(engine, tokens)[None], window(engine, 0, tokens.shape[1])
-    for number in range(engine.n_layers + 1):
+    def touch(number: int, _: Tensor) -> Any:
+        here = {kind for kind, layer in spots.values() if layer == number and kind != "resid_pre"}
+        return {kind: keeper((kind, number)) for kind in here}
+
+    view = window(engine, 0, tokens.shape[1])
+    for number, x in entering(engine, embed(engine, tokens)[None], view, touch=touch):
         found["resid_pre", number] = x[0]
         if all(at in found for at in spots.values()):
             break
-        touch = {
-            kind: keeper((kind, layer))
-            for kind, layer in spots.values()
-            if layer == number and kind != "resid_pre"
-        }
-        x = block(engine, engine.layers[number], x, view, touch=touch)
     return {name: _heads(wanted[name], found[at]) for name, at in spots.items()}
 
 

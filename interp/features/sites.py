@@ -48,7 +48,7 @@ def side_by_side(where: str | Site, value: Tensor) -> Tensor:
     return value.permute(1, 2, 0, 3).flatten(2) if place(where).stars else value
 
 
-def fits(model: Model, where: str | Site, d: int, what: str) -> None:
+def fits(model: Model | None, where: str | Site, d: int, what: str) -> None:
     """Nothing where the model has d numbers a token at this site; a ValueError with both numbers
     otherwise.
     """

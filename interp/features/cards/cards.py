@@ -159,7 +159,7 @@ def cards(
 
 
 def reader(
-    model: Model, seen: Firings, *, seed: int = 0, counted: Counted | None = None
+    model: Model | None, seen: Firings, *, seed: int = 0, counted: Counted | None = None
 ) -> Callable[[int], Card]:
     """A function from a latent to its card; what all cards share is computed once."""
     dictionary = seen.dictionary

@@ -95,7 +95,7 @@ class Firings:
 
 
 def firings(
-    model: Model,
+    model: Model | None,
     dictionary: Dictionary,
     latents: Iterable[int] | None = None,
     *,
@@ -175,7 +175,7 @@ def _kept(dictionary: Dictionary, latents: Iterable[int] | None) -> list[int]:
 
 
 def _vectors(
-    model: Model, site: str, on: Any, ids: Tensor, skip: int, backend: str | None
+    model: Model | None, site: str, on: Any, ids: Tensor, skip: int, backend: str | None
 ) -> Iterator[Tensor]:
     """The activations [n d] of the text, a part at a time."""
     if isinstance(on, Activations) and site in on.sites:

@@ -15,7 +15,7 @@ from interp import plots, sites
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.edits import set_to
-from interp.engine.forward import block, embed, window
+from interp.engine.forward import embed, run_from, window
 from interp.features import site_values
 from interp.features.activations import chunks_of
 from interp.features.dictionary import Dictionary
@@ -259,12 +259,10 @@ def _lean_losses(engine: Any, ids: Tensor, at: str, values: Sequence[Tensor]) ->
         value[:, :, :, site.index] = rows
         return value
 
-    for number in range(engine.n_layers):
-        if number == layer:
-            x = rows if kind == "resid_pre" else x.expand(len(rows), *x.shape[1:])
-        touch = {kind: put} if number == layer and kind != "resid_pre" else {}
-        x = block(engine, engine.layers[number], x, view, touch=touch)
-    x = rows if layer == engine.n_layers else x
+    x = run_from(engine, x, view, 0, layer)
+    x = rows if kind == "resid_pre" else x.expand(len(rows), *x.shape[1:])
+    here = {} if kind == "resid_pre" else {kind: put}
+    x = run_from(engine, x, view, layer, touch=lambda number, _: here if number == layer else {})
     return torch.stack([chunk_losses(lean.unembed(engine, row), ids) for row in x])
 
 

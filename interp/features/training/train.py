@@ -24,7 +24,7 @@ DEAD = 100_000
 
 
 def train(
-    model: Model,
+    model: Model | None,
     site: str,
     on: Any = None,
     *,

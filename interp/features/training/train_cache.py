@@ -27,7 +27,7 @@ def cached_in(*names: str) -> Path:
 
 
 def load_or_train(
-    model: Model,
+    model: Model | None,
     site: str,
     on: Activations,
     *,

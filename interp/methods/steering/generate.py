@@ -116,7 +116,7 @@ def _generation(
 
 
 def continuation(
-    model: Model,
+    model: Model | None,
     tokens: Int[Tensor, "batch pos"],
     interventions: Sequence[Intervention],
     max_new_tokens: int,

@@ -118,7 +118,7 @@ def train(
 
 
 def given(
-    model: Model, where: list[str], on: Any, tokens: int, seed: int, folder: Any, batch: int
+    model: Model | None, where: list[str], on: Any, tokens: int, seed: int, folder: Any, batch: int
 ) -> Activations:
     """The activations a dictionary is made from: as they are, or of ids or a corpus; at least
     `batch` tokens.

@@ -12,7 +12,12 @@ from interp.features.prompt_activations import Prompted
 
 
 def labelled(
-    model: Model | None, dictionary: Dictionary, read: Prompted, latents: Mapping[str, int], *, n: int = 5
+    model: Model | None,
+    dictionary: Dictionary,
+    read: Prompted,
+    latents: Mapping[str, int],
+    *,
+    n: int = 5,
 ) -> Any:
     """A pandas DataFrame with a row per latent: the tokens it is largest on, and those its
     direction raises most.

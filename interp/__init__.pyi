@@ -41,4 +41,5 @@ from interp.methods.steering.steer import steer as steer
 from interp.models.loading import load as load
 from interp.results import Result as Result
 from interp.sites import Site as Site
+from interp.tasks.chat import chat as chat
 from interp.tasks.task import Task as Task

@@ -25,6 +25,7 @@ from torch import Tensor
 from interp import sites
 from interp.edits import Edit
 from interp.models import bridge
+from interp.models.tokens import notice_padding, read_prompts
 from interp.sites import Site
 
 Positions = Mapping[str, Tensor]
@@ -87,16 +88,29 @@ def run(
     >>> clean = run(model, tokens, keep=["L*H*.z", "resid_post.3@END"], positions=task.positions)
     >>> clean.kept["L*H*.z"].shape           # [layer head batch pos d_head]
 
-    tokens: ids [batch pos], or a task (its clean prompts and positions). Edits at one site act in the order
-    given; what an edit reads and what is kept are the values after all edits upstream. Nothing stays hooked,
-    also after an exception. logits: [batch pos d_vocab], or [batch d_vocab] with last_only.
+    tokens: a text, several texts, ids [batch pos], padded ids with their mask (as a tokenizer gives them), or a
+    task (its clean prompts and positions). Edits at one site act in the order given; what an edit reads and what is
+    kept are the values after all edits upstream. Nothing stays hooked, also after an exception.
+    logits: [batch pos d_vocab], or [batch d_vocab] with last_only. Prompts of several lengths are run one length at
+    a time, so that each gives the numbers it gives alone; their values stand in one table, a padded one in its own
+    layout, otherwise from position 0 on, and are NaN where a prompt has no token.
     start: the trail of the unedited run; layers before the first edit or kept site are then not run again
     (tokens must be whole copies of the trail's).
     """
-    if hasattr(tokens, "clean"):
-        positions, tokens = positions or tokens.positions, tokens.clean
+    if not isinstance(tokens, Tensor):
+        given = _prompts(model, tokens, positions)
+        if isinstance(given, list):
+            return _run_by_length(
+                model, tokens, given, list(interventions), list(keep), last_only, grad
+            )
+        tokens, positions = given
+    elif (
+        positions is None and start is None and tokens.ndim == 2 and not tokens.is_floating_point()
+    ):
+        notice_padding(model, tokens)
     tokens = _tokens(model, tokens)
     where = {k: v.expand(len(tokens)) if v.ndim == 0 else v for k, v in (positions or {}).items()}
+    where.setdefault("END", torch.full((len(tokens),), tokens.shape[1] - 1))
     plan = _Plan(model, bridge.dims(model), tokens, where)
     for intervention in interventions:
         plan.edit(intervention)
@@ -117,6 +131,92 @@ def run(
             logits = logits[:, -1] if only_last else logits
         plan.check_reached()
         kept = {key: plan.gather(grid) for key, grid in grids.items()}
+    return Run(logits, kept)
+
+
+def _prompts(model: Any, tokens: Any, positions: Positions | None) -> Any:
+    """(ids [batch pos], positions), or for prompts of several lengths a list of (which, ids, positions)."""
+    parts = getattr(tokens, "parts", None)
+    if parts is not None:  # a task
+        found = [(part.index, part.steps[0].task) for part in parts]
+        if len(found) == 1:
+            return found[0][1].clean, positions or found[0][1].positions
+        return [(at, task.clean, _some(positions, at) or task.positions) for at, task in found]
+    if bridge.dims(model).d_in and not isinstance(tokens, str):  # vectors in place of tokens
+        return torch.as_tensor(tokens), positions
+    given = read_prompts(model, tokens)
+    if given.whole:
+        return torch.stack(given.ids), positions
+    return [
+        (torch.tensor(at), ids, _some(positions, torch.tensor(at))) for at, ids in given.by_length()
+    ]
+
+
+def _some(positions: Positions | None, at: Tensor) -> Positions | None:
+    return positions and {k: v if v.ndim == 0 else v[at] for k, v in positions.items()}
+
+
+def _run_by_length(
+    model: Any,
+    tokens: Any,
+    parts: list[tuple[Tensor, Tensor, Positions | None]],
+    interventions: list[Intervention],
+    keep: list[str | Site],
+    last_only: bool,
+    grad: bool,
+) -> Run:
+    """One run a length, put together: [... batch pos ...] with NaN where a prompt has no token."""
+    if any(edit.rows is not None for edit in interventions):
+        raise ValueError(
+            "an intervention on some rows needs prompts of one length: run those prompts by themselves"
+        )
+    given = read_prompts(model, tokens)
+    runs = [
+        (
+            at,
+            run(
+                model,
+                ids,
+                interventions,
+                keep,
+                positions=where or {},
+                last_only=last_only,
+                grad=grad,
+            ),
+        )
+        for at, ids, where in parts
+    ]
+
+    def table(values: list[Tensor], batch: int, tokens_at: tuple[int, ...]) -> Tensor:
+        shape = list(values[0].shape)
+        shape[batch] = len(given.ids)
+        for axis in tokens_at:
+            shape[axis] = given.width
+        out = values[0].new_full(shape, float("nan"))
+        for (at, _), value in zip(runs, values):
+            for k, i in enumerate(at.tolist()):
+                one, row = value.select(batch, k), out.select(batch, i)
+                columns = given.columns[i].to(out.device)
+                if not tokens_at:
+                    row.copy_(one)
+                    continue
+                # the batch axis is gone: an axis behind it has moved up by one
+                axes = [axis - (axis > batch) for axis in tokens_at]
+                index: list[Any] = [slice(None)] * row.ndim
+                for n, axis in enumerate(axes):
+                    index[axis] = columns.view(-1, *[1] * (len(axes) - 1 - n))
+                row[tuple(index)] = one
+        return out
+
+    logits = table([r.logits for _, r in runs], 0, () if last_only else (1,))
+    kept = {}
+    for key in runs[0][1].kept:
+        site = Site.parse(key)
+        stars = len([axis for axis in site.stars if axis != "pos"])
+        token_axes = [stars + 1] if site.pos in (None, sites.STAR) else []
+        if "src" in site.row.axes:
+            token_axes.append(stars + 1 + len(token_axes))
+        kept[key] = table([r.kept[key] for _, r in runs], stars, tuple(token_axes))
     return Run(logits, kept)
 
 

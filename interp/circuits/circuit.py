@@ -419,6 +419,7 @@ def _of_scores(scores: Result, chosen: np.ndarray, how: dict[str, Any]) -> Circu
         if v in metadata
     }
     task |= metadata.get("made", {})
+    task |= {"prompts": metadata["prompts"]} if "prompts" in metadata else {}
     options = {k: metadata[k] for k in ("steps", "by", "metric", "at_") if k in metadata}
     source = {
         "kind": "discovered",

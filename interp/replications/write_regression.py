@@ -17,6 +17,7 @@ from interp._types import Model
 from interp.interventions import run
 from interp.methods.lenses.write_lens import writer
 from interp.methods.runs import sweep
+from interp.methods.runs.any_prompts import any_prompts
 from interp.models import bridge
 from interp.results import Result
 
@@ -39,6 +40,7 @@ class Regression(NamedTuple):
         return (low > 0).astype(float)[known] - (high < 0).astype(float)[known]
 
 
+@any_prompts(join=False)
 def write_regression(
     model: Model,
     task: Any,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -15,7 +16,14 @@ class Metric:
     keep: the addresses the measure needs to see. columns [batch k] and of_columns: where the logits of a few
     tokens are enough, which ones, and the measure of them [... batch k] -> [... batch]. needs_logits: False
     when only `keep` is read (logits may then be anything). everywhere: `of` is given the logits at every position,
-    [batch pos d_vocab].
+    [batch pos d_vocab]. part: for a metric that belongs to these prompts, the same for some of them; task: the task
+    whose answers it scores, where its prompts have several lengths or its answers several tokens.
+
+    Example of a metric of your own, a function of the logits at the last position:
+        >>> def entropy(logits):
+        ...     return torch.distributions.Categorical(logits=logits).entropy()
+        >>> patch(model, task, "L*H*", metric=entropy)
+        >>> own = Metric("entropy", "nats", lambda logits, kept: entropy(logits))       # with a name and a unit
     """
 
     name: str
@@ -26,6 +34,12 @@ class Metric:
     of_columns: Callable[[Tensor], Tensor] | None = None
     needs_logits: bool = True
     everywhere: bool = False
+    part: Callable[[Tensor], "Metric"] | None = None
+    task: Any = None
+
+
+# a metric by its name, a Metric, or a function of the last position's logits; None: the task's own
+MetricLike = str | Metric | Callable | None
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,12 @@ from torch import Tensor
 
 from interp._errors import unknown
 from interp._numbers import to_numpy
+from interp.models.tokens import bos_word, encode, first_tokens, is_single, single, tokenizer_of
 from interp.results import Result
 from interp.tasks.metrics import METRICS
 from interp.tasks.show import Shown
+
+__all__ = ["Task", "bos_word", "encode", "first_tokens", "is_single", "single", "tokenizer_of"]
 
 HOW = (
     "interp.tasks.pairs(model, clean=[...], corrupted=[...], answers=[...], wrong=[...]), "
@@ -580,7 +583,7 @@ class MixedTask(Task):
         put("rows", list(rows))
         put("name", name)
         put("metric_name", metric_name)
-        put("metadata", dict(about))
+        put("metadata", dict(metadata))
         put("tokenizer", tokenizer)
         put("remake", remake)
         put("labels", {key: [row.labels[key] for row in rows] for key in rows[0].labels})
@@ -590,6 +593,8 @@ class MixedTask(Task):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        if name == "corrupted" and not self.paired:  # a property's AttributeError ends here
+            return _Corrupted().__get__(self)
         raise Lacking(
             f"{name!r} is a tensor of prompts of one length with answers of one token, and "
             f"{self._why()}. What runs prompts one length at a time works; otherwise choose some: "
@@ -604,8 +609,6 @@ class MixedTask(Task):
     @property
     def corrupted(self) -> Any:
         """Raises: there is no tensor of prompts of several lengths."""
-        if not self.paired:
-            return _Corrupted().__get__(self)
         return self.__getattr__("corrupted")
 
     def __len__(self) -> int:
@@ -850,8 +853,8 @@ def joined(
     for index, steps in task.parts:
         one = None
         for weight, step in steps[:1] if once else steps:
-            value = of(step)
-            one = weight * value if one is None else one + weight * value
+            value = of(step) if weight == 1 else weight * of(step)
+            one = value if one is None else one + value
         if out is None:
             out = torch.empty(*one.shape[:-1], len(task), dtype=one.dtype, device=one.device)
         out[..., index] = one
@@ -946,49 +949,6 @@ def check_metric(name: str) -> None:
             f"{name!r} compares with another run, so it needs the model: metric=kl_to(model, task)"
         )
     raise unknown("metric", name, METRICS)
-
-
-def tokenizer_of(model: Any) -> Any:
-    """The tokenizer of a model, or the tokenizer itself."""
-    return getattr(model, "tokenizer", model)
-
-
-def first_tokens(tokenizer: Any) -> list[int]:
-    """What stands before a text: the tokenizer's BOS token, or nothing where it has none."""
-    return [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-
-
-def encode(tokenizer: Any, text: str) -> list[int]:
-    """The tokens of a prompt: the BOS token, put there openly, then the text.
-
-    A text that already begins with the BOS token (a chat template's) gets no second one, and a
-    tokenizer without a BOS token puts nothing first.
-    """
-    ids = tokenizer(text, add_special_tokens=False).input_ids
-    first = first_tokens(tokenizer)
-    return list(ids) if ids[:1] == first else [*first, *ids]
-
-
-def bos_word(tokenizer: Any) -> str:
-    """The BOS token as text, "" where there is none."""
-    return tokenizer.decode(first_tokens(tokenizer))
-
-
-def is_single(tokenizer: Any, text: str) -> bool:
-    """Whether a text is one known token."""
-    ids = tokenizer(text, add_special_tokens=False).input_ids
-    return len(ids) == 1 and ids[0] != tokenizer.unk_token_id
-
-
-def single(tokenizer: Any, text: str) -> int:
-    """The one token a text is; ValueError that shows the pieces when it is more."""
-    ids = tokenizer(text, add_special_tokens=False).input_ids
-    if not is_single(tokenizer, text):
-        pieces = [tokenizer.decode([i]) for i in ids]
-        raise ValueError(
-            f"{text!r} is not one token for this tokenizer but {pieces}: use another word"
-        )
-    return ids[0]
 
 
 # --- for the built-in tasks --------------------------------------------------------------------------

@@ -7,8 +7,8 @@ import torch
 import interp
 from interp.edits import set_to, zero
 from interp.interventions import Intervention, run
-from interp.methods.attention.head_scores import repeated_tokens
 from interp.methods.attention.attention_patterns import attends
+from interp.methods.attention.head_scores import repeated_tokens
 from interp.methods.runs import attention_to
 from interp.models import bridge
 from interp.tasks.metrics import Metric

@@ -1,7 +1,6 @@
 """Ablation: take a component's own activation away and see what the clean run loses."""
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +14,26 @@ from interp.edits import Edit, scale, set_to, zero
 from interp.interventions import Intervention, run
 from interp.methods.patching.patch import Where, at_position, carrier, layout, named, result
 from interp.methods.runs import checkpoint, sweep
+from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
+from interp.models.tokens import read_prompts
 from interp.results import Result
-from interp.tasks.metrics import Metric
+from interp.tasks.metrics import MetricLike
 
 WAYS = ("mean", "resample", "scale", "zero")
 
 
+@any_prompts(answers=True)
 def ablate(
     model: Model,
     task: Any,
     where: Where,
     *,
     by: str = "mean",
-    reference: Tensor | Sequence[Sequence[int]] | None = None,
+    reference: Any = None,
     factor: float | None = None,
-    metric: "str | Metric | None" = None,
+    metric: MetricLike = None,
     seed: int = 0,
     backend: str | None = None,
     resume: str | Path | None = None,
@@ -62,20 +64,25 @@ def ablate(
     metric = metric_of(task, metric)
     edit = _edit(by, factor)
     grid, groups = layout(model, task, where)
-    prompts = _reference(task, reference)
+    prompts = _reference(model, task, reference, by)
     rows = (
         others(len(task), len(prompts), seed, same=reference is None) if by == "resample" else None
     )
-    # Scaling acts on the value of the moment, which in a set is not the unablated run's: only hooks
-    # see it.
-    source = None if by == "scale" else lambda kinds: _values(model, prompts, kinds, by, rows)
+    # Scaling acts on the value of the moment, which in a set is not the unablated run's: only hooks see it.
+    ragged = not isinstance(prompts, Tensor)
+    source = None
+    if by != "scale" and not ragged:
+
+        def source(kinds: list[str]) -> dict[str, list[Tensor]]:
+            return _values(model, prompts, kinds, by, rows)
+
     what = f"{by} ablation of {named(where)}"
     # The empty set is the unablated run: in the same sweep it costs nothing. A file must know it
     # beforehand.
     ledger = resume and checkpoint.ledger(
         resume,
         sweep.read(model, task.clean, metric, task.positions),
-        reference=prompts,
+        reference=list(prompts),
         rows=rows,
         factor=factor,
     )
@@ -102,6 +109,7 @@ def ablate(
         metric=metric.name,
         clean=float(unablated.mean()),
         backend=ran,
+        **({"reference": "mean over tokens, the first position apart"} if ragged else {}),
     )
     return result(
         effects, grid, task, f"effect of {by} ablation on {metric.name}", metric.unit, said
@@ -119,25 +127,32 @@ def _edit(by: str, factor: float | None) -> Edit | None:
     return {"zero": zero(), "scale": scale(factor if factor is not None else 1.0)}.get(by)
 
 
-def _reference(task: Any, reference: Any) -> Tensor:
-    try:
-        prompts = task.clean if reference is None else torch.as_tensor(reference)
-    except ValueError:
-        lengths = ", ".join(str(n) for n in sorted({len(row) for row in reference}))
+def _reference(model: Model, task: Any, reference: Any, by: str) -> Tensor | list[Tensor]:
+    """The reference prompts: ids [batch pos] of the task's length, or prompts of any lengths."""
+    if reference is None:
+        if by == "mean" and len(task) < 2:
+            length = task.clean.shape[1]
+            raise ValueError(
+                f"the mean over one prompt ({length} tokens) is that prompt, so that nothing would be "
+                "ablated: give reference prompts, reference=['...', '...'] (texts of any lengths) or "
+                f"reference=interp.tasks.text(model, n=8, length={length}).clean, or ablate by='zero'"
+            )
+        return task.clean
+    if isinstance(reference, Tensor) and reference.is_floating_point():
         raise ValueError(
-            f"the reference prompts have {lengths} tokens: they must all have the task's"
-            f" {task.clean.shape[1]}"
-        ) from None
-    if prompts.ndim != 2 or len(prompts) == 0 or prompts.is_floating_point():
-        raise ValueError(
-            f"the reference is token ids [batch pos], got {prompts.dtype} {tuple(prompts.shape)}"
+            f"the reference is token ids [batch pos], got {reference.dtype} {tuple(reference.shape)}"
         )
-    if prompts.shape[1] != task.clean.shape[1]:
-        raise ValueError(
-            f"the reference prompts have {prompts.shape[1]} tokens, the task's"
-            f" {task.clean.shape[1]}: a position-wise reference needs prompts of the task's length"
-        )
-    return prompts
+    prompts = read_prompts(model, reference).ids
+    sizes = sorted(set(map(len, prompts)))
+    if sizes == [task.clean.shape[1]]:
+        return torch.stack(prompts)
+    if by == "mean" and not isinstance(reference, Tensor):
+        return prompts
+    raise ValueError(
+        f"the reference prompts have {', '.join(map(str, sizes))} tokens, the task's "
+        f"{task.clean.shape[1]}: a position-wise reference needs prompts of the task's length. For "
+        "a mean over all tokens give them as a list: ablate(..., by='mean', reference=list(prompts))"
+    )
 
 
 def _cells(
@@ -146,7 +161,7 @@ def _cells(
     groups: list,
     by: str,
     edit: Edit | None,
-    prompts: Tensor,
+    prompts: Tensor | list[Tensor],
     rows: Tensor | None,
 ) -> list[list[Intervention]]:
     """For each group the interventions that ablate its sites."""
@@ -159,10 +174,26 @@ def _cells(
 
     def put(c: Any) -> Intervention:
         value = kept[str(c.at(None))]
+        if isinstance(prompts, list):
+            value = _token_mean(c, value, task.clean.shape[1]).expand(
+                len(task), -1, *value.shape[2:]
+            )
+            return Intervention(c, set_to(at_position(value, c, task.positions)))
         value = value.mean(0).expand(len(task), *value.shape[1:]) if by == "mean" else value[rows]
         return Intervention(c, set_to(at_position(value, c, task.positions)))
 
     return [[put(c) for c in group] for group in carriers]
+
+
+def _token_mean(site: Any, value: Tensor, length: int) -> Tensor:
+    """The mean over tokens [1 pos ...]: at position 0, the sink, that of position 0, elsewhere of all others."""
+    if "src" in site.row.axes:
+        raise ValueError(
+            f"{str(site)!r} holds a row of attention, which has no mean over prompts of several "
+            "lengths: give reference prompts of the task's length"
+        )
+    first, others_ = value[:, 0].nanmean(0), value[:, 1:].flatten(0, 1).nanmean(0)
+    return torch.stack([first, *[others_] * (length - 1)])[None]
 
 
 def _values(

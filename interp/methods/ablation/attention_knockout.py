@@ -19,10 +19,11 @@ from interp.interventions import Intervention
 from interp.methods.ablation.token_sets import Tokens, token_set, token_sets
 from interp.methods.patching.effect import change_in, check_unit
 from interp.methods.runs import sweep
+from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
-from interp.tasks.metrics import Metric
+from interp.tasks.metrics import MetricLike
 
 Edges = Bool[Tensor, "batch dest src"]
 Window = list[
@@ -30,6 +31,7 @@ Window = list[
 ]  # layers, each with the heads that are blocked (None: all)
 
 
+@any_prompts(answers=True, fraction="noising")
 def attention_knockout(
     model: Model,
     task: Any,
@@ -39,7 +41,7 @@ def attention_knockout(
     window: int = 1,
     every: int = 1,
     heads: Sequence[str] | None = None,
-    metric: "str | Metric | None" = None,
+    metric: MetricLike = None,
     unit: str = "metric",
     backend: str | None = None,
 ) -> Result:

@@ -13,12 +13,14 @@ from interp._types import Model
 from interp.methods.ablation.ablate import ablate
 from interp.methods.patching.patch import named, together
 from interp.methods.runs import checkpoint, sweep
+from interp.methods.runs.any_prompts import any_prompts
 from interp.results import Result
-from interp.tasks.metrics import Metric
+from interp.tasks.metrics import MetricLike
 
 MOST = {"harm": -1, "help": 1}  # which way the metric should go
 
 
+@any_prompts(answers=True, join=False)
 def greedy_ablation(
     model: Model,
     task: Any,
@@ -28,7 +30,7 @@ def greedy_ablation(
     by: str = "mean",
     most: str = "harm",
     keep_best: int | None = None,
-    metric: "str | Metric | None" = None,
+    metric: MetricLike = None,
     resume: str | Path | None = None,
     **options: Any,
 ) -> Result:
@@ -109,13 +111,14 @@ def greedy_ablation(
     )
 
 
+@any_prompts(answers=True, join=False)
 def pairwise_ablation(
     model: Model,
     task: Any,
     sites: Sequence[str],
     *,
     by: str = "mean",
-    metric: "str | Metric | None" = None,
+    metric: MetricLike = None,
     **options: Any,
 ) -> Result:
     """The interaction of every two sites: the effect of ablating both, less the effects of each
@@ -174,4 +177,5 @@ def _names(model: Model, task: Any, where: str | Sequence[str]) -> list[str]:
             f"the sites are a pattern or a list of them, got {where!r} (try 'L*H*' or ['L1H2',"
             " 'L2H0'])"
         )
-    return [str(site) for site in together(model, task, patterns)]
+    some = task.parts[0].steps[0].task  # places are named, so that they are the same in all parts
+    return [str(site) for site in together(model, some, patterns)]

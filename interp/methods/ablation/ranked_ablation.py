@@ -10,11 +10,13 @@ import numpy as np
 from interp._types import Model
 from interp.methods.ablation.ablate import ablate
 from interp.methods.runs import sweep
+from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.random_controls import random_heads
 from interp.results import Result
-from interp.tasks.metrics import Metric
+from interp.tasks.metrics import MetricLike
 
 
+@any_prompts(answers=True, join=False)
 def ranked_ablation(
     model: Model,
     task: Any,
@@ -25,7 +27,7 @@ def ranked_ablation(
     layers: "str | Sequence[int]" = "any",
     avoid: Sequence[str] = (),
     by: str = "mean",
-    metric: "str | Metric | None" = None,
+    metric: MetricLike = None,
     seed: int = 0,
     resume: str | Path | None = None,
     **options: Any,

@@ -13,12 +13,14 @@ from interp._numbers import to_numpy
 from interp._types import Model
 from interp.interventions import run
 from interp.methods.runs import sweep
-from interp.methods.runs.batching import rows
+from interp.methods.runs.any_prompts import any_prompts
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
+from interp.tasks.task import Task
 
 
+@any_prompts(raw=True)
 def attention_patterns(
     model: Model, task: Any, where: str | Sequence[str] = "L*H*", *, weighted: bool = False
 ) -> Result:
@@ -48,7 +50,7 @@ def attention_patterns(
         return _side_by_side(
             [attention_patterns(model, task, head, weighted=weighted) for head in where], where
         )
-    tokens, a_task = prompts_of(rows(model, task)[0] if isinstance(task, str) else task)
+    tokens, a_task = prompts_of(task)
     site = _heads(where)
     grid = sites.expand(site, bridge.dims(model))
     key = f"{site}.pattern"
@@ -106,6 +108,7 @@ def written(model: Model, heads: Site, values: Tensor) -> Tensor:
     return norms if heads.layer == sites.STAR else norms[0]
 
 
+@any_prompts(reads=True)
 def attends(model: Model, task: Any, at: str, to: str, where: str = "L*H*") -> Result:
     """How much each head attends from one named position to another, per example.
 
@@ -158,7 +161,7 @@ def _heads(where: str) -> Site:
 
 def prompts_of(task: Any) -> tuple[Tensor, Any]:
     """(token ids [batch pos], the task or None) of a task, or of token ids."""
-    if hasattr(task, "clean"):
+    if isinstance(task, Task):
         return task.clean, task
     tokens = torch.as_tensor(task)
     return (tokens[None] if tokens.ndim == 1 else tokens), None

@@ -12,10 +12,12 @@ from interp._types import Model
 from interp.interventions import run
 from interp.methods.attention.attention_patterns import _heads, prompts_of
 from interp.methods.runs import sweep
+from interp.methods.runs.any_prompts import any_prompts
 from interp.models import bridge
 from interp.results import Result
 
 
+@any_prompts(raw=True)
 def attention_received(
     model: Model, task: Any, where: str = "L*H*", *, to_one: bool = False
 ) -> Result:
@@ -82,6 +84,7 @@ def _received(pattern: Tensor, to_one: bool) -> Tensor:
     return pattern.sum(-2) / torch.arange(n, 0, -1, device=pattern.device)
 
 
+@any_prompts(raw=True)
 def site_norms(model: Model, task: Any, where: str = "L*KV*.v") -> Result:
     """The Euclidean norm of what is at these sites, at each position.
 
@@ -98,20 +101,28 @@ def site_norms(model: Model, task: Any, where: str = "L*KV*.v") -> Result:
     """
     started = time.perf_counter()
     tokens, a_task = prompts_of(task)
-    grid = sites.expand(where, bridge.dims(model))
+    names = {"END": None} if a_task is None else a_task.positions
+    grid = sites.expand(where, bridge.dims(model), tokens.shape[1], names)
     key = str(grid.pattern)
-    norms = [
-        run(model, part, keep=[key], last_only=True).kept[key].norm(dim=-1)
-        for part in _parts(tokens)
-    ]
+    at_one = grid.pattern.pos not in (None, sites.STAR)
+    if at_one:
+        places = a_task.positions if a_task is not None else None
+        kept = run(model, tokens, keep=[key], positions=places, last_only=True).kept[key]
+        norms = [kept.norm(dim=-1)[..., None]]
+    else:
+        norms = [
+            run(model, part, keep=[key], last_only=True).kept[key].norm(dim=-1)
+            for part in _parts(tokens)
+        ]
     said = sweep.provenance(
         model, a_task, "norms", started, pattern=key, backend="hooks", n=len(tokens)
     )
     examples = to_numpy(torch.cat(norms, -2).movedim(-2, -1))
-    coords = {**grid.coords, "pos": list(range(tokens.shape[1]))}
-    return Result(
-        examples.mean(-1), (*grid.dims, "pos"), coords, f"norm of {key}", "norm", said, examples
-    )
+    if at_one:
+        examples, dims, coords = examples[..., 0, :], grid.dims, dict(grid.coords)
+    else:
+        dims, coords = (*grid.dims, "pos"), {**grid.coords, "pos": list(range(tokens.shape[1]))}
+    return Result(examples.mean(-1), dims, coords, f"norm of {key}", "norm", said, examples)
 
 
 def _parts(tokens: Tensor) -> list[Tensor]:

@@ -1,10 +1,11 @@
 """Head scores: what a head does wherever it is, in one table keyed (layer, head)."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,11 +16,14 @@ from interp.interventions import run
 from interp.methods.attention import pattern_scores, task_scores
 from interp.methods.attention.task_scores import Given
 from interp.methods.runs import sweep
-from interp.methods.runs.metrics import metric_of
+from interp.methods.runs.any_prompts import task_for
+from interp.methods.runs.metrics import metric_of, of_part
 from interp.methods.weights import ov_qk
 from interp.models import bridge
 from interp.results import Result
 from interp.tasks.induction import repeated_tokens
+from interp.tasks.metrics import Metric
+from interp.tasks.task import MixedTask, Task
 
 
 @dataclass(frozen=True)
@@ -199,6 +203,11 @@ def head_scores(
     """
     started = time.perf_counter()
     names = (scores,) if isinstance(scores, str) else tuple(scores)
+    if on is not None:
+        on = _prompts(model, names, on, metric)
+    if isinstance(on, MixedTask):
+        options = dict(n=n, length=length, seed=seed, query=query, metric=metric)
+        return _by_length(model, names, on, options, started)
     task, tokens = _on(names, on)
     if length < 2:
         raise ValueError(f"length={length}: a repeated block needs at least 2 tokens")
@@ -231,6 +240,48 @@ def head_scores(
     )
 
 
+def _prompts(model: Any, names: Sequence[str], on: Any, metric: Any) -> Any:
+    """The prompts as a task or ids; texts have answers only where a score measures some."""
+    needs = [name for name in names if name in SCORES and SCORES[name].on == "task"]
+    measured = any(name in ("ablation", "gradient") for name in needs)
+    own = measured and (metric is None or isinstance(metric, str))
+    task = task_for(model, on, "head_scores", answers=own, raw=not needs)
+    if isinstance(task, MixedTask) and task.whole and needs:
+        raise ValueError(
+            f"{needs[0]!r} is measured on answers of one token, and some of {task.name!r} have "
+            "several: score their first, interp.tasks.pairs(..., answer_tokens='first')"
+        )
+    return task
+
+
+def _by_length(
+    model: Any, names: Sequence[str], task: MixedTask, options: Mapping[str, Any], started: float
+) -> Result:
+    """The scores on prompts of several lengths: means over prompts, each as it is alone."""
+    found, sizes, metric = [], [], options["metric"]
+    for index, steps in task.parts:
+        own = of_part(metric, index, len(task)) if isinstance(metric, Metric) else metric
+        found.append(head_scores(model, names, on=steps[0].task, **{**options, "metric": own}))
+        sizes.append(len(index))
+    share = np.array(sizes) / sum(sizes)
+    metadata = dict(found[0].metadata)
+    for key in ("null", "even"):
+        metadata[key] = {
+            s: float(sum(w * one.metadata[key][s] for w, one in zip(share, found)))
+            for s in metadata[key]
+        }
+    metadata |= {"n": len(task), "seconds": round(time.perf_counter() - started, 2)}
+    values = sum(w * one.values for w, one in zip(share, found))
+    examples = None
+    own = all(SCORES[s].on != "repeats" and s != "copying" for s in names)
+    if own and all(one.examples is not None for one in found):
+        examples = np.concatenate([one.examples for one in found], -1)
+        order = torch.cat([part.index for part in task.parts]).argsort().numpy()
+        examples = examples[..., order]
+        values = examples.mean(-1)
+    return replace(found[0], values=values, examples=examples, metadata=metadata)
+
+
 def _on(names: Sequence[str], on: Any) -> tuple[Any, Tensor | None]:
     """(the task or None, the prompts or None), checked against what the scores need."""
     if not names:
@@ -240,7 +291,7 @@ def _on(names: Sequence[str], on: Any) -> tuple[Any, Tensor | None]:
     for name in names:
         if name not in SCORES:
             raise unknown("head score", name, SCORES)
-    task = on if hasattr(on, "clean") else None
+    task = on if isinstance(on, Task) else None
     needs = [name for name in names if SCORES[name].on == "task"]
     if needs and task is None:
         raise ValueError(

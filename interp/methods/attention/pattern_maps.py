@@ -16,10 +16,12 @@ from interp._types import Model
 from interp.interventions import run
 from interp.methods.attention.attention_patterns import prompts_of
 from interp.methods.runs import sweep
+from interp.methods.runs.any_prompts import any_prompts
 from interp.models import bridge
 from interp.results import Result
 
 
+@any_prompts(raw=True)
 def distance_profile(
     model: Model, task: Any, *, groups: Mapping[str, Sequence[int]] | None = None
 ) -> Result:
@@ -95,6 +97,7 @@ def _by_distance(pattern: Float[Tensor, "*more dest src"]) -> Float[Tensor, "*mo
     )
 
 
+@any_prompts(raw=True, join=False)
 def pattern_space(
     model: Model,
     task: Any,
@@ -158,6 +161,7 @@ def pattern_space(
     )
 
 
+@any_prompts(raw=True)
 def variance_explained(
     model: Model,
     task: Any,

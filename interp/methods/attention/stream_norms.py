@@ -8,10 +8,12 @@ from interp._types import Model
 from interp.interventions import run
 from interp.methods.patching.patch import result
 from interp.methods.runs import sweep
+from interp.methods.runs.any_prompts import any_prompts
 from interp.models import bridge
 from interp.results import Result
 
 
+@any_prompts()
 def stream_norms(model: Model, task: Any, where: str = "resid_post.*@*") -> Result:
     """The Euclidean norm of the residual stream at each layer and position.
 
@@ -24,11 +26,19 @@ def stream_norms(model: Model, task: Any, where: str = "resid_post.*@*") -> Resu
     """
     started = time.perf_counter()
     site = sites.Site.parse(where)
-    if not site.family.startswith("resid") or site.pos != sites.STAR:
+    if not site.family.startswith("resid") or site.pos is None:
         raise ValueError(
-            f"stream_norms reads the stream at every position, got {where!r} (try 'resid_post.*@*')"
+            f"stream_norms reads the stream at positions, got {where!r} (try 'resid_post.*@*', or "
+            "'resid_post.*@END')"
         )
     grid = sites.expand(site, bridge.dims(model), task.clean.shape[1], task.positions)
+    if site.pos != sites.STAR:
+        norms = run(model, task, keep=[str(site)], last_only=True).kept[str(site)].norm(dim=-1)
+        norms = norms.reshape(len(grid.sites), len(task))
+        said = sweep.provenance(
+            model, task, "norm of the stream", started, pattern=where, backend="hooks"
+        )
+        return result(norms, grid, task, "norm of the residual stream", "stream units", said)
     key = str(site.at(None))
     values = (
         run(model, task, keep=[key], last_only=True).kept[key].norm(dim=-1)

@@ -17,6 +17,7 @@ from interp._types import Model
 from interp.circuits import Circuit
 from interp.methods.circuits.discovery import discover
 from interp.methods.runs import sweep
+from interp.methods.runs.any_prompts import any_prompts
 from interp.results import Result
 
 
@@ -112,6 +113,7 @@ def roc(scores: Result, truth: Circuit | Sequence[str], *, absolute: bool = True
     )
 
 
+@any_prompts(answers=True, join=False)
 def stability(
     model: Model,
     task: Any,
@@ -162,13 +164,18 @@ def stability(
     resampled = [
         top(replace(first, values=first.examples @ weights, examples=None)) for weights in drawn
     ]
-    made = {k: task.metadata[k] for k in ("split", "seed")}
-    others = [
-        task.remake(n=len(task), split=made["split"], seed=made["seed"] + 100 * k).with_metric(
-            task.metric_name
-        )
-        for k in range(1, seeds)
-    ]
+    made = {k: task.metadata.get(k) for k in ("split", "seed")}
+    remade = task.recipe != {}  # own prompts are not drawn by a seed: there are no others
+    others = (
+        []
+        if not remade
+        else [
+            task.remake(n=len(task), split=made["split"], seed=made["seed"] + 100 * k).with_metric(
+                task.metric_name
+            )
+            for k in range(1, seeds)
+        ]
+    )
     separate = [
         top(first),
         *(
@@ -176,7 +183,8 @@ def stability(
             for other in sweep.progress(others, "other seeds")
         ),
     ]
-    pairs = {"prompts resampled": _pairs(resampled), "other seeds": _pairs(separate)}
+    pairs = {"prompts resampled": _pairs(resampled)}
+    pairs |= {"other seeds": _pairs(separate)} if remade else {}
     every = set.intersection(*(set(one) for one in resampled))
     rows = {
         **{k: float(np.mean(v)) for k, v in pairs.items()},

@@ -5,7 +5,8 @@ which is the definition and serves every model. A weight is 1 for an edge that i
 that is cut: then the receiver reads what the sender writes in another run (see `BY`).
 """
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -22,11 +23,12 @@ from interp.edits import set_to
 from interp.interventions import Intervention, run
 from interp.methods.patching.patch import first_change
 from interp.methods.runs import engine_sweep, gradients, sweep
-from interp.methods.runs.metrics import kl_to, metric_of
+from interp.methods.runs.metrics import judged_parts, kl_to, metric_of
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
 from interp.tasks.metrics import Metric
+from interp.tasks.task import MixedTask
 
 BY = {
     "resample": "the corrupted twin's write",
@@ -60,6 +62,8 @@ def scores(
         "sender": list(map(str, sites.senders(dims))),
         "receiver": list(map(str, sites.receivers(dims))),
     }
+    # a circuit made of these scores knows the prompts it was found on
+    metadata = {**metadata, "prompts": task.digests}
     values = values.cpu().double().masked_fill(~exist(dims), float("nan"))
     each = to_numpy(values.permute(1, 2, 0))
     return Result(
@@ -76,6 +80,22 @@ def scores(
 def judged(model: Model, task: Any, metric: Any) -> Metric:
     """The measure a name stands for, "kl" being the distance from the clean run's prediction."""
     return kl_to(model, task) if metric == "kl" else metric_of(task, metric)
+
+
+def edges_on(
+    model: Any,
+    task: Any,
+    metric: Metric,
+    *,
+    by: str = "resample",
+    reference: Tensor | None = None,
+    backend: str | None = None,
+) -> "Edges":
+    """The residual graph on a task: prompts of one length, or of several."""
+    options = dict(by=by, reference=reference, backend=backend)
+    if isinstance(task, MixedTask):
+        return JoinedEdges(model, task, metric, **options)
+    return Edges(model, task, metric, **options)
 
 
 class Edges:
@@ -109,7 +129,7 @@ class Edges:
         self.dims = bridge.dims(model)
         first = next(model.parameters())
         self.device, self.dtype = first.device, first.dtype
-        self.reference = task.corrupted if reference is None else torch.as_tensor(reference)
+        self.reference = _reference(task, by) if reference is None else torch.as_tensor(reference)
         self.first = first_change(model, task.clean, task.corrupted) if by == "resample" else 0
         self.engine = sweep.choose(model, backend, lambda: lean.find(model))
         self.backend = "hooks" if self.engine is None else "engine"
@@ -374,6 +394,96 @@ class Edges:
             each = torch.stack([slope[_slot(r)][r.index or 0] for r in self.receivers])
             found += torch.einsum("sbpd,rbpd->bsr", moved, each).masked_fill(~there, 0.0)
         return found / len(points)
+
+
+def _reference(task: Any, by: str) -> Tensor:
+    """The prompts whose writes a cut edge carries: the corrupted ones, or for their mean the clean ones."""
+    if task.paired or by == "resample":
+        return task.corrupted
+    if by == "mean" and len(task) < 2:
+        raise ValueError(
+            "the mean write over one prompt is that prompt's own, and cutting an edge would change "
+            "nothing: give more prompts of this length, corrupted ones, or by='zero'"
+        )
+    return task.clean
+
+
+class JoinedEdges(Edges):
+    """The residual graph on prompts of several lengths, or with answers of several tokens.
+
+    It is asked as `Edges` is. Each length is run by itself, the runs of a part are summed by their weights, and the
+    examples are put together in their order.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        task: MixedTask,
+        metric: Metric,
+        *,
+        by: str = "resample",
+        reference: Tensor | None = None,
+        backend: str | None = None,
+    ):
+        if reference is not None:
+            raise ValueError(
+                "reference prompts have one length, and these prompts have several: leave reference "
+                "out, or call it for each length, task.by_length()"
+            )
+        self.model, self.task, self.metric, self.by = model, task, metric, by
+        self.dims = bridge.dims(model)
+        self.parts = [
+            (
+                index,
+                [(w, Edges(model, step, one, by=by, backend=backend)) for w, step, one in steps],
+            )
+            for index, steps in judged_parts(task, metric)
+        ]
+        every = [one for _, steps in self.parts for _, one in steps]
+        self.device, self.dtype = every[0].device, every[0].dtype
+        self.engine = None if any(e.engine is None for e in every) else every[0].engine
+        self.backend = "hooks" if self.engine is None else "engine"
+
+    def _join(self, of: Callable[[Edges, Any], Tensor], axis: int, extra: Any = None) -> Tensor:
+        """What each part gives, with its examples on this axis, in the examples' own order."""
+        found, order = [], []
+        for k, (index, steps) in enumerate(self.parts):
+            some = [w * of(one, extra[k][j] if extra else None) for j, (w, one) in enumerate(steps)]
+            found.append(functools.reduce(torch.add, some))
+            order.append(index)
+        place = torch.cat(order).argsort().to(found[0].device)
+        return torch.cat(found, axis).index_select(axis, place)
+
+    def moves(self) -> list[list[Tensor]]:
+        """What each sender writes in the clean run minus the other one, part by part."""
+        return [[one.moves() for _, one in steps] for _, steps in self.parts]
+
+    def cut(
+        self,
+        weights: Float[Tensor, "row sender receiver"],
+        what: str = "runs with edges cut",
+        bar: bool = True,
+    ) -> Float[Tensor, "row batch"]:
+        """The measure of each run."""
+        return self._join(lambda one, _: one.cut(weights, what, bar), 1)
+
+    def downstream(
+        self, layer: int, weights: Float[Tensor, "row sender receiver"], moves: list[list[Tensor]]
+    ) -> Float[Tensor, "row batch"]:
+        """The same for rows that keep every edge into the layers before `layer`."""
+        return self._join(lambda one, moved: one.downstream(layer, weights, moved), 1, moves)
+
+    def slopes(
+        self, points: Sequence[float | None], what: str = "slopes"
+    ) -> Float[Tensor, "batch sender receiver"]:
+        """Each edge's move times the slope in what its receiver reads, mean over points."""
+        return self._join(lambda one, _: one.slopes(points, what), 0)
+
+    def slopes_at_activations(
+        self, points: Sequence[float]
+    ) -> Float[Tensor, "batch sender receiver"]:
+        """The same, the senders' own writes being interpolated."""
+        return self._join(lambda one, _: one.slopes_at_activations(points), 0)
 
 
 def _slot(receiver: Site) -> Site:

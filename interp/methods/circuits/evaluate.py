@@ -22,13 +22,14 @@ from interp._numbers import to_numpy
 from interp._types import Model
 from interp.circuits import Circuit
 from interp.dims import Graph
-from interp.methods.circuits.edges import Edges
+from interp.methods.circuits.edges import Edges, edges_on
 from interp.methods.runs import sweep
+from interp.methods.runs.any_prompts import any_prompts, read_values
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
-from interp.tasks.metrics import Metric
+from interp.tasks.metrics import Metric, MetricLike
 
 FRACTION = "fraction (0 all edges cut, 1 clean)"
 # of how many random circuits the complement is run as well: nearly whole models, and much alike
@@ -37,13 +38,14 @@ AT_ONCE = 32  # rows of weights held in memory at a time
 GROUPS = {"edges": "edge", "components": "component"}
 
 
+@any_prompts(answers=True, join=False)
 def evaluate(
     model: Model,
     task: Any,
     circuit: Circuit,
     *,
     by: str = "resample",
-    metric: "str | Metric | None" = None,
+    metric: MetricLike = None,
     sets: int = 10,
     match: str = "size",
     seed: int = 0,
@@ -169,6 +171,7 @@ def with_evaluation(circuit: Circuit, found: Result) -> Circuit:
     return replace(circuit, evaluation=said)
 
 
+@any_prompts(answers=True, join=False)
 def minimality(
     model: Model,
     task: Any,
@@ -177,7 +180,7 @@ def minimality(
     of: str = "edges",
     without: Sequence[str] = (),
     by: str = "resample",
-    metric: "str | Metric | None" = None,
+    metric: MetricLike = None,
     any_task: bool = False,
     reference: Tensor | None = None,
     backend: str | None = None,
@@ -336,7 +339,7 @@ def run_weights(circuit: Circuit, by: str) -> Float[np.ndarray, "sender receiver
 
 def plain(model: Model, task: Any, metric: Metric) -> Float[Tensor, "batch"]:
     """The measure of the model's own clean run: no edge is touched."""
-    return sweep.read(model, task.clean, metric, task.positions)
+    return read_values(model, task, metric)
 
 
 def _ready(
@@ -352,7 +355,7 @@ def _ready(
     """The circuit checked, the graph on this task, and the measure of the clean run."""
     circuit.check(bridge.name(model), graph_of(model), None if any_task else task)
     metric = metric_of(task, metric)
-    edges = Edges(model, task, metric, by=by, reference=reference, backend=backend)
+    edges = edges_on(model, task, metric, by=by, reference=reference, backend=backend)
     return edges, plain(model, task, metric)
 
 
@@ -386,6 +389,12 @@ def _typed(task: Any, metric: Any) -> str:
 
 
 def _seen(circuit: Circuit, task: Any) -> bool:
-    """Whether the circuit was found on prompts of this seed and split."""
+    """Whether the circuit was found on any of these prompts.
+
+    A circuit of an older file knows only the seed and the half that its prompts were drawn from.
+    """
+    found_on = circuit.task.get("prompts")
+    if found_on is not None:
+        return bool(set(found_on) & set(task.digests))
     said = {"name": task.name, **{k: task.metadata.get(k) for k in ("seed", "split")}}
     return bool(circuit.task) and all(circuit.task.get(k) == v for k, v in said.items())

@@ -11,18 +11,20 @@ from torch import Tensor
 from interp._errors import unknown
 from interp._types import Model
 from interp.circuits import Circuit
-from interp.methods.circuits.edges import Edges
+from interp.methods.circuits.edges import edges_on
 from interp.methods.circuits.evaluate import FRACTION, fractions, graph_of, plain, random_circuits
 from interp.methods.runs import sweep
+from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
-from interp.tasks.metrics import Metric
+from interp.tasks.metrics import MetricLike
 
 SIZES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)  # MIB's shares of all edges
 SELECT = {"top": Circuit.top, "greedy": Circuit.greedy}
 
 
+@any_prompts(answers=True, join=False)
 def faithfulness_curve(
     model: Model,
     task: Any,
@@ -33,7 +35,7 @@ def faithfulness_curve(
     absolute: bool = True,
     prune: bool = True,
     by: str = "resample",
-    metric: "str | Metric | None" = None,
+    metric: MetricLike = None,
     sets: int = 3,
     match: str = "size",
     seed: int = 0,
@@ -74,7 +76,7 @@ def faithfulness_curve(
     numbers, total = _numbers(scores, sizes)
     circuits = [SELECT[select](scores, n, absolute=absolute) for n in numbers]
     circuits[0].check(bridge.name(model), graph_of(model))
-    edges = Edges(model, task, metric, by=by, reference=reference, backend=backend)
+    edges = edges_on(model, task, metric, by=by, reference=reference, backend=backend)
     clean = plain(model, task, metric)
     corrupted = edges.cut(torch.zeros(1, *scores.values.shape), bar=False)[0]
     found, each, kept = [], {}, []

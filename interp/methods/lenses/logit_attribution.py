@@ -13,6 +13,7 @@ from interp._numbers import to_numpy
 from interp._types import Model
 from interp.interventions import run
 from interp.methods.runs import sweep
+from interp.methods.runs.any_prompts import any_prompts
 from interp.models import bridge
 from interp.results import Result
 
@@ -23,8 +24,9 @@ TOWARD = {
 }
 
 
+@any_prompts(answers=True, reads=True)
 def logit_attribution(
-    model: Model, task: Any, where: str = "L*H*", *, toward: str = "difference"
+    model: Model, task: Any, where: str = "L*H*", *, toward: str | None = None
 ) -> Result:
     """How much each component writes straight into the logit difference at the last position.
 
@@ -44,6 +46,9 @@ def logit_attribution(
         Elhage et al. 2021; Wang et al. 2022 (arXiv 2211.00593).
     """
     started = time.perf_counter()
+    whole = task.said is not None  # an answer of several tokens: one of them at a time
+    if toward is None or (whole and toward == "difference"):
+        toward = "difference" if task.has_wrong else "answer"
     if toward not in TOWARD:
         raise unknown("direction of attribution", toward, TOWARD)
     site = sites.Site.parse(where)
@@ -83,7 +88,7 @@ def logit_attribution(
         "direct logit attribution",
         started,
         pattern=str(site),
-        clean=float(task.with_metric("logit_diff").metric(out.logits).mean()),
+        **_clean(task, out.logits),
         backend="hooks",
     )
     coords = dict(grid.coords)
@@ -91,11 +96,19 @@ def logit_attribution(
         examples.mean(-1),
         grid.dims,
         coords,
-        f"direct effect on the {TOWARD[toward]}",
+        f"direct effect on the {TOWARD[toward]}"
+        + (", summed over the answer's tokens" if whole else ""),
         "logits",
         said,
         examples,
     )
+
+
+def _clean(task: Any, logits: Tensor) -> dict[str, float]:
+    """The logit difference of the clean run, where there are wrong answers."""
+    if not task.has_wrong:
+        return {}
+    return {"clean": float(task.but(metric_name="logit_diff", said=None).metric(logits).mean())}
 
 
 def _head(model: Model, site: sites.Site, z: Tensor, along: Tensor) -> Tensor:
@@ -109,19 +122,20 @@ def answer_direction(
     """The direction of the normed residual along which the task's logit difference (or one side of
     it) grows.
 
-    The logit difference is linear in the logits it reads, so its weights are its gradient. One side
-    alone is taken against the mean over the vocabulary, since all logits may rise together without
-    any effect.
+    The logit difference is linear in the logits it reads. One side alone is taken against the mean over the vocabulary, since all logits may rise together without any effect.
     """
     W_U, _ = bridge.unembedding(model)
     columns = task.columns.to(W_U.device)
-    logits = torch.zeros(columns.shape, device=W_U.device, requires_grad=True)
-    with torch.enable_grad():
-        total = task.with_metric("logit_diff").metric_from_columns(logits).sum()
-        (weights,) = torch.autograd.grad(total, logits)
+    counts = [c.to(W_U.device, W_U.dtype) for c in (task.answers_count, task.wrong_count)]
+    # each side's mean over the tokens that count; a side without tokens has no columns
+    for_, against = (c / c.sum(-1, keepdim=True) for c in counts)
     rows = W_U.detach()[columns]
-    if toward != "difference":
-        weights = weights.clamp(min=0) if toward == "answer" else (-weights).clamp(min=0)
+    if toward == "difference":
+        weights = torch.cat([for_, -against], -1)
+    else:
+        task.tokens(toward)  # raises where there are none
+        sides = (for_, 0 * against) if toward == "answer" else (0 * for_, against)
+        weights = torch.cat(sides, -1)
         rows = rows - W_U.detach().mean(0)
     return (weights[..., None] * rows).sum(1)
 

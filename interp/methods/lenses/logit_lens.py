@@ -13,17 +13,19 @@ from interp.interventions import run
 from interp.methods.lenses.tuned_lens import TunedLens, fingerprint
 from interp.methods.patching.patch import result
 from interp.methods.runs import sweep
+from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
 
 
+@any_prompts(answers=True, reads=True)
 def logit_lens(
     model: Model,
     task: Any,
     where: str = "resid_post.*@END",
     *,
-    metric: str = "logit_diff",
+    metric: Any = None,
     lens: TunedLens | None = None,
 ) -> Result:
     """The task's metric as the residual stream would give it at each layer.
@@ -45,6 +47,8 @@ def logit_lens(
     if not site.family.startswith("resid"):
         raise ValueError(f"the lens reads the stream, got {where!r} (try 'resid_post.*@END')")
     grid = sites.expand(site, bridge.dims(model), task.clean.shape[1], task.positions)
+    if metric is None and task.has_wrong and task.said is None:
+        metric = "logit_diff"
     metric = metric_of(task, metric)
     key = str(site.at(None) if site.pos == sites.STAR else site)
     if site.pos is None:

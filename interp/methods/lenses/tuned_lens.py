@@ -19,6 +19,7 @@ from interp._types import Model
 from interp.interventions import run
 from interp.methods.runs import sweep
 from interp.models import bridge, state
+from interp.models.tokens import read_prompts
 from interp.results import Result
 
 RECIPE = 1  # raise it when the training changes: lenses of an older recipe are then trained anew
@@ -73,7 +74,7 @@ class TunedLens:
 
 def tuned_lens(
     model: Model,
-    tokens: Tensor,
+    tokens: Any,
     layers: Sequence[int] | None = None,
     *,
     steps: int = 100,
@@ -107,13 +108,14 @@ def tuned_lens(
         set, not yours).
     """
     started = time.perf_counter()
-    tokens = torch.as_tensor(tokens)
-    chosen = _checked(model, tokens, layers, steps, batch, vocab)
+    given = read_prompts(model, tokens).by_length()
+    chunks = [ids.cpu() for _, ids in given]
+    chosen = _checked(model, chunks, layers, steps, batch, vocab)
     mark = fingerprint(model)
-    path = _path(mark, tokens, (chosen, steps, batch, vocab, seed))
+    path = _path(mark, chunks, (chosen, steps, batch, vocab, seed))
     if cached and path.exists():
         return _load(model, path, mark, chosen, started)
-    streams = _streams(model, tokens, chosen)
+    streams = _streams(model, chunks, chosen)
     keep = torch.linspace(0, len(streams[0]) - 1, min(JUDGED, len(streams[0]))).long()
     some = _likeliest(model, streams[-1][keep], vocab)
     fitted, scored, alone = [], [], []
@@ -208,12 +210,14 @@ def _fit(
     return weight.detach(), (scale * bias).detach()
 
 
-def _streams(model: Model, tokens: Tensor, layers: Sequence[int]) -> list[Tensor]:
+def _streams(model: Model, chunks: Sequence[Tensor], layers: Sequence[int]) -> list[Tensor]:
     """The stream after each layer [token d_model], position 0 left out."""
     keep = [f"resid_post.{layer}" for layer in layers]
-    size = max(1, sweep.TOKENS_PER_RUN // tokens.shape[1])
+    some = [
+        part for ids in chunks for part in ids.split(max(1, sweep.TOKENS_PER_RUN // ids.shape[1]))
+    ]
     parts: list[list[Tensor]] = [[] for _ in layers]
-    for chunk in sweep.progress(tokens.split(size), "tuned lens: text"):
+    for chunk in sweep.progress(some, "tuned lens: text"):
         kept = run(model, chunk, keep=keep, last_only=True).kept
         for part, key in zip(parts, keep):
             part.append(kept[key][:, 1:].flatten(0, 1).float())
@@ -231,13 +235,13 @@ def _likeliest(model: Model, last: Tensor, vocab: int | None) -> Tensor:
 
 
 def _checked(
-    model: Model, tokens: Tensor, layers: Any, steps: int, batch: int, vocab: int | None
+    model: Model, chunks: Sequence[Tensor], layers: Any, steps: int, batch: int, vocab: int | None
 ) -> tuple[int, ...]:
     d = bridge.dims(model)
-    if tokens.ndim != 2 or tokens.shape[1] < 2 or not len(tokens):
+    if min(ids.shape[1] for ids in chunks) < 2:
         raise ValueError(
-            "a tuned lens is trained on text, ids [chunk pos] of 2 or more positions, got"
-            f" {tuple(tokens.shape)}"
+            "a tuned lens is trained on text, ids [chunk pos] of 2 or more positions, got "
+            f"{tuple(chunks[0].shape)}"
         )
     asked = range(d.n_layers) if layers is None else layers
     wrong = [layer for layer in asked if not 0 <= layer < d.n_layers]
@@ -257,11 +261,11 @@ def fingerprint(model: Model) -> str:
     return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
 
-def _path(mark: str, tokens: Tensor, options: tuple) -> Path:
-    text = hashlib.sha256(
-        repr((RECIPE, tuple(tokens.shape), options)).encode()
-        + to_numpy(tokens.long().contiguous()).tobytes()
-    )
+def _path(mark: str, chunks: Sequence[Tensor], options: tuple) -> Path:
+    text = hashlib.sha256()
+    for ids in chunks:
+        text.update(repr((RECIPE, tuple(ids.shape), options)).encode())
+        text.update(to_numpy(ids.long().contiguous()).tobytes())
     # a hidden folder: what is not hidden in the cache is a model
     return _store.cache_folder("models", ".lenses", f"{mark}-{text.hexdigest()[:16]}.safetensors")
 

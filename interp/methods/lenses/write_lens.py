@@ -15,6 +15,7 @@ from interp._types import Model
 from interp.interventions import run
 from interp.methods.patching.patch import named, result
 from interp.methods.runs import sweep
+from interp.methods.runs.any_prompts import any_prompts
 from interp.models import bridge
 from interp.results import Result
 
@@ -22,6 +23,7 @@ WRITERS = ("head", "mlp", "attn", "embed")
 ROWS = 64  # logits over the whole vocabulary are large: so many writes at a time
 
 
+@any_prompts(answers=True, reads=True, whole=False)
 def write_lens(
     model: Model,
     task: Any,

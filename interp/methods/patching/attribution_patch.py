@@ -31,6 +31,7 @@ from interp.methods.patching.patch import (
     span,
 )
 from interp.methods.runs import engine_sweep, sweep
+from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.gradients import At, Way, by_engine, by_hooks
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
@@ -53,6 +54,7 @@ STREAM = (
 )  # what no layer's write stands for
 
 
+@any_prompts(answers=True, compares=True, fraction="given")
 def attribution_patch(
     model: Model,
     task: Any,

@@ -16,22 +16,24 @@ from interp.methods.patching.patch import (
     Where,
     cells,
     changing,
+    check_words,
     in_unit,
     layout,
     named,
     result,
-    runs,
     widened,
 )
 from interp.methods.runs import checkpoint, sweep
+from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
-from interp.tasks.metrics import Metric
+from interp.tasks.metrics import MetricLike
 
 IN_DISTRIBUTION = "patch(model, task, where, direction='denoising'): real prompts in place of noise"
 
 
+@any_prompts(answers=True, fraction="denoising")
 def causal_trace(
     model: Model,
     task: Any,
@@ -41,7 +43,7 @@ def causal_trace(
     noise: float = 3.0,
     samples: int = 10,
     window: int = 1,
-    metric: "str | Metric | None" = None,
+    metric: MetricLike = None,
     unit: str = "metric",
     seed: int = 0,
     backend: str | None = None,
@@ -89,7 +91,7 @@ def causal_trace(
             f"samples={samples}, noise={noise}: at least one draw of noise of size 0 or more (try"
             " samples=10)"
         )
-    runs(task, "denoising", unit)  # raises for an unknown unit
+    check_words("denoising", unit)
     metric = metric_of(task, metric)
     grid, groups = layout(model, task, where)
     blurred = _subject(task, subject)

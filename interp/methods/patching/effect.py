@@ -13,19 +13,21 @@ from interp._types import Model
 from interp.interventions import Intervention
 from interp.methods.patching.patch import in_unit
 from interp.methods.runs import sweep
+from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.metrics import metric_of
 from interp.results import Result
-from interp.tasks.metrics import Metric
+from interp.tasks.metrics import Metric, MetricLike
 
 UNITS = ("metric", "fraction", "relative")
 
 
+@any_prompts(answers=True, fraction="noising")
 def effect(
     model: Model,
     task: Any,
     interventions: Intervention | Sequence | Mapping[str, Sequence],
     *,
-    metric: "str | Metric | None" = None,
+    metric: MetricLike = None,
     unit: str = "metric",
 ) -> Result:
     """How much the clean run's metric changes under these interventions together: one number, with

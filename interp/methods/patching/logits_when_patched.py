@@ -12,9 +12,11 @@ from interp._types import Model
 from interp.interventions import run
 from interp.methods.patching.patch import Where, cells, layout, named, runs
 from interp.methods.runs import engine_sweep
+from interp.methods.runs.any_prompts import any_prompts
 from interp.models import bridge
 
 
+@any_prompts(answers=True, compares=True, join=False)
 def logits_when_patched(
     model: Model, task: Any, direction: str = "denoising", *, backend: str | None = None
 ) -> tuple[Float[Tensor, "batch d_vocab"], Callable[[Where], Float[Tensor, "batch d_vocab"]]]:

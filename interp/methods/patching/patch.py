@@ -1,7 +1,7 @@
 """Activation patching: put one run's activation into the other run, one site at a time."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,24 @@ from interp._types import Model
 from interp.edits import set_to
 from interp.interventions import Intervention, run
 from interp.methods.runs import checkpoint, sweep
+from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
-from interp.tasks.metrics import Metric
+from interp.tasks.metrics import Metric, MetricLike
 
-Where = str | Sequence[str] | Sequence[Sequence[str]]
+Where = str | Sequence[str] | Sequence[Sequence[str]] | Mapping[str, str | Sequence[str]]
 
 
+@any_prompts(answers=True, compares=True, fraction="given")
 def patch(
     model: Model,
     task: Any,
     where: Where,
     *,
     direction: str = "denoising",
-    metric: "str | Metric | None" = None,
+    metric: MetricLike = None,
     unit: str = "metric",
     window: int = 1,
     backend: str | None = None,
@@ -124,16 +126,19 @@ def patch(
 
 
 def runs(task: Any, direction: str, unit: str) -> tuple[Tensor, Tensor]:
-    """The tokens of the run that is patched and of the one the values come from; ValueError for
-    unknown words.
-    """
+    """The tokens of the run that is patched and of the one the values come from; ValueError for unknown words."""
+    check_words(direction, unit)
+    return (
+        (task.corrupted, task.clean) if direction == "denoising" else (task.clean, task.corrupted)
+    )
+
+
+def check_words(direction: str, unit: str) -> None:
+    """Nothing, or a ValueError for an unknown direction or unit."""
     if direction not in ("denoising", "noising"):
         raise unknown("direction", direction, ["denoising", "noising"])
     if unit not in ("metric", "fraction"):
         raise unknown("unit", unit, ["metric", "fraction"])
-    return (
-        (task.corrupted, task.clean) if direction == "denoising" else (task.clean, task.corrupted)
-    )
 
 
 def in_unit(
@@ -178,9 +183,14 @@ def changing(groups: list[list[Site]], first: int) -> list[int]:
 def layout(model: Model, task: Any, where: Where) -> tuple[sites.Grid, list[list[Site]]]:
     """The axes of the answer, and the sites of each of its cells.
 
-    A pattern: one site a cell, its stars the axes. A list of patterns: all of it in one cell. A
-    list of such lists: a cell each, on the axis "set".
+    A pattern: one site a cell, its stars the axes. A list of patterns: all of it in one cell. A list of such
+    lists, or a dictionary of them by name: a cell each, on the axis "set".
     """
+    if isinstance(where, Mapping):
+        grid, groups = layout(
+            model, task, [[w] if isinstance(w, str) else w for w in where.values()]
+        )
+        return sites.Grid(grid.pattern, grid.sites, ("set",), {"set": list(where)}), groups
     if isinstance(where, str):
         grid = sites.expand(where, bridge.dims(model), task.clean.shape[1], task.positions)
         return grid, [[site] for site in grid.sites]
@@ -231,6 +241,8 @@ def named(where: Where) -> str:
     """The pattern, or the sites of a list, or how many sets there are."""
     if isinstance(where, str):
         return where
+    if isinstance(where, Mapping):
+        return ", ".join(where)
     return " ".join(map(str, where)) if isinstance(where[0], str) else f"{len(where)} sets"
 
 

@@ -17,11 +17,12 @@ from interp.edits import set_to
 from interp.interventions import Intervention, run
 from interp.methods.patching.patch import Where, first_change, in_unit, layout, named, result, runs
 from interp.methods.runs import engine_sweep, sweep
+from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
-from interp.tasks.metrics import Metric
+from interp.tasks.metrics import Metric, MetricLike
 
 Cell = tuple[tuple[Site, ...], tuple[Site, ...]]  # senders and receivers of one number
 
@@ -37,6 +38,7 @@ RECEIVERS = {
 }
 
 
+@any_prompts(answers=True, compares=True, fraction="given")
 def path_patch(
     model: Model,
     task: Any,
@@ -45,7 +47,7 @@ def path_patch(
     *,
     through: str = "none",
     direction: str = "denoising",
-    metric: "str | Metric | None" = None,
+    metric: MetricLike = None,
     unit: str = "metric",
     backend: str | None = None,
 ) -> Result:

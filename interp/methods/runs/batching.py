@@ -2,7 +2,6 @@
 each.
 """
 
-from collections import defaultdict
 from typing import Any, NamedTuple
 
 import torch
@@ -10,7 +9,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from interp._types import Model
-from interp.tasks.task import encode, tokenizer_of
+from interp.models.tokens import read_prompts
+from interp.tasks.task import Task
 
 
 class Batch(NamedTuple):
@@ -32,47 +32,19 @@ def rows(model: Model, prompts: Any) -> list[Int[Tensor, "pos"]]:
             `tasks.task.encode`), ids [batch pos] or [pos], a list of ids, or a task (its clean
             prompts).
     """
-    prompts = getattr(prompts, "clean", prompts)
-    if isinstance(prompts, str):
-        prompts = [prompts]
-    if isinstance(prompts, Tensor):
-        prompts = [prompts] if prompts.ndim == 1 else list(prompts)
-    if len(prompts) == 0:
-        raise ValueError("no prompts: give at least one, for example ['The capital of France is']")
-    if isinstance(prompts[0], int):
-        prompts = [prompts]
-    found = []
-    for prompt in prompts:
-        if isinstance(prompt, str) and not prompt:
-            raise ValueError(
-                "an empty prompt: give some text, for example 'The capital of France is'"
-            )
-        ids = torch.as_tensor(
-            encode(tokenizer_of(model), prompt) if isinstance(prompt, str) else prompt
-        )
-        if ids.ndim != 1 or len(ids) == 0 or ids.is_floating_point():
-            raise ValueError(
-                f"a prompt is a text or its token ids [pos], got {ids.dtype} of shape"
-                f" {tuple(ids.shape)}"
-            )
-        found.append(ids.long())
-    return found
+    return read_prompts(model, prompts).ids
 
 
 def batches(model: Model, prompts: Any, on: str = "clean") -> list[Batch]:
-    """The prompts, those of one length together; a task is one batch with its own positions."""
-    if hasattr(prompts, "clean"):
-        tokens = getattr(prompts, on)
-        return [Batch(list(range(len(tokens))), tokens, prompts.positions)]
-    found = rows(model, prompts)
-    by_length: dict[int, list[int]] = defaultdict(list)
-    for i, ids in enumerate(found):
-        by_length[len(ids)].append(i)
+    """The prompts, those of one length together; a task brings its own positions."""
+    if isinstance(prompts, Task):
+        return [
+            Batch(
+                part.index.tolist(), getattr(part.steps[0].task, on), part.steps[0].task.positions
+            )
+            for part in prompts.parts
+        ]
     return [
-        Batch(
-            index,
-            torch.stack([found[i] for i in index]),
-            {"END": torch.full((len(index),), length - 1)},
-        )
-        for length, index in by_length.items()
+        Batch(index, tokens, {"END": torch.full((len(index),), tokens.shape[1] - 1)})
+        for index, tokens in read_prompts(model, prompts).by_length()
     ]

@@ -1,24 +1,31 @@
 """What a run is judged by: the task's metric, or anything else that gives one number an example."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp import interventions
 from interp._errors import unknown
 from interp._types import Model
 from interp.methods.text.token_losses import chunk_losses
+from interp.models.tokens import read_prompts
 from interp.sites import Site
-from interp.tasks.metrics import Metric
+from interp.tasks.metrics import Metric, MetricLike
+from interp.tasks.pairs import pairs
+from interp.tasks.task import MixedTask, Task
 
 
-def metric_of(task: Any, metric: "str | Metric | Callable | None" = None) -> Metric:
-    """The measure a name stands for: the task's own, another of its metrics, a Metric, or a
-    function of END's logits.
-    """
+def _apart(logits: Tensor, kept: Mapping[str, Tensor]) -> Tensor:
+    raise ValueError(
+        "prompts of several lengths are measured one length at a time: task.by_length() gives them"
+    )
+
+
+def metric_of(task: Any, metric: MetricLike = None) -> Metric:
+    """The measure a name stands for: the task's own, another of its metrics, a Metric, or a function of END's logits."""
     if isinstance(metric, Metric):
         return metric
     if callable(metric):
@@ -26,6 +33,8 @@ def metric_of(task: Any, metric: "str | Metric | Callable | None" = None) -> Met
             getattr(metric, "__name__", "metric"), "metric", lambda logits, kept: metric(logits)
         )
     judged = task if metric is None else task.with_metric(metric)
+    if isinstance(judged, MixedTask):
+        return Metric(judged.metric_title, judged.metric_unit, _apart, task=judged)
     few = judged.reads == "answers"
     return Metric(
         judged.metric_title,
@@ -34,6 +43,39 @@ def metric_of(task: Any, metric: "str | Metric | Callable | None" = None) -> Met
         columns=judged.columns if few else None,
         of_columns=judged.metric_from_columns if few else None,
     )
+
+
+def judged_parts(
+    task: Task, metric: Metric
+) -> list[tuple[Int[Tensor, "batch"], list[tuple[float, Task, Metric]]]]:
+    """For each part of a task which examples it has, and its runs: (weight, task, measure)."""
+    if not isinstance(task, MixedTask):
+        return [(torch.arange(len(task)), [(1.0, task, metric)])]
+    if metric.task is not None:
+        return [(p.index, [(w, t, metric_of(t)) for w, t in p.steps]) for p in metric.task.parts]
+    return [
+        (p.index, [(1.0, p.steps[0].task, of_part(metric, p.index, len(task)))]) for p in task.parts
+    ]
+
+
+def of_part(metric: Metric, index: Tensor, n: int) -> Metric:
+    """A measure made for n prompts, on some of them."""
+    if metric.part is not None:
+        return metric.part(index)
+    if metric.columns is not None and len(metric.columns) == n:
+        raise ValueError(
+            f"the metric {metric.name!r} was made for {n} prompts together, and prompts of several "
+            "lengths are run apart: give its name, or a function of the logits"
+        )
+    return metric
+
+
+def part_of(task: Task, index: Tensor) -> Task:
+    """The prompts of a part, as a task of one length."""
+    for part in task.parts:
+        if torch.equal(part.index, index):
+            return part.steps[0].task
+    return task[index]
 
 
 def check_shape(values: Any, n: int, what: Metric) -> Float[Tensor, "batch"]:
@@ -62,6 +104,14 @@ def attention_to(
     keep = tuple(f"{Site.parse(head)}.pattern@{at}" for head in heads)
     if not keep:
         raise ValueError("attention_to needs at least one head, for example ['L23H3']")
+    name = f"attention {at} to {to}" + (f" minus {minus}" if minus else "")
+
+    def of_some(index: Tensor) -> Metric:
+        return attention_to(heads, to, minus=minus, at=at, task=part_of(task, index))
+
+    if isinstance(task, MixedTask):
+        of_some(task.parts[0].index)  # raises where a position is unknown
+        return Metric(name, "share of attention", _apart, part=of_some)
     for place in filter(None, (to, minus, at)):
         task.position(place)  # raises with a did-you-mean
 
@@ -73,8 +123,7 @@ def attention_to(
 
         return share(to) if minus is None else share(to) - share(minus)
 
-    name = f"attention {at} to {to}" + (f" less {minus}" if minus else "")
-    return Metric(name, "share of attention", of, keep, needs_logits=False)
+    return Metric(name, "share of attention", of, keep, needs_logits=False, part=of_some)
 
 
 def kl_to(model: Model, task: Any, run: str = "clean") -> Metric:
@@ -98,6 +147,15 @@ def kl_to(model: Model, task: Any, run: str = "clean") -> Metric:
     """
     if run not in ("clean", "corrupted"):
         raise unknown("run", run, ("clean", "corrupted"))
+    if not isinstance(task, Task):
+        task = pairs(model, read_prompts(model, task).ids, name="text")
+    name = f"KL from the {run} run"
+
+    def of_some(index: Tensor) -> Metric:
+        return kl_to(model, part_of(task, index), run)
+
+    if isinstance(task, MixedTask):
+        return Metric(name, "nats", _apart, part=of_some)
     target = (
         interventions.run(model, getattr(task, run), last_only=True).logits.float().log_softmax(-1)
     )
@@ -111,7 +169,7 @@ def kl_to(model: Model, task: Any, run: str = "clean") -> Metric:
         here = logits.float().log_softmax(-1).to(target)
         return torch.nn.functional.kl_div(here, target, reduction="none", log_target=True).sum(-1)
 
-    return Metric(f"KL from the {run} run", "nats", of)
+    return Metric(name, "nats", of, part=of_some)
 
 
 def text_loss(tokens: Any) -> Metric:
@@ -128,12 +186,24 @@ def text_loss(tokens: Any) -> Metric:
             position 0, whose token is the tokenizer's own: the numbers are those of
             `cross_entropy`. For ablations, head scores and effects.
     """
-    tokens = torch.as_tensor(getattr(tokens, "clean", tokens))
-    if tokens.ndim != 2 or tokens.shape[1] < 3:
+    if _is_text(tokens):
         raise ValueError(
-            f"tokens of shape {tuple(tokens.shape)} have no loss: chunks [chunk pos] of three"
-            " tokens or more are needed"
+            "text_loss measures token ids, which it takes from a task: task = "
+            "interp.tasks.pairs(model, texts); text_loss(task). Or: interp.methods.text.cross_entropy(model, texts)"
         )
+    ids = read_prompts(None, tokens).ids
+    if min(map(len, ids)) < 3:
+        raise ValueError(
+            f"a prompt of {min(map(len, ids))} tokens has no loss: chunks [chunk pos] of three tokens "
+            "or more are needed"
+        )
+
+    def of_some(index: Tensor) -> Metric:
+        return text_loss(torch.stack([ids[i] for i in index.tolist()]))
+
+    if len(set(map(len, ids))) > 1:
+        return Metric("cross-entropy", "nats a token", _apart, everywhere=True, part=of_some)
+    tokens = torch.stack(ids)
 
     def of(logits: Tensor, kept: Mapping[str, Tensor]) -> Tensor:
         if logits.shape[:-1] != tokens.shape:
@@ -144,4 +214,9 @@ def text_loss(tokens: Any) -> Metric:
             )
         return chunk_losses(logits.float(), tokens.to(logits.device))
 
-    return Metric("cross-entropy", "nats a token", of, everywhere=True)
+    return Metric("cross-entropy", "nats a token", of, everywhere=True, part=of_some)
+
+
+def _is_text(tokens: Any) -> bool:
+    several = isinstance(tokens, Sequence) and len(tokens) > 0 and isinstance(tokens[0], str)
+    return isinstance(tokens, str) or several

@@ -212,7 +212,7 @@ def provenance(model: Model, task: Any, method: str, started: float, **more: Any
         said |= {
             "task": task.name,
             "n": len(task),
-            **{k: v for k, v in task.metadata.items() if k in ("seed", "split")},
+            **{k: v for k, v in task.metadata.items() if k in ("seed", "split", "answers")},
         }
         recipe = task.recipe
         if recipe.get("options") or recipe.get("make", task.name) != task.name:

@@ -19,6 +19,7 @@ from interp._types import Model
 from interp.edits import Edit
 from interp.interventions import Intervention, run
 from interp.methods.runs import sweep
+from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.batching import batches
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
@@ -75,6 +76,7 @@ def injection(model: Model, source: Any, mix: Any) -> list[Intervention]:
     ]
 
 
+@any_prompts(join=False)
 def soft_injection(
     model: Model,
     source_task: Any,

@@ -23,13 +23,15 @@ from interp.edits import Edit, Seen, add, project_out, set_to
 from interp.interventions import Intervention, run
 from interp.methods.ablation.ablate import ablate
 from interp.methods.runs import sweep
+from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.batching import batches
 from interp.methods.runs.metrics import metric_of
 from interp.methods.text.cross_entropy import cross_entropy
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
-from interp.tasks.metrics import Metric
+from interp.tasks.metrics import MetricLike
+from interp.tasks.task import Task
 
 HOWS = {"add": add, "project_out": project_out, "set": set_to}
 
@@ -204,7 +206,7 @@ def difference_of_means(
         >>> difference_of_means(model, ["I love it", "So good"], ["I hate it", "So bad"], "resid_post.12@*")
         >>> difference_of_means(model, task, where="resid_post.12@END")     # clean less corrupted
     """
-    task = hasattr(positive, "clean") and negative is None
+    task = isinstance(positive, Task) and negative is None
     if negative is None and not task:
         raise ValueError(
             "difference_of_means compares two sets of prompts: give the negative ones, or a task"
@@ -240,13 +242,14 @@ def task_vector(model: Model, task: Any, where: str = "resid_post.12@END") -> Di
     )
 
 
+@any_prompts(answers=True, compares=True, join=False)
 def function_vector(
     model: Model,
     task: Any,
     *,
     heads: int = 10,
     layer: int | None = None,
-    metric: "str | Metric | None" = "prob",
+    metric: MetricLike = "prob",
 ) -> Direction:
     """The sum of what the most causal heads write, on average, at the last token of few-shot
     prompts.
@@ -268,11 +271,6 @@ def function_vector(
     if not 1 <= heads <= d.n_layers * d.n_heads:
         raise ValueError(
             f"heads={heads}: this model has {d.n_layers * d.n_heads} heads (try heads=10)"
-        )
-    if not hasattr(task, "corrupted"):
-        raise ValueError(
-            "function_vector needs a task: few-shot prompts as clean, the same with shuffled labels"
-            " as corrupted"
         )
     swapped = task.swapped()
     effects = ablate(model, swapped, "L*H*@END", by="mean", reference=task.clean, metric=metric)
@@ -346,16 +344,46 @@ def steer(
             Unit: the metric's.
     """
     started = time.perf_counter()
+    effect = _steer(
+        model, prompts, direction, at=at, strengths=strengths, how=how, on=on, metric=metric
+    )
+    if side is None:
+        return effect
+    harm = side_effect(model, side, direction, at=at, strengths=strengths, how=how)
+    both = {"measure": [effect.name, harm.name], **effect.coords}
+    units = f"{effect.unit}, and {harm.unit}"
+    said = {**effect.metadata, "seconds": round(time.perf_counter() - started, 2)}
+    return Result(
+        np.stack([effect.values, harm.values]),
+        ("measure", "strength"),
+        both,
+        "steering",
+        units,
+        said,
+    )
+
+
+@any_prompts(answers=True)
+def _steer(
+    model: Any,
+    task: Any,
+    direction: Direction,
+    *,
+    at: str | None,
+    strengths: Sequence[float],
+    how: str,
+    on: str,
+    metric: Any,
+) -> Result:
+    """The effect of steering on the metric of prompts of one length."""
+    started = time.perf_counter()
     cells = _pushes(model, direction, strengths, how, at)
-    metric = _judge(prompts, metric, on)
-    found, count = [], 0
-    for batch in batches(model, prompts, on):
-        base = sweep.read(model, batch.tokens, metric, batch.positions)
-        pushed = sweep.vary(model, batch.tokens, cells, metric, batch.positions, f"steer, {how}")
-        found.append((batch.index, pushed - base))
-        count += len(batch.tokens)
-    examples = _in_order(found, len(cells), count)
-    task = prompts if hasattr(prompts, "clean") else None
+    _check_kind(on)
+    metric = metric_of(task, metric)
+    tokens = getattr(task, on)
+    base = sweep.read(model, tokens, metric, task.positions)
+    pushed = sweep.vary(model, tokens, cells, metric, task.positions, f"steer, {how}")
+    examples = to_numpy(pushed - base)
     said = sweep.provenance(
         model,
         task,
@@ -364,34 +392,18 @@ def steer(
         site=at or direction.site,
         metric=metric.name,
         on=on,
-        n=count,
         direction=direction.metadata.get("method", "vector"),
         norm=round(direction.norm, 4),
         backend="hooks",
     )
-    coords = {"strength": [float(s) for s in strengths]}
-    effect = Result(
+    return Result(
         examples.mean(-1),
         ("strength",),
-        coords,
+        {"strength": [float(s) for s in strengths]},
         f"change of {metric.name}",
         metric.unit,
         said,
         examples,
-    )
-    if side is None:
-        return effect
-    harm = side_effect(model, side, direction, at=at, strengths=strengths, how=how)
-    both = {"measure": [effect.name, harm.name], **coords}
-    units = f"{effect.unit}, and {harm.unit}"
-    said["seconds"] = round(time.perf_counter() - started, 2)
-    return Result(
-        np.stack([effect.values, harm.values]),
-        ("measure", "strength"),
-        both,
-        "steering",
-        units,
-        said,
     )
 
 
@@ -452,15 +464,9 @@ def _pushes(
     return [[direction.push(float(strength), how=how, at=at)] for strength in strengths]
 
 
-def _judge(prompts: Any, metric: Any, on: str) -> Metric:
+def _check_kind(on: str) -> None:
     if on not in ("clean", "corrupted"):
         raise unknown("prompts", on, ("clean", "corrupted"), "on='corrupted'")
-    if not hasattr(prompts, "clean") and not (callable(metric) or isinstance(metric, Metric)):
-        raise ValueError(
-            "texts have no metric of their own: give metric=, a function of the logits [batch"
-            " d_vocab] -> [batch]"
-        )
-    return metric_of(prompts, metric)
 
 
 def _in_order(found: list[tuple[list[int], Tensor]], cells: int, count: int) -> np.ndarray:

@@ -11,10 +11,13 @@ from interp._numbers import to_numpy
 from interp._types import Model
 from interp.interventions import Intervention, run
 from interp.methods.runs import sweep
+from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.text.token_losses import chunk_losses
 from interp.results import Result
+from interp.tasks.task import Task
 
 
+@any_prompts(raw=True)
 def cross_entropy(
     model: Model,
     tokens: Any,
@@ -38,6 +41,8 @@ def cross_entropy(
         positions: Named ones, an index a chunk.
     """
     started = time.perf_counter()
+    if isinstance(tokens, Task):
+        positions, tokens = positions or tokens.positions, tokens.clean
     tokens = torch.as_tensor(tokens)
     tokens = tokens[None] if tokens.ndim == 1 else tokens
     if tokens.ndim != 2 or tokens.shape[0] == 0 or tokens.shape[1] < 3:

@@ -301,7 +301,6 @@ def test_a_price_on_the_shares_makes_them_smaller(any_tiny, ioi, other):
         (lambda m, t, d: interp.steer(m, t, d, how="ad"), "did you mean 'add'"),
         (lambda m, t, d: interp.steer(m, t, d, strengths=()), "at least one"),
         (lambda m, t, d: interp.steer(m, t, d, on="currupted"), "did you mean 'corrupted'"),
-        (lambda m, t, d: interp.steer(m, ["the dog"], d), "give metric="),
         (lambda m, t, d: interp.steer(m, t, d, at="resid_post.9@END"), "layers 0 to 2"),
         (lambda m, t, d: interp.steer(m, t, d * 0, how="project_out"), "points nowhere"),
         (

@@ -19,6 +19,7 @@ from interp.methods.circuits.discovery.information_flow import information_flow
 from interp.methods.circuits.discovery.magnitude import magnitude
 from interp.methods.circuits.discovery.node_attribution import node_attribution
 from interp.methods.circuits.discovery.random import random
+from interp.methods.runs.any_prompts import any_prompts
 from interp.results import Result
 
 METHODS: dict[str, Callable[..., Result]] = {
@@ -37,6 +38,7 @@ METHODS: dict[str, Callable[..., Result]] = {
 }
 
 
+@any_prompts(answers=True, join=False)
 def discover(model: Model, task: Any, method: str = "eap_ig", **options: Any) -> Result:
     """A score for every edge of the residual graph, by a method of this name.
 

@@ -15,7 +15,7 @@ from interp.methods.circuits import edges
 from interp.methods.circuits.discovery.eap_ig import eap_ig
 from interp.methods.runs import checkpoint, sweep
 from interp.results import Result
-from interp.tasks.metrics import Metric
+from interp.tasks.metrics import Metric, MetricLike
 
 LEAST, MOST = 4, 64  # edges tried ahead in one batch
 Item = list[int]  # edges that are cut together, by their place among all
@@ -26,7 +26,7 @@ def acdc(
     task: Any,
     *,
     tau: float = 0.01,
-    metric: "str | Metric" = "kl",
+    metric: MetricLike = "kl",
     among: "int | Circuit | None" = None,
     by: str = "resample",
     resume: str | Path | None = None,
@@ -65,7 +65,7 @@ def acdc(
             " (try 0.01)"
         )
     metric = edges.judged(model, task, metric)
-    graph = edges.Edges(model, task, metric, by=by, backend=backend)
+    graph = edges.edges_on(model, task, metric, by=by, backend=backend)
     there = edges.exist(graph.dims)
     tried = (
         there
@@ -76,7 +76,7 @@ def acdc(
     sign = 1.0 if metric == "kl" else -1.0
     keeps = (lambda rise: rise >= tau) if metric == "kl" else (lambda rise: abs(rise) >= tau)
     what = {
-        "tokens": [task.clean, task.corrupted],
+        "tokens": [*task.prompts, *(task.corrupted_prompts if task.paired else [])],
         "method": ["acdc", tau, by, graph.backend],
         "candidates": tried,
         "metric": [metric.name, metric.unit, metric.columns],
@@ -209,7 +209,7 @@ def _runs(
     cells: list[tuple[int, int]],
     items: list[Item],
     layer: int,
-    moves: Tensor | None,
+    moves: Any,
 ) -> Tensor:
     """The measure [row batch] with the first 1, 2, ... items cut."""
     rows = kept.repeat(len(items), 1, 1)

@@ -10,14 +10,14 @@ from interp.methods.circuits import edges
 from interp.methods.runs import sweep
 from interp.methods.runs.metrics import metric_of
 from interp.results import Result
-from interp.tasks.metrics import Metric
+from interp.tasks.metrics import MetricLike
 
 
 def eap(
     model: Model,
     task: Any,
     *,
-    metric: "str | Metric | None" = None,
+    metric: MetricLike = None,
     by: str = "resample",
     examples: bool = False,
     backend: str | None = None,
@@ -44,7 +44,7 @@ def eap(
     """
     started = time.perf_counter()
     metric = metric_of(task, metric)
-    graph = edges.Edges(model, task, metric, by=by, backend=backend)
+    graph = edges.edges_on(model, task, metric, by=by, backend=backend)
     found = graph.slopes([None])
     return edges.scores(
         found,

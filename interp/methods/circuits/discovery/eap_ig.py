@@ -11,7 +11,7 @@ from interp.methods.circuits import edges
 from interp.methods.runs import sweep
 from interp.methods.runs.metrics import metric_of
 from interp.results import Result
-from interp.tasks.metrics import Metric
+from interp.tasks.metrics import MetricLike
 
 
 def eap_ig(
@@ -20,7 +20,7 @@ def eap_ig(
     *,
     steps: int = 5,
     at: str = "inputs",
-    metric: "str | Metric | None" = None,
+    metric: MetricLike = None,
     by: str = "resample",
     examples: bool = False,
     backend: str | None = None,
@@ -50,7 +50,7 @@ def eap_ig(
             " 'eap')"
         )
     metric = metric_of(task, metric)
-    graph = edges.Edges(model, task, metric, by=by, backend=backend)
+    graph = edges.edges_on(model, task, metric, by=by, backend=backend)
     points = [k / steps for k in range(steps)]
     found = graph.slopes(points) if at == "inputs" else graph.slopes_at_activations(points)
     said = sweep.provenance(

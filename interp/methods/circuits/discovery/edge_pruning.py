@@ -13,7 +13,7 @@ from interp._types import Model
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
 from interp.results import Result
-from interp.tasks.metrics import Metric
+from interp.tasks.metrics import MetricLike
 
 LOW, HIGH, HEAT = -0.1, 1.1, 2 / 3  # how far a mask is stretched past 0 and 1, and its temperature
 START = 10.0  # where mask logits start: every edge is kept
@@ -28,7 +28,7 @@ def edge_pruning(
     steps: int = 300,
     lr: float = 0.8,
     seed: int = 0,
-    metric: "str | Metric" = "kl",
+    metric: MetricLike = "kl",
     by: str = "resample",
     backend: str | None = None,
 ) -> Result:
@@ -63,7 +63,7 @@ def edge_pruning(
     if not isinstance(steps, int) or steps < 1:
         raise ValueError(f"steps={steps!r}: a mask needs at least one step (try 300)")
     metric = edges.judged(model, task, metric)
-    graph = edges.Edges(model, task, metric, by=by, backend=backend)
+    graph = edges.edges_on(model, task, metric, by=by, backend=backend)
     if graph.engine is None:
         raise ValueError(
             "edge_pruning learns by gradients through the lean engine, which cannot run this model "

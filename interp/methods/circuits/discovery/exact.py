@@ -12,14 +12,14 @@ from interp.methods.circuits import edges
 from interp.methods.runs import sweep
 from interp.methods.runs.metrics import metric_of
 from interp.results import Result
-from interp.tasks.metrics import Metric
+from interp.tasks.metrics import MetricLike
 
 
 def exact(
     model: Model,
     task: Any,
     *,
-    metric: "str | Metric | None" = None,
+    metric: MetricLike = None,
     by: str = "resample",
     examples: bool = False,
     backend: str | None = None,
@@ -37,7 +37,7 @@ def exact(
     """
     started = time.perf_counter()
     metric = metric_of(task, metric)
-    graph = edges.Edges(model, task, metric, by=by, backend=backend)
+    graph = edges.edges_on(model, task, metric, by=by, backend=backend)
     there = edges.exist(graph.dims)
     full = torch.ones(there.shape)
     clean = graph.cut(full[None])[0]

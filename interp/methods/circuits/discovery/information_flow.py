@@ -15,6 +15,7 @@ from interp.methods.runs import sweep
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
+from interp.tasks.task import Task, joined
 
 
 def information_flow(model: Model, task: Any, *, examples: bool = False) -> Result:
@@ -46,14 +47,14 @@ def information_flow(model: Model, task: Any, *, examples: bool = False) -> Resu
     streams = [f"{part}.{layer}" for layer in range(dims.n_layers) for part in ("resid_pre", "mlp")]
     streams = [s if s.startswith("resid") else s + ".in" for s in streams]
     inside = ["L*H*.pattern", "L*KV*.v"]
+    keep = [*map(str, senders), *streams, *inside, "logits.in"]
+
+    def walk(part: Task) -> Tensor:
+        seen = run(model, part.clean, keep=keep, last_only=True).kept
+        return _walk(model, dims, senders, receivers, seen).movedim(0, -1)
+
     with torch.no_grad():
-        seen = run(
-            model,
-            task.clean,
-            keep=[*map(str, senders), *streams, *inside, "logits.in"],
-            last_only=True,
-        ).kept
-        found = _walk(model, dims, senders, receivers, seen)
+        found = joined(task, walk, once=True).movedim(-1, 0)
     metadata = sweep.provenance(model, task, "information_flow", started, backend="hooks")
     return edges.scores(
         found, model, task, "information flow", "share of the content", metadata, examples

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from interp import sites
@@ -16,7 +17,9 @@ from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
 from interp.tasks.metrics import Metric
+from interp.tasks.task import Task, joined
 
+NOTHING = Metric("nothing", "none", lambda logits, kept: logits[:, 0])
 SENDERS = 16  # at a time: what they make of a layer's input is held at once
 
 
@@ -49,13 +52,22 @@ def magnitude(
         Axes: sender, receiver (NaN: no edge).
     """
     started = time.perf_counter()
-    graph = edges.Edges(
-        model,
-        task,
-        Metric("nothing", "none", lambda logits, kept: logits[:, 0]),
-        by=by,
-        backend=backend,
+    ran = []
+
+    def one(part: Task) -> Tensor:
+        graph = edges.Edges(model, part, NOTHING, by=by, backend=backend)
+        ran.append(graph.backend)
+        return _moved(model, part, graph).movedim(0, -1)
+
+    found = joined(task, one, once=True).movedim(-1, 0)
+    metadata = sweep.provenance(model, task, "magnitude", started, by=by, backend=ran[0])
+    return edges.scores(
+        found, model, task, "move of the receiver's input", "share of the input", metadata, examples
     )
+
+
+def _moved(model: Any, task: Task, graph: edges.Edges) -> Float[Tensor, "batch sender receiver"]:
+    """The move of each receiver's input for prompts of one length."""
     moves, first = graph.moves(), graph.first
     names = [
         str(Site(f, "out" if f == "resid_pre" else "in", layer))
@@ -85,10 +97,7 @@ def magnitude(
                     (1, 3)
                 ).sqrt()
                 found[:, lo : lo + len(m), columns] = moved.transpose(0, 1)
-    metadata = sweep.provenance(model, task, "magnitude", started, by=by, backend=graph.backend)
-    return edges.scores(
-        found, model, task, "move of the receiver's input", "share of the input", metadata, examples
-    )
+    return found
 
 
 def _reads(

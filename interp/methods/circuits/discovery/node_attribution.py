@@ -15,14 +15,14 @@ from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
-from interp.tasks.metrics import Metric
+from interp.tasks.metrics import MetricLike
 
 
 def node_attribution(
     model: Model,
     task: Any,
     *,
-    metric: "str | Metric | None" = None,
+    metric: MetricLike = None,
     by: str = "resample",
     examples: bool = False,
     backend: str | None = None,
@@ -46,7 +46,7 @@ def node_attribution(
     """
     started = time.perf_counter()
     metric = metric_of(task, metric)
-    graph = edges.Edges(model, task, metric, by=by, backend=backend)
+    graph = edges.edges_on(model, task, metric, by=by, backend=backend)
     # the slope in what a component writes is the sum of the slopes in what its receivers read
     nodes = graph.slopes([None]).sum(-1)
     nodes = nodes if examples else nodes.mean(0, keepdim=True)

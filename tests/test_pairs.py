@@ -57,16 +57,16 @@ VERBS = {
     "knockout": lambda m, t: interp.attention_knockout(m, t, "END", {"io": "IO", "s2": "S2"}),
     "effect": lambda m, t: interp.effect(m, t, ZERO),
     "steer": lambda m, t: interp.steer(m, t, interp.Direction(torch.ones(32), "resid_post.1@END")),
-    "attends": lambda m, t: interp.methods.attention.attends(m, t, "END", "IO"),
+    "attention_between": lambda m, t: interp.methods.attention.attention_between(m, t, "END", "IO"),
     "cross_entropy": lambda m, t: interp.methods.text.cross_entropy(m, t),
-    "site_norms": lambda m, t: interp.methods.attention.site_norms(m, t, "L*KV*.v@END"),
-    "stream_norms": lambda m, t: interp.methods.attention.stream_norms(m, t, "resid_post.*@S2"),
+    "activation_norms": lambda m, t: interp.methods.attention.activation_norms(m, t, "L*KV*.v@END"),
+    "residual_norms": lambda m, t: interp.methods.attention.residual_norms(m, t, "resid_post.*@S2"),
     "head_scores": lambda m, t: interp.head_scores(m, ["entropy", "waad"], on=t),
     "clean metric": lambda m, t: t.clean_metric(m),
     "behaviour": lambda m, t: t.behaviour(m),
-    "kl": lambda m, t: interp.patch(m, t, "L*H*", metric=interp.methods.runs.kl_to(m, t)),
-    "attention_to": lambda m, t: interp.patch(
-        m, t, "L0H*@END", metric=interp.methods.runs.attention_to(["L1H1"], "IO", task=t)
+    "kl": lambda m, t: interp.patch(m, t, "L*H*", metric=interp.methods.runs.kl_metric(m, t)),
+    "attention_metric": lambda m, t: interp.patch(
+        m, t, "L0H*@END", metric=interp.methods.runs.attention_metric(["L1H1"], "IO", task=t)
     ),
     "own metric": lambda m, t: interp.ablate(
         m, t, "L*H*", by="zero", metric=lambda logits: logits.logsumexp(-1)
@@ -80,7 +80,7 @@ VERBS = {
     },
     "eap, nothing": lambda m, t: interp.discover(m, t, "eap", by="zero", examples=True),
 }
-SUMS = {"kl", "attention_to", "own metric", "relative"}
+SUMS = {"kl", "attention_metric", "own metric", "relative"}
 
 
 @pytest.mark.parametrize("make", [several_lengths, whole_answers])

@@ -8,8 +8,8 @@ from typing import Any
 
 from interp._types import Model
 from interp.features.dictionary import Dictionary
-from interp.methods.steering.matched_kl import match_kl, word_gain
-from interp.methods.steering.steer import Direction
+from interp.methods.steering.direction import Direction
+from interp.methods.steering.matched_kl import matched_kl_strengths, token_logit_gain
 from interp.results import Result
 
 
@@ -35,7 +35,7 @@ def latent_gain(
         latents: The latent for each concept, by the dictionary's name.
         words: Tokens by concept. The direction is added at every position but the first, so
             strongly that the next-token prediction moves by `kl` nats
-            (`interp.methods.steering.match_kl`), in steps from `scale`. A latent that never moves
+            (`matched_kl_strengths`), in steps from `scale`. A latent that never moves
             it by as much gains nothing: its strength is 0 (metadata["unreached"] counts them).
             Examples: the prompts.
     """
@@ -48,12 +48,12 @@ def latent_gain(
         )
         for key, (n, c) in cells.items()
     }
-    strengths = match_kl(model, prompts, pushes, kl=kl)
+    strengths = matched_kl_strengths(model, prompts, pushes, kl=kl)
     reached = {
         key: 0.0 if value != value else value
         for key, value in zip(pushes, strengths.values.tolist())
     }
-    found = word_gain(
+    found = token_logit_gain(
         model, prompts, pushes, reached, {key: words[c] for key, (_, c) in cells.items()}, neutral
     )
     shape = (len(by_name), len(concepts))

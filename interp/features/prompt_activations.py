@@ -11,7 +11,7 @@ from torch import Tensor
 from interp._types import Model
 from interp.features.activations import Activations, activations
 from interp.features.dictionary import Dictionary
-from interp.methods.runs.batching import batches
+from interp.methods.runs.batching import batches_by_length
 from interp.models import bridge
 
 
@@ -48,7 +48,7 @@ def read_prompts(
         folder: See `activations`. In `activations` each vector is a chunk of its own, of one token.
     """
     where, shards, at, ids = [site] if isinstance(site, str) else list(site), [], [], []
-    for batch in batches(model, prompts):
+    for batch in batches_by_length(model, prompts):
         n, length = batch.tokens.shape
         if length < 2:
             raise ValueError(

@@ -14,7 +14,7 @@ from interp.engine.forward import embed, entering, window
 from interp.features.sites import place, side_by_side
 from interp.interventions import run
 from interp.methods.runs.engine_sweep import KINDS
-from interp.methods.runs.sweep import choose
+from interp.methods.runs.sweep import choose_engine
 from interp.models import bridge
 from interp.sites import Site
 
@@ -38,7 +38,7 @@ def values(
             f" {n_ctx} positions"
         )
     wanted = {str(at): sites.check(place(at), bridge.dims(model)) for at in where}
-    engine = choose(model, backend, lambda: engine_for(model, list(wanted)))
+    engine = choose_engine(model, backend, lambda: engine_for(model, list(wanted)))
     with torch.no_grad(), bridge.LOCK:
         return _hooked(model, tokens, wanted) if engine is None else _lean(engine, tokens, wanted)
 

@@ -15,7 +15,7 @@ from interp._numbers import to_numpy
 from interp._stats import t_point
 from interp._types import Model
 from interp.interventions import run
-from interp.methods.lenses.write_lens import writer
+from interp.methods.lenses.write_lens import parse_writer
 from interp.methods.runs import sweep
 from interp.methods.runs.any_prompts import any_prompts
 from interp.models import bridge
@@ -81,7 +81,7 @@ def write_regression(
         After Lv et al. 2024 (arXiv 2403.19521).
     """
     started = time.perf_counter()
-    aims, columns = (writer(w) for w in (target, writers))
+    aims, columns = (parse_writer(w) for w in (target, writers))
     if any(s.pos in (None, sites.STAR) for s in (aims, columns)):
         raise ValueError(
             f"{target!r} on {writers!r}: both need one position (try 'mlp.*@END' and 'L*H*@END')"

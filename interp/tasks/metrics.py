@@ -11,7 +11,7 @@ from torch import Tensor
 class Metric:
     """One number per example, read off a run: `of(logits at the last position, kept) -> [batch]`.
 
-    >>> patch(model, task, "L*H*@END", metric=attention_to(["L23H3"], "IO", minus="S2"))
+    >>> patch(model, task, "L*H*@END", metric=attention_metric(["L23H3"], "IO", minus="S2"))
 
     keep: the addresses the measure needs to see. columns [batch k] and of_columns: where the logits of a few
     tokens are enough, which ones, and the measure of them [... batch k] -> [... batch]. needs_logits: False

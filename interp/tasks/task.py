@@ -946,7 +946,7 @@ def check_metric(name: str) -> None:
         return
     if name.lower().startswith("kl"):  # it compares two runs, and a task knows no model
         raise ValueError(
-            f"{name!r} compares with another run, so it needs the model: metric=kl_to(model, task)"
+            f"{name!r} compares with another run, so it needs the model: metric=kl_metric(model, task)"
         )
     raise unknown("metric", name, METRICS)
 

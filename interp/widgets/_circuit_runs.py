@@ -8,8 +8,8 @@ from torch import Tensor
 
 from interp._types import Model
 from interp.circuits import Circuit
-from interp.methods.circuits.edges import Edges, exist
-from interp.methods.circuits.evaluate import fractions, plain, run_weights
+from interp.methods.circuits.edges import Edges, edge_mask
+from interp.methods.circuits.evaluate import fractions, clean_metric, run_weights
 from interp.methods.runs.metrics import metric_of
 
 # prompts: few enough that the first numbers come at once, and that a newer click need not wait
@@ -40,7 +40,7 @@ def runs(model: Model, task: Any, *, by: str = "resample", metric: str | None = 
         if i == len(parts):
             own = metric_of(pieces[i], metric)
             edges = Edges(model, pieces[i], own, by=by, reference=task.corrupted)
-            parts.append(Part(edges, plain(model, pieces[i], own), _nothing(edges)))
+            parts.append(Part(edges, clean_metric(model, pieces[i], own), _nothing(edges)))
         return parts[i]
 
     def compute(
@@ -63,7 +63,7 @@ def runs(model: Model, task: Any, *, by: str = "resample", metric: str | None = 
 
 def _nothing(edges: Edges) -> Tensor:
     """The measure with every edge cut."""
-    return edges.cut(torch.zeros(1, *exist(edges.dims).shape), bar=False)[0]
+    return edges.cut(torch.zeros(1, *edge_mask(edges.dims).shape), bar=False)[0]
 
 
 def _numbers(rows: Tensor, metric: Any, of: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from interp import engine as lean
 from interp._types import Model
 from interp.edits import scale, set_to
 from interp.interventions import Intervention, run
-from interp.methods.ablation.ablate import WAYS, others
+from interp.methods.ablation.ablate import WAYS, other_prompts
 from interp.models import bridge
 from interp.tasks import Task
 from interp.tasks.task import bos_word, encode, single, tokenizer_of
@@ -128,7 +128,11 @@ def source(setup: Setup, by: str) -> list[Tensor] | None:
         else:
             prompts = setup.reference()
             own = prompts is setup.task.clean
-            rows = others(len(setup.task), len(prompts), 0, same=own) if by == "resample" else None
+            rows = (
+                other_prompts(len(setup.task), len(prompts), 0, same=own)
+                if by == "resample"
+                else None
+            )
             z = setup.z if own else _z(setup, prompts)
             setup.sources[by] = [
                 one.mean(0, keepdim=True) if rows is None else one[rows] for one in z

@@ -10,8 +10,8 @@ import torch
 
 from interp import sites as places
 from interp._types import Model
-from interp.methods.patching.logits_when_patched import logits_when_patched
-from interp.methods.patching.patch import patch, result
+from interp.methods.patching.patched_logits import patched_logits
+from interp.methods.patching.patch import patch, sweep_result
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
@@ -104,14 +104,16 @@ def runs(model: Model, task: Any, metric: str | None = None) -> Runs:
                 **ends,
             }
             metadata = {**found.metadata, "pattern": pattern}
-            shown = result(torch.from_numpy(examples), grid, some, found.name, found.unit, metadata)
+            shown = sweep_result(
+                torch.from_numpy(examples), grid, some, found.name, found.unit, metadata
+            )
             yield said, shown
 
     def cell(site: str, direction: str, prompt: int, at: list[int]) -> dict:
         some, key = chosen(task, prompt), (direction, prompt)
         if key not in ready:
             ready.clear()  # the runs of one map at a time are kept
-            ready[key] = logits_when_patched(model, some, direction)
+            ready[key] = patched_logits(model, some, direction)
         before, patched = ready[key]
         return _told(
             model, some, before, patched(name_of(site, at)), metric_of(some, metric), direction

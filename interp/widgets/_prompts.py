@@ -13,7 +13,7 @@ from interp._numbers import to_numpy
 from interp._types import Model
 from interp.dims import Dims
 from interp.interventions import run
-from interp.methods.runs.batching import rows
+from interp.methods.runs.batching import token_ids
 from interp.sites import Site
 from interp.widgets._head_names import heads_of
 
@@ -63,7 +63,7 @@ def ids_of(
             else f"this task has examples 0 to {len(task) - 1}"
         )
         raise ValueError(f"no example {example}: {has}; {OWN} is the typed text")
-    ids = rows(model, text)[0] if example == OWN else task.clean[example]
+    ids = token_ids(model, text)[0] if example == OWN else task.clean[example]
     if len(ids) > min(most, d.n_ctx):
         why = (
             f"the model reads at most {d.n_ctx}"

@@ -16,7 +16,7 @@ from interp import _progress
 from interp._errors import unknown
 from interp._numbers import to_numpy
 from interp._types import Model
-from interp.methods.attention.attention_patterns import written
+from interp.methods.attention.attention_patterns import value_norms
 from interp.methods.attention.head_scores import DETECTORS, SCORES, head_scores
 from interp.models import bridge
 from interp.results import Result
@@ -101,7 +101,7 @@ class Reading:
 
 def _read(model: Model, ids: Tensor) -> Reading:
     pattern, values = prompts.kept(model, ids, "pattern", "v")
-    norms = written(model, Site.parse("L*H*"), values.transpose(1, 2)[:, :, None])[:, :, 0]
+    norms = value_norms(model, Site.parse("L*H*"), values.transpose(1, 2)[:, :, None])[:, :, 0]
     words = prompts.words_of(model.tokenizer, ids)
     return Reading(
         prompts.text_of(model.tokenizer, ids), words, pattern.float().cpu(), norms.float().cpu()

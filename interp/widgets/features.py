@@ -19,7 +19,7 @@ from interp.features.cards.cards import Card, reader
 from interp.features.cards.describe import NEVER, UNCLEAR, Counted, Words, table, visible
 from interp.features.sites import side_by_side
 from interp.interventions import Intervention, run
-from interp.methods.runs.batching import rows
+from interp.methods.runs.batching import token_ids
 from interp.models import bridge
 from interp.tasks.task import bos_word
 from interp.widgets import _next_tokens as next_tokens
@@ -303,7 +303,7 @@ class Prompt:
 
 def read(model: Model, dictionary: Dictionary, text: str) -> Prompt:
     """The prompt of a text, run once."""
-    tokens = rows(model, text)[0][None]
+    tokens = token_ids(model, text)[0][None]
     most = min(MOST, bridge.dims(model).n_ctx)
     if tokens.shape[1] > most:
         raise ValueError(

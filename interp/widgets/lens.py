@@ -15,7 +15,7 @@ from interp import sites
 from interp._errors import unknown
 from interp._types import Model
 from interp.methods.attention.attention_patterns import token_labels
-from interp.methods.lenses.logit_lens import through
+from interp.methods.lenses.logit_lens import translator
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
@@ -57,7 +57,7 @@ def lens(model: Model, prompt_or_task: Any, *, lens: Any = None, **state: Any) -
     task, text = prompts.split(prompt_or_task)
     d = bridge.dims(model)
     site = Site.parse("resid_post.*@*")
-    translate = through(model, lens, site, sites.expand(site, d, 1))
+    translate = translator(model, lens, site, sites.expand(site, d, 1))
     kept: dict[tuple[int, str], Reading] = {}
 
     def read(prompt: int, text: str) -> Reading:

@@ -110,7 +110,7 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
         if self.cell:
             name = runs.name_of(self.site, list(self.cell))
             said += (
-                f"\nbefore, patched = interp.methods.patching.logits_when_patched(model, {some},"
+                f"\nbefore, patched = interp.methods.patching.patched_logits(model, {some},"
                 f" {self.direction!r})\npatched({name!r}) - before"
             )
         return said

@@ -35,7 +35,7 @@ FAST = False
 
 # %%
 import interp
-from interp.methods.runs import attention_to
+from interp.methods.runs import attention_metric
 from interp.results import average
 from interp.studies import Claim, gate, measured, share, verdicts
 
@@ -145,7 +145,7 @@ print(able)
 # every task here puts `<|im_start|>` first, and leaves that position out of every mean.
 
 # %%
-interp.methods.attention.stream_norms(model, find).sel(layer=12)
+interp.methods.attention.residual_norms(model, find).sel(layer=12)
 
 # %%
 general = interp.head_scores(model)
@@ -184,8 +184,8 @@ direct.top(8)
 
 # %%
 to_io, to_s = (
-    interp.methods.attention.attends(model, judge, "END", "IO"),
-    interp.methods.attention.attends(model, judge, "END", "S1"),
+    interp.methods.attention.attention_between(model, judge, "END", "IO"),
+    interp.methods.attention.attention_between(model, judge, "END", "S1"),
 )
 to_io.plot(
     marks={"name movers": to_io.cells(movers), "negative name movers": to_io.cells(opponents)}
@@ -232,7 +232,7 @@ interp.logit_attribution(model, judge, toward="answer").pick(writers)
 interp.logit_attribution(model, judge, toward="wrong").pick(writers)
 
 # %%
-interp.methods.attention.attends(model, judge, "END", "S2").pick(writers)
+interp.methods.attention.attention_between(model, judge, "END", "S2").pick(writers)
 
 # %% [markdown]
 # ## S-inhibition: who tells the movers where to look?
@@ -241,12 +241,12 @@ interp.methods.attention.attends(model, judge, "END", "S2").pick(writers)
 # attention*: how much more they look at the IO than at S1.
 
 # %%
-look = attention_to(movers, "IO", minus="S1", task=find)
+look = attention_metric(movers, "IO", minus="S1", task=find)
 steering = interp.patch(model, find, "L*H*@END", direction="noising", metric=look)
 inhibitors = [h for h in steering.top(7, by="low").labels if h.split("@")[0] not in movers][:4]
 steering.plot(marks={"S-inhibition": steering.cells(inhibitors)})
 # %%
-look = attention_to(movers, "IO", minus="S1", task=judge)
+look = attention_metric(movers, "IO", minus="S1", task=judge)
 options = dict(direction="noising", metric=look, unit="fraction")
 left = interp.patch(
     model, judge, [inhibitors, *interp.methods.runs.random_heads(model, inhibitors)], **options
@@ -272,7 +272,7 @@ places = {
     "induction": ("S2", "S1+1"),
     "previous-token": ("S1+1", "S1"),
 }
-seen = {s: interp.methods.attention.attends(model, judge, *places[s]) for s in early}
+seen = {s: interp.methods.attention.attention_between(model, judge, *places[s]) for s in early}
 strangers = {s: interp.methods.runs.random_heads(model, early[s]) for s in early}
 v_early = early_look.judge(
     {s: measured(seen[s].pick(early[s]).mean()) for s in early},

@@ -159,10 +159,10 @@ print(able)
 # %%
 others = interp.texts.chunks(model, interp.texts.prose(), length=length, split="find")
 found = interp.ablate(
-    model, find, "L*H*", reference=others, metric=interp.methods.runs.text_loss(find)
+    model, find, "L*H*", reference=others, metric=interp.methods.runs.loss_metric(find)
 )
 held = interp.ablate(
-    model, judge, "L*H*", reference=others, metric=interp.methods.runs.text_loss(judge)
+    model, judge, "L*H*", reference=others, metric=interp.methods.runs.loss_metric(judge)
 )
 best = found.top(round(0.1 * found.values.size), by="high").labels
 held.plot(
@@ -202,7 +202,7 @@ print(v_concentrated, v_stable, share(held.pick(best[:1]).sum(), held.sum()), be
 
 # %%
 cheap = interp.head_scores(
-    model, ["gradient", "output norm"], on=judge, metric=interp.methods.runs.text_loss(judge)
+    model, ["gradient", "output norm"], on=judge, metric=interp.methods.runs.loss_metric(judge)
 )
 three = {
     "ablation": held,
@@ -242,7 +242,7 @@ print(
 # %%
 text = interp.tasks.text(model, n=wide, length=64).heldout()
 thirds = {"first third": range(10), "second third": range(10, 20), "last third": range(20, 30)}
-profile = interp.methods.attention.distance_profile(model, text, groups=thirds)
+profile = interp.methods.attention.attention_by_distance(model, text, groups=thirds)
 profile.sel(distance=range(1, 25)).plot(
     title="attention by distance back, the first token left out"
 )
@@ -271,7 +271,7 @@ print(v_trend)
 # differ most. Each head is coloured by the detector that answers strongest to it.
 
 # %% tags=["cover"]
-space = interp.methods.attention.pattern_space(model, text, components=2)
+space = interp.methods.attention.pattern_components(model, text, components=2)
 interp.plots.scatter(
     *space.values,
     far.labels(),
@@ -291,13 +291,15 @@ kinds = {"with the sink": dict(sink=True), "without it": dict(sink=False)}
 v_few = few_kinds.judge(
     {
         k: measured(
-            interp.methods.attention.variance_explained(model, text, components=10, **kinds[k])
+            interp.methods.attention.pattern_variance_explained(
+                model, text, components=10, **kinds[k]
+            )
         )
         for k in kinds
     },
     control={
         k: measured(
-            interp.methods.attention.variance_explained(
+            interp.methods.attention.pattern_variance_explained(
                 model, text, components=10, shuffled=True, **kinds[k]
             )
         )
@@ -379,12 +381,12 @@ verdicts(
 # %% [markdown]
 # ## Try it
 #
-# `interp.head_scores(model)` on any model; `interp.ablate(model, judge, ["L0H3", "L0H4"], metric=interp.methods.runs.text_loss(judge))`
+# `interp.head_scores(model)` on any model; `interp.ablate(model, judge, ["L0H3", "L0H4"], metric=interp.methods.runs.loss_metric(judge))`
 # ablates heads together; `interp.tasks.text(model, corpus=interp.texts.documentation())` is another kind of text.
 # Here are the 27 at once:
 
 # %%
-interp.ablate(model, judge, best, reference=others, metric=interp.methods.runs.text_loss(judge))
+interp.ablate(model, judge, best, reference=others, metric=interp.methods.runs.loss_metric(judge))
 
 # %% [markdown]
 # ## What did not reproduce

@@ -367,7 +367,7 @@ held["conflict"].sel(set="first token → last").plot(
     title="Conflict: change of the told answer's probability, first token → last cut"
 )
 # %%
-interp.methods.attention.stream_norms(model, judge["facts"]).sel(layer=12)
+interp.methods.attention.residual_norms(model, judge["facts"]).sel(layer=12)
 
 # %% [markdown]
 # The first token is an attention sink: its residual stream is over 150 times as long as any other. Heads

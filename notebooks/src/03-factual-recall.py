@@ -197,7 +197,7 @@ curves = {
     "enough? logit difference restored": enough,
     "needed? logit difference lost": lost,
 }
-windows = interp.methods.runs.stack(
+windows = interp.methods.runs.stack_results(
     curves, axis="what", name="Six MLPs at the country, by the centre of the window"
 )
 windows.plot(title="Six MLPs at the country: layer 0 in the window, or not (centre 4 and up)?")
@@ -211,7 +211,7 @@ alone = interp.patch(model, find, "mlp.*@SUBJECT", unit="fraction", metric="prob
 alone_lost = 1 - interp.patch(
     model, find, "mlp.*@SUBJECT", direction="noising", unit="fraction", metric="prob"
 )
-interp.methods.runs.stack({"enough?": alone, "needed?": alone_lost}, axis="what").plot(
+interp.methods.runs.stack_results({"enough?": alone, "needed?": alone_lost}, axis="what").plot(
     title="One MLP at the country: p(answer) restored, or lost"
 )
 # %% [markdown]
@@ -358,7 +358,7 @@ first = {
     for k, r in means.items()
 }
 best = {k: half + int(first[k].values[half:].argmin()) for k in means}
-interp.methods.runs.stack(first, axis="mean over").sel(layer=range(1, layers)).plot(
+interp.methods.runs.stack_results(first, axis="mean over").sel(layer=range(1, layers)).plot(
     title="Answer over country when an MLP takes a mean (layer 0 left out)"
 )
 # %%
@@ -408,7 +408,7 @@ print(
 # %%
 asked = {"capitals": judge, "languages": languages}
 lens = {k: interp.logit_lens(model, t, metric="prob") for k, t in asked.items()}
-interp.methods.runs.stack(lens, axis="relation").plot(
+interp.methods.runs.stack_results(lens, axis="relation").plot(
     title="p(answer) if the model ended after this layer (END)"
 )
 # %%

@@ -167,7 +167,9 @@ again = {
     for name, task in held.items()
 }
 pair = {name: again[name] for name in ("IOI", "laundry", "docstring")}
-interp.methods.runs.stack(pair, "task").plot(title="Share of the answer that goes with each head")
+interp.methods.runs.stack_results(pair, "task").plot(
+    title="Share of the answer that goes with each head"
+)
 # %%
 for name, scores in again.items():
     print(f"{name:16}", *(f"{label} {value:+.2f} " for label, value, *_ in scores.top(8).rows))
@@ -263,19 +265,19 @@ for name in names:
 scored = {}
 for half, task in (("find", made["IOI"]), ("held out", held["IOI"])):
     look, write = (
-        interp.methods.attention.attends(model, task, "END", "IO"),
+        interp.methods.attention.attention_between(model, task, "END", "IO"),
         interp.logit_attribution(model, task),
     )
     scored[half] = {
-        "mover": interp.methods.circuits.role_score(look, write),
-        "negative mover": interp.methods.circuits.role_score(look, 0 - write),
+        "mover": interp.methods.circuits.attention_times_effect(look, write),
+        "negative mover": interp.methods.circuits.attention_times_effect(look, 0 - write),
     }
 movers = scored["find"]["mover"].top(3, by="high").labels
 for half, task in (("find", made["IOI"]), ("held out", held["IOI"])):
-    gaze = interp.methods.runs.attention_to(movers, "IO", minus="S1", task=task)
+    gaze = interp.methods.runs.attention_metric(movers, "IO", minus="S1", task=task)
     steered = interp.attribution_patch(model, task, "L*H*", direction="noising", metric=gaze)
-    scored[half]["S-inhibition"] = interp.methods.circuits.role_score(
-        interp.methods.attention.attends(model, task, "END", "S2"), 0 - steered
+    scored[half]["S-inhibition"] = interp.methods.circuits.attention_times_effect(
+        interp.methods.attention.attention_between(model, task, "END", "S2"), 0 - steered
     )
 inhibitors = [
     h for h in scored["find"]["S-inhibition"].top(7, by="high").labels if h not in movers
@@ -316,7 +318,7 @@ paths = {
     name: 1 - interp.path_patch(model, held[name], "L*H*", queries, through="mlps", **options)
     for name in ("IOI", "laundry")
 }
-interp.methods.runs.stack(paths, "task").plot(
+interp.methods.runs.stack_results(paths, "task").plot(
     title="Share of the answer that goes by way of the movers' queries"
 )
 for name, told in paths.items():
@@ -369,7 +371,7 @@ turned = interp.effect(
     model,
     colored,
     forced,
-    metric=interp.methods.runs.attention_to(movers, "COLOR", minus="OTHER_COLOR", task=colored),
+    metric=interp.methods.runs.attention_metric(movers, "COLOR", minus="OTHER_COLOR", task=colored),
 )
 gain.plot(title="Colored Objects: change of accuracy, heads made to attend to the wrong colors")
 # %%

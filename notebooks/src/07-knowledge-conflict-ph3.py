@@ -398,7 +398,7 @@ for one in list(best)[:5]:
     print(f"{' '.join(one):20} {' '.join(best[one][:5])}: of 13 shared with {', '.join(shared)}")
 
 # %%
-interp.methods.attention.attends(model, judge, "END", "TOLD").pick(
+interp.methods.attention.attention_between(model, judge, "END", "TOLD").pick(
     best["paths", "context"][:5] + best["paths", "memory"][:5]
 ).plot(title="Attention from END to the told capital: five context, five memory heads")
 # %% [markdown]
@@ -461,7 +461,7 @@ sets["random"] = interp.methods.runs.random_heads(
     model, best["paths", "memory"][:5], sets=1, layers=late, avoid=rule["avoid"]
 )[0]
 loss = interp.ablate(
-    model, text, list(sets.values()), by="zero", metric=interp.methods.runs.text_loss(text)
+    model, text, list(sets.values()), by="zero", metric=interp.methods.runs.loss_metric(text)
 )
 more = {name: measured(rise) for name, rise in zip(sets, loss.examples)}
 v_cost = cost.judge({part: more[f"paths: {part}"] for part in cost.parts})

@@ -272,7 +272,7 @@ for who, area in areas.items():
 # %%
 grid = np.linspace(0, 1, 51)
 curves = {
-    who: interp.methods.circuits.roc(average(scores[who]["IOI"]), truth["IOI"])
+    who: interp.methods.circuits.roc_curve(average(scores[who]["IOI"]), truth["IOI"])
     for who in list(scores)[:6]
 }
 told = [np.interp(grid, curve.coords[curve.dims[0]], curve.values) for curve in curves.values()]

@@ -196,7 +196,7 @@ print(
 
 # %%
 norms = {
-    name: interp.methods.attention.site_norms(model, inputs["prose"], where)
+    name: interp.methods.attention.activation_norms(model, inputs["prose"], where)
     for name, where in (("value", "L*KV*.v"), ("key", "L*KV*.k"), ("stream", "resid_post.*"))
 }
 over = {

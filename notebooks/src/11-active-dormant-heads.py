@@ -361,7 +361,7 @@ costs = {
         judge[name],
         [[h] for h in heads],
         by="zero",
-        metric=interp.methods.runs.text_loss(judge[name]),
+        metric=interp.methods.runs.loss_metric(judge[name]),
     )
     for name in find
 }

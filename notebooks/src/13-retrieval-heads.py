@@ -357,7 +357,7 @@ verdicts(
 # `interp.tasks.needle(model, depth=0.0, forced=True)`, or take longer texts (`length=1024`). Another model: set `MODEL`.
 
 # %%
-interp.methods.attention.attends(model, judge, "END", "NEEDLE0").top(5)
+interp.methods.attention.attention_between(model, judge, "END", "NEEDLE0").top(5)
 
 # %% [markdown]
 # ## What did not reproduce

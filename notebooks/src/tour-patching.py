@@ -189,5 +189,5 @@ interp.causal_trace(model, task, "resid_pre.*@*", subject="S2", samples=2 if FAS
 # ## Try it
 #
 # Put your own places in: `interp.patch(model, task, "L19KV*.k")` patches keys (which three query heads share),
-# `interp.patch(model, task, "mlp.0.post#*@S2")` single neurons, `metric="rank"` or `interp.methods.runs.kl_to(model, task)` judge
+# `interp.patch(model, task, "mlp.0.post#*@S2")` single neurons, `metric="rank"` or `interp.methods.runs.kl_metric(model, task)` judge
 # by something else, `direction="noising"` turns every question around.

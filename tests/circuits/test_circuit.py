@@ -10,7 +10,7 @@ import interp
 from interp.circuits import Circuit, load
 from interp.dims import Graph
 from interp.methods.circuits.discovery import eap_ig
-from interp.methods.circuits.edges import Edges, exist
+from interp.methods.circuits.edges import Edges, edge_mask
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
@@ -73,7 +73,7 @@ def toy_scores(edges, graph=GQA):
     senders, receivers = (
         [str(x) for x in f(graph)] for f in (interp.sites.senders, interp.sites.receivers)
     )
-    values = np.where(exist(graph).numpy(), 1e-3, np.nan)
+    values = np.where(edge_mask(graph).numpy(), 1e-3, np.nan)
     for (s, r), score in edges.items():
         values[senders.index(s), receivers.index(r)] = score
     return Result(
@@ -139,8 +139,8 @@ def test_set_algebra_is_that_of_edges(found):
         and set(a - b) == set(a) - set(b)
     )
     assert a.jaccard(b) == len(set(a) & set(b)) / len(set(a) | set(b)) and a.jaccard(a) == 1
-    assert len(~a) + len(a) == int(exist(a.graph).sum()) and not set(~a) & set(a)
-    assert a.share == 30 / int(exist(a.graph).sum())
+    assert len(~a) + len(a) == int(edge_mask(a.graph).sum()) and not set(~a) & set(a)
+    assert a.share == 30 / int(edge_mask(a.graph).sum())
 
 
 def test_nodes_are_the_components_at_the_ends():

@@ -37,7 +37,7 @@ def test_the_auc_by_hand(wired):
     scores = discovery.random(model, task)
     assert (
         auc(
-            edges.scores(
+            edges.edge_scores(
                 torch.from_numpy(circuit.weights())[None],
                 model,
                 task,
@@ -52,7 +52,7 @@ def test_the_auc_by_hand(wired):
     )
     assert (
         auc(
-            edges.scores(
+            edges.edge_scores(
                 -torch.from_numpy(circuit.weights())[None],
                 model,
                 task,
@@ -67,7 +67,7 @@ def test_the_auc_by_hand(wired):
     )  # size
     assert (
         auc(
-            edges.scores(
+            edges.edge_scores(
                 torch.zeros(1, *scores.values.shape), model, task, "", "", scores.metadata, False
             ),
             circuit,

@@ -86,15 +86,18 @@ VERBS = {
     "ablate": lambda m, t: interp.ablate(m, t, "L*H*"),
     "ablate, hooks": lambda m, t: interp.ablate(m, t, "mlp.*@END", by="resample", **HOOKS),
     "ablate, zero": lambda m, t: interp.ablate(m, t, "L*H*", by="zero"),
-    "attends": lambda m, t: interp.methods.attention.attends(m, t, "END", "S2"),
+    "attention_between": lambda m, t: interp.methods.attention.attention_between(m, t, "END", "S2"),
     "attention_knockout": lambda m, t: interp.attention_knockout(m, t, "END", "S2", window=1),
     "attention_knockout, hooks": lambda m, t: interp.attention_knockout(
         m, t, "END", "S2", window=2, **HOOKS
     ),
     "attention_patterns": lambda m, t: interp.attention_patterns(m, t, "L*H*", weighted=True),
     "attention_received": lambda m, t: interp.methods.attention.attention_received(m, t),
-    "attention_to": lambda m, t: interp.patch(
-        m, t, "L*H*", metric=interp.methods.runs.attention_to(["L2H0"], "IO", minus="S2", task=t)
+    "attention_metric": lambda m, t: interp.patch(
+        m,
+        t,
+        "L*H*",
+        metric=interp.methods.runs.attention_metric(["L2H0"], "IO", minus="S2", task=t),
     ),
     "attribution_patch": lambda m, t: interp.attribution_patch(m, t, "L*H*"),
     "attribution_patch, hooks": lambda m, t: interp.attribution_patch(m, t, "L*H*", **HOOKS),
@@ -117,12 +120,12 @@ VERBS = {
     "difference_of_means": lambda m, t: interp.methods.steering.difference_of_means(
         m, t, where="resid_post.1@END"
     ),
-    "distance_profile": lambda m, t: interp.methods.attention.distance_profile(m, t),
+    "attention_by_distance": lambda m, t: interp.methods.attention.attention_by_distance(m, t),
     "effect": lambda m, t: interp.methods.patching.effect(m, t, direction().push(2.0)),
     "evaluate": lambda m, t: interp.evaluate(m, t, circuit(m, t)),
     "evaluate, hooks": lambda m, t: interp.evaluate(m, t, circuit(m, t), sets=1, **HOOKS),
     "evaluate, mean": lambda m, t: interp.evaluate(m, t, circuit(m, t), sets=1, by="mean"),
-    "variance_explained": lambda m, t: interp.methods.attention.variance_explained(
+    "pattern_variance_explained": lambda m, t: interp.methods.attention.pattern_variance_explained(
         m, t, components=3
     ),
     "faithfulness_curve": lambda m, t: interp.faithfulness_curve(m, t, scores(m, t), (0.1, 0.5)),
@@ -132,14 +135,16 @@ VERBS = {
     "greedy_ablation": lambda m, t: interp.methods.ablation.greedy_ablation(m, t, "L*H*", steps=2),
     "head_scores": lambda m, t: interp.head_scores(m),
     "head_scores, importance": lambda m, t: interp.head_scores(m, ["ablation", "gradient"], on=t),
-    "injection": lambda m, t: interp.run(m, t, interp.methods.steering.injection(m, t, 0.5)).logits,
-    "kl_to": lambda m, t: interp.patch(m, t, "L*H*", metric=interp.methods.runs.kl_to(m, t)),
+    "injection_interventions": lambda m, t: (
+        interp.run(m, t, interp.methods.steering.injection_interventions(m, t, 0.5)).logits
+    ),
+    "kl_metric": lambda m, t: interp.patch(
+        m, t, "L*H*", metric=interp.methods.runs.kl_metric(m, t)
+    ),
     "logit_attribution": lambda m, t: interp.logit_attribution(m, t),
     "logit_lens": lambda m, t: interp.logit_lens(m, t, "resid_post.*@*", metric="rank"),
-    "logits_when_patched": lambda m, t: interp.methods.patching.logits_when_patched(m, t)[1](
-        "L1H0"
-    ),
-    "match_kl": lambda m, t: interp.methods.steering.match_kl(
+    "patched_logits": lambda m, t: interp.methods.patching.patched_logits(m, t)[1]("L1H0"),
+    "matched_kl_strengths": lambda m, t: interp.methods.steering.matched_kl_strengths(
         m, TEXTS, {"a": direction()}, tolerance=0.2
     ),
     "minimality": lambda m, t: interp.methods.circuits.minimality(
@@ -161,7 +166,7 @@ VERBS = {
     "path_patch, hooks": lambda m, t: interp.path_patch(
         m, t, "L0H*", "L2H1.q_in@END", through="mlps", **HOOKS
     ),
-    "pattern_space": lambda m, t: interp.methods.attention.pattern_space(m, t),
+    "pattern_components": lambda m, t: interp.methods.attention.pattern_components(m, t),
     "qk_readout": lambda m, t: interp.methods.weights.qk_readout(m, "L1H0", [5, 6], k=3),
     "random_tokens": lambda m, t: interp.attention_knockout(
         m, t, "END", interp.methods.ablation.token_set(t, "S2")
@@ -170,8 +175,10 @@ VERBS = {
         m, t, ["L0H1", "L1H0"], [1, 2], sets=2
     ),
     "run": lambda m, t: interp.run(m, t, keep=["L*H*.z@IO", "resid_post.1"]),
-    "side_effect": lambda m, t: interp.methods.steering.side_effect(m, TEXTS, direction()),
-    "site_norms": lambda m, t: interp.methods.attention.site_norms(m, t),
+    "steering_side_effect": lambda m, t: interp.methods.steering.steering_side_effect(
+        m, TEXTS, direction()
+    ),
+    "activation_norms": lambda m, t: interp.methods.attention.activation_norms(m, t),
     "soft_injection": lambda m, t: interp.methods.steering.soft_injection(m, t, t, steps=2),
     "soft_injection, hooks": lambda m, t: interp.methods.steering.soft_injection(
         m, t, t, steps=2, **HOOKS
@@ -179,14 +186,16 @@ VERBS = {
     "stability": lambda m, t: interp.methods.circuits.stability(
         m, t, method="eap", n=20, resamples=2, seeds=2
     ),
-    "steer": lambda m, t: interp.steer(m, t, direction(), side=TEXTS),
-    "stream_norms": lambda m, t: interp.methods.attention.stream_norms(m, t),
+    "steer": lambda m, t: interp.steer(m, t, direction(), other_texts=TEXTS),
+    "residual_norms": lambda m, t: interp.methods.attention.residual_norms(m, t),
     "task_vector": lambda m, t: interp.methods.steering.task_vector(m, t, "resid_post.1@END"),
-    "text_loss": lambda m, t: interp.ablate(m, t, "L*H*", metric=interp.methods.runs.text_loss(t)),
+    "loss_metric": lambda m, t: interp.ablate(
+        m, t, "L*H*", metric=interp.methods.runs.loss_metric(t)
+    ),
     "tuned_lens": lambda m, t: interp.logit_lens(
         m, t, lens=interp.methods.lenses.tuned_lens(m, ids(), steps=3, batch=8, cached=False)
     ),
-    "word_gain": lambda m, t: interp.methods.steering.word_gain(
+    "token_logit_gain": lambda m, t: interp.methods.steering.token_logit_gain(
         m, TEXTS, {"a": direction()}, {"a": 1.0}, {"a": [5, 6]}, [7, 8]
     ),
     "write_lens": lambda m, t: interp.methods.lenses.write_lens(m, t),
@@ -307,8 +316,8 @@ WIDGETS = {
 }
 # What reads results, dictionaries or files alone, and meets no tensor of a model.
 NO_MODEL = {
-    *"Direction Metric agreement cpr_cmd attribution_error stack discover with_evaluation".split(),
-    *"head_overlap random_circuits random_heads repeated_tokens roc role_score".split(),
+    *"Direction Metric agreement cpr_cmd attribution_error stack_results discover with_evaluation".split(),
+    *"head_overlap random_circuits random_heads repeated_tokens roc_curve attention_times_effect".split(),
     *"token_set token_sets".split(),
     *"Activations Card Dictionary FeatureCircuit Firings Prompted Synthetic cards".split(),
     *"from_sae identity cached_in load nonlinear_share page pareto synthetic table".split(),

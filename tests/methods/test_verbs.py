@@ -7,9 +7,9 @@ import torch
 import interp
 from interp.edits import set_to, zero
 from interp.interventions import Intervention, run
-from interp.methods.attention.attention_patterns import attends
+from interp.methods.attention.attention_patterns import attention_between
 from interp.methods.attention.head_scores import repeated_tokens
-from interp.methods.runs import attention_to
+from interp.methods.runs import attention_metric
 from interp.models import bridge
 from interp.tasks.metrics import Metric
 
@@ -53,7 +53,7 @@ def test_positions_before_the_first_difference_have_exactly_no_effect(any_tiny, 
 
 
 def test_a_measure_may_read_attention_instead_of_logits(any_tiny, ioi):
-    metric = attention_to(["L2H0"], "IO", minus="S2", task=ioi)
+    metric = attention_metric(["L2H0"], "IO", minus="S2", task=ioi)
     effect = interp.patch(any_tiny, ioi, "L*H*", direction="noising", metric=metric)
     assert effect.unit == "share of attention"
     later = effect.sel(layer=2).values
@@ -205,8 +205,8 @@ def test_the_lens_reads_every_position(any_tiny, ioi):
         (lambda m, t: interp.logit_lens(m, t, "resid_post.*"), "one position at a time"),
         (lambda m, t: interp.logit_attribution(m, t, "L*H*.z"), "what writes to the stream"),
         (lambda m, t: interp.attention_patterns(m, t, "mlp.*"), "attention belongs to heads"),
-        (lambda m, t: attends(m, t, "S1", "END"), "comes after"),
-        (lambda m, t: attends(m, t, "END", "I0"), "did you mean 'IO'"),
+        (lambda m, t: attention_between(m, t, "S1", "END"), "comes after"),
+        (lambda m, t: attention_between(m, t, "END", "I0"), "did you mean 'IO'"),
         (lambda m, t: interp.head_scores(m, ["indction"]), "did you mean 'induction'"),
     ],
 )
@@ -226,7 +226,7 @@ def test_patterns_are_causal_rows_that_sum_to_one(any_tiny, ioi):
 
 def test_attends_reads_the_pattern_at_each_examples_own_positions(any_tiny, ioi):
     pattern = interp.attention_patterns(any_tiny, ioi).examples  # [layer head dest src n]
-    shares = attends(any_tiny, ioi, "S2", "S1").examples
+    shares = attention_between(any_tiny, ioi, "S2", "S1").examples
     for i in range(len(ioi)):
         at, to = int(ioi.positions["S2"][i]), int(ioi.positions["S1"][i])
         np.testing.assert_allclose(shares[:, :, i], pattern[:, :, at, to, i], atol=1e-6)
@@ -355,7 +355,7 @@ def test_every_metric_both_ways(any_tiny, ioi, metric):
 
 
 def test_attention_is_measured_the_same_both_ways(any_tiny, ioi):
-    metric = attention_to(["L2H0", "L1H1"], "IO", minus="S2", task=ioi)
+    metric = attention_metric(["L2H0", "L1H1"], "IO", minus="S2", task=ioi)
     for where in ("L*H*@END", "resid_pre.*@S2", [["L0H0", "L1H1"], ["mlp.0"]]):
         ways = [
             interp.patch(any_tiny, ioi, where, direction="noising", metric=metric, backend=backend)
@@ -397,6 +397,6 @@ def test_random_heads_are_layer_matched_and_new(any_tiny):
 
 
 def test_stream_norms_by_hand(any_tiny, ioi):
-    norms = interp.methods.attention.stream_norms(any_tiny, ioi)
+    norms = interp.methods.attention.residual_norms(any_tiny, ioi)
     kept = run(any_tiny, ioi, keep=["resid_post.1"]).kept["resid_post.1"]
     np.testing.assert_allclose(norms.sel(layer=1).examples, kept.norm(dim=-1).T.numpy(), rtol=1e-5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import interp
-from interp.methods.runs import attention_to
+from interp.methods.runs import attention_metric
 
 # what a thousandth of a logit is to effects of several logits; the tiny models are held to 1e-4
 CLOSE = dict(atol=1e-3, rtol=1e-3)
@@ -60,11 +60,11 @@ def test_ablating(smollm2, ioi, by):
 
 @pytest.mark.parametrize("metric", ["prob", "rank", "kl", "attention"])
 def test_measures(smollm2, ioi, metric):
-    metric = {
-        "kl": lambda: interp.methods.runs.kl_to(smollm2, ioi),
-        "attention": lambda: attention_to(["L23H3"], "S2", task=ioi),
+    made = {
+        "kl": lambda: interp.methods.runs.kl_metric(smollm2, ioi),
+        "attention": lambda: attention_metric(["L23H3"], "S2", task=ioi),
     }
-    metric = metric[metric]() if metric in metric else metric
+    metric = made[metric]() if metric in made else metric
     engine, hooks = both(
         interp.patch, smollm2, ioi, [["L20H0"], ["mlp.0@S2"], ["resid_post.25@END"]], metric=metric
     )

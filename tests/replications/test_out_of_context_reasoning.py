@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-import interp
 from interp import toys
 from interp.replications import superposition_scaling as toy
 from interp.replications.out_of_context_reasoning import answers, margins, norms, questions

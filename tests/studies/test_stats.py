@@ -21,10 +21,10 @@ ONE = scores([[5, -4, 3], [2, 1, 0]])
 def test_the_area_of_cells_by_hand():
     # known: 5 and 2; others 4 3 1 0: 5 beats four, 2 beats two of four
     truth = ["L0H0", "L1H0"]
-    assert interp.methods.circuits.roc(ONE, truth).metadata["auc"] == pytest.approx(6 / 8)
-    assert interp.methods.circuits.roc(ONE, truth, absolute=False).metadata["auc"] == pytest.approx(
-        7 / 8
-    )
+    assert interp.methods.circuits.roc_curve(ONE, truth).metadata["auc"] == pytest.approx(6 / 8)
+    assert interp.methods.circuits.roc_curve(ONE, truth, absolute=False).metadata[
+        "auc"
+    ] == pytest.approx(7 / 8)
     got = mean_auroc({"a": [ONE]}, {"a": truth})
     assert got.value == pytest.approx(6 / 8) and got.low <= got.value <= got.high and got.n == 6
     tied = mean_auroc({"a": [ONE], "b": [scores(np.ones((2, 3)))]}, {"a": truth, "b": truth})
@@ -50,4 +50,4 @@ def test_areas_say_what_is_missing():
     with pytest.raises(ValueError, match="no score"):
         mean_auroc({"a": [scores([[np.nan, 1, 2], [3, 4, 5]])]}, {"a": ["L0H0"]})
     with pytest.raises(ValueError, match="did you mean 'L0H0'|L9H9"):
-        interp.methods.circuits.roc(ONE, ["L9H9"])
+        interp.methods.circuits.roc_curve(ONE, ["L9H9"])

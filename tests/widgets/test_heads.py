@@ -278,7 +278,7 @@ def test_a_prompt_of_ones_own(tiny):
 
 
 def test_the_grid_takes_any_result_over_layer_and_head(tiny, task):
-    scores = interp.methods.attention.attends(tiny, task, "END", "IO")
+    scores = interp.methods.attention.attention_between(tiny, task, "END", "IO")
     grid = widgets.heads(tiny, task, scores).wait()
     assert grid.unit == "share of attention" and np.allclose(
         grid.values, scores.values.ravel(), atol=1e-3

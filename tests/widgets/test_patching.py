@@ -8,7 +8,7 @@ from javascript import run_in_node
 import interp
 from interp import widgets
 from interp.interventions import run
-from interp.methods.patching import logits_when_patched
+from interp.methods.patching import patched_logits
 from interp.widgets._patch_runs import SITES, coarse
 
 
@@ -108,8 +108,7 @@ def test_code_and_the_static_twin(tiny, task):
 def test_logits_when_patched_go_two_ways(any_tiny):
     task = interp.tasks.ioi(any_tiny, n=2)
     ways = [
-        logits_when_patched(any_tiny, task, "noising", backend=backend)
-        for backend in (None, "hooks")
+        patched_logits(any_tiny, task, "noising", backend=backend) for backend in (None, "hooks")
     ]
     assert torch.allclose(ways[0][0], run(any_tiny, task.clean, last_only=True).logits, atol=1e-4)
     for site in ("resid_pre.1@-1", "L1H2", "mlp.0@3", "attn.2@END", ["L0H1", "mlp.1@-1"]):

@@ -38,7 +38,7 @@ FULL = slice(0, 16)  # the places of a head that carry a register
 
 
 @dataclass(frozen=True)
-class Wired:
+class KnownModel:
     """One known circuit: the kind of model, its layers, what is written into it, the edges that do
     the task, the prompts.
 
@@ -147,7 +147,7 @@ def decoys(layers: int, kv_heads: int, seed: int) -> Weights:
     )
 
 
-def model(name: str, wired: Wired, seed: int) -> Any:
+def model(name: str, wired: KnownModel, seed: int) -> Any:
     """The model of a known circuit, with its words for a tokenizer; seed draws the decoys."""
     from interp.models.bridge import wrap
     from interp.models.tiny_models import word_tokenizer
@@ -167,7 +167,7 @@ def model(name: str, wired: Wired, seed: int) -> Any:
     return wrap(made.eval().requires_grad_(False), tokenizer, name)
 
 
-def _gpt2(wired: Wired, w: Weights, embedding: Tensor, unembedding: Tensor) -> Any:
+def _gpt2(wired: KnownModel, w: Weights, embedding: Tensor, unembedding: Tensor) -> Any:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     model = GPT2LMHeadModel(
@@ -201,7 +201,7 @@ def _gpt2(wired: Wired, w: Weights, embedding: Tensor, unembedding: Tensor) -> A
     return model
 
 
-def _llama(wired: Wired, w: Weights, embedding: Tensor, unembedding: Tensor) -> Any:
+def _llama(wired: KnownModel, w: Weights, embedding: Tensor, unembedding: Tensor) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     model = LlamaForCausalLM(
@@ -264,6 +264,6 @@ def task(
     )
 
 
-def said(words: Sequence[str]) -> str:
+def prompt_of(words: Sequence[str]) -> str:
     """The words as a prompt."""
     return "".join(" " + word for word in words)

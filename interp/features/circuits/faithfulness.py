@@ -77,8 +77,13 @@ def faithfulness(
         [_ablated(d, *kept[d.writes], *means[d.writes], skip) for d in many]
         for kept in sets.values()
     ]
-    values = sweep.vary(model, task.clean, cells, metric, task.positions, "faithfulness").double()
-    clean, nothing = sweep.read(model, task.clean, metric, task.positions).double(), values[0]
+    values = sweep.sweep_by_hooks(
+        model, task.clean, cells, metric, task.positions, "faithfulness"
+    ).double()
+    clean, nothing = (
+        sweep.unedited_metric(model, task.clean, metric, task.positions).double(),
+        values[0],
+    )
     span = float(clean.mean() - nothing.mean())
     if abs(span) < 1e-6:
         raise ValueError(

@@ -118,7 +118,7 @@ def latent_attribution(
         coords["pos"] = task.position_labels()
     else:
         examples = examples[:, 0]
-    clean = sweep.read(model, task.clean, metric, task.positions)
+    clean = sweep.unedited_metric(model, task.clean, metric, task.positions)
     said = sweep.provenance(
         model,
         task,
@@ -255,7 +255,7 @@ def mean_slope(
             else None
         )
 
-    engine = sweep.choose(model, backend, find)
+    engine = sweep.choose_engine(model, backend, find)
     go = (
         gradients.by_hooks(model, metric, task.clean, task.positions)
         if engine is None
@@ -302,10 +302,10 @@ def _exact(
         _edits(model, task, dictionary, change, *_place(order[:, i], real[:, i], kinds, by))
         for i in range(turns)
     ]
-    values = sweep.vary(
+    values = sweep.sweep_by_hooks(
         model, task.clean, runs, metric, task.positions, f"each latent of {dictionary.writes}"
     )
-    effects = (values - sweep.read(model, task.clean, metric, task.positions)).T
+    effects = (values - sweep.unedited_metric(model, task.clean, metric, task.positions)).T
     return (
         effects.new_zeros(flat.shape)
         .scatter_(1, order, torch.where(real, effects, 0.0))

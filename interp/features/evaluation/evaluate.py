@@ -22,7 +22,7 @@ from interp.features.dictionary import Dictionary
 from interp.features.loading import check
 from interp.features.sites import place
 from interp.interventions import Intervention, run
-from interp.methods.runs.sweep import choose, progress
+from interp.methods.runs.sweep import choose_engine, progress
 from interp.methods.runs.sweep import provenance as said_of
 from interp.methods.text.token_losses import chunk_losses
 from interp.models import bridge
@@ -212,7 +212,7 @@ def losses_with(
     """The loss of each chunk [1 + new chunk]: untouched, and with each of `new` [chunk pos d] in
     the site's place.
     """
-    engine = choose(model, backend, lambda: site_values.engine_for(model, [at]))
+    engine = choose_engine(model, backend, lambda: site_values.engine_for(model, [at]))
     with torch.no_grad(), bridge.LOCK:
         if engine is not None:
             return _lean_losses(engine, ids, at, [act, *new])

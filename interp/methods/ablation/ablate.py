@@ -12,7 +12,14 @@ from interp._errors import unknown
 from interp._types import Model
 from interp.edits import Edit, scale, set_to, zero
 from interp.interventions import Intervention, run
-from interp.methods.patching.patch import Where, at_position, carrier, layout, named, result
+from interp.methods.patching.patch import (
+    Where,
+    at_position,
+    expand_sites,
+    patched_site,
+    pattern_text,
+    sweep_result,
+)
 from interp.methods.runs import checkpoint, sweep
 from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.metrics import metric_of
@@ -63,10 +70,12 @@ def ablate(
     started = time.perf_counter()
     metric = metric_of(task, metric)
     edit = _edit(by, factor)
-    grid, groups = layout(model, task, where)
+    grid, groups = expand_sites(model, task, where)
     prompts = _reference(model, task, reference, by)
     rows = (
-        others(len(task), len(prompts), seed, same=reference is None) if by == "resample" else None
+        other_prompts(len(task), len(prompts), seed, same=reference is None)
+        if by == "resample"
+        else None
     )
     # Scaling acts on the value of the moment, which in a set is not the unablated run's: only hooks see it.
     ragged = not isinstance(prompts, Tensor)
@@ -76,12 +85,12 @@ def ablate(
         def source(kinds: list[str]) -> dict[str, list[Tensor]]:
             return _values(model, prompts, kinds, by, rows)
 
-    what = f"{by} ablation of {named(where)}"
+    what = f"{by} ablation of {pattern_text(where)}"
     # The empty set is the unablated run: in the same sweep it costs nothing. A file must know it
     # beforehand.
     ledger = resume and checkpoint.ledger(
         resume,
-        sweep.read(model, task.clean, metric, task.positions),
+        sweep.unedited_metric(model, task.clean, metric, task.positions),
         reference=list(prompts),
         rows=rows,
         factor=factor,
@@ -105,13 +114,13 @@ def ablate(
         task,
         f"ablate, {by}",
         started,
-        pattern=named(where),
+        pattern=pattern_text(where),
         metric=metric.name,
         clean=float(unablated.mean()),
         backend=ran,
         **({"reference": "mean over tokens, the first position apart"} if ragged else {}),
     )
-    return result(
+    return sweep_result(
         effects, grid, task, f"effect of {by} ablation on {metric.name}", metric.unit, said
     )
 
@@ -166,7 +175,7 @@ def _cells(
 ) -> list[list[Intervention]]:
     """For each group the interventions that ablate its sites."""
     dims = bridge.dims(model)
-    carriers = [[carrier(s, dims) for s in group] for group in groups]
+    carriers = [[patched_site(s, dims) for s in group] for group in groups]
     if edit is not None:
         return [[Intervention(c, edit) for c in group] for group in carriers]
     keep = sorted({str(c.at(None)) for group in carriers for c in group})
@@ -210,7 +219,7 @@ def _values(
     return {kind: [replace(t) for t in kept[kind]] for kind in kinds}
 
 
-def others(n: int, n_reference: int, seed: int, same: bool) -> Tensor:
+def other_prompts(n: int, n_reference: int, seed: int, same: bool) -> Tensor:
     """For each example another prompt of the reference, never itself when the reference is the
     task.
     """

@@ -17,7 +17,7 @@ from interp._types import Model
 from interp.edits import knock_out
 from interp.interventions import Intervention
 from interp.methods.ablation.token_sets import Tokens, token_set, token_sets
-from interp.methods.patching.effect import change_in, check_unit
+from interp.methods.patching.effect import check_unit, effects_in_unit
 from interp.methods.runs import sweep
 from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.metrics import metric_of
@@ -78,7 +78,7 @@ def attention_knockout(
     edges = _edges(model, task, at, to)
     windows = _windows(bridge.dims(model), window, heads, every)
     metric = metric_of(task, metric)
-    clean = sweep.read(model, task.clean, metric, task.positions)
+    clean = sweep.unedited_metric(model, task.clean, metric, task.positions)
     pairs = [(block, layers) for block in edges.values() for layers in windows.values()]
     varied, backend = sweep.sweep(
         model,
@@ -91,7 +91,7 @@ def attention_knockout(
         "attention knock-out",
         backend,
     )
-    changes, shown = change_in(unit, varied, clean, model, task, metric)
+    changes, shown = effects_in_unit(unit, varied, clean, model, task, metric)
     named = isinstance(at, Mapping) or isinstance(to, Mapping)
     dims, coords = (("set", "layer"), {"set": list(edges)}) if named else (("layer",), {})
     said = sweep.provenance(

@@ -11,7 +11,7 @@ import numpy as np
 from interp._errors import unknown
 from interp._types import Model
 from interp.methods.ablation.ablate import ablate
-from interp.methods.patching.patch import named, together
+from interp.methods.patching.patch import expand_patterns, pattern_text
 from interp.methods.runs import checkpoint, sweep
 from interp.methods.runs.any_prompts import any_prompts
 from interp.results import Result
@@ -64,7 +64,7 @@ def greedy_ablation(
     limit = len(free) if keep_best is None else min(keep_best, len(free))
     if not 1 <= steps <= limit:
         raise ValueError(
-            f"steps={steps} with {limit} candidates in {named(where)!r}: choose from 1 to {limit}"
+            f"steps={steps} with {limit} candidates in {pattern_text(where)!r}: choose from 1 to {limit}"
             " steps"
         )
     chosen: list[str] = []
@@ -79,7 +79,7 @@ def greedy_ablation(
             sets,
             by=by,
             metric=metric,
-            resume=checkpoint.numbered(resume, step),
+            resume=checkpoint.numbered_path(resume, step),
             **options,
         )
         gain = MOST[most] * effects.values
@@ -95,7 +95,7 @@ def greedy_ablation(
         task,
         f"greedy ablation, {by}",
         started,
-        candidates=named(where),
+        candidates=pattern_text(where),
         metric=effects.metadata["metric"],
         most=most,
         keep_best=keep_best,
@@ -178,4 +178,4 @@ def _names(model: Model, task: Any, where: str | Sequence[str]) -> list[str]:
             " 'L2H0'])"
         )
     some = task.parts[0].steps[0].task  # places are named, so that they are the same in all parts
-    return [str(site) for site in together(model, some, patterns)]
+    return [str(site) for site in expand_patterns(model, some, patterns)]

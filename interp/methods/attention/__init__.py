@@ -4,7 +4,7 @@
 | --- | --- |
 | the patterns themselves | `attention_patterns` |
 | which head is an induction, previous-token, retrieval, sink ... head | `head_scores` |
-| positions that draw attention from everywhere | `attention_sinks`, `stream_norms` |
+| positions that draw attention from everywhere | `attention_sinks`, `residual_norms` |
 | every head of a model on one page | `pattern_maps` |
 """
 

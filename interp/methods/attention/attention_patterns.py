@@ -50,7 +50,7 @@ def attention_patterns(
         return _side_by_side(
             [attention_patterns(model, task, head, weighted=weighted) for head in where], where
         )
-    tokens, a_task = prompts_of(task)
+    tokens, a_task = prompt_tokens(task)
     site = _heads(where)
     grid = sites.expand(site, bridge.dims(model))
     key = f"{site}.pattern"
@@ -58,7 +58,7 @@ def attention_patterns(
     kept = run(model, tokens, keep=[key, values] if weighted else [key], last_only=True).kept
     pattern = kept[key]
     if weighted:
-        pattern = pattern * written(model, site, kept[values])[..., None, :]
+        pattern = pattern * value_norms(model, site, kept[values])[..., None, :]
     examples = to_numpy(pattern.movedim(-3, -1))  # [... dest src batch]
     labels = token_labels(model, tokens[0])
     name, unit = (
@@ -89,7 +89,7 @@ def _side_by_side(each: Sequence[Result], heads: Sequence[str]) -> Result:
     )
 
 
-def written(model: Model, heads: Site, values: Tensor) -> Tensor:
+def value_norms(model: Model, heads: Site, values: Tensor) -> Tensor:
     """The norm of v @ W_O for the heads' stars [... batch pos], from values [(layer) kv_head batch
     pos d_head].
     """
@@ -109,14 +109,14 @@ def written(model: Model, heads: Site, values: Tensor) -> Tensor:
 
 
 @any_prompts(reads=True)
-def attends(model: Model, task: Any, at: str, to: str, where: str = "L*H*") -> Result:
+def attention_between(model: Model, task: Any, at: str, to: str, where: str = "L*H*") -> Result:
     """How much each head attends from one named position to another, per example.
 
     Unit: share of attention (0 to 1). An evenly attending head would give 1 / (number of tokens up
     to `at`).
 
     Example:
-        >>> attends(model, task, "END", "IO").top(5)       # who looks at the indirect object?
+        >>> attention_between(model, task, "END", "IO").top(5)       # who looks at the indirect object?
     """
     started = time.perf_counter()
     grid = sites.expand(_heads(where), bridge.dims(model))
@@ -159,7 +159,7 @@ def _heads(where: str) -> Site:
     return site
 
 
-def prompts_of(task: Any) -> tuple[Tensor, Any]:
+def prompt_tokens(task: Any) -> tuple[Tensor, Any]:
     """(token ids [batch pos], the task or None) of a task, or of token ids."""
     if isinstance(task, Task):
         return task.clean, task

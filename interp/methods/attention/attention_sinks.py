@@ -10,7 +10,7 @@ from interp import sites
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.interventions import run
-from interp.methods.attention.attention_patterns import _heads, prompts_of
+from interp.methods.attention.attention_patterns import _heads, prompt_tokens
 from interp.methods.runs import sweep
 from interp.methods.runs.any_prompts import any_prompts
 from interp.models import bridge
@@ -43,7 +43,7 @@ def attention_received(
         position when this is above 0.3 at 64 tokens.
     """
     started = time.perf_counter()
-    tokens, a_task = prompts_of(task)
+    tokens, a_task = prompt_tokens(task)
     grid = sites.expand(_heads(where), bridge.dims(model))
     key = f"{grid.pattern}.pattern"
     got = torch.cat(
@@ -85,22 +85,22 @@ def _received(pattern: Tensor, to_one: bool) -> Tensor:
 
 
 @any_prompts(raw=True)
-def site_norms(model: Model, task: Any, where: str = "L*KV*.v") -> Result:
+def activation_norms(model: Model, task: Any, where: str = "L*KV*.v") -> Result:
     """The Euclidean norm of what is at these sites, at each position.
 
     Example:
-        >>> site_norms(model, tokens, "L*KV*.v").mean("layer", "kv_head").plot()         # values: a sink's are short
-        >>> site_norms(model, tokens, "resid_post.*").plot()                            # the stream: a sink's is long
+        >>> activation_norms(model, tokens, "L*KV*.v").mean("layer", "kv_head").plot()         # values: a sink's are short
+        >>> activation_norms(model, tokens, "resid_post.*").plot()                            # the stream: a sink's is long
 
     Args:
-        task: A task (its clean prompts), or token ids. Unit: the site's own. `stream_norms` is the
+        task: A task (its clean prompts), or token ids. Unit: the site's own. `residual_norms` is the
             same for the stream of a task, whose positions have names.
 
     Returns:
         Axes: the stars of `where`, then pos; examples are prompts.
     """
     started = time.perf_counter()
-    tokens, a_task = prompts_of(task)
+    tokens, a_task = prompt_tokens(task)
     names = {"END": None} if a_task is None else a_task.positions
     grid = sites.expand(where, bridge.dims(model), tokens.shape[1], names)
     key = str(grid.pattern)

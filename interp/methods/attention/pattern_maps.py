@@ -14,7 +14,7 @@ from torch import Tensor
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.interventions import run
-from interp.methods.attention.attention_patterns import prompts_of
+from interp.methods.attention.attention_patterns import prompt_tokens
 from interp.methods.runs import sweep
 from interp.methods.runs.any_prompts import any_prompts
 from interp.models import bridge
@@ -22,14 +22,14 @@ from interp.results import Result
 
 
 @any_prompts(raw=True)
-def distance_profile(
+def attention_by_distance(
     model: Model, task: Any, *, groups: Mapping[str, Sequence[int]] | None = None
 ) -> Result:
     """How much each head attends to the token 0, 1, 2, ... places back, position 0 left out.
 
     Example:
-        >>> distance_profile(model, tokens).sel(layer=3, head=2).plot()
-        >>> distance_profile(model, tokens, groups={"early": range(10), "late": range(20, 30)}).plot()    # means of heads
+        >>> attention_by_distance(model, tokens).sel(layer=3, head=2).plot()
+        >>> attention_by_distance(model, tokens, groups={"early": range(10), "late": range(20, 30)}).plot()    # means of heads
 
     Args:
         task: A task, or token ids [batch pos]. Unit: share of attention, the mean over the
@@ -43,7 +43,7 @@ def distance_profile(
         Axes: layer, head, distance.
     """
     started = time.perf_counter()
-    tokens, a_task = prompts_of(task)
+    tokens, a_task = prompt_tokens(task)
     pattern = _patterns(model, tokens)[..., 1:, 1:]
     examples = to_numpy(_by_distance(pattern).permute(0, 1, 3, 2))
     n = tokens.shape[1] - 1
@@ -98,7 +98,7 @@ def _by_distance(pattern: Float[Tensor, "*more dest src"]) -> Float[Tensor, "*mo
 
 
 @any_prompts(raw=True, join=False)
-def pattern_space(
+def pattern_components(
     model: Model,
     task: Any,
     *,
@@ -110,7 +110,7 @@ def pattern_space(
     """Where each head's attention pattern lies among all heads' patterns: its principal components.
 
     Example:
-        >>> pattern_space(model, tokens).plot()                     # a map for each component
+        >>> pattern_components(model, tokens).plot()                     # a map for each component
 
     Args:
         task: A task, or token ids [batch pos]. The patterns of all prompts, flattened and laid end
@@ -127,7 +127,7 @@ def pattern_space(
         case.
     """
     started = time.perf_counter()
-    tokens, a_task = prompts_of(task)
+    tokens, a_task = prompt_tokens(task)
     rows = torch.cat(_flat(_patterns(model, tokens), sink, shuffled, seed), 1)
     rows = rows - rows.mean(0)
     u, s, _ = torch.linalg.svd(rows @ rows.T)
@@ -162,7 +162,7 @@ def pattern_space(
 
 
 @any_prompts(raw=True)
-def variance_explained(
+def pattern_variance_explained(
     model: Model,
     task: Any,
     *,
@@ -175,15 +175,15 @@ def variance_explained(
     components explain.
 
     Each prompt has components of its own, so that prompts are examples. Options and source: see
-    `pattern_space`. Unit: share of the variance over heads (0 to 1). With as many components as
+    `pattern_components`. Unit: share of the variance over heads (0 to 1). With as many components as
     heads less one it is 1.
 
     Example:
-        >>> explained(model, tokens, components=10)                     # one number, an example a prompt
-        >>> explained(model, tokens, components=10, shuffled=True)      # its null
+        >>> pattern_variance_explained(model, tokens, components=10)                     # one number, an example a prompt
+        >>> pattern_variance_explained(model, tokens, components=10, shuffled=True)      # its null
     """
     started = time.perf_counter()
-    tokens, a_task = prompts_of(task)
+    tokens, a_task = prompt_tokens(task)
     shares = []
     for rows in _flat(_patterns(model, tokens), sink, shuffled, seed):
         rows = rows - rows.mean(0)

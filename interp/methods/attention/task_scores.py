@@ -13,7 +13,7 @@ from interp._types import Model
 from interp.interventions import Intervention, run
 from interp.methods.ablation.ablate import ablate
 from interp.methods.runs import sweep
-from interp.methods.runs.engine_sweep import reader
+from interp.methods.runs.engine_sweep import metric_reader
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 
@@ -189,7 +189,7 @@ def gradients_at_z(
         _, grads = lean.gradients(
             engine,
             task.clean,
-            reader(engine, metric, len(task)),
+            metric_reader(engine, metric, len(task)),
             ("z",),
             everywhere=metric.everywhere,
         )

@@ -1,7 +1,7 @@
 from interp.methods.circuits import discovery as discovery
 from interp.methods.circuits import edges as edges
 from interp.methods.circuits.agreement import agreement as agreement
-from interp.methods.circuits.agreement import roc as roc
+from interp.methods.circuits.agreement import roc_curve as roc_curve
 from interp.methods.circuits.agreement import stability as stability
 from interp.methods.circuits.discovery import discover as discover
 from interp.methods.circuits.evaluate import evaluate as evaluate
@@ -10,5 +10,5 @@ from interp.methods.circuits.evaluate import random_circuits as random_circuits
 from interp.methods.circuits.evaluate import with_evaluation as with_evaluation
 from interp.methods.circuits.faithfulness_curve import cpr_cmd as cpr_cmd
 from interp.methods.circuits.faithfulness_curve import faithfulness_curve as faithfulness_curve
+from interp.methods.circuits.head_overlap import attention_times_effect as attention_times_effect
 from interp.methods.circuits.head_overlap import head_overlap as head_overlap
-from interp.methods.circuits.head_overlap import role_score as role_score

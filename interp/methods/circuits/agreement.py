@@ -59,18 +59,18 @@ def agreement(a: Circuit | Result, b: Circuit | Result, *, n: int = 500) -> Resu
     )
 
 
-def roc(scores: Result, truth: Circuit | Sequence[str], *, absolute: bool = True) -> Result:
+def roc_curve(scores: Result, truth: Circuit | Sequence[str], *, absolute: bool = True) -> Result:
     """How well scores tell a known circuit's edges from all others: the ROC curve; its area is
     metadata["auc"].
 
     Only the corners are kept: between them the curve is straight.
 
     Example:
-        >>> curve = roc(eap_ig(model, task), truth)
+        >>> curve = roc_curve(eap_ig(model, task), truth)
         >>> curve.metadata["auc"]
         0.97
         >>> curve.plot()
-        >>> roc(attribution_patch(model, task, "L*H*"), ["L23H3", "L29H1"])          # heads, or any cells by their labels
+        >>> roc_curve(attribution_patch(model, task, "L*H*"), ["L23H3", "L29H1"])          # heads, or any cells by their labels
 
     Args:
         truth: A circuit of edges, or the labels of the scores' own cells that belong to it.

@@ -23,7 +23,7 @@ from interp.edits import set_to
 from interp.interventions import Intervention, run
 from interp.methods.patching.patch import first_change
 from interp.methods.runs import engine_sweep, gradients, sweep
-from interp.methods.runs.metrics import judged_parts, kl_to, metric_of
+from interp.methods.runs.metrics import judged_parts, kl_metric, metric_of
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
@@ -38,7 +38,7 @@ BY = {
 TOKENS_BACK = 1280  # tokens of one backward pass: about a gigabyte of graph on a small model
 
 
-def exist(dims: Any) -> Bool[Tensor, "sender receiver"]:
+def edge_mask(dims: Any) -> Bool[Tensor, "sender receiver"]:
     """Which pairs of a sender and a receiver are edges: those where the write comes before the
     read.
     """
@@ -47,7 +47,7 @@ def exist(dims: Any) -> Bool[Tensor, "sender receiver"]:
     return wrote[:, None] < read
 
 
-def scores(
+def edge_scores(
     values: Tensor,
     model: Model,
     task: Any,
@@ -64,7 +64,7 @@ def scores(
     }
     # a circuit made of these scores knows the prompts it was found on
     metadata = {**metadata, "prompts": task.digests}
-    values = values.cpu().double().masked_fill(~exist(dims), float("nan"))
+    values = values.cpu().double().masked_fill(~edge_mask(dims), float("nan"))
     each = to_numpy(values.permute(1, 2, 0))
     return Result(
         each.mean(-1),
@@ -77,9 +77,9 @@ def scores(
     )
 
 
-def judged(model: Model, task: Any, metric: Any) -> Metric:
+def metric_or_kl(model: Model, task: Any, metric: Any) -> Metric:
     """The measure a name stands for, "kl" being the distance from the clean run's prediction."""
-    return kl_to(model, task) if metric == "kl" else metric_of(task, metric)
+    return kl_metric(model, task) if metric == "kl" else metric_of(task, metric)
 
 
 def edges_on(
@@ -131,7 +131,7 @@ class Edges:
         self.device, self.dtype = first.device, first.dtype
         self.reference = _reference(task, by) if reference is None else torch.as_tensor(reference)
         self.first = first_change(model, task.clean, task.corrupted) if by == "resample" else 0
-        self.engine = sweep.choose(model, backend, lambda: lean.find(model))
+        self.engine = sweep.choose_engine(model, backend, lambda: lean.find(model))
         self.backend = "hooks" if self.engine is None else "engine"
         with bridge.LOCK, torch.no_grad():
             self._prepare() if self.engine is not None else self._prepare_hooks()
@@ -140,7 +140,7 @@ class Edges:
 
     def _prepare(self) -> None:
         engine = self.engine
-        self.read = engine_sweep.reader(engine, self.metric, len(self.task))
+        self.read = engine_sweep.metric_reader(engine, self.metric, len(self.task))
         if self.by == "resample":
             other = lean.run(engine, self.task.corrupted, keep=lean.EDGES, logits=None)
             self.other = lean.of_run(engine, other, self.first)
@@ -183,7 +183,7 @@ class Edges:
         with bridge.LOCK:
             if self.engine is None:  # the weights stay on the CPU, where each is read as a number
                 rows = [self._cells(row) for row in weights]
-                return sweep.vary(
+                return sweep.sweep_by_hooks(
                     self.model, self.task.clean, rows, self.metric, self.task.positions, what
                 )
             weights = torch.as_tensor(weights, dtype=self.dtype, device=self.device)
@@ -277,7 +277,7 @@ class Edges:
         other) for each a in points. What comes before them is clean, what comes after reacts; only
         their own edges are scored there.
         """
-        found = torch.zeros(len(self.task), *exist(self.dims).shape, device=self.device)
+        found = torch.zeros(len(self.task), *edge_mask(self.dims).shape, device=self.device)
         with bridge.LOCK:
             moved = self.moves()
             for turn in sweep.progress(self._turns(), "slopes at activations"):
@@ -349,7 +349,7 @@ class Edges:
         """A run with weighted edges as interventions at every receiver that does not read the clean
         stream.
         """
-        cells, there = [], exist(self.dims)
+        cells, there = [], edge_mask(self.dims)
         for r, receiver in enumerate(self.receivers):
             lost = {
                 str(s): 1 - float(weight[i, r])
@@ -376,7 +376,7 @@ class Edges:
         found = torch.zeros(
             len(self.task), len(self.senders), len(self.receivers), device=self.device
         )
-        there = exist(self.dims).to(self.device)
+        there = edge_mask(self.dims).to(self.device)
         tap = gradients.by_hooks(self.model, self.metric, self.task.clean, self.task.positions)
         moved = torch.stack([self.now[str(s)] - self.others[str(s)] for s in self.senders])
         slots = list(dict.fromkeys(_slot(r) for r in self.receivers))

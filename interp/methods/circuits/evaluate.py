@@ -160,7 +160,7 @@ def with_evaluation(circuit: Circuit, found: Result) -> Circuit:
     said |= {"task": metadata["task"]} if metadata["task"] != circuit.task.get("name") else {}
     said |= {"faithfulness": value["faithfulness"]}
     if len(found.examples[0]) > 1:
-        said |= {"interval": [short(end) for end in found.sel(metric_of="faithfulness").ci()]}
+        said |= {"interval": [short(end) for end in found.sel(measure="faithfulness").ci()]}
     said |= {k: value[k] for k in ("completeness", "clean", "corrupted")}
     said |= {
         "random": {
@@ -337,7 +337,7 @@ def run_weights(circuit: Circuit, by: str) -> Float[np.ndarray, "sender receiver
     return (circuit.prune() if by == "resample" else circuit).weights()
 
 
-def plain(model: Model, task: Any, metric: Metric) -> Float[Tensor, "batch"]:
+def clean_metric(model: Model, task: Any, metric: Metric) -> Float[Tensor, "batch"]:
     """The measure of the model's own clean run: no edge is touched."""
     return read_values(model, task, metric)
 
@@ -356,7 +356,7 @@ def _ready(
     circuit.check(bridge.name(model), graph_of(model), None if any_task else task)
     metric = metric_of(task, metric)
     edges = edges_on(model, task, metric, by=by, reference=reference, backend=backend)
-    return edges, plain(model, task, metric)
+    return edges, clean_metric(model, task, metric)
 
 
 def _without(edges: Edges, base: np.ndarray, parts: Sequence[tuple]) -> Float[Tensor, "row batch"]:

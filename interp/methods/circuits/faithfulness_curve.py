@@ -12,7 +12,13 @@ from interp._errors import unknown
 from interp._types import Model
 from interp.circuits import Circuit
 from interp.methods.circuits.edges import edges_on
-from interp.methods.circuits.evaluate import FRACTION, fractions, graph_of, plain, random_circuits
+from interp.methods.circuits.evaluate import (
+    FRACTION,
+    clean_metric,
+    fractions,
+    graph_of,
+    random_circuits,
+)
 from interp.methods.runs import sweep
 from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.metrics import metric_of
@@ -77,7 +83,7 @@ def faithfulness_curve(
     circuits = [SELECT[select](scores, n, absolute=absolute) for n in numbers]
     circuits[0].check(bridge.name(model), graph_of(model))
     edges = edges_on(model, task, metric, by=by, reference=reference, backend=backend)
-    clean = plain(model, task, metric)
+    clean = clean_metric(model, task, metric)
     corrupted = edges.cut(torch.zeros(1, *scores.values.shape), bar=False)[0]
     found, each, kept = [], {}, []
     for n, circuit in zip(sweep.progress(numbers, "circuits by size"), circuits):

@@ -101,7 +101,7 @@ def head_overlap(
     )
 
 
-def role_score(attention: Result, effect: Result) -> Result:
+def attention_times_effect(attention: Result, effect: Result) -> Result:
     """A head's part in a role by what it looks at and what it does: attention times effect, prompt
     by prompt.
 
@@ -110,7 +110,7 @@ def role_score(attention: Result, effect: Result) -> Result:
     same prompts.
 
     Example:
-        >>> role_score(attends(model, task, "END", "IO"), logit_attribution(model, task)).top(3, by="high")      # name movers
+        >>> attention_times_effect(attention_between(model, task, "END", "IO"), logit_attribution(model, task)).top(3, by="high")      # name movers
     """
     pair = (attention.examples, effect.examples)
     if (attention.dims, attention.coords) != (effect.dims, effect.coords):

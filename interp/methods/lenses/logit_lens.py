@@ -11,7 +11,7 @@ from interp import sites
 from interp._types import Model
 from interp.interventions import run
 from interp.methods.lenses.tuned_lens import TunedLens, fingerprint
-from interp.methods.patching.patch import result
+from interp.methods.patching.patch import sweep_result
 from interp.methods.runs import sweep
 from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.metrics import metric_of
@@ -56,7 +56,7 @@ def logit_lens(
             f"the lens reads one position at a time: {where!r} needs one (try '{where}@END' or"
             f" '{where}@*')"
         )
-    translate = through(model, lens, site, grid)
+    translate = translator(model, lens, site, grid)
     values = run(model, task, keep=[key], last_only=True).kept[key]  # [(layer) batch (pos) d_model]
     if site.pos == sites.STAR:
         values = values.movedim(-2, -3)
@@ -75,10 +75,10 @@ def logit_lens(
     said = sweep.provenance(
         model, task, name, started, pattern=str(site), metric=metric.name, backend="hooks"
     )
-    return result(torch.stack(read), grid, task, f"{name}: {metric.name}", metric.unit, said)
+    return sweep_result(torch.stack(read), grid, task, f"{name}: {metric.name}", metric.unit, said)
 
 
-def through(
+def translator(
     model: Model, lens: TunedLens | None, site: sites.Site, grid: sites.Grid
 ) -> Callable[[sites.Site, Tensor], Tensor | None]:
     """What a lens makes of the stream at a site, or None where it has no translator."""

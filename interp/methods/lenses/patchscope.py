@@ -14,9 +14,9 @@ from interp._types import Model
 from interp.edits import set_to
 from interp.interventions import Intervention, run
 from interp.methods.runs import sweep
-from interp.methods.runs.batching import rows
+from interp.methods.runs.batching import token_ids
+from interp.methods.steering.direction import width
 from interp.methods.steering.generate import continuation
-from interp.methods.steering.steer import width
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
@@ -139,7 +139,7 @@ def patchscope(
 
 
 def _one(model: Model, prompt: Any, which: str) -> torch.Tensor:
-    found = rows(model, prompt)
+    found = token_ids(model, prompt)
     if len(found) != 1:
         raise ValueError(f"a patchscope reads one {which} prompt, got {len(found)}")
     return found[0]

@@ -13,7 +13,7 @@ from torch import Tensor
 from interp import sites
 from interp._types import Model
 from interp.interventions import run
-from interp.methods.patching.patch import named, result
+from interp.methods.patching.patch import pattern_text, sweep_result
 from interp.methods.runs import sweep
 from interp.methods.runs.any_prompts import any_prompts
 from interp.models import bridge
@@ -54,7 +54,7 @@ def write_lens(
         2403.19521).
     """
     started = time.perf_counter()
-    patterns = [writer(w) for w in ([where] if isinstance(where, str) else where)]
+    patterns = [parse_writer(w) for w in ([where] if isinstance(where, str) else where)]
     if not patterns or any(site.pos in (None, sites.STAR) for site in patterns):
         raise ValueError(f"a write is read at one position: {where!r} needs one (try 'L*H*@END')")
     if within is not None and within < 1:
@@ -95,15 +95,15 @@ def write_lens(
         task,
         "lens on writes",
         started,
-        pattern=named(where),
+        pattern=pattern_text(where),
         token=token,
         within=within,
         backend="hooks",
     )
-    return result(read.reshape(again, len(task)), grid, task, name, unit, said)
+    return sweep_result(read.reshape(again, len(task)), grid, task, name, unit, said)
 
 
-def writer(where: str) -> sites.Site:
+def parse_writer(where: str) -> sites.Site:
     """The address when it is of something that writes to the stream; ValueError otherwise."""
     site = sites.Site.parse(where)
     if site.part != "out" or site.family not in WRITERS:

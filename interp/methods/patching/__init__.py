@@ -7,7 +7,7 @@
 | all sites at once, estimated from gradients; and how wrong that is | `attribution_patch`, `attribution_error` |
 | noise on the subject, then restore | `causal_trace` |
 | any interventions of your own | `effect` |
-| the whole prediction of a patched run | `logits_when_patched` |
+| the whole prediction of a patched run | `patched_logits` |
 """
 
 from interp._lazy import attach

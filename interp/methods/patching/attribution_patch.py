@@ -22,17 +22,17 @@ from interp._errors import unknown
 from interp._types import Model
 from interp.methods.patching.patch import (
     Where,
-    carrier,
+    base_and_source,
+    clean_minus_corrupted,
+    expand_sites,
     first_change,
-    layout,
-    named,
-    result,
-    runs,
-    span,
+    patched_site,
+    pattern_text,
+    sweep_result,
 )
 from interp.methods.runs import engine_sweep, sweep
 from interp.methods.runs.any_prompts import any_prompts
-from interp.methods.runs.gradients import At, Way, by_engine, by_hooks
+from interp.methods.runs.gradients import GradientBackend, SiteTensors, by_engine, by_hooks
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
@@ -102,14 +102,14 @@ def attribution_patch(
         1, L or `steps` backward passes.
     """
     started = time.perf_counter()
-    base, source = runs(task, direction, unit)
+    base, source = base_and_source(task, direction, unit)
     _check(method, direction, unit, steps)
     metric = metric_of(task, metric)
-    grid, groups = layout(model, task, where)
-    unpatched = sweep.read(model, base, metric, task.positions)
-    other = sweep.read(model, source, metric, task.positions)
+    grid, groups = expand_sites(model, task, where)
+    unpatched = sweep.unedited_metric(model, base, metric, task.positions)
+    other = sweep.unedited_metric(model, source, metric, task.positions)
     first = first_change(model, base, source)
-    engine = sweep.choose(
+    engine = sweep.choose_engine(
         model,
         backend,
         lambda: None if metric.keep else engine_sweep.engine_for(model, metric, groups),
@@ -132,7 +132,7 @@ def attribution_patch(
         effects = torch.zeros(len(groups), len(base), device=unpatched.device)
         passes = list(_runs(model, method, steps))
         for grads in sweep.progress(
-            _slopes(go, slots, method, base, source, passes), named(where), total=len(passes)
+            _slopes(go, slots, method, base, source, passes), pattern_text(where), total=len(passes)
         ):
             once = _estimate(pieces, grads, effects)
             effects += once.abs() if method == "atp*" else once / len(passes)
@@ -141,10 +141,10 @@ def attribution_patch(
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
     said = "fraction (0 corrupted, 1 clean)" if unit == "fraction" else metric.unit
     if unit == "fraction":
-        whole = span(clean, corrupted, metric)
+        whole = clean_minus_corrupted(clean, corrupted, metric)
         effects = effects / (whole.abs() if method == "atp*" else whole) + (direction == "noising")
     what = "size of the effect" if method == "atp*" else "effect"
-    return result(
+    return sweep_result(
         effects,
         grid,
         task,
@@ -155,7 +155,7 @@ def attribution_patch(
             task,
             f"attribution patching ({method}), {direction}",
             started,
-            pattern=named(where),
+            pattern=pattern_text(where),
             metric=metric.name,
             clean=float(clean.mean()),
             corrupted=float(corrupted.mean()),
@@ -192,8 +192,13 @@ def _runs(model: Model, method: str, steps: int) -> Sequence[float]:
 
 
 def _slopes(
-    go: Way, slots: list[Site], method: str, base: Tensor, source: Tensor, passes: Sequence[float]
-) -> Iterator[At]:
+    go: GradientBackend,
+    slots: list[Site],
+    method: str,
+    base: Tensor,
+    source: Tensor,
+    passes: Sequence[float],
+) -> Iterator[SiteTensors]:
     if method == "atp*":
         yield from go.dropping(slots)
     elif method == "atp":
@@ -251,7 +256,7 @@ def _cells(
     found: dict[Site, list[tuple[int, Tensor, int]]] = {}
     same = {p: torch.full((n,), p) for p in range(-1, length)}
     for i, group in enumerate(groups):
-        for site in (carrier(one, dims) for one in group):
+        for site in (patched_site(one, dims) for one in group):
             index, unit = (None if v is None else STAR for v in (site.index, site.unit))
             slot = replace(site, index=index, unit=unit, pos=None)
             at = -1 if site.pos is None else site.pos
@@ -271,7 +276,12 @@ def _cells(
 
 
 def _pieces(
-    go: Way, base: Tensor, source: Tensor, first: int, cells: Mapping[Site, _Cells], method: str
+    go: GradientBackend,
+    base: Tensor,
+    source: Tensor,
+    first: int,
+    cells: Mapping[Site, _Cells],
+    method: str,
 ) -> list[_Piece]:
     """What patching changes at each slot, or under atp* at the attention that a query, key or score
     gives.
@@ -297,7 +307,13 @@ def _pieces(
 
 
 def _keys(
-    go: Way, slot: Site, pattern: Site, before: At, after: At, first: int, where: _Cells
+    go: GradientBackend,
+    slot: Site,
+    pattern: Site,
+    before: SiteTensors,
+    after: SiteTensors,
+    first: int,
+    where: _Cells,
 ) -> _Piece:
     """The attention with the keys patched, at each position asked for and at all of them: rows
     share a softmax.
@@ -313,7 +329,7 @@ def _keys(
 
 
 def _estimate(
-    pieces: list[_Piece], grads: At, like: Float[Tensor, "cell batch"]
+    pieces: list[_Piece], grads: SiteTensors, like: Float[Tensor, "cell batch"]
 ) -> Float[Tensor, "cell batch"]:
     out, device = torch.zeros_like(like), like.device
     prompt = torch.arange(like.shape[1], device=device)

@@ -14,14 +14,14 @@ from torch import Tensor
 from interp._types import Model
 from interp.methods.patching.patch import (
     Where,
-    cells,
-    changing,
     check_words,
+    expand_sites,
+    groups_that_change,
     in_unit,
-    layout,
-    named,
-    result,
-    widened,
+    patch_interventions,
+    pattern_text,
+    sweep_result,
+    widen_to_windows,
 )
 from interp.methods.runs import checkpoint, sweep
 from interp.methods.runs.any_prompts import any_prompts
@@ -93,22 +93,22 @@ def causal_trace(
         )
     check_words("denoising", unit)
     metric = metric_of(task, metric)
-    grid, groups = layout(model, task, where)
+    grid, groups = expand_sites(model, task, where)
     blurred = _subject(task, subject)
     embedded = bridge.embeddings(model, task.clean)
     sigma = float(embedded[blurred.to(embedded.device)].float().std(correction=0))
-    asked = widened(model, groups, window)
+    asked = widen_to_windows(model, groups, window)
     first = int(blurred.any(0).nonzero()[0]) if bridge.causal(model) else 0
-    active = changing(asked, first)
+    active = groups_that_change(asked, first)
     some = [asked[i] for i in active]
-    edits = cache(lambda: cells(model, some, task.clean, task.positions))
+    edits = cache(lambda: patch_interventions(model, some, task.clean, task.positions))
     g = torch.Generator().manual_seed(seed)
-    clean, ran = sweep.read(model, task.clean, metric, task.positions), ""
+    clean, ran = sweep.unedited_metric(model, task.clean, metric, task.positions), ""
     total, noised = clean.new_zeros(len(groups), len(task)), torch.zeros_like(clean)
     for draw in range(samples):
         # 1. the corrupted run: noise on the subject; 2. the corrupted-with-restoration runs
         added = noise * sigma * _draw(blurred, bridge.dims(model).d_model, g).to(embedded)
-        base = sweep.read(model, task.clean, metric, task.positions, added)
+        base = sweep.unedited_metric(model, task.clean, metric, task.positions, added)
         restored, ran = sweep.sweep(
             model,
             task.clean,
@@ -117,10 +117,10 @@ def causal_trace(
             edits,
             metric,
             task.positions,
-            f"causal trace {named(where)}, noise {draw + 1} of {samples}",
+            f"causal trace {pattern_text(where)}, noise {draw + 1} of {samples}",
             backend,
             added,
-            checkpoint.ledger(checkpoint.numbered(resume, draw), base),
+            checkpoint.ledger(checkpoint.numbered_path(resume, draw), base),
         )
         total[active] += restored - base
         noised += base
@@ -131,7 +131,7 @@ def causal_trace(
         task,
         "causal trace",
         started,
-        pattern=named(where),
+        pattern=pattern_text(where),
         metric=metric.name,
         backend=ran,
         clean=float(clean.mean()),
@@ -144,7 +144,7 @@ def causal_trace(
         noise_seed=seed,
         in_distribution=IN_DISTRIBUTION,
     )
-    return result(effects, grid, task, f"effect of restoring on {metric.name}", shown, said)
+    return sweep_result(effects, grid, task, f"effect of restoring on {metric.name}", shown, said)
 
 
 def _subject(task: Any, subject: str | tuple[str, str]) -> Bool[Tensor, "batch pos"]:

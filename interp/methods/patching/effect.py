@@ -56,9 +56,9 @@ def effect(
     if odd is not None:
         raise ValueError(f"not an intervention: {odd!r} (try Intervention('L10H7', zero()))")
     metric = metric_of(task, metric)
-    clean = sweep.read(model, task.clean, metric, task.positions)
-    varied = sweep.vary(model, task.clean, cells, metric, task.positions, "interventions")
-    changes, shown = change_in(unit, varied, clean, model, task, metric)
+    clean = sweep.unedited_metric(model, task.clean, metric, task.positions)
+    varied = sweep.sweep_by_hooks(model, task.clean, cells, metric, task.positions, "interventions")
+    changes, shown = effects_in_unit(unit, varied, clean, model, task, metric)
     metadata = dict(metric=metric.name, clean=float(clean.mean()), backend="hooks")
     said = sweep.provenance(model, task, "effect of interventions", started, **metadata)
     examples = to_numpy(changes) if many else to_numpy(changes[0])
@@ -74,7 +74,7 @@ def check_unit(unit: str) -> None:
         raise unknown("unit", unit, UNITS)
 
 
-def change_in(
+def effects_in_unit(
     unit: str, varied: Tensor, clean: Tensor, model: Model, task: Any, metric: Metric
 ) -> tuple[Tensor, str]:
     """The effects [cell batch] of variations of the clean run, and the name of their unit; see
@@ -82,7 +82,7 @@ def change_in(
     """
     if unit != "relative":
         corrupted = (
-            sweep.read(model, task.corrupted, metric, task.positions)
+            sweep.unedited_metric(model, task.corrupted, metric, task.positions)
             if unit == "fraction"
             else clean
         )

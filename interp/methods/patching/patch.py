@@ -73,11 +73,11 @@ def patch(
         Heimersheim and Nanda 2024 (arXiv 2404.15255).
     """
     started = time.perf_counter()
-    base, source = runs(task, direction, unit)
+    base, source = base_and_source(task, direction, unit)
     metric = metric_of(task, metric)
-    grid, groups = layout(model, task, where)
-    groups = widened(model, groups, window)
-    active = changing(groups, first_change(model, base, source))
+    grid, groups = expand_sites(model, task, where)
+    groups = widen_to_windows(model, groups, window)
+    active = groups_that_change(groups, first_change(model, base, source))
     # Nothing patched is the base run, the whole stream patched at the end is the other one: in the
     # same sweep both are free.
     asked = [
@@ -85,27 +85,29 @@ def patch(
         [],
         [Site("resid_post", "out", bridge.dims(model).n_layers - 1)],
     ]
-    ledger = resume and checkpoint.ledger(resume, sweep.read(model, base, metric, task.positions))
+    ledger = resume and checkpoint.ledger(
+        resume, sweep.unedited_metric(model, base, metric, task.positions)
+    )
     values, ran = sweep.sweep(
         model,
         base,
         source,
         asked,
-        lambda: cells(model, asked, source, task.positions),
+        lambda: patch_interventions(model, asked, source, task.positions),
         metric,
         task.positions,
-        f"{direction} {named(where)}",
+        f"{direction} {pattern_text(where)}",
         backend,
         ledger=ledger,
     )
     unpatched, other = values[-2], values[-1]
     if metric.keep:  # what the measure keeps lies before the end
-        other = sweep.read(model, source, metric, task.positions)
+        other = sweep.unedited_metric(model, source, metric, task.positions)
     patched = unpatched.expand(len(groups), -1).clone()
     patched[active] = values[:-2]
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
     effects, said = in_unit(patched - unpatched, unit, direction, clean, corrupted, metric)
-    return result(
+    return sweep_result(
         effects,
         grid,
         task,
@@ -116,7 +118,7 @@ def patch(
             task,
             f"patch, {direction}",
             started,
-            pattern=named(where),
+            pattern=pattern_text(where),
             metric=metric.name,
             clean=float(clean.mean()),
             corrupted=float(corrupted.mean()),
@@ -125,7 +127,7 @@ def patch(
     )
 
 
-def runs(task: Any, direction: str, unit: str) -> tuple[Tensor, Tensor]:
+def base_and_source(task: Any, direction: str, unit: str) -> tuple[Tensor, Tensor]:
     """The tokens of the run that is patched and of the one the values come from; ValueError for unknown words."""
     check_words(direction, unit)
     return (
@@ -151,12 +153,12 @@ def in_unit(
         return effects, metric.unit
     # of the change, example by example: the spread between prompts is not an effect
     return (
-        effects / span(clean, corrupted, metric) + (direction == "noising"),
+        effects / clean_minus_corrupted(clean, corrupted, metric) + (direction == "noising"),
         "fraction (0 corrupted, 1 clean)",
     )
 
 
-def span(clean: Tensor, corrupted: Tensor, metric: Metric) -> Tensor:
+def clean_minus_corrupted(clean: Tensor, corrupted: Tensor, metric: Metric) -> Tensor:
     """How far the clean run is above the corrupted one on average; ValueError where they are the
     same.
     """
@@ -169,7 +171,7 @@ def span(clean: Tensor, corrupted: Tensor, metric: Metric) -> Tensor:
     return whole
 
 
-def changing(groups: list[list[Site]], first: int) -> list[int]:
+def groups_that_change(groups: list[list[Site]], first: int) -> list[int]:
     """Which groups have a site that can differ between two runs that are the same before position
     `first`.
     """
@@ -180,14 +182,14 @@ def changing(groups: list[list[Site]], first: int) -> list[int]:
     ]
 
 
-def layout(model: Model, task: Any, where: Where) -> tuple[sites.Grid, list[list[Site]]]:
+def expand_sites(model: Model, task: Any, where: Where) -> tuple[sites.Grid, list[list[Site]]]:
     """The axes of the answer, and the sites of each of its cells.
 
     A pattern: one site a cell, its stars the axes. A list of patterns: all of it in one cell. A list of such
     lists, or a dictionary of them by name: a cell each, on the axis "set".
     """
     if isinstance(where, Mapping):
-        grid, groups = layout(
+        grid, groups = expand_sites(
             model, task, [[w] if isinstance(w, str) else w for w in where.values()]
         )
         return sites.Grid(grid.pattern, grid.sites, ("set",), {"set": list(where)}), groups
@@ -198,12 +200,12 @@ def layout(model: Model, task: Any, where: Where) -> tuple[sites.Grid, list[list
     if not sets or any(not one for one in sets):
         raise ValueError("an empty list of sites: name at least one, for example ['L10H7']")
     many = not isinstance(sets[0], str)
-    groups = [together(model, task, one) for one in (sets if many else [sets])]
+    groups = [expand_patterns(model, task, one) for one in (sets if many else [sets])]
     dims, coords = (("set",), {"set": list(range(len(groups)))}) if many else ((), {})
     return sites.Grid(groups[0][0], tuple(g[0] for g in groups), dims, coords), groups
 
 
-def widened(model: Model, groups: list[list[Site]], window: int) -> list[list[Site]]:
+def widen_to_windows(model: Model, groups: list[list[Site]], window: int) -> list[list[Site]]:
     """Each site together with its neighbours in the layers of its window, as many as there are."""
     if window < 1:
         raise ValueError(
@@ -228,7 +230,7 @@ def widened(model: Model, groups: list[list[Site]], window: int) -> list[list[Si
     )
 
 
-def together(model: Model, task: Any, patterns: Sequence[str]) -> list[Site]:
+def expand_patterns(model: Model, task: Any, patterns: Sequence[str]) -> list[Site]:
     """Every site of these patterns, each once."""
     d = bridge.dims(model)
     every = [
@@ -237,7 +239,7 @@ def together(model: Model, task: Any, patterns: Sequence[str]) -> list[Site]:
     return list(dict.fromkeys(every))
 
 
-def named(where: Where) -> str:
+def pattern_text(where: Where) -> str:
     """The pattern, or the sites of a list, or how many sets there are."""
     if isinstance(where, str):
         return where
@@ -246,12 +248,12 @@ def named(where: Where) -> str:
     return " ".join(map(str, where)) if isinstance(where[0], str) else f"{len(where)} sets"
 
 
-def cells(
+def patch_interventions(
     model: Model, groups: list[list[Site]], source: Tensor, positions: dict[str, Tensor]
 ) -> list[list[Intervention]]:
     """For each group the interventions that give its sites their values in the source run."""
     dims = bridge.dims(model)
-    carriers = [[carrier(site, dims) for site in group] for group in groups]
+    carriers = [[patched_site(site, dims) for site in group] for group in groups]
     keep = sorted({str(c.at(None)) for group in carriers for c in group})
     kept = run(model, source, keep=keep, positions=positions, last_only=True).kept
 
@@ -275,7 +277,7 @@ def at_position(value: Tensor, site: Site, positions: dict[str, Tensor]) -> Tens
     return value[torch.arange(len(value), device=value.device), index.expand(len(value))]
 
 
-def carrier(site: Site, dims: bridge.Dims) -> Site:
+def patched_site(site: Site, dims: bridge.Dims) -> Site:
     """Where to patch: what a head writes is linear in its z, which is nine times smaller and gives the same run.
 
     Not so where a norm comes after attention: there the site itself is patched.
@@ -298,7 +300,7 @@ def first_change(model: Model, base: Tensor, source: Tensor) -> int:
     return int(differs[0]) if bridge.causal(model) else 0
 
 
-def result(
+def sweep_result(
     effects: Tensor, grid: sites.Grid, task: Any, name: str, unit: str, metadata: dict[str, Any]
 ) -> Result:
     """The Result of a sweep: effects [site batch] laid out on the grid's axes, each example kept."""

@@ -15,7 +15,15 @@ from interp._errors import unknown
 from interp._types import Model
 from interp.edits import set_to
 from interp.interventions import Intervention, run
-from interp.methods.patching.patch import Where, first_change, in_unit, layout, named, result, runs
+from interp.methods.patching.patch import (
+    Where,
+    base_and_source,
+    expand_sites,
+    first_change,
+    in_unit,
+    pattern_text,
+    sweep_result,
+)
 from interp.methods.runs import engine_sweep, sweep
 from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.metrics import metric_of
@@ -86,7 +94,7 @@ def path_patch(
         2304.05969).
     """
     started = time.perf_counter()
-    base, source = runs(task, direction, unit)
+    base, source = base_and_source(task, direction, unit)
     if through not in lean.THROUGH:
         raise unknown(
             "through",
@@ -100,11 +108,11 @@ def path_patch(
     reached = [i for i, (_, read) in enumerate(cells) if read]
     if not reached:
         raise ValueError(
-            f"{named(senders)!r} does not come before {named(receivers)!r}: what it writes cannot"
+            f"{pattern_text(senders)!r} does not come before {pattern_text(receivers)!r}: what it writes cannot"
             " get there (try a sender of an earlier layer, or 'logits.in')"
         )
-    unpatched = sweep.read(model, base, metric, task.positions)
-    other = sweep.read(model, source, metric, task.positions)
+    unpatched = sweep.unedited_metric(model, base, metric, task.positions)
+    other = sweep.unedited_metric(model, source, metric, task.positions)
     patched = unpatched.expand(len(cells), -1).clone()
     patched[[i for i, (_, read) in enumerate(cells) if not read]] = float("nan")
     can_change = _can_change(model, base, source, through, task.positions)
@@ -118,7 +126,7 @@ def path_patch(
         metric,
         task.positions,
         backend,
-        f"paths from {named(senders)}",
+        f"paths from {pattern_text(senders)}",
     )
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
     effects, said = in_unit(patched - unpatched, unit, direction, clean, corrupted, metric)
@@ -127,7 +135,7 @@ def path_patch(
         if len(reached) == len(cells)
         else {"nan": "the sender does not come before the receiver"}
     )
-    return result(
+    return sweep_result(
         effects,
         grid,
         task,
@@ -139,8 +147,8 @@ def path_patch(
             f"path patch, {direction}",
             started,
             pattern=str(grid.pattern),
-            senders=named(senders),
-            receivers=named(receivers),
+            senders=pattern_text(senders),
+            receivers=pattern_text(receivers),
             through=through,
             metric=metric.name,
             clean=float(clean.mean()),
@@ -162,8 +170,8 @@ def _cells(
     """
     d = bridge.dims(model)
     sites.adds_up(d, "path patching")
-    from_grid, sent = layout(model, task, senders)
-    to_grid, read = layout(model, task, receivers)
+    from_grid, sent = expand_sites(model, task, senders)
+    to_grid, read = expand_sites(model, task, receivers)
     _check(
         sent,
         {*SENDERS, ("attn", "out")},
@@ -259,10 +267,10 @@ def _values(
     what: str,
 ) -> tuple[Float[Tensor, "cell batch"], str]:
     """The measure of each path-patched run, and which way ran."""
-    engine = sweep.choose(model, backend, lambda: None if metric.keep else lean.find(model))
+    engine = sweep.choose_engine(model, backend, lambda: None if metric.keep else lean.find(model))
     if engine is None:
         return _by_hooks(model, base, source, cells, through, metric, positions, what), "hooks"
-    spell = cache(lambda site, kind: engine_sweep.patch_at(site, kind, positions))
+    spell = cache(lambda site, kind: engine_sweep.engine_patch(site, kind, positions))
     sends = cache(lambda group: tuple(spell(s, SENDERS[s.family, s.part]) for s in group))
     reads = cache(lambda group: tuple(_receiver(spell, s, engine.n_layers) for s in group))
     with bridge.LOCK, sweep.progress(None, what, total=len(cells)) as bar:
@@ -270,7 +278,7 @@ def _values(
             lean.run(engine, tokens, keep=lean.PATHS, logits=None) for tokens in (base, source)
         )
         asked = [(sends(sent), reads(read)) for sent, read in cells]
-        read = engine_sweep.reader(engine, metric, len(base))
+        read = engine_sweep.metric_reader(engine, metric, len(base))
         return (
             lean.paths(
                 engine,
@@ -337,7 +345,7 @@ def _by_hooks(
             outer(cell)
             for cell in sweep.progress(cells[lo : lo + CELLS_AT_ONCE], f"{what}, inner runs")
         ]
-        values.append(sweep.vary(model, base, edits, metric, positions, what))
+        values.append(sweep.sweep_by_hooks(model, base, edits, metric, positions, what))
     return torch.cat(values)
 
 

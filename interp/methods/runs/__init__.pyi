@@ -5,9 +5,9 @@ from interp.methods.runs import gradients as gradients
 from interp.methods.runs import metrics as metrics
 from interp.methods.runs import random_controls as random_controls
 from interp.methods.runs import sweep as sweep
-from interp.methods.runs.metrics import attention_to as attention_to
-from interp.methods.runs.metrics import kl_to as kl_to
-from interp.methods.runs.metrics import text_loss as text_loss
+from interp.methods.runs.metrics import attention_metric as attention_metric
+from interp.methods.runs.metrics import kl_metric as kl_metric
+from interp.methods.runs.metrics import loss_metric as loss_metric
 from interp.methods.runs.random_controls import random_heads as random_heads
 from interp.methods.runs.random_controls import random_tokens as random_tokens
-from interp.methods.runs.stack import stack as stack
+from interp.methods.runs.stack_results import stack_results as stack_results

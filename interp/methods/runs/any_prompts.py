@@ -99,7 +99,7 @@ def any_prompts(
 
 
 def _public(verb: Callable) -> str:
-    """The verb as people call it: interp.patch, or interp.methods.attention.attends."""
+    """The verb as people call it: interp.patch, or interp.methods.attention.attention_between."""
     name = verb.__name__.lstrip("_")
     top = getattr(sys.modules.get("interp"), "__all__", ())
     return f"interp.{name}" if name in top else f"{'.'.join(verb.__module__.split('.')[:3])}.{name}"

@@ -21,7 +21,7 @@ class Batch(NamedTuple):
     positions: dict[str, Tensor]
 
 
-def rows(model: Model, prompts: Any) -> list[Int[Tensor, "pos"]]:
+def token_ids(model: Model, prompts: Any) -> list[Int[Tensor, "pos"]]:
     """The token ids of each prompt.
 
     Example:
@@ -35,7 +35,7 @@ def rows(model: Model, prompts: Any) -> list[Int[Tensor, "pos"]]:
     return read_prompts(model, prompts).ids
 
 
-def batches(model: Model, prompts: Any, on: str = "clean") -> list[Batch]:
+def batches_by_length(model: Model, prompts: Any, on: str = "clean") -> list[Batch]:
     """The prompts, those of one length together; a task brings its own positions."""
     if isinstance(prompts, Task):
         return [

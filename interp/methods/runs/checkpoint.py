@@ -45,7 +45,7 @@ def ledger(path: str | Path | None, baseline: Tensor, **options: Any) -> Ledger:
     return partial(_in_file, path, to_numpy(baseline), device, options)
 
 
-def numbered(path: str | Path | None, number: int) -> Path | None:
+def numbered_path(path: str | Path | None, number: int) -> Path | None:
     """The path of one of several sweeps: trace.npz, number 2, is trace.2.npz."""
     return (
         None

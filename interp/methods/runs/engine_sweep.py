@@ -55,7 +55,7 @@ def engine_for(model: Model, metric: Metric, groups: Sequence[Cell]) -> Any:
     return lean.find(model)
 
 
-def values(
+def sweep_by_engine(
     engine: Any,
     base: Tensor,
     source: Tensor | Callable[[list[str]], Mapping[str, list[Tensor]]],
@@ -92,7 +92,9 @@ def values(
     )
 
     def at(s):
-        return s if isinstance(s, lean.Patch) else patch_at(s, KINDS[s.family, s.part], positions)
+        return (
+            s if isinstance(s, lean.Patch) else engine_patch(s, KINDS[s.family, s.part], positions)
+        )
 
     patches = [[at(s) for s in group] for group in groups]
     watch = {(kind, layer): lean.watching(run, kind, layer, len(groups)) for kind, layer in watched}
@@ -100,7 +102,7 @@ def values(
     def tick(done: int, total: int) -> None:
         bar.update(done - bar.n)
 
-    read = reader(engine, metric, len(base))
+    read = metric_reader(engine, metric, len(base))
     kept = {key: _chosen(watch[KINDS[s.family, s.part], s.layer], s) for key, s in seen.items()}
     judged = torch.empty(len(groups), len(base), device=engine.device)
 
@@ -148,7 +150,7 @@ def _chosen(value: Tensor, site: Site) -> Tensor:
     return value[..., site.unit : site.unit + 1] if site.unit is not None else value
 
 
-def patch_at(site: Site, kind: str, positions: Mapping[str, Tensor]) -> lean.Patch:
+def engine_patch(site: Site, kind: str, positions: Mapping[str, Tensor]) -> lean.Patch:
     """The engine's patch of this kind where the site is."""
     pos = positions[site.pos] if isinstance(site.pos, str) and site.pos != STAR else site.pos
     index = site.unit if site.part == "post" else site.index
@@ -156,7 +158,7 @@ def patch_at(site: Site, kind: str, positions: Mapping[str, Tensor]) -> lean.Pat
     return lean.Patch(kind, layer, index, None if pos == STAR and isinstance(pos, str) else pos)
 
 
-def reader(engine: Any, metric: Metric, n: int) -> Callable[[Tensor], Tensor]:
+def metric_reader(engine: Any, metric: Metric, n: int) -> Callable[[Tensor], Tensor]:
     """Reads the measure off the final residual: from a few columns of the unembedding where that is
     enough.
     """

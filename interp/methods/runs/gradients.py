@@ -19,16 +19,16 @@ from interp import sites
 from interp._types import Model
 from interp.edits import Seen, set_to
 from interp.interventions import Intervention, run
-from interp.methods.runs.engine_sweep import KINDS, reader
+from interp.methods.runs.engine_sweep import KINDS, metric_reader
 from interp.methods.runs.metrics import check_shape
 from interp.models import bridge
 from interp.sites import STAR, Site
 from interp.tasks.metrics import Metric
 
-At = dict[Site, Tensor]  # slot -> [index batch pos d]
+SiteTensors = dict[Site, Tensor]  # slot -> [index batch pos d]
 
 
-class Way(NamedTuple):
+class GradientBackend(NamedTuple):
     """One way to run the model: what is at the slots, and how the measure of the base run changes
     there.
 
@@ -38,17 +38,19 @@ class Way(NamedTuple):
     keys replaced.
     """
 
-    values: Callable[[Tensor, Sequence[Site]], At]
-    slopes: Callable[[Sequence[Site], Tensor | None], At]
-    dropping: Callable[[Sequence[Site]], Iterator[At]]
+    values: Callable[[Tensor, Sequence[Site]], SiteTensors]
+    slopes: Callable[[Sequence[Site], Tensor | None], SiteTensors]
+    dropping: Callable[[Sequence[Site]], Iterator[SiteTensors]]
     patterns: Callable[[Site, Tensor], Tensor]
 
 
-def by_hooks(model: Model, metric: Metric, base: Tensor, positions: Mapping[str, Tensor]) -> Way:
+def by_hooks(
+    model: Model, metric: Metric, base: Tensor, positions: Mapping[str, Tensor]
+) -> GradientBackend:
     """The definition: the slope at a site is the derivative in something added to it."""
     dims = bridge.dims(model)
 
-    def values(tokens: Tensor, slots: Sequence[Site]) -> At:
+    def values(tokens: Tensor, slots: Sequence[Site]) -> SiteTensors:
         kept = run(
             model, tokens, keep=[_whole(s) for s in slots], positions=positions, last_only=True
         ).kept
@@ -59,7 +61,7 @@ def by_hooks(model: Model, metric: Metric, base: Tensor, positions: Mapping[str,
         embedding: Tensor | None = None,
         drop: int | None = None,
         edits: Sequence[Intervention] = (),
-    ) -> At:
+    ) -> SiteTensors:
         leaves: dict[Site, Tensor] = {}
 
         def tap(site: Site) -> Intervention:
@@ -126,31 +128,31 @@ def by_hooks(model: Model, metric: Metric, base: Tensor, positions: Mapping[str,
     def dropping(slots):
         return (slopes(slots, drop=layer) for layer in range(dims.n_layers))
 
-    return Way(values, slopes, dropping, patterns)
+    return GradientBackend(values, slopes, dropping, patterns)
 
 
-def by_engine(engine: Any, metric: Metric, base: Tensor, first: int) -> Way:
+def by_engine(engine: Any, metric: Metric, base: Tensor, first: int) -> GradientBackend:
     """The fast way: positions before `first` (the first difference) are not run again, their slopes
     are left at 0.
     """
     ran = lean.run(engine, base, keep=("resid_pre", "k", "v"))
-    read = reader(engine, metric, len(base))
+    read = metric_reader(engine, metric, len(base))
 
-    def values(tokens: Tensor, slots: Sequence[Site]) -> At:
+    def values(tokens: Tensor, slots: Sequence[Site]) -> SiteTensors:
         kept = lean.run(engine, tokens, keep=_kinds(slots), logits=None)
         return {s: _lay_out_engine(s, kept[_kind(s)]) for s in slots}
 
-    def padded(slots: Sequence[Site], grads: Mapping[str, list[Tensor]]) -> At:
+    def padded(slots: Sequence[Site], grads: Mapping[str, list[Tensor]]) -> SiteTensors:
         return {s: F.pad(_lay_out_engine(s, grads[_kind(s)]), (0, 0, first, 0)) for s in slots}
 
-    def slopes(slots: Sequence[Site], embedding: Tensor | None = None) -> At:
+    def slopes(slots: Sequence[Site], embedding: Tensor | None = None) -> SiteTensors:
         resid = None if embedding is None else embedding[:, first:]
         _, grads = lean.gradients(
             engine, base, read, _kinds(slots), resid=resid, base=ran, first=first
         )
         return padded(slots, grads)
 
-    def dropping(slots: Sequence[Site]) -> Iterator[At]:
+    def dropping(slots: Sequence[Site]) -> Iterator[SiteTensors]:
         for grads in lean.gradients_dropping(
             engine, base, read, _kinds(slots), base=ran, first=first
         ):
@@ -161,7 +163,7 @@ def by_engine(engine: Any, metric: Metric, base: Tensor, first: int) -> Way:
             engine, ran, slot.layer, slot.part, rows.permute(0, 2, 3, 1, 4)
         ).transpose(1, 2)
 
-    return Way(values, slopes, dropping, patterns)
+    return GradientBackend(values, slopes, dropping, patterns)
 
 
 def _whole(slot: Site) -> Site:

@@ -89,7 +89,7 @@ def check_shape(values: Any, n: int, what: Metric) -> Float[Tensor, "batch"]:
     return values.float()
 
 
-def attention_to(
+def attention_metric(
     heads: Sequence[str], to: str, *, minus: str | None = None, at: str = "END", task: Any
 ) -> Metric:
     """The measure "how much these heads attend from `at` to `to`", less the attention to `minus`,
@@ -99,15 +99,15 @@ def attention_to(
     task's.
 
     Example:
-        >>> attention_to(["L23H3", "L17H4"], "IO", minus="S2", task=task)
+        >>> attention_metric(["L23H3", "L17H4"], "IO", minus="S2", task=task)
     """
     keep = tuple(f"{Site.parse(head)}.pattern@{at}" for head in heads)
     if not keep:
-        raise ValueError("attention_to needs at least one head, for example ['L23H3']")
+        raise ValueError("attention_metric needs at least one head, for example ['L23H3']")
     name = f"attention {at} to {to}" + (f" minus {minus}" if minus else "")
 
     def of_some(index: Tensor) -> Metric:
-        return attention_to(heads, to, minus=minus, at=at, task=part_of(task, index))
+        return attention_metric(heads, to, minus=minus, at=at, task=part_of(task, index))
 
     if isinstance(task, MixedTask):
         of_some(task.parts[0].index)  # raises where a position is unknown
@@ -126,7 +126,7 @@ def attention_to(
     return Metric(name, "share of attention", of, keep, needs_logits=False, part=of_some)
 
 
-def kl_to(model: Model, task: Any, run: str = "clean") -> Metric:
+def kl_metric(model: Model, task: Any, run: str = "clean") -> Metric:
     """The measure "how far this run's prediction is from the clean run's": KL(clean || this), zero
     where they agree.
 
@@ -134,8 +134,8 @@ def kl_to(model: Model, task: Any, run: str = "clean") -> Metric:
     p_clean (log p_clean - log p_this).
 
     Example:
-        >>> patch(model, task, "L*H*", metric=kl_to(model, task))        # negative: the patch brings the prediction closer
-        >>> ablate(model, task, "L*H*", metric=kl_to(model, task))       # positive: the ablation takes it away
+        >>> patch(model, task, "L*H*", metric=kl_metric(model, task))        # negative: the patch brings the prediction closer
+        >>> ablate(model, task, "L*H*", metric=kl_metric(model, task))       # positive: the ablation takes it away
 
     Args:
         run: "clean" or "corrupted" names the prompts compared with; they are run once, here. It
@@ -152,7 +152,7 @@ def kl_to(model: Model, task: Any, run: str = "clean") -> Metric:
     name = f"KL from the {run} run"
 
     def of_some(index: Tensor) -> Metric:
-        return kl_to(model, part_of(task, index), run)
+        return kl_metric(model, part_of(task, index), run)
 
     if isinstance(task, MixedTask):
         return Metric(name, "nats", _apart, part=of_some)
@@ -163,8 +163,8 @@ def kl_to(model: Model, task: Any, run: str = "clean") -> Metric:
     def of(logits: Tensor, kept: Mapping[str, Tensor]) -> Tensor:
         if logits.shape != target.shape:
             raise ValueError(
-                f"kl_to was made for {len(target)} prompts and got logits {tuple(logits.shape)}: "
-                "make it for the task it judges, kl_to(model, task)"
+                f"kl_metric was made for {len(target)} prompts and got logits {tuple(logits.shape)}: "
+                "make it for the task it judges, kl_metric(model, task)"
             )
         here = logits.float().log_softmax(-1).to(target)
         return torch.nn.functional.kl_div(here, target, reduction="none", log_target=True).sum(-1)
@@ -172,14 +172,14 @@ def kl_to(model: Model, task: Any, run: str = "clean") -> Metric:
     return Metric(name, "nats", of, part=of_some)
 
 
-def text_loss(tokens: Any) -> Metric:
+def loss_metric(tokens: Any) -> Metric:
     """The measure "how badly each chunk of text is predicted": mean loss of its next tokens, in
     nats a token.
 
     Example:
         >>> text = interp.tasks.text(model, n=8, length=64)
-        >>> ablate(model, text, "L*H*", metric=text_loss(text))          # positive: the loss rises, so the head helps
-        >>> head_scores(model, ["ablation", "gradient"], on=text, metric=text_loss(text))
+        >>> ablate(model, text, "L*H*", metric=loss_metric(text))          # positive: the loss rises, so the head helps
+        >>> head_scores(model, ["ablation", "gradient"], on=text, metric=loss_metric(text))
 
     Args:
         tokens: A task, or ids [chunk pos]; it belongs to these prompts. Every position counts but
@@ -188,8 +188,8 @@ def text_loss(tokens: Any) -> Metric:
     """
     if _is_text(tokens):
         raise ValueError(
-            "text_loss measures token ids, which it takes from a task: task = "
-            "interp.tasks.pairs(model, texts); text_loss(task). Or: interp.methods.text.cross_entropy(model, texts)"
+            "loss_metric measures token ids, which it takes from a task: task = "
+            "interp.tasks.pairs(model, texts); loss_metric(task). Or: interp.methods.text.cross_entropy(model, texts)"
         )
     ids = read_prompts(None, tokens).ids
     if min(map(len, ids)) < 3:
@@ -199,7 +199,7 @@ def text_loss(tokens: Any) -> Metric:
         )
 
     def of_some(index: Tensor) -> Metric:
-        return text_loss(torch.stack([ids[i] for i in index.tolist()]))
+        return loss_metric(torch.stack([ids[i] for i in index.tolist()]))
 
     if len(set(map(len, ids))) > 1:
         return Metric("cross-entropy", "nats a token", _apart, everywhere=True, part=of_some)
@@ -208,7 +208,7 @@ def text_loss(tokens: Any) -> Metric:
     def of(logits: Tensor, kept: Mapping[str, Tensor]) -> Tensor:
         if logits.shape[:-1] != tokens.shape:
             raise ValueError(
-                f"text_loss was made for {len(tokens)} chunks of {tokens.shape[1]} tokens and got"
+                f"loss_metric was made for {len(tokens)} chunks of {tokens.shape[1]} tokens and got"
                 f" logits {tuple(logits.shape)}: make it for the task it judges, and use it with"
                 " ablate, effect or head_scores, which read every position"
             )

@@ -25,7 +25,7 @@ Cell = Sequence[Intervention]  # what is done together in one variation
 TOKENS_PER_RUN = 640  # past this many tokens a batch, a CPU gains nothing more
 
 
-def read(
+def unedited_metric(
     model: Model,
     tokens: Tensor,
     measure: Metric,
@@ -66,7 +66,7 @@ def sweep(
             embeddings of the base run (noise), not of the source's.
         ledger: Keeps finished cells, see `resuming.ledger`.
     """
-    engine = choose(
+    engine = choose_engine(
         model,
         backend,
         lambda: None if source is None else engine_sweep.engine_for(model, metric, groups),
@@ -85,10 +85,10 @@ def sweep(
         if some and engine is None:
             cells = edits()
             cells = [[*_start(added), *cells[i]] for i in todo]
-            values[todo] = vary(model, base, cells, metric, positions, what, note)
+            values[todo] = sweep_by_hooks(model, base, cells, metric, positions, what, note)
         elif some:
             bar = progress(None, what, total=len(some))
-            values[todo] = engine_sweep.values(
+            values[todo] = engine_sweep.sweep_by_engine(
                 engine, base, source, some, metric, positions, bar, added, note
             )
     return values, ran
@@ -98,7 +98,7 @@ def _start(added: Tensor | None) -> list[Intervention]:
     return [] if added is None else [Intervention("embed", add(added))]
 
 
-def choose(model: Model, backend: str | None, find: Callable[[], Any]) -> Any:
+def choose_engine(model: Model, backend: str | None, find: Callable[[], Any]) -> Any:
     """The engine that `find` gives, or None for the hooks; ValueError where `way` insists on what
     cannot be.
     """
@@ -114,7 +114,7 @@ def choose(model: Model, backend: str | None, find: Callable[[], Any]) -> Any:
     return engine
 
 
-def vary(
+def sweep_by_hooks(
     model: Model,
     tokens: Tensor,
     cells: Sequence[Cell],
@@ -130,7 +130,7 @@ def vary(
             finish. Exact: every cell is the run it would be alone.
     """
     n, values = len(tokens), torch.empty(len(cells), len(tokens), device=bridge.device(model))
-    for chunk, out in each_run(
+    for chunk, out in batched_runs(
         model, tokens, cells, measure.keep, positions, what, last_only=not measure.everywhere
     ):
         for i, c in enumerate(chunk):
@@ -141,7 +141,7 @@ def vary(
     return values
 
 
-def each_run(
+def batched_runs(
     model: Model,
     tokens: Tensor,
     cells: Sequence[Cell],

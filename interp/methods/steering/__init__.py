@@ -2,7 +2,8 @@
 
 | question | file |
 | --- | --- |
-| a direction, and the model pushed along it | `steer` |
+| a direction, and how it is found | `direction` |
+| the model pushed along it: the effect, and the side effect | `steer` |
 | the text it then writes | `generate` |
 | several directions at once, or pushes of equal size | `soft_injection`, `matched_kl` |
 """

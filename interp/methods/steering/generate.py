@@ -15,7 +15,7 @@ from interp._types import Model
 from interp.edits import Edit, Seen
 from interp.interventions import Intervention, run
 from interp.methods.runs import sweep
-from interp.methods.runs.batching import batches
+from interp.methods.runs.batching import batches_by_length
 from interp.models import bridge
 from interp.sites import Site
 
@@ -73,7 +73,7 @@ def generate(
             f"max_new_tokens={max_new_tokens}, temperature={temperature}: at least 1, and at"
             " least 0"
         )
-    many = list(batches(model, prompt))
+    many = list(batches_by_length(model, prompt))
     edits = list(interventions)
     if len(many) > 1 and any(edit.rows is not None for edit in edits):
         raise ValueError("an intervention on some rows needs prompts of one length")

@@ -1,8 +1,8 @@
 """Steering at matched strength: each direction is pushed until the prediction has changed by as
 much, then they are compared.
 
->>> strengths = interp.methods.steering.match_kl(model, prompts, {"happy": happy, "random": other}, kl=0.5)
->>> interp.methods.steering.word_gain(model, prompts, {"happy": happy, "random": other}, strengths, {"happy": [" joy"], "random": [" joy"]}, [" thing", " way"])
+>>> strengths = interp.methods.steering.matched_kl_strengths(model, prompts, {"happy": happy, "random": other}, kl=0.5)
+>>> interp.methods.steering.token_logit_gain(model, prompts, {"happy": happy, "random": other}, strengths, {"happy": [" joy"], "random": [" joy"]}, [" thing", " way"])
 """
 
 import math
@@ -18,8 +18,8 @@ from interp._numbers import to_numpy
 from interp._types import Model
 from interp.interventions import Intervention, run
 from interp.methods.runs import sweep
-from interp.methods.runs.batching import Batch, batches
-from interp.methods.steering.steer import Direction
+from interp.methods.runs.batching import Batch, batches_by_length
+from interp.methods.steering.direction import Direction
 from interp.results import Result
 from interp.tasks.task import single, tokenizer_of
 
@@ -29,7 +29,7 @@ Push = Direction | Callable[[float], Sequence[Intervention]]
 FAR = 1e8  # times the first strength: a push that has not changed the prediction by then never will
 
 
-def match_kl(
+def matched_kl_strengths(
     model: Model,
     prompts: Any,
     pushes: Mapping[str, Push],
@@ -48,11 +48,11 @@ def match_kl(
     metadata["kl"] has what was reached, by name. All pushes travel as one batch.
 
     Example:
-        >>> match_kl(model, ["I think that", "Then we saw"], {"happy": happy, "latent 17": lambda s: features.steer(sae, {17: s})})
+        >>> matched_kl_strengths(model, ["I think that", "Then we saw"], {"happy": happy, "latent 17": lambda s: features.steer(sae, {17: s})})
     """
     started = time.perf_counter()
     _check(pushes, kl)
-    many = batches(model, prompts)
+    many = batches_by_length(model, prompts)
     plain = [run(model, b.tokens, last_only=True).logits.float().log_softmax(-1) for b in many]
     count = sum(len(b.tokens) for b in many)
     searches = {
@@ -140,7 +140,7 @@ def _search(aim: float, tolerance: float, rounds: int, start: float) -> Iterator
     return math.nan, reached
 
 
-def word_gain(
+def token_logit_gain(
     model: Model,
     prompts: Any,
     pushes: Mapping[str, Push],
@@ -152,11 +152,11 @@ def word_gain(
     pushed (in nats).
 
     Example:
-        >>> word_gain(model, prompts, {"happy": happy}, {"happy": 4.0}, {"happy": [" joy", " love"]}, [" thing", " way"])
+        >>> token_logit_gain(model, prompts, {"happy": happy}, {"happy": 4.0}, {"happy": [" joy", " love"]}, [" thing", " way"])
 
     Args:
         words: For each push, tokens as ids or as text that is one token (" joy").
-        strengths: As `match_kl` gives them, or a dict. Examples: the prompts.
+        strengths: As `matched_kl_strengths` gives them, or a dict. Examples: the prompts.
     """
     started = time.perf_counter()
     if isinstance(strengths, Result):
@@ -176,7 +176,7 @@ def word_gain(
             f"the push {dead!r} has strength {strengths[dead]}: leave it out, it never reached"
             " the aim"
         )
-    many = batches(model, prompts)
+    many = batches_by_length(model, prompts)
     examples = np.zeros((len(names), sum(len(b.tokens) for b in many)))
     for batch in many:
         base = run(model, batch.tokens, last_only=True).logits.float()
@@ -215,7 +215,7 @@ def _steered(
     for push, strength in pushed:
         edits = push.push(strength) if isinstance(push, Direction) else push(strength)
         cells.append([edits] if isinstance(edits, Intervention) else list(edits))
-    for chunk, out in sweep.each_run(
+    for chunk, out in sweep.batched_runs(
         model, batch.tokens, cells, positions=batch.positions, what="steering"
     ):
         for k, cell in enumerate(chunk):

@@ -20,7 +20,7 @@ from interp.edits import Edit
 from interp.interventions import Intervention, run
 from interp.methods.runs import sweep
 from interp.methods.runs.any_prompts import any_prompts
-from interp.methods.runs.batching import batches
+from interp.methods.runs.batching import batches_by_length
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
@@ -52,12 +52,12 @@ class SoftInjection:
         return self.score._repr_html_() + self.mix._repr_html_()
 
 
-def injection(model: Model, source: Any, mix: Any) -> list[Intervention]:
+def injection_interventions(model: Model, source: Any, mix: Any) -> list[Intervention]:
     """The interventions that mix the mean head outputs of the source prompts into the last token of
     any prompt.
 
-    >>> run(model, zero_shot, injection(model, few_shot, 0.5))          # half, at every head
-    >>> generate(model, "Q: dog\\nA:", injection(model, few_shot, learned.mix))
+    >>> run(model, zero_shot, injection_interventions(model, few_shot, 0.5))          # half, at every head
+    >>> generate(model, "Q: dog\\nA:", injection_interventions(model, few_shot, learned.mix))
 
     source: few-shot prompts (a task's clean ones, texts of any lengths, ids), or their means [layer
     head d_head]. mix: the share of the injected z at END: one number, a tensor [layer head], or a
@@ -166,12 +166,16 @@ def mix_loss(
     Differentiable in the shares.
     """
     judged = task.with_metric("log_prob")
-    engine = sweep.choose(model, backend, lambda: lean.find(model))
+    engine = sweep.choose_engine(model, backend, lambda: lean.find(model))
     if engine is None:
 
         def logits(shares):
             return run(
-                model, task, injection(model, means, shares), last_only=True, grad=True
+                model,
+                task,
+                injection_interventions(model, means, shares),
+                last_only=True,
+                grad=True,
             ).logits
 
         return lambda shares: -judged.metric(logits(shares)).mean(), "hooks"
@@ -208,7 +212,7 @@ def _score(
     }
     metric = metric_of(task, metric)
     rows = [
-        run(model, task, injection(model, means, mix), last_only=True).logits
+        run(model, task, injection_interventions(model, means, mix), last_only=True).logits
         for mix in mixes.values()
     ]
     examples = np.stack([to_numpy(metric.of(logits, {})) for logits in rows])
@@ -238,7 +242,7 @@ def _means(model: Model, source: Any) -> Float[Tensor, "layer head d_head"]:
         return source
     values = [
         run(model, batch.tokens, keep=["L*H*.z@-1"], last_only=True).kept["L*H*.z@-1"]
-        for batch in batches(model, source)
+        for batch in batches_by_length(model, source)
     ]  # each [layer head batch d_head]
     return torch.cat(values, 2).mean(2)
 

@@ -1,320 +1,28 @@
-"""Steering: directions found by comparing prompts, and what pushing along them does.
+"""What steering does: the metric along a direction at several strengths, and the loss on other text.
 
->>> happy = difference_of_means(model, ["I love this", "What a joy"], ["I hate this", "What a pain"])
->>> steer(model, task, happy, strengths=(-2, 0, 2), side=texts)     # the effect beside the harm
->>> interp.generate(model, "I think that", [happy.push(2.0)])
+>>> steer(model, task, happy, strengths=(-2, 0, 2), other_texts=texts)
 """
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from interp import sites
 from interp._errors import unknown
 from interp._numbers import to_numpy
 from interp._types import Model
-from interp.edits import Edit, Seen, add, project_out, set_to
-from interp.interventions import Intervention, run
-from interp.methods.ablation.ablate import ablate
+from interp.interventions import Intervention
 from interp.methods.runs import sweep
 from interp.methods.runs.any_prompts import any_prompts
-from interp.methods.runs.batching import batches
+from interp.methods.runs.batching import batches_by_length
 from interp.methods.runs.metrics import metric_of
+from interp.methods.steering.direction import Direction
 from interp.methods.text.cross_entropy import cross_entropy
-from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
-from interp.tasks.metrics import MetricLike
-from interp.tasks.task import Task
-
-HOWS = {"add": add, "project_out": project_out, "set": set_to}
-
-
-# --- a direction ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Direction:
-    """A vector and the place it belongs to. Vectors of one place add up, scale and turn round.
-
-    Example:
-        >>> (happy - formal).normalised() * 3
-
-    Attributes:
-        site: One address (layer and head given); without a position, or with "@*", it means every
-            position but the first, whose huge norm is the attention sink's.
-        metadata: Where it comes from; metadata["model"] is the only model it may be used on.
-    """
-
-    vector: Float[Tensor, "width"]
-    site: str
-    metadata: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        site = Site.parse(self.site)
-        if [star for star in site.stars if star != "pos"]:
-            raise ValueError(
-                f"a direction belongs to one place, {self.site!r} is many (try 'resid_post.12@-1')"
-            )
-        if not torch.isfinite(self.vector).all():
-            raise ValueError(f"the vector at {self.site!r} is not finite")
-        object.__setattr__(self, "site", str(site))
-
-    @property
-    def norm(self) -> float:
-        """The vector's length, in the units of its site."""
-        return float(self.vector.norm())
-
-    def normalised(self) -> "Direction":
-        """The same direction with length one."""
-        if self.norm == 0:
-            raise ValueError(
-                "a direction of length zero cannot be normalised: the two sets of prompts do not"
-                " differ here"
-            )
-        return self * (1 / self.norm)
-
-    def __mul__(self, factor: float) -> "Direction":
-        return replace(self, vector=self.vector * factor)
-
-    __rmul__ = __mul__
-
-    def __neg__(self) -> "Direction":
-        return self * -1.0
-
-    def __add__(self, other: "Direction") -> "Direction":
-        if (self.site, len(self.vector)) != (other.site, len(other.vector)):
-            raise ValueError(
-                f"directions add up at one place: these are {len(self.vector)} numbers at"
-                f" {self.site!r} and {len(other.vector)} at {other.site!r}"
-            )
-        models = {d.metadata["model"] for d in (self, other) if "model" in d.metadata}
-        if len(models) > 1:
-            raise ValueError(
-                f"these directions come from different models: {' and '.join(sorted(models))}"
-            )
-        metadata = {
-            "method": "sum",
-            "of": [self.metadata, other.metadata],
-            **({"model": models.pop()} if models else {}),
-        }
-        return Direction(self.vector + other.vector, self.site, metadata)
-
-    def __sub__(self, other: "Direction") -> "Direction":
-        return self + -other
-
-    def push(
-        self, strength: float = 1.0, *, how: str = "add", at: str | None = None
-    ) -> Intervention:
-        """The intervention that steers: for `run` and `generate`.
-
-        Args:
-            how: "add" the vector times the strength; "project_out" = remove this share of the
-                component along it (1 = all); "set" = go this share of the way to the vector (1 =
-                become it). Strength 0 is always nothing.
-            at: Another place of the same width; "resid_post.*@END" is each layer.
-        """
-        if how not in HOWS:
-            raise unknown("way to steer", how, HOWS, "how='add'")
-        if how == "project_out" and self.norm == 0:
-            raise ValueError(
-                "a direction of length zero points nowhere: there is nothing to project out"
-            )
-        site = Site.parse(self.site if at is None else at)
-        edit = (
-            add(self.vector * strength)
-            if how == "add"
-            else _share(HOWS[how](self.vector), strength)
-        )
-        return Intervention(
-            str(site), _after_first(edit) if site.pos in (None, sites.STAR) else edit
-        )
-
-    def check(self, model: Model, at: str | None = None) -> None:
-        """Nothing when the vector fits this model there; otherwise a ValueError."""
-        site, d = Site.parse(at or self.site), bridge.dims(model)
-        fits = width(sites.check(site, d), d)
-        if len(self.vector) != fits:
-            raise ValueError(
-                f"the vector has {len(self.vector)} numbers, {str(site)!r} of {bridge.name(model)}"
-                f" has {fits}"
-            )
-        found = self.metadata.get("model", bridge.name(model))
-        if found != bridge.name(model):
-            raise ValueError(
-                f"this direction was found in {found!r} and means nothing in"
-                f" {bridge.name(model)!r}: find it there again"
-            )
-
-    def __repr__(self) -> str:
-        return (
-            f"Direction({self.metadata.get('method', 'vector')} at {self.site}, {len(self.vector)}"
-            f" numbers, norm {self.norm:.3g})"
-        )
-
-
-def _share(edit: Edit, strength: float) -> Edit:
-    """Go `strength` of the way from the activation to its edited value: 0 is nothing, 1 the edit
-    itself.
-    """
-    if strength == 1:
-        return edit
-
-    def part(act: Tensor, seen: Seen) -> Tensor:
-        return act + strength * (edit(act, seen) - act)
-
-    return part
-
-
-def _after_first(edit: Edit) -> Edit:
-    """The edit at every position but the first, which is the attention sink."""
-    return lambda act, seen: (
-        torch.cat([act[:, :1], edit(act[:, 1:], seen)], 1) if act.shape[1] > 1 else act
-    )
-
-
-def width(site: Site, d: bridge.Dims) -> int:
-    """How many numbers a vector at this site has."""
-    axis = site.row.axes.split()[-1]
-    if axis == "src" or site.unit is not None:
-        raise ValueError(
-            f"{str(site)!r} holds no vector: directions live in the stream or in a part (try"
-            " 'resid_post.12@-1')"
-        )
-    return getattr(d, axis)
-
-
-# --- finding directions ---------------------------------------------------------------------------
-
-
-def difference_of_means(
-    model: Model, positive: Any, negative: Any = None, where: str = "resid_post.12@-1"
-) -> Direction:
-    """The mean activation on the positive prompts less the mean on the negative ones.
-
-    prompts: texts (of any lengths; the first token is put before each), ids [batch pos], or a task.
-    "@*" or no position: the mean over positions of each prompt, without position 0 (the attention
-    sink), then over prompts.
-
-    Example:
-        >>> difference_of_means(model, ["I love it", "So good"], ["I hate it", "So bad"], "resid_post.12@*")
-        >>> difference_of_means(model, task, where="resid_post.12@END")     # clean less corrupted
-    """
-    task = isinstance(positive, Task) and negative is None
-    if negative is None and not task:
-        raise ValueError(
-            "difference_of_means compares two sets of prompts: give the negative ones, or a task"
-            " alone"
-        )
-    here = _mean(model, positive, where)
-    there = _mean(model, positive if task else negative, where, "corrupted" if task else "clean")
-    metadata = {
-        "method": "difference of means",
-        "model": bridge.name(model),
-        "n": [_count(positive), _count(positive if task else negative)],
-    }
-    return Direction(here - there, where, metadata)
-
-
-def task_vector(model: Model, task: Any, where: str = "resid_post.12@END") -> Direction:
-    """The mean activation at the last token of few-shot prompts, to be set in prompts without
-    examples.
-
-    Example:
-        >>> steer(model, zero_shot, task_vector(model, few_shot, "resid_post.14@END"), how="set")
-
-    Args:
-        task: Few-shot prompts (a task's clean ones, texts, or ids).
-
-    Reference:
-        Hendel et al. 2023 (arXiv 2310.15916).
-    """
-    return Direction(
-        _mean(model, task, where),
-        where,
-        {"method": "task vector", "model": bridge.name(model), "n": _count(task)},
-    )
-
-
-@any_prompts(answers=True, compares=True, join=False)
-def function_vector(
-    model: Model,
-    task: Any,
-    *,
-    heads: int = 10,
-    layer: int | None = None,
-    metric: MetricLike = "prob",
-) -> Direction:
-    """The sum of what the most causal heads write, on average, at the last token of few-shot
-    prompts.
-
-    A head's effect: how much the metric on the corrupted prompts rises when the head's output at
-    END becomes its mean over the clean prompts (metadata["effects"], mean over prompts).
-
-    Example:
-        >>> vector = function_vector(model, few_shot)       # its corrupted prompts have shuffled labels
-        >>> vector.metadata["heads"], steer(model, zero_shot, vector)
-
-    Args:
-        layer: Where to add it, after which layer (a third of the way up by default).
-
-    Reference:
-        Todd et al. 2023 (arXiv 2310.15213).
-    """
-    d = bridge.dims(model)
-    if not 1 <= heads <= d.n_layers * d.n_heads:
-        raise ValueError(
-            f"heads={heads}: this model has {d.n_layers * d.n_heads} heads (try heads=10)"
-        )
-    swapped = task.swapped()
-    effects = ablate(model, swapped, "L*H*@END", by="mean", reference=task.clean, metric=metric)
-    best = effects.top(heads, by="high")
-    kept = run(model, task, keep=best.labels, last_only=True).kept
-    vector = torch.stack([kept[head].mean(0) for head in best.labels]).sum(0)
-    at = f"resid_post.{d.n_layers // 3 if layer is None else layer}@END"
-    sites.check(Site.parse(at), d)
-    found = {"heads": best.labels, "effects": [round(value, 4) for _, value, _, _ in best]}
-    return Direction(
-        vector,
-        at,
-        {"method": "function vector", "model": bridge.name(model), "n": len(task), **found},
-    )
-
-
-def _mean(model: Model, prompts: Any, where: str, on: str = "clean") -> Float[Tensor, "width"]:
-    site, d = Site.parse(where), bridge.dims(model)
-    width(sites.check(site, d), d)
-    if [star for star in site.stars if star != "pos"]:
-        raise ValueError(
-            f"a direction belongs to one place, {where!r} is many (try 'resid_post.12@-1')"
-        )
-    values = []
-    for batch in batches(model, prompts, on):
-        value = run(
-            model, batch.tokens, keep=[site], positions=batch.positions, last_only=True
-        ).kept[str(site)]
-        if site.pos in (None, sites.STAR):
-            if value.shape[1] < 2:
-                raise ValueError(
-                    "a prompt of one token has only the first position, which is left out of every"
-                    " mean"
-                )
-            value = value[:, 1:].mean(1)
-        values.append(value)
-    return torch.cat(values).mean(0)
-
-
-def _count(prompts: Any) -> int:
-    return 1 if isinstance(prompts, str) else len(prompts)
-
-
-# --- what pushing does ----------------------------------------------------------------------------
 
 
 def steer(
@@ -327,19 +35,19 @@ def steer(
     how: str = "add",
     on: str = "clean",
     metric: Any = None,
-    side: Any = None,
+    other_texts: Any = None,
 ) -> Result:
     """How the metric changes as the model is steered along a direction, at each strength.
 
     Example:
         >>> steer(model, task, direction, strengths=(0, 1, 2, 4)).plot()
-        >>> steer(model, task, direction, on="corrupted", side=texts)     # the effect beside the harm, as a table
+        >>> steer(model, task, direction, on="corrupted", other_texts=texts)     # the effect beside the harm, as a table
 
     Args:
         prompts: A task (on: its "clean" or "corrupted" prompts), or texts or ids with a `metric` of
             the last position's logits [batch d_vocab] -> [batch].
         how, strengths, at: See `Direction.push`.
-        side: Texts or ids on which to measure the harm, see `side_effect`. The result then has the
+        side: Texts or ids on which to measure the harm, see `steering_side_effect`. The result then has the
             axes (measure, strength), without examples: the prompts and the texts are not the same.
             Unit: the metric's.
     """
@@ -347,19 +55,19 @@ def steer(
     effect = _steer(
         model, prompts, direction, at=at, strengths=strengths, how=how, on=on, metric=metric
     )
-    if side is None:
+    if other_texts is None:
         return effect
-    harm = side_effect(model, side, direction, at=at, strengths=strengths, how=how)
+    harm = steering_side_effect(model, other_texts, direction, at=at, strengths=strengths, how=how)
     both = {"measure": [effect.name, harm.name], **effect.coords}
     units = f"{effect.unit}, and {harm.unit}"
-    said = {**effect.metadata, "seconds": round(time.perf_counter() - started, 2)}
+    metadata = {**effect.metadata, "seconds": round(time.perf_counter() - started, 2)}
     return Result(
         np.stack([effect.values, harm.values]),
         ("measure", "strength"),
         both,
         "steering",
         units,
-        said,
+        metadata,
     )
 
 
@@ -377,14 +85,14 @@ def _steer(
 ) -> Result:
     """The effect of steering on the metric of prompts of one length."""
     started = time.perf_counter()
-    cells = _pushes(model, direction, strengths, how, at)
+    cells = _strength_cells(model, direction, strengths, how, at)
     _check_kind(on)
     metric = metric_of(task, metric)
     tokens = getattr(task, on)
-    base = sweep.read(model, tokens, metric, task.positions)
-    pushed = sweep.vary(model, tokens, cells, metric, task.positions, f"steer, {how}")
+    base = sweep.unedited_metric(model, tokens, metric, task.positions)
+    pushed = sweep.sweep_by_hooks(model, tokens, cells, metric, task.positions, f"steer, {how}")
     examples = to_numpy(pushed - base)
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         task,
         f"steer, {how}",
@@ -402,12 +110,12 @@ def _steer(
         {"strength": [float(s) for s in strengths]},
         f"change of {metric.name}",
         metric.unit,
-        said,
+        metadata,
         examples,
     )
 
 
-def side_effect(
+def steering_side_effect(
     model: Model,
     texts: Any,
     direction: Direction,
@@ -424,24 +132,24 @@ def side_effect(
     last one once. Unit: nats per token, the change of the cross-entropy, with a number per text.
 
     Example:
-        >>> side_effect(model, texts, direction, strengths=(0, 1, 2, 4)).plot()
+        >>> steering_side_effect(model, texts, direction, strengths=(0, 1, 2, 4)).plot()
     """
     started = time.perf_counter()
     everywhere = str(Site.parse(at or direction.site).at(None))
-    cells = _pushes(model, direction, strengths, how, everywhere)
-    found, count = [], 0
-    for batch in batches(model, texts):
+    cells = _strength_cells(model, direction, strengths, how, everywhere)
+    changes, count = [], 0
+    for batch in batches_by_length(model, texts):
 
         def loss(edits):
             return torch.as_tensor(cross_entropy(model, batch.tokens, edits).examples)
 
         base = loss([])
         pushed = [loss(cell) for cell in sweep.progress(cells, "side effect")]
-        found.append((batch.index, torch.stack(pushed) - base))
+        changes.append((batch.index, torch.stack(pushed) - base))
         count += len(batch.tokens)
-    examples = _in_order(found, len(cells), count)
+    examples = _in_order(changes, len(cells), count)
     coords = {"strength": [float(s) for s in strengths]}
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model, None, f"side effect, {how}", started, site=everywhere, n=count, backend="hooks"
     )
     return Result(
@@ -450,12 +158,12 @@ def side_effect(
         coords,
         "change of cross-entropy",
         "nats per token",
-        said,
+        metadata,
         examples,
     )
 
 
-def _pushes(
+def _strength_cells(
     model: Model, direction: Direction, strengths: Sequence[float], how: str, at: str | None
 ) -> list[list[Intervention]]:
     if len(strengths) == 0:
@@ -469,9 +177,9 @@ def _check_kind(on: str) -> None:
         raise unknown("prompts", on, ("clean", "corrupted"), "on='corrupted'")
 
 
-def _in_order(found: list[tuple[list[int], Tensor]], cells: int, count: int) -> np.ndarray:
+def _in_order(batches: list[tuple[list[int], Tensor]], cells: int, count: int) -> np.ndarray:
     """Batches [cell batch] back in the order in which the prompts were given."""
     out = np.empty((cells, count))
-    for index, values in found:
+    for index, values in batches:
         out[:, index] = to_numpy(values)
     return out

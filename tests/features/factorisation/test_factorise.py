@@ -14,7 +14,7 @@ from interp.features.evaluation.concept_detection import auroc
 from interp.features.factorisation import factorise, nonnegative
 from interp.interventions import run
 from interp.methods.steering import matched_kl
-from interp.methods.steering.steer import Direction
+from interp.methods.steering.direction import Direction
 
 SITE = "mlp.1.post"
 
@@ -334,7 +334,9 @@ def test_pushes_are_as_strong_as_asked(any_tiny, ids):
         "as latents": lambda s: features.steer(sae, {3: s}),
         "nothing": one * 0.0,
     }
-    found = interp.methods.steering.match_kl(any_tiny, ids, pushes, kl=0.02, tolerance=0.01)
+    found = interp.methods.steering.matched_kl_strengths(
+        any_tiny, ids, pushes, kl=0.02, tolerance=0.01
+    )
     base = run(any_tiny, ids, last_only=True).logits.log_softmax(-1)
     for name in ("one", "other"):
         here = run(
@@ -349,7 +351,7 @@ def test_pushes_are_as_strong_as_asked(any_tiny, ids):
         values["nothing"]
     )
     with pytest.raises(ValueError, match="'nothing' has strength nan"):
-        interp.methods.steering.word_gain(
+        interp.methods.steering.token_logit_gain(
             any_tiny, ids, pushes, found, dict.fromkeys(pushes, [5]), [6]
         )
 
@@ -377,7 +379,7 @@ def test_gains_are_differences_of_logits(any_tiny, ids):
     width = features.activations(any_tiny, SITE, ids[:1]).of().shape[1]
     push = Direction(torch.randn(width, generator=torch.Generator().manual_seed(0)), SITE)
     prompts = [ids[0], ids[1][:5], ids[2]]
-    found = interp.methods.steering.word_gain(
+    found = interp.methods.steering.token_logit_gain(
         any_tiny,
         prompts,
         {"a": push, "b": push},
@@ -395,11 +397,11 @@ def test_gains_are_differences_of_logits(any_tiny, ids):
     assert np.abs(found.sel(push="b").examples).max() < 1e-5
     for wrong, said in (({}, "has no words"), ({"a": []}, "no words")):
         with pytest.raises(ValueError, match=said):
-            interp.methods.steering.word_gain(
+            interp.methods.steering.token_logit_gain(
                 any_tiny, prompts, {"a": push}, {"a": 1.0}, wrong, [11]
             )
     with pytest.raises(ValueError, match="kl=0"):
-        interp.methods.steering.match_kl(any_tiny, prompts, {"a": push}, kl=0)
+        interp.methods.steering.matched_kl_strengths(any_tiny, prompts, {"a": push}, kl=0)
 
 
 def test_latents_are_compared_at_one_strength(tiny, ids):
@@ -414,8 +416,8 @@ def test_latents_are_compared_at_one_strength(tiny, ids):
     found = features.latent_gain(tiny, ids[:3], [means, random], chosen, words, [11, 12], kl=0.01)
     assert found.values.shape == (2, 2) and found.examples.shape == (2, 2, 3)
     one = Direction(random.W_dec[2], SITE)
-    strength = interp.methods.steering.match_kl(tiny, ids[:3], {"x": one}, kl=0.01)
-    alone = interp.methods.steering.word_gain(
+    strength = interp.methods.steering.matched_kl_strengths(tiny, ids[:3], {"x": one}, kl=0.01)
+    alone = interp.methods.steering.token_logit_gain(
         tiny, ids[:3], {"x": one}, strength, {"x": [9]}, [11, 12]
     )
     assert found.sel(dictionary=random.name, concept="b").values == pytest.approx(

@@ -105,9 +105,9 @@ def test_engine_and_hooks_give_the_same_numbers(any_tiny, ioi, at, window):
 
 
 def test_engine_and_hooks_agree_on_single_heads_and_on_attention_as_the_measure(any_tiny, ioi):
-    from interp.methods.runs import attention_to
+    from interp.methods.runs import attention_metric
 
-    metric = attention_to(["L2H0"], "IO", task=ioi)
+    metric = attention_metric(["L2H0"], "IO", task=ioi)
     for options in (
         dict(heads=["L0H1", "L1H*"], window=2),
         dict(metric=metric),

@@ -53,10 +53,13 @@ def test_rows_that_do_not_sum_to_one_can_be_made_to():
 
 def test_site_norms_are_the_norms():
     toy = model()
-    got = interp.methods.attention.site_norms(toy, TOKENS, "L*KV*.v")
+    got = interp.methods.attention.activation_norms(toy, TOKENS, "L*KV*.v")
     kept = run(toy, TOKENS, keep=["L1KV0.v"]).kept["L1KV0.v"]
     np.testing.assert_allclose(got.sel(layer=1, kv_head=0).examples, kept.norm(dim=-1).T, atol=1e-6)
-    assert interp.methods.attention.site_norms(toy, TOKENS, "resid_post.*").dims == ("layer", "pos")
+    assert interp.methods.attention.activation_norms(toy, TOKENS, "resid_post.*").dims == (
+        "layer",
+        "pos",
+    )
 
 
 def batch():

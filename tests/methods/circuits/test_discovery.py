@@ -23,9 +23,9 @@ from interp.methods.circuits.discovery import (
     node_attribution,
     random,
 )
-from interp.methods.circuits.discovery.edge_pruning import _masks, kept
+from interp.methods.circuits.discovery.edge_pruning import _masks, keep_probability
 from interp.methods.circuits.discovery.information_flow import contributions
-from interp.methods.runs.metrics import kl_to
+from interp.methods.runs.metrics import kl_metric
 from interp.models import bridge
 
 
@@ -54,7 +54,7 @@ def at(result, sender, receiver):
 
 def test_slopes_at_activations_agree_both_ways(any_tiny, ioi):
     one, by = ioi[:1], "mean" if bridge.name(any_tiny) == "tiny" else "resample"
-    metric, reference = interp.methods.runs.metrics.measure(one), ioi.corrupted
+    metric, reference = interp.methods.runs.metrics.metric_of(one), ioi.corrupted
     ours, hooks = (
         edges.Edges(
             any_tiny, one, metric, by=by, reference=reference, backend=backend
@@ -72,7 +72,7 @@ def test_at_activations_only_the_embedding_is_as_at_inputs(any_tiny, ioi):
     )
     np.testing.assert_allclose(inside.values[0], inputs.values[0], atol=1e-5)
     assert far(inside, inputs) > 1e-3
-    one = edges.Edges(any_tiny, ioi, interp.methods.runs.metrics.measure(ioi))
+    one = edges.Edges(any_tiny, ioi, interp.methods.runs.metrics.metric_of(ioi))
     clean = one.slopes_at_activations([1.0]).mean(0).numpy()  # the writes as they are: plain EAP
     np.testing.assert_allclose(clean, np.nan_to_num(eap(any_tiny, ioi).values), atol=1e-5)
 
@@ -149,7 +149,9 @@ def edges_kept(result):
 @pytest.mark.parametrize("metric, tau", [("kl", 0.002), ("logit_diff", 0.05)])
 def test_acdc_keeps_what_a_plain_loop_keeps(any_tiny, ioi, metric, tau):
     measure = (
-        kl_to(any_tiny, ioi) if metric == "kl" else interp.methods.runs.metrics.measure(ioi, metric)
+        kl_metric(any_tiny, ioi)
+        if metric == "kl"
+        else interp.methods.runs.metrics.metric_of(ioi, metric)
     )
     tau = tau * {"tiny": 1, "tiny-gpt2": 0.1, "tiny-neox": 0.1}[bridge.name(any_tiny)]
     expected = plain_acdc(any_tiny, by_engine(any_tiny, ioi, measure), tau, metric == "kl")
@@ -167,12 +169,12 @@ def test_acdc_keeps_what_a_plain_loop_keeps(any_tiny, ioi, metric, tau):
 def test_acdc_by_hooks_and_among_fewer(tiny, tiny_ioi):
     few = Circuit.top(eap_ig(tiny, tiny_ioi), 30)
     expected = plain_acdc(
-        tiny, by_hooks(tiny, tiny_ioi, kl_to(tiny, tiny_ioi)), 0.002, True, tried=set(few)
+        tiny, by_hooks(tiny, tiny_ioi, kl_metric(tiny, tiny_ioi)), 0.002, True, tried=set(few)
     )
     for backend in ("engine", "hooks"):
         found = acdc(tiny, tiny_ioi, tau=0.002, among=few, backend=backend)
         assert set(edges_kept(found)) == set(expected) and 3 < len(expected) < 30
-    again = acdc(tiny, tiny_ioi, tau=0.002, among=30, metric=kl_to(tiny, tiny_ioi))
+    again = acdc(tiny, tiny_ioi, tau=0.002, among=30, metric=kl_metric(tiny, tiny_ioi))
     assert again.metadata["tried"] == 30
 
 
@@ -291,7 +293,9 @@ def test_information_flow_keeps_what_it_hands_on(any_tiny, ioi):
 def test_masks_are_drawn_as_often_above_zero_as_said():
     logits = torch.linspace(-4, 4, 5)
     drawn = _masks(logits.repeat_interleave(4000), torch.Generator().manual_seed(0)).view(5, -1)
-    torch.testing.assert_close((drawn > 0).float().mean(1), kept(logits), atol=0.03, rtol=0)
+    torch.testing.assert_close(
+        (drawn > 0).float().mean(1), keep_probability(logits), atol=0.03, rtol=0
+    )
     assert drawn.min() == 0 and drawn.max() == 1
 
 
@@ -324,6 +328,6 @@ def test_every_method_scores_every_edge_and_no_other(method, tiny_gpt2):
     )
     assert found.dims == ("sender", "receiver") and found.metadata["method"] == method
     np.testing.assert_array_equal(
-        np.isfinite(found.values), edges.exist(bridge.dims(tiny_gpt2)).numpy()
+        np.isfinite(found.values), edges.edge_mask(bridge.dims(tiny_gpt2)).numpy()
     )
     assert len(Circuit.top(found, 5)) == 5

@@ -11,8 +11,8 @@ from interp import engine as lean
 from interp import sites
 from interp.interventions import cut, run
 from interp.methods.circuits.discovery import METHODS, discover, eap, eap_ig, exact
-from interp.methods.circuits.edges import BY, Edges, exist
-from interp.methods.runs.metrics import kl_to, metric_of
+from interp.methods.circuits.edges import BY, Edges, edge_mask
+from interp.methods.runs.metrics import kl_metric, metric_of
 from interp.models import bridge
 
 
@@ -27,21 +27,21 @@ def ioi(any_tiny, tasks):
 
 
 def some_weights(model, rows=3, seed=0):
-    there = exist(bridge.dims(model)).float()
+    there = edge_mask(bridge.dims(model)).float()
     g = torch.Generator().manual_seed(seed)
     return there * (torch.rand(rows, *there.shape, generator=g) < 0.5)
 
 
 def test_the_default_models_graph_has_its_edges():
     dims = bridge.Dims(30, 9, 3, 576, 64, 1536, 49152, 2048, "rms", False)
-    there = exist(dims)
+    there = edge_mask(dims)
     assert there.shape == (301, 481) and int(there.sum()) == 70_651
 
 
 @pytest.mark.parametrize("by", BY)
 def test_cutting_nothing_is_the_clean_run(any_tiny, ioi, by):
     edges = Edges(any_tiny, ioi, metric_of(ioi), by=by)
-    full = torch.ones(1, *exist(edges.dims).shape)
+    full = torch.ones(1, *edge_mask(edges.dims).shape)
     clean = ioi.metric(run(any_tiny, ioi.clean, last_only=True).logits)
     torch.testing.assert_close(edges.cut(full)[0], clean, atol=1e-5, rtol=1e-5)
 
@@ -50,7 +50,7 @@ def test_cutting_everything_is_the_corrupted_run(any_tiny, ioi):
     edges = Edges(any_tiny, ioi, metric_of(ioi))
     corrupted = ioi.metric(run(any_tiny, ioi.corrupted, last_only=True).logits)
     torch.testing.assert_close(
-        edges.cut(torch.zeros(1, *exist(edges.dims).shape))[0], corrupted, atol=1e-5, rtol=1e-5
+        edges.cut(torch.zeros(1, *edge_mask(edges.dims).shape))[0], corrupted, atol=1e-5, rtol=1e-5
     )
 
 
@@ -78,7 +78,7 @@ def test_one_edge_is_the_intervention_cut(any_tiny, ioi):
         ("mlp.0", "L2KV0.v_in"),
         ("mlp.0", "logits.in"),
     ):
-        weights = torch.ones(1, *exist(d).shape)
+        weights = torch.ones(1, *edge_mask(d).shape)
         row, column = (
             list(map(str, nodes)).index(x)
             for nodes, x in ((sites.senders(d), sender), (sites.receivers(d), receiver))
@@ -92,7 +92,7 @@ def test_one_edge_is_the_intervention_cut(any_tiny, ioi):
 
 def test_cutting_all_edges_of_a_head_is_patching_it(any_tiny, ioi):
     edges = Edges(any_tiny, ioi, metric_of(ioi))
-    weights = torch.ones(1, *exist(edges.dims).shape)
+    weights = torch.ones(1, *edge_mask(edges.dims).shape)
     weights[0, list(map(str, sites.senders(edges.dims))).index("L1H2")] = 0
     patched = interp.patch(any_tiny, ioi, ["L1H2"], direction="noising")
     here = edges.cut(weights)[0] - edges.cut(torch.ones_like(weights))[0]
@@ -124,11 +124,11 @@ def test_rows_do_not_mix_and_parts_do_not_matter(any_tiny, ioi):
 @pytest.mark.parametrize("by", BY)
 def test_eap_is_the_slope_in_an_edges_weight(any_tiny, ioi, by):
     edges = Edges(any_tiny, ioi, metric_of(ioi), by=by)
-    weights = torch.ones(1, *exist(edges.dims).shape, requires_grad=True)
+    weights = torch.ones(1, *edge_mask(edges.dims).shape, requires_grad=True)
     with torch.enable_grad():
         (slope,) = torch.autograd.grad(edges.cut(weights).sum(), weights)
     found = eap(any_tiny, ioi, by=by, examples=True)
-    there = exist(edges.dims).numpy()
+    there = edge_mask(edges.dims).numpy()
     np.testing.assert_allclose(
         found.examples.sum(-1)[there], slope[0].numpy()[there], atol=2e-5, rtol=1e-4
     )
@@ -162,7 +162,7 @@ def test_one_step_of_ig_is_the_slope_at_the_corrupted_input(tiny, tasks):
 
 
 def edges_there(model):
-    return exist(bridge.dims(model)).numpy()
+    return edge_mask(bridge.dims(model)).numpy()
 
 
 def test_exact_is_path_patching_an_edge_at_a_time(tiny, tasks):
@@ -185,7 +185,7 @@ def test_slopes_match_exact_effects_where_the_model_is_nearly_linear(tiny, tasks
     # an edge into the logits passes the final norm alone: a tenth of its move has a tenth of the
     # effect
     edges = Edges(tiny, tasks["tiny"], metric_of(tasks["tiny"]))
-    weights = torch.ones(2, *exist(edges.dims).shape)
+    weights = torch.ones(2, *edge_mask(edges.dims).shape)
     weights[1, 3, -1] -= 1e-2
     one, other = edges.cut(weights).double()
     np.testing.assert_allclose(
@@ -210,7 +210,7 @@ def test_what_cannot_be(tiny, tasks):
 
 def test_a_measure_over_the_vocabulary_works_too(tiny, tasks):
     task = tasks["tiny"]
-    kl = kl_to(tiny, task)
+    kl = kl_metric(tiny, task)
     fast, slow = (exact_one(tiny, task, kl, backend) for backend in ("engine", "hooks"))
     torch.testing.assert_close(fast, slow, atol=1e-5, rtol=1e-4)
 

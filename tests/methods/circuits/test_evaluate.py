@@ -130,7 +130,7 @@ def test_pruning_leaves_resampled_faithfulness_as_it_is(any_found):
     circuit = Circuit.top(scores, 30)
     assert len(circuit.prune()) < len(circuit)
     edges = interp.methods.circuits.edges.Edges(
-        model, task, interp.methods.runs.metrics.measure(task)
+        model, task, interp.methods.runs.metrics.metric_of(task)
     )
     rows = edges.cut(torch.tensor(np.stack([circuit.weights(), circuit.prune().weights()])))
     np.testing.assert_allclose(rows[0], rows[1], atol=1e-5)
@@ -361,7 +361,7 @@ def test_roc_is_the_share_of_pairs_in_order(found):
     positive = np.array([edge in truth for edge in every])
     for absolute, v in ((True, np.abs(values)), (False, values)):
         gap = v[positive][:, None] - v[~positive][None]
-        curve = interp.methods.circuits.roc(made, truth, absolute=absolute)
+        curve = interp.methods.circuits.roc_curve(made, truth, absolute=absolute)
         assert curve.metadata["auc"] == pytest.approx(((gap > 0) + 0.5 * (gap == 0)).mean())
         x, y = np.array(curve.coords[curve.dims[0]]), curve.values
         assert np.trapezoid(y, x) == pytest.approx(curve.metadata["auc"])
@@ -372,10 +372,12 @@ def test_roc_is_the_share_of_pairs_in_order(found):
         )
     line = curve.plot().lines[0]
     np.testing.assert_allclose(line.get_xdata(), x)  # at its own place, not evenly spaced
-    same = interp.methods.circuits.roc(scored(scores, np.zeros(total)), truth)
+    same = interp.methods.circuits.roc_curve(scored(scores, np.zeros(total)), truth)
     assert same.metadata["auc"] == 0.5 and same.values.tolist() == [0, 1]
     assert (
-        interp.methods.circuits.roc(scored(scores, positive.astype(float)), truth).metadata["auc"]
+        interp.methods.circuits.roc_curve(scored(scores, positive.astype(float)), truth).metadata[
+            "auc"
+        ]
         == 1
     )
 
@@ -387,7 +389,9 @@ def test_roc_by_hand(found):
     total = int((~np.isnan(scores.values)).sum())
     every = list(~Circuit.of((), like=scores))
     values = np.concatenate([[6.0, 5, 5], np.zeros(total - 3)])
-    curve = interp.methods.circuits.roc(scored(scores, values), Circuit.of(every[:2], like=scores))
+    curve = interp.methods.circuits.roc_curve(
+        scored(scores, values), Circuit.of(every[:2], like=scores)
+    )
     others = total - 2
     np.testing.assert_allclose(curve.coords["false positive rate"], [0, 0, 1 / others, 1])
     np.testing.assert_allclose(curve.values, [0, 0.5, 1, 1])
@@ -400,13 +404,13 @@ def test_roc_needs_a_circuit_and_every_score(found):
     broken = scores.values.copy()
     broken[0, 0] = np.nan
     with pytest.raises(ValueError, match="1 of 190 edges have no score"):
-        interp.methods.circuits.roc(
+        interp.methods.circuits.roc_curve(
             Result(broken, scores.dims, scores.coords, "s", "logits", scores.metadata), circuit
         )
     with pytest.raises(ValueError, match="some, not all"):
-        interp.methods.circuits.roc(scores, circuit - circuit)
+        interp.methods.circuits.roc_curve(scores, circuit - circuit)
     with pytest.raises(ValueError, match="both must be of one model"):
-        interp.methods.circuits.roc(found["tiny-gpt2"][2], circuit)
+        interp.methods.circuits.roc_curve(found["tiny-gpt2"][2], circuit)
 
 
 def test_agreement_by_hand(found):

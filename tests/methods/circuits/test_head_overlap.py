@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import interp
-from interp.methods.circuits import head_overlap, role_score
+from interp.methods.circuits import attention_times_effect, head_overlap
 from interp.results import Result
 
 
@@ -89,10 +89,10 @@ def test_overlap_says_what_is_wrong():
 def test_both_is_the_product_prompt_by_prompt(any_tiny):
     task = interp.tasks.ioi(any_tiny, n=3)
     look, write = (
-        interp.methods.attention.attends(any_tiny, task, "END", "IO"),
+        interp.methods.attention.attention_between(any_tiny, task, "END", "IO"),
         interp.logit_attribution(any_tiny, task),
     )
-    role = role_score(
+    role = attention_times_effect(
         look, write.sel(layer=look.coords["layer"]) if "layer" in write.dims else write
     )
     k = role.labels().index("L2H1")
@@ -101,4 +101,4 @@ def test_both_is_the_product_prompt_by_prompt(any_tiny):
         look.pick(["L2H1"]).examples[0] * write.pick(["L2H1"]).examples[0],
     )
     with pytest.raises(ValueError, match="other axes"):
-        role_score(look.mean("head"), write)
+        attention_times_effect(look.mean("head"), write)

@@ -413,5 +413,5 @@ def test_results_that_cannot_be_compared_are_one_sentence(exact, estimate, says)
 
 
 def test_a_measure_upstream_of_a_site_has_no_slope_there(any_tiny, ioi):
-    metric = interp.methods.runs.attention_to(["L0H0"], "IO", task=ioi)
+    metric = interp.methods.runs.attention_metric(["L0H0"], "IO", task=ioi)
     assert (interp.attribution_patch(any_tiny, ioi, "L2H*", metric=metric).values == 0).all()

@@ -15,11 +15,11 @@ def ioi(any_tiny):
     return interp.tasks.ioi(any_tiny, n=4, seed=0)
 
 
-# --- kl_to ----------------------------------------------------------------------------------------
+# --- kl_metric ----------------------------------------------------------------------------------------
 
 
 def test_kl_is_zero_at_home_and_torchs_own_elsewhere(any_tiny, ioi):
-    metric = interp.methods.runs.kl_to(any_tiny, ioi)
+    metric = interp.methods.runs.kl_metric(any_tiny, ioi)
     clean, corrupted = (
         run(any_tiny, t, last_only=True).logits.log_softmax(-1) for t in (ioi.clean, ioi.corrupted)
     )
@@ -30,13 +30,13 @@ def test_kl_is_zero_at_home_and_torchs_own_elsewhere(any_tiny, ioi):
         torch.nn.functional.kl_div(q, p.exp(), reduction="sum") for p, q in zip(clean, corrupted)
     ]
     torch.testing.assert_close(metric.of(corrupted, {}), torch.stack(theirs), atol=1e-5, rtol=1e-4)
-    other = interp.methods.runs.kl_to(any_tiny, ioi, run="corrupted")
+    other = interp.methods.runs.kl_metric(any_tiny, ioi, run="corrupted")
     assert torch.allclose(other.of(corrupted, {}), torch.zeros(4), atol=1e-6)
 
 
 @pytest.mark.parametrize("backend", ["engine", "hooks"])
 def test_restoring_everything_takes_the_distance_to_zero(any_tiny, ioi, backend):
-    metric = interp.methods.runs.kl_to(any_tiny, ioi)
+    metric = interp.methods.runs.kl_metric(any_tiny, ioi)
     effect = interp.patch(any_tiny, ioi, "resid_pre.0", metric=metric, backend=backend)
     far = metric.of(run(any_tiny, ioi.corrupted, last_only=True).logits, {})
     assert far.min() > 1e-3
@@ -44,7 +44,7 @@ def test_restoring_everything_takes_the_distance_to_zero(any_tiny, ioi, backend)
 
 
 def test_kl_both_ways(any_tiny, ioi):
-    metric = interp.methods.runs.kl_to(any_tiny, ioi)
+    metric = interp.methods.runs.kl_metric(any_tiny, ioi)
     for verb in (interp.patch, interp.ablate):
         ways = [
             verb(any_tiny, ioi, "L*H*", metric=metric, backend=backend)
@@ -55,14 +55,14 @@ def test_kl_both_ways(any_tiny, ioi):
 
 
 def test_kl_says_what_it_needs(any_tiny, ioi):
-    with pytest.raises(ValueError, match="kl_to"):
+    with pytest.raises(ValueError, match="kl_metric"):
         ioi.with_metric("kl")
-    with pytest.raises(ValueError, match="kl_to"):
+    with pytest.raises(ValueError, match="kl_metric"):
         interp.patch(any_tiny, ioi, "L*H*", metric="KL")
     with pytest.raises(ValueError, match="did you mean 'clean'"):
-        interp.methods.runs.kl_to(any_tiny, ioi, run="clear")
+        interp.methods.runs.kl_metric(any_tiny, ioi, run="clear")
     with pytest.raises(ValueError, match="made for 4 prompts"):
-        interp.patch(any_tiny, ioi[:2], "L*H*", metric=interp.methods.runs.kl_to(any_tiny, ioi))
+        interp.patch(any_tiny, ioi[:2], "L*H*", metric=interp.methods.runs.kl_metric(any_tiny, ioi))
 
 
 # --- causal_trace ---------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ def test_tracing_stands_beside_token_replacement(any_tiny, ioi):
         (dict(subject="S2", window=4), "a window is for 'mlp"),
         (dict(subject="S2", window=0), "at least one layer"),
         (dict(subject="S2", samples=0), "at least one draw"),
-        (dict(subject="S2", metric="kl"), "kl_to"),
+        (dict(subject="S2", metric="kl"), "kl_metric"),
         (dict(subject="S2", backend="fast"), "unknown way"),
     ],
 )

@@ -10,7 +10,7 @@ import interp
 from interp import sites
 from interp.edits import set_to
 from interp.interventions import Intervention, cut, run
-from interp.methods.runs import attention_to
+from interp.methods.runs import attention_metric
 from interp.models import bridge
 
 CLOSE = dict(atol=1e-4, rtol=1e-4)
@@ -279,7 +279,7 @@ def test_other_metrics_and_fractions(any_tiny, ioi, metric):
 
 
 def test_a_measure_of_attention_goes_the_way_of_the_hooks(any_tiny, ioi):
-    metric = attention_to(["L2H0"], "IO", minus="S2", task=ioi)
+    metric = attention_metric(["L2H0"], "IO", minus="S2", task=ioi)
     seen = interp.path_patch(any_tiny, ioi, "L0H*", "L2H*.q_in@END", metric=metric)
     assert seen.metadata["backend"] == "hooks" and seen.unit == "share of attention"
     there = [i for i, r in enumerate(seen.coords["receiver"]) if r.startswith("L2H0")]

@@ -8,7 +8,7 @@ import torch
 
 import interp
 from interp.interventions import Intervention, run
-from interp.methods.steering.steer import Direction
+from interp.methods.steering.direction import Direction
 from interp.tasks.task import encode
 
 TEXT = "Mary went to the store and gave"

@@ -8,8 +8,8 @@ import torch
 
 import interp
 from interp.interventions import run
+from interp.methods.steering.direction import Direction
 from interp.methods.steering.soft_injection import mix_loss
-from interp.methods.steering.steer import Direction
 from interp.tasks.task import encode
 
 AT = "resid_post.1"
@@ -104,7 +104,7 @@ def test_strength_zero_is_nothing(any_tiny, ioi, clean_less_corrupted, how):
             replace(clean_less_corrupted, site=site),
             strengths=(0, 0.7),
             how=how,
-            side=ioi.clean,
+            other_texts=ioi.clean,
         )
         assert (effect.sel(strength=0.0).values == 0).all() and (
             effect.sel(strength=0.7).values != 0
@@ -161,7 +161,7 @@ def test_project_out_leaves_nothing_along_the_direction(any_tiny, ioi, clean_les
 
 def test_side_effect_by_hand(any_tiny, ioi, clean_less_corrupted):
     texts = ["Mary went to the store and gave a drink to John", "the dog"]
-    harm = interp.methods.steering.side_effect(
+    harm = interp.methods.steering.steering_side_effect(
         any_tiny, texts, clean_less_corrupted, strengths=(0, 2)
     )
     push = replace(clean_less_corrupted, site=AT).push(2.0)
@@ -172,7 +172,7 @@ def test_side_effect_by_hand(any_tiny, ioi, clean_less_corrupted):
         ]  # position 0, the tokenizer's own token, is left out
         loss = [torch.nn.functional.cross_entropy(logits, ids[0, 2:]) for logits in seen]
         assert harm.examples[1, i] == pytest.approx(float(loss[1] - loss[0]), abs=1e-4)
-    both = interp.steer(any_tiny, ioi, clean_less_corrupted, strengths=(0, 2), side=texts)
+    both = interp.steer(any_tiny, ioi, clean_less_corrupted, strengths=(0, 2), other_texts=texts)
     assert (
         both.dims == ("measure", "strength")
         and both.coords["measure"][1] == "change of cross-entropy"
@@ -206,16 +206,21 @@ def other(any_tiny):
 
 def test_injecting_nothing_is_nothing_and_one_prompt_into_itself_too(any_tiny, ioi):
     plain = run(any_tiny, ioi[[0]]).logits
-    assert interp.methods.steering.injection(any_tiny, ioi, 0.0) == []
+    assert interp.methods.steering.injection_interventions(any_tiny, ioi, 0.0) == []
     itself = run(
-        any_tiny, ioi[[0]], interp.methods.steering.injection(any_tiny, ioi.clean[:1], 1.0)
+        any_tiny,
+        ioi[[0]],
+        interp.methods.steering.injection_interventions(any_tiny, ioi.clean[:1], 1.0),
     ).logits
     torch.testing.assert_close(itself, plain, atol=1e-4, rtol=1e-4)
 
 
 def test_the_whole_injection_makes_every_head_say_the_mean(any_tiny, ioi, other):
     kept = run(
-        any_tiny, other, interp.methods.steering.injection(any_tiny, ioi, 1.0), keep=["L*H*.z@-1"]
+        any_tiny,
+        other,
+        interp.methods.steering.injection_interventions(any_tiny, ioi, 1.0),
+        keep=["L*H*.z@-1"],
     ).kept["L*H*.z@-1"]
     means = run(any_tiny, ioi, keep=["L*H*.z@-1"]).kept["L*H*.z@-1"].mean(2, keepdim=True)
     torch.testing.assert_close(kept, means.expand_as(kept), atol=1e-5, rtol=1e-4)
@@ -257,7 +262,11 @@ def test_a_learned_mix_fits_its_half_and_is_judged_on_the_other(any_tiny, ioi, o
     )
     held = other[list(learned.heldout)].with_metric("log_prob")
     by_hand = held.metric(
-        run(any_tiny, held, interp.methods.steering.injection(any_tiny, ioi, learned.mix)).logits
+        run(
+            any_tiny,
+            held,
+            interp.methods.steering.injection_interventions(any_tiny, ioi, learned.mix),
+        ).logits
     )
     np.testing.assert_allclose(
         learned.score.sel(mix="learned").examples, by_hand.numpy(), atol=1e-4
@@ -269,7 +278,11 @@ def test_a_learned_mix_fits_its_half_and_is_judged_on_the_other(any_tiny, ioi, o
     )
     trained = other[list(learned.trained)].with_metric("log_prob")
     by_hand = -trained.metric(
-        run(any_tiny, trained, interp.methods.steering.injection(any_tiny, ioi, learned.mix)).logits
+        run(
+            any_tiny,
+            trained,
+            interp.methods.steering.injection_interventions(any_tiny, ioi, learned.mix),
+        ).logits
     ).mean()
     assert learned.losses[-1] == pytest.approx(float(by_hand), abs=1e-4)
 
@@ -304,7 +317,7 @@ def test_a_price_on_the_shares_makes_them_smaller(any_tiny, ioi, other):
         (lambda m, t, d: interp.steer(m, t, d, at="resid_post.9@END"), "layers 0 to 2"),
         (lambda m, t, d: interp.steer(m, t, d * 0, how="project_out"), "points nowhere"),
         (
-            lambda m, t, d: interp.methods.steering.side_effect(m, torch.tensor([[1]]), d),
+            lambda m, t, d: interp.methods.steering.steering_side_effect(m, torch.tensor([[1]]), d),
             "have no loss",
         ),
         (lambda m, t, d: d + replace(d, site="resid_post.0@END"), "one place"),
@@ -344,11 +357,15 @@ def test_a_price_on_the_shares_makes_them_smaller(any_tiny, ioi, other):
         (lambda m, t, d: interp.methods.steering.function_vector(m, t, layer=8), "layers 0 to 2"),
         (lambda m, t, d: interp.methods.steering.function_vector(m, ["the dog"]), "needs a task"),
         (
-            lambda m, t, d: interp.methods.steering.injection(m, t, torch.zeros(2, 2)),
+            lambda m, t, d: interp.methods.steering.injection_interventions(
+                m, t, torch.zeros(2, 2)
+            ),
             "3 layers by 4 heads",
         ),
         (
-            lambda m, t, d: interp.methods.steering.injection(m, torch.zeros(2, 2, 2), 1.0),
+            lambda m, t, d: interp.methods.steering.injection_interventions(
+                m, torch.zeros(2, 2, 2), 1.0
+            ),
             "3 layers of 4 heads",
         ),
         (

@@ -34,7 +34,7 @@ def test_text_is_chunks_of_one_half_and_heldout_of_the_other(tiny):
 
 
 def test_text_loss_is_the_cross_entropy_and_its_ablation_too(any_tiny, text):
-    loss = interp.methods.runs.text_loss(text)
+    loss = interp.methods.runs.loss_metric(text)
     logits = run(any_tiny, text).logits
     told = logits[0].log_softmax(-1)
     by_hand = -np.mean(
@@ -73,7 +73,7 @@ def test_an_end_measure_is_not_changed_by_reading_everywhere(any_tiny, text):
 
 
 def test_gradients_of_the_loss_both_ways_and_by_differences(any_tiny, text):
-    loss = interp.methods.runs.text_loss(text)
+    loss = interp.methods.runs.loss_metric(text)
     lean, z = gradients_at_z(any_tiny, text, metric=loss)
     hooks, _ = gradients_at_z(any_tiny, text, "hooks", metric=loss)
     torch.testing.assert_close(lean, hooks, atol=1e-6, rtol=1e-4)
@@ -90,7 +90,7 @@ def test_gradients_of_the_loss_both_ways_and_by_differences(any_tiny, text):
 
 
 def test_importance_on_text(any_tiny, text):
-    loss = interp.methods.runs.text_loss(text)
+    loss = interp.methods.runs.loss_metric(text)
     scored = interp.head_scores(any_tiny, ["ablation", "gradient"], on=text, metric=loss)
     signed = interp.ablate(any_tiny, text, "L*H*", metric=loss)
     np.testing.assert_allclose(
@@ -101,27 +101,29 @@ def test_importance_on_text(any_tiny, text):
 
 def test_text_loss_says_what_does_not_fit(any_tiny, text):
     with pytest.raises(ValueError, match="three tokens or more"):
-        interp.methods.runs.text_loss(torch.zeros(2, 2, dtype=torch.long))
+        interp.methods.runs.loss_metric(torch.zeros(2, 2, dtype=torch.long))
     with pytest.raises(ValueError, match="made for 3 chunks"):
-        interp.ablate(any_tiny, text[:2], "L0H0", metric=interp.methods.runs.text_loss(text))
+        interp.ablate(any_tiny, text[:2], "L0H0", metric=interp.methods.runs.loss_metric(text))
 
 
 def test_profiles_by_distance_are_means_of_diagonals(any_tiny, text):
-    profile = interp.methods.attention.distance_profile(any_tiny, text)
+    profile = interp.methods.attention.attention_by_distance(any_tiny, text)
     pattern = interp.attention_patterns(any_tiny, text).examples[1, 2, :, :, 0]
     expected = np.mean([pattern[i, i - 3] for i in range(4, 12)])  # from source 1 on
     assert profile.sel(layer=1, head=2, distance=3).examples[0] == pytest.approx(expected, abs=1e-6)
-    grouped = interp.methods.attention.distance_profile(any_tiny, text, groups={"early": [0, 1]})
+    grouped = interp.methods.attention.attention_by_distance(
+        any_tiny, text, groups={"early": [0, 1]}
+    )
     np.testing.assert_allclose(grouped.values[0], profile.values[:2].mean((0, 1)))
     assert profile.metadata["even"][0] == pytest.approx(
         np.mean([1 / k for k in range(2, 13)]), abs=1e-6
     )
     with pytest.raises(ValueError, match="groups name layers"):
-        interp.methods.attention.distance_profile(any_tiny, text, groups={"late": [99]})
+        interp.methods.attention.attention_by_distance(any_tiny, text, groups={"late": [99]})
 
 
 def test_components_rebuild_the_distances_and_explain_the_variance(any_tiny, text):
-    every = interp.methods.attention.pattern_space(
+    every = interp.methods.attention.pattern_components(
         any_tiny, text, components=12
     )  # as many as heads: nothing is lost
     flat = interp.attention_patterns(any_tiny, text).examples.reshape(12, -1)
@@ -133,13 +135,13 @@ def test_components_rebuild_the_distances_and_explain_the_variance(any_tiny, tex
     assert sum(every.metadata["explained"]) == pytest.approx(1, abs=1e-4)
     one = flat.reshape(12, 12, 12, 3)[..., 0].reshape(12, -1)
     squares = np.linalg.svd(one - one.mean(0), compute_uv=False) ** 2
-    share = interp.methods.attention.variance_explained(any_tiny, text, components=2)
+    share = interp.methods.attention.pattern_variance_explained(any_tiny, text, components=2)
     assert share.examples[0] == pytest.approx(squares[:2].sum() / squares.sum(), rel=1e-3)
     assert float(
-        interp.methods.attention.variance_explained(any_tiny, text, components=11).values
+        interp.methods.attention.pattern_variance_explained(any_tiny, text, components=11).values
     ) == pytest.approx(1, abs=1e-4)
     with pytest.raises(ValueError, match="number of heads, 12"):
-        interp.methods.attention.variance_explained(any_tiny, text, components=13)
+        interp.methods.attention.pattern_variance_explained(any_tiny, text, components=13)
 
 
 def test_shuffled_patterns_keep_rows_and_the_sink(any_tiny, text):

@@ -3,10 +3,10 @@
 from importlib import import_module
 from pkgutil import iter_modules
 
-from interp.circuits.known.build import Wired
+from interp.circuits.known.build import KnownModel
 
 
-def every() -> dict[str, Wired]:
+def every() -> dict[str, KnownModel]:
     """Each known circuit by its file's name."""
     return {
         found.name: import_module(f"{__name__}.{found.name}").WIRED

@@ -18,11 +18,11 @@ from interp.circuits.known.build import (
     SHARP,
     WORDS,
     WRITE,
+    KnownModel,
     S,
     T,
     Weights,
-    Wired,
-    said,
+    prompt_of,
 )
 
 YES, NO = "ram", "pig"
@@ -60,13 +60,13 @@ def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
     words = [word for word in words if word not in (YES, NO)]
     twice, once = [*words[:4], rng.choice(words[:4])], words[4:9]
     return (
-        (said(twice), said(once), YES, NO)
+        (prompt_of(twice), prompt_of(once), YES, NO)
         if rng.random() < 0.5
-        else (said(once), said(twice), NO, YES)
+        else (prompt_of(once), prompt_of(twice), NO, YES)
     )
 
 
-WIRED = Wired(
+WIRED = KnownModel(
     "gpt2",
     2,
     4,

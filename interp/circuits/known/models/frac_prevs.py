@@ -8,7 +8,7 @@ first token counts as one that is no "ram".
 
 import random
 
-from interp.circuits.known.build import OUT, WORDS, P, S, T, Weights, Wired, said
+from interp.circuits.known.build import OUT, WORDS, KnownModel, P, S, T, Weights, prompt_of
 
 COUNTED = "ram"
 PARTS = 8  # how finely it tells
@@ -50,11 +50,11 @@ def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
     prompts = []
     for count, fill in zip(counts, (words[:7], words[7:14])):
         places = rng.sample(range(1, 7), count)
-        prompts.append(said([COUNTED if i in places else word for i, word in enumerate(fill)]))
+        prompts.append(prompt_of([COUNTED if i in places else word for i, word in enumerate(fill)]))
     return *prompts, WORDS[counts[0]], WORDS[counts[1]]
 
 
-WIRED = Wired(
+WIRED = KnownModel(
     "gpt2",
     2,
     4,

@@ -2,7 +2,17 @@
 
 import random
 
-from interp.circuits.known.build import FULL, OUT, SHARP, WRITE, S, T, Weights, Wired, said
+from interp.circuits.known.build import (
+    FULL,
+    OUT,
+    SHARP,
+    WRITE,
+    KnownModel,
+    S,
+    T,
+    Weights,
+    prompt_of,
+)
 
 
 def _write(w: Weights) -> None:
@@ -18,14 +28,14 @@ def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
     at = rng.randrange(6)
     clean, corrupted = words[:7], words[7:14]
     return (
-        said([*clean, clean[at]]),
-        said([*corrupted, corrupted[at]]),
+        prompt_of([*clean, clean[at]]),
+        prompt_of([*corrupted, corrupted[at]]),
         clean[at + 1],
         corrupted[at + 1],
     )
 
 
-WIRED = Wired(
+WIRED = KnownModel(
     "gpt2",
     2,
     4,

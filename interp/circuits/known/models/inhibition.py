@@ -10,12 +10,12 @@ from interp.circuits.known.build import (
     POS,
     SHARP,
     WRITE,
+    KnownModel,
     P,
     S,
     T,
     Weights,
-    Wired,
-    said,
+    prompt_of,
 )
 from interp.circuits.known.models.duplicate import look_for_same
 
@@ -41,10 +41,10 @@ def _write(w: Weights) -> None:
 def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
     a, b, filler, x, y, z, last = words[:7]
     twice, once = (a, b) if rng.random() < 0.5 else (b, a)
-    return said([a, b, filler, twice, last]), said([x, y, filler, z, last]), once, twice
+    return prompt_of([a, b, filler, twice, last]), prompt_of([x, y, filler, z, last]), once, twice
 
 
-WIRED = Wired(
+WIRED = KnownModel(
     "gpt2",
     3,
     4,

@@ -4,7 +4,18 @@ noted.
 
 import random
 
-from interp.circuits.known.build import FULL, OUT, POS, SHARP, WRITE, S, T, Weights, Wired, said
+from interp.circuits.known.build import (
+    FULL,
+    OUT,
+    POS,
+    SHARP,
+    WRITE,
+    KnownModel,
+    S,
+    T,
+    Weights,
+    prompt_of,
+)
 
 
 def _write(w: Weights) -> None:
@@ -18,10 +29,10 @@ def _write(w: Weights) -> None:
 
 def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
     clean, corrupted = words[:7], words[7:14]
-    return said(clean), said(corrupted), clean[-2], corrupted[-2]
+    return prompt_of(clean), prompt_of(corrupted), clean[-2], corrupted[-2]
 
 
-WIRED = Wired(
+WIRED = KnownModel(
     "gpt2",
     2,
     4,

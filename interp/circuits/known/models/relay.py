@@ -16,12 +16,12 @@ from interp.circuits.known.build import (
     SHARP,
     WORDS,
     WRITE,
+    KnownModel,
     P,
     S,
     T,
     Weights,
-    Wired,
-    said,
+    prompt_of,
 )
 
 
@@ -65,10 +65,10 @@ def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
     def after(word):
         return WORDS[(WORDS.index(word) + 1) % 16]
 
-    return said(clean), said(corrupted), after(clean[1]), after(corrupted[1])
+    return prompt_of(clean), prompt_of(corrupted), after(clean[1]), after(corrupted[1])
 
 
-WIRED = Wired(
+WIRED = KnownModel(
     "llama",
     3,
     2,

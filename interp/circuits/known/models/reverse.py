@@ -17,12 +17,12 @@ from interp.circuits.known.build import (
     SHARP,
     WORDS,
     WRITE,
+    KnownModel,
     P,
     S,
     T,
     Weights,
-    Wired,
-    said,
+    prompt_of,
 )
 
 MARK = "ram"
@@ -64,12 +64,12 @@ def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
         some = words[at : at + mark - 1]
         at += len(some)
         again = some[::-1]
-        prompts.append(said([*some, MARK, *again[: LAST - mark]]))
+        prompts.append(prompt_of([*some, MARK, *again[: LAST - mark]]))
         answers.append(again[LAST - mark])
     return *prompts, *answers
 
 
-WIRED = Wired(
+WIRED = KnownModel(
     "gpt2",
     2,
     4,

@@ -64,17 +64,21 @@ def acdc(
             f"tau={tau!r}: the smallest change that keeps an edge is above 0, in the metric's unit"
             " (try 0.01)"
         )
-    metric = edges.judged(model, task, metric)
+    of_kl = isinstance(metric, str) and metric == "kl"
+    metric = edges.metric_or_kl(model, task, metric)
     graph = edges.edges_on(model, task, metric, by=by, backend=backend)
-    there = edges.exist(graph.dims)
+    there = edges.edge_mask(graph.dims)
     tried = (
         there
         if among is None
-        else _tried(model, task, among, metric if metric != "kl" else None, by, backend)
+        else _tried(model, task, among, None if of_kl else metric, by, backend)
     )
     clean = graph.cut(there.float()[None], bar=False)[0]
-    sign = 1.0 if metric == "kl" else -1.0
-    keeps = (lambda rise: rise >= tau) if metric == "kl" else (lambda rise: abs(rise) >= tau)
+    sign = 1.0 if of_kl else -1.0
+
+    def keeps(change: float) -> bool:
+        return (change if of_kl else abs(change)) >= tau
+
     what = {
         "tokens": [*task.prompts, *(task.corrupted_prompts if task.paired else [])],
         "method": ["acdc", tau, by, graph.backend],
@@ -101,7 +105,7 @@ def acdc(
         backend=graph.backend,
     )
     metadata = sweep.provenance(model, task, "acdc", started, **said)
-    return edges.scores(
+    return edges.edge_scores(
         found, model, task, f"ACDC's change of {metric.name}", metric.unit, metadata, examples
     )
 
@@ -117,7 +121,7 @@ def _tried(
     if isinstance(among, int):
         among = Circuit.top(eap_ig(model, task, metric=metric, by=by, backend=backend), among)
     weights = torch.from_numpy(among.weights()).bool()  # on the CPU, as the whole search is
-    if weights.shape != edges.exist(edges.bridge.dims(model)).shape:
+    if weights.shape != edges.edge_mask(edges.bridge.dims(model)).shape:
         raise ValueError(
             f"among is a circuit of {among.model!r}, whose graph this model does not have"
         )
@@ -149,7 +153,7 @@ def _search(
 
     values [edge batch]: what is known from an earlier call, NaN elsewhere.
     """
-    dims, kept = graph.dims, edges.exist(graph.dims).float()
+    dims, kept = graph.dims, edges.edge_mask(graph.dims).float()
     found = clean.new_zeros(len(clean), *kept.shape)
     own = _components(dims)
     moves = graph.moves() if graph.engine is not None else None

@@ -46,7 +46,7 @@ def eap(
     metric = metric_of(task, metric)
     graph = edges.edges_on(model, task, metric, by=by, backend=backend)
     found = graph.slopes([None])
-    return edges.scores(
+    return edges.edge_scores(
         found,
         model,
         task,

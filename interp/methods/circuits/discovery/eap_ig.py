@@ -64,4 +64,6 @@ def eap_ig(
         at_=at,
         backend=graph.backend,
     )
-    return edges.scores(found, model, task, f"EAP-IG of {metric.name}", metric.unit, said, examples)
+    return edges.edge_scores(
+        found, model, task, f"EAP-IG of {metric.name}", metric.unit, said, examples
+    )

@@ -62,17 +62,17 @@ def edge_pruning(
         )
     if not isinstance(steps, int) or steps < 1:
         raise ValueError(f"steps={steps!r}: a mask needs at least one step (try 300)")
-    metric = edges.judged(model, task, metric)
+    metric = edges.metric_or_kl(model, task, metric)
     graph = edges.edges_on(model, task, metric, by=by, backend=backend)
     if graph.engine is None:
         raise ValueError(
             "edge_pruning learns by gradients through the lean engine, which cannot run this model "
             f"({lean.why_not(model) or 'hooks were asked for'}): try method='eap_ig'"
         )
-    there = edges.exist(graph.dims)
+    there = edges.edge_mask(graph.dims)
     logits, losses = _learn(graph, there, share, steps, lr, seed)
     found = torch.zeros(1, *there.shape, dtype=torch.float64)
-    found[0, there] = kept(logits.double())
+    found[0, there] = keep_probability(logits.double())
     said = dict(
         metric=metric.name,
         by=by,
@@ -84,7 +84,7 @@ def edge_pruning(
         backend=graph.backend,
     )
     metadata = sweep.provenance(model, task, "edge_pruning", started, **said) | {"seed": seed}
-    return edges.scores(
+    return edges.edge_scores(
         found, model, task, "probability of being kept", "probability", metadata, False
     )
 
@@ -109,7 +109,7 @@ def _learn(
                 there, _masks(logits, draw)
             )  # on the CPU
             distance = (graph.cut(weights[None], bar=False) - clean).abs().mean()
-            gap = kept(logits).mean() - target
+            gap = keep_probability(logits).mean() - target
             descent.zero_grad(), ascent.zero_grad()
             (distance.cpu() + pull[0] * gap + pull[1] * gap**2).backward()
             descent.step(), ascent.step()
@@ -125,6 +125,6 @@ def _masks(logits: Float[Tensor, "edge"], draw: torch.Generator) -> Float[Tensor
     return (((u.logit() + logits) / HEAT).sigmoid() * (HIGH - LOW) + LOW).clamp(0, 1)
 
 
-def kept(logits: Float[Tensor, "edge"]) -> Float[Tensor, "edge"]:
+def keep_probability(logits: Float[Tensor, "edge"]) -> Float[Tensor, "edge"]:
     """The probability that a mask is not 0."""
     return (logits - HEAT * math.log(-LOW / HIGH)).sigmoid()

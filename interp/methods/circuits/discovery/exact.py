@@ -38,7 +38,7 @@ def exact(
     started = time.perf_counter()
     metric = metric_of(task, metric)
     graph = edges.edges_on(model, task, metric, by=by, backend=backend)
-    there = edges.exist(graph.dims)
+    there = edges.edge_mask(graph.dims)
     full = torch.ones(there.shape)
     clean = graph.cut(full[None])[0]
     found = clean.new_zeros(len(task), *there.shape)
@@ -50,7 +50,7 @@ def exact(
             rows[i, s, r] = 0.0
         for (s, r), value in zip(some, graph.cut(rows, bar=False)):
             found[:, s, r] = clean - value
-    return edges.scores(
+    return edges.edge_scores(
         found,
         model,
         task,

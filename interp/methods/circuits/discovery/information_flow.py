@@ -56,7 +56,7 @@ def information_flow(model: Model, task: Any, *, examples: bool = False) -> Resu
     with torch.no_grad():
         found = joined(task, walk, once=True).movedim(-1, 0)
     metadata = sweep.provenance(model, task, "information_flow", started, backend="hooks")
-    return edges.scores(
+    return edges.edge_scores(
         found, model, task, "information flow", "share of the content", metadata, examples
     )
 

@@ -61,7 +61,7 @@ def magnitude(
 
     found = joined(task, one, once=True).movedim(-1, 0)
     metadata = sweep.provenance(model, task, "magnitude", started, by=by, backend=ran[0])
-    return edges.scores(
+    return edges.edge_scores(
         found, model, task, "move of the receiver's input", "share of the input", metadata, examples
     )
 
@@ -74,7 +74,7 @@ def _moved(model: Any, task: Task, graph: edges.Edges) -> Float[Tensor, "batch s
         for layer in range(graph.dims.n_layers)
         for f in ("resid_pre", "mlp")
     ]
-    found = torch.zeros(len(task), *edges.exist(graph.dims).shape, device=moves.device)
+    found = torch.zeros(len(task), *edges.edge_mask(graph.dims).shape, device=moves.device)
     with torch.no_grad():
         read = {
             name: x[:, first:]

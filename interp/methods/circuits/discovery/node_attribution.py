@@ -50,7 +50,7 @@ def node_attribution(
     # the slope in what a component writes is the sum of the slopes in what its receivers read
     nodes = graph.slopes([None]).sum(-1)
     nodes = nodes if examples else nodes.mean(0, keepdim=True)
-    return edges.scores(
+    return edges.edge_scores(
         lift(nodes, graph.dims),
         model,
         task,

@@ -24,9 +24,9 @@ def random(model: Model, task: Any, *, seed: int = 0) -> Result:
         Axes: sender, receiver (NaN: no edge).
     """
     started = time.perf_counter()
-    shape = edges.exist(bridge.dims(model)).shape
+    shape = edges.edge_mask(bridge.dims(model)).shape
     drawn = torch.rand(
         1, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
     )
     metadata = sweep.provenance(model, task, "random", started) | {"seed": seed}
-    return edges.scores(drawn, model, task, "random score", "none", metadata, False)
+    return edges.edge_scores(drawn, model, task, "random score", "none", metadata, False)

@@ -10,14 +10,20 @@ from torch import Tensor
 from interp import engine as lean
 from interp._types import Model
 from interp.interventions import run
-from interp.methods.patching.patch import Where, cells, layout, named, runs
+from interp.methods.patching.patch import (
+    Where,
+    base_and_source,
+    expand_sites,
+    patch_interventions,
+    pattern_text,
+)
 from interp.methods.runs import engine_sweep
 from interp.methods.runs.any_prompts import any_prompts
 from interp.models import bridge
 
 
 @any_prompts(answers=True, compares=True, join=False)
-def logits_when_patched(
+def patched_logits(
     model: Model, task: Any, direction: str = "denoising", *, backend: str | None = None
 ) -> tuple[Float[Tensor, "batch d_vocab"], Callable[[Where], Float[Tensor, "batch d_vocab"]]]:
     """The base run's logits at END, and a function from sites to the logits when they are patched.
@@ -26,16 +32,16 @@ def logits_when_patched(
     made once, so that a site costs what comes after it.
 
     Example:
-        >>> before, patched = logits_when_patched(model, task[0])
+        >>> before, patched = patched_logits(model, task[0])
         >>> patched("resid_pre.12@-1") - before
     """
-    base, source = runs(task, direction, "metric")
+    base, source = base_and_source(task, direction, "metric")
     engine = None if backend == "hooks" else lean.find(model)
     if engine is None:
         before = run(model, base, last_only=True).logits
 
         def by_hooks(where: Where) -> Tensor:
-            (edits,) = cells(model, _one(model, task, where), source, task.positions)
+            (edits,) = patch_interventions(model, _one(model, task, where), source, task.positions)
             return run(model, base, edits, positions=task.positions, last_only=True).logits
 
         return before, by_hooks
@@ -57,7 +63,9 @@ def logits_when_patched(
                 " 'L5H1')"
             )
         patches = [
-            engine_sweep.patch_at(site, engine_sweep.KINDS[site.family, site.part], task.positions)
+            engine_sweep.engine_patch(
+                site, engine_sweep.KINDS[site.family, site.part], task.positions
+            )
             for site in sites
         ]
         with bridge.LOCK, torch.no_grad():
@@ -69,9 +77,9 @@ def logits_when_patched(
 
 
 def _one(model: Model, task: Any, where: Where) -> list[list[Any]]:
-    grid, groups = layout(model, task, where)
+    grid, groups = expand_sites(model, task, where)
     if len(groups) != 1:
         raise ValueError(
-            f"{named(where)!r} is {len(groups)} cells: name one (try 'resid_pre.5@-1')"
+            f"{pattern_text(where)!r} is {len(groups)} cells: name one (try 'resid_pre.5@-1')"
         )
     return groups

@@ -8,19 +8,21 @@ import numpy as np
 from interp.results import Result
 
 
-def stack(results: Mapping[str, Result], axis: str = "run", *, name: str | None = None) -> Result:
+def stack_results(
+    results: Mapping[str, Result], axis: str = "run", *, name: str | None = None
+) -> Result:
     """The results stacked on a new first axis, labelled by their names.
 
     All must have the same axes, labels and unit; anything else is not one picture. Examples are
     kept where every result has as many. `metadata` is the first one's, without its pattern.
 
     Example:
-        >>> compare({"noise": traced, "another country": patched}).plot()      # a line each
+        >>> stack_results({"noise": traced, "another country": patched}).plot()      # a line each
     """
     given = list(results.values())
     if not given or axis in given[0].dims:
         raise ValueError(
-            f"compare needs results without an axis {axis!r} of their own: compare({{'a': one, 'b':"
+            f"compare needs results without an axis {axis!r} of their own: stack_results({{'a': one, 'b':"
             " other}, axis='run')"
         )
     first = given[0]

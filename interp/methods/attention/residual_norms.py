@@ -6,7 +6,7 @@ from typing import Any
 from interp import sites
 from interp._types import Model
 from interp.interventions import run
-from interp.methods.patching.patch import result
+from interp.methods.patching.patch import sweep_result
 from interp.methods.runs import sweep
 from interp.methods.runs.any_prompts import any_prompts
 from interp.models import bridge
@@ -14,11 +14,11 @@ from interp.results import Result
 
 
 @any_prompts()
-def stream_norms(model: Model, task: Any, where: str = "resid_post.*@*") -> Result:
+def residual_norms(model: Model, task: Any, where: str = "resid_post.*@*") -> Result:
     """The Euclidean norm of the residual stream at each layer and position.
 
     Example:
-        >>> stream_norms(model, task).plot()
+        >>> residual_norms(model, task).plot()
 
     Reference:
         Unit: the stream's own. One token far above the rest is an attention sink with massive
@@ -28,7 +28,7 @@ def stream_norms(model: Model, task: Any, where: str = "resid_post.*@*") -> Resu
     site = sites.Site.parse(where)
     if not site.family.startswith("resid") or site.pos is None:
         raise ValueError(
-            f"stream_norms reads the stream at positions, got {where!r} (try 'resid_post.*@*', or "
+            f"residual_norms reads the stream at positions, got {where!r} (try 'resid_post.*@*', or "
             "'resid_post.*@END')"
         )
     grid = sites.expand(site, bridge.dims(model), task.clean.shape[1], task.positions)
@@ -38,7 +38,7 @@ def stream_norms(model: Model, task: Any, where: str = "resid_post.*@*") -> Resu
         said = sweep.provenance(
             model, task, "norm of the stream", started, pattern=where, backend="hooks"
         )
-        return result(norms, grid, task, "norm of the residual stream", "stream units", said)
+        return sweep_result(norms, grid, task, "norm of the residual stream", "stream units", said)
     key = str(site.at(None))
     values = (
         run(model, task, keep=[key], last_only=True).kept[key].norm(dim=-1)
@@ -47,4 +47,4 @@ def stream_norms(model: Model, task: Any, where: str = "resid_post.*@*") -> Resu
     said = sweep.provenance(
         model, task, "norm of the stream", started, pattern=str(site), backend="hooks"
     )
-    return result(norms, grid, task, "norm of the residual stream", "stream units", said)
+    return sweep_result(norms, grid, task, "norm of the residual stream", "stream units", said)

@@ -27,6 +27,9 @@ HOLDS, PARTLY, DOES_NOT_HOLD, NOT_TESTABLE = WORDS = (
     "not testable here",
 )
 
+# what a number depends on beside the model and the prompts: tolerance.py says how far it may move
+FIXED, TRAINED, TIMED = VARIES = ("", "trained", "timed")
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -184,6 +187,7 @@ class Verdict:
     gates: tuple[Gate, ...] = ()
     parts: tuple[tuple[str, "Verdict"], ...] = ()
     note: str = ""
+    provided: tuple[Gate, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.claim.key}: {self.word} ({self.why})"
@@ -212,6 +216,8 @@ class Claim:
             then a null is required.
         parts: Names of sub-conditions, each judged by the same thresholds; `needs` = (parts for
             holds, parts for partly).
+        varies: "trained" if the number comes from weights that the notebook trains, "timed" if it
+            is a time; such numbers differ between machines, and a record is compared accordingly.
     """
 
     key: str
@@ -226,6 +232,7 @@ class Claim:
     null: float | None = None
     parts: tuple[str, ...] = ()
     needs: tuple[int, int] | None = None
+    varies: str = FIXED
 
     def __post_init__(self) -> None:
         for name in ("key", "says", "paper", "source", "metric"):
@@ -237,6 +244,11 @@ class Claim:
         if self.direction not in (">=", "<="):
             raise ValueError(
                 f"direction {self.direction!r} of claim {self.key!r}: write '>=' or '<='"
+            )
+        if self.varies not in VARIES:
+            raise ValueError(
+                f"claim {self.key!r} varies {self.varies!r}: write '' (a fixed model), 'trained' or"
+                " 'timed'"
             )
         if not self.control.strip():
             raise ValueError(
@@ -328,7 +340,7 @@ class Claim:
             word, why = (
                 (NOT_TESTABLE, "")
                 if measured is None
-                else self._word(measured, self._control(control))
+                else self.threshold_word(measured, self._control(control))
             )
             judged = {
                 "word": word,
@@ -350,7 +362,7 @@ class Claim:
             }
         if failed:
             judged |= {"word": NOT_TESTABLE, "why": "gate failed: " + ", ".join(failed)}
-        return Verdict(self, gates=gates, note=note, **judged)
+        return Verdict(self, gates=gates, note=note, provided=conditions, **judged)
 
     def _control(self, control: object) -> Measured | None:
         if self.control == "none":
@@ -367,7 +379,8 @@ class Claim:
             )
         return control
 
-    def _word(self, got: Measured, control: Measured | None) -> tuple[str, str]:
+    def threshold_word(self, got: Measured, control: Measured | None) -> tuple[str, str]:
+        """The word for one number beside its control, and why; gates and parts aside."""
         if not isinstance(got, Measured):
             typed = type(got).__name__
             raise ValueError(
@@ -424,15 +437,23 @@ class Claim:
             got = given[name]
             if not isinstance(got, Verdict):
                 own = control[name] if isinstance(control, Mapping) else control
-                word, why = self._word(got, self._control(own))
+                word, why = self.threshold_word(got, self._control(own))
                 got = Verdict(self, word, why, measured=got, control=own)
             parts.append((name, got))
         words = [v.word for _, v in parts]
+        word = self.parts_word(words)
+        why = (
+            "no part is testable here"
+            if word == NOT_TESTABLE
+            else f"{words.count(HOLDS)} of {len(parts)} parts hold"
+        )
+        return {"word": word, "why": why, "parts": tuple(parts)}
+
+    def parts_word(self, words: Sequence[str]) -> str:
+        """The word of the whole for the words of its parts."""
         if all(w == NOT_TESTABLE for w in words):
-            return {"word": NOT_TESTABLE, "why": "no part is testable here", "parts": tuple(parts)}
+            return NOT_TESTABLE
         full, some = words.count(HOLDS), words.count(HOLDS) + words.count(PARTLY)
-        enough = full >= self.needs[1] or (
-            self.needs[1] == 1 and some >= 1
-        )  # "some of them": a part that holds partly counts
-        word = HOLDS if full >= self.needs[0] else PARTLY if enough else DOES_NOT_HOLD
-        return {"word": word, "why": f"{full} of {len(parts)} parts hold", "parts": tuple(parts)}
+        # "some of them": a part that holds partly counts
+        enough = full >= self.needs[1] or (self.needs[1] == 1 and some >= 1)
+        return HOLDS if full >= self.needs[0] else PARTLY if enough else DOES_NOT_HOLD

@@ -27,6 +27,7 @@ from interp.studies.claims import (
     short,
 )
 from interp.studies.notebooks.paths import home
+from interp.studies.tolerance import open_words, tolerance
 
 # shape and word carry the meaning; the colour only repeats it (these four read on white and on
 # black)
@@ -66,6 +67,8 @@ def row(verdict: Verdict) -> dict:
         "null": claim.null,
         "thresholds": claim.threshold,
         "note": verdict.note,
+        "varies": claim.varies,
+        "within_tolerance": list(open_words(verdict)),
         "gates": [
             {
                 "name": g.name,
@@ -83,6 +86,9 @@ def row(verdict: Verdict) -> dict:
                 "verdict": v.word,
                 "measured": number(v.measured),
                 "control_measured": number(v.control),
+                "null": v.claim.null,
+                "varies": v.claim.varies,
+                "within_tolerance": list(open_words(v)),
             }
             for name, v in verdict.parts
         ]
@@ -284,28 +290,83 @@ def record(
 def differences(
     name: str, rows: Iterable[dict], *, fast: bool, model: str, folder: Path | None = None
 ) -> list[str] | None:
-    """One sentence a row that differs from the record; None when the record is of another model, or
-    missing.
+    """One sentence for each number and word that the record does not allow.
+
+    Numbers must lie within the tolerance of `interp.studies.tolerance`. Another word is allowed
+    where a threshold lies within that tolerance of the numbers, in this run or in the record.
+
+    Args:
+        name: The study.
+        rows: The rows of this run, as `row` gives them.
+        fast: Whether they are compared with the FAST record.
+        model: The model of this run.
+        folder: The notebooks folder; `home()` if None.
+
+    Returns:
+        The sentences; empty when all is as recorded, None when the record is of another model or
+        missing.
     """
     was = recorded(name, folder).get("fast" if fast else "full")
     if was is None or was["model"] != model:
         return None
-    now, before = ({r["key"]: r["verdict"] for r in some} for some in (rows, was["rows"]))
-    return [
-        f"{k}: recorded {before.get(k, 'no such row')!r}, now {now.get(k, 'no such row')!r}"
-        for k in before | now
-        if before.get(k) != now.get(k)
+    now, before = ({r["key"]: r for r in some} for some in (rows, was["rows"]))
+    found = []
+    for key in before | now:
+        if key not in before or key not in now:
+            found.append(
+                f"{key}: recorded {_word_of(before.get(key))!r}, now {_word_of(now.get(key))!r}"
+            )
+        else:
+            found += [f"{key}: {line}" for line in _row_differences(before[key], now[key])]
+    return found
+
+
+def _word_of(row: dict | None) -> str:
+    return "no such row" if row is None else row["verdict"]
+
+
+def _row_differences(before: dict, now: dict, part: str = "") -> list[str]:
+    """What differs by more than the tolerance between two rows of one claim, or of one part."""
+    words, found = {before["verdict"], now["verdict"]}, []
+    allowed = {*now.get("within_tolerance", ()), *before.get("within_tolerance", ())}
+    # each row allows its own word, and the words that it might as well have had
+    if len(words) > 1 and not words & allowed:
+        found.append(f"{part}recorded {before['verdict']!r}, now {now['verdict']!r}")
+    reference = now.get("null")
+    if reference is None and now["control_measured"]:
+        reference = now["control_measured"]["value"]
+    varies = now.get("varies", "")
+    pairs = [
+        ("", before["measured"], now["measured"], reference),
+        ("control ", before["control_measured"], now["control_measured"], None),
     ]
+    gates = {g["name"]: g["measured"] for g in before.get("gates", ())}
+    for g in now.get("gates", ()):
+        pairs.append((f"gate {g['name']} ", gates.get(g["name"]), g["measured"], None))
+    for what, old, new, null in pairs:
+        if old is None or new is None:
+            continue  # a gate failed on one side, and then the words differ
+        by = max(tolerance(**x, varies=varies, null=null) for x in (old, new))
+        if abs(old["value"] - new["value"]) > by + 1e-3 * abs(old["value"]):  # 4 digits are kept
+            found.append(
+                f"{part}{what}recorded {short(old['value'])}, now {short(new['value'])}, which is"
+                f" more than {short(by)} apart"
+            )
+    parts = {p["name"]: p for p in before.get("parts", ())}
+    for p in now.get("parts", ()):
+        if p["name"] in parts:
+            found += _row_differences(parts[p["name"]], p, f"part {p['name']!r} ")
+    return found
 
 
 def check_recorded(
     name: str, rows: Iterable[dict], *, fast: bool, model: str, folder: Path | None = None
 ) -> bool:
-    """True when every verdict is the recorded one, False when the record is of another model
-    (nothing to compare).
+    """Whether there was a record of this model to compare with; every row agrees with it.
 
-    Raises VerdictChanged naming each row that differs, or the command that records when there is no
-    record.
+    Raises:
+        VerdictChanged: If a number or a word differs by more than the tolerance, naming each; or if
+            there is no record, with the command that makes one.
     """
     rows = list(rows)
     mode = "fast" if fast else "full"
@@ -330,4 +391,4 @@ def _compare_kindly(name: str, rows: tuple[dict, ...], fast: bool, model: str) -
         return "No record of this model in this mode to compare with; nothing was written."
     if found:
         return "Differs from the recorded verdicts: " + "; ".join(found) + ". Nothing was written."
-    return "Every verdict is the recorded one; nothing was written."
+    return "Every verdict is the recorded one, within tolerance; nothing was written."

@@ -5,12 +5,12 @@ there, so that numbers of a fixed model differ in their last digits, and numbers
 trained in the notebook differ about as much as they do between seeds. A record is compared within
 this tolerance:
 
-| a claim's `varies` | numbers may differ by                                                        |
-|--------------------|------------------------------------------------------------------------------|
-| "" (a fixed model) | a tenth of the half-width of the 95 % interval, or 1 % of the number         |
-| "trained"          | the half-width of the interval, or what one of n examples changes when it    |
-|                    | goes over to the null (the control's value where the claim has no null)      |
-| "timed"            | two thirds of the number, so a factor of three                               |
+| a claim's `varies` | numbers may differ by                                                     |
+|--------------------|---------------------------------------------------------------------------|
+| "" (a fixed model) | a tenth of the half-width of the 95 % interval, or 1 % of the number      |
+| "trained"          | the half-width, or what one of n examples changes when it goes over to    |
+|                    | the null (the control's value where the claim has no null)                |
+| "timed"            | two thirds of the number, so a factor of three                            |
 
 The larger of the two counts. A verdict's word is compared where it is clear of its thresholds: a
 word that the row would have with each number moved by its tolerance may come out, too.

@@ -70,9 +70,11 @@ class Circuit:
                 " numbers (leave the edge out)"
             )
         heads = {str(s) for s in sites.senders(self.graph)}
-        odd = [head for some in self.roles.values() for head in some if head not in heads]
-        if odd:
-            raise unknown("component in roles", odd[0], heads, "'L23H3' or 'mlp.0'")
+        not_components = [
+            head for some in self.roles.values() for head in some if head not in heads
+        ]
+        if not_components:
+            raise unknown("component in roles", not_components[0], heads, "'L23H3' or 'mlp.0'")
         ordered = dict(sorted(self.edges.items(), key=lambda item: order[item[0]]))
         object.__setattr__(self, "edges", ordered)
 
@@ -90,12 +92,12 @@ class Circuit:
         Example:
             >>> Circuit.top(scores, 500)
         """
-        flat, found = residual_graph.candidates(scores, absolute)
-        if not 1 <= n <= len(found):
+        flat, places = residual_graph.candidates(scores, absolute)
+        if not 1 <= n <= len(places):
             raise ValueError(
-                f"n={n}: the graph has {len(found)} edges (try n={max(1, len(found) // 50)})"
+                f"n={n}: the graph has {len(places)} edges (try n={max(1, len(places) // 50)})"
             )
-        chosen = found[np.argsort(-flat[found], kind="stable")[:n]]
+        chosen = places[np.argsort(-flat[places], kind="stable")[:n]]
         return _of_scores(scores, chosen, {"select": "top", "n": n, "absolute": absolute})
 
     @staticmethod
@@ -103,11 +105,11 @@ class Circuit:
         """The edges whose score (in size, or signed with absolute=False) is at least `at`, in the
         scores' unit.
         """
-        flat, found = residual_graph.candidates(scores, absolute)
-        chosen = found[flat[found] >= at]
+        flat, places = residual_graph.candidates(scores, absolute)
+        chosen = places[flat[places] >= at]
         if not len(chosen):
             raise ValueError(
-                f"no edge scores {at:g} or more: the largest is {flat[found].max():.4g} (try a"
+                f"no edge scores {at:g} or more: the largest is {flat[places].max():.4g} (try a"
                 " lower threshold)"
             )
         return _of_scores(scores, chosen, {"select": "threshold", "at": at, "absolute": absolute})
@@ -121,10 +123,10 @@ class Circuit:
             Every component then has a way to the logits. A KV head is in as soon as one of its
             query heads is. Hanna et al. 2024 (arXiv 2403.17806), section 2.
         """
-        flat, found = residual_graph.candidates(scores, absolute)
-        if not 1 <= n <= len(found):
+        flat, places = residual_graph.candidates(scores, absolute)
+        if not 1 <= n <= len(places):
             raise ValueError(
-                f"n={n}: the graph has {len(found)} edges (try n={max(1, len(found) // 50)})"
+                f"n={n}: the graph has {len(places)} edges (try n={max(1, len(places) // 50)})"
             )
         graph, (senders, receivers) = (
             residual_graph.graph_of(scores),
@@ -383,24 +385,26 @@ def load(path: str | Path) -> Circuit:
     file.
     """
     try:
-        said = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{str(path)!r} is not JSON ({error})") from None
     if (
-        not isinstance(said, dict)
-        or said.get("schema") != SCHEMA
-        or not {"model", "graph", "edges"} <= said.keys()
+        not isinstance(content, dict)
+        or content.get("schema") != SCHEMA
+        or not {"model", "graph", "edges"} <= content.keys()
     ):
         raise ValueError(
             f"{str(path)!r} is not a circuit saved by interp (other tools' files:"
             " interp.circuits.read)"
         )
     try:
-        edges = {(s, r): score[0] if score else None for s, r, *score in said["edges"]}
+        edges = {(s, r): score[0] if score else None for s, r, *score in content["edges"]}
         keep = {
-            k: said[k] for k in ("task", "roles", "source", "evaluation", "convention") if k in said
+            k: content[k]
+            for k in ("task", "roles", "source", "evaluation", "convention")
+            if k in content
         }
-        return Circuit(edges, Graph(**said["graph"]), said["model"], **keep)
+        return Circuit(edges, Graph(**content["graph"]), content["model"], **keep)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{str(path)!r}: {error}") from None
 

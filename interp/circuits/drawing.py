@@ -209,13 +209,13 @@ def png(circuit: "interp.circuits.circuit.Circuit", **options: Any) -> bytes:
 
 def html(circuit: "interp.circuits.circuit.Circuit") -> str:
     """The picture and, as text, what it shows and where it comes from."""
-    said = [repr(circuit)[8:-1]]
-    said += [f"{k} {v}" for k, v in circuit.evaluation.items() if isinstance(v, str | int | float)]
-    said += [str(circuit.source[k]) for k in ("cite", "where", "note") if circuit.source.get(k)]
+    lines = [repr(circuit)[8:-1]]
+    lines += [f"{k} {v}" for k, v in circuit.evaluation.items() if isinstance(v, str | int | float)]
+    lines += [str(circuit.source[k]) for k in ("cite", "where", "note") if circuit.source.get(k)]
     picture = b64encode(png(circuit)).decode()
-    caption = f"<div><small>{escape(' · '.join(said))}</small></div>"
+    caption = f"<div><small>{escape(' · '.join(lines))}</small></div>"
     return (
-        f'<div><img alt="{escape(said[0])}" src="data:image/png;base64,{picture}">{caption}</div>'
+        f'<div><img alt="{escape(lines[0])}" src="data:image/png;base64,{picture}">{caption}</div>'
     )
 
 
@@ -277,9 +277,9 @@ def plot_diff(
             THINNEST if part == "both" else 1.0,
         )
     _members(ax, plan, whole.roles)
-    said = {"both": "in both", "only a": f"only in {names[0]}", "only b": f"only in {names[1]}"}
+    labels = {"both": "in both", "only a": f"only in {names[0]}", "only b": f"only in {names[1]}"}
     keys = [
-        _line(f"{said[p]}: {_count(len(parts[p]), 'edge')}", *DIFFERENCE[p]) for p in DIFFERENCE
+        _line(f"{labels[p]}: {_count(len(parts[p]), 'edge')}", *DIFFERENCE[p]) for p in DIFFERENCE
     ]
     _legend(ax, [*keys, *_role_keys(plan, whole.roles)])
     hidden = len(whole) - len(edges)
@@ -419,17 +419,17 @@ def _members(ax: Any, plan: Mapping, roles: Mapping) -> None:
         )
         ax.scatter(*(zip(*at) if at else ((), ())), s=48 if role else 20, zorder=4, **look)
     for name in ("embed", "logits"):
-        place, there = plan["nodes"][name], name in inside
+        place, is_member = plan["nodes"][name], name in inside
         box = dict(
             boxstyle="round,pad=0.3",
-            facecolor="white" if there else "#fafafa",
-            edgecolor=MEMBER if there else PLACE,
+            facecolor="white" if is_member else "#fafafa",
+            edgecolor=MEMBER if is_member else PLACE,
         )
-        said, colour = dict(embed="embedding").get(name, name), MEMBER if there else "#999999"
+        text, colour = dict(embed="embedding").get(name, name), MEMBER if is_member else "#999999"
         ax.text(
             place["x"],
             place["y"],
-            said,
+            text,
             ha="center",
             va="center",
             fontsize=plots.LABEL,
@@ -472,10 +472,10 @@ def _line(label: str, colour: str, dash: Any, width: float = 2.0) -> Any:
 
 def _edge_keys(plan: Mapping, circuit: "interp.circuits.circuit.Circuit") -> list:
     unit = circuit.source.get("unit") or "the scores' own unit"
-    said = {1: "helps: score > 0", -1: "hurts: score < 0", 0: "edge, not scored"}
-    there = {edge["sign"] for edge in plan["edges"]}
-    keys = [_line(said[sign], *STYLES[sign]) for sign in (1, -1, 0) if sign in there]
-    if there & {1, -1}:
+    labels = {1: "helps: score > 0", -1: "hurts: score < 0", 0: "edge, not scored"}
+    signs = {edge["sign"] for edge in plan["edges"]}
+    keys = [_line(labels[sign], *STYLES[sign]) for sign in (1, -1, 0) if sign in signs]
+    if signs & {1, -1}:
         keys.append(_line(f"thickest = {plan['largest']:.3g} {unit}", "#000000", "-", WIDEST))
     return keys
 
@@ -483,7 +483,7 @@ def _edge_keys(plan: Mapping, circuit: "interp.circuits.circuit.Circuit") -> lis
 def _role_keys(plan: Mapping, roles: Mapping) -> list:
     from matplotlib.lines import Line2D
 
-    there = {n["role"] for n in plan["nodes"].values()}
+    drawn_roles = {n["role"] for n in plan["nodes"].values()}
 
     def look(colour, marker):
         return dict(
@@ -491,9 +491,9 @@ def _role_keys(plan: Mapping, roles: Mapping) -> list:
         )
 
     return [
-        Line2D([], [], label=role, **look(*said))
-        for role, said in _looks(roles).items()
-        if role in there
+        Line2D([], [], label=role, **look(*style))
+        for role, style in _looks(roles).items()
+        if role in drawn_roles
     ]
 
 

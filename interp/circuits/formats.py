@@ -67,20 +67,20 @@ def read(path: str | Path, model: Any = None, *, circuit: bool = False) -> Resul
     path = Path(path)
     name, graph = _given(model)
     if path.suffix == ".json":
-        found = _from_json(path, graph)
+        parsed = _from_json(path, graph)
     elif path.suffix == ".pt":
-        said = _load(path)
-        found = (
-            _from_pt(path, said, graph)
-            if "edges_scores" in said
-            else _from_auto_circuit(path, said, graph)
+        content = _load(path)
+        parsed = (
+            _from_pt(path, content, graph)
+            if "edges_scores" in content
+            else _from_auto_circuit(path, content, graph)
         )
     else:
         raise ValueError(
             f"{str(path)!r}: .json and .pt files of EAP-IG, MIB and auto-circuit can be read, not"
             f" {path.suffix!r}"
         )
-    scores, chosen, graph, how = found
+    scores, chosen, graph, how = parsed
     metadata = {
         "model": name,
         "method": f"read from {path.name}",
@@ -198,11 +198,11 @@ def _exist(graph: Graph) -> np.ndarray:
     return np.array([[sites.precedes(s, r, graph) for r in read_] for s in wrote])
 
 
-def _ours(theirs: np.ndarray, graph: Graph) -> np.ndarray:
+def _ours(values: np.ndarray, graph: Graph) -> np.ndarray:
     """[source target] to [sender receiver]: the parts of a shared edge added up, NaN where there is
     no edge.
     """
-    out = np.stack([theirs[:, columns].sum(1) for columns in _parts(graph)], 1)
+    out = np.stack([values[:, columns].sum(1) for columns in _parts(graph)], 1)
     return np.where(_exist(graph), out, np.nan)
 
 
@@ -216,8 +216,8 @@ def _theirs(ours: np.ndarray, graph: Graph) -> np.ndarray:
     return out
 
 
-def _any(theirs: np.ndarray, graph: Graph) -> np.ndarray:
-    return np.stack([theirs[:, columns].any(1) for columns in _parts(graph)], 1) & _exist(graph)
+def _any(marks: np.ndarray, graph: Graph) -> np.ndarray:
+    return np.stack([marks[:, columns].any(1) for columns in _parts(graph)], 1) & _exist(graph)
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -269,25 +269,25 @@ def _of_cfg(path: Path, cfg: Any, graph: Graph | None) -> Graph:
 
 def _from_json(path: Path, graph: Graph | None) -> Found:
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{str(path)!r} is not JSON, or was cut short ({error})") from None
-    if isinstance(said, dict) and "schema" in said:
+    if isinstance(content, dict) and "schema" in content:
         raise ValueError(f"{str(path)!r} is a circuit saved by interp: Circuit.load({str(path)!r})")
     if (
-        not isinstance(said, dict)
-        or not {"cfg", "edges"} <= said.keys()
-        or not isinstance(said["edges"], dict)
+        not isinstance(content, dict)
+        or not {"cfg", "edges"} <= content.keys()
+        or not isinstance(content["edges"], dict)
     ):
         raise ValueError(
             f"{str(path)!r} is not a graph of EAP-IG or MIB: it needs cfg, nodes and edges"
         )
-    graph = _of_cfg(path, said["cfg"], graph)
+    graph = _of_cfg(path, content["cfg"], graph)
     _no_neurons(
         path,
         [
             node.get("neurons", ())
-            for node in dict(said.get("nodes") or {}).values()
+            for node in dict(content.get("nodes") or {}).values()
             if isinstance(node, dict)
         ],
     )
@@ -296,13 +296,13 @@ def _from_json(path: Path, graph: Graph | None) -> Found:
     )
     scores = np.full((len(rows), len(columns)), np.nan)
     chosen = np.zeros(scores.shape, dtype=bool)
-    there = _theirs(_exist(graph), graph)
-    for edge, info in said["edges"].items():
+    is_edge = _theirs(_exist(graph), graph)
+    for edge, info in content["edges"].items():
         source, arrow, target = edge.partition("->")
         if not arrow or source not in rows or target not in columns:
             raise _not_an_edge(path, edge, source, rows, columns)
         at = rows[source], columns[target]
-        if not there[at]:
+        if not is_edge[at]:
             raise ValueError(
                 f"{str(path)!r}: {edge} is not an edge: {source} writes after {target} has read"
             )
@@ -329,7 +329,7 @@ def _load(path: Path) -> dict:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about a pickle's protocol
-            said = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise
     except UnpicklingError:
@@ -341,27 +341,35 @@ def _load(path: Path) -> dict:
         raise ValueError(
             f"{str(path)!r} cannot be read: it was cut short, or is no .pt file"
         ) from None
-    if not isinstance(said, dict) or not said or not all(isinstance(key, str) for key in said):
+    if (
+        not isinstance(content, dict)
+        or not content
+        or not all(isinstance(key, str) for key in content)
+    ):
         raise ValueError(
             f"{str(path)!r} is neither a graph of EAP-IG nor scores of auto-circuit: it holds a"
-            f" {type(said).__name__}"
+            f" {type(content).__name__}"
         )
-    return said
+    return content
 
 
-def _from_pt(path: Path, said: dict, graph: Graph | None) -> Found:
-    graph = _of_cfg(path, said.get("cfg"), graph)
+def _from_pt(path: Path, content: dict, graph: Graph | None) -> Found:
+    graph = _of_cfg(path, content.get("cfg"), graph)
     sources, targets = _sources(graph), _targets(graph)
     for what, names in (("src_nodes", sources), ("dst_nodes", targets)):
-        if list(said.get(what, names)) != names:
-            odd = next((n for n in said[what] if n not in names), None)
-            why = f"{odd!r} is not one of them" if odd else "their order or number is another"
+        if list(content.get(what, names)) != names:
+            unknown_node = next((n for n in content[what] if n not in names), None)
+            why = (
+                f"{unknown_node!r} is not one of them"
+                if unknown_node
+                else "their order or number is another"
+            )
             raise ValueError(f"{str(path)!r}: {what} are not those of {shape(graph)}: {why}")
-    _no_neurons(path, said.get("neurons_in_graph", ()))
-    scores = to_numpy(_tensor(path, said, "edges_scores", (len(sources), len(targets))))
+    _no_neurons(path, content.get("neurons_in_graph", ()))
+    scores = to_numpy(_tensor(path, content, "edges_scores", (len(sources), len(targets))))
     chosen = (
-        to_numpy(_tensor(path, said, "edges_in_graph", scores.shape).bool())
-        if "edges_in_graph" in said
+        to_numpy(_tensor(path, content, "edges_in_graph", scores.shape).bool())
+        if "edges_in_graph" in content
         else None
     )
     return (
@@ -372,8 +380,8 @@ def _from_pt(path: Path, said: dict, graph: Graph | None) -> Found:
     )
 
 
-def _tensor(path: Path, said: dict, key: str, shape: tuple[int, ...]) -> torch.Tensor:
-    value = said[key]
+def _tensor(path: Path, content: dict, key: str, shape: tuple[int, ...]) -> torch.Tensor:
+    value = content[key]
     if not isinstance(value, torch.Tensor) or tuple(value.shape) != tuple(shape):
         got = list(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
         raise ValueError(
@@ -406,21 +414,21 @@ def _finite(path: Path, scores: np.ndarray) -> np.ndarray:
 _MODULE = re.compile(r"blocks\.(\d+)\.hook_(q_input|k_input|v_input|mlp_in|resid_post)")
 
 
-def _from_auto_circuit(path: Path, said: dict, graph: Graph | None) -> Found:
+def _from_auto_circuit(path: Path, content: dict, graph: Graph | None) -> Found:
     """PruneScores: {module: [head source] or [source]}, the sources being those that come before."""
-    odd = [key for key in said if not _MODULE.fullmatch(key)]
-    if odd:
+    unknown_modules = [key for key in content if not _MODULE.fullmatch(key)]
+    if unknown_modules:
         whole = (
             "; edges into a whole layer's attention are not edges here (separate_qkv=True)"
-            if "attn_in" in odd[0]
+            if "attn_in" in unknown_modules[0]
             else ""
         )
         raise ValueError(
-            f"{str(path)!r}: {odd[0]!r} is no module of auto-circuit's split graph (try"
+            f"{str(path)!r}: {unknown_modules[0]!r} is no module of auto-circuit's split graph (try"
             f" 'blocks.3.hook_q_input'){whole}"
         )
-    layers = 1 + max(int(_MODULE.fullmatch(key)[1]) for key in said)
-    first = said.get("blocks.0.hook_q_input")
+    layers = 1 + max(int(_MODULE.fullmatch(key)[1]) for key in content)
+    first = content.get("blocks.0.hook_q_input")
     if not isinstance(first, torch.Tensor) or first.ndim != 2 or layers > MOST:
         more = isinstance(first, torch.Tensor) and first.ndim > 2
         said_of = (
@@ -431,19 +439,19 @@ def _from_auto_circuit(path: Path, said: dict, graph: Graph | None) -> Found:
             " read"
         )
     heads = first.shape[0]
-    if "blocks.0.hook_mlp_in" not in said:
+    if "blocks.0.hook_mlp_in" not in content:
         raise ValueError(f"{str(path)!r} is of a model without MLPs, which has no graph here")
-    parallel = said["blocks.0.hook_mlp_in"].shape[-1] == 1
+    parallel = content["blocks.0.hook_mlp_in"].shape[-1] == 1
     graph = _agree(path, layers, heads, parallel, graph)
-    theirs = np.full((1 + layers * (heads + 1), layers * (3 * heads + 1) + 1), np.nan)
+    values = np.full((1 + layers * (heads + 1), layers * (3 * heads + 1) + 1), np.nan)
     for column, module, shape in _modules(graph):
-        if module not in said:
+        if module not in content:
             raise ValueError(f"{str(path)!r} has no scores for {module}")
-        value = to_numpy(_tensor(path, said, module, shape))
-        theirs[: shape[-1], column : column + (shape[0] if len(shape) == 2 else 1)] = value.reshape(
+        value = to_numpy(_tensor(path, content, module, shape))
+        values[: shape[-1], column : column + (shape[0] if len(shape) == 2 else 1)] = value.reshape(
             -1, shape[-1]
         ).T
-    return _finite(path, np.abs(_ours(theirs, graph))), None, graph, AUTO_CIRCUIT
+    return _finite(path, np.abs(_ours(values, graph))), None, graph, AUTO_CIRCUIT
 
 
 def _modules(graph: Graph) -> list[tuple[int, str, tuple[int, ...]]]:
@@ -496,10 +504,10 @@ def _tables(what: Result | Circuit, graph: Graph) -> tuple[np.ndarray, np.ndarra
     """Their scores and their marks [source target]; NaN where an edge has no score, 0 where there
     is no edge.
     """
-    there = _exist(graph)
+    is_edge = _exist(graph)
     if isinstance(what, Circuit):
         marks = what.weights().astype(bool)
-        scores = np.full(there.shape, np.nan)
+        scores = np.full(is_edge.shape, np.nan)
         rows, columns = (
             {str(n): i for i, n in enumerate(nodes)}
             for nodes in (sites.senders(graph), sites.receivers(graph))
@@ -507,18 +515,18 @@ def _tables(what: Result | Circuit, graph: Graph) -> tuple[np.ndarray, np.ndarra
         for (s, r), score in what.edges.items():
             scores[rows[s], columns[r]] = np.nan if score is None else score
     else:
-        scores, marks = what.values, np.zeros(there.shape, dtype=bool)
-        if scores.shape != there.shape:
+        scores, marks = what.values, np.zeros(is_edge.shape, dtype=bool)
+        if scores.shape != is_edge.shape:
             raise ValueError(
                 f"scores of some senders or receivers are missing: {scores.shape}, the graph has"
-                f" {there.shape}"
+                f" {is_edge.shape}"
             )
-        missing = int(np.isnan(scores[there]).sum())
-        if missing == there.sum():
+        missing = int(np.isnan(scores[is_edge]).sum())
+        if missing == is_edge.sum():
             raise ValueError(
                 f"{what.name!r} has no score for any of its {missing} edges (all are NaN)"
             )
-    return _theirs(np.where(there, scores, 0.0), graph), _theirs(marks, graph)
+    return _theirs(np.where(is_edge, scores, 0.0), graph), _theirs(marks, graph)
 
 
 def _nodes(graph: Graph, chosen: np.ndarray) -> np.ndarray:
@@ -526,15 +534,15 @@ def _nodes(graph: Graph, chosen: np.ndarray) -> np.ndarray:
     rule.
     """
     heads, into = graph.n_heads, chosen.any(0)
-    found = [True]
+    is_read = [True]
     for layer in range(graph.n_layers):
         base = layer * (3 * heads + 1)
-        found += [
+        is_read += [
             bool(into[[base + h, base + heads + h, base + 2 * heads + h]].any())
             for h in range(heads)
         ]
-        found.append(bool(into[base + 3 * heads]))
-    return np.array(found) & chosen.any(1)
+        is_read.append(bool(into[base + 3 * heads]))
+    return np.array(is_read) & chosen.any(1)
 
 
 def _to_json(

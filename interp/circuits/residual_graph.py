@@ -118,14 +118,14 @@ def candidates(scores: Result, absolute: bool) -> tuple[np.ndarray, np.ndarray]:
             "scores of some senders or receivers are missing: a circuit is chosen among all of them"
         )
     flat = scores.values.ravel()
-    there = np.zeros(scores.values.shape, dtype=bool)
+    is_edge = np.zeros(scores.values.shape, dtype=bool)
     for s, r in edge_order(graph):
-        there[rows[s], columns[r]] = True
-    found = np.flatnonzero(there.ravel())
-    missing = int(np.isnan(flat[found]).sum())
+        is_edge[rows[s], columns[r]] = True
+    places = np.flatnonzero(is_edge.ravel())
+    missing = int(np.isnan(flat[places]).sum())
     if missing:
         raise ValueError(
-            f"{missing} of {len(found)} edges have no score (NaN): a circuit cannot be chosen from"
+            f"{missing} of {len(places)} edges have no score (NaN): a circuit cannot be chosen from"
             " these"
         )
-    return (np.abs(flat) if absolute else flat), found
+    return (np.abs(flat) if absolute else flat), places

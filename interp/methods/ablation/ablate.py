@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interp import engine as lean
+from interp import engine
 from interp._errors import unknown
 from interp._types import Model
 from interp.edits import Edit, scale, set_to, zero
@@ -95,13 +95,13 @@ def ablate(
         rows=rows,
         factor=factor,
     )
-    asked = [*groups, []]
-    values, ran = sweep.sweep(
+    groups_and_none = [*groups, []]
+    values, backend_used = sweep.sweep(
         model,
         task.clean,
         source,
-        asked,
-        lambda: _cells(model, task, asked, by, edit, prompts, rows),
+        groups_and_none,
+        lambda: _cells(model, task, groups_and_none, by, edit, prompts, rows),
         metric,
         task.positions,
         what,
@@ -109,7 +109,7 @@ def ablate(
         ledger=ledger,
     )
     effects, unablated = values[:-1] - values[-1], values[-1]
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         task,
         f"ablate, {by}",
@@ -117,11 +117,11 @@ def ablate(
         pattern=pattern_text(where),
         metric=metric.name,
         clean=float(unablated.mean()),
-        backend=ran,
+        backend=backend_used,
         **({"reference": "mean over tokens, the first position apart"} if ragged else {}),
     )
     return sweep_result(
-        effects, grid, task, f"effect of {by} ablation on {metric.name}", metric.unit, said
+        effects, grid, task, f"effect of {by} ablation on {metric.name}", metric.unit, metadata
     )
 
 
@@ -179,10 +179,10 @@ def _cells(
     if edit is not None:
         return [[Intervention(c, edit) for c in group] for group in carriers]
     keep = sorted({str(c.at(None)) for group in carriers for c in group})
-    kept = run(model, prompts, keep=keep, last_only=True).kept
+    cache = run(model, prompts, keep=keep, last_only=True).kept
 
     def put(c: Any) -> Intervention:
-        value = kept[str(c.at(None))]
+        value = cache[str(c.at(None))]
         if isinstance(prompts, list):
             value = _token_mean(c, value, task.clean.shape[1]).expand(
                 len(task), -1, *value.shape[2:]
@@ -211,12 +211,12 @@ def _values(
     """The same replacement values for the engine: per kind and layer, broadcastable to [batch pos
     ...].
     """
-    engine = lean.find(model)
+    engine_model = engine.find(model)
     if by == "zero":
-        return lean.zeros(engine, *kinds)
-    kept = lean.run(engine, prompts, keep=kinds, logits=None)
+        return engine.zeros(engine_model, *kinds)
+    cache = engine.run(engine_model, prompts, keep=kinds, logits=None)
     replace = (lambda t: t.mean(0, keepdim=True)) if by == "mean" else (lambda t: t[rows])
-    return {kind: [replace(t) for t in kept[kind]] for kind in kinds}
+    return {kind: [replace(t) for t in cache[kind]] for kind in kinds}
 
 
 def other_prompts(n: int, n_reference: int, seed: int, same: bool) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from interp import engine as lean
+from interp import engine
 from interp import sites
 from interp._numbers import to_numpy
 from interp._types import Model
@@ -94,7 +94,7 @@ def attention_knockout(
     changes, shown = effects_in_unit(unit, varied, clean, model, task, metric)
     named = isinstance(at, Mapping) or isinstance(to, Mapping)
     dims, coords = (("set", "layer"), {"set": list(edges)}) if named else (("layer",), {})
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         task,
         "attention knock-out",
@@ -113,7 +113,7 @@ def attention_knockout(
     examples = to_numpy(changes.reshape(*shape, len(task)))
     name = f"effect of attention knock-out on {metric.name}"
     return Result(
-        examples.mean(-1), dims, {**coords, "layer": list(windows)}, name, shown, said, examples
+        examples.mean(-1), dims, {**coords, "layer": list(windows)}, name, shown, metadata, examples
     )
 
 
@@ -186,34 +186,36 @@ def _windows(
     def around(centre):
         return range(centre - window // 2, centre - window // 2 + window)
 
-    found = {
+    windows = {
         c: [(layer, chosen[layer]) for layer in around(c) if layer in chosen]
         for c in range(0, dims.n_layers, every)
     }
-    return {centre: layers for centre, layers in found.items() if layers}
+    return {centre: layers for centre, layers in windows.items() if layers}
 
 
 def _heads(dims: bridge.Dims, heads: Sequence[str]) -> list[sites.Site]:
-    asked = [heads] if isinstance(heads, str) else list(heads)
-    if not asked:
+    patterns = [heads] if isinstance(heads, str) else list(heads)
+    if not patterns:
         raise ValueError(
             "an empty list of heads: name at least one, for example ['L20H0'], or leave `heads` out"
             " for all"
         )
-    every = [site for head in asked for site in sites.expand(head, dims).sites]
-    odd = [str(s) for s in every if s.family != "head" or s.part != "out" or s.pos is not None]
-    if odd:
+    every = [site for head in patterns for site in sites.expand(head, dims).sites]
+    not_heads = [
+        str(s) for s in every if s.family != "head" or s.part != "out" or s.pos is not None
+    ]
+    if not_heads:
         raise ValueError(
-            f"heads are cut, got {odd[0]!r} (try 'L20H0' or 'L20H*'; the positions are `at` and"
+            f"heads are cut, got {not_heads[0]!r} (try 'L20H0' or 'L20H*'; the positions are `at` and"
             " `to`)"
         )
     return list(dict.fromkeys(every))
 
 
-def _patches(block: Edges, layers: Window) -> list[lean.Patch]:
+def _patches(block: Edges, layers: Window) -> list[engine.Patch]:
     """The knock-out for the engine."""
     return [
-        lean.Patch("scores", layer, head, block=block)
+        engine.Patch("scores", layer, head, block=block)
         for layer, heads in layers
         for head in heads or [None]
     ]

@@ -90,7 +90,7 @@ def greedy_ablation(
         rows.append(effects.examples[order[0]])
         left = order[1:limit] if step == 0 else sorted(order[1:])
         free = [free[i] for i in left]
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         task,
         f"greedy ablation, {by}",
@@ -107,7 +107,7 @@ def greedy_ablation(
     examples = np.stack(rows)
     name = f"joint {effects.name}"
     return Result(
-        examples.mean(-1), ("step",), {"step": chosen}, name, effects.unit, said, examples
+        examples.mean(-1), ("step",), {"step": chosen}, name, effects.unit, metadata, examples
     )
 
 
@@ -153,7 +153,7 @@ def pairwise_ablation(
     examples = np.full((len(names), len(names), len(task)), np.nan)
     for (i, j), effect in zip(pairs, both):
         examples[i, j] = examples[j, i] = effect - alone[i] - alone[j]
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         task,
         f"pairwise ablation, {by}",
@@ -166,7 +166,7 @@ def pairwise_ablation(
     coords = {"first": names, "second": names}
     name = f"interaction of two {by} ablations on {effects.metadata['metric']}"
     return Result(
-        examples.mean(-1), ("first", "second"), coords, name, effects.unit, said, examples
+        examples.mean(-1), ("first", "second"), coords, name, effects.unit, metadata, examples
     )
 
 

@@ -66,24 +66,24 @@ def ranked_ablation(
         k: random_heads(model, ranked[:k], sets=sets, seed=seed, layers=layers, avoid=avoid)
         for k in numbers
     }
-    asked = [group for k in numbers for group in (list(ranked[:k]), *drawn[k])]
-    done = ablate(model, task, asked, by=by, metric=metric, seed=seed, resume=resume, **options)
-    each = done.examples.reshape(len(numbers), 1 + sets, -1)
+    groups = [group for k in numbers for group in (list(ranked[:k]), *drawn[k])]
+    ablated = ablate(model, task, groups, by=by, metric=metric, seed=seed, resume=resume, **options)
+    each = ablated.examples.reshape(len(numbers), 1 + sets, -1)
     examples = np.stack([each[:, 0], each[:, 1:].mean(1)])
-    said = {k: done.metadata[k] for k in ("metric", "clean", "backend")}
-    said |= {
+    notes = {k: ablated.metadata[k] for k in ("metric", "clean", "backend")}
+    notes |= {
         "ranked": list(ranked[: max(numbers)]),
         "random sets": {str(k): drawn[k] for k in numbers},
         "random effects": {str(k): each[i, 1:].mean(-1).tolist() for i, k in enumerate(numbers)},
     }
-    metadata = sweep.provenance(model, task, f"ranked ablation, {by}", started, **said)
+    metadata = sweep.provenance(model, task, f"ranked ablation, {by}", started, **notes)
     coords = {"heads": ["ranked", "random"], "number": numbers}
     return Result(
         examples.mean(-1),
         ("heads", "number"),
         coords,
-        f"{done.name}, heads together",
-        done.unit,
+        f"{ablated.name}, heads together",
+        ablated.unit,
         metadata,
         examples,
     )

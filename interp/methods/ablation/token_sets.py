@@ -59,13 +59,13 @@ def token_sets(task: Any, specs: Mapping[str, Tokens]) -> dict[str, Bool[Tensor,
         for name, spec in specs.items()
         if isinstance(spec, str) and spec == "rest" not in task.positions
     ]
-    said = {name: token_set(task, spec) for name, spec in specs.items() if name not in rest}
-    if len(rest) > 1 or not said:
+    masks = {name: token_set(task, spec) for name, spec in specs.items() if name not in rest}
+    if len(rest) > 1 or not masks:
         raise ValueError(
             "'rest' is what the other sets leave: use it once, beside at least one other set"
         )
-    taken = torch.stack(list(said.values())).any(0)
-    return {name: token_set(task, ~taken) if name in rest else said[name] for name in specs}
+    taken = torch.stack(list(masks.values())).any(0)
+    return {name: token_set(task, ~taken) if name in rest else masks[name] for name in specs}
 
 
 def _members(task: Any, spec: Tokens) -> Tensor:

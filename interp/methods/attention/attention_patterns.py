@@ -55,10 +55,10 @@ def attention_patterns(
     grid = sites.expand(site, bridge.dims(model))
     key = f"{site}.pattern"
     values = str(Site("kv", "v", site.layer, sites.STAR))
-    kept = run(model, tokens, keep=[key, values] if weighted else [key], last_only=True).kept
-    pattern = kept[key]
+    cache = run(model, tokens, keep=[key, values] if weighted else [key], last_only=True).kept
+    pattern = cache[key]
     if weighted:
-        pattern = pattern * value_norms(model, site, kept[values])[..., None, :]
+        pattern = pattern * value_norms(model, site, cache[values])[..., None, :]
     examples = to_numpy(pattern.movedim(-3, -1))  # [... dest src batch]
     labels = token_labels(model, tokens[0])
     name, unit = (
@@ -66,12 +66,12 @@ def attention_patterns(
         if weighted
         else ("attention", "share of attention")
     )
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model, a_task, "attention patterns", started, pattern=str(grid.pattern), backend="hooks"
     )
     coords = {**grid.coords, "dest": labels, "src": labels}
     return Result(
-        examples.mean(-1), (*grid.dims, "dest", "src"), coords, name, unit, said, examples
+        examples.mean(-1), (*grid.dims, "dest", "src"), coords, name, unit, metadata, examples
     )
 
 
@@ -131,7 +131,7 @@ def attention_between(model: Model, task: Any, at: str, to: str, where: str = "L
     index = source.to(rows.device).expand(rows.shape[:-1])[..., None]
     examples = to_numpy(rows.gather(-1, index)[..., 0])
     even = float((1.0 / (destination + 1)).mean())
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         task,
         f"attention from {at} to {to}",
@@ -142,7 +142,13 @@ def attention_between(model: Model, task: Any, at: str, to: str, where: str = "L
     )
     name = f"attention {at} to {to}"
     return Result(
-        examples.mean(-1), grid.dims, dict(grid.coords), name, "share of attention", said, examples
+        examples.mean(-1),
+        grid.dims,
+        dict(grid.coords),
+        name,
+        "share of attention",
+        metadata,
+        examples,
     )
 
 

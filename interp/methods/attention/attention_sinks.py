@@ -46,14 +46,14 @@ def attention_received(
     tokens, a_task = prompt_tokens(task)
     grid = sites.expand(_heads(where), bridge.dims(model))
     key = f"{grid.pattern}.pattern"
-    got = torch.cat(
+    received = torch.cat(
         [
-            _received(run(model, part, keep=[key], last_only=True).kept[key], to_one)
+            _attention_received(run(model, part, keep=[key], last_only=True).kept[key], to_one)
             for part in _parts(tokens)
         ],
         -2,
     )
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         a_task,
         "attention received",
@@ -62,7 +62,7 @@ def attention_received(
         backend="hooks",
         n=len(tokens),
     )
-    examples = to_numpy(got.movedim(-2, -1))  # [... pos batch]
+    examples = to_numpy(received.movedim(-2, -1))  # [... pos batch]
     coords = {**grid.coords, "pos": list(range(tokens.shape[1]))}
     return Result(
         examples.mean(-1),
@@ -70,12 +70,12 @@ def attention_received(
         coords,
         "attention received",
         "share of attention",
-        said,
+        metadata,
         examples,
     )
 
 
-def _received(pattern: Tensor, to_one: bool) -> Tensor:
+def _attention_received(pattern: Tensor, to_one: bool) -> Tensor:
     """[... batch src] of patterns [... batch dest src]."""
     if to_one:
         total = pattern.sum(-1, keepdim=True)
@@ -107,14 +107,14 @@ def activation_norms(model: Model, task: Any, where: str = "L*KV*.v") -> Result:
     at_one = grid.pattern.pos not in (None, sites.STAR)
     if at_one:
         places = a_task.positions if a_task is not None else None
-        kept = run(model, tokens, keep=[key], positions=places, last_only=True).kept[key]
-        norms = [kept.norm(dim=-1)[..., None]]
+        activations = run(model, tokens, keep=[key], positions=places, last_only=True).kept[key]
+        norms = [activations.norm(dim=-1)[..., None]]
     else:
         norms = [
             run(model, part, keep=[key], last_only=True).kept[key].norm(dim=-1)
             for part in _parts(tokens)
         ]
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model, a_task, "norms", started, pattern=key, backend="hooks", n=len(tokens)
     )
     examples = to_numpy(torch.cat(norms, -2).movedim(-2, -1))
@@ -122,7 +122,7 @@ def activation_norms(model: Model, task: Any, where: str = "L*KV*.v") -> Result:
         examples, dims, coords = examples[..., 0, :], grid.dims, dict(grid.coords)
     else:
         dims, coords = (*grid.dims, "pos"), {**grid.coords, "pos": list(range(tokens.shape[1]))}
-    return Result(examples.mean(-1), dims, coords, f"norm of {key}", "norm", said, examples)
+    return Result(examples.mean(-1), dims, coords, f"norm of {key}", "norm", metadata, examples)
 
 
 def _parts(tokens: Tensor) -> list[Tensor]:

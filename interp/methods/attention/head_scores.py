@@ -213,22 +213,22 @@ def head_scores(
         raise ValueError(f"length={length}: a repeated block needs at least 2 tokens")
     repeats = repeated_tokens(model, n=n, length=length, seed=seed)
     given = Given(model, repeats if tokens is None else tokens, task, query, seed, metric)
-    found: dict[str, Tensor] = {}
+    scores_by_name: dict[str, Tensor] = {}
     null: dict[str, float] = {}
     for where, prompts in (("repeats", repeats), ("tokens", given.tokens)):
         rows = [s for s in names if SCORES[s].pattern and SCORES[s].on == where]
-        found |= _of_patterns(given._replace(tokens=prompts), rows, length)
+        scores_by_name |= _of_patterns(given._replace(tokens=prompts), rows, length)
         null |= {
             s: float(SCORES[s].of(pattern_scores.even(prompts.shape[1]), length)) for s in rows
         }
     for name in names:
         if not SCORES[name].pattern:
-            found[name], null[name] = SCORES[name].of(given)
+            scores_by_name[name], null[name] = SCORES[name].of(given)
     unit = None if task is None else metric_of(task, metric).unit
     return _result(
         model,
         names,
-        found,
+        scores_by_name,
         null,
         task,
         started,
@@ -244,8 +244,8 @@ def _prompts(model: Any, names: Sequence[str], on: Any, metric: Any) -> Any:
     """The prompts as a task or ids; texts have answers only where a score measures some."""
     needs = [name for name in names if name in SCORES and SCORES[name].on == "task"]
     measured = any(name in ("ablation", "gradient") for name in needs)
-    own = measured and (metric is None or isinstance(metric, str))
-    task = task_for(model, on, "head_scores", answers=own, raw=not needs)
+    needs_answers = measured and (metric is None or isinstance(metric, str))
+    task = task_for(model, on, "head_scores", answers=needs_answers, raw=not needs)
     if isinstance(task, MixedTask) and task.whole and needs:
         raise ValueError(
             f"{needs[0]!r} is measured on answers of one token, and some of {task.name!r} have "
@@ -326,16 +326,16 @@ def _of_patterns(given: Given, names: Sequence[str], length: int) -> dict[str, T
 def _result(
     model: Model,
     names: Sequence[str],
-    found: dict,
+    scores_by_name: dict,
     null: dict,
     task: Any,
     started: float,
     unit: str | None,
     given: bool,
-    **said: Any,
+    **options: Any,
 ) -> Result:
     d = bridge.dims(model)
-    arrays = [found[s].cpu().double() for s in names]
+    arrays = [scores_by_name[s].cpu().double() for s in names]
     equal = len({a.shape[-1] for a in arrays}) == 1 and "copying" not in names
     examples = to_numpy(torch.stack(arrays)) if equal else None
     values = to_numpy(torch.stack([a.mean(-1) for a in arrays]))
@@ -356,7 +356,7 @@ def _result(
     }
     even = {s: round(null[s], 4) for s in names if SCORES[s].pattern}
     metadata = sweep.provenance(
-        model, task, "head scores", started, **said, **rows, even=even, backend="hooks"
+        model, task, "head scores", started, **options, **rows, even=even, backend="hooks"
     )
     coords = {
         "score": list(names),

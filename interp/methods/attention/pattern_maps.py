@@ -48,7 +48,7 @@ def attention_by_distance(
     examples = to_numpy(_by_distance(pattern).permute(0, 1, 3, 2))
     n = tokens.shape[1] - 1
     even = torch.tril(torch.ones(n, n)) / torch.arange(2, n + 2)[:, None]
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         a_task,
         "distance profile",
@@ -58,8 +58,8 @@ def attention_by_distance(
     )
     name, d = "attention by distance back", bridge.dims(model)
     if groups is not None:
-        odd = [i for some in groups.values() for i in some if not 0 <= i < d.n_layers]
-        if odd or not groups or not all(len(some) for some in groups.values()):
+        invalid = [i for some in groups.values() for i in some if not 0 <= i < d.n_layers]
+        if invalid or not groups or not all(len(some) for some in groups.values()):
             raise ValueError(
                 f"groups name layers from 0 to {d.n_layers - 1}, for example {{'early': range(2)}},"
                 f" got {dict(groups)}"
@@ -72,7 +72,7 @@ def attention_by_distance(
             coords,
             name,
             "share of attention",
-            said,
+            metadata,
             examples,
         )
     coords = {
@@ -86,7 +86,7 @@ def attention_by_distance(
         coords,
         name,
         "share of attention",
-        said,
+        metadata,
         examples,
     )
 
@@ -132,12 +132,12 @@ def pattern_components(
     rows = rows - rows.mean(0)
     u, s, _ = torch.linalg.svd(rows @ rows.T)
     _check(components, len(rows))
-    found = u[:, :components].T * s[:components, None].clamp_min(0).sqrt()
-    largest = found.gather(1, found.abs().argmax(1, keepdim=True))
-    found = found * largest.sign()
+    coordinates = u[:, :components].T * s[:components, None].clamp_min(0).sqrt()
+    largest = coordinates.gather(1, coordinates.abs().argmax(1, keepdim=True))
+    coordinates = coordinates * largest.sign()
     d = bridge.dims(model)
     share = (s / s.sum())[:components]
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         a_task,
         "principal components of patterns",
@@ -150,14 +150,14 @@ def pattern_components(
         "layer": list(range(d.n_layers)),
         "head": list(range(d.n_heads)),
     }
-    values = to_numpy(found.unflatten(1, (d.n_layers, d.n_heads)))
+    values = to_numpy(coordinates.unflatten(1, (d.n_layers, d.n_heads)))
     return Result(
         values,
         ("component", "layer", "head"),
         coords,
         "pattern space",
         "share of attention, summed",
-        said,
+        metadata,
     )
 
 
@@ -191,7 +191,7 @@ def pattern_variance_explained(
         squares = torch.linalg.eigvalsh(rows @ rows.T).clamp_min(0)
         shares.append(squares[-components:].sum() / squares.sum())
     examples = to_numpy(torch.stack(shares))
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         a_task,
         "explained variance of patterns",
@@ -202,7 +202,7 @@ def pattern_variance_explained(
     name = f"variance explained by {components} components" + (
         " of shuffled patterns" if shuffled else ""
     )
-    return Result(examples.mean(-1), (), {}, name, "share of variance", said, examples)
+    return Result(examples.mean(-1), (), {}, name, "share of variance", metadata, examples)
 
 
 def _patterns(model: Model, tokens: Tensor) -> Float[Tensor, "layer head batch dest src"]:
@@ -226,9 +226,9 @@ def _flat(
             row = pattern[..., dest, 1 : dest + 1]
             order = torch.rand(row.shape, generator=g).argsort(-1)
             pattern[..., dest, 1 : dest + 1] = row.gather(-1, order)
-    seen = torch.tril(torch.ones(n, n, dtype=torch.bool))
-    seen[:, 0] &= sink
-    return [one[..., seen].flatten(0, 1) for one in pattern.unbind(2)]
+    visible = torch.tril(torch.ones(n, n, dtype=torch.bool))
+    visible[:, 0] &= sink
+    return [one[..., visible].flatten(0, 1) for one in pattern.unbind(2)]
 
 
 def _check(components: int, heads: int) -> None:

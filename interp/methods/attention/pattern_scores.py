@@ -46,8 +46,8 @@ def entropy(pattern: Tensor, length: int = 0) -> Tensor:
 
 def distance(pattern: Tensor, length: int = 0, window: int | None = None) -> Tensor:
     """Mean number of tokens a head looks back (at most `window`), over sources from 1 on."""
-    back = torch.arange(pattern.shape[-1], device=pattern.device)
-    far = (back[:, None] - back).clamp(0, window).to(pattern.dtype)[1:, 1:]
+    places = torch.arange(pattern.shape[-1], device=pattern.device)
+    far = (places[:, None] - places).clamp(0, window).to(pattern.dtype)[1:, 1:]
     rows = pattern[..., 1:, 1:]
     return (rows * far).sum((-1, -2)) / rows.sum((-1, -2))
 
@@ -67,8 +67,8 @@ def fai(pattern: Tensor, length: int = 0) -> Tensor:
             f"fai looks at tokens {HORIZON[0]} to {HORIZON[1]} later: prompts of {n} tokens have"
             " too few (6 or more)"
         )
-    back = torch.arange(n, device=pattern.device)
-    late = back[:, None] - back
+    places = torch.arange(n, device=pattern.device)
+    late = places[:, None] - places
     counted = ((late >= HORIZON[0]) & (late <= HORIZON[1])).to(pattern.dtype)[:, 1 : n - HORIZON[0]]
     got = (pattern[..., 1 : n - HORIZON[0]] * counted).sum(-2) / counted.sum(-2)
     return got.mean(-1)
@@ -80,6 +80,6 @@ def even(n: int) -> Tensor:
     return rows / rows.sum(-1, keepdim=True)
 
 
-def _diagonal(pattern: Tensor, back: int, start: int) -> Tensor:
+def _diagonal(pattern: Tensor, offset: int, start: int) -> Tensor:
     """Mean attention `back` tokens back, over destinations from `start` on."""
-    return pattern.diagonal(-back, -2, -1)[..., max(0, start - back) :].mean(-1)
+    return pattern.diagonal(-offset, -2, -1)[..., max(0, start - offset) :].mean(-1)

@@ -35,16 +35,18 @@ def residual_norms(model: Model, task: Any, where: str = "resid_post.*@*") -> Re
     if site.pos != sites.STAR:
         norms = run(model, task, keep=[str(site)], last_only=True).kept[str(site)].norm(dim=-1)
         norms = norms.reshape(len(grid.sites), len(task))
-        said = sweep.provenance(
+        metadata = sweep.provenance(
             model, task, "norm of the stream", started, pattern=where, backend="hooks"
         )
-        return sweep_result(norms, grid, task, "norm of the residual stream", "stream units", said)
+        return sweep_result(
+            norms, grid, task, "norm of the residual stream", "stream units", metadata
+        )
     key = str(site.at(None))
     values = (
         run(model, task, keep=[key], last_only=True).kept[key].norm(dim=-1)
     )  # [(layer) batch pos]
     norms = values.movedim(-1, -2).reshape(len(grid.sites), len(task))
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model, task, "norm of the stream", started, pattern=str(site), backend="hooks"
     )
-    return sweep_result(norms, grid, task, "norm of the residual stream", "stream units", said)
+    return sweep_result(norms, grid, task, "norm of the residual stream", "stream units", metadata)

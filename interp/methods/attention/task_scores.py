@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp import engine as lean
+from interp import engine
 from interp._types import Model
 from interp.interventions import Intervention, run
 from interp.methods.ablation.ablate import ablate
@@ -57,13 +57,13 @@ def retrieval(given: Given) -> Scored:
     keep = [key for _, b in pairs for key in (f"L*H*.pattern@{b}", f"{last}@{b}")]
     hits, rights = [], []
     for part in chunks(given):
-        kept = run(given.model, task[part], keep=keep, last_only=True).kept
+        cache = run(given.model, task[part], keep=keep, last_only=True).kept
         top = torch.stack(
-            [kept[f"L*H*.pattern@{b}"].argmax(-1) for _, b in pairs], -1
+            [cache[f"L*H*.pattern@{b}"].argmax(-1) for _, b in pairs], -1
         )  # [layer head batch needle]
-        stream = torch.stack([kept[f"{last}@{b}"] for _, b in pairs], 1).contiguous()
-        said = bridge.unembed(given.model, bridge.final_norm(given.model, stream)).argmax(-1)
-        right = said == task.clean[part].gather(1, places[part])
+        stream = torch.stack([cache[f"{last}@{b}"] for _, b in pairs], 1).contiguous()
+        predicted = bridge.unembed(given.model, bridge.final_norm(given.model, stream)).argmax(-1)
+        right = predicted == task.clean[part].gather(1, places[part])
         hits.append(copied(top, task.clean[part], places[part], right))
         rights.append(right)
     hit, right = torch.cat(hits, 2), torch.cat(rights)
@@ -124,15 +124,15 @@ def context_divergence(given: Given) -> Scored:
     def at_end(tokens):
         return run(given.model, tokens, keep=["L*H*.z@-1"], last_only=True).kept["L*H*.z@-1"]
 
-    found, null = [], []
+    divergences, null = [], []
     for i in sweep.progress(range(len(task)), "context divergence"):
         row, s = task.clean[i], int(start[i])
         shuffled = torch.cat([row[:1], row[1:s][torch.randperm(s - 1, generator=g)], row[s:]])
         both = at_end(torch.stack([row, shuffled]))
         without = at_end(torch.cat([row[:1], row[s:]])[None])[:, :, 0]
-        found.append(apart(both[:, :, 0], without))
+        divergences.append(apart(both[:, :, 0], without))
         null.append(apart(both[:, :, 0], both[:, :, 1]).mean())
-    return torch.stack(found, -1), float(torch.stack(null).mean())
+    return torch.stack(divergences, -1), float(torch.stack(null).mean())
 
 
 def apart(
@@ -147,14 +147,14 @@ def apart(
 
 def by_ablation(given: Given) -> Scored:
     """The size of the change of the metric when the head takes its mean over the prompts."""
-    found = (
+    effects = (
         torch.from_numpy(
             ablate(given.model, given.task, "L*H*", by="mean", metric=given.metric).examples
         )
         .abs()
         .float()
     )
-    return found, _median(found)
+    return effects, _median(effects)
 
 
 def by_gradient(given: Given) -> Scored:
@@ -172,8 +172,8 @@ def by_gradient(given: Given) -> Scored:
             "gradient: a mean over one prompt is that prompt; the task needs 2 or more"
         )
     grads, z = gradients_at_z(given.model, task, metric=given.metric)
-    found = (grads * (z.mean(2, keepdim=True) - z)).sum((-1, -2)).abs()
-    return found, _median(found)
+    effects = (grads * (z.mean(2, keepdim=True) - z)).sum((-1, -2)).abs()
+    return effects, _median(effects)
 
 
 def gradients_at_z(
@@ -184,16 +184,16 @@ def gradients_at_z(
     """
     metric = metric_of(task, metric)
     fits = metric.columns is not None or (metric.everywhere and not metric.keep)
-    engine = lean.find(model) if fits and backend != "hooks" else None
-    if engine is not None:
-        _, grads = lean.gradients(
-            engine,
+    engine_model = engine.find(model) if fits and backend != "hooks" else None
+    if engine_model is not None:
+        _, grads = engine.gradients(
+            engine_model,
             task.clean,
-            metric_reader(engine, metric, len(task)),
+            metric_reader(engine_model, metric, len(task)),
             ("z",),
             everywhere=metric.everywhere,
         )
-        z = lean.run(engine, task.clean, keep=("z",), logits=None)["z"]
+        z = engine.run(engine_model, task.clean, keep=("z",), logits=None)["z"]
 
         def heads_first(layers):
             return torch.stack(layers).permute(0, 3, 1, 2, 4)
@@ -213,15 +213,17 @@ def gradients_at_z(
     out = run(
         model, task, edits, ["L*H*.z", *metric.keep], last_only=not metric.everywhere, grad=True
     )
-    found = torch.autograd.grad(
+    grads_by_head = torch.autograd.grad(
         metric.of(out.logits, out.kept).sum(), [leaves[key] for key in heads]
     )
-    return torch.stack(found).unflatten(0, (d.n_layers, d.n_heads)), out.kept["L*H*.z"].detach()
+    return torch.stack(grads_by_head).unflatten(0, (d.n_layers, d.n_heads)), out.kept[
+        "L*H*.z"
+    ].detach()
 
 
 def output_norm(given: Given) -> Scored:
     """The mean norm of what the head writes, over positions from 1 on."""
-    d, found = bridge.dims(given.model), []
+    d, norms = bridge.dims(given.model), []
     # |z W_O| = |z R^T| with W_O = (QR)^T: d_head numbers a head in place of d_model
     small = [
         torch.linalg.qr(bridge.head_matrix(given.model, layer).mT.float()).R
@@ -231,10 +233,10 @@ def output_norm(given: Given) -> Scored:
         z = run(given.model, given.tokens[part], keep=["L*H*.z"], last_only=True).kept["L*H*.z"][
             :, :, :, 1:
         ]
-        found.append(
+        norms.append(
             torch.einsum("lhbpd,lhed->lhbpe", z.float(), torch.stack(small)).norm(dim=-1).mean(-1)
         )
-    values = torch.cat(found, 2)
+    values = torch.cat(norms, 2)
     return values, _median(values)
 
 

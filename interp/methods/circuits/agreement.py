@@ -39,16 +39,16 @@ def agreement(a: Circuit | Result, b: Circuit | Result, *, n: int = 500) -> Resu
         Axis: measure.
     """
     if isinstance(a, Circuit) and isinstance(b, Circuit):
-        rows, said = _circuits(a, b), {"edges": [len(a), len(b)]}
+        rows, sizes = _circuits(a, b), {"edges": [len(a), len(b)]}
     elif isinstance(a, Result) and isinstance(b, Result):
-        rows, said = _scores(a, b, n), {"n_top": n}
+        rows, sizes = _scores(a, b, n), {"n_top": n}
     else:
         kinds = [type(x).__name__ for x in (a, b)]
         raise ValueError(
             f"agreement is of two circuits or of two scores, got {kinds[0]} and {kinds[1]} (try"
             " Circuit.top(scores, 500))"
         )
-    metadata = {"method": "agreement", "of": [_said(a), _said(b)], **said}
+    metadata = {"method": "agreement", "of": [_described(a), _described(b)], **sizes}
     return Result(
         np.array(list(rows.values())),
         ("measure",),
@@ -100,7 +100,7 @@ def roc_curve(scores: Result, truth: Circuit | Sequence[str], *, absolute: bool 
         "absolute": absolute,
         "edges": int(positive.sum()),
         "others": int((~positive).sum()),
-        "truth": _said(truth),
+        "truth": _described(truth),
     }
     dim = "false positive rate"
     return Result(
@@ -230,8 +230,8 @@ def _circuits(a: Circuit, b: Circuit) -> dict[str, float]:
 def _scores(a: Result, b: Result, n: int) -> dict[str, float]:
     tops = [Circuit.top(x, n) for x in (a, b)]
     overlap = tops[0].jaccard(tops[1])  # says so when they are of two models
-    there = ~np.isnan(a.values)
-    x, y = a.values[there], b.values[there]
+    has_score = ~np.isnan(a.values)
+    x, y = a.values[has_score], b.values[has_score]
     return {
         "rank correlation": spearman(x, y),
         "rank correlation of sizes": spearman(np.abs(x), np.abs(y)),
@@ -309,7 +309,7 @@ def _corners(values: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.n
     return rates[0], rates[1]
 
 
-def _said(one: Circuit | Result | Sequence[str]) -> str:
+def _described(one: Circuit | Result | Sequence[str]) -> str:
     if not isinstance(one, Circuit | Result):
         return f"{len(one)} cells"
     if isinstance(one, Result):

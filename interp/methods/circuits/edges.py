@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from interp import engine as lean
+from interp import engine
 from interp import sites
 from interp._errors import unknown
 from interp._numbers import to_numpy
@@ -23,7 +23,7 @@ from interp.edits import set_to
 from interp.interventions import Intervention, run
 from interp.methods.patching.patch import first_change
 from interp.methods.runs import engine_sweep, gradients, sweep
-from interp.methods.runs.metrics import judged_parts, kl_metric, metric_of
+from interp.methods.runs.metrics import metric_parts, kl_metric, metric_of
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
@@ -131,7 +131,7 @@ class Edges:
         self.device, self.dtype = first.device, first.dtype
         self.reference = _reference(task, by) if reference is None else torch.as_tensor(reference)
         self.first = first_change(model, task.clean, task.corrupted) if by == "resample" else 0
-        self.engine = sweep.choose_engine(model, backend, lambda: lean.find(model))
+        self.engine = sweep.choose_engine(model, backend, lambda: engine.find(model))
         self.backend = "hooks" if self.engine is None else "engine"
         with bridge.LOCK, torch.no_grad():
             self._prepare() if self.engine is not None else self._prepare_hooks()
@@ -139,27 +139,30 @@ class Edges:
     # --- by the engine ----------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        engine = self.engine
-        self.read = engine_sweep.metric_reader(engine, self.metric, len(self.task))
+        engine_model = self.engine
+        self.read = engine_sweep.metric_reader(engine_model, self.metric, len(self.task))
         if self.by == "resample":
-            other = lean.run(engine, self.task.corrupted, keep=lean.EDGES, logits=None)
-            self.other = lean.of_run(engine, other, self.first)
+            other = engine.run(engine_model, self.task.corrupted, keep=engine.EDGES, logits=None)
+            self.other = engine.of_run(engine_model, other, self.first)
         elif self.by == "mean":
-            given = lean.writes(
-                engine, lean.run(engine, self.reference, keep=lean.EDGES, logits=None)
+            given = engine.writes(
+                engine_model,
+                engine.run(engine_model, self.reference, keep=engine.EDGES, logits=None),
             )
-            self.other = lean.of_writes(engine, given.mean(1, keepdim=True))
+            self.other = engine.of_writes(engine_model, given.mean(1, keepdim=True))
         else:
-            g = lean.graph(engine)
-            self.other = lean.of_writes(
-                engine,
-                engine.embed.new_zeros(g.n_senders, 1, self.task.clean.shape[1], engine.d_model),
+            g = engine.graph(engine_model)
+            self.other = engine.of_writes(
+                engine_model,
+                engine_model.embed.new_zeros(
+                    g.n_senders, 1, self.task.clean.shape[1], engine_model.d_model
+                ),
             )
 
     @cached_property
-    def clean(self) -> lean.Run:
+    def clean(self) -> engine.Run:
         """The clean run, made when slopes or moves first ask for it: cutting edges does not."""
-        return lean.run(self.engine, self.task.clean, keep=lean.EDGES, logits=None)
+        return engine.run(self.engine, self.task.clean, keep=engine.EDGES, logits=None)
 
     def moves(self) -> Float[Tensor, "sender batch pos d_model"]:
         """What each sender writes in the clean run, less in the other one, from position `first`
@@ -169,7 +172,7 @@ class Edges:
             return torch.stack([self.now[str(s)] - self.others[str(s)] for s in self.senders])[
                 :, :, self.first :
             ]
-        return lean.writes(self.engine, self.clean, self.first) - self.other.writes
+        return engine.writes(self.engine, self.clean, self.first) - self.other.writes
 
     # --- runs with edges cut ----------------------------------------------------------------------
 
@@ -188,7 +191,7 @@ class Edges:
                 )
             weights = torch.as_tensor(weights, dtype=self.dtype, device=self.device)
             with sweep.progress(None, what, total=len(weights) if bar else None) as shown:
-                return lean.cut_runs(
+                return engine.cut_runs(
                     self.engine,
                     self.task.clean,
                     self.other,
@@ -205,9 +208,9 @@ class Edges:
         run again.
         """
         weights = weights.to(self.device, self.dtype)
-        upstream = moves[: lean.graph(self.engine).before(layer)]
+        upstream = moves[: engine.graph(self.engine).before(layer)]
         with bridge.LOCK:
-            return lean.cut_runs(
+            return engine.cut_runs(
                 self.engine,
                 self.task.clean,
                 self.other,
@@ -232,22 +235,22 @@ class Edges:
         """
         if self.engine is None:
             return self._slopes_by_hooks(points)
-        engine, n = self.engine, len(self.task)
-        g = lean.graph(engine)
-        found = torch.zeros(n, g.n_senders, g.n_receivers, device=self.device)
+        engine_model, n = self.engine, len(self.task)
+        g = engine.graph(engine_model)
+        scores = torch.zeros(n, g.n_senders, g.n_receivers, device=self.device)
         with bridge.LOCK:
             moved = self.moves()
             for some, resid in self._points(points):
-                slope = lean.slopes(
-                    engine,
+                slope = engine.slopes(
+                    engine_model,
                     self.task.clean,
                     self.read,
                     resid=resid,
                     base=self.clean,
                     first=self.first,
                 )
-                lean.contract(engine, moved, slope, found)
-        return found / len(points)
+                engine.contract(engine_model, moved, slope, scores)
+        return scores / len(points)
 
     def _points(self, points: Sequence[float | None]) -> Iterator[tuple[list, Tensor | None]]:
         """The embeddings [row batch pos d_model] of a few points at a time; None for the clean run."""
@@ -277,16 +280,16 @@ class Edges:
         other) for each a in points. What comes before them is clean, what comes after reacts; only
         their own edges are scored there.
         """
-        found = torch.zeros(len(self.task), *edge_mask(self.dims).shape, device=self.device)
+        scores = torch.zeros(len(self.task), *edge_mask(self.dims).shape, device=self.device)
         with bridge.LOCK:
             moved = self.moves()
             for turn in sweep.progress(self._turns(), "slopes at activations"):
                 if self.engine is None:
-                    found[:, turn] = self._slopes_by_hooks(points, turn)[:, turn] * len(points)
+                    scores[:, turn] = self._slopes_by_hooks(points, turn)[:, turn] * len(points)
                     continue
                 for layer, slope in self._interpolated(turn, points, moved):
-                    lean.contract(self.engine, moved, slope, found, layer, turn)
-        return found / len(points)
+                    engine.contract(self.engine, moved, slope, scores, layer, turn)
+        return scores / len(points)
 
     def _turns(self) -> list[slice]:
         """The senders that are interpolated together: the embedding, each layer's heads, each MLP."""
@@ -307,21 +310,23 @@ class Edges:
         """(layer, the slopes at its receivers and later ones) with these senders' writes moved,
         some points at a time.
         """
-        engine = self.engine
+        engine_model = self.engine
         layer, place = divmod(max(turn.start - 1, 0), self.dims.n_heads + 1)
         resid, away = self.clean["resid_pre"][layer][:, self.first :], moved[turn].sum(0)
         size = self._together(resid)
         for lo in range(0, len(points), size):
-            back = resid.new_tensor(points[lo : lo + size]).view(-1, 1, 1, 1) - 1
-            start, touch = resid.expand(len(back), *resid.shape), {}
+            share_away = resid.new_tensor(points[lo : lo + size]).view(-1, 1, 1, 1) - 1
+            start, touch = resid.expand(len(share_away), *resid.shape), {}
             if turn.start == 0:
-                start = start + back * away
+                start = start + share_away * away
             else:
                 touch = {
-                    "mlp_out" if place else "attn_out": lambda wrote, by=back * away: wrote + by
+                    "mlp_out" if place else "attn_out": lambda wrote, by=share_away * away: (
+                        wrote + by
+                    )
                 }
             options = dict(resid=start, base=self.clean, first=self.first, layer=layer, touch=touch)
-            yield layer, lean.slopes(engine, self.task.clean, self.read, **options)
+            yield layer, engine.slopes(engine_model, self.task.clean, self.read, **options)
 
     # --- by hooks: the definition -----------------------------------------------------------------
 
@@ -336,25 +341,25 @@ class Edges:
         if self.by == "resample":
             self.others = writes(self.task.corrupted)
         else:
-            kept = writes(self.reference)
+            cache = writes(self.reference)
 
             def mean(x):
                 return (x.mean(0) if self.by == "mean" else torch.zeros_like(x[0])).expand(
                     len(self.task), *x.shape[1:]
                 )
 
-            self.others = {name: mean(value) for name, value in kept.items()}
+            self.others = {name: mean(value) for name, value in cache.items()}
 
     def _cells(self, weight: Tensor) -> list[Intervention]:
         """A run with weighted edges as interventions at every receiver that does not read the clean
         stream.
         """
-        cells, there = [], edge_mask(self.dims)
+        cells, is_edge = [], edge_mask(self.dims)
         for r, receiver in enumerate(self.receivers):
             lost = {
                 str(s): 1 - float(weight[i, r])
                 for i, s in enumerate(self.senders)
-                if there[i, r] and weight[i, r] != 1
+                if is_edge[i, r] and weight[i, r] != 1
             }
             if lost:
 
@@ -373,10 +378,10 @@ class Edges:
         self, points: Sequence[float | None], turn: slice = slice(0, 1)
     ) -> Float[Tensor, "batch sender receiver"]:
         """All edges' scores when the senders of this turn (the embedding) are interpolated."""
-        found = torch.zeros(
+        scores = torch.zeros(
             len(self.task), len(self.senders), len(self.receivers), device=self.device
         )
-        there = edge_mask(self.dims).to(self.device)
+        is_edge = edge_mask(self.dims).to(self.device)
         tap = gradients.by_hooks(self.model, self.metric, self.task.clean, self.task.positions)
         moved = torch.stack([self.now[str(s)] - self.others[str(s)] for s in self.senders])
         slots = list(dict.fromkeys(_slot(r) for r in self.receivers))
@@ -392,8 +397,8 @@ class Edges:
             )
             slope = tap.slopes(slots, edits=edits)
             each = torch.stack([slope[_slot(r)][r.index or 0] for r in self.receivers])
-            found += torch.einsum("sbpd,rbpd->bsr", moved, each).masked_fill(~there, 0.0)
-        return found / len(points)
+            scores += torch.einsum("sbpd,rbpd->bsr", moved, each).masked_fill(~is_edge, 0.0)
+        return scores / len(points)
 
 
 def _reference(task: Any, by: str) -> Tensor:
@@ -437,7 +442,7 @@ class JoinedEdges(Edges):
                 index,
                 [(w, Edges(model, step, one, by=by, backend=backend)) for w, step, one in steps],
             )
-            for index, steps in judged_parts(task, metric)
+            for index, steps in metric_parts(task, metric)
         ]
         every = [one for _, steps in self.parts for _, one in steps]
         self.device, self.dtype = every[0].device, every[0].dtype
@@ -446,13 +451,13 @@ class JoinedEdges(Edges):
 
     def _join(self, of: Callable[[Edges, Any], Tensor], axis: int, extra: Any = None) -> Tensor:
         """What each part gives, with its examples on this axis, in the examples' own order."""
-        found, order = [], []
+        values, order = [], []
         for k, (index, steps) in enumerate(self.parts):
             some = [w * of(one, extra[k][j] if extra else None) for j, (w, one) in enumerate(steps)]
-            found.append(functools.reduce(torch.add, some))
+            values.append(functools.reduce(torch.add, some))
             order.append(index)
-        place = torch.cat(order).argsort().to(found[0].device)
-        return torch.cat(found, axis).index_select(axis, place)
+        place = torch.cat(order).argsort().to(values[0].device)
+        return torch.cat(values, axis).index_select(axis, place)
 
     def moves(self) -> list[list[Tensor]]:
         """What each sender writes in the clean run minus the other one, part by part."""

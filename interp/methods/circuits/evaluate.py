@@ -86,15 +86,15 @@ def evaluate(
     edges, clean = _ready(model, task, circuit, by, metric, any_task, reference, backend)
     drawn = random_circuits(circuit, sets, seed, match=match)
     sparse = [run_weights(one, by) for one in [circuit, *drawn]]
-    kept = edges.cut(_stack([*sparse, 0 * sparse[0]]), "circuit and random circuits")
+    circuit_values = edges.cut(_stack([*sparse, 0 * sparse[0]]), "circuit and random circuits")
     everything = np.ones_like(sparse[0])
-    cut = edges.cut(
+    complement_values = edges.cut(
         _stack([everything - one.weights() for one in [circuit, *drawn[:CUT_RANDOM]]]),
         "without the circuit",
     )
-    corrupted = kept[-1]
-    faithful = fractions(kept[:-1], clean, corrupted, edges.metric)
-    complete = 1 - fractions(cut, clean, corrupted, edges.metric)
+    corrupted = circuit_values[-1]
+    faithful = fractions(circuit_values[:-1], clean, corrupted, edges.metric)
+    complete = 1 - fractions(complement_values, clean, corrupted, edges.metric)
     rows = {
         "faithfulness": faithful[0],
         "completeness": complete[0],
@@ -102,8 +102,8 @@ def evaluate(
         "random completeness": complete[1:].mean(0),
         "clean": to_numpy(clean),
         "corrupted": to_numpy(corrupted),
-        "circuit": to_numpy(kept[0]),
-        "complement": to_numpy(cut[0]),
+        "circuit": to_numpy(circuit_values[0]),
+        "complement": to_numpy(complement_values[0]),
     }
     examples = np.stack(list(rows.values()))
     metadata = sweep.provenance(
@@ -139,36 +139,36 @@ def evaluate(
     )
 
 
-def with_evaluation(circuit: Circuit, found: Result) -> Circuit:
+def with_evaluation(circuit: Circuit, evaluation: Result) -> Circuit:
     """The circuit with the numbers of an evaluation written into its `evaluation`, four significant
     digits.
 
     Example:
         >>> judged(circuit, evaluate(model, task.heldout(), circuit)).save("ioi.json")
     """
-    metadata, short = found.metadata, lambda x: float(f"{float(x):.4g}")
+    metadata, short = evaluation.metadata, lambda x: float(f"{float(x):.4g}")
     if metadata.get("method") != "evaluation" or metadata["edges"] != len(circuit):
         raise ValueError(
-            f"{found.name!r} is not an evaluation of these {len(circuit)} edges (try"
+            f"{evaluation.name!r} is not an evaluation of these {len(circuit)} edges (try"
             " evaluate(model, task, circuit))"
         )
-    value = {name: short(v) for name, v in zip(found.coords["measure"], found.values)}
-    said = {
+    value = {name: short(v) for name, v in zip(evaluation.coords["measure"], evaluation.values)}
+    numbers = {
         "metric": metadata["measured"],
         **{k: metadata[k] for k in ("by", "split", "n", "seed") if k in metadata},
     }
-    said |= {"task": metadata["task"]} if metadata["task"] != circuit.task.get("name") else {}
-    said |= {"faithfulness": value["faithfulness"]}
-    if len(found.examples[0]) > 1:
-        said |= {"interval": [short(end) for end in found.sel(measure="faithfulness").ci()]}
-    said |= {k: value[k] for k in ("completeness", "clean", "corrupted")}
-    said |= {
+    numbers |= {"task": metadata["task"]} if metadata["task"] != circuit.task.get("name") else {}
+    numbers |= {"faithfulness": value["faithfulness"]}
+    if len(evaluation.examples[0]) > 1:
+        numbers |= {"interval": [short(end) for end in evaluation.sel(measure="faithfulness").ci()]}
+    numbers |= {k: value[k] for k in ("completeness", "clean", "corrupted")}
+    numbers |= {
         "random": {
             "faithfulness": value["random faithfulness"],
             **{k: metadata[k] for k in ("sets", "match")},
         }
     }
-    return replace(circuit, evaluation=said)
+    return replace(circuit, evaluation=numbers)
 
 
 @any_prompts(answers=True, join=False)
@@ -206,9 +206,9 @@ def minimality(
     row = {str(s): i for i, s in enumerate(sites.senders(circuit.graph))}
     column = {str(r): i for i, r in enumerate(sites.receivers(circuit.graph))}
     sent = [s for s in row if any(s == sender for sender, _ in circuit)]
-    odd = [name for name in without if name not in sent]
-    if odd:
-        raise unknown("component of the circuit", odd[0], sent, f"without={sent[:1]}")
+    not_in_circuit = [name for name in without if name not in sent]
+    if not_in_circuit:
+        raise unknown("component of the circuit", not_in_circuit[0], sent, f"without={sent[:1]}")
     base = circuit.weights()
     base[[row[s] for s in without]] = 0.0
     left = [(s, r) for s, r in circuit if s not in without]
@@ -220,8 +220,8 @@ def minimality(
     values = torch.cat(
         [edges.cut(_stack([base, 0 * base]), bar=False), _without(edges, base, parts)]
     )
-    found = fractions(values[[0, *range(2, len(values))]], clean, values[1], edges.metric)
-    examples = found[:1] - found[1:]
+    faithfulness = fractions(values[[0, *range(2, len(values))]], clean, values[1], edges.metric)
+    examples = faithfulness[:1] - faithfulness[1:]
     labels = (
         [f"{s} -> {r}" for s, r in left] if of == "edges" else [s for s in sent if s not in without]
     )
@@ -237,7 +237,7 @@ def minimality(
         clean=float(clean.mean()),
         corrupted=float(values[1].mean()),
         without=list(without),
-        faithfulness=float(found[0].mean()),
+        faithfulness=float(faithfulness[0].mean()),
         seen=_seen(circuit, task),
     )
     name = f"faithfulness lost without the {GROUPS[of]}"
@@ -361,15 +361,15 @@ def _ready(
 
 def _without(edges: Edges, base: np.ndarray, parts: Sequence[tuple]) -> Float[Tensor, "row batch"]:
     """The measure of the base circuit less each part in turn."""
-    found = []
+    values = []
     with sweep.progress(None, "parts of the circuit", total=len(parts)) as bar:
         for lo in range(0, len(parts), AT_ONCE):
             rows = np.stack([base] * len(parts[lo : lo + AT_ONCE]))
             for row, (senders, receivers) in zip(rows, parts[lo : lo + AT_ONCE]):
                 row[senders, receivers] = 0.0
-            found.append(edges.cut(torch.from_numpy(rows), bar=False))
+            values.append(edges.cut(torch.from_numpy(rows), bar=False))
             bar.update(len(rows))
-    return torch.cat(found)
+    return torch.cat(values)
 
 
 def _stack(weights: Sequence[np.ndarray]) -> Tensor:
@@ -396,5 +396,5 @@ def _seen(circuit: Circuit, task: Any) -> bool:
     found_on = circuit.task.get("prompts")
     if found_on is not None:
         return bool(set(found_on) & set(task.digests))
-    said = {"name": task.name, **{k: task.metadata.get(k) for k in ("seed", "split")}}
-    return bool(circuit.task) and all(circuit.task.get(k) == v for k, v in said.items())
+    made_of = {"name": task.name, **{k: task.metadata.get(k) for k in ("seed", "split")}}
+    return bool(circuit.task) and all(circuit.task.get(k) == v for k, v in made_of.items())

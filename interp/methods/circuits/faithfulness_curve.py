@@ -85,17 +85,17 @@ def faithfulness_curve(
     edges = edges_on(model, task, metric, by=by, reference=reference, backend=backend)
     clean = clean_metric(model, task, metric)
     corrupted = edges.cut(torch.zeros(1, *scores.values.shape), bar=False)[0]
-    found, each, kept = [], {}, []
+    curves, each, sizes_pruned = [], {}, []
     for n, circuit in zip(sweep.progress(numbers, "circuits by size"), circuits):
         # all edges there are: a random circuit of that size is the same one
         drawn = random_circuits(circuit, sets, seed, match=match) if n < total else []
         some = [one.prune() if prune else one for one in [circuit, *drawn]]
         values = edges.cut(torch.from_numpy(np.stack([one.weights() for one in some])), bar=False)
         part = fractions(values, clean, corrupted, metric)
-        found.append([part[0], part[1:].mean(0) if drawn else part[0]])
+        curves.append([part[0], part[1:].mean(0) if drawn else part[0]])
         each[str(n)] = part[1:].mean(-1).tolist() if drawn else [float(part[0].mean())]
-        kept.append(len(some[0]))
-    examples = np.stack(found, 1)
+        sizes_pruned.append(len(some[0]))
+    examples = np.stack(curves, 1)
     metadata = sweep.provenance(
         model,
         task,
@@ -109,7 +109,7 @@ def faithfulness_curve(
         select=select,
         absolute=absolute,
         prune=prune,
-        kept=kept,
+        kept=sizes_pruned,
         total=total,
         random=each,
         match=match,

@@ -60,12 +60,12 @@ def head_overlap(
         raise ValueError(
             f"n={n}: a circuit has 1 to {a.values.size - 1} of {a.values.size} heads (try n=27)"
         )
-    mine, theirs = _top(a.values.reshape(1, -1), n), _top(b.values.reshape(1, -1), n)
+    top_a, top_b = _top(a.values.reshape(1, -1), n), _top(b.values.reshape(1, -1), n)
     random = (
-        _random_sets(mine.reshape(a.values.shape), theirs.reshape(a.values.shape), draws, seed) / n
+        _random_sets(top_a.reshape(a.values.shape), top_b.reshape(a.values.shape), draws, seed) / n
     )
     drawn = (_resampled(a, n, n_boot, seed, 0) & _resampled(b, n, n_boot, seed, 1)).sum(-1) / n
-    shared = float((mine & theirs).sum() / n)
+    shared = float((top_a & top_b).sum() / n)
     low, high = np.percentile(drawn, [50 * (1 - level), 100 - 50 * (1 - level)])
     rows = {
         "overlap": shared,
@@ -85,7 +85,7 @@ def head_overlap(
         "draws": draws,
         "seed": seed,
         "prompts": [a.examples.shape[-1], b.examples.shape[-1]],
-        "both": [labels[i] for i in np.flatnonzero(mine & theirs)],
+        "both": [labels[i] for i in np.flatnonzero(top_a & top_b)],
         "drawn": drawn.tolist(),
         "random sets": random.tolist(),
         "seconds": round(time.perf_counter() - started, 2),
@@ -137,14 +137,14 @@ def _top(scores: Float[np.ndarray, "row head"], n: int) -> Bool[np.ndarray, "row
 
 
 def _random_sets(
-    mine: Bool[np.ndarray, "layer head"],
-    theirs: Bool[np.ndarray, "layer head"],
+    top_a: Bool[np.ndarray, "layer head"],
+    top_b: Bool[np.ndarray, "layer head"],
     draws: int,
     seed: int,
 ) -> Int[np.ndarray, "draw"]:
     """How many of mine each random set holds that has as many heads in each layer as theirs."""
-    rng, heads = np.random.default_rng(seed), mine.shape[1]
-    each = zip(mine.sum(1).tolist(), theirs.sum(1).tolist())
+    rng, heads = np.random.default_rng(seed), top_a.shape[1]
+    each = zip(top_a.sum(1).tolist(), top_b.sum(1).tolist())
     return sum(
         (rng.hypergeometric(a, heads - a, b, draws) for a, b in each if b),
         np.zeros(draws, dtype=int),

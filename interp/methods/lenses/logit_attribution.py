@@ -82,7 +82,7 @@ def logit_attribution(
     else:
         examples = (values * along).sum(-1)
     examples = to_numpy(examples.reshape(*grid.shape, len(task)))
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         task,
         "direct logit attribution",
@@ -99,7 +99,7 @@ def logit_attribution(
         f"direct effect on the {TOWARD[toward]}"
         + (", summed over the answer's tokens" if whole else ""),
         "logits",
-        said,
+        metadata,
         examples,
     )
 

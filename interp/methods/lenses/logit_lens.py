@@ -72,10 +72,12 @@ def logit_lens(
             continue
         logits = bridge.unembed(model, bridge.final_norm(model, row.contiguous()))
         read.append(metric.of(logits, {}))
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model, task, name, started, pattern=str(site), metric=metric.name, backend="hooks"
     )
-    return sweep_result(torch.stack(read), grid, task, f"{name}: {metric.name}", metric.unit, said)
+    return sweep_result(
+        torch.stack(read), grid, task, f"{name}: {metric.name}", metric.unit, metadata
+    )
 
 
 def translator(

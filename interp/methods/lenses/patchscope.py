@@ -106,27 +106,27 @@ def patchscope(
             f"{source!r} holds {width(froms[0], d)} numbers and {target!r} {width(tos[0], d)}: put"
             " like into like"
         )
-    kept = run(model, given[None], keep=froms, last_only=True).kept
+    cache = run(model, given[None], keep=froms, last_only=True).kept
     cells = [(a, b) for a in froms for b in tos]
     if answer is not None:
-        asked = single(model.tokenizer, answer)
+        answer_id = single(model.tokenizer, answer)
     texts, probabilities = [], []
     per_run = max(1, sweep.TOKENS_PER_RUN // (len(into) + max_new_tokens))
     for first in sweep.progress(range(0, len(cells), per_run), "patchscope"):
         part = cells[first : first + per_run]
         edits = [
-            Intervention(b, set_to(kept[str(a)]), rows=slice(i, i + 1))
+            Intervention(b, set_to(cache[str(a)]), rows=slice(i, i + 1))
             for i, (a, b) in enumerate(part)
         ]
         tokens = into.repeat(len(part), 1)
-        said = run(model, tokens, edits, last_only=True).logits.softmax(-1)
+        probs = run(model, tokens, edits, last_only=True).logits.softmax(-1)
         new = continuation(model, tokens, edits, max_new_tokens, every_token=False)
-        wanted = new[:, 0] if answer is None else torch.full_like(new[:, 0], asked)
-        probabilities += said.gather(1, wanted[:, None])[:, 0].tolist()
+        wanted = new[:, 0] if answer is None else torch.full_like(new[:, 0], answer_id)
+        probabilities += probs.gather(1, wanted[:, None])[:, 0].tolist()
         texts += [model.tokenizer.decode(row) for row in new]
     swept = {
-        name: [s.layer for s in found]
-        for name, site, found in (("source", source, froms), ("target", target, tos))
+        name: [s.layer for s in places]
+        for name, site, places in (("source", source, froms), ("target", target, tos))
         if "*" in site
     }
     metadata = sweep.provenance(
@@ -139,10 +139,10 @@ def patchscope(
 
 
 def _one(model: Model, prompt: Any, which: str) -> torch.Tensor:
-    found = token_ids(model, prompt)
-    if len(found) != 1:
-        raise ValueError(f"a patchscope reads one {which} prompt, got {len(found)}")
-    return found[0]
+    prompts = token_ids(model, prompt)
+    if len(prompts) != 1:
+        raise ValueError(f"a patchscope reads one {which} prompt, got {len(prompts)}")
+    return prompts[0]
 
 
 def _places(model: Model, where: str, length: int, layers: Sequence[int] | None) -> list[Site]:
@@ -152,11 +152,11 @@ def _places(model: Model, where: str, length: int, layers: Sequence[int] | None)
             f"a patchscope reads and sets one token, its layers may be swept: {where!r} (try"
             " 'resid_post.*@-1')"
         )
-    found = list(sites.expand(site, d, length).sites)
-    width(found[0], d)
+    places = list(sites.expand(site, d, length).sites)
+    width(places[0], d)
     if layers is None or not site.stars:
-        return found
+        return places
     wrong = [layer for layer in layers if not 0 <= layer < d.n_layers]
     if wrong or not layers:
         raise ValueError(f"layers={list(layers)}: this model has layers 0 to {d.n_layers - 1}")
-    return [s for s in found if s.layer in layers]
+    return [s for s in places if s.layer in layers]

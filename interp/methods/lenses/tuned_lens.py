@@ -155,9 +155,9 @@ def divergence(
     total = 0.0
     with torch.no_grad():
         for h, end in zip(stream.split(64), last.split(64)):
-            said = _logits(model, h + h @ weight + bias).log_softmax(-1)
+            predicted = _logits(model, h + h @ weight + bias).log_softmax(-1)
             true = _logits(model, end).log_softmax(-1)
-            total += float((true.exp() * (true - said)).sum())
+            total += float((true.exp() * (true - predicted)).sum())
     return total / len(stream)
 
 
@@ -200,8 +200,8 @@ def _fit(
         for _ in range(steps):
             pick = torch.randint(len(stream), (batch,), generator=g)
             h, true = stream[pick], logits(last[pick]).log_softmax(-1)
-            said = logits(h + h @ weight + scale * bias).log_softmax(-1)
-            loss = (true.exp() * (true - said)).sum(-1).mean()
+            predicted = logits(h + h @ weight + scale * bias).log_softmax(-1)
+            loss = (true.exp() * (true - predicted)).sum(-1).mean()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -218,9 +218,9 @@ def _streams(model: Model, chunks: Sequence[Tensor], layers: Sequence[int]) -> l
     ]
     parts: list[list[Tensor]] = [[] for _ in layers]
     for chunk in sweep.progress(some, "tuned lens: text"):
-        kept = run(model, chunk, keep=keep, last_only=True).kept
+        cache = run(model, chunk, keep=keep, last_only=True).kept
         for part, key in zip(parts, keep):
-            part.append(kept[key][:, 1:].flatten(0, 1).float())
+            part.append(cache[key][:, 1:].flatten(0, 1).float())
     return [torch.cat(part) for part in parts]
 
 
@@ -243,13 +243,13 @@ def _checked(
             "a tuned lens is trained on text, ids [chunk pos] of 2 or more positions, got "
             f"{tuple(chunks[0].shape)}"
         )
-    asked = range(d.n_layers) if layers is None else layers
-    wrong = [layer for layer in asked if not 0 <= layer < d.n_layers]
+    wanted = range(d.n_layers) if layers is None else layers
+    wrong = [layer for layer in wanted if not 0 <= layer < d.n_layers]
     if wrong:
         raise ValueError(f"no layer {wrong[0]}: this model has layers 0 to {d.n_layers - 1}")
     if steps < 1 or batch < 1 or (vocab is not None and vocab < 2):
         raise ValueError(f"steps={steps}, batch={batch}, vocab={vocab}: at least 1, 1 and 2")
-    return tuple(sorted({*asked, d.n_layers - 1}))
+    return tuple(sorted({*wanted, d.n_layers - 1}))
 
 
 # --- on disk --------------------------------------------------------------------------------------
@@ -305,7 +305,7 @@ def _lens(
     started: float,
     from_disk: bool,
 ) -> TunedLens:
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         None,
         "tuned lens",
@@ -320,6 +320,6 @@ def _lens(
         coords,
         "divergence from the model's output",
         "nats",
-        said,
+        metadata,
     )
     return TunedLens(layers, weight, bias, kl, mark)

@@ -64,10 +64,10 @@ def write_lens(
         sites.expand(site, bridge.dims(model), task.clean.shape[1], task.positions)
         for site in patterns
     ]
-    kept = run(model, task, keep=[str(site) for site in patterns], last_only=True).kept
+    cache = run(model, task, keep=[str(site) for site in patterns], last_only=True).kept
 
     def split(site, grid):
-        return kept[str(site)].reshape(len(grid.sites), len(task), -1)
+        return cache[str(site)].reshape(len(grid.sites), len(task), -1)
 
     writes = {
         one: write
@@ -90,7 +90,7 @@ def write_lens(
         if within is None
         else f"{token} in the top {within} of what is written"
     )
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         task,
         "lens on writes",
@@ -100,7 +100,7 @@ def write_lens(
         within=within,
         backend="hooks",
     )
-    return sweep_result(read.reshape(again, len(task)), grid, task, name, unit, said)
+    return sweep_result(read.reshape(again, len(task)), grid, task, name, unit, metadata)
 
 
 def parse_writer(where: str) -> sites.Site:
@@ -121,7 +121,7 @@ def _ranks(
     W_U, _ = bridge.unembedding(model)
     if bridge.dims(model).norm == "ln":
         writes = writes - writes.mean(-1, keepdim=True)
-    found, ids, count = [], ids.to(writes.device), count.to(writes.device)
+    ranks, ids, count = [], ids.to(writes.device), count.to(writes.device)
     for first in sweep.progress(range(0, len(writes), ROWS), "lens on writes"):
         part = slice(first, first + ROWS)
         logits = (writes[part] * gain.detach()) @ W_U.detach().T
@@ -130,5 +130,5 @@ def _ranks(
             .masked_fill(~count[part], float("-inf"))
             .amax(-1, keepdim=True)
         )
-        found.append((logits > best).sum(-1).float())
-    return torch.cat(found)
+        ranks.append((logits > best).sum(-1).float())
+    return torch.cat(ranks)

@@ -48,14 +48,14 @@ class Fit:
 
     def __repr__(self) -> str:
         wide = max(map(len, self.numbers.coords["measure"]))
-        said = [
+        numbers = [
             f"{m:<{wide}}  {v:+.3f}"
             for m, v in zip(self.numbers.coords["measure"], self.numbers.values)
         ]
         rows = [f"  {a}: exact {x}, estimate {y}, rank {rank}" for a, x, y, rank in self._lines()]
         missed = ["missed:", *rows] if rows else ["missed: none"]
         return "\n".join(
-            [f"{self.numbers.name} ({self.unit}, {len(self.labels)} cells)", *said, *missed]
+            [f"{self.numbers.name} ({self.unit}, {len(self.labels)} cells)", *numbers, *missed]
         )
 
     def _repr_html_(self) -> str:
@@ -101,11 +101,11 @@ def attribution_error(exact: Result, estimate: Result, top: int = 10) -> Fit:
     if top < 1:
         raise ValueError(f"top={top} compares no cells (try top=10)")
     x, y = (_sizes(exact) if size else exact.values).ravel(), estimate.values.ravel()
-    told = np.flatnonzero(~(np.isnan(x) | np.isnan(y)))
-    if len(told) == 0:
+    valid = np.flatnonzero(~(np.isnan(x) | np.isnan(y)))
+    if len(valid) == 0:
         raise ValueError("no cell has a number in both results: there is nothing to compare")
-    x, y, every = x[told], y[told], exact.labels()
-    labels, k = [every[i] for i in told], min(top, len(told))
+    x, y, every = x[valid], y[valid], exact.labels()
+    labels, k = [every[i] for i in valid], min(top, len(valid))
     first, second = (np.argsort(-np.abs(v), kind="stable") for v in (x, y))
     rank = {int(cell): place + 1 for place, cell in enumerate(second)}
     missed = [
@@ -118,7 +118,7 @@ def attribution_error(exact: Result, estimate: Result, top: int = 10) -> Fit:
         "root mean square error": float(np.sqrt(np.mean((y - x) ** 2))),
         f"share of the top {k} found": 1 - len(missed) / k,
     }
-    metadata = {**estimate.metadata, "top": k, "cells": len(told)}
+    metadata = {**estimate.metadata, "top": k, "cells": len(valid)}
     unit = estimate.unit
     result = Result(
         np.array(list(numbers.values())),

@@ -115,13 +115,13 @@ def attribution_patch(
         lambda: None if metric.keep else engine_sweep.engine_for(model, metric, groups),
     )
     with bridge.LOCK:
-        go = (
+        runner = (
             by_hooks(model, metric, base, task.positions)
             if engine is None
             else by_engine(engine, metric, base, first)
         )
         pieces = _pieces(
-            go,
+            runner,
             base,
             source,
             first,
@@ -132,14 +132,16 @@ def attribution_patch(
         effects = torch.zeros(len(groups), len(base), device=unpatched.device)
         passes = list(_runs(model, method, steps))
         for grads in sweep.progress(
-            _slopes(go, slots, method, base, source, passes), pattern_text(where), total=len(passes)
+            _slopes(runner, slots, method, base, source, passes),
+            pattern_text(where),
+            total=len(passes),
         ):
             once = _estimate(pieces, grads, effects)
             effects += once.abs() if method == "atp*" else once / len(passes)
     if method == "atp*":
         effects = effects / _counted(groups, len(passes)).to(effects.device)[:, None]
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
-    said = "fraction (0 corrupted, 1 clean)" if unit == "fraction" else metric.unit
+    unit_name = "fraction (0 corrupted, 1 clean)" if unit == "fraction" else metric.unit
     if unit == "fraction":
         whole = clean_minus_corrupted(clean, corrupted, metric)
         effects = effects / (whole.abs() if method == "atp*" else whole) + (direction == "noising")
@@ -149,7 +151,7 @@ def attribution_patch(
         grid,
         task,
         f"{what} of {direction} on {metric.name}, estimated by {method}",
-        said + (SIZE_ONLY if method == "atp*" else ""),
+        unit_name + (SIZE_ONLY if method == "atp*" else ""),
         sweep.provenance(
             model,
             task,
@@ -192,7 +194,7 @@ def _runs(model: Model, method: str, steps: int) -> Sequence[float]:
 
 
 def _slopes(
-    go: GradientBackend,
+    runner: GradientBackend,
     slots: list[Site],
     method: str,
     base: Tensor,
@@ -200,14 +202,14 @@ def _slopes(
     passes: Sequence[float],
 ) -> Iterator[SiteTensors]:
     if method == "atp*":
-        yield from go.dropping(slots)
+        yield from runner.dropping(slots)
     elif method == "atp":
-        yield go.slopes(slots, None)
+        yield runner.slopes(slots, None)
     else:
         embed = Site("embed")
-        ends = [go.values(tokens, [embed])[embed][0] for tokens in (base, source)]
+        ends = [runner.values(tokens, [embed])[embed][0] for tokens in (base, source)]
         for part in passes:
-            yield go.slopes(slots, torch.lerp(*ends, part))
+            yield runner.slopes(slots, torch.lerp(*ends, part))
 
 
 def _counted(groups: list[list[Site]], n_layers: int) -> Float[Tensor, "cell"]:
@@ -253,7 +255,7 @@ def _cells(
     groups: list[list[Site]], base: Tensor, positions: Mapping[str, Tensor], dims: bridge.Dims
 ) -> dict[Site, _Cells]:
     n, length = base.shape
-    found: dict[Site, list[tuple[int, Tensor, int]]] = {}
+    by_slot: dict[Site, list[tuple[int, Tensor, int]]] = {}
     same = {p: torch.full((n,), p) for p in range(-1, length)}
     for i, group in enumerate(groups):
         for site in (patched_site(one, dims) for one in group):
@@ -265,10 +267,10 @@ def _cells(
                 if isinstance(at, str)
                 else same[-1 if site.pos is None else at % length]
             )
-            found.setdefault(slot, []).append(
+            by_slot.setdefault(slot, []).append(
                 (i, row, next((v for v in (site.index, site.unit) if v is not None), 0))
             )
-    columns = {slot: list(zip(*rows)) for slot, rows in found.items()}
+    columns = {slot: list(zip(*rows)) for slot, rows in by_slot.items()}
     return {
         s: _Cells(torch.tensor(g), torch.stack(r), torch.tensor(i))
         for s, (g, r, i) in columns.items()
@@ -276,7 +278,7 @@ def _cells(
 
 
 def _pieces(
-    go: GradientBackend,
+    runner: GradientBackend,
     base: Tensor,
     source: Tensor,
     first: int,
@@ -289,15 +291,15 @@ def _pieces(
     bent = [s for s in cells if method == "atp*" and (s.family, s.part) in THROUGH_SOFTMAX]
     mended = {s: Site("head", "pattern", s.layer, STAR) for s in bent}
     needed = list(dict.fromkeys([*cells, *mended.values()]))
-    before, after = (go.values(tokens, needed) for tokens in (base, source))
+    before, after = (runner.values(tokens, needed) for tokens in (base, source))
     pieces = []
     for slot, where in cells.items():
         if slot.part == "k" and slot in mended:
-            pieces.append(_keys(go, slot, mended[slot], before, after, first, where))
+            pieces.append(_keys(runner, slot, mended[slot], before, after, first, where))
             continue
         old, new = before[mended.get(slot, slot)], after[mended.get(slot, slot)]
         if slot.part == "q" and slot in mended:
-            new = go.patterns(slot, after[slot][None])[0]
+            new = runner.patterns(slot, after[slot][None])[0]
         change = torch.where(
             old == new, 0.0, new - old
         )  # masked scores: -inf in both, and no change
@@ -307,7 +309,7 @@ def _pieces(
 
 
 def _keys(
-    go: GradientBackend,
+    runner: GradientBackend,
     slot: Site,
     pattern: Site,
     before: SiteTensors,
@@ -324,7 +326,7 @@ def _keys(
         at = slice(None) if row == -1 else row
         keys[:, :, at] = after[slot][:, :, at]
     old = before[pattern]
-    change = go.patterns(slot, patched) - old if rows else old.new_zeros(0, *old.shape)
+    change = runner.patterns(slot, patched) - old if rows else old.new_zeros(0, *old.shape)
     return _Piece(pattern, change, rows, len(before[slot]), where)
 
 

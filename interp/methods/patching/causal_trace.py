@@ -97,19 +97,19 @@ def causal_trace(
     blurred = _subject(task, subject)
     embedded = bridge.embeddings(model, task.clean)
     sigma = float(embedded[blurred.to(embedded.device)].float().std(correction=0))
-    asked = widen_to_windows(model, groups, window)
+    groups_restored = widen_to_windows(model, groups, window)
     first = int(blurred.any(0).nonzero()[0]) if bridge.causal(model) else 0
-    active = groups_that_change(asked, first)
-    some = [asked[i] for i in active]
+    active = groups_that_change(groups_restored, first)
+    some = [groups_restored[i] for i in active]
     edits = cache(lambda: patch_interventions(model, some, task.clean, task.positions))
     g = torch.Generator().manual_seed(seed)
-    clean, ran = sweep.unedited_metric(model, task.clean, metric, task.positions), ""
+    clean, backend_used = sweep.unedited_metric(model, task.clean, metric, task.positions), ""
     total, noised = clean.new_zeros(len(groups), len(task)), torch.zeros_like(clean)
     for draw in range(samples):
         # 1. the corrupted run: noise on the subject; 2. the corrupted-with-restoration runs
         added = noise * sigma * _draw(blurred, bridge.dims(model).d_model, g).to(embedded)
         base = sweep.unedited_metric(model, task.clean, metric, task.positions, added)
-        restored, ran = sweep.sweep(
+        restored, backend_used = sweep.sweep(
             model,
             task.clean,
             task.clean,
@@ -126,14 +126,14 @@ def causal_trace(
         noised += base
     noised = noised / samples
     effects, shown = in_unit(total / samples, unit, "denoising", clean, noised, metric)
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         task,
         "causal trace",
         started,
         pattern=pattern_text(where),
         metric=metric.name,
-        backend=ran,
+        backend=backend_used,
         clean=float(clean.mean()),
         corrupted=float(noised.mean()),
         subject=subject if isinstance(subject, str) else list(subject),
@@ -144,7 +144,9 @@ def causal_trace(
         noise_seed=seed,
         in_distribution=IN_DISTRIBUTION,
     )
-    return sweep_result(effects, grid, task, f"effect of restoring on {metric.name}", shown, said)
+    return sweep_result(
+        effects, grid, task, f"effect of restoring on {metric.name}", shown, metadata
+    )
 
 
 def _subject(task: Any, subject: str | tuple[str, str]) -> Bool[Tensor, "batch pos"]:

@@ -45,24 +45,24 @@ def effect(
     """
     started = time.perf_counter()
     check_unit(unit)
-    many = isinstance(interventions, Mapping)
-    sets = dict(interventions) if many else {"": interventions}
+    named = isinstance(interventions, Mapping)
+    sets = dict(interventions) if named else {"": interventions}
     if not sets:
         raise ValueError(
             "no sets of interventions: name at least one, for example {'sink': [Intervention(...)]}"
         )
     cells = [[one] if isinstance(one, Intervention) else list(one) for one in sets.values()]
-    odd = next((i for cell in cells for i in cell if not isinstance(i, Intervention)), None)
-    if odd is not None:
-        raise ValueError(f"not an intervention: {odd!r} (try Intervention('L10H7', zero()))")
+    invalid = next((i for cell in cells for i in cell if not isinstance(i, Intervention)), None)
+    if invalid is not None:
+        raise ValueError(f"not an intervention: {invalid!r} (try Intervention('L10H7', zero()))")
     metric = metric_of(task, metric)
     clean = sweep.unedited_metric(model, task.clean, metric, task.positions)
     varied = sweep.sweep_by_hooks(model, task.clean, cells, metric, task.positions, "interventions")
     changes, shown = effects_in_unit(unit, varied, clean, model, task, metric)
     metadata = dict(metric=metric.name, clean=float(clean.mean()), backend="hooks")
     said = sweep.provenance(model, task, "effect of interventions", started, **metadata)
-    examples = to_numpy(changes) if many else to_numpy(changes[0])
-    dims, coords = (("set",), {"set": list(sets)}) if many else ((), {})
+    examples = to_numpy(changes) if named else to_numpy(changes[0])
+    dims, coords = (("set",), {"set": list(sets)}) if named else ((), {})
     return Result(
         np.mean(examples, -1), dims, coords, f"effect on {metric.name}", shown, said, examples
     )

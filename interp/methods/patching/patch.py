@@ -80,7 +80,7 @@ def patch(
     active = groups_that_change(groups, first_change(model, base, source))
     # Nothing patched is the base run, the whole stream patched at the end is the other one: in the
     # same sweep both are free.
-    asked = [
+    groups_and_ends = [
         *(groups[i] for i in active),
         [],
         [Site("resid_post", "out", bridge.dims(model).n_layers - 1)],
@@ -88,12 +88,12 @@ def patch(
     ledger = resume and checkpoint.ledger(
         resume, sweep.unedited_metric(model, base, metric, task.positions)
     )
-    values, ran = sweep.sweep(
+    values, backend_used = sweep.sweep(
         model,
         base,
         source,
-        asked,
-        lambda: patch_interventions(model, asked, source, task.positions),
+        groups_and_ends,
+        lambda: patch_interventions(model, groups_and_ends, source, task.positions),
         metric,
         task.positions,
         f"{direction} {pattern_text(where)}",
@@ -106,13 +106,13 @@ def patch(
     patched = unpatched.expand(len(groups), -1).clone()
     patched[active] = values[:-2]
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
-    effects, said = in_unit(patched - unpatched, unit, direction, clean, corrupted, metric)
+    effects, unit_name = in_unit(patched - unpatched, unit, direction, clean, corrupted, metric)
     return sweep_result(
         effects,
         grid,
         task,
         f"effect of {direction} on {metric.name}",
-        said,
+        unit_name,
         sweep.provenance(
             model,
             task,
@@ -122,7 +122,7 @@ def patch(
             metric=metric.name,
             clean=float(clean.mean()),
             corrupted=float(corrupted.mean()),
-            backend=ran,
+            backend=backend_used,
         ),
     )
 
@@ -199,9 +199,9 @@ def expand_sites(model: Model, task: Any, where: Where) -> tuple[sites.Grid, lis
     sets = list(where)
     if not sets or any(not one for one in sets):
         raise ValueError("an empty list of sites: name at least one, for example ['L10H7']")
-    many = not isinstance(sets[0], str)
-    groups = [expand_patterns(model, task, one) for one in (sets if many else [sets])]
-    dims, coords = (("set",), {"set": list(range(len(groups)))}) if many else ((), {})
+    several = not isinstance(sets[0], str)
+    groups = [expand_patterns(model, task, one) for one in (sets if several else [sets])]
+    dims, coords = (("set",), {"set": list(range(len(groups)))}) if several else ((), {})
     return sites.Grid(groups[0][0], tuple(g[0] for g in groups), dims, coords), groups
 
 
@@ -211,8 +211,10 @@ def widen_to_windows(model: Model, groups: list[list[Site]], window: int) -> lis
         raise ValueError(
             f"window={window}: a window has at least one layer (Meng et al.: 10 for mlp and attn)"
         )
-    odd = next((s for group in groups for s in group if s.family not in ("mlp", "attn")), None)
-    if window == 1 or odd is None:
+    without_window = next(
+        (s for group in groups for s in group if s.family not in ("mlp", "attn")), None
+    )
+    if window == 1 or without_window is None:
         near = range(-(window // 2), window - window // 2)
         layers = range(bridge.dims(model).n_layers)
 
@@ -225,7 +227,7 @@ def widen_to_windows(model: Model, groups: list[list[Site]], window: int) -> lis
 
         return [list(dict.fromkeys(n for s in group for n in wide(s))) for group in groups]
     raise ValueError(
-        f"window={window} at {str(odd)!r}: a window is for 'mlp.*@*' and 'attn.*@*', leave it out"
+        f"window={window} at {str(without_window)!r}: a window is for 'mlp.*@*' and 'attn.*@*', leave it out"
         " here"
     )
 
@@ -255,10 +257,10 @@ def patch_interventions(
     dims = bridge.dims(model)
     carriers = [[patched_site(site, dims) for site in group] for group in groups]
     keep = sorted({str(c.at(None)) for group in carriers for c in group})
-    kept = run(model, source, keep=keep, positions=positions, last_only=True).kept
+    cache = run(model, source, keep=keep, positions=positions, last_only=True).kept
 
     def put(c):
-        return Intervention(c, set_to(at_position(kept[str(c.at(None))], c, positions)))
+        return Intervention(c, set_to(at_position(cache[str(c.at(None))], c, positions)))
 
     return [[put(c) for c in group] for group in carriers]
 

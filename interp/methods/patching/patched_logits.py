@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp import engine as lean
+from interp import engine
 from interp._types import Model
 from interp.interventions import run
 from interp.methods.patching.patch import (
@@ -36,8 +36,8 @@ def patched_logits(
         >>> patched("resid_pre.12@-1") - before
     """
     base, source = base_and_source(task, direction, "metric")
-    engine = None if backend == "hooks" else lean.find(model)
-    if engine is None:
+    engine_model = None if backend == "hooks" else engine.find(model)
+    if engine_model is None:
         before = run(model, base, last_only=True).logits
 
         def by_hooks(where: Where) -> Tensor:
@@ -48,18 +48,18 @@ def patched_logits(
     known = ("z", "k", "v", "attn_out", "mlp_out", "resid_pre")
     with bridge.LOCK, torch.no_grad():
         now, other = (
-            lean.run(engine, base, keep=known),
-            lean.run(engine, source, keep=known, logits=None),
+            engine.run(engine_model, base, keep=known),
+            engine.run(engine_model, source, keep=known, logits=None),
         )
 
     def by_engine(where: Where) -> Tensor:
         (sites,) = _one(model, task, where)
-        odd = next(
+        unknown_site = next(
             (s for s in sites if engine_sweep.KINDS.get((s.family, s.part)) not in known), None
         )
-        if odd is not None:
+        if unknown_site is not None:
             raise ValueError(
-                f"{str(odd)!r} cannot be patched here (try 'resid_pre.5@-1', 'mlp.5', 'attn.5' or"
+                f"{str(unknown_site)!r} cannot be patched here (try 'resid_pre.5@-1', 'mlp.5', 'attn.5' or"
                 " 'L5H1')"
             )
         patches = [
@@ -69,8 +69,12 @@ def patched_logits(
             for site in sites
         ]
         with bridge.LOCK, torch.no_grad():
-            return lean.sweep(
-                engine, now, other, [patches], lean.vocab(engine, lambda logits: logits)
+            return engine.sweep(
+                engine_model,
+                now,
+                other,
+                [patches],
+                engine.vocab(engine_model, lambda logits: logits),
             )[0]
 
     return now.logits, by_engine

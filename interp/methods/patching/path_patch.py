@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from interp import engine as lean
+from interp import engine
 from interp import sites
 from interp._errors import unknown
 from interp._types import Model
@@ -95,11 +95,11 @@ def path_patch(
     """
     started = time.perf_counter()
     base, source = base_and_source(task, direction, unit)
-    if through not in lean.THROUGH:
+    if through not in engine.THROUGH:
         raise unknown(
             "through",
             through,
-            lean.THROUGH,
+            engine.THROUGH,
             'path_patch(model, task, "L*H*", "logits.in", through="mlps")',
         )
     first_change(model, base, source)  # raises where nothing differs
@@ -117,7 +117,7 @@ def path_patch(
     patched[[i for i, (_, read) in enumerate(cells) if not read]] = float("nan")
     can_change = _can_change(model, base, source, through, task.positions)
     active = [i for i in reached if can_change(cells[i])]
-    patched[active], ran = _values(
+    patched[active], backend_used = _values(
         model,
         base,
         source,
@@ -129,7 +129,7 @@ def path_patch(
         f"paths from {pattern_text(senders)}",
     )
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
-    effects, said = in_unit(patched - unpatched, unit, direction, clean, corrupted, metric)
+    effects, unit_name = in_unit(patched - unpatched, unit, direction, clean, corrupted, metric)
     more = (
         {}
         if len(reached) == len(cells)
@@ -140,7 +140,7 @@ def path_patch(
         grid,
         task,
         f"effect of {direction} paths on {metric.name}",
-        said,
+        unit_name,
         sweep.provenance(
             model,
             task,
@@ -153,7 +153,7 @@ def path_patch(
             metric=metric.name,
             clean=float(clean.mean()),
             corrupted=float(corrupted.mean()),
-            backend=ran,
+            backend=backend_used,
             **more,
         ),
     )
@@ -239,12 +239,14 @@ def _can_change(
 
     @cache
     def meet(sent: Any, read: Any, logits: bool) -> bool:
-        changed, there = (
+        changed, read_there = (
             _mask(Site("embed", pos=pos), base.shape, positions) for pos in (sent, read)
         )
         changed = changed & differ
         changed = changed.cumsum(-1) > 0 if through == "all" else changed
-        return bool((changed & there & (end | (not logits))).any())  # logits are measured at END
+        return bool(
+            (changed & read_there & (end | (not logits))).any()
+        )  # logits are measured at END
 
     def read(cell):
         return {(r.pos, r.family == "logits") for r in cell[1]}
@@ -267,24 +269,27 @@ def _values(
     what: str,
 ) -> tuple[Float[Tensor, "cell batch"], str]:
     """The measure of each path-patched run, and which way ran."""
-    engine = sweep.choose_engine(model, backend, lambda: None if metric.keep else lean.find(model))
-    if engine is None:
+    engine_model = sweep.choose_engine(
+        model, backend, lambda: None if metric.keep else engine.find(model)
+    )
+    if engine_model is None:
         return _by_hooks(model, base, source, cells, through, metric, positions, what), "hooks"
     spell = cache(lambda site, kind: engine_sweep.engine_patch(site, kind, positions))
     sends = cache(lambda group: tuple(spell(s, SENDERS[s.family, s.part]) for s in group))
-    reads = cache(lambda group: tuple(_receiver(spell, s, engine.n_layers) for s in group))
+    reads = cache(lambda group: tuple(_receiver(spell, s, engine_model.n_layers) for s in group))
     with bridge.LOCK, sweep.progress(None, what, total=len(cells)) as bar:
-        mine, other = (
-            lean.run(engine, tokens, keep=lean.PATHS, logits=None) for tokens in (base, source)
+        base_run, source_run = (
+            engine.run(engine_model, tokens, keep=engine.PATHS, logits=None)
+            for tokens in (base, source)
         )
-        asked = [(sends(sent), reads(read)) for sent, read in cells]
-        read = engine_sweep.metric_reader(engine, metric, len(base))
+        patches = [(sends(sent), reads(read)) for sent, read in cells]
+        read = engine_sweep.metric_reader(engine_model, metric, len(base))
         return (
-            lean.paths(
-                engine,
-                mine,
-                other,
-                asked,
+            engine.paths(
+                engine_model,
+                base_run,
+                source_run,
+                patches,
                 read,
                 through=through,
                 tick=lambda done, total: bar.update(done - bar.n),
@@ -293,7 +298,9 @@ def _values(
         )
 
 
-def _receiver(spell: Callable[[Site, str], lean.Patch], site: Site, n_layers: int) -> lean.Patch:
+def _receiver(
+    spell: Callable[[Site, str], engine.Patch], site: Site, n_layers: int
+) -> engine.Patch:
     if site.family == "logits":
         site = Site("resid_post", "out", n_layers - 1, pos=site.pos)
         return spell(site, "resid_post")
@@ -333,9 +340,9 @@ def _by_hooks(
             here = [r for r in read if sites.read_step(r, d) == step]
             inner = _inner(sent, given, now, through, step, base.shape, positions)
             keep = [str(r.at(None)) for r in here]
-            seen = run(model, base, inner, keep, last_only=True, start=start).kept
+            read_values = run(model, base, inner, keep, last_only=True, start=start).kept
             edits += [
-                _put(r.at(None), seen[str(r.at(None))], _mask(r, base.shape, positions))
+                _put(r.at(None), read_values[str(r.at(None))], _mask(r, base.shape, positions))
                 for r in here
             ]
         return edits

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from interp._numbers import to_numpy
 from interp.interventions import Intervention, run
-from interp.methods.runs.metrics import Metric, judged_parts, metric_of, of_part
+from interp.methods.runs.metrics import Metric, metric_parts, metric_of, of_part
 from interp.models.tokens import read_prompts
 from interp.results import Result
 from interp.sites import STAR, Site
@@ -243,13 +243,13 @@ def _join(
         out[..., index.numpy()] = total
         parts.append((len(index), first))
     metadata = _about(parts, task, started)
-    found = replace(
+    result = replace(
         parts[0][1], values=out.mean(-1), examples=out, coords=coords, metadata=metadata
     )
     if unit != "metric" and fraction is not None:
         direction = given.get("direction", "denoising") if fraction == "given" else fraction
-        found = _in_unit(found, unit, direction, model, task, options.get("metric"))
-    return found
+        result = _in_unit(result, unit, direction, model, task, options.get("metric"))
+    return result
 
 
 def _reading(step: Task) -> Task:
@@ -390,7 +390,7 @@ def _addresses(value: Any) -> list[str]:
 def read_values(model: Any, task: Task, metric: Metric, kind: str = "clean") -> Tensor:
     """The measure of each example's plain run on its clean or corrupted prompt."""
     out = torch.empty(len(task))
-    for index, steps in judged_parts(task, metric):
+    for index, steps in metric_parts(task, metric):
         out[index] = sum(w * _read(model, step, one, kind) for w, step, one in steps).cpu()
     return out
 
@@ -407,7 +407,7 @@ def _read(model: Any, step: Task, metric: Metric, kind: str) -> Tensor:
 
 
 def _in_unit(
-    found: Result, unit: str, direction: str, model: Any, task: Task, metric: Any
+    result: Result, unit: str, direction: str, model: Any, task: Task, metric: Any
 ) -> Result:
     """Effects in the metric's unit as fractions of the way from corrupted to clean, or of the clean value."""
     if unit == "relative":
@@ -417,9 +417,9 @@ def _in_unit(
                 f"the metric is {clean.min():.3g} in the clean run of prompt {int(clean.argmin())}: a "
                 "relative change needs a value above zero in every prompt (try unit='fraction')"
             )
-        examples, shown = found.examples / clean, "share of the clean value"
+        examples, shown = result.examples / clean, "share of the clean value"
     else:
-        ends = found.metadata.get("clean"), found.metadata.get("corrupted")
+        ends = result.metadata.get("clean"), result.metadata.get("corrupted")
         if ends[1] is None:
             metric = metric_of(task, metric)
             ends = [
@@ -431,5 +431,5 @@ def _in_unit(
                 f"clean and corrupted runs have the same {task.metric_title}: there is no fraction "
                 "(try unit='metric')"
             )
-        examples, shown = found.examples / span + (direction == "noising"), FRACTION
-    return replace(found, values=examples.mean(-1), examples=examples, unit=shown)
+        examples, shown = result.examples / span + (direction == "noising"), FRACTION
+    return replace(result, values=examples.mean(-1), examples=examples, unit=shown)

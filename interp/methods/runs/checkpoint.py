@@ -72,19 +72,19 @@ def _in_file(
     model: Model,
     what: Mapping[str, Any],
 ) -> Iterator[tuple]:
-    mine = {"model": bridge.name(model), "weights": state.weights_hash(model)}
-    mine |= {name: digest(value) for name, value in {**what, "options": options}.items()}
+    identity = {"model": bridge.name(model), "weights": state.weights_hash(model)}
+    identity |= {name: digest(value) for name, value in {**what, "options": options}.items()}
     arrays = {
         "values": np.full((cells, len(baseline)), np.nan, np.float32),
         "done": np.zeros(cells, bool),
         "baseline": baseline,
     }
     if path.exists():
-        arrays = _load(path, mine, baseline)
+        arrays = _load(path, identity, baseline)
     todo = np.flatnonzero(~arrays["done"]).tolist()
 
     def save():
-        return _store.write_arrays(path, {"resume": SCHEMA, "of": mine}, arrays)
+        return _store.write_arrays(path, {"resume": SCHEMA, "of": identity}, arrays)
 
     if len(todo) == cells:
         save()  # a path that cannot be written should fail now, not in an hour
@@ -106,17 +106,17 @@ def _in_file(
             save()
 
 
-def _load(path: Path, mine: Mapping[str, str], baseline: np.ndarray) -> dict[str, np.ndarray]:
+def _load(path: Path, identity: Mapping[str, str], baseline: np.ndarray) -> dict[str, np.ndarray]:
     """The arrays of a file that belongs to this sweep; otherwise a ValueError that says in what it
     differs.
     """
     advice = "give resume= another path, or delete the file to start again"
     try:
         head, arrays = _store.read_arrays(path)
-        theirs, arrays = head["of"], {k: arrays[k] for k in ("values", "done", "baseline")}
+        saved_identity, arrays = head["of"], {k: arrays[k] for k in ("values", "done", "baseline")}
     except Exception as error:
         raise ValueError(f"{str(path)!r} is not a sweep to resume ({error}): {advice}") from None
-    other = [name for name in mine if theirs.get(name) != mine[name]]
+    other = [name for name in identity if saved_identity.get(name) != identity[name]]
     if not other and not np.allclose(arrays["baseline"], baseline, rtol=1e-3, atol=1e-3):
         other = ["metric on the unedited run"]
     if other or head.get("resume") != SCHEMA:

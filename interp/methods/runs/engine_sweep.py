@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp import engine as lean
+from interp import engine
 from interp._types import Model
 from interp.methods.runs.metrics import check_shape
 from interp.sites import STAR, Site
@@ -37,26 +37,26 @@ KINDS: dict[tuple[str, str], str] = {
 
 
 Cell = Sequence[
-    Site | lean.Patch
+    Site | engine.Patch
 ]  # sites that take the source's values, or patches that say themselves what they do
 
 
 def engine_for(model: Model, metric: Metric, groups: Sequence[Cell]) -> Any:
     """The lean engine when it can do this sweep with this model and measure, otherwise None."""
-    seen = [Site.parse(key) for key in metric.keep]
-    at_end = all(site.pos in ("END", -1) and not site.stars for site in seen)
+    kept_sites = [Site.parse(key) for key in metric.keep]
+    at_end = all(site.pos in ("END", -1) and not site.stars for site in kept_sites)
     if metric.everywhere and metric.keep:
         return None  # the engine watches END alone
-    if not at_end or not all((s.family, s.part) in KINDS for s in [*seen, *_sites(groups)]):
+    if not at_end or not all((s.family, s.part) in KINDS for s in [*kept_sites, *_sites(groups)]):
         return None
-    if any((s.family, s.part) in (("head", "out"), ("embed", "out")) for s in seen):
+    if any((s.family, s.part) in (("head", "out"), ("embed", "out")) for s in kept_sites):
         # what the engine carries there is z, or a layer's stream: another thing to measure
         return None
-    return lean.find(model)
+    return engine.find(model)
 
 
 def sweep_by_engine(
-    engine: Any,
+    engine_model: Any,
     base: Tensor,
     source: Tensor | Callable[[list[str]], Mapping[str, list[Tensor]]],
     groups: Sequence[Cell],
@@ -75,42 +75,52 @@ def sweep_by_engine(
         added: What the base run's embeddings have in addition. note(cells, their values) is called
             as they finish.
     """
-    seen = {key: Site.parse(key) for key in metric.keep}
+    kept_sites = {key: Site.parse(key) for key in metric.keep}
     kinds = sorted({KINDS[s.family, s.part] for s in _sites(groups)})
-    watched = {(KINDS[s.family, s.part], s.layer) for s in seen.values()}
+    watched = {(KINDS[s.family, s.part], s.layer) for s in kept_sites.values()}
     needed = tuple(dict.fromkeys(("resid_pre", "k", "v", *kinds, *(k for k, _ in watched))))
-    run = lean.run(
-        engine,
+    run = engine.run(
+        engine_model,
         base,
         keep=needed,
-        resid=None if added is None else lean.embed(engine, base) + added.to(engine.embed),
+        resid=None
+        if added is None
+        else engine.embed(engine_model, base) + added.to(engine_model.embed),
     )
     other = (
-        lean.run(engine, source, keep=kinds, logits=None)
+        engine.run(engine_model, source, keep=kinds, logits=None)
         if isinstance(source, Tensor)
         else source(kinds)
     )
 
     def at(s):
         return (
-            s if isinstance(s, lean.Patch) else engine_patch(s, KINDS[s.family, s.part], positions)
+            s
+            if isinstance(s, engine.Patch)
+            else engine_patch(s, KINDS[s.family, s.part], positions)
         )
 
     patches = [[at(s) for s in group] for group in groups]
-    watch = {(kind, layer): lean.watching(run, kind, layer, len(groups)) for kind, layer in watched}
+    watch = {
+        (kind, layer): engine.watching(run, kind, layer, len(groups)) for kind, layer in watched
+    }
 
     def tick(done: int, total: int) -> None:
         bar.update(done - bar.n)
 
-    read = metric_reader(engine, metric, len(base))
-    kept = {key: _chosen(watch[KINDS[s.family, s.part], s.layer], s) for key, s in seen.items()}
-    judged = torch.empty(len(groups), len(base), device=engine.device)
+    read = metric_reader(engine_model, metric, len(base))
+    watched_values = {
+        key: _chosen(watch[KINDS[s.family, s.part], s.layer], s) for key, s in kept_sites.items()
+    }
+    values = torch.empty(len(groups), len(base), device=engine_model.device)
 
     def finished(rows: list[int], out: Tensor) -> None:
-        if seen:  # out holds logits of no interest here when the measure reads only what it keeps
+        if (
+            kept_sites
+        ):  # out holds logits of no interest here when the measure reads only what it keeps
 
             def see(i):
-                return {key: value[i] for key, value in kept.items()}
+                return {key: value[i] for key, value in watched_values.items()}
 
             out = torch.stack(
                 [
@@ -118,17 +128,17 @@ def sweep_by_engine(
                     for i, one in zip(rows, out)
                 ]
             )
-        judged[rows] = out.to(judged)
+        values[rows] = out.to(values)
         if note is not None:
-            note(rows, judged[rows])
+            note(rows, values[rows])
 
     with bar:
         first = _first(base, source, added)
         options = dict(
             first=first, tick=tick, finished=finished, watch=watch, everywhere=metric.everywhere
         )
-        lean.sweep(engine, run, other, patches, read, **options)
-    return judged
+        engine.sweep(engine_model, run, other, patches, read, **options)
+    return values
 
 
 def _first(base: Tensor, source: Any, added: Tensor | None) -> int | None:
@@ -136,7 +146,9 @@ def _first(base: Tensor, source: Any, added: Tensor | None) -> int | None:
     if added is None or not isinstance(source, Tensor):
         return None
     noisy = added.any(-1).any(0).nonzero()
-    return min(lean.first_difference(base, source), int(noisy[0]) if len(noisy) else base.shape[1])
+    return min(
+        engine.first_difference(base, source), int(noisy[0]) if len(noisy) else base.shape[1]
+    )
 
 
 def _sites(groups: Sequence[Cell]) -> list[Site]:
@@ -150,28 +162,28 @@ def _chosen(value: Tensor, site: Site) -> Tensor:
     return value[..., site.unit : site.unit + 1] if site.unit is not None else value
 
 
-def engine_patch(site: Site, kind: str, positions: Mapping[str, Tensor]) -> lean.Patch:
+def engine_patch(site: Site, kind: str, positions: Mapping[str, Tensor]) -> engine.Patch:
     """The engine's patch of this kind where the site is."""
     pos = positions[site.pos] if isinstance(site.pos, str) and site.pos != STAR else site.pos
     index = site.unit if site.part == "post" else site.index
     layer = 0 if site.family == "embed" else site.layer
-    return lean.Patch(kind, layer, index, None if pos == STAR and isinstance(pos, str) else pos)
+    return engine.Patch(kind, layer, index, None if pos == STAR and isinstance(pos, str) else pos)
 
 
-def metric_reader(engine: Any, metric: Metric, n: int) -> Callable[[Tensor], Tensor]:
+def metric_reader(engine_model: Any, metric: Metric, n: int) -> Callable[[Tensor], Tensor]:
     """Reads the measure off the final residual: from a few columns of the unembedding where that is
     enough.
     """
     if metric.keep:  # the measure is taken afterwards, together with what was watched
         return (
-            lean.vocab(engine, lambda logits: logits)
+            engine.vocab(engine_model, lambda logits: logits)
             if metric.needs_logits
             else lambda resid: resid[..., 0]
         )
     if metric.columns is not None:
-        few = lean.columns(engine, metric.columns)
+        few = engine.columns(engine_model, metric.columns)
         return lambda resid: metric.of_columns(few(resid)).float()
-    return lean.vocab(
-        engine,
+    return engine.vocab(
+        engine_model,
         lambda logits: torch.stack([check_shape(metric.of(row, {}), n, metric) for row in logits]),
     )

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from interp import engine as lean
+from interp import engine
 from interp import sites
 from interp._types import Model
 from interp.edits import Seen, set_to
@@ -51,10 +51,10 @@ def by_hooks(
     dims = bridge.dims(model)
 
     def values(tokens: Tensor, slots: Sequence[Site]) -> SiteTensors:
-        kept = run(
+        cache = run(
             model, tokens, keep=[_whole(s) for s in slots], positions=positions, last_only=True
         ).kept
-        return {s: _lay_out(s, kept[str(_whole(s))]) for s in slots}
+        return {s: _lay_out(s, cache[str(_whole(s))]) for s in slots}
 
     def slopes(
         slots: Sequence[Site],
@@ -97,11 +97,11 @@ def by_hooks(
             )
             value = check_shape(metric.of(out.logits, out.kept), len(base), metric)
             if not value.requires_grad:
-                raise ValueError(lean.NO_GRADIENT)
-            found = torch.autograd.grad(value.sum(), list(leaves.values()), allow_unused=True)
+                raise ValueError(engine.NO_GRADIENT)
+            leaf_grads = torch.autograd.grad(value.sum(), list(leaves.values()), allow_unused=True)
         grads = {
             site: torch.zeros_like(leaf) if g is None else g
-            for (site, leaf), g in zip(leaves.items(), found)
+            for (site, leaf), g in zip(leaves.items(), leaf_grads)
         }
 
         def stacked(s):
@@ -131,36 +131,36 @@ def by_hooks(
     return GradientBackend(values, slopes, dropping, patterns)
 
 
-def by_engine(engine: Any, metric: Metric, base: Tensor, first: int) -> GradientBackend:
+def by_engine(engine_model: Any, metric: Metric, base: Tensor, first: int) -> GradientBackend:
     """The fast way: positions before `first` (the first difference) are not run again, their slopes
     are left at 0.
     """
-    ran = lean.run(engine, base, keep=("resid_pre", "k", "v"))
-    read = metric_reader(engine, metric, len(base))
+    base_run = engine.run(engine_model, base, keep=("resid_pre", "k", "v"))
+    read = metric_reader(engine_model, metric, len(base))
 
     def values(tokens: Tensor, slots: Sequence[Site]) -> SiteTensors:
-        kept = lean.run(engine, tokens, keep=_kinds(slots), logits=None)
-        return {s: _lay_out_engine(s, kept[_kind(s)]) for s in slots}
+        cache = engine.run(engine_model, tokens, keep=_kinds(slots), logits=None)
+        return {s: _lay_out_engine(s, cache[_kind(s)]) for s in slots}
 
     def padded(slots: Sequence[Site], grads: Mapping[str, list[Tensor]]) -> SiteTensors:
         return {s: F.pad(_lay_out_engine(s, grads[_kind(s)]), (0, 0, first, 0)) for s in slots}
 
     def slopes(slots: Sequence[Site], embedding: Tensor | None = None) -> SiteTensors:
         resid = None if embedding is None else embedding[:, first:]
-        _, grads = lean.gradients(
-            engine, base, read, _kinds(slots), resid=resid, base=ran, first=first
+        _, grads = engine.gradients(
+            engine_model, base, read, _kinds(slots), resid=resid, base=base_run, first=first
         )
         return padded(slots, grads)
 
     def dropping(slots: Sequence[Site]) -> Iterator[SiteTensors]:
-        for grads in lean.gradients_dropping(
-            engine, base, read, _kinds(slots), base=ran, first=first
+        for grads in engine.gradients_dropping(
+            engine_model, base, read, _kinds(slots), base=base_run, first=first
         ):
             yield padded(slots, grads)
 
     def patterns(slot: Site, rows: Tensor) -> Tensor:
-        return lean.patterns(
-            engine, ran, slot.layer, slot.part, rows.permute(0, 2, 3, 1, 4)
+        return engine.patterns(
+            engine_model, base_run, slot.layer, slot.part, rows.permute(0, 2, 3, 1, 4)
         ).transpose(1, 2)
 
     return GradientBackend(values, slopes, dropping, patterns)

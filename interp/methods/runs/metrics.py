@@ -32,20 +32,20 @@ def metric_of(task: Any, metric: MetricLike = None) -> Metric:
         return Metric(
             getattr(metric, "__name__", "metric"), "metric", lambda logits, kept: metric(logits)
         )
-    judged = task if metric is None else task.with_metric(metric)
-    if isinstance(judged, MixedTask):
-        return Metric(judged.metric_title, judged.metric_unit, _apart, task=judged)
-    few = judged.reads == "answers"
+    measured = task if metric is None else task.with_metric(metric)
+    if isinstance(measured, MixedTask):
+        return Metric(measured.metric_title, measured.metric_unit, _apart, task=measured)
+    few = measured.reads == "answers"
     return Metric(
-        judged.metric_title,
-        judged.metric_unit,
-        lambda logits, kept: judged.metric(logits),
-        columns=judged.columns if few else None,
-        of_columns=judged.metric_from_columns if few else None,
+        measured.metric_title,
+        measured.metric_unit,
+        lambda logits, kept: measured.metric(logits),
+        columns=measured.columns if few else None,
+        of_columns=measured.metric_from_columns if few else None,
     )
 
 
-def judged_parts(
+def metric_parts(
     task: Task, metric: Metric
 ) -> list[tuple[Int[Tensor, "batch"], list[tuple[float, Task, Metric]]]]:
     """For each part of a task which examples it has, and its runs: (weight, task, measure)."""

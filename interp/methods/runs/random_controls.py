@@ -62,9 +62,11 @@ def random_heads(
 
 def _single(heads: Sequence[str]) -> list[Site]:
     sites = [Site.parse(h) for h in heads]
-    odd = [str(s) for s in sites if s.family != "head" or s.stars]
-    if odd:
-        raise ValueError(f"random_heads needs single heads, got {odd} (try ['L23H3', 'L29H1'])")
+    not_heads = [str(s) for s in sites if s.family != "head" or s.stars]
+    if not_heads:
+        raise ValueError(
+            f"random_heads needs single heads, got {not_heads} (try ['L23H3', 'L29H1'])"
+        )
     return sites
 
 
@@ -120,23 +122,24 @@ def random_tokens(
     """
     given, pool = token_set(task, like), token_set(task, among)
     g = torch.Generator().manual_seed(seed)
-    for i, (mine, free) in enumerate(zip(given, pool)):
-        size, left = int(mine.sum()), int(free.sum())
-        if size > left or (size == left and bool((mine == free).all())):
+    for i, (like_mask, free) in enumerate(zip(given, pool)):
+        size, left = int(like_mask.sum()), int(free.sum())
+        if size > left or (size == left and bool((like_mask == free).all())):
             raise ValueError(
                 f"prompt {i} has {left} tokens to draw from and {size} are needed: no other set is"
                 " left (widen `among`)"
             )
     return [
-        torch.stack([_other(mine, free, g) for mine, free in zip(given, pool)]) for _ in range(sets)
+        torch.stack([_other(like_mask, free, g) for like_mask, free in zip(given, pool)])
+        for _ in range(sets)
     ]
 
 
-def _other(mine: Tensor, free: Tensor, g: torch.Generator) -> Tensor:
+def _other(like_mask: Tensor, free: Tensor, g: torch.Generator) -> Tensor:
     """As many of the free tokens as `mine` has, drawn again while they are the same ones."""
     at = free.nonzero()[:, 0]
     while True:
-        drawn = torch.zeros_like(mine)
-        drawn[at[torch.randperm(len(at), generator=g)[: int(mine.sum())]]] = True
-        if not torch.equal(drawn, mine):
+        drawn = torch.zeros_like(like_mask)
+        drawn[at[torch.randperm(len(at), generator=g)[: int(like_mask.sum())]]] = True
+        if not torch.equal(drawn, like_mask):
             return drawn

@@ -32,8 +32,8 @@ def stack_results(
                 f"{label!r} ({one.unit}, axes {one.dims}) is not on the axes of the first"
                 f" ({first.unit}, {first.dims})"
             )
-    kept = [one.examples for one in given]
-    alike = all(e is not None for e in kept) and len({e.shape for e in kept}) == 1
+    examples = [one.examples for one in given]
+    alike = all(e is not None for e in examples) and len({e.shape for e in examples}) == 1
     metadata = {k: v for k, v in first.metadata.items() if k not in ("pattern", "at")} | {
         "compared": list(results)
     }
@@ -44,5 +44,5 @@ def stack_results(
         metadata=metadata,
         coords={axis: list(results), **first.coords},
         name=name or first.name,
-        examples=np.stack(kept) if alike else None,
+        examples=np.stack(examples) if alike else None,
     )

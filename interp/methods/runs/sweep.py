@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp import engine as lean
+from interp import engine
 from interp._errors import unknown
 from interp._progress import progress
 from interp._types import Model
@@ -66,15 +66,15 @@ def sweep(
             embeddings of the base run (noise), not of the source's.
         ledger: Keeps finished cells, see `resuming.ledger`.
     """
-    engine = choose_engine(
+    engine_model = choose_engine(
         model,
         backend,
         lambda: None if source is None else engine_sweep.engine_for(model, metric, groups),
     )
-    ran = "hooks" if engine is None else "engine"
+    backend_used = "hooks" if engine_model is None else "engine"
     of = {
         "tokens": [base, source if isinstance(source, Tensor) else None, added],
-        "method": [what, ran],
+        "method": [what, backend_used],
         "sites": ledger and [[str(site) for site in group] for group in groups],
         "positions": positions,
         "metric": [metric.name, metric.unit, metric.keep, metric.columns, metric.needs_logits],
@@ -82,16 +82,16 @@ def sweep(
     ledger = ledger or checkpoint.ledger(None, torch.empty(len(base), device=bridge.device(model)))
     with bridge.LOCK, ledger(len(groups), model, of) as (values, todo, note):
         some = [groups[i] for i in todo]
-        if some and engine is None:
+        if some and engine_model is None:
             cells = edits()
             cells = [[*_start(added), *cells[i]] for i in todo]
             values[todo] = sweep_by_hooks(model, base, cells, metric, positions, what, note)
         elif some:
             bar = progress(None, what, total=len(some))
             values[todo] = engine_sweep.sweep_by_engine(
-                engine, base, source, some, metric, positions, bar, added, note
+                engine_model, base, source, some, metric, positions, bar, added, note
             )
-    return values, ran
+    return values, backend_used
 
 
 def _start(added: Tensor | None) -> list[Intervention]:
@@ -105,13 +105,13 @@ def choose_engine(model: Model, backend: str | None, find: Callable[[], Any]) ->
     if backend not in (None, "engine", "hooks"):
         raise unknown("backend", backend, ("engine", "hooks"))
     bridge.ready(model)
-    engine = None if backend == "hooks" else find()
-    if engine is None and backend == "engine":
-        reason = lean.why_not(model) or "it does not know this site or measure"
+    engine_model = None if backend == "hooks" else find()
+    if engine_model is None and backend == "engine":
+        reason = engine.why_not(model) or "it does not know this site or measure"
         raise ValueError(
             f"the lean engine cannot run this ({reason}): leave `way` out, or use 'hooks'"
         )
-    return engine
+    return engine_model
 
 
 def sweep_by_hooks(
@@ -134,8 +134,8 @@ def sweep_by_hooks(
         model, tokens, cells, measure.keep, positions, what, last_only=not measure.everywhere
     ):
         for i, c in enumerate(chunk):
-            kept = {key: _rows(key, value, i, n) for key, value in out.kept.items()}
-            values[c] = check_shape(measure.of(out.logits[i * n : (i + 1) * n], kept), n, measure)
+            cache = {key: _rows(key, value, i, n) for key, value in out.kept.items()}
+            values[c] = check_shape(measure.of(out.logits[i * n : (i + 1) * n], cache), n, measure)
         if note is not None:
             note(chunk, values[chunk])
     return values
@@ -203,22 +203,22 @@ def _rows(key: str, value: Tensor, i: int, n: int) -> Tensor:
 
 def provenance(model: Model, task: Any, method: str, started: float, **more: Any) -> dict[str, Any]:
     """What a result says of itself: model, task, method, seed, split, and how long it took."""
-    said = {
+    metadata = {
         "model": bridge.name(model),
         "method": method,
         "seconds": round(time.perf_counter() - started, 2),
     }
     if task is not None:
-        said |= {
+        metadata |= {
             "task": task.name,
             "n": len(task),
             **{k: v for k, v in task.metadata.items() if k in ("seed", "split", "answers")},
         }
         recipe = task.recipe
         if recipe.get("options") or recipe.get("make", task.name) != task.name:
-            said["made"] = recipe
+            metadata["made"] = recipe
     if more.get("backend") == "hooks":
-        reason = lean.why_not(model)
+        reason = engine.why_not(model)
         if reason:
-            said["why hooks"] = reason
-    return said | more
+            metadata["why hooks"] = reason
+    return metadata | more

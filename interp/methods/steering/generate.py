@@ -35,11 +35,11 @@ class Generation:
 
     def _repr_html_(self) -> str:
         more = "" if self.ended else " <span style='opacity:.6'>...</span>"
-        said = (
+        written = (
             "<span"
             f" style='opacity:.65'>{escape(self.prompt)}</span><b>{escape(self.text)}</b>{more}"
         )
-        return f"<div style='white-space:pre-wrap'>{said}</div>"
+        return f"<div style='white-space:pre-wrap'>{written}</div>"
 
 
 def generate(
@@ -73,9 +73,9 @@ def generate(
             f"max_new_tokens={max_new_tokens}, temperature={temperature}: at least 1, and at"
             " least 0"
         )
-    many = list(batches_by_length(model, prompt))
+    batches = list(batches_by_length(model, prompt))
     edits = list(interventions)
-    if len(many) > 1 and any(edit.rows is not None for edit in edits):
+    if len(batches) > 1 and any(edit.rows is not None for edit in edits):
         raise ValueError("an intervention on some rows needs prompts of one length")
     written: dict[int, Generation] = {}
     metadata = {
@@ -84,7 +84,7 @@ def generate(
         "seed": seed,
         "interventions": [str(e.at) for e in edits],
     }
-    for batch in many:
+    for batch in batches:
         new = continuation(
             model, batch.tokens, edits, max_new_tokens, temperature, seed, every_token
         )

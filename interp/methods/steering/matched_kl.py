@@ -52,9 +52,9 @@ def matched_kl_strengths(
     """
     started = time.perf_counter()
     _check(pushes, kl)
-    many = batches_by_length(model, prompts)
-    plain = [run(model, b.tokens, last_only=True).logits.float().log_softmax(-1) for b in many]
-    count = sum(len(b.tokens) for b in many)
+    batches = batches_by_length(model, prompts)
+    plain = [run(model, b.tokens, last_only=True).logits.float().log_softmax(-1) for b in batches]
+    count = sum(len(b.tokens) for b in batches)
     searches = {
         name: _search(
             kl, tolerance, rounds, 1 / one.norm if isinstance(one, Direction) and one.norm else 1.0
@@ -62,11 +62,11 @@ def matched_kl_strengths(
         for name, one in pushes.items()
     }
     wanted = {name: next(search) for name, search in searches.items()}
-    found: dict[str, tuple[float, float]] = {}
+    reached_by_name: dict[str, tuple[float, float]] = {}
     bar = sweep.progress(None, f"searching for {kl:g} nats", total=len(pushes))
     while wanted:
         names, totals = list(wanted), np.zeros(len(wanted))
-        for batch, base in zip(many, plain):
+        for batch, base in zip(batches, plain):
             for i, logits in _steered(
                 model, batch, [(pushes[name], wanted[name]) for name in names]
             ):
@@ -78,27 +78,27 @@ def matched_kl_strengths(
             try:
                 wanted[name] = searches[name].send(float(reached))
             except StopIteration as end:
-                found[name] = end.value
+                reached_by_name[name] = end.value
                 del wanted[name]
                 bar.update(1)
     bar.close()
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         None,
         "matched KL",
         started,
         n=count,
         target=kl,
-        kl={name: found[name][1] for name in pushes},
+        kl={name: reached_by_name[name][1] for name in pushes},
         backend="hooks",
     )
     return Result(
-        [found[name][0] for name in pushes],
+        [reached_by_name[name][0] for name in pushes],
         ("push",),
         {"push": list(pushes)},
         f"strength at {kl:g} nats",
         "strength",
-        said,
+        metadata,
     )
 
 
@@ -176,9 +176,9 @@ def token_logit_gain(
             f"the push {dead!r} has strength {strengths[dead]}: leave it out, it never reached"
             " the aim"
         )
-    many = batches_by_length(model, prompts)
-    examples = np.zeros((len(names), sum(len(b.tokens) for b in many)))
-    for batch in many:
+    batches = batches_by_length(model, prompts)
+    examples = np.zeros((len(names), sum(len(b.tokens) for b in batches)))
+    for batch in batches:
         base = run(model, batch.tokens, last_only=True).logits.float()
         for i, logits in _steered(
             model, batch, [(pushes[name], strengths[name]) for name in names]
@@ -187,7 +187,7 @@ def token_logit_gain(
             examples[i, batch.index] = to_numpy(
                 change[:, ids[names[i]]].mean(-1) - change[:, plain_ids].mean(-1)
             )
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         None,
         "gain of words",
@@ -202,7 +202,7 @@ def token_logit_gain(
         {"push": names},
         "gain of the words' logits",
         "nats over neutral words",
-        said,
+        metadata,
         examples,
     )
 
@@ -233,12 +233,12 @@ def _check(pushes: Mapping[str, Push], kl: float) -> None:
         raise ValueError(f"kl={kl}: the prediction can only move by more than 0 nats (try kl=0.5)")
     if not pushes:
         raise ValueError("no pushes: name at least one, for example {'happy': direction}")
-    odd = next(
+    invalid = next(
         (name for name, one in pushes.items() if not (isinstance(one, Direction) or callable(one))),
         None,
     )
-    if odd is not None:
+    if invalid is not None:
         raise ValueError(
-            f"the push {odd!r} is a {type(pushes[odd]).__name__}: give a Direction, or a function"
+            f"the push {invalid!r} is a {type(pushes[invalid]).__name__}: give a Direction, or a function"
             " of a strength"
         )

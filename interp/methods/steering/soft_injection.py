@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp import engine as lean
+from interp import engine
 from interp import sites
 from interp._numbers import to_numpy
 from interp._types import Model
@@ -121,7 +121,7 @@ def soft_injection(
             " prompts different)"
         )
     means, chosen = _means(model, source_task), _chosen(model, heads)
-    loss_of, ran = mix_loss(model, means, target_task[trained], backend)
+    loss_of, backend_used = mix_loss(model, means, target_task[trained], backend)
     theta = torch.zeros_like(chosen, requires_grad=True)
 
     def shares():
@@ -138,21 +138,27 @@ def soft_injection(
     with torch.no_grad():
         learned = shares().detach()
         losses.append(float(loss_of(learned)))
-    told = {
+    options = {
         "source": source_task.name if hasattr(source_task, "name") else "prompts",
         "seed": seed,
         "steps": steps,
         "lr": lr,
         "l1": l1,
     }
-    score = _score(model, means, target_task[held], learned, chosen, metric, told, started)
+    score = _score(model, means, target_task[held], learned, chosen, metric, options, started)
     d = bridge.dims(model)
     coords = {"layer": list(range(d.n_layers)), "head": list(range(d.n_heads))}
-    said = sweep.provenance(
-        model, target_task, "soft injection", started, n_trained=len(trained), backend=ran, **told
+    metadata = sweep.provenance(
+        model,
+        target_task,
+        "soft injection",
+        started,
+        n_trained=len(trained),
+        backend=backend_used,
+        **options,
     )
     mix = Result(
-        to_numpy(learned), ("layer", "head"), coords, "injected share", "share (0 to 1)", said
+        to_numpy(learned), ("layer", "head"), coords, "injected share", "share (0 to 1)", metadata
     )
     return SoftInjection(mix, score, tuple(losses), tuple(trained), tuple(held))
 
@@ -165,9 +171,9 @@ def mix_loss(
 
     Differentiable in the shares.
     """
-    judged = task.with_metric("log_prob")
-    engine = sweep.choose_engine(model, backend, lambda: lean.find(model))
-    if engine is None:
+    scored = task.with_metric("log_prob")
+    engine_model = sweep.choose_engine(model, backend, lambda: engine.find(model))
+    if engine_model is None:
 
         def logits(shares):
             return run(
@@ -178,13 +184,13 @@ def mix_loss(
                 grad=True,
             ).logits
 
-        return lambda shares: -judged.metric(logits(shares)).mean(), "hooks"
-    again = lean.ending(engine, lean.run(engine, task.clean, logits=None))
+        return lambda shares: -scored.metric(logits(shares)).mean(), "hooks"
+    again = engine.ending(engine_model, engine.run(engine_model, task.clean, logits=None))
 
     def mixed(shares):
         return lambda layer, z: z + shares[layer][:, None].to(z) * (means[layer] - z)
 
-    return lambda shares: -judged.metric(again(mixed(shares))).mean(), "engine"
+    return lambda shares: -scored.metric(again(mixed(shares))).mean(), "engine"
 
 
 def _score(
@@ -194,11 +200,13 @@ def _score(
     learned: Tensor,
     chosen: Tensor,
     metric: str,
-    told: dict,
+    options: dict,
     started: float,
 ) -> Result:
     """The metric on held-out prompts under the learned mix and the plain ones beside it."""
-    order = torch.randperm(int(chosen.sum()), generator=torch.Generator().manual_seed(told["seed"]))
+    order = torch.randperm(
+        int(chosen.sum()), generator=torch.Generator().manual_seed(options["seed"])
+    )
     shuffled = learned.clone()
     shuffled[chosen > 0] = learned[chosen > 0][order]
     hard = (learned > 0.5).float()
@@ -217,7 +225,7 @@ def _score(
     ]
     examples = np.stack([to_numpy(metric.of(logits, {})) for logits in rows])
     metadata = sweep.provenance(
-        model, task, "soft injection, held-out half", started, backend="hooks", **told
+        model, task, "soft injection, held-out half", started, backend="hooks", **options
     )
     return Result(
         examples.mean(-1),

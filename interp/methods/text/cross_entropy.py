@@ -65,8 +65,12 @@ def cross_entropy(
             chunk_losses(run(model, tokens[part], edits, positions=where).logits, tokens[part])
         )
     examples = to_numpy(torch.cat(losses))
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model, None, "edited run" if edits else "plain run", started, backend="hooks"
     )
-    said |= {"n": len(tokens), "length": tokens.shape[1], "edits": [str(edit.at) for edit in edits]}
-    return Result(examples.mean(), (), {}, "cross-entropy", "nats a token", said, examples)
+    metadata |= {
+        "n": len(tokens),
+        "length": tokens.shape[1],
+        "edits": [str(edit.at) for edit in edits],
+    }
+    return Result(examples.mean(), (), {}, "cross-entropy", "nats a token", metadata, examples)

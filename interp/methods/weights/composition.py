@@ -77,7 +77,7 @@ def composition(
             ("sender", "component", "receiver"),
             {**coords, "component": list(range(values.shape[1]))},
         )
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         None,
         f"{kind} composition",
@@ -90,7 +90,12 @@ def composition(
         backend="engine",
     )
     return Result(
-        to_numpy(values), dims, coords, f"{kind} composition", "share of the product of norms", said
+        to_numpy(values),
+        dims,
+        coords,
+        f"{kind} composition",
+        "share of the product of norms",
+        metadata,
     )
 
 
@@ -150,16 +155,16 @@ def _null(
         for i in torch.randint(len(pairs), (16,), generator=g).tolist():
             s, r = pairs[i]
             drawn.append(_score(S[s], turn @ R[r], components).flatten())
-    found = torch.cat(drawn).cpu()
-    low, high = torch.quantile(found, torch.tensor([0.025, 0.975])).tolist()
+    null_scores = torch.cat(drawn).cpu()
+    low, high = torch.quantile(null_scores, torch.tensor([0.025, 0.975])).tolist()
     # over all rotations the mean of |S Q R|^2 is |S|^2 |R|^2 / d_model, whatever S and R are
-    return {"rms": width**-0.5, "mean": float(found.mean()), "low": low, "high": high}
+    return {"rms": width**-0.5, "mean": float(null_scores.mean()), "low": low, "high": high}
 
 
 def _drop(matrix: Tensor, without: Sequence[int]) -> Tensor:
     """The matrix [... d_model] with these dimensions of the stream left out."""
-    kept = [i for i in range(matrix.shape[-1]) if i not in set(without)]
-    return matrix[..., kept]
+    dims_left = [i for i in range(matrix.shape[-1]) if i not in set(without)]
+    return matrix[..., dims_left]
 
 
 def _checked(

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp import engine as lean
+from interp import engine
 from interp import sites
 from interp._numbers import to_numpy
 from interp._types import Model
@@ -42,14 +42,14 @@ def ov_readout(model: Model, head: str, tokens: Tokens, *, k: int = 10) -> Resul
         Axes: input, output; the outputs are the k highest of every input together.
     """
     started = time.perf_counter()
-    engine, (layer, index) = _engine(model, "ov_readout"), _one(model, head)
+    engine_model, (layer, index) = _engine(model, "ov_readout"), _one(model, head)
     ids = _ids(model, tokens)
-    said = (
-        _normed(engine, engine.embed[ids].float())
+    written = (
+        _normed(engine_model, engine_model.embed[ids].float())
         @ value(model, layer)[index]
         @ write(model, layer)[index]
     )
-    logits = said @ unembedding(engine).T
+    logits = written @ unembedding(engine_model).T
     return _readout(
         model,
         logits,
@@ -78,12 +78,15 @@ def qk_readout(model: Model, head: str, tokens: Tokens, *, k: int = 10, offset: 
         Axes: query, key; the keys are the k highest of every query together.
     """
     started = time.perf_counter()
-    engine, (layer, index) = _engine(model, "qk_readout"), _one(model, head)
+    engine_model, (layer, index) = _engine(model, "qk_readout"), _one(model, head)
     ids = _ids(model, tokens)
     q, key = query_key(model, layer, offset)
-    keys = _normed(engine, engine.embed.float()) @ key[index]
+    keys = _normed(engine_model, engine_model.embed.float()) @ key[index]
     scores = (
-        _normed(engine, engine.embed[ids].float()) @ q[index] @ keys.T * engine.layers[layer].scale
+        _normed(engine_model, engine_model.embed[ids].float())
+        @ q[index]
+        @ keys.T
+        * engine_model.layers[layer].scale
     )
     scores = scores - scores.mean(-1, keepdim=True)
     name = f"QK of {head}" + (f" at offset {offset}" if offset else "")
@@ -99,9 +102,9 @@ def copying(given: Any) -> tuple[Tensor, float]:
     of its own KV head.
     """
     model = given.model
-    engine, d = _engine(model, "copying"), bridge.dims(model)
+    engine_model, d = _engine(model, "copying"), bridge.dims(model)
     across = (
-        unembedding(engine).T @ engine.embed.float()
+        unembedding(engine_model).T @ engine_model.embed.float()
     )  # [d_model d_model]: all of the vocabulary there is in it
     values = torch.stack([value(model, layer) for layer in range(d.n_layers)])
     writes = torch.stack([write(model, layer) for layer in range(d.n_layers)])
@@ -127,11 +130,11 @@ def eigen_ratio(matrix: Float[Tensor, "*heads d_head d_head"]) -> Float[Tensor, 
 # --- the matrices, one per query head, norms folded -----------------------------------------------
 
 
-def fold(engine: Any, layer: int, W: Tensor) -> Tensor:
+def fold(engine_model: Any, layer: int, W: Tensor) -> Tensor:
     """Reading matrices [head d_model d_head] with the norm's gain in them, and LayerNorm's mean out
     of them.
     """
-    norm = engine.layers[layer].norm1
+    norm = engine_model.layers[layer].norm1
     W = norm.weight.float()[:, None] * W.float()
     return W - W.mean(-2, keepdim=True) if norm.kind == "ln" else W
 
@@ -150,11 +153,11 @@ def query_key(model: Model, layer: int, offset: int = 0) -> tuple[Tensor, Tensor
     """W_Q and W_K as each query head uses them, both [head d_model d_head], turned to this relative
     position.
     """
-    engine, d = _engine(model, "query_key"), bridge.dims(model)
+    engine_model, d = _engine(model, "query_key"), bridge.dims(model)
     q, k = _grouped(model, "Q", layer), _grouped(model, "K", layer)
     if offset == 0:
         return q, k
-    if engine.inv_freq is None:
+    if engine_model.inv_freq is None:
         raise ValueError(
             f"offset={offset}: positions of this model are not rotary, so its QK is the same at"
             " every offset (leave it out)"
@@ -165,17 +168,19 @@ def query_key(model: Model, layer: int, offset: int = 0) -> tuple[Tensor, Tensor
         )
 
     def turn(W, at):
-        return rotate(W.movedim(0, 1)[:, None], window(engine, at, at + 1))[:, 0].movedim(1, 0)
+        return rotate(W.movedim(0, 1)[:, None], window(engine_model, at, at + 1))[:, 0].movedim(
+            1, 0
+        )
 
     return turn(q, offset), turn(k, 0)
 
 
-def unembedding(engine: Any) -> Float[Tensor, "d_vocab d_model"]:
+def unembedding(engine_model: Any) -> Float[Tensor, "d_vocab d_model"]:
     """W_U with the final norm's gain in it, less its mean token: a shift of all logits is no
     effect.
     """
-    norm = engine.final_norm
-    W = engine.unembed.weight.float() * norm.weight.float()
+    norm = engine_model.final_norm
+    W = engine_model.unembed.weight.float() * norm.weight.float()
     W = W - W.mean(-1, keepdim=True) if norm.kind == "ln" else W
     return W - W.mean(0)
 
@@ -185,21 +190,21 @@ def _grouped(model: Model, which: str, layer: int) -> Tensor:
     return W.repeat_interleave(bridge.dims(model).n_heads // len(W), 0)
 
 
-def _normed(engine: Any, x: Tensor) -> Tensor:
+def _normed(engine_model: Any, x: Tensor) -> Tensor:
     """Embeddings divided by their own scale; gain and mean are in the matrices that read them."""
-    norm = engine.layers[0].norm1
+    norm = engine_model.layers[0].norm1
     centred = x - x.mean(-1, keepdim=True) if norm.kind == "ln" else x
     return x / (centred.pow(2).mean(-1, keepdim=True) + norm.eps).sqrt()
 
 
 def _engine(model: Model, what: str) -> Any:
-    engine = lean.find(model)
-    if engine is None:
+    engine_model = engine.find(model)
+    if engine_model is None:
         raise ValueError(
             f"{what}: weights can be read together only in a known pre-norm model:"
-            f" {lean.why_not(model)}"
+            f" {engine.why_not(model)}"
         )
-    return engine
+    return engine_model
 
 
 # --- heads, tokens and tables ---------------------------------------------------------------------
@@ -207,29 +212,29 @@ def _engine(model: Model, what: str) -> Any:
 
 def heads_of(model: Model, where: str | Sequence[str]) -> list[sites.Site]:
     """The heads that a pattern or a list names, in forward order of what was typed."""
-    found: list[sites.Site] = []
+    heads: list[sites.Site] = []
     for text in [where] if isinstance(where, str) else where:
         site = sites.Site.parse(text)
         if site.family != "head" or site.part != "out" or site.pos is not None:
             raise ValueError(f"weights are read of heads, got {text!r} (try 'L*H*' or 'L23H3')")
-        found += sites.expand(site, bridge.dims(model)).sites
-    if not found:
+        heads += sites.expand(site, bridge.dims(model)).sites
+    if not heads:
         raise ValueError("no heads: name at least one, for example ['L23H3']")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(heads))
 
 
 def _one(model: Model, head: str) -> tuple[int, int]:
-    found = heads_of(model, head)
-    if len(found) != 1:
-        raise ValueError(f"a read-out is of one head, {head!r} names {len(found)} (try 'L23H3')")
-    return found[0].layer, found[0].index
+    heads = heads_of(model, head)
+    if len(heads) != 1:
+        raise ValueError(f"a read-out is of one head, {head!r} names {len(heads)} (try 'L23H3')")
+    return heads[0].layer, heads[0].index
 
 
 def _ids(model: Model, tokens: Tokens) -> list[int]:
-    asked = [tokens] if isinstance(tokens, str | int) else list(tokens)
-    if not asked:
+    words = [tokens] if isinstance(tokens, str | int) else list(tokens)
+    if not words:
         raise ValueError("no tokens: give words that are one token each, for example [' Paris']")
-    ids = [single(model.tokenizer, t) if isinstance(t, str) else int(t) for t in asked]
+    ids = [single(model.tokenizer, t) if isinstance(t, str) else int(t) for t in words]
     wrong = [i for i in ids if not 0 <= i < bridge.dims(model).d_vocab]
     if wrong:
         raise ValueError(f"token ids must be 0 to {bridge.dims(model).d_vocab - 1}, got {wrong[0]}")
@@ -251,8 +256,8 @@ def _readout(
         raise ValueError(f"k={k}: a read-out needs at least one token a row")
     best = list(dict.fromkeys(table.topk(min(k, table.shape[-1])).indices.flatten().tolist()))
     coords = {dims[0]: _words(model, ids), dims[1]: _words(model, best)}
-    said = sweep.provenance(model, None, "weights", started, head=head, k=k, backend="engine")
-    return Result(to_numpy(table[:, best]), dims, coords, name, unit, said)
+    metadata = sweep.provenance(model, None, "weights", started, head=head, k=k, backend="engine")
+    return Result(to_numpy(table[:, best]), dims, coords, name, unit, metadata)
 
 
 def _words(model: Model, ids: Sequence[int]) -> list[str]:

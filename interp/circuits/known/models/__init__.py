@@ -9,6 +9,6 @@ from interp.circuits.known.build import KnownModel
 def every() -> dict[str, KnownModel]:
     """Each known circuit by its file's name."""
     return {
-        found.name: import_module(f"{__name__}.{found.name}").WIRED
-        for found in iter_modules(__path__)
+        module.name: import_module(f"{__name__}.{module.name}").WIRED
+        for module in iter_modules(__path__)
     }

@@ -67,13 +67,13 @@ def acdc(
     of_kl = isinstance(metric, str) and metric == "kl"
     metric = edges.metric_or_kl(model, task, metric)
     graph = edges.edges_on(model, task, metric, by=by, backend=backend)
-    there = edges.edge_mask(graph.dims)
+    is_edge = edges.edge_mask(graph.dims)
     tried = (
-        there
+        is_edge
         if among is None
         else _tried(model, task, among, None if of_kl else metric, by, backend)
     )
-    clean = graph.cut(there.float()[None], bar=False)[0]
+    clean = graph.cut(is_edge.float()[None], bar=False)[0]
     sign = 1.0 if of_kl else -1.0
 
     def keeps(change: float) -> bool:
@@ -85,28 +85,28 @@ def acdc(
         "candidates": tried,
         "metric": [metric.name, metric.unit, metric.columns],
     }
-    cells = _cells(graph.dims, there, tried)
+    cells = _cells(graph.dims, is_edge, tried)
     with checkpoint.ledger(resume, clean)(len(cells), model, what) as (values, todo, note):
         places = {cell: place for place, cell in enumerate(todo)}
 
         def save(item, value):
             return note([places[i] for i in item], value.expand(len(item), -1))
 
-        found, runs = _search(
+        changes, runs = _search(
             graph, cells, tried, clean, lambda v, now: sign * (v - now), keeps, values, save
         )
-    said = dict(
+    options = dict(
         metric=metric.name,
         by=by,
         tau=tau,
-        kept=int((found.mean(0) != 0).sum()),
+        kept=int((changes.mean(0) != 0).sum()),
         tried=int(tried.sum()),
         runs=runs,
         backend=graph.backend,
     )
-    metadata = sweep.provenance(model, task, "acdc", started, **said)
+    metadata = sweep.provenance(model, task, "acdc", started, **options)
     return edges.edge_scores(
-        found, model, task, f"ACDC's change of {metric.name}", metric.unit, metadata, examples
+        changes, model, task, f"ACDC's change of {metric.name}", metric.unit, metadata, examples
     )
 
 
@@ -128,13 +128,13 @@ def _tried(
     return weights
 
 
-def _cells(dims: Any, there: Tensor, tried: Tensor) -> list[tuple[int, int]]:
+def _cells(dims: Any, is_edge: Tensor, tried: Tensor) -> list[tuple[int, int]]:
     """Every edge (sender, receiver) in the order of the search; a receiver's untested ones come
     first.
     """
     each = []
-    for r in reversed(range(there.shape[1])):
-        column = there[:, r].nonzero()[:, 0].flip(0).tolist()
+    for r in reversed(range(is_edge.shape[1])):
+        column = is_edge[:, r].nonzero()[:, 0].flip(0).tolist()
         each += [(s, r) for s in sorted(column, key=lambda s: bool(tried[s, r]))]
     return each
 
@@ -153,9 +153,9 @@ def _search(
 
     values [edge batch]: what is known from an earlier call, NaN elsewhere.
     """
-    dims, kept = graph.dims, edges.edge_mask(graph.dims).float()
-    found = clean.new_zeros(len(clean), *kept.shape)
-    own = _components(dims)
+    dims, weights = graph.dims, edges.edge_mask(graph.dims).float()
+    changes = clean.new_zeros(len(clean), *weights.shape)
+    components_of = _components(dims)
     moves = graph.moves() if graph.engine is not None else None
     now, ahead, runs = clean, LEAST, 0
 
@@ -167,10 +167,10 @@ def _search(
         s, r = cells[item[0]]
         change = rise(value, now)
         if tried[s, r] and keeps(float(change.double().mean())):
-            found[:, s, r] = change
+            changes[:, s, r] = change
             return True
         for i in item:
-            kept[cells[i]] = 0.0
+            weights[cells[i]] = 0.0
         now = value
         return False
 
@@ -178,8 +178,8 @@ def _search(
         for layer, columns in _steps(cells, dims):
             queue: list[Item] = []
             for r, column in columns.items():
-                if r < kept.shape[1] - 1 and not any(kept[c].any() for c in own[r]):
-                    kept[:, r] = 0.0  # nothing reads it any more
+                if r < weights.shape[1] - 1 and not any(weights[c].any() for c in components_of[r]):
+                    weights[:, r] = 0.0  # nothing reads it any more
                     bar.update(len(column))
                 else:
                     rest = [i for i in column if not tried[cells[i]]]
@@ -190,7 +190,7 @@ def _search(
                 answers = (
                     values[some[0][0]][None]
                     if known
-                    else _runs(graph, kept, cells, some, layer, moves)
+                    else _runs(graph, weights, cells, some, layer, moves)
                 )
                 taken, stays = 0, False
                 while taken < len(some) and not stays:
@@ -203,20 +203,20 @@ def _search(
                     runs += len(some)
                     ahead = min(MOST, max(LEAST, 2 * taken))
                 queue = queue[taken:]
-                bar.set_postfix(kept=int((found != 0).any(0).sum()), refresh=False)
-    return found, runs
+                bar.set_postfix(kept=int((changes != 0).any(0).sum()), refresh=False)
+    return changes, runs
 
 
 def _runs(
     graph: edges.Edges,
-    kept: Tensor,
+    weights: Tensor,
     cells: list[tuple[int, int]],
     items: list[Item],
     layer: int,
     moves: Any,
 ) -> Tensor:
     """The measure [row batch] with the first 1, 2, ... items cut."""
-    rows = kept.repeat(len(items), 1, 1)
+    rows = weights.repeat(len(items), 1, 1)
     for number, item in enumerate(items):
         for i in item:
             rows[(slice(number, None), *cells[i])] = 0.0

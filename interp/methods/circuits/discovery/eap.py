@@ -45,9 +45,9 @@ def eap(
     started = time.perf_counter()
     metric = metric_of(task, metric)
     graph = edges.edges_on(model, task, metric, by=by, backend=backend)
-    found = graph.slopes([None])
+    scores = graph.slopes([None])
     return edges.edge_scores(
-        found,
+        scores,
         model,
         task,
         f"EAP of {metric.name}",

@@ -52,8 +52,8 @@ def eap_ig(
     metric = metric_of(task, metric)
     graph = edges.edges_on(model, task, metric, by=by, backend=backend)
     points = [k / steps for k in range(steps)]
-    found = graph.slopes(points) if at == "inputs" else graph.slopes_at_activations(points)
-    said = sweep.provenance(
+    scores = graph.slopes(points) if at == "inputs" else graph.slopes_at_activations(points)
+    metadata = sweep.provenance(
         model,
         task,
         "eap_ig",
@@ -65,5 +65,5 @@ def eap_ig(
         backend=graph.backend,
     )
     return edges.edge_scores(
-        found, model, task, f"EAP-IG of {metric.name}", metric.unit, said, examples
+        scores, model, task, f"EAP-IG of {metric.name}", metric.unit, metadata, examples
     )

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp import engine as lean
+from interp import engine
 from interp._types import Model
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
@@ -67,37 +67,37 @@ def edge_pruning(
     if graph.engine is None:
         raise ValueError(
             "edge_pruning learns by gradients through the lean engine, which cannot run this model "
-            f"({lean.why_not(model) or 'hooks were asked for'}): try method='eap_ig'"
+            f"({engine.why_not(model) or 'hooks were asked for'}): try method='eap_ig'"
         )
-    there = edges.edge_mask(graph.dims)
-    logits, losses = _learn(graph, there, share, steps, lr, seed)
-    found = torch.zeros(1, *there.shape, dtype=torch.float64)
-    found[0, there] = keep_probability(logits.double())
-    said = dict(
+    is_edge = edges.edge_mask(graph.dims)
+    logits, losses = _learn(graph, is_edge, share, steps, lr, seed)
+    scores = torch.zeros(1, *is_edge.shape, dtype=torch.float64)
+    scores[0, is_edge] = keep_probability(logits.double())
+    options = dict(
         metric=metric.name,
         by=by,
         share=share,
         steps=steps,
         lr=lr,
         loss=losses[-1],
-        kept=float(found[0, there].mean()),
+        kept=float(scores[0, is_edge].mean()),
         backend=graph.backend,
     )
-    metadata = sweep.provenance(model, task, "edge_pruning", started, **said) | {"seed": seed}
+    metadata = sweep.provenance(model, task, "edge_pruning", started, **options) | {"seed": seed}
     return edges.edge_scores(
-        found, model, task, "probability of being kept", "probability", metadata, False
+        scores, model, task, "probability of being kept", "probability", metadata, False
     )
 
 
 def _learn(
-    graph: edges.Edges, there: Tensor, share: float, steps: int, lr: float, seed: int
+    graph: edges.Edges, is_edge: Tensor, share: float, steps: int, lr: float, seed: int
 ) -> tuple[Float[Tensor, "edge"], list[float]]:
     """The mask logits after all steps, and the distance from the clean run at each."""
     draw = torch.Generator().manual_seed(seed)
     losses = []
     with torch.inference_mode(False), torch.enable_grad():
-        clean = graph.cut(there.float()[None], bar=False).detach()
-        logits = torch.full((int(there.sum()),), START).requires_grad_(True)
+        clean = graph.cut(is_edge.float()[None], bar=False).detach()
+        logits = torch.full((int(is_edge.sum()),), START).requires_grad_(True)
         pull = torch.zeros(2, requires_grad=True)  # the multipliers of the gap and of its square
         descent, ascent = (
             torch.optim.Adam([logits], lr=lr),
@@ -105,8 +105,8 @@ def _learn(
         )
         for step in sweep.progress(range(steps), "masks"):
             target = 1 + (share - 1) * min(1.0, (step + 1) / (RAMP * steps))
-            weights = torch.zeros(there.shape).masked_scatter(
-                there, _masks(logits, draw)
+            weights = torch.zeros(is_edge.shape).masked_scatter(
+                is_edge, _masks(logits, draw)
             )  # on the CPU
             distance = (graph.cut(weights[None], bar=False) - clean).abs().mean()
             gap = keep_probability(logits).mean() - target

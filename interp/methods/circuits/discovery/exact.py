@@ -38,20 +38,20 @@ def exact(
     started = time.perf_counter()
     metric = metric_of(task, metric)
     graph = edges.edges_on(model, task, metric, by=by, backend=backend)
-    there = edges.edge_mask(graph.dims)
-    full = torch.ones(there.shape)
+    is_edge = edges.edge_mask(graph.dims)
+    full = torch.ones(is_edge.shape)
     clean = graph.cut(full[None])[0]
-    found = clean.new_zeros(len(task), *there.shape)
-    each = there.nonzero().tolist()
+    effects = clean.new_zeros(len(task), *is_edge.shape)
+    each = is_edge.nonzero().tolist()
     for lo in sweep.progress(range(0, len(each), 256), "every edge cut"):
         some = each[lo : lo + 256]
         rows = full.repeat(len(some), 1, 1)
         for i, (s, r) in enumerate(some):
             rows[i, s, r] = 0.0
         for (s, r), value in zip(some, graph.cut(rows, bar=False)):
-            found[:, s, r] = clean - value
+            effects[:, s, r] = clean - value
     return edges.edge_scores(
-        found,
+        effects,
         model,
         task,
         f"exact edge effect on {metric.name}",

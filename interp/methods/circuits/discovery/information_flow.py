@@ -50,14 +50,14 @@ def information_flow(model: Model, task: Any, *, examples: bool = False) -> Resu
     keep = [*map(str, senders), *streams, *inside, "logits.in"]
 
     def walk(part: Task) -> Tensor:
-        seen = run(model, part.clean, keep=keep, last_only=True).kept
-        return _walk(model, dims, senders, receivers, seen).movedim(0, -1)
+        cache = run(model, part.clean, keep=keep, last_only=True).kept
+        return _walk(model, dims, senders, receivers, cache).movedim(0, -1)
 
     with torch.no_grad():
-        found = joined(task, walk, once=True).movedim(-1, 0)
+        scores = joined(task, walk, once=True).movedim(-1, 0)
     metadata = sweep.provenance(model, task, "information_flow", started, backend="hooks")
     return edges.edge_scores(
-        found, model, task, "information flow", "share of the content", metadata, examples
+        scores, model, task, "information flow", "share of the content", metadata, examples
     )
 
 
@@ -66,12 +66,12 @@ def _walk(
     dims: bridge.Dims,
     senders: list[Site],
     receivers: list[Site],
-    seen: dict[str, Tensor],
+    cache: dict[str, Tensor],
 ) -> Float[Tensor, "batch sender receiver"]:
     """Every edge's score, receiver by receiver from the logits back."""
-    writes = torch.stack([seen[str(s)] for s in senders])
+    writes = torch.stack([cache[str(s)] for s in senders])
     _, n, length, _ = writes.shape
-    row, found = (
+    row, scores = (
         {str(s): i for i, s in enumerate(senders)},
         writes.new_zeros(n, len(senders), len(receivers)),
     )
@@ -82,23 +82,23 @@ def _walk(
         if receiver.family == "head" or receiver.part == "k_in":
             continue  # queries and keys
         stream = f"resid_pre.{receiver.layer}" if receiver.family == "kv" else str(receiver)
-        own = writes.new_zeros(n, length)
+        receiver_relevance = writes.new_zeros(n, length)
         if receiver.family == "logits":
-            own[:, -1] = 1.0
+            receiver_relevance[:, -1] = 1.0
         elif receiver.family == "mlp":
-            own = relevance[row[f"mlp.{receiver.layer}"]]
+            receiver_relevance = relevance[row[f"mlp.{receiver.layer}"]]
         else:
-            own = sum(
-                _to_sources(model, head, receiver, seen, relevance[row[str(head)]])
+            receiver_relevance = sum(
+                _to_sources(model, head, receiver, cache, relevance[row[str(head)]])
                 for head in sites.feeds(receiver, dims)
             )
         if stream not in shares:
             count = sum(sites.precedes(s, receiver, dims) for s in senders)
-            shares = {stream: contributions(writes[:count], seen[stream])}
-        passed = shares[stream] * own
+            shares = {stream: contributions(writes[:count], cache[stream])}
+        passed = shares[stream] * receiver_relevance
         relevance[: len(passed)] += passed
-        found[:, : len(passed), number] = passed.sum(-1).T
-    return found
+        scores[:, : len(passed), number] = passed.sum(-1).T
+    return scores
 
 
 def contributions(
@@ -118,14 +118,14 @@ def _to_sources(
     model: Model,
     head: Site,
     kv: Site,
-    seen: dict[str, Tensor],
+    cache: dict[str, Tensor],
     relevance: Float[Tensor, "batch dest"],
 ) -> Float[Tensor, "batch src"]:
     """A head's relevance, handed to its values by the share of each token in what the head writes."""
-    pattern = seen["L*H*.pattern"][head.layer, head.index]  # batch dest src
-    values = seen["L*KV*.v"][kv.layer, kv.index]  # batch src d_head
+    pattern = cache["L*H*.pattern"][head.layer, head.index]  # batch dest src
+    values = cache["L*KV*.v"][kv.layer, kv.index]  # batch src d_head
     W_O = bridge.head_matrix(model, head.layer)
-    tokens, write = values @ W_O[head.index], seen[str(head)]
+    tokens, write = values @ W_O[head.index], cache[str(head)]
     handed = []
     for prompt in range(len(tokens)):  # one at a time: the parts are pos x pos vectors
         parts = pattern[prompt].T[..., None] * tokens[prompt][:, None]  # src dest d_model

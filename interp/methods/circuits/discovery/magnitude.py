@@ -52,17 +52,23 @@ def magnitude(
         Axes: sender, receiver (NaN: no edge).
     """
     started = time.perf_counter()
-    ran = []
+    backend_used = []
 
     def one(part: Task) -> Tensor:
         graph = edges.Edges(model, part, NOTHING, by=by, backend=backend)
-        ran.append(graph.backend)
+        backend_used.append(graph.backend)
         return _moved(model, part, graph).movedim(0, -1)
 
-    found = joined(task, one, once=True).movedim(-1, 0)
-    metadata = sweep.provenance(model, task, "magnitude", started, by=by, backend=ran[0])
+    scores = joined(task, one, once=True).movedim(-1, 0)
+    metadata = sweep.provenance(model, task, "magnitude", started, by=by, backend=backend_used[0])
     return edges.edge_scores(
-        found, model, task, "move of the receiver's input", "share of the input", metadata, examples
+        scores,
+        model,
+        task,
+        "move of the receiver's input",
+        "share of the input",
+        metadata,
+        examples,
     )
 
 
@@ -74,7 +80,7 @@ def _moved(model: Any, task: Task, graph: edges.Edges) -> Float[Tensor, "batch s
         for layer in range(graph.dims.n_layers)
         for f in ("resid_pre", "mlp")
     ]
-    found = torch.zeros(len(task), *edges.edge_mask(graph.dims).shape, device=moves.device)
+    scores = torch.zeros(len(task), *edges.edge_mask(graph.dims).shape, device=moves.device)
     with torch.no_grad():
         read = {
             name: x[:, first:]
@@ -82,22 +88,22 @@ def _moved(model: Any, task: Task, graph: edges.Edges) -> Float[Tensor, "batch s
                 model, task.clean, keep=[*names, "logits.in"], last_only=True
             ).kept.items()
         }
-        for columns, x, count, own in sweep.progress(
+        for columns, x, count, transform in sweep.progress(
             list(_reads(model, graph.dims, read)), "moves of inputs"
         ):
             last = x.shape[1] == 1
-            clean = own(x)  # batch pos receiver d
+            clean = transform(x)  # batch pos receiver d
             for lo in range(0, count, SENDERS):
                 m = (
                     moves[lo : min(lo + SENDERS, count), :, -1:]
                     if last
                     else moves[lo : min(lo + SENDERS, count)]
                 )
-                moved = (own(x - m) - clean).pow(2).sum((2, 4)).sqrt() / clean.pow(2).sum(
+                moved = (transform(x - m) - clean).pow(2).sum((2, 4)).sqrt() / clean.pow(2).sum(
                     (1, 3)
                 ).sqrt()
-                found[:, lo : lo + len(m), columns] = moved.transpose(0, 1)
-    return found
+                scores[:, lo : lo + len(m), columns] = moved.transpose(0, 1)
+    return scores
 
 
 def _reads(
@@ -139,7 +145,7 @@ def _reads(
 
 
 def _projected(model: Model, part: str, layer: int) -> Callable[[Tensor], Tensor]:
-    def own(x: Tensor) -> Tensor:
+    def project(x: Tensor) -> Tensor:
         return bridge.reader(model, part, layer, x, slice(None))
 
-    return own
+    return project

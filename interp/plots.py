@@ -43,6 +43,15 @@ PLACED = (
     "false positive rate",
 )  # of these, the axes whose labels are the places, so that steps may differ
 MISSING, MOST_PANELS = "#bbbbbb", 12
+MOST_BARS, MOST_CELLS, STRONGEST = 60, 12_000, 20  # beyond these only the strongest cells are drawn
+NAMED = 3  # cells of a map that carry their address
+WIDTHS = {"column": 3.25, "page": 6.75}  # inches, of the usual conference templates
+PAPER = {  # text stays text: Type 42 fonts in PDF, which IEEE and ACM ask for
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "interp",
+}
 TICK, LABEL, TITLE = 8, 9, 10  # points; at 90 dots an inch the smallest letters are ten pixels high
 
 
@@ -77,6 +86,44 @@ def kind(dims: Sequence[str], coords: Mapping[str, Sequence]) -> str:
     return "map" if len(dims) == 2 else "panels"
 
 
+def crowded(dims: Sequence[str], coords: Mapping[str, Sequence]) -> bool:
+    """Whether a picture of all cells could not be read, so that the strongest cells are drawn.
+
+    That is so for four axes, too many panels, the edges of a model, a few thousand neurons, and a
+    long narrow map.
+
+    Example:
+        >>> crowded(["layer", "neuron"], {"layer": range(30), "neuron": range(1536)})
+        True
+    """
+    sizes = [len(coords[d]) for d in dims]
+    cells = int(np.prod(sizes, dtype=np.int64))
+    if len(dims) > 3:
+        return True
+    if len(dims) == 3:
+        return sizes[0] > MOST_PANELS
+    if len(dims) == 1:
+        return kind(dims, coords) == "bars" and cells > MOST_BARS
+    edges = tuple(dims) == ("sender", "receiver") and cells > 400
+    narrow = len(dims) == 2 and min(sizes) <= 2 and max(sizes) > MOST_BARS
+    return edges or cells > MOST_CELLS or (narrow and kind(dims, coords) == "map")
+
+
+def strongest(picture: Mapping[str, Any], n: int = STRONGEST) -> dict[str, Any]:
+    """The picture of the n cells with the largest values in size, as bars with their names."""
+    values = np.ravel(np.asarray(picture["values"], dtype=float))
+    order = [i for i in np.argsort(-np.abs(values), kind="stable") if np.isfinite(values[i])][:n]
+    interval = picture.get("interval")
+    return dict(
+        picture,
+        values=values[order],
+        dims=("strongest",),
+        coords={"strongest": [picture["labels"][i] for i in order]},
+        title=f"{picture['title']}: the {len(order)} strongest of {values.size:,}",
+        interval=None if interval is None else tuple(np.ravel(end)[order] for end in interval),
+    )
+
+
 def draw(
     picture: Mapping[str, Any],
     ax: Any = None,
@@ -85,6 +132,7 @@ def draw(
     title: str | None = None,
     centred: bool | None = None,
     figure: Any = None,
+    figsize: tuple[float, float] | None = None,
 ) -> Any:
     """The Axes with a picture of labelled values, chosen by their axes (`kind`); an array of Axes
     for panels.
@@ -93,7 +141,12 @@ def draw(
         picture: Values, dims, coords, title, unit, interval (low, high or None). marks outlines
             cells of a map: {"name mover": [(23, 3)]}, by label in the order of dims. figure is
             drawn into when there is no ax.
+        figsize: Inches of a new figure.
     """
+    if figsize is not None and ax is None and figure is None:
+        import matplotlib.pyplot as plt
+
+        figure = plt.figure(figsize=figsize, dpi=DPI, layout="constrained")
     dims = tuple(picture["dims"])
     picture = {**picture, "title": picture["title"] if title is None else title}
     if len(dims) == 0:
@@ -122,13 +175,15 @@ def draw(
             )
         return _panels(picture, marks or {}, centred, figure)
     if ax is None:
-        ax = figure.subplots() if figure is not None else _new(*_size(picture))
+        ax = figure.subplots() if figure is not None else _new(*size_of(picture))
     if what == "map":
         return _one_map(picture, ax, marks or {}, centred)
     said = dict(
         title=picture["title"], unit=picture["unit"], interval=picture.get("interval"), ax=ax
     )
     labels = picture["coords"][dims[-1]]
+    if dims == ("strongest",):
+        return strongest_bars(picture["values"], labels, **said)
     if what == "bars":
         return bars(picture["values"], labels, **said)
     names = [str(x) for x in picture["coords"][dims[0]]] if len(dims) == 2 else None
@@ -145,13 +200,114 @@ def draw(
 
 def png(picture: Mapping[str, Any], **options: Any) -> bytes:
     """The picture as PNG bytes, drawn without pyplot (safe in a widget's callback)."""
+    return _png(_drawn(picture, **options))
+
+
+def _drawn(picture: Mapping[str, Any], **options: Any) -> Any:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=_size(picture), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=size_of(picture), dpi=DPI, layout="constrained")
     draw(picture, figure=figure, **options)
+    return figure
+
+
+def _png(figure: Any, box: Any = "tight") -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", bbox_inches="tight", metadata={"Software": None})
+    figure.savefig(buffer, format="png", bbox_inches=box, metadata={"Software": None})
     return buffer.getvalue()
+
+
+# A dark JupyterLab turns the picture's white to black and keeps its hues.
+STYLE = (
+    "<style>body[data-jp-theme-light=false] .interp-picture img"
+    "{filter:invert(.9) hue-rotate(180deg)}"
+    ".interp-picture{position:relative;display:inline-block;max-width:100%}"
+    ".interp-picture img{display:block;max-width:100%}"
+    ".interp-picture i{position:absolute}.interp-picture i:hover{outline:1.5px solid #f80}</style>"
+)
+
+
+def html(picture: Mapping[str, Any], alt: str = "") -> str:
+    """The picture for a notebook: a PNG, over it a layer that says a cell's name and value where
+    the pointer is, and a rule that turns it dark with JupyterLab's theme.
+    """
+    from base64 import b64encode
+    from html import escape
+
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure = _drawn(picture)
+    FigureCanvasAgg(figure).draw()  # places everything, so that its box is known
+    box = figure.get_tightbbox().padded(0.08)  # inches
+    image = b64encode(_png(figure, box)).decode()
+    spots = "".join(
+        f'<i style="left:{left:.2%};top:{top:.2%};width:{wide:.2%};height:{tall:.2%}"'
+        f' title="{escape(text)}"></i>'
+        for left, top, wide, tall, text in _spots(picture, figure, box)
+    )
+    return (
+        f'{STYLE}<div class="interp-picture"><img alt="{escape(alt)}"'
+        f' src="data:image/png;base64,{image}">{spots}</div>'
+    )
+
+
+def _spots(
+    picture: Mapping[str, Any], figure: Any, box: Any
+) -> list[tuple[float, float, float, float, str]]:
+    """(left, top, width, height) of each cell as shares of the picture, and what to say there."""
+    dims, labels = tuple(picture["dims"]), picture.get("labels")
+    values = np.asarray(picture["values"], dtype=float)
+    if dims == ("strongest",):
+        labels = picture["coords"]["strongest"]
+    if labels is None or len(dims) > 2 or values.size > 1500:
+        return []
+    ax, unit = figure.axes[0], picture["unit"]
+    names = np.reshape(np.asarray(labels, dtype=object), values.shape)
+    what = kind(dims, picture["coords"]) if dims != ("strongest",) else "strongest"
+    if what == "map" and dims == ("layer", "head"):
+        names, values = names.T, values.T
+    places = []  # (x0, x1, y0, y1) in data, name, value
+    (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
+    for index, name in np.ndenumerate(names):
+        if what == "map":
+            row, col = index
+            at = (col - 0.5, col + 0.5, row - 0.5, row + 0.5)
+        elif what == "strongest":
+            at = (x0, x1, index[0] - 0.5, index[0] + 0.5)
+        elif what == "bars":
+            at = (index[0] - 0.5, index[0] + 0.5, y0, y1)
+        else:
+            return []
+        places.append((at, f"{name}: {values[index]:.4g} {unit}"))
+    out = []
+    for (left, right, low, high), text in places:
+        corners = ax.transData.transform([(left, low), (right, high)]) / figure.dpi
+        (a, b), (c, d) = corners.min(0), corners.max(0)
+        out.append(
+            (
+                (a - box.x0) / box.width,
+                (box.y1 - d) / box.height,
+                (c - a) / box.width,
+                (d - b) / box.height,
+                text,
+            )
+        )
+    return out
+
+
+class Panels(np.ndarray):
+    """The Axes of a picture of several panels; as the last line of a cell it prints nothing."""
+
+    def _ipython_display_(self) -> None:
+        return None
+
+
+def quiet(axes: Any) -> Any:
+    """The Axes themselves, which print nothing above their figure as the last line of a cell."""
+    if isinstance(axes, np.ndarray):
+        return axes.view(Panels)
+    axes._ipython_display_ = lambda: None
+    return axes
 
 
 def heatmap(
@@ -176,7 +332,8 @@ def heatmap(
     Up to 24 cells also carry their numbers.
 
     Example:
-        >>> heatmap(values, range(9), range(30), row_name="head", col_name="layer", title="effect", unit="logits")
+        >>> names = dict(row_name="head", col_name="layer", title="effect", unit="logits")
+        >>> heatmap(values, range(9), range(30), **names)
 
     Args:
         marks: {"name mover": [(3, 23)]}, cells as (row label, column label).
@@ -324,6 +481,31 @@ def bars(
     return ax
 
 
+def strongest_bars(
+    values: Numbers,
+    labels: Sequence,
+    *,
+    title: str,
+    unit: str,
+    interval: Numbers = None,
+    ax: Any = None,
+) -> Any:
+    """The Axes with a lying bar for each name, the first on top, and its 95 % interval."""
+    ax = _new(6.5, 0.24 * len(labels) + 1) if ax is None else ax
+    at, values = np.arange(len(labels)), np.asarray(values, dtype=float)
+    ax.barh(at, values, color=["#0072b2" if v >= 0 else "#d55e00" for v in values], height=0.7)
+    if interval is not None:
+        low, high = (np.asarray(end, dtype=float) for end in interval)
+        ax.hlines(at, low, high, color="#333333", linewidth=1, label="95 % interval")
+        ax.legend(fontsize=TICK, frameon=False)
+    ax.set_yticks(at, [str(label) for label in labels], fontsize=TICK, parse_math=False)
+    ax.invert_yaxis()
+    ax.axvline(0, color="#888888", linewidth=0.7)
+    _plain(ax, title)
+    ax.set_xlabel(unit)
+    return ax
+
+
 def scatter(
     x: Numbers,
     y: Numbers,
@@ -376,6 +558,8 @@ def _name_points(ax: Any, points: Sequence[tuple[str, float, float]]) -> None:
     """Names beside their points, each on the first of six sides where it meets no earlier name;
     without room, none.
     """
+    from matplotlib.patheffects import withStroke
+
     taken: list[tuple[float, float, float, float]] = []
     for name, x, y in points:
         # in points (1/72 inch), as far as is known before drawing: a letter is about 0.65 of its
@@ -396,7 +580,13 @@ def _name_points(ax: Any, points: Sequence[tuple[str, float, float]]) -> None:
             ):
                 taken.append(box)
                 ax.annotate(
-                    name, (x, y), fontsize=TICK, xytext=(right, up), textcoords="offset points"
+                    name,
+                    (x, y),
+                    fontsize=TICK,
+                    xytext=(right, up),
+                    textcoords="offset points",
+                    parse_math=False,
+                    path_effects=[withStroke(linewidth=2, foreground="white")],
                 )
                 break
 
@@ -408,16 +598,19 @@ def _one_map(
     there.
     """
     dims, values = tuple(picture["dims"]), np.asarray(picture["values"], dtype=float)
+    names = picture.get("labels")
+    names = None if names is None else np.reshape(np.asarray(names, dtype=object), values.shape)
     if dims == ("layer", "head"):
         dims, values = dims[::-1], values.T
+        names = None if names is None else names.T
         marks = {name: [cell[::-1] for cell in cells] for name, cells in marks.items()}
     rows, cols = (picture["coords"][d] for d in dims)
-    names = dict(row_name=_axis_name(dims[0], rows), col_name=_axis_name(dims[1], cols))
-    return heatmap(
+    axes = dict(row_name=_axis_name(dims[0], rows), col_name=_axis_name(dims[1], cols))
+    ax = heatmap(
         values,
         rows,
         cols,
-        **names,
+        **axes,
         title=picture["title"],
         unit=picture["unit"],
         centred=centred,
@@ -426,6 +619,16 @@ def _one_map(
         upward=dims[0] == "layer",
         **shared,
     )
+    if names is not None and not marks and values.size > 24 and "dest" not in dims:
+        _name_cells(ax, values, names)
+    return ax
+
+
+def _name_cells(ax: Any, values: np.ndarray, names: np.ndarray) -> None:
+    """The addresses of the largest cells, beside them."""
+    order = [i for i in np.argsort(-np.abs(values), axis=None) if abs(values.flat[i]) > 0]
+    cells = [np.unravel_index(i, values.shape) for i in order[:NAMED]]
+    _name_points(ax, [(str(names[cell]), float(cell[1]), float(cell[0])) for cell in cells])
 
 
 def _panels(picture: Mapping[str, Any], marks: Mapping, centred: bool | None, figure: Any) -> Any:
@@ -442,14 +645,14 @@ def _panels(picture: Mapping[str, Any], marks: Mapping, centred: bool | None, fi
     if figure is None:
         import matplotlib.pyplot as plt
 
-        figure = plt.figure(figsize=_size(picture), dpi=DPI, layout="constrained")
+        figure = plt.figure(figsize=size_of(picture), dpi=DPI, layout="constrained")
     wide = _columns(picture)
     axes = figure.subplots(-(-len(names) // wide), wide, squeeze=False).ravel()
     finite = values[np.isfinite(values)]
     centred = bool(len(finite) and finite.min() < 0) if centred is None else centred
     limit = float(np.abs(finite).max(initial=0)) or 1.0
     for ax, name, part in zip(axes, names, values):
-        panel = dict(picture, values=part, dims=rest, title=str(name))
+        panel = dict(picture, values=part, dims=rest, title=str(name), labels=None)
         here = {k: [tuple(c[1:]) for c in cells if c[0] == name] for k, cells in marks.items()}
         _one_map(panel, ax, {k: v for k, v in here.items() if v}, centred, limit=limit, bar=False)
     _bar(figure, axes[0].images[0], list(axes), picture["unit"])
@@ -471,16 +674,19 @@ def _columns(picture: Mapping[str, Any]) -> int:
     return max(
         1,
         min(
-            len(picture["coords"][first]), int(13 // _size(dict(picture, dims=rest, maps=True))[0])
+            len(picture["coords"][first]),
+            int(13 // size_of(dict(picture, dims=rest, maps=True))[0]),
         ),
     )
 
 
-def _size(picture: Mapping[str, Any]) -> tuple[float, float]:
+def size_of(picture: Mapping[str, Any]) -> tuple[float, float]:
     """Inches that give every cell and every tick label room, within a notebook's width."""
     dims, labels = tuple(picture["dims"]), picture["coords"]
+    if dims == ("strongest",):
+        return (7.5, 0.24 * len(labels["strongest"]) + 1)
     if len(dims) == 3:
-        one, wide = _size(dict(picture, dims=dims[1:], maps=True)), _columns(picture)
+        one, wide = size_of(dict(picture, dims=dims[1:], maps=True)), _columns(picture)
         return (min(12, one[0] * wide + 0.6), one[1] * -(-len(labels[dims[0]]) // wide) + 0.4)
     sizes = [len(labels[d]) for d in dims]
     longest = [max((len(str(x)) for x in labels[d]), default=1) for d in dims]

@@ -3,7 +3,6 @@ themselves.
 """
 
 import json
-from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
@@ -118,7 +117,7 @@ class Result:
         Example:
             >>> effect.sel(layer=10)                 # heads of layer 10
             >>> effect.sel(layer=[8, 9], head=3)
-            >>> effect.sel(pos="END")                # a position by its name, its number or its whole label
+            >>> effect.sel(pos="END")                # a position by name, number or label
         """
         out = self
         for dim, label in wanted.items():
@@ -211,7 +210,7 @@ class Result:
         return replace(self, values=self.values - other.values, name=name, examples=examples)
 
     def __rsub__(self, number: float) -> "Result":
-        """A number less each cell, in the same unit: `1 - fraction` is the share that is missing."""
+        """A number minus each cell, in the same unit: `1 - fraction` is the missing share."""
         examples = None if self.examples is None else number - self.examples
         return replace(
             self,
@@ -255,11 +254,52 @@ class Result:
             ", ".join(named.values()) if words else " ".join(f"{d}={v}" for d, v in named.items())
         ) or self.name
 
-    def to_frame(self) -> Any:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The values: `np.asarray(result)`."""
+        return np.array(self.values, dtype=dtype, copy=True if copy is None else copy)
+
+    def to_csv(self, path: str | Path, examples: bool = False) -> Path:
+        """The path of the CSV file with `to_frame`'s rows.
+
+        Example:
+            >>> interp.patch(model, task, "L*H*").to_csv("heads.csv")
+        """
+        return _store.write_text(Path(path), self.to_frame(examples).to_csv(index=False))
+
+    def to_xarray(self) -> Any:
+        """An xarray DataArray with the same axes and labels; the examples as a last axis "example",
+        where there are any. Needs xarray: pip install xarray.
+        """
+        try:
+            import xarray
+        except ImportError as error:
+            raise ImportError("to_xarray needs xarray: pip install xarray") from error
+        attrs = {"unit": self.unit}
+        if self.examples is None:
+            return xarray.DataArray(self.values, self.coords, self.dims, self.name, attrs)
+        return xarray.DataArray(
+            self.examples, self.coords, (*self.dims, "example"), self.name, attrs
+        )
+
+    def to_frame(self, examples: bool = False) -> Any:
         """A pandas DataFrame with a row per cell: its label, its coordinates, the value, and the
         interval if any.
+
+        Args:
+            examples: A row for each cell and example instead, with the column "example".
         """
         import pandas as pd
+
+        if examples:
+            if self.examples is None:
+                raise ValueError(f"{self.name!r} kept no examples: to_frame() has its values")
+            frame = self.to_frame()[["site", *self.dims]]
+            n = self.examples.shape[-1]
+            frame = frame.loc[frame.index.repeat(n)].reset_index(drop=True)
+            frame["example"] = np.tile(np.arange(n), self.values.size)
+            frame[self.name] = self.examples.ravel()
+            frame.attrs["unit"] = self.unit
+            return frame
 
         cells = list(product(*(self.coords[d] for d in self.dims)))
         frame = (
@@ -291,7 +331,7 @@ class Result:
         )
 
     def table(self) -> "Top":
-        """Every cell in order, with its interval: for a few numbers that are better read than seen."""
+        """Every cell in order, with its interval: for a few numbers that are better read."""
         return self._rows(
             [i for i in range(self.values.size) if not np.isnan(self.values.ravel()[i])]
         )
@@ -331,11 +371,71 @@ class Result:
                 return [self.cells([c])[0] if isinstance(c, str) else tuple(c) for c in cells]
 
             options["marks"] = {name: by_label(cells) for name, cells in options["marks"].items()}
-        return plots.draw(self._picture(), ax=ax, **options)
+        picture = self._picture(whole=bool(options.get("marks")))
+        return plots.quiet(plots.draw(picture, ax=ax, **options))
 
-    def _picture(self) -> dict[str, Any]:
+    def savefig(
+        self,
+        path: str | Path,
+        *,
+        width: str | float = "column",
+        height: float | None = None,
+        **options: Any,
+    ) -> Path:
+        """The path of the figure, written for a paper: vector text (Type 42 fonts in a PDF), at a
+        column's or a page's width.
+
+        Example:
+            >>> interp.patch(model, task, "L*H*").savefig("heads.pdf")
+            >>> result.savefig("map.svg", width="page", title="Which heads bring the answer back?")
+
+        Args:
+            path: A .pdf, .svg, .eps or .png file.
+            width: "column" (3.25 inches), "page" (6.75), or inches.
+            height: Inches; chosen by the picture if None.
+            options: Of `plot`.
+
+        Raises:
+            ValueError: If the width is none of these.
+        """
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+
         from interp import plots
 
+        if isinstance(width, str) and width not in plots.WIDTHS:
+            raise unknown("width", width, plots.WIDTHS, "width='column', or inches")
+        inches = plots.WIDTHS[width] if isinstance(width, str) else float(width)
+        picture = self._picture(whole=bool(options.get("marks")))
+        wide, tall = plots.size_of(picture)
+        with mpl.rc_context(plots.PAPER):
+            high = height or tall * max(0.6, inches / wide)
+            figure = Figure(figsize=(inches, high), layout="constrained")
+            plots.draw(picture, figure=figure, **options)
+            path = Path(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(path, dpi=300)
+        return path
+
+    def _picture(self, whole: bool = False) -> dict[str, Any]:
+        """What `plots.draw` takes; only the strongest cells where all could not be read."""
+        from interp import plots
+
+        if not whole and self.dims and plots.crowded(self.dims, self.coords):
+            flat = self.values.ravel()
+            order = np.argsort(-np.abs(flat), kind="stable")
+            order = [int(i) for i in order if not np.isnan(flat[i])][: plots.STRONGEST]
+            names = self.labels() if len(flat) < 5e6 else [str(i) for i in range(len(flat))]
+            if self.dims == ("sender", "receiver"):
+                names = [name.replace(", ", " → ") for name in names]
+            low = high = np.full(len(flat), np.nan)
+            if order and self.examples is not None and self.examples.shape[-1] > 1:
+                ends = bootstrap(self.examples.reshape(len(flat), -1)[order], 0.95, 1000, 0)
+                low, high = low.copy(), high.copy()
+                low[order], high[order] = ends
+            interval = None if np.isnan(low).all() else (low, high)
+            picture = dict(values=flat, title=self.name, unit=self.unit, interval=interval)
+            return plots.strongest(picture | dict(labels=names))
         interval = None
         has_spread = self.examples is not None and self.examples.shape[-1] > 1
         if has_spread and plots.kind(self.dims, self.coords) in (
@@ -355,6 +455,7 @@ class Result:
             title=title,
             unit=self.unit,
             interval=interval,
+            labels=self.labels() if self.values.size <= plots.MOST_CELLS else None,
         )
 
     def caption(self) -> str:
@@ -375,15 +476,13 @@ class Result:
         if "measure" in self.dims:  # each with a unit of its own: no one colour scale fits
             return f"<div>{self.table()._repr_html_()}{caption}</div>"
         try:
-            picture = b64encode(plots.png(self._picture())).decode()
+            picture = plots.html(self._picture(), self.name)
         except (
             plots.TooMuch
         ) as said:  # too many axes or panels: the largest cells, and how to choose some
-            return f"<div>{self.top(10)._repr_html_()}<div><small>{escape(str(said))}</small></div>{caption}</div>"
-        return (
-            f'<div><img alt="{escape(self.name)}"'
-            f' src="data:image/png;base64,{picture}">{caption}</div>'
-        )
+            note = f"<div><small>{escape(str(said))}</small></div>"
+            return f"<div>{self.top(10)._repr_html_()}{note}{caption}</div>"
+        return f"<div>{picture}{caption}</div>"
 
     def __repr__(self) -> str:
         if not self.dims:
@@ -399,7 +498,7 @@ class Result:
     # --- on disk ----------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> Path:
-        """The path of the .npz file the result was written to (at once or not at all; no pickle)."""
+        """The path of the .npz file that was written (at once or not at all; no pickle)."""
         path = _store.npz_path(path)
         arrays = {"values": self.values} | (
             {} if self.examples is None else {"examples": self.examples}

@@ -92,11 +92,47 @@ def test_drawing_into_given_axes_and_png_without_pyplot():
     assert one == two and one[:4] == b"\x89PNG" and plt.get_fignums() == before
 
 
-def test_too_much_for_one_picture_is_said():
-    with pytest.raises(ValueError, match=r"choose with \.sel"):
-        result(np.zeros((2, 2, 2, 2)), ("a", "b", "layer", "head")).plot()
-    with pytest.raises(ValueError, match="too many"):
-        result(np.zeros((13, 2, 2)), ("score", "layer", "head")).plot()
+def test_what_one_picture_cannot_hold_shows_its_strongest_cells():
+    values = np.zeros((13, 3, 4))
+    values[12, 1, 2], values[0, 0, 0] = -5, 3
+    for shape, dims in (((13, 3, 4), ("score", "layer", "head")), ((13, 3, 2, 2), "abcd")):
+        ax = result(values.reshape(shape), tuple(dims)).plot()
+        assert len(ax.patches) == 20 and f"the 20 strongest of {values.size}" in ax.get_title()
+        assert [bar.get_width() for bar in ax.patches[:2]] == [-5, 3]
+    edges = result(np.eye(30), ("sender", "receiver"))
+    assert (
+        plots.crowded(edges.dims, edges.coords) and "the 20 strongest" in edges.plot().get_title()
+    )
+    assert not plots.crowded(("layer", "head"), {"layer": range(30), "head": range(9)})
+
+
+def test_a_picture_on_the_page_says_each_cell_where_the_pointer_is():
+    page = result(np.arange(6.0).reshape(2, 3), ("layer", "head"))._repr_html_()
+    assert page.count("<i ") == 6 and 'title="L1H2: 5 logits"' in page
+    assert "data-jp-theme-light=false" in page  # dark with the theme
+
+
+def test_the_largest_cells_of_a_map_carry_their_address():
+    values = np.zeros((30, 9))
+    values[20, 0], values[3, 8] = 4, -2
+    texts = [t.get_text() for t in result(values, ("layer", "head")).plot().texts]
+    assert texts == ["L20H0", "L3H8"]
+
+
+def test_axes_print_nothing_above_their_figure():
+    one = result(np.zeros((3, 4)), ("layer", "head")).plot()
+    many = result(np.zeros((3, 4, 2)), ("score", "layer", "head")).plot()
+    assert one._ipython_display_() is None and many._ipython_display_() is None
+
+
+def test_a_figure_for_a_paper_has_vector_text_and_a_columns_width(tmp_path):
+    wide = result(np.arange(270.0).reshape(30, 9), ("layer", "head"))
+    pdf = wide.savefig(tmp_path / "map.pdf").read_bytes()
+    assert b"/Type3" not in pdf and b"/CIDFontType2" in pdf
+    svg = wide.savefig(tmp_path / "map.svg", width="page").read_text()
+    assert 'width="486pt"' in svg and ">layer</text>" in svg  # 6.75 inches of 72 points
+    with pytest.raises(ValueError, match="width='column'"):
+        wide.savefig(tmp_path / "map.pdf", width="colum")
 
 
 def test_points_far_out_are_named():

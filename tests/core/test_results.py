@@ -299,11 +299,7 @@ def test_what_is_too_large_to_draw_shows_its_largest_cells():
         {"pattern": "L*H*@*"},
     )
     page = wide._repr_html_()
-    assert (
-        "<img" not in page
-        and wide.top(1).labels[0] in page
-        and "choose some with .sel(layer=[...])" in page
-    )
+    assert wide.top(1).labels[0] in page and "the 20 strongest of 1,080" in wide.plot().get_title()
     none = Result(np.zeros(0), ("layer",), {"layer": []}, "effect", "logits")
     assert "no cells" in none._repr_html_()
 
@@ -362,3 +358,14 @@ def test_quantities_of_different_units_are_a_table_in_order():
     assert "base64" not in r._repr_html_() and r._repr_html_().index(
         "share right, clean"
     ) < r._repr_html_().index("logits, clean")
+
+
+def test_tables_and_arrays_of_a_result(result, tmp_path):
+    import pandas as pd
+
+    long = result.to_frame(examples=True)
+    assert len(long) == result.examples.size
+    means = long.groupby("site", sort=False)[result.name].mean()
+    np.testing.assert_allclose(means.to_numpy(), result.values.ravel())
+    assert pd.read_csv(result.to_csv(tmp_path / "r.csv")).shape == result.to_frame().shape
+    assert np.asarray(result).shape == result.values.shape

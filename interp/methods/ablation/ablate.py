@@ -45,24 +45,39 @@ def ablate(
     backend: str | None = None,
     resume: str | Path | None = None,
 ) -> Result:
-    """How much the clean run's metric changes when each site is ablated (negative: the site helps).
+    """Change of the clean run's metric when each site is ablated (negative: the site helps).
 
     Example:
         >>> ablate(model, task, "L*H*").top(5)                       # knock out each head
         >>> ablate(model, task, ["L23H3", "L17H4"], by="resample")   # these together: one number
 
     Args:
+        model: A loaded model.
+        task: A task, or prompts; their answers are then the model's own next tokens.
         where: A pattern (each site alone; its stars are the axes), a list (all of it at once: one
-            number), or a list of lists (a number each, on the axis "set").
-        by: "mean" = the position-wise mean over the reference prompts; "resample" = the value in
-            another reference prompt, drawn by seed; "scale" = times `factor`; "zero". Zero is far
+            number), or a list of lists (one number each, on the axis "set").
+        by: "mean": the position-wise mean over the reference prompts; "resample": the value in
+            another reference prompt, drawn by seed; "scale": times `factor`; "zero". Zero is far
             out of distribution in models whose first token carries a large norm: report mean or
             resample unless a paper used zero.
-        reference: Token ids [batch pos] of the task's length; by default the task's clean prompts.
-        backend: "engine" or "hooks" insists on one of two ways to the same numbers;
-            `metadata["backend"]` says which ran.
-        resume: A path.npz that keeps finished cells as they come: after an interruption the same
-            call goes on there. Unit: the metric's.
+        reference: Token ids [batch pos] of the task's length; the task's clean prompts if None. For
+            by="mean" also a list of prompts of any lengths: then the mean is over all their tokens,
+            with the first position apart.
+        factor: What by="scale" multiplies with.
+        metric: As in `patch`.
+        seed: Draws the prompts of by="resample".
+        backend: "engine" or "hooks"; None chooses. `metadata["backend"]` says which ran.
+        resume: A path.npz that stores finished cells: after an interruption the same call
+            continues.
+
+    Returns:
+        Ablated minus clean metric, in the metric's unit, one value per example kept.
+
+    Raises:
+        ValueError: If `by` is unknown, or the reference prompts do not fit.
+
+    Cost:
+        One partial forward pass per site or set.
 
     Reference:
         Wang et al. 2022 (arXiv 2211.00593) use the mean over prompts with other names.

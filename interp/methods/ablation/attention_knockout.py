@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from interp import engine
-from interp import sites
+from interp import engine, sites
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.edits import knock_out
@@ -45,33 +44,45 @@ def attention_knockout(
     unit: str = "metric",
     backend: str | None = None,
 ) -> Result:
-    """How much the clean run's metric changes when the tokens `at` may not attend to the tokens
-    `to`, window by window.
+    """Change of the clean run's metric when some tokens may not attend to others, window by window.
 
     Example:
-        >>> attention_knockout(model, task, "END", "SUBJECT", window=8, metric="prob", unit="relative").plot()
-        >>> attention_knockout(model, task, "END", {"subject": "SUBJECT", "relation": "1:SUBJECT-1", "first token": 0})
+        >>> cut = attention_knockout(model, task, "END", "SUBJECT", window=8, metric="prob")
+        >>> cut.plot()
+        >>> keys = {"subject": "SUBJECT", "relation": "1:SUBJECT-1", "first token": 0}
+        >>> attention_knockout(model, task, "END", keys)
 
     Args:
-        at, to: Token sets (the top of `interp/methods/token_sets.py` lists the words), here of
-            queries and of keys. A dictionary is several knock-outs, on the axis "set"; when both
-            are dictionaries they have the same names.
-        window: How many consecutive layers are cut together. The axis "layer" is the window's
-            centre: layers centre - window // 2 and on, as in the paper; at the ends a window has
-            fewer (`metadata["windows"]`: first, last).
-        every: A window at every so many layers, from layer 0 (3: centres 0, 3, 6, ...), where all
-            of them take too long.
-        heads: Only these, for example ["L20H0", "L21H*"]; windows without any of them are left out.
+        model: A loaded model.
+        task: A task, or prompts; their answers are then the model's own next tokens.
+        at: The tokens that may not look (queries), as a token set: see `token_set`. A dictionary of
+            token sets gives several knock-outs, on the axis "set".
+        to: The tokens that they may not look at (keys), in the same way; two dictionaries must have
+            the same names.
+        window: How many consecutive layers are blocked together. The axis "layer" is the window's
+            centre: layers from centre - window // 2; at the ends a window has fewer
+            (`metadata["windows"]`: first, last).
+        every: A window at every so many layers, from layer 0 (3: centres 0, 3, 6, ...).
+        heads: Only these are blocked, for example ["L20H0", "L21H*"]; windows without any of them
+            are left out.
+        metric: As in `patch`.
         unit: "metric", "fraction" or "relative", see `effect`.
-        backend: "engine" or "hooks" insists; `metadata["backend"]` says. The scores become minus
-            infinity, so the other keys of a row share its attention in proportion.
+        backend: "engine" or "hooks"; None chooses. `metadata["backend"]` says which ran.
+
+    Returns:
+        Blocked minus clean metric, axes (set,) layer, one value per example kept. The blocked
+        scores become minus infinity, so the other keys of a row share its attention in proportion.
 
     Raises:
-        ValueError: A set that is empty, keys that come after their queries, a query left with no
-            key at all.
+        ValueError: If a set is empty, the keys come after their queries, or a query is left without
+            any key.
+
+    Cost:
+        One partial forward pass per window and set.
 
     Reference:
-        Geva et al. 2023, arXiv 2304.14767.
+        Geva et al. 2023 (arXiv 2304.14767). They report the relative change of the answer's
+        probability: pass metric="prob" and unit="relative" for that.
     """
     started = time.perf_counter()
     check_unit(unit)

@@ -34,8 +34,7 @@ def greedy_ablation(
     resume: str | Path | None = None,
     **options: Any,
 ) -> Result:
-    """The joint effect of 1, 2, ... sites, each step adding the one that moves the metric most
-    beside those chosen.
+    """Joint effect of 1, 2, ... sites, each step adding the one that moves the metric most.
 
     Example:
         >>> order = greedy_ablation(model, task, "L*H*", steps=5)
@@ -43,19 +42,29 @@ def greedy_ablation(
         >>> order.plot()                      # the effect of all sites chosen up to there
 
     Args:
+        model: A loaded model.
+        task: A task, or prompts; their answers are then the model's own next tokens.
         where: The candidates, a pattern or a list of patterns.
+        steps: How many sites are chosen.
+        by: As in `ablate`.
         most: "harm" lowers the metric, "help" raises it.
-        keep_best: After the first step only this many candidates, the best alone, are tried again
-            (None: all). That is cheaper, and misses a site that matters only once its stand-in is
-            gone. by, metric and options (reference, factor, seed, way) are those of `ablate`, which
-            does every step.
-        resume: As in `ablate`, with a file for each step: greedy.npz gives greedy.0.npz,
-            greedy.1.npz, ... metadata: "alone" has each chosen site's effect by itself. Values are
-            the metric's change, and may turn back when no candidate moves it further. Unit: the
-            metric's.
+        keep_best: After the first step only this many candidates, the best by themselves, are tried
+            again (None: all). That is cheaper, and misses a site that matters only once its backup
+            is gone.
+        metric: As in `patch`.
+        resume: As in `ablate`, with one file per step: greedy.npz gives greedy.0.npz, greedy.1.npz,
+            ...
+        options: Those of `ablate` (reference, factor, seed, backend), which does every step.
+
+    Returns:
+        Change of the metric, axis "step", one value per example kept. It may turn back when no
+        candidate moves the metric further. `metadata["alone"]` has each chosen site's own effect.
 
     Raises:
-        ValueError: When candidates run out.
+        ValueError: If there are fewer candidates than steps.
+
+    Cost:
+        One sweep of `ablate` over the remaining candidates per step.
     """
     started = time.perf_counter()
     if most not in MOST:
@@ -121,21 +130,29 @@ def pairwise_ablation(
     metric: MetricLike = None,
     **options: Any,
 ) -> Result:
-    """The interaction of every two sites: the effect of ablating both, less the effects of each
-    alone.
-
-    Zero: the two add up. Negative, where each alone lowers the metric: together they are missed
-    more than the sum, so each stands in for the other (backup, redundancy). Positive: they share
-    one path, and cutting it twice costs no more than once. Symmetric; the diagonal is NaN, since a
-    site has no pair with itself (its effect alone is in `metadata["alone"]`).
+    """Interaction of every two sites: the effect of ablating both minus the effects of each alone.
 
     Example:
         >>> pairs = pairwise_ablation(model, task, ["L17H4", "L23H3", "L28H5"])
         >>> pairs.plot(); pairs.metadata["alone"]
 
     Args:
-        sites: A list of patterns. by, metric and options (reference, factor, seed, way, resume) are
-            those of `ablate`, which runs all of it as one sweep. Unit: the metric's.
+        model: A loaded model.
+        task: A task, or prompts; their answers are then the model's own next tokens.
+        sites: A list of patterns.
+        by: As in `ablate`.
+        metric: As in `patch`.
+        options: Those of `ablate` (reference, factor, seed, backend, resume), which runs all sets
+            as one sweep.
+
+    Returns:
+        The interaction in the metric's unit, axes "first" and "second", symmetric, one value per
+        example kept. Zero: the two effects add up. Negative, where each alone lowers the metric:
+        each stands in for the other (backup, redundancy). Positive: they share one path. The
+        diagonal is NaN; a site's effect alone is in `metadata["alone"]`.
+
+    Raises:
+        ValueError: If there are fewer than two sites.
 
     Reference:
         Backup heads: Wang et al. 2022 (arXiv 2211.00593).

@@ -32,22 +32,34 @@ def ranked_ablation(
     resume: str | Path | None = None,
     **options: Any,
 ) -> Result:
-    """The joint effect of the first 1, 2, 5, ... heads of a ranking, and of as many random heads.
+    """Joint effect of the first 1, 2, 5, ... heads of a ranking, beside as many random heads.
 
     Example:
-        >>> best = head_scores(model, "retrieval", on=needles).sel(score="retrieval").top(10, by="high").labels
+        >>> scores = head_scores(model, "retrieval", on=needles).sel(score="retrieval")
+        >>> best = scores.top(10, by="high").labels
         >>> ranked_ablation(model, needles.heldout(), best, (1, 3, 10), metric="top1").plot()
 
     Args:
-        sets, layers, avoid, seed: The random sets, as `random_heads` draws them (none holds a head
-            of the set it stands beside); "random" is the mean over `sets` of them, example by
-            example. by, metric, resume and options (reference, factor, way) are those of `ablate`,
-            which does all sets in one sweep; values are the metric's change, negative when the
-            heads help. Rank on other prompts than these. metadata: "random sets" by number, "random
-            effects" the mean effect of each. Unit: the metric's.
+        model: A loaded model.
+        task: A task, or prompts; use other prompts than the heads were ranked on.
+        ranked: Heads, the most important first.
+        numbers: How many of them are ablated together, a cell each.
+        sets: How many random sets stand beside each number.
+        layers: From which layers random heads are drawn, see `random_heads`.
+        avoid: Heads that are never drawn.
+        by: As in `ablate`.
+        metric: As in `patch`.
+        seed: Draws the random heads, and the prompts of by="resample".
+        resume: As in `ablate`.
+        options: Those of `ablate` (reference, factor, backend), which does all sets in one sweep.
 
     Returns:
-        Axes: heads ("ranked" and "random"), number.
+        Change of the metric (negative: the heads help), axes "heads" ("ranked" and "random") and
+        "number", one value per example kept. "random" is the mean over the sets, example by
+        example; `metadata` has every random set and its mean effect.
+
+    Raises:
+        ValueError: If a number is not between 1 and the number of ranked heads.
     """
     started = time.perf_counter()
     numbers = [int(k) for k in numbers]

@@ -1,10 +1,16 @@
-"""Token sets: some positions of every prompt, said in words.
+"""Token sets: some positions of every prompt, written as words.
 
-    "END"  "S2"              a position that the task names 0  -1                    a position by
-    its number "S2-1"  "SUBJECT+1"      so many tokens before or after a named one "S1:S2"
-    "1:SUBJECT-1"   from ... to, both ends included; "S2:" to the last token, ":S2" from the first
-    "all"                    every position "~S2"  "~S1:S2"          every position but these ["S1",
-    "S2", "4:6"]      these together a boolean [batch pos]    as it is
+| written | the positions |
+| --- | --- |
+| `"END"`, `"S2"` | a position that the task names |
+| `0`, `-1` | a position by its number |
+| `"S2-1"`, `"SUBJECT+1"` | so many tokens before or after a named one |
+| `"S1:S2"`, `"1:SUBJECT-1"` | from ... to, both ends included |
+| `"S2:"`, `":S2"` | to the last token; from the first |
+| `"all"` | every position |
+| `"~S2"`, `"~S1:S2"` | every position but these |
+| `["S1", "S2", "4:6"]` | these together |
+| a boolean tensor [batch pos] | as it is |
 
 In a dictionary of sets, "rest" is what none of the others has.
 """
@@ -24,16 +30,18 @@ _EXAMPLES = "'S2', -1, 'S1:S2', '~END', ['S1', 'S2'], 'all'"
 
 
 def token_set(task: Any, spec: Tokens) -> Bool[Tensor, "batch pos"]:
-    """Which positions of each prompt belong to the set; every prompt has at least one.
+    """Which positions of each prompt belong to the set [batch pos]; every prompt has at least one.
 
     Example:
-        >>> token_set(task, "1:SUBJECT-1").sum(-1)        # how many tokens stand between the first one and the subject
+        >>> token_set(task, "1:SUBJECT-1").sum(-1)     # how many tokens come before the subject
 
     Args:
-        spec: See the top of this file.
+        task: A task, for its positions and prompts.
+        spec: The set: a position's name or number, a span "S1:S2", "~S2", "all", a list, or a mask
+            (the table at the top of this file).
 
     Raises:
-        ValueError: When a name is unknown, a position does not exist, or the set is empty in some
+        ValueError: If a name is unknown, a position does not exist, or the set is empty in some
             prompt ("S2:S1" where S1 comes first).
     """
     members = _members(task, spec)
@@ -47,10 +55,17 @@ def token_set(task: Any, spec: Tokens) -> Bool[Tensor, "batch pos"]:
 
 
 def token_sets(task: Any, specs: Mapping[str, Tokens]) -> dict[str, Bool[Tensor, "batch pos"]]:
-    """Each of several named sets; "rest" is what none of the others has.
+    """Several named token sets, each [batch pos]; "rest" is what none of the others has.
 
     Example:
         >>> token_sets(task, {"subject": "SUBJECT", "first token": 0, "others": "rest"})
+
+    Args:
+        task: A task, for its positions and prompts.
+        specs: A token set by name, each as `token_set` takes it.
+
+    Raises:
+        ValueError: If a set is empty in some prompt, or "rest" is used twice or alone.
     """
     if not specs:
         raise ValueError("no token sets: name at least one, for example {'subject': 'SUBJECT'}")

@@ -14,8 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from interp import engine
-from interp import sites
+from interp import engine, sites
 from interp._errors import unknown
 from interp._numbers import to_numpy
 from interp._types import Model
@@ -23,7 +22,7 @@ from interp.edits import set_to
 from interp.interventions import Intervention, run
 from interp.methods.patching.patch import first_change
 from interp.methods.runs import engine_sweep, gradients, sweep
-from interp.methods.runs.metrics import metric_parts, kl_metric, metric_of
+from interp.methods.runs.metrics import kl_metric, metric_of, metric_parts
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site

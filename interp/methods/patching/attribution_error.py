@@ -80,21 +80,27 @@ class Fit:
 
 
 def attribution_error(exact: Result, estimate: Result, top: int = 10) -> Fit:
-    """How far an estimate is from exact effects on the same cells, and which important cells it
-    missed.
-
-    Pearson and Spearman correlation; the slope of the least-squares line of estimate on exact (1:
-    the right size on average, below 1: too small); the root mean square error in the effects' unit;
-    the share of the exact `top` cells, by size, among the estimate's `top`. Where the estimate is a
-    size without a sign ("atp*"), it is compared with the exact effects' sizes, prompt by prompt
-    before their mean. Cells without a number in one of the two are left out; a correlation of fewer
-    than two different values is NaN. Both must have the same axes, labels and unit: for a part of a
-    long sweep use `.sel` on each.
+    """How far an estimate is from exact effects, cell by cell, and which top cells it missed.
 
     Example:
         >>> exact, estimate = patch(model, task, "L*H*"), attribution_patch(model, task, "L*H*")
-        >>> attribution_error(exact, estimate)                                       # prints; .plot() draws the points
-        >>> attribution_error(patch(model, task, ["L9H3"]), attribution_patch(model, task, ["L9H3"]))
+        >>> attribution_error(exact, estimate)                # prints; .plot() draws the points
+
+    Args:
+        exact: The exact effects, from `patch`.
+        estimate: The estimate, with the same axes, labels and unit (for a part of a long sweep use
+            `.sel` on each). An estimate without a sign ("atp*") is compared with the exact effects'
+            sizes, taken prompt by prompt before their mean.
+        top: How many of the largest exact cells are looked for among the estimate's largest.
+
+    Returns:
+        A Fit: Pearson and Spearman correlation; the slope of the least-squares line of estimate on
+        exact (1: the right size on average, below 1: too small); the root mean square error in the
+        effects' unit; the share of the exact `top` cells among the estimate's `top`. Cells without
+        a number in one of the two are left out. A correlation without variation is NaN.
+
+    Raises:
+        ValueError: If the two are not on the same cells, or answer different questions.
     """
     size = estimate.unit.endswith(SIZE_ONLY)
     _same(exact, estimate, size)

@@ -67,39 +67,47 @@ def attribution_patch(
     steps: int = 5,
     backend: str | None = None,
 ) -> Result:
-    """An estimate of `patch(model, task, where)` from gradients: the same axes, sign and unit, in
-    seconds.
-
-    where, direction, metric, unit, way: as in `patch`. A list is the sum of its sites' estimates: a
-    path through two of them counts twice, which patching them together would not. The metric must
-    have a gradient.
-
-    Keys at every position under "atp*" hold pos^3 numbers a head.
+    """Estimate of `patch(model, task, where)` from gradients: the same axes, sign and unit.
 
     Example:
         >>> estimate = attribution_patch(model, task, "L*H*")
-        >>> attribution_error(patch(model, task, "L*H*"), estimate)       # how far off it is
-        >>> attribution_patch(model, task, "mlp.*.post#*").top(10)        # every neuron, where patching would take hours
+        >>> attribution_error(patch(model, task, "L*H*"), estimate)     # how far off it is
+        >>> attribution_patch(model, task, "mlp.*.post#*").top(10)      # every neuron
 
     Args:
-        method: "atp", the linear estimate at the base run. Nanda 2023; Kramar et al. 2024 (arXiv
-            2403.00745). "atp*", the same paper's two mends. For queries, keys and scores the
-            attention is computed with the patched value, and the gradient is the attention's (a
-            saturated softmax has no gradient); other sites, head writes among them, have no softmax
-            of their own to mend. And GradDrop: the gradient is taken once for each layer, with
-            nothing flowing back through what that layer writes, and the sizes of those estimates
-            are averaged, so that a direct and an indirect effect do not cancel. The result is
-            therefore a SIZE without a sign (the unit says so); as in the paper, each prompt's size
-            is taken before the mean over prompts. The mean is over L - 1 of L layers for what sits
-            inside one layer (dropping its own layer leaves nothing), over L for the stream. "ig",
-            integrated gradients: the gradient is the mean over `steps` runs between the two
-            prompts' embeddings (midpoints), the difference at the site stays source less base.
-            Summed over positions, the estimates at "embed" add up to the whole difference of the
-            metric as steps grow. Interpolating the input is one run for all sites; Hanna et al.
-            2024 (arXiv 2403.17806) do so for edges.
+        model: A loaded model.
+        task: A task with clean and corrupted prompts.
+        where: As in `patch`. A list is the sum of its sites' estimates: a path through two of them
+            counts twice, which patching them together would not.
+        method: "atp" is the linear estimate at the base run. "atp*" adds two corrections: for
+            queries, keys and scores the attention is recomputed with the patched value and
+            multiplied by the pattern's gradient (a saturated softmax has none of its own); and
+            GradDrop: the gradient is taken once per layer, with nothing flowing back through what
+            that layer writes, and the sizes of those estimates are averaged, so that a direct and
+            an indirect effect do not cancel. "ig", integrated gradients: the gradient is the mean
+            over `steps` runs between the two prompts' embeddings (midpoints); the difference at the
+            site stays source minus base.
+        direction: "denoising" or "noising", as in `patch`.
+        metric: As in `patch`; it must have a gradient.
+        unit: "metric" or "fraction", as in `patch`.
+        steps: How many points "ig" averages over.
+        backend: "engine" or "hooks"; None chooses. `metadata["backend"]` says which ran.
+
+    Returns:
+        The estimated effects, one value per example kept. Under "atp*" they are sizes without a
+        sign (the unit says so), taken prompt by prompt before the mean over prompts. Under "ig" the
+        estimates at "embed", summed over positions, add up to the whole difference of the metric as
+        steps grow.
 
     Cost:
-        1, L or `steps` backward passes.
+        Two forward passes and 1 ("atp"), n_layers ("atp*") or `steps` ("ig") backward passes. Keys
+        at every position under "atp*" hold pos^3 numbers a head.
+
+    Reference:
+        Nanda 2023 ("atp"); Kramar et al. 2024, arXiv 2403.00745 ("atp*"): the mean over dropped
+        layers is over n_layers - 1 of them for a site inside one layer, over all for the stream.
+        Hanna et al. 2024 (arXiv 2403.17806) interpolate the input for edges; "ig" does so for all
+        sites.
     """
     started = time.perf_counter()
     base, source = base_and_source(task, direction, unit)

@@ -49,41 +49,45 @@ def causal_trace(
     backend: str | None = None,
     resume: str | Path | None = None,
 ) -> Result:
-    """How much of the noised run's loss each site brings back: restored metric minus noised metric.
+    """Restored minus noised metric: noise hides the subject, a site takes its clean value back.
 
-    Only the clean prompts are used. Gaussian noise of `noise` standard deviations is added to the
-    embeddings of the subject's tokens; then each site takes its value from the clean run. The
-    effect is averaged over `samples` draws of the noise, example by example; `metadata` has the
-    clean and the noised metric ("corrupted").
+    Only the clean prompts are used. Gaussian noise is added to the embeddings of the subject's
+    tokens; then each site takes its value from the clean run.
 
     Example:
         >>> trace = causal_trace(model, task, "resid_pre.*@*", subject="S2")
         >>> trace.plot()
-        >>> causal_trace(model, task, "mlp.*@*", subject=("FIRST", "LAST"), window=10)     # as the paper's figures
-        >>> patch(model, task, "resid_pre.*@*") - trace                                    # beside token replacement
+        >>> causal_trace(model, task, "mlp.*@*", subject=("FIRST", "LAST"), window=10)
+        >>> patch(model, task, "resid_pre.*@*") - trace               # beside token replacement
 
     Args:
+        model: A loaded model.
+        task: A task, or prompts; their answers are then the model's own next tokens.
         where: As in `patch`, with the same axes: "resid_pre.*@*", "mlp.*@*", "attn.*@*", or lists.
         subject: A position of the task by name, or a pair (first, last) of names, both included.
         noise: In standard deviations of the embeddings of the subject's tokens, over prompts and
             dimensions.
-        window: How many neighbouring layers of an MLP or an attention are restored together,
-            centred on the labelled one and cut off at the ends (the paper: 10); layers l - window
-            // 2 to l - window // 2 + window - 1.
-        unit: "metric" = restored minus noised, in the metric's unit; "fraction" = 0 is the noised
-            run and 1 the clean run (of the task's mean, never clamped).
-        backend: "engine" or "hooks" insists on one of two ways to the same numbers;
-            `metadata["backend"]` says which ran.
-        resume: As in `patch`, with a file for each draw: trace.npz gives trace.0.npz, trace.1.npz,
-            ...
+        samples: How many draws of the noise are averaged, example by example.
+        window: As in `patch`: how many neighbouring layers are restored together (the paper: 10).
+        metric: As in `patch`.
+        unit: "metric", or "fraction": 0 is the noised run and 1 the clean run.
+        seed: Draws the noise.
+        backend: "engine" or "hooks"; None chooses. `metadata["backend"]` says which ran.
+        resume: As in `patch`, with one file per draw: trace.npz gives trace.0.npz, trace.1.npz, ...
+
+    Returns:
+        Restored minus noised metric, one value per example kept; positive: the site helps to bring
+        the answer back. `metadata` has the clean and the noised ("corrupted") metric.
 
     Raises:
-        ValueError: When the subject or the window does not fit.
+        ValueError: If the subject or the window does not fit.
+
+    Cost:
+        `samples` sweeps of `patch`.
 
     Reference:
-        Noise takes the model where no text does, and can point elsewhere than exchanging tokens:
-        Zhang and Nanda 2024 (arXiv 2309.16042) recommend `patch(..., direction="denoising")`, the
-        in-distribution alternative. Meng et al. 2022 (arXiv 2202.05262).
+        Meng et al. 2022 (arXiv 2202.05262). Noise can point elsewhere than exchanged tokens: Zhang
+        and Nanda 2024 (arXiv 2309.16042) recommend `patch(..., direction="denoising")`.
     """
     started = time.perf_counter()
     if samples < 1 or noise < 0:

@@ -1,4 +1,4 @@
-"""The effect of any interventions on a task's metric, and the units an effect can be told in."""
+"""The effect of any interventions on a task's metric, and the units of an effect."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -30,18 +30,30 @@ def effect(
     metric: MetricLike = None,
     unit: str = "metric",
 ) -> Result:
-    """How much the clean run's metric changes under these interventions together: one number, with
-    its examples.
+    """Change of the metric of the clean run under these interventions together: one number per set.
 
     Example:
-        >>> effect(model, task, [Intervention("L*H*.pattern@END", remove_sink())], metric="prob")
-        >>> effect(model, task, {"sink": [...], "random key": [...]}).plot()          # a run each, on the axis "set"
+        >>> no_sink = [Intervention("L*H*.pattern@END", remove_sink())]
+        >>> effect(model, task, no_sink, metric="prob")
+        >>> effect(model, task, {"sink": no_sink, "random key": [...]}).plot()     # axis "set"
 
     Args:
-        unit: "metric" = changed minus clean, in the metric's unit; "fraction" = where the changed
-            run stands between the corrupted run (0) and the clean one (1), of the task's mean;
-            "relative" = the change as a share of each example's own clean value (Geva et al. 2023),
-            which has to be above zero. Never clamped.
+        model: A loaded model.
+        task: A task, or prompts; their answers are then the model's own next tokens.
+        interventions: One, a list that holds together, or a dictionary of such lists by name.
+        metric: As in `patch`.
+        unit: "metric": changed minus clean. "fraction": where the changed run stands between the
+            corrupted run (0) and the clean one (1), of the task's mean. "relative": the change as a
+            share of each example's own clean value, which has to be above zero. Never clamped.
+
+    Returns:
+        The change, one value per example kept; axis "set" for a dictionary.
+
+    Raises:
+        ValueError: If there is no intervention, or a relative change is asked of a value of zero.
+
+    Reference:
+        unit="relative" is the unit of Geva et al. 2023 (arXiv 2304.14767).
     """
     started = time.perf_counter()
     check_unit(unit)

@@ -39,37 +39,46 @@ def patch(
     backend: str | None = None,
     resume: str | Path | None = None,
 ) -> Result:
-    """How much each site matters: the change of the metric when it takes its value from the other
-    run.
+    """Effect on the metric of giving each site its value from the other run, site by site.
 
     Example:
-        >>> patch(model, task, "L*H*").top(3)                          # heads, at all positions
-        >>> patch(model, task, "resid_pre.*@*", unit="fraction").plot() # the stream, layer by position
+        >>> patch(model, task, "L*H*").top(3)                           # heads, at all positions
+        >>> patch(model, task, "resid_pre.*@*", unit="fraction").plot() # layer by position
         >>> patch(model, task, "L*H*@END", direction="noising")
         >>> patch(model, task, ["L19H2@END", "L20H0@END"])              # these together: one number
 
     Args:
-        where: An address pattern (its stars are the axes of the result); or a list of them, patched
-            together; or a list of such lists, each a set of its own on the axis "set" (random
-            controls in one sweep).
-        direction: "denoising" puts clean activations into the corrupted run, "noising" corrupted
-            ones into the clean run. They ask different things: what is enough to bring the answer
-            back, and what is needed for it.
-        metric: The task's own, another of its metrics by name, or a Metric.
-        unit: "metric" = patched minus unpatched, in the metric's unit; "fraction" = 0 is the
-            corrupted run and 1 the clean run (of the task's mean, never clamped).
+        model: A loaded model.
+        task: A task with clean and corrupted prompts.
+        where: An address pattern (its stars are the axes of the result); or a list of patterns,
+            patched together; or a list of such lists, each a set on the axis "set".
+        direction: "denoising" puts clean activations into the corrupted run (what is enough to
+            bring the answer back), "noising" corrupted ones into the clean run (what the answer
+            needs).
+        metric: The task's own if None, another of its metrics by name, a Metric, or a function of
+            the logits at END.
+        unit: "metric", or "fraction": 0 is the corrupted run and 1 the clean run.
         window: How many neighbouring layers of an MLP or an attention are patched together, centred
-            on the labelled one and cut off at the ends; layers l - window // 2 to l - window // 2 +
-            window - 1 (as in `causal_trace`).
-        backend: "engine" or "hooks" insists on one of two ways to the same numbers;
-            `metadata["backend"]` says which ran.
-        resume: A path.npz that keeps finished cells as they come: after an interruption the same
-            call goes on there. Positions before the first token that differs cannot change and are
-            not run: their effect is exactly zero. In a model whose attention is not causal every
-            position is run.
+            on the labelled one and cut off at the ends: layers l - window // 2 to
+            l - window // 2 + window - 1.
+        backend: "engine" or "hooks"; None chooses. `metadata["backend"]` says which ran.
+        resume: A path.npz that stores finished cells: after an interruption the same call
+            continues.
+
+    Returns:
+        Patched minus unpatched metric, in the metric's unit (or the fraction of the task's mean,
+        never clamped), one value per example kept. Positive under denoising: the site carries the
+        answer. Positions before the first token that differs cannot change; their effect is exactly
+        zero.
+
+    Raises:
+        ValueError: If the prompts of a pair are the same, or an address does not exist.
+
+    Cost:
+        One partial forward pass per site.
 
     Reference:
-        Meng et al. 2022 (arXiv 2202.05262); Wang et al. 2022 (arXiv 2211.00593); the words follow
+        Meng et al. 2022 (arXiv 2202.05262); Wang et al. 2022 (arXiv 2211.00593). The terms follow
         Heimersheim and Nanda 2024 (arXiv 2404.15255).
     """
     started = time.perf_counter()

@@ -28,12 +28,24 @@ def patched_logits(
 ) -> tuple[Float[Tensor, "batch d_vocab"], Callable[[Where], Float[Tensor, "batch d_vocab"]]]:
     """The base run's logits at END, and a function from sites to the logits when they are patched.
 
-    The sites are what `patch` takes for one cell, and the runs are its runs. The two plain runs are
-    made once, so that a site costs what comes after it.
+    The two plain runs are made once, so that each further site costs only the layers after it.
 
     Example:
         >>> before, patched = patched_logits(model, task[0])
         >>> patched("resid_pre.12@-1") - before
+
+    Args:
+        model: A loaded model.
+        task: A task with clean and corrupted prompts, of one length.
+        direction: "denoising" or "noising", as in `patch`.
+        backend: "engine" or "hooks"; None chooses.
+
+    Returns:
+        The logits [batch d_vocab], and a function of what `patch` takes for one cell that gives
+        logits of the same shape.
+
+    Raises:
+        ValueError: From the function, if the sites are several cells or of a kind it cannot patch.
     """
     base, source = base_and_source(task, direction, "metric")
     engine_model = None if backend == "hooks" else engine.find(model)

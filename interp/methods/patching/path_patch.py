@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from interp import engine
-from interp import sites
+from interp import engine, sites
 from interp._errors import unknown
 from interp._types import Model
 from interp.edits import set_to
@@ -59,7 +58,7 @@ def path_patch(
     unit: str = "metric",
     backend: str | None = None,
 ) -> Result:
-    """How much each sender matters to the metric by way of the receivers alone.
+    """Effect on the metric of what each sender writes, through the receivers alone.
 
     In an inner run the senders write what they wrote in the source run. In the outer run the
     receivers read the inner run's stream; nothing else is changed, and everything after the
@@ -67,27 +66,37 @@ def path_patch(
 
     Example:
         >>> movers = ["L23H3.q_in@END", "L17H4.q_in@END"]
-        >>> path_patch(model, task, "L*H*", movers, through="mlps").top(3)     # who steers the name movers' queries
-        >>> path_patch(model, task, "L*H*", "logits.in")                      # the direct effect of every head
-        >>> path_patch(model, task, "L10H7", "L*H*.q_in@END")                 # where one head is read
+        >>> path_patch(model, task, "L*H*", movers, through="mlps").top(3)
+        >>> path_patch(model, task, "L*H*", "logits.in")              # every head's direct effect
+        >>> path_patch(model, task, "L10H7", "L*H*.q_in@END")               # where one head is read
         >>> path_patch(model, task, "L9H*", "L10H*.q_in").dims
         ('sender', 'receiver')
 
     Args:
-        senders: Heads, "mlp.*", "attn.*", "embed".
-        receivers: "L*H*.q_in", "L*KV*.k_in", "L*KV*.v_in", "attn.*.in", "mlp.*.in", "logits.in".
-            Each is a pattern, or a list taken together, or a list of such lists (axis "set"). Stars
-            on one side are the axes of the result; stars on both give the axes "sender" and
-            "receiver". `@` says at a sender where the source's value is put, at a receiver where
-            the inner run is read.
+        model: A loaded model.
+        task: A task with clean and corrupted prompts.
+        senders: Heads, "mlp.*", "attn.*" or "embed": a pattern, a list taken together, or a list of
+            such lists (axis "set"). `@` says where the source's value is put.
+        receivers: "L*H*.q_in", "L*KV*.k_in", "L*KV*.v_in", "attn.*.in", "mlp.*.in" or "logits.in",
+            in the same forms. `@` says where the inner run is read.
         through: What may carry the change from sender to receiver. "none": only the stream itself
-            (direct edges); "mlps": MLPs too, heads held still (the IOI paper's choice); "all":
-            everything. Held still means: as in the outer run. Before the first receiver that is the
-            base run; among receivers in several layers, a later one also sees what the earlier ones
-            changed, each path being counted once. So all receivers together give what `patch`
-            gives, whatever `through` is. direction, metric, unit, way: as in `patch`. A sender that
-            does not come before a receiver cannot reach it: that cell is NaN, and ValueError where
-            no cell is left. Where no position can carry a change the effect is exactly zero.
+            (direct edges); "mlps": MLPs too, with heads held as in the outer run (the IOI paper's
+            choice); "all": everything. Before the first receiver the outer run is the base run;
+            among receivers in several layers, a later one also sees what the earlier ones changed,
+            and each path counts once. So all receivers together give what `patch` gives, whatever
+            `through` is.
+        direction: "denoising" or "noising", as in `patch`.
+        metric: As in `patch`.
+        unit: "metric" or "fraction", as in `patch`.
+        backend: "engine" or "hooks"; None chooses. `metadata["backend"]` says which ran.
+
+    Returns:
+        Patched minus unpatched metric, one value per example kept. Stars on one side are the axes;
+        stars on both give the axes "sender" and "receiver". NaN where the sender does not come
+        before the receiver; exactly zero where no position can carry a change.
+
+    Raises:
+        ValueError: If no sender comes before any receiver.
 
     Reference:
         Wang et al. 2022 (arXiv 2211.00593), section 3.1; Goldowsky-Dill et al. 2023 (arXiv

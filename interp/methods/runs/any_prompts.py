@@ -21,7 +21,7 @@ from torch import Tensor
 
 from interp._numbers import to_numpy
 from interp.interventions import Intervention, run
-from interp.methods.runs.metrics import Metric, metric_parts, metric_of, of_part
+from interp.methods.runs.metrics import Metric, metric_of, metric_parts, of_part
 from interp.models.tokens import read_prompts
 from interp.results import Result
 from interp.sites import STAR, Site

@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from interp import engine
-from interp import sites
+from interp import engine, sites
 from interp._types import Model
 from interp.edits import Seen, set_to
 from interp.interventions import Intervention, run

@@ -1,4 +1,4 @@
-"""What a run is judged by: the task's metric, or anything else that gives one number an example."""
+"""What is measured on a run: the task's metric, or anything else that gives one number per example."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,7 +25,7 @@ def _apart(logits: Tensor, kept: Mapping[str, Tensor]) -> Tensor:
 
 
 def metric_of(task: Any, metric: MetricLike = None) -> Metric:
-    """The measure a name stands for: the task's own, another of its metrics, a Metric, or a function of END's logits."""
+    """The Metric meant: the task's own, another by name, or a function of the logits at END."""
     if isinstance(metric, Metric):
         return metric
     if callable(metric):
@@ -48,7 +48,7 @@ def metric_of(task: Any, metric: MetricLike = None) -> Metric:
 def metric_parts(
     task: Task, metric: Metric
 ) -> list[tuple[Int[Tensor, "batch"], list[tuple[float, Task, Metric]]]]:
-    """For each part of a task which examples it has, and its runs: (weight, task, measure)."""
+    """For each part of a task its examples, and its runs as (weight, task, metric)."""
     if not isinstance(task, MixedTask):
         return [(torch.arange(len(task)), [(1.0, task, metric)])]
     if metric.task is not None:
@@ -59,7 +59,7 @@ def metric_parts(
 
 
 def of_part(metric: Metric, index: Tensor, n: int) -> Metric:
-    """A measure made for n prompts, on some of them."""
+    """A metric made for n prompts, on some of them."""
     if metric.part is not None:
         return metric.part(index)
     if metric.columns is not None and len(metric.columns) == n:

@@ -25,20 +25,26 @@ def random_heads(
     layers: "str | Sequence[int]" = "same",
     avoid: Sequence[str] = (),
 ) -> list[list[str]]:
-    """Sets of random heads, each with as many heads in each layer as the given ones, none of them
-    given.
+    """Sets of random heads, as many in each layer as the given ones, and none of them given.
 
     Example:
         >>> random_heads(model, ["L23H3", "L29H1"], sets=2)
         [['L23H7', 'L29H4'], ['L23H0', 'L29H8']]
-        >>> random_heads(model, ["L23H3", "L29H1"], layers=range(2, 30))     # from anywhere but layers 0 and 1
+        >>> random_heads(model, ["L23H3", "L29H1"], layers=range(2, 30))
 
     Args:
-        like: Heads, with positions kept ("L19H2@END" is answered by "L19H5@END"). Layer-matched
-            because early and late heads differ in everything: a random head from anywhere is too
-            easy to beat. layers="any" draws from the whole model all the same, layers=range(2, 30)
-            from these layers, for papers that do so and for sets that hold most of a layer.
+        model: A loaded model.
+        like: Heads, with positions kept ("L19H2@END" is answered by "L19H5@END").
+        sets: How many sets.
+        seed: Draws them.
+        layers: "same" draws from each head's own layer, because early and late heads differ in
+            everything and a random head from anywhere is too easy to beat. "any" draws from the
+            whole model, range(2, 30) from these layers: for papers that do so, and for sets that
+            hold most of a layer.
         avoid: Heads that are never drawn, beside the given ones.
+
+    Raises:
+        ValueError: If too few heads are left to draw from.
     """
     given, never = _single(like), _single(avoid)
     if not given:
@@ -106,19 +112,26 @@ def _pools(
 def random_tokens(
     task: Any, like: Tokens, *, among: Tokens = "1:END-1", sets: int = 3, seed: int = 0
 ) -> list[Bool[Tensor, "batch pos"]]:
-    """Sets of random tokens: in each prompt as many as `like` has there, drawn from `among`, never
-    just `like` itself.
+    """Sets of random tokens: in each prompt as many as `like` has there, drawn from `among`.
 
     Example:
-        >>> strangers = random_tokens(task, "SUBJECT")                    # a token each, neither the first nor the last
-        >>> attention_knockout(model, task, "END", {str(k): s for k, s in enumerate(strangers)}, window=8)
+        >>> others = random_tokens(task, "SUBJECT")          # neither the first token nor the last
+        >>> sets = {str(k): tokens for k, tokens in enumerate(others)}
+        >>> attention_knockout(model, task, "END", sets, window=8)
 
     Args:
-        like, among: Token sets (top of `interp/methods/token_sets.py`). A set may share tokens with
-            `like`; leave those out of `among` where none may be shared.
+        task: A task, for its positions and prompts.
+        like: The token set that gives the sizes, see `token_set`.
+        among: The token set drawn from. A drawn set may share tokens with `like` (leave those out
+            of `among` where none may be shared), but is never `like` itself.
+        sets: How many sets.
+        seed: Draws them.
+
+    Returns:
+        Masks [batch pos], one per set.
 
     Raises:
-        ValueError: Where a prompt leaves no other set of that size.
+        ValueError: If a prompt leaves no other set of that size.
     """
     given, pool = token_set(task, like), token_set(task, among)
     g = torch.Generator().manual_seed(seed)

@@ -13,11 +13,20 @@ def stack_results(
 ) -> Result:
     """The results stacked on a new first axis, labelled by their names.
 
-    All must have the same axes, labels and unit; anything else is not one picture. Examples are
-    kept where every result has as many. `metadata` is the first one's, without its pattern.
-
     Example:
-        >>> stack_results({"noise": traced, "another country": patched}).plot()      # a line each
+        >>> stack_results({"noise": traced, "another country": patched}).plot()     # a line each
+
+    Args:
+        results: By label; all with the same axes, labels and unit.
+        axis: The name of the new axis.
+        name: The name of the stack; the first one's if None.
+
+    Returns:
+        One Result. Examples are kept where every result has as many; `metadata` is the first one's,
+        without its pattern.
+
+    Raises:
+        ValueError: If the results have different axes or units.
     """
     given = list(results.values())
     if not given or axis in given[0].dims:

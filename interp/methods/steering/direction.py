@@ -30,14 +30,15 @@ HOWS = {"add": add, "project_out": project_out, "set": set_to}
 
 @dataclass(frozen=True, eq=False)
 class Direction:
-    """A vector and the place it belongs to. Vectors of one place add up, scale and turn round.
+    """A vector and the place it belongs to. Vectors of one place can be added, scaled and negated.
 
     Example:
         >>> (happy - formal).normalised() * 3
 
     Attributes:
+        vector: The numbers [width].
         site: One address (layer and head given); without a position, or with "@*", it means every
-            position but the first, whose huge norm is the attention sink's.
+            position but the first, whose large norm is the attention sink's.
         metadata: Where it comes from; metadata["model"] is the only model it may be used on.
     """
 
@@ -101,13 +102,20 @@ class Direction:
     def push(
         self, strength: float = 1.0, *, how: str = "add", at: str | None = None
     ) -> Intervention:
-        """The intervention that steers: for `run` and `generate`.
+        """The intervention that steers along this direction, for `run` and `generate`.
+
+        Example:
+            >>> interp.generate(model, "I think that", [happy.push(2.0)])
 
         Args:
-            how: "add" the vector times the strength; "project_out" = remove this share of the
-                component along it (1 = all); "set" = go this share of the way to the vector (1 =
-                become it). Strength 0 is always nothing.
-            at: Another place of the same width; "resid_post.*@END" is each layer.
+            strength: How far; 0 always changes nothing.
+            how: "add" the vector times the strength; "project_out": remove this share of the
+                component along it (1: all of it); "set": go this share of the way to the vector (1:
+                become it).
+            at: Another place of the same width; "resid_post.*@END" is every layer.
+
+        Raises:
+            ValueError: If `how` is unknown, or a vector of length zero is to be projected out.
         """
         if how not in HOWS:
             raise unknown("way to steer", how, HOWS, "how='add'")
@@ -126,7 +134,7 @@ class Direction:
         )
 
     def check(self, model: Model, at: str | None = None) -> None:
-        """Nothing when the vector fits this model there; otherwise a ValueError."""
+        """Raises ValueError unless the vector fits this model at this place."""
         site, d = Site.parse(at or self.site), bridge.dims(model)
         fits = width(sites.check(site, d), d)
         if len(self.vector) != fits:
@@ -149,9 +157,7 @@ class Direction:
 
 
 def _partial_edit(edit: Edit, strength: float) -> Edit:
-    """Go `strength` of the way from the activation to its edited value: 0 is nothing, 1 the edit
-    itself.
-    """
+    """The edit done in part, by the share `strength`: 0 is nothing, 1 the edit itself."""
     if strength == 1:
         return edit
 
@@ -185,15 +191,25 @@ def width(site: Site, d: bridge.Dims) -> int:
 def difference_of_means(
     model: Model, positive: Any, negative: Any = None, where: str = "resid_post.12@-1"
 ) -> Direction:
-    """The mean activation on the positive prompts less the mean on the negative ones.
-
-    prompts: texts (of any lengths; the first token is put before each), ids [batch pos], or a task.
-    "@*" or no position: the mean over positions of each prompt, without position 0 (the attention
-    sink), then over prompts.
+    """The mean activation on the positive prompts minus the mean on the negative ones.
 
     Example:
-        >>> difference_of_means(model, ["I love it", "So good"], ["I hate it", "So bad"], "resid_post.12@*")
-        >>> difference_of_means(model, task, where="resid_post.12@END")     # clean less corrupted
+        >>> difference_of_means(model, ["I love it"], ["I hate it"], "resid_post.12@*")
+        >>> difference_of_means(model, task, where="resid_post.12@END")     # clean minus corrupted
+
+    Args:
+        model: A loaded model.
+        positive: Texts of any lengths (the first token is put before each), ids [batch pos], or a
+            task.
+        negative: The same; None compares a task's clean prompts with its corrupted ones.
+        where: One place. "@*" or no position: the mean over positions of each prompt, without
+            position 0 (the attention sink), then over prompts.
+
+    Returns:
+        The Direction at that place, in the place's own unit.
+
+    Raises:
+        ValueError: If only one set of prompts is given, or the address is several places.
     """
     task = isinstance(positive, Task) and negative is None
     if negative is None and not task:
@@ -214,14 +230,19 @@ def difference_of_means(
 
 
 def task_vector(model: Model, task: Any, where: str = "resid_post.12@END") -> Direction:
-    """The mean activation at the last token of few-shot prompts, to be set in prompts without
-    examples.
+    """The mean activation at the last token of few-shot prompts, to be set in zero-shot prompts.
 
     Example:
-        >>> steer(model, zero_shot, task_vector(model, few_shot, "resid_post.14@END"), how="set")
+        >>> vector = task_vector(model, few_shot, "resid_post.14@END")
+        >>> steer(model, zero_shot, vector, how="set")
 
     Args:
-        task: Few-shot prompts (a task's clean ones, texts, or ids).
+        model: A loaded model.
+        task: Few-shot prompts: a task's clean ones, texts, or ids.
+        where: One place.
+
+    Returns:
+        The Direction at that place.
 
     Reference:
         Hendel et al. 2023 (arXiv 2310.15916).
@@ -242,18 +263,27 @@ def function_vector(
     layer: int | None = None,
     metric: MetricLike = "prob",
 ) -> Direction:
-    """The sum of what the most causal heads write, on average, at the last token of few-shot
-    prompts.
+    """The sum of what the most causal heads write, on average, at few-shot prompts' last token.
 
-    A head's effect: how much the metric on the corrupted prompts rises when the head's output at
-    END becomes its mean over the clean prompts (metadata["effects"], mean over prompts).
+    A head's causal effect is how much the metric on the corrupted prompts rises when the head's
+    output at END becomes its mean over the clean prompts.
 
     Example:
-        >>> vector = function_vector(model, few_shot)       # its corrupted prompts have shuffled labels
+        >>> vector = function_vector(model, few_shot)  # corrupted prompts: shuffled labels
         >>> vector.metadata["heads"], steer(model, zero_shot, vector)
 
     Args:
-        layer: Where to add it, after which layer (a third of the way up by default).
+        model: A loaded model.
+        task: Few-shot prompts as clean, the same with shuffled labels as corrupted.
+        heads: How many of the heads are summed.
+        layer: After which layer to add the vector; a third of the way up if None.
+        metric: As in `patch`.
+
+    Returns:
+        The Direction at END after that layer; `metadata` has the heads and their mean effects.
+
+    Raises:
+        ValueError: If the model has fewer heads.
 
     Reference:
         Todd et al. 2023 (arXiv 2310.15213).
@@ -281,6 +311,7 @@ def function_vector(
 def _mean_activation(
     model: Model, prompts: Any, where: str, on: str = "clean"
 ) -> Float[Tensor, "width"]:
+    """The mean activation at one place over prompts [width]."""
     site, d = Site.parse(where), bridge.dims(model)
     width(sites.check(site, d), d)
     if [star for star in site.stars if star != "pos"]:

@@ -59,14 +59,26 @@ def generate(
         >>> generate(model, "I think that", [direction.push(4.0)], temperature=0.7, seed=1)
 
     Args:
-        prompt: A text (the first token is put before it) or ids [pos]; of a list of texts, ids
-            [batch pos] or a task, a list of generations. Position -1 (or END) is the newest token:
-            an edit there holds at the prompt's last token and at every token since, as with hooks
-            on a model that keeps its keys and values. every_token=False: at the prompt's own tokens
-            only. Other positions count in the prompt.
-        temperature: 0 takes the likeliest token; above, tokens are drawn by seed, for each prompt
-            by itself. Ends at the tokenizer's end token, which is not part of the text, or after
-            max_new_tokens.
+        model: A loaded model.
+        prompt: A text (the first token is put before it) or ids [pos]; or a list of texts, ids
+            [batch pos], or a task.
+        interventions: What holds meanwhile. Position -1 (or END) is the newest token: an edit there
+            holds at the prompt's last token and at every token since, as with hooks on a model that
+            caches keys and values. Other positions count in the prompt.
+        max_new_tokens: Where to stop at the latest.
+        temperature: 0 takes the likeliest token; above, tokens are drawn.
+        seed: Draws the tokens, for each prompt by itself.
+        every_token: False lets the interventions act on the prompt's own tokens only.
+
+    Returns:
+        A Generation, or a list of them for several prompts. It ends at the tokenizer's end token,
+        which is not part of the text.
+
+    Raises:
+        ValueError: If the prompt and the new tokens are more than the model reads.
+
+    Cost:
+        One forward pass per new token; nothing is cached between them.
     """
     if max_new_tokens < 1 or temperature < 0:
         raise ValueError(

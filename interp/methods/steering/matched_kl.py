@@ -1,8 +1,9 @@
-"""Steering at matched strength: each direction is pushed until the prediction has changed by as
-much, then they are compared.
+"""Steering at matched strength: directions that change the prediction equally are compared.
 
->>> strengths = interp.methods.steering.matched_kl_strengths(model, prompts, {"happy": happy, "random": other}, kl=0.5)
->>> interp.methods.steering.token_logit_gain(model, prompts, {"happy": happy, "random": other}, strengths, {"happy": [" joy"], "random": [" joy"]}, [" thing", " way"])
+>>> pushes = {"happy": happy, "random": other}
+>>> strengths = interp.methods.steering.matched_kl_strengths(model, prompts, pushes, kl=0.5)
+>>> words = {"happy": [" joy"], "random": [" joy"]}
+>>> token_logit_gain(model, prompts, pushes, strengths, words, [" thing", " way"])
 """
 
 import math
@@ -38,17 +39,33 @@ def matched_kl_strengths(
     tolerance: float = 0.02,
     rounds: int = 40,
 ) -> Result:
-    """The strength of each push at which the next-token prediction is `kl` nats from the unsteered
-    one, mean over prompts.
+    """The strength of each push at which the next-token prediction has moved by `kl` nats.
 
-    KL(plain || steered) at the last token, over the whole vocabulary. The strength is searched for
-    above zero: doubled or halved until the aim lies between two strengths, then the place between
-    them where a power law would have it (never nearer to an end than a tenth), until within
-    `tolerance` (a share of kl). NaN where a push never changes the prediction by as much;
-    metadata["kl"] has what was reached, by name. All pushes travel as one batch.
+    The strength is searched for above zero: doubled or halved until the target lies between two
+    strengths, then interpolated by a power law (never nearer to an end than a tenth).
 
     Example:
-        >>> matched_kl_strengths(model, ["I think that", "Then we saw"], {"happy": happy, "latent 17": lambda s: features.steer(sae, {17: s})})
+        >>> latent = lambda s: features.steer(sae, {17: s})
+        >>> matched_kl_strengths(model, ["I think that"], {"happy": happy, "latent 17": latent})
+
+    Args:
+        model: A loaded model.
+        prompts: Texts, ids, or a task.
+        pushes: By name, a Direction, or a function from a strength to interventions.
+        kl: The target: KL(unsteered || steered) at the last token over the whole vocabulary, in
+            nats, mean over prompts.
+        tolerance: When to stop, as a share of `kl`.
+        rounds: How many strengths are tried at most.
+
+    Returns:
+        The strengths, axis "push"; NaN where a push never changes the prediction by as much.
+        metadata["kl"] has the KL that was reached, by name.
+
+    Raises:
+        ValueError: If `kl` is not above 0, or there is no push.
+
+    Cost:
+        One forward pass of the prompts per push and round; all pushes travel as one batch.
     """
     started = time.perf_counter()
     _check(pushes, kl)
@@ -103,9 +120,7 @@ def matched_kl_strengths(
 
 
 def _search(aim: float, tolerance: float, rounds: int, start: float) -> Iterator[float]:
-    """Asks for the KL at one strength after another; ends with (strength, KL), the strength NaN
-    where there is none.
-    """
+    """Asks for the KL at one strength after another; ends with (strength, KL), or NaN."""
     low: tuple[float, float] | None = None  # (log strength, KL) below the aim
     high: tuple[float, float] | None = None
     at = math.log(start)
@@ -148,15 +163,26 @@ def token_logit_gain(
     words: Mapping[str, Sequence[str | int]],
     neutral: Sequence[str | int],
 ) -> Result:
-    """How much more the logits of some words rise than those of neutral ones when the model is
-    pushed (in nats).
+    """How much more the logits of some words rise than those of neutral ones under each push.
 
     Example:
-        >>> token_logit_gain(model, prompts, {"happy": happy}, {"happy": 4.0}, {"happy": [" joy", " love"]}, [" thing", " way"])
+        >>> words, neutral = {"happy": [" joy", " love"]}, [" thing", " way"]
+        >>> token_logit_gain(model, prompts, {"happy": happy}, {"happy": 4.0}, words, neutral)
 
     Args:
+        model: A loaded model.
+        prompts: Texts, ids, or a task.
+        pushes: As in `matched_kl_strengths`.
+        strengths: By name, as `matched_kl_strengths` gives them, or a dictionary.
         words: For each push, tokens as ids or as text that is one token (" joy").
-        strengths: As `matched_kl_strengths` gives them, or a dict. Examples: the prompts.
+        neutral: Tokens that stand for no concept.
+
+    Returns:
+        The mean change of the words' logits minus that of the neutral ones, at the last token, axis
+        "push", one value per prompt kept.
+
+    Raises:
+        ValueError: If a push has no words, or a strength that is not finite.
     """
     started = time.perf_counter()
     if isinstance(strengths, Result):

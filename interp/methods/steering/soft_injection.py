@@ -1,6 +1,4 @@
-"""Soft injection: mix the mean head outputs of few-shot prompts into prompts without examples, head
-by head.
-"""
+"""Soft injection: few-shot prompts' mean head outputs mixed into prompts without examples."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,8 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp import engine
-from interp import sites
+from interp import engine, sites
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.edits import Edit
@@ -29,14 +26,15 @@ from interp.sites import Site
 
 @dataclass(frozen=True, eq=False)
 class SoftInjection:
-    """A learned mix and how it does on prompts it was not trained on.
+    """A learned mix of head outputs, and its score on prompts it was not trained on.
 
     Attributes:
         mix: Share of the injected output (0 to 1) of each (layer, head).
         score: The metric on the held-out half, on the axis "mix": none, learned, hard (learned,
             rounded to 0 or 1), half, all, shuffled (learned, other heads).
         losses: On the training half, before each step and after the last.
-        trained, heldout: Which examples.
+        trained: Which examples it was trained on.
+        heldout: Which examples it was tested on.
     """
 
     mix: Result
@@ -53,15 +51,24 @@ class SoftInjection:
 
 
 def injection_interventions(model: Model, source: Any, mix: Any) -> list[Intervention]:
-    """The interventions that mix the mean head outputs of the source prompts into the last token of
-    any prompt.
+    """Interventions that mix the source prompts' mean head outputs into a prompt's last token.
 
-    >>> run(model, zero_shot, injection_interventions(model, few_shot, 0.5))          # half, at every head
-    >>> generate(model, "Q: dog\\nA:", injection_interventions(model, few_shot, learned.mix))
+    Example:
+        >>> run(model, zero_shot, injection_interventions(model, few_shot, 0.5))
+        >>> generate(model, "Q: dog A:", injection_interventions(model, few_shot, learned.mix))
 
-    source: few-shot prompts (a task's clean ones, texts of any lengths, ids), or their means [layer
-    head d_head]. mix: the share of the injected z at END: one number, a tensor [layer head], or a
-    Result on (layer, head). Heads of share 0 are left alone. Park and Rhee 2025 (arXiv 2507.20906).
+    Args:
+        model: A loaded model.
+        source: Few-shot prompts (a task's clean ones, texts of any lengths, ids), or their means
+            [layer head d_head].
+        mix: The share of the injected z at END: one number, a tensor [layer head], or a Result on
+            (layer, head). Heads of share 0 are left alone.
+
+    Raises:
+        ValueError: If the shape of the means or of the mix is not the model's.
+
+    Reference:
+        Park and Rhee 2025 (arXiv 2507.20906).
     """
     means = _means(model, source)
     shares = _shares(model, mix)
@@ -90,20 +97,39 @@ def soft_injection(
     seed: int = 0,
     backend: str | None = None,
 ) -> SoftInjection:
-    """The share of each head's few-shot mean output that makes prompts without examples do the
-    task, learned.
-
-    The shares are sigmoids, from one half on, learned by Adam on the log probability of the answer
-    plus `l1` times the mean share, on half of the target's prompts drawn by seed; judged on the
-    other half.
+    """The learned share of each head's few-shot mean output that makes zero-shot prompts work.
 
     Example:
         >>> learned = soft_injection(model, few_shot, zero_shot)
         >>> learned.score.table(), learned.mix.top(5)
 
     Args:
-        heads: Only these are mixed. way: "engine" runs the last token alone, "hooks" whole prompts:
-            the same numbers.
+        model: A loaded model.
+        source_task: Few-shot prompts, whose mean head outputs are injected.
+        target_task: Prompts without examples; half of them, drawn by seed, train the shares, the
+            other half tests them.
+        heads: Only these heads are mixed.
+        steps: How many steps of Adam.
+        lr: The learning rate.
+        l1: The weight of the mean share in the loss, beside minus the log probability of the
+            answer.
+        metric: The metric of the test, by name.
+        seed: Draws the halves and the shuffled control.
+        backend: "engine" runs the last token alone, "hooks" whole prompts, with the same numbers;
+            None chooses.
+
+    Returns:
+        A SoftInjection: the shares (sigmoids that start at one half), the score on the held-out
+        half beside plain mixes, and the losses.
+
+    Raises:
+        ValueError: If a prompt comes twice, or there are fewer than 4 prompts.
+
+    Cost:
+        One forward and backward pass of the training half per step.
+
+    Reference:
+        Park and Rhee 2025 (arXiv 2507.20906).
     """
     started = time.perf_counter()
     if steps < 1 or len(target_task) < 4:
@@ -166,10 +192,9 @@ def soft_injection(
 def mix_loss(
     model: Model, means: Tensor, task: Any, backend: str | None = None
 ) -> tuple[Callable[[Tensor], Tensor], str]:
-    """(the loss of shares [layer head], which way it runs): minus the log probability of the
-    answer, in nats.
+    """The loss (minus the answer's log probability) as a function of shares, and the backend.
 
-    Differentiable in the shares.
+    Differentiable in the shares [layer head]; in nats.
     """
     scored = task.with_metric("log_prob")
     engine_model = sweep.choose_engine(model, backend, lambda: engine.find(model))

@@ -37,19 +37,33 @@ def steer(
     metric: Any = None,
     other_texts: Any = None,
 ) -> Result:
-    """How the metric changes as the model is steered along a direction, at each strength.
+    """Change of the metric as the model is steered along a direction, at each strength.
 
     Example:
         >>> steer(model, task, direction, strengths=(0, 1, 2, 4)).plot()
-        >>> steer(model, task, direction, on="corrupted", other_texts=texts)     # the effect beside the harm, as a table
+        >>> steer(model, task, direction, on="corrupted", other_texts=texts)
 
     Args:
-        prompts: A task (on: its "clean" or "corrupted" prompts), or texts or ids with a `metric` of
-            the last position's logits [batch d_vocab] -> [batch].
-        how, strengths, at: See `Direction.push`.
-        side: Texts or ids on which to measure the harm, see `steering_side_effect`. The result then has the
-            axes (measure, strength), without examples: the prompts and the texts are not the same.
-            Unit: the metric's.
+        model: A loaded model.
+        prompts: A task, or texts or ids; their answers are then the model's own next tokens.
+        direction: What to steer along.
+        at: Another place than the direction's own, see `Direction.push`.
+        strengths: See `Direction.push`.
+        how: "add", "project_out" or "set", see `Direction.push`.
+        on: A task's "clean" or "corrupted" prompts.
+        metric: As in `patch`.
+        other_texts: Texts or ids on which the side effect is measured, see `steering_side_effect`.
+
+    Returns:
+        Steered minus unsteered metric, axis "strength", one value per example kept. With
+        `other_texts` the axes are "measure" and "strength", without examples: the prompts and the
+        texts differ.
+
+    Raises:
+        ValueError: If there is no strength, or the direction does not fit the model.
+
+    Cost:
+        One forward pass of the prompts per strength.
     """
     started = time.perf_counter()
     effect = _steer(
@@ -124,15 +138,28 @@ def steering_side_effect(
     strengths: Sequence[float] = (-2.0, -1.0, 0.0, 1.0, 2.0),
     how: str = "add",
 ) -> Result:
-    """How much worse the model predicts other text while it is steered, at each strength (above 0:
-    worse).
+    """Change of the cross-entropy on other text while the model is steered (above 0: worse).
 
-    The push acts on every token but the first, also where the direction belongs to the last one: a
-    push at the last token of a text would change no prediction, and in generation each token is the
-    last one once. Unit: nats per token, the change of the cross-entropy, with a number per text.
+    The direction is added at every token but the first, also where it belongs to the last one: at
+    the last token of a text it would change no prediction, and in generation each token is the last
+    once.
 
     Example:
         >>> steering_side_effect(model, texts, direction, strengths=(0, 1, 2, 4)).plot()
+
+    Args:
+        model: A loaded model.
+        texts: Texts or ids, of any lengths.
+        direction: What to steer along.
+        at: Another place than the direction's own, see `Direction.push`.
+        strengths: See `Direction.push`.
+        how: "add", "project_out" or "set", see `Direction.push`.
+
+    Returns:
+        Steered minus unsteered loss in nats per token, axis "strength", one value per text kept.
+
+    Cost:
+        One forward pass of the texts per strength.
     """
     started = time.perf_counter()
     everywhere = str(Site.parse(at or direction.site).at(None))
@@ -166,6 +193,7 @@ def steering_side_effect(
 def _strength_cells(
     model: Model, direction: Direction, strengths: Sequence[float], how: str, at: str | None
 ) -> list[list[Intervention]]:
+    """One list of interventions per strength."""
     if len(strengths) == 0:
         raise ValueError("no strengths: give at least one, for example strengths=(0, 1, 2)")
     direction.check(model, at)

@@ -25,20 +25,28 @@ def cross_entropy(
     *,
     positions: Mapping[str, Tensor] | None = None,
 ) -> Result:
-    """The mean loss of the next token in each chunk, under the interventions (nats a token).
+    """Mean loss of the next token in each chunk of text, under the interventions (nats per token).
 
     Example:
         >>> tokens = interp.texts.chunks(model, interp.texts.documentation(), n=32, split="heldout")
         >>> plain = interp.methods.text.cross_entropy(model, tokens)
-        >>> steered = interp.methods.text.cross_entropy(model, tokens, [Intervention("resid_post.12", add(vector))])
+        >>> steer = [Intervention("resid_post.12", add(vector))]
+        >>> steered = interp.methods.text.cross_entropy(model, tokens, steer)
         >>> (steered.examples - plain.examples).mean()        # the side effect
 
     Args:
-        tokens: Ids [chunk pos], position 0 the tokenizer's first token: what is predicted there is
-            left out, as that position only holds the sink. The same edits act on every chunk, a few
-            chunks to a run so that their logits fit into memory: an edit must not hold values chunk
-            by chunk.
-        positions: Named ones, an index a chunk.
+        model: A loaded model.
+        tokens: Ids [chunk pos], position 0 the tokenizer's first token: the prediction made there
+            is left out, because that position only holds the attention sink.
+        interventions: The same for every chunk, a few chunks to a run so that their logits fit into
+            memory: an edit must not hold values chunk by chunk.
+        positions: Named positions, an index per chunk.
+
+    Returns:
+        One number, one value per chunk kept.
+
+    Raises:
+        ValueError: If a chunk has fewer than three tokens.
     """
     started = time.perf_counter()
     if isinstance(tokens, Task):

@@ -13,8 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp import engine
-from interp import sites
+from interp import engine, sites
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.engine.forward import rotate, window

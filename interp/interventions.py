@@ -56,6 +56,13 @@ class Run(NamedTuple):
     logits: Tensor
     kept: dict[str, Tensor]
 
+    def __repr__(self) -> str:
+        def shape(value: Tensor) -> str:
+            return " x ".join(map(str, value.shape))
+
+        lines = [f"  {name}  [{shape(value)}]" for name, value in self.kept.items()]
+        return "\n".join([f"Run: logits [{shape(self.logits)}], {len(lines)} kept", *lines])
+
 
 def cut(sender: str | Site, receiver: str | Site, other: Tensor) -> Intervention:
     """The intervention that makes a receiver read another run's value of one sender: one edge is patched.

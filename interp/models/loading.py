@@ -91,6 +91,9 @@ def load(
         follow(model, given, weights=copied)
     if check:
         _check(model, plain)
+    from interp.models.summary import show_in_notebooks
+
+    show_in_notebooks(model)
     return model
 
 

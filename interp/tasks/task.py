@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from html import escape
 from typing import Any, NamedTuple
 
 import torch
@@ -148,6 +149,10 @@ class Task:
             f"Task({self.name}: {len(self)} {kinds} of {sizes} tokens; positions {where}; "
             f"metric {self.metric_title}; task.show() shows them)"
         )
+
+    def _repr_html_(self) -> str:
+        head = escape(repr(self).removesuffix("; task.show() shows them)") + ")")
+        return f"<div>{head}</div>{self.show(min(3, len(self)))._repr_html_()}"
 
     def __len__(self) -> int:
         return len(self.clean)

@@ -122,6 +122,13 @@ def card(model: Model, dictionary: Dictionary, latent: int, **options: Any) -> C
     return cards(model, dictionary, [latent], **options)[0]
 
 
+class Cards(list):
+    """Cards in order; in a notebook all of them are shown."""
+
+    def _repr_html_(self) -> str:
+        return "".join(card._repr_html_() for card in self)
+
+
 def cards(
     model: Model,
     dictionary: Dictionary,
@@ -131,7 +138,7 @@ def cards(
     tokens: int = 32_768,
     seed: int = 0,
     **options: Any,
-) -> list[Card]:
+) -> Cards:
     """The cards of latents, from one pass over a text the dictionary was not trained on.
 
     Example:
@@ -155,7 +162,7 @@ def cards(
             f"these firings are of {seen.dictionary.name!r}, not of {dictionary.name!r}"
         )
     make = reader(model, seen, seed=seed)
-    return [make(latent) for latent in which]
+    return Cards(make(latent) for latent in which)
 
 
 def reader(

@@ -24,26 +24,29 @@ from interp.tasks.task import Task
 def attention_patterns(
     model: Model, task: Any, where: str | Sequence[str] = "L*H*", *, weighted: bool = False
 ) -> Result:
-    """What each head looks at: attention from every destination to every source token, each row
-    summing to one.
+    """Attention of each head from every destination to every source token, each row summing to one.
 
     Example:
         >>> attention_patterns(model, task, "L23H3").plot()
-        >>> attention_patterns(model, task, "L23H3", weighted=True).plot()      # what comes of it: a sink may carry nothing
+        >>> attention_patterns(model, task, "L23H3", weighted=True).plot()
 
     Args:
+        model: A loaded model.
         task: A task (its clean prompts), a text, or token ids [batch pos] or [pos].
-        where: Heads, "L*H*" or "L23H*" or "L23H3", or a list of single heads. Unit: share of
-            attention. One example is drawn with its tokens; several are averaged position by
-            position, which means something only for aligned prompts.
-        weighted: Unit: norm in the residual stream; rows sum to anything.
+        where: Heads, "L*H*" or "L23H*" or "L23H3", or a list of single heads.
+        weighted: Multiply by the norm of what the source's value adds to the stream through the
+            head's output matrix; rows then have any sum.
 
     Returns:
-        Axes: the stars (for a list, "site"), then dest and src.
+        Share of attention (or norm in the residual stream), axes: the stars (for a list, "site"),
+        then dest and src, one value per example kept. Several prompts are averaged position by
+        position, which means something only where they are aligned.
+
+    Raises:
+        ValueError: If `where` names no heads.
 
     Reference:
-        attention times the norm of what the source's value adds to the stream through the head's
-        output matrix (Kobayashi et al. 2020, arXiv 2004.10102).
+        weighted: Kobayashi et al. 2020 (arXiv 2004.10102).
     """
     started = time.perf_counter()
     if not isinstance(where, str):
@@ -90,9 +93,7 @@ def _side_by_side(each: Sequence[Result], heads: Sequence[str]) -> Result:
 
 
 def value_norms(model: Model, heads: Site, values: Tensor) -> Tensor:
-    """The norm of v @ W_O for the heads' stars [... batch pos], from values [(layer) kv_head batch
-    pos d_head].
-    """
+    """Norms of v @ W_O [... batch pos] of the heads, from v [(layer) kv_head batch pos d_head]."""
     d = bridge.dims(model)
     every = sites.expand("L*H0", d).coords["layer"]
     layers = every if heads.layer == sites.STAR else [heads.layer]
@@ -110,13 +111,24 @@ def value_norms(model: Model, heads: Site, values: Tensor) -> Tensor:
 
 @any_prompts(reads=True)
 def attention_between(model: Model, task: Any, at: str, to: str, where: str = "L*H*") -> Result:
-    """How much each head attends from one named position to another, per example.
-
-    Unit: share of attention (0 to 1). An evenly attending head would give 1 / (number of tokens up
-    to `at`).
+    """Attention of each head from one named position to another, per example.
 
     Example:
-        >>> attention_between(model, task, "END", "IO").top(5)       # who looks at the indirect object?
+        >>> attention_between(model, task, "END", "IO").top(5)  # who looks at the indirect object?
+
+    Args:
+        model: A loaded model.
+        task: A task with these positions.
+        at: The position that attends.
+        to: The position that is attended to.
+        where: Heads.
+
+    Returns:
+        Share of attention (0 to 1), the stars of `where` as axes, one value per example kept.
+        `metadata["even"]` is what a head gets that attends evenly to all it can see.
+
+    Raises:
+        ValueError: If `to` comes after `at` in some prompt.
     """
     started = time.perf_counter()
     grid = sites.expand(_heads(where), bridge.dims(model))
@@ -166,7 +178,7 @@ def _heads(where: str) -> Site:
 
 
 def prompt_tokens(task: Any) -> tuple[Tensor, Any]:
-    """(token ids [batch pos], the task or None) of a task, or of token ids."""
+    """The token ids [batch pos], and the task or None, of a task or of token ids."""
     if isinstance(task, Task):
         return task.clean, task
     tokens = torch.as_tensor(task)

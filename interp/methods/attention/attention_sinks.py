@@ -21,26 +21,26 @@ from interp.results import Result
 def attention_received(
     model: Model, task: Any, where: str = "L*H*", *, to_one: bool = False
 ) -> Result:
-    """How much attention each position gets, mean over the queries that see it (itself and those
-    after it).
+    """Attention that each position gets, mean over the queries that see it (itself and later).
 
     Example:
-        >>> got = attention_received(model, tokens)
-        >>> studies.share_of_cells(got.sel(pos=0), above=0.3)          # the sink rate of the first position
+        >>> received = attention_received(model, tokens)
+        >>> received.sel(pos=0).plot()                  # the first position, head by head
 
     Args:
-        task: A task (its clean prompts), or token ids [batch pos] or [pos]. Unit: share of
-            attention; a head that looks evenly at all it sees gives about ln(n) / n to the first of
-            n positions.
-        to_one: Rows are divided by their sum first, for attention whose rows do not sum to one (a
-            row of zeros stays so).
+        model: A loaded model.
+        task: A task (its clean prompts), a text, or token ids [batch pos] or [pos].
+        where: Heads.
+        to_one: Divide each row by its sum first, for attention whose rows do not sum to one (a row
+            of zeros stays so).
 
     Returns:
-        Axes: the stars of `where`, then pos.
+        Share of attention, axes: the stars of `where`, then pos, one value per example kept. A head
+        that looks evenly at all it sees gives about ln(n) / n to the first of n positions.
 
     Reference:
-        Gu et al. 2024, When Attention Sink Emerges (arXiv 2410.10781), who call a head a sink at a
-        position when this is above 0.3 at 64 tokens.
+        Gu et al. 2024 (arXiv 2410.10781). They call a head a sink at a position when this is above
+        0.3 at 64 tokens.
     """
     started = time.perf_counter()
     tokens, a_task = prompt_tokens(task)
@@ -76,7 +76,7 @@ def attention_received(
 
 
 def _attention_received(pattern: Tensor, to_one: bool) -> Tensor:
-    """[... batch src] of patterns [... batch dest src]."""
+    """What each source gets [... batch src] in patterns [... batch dest src]."""
     if to_one:
         total = pattern.sum(-1, keepdim=True)
         pattern = torch.where(total == 0, pattern, pattern / total)
@@ -86,18 +86,22 @@ def _attention_received(pattern: Tensor, to_one: bool) -> Tensor:
 
 @any_prompts(raw=True)
 def activation_norms(model: Model, task: Any, where: str = "L*KV*.v") -> Result:
-    """The Euclidean norm of what is at these sites, at each position.
+    """Euclidean norm of the activations at these sites, at each position.
 
     Example:
-        >>> activation_norms(model, tokens, "L*KV*.v").mean("layer", "kv_head").plot()         # values: a sink's are short
-        >>> activation_norms(model, tokens, "resid_post.*").plot()                            # the stream: a sink's is long
+        >>> values = activation_norms(model, tokens, "L*KV*.v")
+        >>> values.mean("layer", "kv_head").plot()                  # a sink's values are short
+        >>> activation_norms(model, tokens, "resid_post.*").plot()  # its stream is long
 
     Args:
-        task: A task (its clean prompts), or token ids. Unit: the site's own. `residual_norms` is the
-            same for the stream of a task, whose positions have names.
+        model: A loaded model.
+        task: A task (its clean prompts), a text, or token ids. For a task whose positions have
+            names, `residual_norms` labels the positions of the stream.
+        where: The sites; with a position, the norm there.
 
     Returns:
-        Axes: the stars of `where`, then pos; examples are prompts.
+        The norm in the site's own unit, axes: the stars of `where`, then pos, one value per example
+        kept.
     """
     started = time.perf_counter()
     tokens, a_task = prompt_tokens(task)

@@ -28,14 +28,18 @@ from interp.tasks.task import MixedTask, Task
 
 @dataclass(frozen=True)
 class Score:
-    """One row of the table: what it says, what it is computed on, how, its unit, its source and its
-    null.
+    """One row of the table of head scores.
 
     Attributes:
-        on: "repeats" = always repeated random tokens; "tokens" = the caller's prompts, else
-            repeated random tokens; "task" = a task the caller gives; "weights" = no prompts at all.
+        what: What it measures, in words.
+        on: "repeats": always repeated random tokens; "tokens": the caller's prompts, else repeated
+            random tokens; "task": a task the caller gives; "weights": no prompts at all.
         of: For pattern scores a function of (pattern [... dest src], the block's length); otherwise
             of what was given, with the null's number.
+        unit: Its unit.
+        source: The paper.
+        null: What it is compared with.
+        pattern: Whether it reads attention patterns alone.
     """
 
     what: str
@@ -183,23 +187,32 @@ def head_scores(
     Example:
         >>> head_scores(model).sel(score="induction").top(5)
         >>> head_scores(model, ["ablation", "gradient"], on=task).sel(score="ablation").plot()
-        >>> head_scores(model, ["entropy", "waad"], on=tokens)              # [chunk pos], position 0 a first token
+        >>> head_scores(model, ["entropy", "waad"], on=tokens)      # [chunk pos]
 
     Args:
+        model: A loaded model.
         scores: Names of rows of `SCORES`, which say what each is, what it is computed on, its
             source and its null.
-        on: A task, or token ids [batch pos] or [pos]. Without it, scores of any text are measured
-            on n prompts of the first token, `length` random tokens, and the same tokens again;
-            induction and duplicate-token always are.
+        on: A task, texts, or token ids [batch pos] or [pos]. Without it, scores of any text are
+            measured on n prompts of the first token, `length` random tokens, and the same tokens
+            again; induction and duplicate-token always are.
+        n: How many repeated prompts.
+        length: How many random tokens are repeated.
+        seed: Draws them.
         query: For context divergence, the position name at which the prompt without its context
             begins (it is shorter, so positions shift too).
         metric: What importance is measured by, a name or a Metric (None: the task's own).
-            Importance is unsigned: `ablate` and its relatives give signs. `metadata["null"]` gives
-            what the null of each gets, in the score's unit, `metadata["null is"]` says which.
-            Examples are kept when all scores have the same number.
 
     Returns:
-        Axes: score, layer, head; each score has its own unit.
+        The scores, axes score, layer, head, each in its own unit; examples are kept where all
+        scores have as many. Importance is unsigned: `ablate` gives signs. `metadata["null"]` has
+        what the null of each gets, `metadata["null is"]` says which null.
+
+    Raises:
+        ValueError: If a score is unknown, or needs a task and there is none.
+
+    Reference:
+        Each row of `SCORES` names its own.
     """
     started = time.perf_counter()
     names = (scores,) if isinstance(scores, str) else tuple(scores)
@@ -369,16 +382,17 @@ def _result(
 
 
 def strongest(scored: Result, *, floor: float = 0.3, otherwise: str = "none of them") -> list[str]:
-    """For each head the name of its highest score, or `otherwise` where none reaches the floor;
-    layer by layer.
+    """For each head the name of its highest score, or `otherwise` below the floor; layer by layer.
 
     Example:
         >>> strongest(head_scores(model))[:3]
         ['previous-token', 'none of them', 'none of them']
 
     Args:
-        scored: A Result with the axis "score" first and scores of one unit (shares of attention),
-            which compare.
+        scored: A Result with the axis "score" first, whose scores have one unit (shares of
+            attention) and can be compared.
+        floor: What a score must reach.
+        otherwise: The name of a head whose scores do not.
     """
     if (
         scored.dims[:1] != ("score",)

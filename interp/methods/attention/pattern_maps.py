@@ -1,6 +1,4 @@
-"""Every head's attention on a text, drawn together: profiles by distance, and the space its
-patterns lie in.
-"""
+"""Every head's attention on a text: profiles by distance, and principal components of patterns."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -25,22 +23,25 @@ from interp.results import Result
 def attention_by_distance(
     model: Model, task: Any, *, groups: Mapping[str, Sequence[int]] | None = None
 ) -> Result:
-    """How much each head attends to the token 0, 1, 2, ... places back, position 0 left out.
+    """Attention of each head to the token 0, 1, 2, ... places back, position 0 left out.
 
     Example:
         >>> attention_by_distance(model, tokens).sel(layer=3, head=2).plot()
-        >>> attention_by_distance(model, tokens, groups={"early": range(10), "late": range(20, 30)}).plot()    # means of heads
+        >>> groups = {"early": range(10), "late": range(20, 30)}
+        >>> attention_by_distance(model, tokens, groups=groups).plot()      # means of heads
 
     Args:
-        task: A task, or token ids [batch pos]. Unit: share of attention, the mean over the
-            destinations that have a token so far back (a share that goes to position 0, the sink,
-            counts nowhere).
-        groups: Layers by name; the axes are then layers and distance, the mean over these layers'
-            heads. `metadata["even"]` is the profile of a head that attends evenly to all it can
-            see.
+        model: A loaded model.
+        task: A task, a text, or token ids [batch pos].
+        groups: Layers by name; the values are then means over these layers' heads.
 
     Returns:
-        Axes: layer, head, distance.
+        Share of attention, axes layer, head, distance (or layers, distance), one value per example
+        kept: the mean over the destinations that have a token so far back. What goes to position 0,
+        the sink, counts nowhere. `metadata["even"]` is the profile of a head that attends evenly.
+
+    Raises:
+        ValueError: If a group has no layers, or one that the model does not have.
     """
     started = time.perf_counter()
     tokens, a_task = prompt_tokens(task)
@@ -107,20 +108,28 @@ def pattern_components(
     shuffled: bool = False,
     seed: int = 0,
 ) -> Result:
-    """Where each head's attention pattern lies among all heads' patterns: its principal components.
+    """Principal components of all heads' attention patterns: where each head lies among the others.
+
+    The patterns of all prompts, flattened and laid end to end, are one vector per head.
 
     Example:
-        >>> pattern_components(model, tokens).plot()                     # a map for each component
+        >>> pattern_components(model, tokens).plot()                # a map for each component
 
     Args:
-        task: A task, or token ids [batch pos]. The patterns of all prompts, flattened and laid end
-            to end, are one vector a head. The sign of a component is such that the largest
-            coordinate is positive. sink=False leaves out the attention to position 0.
-        shuffled: Every row of every pattern is permuted first, position 0 staying in place: a null
-            that has the same shares and no shape.
+        model: A loaded model.
+        task: A task, a text, or token ids [batch pos].
+        components: How many.
+        sink: False leaves out the attention to position 0.
+        shuffled: Permute every row of every pattern first, position 0 staying in place: a null with
+            the same shares and no shape.
+        seed: Draws the permutations.
 
     Returns:
-        Axes: component, layer, head; unit: share of attention, summed.
+        Coordinates (share of attention, summed), axes component, layer, head. The sign of a
+        component is such that the largest coordinate is positive.
+
+    Raises:
+        ValueError: If there are more components than heads.
 
     Reference:
         Li et al. 2023 (arXiv 2303.13731) use an autoencoder; principal components are its linear
@@ -171,16 +180,23 @@ def pattern_variance_explained(
     shuffled: bool = False,
     seed: int = 0,
 ) -> Result:
-    """The share of the variance of all heads' attention patterns that the first principal
-    components explain.
-
-    Each prompt has components of its own, so that prompts are examples. Options and source: see
-    `pattern_components`. Unit: share of the variance over heads (0 to 1). With as many components as
-    heads less one it is 1.
+    """Share of the variance of all heads' attention patterns in the first principal components.
 
     Example:
-        >>> pattern_variance_explained(model, tokens, components=10)                     # one number, an example a prompt
-        >>> pattern_variance_explained(model, tokens, components=10, shuffled=True)      # its null
+        >>> pattern_variance_explained(model, tokens, components=10)
+        >>> pattern_variance_explained(model, tokens, components=10, shuffled=True)     # its null
+
+    Args:
+        model: A loaded model.
+        task: A task, a text, or token ids [batch pos].
+        components: How many components count.
+        sink: False leaves out the attention to position 0.
+        shuffled: Permute every row first, as in `pattern_components`.
+        seed: Draws the permutations.
+
+    Returns:
+        One share of the variance over heads (0 to 1), one value per prompt kept: each prompt has
+        components of its own. With as many components as heads minus one it is 1.
     """
     started = time.perf_counter()
     tokens, a_task = prompt_tokens(task)
@@ -216,9 +232,7 @@ def _patterns(model: Model, tokens: Tensor) -> Float[Tensor, "layer head batch d
 def _flat(
     pattern: Float[Tensor, "layer head batch dest src"], sink: bool, shuffled: bool, seed: int
 ) -> list[Tensor]:
-    """For each prompt the patterns [head, entries below the diagonal], rows permuted from source 1
-    on if asked.
-    """
+    """For each prompt the patterns [head, entries up to the diagonal], with rows permuted if asked."""
     n, g = pattern.shape[-1], torch.Generator().manual_seed(seed)
     if shuffled:
         pattern = pattern.clone()

@@ -1,9 +1,8 @@
-"""Scores read off an attention pattern alone: functions of [... dest src] and a block's length,
-giving [...].
+"""Scores read off an attention pattern: functions of [... dest src] and a block's length.
 
 Position 0 is the sink of most models and would drown everything else: entropy, distance, waad and
-fai leave it out as a source. What a head puts elsewhere is then weighted by how much it is, so that
-a row that rests on the sink counts little and no row's leftovers are blown up.
+fai leave it out as a source. Attention to other sources is then weighted by its total, so that a
+row that rests on the sink counts little and its remainder is not blown up.
 """
 
 import torch

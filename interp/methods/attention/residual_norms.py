@@ -15,14 +15,25 @@ from interp.results import Result
 
 @any_prompts()
 def residual_norms(model: Model, task: Any, where: str = "resid_post.*@*") -> Result:
-    """The Euclidean norm of the residual stream at each layer and position.
+    """Euclidean norm of the residual stream at each layer and position.
 
     Example:
         >>> residual_norms(model, task).plot()
 
+    Args:
+        model: A loaded model.
+        task: A task (its clean prompts), or prompts of one length.
+        where: The stream at every position: "resid_post.*@*", "resid_pre.*@*", ...
+
+    Returns:
+        The norm in the stream's own unit, axes layer and pos, one value per example kept.
+
+    Raises:
+        ValueError: If `where` is not the stream at every position.
+
     Reference:
-        Unit: the stream's own. One token far above the rest is an attention sink with massive
-        activations (Sun et al. 2024, arXiv 2402.17762): leave it out of every mean.
+        One token far above the rest is an attention sink with massive activations (Sun et al. 2024,
+        arXiv 2402.17762): leave it out of every mean.
     """
     started = time.perf_counter()
     site = sites.Site.parse(where)

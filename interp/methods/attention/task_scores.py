@@ -1,6 +1,4 @@
-"""Scores of heads that need runs on given prompts: retrieval, context, importance. Each gives
-([layer head n], null).
-"""
+"""Head scores that need runs on given prompts: each gives ([layer head n], what the null gets)."""
 
 from typing import Any, NamedTuple
 
@@ -46,9 +44,7 @@ def chunks(given: Given) -> Any:
 
 
 def retrieval(given: Given) -> Scored:
-    """The share of needle tokens at which the head's top-1 position is in the needle and holds the
-    token to come.
-    """
+    """Share of needle tokens for which the head's top-1 position is the token to come."""
     task = given.task
     pairs = needle_pairs(task)
     places = torch.stack([task.positions[a] for a, _ in pairs], 1)  # [batch needle]
@@ -78,9 +74,7 @@ def retrieval(given: Given) -> Scored:
 
 
 def needle_pairs(task: Any) -> list[tuple[str, str]]:
-    """The pairs of position names NEEDLE0 (a token of the needle) and READ0 (where it is
-    predicted), and so on.
-    """
+    """Pairs of position names: NEEDLE0 (a token of the needle), READ0 (where it is predicted)."""
     pairs: list[tuple[str, str]] = []
     while f"NEEDLE{len(pairs)}" in task.positions and f"READ{len(pairs)}" in task.positions:
         pairs.append((f"NEEDLE{len(pairs)}", f"READ{len(pairs)}"))
@@ -99,9 +93,7 @@ def copied(
     places: Int[Tensor, "batch needle"],
     right: Bool[Tensor, "batch needle"],
 ) -> Float[Tensor, "layer head batch"]:
-    """For each head and prompt the share of needle tokens it copies: rightly predicted, and looked
-    at.
-    """
+    """Per head and prompt the share of needle tokens it copies: predicted right, and looked at."""
     inside = (top[..., None] == places[:, None]).any(-1)
     held = tokens.expand(*top.shape[:2], -1, -1).gather(-1, top)
     return (inside & (held == tokens.gather(1, places)) & right).float().mean(-1)
@@ -111,9 +103,7 @@ def copied(
 
 
 def context_divergence(given: Given) -> Scored:
-    """How far z at END moves when the context is taken away: |z - z'| / mean of |z| and |z'|, per
-    prompt.
-    """
+    """How far z at END moves without the context: |z - z'| / mean of |z| and |z'|, per prompt."""
     task, g = given.task, torch.Generator().manual_seed(given.seed)
     start = task.position(given.query)
     if int(start.min()) < 2:
@@ -138,7 +128,7 @@ def context_divergence(given: Given) -> Scored:
 def apart(
     a: Float[Tensor, "layer head d_head"], b: Float[Tensor, "layer head d_head"]
 ) -> Float[Tensor, "layer head"]:
-    """The distance of two vectors relative to their mean length: 0 the same, 2 at most."""
+    """Distance of two vectors relative to their mean length: 0 the same, 2 at most."""
     return 2 * (a - b).norm(dim=-1) / (a.norm(dim=-1) + b.norm(dim=-1))
 
 
@@ -146,7 +136,7 @@ def apart(
 
 
 def by_ablation(given: Given) -> Scored:
-    """The size of the change of the metric when the head takes its mean over the prompts."""
+    """Size of the change of the metric when the head takes its mean over the prompts."""
     effects = (
         torch.from_numpy(
             ablate(given.model, given.task, "L*H*", by="mean", metric=given.metric).examples
@@ -158,9 +148,7 @@ def by_ablation(given: Given) -> Scored:
 
 
 def by_gradient(given: Given) -> Scored:
-    """The same change to first order: |gradient of the metric at z, times (mean z - z)|, summed
-    over positions.
-    """
+    """The same to first order: |gradient of the metric at z, times (mean z - z)|, over positions."""
     task = given.task
     if given.metric is None and task.metric_name not in SMOOTH:
         raise ValueError(
@@ -179,9 +167,7 @@ def by_gradient(given: Given) -> Scored:
 def gradients_at_z(
     model: Model, task: Any, backend: str | None = None, metric: Any = None
 ) -> tuple[Tensor, Tensor]:
-    """The gradient of each prompt's metric at every head's z, and z: both [layer head batch pos
-    d_head].
-    """
+    """The gradient of each prompt's metric at every head's z, and z: [layer head batch pos d_head]."""
     metric = metric_of(task, metric)
     fits = metric.columns is not None or (metric.everywhere and not metric.keep)
     engine_model = engine.find(model) if fits and backend != "hooks" else None

@@ -1,6 +1,4 @@
-"""Whether circuits, or the scores they are chosen by, agree: with each other, with a known circuit,
-with themselves.
-"""
+"""Whether circuits, or the scores they are chosen by, agree: with each other, and with a known one."""
 
 import time
 from collections.abc import Sequence
@@ -24,19 +22,24 @@ from interp.results import Result
 def agreement(a: Circuit | Result, b: Circuit | Result, *, n: int = 500) -> Result:
     """How far two circuits, or two methods' scores, are the same.
 
-    Of two circuits: "Jaccard, edges" and "Jaccard, components" (in both, as a share of in either: 1
-    = the same), "second in first" and "first in second" (the share of one's edges that the other
-    has), "Jaccard by chance" (expected of two random circuits of these sizes). Of two scores: "rank
-    correlation" of all edges (Spearman) and "of sizes" (of |score|), and "Jaccard, top n" of the n
-    largest in size, with what is expected by chance. Both must be of one model: ValueError says
-    which they are.
-
     Example:
         >>> agreement(eap_circuit, acdc_circuit)
         >>> agreement(eap(model, task), eap_ig(model, task), n=500)
 
+    Args:
+        a: A circuit, or scores of edges.
+        b: The same kind, of the same model.
+        n: Of scores, how many of the largest in size are compared as sets.
+
     Returns:
-        Axis: measure.
+        Axis "measure". Of two circuits: "Jaccard, edges" and "Jaccard, components" (in both, as a
+        share of in either), "second in first" and "first in second" (the share of one's edges that
+        the other has), "Jaccard by chance" (expected of two random circuits of these sizes). Of two
+        scores: "rank correlation" of all edges (Spearman) and "of sizes" (of |score|), and
+        "Jaccard, top n", with what is expected by chance.
+
+    Raises:
+        ValueError: If the two are of different kinds or of different models.
     """
     if isinstance(a, Circuit) and isinstance(b, Circuit):
         rows, sizes = _circuits(a, b), {"edges": [len(a), len(b)]}
@@ -60,31 +63,29 @@ def agreement(a: Circuit | Result, b: Circuit | Result, *, n: int = 500) -> Resu
 
 
 def roc_curve(scores: Result, truth: Circuit | Sequence[str], *, absolute: bool = True) -> Result:
-    """How well scores tell a known circuit's edges from all others: the ROC curve; its area is
-    metadata["auc"].
-
-    Only the corners are kept: between them the curve is straight.
+    """ROC curve of scores that should tell a known circuit's edges from all others.
 
     Example:
         >>> curve = roc_curve(eap_ig(model, task), truth)
         >>> curve.metadata["auc"]
         0.97
-        >>> curve.plot()
-        >>> roc_curve(attribution_patch(model, task, "L*H*"), ["L23H3", "L29H1"])          # heads, or any cells by their labels
+        >>> heads = attribution_patch(model, task, "L*H*")
+        >>> roc_curve(heads, ["L23H3", "L29H1"]).plot()             # heads, or any cells by label
 
     Args:
+        scores: Scores of edges, or of any cells.
         truth: A circuit of edges, or the labels of the scores' own cells that belong to it.
-        absolute: By the score's size, or the most helpful first. The area is exact: the chance that
-            an edge of the circuit scores above another edge, a tie counting one half. 0.5 is
-            guessing.
+        absolute: By the score's size, or (False) the most helpful first.
 
     Returns:
-        Axis: false positive rate; values: true positive rate, as the threshold falls from the
-        largest score to the smallest.
+        The true positive rate, axis "false positive rate", as the threshold falls; only the corners
+        are kept, because the curve is straight between them. metadata["auc"] is the exact area: the
+        chance that an edge of the circuit scores above another edge, a tie counting one half. 0.5
+        is guessing.
 
     Raises:
-        ValueError: Where the circuit is of another model, has no edges or all of them, or a score
-            is missing (NaN).
+        ValueError: If the circuit is of another model, has no edges or all of them, or a score is
+            missing (NaN).
     """
     values, positive = _against(scores, truth)
     values = np.abs(values) if absolute else values
@@ -126,24 +127,34 @@ def stability(
     absolute: bool = True,
     **options: Any,
 ) -> Result:
-    """How much of a circuit stays when it is found on other prompts: the mean Jaccard of pairs of
-    top-n circuits.
-
-    Shares of edges (1 = always the same circuit).
+    """Mean Jaccard of top-n circuits found on other prompts: how much of a circuit stays.
 
     Example:
         >>> stability(model, task, "eap_ig", n=500)
 
     Args:
-        options: The method's own. metadata["pairs"]: every pair's Jaccard; metadata["in every
-            resample"]: how many edges are in each of the resampled circuits.
-        seed: Of the drawing.
+        model: A loaded model.
+        task: A task that can be made again with other seeds.
+        method: A discovery method, see `discover`.
+        n: Edges per circuit.
+        resamples: How many times the prompts are drawn anew.
+        seeds: How many seeds the task is made with, this one included.
+        seed: Draws the prompts.
+        absolute: Rank edges by size, or (False) by the signed score.
+        options: The method's own.
 
     Returns:
-        Axis: measure. "prompts resampled": the task's own prompts drawn anew with replacement,
-        `resamples` times (from one run that keeps each prompt's scores). "other seeds": this task
-        and the same made with `seeds` - 1 other seeds, as many prompts each, found separately. "by
-        chance": two random circuits of n edges.
+        Share of edges (1: always the same circuit), axis "measure". "prompts resampled": the task's
+        own prompts drawn with replacement (from one run that keeps each prompt's scores). "other
+        seeds": this task and the same with other seeds, found separately. "by chance": two random
+        circuits of n edges. metadata["pairs"] has every pair's Jaccard, metadata["in every
+        resample"] the number of edges that are in each resampled circuit.
+
+    Raises:
+        ValueError: If there are not two of each, or the task has one prompt.
+
+    Cost:
+        `seeds` runs of the method, one of which keeps the scores of every prompt.
     """
     started = time.perf_counter()
     if resamples < 2 or seeds < 2:

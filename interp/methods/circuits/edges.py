@@ -1,8 +1,8 @@
-"""The residual graph on a task: runs with edges cut, and the slope of the measure in every edge.
+"""The residual graph on a task: runs with edges cut, and the metric's gradient at every edge.
 
-Both go two ways to equal numbers: by the lean engine (one matrix product a layer), and by hooks,
-which is the definition and serves every model. A weight is 1 for an edge that is kept and 0 for one
-that is cut: then the receiver reads what the sender writes in another run (see `BY`).
+Both go two ways to equal numbers: by the engine (one matrix product a layer), and by hooks, which
+is the definition and serves every model. A weight is 1 for an edge that is kept and 0 for one that
+is cut: then the receiver reads what the sender writes in another run (see `BY`).
 """
 
 import functools
@@ -38,9 +38,7 @@ TOKENS_BACK = 1280  # tokens of one backward pass: about a gigabyte of graph on 
 
 
 def edge_mask(dims: Any) -> Bool[Tensor, "sender receiver"]:
-    """Which pairs of a sender and a receiver are edges: those where the write comes before the
-    read.
-    """
+    """Which pairs of a sender and a receiver are edges: the write comes before the read."""
     wrote = torch.tensor([sites.write_step(s) for s in sites.senders(dims)])
     read = torch.tensor([sites.read_step(r, dims) for r in sites.receivers(dims)])
     return wrote[:, None] < read
@@ -55,7 +53,7 @@ def edge_scores(
     metadata: dict[str, Any],
     examples: bool,
 ) -> Result:
-    """The Result of a discovery method: values [batch sender receiver], NaN where there is no edge."""
+    """The Result of a discovery method, from values [batch sender receiver]; NaN where no edge is."""
     dims = bridge.dims(model)
     coords = {
         "sender": list(map(str, sites.senders(dims))),
@@ -77,7 +75,7 @@ def edge_scores(
 
 
 def metric_or_kl(model: Model, task: Any, metric: Any) -> Metric:
-    """The measure a name stands for, "kl" being the distance from the clean run's prediction."""
+    """The Metric that this stands for; "kl" is the divergence from the clean run's prediction."""
     return kl_metric(model, task) if metric == "kl" else metric_of(task, metric)
 
 

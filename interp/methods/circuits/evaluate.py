@@ -1,5 +1,4 @@
-"""Judging circuits: how much of the model's behaviour is left when everything else is cut, and what
-it lacks.
+"""How good a circuit is: what is left of the behaviour when all else is cut, and what it lacks.
 
 Every number is a fraction of the way from the run with all edges cut (0) to the model's own clean
 run (1), a ratio of means over the prompts, never clamped: a circuit that leaves out what works
@@ -53,34 +52,51 @@ def evaluate(
     reference: Tensor | None = None,
     backend: str | None = None,
 ) -> Result:
-    """How faithful and complete a circuit is on these prompts, beside random circuits of its size.
+    """Faithfulness and completeness of a circuit on these prompts, beside random circuits.
 
-    >>> found = evaluate(model, task.heldout(), circuit)
-    >>> found                                       # a table, with intervals over the prompts
-    >>> found.sel(measure="faithfulness").ci()
-    >>> judged(circuit, found).save("ioi.json")     # the circuit's file says how good it was
+    Example:
+        >>> evaluation = evaluate(model, task.heldout(), circuit)
+        >>> evaluation                                      # a table, with intervals over prompts
+        >>> evaluation.sel(measure="faithfulness").ci()
+        >>> with_evaluation(circuit, evaluation).save("ioi.json")
 
-    Axis: measure. "faithfulness" = (circuit - corrupted) / (clean - corrupted), of the metric's
-    means: the circuit's edges as they are, all others cut. "completeness" = 1 - the same for the
-    complement (only the circuit's edges cut): 1 when nothing is left without the circuit, 0 when
-    the model does as well without it. This is Wang et al.'s F(C \\ K) - F(M \\ K) with K the whole
-    circuit, as a fraction. Both unclamped. "random faithfulness" and "random completeness": the
-    means over `sets` random circuits with as many edges (of the first 3 for completeness);
-    match="layers" draws as many of each kind in each layer, see `random_circuits`. "clean",
-    "corrupted", "circuit", "complement": the metric itself. "clean" is the model's plain run;
-    "corrupted" is the run with every edge cut, which by="resample" is the run on the corrupted
-    prompts.
+    Args:
+        model: A loaded model.
+        task: A task; use other prompts than the circuit was found on, task.heldout().
+        circuit: The circuit.
+        by: What a cut edge carries: "resample" the write of the corrupted prompt, "mean" the
+            position-wise mean write over reference prompts (the task's corrupted ones, or
+            `reference`), "zero" nothing (far from anything the model has seen).
+        metric: As in `patch`.
+        sets: How many random circuits (of the first 3 the complement is run as well).
+        match: "size" or "layers": how they are drawn, see `random_circuits`.
+        seed: Draws them.
+        any_task: True allows a circuit that was found on another task.
+        reference: Token ids [batch pos] for by="mean".
+        backend: "engine" or "hooks"; None chooses. `metadata["backend"]` says which ran.
 
-    by: what a cut edge carries: "resample" the write of the corrupted twin, "mean" the
-    position-wise mean write over reference prompts (the task's corrupted ones, or `reference`
-    tokens), "zero" nothing (far from anything the model has seen). metric, way: as in `patch`.
-    Examples are the prompts' parts in the ratio, so that `ci` is the interval of a ratio of means.
-    metadata: "edges", "share" of all edges, "random" (each set's faithfulness), "seen": whether
-    these are the prompts the circuit was found on; then judge on task.heldout(). Errors: a circuit
-    of another model, without edges, or found on another task (any_task=True allows that).
+    Returns:
+        Axis "measure", one value per example kept. "faithfulness" = (circuit - corrupted) /
+        (clean - corrupted), of the metric's means: the circuit's edges as they are, all others cut.
+        "completeness" = 1 minus the same for the complement (only the circuit's edges cut): 1 when
+        nothing is left without the circuit, 0 when the model does as well without it. "random
+        faithfulness" and "random completeness": means over the random circuits. "clean",
+        "corrupted", "circuit", "complement": the metric itself; "clean" is the model's plain run,
+        "corrupted" the run with every edge cut, which by="resample" is the run on the corrupted
+        prompts. Examples are the prompts' parts in the ratio, so that `ci` is the interval of a
+        ratio of means. metadata: "edges", "share" of all edges, "random" (each set's faithfulness),
+        "seen": whether these are the prompts that the circuit was found on.
 
-    Wang et al. 2022 (arXiv 2211.00593), section 4; Hanna et al. 2024 (arXiv 2403.17806); Miller et
-    al. 2024 (arXiv 2407.08734) on what such a number depends on.
+    Raises:
+        ValueError: If the circuit is of another model, has no edges, or was found on another task.
+
+    Cost:
+        One forward pass of the prompts per circuit.
+
+    Reference:
+        Wang et al. 2022 (arXiv 2211.00593), section 4: completeness is their F(C without K) minus
+        F(M without K) with K the whole circuit, as a fraction. Hanna et al. 2024 (arXiv
+        2403.17806); Miller et al. 2024 (arXiv 2407.08734) on what such a number depends on.
     """
     started = time.perf_counter()
     edges, clean = _ready(model, task, circuit, by, metric, any_task, reference, backend)
@@ -140,11 +156,18 @@ def evaluate(
 
 
 def with_evaluation(circuit: Circuit, evaluation: Result) -> Circuit:
-    """The circuit with the numbers of an evaluation written into its `evaluation`, four significant
-    digits.
+    """The circuit with the numbers of an evaluation in its `evaluation`, four significant digits.
 
     Example:
-        >>> judged(circuit, evaluate(model, task.heldout(), circuit)).save("ioi.json")
+        >>> evaluation = evaluate(model, task.heldout(), circuit)
+        >>> with_evaluation(circuit, evaluation).save("ioi.json")
+
+    Args:
+        circuit: The circuit.
+        evaluation: The result of `evaluate` for it.
+
+    Raises:
+        ValueError: If it is another result, or an evaluation of other edges.
     """
     metadata, short = evaluation.metadata, lambda x: float(f"{float(x):.4g}")
     if metadata.get("method") != "evaluation" or metadata["edges"] != len(circuit):
@@ -185,19 +208,38 @@ def minimality(
     reference: Tensor | None = None,
     backend: str | None = None,
 ) -> Result:
-    """How much of the circuit's faithfulness falls when one of its edges, or components, is cut
-    from it.
+    """How much of the circuit's faithfulness falls when one of its edges, or components, is cut.
 
-    >>> minimality(model, task.heldout(), circuit).top(5, by="low")              # edges that do not help
-    >>> minimality(model, task.heldout(), circuit, of="components").plot()
-    >>> minimality(model, task, circuit, of="components", without=["L23H3"])      # once its twin is gone
+    Example:
+        >>> minimality(model, task.heldout(), circuit).top(5, by="low")     # edges that do not help
+        >>> minimality(model, task.heldout(), circuit, of="components").plot()
+        >>> minimality(model, task, circuit, of="components", without=["L23H3"])
 
-    Axis: edge ("L9H1 -> L10H7.q_in") or component (everything it sends is cut). Values:
-    faithfulness before less after, positive when the part helps; unclamped. without: components
-    that are cut in both runs. With them this is Wang et al.'s minimality score F(C \\ K) - F(C \\
-    (K and v)), K being the ones a part's work would pass to. The other options are those of
-    `evaluate`. A run for each part: some tenths of a second on a 30-layer model. Wang et al. 2022
-    (arXiv 2211.00593), section 4.
+    Args:
+        model: A loaded model.
+        task: As in `evaluate`.
+        circuit: The circuit.
+        of: "edges", or "components" (everything that a component sends is cut).
+        without: Components that are cut in both runs: those that would take over a part's work.
+        by: As in `evaluate`.
+        metric: As in `patch`.
+        any_task: As in `evaluate`.
+        reference: As in `evaluate`.
+        backend: "engine" or "hooks"; None chooses.
+
+    Returns:
+        Faithfulness before minus after (positive: the part helps), unclamped; axis "edge"
+        ("L9H1 -> L10H7.q_in") or "component", one value per example kept.
+
+    Raises:
+        ValueError: As in `evaluate`, and if `without` names what is not in the circuit.
+
+    Cost:
+        A run for each part: some tenths of a second on a 30-layer model.
+
+    Reference:
+        Wang et al. 2022 (arXiv 2211.00593), section 4: with K = `without`, their minimality score
+        F(C without K) minus F(C without K and v).
     """
     started = time.perf_counter()
     if of not in GROUPS:
@@ -251,14 +293,23 @@ def random_circuits(
 ) -> list[Circuit]:
     """Circuits of random edges of the same graph, each with as many edges as the given one.
 
-    Edges are drawn among all edges, the circuit's own too. match="size" draws from the whole graph;
-    "layers" as many as the circuit has into each layer's queries, keys, values, MLP, and into the
-    logits: harder to beat, since where a circuit reads is already half of what it is. Not pruned:
-    few random edges lie on a way to the logits.
-
     Example:
         >>> random_circuits(circuit, sets=3)
         >>> random_circuits(circuit, sets=3, match="layers")
+
+    Args:
+        circuit: The circuit that gives the size. Edges are drawn among all, its own too.
+        sets: How many.
+        seed: Draws them.
+        match: "size" draws from the whole graph; "layers" as many as the circuit has into each
+            layer's queries, keys, values, MLP, and into the logits: harder to beat, since where a
+            circuit reads is already half of what it is.
+
+    Returns:
+        The circuits, not pruned: few random edges lie on a path to the logits.
+
+    Raises:
+        ValueError: If `match` is unknown or there is no set.
     """
     if match not in ("size", "layers"):
         raise unknown("way to match", match, ("size", "layers"), "match='layers'")
@@ -331,14 +382,12 @@ def graph_of(model: Model) -> Graph:
 
 
 def run_weights(circuit: Circuit, by: str) -> Float[np.ndarray, "sender receiver"]:
-    """The circuit as weights of a run; resampled, edges on no way to the logits change nothing and
-    cost time.
-    """
+    """The circuit as weights of a run; resampled, edges on no path to the logits are left out."""
     return (circuit.prune() if by == "resample" else circuit).weights()
 
 
 def clean_metric(model: Model, task: Any, metric: Metric) -> Float[Tensor, "batch"]:
-    """The measure of the model's own clean run: no edge is touched."""
+    """The metric of the model's own clean run: no edge is touched."""
     return read_values(model, task, metric)
 
 
@@ -352,7 +401,7 @@ def _ready(
     reference: Tensor | None,
     backend: str | None,
 ) -> tuple[Edges, Float[Tensor, "batch"]]:
-    """The circuit checked, the graph on this task, and the measure of the clean run."""
+    """The graph on this task, and the metric of the clean run; the circuit is checked."""
     circuit.check(bridge.name(model), graph_of(model), None if any_task else task)
     metric = metric_of(task, metric)
     edges = edges_on(model, task, metric, by=by, reference=reference, backend=backend)
@@ -360,7 +409,7 @@ def _ready(
 
 
 def _without(edges: Edges, base: np.ndarray, parts: Sequence[tuple]) -> Float[Tensor, "row batch"]:
-    """The measure of the base circuit less each part in turn."""
+    """The metric of the base circuit minus each part in turn."""
     values = []
     with sweep.progress(None, "parts of the circuit", total=len(parts)) as bar:
         for lo in range(0, len(parts), AT_ONCE):

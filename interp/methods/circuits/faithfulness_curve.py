@@ -48,29 +48,43 @@ def faithfulness_curve(
     reference: Tensor | None = None,
     backend: str | None = None,
 ) -> Result:
-    """The faithfulness of circuits of growing size chosen by these scores, beside random circuits
-    as large.
-
-    Faithfulness as in `evaluate`: 0 all edges cut, 1 the clean run, unclamped.
+    """Faithfulness of circuits of growing size chosen by these scores, beside random ones.
 
     Example:
         >>> curve = faithfulness_curve(model, task.heldout(), discover(model, task))
         >>> curve.plot()
-        >>> area(curve)                          # CPR and CMD, as MIB defines them
+        >>> cpr_cmd(curve)                          # CPR and CMD, as MIB defines them
 
     Args:
+        model: A loaded model.
+        task: A task; use other prompts than the scores were found on.
+        scores: Scores of edges, from `discover`.
         sizes: Shares of all edges up to 1 (rounded to whole edges, at least one), numbers of edges
             above 1.
-        select, absolute: `Circuit.top` or `Circuit.greedy`, by the score's size or (absolute=False)
-            the most helpful first; MIB's CPR is signed, its CMD by size.
-        prune: Leave out edges on no way from the embedding to the logits, random ones too; with
-            by="resample" this changes the time and not the numbers, and a size counts the edges
-            before it. by, metric, reference, way: as in `evaluate`.
-        sets, match, seed: The random circuits, whose mean is "random". metadata: "random" (each
-            set's, by size), "kept" (edges after pruning), "total".
+        select: "top" or "greedy", see `Circuit.top` and `Circuit.greedy`.
+        absolute: By the score's size, or (False) the most helpful first; MIB's CPR is signed, its
+            CMD by size.
+        prune: Leave out edges on no path from the embedding to the logits, random ones too; with
+            by="resample" this changes the time and not the numbers. A size counts the edges before
+            it.
+        by: What a cut edge carries, see `evaluate`.
+        metric: As in `patch`.
+        sets: How many random circuits per size.
+        match: How they are drawn, see `random_circuits`.
+        seed: Draws them.
+        reference: As in `evaluate`.
+        backend: "engine" or "hooks"; None chooses.
 
     Returns:
-        Axes: circuit ("discovered", "random"), edges.
+        Faithfulness (0: all edges cut, 1: the clean run, never clamped), axes "circuit"
+        ("discovered", "random") and "edges", one value per example kept. metadata: "random" (each
+        set's, by size), "kept" (edges after pruning), "total".
+
+    Raises:
+        ValueError: If a size is not possible, or the scores are of another model.
+
+    Cost:
+        A few forward passes per size.
 
     Reference:
         Mueller et al. 2025 (MIB, arXiv 2504.13151).
@@ -123,21 +137,28 @@ def faithfulness_curve(
 
 
 def cpr_cmd(curve: Result) -> Result:
-    """CPR and CMD of a faithfulness curve: the area under f, and the area between f and 1, over the
-    share of edges.
+    """CPR and CMD of a faithfulness curve: the area under f, and the area between f and 1.
 
     Example:
-        >>> area(curve)
-        >>> area(curve).sel(measure="CMD", circuit="discovered")
+        >>> cpr_cmd(curve)
+        >>> cpr_cmd(curve).sel(measure="CMD", circuit="discovered")
+
+    Args:
+        curve: A result of `faithfulness_curve` with at least two sizes.
+
+    Returns:
+        Faithfulness times share of edges, axes "measure" and "circuit". Trapezoids of f and of |1 -
+        f| between the curve's sizes, over the share of edges on a linear scale, from the smallest
+        size to the largest; MIB's ten sizes give 0.001 to 1, so that f = 1 throughout has CPR 0.999
+        and CMD 0. CPR: higher is better. CMD: lower is better, 0 at best.
+
+    Raises:
+        ValueError: If it is another result, or has one size.
 
     Reference:
-        Axes: measure, circuit. Trapezoids of f and of |1 - f| between the curve's sizes, over the
-        share of edges on a linear scale, from the smallest size to the largest; MIB's ten sizes
-        give 0.001 to 1, so that f = 1 throughout has CPR 0.999 and CMD 0. CPR: higher is better;
-        MIB reads it off signed scores (absolute=False). CMD: lower is better, 0 at best; MIB reads
-        it off the scores' size (absolute=True). Which one this curve used: metadata["absolute"].
-        The two orders give very different numbers, so say which. Mueller et al. 2025 (MIB, arXiv
-        2504.13151), section 3.
+        Mueller et al. 2025 (MIB, arXiv 2504.13151), section 3. MIB reads CPR off signed scores
+        (absolute=False) and CMD off their size (absolute=True); metadata["absolute"] says which
+        order this curve used. The two give very different numbers.
     """
     if curve.dims != ("circuit", "edges") or "total" not in curve.metadata:
         raise ValueError(

@@ -1,6 +1,4 @@
-"""Whether two tasks use the same heads: the overlap of their circuits, beside random heads of the
-same layers.
-"""
+"""Whether two tasks use the same heads: the overlap of their circuits, beside random heads."""
 
 import time
 from dataclasses import replace
@@ -23,29 +21,37 @@ def head_overlap(
     level: float = 0.95,
     seed: int = 0,
 ) -> Result:
-    """How many of the n largest heads of b are among the n largest of a, and what random heads of
-    b's layers give.
+    """Share of the n largest heads of b that are among the n largest of a, beside random heads.
 
     Example:
-        >>> overlap(attribution_patch(model, ioi, "L*H*"), attribution_patch(model, laundry, "L*H*"), n=27)
+        >>> a, b = (attribution_patch(model, t, "L*H*") for t in (ioi, laundry))
+        >>> head_overlap(a, b, n=27)
 
     Args:
-        a, b: Scores by layer and head with their examples; heads are ranked by size, whatever their
-            sign. A drawn circuit is a noisier one, so these lie low rather than high. "Jaccard": in
-            both, as a share of in either. "by chance", "95 % of random sets", "99 % of random
-            sets": the mean and percentiles over `draws` sets with as many heads in each layer as
-            b's circuit, drawn from all of the layer's heads (a permutation within layers: stricter
-            than one of all heads). metadata: "both" (the heads in both circuits), "drawn" (the
-            overlap of every resample: subtract two with the same `seed` and a, where a's prompts
-            are drawn alike) and "random sets" (of every random set).
+        a: Scores by layer and head with their examples; heads are ranked by size, whatever the
+            sign.
+        b: The same for the other task.
+        n: Heads per circuit.
+        draws: How many random sets, each with as many heads in each layer as b's circuit, drawn
+            from all of the layer's heads (a permutation within layers: stricter than one of all
+            heads).
+        n_boot: How many bootstrap resamples of the examples of a and of b, each apart.
+        level: Of the bootstrap interval.
+        seed: Draws all of it.
 
     Returns:
-        Axis: measure. "overlap": the share of b's heads that a has (the same both ways, the
-        circuits being of one size); "low" and "high": its bootstrap interval, the examples of a and
-        of b drawn anew, each apart.
+        Share of heads, axis "measure". "overlap": the share of b's heads that a has (the same both
+        ways); "low" and "high": its bootstrap interval (a resampled circuit is noisier, so these
+        lie low rather than high); "Jaccard": in both, as a share of in either; "by chance", "95 %
+        of random sets", "99 % of random sets": mean and percentiles over the random sets. metadata:
+        "both" (the heads in both circuits), "drawn" (the overlap of every resample), "random sets"
+        (of every set).
+
+    Raises:
+        ValueError: If the two are not scores of every head of one model, with examples.
 
     Reference:
-        After Merullo et al. 2024 (arXiv 2310.08744), who compare with no random heads.
+        After Merullo et al. 2024 (arXiv 2310.08744), who do not compare with random heads.
     """
     started = time.perf_counter()
     for name, one in (("a", a), ("b", b)):
@@ -102,15 +108,24 @@ def head_overlap(
 
 
 def attention_times_effect(attention: Result, effect: Result) -> Result:
-    """A head's part in a role by what it looks at and what it does: attention times effect, prompt
-    by prompt.
+    """A head's part in a role: what it looks at times what it does, prompt by prompt.
 
-    Large only where a head does both on the same prompts. Axes, sign and unit are the effect's, so
-    a head that attends by 0.5 counts with half its effect. Both must be on the same axes, of the
-    same prompts.
+    Large only where a head does both on the same prompts.
 
     Example:
-        >>> attention_times_effect(attention_between(model, task, "END", "IO"), logit_attribution(model, task)).top(3, by="high")      # name movers
+        >>> looks = attention_between(model, task, "END", "IO")
+        >>> attention_times_effect(looks, logit_attribution(model, task)).top(3, by="high")
+
+    Args:
+        attention: Attention of every head, from `attention_between`.
+        effect: An effect of every head on the same prompts.
+
+    Returns:
+        The product on the effect's axes, with its sign and unit, one value per example kept: a head
+        that attends by 0.5 counts with half its effect.
+
+    Raises:
+        ValueError: If the two have other axes or other prompts.
     """
     pair = (attention.examples, effect.examples)
     if (attention.dims, attention.coords) != (effect.dims, effect.coords):

@@ -28,19 +28,28 @@ TOWARD = {
 def logit_attribution(
     model: Model, task: Any, where: str = "L*H*", *, toward: str | None = None
 ) -> Result:
-    """How much each component writes straight into the logit difference at the last position.
+    """Share of the logit difference that each component writes directly, at the last position.
 
     Example:
         >>> logit_attribution(model, task).top(5)            # heads
         >>> logit_attribution(model, task, "mlp.*").plot()   # MLPs
 
     Args:
-        where: Writers, "L*H*", "mlp.*", "attn.*" or "embed".
+        model: A loaded model.
+        task: A task, or prompts; their answers are then the model's own next tokens.
+        where: Writers: "L*H*", "mlp.*", "attn.*" or "embed".
         toward: "difference", or one side of it, "answer" or "wrong", each against the mean over the
-            vocabulary (answer less wrong is the difference). The final norm is exact: each write is
-            divided by the scale of the very run it is part of, so embed, all heads, all MLPs and
-            the model's biases add up to the logit difference. Unit: logits. Only the direct path
-            counts; what a component does through later ones does not (see `patch`).
+            vocabulary ("answer" minus "wrong" is the difference). None: the difference where there
+            are wrong answers, else the answer.
+
+    Returns:
+        Logits, the stars of `where` as axes, one value per example kept. Each write is divided by
+        the scale of the final norm in its own run, so embed, all heads, all MLPs and the model's
+        biases add up to the logit difference. Only the direct path counts; for effects through
+        later components see `patch`.
+
+    Raises:
+        ValueError: If `where` does not write to the stream.
 
     Reference:
         Elhage et al. 2021; Wang et al. 2022 (arXiv 2211.00593).
@@ -119,10 +128,10 @@ def _head(model: Model, site: sites.Site, z: Tensor, along: Tensor) -> Tensor:
 def answer_direction(
     model: Model, task: Any, toward: str = "difference"
 ) -> Float[Tensor, "batch d_model"]:
-    """The direction of the normed residual along which the task's logit difference (or one side of
-    it) grows.
+    """The direction of the normed residual along which the logit difference (or a side) grows.
 
-    The logit difference is linear in the logits it reads. One side alone is taken against the mean over the vocabulary, since all logits may rise together without any effect.
+    The logit difference is linear in the logits that it reads. One side alone is taken against the
+    mean over the vocabulary, since all logits may rise together without any effect.
     """
     W_U, _ = bridge.unembedding(model)
     columns = task.columns.to(W_U.device)

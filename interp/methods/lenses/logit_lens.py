@@ -31,16 +31,27 @@ def logit_lens(
     """The task's metric as the residual stream would give it at each layer.
 
     Example:
-        >>> logit_lens(model, task).plot()                                    # by layer, at the last position
-        >>> logit_lens(model, task, "resid_post.*@*", metric="rank").plot()   # layer by position
+        >>> logit_lens(model, task).plot()                                  # at the last position
+        >>> logit_lens(model, task, "resid_post.*@*", metric="rank").plot() # layer by position
 
     Args:
-        where: Places in the stream.
-        metric: "logit_diff" (logits), "rank" (0 = the answer is on top), "prob", ... Read rank and
-            logit difference first: probabilities stay near zero until the last layers.
-        lens: A tuned lens to read through (see `tuned_lens`); layers it does not have are NaN.
-            nostalgebraist 2020. The exact final norm is applied, so the last layer's reading is the
-            model's own.
+        model: A loaded model.
+        task: A task, or prompts; their answers are then the model's own next tokens.
+        where: Places in the stream, with a position.
+        metric: "logit_diff" where there are wrong answers if None; "rank" (0: the answer is on
+            top), "prob", ... Read rank and logit difference first: probabilities stay near zero
+            until the last layers.
+        lens: A tuned lens to read through (see `tuned_lens`); layers that it does not have are NaN.
+
+    Returns:
+        The metric, the stars of `where` as axes, one value per example kept. The exact final norm
+        is applied, so the last layer's reading is the model's own.
+
+    Raises:
+        ValueError: If `where` is not in the stream, or the lens is of another model.
+
+    Reference:
+        nostalgebraist 2020.
     """
     started = time.perf_counter()
     site = sites.Site.parse(where)
@@ -83,7 +94,7 @@ def logit_lens(
 def translator(
     model: Model, lens: TunedLens | None, site: sites.Site, grid: sites.Grid
 ) -> Callable[[sites.Site, Tensor], Tensor | None]:
-    """What a lens makes of the stream at a site, or None where it has no translator."""
+    """A function from a site and its stream to what the lens makes of it, or to None without a map."""
     if lens is None:
         return lambda one, row: row
     if site.family != "resid_post":

@@ -77,19 +77,30 @@ def patchscope(
     max_new_tokens: int = 5,
     answer: str | None = None,
 ) -> Readings:
-    """What the model writes after the target prompt when a place in it holds a representation of
-    the source prompt.
+    """What the model writes after the target prompt with a source prompt's representation in it.
 
     Example:
-        >>> patchscope(model, "The capital of France", source="resid_post.*@-1", target="resid_post.2@-2")
+        >>> prompt = "The capital of France"
+        >>> patchscope(model, prompt, source="resid_post.*@-1", target="resid_post.2@-2")
 
     Args:
-        source, target: One place each, or a sweep over layers ("resid_post.*@-1"), every source
-            with every target.
-        layers: Only these layers of a sweep. The default target prompt repeats words, and its place
-            is the "?", the last token but one.
-        answer: A word of one token (" Paris") whose probability to ask for. It is `set_to` a value
-            of another prompt, at the prompt's own place also while the text is written.
+        model: A loaded model.
+        source_prompt: A text, or ids [pos]: where the representation comes from.
+        target_prompt: A text, or ids [pos]: where it is put. The default repeats words, and the
+            place is its "?", the last token but one.
+        source: One place, or a sweep over layers ("resid_post.*@-1").
+        target: The same; every source is put at every target.
+        layers: Only these layers of a sweep.
+        max_new_tokens: How much is written.
+        answer: A word of one token (" Paris") whose probability is asked for.
+
+    Returns:
+        Readings: the texts, and the probability of the first new token (or of `answer`), axes
+        "source" and "target" where they sweep. The place keeps the value also while the text is
+        written.
+
+    Raises:
+        ValueError: If a place has no position, or the two places have different widths.
 
     Reference:
         Ghandeharioun et al. 2024 (arXiv 2401.06102).

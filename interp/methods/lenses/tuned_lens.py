@@ -1,6 +1,4 @@
-"""The tuned lens: the logit lens through an affine map per layer, trained to say what the model
-says at the end.
-"""
+"""The tuned lens: the logit lens through an affine map per layer, trained on the final logits."""
 
 import hashlib
 import time
@@ -28,12 +26,18 @@ JUDGED = 512  # tokens of the text on which a lens is judged, evenly spread
 
 @dataclass(frozen=True, eq=False)
 class TunedLens:
-    """A map h -> h + h W + b for some layers, made by `tuned_lens`. The last layer's is the
-    identity.
+    """A map h -> h + h W + b per layer, made by `tuned_lens`; the last layer's is the identity.
 
     Example:
-        >>> lens.read(12, residual)          # [... d_model], as the last layer would have it
-        >>> lens.plot()                      # how far each layer's reading is from the model's, with and without
+        >>> lens.read(12, residual)     # [... d_model], translated into the last layer's stream
+        >>> lens.plot()                 # how far each layer's reading is from the model's output
+
+    Attributes:
+        layers: The layers that it reads.
+        weight: W of each layer.
+        bias: b of each layer.
+        kl: Divergence from the model's output, axes "lens" (logit, tuned) and "layer", in nats.
+        fingerprint: Of the weights of the model that it belongs to.
     """
 
     layers: tuple[int, ...]
@@ -83,29 +87,38 @@ def tuned_lens(
     seed: int = 0,
     cached: bool = True,
 ) -> TunedLens:
-    """A tuned lens: for each layer the affine map after which the stream's logits are closest to
-    the model's.
+    """A tuned lens: per layer the affine map that brings the stream's logits to the model's.
 
     Example:
         >>> lens = tuned_lens(model, text, layers=range(0, 30, 5))
         >>> logit_lens(model, task, lens=lens).plot()
 
     Args:
-        tokens: Text, ids [chunk pos]; position 0 is left out (the sink is unlike every other).
-        layers: Those to train (all by default); the last is always there and is the identity. steps
-            of `batch` tokens each, drawn by seed.
-        vocab: Train on the distribution over this many tokens, the likeliest on this text (None:
-            all of them); the lens is judged on the whole vocabulary: lens.kl, nats, on at most 512
-            tokens of the same text. A map that is no better there than none is left as the
-            identity, and kl.metadata["left alone"] says so. Kept on disk, for the same weights,
-            text and options.
+        model: A loaded model.
+        tokens: Text to train on: ids [chunk pos], texts, or a task; position 0, the attention sink,
+            is left out.
+        layers: Those to train, all if None; the last is always there and is the identity.
+        steps: How many steps of Adam per layer.
+        batch: Tokens per step, drawn by seed.
+        vocab: Train on the distribution over this many tokens, the likeliest on this text; None:
+            all.
+        seed: Draws the batches.
+        cached: Kept on disk for the same weights, text and options.
+
+    Returns:
+        The lens. `lens.kl` is its divergence in nats over the whole vocabulary, on at most 512
+        tokens of the same text. A map that is no better there than none is left as the identity,
+        and kl.metadata["left alone"] says so.
+
+    Raises:
+        ValueError: If the text has fewer than two positions, or a layer does not exist.
 
     Cost:
         About 0.1 s a step and layer for 135M parameters with vocab=4096.
 
     Reference:
-        Belrose et al. 2023, arXiv 2303.08112 (KL to the final logits; their text is the training
-        set, not yours).
+        Belrose et al. 2023 (arXiv 2303.08112): KL to the final logits. They train on the model's
+        own training set; here it is the text that you give.
     """
     started = time.perf_counter()
     given = read_prompts(model, tokens).by_length()

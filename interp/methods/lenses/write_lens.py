@@ -1,6 +1,4 @@
-"""The lens on single writes: which tokens does what a head or an MLP adds to the stream speak for,
-read by itself?
-"""
+"""The lens on single writes: which tokens does what a head or an MLP writes favour, read alone?"""
 
 import time
 from collections.abc import Sequence
@@ -32,25 +30,32 @@ def write_lens(
     *,
     within: int | None = None,
 ) -> Result:
-    """Where a token stands when what a component writes is read alone, through the final norm and
-    the unembedding.
+    """Rank of a token when what a component writes is read alone, through the unembedding.
 
     Example:
-        >>> write_lens(model, task, "L*H*@END", "answer").top(5, by="low")      # rank: 0 = on top
-        >>> write_lens(model, task, "L*H*@END", "country", within=10).plot()    # share of prompts with it in the top 10
+        >>> write_lens(model, task, "L*H*@END", "answer").top(5, by="low")     # rank 0: on top
+        >>> write_lens(model, task, "L*H*@END", "country", within=10).plot()   # share in the top 10
 
     Args:
+        model: A loaded model.
+        task: A task, or prompts; their answers are then the model's own next tokens.
         where: Writers at one position: "L*H*@END", "mlp.*@SUBJECT", "attn.3@END", "embed@END"; or a
             list of them, each read by itself, on the axis "site".
         token: "answer", "wrong", or one of the task's labels ("country"): its words as tokens after
             a space; the best one counts where an example has several.
-        within: None gives the rank, k whether the rank is below k. The write is read alone, without
-            the norm's and the unembedding's own biases, so its length and sign matter as a
-            direction only: a rank says what the write favours, not whether it is large enough to
-            count (see `logit_attribution`). Unit: tokens above it, or share of prompts.
+        within: None gives the rank, k whether the rank is below k.
+
+    Returns:
+        The number of tokens above it, or the share of prompts, one value per example kept. The
+        write is read without the norm's and the unembedding's biases, so only its direction
+        matters: a rank says what the write favours, not whether it is large enough to count (see
+        `logit_attribution`).
+
+    Raises:
+        ValueError: If `where` does not write to the stream, or names no position.
 
     Reference:
-        As the logit lens of nostalgebraist 2020, on one head's output: Lv et al. 2024 (arXiv
+        The logit lens of nostalgebraist 2020 on one head's output: Lv et al. 2024 (arXiv
         2403.19521).
     """
     started = time.perf_counter()
@@ -104,7 +109,7 @@ def write_lens(
 
 
 def parse_writer(where: str) -> sites.Site:
-    """The address when it is of something that writes to the stream; ValueError otherwise."""
+    """The address, if it is of something that writes to the stream; ValueError otherwise."""
     site = sites.Site.parse(where)
     if site.part != "out" or site.family not in WRITERS:
         raise ValueError(

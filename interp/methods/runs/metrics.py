@@ -92,14 +92,24 @@ def check_shape(values: Any, n: int, what: Metric) -> Float[Tensor, "batch"]:
 def attention_metric(
     heads: Sequence[str], to: str, *, minus: str | None = None, at: str = "END", task: Any
 ) -> Metric:
-    """The measure "how much these heads attend from `at` to `to`", less the attention to `minus`,
-    mean over heads.
-
-    Unit: share of the row (0 to 1), or a difference of two shares (-1 to 1). Position names are the
-    task's.
+    """Metric: attention of these heads from `at` to `to`, minus that to `minus`, mean over heads.
 
     Example:
-        >>> attention_metric(["L23H3", "L17H4"], "IO", minus="S2", task=task)
+        >>> metric = attention_metric(["L23H3", "L17H4"], "IO", minus="S2", task=task)
+        >>> patch(model, task, "L*H*@END", metric=metric)
+
+    Args:
+        heads: Single heads.
+        to: The position that is attended to, by the task's name for it.
+        minus: A second position, whose share is subtracted.
+        at: The position that attends.
+        task: The task whose positions these are.
+
+    Returns:
+        A Metric in shares of the row (0 to 1), or a difference of two shares (-1 to 1).
+
+    Raises:
+        ValueError: If there is no head, or the task has no such position.
     """
     keep = tuple(f"{Site.parse(head)}.pattern@{at}" for head in heads)
     if not keep:
@@ -127,23 +137,30 @@ def attention_metric(
 
 
 def kl_metric(model: Model, task: Any, run: str = "clean") -> Metric:
-    """The measure "how far this run's prediction is from the clean run's": KL(clean || this), zero
-    where they agree.
+    """Metric: KL(clean || this run) of the prediction, zero where the two agree.
 
     Per example, over the whole vocabulary at the last position, in nats: the sum over tokens of
     p_clean (log p_clean - log p_this).
 
     Example:
-        >>> patch(model, task, "L*H*", metric=kl_metric(model, task))        # negative: the patch brings the prediction closer
-        >>> ablate(model, task, "L*H*", metric=kl_metric(model, task))       # positive: the ablation takes it away
+        >>> kl = kl_metric(model, task)
+        >>> patch(model, task, "L*H*", metric=kl)      # negative: closer to the clean prediction
+        >>> ablate(model, task, "L*H*", metric=kl)     # positive: away from it
 
     Args:
-        run: "clean" or "corrupted" names the prompts compared with; they are run once, here. It
-            belongs to this task's prompts, so a held-out task needs its own.
+        model: A loaded model.
+        task: The task or prompts that are measured: a held-out task needs its own metric.
+        run: "clean" or "corrupted": the prompts to compare with. They are run once, here.
+
+    Returns:
+        A Metric in nats.
+
+    Raises:
+        ValueError: If `run` is unknown, or later the prompts are others.
 
     Reference:
-        The measure of ACDC (Conmy et al. 2023, arXiv 2304.14997): it asks after the whole
-        prediction, not after one answer.
+        The metric of ACDC (Conmy et al. 2023, arXiv 2304.14997): it measures the whole prediction,
+        not one answer.
     """
     if run not in ("clean", "corrupted"):
         raise unknown("run", run, ("clean", "corrupted"))
@@ -173,18 +190,22 @@ def kl_metric(model: Model, task: Any, run: str = "clean") -> Metric:
 
 
 def loss_metric(tokens: Any) -> Metric:
-    """The measure "how badly each chunk of text is predicted": mean loss of its next tokens, in
-    nats a token.
+    """Metric: mean loss of the next tokens of each chunk of text, in nats per token.
 
     Example:
         >>> text = interp.tasks.text(model, n=8, length=64)
-        >>> ablate(model, text, "L*H*", metric=loss_metric(text))          # positive: the loss rises, so the head helps
+        >>> ablate(model, text, "L*H*", metric=loss_metric(text))      # positive: the head helps
         >>> head_scores(model, ["ablation", "gradient"], on=text, metric=loss_metric(text))
 
     Args:
-        tokens: A task, or ids [chunk pos]; it belongs to these prompts. Every position counts but
-            position 0, whose token is the tokenizer's own: the numbers are those of
-            `cross_entropy`. For ablations, head scores and effects.
+        tokens: A task, or ids [chunk pos]; the metric belongs to these prompts. Every position
+            counts but position 0, whose token is the tokenizer's own, as in `cross_entropy`.
+
+    Returns:
+        A Metric that reads every position: for `ablate`, `effect` and `head_scores`.
+
+    Raises:
+        ValueError: If a chunk has fewer than three tokens, or texts are given in place of ids.
     """
     if _is_text(tokens):
         raise ValueError(

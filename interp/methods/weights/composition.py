@@ -32,29 +32,37 @@ def composition(
     rotations: int = 20,
     seed: int = 0,
 ) -> Result:
-    """How much each later head reads of what each earlier head writes, through its queries, keys or
-    values.
+    """How much each later head reads, through q, k or v, of what each earlier head writes.
 
     Example:
-        >>> composition(model, receivers="L23H3", kind="q").top(5)                     # who can steer what it looks for
-        >>> composition(model, ["L19H2"], ["L23H3"], components=True).top(3)           # through which directions
+        >>> composition(model, receivers="L23H3", kind="q").top(5)
+        >>> composition(model, ["L19H2"], ["L23H3"], components=True).top(3)
 
     Args:
+        model: A loaded model that the engine knows.
+        senders: Heads, a pattern or a list.
+        receivers: Heads, a pattern or a list.
         kind: "q", "k" or "v".
         offset: For q and k in rotary models, how many tokens before the query the key stands (None:
             the content part, as at offset 0).
-        components: A score for each singular vector of the sender's OV, largest first, on an axis
-            of its own.
+        components: A score for each singular vector of the sender's OV, largest first.
         without: Dimensions of the stream to leave out (massive activations).
+        rotations: How many random rotations the null draws.
+        seed: Draws them.
+
+    Returns:
+        Frobenius norms of what the sender writes and the receiver reads, |S R| / (|S| |R|): 0
+        nothing is read, 1 the most there can be. Axes sender, (component,) receiver; NaN where the
+        sender is not in an earlier layer. A head that shares its KV head uses that K or V.
+        metadata["null"]: the same pairs with the reading subspace turned by random rotations: exact
+        root mean square, and mean and 95 % range over the drawn rotations.
+
+    Raises:
+        ValueError: If no sender comes before a receiver, or an option does not fit the model.
 
     Reference:
-        Axes: sender, (component,) receiver; NaN where the sender is not in an earlier layer. Unit:
-        |S R| / (|S| |R|), Frobenius norms of what the sender writes and the receiver reads: 0
-        nothing is read, 1 the most there can be. A head that shares its KV head uses that K or V.
-        metadata["null"]: the same pairs with the reading subspace turned by random rotations: exact
-        root mean square, and mean and 95 % range over `rotations` drawn rotations. Elhage et al.
-        2021; per component Merullo et al. 2024 (arXiv 2406.09519). Norms are folded (see
-        `weights`).
+        Elhage et al. 2021; per component Merullo et al. 2024 (arXiv 2406.09519). The norms' gains
+        are folded into the matrices.
     """
     started = time.perf_counter()
     at = _checked(model, kind, offset, without, rotations)
@@ -100,9 +108,7 @@ def composition(
 
 
 def sender(model: Model, site: sites.Site) -> Float[Tensor, "d_head d_model"]:
-    """What a head writes, as a matrix with the Gram matrix of its OV circuit: W_V W_O without W_V's
-    own rotation.
-    """
+    """What a head writes [d_head d_model]: W_V W_O up to a rotation on W_V's side."""
     small = torch.linalg.qr(ov_qk.value(model, site.layer)[site.index]).R
     return small @ ov_qk.write(model, site.layer)[site.index]
 
@@ -110,9 +116,7 @@ def sender(model: Model, site: sites.Site) -> Float[Tensor, "d_head d_model"]:
 def receiver(
     model: Model, site: sites.Site, kind: str, offset: int = 0
 ) -> Float[Tensor, "d_model d_head"]:
-    """What a head reads through q, k or v: its QK (from either side) or OV circuit, without the far
-    side's rotation.
-    """
+    """What a head reads through q, k or v [d_model d_head]: QK or OV up to a rotation."""
     if kind == "v":
         near, far = (
             ov_qk.value(model, site.layer)[site.index],

@@ -1,4 +1,4 @@
-"""What the weights of heads say without any prompt: OV and QK circuits in the vocabulary.
+"""What the weights of heads do without any prompt: OV and QK circuits in the vocabulary.
 
 A head reads the stream through a norm. Its gain is folded into the reading matrices, and for
 LayerNorm the mean is taken out of them; the norm's scale depends on the prompt and is left out, as
@@ -29,16 +29,25 @@ def ov_readout(model: Model, head: str, tokens: Tokens, *, k: int = 10) -> Resul
     """The tokens whose logits a head raises most when it attends to each of the given tokens.
 
     Example:
-        >>> ov_readout(model, "L23H3", [" Mary", " Paris"]).sel(input=" Mary").top(5, by="high")
+        >>> readout = ov_readout(model, "L23H3", [" Mary", " Paris"])
+        >>> readout.sel(input=" Mary").top(5, by="high")
 
     Args:
-        tokens: Words that are one token each, or ids. Unit: logits up to the final norm's scale,
-            less their mean over the vocabulary. The input is the token's embedding alone, normed;
-            what layers before the head make of a token is left out. Elhage et al. 2021, A
-            Mathematical Framework for Transformer Circuits.
+        model: A loaded model that the engine knows.
+        head: One head, "L23H3".
+        tokens: Words that are one token each, or ids. The input is the token's embedding alone,
+            normed; what earlier layers make of a token is left out.
+        k: How many outputs per input.
 
     Returns:
-        Axes: input, output; the outputs are the k highest of every input together.
+        Logits up to the final norm's scale, minus their mean over the vocabulary; axes input,
+        output. The outputs are the k highest of every input together.
+
+    Raises:
+        ValueError: If there is not one head, or the engine does not know the model.
+
+    Reference:
+        Elhage et al. 2021, A Mathematical Framework for Transformer Circuits.
     """
     started = time.perf_counter()
     engine_model, (layer, index) = _engine(model, "ov_readout"), _one(model, head)
@@ -63,18 +72,28 @@ def ov_readout(model: Model, head: str, tokens: Tokens, *, k: int = 10) -> Resul
 
 
 def qk_readout(model: Model, head: str, tokens: Tokens, *, k: int = 10, offset: int = 0) -> Result:
-    """The tokens a head attends to most, from each of the given tokens, by their embeddings alone.
+    """The tokens that a head attends to most from each given token, by embeddings alone.
 
     Example:
         >>> qk_readout(model, "L5H2", [" the"], offset=1).top(5, by="high")
 
     Args:
+        model: A loaded model that the engine knows.
+        head: One head, "L5H2".
+        tokens: Query words that are one token each, or ids.
+        k: How many keys per query.
         offset: How many tokens before the query the key stands, where positions are rotary (0:
-            content alone). Unit: attention scores, less their mean over the vocabulary. Elhage et
-            al. 2021.
+            content alone).
 
     Returns:
-        Axes: query, key; the keys are the k highest of every query together.
+        Attention scores minus their mean over the vocabulary; axes query, key. The keys are the k
+        highest of every query together.
+
+    Raises:
+        ValueError: If there is not one head, or the offset does not fit the model.
+
+    Reference:
+        Elhage et al. 2021, A Mathematical Framework for Transformer Circuits.
     """
     started = time.perf_counter()
     engine_model, (layer, index) = _engine(model, "qk_readout"), _one(model, head)
@@ -93,12 +112,11 @@ def qk_readout(model: Model, head: str, tokens: Tokens, *, k: int = 10, offset: 
 
 
 def copying(given: Any) -> tuple[Tensor, float]:
-    """The copying score [layer head 1] of every head from its weights, and the mean of mismatched
-    pairs.
+    """The copying score [layer head 1] of every head, and the mean of mismatched pairs.
 
-    Over the tokens, OV is W_E W_V W_O W_U. Its eigenvalues, summed and divided by the sum of their
-    sizes: 1 when all are positive (a token raises itself), -1 when it lowers itself. A head reads V
-    of its own KV head.
+    Over the tokens, OV is W_E W_V W_O W_U. The score is the sum of its eigenvalues divided by the
+    sum of their sizes: 1 when all are positive (a token raises itself), -1 when it lowers itself. A
+    head reads V of its own KV head.
     """
     model = given.model
     engine_model, d = _engine(model, "copying"), bridge.dims(model)
@@ -119,9 +137,7 @@ def copying(given: Any) -> tuple[Tensor, float]:
 
 
 def eigen_ratio(matrix: Float[Tensor, "*heads d_head d_head"]) -> Float[Tensor, "*heads"]:
-    """The sum of the eigenvalues over the sum of their sizes: 1 when all are positive, -1 when all
-    are negative.
-    """
+    """Sum of the eigenvalues over the sum of their sizes: 1 all positive, -1 all negative."""
     values = torch.linalg.eigvals(matrix.double())
     return (values.real.sum(-1) / values.abs().sum(-1)).float()
 
@@ -130,9 +146,7 @@ def eigen_ratio(matrix: Float[Tensor, "*heads d_head d_head"]) -> Float[Tensor, 
 
 
 def fold(engine_model: Any, layer: int, W: Tensor) -> Tensor:
-    """Reading matrices [head d_model d_head] with the norm's gain in them, and LayerNorm's mean out
-    of them.
-    """
+    """Reading matrices [head d_model d_head] with the norm's gain in them, LayerNorm's mean out."""
     norm = engine_model.layers[layer].norm1
     W = norm.weight.float()[:, None] * W.float()
     return W - W.mean(-2, keepdim=True) if norm.kind == "ln" else W
@@ -149,9 +163,7 @@ def write(model: Model, layer: int) -> Tensor:
 
 
 def query_key(model: Model, layer: int, offset: int = 0) -> tuple[Tensor, Tensor]:
-    """W_Q and W_K as each query head uses them, both [head d_model d_head], turned to this relative
-    position.
-    """
+    """W_Q and W_K as each query head uses them, [head d_model d_head], rotated to this offset."""
     engine_model, d = _engine(model, "query_key"), bridge.dims(model)
     q, k = _grouped(model, "Q", layer), _grouped(model, "K", layer)
     if offset == 0:
@@ -175,9 +187,7 @@ def query_key(model: Model, layer: int, offset: int = 0) -> tuple[Tensor, Tensor
 
 
 def unembedding(engine_model: Any) -> Float[Tensor, "d_vocab d_model"]:
-    """W_U with the final norm's gain in it, less its mean token: a shift of all logits is no
-    effect.
-    """
+    """W_U with the final norm's gain, minus its mean token (a shift of all logits does nothing)."""
     norm = engine_model.final_norm
     W = engine_model.unembed.weight.float() * norm.weight.float()
     W = W - W.mean(-1, keepdim=True) if norm.kind == "ln" else W

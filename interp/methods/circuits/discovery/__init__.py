@@ -42,18 +42,24 @@ METHODS: dict[str, Callable[..., Result]] = {
 def discover(model: Model, task: Any, method: str = "eap_ig", **options: Any) -> Result:
     """A score for every edge of the residual graph, by a method of this name.
 
-    Positive: the edge helps the task's metric.
-
     Example:
         >>> scores = discover(model, task, method="eap_ig", steps=5)
         >>> scores.top(5).labels
         >>> Circuit.top(scores, 500)
 
     Args:
+        model: A loaded model.
+        task: A task; most methods need corrupted prompts.
+        method: "acdc", "eap", "eap_ig", "edge_pruning", "exact", "information_flow", "magnitude",
+            "node_attribution" or "random".
         options: The method's own (`help(interp.methods.circuits.discovery.acdc)`).
 
     Returns:
-        Axes: sender, receiver; NaN where there is no edge.
+        The scores, axes "sender" and "receiver"; positive: the edge helps the task's metric. NaN
+        where there is no edge.
+
+    Raises:
+        ValueError: If the method is unknown.
     """
     if method not in METHODS:
         raise unknown("discovery method", method, METHODS, "discover(model, task, method='eap_ig')")

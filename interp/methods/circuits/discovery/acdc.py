@@ -33,30 +33,45 @@ def acdc(
     examples: bool = False,
     backend: str | None = None,
 ) -> Result:
-    """What each edge was worth when ACDC tried to cut it: 0 for the edges it cut.
+    """Change of the metric when ACDC tried to cut each edge; 0 for the edges that it cut.
 
     Receivers in turn, from the logits back, and the edges into each from the last sender to the
     first. An edge is cut for good when the prediction's KL divergence from the clean run then rises
-    by less than tau (nats, mean over prompts), given all cuts so far. With another metric: when the
-    metric moves by less than tau, up or down.
+    by under tau (nats, mean over prompts), given all cuts so far. With another metric: when the
+    metric moves by under tau, up or down.
 
     Example:
-        >>> found = acdc(model, task, tau=0.01, resume="acdc.npz")
-        >>> Circuit.threshold(found, 1e-9)                       # ACDC's circuit: the edges it kept
+        >>> scores = acdc(model, task, tau=0.01, resume="acdc.npz")
+        >>> Circuit.threshold(scores, 1e-9)                 # ACDC's circuit: the edges it kept
 
     Args:
+        model: A loaded model.
+        task: A task with corrupted prompts.
+        tau: The smallest change that keeps an edge, in the metric's unit.
+        metric: "kl" (from the clean run's prediction), or as in `patch`.
         among: Only these edges are tried, a circuit's or the n best of `eap_ig` (5 steps); when a
-            receiver's turn comes, its other edges are cut first, untested. Exact and fast: a batch
-            tries to cut the next 1, 2, ..., k edges, and what follows the first that must stay is
-            thrown away; runs start at the receiver's layer; a component that nothing reads any more
-            is cut off without a run.
-        resume: A .npz file; the same call goes on from there.
+            receiver's turn comes, its other edges are cut first, untested.
+        by: What a cut edge carries, see `interp.evaluate`.
+        resume: A .npz file; the same call continues from there.
+        examples: Keep every example's score.
+        backend: "engine" or "hooks"; None chooses.
+
+    Returns:
+        The change when the edge was tested (others being cut already) if it was kept, and 0 if not,
+        in the metric's unit (nats for the KL); axes sender, receiver (NaN: no edge). Positive: the
+        edge helps (cutting it raises the KL, or lowers the metric). It tells kept from cut, and
+        cannot be compared between edges.
+
+    Raises:
+        ValueError: If tau is not above 0, or `among` is of another model.
+
+    Cost:
+        About one run per edge, with a batch of tries at a time: what follows the first edge that
+        must stay is thrown away; runs start at the receiver's layer; a component that nothing reads
+        any more is cut off without a run.
 
     Reference:
-        Axes: sender, receiver (NaN: no edge). Unit: the metric's (nats for the KL). The score is
-        the change when the edge was tested, others being cut already, if it was kept, and 0 if not:
-        it tells kept from cut, and is not comparable between edges. Positive: the edge helps
-        (cutting it raises the KL, or lowers the metric). Conmy et al. 2023 (arXiv 2304.14997).
+        Conmy et al. 2023 (arXiv 2304.14997).
     """
     started = time.perf_counter()
     if isinstance(tau, bool) or not isinstance(tau, (int, float)) or not tau > 0:

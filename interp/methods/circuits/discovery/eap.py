@@ -1,6 +1,4 @@
-"""Edge attribution patching: every edge's effect to first order, from one forward and one backward
-pass.
-"""
+"""Edge attribution patching: every edge's effect to first order, from one backward pass."""
 
 import time
 from typing import Any
@@ -22,22 +20,26 @@ def eap(
     examples: bool = False,
     backend: str | None = None,
 ) -> Result:
-    """Each edge's move, clean less corrupted, times the metric's slope in what its receiver reads
-    in the clean run.
-
-    Unit: the metric's; positive = corrupting the edge lowers it.
+    """Clean minus corrupted write of each edge, times the gradient where its receiver reads.
 
     Example:
         >>> eap(model, task).top(5)
         >>> Circuit.top(eap(model, task), 500)
 
     Args:
-        by: What a corrupted edge carries, see `interp.evaluate`. examples=True keeps every
-            example's score (for intervals and stability; a number an edge and example). way:
-            "engine" or "hooks" insists.
+        model: A loaded model.
+        task: A task with corrupted prompts.
+        metric: As in `interp.patch`; it must have a gradient.
+        by: What a corrupted edge carries, see `interp.evaluate`.
+        examples: Keep every example's score (for intervals and stability).
+        backend: "engine" or "hooks"; None chooses.
 
     Returns:
-        Axes: sender, receiver (NaN: no edge).
+        The estimate in the metric's unit, axes sender, receiver (NaN: no edge). Positive:
+        corrupting the edge lowers the metric.
+
+    Cost:
+        Two forward passes and one backward pass.
 
     Reference:
         Syed et al. 2023 (arXiv 2310.10348).

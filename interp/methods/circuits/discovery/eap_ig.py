@@ -1,6 +1,4 @@
-"""Edge attribution patching with integrated gradients: the slope averaged on the way from corrupted
-to clean.
-"""
+"""Edge attribution patching with integrated gradients: gradients averaged from corrupted to clean."""
 
 import time
 from typing import Any
@@ -25,19 +23,36 @@ def eap_ig(
     examples: bool = False,
     backend: str | None = None,
 ) -> Result:
-    """Each edge's move, clean less corrupted, times the metric's slope, averaged between the two
-    runs.
+    """Clean minus corrupted write of each edge, times the gradient averaged between the two runs.
 
     Example:
         >>> eap_ig(model, task, steps=5).top(5)
 
+    Args:
+        model: A loaded model.
+        task: A task with corrupted prompts.
+        steps: How many points are averaged.
+        at: "inputs": the gradient is taken at embeddings corrupted + k/steps (clean - corrupted),
+            k = 0 .. steps - 1, as in the reference implementation. "activations": each layer's
+            attention and each MLP in turn writes such a mixture, all else being clean: one backward
+            pass per component and step, and exact in more cases.
+        metric: As in `interp.patch`; it must have a gradient.
+        by: What a corrupted edge carries, "resample" or "mean", see `interp.evaluate`.
+        examples: Keep every example's score.
+        backend: "engine" or "hooks"; None chooses.
+
+    Returns:
+        The estimate in the metric's unit, axes sender, receiver (NaN: no edge). Positive:
+        corrupting the edge lowers the metric.
+
+    Raises:
+        ValueError: If there is no step, or by="zero" (a zero embedding has no gradient).
+
+    Cost:
+        Two forward passes and `steps` forward and backward passes.
+
     Reference:
-        at="inputs": the slope is taken at embeddings corrupted + k/steps (clean - corrupted), k = 0
-        .. steps - 1, as in the reference implementation. at="activations": each layer's attention
-        and each MLP in turn writes such a mixture, all else being clean: one backward pass a
-        component and step, and exact in more cases. Axes: sender, receiver (NaN: no edge). Unit:
-        the metric's; positive = corrupting the edge lowers it. Hanna et al. 2024 (arXiv
-        2403.17806).
+        Hanna et al. 2024 (arXiv 2403.17806).
     """
     started = time.perf_counter()
     if not isinstance(steps, int) or steps < 1:

@@ -32,7 +32,7 @@ def edge_pruning(
     by: str = "resample",
     backend: str | None = None,
 ) -> Result:
-    """The probability that a learned mask keeps each edge, when `share` of all edges may be kept.
+    """Probability that a learned mask keeps each edge, when `share` of all edges may be kept.
 
     Each step draws a mask from 0 (corrupted) to 1 (kept) for every edge from its hard concrete
     distribution (Louizos et al. 2018), runs the clean prompts with it, and descends on the distance
@@ -44,16 +44,28 @@ def edge_pruning(
         >>> Circuit.top(edge_pruning(model, task, share=0.02), 500)
 
     Args:
-        lr: The learning rate (Adam) of mask logits and multipliers. The same seed gives the same
-            masks. The paper also has masks over components, and 3,000 steps; here edges alone.
-            Unit: probability, without a sign. Needs a model that the lean engine knows: the
-            gradient comes through its runs.
+        model: A loaded model that the engine knows: the gradient comes through its runs.
+        task: A task with corrupted prompts.
+        share: How many edges may be kept.
+        steps: How many steps of Adam.
+        lr: The learning rate of mask logits and multipliers.
+        seed: Draws the masks.
+        metric: "kl", or as in `interp.patch`.
+        by: What a corrupted edge carries, see `interp.evaluate`.
+        backend: "engine", or None.
 
     Returns:
-        Axes: sender, receiver (NaN: no edge).
+        The probability, without a sign; axes sender, receiver (NaN: no edge).
+
+    Raises:
+        ValueError: If the engine cannot run the model, or an option is out of range.
+
+    Cost:
+        One forward and backward pass per step.
 
     Reference:
-        Bhaskar et al. 2024 (arXiv 2406.16778).
+        Bhaskar et al. 2024 (arXiv 2406.16778). The paper also has masks over components, and 3,000
+        steps; here there are edges alone.
     """
     started = time.perf_counter()
     if not 0 < share < 1:

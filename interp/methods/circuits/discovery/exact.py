@@ -1,6 +1,4 @@
-"""Exact edge effects: each edge corrupted by itself. For small models, and to judge what estimates
-it.
-"""
+"""Exact edge effects: each edge corrupted by itself, for small models and to check estimates."""
 
 import time
 from typing import Any
@@ -24,15 +22,27 @@ def exact(
     examples: bool = False,
     backend: str | None = None,
 ) -> Result:
-    """How much the clean run's metric falls when one edge carries the corrupted value, edge by
-    edge.
+    """How much the clean run's metric falls when one edge carries the corrupted value.
 
     Example:
         >>> exact(tiny, task).top(5)
 
+    Args:
+        model: A loaded model.
+        task: A task with corrupted prompts.
+        metric: As in `interp.patch`.
+        by: What a corrupted edge carries, see `interp.evaluate`.
+        examples: Keep every example's score.
+        backend: "engine" or "hooks"; None chooses.
+
+    Returns:
+        The effect in the metric's unit, axes sender, receiver (NaN: no edge).
+
+    Cost:
+        A run per edge: seconds on a small model; on a 30-layer model hours (estimate with `eap_ig`,
+        or prune with `acdc`).
+
     Reference:
-        Axes: sender, receiver (NaN: no edge). Unit: the metric's. A run an edge: seconds on a small
-        model; on a 30-layer model hours (estimate with `eap_ig`, or prune with `acdc`).
         Goldowsky-Dill et al. 2023 (arXiv 2304.05969), with paths of one edge.
     """
     started = time.perf_counter()

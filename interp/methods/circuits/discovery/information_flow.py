@@ -1,4 +1,4 @@
-"""Information flow routes: where the prediction's content comes from, walked back from the logits."""
+"""Information flow routes: where the prediction's content comes from, traced back from the logits."""
 
 import time
 from typing import Any
@@ -19,27 +19,36 @@ from interp.tasks.task import Task, joined
 
 
 def information_flow(model: Model, task: Any, *, examples: bool = False) -> Result:
-    """The share of the prediction's content that comes along each edge, in the clean run: no
-    corrupted one is needed.
+    """Share of the prediction's content that comes along each edge, in the clean run alone.
 
     A part z of a sum y contributes by its proximity max(0, |y| - |y - z|), with |.| the sum of
     absolute values, as a share of what all parts contribute. From the top: the logits at END have
     relevance 1. Whatever has relevance hands it on to the senders whose writes its stream is the
     sum of, by their shares; an MLP hands its own on to its input at the same position; a head to
     its values, to each source position by the share of that token's attention-weighted value in
-    what the head writes (where none of them comes nearer to it, the flow ends). An edge's score is
-    what passes along it, over all positions.
+    what the head writes (where none of them comes nearer to it, the flow ends).
 
     Example:
         >>> information_flow(model, task).top(5)
 
+    Args:
+        model: A loaded model.
+        task: A task, or prompts; no corrupted ones are needed.
+        examples: Keep every example's score.
+
+    Returns:
+        What passes along the edge, over all positions: a share of the prediction's content, never
+        negative; axes sender, receiver (NaN: no edge). The edges into the logits add up to 1.
+        Queries and keys get 0: how a head came to look where it looks is not asked, nor is the
+        task's metric.
+
+    Cost:
+        One forward pass, and the contributions of each head prompt by prompt.
+
     Reference:
-        The method follows content, so queries and keys get 0: how a head came to look where it
-        looks is not asked, nor is the task's metric. The paper splits the stream block by block and
-        cuts small edges on the way; here every receiver's stream is split among all the writes
-        before it, and nothing is cut. Axes: sender, receiver (NaN: no edge). Unit: share of the
-        prediction's content; never negative; the edges into the logits add up to 1. Ferrando &
-        Voita 2024 (arXiv 2403.00824).
+        Ferrando and Voita 2024 (arXiv 2403.00824). The paper splits the stream block by block and
+        cuts small edges; here every receiver's stream is split among all the writes before it, and
+        nothing is cut.
     """
     started = time.perf_counter()
     dims = bridge.dims(model)
@@ -104,9 +113,7 @@ def _walk(
 def contributions(
     parts: Float[Tensor, "part *more d"], whole: Float[Tensor, "*more d"]
 ) -> Float[Tensor, "part *more"]:
-    """Each part's share in a sum, by proximity; where no part brings the sum nearer, all shares are
-    0.
-    """
+    """Each part's share in a sum, by proximity; 0 for all where no part brings the sum nearer."""
     near = torch.stack(
         [(whole.abs().sum(-1) - (whole - part).abs().sum(-1)).clamp_min(0) for part in parts]
     )

@@ -31,25 +31,33 @@ def magnitude(
     examples: bool = False,
     backend: str | None = None,
 ) -> Result:
-    """How far each edge, when it is corrupted, moves its receiver's own input, relative to that
-    input.
+    """How far each corrupted edge moves its receiver's own input, relative to that input.
 
-    With x the stream that the receiver reads in the clean run, m the sender's move (its clean write
-    less the corrupted one), and P what the receiver makes of the stream first:
+    With x the stream that the receiver reads in the clean run, m the sender's clean minus corrupted
+    write, and P what the receiver makes of the stream first:
 
         score = |P(x - m) - P(x)| / |P(x)|
 
     P is the norm and then W_Q, W_K or W_V with bias for q, k, v; the norm alone for an MLP; the
     final norm for the logits. |.| is the Euclidean length over all positions from the first at
-    which the prompts differ (END alone for the logits). Exact, not to first order. Unit: share of
-    the input; never negative. A baseline: an edge can move its receiver far and the answer not at
-    all.
+    which the prompts differ (END alone for the logits). Exact, not to first order.
 
     Example:
         >>> magnitude(model, task).top(5)
 
+    Args:
+        model: A loaded model.
+        task: A task with corrupted prompts.
+        by: What a corrupted edge carries, see `interp.evaluate`.
+        examples: Keep every example's score.
+        backend: "engine" or "hooks"; None chooses.
+
     Returns:
-        Axes: sender, receiver (NaN: no edge).
+        Share of the input, never negative; axes sender, receiver (NaN: no edge). A baseline: an
+        edge can move its receiver far and the answer not at all.
+
+    Cost:
+        Two forward passes and one projection per edge.
     """
     started = time.perf_counter()
     backend_used = []

@@ -27,22 +27,34 @@ def node_attribution(
     examples: bool = False,
     backend: str | None = None,
 ) -> Result:
-    """Each edge's weaker end: the smaller of its two components' attributions, with the sender's
-    sign.
+    """Smaller of the attributions of an edge's two components, with the sender's sign.
+
+    A component's attribution (AtP) is its clean minus corrupted write, times the metric's gradient
+    in what it writes, in the clean run. A KV head counts as the largest in size of the query heads
+    that share it, the logits as infinite.
 
     Example:
         >>> node_attribution(model, task).top(5)
 
+    Args:
+        model: A loaded model.
+        task: A task with corrupted prompts.
+        metric: As in `interp.patch`; it must have a gradient.
+        by: What a corrupted edge carries, see `interp.evaluate`.
+        examples: Take it for every prompt by itself; the score is then their mean.
+        backend: "engine" or "hooks"; None chooses.
+
+    Returns:
+        The score in the metric's unit, axes sender, receiver (NaN: no edge). Positive: corrupting
+        the sender lowers the metric. It knows components alone: two strong ones score high also
+        when nothing passes between them.
+
+    Cost:
+        Two forward passes and one backward pass.
+
     Reference:
-        A component's attribution (AtP) is its move, clean less corrupted, times the metric's slope
-        in what it writes, in the clean run. An edge has the sign of its sender's, and the size of
-        the sender's or of the receiving component's, whichever is smaller; a KV head counts as the
-        largest in size of the query heads that share it, the logits as infinite. It knows
-        components alone: two strong ones score high also when nothing passes between them. Axes:
-        sender, receiver (NaN: no edge). Unit: the metric's; positive = corrupting the sender lowers
-        it. examples=True: the same for every prompt by itself; the score is then their mean.
-        Attribution: Nanda 2023; Kramar et al. 2024 (arXiv 2403.00745). The lifting is ours, a
-        baseline for edges.
+        Attribution: Nanda 2023; Kramar et al. 2024 (arXiv 2403.00745). Lifting it to edges is ours,
+        as a baseline.
     """
     started = time.perf_counter()
     metric = metric_of(task, metric)

@@ -15,13 +15,16 @@ from interp.results import Result
 def random(model: Model, task: Any, *, seed: int = 0) -> Result:
     """A number from 0 to 1 for every edge, drawn from a seed: no edge is better than another.
 
-    Unit: none. Neither the weights nor the prompts are looked at.
-
     Example:
         >>> Circuit.top(random(model, task, seed=3), 500)        # a random circuit of 500 edges
 
+    Args:
+        model: A loaded model; only its shape is read.
+        task: For the metadata.
+        seed: Draws the numbers.
+
     Returns:
-        Axes: sender, receiver (NaN: no edge).
+        The numbers, without a unit; axes sender, receiver (NaN: no edge).
     """
     started = time.perf_counter()
     shape = edges.edge_mask(bridge.dims(model)).shape

@@ -1,4 +1,9 @@
-"""python -m interp.studies COMMAND [NAMES]: build, check, pull, exercises, scoreboard, run, list."""
+"""python -m interp.studies COMMAND [NAMES]; the commands: build, refresh, check, pull, exercises,
+scoreboard, run, list.
+
+`refresh` gives a built notebook the new cells of its source and keeps its outputs, for changes in
+names, formatting or prose alone.
+"""
 
 import argparse
 import sys
@@ -12,9 +17,7 @@ from interp.studies.verdict_table import VerdictChanged
 def main(argv: list[str] | None = None) -> int:
     """The exit code: 0 all well, 1 something is stale, broken or changed, 2 a wrong command line."""
     parser = argparse.ArgumentParser(prog="python -m interp.studies", description=__doc__)
-    parser.add_argument(
-        "command", choices=["build", "check", "pull", "exercises", "scoreboard", "run", "list"]
-    )
+    parser.add_argument("command", choices=list(COMMANDS))
     parser.add_argument(
         "names", nargs="*", help="studies and tours, for example 00-start-here; none means all"
     )
@@ -30,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         todo = [find(n).stem for n in args.names] or names() + tours()
         return 1 if COMMANDS[args.command](todo, args) else 0
-    except (ValueError, ImportError, run.StudyFailed, VerdictChanged) as err:
+    except (ValueError, OSError, ImportError, run.StudyFailed, VerdictChanged) as err:
         print(err, file=sys.stderr)
         return 1
 
@@ -38,14 +41,27 @@ def main(argv: list[str] | None = None) -> int:
 def _build(todo: list[str], args: argparse.Namespace) -> list:
     for name in todo:
         print(f"built {build.build(name, only=args.only).name}")
-    _say_scoreboard(scoreboard())
+    _report_scoreboard(scoreboard())
     return []
 
 
+def _refresh(todo: list[str], args: argparse.Namespace) -> list[str]:
+    refused = []
+    for name in todo:
+        try:
+            changed = build.refresh(name)
+        except ValueError as error:  # the other notebooks can still take their cells
+            refused.append(str(error))
+        else:
+            print(f"{name}: " + ("new cells, outputs kept" if changed else "up to date"))
+    print("\n".join(refused), file=sys.stderr)
+    return refused
+
+
 def _check(todo: list[str], args: argparse.Namespace) -> list[str]:
-    found = [p for name in todo for p in build.check(name)] + _stale_scoreboard()
-    print("\n".join(found) or f"{len(todo)} notebooks are up to date")
-    return found
+    problems = [p for name in todo for p in build.check(name)] + _stale_scoreboard()
+    print("\n".join(problems) or f"{len(todo)} notebooks are up to date")
+    return problems
 
 
 def _stale_scoreboard() -> list[str]:
@@ -71,11 +87,11 @@ def _scoreboard(todo: list[str], args: argparse.Namespace) -> list[str]:
     if args.check:
         print("\n".join(stale := _stale_scoreboard()) or "the scoreboard is up to date")
         return stale
-    _say_scoreboard(scoreboard())
+    _report_scoreboard(scoreboard())
     return []
 
 
-def _say_scoreboard(changed: list) -> None:
+def _report_scoreboard(changed: list) -> None:
     print("scoreboard: " + (f"{len(changed)} file(s) updated" if changed else "up to date"))
 
 
@@ -92,6 +108,7 @@ def _list(todo: list[str], args: argparse.Namespace) -> list:
 
 COMMANDS = {
     "build": _build,
+    "refresh": _refresh,
     "check": _check,
     "pull": _pull,
     "exercises": _exercises,

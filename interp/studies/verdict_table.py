@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from interp import _store
+from interp._store import write_text
 from interp.studies.claims import (
     DOES_NOT_HOLD,
     HOLDS,
@@ -239,9 +239,7 @@ def verdicts(
     else:
         said = _compare_kindly(name, plain, fast, model)
     if path := os.environ.get("INTERP_ROWS"):
-        _store.write_text(
-            Path(path), dumps(entry(plain, model, seed) | {"name": name, "fast": fast})
-        )
+        write_text(Path(path), dumps(entry(plain, model, seed) | {"name": name, "fast": fast}))
     return Table(name, plain, model, fast, said)
 
 
@@ -283,7 +281,7 @@ def record(
     """Writes this run's rows into the study's record; the other mode's rows stay."""
     both = recorded(name, folder) | {"fast" if fast else "full": entry(rows, model, seed)}
     path = Path(folder or home()) / "verdicts" / f"{name}.json"
-    _store.write_text(path, dumps({k: both[k] for k in ("full", "fast") if k in both}))
+    write_text(path, dumps({k: both[k] for k in ("full", "fast") if k in both}))
     return path
 
 

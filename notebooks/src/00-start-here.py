@@ -83,11 +83,17 @@ inhibition = Claim(
     holds=0.6,
     null=1.0,
     control=RANDOM,
-    metric="what is left of the movers' attention to IO over S1 without 4 heads (1 = clean, 0 = ABC names)",
+    metric=(
+        "what is left of the movers' attention to IO over S1 without 4 heads (1 = clean, 0 = ABC "
+        "names)"
+    ),
 )
 early_look = Claim(
     "early-heads-look",
-    says="Duplicate-token heads attend S2 to S1, induction heads S2 to S1+1, previous-token heads S1+1 to S1",
+    says=(
+        "Duplicate-token heads attend S2 to S1, induction heads S2 to S1+1, previous-token heads "
+        "S1+1 to S1"
+    ),
     paper="3 duplicate-token, 4 induction and 2 previous-token heads",
     source=PAPER,
     holds=0.3,
@@ -106,7 +112,9 @@ early_matter = Claim(
     holds=0.8,
     null=1.0,
     control=RANDOM,
-    metric="what is left of the logit difference without the 3 heads there (1 = clean, 0 = ABC names)",
+    metric=(
+        "what is left of the logit difference without the 3 heads there (1 = clean, 0 = ABC names)"
+    ),
     parts=("duplicate-token", "induction", "previous-token"),
     needs=(3, 1),
 )

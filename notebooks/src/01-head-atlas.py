@@ -62,7 +62,10 @@ concentrated = Claim(
     holds=0.5,
     null=0.1,
     control="10 random sets of 27 of the other heads",
-    metric="share of the summed loss of all 270 single ablations, carried by the 27 heads chosen on other text",
+    metric=(
+        "share of the summed loss of all 270 single ablations, carried by the 27 heads chosen on "
+        "other text"
+    ),
 )
 agree = Claim(
     "metrics-agree",

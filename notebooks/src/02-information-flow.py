@@ -51,19 +51,28 @@ stages = {"facts": ("relation → last", "subject → last"), "needle": chain, "
 # %%
 two_points = Claim(
     "two-points",
-    says="Two critical points: one from the relation positions followed by another from the subject positions",
+    says=(
+        "Two critical points: one from the relation positions followed by another from the "
+        "subject positions"
+    ),
     paper="relation first, then subject",
     source=GEVA,
     holds=4,
     null=0.0,
     control=DEALT,
-    metric="layers by which the loss of subject → last lies later than that of relation → last (centre of each prompt's loss)",
+    metric=(
+        "layers by which the loss of subject → last lies later than that of relation → last "
+        "(centre of each prompt's loss)"
+    ),
 )
 order = Claim(
     "question-after-context",
     paper="lower and middle layers, then higher layers",
     source=ZHANG,
-    says="First the context goes into the question tokens, in higher layers the result is propagated to the last position",
+    says=(
+        "First the context goes into the question tokens, in higher layers the result is "
+        "propagated to the last position"
+    ),
     metric="layers by which the loss of question → last lies later than that of context → question",
     holds=4,
     null=0.0,
@@ -76,7 +85,9 @@ matter = Claim(
     says="Both stages are needed for the answer",
     paper="both change the answer's probability",
     source=ZHANG,
-    metric="change of the answer's probability, share of the clean value, in the window chosen on find",
+    metric=(
+        "change of the answer's probability, share of the clean value, in the window chosen on find"
+    ),
     direction="<=",
     holds=-0.3,
     null=0.0,
@@ -89,7 +100,10 @@ through = Claim(
     paper="two stages, the second starts at the question tokens",
     source=ZHANG,
     says="The context reaches the last position by way of the question",
-    metric="how much more context → question costs than context → last, shares of the clean probability, each in its window",
+    metric=(
+        "how much more context → question costs than context → last, shares of the clean "
+        "probability, each in its window"
+    ),
     holds=0.2,
     null=0.0,
     control=DEALT,
@@ -101,7 +115,10 @@ distinct = Claim(
     says="The stages are distinct: outside its own, a cut costs little",
     paper="two distinct stages",
     source=ZHANG,
-    metric="mean loss in windows wholly on the other side of the boundary, share of the loss in its window",
+    metric=(
+        "mean loss in windows wholly on the other side of the boundary, share of the loss in its "
+        "window"
+    ),
     direction="<=",
     holds=0.25,
     null=1.0,
@@ -111,10 +128,15 @@ distinct = Claim(
 )
 idle = Claim(
     "nothing-flows-nothing-lost",
-    says="A cut costs only where information flows (the first token, alike in all prompts, has none)",
+    says=(
+        "A cut costs only where information flows (the first token, alike in all prompts, has none)"
+    ),
     paper="the method's assumption, no number",
     source="our reading of Geva et al. 2023",
-    metric="change of the answer's probability without first token → last, share of the clean value, in its worst window",
+    metric=(
+        "change of the answer's probability without first token → last, share of the clean value, "
+        "in its worst window"
+    ),
     holds=-0.2,
     null=-1.0,
     control="the second stage in its window",
@@ -209,7 +231,8 @@ held["needle"].plot(
 # %%
 told = held["conflict"].sel(set=[*chain, "context → last", "last → last"])
 told.plot(
-    title="Conflict: change of the told answer's probability, a look cut in the 8 layers around each"
+    title="Conflict: change of the told answer's probability, a look cut in the 8 layers around "
+    "each"
 )
 # %% [markdown]
 # Again three humps in a row: context → question around layer 6, question → last around layers 12 to 18, context →
@@ -320,7 +343,8 @@ for name in ("needle", "conflict"):
         costs = [curves[name].sel(set=r, layer=best[name, r]).examples for r in (direct, into)]
         gains[name] = measured(costs[0] - costs[1])
     print(
-        f"{name}: {into} costs {gain[name]} more than {direct}; tokens dealt at random: {random_gain[name]}"
+        f"{name}: {into} costs {gain[name]} more than {direct}; tokens dealt at random: "
+        f"{random_gain[name]}"
     )
 v_through = through.judge(gain, control=random_gain, gate=able[1:])
 

@@ -43,7 +43,10 @@ from interp.studies import Claim, gate, measured, share, verdicts
 
 LV = dict(paper="no number in the abstract", source="Lv et al. 2024, abstract")
 TRACED = "SHA256 at SemEval-2025 Task 4, abstract (tracing after Meng et al. 2022)"
-EDGE = "the floor for partly lies inside the interval: other draws of the noise can give the other word"
+EDGE = (
+    "the floor for partly lies inside the interval: other draws of the noise can give the other "
+    "word"
+)
 RANDOM = "10 random sets of as many heads from the same layers"
 
 # %%
@@ -69,7 +72,9 @@ needed = Claim(
 )
 linear = Claim(
     "mlps-weigh-the-heads",
-    says="The next MLPs act on the heads' outputs: a regression on them explains what an MLP writes",
+    says=(
+        "The next MLPs act on the heads' outputs: a regression on them explains what an MLP writes"
+    ),
     paper="no number in the abstract",
     source="Lv et al. 2024, as summarised (sciencestack)",
     holds=0.7,
@@ -230,8 +235,10 @@ interp.patch(model, languages, ["mlp.0@SUBJECT"], unit="fraction", metric="prob"
 
 # %%
 late = 12 + int(trace.values[12:].argmax())
-sets = [[f"mlp.{l}@SUBJECT" for l in range(c - 3, min(c + 3, layers))] for c in (3, 5, late)]
-sets += [["mlp.0@SUBJECT"], [f"mlp.{l}@END" for l in range(6)], ["resid_pre.0@SUBJECT"]]
+sets = [
+    [f"mlp.{layer}@SUBJECT" for layer in range(c - 3, min(c + 3, layers))] for c in (3, 5, late)
+]
+sets += [["mlp.0@SUBJECT"], [f"mlp.{layer}@END" for layer in range(6)], ["resid_pre.0@SUBJECT"]]
 seen = interp.causal_trace(model, judge, sets, subject="SUBJECT", metric="prob", samples=10)
 whole = seen.sel(set=5)  # the country's own embedding restored: all that the noise took
 noise = gate("p(answer) taken by the noise", share(whole, clean), at_least=0.5)
@@ -249,7 +256,8 @@ v_beyond = beyond_token.judge(
 print(
     v_stored,
     v_beyond,
-    f"MLP 0 alone: {share(seen.sel(set=3), whole)}, MLPs 0-5 at END: {share(seen.sel(set=4), whole)}",
+    f"MLP 0 alone: {share(seen.sel(set=3), whole)}, MLPs 0-5 at END: "
+    f"{share(seen.sel(set=4), whole)}",
     sep="\n",
 )
 
@@ -363,7 +371,7 @@ interp.methods.runs.stack_results(first, axis="mean over").sel(layer=range(1, la
 )
 # %%
 away = {k: 0 - interp.ablate(model, rival, "mlp.*@END", reference=r) for k, r in means.items()}
-rest = {k: [l for l in range(half, layers) if l != best[k]] for k in means}
+rest = {k: [layer for layer in range(half, layers) if layer != best[k]] for k in means}
 v_redirect = redirect.judge(
     {k: share(away[k].sel(layer=best[k]), full) for k in means},
     gate=able,

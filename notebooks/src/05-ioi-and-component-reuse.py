@@ -54,7 +54,10 @@ roles = Claim(
     holds=1.0,
     null=0.0,
     control="8 random heads of the same layer, mean",
-    metric="role score (attention times effect) of the head chosen on find, held out; 1 = 99th percentile of all heads",
+    metric=(
+        "role score (attention times effect) of the head chosen on find, held out; 1 = 99th "
+        "percentile of all heads"
+    ),
     parts=("mover", "negative mover", "S-inhibition"),
     needs=(3, 2),
 )
@@ -91,7 +94,10 @@ repair = Claim(
     says="Adjusting four mid-layer heads repairs the second circuit",
     paper="accuracy 49.6 to 93.7 %",
     source=PAPER,
-    metric="gain of accuracy on Colored Objects, 4 inhibition heads made to attend from END to the two wrong colors",
+    metric=(
+        "gain of accuracy on Colored Objects, 4 inhibition heads made to attend from END to the "
+        "two wrong colors"
+    ),
     holds=0.2,
     partly=0.08,
     null=0.0,
@@ -102,7 +108,10 @@ downstream = Claim(
     says="The intervention changes downstream heads as the IOI circuit predicts",
     paper="no number",
     source=PAPER,
-    metric="share of prompts in which the movers come to attend more to the right color, less a wrong one",
+    metric=(
+        "share of prompts in which the movers come to attend more to the right color, less a "
+        "wrong one"
+    ),
     holds=0.8,
     partly=0.6,
     null=0.5,
@@ -300,7 +309,8 @@ for role, head in chosen.items():
     ours[role] = measured(of.pick([head]).examples[0] / line)
     strangers[role] = measured(of.pick(others).examples.mean(0) / line)
     print(
-        f"{role} {head}, held out {of.top(4, by='high').labels}, in the laundry circuit: {head in again['laundry'].top(27).labels}"
+        f"{role} {head}, held out {of.top(4, by='high').labels}, in the laundry circuit: "
+        f"{head in again['laundry'].top(27).labels}"
     )
 v_roles = roles.judge(ours, control=strangers, gate=able["IOI"])
 print(v_roles, {role: str(x) for role, x in ours.items()})

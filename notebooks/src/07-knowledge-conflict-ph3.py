@@ -50,7 +50,10 @@ families = Claim(
     says="In the later layers, memory heads and context heads have opposite effects",
     paper="no number",
     source=PAPER,
-    metric="held-out effect of the best head on the logit of memory less context, by path patching to the logits",
+    metric=(
+        "held-out effect of the best head on the logit of memory less context, by path patching "
+        "to the logits"
+    ),
     holds=0.0,
     null=0.0,
     control="size that 99 % of the other heads stay below",
@@ -72,7 +75,10 @@ steer = Claim(
     partly=0.1,
     null=0.0,
     control=RANDOM,
-    metric="rise of the answer's share on top, 5 heads pruned (found by path patching), less that with random heads pruned",
+    metric=(
+        "rise of the answer's share on top, 5 heads pruned (found by path patching), less that "
+        "with random heads pruned"
+    ),
     parts=("memory, context heads pruned", "context, memory heads pruned"),
     needs=(2, 1),
 )
@@ -84,7 +90,10 @@ general = Claim(
     says="The pruning generalises across relations and formats",
     paper="no number",
     source=PAPER,
-    metric="mean rise of both answers with 5 heads pruned, less random, as a share of the same on the first template",
+    metric=(
+        "mean rise of both answers with 5 heads pruned, less random, as a share of the same on "
+        "the first template"
+    ),
     holds=0.5,
     null=0.0,
     control="none",
@@ -113,7 +122,10 @@ aware = Claim(
     says="Reinforcing the heads that react most to the evidence makes the answer follow it",
     paper="for vision-aware heads; no number",
     source="He et al. 2024, abstract (images; ours is a text)",
-    metric="rise of the share of told answers on top, 5 heads with the highest context divergence doubled, less random heads doubled",
+    metric=(
+        "rise of the share of told answers on top, 5 heads with the highest context divergence "
+        "doubled, less random heads doubled"
+    ),
     holds=0.3,
     partly=0.1,
     null=0.0,
@@ -299,7 +311,8 @@ for how in found:
     print(
         how,
         *(
-            f"{kind} heads pruned: own share {own[kind].values:+.2f}, memory less context {x:+.1f} logits"
+            f"{kind} heads pruned: own share {own[kind].values:+.2f}, memory less context "
+            f"{x:+.1f} logits"
             for kind, x in zip(own, shift.values)
         ),
         sep="; ",

@@ -48,7 +48,10 @@ AREA = "area under the ROC curve against ablation's heads, mean of the tasks and
 # %%
 recovers = Claim(
     "recovers",
-    says="Codes that only positive examples have recover a circuit's heads better than the state of the art",
+    says=(
+        "Codes that only positive examples have recover a circuit's heads better than the state "
+        "of the art"
+    ),
     source=PAPER,
     paper="higher precision and recall on IOI, greater-than, docstring",
     metric=AREA,
@@ -84,7 +87,10 @@ quick = Claim(
     says="It takes seconds in place of hours",
     paper="hours to seconds",
     source=PAPER,
-    metric="time of the exhaustive ablation scan over that of reading, training and counting; the same prompts, this library",
+    metric=(
+        "time of the exhaustive ablation scan over that of reading, training and counting; the "
+        "same prompts, this library"
+    ),
     holds=10.0,
     partly=3.0,
     null=1.0,
@@ -426,7 +432,8 @@ for name in names if timed.passed else []:
     ]
     ratios[name] = 9 * took[1] / took[0]
     print(
-        f"{name:12} the scan takes {ratios[name]:.1f} times as long as the codes, attribution patching {took[2] / took[0]:.1f} times"
+        f"{name:12} the scan takes {ratios[name]:.1f} times as long as the codes, attribution "
+        f"patching {took[2] / took[0]:.1f} times"
     )
 v_quick = quick.judge(
     measured(list(ratios.values())) if timed.passed else None, gate=[*able, timed]

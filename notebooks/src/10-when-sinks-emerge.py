@@ -54,7 +54,10 @@ REPO = "the paper's repository"
 # %%
 universal = Claim(
     "universal",
-    says="Attention sinks exist universally in language models, with various inputs, even in small models",
+    says=(
+        "Attention sinks exist universally in language models, with various inputs, even in small "
+        "models"
+    ),
     paper="all models looked at",
     source=PAPER,
     metric="sink rate of the first token at least 0.5, and of every other position below 0.1",
@@ -81,7 +84,10 @@ emerges = Claim(
     says="The sink emerges during effective optimisation; with a small learning rate it is weaker",
     paper="curves over training",
     source=REPO,
-    metric="rank correlation of step and importance of the first token, at least 0.8; importance less that at a tenth of the learning rate, at least 0.1",
+    metric=(
+        "rank correlation of step and importance of the first token, at least 0.8; importance "
+        "less that at a tenth of the learning rate, at least 0.1"
+    ),
     holds=0.8,
     null=0.0,
     control="none",
@@ -106,7 +112,10 @@ bias = Claim(
     says="The sink acts like a key bias: much attention, next to no value",
     paper="a learned key bias takes the sink away from tokens",
     source=PAPER,
-    metric="norm of the first token's value over the median of the others', at most 0.3; its importance with a key bias that has no value over that without, at most 1/3",
+    metric=(
+        "norm of the first token's value over the median of the others', at most 0.3; its "
+        "importance with a key bias that has no value over that without, at most 1/3"
+    ),
     direction="<=",
     holds=0.3,
     null=1.0,
@@ -121,7 +130,10 @@ unnormalised = Claim(
     paper="none up to 1B parameters",
     source=PAPER,
     direction="<=",
-    metric="share of heads with importance (rows divided by their sum) above 0.3; and the loss is at most 0.05 nats above softmax's",
+    metric=(
+        "share of heads with importance (rows divided by their sum) above 0.3; and the loss is at "
+        "most 0.05 nats above softmax's"
+    ),
     holds=0.05,
     partly=1 / 3,
     control="softmax",
@@ -223,9 +235,8 @@ for name, edits in (
     ("values of the first token zero", [Intervention("L*KV*.v@0", zero())]),
     ("no attention to it", [Intervention("L*H*.pattern", remove_sink())]),
 ):
-    print(
-        f"{name}: loss {measured((interp.methods.text.cross_entropy(model, inputs['prose'], edits) - plain).examples)} above {plain.values:.2f}"
-    )
+    edited = interp.methods.text.cross_entropy(model, inputs["prose"], edits)
+    print(f"{name}: loss {measured((edited - plain).examples)} above {plain.values:.2f}")
 
 # %% [markdown]
 # From layer 11 on the stream of the first token is a hundred times as long as any other, and before, in layers 2 to 8, ten times.

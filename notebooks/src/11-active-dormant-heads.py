@@ -56,11 +56,15 @@ PAPER = "Guo et al. 2024, abstract"
 # %%
 extreme = Claim(
     "extreme-tokens",
-    says="Transformers with one to three layers trained on Bigram-Backcopy show the extreme-token phenomena",
+    says=(
+        "Transformers with one to three layers trained on Bigram-Backcopy show the extreme-token "
+        "phenomena"
+    ),
     paper="attention sinks, value-state drains, residual-state peaks",
     source=PAPER,
     control="the untrained model",
-    metric="sink: attention to the first token where the head idles, at least 0.7; drain: norm of its value over the others', at most 0.4; "
+    metric="sink: attention to the first token where the head idles, at least 0.7; drain: norm of "
+    "its value over the others', at most 0.4; "
     "peak: norm of its stream over the others' in a three-layer model, at least 5",
     holds=0.7,
     null=0.0,
@@ -74,7 +78,10 @@ switch = Claim(
     says="Heads switch between an active and a dormant phase, by the input",
     paper="sink on non-triggers, active on triggers",
     source=PAPER,
-    metric="less attention to the first token at triggers, at least 0.6; attention from a trigger to the token before it, at least 0.7",
+    metric=(
+        "less attention to the first token at triggers, at least 0.6; attention from a trigger to "
+        "the token before it, at least 0.7"
+    ),
     holds=0.6,
     null=0.0,
     control="the untrained model",
@@ -84,10 +91,16 @@ switch = Claim(
 back = replace(switch, holds=0.7, parts=(), needs=None)
 mutual = Claim(
     "mutual-reinforcement",
-    says="Attention to the sink and the shrinking of its value drive each other: the score grows with the log of time",
+    says=(
+        "Attention to the sink and the shrinking of its value drive each other: the score grows "
+        "with the log of time"
+    ),
     paper="proved for a simplified model",
     source=f"{PAPER}; log t: from memory, not checked",
-    metric="from step 50 on: R2 of the first token's score, less the others', against log step; minus the rank correlation of its value's norm with the step",
+    metric=(
+        "from step 50 on: R2 of the first token's score, less the others', against log step; "
+        "minus the rank correlation of its value's norm with the step"
+    ),
     holds=0.9,
     null=0.0,
     control="none",
@@ -99,7 +112,10 @@ mitigated = Claim(
     says="ReLU in place of softmax, and SGD in place of Adam, mitigate the extreme-token phenomena",
     paper="ReLU: sink and drain; SGD: peak",
     source=f"{PAPER}; which mitigates which: from memory, not checked",
-    metric="ReLU: attention to the first token at most 0.05, and its value's norm at least 0.8 of the others'; SGD: peak at most half of Adam's (testable where Adam's is at least 2)",
+    metric=(
+        "ReLU: attention to the first token at most 0.05, and its value's norm at least 0.8 of "
+        "the others'; SGD: peak at most half of Adam's (testable where Adam's is at least 2)"
+    ),
     holds=0.05,
     direction="<=",
     control="softmax",
@@ -113,7 +129,10 @@ domains = Claim(
     says="Heads of language models are active on one kind of text and dormant on another",
     paper="one head of Llama-2-7B (L16H25)",
     source=PAPER,
-    metric="five heads whose attention to the first token differs by 0.3 or more between prose and code; ablation costs more where they are active, for 80 % of them",
+    metric=(
+        "five heads whose attention to the first token differs by 0.3 or more between prose and "
+        "code; ablation costs more where they are active, for 80 % of them"
+    ),
     holds=0.3,
     partly=0.3,
     null=0.0,
@@ -230,7 +249,8 @@ streams = {
 }  # [seed step], of the layer where it is highest
 for name, each in deeps.items():
     print(
-        f"{name}: loss {np.mean([run.losses[-50:].mean() for run in each]):.2f}; the first token's stream over the others', by seed:",
+        f"{name}: loss {np.mean([run.losses[-50:].mean() for run in each]):.2f}; the first "
+        f"token's stream over the others', by seed:",
         streams[name][:, -1].round(2),
     )
     print(

@@ -58,7 +58,10 @@ present = Claim(
     says="Retrieval heads are universal: every model that reads long contexts has them",
     paper="all models looked at; best heads of Llama-2-7B-80K .94, .92, .80, .62",
     source=f"{PAPER}; scores: the paper's repository",
-    metric=f"correlation over heads of the {SCORE}, two halves of the prompts; the best head, held out, scores >= 0.5",
+    metric=(
+        f"correlation over heads of the {SCORE}, two halves of the prompts; the best head, held "
+        f"out, scores >= 0.5"
+    ),
     holds=0.9,
     partly=0.7,
     null=0.0,
@@ -81,7 +84,10 @@ dynamic = Claim(
     says="Retrieval heads are dynamically activated: some always, most depending on the context",
     paper="12 heads of Llama-2-7B attend to what is needed in every context",
     source=PAPER,
-    metric="share of retrieval heads active in >= 90 % of held-out prompts: at least 0.1 (some), and at most 0.6 (most not)",
+    metric=(
+        "share of retrieval heads active in >= 90 % of held-out prompts: at least 0.1 (some), and "
+        "at most 0.6 (most not)"
+    ),
     holds=0.1,
     null=0.0,
     control="none",
@@ -94,7 +100,10 @@ causal = Claim(
     says="Pruning retrieval heads makes retrieval fail; pruning random heads does not",
     paper="30 retrieval heads masked against 30 random ones",
     source=f"{PAPER}; numbers of heads: the paper's repository",
-    metric="needle accuracy with random heads masked less that with the top heads masked (5 % of heads)",
+    metric=(
+        "needle accuracy with random heads masked less that with the top heads masked (5 % of "
+        "heads)"
+    ),
     holds=0.5,
     partly=0.2,
     null=0.0,
@@ -154,7 +163,8 @@ heads = ranked[: int((found.values > 0.1).sum())]
 found.plot(marks={"retrieval heads: score above 0.1": heads}, title="Retrieval score of every head")
 # %%
 print(
-    f"{len(heads)} of {found.values.size} heads above 0.1; by chance a head would score {found.metadata['null']['retrieval']:.3f}"
+    f"{len(heads)} of {found.values.size} heads above 0.1; by chance a head would score "
+    f"{found.metadata['null']['retrieval']:.3f}"
 )
 found.top(13, by="high")
 
@@ -180,7 +190,8 @@ far = interp.tasks.needle(
 )
 long = interp.head_scores(model, ["retrieval"], on=far).sel(score="retrieval")
 print(
-    f"{long.examples.shape[-1]} of {len(far)} long prompts count: the model writes most of the needle there"
+    f"{long.examples.shape[-1]} of {len(far)} long prompts count: the model writes most of the "
+    f"needle there"
 )
 print(
     "correlation over all heads:",
@@ -215,7 +226,10 @@ v_dynamic = dynamic.judge(
         "most not always": not_always.judge(share_of_cells(1 - often, above=0.1)),
     },
     gate=able,
-    note="'most not always' has its own threshold: at least 0.4 of the heads are not always active (at most 0.6 are)",
+    note=(
+        "'most not always' has its own threshold: at least 0.4 of the heads are not always active "
+        "(at most 0.6 are)"
+    ),
 )
 print(v_dynamic, *(f"{name}: {v.measured}" for name, v in v_dynamic.parts), sep="\n")
 often.plot(title="In what share of held-out prompts is a head active?")
@@ -332,7 +346,8 @@ random = average(
     [interp.methods.text.cross_entropy(model, text, edits) for edits in others[: 1 if FAST else 3]]
 )
 print(
-    f"cross-entropy {measured(plain)}; more with the mask: {measured(masked - plain)}, with random heads masked: {measured(random - plain)}"
+    f"cross-entropy {measured(plain)}; more with the mask: {measured(masked - plain)}, with "
+    f"random heads masked: {measured(random - plain)}"
 )
 
 # %% [markdown]

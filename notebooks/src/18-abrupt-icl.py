@@ -52,7 +52,9 @@ data = Claim(
     says="Burstiness favours in-context learning; without it the network learns in its weights",
     paper="no number",
     source=PAPER,
-    metric="ICL with each class 4 times in context less ICL with each once; IWL the other way round",
+    metric=(
+        "ICL with each class 4 times in context less ICL with each once; IWL the other way round"
+    ),
     holds=0.6,
     null=0.0,
     control="none",
@@ -64,7 +66,10 @@ abrupt = Claim(
     says="In-context learning is acquired abruptly, after a plateau",
     paper="no number",
     source=PAPER,
-    metric="share of training from 10 % to 90 % of the rise of ICL, from guessing among the labels in context to all right",
+    metric=(
+        "share of training from 10 % to 90 % of the rise of ICL, from guessing among the labels "
+        "in context to all right"
+    ),
     direction="<=",
     holds=0.25,
     partly=0.5,
@@ -76,7 +81,10 @@ mechanism = Claim(
     says="ICL is an induction head: the query looks at the label after the item like it",
     paper="no number",
     source=PAPER,
-    metric="attention of the query to matching labels (>= 0.6); ICL when that pattern is made uniform (<= 0.6)",
+    metric=(
+        "attention of the query to matching labels (>= 0.6); ICL when that pattern is made "
+        "uniform (<= 0.6)"
+    ),
     holds=0.6,
     null=0.25,
     control="none",
@@ -91,7 +99,8 @@ measures = Claim(
     says="Progress measures precede ICL, and two parameters emulate the network",
     paper="no number",
     source=PAPER,
-    metric="share of training by which attention to the token before starts to rise before ICL (>= 0.05); ICL of the "
+    metric="share of training by which attention to the token before starts to rise before ICL "
+    "(>= 0.05); ICL of the "
     "two-parameter network over that of the network (>= 0.9)",
     holds=0.05,
     null=0.0,
@@ -105,7 +114,10 @@ nested = Claim(
     says="Three nested logits are learned one after the other",
     paper="3 logits",
     source=PAPER,
-    metric="share of training from half the rise of attention to the token before to half that of attention to the matching label",
+    metric=(
+        "share of training from half the rise of attention to the token before to half that of "
+        "attention to the matching label"
+    ),
     holds=0.02,
     null=0.0,
     control="none",
@@ -183,7 +195,8 @@ print(able, plateau, v_abrupt, sep="\n")
 for seed in SEEDS:
     one = curves.sel(seed=[seed])
     print(
-        f"seed {seed}: ICL {at_end(one, 'icl')}, the rise takes {span(one, ('icl', low), ('icl', high))} of training"
+        f"seed {seed}: ICL {at_end(one, 'icl')}, the rise takes "
+        f"{span(one, ('icl', low), ('icl', high))} of training"
     )
 
 # %% [markdown]
@@ -209,7 +222,8 @@ v_data = data.judge(
 print(v_data, *(f"{name}: {v.measured}" for name, v in v_data.parts), sep="\n")
 for name, some in (("four times", curves), ("once", alone)):
     print(
-        f"{name:10}  ICL {at_end(some, 'icl')}  IWL {at_end(some, 'iwl')}  exchanged labels followed {at_end(some, 'swap')}"
+        f"{name:10}  ICL {at_end(some, 'icl')}  IWL {at_end(some, 'iwl')}  exchanged labels "
+        f"followed {at_end(some, 'swap')}"
     )
 
 # %% [markdown]
@@ -319,7 +333,8 @@ v_nested = nested.judge(
 print(first, v_nested, *(f"{name}: {v.measured}" for name, v in v_nested.parts), sep="\n")
 for m in half:
     print(
-        f"{m:18} half way after {span(curves, ('icl', 0.0), half[m])} of training; in the two-parameter network after {span(small, ('icl', 0.0), half[m])}"
+        f"{m:18} half way after {span(curves, ('icl', 0.0), half[m])} of training; in the "
+        f"two-parameter network after {span(small, ('icl', 0.0), half[m])}"
     )
 
 # %% [markdown]

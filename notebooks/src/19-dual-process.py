@@ -70,7 +70,10 @@ transient = Claim(
 )
 active = Claim(
     "active",
-    says="Active forgetting preserves structural in-context learning, at the cost of learning in the weights",
+    says=(
+        "Active forgetting preserves structural in-context learning, at the cost of learning in "
+        "the weights"
+    ),
     paper="no number",
     source=f"{PAPER}; figure 3",
     holds=0.95,
@@ -78,12 +81,18 @@ active = Claim(
     control="none",
     parts=("unseen items", "flipped head items"),
     needs=(2, 1),
-    metric="share right on unseen items (>= 0.95) and of common items whose flipped label is followed (>= 0.9), at the end of forgetting",
+    metric=(
+        "share right on unseen items (>= 0.95) and of common items whose flipped label is "
+        "followed (>= 0.9), at the end of forgetting"
+    ),
 )
 follows = replace(active, holds=0.9, parts=(), needs=None)
 dual = Claim(
     "dual-process",
-    says="After temporary forgetting rare and unseen items are read in context and common ones are remembered",
+    says=(
+        "After temporary forgetting rare and unseen items are read in context and common ones are "
+        "remembered"
+    ),
     paper="no number",
     source=PAPER,
     holds=0.1,
@@ -91,7 +100,8 @@ dual = Claim(
     control="none",
     parts=tuple(f"seed {s}" for s in SEEDS),
     needs=(len(SEEDS), 1),
-    metric="share of the training after forgetting stops with unseen items >= 0.85, flipped labels of common items followed in "
+    metric="share of the training after forgetting stops with unseen items >= 0.85, flipped "
+    "labels of common items followed in "
     "<= 0.7 and less often than those of rare items",
 )
 skew = Claim(
@@ -99,7 +109,10 @@ skew = Claim(
     says="The skew of the items' frequencies decides between the strategies",
     paper="alpha up to 1.5",
     source=f"{PAPER}; figure 3",
-    metric="flipped labels followed, rare less common items, mean of the training after forgetting stops: growth with the exponent alpha",
+    metric=(
+        "flipped labels followed, rare less common items, mean of the training after forgetting "
+        "stops: growth with the exponent alpha"
+    ),
     holds=0.0,
     null=0.0,
     control="none",
@@ -154,7 +167,8 @@ v_transient = transient.judge(
 )
 print(
     v_transient,
-    f"unseen items at the end: {at_end(plain, 'structural', last=3)}, remembered: {at_end(plain, 'weights')}",
+    f"unseen items at the end: {at_end(plain, 'structural', last=3)}, remembered: "
+    f"{at_end(plain, 'weights')}",
     sep="\n",
 )
 for seed in SEEDS:
@@ -187,7 +201,8 @@ v_active = active.judge(
 )
 print(v_active, *(f"{name}: {v.measured}" for name, v in v_active.parts), sep="\n")
 print(
-    f"rare items: {at_end(during, 'tail', last=3)}, query not in context: {at_end(during, 'weights', last=3)}"
+    f"rare items: {at_end(during, 'tail', last=3)}, query not in context: "
+    f"{at_end(during, 'weights', last=3)}"
 )
 
 # %% [markdown]
@@ -242,8 +257,10 @@ late = sum(s > STOP for s in runs[0].steps)
 for alpha in alphas:
     before = at_end(by_skew[alpha].sel(step=during.coords["step"]), "structural", last=3)
     print(
-        f"alpha {alpha:g}: unseen items when forgetting stops {before}; then rare less common items "
-        f"{at_end(by_skew[alpha], 'tail', less='head', last=late)}, dual process {share_of_steps(by_skew[alpha], **rule)} of the time"
+        f"alpha {alpha:g}: unseen items when forgetting stops {before}; then rare less common "
+        f"items "
+        f"{at_end(by_skew[alpha], 'tail', less='head', last=late)}, dual process "
+        f"{share_of_steps(by_skew[alpha], **rule)} of the time"
     )
 trained = gate(
     "values of alpha trained",

@@ -53,7 +53,10 @@ HUANG, PAVLOV = (
 # %%
 infers = Claim(
     "factorised-infers",
-    says="A one-layer attention-only model with factorised W_O W_V learns it, one with a combined W_OV cannot",
+    says=(
+        "A one-layer attention-only model with factorised W_O W_V learns it, one with a combined "
+        "W_OV cannot"
+    ),
     paper="succeeds / fails",
     source=HUANG,
     metric="accuracy on implications never trained on, W_O W_V; W_OV has at most 10 %",
@@ -66,7 +69,10 @@ nuclear = Claim(
     says="The reason: the factors lean to a small nuclear norm of W_OV",
     paper="minimum nuclear against Frobenius norm",
     source=HUANG,
-    metric="nuclear norm with factors over that with one matrix, both at margin 1; below 1 with every seed",
+    metric=(
+        "nuclear norm with factors over that with one matrix, both at margin 1; below 1 with "
+        "every seed"
+    ),
     direction="<=",
     holds=1.0,
     null=1.0,

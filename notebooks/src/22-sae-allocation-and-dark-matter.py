@@ -91,9 +91,15 @@ widths = Claim(
 )
 apart = Claim(
     "nonlinear",
-    says="The nonlinear error makes worse SAEs and is responsible for a proportional share of the loss increase",
+    says=(
+        "The nonlinear error makes worse SAEs and is responsible for a proportional share of the "
+        "loss increase"
+    ),
     paper="both",
-    metric="unexplained variance of SAEs on the nonlinear less the linear part > 0.1; share of the loss within 0.15 of that of the squared norm",
+    metric=(
+        "unexplained variance of SAEs on the nonlinear less the linear part > 0.1; share of the "
+        "loss within 0.15 of that of the squared norm"
+    ),
     holds=0.1,
     null=0.0,
     control="none",
@@ -123,7 +129,10 @@ better = Claim(
     "allocation",
     says="Both give fewer dead features and better reconstruction at equal sparsity than top-k",
     paper="both",
-    metric="relative decrease of the unexplained variance, with no more dead latents and at most 5 % more latents on",
+    metric=(
+        "relative decrease of the unexplained variance, with no more dead latents and at most 5 % "
+        "more latents on"
+    ),
     holds=0.03,
     parts=VARIANTS,
     **AYONRINDE,
@@ -145,7 +154,10 @@ revives = Claim(
     paper="mitigates",
     holds=0.0,
     parts=VARIANTS,
-    metric="share of latents on less than half as often as Zipf's law has it (or never): aux_k less aux_zipf",
+    metric=(
+        "share of latents on less than half as often as Zipf's law has it (or never): aux_k less "
+        "aux_zipf"
+    ),
     **AYONRINDE,
 )
 
@@ -332,7 +344,8 @@ found = {
 for p, cost in costs.items():
     gap = features.nonlinear_share(cost)
     print(
-        f"{p}: of the squared norm {gap.metadata['of the norm']:.2f} is nonlinear, of the loss {gap.metadata['of the loss']:.2f}"
+        f"{p}: of the squared norm {gap.metadata['of the norm']:.2f} is nonlinear, of the loss "
+        f"{gap.metadata['of the loss']:.2f}"
     )
     found[f"share of loss, {p}"] = close.judge(measured(gap.examples * np.sign(gap.values)))
 v_apart = apart.judge(found)
@@ -407,7 +420,9 @@ counts = {
 }
 for i, name in enumerate(KINDS):
     print(
-        f"{name:22} unexplained {left[i].round(4)}, latents on {counts['latents on'][i].round(1)}, dead {counts['dead'][i]}, underused {counts['underused'][i]} of {LARGE}"
+        f"{name:22} unexplained {left[i].round(4)}, latents on "
+        f"{counts['latents on'][i].round(1)}, dead {counts['dead'][i]}, underused "
+        f"{counts['underused'][i]} of {LARGE}"
     )
 
 # %%

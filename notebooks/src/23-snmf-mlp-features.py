@@ -58,7 +58,10 @@ concepts = Claim(
 steering = Claim(
     "steering",
     says="SNMF features beat SAEs and difference of means on causal steering",
-    metric="gain of the concept's held-out words at KL = 0.5 nats: SNMF's less the other's; one interval above 0, neither difference below",
+    metric=(
+        "gain of the concept's held-out words at KL = 0.5 nats: SNMF's less the other's; one "
+        "interval above 0, neither difference below"
+    ),
     holds=0.0,
     null=0.0,
     control="none",
@@ -69,7 +72,10 @@ steering = Claim(
 hierarchy = Claim(
     "hierarchy",
     says="Recursive SNMF shows groups of neurons reused across related features",
-    metric="share of top neurons two features of one concept have in common, over that of two concepts'",
+    metric=(
+        "share of top neurons two features of one concept have in common, over that of two "
+        "concepts'"
+    ),
     holds=3.0,
     partly=1.5,
     null=1.0,
@@ -92,7 +98,8 @@ here, there = (
     features.read_prompts(model, sites, [s.text for s in some]) for some in (find, heldout)
 )
 print(
-    f"{len(find)} sentences ({len(here.prompt):,} tokens) to find, {len(heldout)} ({len(there.prompt):,}) to judge:",
+    f"{len(find)} sentences ({len(here.prompt):,} tokens) to find, {len(heldout)} "
+    f"({len(there.prompt):,}) to judge:",
     find[0],
     heldout[0],
     sep="\n",
@@ -116,7 +123,9 @@ for site in sites:
     made[site] = [snmf, sae, means, random]
     on = snmf.encode(there.activations.of(site)) > 0
     print(
-        f"{site}: explained on find, SNMF {snmf.metadata['curve'][-1]['explained']:.2f}, SAE {sae.metadata['curve'][-1]['explained']:.2f}; SNMF loadings above 0: {on.float().sum(1).mean():.0f} of {RANK}"
+        f"{site}: explained on find, SNMF {snmf.metadata['curve'][-1]['explained']:.2f}, SAE "
+        f"{sae.metadata['curve'][-1]['explained']:.2f}; SNMF loadings above 0: "
+        f"{on.float().sum(1).mean():.0f} of {RANK}"
     )
 
 # %% [markdown]

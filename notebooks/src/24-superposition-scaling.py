@@ -51,7 +51,10 @@ strong = Claim(
     "strong",
     says="Under strong superposition the loss scales as 1/m for many frequency distributions",
     paper="loss ~ 1/m",
-    metric="largest distance of an exponent from 1 over three alphas; all three within 0.2 of one another",
+    metric=(
+        "largest distance of an exponent from 1 over three alphas; all three within 0.2 of one "
+        "another"
+    ),
     direction="<=",
     holds=0.2,
     partly=0.4,
@@ -75,7 +78,10 @@ overlap = Claim(
     "overlap",
     says="The squared overlaps of the features' directions scale as 1/m",
     paper="1/m",
-    metric="squared cosine * m, the largest over the smallest across m, by alpha (strong superposition)",
+    metric=(
+        "squared cosine * m, the largest over the smallest across m, by alpha (strong "
+        "superposition)"
+    ),
     direction="<=",
     holds=2.0,
     partly=4.0,
@@ -88,7 +94,10 @@ language = Claim(
     "language-model",
     says="Open language models are in strong superposition: their overlaps are of the size 1/m",
     paper="overlaps ~ 1/m in four families",
-    metric="mean squared cosine of unembedding rows * 576 (random directions: 1), at least 0.5; frequent tokens above the rest",
+    metric=(
+        "mean squared cosine of unembedding rows * 576 (random directions: 1), at least 0.5; "
+        "frequent tokens above the rest"
+    ),
     direction="<=",
     holds=2.5,
     partly=5.0,
@@ -221,7 +230,8 @@ centred = {
 for name, some in groups.items():
     length = some.norm(dim=1)
     print(
-        f"{name:9} {len(some):6} tokens, norm {length.mean():.2f} +- {length.std():.2f}: squared cosine * m {squares[name]}, without the mean direction {centred[name]}"
+        f"{name:9} {len(some):6} tokens, norm {length.mean():.2f} +- {length.std():.2f}: squared "
+        f"cosine * m {squares[name]}, without the mean direction {centred[name]}"
     )
 
 # %%

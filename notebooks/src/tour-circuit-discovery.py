@@ -146,7 +146,8 @@ for name, one in methods.items():
         measure="first in second"
     )
     print(
-        f"{name:18} {one.metadata.get('seconds', 0):5.1f} s on {one.metadata['n']} prompts   shared with eap_ig {float(shared.values):.0%}"
+        f"{name:18} {one.metadata.get('seconds', 0):5.1f} s on {one.metadata['n']} prompts   "
+        f"shared with eap_ig {float(shared.values):.0%}"
     )
 
 # %% [markdown]
@@ -166,7 +167,8 @@ walked = interp.discover(
 )
 kept = Circuit.threshold(walked, 1e-9)
 print(
-    f"{walked.metadata['runs']} runs, {walked.metadata['seconds']:.0f} s: {len(kept)} edges kept, {len(kept.prune())} on a way to the logits"
+    f"{walked.metadata['runs']} runs, {walked.metadata['seconds']:.0f} s: {len(kept)} edges kept, "
+    f"{len(kept.prune())} on a way to the logits"
 )
 kept.prune().plot()
 # %%

@@ -128,7 +128,8 @@ plain = interp.methods.text.cross_entropy(model, text)
 for card in cards:
     without = interp.methods.text.cross_entropy(model, text, features.ablate(sae, card.latent))
     print(
-        f"{card.latent:5} {card.description:32} {without.values - plain.values:+.4f} nats a token ({text[:, 1:].numel():,} tokens)"
+        f"{card.latent:5} {card.description:32} {without.values - plain.values:+.4f} nats a token "
+        f"({text[:, 1:].numel():,} tokens)"
     )
 
 # %% [markdown]
@@ -163,7 +164,8 @@ task = interp.tasks.ioi(model, n=4 if FAST else 16)
 effect = features.latent_attribution(model, task, sae, method="ig", steps=5 if FAST else 10)
 site = interp.patch(model, task, SITE, direction="noising")
 print(
-    f"all latents and the error {effect.values.sum():.2f}, the site patched {float(site.values):.2f}"
+    f"all latents and the error {effect.values.sum():.2f}, the site patched "
+    f"{float(site.values):.2f}"
 )
 effect.top(6)
 
@@ -192,7 +194,8 @@ other = features.baselines(acts, k=32, width=WIDTH, seed=1)[0]
 for pair in ((sae, again), (floors[0], other)):
     same = features.recovery(*pair)
     print(
-        f"{pair[0].name:12} {pair[1].name:12} mean cosine {float(same.values):.2f}, above 0.9: {same.metadata['above 0.9']} of {same.metadata['pairs']}"
+        f"{pair[0].name:12} {pair[1].name:12} mean cosine {float(same.values):.2f}, above 0.9: "
+        f"{same.metadata['above 0.9']} of {same.metadata['pairs']}"
     )
 
 # %% [markdown]

@@ -76,7 +76,7 @@ def test_tables_figures_and_widgets_are_in_the_page(notebook, capsys):
     )
     assert (
         text.count("data:image/png;base64,") == 3
-        and "interp.widgets.attention(model, &#x27;The capital of France is&#x27;" in text
+        and "interp.widgets.attention(model, 'The capital of France is'" in text
     )
     assert "<title>My page</title>" in text and 'src="http' not in text and "<link" not in text
 

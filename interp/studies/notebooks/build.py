@@ -6,8 +6,13 @@ no progress bars. The metadata holds a hash of the source, so a stale notebook i
 running it.
 """
 
+import ast
 import base64
+import io
 import re
+import tokenize
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from interp._store import write_text
@@ -23,19 +28,41 @@ from interp.studies.notebooks.source import (
     with_parameters,
 )
 
+KEPT = "kept from the run of an earlier source; names or prose changed since"
 
-def build(name: str, folder: Path | None = None, *, only: str = "", say: object = print) -> Path:
-    """Builds a study: runs it in a clean kernel, records its verdicts, writes the notebook and its
-    exercises.
 
-    only="full" or "fast" leaves the other mode's record as it is. The FAST run records verdicts and
-    is thrown away; a tour has none, so it is run once.
+def build(
+    name: str,
+    folder: Path | None = None,
+    *,
+    only: str = "",
+    report: Callable[[str], object] = print,
+) -> Path:
+    """The path of the notebook that was built: run in a clean kernel, verdicts recorded.
+
+    The FAST run records its verdicts and is thrown away; a tour has no verdicts, so it is run once.
+    The exercises of the study are written as well.
+
+    Example:
+        >>> build("00-start-here")
+
+    Args:
+        name: A study or a tour.
+        folder: The notebooks folder; `home()` if None.
+        only: "full" or "fast" leaves the other mode's record as it is.
+        report: Receives a sentence for each problem and each line removed from stderr.
+
+    Raises:
+        StudyFailed: If a cell raises.
+
+    Cost:
+        What the study says of itself: minutes to an hour.
     """
     folder = Path(folder or home())
     source = find(name, folder)
-    dest = folder / f"{source.stem}.ipynb"
-    both = ("full",) if lint.is_tour(source.stem) else ("full", "fast")
-    for mode in (only,) if only else both:
+    target = folder / f"{source.stem}.ipynb"
+    modes = ("full",) if lint.is_tour(source.stem) else ("full", "fast")
+    for mode in (only,) if only else modes:
         nb = exercises.solved(
             with_parameters(read_source(source), {"FAST": True} if mode == "fast" else {})
         )
@@ -52,18 +79,99 @@ def build(name: str, folder: Path | None = None, *, only: str = "", say: object 
         )
         if mode == "full":
             for line in normalise(nb, source):
-                say(f"  removed from stderr: {line}")
-            write_text(dest, text_of(nb))
+                report(f"  removed from stderr: {line}")
+            write_text(target, text_of(nb))
             write_cover(nb, folder / "figures" / f"{source.stem}.png")
             exercises.write(source, folder)
     for problem in lint.problems(source.stem, folder):
-        say(f"  problem: {problem}")
-    return dest
+        report(f"  problem: {problem}")
+    return target
+
+
+def refresh(
+    name: str, folder: Path | None = None, *, report: Callable[[str], object] = print
+) -> bool:
+    """Whether the built notebook took new cell sources from its source; its outputs stay.
+
+    For changes in names, formatting or prose alone. Whoever calls this declares that the new code
+    computes what the old code computed. What can be checked is checked: the cells are the same in
+    number, kind and tags, and no number in the code changed. The metadata then says that the
+    outputs are from an earlier source; `check` accepts the notebook, and the next `build` runs it.
+
+    Example:
+        >>> refresh("00-start-here")
+
+    Args:
+        name: A study or a tour.
+        folder: The notebooks folder; `home()` if None.
+        report: Receives a sentence for each code cell in which more than names and formatting
+            changed, so that the author can look at it.
+
+    Raises:
+        ValueError: If a cell was added, removed or moved, or a number in the code changed.
+        FileNotFoundError: If the notebook was never built.
+    """
+    folder = Path(folder or home())
+    source = find(name, folder)
+    target = folder / f"{source.stem}.ipynb"
+    again = f"python -m interp.studies build {source.stem}"
+    if not target.exists():
+        raise FileNotFoundError(f"{target.name} was never built: {again}")
+    built = need("nbformat").read(target, 4)
+    wanted = exercises.solved(read_source(source))
+    fresh = built.metadata.get("interp", {}).get("sha256") == digest(source)
+    if fresh and _cells(built) == _cells(wanted):
+        return False
+    if [(kind, tags) for kind, _, tags in _cells(built)] != [
+        (kind, tags) for kind, _, tags in _cells(wanted)
+    ]:
+        raise ValueError(
+            f"{target.name} and its source differ in the number, kind or tags of their cells, so"
+            f" the outputs cannot stay: {again}"
+        )
+    for n, (old, new) in enumerate(zip(built.cells, wanted.cells), start=1):
+        if old.cell_type != "code" or old.source == new.source:
+            continue
+        if _numbers(old.source) != _numbers(new.source):
+            raise ValueError(
+                f"a number in the code of cell {n} of {target.name} changed, so its outputs cannot"
+                f" stay: {again}"
+            )
+        if _shape(old.source) != _shape(new.source):
+            report(f"  {source.stem}: more than names changed in cell {n}")
+    for old, new in zip(built.cells, wanted.cells):
+        old.source = new.source
+    about = built.metadata.get("interp", {})
+    built.metadata["interp"] = {**about, "sha256": digest(source), "outputs": KEPT}
+    write_text(target, text_of(built))
+    exercises.write(source, folder)
+    return True
+
+
+def _numbers(code: str) -> Counter[str]:
+    """How often each number stands in the code."""
+    tokens = tokenize.generate_tokens(io.StringIO(code).readline)
+    return Counter(t.string for t in tokens if t.type == tokenize.NUMBER)
+
+
+def _shape(code: str) -> str:
+    """The code's syntax tree without names and without what its strings say."""
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        for field in ("id", "attr", "arg", "name", "asname", "module"):
+            if isinstance(getattr(node, field, None), str):
+                setattr(node, field, "")
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = ""
+    return ast.dump(tree)
 
 
 def write_cover(nb: object, path: Path) -> bool:
-    """Whether the notebook has a cell tagged "cover": its first picture is written to path, for the
-    README.
+    """Whether the notebook has a cell tagged "cover"; its first picture is written for the README.
+
+    Args:
+        nb: An executed notebook.
+        path: Where the picture goes (.png).
     """
     outputs = [
         o for c in nb.cells if "cover" in c.metadata.get("tags", []) for o in c.get("outputs", [])
@@ -76,8 +184,15 @@ def write_cover(nb: object, path: Path) -> bool:
 
 
 def check(name: str, folder: Path | None = None) -> list[str]:
-    """What is wrong with a built notebook, without running it: stale, or not as our notebooks
-    should be.
+    """What is wrong with a built notebook, a sentence each, without running it; empty when nothing.
+
+    Example:
+        >>> check("00-start-here")
+        []
+
+    Args:
+        name: A study or a tour.
+        folder: The notebooks folder; `home()` if None.
     """
     folder = Path(folder or home())
     stem = find(name, folder).stem
@@ -88,25 +203,26 @@ def stale(name: str, folder: Path | None = None) -> list[str]:
     """Why the built notebook is not what its source says; empty when it is."""
     folder = Path(folder or home())
     source = find(name, folder)
-    dest = folder / f"{source.stem}.ipynb"
+    target = folder / f"{source.stem}.ipynb"
     again = f"python -m interp.studies build {source.stem}"
-    if not dest.exists():
-        return [f"{dest.name} was never built: {again}"]
-    built = need("nbformat").read(dest, 4)
+    if not target.exists():
+        return [f"{target.name} was never built: {again}"]
+    built = need("nbformat").read(target, 4)
     want = _cells(exercises.solved(read_source(source)))
-    found = []
+    reasons = []
     if _cells(built) != want:
         n = next(
             (i for i, (a, b) in enumerate(zip(_cells(built), want)) if a != b),
             min(len(want), len(built.cells)),
         )
-        found.append(
-            f"{dest.name} differs from its source from cell {n + 1} on: {again} (or, to keep edits"
-            f" made in Jupyter: python -m interp.studies pull {source.stem})"
+        reasons.append(
+            f"{target.name} differs from its source from cell {n + 1} on: {again} (names or prose"
+            f" alone: python -m interp.studies refresh {source.stem}; to keep edits made in"
+            f" Jupyter: python -m interp.studies pull {source.stem})"
         )
     elif built.metadata.get("interp", {}).get("sha256") != digest(source):
-        found.append(f"{dest.name} was built from another version of its source: {again}")
-    return found + exercises.stale(source, folder)
+        reasons.append(f"{target.name} was built from another version of its source: {again}")
+    return reasons + exercises.stale(source, folder)
 
 
 def _cells(nb: object) -> list[tuple[str, str, list[str]]]:
@@ -114,11 +230,16 @@ def _cells(nb: object) -> list[tuple[str, str, list[str]]]:
 
 
 def pull(name: str, folder: Path | None = None) -> bool:
-    """Brings edits made to NN-name.ipynb in Jupyter back into its source; True when the source
-    changed.
+    """Whether the source changed: edits made to NN-name.ipynb in Jupyter are brought back into it.
 
-    Unchanged cells keep their solution markers. A changed cell that had markers is refused: edit
-    the source.
+    Unchanged cells keep their solution markers.
+
+    Args:
+        name: A study or a tour.
+        folder: The notebooks folder; `home()` if None.
+
+    Raises:
+        ValueError: If a cell with solution markers was changed; edit the source instead.
     """
     folder = Path(folder or home())
     source = find(name, folder)

@@ -9,6 +9,8 @@ import copy
 import re
 from pathlib import Path
 
+from interp._store import write_text
+
 BLOCK = re.compile(
     r"^([ \t]*)### BEGIN SOLUTION[ \t]*\n(.*?)^[ \t]*### END SOLUTION[ \t]*$\n?", re.S | re.M
 )

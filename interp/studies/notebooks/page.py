@@ -1,6 +1,12 @@
-"""An executed notebook as one HTML file that asks nothing of the network, in light and dark."""
+"""An executed notebook as one HTML file that asks nothing of the network, in light and dark.
 
-import base64
+nbconvert's `HTMLExporter` renders cells and outputs, with its template "basic": a body without a
+head. The other templates load MathJax and RequireJS from another host, so the head (style and
+security policy) is ours, and formulas stand as TeX. `requests` then reads the page and finds
+everything that a browser would fetch; a page that would fetch anything is refused.
+"""
+
+import copy
 import html
 import re
 from html.parser import HTMLParser
@@ -16,28 +22,59 @@ POLICY = (
     " 'unsafe-inline' blob: data:"
 )
 CSS = """
-:root{color-scheme:light dark;--ink:#1c1e21;--paper:#fff;--soft:#f4f5f7;--line:#d5d8dc;--link:#1a5fb4;--kw:#8b2fa8;--str:#23713a;--num:#a04b00;--com:#6b7177}
-@media(prefers-color-scheme:dark){:root{--ink:#e4e6e9;--paper:#15171a;--soft:#202328;--line:#3a3f46;--link:#7fb3ff;--kw:#d9a0ee;--str:#8fd19e;--num:#f0b37a;--com:#9aa1a9}}
-body{margin:0 auto;max-width:60rem;padding:1.5rem;font:16px/1.55 system-ui,sans-serif;color:var(--ink);background:var(--paper)}
-a{color:var(--link)} h1,h2,h3{line-height:1.25;margin:1.6em 0 .5em} img{max-width:100%;height:auto}
-pre{overflow-x:auto;margin:.4rem 0;font:13.5px/1.45 ui-monospace,monospace} code{font-family:ui-monospace,monospace;font-size:.92em}
-.in{background:var(--soft);border-left:3px solid var(--line);padding:.5rem .8rem;border-radius:3px} .out{margin:.4rem 0 1.2rem;overflow-x:auto}
-.out img{background:#fff;border-radius:3px} .err{border-left:3px solid #d65045;padding-left:.6rem}
-table{border-collapse:collapse} th,td{border-bottom:1px solid var(--line);padding:.25rem .6rem;text-align:left;vertical-align:top}
-.k{color:var(--kw)} .s{color:var(--str)} .m{color:var(--num)} .c{color:var(--com);font-style:italic} .tex{white-space:pre-wrap}
+:root {
+  color-scheme: light dark; --ink: #1c1e21; --paper: #fff; --soft: #f4f5f7; --line: #d5d8dc;
+  --link: #1a5fb4; --keyword: #8b2fa8; --string: #23713a; --number: #a04b00; --comment: #6b7177;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --ink: #e4e6e9; --paper: #15171a; --soft: #202328; --line: #3a3f46;
+    --link: #7fb3ff; --keyword: #d9a0ee; --string: #8fd19e; --number: #f0b37a; --comment: #9aa1a9;
+  }
+}
+body {
+  margin: 0 auto; max-width: 60rem; padding: 1.5rem; font: 16px/1.55 system-ui, sans-serif;
+  color: var(--ink); background: var(--paper);
+}
+a { color: var(--link) }
+h1, h2, h3 { line-height: 1.25; margin: 1.6em 0 .5em }
+img { max-width: 100%; height: auto }
+pre { overflow-x: auto; margin: .4rem 0; font: 13.5px/1.45 ui-monospace, monospace }
+code { font-family: ui-monospace, monospace; font-size: .92em }
+.input_area {
+  background: var(--soft); border-left: 3px solid var(--line); padding: .5rem .8rem;
+  border-radius: 3px;
+}
+.output_area { margin: .4rem 0 1.2rem; overflow-x: auto }
+.output_area img { background: #fff; border-radius: 3px }
+.output_error { border-left: 3px solid #d65045; padding-left: .6rem }
+table { border-collapse: collapse }
+th, td {
+  border-bottom: 1px solid var(--line); padding: .25rem .6rem; text-align: left;
+  vertical-align: top;
+}
+.highlight :is(.k, .kn, .kc, .kd, .kr, .ow) { color: var(--keyword) }
+.highlight [class^=s] { color: var(--string) }
+.highlight [class^=m] { color: var(--number) }
+.highlight [class^=c] { color: var(--comment); font-style: italic }
 """
-IMAGE = ("image/png", "image/jpeg", "image/gif")
-MATH = re.compile(
-    r"(```.*?```|`[^`\n]*`)|\$\$(.+?)\$\$|(?<![\\$\w])\$(?!\s)([^$\n]+?)(?<![\s\\])\$(?!\d)", re.S
-)
+PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 
 
 def write_html(nb: object, path: Path, folder: Path | None = None) -> Path:
-    """Writes the notebook as one self-contained page; refuses one that would load something from
-    elsewhere.
+    """The path of the page that was written: the notebook as one file that loads nothing.
+
+    Example:
+        >>> write_html(nbformat.read("my.ipynb", 4), Path("my.html"))
 
     Args:
-        folder: Where the pictures named in the text are (they are put inside the file).
+        nb: An executed notebook (nbformat 4).
+        path: Where to write.
+        folder: Where the pictures named in the text are; they are put inside the file.
+
+    Raises:
+        ValueError: If the page would load something from outside, for example an output with a
+            picture on another host.
     """
     text = page(nb, folder)
     outside = requests(text)
@@ -46,25 +83,31 @@ def write_html(nb: object, path: Path, folder: Path | None = None) -> Path:
             f"the page would load {outside[0]!r}: outputs must carry their pictures and scripts"
             " inside"
         )
-    write_text(Path(path), text)
-    return Path(path)
+    return write_text(Path(path), text)
 
 
 def export(notebook: str | Path, out: str | Path | None = None) -> Path:
-    """The page of an executed notebook: a file, or a study by its name. Widgets are shown as they
-    were.
+    """The path of the page made from an executed notebook; widgets are shown as they were.
 
     Example:
-        >>> export("my-notebook.ipynb")            # my-notebook.html, beside it; a study's page goes to the present folder
+        >>> export("my-notebook.ipynb")            # my-notebook.html, beside it
+
+    Args:
+        notebook: An .ipynb file, or a study or tour by its name ("00", "tour-patching"). The page
+            of a study goes to the present folder, because a package is not written into.
+        out: Where to write instead.
+
+    Raises:
+        FileNotFoundError: If there is no such notebook.
+        ValueError: If the file is no notebook, has no outputs, or would load something from
+            outside.
     """
     path = Path(notebook)
-    page = path.with_suffix(".html")
+    target = path.with_suffix(".html")
     if path.suffix != ".ipynb":
         source = find(str(notebook))
-        path, page = (
-            source.parent.parent / f"{source.stem}.ipynb",
-            Path(f"{source.stem}.html"),
-        )  # a package is not written into
+        path = source.parent.parent / f"{source.stem}.ipynb"
+        target = Path(f"{source.stem}.html")
     if not path.is_file():
         raise FileNotFoundError(
             f"no notebook {str(path)!r}: give an executed .ipynb file, or a study such as"
@@ -79,123 +122,70 @@ def export(notebook: str | Path, out: str | Path | None = None) -> Path:
         raise ValueError(
             f"{str(path)!r} has no outputs: run it and save it first, the page shows what was there"
         )
-    return write_html(nb, Path(out) if out else page, path.parent)
+    return write_html(nb, Path(out) if out else target, path.parent)
 
 
 def page(nb: object, folder: Path | None = None) -> str:
-    """The notebook's HTML."""
-    body = [
-        _code(c) if c.cell_type == "code" else _markdown(_attached(c), folder) for c in nb.cells
-    ]
-    heads = [
+    """The notebook as the text of one HTML page.
+
+    Args:
+        nb: An executed notebook (nbformat 4).
+        folder: Where the pictures named in the text are; the present folder if None.
+    """
+    folder = Path(folder or ".")
+    exporter = need("nbconvert").HTMLExporter(
+        template_name="basic",
+        embed_images=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        exclude_anchor_links=True,
+    )
+    body, _ = exporter.from_notebook_node(
+        _showable(nb, folder), resources={"metadata": {"path": str(folder)}}
+    )
+    headings = [
         line
-        for c in nb.cells
-        if c.cell_type == "markdown"
-        for line in c.source.splitlines()
+        for cell in nb.cells
+        if cell.cell_type == "markdown"
+        for line in cell.source.splitlines()
         if line.startswith("# ")
     ]
-    title = heads[0].lstrip("# ") if heads else "study"
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta'
-        f' charset="utf-8"><title>{html.escape(title)}</title>\n<meta'
-        f' http-equiv="Content-Security-Policy" content="{POLICY}">\n<meta name="viewport"'
-        f' content="width=device-width,initial-scale=1">\n<style>{CSS}</style></head><body>\n'
-        + "\n".join(body)
-        + "\n</body></html>\n"
+    title = html.escape(headings[0].lstrip("# ") if headings else "study")
+    return "\n".join(
+        [
+            "<!doctype html>",
+            f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title>',
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+            '<meta name="viewport" content="width=device-width,initial-scale=1">',
+            f"<style>{CSS}</style></head><body>",
+            body,
+            "</body></html>\n",
+        ]
     )
 
 
-def _attached(cell: object) -> str:
-    """A markdown cell's text, with the pictures that were dropped into the cell put inside."""
-    text = cell.source
-    for name, kinds in cell.get("attachments", {}).items():
-        for kind, data in kinds.items():
-            text = text.replace(f"attachment:{name}", f"data:{kind};base64,{''.join(data.split())}")
-    return text
-
-
-def _markdown(text: str, folder: Path | None) -> str:
-    kept = []
-
-    def keep(found: re.Match) -> str:
-        if found[1]:
-            return found[1]
-        kept.append(html.escape(found[2].strip() if found[2] else found[3]))
-        return f"TEX{len(kept) - 1}XET"
-
-    # underscores and stars of TeX are not emphasis: formulas wait outside while markdown is read
-    made = (
-        need("markdown_it")
-        .MarkdownIt("commonmark", {"html": True})
-        .enable("table")
-        .render(MATH.sub(keep, text))
-    )
-    made = re.sub(
-        r'<img src="([^"]+)" alt="([^"]*)"[^>]*>', lambda m: _picture(m[1], m[2], folder), made
-    )
-    return re.sub(r"TEX(\d+)XET", lambda m: f'<code class="tex">{kept[int(m[1])]}</code>', made)
-
-
-def _picture(src: str, alt: str, folder: Path | None) -> str:
-    if src.startswith("data:"):
-        return f'<img src="{src}" alt="{alt}">'
-    path = Path(folder or ".") / src
-    if "//" in src or not path.is_file():
-        return f'<a href="{src}">{alt or src}</a>'
-    data = base64.b64encode(path.read_bytes()).decode()
-    return f'<img src="data:image/{path.suffix.lstrip(".")};base64,{data}" alt="{alt}">'
-
-
-def _code(cell: object) -> str:
-    shown = f'<pre class="in">{_coloured(cell.source)}</pre>' if cell.source.strip() else ""
-    return shown + "".join(f'<div class="out">{_output(o)}</div>' for o in cell.get("outputs", []))
-
-
-def _coloured(source: str) -> str:
-    """Python with spans for keywords, strings, numbers and comments; plain where pygments is
-    missing.
+def _showable(nb: object, folder: Path) -> object:
+    """A copy in which pictures that cannot be put inside are links, and widgets without a picture
+    of themselves say so.
     """
-    try:
-        from pygments.lexers import PythonLexer
-        from pygments.token import Token
-    except ImportError:
-        return html.escape(source)
-    kinds = {
-        Token.Comment: "c",
-        Token.Keyword: "k",
-        Token.Operator.Word: "k",
-        Token.Literal.String: "s",
-        Token.Literal.Number: "m",
-    }
-    out = []
-    for token, text in PythonLexer(stripnl=False, ensurenl=False).get_tokens(source):
-        name = next((c for kind, c in kinds.items() if token in kind), "")
-        text = html.escape(text, quote=False)
-        out.append(f'<span class="{name}">{text}</span>' if name else text)
-    return "".join(out)
 
+    def inside_or_link(match: re.Match) -> str:
+        alt, src = match.groups()
+        embedded = src.startswith(("data:", "attachment:"))
+        return match[0] if embedded or (folder / src).is_file() else f"[{alt or src}]({src})"
 
-def _output(out: object) -> str:
-    if out.output_type == "stream":
-        return f"<pre>{html.escape(out.text)}</pre>"
-    if out.output_type == "error":
-        plain = re.sub(
-            r"\x1b\[[0-9;]*m", "", "\n".join(out.traceback) or f"{out.ename}: {out.evalue}"
-        )
-        return f'<pre class="err">{html.escape(plain)}</pre>'
-    data = out.data
-    if "text/html" in data:
-        return data["text/html"]
-    if "image/svg+xml" in data:
-        return data["image/svg+xml"]
-    for kind in IMAGE:
-        if kind in data:
-            return f'<img alt="figure" src="data:{kind};base64,{"".join(data[kind].split())}">'
-    if WIDGET in data:  # one of another library's: without a kernel there is nothing of it to see
-        return '<p class="c">(a widget that left no picture of itself)</p>'
-    if "text/markdown" in data:
-        return _markdown(data["text/markdown"], None)
-    return f"<pre>{html.escape(data.get('text/plain', ''))}</pre>"
+    nb = copy.deepcopy(nb)
+    for cell in nb.cells:
+        if cell.cell_type == "markdown":
+            cell.source = PICTURE.sub(inside_or_link, cell.source)
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            images = [kind for kind in data if kind.startswith("image/")]
+            if data.pop(WIDGET, None) and not images and "text/html" not in data:
+                data["text/html"] = "<p>(a widget that left no picture of itself)</p>"
+            for kind in images:
+                output.metadata[kind] = {"alt": "figure", **output.metadata.get(kind, {})}
+    return nb
 
 
 class _Outside(HTMLParser):

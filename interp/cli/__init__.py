@@ -1,4 +1,4 @@
-"""The `interp` command: `main`, and `circuits` for discover, evaluate and compare."""
+"""The `interp` command: `main` holds the parser, and each command has a file of its own."""
 
 from interp._lazy import attach
 

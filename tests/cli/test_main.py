@@ -316,7 +316,7 @@ def started(monkeypatch):
         def wait(self):
             return 0
 
-    monkeypatch.setattr(main.subprocess, "Popen", Quiet)
+    monkeypatch.setattr("subprocess.Popen", Quiet)
     return commands
 
 

@@ -218,7 +218,10 @@ from interp.studies import Claim, gate, measured, verdicts
 # With $a_i * b_i$ as the effect.
 
 # %%
-claim = Claim("two", says="It is two", paper="2.0", source="Nobody 2020, Table 1", metric="a number", holds=1.5, null=0.0, control="noise")
+claim = Claim(
+    "two", says="It is two", paper="2.0", source="Nobody 2020, Table 1", metric="a number",
+    holds=1.5, null=0.0, control="noise",
+)
 
 # %% [markdown]
 # ## Measure
@@ -239,7 +242,8 @@ print(f"best {best:.2f}")
 
 # %%
 able = gate("can count", measured(np.ones(10)), at_least=0.9)
-verdicts("00-toy", [claim.judge(measured(x), control=measured(noise), gate=able)], model=MODEL, fast=FAST)
+row = claim.judge(measured(x), control=measured(noise), gate=able)
+verdicts("00-toy", [row], model=MODEL, fast=FAST)
 """
 
 
@@ -302,6 +306,44 @@ def test_build_is_deterministic_fresh_and_clean(folder):
     assert any("another version of its source" in p for p in build.stale("00-toy", folder))
 
 
+def test_refresh_takes_names_and_prose_and_keeps_outputs(folder):
+    nbformat = pytest.importorskip("nbformat")
+    source, target = folder / "src" / "00-toy.py", folder / "00-toy.ipynb"
+    with pytest.raises(FileNotFoundError, match="never built"):
+        build.refresh("00-toy", folder)
+    build.build("00-toy", folder, only="full")
+    before, outputs = (
+        target.read_bytes(),
+        [c.get("outputs") for c in nbformat.read(target, 4).cells],
+    )
+    assert build.refresh("00-toy", folder) is False and target.read_bytes() == before
+
+    renamed = TOY.replace("noise", "control").replace("near two are", "close to two are")
+    source.write_text(renamed)
+    told = []
+    assert build.refresh("00-toy", folder, report=told.append) is True and told == []
+    after = nbformat.read(target, 4)
+    assert [c.get("outputs") for c in after.cells] == outputs
+    assert "close to two are" in after.cells[0].source and "control" in after.cells[6].source
+    assert after.metadata["interp"]["outputs"] == build.KEPT
+    assert build.check("00-toy", folder) == [] and build.refresh("00-toy", folder) is False
+
+    source.write_text(renamed.replace("plt.plot(x)", "plt.plot(x + x)"))
+    assert build.refresh("00-toy", folder, report=told.append) is True
+    assert len(told) == 1 and "cell 7" in told[0]
+    for other, why in (
+        (renamed.replace("rng.normal(2, 1, n)", "rng.normal(3, 1, n)"), "a number in the code"),
+        (renamed + "\n# %%\nprint(1)\n", "number, kind or tags"),
+    ):
+        kept = target.read_bytes()
+        source.write_text(other)
+        with pytest.raises(ValueError, match=why):
+            build.refresh("00-toy", folder)
+        assert target.read_bytes() == kept
+    build.build("00-toy", folder, only="full")
+    assert "outputs" not in nbformat.read(target, 4).metadata["interp"]
+
+
 def test_pull_brings_edits_back_and_keeps_markers(folder):
     nbformat = pytest.importorskip("nbformat")
     source, dest = folder / "src" / "00-toy.py", folder / "00-toy.ipynb"
@@ -342,22 +384,34 @@ def test_hygiene(folder):
     )
     assert lint.claim_keys(other) == ["three"]
     bad = (
-        "\n# %%\nf = lambda x: x\n\n# %%\nx = 'blocks.0.hook_z'\n\n# %%\n"
-        + "a = 1\n" * 130
+        "\n# %%\nx = 'blocks.0.hook_z'\n\n# %%\n"
+        + "a = 1\n" * 50
         + "\n# %%\nclass A: pass\n"
+        + "\n# %%\ndef f():\n"
+        + "    a = 1\n" * 20
+        + "\n# %%\nb = '"
+        + "b" * 100
+        + "'\n"
+        + "\n# %%\nimport interp\nfrom interp.results import nothing\ninterp.tasks.oi(1)\n"
+        + "interp.tasks.ioi(1, many=2)\ninterp.Result.lode\ndef short(x): return x\n"
     )
-    source.write_text(TOY.replace("# Paper:", "#").replace('Claim("two"', 'str("two"') + bad)
+    source.write_text(TOY.replace("# Paper:", "#").replace("= Claim(", "= str(") + bad)
     said = "\n".join(lint.problems("00-toy", folder))
     for part in (
         "no paper line",
-        "lambda",
         "'blocks.'",
-        "lines of code; a study",
-        "at most 12",
-        "has a class",
+        "cell 11 has 50 lines of code; at most 40",
+        "has a class (A)",
+        "function of 21 lines (f); at most 15",
+        "a line of 106 columns",
+        "imports 'nothing' from interp.results",
+        "calls 'interp.tasks.oi'",
+        "gives interp.tasks.ioi 'many', which it does not take",
+        "calls 'interp.Result.lode'",
         "no Claim",
     ):
         assert part in said
+    assert "(short)" not in said and said.count("interp.tasks.ioi") == 1
     nbformat = pytest.importorskip("nbformat")
     cell = nbformat.v4.new_code_cell(
         "x", outputs=[nbformat.v4.new_output("stream", text=f"read {Path.home()}/a.txt")]
@@ -404,7 +458,7 @@ def test_run_writes_notebook_and_page(folder, tmp_path, capsys):
         and "data:image/png;base64" in text
         and "$" not in text.split("<body>")[0]
     )
-    assert '<code class="tex">a_i * b_i</code>' in text
+    assert "<code>a_i * b_i</code>" in text
     assert not (folder / "verdicts").exists()
 
 

@@ -2,7 +2,7 @@
 
 nbconvert's `HTMLExporter` renders cells and outputs, with its template "basic": a body without a
 head. The other templates load MathJax and RequireJS from another host, so the head (style and
-security policy) is ours, and formulas stand as TeX. `requests` then reads the page and finds
+security policy) is ours, and formulas stand as TeX, set like code. `requests` then reads the page and finds
 everything that a browser would fetch; a page that would fetch anything is refused.
 """
 
@@ -58,6 +58,10 @@ th, td {
 .highlight [class^=m] { color: var(--number) }
 .highlight [class^=c] { color: var(--comment); font-style: italic }
 """
+# code is left alone; then a formula in $$...$$ or $...$ (and not a price)
+MATH = re.compile(
+    r"(```.*?```|`[^`\n]*`)|\$\$(.+?)\$\$|(?<![\\$\w])\$(?!\s)([^$\n]+?)(?<![\s\\])\$(?!\d)", re.S
+)
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 
 
@@ -165,8 +169,8 @@ def page(nb: object, folder: Path | None = None) -> str:
 
 
 def _showable(nb: object, folder: Path) -> object:
-    """A copy in which pictures that cannot be put inside are links, and widgets without a picture
-    of themselves say so.
+    """A copy in which formulas are code, pictures that cannot be put inside are links, and widgets
+    without a picture of themselves say so.
     """
 
     def inside_or_link(match: re.Match) -> str:
@@ -174,10 +178,15 @@ def _showable(nb: object, folder: Path) -> object:
         embedded = src.startswith(("data:", "attachment:"))
         return match[0] if embedded or (folder / src).is_file() else f"[{alt or src}]({src})"
 
+    def formula(match: re.Match) -> str:
+        code, displayed, inline = match.groups()
+        return code or f"`{(displayed or inline).strip()}`"
+
     nb = copy.deepcopy(nb)
     for cell in nb.cells:
         if cell.cell_type == "markdown":
-            cell.source = PICTURE.sub(inside_or_link, cell.source)
+            text = MATH.sub(formula, cell.source)
+            cell.source = PICTURE.sub(inside_or_link, text)
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             images = [kind for kind in data if kind.startswith("image/")]

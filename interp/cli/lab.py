@@ -1,0 +1,61 @@
+"""`interp lab`: JupyterLab on the notebooks."""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+def add(command: Callable[..., argparse.ArgumentParser], as_json: argparse.ArgumentParser) -> None:
+    """Adds the command to the command line."""
+    parser = command("lab", lab, "open JupyterLab on the notebooks")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="open this study")
+    parser.add_argument(
+        "--no-browser", action="store_true", help="print the address instead of opening a browser"
+    )
+
+
+def lab(args: argparse.Namespace) -> int:
+    """Opens JupyterLab and waits until it ends."""
+    return open_lab(args.name, browser=not args.no_browser)
+
+
+def open_lab(name: str | None = None, *, browser: bool = True) -> int:
+    """The exit code of JupyterLab on the notebooks, or on one of them by its name."""
+    from importlib.util import find_spec
+
+    from interp.studies import find, home
+    from interp.studies.notebooks.paths import PACKAGE
+
+    stem = find(name).stem if name else None
+    if find_spec("jupyterlab") is None:
+        raise ImportError("JupyterLab is not installed here: pip install jupyterlab")
+    folder = home()
+    if folder.is_relative_to(PACKAGE):  # inside an installed package: nobody should edit there
+        folder = _own_copy(folder, Path("interp-notebooks"))
+    notebook = folder / f"{stem}.ipynb"
+    if stem and not notebook.exists():
+        raise FileNotFoundError(
+            f"{notebook} is not built yet: python -m interp.studies build {stem}"
+        )
+    command = [sys.executable, "-m", "jupyterlab", str(notebook if stem else folder)]
+    process = subprocess.Popen(command + ([] if browser else ["--no-browser"]))
+    while True:
+        try:
+            return 0 if process.wait() in (0, -2, 130) else 1
+        except KeyboardInterrupt:  # Jupyter has the same Ctrl-C, asks and ends by itself
+            continue
+
+
+def _own_copy(packaged: Path, folder: Path) -> Path:
+    """A folder of one's own with the packaged notebooks; a file that is there already, edited or
+    not, is kept.
+    """
+    for source in sorted(p for p in packaged.rglob("*") if p.is_file()):
+        target = folder / source.relative_to(packaged)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+    return folder

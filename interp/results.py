@@ -3,7 +3,7 @@ themselves.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
 from itertools import product
@@ -558,24 +558,77 @@ def _refuse(value: Any) -> Any:
     )
 
 
-def average(results: Sequence[Result]) -> Result:
+def stack(results: Mapping[str, Result], axis: str = "run", *, name: str | None = None) -> Result:
+    """The results side by side: one result with a new first axis, labelled by their names.
+
+    Example:
+        >>> stack({"noise": traced, "another country": patched}).plot()      # a line for each
+
+    Args:
+        results: Results by name, all with the same axes, labels and unit.
+        axis: What the new axis is called.
+        name: The name of the whole; the first one's if None.
+
+    Returns:
+        Values [axis, ...] in the same unit. Examples stay where every result has equally many.
+        `metadata` is the first one's, without its pattern.
+
+    Raises:
+        ValueError: If a result has other axes, labels or another unit, or already has the new axis.
+    """
+    given = list(results.values())
+    if not given or axis in given[0].dims:
+        raise ValueError(
+            f"stack needs results without an axis {axis!r} of their own:"
+            " stack({'a': result, 'b': other}, axis='run')"
+        )
+    first = given[0]
+    for label, result in results.items():
+        if (result.dims, result.coords, result.unit) != (first.dims, first.coords, first.unit):
+            raise ValueError(
+                f"{label!r} ({result.unit}, axes {result.dims}) is not on the axes of the first"
+                f" ({first.unit}, {first.dims})"
+            )
+    examples = [result.examples for result in given]
+    alike = all(e is not None for e in examples) and len({e.shape for e in examples}) == 1
+    metadata = {k: v for k, v in first.metadata.items() if k not in ("pattern", "at")}
+    return replace(
+        first,
+        values=np.stack([result.values for result in given]),
+        dims=(axis, *first.dims),
+        metadata=metadata | {"compared": list(results)},
+        coords={axis: list(results), **first.coords},
+        name=name or first.name,
+        examples=np.stack(examples) if alike else None,
+    )
+
+
+def mean_of(results: Sequence[Result]) -> Result:
     """The mean of several results on the same axes (random sets, seeds), example by example.
 
     Example:
-        >>> average([interp.patch(model, task, heads) for heads in random_sets])
+        >>> mean_of([interp.patch(model, task, heads) for heads in random_sets])
+
+    Args:
+        results: One or more results with the same axes and labels.
+
+    Returns:
+        A result like the first, with the number of results in `metadata["averaged"]`. Examples stay
+        where every result has them.
+
+    Raises:
+        ValueError: If there is no result, or one has other axes.
     """
     results = list(results)
-    if not results or any(
-        (r.dims, r.coords) != (results[0].dims, results[0].coords) for r in results
-    ):
-        raise ValueError("average needs at least one result, all on the same axes")
+    axes = {(r.dims, repr(r.coords)) for r in results}
+    if len(axes) != 1:
+        raise ValueError("mean_of needs at least one result, all on the same axes")
     examples = None
     if all(r.examples is not None for r in results):
         examples = np.mean([r.examples for r in results], axis=0)
-    values = np.mean([r.values for r in results], axis=0)
     return replace(
         results[0],
-        values=values,
+        values=np.mean([r.values for r in results], axis=0),
         examples=examples,
         metadata={**results[0].metadata, "averaged": len(results)},
     )

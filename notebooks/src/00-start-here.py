@@ -36,7 +36,7 @@ FAST = False
 # %%
 import interp
 from interp.methods.runs import attention_metric
-from interp.results import average
+from interp.results import mean_of
 from interp.studies import Claim, gate, measured, share, verdicts
 
 PAPER = "Wang et al. 2022, section 3"
@@ -208,13 +208,13 @@ strangers = interp.methods.runs.random_heads(model, movers)
 v_write = movers_write.judge(
     share(held.pick(movers).sum("site"), total),
     gate=able,
-    control=share(average([held.pick(s).sum("site") for s in strangers]), total),
+    control=share(mean_of([held.pick(s).sum("site") for s in strangers]), total),
 )
 looks = to_io - to_s
 v_look = movers_look.judge(
     measured(looks.pick(movers).mean()),
     gate=able,
-    control=measured(average([looks.pick(s).mean() for s in strangers])),
+    control=measured(mean_of([looks.pick(s).mean() for s in strangers])),
 )
 print(v_write, v_look, sep="\n")
 
@@ -223,7 +223,7 @@ others = interp.methods.runs.random_heads(model, opponents)
 v_negative = negative.judge(
     share(held.pick(opponents).sum("site"), total),
     gate=able,
-    control=share(average([held.pick(s).sum("site") for s in others]), total),
+    control=share(mean_of([held.pick(s).sum("site") for s in others]), total),
 )
 print(v_negative)
 
@@ -285,7 +285,7 @@ strangers = {s: interp.methods.runs.random_heads(model, early[s]) for s in early
 v_early = early_look.judge(
     {s: measured(seen[s].pick(early[s]).mean()) for s in early},
     gate=able,
-    control={s: measured(average([seen[s].pick(r).mean() for r in strangers[s]])) for s in early},
+    control={s: measured(mean_of([seen[s].pick(r).mean() for r in strangers[s]])) for s in early},
 )
 print(early, v_early, sep="\n")
 

@@ -39,7 +39,7 @@ import math
 
 import interp
 from interp.methods.attention.head_scores import DETECTORS, strongest
-from interp.results import average
+from interp.results import mean_of
 from interp.studies import (
     Claim,
     gate,
@@ -188,7 +188,7 @@ strangers = interp.methods.runs.random_heads(model, best, layers="any")
 v_concentrated = concentrated.judge(
     share(held.pick(best).sum(), held.sum()),
     gate=able,
-    control=share(average([held.pick(s).sum() for s in strangers]), held.sum()),
+    control=share(mean_of([held.pick(s).sum() for s in strangers]), held.sum()),
 )
 v_stable = stable.judge(
     rank_correlation(found, held), control=shuffled_correlation(found, held, within=True), gate=able

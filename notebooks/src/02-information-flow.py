@@ -38,7 +38,7 @@ FAST = False
 
 # %%
 import interp
-from interp.results import average
+from interp.results import mean_of
 from interp.studies import Claim, gate, measured, share, verdicts
 
 GEVA, ZHANG = "Geva et al. 2023, abstract", "Zhang et al. 2024, abstract"
@@ -261,7 +261,7 @@ runs = [
         judge["facts"], "SUBJECT", among="1:SUBJECT-1", sets=deals
     )
 ]
-dealt["facts"] = average(runs)
+dealt["facts"] = mean_of(runs)
 
 # %%
 for name in ("needle", "conflict"):
@@ -274,7 +274,7 @@ for name in ("needle", "conflict"):
             "context → last": inner & ~one,
         }
         runs.append(interp.attention_knockout(model, judge[name], queries, keys, **cut))
-    dealt[name] = average(runs)
+    dealt[name] = mean_of(runs)
 dealt["needle"].plot(
     title="Needle: change of the answer's probability, the same cuts with tokens dealt at random"
 )

@@ -38,7 +38,7 @@ FAST = False
 
 # %%
 import interp
-from interp.results import average
+from interp.results import mean_of
 from interp.studies import Claim, gate, measured, share, verdicts
 
 LV = dict(paper="no number in the abstract", source="Lv et al. 2024, abstract")
@@ -202,7 +202,7 @@ curves = {
     "enough? logit difference restored": enough,
     "needed? logit difference lost": lost,
 }
-windows = interp.methods.runs.stack_results(
+windows = interp.results.stack(
     curves, axis="what", name="Six MLPs at the country, by the centre of the window"
 )
 windows.plot(title="Six MLPs at the country: layer 0 in the window, or not (centre 4 and up)?")
@@ -216,7 +216,7 @@ alone = interp.patch(model, find, "mlp.*@SUBJECT", unit="fraction", metric="prob
 alone_lost = 1 - interp.patch(
     model, find, "mlp.*@SUBJECT", direction="noising", unit="fraction", metric="prob"
 )
-interp.methods.runs.stack_results({"enough?": alone, "needed?": alone_lost}, axis="what").plot(
+interp.results.stack({"enough?": alone, "needed?": alone_lost}, axis="what").plot(
     title="One MLP at the country: p(answer) restored, or lost"
 )
 # %% [markdown]
@@ -293,7 +293,7 @@ held = interp.methods.lenses.write_lens(
 v_fetch = fetch.judge(
     {part: measured(held.pick([head]).mean()) for part, head in zip(fetch.parts, carriers)},
     gate=able,
-    control=measured(average([held.pick(s).mean() for s in strangers])),
+    control=measured(mean_of([held.pick(s).mean() for s in strangers])),
 )
 gone = 0 - interp.ablate(model, judge, [carriers, *strangers], metric="prob")
 v_needed = needed.judge(
@@ -366,7 +366,7 @@ first = {
     for k, r in means.items()
 }
 best = {k: half + int(first[k].values[half:].argmin()) for k in means}
-interp.methods.runs.stack_results(first, axis="mean over").sel(layer=range(1, layers)).plot(
+interp.results.stack(first, axis="mean over").sel(layer=range(1, layers)).plot(
     title="Answer over country when an MLP takes a mean (layer 0 left out)"
 )
 # %%
@@ -416,7 +416,7 @@ print(
 # %%
 asked = {"capitals": judge, "languages": languages}
 lens = {k: interp.logit_lens(model, t, metric="prob") for k, t in asked.items()}
-interp.methods.runs.stack_results(lens, axis="relation").plot(
+interp.results.stack(lens, axis="relation").plot(
     title="p(answer) if the model ended after this layer (END)"
 )
 # %%

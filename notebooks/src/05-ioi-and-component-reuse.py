@@ -176,9 +176,7 @@ again = {
     for name, task in held.items()
 }
 pair = {name: again[name] for name in ("IOI", "laundry", "docstring")}
-interp.methods.runs.stack_results(pair, "task").plot(
-    title="Share of the answer that goes with each head"
-)
+interp.results.stack(pair, "task").plot(title="Share of the answer that goes with each head")
 # %%
 for name, scores in again.items():
     print(f"{name:16}", *(f"{label} {value:+.2f} " for label, value, *_ in scores.top(8).rows))
@@ -328,7 +326,7 @@ paths = {
     name: 1 - interp.path_patch(model, held[name], "L*H*", queries, through="mlps", **options)
     for name in ("IOI", "laundry")
 }
-interp.methods.runs.stack_results(paths, "task").plot(
+interp.results.stack(paths, "task").plot(
     title="Share of the answer that goes by way of the movers' queries"
 )
 for name, told in paths.items():

@@ -36,7 +36,7 @@ FAST = False
 from dataclasses import replace
 
 import interp
-from interp.results import average
+from interp.results import mean_of
 from interp.studies import Claim, gate, measured, size_of_cells, verdicts
 
 PAPER, RANDOM = (
@@ -350,7 +350,7 @@ for name, (options, kept) in new.items():
 # %%
 v_general = []
 for how, claim in (("paths", general), ("ablation", ablated_general)):
-    here = average([pruned[how, part].sel(number=5) for part in opposed])
+    here = mean_of([pruned[how, part].sel(number=5) for part in opposed])
     usual, shares = float(here.values[0] - here.values[1]), {}
     for name, tasks in new.items():
         runs = [
@@ -360,7 +360,7 @@ for how, claim in (("paths", general), ("ablation", ablated_general)):
             for kind, task in tasks.items()
         ]
         shares[name] = measured(
-            average([r.sel(heads="ranked") - r.sel(heads="random") for r in runs]).examples / usual
+            mean_of([r.sel(heads="ranked") - r.sel(heads="random") for r in runs]).examples / usual
         )
         print(
             f"{how}, {name}: memory, then context:",

@@ -39,7 +39,7 @@ import interp
 from interp import plots
 from interp.features.training.train_cache import cached_in
 from interp.replications.head_codes import codes_of, permuted, written
-from interp.results import Result, average
+from interp.results import Result, mean_of
 from interp.studies import Claim, Measured, gate, mean_auroc, measured, verdicts
 
 PAPER = "O'Neill and Bui 2024, abstract"
@@ -198,7 +198,7 @@ main = found[N, 200]
 {key: codes[N, 200, "IOI", 0].metadata[key] for key in ("latents on", "explained", "codes")}
 
 # %% tags=["cover"]
-average(main["IOI"]).plot(
+mean_of(main["IOI"]).plot(
     marks={"ablation's heads": truth["IOI"]},
     title=f"IOI: share of codes that only positives have ({N} + {N} prompts)",
 )
@@ -278,7 +278,7 @@ for who, area in areas.items():
 # %%
 grid = np.linspace(0, 1, 51)
 curves = {
-    who: interp.methods.circuits.roc_curve(average(scores[who]["IOI"]), truth["IOI"])
+    who: interp.methods.circuits.roc_curve(mean_of(scores[who]["IOI"]), truth["IOI"])
     for who in list(scores)[:6]
 }
 told = [np.interp(grid, curve.coords[curve.dims[0]], curve.values) for curve in curves.values()]

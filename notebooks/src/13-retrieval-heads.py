@@ -37,7 +37,7 @@ from dataclasses import replace
 import interp
 from interp import Intervention
 from interp.edits import zero
-from interp.results import average
+from interp.results import mean_of
 from interp.studies import (
     Claim,
     cell_correlation,
@@ -342,7 +342,7 @@ plain, masked = (
     interp.methods.text.cross_entropy(model, text),
     interp.methods.text.cross_entropy(model, text, mask),
 )
-random = average(
+random = mean_of(
     [interp.methods.text.cross_entropy(model, text, edits) for edits in others[: 1 if FAST else 3]]
 )
 print(

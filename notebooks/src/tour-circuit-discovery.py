@@ -129,7 +129,7 @@ curves = {
     m: interp.faithfulness_curve(model, judge, s, sizes, sets=1).sel(circuit="discovered")
     for m, s in methods.items()
 }
-interp.methods.runs.stack_results(curves, axis="method").plot(
+interp.results.stack(curves, axis="method").plot(
     title="Circuits found by six methods, held-out prompts"
 )
 # %% [markdown]
@@ -174,7 +174,7 @@ kept.prune().plot()
 # %%
 judged = {"ACDC": kept, "EAP-IG, as many edges": Circuit.top(scores, len(kept))}
 judged = {name: interp.evaluate(model, judge, one, sets=2) for name, one in judged.items()}
-interp.methods.runs.stack_results(judged, axis="circuit", name="two circuits").sel(
+interp.results.stack(judged, axis="circuit", name="two circuits").sel(
     measure=["faithfulness", "completeness"]
 )
 

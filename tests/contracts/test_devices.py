@@ -316,7 +316,7 @@ WIDGETS = {
 }
 # What reads results, dictionaries or files alone, and meets no tensor of a model.
 NO_MODEL = {
-    *"Direction Metric agreement cpr_cmd attribution_error stack_results discover with_evaluation".split(),
+    *"Direction Metric agreement cpr_cmd attribution_error discover with_evaluation".split(),
     *"head_overlap random_circuits random_heads repeated_tokens roc_curve attention_times_effect".split(),
     *"token_set token_sets".split(),
     *"Activations Card Dictionary FeatureCircuit Firings Prompted Synthetic cards".split(),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from interp._stats import bootstrap
-from interp.results import Result, average
+from interp.results import Result, mean_of
 
 RNG = np.random.default_rng(0)
 EXAMPLES = RNG.normal(size=(3, 4, 20))
@@ -90,11 +90,11 @@ def test_a_number_less_a_result_is_what_is_missing(result):
 
 
 def test_average_of_results(result):
-    np.testing.assert_allclose(average([result, result]).examples, result.examples)
+    np.testing.assert_allclose(mean_of([result, result]).examples, result.examples)
     with pytest.raises(ValueError, match="same axes"):
-        average([result, result.mean("head")])
+        mean_of([result, result.mean("head")])
     with pytest.raises(ValueError, match="at least one"):
-        average([])
+        mean_of([])
 
 
 # --- intervals ------------------------------------------------------------------------------------

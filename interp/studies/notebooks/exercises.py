@@ -83,7 +83,6 @@ def write(source: Path, folder: Path) -> Path | None:
     """Writes exercises/NN-name.ipynb where the source has exercises; removes one that no longer
     should exist.
     """
-    from interp._store import write_text
     from interp.studies.notebooks.source import text_of
 
     dest, text = Path(folder) / "exercises" / f"{source.stem}.ipynb", _text(source, text_of)

@@ -245,13 +245,13 @@ def test_results_side_by_side(tiny, ioi):
         interp.patch(tiny, ioi, "mlp.*@END", direction=d, unit="fraction")
         for d in ("denoising", "noising")
     )
-    both = interp.methods.runs.stack_results({"denoising": one, "noising": two}, axis="direction")
+    both = interp.results.stack({"denoising": one, "noising": two}, axis="direction")
     assert both.dims == ("direction", "layer")
     np.testing.assert_array_equal(both.sel(direction="noising").examples, two.examples)
     with pytest.raises(ValueError, match="not on the axes"):
-        interp.methods.runs.stack_results({"a": one, "b": interp.patch(tiny, ioi, "mlp.*@S2")})
+        interp.results.stack({"a": one, "b": interp.patch(tiny, ioi, "mlp.*@S2")})
     with pytest.raises(ValueError, match="axis 'layer'"):
-        interp.methods.runs.stack_results({"a": one}, axis="layer")
+        interp.results.stack({"a": one}, axis="layer")
 
 
 @pytest.mark.parametrize("direction", ["denoising", "noising"])

@@ -154,15 +154,31 @@ def _numbers(code: str) -> Counter[str]:
     return Counter(t.string for t in tokens if t.type == tokenize.NUMBER)
 
 
+class _Nameless(ast.NodeTransformer):
+    """Takes out of a syntax tree what may change with names and prose."""
+
+    def visit_Import(self, node: ast.Import) -> None:
+        return None
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        return None
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        if ast.unparse(node).startswith("interp."):  # where a function lives is part of its name
+            return ast.Name("", node.ctx)
+        return self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        return ast.Constant("") if isinstance(node.value, str) else node
+
+
 def _shape(code: str) -> str:
-    """The code's syntax tree without names and without what its strings say."""
-    tree = ast.parse(code)
+    """The code's syntax tree without imports, names, and what its strings say."""
+    tree = _Nameless().visit(ast.parse(code))
     for node in ast.walk(tree):
-        for field in ("id", "attr", "arg", "name", "asname", "module"):
+        for field in ("id", "attr", "arg", "name"):
             if isinstance(getattr(node, field, None), str):
                 setattr(node, field, "")
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            node.value = ""
     return ast.dump(tree)
 
 

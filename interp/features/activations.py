@@ -69,10 +69,10 @@ class Activations:
 
     def shard(self, number: int) -> dict[str, Float[Tensor, "n d"]]:
         """One shard by site, in float32."""
-        held = self.shards[number]
-        if isinstance(held, Path):
-            held = _read(held)
-        return {site: value.float() for site, value in held.items()}
+        shard = self.shards[number]
+        if isinstance(shard, Path):
+            shard = _read(shard)
+        return {site: value.float() for site, value in shard.items()}
 
     def of(self, site: str | None = None) -> Float[Tensor, "n d"]:
         """All vectors of one site (the first unless named) as one tensor."""
@@ -86,12 +86,12 @@ class Activations:
         per = self.tokens.shape[1] - self.skip
         if not 0 <= first < last <= len(self.tokens):
             raise ValueError(f"part({first}, {last}): there are chunks 0 to {len(self.tokens)}")
-        held = {site: self.of(site)[first * per : last * per].clone() for site in self.sites}
+        vectors = {site: self.of(site)[first * per : last * per].clone() for site in self.sites}
         return Activations(
             self.sites,
             self.tokens[first:last],
             self.skip,
-            (held,),
+            (vectors,),
             {**self.metadata, "tokens": (last - first) * per},
         )
 
@@ -111,7 +111,7 @@ class Activations:
                 " a smaller batch"
             )
         done = epoch = 0
-        kept: dict[tuple[int, ...], dict[str, Tensor]] = {}
+        pools: dict[tuple[int, ...], dict[str, Tensor]] = {}
         while True:
             g = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
             order = (
@@ -123,13 +123,13 @@ class Activations:
             left: dict[str, Tensor] = {}
             for first in range(0, len(order), step):
                 group = tuple(order[first : first + step])
-                if group not in kept:
+                if group not in pools:
                     parts = [self.shard(i) for i in group]
-                    kept = {
+                    pools = {
                         group: {site: torch.cat([p[site] for p in parts]) for site in self.sites}
                     }
                 pool = {
-                    s: torch.cat([left[s], kept[group][s]]) if left else kept[group][s]
+                    s: torch.cat([left[s], pools[group][s]]) if left else pools[group][s]
                     for s in self.sites
                 }
                 mixed = torch.randperm(len(pool[self.sites[0]]), generator=g)
@@ -188,7 +188,7 @@ def activations(
             f"{total:,} tokens at {', '.join(where)} take {total * per_token / 1e9:.1f} GB of"
             f" memory, more than {MEMORY / 1e9:.0f}: give folder=, dtype='float16', or fewer tokens"
         )
-    ran = (
+    backend_used = (
         "hooks" if backend == "hooks" or site_values.engine_for(model, where) is None else "engine"
     )
     metadata |= {
@@ -197,7 +197,7 @@ def activations(
         "length": ids.shape[1],
         "skip": skip,
         "dtype": dtype,
-        "backend": ran,
+        "backend": backend_used,
     }
     size = max(1, SHARD // ids.shape[1])
     parts = [ids[i : i + size] for i in range(0, len(ids), size)]
@@ -229,10 +229,10 @@ def chunks_of(
     they are.
     """
     if isinstance(text, Activations):
-        told = {
+        facts = {
             k: v for k, v in text.metadata.items() if k in ("texts", "fingerprint", "split", "seed")
         }
-        return text.tokens[: -(-tokens // (text.tokens.shape[1] - text.skip))], text.skip, told
+        return text.tokens[: -(-tokens // (text.tokens.shape[1] - text.skip))], text.skip, facts
     if not 0 <= skip < length:
         raise ValueError(
             f"skip={skip}: of chunks of {length} tokens, 0 to {length - 1} can be left out"
@@ -270,12 +270,12 @@ def _made(
 ) -> dict[str, Tensor]:
     """The vectors of some chunks, by site [n d]."""
     parts: dict[str, list[Tensor]] = {site: [] for site in where}
-    few = max(1, PER_RUN // ids.shape[1])
-    for first in range(0, len(ids), few):
-        some = ids[first : first + few]
-        for site, value in site_values.values(model, some, where, backend).items():
+    n_chunks = max(1, PER_RUN // ids.shape[1])
+    for first in range(0, len(ids), n_chunks):
+        chunks = ids[first : first + n_chunks]
+        for site, value in site_values.values(model, chunks, where, backend).items():
             parts[site].append(value[:, skip:].flatten(0, 1).to(dtype))
-        bar.update(some.numel())
+        bar.update(chunks.numel())
     whole = {site: torch.cat(values) for site, values in parts.items()}
     wrong = next((site for site, value in whole.items() if not torch.isfinite(value).all()), None)
     if wrong is not None:
@@ -332,12 +332,12 @@ def _sums(folder: Path, of: Mapping[str, Any]) -> dict[str, str]:
             raise ValueError(f"{str(folder)!r} holds shards but no {MANIFEST}: {advice}")
         return {}
     try:
-        told = json.loads(manifest.read_text(encoding="utf-8"))
-        theirs, sums = told["of"], dict(told["sha256"])
+        manifest_read = json.loads(manifest.read_text(encoding="utf-8"))
+        recorded, sums = manifest_read["of"], dict(manifest_read["sha256"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(manifest)!r} is not whole ({error}): {advice}") from None
-    other = [name for name in of if theirs.get(name) != of[name]]
-    if other or told.get("schema") != SCHEMA:
+    other = [name for name in of if recorded.get(name) != of[name]]
+    if other or manifest_read.get("schema") != SCHEMA:
         raise ValueError(
             f"{str(folder)!r} holds other activations, with other {', '.join(other) or 'schema'}:"
             f" {advice}"

@@ -89,7 +89,7 @@ class Dictionary:
         return self.weights["b_dec"]
 
     @property
-    def latents(self) -> int:
+    def n_latents(self) -> int:
         """How many directions it has."""
         return self.W_dec.shape[0]
 
@@ -111,7 +111,7 @@ class Dictionary:
     def __repr__(self) -> str:
         arrow = self.site if self.to is None else f"{self.site} -> {self.to}"
         return (
-            f"Dictionary({self.name}: {self.kind}, {self.latents:,} latents of {self.d_in} at"
+            f"Dictionary({self.name}: {self.kind}, {self.n_latents:,} latents of {self.d_in} at"
             f" {arrow})"
         )
 
@@ -197,7 +197,7 @@ class Dictionary:
         return {
             "architecture": self.kind,
             "d_in": self.d_in,
-            "d_sae": self.latents,
+            "d_sae": self.n_latents,
             **more,
             "dtype": str(self.W_dec.dtype).removeprefix("torch."),
             "device": "cpu",

@@ -98,11 +98,11 @@ def _chosen(dictionary: Dictionary, values: Mapping[int, float]) -> tuple[Tensor
     if not isinstance(values, Mapping):
         raise ValueError(f"latents with their values are a dict, {{17: 6.0}}, got {values!r}")
     wrong = next(
-        (i for i in values if not (isinstance(i, int) and 0 <= i < dictionary.latents)), None
+        (i for i in values if not (isinstance(i, int) and 0 <= i < dictionary.n_latents)), None
     )
     if wrong is not None:
         raise ValueError(
-            f"{dictionary.name} has latents 0 to {dictionary.latents - 1}, got {wrong!r}"
+            f"{dictionary.name} has latents 0 to {dictionary.n_latents - 1}, got {wrong!r}"
         )
     return torch.tensor(list(values), dtype=torch.long), torch.tensor(
         [float(v) for v in values.values()], dtype=dictionary.W_dec.dtype

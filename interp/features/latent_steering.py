@@ -39,7 +39,7 @@ def latent_gain(
             it by as much gains nothing: its strength is 0 (metadata["unreached"] counts them).
             Examples: the prompts.
     """
-    by_name = {one.name: one for one in dictionaries}
+    by_name = {d.name: d for d in dictionaries}
     concepts = list(words)
     cells = {f"{name}: {concept}": (name, concept) for name in by_name for concept in concepts}
     pushes = {
@@ -53,23 +53,23 @@ def latent_gain(
         key: 0.0 if value != value else value
         for key, value in zip(pushes, strengths.values.tolist())
     }
-    found = token_logit_gain(
+    gains = token_logit_gain(
         model, prompts, pushes, reached, {key: words[c] for key, (_, c) in cells.items()}, neutral
     )
     shape = (len(by_name), len(concepts))
-    said = {
-        **found.metadata,
+    metadata = {
+        **gains.metadata,
         "kl": kl,
         "strengths": reached,
         "unreached": int((strengths.values != strengths.values).sum()),
     }
     coords = {"dictionary": list(by_name), "concept": concepts}
-    examples = found.examples.reshape(*shape, -1)
+    examples = gains.examples.reshape(*shape, -1)
     return replace(
-        found,
-        values=found.values.reshape(shape),
+        gains,
+        values=gains.values.reshape(shape),
         dims=("dictionary", "concept"),
         coords=coords,
         examples=examples,
-        metadata=said,
+        metadata=metadata,
     )

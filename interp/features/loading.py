@@ -36,12 +36,12 @@ def load(where: str | Path, sae_id: str | None = None, *, model: Any = None) -> 
             fetched.
     """
     if sae_id is not None:
-        found = _release(str(where), sae_id)
+        dictionary = _release(str(where), sae_id)
     else:
-        found = _folder(Path(where))
+        dictionary = _folder(Path(where))
     if model is not None:
-        check(model, found, texts.prose() if model.tokenizer is not None else None)
-    return found
+        check(model, dictionary, texts.prose() if model.tokenizer is not None else None)
+    return dictionary
 
 
 def check(
@@ -110,9 +110,9 @@ def _release(release: str, sae_id: str) -> Dictionary:
     except ValueError:
         raise
     except Exception as error:  # no route, offline, no such file: a dozen kinds
-        said = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise ConnectionError(
-            f"cannot fetch {sae_id!r} of {release!r} ({said}): load a folder instead,"
+            f"cannot fetch {sae_id!r} of {release!r} ({reason}): load a folder instead,"
             " features.load('folder')"
         ) from error
     return from_sae(sae, name=f"{release}/{sae_id}")
@@ -188,7 +188,7 @@ def _made(
         from sae_lens.loading.pretrained_sae_loaders import handle_config_defaulting
 
         cfg = handle_config_defaulting(cfg)
-    kind, told = cfg["architecture"], dict(cfg.get("metadata") or {})
+    kind, described = cfg["architecture"], dict(cfg.get("metadata") or {})
     if kind not in encoders.SAE_LENS:
         raise ValueError(
             f"{what} is of the kind {kind!r}, which interp cannot encode with (it can:"
@@ -200,24 +200,30 @@ def _made(
             f"{what} rescales each activation ({norm}), so its latents alone do not say what it"
             " writes; interp does not read it"
         )
-    own = told.get("interp") or {}
-    site = site or own.get("site") or _site(told.get("hook_name"), what, "site")
+    ours = described.get("interp") or {}
+    site = site or ours.get("site") or _site(described.get("hook_name"), what, "site")
     to = (
         to
-        or own.get("to")
-        or (_site(told["hook_name_out"], what, "to") if told.get("hook_name_out") else None)
+        or ours.get("to")
+        or (
+            _site(described["hook_name_out"], what, "to")
+            if described.get("hook_name_out")
+            else None
+        )
     )
     settings = {"apply_b_dec_to_input": bool(cfg.get("apply_b_dec_to_input", True))}
     if kind == "topk":
         settings["k"] = int(cfg["k"])
         weights = _without_norms(weights) if cfg.get("rescale_acts_by_decoder_norm") else weights
-    kept = {
-        k: told[k]
+    facts = {
+        k: described[k]
         for k in ("dataset_path", "context_size", "training_architecture")
-        if told.get(k) is not None
+        if described.get(k) is not None
     }
-    metadata = dict(metadata or own.get("metadata") or {"model": told.get("model_name"), **kept})
-    return Dictionary(kind, weights, site, name or own.get("name", ""), to, settings, metadata)
+    metadata = dict(
+        metadata or ours.get("metadata") or {"model": described.get("model_name"), **facts}
+    )
+    return Dictionary(kind, weights, site, name or ours.get("name", ""), to, settings, metadata)
 
 
 def _site(hook: str | None, what: str, which: str) -> str:

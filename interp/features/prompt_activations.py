@@ -27,8 +27,8 @@ class Prompted(NamedTuple):
         """Each latent's largest value in each prompt."""
         with torch.no_grad():
             z = dictionary.encode(self.activations.of(dictionary.site))
-        found = z.new_zeros(int(self.prompt.max()) + 1, dictionary.latents)
-        return found.scatter_reduce_(
+        pooled = z.new_zeros(int(self.prompt.max()) + 1, dictionary.n_latents)
+        return pooled.scatter_reduce_(
             0, self.prompt.to(z.device)[:, None].expand_as(z), z, "amax", include_self=False
         )
 
@@ -55,8 +55,8 @@ def read_prompts(
                 f"prompt {batch.index[0]} is the first token alone, which is left out: give each"
                 " some text"
             )
-        kept = None if folder is None else Path(folder) / f"length-{length}"
-        acts = activations(model, where, batch.tokens, folder=kept)
+        shard_folder = None if folder is None else Path(folder) / f"length-{length}"
+        acts = activations(model, where, batch.tokens, folder=shard_folder)
         shards.append({s: acts.of(s) for s in acts.sites})
         at.append(torch.tensor(batch.index).repeat_interleave(length - 1))
         ids.append(batch.tokens[:, 1:].flatten())

@@ -56,10 +56,10 @@ def engine_for(model: Model, where: Sequence[str]) -> Any:
 
 def _lean(engine: Any, tokens: Tensor, wanted: dict[str, Site]) -> dict[str, Tensor]:
     spots = {name: spot(site, engine.n_layers) for name, site in wanted.items()}
-    found: dict[tuple[str, int], Tensor] = {}
+    values: dict[tuple[str, int], Tensor] = {}
 
     def keeper(at: tuple[str, int]) -> Any:
-        return lambda value: (found.__setitem__(at, value[0]), value)[1]
+        return lambda value: (values.__setitem__(at, value[0]), value)[1]
 
     def touch(number: int, _: Tensor) -> Any:
         here = {kind for kind, layer in spots.values() if layer == number and kind != "resid_pre"}
@@ -67,10 +67,10 @@ def _lean(engine: Any, tokens: Tensor, wanted: dict[str, Site]) -> dict[str, Ten
 
     view = window(engine, 0, tokens.shape[1])
     for number, x in entering(engine, embed(engine, tokens)[None], view, touch=touch):
-        found["resid_pre", number] = x[0]
-        if all(at in found for at in spots.values()):
+        values["resid_pre", number] = x[0]
+        if all(at in values for at in spots.values()):
             break
-    return {name: _heads(wanted[name], found[at]) for name, at in spots.items()}
+    return {name: _heads(wanted[name], values[at]) for name, at in spots.items()}
 
 
 def spot(site: Site, n_layers: int) -> tuple[str, int]:

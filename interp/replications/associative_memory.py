@@ -97,9 +97,9 @@ def linear_attention(q: Q, k: Q, v: V, decay: Float[Tensor, "*batch pos"] | None
     pattern = (q @ k.mT).tril()
     if decay is not None:
         span = q.shape[-2]
-        kept = decay[..., :, None].expand(*decay.shape, span).tril(-1)  # [t s]: a_t where s < t
+        factors = decay[..., :, None].expand(*decay.shape, span).tril(-1)  # [t s]: a_t where s < t
         pattern = pattern * torch.where(
-            torch.ones(span, span).tril(-1) > 0, kept, torch.ones(())
+            torch.ones(span, span).tril(-1) > 0, factors, torch.ones(())
         ).cumprod(-2)
     return pattern @ v
 
@@ -228,15 +228,15 @@ def capacity(curve: Result, at: float = 0.5) -> Result:
     NaN where it never falls so low: then store more.
     """
     n = np.outer(curve.coords["d_k"], curve.coords["pairs per d_k"])
-    found = np.full(len(n), np.nan)
-    for row, (some, right) in enumerate(zip(np.log(n), curve.values)):
+    n_pairs = np.full(len(n), np.nan)
+    for row, (log_n, right) in enumerate(zip(np.log(n), curve.values)):
         below = np.flatnonzero(right < at)
         if len(below) and below[0] > 0:
             j = below[0]
-            part = (right[j - 1] - at) / (right[j - 1] - right[j])
-            found[row] = np.exp(some[j - 1] + part * (some[j] - some[j - 1]))
+            weight = (right[j - 1] - at) / (right[j - 1] - right[j])
+            n_pairs[row] = np.exp(log_n[j - 1] + weight * (log_n[j] - log_n[j - 1]))
     return Result(
-        found,
+        n_pairs,
         ("d_k",),
         {"d_k": curve.coords["d_k"]},
         f"pairs at accuracy {at:g}",

@@ -73,10 +73,10 @@ def feature_hierarchy(
             f"ranks={tuple(ranks)}: each is smaller than the one before, the first than {sizes[0]}"
             " latents"
         )
-    names = [str(i) for i in range(dictionary.latents)] if names is None else list(names)
-    if len(names) != dictionary.latents:
+    names = [str(i) for i in range(dictionary.n_latents)] if names is None else list(names)
+    if len(names) != dictionary.n_latents:
         raise ValueError(
-            f"{len(names)} names for {dictionary.latents} latents: one for each is needed"
+            f"{len(names)} names for {dictionary.n_latents} latents: one for each is needed"
         )
     below, parents, at = W_dec[alive], [], torch.arange(sizes[0])
     for rank in ranks:
@@ -84,8 +84,8 @@ def feature_hierarchy(
         loads = nonnegative(above @ above.T + 1e-6 * torch.eye(rank), below @ above.T) * above.norm(
             dim=1
         )
-        own = torch.where(loads.amax(1) > 0, loads.argmax(1), -1)
-        at = torch.where(at >= 0, own[at.clamp_min(0)], -1)
+        parent = torch.where(loads.amax(1) > 0, loads.argmax(1), -1)
+        at = torch.where(at >= 0, parent[at.clamp_min(0)], -1)
         parents.append(at)
         below = above
     order = np.lexsort([to_numpy(p) for p in parents])  # the last and coarsest decides first
@@ -141,10 +141,13 @@ def within_and_across(pairs: np.ndarray, groups: Sequence[str | None]) -> Result
         )
     rows = []
     for name in names:
-        own, other = labels == name, (labels != name) & (labels != "")
-        n = own.sum()
-        inside = (pairs[np.ix_(own, own)].sum() - np.trace(pairs[np.ix_(own, own)])) / (n * (n - 1))
-        rows.append((inside, pairs[np.ix_(own, other)].mean()))
+        inside_group, outside = labels == name, (labels != name) & (labels != "")
+        n = inside_group.sum()
+        mean_inside = (
+            pairs[np.ix_(inside_group, inside_group)].sum()
+            - np.trace(pairs[np.ix_(inside_group, inside_group)])
+        ) / (n * (n - 1))
+        rows.append((mean_inside, pairs[np.ix_(inside_group, outside)].mean()))
     examples = np.array(rows).T
     metadata = {"groups": names}
     return Result(

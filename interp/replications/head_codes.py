@@ -90,7 +90,7 @@ def head_codes(
         )
     )
     read = time.perf_counter() - started
-    found = codes_of(
+    codes = codes_of(
         clean,
         corrupted,
         width=width,
@@ -100,14 +100,14 @@ def head_codes(
         seed=seed,
         others=others,
     )
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         task,
         "codes of heads",
         started,
-        **{**found.metadata, "seconds reading": round(read, 2)},
+        **{**codes.metadata, "seconds reading": round(read, 2)},
     )
-    return found._replace(metadata=said)
+    return codes._replace(metadata=metadata)
 
 
 @torch.no_grad()
@@ -176,7 +176,7 @@ def codes_of(
     )
     coded = [_code(sae, level(x)) for x in others or (positive, negative)]
     last = sae.metadata["curve"][-1]
-    told = {
+    metadata = {
         "width": width,
         "steps": steps,
         "l1": l1,
@@ -185,13 +185,13 @@ def codes_of(
         "rows": len(rows),
         "examples": len(both),
     }
-    told |= {
+    metadata |= {
         "latents on": last["l0"],
         "explained": last["explained"],
         "codes": len(torch.cat(coded).unique()),
         "coded": sum(map(len, coded)),
     }
-    return Codes(*coded, told)
+    return Codes(*coded, metadata)
 
 
 @torch.no_grad()
@@ -269,13 +269,14 @@ def code_pairs(codes: Codes, *, count: str = "share") -> Result:
     base = int(max(codes.positive.max(), codes.negative.max())) + 2
     yes, no = (x.flatten(1) - NONE for x in (codes.positive, codes.negative))  # from 0 on
     values = np.full((len(names), len(names)), np.nan)
-    for one in sweep.progress(range((layers - 1) * heads), "pairs of codes"):
-        for other in range((one // heads + 1) * heads, len(names)):
 
-            def together(x):
-                return x[:, one] * base + x[:, other]
+    def together(codes, sender, receiver):
+        return codes[:, sender] * base + codes[:, receiver]
 
-            values[one, other] = _only(together(yes), together(no), count)
+    for sender in sweep.progress(range((layers - 1) * heads), "pairs of codes"):
+        for receiver in range((sender // heads + 1) * heads, len(names)):
+            pair = (together(x, sender, receiver) for x in (yes, no))
+            values[sender, receiver] = _only(*pair, count)
     coords = {"sender": names, "receiver": names}
     return Result(
         values,

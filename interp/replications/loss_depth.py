@@ -45,18 +45,18 @@ def loss_depth(result: Result, *, how: str = "centre", dim: str = "layer") -> Re
             f"prompt {int(bare[0][-1])} loses nothing at any {dim}: it has no depth of loss (leave"
             " it out)"
         )
-    found = (lost @ layers) / lost.sum(-1) if how == "centre" else layers[lost.argmax(-1)]
+    depths = (lost @ layers) / lost.sum(-1) if how == "centre" else layers[lost.argmax(-1)]
     dims = tuple(d for d in result.dims if d != dim)
     coords = {d: result.coords[d] for d in dims}
     name = f"{how} of the loss: {result.name}"
     return replace(
         result,
-        values=found.mean(-1),
+        values=depths.mean(-1),
         dims=dims,
         coords=coords,
         name=name,
         unit=f"{dim}",
-        examples=found,
+        examples=depths,
     )
 
 

@@ -61,13 +61,13 @@ def questions(source: Any) -> tuple[Int[Tensor, "row 2"], Int[Tensor, "row"], Bo
     holds it.
     """
     name = torch.arange(source.names).repeat(2)
-    asked = torch.arange(2).repeat_interleave(
+    question = torch.arange(2).repeat_interleave(
         source.names
     )  # 0: where the name lives; 1: what follows
     city = source.city_of[name]
-    answer = torch.where(asked == 1, 2 + source.cities + source.implied_by[city], 2 + city)
-    trained = (asked == 0) | torch.isin(name, source.trained)
-    return torch.stack([2 + 2 * source.cities + name, asked], 1), answer, trained
+    answer = torch.where(question == 1, 2 + source.cities + source.implied_by[city], 2 + city)
+    trained = (question == 0) | torch.isin(name, source.trained)
+    return torch.stack([2 + 2 * source.cities + name, question], 1), answer, trained
 
 
 def margins(
@@ -85,8 +85,8 @@ def margins(
     logits = (weights[at][..., None] * map_[at]).sum(1)
     if block:
         logits, answer = logits[:, 2 : 2 + 2 * source.cities], answer - 2
-    own = logits.gather(1, answer[:, None])[:, 0]
-    return own - logits.scatter(1, answer[:, None], -torch.inf).amax(1)
+    right = logits.gather(1, answer[:, None])[:, 0]
+    return right - logits.scatter(1, answer[:, None], -torch.inf).amax(1)
 
 
 def norms(net: Any, source: Any, *, block: bool = False) -> dict[str, float]:

@@ -194,7 +194,7 @@ def sweep(
     )
 
 
-def exponents(found: Result) -> Result:
+def exponents(swept: Result) -> Result:
     """How fast the loss falls with m, loss ~ m ** -exponent, for each alpha, with a 95 % interval
     (low, high).
 
@@ -204,55 +204,55 @@ def exponents(found: Result) -> Result:
     Example:
         >>> exponents(sweep(decay=-1.0))
     """
-    losses, m = found.sel(measure="loss"), found.coords["m"]
+    losses, m = swept.sel(measure="loss"), swept.coords["m"]
     rows = []
     for loss in losses.values:
         p, low, high = power_law(m, loss)
         rows.append((-p, -high, -low))
-    coords = {"alpha": found.coords["alpha"], "fit": ["exponent", "low", "high"]}
+    coords = {"alpha": swept.coords["alpha"], "fit": ["exponent", "low", "high"]}
     return Result(
         np.array(rows),
         tuple(coords),
         coords,
         "scaling exponent",
         "power of m",
-        dict(found.metadata),
+        dict(swept.metadata),
     )
 
 
-def exponents_by_seed(found: Result) -> Result:
+def exponents_by_seed(swept: Result) -> Result:
     """The same exponent for each seed apart, by alpha; examples: seeds. Its interval is over seeds,
     not over m.
 
     Example:
         >>> measured(exponents_by_seed(sweep(decay=-1.0)).sel(alpha=0.5))
     """
-    losses, m = found.sel(measure="loss").examples, found.coords["m"]
+    losses, m = swept.sel(measure="loss").examples, swept.coords["m"]
     cells = np.array([[-power_law(m, one)[0] for one in by_m.T] for by_m in losses])
     return Result(
         cells.mean(-1),
         ("alpha",),
-        {"alpha": found.coords["alpha"]},
+        {"alpha": swept.coords["alpha"]},
         "scaling exponent",
         "power of m",
-        dict(found.metadata),
+        dict(swept.metadata),
         cells,
     )
 
 
-def spread_over_m(found: Result) -> Result:
+def spread_over_m(swept: Result) -> Result:
     """How much squared overlap times m varies with m: the largest over the smallest, by alpha;
     examples: seeds. 1: overlap ~ 1 / m.
     """
-    by_m = found.sel(measure="squared overlap * m").examples
+    by_m = swept.sel(measure="squared overlap * m").examples
     cells = by_m.max(1) / by_m.min(1)
     return Result(
         cells.mean(-1),
         ("alpha",),
-        {"alpha": found.coords["alpha"]},
+        {"alpha": swept.coords["alpha"]},
         "overlap * m, largest over smallest",
         "ratio",
-        dict(found.metadata),
+        dict(swept.metadata),
         cells,
     )
 

@@ -92,8 +92,8 @@ def two_parameters(
             for step in progress(range(steps + 1), f"two parameters (seed {seed})"):
                 if step in keep:
                     rows.append(_measured(net, batches, on))
-                some = source.batch(batch, g)
-                loss = F.cross_entropy(net(some.inputs)[0], some.targets[:, -1])
+                drawn = source.batch(batch, g)
+                loss = F.cross_entropy(net(drawn.inputs)[0], drawn.targets[:, -1])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

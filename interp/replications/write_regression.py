@@ -105,7 +105,7 @@ def write_regression(
         explained[:, i] = _explained(
             x[:, use], y[:, i], x_held[:, use], y_held[:, i], torch.from_numpy(fitted)
         )
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         task,
         "regression of writes",
@@ -122,7 +122,7 @@ def write_regression(
         {"of": list(OF), **targets.coords},
         f"held-out fit of {target}",
         "share of squares",
-        said,
+        metadata,
         explained.reshape(len(OF), *targets.shape, -1),
     )
     dims, coords = sources.dims, sources.coords
@@ -133,15 +133,15 @@ def write_regression(
         )
     shape = [len(coords[dim]) for dim in dims]
     ends = {"interval": ["low", "fitted", "high"]}
-    found = Result(
+    coefficients = Result(
         weights.reshape(3, *shape),
         ("interval", *dims),
         ends | coords,
         f"weight of each writer in {target}",
         "weight",
-        said,
+        metadata,
     )
-    return Regression(fit, found)
+    return Regression(fit, coefficients)
 
 
 def _read(
@@ -151,8 +151,8 @@ def _read(
     read = []
     for grid in (sources, targets):
         keep = [str(s) for s in grid.sites]
-        kept = run(model, task, keep=keep, last_only=True).kept
-        read.append(torch.stack([kept[k] for k in keep], 1).cpu().double())
+        cache = run(model, task, keep=keep, last_only=True).kept
+        read.append(torch.stack([cache[k] for k in keep], 1).cpu().double())
     x, y = read
     if shuffle is not None:
         if len(task) < 2:
@@ -203,12 +203,12 @@ def _explained(x: Tensor, y: Tensor, x_held: Tensor, y_held: Tensor, weights: Te
     def squares(v):
         return v.pow(2).sum(-1)
 
-    whole, metadata = squares(y_held), squares(y_held - y.mean(0))
+    whole, beyond_mean = squares(y_held), squares(y_held - y.mean(0))
     left = squares(y_held - y.mean(0) - torch.einsum("pad,a->pd", x_held - x.mean(0), weights))
     # 1 - sum(left) / sum(whole), written as a mean over prompts
     return np.stack(
         [
-            to_numpy(1 - rest / of.mean())
-            for of, rest in ((whole, metadata), (whole, left), (metadata, left))
+            to_numpy(1 - rest / total.mean())
+            for total, rest in ((whole, beyond_mean), (whole, left), (beyond_mean, left))
         ]
     )

@@ -258,7 +258,7 @@ def test_training_goes_on_where_it_stopped(tiny, ids, tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        features.train(tiny, "resid_post.1", ids, folder=tmp_path, seen=stop, **how)
+        features.train(tiny, "resid_post.1", ids, folder=tmp_path, callback=stop, **how)
     again = features.train(tiny, "resid_post.1", ids, folder=tmp_path, **how)
     assert all(torch.equal(again.weights[name], value) for name, value in whole.weights.items())
     with pytest.raises(ValueError, match="another training, with other lr"):

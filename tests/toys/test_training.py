@@ -149,25 +149,25 @@ def test_a_run_is_found_by_its_recipe(monkeypatch):
         {"model": {"n_heads": 2}},
         {"data_options": {"vocab": 13}},
     ):
-        assert train.found(recipe.but(**change)) is None
+        assert train.cached_run(recipe.but(**change)) is None
 
 
 def test_a_run_of_other_data_or_other_weights_is_another_run(monkeypatch):
     recipe = toys.Recipe("tiny", **TINY)
     toys.train(recipe)
-    assert train.found(recipe) is not None
+    assert train.cached_run(recipe) is not None
     draw = train.Net._draw
     monkeypatch.setattr(
         train.Net, "_draw", lambda self, g: (draw(self, g), self.embed.weight.data.mul_(2))
     )
-    assert train.found(recipe) is None
+    assert train.cached_run(recipe) is None
 
 
 def test_a_damaged_run_is_made_anew():
     run = toys.train(toys.Recipe("tiny", **TINY))
     last = runs.checkpoint(run.folder, 12)
     last.write_bytes(last.read_bytes()[:100])
-    assert train.found(run.recipe) is None
+    assert train.cached_run(run.recipe) is None
     assert same(toys.train(run.recipe).weights(), run.weights())
 
 

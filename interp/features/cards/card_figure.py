@@ -4,7 +4,7 @@ matplotlib figure.
 
 from typing import TYPE_CHECKING, Any
 
-from interp.features.cards.card_html import digits, said, share
+from interp.features.cards.card_html import digits, share, subtitle
 from interp.features.cards.describe import visible
 
 if TYPE_CHECKING:  # the value knows its picture, not the other way round
@@ -39,7 +39,7 @@ def draw(card: "interp.features.cards.cards.Card", figure: Any = None, below: fl
     ax.text(
         4, 20, f"{card.latent}   {card.description}", fontsize=11.5, weight="bold", va="baseline"
     )
-    ax.text(4, 35, said(card), fontsize=8, color=SOFT, va="baseline")
+    ax.text(4, 35, subtitle(card), fontsize=8, color=SOFT, va="baseline")
     y = 42.0
     for band in card.bands:
         y = _band(ax, band, card.maximum, y)
@@ -143,8 +143,8 @@ def _side(figure: Any, card: "interp.features.cards.cards.Card", high: float) ->
     values.set_ylabel("tokens", fontsize=8)
     values.tick_params(labelsize=7)
     values.spines[["top", "right"]].set_visible(False)
-    said = figure.add_axes(at(2.5, 1.75))
-    _logits(said, card)
+    logits = figure.add_axes(at(2.5, 1.75))
+    _logits(logits, card)
     rest = figure.add_axes(at(4.55, 0.5))
     rest.set_axis_off()
     near = ", ".join(f"{i} ({cosine:.2f})" for i, cosine in card.neighbours[:4])

@@ -81,11 +81,11 @@ details h3,details h3+.sub{display:none}
 """
 SCRIPT = """
 const all = [...document.querySelectorAll('details')], main = document.querySelector('main');
-const box = document.querySelector('input'), by = document.querySelector('select'), said = document.querySelector('output');
+const box = document.querySelector('input'), by = document.querySelector('select'), count = document.querySelector('output');
 const show = () => {
   const words = box.value.toLowerCase().trim();
   for (const d of all) d.hidden = words && d.dataset.l !== words && !d.dataset.w.includes(words);
-  said.textContent = all.filter((d) => !d.hidden).length + ' of ' + all.length;
+  count.textContent = all.filter((d) => !d.hidden).length + ' of ' + all.length;
 };
 const order = { l: (a, b) => a.dataset.l - b.dataset.l, d: (a, b) => b.dataset.d - a.dataset.d, m: (a, b) => b.dataset.m - a.dataset.m };
 const sort = () => [...all].sort(order[by.value]).forEach((d) => main.append(d));
@@ -146,7 +146,7 @@ def page(cards: Sequence["interp.features.cards.cards.Card"], path: str | Path) 
         )
     first = cards[0]
     title = f"{first.dictionary}: {len(cards)} features"
-    body = f"<h1>{escape(title)}</h1><p>{escape(said(first))}</p>{BAR}<main>{''.join(rows)}</main><script>{SCRIPT}</script>"
+    body = f"<h1>{escape(title)}</h1><p>{escape(subtitle(first))}</p>{BAR}<main>{''.join(rows)}</main><script>{SCRIPT}</script>"
     checksum = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     return _store.write_text(
         _html(path), _document(title, CSS + PAGE, body, f"{POLICY}; script-src 'sha256-{checksum}'")
@@ -179,7 +179,7 @@ def article(card: "interp.features.cards.cards.Card", linked: AnySet[int] = froz
     """The card without its style. linked: the latents that the same page has."""
     head = (
         f"<h3>{card.latent} <span>{escape(card.description)}</span></h3><p"
-        f' class="sub">{escape(said(card))}</p>'
+        f' class="sub">{escape(subtitle(card))}</p>'
     )
     text = (
         "".join(_band(band, card.maximum) for band in card.bands)
@@ -194,7 +194,7 @@ def article(card: "interp.features.cards.cards.Card", linked: AnySet[int] = froz
     return f'<article class="interp-card">{head}{two}<p class="foot">{foot}</p></article>'
 
 
-def said(card: "interp.features.cards.cards.Card") -> str:
+def subtitle(card: "interp.features.cards.cards.Card") -> str:
     """The line under the title: which dictionary, which text, how many tokens."""
     half = f", half {card.metadata['split']!r}" if card.metadata.get("split") else ""
     return (

@@ -265,11 +265,11 @@ def bands(seen: Firings, latent: int, words: Words, seed: int = 0) -> tuple[Band
     shown: set[tuple] = set()
     best = _chosen(seen, rows[order], STRONGEST, shown, one_a_chunk=True)
 
-    def contexts(some):
-        return tuple(_context(seen, rows, values, row, words) for row in some)
+    def contexts(rows_chosen):
+        return tuple(_context(seen, rows, values, row, words) for row in rows_chosen)
 
     top = [one.values[one.at] for one in contexts(best)]
-    found = [Band("strongest", min(top), max(top), len(top), contexts(best))]
+    bands_found = [Band("strongest", min(top), max(top), len(top), contexts(best))]
     parts = order.tensor_split(BANDS) if len(order) >= 2 * BANDS else ()
     for number, part in enumerate(parts):
         mixed = part[
@@ -278,18 +278,18 @@ def bands(seen: Firings, latent: int, words: Words, seed: int = 0) -> tuple[Band
                 generator=torch.Generator().manual_seed(seed * 1_000_003 + latent * BANDS + number),
             )
         ]
-        some = _chosen(seen, rows[mixed], EACH, shown)
+        rows_chosen = _chosen(seen, rows[mixed], EACH, shown)
         name = f"{100 - 100 * (number + 1) // BANDS} to {100 - 100 * number // BANDS} %"
-        found.append(
+        bands_found.append(
             Band(
                 name,
                 float(values[part].min()),
                 float(values[part].max()),
                 len(part),
-                contexts(some),
+                contexts(rows_chosen),
             )
         )
-    return tuple(found)
+    return tuple(bands_found)
 
 
 def _chosen(
@@ -314,13 +314,13 @@ def _chosen(
 
 def _context(seen: Firings, rows: Tensor, values: Tensor, row: int, words: Words) -> Context:
     """The tokens around a row, with the latent's values."""
-    wide = seen.tokens.shape[1] - seen.skip
-    chunk, pos = row // wide, row % wide + seen.skip
+    per_chunk = seen.tokens.shape[1] - seen.skip
+    chunk, pos = row // per_chunk, row % per_chunk + seen.skip
     start, stop = max(0, pos - BEFORE), min(seen.tokens.shape[1], pos + AFTER + 1)
-    whole = torch.zeros(seen.tokens.shape[1])
+    chunk_values = torch.zeros(seen.tokens.shape[1])
     first, last = torch.searchsorted(
-        rows, torch.tensor([chunk * wide, (chunk + 1) * wide])
+        rows, torch.tensor([chunk * per_chunk, (chunk + 1) * per_chunk])
     ).tolist()
-    whole[rows[first:last] - chunk * wide + seen.skip] = values[first:last]
+    chunk_values[rows[first:last] - chunk * per_chunk + seen.skip] = values[first:last]
     text = tuple(words(i) for i in seen.tokens[chunk, start:stop].tolist())
-    return Context(text, tuple(whole[start:stop].tolist()), pos - start, chunk)
+    return Context(text, tuple(chunk_values[start:stop].tolist()), pos - start, chunk)

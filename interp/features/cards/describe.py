@@ -66,29 +66,38 @@ class Counted:
         none where none does.
         """
         rows, values = self.seen.of(latent)
-        heft = values.abs().double()
-        found = [self._place(name, ids[rows], heft) for name, ids in self.ids.items()]
-        own, *others = found
+        weights = values.abs().double()
+        by_place = [self._place(name, ids[rows], weights) for name, ids in self.ids.items()]
+        own_place, *neighbours = by_place
         clear = [
-            one
-            for one in ([own] if _clear(own) else sorted(others, key=_share, reverse=True))
-            if _clear(one)
+            tokens
+            for tokens in (
+                [own_place] if _clear(own_place) else sorted(neighbours, key=_share, reverse=True)
+            )
+            if _clear(tokens)
         ]
         return clear[0] if clear else []
 
-    def _place(self, name: str, ids: Tensor, heft: Tensor) -> list[Distinct]:
-        there = ids >= 0
-        ids, heft = ids[there], heft[there]
+    def _place(self, name: str, ids: Tensor, weights: Tensor) -> list[Distinct]:
+        inside = ids >= 0
+        ids, weights = ids[inside], weights[inside]
         if not len(ids):
             return []
-        each, which, counts = ids.unique(return_inverse=True, return_counts=True)
-        share = torch.zeros(len(each), dtype=torch.double).scatter_add(0, which, heft) / heft.sum()
-        ratio = share / self.base[name][each]
+        token_ids, which, counts = ids.unique(return_inverse=True, return_counts=True)
+        share = (
+            torch.zeros(len(token_ids), dtype=torch.double).scatter_add(0, which, weights)
+            / weights.sum()
+        )
+        ratio = share / self.base[name][token_ids]
         named = ((ratio >= RATIO) & (counts >= COUNT) & (share >= LEAST)).nonzero()[:, 0]
         best = named[share[named].argsort(descending=True, stable=True)][:WORDS].tolist()
         return [
             Distinct(
-                name, self.words(int(each[i])), float(share[i]), float(ratio[i]), int(counts[i])
+                name,
+                self.words(int(token_ids[i])),
+                float(share[i]),
+                float(ratio[i]),
+                int(counts[i]),
             )
             for i in best
         ]
@@ -138,12 +147,12 @@ def table(counted: Counted) -> Any:
     return frame.assign(density=to_numpy(seen.density), largest=to_numpy(seen.maxima))
 
 
-def _clear(found: Sequence[Distinct]) -> bool:
-    return _share(found) >= SHARE
+def _clear(tokens: Sequence[Distinct]) -> bool:
+    return _share(tokens) >= SHARE
 
 
-def _share(found: Sequence[Distinct]) -> float:
-    return sum(one.share for one in found)
+def _share(tokens: Sequence[Distinct]) -> float:
+    return sum(token.share for token in tokens)
 
 
 def _at(seen: Firings, rows: Tensor, step: int) -> Tensor:

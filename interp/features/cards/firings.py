@@ -65,9 +65,9 @@ class Firings:
 
     def _place(self, latent: int) -> int:
         if latent not in self.latents:
-            whole = len(self.latents) == self.dictionary.latents
+            whole = len(self.latents) == self.dictionary.n_latents
             held = (
-                f"0 to {self.dictionary.latents - 1}"
+                f"0 to {self.dictionary.n_latents - 1}"
                 if whole
                 else ", ".join(map(str, self.latents[:12]))
             )
@@ -119,7 +119,7 @@ def firings(
         tokens: Of a corpus or of `Activations`, so many at most. The first token of each chunk, the
             attention sink, is left out.
     """
-    kept = _kept(dictionary, latents)
+    chosen = _chosen(dictionary, latents)
     if model is not None:
         check(model, dictionary)
     ids, skip, metadata = chunks_of(model, on, tokens, length, split, seed)
@@ -128,7 +128,7 @@ def firings(
     for x in _vectors(model, dictionary.site, on, ids, skip, backend):
         with torch.no_grad():
             z = dictionary.encode(x)
-        z = z if latents is None else z[:, kept]
+        z = z if latents is None else z[:, chosen]
         row, which = z.nonzero(as_tuple=True)
         all_on.append(((row + done).cpu(), which.cpu(), z[row, which].float().cpu()))
         done, count = done + len(x), count + len(row)
@@ -140,7 +140,7 @@ def firings(
             )
     row, which, value = (torch.cat(part) for part in zip(*all_on))
     order = which.argsort(stable=True)
-    starts = torch.cat([which.new_zeros(1), torch.bincount(which, minlength=len(kept)).cumsum(0)])
+    starts = torch.cat([which.new_zeros(1), torch.bincount(which, minlength=len(chosen)).cumsum(0)])
     metadata = {
         **metadata,
         "model": bridge.name(model) if model is not None else dictionary.metadata.get("model"),
@@ -151,7 +151,7 @@ def firings(
         dictionary,
         ids[: -(-done // (ids.shape[1] - skip))],
         skip,
-        tuple(kept),
+        tuple(chosen),
         row[order],
         value[order],
         starts,
@@ -159,19 +159,19 @@ def firings(
     )
 
 
-def _kept(dictionary: Dictionary, latents: Iterable[int] | None) -> list[int]:
+def _chosen(dictionary: Dictionary, latents: Iterable[int] | None) -> list[int]:
     if latents is None:
-        return list(range(dictionary.latents))
-    kept = list(dict.fromkeys(latents))
+        return list(range(dictionary.n_latents))
+    chosen = list(dict.fromkeys(latents))
     wrong = next(
-        (i for i in kept if not (isinstance(i, int) and 0 <= i < dictionary.latents)), None
+        (i for i in chosen if not (isinstance(i, int) and 0 <= i < dictionary.n_latents)), None
     )
-    if wrong is not None or not kept:
+    if wrong is not None or not chosen:
         raise ValueError(
-            f"{dictionary.name} has latents 0 to {dictionary.latents - 1}, got"
-            f" {'none' if not kept else repr(wrong)}"
+            f"{dictionary.name} has latents 0 to {dictionary.n_latents - 1}, got"
+            f" {'none' if not chosen else repr(wrong)}"
         )
-    return kept
+    return chosen
 
 
 def _vectors(

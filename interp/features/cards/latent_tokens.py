@@ -37,7 +37,7 @@ def labelled(
         z = dictionary.encode(read.activations.of(dictionary.site))[:, at].cpu()
     each, which, counts = ids.unique(return_inverse=True, return_counts=True)
     mean = torch.zeros(len(each), len(at), dtype=z.dtype).index_add(0, which, z) / counts[:, None]
-    said = effects(model, dictionary.writes, dictionary.W_dec[at])
+    logits = effects(model, dictionary.writes, dictionary.W_dec[at])
     word = (
         (lambda i: str(int(i)))
         if model.tokenizer is None
@@ -50,6 +50,6 @@ def labelled(
             for i in mean[:, column].topk(min(n, len(each))).indices
             if mean[i, column] > 0
         ]
-        up = [] if said is None else [word(i) for i in said[column].topk(n).indices]
+        up = [] if logits is None else [word(i) for i in logits[column].topk(n).indices]
         rows.append({"for": name, "latent": latent, "on": ", ".join(on), "raises": ", ".join(up)})
     return pd.DataFrame(rows).set_index("for")

@@ -19,7 +19,7 @@ from interp.methods.runs import sweep
 from interp.methods.runs.metrics import metric_of
 from interp.results import Result
 
-Kept = Mapping[
+Keep = Mapping[
     str, tuple[Tensor, bool]
 ]  # site -> which latents stay, and whether the error term does
 
@@ -54,11 +54,11 @@ def faithfulness(
         ValueError: Where the two are the same.
     """
     started = time.perf_counter()
-    many = ordered(model, dictionaries)
-    if [d.writes for d in many] != list(circuit.sites):
+    in_order = ordered(model, dictionaries)
+    if [d.writes for d in in_order] != list(circuit.sites):
         raise ValueError(
             f"the circuit is of {', '.join(circuit.sites)}, the dictionaries write"
-            f" {', '.join(d.writes for d in many)}"
+            f" {', '.join(d.writes for d in in_order)}"
         )
     metric = metric_of(task, metric)
     prompts = task.clean if reference is None else reference
@@ -70,15 +70,15 @@ def faithfulness(
     with torch.no_grad():
         means = {
             d.writes: tuple(v.mean(0, keepdim=True) for v in split(model, prompts, d)[1:])
-            for d in many
+            for d in in_order
         }
-    sets = _sets(many, circuit, means, random, seed)
-    cells = [
-        [_ablated(d, *kept[d.writes], *means[d.writes], skip) for d in many]
-        for kept in sets.values()
+    sets = _sets(in_order, circuit, means, random, seed)
+    edits = [
+        [_ablated(d, *keep[d.writes], *means[d.writes], skip) for d in in_order]
+        for keep in sets.values()
     ]
     values = sweep.sweep_by_hooks(
-        model, task.clean, cells, metric, task.positions, "faithfulness"
+        model, task.clean, edits, metric, task.positions, "faithfulness"
     ).double()
     clean, nothing = (
         sweep.unedited_metric(model, task.clean, metric, task.positions).double(),
@@ -98,7 +98,7 @@ def faithfulness(
         else shares
     )
     labels = [*list(sets)[1 : fixed + 1], *(["random latents"] if random else [])]
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         task,
         "faithfulness of a feature circuit",
@@ -117,52 +117,52 @@ def faithfulness(
         {"kept": labels},
         "faithfulness",
         "share (0 all ablated, 1 clean)",
-        said,
+        metadata,
         rows,
     )
 
 
 def _sets(
-    many: Sequence[Dictionary],
+    dictionaries: Sequence[Dictionary],
     circuit: FeatureCircuit,
     means: Mapping[str, tuple],
     random: int,
     seed: int,
-) -> dict[str, Kept]:
+) -> dict[str, Keep]:
     """What is kept in each run; the first keeps nothing, the last ones random latents."""
     g = torch.Generator().manual_seed(seed)
-    none = {d.writes: torch.zeros(d.latents, dtype=torch.bool) for d in many}
-    mine = {
+    none = {d.writes: torch.zeros(d.n_latents, dtype=torch.bool) for d in dictionaries}
+    in_circuit = {
         d.writes: (
             none[d.writes].index_fill(
                 0, torch.tensor(circuit.latents(d.writes), dtype=torch.long), True
             )
         )
-        for d in many
+        for d in dictionaries
     }
-    errors = {d.writes: f"{d.writes}:{ERROR}" in circuit.nodes for d in many}
+    errors = {d.writes: f"{d.writes}:{ERROR}" in circuit.nodes for d in dictionaries}
 
-    def kept(latents, error):
+    def keep(latents, error):
         return {w: (latents[w], error[w] if isinstance(error, dict) else error) for w in latents}
 
     def drawn() -> dict[str, Tensor]:
         out = {}
-        for d in many:
+        for d in dictionaries:
             on = means[d.writes][0].flatten(0, 1).any(0).nonzero()[:, 0]
-            take = on.cpu()[torch.randperm(len(on), generator=g)[: int(mine[d.writes].sum())]]
+            take = on.cpu()[torch.randperm(len(on), generator=g)[: int(in_circuit[d.writes].sum())]]
             out[d.writes] = none[d.writes].index_fill(0, take, True)
         return out
 
     every = {w: ~v for w, v in none.items()}
     sets = {
-        "nothing": kept(none, False),
-        "circuit": kept(mine, errors),
-        "its latents": kept(mine, False),
-        "its latents and all errors": kept(mine, True),
-        "all errors": kept(none, True),
-        "all latents": kept(every, False),
+        "nothing": keep(none, False),
+        "circuit": keep(in_circuit, errors),
+        "its latents": keep(in_circuit, False),
+        "its latents and all errors": keep(in_circuit, True),
+        "all errors": keep(none, True),
+        "all latents": keep(every, False),
     }
-    return sets | {f"random {i}": kept(drawn(), errors) for i in range(random)}
+    return sets | {f"random {i}": keep(drawn(), errors) for i in range(random)}
 
 
 def _ablated(
@@ -175,8 +175,8 @@ def _ablated(
 
     def edit(act: Tensor, seen: Mapping[str, Tensor]) -> Tensor:
         z = d.encode(seen[reads[0]] if reads else act)
-        kept = keep.to(z.device)
-        change = torch.where(kept, 0.0, mean - z) @ d.weights_at(z.device)["W_dec"]
+        keep_here = keep.to(z.device)
+        change = torch.where(keep_here, 0.0, mean - z) @ d.weights_at(z.device)["W_dec"]
         if not error:
             change = change + mean_error - (act - d.decode(z))
         return act + (change * (seen["pos"] >= skip)[..., None]).to(act.dtype)

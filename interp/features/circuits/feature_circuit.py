@@ -69,16 +69,16 @@ class FeatureCircuit:
     metadata: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        odd = next((n for n in self.nodes if n.rpartition(":")[0] not in self.sites), None)
-        if odd is not None:
+        unknown_node = next((n for n in self.nodes if n.rpartition(":")[0] not in self.sites), None)
+        if unknown_node is not None:
             raise ValueError(
-                f"the node {odd!r} is of no site of this circuit ({', '.join(self.sites)})"
+                f"the node {unknown_node!r} is of no site of this circuit ({', '.join(self.sites)})"
             )
-        loose = next(
+        unknown_end = next(
             (n for edge in self.edges for n in edge if n not in self.nodes and n != OUTPUT), None
         )
-        if loose is not None:
-            raise ValueError(f"an edge ends at {loose!r}, which is no node of this circuit")
+        if unknown_end is not None:
+            raise ValueError(f"an edge ends at {unknown_end!r}, which is no node of this circuit")
 
     def __repr__(self) -> str:
         return (
@@ -88,16 +88,16 @@ class FeatureCircuit:
 
     def above(self, *, nodes: float = 0.0, edges: float = 0.0) -> "FeatureCircuit":
         """What scores at least so much in size."""
-        kept = {n: s for n, s in self.nodes.items() if abs(s) >= nodes}
-        left = {
+        large_nodes = {n: s for n, s in self.nodes.items() if abs(s) >= nodes}
+        large_edges = {
             e: s
             for e, s in self.edges.items()
-            if abs(s) >= edges and all(n in kept or n == OUTPUT for n in e)
+            if abs(s) >= edges and all(n in large_nodes or n == OUTPUT for n in e)
         }
         return replace(
             self,
-            nodes=kept,
-            edges=left,
+            nodes=large_nodes,
+            edges=large_edges,
             metadata={**self.metadata, "above": {"nodes": nodes, "edges": edges}},
         )
 
@@ -144,12 +144,12 @@ class FeatureCircuit:
     def load(path: str | Path) -> "FeatureCircuit":
         """The circuit that `save` wrote."""
         try:
-            told = json.loads(Path(path).read_text(encoding="utf-8"))
-            if told["schema"] != SCHEMA:
-                raise ValueError(f"schema {told['schema']}, not {SCHEMA}")
-            edges = {(a, b): s for a, b, s in told["edges"]}
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+            if data["schema"] != SCHEMA:
+                raise ValueError(f"schema {data['schema']}, not {SCHEMA}")
+            edges = {(a, b): s for a, b, s in data["edges"]}
             return FeatureCircuit(
-                dict(told["nodes"]), edges, tuple(told["sites"]), told["metadata"]
+                dict(data["nodes"]), edges, tuple(data["sites"]), data["metadata"]
             )
         except FileNotFoundError:
             raise
@@ -194,27 +194,29 @@ def circuit(
         A backward pass for each node.
     """
     started = time.perf_counter()
-    many = ordered(model, dictionaries)
+    in_order = ordered(model, dictionaries)
     for what, word, words in (("method", method, METHODS), ("value to change latents to", to, TO)):
         if word not in words:
             raise unknown(what, word, words)
     metric = metric_of(task, metric)
     path = [None] if method == "gradient" else [(step + 0.5) / steps for step in range(steps)]
     with bridge.LOCK:
-        moved = {d.writes: changes(model, task, d, to, None, skip) for d in many}
+        changed = {d.writes: changes(model, task, d, to, None, skip) for d in in_order}
         slopes = {
             d.writes: mean_slope(
-                model, task, d, moved[d.writes], metric, path, first_of(model, task, to)
+                model, task, d, changed[d.writes], metric, path, first_of(model, task, to)
             )[0]
-            for d in many
+            for d in in_order
         }
         scores: dict[str, float] = {}
-        for d in many:
-            effect = first_order(d, moved[d.writes], slopes[d.writes]).sum(1).mean(0)
-            scores |= {name: -float(v) for name, v in zip(_names(d, moved[d.writes]), effect)}
-        kept = sorted(scores, key=lambda n: -abs(scores[n]))[:nodes]
-        edges = _edges(model, task, many, moved, slopes, metric, set(kept), where(task, None, skip))
-    said = sweep.provenance(
+        for d in in_order:
+            effect = first_order(d, changed[d.writes], slopes[d.writes]).sum(1).mean(0)
+            scores |= {name: -float(v) for name, v in zip(_names(d, changed[d.writes]), effect)}
+        members = sorted(scores, key=lambda n: -abs(scores[n]))[:nodes]
+        edges = _edges(
+            model, task, in_order, changed, slopes, metric, set(members), where(task, None, skip)
+        )
+    metadata = sweep.provenance(
         model,
         task,
         f"feature circuit, {method}",
@@ -223,33 +225,36 @@ def circuit(
         unit=metric.unit,
         to=to,
         skip=skip,
-        dictionaries={d.writes: d.name for d in many},
+        dictionaries={d.writes: d.name for d in in_order},
         nodes=len(scores),
-        kept=len(kept),
+        kept=len(members),
     )
     return FeatureCircuit(
-        {n: scores[n] for n in scores if n in set(kept)}, edges, tuple(d.writes for d in many), said
+        {n: scores[n] for n in scores if n in set(members)},
+        edges,
+        tuple(d.writes for d in in_order),
+        metadata,
     )
 
 
 def ordered(model: Model, dictionaries: Sequence[Dictionary]) -> list[Dictionary]:
     """The dictionaries in forward order, where each writes a site of its own."""
-    many = sorted(dictionaries, key=lambda d: forward_order(place(d.writes)))
-    if not many:
+    in_order = sorted(dictionaries, key=lambda d: forward_order(place(d.writes)))
+    if not in_order:
         raise ValueError(
             "a feature circuit needs a dictionary at least: circuit(model, task, [sae])"
         )
-    written = [d.writes for d in many]
+    written = [d.writes for d in in_order]
     twice = next((w for w in written if written.count(w) > 1), None)
     if twice is not None:
         raise ValueError(f"two dictionaries write {twice!r}: a circuit has one a site")
-    starred = next((d for d in many if place(d.site).stars or place(d.writes).stars), None)
+    starred = next((d for d in in_order if place(d.site).stars or place(d.writes).stars), None)
     if starred is not None:
         raise ValueError(
             f"{starred.name} reads all heads side by side ({starred.site!r}): give a dictionary of"
             f" 'attn.{place(starred.site).layer}'"
         )
-    return many
+    return in_order
 
 
 def _names(d: Dictionary, change: Change) -> list[str]:
@@ -259,11 +264,11 @@ def _names(d: Dictionary, change: Change) -> list[str]:
 def _edges(
     model: Model,
     task: Any,
-    many: Sequence[Dictionary],
-    moved: Mapping[str, Change],
+    dictionaries: Sequence[Dictionary],
+    changed: Mapping[str, Change],
     slopes: Mapping[str, Tensor],
     metric: Metric,
-    kept: set[str],
+    members: set[str],
     chosen: Tensor,
 ) -> dict[tuple[str, str], float]:
     """The score of every edge between kept nodes: one run, and a backward pass from each downstream
@@ -287,7 +292,7 @@ def _edges(
         out = run(
             model,
             task.clean,
-            [cut(d) for d in many],
+            [cut(d) for d in dictionaries],
             metric.keep,
             positions=task.positions,
             last_only=True,
@@ -295,11 +300,11 @@ def _edges(
         )
         value = metric.of(out.logits, out.kept).sum()
         ends: list[tuple[str, int, Tensor]] = []
-        for k, d in enumerate(many):
+        for k, d in enumerate(dictionaries):
             z, error = inside[d.writes]
             slope = slopes[d.writes] * chosen.to(z.device)[..., None]
             W_dec = d.weights_at(z.device)["W_dec"]
-            for name in (n for n in _names(d, moved[d.writes]) if n in kept):
+            for name in (n for n in _names(d, changed[d.writes]) if n in members):
                 which = name.rpartition(":")[2]
                 through = (
                     (error * slope)
@@ -307,11 +312,11 @@ def _edges(
                     else z[..., int(which)] * (slope @ W_dec[int(which)])
                 )
                 ends.append((name, k, through.sum()))
-        ends.append((OUTPUT, len(many), value))
-        found: dict[tuple[str, str], float] = {}
+        ends.append((OUTPUT, len(dictionaries), value))
+        scores: dict[tuple[str, str], float] = {}
         for name, k, end in sweep.progress(ends, "edges"):
-            found |= _into(name, end, many[:k], leaves, moved, kept)
-    return found
+            scores |= _into(name, end, dictionaries[:k], leaves, changed, members)
+    return scores
 
 
 def _into(
@@ -319,8 +324,8 @@ def _into(
     end: Tensor,
     upstream: Sequence[Dictionary],
     leaves: Mapping[str, Tensor],
-    moved: Mapping[str, Change],
-    kept: set[str],
+    changed: Mapping[str, Change],
+    members: set[str],
 ) -> dict[tuple[str, str], float]:
     """The scores of the edges that end at one node."""
     if not upstream or not end.requires_grad:
@@ -328,13 +333,13 @@ def _into(
     grads = torch.autograd.grad(
         end, [leaves[d.writes] for d in upstream], retain_graph=True, allow_unused=True
     )
-    found = {}
+    scores = {}
     for d, grad in zip(upstream, grads):
         if grad is not None:
-            effect = first_order(d, moved[d.writes], grad).sum(1).mean(0)
-            found |= {
+            effect = first_order(d, changed[d.writes], grad).sum(1).mean(0)
+            scores |= {
                 (n, name): -float(v)
-                for n, v in zip(_names(d, moved[d.writes]), effect)
-                if n in kept and float(v) != 0
+                for n, v in zip(_names(d, changed[d.writes]), effect)
+                if n in members and float(v) != 0
             }
-    return found
+    return scores

@@ -102,12 +102,12 @@ def latent_attribution(
     with bridge.LOCK:
         change = changes(model, task, dictionary, to, at, skip)
         if method == "exact":
-            effects, ran = _exact(model, task, dictionary, change, metric, by), "hooks"
+            effects, backend_used = _exact(model, task, dictionary, change, metric, by), "hooks"
         else:
             paths = (
                 [None] if method == "gradient" else [(step + 0.5) / steps for step in range(steps)]
             )
-            slope, ran = mean_slope(
+            slope, backend_used = mean_slope(
                 model, task, dictionary, change, metric, paths, first_of(model, task, to), backend
             )
             effects = first_order(dictionary, change, slope)
@@ -119,7 +119,7 @@ def latent_attribution(
     else:
         examples = examples[:, 0]
     clean = sweep.unedited_metric(model, task.clean, metric, task.positions)
-    said = sweep.provenance(
+    metadata = sweep.provenance(
         model,
         task,
         f"attribution to latents, {method}",
@@ -131,13 +131,13 @@ def latent_attribution(
         skip=skip,
         metric=metric.name,
         clean=float(clean.mean()),
-        backend=ran,
+        backend=backend_used,
         **({"steps": steps} if method == "ig" else {}),
     )
     name = f"effect of latents of {dictionary.writes} on {metric.name}" + (
         "" if method == "exact" else f", by {method}"
     )
-    return Result(examples.mean(-1), tuple(coords), coords, name, metric.unit, said, examples)
+    return Result(examples.mean(-1), tuple(coords), coords, name, metric.unit, metadata, examples)
 
 
 def _known(method: str, to: str, by: str, steps: int) -> None:
@@ -181,10 +181,10 @@ def split(model: Model, tokens: Tensor, dictionary: Dictionary) -> tuple[Tensor,
     """What is at the site the dictionary writes, its latents, and what these do not write: each
     [batch pos ...].
     """
-    found = site_values.values(
+    values = site_values.values(
         model, tokens, list(dict.fromkeys((dictionary.site, dictionary.writes)))
     )
-    act, z = found[dictionary.writes].float(), dictionary.encode(found[dictionary.site])
+    act, z = values[dictionary.writes].float(), dictionary.encode(values[dictionary.site])
     return act, z, act - dictionary.decode(z)
 
 
@@ -242,38 +242,38 @@ def mean_slope(
     """
     site = place(dictionary.writes)
     slot = replace(site, index=STAR) if "head" in site.row.axes and site.part != "out" else site
-    known = (site.family, site.part) in engine_sweep.KINDS and (site.family, site.part) != (
+    in_engine = (site.family, site.part) in engine_sweep.KINDS and (site.family, site.part) != (
         "head",
         "out",
     )
-    plain = list(path) == [None]
+    clean_only = list(path) == [None]
 
     def find():
         return (
             engine_sweep.engine_for(model, metric, [[site]])
-            if plain and known and not metric.keep
+            if clean_only and in_engine and not metric.keep
             else None
         )
 
     engine = sweep.choose_engine(model, backend, find)
-    go = (
+    gradient = (
         gradients.by_hooks(model, metric, task.clean, task.positions)
         if engine is None
         else gradients.by_engine(engine, metric, task.clean, first)
     )
-    if plain:
-        found = [go.slopes([slot], None)[slot]]
+    if clean_only:
+        slopes = [gradient.slopes([slot], None)[slot]]
     else:
         whole, dims = change.whole(dictionary), bridge.dims(model)
 
         def put(part):
             return splice(str(site), change.act + part * whole, dims)
 
-        found = [
-            go.slopes([slot], None, None, put(part))[slot]
+        slopes = [
+            gradient.slopes([slot], None, None, put(part))[slot]
             for part in sweep.progress(path, "integrated gradients")
         ]
-    slope = torch.stack(found).mean(0)
+    slope = torch.stack(slopes).mean(0)
     if slot.index != STAR:
         slope = slope[0]
     else:

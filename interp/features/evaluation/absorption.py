@@ -59,9 +59,9 @@ def first_letters(
         >>> features.absorption(sae, words.x, words.labels, words=words.words)
     """
     tokenizer, g = model.tokenizer, torch.Generator().manual_seed(seed)
-    own = {i: tokenizer.decode([i]) for i in range(len(tokenizer))}
+    words = {i: tokenizer.decode([i]) for i in range(len(tokenizer))}
     by_letter: dict[str, list[int]] = {}
-    for i, text in own.items():
+    for i, text in words.items():
         if (
             text[:1] == " "
             and len(text) > 3
@@ -88,7 +88,7 @@ def first_letters(
         for part in progress(ids.split(batch), "words")
     ]
     return Words(
-        tuple(own[i].strip() for _, i in chosen),
+        tuple(words[i].strip() for _, i in chosen),
         tuple(letter for letter, _ in chosen),
         torch.cat(parts),
     )
@@ -132,30 +132,32 @@ def absorption(
             f"each of {len(x)} vectors has one label, got {len(labels)}"
             + ("" if words is None else f" and {len(words)} words")
         )
-    classes = [c for c in sorted(set(labels), key=str) if sum(one == c for one in labels) >= LEAST]
+    classes = [
+        c for c in sorted(set(labels), key=str) if sum(name == c for name in labels) >= LEAST
+    ]
     if len(classes) < 2:
         raise ValueError(
             f"at least two classes with {LEAST} words each are needed, got {len(classes)}"
         )
-    keep = torch.tensor([one in classes for one in labels])
-    at, names = keep.nonzero()[:, 0], np.array([str(one) for one in labels], dtype=object)
+    keep = torch.tensor([name in classes for name in labels])
+    at, names = keep.nonzero()[:, 0], np.array([str(name) for name in labels], dtype=object)
     mixed = at[torch.randperm(len(at), generator=torch.Generator().manual_seed(seed))]
     x = x.cpu()
     with torch.no_grad():
         z = dictionary.encode(x)
-    rates, told = [], {}
-    for one in progress(classes, "absorption"):
-        there = torch.from_numpy(names == str(one))
-        yes, no = mixed[there[mixed]], mixed[~there[mixed]]
+    rates, by_class = [], {}
+    for name in progress(classes, "absorption"):
+        in_class = torch.from_numpy(names == str(name))
+        yes, no = mixed[in_class[mixed]], mixed[~in_class[mixed]]
         halves = [torch.cat([yes[i::2], no[i::2]]).sort().values for i in (0, 1)]
-        absorbed, rows, said = _class(dictionary, x, z, there, *halves)
+        absorbed, rows, facts = _class(dictionary, x, z, in_class, *halves)
         taken = [
             (words[r] if words is not None else int(r), latent)
-            for r, hit, latent in zip(rows, absorbed, said.pop("by"))
+            for r, hit, latent in zip(rows, absorbed, facts.pop("by"))
             if hit
         ]
         rates.append(np.array(absorbed, dtype=float))
-        told[str(one)] = {**said, "judged": len(rows), "absorbed": taken}
+        by_class[str(name)] = {**facts, "judged": len(rows), "absorbed": taken}
     examples = np.concatenate(rates)
     if not len(examples):
         raise ValueError(
@@ -167,7 +169,7 @@ def absorption(
         "site": dictionary.site,
         "words": len(examples),
         "seed": seed,
-        "classes": told,
+        "classes": by_class,
     }
     metadata["seconds"] = round(time.perf_counter() - started, 1)
     return Result(
@@ -182,28 +184,28 @@ def absorption(
 
 
 def _class(
-    dictionary: Dictionary, x: Tensor, z: Tensor, there: Tensor, fit: Tensor, test: Tensor
+    dictionary: Dictionary, x: Tensor, z: Tensor, in_class: Tensor, fit: Tensor, test: Tensor
 ) -> tuple[list[bool], list[int], dict[str, Any]]:
     """For the judged words of one class: whether each is absorbed, which rows they are, and what
     was found on the way.
     """
-    w, b = fitted(x[fit], there[fit])
-    said = x[test] @ w + b > 0
-    own = _own(z[fit], there[fit])
-    rows = test[said & there[test]]
+    w, b = fitted(x[fit], in_class[fit])
+    predicted = x[test] @ w + b > 0
+    class_latents = _own(z[fit], in_class[fit])
+    rows = test[predicted & in_class[test]]
     toward, W_dec = normalize(w, dim=0), dictionary.weights_at(w.device)["W_dec"].float()
     parts = z[rows] * (W_dec @ toward)  # what each latent adds along the probe
     like = normalize(W_dec, dim=-1) @ toward >= LIKE
-    like[own] = False
-    off = (z[rows][:, own] == 0).all(-1)
+    like[class_latents] = False
+    off = (z[rows][:, class_latents] == 0).all(-1)
     others = parts.masked_fill(~like, 0).clamp_min(0)
     most = others.topk(min(ABSORBERS, others.shape[1]))
     whole = parts.sum(-1)
     absorbed = off & (whole > 0) & (most.values.sum(-1) >= SHARE * whole)
     facts = {
-        "probe F1": round(_f1(said, there[test]), 3),
-        "own": own,
-        "own F1": round(_f1((z[test][:, own] != 0).any(-1), there[test]), 3),
+        "probe F1": round(_f1(predicted, in_class[test]), 3),
+        "own": class_latents,
+        "own F1": round(_f1((z[test][:, class_latents] != 0).any(-1), in_class[test]), 3),
     }
     return absorbed.tolist(), rows.tolist(), {**facts, "by": most.indices[:, 0].tolist()}
 
@@ -215,10 +217,10 @@ def _own(z: Tensor, labels: Tensor) -> list[int]:
     A gain must show in both halves of the words, or the latent of a single word would pass for one
     of its class.
     """
-    on, own, best = z != 0, [], torch.zeros(2)
+    on, chosen, best = z != 0, [], torch.zeros(2)
     halves = [slice(0, None, 2), slice(1, None, 2)]
-    while len(own) < SPLITS:
-        together = on | on[:, own].any(-1, keepdim=True)
+    while len(chosen) < SPLITS:
+        together = on | on[:, chosen].any(-1, keepdim=True)
         f1 = torch.stack(
             [
                 2 * together[h][labels[h]].sum(0) / (together[h].sum(0) + labels[h].sum())
@@ -226,12 +228,12 @@ def _own(z: Tensor, labels: Tensor) -> list[int]:
             ]
         )
         gain = (f1 - best[:, None]).amin(0)
-        if own and float(gain.max()) < GAIN:
+        if chosen and float(gain.max()) < GAIN:
             break
-        own.append(int(gain.argmax()))
-        best = f1[:, own[-1]]
-    return own
+        chosen.append(int(gain.argmax()))
+        best = f1[:, chosen[-1]]
+    return chosen
 
 
-def _f1(said: Tensor, true: Tensor) -> float:
-    return float(2 * (said & true).sum() / (said.sum() + true.sum()).clamp_min(1))
+def _f1(predicted: Tensor, true: Tensor) -> float:
+    return float(2 * (predicted & true).sum() / (predicted.sum() + true.sum()).clamp_min(1))

@@ -43,21 +43,21 @@ def concept_detection(
         shuffle: A seed with which the labels of both are mixed first: what choosing alone gives.
     """
     started = time.perf_counter()
-    many = [dictionaries] if isinstance(dictionaries, Dictionary) else list(dictionaries)
+    compared = [dictionaries] if isinstance(dictionaries, Dictionary) else list(dictionaries)
     concepts = list(dict.fromkeys(labels))
     _check(find, labels, heldout, heldout_labels, concepts)
     rng = None if shuffle is None else np.random.default_rng(shuffle)
 
-    def mixed(some):
-        return np.array(some) if rng is None else rng.permutation(np.array(some))
+    def mixed(names):
+        return np.array(names) if rng is None else rng.permutation(np.array(names))
 
     here, there = mixed(labels), mixed(heldout_labels)
     values, chosen = [], {}
-    for one in many:
-        at = _choose(one, find.pooled(one), here, concepts)
-        judged = auroc(heldout.pooled(one), there, concepts)
-        values.append(judged[np.arange(len(concepts)), at])
-        chosen[one.name] = dict(zip(concepts, at.tolist()))
+    for dictionary in compared:
+        at = _choose(dictionary, find.pooled(dictionary), here, concepts)
+        scores = auroc(heldout.pooled(dictionary), there, concepts)
+        values.append(scores[np.arange(len(concepts)), at])
+        chosen[dictionary.name] = dict(zip(concepts, at.tolist()))
     metadata = {
         "latents": chosen,
         "prompts": [len(labels), len(heldout_labels)],
@@ -73,11 +73,11 @@ def concept_detection(
             values[0],
             ("concept",),
             {"concept": concepts},
-            f"detection by {many[0].name}",
+            f"detection by {compared[0].name}",
             "AUROC",
             metadata,
         )
-    coords = {"dictionary": [one.name for one in many], "concept": concepts}
+    coords = {"dictionary": [dictionary.name for dictionary in compared], "concept": concepts}
     return Result(
         np.stack(values),
         ("dictionary", "concept"),
@@ -95,23 +95,25 @@ def _check(
     heldout_labels: Sequence[str],
     concepts: list[str],
 ) -> None:
-    for read, some in ((find, labels), (heldout, heldout_labels)):
-        if len(some) != int(read.prompt.max()) + 1:
+    for read, names in ((find, labels), (heldout, heldout_labels)):
+        if len(names) != int(read.prompt.max()) + 1:
             raise ValueError(
-                f"{len(some)} labels for {int(read.prompt.max()) + 1} prompts: one for each is"
+                f"{len(names)} labels for {int(read.prompt.max()) + 1} prompts: one for each is"
                 " needed"
             )
-    odd = set(heldout_labels) ^ set(concepts)
-    if odd or len(concepts) < 2:
+    unmatched = set(heldout_labels) ^ set(concepts)
+    if unmatched or len(concepts) < 2:
         raise ValueError(
-            f"both splits need the same labels, at least two: {sorted(odd) or concepts} is in one"
+            f"both splits need the same labels, at least two: {sorted(unmatched) or concepts} is in one"
             " only"
         )
 
 
-def _choose(one: Dictionary, scores: Tensor, labels: np.ndarray, concepts: list[str]) -> np.ndarray:
+def _choose(
+    dictionary: Dictionary, scores: Tensor, labels: np.ndarray, concepts: list[str]
+) -> np.ndarray:
     """The latent for each concept."""
-    names = one.metadata.get("names")
+    names = dictionary.metadata.get("names")
     if names is not None:
         return np.array([list(names).index(c) for c in concepts])
     apart = np.stack(
@@ -132,9 +134,10 @@ def concept_of(
     """
     concepts = list(dict.fromkeys(labels))
     _check(read, labels, read, labels, concepts)
-    found = auroc(read.pooled(dictionary), np.array(labels), concepts)
+    scores = auroc(read.pooled(dictionary), np.array(labels), concepts)
     return [
-        concepts[i] if best >= at_least else None for i, best in zip(found.argmax(0), found.max(0))
+        concepts[i] if best >= at_least else None
+        for i, best in zip(scores.argmax(0), scores.max(0))
     ]
 
 
@@ -159,9 +162,11 @@ def mean_differences(read: Prompted, labels: Sequence[str], site: str | None = N
         >>> means = features.mean_differences(find, concepts)        # knows the labels, as no dictionary does
     """
     site = site or read.activations.sites[0]
-    x, own = read.activations.of(site), np.array(labels)[to_numpy(read.prompt)]
+    x, label_of_token = read.activations.of(site), np.array(labels)[to_numpy(read.prompt)]
     names = list(dict.fromkeys(labels))
-    rows = torch.stack([x[own == c].mean(0) - x[own != c].mean(0) for c in names])
+    rows = torch.stack(
+        [x[label_of_token == c].mean(0) - x[label_of_token != c].mean(0) for c in names]
+    )
     return _projections(
         rows, x.mean(0), site, "difference of means", read.activations.metadata | {"names": names}
     )

@@ -27,8 +27,7 @@ from interp.features import site_values
 from interp.features.activations import Activations, chunks_of
 from interp.features.dictionary import Dictionary
 from interp.features.evaluation.evaluate import but_first, losses_with, names_of, ratio_of
-from interp.methods.runs.sweep import progress
-from interp.methods.runs.sweep import provenance as said_of
+from interp.methods.runs.sweep import progress, provenance
 from interp.results import Result
 
 PREDICTED = (
@@ -66,18 +65,18 @@ def predict_error(
         ValueError: Where fit has no more tokens than the input has coordinates.
     """
     started = time.perf_counter()
-    many = [dictionary] if isinstance(dictionary, Dictionary) else list(dictionary)
-    solve, rows = _solver(fit, many), []
-    kept = _kept(test.of(many[0].site), _bound(fit, many[0].site))
-    chunk = np.arange(len(test.tokens)).repeat(len(test) // len(test.tokens))[to_numpy(kept)]
+    dictionaries = [dictionary] if isinstance(dictionary, Dictionary) else list(dictionary)
+    solve, rows = _solver(fit, dictionaries), []
+    mask = _no_sink(test.of(dictionaries[0].site), _bound(fit, dictionaries[0].site))
+    chunk = np.arange(len(test.tokens)).repeat(len(test) // len(test.tokens))[to_numpy(mask)]
 
     def by_chunk(value):
         return np.bincount(chunk, to_numpy(value.flatten(1).sum(-1)), len(test.tokens))
 
-    for one in progress(many, "error maps"):
-        x, error = (part[kept] for part in _errors(one, test))
+    for one in progress(dictionaries, "error maps"):
+        x, error = (part[mask] for part in _errors(one, test))
         guess, size = (part.double() for part in _guess(solve(one), x))
-        target, error = test.of(one.writes)[kept].double(), error.double()
+        target, error = test.of(one.writes)[mask].double(), error.double()
         far = by_chunk((target - target.mean(0)).pow(2))
         norm = error.pow(2).sum(-1, keepdim=True)
         spread, off = by_chunk((norm - norm.mean()).pow(2)), by_chunk((norm - size[:, None]).pow(2))
@@ -94,25 +93,29 @@ def predict_error(
         )
     metadata = {
         "model": test.metadata.get("model"),
-        "site": many[0].writes,
+        "site": dictionaries[0].writes,
         "fitted on": len(fit),
-        "tokens": int(kept.sum()),
+        "tokens": int(mask.sum()),
         "chunks": len(test.tokens),
-        "sinks": int((~kept).sum()),
+        "sinks": int((~mask).sum()),
     }
     metadata |= {"seconds": round(time.perf_counter() - started, 2)}
     examples = np.stack(rows)
-    coords = {"dictionary": names_of(many), "measure": list(PREDICTED)}
-    found = Result(
+    coords = {"dictionary": names_of(dictionaries), "measure": list(PREDICTED)}
+    result = Result(
         examples.mean(-1),
         ("dictionary", "measure"),
         coords,
-        f"errors at {many[0].writes} from the input",
+        f"errors at {dictionaries[0].writes} from the input",
         "fraction",
         metadata,
         examples,
     )
-    return found.sel(dictionary=many[0].name) if isinstance(dictionary, Dictionary) else found
+    return (
+        result.sel(dictionary=dictionaries[0].name)
+        if isinstance(dictionary, Dictionary)
+        else result
+    )
 
 
 def split_error(
@@ -127,17 +130,17 @@ def split_error(
         >>> (linear, nonlinear), (linear_heldout, nonlinear_heldout) = features.split_error(sae, acts, heldout)
         >>> features.train(model, sae.writes, nonlinear, width=288)
     """
-    weights, found = _solver(fit, [dictionary])(dictionary), []
+    weights, parts = _solver(fit, [dictionary])(dictionary), []
     for acts in (fit, *rest):
         x, error = _errors(dictionary, acts)
         guess, _ = _guess(weights, x)
-        found.append(
+        parts.append(
             (
                 _like(acts, dictionary, guess, "linear error"),
                 _like(acts, dictionary, error - guess, "nonlinear error"),
             )
         )
-    return found
+    return parts
 
 
 def error_norms(dictionaries: Sequence[Dictionary], on: Activations) -> Result:
@@ -149,17 +152,17 @@ def error_norms(dictionaries: Sequence[Dictionary], on: Activations) -> Result:
     Example:
         >>> features.error_norms([small, large], heldout).plot()
     """
-    many = list(dictionaries)
-    norms = np.stack([to_numpy(_errors(one, on)[1].norm(dim=-1)) for one in many])
-    kept = _kept(on.of(many[0].site), _bound(on, many[0].site))
-    examples = correlations(norms, len(on.tokens), to_numpy(kept))
-    names = names_of(many)
+    compared = list(dictionaries)
+    norms = np.stack([to_numpy(_errors(one, on)[1].norm(dim=-1)) for one in compared])
+    mask = _no_sink(on.of(compared[0].site), _bound(on, compared[0].site))
+    examples = correlations(norms, len(on.tokens), to_numpy(mask))
+    names = names_of(compared)
     metadata = {
         "model": on.metadata.get("model"),
-        "site": many[0].writes,
-        "tokens": int(kept.sum()),
+        "site": compared[0].writes,
+        "tokens": int(mask.sum()),
         "chunks": len(on.tokens),
-        "sinks": int((~kept).sum()),
+        "sinks": int((~mask).sum()),
     }
     return Result(
         examples.mean(-1),
@@ -200,18 +203,18 @@ def error_losses(
     weights = _solver(fit, [dictionary])(dictionary)
     both = list(dict.fromkeys((dictionary.site, dictionary.writes)))
     bound = _bound(fit, dictionary.site)
-    few, losses, norms = (
+    n_chunks, losses, norms = (
         max(1, PER_RUN // ids.shape[1] // 4),
         [],
         torch.zeros(3, dtype=torch.double, device=weights.device),
     )
-    for first in progress(range(0, len(ids), few), "losses"):
-        part = ids[first : first + few]
-        held = site_values.values(model, part, both, backend)
-        x, act = held[dictionary.site], held[dictionary.writes]
-        kept = _kept(x, bound)[..., None]
-        error = (act - dictionary.reconstruct(x)) * kept
-        guess = _guess(weights, x.flatten(0, 1))[0].view_as(error) * kept
+    for first in progress(range(0, len(ids), n_chunks), "losses"):
+        part = ids[first : first + n_chunks]
+        values = site_values.values(model, part, both, backend)
+        x, act = values[dictionary.site], values[dictionary.writes]
+        mask = _no_sink(x, bound)[..., None]
+        error = (act - dictionary.reconstruct(x)) * mask
+        guess = _guess(weights, x.flatten(0, 1))[0].view_as(error) * mask
         cut = [error, guess, error - guess]
         norms += torch.stack([value[:, skip:].double().pow(2).sum() for value in cut])
         losses.append(
@@ -227,9 +230,13 @@ def error_losses(
     plain, *without = to_numpy(torch.cat(losses, 1))
     examples = np.stack(without) - plain
     count = len(ids) * (ids.shape[1] - skip)
-    ran = "hooks" if backend == "hooks" or site_values.engine_for(model, both) is None else "engine"
-    said = said_of(model, None, "error_losses", started, backend=ran) | metadata
-    said |= {
+    backend_used = (
+        "hooks" if backend == "hooks" or site_values.engine_for(model, both) is None else "engine"
+    )
+    result_metadata = (
+        provenance(model, None, "error_losses", started, backend=backend_used) | metadata
+    )
+    result_metadata |= {
         "site": dictionary.writes,
         "tokens": count,
         "chunks": len(ids),
@@ -243,7 +250,7 @@ def error_losses(
         {"left out": list(COSTS)},
         f"loss without the error of {dictionary.name}",
         "nats a token",
-        said,
+        result_metadata,
         examples,
     )
 
@@ -291,23 +298,23 @@ def _bound(acts: Activations, site: str) -> float:
     return SINK * float(acts.of(site).norm(dim=-1).median())
 
 
-def _kept(x: Tensor, bound: float) -> Tensor:
-    """Which tokens are no sinks."""
+def _no_sink(x: Tensor, bound: float) -> Tensor:
+    """Mask of the tokens that are no attention sinks."""
     return x.norm(dim=-1) <= bound
 
 
-def _solver(fit: Activations, many: Sequence[Dictionary]) -> Any:
+def _solver(fit: Activations, dictionaries: Sequence[Dictionary]) -> Any:
     """What fits the errors of one of these dictionaries, and their squared norms, to the input:
     [d_in + 1, d_out + 1].
     """
-    if not many or len({(d.site, d.writes) for d in many}) > 1:
+    if not dictionaries or len({(d.site, d.writes) for d in dictionaries}) > 1:
         raise ValueError(
             "dictionaries that read and write the same sites are compared: give the others by"
             " themselves"
         )
-    x = fit.of(many[0].site)
-    kept = _kept(x, _bound(fit, many[0].site))
-    x = x[kept].double()
+    x = fit.of(dictionaries[0].site)
+    mask = _no_sink(x, _bound(fit, dictionaries[0].site))
+    x = x[mask].double()
     if len(x) <= x.shape[1]:
         raise ValueError(
             f"{len(x):,} tokens fit {x.shape[1]} coordinates exactly, whatever the errors are: give"
@@ -323,7 +330,7 @@ def _solver(fit: Activations, many: Sequence[Dictionary]) -> Any:
     )
 
     def solve(one: Dictionary) -> Tensor:
-        error = _errors(one, fit)[1][kept].double()
+        error = _errors(one, fit)[1][mask].double()
         wanted = torch.cat([error, error.pow(2).sum(-1, keepdim=True)], 1)
         slopes = torch.cholesky_solve((x - middle).T @ (wanted - wanted.mean(0)), factor)
         return torch.cat([slopes, (wanted.mean(0) - middle @ slopes)[None]]).float()

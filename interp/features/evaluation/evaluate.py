@@ -22,8 +22,7 @@ from interp.features.dictionary import Dictionary
 from interp.features.loading import check
 from interp.features.sites import place
 from interp.interventions import Intervention, run
-from interp.methods.runs.sweep import choose_engine, progress
-from interp.methods.runs.sweep import provenance as said_of
+from interp.methods.runs.sweep import choose_engine, progress, provenance
 from interp.methods.text.token_losses import chunk_losses
 from interp.models import bridge
 from interp.results import Result
@@ -69,45 +68,45 @@ def evaluate(
             ("dense"): few tokens call many latents dead.
     """
     started = time.perf_counter()
-    many = [dictionary] if isinstance(dictionary, Dictionary) else list(dictionary)
-    if not many or len({(d.site, d.writes) for d in many}) > 1:
+    dictionaries = [dictionary] if isinstance(dictionary, Dictionary) else list(dictionary)
+    if not dictionaries or len({(d.site, d.writes) for d in dictionaries}) > 1:
         raise ValueError(
-            "judge takes dictionaries that read and write the same sites: judge the others by"
+            "evaluate takes dictionaries that read and write the same sites: evaluate the others by"
             " themselves"
         )
-    for one in many:
+    for one in dictionaries:
         check(model, one)
     ids, skip, metadata = chunks_of(model, on, tokens, length, split, seed)
     if ids.shape[1] < 3 or not 0 < skip + 1 < ids.shape[1]:
         raise ValueError(f"chunks of {ids.shape[1]} tokens have no loss: three are needed at least")
-    reads, writes = many[0].site, many[0].writes
-    ran = (
+    reads, writes = dictionaries[0].site, dictionaries[0].writes
+    backend_used = (
         "hooks"
         if backend == "hooks" or site_values.engine_for(model, [reads, writes]) is None
         else "engine"
     )
-    few = max(1, PER_RUN // ids.shape[1] // (len(many) + 2))
-    parts = [ids[i : i + few] for i in range(0, len(ids), few)]
-    found = [
+    n_chunks = max(1, PER_RUN // ids.shape[1] // (len(dictionaries) + 2))
+    parts = [ids[i : i + n_chunks] for i in range(0, len(ids), n_chunks)]
+    values = [
         site_values.values(model, part, list(dict.fromkeys((reads, writes))), backend)
         for part in progress(parts, "activations")
     ]
-    target = torch.cat([f[writes] for f in found])
+    target = torch.cat([f[writes] for f in values])
     middle = target[:, skip:].flatten(0, 1).mean(0)
-    sums = [_Sums(one, middle) for one in many]
+    sums = [_Sums(one, middle) for one in dictionaries]
     losses = []
-    for part, held in zip(progress(parts, "losses"), found):
-        act = held[writes]
+    for part, at_sites in zip(progress(parts, "losses"), values):
+        act = at_sites[writes]
         new = [but_first(act, middle.expand_as(act), skip)]
-        for one, total in zip(many, sums):
-            out = total.add(held[reads][:, skip:], act[:, skip:])
+        for total in sums:
+            out = total.add(at_sites[reads][:, skip:], act[:, skip:])
             new.append(but_first(act, torch.cat([act[:, :skip], out], 1), skip))
         losses.append(losses_with(model, part, writes, act, new, backend))
     plain, ablated, *spliced = to_numpy(torch.cat(losses, 1))
     rows = [total.examples(plain, ablated, loss) for total, loss in zip(sums, spliced)]
-    counts = {one.name: total.counts() for one, total in zip(many, sums)}
-    said = said_of(model, None, "judge", started, backend=ran)
-    said |= {
+    counts = {one.name: total.counts() for one, total in zip(dictionaries, sums)}
+    result_metadata = provenance(model, None, "evaluate", started, backend=backend_used)
+    result_metadata |= {
         **metadata,
         "site": writes,
         "tokens": target[:, skip:, 0].numel(),
@@ -117,16 +116,16 @@ def evaluate(
         "units": MEASURES,
     }
     examples = np.stack(rows)  # dictionary measure chunk
-    coords = {"dictionary": names_of(many), "measure": list(MEASURES)}
+    coords = {"dictionary": names_of(dictionaries), "measure": list(MEASURES)}
     unit = "each measure in its own unit"
     if isinstance(dictionary, Dictionary):
         return Result(
             examples[0].mean(-1),
             ("measure",),
             {"measure": coords["measure"]},
-            many[0].name,
+            dictionaries[0].name,
             unit,
-            said,
+            result_metadata,
             examples[0],
         )
     return Result(
@@ -135,14 +134,14 @@ def evaluate(
         coords,
         f"dictionaries of {writes}",
         unit,
-        said,
+        result_metadata,
         examples,
     )
 
 
-def names_of(many: Sequence[Dictionary]) -> list[str]:
+def names_of(dictionaries: Sequence[Dictionary]) -> list[str]:
     """Their names; a ValueError where two are alike."""
-    names = [d.name for d in many]
+    names = [d.name for d in dictionaries]
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice is not None:
         raise ValueError(
@@ -163,7 +162,7 @@ class _Sums:
     def __init__(self, dictionary: Dictionary, middle: Tensor):
         self.dictionary, self.middle = dictionary, middle
         self.on, self.wrong, self.far = [], [], []
-        self.times, self.tokens = torch.zeros(dictionary.latents, device=middle.device), 0
+        self.times, self.tokens = torch.zeros(dictionary.n_latents, device=middle.device), 0
 
     @torch.no_grad()
     def add(self, x: Tensor, target: Tensor) -> Tensor:
@@ -185,7 +184,7 @@ class _Sums:
 
     def counts(self) -> dict[str, int]:
         return {
-            "latents": self.dictionary.latents,
+            "latents": self.dictionary.n_latents,
             "dead": int((self.times == 0).sum()),
             "dense": int((self.times > DENSE * self.tokens).sum()),
         }
@@ -312,8 +311,8 @@ def pareto(results: Result | Sequence[Result], *, y: str = "loss recovered", ax:
     """
     points: list[tuple[str, float, float]] = []
     for result in [results] if isinstance(results, Result) else results:
-        told = result.sel(measure=["latents on", y])
-        values = told.values if told.values.ndim == 2 else told.values[None]
+        chosen = result.sel(measure=["latents on", y])
+        values = chosen.values if chosen.values.ndim == 2 else chosen.values[None]
         points += [
             (name, *map(float, v))
             for name, v in zip(result.coords.get("dictionary", [result.name]), values)

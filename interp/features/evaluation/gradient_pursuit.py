@@ -44,7 +44,7 @@ def pursue(
     """
     budget = (dictionary.encode(x) != 0).sum(-1)
     W = dictionary.weights_at(x.device)["W_dec"]
-    nothing = W.new_zeros(len(x), dictionary.latents)
+    nothing = W.new_zeros(len(x), dictionary.n_latents)
     want = (x if target is None else target).to(nothing) - dictionary.reconstruct(x, nothing)
     return _all(W, want, budget, steps, few)
 

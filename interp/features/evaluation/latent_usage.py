@@ -40,21 +40,21 @@ def densities(dictionaries: Dictionary | Sequence[Dictionary], on: Activations) 
         >>> found = features.densities([sae, other], heldout)
         >>> interp.plots.lines(np.log10(found.values + 1e-5), np.log10(found.coords["rank"]))          # straight: Zipf's law
     """
-    many = [dictionaries] if isinstance(dictionaries, Dictionary) else list(dictionaries)
-    if len({one.latents for one in many}) > 1:
+    compared = [dictionaries] if isinstance(dictionaries, Dictionary) else list(dictionaries)
+    if len({one.n_latents for one in compared}) > 1:
         raise ValueError(
             "ranks are of dictionaries of one size, got"
-            f" {', '.join(f'{one.name}: {one.latents:,}' for one in many)}"
+            f" {', '.join(f'{one.name}: {one.n_latents:,}' for one in compared)}"
         )
-    share = [(_on(one, on) > 0).float().mean(0) for one in progress(many, "densities")]
-    told = {
+    share = [(_on(one, on) > 0).float().mean(0) for one in progress(compared, "densities")]
+    counts = {
         "dead": [int((s == 0).sum()) for s in share],
         "underused": [int(underused(s).sum()) for s in share],
         "latents on": [float(s.sum()) for s in share],
     }
-    names = names_of(many)
-    metadata = {"model": on.metadata.get("model"), "site": many[0].site, "tokens": len(on)} | {
-        k: dict(zip(names, v)) for k, v in told.items()
+    names = names_of(compared)
+    metadata = {"model": on.metadata.get("model"), "site": compared[0].site, "tokens": len(on)} | {
+        k: dict(zip(names, v)) for k, v in counts.items()
     }
     values = to_numpy(torch.stack([s.sort(descending=True).values for s in share]))
     return Result(
@@ -84,17 +84,17 @@ def adaptivity(
     Example:
         >>> features.adaptivity(model, [topk, mutual], heldout, acts.tokens)
     """
-    many, ids, skip = list(dictionaries), on.tokens, max(on.skip, 1)
-    few = max(1, PER_RUN // ids.shape[1])
+    compared, ids, skip = list(dictionaries), on.tokens, max(on.skip, 1)
+    n_chunks = max(1, PER_RUN // ids.shape[1])
     with torch.no_grad(), bridge.LOCK:
         losses = torch.cat(
             [
                 token_losses(run(model, part).logits, part)
-                for part in progress(ids.split(few), "losses")
+                for part in progress(ids.split(n_chunks), "losses")
             ]
         )
     times = torch.bincount(seen.flatten().long(), minlength=bridge.dims(model).d_vocab)
-    x = on.of(many[0].site).unflatten(0, (len(ids), -1))
+    x = on.of(compared[0].site).unflatten(0, (len(ids), -1))
     last = (
         ids.shape[1] - 1
     )  # positions from skip + 1 have a loss of their own, those before the last one for the next
@@ -111,19 +111,19 @@ def adaptivity(
     ranks = [rankdata(to_numpy(h).reshape(-1)) for h in hard]
     counts = [
         rankdata(cut((_on(one, on) > 0).sum(-1).float().unflatten(0, (len(ids), -1))))
-        for one in progress(many, "latents")
+        for one in progress(compared, "latents")
     ]
     examples = np.stack(
         [np.stack([correlations(np.stack([c, r]), len(ids))[0, 1] for r in ranks]) for c in counts]
     )
     metadata = {
         "model": bridge.name(model),
-        "site": many[0].site,
+        "site": compared[0].site,
         "tokens": len(ranks[0]),
         "chunks": len(ids),
         "counted on": seen.numel(),
     }
-    coords = {"dictionary": names_of(many), "measure": list(HARD)}
+    coords = {"dictionary": names_of(compared), "measure": list(HARD)}
     return Result(
         examples.mean(-1),
         ("dictionary", "measure"),

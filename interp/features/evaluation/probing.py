@@ -15,7 +15,7 @@ from interp.features.dictionary import Dictionary
 from interp.results import Result
 
 
-def recovery(found: Dictionary, truth: Dictionary) -> Result:
+def recovery(learned: Dictionary, truth: Dictionary) -> Result:
     """The mean cosine of the directions of two dictionaries, matched one to one (MCC), with each
     pair as an example.
 
@@ -30,18 +30,18 @@ def recovery(found: Dictionary, truth: Dictionary) -> Result:
     from scipy.optimize import linear_sum_assignment
 
     started = time.perf_counter()
-    if found.d_out != truth.d_out:
+    if learned.d_out != truth.d_out:
         raise ValueError(
-            f"{found.name} writes {found.d_out} numbers and {truth.name} {truth.d_out}: there is no"
+            f"{learned.name} writes {learned.d_out} numbers and {truth.name} {truth.d_out}: there is no"
             " cosine between them"
         )
-    left, right = (normalize(one.W_dec.float().cpu(), dim=-1) for one in (found, truth))
+    left, right = (normalize(one.W_dec.float().cpu(), dim=-1) for one in (learned, truth))
     cosines = to_numpy((left @ right.T).abs())
     left, right = linear_sum_assignment(-cosines)
     pairs = cosines[left, right]
     metadata = {
-        "dictionaries": [found.name, truth.name],
-        "latents": [found.latents, truth.latents],
+        "dictionaries": [learned.name, truth.name],
+        "latents": [learned.n_latents, truth.n_latents],
         "pairs": len(pairs),
     }
     metadata |= {
@@ -52,7 +52,7 @@ def recovery(found: Dictionary, truth: Dictionary) -> Result:
         float(pairs.mean()),
         (),
         {},
-        f"matched directions of {found.name} and {truth.name}",
+        f"matched directions of {learned.name} and {truth.name}",
         "mean cosine",
         metadata,
         pairs,
@@ -132,16 +132,16 @@ def fitted(
     middle, spread = z.mean(0), z.std(0) + 1e-6
     inputs, target = (z - middle) / spread, labels.float()
     share = target.mean()
-    heft = torch.where(labels, 0.5 / share, 0.5 / (1 - share))
+    class_weights = torch.where(labels, 0.5 / share, 0.5 / (1 - share))
     w, b = torch.zeros(z.shape[1], requires_grad=True), torch.zeros((), requires_grad=True)
     optimiser = torch.optim.LBFGS([w, b], max_iter=50, line_search_fn="strong_wolfe")
 
     def loss() -> Any:
         optimiser.zero_grad()
-        said = torch.nn.functional.binary_cross_entropy_with_logits(
-            inputs @ w + b, target, weight=heft
+        cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits(
+            inputs @ w + b, target, weight=class_weights
         )
-        value = said + 1e-3 * w.pow(2).sum()
+        value = cross_entropy + 1e-3 * w.pow(2).sum()
         value.backward()
         return value
 

@@ -15,7 +15,7 @@ from interp._types import Model
 from interp.features.dictionary import Dictionary
 from interp.features.factorisation.nonnegative import multiplied, nonnegative, on_support
 from interp.features.sites import place
-from interp.features.training.train import given, told
+from interp.features.training.train import given, source_of
 from interp.methods.runs.sweep import progress
 
 RIDGE = 1e-6  # of loadings on directions of length one, so that equal directions share
@@ -77,7 +77,7 @@ def factorise(
     where = str(place(site))
     acts = given(model, [where], on, tokens, seed, folder, 1)
     x = acts.of(where)[:tokens]
-    found, curve = semi_nmf(
+    directions, curve = semi_nmf(
         x, rank, sparsity=sparsity, seed=seed, ridge=ridge, steps=steps, tolerance=tolerance
     )
     recipe = {
@@ -91,11 +91,11 @@ def factorise(
     metadata = {
         "model": acts.metadata.get("model"),
         **recipe,
-        "activations": told(acts),
+        "activations": source_of(acts),
         "seconds": round(time.perf_counter() - started, 1),
         "curve": curve,
     }
-    return as_dictionary(found, where, name or f"snmf {rank} {where}", metadata)
+    return as_dictionary(directions, where, name or f"snmf {rank} {where}", metadata)
 
 
 def as_dictionary(

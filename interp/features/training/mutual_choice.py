@@ -40,8 +40,8 @@ def places(cfg: Any, ranked: Float[Tensor, "batch latent"]) -> Int[Tensor, "plac
     each = shares(n, total, batch, cfg.exponent)
     tokens = ranked.T.contiguous().topk(int(each.max()), dim=1).indices
     each = each.to(tokens.device)
-    kept = torch.arange(tokens.shape[1], device=tokens.device) < each[:, None]
-    return (tokens * n + torch.arange(n, device=tokens.device)[:, None])[kept].sort().values
+    matched = torch.arange(tokens.shape[1], device=tokens.device) < each[:, None]
+    return (tokens * n + torch.arange(n, device=tokens.device)[:, None])[matched].sort().values
 
 
 # --- sae-lens' classes ----------------------------------------------------------------------------
@@ -160,7 +160,7 @@ class FeatureChoice(MutualChoice):
 
     def process_state_dict_for_saving_inference(self, state_dict: dict[str, Any]) -> None:
         """As batch top-k, with as many thresholds as latents."""
-        own = state_dict["topk_threshold"]
-        state_dict["topk_threshold"] = own.mean()
+        thresholds = state_dict["topk_threshold"]
+        state_dict["topk_threshold"] = thresholds.mean()
         super().process_state_dict_for_saving_inference(state_dict)
-        state_dict["threshold"] = own.to(self.b_enc.dtype)
+        state_dict["threshold"] = thresholds.to(self.b_enc.dtype)

@@ -161,19 +161,19 @@ def step(trainer: Any, batch: Float[Tensor, "batch d_in"]) -> Step:
     trainer.n_training_samples += len(batch)
     sae, x = trainer.sae, trainer.activation_scaler(batch)
     sae.train()
-    found = gradients(sae, x, trainer.dead_neurons)
+    result = gradients(sae, x, trainer.dead_neurons)
     with torch.no_grad():
-        fired = torch.bincount(found.at[found.latents > 0], minlength=sae.cfg.d_sae)
+        fired = torch.bincount(result.at[result.latents > 0], minlength=sae.cfg.d_sae)
         trainer.n_forward_passes_since_fired += 1
         trainer.n_forward_passes_since_fired[fired > 0] = 0
         trainer.act_freq_scores += fired
         trainer.n_frac_active_samples += trainer.cfg.train_batch_size_samples
         if hasattr(sae, "update_topk_threshold"):
-            sizes = found.latents * (
-                sae.W_dec.norm(dim=-1)[found.at] if sae.cfg.rescale_acts_by_decoder_norm else 1
+            sizes = result.latents * (
+                sae.W_dec.norm(dim=-1)[result.at] if sae.cfg.rescale_acts_by_decoder_norm else 1
             )
             (
-                sae.update(sizes, found.at)
+                sae.update(sizes, result.at)
                 if hasattr(sae, "update")
                 else sae.update_topk_threshold(sizes)
             )
@@ -183,4 +183,4 @@ def step(trainer: Any, batch: Float[Tensor, "batch d_in"]) -> Step:
     trainer.optimizer.step()
     trainer.optimizer.zero_grad()
     trainer.lr_scheduler.step()
-    return found
+    return result

@@ -39,7 +39,7 @@ def train(
     folder: str | Path | None = None,
     name: str = "",
     fast: bool = True,
-    seen: Callable[[dict[str, float]], None] | None = None,
+    callback: Callable[[dict[str, float]], None] | None = None,
     **options: Any,
 ) -> Dictionary:
     """A dictionary of the activations at a site, trained by sae-lens.
@@ -60,7 +60,7 @@ def train(
         folder: Activations and checkpoints are kept there, and the same call goes on where one
             stopped.
         fast: For topk and those with a batch's budget, our step, equal to sae-lens' to rounding.
-        seen: Is given loss, l0, explained, dead as they come. `metadata["curve"]` keeps them.
+        callback: Is given loss, l0, explained, dead as they come. `metadata["curve"]` keeps them.
 
     Reference:
         Nothing is sent anywhere. (Top-k: Gao et al. 2024, arXiv 2406.04093.)
@@ -100,13 +100,13 @@ def train(
     keeper = train_checkpoint.keeper(
         folder,
         trainer,
-        {**recipe, "model": acts.metadata.get("model"), "sites": where, "of": told(acts)},
+        {**recipe, "model": acts.metadata.get("model"), "sites": where, "of": source_of(acts)},
     )
-    curve = _loop(trainer, acts, where, scales, kind, steps, batch, seed, fast, keeper, seen)
+    curve = _loop(trainer, acts, where, scales, kind, steps, batch, seed, fast, keeper, callback)
     metadata = {
         "model": acts.metadata.get("model"),
         **recipe,
-        "activations": told(acts),
+        "activations": source_of(acts),
         "distinct_tokens": min(len(acts), steps * batch),
     }
     metadata |= {
@@ -124,8 +124,8 @@ def given(
     `batch` tokens.
     """
     if not isinstance(on, Activations):
-        kept = None if folder is None else Path(folder) / "activations"
-        on = activations(model, where, on, tokens=tokens, seed=seed, folder=kept)
+        shard_folder = None if folder is None else Path(folder) / "activations"
+        on = activations(model, where, on, tokens=tokens, seed=seed, folder=shard_folder)
     lacking = next((s for s in where if s not in on.sites), None)
     if lacking is not None:
         raise unknown("site of these activations", lacking, on.sites)
@@ -137,7 +137,7 @@ def given(
     return on
 
 
-def told(acts: Activations) -> dict[str, Any]:
+def source_of(acts: Activations) -> dict[str, Any]:
     """What a dictionary keeps of where its activations come from."""
     return {k: v for k, v in acts.metadata.items() if k != "model"}
 
@@ -206,7 +206,7 @@ def _loop(
     seed: int,
     fast: bool,
     keeper: Any,
-    seen: Any,
+    callback: Any,
 ) -> list[dict[str, float]]:
     curve = keeper.resume()
     bar = progress(None, f"training {kind}", total=steps)
@@ -225,8 +225,8 @@ def _loop(
             }
             curve.append(now)
             bar.set_postfix({k: f"{v:.3g}" for k, v in now.items() if k != "tokens"})
-            if seen is not None:
-                seen(now)
+            if callback is not None:
+                callback(now)
         keeper.note(curve, last=number == steps - 1)
     bar.close()
     return curve
@@ -238,8 +238,8 @@ def _step(
     """One step; what it found when it is looked at."""
     target = parts[-1] * scales[-1]
     if kind in architectures.SPARSE and fast and target.device.type == "cpu":
-        found = topk_step.step(trainer, parts[0])
-        loss, latents, error = found.mse + found.aux, found.latents, found.error
+        result = topk_step.step(trainer, parts[0])
+        loss, latents, error = result.mse + result.aux, result.latents, result.error
     elif kind == "transcoder":
         loss, latents, out = architectures.transcoder_step(trainer, parts[0] * scales[0], target)
         error = out - target

@@ -60,8 +60,8 @@ def load_or_train(
     home = (cached_in("trained") if folder is None else Path(folder)) / _store.key(of)
     if (home / CFG).is_file():
         try:
-            found = load(home)
-            return replace(found, name=name) if name else found
+            dictionary = load(home)
+            return replace(dictionary, name=name) if name else dictionary
         except ValueError:
             pass
     made = train(model, site, on, name=name, **recipe)

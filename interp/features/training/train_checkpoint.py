@@ -33,7 +33,7 @@ class Keeper:
         if self.path is None or not (last or time.monotonic() - self.last > EVERY):
             return
         t = self.trainer
-        told = {
+        state = {
             "schema": SCHEMA,
             "of": self.of,
             "steps": t.n_training_steps,
@@ -41,7 +41,7 @@ class Keeper:
             "active": int(t.n_frac_active_samples),
             "curve": curve,
         }
-        _store.write_tensors(self.path, _tensors(t), {"training": json.dumps(told)})
+        _store.write_tensors(self.path, _tensors(t), {"training": json.dumps(state)})
         self.last = time.monotonic()
 
     def resume(self) -> list[dict[str, float]]:
@@ -53,21 +53,21 @@ class Keeper:
         advice = "give another folder, or delete the file to start again"
         try:
             with safe_open(self.path, "pt") as file:
-                told = json.loads(file.metadata()["training"])
-                kept = {name: file.get_tensor(name) for name in file.keys()}
+                state = json.loads(file.metadata()["training"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
         except Exception as error:
             raise ValueError(
                 f"{str(self.path)!r} is not a checkpoint ({error}): {advice}"
             ) from None
-        mine = json.loads(json.dumps(self.of))
-        other = [name for name in mine if told["of"].get(name) != mine[name]]
-        if other or told["schema"] != SCHEMA:
+        recipe = json.loads(json.dumps(self.of))
+        other = [name for name in recipe if state["of"].get(name) != recipe[name]]
+        if other or state["schema"] != SCHEMA:
             raise ValueError(
                 f"{str(self.path)!r} belongs to another training, with other"
                 f" {', '.join(other) or 'schema'}: {advice}"
             )
-        _put(self.trainer, kept, told)
-        return told["curve"]
+        _put(self.trainer, tensors, state)
+        return state["curve"]
 
 
 def keeper(folder: str | Path | None, trainer: Any, of: Mapping[str, Any]) -> Keeper:
@@ -76,34 +76,34 @@ def keeper(folder: str | Path | None, trainer: Any, of: Mapping[str, Any]) -> Ke
 
 
 def _tensors(trainer: Any) -> dict[str, Tensor]:
-    found = {
+    tensors = {
         f"sae.{name}": value.detach().clone().contiguous()
         for name, value in trainer.sae.state_dict().items()
     }
     for i, state in trainer.optimizer.state_dict()["state"].items():
-        found |= {
+        tensors |= {
             f"adam.{i}.{name}": torch.as_tensor(value).clone().contiguous()
             for name, value in state.items()
         }
-    return found | {f"count.{name}": getattr(trainer, name).float().clone() for name in COUNTS}
+    return tensors | {f"count.{name}": getattr(trainer, name).float().clone() for name in COUNTS}
 
 
-def _put(trainer: Any, kept: Mapping[str, Tensor], told: Mapping[str, Any]) -> None:
+def _put(trainer: Any, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     trainer.sae.load_state_dict(
-        {name[4:]: value for name, value in kept.items() if name.startswith("sae.")}
+        {name[4:]: value for name, value in tensors.items() if name.startswith("sae.")}
     )
     adam = trainer.optimizer.state_dict()
-    for name, value in kept.items():
+    for name, value in tensors.items():
         if name.startswith("adam."):
             _, i, part = name.split(".")
             adam["state"].setdefault(int(i), {})[part] = value
     trainer.optimizer.load_state_dict(adam)
     for name in COUNTS:
-        setattr(trainer, name, kept[f"count.{name}"])
-    trainer.n_training_steps, trainer.n_training_samples = told["steps"], told["samples"]
-    trainer.n_frac_active_samples = told["active"]
+        setattr(trainer, name, tensors[f"count.{name}"])
+    trainer.n_training_steps, trainer.n_training_samples = state["steps"], state["samples"]
+    trainer.n_frac_active_samples = state["active"]
     with warnings.catch_warnings():  # schedules are counted again from the start: quick, and exact
         warnings.simplefilter("ignore")
         for schedule in (trainer.lr_scheduler, *trainer.coefficient_schedulers.values()):
-            for _ in range(told["steps"]):
+            for _ in range(state["steps"]):
                 schedule.step()

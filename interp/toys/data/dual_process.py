@@ -67,7 +67,7 @@ class DualProcess(Source):
         """The class of each item, 0 or 1, as many of each in head and tail alike."""
         g = torch.Generator().manual_seed(self.seed)
         tenths = torch.arange(self.items).split(max(2, self.items // 10))
-        return torch.cat([(torch.randperm(len(some), generator=g) % 2) for some in tenths])
+        return torch.cat([(torch.randperm(len(ranks), generator=g) % 2) for ranks in tenths])
 
     @cached_property
     def chances(self) -> Float[Tensor, "items"]:

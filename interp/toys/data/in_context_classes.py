@@ -109,12 +109,12 @@ class InContextClasses(Source):
         def free(k):
             return torch.multinomial(self.chances, n * k, True, generator=g).view(n, k)
 
-        some = torch.arange(few).repeat(n, 1) if split == "icl" else free(few)
+        drawn = torch.arange(few).repeat(n, 1) if split == "icl" else free(few)
         if split == "iwl":
             context = free(self.pairs)
             return torch.cat([context, self._others(context, g)], 1)
         shuffled = torch.rand((n, self.pairs), generator=g).argsort(1)
-        context = some.repeat(1, self.burstiness).gather(1, shuffled)
+        context = drawn.repeat(1, self.burstiness).gather(1, shuffled)
         query = context.gather(1, torch.randint(self.pairs, (n, 1), generator=g))
         both = torch.cat([context, query], 1)
         if self.bursty < 1 and split in ("train", "heldout"):
@@ -129,19 +129,21 @@ class InContextClasses(Source):
         return torch.multinomial(left, 1, generator=g)
 
     def _draw(self, n: int, generator: torch.Generator, split: str) -> Batch:
-        g, many = generator, self.pairs
+        g, n_pairs = generator, self.pairs
         classes = self._classes(n, g, split)
         means, shown = self._means
-        own = classes % self.labels
+        true_labels = classes % self.labels
         if split == "icl":
-            new = torch.randn((n, many, self.width), generator=g) / self.width**0.5
+            new = torch.randn((n, n_pairs, self.width), generator=g) / self.width**0.5
             mean = new.gather(1, classes[:, :, None].expand(-1, -1, self.width))
-            own = torch.randint(self.labels, (n, many), generator=g).gather(1, classes)
+            true_labels = torch.randint(self.labels, (n, n_pairs), generator=g).gather(1, classes)
         else:
             mean = means[classes]
-        labels = own
+        labels = true_labels
         if split == "swap":
-            labels = (own + torch.randint(1, self.labels, (n, 1), generator=g)) % self.labels
+            labels = (
+                true_labels + torch.randint(1, self.labels, (n, 1), generator=g)
+            ) % self.labels
         noise = torch.randn(mean.shape, generator=g) * (self.epsilon / self.width**0.5)
         x = torch.zeros(n, self.n_ctx, self.d_in)
         x[:, 0::2, self.positions :] = (mean + noise) / (1 + self.epsilon**2) ** 0.5
@@ -156,5 +158,5 @@ class InContextClasses(Source):
             "context": labels[:, :-1],
             "match": match,
         }
-        truth["weights"] = none[:, -1] if split == "icl" else own[:, -1]
+        truth["weights"] = none[:, -1] if split == "icl" else true_labels[:, -1]
         return Batch(x, last(labels[:, -1], self.n_ctx), truth)

@@ -122,8 +122,8 @@ class OutOfContextReasoning(Source):
         facts = {"train": (n + 1) // 2, "facts": n}.get(split, 0)
         pool = self.left if split == "heldout" else self.trained
 
-        def pick(some, k):
-            return some[torch.randint(len(some), (k,), generator=g)]
+        def pick(names, k):
+            return names[torch.randint(len(names), (k,), generator=g)]
 
         name = torch.cat([pick(torch.arange(self.names), facts), pick(pool, n - facts)])
         implication = torch.arange(n) >= facts

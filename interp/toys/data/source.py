@@ -39,10 +39,10 @@ class Batch:
                 f"inputs of shape {tuple(self.inputs.shape)} and targets of shape"
                 f" {tuple(self.targets.shape)} differ in batch or pos"
             )
-        odd = [name for name, label in self.labels.items() if len(label) != len(self.targets)]
-        if odd:
+        wrong = [name for name, label in self.labels.items() if len(label) != len(self.targets)]
+        if wrong:
             raise ValueError(
-                f"the label {odd[0]!r} has {len(self.labels[odd[0]])} rows, the batch has"
+                f"the label {wrong[0]!r} has {len(self.labels[wrong[0]])} rows, the batch has"
                 f" {len(self.targets)}"
             )
 
@@ -138,14 +138,14 @@ def from_half(draw: Callable[[int], Tensor], n: int, split: str, inputs: int) ->
     """n rows of one half, by their first `inputs` columns: `draw(m)` gives m rows of both. All but
     "train" is the other.
     """
-    kept: list[Tensor] = []
-    have = 0
+    parts: list[Tensor] = []
+    n_rows = 0
     for _ in range(1000):
-        rows = draw(2 * (n - have) + 16)
-        kept.append(rows[heldout(rows[:, :inputs]) == (split != "train")])
-        have += len(kept[-1])
-        if have >= n:
-            return torch.cat(kept)[:n]
+        rows = draw(2 * (n - n_rows) + 16)
+        parts.append(rows[heldout(rows[:, :inputs]) == (split != "train")])
+        n_rows += len(parts[-1])
+        if n_rows >= n:
+            return torch.cat(parts)[:n]
     raise ValueError(
         f"the half {split!r} of these sequences is all but empty: too few differ (try a larger"
         " vocabulary or longer sequences)"

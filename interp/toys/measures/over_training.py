@@ -42,7 +42,7 @@ def over_training(
     """
     if not isinstance(run, Run):
         return _seeds(
-            [over_training(one, measure, steps=steps, name=name, unit=unit) for one in run],
+            [over_training(single, measure, steps=steps, name=name, unit=unit) for single in run],
             list(run),
         )
     wanted = list(run.steps if steps is None else steps)
@@ -50,13 +50,13 @@ def over_training(
         run._path(step)  # a step without a checkpoint is refused before any is measured
     if not wanted:
         raise ValueError("no checkpoints to measure: steps is empty")
-    model, found = run.model(wanted[0]), []
+    model, results = run.model(wanted[0]), []
     with one_thread():
         for step in progress(wanted, name or "over training"):
             runs.put(model.original_model, run.weights(step))
             model.cfg.model_name = f"{run.recipe.name}@{step}"
-            found.append(_as_result(measure(model), name, unit))
-    return _stacked(found, wanted, {"model": run.recipe.name, "train_seed": run.recipe.seed})
+            results.append(_as_result(measure(model), name, unit))
+    return _stacked(results, wanted, {"model": run.recipe.name, "train_seed": run.recipe.seed})
 
 
 def _as_result(value: Measured, name: str, unit: str) -> Result:
@@ -75,49 +75,51 @@ def _as_result(value: Measured, name: str, unit: str) -> Result:
     return Result(float(value), (), {}, name or "measure", unit or "the measure's own", {})
 
 
-def _stacked(found: Sequence[Result], steps: Sequence[int], metadata: Mapping[str, Any]) -> Result:
-    first = found[0]
-    odd = [s for s, r in zip(steps, found) if (r.dims, r.coords) != (first.dims, first.coords)]
-    if odd:
+def _stacked(
+    results: Sequence[Result], steps: Sequence[int], metadata: Mapping[str, Any]
+) -> Result:
+    first = results[0]
+    other = [s for s, r in zip(steps, results) if (r.dims, r.coords) != (first.dims, first.coords)]
+    if other:
         raise ValueError(
-            f"the measure has other axes at step {odd[0]} than at step {steps[0]}: it must have the"
+            f"the measure has other axes at step {other[0]} than at step {steps[0]}: it must have the"
             " same at every checkpoint"
         )
-    examples = [r.examples for r in found]
+    examples = [r.examples for r in results]
     same = all(e is not None and e.shape == examples[0].shape for e in examples)
     dims, coords = ("step", *first.dims), {"step": list(steps), **first.coords}
-    told = {k: v for k, v in first.metadata.items() if k not in ("seconds", "model")}
-    values = np.stack([r.values for r in found])
+    kept_metadata = {k: v for k, v in first.metadata.items() if k not in ("seconds", "model")}
+    values = np.stack([r.values for r in results])
     return Result(
         values,
         dims,
         coords,
         first.name,
         first.unit,
-        {**told, **metadata},
+        {**kept_metadata, **metadata},
         np.stack(examples) if same else None,
     )
 
 
-def _seeds(found: Sequence[Result], of: Sequence[Run]) -> Result:
-    if not found:
+def _seeds(results: Sequence[Result], runs_measured: Sequence[Run]) -> Result:
+    if not results:
         raise ValueError("no runs to measure: give a run, or several")
-    names = {run.recipe.but(seed=0).to_json() for run in of}
-    labels = [run.recipe.seed for run in of]
+    names = {run.recipe.but(seed=0).to_json() for run in runs_measured}
+    labels = [run.recipe.seed for run in runs_measured]
     if len(names) > 1 or len(set(labels)) < len(labels):
         raise ValueError(
             "several runs are measured together when they differ in their seed alone: measure"
             " others one by one"
         )
-    first = found[0]
-    if any((r.dims, r.coords) != (first.dims, first.coords) for r in found):
+    first = results[0]
+    if any((r.dims, r.coords) != (first.dims, first.coords) for r in results):
         raise ValueError(
             "these runs kept other checkpoints: name the steps they share (steps=[0, 100, 1000])"
         )
     metadata = {k: v for k, v in first.metadata.items() if k != "train_seed"}
-    values, examples = np.stack([r.values for r in found]), [r.examples for r in found]
+    values, examples = np.stack([r.values for r in results]), [r.examples for r in results]
     same = all(e is not None and e.shape == examples[0].shape for e in examples)
-    kept = np.stack(examples) if same else None
+    all_examples = np.stack(examples) if same else None
     return Result(
         values,
         ("seed", *first.dims),
@@ -125,7 +127,7 @@ def _seeds(found: Sequence[Result], of: Sequence[Run]) -> Result:
         first.name,
         first.unit,
         metadata,
-        kept,
+        all_examples,
     )
 
 

@@ -62,7 +62,7 @@ def sinks_on(
             pattern, scores, values, stream = run(model, batch.inputs, keep=keep).kept.values()
         first, before = pattern[..., 0], pattern.diagonal(offset=-1, dim1=-2, dim2=-1)
         before = torch.cat([torch.zeros_like(before[..., :1]), before], -1)
-        found = (
+        columns = (
             _mean(first, here["dormant"]),
             _mean(first, here["active"]),
             _mean(before, here["active"]),
@@ -70,7 +70,7 @@ def sinks_on(
             _ratio(stream),
             _mean(_gap(scores), here["dormant"]),
         )
-        table = torch.stack(found, -1)
+        table = torch.stack(columns, -1)
         coords = {"layer": list(range(len(table))), "measure": list(MEASURES)}
         return Result(
             to_numpy(table),

@@ -188,17 +188,17 @@ class Attention(nn.Module):
             return t.repeat_interleave(group, dim) if group > 1 else t
 
         hidden = torch.ones(n, n, dtype=torch.bool, device=v.device).triu(1)[-rows:]
-        scores, extra = self._scores(q, k, v, rows, many)
+        scores, extra = self._scores(q, k, v, rows, repeat)
         scores = self.hook_attn_scores(scores.masked_fill(hidden, -INF))
         weights = self._weights(scores if extra is None else torch.cat([scores, extra], -1))
         pattern = self.hook_pattern(weights[..., :n])
-        z = pattern @ many(v.transpose(1, 2))
+        z = pattern @ repeat(v.transpose(1, 2))
         if extra is not None:
-            z = z + weights[..., n:] * many(self.value, 0)[:, None]
+            z = z + weights[..., n:] * repeat(self.value, 0)[:, None]
         return z.transpose(1, 2)
 
     def _scores(
-        self, q: Tensor | None, k: Tensor | None, v: Tensor, rows: int, many: Callable
+        self, q: Tensor | None, k: Tensor | None, v: Tensor, rows: int, repeat: Callable
     ) -> tuple[Tensor, Tensor | None]:
         """The scores before the mask [batch head dest src], and those of the key that holds no
         token [batch head dest 1].
@@ -206,18 +206,18 @@ class Attention(nn.Module):
         if self.kind in FIXED:
             n = v.shape[1]
             static = self.kind == "static"
-            own = (
+            scores_fixed = (
                 self.static[:, n - rows : n, :n]
                 if static
                 else v.new_zeros(self.spec.n_heads, rows, n)
             )
-            return own.expand(len(v), -1, -1, -1), None
-        q, k, still = self._ready(q, k)
-        scores = q @ many(k).mT * self.scale
+            return scores_fixed.expand(len(v), -1, -1, -1), None
+        q, k, unrotated = self._ready(q, k)
+        scores = q @ repeat(k).mT * self.scale
         if not self.spec.key_bias:
             return scores, None
         # the key has no position, so the query that meets it is not turned
-        return scores, still @ many(self.key, 0)[..., None] * self.scale
+        return scores, unrotated @ repeat(self.key, 0)[..., None] * self.scale
 
     def _weights(self, scores: Tensor) -> Tensor:
         """The weights of scores, -inf where nothing may be seen."""

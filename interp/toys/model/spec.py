@@ -108,13 +108,13 @@ class Spec:
         self._check()
 
     def _each(self, name: str, value: Any, kind: type) -> tuple:
-        many = tuple(value) if isinstance(value, list | tuple) else (value,) * self.n_layers
-        if len(many) != self.n_layers or not all(isinstance(x, kind) for x in many):
+        values = tuple(value) if isinstance(value, list | tuple) else (value,) * self.n_layers
+        if len(values) != self.n_layers or not all(isinstance(x, kind) for x in values):
             raise ValueError(
                 f"{name}={value!r}: one {kind.__name__} for all {self.n_layers} layers, or one for"
                 " each"
             )
-        return many
+        return values
 
     def _check(self) -> None:
         if self.n_heads % self.n_kv_heads:

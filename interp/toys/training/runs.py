@@ -40,7 +40,7 @@ class Run:
     options: Mapping[str, Any] = field(repr=False)  # of the model, complete
     words: tuple[str, ...] = field(default=(), repr=False)
     bos: int | None = None
-    held: Any = field(default=None, repr=False)  # what keeps a temporary folder alive
+    temporary: Any = field(default=None, repr=False)  # what keeps a temporary folder alive
 
     def __repr__(self) -> str:
         end = f"loss {self.losses[-1]:.3f}" if len(self.losses) else "untrained"
@@ -127,34 +127,34 @@ def put(net: Net, weights: Mapping[str, Tensor]) -> None:
 
 def finish(folder: Path, recipe: Recipe, losses: list[float], head: Mapping[str, Any]) -> None:
     """Writes what makes a folder a finished run."""
-    said = {"recipe": recipe.to_json(), "losses": losses, **head}
-    _store.write_text(folder / DONE, json.dumps(said))
+    content = {"recipe": recipe.to_json(), "losses": losses, **head}
+    _store.write_text(folder / DONE, json.dumps(content))
     (folder / STATE).unlink(missing_ok=True)
 
 
-def opened(folder: Path, held: Any = None) -> Run | None:
+def opened(folder: Path, temporary: Any = None) -> Run | None:
     """The finished run in a folder, or None where there is none, or not the whole of it."""
     try:
-        said = json.loads((folder / DONE).read_text())
-        recipe = from_json(said["recipe"])
-        steps = tuple(said["steps"])
+        content = json.loads((folder / DONE).read_text())
+        recipe = from_json(content["recipe"])
+        steps = tuple(content["steps"])
         whole = all(
             checkpoint(folder, step).stat().st_size == size
-            for step, size in zip(steps, said["sizes"])
+            for step, size in zip(steps, content["sizes"])
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if not whole:
         return None
-    losses = np.array(said["losses"])
+    losses = np.array(content["losses"])
     return Run(
         recipe,
         folder,
         steps,
         losses,
-        said["metadata"],
-        said["options"],
-        tuple(said["words"]),
-        said["bos"],
-        held,
+        content["metadata"],
+        content["options"],
+        tuple(content["words"]),
+        content["bos"],
+        temporary,
     )

@@ -1,4 +1,4 @@
-"""`train` and `trained`: a recipe becomes a run, once. Seeded, on one thread, the same bits every
+"""`train` and `load_or_train`: a recipe becomes a run, once. Seeded, on one thread, the same bits every
 time.
 """
 
@@ -49,7 +49,7 @@ def train(
     draw: Draw | None = None,
     folder: str | Path | None = None,
     show: Show | None = None,
-    told: Callable[[int], None] | None = None,
+    callback: Callable[[int], None] | None = None,
 ) -> Run:
     """The run of a recipe: trained now, or loaded where the same recipe was trained before.
 
@@ -68,29 +68,29 @@ def train(
     Raises:
         ValueError: With the step when the loss is no number any more.
     """
-    own, draw = draw is not None, draw or _source(recipe).batch
+    own_draw, draw = draw is not None, draw or _source(recipe).batch
     with one_thread():
         net, first, key = _begin(recipe, draw)
-        home, held = _home(recipe, key, own, folder)
+        home, temporary = _home(recipe, key, own_draw, folder)
         with _store.lock(home / ".lock"):
-            made = _opened(home, key, held)
-            if made is None:
-                said = _said(recipe, first)
+            run = _opened(home, key, temporary)
+            if run is None:
+                tokens = _tokens_of(recipe, first)
                 _fit(
                     recipe,
                     net,
                     draw,
                     home,
                     key,
-                    said,
-                    _shown(net, show or {}, said),
-                    told or (lambda steps: None),
+                    tokens,
+                    _shown(net, show or {}, tokens),
+                    callback or (lambda steps: None),
                 )
-                made = _opened(home, key, held)
-    return made
+                run = _opened(home, key, temporary)
+    return run
 
 
-def found(recipe: str | Recipe) -> Run | None:
+def cached_run(recipe: str | Recipe) -> Run | None:
     """The run of a recipe when the cache has it, else None."""
     recipe = named(recipe)
     with one_thread():
@@ -105,8 +105,8 @@ def _begin(recipe: Recipe, draw: Draw) -> tuple[Net, Any, str]:
     return net, first, digest(recipe, first.inputs, first.targets, *net.parameters())
 
 
-def _opened(home: Path, key: str, held: Any = None) -> Run | None:
-    run = runs.opened(home, held)
+def _opened(home: Path, key: str, temporary: Any = None) -> Run | None:
+    run = runs.opened(home, temporary)
     return run if run is not None and run.metadata["key"] == key else None
 
 
@@ -129,17 +129,17 @@ def _fit(
     draw: Draw,
     home: Path,
     key: str,
-    said: Mapping[str, Any],
+    tokens: Mapping[str, Any],
     show: Callable,
-    told: Callable,
+    callback: Callable,
 ) -> None:
-    began, keep = time.perf_counter(), set(recipe.checkpoint_steps())
+    started, keep = time.perf_counter(), set(recipe.checkpoint_steps())
     optimizer = _optimizer(recipe, net)
     generators = {what: recipe.generator(what) for what in ("data", "forget")}
     losses = _resume(home, key, net, optimizer, generators)
     if not losses:
         _store.write_tensors(runs.checkpoint(home, 0), dict(net.named_parameters()))
-    saved, shown, heard = time.monotonic(), {}, 0
+    saved, shown, reported = time.monotonic(), {}, 0
     rows = list(_forgotten(recipe, net))
     with progress(None, f"{recipe.name} (seed {recipe.seed})", total=recipe.steps) as bar:
         bar.update(len(losses))
@@ -165,8 +165,8 @@ def _fit(
                 shown = show()
             bar.update()
             if step % EVERY == 0 or step == recipe.steps:
-                told(step - heard)
-                heard = step
+                callback(step - reported)
+                reported = step
             if step % 50 == 0 or (step in keep and shown):
                 bar.set_postfix({"loss": f"{losses[-1]:.3f}", **shown}, refresh=False)
             if time.monotonic() - saved > SAVE_EVERY:
@@ -179,7 +179,7 @@ def _fit(
         "seed": recipe.seed,
         "key": key,
         "torch": torch.__version__,
-        "seconds": round(time.perf_counter() - began, 2),
+        "seconds": round(time.perf_counter() - started, 2),
     }
     sizes = [runs.checkpoint(home, s).stat().st_size for s in steps]
     head = {
@@ -187,7 +187,7 @@ def _fit(
         "sizes": sizes,
         "metadata": metadata,
         "options": net.spec.options(),
-        **said,
+        **tokens,
     }
     runs.finish(home, recipe, losses, head)
 
@@ -247,9 +247,9 @@ def _forget(
 ) -> None:
     for weight, at, std in rows:
         weight[at] = torch.randn(weight[at].shape, generator=generator) * std
-        for kept in optimizer.state.get(weight, {}).values():
-            if isinstance(kept, Tensor) and kept.shape == weight.shape:
-                kept[at] = 0.0  # what the optimiser remembers of rows that are gone
+        for moment in optimizer.state.get(weight, {}).values():
+            if isinstance(moment, Tensor) and moment.shape == weight.shape:
+                moment[at] = 0.0  # what the optimiser remembers of rows that are gone
 
 
 # --- going on after an interruption ---------------------------------------------------------------
@@ -264,8 +264,10 @@ def _save_state(
     losses: list[float],
 ) -> None:
     state = {f"weight/{name}": p for name, p in net.named_parameters()}
-    for i, kept in optimizer.state_dict()["state"].items():
-        state |= {f"optimizer/{i}/{name}": t for name, t in kept.items() if isinstance(t, Tensor)}
+    for i, moments in optimizer.state_dict()["state"].items():
+        state |= {
+            f"optimizer/{i}/{name}": t for name, t in moments.items() if isinstance(t, Tensor)
+        }
     state |= {f"generator/{name}": g.get_state() for name, g in generators.items()}
     state["losses"] = torch.tensor(losses, dtype=torch.float64)
     state["key"] = torch.tensor(list(key.encode()), dtype=torch.uint8)
@@ -346,7 +348,7 @@ def _options(recipe: Recipe, first: Any) -> dict[str, Any]:
     return options
 
 
-def _said(recipe: Recipe, first: Any) -> dict[str, Any]:
+def _tokens_of(recipe: Recipe, first: Any) -> dict[str, Any]:
     """The words of the tokens, where the data has some, and the token that begins every row, where
     one does.
     """
@@ -357,7 +359,7 @@ def _said(recipe: Recipe, first: Any) -> dict[str, Any]:
     return {"words": words, "bos": int(start[0]) if same else None}
 
 
-def _shown(net: Net, show: Show, said: Mapping[str, Any]) -> Callable[[], dict[str, str]]:
+def _shown(net: Net, show: Show, tokens: Mapping[str, Any]) -> Callable[[], dict[str, str]]:
     """What takes the measures that the bar shows: on a copy with hooks, the net in training having
     none.
     """
@@ -366,7 +368,7 @@ def _shown(net: Net, show: Show, said: Mapping[str, Any]) -> Callable[[], dict[s
     from interp.toys.model.transformer import wrapped
 
     copy = Net(net.spec)
-    model = wrapped(copy, "training", said["words"], said["bos"])
+    model = wrapped(copy, "training", tokens["words"], tokens["bos"])
 
     def take() -> dict[str, str]:
         runs.put(copy, dict(net.named_parameters()))
@@ -383,11 +385,11 @@ def home_of(recipe: Recipe, key: str) -> Path:
     return _store.cache_folder("toys", f"{recipe.name}-{key}")
 
 
-def _home(recipe: Recipe, key: str, own: bool, folder: str | Path | None) -> tuple[Path, Any]:
+def _home(recipe: Recipe, key: str, own_draw: bool, folder: str | Path | None) -> tuple[Path, Any]:
     """The run's folder, and what keeps it alive when it is a temporary one."""
     if folder is not None:
         return Path(folder).expanduser(), None
-    if not own:
+    if not own_draw:
         return home_of(recipe, key), None
-    held = tempfile.TemporaryDirectory(prefix="interp-toy-")
-    return Path(held.name), held
+    temporary = tempfile.TemporaryDirectory(prefix="interp-toy-")
+    return Path(temporary.name), temporary

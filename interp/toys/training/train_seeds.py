@@ -10,7 +10,7 @@ from interp._progress import progress
 from interp.toys.training.recipe import Recipe
 from interp.toys.training.recipes import named
 from interp.toys.training.runs import Run
-from interp.toys.training.train import found, train
+from interp.toys.training.train import cached_run, train
 
 
 def train_seeds(
@@ -31,7 +31,7 @@ def train_seeds(
             f"train_seeds(seeds={list(seeds)}, processes={processes}): different seeds, and a"
             " process at least"
         )
-    todo = [one for one in recipes if found(one) is None]
+    todo = [one for one in recipes if cached_run(one) is None]
     if len(todo) > 1 and processes > 1:
         _side_by_side(todo, processes)
     return [train(one) for one in recipes]
@@ -52,15 +52,15 @@ def _side_by_side(recipes: Sequence[Recipe], processes: int) -> None:
                 with lock:
                     if not queue or failed:
                         return
-                    one = _start(queue.pop(0))
-                    running.append(one)
-                for line in one.stdout:
+                    worker = _start(queue.pop(0))
+                    running.append(worker)
+                for line in worker.stdout:
                     if line.startswith("steps "):
                         with lock:
                             bar.update(int(line.split()[1]))
-                said = one.stderr.read()
-                if one.wait():
-                    failed.append(said)
+                errors = worker.stderr.read()
+                if worker.wait():
+                    failed.append(errors)
 
         threads = [
             threading.Thread(target=work, daemon=True) for _ in range(min(processes, len(recipes)))
@@ -71,10 +71,10 @@ def _side_by_side(recipes: Sequence[Recipe], processes: int) -> None:
             for thread in threads:
                 thread.join()
         finally:  # also when interrupted
-            for one in running:
-                if one.poll() is None:
-                    one.terminate()
-                    one.wait()
+            for worker in running:
+                if worker.poll() is None:
+                    worker.terminate()
+                    worker.wait()
     if failed:
         last = [line for line in failed[0].splitlines() if line.strip()] or ["it said nothing"]
         raise ValueError(f"a seed could not be trained: {last[-1].removeprefix('ValueError: ')}")

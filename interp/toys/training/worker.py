@@ -8,4 +8,4 @@ from interp.toys.training.recipe import from_json
 from interp.toys.training.train import train
 
 if __name__ == "__main__":
-    train(from_json(sys.stdin.read()), told=lambda steps: print(f"steps {steps}", flush=True))
+    train(from_json(sys.stdin.read()), callback=lambda steps: print(f"steps {steps}", flush=True))

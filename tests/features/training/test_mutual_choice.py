@@ -154,7 +154,7 @@ def test_training_goes_on_with_its_densities_and_thresholds(made, tmp_path, monk
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        features.train(None, "embed", made.activations, folder=tmp_path, seen=stop, **how)
+        features.train(None, "embed", made.activations, folder=tmp_path, callback=stop, **how)
     again = features.train(None, "embed", made.activations, folder=tmp_path, **how)
     assert all(torch.equal(again.weights[name], value) for name, value in whole.weights.items())
 

@@ -31,7 +31,9 @@ class _Package(ModuleType):
     def __setattr__(self, name: str, value: Any) -> None:
         # importing interp.x.y makes Python set the module y as an attribute of interp.x
         home = self.__dict__.get("_HOMES", {}).get(name)
-        if home and isinstance(value, ModuleType) and home == f"{value.__name__}:{name}":
+        if home and isinstance(value, ModuleType) and home != f"{self.__name__}:{name}":
+            if home != f"{value.__name__}:{name}":
+                return  # a folder called like a function: `__getattr__` finds the function
             value = getattr(value, name, value)
         super().__setattr__(name, value)
 

@@ -76,14 +76,27 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
     return float(x @ y / size) if size > 0 else 0.0
 
 
-def auroc(values: np.ndarray, positive: np.ndarray) -> float:
-    """The chance that a positive value lies above another one, a tie counting one half: the area
-    under the ROC curve.
+def auroc(values: np.ndarray, positive: np.ndarray) -> float | np.ndarray:
+    """The area under the ROC curve: how likely a positive value lies above another one.
+
+    Example:
+        >>> auroc(np.array([1.0, 2.0, 3.0]), np.array([False, True, True]))
+        1.0
+
+    Args:
+        values: [n], or [n column]: each column is ranked by itself. A tie counts one half.
+        positive: Which of the n are positive: bools [n], or [label n] for several labels.
+
+    Returns:
+        A number for one label and one column; otherwise [label], [column] or [label column].
     """
     from scipy.stats import rankdata
 
-    n, m = int(positive.sum()), int((~positive).sum())
-    return float((rankdata(values)[positive].sum() - n * (n + 1) / 2) / (n * m))
+    ranks, member = rankdata(values, axis=0), np.asarray(positive, dtype=float)
+    n = member.sum(-1)
+    n = n[:, None] if member.ndim == ranks.ndim == 2 else n
+    area = (member @ ranks - n * (n + 1) / 2) / (n * (len(ranks) - n))
+    return area if area.ndim else float(area)
 
 
 def t_point(freedom: float, level: float = 0.95) -> float:

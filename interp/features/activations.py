@@ -1,4 +1,4 @@
-"""Activations of a corpus, in memory or as shards on disk that an interrupted run goes on from."""
+"""Activations of a corpus, in memory or as shards on disk, resumed after an interruption."""
 
 import hashlib
 import json
@@ -32,19 +32,19 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 @dataclass(frozen=True, eq=False)
 class Activations:
-    """What a model computes at some sites on chunks of text: a vector a token, in the order of the
-    text.
-
-    tokens [chunk pos]: the ids.
+    """What a model computes at some sites on chunks of text: one vector per token, in text order.
 
     Example:
         >>> acts = features.activations(model, "resid_post.15", tokens=100_000)
-        >>> acts.of()[:3]                  # [3 d], and acts.where(0) says which chunk and position each comes from
+        >>> acts.of()[:3]                  # [3 d]
+        >>> acts.where(0)                  # the chunk and the position of the first row
 
     Attributes:
-        skip: So many first positions of each chunk are left out (1: the attention sink).
-        shards: Tensors by site, or the files that hold them.
-        metadata: Model, corpus, tokens, length, skip, way.
+        sites: The addresses that were read.
+        tokens: The token ids [chunk pos].
+        skip: How many first positions of each chunk are left out (1: the attention sink).
+        shards: Tensors [n d] by site, or the files that hold them.
+        metadata: Model, corpus, number of tokens, length, skip, dtype and backend.
     """
 
     sites: tuple[str, ...]
@@ -63,26 +63,26 @@ class Activations:
         )
 
     def where(self, row: int) -> tuple[int, int]:
-        """(chunk, position) of a row, positions counted in the whole chunk."""
+        """The chunk and the position of a row; positions are counted in the whole chunk."""
         chunk, pos = divmod(row, self.tokens.shape[1] - self.skip)
         return chunk, pos + self.skip
 
     def shard(self, number: int) -> dict[str, Float[Tensor, "n d"]]:
-        """One shard by site, in float32."""
+        """The vectors of one shard by site, in float32."""
         shard = self.shards[number]
         if isinstance(shard, Path):
             shard = _read(shard)
         return {site: value.float() for site, value in shard.items()}
 
     def of(self, site: str | None = None) -> Float[Tensor, "n d"]:
-        """All vectors of one site (the first unless named) as one tensor."""
+        """All vectors of one site as one tensor, in float32; the first site if none is named."""
         site = self.sites[0] if site is None else str(place(site))
         if site not in self.sites:
             raise unknown("site of these activations", site, self.sites)
         return torch.cat([self.shard(i)[site] for i in range(len(self.shards))])
 
     def part(self, first: int, last: int) -> "Activations":
-        """Chunks `first` to `last` (that one left out) by themselves, in memory."""
+        """The activations of chunks `first` up to, but not including, `last`, in memory."""
         per = self.tokens.shape[1] - self.skip
         if not 0 <= first < last <= len(self.tokens):
             raise ValueError(f"part({first}, {last}): there are chunks 0 to {len(self.tokens)}")
@@ -98,12 +98,19 @@ class Activations:
     def batches(
         self, size: int, *, seed: int = 0, start: int = 0, mix: int = 8
     ) -> Iterator[dict[str, Float[Tensor, "n d"]]]:
-        """Batches of `size` without end, each pass over the text in another order; the same seed,
-        the same batches.
+        """Batches of `size` vectors by site, without end; each pass has another order.
+
+        The same seed gives the same batches. From disk, tokens are mixed within `mix` shards at a
+        time; in memory, over the whole text.
 
         Args:
-            start: The batch to begin with (to go on where a run stopped). From disk, tokens are
-                mixed within `mix` shards at a time; in memory, within the whole.
+            size: Vectors in a batch.
+            seed: Decides the order.
+            start: How many batches are skipped first, to continue an interrupted run.
+            mix: How many shards are mixed at a time.
+
+        Raises:
+            ValueError: If there are fewer vectors than one batch.
         """
         if len(self) < size:
             raise ValueError(
@@ -159,22 +166,34 @@ def activations(
     dtype: str = "float32",
     backend: str | None = None,
 ) -> Activations:
-    """The activations of a text at one site, or at several on the same tokens.
+    """The activations of a text at one site, or at several sites on the same tokens.
 
     Example:
         >>> acts = features.activations(model, "resid_post.15", tokens=300_000, folder="acts")
 
     Args:
-        text: A corpus (`interp.texts`; its documentation unless given), of which chunks of `length`
-            tokens are drawn by seed from the half `split`; or ids [chunk pos].
-        tokens: How many at most; `len(acts)` and acts.metadata say how many there were.
-        skip: Positions left out at each chunk's start (1: the attention sink, whose norm dwarfs the
-            rest).
-        folder: Shards are written there, each at once or not at all, and the same call goes on
-            where one stopped; a shard that is not what was written is named and made again. In the
-            user's cache (`features.cached_in`) other texts stand beside each other. Without a
-            folder they stay in memory, up to 2 GB. The forward pass ends at the last site that is
-            read. way: see `forward.values`.
+        model: Any loaded model. The forward pass ends at the last site that is read.
+        site: One address or several, such as "resid_post.15", "mlp.10.in" or "L9H*.z" (all heads
+            side by side).
+        text: A corpus of `interp.texts` (its documentation if None), or token ids [chunk pos].
+        tokens: How many tokens at most; `len(acts)` says how many there are.
+        length: Tokens in a chunk of the corpus.
+        split: Which half of the corpus is read: "find", "heldout", or None for all of it.
+        seed: Decides which chunks are drawn.
+        skip: How many positions are left out at each chunk's start. The default 1 leaves out the
+            attention sink, whose norm is far larger than all others.
+        folder: Where shards are written. The same call continues after an interruption; a damaged
+            shard is named in a warning and computed again. `features.cached_in` gives a folder in
+            the user's cache, where several texts can share one name.
+        dtype: How values are stored, "float32" or "float16".
+        backend: "engine", "hooks", or None to choose.
+
+    Returns:
+        `Activations`, one vector per token that is not skipped.
+
+    Raises:
+        ValueError: If more than 2 GB would be kept in memory, if a folder holds other activations,
+            or if values are not finite in this dtype.
     """
     where = tuple(str(place(s)) for s in ([site] if isinstance(site, str) else site))
     if dtype not in DTYPES:
@@ -223,11 +242,15 @@ def activations(
 
 
 def chunks_of(
-    model: Model, text: Any, tokens: int, length: int, split: str | None, seed: int, skip: int = 1
+    model: Model | None,
+    text: Any,
+    tokens: int,
+    length: int,
+    split: str | None,
+    seed: int,
+    skip: int = 1,
 ) -> tuple[Int[Tensor, "chunk pos"], int, dict[str, Any]]:
-    """The ids that `activations` or `judge` reads, how many first positions it leaves out, and what
-    they are.
-    """
+    """The token ids to read, how many first positions are left out, and metadata."""
     if isinstance(text, Activations):
         facts = {
             k: v for k, v in text.metadata.items() if k in ("texts", "fingerprint", "split", "seed")
@@ -300,6 +323,7 @@ def _home(folder: Path, of: Mapping[str, Any]) -> Path:
 def _on_disk(
     folder: Path, parts: Sequence[Tensor], make: Any, of: Mapping[str, Any], bar: Any
 ) -> list[Path]:
+    """The paths of all shards; those that are missing or damaged are computed and written."""
     from safetensors.torch import save
 
     sums = _sums(folder, of)
@@ -323,9 +347,7 @@ def _on_disk(
 
 
 def _sums(folder: Path, of: Mapping[str, Any]) -> dict[str, str]:
-    """The checksums of the shards that are there already; ValueError where the folder holds
-    something else.
-    """
+    """The checksums of the shards in a folder; a ValueError if the folder holds something else."""
     manifest, advice = folder / MANIFEST, "give another folder, or delete this one to start again"
     if not manifest.exists():
         if folder.is_dir() and any(folder.glob("shard-*")):
@@ -346,6 +368,7 @@ def _sums(folder: Path, of: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
+    """The tensors of one shard file."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -1,4 +1,4 @@
-"""The noun of all features: a dictionary of directions, and how activations are written in it."""
+"""`Dictionary`: directions of one site, and how activations are written as sums of them."""
 
 import json
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ OWN_CFG, OWN_WEIGHTS = "dictionary.json", "dictionary.safetensors"
 
 @dataclass(frozen=True, eq=False)
 class Dictionary:
-    """Directions that the activations of one site are sums of, whatever found them.
+    """Directions that the activations of one site are sums of, whatever method found them.
 
     Example:
         >>> z = sae.encode(x)              # [batch latent], few of them above zero
@@ -30,13 +30,16 @@ class Dictionary:
         >>> sae.W_dec[17]                  # the direction of latent 17
 
     Attributes:
-        kind: How it encodes, a row of `codes.KINDS`.
+        kind: How it encodes, a row of `encoders.KINDS`.
         weights: Float tensors, among them W_dec [latent d_out] and b_dec [d_out].
-        site: What it reads ("resid_post.15")
-        to: What it writes, where that is another site (transcoders).
+        site: What it reads ("resid_post.15").
+        name: How results name it; the kind and the site if none is given.
+        to: What it writes, if that is another site (transcoders).
         settings: What the encoder needs besides weights (k, apply_b_dec_to_input).
-        metadata: Plain JSON: model, how it was trained, on which and how many tokens, seed. Nothing
-            in it changes after it is made.
+        metadata: Plain JSON: the model, how it was trained, on how many tokens of which text, seed.
+
+    Raises:
+        ValueError: If W_dec or b_dec is missing or does not fit, or if a weight is not finite.
     """
 
     kind: str
@@ -85,12 +88,12 @@ class Dictionary:
 
     @property
     def b_dec(self) -> Tensor:
-        """What stands when no latent is on [d_out]."""
+        """The output when no latent is on [d_out]."""
         return self.weights["b_dec"]
 
     @property
     def n_latents(self) -> int:
-        """How many directions it has."""
+        """How many latents (directions) it has."""
         return self.W_dec.shape[0]
 
     @property
@@ -105,7 +108,7 @@ class Dictionary:
 
     @property
     def writes(self) -> str:
-        """The site its output stands for."""
+        """The site that its output replaces: `to`, or the site itself."""
         return self.to or self.site
 
     def __repr__(self) -> str:
@@ -116,7 +119,7 @@ class Dictionary:
         )
 
     def weights_at(self, device: torch.device) -> Mapping[str, Tensor]:
-        """The weights on a device, copied there once: a dictionary goes where activations are."""
+        """The weights on a device, copied there once."""
         if self.W_dec.device == device:
             return self.weights
         if device not in self._copies:
@@ -136,18 +139,18 @@ class Dictionary:
         return encoders.encoder(self.kind)(weights, self.settings, x.to(self.W_dec.dtype))
 
     def decode(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch d_out"]:
-        """The activations that latents stand for."""
+        """The activations that latents stand for: z @ W_dec + b_dec."""
         weights = self.weights_at(z.device)
         return z @ weights["W_dec"] + weights["b_dec"]
 
     def reconstruct(
         self, x: Float[Tensor, "*batch d_in"], z: Float[Tensor, "*batch latent"] | None = None
     ) -> Float[Tensor, "*batch d_out"]:
-        """What the dictionary makes of activations: decode(encode(x)), and a skip transcoder's
-        linear path.
+        """The output for activations: decode(encode(x)), plus a skip transcoder's linear path.
 
         Args:
-            z: The latents, where they are known already, or were changed.
+            x: Activations of the site that it reads.
+            z: The latents, if they are known already or were changed.
         """
         out = self.decode(self.encode(x) if z is None else z)
         if "W_skip" not in self.weights:
@@ -157,10 +160,9 @@ class Dictionary:
     # --- on disk ----------------------------------------------------------------------------------
 
     def save(self, folder: str | Path) -> Path:
-        """The folder that holds it now: sae-lens' own files where sae-lens has this kind, else
-        ours.
+        """The folder it was saved in: sae-lens' files if sae-lens has this kind, otherwise ours.
 
-        Each file is written at once or not at all; no pickle.
+        Each file is written completely or not at all, and none is a pickle.
 
         Example:
             >>> sae.save("sae"); features.load("sae"); sae_lens.SAE.load_from_disk("sae")

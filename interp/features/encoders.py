@@ -1,7 +1,7 @@
-"""How each kind of dictionary turns an activation into latents: one row a kind.
+"""How each kind of dictionary computes its latents from an activation: one function per kind.
 
-An encoder takes the dictionary's weights, its settings, and x [... d_in], and gives z [... latent];
-gradients go through it. Decoding needs no row: it is z @ W_dec + b_dec for every kind.
+An encoder takes the dictionary's weights, its settings and x [... d_in], and returns z
+[... latent]; gradients pass through it. Every kind decodes in the same way, z @ W_dec + b_dec.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,25 +25,25 @@ def _before(
 
 
 def relu(weights: Mapping[str, Tensor], settings: Mapping[str, Any], x: Tensor) -> Tensor:
-    """Every latent above zero."""
+    """Latents by ReLU."""
     return _before(weights, settings, x).relu()
 
 
 def topk(weights: Mapping[str, Tensor], settings: Mapping[str, Any], x: Tensor) -> Tensor:
-    """The k largest latents of each activation, where above zero."""
+    """The k largest latents of each activation, where they are above zero."""
     before = _before(weights, settings, x)
     values, at = before.topk(settings["k"], dim=-1, sorted=False)
     return before.new_zeros(before.shape).scatter(-1, at, values.relu())
 
 
 def jumprelu(weights: Mapping[str, Tensor], settings: Mapping[str, Any], x: Tensor) -> Tensor:
-    """The latents above their own threshold."""
+    """The latents that lie above their own threshold, the others zero."""
     before = _before(weights, settings, x)
     return before.relu() * (before > weights["threshold"])
 
 
 def gated(weights: Mapping[str, Tensor], settings: Mapping[str, Any], x: Tensor) -> Tensor:
-    """Latents that one half of the encoder switches on and the other half measures."""
+    """Latents that one half of the encoder switches on and the other half gives their size."""
     gate = _before(weights, settings, x, "b_gate")
     size = (gate - weights["b_gate"]) * weights["r_mag"].exp() + weights["b_mag"]
     return (gate > 0) * size.relu()
@@ -76,7 +76,7 @@ SAE_LENS = (
 
 
 def encoder(kind: str) -> Encoder:
-    """The encoder of a kind."""
+    """The encoder of a kind; a ValueError with the nearest names for an unknown kind."""
     if kind not in KINDS:
         raise unknown("kind of dictionary", kind, KINDS)
     row = KINDS[kind]

@@ -1,12 +1,11 @@
-"""Edits of a dictionary's latents, as interventions: what the dictionary does not explain stays as
-it is.
+"""Edits of a dictionary's latents, as interventions; what the dictionary does not explain stays.
 
-    run(model, tokens, features.ablate(sae, [17, 40]))          these latents become zero run(model,
-    tokens, features.clamp(sae, {17: 6.0}))          ... a value, on or not run(model, tokens,
-    features.steer(sae, {17: 6.0}))          their directions are added, whatever the latents are
+>>> interp.run(model, tokens, features.ablate(sae, [17, 40]))   # these latents become zero
+>>> interp.run(model, tokens, features.clamp(sae, {17: 6.0}))   # this one gets a value, on or not
+>>> interp.run(model, tokens, features.steer(sae, {17: 6.0}))   # its direction is added
 
-The activation becomes act + decode(changed z) - decode(z), so that changing nothing is the plain
-run, exactly. Every verb that takes interventions takes these: `interp.effect`, `interp.generate`,
+The activation becomes act + decode(changed z) - decode(z), so that changing nothing is exactly the
+plain run. Every function that takes interventions takes these: `interp.effect`, `interp.generate`,
 `interp.run`.
 """
 
@@ -37,11 +36,14 @@ def ablate(
         >>> interp.run(model, tokens, features.ablate(sae, 17, at=-1)).logits
 
     Args:
-        at: One position only, a number or a task's name of one.
-        skip: So many first positions are left alone.
+        dictionary: Whose latents are edited.
+        latents: One latent or several.
+        at: One position only: a number, or the name of one of a task's positions.
+        skip: How many first positions are left unchanged. The default 1 leaves out the attention
+            sink, where latents mean little and the model relies on the norm.
 
     Raises:
-        ValueError: For a latent that the dictionary does not have.
+        ValueError: If the dictionary has no such latent, or reads all heads side by side.
     """
     which = [latents] if isinstance(latents, int) else list(latents)
     return clamp(dictionary, dict.fromkeys(which, 0.0), at=at, skip=skip)
@@ -54,15 +56,22 @@ def clamp(
     at: str | int | None = None,
     skip: int = SKIP,
 ) -> list[Intervention]:
-    """The interventions that set latents to values, whether they are on or not, and keep the error
-    term.
+    """The interventions that set latents to values, on or not, and keep the error term.
 
     Example:
         >>> interp.generate(model, "The weather", features.clamp(sae, {17: 8.0}))
 
+    Args:
+        dictionary: Whose latents are edited.
+        values: The new value of each latent.
+        at: One position only; see `ablate`.
+        skip: How many first positions are left unchanged; see `ablate`.
+
+    Raises:
+        ValueError: If the dictionary has no such latent, or reads all heads side by side.
+
     Reference:
-        at, skip, errors: see `ablate`. (Templeton et al. 2024,
-        transformer-circuits.pub/2024/scaling-monosemanticity.)
+        Templeton et al. 2024, transformer-circuits.pub/2024/scaling-monosemanticity.
     """
     chosen, amounts = _chosen(dictionary, values)
     return _interventions(
@@ -81,13 +90,21 @@ def steer(
     at: str | int | None = None,
     skip: int = SKIP,
 ) -> list[Intervention]:
-    """The interventions that add latents' directions, so many units of each, to what is there.
+    """The interventions that add latents' directions to the activation, so many units of each.
 
-    The encoder is not asked: a latent that is on already grows by as much. at, skip, errors: see
-    `ablate`.
+    The encoder is not used: a latent that is on already grows by the same amount.
 
     Example:
         >>> interp.run(model, tokens, features.steer(sae, {17: 8.0}))
+
+    Args:
+        dictionary: Whose directions are added.
+        amounts: How many times each latent's direction is added.
+        at: One position only; see `ablate`.
+        skip: How many first positions are left unchanged; see `ablate`.
+
+    Raises:
+        ValueError: If the dictionary has no such latent, or reads all heads side by side.
     """
     chosen, much = _chosen(dictionary, amounts)
     return _interventions(dictionary, chosen, lambda x: much.expand(*x.shape[:-1], -1), at, skip)
@@ -116,9 +133,7 @@ def _interventions(
     at: str | int | None,
     skip: int,
 ) -> list[Intervention]:
-    """What adds the chosen latents' directions, so many of each as `by` [... chosen] says of the
-    dictionary's input.
-    """
+    """The interventions that add the chosen directions, `by` [... chosen] times each."""
     if place(dictionary.site).stars:
         layer = place(dictionary.site).layer
         raise ValueError(

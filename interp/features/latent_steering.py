@@ -1,6 +1,4 @@
-"""Latents of several dictionaries as steering directions, each pushed until the prediction has
-changed by as much.
-"""
+"""Latents of several dictionaries as steering directions, at equal change of the prediction."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -24,20 +22,30 @@ def latent_gain(
     kl: float = 0.5,
     scale: float = 1.0,
 ) -> Result:
-    """How much more the logits of a concept's words rise than neutral ones' when its latent's
-    direction is added, at equal KL.
+    """The gain in logits of a concept's words when its latent's direction is added, at equal KL.
 
     Example:
-        >>> found = features.concept_detection([parts, sae], find, concepts, heldout, heldout_concepts)
-        >>> features.latent_gain(model, prompts, [parts, sae], found.metadata["latents"], words, neutral, kl=0.5)
+        >>> detection = features.concept_detection(
+        ...     [parts, sae], find, concepts, heldout, heldout_concepts
+        ... )
+        >>> latents = detection.metadata["latents"]
+        >>> features.latent_gain(model, prompts, [parts, sae], latents, words, neutral, kl=0.5)
 
     Args:
+        prompts: Texts, token ids or a task.
+        dictionaries: Those that are compared.
         latents: The latent for each concept, by the dictionary's name.
-        words: Tokens by concept. The direction is added at every position but the first, so
-            strongly that the next-token prediction moves by `kl` nats
-            (`matched_kl_strengths`), in steps from `scale`. A latent that never moves
-            it by as much gains nothing: its strength is 0 (metadata["unreached"] counts them).
-            Examples: the prompts.
+        words: Tokens by concept.
+        neutral: Tokens whose mean logit is subtracted.
+        kl: How far the next-token prediction moves, in nats. The direction is added at every
+            position but the first, with the strength that `matched_kl_strengths` finds.
+        scale: Multiplies each direction; strengths are searched in steps of it.
+
+    Returns:
+        Axes "dictionary" and "concept", in logits; above zero if the concept's words rise more than
+        the neutral ones. One value per prompt is kept. metadata["strengths"] has the strengths; a
+        latent that never moves the prediction by `kl` has strength 0 and gains nothing, and
+        metadata["unreached"] counts these.
     """
     by_name = {d.name: d for d in dictionaries}
     concepts = list(words)

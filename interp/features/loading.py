@@ -1,6 +1,4 @@
-"""Dictionaries that were made elsewhere: a folder, a release of sae-lens, an SAE object; and
-whether they fit a model.
-"""
+"""Dictionaries made elsewhere (a folder, a sae-lens release or object), and their check."""
 
 import json
 from collections.abc import Mapping
@@ -21,19 +19,22 @@ PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
 
 
 def load(where: str | Path, sae_id: str | None = None, *, model: Any = None) -> Dictionary:
-    """The dictionary in a folder (ours or sae-lens'), or the ready SAE of a sae-lens release.
+    """The dictionary in a folder (ours or sae-lens'), or the trained SAE of a sae-lens release.
+
+    Only safetensors are read, never a pickle.
 
     Example:
         >>> features.load("sae", model=model)
-        >>> features.load("gpt2-small-res-jb", "blocks.8.hook_resid_pre", model=model)       # needs a hub
+        >>> features.load("gpt2-small-res-jb", "blocks.8.hook_resid_pre")  # needs a hub
 
     Args:
-        model: Also `check` that it fits, on our own prose. Only safetensors are read, never a
-            pickle.
+        where: A folder, or the name of a release.
+        sae_id: The id within the release.
+        model: If given, `check` verifies that the dictionary fits it, on our own prose.
 
     Raises:
-        ValueError: Says what is wrong with a folder; ConnectionError where a release cannot be
-            fetched.
+        ValueError: If the folder does not hold a dictionary, or the dictionary does not fit.
+        ConnectionError: If a release cannot be fetched.
     """
     if sae_id is not None:
         dictionary = _release(str(where), sae_id)
@@ -47,19 +48,20 @@ def load(where: str | Path, sae_id: str | None = None, *, model: Any = None) -> 
 def check(
     model: Model, dictionary: Dictionary, on: Any = None, *, tokens: int = 1_000
 ) -> Dictionary:
-    """The dictionary itself, where the model has its sites at its widths and it explains their
-    activations.
+    """The dictionary itself, if it fits the model; otherwise a ValueError says what does not.
 
     Example:
         >>> features.check(model, sae)                # widths and sites
         >>> features.check(model, sae, interp.texts.prose())
 
     Args:
-        on: Text to try it on, ids [chunk pos] or a corpus; explained variance must be above zero
-            there.
+        dictionary: The dictionary to check.
+        on: Text to try it on, ids [chunk pos] or a corpus. Its explained variance must be above
+            zero there.
+        tokens: How many tokens of the text are read.
 
     Raises:
-        ValueError: Otherwise.
+        ValueError: If a site or a width is not the model's, or nothing is explained.
     """
     fits(model, dictionary.site, dictionary.d_in, dictionary.name)
     fits(model, dictionary.writes, dictionary.d_out, f"what {dictionary.name} writes")
@@ -87,10 +89,21 @@ def from_sae(
     site: str | None = None,
     to: str | None = None,
 ) -> Dictionary:
-    """The dictionary of a sae-lens SAE object, also of one in training; its weights are copied.
+    """The dictionary of a sae-lens SAE object, also of one in training; the weights are copied.
 
     Example:
         >>> features.from_sae(sae_lens.SAE.load_from_disk("sae"))
+
+    Args:
+        sae: A sae-lens SAE or TrainingSAE.
+        name: How results name it.
+        metadata: Plain JSON; what sae-lens recorded if None.
+        site: What it reads; taken from sae-lens' hook name if None.
+        to: What it writes, if that is another site.
+
+    Raises:
+        ValueError: If sae-lens' kind cannot be encoded here, rescales each activation, or names no
+            hook.
     """
     state = {k: v.detach().clone() for k, v in sae.state_dict().items()}
     if hasattr(sae.cfg, "get_inference_sae_cfg_dict"):
@@ -103,6 +116,7 @@ def from_sae(
 
 
 def _release(release: str, sae_id: str) -> Dictionary:
+    """The dictionary of a sae-lens release; a ConnectionError if it cannot be fetched."""
     from sae_lens import SAE
 
     try:
@@ -119,6 +133,7 @@ def _release(release: str, sae_id: str) -> Dictionary:
 
 
 def _folder(folder: Path) -> Dictionary:
+    """The dictionary in a folder, ours or sae-lens'."""
     if folder.suffix in PICKLES:
         raise ValueError(
             f"{str(folder)!r} is a pickle, which can run any code: only safetensors are read (save"
@@ -227,6 +242,7 @@ def _made(
 
 
 def _site(hook: str | None, what: str, which: str) -> str:
+    """The site of a sae-lens hook name."""
     if hook is None:
         raise ValueError(
             f"{what} does not say which hook it belongs to: give it, from_sae(sae,"
@@ -236,8 +252,9 @@ def _site(hook: str | None, what: str, which: str) -> str:
 
 
 def _without_norms(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same dictionary with directions of length one: the norms go into the encoder, where they
-    choose latents.
+    """The same dictionary with directions of length one.
+
+    The norms go into the encoder, where they decide which latents are the largest.
     """
     norms = weights["W_dec"].norm(dim=-1)
     scaled = {

@@ -1,4 +1,4 @@
-"""The activations of prompts of any lengths, each vector knowing which prompt it is of."""
+"""The activations of prompts of any lengths; each vector knows its prompt."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +16,11 @@ from interp.models import bridge
 
 
 class Prompted(NamedTuple):
-    """Activations of prompts, and the prompt each vector belongs to [n]; position 0 is left out of
-    each.
+    """Activations of prompts, and the prompt [n] of each vector; position 0 is left out.
+
+    Attributes:
+        activations: The vectors, each a chunk of its own with one token.
+        prompt: The number of each vector's prompt.
     """
 
     activations: Activations
@@ -36,16 +39,24 @@ class Prompted(NamedTuple):
 def read_prompts(
     model: Model, site: str | Sequence[str], prompts: Any, *, folder: str | Path | None = None
 ) -> Prompted:
-    """What a model computes at one site or several on prompts of any lengths, without padding.
+    """What a model computes at one site or several, on prompts of any lengths, without padding.
 
     Example:
-        >>> read = features.read_prompts(model, "mlp.10.post", ["The shop is closed.", "He was born in France."])
+        >>> prompts = ["The shop is closed.", "He was born in France."]
+        >>> read = features.read_prompts(model, "mlp.10.post", prompts)
         >>> parts = features.factorise(model, "mlp.10.post", read.activations, rank=100)
         >>> read.pooled(parts)                        # [prompt latent]
 
     Args:
-        prompts: Texts (the first token is put before each), ids, or a task.
-        folder: See `activations`. In `activations` each vector is a chunk of its own, of one token.
+        site: One address or several.
+        prompts: Texts (the first token is put before each), token ids, or a task.
+        folder: Where shards are kept, one folder per length; see `activations`.
+
+    Returns:
+        `Prompted`: the activations, in the order of the prompts, without each prompt's first token.
+
+    Raises:
+        ValueError: If a prompt consists of the first token alone.
     """
     where, shards, at, ids = [site] if isinstance(site, str) else list(site), [], [], []
     for batch in batches_by_length(model, prompts):

@@ -1,4 +1,4 @@
-"""The activations of prompts at a few sites, no further than the last of them is computed."""
+"""The activations of prompts at a few sites; nothing after the last of these sites is computed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,14 +22,18 @@ from interp.sites import Site
 def values(
     model: Model, tokens: Int[Tensor, "batch pos"], where: Sequence[str], backend: str | None = None
 ) -> dict[str, Tensor]:
-    """The activations [batch pos d] under each of these addresses, in the model's dtype.
+    """The activations [batch pos d] at each of these addresses, in the model's dtype.
 
     Example:
         >>> values(model, tokens, ["mlp.10.in", "mlp.10"])
 
     Args:
-        backend: None chooses the lean engine where it knows the model and the sites; "engine" and
-            "hooks" insist.
+        tokens: Token ids, all prompts of one length.
+        where: Addresses with one vector per token; "L9H*.z" gives all heads side by side.
+        backend: "engine", "hooks", or None: the engine where it knows the model and the sites.
+
+    Raises:
+        ValueError: If a token id or the number of positions does not fit the model.
     """
     n_ctx, d_vocab = bridge.dims(model).n_ctx, bridge.dims(model).d_vocab
     if tokens.shape[1] > n_ctx or not 0 <= int(tokens.min()) <= int(tokens.max()) < d_vocab:
@@ -44,7 +48,7 @@ def values(
 
 
 def engine_for(model: Model, where: Sequence[str]) -> Any:
-    """The lean engine, where it knows the model and all these sites, otherwise None."""
+    """The engine, if it knows the model and all these sites; otherwise None."""
     known = all(
         (s.family, s.part) in KINDS
         and (s.family, s.part) != ("head", "out")
@@ -74,8 +78,9 @@ def _lean(engine: Any, tokens: Tensor, wanted: dict[str, Site]) -> dict[str, Ten
 
 
 def spot(site: Site, n_layers: int) -> tuple[str, int]:
-    """The engine's kind and layer of a site; what leaves a block is what enters the next, so that
-    the next is not run.
+    """The engine's kind and layer of a site.
+
+    What leaves a block is what enters the next one, so that the next one need not run.
     """
     if site.family == "logits":
         return "resid_pre", n_layers
@@ -93,7 +98,7 @@ def _by_head(site: Site, value: Tensor, d: bridge.Dims) -> Tensor:
 
 
 def _heads(site: Site, value: Tensor) -> Tensor:
-    """One vector a token: of one head, or of all side by side."""
+    """One vector per token: of one head, or of all heads side by side."""
     if "head" not in site.row.axes:
         return value
     return value.flatten(2) if site.stars else value[:, :, site.index]

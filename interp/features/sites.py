@@ -1,6 +1,4 @@
-"""What a dictionary can read: a site with one vector a token, its width, and its values as [batch
-pos width].
-"""
+"""What a dictionary can read: a site with one vector per token, its width, and its values."""
 
 from torch import Tensor
 
@@ -12,11 +10,11 @@ from interp.sites import Site
 
 
 def place(where: str | Site) -> Site:
-    """The site of a dictionary; "L9H*.z" means all heads of layer 9 side by side.
+    """The site that a dictionary reads; "L9H*.z" means all heads of layer 9 side by side.
 
     Raises:
-        ValueError: For a position, for a sweep over layers, and for what is no vector of features a
-            token.
+        ValueError: For a position, for a sweep over layers, and for a site that has no vector per
+            token (attention patterns, logits).
     """
     site = Site.parse(where)
     swept = [axis for axis in site.stars if axis not in ("head", "kv_head")]
@@ -44,14 +42,12 @@ def width(where: str | Site, dims: Dims) -> int:
 
 
 def side_by_side(where: str | Site, value: Tensor) -> Tensor:
-    """What `run` kept under this site, [batch pos d] or [head batch pos d], as [batch pos width]."""
+    """A value of `run`, [batch pos d] or [head batch pos d], as [batch pos width]."""
     return value.permute(1, 2, 0, 3).flatten(2) if place(where).stars else value
 
 
 def fits(model: Model | None, where: str | Site, d: int, what: str) -> None:
-    """Nothing where the model has d numbers a token at this site; a ValueError with both numbers
-    otherwise.
-    """
+    """None if the model has d numbers per token at this site, else a ValueError."""
     has = width(where, bridge.dims(model))
     if has != d:
         raise ValueError(

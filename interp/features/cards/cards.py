@@ -113,7 +113,7 @@ class Card:
         return card_figure.draw(self, figure)
 
 
-def card(model: Model, dictionary: Dictionary, latent: int, **options: Any) -> Card:
+def card(model: Model | None, dictionary: Dictionary, latent: int, **options: Any) -> Card:
     """The card of one latent; options as in `cards`, which reads many in one pass.
 
     Example:
@@ -130,7 +130,7 @@ class Cards(list):
 
 
 def cards(
-    model: Model,
+    model: Model | None,
     dictionary: Dictionary,
     latents: Iterable[int],
     *,
@@ -239,7 +239,7 @@ def neighbours(units: Tensor, latent: int, n: int = NEIGHBOURS) -> tuple[tuple[i
 
 
 def _effects(
-    model: Model, dictionary: Dictionary, latent: int, times: float, words: Words
+    model: Model | None, dictionary: Dictionary, latent: int, times: float, words: Words
 ) -> tuple[tuple, tuple]:
     logits = (
         logit_effects.effects(model, dictionary.writes, dictionary.W_dec[latent : latent + 1])[0]

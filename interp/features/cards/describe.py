@@ -114,7 +114,7 @@ class Counted:
         )
 
 
-def describe(model: Model, seen: Firings) -> Any:
+def describe(model: Model | None, seen: Firings) -> Any:
     """A pandas DataFrame with a line for each latent: its description, how clear that is, how often
     it is on, its largest value.
 

@@ -21,7 +21,7 @@ from interp._numbers import to_numpy
 from interp._types import Model
 from interp.features import site_values
 from interp.features.dictionary import Dictionary
-from interp.features.evaluation.evaluate import splice
+from interp.features.evaluation.spliced_loss import splice
 from interp.features.interventions import SKIP
 from interp.features.loading import check
 from interp.features.sites import place, side_by_side

@@ -2,11 +2,17 @@
 on.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
+from interp._numbers import to_numpy
 from interp.features.activations import Activations
 from interp.features.dictionary import Dictionary
+from interp.features.prompt_activations import Prompted
 
 
 def baselines(
@@ -54,6 +60,61 @@ def identity(site: str, d: int) -> Dictionary:
     )
 
 
+def mean_differences(read: Prompted, labels: Sequence[str], site: str | None = None) -> Dictionary:
+    """The dictionary with a direction for each label: the mean over its prompts' tokens less that
+    over all others'.
+
+    Example:
+        >>> means = features.mean_differences(find, concepts)        # knows the labels, as no dictionary does
+    """
+    site = site or read.activations.sites[0]
+    x, label_of_token = read.activations.of(site), np.array(labels)[to_numpy(read.prompt)]
+    names = list(dict.fromkeys(labels))
+    rows = torch.stack(
+        [x[label_of_token == c].mean(0) - x[label_of_token != c].mean(0) for c in names]
+    )
+    return _projections(
+        rows, x.mean(0), site, "difference of means", read.activations.metadata | {"names": names}
+    )
+
+
+def random_sparse(
+    acts: Activations,
+    rank: int = 100,
+    *,
+    sparsity: float = 0.01,
+    site: str | None = None,
+    seed: int = 0,
+) -> Dictionary:
+    """The dictionary of random directions with as few entries as a factorisation's: what choosing
+    among so many gives.
+
+    Entries are drawn like the activations' own spread: a neuron's standard deviation times a
+    normal.
+
+    Example:
+        >>> features.random_sparse(acts, rank=100, sparsity=0.01)
+    """
+    site = site or acts.sites[0]
+    x, g = acts.of(site), torch.Generator().manual_seed(seed)
+    if not 0 < sparsity <= 1 or rank < 1:
+        raise ValueError(
+            f"rank={rank}, sparsity={sparsity}: at least one direction, and a share of entries"
+            " above 0 and at most 1"
+        )
+    keep = max(1, round(sparsity * x.shape[1]))
+    at = torch.stack([torch.randperm(x.shape[1], generator=g)[:keep] for _ in range(rank)])
+    drawn = torch.randn(rank, keep, generator=g)
+    rows = torch.zeros(rank, x.shape[1]).scatter(1, at, drawn).to(x) * x.std(0)
+    return _projections(
+        rows,
+        x.mean(0),
+        site,
+        f"random sparse {rank}",
+        {**acts.metadata, "sparsity": sparsity, "seed": seed},
+    )
+
+
 def _tied(
     directions: Tensor, middle: Tensor, k: int, site: str, name: str, metadata: dict
 ) -> Dictionary:
@@ -86,4 +147,20 @@ def _scaled(one: Dictionary, x: Tensor) -> Dictionary:
         one.name,
         settings=one.settings,
         metadata=one.metadata,
+    )
+
+
+def _projections(
+    rows: Tensor, middle: Tensor, site: str, name: str, metadata: dict[str, Any]
+) -> Dictionary:
+    """Directions [latent d] as a dictionary whose latents are the projections above the mean."""
+    unit = rows / rows.norm(dim=-1, keepdim=True).clamp_min(1e-30)
+    weights = {
+        "W_enc": unit.T.contiguous(),
+        "b_enc": unit.new_zeros(len(unit)),
+        "W_dec": unit,
+        "b_dec": middle,
+    }
+    return Dictionary(
+        "standard", weights, site, name, settings={"apply_b_dec_to_input": True}, metadata=metadata
     )

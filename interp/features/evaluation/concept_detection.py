@@ -4,14 +4,12 @@ to compare with.
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from interp._numbers import to_numpy
-from interp.features.activations import Activations
+from interp._stats import auroc
 from interp.features.dictionary import Dictionary
 from interp.features.prompt_activations import Prompted
 from interp.results import Result
@@ -55,7 +53,7 @@ def concept_detection(
     values, chosen = [], {}
     for dictionary in compared:
         at = _choose(dictionary, find.pooled(dictionary), here, concepts)
-        scores = auroc(heldout.pooled(dictionary), there, concepts)
+        scores = _auroc(heldout.pooled(dictionary), there, concepts)
         values.append(scores[np.arange(len(concepts)), at])
         chosen[dictionary.name] = dict(zip(concepts, at.tolist()))
     metadata = {
@@ -120,7 +118,7 @@ def _choose(
         [to_numpy(scores[labels == c].mean(0) - scores[labels != c].mean(0)) for c in concepts]
     )
     apart = apart / (to_numpy(scores.std(0)) + 1e-6)
-    return (auroc(scores, labels, concepts) + 1e-6 * apart).argmax(1)
+    return (_auroc(scores, labels, concepts) + 1e-6 * apart).argmax(1)
 
 
 def concept_of(
@@ -134,92 +132,13 @@ def concept_of(
     """
     concepts = list(dict.fromkeys(labels))
     _check(read, labels, read, labels, concepts)
-    scores = auroc(read.pooled(dictionary), np.array(labels), concepts)
+    scores = _auroc(read.pooled(dictionary), np.array(labels), concepts)
     return [
         concepts[i] if best >= at_least else None
         for i, best in zip(scores.argmax(0), scores.max(0))
     ]
 
 
-def auroc(scores: Tensor, labels: np.ndarray, concepts: Sequence[str]) -> np.ndarray:
+def _auroc(scores: Tensor, labels: np.ndarray, concepts: Sequence[str]) -> np.ndarray:
     """AUROC [concept latent] of scores [prompt latent] against each label."""
-    from scipy.stats import rankdata
-
-    ranks = rankdata(to_numpy(scores), axis=0)
-    member = np.array([np.array(labels) == c for c in concepts], dtype=float)
-    n = member.sum(1, keepdims=True)
-    return (member @ ranks - n * (n + 1) / 2) / (n * (len(labels) - n))
-
-
-# --- directions to compare with -------------------------------------------------------------------
-
-
-def mean_differences(read: Prompted, labels: Sequence[str], site: str | None = None) -> Dictionary:
-    """The dictionary with a direction for each label: the mean over its prompts' tokens less that
-    over all others'.
-
-    Example:
-        >>> means = features.mean_differences(find, concepts)        # knows the labels, as no dictionary does
-    """
-    site = site or read.activations.sites[0]
-    x, label_of_token = read.activations.of(site), np.array(labels)[to_numpy(read.prompt)]
-    names = list(dict.fromkeys(labels))
-    rows = torch.stack(
-        [x[label_of_token == c].mean(0) - x[label_of_token != c].mean(0) for c in names]
-    )
-    return _projections(
-        rows, x.mean(0), site, "difference of means", read.activations.metadata | {"names": names}
-    )
-
-
-def random_sparse(
-    acts: Activations,
-    rank: int = 100,
-    *,
-    sparsity: float = 0.01,
-    site: str | None = None,
-    seed: int = 0,
-) -> Dictionary:
-    """The dictionary of random directions with as few entries as a factorisation's: what choosing
-    among so many gives.
-
-    Entries are drawn like the activations' own spread: a neuron's standard deviation times a
-    normal.
-
-    Example:
-        >>> features.random_sparse(acts, rank=100, sparsity=0.01)
-    """
-    site = site or acts.sites[0]
-    x, g = acts.of(site), torch.Generator().manual_seed(seed)
-    if not 0 < sparsity <= 1 or rank < 1:
-        raise ValueError(
-            f"rank={rank}, sparsity={sparsity}: at least one direction, and a share of entries"
-            " above 0 and at most 1"
-        )
-    keep = max(1, round(sparsity * x.shape[1]))
-    at = torch.stack([torch.randperm(x.shape[1], generator=g)[:keep] for _ in range(rank)])
-    drawn = torch.randn(rank, keep, generator=g)
-    rows = torch.zeros(rank, x.shape[1]).scatter(1, at, drawn).to(x) * x.std(0)
-    return _projections(
-        rows,
-        x.mean(0),
-        site,
-        f"random sparse {rank}",
-        {**acts.metadata, "sparsity": sparsity, "seed": seed},
-    )
-
-
-def _projections(
-    rows: Tensor, middle: Tensor, site: str, name: str, metadata: dict[str, Any]
-) -> Dictionary:
-    """Directions [latent d] as a dictionary whose latents are the projections above the mean."""
-    unit = rows / rows.norm(dim=-1, keepdim=True).clamp_min(1e-30)
-    weights = {
-        "W_enc": unit.T.contiguous(),
-        "b_enc": unit.new_zeros(len(unit)),
-        "W_dec": unit,
-        "b_dec": middle,
-    }
-    return Dictionary(
-        "standard", weights, site, name, settings={"apply_b_dec_to_input": True}, metadata=metadata
-    )
+    return auroc(to_numpy(scores), np.array([np.array(labels) == c for c in concepts]))

@@ -26,7 +26,8 @@ from interp._types import Model
 from interp.features import site_values
 from interp.features.activations import Activations, chunks_of
 from interp.features.dictionary import Dictionary
-from interp.features.evaluation.evaluate import but_first, losses_with, names_of, ratio_of
+from interp.features.evaluation.measures import names_of, ratio_of
+from interp.features.evaluation.spliced_loss import but_first, losses_with
 from interp.methods.runs.sweep import progress, provenance
 from interp.results import Result
 

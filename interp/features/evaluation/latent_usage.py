@@ -15,7 +15,7 @@ from interp._stats import correlations
 from interp._types import Model
 from interp.features.activations import Activations
 from interp.features.dictionary import Dictionary
-from interp.features.evaluation.evaluate import names_of
+from interp.features.evaluation.measures import names_of
 from interp.features.training.zipf import underused
 from interp.interventions import run
 from interp.methods.runs.sweep import progress

@@ -34,7 +34,7 @@ def snmf(weights: Mapping[str, Tensor], settings: Mapping[str, Any], x: Tensor) 
 
 
 def factorise(
-    model: Model,
+    model: Model | None,
     site: str,
     on: Any = None,
     *,

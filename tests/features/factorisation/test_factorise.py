@@ -10,7 +10,7 @@ import torch
 
 import interp
 from interp import features, texts
-from interp.features.evaluation.concept_detection import auroc
+from interp._stats import auroc
 from interp.features.factorisation import factorise, nonnegative
 from interp.interventions import run
 from interp.methods.steering import matched_kl
@@ -215,10 +215,13 @@ def test_prompts_of_many_lengths_are_read_in_order(tiny):
 
 
 def test_auroc_by_hand():
-    scores = torch.tensor([[3.0, 0.0], [2.0, 0.0], [1.0, 0.0]])
-    found = auroc(scores, np.array(["a", "b", "a"]), ["a", "b"])
-    assert found.tolist() == [[0.5, 0.5], [0.5, 0.5]]
-    assert auroc(scores, np.array(["a", "b", "b"]), ["a"])[0, 0] == 1
+    scores = np.array([[3.0, 0.0], [2.0, 0.0], [1.0, 0.0]])
+    a = np.array([True, False, True])
+    assert auroc(scores, np.stack([a, ~a])).tolist() == [[0.5, 0.5], [0.5, 0.5]]
+    first = np.array([True, False, False])
+    assert auroc(scores, first).tolist() == [1, 0.5]
+    assert auroc(scores[:, 0], np.stack([first, ~first])).tolist() == [1, 0]
+    assert auroc(scores[:, 0], first) == 1 and isinstance(auroc(scores[:, 0], a), float)
 
 
 def test_what_carries_a_label_is_found_and_shuffled_labels_are_chance(tiny):

@@ -1,0 +1,39 @@
+"""The numbers of `evaluate` as a table, a row per dictionary."""
+
+from typing import Any
+
+from interp.results import Result
+
+
+def table(result: Result) -> Any:
+    """A pandas DataFrame with a row per dictionary: its numbers, their intervals, dead and dense
+    latents, tokens.
+
+    Example:
+        >>> features.table(features.evaluate(model, [sae, *features.baselines(acts, k=32)]))
+    """
+    import pandas as pd
+
+    one = result.dims == ("measure",)
+    names = [result.name] if one else result.coords["dictionary"]
+    low, high = result.ci()
+    values, low, high = (v[None] if one else v for v in (result.values, low, high))
+    rows = []
+    for i, name in enumerate(names):
+        counts = result.metadata["latents"][name]
+        row: dict[str, Any] = {"dictionary": name, "latents": counts["latents"]}
+        for j, measure in enumerate(result.coords["measure"]):
+            row |= {
+                measure: values[i, j],
+                f"{measure}, low": low[i, j],
+                f"{measure}, high": high[i, j],
+            }
+        rows.append(
+            row
+            | {
+                "dead": counts["dead"],
+                "dense": counts["dense"],
+                "tokens": result.metadata["tokens"],
+            }
+        )
+    return pd.DataFrame(rows).set_index("dictionary")

@@ -19,7 +19,7 @@ from interp.features.sites import place
 from interp.interventions import Intervention
 from interp.sites import Site
 
-SKIP = 1  # the attention sink: its latents mean nothing, and the model leans on its size
+SKIP = 1  # the attention sink: its latents mean little, and the model relies on its norm
 
 
 def ablate(

@@ -1,4 +1,4 @@
-"""Feature cards: what one latent stands for, as far as a text and the weights can say.
+"""Feature cards: what one latent stands for, as far as a text and the weights can tell.
 
 | question | file |
 | --- | --- |
@@ -6,7 +6,7 @@
 | its card, as a value | `cards` |
 | the card as HTML or as a figure | `card_html`, `card_figure` |
 | in a few words | `describe`, `latent_tokens` |
-| what its direction says to the logits | `logit_effects` |
+| the effect of its direction on the logits | `logit_effects` |
 """
 
 from interp._lazy import attach

@@ -1,6 +1,4 @@
-"""The static twin of a card: its contexts as shaded text, its histogram, its logits, in one
-matplotlib figure.
-"""
+"""The static twin of a card: contexts as shaded text, histogram and logits in one figure."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +19,13 @@ LEFT, RIGHT = 44, 50  # letters before and after the marked token
 
 
 def draw(card: "interp.features.cards.cards.Card", figure: Any = None, below: float = 0.0) -> Any:
-    """The Figure with a card drawn into it. below: inches left free under the card."""
+    """The matplotlib Figure with a card drawn into it.
+
+    Args:
+        card: The card.
+        figure: An existing Figure to draw into.
+        below: Inches left free under the card.
+    """
     from matplotlib.figure import Figure
 
     from interp import plots
@@ -51,6 +55,7 @@ def draw(card: "interp.features.cards.cards.Card", figure: Any = None, below: fl
 
 
 def _band(ax: Any, band: "interp.features.cards.cards.Band", maximum: float, y: float) -> float:
+    """Draws one band of contexts and returns the y that comes below it."""
     title = "Strongest" if band.name == "strongest" else f"{band.name}, {band.count:,} tokens"
     ax.text(
         4,
@@ -70,7 +75,7 @@ def _band(ax: Any, band: "interp.features.cards.cards.Band", maximum: float, y: 
 def _context(
     ax: Any, context: "interp.features.cards.cards.Context", maximum: float, y: float
 ) -> None:
-    """The tokens of a context, the marked one always at the same place."""
+    """Draws the tokens of a context, the marked one always at the same place."""
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Rectangle
 
@@ -117,6 +122,7 @@ def _context(
 
 
 def _side(figure: Any, card: "interp.features.cards.cards.Card", high: float) -> None:
+    """Draws the column on the right: histogram, logits and neighbours."""
     left, wide = TEXT / WIDE + 0.03, 1 - TEXT / WIDE - 0.06
 
     def at(top, tall):
@@ -153,6 +159,7 @@ def _side(figure: Any, card: "interp.features.cards.cards.Card", high: float) ->
 
 
 def _logits(ax: Any, card: "interp.features.cards.cards.Card") -> None:
+    """Draws the tokens whose logits the direction raises and lowers most."""
     ends = [*card.up[:5], *reversed(card.down[:5])]
     ax.set_title(
         "logits added by its direction at its largest value" if ends else "",

@@ -1,4 +1,5 @@
-"""Cards as HTML: a piece for a notebook, a file, and a page of many with an index and a filter.
+"""Cards as HTML: one for a notebook, one in a file, and a page of many with an index and a filter.
+
 Nothing is loaded from elsewhere.
 """
 
@@ -18,16 +19,22 @@ if TYPE_CHECKING:  # the value knows its picture, not the other way round
 
 CSS = """
 .interp-card{
-  --ink:var(--interp-ink,var(--jp-ui-font-color1,#1f2328));--soft:var(--interp-soft,var(--jp-ui-font-color2,#5f6670));
-  --line:var(--interp-line,var(--jp-border-color2,#d0d7de));--hot:#f59e42;--up:#b2182b;--down:#2166ac;--bar:#2b6e8f;
-  color:var(--ink);font:13px/1.45 system-ui,sans-serif;font-variant-numeric:tabular-nums;max-width:1080px;}
+  --ink:var(--interp-ink,var(--jp-ui-font-color1,#1f2328));
+  --soft:var(--interp-soft,var(--jp-ui-font-color2,#5f6670));
+  --line:var(--interp-line,var(--jp-border-color2,#d0d7de));--hot:#f59e42;--up:#b2182b;
+  --down:#2166ac;--bar:#2b6e8f;
+  color:var(--ink);font:13px/1.45 system-ui,sans-serif;font-variant-numeric:tabular-nums;
+  max-width:1080px;}
 @media(prefers-color-scheme:dark){
 .interp-card{
-  --ink:var(--interp-ink,var(--jp-ui-font-color1,#e4e6e9));--soft:var(--interp-soft,var(--jp-ui-font-color2,#9aa1a9));
+  --ink:var(--interp-ink,var(--jp-ui-font-color1,#e4e6e9));
+  --soft:var(--interp-soft,var(--jp-ui-font-color2,#9aa1a9));
   --line:var(--interp-line,var(--jp-border-color2,#3a3f46));}
-:root:not(:has([data-jp-theme-light="true"])) .interp-card{--hot:#b8620f;--up:#f2695c;--down:#5aa5f5;--bar:#5fc4e8}
+:root:not(:has([data-jp-theme-light="true"])) .interp-card{--hot:#b8620f;--up:#f2695c;
+  --down:#5aa5f5;--bar:#5fc4e8}
 }
-[data-jp-theme-light="false"] .interp-card,.vscode-dark .interp-card{--hot:#b8620f;--up:#f2695c;--down:#5aa5f5;--bar:#5fc4e8}
+[data-jp-theme-light="false"] .interp-card,.vscode-dark .interp-card{--hot:#b8620f;--up:#f2695c;
+  --down:#5aa5f5;--bar:#5fc4e8}
 .interp-card *{box-sizing:border-box}
 .interp-card h3{margin:0;font-size:15px;font-weight:600}
 .interp-card h3 span{font-weight:400}
@@ -39,15 +46,20 @@ CSS = """
 .interp-card .text{flex:3 1 430px;min-width:0}
 .interp-card .side{flex:1 1 270px;max-width:360px}
 .interp-card .c{
-  margin:0;padding:1px 0;font:12px/1.6 ui-monospace,monospace;white-space:pre;overflow:hidden;display:flex;
+  margin:0;padding:1px 0;font:12px/1.6 ui-monospace,monospace;white-space:pre;overflow:hidden;
+  display:flex;
   border-bottom:1px solid color-mix(in srgb,var(--line) 45%,transparent);}
-.interp-card .c s{flex:0 1 46%;text-decoration:none;display:flex;justify-content:flex-end;overflow:hidden}
+.interp-card .c s{flex:0 1 46%;text-decoration:none;display:flex;justify-content:flex-end;
+  overflow:hidden}
 .interp-card .c u{flex:1 1 54%;text-decoration:none;overflow:hidden;text-overflow:ellipsis}
-.interp-card .c i{font-style:normal;border-radius:2px;background:color-mix(in srgb,var(--hot) calc(var(--a)*85%),transparent)}
+.interp-card .c i{font-style:normal;border-radius:2px;
+  background:color-mix(in srgb,var(--hot) calc(var(--a)*85%),transparent)}
 .interp-card .c b{
-  font-weight:600;border-radius:2px;background:color-mix(in srgb,var(--hot) calc(25% + var(--a)*75%),transparent);
+  font-weight:600;border-radius:2px;
+  background:color-mix(in srgb,var(--hot) calc(25% + var(--a)*75%),transparent);
   outline:1px solid var(--hot);outline-offset:-1px;}
-.interp-card .c em{flex:none;width:44px;font:12px/1.6 system-ui,sans-serif;color:var(--soft);text-align:right;padding-right:8px}
+.interp-card .c em{flex:none;width:44px;font:12px/1.6 system-ui,sans-serif;color:var(--soft);
+  text-align:right;padding-right:8px}
 .interp-card svg{display:block;width:100%;height:auto}
 .interp-card svg rect{fill:var(--bar)}
 .interp-card svg text{fill:var(--soft);font:10px system-ui,sans-serif}
@@ -55,7 +67,8 @@ CSS = """
 .interp-card .lg{display:grid;grid-template-columns:1fr 1fr;gap:0 18px}
 .interp-card .lg p{display:flex;justify-content:space-between;gap:6px;margin:0;line-height:1.5}
 .interp-card .lg code,.interp-card .ds code{
-  font:12px ui-monospace,monospace;white-space:pre;overflow:hidden;text-overflow:ellipsis;background:none;color:inherit;padding:0;}
+  font:12px ui-monospace,monospace;white-space:pre;overflow:hidden;text-overflow:ellipsis;
+  background:none;color:inherit;padding:0;}
 .interp-card .p{color:var(--up)}
 .interp-card .n{color:var(--down)}
 .interp-card .nb{margin:0}
@@ -66,9 +79,11 @@ CSS = """
 """
 PAGE = """
 :root{color-scheme:light dark}
-body{margin:0 auto;max-width:1100px;padding:1rem;font:14px/1.5 system-ui,sans-serif;background:Canvas;color:CanvasText}
+body{margin:0 auto;max-width:1100px;padding:1rem;font:14px/1.5 system-ui,sans-serif;
+  background:Canvas;color:CanvasText}
 h1{font-size:19px;margin:.2em 0}
-.bar{position:sticky;top:0;background:Canvas;padding:8px 0;display:flex;gap:12px;flex-wrap:wrap;align-items:center;z-index:1}
+.bar{position:sticky;top:0;background:Canvas;padding:8px 0;display:flex;gap:12px;flex-wrap:wrap;
+  align-items:center;z-index:1}
 input,select{font:inherit;padding:3px 8px}
 details{border-bottom:1px solid #8884;padding:3px 0}
 summary{cursor:pointer;display:flex;gap:14px}
@@ -81,13 +96,18 @@ details h3,details h3+.sub{display:none}
 """
 SCRIPT = """
 const all = [...document.querySelectorAll('details')], main = document.querySelector('main');
-const box = document.querySelector('input'), by = document.querySelector('select'), count = document.querySelector('output');
+const box = document.querySelector('input'), by = document.querySelector('select');
+const count = document.querySelector('output');
 const show = () => {
   const words = box.value.toLowerCase().trim();
   for (const d of all) d.hidden = words && d.dataset.l !== words && !d.dataset.w.includes(words);
   count.textContent = all.filter((d) => !d.hidden).length + ' of ' + all.length;
 };
-const order = { l: (a, b) => a.dataset.l - b.dataset.l, d: (a, b) => b.dataset.d - a.dataset.d, m: (a, b) => b.dataset.m - a.dataset.m };
+const order = {
+ l: (a, b) => a.dataset.l - b.dataset.l,
+ d: (a, b) => b.dataset.d - a.dataset.d,
+ m: (a, b) => b.dataset.m - a.dataset.m,
+};
 const sort = () => [...all].sort(order[by.value]).forEach((d) => main.append(d));
 const jump = () => {
   const d = document.getElementById(location.hash.slice(1));
@@ -107,7 +127,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def piece(card: "interp.features.cards.cards.Card") -> str:
-    """The card with its style, for a notebook."""
+    """The HTML of a card with its style, for a notebook."""
     return f"<style>{CSS}</style>{article(card)}"
 
 
@@ -118,14 +138,20 @@ def write(card: "interp.features.cards.cards.Card", path: str | Path) -> Path:
 
 
 def page(cards: Sequence["interp.features.cards.cards.Card"], path: str | Path) -> Path:
-    """The path of one HTML file with many cards: a line each, which opens; filtered by words and
-    sorted.
+    """The path of one HTML file with many cards, one line each, filtered by words and sorted.
 
-    It asks nothing of the network and runs no script but its own (its policy names that script's
-    checksum).
+    The page makes no network request and runs no script but its own: its policy names that script's
+    checksum.
 
     Example:
         >>> features.page(features.cards(model, sae, range(100)), "cards.html")
+
+    Args:
+        cards: What `features.cards` returned.
+        path: A file that ends in .html.
+
+    Raises:
+        ValueError: If there is no card, or the path does not end in .html.
     """
     if not cards:
         raise ValueError("a page needs at least one card: features.cards(model, sae, [17, 40])")
@@ -146,7 +172,10 @@ def page(cards: Sequence["interp.features.cards.cards.Card"], path: str | Path) 
         )
     first = cards[0]
     title = f"{first.dictionary}: {len(cards)} features"
-    body = f"<h1>{escape(title)}</h1><p>{escape(subtitle(first))}</p>{BAR}<main>{''.join(rows)}</main><script>{SCRIPT}</script>"
+    body = (
+        f"<h1>{escape(title)}</h1><p>{escape(subtitle(first))}</p>{BAR}"
+        f"<main>{''.join(rows)}</main><script>{SCRIPT}</script>"
+    )
     checksum = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     return _store.write_text(
         _html(path), _document(title, CSS + PAGE, body, f"{POLICY}; script-src 'sha256-{checksum}'")
@@ -176,7 +205,12 @@ def _document(title: str, style: str, body: str, policy: str) -> str:
 
 
 def article(card: "interp.features.cards.cards.Card", linked: AnySet[int] = frozenset()) -> str:
-    """The card without its style. linked: the latents that the same page has."""
+    """The HTML of a card without its style.
+
+    Args:
+        card: The card.
+        linked: The latents that the same page has, so that neighbours can link to them.
+    """
     head = (
         f"<h3>{card.latent} <span>{escape(card.description)}</span></h3><p"
         f' class="sub">{escape(subtitle(card))}</p>'
@@ -204,7 +238,7 @@ def subtitle(card: "interp.features.cards.cards.Card") -> str:
 
 
 def digits(value: float) -> str:
-    """Three figures."""
+    """A number with three significant figures."""
     return (
         f"{value:.0f}"
         if abs(value) >= 100
@@ -237,7 +271,8 @@ def _context(context: "interp.features.cards.cards.Context", maximum: float) -> 
         for i, (word, value) in enumerate(zip(context.words, context.values))
     ]
     before, after = "".join(marked[: context.at]), "".join(marked[context.at :])
-    return f'<p class="c"><em>{digits(context.values[context.at])}</em><s><span>{before}</span></s><u>{after}</u></p>'
+    value = digits(context.values[context.at])
+    return f'<p class="c"><em>{value}</em><s><span>{before}</span></s><u>{after}</u></p>'
 
 
 def _token(word: str, value: float, maximum: float, marked: bool) -> str:

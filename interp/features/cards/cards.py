@@ -25,8 +25,13 @@ FIRST_LEFT_OUT = "the first token of each chunk is left out"
 
 
 class Context(NamedTuple):
-    """A piece of text: its tokens, the latent's value at each (0: not on), and which one it is
-    about.
+    """A piece of text: its tokens, the latent's value at each (0: not on), and the marked token.
+
+    Attributes:
+        words: The tokens as text.
+        values: The latent's value at each.
+        at: The index of the marked token.
+        chunk: The chunk of the text that it comes from.
     """
 
     words: tuple[str, ...]
@@ -36,9 +41,7 @@ class Context(NamedTuple):
 
 
 class Band(NamedTuple):
-    """A part of the latent's range: its name, the values from and to, how many tokens are in it,
-    and some contexts.
-    """
+    """A part of a latent's range: name, lowest and highest value, number of tokens, contexts."""
 
     name: str
     low: float
@@ -53,19 +56,24 @@ class Card:
 
     Example:
         >>> card = features.card(model, sae, 17)
-        >>> card.description                    # counted from the text: "on the, a", "after def", "no clear token"
+        >>> card.description             # "on the, a", "after def", "no clear token"
         >>> card.plot(); card.html("17.html")
 
     Attributes:
-        tokens: How many were read.
-        on: At how many of them it was on.
+        latent: Its number.
+        description: A few words, counted from the text.
+        dictionary: The dictionary's name.
+        site: What the dictionary reads, and what it writes if that differs.
+        tokens: How many tokens were read.
+        on: At how many of them the latent was on.
         maximum: Its largest value.
-        counts: Of values in equal bins from 0 (or the lowest) to the maximum, between `edges`.
-        bands: The strongest contexts, then some from each quarter of the tokens it is on at.
+        edges, counts: Histogram of its values, from 0 (or the lowest) to the maximum.
+        bands: The strongest contexts, then some from each quarter of the tokens where it is on.
         distinct: The tokens behind the description.
-        up, down: Tokens whose logits it raises and lowers most (`metadata["effect"]` says how that
-            is read); empty where the site writes nothing to the stream.
-        neighbours: The latents whose directions are most alike, with their cosine.
+        up, down: Tokens whose logits it raises and lowers most; metadata["effect"] says how that is
+            computed. Empty if the site does not write to the residual stream.
+        neighbours: The latents with the most similar directions, with their cosine.
+        metadata: Text, model, kind of dictionary, seed.
     """
 
     latent: int
@@ -86,7 +94,7 @@ class Card:
 
     @property
     def density(self) -> float:
-        """The share of tokens it is on at."""
+        """The share of tokens at which it is on."""
         return self.on / self.tokens
 
     def __repr__(self) -> str:
@@ -101,7 +109,7 @@ class Card:
         return card_html.piece(self)
 
     def html(self, path: str | Path) -> Path:
-        """The path of the card as one HTML file that asks nothing of the network."""
+        """The path of the card as one HTML file that makes no network request."""
         from interp.features.cards import card_html
 
         return card_html.write(self, path)
@@ -114,10 +122,19 @@ class Card:
 
 
 def card(model: Model | None, dictionary: Dictionary, latent: int, **options: Any) -> Card:
-    """The card of one latent; options as in `cards`, which reads many in one pass.
+    """The card of one latent; `cards` computes several in one pass.
 
     Example:
         >>> features.card(model, sae, 17, tokens=50_000)
+
+    Args:
+        model: The model whose activations are read.
+        dictionary: Whose latent it is.
+        latent: The number of the latent.
+        options: See `cards`.
+
+    Returns:
+        A `Card`, which shows itself in a notebook.
     """
     return cards(model, dictionary, [latent], **options)[0]
 
@@ -139,17 +156,27 @@ def cards(
     seed: int = 0,
     **options: Any,
 ) -> Cards:
-    """The cards of latents, from one pass over a text the dictionary was not trained on.
+    """The cards of latents, from one pass over a text that the dictionary was not trained on.
 
     Example:
-        >>> many = features.cards(model, sae, [17, 40], tokens=50_000)
-        >>> features.page(many, "cards.html")
+        >>> several = features.cards(model, sae, [17, 40], tokens=50_000)
+        >>> features.page(several, "cards.html")
 
     Args:
-        on: As in `firings`: a corpus, ids, `Activations` that are there already, or `Firings`,
-            which need no pass at all.
-        options: Length, split, way. Few tokens say little about a latent that is seldom on: the
-            card gives both counts.
+        model: The model whose activations are read; None if `on` is `Firings`.
+        dictionary: Whose latents they are.
+        latents: The numbers of the latents.
+        on: A corpus, token ids, `Activations`, or `Firings`, which need no pass; see `firings`.
+        tokens: How many tokens are read. A rarely active latent needs many: the card says at how
+            many tokens it was on.
+        seed: Decides which chunks are read and which contexts are shown.
+        options: `length`, `split` and `backend` of `firings`.
+
+    Returns:
+        `Cards`, in the order of `latents`.
+
+    Raises:
+        ValueError: If a latent does not exist, or the firings are of another dictionary.
     """
     which = list(latents)
     seen = (
@@ -241,6 +268,7 @@ def neighbours(units: Tensor, latent: int, n: int = NEIGHBOURS) -> tuple[tuple[i
 def _effects(
     model: Model | None, dictionary: Dictionary, latent: int, times: float, words: Words
 ) -> tuple[tuple, tuple]:
+    """The tokens whose logits a latent raises most and lowers most, with the effects."""
     logits = (
         logit_effects.effects(model, dictionary.writes, dictionary.W_dec[latent : latent + 1])[0]
         * times
@@ -255,8 +283,9 @@ def _effects(
 
 
 def bands(seen: Firings, latent: int, words: Words, seed: int = 0) -> tuple[Band, ...]:
-    """The strongest contexts (one a chunk, none twice), then a few drawn by seed from each quarter
-    of the tokens it is on at.
+    """The strongest contexts, then a few from each quarter of the tokens where a latent is on.
+
+    The strongest come from different chunks; the others are drawn by seed.
     """
     rows, values = seen.of(latent)
     if not len(rows):
@@ -295,9 +324,7 @@ def bands(seen: Firings, latent: int, words: Words, seed: int = 0) -> tuple[Band
 def _chosen(
     seen: Firings, rows: Tensor, n: int, shown: set[tuple], one_a_chunk: bool = False
 ) -> list[int]:
-    """The first n rows whose context was not shown yet: the same words, or (at the top) the same
-    chunk.
-    """
+    """The first n rows whose context is new: other words, and (at the top) another chunk."""
     chosen: list[int] = []
     chunks: set[int] = set()
     for row, chunk, pos in zip(rows.tolist(), *(part.tolist() for part in seen.where(rows))):

@@ -1,6 +1,4 @@
-"""Short descriptions of latents, counted and never invented: the tokens that stand out where a
-latent is on.
-"""
+"""Short descriptions of latents, counted from a text: the tokens that stand out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,12 +18,18 @@ PLACES = {
     "before": 1,
 }  # the token itself, the one before it, the one that follows
 SHARE, RATIO, COUNT, WORDS = 0.3, 5.0, 3, 4
-LEAST = 0.05  # of the activation: a token with less is not named
+LEAST = 0.05  # share of the activation that a token needs to be named
 
 
 class Distinct(NamedTuple):
-    """A token that stands out: where it stands ("on", "after", "before"), its share of the latent's
-    activation, how many times more that is than its share of the text, and at how many tokens.
+    """A token that stands out where a latent is on.
+
+    Attributes:
+        place: "on", "after" (the token before the latent's), or "before" (the one that follows).
+        word: The token as text.
+        share: The share of the latent's activation that falls on it.
+        ratio: That share divided by the token's share of the text.
+        count: At how many tokens.
     """
 
     place: str
@@ -37,7 +41,7 @@ class Distinct(NamedTuple):
 
 @dataclass
 class Words:
-    """Token ids as text, each decoded once; without a tokenizer, the id."""
+    """Token ids as text, each decoded once; the id itself without a tokenizer."""
 
     tokenizer: Any
     known: dict[int, str] = field(default_factory=dict)
@@ -51,8 +55,9 @@ class Words:
 
 
 class Counted:
-    """How often each token of the text stands at, before and after a position that counts: what
-    shares are compared with.
+    """How often each token of the text stands at, before and after a position.
+
+    Shares of a latent's activation are compared with these frequencies.
     """
 
     def __init__(self, seen: Firings, words: Words):
@@ -62,9 +67,7 @@ class Counted:
         self.base = {name: counts / counts.sum().clamp_min(1) for name, counts in self.base.items()}
 
     def distinct(self, latent: int) -> list[Distinct]:
-        """The tokens that stand out for a latent: in the place where they say most, best first;
-        none where none does.
-        """
+        """The tokens that stand out for a latent, best first, in the clearest place."""
         rows, values = self.seen.of(latent)
         weights = values.abs().double()
         by_place = [self._place(name, ids[rows], weights) for name, ids in self.ids.items()]
@@ -79,6 +82,7 @@ class Counted:
         return clear[0] if clear else []
 
     def _place(self, name: str, ids: Tensor, weights: Tensor) -> list[Distinct]:
+        """The tokens that stand out in one place, the largest share first."""
         inside = ids >= 0
         ids, weights = ids[inside], weights[inside]
         if not len(ids):
@@ -115,21 +119,26 @@ class Counted:
 
 
 def describe(model: Model | None, seen: Firings) -> Any:
-    """A pandas DataFrame with a line for each latent: its description, how clear that is, how often
-    it is on, its largest value.
-
-    share: of its activation that falls on its clearest token; NaN where there is none. density: the
-    share of tokens it is on at.
+    """A pandas DataFrame with a row per latent: description, clarity, density and largest value.
 
     Example:
         >>> lines = features.describe(model, features.firings(model, sae))
         >>> lines[lines.description.str.contains("return")]
+
+    Args:
+        model: Its tokenizer turns ids into words; None shows ids.
+        seen: What `firings` returned.
+
+    Returns:
+        Columns "description"; "share", the share of the latent's activation on its clearest token
+        (NaN if none is clear); "density", the share of tokens at which it is on; and "largest", its
+        largest value.
     """
     return table(Counted(seen, Words(getattr(model, "tokenizer", None))))
 
 
 def table(counted: Counted) -> Any:
-    """The lines of `describe`."""
+    """The table of `describe`."""
     import pandas as pd
 
     seen, rows = counted.seen, []
@@ -148,15 +157,17 @@ def table(counted: Counted) -> Any:
 
 
 def _clear(tokens: Sequence[Distinct]) -> bool:
+    """Whether tokens together have a large enough share to describe a latent."""
     return _share(tokens) >= SHARE
 
 
 def _share(tokens: Sequence[Distinct]) -> float:
+    """The share of a latent's activation on these tokens together."""
     return sum(token.share for token in tokens)
 
 
 def _at(seen: Firings, rows: Tensor, step: int) -> Tensor:
-    """The ids of the tokens so many steps from rows; -1 outside the chunk."""
+    """The ids of the tokens `step` positions from rows; -1 outside the chunk."""
     chunk, pos = seen.where(rows)
     pos = pos + step
     inside = (pos >= 0) & (pos < seen.tokens.shape[1])
@@ -170,6 +181,6 @@ def plain(word: str) -> str:
 
 
 def visible(word: str) -> str:
-    """A token whose white space can be seen."""
+    """A token with visible white space."""
     shown = word.replace("\n", "↵").replace("\t", "⇥").replace("\r", "↵")
     return "␣" + shown[1:] if shown.startswith(" ") else shown or "∅"

@@ -1,6 +1,4 @@
-"""Which latents of a dictionary are on at which tokens of a text: one pass, whatever is asked of it
-afterwards.
-"""
+"""Which latents of a dictionary are on at which tokens of a text, from one pass."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,20 +21,21 @@ MOST = 200_000_000  # latents on, over all tokens: 2.4 GB
 
 @dataclass(frozen=True, eq=False)
 class Firings:
-    """The latents that are on at each token of a text, held by latent; only those that were asked
-    for.
-
-    tokens [chunk pos]: the text's ids.
+    """Where latents are on in a text, and with which values, ordered by latent.
 
     Example:
         >>> seen = features.firings(model, sae, tokens=50_000)
-        >>> rows, values = seen.of(17)          # the tokens it is on at, in order, and how much
-        >>> seen.density[17]                    # on at this share of tokens
+        >>> rows, values = seen.of(17)          # the tokens where it is on, and its values
+        >>> seen.density[17]                    # the share of tokens
 
     Attributes:
-        skip: So many first positions of each chunk were left out (1: the attention sink).
-        latents: Which are held.
-        rows, values: Of one latent after the other; starts [1 + latent] says where each begins.
+        dictionary: Whose latents they are.
+        tokens: The text's ids [chunk pos].
+        skip: How many first positions of each chunk are left out (1: the attention sink).
+        latents: Which latents are held.
+        rows, values: The tokens and values of one latent after the other.
+        starts: Where each latent begins in `rows`, and the end [1 + latent].
+        metadata: Model, text, number of tokens, skip.
     """
 
     dictionary: Dictionary
@@ -58,12 +57,13 @@ class Firings:
         )
 
     def of(self, latent: int) -> tuple[Int[Tensor, "on"], Float[Tensor, "on"]]:
-        """The rows (tokens) a latent is on at and its values there."""
+        """The rows (tokens) where a latent is on, and its values there."""
         i = self._place(latent)
         held = slice(int(self.starts[i]), int(self.starts[i + 1]))
         return self.rows[held], self.values[held]
 
     def _place(self, latent: int) -> int:
+        """The index of a latent among those held; a ValueError if it is not there."""
         if latent not in self.latents:
             whole = len(self.latents) == self.dictionary.n_latents
             held = (
@@ -76,7 +76,7 @@ class Firings:
 
     @property
     def density(self) -> Float[Tensor, "latent"]:
-        """The share of tokens each held latent is on at."""
+        """The share of tokens at which each held latent is on."""
         return self.starts.diff() / max(1, len(self))
 
     @property
@@ -89,7 +89,7 @@ class Firings:
         )
 
     def where(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """(chunks, positions) of rows, positions counted in the whole chunk."""
+        """The chunks and the positions of rows; positions are counted in the whole chunk."""
         wide = self.tokens.shape[1] - self.skip
         return rows // wide, rows % wide + self.skip
 
@@ -106,18 +106,31 @@ def firings(
     seed: int = 0,
     backend: str | None = None,
 ) -> Firings:
-    """Where latents are on in a text, found in one pass over it.
+    """Where latents are on in a text, and with which values, from one pass over it.
 
     Example:
         >>> seen = features.firings(model, sae)
         >>> features.cards(model, sae, [17, 40], on=seen)         # no second pass
 
     Args:
-        latents: Which to keep (None: all).
-        on: A corpus (the "heldout" half of the documentation unless given), ids [chunk pos], or
-            `Activations`, whose vectors are used as they are where they hold the dictionary's site.
-        tokens: Of a corpus or of `Activations`, so many at most. The first token of each chunk, the
-            attention sink, is left out.
+        model: The model whose activations are read; None if `on` holds the site's activations.
+        dictionary: Whose latents they are.
+        latents: Which latents are held; all if None.
+        on: A corpus (the documentation if None), ids [chunk pos], or `Activations`, whose vectors
+            are used as they are if they hold the dictionary's site.
+        tokens: How many tokens of a corpus or of `Activations` at most. The first token of each
+            chunk, the attention sink, is left out.
+        length: Tokens in a chunk of the corpus.
+        split: Which half of the corpus is read.
+        seed: Decides which chunks are drawn.
+        backend: "engine", "hooks", or None to choose.
+
+    Returns:
+        `Firings`.
+
+    Raises:
+        ValueError: If a latent does not exist, the dictionary does not fit the model, or too many
+            latents are on to keep in memory.
     """
     chosen = _chosen(dictionary, latents)
     if model is not None:
@@ -160,6 +173,7 @@ def firings(
 
 
 def _chosen(dictionary: Dictionary, latents: Iterable[int] | None) -> list[int]:
+    """The latents that were asked for, each once; a ValueError for one that does not exist."""
     if latents is None:
         return list(range(dictionary.n_latents))
     chosen = list(dict.fromkeys(latents))

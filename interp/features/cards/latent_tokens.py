@@ -1,4 +1,4 @@
-"""Latents beside what they are read from and what they write: tokens on both sides."""
+"""Latents beside the tokens that they are read from and the tokens that they write."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,16 +19,23 @@ def labelled(
     *,
     n: int = 5,
 ) -> Any:
-    """A pandas DataFrame with a row per latent: the tokens it is largest on, and those its
-    direction raises most.
+    """A pandas DataFrame with a row per latent: tokens it is largest on, and tokens it raises.
 
     Example:
-        >>> features.labelled(model, parts, find, found.metadata["latents"][parts.name])
+        >>> latents = detection.metadata["latents"][parts.name]     # from `concept_detection`
+        >>> features.labelled(model, parts, find, latents)
 
     Args:
-        latents: By any names. "on": distinct tokens in the order of the latent's mean value on
-            them; "raises": what its neurons write, through W_out and the unembedding, without later
-            layers ("" where a site writes nothing to the stream).
+        model: The model of the activations.
+        dictionary: Whose latents they are.
+        read: What `read_prompts` returned.
+        latents: Latents by any names.
+        n: How many tokens are listed.
+
+    Returns:
+        Columns "latent"; "on": distinct tokens by the latent's mean value on them; "raises": the
+        tokens whose logits its direction raises most through the unembedding, without later layers
+        (empty if the site does not write to the residual stream).
     """
     import pandas as pd
 

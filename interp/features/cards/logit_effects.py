@@ -1,5 +1,6 @@
-"""What a direction says to the logits by itself: through W_out or W_O into the stream, the final
-norm, the unembedding.
+"""The direct effect of a direction on the logits.
+
+The direction passes W_out or W_O into the residual stream, the final norm and the unembedding.
 """
 
 import torch
@@ -14,7 +15,7 @@ from interp.sites import Site
 
 CONVENTION = (
     "direct effect on the logits at the largest activation: the direction over the final norm's"
-    " mean scale in this text, times its gain and the unembedding, less the mean over tokens"
+    " mean scale in this text, times its gain and the unembedding, minus the mean over tokens"
 )
 SAMPLE = 512  # tokens that the final norm's scale is measured on
 
@@ -22,14 +23,13 @@ SAMPLE = 512  # tokens that the final norm's scale is measured on
 def into_stream(
     model: Model, site: str | Site, directions: Float[Tensor, "*n d"]
 ) -> Float[Tensor, "*n d_model"] | None:
-    """Directions of a site as what they write to the residual stream; None where a site writes
-    nothing to it.
+    """What directions of a site write to the residual stream; None if the site does not write.
 
     What a block reads ("mlp.3.in") is the stream. Queries, keys and pre-activations write nothing
     by themselves.
 
     Example:
-        >>> into_stream(model, "mlp.3.post", sae.W_dec)          # @ W_out; "L9H2.z" and "L9H*.z": @ W_O
+        >>> into_stream(model, "mlp.3.post", sae.W_dec)     # @ W_out; "L9H2.z" and "L9H*.z": @ W_O
     """
     at, directions = place(site), directions.to(bridge.device(model))
     if at.row.axes.endswith("d_model"):
@@ -54,9 +54,7 @@ def scale(model: Model, tokens: Int[Tensor, "chunk pos"], skip: int = 1) -> floa
 def effects(
     model: Model, site: str | Site, directions: Float[Tensor, "n d"], divide: float = 1.0
 ) -> Float[Tensor, "n d_vocab"] | None:
-    """The logits that directions add by themselves, less their mean over tokens; None where a site
-    writes nothing to the stream.
-    """
+    """The logits that directions add directly, minus their mean; None if they add none."""
     stream = into_stream(model, site, directions.float())
     if stream is None:
         return None

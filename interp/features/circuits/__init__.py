@@ -1,4 +1,4 @@
-"""Which latents matter to a task, and how they hang together.
+"""Which latents matter for a task, and how they are connected.
 
 | question | file |
 | --- | --- |

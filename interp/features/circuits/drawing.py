@@ -1,4 +1,4 @@
-"""A feature circuit as a picture: a row a site, nodes side by side, edges upwards to the output."""
+"""A feature circuit as a picture: one row per site, edges upwards to the output."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,9 @@ NAMED = 16  # nodes of a row that are named; of more, the largest
 
 
 def layout(circuit: "interp.features.circuits.feature_circuit.FeatureCircuit") -> dict[str, Any]:
-    """Where every node stands and how each edge runs: plain data. The largest scores of a row stand
-    in its middle.
+    """Where every node stands and how each edge runs, as plain data.
+
+    The largest scores of a row stand in its middle.
     """
     nodes: dict[str, dict[str, Any]] = {}
     for row, site in enumerate(circuit.sites):
@@ -84,6 +85,7 @@ def draw(
 def _key(
     circuit: "interp.features.circuits.feature_circuit.FeatureCircuit", plan: dict, size: float
 ) -> str:
+    """The sentence below the picture: colours, thickest edge, largest node, squares."""
     unit = circuit.metadata.get("unit", "")
     there = f"thickest edge {plan['largest']:.2g}, " if circuit.edges else ""
     return (
@@ -93,6 +95,7 @@ def _key(
 
 
 def _edges(ax: Any, plan: dict) -> None:
+    """Draws the edges, the largest last."""
     for edge in plan["edges"]:
         a, b = plan["nodes"][edge["from"]], plan["nodes"][edge["to"]]
         colour, dash = STYLES[edge["sign"]]
@@ -107,6 +110,7 @@ def _edges(ax: Any, plan: dict) -> None:
 
 
 def _node(ax: Any, name: str, node: dict, size: float) -> None:
+    """Draws one node, with its name if it is among the largest of its row."""
     from matplotlib.patheffects import withStroke
 
     if name == OUTPUT:

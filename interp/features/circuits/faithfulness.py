@@ -1,4 +1,4 @@
-"""How much of a task's behaviour a feature circuit keeps when everything else is ablated."""
+"""How much of a task's behaviour remains when everything outside a feature circuit is ablated."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -36,22 +36,37 @@ def faithfulness(
     skip: int = SKIP,
     metric: Any = None,
 ) -> Result:
-    """What share of the metric stays when every node outside the circuit takes its mean: 0 = none
-    kept, 1 = the clean run.
-
-    Axis "kept": "circuit" (its latents and its own error terms), "its latents" (no error term),
-    "its latents and all errors", "all errors" alone, "all latents" (what the dictionaries explain),
-    and the control "random latents": as many of each site as the circuit has, of those that are on,
-    with the circuit's own error terms, the mean of `random` draws. Means are position by position
-    over the reference prompts [batch pos], the task's clean ones unless given. The first `skip`
-    positions stay as they are. Share: (metric - metric with nothing kept) / (clean - nothing kept),
-    of the means, never clamped.
+    """The share of the metric that remains when every node outside a circuit takes its mean value.
 
     Example:
         >>> features.faithfulness(model, task.heldout(), [early, middle, late], circuit)
 
+    Args:
+        model: The model.
+        task: The task; use held-out prompts.
+        dictionaries: The dictionaries of the circuit, one per site.
+        circuit: The feature circuit.
+        reference: Prompts [batch pos] of the task's length over which means are taken, position by
+            position; the task's clean prompts if None.
+        random: How many random circuits are drawn for the control.
+        seed: Decides the random circuits.
+        skip: How many first positions stay unchanged.
+        metric: The task's own metric if None.
+
+    Returns:
+        Axis "kept": "circuit" (its latents and its own error terms), "its latents" (no error term),
+        "its latents and all errors", "all errors", "all latents" (what the dictionaries explain),
+        and "random latents": as many latents per site as the circuit has, drawn from those that are
+        on, with the circuit's own error terms, averaged over the draws. Unit: share, where 0 is
+        everything ablated and 1 the clean run, (metric - metric with nothing kept) / (clean -
+        nothing kept), not clamped. One value per prompt is kept.
+
     Raises:
-        ValueError: Where the two are the same.
+        ValueError: If the dictionaries are not the circuit's, the reference prompts have another
+            length, or ablating everything does not change the metric.
+
+    Reference:
+        Marks et al. 2024, arXiv 2403.19647.
     """
     started = time.perf_counter()
     in_order = ordered(model, dictionaries)
@@ -129,7 +144,7 @@ def _sets(
     random: int,
     seed: int,
 ) -> dict[str, Keep]:
-    """What is kept in each run; the first keeps nothing, the last ones random latents."""
+    """What is kept in each run: nothing first, then the named sets, then random latents."""
     g = torch.Generator().manual_seed(seed)
     none = {d.writes: torch.zeros(d.n_latents, dtype=torch.bool) for d in dictionaries}
     in_circuit = {
@@ -168,8 +183,9 @@ def _sets(
 def _ablated(
     d: Dictionary, keep: Tensor, error: bool, mean: Tensor, mean_error: Tensor, skip: int
 ) -> Intervention:
-    """What gives every latent that is not kept its mean, and the error term, too, unless it is
-    kept.
+    """The intervention that sets every latent that is not kept to its mean.
+
+    The error term takes its mean as well, unless it is kept.
     """
     reads = () if d.to is None else (d.site,)
 

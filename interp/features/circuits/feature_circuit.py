@@ -1,10 +1,9 @@
-"""Circuits of features: latents and error terms of dictionaries at several sites, and what goes
-from one to another.
+"""Circuits of features: latents and error terms of dictionaries at several sites, and their edges.
 
 Nodes are latents (over all positions) and, for each site, its error term, so that nothing of an
-activation is left out. An edge's score is what the upstream node does for the metric by way of the
-downstream one and of no other node: gradients are stopped at every site with a dictionary. Marks et
-al. 2024, arXiv 2403.19647.
+activation is left out. An edge's score is the upstream node's effect on the metric through the
+downstream node and no other: gradients are stopped at every site with a dictionary. Marks et al.
+2024, arXiv 2403.19647.
 """
 
 import json
@@ -48,11 +47,11 @@ METHODS = ("gradient", "ig")
 
 @dataclass(frozen=True)
 class FeatureCircuit:
-    """Nodes "resid_post.15:17" (a latent), "resid_post.15:error", and edges between them and to
-    "output", with scores.
+    """Nodes "resid_post.15:17" (a latent) and "resid_post.15:error", and edges, all with scores.
 
-    Scores are in the metric's unit, to first order: how far the clean run's metric falls when the
-    node takes its other value, or when only the edge does.
+    Edges run between nodes and to "output". Scores are in the metric's unit, to first order: how
+    far the clean run's metric falls when the node takes its other value, or when only the edge
+    does.
 
     Example:
         >>> circuit = features.circuit(model, task, [early, middle, late])
@@ -60,7 +59,13 @@ class FeatureCircuit:
         >>> circuit.latents("resid_post.15")
 
     Attributes:
-        sites: In forward order. Saved as JSON: `FeatureCircuit.load(c.save(path)) == c`.
+        nodes: Score by node; positive means that the node helps.
+        edges: Score by (upstream node, downstream node or "output").
+        sites: The sites in forward order.
+        metadata: Model, task, method, dictionaries.
+
+    Raises:
+        ValueError: If a node's site or an edge's end is not in the circuit.
     """
 
     nodes: Mapping[str, float]
@@ -87,7 +92,7 @@ class FeatureCircuit:
         )
 
     def above(self, *, nodes: float = 0.0, edges: float = 0.0) -> "FeatureCircuit":
-        """What scores at least so much in size."""
+        """The circuit of the nodes and edges whose score is at least this large in size."""
         large_nodes = {n: s for n, s in self.nodes.items() if abs(s) >= nodes}
         large_edges = {
             e: s
@@ -112,14 +117,12 @@ class FeatureCircuit:
         return [int(n.rpartition(":")[2]) for n in names if not n.endswith(ERROR)]
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
-        """The Axes with the circuit: a row a site, width = score in size, colour and dash = its
-        sign.
-        """
+        """The Axes with the circuit: one row per site; width = size of a score, colour = sign."""
 
         return draw(self, ax, **options)
 
     def save(self, path: str | Path) -> Path:
-        """The path of the JSON file it was written to, one node and one edge a line."""
+        """The path of the JSON file, one node or edge per line; `load` gives an equal circuit."""
 
         def line(row):
             return "  " + json.dumps(row, ensure_ascii=False)
@@ -179,19 +182,31 @@ def circuit(
         >>> features.faithfulness(model, task.heldout(), [early, middle, late], circuit)
 
     Args:
-        nodes: How many, the largest scores in size over all sites.
-        method: "ig" = the slope of the metric is its mean on the way from the clean to the other
-            value (`attribution`), "gradient" = the slope in the clean run.
-        to, steps, skip, metric: See `attribution`. Edges always run through the clean run, and end
-            at a later site's node or at "output"; with all latents of all sites as nodes and
-            "gradient", the edges out of a node add up to its score. Scores are means over prompts.
+        model: The model.
+        task: The task, with corrupted prompts if `to` is "corrupted".
+        dictionaries: One per site, each writing a site of its own.
+        nodes: How many nodes, the largest scores in size over all sites.
+        method: "ig" uses the mean slope of the metric on the way from the clean to the other value
+            (see `latent_attribution`), "gradient" the slope in the clean run. Edges always use the
+            clean run.
+        to: What the other value is: "corrupted", "zero" or "mean".
+        steps: Points on the way, for "ig".
+        skip: How many first positions stay unchanged.
+        metric: The task's own metric if None.
+
+    Returns:
+        A `FeatureCircuit`; scores are means over prompts. Edges end at a node of a later site or at
+        "output". With all latents of all sites as nodes and "gradient", the edges out of a node add
+        up to its score.
 
     Raises:
-        ValueError: For two dictionaries that write one site, and for one that reads all heads side
-            by side.
+        ValueError: If two dictionaries write one site, or one reads all heads side by side.
 
     Cost:
-        A backward pass for each node.
+        One backward pass per node.
+
+    Reference:
+        Marks et al. 2024, arXiv 2403.19647.
     """
     started = time.perf_counter()
     in_order = ordered(model, dictionaries)
@@ -238,7 +253,7 @@ def circuit(
 
 
 def ordered(model: Model, dictionaries: Sequence[Dictionary]) -> list[Dictionary]:
-    """The dictionaries in forward order, where each writes a site of its own."""
+    """The dictionaries in forward order; a ValueError if two write one site."""
     in_order = sorted(dictionaries, key=lambda d: forward_order(place(d.writes)))
     if not in_order:
         raise ValueError(
@@ -258,6 +273,7 @@ def ordered(model: Model, dictionaries: Sequence[Dictionary]) -> list[Dictionary
 
 
 def _names(d: Dictionary, change: Change) -> list[str]:
+    """The names of a dictionary's nodes: the latents that change, and the error term."""
     return [f"{d.writes}:{n}" for n in (*change.on.tolist(), ERROR)]
 
 
@@ -271,9 +287,7 @@ def _edges(
     members: set[str],
     chosen: Tensor,
 ) -> dict[tuple[str, str], float]:
-    """The score of every edge between kept nodes: one run, and a backward pass from each downstream
-    node.
-    """
+    """The score of every edge between nodes: one run, and one backward pass per downstream node."""
     leaves: dict[str, Tensor] = {}
     inside: dict[str, tuple[Tensor, Tensor]] = {}
 

@@ -1,9 +1,8 @@
-"""What each latent does for a task: to first order, along a path, and exactly.
+"""What each latent does for a task: to first order, along a path, or exactly.
 
 A site's activation is a sum, z W_dec + b_dec + error, so a change of the activation is a sum of
-changes: one a latent, and the error term's. Each is worth, to first order, its change times the
-slope of the metric along its direction; the slopes of all latents come from one gradient at the
-site.
+changes, one per latent and one for the error term. To first order, each change is worth its size
+times the slope of the metric along its direction. One gradient at the site gives all slopes.
 """
 
 import time
@@ -41,7 +40,7 @@ ERROR = "error"
 
 
 class Change(NamedTuple):
-    """How a site would change, prompt by prompt: its latents' part and the rest."""
+    """How a site would change, prompt by prompt: the part of its latents, and the rest."""
 
     act: Float[Tensor, "batch pos d_out"]  # what is there now
     latents: Float[Tensor, "batch pos on"]  # the change of the latents that change anywhere
@@ -68,33 +67,43 @@ def latent_attribution(
     metric: Any = None,
     backend: str | None = None,
 ) -> Result:
-    """How much the clean run's metric changes when each latent alone is changed (negative: the
-    latent helps).
+    """The change of the clean run's metric when each latent alone is changed; negative: it helps.
 
     Example:
         >>> features.latent_attribution(model, task, sae).top(10)
-        >>> features.latent_attribution(model, task, sae, method="exact", to="zero")        # what `features.ablate` does to each
-        >>> features.latent_attribution(model, task, sae, method="gradient", by="position")        # latent by position
+        >>> features.latent_attribution(model, task, sae, method="exact", to="zero")
+        >>> features.latent_attribution(model, task, sae, method="gradient", by="position")
 
     Args:
-        to: "corrupted" = each latent takes its value in the corrupted prompt; "zero" = it is
-            ablated; "mean" = its mean over the clean prompts, position by position. Everything else
-            of the activation stays, the error term too.
-        method: "ig" = the change times the mean slope at `steps` points (midpoints) on the way of
-            the whole activation, latents and error together, from its value to the other one:
-            latents and error then add up to what patching the site does; "gradient" = the slope in
-            the clean run alone (one backward pass), which far from it can miss nearly all: on a
-            whole residual stream do not trust it; "exact" = a run for each latent that changes,
-            those of different prompts side by side.
-        by: "latent" = all positions at once, "position" = each on the axis "pos".
-        at: One position alone, a number or a task's name of one.
-        skip: So many first positions stay as they are. Axis "latent": the latents that change in
-            some prompt, and last "error", all that the latents do not write; a latent that is not
-            listed has an effect of exactly zero. Unit: the metric's, never clamped.
+        model: The model.
+        task: The task, with corrupted prompts if `to` is "corrupted".
+        dictionary: Whose latents are changed.
+        method: "ig" multiplies the change by the mean slope at `steps` midpoints on the way of the
+            whole activation, latents and error together, to its other value; latents and error then
+            add up to the effect of patching the site. "gradient" uses the slope in the clean run
+            (one backward pass), which can be far off for large changes: do not trust it on a whole
+            residual stream. "exact" runs the model for each latent that changes.
+        to: "corrupted": each latent takes its value in the corrupted prompt; "zero": it is ablated;
+            "mean": its mean over the clean prompts, position by position. The rest of the
+            activation stays, including the error term.
+        by: "latent" changes all positions at once, "position" each one (axis "pos").
+        at: One position alone: a number, or the name of one of the task's positions.
+        skip: How many first positions stay unchanged.
+        steps: Points on the way, for "ig".
+        metric: The task's own metric if None.
+        backend: "engine", "hooks", or None to choose.
+
+    Returns:
+        Axis "latent": those that change in some prompt, and last "error", what the latents do not
+        write; a latent that is not listed has an effect of exactly zero. Unit: the metric's, not
+        clamped. One value per prompt is kept.
+
+    Raises:
+        ValueError: If an option is unknown, or the dictionary does not fit the model.
 
     Reference:
-        Marks et al. 2024, arXiv 2403.19647 (there: indirect effects); its integrated gradients are
-        "ig".
+        Marks et al. 2024, arXiv 2403.19647 (their indirect effects); "ig" is their integrated
+        gradients.
     """
     started = time.perf_counter()
     _known(method, to, by, steps)
@@ -141,6 +150,7 @@ def latent_attribution(
 
 
 def _known(method: str, to: str, by: str, steps: int) -> None:
+    """None if the options are known; otherwise a ValueError with the nearest ones."""
     for what, word, words in (
         ("method", method, METHODS),
         ("value to change latents to", to, TO),
@@ -161,9 +171,7 @@ def _known(method: str, to: str, by: str, steps: int) -> None:
 def changes(
     model: Model, task: Any, dictionary: Dictionary, to: str, at: str | int | None, skip: int
 ) -> Change:
-    """The change of each latent and of the error term when they go from the clean prompts' values
-    to the others.
-    """
+    """The change of each latent and of the error term, from the clean values to the others."""
     check(model, dictionary)
     act, z, error = split(model, task.clean, dictionary)
     if to == "corrupted":
@@ -178,9 +186,7 @@ def changes(
 
 
 def split(model: Model, tokens: Tensor, dictionary: Dictionary) -> tuple[Tensor, Tensor, Tensor]:
-    """What is at the site the dictionary writes, its latents, and what these do not write: each
-    [batch pos ...].
-    """
+    """The activation that the dictionary writes, its latents, and the error [batch pos ...]."""
     values = site_values.values(
         model, tokens, list(dict.fromkeys((dictionary.site, dictionary.writes)))
     )
@@ -189,7 +195,7 @@ def split(model: Model, tokens: Tensor, dictionary: Dictionary) -> tuple[Tensor,
 
 
 def where(task: Any, at: str | int | None, skip: int) -> Tensor:
-    """The positions that are changed [batch pos]."""
+    """Mask of the positions that are changed [batch pos]."""
     n, length = task.clean.shape
     positions = torch.arange(length)
     if at is None:
@@ -201,6 +207,7 @@ def where(task: Any, at: str | int | None, skip: int) -> Tensor:
 
 
 def _number(at: int, length: int) -> int:
+    """A position counted from 0; a ValueError if the prompts are too short for it."""
     if not -length <= at < length:
         raise ValueError(
             f"no position {at}: the prompts have {length} tokens (0 to {length - 1}, or -1 for the"
@@ -210,7 +217,7 @@ def _number(at: int, length: int) -> int:
 
 
 def first_of(model: Model, task: Any, to: str) -> int:
-    """The first position that anything can change at: before it the slope is not needed."""
+    """The first position that can change: the slope is not needed before it."""
     return first_change(model, task.clean, task.corrupted) if to == "corrupted" else 0
 
 
@@ -237,9 +244,7 @@ def mean_slope(
     first: int = 0,
     backend: str | None = None,
 ) -> tuple[Float[Tensor, "batch pos d_out"], str]:
-    """The slope of the metric at what the dictionary writes, mean over a path (None: the clean
-    run), and which way ran.
-    """
+    """The mean slope of the metric at the site along a path (None: clean run), and the backend."""
     site = place(dictionary.writes)
     slot = replace(site, index=STAR) if "head" in site.row.axes and site.part != "out" else site
     in_engine = (site.family, site.part) in engine_sweep.KINDS and (site.family, site.part) != (
@@ -287,7 +292,7 @@ def mean_slope(
 def _exact(
     model: Model, task: Any, dictionary: Dictionary, change: Change, metric: Metric, by: str
 ) -> Float[Tensor, "batch pos cell"]:
-    """A run for each change of each prompt: the k-th of every prompt's changes share one run."""
+    """The effect of each change by its own run; the k-th changes of all prompts share one."""
     moves = torch.cat(
         [change.latents != 0, (change.error != 0).any(-1, keepdim=True)], -1
     )  # batch pos cell
@@ -316,7 +321,7 @@ def _exact(
 def _place(
     order: Tensor, real: Tensor, kinds: Tensor, by: str
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Which cell and position of each prompt a turn changes; None: all positions."""
+    """Which cell and position of each prompt a turn changes; position None means all positions."""
     cells = kinds.shape[-1]
     return order % cells, order // cells if by == "position" else None, real
 
@@ -330,9 +335,7 @@ def _edits(
     pos: Tensor | None,
     real: Tensor,
 ) -> list[Intervention]:
-    """The interventions of one turn: made when they run, as all of them at once would fill the
-    memory.
-    """
+    """The interventions of one turn, computed when they run: all at once would fill the memory."""
 
     def delta() -> Tensor:
         latent = cell.clamp(max=max(0, len(change.on) - 1))

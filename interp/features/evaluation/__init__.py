@@ -1,14 +1,15 @@
-"""How far a dictionary can be trusted, beside what any dictionary must beat.
+"""How far a dictionary can be trusted, beside baselines that any dictionary must beat.
 
 | question | file |
 | --- | --- |
-| what it keeps, and what that costs the model | `evaluate` |
-| random directions and principal components as baselines | `baselines` |
-| does it find known directions again | `synthetic`, `probing` |
-| do single latents tell concepts | `concept_detection` |
-| latents that go silent where a narrower one speaks | `absorption` |
+| what it keeps, and what that costs the model | `evaluate`, `table`, `pareto` |
+| how that is measured | `measures`, `spliced_loss` |
+| baselines: random directions, principal components, means of classes | `baselines` |
+| does it recover known directions | `synthetic`, `probing` |
+| do single latents detect concepts | `concept_detection` |
+| latents that are off because a narrower latent is on | `absorption` |
 | what it leaves out | `dark_matter`, `gradient_pursuit` |
-| how it spends its latents | `latent_usage` |
+| how it uses its latents | `latent_usage` |
 """
 
 from interp._lazy import attach

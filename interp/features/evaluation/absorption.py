@@ -1,9 +1,8 @@
-"""Absorption, in a small form: latents that go silent on some tokens because a narrower latent says
-the same there.
+"""Absorption, in a small form: latents that are off on some tokens because a narrower one is on.
 
-A dictionary that is asked to be sparse saves a latent when "starts with S" is written into the
-latent of "snake": on "snake" the general latent is then off, and whoever reads it believes that the
-word starts with something else.
+A sparse dictionary saves a latent by writing "starts with S" into the latent of "snake". On "snake"
+the general latent is then off, and whoever reads it concludes that the word starts with another
+letter.
 """
 
 import time
@@ -24,7 +23,7 @@ from interp.methods.runs.sweep import progress
 from interp.results import Result
 from interp.tasks.task import encode
 
-LEAST = 16  # words of a class: half of them choose, half are judged
+LEAST = 16  # words of a class: half of them choose latents, half are tested
 SPLITS, GAIN = (
     5,
     0.03,
@@ -38,7 +37,7 @@ PREFIX = "The first letter of the word"  # what stands before each word
 
 
 class Words(NamedTuple):
-    """Words, their classes, and the activation at each."""
+    """Words, their classes, and the activation [n d] at each."""
 
     words: tuple[str, ...]
     labels: tuple[str, ...]
@@ -50,13 +49,25 @@ def first_letters(
 ) -> Words:
     """Words of one token, labelled by first letter, and the activations at them.
 
-    Every token of the vocabulary that is a space and three or more small letters, at most `most` a
-    letter, drawn by seed; each is read as the last token of one short prompt. Letters with fewer
-    than 16 words are left out.
+    Candidates are all tokens that are a space and three or more small letters. Each is read as the
+    last token of a short prompt. Letters with fewer than 16 words are left out.
 
     Example:
         >>> words = features.first_letters(model, "resid_post.15")
         >>> features.absorption(sae, words.x, words.labels, words=words.words)
+
+    Args:
+        model: A model with a tokenizer.
+        site: The address that is read.
+        most: How many words per letter at most, drawn by seed.
+        seed: Decides which words are drawn.
+        batch: Prompts in one forward pass.
+
+    Returns:
+        `Words`, with fields words, labels and x.
+
+    Raises:
+        ValueError: If fewer than two letters have enough words.
     """
     tokenizer, g = model.tokenizer, torch.Generator().manual_seed(seed)
     words = {i: tokenizer.decode([i]) for i in range(len(tokenizer))}
@@ -102,24 +113,38 @@ def absorption(
     words: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Result:
-    """The share of words on which a class's own latents are off while a few others carry its
-    direction, with each word as an example.
+    """The share of words on which a class's latents are off while a few others carry its direction.
+
+    For each class: (1) a logistic probe on x, from one half of the words, gives a direction. (2)
+    The latents that best detect the class there are its own; another one is added while F1 rises by
+    0.03 (feature splitting). (3) Of the words of the other half that the probe gets right, a word
+    is absorbed if all own latents are off and at most three other latents, whose directions have a
+    cosine of at least 0.1 with the probe's, make up 0.4 of the dictionary's projection on it.
 
     Example:
         >>> words = features.first_letters(model, sae.site)
         >>> features.absorption(sae, words.x, words.labels, words=words.words)
 
+    Args:
+        dictionary: A dictionary that writes the site that it reads.
+        x: Activations [n d_in].
+        labels: The class of each.
+        words: The word of each, for the metadata.
+        seed: Decides the halves.
+
+    Returns:
+        A share of words, 0 (none absorbed) to 1, one value per word kept. metadata: the number of
+        words, and for each class the probe's F1, its own latents ("own"), and the absorbed words,
+        each with the latent that took most.
+
+    Raises:
+        ValueError: If the dictionary is a transcoder, there are fewer than two classes with 16
+            words, or no probe gets a word right.
+
     Reference:
-        For each class: (1) a logistic probe on x, from one half of the words, gives a direction;
-        (2) the latents that tell the class best there, one after the other while F1 rises by 0.03,
-        are its own (feature splitting: `metadata["own"]`); (3) of the other half, on the words the
-        probe gets right, absorbed is a word where all of these are off and at most three other
-        latents whose directions have a cosine of 0.1 or more with the probe's make up 0.4 of the
-        dictionary's projection on it. 0: none; 1: all. A small form of Chanin et al. 2024 (arXiv
-        2409.14507) and of SAEBench's score: no ablation is run, so it says that another latent
-        could stand in, not that the model uses it; and with a few dozen words a class the interval
-        is wide. metadata: words judged, and for each class the probe's F1, its own latents, and the
-        absorbed words with the latent that took most.
+        A small form of Chanin et al. 2024 (arXiv 2409.14507) and of SAEBench's score. No ablation
+        is run, so it says that another latent could stand in, not that the model uses it. With a
+        few dozen words per class the interval is wide.
     """
     started = time.perf_counter()
     if dictionary.to is not None:
@@ -186,9 +211,7 @@ def absorption(
 def _class(
     dictionary: Dictionary, x: Tensor, z: Tensor, in_class: Tensor, fit: Tensor, test: Tensor
 ) -> tuple[list[bool], list[int], dict[str, Any]]:
-    """For the judged words of one class: whether each is absorbed, which rows they are, and what
-    was found on the way.
-    """
+    """For the test words of one class: whether each is absorbed, their rows, and the facts."""
     w, b = fitted(x[fit], in_class[fit])
     predicted = x[test] @ w + b > 0
     class_latents = _own(z[fit], in_class[fit])
@@ -211,11 +234,10 @@ def _class(
 
 
 def _own(z: Tensor, labels: Tensor) -> list[int]:
-    """The latents that tell a class: the best one, then others while "any of them is on" gains
-    enough F1.
+    """The latents that detect a class: the best one, then others while "any is on" gains enough F1.
 
-    A gain must show in both halves of the words, or the latent of a single word would pass for one
-    of its class.
+    A gain must show in both halves of the words; otherwise the latent of a single word would count
+    as one of the class.
     """
     on, chosen, best = z != 0, [], torch.zeros(2)
     halves = [slice(0, None, 2), slice(1, None, 2)]
@@ -236,4 +258,5 @@ def _own(z: Tensor, labels: Tensor) -> list[int]:
 
 
 def _f1(predicted: Tensor, true: Tensor) -> float:
+    """The F1 score of predictions."""
     return float(2 * (predicted & true).sum() / (predicted.sum() + true.sum()).clamp_min(1))

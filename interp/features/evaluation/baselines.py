@@ -1,6 +1,4 @@
-"""What any dictionary must beat: random directions, and principal components, with as many latents
-on.
-"""
+"""Dictionaries that any other must beat: random directions, principal components, class means."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,16 +16,28 @@ from interp.features.prompt_activations import Prompted
 def baselines(
     acts: Activations, k: int, *, width: int | None = None, site: str | None = None, seed: int = 0
 ) -> list[Dictionary]:
-    """Two top-k dictionaries of these activations that nothing was trained for: random directions,
-    and PCA.
+    """Two top-k dictionaries that were not trained: random directions, and principal components.
 
-    Both keep the k largest projections of what differs from the mean. random: `width` directions
-    (four a dimension unless given), their latents scaled by the one number that fits these
-    activations best. pca: each component and its opposite, as latents are positive; with orthogonal
-    directions no k of them could do better.
+    Both keep the k largest projections of an activation's difference from the mean. The latents of
+    the random directions are multiplied by the one number that fits these activations best. PCA has
+    each component and its opposite, because latents are positive; no k orthogonal directions do
+    better.
 
     Example:
         >>> random, pca = features.baselines(acts, k=32, width=2304)
+
+    Args:
+        acts: The activations.
+        k: How many latents are on.
+        width: How many random directions; four per dimension if None.
+        site: Which site of the activations; the first if None.
+        seed: Decides the random directions.
+
+    Returns:
+        A list of two dictionaries, named "random ..." and "pca ...".
+
+    Raises:
+        ValueError: If k is larger than the number of dimensions.
     """
     site = site or acts.sites[0]
     x = acts.of(site)
@@ -47,7 +57,18 @@ def baselines(
 
 
 def identity(site: str, d: int) -> Dictionary:
-    """The dictionary that loses nothing: each coordinate and its opposite is a latent."""
+    """The dictionary that loses nothing: each coordinate and its opposite is a latent.
+
+    Example:
+        >>> features.evaluate(model, features.identity("resid_post.15", 576))  # loses nothing
+
+    Args:
+        site: The address that it reads.
+        d: The width of the site.
+
+    Returns:
+        A dictionary with 2 d latents.
+    """
     both = torch.cat([torch.eye(d), -torch.eye(d)])
     weights = {
         "W_enc": both.T.contiguous(),
@@ -61,11 +82,18 @@ def identity(site: str, d: int) -> Dictionary:
 
 
 def mean_differences(read: Prompted, labels: Sequence[str], site: str | None = None) -> Dictionary:
-    """The dictionary with a direction for each label: the mean over its prompts' tokens less that
-    over all others'.
+    """The dictionary with one direction per label: the label's mean minus the mean of all others.
 
     Example:
-        >>> means = features.mean_differences(find, concepts)        # knows the labels, as no dictionary does
+        >>> means = features.mean_differences(find, concepts)        # it knows the labels
+
+    Args:
+        read: What `read_prompts` returned.
+        labels: One per prompt; means are over all tokens of the prompts.
+        site: Which site of the activations; the first if None.
+
+    Returns:
+        A dictionary whose latents are projections above the mean, named by metadata["names"].
     """
     site = site or read.activations.sites[0]
     x, label_of_token = read.activations.of(site), np.array(labels)[to_numpy(read.prompt)]
@@ -86,14 +114,25 @@ def random_sparse(
     site: str | None = None,
     seed: int = 0,
 ) -> Dictionary:
-    """The dictionary of random directions with as few entries as a factorisation's: what choosing
-    among so many gives.
+    """The dictionary of random directions with as few entries as those of a factorisation.
 
-    Entries are drawn like the activations' own spread: a neuron's standard deviation times a
-    normal.
+    It shows what choosing the best among so many directions gives by chance.
 
     Example:
         >>> features.random_sparse(acts, rank=100, sparsity=0.01)
+
+    Args:
+        acts: The activations; an entry is a normal number times the neuron's standard deviation.
+        rank: How many directions.
+        sparsity: The share of entries that are not zero, at least one.
+        site: Which site of the activations; the first if None.
+        seed: Decides the directions.
+
+    Returns:
+        A dictionary whose latents are projections above the mean.
+
+    Raises:
+        ValueError: If rank is below 1 or sparsity not in (0, 1].
     """
     site = site or acts.sites[0]
     x, g = acts.of(site), torch.Generator().manual_seed(seed)
@@ -118,6 +157,7 @@ def random_sparse(
 def _tied(
     directions: Tensor, middle: Tensor, k: int, site: str, name: str, metadata: dict
 ) -> Dictionary:
+    """A top-k dictionary whose encoder is its decoder's transpose."""
     weights = {
         "W_enc": directions.T.contiguous(),
         "b_enc": directions.new_zeros(len(directions)),
@@ -135,8 +175,9 @@ def _tied(
 
 
 def _scaled(one: Dictionary, x: Tensor) -> Dictionary:
-    """The same with its latents multiplied by what fits best: overlapping directions would say too
-    much.
+    """The same dictionary with its latents multiplied by the number that fits best.
+
+    Overlapping directions would otherwise overshoot.
     """
     out, want = one.reconstruct(x) - one.b_dec, x - one.b_dec
     factor = float((out * want).sum() / out.pow(2).sum())

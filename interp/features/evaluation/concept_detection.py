@@ -1,6 +1,4 @@
-"""How well single latents tell concepts: chosen on some sentences, judged on others; and directions
-to compare with.
-"""
+"""How well single latents detect concepts: chosen on some prompts, tested on others."""
 
 import time
 from collections.abc import Sequence
@@ -24,21 +22,35 @@ def concept_detection(
     *,
     shuffle: int | None = None,
 ) -> Result:
-    """The AUROC of the best latent for each label on held-out prompts, the latent being chosen on
-    others.
+    """The AUROC of the best latent for each label on held-out prompts, chosen on other prompts.
 
-    A prompt's score is the latent's largest value in it; AUROC: the chance that a prompt with the
-    label has a higher score than one without (0.5: by chance; ties count half).
+    A prompt's score is the latent's largest value in it. AUROC is the probability that a prompt
+    with the label scores higher than one without (0.5: chance; ties count half).
 
     Example:
-        >>> found = features.concept_detection([parts, sae], find, concepts, heldout, heldout_concepts)
-        >>> found.mean("concept"), found.metadata["latents"]["snmf 100 mlp.10.post"]["weekdays"]
+        >>> detection = features.concept_detection(
+        ...     [parts, sae], find, concepts, heldout, heldout_concepts
+        ... )
+        >>> detection.mean("concept")
+        >>> detection.metadata["latents"]["snmf 100 mlp.10.post"]["weekdays"]
 
     Args:
-        labels: One a prompt. Where latents are equal on `find`, the one whose mean differs most is
-            taken. A dictionary that names its latents (metadata["names"], `mean_differences`) keeps
-            to the named one.
-        shuffle: A seed with which the labels of both are mixed first: what choosing alone gives.
+        dictionaries: One dictionary, or several to compare. A dictionary with metadata["names"]
+            (`mean_differences`) uses the latent of that name.
+        find: Prompts on which latents are chosen. Of equal latents, the one whose mean differs most
+            is taken.
+        labels: One label per prompt of `find`.
+        heldout: Prompts on which they are tested.
+        heldout_labels: One label per prompt of `heldout`.
+        shuffle: A seed with which both lists of labels are shuffled first; this gives what choosing
+            alone achieves.
+
+    Returns:
+        AUROC, axis "concept", and axis "dictionary" first if several were given.
+        metadata["latents"][dictionary][concept] is the chosen latent.
+
+    Raises:
+        ValueError: If the number of labels is wrong, or the two splits have different labels.
     """
     started = time.perf_counter()
     compared = [dictionaries] if isinstance(dictionaries, Dictionary) else list(dictionaries)
@@ -93,6 +105,7 @@ def _check(
     heldout_labels: Sequence[str],
     concepts: list[str],
 ) -> None:
+    """None if there is a label per prompt and both splits have the same; otherwise a ValueError."""
     for read, names in ((find, labels), (heldout, heldout_labels)):
         if len(names) != int(read.prompt.max()) + 1:
             raise ValueError(
@@ -102,8 +115,8 @@ def _check(
     unmatched = set(heldout_labels) ^ set(concepts)
     if unmatched or len(concepts) < 2:
         raise ValueError(
-            f"both splits need the same labels, at least two: {sorted(unmatched) or concepts} is in one"
-            " only"
+            "both splits need the same labels, at least two:"
+            f" {sorted(unmatched) or concepts} is in one only"
         )
 
 
@@ -124,11 +137,19 @@ def _choose(
 def concept_of(
     dictionary: Dictionary, read: Prompted, labels: Sequence[str], *, at_least: float = 0.75
 ) -> list[str | None]:
-    """The label that each latent tells best on these prompts, or None where its AUROC is below
-    `at_least` for all.
+    """The label that each latent detects best on these prompts, or None.
 
     Example:
         >>> features.concept_of(parts, find, concepts)
+
+    Args:
+        dictionary: Whose latents are described.
+        read: What `read_prompts` returned.
+        labels: One per prompt.
+        at_least: A latent whose AUROC is below this for all labels gets None.
+
+    Returns:
+        A list with one entry per latent.
     """
     concepts = list(dict.fromkeys(labels))
     _check(read, labels, read, labels, concepts)

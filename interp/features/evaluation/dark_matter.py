@@ -1,15 +1,14 @@
-"""What dictionaries leave out: how far their errors follow linearly from the input, and what that
-costs the model.
+"""What dictionaries leave out: how well their errors follow from the input, and what they cost.
 
-The error of a token is the activation less its reconstruction. Least squares on some tokens says
-what part of it is a linear function of the input (with a constant); the rest is called nonlinear.
-All numbers are taken on other tokens. (Engels, Riggs and Tegmark 2024, "Decomposing the Dark Matter
-of Sparse Autoencoders", arXiv 2410.14670.) Random and principal directions (`baselines`) have
-errors, too: what holds of them says nothing about learned features.
+The error of a token is the activation minus its reconstruction. Least squares on some tokens gives
+the part of it that is a linear function of the input (with a constant); the rest is called
+nonlinear. All numbers are measured on other tokens. (Engels, Riggs and Tegmark 2024, "Decomposing
+the Dark Matter of Sparse Autoencoders", arXiv 2410.14670.) Random and principal directions
+(`baselines`) have errors, too: what holds for them says nothing about learned features.
 
 Attention sinks are not only first tokens. One token whose input is a hundred times as long as the
-others decides any sum of squares, so tokens of more than SINK times the median length are left out
-of maps, numbers and edits; `metadata` counts them.
+others dominates any sum of squares, so tokens of more than SINK times the median length are left
+out of maps, numbers and edits; `metadata` counts them.
 """
 
 import time
@@ -48,22 +47,29 @@ RIDGE = 1e-9
 def predict_error(
     dictionary: Dictionary | Sequence[Dictionary], fit: Activations, test: Activations
 ) -> Result:
-    """How well a linear map of the input predicts dictionaries' errors: R2 of the vector and of its
-    squared norm, on other tokens.
+    """How well a linear map of the input predicts dictionaries' errors, on other tokens.
 
     Example:
-        >>> found = features.predict_error([sae, *features.baselines(acts, k=32)], acts, heldout)
-        >>> found.sel(measure="error vector").plot()
+        >>> dictionaries = [sae, *features.baselines(acts, k=32)]
+        >>> features.predict_error(dictionaries, acts, heldout).sel(measure="error vector").plot()
 
     Args:
-        fit: Activations the maps are fitted to.
-        test: Those they are judged on. "unexplained" is the squared error over the squared distance
-            from the mean, and its parts are those of the predicted error and of what is left; they
-            add up only as far as the map fits the test. Examples are chunks: ratios of sums, whose
-            intervals are the delta method's.
+        dictionary: One dictionary, or several that read and write the same sites.
+        fit: Activations that the maps are fitted to.
+        test: Activations on which they are tested.
+
+    Returns:
+        Axis "measure" (and "dictionary" first if several were given): R2 of the error vector and of
+        its squared norm; "unexplained", the squared error over the squared distance from the mean;
+        and the same for the predicted error and for what remains, which add up to it only as far as
+        the map fits the test tokens. Fractions. Examples are chunks; the numbers are ratios of
+        sums, with intervals by the delta method.
 
     Raises:
-        ValueError: Where fit has no more tokens than the input has coordinates.
+        ValueError: If `fit` has no more tokens than the input has coordinates.
+
+    Reference:
+        Engels et al. 2024, arXiv 2410.14670.
     """
     started = time.perf_counter()
     dictionaries = [dictionary] if isinstance(dictionary, Dictionary) else list(dictionary)
@@ -122,14 +128,22 @@ def predict_error(
 def split_error(
     dictionary: Dictionary, fit: Activations, *rest: Activations
 ) -> list[tuple[Activations, Activations]]:
-    """The linear and the nonlinear part of the error, as activations, of `fit` and of each that
-    follows.
-
-    The map is fitted to `fit` alone; the two parts sum to the error.
+    """The linear and the nonlinear part of the error, as activations, for each set of activations.
 
     Example:
-        >>> (linear, nonlinear), (linear_heldout, nonlinear_heldout) = features.split_error(sae, acts, heldout)
+        >>> (linear, nonlinear), heldout_parts = features.split_error(sae, acts, heldout)
         >>> features.train(model, sae.writes, nonlinear, width=288)
+
+    Args:
+        dictionary: Whose error is split.
+        fit: Activations that the linear map is fitted to.
+        rest: More activations to split with the same map.
+
+    Returns:
+        A pair (linear, nonlinear) for `fit`, then one for each of `rest`. A pair sums to the error.
+
+    Raises:
+        ValueError: If `fit` has no more tokens than the input has coordinates.
     """
     weights, parts = _solver(fit, [dictionary])(dictionary), []
     for acts in (fit, *rest):
@@ -145,13 +159,18 @@ def split_error(
 
 
 def error_norms(dictionaries: Sequence[Dictionary], on: Activations) -> Result:
-    """The correlation between dictionaries of how large their error is at a token, dictionary x
-    other.
-
-    Examples are chunks, each the correlation plus what it moves it by.
+    """The correlation over tokens of two dictionaries' error norms, for each pair of dictionaries.
 
     Example:
         >>> features.error_norms([small, large], heldout).plot()
+
+    Args:
+        dictionaries: The dictionaries that are compared.
+        on: Activations of their sites.
+
+    Returns:
+        Axes "dictionary" and "other", Pearson's correlation. Examples are chunks: the correlation
+        plus the chunk's influence on it.
     """
     compared = list(dictionaries)
     norms = np.stack([to_numpy(_errors(one, on)[1].norm(dim=-1)) for one in compared])
@@ -186,18 +205,27 @@ def error_losses(
     length: int = 128,
     backend: str | None = None,
 ) -> Result:
-    """What leaving out the error costs the model, and leaving out one part of it: nats a token more
-    than untouched.
+    """The loss added by removing the error, or one part of it, in nats per token.
 
-    "linear part": the activation less the part of the error that is linear in the input (the map is
-    fitted to `fit`); the nonlinear one stays. At every position but the first.
+    "linear part": the part of the error that is linear in the input is subtracted from the
+    activation, and the nonlinear one stays. At every position but the first.
 
     Example:
         >>> features.error_losses(model, sae, acts, heldout)
 
     Args:
-        on: As in `judge`. Examples are chunks. metadata["norm"]: the mean squared norm of each of
-            the three.
+        model: The model.
+        dictionary: Whose error is removed.
+        fit: Activations that the linear map is fitted to.
+        on: The text that the loss is measured on; see `evaluate`.
+        tokens: How many tokens at most.
+        length: Tokens in a chunk of a corpus.
+        backend: "engine", "hooks", or None to choose.
+
+    Returns:
+        Axis "left out" ("whole error", "linear part", "nonlinear part"): loss minus the loss of the
+        unedited model. Examples are chunks. metadata["norm"]: the mean squared norm of each of the
+        three.
     """
     started = time.perf_counter()
     ids, skip, metadata = chunks_of(model, on, tokens, length, "heldout", 0)
@@ -257,14 +285,19 @@ def error_losses(
 
 
 def nonlinear_share(costs: Result) -> Result:
-    """The nonlinear part's share of the loss increase less its share of the squared norm, from
-    `error_losses`.
+    """The nonlinear part's share of the added loss minus its share of the squared norm.
 
-    Shares are of the two parts' sum. metadata: "of the loss", "of the norm". Examples are chunks
-    (the delta method).
+    Shares are of the sum of both parts. At 0 the part costs what its size predicts.
 
     Example:
-        >>> features.nonlinear_share(features.error_losses(model, sae, acts, heldout))          # 0: it costs what its size says
+        >>> features.nonlinear_share(features.error_losses(model, sae, acts, heldout))
+
+    Args:
+        costs: What `error_losses` returned.
+
+    Returns:
+        A fraction. metadata has both shares, "of the loss" and "of the norm". Examples are chunks
+        (the delta method).
     """
     linear, nonlinear = (costs.sel(**{"left out": part}).examples for part in COSTS[1:])
     _, small, large = costs.metadata["norm"]
@@ -275,7 +308,7 @@ def nonlinear_share(costs: Result) -> Result:
         examples.mean(),
         (),
         {},
-        "share of the nonlinear part in the loss less that in the squared norm",
+        "share of the nonlinear part in the loss minus that in the squared norm",
         "fraction",
         metadata,
         examples,
@@ -295,7 +328,7 @@ def _errors(dictionary: Dictionary, acts: Activations, few: int = 4_096) -> tupl
 
 
 def _bound(acts: Activations, site: str) -> float:
-    """How long an input may be that is no sink."""
+    """The largest norm of an input that is no attention sink."""
     return SINK * float(acts.of(site).norm(dim=-1).median())
 
 
@@ -305,9 +338,7 @@ def _no_sink(x: Tensor, bound: float) -> Tensor:
 
 
 def _solver(fit: Activations, dictionaries: Sequence[Dictionary]) -> Any:
-    """What fits the errors of one of these dictionaries, and their squared norms, to the input:
-    [d_in + 1, d_out + 1].
-    """
+    """A function from a dictionary to the map [d_in + 1, d_out + 1] of its errors."""
     if not dictionaries or len({(d.site, d.writes) for d in dictionaries}) > 1:
         raise ValueError(
             "dictionaries that read and write the same sites are compared: give the others by"
@@ -346,7 +377,7 @@ def _guess(weights: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _like(acts: Activations, dictionary: Dictionary, value: Tensor, what: str) -> Activations:
-    """Activations of the same tokens with these values."""
+    """Activations of the same tokens with other values."""
     return Activations(
         (dictionary.writes,),
         acts.tokens,

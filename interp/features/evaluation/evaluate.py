@@ -1,6 +1,4 @@
-"""How far a dictionary can be trusted: what it keeps, what that costs the model, and how many
-latents do it.
-"""
+"""How far a dictionary can be trusted: what it keeps, at what cost, and with how many latents."""
 
 import time
 from collections.abc import Sequence
@@ -34,22 +32,34 @@ def evaluate(
     seed: int = 0,
     backend: str | None = None,
 ) -> Result:
-    """Latents on, explained variance and loss recovered on text the dictionary was not trained on,
-    with intervals.
+    """Latents on, explained variance and loss recovered, on text that was not used for training.
 
     Example:
         >>> features.evaluate(model, sae)
-        >>> many = features.evaluate(model, [sae, *features.baselines(acts, k=32)])        # a row each, the same text
+        >>> features.evaluate(model, [sae, *features.baselines(acts, k=32)])        # the same text
 
     Args:
-        on: A corpus (the "heldout" half of the documentation unless given), ids [chunk pos], or
-            `Activations` (their ids). Loss recovered: (mean ablated - spliced) / (mean ablated -
-            plain), where the reconstruction, without its error, stands for the activation at every
-            position but the first; the mean is that of these tokens. Explained variance: 1 -
-            squared error / squared distance from the mean. Both are ratios of sums over chunks;
-            their intervals are the delta method's. metadata: tokens, and for each dictionary the
-            number of latents that were never on ("dead") and on at more than a tenth of tokens
-            ("dense"): few tokens call many latents dead.
+        model: The model.
+        dictionary: One dictionary, or several that read and write the same sites.
+        on: A corpus (the documentation if None), ids [chunk pos], or `Activations` (their ids).
+        tokens: How many tokens at most.
+        length: Tokens in a chunk of the corpus.
+        split: Which half of the corpus is read.
+        seed: Decides which chunks are drawn.
+        backend: "engine", "hooks", or None to choose.
+
+    Returns:
+        Axis "measure" (and "dictionary" first if several were given), each in its own unit. "loss
+        recovered" is (mean ablated - spliced) / (mean ablated - plain): the reconstruction, without
+        its error, replaces the activation at every position but the first, and the mean is that of
+        these tokens. "explained variance" is 1 - squared error / squared distance from the mean.
+        Both are ratios of sums over chunks, with intervals by the delta method; examples are
+        chunks. metadata["latents"] counts latents that were never on ("dead") and on at more than a
+        tenth of tokens ("dense"); few tokens make many latents look dead.
+
+    Raises:
+        ValueError: If a dictionary does not fit the model, or they differ in their sites or share a
+            name.
     """
     started = time.perf_counter()
     dictionaries = [dictionary] if isinstance(dictionary, Dictionary) else list(dictionary)

@@ -1,7 +1,7 @@
-"""Gradient pursuit: the latents that write an activation best with a dictionary's directions, found
-without its encoder.
+"""Gradient pursuit: latents that best write an activation with a dictionary's directions.
 
-Blumensath and Davies 2008, "Gradient pursuits", IEEE Transactions on Signal Processing 56(6).
+The encoder is not used. Blumensath and Davies 2008, "Gradient pursuits", IEEE Transactions on
+Signal Processing 56(6).
 """
 
 from collections.abc import Mapping
@@ -27,20 +27,27 @@ def pursue(
     steps: int = 10,
     few: int = FEW,
 ) -> Float[Tensor, "batch latent"]:
-    """Latents found by gradient pursuit instead of the encoder, never more of them than the encoder
-    has on.
+    """Latents found by gradient pursuit, never more per token than the encoder has on.
 
-    For each token, as often as it has latents on: the direction that fits best what is still
-    missing is added, then all that were chosen take `steps` steps down the gradient, each of the
-    best length, and stay at zero or above.
+    In each round the direction that best fits the residual is added; then all chosen latents take
+    `steps` steps down the gradient, each of the best length, and stay at zero or above.
 
     Example:
-        >>> z = features.pursue(sae, x)                # sae.decode(z) is nearer to x than sae.reconstruct(x)
+        >>> z = features.pursue(sae, x)     # sae.decode(z) is nearer to x than sae.reconstruct(x)
 
     Args:
-        target: What is to be written, where the dictionary writes another site.
-        few: Tokens at a time. (Latents are positive, as in sparse autoencoders; the method knows no
-            such bound.)
+        dictionary: Whose directions are used; its encoder says how many latents a token gets.
+        x: Activations [batch d_in].
+        target: What is to be written [batch d_out], if the dictionary writes another site.
+        steps: Gradient steps after each choice.
+        few: How many tokens are solved at a time.
+
+    Returns:
+        Latents [batch latent], at zero or above.
+
+    Reference:
+        Blumensath and Davies 2008. Their method has no bound at zero; latents here are positive, as
+        in sparse autoencoders.
     """
     budget = (dictionary.encode(x) != 0).sum(-1)
     W = dictionary.weights_at(x.device)["W_dec"]
@@ -50,16 +57,22 @@ def pursue(
 
 
 def pursued(dictionary: Dictionary, *, steps: int = 10) -> Dictionary:
-    """The dictionary with the same directions whose latents are found by gradient pursuit: see
-    `pursue`.
+    """The dictionary with the same directions whose latents are found by gradient pursuit.
 
-    Slow, and no gradients go through it.
+    It is slow, and no gradients pass through it.
 
     Example:
         >>> features.evaluate(model, [sae, features.pursued(sae)])
 
+    Args:
+        dictionary: A dictionary that writes the site that it reads.
+        steps: Gradient steps after each choice; see `pursue`.
+
+    Returns:
+        A dictionary of the kind "pursuit".
+
     Raises:
-        ValueError: For a transcoder: what it should write is not what it reads.
+        ValueError: For a transcoder, because what it should write is not what it reads.
     """
     if dictionary.to is not None:
         raise ValueError(
@@ -76,7 +89,7 @@ def pursued(dictionary: Dictionary, *, steps: int = 10) -> Dictionary:
 def encode(
     weights: Mapping[str, Tensor], settings: Mapping[str, Any], x: Float[Tensor, "*batch d_in"]
 ) -> Float[Tensor, "*batch latent"]:
-    """The latents of a `pursued` dictionary; the encoder it had says how many."""
+    """The latents of a `pursued` dictionary; its former encoder decides how many."""
     flat = x.reshape(-1, x.shape[-1])
     budget = (encoder(settings["encoder"])(weights, settings, flat) != 0).sum(-1)
     return _all(weights["W_dec"], flat - weights["b_dec"], budget, settings["steps"], FEW).view(
@@ -85,10 +98,12 @@ def encode(
 
 
 def _all(W: Tensor, want: Tensor, budget: Tensor, steps: int, few: int) -> Tensor:
+    """The latents of all tokens, a few at a time."""
     return torch.cat([_pursued(W, a, b, steps) for a, b in zip(want.split(few), budget.split(few))])
 
 
 def _pursued(W: Tensor, want: Tensor, budget: Tensor, steps: int) -> Tensor:
+    """The latents of a few tokens."""
     n, most = len(want), int(budget.max())
     if not most:
         return W.new_zeros(n, len(W))

@@ -1,6 +1,4 @@
-"""How a dictionary spends its latents: how often each is on, and which tokens get more of them than
-others.
-"""
+"""How a dictionary uses its latents: how often each is on, and which tokens get more of them."""
 
 from collections.abc import Sequence
 
@@ -28,17 +26,24 @@ PER_RUN = 512  # tokens
 
 
 def densities(dictionaries: Dictionary | Sequence[Dictionary], on: Activations) -> Result:
-    """On what share of tokens each latent is on, from the most used to the least: dictionary x
-    rank.
-
-    about, for each dictionary: latents that were never on ("dead"), on less than half as often as
-    Zipf's law with the same sum gives their rank ("underused", the dead among them), and latents a
-    token ("latents on"). Few tokens call many latents dead: metadata["tokens"] says how many there
-    were.
+    """The share of tokens at which each latent is on, from the most used to the least.
 
     Example:
-        >>> found = features.densities([sae, other], heldout)
-        >>> interp.plots.lines(np.log10(found.values + 1e-5), np.log10(found.coords["rank"]))          # straight: Zipf's law
+        >>> usage = features.densities([sae, other], heldout)
+        >>> usage.metadata["dead"]
+
+    Args:
+        dictionaries: One dictionary, or several with the same number of latents.
+        on: Activations of their site.
+
+    Returns:
+        Axes "dictionary" and "rank". metadata, for each dictionary: latents that were never on
+        ("dead"), that are on less than half as often as Zipf's law with the same sum gives their
+        rank ("underused", with the dead among them), and latents per token ("latents on"). Few
+        tokens make many latents look dead; metadata["tokens"] is their number.
+
+    Raises:
+        ValueError: If the dictionaries differ in size or share a name.
     """
     compared = [dictionaries] if isinstance(dictionaries, Dictionary) else list(dictionaries)
     if len({one.n_latents for one in compared}) > 1:
@@ -73,16 +78,22 @@ def adaptivity(
     on: Activations,
     seen: Int[Tensor, "chunk pos"],
 ) -> Result:
-    """Spearman's correlation of how many latents a token gets with how hard it is, by four measures
-    of that.
-
-    The loss of the model at this token for the next, its loss for this very token, how rare the
-    token is in `seen`, and how far its activation lies from the mean (that one says much about sums
-    of latents and little about the text). NaN where all tokens get as many. Examples are chunks,
-    each the correlation plus what it moves it by.
+    """Spearman's correlation of a token's number of latents with how hard the token is.
 
     Example:
         >>> features.adaptivity(model, [topk, mutual], heldout, acts.tokens)
+
+    Args:
+        model: The model whose losses are measured.
+        dictionaries: The dictionaries that are compared.
+        on: Activations of their site.
+        seen: Token ids [chunk pos] in which rarity is counted.
+
+    Returns:
+        Axes "dictionary" and "measure": the loss at this token for the next one, the loss of this
+        token, its rarity in `seen`, and its activation's distance from the mean (which depends on
+        the sum of latents more than on the text). NaN if all tokens have as many latents. Examples
+        are chunks: the correlation plus the chunk's influence on it.
     """
     compared, ids, skip = list(dictionaries), on.tokens, max(on.skip, 1)
     n_chunks = max(1, PER_RUN // ids.shape[1])
@@ -136,7 +147,7 @@ def adaptivity(
 
 
 def _on(one: Dictionary, acts: Activations, few: int = 4_096) -> Tensor:
-    """Its latents at each token [n latent], as bools' bytes: a byte each, not four."""
+    """Which latents are on at each token [n latent], one byte each."""
     with torch.no_grad():
         return torch.cat(
             [(one.encode(part) != 0).to(torch.uint8) for part in acts.of(one.site).split(few)]

@@ -21,7 +21,7 @@ DENSE = 0.1  # on at more than this share of tokens
 
 
 def names_of(dictionaries: Sequence[Dictionary]) -> list[str]:
-    """Their names; a ValueError where two are alike."""
+    """The names of dictionaries; a ValueError if two have the same name."""
     names = [d.name for d in dictionaries]
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice is not None:
@@ -53,12 +53,13 @@ class Sums:
         return out
 
     def examples(self, plain: np.ndarray, ablated: np.ndarray, spliced: np.ndarray) -> np.ndarray:
-        """[measure chunk], in the order of MEASURES; the mean over chunks is the number itself."""
+        """The measures [measure chunk] in the order of MEASURES; a measure is their mean."""
         on, wrong, far = (to_numpy(torch.cat(part)) for part in (self.on, self.wrong, self.far))
         recovered = ratio_of(ablated - spliced, ablated - plain)
         return np.stack([on, ratio_of(far - wrong, far), recovered, spliced, plain, ablated])
 
     def counts(self) -> dict[str, int]:
+        """How many latents there are, are never on, and are on at more than a tenth of tokens."""
         return {
             "latents": self.dictionary.n_latents,
             "dead": int((self.times == 0).sum()),
@@ -67,8 +68,9 @@ class Sums:
 
 
 def ratio_of(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """sum(above) / sum(below) as a mean of examples, each the ratio plus what it moves it by (the
-    delta method).
+    """sum(above) / sum(below) as a mean of examples, by the delta method.
+
+    Each example is the ratio plus the example's influence on it.
     """
     ratio = above.sum() / below.sum() if below.sum() else np.nan
     return (

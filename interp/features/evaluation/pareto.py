@@ -11,11 +11,21 @@ from interp.results import Result
 
 
 def pareto(results: Result | Sequence[Result], *, y: str = "loss recovered", ax: Any = None) -> Any:
-    """The Axes with dictionaries as points: latents on against a measure, up and to the left is
-    better.
+    """The Axes with dictionaries as points: latents on against a measure.
+
+    Up and to the left is better.
 
     Example:
-        >>> features.pareto(features.evaluate(model, [small, large, *features.baselines(acts, k=32)]))
+        >>> dictionaries = [small, large, *features.baselines(acts, k=32)]
+        >>> features.pareto(features.evaluate(model, dictionaries))
+
+    Args:
+        results: What `evaluate` returned, once or several times.
+        y: The measure on the vertical axis.
+        ax: Existing Axes to draw into.
+
+    Returns:
+        Matplotlib's Axes.
     """
     points: list[tuple[str, float, float]] = []
     for result in [results] if isinstance(results, Result) else results:

@@ -1,4 +1,4 @@
-"""Dictionaries against each other, against known directions, and against labels."""
+"""Dictionaries compared with each other, with known directions, and with labels."""
 
 import time
 from collections.abc import Sequence
@@ -16,24 +16,33 @@ from interp.results import Result
 
 
 def recovery(learned: Dictionary, truth: Dictionary) -> Result:
-    """The mean cosine of the directions of two dictionaries, matched one to one (MCC), with each
-    pair as an example.
+    """The mean cosine of the directions of two dictionaries, matched one to one (MCC).
 
     Example:
         >>> features.recovery(sae, made.truth)               # known directions
         >>> features.recovery(seed_0, seed_1)                # what two seeds agree on
 
+    Args:
+        learned: One dictionary.
+        truth: The other one, of the same width.
+
+    Returns:
+        The mean absolute cosine, one value per pair kept. There are as many pairs as the smaller
+        dictionary has latents. Two random dictionaries do not reach 0.
+
+    Raises:
+        ValueError: If the two write activations of different widths.
+
     Reference:
-        The matching that makes the sum largest (Hungarian) pairs as many as the smaller one has;
-        two random dictionaries do not reach 0. Signs do not count. (As in arXiv 2505.20254.)
+        Pairs are the matching with the largest sum (the Hungarian method), as in arXiv 2505.20254.
     """
     from scipy.optimize import linear_sum_assignment
 
     started = time.perf_counter()
     if learned.d_out != truth.d_out:
         raise ValueError(
-            f"{learned.name} writes {learned.d_out} numbers and {truth.name} {truth.d_out}: there is no"
-            " cosine between them"
+            f"{learned.name} writes {learned.d_out} numbers and {truth.name} {truth.d_out}:"
+            " there is no cosine between them"
         )
     left, right = (normalize(one.W_dec.float().cpu(), dim=-1) for one in (learned, truth))
     cosines = to_numpy((left @ right.T).abs())
@@ -67,18 +76,30 @@ def probe(
     ks: Sequence[int] = (1, 2, 5, 16),
     seed: int = 0,
 ) -> Result:
-    """How well k latents tell a property of tokens: balanced accuracy on tokens kept apart, for
-    each k.
+    """Balanced accuracy with which k latents predict a property of tokens, for each k.
 
     Example:
         >>> capital = torch.tensor([w[:1].isupper() for w in words])
         >>> features.probe(sae, acts.of(), capital)
 
+    Args:
+        dictionary: Whose latents are used.
+        x: Activations [n d_in].
+        labels: Bools [n], at least 8 true and 8 false.
+        ks: Numbers of latents.
+        seed: Decides the halves.
+
+    Returns:
+        Axis "latents": each k, and last "input", a probe on x itself, which shows what can be
+        found. The k latents whose means differ most (in standard deviations) on the first half
+        enter a logistic probe that is fitted there. One value per token of the other half, weighted
+        so that both classes count alike.
+
+    Raises:
+        ValueError: If labels do not fit x, or one class has fewer than 8 tokens.
+
     Reference:
-        The k latents whose means differ most (in standard deviations) on the first half are given
-        to a logistic probe, fitted there; the last label, "input", is a probe on x itself: what
-        there was to find. (k-sparse probing: Gurnee et al. 2023, arXiv 2305.01610.) Examples: each
-        token of the other half, weighted so that both classes count alike.
+        k-sparse probing: Gurnee et al. 2023, arXiv 2305.01610.
     """
     if labels.shape != x.shape[:1] or min(int(labels.sum()), int((~labels).sum())) < 8:
         raise ValueError(
@@ -117,6 +138,7 @@ def probe(
 
 
 def _probed(z: Tensor, labels: Tensor, fit: Tensor, test: Tensor) -> np.ndarray:
+    """Whether each test token is predicted rightly [n], weighted to balance the classes."""
     w, b = fitted(z[fit], labels[fit])
     right = ((z[test] @ w + b > 0) == labels[test]).double()
     share = labels[test].double().mean().clamp(1e-9, 1 - 1e-9)
@@ -126,9 +148,7 @@ def _probed(z: Tensor, labels: Tensor, fit: Tensor, test: Tensor) -> np.ndarray:
 def fitted(
     z: Float[Tensor, "n d"], labels: Bool[Tensor, "n"]
 ) -> tuple[Float[Tensor, "d"], Float[Tensor, ""]]:
-    """The weights and bias of a logistic probe, both classes counting alike: true where z @ w + b >
-    0.
-    """
+    """Weights and bias of a logistic probe with balanced classes: true where z @ w + b > 0."""
     middle, spread = z.mean(0), z.std(0) + 1e-6
     inputs, target = (z - middle) / spread, labels.float()
     share = target.mean()

@@ -20,16 +20,14 @@ from interp.models import bridge
 
 
 def but_first(act: Tensor, new: Tensor, skip: int) -> Tensor:
-    """`new` in the place of activations [chunk pos d], the first `skip` positions left as they are."""
+    """`new` in place of activations [chunk pos d], except at the first `skip` positions."""
     return torch.cat([act[:, :skip], new[:, skip:].to(act.dtype)], 1)
 
 
 def losses_with(
     model: Model, ids: Tensor, at: str, act: Tensor, new: Sequence[Tensor], backend: str | None
 ) -> Tensor:
-    """The loss of each chunk [1 + new chunk]: untouched, and with each of `new` [chunk pos d] in
-    the site's place.
-    """
+    """The loss of each chunk [1 + new, chunk]: unedited, and with each of `new` at the site."""
     engine = choose_engine(model, backend, lambda: site_values.engine_for(model, [at]))
     with torch.no_grad(), bridge.LOCK:
         if engine is not None:
@@ -42,8 +40,7 @@ def losses_with(
 
 
 def splice(at: str, value: Tensor, dims: Any) -> list[Intervention]:
-    """The interventions that put a value [chunk pos d] in a site's place; heads side by side get
-    theirs one by one.
+    """The interventions that put a value [chunk pos d] in a site's place, head by head if need be.
 
     Example:
         >>> run(model, tokens, splice("resid_post.15", sae.reconstruct(x), dims))
@@ -59,7 +56,7 @@ def splice(at: str, value: Tensor, dims: Any) -> list[Intervention]:
 
 
 def _engine_losses(engine: Any, ids: Tensor, at: str, values: Sequence[Tensor]) -> Tensor:
-    """All variations as rows of one batch, from the layer they differ at."""
+    """All variations as rows of one batch, from the layer at which they differ."""
     site = place(at)
     kind, layer = site_values.spot(site, engine.n_layers)
     x, view, rows = (

@@ -1,4 +1,4 @@
-"""Activations whose directions are known: what a trained dictionary must find again."""
+"""Activations with known directions, which a trained dictionary should recover."""
 
 from typing import NamedTuple
 
@@ -24,10 +24,10 @@ def synthetic(
     noise: float = 0.0,
     seed: int = 0,
 ) -> Synthetic:
-    """A dictionary of random directions, and activations made of a few of them a token.
+    """A dictionary of random directions, and activations that are sums of a few of them.
 
-    Each feature is on by itself with probability on / features, at a strength of 1 + half a
-    normal's size.
+    Each feature is on independently with probability on / features; its strength is 1 plus half the
+    absolute value of a normal number.
 
     Example:
         >>> made = features.synthetic()
@@ -35,7 +35,18 @@ def synthetic(
         >>> features.recovery(sae, made.truth)
 
     Args:
-        noise: The size of a normal added to every coordinate.
+        features: How many directions.
+        d: Their width.
+        on: How many are on at a token, on average.
+        tokens: How many activations.
+        noise: Standard deviation of the normal noise on every coordinate.
+        seed: Decides directions, activations and noise.
+
+    Returns:
+        `Synthetic`, with fields activations and truth.
+
+    Raises:
+        ValueError: If `on` is not between 0 and `features`.
     """
     if not 0 < on <= features:
         raise ValueError(f"on={on} of {features} features: at least some, at most all")

@@ -6,11 +6,17 @@ from interp.results import Result
 
 
 def table(result: Result) -> Any:
-    """A pandas DataFrame with a row per dictionary: its numbers, their intervals, dead and dense
-    latents, tokens.
+    """A pandas DataFrame of `evaluate`'s numbers, with a row per dictionary.
 
     Example:
         >>> features.table(features.evaluate(model, [sae, *features.baselines(acts, k=32)]))
+
+    Args:
+        result: What `evaluate` returned.
+
+    Returns:
+        Each measure with the ends of its 95 % interval, numbers of latents, dead and dense latents,
+        and tokens.
     """
     import pandas as pd
 

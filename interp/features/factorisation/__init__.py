@@ -1,6 +1,4 @@
-"""Dictionaries from factorising activations: `factorise` (semi-NMF), over `nonnegative` least
-squares.
-"""
+"""Dictionaries by factorising activations: `factorise` (semi-NMF), over `nonnegative` solvers."""
 
 from interp._lazy import attach
 

@@ -1,6 +1,4 @@
-"""Semi-nonnegative matrix factorisation: activations as sums of few directions, never less than
-nothing of each.
-"""
+"""Semi-nonnegative matrix factorisation: activations as nonnegative sums of few directions."""
 
 import time
 from collections.abc import Mapping
@@ -24,7 +22,7 @@ WINDOW = 10  # steps over which the error must still fall
 
 
 def snmf(weights: Mapping[str, Tensor], settings: Mapping[str, Any], x: Tensor) -> Tensor:
-    """The loadings of activations on fixed directions: nonnegative least squares, exactly."""
+    """The loadings of activations on fixed directions, by exact nonnegative least squares."""
     W, flat = weights["W_dec"], (x - weights["b_dec"]).flatten(0, -2)
     gram = (W @ W.T).double()
     gram = gram + settings.get("ridge", RIDGE) * torch.eye(
@@ -48,29 +46,42 @@ def factorise(
     folder: str | Path | None = None,
     name: str = "",
 ) -> Dictionary:
-    """A dictionary (kind "snmf") whose loadings are never negative and whose directions have few
-    entries.
+    """A dictionary (kind "snmf") with nonnegative loadings and directions that have few entries.
 
-    X [token d] is Y W with Y >= 0: W by ridge least squares, Y by multiplicative updates (Ding et
-    al. 2010), in turns, from random loadings, until the error falls by less than `tolerance` in ten
-    turns, or `steps` of them. Of each direction only the largest entries are kept, a share
-    `sparsity` of them (None: all; at least one), and fitted again: the first quarter of the steps
-    keeps all, the second ever fewer, the rest so many; there, other entries are taken instead only
-    where that does not raise the error. So before and after the narrowing the error never rises
-    (metadata["curve"]).
+    X [token d] is approximated by Y W with Y >= 0. W by ridge least squares and Y by multiplicative
+    updates take turns, from random loadings, until the error falls by less than `tolerance` in ten
+    turns, or for `steps` turns. Only the largest entries of each direction are kept, and fitted
+    again: the first quarter of the steps keeps all entries, the second ever fewer, the rest a share
+    `sparsity`. There, other entries replace the present ones only if that does not raise the error.
+    So the error never rises before and after the narrowing (metadata["curve"]).
 
     Example:
-        >>> parts = features.factorise(model, "mlp.10.post", rank=100)      # sums of co-active neurons
-        >>> parts.encode(x)                                                 # loadings of new activations, [... latent]
+        >>> parts = features.factorise(model, "mlp.10.post", rank=100)   # sums of co-active neurons
+        >>> parts.encode(x)                              # loadings of new activations, [... latent]
 
     Args:
-        ridge: As a share of a direction's mean loading squared. Directions have length one in what
-            is returned, and no mean is taken off.
-        on, tokens, seed, folder: See `train`; all tokens stand in memory.
+        model: The model; None if `on` is `Activations`.
+        site: The address that is read.
+        on: Activations, ids [chunk pos] or a corpus; see `train`.
+        rank: How many directions.
+        sparsity: The share of a direction's entries that is kept, at least one; None keeps all.
+        tokens: How many tokens; all of them are held in memory.
+        seed: Decides the text and the first loadings.
+        ridge: Ridge penalty on W, as a share of the mean squared loading.
+        steps: Turns at most, at least four.
+        tolerance: When to stop.
+        folder: Where activations are kept; see `train`.
+        name: How results name it.
+
+    Returns:
+        A dictionary whose directions have length one; no mean is subtracted.
 
     Raises:
-        ValueError: For a rank above the number of tokens. scikit-learn's NMF asks for X >= 0, which
-            gated neurons are not. (Shafran et al. 2025, arXiv 2506.10920.)
+        ValueError: If rank is larger than the number of tokens, or an option is out of range.
+
+    Reference:
+        Shafran et al. 2025, arXiv 2506.10920; multiplicative updates of Ding et al. 2010.
+        scikit-learn's NMF needs X >= 0, which gated neurons are not.
     """
     started = time.perf_counter()
     _check(rank, sparsity, steps, ridge)
@@ -101,13 +112,14 @@ def factorise(
 def as_dictionary(
     directions: Tensor, site: str, name: str, metadata: Mapping[str, Any]
 ) -> Dictionary:
-    """Directions [latent d], of any length, as a dictionary of the kind "snmf"."""
+    """A dictionary of the kind "snmf" with these directions [latent d], scaled to length one."""
     unit = directions / directions.norm(dim=-1, keepdim=True).clamp_min(1e-30)
     weights = {"W_dec": unit.contiguous(), "b_dec": unit.new_zeros(unit.shape[1])}
     return Dictionary("snmf", weights, site, name, settings={"ridge": RIDGE}, metadata=metadata)
 
 
 def _check(rank: int, sparsity: float | None, steps: int, ridge: float) -> None:
+    """None if the options are possible; otherwise a ValueError."""
     if rank < 1:
         raise ValueError(f"rank={rank}: a factorisation has at least one direction")
     if sparsity is not None and not 0 < sparsity <= 1:
@@ -133,8 +145,10 @@ def semi_nmf(
 ) -> tuple[Float[Tensor, "latent d"], list[dict[str, Any]]]:
     """Directions W [latent d] with x close to Y W, Y >= 0, and how the error fell; see `factorise`.
 
-    The curve has, for each step, the error (of the whole objective, as a share of the squares of
-    x), explained (of the variance around the mean) and the phase, "dense", "narrowing" or "sparse".
+    Returns:
+        W and the curve. For each step the curve has "error" (the whole objective, as a share of the
+        squares of x), "explained" (of the variance around the mean) and "phase": "dense",
+        "narrowing" or "sparse".
     """
     _check(rank, sparsity, steps, ridge)
     if rank > len(x):
@@ -185,11 +199,11 @@ def semi_nmf(
 
 
 def _start(x: Tensor, rank: int, seed: int) -> Tensor:
-    """Loadings to begin with, by chance: each token is on for a tenth of the directions.
+    """Random loadings to begin with: each token loads on a tenth of the directions.
 
     Reference:
-        Clusters of tokens (Ding et al. 2010) begin worse here: every centre holds the mean, so that
-        all directions keep the neurons that are large everywhere.
+        Starting with clusters of tokens (Ding et al. 2010) is worse here: every centre contains the
+        mean, so that all directions keep the neurons that are large everywhere.
     """
     g = torch.Generator().manual_seed(seed)
     on = torch.rand(len(x), rank, generator=g) < 0.1
@@ -199,11 +213,12 @@ def _start(x: Tensor, rank: int, seed: int) -> Tensor:
 def _directions(
     x: Tensor, y: Tensor, weight: float, keep: int, support: Tensor | None
 ) -> tuple[Tensor, Tensor, float]:
-    """The directions that fit these loadings, so many entries kept of each, which they are [latent
-    d], and the objective less x's squares.
+    """The directions that fit these loadings, their support [latent d], and the objective.
+
+    The objective is counted without the squares of x, which do not change.
 
     Args:
-        support: The entries of the turn before, which stay where others would raise the error.
+        support: The entries of the step before, which stay if other entries would raise the error.
     """
     gram = (y.T @ y).double() + weight * torch.eye(y.shape[1], dtype=torch.double, device=y.device)
     right = (y.T @ x).double()

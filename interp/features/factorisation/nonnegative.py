@@ -1,6 +1,4 @@
-"""Least squares in many rows at once against one Gram matrix: on given supports, and with no weight
-below zero.
-"""
+"""Least squares for many rows and one Gram matrix: on supports, or with z >= 0."""
 
 import torch
 from torch import Tensor
@@ -15,11 +13,10 @@ SMALL = 1e-12
 
 
 def on_support(gram: Tensor, right: Tensor, support: Tensor) -> Tensor:
-    """The z [n r] that solves z @ gram = right on each row's own support [n r], and is zero
-    elsewhere.
+    """The z [n r] that solves z @ gram = right on each row's support [n r] and is zero elsewhere.
 
-    Rows with supports of one size are solved together, so that small supports cost little.
-    Gradients go through `right`.
+    Rows with supports of similar size are solved together, so that small supports cost little.
+    Gradients pass through `right`.
     """
     sizes = support.sum(-1)
     order = sizes.argsort()
@@ -43,15 +40,15 @@ def on_support(gram: Tensor, right: Tensor, support: Tensor) -> Tensor:
 
 
 def nonnegative(gram: Tensor, right: Tensor) -> Tensor:
-    """The z [n r] >= 0 that makes z gram z / 2 - z right smallest: nonnegative least squares of
-    many rows at once.
+    """The z [n r] >= 0 that minimises z gram z / 2 - z right, for many rows at once.
+
+    Accelerated gradient steps guess which weights are above zero; these are then solved for
+    exactly, and exchanged while one falls below zero or another would rise. Gradients pass through
+    `right`.
 
     Reference:
-        Accelerated gradient steps guess which weights are above zero; these are then solved for
-        exactly, and exchanged while one falls below zero or another would rise. (Block principal
-        pivoting with its backup rule: Kim and Park 2011, "Fast Nonnegative Matrix Factorization".)
-        `scipy.optimize.nnls` takes one row at a time and has no gradients; here they go through
-        `right`.
+        Block principal pivoting with its backup rule: Kim and Park 2011, "Fast Nonnegative Matrix
+        Factorization". `scipy.optimize.nnls` takes one row at a time and has no gradients.
     """
     with torch.no_grad():
         support = (_descend(gram, right) > SMALL) & (gram.diagonal() > 0)
@@ -81,9 +78,7 @@ def nonnegative(gram: Tensor, right: Tensor) -> Tensor:
 
 
 def _descend(gram: Tensor, right: Tensor) -> Tensor:
-    """Projected gradient steps with momentum (Beck and Teboulle 2009), restarted where they
-    overshoot.
-    """
+    """Projected gradient steps with momentum (Beck and Teboulle 2009), with restarts."""
     step = 1 / torch.linalg.matrix_norm(gram, 2).clamp_min(1e-30)
     z = ahead = torch.zeros_like(right)
     pace = 1.0
@@ -103,11 +98,10 @@ def _descend(gram: Tensor, right: Tensor) -> Tensor:
 
 
 def multiplied(y: Tensor, gram: Tensor, right: Tensor, times: int) -> Tensor:
-    """y [n r] >= 0 after multiplicative updates towards nonnegative least squares; none of them
-    makes the error larger.
+    """y [n r] >= 0 after multiplicative updates, none of which increases the least squares error.
 
     Reference:
-        (Ding, Li and Jordan 2010, Convex and Semi-Nonnegative Matrix Factorizations, equation 11.)
+        Ding, Li and Jordan 2010, Convex and Semi-Nonnegative Matrix Factorizations, equation 11.
     """
     up, down = right.clamp_min(0), (-right).clamp_min(0)
     plus, minus = gram.clamp_min(0), (-gram).clamp_min(0)

@@ -1,12 +1,13 @@
-"""Training dictionaries with sae-lens' classes, resumable, on activations that are made once.
+"""Training dictionaries with sae-lens' classes, resumable, on activations that are computed once.
 
 | question | file |
 | --- | --- |
 | train one | `train` |
 | which kinds there are | `architectures`, `mutual_choice` |
-| train once, read from the cache after | `train_cache` |
-| stop and go on | `train_checkpoint` |
+| train once, then read from the cache | `train_cache` |
+| stop and continue | `train_checkpoint` |
 | why it is fast | `topk_step` |
+| how often latents should be on | `zipf` |
 """
 
 from interp._lazy import attach

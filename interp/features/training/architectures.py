@@ -1,6 +1,4 @@
-"""The kinds of dictionary that sae-lens trains, as its own training classes, with defaults for
-small models and few tokens.
-"""
+"""The kinds of dictionary that sae-lens trains, with defaults for small models and few tokens."""
 
 from typing import Any
 
@@ -25,7 +23,7 @@ SPARSE = TRAINED[:4]  # those with a step of ours, which is faster: see topk_ste
 
 
 def check(kind: str, width: int, k: int) -> None:
-    """Nothing, where this can be trained; a ValueError otherwise."""
+    """None if this dictionary can be trained; otherwise a ValueError."""
     if kind not in TRAINED:
         raise unknown("kind of dictionary to train", kind, TRAINED)
     if width < 1 or kind in BY_K and not 1 <= k <= width:
@@ -44,9 +42,7 @@ def sae(
     seed: int,
     options: dict[str, Any],
 ) -> Any:
-    """A fresh sae-lens TrainingSAE; options go to its configuration class (l1_coefficient,
-    aux_loss_coefficient, ...).
-    """
+    """A fresh sae-lens TrainingSAE; options go to its configuration class."""
     given = {
         "d_in": d_in,
         "d_sae": width,
@@ -67,7 +63,7 @@ def sae(
 
 
 def _classes(kind: str) -> tuple[Any, Any]:
-    """The training class and its configuration: sae-lens' own, or ours on top of them."""
+    """The training class and its configuration: sae-lens' own, or ours derived from them."""
     from sae_lens.registry import get_sae_training_class
 
     from interp.features.training import mutual_choice
@@ -81,6 +77,7 @@ def _classes(kind: str) -> tuple[Any, Any]:
 
 
 def _defaults(kind: str, width: int, k: int, steps: int) -> dict[str, Any]:
+    """The settings of a kind that the user did not choose."""
     settled = {
         "topk_threshold_lr": min(0.5, max(0.01, 20 / max(steps, 1)))
     }  # few steps: the threshold kept for later must still arrive
@@ -109,8 +106,9 @@ def _defaults(kind: str, width: int, k: int, steps: int) -> dict[str, Any]:
 
 
 def transcoder_step(trainer: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of batch top-k that writes y from x: sae-lens trains none of its own. Gives the
-    loss, latents and output.
+    """The loss, latents and output of one step of batch top-k that writes y from x.
+
+    sae-lens does not train such transcoders itself.
     """
     one = trainer.sae
     trainer.n_training_samples += len(x)

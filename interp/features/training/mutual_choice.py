@@ -1,15 +1,14 @@
-"""Mutual choice and feature choice: which token may use which latent is settled for a whole batch,
-as classes of sae-lens.
+"""Mutual choice and feature choice: a whole batch decides which token may use which latent.
 
 A batch of n tokens has a budget of k * n matches. Top-k gives every token k of them. Mutual choice
 gives them to the largest latents of the whole batch, which is sae-lens' batch top-k. Feature choice
-gives each latent its share, and the tokens it is largest at. Both become thresholds when trained:
-one for all latents, or one a latent (a jump-ReLU).
+gives each latent its share, at the tokens where it is largest. After training both become
+thresholds: one for all latents, or one per latent (a jump-ReLU).
 
-What is new beside sae-lens is feature choice, and the auxiliary loss "zipf", which teaches not only
-dead latents to write what is missing, but all that are on less often than Zipf's law has it.
-(Ayonrinde 2024, arXiv 2411.02124. Its full text was not at hand: the budget and the purpose of the
-loss are the abstract's, how the loss chooses latents is ours, see `allocated.underused`.)
+New here are feature choice and the auxiliary loss "zipf", which teaches not only dead latents to
+write what is missing, but all latents that are on less often than Zipf's law gives. (Ayonrinde
+2024, arXiv 2411.02124. Its full text was not at hand: the budget and the purpose of the loss follow
+the abstract; how the loss chooses latents is ours, see `zipf.underused`.)
 """
 
 from collections.abc import Callable
@@ -30,9 +29,7 @@ LATELY = 0.05  # the weight of the last batch in how often a latent is on: about
 
 
 def places(cfg: Any, ranked: Float[Tensor, "batch latent"]) -> Int[Tensor, "place"]:
-    """The matches a batch spends its budget on, token by token, as places in the flattened
-    `ranked`.
-    """
+    """The matches of a batch, token by token, as indices into the flattened `ranked`."""
     batch, n = ranked.shape
     total = int(cfg.k * batch)
     if cfg.architecture() != "featurechoice":
@@ -49,8 +46,11 @@ def places(cfg: Any, ranked: Float[Tensor, "batch latent"]) -> Int[Tensor, "plac
 
 @dataclass
 class MutualChoiceConfig(BatchTopKTrainingSAEConfig):
-    """Batch top-k's settings, and: aux ("zipf", or "k": dead latents alone), zipf_exponent of that
-    loss.
+    """Batch top-k's settings, and those of the auxiliary loss.
+
+    Attributes:
+        aux: "zipf", or "k" to teach dead latents alone.
+        zipf_exponent: The exponent of Zipf's law in that loss.
     """
 
     aux: str = "zipf"
@@ -68,8 +68,10 @@ class MutualChoiceConfig(BatchTopKTrainingSAEConfig):
 
 @dataclass
 class FeatureChoiceConfig(MutualChoiceConfig):
-    """Mutual choice's settings, and exponent: 0 gives each latent as many tokens, 1 shares by
-    Zipf's law in their order.
+    """Mutual choice's settings, and how the budget is shared among latents.
+
+    Attributes:
+        exponent: 0 gives every latent equally many tokens, 1 shares by Zipf's law in their order.
     """
 
     exponent: float = 0.0
@@ -92,7 +94,7 @@ class MutualChoice(BatchTopKTrainingSAE):
         self.register_buffer("density", torch.full((cfg.d_sae,), cfg.k / cfg.d_sae))
 
     def get_activation_fn(self) -> Callable[[Tensor], Tensor]:
-        """What keeps the chosen latents of a batch [batch latent], and sets the others to zero."""
+        """A function that keeps the chosen latents of a batch; the others become zero."""
         return lambda x: (
             torch.zeros_like(x.flatten())
             .scatter(0, (at := places(self.cfg, x)), x.flatten()[at].relu())
@@ -100,7 +102,7 @@ class MutualChoice(BatchTopKTrainingSAE):
         )
 
     def taught(self, dead: Bool[Tensor, "latent"] | None) -> Bool[Tensor, "latent"] | None:
-        """The latents the auxiliary loss teaches."""
+        """Mask of the latents that the auxiliary loss teaches."""
         if self.cfg.aux == "k":
             return dead
         few = underused(self.density, self.cfg.zipf_exponent)
@@ -109,32 +111,30 @@ class MutualChoice(BatchTopKTrainingSAE):
     def calculate_topk_aux_loss(
         self, sae_in: Tensor, sae_out: Tensor, hidden_pre: Tensor, dead_neuron_mask: Tensor | None
     ) -> Tensor:
-        """sae-lens' own, for other latents."""
+        """sae-lens' auxiliary loss, for the latents of `taught`."""
         return super().calculate_topk_aux_loss(
             sae_in, sae_out, hidden_pre, self.taught(dead_neuron_mask)
         )
 
     def training_forward_pass(self, step_input: TrainStepInput) -> TrainStepOutput:
-        """sae-lens' own; how often latents are on is counted."""
+        """sae-lens' forward pass, which also counts how often latents are on."""
         output = super().training_forward_pass(step_input)
         self.count((output.feature_acts > 0).sum(0), len(output.feature_acts))
         return output
 
     @torch.no_grad()
     def count(self, fired: Tensor, tokens: int) -> None:
-        """Takes note of how many tokens of a batch each latent was on for."""
+        """Updates the running share of tokens at which each latent is on."""
         self.density = (1 - LATELY) * self.density + LATELY * fired / tokens
 
     def process_state_dict_for_saving_inference(self, state_dict: dict[str, Any]) -> None:
-        """Batch top-k's: a threshold in place of the choice."""
+        """Batch top-k's state: a threshold in place of the choice."""
         state_dict.pop("density")
         super().process_state_dict_for_saving_inference(state_dict)
 
 
 class FeatureChoice(MutualChoice):
-    """Each latent is on for its share of a batch's tokens; trained, it is on above a threshold of
-    its own.
-    """
+    """Each latent is on at its share of a batch's tokens; trained, above its own threshold."""
 
     def __init__(self, cfg: Any, use_error_term: bool = False):
         super().__init__(cfg, use_error_term)
@@ -142,13 +142,13 @@ class FeatureChoice(MutualChoice):
 
     @torch.no_grad()
     def update_topk_threshold(self, acts_topk: Float[Tensor, "batch latent"]) -> None:
-        """Moves each latent's threshold towards the least it was chosen at in this batch."""
+        """Moves each latent's threshold towards the smallest value chosen in this batch."""
         rows, latents = acts_topk.nonzero(as_tuple=True)
         self.update(acts_topk[rows, latents], latents)
 
     @torch.no_grad()
     def update(self, values: Float[Tensor, "place"], latents: Int[Tensor, "place"]) -> None:
-        """The same, from what was chosen alone."""
+        """The same as `update_topk_threshold`, from the chosen values and latents alone."""
         on = values > 0
         least = (
             values.new_full((self.cfg.d_sae,), torch.inf)
@@ -159,7 +159,7 @@ class FeatureChoice(MutualChoice):
         self.topk_threshold = torch.where(least.isfinite(), moved, self.topk_threshold)
 
     def process_state_dict_for_saving_inference(self, state_dict: dict[str, Any]) -> None:
-        """As batch top-k, with as many thresholds as latents."""
+        """Batch top-k's state, with one threshold per latent."""
         thresholds = state_dict["topk_threshold"]
         state_dict["topk_threshold"] = thresholds.mean()
         super().process_state_dict_for_saving_inference(state_dict)

@@ -1,9 +1,8 @@
-"""A training step of a top-k autoencoder that decodes, and takes gradients, at its active latents
-alone.
+"""A training step of a top-k autoencoder that computes gradients at its active latents alone.
 
-sae-lens' step multiplies matrices of batch x latents six times; here it happens once, to choose the
-latents. The rest is sparse: k latents a token, or k on average (batch top-k, mutual choice, feature
-choice). Loss and gradients are sae-lens' own, to rounding: treating the decoder as if its
+sae-lens' step multiplies matrices of batch x latents six times. Here this happens once, to choose
+the latents; the rest is sparse: k latents per token, or k on average (batch top-k, mutual choice,
+feature choice). Loss and gradients equal sae-lens' up to rounding. Treating the decoder as if its
 directions had length one (`rescale_acts_by_decoder_norm`) changes which latents are chosen, but the
 length cancels in what they write.
 """
@@ -18,25 +17,26 @@ from torch.nn.functional import embedding_bag
 
 
 class Step(NamedTuple):
-    """What a step found: the two parts of the loss, and the latents that were on."""
+    """The two parts of the loss of a step, and the latents that were on."""
 
     mse: Tensor
     aux: Tensor
     at: Tensor  # [place]: the latents that were chosen, token by token
     latents: Tensor  # [place], zero where the latent was not above zero
-    error: Tensor  # [batch d_in], output less input
+    error: Tensor  # [batch d_in], output minus input
 
 
 @torch.no_grad()
 def gradients(
     sae: Any, x: Float[Tensor, "batch d_in"], dead: Bool[Tensor, "latent"] | None = None
 ) -> Step:
-    """The losses of sae-lens' TopKTrainingSAE on a batch; its parameters' `.grad` are set to their
-    gradients.
+    """The losses of sae-lens' TopKTrainingSAE on a batch; sets `.grad` of its parameters.
 
     Args:
-        dead: Latents that have long been off, which the auxiliary loss teaches to write what is
-            still missing.
+        sae: The autoencoder in training.
+        x: Scaled activations [batch d_in].
+        dead: Mask of latents that have long been off; the auxiliary loss teaches them to write what
+            is missing.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings(
@@ -92,9 +92,7 @@ def _auxiliary(
     W_enc_grad: Tensor,
     b_enc_grad: Tensor,
 ) -> Tensor:
-    """sae-lens' auxiliary loss (Gao et al. 2024, arXiv 2406.04093, A.2); its gradients are added to
-    those given.
-    """
+    """sae-lens' auxiliary loss (Gao et al. 2024, arXiv 2406.04093, A.2); adds to the gradients."""
     which = dead.nonzero()[:, 0]
     W_dec, most, batch = sae.W_dec.data[which], error.shape[-1] // 2, len(error)
     weight = sae.cfg.aux_loss_coefficient * min(len(which) / most, 1.0)
@@ -102,7 +100,7 @@ def _auxiliary(
     if len(which) > most:
         chosen = ranked[:, which].topk(most, dim=-1, sorted=False).indices
         latents = torch.zeros_like(latents).scatter_(-1, chosen, latents.gather(-1, chosen))
-    missed = latents @ W_dec + error  # what they write, less what was missing
+    missed = latents @ W_dec + error  # what they write minus what was missing
     slope = missed * (2 * weight / batch)
     back = slope @ W_dec.T
     if chosen is not None:
@@ -114,9 +112,7 @@ def _auxiliary(
 
 
 def _chosen(sae: Any, ranked: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Which latents are on: the token and the latent of each place [place], token by token, and
-    where each token starts.
-    """
+    """The token and the latent of each match, token by token, and where each token starts."""
     batch, n = ranked.shape
     if sae.cfg.architecture() == "topk":
         at, k = ranked.topk(sae.cfg.k, dim=-1, sorted=False).indices.flatten(), sae.cfg.k
@@ -129,7 +125,7 @@ def _chosen(sae: Any, ranked: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class _Transposed:
-    """The chosen latents seen from the latents' side: sparse [latent batch] times dense [batch d]."""
+    """The chosen latents ordered by latent: sparse [latent batch] times dense [batch d]."""
 
     def __init__(self, rows: Tensor, at: Tensor, n: int, batch: int):
         self.order = at.argsort()
@@ -138,6 +134,7 @@ class _Transposed:
         self.shape = (n, batch)
 
     def times(self, values: Tensor, dense: Tensor) -> Tensor:
+        """The product [latent d] with a dense matrix [batch d]."""
         return (
             torch.sparse_csr_tensor(
                 self.starts, self.rows, values[self.order], self.shape, check_invariants=False
@@ -147,7 +144,7 @@ class _Transposed:
 
 
 def _at(left: Tensor, right: Tensor, at: Tensor, starts: Tensor) -> Tensor:
-    """left @ right.T [batch latent] at these places alone [place]."""
+    """The entries of left @ right.T [batch latent] at these places alone."""
     places = torch.sparse_csr_tensor(
         starts, at, left.new_zeros(len(at)), (len(left), len(right)), check_invariants=False
     )
@@ -155,9 +152,7 @@ def _at(left: Tensor, right: Tensor, at: Tensor, starts: Tensor) -> Tensor:
 
 
 def step(trainer: Any, batch: Float[Tensor, "batch d_in"]) -> Step:
-    """One step of sae-lens' SAETrainer on a TopKTrainingSAE, or one whose budget is the batch's:
-    what `trainer.step(batch)` does, faster.
-    """
+    """One step of sae-lens' SAETrainer, equal to `trainer.step(batch)` up to rounding."""
     trainer.n_training_samples += len(batch)
     sae, x = trainer.sae, trainer.activation_scaler(batch)
     sae.train()

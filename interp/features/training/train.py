@@ -1,4 +1,4 @@
-"""Training dictionaries with sae-lens' classes and optimiser, on activations that are made once."""
+"""Training dictionaries with sae-lens' classes and optimiser, on activations computed once."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from interp.features.training import architectures, topk_step, train_checkpoint
 from interp.methods.runs.sweep import progress
 from interp.models import bridge
 
-EVERY = 50  # curve: points at most
+EVERY = 50  # points of the curve, at most
 # tokens without being on, after which a latent counts as dead (a quarter of the training at most)
 DEAD = 100_000
 
@@ -42,28 +42,47 @@ def train(
     callback: Callable[[dict[str, float]], None] | None = None,
     **options: Any,
 ) -> Dictionary:
-    """A dictionary of the activations at a site, trained by sae-lens.
+    """A dictionary of the activations at a site, trained with sae-lens.
+
+    Adam, with a warm-up, and a last fifth of the steps in which `lr` falls to zero. Inputs are
+    scaled to a mean length of sqrt(d) during training, and scaled back in what is returned. Nothing
+    is sent anywhere.
 
     Example:
-        >>> sae = features.train(model, "resid_post.15", kind="topk", width=2304, k=32, tokens=300_000)
+        >>> sae = features.train(model, "resid_post.15", width=2304, k=32, tokens=300_000)
         >>> features.train(model, "mlp.10.in", to="mlp.10", kind="transcoder")
 
     Args:
-        on: Activations, ids [chunk pos], or a corpus (the "find" half of
-            `interp.texts.documentation()` unless given); where it holds fewer tokens than `tokens`
-            it is read again, in another order.
-        kind: Topk, batchtopk, mutualchoice and featurechoice (aux="zipf" or "k", see `allocation`),
-            matryoshka, jumprelu (about k latents on), standard, gated (l1_coefficient= says how
-            few), transcoder (with `to`). options go to sae-lens' training configuration. Adam, with
-            a warm-up and a last fifth in which `lr` falls to zero. Inputs are scaled to a mean
-            length of sqrt(d) while training, and scaled back in what is returned.
-        folder: Activations and checkpoints are kept there, and the same call goes on where one
-            stopped.
-        fast: For topk and those with a batch's budget, our step, equal to sae-lens' to rounding.
-        callback: Is given loss, l0, explained, dead as they come. `metadata["curve"]` keeps them.
+        model: The model; None if `on` is `Activations`.
+        site: What the dictionary reads.
+        on: Activations, ids [chunk pos], or a corpus (the "find" half of the documentation if
+            None). A text with fewer than `tokens` tokens is read again, in another order.
+        kind: "topk", "batchtopk", "mutualchoice" or "featurechoice" (with aux="zipf" or "k"; see
+            `training.mutual_choice`), "matryoshka", "jumprelu" (about k latents on), "standard" or
+            "gated" (with l1_coefficient), "transcoder" (with `to`).
+        width: How many latents.
+        k: How many latents are on, for the kinds that take k.
+        tokens: How many tokens are used for training.
+        to: What a transcoder writes.
+        seed: Decides the text, the order and the first weights.
+        batch: Tokens per step.
+        lr: The largest learning rate.
+        folder: Where activations and checkpoints are kept; the same call continues there after an
+            interruption.
+        name: How results name it.
+        fast: Whether kinds with a budget of k use our step, equal to sae-lens' up to rounding.
+        callback: Called with loss, l0, explained and dead during training.
+        options: Go to sae-lens' training configuration.
+
+    Returns:
+        A `Dictionary`; metadata["curve"] has loss, l0, explained variance and dead latents by
+        tokens.
+
+    Raises:
+        ValueError: If an option is unknown or impossible, or there are fewer tokens than one batch.
 
     Reference:
-        Nothing is sent anywhere. (Top-k: Gao et al. 2024, arXiv 2406.04093.)
+        Top-k: Gao et al. 2024, arXiv 2406.04093.
     """
     started = time.perf_counter()
     architectures.check(kind, width, k)
@@ -120,9 +139,7 @@ def train(
 def given(
     model: Model | None, where: list[str], on: Any, tokens: int, seed: int, folder: Any, batch: int
 ) -> Activations:
-    """The activations a dictionary is made from: as they are, or of ids or a corpus; at least
-    `batch` tokens.
-    """
+    """The activations that a dictionary is trained on: as given, or of ids or a corpus."""
     if not isinstance(on, Activations):
         shard_folder = None if folder is None else Path(folder) / "activations"
         on = activations(model, where, on, tokens=tokens, seed=seed, folder=shard_folder)
@@ -138,7 +155,7 @@ def given(
 
 
 def source_of(acts: Activations) -> dict[str, Any]:
-    """What a dictionary keeps of where its activations come from."""
+    """What a dictionary keeps about its activations."""
     return {k: v for k, v in acts.metadata.items() if k != "model"}
 
 
@@ -154,9 +171,7 @@ def _trainer(
     seed: int,
     options: dict[str, Any],
 ) -> Any:
-    """sae-lens' trainer around a fresh SAE; it is stepped by us, so that it asks for no data and
-    logs nothing.
-    """
+    """sae-lens' trainer around a fresh SAE; we step it, so it asks for no data and logs nothing."""
     from sae_lens.config import LoggingConfig, SAETrainerConfig
     from sae_lens.training.sae_trainer import SAETrainer
 
@@ -181,7 +196,7 @@ def _trainer(
 
 
 def _scale(x: Tensor) -> float:
-    """What makes the mean length sqrt(d)."""
+    """The factor that makes the mean length sqrt(d)."""
     return float(x.shape[1] ** 0.5 / x.norm(dim=-1).mean())
 
 
@@ -189,7 +204,7 @@ def _scale(x: Tensor) -> float:
 def _start_at_mean(
     sae: Any, first: dict[str, Tensor], where: list[str], scales: list[float]
 ) -> None:
-    """Zero latents on stands for the mean: the directions then need not learn it."""
+    """Starts the decoder's bias at the mean, so that the directions need not learn it."""
     sae.b_dec.data.copy_(first[where[-1]].mean(0) * scales[-1])
     if len(where) == 2:  # a transcoder's input is centred through its encoder's bias
         sae.b_enc.data.copy_(-(first[where[0]].mean(0) * scales[0]) @ sae.W_enc.data)
@@ -208,6 +223,7 @@ def _loop(
     keeper: Any,
     callback: Any,
 ) -> list[dict[str, float]]:
+    """The curve of a training: the remaining steps, with checkpoints."""
     curve = keeper.resume()
     bar = progress(None, f"training {kind}", total=steps)
     bar.update(trainer.n_training_steps)
@@ -235,7 +251,7 @@ def _loop(
 def _step(
     trainer: Any, parts: list[Tensor], scales: list[float], kind: str, fast: bool, look: bool
 ) -> dict[str, float] | None:
-    """One step; what it found when it is looked at."""
+    """One step; its loss, l0 and explained variance if they are asked for."""
     target = parts[-1] * scales[-1]
     if kind in architectures.SPARSE and fast and target.device.type == "cpu":
         result = topk_step.step(trainer, parts[0])
@@ -265,7 +281,7 @@ def _finished(
     name: str,
     metadata: dict[str, Any],
 ) -> Dictionary:
-    """The trained SAE as a Dictionary, its inputs no longer scaled."""
+    """The trained SAE as a Dictionary; inputs are no longer scaled."""
     sae = trainer.sae
     if kind != "transcoder":
         sae.fold_activation_norm_scaling_factor(scales[0])

@@ -1,6 +1,4 @@
-"""Dictionaries that are trained once: what a recipe gave is kept in the user's cache, and read from
-there after.
-"""
+"""Dictionaries that are trained once: kept in the user's cache, and read from there afterwards."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +15,17 @@ from interp.models.state import weights_hash
 
 
 def cached_in(*names: str) -> Path:
-    """A folder of this name for activations and dictionaries, in the user's cache (or
-    INTERP_CACHE).
+    """A folder of this name for activations and dictionaries in the user's cache (or INTERP_CACHE).
 
     Example:
-        >>> features.activations(model, "resid_post.15", folder=features.cached_in("study-22", "resid_post.15"))
+        >>> folder = features.cached_in("study-22", "resid_post.15")
+        >>> features.activations(model, "resid_post.15", folder=folder)
+
+    Args:
+        names: The folder's name, and names of folders inside it.
+
+    Returns:
+        The path; nothing is created.
     """
     return _store.cache_folder("features", *names)
 
@@ -35,16 +39,24 @@ def load_or_train(
     folder: str | Path | None = None,
     **recipe: Any,
 ) -> Dictionary:
-    """The dictionary that `train` gives, from the cache where this very recipe was trained before.
+    """The dictionary that `train` gives, from the cache if this recipe was trained before.
 
-    The recipe is the model's weights, the activations and every option;
+    The recipe is the model's weights, the activations and every option. A damaged dictionary is
+    trained again.
 
     Example:
-        >>> features.load_or_train(model, "resid_post.15", acts, kind="topk", width=2304, k=32, tokens=150_000)
+        >>> features.load_or_train(model, "resid_post.15", acts, width=2304, k=32, tokens=150_000)
 
     Args:
-        folder: Another place than the cache. What is there but not whole is trained again. As
-            `train` otherwise.
+        model: The model; None if there is none (synthetic activations).
+        site: What the dictionary reads.
+        on: Its activations.
+        name: How results name it.
+        folder: Another place than the user's cache.
+        recipe: Options of `train`.
+
+    Returns:
+        A `Dictionary`.
     """
     from sae_lens import __version__ as theirs
 

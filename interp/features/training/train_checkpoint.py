@@ -1,4 +1,4 @@
-"""Training that can be stopped: everything it needs to go on, in one safetensors file."""
+"""Training that can be stopped: everything it needs to continue, in one safetensors file."""
 
 import json
 import time
@@ -29,7 +29,7 @@ class Keeper:
     last: float = field(default_factory=time.monotonic)
 
     def note(self, curve: list[dict[str, float]], *, last: bool = False) -> None:
-        """A checkpoint, when the last one is long ago or the training ends."""
+        """Writes a checkpoint if the last one is a minute old or the training ends."""
         if self.path is None or not (last or time.monotonic() - self.last > EVERY):
             return
         t = self.trainer
@@ -45,7 +45,7 @@ class Keeper:
         self.last = time.monotonic()
 
     def resume(self) -> list[dict[str, float]]:
-        """The curve so far, the trainer being put where the file left it."""
+        """The curve so far; the trainer is put where the file left it."""
         if self.path is None or not self.path.exists():
             return []
         from safetensors import safe_open
@@ -71,11 +71,12 @@ class Keeper:
 
 
 def keeper(folder: str | Path | None, trainer: Any, of: Mapping[str, Any]) -> Keeper:
-    """What keeps the checkpoints of a training with this recipe."""
+    """The `Keeper` of a training with this recipe."""
     return Keeper(None if folder is None else Path(folder) / FILE, trainer, of)
 
 
 def _tensors(trainer: Any) -> dict[str, Tensor]:
+    """The tensors that a checkpoint holds: weights, Adam's moments, counts."""
     tensors = {
         f"sae.{name}": value.detach().clone().contiguous()
         for name, value in trainer.sae.state_dict().items()
@@ -89,6 +90,7 @@ def _tensors(trainer: Any) -> dict[str, Tensor]:
 
 
 def _put(trainer: Any, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Puts a trainer where a checkpoint left it."""
     trainer.sae.load_state_dict(
         {name[4:]: value for name, value in tensors.items() if name.startswith("sae.")}
     )

@@ -1,11 +1,12 @@
 """Attention as an associative memory: what is stored, how it is read, and how many pairs fit.
 
-    memory = hebbian(keys, values); read = recall(memory, keys) hebbian_attention(q, k, v) is
-    linear_attention(q, k, v): the same sum in another order curve = accuracy(d_k=[16, 32, 64],
-    memory="hebbian"); power(curve.coords["d_k"], capacity(curve).values)
+>>> memory = hebbian(keys, values); read = recall(memory, keys)
+>>> hebbian_attention(q, k, v)          # equals linear_attention(q, k, v): another order of the sum
+>>> curve = accuracy(d_k=[16, 32, 64], memory="hebbian")
+>>> power_law(curve.coords["d_k"], capacity(curve).values)
 
 "Understanding Transformers through the Lens of Pavlovian Conditioning" (2025) reads linear
-attention as Hebbian learning; Schlag et al. 2021 (arXiv 2102.11174) as fast weights, with the delta
+attention as Hebbian learning; Schlag et al. 2021 (arXiv 2102.11174) as fast weights with the delta
 rule; Ramsauer et al. 2020 (arXiv 2008.02217) read softmax attention as a Hopfield network.
 """
 
@@ -28,10 +29,9 @@ Values = Float[Tensor, "*batch pairs d_v"]
 
 
 def hebbian(keys: Keys, values: Values) -> Float[Tensor, "*batch d_v d_k"]:
-    """The sum of the outer products of values and keys: every pair stored at once, none in regard
-    of another.
+    """The sum of the outer products of values and keys: every pair is stored independently.
 
-    Read at random unit keys of n pairs the expected squared error is (n - 1) / d_k of the value's
+    Read at random unit keys of n pairs, the expected squared error is (n - 1) / d_k of the value's
     square.
     """
     return values.mT @ keys
@@ -40,13 +40,21 @@ def hebbian(keys: Keys, values: Values) -> Float[Tensor, "*batch d_v d_k"]:
 def delta_rule(
     keys: Keys, values: Values, *, rate: float = 1.0, passes: int = 1
 ) -> Float[Tensor, "*batch d_v d_k"]:
-    """The memory after each pair in turn has corrected what is read at its key, by `rate` of the
-    error.
+    """The memory after each pair in turn has corrected what is read at its key.
+
+    Args:
+        keys: Vectors of length one.
+        values: The value of each key.
+        rate: The share of the error that is corrected; with 1 a pair is read without error right
+            after its step.
+        passes: How often all pairs are gone through.
+
+    Raises:
+        ValueError: If rate is not between 0 and 2, or passes below 1.
 
     Reference:
-        Keys are expected to have length 1: with rate=1 a pair is then read without error right
-        after its step. Widrow and Hoff 1960, Rescorla and Wagner 1972. Over many passes it comes to
-        the pairs' least squares solution if one fits.
+        Widrow and Hoff 1960, Rescorla and Wagner 1972. Over many passes it converges to the pairs'
+        least squares solution if one fits.
     """
     if not 0 < rate < 2 or passes < 1:
         raise ValueError(
@@ -63,7 +71,7 @@ def delta_rule(
 def recall(
     memory: Float[Tensor, "*batch d_v d_k"], queries: Float[Tensor, "*batch n d_k"]
 ) -> Float[Tensor, "*batch n d_v"]:
-    """What a memory gives for each query."""
+    """The value that a memory gives for each query."""
     return queries @ memory.mT
 
 
@@ -74,8 +82,10 @@ def softmax_recall(
     *,
     sharpness: float | None = None,
 ) -> Float[Tensor, "*batch n d_v"]:
-    """The values, weighted by the softmax of `sharpness` times query dot key; None: d_k ** 0.5, as
-    for attention with keys and queries of length d_k ** 0.5.
+    """The values, weighted by the softmax of `sharpness` times query dot key.
+
+    Args:
+        sharpness: d_k ** 0.5 if None, as for attention with keys and queries of length d_k ** 0.5.
     """
     return (
         queries @ keys.mT * (keys.shape[-1] ** 0.5 if sharpness is None else sharpness)
@@ -89,10 +99,10 @@ V = Float[Tensor, "*batch pos d_v"]
 
 
 def linear_attention(q: Q, k: Q, v: V, decay: Float[Tensor, "*batch pos"] | None = None) -> V:
-    """Causal attention without softmax, as a pattern: out_t = sum over s <= t of (q_t . k_s) v_s.
+    """Causal attention without softmax: out_t = sum over s <= t of (q_t . k_s) v_s.
 
     Args:
-        decay: Factors a_t; the pattern's entry is then also times a_{s+1} ... a_t.
+        decay: Factors a_t; the entry of the pattern is then also multiplied by a_{s+1} ... a_t.
     """
     pattern = (q @ k.mT).tril()
     if decay is not None:
@@ -105,8 +115,7 @@ def linear_attention(q: Q, k: Q, v: V, decay: Float[Tensor, "*batch pos"] | None
 
 
 def hebbian_attention(q: Q, k: Q, v: V) -> V:
-    """The same as `linear_attention` without decay, token by token: each stores its pair and reads
-    the memory.
+    """`linear_attention` without decay, token by token: each stores its pair and reads the memory.
 
     Example:
         >>> torch.testing.assert_close(hebbian_attention(q, k, v), linear_attention(q, k, v))
@@ -126,18 +135,17 @@ def state_space(
     write: Float[Tensor, "*batch pos d_state"],
     read: Float[Tensor, "*batch pos d_state"],
 ) -> V:
-    """A selective state-space model with a diagonal transition: h_t = keep_t * h_{t-1} + write_t
-    x_t, out_t = read_t . h_t.
+    """A selective state-space model: h_t = keep_t * h_{t-1} + write_t x_t, out_t = read_t . h_t.
 
-    One state of size d_state for each channel of x; keep, write and read are chosen by the token
-    and shared by the channels, as in Mamba-2 (Dao and Gu 2024, arXiv 2405.21060), whose keep is one
-    number a token.
+    The transition is diagonal, with one state of size d_state for each channel of x. The token
+    decides keep, write and read, and all channels share them, as in Mamba-2 (Dao and Gu 2024, arXiv
+    2405.21060), whose keep is one number per token.
 
     Reference:
-        It is `linear_attention` exactly when write is its keys, read its queries, x its values, and
-        keep_t is one number for all of the state: 1, or the decay a_t. Sieber et al. 2024,
-        Understanding the differences in Foundation Models (arXiv 2405.15731). With a keep of its
-        own for each place of the state no pattern q_t . k_s times a factor does it.
+        Sieber et al. 2024, Understanding the differences in Foundation Models (arXiv 2405.15731).
+        It equals `linear_attention` exactly if write is its keys, read its queries, x its values,
+        and keep_t is one number for the whole state: 1, or the decay a_t. With different numbers
+        for the entries of the state, no pattern q_t . k_s times a factor equals it.
     """
     state = torch.zeros(*x.shape[:-2], write.shape[-1], x.shape[-1])
     out = []
@@ -155,9 +163,7 @@ MEMORIES = ("hebbian", "delta", "softmax")
 def pairs(
     n: int, d_k: int, values: int, trials: int, keys: str, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Unit keys [trials n d_k], random or orthonormal, and the value of each, a number below
-    `values` [trials n].
-    """
+    """Unit keys [trials n d_k], random or orthonormal, and a value for each [trials n]."""
     if keys not in ("random", "orthogonal"):
         raise unknown("kind of keys", keys, ("random", "orthogonal"))
     if keys == "orthogonal" and n > d_k:
@@ -172,6 +178,7 @@ def pairs(
 
 
 def _read(memory: str, keys: Tensor, values: Tensor) -> Tensor:
+    """What a memory of these pairs gives at their own keys."""
     if memory == "softmax":
         return softmax_recall(keys, values, keys, sharpness=keys.shape[-1])
     return recall(hebbian(keys, values) if memory == "hebbian" else delta_rule(keys, values), keys)
@@ -187,17 +194,24 @@ def accuracy(
     keys: str = "random",
     seed: int = 0,
 ) -> Result:
-    """How often the right one of `values` one-hot values reads highest, by d_k and by pairs stored
-    for each place of a key.
+    """How often the right one of `values` one-hot values reads highest, by d_k and pairs per d_k.
 
     Example:
         >>> pairs = capacity(accuracy(memory="delta"))
         >>> accuracy(memory="softmax").sel(d_k=16)
 
     Args:
-        memory: "hebbian", "delta" (one pass), "softmax". examples: trials with other keys and
-            values. Chance is 1 / values. The number of values stays as pairs grow: were every value
-            new, the right one would always win at its own key.
+        d_k: Dimensions of the keys.
+        pairs_per_d: Stored pairs per dimension.
+        memory: "hebbian", "delta" (one pass) or "softmax".
+        values: How many values there are. The number stays as pairs grow: if every value were new,
+            the right one would always win at its own key.
+        trials: Repetitions with other keys and values.
+        keys: "random" or "orthogonal".
+        seed: Decides keys and values.
+
+    Returns:
+        Axes "d_k" and "pairs per d_k"; share of pairs; chance is 1 / values. Examples are trials.
     """
     if memory not in MEMORIES:
         raise unknown("memory", memory, MEMORIES)
@@ -222,10 +236,9 @@ def accuracy(
 
 
 def capacity(curve: Result, at: float = 0.5) -> Result:
-    """The number of pairs at which accuracy falls to `at`, for each d_k, between the measured ones
-    along a line in log n.
+    """The number of pairs at which accuracy falls to `at`, for each d_k, interpolated in log n.
 
-    NaN where it never falls so low: then store more.
+    NaN if it never falls so low; then store more pairs.
     """
     n = np.outer(curve.coords["d_k"], curve.coords["pairs per d_k"])
     n_pairs = np.full(len(n), np.nan)

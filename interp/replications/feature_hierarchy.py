@@ -1,4 +1,4 @@
-"""A hierarchy of features: directions factorised again, into fewer, say which belong together."""
+"""A hierarchy of features: directions factorised again into fewer directions."""
 
 import time
 from collections.abc import Sequence
@@ -17,9 +17,7 @@ from interp.results import Result
 
 
 def top_neurons(dictionary: Dictionary, share: float = 0.01) -> Bool[Tensor, "latent d"]:
-    """Which entries of each direction are its largest (a share of them, at least one; entries that
-    are zero never are).
-    """
+    """Mask of the largest entries of each direction: a share of them, at least one, never zeros."""
     size = dictionary.W_dec.abs()
     k = max(1, round(share * size.shape[1]))
     return torch.zeros_like(size, dtype=torch.bool).scatter(
@@ -28,8 +26,17 @@ def top_neurons(dictionary: Dictionary, share: float = 0.01) -> Bool[Tensor, "la
 
 
 def shared_neurons(dictionary: Dictionary, share: float = 0.01) -> np.ndarray:
-    """The share of top neurons that each two latents have in common [latent latent], of the smaller
-    set.
+    """The share of top neurons that each pair of latents has in common [latent latent].
+
+    Example:
+        >>> interp.replications.shared_neurons(parts)
+
+    Args:
+        dictionary: Whose directions are compared.
+        share: The share of a direction's entries that are its top neurons.
+
+    Returns:
+        Shares of the smaller set; 1 on the diagonal.
     """
     top = top_neurons(dictionary, share).double()
     count = top.sum(1)
@@ -45,24 +52,33 @@ def feature_hierarchy(
     names: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Result:
-    """The share of top neurons that each two latents have in common, latents of one branch side by
-    side.
+    """The share of top neurons that each pair of latents has in common, ordered by branch.
 
-    The directions are factorised as activations were, into ranks[0] of them, those again into
-    ranks[1], and so on; a latent's parent is the one with its largest loading, scaled by the
-    parent's length (-1: it loads on none).
+    The directions are factorised into ranks[0] directions, those again into ranks[1], and so on. A
+    latent's parent is the one with its largest loading, scaled by the parent's length (-1: no
+    parent).
 
     Example:
         >>> tree = interp.replications.feature_hierarchy(parts, (50, 25))
-        >>> tree.plot()                                   # branches are blocks along the diagonal
-        >>> tree.metadata["parents"]["25"]                   # for each latent (in the picture's order), the branch it is in
+        >>> tree.plot()                        # branches are blocks along the diagonal
+        >>> tree.metadata["parents"]["25"]     # the branch of each latent, in the picture's order
 
     Args:
-        names: Of the latents ("0", "1", ... unless given).
+        dictionary: Whose directions are factorised.
+        ranks: How many directions in each level, falling.
+        sparsity: The share of entries that a factorised direction keeps.
+        share: The share of a direction's entries that are its top neurons.
+        names: Names of the latents; their numbers if None.
+        seed: Decides the factorisations.
+
+    Returns:
+        Axes "latent" and "other"; the diagonal is NaN, and latents that are all zero are left out.
+
+    Raises:
+        ValueError: If ranks do not fall, or there are too few names.
 
     Reference:
-        Latents that are all zero are left out; the diagonal is NaN. (Shafran et al. 2025, arXiv
-        2506.10920.)
+        Shafran et al. 2025, arXiv 2506.10920.
     """
     started = time.perf_counter()
     W_dec = dictionary.W_dec.cpu()
@@ -117,16 +133,22 @@ def feature_hierarchy(
 
 
 def within_and_across(pairs: np.ndarray, groups: Sequence[str | None]) -> Result:
-    """The mean of pairs [latent latent] within each group, and between its members and those of
-    other groups.
+    """The mean of a pairwise measure within each group, and between it and all other groups.
 
     Example:
-        >>> interp.replications.within_and_across(interp.replications.shared_neurons(parts), concept_of_each_latent)
+        >>> shared = interp.replications.shared_neurons(parts)
+        >>> pairs = interp.replications.within_and_across(shared, concept_of_each_latent)
+        >>> interp.studies.share(pairs.sel(pairs="within"), pairs.sel(pairs="across"))
 
     Args:
-        groups: One a latent, None for latents of no group. A group of one has no pair and is left
-            out. The groups are the examples too: the ratio's interval is
-            `interp.studies.share(r.sel(pairs="within"), r.sel(pairs="across"))`.
+        pairs: The measure [latent latent].
+        groups: The group of each latent, None for no group. A group of one is left out.
+
+    Returns:
+        Axis "pairs" ("within", "across"); examples are the groups.
+
+    Raises:
+        ValueError: If the number of groups is wrong, or fewer than two groups have two latents.
     """
     labels = np.array([g or "" for g in groups])
     if pairs.shape != (len(labels), len(labels)):

@@ -1,10 +1,9 @@
-"""Heads found without a single intervention: codes of what they write, and which codes only the
-positive prompts have.
+"""Heads found without an intervention: sparse codes of what they write that only positives have.
 
 A small sparse autoencoder is trained on what all heads write at the last position, for a few
 positive prompts and as many negative ones. The code of a head on a prompt is the number of its
-strongest latent. A head that does something for the task should have codes on positive prompts that
-it never has on negative ones. (O'Neill and Bui 2024, arXiv 2405.12522; the counting follows the
+strongest latent. A head that matters for the task should have codes on positive prompts that it
+never has on negative ones. (O'Neill and Bui 2024, arXiv 2405.12522; the counting follows the
 authors' published code, charlieoneill11/sae-circuits.)
 """
 
@@ -38,7 +37,7 @@ NONE = -1  # the code where no latent is on
 
 
 class Codes(NamedTuple):
-    """The code of each head on each positive and each negative prompt, and where they come from."""
+    """The code of each head on each positive and each negative prompt, and their metadata."""
 
     positive: Int[Tensor, "n layer head"]
     negative: Int[Tensor, "m layer head"]
@@ -57,26 +56,32 @@ def head_codes(
     score_on: Any = None,
     positions: str = "last",
 ) -> Codes:
-    """The codes of what every head writes at the last position: positives are the clean prompts,
-    negatives the corrupted.
+    """The codes of what every head writes on clean (positive) and corrupted (negative) prompts.
 
-    One standard SAE of `width` latents is trained by sae-lens on all heads and all prompts
-    together, `steps` steps of 512 rows (all of them where there are fewer).
+    One standard SAE is trained by sae-lens on all heads and all prompts together, `steps` steps of
+    512 rows (of all rows if there are fewer).
 
     Example:
         >>> codes = interp.replications.head_codes(model, interp.tasks.ioi(model, n=10))
         >>> interp.replications.code_heads(codes).top(10)
 
     Args:
-        l1: Sae-lens' coefficient.
+        model: The model.
+        task: A task with clean and corrupted prompts.
+        width: Latents of the SAE.
+        steps: Steps of training.
+        l1: sae-lens' l1_coefficient.
         normalise: "scale" divides what a head writes by its root mean square length over the
-            prompts, as late heads write more; "standardise" takes its mean away before, so that
+            prompts, because late heads write more; "standardise" subtracts its mean first, so that
             codes tell prompts rather than heads apart; "none".
-        score_on: Another task of the same kind whose prompts are coded in place of the training
-            ones (the authors train on 10 prompts and count codes on hundreds).
-        positions: "mean" takes the mean over all positions but the first in place of the last
-            position (the authors' published data are means). metadata: latents on, explained
-            variance, seconds of each part.
+        seed: Decides the first weights and the order.
+        score_on: Another task of the same kind whose prompts are coded instead of the training ones
+            (the authors train on 10 prompts and count codes on hundreds).
+        positions: "last", or "mean" for the mean over all positions but the first (the authors'
+            published data are means).
+
+    Returns:
+        `Codes`. metadata: latents on, explained variance, seconds.
     """
     started = time.perf_counter()
     clean, corrupted = (
@@ -114,9 +119,7 @@ def head_codes(
 def written(
     model: Model, tokens: Int[Tensor, "batch pos"], positions: str = "last"
 ) -> Float[Tensor, "batch layer head d_model"]:
-    """What every head writes at the last position, or the mean of what it writes at all positions
-    but the first.
-    """
+    """What every head writes [batch layer head d_model], at the last position or on average."""
     if positions not in POSITIONS:
         raise unknown("positions", positions, POSITIONS)
     address = "L*H*.z@-1" if positions == "last" else "L*H*.z"
@@ -139,7 +142,7 @@ def codes_of(
     seed: int = 0,
     others: tuple[Tensor, Tensor] | None = None,
 ) -> Codes:
-    """The codes of vectors of your own, one a prompt and head; see `head_codes`."""
+    """The codes of your own vectors, one per prompt and head; see `head_codes`."""
     if normalise not in NORMALISE:
         raise unknown("way to normalise heads", normalise, NORMALISE)
     both = torch.cat([positive, negative])
@@ -196,14 +199,13 @@ def codes_of(
 
 @torch.no_grad()
 def _code(sae: Any, x: Float[Tensor, "n layer head d"]) -> Int[Tensor, "n layer head"]:
+    """The number of the strongest latent, or NONE if no latent is on."""
     z = sae.encode(x)
     return torch.where((z > 0).any(-1), z.argmax(-1), NONE)
 
 
 def permuted(codes: Codes, seed: int = 0) -> Codes:
-    """The same codes with the prompts called positive and negative at random: what counting gives
-    where there is nothing.
-    """
+    """The same codes with prompts called positive and negative at random, as a null."""
     both = torch.cat([codes.positive, codes.negative])
     mixed = both[torch.randperm(len(both), generator=torch.Generator().manual_seed(seed))]
     return Codes(
@@ -217,17 +219,20 @@ def permuted(codes: Codes, seed: int = 0) -> Codes:
 
 
 def code_heads(codes: Codes, *, count: str = "share", softmax: bool = False) -> Result:
-    """How far each head's codes tell positive prompts: those that only positives have, dims layer x
-    head.
+    """How well each head's codes tell positive prompts: the codes that only positives have.
 
     Example:
         >>> interp.replications.code_heads(interp.replications.head_codes(model, task)).plot()
 
     Args:
-        count: "share" = of the different codes the head has on positives, the share that it has on
-            no negative (1: it always tells them apart, 0: never); "union" = of all its different
-            codes; "number" = how many (as the authors' main results have it).
-        softmax: Over all heads, as the authors do; the ranking stays.
+        codes: What `head_codes` returned.
+        count: "share": of the different codes that the head has on positives, the share that it has
+            on no negative (0 to 1); "union": of all its different codes; "number": how many (as in
+            the authors' main results).
+        softmax: Whether a softmax over all heads is taken, as the authors do; the ranking stays.
+
+    Returns:
+        Axes "layer" and "head".
     """
     _counted(count)
     n, layers, heads = codes.positive.shape
@@ -251,17 +256,17 @@ def code_heads(codes: Codes, *, count: str = "share", softmax: bool = False) -> 
 
 
 def code_pairs(codes: Codes, *, count: str = "share") -> Result:
-    """The same for pairs of heads of two layers: pairs of codes that occur together on positive
-    prompts alone.
+    """`code_heads` for pairs of heads of two layers: pairs of codes that only positives have.
 
     Example:
         >>> interp.replications.code_pairs(codes).top(10)
 
     Args:
+        codes: What `head_codes` returned.
         count: See `code_heads`.
 
     Returns:
-        Axes sender and receiver, NaN where the receiver's layer is not after the sender's.
+        Axes "sender" and "receiver"; NaN if the receiver's layer is not after the sender's.
     """
     _counted(count)
     n, layers, heads = codes.positive.shape
@@ -289,11 +294,13 @@ def code_pairs(codes: Codes, *, count: str = "share") -> Result:
 
 
 def _counted(count: str) -> None:
+    """None if this way to count exists; otherwise a ValueError."""
     if count not in COUNTS:
         raise unknown("way to count codes", count, COUNTS)
 
 
 def _only(positive: Tensor, negative: Tensor, count: str) -> float:
+    """How many of the codes on positives are on no negative, counted as asked."""
     yes, no = set(positive.tolist()), set(negative.tolist())
     whole = {"share": len(yes), "union": len(yes | no), "number": 1}[count]
     return len(yes - no) / whole

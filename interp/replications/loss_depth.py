@@ -1,6 +1,4 @@
-"""Where on an axis of layers something is lost: one depth for each prompt, and the windows on
-either side of a depth.
-"""
+"""The layer at which something is lost, prompt by prompt, and windows on either side of it."""
 
 from dataclasses import replace
 
@@ -13,21 +11,24 @@ HOW = ("centre", "peak")
 
 
 def loss_depth(result: Result, *, how: str = "centre", dim: str = "layer") -> Result:
-    """The layer at which each prompt loses most, from effects by layer: a Result in layers, with
-    its examples.
+    """The layer at which each prompt loses most, from effects by layer, in layers.
 
     Example:
-        >>> cut = attention_knockout(model, task, "END", {"relation": "1:SUBJECT-1", "subject": "SUBJECT"}, window=8)
-        >>> depth = loss_depth(cut)
-        >>> depth.sel(set="subject") - depth.sel(set="relation")          # how many layers later, prompt by prompt
+        >>> sets = {"relation": "1:SUBJECT-1", "subject": "SUBJECT"}
+        >>> depth = loss_depth(attention_knockout(model, task, "END", sets, window=8))
+        >>> depth.sel(set="subject") - depth.sel(set="relation")      # layers later, by prompt
 
     Args:
-        how: "centre" = the mean layer, each weighted by how far its effect lies below zero (a gain
-            weighs nothing); "peak" = the layer of the lowest effect, the first of equals.
-        dim: The axis to place the loss on, numbers.
+        result: Effects with an axis of layers and one value per example.
+        how: "centre" is the mean layer, weighted by how far an effect lies below zero (gains weigh
+            nothing); "peak" is the layer of the lowest effect, the first of equals.
+        dim: The axis of layers, with numbers as labels.
+
+    Returns:
+        The result without that axis, in layers, one value per prompt kept.
 
     Raises:
-        ValueError: Where a prompt loses nothing at any layer: it has no such depth.
+        ValueError: If a prompt loses nothing at any layer, or no examples were kept.
     """
     if how not in HOW:
         raise unknown("way to place a loss", how, HOW, "how='centre'")
@@ -61,19 +62,22 @@ def loss_depth(result: Result, *, how: str = "centre", dim: str = "layer") -> Re
 
 
 def split_windows(cut: Result, depth: float) -> tuple[Result, Result]:
-    """A knock-out's windows that lie wholly before a depth, and those that lie wholly after it: two
-    Results.
+    """A knock-out's windows that lie wholly before a depth, and those wholly after it: two Results.
 
     Example:
-        >>> cut = attention_knockout(model, task, "END", {"relation": "1:SUBJECT-1", "subject": "SUBJECT"}, window=8)
-        >>> before, after = split_windows(cut, 15.5)      # windows of layers up to 14, and windows from layer 16 on
+        >>> knockout = attention_knockout(model, task, "END", {"subject": "SUBJECT"}, window=8)
+        >>> before, after = split_windows(knockout, 15.5)   # layers up to 14, and from 16 on
 
     Args:
-        depth: A layer, or a place within one: layer 15 reaches from 15 to 16, so a window that has
-            it is on neither side of 15.5.
+        cut: What `attention_knockout` returned.
+        depth: A layer, or a place within one: layer 15 reaches from 15 to 16, so a window with it
+            is on neither side of 15.5.
+
+    Returns:
+        Two Results with fewer layers.
 
     Raises:
-        ValueError: When one side has no window, or the result is no knock-out in windows.
+        ValueError: If one side has no window, or the result is no knock-out in windows.
     """
     if "window" not in cut.metadata or "layer" not in cut.dims:
         raise ValueError(

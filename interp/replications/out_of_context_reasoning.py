@@ -1,13 +1,12 @@
-"""What a one-layer model has learned of out-of-context reasoning: its answers, and the size of its
-map at equal margins.
+"""What a one-layer model has learned of out-of-context reasoning: answers, and norms of W_OV.
 
-    toys.over_training(runs, answers(source)).sel(measure="accuracy").plot()
-    norms(run.net(), source)["nuclear"]
+>>> toys.over_training(runs, answers(source)).sel(measure="accuracy").plot()
+>>> norms(run.net(), source)["nuclear"]
 
 Huang et al. 2025, Generalization or Hallucination? Understanding Out-of-Context Reasoning in
-Transformers: with W_O and W_V as two factors training leans to a small nuclear norm of W_OV, with
-one matrix to a small Frobenius norm. Under cross-entropy both grow for ever, so they are compared
-when every right answer leads by the same.
+Transformers: with W_O and W_V as two factors, training prefers a small nuclear norm of W_OV; with
+one matrix, a small Frobenius norm. Under cross-entropy both grow forever, so they are compared at
+equal margins of the right answers.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,17 +26,19 @@ SPLITS = ("facts", "implications", "heldout")
 def answers(
     source: Any, splits: Sequence[str] = SPLITS, *, n: int = 300, seed: int = 0
 ) -> Callable[[Any], Result]:
-    """A measure for `toys.over_training`: how often the right answer is on top, and its mean rank
-    (1: on top).
+    """A measure for `toys.over_training`: accuracy and mean rank of the right answer (1: on top).
 
     Example:
         >>> toys.over_training(runs, answers(source)).sel(measure="accuracy")
 
     Args:
-        n: So many rows of each split, the same ones every time.
+        source: `out_of_context_reasoning` of `toys.data`.
+        splits: The splits that are measured.
+        n: Rows of each split, the same ones every time.
+        seed: Decides the rows.
 
     Returns:
-        Axes: split, measure ("accuracy", "rank").
+        A function from a model to a Result with the axes "split" and "measure".
     """
     batches = [
         source.batch(n, torch.Generator().manual_seed(seed), split=split) for split in splits
@@ -57,9 +58,7 @@ def answers(
 
 
 def questions(source: Any) -> tuple[Int[Tensor, "row 2"], Int[Tensor, "row"], Bool[Tensor, "row"]]:
-    """Every name with both questions as ids [name, question], its answer, and whether training
-    holds it.
-    """
+    """Every name with both questions as ids, its answer, and whether training has it."""
     name = torch.arange(source.names).repeat(2)
     question = torch.arange(2).repeat_interleave(
         source.names
@@ -73,13 +72,13 @@ def questions(source: Any) -> tuple[Int[Tensor, "row 2"], Int[Tensor, "row"], Bo
 def margins(
     map_: Float[Tensor, "d d"], weights: Float[Tensor, "d"], source: Any, *, block: bool = False
 ) -> Float[Tensor, "row"]:
-    """By how much each answer's logit leads the best wrong one's, when the last token reads name
-    and question alone.
+    """By how much each answer's logit exceeds the best wrong one's.
 
     Args:
         map_: W_OV, from one-hot tokens to logits.
-        weights: How strongly a token of each id is attended to.
-        block: Wrong answers are only other cities and implied words, not every token.
+        weights: The attention weight of each token id.
+        source: `out_of_context_reasoning` of `toys.data`.
+        block: Whether wrong answers are only other cities and implied words, not every token.
     """
     at, answer, _ = questions(source)
     logits = (weights[at][..., None] * map_[at]).sum(1)
@@ -90,23 +89,25 @@ def margins(
 
 
 def norms(net: Any, source: Any, *, block: bool = False) -> dict[str, float]:
-    """The norms of W_OV = W_V W_O, as they are and when the smallest margin of what was trained on
-    is 1.
+    """The norms of W_OV = W_V W_O, as they are and at a smallest training margin of 1.
 
     Example:
         >>> norms(run.net(), source)["nuclear at margin 1"]
 
     Args:
-        net: One layer, one head, linear attention over one-hot tokens without position. What
-            attention is scaled up by, W_OV could be scaled down by: so the attention is scaled
-            until names and questions are read with a weight of 1 on average.
-        block: Only the part from names and questions to cities and what they imply, which the
-            paper's theory is about; the rest also holds what keeps all other tokens from being
-            said.
+        net: One layer and one head with linear attention over one-hot tokens without position. What
+            attention is scaled up by, W_OV could be scaled down by, so attention is scaled until
+            names and questions are read with a weight of 1 on average.
+        source: `out_of_context_reasoning` of `toys.data`.
+        block: Only the part of W_OV from names and questions to cities and what they imply, which
+            the paper's theory is about. The rest suppresses all other tokens.
+
+    Returns:
+        By name: "nuclear", "frobenius", "margin", both norms "at margin 1", and "rank", the
+        effective rank (sum s)^2 / sum s^2 of the singular values s.
 
     Raises:
-        ValueError: When an answer that was trained on is wrong: then there is no margin to compare
-            at. "rank": the effective one, (sum s)^2 / sum s^2 of the singular values s.
+        ValueError: If an answer of the training set is wrong, so that there is no margin.
     """
     attention = net.blocks[0].attn
     if (

@@ -1,9 +1,8 @@
-"""Superposition: many sparse features in few dimensions, and how the loss falls with the
-dimensions.
+"""Superposition: many sparse features in few dimensions, and how the loss falls with m.
 
-    toy = train(features=400, dimensions=20, alpha=0.5, decay=-1.0)     # strong superposition:
-    every norm near 1 represented(toy.weight), squared_overlap(toy.weight) * 20 found =
-    sweep(dimensions=[5, 10, 20, 40], alphas=[0.0, 0.5, 1.0], decay=-1.0, seeds=3); exponents(found)
+>>> toy = train(features=400, dimensions=20, alpha=0.5, decay=-1.0)      # strong superposition
+>>> represented(toy.weight), squared_overlap(toy.weight) * 20
+>>> exponents(sweep(dimensions=[5, 10, 20, 40], alphas=[0.0, 0.5, 1.0], decay=-1.0, seeds=3))
 
 The model is y = ReLU(W W^T x + b) of Elhage et al. 2022; the data and the optimiser are those of
 Liu, Liu and Gore 2025, Superposition Yields Robust Neural Scaling (arXiv 2505.10465).
@@ -25,9 +24,7 @@ from interp.toys.data.superposition import Superposition
 
 
 class Trained(NamedTuple):
-    """weight [features dimensions], bias [features], the loss on fresh vectors, and the training
-    loss by step.
-    """
+    """A trained toy: weight [features dimensions], bias [features], loss, and training losses."""
 
     weight: Tensor
     bias: Tensor
@@ -40,16 +37,14 @@ def recover(
     weight: Float[Tensor, "features m"],
     bias: Float[Tensor, "features"],
 ) -> Float[Tensor, "batch features"]:
-    """ReLU(W W^T x + b): the features as they come back from m dimensions."""
+    """ReLU(W W^T x + b): the features as they are recovered from m dimensions."""
     return torch.relu(torch.addmm(bias, x @ weight, weight.T))
 
 
 def regularise(weight: Float[Tensor, "features m"], decay: float, lr: float) -> None:
-    """One step of weight decay in place (decay > 0), or with decay < 0 of growth that pulls each
-    row's norm to 1.
+    """One step of weight decay in place, or with decay < 0 of growth towards rows of norm 1.
 
-    Decay leaves rare features out: weak superposition. Growth keeps all of them: strong
-    superposition.
+    Decay drops rare features: weak superposition. Growth keeps all of them: strong superposition.
     """
     if decay >= 0:
         weight.mul_(1 - lr * decay)
@@ -59,9 +54,7 @@ def regularise(weight: Float[Tensor, "features m"], decay: float, lr: float) -> 
 
 
 def rate(step: int, steps: int, lr: float, warmup: int) -> float:
-    """The learning rate of a step: a straight rise to lr over `warmup` steps, then half a cosine
-    down to a twentieth.
-    """
+    """The learning rate of a step: a linear rise, then half a cosine to a twentieth."""
     if step + 1 < warmup:
         return lr * (step + 1) / warmup
     return lr * (
@@ -81,18 +74,28 @@ def train(
     active: float = 1.0,
     seed: int = 0,
 ) -> Trained:
-    """The toy model after AdamW with decay (or growth, decay < 0) on its weights: the same for the
-    same seed, bit for bit.
+    """The toy model after AdamW with decay (or growth, if decay < 0) on its weights.
 
-    The mean squared error over batch and features, on vectors of `toys.data`'s "superposition". A
-    tenth of the steps warms up. The paper: 1,000 features, 20,000 steps of 2,048.
+    The loss is the mean squared error over batch and features, on vectors of "superposition" of
+    `toys.data`. A tenth of the steps is warm-up. The same seed gives the same bits.
 
     Example:
         >>> toy = train(features=400, dimensions=20, decay=-1.0)
         >>> toy.loss, represented(toy.weight)
 
+    Args:
+        features, dimensions: Sizes of the weight.
+        alpha: How fast the features' frequencies fall.
+        decay: Weight decay; below 0, growth.
+        steps, batch, lr: Of the training. The paper uses 1,000 features and 20,000 steps of 2,048.
+        active: How many features are on, on average.
+        seed: Decides weights and data.
+
+    Returns:
+        `Trained`; its loss is measured on fresh vectors.
+
     Raises:
-        ValueError: When the loss is no longer a number.
+        ValueError: If the loss is no longer finite.
     """
     if dimensions < 1 or steps < 1 or batch < 1:
         raise ValueError(
@@ -129,7 +132,7 @@ def train(
 
 
 def kept(weight: Float[Tensor, "features m"], above: float = 0.5) -> Bool[Tensor, "features"]:
-    """Which features are represented: those whose row is longer than `above`."""
+    """Mask of the features that are represented: their rows are longer than `above`."""
     return weight.norm(dim=1) > above
 
 
@@ -139,8 +142,9 @@ def represented(weight: Float[Tensor, "features m"], above: float = 0.5) -> floa
 
 
 def squared_overlap(weight: Float[Tensor, "features m"], above: float = 0.5) -> float:
-    """The mean squared cosine between two represented features; NaN with fewer than two. Random
-    directions: 1 / m.
+    """The mean squared cosine between two represented features; NaN with fewer than two.
+
+    Random directions give 1 / m.
     """
     rows = torch.nn.functional.normalize(weight[kept(weight, above)], dim=1)
     n = len(rows)
@@ -160,15 +164,22 @@ def sweep(
     seeds: int = 3,
     **options: float,
 ) -> Result:
-    """The loss, the share of features represented and the squared overlap times m, by alpha and m;
-    examples: seeds.
+    """Loss, share of features represented, and squared overlap times m, by alpha and m.
 
     Example:
-        >>> found = sweep([5, 10, 20, 40], [0.0, 1.0], decay=-1.0, steps=600)
-        >>> found.sel(measure="loss")
+        >>> swept = sweep([5, 10, 20, 40], [0.0, 1.0], decay=-1.0, steps=600)
+        >>> swept.sel(measure="loss")
 
     Args:
-        options: Those of `train`. A NaN (fewer than two features represented) stays one.
+        dimensions: Values of m.
+        alphas: Values of alpha.
+        decay: Weight decay; below 0, growth.
+        seeds: How many seeds.
+        options: Options of `train`.
+
+    Returns:
+        Axes "measure", "alpha" and "m"; examples are seeds. NaN if fewer than two features are
+        represented.
     """
     cells = np.empty((len(MEASURES), len(alphas), len(dimensions), seeds))
     every = [
@@ -195,11 +206,10 @@ def sweep(
 
 
 def exponents(swept: Result) -> Result:
-    """How fast the loss falls with m, loss ~ m ** -exponent, for each alpha, with a 95 % interval
-    (low, high).
+    """The exponent with which the loss falls with m, loss ~ m ** -exponent, with its 95 % interval.
 
-    A line through the logs of the mean losses over seeds; the interval is from how far they lie off
-    the line, so it needs three or more m.
+    A line through the logs of the mean losses over seeds; the interval is from the residuals, so
+    three or more m are needed.
 
     Example:
         >>> exponents(sweep(decay=-1.0))
@@ -221,8 +231,7 @@ def exponents(swept: Result) -> Result:
 
 
 def exponents_by_seed(swept: Result) -> Result:
-    """The same exponent for each seed apart, by alpha; examples: seeds. Its interval is over seeds,
-    not over m.
+    """The same exponent for each seed, by alpha; examples are seeds, and so is the interval.
 
     Example:
         >>> measured(exponents_by_seed(sweep(decay=-1.0)).sel(alpha=0.5))
@@ -241,8 +250,9 @@ def exponents_by_seed(swept: Result) -> Result:
 
 
 def spread_over_m(swept: Result) -> Result:
-    """How much squared overlap times m varies with m: the largest over the smallest, by alpha;
-    examples: seeds. 1: overlap ~ 1 / m.
+    """How much squared overlap times m varies with m: largest over smallest, by alpha.
+
+    Examples are seeds. At 1, overlap ~ 1 / m.
     """
     by_m = swept.sel(measure="squared overlap * m").examples
     cells = by_m.max(1) / by_m.min(1)
@@ -260,11 +270,10 @@ def spread_over_m(swept: Result) -> Result:
 def group_overlaps(
     weight: Float[Tensor, "features m"], *, groups: int = 20, size: int = 500, seed: int = 0
 ) -> np.ndarray:
-    """The mean squared cosine times m within each of so many random groups of rows [groups]: random
-    directions give 1.
+    """The mean squared cosine times m within random groups of rows [groups].
 
-    For matrices with too many rows to draw intervals from all pairs. Every row counts, however
-    short (but not a row of zeros).
+    Random directions give 1. For matrices with too many rows for intervals from all pairs. Every
+    row counts, however short, except rows of zeros.
 
     Example:
         >>> measured(group_overlaps(model.W_U.T))

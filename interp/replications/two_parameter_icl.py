@@ -1,6 +1,4 @@
-"""An induction head with two parameters: attention said by formula, then a classifier that learns
-(Reddy).
-"""
+"""An induction head with two parameters, and a classifier that learns (Reddy)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,10 +18,10 @@ from interp.toys.training.train import one_thread
 class Two(nn.Module):
     """Both heads by formula, then the classifier: vectors [batch pos d_in] to logits [batch label].
 
-    back: the score of the token just before, all others having 0, in the first layer. match: what
-    the dot product of the query and of what the first layer brought is multiplied by, in the
-    second. Places are known by their order, so the one-hot part of a vector (its first `places`
-    entries) is not read.
+    `back` is the score of the previous token in the first layer, where all others have 0. `match`
+    multiplies the dot product of the query with what the first layer brought, in the second layer.
+    Positions are known by their order, so the one-hot part of a vector (its first `places` entries)
+    is not read.
     """
 
     def __init__(self, source: Any, hidden: int, seed: int):
@@ -39,9 +37,7 @@ class Two(nn.Module):
             self.classify = nn.Sequential(*layers[:-1])
 
     def forward(self, x: Float[Tensor, "batch pos d_in"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits [batch label], the first pattern [pos pos], and the query's own in the second
-        [batch pos].
-        """
+        """Logits [batch label], the first pattern [pos pos], the query's second one [batch pos]."""
         content, n = x[:, :, self.places :], x.shape[1]
         scores = torch.zeros(n, n) + self.back * torch.ones(n - 1).diag(-1)
         first = scores.masked_fill(torch.ones(n, n).triu(1).bool(), -torch.inf).softmax(-1)
@@ -65,21 +61,31 @@ def two_parameters(
     seeds: Sequence[int] = (0,),
     on: str = "icl",
 ) -> Result:
-    """The measures of `in_context`, over the training of an induction head with two parameters;
-    sequences kept.
+    """The measures of `toys.in_context` over the training of an induction head with two parameters.
+
+    The two numbers stand for the attention of a two-layer network: how sharply the first layer
+    attends to the previous token, and how sharply the second attends to what resembles the query.
+    Both start at 0, uniform attention, and learn together with the classifier (Adam).
 
     Example:
-        >>> curves = interp.replications.two_parameters(source, {"icl": source.batch(300, generator, "icl")}, seeds=[0, 1, 2])
+        >>> batches = {"icl": source.batch(300, generator, "icl")}
+        >>> curves = interp.replications.two_parameters(source, batches, seeds=[0, 1, 2])
         >>> curves.metadata["parameters"]                       # {seed: [back, match]}, as learned
 
     Args:
-        source: `in_context_classes`. The two numbers stand for the attention of a whole two-layer
-            network: how sharply the first layer looks at the token before, how sharply the second
-            at what is like the query. Both start at 0, uniform attention, and learn with the
-            classifier (Adam).
+        source: `in_context_classes` of `toys.data`.
+        batches: Batches of one size, by name.
+        steps, batch, lr: Of the training.
+        hidden: Width of the classifier's layers.
+        checkpoints: Steps at which it is measured; forty if None.
+        seeds: One training per seed.
+        on: The batch on which attention is measured.
+
+    Returns:
+        Axes "seed", "step" and "measure"; shares, one value per sequence kept.
 
     Reference:
-        Axes seed, step, measure; shares of 1. (Reddy 2024, arXiv 2312.03002.)
+        Reddy 2024, arXiv 2312.03002.
     """
     wanted = checkpoints or range(0, steps, max(1, steps // 40))
     keep = sorted({0, steps, *(step for step in wanted if 0 <= step <= steps)})
@@ -109,6 +115,7 @@ def two_parameters(
 
 @torch.no_grad()
 def _measured(net: Two, batches: dict[str, Any], on: str) -> Result:
+    """The measures of `toys.in_context` for this network."""
     seen = {name: net(b.inputs) for name, b in batches.items()}
     rows = {name: _right(seen[name][0], b) for name, b in batches.items()}
     logits, first, second = seen[on]

@@ -1,6 +1,4 @@
-"""How much of what a component writes is a weighted sum of what earlier ones wrote? Least squares,
-judged held out.
-"""
+"""How much of what a component writes is a weighted sum of earlier writes, held out."""
 
 import time
 from typing import Any, NamedTuple
@@ -25,16 +23,14 @@ OF = ("intercept", "intercept and writers", "writers beyond the intercept")
 
 
 class Regression(NamedTuple):
-    """What `write_regression` gives: how well it fits, and the weights with their intervals."""
+    """What `write_regression` returns: how well it fits, and the weights with their intervals."""
 
     fit: Result
     coefficients: Result
 
     @property
     def signs(self) -> np.ndarray:
-        """For every weight -1 (its interval lies below 0: the writer is erased), +1 (amplified) or
-        0 (cannot be told).
-        """
+        """For every weight -1 (the interval lies below 0: erased), +1 (amplified) or 0."""
         low, high = (self.coefficients.sel(interval=end).values for end in ("low", "high"))
         known = ~np.isnan(low)
         return (low > 0).astype(float)[known] - (high < 0).astype(float)[known]
@@ -50,32 +46,36 @@ def write_regression(
     heldout: Any,
     shuffle: int | None = None,
 ) -> Regression:
-    """How what each target writes depends on what the writers before it wrote: one weight a writer,
-    plus an intercept.
+    """What each target writes as a weighted sum of earlier writes, plus an intercept.
 
-    target(prompt) ~ intercept + sum of weight[writer] * writer(prompt), all vectors [d_model]; the
-    weights are numbers, the intercept is a vector. Fitted to `task` by least squares over prompts
-    and dimensions, judged on `heldout`.
+    target(prompt) ~ intercept + sum of weight[writer] * writer(prompt), where all are vectors
+    [d_model]; the weights are numbers and the intercept is a vector. Fitted to `task` by least
+    squares over prompts and dimensions, tested on `heldout`.
 
     Example:
-        >>> found = write_regression(model, task, "mlp.23@END", heldout=task.heldout())
-        >>> found.fit.plot(); found.coefficients.sel(interval="fitted").plot()
-        >>> (found.signs != 0).mean()           # share of writers that are amplified or erased
+        >>> regression = write_regression(model, task, "mlp.23@END", heldout=task.heldout())
+        >>> regression.fit.plot(); regression.coefficients.sel(interval="fitted").plot()
+        >>> (regression.signs != 0).mean()           # share of writers amplified or erased
 
     Args:
-        writers: Those of them that the target can read are used. fit: share of the held-out sum of
-            squares that is explained, with an example a prompt (the mean over prompts is R^2; it
-            can be below zero, and is not clamped), on the axis "of": "intercept" and "intercept and
-            writers" of the whole of it; "writers beyond the intercept" of what the intercept
-            leaves, which is R^2 as it is usually meant. coefficients: axis "interval" (low, fitted,
-            high: 95 %, jackknife over the prompts, Student's t). A weight of 0 passes the writer on
-            unchanged, since the stream carries it past the target: 1 + weight is its weight in the
-            stream after it; above 0 it is amplified, below 0 erased. NaN where a writer comes after
-            the target.
-        shuffle: A seed gives the null: each prompt's target beside another prompt's writers.
+        model: The model.
+        task: Prompts to fit to.
+        target: Addresses of what is explained, at one position.
+        writers: Addresses of the writers, at one position; those that the target can read are used.
+        heldout: Prompts to test on.
+        shuffle: A seed for the null: each prompt's target with another prompt's writers.
+
+    Returns:
+        `Regression`. fit: the share of the held-out sum of squares that is explained, on the axis
+        "of": "intercept" and "intercept and writers" of all squares, "writers beyond the intercept"
+        of what the intercept leaves, which is R^2 in the usual sense; not clamped; one value per
+        prompt, whose mean is R^2. coefficients: axis "interval" (low, fitted, high: 95 %, jackknife
+        over prompts, Student's t). A weight of 0 passes the writer on unchanged, because the stream
+        carries it past the target; above 0 it is amplified, below 0 erased. NaN if a writer comes
+        after the target.
 
     Raises:
-        ValueError: When there are too few prompts for the weights.
+        ValueError: If there are too few prompts for the weights, or a position is missing.
 
     Reference:
         After Lv et al. 2024 (arXiv 2403.19521).
@@ -164,7 +164,7 @@ def _read(
 
 
 def _moved(order: Tensor) -> Tensor:
-    """For each prompt another one: the next in a random circle."""
+    """For each prompt another one: the next in a random cycle."""
     other = torch.empty_like(order)
     other[order] = order.roll(1)
     return other
@@ -173,7 +173,7 @@ def _moved(order: Tensor) -> Tensor:
 def _fit(
     x: Float[Tensor, "prompt writer d_model"], y: Float[Tensor, "prompt d_model"]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The weights, and half the width of their intervals: every prompt left out once."""
+    """The weights, and half the width of their intervals: every prompt is left out once."""
     n = len(x)
     if n < 3 or (n - 2) * x.shape[2] <= x.shape[1]:
         raise ValueError(

@@ -1,5 +1,4 @@
-"""Toy data: exact generators with their sources. One file a source; each is drawn from by a seeded
-generator.
+"""Toy data: exact generators, one file per source, each drawn from by a seeded generator.
 
 >>> source = interp.toys.data.make("bigram_backcopy", n_ctx=64, triggers=3)
 >>> batch = source.batch(64, torch.Generator().manual_seed(0), split="train")
@@ -7,7 +6,7 @@ generator.
 >>> interp.toys.data.names()
 
 Options are plain numbers and strings, so that a recipe can be written down;
-`dataclasses.asdict(source)` gives them back.
+`dataclasses.asdict(source)` returns them.
 """
 
 # ruff: noqa: F401  (an import registers a source)
@@ -37,16 +36,25 @@ __all__ = ["IGNORE", "SOURCES", "Batch", "Source", "make", "names"]
 
 
 def names() -> list[str]:
-    """The sources there are."""
+    """The names of all sources."""
     return sorted(SOURCES)
 
 
 def make(name: str, **options: Any) -> Source:
-    """The source of this name with these options; ValueError with the nearest ones for what does
-    not exist.
+    """The source of this name with these options.
 
     Example:
         >>> interp.toys.data.make("modular_addition", p=53, share=0.3, seed=1)
+
+    Args:
+        name: One of `names()`.
+        options: The fields of the source's dataclass.
+
+    Returns:
+        A `Source`.
+
+    Raises:
+        ValueError: For a name or an option that does not exist, with the nearest ones.
     """
     if name not in SOURCES:
         raise unknown("source of toy data", name, SOURCES, "make('bigram_backcopy', n_ctx=64)")

@@ -1,4 +1,4 @@
-"""Bigram-Backcopy: text by bigrams, but after a trigger the token before it comes again."""
+"""Bigram-Backcopy: text by bigrams, except that after a trigger the token before it is repeated."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,14 +14,12 @@ from interp.toys.data.source import Batch, Source, at, at_least, from_half
 
 @dataclass(frozen=True)
 class BigramBackcopy(Source):
-    """Characters after the bigrams of the bundled prose; after one of the `triggers` most frequent,
-    the one before it.
+    """Characters that follow the bigrams of the bundled prose; after a trigger, the one before it.
 
-    BOS (the last id) comes first, then a character that is no trigger, drawn by frequency.
-    Characters seen fewer than `rare` times are left out. Labels [batch pos]: "trigger", a trigger
-    whose next token is a copy; "bigram", a place whose next token is drawn from the bigrams;
-    "nats", -log of the chance that the target had: no model does better on average. No sequence of
-    one half begins with the same eight tokens as one of the other.
+    BOS (the last id) comes first, then a character that is no trigger, drawn by frequency. Labels
+    [batch pos]: "trigger", a trigger whose next token is a copy; "bigram", a place whose next token
+    is drawn from the bigrams; "nats", -log of the probability of the target: no model does better
+    on average. No sequence of one half begins with the same eight tokens as one of the other.
 
     Example:
         >>> source = interp.toys.data.make("bigram_backcopy", n_ctx=64, triggers=3)
@@ -29,14 +27,17 @@ class BigramBackcopy(Source):
         ' '
 
     Attributes:
-        bos_at: BOS stands at this position instead, between two characters of a text that goes on
-            as if it were not there (where the next token is BOS, and at BOS itself, a place is
-            neither trigger nor bigram). Gu et al. 2024, When Attention Sink Emerges (arXiv
-            2410.10781), fix a token at one position so.
+        n_ctx: Positions of a row.
+        triggers: How many of the most frequent characters are triggers.
+        rare: Characters seen fewer times are left out.
+        bos_at: BOS stands at this position instead, between two characters of a text that continues
+            as if it were not there. (Where the next token is BOS, and at BOS itself, a place is
+            neither trigger nor bigram.) Gu et al. 2024, When Attention Sink Emerges (arXiv
+            2410.10781), fix a token at one position in this way.
 
     Reference:
         Guo et al. 2024, Active-Dormant Attention Heads (arXiv 2410.13835); theirs are bigrams of
-        Shakespeare, n_ctx=256.
+        Shakespeare, with n_ctx=256.
     """
 
     n_ctx: int = 64
@@ -61,7 +62,7 @@ class BigramBackcopy(Source):
 
     @cached_property
     def _counted(self) -> tuple[str, np.ndarray, np.ndarray]:
-        """The characters, how often each comes, and how often each follows each."""
+        """The characters, how often each occurs, and how often each follows each."""
         from interp.texts import prose
 
         text = "".join(document.text for document in prose())
@@ -96,9 +97,7 @@ class BigramBackcopy(Source):
 
     @cached_property
     def chances(self) -> Float[Tensor, "d_vocab next"]:
-        """The chance of each next character after each token, triggers as if they were none; after
-        BOS no trigger comes.
-        """
+        """The probability of each next character after each token; no trigger comes after BOS."""
         _, often, follows = self._counted
         first = often.copy()
         first[self.triggers_ids] = 0
@@ -107,7 +106,7 @@ class BigramBackcopy(Source):
 
     @cached_property
     def _ladder(self) -> np.ndarray:
-        """Row i's cumulated chances, plus i: one binary search then draws after any token."""
+        """Cumulated probabilities plus the row number: one binary search draws after any token."""
         rungs = to_numpy(self.chances).cumsum(1)
         often = to_numpy(self.chances) > 0
         for row, there in zip(rungs, often):
@@ -127,7 +126,7 @@ class BigramBackcopy(Source):
     def _rows(
         self, n: int, start: Tensor, length: int, generator: torch.Generator
     ) -> Int[Tensor, "n seq"]:
-        """The n rows of `start` [seq n] written on to `length` tokens."""
+        """The n rows of `start` [seq n], continued to `length` tokens."""
         wide, ladder, trigger = self.bos, self._ladder, to_numpy(self._is_trigger)
         rows = np.empty((length, n), dtype=np.int64)
         rows[: len(start)] = start

@@ -1,4 +1,4 @@
-"""Dual process: items whose class can be read in context or known by heart."""
+"""Dual process: items whose class can be read from the context or recalled from the weights."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,21 +14,27 @@ from interp.toys.data.source import Batch, Source, at_least, distinct, from_half
 class DualProcess(Source):
     """Items, each followed by the marker of its class, then an item whose marker is the answer.
 
-    items come as rank ** -alpha, each of one of two classes, drawn by seed. The query is one of the
-    `pairs` of the context, except in a share `absent` of the rows, where it is not there: they need
-    the weights. Ids: items by rank, the two markers, then `unseen` items that no other split ever
-    shows.
+    The query is one of the items of the context, except in a share `absent` of the rows, which need
+    the weights. Ids: items by rank, the two markers, then `unseen` items that no other split shows.
 
-    Splits: "heldout" (the same law; shares no sequence with "train"), "structural" (unseen items,
-    different ones, with random classes: only the context helps), "head" and "tail" (all of the
-    first or last tenth of the ranks, the query's markers flipped: context against weights),
-    "weights" (the query is not in context).
+    Splits: "heldout" (the same distribution; shares no sequence with "train"), "structural" (unseen
+    items with random classes: only the context helps), "head" and "tail" (items of the first or
+    last tenth of the ranks, the query's markers flipped: context against weights), "weights" (the
+    query is not in the context).
 
-    Labels [batch]: "query" (its rank; -1 unseen), "known" (the marker that the weights say; -1
+    Labels [batch]: "query" (its rank; -1 unseen), "known" (the marker according to the weights; -1
     unseen), "absent".
 
     Example:
         >>> source = interp.toys.data.make("dual_process", items=1000, alpha=1.0, absent=0.1)
+
+    Attributes:
+        items: How many items; each has one of two classes, drawn by seed.
+        pairs: Items in a context.
+        alpha: Items come with probability rank ** -alpha.
+        absent: The share of rows whose query is not in the context.
+        unseen: How many items only "structural" shows.
+        seed: Decides the classes.
 
     Reference:
         Anand et al. 2025, Dual Process Learning (arXiv 2406.00053), whose sequences are patterns of
@@ -64,18 +70,18 @@ class DualProcess(Source):
 
     @cached_property
     def classes(self) -> Int[Tensor, "items"]:
-        """The class of each item, 0 or 1, as many of each in head and tail alike."""
+        """The class of each item, 0 or 1, balanced in head and tail alike."""
         g = torch.Generator().manual_seed(self.seed)
         tenths = torch.arange(self.items).split(max(2, self.items // 10))
         return torch.cat([(torch.randperm(len(ranks), generator=g) % 2) for ranks in tenths])
 
     @cached_property
     def chances(self) -> Float[Tensor, "items"]:
-        """The chance of each item."""
+        """The probability of each item."""
         return zipf(self.items, self.alpha)
 
     def _rows(self, n: int, g: torch.Generator, split: str) -> Int[Tensor, "n wide"]:
-        """Sequences, then the answer and whether the query is absent."""
+        """Sequences, then the answer, and whether the query is absent."""
         tenth = self.items // 10
         if split == "structural":
             item = self.items + 2 + distinct(n, self.unseen, self.pairs, g)

@@ -1,4 +1,4 @@
-"""In-context classification: items with labels, then an item whose label is asked for (Reddy)."""
+"""In-context classification: items with labels, then an item whose label is the answer (Reddy)."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,29 +12,38 @@ from interp.toys.data.source import Batch, Source, at_least, last, share, zipf
 
 @dataclass(frozen=True)
 class InContextClasses(Source):
-    """N items, each followed by its label, then an item whose label is the answer; all of them
-    vectors.
+    """N items, each followed by its label, then an item whose label is the answer; all are vectors.
 
-    classes (K) are means in `width` (D) dimensions, class k has the label k mod `labels` (L); an
-    item is its class's mean with noise epsilon, (mean + epsilon noise) / sqrt(1 + epsilon ** 2),
-    entries of both of variance 1 / D. Classes come as rank ** -alpha. A context of `pairs` (N) has
-    N / B classes, each B = burstiness times, and the query is of one of them; a share 1 - `bursty`
-    of the contexts has N classes drawn freely and a query of any class. Vectors [pos positions +
-    width] begin with a one-hot place, counted from a random offset; d_vocab = L, the loss at the
-    last place.
+    An item is its class's mean with noise, (mean + epsilon noise) / sqrt(1 + epsilon ** 2), where
+    the entries of both have variance 1 / D. A context of N pairs has N / B classes, each B times,
+    and the query is of one of them; a share 1 - `bursty` of the contexts has N classes drawn freely
+    and a query of any class. Vectors [pos positions + width] begin with a one-hot position, counted
+    from a random offset; d_vocab = L, and the loss is at the last position.
 
-    Splits: "heldout" (the same classes, other items), "icl" (classes never seen, drawn anew for
-    each row, with random labels: only the context helps), "iwl" (the query's class is not in
-    context: only the weights help), "swap" (the classes of "train" with their labels moved on by
-    one shift a row: context against weights).
+    Splits: "heldout" (the same classes, other items), "icl" (new classes for each row, with random
+    labels: only the context helps), "iwl" (the query's class is not in the context: only the
+    weights help), "swap" (the classes of "train" with their labels shifted: context against
+    weights).
 
-    Labels: "classes" [batch N + 1], the query's last, -1 when new; "context" [batch N], the labels
-    shown; "match" [batch pos], the places of labels whose item is of the query's class; "weights"
-    [batch], the query's own label (-1 when new).
+    Labels: "classes" [batch N + 1], the query's last, -1 if new; "context" [batch N], the labels
+    shown; "match" [batch pos], the positions of labels whose item is of the query's class;
+    "weights" [batch], the query's own label (-1 if new).
 
     Example:
-        >>> source = interp.toys.data.make("in_context_classes", classes=1024, labels=32, pairs=8, burstiness=4)
+        >>> source = interp.toys.data.make("in_context_classes", classes=1024, labels=32)
         >>> batch = source.batch(128, generator, split="icl")
+
+    Attributes:
+        classes: How many classes (K); class k has the label k mod `labels`.
+        labels: How many labels (L).
+        pairs: Items in a context (N).
+        burstiness: How often each class of a context occurs (B).
+        epsilon: The size of the noise.
+        alpha: Classes come with probability rank ** -alpha.
+        bursty: The share of contexts in which classes repeat.
+        width: Dimensions of an item (D).
+        positions: Dimensions of the one-hot position.
+        seed: Decides the means.
 
     Reference:
         Reddy 2024, The mechanistic basis of data dependence and abrupt learning (arXiv 2312.03002).
@@ -87,7 +96,7 @@ class InContextClasses(Source):
 
     @cached_property
     def _means(self) -> tuple[Float[Tensor, "classes width"], Float[Tensor, "labels width"]]:
-        """The classes' means, and what the labels look like."""
+        """The classes' means, and the vectors of the labels."""
         g = torch.Generator().manual_seed(self.seed)
 
         def draw(n):
@@ -97,13 +106,11 @@ class InContextClasses(Source):
 
     @cached_property
     def chances(self) -> Float[Tensor, "classes"]:
-        """The chance of each class."""
+        """The probability of each class."""
         return zipf(self.classes, self.alpha)
 
     def _classes(self, n: int, g: torch.Generator, split: str) -> Int[Tensor, "n several"]:
-        """The classes of each context, the query's last; for "icl" they count the classes of the
-        row.
-        """
+        """The classes of each context, the query's last; for "icl" numbered within the row."""
         few = self.pairs // self.burstiness
 
         def free(k):
@@ -124,7 +131,7 @@ class InContextClasses(Source):
         return both
 
     def _others(self, context: Int[Tensor, "n pairs"], g: torch.Generator) -> Int[Tensor, "n 1"]:
-        """A class for each row that is not in its context."""
+        """For each row a class that is not in its context."""
         left = self.chances.repeat(len(context), 1).scatter(1, context, 0.0)
         return torch.multinomial(left, 1, generator=g)
 

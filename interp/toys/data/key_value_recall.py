@@ -1,4 +1,4 @@
-"""Key-value recall: pairs first, then keys whose values are asked for."""
+"""Key-value recall: pairs first, then keys whose values are the answers."""
 
 from dataclasses import dataclass
 
@@ -9,16 +9,21 @@ from interp.toys.data.source import IGNORE, Batch, Source, at_least, distinct, f
 
 @dataclass(frozen=True)
 class KeyValueRecall(Source):
-    """BOS, k1 v1 ... kn vn, then a key again and its value, `queries` times; the loss is at the
-    keys asked for.
+    """BOS, k1 v1 ... kn vn, then a key again and its value, `queries` times.
 
-    Keys are 0 ... keys - 1 and differ within a row, values come after them and may repeat, BOS is
-    the last id. Keys asked for differ too. Labels: "asked" [batch queries], which pair each query
-    is about, counted from 0; "key" and "value" [batch queries], the positions where it stands. The
-    halves share no sequence.
+    The loss is at the keys that are asked for. Keys are 0 ... keys - 1 and differ within a row,
+    values come after them and may repeat, BOS is the last id. Labels: "asked" [batch queries], the
+    pair of each query, counted from 0; "key" and "value" [batch queries], the positions of that
+    pair. The halves share no sequence.
 
     Example:
         >>> source = interp.toys.data.make("key_value_recall", pairs=8, keys=32, values=32)
+
+    Attributes:
+        pairs: Pairs in a row.
+        keys: How many keys there are.
+        values: How many values there are.
+        queries: How many different keys are asked for.
 
     Reference:
         Arora et al. 2023, Zoology (arXiv 2312.04927), their multi-query associative recall with the

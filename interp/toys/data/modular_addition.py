@@ -1,4 +1,4 @@
-"""Modular addition: every pair of numbers, split once."""
+"""Modular addition: all pairs of numbers, split once into training and held-out pairs."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,8 +12,7 @@ from interp.toys.data.source import Batch, Source, at_least, last
 
 @dataclass(frozen=True)
 class ModularAddition(Source):
-    """a, b, = and then (a + b) mod p: all p * p ordered pairs, a `share` of them to train on, drawn
-    once by seed.
+    """a, b, = and then (a + b) mod p: all p * p ordered pairs, a share of them to train on.
 
     A batch draws pairs with replacement. "=" is the id p. Labels: "a", "b" [batch]. No pair is in
     both splits; the mirrored pair b, a may be.
@@ -22,9 +21,14 @@ class ModularAddition(Source):
         >>> source = interp.toys.data.make("modular_addition", p=53, share=0.3)
         >>> source.all("heldout")           # every pair of it, once
 
+    Attributes:
+        p: The modulus.
+        share: The share of pairs in "train".
+        seed: Decides which pairs.
+
     Reference:
-        Power et al. 2022 (arXiv 2201.02177); Nanda et al. 2023 (arXiv 2301.05217) with p=113,
-        share=0.3, all pairs at each step.
+        Power et al. 2022 (arXiv 2201.02177); Nanda et al. 2023 (arXiv 2301.05217) use p=113,
+        share=0.3, and all pairs at each step.
     """
 
     p: int = 53
@@ -51,7 +55,7 @@ class ModularAddition(Source):
         return {"train": order[:cut], "heldout": order[cut:]}
 
     def all(self, split: str = "train") -> Batch:
-        """Every pair of a split, once, in the order they were drawn in."""
+        """Every pair of a split once, in the order in which they were drawn."""
         if split not in self._pairs:
             from interp._errors import unknown
 

@@ -1,6 +1,4 @@
-"""Out-of-context reasoning: facts about all names, what follows from them for some, asked for the
-rest.
-"""
+"""Out-of-context reasoning: facts about all names, and what follows from them for some."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,27 +12,32 @@ from interp.toys.data.source import Batch, Source, at_least, last
 
 @dataclass(frozen=True)
 class OutOfContextReasoning(Source):
-    """A name and a question among noise, then END; the answer is the name's city, or what goes with
-    that city.
+    """A name and a question among noise, then END; the answer is a city or what that city implies.
 
-    Every name lives in a city, as many in each; every city implies one `implied` word. "train" asks
-    where any name lives (half of the rows) and what follows for a `share` of the names (half);
-    "heldout" asks what follows for the other names: nothing but the city can tell.
+    Every name lives in a city, equally many in each; every city implies one word. "train" asks
+    where any name lives (half of the rows) and what follows for a `share` of the names (the other
+    half); "heldout" asks what follows for the other names, which only the city can tell.
 
-    The name stands before the question, both at random places among `noise` kinds of noise; END is
-    last. Ids: 0 and 1 the questions, then cities, implied words, names, noise, END. Labels [batch]:
-    "name" (its number), "city" (its number), "implication" (whether what follows was asked),
-    "trained" (whether the name's implication is trained on).
+    The name stands before the question, both at random positions among noise; END is last. Ids: 0
+    and 1 the questions, then cities, implied words, names, noise, END. Labels [batch]: "name" and
+    "city" (numbers), "implication" (whether the question is what follows), "trained" (whether the
+    name's implication is in "train"). Splits besides: "facts" and "implications", the two halves of
+    "train".
 
     Example:
-        >>> source = interp.toys.data.make("out_of_context_reasoning", names=80, cities=20, share=0.25)
+        >>> source = interp.toys.data.make("out_of_context_reasoning", names=80, cities=20)
         >>> source.words[0], source.words[2]
         ('lives in', 'city 0')
 
     Attributes:
-        relation: "causal" calls what follows a language ("speaks"), "spurious" an animal ("owns"):
-            the same mathematics under two names, for that is the paper's point. Splits besides:
-            "facts", "implications" (those of "train" alone).
+        names: How many names, a multiple of `cities`.
+        cities: How many cities.
+        noise: How many kinds of noise tokens.
+        n_ctx: Positions of a row.
+        share: The share of names whose implication is in "train".
+        relation: "causal" calls the implied word a language ("speaks"), "spurious" an animal
+            ("owns"): the same mathematics under two names, which is the paper's point.
+        seed: Decides who lives where and what follows.
 
     Reference:
         Huang et al. 2025, Generalization or Hallucination? (OCR; code: yixiao-huang/OCR-Theory).
@@ -74,7 +77,7 @@ class OutOfContextReasoning(Source):
 
     @cached_property
     def words(self) -> list[str]:
-        """What each id stands for."""
+        """The meaning of each id."""
         verb, kind = {"causal": ("speaks", "language"), "spurious": ("owns", "animal")}[
             self.relation
         ]
@@ -104,9 +107,7 @@ class OutOfContextReasoning(Source):
 
     @cached_property
     def trained(self) -> Int[Tensor, "trained"]:
-        """The names whose implication is trained on: the first of each city, so that every city has
-        some.
-        """
+        """The names whose implication is in "train", the first ones of each city."""
         each = round(self.share * (self.names // self.cities))
         return torch.cat(
             [torch.nonzero(self.city_of == city)[:each, 0] for city in range(self.cities)]
@@ -114,7 +115,7 @@ class OutOfContextReasoning(Source):
 
     @cached_property
     def left(self) -> Int[Tensor, "left"]:
-        """The names whose implication is asked in "heldout" alone."""
+        """The names whose implication is only in "heldout"."""
         return torch.nonzero(~torch.isin(torch.arange(self.names), self.trained))[:, 0]
 
     def _draw(self, n: int, generator: torch.Generator, split: str) -> Batch:

@@ -1,4 +1,4 @@
-"""Repeated tokens: a random block, again and again. What induction heads are for."""
+"""Repeated tokens: a random block again and again, which induction heads can predict."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,20 @@ from interp.toys.data.source import IGNORE, Batch, Source, at_least, distinct, f
 class RepeatedTokens(Source):
     """BOS, then a block of different random tokens over and over, its length drawn for each row.
 
-    Block lengths are drawn from `shortest` to `longest` (0: half of n_ctx), all alike: were there
-    one length, a head that looks a fixed way back would do and nothing would need to be matched.
-    Loss everywhere, or with loss="repeat" only where the token came before. BOS is the id `vocab`.
-    Labels: "repeat" [batch pos], the token stood in an earlier block; "length" [batch]. The halves
-    share no sequence.
+    With one length, a head that looks a fixed number of tokens back would suffice and nothing would
+    have to be matched. BOS is the id `vocab`. Labels: "repeat" [batch pos], the token stood in an
+    earlier block; "length" [batch]. The halves share no sequence.
 
     Example:
-        >>> batch = interp.toys.data.make("repeated_tokens", vocab=64, n_ctx=33).batch(8, generator)
-        >>> batch.labels["repeat"]          # where the next token can be known
+        >>> source = interp.toys.data.make("repeated_tokens", vocab=64, n_ctx=33)
+        >>> source.batch(8, generator).labels["repeat"]       # where the next token can be known
+
+    Attributes:
+        n_ctx: Positions of a row.
+        vocab: How many different tokens.
+        shortest: The shortest block.
+        longest: The longest block; 0 means half of n_ctx.
+        loss: "all", or "repeat" for a loss only where the token occurred before.
 
     Reference:
         Olsson et al. 2022, In-context Learning and Induction Heads (arXiv 2209.11895), whose block

@@ -1,6 +1,4 @@
-"""What every source of toy data is: plain options, and batches drawn by a generator from named
-splits.
-"""
+"""The base of all toy data: plain options, and batches drawn by a generator from named splits."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,16 +15,16 @@ IGNORE = -100  # a target where no loss is taken: what torch's cross_entropy lea
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs with their targets, and what is true of them.
+    """Inputs with their targets, and labels that say what is true of them.
 
     Example:
         >>> batch = source.batch(64, torch.Generator().manual_seed(0))
         >>> batch.inputs, batch.targets, batch.labels["trigger"]
 
     Attributes:
-        inputs: Token ids, or vectors.
-        targets: What comes next, -100 where no loss is taken.
-        labels: Name -> a tensor whose first axis is the batch.
+        inputs: Token ids [batch pos], or vectors [batch pos d_in].
+        targets: The next tokens [batch pos], -100 where no loss is taken.
+        labels: By name, tensors whose first axis is the batch.
     """
 
     inputs: Int[Tensor, "batch pos"] | Float[Tensor, "batch pos d_in"]
@@ -54,9 +52,9 @@ class Source:
     """A source of batches: a frozen dataclass whose fields are its options.
 
     A source has n_ctx (positions of a batch), d_vocab (ids of tokens and answers), d_in (None, or
-    the size of its vectors: then d_vocab counts answers alone) and `splits`: "train", "heldout",
-    and tests of its own. No sequence, pair or class of "train" is ever in "heldout"; a source's
-    docstring says of what that is true.
+    the width of its vectors: then d_vocab counts answers alone) and `splits`: "train", "heldout",
+    and tests of its own. No sequence, pair or class of "train" is in "heldout"; a source's
+    docstring says which.
     """
 
     splits: ClassVar[tuple[str, ...]] = ("train", "heldout")
@@ -65,9 +63,7 @@ class Source:
     n_ctx: int
 
     def batch(self, n: int, generator: torch.Generator, split: str = "train") -> Batch:
-        """n rows of a split, drawn by the generator: the same state of it gives the same batch, bit
-        for bit.
-        """
+        """n rows of a split; the same state of the generator gives the same batch, bit for bit."""
         if split not in self.splits:
             raise unknown(f"split of {type(self).__name__}", split, self.splits)
         if n < 1:
@@ -79,14 +75,14 @@ class Source:
 
 
 def at_least(least: float, **options: float) -> None:
-    """A ValueError that names the first option below `least`."""
+    """None, or a ValueError that names the first option below `least`."""
     for name, value in options.items():
         if value < least:
             raise ValueError(f"{name}={value}: it is at least {least}")
 
 
 def share(**options: float) -> None:
-    """A ValueError that names the first option that is no share, from 0 to 1."""
+    """None, or a ValueError that names the first option outside [0, 1]."""
     for name, value in options.items():
         if not 0 <= value <= 1:
             raise ValueError(f"{name}={value}: a share lies from 0 to 1 (try {name}=0.5)")
@@ -98,12 +94,12 @@ def at(generator: torch.Generator, *shape: int) -> Float[Tensor, "..."]:
 
 
 def distinct(n: int, of: int, k: int, generator: torch.Generator) -> Int[Tensor, "n k"]:
-    """n rows of k different numbers below `of`, in any order alike."""
+    """n rows of k different numbers below `of`, in random order."""
     return at(generator, n, of).topk(k, dim=1).indices
 
 
 def zipf(n: int, alpha: float) -> Float[Tensor, "n"]:
-    """Probabilities that fall as rank ** -alpha (alpha=0: all alike)."""
+    """Probabilities proportional to rank ** -alpha (alpha=0: all equal)."""
     weights = torch.arange(1, n + 1, dtype=torch.float64) ** -alpha
     return weights / weights.sum()
 
@@ -123,11 +119,9 @@ _MULTIPLIERS = (
 
 
 def heldout(rows: Int[Tensor, "batch k"]) -> Bool[Tensor, "batch"]:
-    """Whether a row of numbers belongs to the held-out half of all rows: a coin thrown once for
-    each, by a hash.
+    """Whether a row of numbers belongs to the held-out half of all rows, decided by a hash.
 
-    The halves are alike but for that coin, so a row of one is never in the other, whatever the
-    generator.
+    A row of one half is never in the other, whatever the generator.
     """
     mixed = (rows.long() * _MULTIPLIERS[: rows.shape[1]]).sum(1)
     mixed = (mixed ^ (mixed >> 29)) * -4658895280553007687
@@ -135,8 +129,9 @@ def heldout(rows: Int[Tensor, "batch k"]) -> Bool[Tensor, "batch"]:
 
 
 def from_half(draw: Callable[[int], Tensor], n: int, split: str, inputs: int) -> Tensor:
-    """n rows of one half, by their first `inputs` columns: `draw(m)` gives m rows of both. All but
-    "train" is the other.
+    """n rows of one half, decided by their first `inputs` columns; `draw(m)` gives m rows of both.
+
+    "train" is one half, every other split the other.
     """
     parts: list[Tensor] = []
     n_rows = 0

@@ -12,17 +12,19 @@ from interp.toys.data.source import IGNORE, Batch, Source, at_least, zipf
 
 @dataclass(frozen=True)
 class Superposition(Source):
-    """Vectors of `features` entries, each on with chance p_i ~ i ** -(1 + alpha), and then uniform
-    on [0, 2).
+    """Vectors whose entries are on with probability p_i ~ i ** -(1 + alpha), uniform in [0, 2).
+
+    There is one position; the vector is its own target, so all targets are -100. "heldout" has the
+    same distribution: values are real numbers, and none occurs twice. Label: "on" [batch features].
 
     Example:
         >>> source = interp.toys.data.make("superposition", features=400, alpha=0.5)
         >>> source.batch(512, generator).inputs[:, 0]           # [batch features]
 
     Attributes:
-        active: How many entries are on at a time, on average. One position; the vector is its own
-            target, so no targets (-100 all through). "heldout" is the same law: values are real
-            numbers, none comes twice. Label: "on" [batch features].
+        features: How many entries.
+        alpha: How fast their probabilities fall.
+        active: How many entries are on, on average.
 
     Reference:
         Liu, Liu and Gore 2025, Superposition Yields Robust Neural Scaling (arXiv 2505.10465).
@@ -51,13 +53,11 @@ class Superposition(Source):
 
     @cached_property
     def chances(self) -> Float[Tensor, "features"]:
-        """The chance that a feature is on."""
+        """The probability that each feature is on."""
         return self.active * zipf(self.features, 1 + self.alpha)
 
     def vectors(self, n: int, generator: torch.Generator) -> Float[Tensor, "n features"]:
-        """n vectors. One uniform number decides both: below p_i it is on, and u / p_i is then
-        uniform again.
-        """
+        """n vectors; one uniform number u decides both: on if u < p_i, and u / p_i is uniform."""
         u = torch.rand((n, self.features), generator=generator, dtype=torch.float64).div_(
             self.chances
         )  # rare needs fine

@@ -1,6 +1,4 @@
-"""Measures over training, checkpoint by checkpoint: `over_training`, `icl_measures`,
-`sink_measures`.
-"""
+"""Measures over training, by checkpoint: `over_training`, `icl_measures`, `sink_measures`."""
 
 from interp._lazy import attach
 

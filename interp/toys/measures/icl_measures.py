@@ -1,6 +1,4 @@
-"""Progress measures: what small transformers get right, and where they look, a number a sequence
-and a checkpoint.
-"""
+"""Progress measures: what small transformers get right and attend to, per sequence."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,18 +19,26 @@ LOOKS = (CONTEXT, BACK, MATCH)
 def right_on(
     batches: Mapping[str, Any], edits: Sequence[Intervention] = (), name: str = "right answers"
 ) -> Callable[[Any], Result]:
-    """A measure: the share of sequences answered rightly at their last place, for each batch by its
-    name.
+    """A measure: the share of sequences answered rightly at the last position, for each batch.
 
-    An answer is right when it is the most likely of all.
+    An answer is right if it is the most likely token.
 
     Example:
-        >>> batches = {split: source.batch(300, generator, split) for split in ("structural", "head", "tail")}
-        >>> toys.over_training(runs, toys.right_on(batches))          # axes seed, step, measure; sequences kept
+        >>> splits = ("structural", "head", "tail")
+        >>> batches = {split: source.batch(300, generator, split) for split in splits}
+        >>> toys.over_training(runs, toys.right_on(batches))
 
     Args:
-        edits: Interventions under which the model answers. The batches are of one size, for the
-            sequences are kept.
+        batches: Batches of one size, by name.
+        edits: Interventions under which the model answers.
+        name: The name of the result.
+
+    Returns:
+        A function from a model to a Result with the axis "measure" (the batches' names), one value
+        per sequence kept. Unit: share of sequences.
+
+    Raises:
+        ValueError: If the batches differ in size.
     """
     _one_size(batches)
 
@@ -47,17 +53,28 @@ def right_on(
 
 
 def in_context(batches: Mapping[str, Any], on: str = "icl") -> Callable[[Any], Result]:
-    """A measure of two-layer models of `in_context_classes`: right answers on each batch, and how
-    the circuit stands.
+    """A measure of two-layer models of `in_context_classes`: right answers, and the circuit.
 
     Example:
-        >>> toys.over_training(runs, toys.in_context({"icl": new_classes, "iwl": not_in_context}))
+        >>> measure = toys.in_context({"icl": new_classes, "iwl": not_in_context})
+        >>> toys.over_training(runs, measure)
+
+    Args:
+        batches: Batches of one size, by name.
+        on: The batch on which the circuit is measured.
+
+    Returns:
+        A function from a model to a Result with the axis "measure", one value per sequence kept:
+        the share of right answers on each batch, and on the batch `on` "labels in context", the
+        probability of the labels shown; "previous token", the attention of labels to the item
+        before them in the first head; "matching label", the attention of the query to the labels of
+        its own class in the head of the second layer.
+
+    Raises:
+        ValueError: If the batches differ in size, or `on` is no batch of `in_context_classes`.
 
     Reference:
-        Three more rows, on the batch `on`: "labels in context", the probability on the labels
-        shown; "previous token", what the labels' places give to the item before them in the first
-        head; "matching label", what the query gives to the labels of its own class in the head of
-        the second layer. (Reddy 2024, arXiv 2312.03002: progress measures.)
+        Reddy 2024, arXiv 2312.03002 (progress measures).
     """
     _one_size(batches)
     if on not in batches or not {"context", "match"} <= set(batches[on].labels):
@@ -80,8 +97,13 @@ def in_context(batches: Mapping[str, Any], on: str = "icl") -> Callable[[Any], R
 def _looks(
     batch: Any, logits: Tensor, first: Tensor, second: Float[Tensor, "batch pos"]
 ) -> dict[str, Tensor]:
-    """The rows LOOKS, a number a sequence; first: the pattern [batch dest src] of the first layer,
-    second: the query's own.
+    """The rows LOOKS, one number per sequence.
+
+    Args:
+        batch: A batch of `in_context_classes`.
+        logits: Logits at the last position.
+        first: The attention pattern [batch dest src] of the first layer.
+        second: The query's attention in the second layer.
     """
     shown = torch.zeros_like(logits).scatter_(1, batch.labels["context"], 1.0)
     at = torch.arange(1, first.shape[-1], 2)
@@ -94,10 +116,12 @@ def _looks(
 
 
 def _right(logits: Float[Tensor, "batch d_vocab"], batch: Any) -> Float[Tensor, "batch"]:
+    """Whether the most likely token is the answer, 1 or 0."""
     return (logits.argmax(-1) == batch.targets[:, -1]).float()
 
 
 def _result(rows: Mapping[str, Tensor], name: str, unit: str) -> Result:
+    """Rows by name as a Result with the axis "measure"."""
     examples = np.stack([to_numpy(row) for row in rows.values()])
     return Result(
         examples.mean(-1),
@@ -111,6 +135,7 @@ def _result(rows: Mapping[str, Tensor], name: str, unit: str) -> Result:
 
 
 def _one_size(batches: Mapping[str, Any]) -> None:
+    """None if all batches have one size; otherwise a ValueError."""
     sizes = {name: len(b.targets) for name, b in batches.items()}
     if not sizes or len(set(sizes.values())) > 1:
         raise ValueError(f"batches by name, all of one size: got {sizes}")

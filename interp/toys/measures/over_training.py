@@ -27,18 +27,30 @@ def over_training(
     name: str = "",
     unit: str = "",
 ) -> Result:
-    """A measure at every checkpoint: axis `step`, then the measure's own axes; of several runs,
-    axis `seed` first.
-
-    measure(model): a number, a Result, or numbers by name (axis "measure"). The model is one object
-    whose weights change from checkpoint to checkpoint: keep numbers, not the model.
+    """A measure at every checkpoint of a run, or of several runs.
 
     Example:
-        >>> toys.over_training(run, lambda model: interp.head_scores(model, "induction", length=12)).sel(score="induction").plot()
+        >>> def induction(model):
+        ...     return interp.head_scores(model, "induction", length=12)
+        >>> toys.over_training(run, induction).sel(score="induction").plot()
         >>> toys.over_training(runs, toys.loss_on(batch)).sel(slice="repeat").plot()
 
     Args:
-        steps: Only these checkpoints.
+        run: A run, or several that differ in their seed alone.
+        measure: A function from a model to a number, a Result, or numbers by name (axis "measure").
+            The model is one object whose weights change between checkpoints: keep numbers, not the
+            model.
+        steps: Only these checkpoints; all if None.
+        name: The name of the result, if the measure gives none.
+        unit: Its unit, if the measure gives none.
+
+    Returns:
+        Axis "step", then the measure's own axes; of several runs, axis "seed" first. The measure's
+        examples are kept if all checkpoints have as many.
+
+    Raises:
+        ValueError: If a step has no checkpoint, the measure's axes change, or the runs differ in
+            more than their seed.
     """
     if not isinstance(run, Run):
         return _seeds(
@@ -47,7 +59,7 @@ def over_training(
         )
     wanted = list(run.steps if steps is None else steps)
     for step in wanted:
-        run._path(step)  # a step without a checkpoint is refused before any is measured
+        run._path(step)  # refused before any is measured
     if not wanted:
         raise ValueError("no checkpoints to measure: steps is empty")
     model, results = run.model(wanted[0]), []
@@ -60,6 +72,7 @@ def over_training(
 
 
 def _as_result(value: Measured, name: str, unit: str) -> Result:
+    """A measure's value as a Result."""
     if isinstance(value, Result):
         return value
     if isinstance(value, Mapping):
@@ -78,12 +91,13 @@ def _as_result(value: Measured, name: str, unit: str) -> Result:
 def _stacked(
     results: Sequence[Result], steps: Sequence[int], metadata: Mapping[str, Any]
 ) -> Result:
+    """The Results of all checkpoints as one, with the axis "step" first."""
     first = results[0]
     other = [s for s, r in zip(steps, results) if (r.dims, r.coords) != (first.dims, first.coords)]
     if other:
         raise ValueError(
-            f"the measure has other axes at step {other[0]} than at step {steps[0]}: it must have the"
-            " same at every checkpoint"
+            f"the measure has other axes at step {other[0]} than at step {steps[0]}: it must have"
+            " the same at every checkpoint"
         )
     examples = [r.examples for r in results]
     same = all(e is not None and e.shape == examples[0].shape for e in examples)
@@ -102,6 +116,7 @@ def _stacked(
 
 
 def _seeds(results: Sequence[Result], runs_measured: Sequence[Run]) -> Result:
+    """The Results of several runs as one, with the axis "seed" first."""
     if not results:
         raise ValueError("no runs to measure: give a run, or several")
     names = {run.recipe.but(seed=0).to_json() for run in runs_measured}
@@ -134,16 +149,23 @@ def _seeds(results: Sequence[Result], runs_measured: Sequence[Run]) -> Result:
 def loss_on(
     batch: Any, slices: Mapping[str, Tensor] | Sequence[str] | None = None
 ) -> Callable[[Any], Result]:
-    """A measure: the loss on this batch, in nats, on each slice of it.
+    """A measure: the mean loss on a batch, in nats, for each slice of it.
 
     Example:
         >>> batch = run.source.batch(256, torch.Generator().manual_seed(0), split="heldout")
         >>> toys.over_training(run, toys.loss_on(batch, ["repeat"])).plot()
 
     Args:
+        batch: The batch.
         slices: Masks [batch pos] (or [batch]) by name, or names of the batch's own labels; a label
-            that is true in places makes two slices, "repeat" and "not repeat". None: the whole. A
-            place without a target is in no slice.
+            that is a mask gives two slices, "repeat" and "not repeat". None: the whole batch. A
+            position without a target is in no slice.
+
+    Returns:
+        A function from a model to a Result with the axis "slice", in nats.
+
+    Raises:
+        ValueError: If a label does not exist or is no mask, or a slice has no target.
     """
     masks = _masks(batch, slices)
 
@@ -163,6 +185,7 @@ def loss_on(
 
 
 def _masks(batch: Any, slices: Mapping[str, Tensor] | Sequence[str] | None) -> dict[str, Tensor]:
+    """The masks [batch pos] of all slices, by name."""
     there = batch.targets != IGNORE
 
     def wide(mask):

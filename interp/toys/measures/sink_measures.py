@@ -24,23 +24,27 @@ MEASURES = (
 def sinks_on(
     batch: Any, *, dormant: str = "bigram", active: str = "trigger"
 ) -> Callable[[Any], Result]:
-    """A measure: what the heads of each layer make of the first token of this batch, where they
-    idle and where they work.
+    """A measure: what the heads of each layer do with the first token, idle and active.
 
     Example:
         >>> batch = run.source.batch(64, torch.Generator().manual_seed(0), "heldout")
         >>> toys.over_training(runs, toys.sinks_on(batch)).sel(layer=0, measure="value ratio")
 
     Args:
-        dormant, active: Labels [batch pos] of the batch, the places where the head has nothing to
-            do and where it has. From position 2 on: "dormant: to first", "active: to first":
-            attention to position 0 there; "active: to previous": to the token before. "value
-            ratio": the norm of position 0's value over the mean norm of the others'. "stream
-            ratio": the same of the stream after the layer. "score gap": the score of position 0
-            less the mean of the others that are seen, at the dormant places.
+        batch: The batch.
+        dormant: The label [batch pos] of positions where the head has nothing to do.
+        active: The label of positions where it has.
 
     Returns:
-        Axes: layer, measure; mean over the layer's heads, places and rows.
+        A function from a model to a Result with the axes "layer" and "measure", averaged over
+        heads, positions (from position 2 on) and rows. "dormant: to first", "active: to first":
+        attention to position 0; "active: to previous": attention to the token before; "value
+        ratio": the norm of position 0's value over the mean norm of the others; "stream ratio": the
+        same of the stream after the layer; "score gap": the score of position 0 minus the mean of
+        the other visible positions, at dormant positions.
+
+    Raises:
+        ValueError: If a label does not exist or marks no position.
 
     Reference:
         Guo et al. 2024, Active-Dormant Attention Heads (arXiv 2410.13835).
@@ -85,20 +89,18 @@ def sinks_on(
 
 
 def _mean(x: Tensor, places: Tensor) -> Tensor:
-    """[layer] of x [layer head batch pos], where places [batch pos] are True."""
+    """The mean [layer] of x [layer head batch pos] over the positions of a mask [batch pos]."""
     return x[..., places].mean((-1, -2))
 
 
 def _ratio(x: Tensor) -> Tensor:
-    """[...] of vectors [... batch pos d]: the norm at position 0 over the mean norm elsewhere."""
+    """For vectors [... batch pos d]: the norm at position 0 over the mean norm elsewhere [...]."""
     norms = x.norm(dim=-1)
     return norms[..., 0].mean(-1) / norms[..., 1:].mean((-1, -2))
 
 
 def _gap(scores: Tensor) -> Tensor:
-    """[... dest]: the score of position 0 less the mean of the others that a query sees (NaN where
-    there are none).
-    """
+    """The score of position 0 minus the mean of the other visible ones [... dest]; NaN if none."""
     n = scores.shape[-1]
     others = torch.ones(n, n, dtype=torch.bool).tril()
     others[:, 0] = False

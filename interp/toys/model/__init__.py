@@ -1,4 +1,4 @@
-"""The small transformer: its parts by name (`spec`), the modules (`parts`), and `transformer`."""
+"""The small transformer: its options (`spec`), its modules (`parts`), and `transformer`."""
 
 from interp._lazy import attach
 

@@ -1,9 +1,9 @@
 """The small transformer itself: plain PyTorch modules, with a place for a hook at every address.
 
 The places are `nn.Identity` modules with the bridge's canonical names; `bridge.hooked` puts
-TransformerLens' hook points there. While no place has a hook, what nobody looks at is not made: the
-fused attention runs in place of scores and pattern, and empty MLPs and heads are passed by. Tests
-hold both to equal numbers.
+TransformerLens' hook points there. Without hooks, what nobody reads is not computed: fused
+attention runs instead of scores and pattern, and empty MLPs and heads are skipped. Tests hold both
+to equal numbers.
 """
 
 from collections.abc import Callable
@@ -26,12 +26,12 @@ ACT: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def watched(*points: nn.Module) -> bool:
-    """Whether somebody looks at, or edits, one of these places."""
+    """Whether one of these places has a hook."""
     return any(p._forward_hooks or p._backward_hooks for p in points)
 
 
 class Plain(nn.Module):
-    """No norm; the gain of one is what a lens asks for."""
+    """No norm; a lens reads its gain, which is one."""
 
     eps = 0.0
 
@@ -61,7 +61,7 @@ class Norm(nn.Module):
 
 
 class Embed(nn.Module):
-    """Tokens [batch pos], or vectors [batch pos d_in], to the stream's width."""
+    """Tokens [batch pos], or vectors [batch pos d_in], as vectors of the stream's width."""
 
     def __init__(self, spec: Spec):
         super().__init__()
@@ -135,7 +135,7 @@ class Attention(nn.Module):
         return None if part.bias is None else part.bias.unflatten(0, (-1, self.spec.d_head))
 
     def forward(self, x: Tensor, last: bool = False) -> Tensor:
-        """What the heads write [batch pos d_model]; last: at the last position alone."""
+        """What the heads write [batch pos d_model]; with last, at the last position alone."""
         v = self.hook_v(self._read("v", x))
         if self.kind in FIXED and not watched(self.hook_q, self.hook_k, self.hook_attn_scores):
             q = k = None
@@ -161,9 +161,7 @@ class Attention(nn.Module):
         return (x if same else part(x)).unflatten(-1, (-1, self.spec.d_head))
 
     def _ready(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries and keys [batch head pos d_head] as they meet, and the queries before the
-        rotation.
-        """
+        """Queries and keys [batch head pos d_head], and the queries before rotation."""
         if self.spec.qk_norm:
             q = F.rms_norm(q, self.gain_q.shape, self.gain_q, 1e-5)
             k = F.rms_norm(k, self.gain_k.shape, self.gain_k, 1e-5)
@@ -181,7 +179,7 @@ class Attention(nn.Module):
         return z.transpose(1, 2)
 
     def _mixed(self, q: Tensor | None, k: Tensor | None, v: Tensor, rows: int) -> Tensor:
-        """z [batch pos head d_head] at the last `rows` positions, by way of scores and pattern."""
+        """z [batch pos head d_head] at the last `rows` positions, through scores and pattern."""
         n, group = v.shape[1], self.spec.n_heads // self.spec.n_kv_heads
 
         def many(t, dim=1):
@@ -200,9 +198,7 @@ class Attention(nn.Module):
     def _scores(
         self, q: Tensor | None, k: Tensor | None, v: Tensor, rows: int, repeat: Callable
     ) -> tuple[Tensor, Tensor | None]:
-        """The scores before the mask [batch head dest src], and those of the key that holds no
-        token [batch head dest 1].
-        """
+        """Scores before the mask [batch head dest src], and of the extra key [... dest 1]."""
         if self.kind in FIXED:
             n = v.shape[1]
             static = self.kind == "static"
@@ -220,7 +216,7 @@ class Attention(nn.Module):
         return scores, unrotated @ repeat(self.key, 0)[..., None] * self.scale
 
     def _weights(self, scores: Tensor) -> Tensor:
-        """The weights of scores, -inf where nothing may be seen."""
+        """Attention weights from scores, which are -inf where nothing may be seen."""
         if self.kind in ("softmax", "static", "uniform"):
             return scores.softmax(-1)
         if self.kind == "relu":
@@ -235,8 +231,9 @@ class Attention(nn.Module):
 
 
 def rotate(x: Tensor, first: int = 0) -> Tensor:
-    """x [batch head pos d_head] turned by its position, counted from `first`, pairs (i, i + d_head
-    / 2), base 10,000 (Su et al. 2021).
+    """x [batch head pos d_head] rotated by its position, counted from `first` (Su et al. 2021).
+
+    Pairs are (i, i + d_head / 2), the base is 10,000.
     """
     n, half = x.shape[-2], x.shape[-1] // 2
     turn = 10_000 ** (-torch.arange(half, device=x.device) / half)
@@ -247,7 +244,7 @@ def rotate(x: Tensor, first: int = 0) -> Tensor:
 
 
 class MLP(nn.Module):
-    """Two maps and an activation; of width 0 it writes zero."""
+    """Two linear maps and an activation; with width 0 it writes zero."""
 
     def __init__(self, spec: Spec, layer: int):
         super().__init__()
@@ -265,7 +262,7 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then the MLP, each adding to the stream what it makes of its normed input."""
+    """Attention, then the MLP; each adds to the stream what it computes from its normed input."""
 
     def __init__(self, spec: Spec, layer: int):
         super().__init__()
@@ -279,9 +276,7 @@ class Block(nn.Module):
             (self.ln1 if part == "attn" else self.ln2).requires_grad_(False)
 
     def forward(self, x: Tensor, last: bool = False) -> Tensor:
-        """The stream after this block; last: at the last position alone, where nobody looks at the
-        others.
-        """
+        """The stream after this block; with last, at the last position alone."""
         x = self.hook_in(x)
         if "attn" not in self.empty or self._seen("attn", self.ln1):
             wrote = self.attn(self.ln1(x), last)
@@ -297,10 +292,9 @@ class Block(nn.Module):
 
 
 class Net(nn.Module):
-    """A small transformer: tokens [batch pos], or vectors [batch pos d_in], to logits [batch pos
-    d_vocab].
+    """A small transformer: tokens [batch pos], or vectors, to logits [batch pos d_vocab].
 
-    The seed draws the weights and touches no other generator.
+    The seed decides the weights and touches no other generator.
 
     Example:
         >>> net = Net(spec(d_vocab=64, n_layers=1), seed=0)
@@ -337,7 +331,7 @@ class Net(nn.Module):
                     weight.fill_(self.spec.query_start)
 
     def stream(self, x: Tensor, last: bool = False) -> Tensor:
-        """What enters the final norm [batch pos d_model]; last: at the last position alone."""
+        """What enters the final norm [batch pos d_model]; with last, at the last position alone."""
         x = self.embed(x)
         if self.spec.positions == "learned":
             x = x + self.pos_embed[: x.shape[1]]
@@ -349,7 +343,7 @@ class Net(nn.Module):
         return self.unembed(self.ln_final(self.stream(x)))
 
     def logits_at(self, x: Tensor, where: Tensor) -> Tensor:
-        """Logits [place d_vocab] at the places [batch pos] that are True, no others being made."""
+        """Logits [place d_vocab] where a mask [batch pos] is True; no others are computed."""
         last = bool(where[:, -1].all()) and not bool(
             where[:, :-1].any()
         )  # then the last block makes one row of its own
@@ -361,14 +355,12 @@ class Net(nn.Module):
 
     @property
     def n_parameters(self) -> int:
-        """How many numbers are learned."""
+        """The number of learned parameters."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
 
 def _clear(*parts: nn.Module) -> None:
-    """Zeros that stay: where there is nothing to learn, an optimiser must not decay it, nor a count
-    count it.
-    """
+    """Sets weights to zero and freezes them, so that they are not learned or counted."""
     for weight in (w for part in parts for w in part.parameters()):
         nn.init.zeros_(weight).requires_grad_(False)
 

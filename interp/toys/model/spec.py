@@ -1,4 +1,4 @@
-"""What a small transformer is made of: its parts by name, checked before anything is built."""
+"""The options of a small transformer, checked before anything is built."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -28,27 +28,38 @@ EMBEDS = ("learned", "identity")
 
 @dataclass(frozen=True)
 class Spec:
-    """The parts and sizes of a small transformer; a wrong one is refused with a sentence.
+    """The parts and sizes of a small transformer.
 
     Attributes:
         d_vocab: Tokens in and out.
-        d_in: The width of input vectors, when the model reads vectors [batch pos d_in] and d_vocab
-            counts its outputs alone.
-        attention, mlp: One for all layers, or one a layer; mlp is a width, 0 or None for none.
-            attention_scale multiplies the scores (None: d_head ** -0.5).
+        n_layers, n_heads, d_model, d_head, n_ctx: Sizes; d_head is d_model / n_heads if None.
+        attention: One of `ATTENTION` for all layers, or one per layer.
+        mlp: Width of the MLP for all layers, or one per layer; 0 or None for none.
+        act: Activation of the MLP.
+        norm: "layer", "rms" or "none".
+        positions: "learned", "rotary" or "none".
         embed: "learned", or "identity" (one-hot tokens, or vectors as they are; d_model is then
             their width).
-        identity: Which of Q, K, V, O are fixed to the identity (d_head = d_model): ("K",) leaves
-            W_O and W_V as two factors, ("K", "V") makes W_O the one combined matrix.
-        bias: Biases of Q, K, V, O.
-        mlp_bias: Of the MLP.
-        key_bias: One more learned key a KV head, which holds no token; its value is 0, or learned
-            with value_bias (Gu et al. 2024, arXiv 2410.10781). What it draws is missing from the
-            pattern's rows.
+        n_kv_heads: Heads of keys and values, if fewer than n_heads.
         qk_norm: Queries and keys are RMS-normalised with a learned gain, before the rotation.
-            init_scale multiplies every random initial weight (normal, 1 / sqrt(fan in)).
-        query_start: The number at which every weight of W_Q starts instead (None: drawn like the
-            rest); above 0, linear attention of one-hot tokens starts positive.
+        key_bias: One more learned key per KV head that holds no token; its value is 0, or learned
+            with value_bias (Gu et al. 2024, arXiv 2410.10781). The pattern's rows then sum to less
+            than one.
+        value_bias: See key_bias.
+        bias: Biases of Q, K, V, O.
+        mlp_bias: Biases of the MLP.
+        tied: Whether embedding and unembedding share weights.
+        identity: Which of Q, K, V, O are fixed to the identity (needs d_head = d_model): ("K",)
+            leaves W_O and W_V as two factors, ("K", "V") makes W_O the one combined matrix.
+        attention_scale: Multiplies the scores; d_head ** -0.5 if None.
+        d_in: The width of input vectors, if the model reads vectors [batch pos d_in]; d_vocab then
+            counts its outputs alone.
+        init_scale: Multiplies every random initial weight (normal, 1 / sqrt(fan in)).
+        query_start: A number at which every weight of W_Q starts instead of a random one; above 0,
+            linear attention over one-hot tokens starts positive.
+
+    Raises:
+        ValueError: If an option is unknown, or options do not go together.
     """
 
     d_vocab: int
@@ -108,6 +119,7 @@ class Spec:
         self._check()
 
     def _each(self, name: str, value: Any, kind: type) -> tuple:
+        """An option as one value per layer."""
         values = tuple(value) if isinstance(value, list | tuple) else (value,) * self.n_layers
         if len(values) != self.n_layers or not all(isinstance(x, kind) for x in values):
             raise ValueError(
@@ -117,6 +129,7 @@ class Spec:
         return values
 
     def _check(self) -> None:
+        """None if the options go together; otherwise a ValueError."""
         if self.n_heads % self.n_kv_heads:
             raise ValueError(
                 f"n_heads={self.n_heads} is not a multiple of n_kv_heads={self.n_kv_heads}: KV"
@@ -155,7 +168,7 @@ class Spec:
 
     @property
     def d_mlp(self) -> int:
-        """The widest MLP (0: attention only)."""
+        """The width of the widest MLP (0: attention only)."""
         return max(self.mlp)
 
     def options(self) -> dict[str, Any]:
@@ -164,7 +177,7 @@ class Spec:
 
 
 def spec(**options: Any) -> Spec:
-    """The Spec of these options; an unknown name is answered with the nearest ones."""
+    """The Spec of these options; a ValueError with the nearest names for an unknown one."""
     checked(options, Spec, "option of a small transformer", "d_vocab=64, attention='relu'")
     if "d_vocab" not in options:
         raise ValueError(
@@ -175,9 +188,7 @@ def spec(**options: Any) -> Spec:
 
 
 def checked(options: Mapping[str, Any], kind: type, what: str, example: str) -> None:
-    """Nothing when every name is a field of this dataclass; else a ValueError with the nearest
-    names.
-    """
+    """None if every name is a field of this dataclass, else a ValueError with the nearest ones."""
     known = [field.name for field in fields(kind)]
     for name in options:
         if name not in known:

@@ -1,6 +1,4 @@
-"""`transformer`: a small transformer with interchangeable parts, open to every tool that opens a
-language model.
-"""
+"""`transformer`: a small transformer with interchangeable parts, for every function here."""
 
 import re
 from collections.abc import Sequence
@@ -22,25 +20,45 @@ def transformer(
     bos: int | None = None,
     **options: Any,
 ) -> Any:
-    """A small random transformer with the hooks and addresses of every other model here: eval mode,
-    frozen.
+    """A small random transformer with the hooks and addresses of every other model, frozen.
+
+    A model without MLPs still has their addresses, where nothing is written. Its weights can be
+    trained by `interp.toys.train`, or by your own loop on `interp.toys.net`.
 
     Example:
-        >>> model = interp.toys.transformer(d_vocab=64, n_layers=2, n_heads=4, attention="relu", mlp=128, norm="rms")
+        >>> model = interp.toys.transformer(d_vocab=64, n_heads=4, attention="relu", mlp=128)
         >>> interp.run(model, tokens, keep=["L1H*.pattern"])
 
     Args:
-        options: The parts by name, see `interp.toys.Spec`.
-        words: A word for each token ("t0", "t1", ... when not given)
-        bos: The token that a task puts in front of its prompts (the first, when not given). A model
-            without MLPs still has their addresses, where nothing is written. Its weights are
-            trained by `interp.toys.train`, or by a loop of your own on `interp.toys.net`.
+        name: The model's name in results.
+        seed: Decides the weights.
+        words: A word for each token; "t0", "t1", ... if none are given.
+        bos: The token that a task puts before its prompts; the first token if None.
+        options: The fields of `interp.toys.Spec`.
+
+    Returns:
+        A model for `interp.run` and all other functions, in evaluation mode.
+
+    Raises:
+        ValueError: If an option is unknown, or options do not go together.
     """
     return wrapped(net(seed=seed, **options), name, words, bos)
 
 
 def net(*, seed: int = 0, **options: Any) -> Net:
-    """The plain PyTorch module behind `transformer`, trainable and without hooks."""
+    """The plain PyTorch module behind `transformer`, trainable and without hooks.
+
+    Example:
+        >>> net = interp.toys.net(d_vocab=64, n_layers=1)
+        >>> net(tokens)                                  # [batch pos d_vocab]
+
+    Args:
+        seed: Decides the weights.
+        options: The fields of `interp.toys.Spec`.
+
+    Returns:
+        A `Net`.
+    """
     return Net(spec(**options), seed)
 
 
@@ -50,6 +68,7 @@ def wrapped(net: Net, name: str, words: Sequence[str] = (), bos: int | None = No
 
 
 def _config(s: Spec, name: str) -> SimpleNamespace:
+    """The configuration that TransformerLens' tools expect of a model."""
     return SimpleNamespace(
         model_name=name,
         n_layers=s.n_layers,
@@ -71,11 +90,10 @@ def _config(s: Spec, name: str) -> SimpleNamespace:
 
 
 def tokenizer(d_vocab: int, words: Sequence[str] = (), bos: int | None = None) -> Any:
-    """A tokenizer whose token i is the i-th word, words being set apart by spaces; bos: which one
-    begins a prompt.
+    """A tokenizer whose token i is the i-th word; words are separated by spaces.
 
-    Spaces within a word become "_". Without words: "t0", "t1", ... and "<bos>" where bos says (else
-    "t0" is it).
+    Spaces within a word become "_". Without words the tokens are "t0", "t1", ... and "<bos>" at
+    `bos`.
 
     Example:
         >>> tokenizer(64)("t3 t5").input_ids

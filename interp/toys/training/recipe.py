@@ -1,6 +1,4 @@
-"""A recipe: all that a training run depends on, as plain values that can be written down and
-hashed.
-"""
+"""A recipe: all that a training depends on, as plain values that can be written down and hashed."""
 
 import hashlib
 import json
@@ -22,28 +20,38 @@ VERSION = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is trained, on what, and how: the same recipe gives the same weights, bit for bit, on
-    one machine.
+    """What is trained, on what, and how; the same recipe gives the same weights on one machine.
 
     Example:
-        >>> recipe = Recipe("sinks", data="bigram_backcopy", model={"n_layers": 1, "mlp": 256}, steps=2500)
+        >>> recipe = Recipe("sinks", data="bigram_backcopy", model={"n_layers": 1, "mlp": 256})
         >>> run = toys.train(recipe)
 
     Attributes:
+        name: Names the run and its folder.
         data, data_options: A source of `interp.toys.data` and its options.
-        model: Options of `toys.transformer`; d_vocab, d_in and n_ctx come from the data where they
-            are not given.
-        optimizer: "adamw", "adam" or "sgd" (with momentum); weight_decay is on every weight. lr
-            rises linearly over `warmup` steps, then follows schedule: "constant", or "linear" and
-            "cosine" to 0.
-        clip: The largest gradient norm. z_loss times the mean squared log-partition is added to the
-            loss (Chowdhery et al. 2022, arXiv 2204.02311).
+        model: Options of `toys.transformer`; d_vocab, d_in and n_ctx come from the data if they are
+            not given.
+        steps, batch: Steps, and rows per step.
+        optimizer: "adamw", "adam" or "sgd" (with momentum).
+        lr: The learning rate; it rises linearly over `warmup` steps, then follows the schedule.
+        betas, momentum: Of Adam and of SGD.
+        weight_decay: On every weight.
+        warmup: Steps of the linear rise.
+        schedule: "constant", or "linear" or "cosine" to 0.
+        clip: The largest gradient norm; None for no limit.
+        z_loss: Times the mean squared log-partition, added to the loss (Chowdhery et al. 2022,
+            arXiv 2204.02311).
         forget_every: Token embeddings are drawn anew every so many steps ("active forgetting", Chen
-            et al. 2023, arXiv 2307.01163), until step forget_until when there is one ("temporary",
-            Anand et al. 2024, arXiv 2406.00053).
-        forget_rows: Which ids are drawn anew, as [first, stop] (None: all).
-        checkpoints: How many are kept, at steps spaced by logarithm, the first and the last step
-            among them; or the steps.
+            et al. 2023, arXiv 2307.01163); 0 for never.
+        forget_until: The last step at which that happens ("temporary", Anand et al. 2024, arXiv
+            2406.00053).
+        forget_rows: Which ids are drawn anew, as [first, stop]; None for all.
+        checkpoints: How many are kept, at steps spaced by logarithm with the first and the last
+            step among them; or the steps.
+        seed: Decides the weights, the batches and what is drawn anew.
+
+    Raises:
+        ValueError: If a value is impossible or cannot be written as JSON.
     """
 
     name: str
@@ -104,8 +112,7 @@ class Recipe:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
 
     def but(self, **changes: Any) -> "Recipe":
-        """The recipe with some values changed: recipe.but(seed=1); `model` and `data_options` are
-        added to.
+        """The recipe with some values changed; `model` and `data_options` are merged.
 
         Example:
             >>> recipe.but(model={"attention": "relu"}, optimizer="sgd", lr=0.1)
@@ -119,14 +126,14 @@ class Recipe:
         return replace(self, **changes)
 
     def checkpoint_steps(self) -> list[int]:
-        """The steps whose weights are kept: step 0 is before any training."""
+        """The steps whose weights are kept; step 0 is before any training."""
         if not isinstance(self.checkpoints, int):
             return sorted({0, self.steps, *(s for s in self.checkpoints if 0 <= s <= self.steps)})
         n = max(1, self.checkpoints - 2)
         return sorted({0, self.steps, *(round(self.steps ** (i / n)) for i in range(n + 1))})
 
     def factor(self, step: int) -> float:
-        """What lr is multiplied by at a step, counted from 0."""
+        """The factor that multiplies lr at a step, counted from 0."""
         if step < self.warmup:
             return (step + 1) / self.warmup
         left = 1 - (step - self.warmup) / max(1, self.steps - self.warmup)
@@ -137,7 +144,7 @@ class Recipe:
         }[self.schedule]
 
     def generator(self, what: str) -> torch.Generator:
-        """A generator of its own for each thing that is drawn."""
+        """A generator for each thing that is drawn."""
         return torch.Generator().manual_seed(self.number(what))
 
     def number(self, what: str) -> int:
@@ -166,8 +173,8 @@ def from_json(text: str) -> Recipe:
 def digest(recipe: Recipe, *tensors: torch.Tensor) -> str:
     """A short hash of a recipe and of what was drawn with it.
 
-    The first batch and the first weights are hashed too: a run made before a generator changed is
-    another run.
+    The first batch and the first weights are hashed too, so that a run made before a generator
+    changed counts as another run.
     """
     h = hashlib.sha256(f"{VERSION} {json.dumps(asdict(recipe), sort_keys=True)}".encode())
     for tensor in tensors:

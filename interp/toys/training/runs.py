@@ -1,6 +1,4 @@
-"""A run: a recipe, and what its training left in a folder. Checkpoints are safetensors, written at
-once or not at all.
-"""
+"""A run: a recipe, and the checkpoints that its training left in a folder, as safetensors."""
 
 import json
 from collections.abc import Mapping
@@ -23,13 +21,22 @@ DONE, STATE = "run.json", "state.safetensors"
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training run, every checkpoint at hand.
+    """A finished training run, with every checkpoint at hand.
 
     Example:
         >>> run = toys.load_or_train("induction")
-        >>> run.steps                           # (0, 1, 2, 3, 5, ..., 2000)
+        >>> run.steps                           # (0, 1, 2, 3, 5, ..., 700)
         >>> interp.patch(run.model(), task, "L*H*")
         >>> run.loss().plot()
+
+    Attributes:
+        recipe: What was trained.
+        folder: Where the checkpoints are.
+        steps: The steps of the checkpoints; 0 is before any training.
+        losses: The loss of each training batch, in nats.
+        metadata: Model, seed, seconds, and the key of the cache.
+        options: All options of the model.
+        words, bos: The words of its tokens, and the token that begins a prompt.
     """
 
     recipe: Recipe
@@ -50,7 +57,7 @@ class Run:
         )
 
     def weights(self, step: int | None = None) -> dict[str, Tensor]:
-        """The weights at a checkpoint (None: the last)."""
+        """The weights at a checkpoint (None: the last one)."""
         from safetensors.torch import load_file
 
         return load_file(self._path(step))
@@ -62,9 +69,7 @@ class Run:
         return net
 
     def model(self, step: int | None = None) -> Any:
-        """The model at a checkpoint (None: the last), open to every tool: `interp.run`, `patch`,
-        `discover`, ...
-        """
+        """The model at a checkpoint (None: the last one), for `interp.run` and the others."""
         from interp.toys.model.transformer import wrapped
 
         step = self.steps[-1] if step is None else step
@@ -72,7 +77,7 @@ class Run:
         return wrapped(self.net(step), name, self.words, self.bos)
 
     def loss(self, smooth: int = 1) -> Result:
-        """The training loss by step; smooth: the mean over so many steps."""
+        """The training loss by step, averaged over `smooth` steps at a time."""
         n = len(self.losses) // smooth
         values = self.losses[: n * smooth].reshape(n, smooth).mean(1)
         steps = [smooth * (i + 1) for i in range(n)]
@@ -108,7 +113,7 @@ class Run:
 
 
 def checkpoint(folder: Path, step: int) -> Path:
-    """Where the weights of a step lie."""
+    """The file with the weights of a step."""
     return folder / f"step-{step:08d}.safetensors"
 
 
@@ -126,14 +131,14 @@ def put(net: Net, weights: Mapping[str, Tensor]) -> None:
 
 
 def finish(folder: Path, recipe: Recipe, losses: list[float], head: Mapping[str, Any]) -> None:
-    """Writes what makes a folder a finished run."""
+    """Writes the file that makes a folder a finished run."""
     content = {"recipe": recipe.to_json(), "losses": losses, **head}
     _store.write_text(folder / DONE, json.dumps(content))
     (folder / STATE).unlink(missing_ok=True)
 
 
 def opened(folder: Path, temporary: Any = None) -> Run | None:
-    """The finished run in a folder, or None where there is none, or not the whole of it."""
+    """The finished run in a folder, or None if there is none or it is incomplete."""
     try:
         content = json.loads((folder / DONE).read_text())
         recipe = from_json(content["recipe"])

@@ -1,6 +1,4 @@
-"""`train` and `load_or_train`: a recipe becomes a run, once. Seeded, on one thread, the same bits every
-time.
-"""
+"""`train` and `load_or_train`: a recipe becomes a run, once, on one thread, with the same bits."""
 
 import json
 import math
@@ -34,11 +32,18 @@ Show = Mapping[str, Callable[[Any], float]]
 
 
 def load_or_train(recipe: str | Recipe, **changes: Any) -> Run:
-    """The run of a recipe, or of a recipe's name: loaded when it was made before, else trained now.
+    """The run of a recipe or of a recipe's name: loaded if trained before, otherwise trained.
 
     Example:
         >>> model = interp.toys.load_or_train("induction").model()
         >>> interp.toys.load_or_train("induction", seed=1, steps=500)
+
+    Args:
+        recipe: A recipe, or one of `interp.toys.RECIPES`.
+        changes: Values of the recipe to change.
+
+    Returns:
+        A `Run`.
     """
     return train(named(recipe).but(**changes))
 
@@ -51,22 +56,28 @@ def train(
     show: Show | None = None,
     callback: Callable[[int], None] | None = None,
 ) -> Run:
-    """The run of a recipe: trained now, or loaded where the same recipe was trained before.
+    """The run of a recipe: loaded if the same recipe was trained before, otherwise trained now.
 
-    An interrupted run goes on where it was, to the same bits. Runs lie in the cache (INTERP_CACHE),
-    named by a hash of the recipe, its first batch and its first weights.
+    An interrupted training continues where it was, with the same bits. Runs are kept in the cache
+    (INTERP_CACHE), named by a hash of the recipe, its first batch and its first weights.
 
     Example:
-        >>> run = toys.train(toys.Recipe("copy", data="repeated_tokens", steps=500), show={"loss": toys.loss_on(batch)})
+        >>> recipe = toys.Recipe("copy", data="repeated_tokens", steps=500)
+        >>> run = toys.train(recipe, show={"loss": toys.loss_on(batch)})
 
     Args:
-        draw: Batches of your own, `draw(n, generator)` with inputs and targets; nobody can hash a
-            function, so such a run is kept only in the `folder` you name.
+        recipe: What is trained.
+        draw: Your own batches, a function `draw(n, generator)` whose value has inputs and targets.
+            A function cannot be hashed, so such a run is kept only in the `folder` that you name.
+        folder: Another place than the cache.
         show: Measures of the model for the progress bar, taken at checkpoints.
-        told: Is called with the number of steps done since it was last called, now and then.
+        callback: Called now and then with the number of steps since the last call.
+
+    Returns:
+        A `Run`.
 
     Raises:
-        ValueError: With the step when the loss is no number any more.
+        ValueError: If training diverges, with the step; or the recipe names no data.
     """
     own_draw, draw = draw is not None, draw or _source(recipe).batch
     with one_thread():
@@ -91,7 +102,7 @@ def train(
 
 
 def cached_run(recipe: str | Recipe) -> Run | None:
-    """The run of a recipe when the cache has it, else None."""
+    """The run of a recipe if the cache has it, otherwise None."""
     recipe = named(recipe)
     with one_thread():
         _, _, key = _begin(recipe, _source(recipe).batch)
@@ -99,19 +110,20 @@ def cached_run(recipe: str | Recipe) -> Run | None:
 
 
 def _begin(recipe: Recipe, draw: Draw) -> tuple[Net, Any, str]:
-    """The untrained net, a first batch that tells what the data is like, and the key of the run."""
+    """The untrained net, a first batch that shows the shape of the data, and the key of the run."""
     first = draw(min(recipe.batch, 8), recipe.generator("first"))
     net = Net(spec(**_options(recipe, first)), recipe.number("weights"))
     return net, first, digest(recipe, first.inputs, first.targets, *net.parameters())
 
 
 def _opened(home: Path, key: str, temporary: Any = None) -> Run | None:
+    """The run in a folder if it has this key, otherwise None."""
     run = runs.opened(home, temporary)
     return run if run is not None and run.metadata["key"] == key else None
 
 
 def loss(net: Net, batch: Any) -> tuple[Tensor, Tensor]:
-    """The mean cross-entropy where a target is given (nats), and the logits there [place d_vocab]."""
+    """The mean cross-entropy (nats) over all targets, and the logits there [place d_vocab]."""
     where = batch.targets != IGNORE
     if where.all():
         logits, targets = net(batch.inputs).flatten(0, 1), batch.targets.flatten()
@@ -133,6 +145,7 @@ def _fit(
     show: Callable,
     callback: Callable,
 ) -> None:
+    """Trains a net from where it was interrupted, and writes its checkpoints."""
     started, keep = time.perf_counter(), set(recipe.checkpoint_steps())
     optimizer = _optimizer(recipe, net)
     generators = {what: recipe.generator(what) for what in ("data", "forget")}
@@ -193,6 +206,7 @@ def _fit(
 
 
 def _optimizer(recipe: Recipe, net: Net) -> torch.optim.Optimizer:
+    """The optimiser of a recipe."""
     learned = [p for p in net.parameters() if p.requires_grad]
     options = dict(lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     if recipe.optimizer == "sgd":
@@ -202,6 +216,7 @@ def _optimizer(recipe: Recipe, net: Net) -> torch.optim.Optimizer:
 
 
 def _check(recipe: Recipe, losses: list[float], total: float) -> None:
+    """None if the loss is finite and has not exploded; otherwise a ValueError."""
     if math.isfinite(total) and losses[-1] < FAR * (losses[0] + 1):
         return
     step = len(losses)
@@ -218,6 +233,7 @@ def _check(recipe: Recipe, losses: list[float], total: float) -> None:
 
 
 def _check_weights(recipe: Recipe, net: Net, step: int) -> None:
+    """None if all weights are finite; otherwise a ValueError."""
     for name, weight in net.named_parameters():
         if not weight.isfinite().all():
             raise ValueError(
@@ -230,7 +246,7 @@ def _check_weights(recipe: Recipe, net: Net, step: int) -> None:
 
 
 def _forgotten(recipe: Recipe, net: Net) -> Iterator[tuple[Tensor, slice, float]]:
-    """The parameter that is drawn anew, which rows of it, and how wide."""
+    """The parameter that is drawn anew, its rows, and the standard deviation."""
     if not recipe.forget_every:
         return
     if net.spec.d_in or not net.embed.weight.requires_grad:
@@ -245,6 +261,7 @@ def _forgotten(recipe: Recipe, net: Net) -> Iterator[tuple[Tensor, slice, float]
 def _forget(
     recipe: Recipe, rows: list, optimizer: torch.optim.Optimizer, generator: torch.Generator
 ) -> None:
+    """Draws embeddings anew and resets the optimiser's moments of them."""
     for weight, at, std in rows:
         weight[at] = torch.randn(weight[at].shape, generator=generator) * std
         for moment in optimizer.state.get(weight, {}).values():
@@ -263,6 +280,7 @@ def _save_state(
     generators: Mapping,
     losses: list[float],
 ) -> None:
+    """Writes everything that a training needs to continue."""
     state = {f"weight/{name}": p for name, p in net.named_parameters()}
     for i, moments in optimizer.state_dict()["state"].items():
         state |= {
@@ -277,9 +295,7 @@ def _save_state(
 def _resume(
     home: Path, key: str, net: Net, optimizer: torch.optim.Optimizer, generators: Mapping
 ) -> list[float]:
-    """The losses so far, everything else being put back as it was; [] where there is nothing to go
-    on from.
-    """
+    """The losses so far, everything else restored; [] if there is nothing to continue from."""
     from safetensors.torch import load_file
 
     try:
@@ -318,6 +334,7 @@ def one_thread() -> Iterator[None]:
 
 
 def _source(recipe: Recipe) -> Any:
+    """The data source of a recipe."""
     if not recipe.data:
         raise ValueError(
             f"{recipe.name!r} says no data (try data='repeated_tokens', or train(recipe,"
@@ -328,13 +345,14 @@ def _source(recipe: Recipe) -> Any:
 
 @cache
 def _made(name: str, options: str) -> Any:
+    """The source of this name and these options, made once."""
     from interp.toys import data
 
     return data.make(name, **json.loads(options))
 
 
 def _options(recipe: Recipe, first: Any) -> dict[str, Any]:
-    """The model's options, its sizes taken from the data where the recipe leaves them out."""
+    """The model's options; sizes that the recipe leaves out come from the data."""
     options = {"n_ctx": first.inputs.shape[1], **recipe.model}
     if recipe.data:
         options.setdefault("d_vocab", _source(recipe).d_vocab)
@@ -349,9 +367,7 @@ def _options(recipe: Recipe, first: Any) -> dict[str, Any]:
 
 
 def _tokens_of(recipe: Recipe, first: Any) -> dict[str, Any]:
-    """The words of the tokens, where the data has some, and the token that begins every row, where
-    one does.
-    """
+    """The words of the tokens, and the token that begins every row, as far as there are any."""
     source = _source(recipe) if recipe.data else None
     words = [str(word) for word in getattr(source, "words", ())]
     start = first.inputs[:, 0]
@@ -360,9 +376,7 @@ def _tokens_of(recipe: Recipe, first: Any) -> dict[str, Any]:
 
 
 def _shown(net: Net, show: Show, tokens: Mapping[str, Any]) -> Callable[[], dict[str, str]]:
-    """What takes the measures that the bar shows: on a copy with hooks, the net in training having
-    none.
-    """
+    """A function that takes the measures for the bar, on a copy of the net with hooks."""
     if not show:
         return dict
     from interp.toys.model.transformer import wrapped
@@ -381,12 +395,12 @@ def _shown(net: Net, show: Show, tokens: Mapping[str, Any]) -> Callable[[], dict
 
 
 def home_of(recipe: Recipe, key: str) -> Path:
-    """Where the run of a recipe lies in the cache."""
+    """The folder of a recipe's run in the cache."""
     return _store.cache_folder("toys", f"{recipe.name}-{key}")
 
 
 def _home(recipe: Recipe, key: str, own_draw: bool, folder: str | Path | None) -> tuple[Path, Any]:
-    """The run's folder, and what keeps it alive when it is a temporary one."""
+    """The run's folder, and the object that keeps it alive if it is temporary."""
     if folder is not None:
         return Path(folder).expanduser(), None
     if not own_draw:

@@ -1,4 +1,4 @@
-"""Several seeds side by side, each in a process of its own."""
+"""Several seeds side by side, each in its own process."""
 
 import os
 import subprocess
@@ -16,14 +16,25 @@ from interp.toys.training.train import cached_run, train
 def train_seeds(
     recipe: str | Recipe, seeds: Sequence[int] = (0, 1, 2), *, processes: int = 2
 ) -> list[Run]:
-    """The runs of a recipe with these seeds, trained side by side, each on one thread; made ones
-    are loaded.
+    """The runs of a recipe with these seeds, trained side by side; existing ones are loaded.
 
-    The same bits as one after another. An interrupted call goes on where it was.
+    They have the same bits as runs trained one after another. An interrupted call continues where
+    it was.
 
     Example:
         >>> runs = toys.train_seeds("induction", [0, 1, 2])
         >>> toys.over_training(runs, toys.loss_on(batch)).plot()
+
+    Args:
+        recipe: A recipe, or one of `interp.toys.RECIPES`.
+        seeds: Different seeds.
+        processes: How many processes train at a time, each on one thread.
+
+    Returns:
+        A list of `Run`, one per seed.
+
+    Raises:
+        ValueError: If seeds repeat, or a training fails.
     """
     recipes = [named(recipe).but(seed=seed) for seed in seeds]
     if processes < 1 or len(set(seeds)) < len(seeds):
@@ -38,8 +49,10 @@ def train_seeds(
 
 
 def _side_by_side(recipes: Sequence[Recipe], processes: int) -> None:
-    """Trains recipes into the cache. Processes are started plainly: a notebook's own module cannot
-    be imported by one.
+    """Trains recipes into the cache, each in a process.
+
+    Processes are started with `subprocess`, because a notebook's own module cannot be imported by
+    one.
     """
     queue, running, failed = list(recipes), [], []
     lock = threading.Lock()
@@ -81,6 +94,7 @@ def _side_by_side(recipes: Sequence[Recipe], processes: int) -> None:
 
 
 def _start(recipe: Recipe) -> subprocess.Popen:
+    """A process that trains one recipe."""
     path = os.pathsep.join(p for p in sys.path if p)
     env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "INTERP_PROGRESS": "0"}
     worker = subprocess.Popen(

@@ -1,6 +1,4 @@
-"""What one process of `train_seeds` runs: a recipe from standard input, into the cache, its steps
-told as it goes.
-"""
+"""What one process of `train_seeds` runs: a recipe from standard input, trained into the cache."""
 
 import sys
 

@@ -42,7 +42,7 @@ class Circuit:
         task: {"name", "n", "seed"}, and "make" and "options" where it was made with options.
         roles: {"name mover": ["L23H3"]}; a paper's circuit may have roles alone.
         source: Where it comes from.
-        evaluation: Numbers of the run that judged it, with the split.
+        evaluation: Numbers of the run that evaluated it, with the split.
     """
 
     edges: Mapping[Edge, float | None]
@@ -295,7 +295,7 @@ class Circuit:
         if task is not None and self.task and self.task.get("name") != task.name:
             raise ValueError(
                 f"this circuit was found on {self.task.get('name')!r}, the task is {task.name!r}: "
-                f"judge it on interp.tasks.{self.task.get('name')}(model), or say any_task=True"
+                f"evaluate it on interp.tasks.{self.task.get('name')}(model), or say any_task=True"
             )
         return self
 

@@ -137,7 +137,9 @@ def _places(circuit: "interp.circuits.circuit.Circuit") -> dict[str, dict[str, A
 def _end(
     receiver: str, places: Mapping, circuit: "interp.circuits.circuit.Circuit"
 ) -> tuple[float, float]:
-    """Where an edge ends: under its head, or at the foot of a KV group (keys left, values right)."""
+    """Where an edge ends: under its head, or at the foot of a KV group (k left, v right).
+    The same replacement values for the engine, by kind and layer, broadcast over [batch pos].
+    """
     site, graph = Site.parse(receiver), circuit.graph
     if site.family == "kv":
         heads = [places[str(h)]["x"] for h in sites.feeds(site, graph)]

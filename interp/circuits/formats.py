@@ -415,7 +415,7 @@ _MODULE = re.compile(r"blocks\.(\d+)\.hook_(q_input|k_input|v_input|mlp_in|resid
 
 
 def _from_auto_circuit(path: Path, content: dict, graph: Graph | None) -> Found:
-    """PruneScores: {module: [head source] or [source]}, the sources being those that come before."""
+    """PruneScores: {module: [head source] or [source]}, for the sources that come before."""
     unknown_modules = [key for key in content if not _MODULE.fullmatch(key)]
     if unknown_modules:
         whole = (
@@ -444,12 +444,12 @@ def _from_auto_circuit(path: Path, content: dict, graph: Graph | None) -> Found:
     parallel = content["blocks.0.hook_mlp_in"].shape[-1] == 1
     graph = _agree(path, layers, heads, parallel, graph)
     values = np.full((1 + layers * (heads + 1), layers * (3 * heads + 1) + 1), np.nan)
-    for column, module, shape in _modules(graph):
+    for column, module, size in _modules(graph):
         if module not in content:
             raise ValueError(f"{str(path)!r} has no scores for {module}")
-        value = to_numpy(_tensor(path, content, module, shape))
-        values[: shape[-1], column : column + (shape[0] if len(shape) == 2 else 1)] = value.reshape(
-            -1, shape[-1]
+        value = to_numpy(_tensor(path, content, module, size))
+        values[: size[-1], column : column + (size[0] if len(size) == 2 else 1)] = value.reshape(
+            -1, size[-1]
         ).T
     return _finite(path, np.abs(_ours(values, graph))), None, graph, AUTO_CIRCUIT
 

@@ -114,8 +114,8 @@ class Weights:
         writes: dict[int, float],
         above: float = 0.0,
     ) -> None:
-        """A GPT-2 neuron of the circuit: what it reads, weighted, less `above`, counted in the
-        stream before the norm.
+        """A GPT-2 neuron of the circuit: what it reads, weighted, minus `above`, counted in
+        the stream before the norm.
         """
         self.up[layer, :, unit] = 0.0
         self.down[layer, unit] = 0.0

@@ -3,7 +3,8 @@
 | question | file |
 | --- | --- |
 | parts removed one by one | `ablate` |
-| the best set; which stand in for each other; a ranking cut from the top | `joint_ablation`, `ranked_ablation` |
+| the best set to remove, and pairs that stand in for each other | `joint_ablation` |
+| a ranking removed from the top | `ranked_ablation` |
 | some tokens may not look at others | `attention_knockout`, `token_sets` |
 """
 

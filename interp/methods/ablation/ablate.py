@@ -92,7 +92,8 @@ def ablate(
         if by == "resample"
         else None
     )
-    # Scaling acts on the value of the moment, which in a set is not the unablated run's: only hooks see it.
+    # Scaling acts on the value of the moment, which in a set is not the unablated run's: only hooks
+    # see it.
     ragged = not isinstance(prompts, Tensor)
     source = None
     if by != "scale" and not ragged:
@@ -157,14 +158,16 @@ def _reference(model: Model, task: Any, reference: Any, by: str) -> Tensor | lis
         if by == "mean" and len(task) < 2:
             length = task.clean.shape[1]
             raise ValueError(
-                f"the mean over one prompt ({length} tokens) is that prompt, so that nothing would be "
-                "ablated: give reference prompts, reference=['...', '...'] (texts of any lengths) or "
-                f"reference=interp.tasks.text(model, n=8, length={length}).clean, or ablate by='zero'"
+                f"the mean over one prompt ({length} tokens) is that prompt, so that nothing would "
+                "be ablated: give reference prompts, reference=['...', '...'] (texts of any "
+                f"lengths) or reference=interp.tasks.text(model, n=8, length={length}).clean, or "
+                "ablate by='zero'"
             )
         return task.clean
     if isinstance(reference, Tensor) and reference.is_floating_point():
         raise ValueError(
-            f"the reference is token ids [batch pos], got {reference.dtype} {tuple(reference.shape)}"
+            f"the reference is token ids [batch pos], got {reference.dtype} "
+            f"{tuple(reference.shape)}"
         )
     prompts = read_prompts(model, reference).ids
     sizes = sorted(set(map(len, prompts)))
@@ -175,7 +178,8 @@ def _reference(model: Model, task: Any, reference: Any, by: str) -> Tensor | lis
     raise ValueError(
         f"the reference prompts have {', '.join(map(str, sizes))} tokens, the task's "
         f"{task.clean.shape[1]}: a position-wise reference needs prompts of the task's length. For "
-        "a mean over all tokens give them as a list: ablate(..., by='mean', reference=list(prompts))"
+        "a mean over all tokens give them as a list: ablate(..., by='mean', "
+        "reference=list(prompts))"
     )
 
 
@@ -210,7 +214,7 @@ def _cells(
 
 
 def _token_mean(site: Any, value: Tensor, length: int) -> Tensor:
-    """The mean over tokens [1 pos ...]: at position 0, the sink, that of position 0, elsewhere of all others."""
+    """The mean over tokens [1 pos ...]: of position 0 (the sink) by itself, and of all others."""
     if "src" in site.row.axes:
         raise ValueError(
             f"{str(site)!r} holds a row of attention, which has no mean over prompts of several "
@@ -223,9 +227,7 @@ def _token_mean(site: Any, value: Tensor, length: int) -> Tensor:
 def _values(
     model: Model, prompts: Tensor, kinds: list[str], by: str, rows: Tensor | None
 ) -> dict[str, list[Tensor]]:
-    """The same replacement values for the engine: per kind and layer, broadcastable to [batch pos
-    ...].
-    """
+    """The same replacement values for the engine, by kind and layer, broadcast over [batch pos]."""
     engine_model = engine.find(model)
     if by == "zero":
         return engine.zeros(engine_model, *kinds)
@@ -235,9 +237,7 @@ def _values(
 
 
 def other_prompts(n: int, n_reference: int, seed: int, same: bool) -> Tensor:
-    """For each example another prompt of the reference, never itself when the reference is the
-    task.
-    """
+    """For each example another prompt of the reference; never itself when that is the task."""
     g = torch.Generator().manual_seed(seed)
     if not same:
         return torch.randint(n_reference, (n,), generator=g)

@@ -1,6 +1,4 @@
-"""Attention knock-out: some tokens may not look at others, in a window of layers, and the answer
-tells what flowed there.
-"""
+"""Attention knock-out: some tokens may not look at others, in a window of layers."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -129,9 +127,7 @@ def attention_knockout(
 
 
 def _edges(model: Model, task: Any, at: Any, to: Any) -> dict[str, Edges]:
-    """Each knock-out's (query, key) pairs, proved to be there to cut and to leave every query
-    something.
-    """
+    """Each knock-out's (query, key) pairs, checked to exist and to leave every query a key."""
     if isinstance(at, Mapping) and isinstance(to, Mapping) and list(at) != list(to):
         raise ValueError(
             f"`at` names the sets {list(at)} and `to` {list(to)}: two dictionaries need the same"
@@ -217,8 +213,8 @@ def _heads(dims: bridge.Dims, heads: Sequence[str]) -> list[sites.Site]:
     ]
     if not_heads:
         raise ValueError(
-            f"heads are cut, got {not_heads[0]!r} (try 'L20H0' or 'L20H*'; the positions are `at` and"
-            " `to`)"
+            f"heads are cut, got {not_heads[0]!r} (try 'L20H0' or 'L20H*'; the positions are `at` "
+            "and `to`)"
         )
     return list(dict.fromkeys(every))
 
@@ -243,7 +239,7 @@ def _interventions(block: Edges, layers: Window) -> list[Intervention]:
 
 
 def _words(spec: Any) -> Any:
-    """A token set as it was said, for `metadata`."""
+    """A token set as it was written, for `metadata`."""
     if isinstance(spec, Mapping):
         return {name: _words(one) for name, one in spec.items()}
     if isinstance(spec, Tensor):

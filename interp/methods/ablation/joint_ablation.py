@@ -73,8 +73,8 @@ def greedy_ablation(
     limit = len(free) if keep_best is None else min(keep_best, len(free))
     if not 1 <= steps <= limit:
         raise ValueError(
-            f"steps={steps} with {limit} candidates in {pattern_text(where)!r}: choose from 1 to {limit}"
-            " steps"
+            f"steps={steps} with {limit} candidates in {pattern_text(where)!r}: choose from 1 to "
+            f"{limit} steps"
         )
     chosen: list[str] = []
     alone: dict[str, float] = {}

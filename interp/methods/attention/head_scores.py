@@ -317,9 +317,7 @@ def _on(names: Sequence[str], on: Any) -> tuple[Any, Tensor | None]:
 
 
 def _of_patterns(given: Given, names: Sequence[str], length: int) -> dict[str, Tensor]:
-    """The pattern scores [layer head n], a few prompts to a run: patterns grow with the square of
-    the length.
-    """
+    """The pattern scores [layer head n], a few prompts to a run."""
     if not names:
         return {}
     if given.tokens.shape[-1] < 3:

@@ -232,7 +232,7 @@ def _patterns(model: Model, tokens: Tensor) -> Float[Tensor, "layer head batch d
 def _flat(
     pattern: Float[Tensor, "layer head batch dest src"], sink: bool, shuffled: bool, seed: int
 ) -> list[Tensor]:
-    """For each prompt the patterns [head, entries up to the diagonal], with rows permuted if asked."""
+    """For each prompt the patterns [head, entries up to the diagonal], rows permuted if asked."""
     n, g = pattern.shape[-1], torch.Generator().manual_seed(seed)
     if shuffled:
         pattern = pattern.clone()

@@ -33,9 +33,7 @@ def first_token(pattern: Tensor, length: int) -> Tensor:
 
 
 def entropy(pattern: Tensor, length: int = 0) -> Tensor:
-    """Mean entropy of the rows (nats) over sources from 1 on, each row weighted by what it puts
-    there.
-    """
+    """Mean entropy of the rows (nats) over sources from 1 on, each row weighted by its total."""
     rows = pattern[..., 2:, 1:]
     mass = rows.sum(-1)
     # mass * H(row / mass), written so that a row of no mass adds nothing
@@ -57,9 +55,7 @@ def waad(pattern: Tensor, length: int = 0) -> Tensor:
 
 
 def fai(pattern: Tensor, length: int = 0) -> Tensor:
-    """Future attention influence: what a token from 1 on gets from those 4 to 50 later, mean over
-    both.
-    """
+    """Future attention influence: what a token gets from those 4 to 50 later, mean over both."""
     n = pattern.shape[-1]
     if n < HORIZON[0] + 2:
         raise ValueError(

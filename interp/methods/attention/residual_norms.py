@@ -39,8 +39,8 @@ def residual_norms(model: Model, task: Any, where: str = "resid_post.*@*") -> Re
     site = sites.Site.parse(where)
     if not site.family.startswith("resid") or site.pos is None:
         raise ValueError(
-            f"residual_norms reads the stream at positions, got {where!r} (try 'resid_post.*@*', or "
-            "'resid_post.*@END')"
+            f"residual_norms reads the stream at positions, got {where!r} (try 'resid_post.*@*', "
+            "or 'resid_post.*@END')"
         )
     grid = sites.expand(site, bridge.dims(model), task.clean.shape[1], task.positions)
     if site.pos != sites.STAR:

@@ -148,7 +148,7 @@ def by_ablation(given: Given) -> Scored:
 
 
 def by_gradient(given: Given) -> Scored:
-    """The same to first order: |gradient of the metric at z, times (mean z - z)|, over positions."""
+    """The same to first order: |gradient at z, times (mean z - z)|, summed over positions."""
     task = given.task
     if given.metric is None and task.metric_name not in SMOOTH:
         raise ValueError(
@@ -167,7 +167,7 @@ def by_gradient(given: Given) -> Scored:
 def gradients_at_z(
     model: Model, task: Any, backend: str | None = None, metric: Any = None
 ) -> tuple[Tensor, Tensor]:
-    """The gradient of each prompt's metric at every head's z, and z: [layer head batch pos d_head]."""
+    """The gradient of each prompt's metric at z, and z [layer head batch pos d_head]."""
     metric = metric_of(task, metric)
     fits = metric.columns is not None or (metric.everywhere and not metric.keep)
     engine_model = engine.find(model) if fits and backend != "hooks" else None

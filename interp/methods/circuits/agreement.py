@@ -1,4 +1,4 @@
-"""Whether circuits, or the scores they are chosen by, agree: with each other, and with a known one."""
+"""Whether circuits, or the scores they are chosen by, agree with each other or a known circuit."""
 
 import time
 from collections.abc import Sequence
@@ -308,7 +308,7 @@ def _cells_against(
 
 
 def _corners(values: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """False and true positive rates where the ROC curve turns; edges of equal score come together."""
+    """False and true positive rates where the ROC curve turns; edges of one score come together."""
     order = np.argsort(-values, kind="stable")
     last = np.flatnonzero(np.append(np.diff(values[order]) != 0, True))
     counts = np.stack([np.cumsum(~positive[order])[last], np.cumsum(positive[order])[last]])

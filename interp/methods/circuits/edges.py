@@ -53,7 +53,7 @@ def edge_scores(
     metadata: dict[str, Any],
     examples: bool,
 ) -> Result:
-    """The Result of a discovery method, from values [batch sender receiver]; NaN where no edge is."""
+    """The Result of a discovery method from values [batch sender receiver]; NaN without an edge."""
     dims = bridge.dims(model)
     coords = {
         "sender": list(map(str, sites.senders(dims))),
@@ -96,13 +96,22 @@ def edges_on(
 
 
 class Edges:
-    """A model and a task's prompts, ready for runs with edges cut and for slopes; made once for
-    many of them.
+    """A model and a task's prompts, ready for runs with edges cut and for edge attributions.
+
+    Made once for many of them.
 
     Example:
-        >>> edges = Edges(model, task, judge, by="resample")
-        >>> edges.cut(weights)                      # weights [row sender receiver] -> the measure [row batch]
-        >>> edges.slopes([None])                    # [batch sender receiver]: move of each edge times its slope
+        >>> edges = Edges(model, task, metric, by="resample")
+        >>> edges.cut(weights)          # weights [row sender receiver] -> the metric [row batch]
+        >>> edges.slopes([None])        # attribution of every edge [batch sender receiver]
+
+    Args:
+        model: A loaded model.
+        task: Prompts of one length.
+        metric: A Metric of the logits at END.
+        by: What a cut edge carries: "resample", "mean" or "zero".
+        reference: Prompts for by="mean".
+        backend: "engine" or "hooks"; None chooses.
     """
 
     def __init__(
@@ -162,9 +171,7 @@ class Edges:
         return engine.run(self.engine, self.task.clean, keep=engine.EDGES, logits=None)
 
     def moves(self) -> Float[Tensor, "sender batch pos d_model"]:
-        """What each sender writes in the clean run, less in the other one, from position `first`
-        on.
-        """
+        """What each sender writes in the clean run minus that in the other one, from `first` on."""
         if self.engine is None:
             return torch.stack([self.now[str(s)] - self.others[str(s)] for s in self.senders])[
                 :, :, self.first :
@@ -179,7 +186,7 @@ class Edges:
         what: str = "runs with edges cut",
         bar: bool = True,
     ) -> Float[Tensor, "row batch"]:
-        """The measure of each run. Gradients flow into the weights where they are on (engine only)."""
+        """The metric of each run; gradients flow into the weights (engine only)."""
         with bridge.LOCK:
             if self.engine is None:  # the weights stay on the CPU, where each is read as a number
                 rows = [self._cells(row) for row in weights]
@@ -201,9 +208,7 @@ class Edges:
     def downstream(
         self, layer: int, weights: Float[Tensor, "row sender receiver"], moves: Tensor
     ) -> Float[Tensor, "row batch"]:
-        """The same for rows that keep every edge into the layers before `layer`, which are then not
-        run again.
-        """
+        """The same for rows that keep every edge into the layers before `layer`."""
         weights = weights.to(self.device, self.dtype)
         upstream = moves[: engine.graph(self.engine).before(layer)]
         with bridge.LOCK:
@@ -223,12 +228,15 @@ class Edges:
     def slopes(
         self, points: Sequence[float | None], what: str = "slopes"
     ) -> Float[Tensor, "batch sender receiver"]:
-        """Each edge's move times the slope in what its receiver reads, mean over points.
+        """Each edge's clean minus other write, times the gradient at its receiver's input.
 
         Args:
-            points: Where between the other run's embedding (0) and the clean one's (1) the slope is
-                taken; None is the clean run itself. The move is clean - other, so a positive score
-                says that the edge helps the measure.
+            points: Where between the other run's embedding (0) and the clean one's (1) the gradient
+                is taken, and averaged; None is the clean run itself.
+            what: The progress bar's text.
+
+        Returns:
+            Positive: the edge helps the metric.
         """
         if self.engine is None:
             return self._slopes_by_hooks(points)
@@ -237,7 +245,7 @@ class Edges:
         scores = torch.zeros(n, g.n_senders, g.n_receivers, device=self.device)
         with bridge.LOCK:
             moved = self.moves()
-            for some, resid in self._points(points):
+            for resid in self._points(points):
                 slope = engine.slopes(
                     engine_model,
                     self.task.clean,
@@ -249,29 +257,26 @@ class Edges:
                 engine.contract(engine_model, moved, slope, scores)
         return scores / len(points)
 
-    def _points(self, points: Sequence[float | None]) -> Iterator[tuple[list, Tensor | None]]:
-        """The embeddings [row batch pos d_model] of a few points at a time; None for the clean run."""
+    def _points(self, points: Sequence[float | None]) -> Iterator[Tensor | None]:
+        """The embeddings [row batch pos d_model], a few points at a time; None: clean run."""
         if list(points) == [None]:
-            yield [None], None
+            yield None
             return
         start = self.other.writes[0].expand(len(self.task), -1, -1)
         step = self.clean["resid_pre"][0][:, self.first :] - start
         size = self._together(start)
         for lo in sweep.progress(range(0, len(points), size), "slopes"):
-            some = list(points[lo : lo + size])
-            yield some, torch.stack([start + (1.0 if a is None else a) * step for a in some])
+            shares = [1.0 if a is None else a for a in points[lo : lo + size]]
+            yield torch.stack([start + share * step for share in shares])
 
     def _together(self, x: Tensor) -> int:
-        """How many points of an integral go through one backward pass on streams like x [batch pos
-        d_model].
-        """
+        """How many points go through one backward pass on streams like x [batch pos d_model]."""
         return max(1, TOKENS_BACK // (x.shape[0] * x.shape[1]))
 
     def slopes_at_activations(
         self, points: Sequence[float]
     ) -> Float[Tensor, "batch sender receiver"]:
-        """Each edge's move times the slope in what its receiver reads, the senders' own writes
-        being interpolated.
+        """The same, with the senders' own writes interpolated instead of the embedding.
 
         The embedding, each layer's heads together, and each MLP in turn write other + a (clean -
         other) for each a in points. What comes before them is clean, what comes after reacts; only
@@ -289,7 +294,7 @@ class Edges:
         return scores / len(points)
 
     def _turns(self) -> list[slice]:
-        """The senders that are interpolated together: the embedding, each layer's heads, each MLP."""
+        """The senders interpolated together: the embedding, each layer's heads, each MLP."""
         heads = self.dims.n_heads
         starts = [1 + layer * (heads + 1) for layer in range(self.dims.n_layers)]
         return [
@@ -304,9 +309,7 @@ class Edges:
     def _interpolated(
         self, turn: slice, points: Sequence[float], moved: Tensor
     ) -> Iterator[tuple[int, list[Tensor]]]:
-        """(layer, the slopes at its receivers and later ones) with these senders' writes moved,
-        some points at a time.
-        """
+        """(layer, gradients at its and later receivers) with these senders' writes moved."""
         engine_model = self.engine
         layer, place = divmod(max(turn.start - 1, 0), self.dims.n_heads + 1)
         resid, away = self.clean["resid_pre"][layer][:, self.first :], moved[turn].sum(0)
@@ -348,9 +351,7 @@ class Edges:
             self.others = {name: mean(value) for name, value in cache.items()}
 
     def _cells(self, weight: Tensor) -> list[Intervention]:
-        """A run with weighted edges as interventions at every receiver that does not read the clean
-        stream.
-        """
+        """A run with weighted edges as interventions at every receiver whose stream is changed."""
         cells, is_edge = [], edge_mask(self.dims)
         for r, receiver in enumerate(self.receivers):
             lost = {
@@ -384,7 +385,7 @@ class Edges:
         slots = list(dict.fromkeys(_slot(r) for r in self.receivers))
         for a in points:
 
-            def write(s):
+            def write(s, a=a):
                 return torch.lerp(self.others[s], self.now[s], a)
 
             edits = (
@@ -399,7 +400,7 @@ class Edges:
 
 
 def _reference(task: Any, by: str) -> Tensor:
-    """The prompts whose writes a cut edge carries: the corrupted ones, or for their mean the clean ones."""
+    """The prompts whose writes a cut edge carries: the corrupted ones, or for a mean the clean."""
     if task.paired or by == "resample":
         return task.corrupted
     if by == "mean" and len(task) < 2:
@@ -413,8 +414,8 @@ def _reference(task: Any, by: str) -> Tensor:
 class JoinedEdges(Edges):
     """The residual graph on prompts of several lengths, or with answers of several tokens.
 
-    It is asked as `Edges` is. Each length is run by itself, the runs of a part are summed by their weights, and the
-    examples are put together in their order.
+    It has the methods of `Edges`. Each length is run by itself, the runs of a part are summed by
+    their weights, and the examples are put together in their order.
     """
 
     def __init__(
@@ -429,8 +430,8 @@ class JoinedEdges(Edges):
     ):
         if reference is not None:
             raise ValueError(
-                "reference prompts have one length, and these prompts have several: leave reference "
-                "out, or call it for each length, task.by_length()"
+                "reference prompts have one length, and these prompts have several: leave "
+                "reference out, or call it for each length, task.by_length()"
             )
         self.model, self.task, self.metric, self.by = model, task, metric, by
         self.dims = bridge.dims(model)
@@ -466,7 +467,7 @@ class JoinedEdges(Edges):
         what: str = "runs with edges cut",
         bar: bool = True,
     ) -> Float[Tensor, "row batch"]:
-        """The measure of each run."""
+        """The metric of each run."""
         return self._join(lambda one, _: one.cut(weights, what, bar), 1)
 
     def downstream(
@@ -478,7 +479,7 @@ class JoinedEdges(Edges):
     def slopes(
         self, points: Sequence[float | None], what: str = "slopes"
     ) -> Float[Tensor, "batch sender receiver"]:
-        """Each edge's move times the slope in what its receiver reads, mean over points."""
+        """Each edge's clean minus other write, times the gradient at its receiver's input."""
         return self._join(lambda one, _: one.slopes(points, what), 0)
 
     def slopes_at_activations(

@@ -1,4 +1,4 @@
-"""Faithfulness by size: how good the best n edges of a discovery method are, for every n at once."""
+"""Faithfulness by size: how good the best n edges of a discovery method are, for every n."""
 
 import time
 from collections.abc import Sequence

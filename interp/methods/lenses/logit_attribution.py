@@ -71,7 +71,8 @@ def logit_attribution(
         )
     sites.adds_up(bridge.dims(model), "attribution to what writes to the stream")
     grid = sites.expand(site, bridge.dims(model))
-    # z is nine times smaller than what the heads write, and what they write is z W_O where nothing comes after
+    # z is nine times smaller than what the heads write, and what they write is z W_O where nothing
+    # comes after
     heads = site.family == "head" and "attn out" not in bridge.dims(model).variants
     key = f"{site}.z@-1" if heads else f"{site}@-1"
     out = run(model, task, keep=[key, "logits.in@-1"], last_only=True)
@@ -154,8 +155,7 @@ def through_final_norm(
     residual: Float[Tensor, "batch d_model"],
     direction: Float[Tensor, "batch d_model"],
 ) -> Float[Tensor, "batch d_model"]:
-    """The direction in the residual stream itself: a write's dot product with it is its share of
-    the logits.
+    """The direction in the residual stream itself, whose dot product with a write is its share.
 
     With the scale taken from this run, the final norm is linear: divide by the scale, multiply by
     the gain, and for LayerNorm take the mean out.

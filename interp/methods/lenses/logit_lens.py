@@ -94,7 +94,7 @@ def logit_lens(
 def translator(
     model: Model, lens: TunedLens | None, site: sites.Site, grid: sites.Grid
 ) -> Callable[[sites.Site, Tensor], Tensor | None]:
-    """A function from a site and its stream to what the lens makes of it, or to None without a map."""
+    """A function from a site and its stream to the lens's reading, or to None without a map."""
     if lens is None:
         return lambda one, row: row
     if site.family != "resid_post":

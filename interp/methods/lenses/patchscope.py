@@ -1,4 +1,4 @@
-"""Patchscopes: let the model say what a representation holds, by putting it into another prompt."""
+"""Patchscopes: the model tells what a representation holds when it is put into another prompt."""
 
 import time
 from collections.abc import Sequence

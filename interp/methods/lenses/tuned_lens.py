@@ -21,7 +21,7 @@ from interp.models.tokens import read_prompts
 from interp.results import Result
 
 RECIPE = 1  # raise it when the training changes: lenses of an older recipe are then trained anew
-JUDGED = 512  # tokens of the text on which a lens is judged, evenly spread
+TOKENS_SCORED = 512  # tokens of the text on which a lens is scored, evenly spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +129,7 @@ def tuned_lens(
     if cached and path.exists():
         return _load(model, path, mark, chosen, started)
     streams = _streams(model, chunks, chosen)
-    keep = torch.linspace(0, len(streams[0]) - 1, min(JUDGED, len(streams[0]))).long()
+    keep = torch.linspace(0, len(streams[0]) - 1, min(TOKENS_SCORED, len(streams[0]))).long()
     some = _likeliest(model, streams[-1][keep], vocab)
     fitted, scored, alone = [], [], []
     bar = sweep.progress(None, "tuned lens", total=(len(chosen) - 1) * steps)

@@ -4,7 +4,8 @@
 | --- | --- |
 | one run's activation put into the other run | `patch` |
 | only along one path | `path_patch` |
-| all sites at once, estimated from gradients; and how wrong that is | `attribution_patch`, `attribution_error` |
+| all sites at once, estimated from gradients | `attribution_patch` |
+| how wrong the estimate is | `attribution_error` |
 | noise on the subject, then restore | `causal_trace` |
 | any interventions of your own | `effect` |
 | the whole prediction of a patched run | `patched_logits` |

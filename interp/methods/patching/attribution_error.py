@@ -13,14 +13,16 @@ from interp.results import Result
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """An estimate beside the exact effects: the numbers, the points, and the cells that were
-    missed; draws itself.
+    """An estimate beside the exact effects: the numbers, the points, and the missed cells.
 
     Attributes:
         numbers: A Result on the axis "measure".
-        labels, exact, estimate: The cells compared.
+        labels: The cells compared.
+        exact: Their exact effects.
+        estimate: Their estimates.
         missed: The exact top cells that are not in the estimate's top, as (label, exact, estimate,
             rank in the estimate), largest first.
+        unit: Of the effects.
     """
 
     numbers: Result

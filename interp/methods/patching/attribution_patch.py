@@ -193,9 +193,7 @@ def _check(method: str, direction: str, unit: str, steps: int) -> None:
 
 
 def _runs(model: Model, method: str, steps: int) -> Sequence[float]:
-    """One entry a backward pass: how far the embeddings are from base to source, or the layer that
-    is dropped.
-    """
+    """One entry per backward pass: a point between base and source, or the dropped layer."""
     if method == "atp*":
         return range(bridge.dims(model).n_layers)
     return [(step + 0.5) / steps for step in range(steps)] if method == "ig" else [0.0]
@@ -221,9 +219,7 @@ def _slopes(
 
 
 def _counted(groups: list[list[Site]], n_layers: int) -> Float[Tensor, "cell"]:
-    """Over how many layers each cell's sizes are averaged: its own layer counts only where
-    something is left.
-    """
+    """Over how many layers each cell's sizes are averaged: its own only where something is left."""
 
     def inside(group):
         return len({s.layer for s in group}) == 1 and not any(s.family in STREAM for s in group)
@@ -240,8 +236,9 @@ def _counted(groups: list[list[Site]], n_layers: int) -> Float[Tensor, "cell"]:
 
 
 class _Cells(NamedTuple):
-    """Which entries of a slot's table [pos+1 index batch] belong to which cells; row -1 is all
-    positions together.
+    """Which entries of a slot's table [pos+1 index batch] belong to which cells.
+
+    Row -1 is all positions together.
     """
 
     group: Int[Tensor, "site"]
@@ -293,9 +290,7 @@ def _pieces(
     cells: Mapping[Site, _Cells],
     method: str,
 ) -> list[_Piece]:
-    """What patching changes at each slot, or under atp* at the attention that a query, key or score
-    gives.
-    """
+    """What patching changes at each slot, or under atp* at the attention that it feeds."""
     bent = [s for s in cells if method == "atp*" and (s.family, s.part) in THROUGH_SOFTMAX]
     mended = {s: Site("head", "pattern", s.layer, STAR) for s in bent}
     needed = list(dict.fromkeys([*cells, *mended.values()]))
@@ -325,9 +320,7 @@ def _keys(
     first: int,
     where: _Cells,
 ) -> _Piece:
-    """The attention with the keys patched, at each position asked for and at all of them: rows
-    share a softmax.
-    """
+    """The change of the attention with the keys patched, at each position asked for and at all."""
     rows = [row for row in sorted(set(where.row.flatten().tolist())) if row == -1 or row >= first]
     patched = before[slot].repeat(len(rows), 1, 1, 1, 1)
     for keys, row in zip(patched, rows):

@@ -89,9 +89,7 @@ def check_unit(unit: str) -> None:
 def effects_in_unit(
     unit: str, varied: Tensor, clean: Tensor, model: Model, task: Any, metric: Metric
 ) -> tuple[Tensor, str]:
-    """The effects [cell batch] of variations of the clean run, and the name of their unit; see
-    `effect`.
-    """
+    """The effects [cell batch] of variations of the clean run, and their unit; see `effect`."""
     if unit != "relative":
         corrupted = (
             sweep.unedited_metric(model, task.corrupted, metric, task.positions)

@@ -110,7 +110,7 @@ def patch(
         ledger=ledger,
     )
     unpatched, other = values[-2], values[-1]
-    if metric.keep:  # what the measure keeps lies before the end
+    if metric.keep:  # what the metric keeps lies before the end
         other = sweep.unedited_metric(model, source, metric, task.positions)
     patched = unpatched.expand(len(groups), -1).clone()
     patched[active] = values[:-2]
@@ -137,7 +137,7 @@ def patch(
 
 
 def base_and_source(task: Any, direction: str, unit: str) -> tuple[Tensor, Tensor]:
-    """The tokens of the run that is patched and of the one the values come from; ValueError for unknown words."""
+    """The tokens of the run that is patched, and of the run that the values come from."""
     check_words(direction, unit)
     return (
         (task.corrupted, task.clean) if direction == "denoising" else (task.clean, task.corrupted)
@@ -155,8 +155,9 @@ def check_words(direction: str, unit: str) -> None:
 def in_unit(
     effects: Tensor, unit: str, direction: str, clean: Tensor, corrupted: Tensor, metric: Metric
 ) -> tuple[Tensor, str]:
-    """Effects in the unit asked for, and the unit in words. clean, corrupted: the measure of the
-    two plain runs.
+    """Effects in the unit asked for, and the unit in words.
+
+    clean, corrupted: the metric of the two plain runs.
     """
     if unit == "metric":
         return effects, metric.unit
@@ -168,9 +169,7 @@ def in_unit(
 
 
 def clean_minus_corrupted(clean: Tensor, corrupted: Tensor, metric: Metric) -> Tensor:
-    """How far the clean run is above the corrupted one on average; ValueError where they are the
-    same.
-    """
+    """How far the clean run is above the corrupted one on average; ValueError if they are equal."""
     whole = clean.mean() - corrupted.mean()
     if abs(float(whole)) < 1e-6:
         raise ValueError(
@@ -181,9 +180,7 @@ def clean_minus_corrupted(clean: Tensor, corrupted: Tensor, metric: Metric) -> T
 
 
 def groups_that_change(groups: list[list[Site]], first: int) -> list[int]:
-    """Which groups have a site that can differ between two runs that are the same before position
-    `first`.
-    """
+    """Which groups have a site that can differ between runs that agree before position `first`."""
     return [
         i
         for i, g in enumerate(groups)
@@ -194,8 +191,8 @@ def groups_that_change(groups: list[list[Site]], first: int) -> list[int]:
 def expand_sites(model: Model, task: Any, where: Where) -> tuple[sites.Grid, list[list[Site]]]:
     """The axes of the answer, and the sites of each of its cells.
 
-    A pattern: one site a cell, its stars the axes. A list of patterns: all of it in one cell. A list of such
-    lists, or a dictionary of them by name: a cell each, on the axis "set".
+    A pattern: one site a cell, its stars the axes. A list of patterns: all of it in one cell. A
+    list of such lists: a cell each, on the axis "set".
     """
     if isinstance(where, Mapping):
         grid, groups = expand_sites(
@@ -215,7 +212,7 @@ def expand_sites(model: Model, task: Any, where: Where) -> tuple[sites.Grid, lis
 
 
 def widen_to_windows(model: Model, groups: list[list[Site]], window: int) -> list[list[Site]]:
-    """Each site together with its neighbours in the layers of its window, as many as there are."""
+    """Each site together with its neighbours in the layers of its window."""
     if window < 1:
         raise ValueError(
             f"window={window}: a window has at least one layer (Meng et al.: 10 for mlp and attn)"
@@ -236,8 +233,8 @@ def widen_to_windows(model: Model, groups: list[list[Site]], window: int) -> lis
 
         return [list(dict.fromkeys(n for s in group for n in wide(s))) for group in groups]
     raise ValueError(
-        f"window={window} at {str(without_window)!r}: a window is for 'mlp.*@*' and 'attn.*@*', leave it out"
-        " here"
+        f"window={window} at {str(without_window)!r}: a window is for 'mlp.*@*' and 'attn.*@*', "
+        "leave it out here"
     )
 
 
@@ -275,9 +272,7 @@ def patch_interventions(
 
 
 def at_position(value: Tensor, site: Site, positions: dict[str, Tensor]) -> Tensor:
-    """A kept value [batch pos ...] at the site's position [batch ...]; the whole of it when it has
-    none.
-    """
+    """A cached value [batch pos ...] at the site's position [batch ...]; all of it without one."""
     if site.pos is None:
         return value
     index = (
@@ -289,21 +284,17 @@ def at_position(value: Tensor, site: Site, positions: dict[str, Tensor]) -> Tens
 
 
 def patched_site(site: Site, dims: bridge.Dims) -> Site:
-    """Where to patch: what a head writes is linear in its z, which is nine times smaller and gives the same run.
-
-    Not so where a norm comes after attention: there the site itself is patched.
-    """
+    """Where to patch: for a head's write its z, which is smaller and gives the same run."""
     if (site.family, site.part) != ("head", "out") or "norm after" in dims.variants:
         return site
     return Site("head", "z", site.layer, site.index, None, site.pos)
 
 
 def first_change(model: Model, base: Tensor, source: Tensor) -> int:
-    """The first position at which a run on one can differ from a run on the other; ValueError where
-    the prompts agree.
+    """The first position at which a run on one can differ from a run on the other.
 
     With causal attention that is the first token that differs in any pair, otherwise the first
-    token.
+    token. ValueError where the prompts agree.
     """
     differs = (base != source).any(0).nonzero()
     if len(differs) == 0:
@@ -314,7 +305,7 @@ def first_change(model: Model, base: Tensor, source: Tensor) -> int:
 def sweep_result(
     effects: Tensor, grid: sites.Grid, task: Any, name: str, unit: str, metadata: dict[str, Any]
 ) -> Result:
-    """The Result of a sweep: effects [site batch] laid out on the grid's axes, each example kept."""
+    """The Result of a sweep: effects [site batch] laid out on the grid's axes, examples kept."""
     coords = dict(grid.coords)
     if "pos" in coords:
         coords["pos"] = task.position_labels()

@@ -71,8 +71,8 @@ def patched_logits(
         )
         if unknown_site is not None:
             raise ValueError(
-                f"{str(unknown_site)!r} cannot be patched here (try 'resid_pre.5@-1', 'mlp.5', 'attn.5' or"
-                " 'L5H1')"
+                f"{str(unknown_site)!r} cannot be patched here (try 'resid_pre.5@-1', 'mlp.5', "
+                "'attn.5' or 'L5H1')"
             )
         patches = [
             engine_sweep.engine_patch(

@@ -117,8 +117,8 @@ def path_patch(
     reached = [i for i, (_, read) in enumerate(cells) if read]
     if not reached:
         raise ValueError(
-            f"{pattern_text(senders)!r} does not come before {pattern_text(receivers)!r}: what it writes cannot"
-            " get there (try a sender of an earlier layer, or 'logits.in')"
+            f"{pattern_text(senders)!r} does not come before {pattern_text(receivers)!r}: what it "
+            "writes cannot get there (try a sender of an earlier layer, or 'logits.in')"
         )
     unpatched = sweep.unedited_metric(model, base, metric, task.positions)
     other = sweep.unedited_metric(model, source, metric, task.positions)
@@ -174,9 +174,7 @@ def path_patch(
 def _cells(
     model: Model, task: Any, senders: Where, receivers: Where
 ) -> tuple[sites.Grid, list[Cell]]:
-    """The axes of the answer, and each cell's senders and those of its receivers that they can
-    reach.
-    """
+    """The axes of the answer, and each cell's senders with the receivers that they can reach."""
     d = bridge.dims(model)
     sites.adds_up(d, "path patching")
     from_grid, sent = expand_sites(model, task, senders)
@@ -238,8 +236,9 @@ def _mask(site: Site, shape: torch.Size, positions: dict[str, Tensor]) -> Bool[T
 def _can_change(
     model: Model, base: Tensor, source: Tensor, through: str, positions: dict[str, Tensor]
 ) -> Callable[[Cell], bool]:
-    """Says of a cell whether any change can arrive: only attention goes from position to position,
-    and forwards.
+    """A function that tells of a cell whether any change can arrive.
+
+    Only attention goes from position to position, and only forwards.
     """
     if not bridge.causal(model):
         return lambda cell: bool(cell[1])
@@ -277,7 +276,7 @@ def _values(
     backend: str | None,
     what: str,
 ) -> tuple[Float[Tensor, "cell batch"], str]:
-    """The measure of each path-patched run, and which way ran."""
+    """The metric of each path-patched run, and the backend."""
     engine_model = sweep.choose_engine(
         model, backend, lambda: None if metric.keep else engine.find(model)
     )
@@ -329,9 +328,7 @@ def _by_hooks(
     positions: dict[str, Tensor],
     what: str,
 ) -> Float[Tensor, "cell batch"]:
-    """The same by definition: an inner run for each step at which receivers read, then the outer
-    run.
-    """
+    """The same by definition: an inner run for each step at which receivers read."""
     wrote = sorted({str(s.at(None)) for sent, _ in cells for s in sent})
     given = run(model, source, keep=wrote, last_only=True).kept if wrote else {}
     start = bridge.trail(model, base)
@@ -374,8 +371,9 @@ def _inner(
     shape: torch.Size,
     positions: dict[str, Tensor],
 ) -> list[Intervention]:
-    """The interventions of an inner run up to a step: senders as in the source run, the rest held
-    as it is now.
+    """The interventions of an inner run up to a step.
+
+    Senders write as in the source run; the rest is held as it is now.
     """
     edits, held = [], {}
     if through != "all":

@@ -1,6 +1,4 @@
-"""What the methods share: sweeps by the engine or by hooks, gradients, batches, resuming, metrics,
-controls.
-"""
+"""What the methods share: sweeps, gradients, batches, checkpoints, metrics, random controls."""
 
 from interp._lazy import attach
 

@@ -1,9 +1,9 @@
-"""Any prompts for every verb: texts and ids become a task, prompts of several lengths run apart and are joined.
+"""Any prompts for every verb: texts and ids become a task, several lengths run apart.
 
-A verb is written for a task of one length whose answers have one token. `any_prompts` makes it work for a text, several
-texts, ids with a mask, prompts of several lengths, and answers of several tokens: the task's parts are run one after
-another, and the values of each example are put together (see `Task.parts`). So every number is that of the
-prompt run alone, and no verb knows metadata padding.
+A verb is written for a task of one length whose answers have one token. `any_prompts` makes it work
+for a text, several texts, ids with a mask, prompts of several lengths, and answers of several
+tokens: the task's parts are run one after another, and the values of each example are put together
+(see `Task.parts`). So every number is that of the prompt run alone, and no verb has to pad.
 """
 
 import functools
@@ -46,14 +46,15 @@ def any_prompts(
     """A decorator that lets a verb(model, prompts, ...) take any prompts.
 
     Args:
-        answers: The verb measures answers. A text has none: they are then the model's own next token.
+        answers: The verb measures answers. A text has none: they are then the model's own next
+            tokens.
         compares: The verb needs corrupted prompts.
-        reads: The verb reads a run and changes nothing, so that in an answer of several tokens END is
-            where each of its tokens is predicted. Otherwise END is the prompt's last token.
+        reads: The verb reads a run and changes nothing, so that in an answer of several tokens END
+            is where each of its tokens is predicted. Otherwise END is the prompt's last token.
         raw: The verb takes token ids as they are.
         join: Prompts of several lengths are run apart here. Otherwise the verb does it by itself.
-        fraction: The direction of an effect told as a fraction, where `unit` can ask for one; "given" is
-            the verb's own option `direction`.
+        fraction: The direction of an effect given as a fraction, where `unit` can ask for one;
+            "given" is the verb's own option `direction`.
         whole: The verb can score answers of several tokens.
     """
 
@@ -125,7 +126,7 @@ def _measured_otherwise(options: Mapping[str, Any]) -> bool:
     return metric is not None and (not isinstance(metric, str) or metric == "kl")
 
 
-# --- prompts as a task -----------------------------------------------------------------------------------
+# --- prompts as a task ----------------------------------------------------------------------------
 
 
 def task_for(
@@ -137,7 +138,7 @@ def task_for(
     compares: bool = False,
     raw: bool = False,
 ) -> Any:
-    """The task of these prompts for a verb; one sentence that shows the right call where there is none."""
+    """The task of these prompts for a verb; a ValueError shows the right call."""
     if isinstance(prompts, Task):
         if compares and not prompts.paired:
             return prompts.corrupted  # raises the sentence
@@ -171,7 +172,7 @@ def _needs_pairs(prompts: Any, verb: str) -> str:
 
 
 def _answered(model: Any, task: Task) -> Task:
-    """The task with the model's own next token for an answer, said in its metadata."""
+    """The task with the model's own next token as the answer; its metadata says so."""
     best = joined(task, lambda t: run(model, t, last_only=True).logits.argmax(-1), once=True)
     metadata = {**task.metadata, "answers": OWN}
     if isinstance(task, MixedTask):
@@ -182,7 +183,7 @@ def _answered(model: Any, task: Task) -> Task:
     return task.but(answers=ids, answers_count=count, metadata=metadata, metric_name="log_prob")
 
 
-# --- several lengths, answers of several tokens ----------------------------------------------------------
+# --- several lengths, answers of several tokens ---------------------------------------------------
 
 
 def _join(
@@ -208,7 +209,8 @@ def _join(
     once = not answers or _measured_otherwise(options)
     if task.whole and options.get("method") == "atp*":
         raise ValueError(
-            "'atp*' gives sizes, which do not add up over the tokens of an answer: use method='atp', or "
+            "'atp*' gives sizes, which do not add up over the tokens of an answer: use "
+            "method='atp', or "
             "score the first token, interp.tasks.pairs(..., answer_tokens='first')"
         )
     unit = options.get("unit", "metric")
@@ -263,7 +265,7 @@ def _reading(step: Task) -> Task:
 def _options(
     options: Mapping[str, Any], index: Tensor, n: int, part: int, step: int
 ) -> dict[str, Any]:
-    """The options for one part: a measure of these prompts, a file of its own to resume."""
+    """The options for one part: a metric of these prompts, a file of its own to resume."""
     out = dict(options)
     if isinstance(out.get("metric"), Metric):
         out["metric"] = of_part(out["metric"], index, n)
@@ -288,7 +290,7 @@ def _trimmed(one: Any, forced: int) -> Any:
 
 
 def _first(first: Result | None, one: Result, weight: float) -> Result:
-    """The first step's result, with the sums of what the metadata says metadata runs."""
+    """The first step's result, with the sums of what the metadata says about the plain runs."""
     sums = {
         key: weight * one.metadata[key]
         for key in ("clean", "corrupted")
@@ -328,9 +330,9 @@ def _about(parts: Sequence[tuple[int, Result]], task: MixedTask, started: float)
 
 def _why(verb: str, task: MixedTask) -> str:
     return (
-        f"{verb} gives something else for each length of prompt, and the prompts of {task.name!r} have "
-        f"{_sizes(task)} tokens: call it for each, task.by_length(), for one prompt, task[0], or where it takes a "
-        "place at one by its name, 'resid_post.*@END'"
+        f"{verb} gives something else for each length of prompt, and the prompts of {task.name!r} "
+        f"have {_sizes(task)} tokens: call it for each, task.by_length(), for one prompt, task[0], "
+        "or where it takes a place at one by its name, 'resid_post.*@END'"
     )
 
 
@@ -357,8 +359,8 @@ def _check_places(verb: str, task: MixedTask, given: Mapping[str, Any], reads: b
         if site.pos == STAR and several:
             names = [name for name in task.position_names if name != "END"]
             raise ValueError(
-                f"the prompts have {_sizes(task)} tokens: a sweep over absolute positions needs one "
-                f"length. Name the positions that you want to compare: {verb}(model, task, "
+                f"the prompts have {_sizes(task)} tokens: a sweep over absolute positions needs "
+                f"one length. Name the positions that you want to compare: {verb}(model, task, "
                 f"{bare + '@' + (names or ['END'])[0]!r}), or leave positions out: {bare!r}"
                 + (
                     ""
@@ -388,7 +390,7 @@ def _addresses(value: Any) -> list[str]:
 
 
 def read_values(model: Any, task: Task, metric: Metric, kind: str = "clean") -> Tensor:
-    """The measure of each example's plain run on its clean or corrupted prompt."""
+    """The metric of each example's plain run on its clean or corrupted prompt."""
     out = torch.empty(len(task))
     for index, steps in metric_parts(task, metric):
         out[index] = sum(w * _read(model, step, one, kind) for w, step, one in steps).cpu()
@@ -409,12 +411,13 @@ def _read(model: Any, step: Task, metric: Metric, kind: str) -> Tensor:
 def _in_unit(
     result: Result, unit: str, direction: str, model: Any, task: Task, metric: Any
 ) -> Result:
-    """Effects in the metric's unit as fractions of the way from corrupted to clean, or of the clean value."""
+    """Effects in the metric's unit as fractions: from corrupted to clean, or of the clean value."""
     if unit == "relative":
         clean = to_numpy(read_values(model, task, metric_of(task, metric)))
         if not clean.min() > 0:
             raise ValueError(
-                f"the metric is {clean.min():.3g} in the clean run of prompt {int(clean.argmin())}: a "
+                f"the metric is {clean.min():.3g} in the clean run of prompt "
+                f"{int(clean.argmin())}: a "
                 "relative change needs a value above zero in every prompt (try unit='fraction')"
             )
         examples, shown = result.examples / clean, "share of the clean value"

@@ -1,6 +1,4 @@
-"""Prompts as people have them: texts, token ids or a task, read as unpadded batches of one length
-each.
-"""
+"""Prompts as people have them: texts, token ids or a task, in unpadded batches of one length."""
 
 from typing import Any, NamedTuple
 
@@ -14,7 +12,13 @@ from interp.tasks.task import Task
 
 
 class Batch(NamedTuple):
-    """Prompts of one length: which of all they are, their ids, and their named positions."""
+    """Prompts of one length.
+
+    Attributes:
+        index: Which of all prompts they are.
+        tokens: Their ids.
+        positions: Their named positions.
+    """
 
     index: list[int]
     tokens: Int[Tensor, "batch pos"]
@@ -25,18 +29,18 @@ def token_ids(model: Model, prompts: Any) -> list[Int[Tensor, "pos"]]:
     """The token ids of each prompt.
 
     Example:
-        >>> rows(model, ["The capital of France is", "Hello"])
+        >>> token_ids(model, ["The capital of France is", "Hello"])
 
     Args:
-        prompts: A text, a list of texts (the first token is put before each, openly:
-            `tasks.task.encode`), ids [batch pos] or [pos], a list of ids, or a task (its clean
-            prompts).
+        model: A loaded model.
+        prompts: A text, a list of texts (the first token is put before each), ids [batch pos] or
+            [pos], a list of ids, or a task (its clean prompts).
     """
     return read_prompts(model, prompts).ids
 
 
 def batches_by_length(model: Model, prompts: Any, on: str = "clean") -> list[Batch]:
-    """The prompts, those of one length together; a task brings its own positions."""
+    """The prompts in batches of one length; a task brings its own positions."""
     if isinstance(prompts, Task):
         return [
             Batch(

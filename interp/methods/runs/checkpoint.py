@@ -1,6 +1,4 @@
-"""Sweeps that can be stopped: finished cells are kept in a file, and the same call goes on from
-there.
-"""
+"""Sweeps that can be stopped: finished cells are stored in a file, and the same call continues."""
 
 import hashlib
 import time
@@ -31,12 +29,12 @@ Ledger = Callable[
 
 
 def ledger(path: str | Path | None, baseline: Tensor, **options: Any) -> Ledger:
-    """What keeps the cells of one sweep: a file, or nothing when there is no path.
-
-    baseline [batch]: the measure of the run that is varied, which a file must agree with: it tells
-    apart what no hash sees, such as two metrics of one name.
+    """What stores the cells of one sweep: a file, or nothing when there is no path.
 
     Args:
+        path: The .npz file, or None.
+        baseline: The metric of the run that is varied [batch], which a file must agree with: it
+            tells apart what no hash sees, such as two metrics of one name.
         options: What else the numbers depend on.
     """
     if path is None:
@@ -107,9 +105,7 @@ def _in_file(
 
 
 def _load(path: Path, identity: Mapping[str, str], baseline: np.ndarray) -> dict[str, np.ndarray]:
-    """The arrays of a file that belongs to this sweep; otherwise a ValueError that says in what it
-    differs.
-    """
+    """The arrays of a file that belongs to this sweep; otherwise a ValueError that says why not."""
     advice = "give resume= another path, or delete the file to start again"
     try:
         head, arrays = _store.read_arrays(path)

@@ -1,6 +1,4 @@
-"""The fast way to the same numbers: sites and measures in the lean engine's terms, where it knows
-them.
-"""
+"""Sweeps by the engine: sites and metrics in its terms, where it knows them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,7 +13,7 @@ from interp.methods.runs.metrics import check_shape
 from interp.sites import STAR, Site
 from interp.tasks.metrics import Metric
 
-# What the engine calls a site's (family, part). What is not here goes the way of the hooks.
+# What the engine calls a site's (family, part). What is not here is left to the hooks.
 KINDS: dict[tuple[str, str], str] = {
     ("head", "out"): "z",  # what a head writes is linear in its z
     ("head", "z"): "z",
@@ -42,7 +40,7 @@ Cell = Sequence[
 
 
 def engine_for(model: Model, metric: Metric, groups: Sequence[Cell]) -> Any:
-    """The lean engine when it can do this sweep with this model and measure, otherwise None."""
+    """The engine when it can do this sweep with this model and metric, otherwise None."""
     kept_sites = [Site.parse(key) for key in metric.keep]
     at_end = all(site.pos in ("END", -1) and not site.stars for site in kept_sites)
     if metric.everywhere and metric.keep:
@@ -50,7 +48,7 @@ def engine_for(model: Model, metric: Metric, groups: Sequence[Cell]) -> Any:
     if not at_end or not all((s.family, s.part) in KINDS for s in [*kept_sites, *_sites(groups)]):
         return None
     if any((s.family, s.part) in (("head", "out"), ("embed", "out")) for s in kept_sites):
-        # what the engine carries there is z, or a layer's stream: another thing to measure
+        # what the engine carries there is z, or a layer's stream: another quantity
         return None
     return engine.find(model)
 
@@ -66,14 +64,19 @@ def sweep_by_engine(
     added: Tensor | None = None,
     note: Callable[[list[int], Tensor], None] | None = None,
 ) -> Float[Tensor, "cell batch"]:
-    """The measure of each variation: the sites of a group take the source's values, all else is the
-    base run.
+    """The metric of each variation: a group's sites take the source's values.
 
     Args:
+        engine_model: The model as the engine holds it.
+        base: The tokens of the run that is varied.
         source: The other run's tokens [batch pos], or a function from the kinds needed to
             replacement values per kind and layer (a mean over prompts, zeros).
-        added: What the base run's embeddings have in addition. note(cells, their values) is called
-            as they finish.
+        groups: The sites of each variation.
+        metric: What is measured.
+        positions: Named positions.
+        bar: The progress bar.
+        added: What the base run's embeddings have in addition.
+        note: Called with cells and their values as they finish.
     """
     kept_sites = {key: Site.parse(key) for key in metric.keep}
     kinds = sorted({KINDS[s.family, s.part] for s in _sites(groups)})
@@ -117,7 +120,7 @@ def sweep_by_engine(
     def finished(rows: list[int], out: Tensor) -> None:
         if (
             kept_sites
-        ):  # out holds logits of no interest here when the measure reads only what it keeps
+        ):  # out holds logits of no interest here when the metric reads only what it keeps
 
             def see(i):
                 return {key: value[i] for key, value in watched_values.items()}
@@ -171,10 +174,8 @@ def engine_patch(site: Site, kind: str, positions: Mapping[str, Tensor]) -> engi
 
 
 def metric_reader(engine_model: Any, metric: Metric, n: int) -> Callable[[Tensor], Tensor]:
-    """Reads the measure off the final residual: from a few columns of the unembedding where that is
-    enough.
-    """
-    if metric.keep:  # the measure is taken afterwards, together with what was watched
+    """A function that reads the metric off the final residual, from a few columns where it can."""
+    if metric.keep:  # the metric is taken afterwards, together with what was watched
         return (
             engine.vocab(engine_model, lambda logits: logits)
             if metric.needs_logits

@@ -1,5 +1,4 @@
-"""Gradients of a measure at sites, two ways to equal numbers: by hooks (the definition) and by the
-lean engine.
+"""Gradients of a metric at sites, by hooks (the definition) and by the engine, with equal numbers.
 
 A slot is the address of one kind of site in one layer, its heads or neurons starred: "L3H*.z",
 "mlp.3.post#*", "resid_pre.3". A slot's tensor is always [index batch pos d], `index` being the head
@@ -28,13 +27,15 @@ SiteTensors = dict[Site, Tensor]  # slot -> [index batch pos d]
 
 
 class GradientBackend(NamedTuple):
-    """One way to run the model: what is at the slots, and how the measure of the base run changes
-    there.
+    """One way to run the model: the activations at the slots, and the metric's gradients there.
 
-    values(tokens, slots); slopes(slots, embedding or None); dropping(slots): the slopes when
-    nothing flows back through what one layer writes, layer by layer; patterns(slot, values [row
-    index batch pos d_head]): the layer's attention [row head batch dest src] with its queries or
-    keys replaced.
+    Attributes:
+        values: (tokens, slots) -> the activations.
+        slopes: (slots, embedding or None) -> the gradients in the base run.
+        dropping: (slots) -> the gradients when nothing flows back through what one layer writes,
+            layer by layer.
+        patterns: (slot, values [row index batch pos d_head]) -> the layer's attention
+            [row head batch dest src] with its queries or keys replaced.
     """
 
     values: Callable[[Tensor, Sequence[Site]], SiteTensors]
@@ -46,7 +47,7 @@ class GradientBackend(NamedTuple):
 def by_hooks(
     model: Model, metric: Metric, base: Tensor, positions: Mapping[str, Tensor]
 ) -> GradientBackend:
-    """The definition: the slope at a site is the derivative in something added to it."""
+    """The definition: the gradient at a site is the derivative in something added to it."""
     dims = bridge.dims(model)
 
     def values(tokens: Tensor, slots: Sequence[Site]) -> SiteTensors:
@@ -74,7 +75,7 @@ def by_hooks(
         first = (
             list(edits) if embedding is None else [Intervention("embed", set_to(embedding)), *edits]
         )
-        # the embedding is tapped in any case: then a measure without a gradient differs from one
+        # the embedding is tapped in any case: then a metric without a gradient differs from one
         # upstream of the site
         taps = [
             tap(site)
@@ -131,9 +132,7 @@ def by_hooks(
 
 
 def by_engine(engine_model: Any, metric: Metric, base: Tensor, first: int) -> GradientBackend:
-    """The fast way: positions before `first` (the first difference) are not run again, their slopes
-    are left at 0.
-    """
+    """The engine: positions before the first difference are not run; gradients there are 0."""
     base_run = engine.run(engine_model, base, keep=("resid_pre", "k", "v"))
     read = metric_reader(engine_model, metric, len(base))
 
@@ -180,9 +179,7 @@ def _kinds(slots: Sequence[Site]) -> tuple[str, ...]:
 
 
 def _lay_out(slot: Site, value: Tensor) -> Tensor:
-    """[index batch pos d] from [head batch pos d] or [batch pos d]; a neuron is an index of one
-    entry.
-    """
+    """[index batch pos d] from [head batch pos d] or [batch pos d]; a neuron is an index of one."""
     if slot.unit == STAR:
         return value.movedim(-1, 0)[..., None]
     return value if slot.index == STAR else value[None]

@@ -1,4 +1,4 @@
-"""What is measured on a run: the task's metric, or anything else that gives one number per example."""
+"""What is measured on a run: the task's metric, or anything that gives a number per example."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -180,8 +180,9 @@ def kl_metric(model: Model, task: Any, run: str = "clean") -> Metric:
     def of(logits: Tensor, kept: Mapping[str, Tensor]) -> Tensor:
         if logits.shape != target.shape:
             raise ValueError(
-                f"kl_metric was made for {len(target)} prompts and got logits {tuple(logits.shape)}: "
-                "make it for the task it judges, kl_metric(model, task)"
+                f"kl_metric was made for {len(target)} prompts and got logits "
+                f"{tuple(logits.shape)}: "
+                "make it for the task that it measures, kl_metric(model, task)"
             )
         here = logits.float().log_softmax(-1).to(target)
         return torch.nn.functional.kl_div(here, target, reduction="none", log_target=True).sum(-1)
@@ -210,13 +211,14 @@ def loss_metric(tokens: Any) -> Metric:
     if _is_text(tokens):
         raise ValueError(
             "loss_metric measures token ids, which it takes from a task: task = "
-            "interp.tasks.pairs(model, texts); loss_metric(task). Or: interp.methods.text.cross_entropy(model, texts)"
+            "interp.tasks.pairs(model, texts); loss_metric(task). Or: "
+            "interp.methods.text.cross_entropy(model, texts)"
         )
     ids = read_prompts(None, tokens).ids
     if min(map(len, ids)) < 3:
         raise ValueError(
-            f"a prompt of {min(map(len, ids))} tokens has no loss: chunks [chunk pos] of three tokens "
-            "or more are needed"
+            f"a prompt of {min(map(len, ids))} tokens has no loss: chunks [chunk pos] of three "
+            "tokens or more are needed"
         )
 
     def of_some(index: Tensor) -> Metric:
@@ -230,7 +232,7 @@ def loss_metric(tokens: Any) -> Metric:
         if logits.shape[:-1] != tokens.shape:
             raise ValueError(
                 f"loss_metric was made for {len(tokens)} chunks of {tokens.shape[1]} tokens and got"
-                f" logits {tuple(logits.shape)}: make it for the task it judges, and use it with"
+                f" logits {tuple(logits.shape)}: make it for the task that it measures, and use it with"
                 " ablate, effect or head_scores, which read every position"
             )
         return chunk_losses(logits.float(), tokens.to(logits.device))

@@ -28,20 +28,20 @@ TOKENS_PER_RUN = 640  # past this many tokens a batch, a CPU gains nothing more
 def unedited_metric(
     model: Model,
     tokens: Tensor,
-    measure: Metric,
+    metric: Metric,
     positions: Mapping[str, Tensor],
     added: Tensor | None = None,
 ) -> Float[Tensor, "batch"]:
-    """The measure of an unedited run; added: see `sweep`."""
+    """The metric of an unedited run; added: see `sweep`."""
     out = run(
         model,
         tokens,
         _start(added),
-        measure.keep,
+        metric.keep,
         positions=positions,
-        last_only=not measure.everywhere,
+        last_only=not metric.everywhere,
     )
-    return check_shape(measure.of(out.logits, out.kept), len(tokens), measure)
+    return check_shape(metric.of(out.logits, out.kept), len(tokens), metric)
 
 
 def sweep(
@@ -57,14 +57,21 @@ def sweep(
     added: Tensor | None = None,
     ledger: checkpoint.Ledger | None = None,
 ) -> tuple[Float[Tensor, "cell batch"], str]:
-    """The measure of each variation of the base run, and which way ran: "engine" or "hooks".
+    """The metric of each variation of the base run, and which backend ran: "engine" or "hooks".
 
     Args:
-        source: See `fast.values`, or None where only hooks will do.
-        edits: The same variations as interventions, built only when the hooks run. way: None
-            chooses, "engine" and "hooks" insist. added [batch pos d_model] is added to the
-            embeddings of the base run (noise), not of the source's.
-        ledger: Keeps finished cells, see `resuming.ledger`.
+        model: A loaded model.
+        base: The tokens of the run that is varied.
+        source: See `sweep_by_engine`, or None where only hooks will do.
+        groups: The sites of each variation.
+        edits: The same variations as interventions, built only when the hooks run.
+        metric: What is metricd.
+        positions: Named positions.
+        what: The progress bar's text.
+        backend: None chooses, "engine" and "hooks" insist.
+        added: Added to the embeddings of the base run (noise) [batch pos d_model], not of the
+            source's.
+        ledger: Stores finished cells, see `checkpoint.ledger`.
     """
     engine_model = choose_engine(
         model,
@@ -99,17 +106,15 @@ def _start(added: Tensor | None) -> list[Intervention]:
 
 
 def choose_engine(model: Model, backend: str | None, find: Callable[[], Any]) -> Any:
-    """The engine that `find` gives, or None for the hooks; ValueError where `way` insists on what
-    cannot be.
-    """
+    """The engine that `find` gives, or None for the hooks; ValueError if it cannot be."""
     if backend not in (None, "engine", "hooks"):
         raise unknown("backend", backend, ("engine", "hooks"))
     bridge.ready(model)
     engine_model = None if backend == "hooks" else find()
     if engine_model is None and backend == "engine":
-        reason = engine.why_not(model) or "it does not know this site or measure"
+        reason = engine.why_not(model) or "it does not know this site or metric"
         raise ValueError(
-            f"the lean engine cannot run this ({reason}): leave `way` out, or use 'hooks'"
+            f"the engine cannot run this ({reason}): leave `backend` out, or use 'hooks'"
         )
     return engine_model
 
@@ -118,24 +123,31 @@ def sweep_by_hooks(
     model: Model,
     tokens: Tensor,
     cells: Sequence[Cell],
-    measure: Metric,
+    metric: Metric,
     positions: Mapping[str, Tensor],
     what: str,
     note: Callable[[list[int], Tensor], None] | None = None,
 ) -> Float[Tensor, "cell batch"]:
-    """The measure of each variation of one run, several variations to a forward pass.
+    """The metric of each variation of one run, several variations to a forward pass.
+
+    Exact: every cell is the run that it would be alone.
 
     Args:
-        cells: The interventions of each variation. note(cells, their values) is called as they
-            finish. Exact: every cell is the run it would be alone.
+        model: A loaded model.
+        tokens: The run that is varied.
+        cells: The interventions of each variation.
+        metric: What is metricd.
+        positions: Named positions.
+        what: The progress bar's text.
+        note: Called with cells and their values as they finish.
     """
     n, values = len(tokens), torch.empty(len(cells), len(tokens), device=bridge.device(model))
     for chunk, out in batched_runs(
-        model, tokens, cells, measure.keep, positions, what, last_only=not measure.everywhere
+        model, tokens, cells, metric.keep, positions, what, last_only=not metric.everywhere
     ):
         for i, c in enumerate(chunk):
             cache = {key: _rows(key, value, i, n) for key, value in out.kept.items()}
-            values[c] = check_shape(measure.of(out.logits[i * n : (i + 1) * n], cache), n, measure)
+            values[c] = check_shape(metric.of(out.logits[i * n : (i + 1) * n], cache), n, metric)
         if note is not None:
             note(chunk, values[chunk])
     return values
@@ -151,9 +163,7 @@ def batched_runs(
     *,
     last_only: bool = True,
 ) -> Iterator[tuple[list[int], Run]]:
-    """(which cells, their run) for all cells, several to a forward pass: the rows of the run are
-    those of each cell in turn.
-    """
+    """(which cells, their run) for all cells, several to a forward pass, one after another."""
     n = len(tokens)
     per_run = max(1, TOKENS_PER_RUN // tokens.numel())
     # In layer order, so that the variations of one run start as late as they can.
@@ -184,9 +194,7 @@ def batched_runs(
 
 
 def _shift(rows: slice | None, by: int, n: int) -> slice:
-    """The rows of one variation among several: what the intervention says of n examples, further
-    down the batch.
-    """
+    """The rows of one variation among several: what an intervention edits, down the batch."""
     start, stop, step = (rows or slice(None)).indices(n)
     return slice(by + start, by + stop, step)
 
@@ -202,7 +210,7 @@ def _rows(key: str, value: Tensor, i: int, n: int) -> Tensor:
 
 
 def provenance(model: Model, task: Any, method: str, started: float, **more: Any) -> dict[str, Any]:
-    """What a result says of itself: model, task, method, seed, split, and how long it took."""
+    """What a result's metadata says of itself: model, task, method, seed, split, and seconds."""
     metadata = {
         "model": bridge.name(model),
         "method": method,

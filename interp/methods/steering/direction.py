@@ -1,6 +1,6 @@
 """Directions: vectors that belong to one place in one model, and three ways to find them.
 
->>> happy = difference_of_means(model, ["I love this", "What a joy"], ["I hate this", "What a pain"])
+>>> happy = difference_of_means(model, ["I love this", "What a joy"], ["I hate this", "Boring"])
 >>> interp.steer(model, task, happy, strengths=(-2, 0, 2))
 >>> interp.generate(model, "I think that", [happy.push(2.0)])
 """

@@ -22,7 +22,15 @@ from interp.sites import Site
 
 @dataclass(frozen=True, eq=False)
 class Generation:
-    """What a model wrote after a prompt. tokens: the new ids; ended: whether it stopped by itself."""
+    """What a model wrote after a prompt.
+
+    Attributes:
+        prompt: The prompt as text.
+        text: What was written.
+        tokens: The new ids.
+        ended: Whether it stopped by itself.
+        metadata: Model, temperature, seed, interventions.
+    """
 
     prompt: str
     text: str
@@ -36,8 +44,8 @@ class Generation:
     def _repr_html_(self) -> str:
         more = "" if self.ended else " <span style='opacity:.6'>...</span>"
         written = (
-            "<span"
-            f" style='opacity:.65'>{escape(self.prompt)}</span><b>{escape(self.text)}</b>{more}"
+            "<span "
+            f"style='opacity:.65'>{escape(self.prompt)}</span><b>{escape(self.text)}</b>{more}"
         )
         return f"<div style='white-space:pre-wrap'>{written}</div>"
 
@@ -136,9 +144,7 @@ def continuation(
     seed: int = 0,
     every_token: bool = True,
 ) -> Int[Tensor, "batch new"]:
-    """The ids a model writes after prompts of one length; what follows an end token is to be thrown
-    away.
-    """
+    """The ids that a model writes after prompts of one length; drop what follows an end token."""
     prompt, n_ctx = tokens.shape[1], bridge.dims(model).n_ctx
     if prompt + max_new_tokens - 1 > n_ctx:
         raise ValueError(
@@ -161,9 +167,7 @@ def continuation(
 
 
 def _draw(logits: Tensor, draws: list[torch.Generator]) -> Int[Tensor, "batch"]:
-    """A token for each prompt, drawn by its own generator: what one gets does not depend on the
-    others.
-    """
+    """A token for each prompt, drawn by its own generator, independent of the others."""
     chances = logits.float().softmax(-1).cpu()  # drawn on the CPU: the same seed, the same text
     drawn = [torch.multinomial(row, 1, generator=g) for row, g in zip(chances, draws)]
     return torch.cat(drawn).to(logits.device)

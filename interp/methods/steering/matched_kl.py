@@ -265,6 +265,6 @@ def _check(pushes: Mapping[str, Push], kl: float) -> None:
     )
     if invalid is not None:
         raise ValueError(
-            f"the push {invalid!r} is a {type(pushes[invalid]).__name__}: give a Direction, or a function"
-            " of a strength"
+            f"the push {invalid!r} is a {type(pushes[invalid]).__name__}: give a Direction, or a "
+            "function of a strength"
         )

@@ -1,4 +1,4 @@
-"""What steering does: the metric along a direction at several strengths, and the loss on other text.
+"""What steering does: the metric at several strengths, and the loss on other text.
 
 >>> steer(model, task, happy, strengths=(-2, 0, 2), other_texts=texts)
 """
@@ -167,8 +167,8 @@ def steering_side_effect(
     changes, count = [], 0
     for batch in batches_by_length(model, texts):
 
-        def loss(edits):
-            return torch.as_tensor(cross_entropy(model, batch.tokens, edits).examples)
+        def loss(edits, tokens=batch.tokens):
+            return torch.as_tensor(cross_entropy(model, tokens, edits).examples)
 
         base = loss([])
         pushed = [loss(cell) for cell in sweep.progress(cells, "side effect")]

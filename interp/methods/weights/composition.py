@@ -149,7 +149,7 @@ def _score(S: Tensor, R: Tensor, components: bool) -> Tensor:
 def _null(
     S: dict, R: dict, components: bool, rotations: int, seed: int, width: int
 ) -> dict[str, float]:
-    """What pairs get when the receiver reads a randomly turned subspace."""
+    """What pairs get when the receiver reads a randomly rotated subspace."""
     g = torch.Generator().manual_seed(seed)
     pairs = [(s, r) for s in S for r in R if s.layer < r.layer]
     drawn = []

@@ -1,4 +1,4 @@
-"""Inhibition: of two names one comes again, the other is the answer; a small IOI with three heads."""
+"""Inhibition: of two names one comes again, the other is the answer; a small IOI of three heads."""
 
 import random
 

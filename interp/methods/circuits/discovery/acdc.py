@@ -1,4 +1,4 @@
-"""ACDC: from the logits backwards, every edge whose loss makes no difference is cut for good."""
+"""ACDC: from the logits backwards, every edge that makes no difference is cut for good."""
 
 import time
 from collections.abc import Callable
@@ -144,9 +144,7 @@ def _tried(
 
 
 def _cells(dims: Any, is_edge: Tensor, tried: Tensor) -> list[tuple[int, int]]:
-    """Every edge (sender, receiver) in the order of the search; a receiver's untested ones come
-    first.
-    """
+    """Every edge (sender, receiver) in the order of the search, untested ones first."""
     each = []
     for r in reversed(range(is_edge.shape[1])):
         column = is_edge[:, r].nonzero()[:, 0].flip(0).tolist()
@@ -230,7 +228,7 @@ def _runs(
     layer: int,
     moves: Any,
 ) -> Tensor:
-    """The measure [row batch] with the first 1, 2, ... items cut."""
+    """The metric [row batch] with the first 1, 2, ... items cut."""
     rows = weights.repeat(len(items), 1, 1)
     for number, item in enumerate(items):
         for i in item:
@@ -241,9 +239,7 @@ def _runs(
 
 
 def _steps(cells: list[tuple[int, int]], dims: Any) -> list[tuple[int, dict[int, Item]]]:
-    """(layer, {receiver: its edges}) of receivers that no edge connects: a layer's MLP, then its
-    attention.
-    """
+    """(layer, {receiver: its edges}) of receivers that no edge connects: an MLP, an attention."""
     steps: dict[tuple[int, bool], dict[int, Item]] = {}
     receivers = sites.receivers(dims)
     for i, (_, r) in enumerate(cells):

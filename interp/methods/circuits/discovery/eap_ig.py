@@ -1,4 +1,4 @@
-"""Edge attribution patching with integrated gradients: gradients averaged from corrupted to clean."""
+"""Edge attribution patching with integrated gradients: averaged from corrupted to clean."""
 
 import time
 from typing import Any

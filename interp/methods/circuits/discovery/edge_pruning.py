@@ -78,7 +78,7 @@ def edge_pruning(
     graph = edges.edges_on(model, task, metric, by=by, backend=backend)
     if graph.engine is None:
         raise ValueError(
-            "edge_pruning learns by gradients through the lean engine, which cannot run this model "
+            "edge_pruning learns by gradients through the engine, which cannot run this model "
             f"({engine.why_not(model) or 'hooks were asked for'}): try method='eap_ig'"
         )
     is_edge = edges.edge_mask(graph.dims)
@@ -130,9 +130,7 @@ def _learn(
 
 
 def _masks(logits: Float[Tensor, "edge"], draw: torch.Generator) -> Float[Tensor, "edge"]:
-    """A draw from the hard concrete distribution: stretched past 0 and 1 and cut there, so that
-    both come out exactly.
-    """
+    """A draw from the hard concrete distribution: stretched past 0 and 1 and clamped there."""
     u = torch.rand(logits.shape, generator=draw).clamp(1e-6, 1 - 1e-6)
     return (((u.logit() + logits) / HEAT).sigmoid() * (HIGH - LOW) + LOW).clamp(0, 1)
 

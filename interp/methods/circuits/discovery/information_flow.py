@@ -1,4 +1,4 @@
-"""Information flow routes: where the prediction's content comes from, traced back from the logits."""
+"""Information flow routes: where the prediction's content comes from, back from the logits."""
 
 import time
 from typing import Any
@@ -128,7 +128,7 @@ def _to_sources(
     cache: dict[str, Tensor],
     relevance: Float[Tensor, "batch dest"],
 ) -> Float[Tensor, "batch src"]:
-    """A head's relevance, handed to its values by the share of each token in what the head writes."""
+    """A head's relevance, handed to its values by each token's share in what the head writes."""
     pattern = cache["L*H*.pattern"][head.layer, head.index]  # batch dest src
     values = cache["L*KV*.v"][kv.layer, kv.index]  # batch src d_head
     W_O = bridge.head_matrix(model, head.layer)

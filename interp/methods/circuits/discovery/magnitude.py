@@ -117,9 +117,7 @@ def _moved(model: Any, task: Task, graph: edges.Edges) -> Float[Tensor, "batch s
 def _reads(
     model: Model, dims: bridge.Dims, read: dict[str, Tensor]
 ) -> Iterator[tuple[slice, Tensor, int, Callable[[Tensor], Tensor]]]:
-    """(receivers, the stream they read, how many senders come before, what each makes of it [...
-    pos receiver d]).
-    """
+    """(receivers, their stream, number of senders before, what each makes of the stream)."""
     number = {str(r): i for i, r in enumerate(sites.receivers(dims))}
     senders = sites.senders(dims)
 

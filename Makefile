@@ -1,13 +1,16 @@
 # make demo   the default model and the first study, from start to verdicts
-# make test   the whole test suite
 # make lab    JupyterLab on the notebooks
+# make quick    the tests that need neither the default model nor a browser, two minutes
+# make test     every test but the studies' runs; the same as `pytest`
+# make studies  the FAST run of every study against its recorded verdicts
+# make lint     ruff's format and rules, mypy
 # Each makes .venv first, with the tested set of packages; a second run starts at once. Python: make PYTHON=python3.12 demo
 PYTHON ?= python3
 VENV ?= .venv
 PY = $(VENV)/bin/python
 SET = pyproject.toml constraints.txt
 
-.PHONY: demo test lab install install-test clean
+.PHONY: demo lab quick test studies lint install install-test clean
 
 demo: install
 	$(PY) -m interp demo
@@ -15,8 +18,19 @@ demo: install
 lab: install
 	$(PY) -m interp lab
 
+quick: install-test
+	$(PY) -m pytest -m "not (slow or browser or model or notebook or study)" $(ARGS)
+
 test: install-test
 	$(PY) -m pytest $(ARGS)
+
+studies: install-test
+	$(PY) -m pytest -m "study or notebook" tests/studies/test_notebooks.py $(ARGS)
+
+lint: install-test
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
 
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test

@@ -27,6 +27,17 @@ from browser import browser, lab, open_notebook  # noqa: F401  fixtures
 TINY = ("tiny", "tiny-gpt2", "tiny-neox")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by marker
+def pytest_collection_modifyitems(items):
+    """A test's fixtures say whether it needs the browser or the default model."""
+    for item in items:
+        uses = set(getattr(item, "fixturenames", ()))
+        if uses & {"browser", "lab", "open_notebook"}:
+            item.add_marker("browser")
+        if "smollm2" in uses:
+            item.add_marker("model")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     import sys

@@ -1,5 +1,8 @@
-"""Every notebook: clean, fresh; a study's FAST run gives every verdict row with the recorded
-verdict, a tour's runs.
+"""Every notebook: clean and fresh; a study's FAST run gives every verdict row as it was recorded, a
+tour's runs.
+
+The FAST runs are marked `study` (`make studies`), and the shortest ones `notebook` as well, which
+`make test` runs, too.
 """
 
 import pytest
@@ -13,17 +16,16 @@ from interp.studies.verdict_table import recorded
 
 FOLDER = PACKAGE.parent / "notebooks"
 NAMES, TOURS = names(FOLDER), tours(FOLDER)
+SHORTEST = ("00-start-here", "tour-patching")
 
 
 @pytest.fixture(scope="module")
-def models():
+def models(smollm2):
     """The model that every study loads, loaded once; the children inherit it."""
     import torch
 
-    import interp
-
     torch.set_num_threads(1)  # a pool of threads does not survive the fork
-    return {"smollm2-135m": interp.load()}
+    return {"smollm2-135m": smollm2}
 
 
 def test_every_source_is_a_study_or_a_tour():
@@ -46,7 +48,15 @@ def test_record_has_every_claim_in_both_modes(name):
         } == set(claims)
 
 
-@pytest.mark.parametrize("name", NAMES)
+def mark(names: list[str]) -> list:
+    """The runs of these notebooks: the shortest in `make test`, all in `make studies`."""
+    return [
+        pytest.param(n, marks=pytest.mark.notebook if n in SHORTEST else pytest.mark.study)
+        for n in names
+    ]
+
+
+@pytest.mark.parametrize("name", mark(NAMES))
 def test_fast_run_gives_the_recorded_verdicts(name, models):
     source = FOLDER / "src" / f"{name}.py"
     ran = run_source(
@@ -60,12 +70,16 @@ def test_fast_run_gives_the_recorded_verdicts(name, models):
     assert {r["key"] for r in ran.table.rows} == set(declared)
 
 
-@pytest.mark.parametrize("name", TOURS)
-def test_a_tour_runs_and_is_listed(name, models):
+@pytest.mark.parametrize("name", mark(TOURS))
+def test_a_tour_runs(name, models):
     ran = run_source(
         FOLDER / "src" / f"{name}.py", models=models, parameters={"FAST": True}, folder=FOLDER
     )
     assert ran.ok, ran.printed
+
+
+@pytest.mark.parametrize("name", TOURS)
+def test_a_tour_is_listed(name):
     assert f"]({name}.ipynb)" in (FOLDER / "README.md").read_text()
 
 

@@ -12,11 +12,6 @@ from interp.tasks.docstring import ARGUMENTS, DESCRIPTIONS, FUNCTIONS
 from interp.tasks.laundry import ITEMS
 
 
-@pytest.fixture(params=["tiny", "smollm2"])
-def model(request):
-    return request.getfixturevalue(request.param)
-
-
 def words(task, i, kind="clean"):
     return [task.tokenizer.decode([int(t)]).strip() for t in getattr(task, kind)[i]]
 

@@ -13,11 +13,6 @@ from interp.tasks.needle import FIRST, WORDS
 from interp.tasks.successor import ORDERS
 
 
-@pytest.fixture(params=["tiny", "smollm2"])
-def model(request):
-    return request.getfixturevalue(request.param)
-
-
 def words(task, i, kind="clean"):
     return [task.tokenizer.decode([int(t)]).strip() for t in getattr(task, kind)[i]]
 

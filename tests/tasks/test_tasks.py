@@ -25,11 +25,6 @@ def words(task, i, kind="clean"):
 # --- contracts: every task, every architecture's tokenizer, and the real one ---------------------------------
 
 
-@pytest.fixture(params=["tiny", "smollm2"])
-def model(request):
-    return request.getfixturevalue(request.param)
-
-
 def test_prompts_line_up(make, model):
     task = make(model, n=12, seed=0)
     assert len(task) == 12 and task.clean.shape == task.corrupted.shape

@@ -6,7 +6,7 @@
     circuit.plot(); plot_diff(circuit, other)
     read("importances.pt", model); write("graph.json", circuit, model)     # other tools' files
 
-Layers: nothing here runs a model. The methods find circuits and evaluate them.
+Nothing here runs a model: the methods find circuits and evaluate them.
 """
 
 from interp._lazy import attach

@@ -1,4 +1,4 @@
-"""A circuit: which writes which readers see as they are. Everything else is cut."""
+"""A circuit: which writes each receiver reads as they are. Every other edge is cut."""
 
 import heapq
 import json
@@ -25,8 +25,7 @@ CONVENTION = "score > 0: corrupting the edge lowers the clean metric"
 
 @dataclass(frozen=True, eq=False)
 class Circuit:
-    """Edges of a model's residual graph, from a sender ("embed", "L9H1", "mlp.3") to a receiver
-    ("L10H7.q_in").
+    """Edges of a model's residual graph, from a sender ("L9H1") to a receiver ("L10H7.q_in").
 
     Example:
         >>> circuit = Circuit.top(discover(model, task), 500).prune()
@@ -35,14 +34,15 @@ class Circuit:
         >>> circuit.save("ioi.json"); Circuit.load("ioi.json")
 
     Attributes:
-        edges: {(sender, receiver): score}, kept in forward order; a score may be None where the
-            source gives none.
+        edges: {(sender, receiver): score} in forward order; a score may be None where the source
+            gives none.
         graph: Layers, heads, KV heads and whether blocks are parallel: the model's shape.
         model: The name it was loaded by.
         task: {"name", "n", "seed"}, and "make" and "options" where it was made with options.
         roles: {"name mover": ["L23H3"]}; a paper's circuit may have roles alone.
         source: Where it comes from.
         evaluation: Numbers of the run that evaluated it, with the split.
+        convention: What the sign of a score means.
     """
 
     edges: Mapping[Edge, float | None]
@@ -86,11 +86,18 @@ class Circuit:
 
     @staticmethod
     def top(scores: Result, n: int, *, absolute: bool = True) -> "Circuit":
-        """The n edges with the largest scores: in size, or with absolute=False the most helpful
-        ones.
+        """The n edges with the largest scores, in size or (absolute=False) signed.
 
         Example:
             >>> Circuit.top(scores, 500)
+
+        Args:
+            scores: Scores of edges, from `discover`.
+            n: How many edges.
+            absolute: Rank by size, or (False) by the signed score.
+
+        Raises:
+            ValueError: If the graph has fewer edges, or an edge has no score.
         """
         flat, places = residual_graph.candidates(scores, absolute)
         if not 1 <= n <= len(places):
@@ -102,8 +109,15 @@ class Circuit:
 
     @staticmethod
     def threshold(scores: Result, at: float, *, absolute: bool = True) -> "Circuit":
-        """The edges whose score (in size, or signed with absolute=False) is at least `at`, in the
-        scores' unit.
+        """The edges whose score is at least `at`, in the scores' unit.
+
+        Args:
+            scores: Scores of edges, from `discover`.
+            at: The threshold.
+            absolute: Compare the size, or (False) the signed score.
+
+        Raises:
+            ValueError: If no edge reaches it.
         """
         flat, places = residual_graph.candidates(scores, absolute)
         chosen = places[flat[places] >= at]
@@ -116,12 +130,21 @@ class Circuit:
 
     @staticmethod
     def greedy(scores: Result, n: int, *, absolute: bool = True) -> "Circuit":
-        """n edges grown backwards from the logits: each time the best edge into what is already in
-        the circuit.
+        """n edges grown backwards from the logits: each time the best edge into the circuit so far.
+
+        Every component then has a path to the logits. A KV head is in as soon as one of its query
+        heads is.
+
+        Args:
+            scores: Scores of edges, from `discover`.
+            n: How many edges.
+            absolute: Rank by size, or (False) by the signed score.
+
+        Raises:
+            ValueError: If the graph has fewer edges, or an edge has no score.
 
         Reference:
-            Every component then has a way to the logits. A KV head is in as soon as one of its
-            query heads is. Hanna et al. 2024 (arXiv 2403.17806), section 2.
+            Hanna et al. 2024 (arXiv 2403.17806), section 2.
         """
         flat, places = residual_graph.candidates(scores, absolute)
         if not 1 <= n <= len(places):
@@ -161,13 +184,18 @@ class Circuit:
 
         Example:
             >>> Circuit.of([("embed", "mlp.0.in"), ("mlp.0", "logits.in")], like=scores)
+
+        Args:
+            edges: Pairs (sender, receiver).
+            like: A circuit or scores, for the model and its graph.
+            metadata: The other attributes: task, roles, source.
         """
         graph = like.graph if isinstance(like, Circuit) else residual_graph.graph_of(like)
         model = like.model if isinstance(like, Circuit) else like.metadata["model"]
         return Circuit({tuple(edge): None for edge in edges}, graph, model, **metadata)
 
     def prune(self) -> "Circuit":
-        """Only the edges on some way from the embedding to the logits.
+        """Only the edges on some path from the embedding to the logits.
 
         The others carry nothing or are never read: with resample ablation the circuit's run is the
         same without them. An edge into a KV head's keys or values is kept when any of the query
@@ -246,9 +274,7 @@ class Circuit:
 
     @property
     def nodes(self) -> list[str]:
-        """The components at either end of an edge, or named in roles, in forward order; without
-        "logits".
-        """
+        """The components at the ends of edges, or named in roles, in forward order."""
         there = {s for s, _ in self.edges} | {
             c for _, r in self.edges for c in residual_graph.nodes_of(r)
         }
@@ -261,9 +287,7 @@ class Circuit:
         return len(self.edges) / len(self._order)
 
     def weights(self) -> np.ndarray:
-        """1 at the circuit's edges, 0 elsewhere: [sender receiver], to run the model with the rest
-        cut.
-        """
+        """1 at the circuit's edges, 0 elsewhere [sender receiver]: a run's weights."""
         rows, columns = residual_graph.axes(self.graph)
         out = np.zeros((len(rows), len(columns)), dtype=np.float32)
         for s, r in self.edges:
@@ -271,9 +295,7 @@ class Circuit:
         return out
 
     def check(self, model_name: str, graph: Graph, task: Any = None) -> "Circuit":
-        """The circuit itself when it fits this model (and task); otherwise a ValueError that says
-        what is wrong.
-        """
+        """The circuit itself when it fits this model (and task); else a ValueError."""
         if graph != self.graph:
             raise ValueError(
                 f"this circuit is of {self.model!r} ({residual_graph.shape(self.graph)}), the model"
@@ -311,10 +333,9 @@ class Circuit:
         return f"Circuit({self.model}, {self.task.get('name', 'no task')}, {how}: {size}{named})"
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
-        """The Axes with the circuit: layers from the embedding up, heads at fixed places, edges by
-        score.
+        """The Axes with the circuit: layers upwards, heads at fixed places, edges by score.
 
-        See `interp.circuits.drawing.draw` for what the picture says and for the options.
+        See `interp.circuits.drawing.draw` for what the picture shows and for the options.
 
         Example:
             >>> circuit.plot(max_edges=200, title="IOI")
@@ -381,8 +402,16 @@ class Circuit:
 
 
 def load(path: str | Path) -> Circuit:
-    """The circuit in a file that `Circuit.save` wrote; ValueError says what is wrong with another
-    file.
+    """The circuit in a file that `Circuit.save` wrote.
+
+    Example:
+        >>> load("circuits/smollm2-135m/ioi/eap-ig.json")
+
+    Args:
+        path: The .json file.
+
+    Raises:
+        ValueError: If it is another file; for other tools' files see `read`.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))

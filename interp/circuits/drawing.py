@@ -1,5 +1,4 @@
-"""Circuits as pictures: where everything stands is plain data, computed here; matplotlib draws it,
-a widget may too.
+"""Circuits as pictures: `layout` computes where everything stands, and matplotlib draws it.
 
 Layers are rows, from the embedding at the bottom to the logits at the top. A head always stands at
 its own place: its layer and its number. MLPs have a lane of their own. Query heads that share a KV
@@ -50,19 +49,28 @@ GAP, LANE, RISE, FOOT, ASIDE = 0.7, 1.3, 0.42, 0.3, 0.28
 
 
 def layout(circuit: "interp.circuits.circuit.Circuit", *, max_edges: int = 1000) -> dict[str, Any]:
-    """Where every component of the circuit's model stands and how each edge runs: plain data, ready
-    for JSON.
+    """Where every component of the circuit's model stands and how each edge runs: plain data.
 
-    nodes: all of the model's, with member = in the circuit. groups: query heads that share a KV
-    head: {layer, index, x0, x1, y, read: which of "k" and "v" the circuit has edges into}. edges:
-    the max_edges largest in size, smallest first, each {sender, receiver, score, sign, width,
-    path}: width is the score in size over the largest (0.1 without a score), path a cubic curve by
-    its four points x0 y0 ... x3 y3. hidden: how many edges are left out. largest: the largest score
-    in size. One unit up is a layer, one to the right a head.
+    One unit up is a layer, one to the right a head. Ready for JSON, so that a widget can draw it
+    too.
 
     Example:
         >>> layout(circuit)["nodes"]["L9H1"]
         {'x': 1.0, 'y': 9.0, 'kind': 'head', 'member': True, 'role': 'name mover'}
+
+    Args:
+        circuit: The circuit.
+        max_edges: Only this many edges, the largest in size.
+
+    Returns:
+        nodes: all of the model's, with member = in the circuit. groups: query heads that share a KV
+        head: {layer, index, x0, x1, y, read: which of "k" and "v" the circuit has edges into}.
+        edges: smallest first, each {sender, receiver, score, sign, width, path}: width is the score
+        in size over the largest (0.1 without a score), path a cubic curve by its four points x0 y0
+        ... x3 y3. hidden: how many edges are left out. largest: the largest score in size.
+
+    Raises:
+        ValueError: If max_edges is negative.
     """
     if max_edges < 0:
         raise ValueError(f"max_edges={max_edges}: a number of edges (0 draws the components alone)")
@@ -155,9 +163,7 @@ def _end(
 def _path(
     sender: str, receiver: str, places: Mapping, circuit: "interp.circuits.circuit.Circuit"
 ) -> list[float]:
-    """A curve that leaves upwards and arrives from below; one that stays in its column swings out
-    of it.
-    """
+    """A curve that leaves upwards and arrives from below; within one column it swings out."""
     (x0, y0), (x1, y1) = (places[sender]["x"], places[sender]["y"]), _end(receiver, places, circuit)
     reach, across = y1 - y0, abs(x1 - x0)
     bend = 0.55 * max(reach, 0.25)
@@ -177,15 +183,20 @@ def draw(
     title: str | None = None,
     figure: Any = None,
 ) -> Any:
-    """The Axes with the circuit: width = score in size, colour and dash = its sign, roles by colour
-    and shape.
+    """The Axes with the circuit: an edge's width = its score in size, colour and dash = its sign.
 
-    Of more than max_edges edges the largest are drawn, and the title says so. figure is drawn into
-    when there is no ax. Components of the model that are not in the circuit are pale dots, at the
-    places where they always stand.
+    Components of the model that are not in the circuit are pale dots, at the places where they
+    always stand.
 
     Example:
         >>> circuit.plot(max_edges=200)
+
+    Args:
+        circuit: The circuit.
+        ax: Draw into these Axes.
+        max_edges: Of more edges the largest are drawn, and the title says so.
+        title: In place of the circuit's own description.
+        figure: Drawn into when there is no ax.
     """
     plan = layout(circuit, max_edges=max_edges)
     ax = _axes(ax, figure, circuit)
@@ -210,7 +221,7 @@ def png(circuit: "interp.circuits.circuit.Circuit", **options: Any) -> bytes:
 
 
 def html(circuit: "interp.circuits.circuit.Circuit") -> str:
-    """The picture and, as text, what it shows and where it comes from."""
+    """The picture, and as text what it shows and where it comes from."""
     lines = [repr(circuit)[8:-1]]
     lines += [f"{k} {v}" for k, v in circuit.evaluation.items() if isinstance(v, str | int | float)]
     lines += [str(circuit.source[k]) for k in ("cite", "where", "note") if circuit.source.get(k)]
@@ -227,12 +238,18 @@ def html(circuit: "interp.circuits.circuit.Circuit") -> str:
 def diff(
     a: "interp.circuits.circuit.Circuit", b: "interp.circuits.circuit.Circuit"
 ) -> dict[str, "interp.circuits.circuit.Circuit"]:
-    """The edges in both circuits, only in the first, and only in the second; scores of the first
-    where in both.
+    """The edges in both circuits, only in the first, and only in the second.
 
     Example:
         >>> {name: len(part) for name, part in diff(a, b).items()}
         {'both': 310, 'only a': 190, 'only b': 190}
+
+    Args:
+        a: A circuit; its scores are kept where an edge is in both.
+        b: Another circuit of the same model.
+
+    Raises:
+        ValueError: If the two are of different models.
     """
     return {"both": a & b, "only a": a - b, "only b": b - a}
 
@@ -247,14 +264,25 @@ def plot_diff(
     title: str | None = None,
     figure: Any = None,
 ) -> Any:
-    """The Axes with two circuits of one model: edges in both are grey, those in one have its colour
-    and dash.
+    """The Axes with two circuits of one model: common edges grey, the others by colour and dash.
 
     Width = score in size within each circuit, over its largest, so that circuits in different units
-    can be compared. Of each circuit the max_edges largest edges are drawn.
+    can be compared.
 
     Example:
         >>> plot_diff(eap, exact, names=("EAP", "exact"))
+
+    Args:
+        a: A circuit.
+        b: Another circuit of the same model.
+        ax: Draw into these Axes.
+        names: What the two are called.
+        max_edges: Of each circuit this many edges are drawn, the largest.
+        title: In place of the shares of common edges.
+        figure: Drawn into when there is no ax.
+
+    Raises:
+        ValueError: If there are not two names, or the circuits are of different models.
     """
     if len(names) != 2:
         raise ValueError(
@@ -304,9 +332,7 @@ def plot_diff(
 
 
 def _size(circuit: "interp.circuits.circuit.Circuit") -> tuple[float, float]:
-    """Inches: a row of at least a third of an inch while the page lasts, and room for the legend
-    below.
-    """
+    """Inches: a third of an inch or more per row where it fits, and room for the legend."""
     graph = circuit.graph
     wide = _x(graph.n_heads - 1, graph) + LANE
     row = min(0.8, max(0.34, 5 / graph.n_layers))
@@ -320,9 +346,7 @@ def _axes(ax: Any, figure: Any, circuit: "interp.circuits.circuit.Circuit") -> A
 
 
 def _stage(ax: Any, plan: Mapping, circuit: "interp.circuits.circuit.Circuit") -> None:
-    """The places: pale dots for every component, bands for KV groups, layers and heads named on the
-    axes.
-    """
+    """The places: dots for every component, bands for KV groups, layers and heads on the axes."""
     from matplotlib.patches import FancyBboxPatch
 
     graph, nodes = circuit.graph, plan["nodes"]
@@ -409,9 +433,7 @@ def _curves(
 
 
 def _members(ax: Any, plan: Mapping, roles: Mapping) -> None:
-    """The circuit's own components over the edges: a shape and a colour for each role, names where
-    there is room.
-    """
+    """The circuit's own components over the edges: a shape and a colour for each role, names."""
     inside = {name: n for name, n in plan["nodes"].items() if n["member"]}
     for role, (colour, marker) in {None: (MEMBER, "o"), **_looks(roles)}.items():
         some = [n for n in inside.values() if n["role"] == role and n["kind"] in ("head", "mlp")]

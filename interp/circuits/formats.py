@@ -44,8 +44,7 @@ AUTO_CIRCUIT = "auto-circuit: sizes only; the sign depends on its algorithm and 
 
 
 def read(path: str | Path, model: Any = None, *, circuit: bool = False) -> Result | Circuit:
-    """The scores in another tool's file, or with circuit=True the edges that it marks as in the
-    graph.
+    """The scores in another tool's file, or with circuit=True the edges that it marks as chosen.
 
     Example:
         >>> scores = read("importances.pt", model)
@@ -55,14 +54,17 @@ def read(path: str | Path, model: Any = None, *, circuit: bool = False) -> Resul
     Args:
         path: EAP-IG or MIB .json or .pt, auto-circuit PruneScores .pt.
         model: A loaded model, or a Circuit or scores of it; a name or nothing when every query head
-            has its own k and v (these files do not say which heads share them). The scores: axes
-            sender and receiver, in the unit of whatever metric the file was made with; NaN where
-            there is no edge or no score. Where query heads share keys and values, their scores are
-            summed; such an edge is in the circuit when it is there for any of them.
+            has its own k and v (these files do not say which heads share them).
+        circuit: Read the edges marked as in the graph, not the scores.
+
+    Returns:
+        Scores with axes sender and receiver, in the unit of whatever metric the file was made with;
+        NaN where there is no edge or no score. Where query heads share keys and values, their
+        scores are summed; such an edge is in the circuit when it is there for any of them.
 
     Raises:
-        ValueError: An unknown edge, the shape of another model, a pickle that would run code, a
-            damaged file.
+        ValueError: If an edge is unknown, the shape is another model's, the file is damaged, or a
+            pickle would run code.
     """
     path = Path(path)
     name, graph = _given(model)
@@ -111,17 +113,25 @@ def read(path: str | Path, model: Any = None, *, circuit: bool = False) -> Resul
 def write(
     path: str | Path, what: Result | Circuit, model: Any = None, *, d_model: int | None = None
 ) -> Path:
-    """The path of the file that was written for EAP-IG and MIB: scores or a circuit, as .json or
-    .pt.
-
-    Their reader needs the width of the residual stream: from the model, or as d_model. Scores into
-    shared keys and values are split evenly over the query heads of the group; unscored edges are
-    NaN. The sign is ours and theirs: positive = corrupting the edge hurts. A circuit's edges are
-    marked as in the graph; other edges have no score.
+    """The path of the file written for EAP-IG and MIB: scores or a circuit, as .json or .pt.
 
     Example:
         >>> write("ioi_gpt2/importances.json", scores, model)
         >>> write("graph.pt", circuit, d_model=576)
+
+    Args:
+        path: A .json or .pt file.
+        what: Scores of edges, or a circuit. Scores into shared keys and values are split evenly
+            over the query heads of the group; unscored edges are NaN. A circuit's edges are marked
+            as in the graph; other edges have no score.
+        model: The loaded model, for the width of the residual stream.
+        d_model: That width, where there is no model at hand.
+
+    Returns:
+        The path. The sign is ours and theirs: positive = corrupting the edge hurts.
+
+    Raises:
+        ValueError: If the suffix or the model does not fit, or no edge has a score.
     """
     path = Path(path)
     if path.suffix not in (".json", ".pt"):
@@ -177,9 +187,7 @@ def _targets(graph: Graph) -> list[str]:
 
 
 def _parts(graph: Graph) -> list[list[int]]:
-    """For each of our receivers their columns: one, or the query heads of a group for shared keys
-    and values.
-    """
+    """For each of our receivers their columns: one, or a group's query heads for shared k and v."""
     out, heads, group = [], graph.n_heads, graph.group
     for layer in range(graph.n_layers):
         base = layer * (3 * heads + 1)
@@ -199,9 +207,7 @@ def _exist(graph: Graph) -> np.ndarray:
 
 
 def _ours(values: np.ndarray, graph: Graph) -> np.ndarray:
-    """[source target] to [sender receiver]: the parts of a shared edge added up, NaN where there is
-    no edge.
-    """
+    """[source target] to [sender receiver]: parts of a shared edge added up, NaN without an edge."""
     out = np.stack([values[:, columns].sum(1) for columns in _parts(graph)], 1)
     return np.where(_exist(graph), out, np.nan)
 
@@ -501,9 +507,7 @@ def _as_circuit(
 
 
 def _tables(what: Result | Circuit, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
-    """Their scores and their marks [source target]; NaN where an edge has no score, 0 where there
-    is no edge.
-    """
+    """Their scores and their marks [source target]; NaN without a score, 0 without an edge."""
     is_edge = _exist(graph)
     if isinstance(what, Circuit):
         marks = what.weights().astype(bool)
@@ -530,9 +534,7 @@ def _tables(what: Result | Circuit, graph: Graph) -> tuple[np.ndarray, np.ndarra
 
 
 def _nodes(graph: Graph, chosen: np.ndarray) -> np.ndarray:
-    """Which sources have an edge in and an edge out, the input by definition; their reader's own
-    rule.
-    """
+    """Which sources have an edge in and an edge out (the input always): their reader's own rule."""
     heads, into = graph.n_heads, chosen.any(0)
     is_read = [True]
     for layer in range(graph.n_layers):

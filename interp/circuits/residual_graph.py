@@ -1,6 +1,4 @@
-"""The edges a model's residual graph has, by name and in order, and the scores that belong to them.
-No circuit yet.
-"""
+"""The edges of a model's residual graph, by name and in order, and the scores that belong to them."""
 
 from functools import cache
 
@@ -108,8 +106,9 @@ def graph_of(scores: Result) -> Graph:
 
 
 def candidates(scores: Result, absolute: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Scores flattened, in size when absolute, and the places of all edges; ValueError where an
-    edge has no score.
+    """Scores flattened (in size when absolute), and the places of all edges.
+
+    ValueError where an edge has no score.
     """
     graph = graph_of(scores)
     rows, columns = axes(graph)

@@ -1,11 +1,10 @@
-"""Models whose circuit is certain: weights written by hand, so that a discovery method can be
-marked right or wrong.
+"""Models whose circuit is certain, because their weights are written by hand.
 
-The stream has a register of 16 places for each thing that a part may say: T the token, S and P what
-a head or an MLP noted, OUT what the unembedding reads, POS the position, and one place each for the
-first token and for a constant, which keeps the norms steady. Parts of the circuit read and write
-these registers. Every other head and MLP is a decoy: it reads all of them and writes busily, but
-into places that nothing of the circuit reads.
+The stream has a register of 16 places for each thing that a part may note: T the token, S and P
+what a head or an MLP noted, OUT what the unembedding reads, POS the position, and one place each
+for the first token and for a constant, which keeps the norms steady. Parts of the circuit read and
+write these registers. Every other head and MLP is a decoy: it reads all of them and writes busily,
+but into places that nothing of the circuit reads.
 
 What is true of an edge is meant with resample ablation: an edge is in the circuit when its value
 differs between the clean and the corrupted prompt and decides the answer. Edges that carry
@@ -39,12 +38,16 @@ FULL = slice(0, 16)  # the places of a head that carry a register
 
 @dataclass(frozen=True)
 class KnownModel:
-    """One known circuit: the kind of model, its layers, what is written into it, the edges that do
-    the task, the prompts.
+    """One known circuit: the kind of model, what is written into it, its edges, and the prompts.
 
     Attributes:
-        kind: "gpt2" or "llama". form(words, rng): a clean and a corrupted prompt, the answer and
-            the wrong one; words are all the words, shuffled.
+        kind: "gpt2" or "llama".
+        layers: How many.
+        kv_heads: How many in each layer.
+        write: Writes the circuit into the decoys' weights.
+        edges: Those that do the task.
+        form: form(words, rng): a clean and a corrupted prompt, the answer and the wrong one; words
+            are all the words, shuffled.
     """
 
     kind: str
@@ -147,14 +150,14 @@ def decoys(layers: int, kv_heads: int, seed: int) -> Weights:
     )
 
 
-def model(name: str, wired: KnownModel, seed: int) -> Any:
+def model(name: str, known_model: KnownModel, seed: int) -> Any:
     """The model of a known circuit, with its words for a tokenizer; seed draws the decoys."""
     from interp.models.bridge import wrap
     from interp.models.tiny_models import word_tokenizer
 
     tokenizer = word_tokenizer(WORDS, only=True)
-    weights = decoys(wired.layers, wired.kv_heads, seed)
-    wired.write(weights)
+    weights = decoys(known_model.layers, known_model.kv_heads, seed)
+    known_model.write(weights)
     words = [tokenizer.convert_tokens_to_ids("Ġ" + word) for word in WORDS]
     embedding, unembedding = torch.zeros(len(tokenizer), WIDTH), torch.zeros(len(tokenizer), WIDTH)
     embedding[:, ONE] = BIG
@@ -162,19 +165,21 @@ def model(name: str, wired: KnownModel, seed: int) -> Any:
     embedding[tokenizer.bos_token_id, BOS] = 1.0
     unembedding[words, OUT] = 4 * torch.eye(16)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        made = (_gpt2 if wired.kind == "gpt2" else _llama)(wired, weights, embedding, unembedding)
+        made = (_gpt2 if known_model.kind == "gpt2" else _llama)(
+            known_model, weights, embedding, unembedding
+        )
     made.config._name_or_path = name
     return wrap(made.eval().requires_grad_(False), tokenizer, name)
 
 
-def _gpt2(wired: KnownModel, w: Weights, embedding: Tensor, unembedding: Tensor) -> Any:
+def _gpt2(known_model: KnownModel, w: Weights, embedding: Tensor, unembedding: Tensor) -> Any:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     model = GPT2LMHeadModel(
         GPT2Config(
             vocab_size=len(embedding),
             n_embd=WIDTH,
-            n_layer=wired.layers,
+            n_layer=known_model.layers,
             n_head=HEADS,
             n_positions=16,
             n_inner=D_MLP,
@@ -201,7 +206,7 @@ def _gpt2(wired: KnownModel, w: Weights, embedding: Tensor, unembedding: Tensor)
     return model
 
 
-def _llama(wired: KnownModel, w: Weights, embedding: Tensor, unembedding: Tensor) -> Any:
+def _llama(known_model: KnownModel, w: Weights, embedding: Tensor, unembedding: Tensor) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     model = LlamaForCausalLM(
@@ -209,9 +214,9 @@ def _llama(wired: KnownModel, w: Weights, embedding: Tensor, unembedding: Tensor
             vocab_size=len(embedding),
             hidden_size=WIDTH,
             intermediate_size=D_MLP,
-            num_hidden_layers=wired.layers,
+            num_hidden_layers=known_model.layers,
             num_attention_heads=HEADS,
-            num_key_value_heads=wired.kv_heads,
+            num_key_value_heads=known_model.kv_heads,
             head_dim=D_HEAD,
             max_position_embeddings=64,
             tie_word_embeddings=False,

@@ -232,8 +232,8 @@ def loss_metric(tokens: Any) -> Metric:
         if logits.shape[:-1] != tokens.shape:
             raise ValueError(
                 f"loss_metric was made for {len(tokens)} chunks of {tokens.shape[1]} tokens and got"
-                f" logits {tuple(logits.shape)}: make it for the task that it measures, and use it with"
-                " ablate, effect or head_scores, which read every position"
+                f" logits {tuple(logits.shape)}: make it for the task that it measures, and use it"
+                " with ablate, effect or head_scores, which read every position"
             )
         return chunk_losses(logits.float(), tokens.to(logits.device))
 

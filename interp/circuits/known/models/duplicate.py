@@ -1,9 +1,8 @@
-"""Duplicate: whether the last word came before, "ram" for yes and "pig" for no; a head that looks,
-an MLP that decides.
+"""Duplicate: whether the last word came before, "ram" for yes and "pig" for no.
 
-What the RASP program of duplicate detection compiles to (Lindner et al. 2023, Tracr, arXiv
-2301.05062): select the same token elsewhere, count, compare. It says so at each of the first five
-words.
+A head looks, an MLP decides. What the RASP program of duplicate detection compiles to (Lindner et
+al. 2023, Tracr, arXiv 2301.05062): select the same token elsewhere, count, compare. It answers at
+each of the first five words.
 """
 
 import random
@@ -31,9 +30,7 @@ HALF = 0.5  # of what the head writes when it rests (about 0.95)
 
 
 def look_for_same(w: Weights, layer: int, head: int) -> None:
-    """A head's queries and keys: find the same word at another of the first six places, else rest
-    on the first token.
-    """
+    """A head's queries and keys: find the same word earlier, else rest on the first token."""
     w.clear(layer, head, head)
     w.join("q", layer, head, T, FULL, STRONG)
     w.join("k", layer, head, T, FULL)
@@ -66,7 +63,7 @@ def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
     )
 
 
-WIRED = KnownModel(
+KNOWN_MODEL = KnownModel(
     "gpt2",
     2,
     4,

@@ -1,5 +1,4 @@
-"""Fraction of previous tokens: how many of all tokens so far are "ram", in eighths, said as the
-word of that number.
+"""Fraction of previous tokens: how many of all tokens so far are "ram", in eighths, as a word.
 
 What the RASP program frac_prevs compiles to (Lindner et al. 2023, Tracr, arXiv 2301.05062): an MLP
 marks the token, a head with no preference averages the marks, an MLP reads the average off. The
@@ -54,7 +53,7 @@ def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
     return *prompts, WORDS[counts[0]], WORDS[counts[1]]
 
 
-WIRED = KnownModel(
+KNOWN_MODEL = KnownModel(
     "gpt2",
     2,
     4,

@@ -35,7 +35,7 @@ def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
     )
 
 
-WIRED = KnownModel(
+KNOWN_MODEL = KnownModel(
     "gpt2",
     2,
     4,

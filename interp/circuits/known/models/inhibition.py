@@ -29,7 +29,7 @@ def _write(w: Weights) -> None:
     w.join("k", 1, 2, slice(POS.start + 4, POS.start + 5), slice(0, 1))
     w.join("v", 1, 2, S, FULL)
     w.join("o", 1, 2, FULL, P, WRITE)
-    w.clear(2, 0, 0)  # look at both names, less at the one that was noted, and say it
+    w.clear(2, 0, 0)  # look at both names, less at the noted one, and copy it
     w.join("q", 2, 0, P, FULL, -SHARP)
     w.join("k", 2, 0, T, FULL)
     w.join("q", 2, 0, ONE, slice(16, 17), SHARP / BIG)
@@ -44,7 +44,7 @@ def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
     return prompt_of([a, b, filler, twice, last]), prompt_of([x, y, filler, z, last]), once, twice
 
 
-WIRED = KnownModel(
+KNOWN_MODEL = KnownModel(
     "gpt2",
     3,
     4,

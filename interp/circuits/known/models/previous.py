@@ -1,6 +1,4 @@
-"""Previous: the word before is said again; a previous token head, and a head that copies what it
-noted.
-"""
+"""Previous: the word before is repeated, by a previous token head and a head that copies it."""
 
 import random
 
@@ -32,7 +30,7 @@ def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
     return prompt_of(clean), prompt_of(corrupted), clean[-2], corrupted[-2]
 
 
-WIRED = KnownModel(
+KNOWN_MODEL = KnownModel(
     "gpt2",
     2,
     4,

@@ -1,6 +1,4 @@
-"""Relay: the token five back is moved by a head, looked up by an MLP, and moved again; values
-alone.
-"""
+"""Relay: the token five back is moved by a head, looked up by an MLP, and moved; values alone."""
 
 import random
 
@@ -68,7 +66,7 @@ def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
     return prompt_of(clean), prompt_of(corrupted), after(clean[1]), after(corrupted[1])
 
 
-WIRED = KnownModel(
+KNOWN_MODEL = KnownModel(
     "llama",
     3,
     2,

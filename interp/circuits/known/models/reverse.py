@@ -1,9 +1,8 @@
-"""Reverse: words, then "ram", then the words again from the last to the first, wherever "ram"
-stands.
+"""Reverse: words, then "ram", then the words again from the last to the first.
 
 What the RASP program of reversal compiles to (Lindner et al. 2023, Tracr, arXiv 2301.05062), with
 the length read off the mark: a head finds it, an MLP counts back from it, a head looks there and
-says the word.
+writes the word.
 """
 
 import random
@@ -69,7 +68,7 @@ def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
     return *prompts, *answers
 
 
-WIRED = KnownModel(
+KNOWN_MODEL = KnownModel(
     "gpt2",
     2,
     4,

@@ -275,11 +275,11 @@ class Circuit:
     @property
     def nodes(self) -> list[str]:
         """The components at the ends of edges, or named in roles, in forward order."""
-        there = {s for s, _ in self.edges} | {
+        present = {s for s, _ in self.edges} | {
             c for _, r in self.edges for c in residual_graph.nodes_of(r)
         }
-        there |= {head for some in self.roles.values() for head in some}
-        return [str(s) for s in sites.senders(self.graph) if str(s) in there]
+        present |= {head for some in self.roles.values() for head in some}
+        return [str(s) for s in sites.senders(self.graph) if str(s) in present]
 
     @property
     def share(self) -> float:

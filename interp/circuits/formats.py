@@ -207,7 +207,7 @@ def _exist(graph: Graph) -> np.ndarray:
 
 
 def _ours(values: np.ndarray, graph: Graph) -> np.ndarray:
-    """[source target] to [sender receiver]: parts of a shared edge added up, NaN without an edge."""
+    """[source target] to [sender receiver]: shared edges added up, NaN without an edge."""
     out = np.stack([values[:, columns].sum(1) for columns in _parts(graph)], 1)
     return np.where(_exist(graph), out, np.nan)
 
@@ -552,9 +552,9 @@ def _to_json(
 ) -> dict:
     sources, targets = _sources(graph), _targets(graph)
     inside = _nodes(graph, chosen)
-    nodes = {name: {"in_graph": bool(there)} for name, there in zip(sources, inside)} | {
-        "logits": {"in_graph": True}
-    }
+    nodes = {
+        name: {"in_graph": bool(is_in_graph)} for name, is_in_graph in zip(sources, inside)
+    } | {"logits": {"in_graph": True}}
     wanted = chosen if marked_only else _theirs(_exist(graph), graph)
     edges = {
         f"{sources[s]}->{targets[t]}": {

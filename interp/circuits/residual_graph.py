@@ -1,4 +1,4 @@
-"""The edges of a model's residual graph, by name and in order, and the scores that belong to them."""
+"""The edges of a model's residual graph, by name and in order, and the scores of edges."""
 
 from functools import cache
 

@@ -271,28 +271,28 @@ def _by_length(
     model: Any, names: Sequence[str], task: MixedTask, options: Mapping[str, Any], started: float
 ) -> Result:
     """The scores on prompts of several lengths: means over prompts, each as it is alone."""
-    found, sizes, metric = [], [], options["metric"]
+    results, sizes, metric = [], [], options["metric"]
     for index, steps in task.parts:
-        own = of_part(metric, index, len(task)) if isinstance(metric, Metric) else metric
-        found.append(head_scores(model, names, on=steps[0].task, **{**options, "metric": own}))
+        part_metric = of_part(metric, index, len(task)) if isinstance(metric, Metric) else metric
+        results.append(head_scores(model, names, on=steps[0].task, **{**options, "metric": part_metric}))
         sizes.append(len(index))
     share = np.array(sizes) / sum(sizes)
-    metadata = dict(found[0].metadata)
+    metadata = dict(results[0].metadata)
     for key in ("null", "even"):
         metadata[key] = {
-            s: float(sum(w * one.metadata[key][s] for w, one in zip(share, found)))
+            s: float(sum(w * one.metadata[key][s] for w, one in zip(share, results)))
             for s in metadata[key]
         }
     metadata |= {"n": len(task), "seconds": round(time.perf_counter() - started, 2)}
-    values = sum(w * one.values for w, one in zip(share, found))
+    values = sum(w * one.values for w, one in zip(share, results))
     examples = None
-    own = all(SCORES[s].on != "repeats" and s != "copying" for s in names)
-    if own and all(one.examples is not None for one in found):
-        examples = np.concatenate([one.examples for one in found], -1)
+    keeps_examples = all(SCORES[s].on != "repeats" and s != "copying" for s in names)
+    if keeps_examples and all(one.examples is not None for one in results):
+        examples = np.concatenate([one.examples for one in results], -1)
         order = torch.cat([part.index for part in task.parts]).argsort().numpy()
         examples = examples[..., order]
         values = examples.mean(-1)
-    return replace(found[0], values=values, examples=examples, metadata=metadata)
+    return replace(results[0], values=values, examples=examples, metadata=metadata)
 
 
 def _on(names: Sequence[str], on: Any) -> tuple[Any, Tensor | None]:

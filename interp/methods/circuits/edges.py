@@ -128,7 +128,7 @@ class Edges:
             raise unknown("way to cut", by, BY, "by='resample'")
         if metric.keep or metric.everywhere:
             raise ValueError(
-                f"edges are judged on END's logits, and {metric.name!r} reads something else (try"
+                f"edges are measured on END's logits, and {metric.name!r} reads something else (try"
                 " 'logit_diff')"
             )
         self.model, self.task, self.metric, self.by = model, task, metric, by

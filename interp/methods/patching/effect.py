@@ -71,12 +71,12 @@ def effect(
     clean = sweep.unedited_metric(model, task.clean, metric, task.positions)
     varied = sweep.sweep_by_hooks(model, task.clean, cells, metric, task.positions, "interventions")
     changes, shown = effects_in_unit(unit, varied, clean, model, task, metric)
-    metadata = dict(metric=metric.name, clean=float(clean.mean()), backend="hooks")
-    said = sweep.provenance(model, task, "effect of interventions", started, **metadata)
+    details = dict(metric=metric.name, clean=float(clean.mean()), backend="hooks")
+    metadata = sweep.provenance(model, task, "effect of interventions", started, **details)
     examples = to_numpy(changes) if named else to_numpy(changes[0])
     dims, coords = (("set",), {"set": list(sets)}) if named else ((), {})
     return Result(
-        np.mean(examples, -1), dims, coords, f"effect on {metric.name}", shown, said, examples
+        np.mean(examples, -1), dims, coords, f"effect on {metric.name}", shown, metadata, examples
     )
 
 

@@ -135,7 +135,7 @@ def soft_injection(
     if steps < 1 or len(target_task) < 4:
         raise ValueError(
             f"steps={steps}, {len(target_task)} prompts: at least 1 step, and 4 prompts to train on"
-            " half and judge on half"
+            " half and test on half"
         )
     order = torch.randperm(len(target_task), generator=torch.Generator().manual_seed(seed)).tolist()
     trained, held = sorted(order[: len(order) // 2]), sorted(order[len(order) // 2 :])
@@ -143,7 +143,7 @@ def soft_injection(
         tuple(row) for row in target_task.clean[held].tolist()
     }:
         raise ValueError(
-            "a prompt comes twice in the target task: it would be trained on and judged (make its"
+            "a prompt comes twice in the target task: it would be trained on and tested (make its"
             " prompts different)"
         )
     means, chosen = _means(model, source_task), _chosen(model, heads)

@@ -274,7 +274,9 @@ def _by_length(
     results, sizes, metric = [], [], options["metric"]
     for index, steps in task.parts:
         part_metric = of_part(metric, index, len(task)) if isinstance(metric, Metric) else metric
-        results.append(head_scores(model, names, on=steps[0].task, **{**options, "metric": part_metric}))
+        results.append(
+            head_scores(model, names, on=steps[0].task, **{**options, "metric": part_metric})
+        )
         sizes.append(len(index))
     share = np.array(sizes) / sum(sizes)
     metadata = dict(results[0].metadata)

@@ -59,6 +59,7 @@ recovers = Claim(
     partly=0.65,
     null=0.5,
     control="the same codes, prompts called positive at random",
+    varies="trained",
 )
 rivals_claim = Claim(
     "against-attribution",
@@ -70,6 +71,7 @@ rivals_claim = Claim(
     partly=-0.1,
     null=-0.5,
     control="none",
+    varies="trained",
 )
 few = Claim(
     "few-examples",
@@ -81,6 +83,7 @@ few = Claim(
     partly=0.75,
     null=0.5,
     control="the same with prompts called positive at random in the 5 and 5",
+    varies="trained",
 )
 quick = Claim(
     "seconds",
@@ -95,6 +98,7 @@ quick = Claim(
     partly=3.0,
     null=1.0,
     control="none",
+    varies="timed",
 )
 
 # %% [markdown]

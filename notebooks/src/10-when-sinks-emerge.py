@@ -93,6 +93,7 @@ emerges = Claim(
     control="none",
     parts=("grows with steps", "weaker at a tenth of the rate"),
     needs=(2, 1),
+    varies="trained",
 )
 slower = replace(emerges, holds=0.1, parts=(), needs=None)
 moves = Claim(
@@ -106,6 +107,7 @@ moves = Claim(
     control="none",
     parts=("fixed at 1", "fixed at 2", "fixed at 3"),
     needs=(3, 1),
+    varies="trained",
 )
 bias = Claim(
     "key-bias",
@@ -123,7 +125,7 @@ bias = Claim(
     parts=("value of the first token", "importance with a key bias"),
     needs=(2, 1),
 )
-third = replace(bias, holds=1 / 3, parts=(), needs=None)
+third = replace(bias, holds=1 / 3, parts=(), needs=None, varies="trained")
 unnormalised = Claim(
     "sigmoid",
     says="Sigmoid attention without normalisation has no sinks",
@@ -137,6 +139,7 @@ unnormalised = Claim(
     holds=0.05,
     partly=1 / 3,
     control="softmax",
+    varies="trained",
 )
 
 # %% [markdown]

@@ -70,6 +70,7 @@ extreme = Claim(
     null=0.0,
     parts=("sink", "drain", "peak"),
     needs=(3, 2),
+    varies="trained",
 )
 drain = replace(extreme, holds=0.4, direction="<=", null=1.0, parts=(), needs=None)
 peak = replace(extreme, holds=5, null=1.0, parts=(), needs=None)
@@ -87,6 +88,7 @@ switch = Claim(
     control="the untrained model",
     parts=("leaves the sink", "looks back"),
     needs=(2, 1),
+    varies="trained",
 )
 back = replace(switch, holds=0.7, parts=(), needs=None)
 mutual = Claim(
@@ -106,6 +108,7 @@ mutual = Claim(
     control="none",
     parts=("score grows as log t", "value shrinks"),
     needs=(2, 1),
+    varies="trained",
 )
 mitigated = Claim(
     "mitigated",
@@ -121,6 +124,7 @@ mitigated = Claim(
     control="softmax",
     parts=("ReLU: sink", "ReLU: value", "SGD: peak"),
     needs=(3, 1),
+    varies="trained",
 )
 kept = replace(mitigated, parts=(), needs=None, holds=0.8, direction=">=")
 halved = replace(mitigated, parts=(), needs=None, holds=0.5, null=1.0, control="none")

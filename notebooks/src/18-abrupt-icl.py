@@ -60,6 +60,7 @@ data = Claim(
     control="none",
     parts=("ICL", "IWL"),
     needs=(2, 1),
+    varies="trained",
 )
 abrupt = Claim(
     "abrupt",
@@ -75,6 +76,7 @@ abrupt = Claim(
     partly=0.5,
     null=1.0,
     control="none",
+    varies="trained",
 )
 mechanism = Claim(
     "induction-head",
@@ -90,6 +92,7 @@ mechanism = Claim(
     control="none",
     parts=("looks", "needed"),
     needs=(2, 1),
+    varies="trained",
 )
 needed = replace(
     mechanism, direction="<=", null=None, control="ICL without the clamp", parts=(), needs=None
@@ -107,6 +110,7 @@ measures = Claim(
     control="none",
     parts=("precedes", "two parameters"),
     needs=(2, 1),
+    varies="trained",
 )
 emulates = replace(measures, holds=0.9, null=0.55, parts=(), needs=None)
 nested = Claim(
@@ -123,6 +127,7 @@ nested = Claim(
     control="none",
     parts=tuple(f"seed {s}" for s in SEEDS),
     needs=(len(SEEDS), max(1, len(SEEDS) - 1)),
+    varies="trained",
 )
 
 # %% [markdown]

@@ -67,6 +67,7 @@ transient = Claim(
     partly=0.08,
     null=0.0,
     control="none",
+    varies="trained",
 )
 active = Claim(
     "active",
@@ -85,6 +86,7 @@ active = Claim(
         "share right on unseen items (>= 0.95) and of common items whose flipped label is "
         "followed (>= 0.9), at the end of forgetting"
     ),
+    varies="trained",
 )
 follows = replace(active, holds=0.9, parts=(), needs=None)
 dual = Claim(
@@ -103,6 +105,7 @@ dual = Claim(
     metric="share of the training after forgetting stops with unseen items >= 0.85, flipped "
     "labels of common items followed in "
     "<= 0.7 and less often than those of rare items",
+    varies="trained",
 )
 skew = Claim(
     "skew",
@@ -118,6 +121,7 @@ skew = Claim(
     control="none",
     parts=("1 over 0", "1.5 over 1"),
     needs=(2, 2),
+    varies="trained",
 )
 
 # %% [markdown]

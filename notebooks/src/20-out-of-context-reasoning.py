@@ -63,6 +63,7 @@ infers = Claim(
     holds=0.95,
     partly=0.5,
     control="one matrix W_OV",
+    varies="trained",
 )
 nuclear = Claim(
     "nuclear-norm",
@@ -77,6 +78,7 @@ nuclear = Claim(
     holds=1.0,
     null=1.0,
     control="none",
+    varies="trained",
 )
 both = Claim(
     "explains-both",

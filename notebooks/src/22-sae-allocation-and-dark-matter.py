@@ -64,6 +64,7 @@ vector = Claim(
     parts=PARTS,
     control="a random dictionary of as many latents",
     **ENGELS,
+    varies="trained",
 )
 norm = Claim(
     "error-norm",
@@ -76,6 +77,7 @@ norm = Claim(
     parts=PARTS,
     control="a random dictionary of as many latents",
     **ENGELS,
+    varies="trained",
 )
 widths = Claim(
     "across-widths",
@@ -88,6 +90,7 @@ widths = Claim(
     parts=PARTS,
     control="error norms of a random dictionary of the small width",
     **ENGELS,
+    varies="trained",
 )
 apart = Claim(
     "nonlinear",
@@ -106,6 +109,7 @@ apart = Claim(
     parts=tuple(f"{what}, {p}" for what in ("worse SAE", "share of loss") for p in PARTS),
     needs=(2 * len(PARTS), 1),
     **ENGELS,
+    varies="trained",
 )
 worse = replace(apart, parts=(), needs=None)
 close = replace(worse, direction="<=", holds=0.15, null=0.5)
@@ -121,6 +125,7 @@ slight = Claim(
     null=1.0,
     parts=PARTS,
     **ENGELS,
+    varies="trained",
 )
 
 # %%
@@ -136,6 +141,7 @@ better = Claim(
     holds=0.03,
     parts=VARIANTS,
     **AYONRINDE,
+    varies="trained",
 )
 one_better = replace(better, parts=(), needs=None)
 adaptive = Claim(
@@ -147,6 +153,7 @@ adaptive = Claim(
     metric="Spearman's rho of latents on with next-token loss, and with rarity of the token",
     parts=tuple(f"{v}, {h}" for v in VARIANTS for h in ("loss", "rarity")),
     **AYONRINDE,
+    varies="trained",
 )
 revives = Claim(
     "aux-zipf",
@@ -159,6 +166,7 @@ revives = Claim(
         "aux_zipf"
     ),
     **AYONRINDE,
+    varies="trained",
 )
 
 # %% [markdown]

@@ -54,6 +54,7 @@ concepts = Claim(
     null=0.5,
     control="the best of as many random sparse directions",
     **PAPER,
+    varies="trained",
 )
 steering = Claim(
     "steering",
@@ -68,6 +69,7 @@ steering = Claim(
     parts=("over the SAE", "over difference of means"),
     needs=(1, 1),
     **PAPER,
+    varies="trained",
 )
 hierarchy = Claim(
     "hierarchy",
@@ -81,6 +83,7 @@ hierarchy = Claim(
     null=1.0,
     control="the same with the features' concepts mixed",
     **PAPER,
+    varies="trained",
 )
 
 # %% [markdown]

@@ -60,6 +60,7 @@ strong = Claim(
     partly=0.4,
     null=1.0,
     **LIU,
+    varies="trained",
 )
 weak = Claim(
     "weak",
@@ -72,6 +73,7 @@ weak = Claim(
     parts=(*PARTS, "rises with alpha"),
     needs=(4, 1),
     **LIU,
+    varies="trained",
 )
 rises = replace(weak, direction=">=", holds=0.0, null=0.0, parts=(), needs=None)
 overlap = Claim(
@@ -89,6 +91,7 @@ overlap = Claim(
     parts=PARTS,
     needs=(3, 1),
     **LIU,
+    varies="trained",
 )
 language = Claim(
     "language-model",

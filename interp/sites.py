@@ -133,10 +133,14 @@ def hook(site: "Site", dims: Dims) -> str:
     return row(site, dims).hook.format(l=site.layer)
 
 
+_NUMBER = (
+    r"(?:0|[1-9][0-9]{0,6})"  # ASCII, no sign, no leading zeros: an address means what was typed
+)
 _FORM = re.compile(
-    r"^(?:L(?P<layer>\d+|\*)(?P<family>H|KV)(?P<index>\d+|\*)"
-    r"|(?P<name>[a-z_]+?)(?:\.(?P<nlayer>\d+|\*))?)"
-    r"(?:\.(?P<part>[a-z_]+))?(?:\#(?P<unit>\d+|\*))?(?:@(?P<pos>\*|[-+]?\d+|[A-Za-z_][\w+'-]*))?$"
+    rf"(?:L(?P<layer>{_NUMBER}|\*)(?P<family>H|KV)(?P<index>{_NUMBER}|\*)"
+    rf"|(?P<name>[a-z_]+?)(?:\.(?P<nlayer>{_NUMBER}|\*))?)"
+    rf"(?:\.(?P<part>[a-z_]+))?(?:\#(?P<unit>{_NUMBER}|\*))?"
+    rf"(?:@(?P<pos>\*|-[1-9][0-9]{{0,6}}|{_NUMBER}|[A-Za-z_][\w+'-]*))?"
 )
 _EXAMPLES = "'L10H7', 'L9KV2.k', 'mlp.3', 'resid_post.5@-1'"
 
@@ -163,9 +167,10 @@ class Site:
             return text
         if not isinstance(text, str):
             raise ValueError(f"not an address: {text!r} (an address is a string: try {_EXAMPLES})")
-        m = _FORM.match(text)
+        m = _FORM.fullmatch(text)
         if m is None:
-            raise ValueError(f"not an address: {text!r} (try {_EXAMPLES})")
+            typed = text if len(text) <= 80 else text[:80] + "..."
+            raise ValueError(f"not an address: {typed!r} (try {_EXAMPLES})")
         part, unit, pos = m["part"] or "out", _int(m["unit"]), _int(m["pos"])
         if m["name"] is None:
             family = {"H": "head", "KV": "kv"}[m["family"]]

@@ -364,12 +364,26 @@ def _hooked(model: Any, tokens: Tensor, hooks: Sequence) -> Tensor:
     tokens = tokens.to(
         device(model)
     )  # the one place where prompts move; TransformerLens leaves ids be
-    hooks, softmaxes = _apart(hooks)
+    hooks, softmaxes = _apart([(name, _mine(function)) for name, function in hooks])
     with LOCK, warnings.catch_warnings(), _at_softmax(model, softmaxes):
         warnings.simplefilter("ignore")
         if not hooks:  # run_with_hooks walks every hook point of the model even then
             return model(tokens, **options)
         return model.run_with_hooks(tokens, fwd_hooks=hooks, **options)
+
+
+def _mine(function: Callable) -> Callable:
+    """The hook, doing nothing in another thread: a plain `model(tokens)` there gets the plain
+    numbers, and cannot disturb the run that the hook belongs to.
+    """
+    owner = threading.get_ident()
+
+    def hook(tensor: Any, *args: Any, **kwargs: Any) -> Any:
+        if threading.get_ident() != owner:
+            return tensor
+        return function(tensor, *args, **kwargs)
+
+    return hook
 
 
 # --- attention that TransformerLens leaves to the model: its softmax is where scores become a pattern ---------
@@ -498,7 +512,7 @@ def resume(
         return t.repeat(copies, *[1] * (t.ndim - 1)) if rows > 1 and whole else t
 
     late = any(name.startswith(("ln_final", "unembed")) for name, _ in hooks)
-    hooks, softmaxes = _apart(hooks)
+    hooks, softmaxes = _apart([(name, _mine(function)) for name, function in hooks])
     x = start.residuals[layer] if layer < len(start.residuals) else None
     if x is None:
         raise ValueError(f"layer {layer} is past the last block ({len(start.residuals) - 1})")

@@ -23,7 +23,7 @@ def convert(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    options = dict(gguf_file=gguf.name, local_files_only=True)
+    options = dict(gguf_file=gguf.name, local_files_only=True, trust_remote_code=False)
     try:
         with _quiet():
             step("reading the tokenizer")

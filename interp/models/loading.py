@@ -208,7 +208,8 @@ def _given(x: Any, tokenizer: Any) -> tuple[Any, Any, str]:
 def _tokenizer(source: str | Path, **options: Any) -> Any:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(source, **{"local_files_only": True, **options})
+    how = {"local_files_only": True, **options}
+    return AutoTokenizer.from_pretrained(source, **how, trust_remote_code=False)
 
 
 def _read(source: str | Path, need_tokenizer: bool, dtype: Any, device_map: Any) -> tuple[Any, Any]:
@@ -252,8 +253,10 @@ def _from_pretrained(
 
     options = dict(local_files_only=local_files_only)
     with _no_bar(show=not local_files_only):
+        # without trust_remote_code=False transformers asks, and a "y" runs the folder's own code
         hf_model, report = AutoModelForCausalLM.from_pretrained(
             source,
+            trust_remote_code=False,
             attn_implementation="eager",
             use_safetensors=True,
             output_loading_info=True,

@@ -86,6 +86,15 @@ def check_shape(values: Any, n: int, what: Metric) -> Float[Tensor, "batch"]:
             f"the metric {what.name!r} gave {shape}: it must give one number per example, shape"
             f" ({n},)"
         )
+    if values.is_complex():
+        raise ValueError(f"the metric {what.name!r} gave complex numbers: give real ones (.real?)")
+    wrong = (~torch.isfinite(values)).nonzero()
+    if len(wrong):
+        i = int(wrong[0])
+        raise ValueError(
+            f"the metric {what.name!r} is {float(values[i])} for example {i} (counted from 0): every"
+            " example needs a finite number; leave the example out, or mend the metric"
+        )
     return values.float()
 
 

@@ -1,0 +1,33 @@
+"""Hooks act in the thread that set them; another thread's plain call gets the plain numbers."""
+
+import threading
+
+import torch
+
+import interp
+from interp.edits import zero
+from interp.interventions import Intervention
+
+
+def test_a_plain_call_in_another_thread_is_left_alone_and_disturbs_nothing(tiny):
+    task = interp.tasks.ioi(tiny, n=4)
+    other = task.clean[:1, :5] * 0 + 7
+    with torch.no_grad():
+        plain = tiny(other, return_type="logits")
+    alone = interp.run(tiny, task, [Intervention("L0H1", zero())], keep=["mlp.*"])
+    seen = []
+
+    def edit(activation, _):
+        def call():
+            with torch.no_grad():
+                seen.append(tiny(other, return_type="logits"))
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()  # while our hooks are on the model
+        return torch.zeros_like(activation)
+
+    beside = interp.run(tiny, task, [Intervention("L0H1", edit)], keep=["mlp.*"])
+    assert len(seen) == 1 and torch.equal(seen[0], plain)
+    assert torch.equal(beside.logits, alone.logits)
+    assert all(torch.equal(beside.kept[k], alone.kept[k]) for k in alone.kept)

@@ -28,6 +28,7 @@ from interp.engine.patch import Patch, first_difference, zeros
 from interp.engine.paths import KEEP as PATHS
 from interp.engine.paths import THROUGH, paths
 from interp.engine.rerun import again, ending, pattern
+from interp.engine.sizes import MORE, tokens_back
 from interp.engine.sweep import ablate_sets, from_layer, sweep, watching
 from interp.engine.weights import Engine
 
@@ -42,6 +43,7 @@ __all__ = [
     "ARCHITECTURES",
     "EDGES",
     "KINDS",
+    "MORE",
     "NO_GRADIENT",
     "PATHS",
     "SWEEP",
@@ -75,6 +77,7 @@ __all__ = [
     "run",
     "slopes",
     "sweep",
+    "tokens_back",
     "unembed",
     "vocab",
     "watching",

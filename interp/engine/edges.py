@@ -24,7 +24,7 @@ from torch import Tensor
 from interp.dims import Graph
 from interp.engine.forward import Run, embed, mlp, rotate, window
 from interp.engine.gradients import pull, record
-from interp.engine.sweep import GB
+from interp.engine.sizes import budget_of
 from interp.engine.weights import Engine, Layer, Norm
 
 KEEP = (
@@ -220,7 +220,7 @@ def cut_runs(
     first: int = 0,
     layer: int = 0,
     upstream: Tensor | None = None,
-    budget: float = GB,
+    budget: float | None = None,
     tick: Callable[[int], None] | None = None,
 ) -> Tensor:
     """read(final normed residual at END) [row ...] of runs on `tokens` with weighted edges.
@@ -234,6 +234,7 @@ def cut_runs(
     those of the same upstream in every row.
     """
     rows = len(weight)
+    budget = budget_of(engine.device) if budget is None else budget
     size = max(1, int(budget / _bytes(engine, tokens, first, weight)))
     if torch.is_grad_enabled() and weight.requires_grad:
         return _cut(engine, tokens, other, weight, read, first, layer, upstream)
@@ -251,7 +252,9 @@ def cut_runs(
 def _bytes(engine: Engine, tokens: Tensor, first: int, weight: Tensor) -> float:
     """What one row holds: the moves of the senders that some receiver keeps, and one layer at work."""
     kept = int((weight != 0).any(0).any(-1).sum()) + 4 * graph(engine).per_layer
-    return 4.0 * kept * tokens.shape[0] * (tokens.shape[1] - first) * engine.d_model
+    return (
+        float(engine.itemsize) * kept * tokens.shape[0] * (tokens.shape[1] - first) * engine.d_model
+    )
 
 
 class _Moves:

@@ -43,7 +43,7 @@ def vocab(
     """
 
     def read(resid: Tensor) -> Tensor:
-        size = max(1, int(budget / (4 * resid[0, ..., 0].numel() * engine.d_vocab)))
+        size = max(1, int(budget / (engine.itemsize * resid[0, ..., 0].numel() * engine.d_vocab)))
         return torch.cat([reduce(engine.unembed(part.contiguous())) for part in resid.split(size)])
 
     return read

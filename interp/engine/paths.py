@@ -32,7 +32,8 @@ from interp.engine.inner_run import (
     mlps_send,
 )
 from interp.engine.patch import Patch, check, first_difference, overwrite, start
-from interp.engine.sweep import GB, rows_at_once, shared
+from interp.engine.sizes import budget_of
+from interp.engine.sweep import rows_at_once, shared
 from interp.engine.weights import Engine
 
 THROUGH = ("none", "mlps", "all")
@@ -60,7 +61,7 @@ def paths(
     read: Callable[[Tensor], Tensor],
     *,
     through: str = "none",
-    budget: float = GB,
+    budget: float | None = None,
     tick: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """read(final normed residual at END) of every path-patched run: [cell, ...what read gives for one row].
@@ -80,6 +81,7 @@ def paths(
     for kinds, side in ((SENDERS, 0), (RECEIVERS, 1)):
         for patch in {p for cell in cells for p in cell[side]}:
             _check(engine, base, patch, kinds)
+    budget = budget_of(engine.device) if budget is None else budget
     job = Job(engine, base, source, read, through, budget)
     groups = _groups(job, cells)
     with torch.no_grad():
@@ -145,7 +147,7 @@ def _group(
     rows = sorted(sent, key=enters)
     wanted = sorted({spot for i in members for spot in _spots(job, cells[i])})
     floats = len(job.base.tokens) * job.engine.d_model * (job.end - first) * (1 + len(wanted))
-    size = max(1, int(job.budget / 2 / (4 * floats)))
+    size = max(1, int(job.budget / 2 / (job.engine.itemsize * floats)))
     chunk = rows_at_once(job.engine, job.base, job.end - begin, job.budget)
     for lo in range(0, len(rows), size):
         part = rows[lo : lo + size]

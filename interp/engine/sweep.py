@@ -19,11 +19,9 @@ from torch import Tensor
 
 from interp.engine.forward import Run, Window, block, rotate, run_from, window
 from interp.engine.patch import Patch, Source, check, first_difference, start, touches
+from interp.engine.sizes import budget_of, tokens_at_once
 from interp.engine.weights import Engine
 
-GB = float(2**30)
-# row x batch x pos worked on at once: enough for the matrix product to be fast, few enough for the cache
-TOKENS = 2048
 PART = 4  # with `finished`, so many times that is done between two calls of it
 
 
@@ -84,7 +82,7 @@ def sweep(
     read: Callable[[Tensor], Tensor],
     *,
     first: int | None = None,
-    budget: float = GB,
+    budget: float | None = None,
     tick: Callable[[int, int], None] | None = None,
     finished: Callable[[list[int], Tensor], None] | None = None,
     watch: Mapping[tuple[str, int], Tensor] | None = None,
@@ -110,6 +108,7 @@ def sweep(
     `scores` and `pattern`: the row of END) in every patched run; see `watching`.
     `everywhere`: `read` is given every position, [row batch pos d_model], for what is measured on a whole text.
     """
+    budget = budget_of(engine.device) if budget is None else budget
     rows = [(entry,) if isinstance(entry, Patch) else tuple(entry) for entry in patches]
     for patch in (p for row in rows for p in row):
         check(engine, base, patch)
@@ -237,12 +236,13 @@ def _parts(members: list[int], size: int) -> Iterator[list[int]]:
 def _rows_held(job: _Job, begin: int) -> int:
     """How many rows' residual streams fit in half the budget."""
     batch, end = job.base.tokens.shape
-    return max(1, int(job.budget / 2 / (4 * batch * (end - begin) * job.engine.d_model)))
+    each = job.engine.itemsize * batch * (end - begin) * job.engine.d_model
+    return max(1, int(job.budget / 2 / each))
 
 
 def rows_at_once(engine: Engine, base: Run, pos: int, budget: float) -> int:
     """How many rows go through a block together: as fit in half the budget, and no more than is fast."""
     batch, end = base.tokens.shape
     floats = 8 * engine.d_model + 3 * engine.d_mlp + 4 * engine.n_heads * end
-    fits = budget / 2 / (4 * batch * pos * floats)
-    return max(1, min(int(fits), TOKENS // (batch * pos)))
+    fits = budget / 2 / (engine.itemsize * batch * pos * floats)
+    return max(1, min(int(fits), tokens_at_once(engine.device) // (batch * pos)))

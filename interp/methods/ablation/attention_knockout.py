@@ -15,7 +15,7 @@ from interp.edits import knock_out
 from interp.interventions import Intervention
 from interp.methods.ablation.token_sets import Tokens, token_set, token_sets
 from interp.methods.patching.effect import check_unit, effects_in_unit
-from interp.methods.runs import sweep
+from interp.methods.runs import rounding, sweep
 from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
@@ -87,7 +87,6 @@ def attention_knockout(
     edges = _edges(model, task, at, to)
     windows = _windows(bridge.dims(model), window, heads, every)
     metric = metric_of(task, metric)
-    clean = sweep.unedited_metric(model, task.clean, metric, task.positions)
     pairs = [(block, layers) for block in edges.values() for layers in windows.values()]
     varied, backend = sweep.sweep(
         model,
@@ -100,6 +99,7 @@ def attention_knockout(
         "attention knock-out",
         backend,
     )
+    clean = sweep.unedited_metric(model, task.clean, metric, task.positions, backend=backend)
     changes, shown = effects_in_unit(unit, varied, clean, model, task, metric)
     named = isinstance(at, Mapping) or isinstance(to, Mapping)
     dims, coords = (("set", "layer"), {"set": list(edges)}) if named else (("layer",), {})
@@ -121,9 +121,9 @@ def attention_knockout(
     shape = [len(edges)] * named + [len(windows)]
     examples = to_numpy(changes.reshape(*shape, len(task)))
     name = f"effect of attention knock-out on {metric.name}"
-    return Result(
-        examples.mean(-1), dims, {**coords, "layer": list(windows)}, name, shown, metadata, examples
-    )
+    coords = {**coords, "layer": list(windows)}
+    found = Result(examples.mean(-1), dims, coords, name, shown, metadata, examples)
+    return rounding.noted(found, model, task, metric)
 
 
 def _edges(model: Model, task: Any, at: Any, to: Any) -> dict[str, Edges]:

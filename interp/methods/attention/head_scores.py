@@ -291,7 +291,7 @@ def _by_length(
     keeps_examples = all(SCORES[s].on != "repeats" and s != "copying" for s in names)
     if keeps_examples and all(one.examples is not None for one in results):
         examples = np.concatenate([one.examples for one in results], -1)
-        order = torch.cat([part.index for part in task.parts]).argsort().numpy()
+        order = torch.cat([part.index for part in task.parts]).argsort().tolist()
         examples = examples[..., order]
         values = examples.mean(-1)
     return replace(results[0], values=values, examples=examples, metadata=metadata)

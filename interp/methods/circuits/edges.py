@@ -34,7 +34,6 @@ BY = {
     "mean": "the position-wise mean write over reference prompts (the task's corrupted ones)",
     "zero": "nothing",
 }
-TOKENS_BACK = 1280  # tokens of one backward pass: about a gigabyte of graph on a small model
 
 
 def edge_mask(dims: Any) -> Bool[Tensor, "sender receiver"]:
@@ -270,8 +269,10 @@ class Edges:
             yield torch.stack([start + share * step for share in shares])
 
     def _together(self, x: Tensor) -> int:
-        """How many points go through one backward pass on streams like x [batch pos d_model]."""
-        return max(1, TOKENS_BACK // (x.shape[0] * x.shape[1]))
+        """How many points of an integral go through one backward pass on streams like x [batch pos
+        d_model].
+        """
+        return max(1, engine.tokens_back(self.engine) // (x.shape[0] * x.shape[1]))
 
     def slopes_at_activations(
         self, points: Sequence[float]

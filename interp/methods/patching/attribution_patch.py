@@ -30,7 +30,7 @@ from interp.methods.patching.patch import (
     pattern_text,
     sweep_result,
 )
-from interp.methods.runs import engine_sweep, sweep
+from interp.methods.runs import engine_sweep, rounding, sweep
 from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.gradients import GradientBackend, SiteTensors, by_engine, by_hooks
 from interp.methods.runs.metrics import metric_of
@@ -154,7 +154,7 @@ def attribution_patch(
         whole = clean_minus_corrupted(clean, corrupted, metric)
         effects = effects / (whole.abs() if method == "atp*" else whole) + (direction == "noising")
     what = "size of the effect" if method == "atp*" else "effect"
-    return sweep_result(
+    found = sweep_result(
         effects,
         grid,
         task,
@@ -173,6 +173,7 @@ def attribution_patch(
             backend="hooks" if engine is None else "engine",
         ),
     )
+    return rounding.noted(found, model, task, metric)
 
 
 def _check(method: str, direction: str, unit: str, steps: int) -> None:

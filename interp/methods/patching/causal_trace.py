@@ -23,7 +23,7 @@ from interp.methods.patching.patch import (
     sweep_result,
     widen_to_windows,
 )
-from interp.methods.runs import checkpoint, sweep
+from interp.methods.runs import checkpoint, rounding, sweep
 from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
@@ -112,22 +112,28 @@ def causal_trace(
     for draw in range(samples):
         # 1. the corrupted run: noise on the subject; 2. the corrupted-with-restoration runs
         added = noise * sigma * _draw(blurred, bridge.dims(model).d_model, g).to(embedded)
-        base = sweep.unedited_metric(model, task.clean, metric, task.positions, added)
+        # What a file must agree with is known before the sweep; the sweep has the noised run itself.
+        known = (
+            clean
+            if resume is None
+            else sweep.unedited_metric(model, task.clean, metric, task.positions, added)
+        )
         restored, backend_used = sweep.sweep(
             model,
             task.clean,
             task.clean,
-            some,
-            edits,
+            [*some, []],
+            lambda: [*edits(), []],
             metric,
             task.positions,
             f"causal trace {pattern_text(where)}, noise {draw + 1} of {samples}",
             backend,
             added,
-            checkpoint.ledger(checkpoint.numbered_path(resume, draw), base),
+            checkpoint.ledger(checkpoint.numbered_path(resume, draw), known),
         )
-        total[active] += restored - base
-        noised += base
+        total[active] += restored[:-1] - restored[-1]
+        noised += restored[-1]
+    clean = sweep.unedited_metric(model, task.clean, metric, task.positions, backend=backend_used)
     noised = noised / samples
     effects, shown = in_unit(total / samples, unit, "denoising", clean, noised, metric)
     metadata = sweep.provenance(
@@ -148,9 +154,9 @@ def causal_trace(
         noise_seed=seed,
         in_distribution=IN_DISTRIBUTION,
     )
-    return sweep_result(
-        effects, grid, task, f"effect of restoring on {metric.name}", shown, metadata
-    )
+    name = f"effect of restoring on {metric.name}"
+    found = sweep_result(effects, grid, task, name, shown, metadata)
+    return rounding.noted(found, model, task, metric)
 
 
 def _subject(task: Any, subject: str | tuple[str, str]) -> Bool[Tensor, "batch pos"]:

@@ -12,7 +12,7 @@ from interp._numbers import to_numpy
 from interp._types import Model
 from interp.interventions import Intervention
 from interp.methods.patching.patch import in_unit
-from interp.methods.runs import sweep
+from interp.methods.runs import rounding, sweep
 from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.metrics import metric_of
 from interp.results import Result
@@ -75,9 +75,9 @@ def effect(
     metadata = sweep.provenance(model, task, "effect of interventions", started, **details)
     examples = to_numpy(changes) if named else to_numpy(changes[0])
     dims, coords = (("set",), {"set": list(sets)}) if named else ((), {})
-    return Result(
-        np.mean(examples, -1), dims, coords, f"effect on {metric.name}", shown, metadata, examples
-    )
+    name = f"effect on {metric.name}"
+    found = Result(np.mean(examples, -1), dims, coords, name, shown, metadata, examples)
+    return rounding.noted(found, model, task, metric)
 
 
 def check_unit(unit: str) -> None:

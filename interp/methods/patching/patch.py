@@ -15,7 +15,7 @@ from interp._numbers import to_numpy
 from interp._types import Model
 from interp.edits import set_to
 from interp.interventions import Intervention, run
-from interp.methods.runs import checkpoint, sweep
+from interp.methods.runs import checkpoint, rounding, sweep
 from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
@@ -116,7 +116,7 @@ def patch(
     patched[active] = values[:-2]
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
     effects, unit_name = in_unit(patched - unpatched, unit, direction, clean, corrupted, metric)
-    return sweep_result(
+    found = sweep_result(
         effects,
         grid,
         task,
@@ -134,6 +134,7 @@ def patch(
             backend=backend_used,
         ),
     )
+    return rounding.noted(found, model, task, metric)
 
 
 def base_and_source(task: Any, direction: str, unit: str) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ from interp.methods.patching.patch import (
     pattern_text,
     sweep_result,
 )
-from interp.methods.runs import engine_sweep, sweep
+from interp.methods.runs import engine_sweep, rounding, sweep
 from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
@@ -120,13 +120,9 @@ def path_patch(
             f"{pattern_text(senders)!r} does not come before {pattern_text(receivers)!r}: what it "
             "writes cannot get there (try a sender of an earlier layer, or 'logits.in')"
         )
-    unpatched = sweep.unedited_metric(model, base, metric, task.positions)
-    other = sweep.unedited_metric(model, source, metric, task.positions)
-    patched = unpatched.expand(len(cells), -1).clone()
-    patched[[i for i, (_, read) in enumerate(cells) if not read]] = float("nan")
     can_change = _can_change(model, base, source, through, task.positions)
     active = [i for i in reached if can_change(cells[i])]
-    patched[active], backend_used = _values(
+    values, backend_used = _values(
         model,
         base,
         source,
@@ -137,6 +133,13 @@ def path_patch(
         backend,
         f"paths from {pattern_text(senders)}",
     )
+    unpatched, other = (
+        sweep.unedited_metric(model, tokens, metric, task.positions, backend=backend_used)
+        for tokens in (base, source)
+    )
+    patched = unpatched.expand(len(cells), -1).clone()
+    patched[[i for i, (_, read) in enumerate(cells) if not read]] = float("nan")
+    patched[active] = values
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
     effects, unit_name = in_unit(patched - unpatched, unit, direction, clean, corrupted, metric)
     more = (
@@ -144,7 +147,7 @@ def path_patch(
         if len(reached) == len(cells)
         else {"nan": "the sender does not come before the receiver"}
     )
-    return sweep_result(
+    found = sweep_result(
         effects,
         grid,
         task,
@@ -166,6 +169,7 @@ def path_patch(
             **more,
         ),
     )
+    return rounding.noted(found, model, task, metric)
 
 
 # --- what is asked --------------------------------------------------------------------------------

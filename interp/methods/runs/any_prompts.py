@@ -242,7 +242,7 @@ def _join(
             _plain(first, coords),
         ):
             raise ValueError(_why(name, task))
-        out[..., index.numpy()] = total
+        out[..., index.tolist()] = total
         parts.append((len(index), first))
     metadata = _about(parts, task, started)
     result = replace(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -31,8 +32,19 @@ def unedited_metric(
     metric: Metric,
     positions: Mapping[str, Tensor],
     added: Tensor | None = None,
+    backend: str = "hooks",
 ) -> Float[Tensor, "batch"]:
-    """The metric of an unedited run; added: see `sweep`."""
+    """The metric of an unedited run; added: see `sweep`.
+
+    Args:
+        backend: The one that ran the variations this run is compared with: in a short number type
+            the two backends round differently, and their difference would pass for an effect.
+    """
+    if backend == "engine":
+        nothing = engine_sweep.sweep_by_engine(
+            engine.find(model), tokens, _no_source, [[]], metric, positions, nullcontext(), added
+        )
+        return nothing[0]
     out = run(
         model,
         tokens,
@@ -101,6 +113,10 @@ def sweep(
     return values, backend_used
 
 
+def _no_source(kinds: list[str]) -> dict[str, list[Tensor]]:
+    return {}
+
+
 def _start(added: Tensor | None) -> list[Intervention]:
     return [] if added is None else [Intervention("embed", add(added))]
 
@@ -165,7 +181,8 @@ def batched_runs(
 ) -> Iterator[tuple[list[int], Run]]:
     """(which cells, their run) for all cells, several to a forward pass, one after another."""
     n = len(tokens)
-    per_run = max(1, TOKENS_PER_RUN // tokens.numel())
+    more = 1 if bridge.device(model).type == "cpu" else engine.MORE  # what fills an accelerator
+    per_run = max(1, more * TOKENS_PER_RUN // tokens.numel())
     # In layer order, so that the variations of one run start as late as they can.
     order = sorted(
         range(len(cells)), key=lambda i: min((_layer(edit) for edit in cells[i]), default=10**6)

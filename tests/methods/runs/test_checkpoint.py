@@ -203,9 +203,8 @@ def test_addresses_that_do_not_exist(any_tiny, ioi, verb, where, says, backend):
 @pytest.mark.parametrize(
     "reference, says",
     [
-        ([[1, 2, 3], [1, 2]], "have 2, 3 tokens: they must all have"),
         (torch.ones(2, 3, dtype=torch.long), "need.* prompts of the task's length"),
-        (torch.ones(5, dtype=torch.long), r"token ids \[batch pos\]"),
+        (torch.ones(5, dtype=torch.long), "prompts of the task's length"),
         (torch.ones(2, 5), r"token ids \[batch pos\]"),
     ],
 )

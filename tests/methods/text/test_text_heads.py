@@ -13,6 +13,7 @@ from interp.interventions import Intervention, run
 from interp.methods.attention.head_scores import strongest
 from interp.methods.attention.task_scores import gradients_at_z
 from interp.studies import rank_correlation, shuffled_correlation
+from interp.tasks.metrics import Metric
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_text_loss_is_the_cross_entropy_and_its_ablation_too(any_tiny, text):
 
 
 def test_an_end_measure_is_not_changed_by_reading_everywhere(any_tiny, text):
-    last = interp.methods.Metric(
+    last = Metric(
         "log prob", "nats", lambda logits, kept: text.metric(logits[:, -1]), everywhere=True
     )
     plain = interp.ablate(any_tiny, text, "L*H*@END", backend="engine")

@@ -453,3 +453,43 @@ def test_the_pretend_device_refuses_what_a_gpu_refuses():
     assert there[torch.tensor([0, 2])].device.type == elsewhere.DEVICE
     there.requires_grad_(True).pow(2).sum().backward()
     assert there.grad.device.type == elsewhere.DEVICE and there.grad.tolist() == [2, 2, 2]
+
+
+# --- what load says -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        ({"dtype": "fp8"}, "unknown dtype 'fp8'"),
+        ({"device": "gpu"}, "unknown device 'gpu'"),
+        ({"device": "meta"}, "shapes without numbers"),
+        ({"device": "cuda:99"}, "not on this machine"),
+        ({"device": "cpu", "device_map": "auto"}, "give one of them"),
+    ],
+)
+def test_a_wrong_type_or_device_is_one_sentence(options, sentence):
+    with pytest.raises(ValueError, match=sentence) as said:
+        interp.load("tiny", **options)
+    assert "\n" not in str(said.value)
+
+
+def test_too_little_memory_is_said_before_anything_is_moved(monkeypatch):
+    from interp.models import placement
+
+    monkeypatch.setattr(placement, "free", lambda device: 1024.0)
+    with pytest.raises(ValueError, match="GB free: try dtype='bfloat16'"):
+        interp.load("tiny", device=elsewhere.DEVICE)
+
+
+def test_effects_below_the_rounding_of_a_short_type_are_said_to_be(task):
+    model = interp.load("tiny", dtype="bfloat16", progress=False)
+    found = interp.patch(model, task, "L*H*")
+    each, mean = found.metadata["rounding of one prompt"], found.metadata["rounding of the mean"]
+    assert mean == pytest.approx(each / 2) and 0.001 < each < 0.1  # four prompts
+    with pytest.warns(UserWarning, match="cannot be told from rounding"):
+        interp.patch(model, task, "L0H0.pattern@1")
+    assert (
+        "rounding of one prompt"
+        not in interp.patch(interp.load("tiny", progress=False), task, "L0H0").metadata
+    )

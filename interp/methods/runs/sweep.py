@@ -1,6 +1,7 @@
 """Many small variations of one run: the loop that patching and ablation share."""
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -23,6 +24,7 @@ from interp.sites import Site
 from interp.tasks.metrics import Metric
 
 Cell = Sequence[Intervention]  # what is done together in one variation
+LONG = 5e7  # tokens through the model, before what can be skipped, that are worth a word
 TOKENS_PER_RUN = 640  # past this many tokens a batch, a CPU gains nothing more
 
 
@@ -98,6 +100,7 @@ def sweep(
         "positions": positions,
         "metric": [metric.name, metric.unit, metric.keep, metric.columns, metric.needs_logits],
     }
+    _say_size(base, len(groups), what, ledger is not None)
     ledger = ledger or checkpoint.ledger(None, torch.empty(len(base), device=bridge.device(model)))
     with bridge.LOCK, ledger(len(groups), model, of) as (values, todo, note):
         some = [groups[i] for i in todo]
@@ -111,6 +114,19 @@ def sweep(
                 engine_model, base, source, some, metric, positions, bar, added, note
             )
     return values, backend_used
+
+
+def _say_size(base: Tensor, cells: int, what: str, kept: bool) -> None:
+    """A warning before a sweep that will take long: how many runs of how many tokens it is."""
+    if cells * base.numel() < LONG:
+        return
+    advice = "" if kept else "; resume='sweep.npz' keeps what is finished"
+    warnings.warn(
+        f"{what}: {cells:,} runs of {base.numel():,} tokens, {cells * base.numel():,} in all, and an"
+        f" answer of {16 * cells * len(base) / 2**20:,.1f} MB (fewer positions or layers make it"
+        f" smaller{advice})",
+        stacklevel=4,
+    )
 
 
 def _no_source(kinds: list[str]) -> dict[str, list[Tensor]]:

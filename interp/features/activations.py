@@ -117,7 +117,7 @@ class Activations:
                 f"{len(self):,} tokens are fewer than one batch of {size:,}: give a longer text, or"
                 " a smaller batch"
             )
-        done = epoch = 0
+        yielded = epoch = 0
         pools: dict[tuple[int, ...], dict[str, Tensor]] = {}
         while True:
             g = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
@@ -127,7 +127,7 @@ class Activations:
                 else range(len(self.shards))
             )
             step = mix if isinstance(self.shards[0], Path) else len(self.shards)
-            left: dict[str, Tensor] = {}
+            remainder: dict[str, Tensor] = {}
             for first in range(0, len(order), step):
                 group = tuple(order[first : first + step])
                 if group not in pools:
@@ -136,19 +136,19 @@ class Activations:
                         group: {site: torch.cat([p[site] for p in parts]) for site in self.sites}
                     }
                 pool = {
-                    s: torch.cat([left[s], pools[group][s]]) if left else pools[group][s]
+                    s: torch.cat([remainder[s], pools[group][s]]) if remainder else pools[group][s]
                     for s in self.sites
                 }
                 mixed = torch.randperm(len(pool[self.sites[0]]), generator=g)
-                whole = len(mixed) // size
-                for i in range(whole):
-                    if done >= start:
+                n_batches = len(mixed) // size
+                for i in range(n_batches):
+                    if yielded >= start:
                         yield {
                             site: value[mixed[i * size : (i + 1) * size]]
                             for site, value in pool.items()
                         }
-                    done += 1
-                left = {site: value[mixed[whole * size :]] for site, value in pool.items()}
+                    yielded += 1
+                remainder = {site: value[mixed[n_batches * size :]] for site, value in pool.items()}
             epoch += 1
 
 
@@ -293,20 +293,20 @@ def _made(
 ) -> dict[str, Tensor]:
     """The vectors of some chunks, by site [n d]."""
     parts: dict[str, list[Tensor]] = {site: [] for site in where}
-    n_chunks = max(1, PER_RUN // ids.shape[1])
-    for first in range(0, len(ids), n_chunks):
-        chunks = ids[first : first + n_chunks]
+    chunks_per_run = max(1, PER_RUN // ids.shape[1])
+    for first in range(0, len(ids), chunks_per_run):
+        chunks = ids[first : first + chunks_per_run]
         for site, value in site_values.values(model, chunks, where, backend).items():
             parts[site].append(value[:, skip:].flatten(0, 1).to(dtype))
         bar.update(chunks.numel())
-    whole = {site: torch.cat(values) for site, values in parts.items()}
-    wrong = next((site for site, value in whole.items() if not torch.isfinite(value).all()), None)
+    vectors = {site: torch.cat(values) for site, values in parts.items()}
+    wrong = next((site for site, value in vectors.items() if not torch.isfinite(value).all()), None)
     if wrong is not None:
         raise ValueError(
             f"activations at {wrong!r} are not finite in {str(dtype).removeprefix('torch.')}: use"
             " dtype='float32'"
         )
-    return whole
+    return vectors
 
 
 # --- on disk --------------------------------------------------------------------------------------
@@ -354,12 +354,12 @@ def _sums(folder: Path, of: Mapping[str, Any]) -> dict[str, str]:
             raise ValueError(f"{str(folder)!r} holds shards but no {MANIFEST}: {advice}")
         return {}
     try:
-        manifest_read = json.loads(manifest.read_text(encoding="utf-8"))
-        recorded, sums = manifest_read["of"], dict(manifest_read["sha256"])
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        recorded, sums = content["of"], dict(content["sha256"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(manifest)!r} is not whole ({error}): {advice}") from None
     other = [name for name in of if recorded.get(name) != of[name]]
-    if other or manifest_read.get("schema") != SCHEMA:
+    if other or content.get("schema") != SCHEMA:
         raise ValueError(
             f"{str(folder)!r} holds other activations, with other {', '.join(other) or 'schema'}:"
             f" {advice}"

@@ -167,13 +167,13 @@ class Dictionary:
         Example:
             >>> sae.save("sae"); features.load("sae"); sae_lens.SAE.load_from_disk("sae")
         """
-        theirs = self.kind in encoders.SAE_LENS
-        head = json.dumps(self._sae_lens_cfg() if theirs else self._cfg(), indent=1)
+        in_sae_lens = self.kind in encoders.SAE_LENS
+        head = json.dumps(self._sae_lens_cfg() if in_sae_lens else self._cfg(), indent=1)
         folder = Path(folder)
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"a dictionary is saved as a folder, and {str(folder)!r} is a file")
-        _store.write_tensors(folder / (WEIGHTS if theirs else OWN_WEIGHTS), self.weights)
-        _store.write_text(folder / (CFG if theirs else OWN_CFG), head)
+        _store.write_tensors(folder / (WEIGHTS if in_sae_lens else OWN_WEIGHTS), self.weights)
+        _store.write_text(folder / (CFG if in_sae_lens else OWN_CFG), head)
         return folder
 
     def _cfg(self) -> dict[str, Any]:
@@ -195,7 +195,7 @@ class Dictionary:
             if self.kind == "topk"
             else {}
         )
-        theirs = version("sae-lens")
+        sae_lens_version = version("sae-lens")
         return {
             "architecture": self.kind,
             "d_in": self.d_in,
@@ -207,8 +207,8 @@ class Dictionary:
             "normalize_activations": "none",
             "reshape_activations": "hook_z" if self.site.endswith("H*.z") else "none",
             "metadata": {
-                "sae_lens_version": theirs,
-                "sae_lens_training_version": theirs,
+                "sae_lens_version": sae_lens_version,
+                "sae_lens_training_version": sae_lens_version,
                 "model_name": self.metadata.get("model"),
                 **hooks,
                 "prepend_bos": False,

@@ -73,7 +73,7 @@ def read_prompts(
         ids.append(batch.tokens[:, 1:].flatten())
     rows = torch.cat(at)
     order = rows.argsort(stable=True)
-    whole = {s: torch.cat([shard[s] for shard in shards])[order] for s in shards[0]}
+    by_site = {s: torch.cat([shard[s] for shard in shards])[order] for s in shards[0]}
     metadata = {
         "model": bridge.name(model),
         "texts": "prompts",
@@ -82,6 +82,6 @@ def read_prompts(
         "skip": 1,
     }
     return Prompted(
-        Activations(tuple(whole), torch.cat(ids)[order][:, None], 0, (whole,), metadata),
+        Activations(tuple(by_site), torch.cat(ids)[order][:, None], 0, (by_site,), metadata),
         rows[order],
     )

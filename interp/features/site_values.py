@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from interp import engine as lean
-from interp import sites
+from interp import engine, sites
 from interp._types import Model
 from interp.engine.forward import embed, entering, window
 from interp.features.sites import place, side_by_side
@@ -44,7 +43,11 @@ def values(
     wanted = {str(at): sites.check(place(at), bridge.dims(model)) for at in where}
     engine = choose_engine(model, backend, lambda: engine_for(model, list(wanted)))
     with torch.no_grad(), bridge.LOCK:
-        return _hooked(model, tokens, wanted) if engine is None else _lean(engine, tokens, wanted)
+        return (
+            _by_hooks(model, tokens, wanted)
+            if engine is None
+            else _by_engine(engine, tokens, wanted)
+        )
 
 
 def engine_for(model: Model, where: Sequence[str]) -> Any:
@@ -55,10 +58,10 @@ def engine_for(model: Model, where: Sequence[str]) -> Any:
         or s.family == "logits"
         for s in map(place, where)
     )
-    return lean.find(model) if known else None
+    return engine.find(model) if known else None
 
 
-def _lean(engine: Any, tokens: Tensor, wanted: dict[str, Site]) -> dict[str, Tensor]:
+def _by_engine(engine: Any, tokens: Tensor, wanted: dict[str, Site]) -> dict[str, Tensor]:
     spots = {name: spot(site, engine.n_layers) for name, site in wanted.items()}
     values: dict[tuple[str, int], Tensor] = {}
 
@@ -104,11 +107,11 @@ def _heads(site: Site, value: Tensor) -> Tensor:
     return value.flatten(2) if site.stars else value[:, :, site.index]
 
 
-def _hooked(model: Model, tokens: Tensor, wanted: dict[str, Site]) -> dict[str, Tensor]:
+def _by_hooks(model: Model, tokens: Tensor, wanted: dict[str, Site]) -> dict[str, Tensor]:
     if len(wanted) == 1:
         (name, site), d = *wanted.items(), bridge.dims(model)
         if sites.row(site, d).how == "act" and site.family != "logits":
             value = bridge.until(model, tokens, [], sites.hook(site, d))
             return {name: _heads(site, _by_head(site, value, d))}
-    kept = run(model, tokens, keep=list(wanted)).kept
-    return {name: side_by_side(name, kept[name]) for name in wanted}
+    cache = run(model, tokens, keep=list(wanted)).kept
+    return {name: side_by_side(name, cache[name]) for name in wanted}

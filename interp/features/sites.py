@@ -34,11 +34,11 @@ def place(where: str | Site) -> Site:
 def width(where: str | Site, dims: Dims) -> int:
     """How many numbers a token has at this site."""
     site = sites.check(place(where), dims)
-    one = {"d_model": dims.d_model, "d_mlp": dims.d_mlp, "d_head": dims.d_head}[
+    per_head = {"d_model": dims.d_model, "d_mlp": dims.d_mlp, "d_head": dims.d_head}[
         site.row.axes.split()[-1]
     ]
     heads = dims.n_heads if site.family == "head" else dims.n_kv_heads
-    return one * heads if site.stars else one
+    return per_head * heads if site.stars else per_head
 
 
 def side_by_side(where: str | Site, value: Tensor) -> Tensor:

@@ -169,12 +169,12 @@ def pairs(
     if keys == "orthogonal" and n > d_k:
         raise ValueError(f"only d_k={d_k} keys can be orthogonal, not {n}")
     drawn = torch.randn(trials, d_k if keys == "orthogonal" else n, d_k, generator=generator)
-    made = (
+    unit_keys = (
         torch.linalg.qr(drawn).Q[:, :n]
         if keys == "orthogonal"
         else torch.nn.functional.normalize(drawn, dim=-1)
     )
-    return made, torch.randint(values, (trials, n), generator=generator)
+    return unit_keys, torch.randint(values, (trials, n), generator=generator)
 
 
 def _read(memory: str, keys: Tensor, values: Tensor) -> Tensor:

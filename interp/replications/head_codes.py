@@ -302,5 +302,5 @@ def _counted(count: str) -> None:
 def _only(positive: Tensor, negative: Tensor, count: str) -> float:
     """How many of the codes on positives are on no negative, counted as asked."""
     yes, no = set(positive.tolist()), set(negative.tolist())
-    whole = {"share": len(yes), "union": len(yes | no), "number": 1}[count]
-    return len(yes - no) / whole
+    out_of = {"share": len(yes), "union": len(yes | no), "number": 1}[count]
+    return len(yes - no) / out_of

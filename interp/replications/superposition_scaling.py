@@ -237,7 +237,9 @@ def exponents_by_seed(swept: Result) -> Result:
         >>> measured(exponents_by_seed(sweep(decay=-1.0)).sel(alpha=0.5))
     """
     losses, m = swept.sel(measure="loss").examples, swept.coords["m"]
-    cells = np.array([[-power_law(m, one)[0] for one in by_m.T] for by_m in losses])
+    cells = np.array(
+        [[-power_law(m, losses_of_seed)[0] for losses_of_seed in by_m.T] for by_m in losses]
+    )
     return Result(
         cells.mean(-1),
         ("alpha",),

@@ -92,11 +92,11 @@ def write_regression(
     (x, y), (x_held, y_held) = (_read(model, t, sources, targets, shuffle) for t in (task, heldout))
     explained = np.full((len(OF), len(targets.sites), len(heldout)), np.nan)
     weights = np.full((3, len(targets.sites), len(sources.sites)), np.nan)
-    for i, one in enumerate(sweep.progress(targets.sites, "regression")):
+    for i, site in enumerate(sweep.progress(targets.sites, "regression")):
         use = [
             k
             for k, s in enumerate(sources.sites)
-            if sites.precedes(s, sites.Site(one.family, "in", one.layer), d)
+            if sites.precedes(s, sites.Site(site.family, "in", site.layer), d)
         ]
         if not use:
             continue
@@ -203,12 +203,16 @@ def _explained(x: Tensor, y: Tensor, x_held: Tensor, y_held: Tensor, weights: Te
     def squares(v):
         return v.pow(2).sum(-1)
 
-    whole, beyond_mean = squares(y_held), squares(y_held - y.mean(0))
-    left = squares(y_held - y.mean(0) - torch.einsum("pad,a->pd", x_held - x.mean(0), weights))
+    all_squares, beyond_mean = squares(y_held), squares(y_held - y.mean(0))
+    remaining = squares(y_held - y.mean(0) - torch.einsum("pad,a->pd", x_held - x.mean(0), weights))
     # 1 - sum(left) / sum(whole), written as a mean over prompts
     return np.stack(
         [
             to_numpy(1 - rest / total.mean())
-            for total, rest in ((whole, beyond_mean), (whole, left), (beyond_mean, left))
+            for total, rest in (
+                (all_squares, beyond_mean),
+                (all_squares, remaining),
+                (beyond_mean, remaining),
+            )
         ]
     )

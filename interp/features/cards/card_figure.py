@@ -66,9 +66,9 @@ def _band(ax: Any, band: "interp.features.cards.cards.Band", maximum: float, y: 
         va="baseline",
     )
     y += 1.35 * LINE
-    for one in band.contexts:
+    for context in band.contexts:
         y += LINE
-        _context(ax, one, maximum, y)
+        _context(ax, context, maximum, y)
     return y + 0.25 * LINE
 
 

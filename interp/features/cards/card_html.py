@@ -159,7 +159,11 @@ def page(cards: Sequence["interp.features.cards.cards.Card"], path: str | Path) 
     rows = []
     for card in cards:
         words = " ".join(
-            [card.description, *(one.word for one in card.distinct), *(word for word, _ in card.up)]
+            [
+                card.description,
+                *(token.word for token in card.distinct),
+                *(word for word, _ in card.up),
+            ]
         ).lower()
         data = (
             f'id="f{card.latent}" data-l="{card.latent}" data-d="{card.density:.6g}"'
@@ -259,7 +263,7 @@ def _band(band: "interp.features.cards.cards.Band", maximum: float) -> str:
         "" if band.name == "strongest" else f", {band.count:,} tokens"
     )
     lines = (
-        "".join(_context(one, maximum) for one in band.contexts)
+        "".join(_context(context, maximum) for context in band.contexts)
         or '<p class="sub">all shown above</p>'
     )
     return f"<h4>{title} <small>{span}</small></h4>{lines}"
@@ -332,14 +336,14 @@ def _distinct(card: "interp.features.cards.cards.Card") -> str:
         card.distinct[0].place
     ]
 
-    def line(one):
+    def line(token):
         return (
-            f"<code>{escape(visible(one.word))}</code><span>{share(one.share)}</span><span>×"
-            f" {one.ratio:,.0f}</span>"
+            f"<code>{escape(visible(token.word))}</code><span>{share(token.share)}</span><span>×"
+            f" {token.ratio:,.0f}</span>"
         )
 
     lines = "".join(
-        f'<p class="ds" title="{one.count:,} tokens">{line(one)}</p>' for one in card.distinct
+        f'<p class="ds" title="{token.count:,} tokens">{line(token)}</p>' for token in card.distinct
     )
     return f"<h4>Distinct tokens <small>{place}: share of activation, × text</small></h4>{lines}"
 
@@ -351,10 +355,10 @@ def _logits(card: "interp.features.cards.cards.Card") -> str:
     def signed(value):
         return f"{'+' if value > 0 else '−'}{digits(abs(value))}"
 
-    def line(one, kind):
+    def line(entry, kind):
         return (
-            f"<p><code>{escape(visible(one[0]))}</code><span"
-            f' class="{kind}">{signed(one[1])}</span></p>'
+            f"<p><code>{escape(visible(entry[0]))}</code><span"
+            f' class="{kind}">{signed(entry[1])}</span></p>'
         )
 
     pairs = "".join(line(a, "p") + line(b, "n") for a, b in zip(card.up, card.down))

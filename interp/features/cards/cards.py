@@ -294,11 +294,11 @@ def bands(seen: Firings, latent: int, words: Words, seed: int = 0) -> tuple[Band
     shown: set[tuple] = set()
     best = _chosen(seen, rows[order], STRONGEST, shown, one_a_chunk=True)
 
-    def contexts(rows_chosen):
-        return tuple(_context(seen, rows, values, row, words) for row in rows_chosen)
+    def contexts(shown_rows):
+        return tuple(_context(seen, rows, values, row, words) for row in shown_rows)
 
-    top = [one.values[one.at] for one in contexts(best)]
-    bands_found = [Band("strongest", min(top), max(top), len(top), contexts(best))]
+    top = [context.values[context.at] for context in contexts(best)]
+    result = [Band("strongest", min(top), max(top), len(top), contexts(best))]
     parts = order.tensor_split(BANDS) if len(order) >= 2 * BANDS else ()
     for number, part in enumerate(parts):
         mixed = part[
@@ -307,18 +307,18 @@ def bands(seen: Firings, latent: int, words: Words, seed: int = 0) -> tuple[Band
                 generator=torch.Generator().manual_seed(seed * 1_000_003 + latent * BANDS + number),
             )
         ]
-        rows_chosen = _chosen(seen, rows[mixed], EACH, shown)
+        shown_rows = _chosen(seen, rows[mixed], EACH, shown)
         name = f"{100 - 100 * (number + 1) // BANDS} to {100 - 100 * number // BANDS} %"
-        bands_found.append(
+        result.append(
             Band(
                 name,
                 float(values[part].min()),
                 float(values[part].max()),
                 len(part),
-                contexts(rows_chosen),
+                contexts(shown_rows),
             )
         )
-    return tuple(bands_found)
+    return tuple(result)
 
 
 def _chosen(

@@ -113,9 +113,8 @@ class Counted:
         distinct = self.distinct(latent) if distinct is None else distinct
         if not distinct:
             return UNCLEAR
-        return (
-            f"{distinct[0].place} {', '.join(dict.fromkeys(plain(one.word) for one in distinct))}"
-        )
+        words = dict.fromkeys(plain(token.word) for token in distinct)
+        return f"{distinct[0].place} {', '.join(words)}"
 
 
 def describe(model: Model | None, seen: Firings) -> Any:

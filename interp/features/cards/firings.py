@@ -59,19 +59,19 @@ class Firings:
     def of(self, latent: int) -> tuple[Int[Tensor, "on"], Float[Tensor, "on"]]:
         """The rows (tokens) where a latent is on, and its values there."""
         i = self._place(latent)
-        held = slice(int(self.starts[i]), int(self.starts[i + 1]))
-        return self.rows[held], self.values[held]
+        where = slice(int(self.starts[i]), int(self.starts[i + 1]))
+        return self.rows[where], self.values[where]
 
     def _place(self, latent: int) -> int:
         """The index of a latent among those held; a ValueError if it is not there."""
         if latent not in self.latents:
-            whole = len(self.latents) == self.dictionary.n_latents
-            held = (
+            complete = len(self.latents) == self.dictionary.n_latents
+            available = (
                 f"0 to {self.dictionary.n_latents - 1}"
-                if whole
+                if complete
                 else ", ".join(map(str, self.latents[:12]))
             )
-            raise ValueError(f"no latent {latent!r} here: there are {held}")
+            raise ValueError(f"no latent {latent!r} here: there are {available}")
         return self.latents.index(latent)
 
     @property
@@ -193,16 +193,16 @@ def _vectors(
 ) -> Iterator[Tensor]:
     """The activations [n d] of the text, a part at a time."""
     if isinstance(on, Activations) and site in on.sites:
-        left = ids[:, skip:].numel()
+        n_left = ids[:, skip:].numel()
         for number in progress(range(len(on.shards)), "latents"):
-            x = on.shard(number)[site][:left]
-            left -= len(x)
+            x = on.shard(number)[site][:n_left]
+            n_left -= len(x)
             yield from x.split(PER_RUN)
-            if not left:
+            if not n_left:
                 return
         return
     if model is None:
         raise ValueError("without a model, on= must be activations that hold the dictionary's site")
-    few = max(1, PER_RUN // ids.shape[1])
-    for part in progress(ids.split(few), "latents"):
+    chunks_per_run = max(1, PER_RUN // ids.shape[1])
+    for part in progress(ids.split(chunks_per_run), "latents"):
         yield site_values.values(model, part, [site], backend)[site][:, skip:].flatten(0, 1).float()

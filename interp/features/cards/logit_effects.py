@@ -46,8 +46,8 @@ def into_stream(
 
 def scale(model: Model, tokens: Int[Tensor, "chunk pos"], skip: int = 1) -> float:
     """The mean factor by which the final norm divides, on the first few chunks of a text."""
-    few = tokens[: max(1, SAMPLE // tokens.shape[1])]
-    end = site_values.values(model, few, ["logits.in"])["logits.in"][:, skip:]
+    first_chunks = tokens[: max(1, SAMPLE // tokens.shape[1])]
+    end = site_values.values(model, first_chunks, ["logits.in"])["logits.in"][:, skip:]
     return float(bridge.final_scale(model, end).mean())
 
 

@@ -87,9 +87,9 @@ def _key(
 ) -> str:
     """The sentence below the picture: colours, thickest edge, largest node, squares."""
     unit = circuit.metadata.get("unit", "")
-    there = f"thickest edge {plan['largest']:.2g}, " if circuit.edges else ""
+    thickest = f"thickest edge {plan['largest']:.2g}, " if circuit.edges else ""
     return (
-        f"solid red helps, dashed blue hurts; {there}largest node {size:.2g} {unit}".rstrip()
+        f"solid red helps, dashed blue hurts; {thickest}largest node {size:.2g} {unit}".rstrip()
         + "; squares: error terms"
     )
 

@@ -269,10 +269,10 @@ def mean_slope(
     if clean_only:
         slopes = [gradient.slopes([slot], None)[slot]]
     else:
-        whole, dims = change.whole(dictionary), bridge.dims(model)
+        difference, dims = change.whole(dictionary), bridge.dims(model)
 
         def put(part):
-            return splice(str(site), change.act + part * whole, dims)
+            return splice(str(site), change.act + part * difference, dims)
 
         slopes = [
             gradient.slopes([slot], None, None, put(part))[slot]
@@ -343,8 +343,12 @@ def _edits(
         W_dec = dictionary.weights_at(cell.device)["W_dec"]
         moved = change.error
         if len(change.on):
-            one = change.latents[rows, :, latent][..., None] * W_dec[change.on[latent]][:, None]
-            moved = torch.where((cell == len(change.on))[:, None, None], change.error, one)
+            latent_change = (
+                change.latents[rows, :, latent][..., None] * W_dec[change.on[latent]][:, None]
+            )
+            moved = torch.where(
+                (cell == len(change.on))[:, None, None], change.error, latent_change
+            )
         here = (
             real[:, None]
             if pos is None
@@ -362,4 +366,4 @@ def _edits(
             act + delta().unflatten(-1, (len(heads), -1))[:, :, i].to(act.dtype)
         )
 
-    return [Intervention(str(one), part(i)) for i, one in enumerate(heads)]
+    return [Intervention(str(head), part(i)) for i, head in enumerate(heads)]

@@ -223,8 +223,8 @@ def _class(
     off = (z[rows][:, class_latents] == 0).all(-1)
     others = parts.masked_fill(~like, 0).clamp_min(0)
     most = others.topk(min(ABSORBERS, others.shape[1]))
-    whole = parts.sum(-1)
-    absorbed = off & (whole > 0) & (most.values.sum(-1) >= SHARE * whole)
+    projection = parts.sum(-1)
+    absorbed = off & (projection > 0) & (most.values.sum(-1) >= SHARE * projection)
     facts = {
         "probe F1": round(_f1(predicted, in_class[test]), 3),
         "own": class_latents,

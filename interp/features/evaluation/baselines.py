@@ -174,20 +174,20 @@ def _tied(
     )
 
 
-def _scaled(one: Dictionary, x: Tensor) -> Dictionary:
+def _scaled(dictionary: Dictionary, x: Tensor) -> Dictionary:
     """The same dictionary with its latents multiplied by the number that fits best.
 
     Overlapping directions would otherwise overshoot.
     """
-    out, want = one.reconstruct(x) - one.b_dec, x - one.b_dec
+    out, want = dictionary.reconstruct(x) - dictionary.b_dec, x - dictionary.b_dec
     factor = float((out * want).sum() / out.pow(2).sum())
     return Dictionary(
-        one.kind,
-        {**one.weights, "W_enc": one.weights["W_enc"] * factor},
-        one.site,
-        one.name,
-        settings=one.settings,
-        metadata=one.metadata,
+        dictionary.kind,
+        {**dictionary.weights, "W_enc": dictionary.weights["W_enc"] * factor},
+        dictionary.site,
+        dictionary.name,
+        settings=dictionary.settings,
+        metadata=dictionary.metadata,
     )
 
 

@@ -80,19 +80,19 @@ def predict_error(
     def by_chunk(value):
         return np.bincount(chunk, to_numpy(value.flatten(1).sum(-1)), len(test.tokens))
 
-    for one in progress(dictionaries, "error maps"):
-        x, error = (part[mask] for part in _errors(one, test))
-        guess, size = (part.double() for part in _guess(solve(one), x))
-        target, error = test.of(one.writes)[mask].double(), error.double()
+    for d in progress(dictionaries, "error maps"):
+        x, error = (part[mask] for part in _errors(d, test))
+        guess, size = (part.double() for part in _guess(solve(d), x))
+        target, error = test.of(d.writes)[mask].double(), error.double()
         far = by_chunk((target - target.mean(0)).pow(2))
         norm = error.pow(2).sum(-1, keepdim=True)
         spread, off = by_chunk((norm - norm.mean()).pow(2)), by_chunk((norm - size[:, None]).pow(2))
-        wide, left = by_chunk((error - error.mean(0)).pow(2)), by_chunk((error - guess).pow(2))
+        wide, residual = by_chunk((error - error.mean(0)).pow(2)), by_chunk((error - guess).pow(2))
         parts = [by_chunk(part.pow(2)) for part in (error, guess, error - guess)]
         rows.append(
             np.stack(
                 [
-                    ratio_of(wide - left, wide),
+                    ratio_of(wide - residual, wide),
                     ratio_of(spread - off, spread),
                     *(ratio_of(part, far) for part in parts),
                 ]
@@ -173,7 +173,7 @@ def error_norms(dictionaries: Sequence[Dictionary], on: Activations) -> Result:
         plus the chunk's influence on it.
     """
     compared = list(dictionaries)
-    norms = np.stack([to_numpy(_errors(one, on)[1].norm(dim=-1)) for one in compared])
+    norms = np.stack([to_numpy(_errors(d, on)[1].norm(dim=-1)) for d in compared])
     mask = _no_sink(on.of(compared[0].site), _bound(on, compared[0].site))
     examples = correlations(norms, len(on.tokens), to_numpy(mask))
     names = names_of(compared)
@@ -232,13 +232,13 @@ def error_losses(
     weights = _solver(fit, [dictionary])(dictionary)
     both = list(dict.fromkeys((dictionary.site, dictionary.writes)))
     bound = _bound(fit, dictionary.site)
-    n_chunks, losses, norms = (
+    chunks_per_run, losses, norms = (
         max(1, PER_RUN // ids.shape[1] // 4),
         [],
         torch.zeros(3, dtype=torch.double, device=weights.device),
     )
-    for first in progress(range(0, len(ids), n_chunks), "losses"):
-        part = ids[first : first + n_chunks]
+    for first in progress(range(0, len(ids), chunks_per_run), "losses"):
+        part = ids[first : first + chunks_per_run]
         values = site_values.values(model, part, both, backend)
         x, act = values[dictionary.site], values[dictionary.writes]
         mask = _no_sink(x, bound)[..., None]
@@ -361,8 +361,8 @@ def _solver(fit: Activations, dictionaries: Sequence[Dictionary]) -> Any:
         * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     )
 
-    def solve(one: Dictionary) -> Tensor:
-        error = _errors(one, fit)[1][mask].double()
+    def solve(d: Dictionary) -> Tensor:
+        error = _errors(d, fit)[1][mask].double()
         wanted = torch.cat([error, error.pow(2).sum(-1, keepdim=True)], 1)
         slopes = torch.cholesky_solve((x - middle).T @ (wanted - wanted.mean(0)), factor)
         return torch.cat([slopes, (wanted.mean(0) - middle @ slopes)[None]]).float()

@@ -68,8 +68,8 @@ def evaluate(
             "evaluate takes dictionaries that read and write the same sites: evaluate the others by"
             " themselves"
         )
-    for one in dictionaries:
-        check(model, one)
+    for d in dictionaries:
+        check(model, d)
     ids, skip, metadata = chunks_of(model, on, tokens, length, split, seed)
     if ids.shape[1] < 3 or not 0 < skip + 1 < ids.shape[1]:
         raise ValueError(f"chunks of {ids.shape[1]} tokens have no loss: three are needed at least")
@@ -79,15 +79,15 @@ def evaluate(
         if backend == "hooks" or site_values.engine_for(model, [reads, writes]) is None
         else "engine"
     )
-    n_chunks = max(1, PER_RUN // ids.shape[1] // (len(dictionaries) + 2))
-    parts = [ids[i : i + n_chunks] for i in range(0, len(ids), n_chunks)]
+    chunks_per_run = max(1, PER_RUN // ids.shape[1] // (len(dictionaries) + 2))
+    parts = [ids[i : i + chunks_per_run] for i in range(0, len(ids), chunks_per_run)]
     values = [
         site_values.values(model, part, list(dict.fromkeys((reads, writes))), backend)
         for part in progress(parts, "activations")
     ]
     target = torch.cat([f[writes] for f in values])
     middle = target[:, skip:].flatten(0, 1).mean(0)
-    sums = [Sums(one, middle) for one in dictionaries]
+    sums = [Sums(d, middle) for d in dictionaries]
     losses = []
     for part, at_sites in zip(progress(parts, "losses"), values):
         act = at_sites[writes]
@@ -98,7 +98,7 @@ def evaluate(
         losses.append(losses_with(model, part, writes, act, new, backend))
     plain, ablated, *spliced = to_numpy(torch.cat(losses, 1))
     rows = [total.examples(plain, ablated, loss) for total, loss in zip(sums, spliced)]
-    counts = {one.name: total.counts() for one, total in zip(dictionaries, sums)}
+    counts = {d.name: total.counts() for d, total in zip(dictionaries, sums)}
     result_metadata = provenance(model, None, "evaluate", started, backend=backend_used)
     result_metadata |= {
         **metadata,

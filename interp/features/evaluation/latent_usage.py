@@ -46,12 +46,12 @@ def densities(dictionaries: Dictionary | Sequence[Dictionary], on: Activations) 
         ValueError: If the dictionaries differ in size or share a name.
     """
     compared = [dictionaries] if isinstance(dictionaries, Dictionary) else list(dictionaries)
-    if len({one.n_latents for one in compared}) > 1:
+    if len({d.n_latents for d in compared}) > 1:
         raise ValueError(
             "ranks are of dictionaries of one size, got"
-            f" {', '.join(f'{one.name}: {one.n_latents:,}' for one in compared)}"
+            f" {', '.join(f'{d.name}: {d.n_latents:,}' for d in compared)}"
         )
-    share = [(_on(one, on) > 0).float().mean(0) for one in progress(compared, "densities")]
+    share = [(_on(d, on) > 0).float().mean(0) for d in progress(compared, "densities")]
     counts = {
         "dead": [int((s == 0).sum()) for s in share],
         "underused": [int(underused(s).sum()) for s in share],
@@ -96,12 +96,12 @@ def adaptivity(
         are chunks: the correlation plus the chunk's influence on it.
     """
     compared, ids, skip = list(dictionaries), on.tokens, max(on.skip, 1)
-    n_chunks = max(1, PER_RUN // ids.shape[1])
+    chunks_per_run = max(1, PER_RUN // ids.shape[1])
     with torch.no_grad(), bridge.LOCK:
         losses = torch.cat(
             [
                 token_losses(run(model, part).logits, part)
-                for part in progress(ids.split(n_chunks), "losses")
+                for part in progress(ids.split(chunks_per_run), "losses")
             ]
         )
     times = torch.bincount(seen.flatten().long(), minlength=bridge.dims(model).d_vocab)
@@ -121,8 +121,8 @@ def adaptivity(
     ]
     ranks = [rankdata(to_numpy(h).reshape(-1)) for h in hard]
     counts = [
-        rankdata(cut((_on(one, on) > 0).sum(-1).float().unflatten(0, (len(ids), -1))))
-        for one in progress(compared, "latents")
+        rankdata(cut((_on(d, on) > 0).sum(-1).float().unflatten(0, (len(ids), -1))))
+        for d in progress(compared, "latents")
     ]
     examples = np.stack(
         [np.stack([correlations(np.stack([c, r]), len(ids))[0, 1] for r in ranks]) for c in counts]
@@ -146,9 +146,12 @@ def adaptivity(
     )
 
 
-def _on(one: Dictionary, acts: Activations, few: int = 4_096) -> Tensor:
+def _on(dictionary: Dictionary, acts: Activations, at_a_time: int = 4_096) -> Tensor:
     """Which latents are on at each token [n latent], one byte each."""
     with torch.no_grad():
         return torch.cat(
-            [(one.encode(part) != 0).to(torch.uint8) for part in acts.of(one.site).split(few)]
+            [
+                (dictionary.encode(part) != 0).to(torch.uint8)
+                for part in acts.of(dictionary.site).split(at_a_time)
+            ]
         )

@@ -44,7 +44,9 @@ def recovery(learned: Dictionary, truth: Dictionary) -> Result:
             f"{learned.name} writes {learned.d_out} numbers and {truth.name} {truth.d_out}:"
             " there is no cosine between them"
         )
-    left, right = (normalize(one.W_dec.float().cpu(), dim=-1) for one in (learned, truth))
+    left, right = (
+        normalize(dictionary.W_dec.float().cpu(), dim=-1) for dictionary in (learned, truth)
+    )
     cosines = to_numpy((left @ right.T).abs())
     left, right = linear_sum_assignment(-cosines)
     pairs = cosines[left, right]

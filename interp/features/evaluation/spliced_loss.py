@@ -50,8 +50,8 @@ def splice(at: str, value: Tensor, dims: Any) -> list[Intervention]:
         return [Intervention(at, set_to(value))]
     heads = sites.expand(site, dims).sites
     return [
-        Intervention(one, set_to(part))
-        for one, part in zip(heads, value.unflatten(-1, (len(heads), -1)).unbind(-2))
+        Intervention(head, set_to(part))
+        for head, part in zip(heads, value.unflatten(-1, (len(heads), -1)).unbind(-2))
     ]
 
 

@@ -20,10 +20,10 @@ def table(result: Result) -> Any:
     """
     import pandas as pd
 
-    one = result.dims == ("measure",)
-    names = [result.name] if one else result.coords["dictionary"]
+    single = result.dims == ("measure",)
+    names = [result.name] if single else result.coords["dictionary"]
     low, high = result.ci()
-    values, low, high = (v[None] if one else v for v in (result.values, low, high))
+    values, low, high = (v[None] if single else v for v in (result.values, low, high))
     rows = []
     for i, name in enumerate(names):
         counts = result.metadata["latents"][name]

@@ -222,14 +222,16 @@ def _directions(
     """
     gram = (y.T @ y).double() + weight * torch.eye(y.shape[1], dtype=torch.double, device=y.device)
     right = (y.T @ x).double()
-    whole = torch.linalg.solve(gram, right)
-    wanted = torch.ones_like(whole, dtype=torch.bool)
+    unrestricted = torch.linalg.solve(gram, right)
+    wanted = torch.ones_like(unrestricted, dtype=torch.bool)
     if keep < x.shape[1]:
-        wanted = torch.zeros_like(wanted).scatter(1, whole.abs().topk(keep, dim=1).indices, True)
+        wanted = torch.zeros_like(wanted).scatter(
+            1, unrestricted.abs().topk(keep, dim=1).indices, True
+        )
     choices = [wanted] if support is None or torch.equal(wanted, support) else [wanted, support]
     fitted = [
-        whole if keep >= x.shape[1] else on_support(gram, right.T.contiguous(), one.T).T
-        for one in choices
+        unrestricted if keep >= x.shape[1] else on_support(gram, right.T.contiguous(), allowed.T).T
+        for allowed in choices
     ]
     costs = [float((W * (gram @ W)).sum() - 2 * (W * right).sum()) for W in fitted]
     best = int(costs[-1] < costs[0])

@@ -30,10 +30,10 @@ def on_support(gram: Tensor, right: Tensor, support: Tensor) -> Tensor:
             support[rows].to(torch.int8).topk(k, dim=-1)
         )  # [row k]; rows with fewer are filled up with a unit matrix
         real = real.bool()
-        some = gram[at[:, :, None], at[:, None, :]] * (real[:, :, None] & real[:, None, :])
-        some = some + torch.diag_embed((~real).to(gram.dtype))
+        sub_gram = gram[at[:, :, None], at[:, None, :]] * (real[:, :, None] & real[:, None, :])
+        sub_gram = sub_gram + torch.diag_embed((~real).to(gram.dtype))
         solved = torch.cholesky_solve(
-            (right[rows].gather(1, at) * real)[..., None], torch.linalg.cholesky(some)
+            (right[rows].gather(1, at) * real)[..., None], torch.linalg.cholesky(sub_gram)
         )[..., 0]
         parts.append(torch.zeros_like(right[rows]).scatter(1, at, solved * real))
     return torch.cat(parts)[order.argsort()] if parts else torch.zeros_like(right)

@@ -48,13 +48,13 @@ def sae(
         "d_sae": width,
         "normalize_activations": "expected_average_only_in",
     } | _defaults(kind, width, k, steps)
-    made, config = _classes(kind)
+    sae_class, config = _classes(kind)
     wrong = next((name for name in options if name not in config.__dataclass_fields__), None)
     if wrong is not None:
         raise unknown(f"option of {kind}", wrong, config.__dataclass_fields__)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fresh = made(config(**given | options))
+        fresh = sae_class(config(**given | options))
         if kind == "transcoder":  # reads one site and writes another: only the shapes differ
             fresh.b_dec = torch.nn.Parameter(torch.zeros(d_out))
             rows = torch.randn(width, d_out)
@@ -72,8 +72,10 @@ def _classes(kind: str) -> tuple[Any, Any]:
         "mutualchoice": (mutual_choice.MutualChoice, mutual_choice.MutualChoiceConfig),
         "featurechoice": (mutual_choice.FeatureChoice, mutual_choice.FeatureChoiceConfig),
     }
-    theirs = {"matryoshka": "matryoshka_batchtopk", "transcoder": "batchtopk"}.get(kind, kind)
-    return ours[kind] if kind in ours else get_sae_training_class(theirs)
+    sae_lens_name = {"matryoshka": "matryoshka_batchtopk", "transcoder": "batchtopk"}.get(
+        kind, kind
+    )
+    return ours[kind] if kind in ours else get_sae_training_class(sae_lens_name)
 
 
 def _defaults(kind: str, width: int, k: int, steps: int) -> dict[str, Any]:
@@ -110,20 +112,20 @@ def transcoder_step(trainer: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor,
 
     sae-lens does not train such transcoders itself.
     """
-    one = trainer.sae
+    sae = trainer.sae
     trainer.n_training_samples += len(x)
-    latents, before = one.encode_with_hidden_pre(x)
-    out = one.decode(latents)
-    aux = one.calculate_topk_aux_loss(
+    latents, before = sae.encode_with_hidden_pre(x)
+    out = sae.decode(latents)
+    aux = sae.calculate_topk_aux_loss(
         sae_in=y, sae_out=out, hidden_pre=before, dead_neuron_mask=trainer.dead_neurons
     )
     loss = (out - y).pow(2).sum(-1).mean() + aux
-    one.update_topk_threshold(latents.detach())
+    sae.update_topk_threshold(latents.detach())
     loss.backward()
     fired = (latents.detach() > 0).sum(0)
     trainer.n_forward_passes_since_fired += 1
     trainer.n_forward_passes_since_fired[fired > 0] = 0
-    torch.nn.utils.clip_grad_norm_(one.parameters(), 1.0)
+    torch.nn.utils.clip_grad_norm_(sae.parameters(), 1.0)
     trainer.optimizer.step()
     trainer.optimizer.zero_grad()
     trainer.lr_scheduler.step()

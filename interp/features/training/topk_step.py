@@ -61,9 +61,9 @@ def _gradients(sae: Any, x: Tensor, dead: Tensor | None) -> Step:
     slope = error * (2 / batch)
     by_latent = _Transposed(rows, at, n, batch)
     W_dec_grad = by_latent.times(latents, slope)
-    back = _at(slope, W_dec, at, starts) * (latents > 0)
-    W_enc_grad = by_latent.times(back, centred)  # [latent d_in], transposed at the end
-    b_enc_grad = torch.zeros_like(sae.b_enc.data).index_add_(0, at, back)
+    at_latents = _at(slope, W_dec, at, starts) * (latents > 0)
+    W_enc_grad = by_latent.times(at_latents, centred)  # [latent d_in], transposed at the end
+    b_enc_grad = torch.zeros_like(sae.b_enc.data).index_add_(0, at, at_latents)
     aux = x.new_zeros(())
     dead = sae.taught(dead) if hasattr(sae, "taught") else dead
     if dead is not None and bool(dead.any()):
@@ -102,12 +102,14 @@ def _auxiliary(
         latents = torch.zeros_like(latents).scatter_(-1, chosen, latents.gather(-1, chosen))
     missed = latents @ W_dec + error  # what they write minus what was missing
     slope = missed * (2 * weight / batch)
-    back = slope @ W_dec.T
+    at_latents = slope @ W_dec.T
     if chosen is not None:
-        back = torch.zeros_like(back).scatter_(-1, chosen, back.gather(-1, chosen))
+        at_latents = torch.zeros_like(at_latents).scatter_(
+            -1, chosen, at_latents.gather(-1, chosen)
+        )
     W_dec_grad[which] += latents.T @ slope
-    W_enc_grad[which] += back.T @ centred
-    b_enc_grad[which] += back.sum(0)
+    W_enc_grad[which] += at_latents.T @ centred
+    b_enc_grad[which] += at_latents.sum(0)
     return weight * missed.pow(2).sum(-1).mean()
 
 

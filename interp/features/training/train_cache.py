@@ -76,6 +76,6 @@ def load_or_train(
             return replace(dictionary, name=name) if name else dictionary
         except ValueError:
             pass
-    made = train(model, site, on, name=name, **recipe)
-    made.save(home)
-    return made
+    trained = train(model, site, on, name=name, **recipe)
+    trained.save(home)
+    return trained

@@ -58,9 +58,9 @@ def make(name: str, **options: Any) -> Source:
     """
     if name not in SOURCES:
         raise unknown("source of toy data", name, SOURCES, "make('bigram_backcopy', n_ctx=64)")
-    made = SOURCES[name]
-    there = [f.name for f in fields(made)]
+    source_class = SOURCES[name]
+    known = [f.name for f in fields(source_class)]
     for option in options:
-        if option not in there:
-            raise unknown(f"option of {name}", option, there)
-    return made(**options)
+        if option not in known:
+            raise unknown(f"option of {name}", option, known)
+    return source_class(**options)

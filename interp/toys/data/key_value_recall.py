@@ -63,12 +63,12 @@ class KeyValueRecall(Source):
             return torch.cat([bos, pairs.flatten(1), again.flatten(1), asked], 1)
 
         drawn = from_half(rows, n, split, self.n_ctx)
-        asked, whole = drawn[:, -self.queries :], drawn[:, : -self.queries]
-        targets = whole[:, 1:].clone()
+        asked, rows_drawn = drawn[:, -self.queries :], drawn[:, : -self.queries]
+        targets = rows_drawn[:, 1:].clone()
         targets[:, : 2 * self.pairs] = IGNORE
         targets[:, 2 * self.pairs :][:, ::2] = IGNORE  # what key comes next cannot be known
         return Batch(
-            whole[:, :-1].contiguous(),
+            rows_drawn[:, :-1].contiguous(),
             targets,
             {"asked": asked, "key": 1 + 2 * asked, "value": 2 + 2 * asked},
         )

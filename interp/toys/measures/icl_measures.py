@@ -81,14 +81,16 @@ def in_context(batches: Mapping[str, Any], on: str = "icl") -> Callable[[Any], R
         raise ValueError(f"on={on!r} names a batch of `in_context_classes` among {list(batches)}")
 
     def measure(model: Any) -> Result:
-        one = batches[on]
-        seen = run(model, one.inputs, keep=["L0H0.pattern", "L1H0.pattern"], last_only=True)
+        measured = batches[on]
+        seen = run(model, measured.inputs, keep=["L0H0.pattern", "L1H0.pattern"], last_only=True)
         logits = {
             k: seen.logits if k == on else run(model, b.inputs, last_only=True).logits
             for k, b in batches.items()
         }
         rows = {k: _right(logits[k], b) for k, b in batches.items()}
-        rows |= _looks(one, logits[on], seen.kept["L0H0.pattern"], seen.kept["L1H0.pattern"][:, -1])
+        rows |= _looks(
+            measured, logits[on], seen.kept["L0H0.pattern"], seen.kept["L1H0.pattern"][:, -1]
+        )
         return _result(rows, "progress", "share")
 
     return measure

@@ -186,13 +186,13 @@ def loss_on(
 
 def _masks(batch: Any, slices: Mapping[str, Tensor] | Sequence[str] | None) -> dict[str, Tensor]:
     """The masks [batch pos] of all slices, by name."""
-    there = batch.targets != IGNORE
+    with_target = batch.targets != IGNORE
 
     def wide(mask):
-        return (mask if mask.ndim == 2 else mask[:, None]).expand_as(there) & there
+        return (mask if mask.ndim == 2 else mask[:, None]).expand_as(with_target) & with_target
 
     if slices is None:
-        masks = {"all": there}
+        masks = {"all": with_target}
     elif isinstance(slices, Mapping):
         masks = {name: wide(mask.bool()) for name, mask in slices.items()}
     else:

@@ -270,7 +270,9 @@ class Block(nn.Module):
         heads, width = spec.attention[layer] != "none", spec.mlp[layer]
         self.ln1, self.attn = Norm(spec), Attention(spec, layer)
         self.ln2, self.mlp = Norm(spec), MLP(spec, layer)
-        self.empty = tuple(name for name, there in (("attn", heads), ("mlp", width)) if not there)
+        self.empty = tuple(
+            name for name, present in (("attn", heads), ("mlp", width)) if not present
+        )
         for part in self.empty:
             _clear(getattr(self, part))
             (self.ln1 if part == "attn" else self.ln2).requires_grad_(False)

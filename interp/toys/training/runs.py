@@ -119,15 +119,15 @@ def checkpoint(folder: Path, step: int) -> Path:
 
 def put(net: Net, weights: Mapping[str, Tensor]) -> None:
     """Copies these weights into a net, in place."""
-    mine = dict(net.named_parameters())
-    if set(mine) != set(weights):
+    parameters = dict(net.named_parameters())
+    different = sorted(set(parameters) ^ set(weights))
+    if different:
         raise ValueError(
-            f"these weights are of another model: {sorted(set(mine) ^ set(weights))[0]!r} is in one"
-            " of the two only"
+            f"these weights are of another model: {different[0]!r} is in one of the two only"
         )
     with torch.no_grad():
         for name, weight in weights.items():
-            mine[name].copy_(weight)
+            parameters[name].copy_(weight)
 
 
 def finish(folder: Path, recipe: Recipe, losses: list[float], head: Mapping[str, Any]) -> None:
@@ -143,13 +143,13 @@ def opened(folder: Path, temporary: Any = None) -> Run | None:
         content = json.loads((folder / DONE).read_text())
         recipe = from_json(content["recipe"])
         steps = tuple(content["steps"])
-        whole = all(
+        complete = all(
             checkpoint(folder, step).stat().st_size == size
             for step, size in zip(steps, content["sizes"])
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if not whole:
+    if not complete:
         return None
     losses = np.array(content["losses"])
     return Run(

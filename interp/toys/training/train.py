@@ -211,8 +211,8 @@ def _optimizer(recipe: Recipe, net: Net) -> torch.optim.Optimizer:
     options = dict(lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(learned, momentum=recipe.momentum, **options)
-    made = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    return made(learned, betas=tuple(recipe.betas), **options)
+    optimizer_class = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return optimizer_class(learned, betas=tuple(recipe.betas), **options)
 
 
 def _check(recipe: Recipe, losses: list[float], total: float) -> None:

@@ -42,10 +42,10 @@ def train_seeds(
             f"train_seeds(seeds={list(seeds)}, processes={processes}): different seeds, and a"
             " process at least"
         )
-    todo = [one for one in recipes if cached_run(one) is None]
+    todo = [seeded for seeded in recipes if cached_run(seeded) is None]
     if len(todo) > 1 and processes > 1:
         _side_by_side(todo, processes)
-    return [train(one) for one in recipes]
+    return [train(seeded) for seeded in recipes]
 
 
 def _side_by_side(recipes: Sequence[Recipe], processes: int) -> None:

@@ -10,7 +10,7 @@ from interp.features.cards.cards import cards as cards
 from interp.features.cards.describe import describe as describe
 from interp.features.cards.firings import Firings as Firings
 from interp.features.cards.firings import firings as firings
-from interp.features.cards.latent_tokens import labelled as labelled
+from interp.features.cards.latent_tokens import latent_tokens as latent_tokens
 from interp.features.circuits.faithfulness import faithfulness as faithfulness
 from interp.features.circuits.feature_circuit import FeatureCircuit as FeatureCircuit
 from interp.features.circuits.feature_circuit import circuit as circuit
@@ -30,8 +30,10 @@ from interp.features.evaluation.dark_matter import nonlinear_share as nonlinear_
 from interp.features.evaluation.dark_matter import predict_error as predict_error
 from interp.features.evaluation.dark_matter import split_error as split_error
 from interp.features.evaluation.evaluate import evaluate as evaluate
-from interp.features.evaluation.gradient_pursuit import pursue as pursue
-from interp.features.evaluation.gradient_pursuit import pursued as pursued
+from interp.features.evaluation.gradient_pursuit import gradient_pursuit as gradient_pursuit
+from interp.features.evaluation.gradient_pursuit import (
+    with_gradient_pursuit as with_gradient_pursuit,
+)
 from interp.features.evaluation.latent_usage import adaptivity as adaptivity
 from interp.features.evaluation.latent_usage import densities as densities
 from interp.features.evaluation.pareto import pareto as pareto
@@ -48,8 +50,8 @@ from interp.features.latent_steering import latent_gain as latent_gain
 from interp.features.loading import check as check
 from interp.features.loading import from_sae as from_sae
 from interp.features.loading import load as load
-from interp.features.prompt_activations import Prompted as Prompted
-from interp.features.prompt_activations import read_prompts as read_prompts
+from interp.features.prompt_activations import PromptActivations as PromptActivations
+from interp.features.prompt_activations import prompt_activations as prompt_activations
 from interp.features.training.train import train as train
-from interp.features.training.train_cache import cached_in as cached_in
+from interp.features.training.train_cache import cache_folder as cache_folder
 from interp.features.training.train_cache import load_or_train as load_or_train

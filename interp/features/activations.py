@@ -183,8 +183,8 @@ def activations(
         skip: How many positions are left out at each chunk's start. The default 1 leaves out the
             attention sink, whose norm is far larger than all others.
         folder: Where shards are written. The same call continues after an interruption; a damaged
-            shard is named in a warning and computed again. `features.cached_in` gives a folder in
-            the user's cache, where several texts can share one name.
+            shard is named in a warning and computed again. `features.cache_folder` gives a folder
+            in the user's cache, where several texts can share one name.
         dtype: How values are stored, "float32" or "float16".
         backend: "engine", "hooks", or None to choose.
 
@@ -313,7 +313,7 @@ def _made(
 
 
 def _home(folder: Path, of: Mapping[str, Any]) -> Path:
-    """The folder itself; in the user's cache (`cached_in`) a folder inside it for these tokens,
+    """The folder itself; in the user's cache (`cache_folder`) a folder inside it for these tokens,
     because installed texts change.
     """
     cached = folder.is_relative_to(_store.cache_folder("features"))

@@ -15,7 +15,7 @@ from interp.methods.runs.batching import batches_by_length
 from interp.models import bridge
 
 
-class Prompted(NamedTuple):
+class PromptActivations(NamedTuple):
     """Activations of prompts, and the prompt [n] of each vector; position 0 is left out.
 
     Attributes:
@@ -36,14 +36,14 @@ class Prompted(NamedTuple):
         )
 
 
-def read_prompts(
+def prompt_activations(
     model: Model, site: str | Sequence[str], prompts: Any, *, folder: str | Path | None = None
-) -> Prompted:
+) -> PromptActivations:
     """What a model computes at one site or several, on prompts of any lengths, without padding.
 
     Example:
         >>> prompts = ["The shop is closed.", "He was born in France."]
-        >>> read = features.read_prompts(model, "mlp.10.post", prompts)
+        >>> read = features.prompt_activations(model, "mlp.10.post", prompts)
         >>> parts = features.factorise(model, "mlp.10.post", read.activations, rank=100)
         >>> read.pooled(parts)                        # [prompt latent]
 
@@ -53,7 +53,7 @@ def read_prompts(
         folder: Where shards are kept, one folder per length; see `activations`.
 
     Returns:
-        `Prompted`: the activations, in the order of the prompts, without each prompt's first token.
+        `PromptActivations`: the vectors in the order of the prompts, without each first token.
 
     Raises:
         ValueError: If a prompt consists of the first token alone.
@@ -81,7 +81,7 @@ def read_prompts(
         "tokens": len(rows),
         "skip": 1,
     }
-    return Prompted(
+    return PromptActivations(
         Activations(tuple(by_site), torch.cat(ids)[order][:, None], 0, (by_site,), metadata),
         rows[order],
     )

@@ -6,9 +6,9 @@ from interp.replications.feature_hierarchy import feature_hierarchy as feature_h
 from interp.replications.feature_hierarchy import shared_neurons as shared_neurons
 from interp.replications.feature_hierarchy import within_and_across as within_and_across
 from interp.replications.head_codes import Codes as Codes
-from interp.replications.head_codes import code_heads as code_heads
-from interp.replications.head_codes import code_pairs as code_pairs
+from interp.replications.head_codes import head_code_scores as head_code_scores
 from interp.replications.head_codes import head_codes as head_codes
+from interp.replications.head_codes import head_pair_scores as head_pair_scores
 from interp.replications.loss_depth import loss_depth as loss_depth
 from interp.replications.loss_depth import split_windows as split_windows
 from interp.replications.two_parameter_icl import two_parameters as two_parameters

@@ -63,7 +63,7 @@ def head_codes(
 
     Example:
         >>> codes = interp.replications.head_codes(model, interp.tasks.ioi(model, n=10))
-        >>> interp.replications.code_heads(codes).top(10)
+        >>> interp.replications.head_code_scores(codes).top(10)
 
     Args:
         model: The model.
@@ -218,11 +218,11 @@ def permuted(codes: Codes, seed: int = 0) -> Codes:
 # --- counting -------------------------------------------------------------------------------------
 
 
-def code_heads(codes: Codes, *, count: str = "share", softmax: bool = False) -> Result:
+def head_code_scores(codes: Codes, *, count: str = "share", softmax: bool = False) -> Result:
     """How well each head's codes tell positive prompts: the codes that only positives have.
 
     Example:
-        >>> interp.replications.code_heads(interp.replications.head_codes(model, task)).plot()
+        >>> interp.replications.head_code_scores(interp.replications.head_codes(model, task)).plot()
 
     Args:
         codes: What `head_codes` returned.
@@ -255,15 +255,15 @@ def code_heads(codes: Codes, *, count: str = "share", softmax: bool = False) -> 
     )
 
 
-def code_pairs(codes: Codes, *, count: str = "share") -> Result:
-    """`code_heads` for pairs of heads of two layers: pairs of codes that only positives have.
+def head_pair_scores(codes: Codes, *, count: str = "share") -> Result:
+    """`head_code_scores` for pairs of heads of two layers: pairs of codes that only positives have.
 
     Example:
-        >>> interp.replications.code_pairs(codes).top(10)
+        >>> interp.replications.head_pair_scores(codes).top(10)
 
     Args:
         codes: What `head_codes` returned.
-        count: See `code_heads`.
+        count: See `head_code_scores`.
 
     Returns:
         Axes "sender" and "receiver"; NaN if the receiver's layer is not after the sender's.

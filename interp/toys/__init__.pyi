@@ -2,8 +2,8 @@ from interp.toys import data as data
 from interp.toys import measures as measures
 from interp.toys import model as model
 from interp.toys import training as training
+from interp.toys.measures.icl_measures import accuracy_on as accuracy_on
 from interp.toys.measures.icl_measures import in_context as in_context
-from interp.toys.measures.icl_measures import right_on as right_on
 from interp.toys.measures.over_training import loss_on as loss_on
 from interp.toys.measures.over_training import over_training as over_training
 from interp.toys.measures.sink_measures import sinks_on as sinks_on

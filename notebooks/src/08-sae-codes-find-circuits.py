@@ -37,7 +37,7 @@ import numpy as np
 
 import interp
 from interp import plots
-from interp.features.training.train_cache import cached_in
+from interp.features.training.train_cache import cache_folder
 from interp.replications.head_codes import codes_of, permuted, written
 from interp.results import Result, mean_of
 from interp.studies import Claim, Measured, gate, mean_auroc, measured, verdicts
@@ -160,7 +160,7 @@ for name, task in held.items():
         task,
         "L*H*",
         reference=task.corrupted,
-        resume=cached_in(MODEL, "study-08", f"{task.name}-{HELD}.npz"),
+        resume=cache_folder(MODEL, "study-08", f"{task.name}-{HELD}.npz"),
     )
     (low, high), (clean, corrupted) = (
         effects[name].ci(),
@@ -193,7 +193,7 @@ for n, width in runs:
         codes[n, width, name, seed] = codes_of(yes[:n], no[:n], width=width, steps=STEPS, seed=seed)
 found = {
     run: {
-        name: [interp.replications.code_heads(codes[*run, name, seed]) for seed in SEEDS]
+        name: [interp.replications.head_code_scores(codes[*run, name, seed]) for seed in SEEDS]
         for name in names
     }
     for run in runs
@@ -230,7 +230,8 @@ rng, scores = (
 for name in names:
     tasks, like = [made[name, seed][:N] for seed in SEEDS[:2]], main[name][0]
     scores["codes, labels at random"][name] = [
-        interp.replications.code_heads(permuted(codes[N, 200, name, seed], seed)) for seed in SEEDS
+        interp.replications.head_code_scores(permuted(codes[N, 200, name, seed], seed))
+        for seed in SEEDS
     ]
     scores["random"][name] = [replace(like, values=rng.random(like.values.shape)) for _ in SEEDS]
     scores["output norm"][name] = [
@@ -257,7 +258,7 @@ if not FAST:
                 task,
                 "L*H*",
                 reference=task.corrupted,
-                resume=cached_in(MODEL, "study-08", f"{task.name}-again.npz"),
+                resume=cache_folder(MODEL, "study-08", f"{task.name}-again.npz"),
             )
         ]
         for name, task in again.items()
@@ -331,7 +332,8 @@ print({f"{n} + {n} prompts, {width} latents": str(area) for (n, width), area in 
 # %%
 mixed = {
     name: [
-        interp.replications.code_heads(permuted(codes[5, 200, name, seed], seed)) for seed in SEEDS
+        interp.replications.head_code_scores(permuted(codes[5, 200, name, seed], seed))
+        for seed in SEEDS
     ]
     for name in names
 }
@@ -354,7 +356,7 @@ print(v_few, chance)
 other = {
     "counted, not a share": {
         name: [
-            interp.replications.code_heads(codes[N, 200, name, seed], count="number")
+            interp.replications.head_code_scores(codes[N, 200, name, seed], count="number")
             for seed in SEEDS
         ]
         for name in names
@@ -362,13 +364,16 @@ other = {
 }
 other["share of all codes"] = {
     name: [
-        interp.replications.code_heads(codes[N, 200, name, seed], count="union") for seed in SEEDS
+        interp.replications.head_code_scores(codes[N, 200, name, seed], count="union")
+        for seed in SEEDS
     ]
     for name in names
 }
 other["pairs, mean over the other head"] = {}
 for name in names:
-    pairs = [interp.replications.code_pairs(codes[N, 200, name, seed]).values for seed in SEEDS[:1]]
+    pairs = [
+        interp.replications.head_pair_scores(codes[N, 200, name, seed]).values for seed in SEEDS[:1]
+    ]
     both = [np.nanmean(np.concatenate([p, p.T], 1), 1) for p in pairs]
     other["pairs, mean over the other head"][name] = [
         replace(main[name][0], values=b.reshape(main[name][0].values.shape)) for b in both
@@ -404,7 +409,9 @@ for kind, options in ({} if FAST else kinds).items():
             for yes, no, others, seed in given
         ]
         other.setdefault(kind, {})[name] = [
-            interp.replications.code_heads(c, count="number" if "20 + 20" in kind else "share")
+            interp.replications.head_code_scores(
+                c, count="number" if "20 + 20" in kind else "share"
+            )
             for c in some
         ]
 for kind, of in {"as above": main, **other}.items():
@@ -460,7 +467,7 @@ verdicts(
 # ## Try it
 #
 # - Another circuit size: the 27 heads with the largest effects, `effects["IOI"].top(27).labels`, in place of `truth`.
-# - Which pairs of heads go together? `interp.replications.code_pairs(codes[10, 200, "IOI", 0]).top(10, by="high")`.
+# - Which pairs of heads go together? `interp.replications.head_pair_scores(codes[10, 200, "IOI", 0]).top(10, by="high")`.
 # - More latents on at a time: `codes_of(yes, no, l1=1.0)`.
 
 # %% [markdown]

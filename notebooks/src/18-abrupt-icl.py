@@ -266,7 +266,7 @@ for head in ("L0H0", "L1H0"):
 
 # %%
 clamp = [Intervention("L1H0.pattern", counterfactual_pattern("uniform"))]
-clamped = toys.over_training(bursty, toys.right_on(tests, clamp), steps=[STEPS])
+clamped = toys.over_training(bursty, toys.accuracy_on(tests, clamp), steps=[STEPS])
 v_needed = needed.judge(at_end(clamped, "icl"), control=at_end(curves, "icl"))
 v_mechanism = mechanism.judge(
     {"looks": at_end(curves, "matching label"), "needed": v_needed},
@@ -361,7 +361,7 @@ verdicts(
 # before: `Intervention("L0H0.pattern", interp.edits.force_attention(...))`.
 
 # %%
-toys.right_on(tests)(model)
+toys.accuracy_on(tests)(model)
 
 # %% [markdown]
 # ## What did not reproduce

@@ -156,7 +156,9 @@ tests = {
 # ## Ordinary training
 
 # %%
-plain = toys.over_training(toys.train_seeds(recipe.but(steps=PLAIN), SEEDS), toys.right_on(tests))
+plain = toys.over_training(
+    toys.train_seeds(recipe.but(steps=PLAIN), SEEDS), toys.accuracy_on(tests)
+)
 draw_curves(plain, title="Ordinary training: everything is remembered (thin: each seed)")
 # %%
 enough = gate(
@@ -189,7 +191,7 @@ for seed in SEEDS:
 
 # %% tags=["cover"]
 runs = toys.train_seeds(forgetting, SEEDS)
-curves = toys.over_training(runs, toys.right_on(tests))
+curves = toys.over_training(runs, toys.accuracy_on(tests))
 draw_curves(
     curves,
     title="Embeddings drawn anew every 100 steps, then no more",
@@ -248,7 +250,8 @@ alphas = [1.0] if FAST else [0.0, 1.0, 1.5]
 by_skew = {1.0: curves.sel(seed=[0])}
 for alpha in [a for a in alphas if a != 1.0]:
     by_skew[alpha] = toys.over_training(
-        toys.train_seeds(forgetting.but(data_options={"alpha": alpha}), [0]), toys.right_on(tests)
+        toys.train_seeds(forgetting.but(data_options={"alpha": alpha}), [0]),
+        toys.accuracy_on(tests),
     )
     draw_curves(
         by_skew[alpha],
@@ -298,7 +301,7 @@ verdicts("19-dual-process", [v_transient, v_active, v_dual, v_skew], model=MODEL
 # %%
 middle = runs[0].steps[-late // 2]
 print("step", middle)
-toys.right_on(tests)(runs[0].model(middle))
+toys.accuracy_on(tests)(runs[0].model(middle))
 
 # %% [markdown]
 # ## What did not reproduce

@@ -178,7 +178,7 @@ revives = Claim(
 # %%
 model = interp.load(MODEL)
 sites = [f"resid_post.{n}" for n in LAYERS]
-kept = partial(features.cached_in, MODEL, "study-22-fast" if FAST else "study-22")
+kept = partial(features.cache_folder, MODEL, "study-22-fast" if FAST else "study-22")
 acts = features.activations(model, sites, tokens=4_000 if FAST else 60_000, folder=kept("find"))
 heldout = features.activations(
     model, sites, tokens=1_000 if FAST else 8_000, split="heldout", folder=kept("heldout")
@@ -373,7 +373,9 @@ some, few = (
     (fit.part(0, 12), heldout.part(0, 4)) if FAST else (fit.part(0, 48), heldout.part(0, 16))
 )
 searched = {
-    n: features.predict_error([topk[n, LARGE], features.pursued(topk[n, LARGE])], some, few)
+    n: features.predict_error(
+        [topk[n, LARGE], features.with_gradient_pursuit(topk[n, LARGE])], some, few
+    )
     for n in LAYERS
 }
 less = {}

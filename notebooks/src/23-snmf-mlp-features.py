@@ -98,7 +98,7 @@ find, heldout = texts.concepts("find", n=N), texts.concepts("heldout", n=N // 2)
 labels, judged = [s.concept for s in find], [s.concept for s in heldout]
 sites = [f"mlp.{layer}.post" for layer in LAYERS]
 here, there = (
-    features.read_prompts(model, sites, [s.text for s in some]) for some in (find, heldout)
+    features.prompt_activations(model, sites, [s.text for s in some]) for some in (find, heldout)
 )
 print(
     f"{len(find)} sentences ({len(here.prompt):,} tokens) to find, {len(heldout)} "
@@ -159,7 +159,7 @@ interp.plots.heatmap(
 
 # %%
 middle = sites[len(sites) // 2]
-features.labelled(model, made[middle][0], here, found[middle].metadata["latents"]["SNMF"])
+features.latent_tokens(model, made[middle][0], here, found[middle].metadata["latents"]["SNMF"])
 
 # %%
 mixed = [

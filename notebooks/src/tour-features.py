@@ -25,7 +25,7 @@ from interp import features
 model = interp.load(MODEL)
 SITE = "resid_post.15"
 WIDTH, TOKENS = (512, 40_000) if FAST else (2304, 300_000)
-kept = features.cached_in(MODEL, "tour-fast" if FAST else "tour")
+kept = features.cache_folder(MODEL, "tour-fast" if FAST else "tour")
 
 # %% [markdown]
 # ## Activations

@@ -56,7 +56,7 @@ def circuit(m, t):
 
 
 def prompted(m):
-    return features.read_prompts(m, "resid_post.1", list(ids(12)))
+    return features.prompt_activations(m, "resid_post.1", list(ids(12)))
 
 
 LABELS = ["a", "b", "c"] * 4
@@ -244,7 +244,7 @@ FEATURES = {
     "check": lambda m, t: features.check(m, features.identity("resid_post.1", 32), ids()),
     "circuit": lambda m, t: features.circuit(m, t, [sae(), sae("resid_post.2")], nodes=5).nodes,
     "clamp": lambda m, t: interp.run(m, t, features.clamp(sae(), {3: 2.0}, at="END")).logits,
-    "code_heads": lambda m, t: interp.replications.code_heads(
+    "head_code_scores": lambda m, t: interp.replications.head_code_scores(
         interp.replications.head_codes(m, t, width=16, steps=3)
     ),
     "concept_of": lambda m, t: [
@@ -271,7 +271,7 @@ FEATURES = {
         ).values
     ),
     "evaluate": lambda m, t: features.evaluate(m, sae(), ids(10)),
-    "labelled": lambda m, t: features.labelled(m, sae(), prompted(m), {"a": 3}),
+    "latent_tokens": lambda m, t: features.latent_tokens(m, sae(), prompted(m), {"a": 3}),
     "latent_gain": lambda m, t: features.latent_gain(
         m, TEXTS, [sae()], {"random 1": {"a": 3}}, {"a": [5, 6]}, [7, 8]
     ),
@@ -280,10 +280,10 @@ FEATURES = {
     "probe": lambda m, t: features.probe(
         sae(), acts(m).of()[:120], torch.arange(120) % 3 == 0, ks=(1, 2)
     ),
-    "pursue": lambda m, t: features.pursue(sae(), acts(m).of()[:20], steps=3),
-    "pursued": lambda m, t: features.evaluate(m, features.pursued(sae(), steps=3), ids(4)),
+    "gradient_pursuit": lambda m, t: features.gradient_pursuit(sae(), acts(m).of()[:20], steps=3),
+    "with_gradient_pursuit": lambda m, t: features.evaluate(m, features.with_gradient_pursuit(sae(), steps=3), ids(4)),
     "random_sparse": lambda m, t: features.random_sparse(acts(m), 4, sparsity=0.1).W_dec,
-    "read_prompts": lambda m, t: prompted(m).activations.of(),
+    "prompt_activations": lambda m, t: prompted(m).activations.of(),
     "recovery": lambda m, t: features.recovery(sae(), sae(seed=2)),
     "shared_neurons": lambda m, t: interp.replications.shared_neurons(sae()),
     "split_error": lambda m, t: features.split_error(sae(), acts(m))[0][0].of(),
@@ -319,8 +319,8 @@ NO_MODEL = {
     *"Direction Metric agreement cpr_cmd attribution_error discover with_evaluation".split(),
     *"head_overlap random_circuits random_heads repeated_tokens roc_curve attention_times_effect".split(),
     *"token_set token_sets".split(),
-    *"Activations Card Dictionary FeatureCircuit Firings Prompted Synthetic cards".split(),
-    *"from_sae identity cached_in load nonlinear_share page pareto synthetic table".split(),
+    *"Activations Card Dictionary FeatureCircuit Firings PromptActivations Synthetic cards".split(),
+    *"from_sae identity cache_folder load nonlinear_share page pareto synthetic table".split(),
     *"prompt_task training chunk_losses token_losses".split(),
 }
 

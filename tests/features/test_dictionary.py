@@ -370,7 +370,7 @@ def test_one_latent_tells_what_it_stands_for():
 
 def test_other_texts_stand_side_by_side_in_the_cache(tiny, ids, tmp_path, monkeypatch):
     monkeypatch.setenv("INTERP_CACHE", str(tmp_path / "models"))
-    folder = features.cached_in("tiny", "study")
+    folder = features.cache_folder("tiny", "study")
     first, second = (
         features.activations(tiny, "resid_post.1", some, folder=folder)
         for some in (ids[:20], ids[20:])

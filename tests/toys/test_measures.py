@@ -62,7 +62,7 @@ def test_right_answers_are_counted_at_the_last_place():
     def last(answers):
         return torch.cat([torch.full((7, 4), -100), answers[:, None]], 1)
 
-    got = toys.right_on(
+    got = toys.accuracy_on(
         {"all": Batch(inputs, last(said)), "none": Batch(inputs, last((said + 1) % 6))}
     )(model)
     assert (
@@ -104,7 +104,7 @@ def test_the_circuit_is_measured_as_the_pattern_says():
 
 def test_batches_of_other_sizes_or_without_labels_are_refused():
     with pytest.raises(ValueError, match="one size"):
-        toys.right_on({"a": batches(3)["icl"], "b": batches(4)["icl"]})
+        toys.accuracy_on({"a": batches(3)["icl"], "b": batches(4)["icl"]})
     with pytest.raises(ValueError, match="in_context_classes"):
         toys.in_context(batches(3), on="swap")
 
@@ -119,10 +119,10 @@ def test_seeds_keep_their_sequences():
 
     runs = [toys.train(recipe.but(seed=seed), draw=draw) for seed in (0, 1)]
     some = {"x": draw(9, torch.Generator().manual_seed(0))}
-    both = toys.over_training(runs, toys.right_on(some))
+    both = toys.over_training(runs, toys.accuracy_on(some))
     assert both.examples.shape == (2, len(runs[0].steps), 1, 9)
     assert np.array_equal(
-        both.examples[1], toys.over_training(runs[1], toys.right_on(some)).examples
+        both.examples[1], toys.over_training(runs[1], toys.accuracy_on(some)).examples
     )
 
 

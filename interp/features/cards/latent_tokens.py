@@ -8,13 +8,13 @@ import torch
 from interp._types import Model
 from interp.features.cards.logit_effects import effects
 from interp.features.dictionary import Dictionary
-from interp.features.prompt_activations import Prompted
+from interp.features.prompt_activations import PromptActivations
 
 
-def labelled(
+def latent_tokens(
     model: Model | None,
     dictionary: Dictionary,
-    read: Prompted,
+    read: PromptActivations,
     latents: Mapping[str, int],
     *,
     n: int = 5,
@@ -23,12 +23,12 @@ def labelled(
 
     Example:
         >>> latents = detection.metadata["latents"][parts.name]     # from `concept_detection`
-        >>> features.labelled(model, parts, find, latents)
+        >>> features.latent_tokens(model, parts, find, latents)
 
     Args:
         model: The model of the activations.
         dictionary: Whose latents they are.
-        read: What `read_prompts` returned.
+        read: What `prompt_activations` returned.
         latents: Latents by any names.
         n: How many tokens are listed.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from interp._numbers import to_numpy
 from interp.features.activations import Activations
 from interp.features.dictionary import Dictionary
-from interp.features.prompt_activations import Prompted
+from interp.features.prompt_activations import PromptActivations
 
 
 def baselines(
@@ -81,14 +81,16 @@ def identity(site: str, d: int) -> Dictionary:
     )
 
 
-def mean_differences(read: Prompted, labels: Sequence[str], site: str | None = None) -> Dictionary:
+def mean_differences(
+    read: PromptActivations, labels: Sequence[str], site: str | None = None
+) -> Dictionary:
     """The dictionary with one direction per label: the label's mean minus the mean of all others.
 
     Example:
         >>> means = features.mean_differences(find, concepts)        # it knows the labels
 
     Args:
-        read: What `read_prompts` returned.
+        read: What `prompt_activations` returned.
         labels: One per prompt; means are over all tokens of the prompts.
         site: Which site of the activations; the first if None.
 

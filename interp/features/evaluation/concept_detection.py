@@ -9,15 +9,15 @@ from torch import Tensor
 from interp._numbers import to_numpy
 from interp._stats import auroc
 from interp.features.dictionary import Dictionary
-from interp.features.prompt_activations import Prompted
+from interp.features.prompt_activations import PromptActivations
 from interp.results import Result
 
 
 def concept_detection(
     dictionaries: Dictionary | Sequence[Dictionary],
-    find: Prompted,
+    find: PromptActivations,
     labels: Sequence[str],
-    heldout: Prompted,
+    heldout: PromptActivations,
     heldout_labels: Sequence[str],
     *,
     shuffle: int | None = None,
@@ -99,9 +99,9 @@ def concept_detection(
 
 
 def _check(
-    find: Prompted,
+    find: PromptActivations,
     labels: Sequence[str],
-    heldout: Prompted,
+    heldout: PromptActivations,
     heldout_labels: Sequence[str],
     concepts: list[str],
 ) -> None:
@@ -135,7 +135,11 @@ def _choose(
 
 
 def concept_of(
-    dictionary: Dictionary, read: Prompted, labels: Sequence[str], *, at_least: float = 0.75
+    dictionary: Dictionary,
+    read: PromptActivations,
+    labels: Sequence[str],
+    *,
+    at_least: float = 0.75,
 ) -> list[str | None]:
     """The label that each latent detects best on these prompts, or None.
 
@@ -144,7 +148,7 @@ def concept_of(
 
     Args:
         dictionary: Whose latents are described.
-        read: What `read_prompts` returned.
+        read: What `prompt_activations` returned.
         labels: One per prompt.
         at_least: A latent whose AUROC is below this for all labels gets None.
 

@@ -19,7 +19,7 @@ FEW = 256  # tokens at a time
 
 
 @torch.no_grad()
-def pursue(
+def gradient_pursuit(
     dictionary: Dictionary,
     x: Float[Tensor, "batch d_in"],
     *,
@@ -33,7 +33,8 @@ def pursue(
     `steps` steps down the gradient, each of the best length, and stay at zero or above.
 
     Example:
-        >>> z = features.pursue(sae, x)     # sae.decode(z) is nearer to x than sae.reconstruct(x)
+        >>> z = features.gradient_pursuit(sae, x)
+        >>> sae.decode(z)                  # nearer to x than sae.reconstruct(x)
 
     Args:
         dictionary: Whose directions are used; its encoder says how many latents a token gets.
@@ -56,17 +57,17 @@ def pursue(
     return _all(W, want, budget, steps, few)
 
 
-def pursued(dictionary: Dictionary, *, steps: int = 10) -> Dictionary:
+def with_gradient_pursuit(dictionary: Dictionary, *, steps: int = 10) -> Dictionary:
     """The dictionary with the same directions whose latents are found by gradient pursuit.
 
     It is slow, and no gradients pass through it.
 
     Example:
-        >>> features.evaluate(model, [sae, features.pursued(sae)])
+        >>> features.evaluate(model, [sae, features.with_gradient_pursuit(sae)])
 
     Args:
         dictionary: A dictionary that writes the site that it reads.
-        steps: Gradient steps after each choice; see `pursue`.
+        steps: Gradient steps after each choice; see `gradient_pursuit`.
 
     Returns:
         A dictionary of the kind "pursuit".
@@ -77,7 +78,7 @@ def pursued(dictionary: Dictionary, *, steps: int = 10) -> Dictionary:
     if dictionary.to is not None:
         raise ValueError(
             f"{dictionary.name} reads {dictionary.site!r} and writes {dictionary.to!r}: say what it"
-            " should write, pursue(dictionary, x, target=y)"
+            " should write, gradient_pursuit(dictionary, x, target=y)"
         )
     settings = {**dictionary.settings, "encoder": dictionary.kind, "steps": steps}
     return replace(
@@ -89,7 +90,7 @@ def pursued(dictionary: Dictionary, *, steps: int = 10) -> Dictionary:
 def encode(
     weights: Mapping[str, Tensor], settings: Mapping[str, Any], x: Float[Tensor, "*batch d_in"]
 ) -> Float[Tensor, "*batch latent"]:
-    """The latents of a `pursued` dictionary; its former encoder decides how many."""
+    """The latents of a `with_gradient_pursuit` dictionary; its former encoder decides how many."""
     flat = x.reshape(-1, x.shape[-1])
     budget = (encoder(settings["encoder"])(weights, settings, flat) != 0).sum(-1)
     return _all(weights["W_dec"], flat - weights["b_dec"], budget, settings["steps"], FEW).view(

@@ -14,11 +14,11 @@ from interp.methods.runs.checkpoint import digest
 from interp.models.state import weights_hash
 
 
-def cached_in(*names: str) -> Path:
+def cache_folder(*names: str) -> Path:
     """A folder of this name for activations and dictionaries in the user's cache (or INTERP_CACHE).
 
     Example:
-        >>> folder = features.cached_in("study-22", "resid_post.15")
+        >>> folder = features.cache_folder("study-22", "resid_post.15")
         >>> features.activations(model, "resid_post.15", folder=folder)
 
     Args:
@@ -69,7 +69,7 @@ def load_or_train(
         "site": site,
     }
     of |= recipe | {"skip": on.skip, "sae_lens": theirs, "interp": ours, "n": len(on)}
-    home = (cached_in("trained") if folder is None else Path(folder)) / _store.key(of)
+    home = (cache_folder("trained") if folder is None else Path(folder)) / _store.key(of)
     if (home / CFG).is_file():
         try:
             dictionary = load(home)

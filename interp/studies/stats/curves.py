@@ -2,7 +2,7 @@
 interval.
 
 Curves are a Result on the axes seed, step, measure that kept its sequences (`toys.over_training` of
-several runs with `toys.right_on` or `toys.in_context`). Each number is taken seed by seed and
+several runs with `toys.accuracy_on` or `toys.in_context`). Each number is taken seed by seed and
 averaged; what is drawn again for the interval are the seeds, when there are two or more, and the
 sequences. `curves.sel(seed=[1])` gives the number of one seed.
 """
@@ -162,7 +162,7 @@ def _column(curves: Result, measure: str) -> int:
     if curves.dims != DIMS or curves.examples is None:
         raise ValueError(
             f"curves have the axes {DIMS} and their sequences, not {curves.dims}:"
-            " over_training(runs, toys.right_on(batches))"
+            " over_training(runs, toys.accuracy_on(batches))"
         )
     if measure not in curves.coords["measure"]:
         raise unknown("measure", measure, curves.coords["measure"])

@@ -16,7 +16,7 @@ CONTEXT, BACK, MATCH = "labels in context", "previous token", "matching label"
 LOOKS = (CONTEXT, BACK, MATCH)
 
 
-def right_on(
+def accuracy_on(
     batches: Mapping[str, Any], edits: Sequence[Intervention] = (), name: str = "right answers"
 ) -> Callable[[Any], Result]:
     """A measure: the share of sequences answered rightly at the last position, for each batch.
@@ -26,7 +26,7 @@ def right_on(
     Example:
         >>> splits = ("structural", "head", "tail")
         >>> batches = {split: source.batch(300, generator, split) for split in splits}
-        >>> toys.over_training(runs, toys.right_on(batches))
+        >>> toys.over_training(runs, toys.accuracy_on(batches))
 
     Args:
         batches: Batches of one size, by name.

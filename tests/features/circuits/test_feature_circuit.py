@@ -153,31 +153,37 @@ def planted(n=8, layers=3, heads=4, d=24, seed=0):
 def test_a_planted_head_is_found_by_its_codes(normalise):
     positive, negative = planted()
     codes = codes_of(positive, negative, width=32, steps=300, l1=2.0, normalise=normalise)
-    found = interp.replications.code_heads(codes)
+    found = interp.replications.head_code_scores(codes)
     assert found.values[1, 2] == 1
     if normalise == "scale":  # without each head's mean, noise alone gives codes
         assert found.values.sum() == 1
-        soft = interp.replications.code_heads(codes, softmax=True)
+        soft = interp.replications.head_code_scores(codes, softmax=True)
         assert soft.values.sum() == pytest.approx(1) and soft.values.argmax() == 6
 
 
 def test_permuted_labels_find_nothing():
     codes = codes_of(*planted(), width=32, steps=300, l1=2.0)
-    assert interp.replications.code_heads(permuted(codes, 1)).values[1, 2] == 0
+    assert interp.replications.head_code_scores(permuted(codes, 1)).values[1, 2] == 0
 
 
 def test_codes_are_counted_by_hand():
     positive = torch.tensor([[[3, 5]], [[4, 5]], [[3, 5]], [[6, 7]]])
     negative = torch.tensor([[[6, 5]], [[2, 5]], [[2, 7]], [[2, 5]]])
     codes = interp.replications.Codes(positive, negative, {})
-    assert interp.replications.code_heads(codes).values.tolist() == [[pytest.approx(2 / 3), 0]]
-    assert interp.replications.code_heads(codes, count="union").values[0, 0] == pytest.approx(2 / 4)
-    assert interp.replications.code_heads(codes, count="number").values[0, 0] == 2
+    assert interp.replications.head_code_scores(codes).values.tolist() == [
+        [pytest.approx(2 / 3), 0]
+    ]
+    assert interp.replications.head_code_scores(codes, count="union").values[0, 0] == pytest.approx(
+        2 / 4
+    )
+    assert interp.replications.head_code_scores(codes, count="number").values[0, 0] == 2
     apart = interp.replications.Codes(positive.transpose(1, 2), negative.transpose(1, 2), {})
-    pairs = interp.replications.code_pairs(apart)  # (3 5) (4 5) (6 7) against (6 5) (2 5) (2 7)
+    pairs = interp.replications.head_pair_scores(
+        apart
+    )  # (3 5) (4 5) (6 7) against (6 5) (2 5) (2 7)
     assert pairs.values[0, 1] == 1 and np.isnan(pairs.values[[0, 1, 1], [0, 0, 1]]).all()
     with pytest.raises(ValueError, match="way to count codes"):
-        interp.replications.code_heads(codes, count="shares")
+        interp.replications.head_code_scores(codes, count="shares")
 
 
 def test_what_heads_write_is_what_the_hooks_say(any_tiny, ioi):
@@ -191,7 +197,7 @@ def test_what_heads_write_is_what_the_hooks_say(any_tiny, ioi):
     )
     codes = interp.replications.head_codes(any_tiny, ioi, width=16, steps=10)
     assert codes.positive.shape == (3, 3, 4) and codes.metadata["examples"] == 6
-    assert interp.replications.code_heads(codes).dims == ("layer", "head")
+    assert interp.replications.head_code_scores(codes).dims == ("layer", "head")
     many = interp.replications.head_codes(any_tiny, ioi, width=16, steps=10, score_on=ioi[[0, 1]])
     assert many.negative.shape[0] == 2
 

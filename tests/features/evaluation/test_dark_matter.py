@@ -164,25 +164,25 @@ def test_pursuit_is_no_worse_at_no_more_latents_and_exact_where_directions_are_o
     x = test.of()[:50]
     random, pca = features.baselines(fit, k=4, width=64)
     for one in (random, pca):
-        z = features.pursue(one, x, few=20)
+        z = features.gradient_pursuit(one, x, few=20)
         assert ((z > 0).sum(-1) <= (one.encode(x) > 0).sum(-1)).all() and (z >= 0).all()
         assert (one.decode(z) - x).pow(2).sum() < (1 + 1e-5) * (one.reconstruct(x) - x).pow(2).sum()
-    assert torch.allclose(features.pursue(pca, x), pca.encode(x), atol=1e-4)
+    assert torch.allclose(features.gradient_pursuit(pca, x), pca.encode(x), atol=1e-4)
 
 
 def test_pursuit_is_an_encoder_like_the_others(acts, tmp_path):
     fit, test = acts
     random, _ = features.baselines(fit, k=4, width=64)
-    one = features.pursued(random)
+    one = features.with_gradient_pursuit(random)
     x = test.of()[:30].view(2, 15, 32)
     assert torch.allclose(
-        one.encode(x).flatten(0, 1), features.pursue(random, x.flatten(0, 1)), atol=1e-5
+        one.encode(x).flatten(0, 1), features.gradient_pursuit(random, x.flatten(0, 1)), atol=1e-5
     )
     assert torch.equal(features.load(one.save(tmp_path)).encode(x), one.encode(x))
     found = features.predict_error([random, one], fit, test).sel(measure="unexplained").values
     assert found[1] < found[0]
     with pytest.raises(ValueError, match="say what it should write"):
-        features.pursued(dataclasses.replace(random, to="mlp.1"))
+        features.with_gradient_pursuit(dataclasses.replace(random, to="mlp.1"))
 
 
 def test_a_part_of_activations_is_those_chunks(acts):
@@ -214,10 +214,10 @@ def test_pursuit_works_on_what_writes_another_site_and_on_nothing():
         "skip_transcoder", weights, "mlp.1.in", to="mlp.1", settings={"apply_b_dec_to_input": False}
     )
     x, y = w(9, 32), w(9, 32)
-    z = features.pursue(one, x, target=y)
+    z = features.gradient_pursuit(one, x, target=y)
     assert (one.reconstruct(x, z) - y).pow(2).sum() < (one.reconstruct(x) - y).pow(2).sum()
     off = dataclasses.replace(one, weights={**weights, "b_enc": torch.full((40,), -99.0)})
-    assert not features.pursue(off, x, target=y).any()
+    assert not features.gradient_pursuit(off, x, target=y).any()
 
 
 def test_too_few_tokens_and_other_sites_are_said(acts):

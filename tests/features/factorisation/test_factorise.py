@@ -202,7 +202,7 @@ def test_the_splits_share_no_word_and_no_frame():
 
 def test_prompts_of_many_lengths_are_read_in_order(tiny):
     prompts = [torch.tensor(p) for p in ([1, 7, 8], [1, 9], [1, 10, 11], [1, 12, 13, 14])]
-    read = features.read_prompts(tiny, SITE, prompts)
+    read = features.prompt_activations(tiny, SITE, prompts)
     assert read.prompt.tolist() == [0, 0, 1, 2, 2, 3, 3, 3] and read.activations.tokens[
         :, 0
     ].tolist() == [7, 8, 9, 10, 11, 12, 13, 14]
@@ -211,7 +211,7 @@ def test_prompts_of_many_lengths_are_read_in_order(tiny):
     both = features.identity(SITE, alone.shape[1])
     assert torch.allclose(read.pooled(both)[3], both.encode(alone).amax(0), atol=1e-5)
     with pytest.raises(ValueError, match="the first token alone"):
-        features.read_prompts(tiny, SITE, [torch.tensor([1])])
+        features.prompt_activations(tiny, SITE, [torch.tensor([1])])
 
 
 def test_auroc_by_hand():
@@ -237,7 +237,7 @@ def test_what_carries_a_label_is_found_and_shuffled_labels_are_chance(tiny):
             for c in labels
         ]
 
-    find, heldout = (features.read_prompts(tiny, SITE, make(0)) for _ in range(2))
+    find, heldout = (features.prompt_activations(tiny, SITE, make(0)) for _ in range(2))
     means = features.mean_differences(find, labels)
     parts = features.factorise(tiny, SITE, find.activations, rank=20, sparsity=None, steps=40)
     random = features.random_sparse(find.activations, 20, sparsity=0.1)
@@ -408,7 +408,7 @@ def test_gains_are_differences_of_logits(any_tiny, ids):
 
 
 def test_latents_are_compared_at_one_strength(tiny, ids):
-    read = features.read_prompts(tiny, SITE, ids)
+    read = features.prompt_activations(tiny, SITE, ids)
     labels = ["a", "b"] * 10
     means, random = (
         features.mean_differences(read, labels),
@@ -430,12 +430,12 @@ def test_latents_are_compared_at_one_strength(tiny, ids):
 
 
 def test_labels_are_the_tokens_read_and_written(tiny, ids):
-    read = features.read_prompts(tiny, SITE, ids)
+    read = features.prompt_activations(tiny, SITE, ids)
     x = read.activations.of()
     most = int(x[:, 3].argmax())
     width = x.shape[1]
     one = features.identity(SITE, width)
-    table = features.labelled(tiny, one, read, {"third": 3}, n=300)
+    table = features.latent_tokens(tiny, one, read, {"third": 3}, n=300)
     means = {
         int(t): float(x[read.activations.tokens[:, 0] == t, 3].clamp_min(0).mean())
         for t in read.activations.tokens[:, 0].unique()

@@ -11,6 +11,7 @@ from interp.replications import superposition_scaling as toy
 from interp.replications.out_of_context_reasoning import answers, margins, norms, questions
 from interp.results import Result
 from interp.toys.data import make
+from interp.toys.model.transformer import wrapped
 
 PARTS = dict(
     n_layers=1,
@@ -61,7 +62,7 @@ def test_a_wired_net_infers_and_its_margin_is_known(source):
     )  # city and kind agree on one token: 3 * .5 twice, once elsewhere
     at, answer, trained = questions(source)
     assert trained.sum() == 8 + 2 and len(answer) == 16
-    found = answers(source, n=40)(toys.model.wrapped(net, "wired"))
+    found = answers(source, n=40)(wrapped(net, "wired"))
     assert found.sel(measure="accuracy").values.tolist() == [1, 1, 1] and found.sel(
         measure="rank"
     ).values.tolist() == [1, 1, 1]

@@ -182,7 +182,7 @@ class Attention(nn.Module):
         """z [batch pos head d_head] at the last `rows` positions, through scores and pattern."""
         n, group = v.shape[1], self.spec.n_heads // self.spec.n_kv_heads
 
-        def many(t, dim=1):
+        def repeat(t, dim=1):
             return t.repeat_interleave(group, dim) if group > 1 else t
 
         hidden = torch.ones(n, n, dtype=torch.bool, device=v.device).triu(1)[-rows:]

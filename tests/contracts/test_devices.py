@@ -281,7 +281,9 @@ FEATURES = {
         sae(), acts(m).of()[:120], torch.arange(120) % 3 == 0, ks=(1, 2)
     ),
     "gradient_pursuit": lambda m, t: features.gradient_pursuit(sae(), acts(m).of()[:20], steps=3),
-    "with_gradient_pursuit": lambda m, t: features.evaluate(m, features.with_gradient_pursuit(sae(), steps=3), ids(4)),
+    "with_gradient_pursuit": lambda m, t: features.evaluate(
+        m, features.with_gradient_pursuit(sae(), steps=3), ids(4)
+    ),
     "random_sparse": lambda m, t: features.random_sparse(acts(m), 4, sparsity=0.1).W_dec,
     "prompt_activations": lambda m, t: prompted(m).activations.of(),
     "recovery": lambda m, t: features.recovery(sae(), sae(seed=2)),

@@ -45,7 +45,7 @@ def ablate(
     backend: str | None = None,
     resume: str | Path | None = None,
 ) -> Result:
-    """Change of the clean run's metric when each site is ablated (negative: the site helps).
+    """Ablation (mean, resample, zero): change of the clean run's metric when a site is removed.
 
     Example:
         >>> ablate(model, task, "L*H*").top(5)                       # knock out each head

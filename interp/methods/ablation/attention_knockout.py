@@ -42,7 +42,7 @@ def attention_knockout(
     unit: str = "metric",
     backend: str | None = None,
 ) -> Result:
-    """Change of the clean run's metric when some tokens may not attend to others, window by window.
+    """Attention knock-out: change of the metric when some tokens may not attend to others.
 
     Example:
         >>> cut = attention_knockout(model, task, "END", "SUBJECT", window=8, metric="prob")

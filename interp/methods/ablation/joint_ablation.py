@@ -34,7 +34,7 @@ def greedy_ablation(
     resume: str | Path | None = None,
     **options: Any,
 ) -> Result:
-    """Joint effect of 1, 2, ... sites, each step adding the one that moves the metric most.
+    """Greedy ablation: joint effect of 1, 2, ... sites, each step adding the strongest one.
 
     Example:
         >>> order = greedy_ablation(model, task, "L*H*", steps=5)

@@ -52,7 +52,7 @@ def evaluate(
     reference: Tensor | None = None,
     backend: str | None = None,
 ) -> Result:
-    """Faithfulness and completeness of a circuit on these prompts, beside random circuits.
+    """Circuit evaluation: faithfulness and completeness on these prompts, beside random circuits.
 
     Example:
         >>> evaluation = evaluate(model, task.heldout(), circuit)

@@ -28,7 +28,7 @@ TOWARD = {
 def logit_attribution(
     model: Model, task: Any, where: str = "L*H*", *, toward: str | None = None
 ) -> Result:
-    """Share of the logit difference that each component writes directly, at the last position.
+    """Direct logit attribution: each component's share of the logit difference, at the end.
 
     Example:
         >>> logit_attribution(model, task).top(5)            # heads

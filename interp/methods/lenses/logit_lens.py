@@ -28,7 +28,7 @@ def logit_lens(
     metric: Any = None,
     lens: TunedLens | None = None,
 ) -> Result:
-    """The task's metric as the residual stream would give it at each layer.
+    """The logit lens: the task's metric as the residual stream would give it at each layer.
 
     Example:
         >>> logit_lens(model, task).plot()                                  # at the last position

@@ -77,7 +77,7 @@ def patchscope(
     max_new_tokens: int = 5,
     answer: str | None = None,
 ) -> Readings:
-    """What the model writes after the target prompt with a source prompt's representation in it.
+    """Patchscopes: what the model writes with another prompt's representation put into this one.
 
     Example:
         >>> prompt = "The capital of France"

@@ -67,7 +67,7 @@ def attribution_patch(
     steps: int = 5,
     backend: str | None = None,
 ) -> Result:
-    """Estimate of `patch(model, task, where)` from gradients: the same axes, sign and unit.
+    """Attribution patching: an estimate of `patch` from gradients, with its axes, sign and unit.
 
     Example:
         >>> estimate = attribution_patch(model, task, "L*H*")

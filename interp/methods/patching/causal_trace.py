@@ -49,7 +49,7 @@ def causal_trace(
     backend: str | None = None,
     resume: str | Path | None = None,
 ) -> Result:
-    """Restored minus noised metric: noise hides the subject, a site takes its clean value back.
+    """Causal tracing: the metric that a site's clean value restores when noise hides the subject.
 
     Only the clean prompts are used. Gaussian noise is added to the embeddings of the subject's
     tokens; then each site takes its value from the clean run.

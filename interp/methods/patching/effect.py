@@ -30,7 +30,7 @@ def effect(
     metric: MetricLike = None,
     unit: str = "metric",
 ) -> Result:
-    """Change of the metric of the clean run under these interventions together: one number per set.
+    """Change of the clean run's metric under any interventions together: one number per set.
 
     Example:
         >>> no_sink = [Intervention("L*H*.pattern@END", remove_sink())]

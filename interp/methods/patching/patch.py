@@ -39,7 +39,7 @@ def patch(
     backend: str | None = None,
     resume: str | Path | None = None,
 ) -> Result:
-    """Effect on the metric of giving each site its value from the other run, site by site.
+    """Activation patching: effect on the metric of giving each site its value in the other run.
 
     Example:
         >>> patch(model, task, "L*H*").top(3)                           # heads, at all positions

@@ -58,7 +58,7 @@ def path_patch(
     unit: str = "metric",
     backend: str | None = None,
 ) -> Result:
-    """Effect on the metric of what each sender writes, through the receivers alone.
+    """Path patching: effect on the metric of each sender through the receivers alone.
 
     In an inner run the senders write what they wrote in the source run. In the outer run the
     receivers read the inner run's stream; nothing else is changed, and everything after the

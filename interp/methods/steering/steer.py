@@ -37,7 +37,7 @@ def steer(
     metric: Any = None,
     other_texts: Any = None,
 ) -> Result:
-    """Change of the metric as the model is steered along a direction, at each strength.
+    """Steering: change of the metric as the model is steered along a direction, at each strength.
 
     Example:
         >>> steer(model, task, direction, strengths=(0, 1, 2, 4)).plot()

@@ -32,7 +32,7 @@ def composition(
     rotations: int = 20,
     seed: int = 0,
 ) -> Result:
-    """How much each later head reads, through q, k or v, of what each earlier head writes.
+    """Q-, K- or V-composition: how much each later head reads of what each earlier head writes.
 
     Example:
         >>> composition(model, receivers="L23H3", kind="q").top(5)

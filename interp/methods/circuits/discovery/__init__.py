@@ -40,7 +40,7 @@ METHODS: dict[str, Callable[..., Result]] = {
 
 @any_prompts(answers=True, join=False)
 def discover(model: Model, task: Any, method: str = "eap_ig", **options: Any) -> Result:
-    """A score for every edge of the residual graph, by a method of this name.
+    """Circuit discovery: a score for every edge (EAP, EAP-IG, ACDC, edge pruning and others).
 
     Example:
         >>> scores = discover(model, task, method="eap_ig", steps=5)

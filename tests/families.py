@@ -273,6 +273,7 @@ FAMILIES: dict[str, Family] = {
         "MistralForCausalLM",
         "MistralConfig",
         LLAMA | WINDOW,
+        engine=True,
     ),
     "mistral-long-window": Family(
         "Mistral, window longer than the prompt",
@@ -289,7 +290,9 @@ FAMILIES: dict[str, Family] = {
         "Qwen2MoeConfig",
         LLAMA | MOE | dict(shared_expert_intermediate_size=32),
     ),
-    "qwen3": Family("Qwen3", "Qwen3ForCausalLM", "Qwen3Config", LLAMA | dict(head_dim=8)),
+    "qwen3": Family(
+        "Qwen3", "Qwen3ForCausalLM", "Qwen3Config", LLAMA | dict(head_dim=8), engine=True
+    ),
     "qwen3-moe": Family(
         "Qwen3-MoE", "Qwen3MoeForCausalLM", "Qwen3MoeConfig", LLAMA | MOE | dict(head_dim=8)
     ),
@@ -339,6 +342,7 @@ FAMILIES: dict[str, Family] = {
         "Phi3Config",
         LLAMA,
         _of(q="self_attn.qkv_proj", k="self_attn.qkv_proj", v="self_attn.qkv_proj", fused="blocks"),
+        engine=True,
     ),
     "olmo": Family(
         "OLMo", "OlmoForCausalLM", "OlmoConfig", LLAMA, special="norms without weights", quick=True
@@ -464,6 +468,7 @@ FAMILIES: dict[str, Family] = {
         "SmolLM3Config",
         LLAMA | dict(no_rope_layers=[1, 0]),
         special="some layers without rotary positions",
+        engine=True,
     ),
     "gpt-oss": Family(
         "GPT-OSS",

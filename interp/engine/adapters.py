@@ -5,8 +5,8 @@ the attention, sliding windows, rotary frequencies that depend on the length) is
 """
 
 import weakref
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -37,6 +37,9 @@ class Names:
     layout: str = "separate"
     positions: str | None = None
     rotary: str | None = None
+    qk_norms: tuple[str, str] | None = None  # of each head's query and key (Qwen3)
+    # attributes that say whether a layer turns its queries and keys, if it may not (SmolLM3)
+    turns: str | None = None
 
 
 LLAMA = Names(
@@ -87,10 +90,24 @@ NEOX = Names(
     rotary="gpt_neox.rotary_emb",
 )
 
+# all queries, all keys, all values in one matrix, gate and up in another
+PHI3 = replace(
+    LLAMA,
+    qkv=("self_attn.qkv_proj",),
+    layout="grouped",
+    up=("mlp.gate_up_proj",),
+    act="mlp.activation_fn",
+)
+QWEN3 = replace(LLAMA, qk_norms=("self_attn.q_norm", "self_attn.k_norm"))
+SMOLLM3 = replace(LLAMA, turns="self_attn.use_rope")
+
 ARCHITECTURES: dict[str, Names] = {
     "LlamaForCausalLM": LLAMA,
     "MistralForCausalLM": LLAMA,
     "Qwen2ForCausalLM": LLAMA,
+    "Qwen3ForCausalLM": QWEN3,
+    "Phi3ForCausalLM": PHI3,
+    "SmolLM3ForCausalLM": SMOLLM3,
     "GPT2LMHeadModel": GPT2,
     "GPTNeoXForCausalLM": NEOX,
 }
@@ -219,9 +236,8 @@ def _structure(model: Any) -> str | None:
         return f"the model mixes number types ({', '.join(sorted(types))}); the hook path runs it"
     config = inner.config
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    window = getattr(config, "sliding_window", None)
-    if kinds != {"full_attention"} or (name == "MistralForCausalLM" and window is not None):
-        return f"{name} attends within a sliding window here, which the engine does not do; the hook path runs it"
+    if kinds - {"full_attention", "sliding_attention"}:
+        return f"{name} has layers of {', '.join(sorted(kinds))}; the hook path runs them"
     if getattr(config, "add_cross_attention", False):
         return "the model has cross-attention, which the engine does not do; the hook path runs it"
     rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
@@ -236,7 +252,8 @@ def _read(model: Any) -> Engine:
     names, config = ARCHITECTURES[type(model).__name__], model.config
     heads, width = config.num_attention_heads, config.hidden_size
     blocks = list(_dig(model, names.layers))
-    layers = tuple(_layer(block, names) for block in blocks)
+    reach = _reach(config, len(blocks))
+    layers = tuple(_layer(block, names, config, some) for block, some in zip(blocks, reach))
     rotary = _dig(model, names.rotary) if names.rotary else None
     return Engine(
         architecture=type(model).__name__,
@@ -248,7 +265,7 @@ def _read(model: Any) -> Engine:
         d_vocab=config.vocab_size,
         n_ctx=config.max_position_embeddings,
         parallel=bool(getattr(config, "use_parallel_residual", False)),
-        qkv_layout="separate" if _split(_attention(blocks[0], names)) else names.layout,
+        qkv_layout="separate" if len(layers[0].qkv) == 3 else names.layout,
         act=_act(_dig(_dig(model, names.layers)[0], names.act)),
         embed=_dig(model, names.embed).weight.detach(),
         positions=_dig(model, names.positions).weight.detach() if names.positions else None,
@@ -273,18 +290,52 @@ def _split(attention: Any) -> list[Any] | None:
     return [plain(getattr(attention, name)) for name in "qkv"]
 
 
-def _layer(block: Any, names: Names) -> Layer:
+def _reach(config: Any, n_layers: int) -> list[int | None]:
+    """How many keys a query sees in each layer, itself among them; None: all."""
+    window = getattr(config, "sliding_window", None)
+    if config.model_type not in ("mistral", "phi3"):  # which have the window in all layers
+        kinds = getattr(config, "layer_types", None) or ["full_attention"] * n_layers
+        return [window if kind == "sliding_attention" else None for kind in kinds]
+    return [window] * n_layers
+
+
+def _layer(block: Any, names: Names, config: Any, reach: int | None) -> Layer:
     # the wrapper's own parts where it has split a fused projection, since they are what the hook path runs
     qkv = _split(_attention(block, names)) or [_dig(block, path) for path in names.qkv]
+    qkv, up = tuple(map(_affine, qkv)), tuple(_affine(_dig(block, path)) for path in names.up)
+    if names.layout == "grouped":
+        if len(qkv) == 1:
+            kv = config.num_key_value_heads
+            qkv = _cut(qkv[0], [config.num_attention_heads, kv, kv])
+        up = _cut(up[0], [1, 1])
+    norms = names.qk_norms or ()
+    q_norm, k_norm = [_norm(_dig(block, path), names.norm) for path in norms] or (None, None)
     return Layer(
         norm1=_norm(_dig(block, names.norm1), names.norm),
-        qkv=tuple(map(_affine, qkv)),
+        qkv=qkv,
         out=_affine(_dig(block, names.out)),
         norm2=_norm(_dig(block, names.norm2), names.norm),
-        up=tuple(_affine(_dig(block, path)) for path in names.up),
+        up=up,
         down=_affine(_dig(block, names.down)),
         scale=float(_dig(block, names.attention).scaling),
+        q_norm=q_norm,
+        k_norm=k_norm,
+        rotary=bool(_flag(block, names.turns)) if names.turns else True,
+        reach=reach,
     )
+
+
+def _flag(block: Any, path: str) -> Any:
+    *module, name = path.split(".")
+    return getattr(_dig(block, ".".join(module)), name)
+
+
+def _cut(fused: Affine, shares: Sequence[int]) -> tuple[Affine, ...]:
+    """A map whose outputs are several ones after another, as these (views, no copies)."""
+    unit = len(fused.weight) // sum(shares)
+    sizes = [share * unit for share in shares]
+    biases = [None] * len(sizes) if fused.bias is None else fused.bias.split(sizes)
+    return tuple(Affine(w, b) for w, b in zip(fused.weight.split(sizes), biases))
 
 
 def _affine(module: Any) -> Affine:

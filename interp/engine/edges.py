@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from interp.dims import Graph
-from interp.engine.forward import Run, embed, mlp, rotate, window
+from interp.engine.forward import Run, embed, keys, mlp, turned, unseen, window
 from interp.engine.gradients import pull, record
 from interp.engine.sizes import budget_of
 from interp.engine.weights import Engine, Layer, Norm
@@ -336,7 +336,7 @@ def _cut(
         has_mlp = bool(used[g.heads(number).stop])
         if heads:
             x = stream(other.pre[number], g.reads(number), g.before(number), False)
-            z = _attend(engine, block_, x, heads, view, _prefix(other, number, early), last)
+            z = _attend(engine, block_, x, heads, view, _prefix(engine, other, number, early), last)
             wrote = torch.einsum("rhbte,hed->rhbtd", z, _heads_out(engine, block_)[heads])
             senders = [g.heads(number).start + h for h in heads]
             moves.add(senders, _whole(wrote, other.writes[senders], shape, last))
@@ -360,12 +360,15 @@ def _whole(now: Tensor, other: Tensor, shape: tuple[int, ...], last: bool) -> Te
     return torch.nn.functional.pad(now - other[..., -1:, :], (0, 0, shape[1] - 1, 0))
 
 
-def _prefix(other: Other, layer: int, early: object) -> tuple[Tensor, Tensor] | None:
+def _prefix(
+    engine: Engine, other: Other, layer: int, early: object
+) -> tuple[Tensor, Tensor] | None:
     """Rotated keys and values [batch pos kv_head d_head] before the window."""
     count = len(early.hidden)
     if not count:
         return None
-    return rotate(other.keys[layer][:, :count], early), other.values[layer][:, :count]
+    k, v = other.keys[layer][:, :count], other.values[layer][:, :count]
+    return keys(engine.layers[layer], k, early), v
 
 
 def _attend(
@@ -390,15 +393,14 @@ def _attend(
         part = torch.einsum("rhbtd,hed->rhbte", normed, weight[chosen])
         parts.append(part if bias is None else part + bias[chosen][:, None, None])
 
-    def turn(part):
-        return rotate(part.movedim(1, -2), view).movedim(
-            -2, 1
-        )  # the rotation wants [... pos head d_head]
+    def turn(part, norm):  # the rotation wants [... pos head d_head]
+        return turned(norm, layer, part.movedim(1, -2), view).movedim(-2, 1)
 
-    q, k, v = turn(parts[0]) * layer.scale, turn(parts[1]), parts[2]
+    q, k, v = turn(parts[0], layer.q_norm) * layer.scale, turn(parts[1], layer.k_norm), parts[2]
     q = q[..., -1:, :] if last else q
     k, v = k[:, whose], v[:, whose]
-    scores = (q @ k.transpose(-1, -2)).masked_fill(view.hidden[-q.shape[-2] :], float("-inf"))
+    hidden, far = unseen(layer, view, q.shape[-2])
+    scores = (q @ k.transpose(-1, -2)).masked_fill(hidden, float("-inf"))
     if prefix is None:
         return scores.softmax(-1) @ v
     kv_of = [h // engine.group for h in heads]
@@ -406,6 +408,7 @@ def _attend(
         part.permute(2, 0, 1, 3)[kv_of] for part in prefix
     )  # head batch pos d_head
     early = q @ before_k.transpose(-1, -2)
+    early = early if far is None else early.masked_fill(far, float("-inf"))
     pattern = torch.cat([early, scores], -1).softmax(-1)
     count = before_k.shape[-2]
     return pattern[..., :count] @ before_v + pattern[..., count:] @ v

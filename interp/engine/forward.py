@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from interp._errors import unknown
-from interp.engine.weights import Engine, Layer
+from interp.engine.weights import Engine, Layer, Norm
 
 KINDS = (
     "resid_pre",
@@ -231,7 +231,7 @@ def attention(
     """z [row batch pos head d_head] from the normed input [row batch pos d_model]."""
     q, k, v = project(engine, layer, normed)
     q, k, v = _at(touch, "q", q), _at(touch, "k", k), _at(touch, "v", v)
-    q, k = rotate(q, view) * layer.scale, rotate(k, view)
+    q, k = turned(layer.q_norm, layer, q, view) * layer.scale, keys(layer, k, view)
     if last:
         q = q[:, :, -1:]
     rows, batch, pos = q.shape[:3]
@@ -240,12 +240,14 @@ def attention(
     q = q.transpose(2, 3).reshape(rows, batch, kv, group * pos, d_head)
     k, v = k.transpose(2, 3), v.transpose(2, 3)
     scores = (q @ k.transpose(-1, -2)).view(rows, batch, engine.n_heads, pos, src)
-    scores = scores.masked_fill(view.hidden[-pos:], float("-inf"))
+    hidden, far = unseen(layer, view, pos)
+    scores = scores.masked_fill(hidden, float("-inf"))
     before = view.first
     if before:  # fold the rows into the queries: the shared prefix is never copied per row
         folded = q.permute(1, 2, 0, 3, 4).reshape(batch, kv, rows * group * pos, d_head)
         early = folded @ prefix[0].permute(0, 2, 3, 1)
         early = early.view(batch, kv, rows, group, pos, before).permute(2, 0, 1, 3, 4, 5)
+        early = early if far is None else early.masked_fill(far, float("-inf"))
         scores = torch.cat([early.reshape(rows, batch, engine.n_heads, pos, before), scores], -1)
     scores = _at(touch, "scores", scores)
     pattern = _at(touch, "pattern", scores.softmax(-1)).reshape(
@@ -276,6 +278,30 @@ def project(engine: Engine, layer: Layer, normed: Tensor) -> tuple[Tensor, Tenso
     else:
         q, k, v = fused.view(*shape, engine.n_heads, 3, engine.d_head).unbind(-2)
     return q, k, v
+
+
+def unseen(layer: Layer, view: Window, pos: int) -> tuple[Tensor, Tensor | None]:
+    """Which keys the last `pos` queries of a window may not see: [pos src] in it, [pos first] before it.
+
+    The second is None where a query sees everything that came before.
+    """
+    hidden, end = view.hidden[-pos:], view.first + len(view.hidden)
+    if layer.reach is None or end <= layer.reach:
+        return hidden, None
+    at = torch.arange(end, device=hidden.device)
+    far = at[end - pos :, None] - at >= layer.reach
+    return hidden | far[:, view.first :], far[:, : view.first]
+
+
+def keys(layer: Layer, k: Tensor, view: Window) -> Tensor:
+    """Keys [... pos kv_head d_head] as queries meet them: normed and turned, where the layer does so."""
+    return turned(layer.k_norm, layer, k, view)
+
+
+def turned(norm: Norm | None, layer: Layer, x: Tensor, view: Window) -> Tensor:
+    """q or k [... pos head d_head] as the scores are made of them, but for the queries' scale."""
+    x = x if norm is None else norm(x)
+    return rotate(x, view) if layer.rotary else x
 
 
 def rotate(x: Tensor, view: Window) -> Tensor:

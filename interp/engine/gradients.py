@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from interp._errors import unknown
-from interp.engine.forward import KINDS, Run, Touch, embed, rotate, run_from, window
+from interp.engine.forward import KINDS, Run, Touch, embed, keys, run_from, window
 from interp.engine.weights import Engine
 
 NO_GRADIENT = (
@@ -130,7 +130,7 @@ def record(
 
         def prefix(number: int) -> tuple[Tensor, Tensor]:
             k, v = base["k"][number][:, :first], base["v"][number][:, :first]
-            return rotate(k, early).clone(), v.clone()
+            return keys(engine.layers[number], k, early).clone(), v.clone()
 
         def here(number: int, _: Tensor) -> Touch:
             return taken if number > layer else _both(touch, taken)

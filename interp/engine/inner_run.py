@@ -113,7 +113,12 @@ def all_recomputed(
             touch = touches(engine, base, job.source, senders)
             touch["mlp_in"] = lambda value, lo=lo, spot=(number, 1): note(spot, lo, value)
             x[lo:hi] = block(
-                engine, engine.layers[number], x[lo:hi], view, shared(base, number, early), touch
+                engine,
+                engine.layers[number],
+                x[lo:hi],
+                view,
+                shared(engine, base, number, early),
+                touch,
             )
     return found
 

@@ -207,7 +207,7 @@ def _outer(
         return touch
 
     def prefix(number: int) -> tuple[Tensor, Tensor] | None:
-        return shared(base, number, early)
+        return shared(engine, base, number, early)
 
     x = run_from(engine, x, view, at, prefix=prefix, touch=edits, end_only=True)
     x = x[:, :, -1:].contiguous()

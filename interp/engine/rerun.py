@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from interp.engine.forward import Run, Touch, attention, entering, rotate, run_from, unembed, window
+from interp.engine.forward import Run, Touch, attention, entering, keys, run_from, unembed, window
 from interp.engine.weights import Engine
 
 
@@ -72,7 +72,10 @@ def ending(engine: Engine, base: Run) -> Callable[[Callable[[int, Tensor], Tenso
     """
     last = base.tokens.shape[1] - 1
     view, early = window(engine, last, last + 1), window(engine, 0, last)
-    before = [(rotate(k[:, :last], early), v[:, :last]) for k, v in zip(base["k"], base["v"])]
+    before = [
+        (keys(layer, k[:, :last], early), v[:, :last])
+        for layer, k, v in zip(engine.layers, base["k"], base["v"])
+    ]
     start = base["resid_pre"][0][:, last:][None]
 
     def again(edit: Callable[[int, Tensor], Tensor]) -> Tensor:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interp.engine.forward import Run, Window, block, rotate, run_from, window
+from interp.engine.forward import Run, Window, block, keys, run_from, window
 from interp.engine.patch import Patch, Source, check, first_difference, start, touches
 from interp.engine.sizes import budget_of, tokens_at_once
 from interp.engine.weights import Engine
@@ -179,17 +179,23 @@ def from_layer(engine: Engine, base: Run, layer: int, resid: Tensor, first: int 
     view, early = window(engine, first, end), window(engine, 0, first)
     with torch.no_grad():
         x = run_from(
-            engine, resid, view, layer, prefix=lambda n: shared(base, n, early), end_only=True
+            engine,
+            resid,
+            view,
+            layer,
+            prefix=lambda n: shared(engine, base, n, early),
+            end_only=True,
         )
         return engine.final_norm(x[:, :, -1])
 
 
-def shared(base: Run, layer: int, early: Window) -> tuple[Tensor, Tensor] | None:
+def shared(engine: Engine, base: Run, layer: int, early: Window) -> tuple[Tensor, Tensor] | None:
     """Rotated keys and values [batch pos kv_head d_head] of base in the window `early`, for `block`; None if empty."""
     count = len(early.hidden)
     if not count:
         return None
-    return rotate(base["k"][layer][:, :count], early), base["v"][layer][:, :count]
+    k, v = base["k"][layer][:, :count], base["v"][layer][:, :count]
+    return keys(engine.layers[layer], k, early), v
 
 
 def _wave(job: _Job, rows: list[tuple[Patch, ...]], begin: int, members: list[int]) -> Tensor:
@@ -211,7 +217,7 @@ def _wave(job: _Job, rows: list[tuple[Patch, ...]], begin: int, members: list[in
         entered = active + sum(_enters(row) == number for row in rows[active:])
         x[active:entered] = base["resid_pre"][number][:, begin:]
         active, last = entered, number == engine.n_layers - 1 and not job.everywhere
-        before, here = shared(base, number, early), edits.get(number, [])
+        before, here = shared(engine, base, number, early), edits.get(number, [])
         for lo in range(0, active, chunk):
             hi = min(lo + chunk, active)
             touch = touches(

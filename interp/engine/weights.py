@@ -64,6 +64,10 @@ class Layer:
     up: tuple[Affine, ...]
     down: Affine
     scale: float  # multiplies the scores: usually d_head ** -0.5
+    q_norm: Norm | None = None  # of each head's query and key, before the rotation (Qwen3)
+    k_norm: Norm | None = None
+    rotary: bool = True  # False: this layer's queries and keys know no positions (SmolLM3)
+    reach: int | None = None  # a query sees so many keys, itself among them (a sliding window)
 
 
 @dataclass(frozen=True)

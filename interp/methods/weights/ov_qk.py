@@ -168,9 +168,9 @@ def query_key(model: Model, layer: int, offset: int = 0) -> tuple[Tensor, Tensor
     q, k = _grouped(model, "Q", layer), _grouped(model, "K", layer)
     if offset == 0:
         return q, k
-    if engine_model.inv_freq is None:
+    if engine_model.inv_freq is None or not engine_model.layers[layer].rotary:
         raise ValueError(
-            f"offset={offset}: positions of this model are not rotary, so its QK is the same at"
+            f"offset={offset}: positions of this layer are not rotary, so its QK is the same at"
             " every offset (leave it out)"
         )
     if not 0 < offset < d.n_ctx:
@@ -212,6 +212,11 @@ def _engine(model: Model, what: str) -> Any:
         raise ValueError(
             f"{what}: weights can be read together only in a known pre-norm model:"
             f" {engine.why_not(model)}"
+        )
+    if what in ("query_key", "Q", "K") and any(layer.q_norm for layer in engine_model.layers):
+        raise ValueError(
+            f"{what}: each head's queries and keys are normed in this model, so what they make of"
+            " each other is no fixed matrix (OV works)"
         )
     return engine_model
 

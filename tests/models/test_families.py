@@ -62,8 +62,18 @@ def moved(delta):
 
 
 @pytest.fixture(scope="module", params=RIGHT)
-def pair(request, tokenizer):
-    return Pair(request.param, tokenizer)
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def family(name):
+    return FAMILIES[name]
+
+
+@pytest.fixture(scope="module")
+def pair(name, tokenizer):
+    return Pair(name, tokenizer)
 
 
 def test_logits(pair):
@@ -318,6 +328,26 @@ def test_estimates_of_edges_run_and_agree_in_the_small(pair):
         expected.append((high - low).double() / (2 * size))
     off = float((torch.stack(found) - torch.stack(expected)).abs().max())
     assert off < 2e-2 * float(torch.stack(expected).abs().max()), (found, expected)
+
+
+def test_the_engine_runs_where_the_table_says_and_agrees_with_hooks(pair, family):
+    """What is tested above is the engine's where there is one: hooks must give the same."""
+    from interp import engine as lean
+
+    assert (lean.find(pair.model) is not None) == family.engine, lean.why_not(pair.model)
+    way = "engine" if family.engine else "hooks"
+    found = interp.patch(pair.model, pair.task, "L*H*")
+    assert found.metadata["backend"] == way
+    if not family.engine:
+        return
+    hooks = interp.patch(pair.model, pair.task, "L*H*", backend="hooks")
+    same(found.examples, hooks.examples, "heads, both ways")
+    for method in ("eap", "exact"):
+        both = [
+            interp.discover(pair.model, pair.task, method=method, backend=b).values
+            for b in ("engine", "hooks")
+        ]
+        same(*map(np.nan_to_num, both), f"{method}, both ways")
 
 
 def test_attention_patterns_and_knock_out(pair):

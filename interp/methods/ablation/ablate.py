@@ -71,7 +71,7 @@ def ablate(
             continues.
 
     Returns:
-        Ablated minus clean metric, in the metric's unit, one value per example kept.
+        Ablated minus clean metric, one value per example kept; negative: the site helps.
 
     Raises:
         ValueError: If `by` is unknown, or the reference prompts do not fit.

@@ -112,7 +112,8 @@ def causal_trace(
     for draw in range(samples):
         # 1. the corrupted run: noise on the subject; 2. the corrupted-with-restoration runs
         added = noise * sigma * _draw(blurred, bridge.dims(model).d_model, g).to(embedded)
-        # What a file must agree with is known before the sweep; the sweep has the noised run itself.
+        # What a file must agree with is known before the sweep; the sweep has the noised run
+        # itself.
         known = (
             clean
             if resume is None

@@ -55,9 +55,9 @@ def noted(found: Result, model: Model, task: Any, metric: Metric) -> Result:
     largest = float(abs(found.values[found.values == found.values]).max(initial=0.0))
     if largest < 2 * mean:
         warnings.warn(
-            f"the largest effect is {largest:.2g} {metric.unit}, and rounding in {dtype} alone moves"
-            f" {metric.name} by {mean:.2g} on average over {len(task)} prompts: these effects cannot"
-            " be told from rounding (load the model with dtype='float32')",
+            f"the largest effect is {largest:.2g} {metric.unit}, and rounding in {dtype} alone"
+            f" moves {metric.name} by {mean:.2g} on average over {len(task)} prompts: these effects"
+            " cannot be told from rounding (load the model with dtype='float32')",
             stacklevel=3,
         )
     rounded = {"dtype": dtype, "rounding of one prompt": each, "rounding of the mean": mean}

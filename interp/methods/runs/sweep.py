@@ -79,7 +79,7 @@ def sweep(
         source: See `sweep_by_engine`, or None where only hooks will do.
         groups: The sites of each variation.
         edits: The same variations as interventions, built only when the hooks run.
-        metric: What is metricd.
+        metric: What is measured.
         positions: Named positions.
         what: The progress bar's text.
         backend: None chooses, "engine" and "hooks" insist.
@@ -122,8 +122,8 @@ def _say_size(base: Tensor, cells: int, what: str, kept: bool) -> None:
         return
     advice = "" if kept else "; resume='sweep.npz' keeps what is finished"
     warnings.warn(
-        f"{what}: {cells:,} runs of {base.numel():,} tokens, {cells * base.numel():,} in all, and an"
-        f" answer of {16 * cells * len(base) / 2**20:,.1f} MB (fewer positions or layers make it"
+        f"{what}: {cells:,} runs of {base.numel():,} tokens, {cells * base.numel():,} in all, and"
+        f" an answer of {16 * cells * len(base) / 2**20:,.1f} MB (fewer positions or layers make it"
         f" smaller{advice})",
         stacklevel=4,
     )
@@ -168,7 +168,7 @@ def sweep_by_hooks(
         model: A loaded model.
         tokens: The run that is varied.
         cells: The interventions of each variation.
-        metric: What is metricd.
+        metric: What is measured.
         positions: Named positions.
         what: The progress bar's text.
         note: Called with cells and their values as they finish.

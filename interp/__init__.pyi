@@ -43,3 +43,5 @@ from interp.results import Result as Result
 from interp.sites import Site as Site
 from interp.tasks.chat import chat as chat
 from interp.tasks.task import Task as Task
+
+__version__: str

@@ -270,7 +270,7 @@ def _of_cfg(path: Path, cfg: Any, graph: Graph | None) -> Graph:
             f"{str(path)!r} claims {sizes[0]!r} layers x {sizes[1]!r} heads: no such model (1 to"
             f" {MOST} of each)"
         )
-    return _agree(path, *sizes, bool(cfg.get("parallel_attn_mlp", False)), graph)
+    return _agree(path, sizes[0], sizes[1], bool(cfg.get("parallel_attn_mlp", False)), graph)
 
 
 def _from_json(path: Path, graph: Graph | None) -> Found:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from interp.dims import Graph
-from interp.engine.forward import Run, embed, keys, mlp, turned, unseen, window
+from interp.engine.forward import Run, Window, embed, keys, mlp, turned, unseen, window
 from interp.engine.gradients import pull, record
 from interp.engine.sizes import budget_of
 from interp.engine.weights import Engine, Layer, Norm
@@ -111,10 +111,10 @@ def _projections(engine: Engine, layer: Layer) -> list[tuple[Tensor, Tensor | No
     if engine.qkv_layout == "separate":
         parts = [(part.weight, part.bias) for part in layer.qkv]
 
-        def split(x):
+        def by_head(x):
             return x.view(-1, engine.d_head, *x.shape[1:])
 
-        return [(split(w), None if b is None else split(b)) for w, b in parts]
+        return [(by_head(w), None if b is None else by_head(b)) for w, b in parts]
     axis = 0 if engine.qkv_layout == "blocks" else 1
     shape = (3, engine.n_heads, engine.d_head) if axis == 0 else (engine.n_heads, 3, engine.d_head)
 
@@ -361,7 +361,7 @@ def _whole(now: Tensor, other: Tensor, shape: tuple[int, ...], last: bool) -> Te
 
 
 def _prefix(
-    engine: Engine, other: Other, layer: int, early: object
+    engine: Engine, other: Other, layer: int, early: Window
 ) -> tuple[Tensor, Tensor] | None:
     """Rotated keys and values [batch pos kv_head d_head] before the window."""
     count = len(early.hidden)
@@ -376,7 +376,7 @@ def _attend(
     layer: Layer,
     x: Tensor,
     heads: list[int],
-    view: object,
+    view: Window,
     prefix: tuple[Tensor, Tensor] | None,
     last: bool,
 ) -> Tensor:

@@ -120,7 +120,11 @@ def run(
         kept[kind] = []
 
     def keeper(kind: str) -> Callable[[Tensor], Tensor]:
-        return lambda value: (kept[kind].append(value[0]), value)[1]
+        def keep(value: Tensor) -> Tensor:
+            kept[kind].append(value[0])
+            return value
+
+        return keep
 
     touch = {kind: keeper(kind) for kind in kept}
     with torch.no_grad():
@@ -333,7 +337,12 @@ def patterns(engine: Engine, base: Run, layer: int, kind: str, values: Tensor) -
     if kind not in ("q", "k"):
         raise unknown("kind of activation", kind, ("q", "k"))
     found: list[Tensor] = []
-    touch = {kind: lambda own: values, "pattern": lambda own: (found.append(own), own)[1]}
+
+    def keep(own: Tensor) -> Tensor:
+        found.append(own)
+        return own
+
+    touch = {kind: lambda own: values, "pattern": keep}
     with torch.no_grad():
         normed = engine.layers[layer].norm1(base["resid_pre"][layer])
         normed = normed.expand(len(values), *normed.shape)

@@ -46,7 +46,12 @@ def again(
 def pattern(engine: Engine, done: Run, layer: int) -> Tensor:
     """What the heads of a layer attend to in a finished run that kept resid_pre: [batch head dest src]."""
     found: list[Tensor] = []
-    touch = {"pattern": lambda own: (found.append(own), own)[1]}
+
+    def keep(own: Tensor) -> Tensor:
+        found.append(own)
+        return own
+
+    touch = {"pattern": keep}
     with torch.no_grad():
         normed = engine.layers[layer].norm1(done["resid_pre"][layer])[None]
         attention(

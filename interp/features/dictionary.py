@@ -122,9 +122,10 @@ class Dictionary:
         """The weights on a device, copied there once."""
         if self.W_dec.device == device:
             return self.weights
-        if device not in self._copies:
-            self._copies[device] = {k: v.to(device) for k, v in self.weights.items()}
-        return self._copies[device]
+        copies: dict = self.__dict__["_copies"]
+        if device not in copies:
+            copies[device] = {k: v.to(device) for k, v in self.weights.items()}
+        return copies[device]
 
     # --- what it does -----------------------------------------------------------------------------
 

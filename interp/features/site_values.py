@@ -66,7 +66,11 @@ def _by_engine(engine: Any, tokens: Tensor, wanted: dict[str, Site]) -> dict[str
     values: dict[tuple[str, int], Tensor] = {}
 
     def keeper(at: tuple[str, int]) -> Any:
-        return lambda value: (values.__setitem__(at, value[0]), value)[1]
+        def keep(value: Tensor) -> Tensor:
+            values[at] = value[0]
+            return value
+
+        return keep
 
     def touch(number: int, _: Tensor) -> Any:
         here = {kind for kind, layer in spots.values() if layer == number and kind != "resid_pre"}

@@ -194,7 +194,7 @@ def codes_of(
         "codes": len(torch.cat(coded).unique()),
         "coded": sum(map(len, coded)),
     }
-    return Codes(*coded, metadata)
+    return Codes(coded[0], coded[1], metadata)
 
 
 @torch.no_grad()
@@ -236,11 +236,13 @@ def head_code_scores(codes: Codes, *, count: str = "share", softmax: bool = Fals
     """
     _counted(count)
     n, layers, heads = codes.positive.shape
-    values = [
-        [_only(codes.positive[:, i, j], codes.negative[:, i, j], count) for j in range(heads)]
-        for i in range(layers)
-    ]
-    values, unit = np.array(values), COUNTS[count]
+    values = np.array(
+        [
+            [_only(codes.positive[:, i, j], codes.negative[:, i, j], count) for j in range(heads)]
+            for i in range(layers)
+        ]
+    )
+    unit = COUNTS[count]
     if softmax:
         grown = np.exp(values - values.max())
         values, unit = grown / grown.sum(), "share of all heads"
@@ -280,8 +282,8 @@ def head_pair_scores(codes: Codes, *, count: str = "share") -> Result:
 
     for sender in sweep.progress(range((layers - 1) * heads), "pairs of codes"):
         for receiver in range((sender // heads + 1) * heads, len(names)):
-            pair = (together(x, sender, receiver) for x in (yes, no))
-            values[sender, receiver] = _only(*pair, count)
+            in_yes, in_no = (together(x, sender, receiver) for x in (yes, no))
+            values[sender, receiver] = _only(in_yes, in_no, count)
     coords = {"sender": names, "receiver": names}
     return Result(
         values,

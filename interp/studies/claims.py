@@ -100,9 +100,8 @@ def measured(
     if len(rows) < 2:
         raise ValueError(f"{len(rows)} example(s): an interval needs at least two")
     if statistic is None and groups is None:
-        return Measured(
-            float(rows.mean()), *map(float, bootstrap(rows, level, n_boot, seed)), len(rows)
-        )
+        low, high = map(float, bootstrap(rows, level, n_boot, seed))
+        return Measured(float(rows.mean()), low, high, len(rows))
     statistic, members = statistic or np.mean, _members(groups, len(rows))
     drawn = np.random.default_rng(seed).integers(0, len(members), size=(n_boot, len(members)))
     again = [statistic(rows[np.concatenate([members[k] for k in draw])]) for draw in drawn]

@@ -657,7 +657,7 @@ class MixedTask(Task):
     @property
     def metric_title(self) -> str:
         """The metric in words."""
-        return _whole(self.metric_name)[0] if self.whole else Task.metric_title.fget(self)
+        return _whole(self.metric_name)[0] if self.whole else super().metric_title
 
     @property
     def metric_unit(self) -> str:

@@ -92,6 +92,7 @@ def _half(some: tuple[str, ...], split: str) -> list[str]:
 def _read() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
     """The words and frames of each concept."""
     found: dict[str, tuple[tuple[str, ...], list[str]]] = {}
+    frames: list[str] = []  # those of the concept that was named last
     for line in FILE.read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
             continue

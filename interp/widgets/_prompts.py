@@ -88,8 +88,8 @@ def kept(model: Model, ids: Int[Tensor, "pos"], *kinds: str) -> list[Tensor]:
         found = lean.run(engine, ids[None], keep=kinds, logits=None)
         return [torch.stack(found[kind])[:, 0] for kind in kinds]
     keys = {"pattern": "L*H*.pattern", "v": "L*KV*.v", "resid_post": "resid_post.*"}
-    found = run(model, ids[None], keep=[keys[kind] for kind in kinds], last_only=True).kept
-    one = {kind: found[keys[kind]].select(1 if kind == "resid_post" else 2, 0) for kind in kinds}
+    kept = run(model, ids[None], keep=[keys[kind] for kind in kinds], last_only=True).kept
+    one = {kind: kept[keys[kind]].select(1 if kind == "resid_post" else 2, 0) for kind in kinds}
     return [one[kind].transpose(1, 2) if kind == "v" else one[kind] for kind in kinds]
 
 

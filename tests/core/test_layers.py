@@ -3,11 +3,14 @@ counts too.
 """
 
 import ast
+import builtins
+import dis
 import re
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from types import CodeType
 
 import pytest
 
@@ -199,6 +202,35 @@ def test_nothing_shows_a_figure_behind_the_callers_back():
             if isinstance(n, ast.Call)
         ]
         assert "plt.show" not in {ast.unparse(call.func) for call in calls}, path.name
+
+
+def undefined(source: str) -> set[str]:
+    """The names that compiled code looks up among globals and that nothing in the source defines.
+
+    Linters cannot say it here: to them, axis names such as "batch" are names as well.
+    """
+    codes = [compile(source, "source", "exec")]
+    used, defined = set(), {*vars(builtins), "__annotations__", "__file__", "__name__"}
+    for code in codes:
+        codes += [c for c in code.co_consts if isinstance(c, CodeType)]
+        for step in dis.get_instructions(code):
+            if step.opname.startswith(("LOAD_GLOBAL", "LOAD_NAME")):
+                used.add(step.argval)
+            elif step.opname.startswith(("STORE_NAME", "STORE_GLOBAL")):
+                defined.add(step.argval)
+    return used - defined
+
+
+def test_a_name_that_nothing_defines_is_seen():
+    source = "import os\ndef f(x: 'batch'):\n    def g():\n        return os, x, lost\n    return g"
+    assert undefined(source) == {"lost"}
+
+
+@pytest.mark.parametrize("folder", sorted({p.relative_to(PACKAGE).parts[0] for p in SOURCES}))
+def test_every_name_that_is_used_is_defined(folder):
+    files = [p for p in SOURCES if p.relative_to(PACKAGE).parts[0] == folder]
+    lost = {p.name: undefined(p.read_text(encoding="utf-8")) for p in files}
+    assert {name: names for name, names in lost.items() if names} == {}
 
 
 @pytest.mark.parametrize(

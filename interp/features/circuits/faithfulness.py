@@ -89,7 +89,7 @@ def faithfulness(
         }
     sets = _sets(in_order, circuit, means, random, seed)
     edits = [
-        [_ablated(d, *keep[d.writes], *means[d.writes], skip) for d in in_order]
+        [_ablated(d, keep[d.writes], means[d.writes], skip) for d in in_order]
         for keep in sets.values()
     ]
     values = sweep.sweep_by_hooks(
@@ -181,12 +181,13 @@ def _sets(
 
 
 def _ablated(
-    d: Dictionary, keep: Tensor, error: bool, mean: Tensor, mean_error: Tensor, skip: int
+    d: Dictionary, kept: tuple[Tensor, bool], means: tuple[Tensor, Tensor], skip: int
 ) -> Intervention:
     """The intervention that sets every latent that is not kept to its mean.
 
     The error term takes its mean as well, unless it is kept.
     """
+    (keep, error), (mean, mean_error) = kept, means
     reads = () if d.to is None else (d.site,)
 
     def edit(act: Tensor, seen: Mapping[str, Tensor]) -> Tensor:

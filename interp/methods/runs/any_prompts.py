@@ -93,7 +93,7 @@ def any_prompts(
                 verb, model, task, rest, options, given.arguments, answers, reads, fraction
             )
 
-        call.takes = first  # for tests: what has been opened to any prompts
+        call.__dict__["takes"] = first  # for tests: what has been opened to any prompts
         return call
 
     return decorate

@@ -39,7 +39,8 @@ class GradientBackend(NamedTuple):
     """
 
     values: Callable[[Tensor, Sequence[Site]], SiteTensors]
-    slopes: Callable[[Sequence[Site], Tensor | None], SiteTensors]
+    # (slots, embedding); by hooks also what is dropped and what is edited
+    slopes: Callable[..., SiteTensors]
     dropping: Callable[[Sequence[Site]], Iterator[SiteTensors]]
     patterns: Callable[[Site, Tensor], Tensor]
 

@@ -8,7 +8,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -119,7 +119,9 @@ def matched_kl_strengths(
     )
 
 
-def _search(aim: float, tolerance: float, rounds: int, start: float) -> Iterator[float]:
+def _search(
+    aim: float, tolerance: float, rounds: int, start: float
+) -> Generator[float, float, tuple[float, float]]:
     """Asks for the KL at one strength after another; ends with (strength, KL), or NaN."""
     low: tuple[float, float] | None = None  # (log strength, KL) below the aim
     high: tuple[float, float] | None = None

@@ -18,7 +18,7 @@ from interp.interventions import Intervention, run
 from interp.methods.runs import sweep
 from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.batching import batches_by_length
-from interp.methods.runs.metrics import metric_of
+from interp.methods.runs.metrics import MetricLike, metric_of
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
@@ -224,7 +224,7 @@ def _score(
     task: Any,
     learned: Tensor,
     chosen: Tensor,
-    metric: str,
+    metric: MetricLike,
     options: dict,
     started: float,
 ) -> Result:

@@ -71,7 +71,7 @@ class Circuit:
             )
         heads = {str(s) for s in sites.senders(self.graph)}
         not_components = [
-            head for some in self.roles.values() for head in some if head not in heads
+            head for members in self.roles.values() for head in members if head not in heads
         ]
         if not_components:
             raise unknown("component in roles", not_components[0], heads, "'L23H3' or 'mlp.0'")
@@ -278,7 +278,7 @@ class Circuit:
         present = {s for s, _ in self.edges} | {
             c for _, r in self.edges for c in residual_graph.nodes_of(r)
         }
-        present |= {head for some in self.roles.values() for head in some}
+        present |= {head for members in self.roles.values() for head in members}
         return [str(s) for s in sites.senders(self.graph) if str(s) in present]
 
     @property

@@ -436,9 +436,11 @@ def _members(ax: Any, plan: Mapping, roles: Mapping) -> None:
     """The circuit's own components over the edges: a shape and a colour for each role, names."""
     inside = {name: n for name, n in plan["nodes"].items() if n["member"]}
     for role, (colour, marker) in {None: (MEMBER, "o"), **_looks(roles)}.items():
-        some = [n for n in inside.values() if n["role"] == role and n["kind"] in ("head", "mlp")]
+        nodes_of_role = [
+            n for n in inside.values() if n["role"] == role and n["kind"] in ("head", "mlp")
+        ]
         at, look = (
-            [(n["x"], n["y"]) for n in some],
+            [(n["x"], n["y"]) for n in nodes_of_role],
             dict(color=colour, marker=marker, edgecolor="white", linewidth=0.6),
         )
         ax.scatter(*(zip(*at) if at else ((), ())), s=48 if role else 20, zorder=4, **look)
@@ -472,10 +474,12 @@ def _names(ax: Any, inside: Mapping, edges: Sequence[Mapping]) -> None:
     for edge in edges:
         for end in {edge["sender"], edge["receiver"].rpartition(".")[0]} & strength.keys():
             strength[end] += edge["width"]
-    few = len(inside) > NAMED
+    only_strongest = len(inside) > NAMED
     for name, n in inside.items():
         if name in (
-            sorted(strength, key=lambda name: -strength[name])[:FEWER] if few else strength
+            sorted(strength, key=lambda name: -strength[name])[:FEWER]
+            if only_strongest
+            else strength
         ):
             look = dict(textcoords="offset points", fontsize=plots.TICK, path_effects=halo)
             ax.annotate(name, (n["x"], n["y"]), xytext=(4.5, 3), zorder=6, **look)

@@ -137,8 +137,8 @@ def ablate(
         **({"reference": "mean over tokens, the first position apart"} if ragged else {}),
     )
     name = f"effect of {by} ablation on {metric.name}"
-    found = sweep_result(effects, grid, task, name, metric.unit, metadata)
-    return rounding.noted(found, model, task, metric)
+    result = sweep_result(effects, grid, task, name, metric.unit, metadata)
+    return rounding.noted(result, model, task, metric)
 
 
 def _edit(by: str, factor: float | None) -> Edit | None:

@@ -122,8 +122,8 @@ def attention_knockout(
     examples = to_numpy(changes.reshape(*shape, len(task)))
     name = f"effect of attention knock-out on {metric.name}"
     coords = {**coords, "layer": list(windows)}
-    found = Result(examples.mean(-1), dims, coords, name, shown, metadata, examples)
-    return rounding.noted(found, model, task, metric)
+    result = Result(examples.mean(-1), dims, coords, name, shown, metadata, examples)
+    return rounding.noted(result, model, task, metric)
 
 
 def _edges(model: Model, task: Any, at: Any, to: Any) -> dict[str, Edges]:
@@ -187,8 +187,8 @@ def _windows(
     chosen: dict[int, list[int] | None] = dict.fromkeys(range(dims.n_layers))
     if heads is not None:
         chosen = {}
-        for one in _heads(dims, heads):
-            chosen.setdefault(one.layer, []).append(one.index)
+        for head in _heads(dims, heads):
+            chosen.setdefault(head.layer, []).append(head.index)
 
     def around(centre):
         return range(centre - window // 2, centre - window // 2 + window)
@@ -241,7 +241,7 @@ def _interventions(block: Edges, layers: Window) -> list[Intervention]:
 def _words(spec: Any) -> Any:
     """A token set as it was written, for `metadata`."""
     if isinstance(spec, Mapping):
-        return {name: _words(one) for name, one in spec.items()}
+        return {name: _words(part) for name, part in spec.items()}
     if isinstance(spec, Tensor):
         return "a boolean tensor"
-    return spec if isinstance(spec, str | int) else [_words(one) for one in spec]
+    return spec if isinstance(spec, str | int) else [_words(part) for part in spec]

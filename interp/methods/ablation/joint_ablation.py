@@ -194,5 +194,5 @@ def _names(model: Model, task: Any, where: str | Sequence[str]) -> list[str]:
             f"the sites are a pattern or a list of them, got {where!r} (try 'L*H*' or ['L1H2',"
             " 'L2H0'])"
         )
-    some = task.parts[0].steps[0].task  # places are named, so that they are the same in all parts
-    return [str(site) for site in expand_patterns(model, some, patterns)]
+    texts = task.parts[0].steps[0].task  # places are named, so that they are the same in all parts
+    return [str(site) for site in expand_patterns(model, texts, patterns)]

@@ -98,7 +98,7 @@ def _members(task: Any, spec: Tokens) -> Tensor:
     if isinstance(spec, list | range):
         if not len(spec):
             raise ValueError(f"an empty list of tokens: name at least one (try {_EXAMPLES})")
-        return torch.stack([_members(task, one) for one in spec]).any(0)
+        return torch.stack([_members(task, part) for part in spec]).any(0)
     if isinstance(spec, bool) or not isinstance(spec, str | int):
         raise ValueError(f"not a token set: {spec!r} (try {_EXAMPLES})")
     if isinstance(spec, str) and spec not in task.positions:

@@ -84,11 +84,17 @@ def _side_by_side(each: Sequence[Result], heads: Sequence[str]) -> Result:
             f"a list holds single heads, got {list(heads)} (try ['L23H3', 'L29H1'], or the pattern"
             " 'L23H*')"
         )
-    one, examples = each[0], np.stack([r.examples for r in each])
-    metadata = {**one.metadata, "pattern": " ".join(heads)}
-    coords = {"site": list(heads), **one.coords}
+    first, examples = each[0], np.stack([r.examples for r in each])
+    metadata = {**first.metadata, "pattern": " ".join(heads)}
+    coords = {"site": list(heads), **first.coords}
     return Result(
-        examples.mean(-1), ("site", "dest", "src"), coords, one.name, one.unit, metadata, examples
+        examples.mean(-1),
+        ("site", "dest", "src"),
+        coords,
+        first.name,
+        first.unit,
+        metadata,
+        examples,
     )
 
 

@@ -131,5 +131,5 @@ def activation_norms(model: Model, task: Any, where: str = "L*KV*.v") -> Result:
 
 def _parts(tokens: Tensor) -> list[Tensor]:
     """A few prompts at a time: patterns of all layers are large."""
-    few = max(1, sweep.TOKENS_PER_RUN // tokens.shape[1])
-    return [tokens[first : first + few] for first in range(0, len(tokens), few)]
+    size = max(1, sweep.TOKENS_PER_RUN // tokens.shape[1])
+    return [tokens[first : first + size] for first in range(0, len(tokens), size)]

@@ -282,15 +282,15 @@ def _by_length(
     metadata = dict(results[0].metadata)
     for key in ("null", "even"):
         metadata[key] = {
-            s: float(sum(w * one.metadata[key][s] for w, one in zip(share, results)))
+            s: float(sum(w * result.metadata[key][s] for w, result in zip(share, results)))
             for s in metadata[key]
         }
     metadata |= {"n": len(task), "seconds": round(time.perf_counter() - started, 2)}
-    values = sum(w * one.values for w, one in zip(share, results))
+    values = sum(w * result.values for w, result in zip(share, results))
     examples = None
     keeps_examples = all(SCORES[s].on != "repeats" and s != "copying" for s in names)
-    if keeps_examples and all(one.examples is not None for one in results):
-        examples = np.concatenate([one.examples for one in results], -1)
+    if keeps_examples and all(result.examples is not None for result in results):
+        examples = np.concatenate([result.examples for result in results], -1)
         order = torch.cat([part.index for part in task.parts]).argsort().tolist()
         examples = examples[..., order]
         values = examples.mean(-1)

@@ -59,13 +59,13 @@ def attention_by_distance(
     )
     name, d = "attention by distance back", bridge.dims(model)
     if groups is not None:
-        invalid = [i for some in groups.values() for i in some if not 0 <= i < d.n_layers]
-        if invalid or not groups or not all(len(some) for some in groups.values()):
+        invalid = [i for layers in groups.values() for i in layers if not 0 <= i < d.n_layers]
+        if invalid or not groups or not all(len(layers) for layers in groups.values()):
             raise ValueError(
                 f"groups name layers from 0 to {d.n_layers - 1}, for example {{'early': range(2)}},"
                 f" got {dict(groups)}"
             )
-        examples = np.stack([examples[list(some)].mean((0, 1)) for some in groups.values()])
+        examples = np.stack([examples[list(layers)].mean((0, 1)) for layers in groups.values()])
         coords = {"layers": list(groups), "distance": list(range(n))}
         return Result(
             examples.mean(-1),
@@ -242,7 +242,7 @@ def _flat(
             pattern[..., dest, 1 : dest + 1] = row.gather(-1, order)
     visible = torch.tril(torch.ones(n, n, dtype=torch.bool))
     visible[:, 0] &= sink
-    return [one[..., visible].flatten(0, 1) for one in pattern.unbind(2)]
+    return [prompt[..., visible].flatten(0, 1) for prompt in pattern.unbind(2)]
 
 
 def _check(components: int, heads: int) -> None:

@@ -196,7 +196,7 @@ def stability(
     ]
     pairs = {"prompts resampled": _pairs(resampled)}
     pairs |= {"other seeds": _pairs(separate)} if remade else {}
-    every = set.intersection(*(set(one) for one in resampled))
+    every = set.intersection(*(set(circuit) for circuit in resampled))
     rows = {
         **{k: float(np.mean(v)) for k, v in pairs.items()},
         "by chance": _chance(n, n, int((~np.isnan(first.values)).sum())),
@@ -320,13 +320,13 @@ def _corners(values: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.n
     return rates[0], rates[1]
 
 
-def _described(one: Circuit | Result | Sequence[str]) -> str:
-    if not isinstance(one, Circuit | Result):
-        return f"{len(one)} cells"
-    if isinstance(one, Result):
-        return str(one.metadata.get("method", one.name))
+def _described(item: Circuit | Result | Sequence[str]) -> str:
+    if not isinstance(item, Circuit | Result):
+        return f"{len(item)} cells"
+    if isinstance(item, Result):
+        return str(item.metadata.get("method", item.name))
     return str(
-        one.source.get("method")
-        or one.source.get("cite")
-        or one.source.get("kind", f"{len(one)} edges")
+        item.source.get("method")
+        or item.source.get("cite")
+        or item.source.get("kind", f"{len(item)} edges")
     )

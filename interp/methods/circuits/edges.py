@@ -439,11 +439,14 @@ class JoinedEdges(Edges):
         self.parts = [
             (
                 index,
-                [(w, Edges(model, step, one, by=by, backend=backend)) for w, step, one in steps],
+                [
+                    (w, Edges(model, step, step_metric, by=by, backend=backend))
+                    for w, step, step_metric in steps
+                ],
             )
             for index, steps in metric_parts(task, metric)
         ]
-        every = [one for _, steps in self.parts for _, one in steps]
+        every = [graph for _, steps in self.parts for _, graph in steps]
         self.device, self.dtype = every[0].device, every[0].dtype
         self.engine = None if any(e.engine is None for e in every) else every[0].engine
         self.backend = "hooks" if self.engine is None else "engine"
@@ -452,15 +455,17 @@ class JoinedEdges(Edges):
         """What each part gives, with its examples on this axis, in the examples' own order."""
         values, order = [], []
         for k, (index, steps) in enumerate(self.parts):
-            some = [w * of(one, extra[k][j] if extra else None) for j, (w, one) in enumerate(steps)]
-            values.append(functools.reduce(torch.add, some))
+            step_values = [
+                w * of(graph, extra[k][j] if extra else None) for j, (w, graph) in enumerate(steps)
+            ]
+            values.append(functools.reduce(torch.add, step_values))
             order.append(index)
         place = torch.cat(order).argsort().to(values[0].device)
         return torch.cat(values, axis).index_select(axis, place)
 
     def moves(self) -> list[list[Tensor]]:
         """What each sender writes in the clean run minus the other one, part by part."""
-        return [[one.moves() for _, one in steps] for _, steps in self.parts]
+        return [[graph.moves() for _, graph in steps] for _, steps in self.parts]
 
     def cut(
         self,
@@ -469,25 +474,25 @@ class JoinedEdges(Edges):
         bar: bool = True,
     ) -> Float[Tensor, "row batch"]:
         """The metric of each run."""
-        return self._join(lambda one, _: one.cut(weights, what, bar), 1)
+        return self._join(lambda graph, _: graph.cut(weights, what, bar), 1)
 
     def downstream(
         self, layer: int, weights: Float[Tensor, "row sender receiver"], moves: list[list[Tensor]]
     ) -> Float[Tensor, "row batch"]:
         """The same for rows that keep every edge into the layers before `layer`."""
-        return self._join(lambda one, moved: one.downstream(layer, weights, moved), 1, moves)
+        return self._join(lambda graph, moved: graph.downstream(layer, weights, moved), 1, moves)
 
     def slopes(
         self, points: Sequence[float | None], what: str = "slopes"
     ) -> Float[Tensor, "batch sender receiver"]:
         """Each edge's clean minus other write, times the gradient at its receiver's input."""
-        return self._join(lambda one, _: one.slopes(points, what), 0)
+        return self._join(lambda graph, _: graph.slopes(points, what), 0)
 
     def slopes_at_activations(
         self, points: Sequence[float]
     ) -> Float[Tensor, "batch sender receiver"]:
         """The same, the senders' own writes being interpolated."""
-        return self._join(lambda one, _: one.slopes_at_activations(points), 0)
+        return self._join(lambda graph, _: graph.slopes_at_activations(points), 0)
 
 
 def _slot(receiver: Site) -> Site:

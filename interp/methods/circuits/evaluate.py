@@ -101,11 +101,11 @@ def evaluate(
     started = time.perf_counter()
     edges, clean = _ready(model, task, circuit, by, metric, any_task, reference, backend)
     drawn = random_circuits(circuit, sets, seed, match=match)
-    sparse = [run_weights(one, by) for one in [circuit, *drawn]]
+    sparse = [run_weights(item, by) for item in [circuit, *drawn]]
     circuit_values = edges.cut(_stack([*sparse, 0 * sparse[0]]), "circuit and random circuits")
     everything = np.ones_like(sparse[0])
     complement_values = edges.cut(
-        _stack([everything - one.weights() for one in [circuit, *drawn[:CUT_RANDOM]]]),
+        _stack([everything - item.weights() for item in [circuit, *drawn[:CUT_RANDOM]]]),
         "without the circuit",
     )
     corrupted = circuit_values[-1]

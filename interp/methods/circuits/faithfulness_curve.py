@@ -103,12 +103,14 @@ def faithfulness_curve(
     for n, circuit in zip(sweep.progress(numbers, "circuits by size"), circuits):
         # all edges there are: a random circuit of that size is the same one
         drawn = random_circuits(circuit, sets, seed, match=match) if n < total else []
-        some = [one.prune() if prune else one for one in [circuit, *drawn]]
-        values = edges.cut(torch.from_numpy(np.stack([one.weights() for one in some])), bar=False)
+        run_circuits = [item.prune() if prune else item for item in [circuit, *drawn]]
+        values = edges.cut(
+            torch.from_numpy(np.stack([item.weights() for item in run_circuits])), bar=False
+        )
         part = fractions(values, clean, corrupted, metric)
         curves.append([part[0], part[1:].mean(0) if drawn else part[0]])
         each[str(n)] = part[1:].mean(-1).tolist() if drawn else [float(part[0].mean())]
-        sizes_pruned.append(len(some[0]))
+        sizes_pruned.append(len(run_circuits[0]))
     examples = np.stack(curves, 1)
     metadata = sweep.provenance(
         model,

@@ -54,8 +54,12 @@ def head_overlap(
         After Merullo et al. 2024 (arXiv 2310.08744), who do not compare with random heads.
     """
     started = time.perf_counter()
-    for name, one in (("a", a), ("b", b)):
-        if one.dims != ("layer", "head") or one.examples is None or np.isnan(one.values).any():
+    for name, scores in (("a", a), ("b", b)):
+        if (
+            scores.dims != ("layer", "head")
+            or scores.examples is None
+            or np.isnan(scores.values).any()
+        ):
             raise ValueError(
                 f"{name} is not every head's score with its examples (try attribution_patch(model,"
                 " task, 'L*H*'))"

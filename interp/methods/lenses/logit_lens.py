@@ -74,10 +74,10 @@ def logit_lens(
     rows = values.reshape(-1, *values.shape[-2:])
     read = []
     name = "logit lens" if lens is None else "tuned lens"
-    for one, row in zip(
+    for cell, row in zip(
         grid.sites, sweep.progress(rows, name)
     ):  # one [batch d_vocab] at a time: the vocabulary is large
-        row = translate(one, row)
+        row = translate(cell, row)
         if row is None:
             read.append(torch.full((len(task),), float("nan")))
             continue
@@ -96,7 +96,7 @@ def translator(
 ) -> Callable[[sites.Site, Tensor], Tensor | None]:
     """A function from a site and its stream to the lens's reading, or to None without a map."""
     if lens is None:
-        return lambda one, row: row
+        return lambda cell, row: row
     if site.family != "resid_post":
         raise ValueError(
             f"a tuned lens reads the stream after a layer, got {str(site)!r} (try"
@@ -106,9 +106,9 @@ def translator(
         raise ValueError(
             "this lens was trained on another model: train one on this model's weights (tuned_lens)"
         )
-    if not any(one.layer in lens.layers for one in grid.sites):
+    if not any(cell.layer in lens.layers for cell in grid.sites):
         raise ValueError(
             f"this lens was not trained at the layers of {str(site)!r} (it has"
             f" {', '.join(map(str, lens.layers))})"
         )
-    return lambda one, row: lens.read(one.layer, row) if one.layer in lens.layers else None
+    return lambda cell, row: lens.read(cell.layer, row) if cell.layer in lens.layers else None

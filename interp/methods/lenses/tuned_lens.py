@@ -130,7 +130,7 @@ def tuned_lens(
         return _load(model, path, mark, chosen, started)
     streams = _streams(model, chunks, chosen)
     keep = torch.linspace(0, len(streams[0]) - 1, min(TOKENS_SCORED, len(streams[0]))).long()
-    some = _likeliest(model, streams[-1][keep], vocab)
+    vocab_ids = _likeliest(model, streams[-1][keep], vocab)
     fitted, scored, alone = [], [], []
     bar = sweep.progress(None, "tuned lens", total=(len(chosen) - 1) * steps)
     with bar:
@@ -140,7 +140,7 @@ def tuned_lens(
             maps = (
                 zero
                 if layer == chosen[-1]
-                else _fit(model, stream, streams[-1], some, steps, batch, seed + layer, bar)
+                else _fit(model, stream, streams[-1], vocab_ids, steps, batch, seed + layer, bar)
             )
             plain, tuned = (
                 divergence(model, stream[keep], streams[-1][keep], *m) for m in (zero, maps)
@@ -184,7 +184,7 @@ def _fit(
     model: Model,
     stream: Tensor,
     last: Tensor,
-    some: Tensor,
+    vocab_ids: Tensor,
     steps: int,
     batch: int,
     seed: int,
@@ -193,8 +193,8 @@ def _fit(
     """The map of one layer by Adam, learning rate falling to zero."""
     g = torch.Generator().manual_seed(seed)
     W_U, b_U = bridge.unembedding(model)
-    rows = W_U.detach()[some].float()
-    offset = 0 if b_U is None else b_U.detach()[some].float()
+    rows = W_U.detach()[vocab_ids].float()
+    offset = 0 if b_U is None else b_U.detach()[vocab_ids].float()
 
     def logits(h):
         return bridge.final_norm(model, h.to(W_U.dtype)).float() @ rows.T + offset
@@ -226,11 +226,11 @@ def _fit(
 def _streams(model: Model, chunks: Sequence[Tensor], layers: Sequence[int]) -> list[Tensor]:
     """The stream after each layer [token d_model], position 0 left out."""
     keep = [f"resid_post.{layer}" for layer in layers]
-    some = [
+    texts = [
         part for ids in chunks for part in ids.split(max(1, sweep.TOKENS_PER_RUN // ids.shape[1]))
     ]
     parts: list[list[Tensor]] = [[] for _ in layers]
-    for chunk in sweep.progress(some, "tuned lens: text"):
+    for chunk in sweep.progress(texts, "tuned lens: text"):
         cache = run(model, chunk, keep=keep, last_only=True).kept
         for part, key in zip(parts, keep):
             part.append(cache[key][:, 1:].flatten(0, 1).float())

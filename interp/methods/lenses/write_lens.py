@@ -75,15 +75,15 @@ def write_lens(
         return cache[str(site)].reshape(len(grid.sites), len(task), -1)
 
     writes = {
-        one: write
+        cell: write
         for site, grid in zip(patterns, grids)
-        for one, write in zip(grid.sites, split(site, grid))
+        for cell, write in zip(grid.sites, split(site, grid))
     }
     each = tuple(writes)  # each once, where patterns overlap
     grid = (
         grids[0]
         if isinstance(where, str)
-        else sites.Grid(each[0], each, ("site",), {"site": [str(one) for one in each]})
+        else sites.Grid(each[0], each, ("site",), {"site": [str(cell) for cell in each]})
     )
     rows = torch.cat(list(writes.values()))  # cells x prompts
     again = len(rows) // len(task)

@@ -154,7 +154,7 @@ def attribution_patch(
         whole = clean_minus_corrupted(clean, corrupted, metric)
         effects = effects / (whole.abs() if method == "atp*" else whole) + (direction == "noising")
     what = "size of the effect" if method == "atp*" else "effect"
-    found = sweep_result(
+    result = sweep_result(
         effects,
         grid,
         task,
@@ -173,7 +173,7 @@ def attribution_patch(
             backend="hooks" if engine is None else "engine",
         ),
     )
-    return rounding.noted(found, model, task, metric)
+    return rounding.noted(result, model, task, metric)
 
 
 def _check(method: str, direction: str, unit: str, steps: int) -> None:
@@ -264,7 +264,7 @@ def _cells(
     by_slot: dict[Site, list[tuple[int, Tensor, int]]] = {}
     same = {p: torch.full((n,), p) for p in range(-1, length)}
     for i, group in enumerate(groups):
-        for site in (patched_site(one, dims) for one in group):
+        for site in (patched_site(part, dims) for part in group):
             index, unit = (None if v is None else STAR for v in (site.index, site.unit))
             slot = replace(site, index=index, unit=unit, pos=None)
             at = -1 if site.pos is None else site.pos

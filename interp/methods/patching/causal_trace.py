@@ -104,8 +104,8 @@ def causal_trace(
     groups_restored = widen_to_windows(model, groups, window)
     first = int(blurred.any(0).nonzero()[0]) if bridge.causal(model) else 0
     active = groups_that_change(groups_restored, first)
-    some = [groups_restored[i] for i in active]
-    edits = cache(lambda: patch_interventions(model, some, task.clean, task.positions))
+    active_groups = [groups_restored[i] for i in active]
+    edits = cache(lambda: patch_interventions(model, active_groups, task.clean, task.positions))
     g = torch.Generator().manual_seed(seed)
     clean, backend_used = sweep.unedited_metric(model, task.clean, metric, task.positions), ""
     total, noised = clean.new_zeros(len(groups), len(task)), torch.zeros_like(clean)
@@ -123,7 +123,7 @@ def causal_trace(
             model,
             task.clean,
             task.clean,
-            [*some, []],
+            [*active_groups, []],
             lambda: [*edits(), []],
             metric,
             task.positions,
@@ -156,8 +156,8 @@ def causal_trace(
         in_distribution=IN_DISTRIBUTION,
     )
     name = f"effect of restoring on {metric.name}"
-    found = sweep_result(effects, grid, task, name, shown, metadata)
-    return rounding.noted(found, model, task, metric)
+    result = sweep_result(effects, grid, task, name, shown, metadata)
+    return rounding.noted(result, model, task, metric)
 
 
 def _subject(task: Any, subject: str | tuple[str, str]) -> Bool[Tensor, "batch pos"]:

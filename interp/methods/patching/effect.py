@@ -63,7 +63,7 @@ def effect(
         raise ValueError(
             "no sets of interventions: name at least one, for example {'sink': [Intervention(...)]}"
         )
-    cells = [[one] if isinstance(one, Intervention) else list(one) for one in sets.values()]
+    cells = [[entry] if isinstance(entry, Intervention) else list(entry) for entry in sets.values()]
     invalid = next((i for cell in cells for i in cell if not isinstance(i, Intervention)), None)
     if invalid is not None:
         raise ValueError(f"not an intervention: {invalid!r} (try Intervention('L10H7', zero()))")
@@ -76,8 +76,8 @@ def effect(
     examples = to_numpy(changes) if named else to_numpy(changes[0])
     dims, coords = (("set",), {"set": list(sets)}) if named else ((), {})
     name = f"effect on {metric.name}"
-    found = Result(np.mean(examples, -1), dims, coords, name, shown, metadata, examples)
-    return rounding.noted(found, model, task, metric)
+    result = Result(np.mean(examples, -1), dims, coords, name, shown, metadata, examples)
+    return rounding.noted(result, model, task, metric)
 
 
 def check_unit(unit: str) -> None:

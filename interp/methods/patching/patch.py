@@ -116,7 +116,7 @@ def patch(
     patched[active] = values[:-2]
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
     effects, unit_name = in_unit(patched - unpatched, unit, direction, clean, corrupted, metric)
-    found = sweep_result(
+    result = sweep_result(
         effects,
         grid,
         task,
@@ -134,7 +134,7 @@ def patch(
             backend=backend_used,
         ),
     )
-    return rounding.noted(found, model, task, metric)
+    return rounding.noted(result, model, task, metric)
 
 
 def base_and_source(task: Any, direction: str, unit: str) -> tuple[Tensor, Tensor]:
@@ -204,10 +204,10 @@ def expand_sites(model: Model, task: Any, where: Where) -> tuple[sites.Grid, lis
         grid = sites.expand(where, bridge.dims(model), task.clean.shape[1], task.positions)
         return grid, [[site] for site in grid.sites]
     sets = list(where)
-    if not sets or any(not one for one in sets):
+    if not sets or any(not entry for entry in sets):
         raise ValueError("an empty list of sites: name at least one, for example ['L10H7']")
     several = not isinstance(sets[0], str)
-    groups = [expand_patterns(model, task, one) for one in (sets if several else [sets])]
+    groups = [expand_patterns(model, task, entry) for entry in (sets if several else [sets])]
     dims, coords = (("set",), {"set": list(range(len(groups)))}) if several else ((), {})
     return sites.Grid(groups[0][0], tuple(g[0] for g in groups), dims, coords), groups
 

@@ -59,7 +59,7 @@ def patched_logits(
         return before, by_hooks
     known = ("z", "k", "v", "attn_out", "mlp_out", "resid_pre")
     with bridge.LOCK, torch.no_grad():
-        now, other = (
+        base_run, other = (
             engine.run(engine_model, base, keep=known),
             engine.run(engine_model, source, keep=known, logits=None),
         )
@@ -83,13 +83,13 @@ def patched_logits(
         with bridge.LOCK, torch.no_grad():
             return engine.sweep(
                 engine_model,
-                now,
+                base_run,
                 other,
                 [patches],
                 engine.vocab(engine_model, lambda logits: logits),
             )[0]
 
-    return now.logits, by_engine
+    return base_run.logits, by_engine
 
 
 def _one(model: Model, task: Any, where: Where) -> list[list[Any]]:

@@ -147,7 +147,7 @@ def path_patch(
         if len(reached) == len(cells)
         else {"nan": "the sender does not come before the receiver"}
     )
-    found = sweep_result(
+    result = sweep_result(
         effects,
         grid,
         task,
@@ -169,7 +169,7 @@ def path_patch(
             **more,
         ),
     )
-    return rounding.noted(found, model, task, metric)
+    return rounding.noted(result, model, task, metric)
 
 
 # --- what is asked --------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ def _cells(
         "'L10H7.q_in', 'L9KV2.k_in', 'mlp.3.in', 'logits.in'",
     )
     outs = [
-        tuple(dict.fromkeys(one for site in group for one in _parts(site, d))) for group in sent
+        tuple(dict.fromkeys(part for site in group for part in _parts(site, d))) for group in sent
     ]
     pairs = [
         (s, tuple(r for r in group if any(sites.precedes(x, r, d) for x in s)))
@@ -343,12 +343,12 @@ def _by_hooks(
         sent, read = cell
         edits: list[Intervention] = []
         for step in sorted({sites.read_step(r, d) for r in read}):
-            now = plain
+            outer_cache = plain
             if edits and through != "all":
                 keep = ["attn.*", "mlp.*", *(str(s.at(None)) for s in sent)]
-                now = run(model, base, edits, keep, last_only=True, start=start).kept
+                outer_cache = run(model, base, edits, keep, last_only=True, start=start).kept
             here = [r for r in read if sites.read_step(r, d) == step]
-            inner = _inner(sent, given, now, through, step, base.shape, positions)
+            inner = _inner(sent, given, outer_cache, through, step, base.shape, positions)
             keep = [str(r.at(None)) for r in here]
             read_values = run(model, base, inner, keep, last_only=True, start=start).kept
             edits += [
@@ -369,7 +369,7 @@ def _by_hooks(
 def _inner(
     sent: Sequence[Site],
     given: dict[str, Tensor],
-    now: dict[str, Tensor],
+    outer_cache: dict[str, Tensor],
     through: str,
     step: int,
     shape: torch.Size,
@@ -384,9 +384,9 @@ def _inner(
         first = min((s.layer for s in sent if s.layer is not None), default=0)
         first = 0 if any(s.family == "embed" for s in sent) else first
         for layer in range(first, (step + 1) // 2):
-            held[f"attn.{layer}"] = now["attn.*"][layer]
+            held[f"attn.{layer}"] = outer_cache["attn.*"][layer]
             if through == "none":
-                held[f"mlp.{layer}"] = now["mlp.*"][layer]
+                held[f"mlp.{layer}"] = outer_cache["mlp.*"][layer]
     places: dict[Site, Tensor] = {}  # a sender may be named at several positions
     for s in sent:
         places[s.at(None)] = places.get(s.at(None), False) | _mask(s, shape, positions)
@@ -396,7 +396,7 @@ def _inner(
         if s.family == "head" and through != "all":
             attn = f"attn.{s.layer}"
             if attn in held:
-                held[attn] = held[attn] + torch.where(mask, given[name] - now[name], 0.0)
+                held[attn] = held[attn] + torch.where(mask, given[name] - outer_cache[name], 0.0)
         elif name in held:
             held[name] = torch.where(mask, given[name], held[name])
         else:

@@ -220,17 +220,17 @@ def _join(
     for k, (index, steps) in enumerate(task.parts):
         total, first = None, None
         for j, (weight, step) in enumerate(steps[:1] if once else steps):
-            one = verb(
+            part_result = verb(
                 model,
                 _reading(step) if reads else step,
                 *rest,
                 **_options(options, index, len(task), k, j),
             )
-            one = _trimmed(one, step.forced)
-            if not isinstance(one, Result) or one.examples is None:
+            part_result = _trimmed(part_result, step.forced)
+            if not isinstance(part_result, Result) or part_result.examples is None:
                 raise ValueError(_why(name, task))
-            total = weight * one.examples + (0 if total is None else total)
-            first = _first(first, one, weight)
+            total = weight * part_result.examples + (0 if total is None else total)
+            first = _first(first, part_result, weight)
         if out is None:
             out, dims, coords = (
                 np.full((*total.shape[:-1], len(task)), np.nan),
@@ -279,25 +279,25 @@ def _options(
     return out
 
 
-def _trimmed(one: Any, forced: int) -> Any:
+def _trimmed(result: Any, forced: int) -> Any:
     """A result by position without the positions of the answer's tokens."""
-    if not forced or not isinstance(one, Result):
-        return one
+    if not forced or not isinstance(result, Result):
+        return result
     for dim in POSITIONS:
-        if dim in one.dims:
-            one = one.sel(**{dim: one.coords[dim][:-forced]})
-    return one
+        if dim in result.dims:
+            result = result.sel(**{dim: result.coords[dim][:-forced]})
+    return result
 
 
-def _first(first: Result | None, one: Result, weight: float) -> Result:
+def _first(first: Result | None, result: Result, weight: float) -> Result:
     """The first step's result, with the sums of what the metadata says about the plain runs."""
     sums = {
-        key: weight * one.metadata[key]
+        key: weight * result.metadata[key]
         for key in ("clean", "corrupted")
-        if isinstance(one.metadata.get(key), (int, float))
+        if isinstance(result.metadata.get(key), (int, float))
     }
     if first is None:
-        return replace(one, metadata={**one.metadata, **sums})
+        return replace(result, metadata={**result.metadata, **sums})
     return replace(
         first,
         metadata={**first.metadata, **{k: first.metadata.get(k, 0.0) + v for k, v in sums.items()}},
@@ -383,9 +383,9 @@ def _addresses(value: Any) -> list[str]:
     if isinstance(value, Intervention):
         return [str(value.at)]
     if isinstance(value, Mapping):
-        return [text for one in value.values() for text in _addresses(one)]
+        return [text for part in value.values() for text in _addresses(part)]
     if isinstance(value, Sequence):
-        return [text for one in value for text in _addresses(one)]
+        return [text for part in value for text in _addresses(part)]
     return []
 
 
@@ -393,7 +393,9 @@ def read_values(model: Any, task: Task, metric: Metric, kind: str = "clean") -> 
     """The metric of each example's plain run on its clean or corrupted prompt."""
     out = torch.empty(len(task))
     for index, steps in metric_parts(task, metric):
-        out[index] = sum(w * _read(model, step, one, kind) for w, step, one in steps).cpu()
+        out[index] = sum(
+            w * _read(model, step, step_metric, kind) for w, step, step_metric in steps
+        ).cpu()
     return out
 
 

@@ -137,8 +137,8 @@ def digest(value: Any) -> str:
             feed(sorted(x.items()))
         elif isinstance(x, list | tuple):
             h.update(f"[{len(x)}".encode())
-            for one in x:
-                feed(one)
+            for part in x:
+                feed(part)
         else:
             h.update(f"<{x!r}>".encode())
 

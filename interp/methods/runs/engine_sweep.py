@@ -127,8 +127,8 @@ def sweep_by_engine(
 
             out = torch.stack(
                 [
-                    check_shape(metric.of(one, see(i)), len(base), metric)
-                    for i, one in zip(rows, out)
+                    check_shape(metric.of(logits, see(i)), len(base), metric)
+                    for i, logits in zip(rows, out)
                 ]
             )
         values[rows] = out.to(values)
@@ -182,8 +182,8 @@ def metric_reader(engine_model: Any, metric: Metric, n: int) -> Callable[[Tensor
             else lambda resid: resid[..., 0]
         )
     if metric.columns is not None:
-        few = engine.columns(engine_model, metric.columns)
-        return lambda resid: metric.of_columns(few(resid)).float()
+        read_columns = engine.columns(engine_model, metric.columns)
+        return lambda resid: metric.of_columns(read_columns(resid)).float()
     return engine.vocab(
         engine_model,
         lambda logits: torch.stack([check_shape(metric.of(row, {}), n, metric) for row in logits]),

@@ -35,13 +35,13 @@ def metric_of(task: Any, metric: MetricLike = None) -> Metric:
     measured = task if metric is None else task.with_metric(metric)
     if isinstance(measured, MixedTask):
         return Metric(measured.metric_title, measured.metric_unit, _apart, task=measured)
-    few = measured.reads == "answers"
+    by_columns = measured.reads == "answers"
     return Metric(
         measured.metric_title,
         measured.metric_unit,
         lambda logits, kept: measured.metric(logits),
-        columns=measured.columns if few else None,
-        of_columns=measured.metric_from_columns if few else None,
+        columns=measured.columns if by_columns else None,
+        of_columns=measured.metric_from_columns if by_columns else None,
     )
 
 

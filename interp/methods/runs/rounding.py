@@ -42,17 +42,17 @@ def rounding(model: Model, task: Any, metric: Metric) -> float | None:
     return float(torch.stack(moved).float().pow(2).mean().sqrt())
 
 
-def noted(found: Result, model: Model, task: Any, metric: Metric) -> Result:
+def noted(result: Result, model: Model, task: Any, metric: Metric) -> Result:
     """The result, its metadata with what rounding alone does; a warning where no effect is larger.
 
     Nothing is added in float32, or where the effects are not in the metric's own unit.
     """
-    each = rounding(model, task, metric) if found.unit.startswith(metric.unit) else None
+    each = rounding(model, task, metric) if result.unit.startswith(metric.unit) else None
     if each is None:
-        return found
+        return result
     dtype = str(bridge.unembedding(model)[0].dtype).removeprefix("torch.")
     mean = each / len(task) ** 0.5
-    largest = float(abs(found.values[found.values == found.values]).max(initial=0.0))
+    largest = float(abs(result.values[result.values == result.values]).max(initial=0.0))
     if largest < 2 * mean:
         warnings.warn(
             f"the largest effect is {largest:.2g} {metric.unit}, and rounding in {dtype} alone"
@@ -61,4 +61,4 @@ def noted(found: Result, model: Model, task: Any, metric: Metric) -> Result:
             stacklevel=3,
         )
     rounded = {"dtype": dtype, "rounding of one prompt": each, "rounding of the mean": mean}
-    return replace(found, metadata={**found.metadata, **rounded})
+    return replace(result, metadata={**result.metadata, **rounded})

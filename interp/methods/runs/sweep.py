@@ -103,15 +103,15 @@ def sweep(
     _say_size(base, len(groups), what, ledger is not None)
     ledger = ledger or checkpoint.ledger(None, torch.empty(len(base), device=bridge.device(model)))
     with bridge.LOCK, ledger(len(groups), model, of) as (values, todo, note):
-        some = [groups[i] for i in todo]
-        if some and engine_model is None:
+        todo_groups = [groups[i] for i in todo]
+        if todo_groups and engine_model is None:
             cells = edits()
             cells = [[*_start(added), *cells[i]] for i in todo]
             values[todo] = sweep_by_hooks(model, base, cells, metric, positions, what, note)
-        elif some:
-            bar = progress(None, what, total=len(some))
+        elif todo_groups:
+            bar = progress(None, what, total=len(todo_groups))
             values[todo] = engine_sweep.sweep_by_engine(
-                engine_model, base, source, some, metric, positions, bar, added, note
+                engine_model, base, source, todo_groups, metric, positions, bar, added, note
             )
     return values, backend_used
 

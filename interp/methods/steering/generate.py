@@ -110,12 +110,12 @@ def generate(
         )
         for i, before, after in zip(batch.index, batch.tokens, new):
             written[i] = _generation(model.tokenizer, before, after, metadata)
-    one = (
+    single = (
         isinstance(prompt, str)
         or (isinstance(prompt, Tensor) and prompt.ndim == 1)
         or _is_ids(prompt)
     )
-    return written[0] if one else [written[i] for i in sorted(written)]
+    return written[0] if single else [written[i] for i in sorted(written)]
 
 
 def _is_ids(prompt: Any) -> bool:

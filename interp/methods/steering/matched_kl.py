@@ -74,9 +74,12 @@ def matched_kl_strengths(
     count = sum(len(b.tokens) for b in batches)
     searches = {
         name: _search(
-            kl, tolerance, rounds, 1 / one.norm if isinstance(one, Direction) and one.norm else 1.0
+            kl,
+            tolerance,
+            rounds,
+            1 / push.norm if isinstance(push, Direction) and push.norm else 1.0,
         )
-        for name, one in pushes.items()
+        for name, push in pushes.items()
     }
     wanted = {name: next(search) for name, search in searches.items()}
     reached_by_name: dict[str, tuple[float, float]] = {}
@@ -189,8 +192,8 @@ def token_logit_gain(
     started = time.perf_counter()
     if isinstance(strengths, Result):
         strengths = dict(zip(strengths.coords["push"], strengths.values.tolist()))
-    for what, some in (("strength", strengths), ("words", words)):
-        lacking = next((name for name in pushes if name not in some), None)
+    for what, table in (("strength", strengths), ("words", words)):
+        lacking = next((name for name in pushes if name not in table), None)
         if lacking is not None:
             raise ValueError(
                 f"the push {lacking!r} has no {what}: every push needs them by its name"
@@ -262,7 +265,11 @@ def _check(pushes: Mapping[str, Push], kl: float) -> None:
     if not pushes:
         raise ValueError("no pushes: name at least one, for example {'happy': direction}")
     invalid = next(
-        (name for name, one in pushes.items() if not (isinstance(one, Direction) or callable(one))),
+        (
+            name
+            for name, push in pushes.items()
+            if not (isinstance(push, Direction) or callable(push))
+        ),
         None,
     )
     if invalid is not None:

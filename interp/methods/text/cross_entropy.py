@@ -64,10 +64,10 @@ def cross_entropy(
             "cross_entropy runs a few chunks at a time: an intervention with `rows` of its own does"
             " not fit"
         )
-    few = max(1, sweep.TOKENS_PER_RUN // tokens.shape[1])
+    size = max(1, sweep.TOKENS_PER_RUN // tokens.shape[1])
     losses = []
-    for first in sweep.progress(range(0, len(tokens), few), "cross-entropy"):
-        part = slice(first, first + few)
+    for first in sweep.progress(range(0, len(tokens), size), "cross-entropy"):
+        part = slice(first, first + size)
         where = {name: at if at.ndim == 0 else at[part] for name, at in (positions or {}).items()}
         losses.append(
             chunk_losses(run(model, tokens[part], edits, positions=where).logits, tokens[part])

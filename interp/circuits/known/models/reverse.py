@@ -60,10 +60,10 @@ def _form(words: list[str], rng: random.Random) -> tuple[str, str, str, str]:
     words = [word for word in words if word != MARK]
     prompts, answers, at = [], [], 0
     for mark in rng.sample(range(5, LAST + 1), 2):  # where the mark stands
-        some = words[at : at + mark - 1]
-        at += len(some)
-        again = some[::-1]
-        prompts.append(prompt_of([*some, MARK, *again[: LAST - mark]]))
+        shown = words[at : at + mark - 1]
+        at += len(shown)
+        again = shown[::-1]
+        prompts.append(prompt_of([*shown, MARK, *again[: LAST - mark]]))
         answers.append(again[LAST - mark])
     return *prompts, *answers
 

@@ -108,7 +108,7 @@ def acdc(
             return note([places[i] for i in item], value.expand(len(item), -1))
 
         changes, runs = _search(
-            graph, cells, tried, clean, lambda v, now: sign * (v - now), keeps, values, save
+            graph, cells, tried, clean, lambda v, before: sign * (v - before), keeps, values, save
         )
     options = dict(
         metric=metric.name,
@@ -170,21 +170,21 @@ def _search(
     changes = clean.new_zeros(len(clean), *weights.shape)
     components_of = _components(dims)
     moves = graph.moves() if graph.engine is not None else None
-    now, ahead, runs = clean, LEAST, 0
+    current, ahead, runs = clean, LEAST, 0
 
     def settle(item: Item, value: Tensor) -> bool:
         """Whether the edge stays: otherwise it is cut, and the next ones are compared with the run
         without it.
         """
-        nonlocal now
+        nonlocal current
         s, r = cells[item[0]]
-        change = rise(value, now)
+        change = rise(value, current)
         if tried[s, r] and keeps(float(change.double().mean())):
             changes[:, s, r] = change
             return True
         for i in item:
             weights[cells[i]] = 0.0
-        now = value
+        current = value
         return False
 
     with sweep.progress(None, "acdc", total=len(cells)) as bar:
@@ -199,21 +199,21 @@ def _search(
                     queue += ([rest] if rest else []) + [[i] for i in column if tried[cells[i]]]
             while queue:
                 known = not values[queue[0][0]].isnan().any()
-                some = queue[: 1 if known else ahead]
+                batch = queue[: 1 if known else ahead]
                 answers = (
-                    values[some[0][0]][None]
+                    values[batch[0][0]][None]
                     if known
-                    else _runs(graph, weights, cells, some, layer, moves)
+                    else _runs(graph, weights, cells, batch, layer, moves)
                 )
                 taken, stays = 0, False
-                while taken < len(some) and not stays:
+                while taken < len(batch) and not stays:
                     if not known:
-                        save(some[taken], answers[taken])
-                    stays = settle(some[taken], answers[taken])
-                    bar.update(len(some[taken]))
+                        save(batch[taken], answers[taken])
+                    stays = settle(batch[taken], answers[taken])
+                    bar.update(len(batch[taken]))
                     taken += 1
                 if not known:
-                    runs += len(some)
+                    runs += len(batch)
                     ahead = min(MOST, max(LEAST, 2 * taken))
                 queue = queue[taken:]
                 bar.set_postfix(kept=int((changes != 0).any(0).sum()), refresh=False)

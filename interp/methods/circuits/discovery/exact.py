@@ -54,11 +54,11 @@ def exact(
     effects = clean.new_zeros(len(task), *is_edge.shape)
     each = is_edge.nonzero().tolist()
     for lo in sweep.progress(range(0, len(each), 256), "every edge cut"):
-        some = each[lo : lo + 256]
-        rows = full.repeat(len(some), 1, 1)
-        for i, (s, r) in enumerate(some):
+        batch = each[lo : lo + 256]
+        rows = full.repeat(len(batch), 1, 1)
+        for i, (s, r) in enumerate(batch):
             rows[i, s, r] = 0.0
-        for (s, r), value in zip(some, graph.cut(rows, bar=False)):
+        for (s, r), value in zip(batch, graph.cut(rows, bar=False)):
             effects[:, s, r] = clean - value
     return edges.edge_scores(
         effects,

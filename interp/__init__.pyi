@@ -35,8 +35,8 @@ from interp.methods.patching.causal_trace import causal_trace as causal_trace
 from interp.methods.patching.effect import effect as effect
 from interp.methods.patching.patch import patch as patch
 from interp.methods.patching.path_patch import path_patch as path_patch
-from interp.methods.steering.generate import generate as generate
 from interp.methods.steering.direction import Direction as Direction
+from interp.methods.steering.generate import generate as generate
 from interp.methods.steering.steer import steer as steer
 from interp.models.loading import load as load
 from interp.results import Result as Result

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from interp import sites
+from interp._isolation import torch_defaults
 from interp.edits import Edit
 from interp.models import bridge
 from interp.models.tokens import notice_padding, read_prompts
@@ -79,6 +80,7 @@ def cut(sender: str | Site, receiver: str | Site, other: Tensor) -> Intervention
 # --- the one run ---------------------------------------------------------------------------------------------
 
 
+@torch_defaults()
 def run(
     model: Any,
     tokens: Any,

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from interp import _store, texts
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.features import site_values
 from interp.features.sites import place, width
@@ -152,6 +153,7 @@ class Activations:
             epoch += 1
 
 
+@torch_defaults()
 def activations(
     model: Model,
     site: str | Sequence[str],

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor
 
+from interp._isolation import torch_defaults
 from interp.features.dictionary import Dictionary
 from interp.features.sites import place
 from interp.interventions import Intervention
@@ -22,6 +23,7 @@ from interp.sites import Site
 SKIP = 1  # the attention sink: its latents mean little, and the model relies on its norm
 
 
+@torch_defaults()
 def ablate(
     dictionary: Dictionary,
     latents: int | Iterable[int],
@@ -49,6 +51,7 @@ def ablate(
     return clamp(dictionary, dict.fromkeys(which, 0.0), at=at, skip=skip)
 
 
+@torch_defaults()
 def clamp(
     dictionary: Dictionary,
     values: Mapping[int, float],
@@ -83,6 +86,7 @@ def clamp(
     )
 
 
+@torch_defaults()
 def steer(
     dictionary: Dictionary,
     amounts: Mapping[int, float],

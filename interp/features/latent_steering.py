@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.features.dictionary import Dictionary
 from interp.methods.steering.direction import Direction
@@ -11,6 +12,7 @@ from interp.methods.steering.matched_kl import matched_kl_strengths, token_logit
 from interp.results import Result
 
 
+@torch_defaults()
 def latent_gain(
     model: Model,
     prompts: Any,

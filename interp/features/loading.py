@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from interp import sites, texts
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.features import encoders
 from interp.features.activations import activations
@@ -18,6 +19,7 @@ from interp.models import bridge
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
 
 
+@torch_defaults()
 def load(where: str | Path, sae_id: str | None = None, *, model: Any = None) -> Dictionary:
     """The dictionary in a folder (ours or sae-lens'), or the trained SAE of a sae-lens release.
 
@@ -45,6 +47,7 @@ def load(where: str | Path, sae_id: str | None = None, *, model: Any = None) -> 
     return dictionary
 
 
+@torch_defaults()
 def check(
     model: Model, dictionary: Dictionary, on: Any = None, *, tokens: int = 1_000
 ) -> Dictionary:
@@ -81,6 +84,7 @@ def check(
     return dictionary
 
 
+@torch_defaults()
 def from_sae(
     sae: Any,
     *,

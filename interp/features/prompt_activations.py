@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.features.activations import Activations, activations
 from interp.features.dictionary import Dictionary
@@ -36,6 +37,7 @@ class PromptActivations(NamedTuple):
         )
 
 
+@torch_defaults()
 def prompt_activations(
     model: Model, site: str | Sequence[str], prompts: Any, *, folder: str | Path | None = None
 ) -> PromptActivations:

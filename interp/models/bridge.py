@@ -98,6 +98,44 @@ def hooked(net: Any, tokenizer: Any, cfg: Any) -> Any:
     return model.eval().requires_grad_(False)
 
 
+def own_model(config: Any, weights: dict[str, Tensor], what: str) -> Any:
+    """A HookedTransformer, or a native bridge where the weights have its names, with these weights."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        from transformer_lens import HookedTransformer, HookedTransformerConfig
+        from transformer_lens.model_bridge import TransformerBridge
+
+        ours = any(key.endswith((".W_Q", "embed.W_E")) for key in weights)
+        if ours:
+            options = config if isinstance(config, HookedTransformerConfig) else None
+            options = options or HookedTransformerConfig.from_dict({"device": "cpu", **config})
+            model = HookedTransformer(options, move_to_device=False)
+        else:
+            model = TransformerBridge.boot_native(config)
+        target = model if ours else model.original_model
+        native = not ours and "tok_embed.weight" in weights
+        missing, unexpected = _loaded(target if ours or native else model, weights)
+    if missing or unexpected:
+        odd = f"has no {missing[0]}" if missing else f"has {unexpected[0]}, which the model has not"
+        raise ValueError(f"{what!r} does not fit this configuration: it {odd}")
+    return model.eval()
+
+
+def _loaded(model: Any, weights: dict[str, Tensor]) -> tuple[list[str], list[str]]:
+    """The weights that a model lacks, and those that it has no place for; the rest is in it."""
+    made = ("mask", "IGNORE", "rotary_sin", "rotary_cos")  # buffers that a configuration makes
+    if hasattr(model, "original_model"):
+        own = model.state_dict()
+        for key in own.keys() & weights.keys():
+            own[key].copy_(weights[key])
+        return sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+    try:
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:  # sizes
+        raise ValueError(str(error).strip().splitlines()[-1].strip()) from None
+    return tuple([k for k in keys if not k.endswith(made)] for keys in (missing, unexpected))
+
+
 def dims(model: Any) -> Dims:
     """The model's sizes, read from its configuration."""
     cfg = model.cfg
@@ -189,7 +227,8 @@ def _read_layout(model: Any) -> Layout:
     joint = getattr(attention, "_qk_norm_phase", None) == "pre_reshape"
     if joint:
         variants.append("joint norm")
-    if getattr(type(attention).forward, "__qualname__", "") == "AttentionBridge.forward":
+    forward = getattr(type(attention), "forward", None)
+    if getattr(forward, "__qualname__", "") == "AttentionBridge.forward":
         variants.append("attention of its own")
     if target("mlp.hook_post") == "mlp.hook_out":  # TransformerLens' name for want of another
         variants.append("experts")
@@ -718,8 +757,9 @@ def norm_parts(component: Any) -> NormParts:
 
 
 def _norm_size(component: Any) -> int:
-    parameter = next(iter(component.original_component.parameters()), None)
-    return len(parameter) if parameter is not None else int(component.config.d_model)
+    own = component.original_component
+    gain = next(iter(own.parameters()), getattr(own, "weight", None))
+    return int(component.config.d_model) if gain is None else len(gain)
 
 
 def final_scale(model: Any, x: Tensor) -> Tensor:

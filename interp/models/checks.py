@@ -11,9 +11,9 @@ from interp.models import bridge
 from interp.sites import Site
 
 
-def probe_tokens(d_vocab: int) -> Tensor:
-    """Eight token ids spread over the vocabulary [1 8]: enough to see every weight matrix, cheap to run."""
-    return (torch.arange(1, 9) * 2_654_435_761 % d_vocab)[None]
+def probe_tokens(d_vocab: int, n_ctx: int = 8) -> Tensor:
+    """Up to eight token ids spread over the vocabulary [1 n]: enough to see every weight matrix."""
+    return (torch.arange(1, 1 + min(8, n_ctx)) * 2_654_435_761 % d_vocab)[None]
 
 
 @torch.no_grad()
@@ -24,19 +24,30 @@ def plain_logits(hf_model: Any) -> Tensor:
 
 
 @torch.no_grad()
+def small_logits(model: Any) -> Tensor:
+    """Logits [1 n d_vocab] of a HookedTransformer or a native bridge on as many probe tokens as it reads."""
+    training = [part for part in model.modules() if part.training]
+    tokens = probe_tokens(model.cfg.d_vocab, model.cfg.n_ctx).to(next(model.parameters()).device)
+    logits = model.eval()(tokens, return_type="logits")
+    for part in training:
+        part.training = True
+    return logits
+
+
+@torch.no_grad()
 def check(model: Any, plain: Tensor | None = None) -> None:
     """Nothing when the model is sound; otherwise a ValueError that names what is wrong.
 
     >>> check(model, plain=plain_logits(hf_model))
 
-    Checked in one short forward pass: logits equal the plain model's (relative to their scale), attention rows
-    sum to one, the stream is the sum of what its parts write (not so in post-norm models), accessors' shapes.
+    Checked in a few short forward passes: logits equal the plain model's (relative to their scale), those read at
+    the last position equal the full ones, attention rows sum to one, the stream is the sum of what its parts write in
+    every layer, weights read from the model give what its layers compute, the stream times the unembedding gives the
+    logits, and whether attention is causal (remembered, see `bridge.causal`).
     """
     d = bridge.dims(model)
     name = bridge.name(model)
-    tokens = probe_tokens(d.d_vocab if plain is None else plain.shape[-1]).to(
-        next(model.parameters()).device
-    )
+    tokens = _probe(model, d, plain)
     hooks = {str(s): sites.hook(s, d) for layer in range(d.n_layers) for s in _seen_sites(layer, d)}
     own = {name for name in hooks.values() if ".attn.softmax_" in name}  # hooks of our own
     missing = sorted(set(hooks.values()) - own - set(model.hook_dict))
@@ -56,20 +67,102 @@ def check(model: Any, plain: Tensor | None = None) -> None:
     seen = {site: kept[hook] for site, hook in hooks.items() if hook in kept}
     half = logits.dtype in (torch.float16, torch.bfloat16)
     _check_logits(name, logits, plain, 3e-2 if half else 1e-4)
+    _check_end(name, model, tokens, logits, 3e-2 if half else 1e-4)
     sinks = "sinks" in _own_parameters(model, d)
     _check_rows(name, seen, d, 2e-2 if half else 1e-4, sinks)
     if "no sum" not in d.variants:
         _check_stream(name, seen, d, 2e-2 if half else 1e-4)
     _check_shapes(name, model, d)
+    _check_weights(name, model, seen, d, 3e-2 if half else 1e-3)
+    _check_reading(name, model, seen["logits.in"], logits, 3e-2 if half else 1e-3)
+    bridge.causal(model)
+
+
+def _probe(model: Any, d: bridge.Dims, plain: Tensor | None) -> Tensor:
+    """The prompt of the checks: probe tokens, or vectors for a model that reads those."""
+    weight = next(model.parameters())
+    if d.d_in:
+        n = min(8, d.n_ctx)
+        return torch.arange(n * d.d_in, device=weight.device).sin().view(1, n, d.d_in).to(weight)
+    ours = plain is None or not hasattr(getattr(model, "original_model", None), "config")
+    return probe_tokens(d.d_vocab if ours else plain.shape[-1], d.n_ctx).to(weight.device)
 
 
 def _seen_sites(layer: int, d: bridge.Dims) -> list[Site]:
-    found = [] if layer in d.headless else [Site("head", "pattern", layer, 0)]
-    if layer == d.n_layers // 2:
-        found += [
-            Site(family, "out", layer) for family in ("resid_pre", "attn", "mlp", "resid_post")
-        ]
-    return found
+    whole = ("resid_pre", "attn", "mlp", "resid_post")
+    if layer in d.headless:
+        return [Site(family, "out", layer) for family in whole] if layer == d.n_layers // 2 else []
+    found = [Site(family, "out", layer) for family in whole]
+    found += [Site("head", part, layer, 0) for part in ("pattern", "q", "z")]
+    found += [Site("kv", part, layer, 0) for part in ("k", "v")]
+    return found if layer else [*found, Site("logits", "in")]
+
+
+def _check_end(name: str, model: Any, tokens: Tensor, logits: Tensor, tolerance: float) -> None:
+    end = bridge.forward(model, tokens, last_only=True).float()
+    off = (end - logits[:, -1].float()).abs().max().item()
+    if off > tolerance * logits.float().abs().max().item():
+        raise ValueError(
+            f"{name}: logits read at the last position alone differ from the full ones by {off:.2g}: what this model "
+            "does after its unembedding is not known here"
+        )
+
+
+def _check_weights(
+    name: str, model: Any, seen: dict[str, Tensor], d: bridge.Dims, tolerance: float
+) -> None:
+    """The weights that path patching and attribution read give what the layers compute."""
+    for layer in (layer for layer in range(d.n_layers) if layer not in d.headless):
+        x = seen[f"resid_pre.{layer}"]
+        for which, site, heads in (
+            ("Q", f"L{layer}H0.q", d.n_heads),
+            ("K", f"L{layer}KV0.k", d.n_kv_heads),
+            ("V", f"L{layer}KV0.v", d.n_kv_heads),
+        ):
+            there = seen[site]
+            there = there.unflatten(-1, (heads, -1)) if there.ndim == 3 else there
+            read = bridge.reader(model, which, layer, x, slice(None))[..., : there.shape[-1]]
+            _close(f"W_{which} of layer {layer}", name, read, there, tolerance)
+        if bridge.writes_before_norm(model, layer) is None:
+            z = seen[f"L{layer}H0.z"]
+            z = z.flatten(2) if z.ndim == 4 else z
+            W, b = bridge.projection(model, "O", layer)
+            wrote = (z @ W.flatten(0, 1)) + (0 if b is None else b)
+            wrote = wrote * bridge.share(model, layer, None)
+            _close(f"W_O of layer {layer}", name, wrote, seen[f"attn.{layer}"], tolerance)
+
+
+def _close(what: str, name: str, read: Tensor, there: Tensor, tolerance: float) -> None:
+    read, there = read.float(), there.float()
+    off = (read - there).abs().max().item() if read.shape == there.shape else float("inf")
+    if not off <= tolerance * there.abs().max().item() + 1e-6:
+        raise ValueError(
+            f"{name}: {what} as it is read does not give what the layer computes (off by {off:.2g}): an adapter or "
+            "another wrapper around the layer does. Merge it into the weights first, and load the model again"
+        )
+
+
+def _check_reading(name: str, model: Any, x: Tensor, logits: Tensor, tolerance: float) -> None:
+    """The final norm's scale and gain and the unembedding make the logits of the stream, part by part."""
+    gain, bias = bridge.final_gain(model)
+    W_U, b_U = bridge.unembedding(model)
+    x = x.to(W_U)
+    centred = x - x.mean(-1, keepdim=True) if bridge.dims(model).norm == "ln" else x
+    normed = centred / bridge.final_scale(model, x).to(x) * gain.to(x)
+    read = (normed if bias is None else normed + bias.to(x)) @ W_U.T
+    read = (read if b_U is None else read + b_U).float()
+    read, there = read.flatten(), logits.float().flatten()
+    scale = there.abs().max()
+    if (read - there).abs().max() <= tolerance * scale:
+        return
+    # a cap on the logits keeps their order, and is the identity near zero
+    rising = there[read.argsort()].diff().min() >= -tolerance * scale
+    small = read.abs() <= 0.05 * read.abs().max()
+    if not rising or not ((read - there)[small].abs() <= 0.05 * read.abs().max()).all():
+        raise ValueError(
+            f"{name}: the stream, through the final norm and the unembedding, does not add up to the logits "
+            f"(off by {(read - there).abs().max().item():.2g}): no attribution of logits would be right"
+        )
 
 
 def _check_logits(name: str, logits: Tensor, plain: Tensor | None, tolerance: float) -> None:
@@ -117,7 +210,12 @@ def _check_rows(
 
 
 def _check_stream(name: str, seen: dict[str, Tensor], d: bridge.Dims, tolerance: float) -> None:
-    layer = d.n_layers // 2
+    for layer in range(d.n_layers):
+        if f"resid_pre.{layer}" in seen:
+            _check_sum(name, seen, layer, tolerance)
+
+
+def _check_sum(name: str, seen: dict[str, Tensor], layer: int, tolerance: float) -> None:
     pre, attn, mlp, post = (
         seen[f"{part}.{layer}"].float() for part in ("resid_pre", "attn", "mlp", "resid_post")
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp.models import local
 from interp.models.families import refusal
 
@@ -17,6 +18,7 @@ _HOW = (
 )
 
 
+@torch_defaults()
 def load(
     x: Any = local.DEFAULT,
     *,
@@ -24,6 +26,7 @@ def load(
     dtype: Any = None,
     device: Any = None,
     device_map: Any = None,
+    config: Any = None,
     check: bool = True,
     progress: bool = True,
 ) -> Any:
@@ -33,6 +36,8 @@ def load(
     >>> model = interp.load("tiny-gpt2")                   # three random layers
     >>> model = interp.load("path/to/folder")              # or a .gguf file, or "owner/name" from a hub
     >>> model = interp.load(hf_model, tokenizer=hf_tokenizer)
+    >>> model = interp.load(hooked_transformer)            # or TransformerBridge.boot_native(...)
+    >>> model = interp.load("course.pt", config={"n_layers": 2, "d_model": 256, ...})     # its weights
     >>> model = interp.load("Qwen/Qwen2.5-7B", dtype="bfloat16", device="cuda")
 
     dtype: "float32" (for what is read from files), "bfloat16", "float16" or "float64"; docs/devices.md says what the
@@ -40,6 +45,9 @@ def load(
     model object keeps its own type and device unless they are given, and is moved in place where they are.
     device_map: as in transformers ("auto", or a dictionary), for what is read from files; on several devices the
     hook path runs.
+    config: for a .pt file of a HookedTransformer or a native bridge, what its configuration takes. A HookedTransformer
+    is copied, a native bridge shares its weights; both come back as a model of ours with both sets of hook names. One
+    without a tokenizer gets one whose token 3 is "t3".
     A model object stays as it is, but frozen: the bridge is made of modules of its own over the same
     weights, so that training them further is seen, while a hook or a new layer on the object is refused later. Adapters
     (a PeftModel, or a model with LoRA layers) are merged into a copy of the weights that they adapt. A bridge is
@@ -60,9 +68,14 @@ def load(
         if isinstance(x, str) and x in TINY:
             (hf_model, own), name = make(x), x
         else:
+            if os.fspath(x).endswith((".pt", ".pth")):
+                made = _from_weights(Path(x).expanduser(), config)
+                return _small(made, tokenizer, device, dtype, check)
             name, source = _find(x, progress)
             hf_model, own = _read(source, tokenizer is None, dtype, device_map)
         tokenizer = tokenizer if tokenizer is not None else own
+    elif _is_small(x):
+        return _small(x, tokenizer, device, dtype, check)
     elif _is_bridge(x):
         if dtype or device or device_map:
             raise ValueError(
@@ -94,6 +107,44 @@ def load(
     from interp.models.summary import show_in_notebooks
 
     show_in_notebooks(model)
+    return model
+
+
+def _is_small(x: Any) -> bool:
+    if not hasattr(x, "run_with_hooks"):  # so that nothing is imported for what it cannot be
+        return False
+    from interp.models import small
+
+    return small.kind_of(x) is not None
+
+
+def _small(x: Any, tokenizer: Any, device: Any, dtype: Any, check: bool) -> Any:
+    """A HookedTransformer or a native bridge as a model of ours: see `interp.models.small`."""
+    from interp.models import bridge, small
+    from interp.models.checks import small_logits
+    from interp.models.state import follow, look
+
+    if device or dtype:
+        raise ValueError(
+            "a model of TransformerLens' own keeps its type and device: move it yourself, model.to('cuda'), "
+            "and load it then"
+        )
+    hooked = look(x).hooked
+    if hooked:
+        raise ValueError(
+            f"a hook of yours is on {hooked} of this model: remove it (model.reset_hooks()), load the model, and "
+            "put it on the loaded one"
+        )
+    plain = small_logits(x) if check else None
+    name = str(getattr(x.cfg, "model_name", None) or "custom")
+    net, cfg = small.read(x, name)
+    tokenizer = tokenizer or getattr(x, "tokenizer", None) or small.tokenizer(cfg.d_vocab)
+    model = bridge.hooked(net, tokenizer, cfg)
+    for other, name in small.other_names(cfg.n_layers).items():
+        model.hook_dict[other] = model.mod_dict[other] = model.hook_dict[name]
+    follow(model, x, weights=small.kind_of(x) == "hooked")
+    if check:
+        _check(model, plain)
     return model
 
 
@@ -164,6 +215,38 @@ def _find(x: str | os.PathLike, progress: bool) -> tuple[str, str | Path]:
     if text.count("/") == 1 and all(text.split("/")):
         return text.split("/")[1], text
     raise unknown("model", text, _names(), _HOW)
+
+
+def _from_weights(path: Path, config: Any) -> Any:
+    """The HookedTransformer or native bridge of a configuration with the weights of a .pt file."""
+    import torch
+
+    from interp.models import bridge
+
+    if config is None:
+        raise ValueError(
+            f"{str(path)!r} holds weights alone: say what model they are of, interp.load({path.name!r}, "
+            "config={'n_layers': 2, 'd_model': 256, 'n_heads': 4, 'd_head': 64, 'n_ctx': 512, 'd_vocab': 1000, ...})"
+        )
+    if not path.is_file():
+        raise ValueError(f"no such file: {str(path)!r} (looked in {Path.cwd()})")
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a pickle of anything but tensors, or no file of torch's at all
+        raise ValueError(
+            f"cannot read {str(path)!r} as weights ({_first_line(error)}): save them with "
+            "torch.save(model.state_dict(), path)"
+        ) from None
+    for nested in ("model_state_dict", "state_dict", "model"):
+        if isinstance(weights, dict) and isinstance(weights.get(nested), dict):
+            weights = weights[nested]
+    if not isinstance(weights, dict) or not all(
+        isinstance(v, torch.Tensor) for v in weights.values()
+    ):
+        raise ValueError(
+            f"{str(path)!r} holds no weights by name: save them with torch.save(model.state_dict(), path)"
+        )
+    return bridge.own_model(config, weights, str(path))
 
 
 def _names() -> list[str]:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp.features.dictionary import Dictionary
 from interp.features.factorisation.factorise import semi_nmf
@@ -25,6 +26,7 @@ def top_neurons(dictionary: Dictionary, share: float = 0.01) -> Bool[Tensor, "la
     ) & (size > 0)
 
 
+@torch_defaults()
 def shared_neurons(dictionary: Dictionary, share: float = 0.01) -> np.ndarray:
     """The share of top neurons that each pair of latents has in common [latent latent].
 
@@ -43,6 +45,7 @@ def shared_neurons(dictionary: Dictionary, share: float = 0.01) -> np.ndarray:
     return to_numpy(top @ top.T / torch.minimum(count[:, None], count[None]).clamp_min(1))
 
 
+@torch_defaults()
 def feature_hierarchy(
     dictionary: Dictionary,
     ranks: Sequence[int] = (50, 25),

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.features.activations import Activations
 from interp.features.training.train import train
@@ -44,6 +45,7 @@ class Codes(NamedTuple):
     metadata: Mapping[str, Any]
 
 
+@torch_defaults()
 def head_codes(
     model: Model,
     task: Any,

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import sites
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._stats import t_point
 from interp._types import Model
@@ -36,6 +37,7 @@ class Regression(NamedTuple):
         return (low > 0).astype(float)[known] - (high < 0).astype(float)[known]
 
 
+@torch_defaults()
 @any_prompts(join=False)
 def write_regression(
     model: Model,

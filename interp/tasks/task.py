@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp.models.tokens import bos_word, encode, first_tokens, is_single, single, tokenizer_of
 from interp.results import Result
@@ -110,7 +111,23 @@ class Task:
     forced: int = 0
     said: tuple[str, str] | None = None
 
+    def _outside_inference_mode(self) -> None:
+        """Tensors made in inference mode take part in no gradient: copies that do stand in their places."""
+
+        def free(value: Any) -> Any:
+            if isinstance(value, Tensor) and value.is_inference():
+                return value.clone()
+            if isinstance(value, dict):
+                return {name: free(one) for name, one in value.items()}
+            return value
+
+        with torch.inference_mode(False):
+            for name, value in list(self.__dict__.items()):
+                if isinstance(value, Tensor) or name == "positions":
+                    self.__dict__[name] = free(value)
+
     def __post_init__(self) -> None:
+        self._outside_inference_mode()
         n, length = self.clean.shape
         corrupted = self.__dict__["_corrupted"]
         if corrupted is not None and corrupted.shape != self.clean.shape:
@@ -473,6 +490,7 @@ class Task:
 
     # --- the model's own behaviour -----------------------------------------------------------------
 
+    @torch_defaults()
     def clean_metric(self, model: Any) -> Result:
         """The model's metric on the clean prompts, with an example each."""
         values = to_numpy(joined(self, lambda task: task._read(model, "clean")))
@@ -488,6 +506,7 @@ class Task:
         """1 where an answer is the likeliest of all tokens."""
         return self.with_metric("top1")._read(model, kind)
 
+    @torch_defaults()
     def answered(self, model: Any) -> "Task":
         """The prompts that the model answers: with an answer on top of all tokens.
 
@@ -496,6 +515,7 @@ class Task:
         self._has("answers")
         return self[(self._on_top(model, "clean") == 1).cpu()]
 
+    @torch_defaults()
     def behaviour(self, model: Any) -> Result:
         """How well the model does the task by itself, clean and corrupted, with an interval.
 

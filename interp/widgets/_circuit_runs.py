@@ -9,7 +9,7 @@ from torch import Tensor
 from interp._types import Model
 from interp.circuits import Circuit
 from interp.methods.circuits.edges import Edges, edge_mask
-from interp.methods.circuits.evaluate import fractions, clean_metric, run_weights
+from interp.methods.circuits.evaluate import clean_metric, fractions, run_weights
 from interp.methods.runs.metrics import metric_of
 
 # prompts: few enough that the first numbers come at once, and that a newer click need not wait

@@ -10,8 +10,8 @@ import torch
 
 from interp import sites as places
 from interp._types import Model
-from interp.methods.patching.patched_logits import patched_logits
 from interp.methods.patching.patch import patch, sweep_result
+from interp.methods.patching.patched_logits import patched_logits
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result

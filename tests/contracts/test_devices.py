@@ -33,7 +33,7 @@ def sae(site="resid_post.1", to=None, seed=1):
     g = torch.Generator().manual_seed(seed)
 
     def draw(*shape):
-        return 0.3 * torch.randn(*shape, generator=g)
+        return 0.3 * torch.randn(*shape, generator=g, dtype=torch.float32)
 
     weights = {"W_enc": draw(32, 40), "W_dec": draw(40, 32), "b_dec": draw(32), "b_enc": draw(40)}
     settings = {"apply_b_dec_to_input": False}
@@ -43,7 +43,7 @@ def sae(site="resid_post.1", to=None, seed=1):
 def direction(sign=1.0):
     g = torch.Generator().manual_seed(3)
     return interp.methods.steering.Direction(
-        sign * torch.randn(32, generator=g), "resid_post.1@END"
+        sign * torch.randn(32, generator=g, dtype=torch.float32), "resid_post.1@END"
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.features.cards import logit_effects
@@ -121,6 +122,7 @@ class Card:
         return card_figure.draw(self, figure)
 
 
+@torch_defaults()
 def card(model: Model | None, dictionary: Dictionary, latent: int, **options: Any) -> Card:
     """The card of one latent; `cards` computes several in one pass.
 
@@ -146,6 +148,7 @@ class Cards(list):
         return "".join(card._repr_html_() for card in self)
 
 
+@torch_defaults()
 def cards(
     model: Model | None,
     dictionary: Dictionary,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.features.cards.firings import Firings
@@ -117,6 +118,7 @@ class Counted:
         return f"{distinct[0].place} {', '.join(words)}"
 
 
+@torch_defaults()
 def describe(model: Model | None, seen: Firings) -> Any:
     """A pandas DataFrame with a row per latent: description, clarity, density and largest value.
 

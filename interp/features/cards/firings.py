@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.features import site_values
 from interp.features.activations import PER_RUN, Activations, chunks_of
@@ -94,6 +95,7 @@ class Firings:
         return rows // wide, rows % wide + self.skip
 
 
+@torch_defaults()
 def firings(
     model: Model | None,
     dictionary: Dictionary,

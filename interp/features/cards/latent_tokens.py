@@ -5,12 +5,14 @@ from typing import Any
 
 import torch
 
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.features.cards.logit_effects import effects
 from interp.features.dictionary import Dictionary
 from interp.features.prompt_activations import PromptActivations
 
 
+@torch_defaults()
 def latent_tokens(
     model: Model | None,
     dictionary: Dictionary,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.features.circuits.feature_circuit import FeatureCircuit, ordered
@@ -24,6 +25,7 @@ Keep = Mapping[
 ]  # site -> which latents stay, and whether the error term does
 
 
+@torch_defaults()
 def faithfulness(
     model: Model,
     task: Any,

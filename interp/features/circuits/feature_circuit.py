@@ -18,6 +18,7 @@ from torch import Tensor
 
 from interp import _store
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.features.circuits.drawing import OUTPUT, draw
 from interp.features.circuits.latent_attribution import (
@@ -162,6 +163,7 @@ class FeatureCircuit:
             ) from None
 
 
+@torch_defaults()
 def circuit(
     model: Model,
     task: Any,

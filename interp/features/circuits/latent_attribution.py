@@ -16,6 +16,7 @@ from torch import Tensor
 
 from interp import sites
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.features import site_values
@@ -53,6 +54,7 @@ class Change(NamedTuple):
         return self.latents @ W_dec[self.on] + self.error
 
 
+@torch_defaults()
 def latent_attribution(
     model: Model,
     task: Any,

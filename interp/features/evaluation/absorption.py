@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.features import site_values
 from interp.features.dictionary import Dictionary
@@ -44,6 +45,7 @@ class Words(NamedTuple):
     x: Float[Tensor, "n d"]
 
 
+@torch_defaults()
 def first_letters(
     model: Model, site: str, *, most: int = 80, seed: int = 0, batch: int = 64
 ) -> Words:
@@ -105,6 +107,7 @@ def first_letters(
     )
 
 
+@torch_defaults()
 def absorption(
     dictionary: Dictionary,
     x: Float[Tensor, "n d_in"],

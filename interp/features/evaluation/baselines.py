@@ -7,12 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp.features.activations import Activations
 from interp.features.dictionary import Dictionary
 from interp.features.prompt_activations import PromptActivations
 
 
+@torch_defaults()
 def baselines(
     acts: Activations, k: int, *, width: int | None = None, site: str | None = None, seed: int = 0
 ) -> list[Dictionary]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._stats import auroc
 from interp.features.dictionary import Dictionary
@@ -13,6 +14,7 @@ from interp.features.prompt_activations import PromptActivations
 from interp.results import Result
 
 
+@torch_defaults()
 def concept_detection(
     dictionaries: Dictionary | Sequence[Dictionary],
     find: PromptActivations,
@@ -134,6 +136,7 @@ def _choose(
     return (_auroc(scores, labels, concepts) + 1e-6 * apart).argmax(1)
 
 
+@torch_defaults()
 def concept_of(
     dictionary: Dictionary,
     read: PromptActivations,

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._stats import correlations
 from interp._types import Model
@@ -44,6 +45,7 @@ SINK = 10.0  # times the median length of the input
 RIDGE = 1e-9
 
 
+@torch_defaults()
 def predict_error(
     dictionary: Dictionary | Sequence[Dictionary], fit: Activations, test: Activations
 ) -> Result:
@@ -125,6 +127,7 @@ def predict_error(
     )
 
 
+@torch_defaults()
 def split_error(
     dictionary: Dictionary, fit: Activations, *rest: Activations
 ) -> list[tuple[Activations, Activations]]:
@@ -158,6 +161,7 @@ def split_error(
     return parts
 
 
+@torch_defaults()
 def error_norms(dictionaries: Sequence[Dictionary], on: Activations) -> Result:
     """The correlation over tokens of two dictionaries' error norms, for each pair of dictionaries.
 
@@ -195,6 +199,7 @@ def error_norms(dictionaries: Sequence[Dictionary], on: Activations) -> Result:
     )
 
 
+@torch_defaults()
 def error_losses(
     model: Model,
     dictionary: Dictionary,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.features import site_values
@@ -21,6 +22,7 @@ from interp.results import Result
 PER_RUN = 1_024  # tokens
 
 
+@torch_defaults()
 def evaluate(
     model: Model,
     dictionary: Dictionary | Sequence[Dictionary],

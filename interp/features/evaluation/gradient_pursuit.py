@@ -12,12 +12,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp._isolation import torch_defaults
 from interp.features.dictionary import Dictionary
 from interp.features.encoders import encoder
 
 FEW = 256  # tokens at a time
 
 
+@torch_defaults()
 @torch.no_grad()
 def gradient_pursuit(
     dictionary: Dictionary,
@@ -57,6 +59,7 @@ def gradient_pursuit(
     return _all(W, want, budget, steps, few)
 
 
+@torch_defaults()
 def with_gradient_pursuit(dictionary: Dictionary, *, steps: int = 10) -> Dictionary:
     """The dictionary with the same directions whose latents are found by gradient pursuit.
 

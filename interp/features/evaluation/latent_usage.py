@@ -8,6 +8,7 @@ from jaxtyping import Int
 from scipy.stats import rankdata
 from torch import Tensor
 
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._stats import correlations
 from interp._types import Model
@@ -25,6 +26,7 @@ HARD = ("next-token loss", "token's own loss", "rarity of the token", "distance 
 PER_RUN = 512  # tokens
 
 
+@torch_defaults()
 def densities(dictionaries: Dictionary | Sequence[Dictionary], on: Activations) -> Result:
     """The share of tokens at which each latent is on, from the most used to the least.
 
@@ -72,6 +74,7 @@ def densities(dictionaries: Dictionary | Sequence[Dictionary], on: Activations) 
     )
 
 
+@torch_defaults()
 def adaptivity(
     model: Model,
     dictionaries: Sequence[Dictionary],

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp.features.dictionary import Dictionary
 from interp.results import Result
@@ -70,6 +71,7 @@ def recovery(learned: Dictionary, truth: Dictionary) -> Result:
     )
 
 
+@torch_defaults()
 def probe(
     dictionary: Dictionary,
     x: Float[Tensor, "n d_in"],

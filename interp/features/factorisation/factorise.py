@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.features.dictionary import Dictionary
 from interp.features.factorisation.nonnegative import multiplied, nonnegative, on_support
@@ -31,6 +32,7 @@ def snmf(weights: Mapping[str, Tensor], settings: Mapping[str, Any], x: Tensor) 
     return nonnegative(gram, (flat @ W.T).double()).to(x.dtype).unflatten(0, x.shape[:-1])
 
 
+@torch_defaults()
 def factorise(
     model: Model | None,
     site: str,

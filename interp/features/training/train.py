@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.features.activations import Activations, activations
 from interp.features.dictionary import Dictionary
@@ -23,6 +24,7 @@ EVERY = 50  # points of the curve, at most
 DEAD = 100_000
 
 
+@torch_defaults()
 def train(
     model: Model | None,
     site: str,

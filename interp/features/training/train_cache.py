@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from interp import _store
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.features.activations import Activations
 from interp.features.dictionary import CFG, Dictionary
@@ -30,6 +31,7 @@ def cache_folder(*names: str) -> Path:
     return _store.cache_folder("features", *names)
 
 
+@torch_defaults()
 def load_or_train(
     model: Model | None,
     site: str,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from interp import engine
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.edits import Edit, scale, set_to, zero
 from interp.interventions import Intervention, run
@@ -31,6 +32,7 @@ from interp.tasks.metrics import MetricLike
 WAYS = ("mean", "resample", "scale", "zero")
 
 
+@torch_defaults()
 @any_prompts(answers=True)
 def ablate(
     model: Model,

@@ -9,6 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from interp import engine, sites
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.edits import knock_out
@@ -28,6 +29,7 @@ Window = list[
 ]  # layers, each with the heads that are blocked (None: all)
 
 
+@torch_defaults()
 @any_prompts(answers=True, fraction="noising")
 def attention_knockout(
     model: Model,

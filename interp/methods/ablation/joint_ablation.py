@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.methods.ablation.ablate import ablate
 from interp.methods.patching.patch import expand_patterns, pattern_text
@@ -20,6 +21,7 @@ from interp.tasks.metrics import MetricLike
 MOST = {"harm": -1, "help": 1}  # which way the metric should go
 
 
+@torch_defaults()
 @any_prompts(answers=True, join=False)
 def greedy_ablation(
     model: Model,
@@ -120,6 +122,7 @@ def greedy_ablation(
     )
 
 
+@torch_defaults()
 @any_prompts(answers=True, join=False)
 def pairwise_ablation(
     model: Model,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.methods.ablation.ablate import ablate
 from interp.methods.runs import sweep
@@ -16,6 +17,7 @@ from interp.results import Result
 from interp.tasks.metrics import MetricLike
 
 
+@torch_defaults()
 @any_prompts(answers=True, join=False)
 def ranked_ablation(
     model: Model,

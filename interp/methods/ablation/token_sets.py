@@ -24,11 +24,13 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 
 Tokens = str | int | Sequence | Tensor
 _EXAMPLES = "'S2', -1, 'S1:S2', '~END', ['S1', 'S2'], 'all'"
 
 
+@torch_defaults()
 def token_set(task: Any, spec: Tokens) -> Bool[Tensor, "batch pos"]:
     """Which positions of each prompt belong to the set [batch pos]; every prompt has at least one.
 
@@ -54,6 +56,7 @@ def token_set(task: Any, spec: Tokens) -> Bool[Tensor, "batch pos"]:
     return members
 
 
+@torch_defaults()
 def token_sets(task: Any, specs: Mapping[str, Tokens]) -> dict[str, Bool[Tensor, "batch pos"]]:
     """Several named token sets, each [batch pos]; "rest" is what none of the others has.
 

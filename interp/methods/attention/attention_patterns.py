@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from interp import sites
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.interventions import run
@@ -20,6 +21,7 @@ from interp.sites import Site
 from interp.tasks.task import Task
 
 
+@torch_defaults()
 @any_prompts(raw=True)
 def attention_patterns(
     model: Model, task: Any, where: str | Sequence[str] = "L*H*", *, weighted: bool = False
@@ -115,6 +117,7 @@ def value_norms(model: Model, heads: Site, values: Tensor) -> Tensor:
     return norms if heads.layer == sites.STAR else norms[0]
 
 
+@torch_defaults()
 @any_prompts(reads=True)
 def attention_between(model: Model, task: Any, at: str, to: str, where: str = "L*H*") -> Result:
     """Attention of each head from one named position to another, per example.

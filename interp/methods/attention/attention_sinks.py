@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from interp import sites
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.interventions import run
@@ -17,6 +18,7 @@ from interp.models import bridge
 from interp.results import Result
 
 
+@torch_defaults()
 @any_prompts(raw=True)
 def attention_received(
     model: Model, task: Any, where: str = "L*H*", *, to_one: bool = False
@@ -84,6 +86,7 @@ def _attention_received(pattern: Tensor, to_one: bool) -> Tensor:
     return pattern.sum(-2) / torch.arange(n, 0, -1, device=pattern.device)
 
 
+@torch_defaults()
 @any_prompts(raw=True)
 def activation_norms(model: Model, task: Any, where: str = "L*KV*.v") -> Result:
     """Euclidean norm of the activations at these sites, at each position.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.interventions import run
@@ -171,6 +172,7 @@ SCORES: dict[str, Score] = {
 DETECTORS = ("previous-token", "duplicate-token", "induction", "first-token")
 
 
+@torch_defaults()
 def head_scores(
     model: Model,
     scores: str | Sequence[str] = DETECTORS,

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.interventions import run
@@ -19,6 +20,7 @@ from interp.models import bridge
 from interp.results import Result
 
 
+@torch_defaults()
 @any_prompts(raw=True)
 def attention_by_distance(
     model: Model, task: Any, *, groups: Mapping[str, Sequence[int]] | None = None
@@ -98,6 +100,7 @@ def _by_distance(pattern: Float[Tensor, "*more dest src"]) -> Float[Tensor, "*mo
     )
 
 
+@torch_defaults()
 @any_prompts(raw=True, join=False)
 def pattern_components(
     model: Model,
@@ -170,6 +173,7 @@ def pattern_components(
     )
 
 
+@torch_defaults()
 @any_prompts(raw=True)
 def pattern_variance_explained(
     model: Model,

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from interp import sites
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.interventions import run
 from interp.methods.patching.patch import sweep_result
@@ -13,6 +14,7 @@ from interp.models import bridge
 from interp.results import Result
 
 
+@torch_defaults()
 @any_prompts()
 def residual_norms(model: Model, task: Any, where: str = "resid_post.*@*") -> Result:
     """Euclidean norm of the residual stream at each layer and position.

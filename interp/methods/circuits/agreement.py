@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._stats import auroc, spearman
 from interp._types import Model
 from interp.circuits import Circuit
@@ -114,6 +115,7 @@ def roc_curve(scores: Result, truth: Circuit | Sequence[str], *, absolute: bool 
     )
 
 
+@torch_defaults()
 @any_prompts(answers=True, join=False)
 def stability(
     model: Model,

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from interp import sites
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.circuits import Circuit
@@ -37,6 +38,7 @@ AT_ONCE = 32  # rows of weights held in memory at a time
 GROUPS = {"edges": "edge", "components": "component"}
 
 
+@torch_defaults()
 @any_prompts(answers=True, join=False)
 def evaluate(
     model: Model,
@@ -194,6 +196,7 @@ def with_evaluation(circuit: Circuit, evaluation: Result) -> Circuit:
     return replace(circuit, evaluation=numbers)
 
 
+@torch_defaults()
 @any_prompts(answers=True, join=False)
 def minimality(
     model: Model,

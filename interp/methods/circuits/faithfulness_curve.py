@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.circuits import Circuit
 from interp.methods.circuits.edges import edges_on
@@ -30,6 +31,7 @@ SIZES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)  # MIB's share
 SELECT = {"top": Circuit.top, "greedy": Circuit.greedy}
 
 
+@torch_defaults()
 @any_prompts(answers=True, join=False)
 def faithfulness_curve(
     model: Model,

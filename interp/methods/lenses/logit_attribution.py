@@ -9,6 +9,7 @@ from torch import Tensor
 
 from interp import sites
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.interventions import run
@@ -24,6 +25,7 @@ TOWARD = {
 }
 
 
+@torch_defaults()
 @any_prompts(answers=True, reads=True)
 def logit_attribution(
     model: Model, task: Any, where: str = "L*H*", *, toward: str | None = None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from interp import sites
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.interventions import run
 from interp.methods.lenses.tuned_lens import TunedLens, fingerprint
@@ -19,6 +20,7 @@ from interp.models import bridge
 from interp.results import Result
 
 
+@torch_defaults()
 @any_prompts(answers=True, reads=True)
 def logit_lens(
     model: Model,

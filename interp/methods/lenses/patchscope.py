@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from interp import sites
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.edits import set_to
@@ -66,6 +67,7 @@ class Readings:
         )
 
 
+@torch_defaults()
 def patchscope(
     model: Model,
     source_prompt: Any,

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import _store
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.interventions import run
@@ -76,6 +77,7 @@ class TunedLens:
         return f"TunedLens(layers {', '.join(map(str, self.layers))})"
 
 
+@torch_defaults()
 def tuned_lens(
     model: Model,
     tokens: Any,
@@ -216,7 +218,7 @@ def _fit(
             predicted = logits(h + h @ weight + scale * bias).log_softmax(-1)
             loss = (true.exp() * (true - predicted)).sum(-1).mean()
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward(inputs=[weight, bias])  # the model's own may learn, too
             optimiser.step()
             falling.step()
             bar.update()

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import sites
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.interventions import run
 from interp.methods.patching.patch import pattern_text, sweep_result
@@ -21,6 +22,7 @@ WRITERS = ("head", "mlp", "attn", "embed")
 ROWS = 64  # logits over the whole vocabulary are large: so many writes at a time
 
 
+@torch_defaults()
 @any_prompts(answers=True, reads=True, whole=False)
 def write_lens(
     model: Model,

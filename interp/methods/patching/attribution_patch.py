@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.methods.patching.patch import (
     Where,
@@ -54,6 +55,7 @@ STREAM = (
 )  # what no layer's write stands for
 
 
+@torch_defaults()
 @any_prompts(answers=True, compares=True, fraction="given")
 def attribution_patch(
     model: Model,

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.methods.patching.patch import (
     Where,
@@ -33,6 +34,7 @@ from interp.tasks.metrics import MetricLike
 IN_DISTRIBUTION = "patch(model, task, where, direction='denoising'): real prompts in place of noise"
 
 
+@torch_defaults()
 @any_prompts(answers=True, fraction="denoising")
 def causal_trace(
     model: Model,

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.interventions import Intervention
@@ -21,6 +22,7 @@ from interp.tasks.metrics import Metric, MetricLike
 UNITS = ("metric", "fraction", "relative")
 
 
+@torch_defaults()
 @any_prompts(answers=True, fraction="noising")
 def effect(
     model: Model,

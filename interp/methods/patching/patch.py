@@ -11,6 +11,7 @@ from torch import Tensor
 
 from interp import sites
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.edits import set_to
@@ -26,6 +27,7 @@ from interp.tasks.metrics import Metric, MetricLike
 Where = str | Sequence[str] | Sequence[Sequence[str]] | Mapping[str, str | Sequence[str]]
 
 
+@torch_defaults()
 @any_prompts(answers=True, compares=True, fraction="given")
 def patch(
     model: Model,

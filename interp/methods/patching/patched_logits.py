@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import engine
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.interventions import run
 from interp.methods.patching.patch import (
@@ -22,6 +23,7 @@ from interp.methods.runs.any_prompts import any_prompts
 from interp.models import bridge
 
 
+@torch_defaults()
 @any_prompts(answers=True, compares=True, join=False)
 def patched_logits(
     model: Model, task: Any, direction: str = "denoising", *, backend: str | None = None
@@ -52,6 +54,7 @@ def patched_logits(
     if engine_model is None:
         before = run(model, base, last_only=True).logits
 
+        @torch_defaults()
         def by_hooks(where: Where) -> Tensor:
             (edits,) = patch_interventions(model, _one(model, task, where), source, task.positions)
             return run(model, base, edits, positions=task.positions, last_only=True).logits
@@ -64,6 +67,7 @@ def patched_logits(
             engine.run(engine_model, source, keep=known, logits=None),
         )
 
+    @torch_defaults()
     def by_engine(where: Where) -> Tensor:
         (sites,) = _one(model, task, where)
         unknown_site = next(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from interp import engine, sites
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.edits import set_to
 from interp.interventions import Intervention, run
@@ -45,6 +46,7 @@ RECEIVERS = {
 }
 
 
+@torch_defaults()
 @any_prompts(answers=True, compares=True, fraction="given")
 def path_patch(
     model: Model,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from interp import interventions
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.methods.text.token_losses import chunk_losses
 from interp.models.tokens import read_prompts
@@ -145,6 +146,7 @@ def attention_metric(
     return Metric(name, "share of attention", of, keep, needs_logits=False, part=of_some)
 
 
+@torch_defaults()
 def kl_metric(model: Model, task: Any, run: str = "clean") -> Metric:
     """Metric: KL(clean || this run) of the prediction, zero where the two agree.
 

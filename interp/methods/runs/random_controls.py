@@ -8,6 +8,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.methods.ablation.token_sets import Tokens, token_set
 from interp.models import bridge
@@ -16,6 +17,7 @@ from interp.sites import Site
 Cell = tuple[int, int]  # layer, head
 
 
+@torch_defaults()
 def random_heads(
     model: Model,
     like: Sequence[str],
@@ -109,6 +111,7 @@ def _pools(
     return pools
 
 
+@torch_defaults()
 def random_tokens(
     task: Any, like: Tokens, *, among: Tokens = "1:END-1", sets: int = 3, seed: int = 0
 ) -> list[Bool[Tensor, "batch pos"]]:

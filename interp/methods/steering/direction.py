@@ -14,6 +14,7 @@ from torch import Tensor
 
 from interp import sites
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.edits import Edit, Seen, add, project_out, set_to
 from interp.interventions import Intervention, run
@@ -188,6 +189,7 @@ def width(site: Site, d: bridge.Dims) -> int:
 # --- finding directions ---------------------------------------------------------------------------
 
 
+@torch_defaults()
 def difference_of_means(
     model: Model, positive: Any, negative: Any = None, where: str = "resid_post.12@-1"
 ) -> Direction:
@@ -229,6 +231,7 @@ def difference_of_means(
     return Direction(positive_mean - negative_mean, where, metadata)
 
 
+@torch_defaults()
 def task_vector(model: Model, task: Any, where: str = "resid_post.12@END") -> Direction:
     """The mean activation at the last token of few-shot prompts, to be set in zero-shot prompts.
 
@@ -254,6 +257,7 @@ def task_vector(model: Model, task: Any, where: str = "resid_post.12@END") -> Di
     )
 
 
+@torch_defaults()
 @any_prompts(answers=True, compares=True, join=False)
 def function_vector(
     model: Model,

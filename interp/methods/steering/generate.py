@@ -11,6 +11,7 @@ from torch import Tensor
 
 from interp import sites
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.edits import Edit, Seen
 from interp.interventions import Intervention, run
@@ -50,6 +51,7 @@ class Generation:
         return f"<div style='white-space:pre-wrap'>{written}</div>"
 
 
+@torch_defaults()
 def generate(
     model: Model,
     prompt: Any,

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.interventions import Intervention, run
@@ -30,6 +31,7 @@ Push = Direction | Callable[[float], Sequence[Intervention]]
 FAR = 1e8  # times the first strength: a push that has not changed the prediction by then never will
 
 
+@torch_defaults()
 def matched_kl_strengths(
     model: Model,
     prompts: Any,
@@ -160,6 +162,7 @@ def _search(
     return math.nan, reached
 
 
+@torch_defaults()
 def token_logit_gain(
     model: Model,
     prompts: Any,

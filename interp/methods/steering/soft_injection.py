@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import engine, sites
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.edits import Edit
@@ -50,6 +51,7 @@ class SoftInjection:
         return self.score._repr_html_() + self.mix._repr_html_()
 
 
+@torch_defaults()
 def injection_interventions(model: Model, source: Any, mix: Any) -> list[Intervention]:
     """Interventions that mix the source prompts' mean head outputs into a prompt's last token.
 
@@ -83,6 +85,7 @@ def injection_interventions(model: Model, source: Any, mix: Any) -> list[Interve
     ]
 
 
+@torch_defaults()
 @any_prompts(join=False)
 def soft_injection(
     model: Model,
@@ -158,7 +161,7 @@ def soft_injection(
         optimizer.zero_grad()
         with torch.enable_grad():
             loss = loss_of(shares())
-            (loss + l1 * shares().sum() / chosen.sum()).backward()
+            (loss + l1 * shares().sum() / chosen.sum()).backward(inputs=[theta])
         losses.append(float(loss.detach()))
         optimizer.step()
     with torch.no_grad():

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.interventions import Intervention
@@ -25,6 +26,7 @@ from interp.results import Result
 from interp.sites import Site
 
 
+@torch_defaults()
 def steer(
     model: Model,
     prompts: Any,
@@ -129,6 +131,7 @@ def _steer(
     )
 
 
+@torch_defaults()
 def steering_side_effect(
     model: Model,
     texts: Any,

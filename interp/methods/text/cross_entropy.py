@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.interventions import Intervention, run
@@ -17,6 +18,7 @@ from interp.results import Result
 from interp.tasks.task import Task
 
 
+@torch_defaults()
 @any_prompts(raw=True)
 def cross_entropy(
     model: Model,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from interp import sites
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.methods.runs import sweep
@@ -20,6 +21,7 @@ KINDS = ("q", "k", "v")
 Heads = str | Sequence[str]
 
 
+@torch_defaults()
 def composition(
     model: Model,
     senders: Heads = "L*H*",

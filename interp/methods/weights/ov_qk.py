@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import engine, sites
+from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.engine.forward import rotate, window
@@ -25,6 +26,7 @@ from interp.tasks.task import single
 Tokens = str | int | Sequence[str | int]
 
 
+@torch_defaults()
 def ov_readout(model: Model, head: str, tokens: Tokens, *, k: int = 10) -> Result:
     """The tokens whose logits a head raises most when it attends to each of the given tokens.
 
@@ -71,6 +73,7 @@ def ov_readout(model: Model, head: str, tokens: Tokens, *, k: int = 10) -> Resul
     )
 
 
+@torch_defaults()
 def qk_readout(model: Model, head: str, tokens: Tokens, *, k: int = 10, offset: int = 0) -> Result:
     """The tokens that a head attends to most from each given token, by embeddings alone.
 

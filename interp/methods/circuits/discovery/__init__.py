@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.methods.circuits.discovery.acdc import acdc
 from interp.methods.circuits.discovery.eap import eap
@@ -39,6 +40,7 @@ METHODS: dict[str, Callable[..., Result]] = {
 
 
 @any_prompts(answers=True, join=False)
+@torch_defaults()
 def discover(model: Model, task: Any, method: str = "eap_ig", **options: Any) -> Result:
     """Circuit discovery: a score for every edge (EAP, EAP-IG, ACDC, edge pruning and others).
 

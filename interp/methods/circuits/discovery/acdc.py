@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from interp import sites
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.circuits import Circuit
 from interp.methods.circuits import edges
@@ -21,6 +22,7 @@ LEAST, MOST = 4, 64  # edges tried ahead in one batch
 Item = list[int]  # edges that are cut together, by their place among all
 
 
+@torch_defaults()
 def acdc(
     model: Model,
     task: Any,

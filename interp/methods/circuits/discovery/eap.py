@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
@@ -11,6 +12,7 @@ from interp.results import Result
 from interp.tasks.metrics import MetricLike
 
 
+@torch_defaults()
 def eap(
     model: Model,
     task: Any,

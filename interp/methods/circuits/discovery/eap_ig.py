@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from interp._errors import unknown
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
@@ -12,6 +13,7 @@ from interp.results import Result
 from interp.tasks.metrics import MetricLike
 
 
+@torch_defaults()
 def eap_ig(
     model: Model,
     task: Any,

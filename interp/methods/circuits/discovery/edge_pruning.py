@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import engine
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
@@ -20,6 +21,7 @@ START = 10.0  # where mask logits start: every edge is kept
 RAMP = 0.8  # the share of the steps in which the target falls to the one asked for
 
 
+@torch_defaults()
 def edge_pruning(
     model: Model,
     task: Any,

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
@@ -13,6 +14,7 @@ from interp.results import Result
 from interp.tasks.metrics import MetricLike
 
 
+@torch_defaults()
 def exact(
     model: Model,
     task: Any,

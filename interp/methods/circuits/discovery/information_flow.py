@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import sites
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.interventions import run
 from interp.methods.circuits import edges
@@ -18,6 +19,7 @@ from interp.sites import Site
 from interp.tasks.task import Task, joined
 
 
+@torch_defaults()
 def information_flow(model: Model, task: Any, *, examples: bool = False) -> Result:
     """Share of the prediction's content that comes along each edge, in the clean run alone.
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import sites
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.interventions import run
 from interp.methods.circuits import edges
@@ -23,6 +24,7 @@ NOTHING = Metric("nothing", "none", lambda logits, kept: logits[:, 0])
 SENDERS = 16  # at a time: what they make of a layer's input is held at once
 
 
+@torch_defaults()
 def magnitude(
     model: Model,
     task: Any,

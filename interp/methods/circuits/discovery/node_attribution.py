@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import sites
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
@@ -18,6 +19,7 @@ from interp.sites import Site
 from interp.tasks.metrics import MetricLike
 
 
+@torch_defaults()
 def node_attribution(
     model: Model,
     task: Any,

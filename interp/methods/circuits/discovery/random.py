@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
@@ -12,6 +13,7 @@ from interp.models import bridge
 from interp.results import Result
 
 
+@torch_defaults()
 def random(model: Model, task: Any, *, seed: int = 0) -> Result:
     """A number from 0 to 1 for every edge, drawn from a seed: no edge is better than another.
 

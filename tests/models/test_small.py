@@ -170,7 +170,7 @@ def test_paths_and_edges_add_up_to_what_patching_gives(kind, variant):
     scores = interp.discover(model, task, method="exact")
     every_edge = int(np.isfinite(scores.values).sum())
     kept = interp.evaluate(model, task, interp.Circuit.top(scores, every_edge))
-    np.testing.assert_allclose(float(kept["faithfulness"].values), 1.0, atol=1e-4)
+    np.testing.assert_allclose(float(kept.sel(measure="faithfulness").values), 1.0, atol=1e-4)
     assert np.isfinite(interp.discover(model, task, method="eap").values).any()
 
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 import pytest
 import torch
-from test_devices import FEATURES, VERBS, numbers
+from contracts.test_devices import FEATURES, VERBS, numbers
 
 import interp
 from interp._isolation import torch_defaults

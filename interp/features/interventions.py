@@ -44,6 +44,9 @@ def ablate(
         skip: How many first positions are left unchanged. The default 1 leaves out the attention
             sink, where latents mean little and the model relies on the norm.
 
+    Returns:
+        A list of interventions for `interp.run` and everything that takes interventions.
+
     Raises:
         ValueError: If the dictionary has no such latent, or reads all heads side by side.
     """
@@ -69,6 +72,9 @@ def clamp(
         values: The new value of each latent.
         at: One position only; see `ablate`.
         skip: How many first positions are left unchanged; see `ablate`.
+
+    Returns:
+        A list of interventions for `interp.run` and everything that takes interventions.
 
     Raises:
         ValueError: If the dictionary has no such latent, or reads all heads side by side.
@@ -106,6 +112,9 @@ def steer(
         amounts: How many times each latent's direction is added.
         at: One position only; see `ablate`.
         skip: How many first positions are left unchanged; see `ablate`.
+
+    Returns:
+        A list of interventions for `interp.run` and everything that takes interventions.
 
     Raises:
         ValueError: If the dictionary has no such latent, or reads all heads side by side.

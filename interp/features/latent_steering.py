@@ -34,6 +34,7 @@ def latent_gain(
         >>> features.latent_gain(model, prompts, [parts, sae], latents, words, neutral, kl=0.5)
 
     Args:
+        model: The model.
         prompts: Texts, token ids or a task.
         dictionaries: Those that are compared.
         latents: The latent for each concept, by the dictionary's name.

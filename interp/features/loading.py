@@ -34,6 +34,9 @@ def load(where: str | Path, sae_id: str | None = None, *, model: Any = None) -> 
         sae_id: The id within the release.
         model: If given, `check` verifies that the dictionary fits it, on our own prose.
 
+    Returns:
+        A `Dictionary`.
+
     Raises:
         ValueError: If the folder does not hold a dictionary, or the dictionary does not fit.
         ConnectionError: If a release cannot be fetched.
@@ -58,10 +61,14 @@ def check(
         >>> features.check(model, sae, interp.texts.prose())
 
     Args:
+        model: The model that it should fit.
         dictionary: The dictionary to check.
         on: Text to try it on, ids [chunk pos] or a corpus. Its explained variance must be above
             zero there.
         tokens: How many tokens of the text are read.
+
+    Returns:
+        The dictionary, unchanged.
 
     Raises:
         ValueError: If a site or a width is not the model's, or nothing is explained.
@@ -104,6 +111,9 @@ def from_sae(
         metadata: Plain JSON; what sae-lens recorded if None.
         site: What it reads; taken from sae-lens' hook name if None.
         to: What it writes, if that is another site.
+
+    Returns:
+        A `Dictionary` with its own copy of the weights.
 
     Raises:
         ValueError: If sae-lens' kind cannot be encoded here, rescales each activation, or names no

@@ -50,6 +50,7 @@ def prompt_activations(
         >>> read.pooled(parts)                        # [prompt latent]
 
     Args:
+        model: The model.
         site: One address or several.
         prompts: Texts (the first token is put before each), token ids, or a task.
         folder: Where shards are kept, one folder per length; see `activations`.

@@ -95,7 +95,7 @@ def induction(
 
 
 def repetition_loss(model: Any, *, n: int = 8, length: int = 50, seed: int = 0) -> Result:
-    """The cross-entropy on random tokens the first time and when they come again (nats a token).
+    """The cross-entropy on random tokens the first time and when they come again (nats per token).
 
     >>> repetition_loss(model)
 
@@ -116,7 +116,7 @@ def repetition_loss(model: Any, *, n: int = 8, length: int = 50, seed: int = 0) 
     coords = {"block": ["first time", "repeated"]}
     metadata = {"method": "plain run", "n": n, "seed": seed, "length": length}
     return Result(
-        both.mean(-1), ("block",), coords, "loss on random tokens", "nats a token", metadata, both
+        both.mean(-1), ("block",), coords, "loss on random tokens", "nats per token", metadata, both
     )
 
 

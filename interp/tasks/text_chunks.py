@@ -20,7 +20,7 @@ def text(
     """Chunks of running text, as a task: what ablations and head scores need to judge by the loss of text.
 
     >>> find = interp.tasks.text(model, n=8, length=64)
-    >>> interp.ablate(model, find, "L*H*", metric=interp.methods.runs.loss_metric(find))      # nats a token, every position
+    >>> interp.ablate(model, find, "L*H*", metric=interp.methods.runs.loss_metric(find))      # nats per token, every position
     >>> judge = find.heldout()                                                 # other documents
 
     corpus: `interp.texts.prose()` unless given. corrupted: the same tokens in random order, the first in place.

@@ -247,7 +247,7 @@ def test_cross_entropy_by_hand(any_tiny):
         ]
         found = interp.methods.text.cross_entropy(any_tiny, tokens, edits)
         np.testing.assert_allclose(found.examples, by_hand, atol=1e-5)
-        assert found.unit == "nats a token" and found.metadata["n"] == 35
+        assert found.unit == "nats per token" and found.metadata["n"] == 35
     assert abs(interp.methods.text.cross_entropy(any_tiny, tokens).values - found.values) > 1e-4
 
 

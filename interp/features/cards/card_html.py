@@ -150,6 +150,9 @@ def page(cards: Sequence["interp.features.cards.cards.Card"], path: str | Path) 
         cards: What `features.cards` returned.
         path: A file that ends in .html.
 
+    Returns:
+        The path of the page.
+
     Raises:
         ValueError: If there is no card, or the path does not end in .html.
     """

@@ -115,7 +115,7 @@ def predict_error(
         examples.mean(-1),
         ("dictionary", "measure"),
         coords,
-        f"errors at {dictionaries[0].writes} from the input",
+        f"errors at {dictionaries[0].writes}, predicted from the input",
         "fraction",
         metadata,
         examples,
@@ -283,7 +283,7 @@ def error_losses(
         ("left out",),
         {"left out": list(COSTS)},
         f"loss without the error of {dictionary.name}",
-        "nats a token",
+        "nats per token",
         result_metadata,
         examples,
     )

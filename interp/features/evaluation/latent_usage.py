@@ -68,7 +68,7 @@ def densities(dictionaries: Dictionary | Sequence[Dictionary], on: Activations) 
         values,
         ("dictionary", "rank"),
         {"dictionary": names, "rank": list(range(1, values.shape[1] + 1))},
-        "use of latents",
+        "share of tokens at which latents are on",
         "share of tokens",
         metadata,
     )
@@ -142,7 +142,7 @@ def adaptivity(
         examples.mean(-1),
         ("dictionary", "measure"),
         coords,
-        "latents a token gets against how hard it is",
+        "latents per token and how hard the token is",
         "Spearman's rho",
         metadata,
         examples,

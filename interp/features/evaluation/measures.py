@@ -10,12 +10,12 @@ from interp._numbers import to_numpy
 from interp.features.dictionary import Dictionary
 
 MEASURES = {
-    "latents on": "latents a token",
+    "latents on": "latents per token",
     "explained variance": "fraction",
     "loss recovered": "fraction",
-    "loss, spliced": "nats a token",
-    "loss, plain": "nats a token",
-    "loss, mean ablated": "nats a token",
+    "loss, spliced": "nats per token",
+    "loss, plain": "nats per token",
+    "loss, mean ablated": "nats per token",
 }
 DENSE = 0.1  # on at more than this share of tokens
 

@@ -42,7 +42,7 @@ def pareto(results: Result | Sequence[Result], *, y: str = "loss recovered", ax:
         np.array(x),
         np.array(height),
         names,
-        x_name="latents on (a token)",
+        x_name="latents on (per token)",
         y_name=f"{y} ({MEASURES[y]})",
         title=title,
         top=len(points),

@@ -236,7 +236,7 @@ def loss_metric(tokens: Any) -> Metric:
         return loss_metric(torch.stack([ids[i] for i in index.tolist()]))
 
     if len(set(map(len, ids))) > 1:
-        return Metric("cross-entropy", "nats a token", _apart, everywhere=True, part=of_some)
+        return Metric("cross-entropy", "nats per token", _apart, everywhere=True, part=of_some)
     tokens = torch.stack(ids)
 
     def of(logits: Tensor, kept: Mapping[str, Tensor]) -> Tensor:
@@ -248,7 +248,7 @@ def loss_metric(tokens: Any) -> Metric:
             )
         return chunk_losses(logits.float(), tokens.to(logits.device))
 
-    return Metric("cross-entropy", "nats a token", of, everywhere=True, part=of_some)
+    return Metric("cross-entropy", "nats per token", of, everywhere=True, part=of_some)
 
 
 def _is_text(tokens: Any) -> bool:

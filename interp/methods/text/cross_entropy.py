@@ -83,4 +83,4 @@ def cross_entropy(
         "length": tokens.shape[1],
         "edits": [str(edit.at) for edit in edits],
     }
-    return Result(examples.mean(), (), {}, "cross-entropy", "nats a token", metadata, examples)
+    return Result(examples.mean(), (), {}, "cross-entropy", "nats per token", metadata, examples)

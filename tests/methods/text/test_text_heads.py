@@ -97,7 +97,7 @@ def test_importance_on_text(any_tiny, text):
     np.testing.assert_allclose(
         scored.sel(score="ablation").examples, np.abs(signed.examples), atol=1e-6
     )
-    assert scored.metadata["units"] == {"ablation": "nats a token", "gradient": "nats a token"}
+    assert scored.metadata["units"] == {"ablation": "nats per token", "gradient": "nats per token"}
 
 
 def test_text_loss_says_what_does_not_fit(any_tiny, text):

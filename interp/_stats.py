@@ -1,6 +1,4 @@
-"""Statistics that several parts share, over scipy: bootstrap intervals, rank correlation, AUROC,
-power laws.
-"""
+"""Statistics that several parts share, over scipy: intervals, correlations, AUROC, power laws."""
 
 from collections.abc import Sequence
 
@@ -12,12 +10,24 @@ def bootstrap(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The ends of the percentile bootstrap interval of the mean over the last axis.
 
-    Examples are drawn with replacement, the same draws for every cell, so cells stay comparable.
-    With n examples the interval is that of n prompts from this task's generator, not of all prompts
-    there are.
+    Examples are drawn with replacement, the same draws for every cell, so that cells stay
+    comparable. With n examples the interval is that of n prompts from this task's generator, not of
+    all prompts.
 
     Example:
         >>> low, high = bootstrap(np.array([1.0, 2.0, 3.0]))
+
+    Args:
+        examples: Numbers [... example], at least two examples.
+        level: Between 0 and 1.
+        n_boot: How many draws.
+        seed: Decides the draws.
+
+    Returns:
+        The lower and the upper end, each of the shape of the other axes.
+
+    Raises:
+        ValueError: If there are fewer than two examples, or level is not between 0 and 1.
     """
     examples = np.asarray(examples, dtype=float)
     n = examples.shape[-1] if examples.ndim else 0
@@ -37,38 +47,46 @@ def bootstrap(
     return ends[0].reshape(shape), ends[1].reshape(shape)
 
 
-def correlations(rows: np.ndarray, groups: int, kept: np.ndarray | None = None) -> np.ndarray:
-    """The correlation of each row with each [row row group]: its mean over groups is the number,
-    each what it moves it by.
+def correlations(rows: np.ndarray, groups: int, mask: np.ndarray | None = None) -> np.ndarray:
+    """Pearson's correlation of each pair of rows, as one value per group [row row group].
+
+    The mean over groups is the correlation; each group's value is the correlation plus the group's
+    influence on it (the influence function of Pearson's r), so that intervals can be taken over
+    groups.
 
     Example:
-        >>> bootstrap(correlations(np.stack([a, b]), groups=64))          # a and b: 64 chunks of tokens, one after another
+        >>> values = correlations(np.stack([a, b]), groups=64)     # 64 chunks of tokens
+        >>> low, high = bootstrap(values)
 
     Args:
-        rows: [row example], in as many groups of equal size. The influence function of Pearson's r;
-            for Spearman's give ranks.
-        kept: Which examples count (None: all). A row that never changes has no correlation: NaN.
+        rows: Numbers [row example]; for Spearman's correlation give ranks.
+        groups: How many groups of equal size the examples form, one after another.
+        mask: Which examples count [example]; all if None.
+
+    Returns:
+        [row row group]; NaN for a row that never changes.
+
+    Raises:
+        ValueError: If the examples do not form groups of equal size.
     """
     rows = np.asarray(rows, dtype=float)
     if rows.shape[1] % groups:
         raise ValueError(f"{rows.shape[1]} examples do not fall into {groups} groups of one size")
-    kept = np.ones(rows.shape[1], bool) if kept is None else np.asarray(kept, bool)
+    mask = np.ones(rows.shape[1], bool) if mask is None else np.asarray(mask, bool)
     with np.errstate(invalid="ignore", divide="ignore"):
         z = (
-            kept
-            * (rows - rows[:, kept].mean(1, keepdims=True))
-            / rows[:, kept].std(1, keepdims=True)
+            mask
+            * (rows - rows[:, mask].mean(1, keepdims=True))
+            / rows[:, mask].std(1, keepdims=True)
         )
     product, square = z[:, None] * z[None], z**2
-    r = product.sum(-1, keepdims=True) / kept.sum()
-    moved = (product - r * (square[:, None] + square[None]) / 2) * (len(kept) / kept.sum())
+    r = product.sum(-1, keepdims=True) / mask.sum()
+    moved = (product - r * (square[:, None] + square[None]) / 2) * (len(mask) / mask.sum())
     return (r + moved).reshape(len(rows), len(rows), groups, -1).mean(-1)
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's correlation of two lists of numbers; 0 where one of them never varies (nothing
-    goes with it).
-    """
+    """Spearman's rank correlation of two lists of numbers; 0 if one of them never varies."""
     from scipy.stats import rankdata
 
     x, y = (ranks - ranks.mean() for ranks in (rankdata(a), rankdata(b)))
@@ -100,7 +118,7 @@ def auroc(values: np.ndarray, positive: np.ndarray) -> float | np.ndarray:
 
 
 def t_point(freedom: float, level: float = 0.95) -> float:
-    """How many standard errors a two-sided interval of this level reaches with Student's t."""
+    """How many standard errors a two-sided interval of this level reaches, by Student's t."""
     from scipy.stats import t
 
     return float(t.ppf((1 + level) / 2, freedom))
@@ -109,11 +127,19 @@ def t_point(freedom: float, level: float = 0.95) -> float:
 def power_law(
     x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray
 ) -> tuple[float, float, float]:
-    """The exponent p of y = c x ** p by least squares in the logs, and its 95 % interval from the
-    residuals (Student).
+    """The exponent p of y = c x ** p by least squares in the logs, with its 95 % interval.
 
     Example:
         >>> p, low, high = power_law([16, 32, 64, 128], [47, 90, 181, 365])
+
+    Args:
+        x, y: Three or more positive numbers each.
+
+    Returns:
+        The exponent, and the ends of its interval from the residuals (Student's t).
+
+    Raises:
+        ValueError: If there are fewer than three points, or one is not positive and finite.
     """
     from scipy.stats import linregress
 

@@ -2,7 +2,7 @@
 
 | question | function |
 | --- | --- |
-| write a text, bytes, tensors or arrays | `write_text`, `write_bytes`, `write_tensors`, `write_arrays` |
+| write a file | `write_text`, `write_bytes`, `write_tensors`, `write_arrays` |
 | where cached things lie | `cache_folder` |
 | under which name | `key` |
 | one process at a time | `lock` |

@@ -65,16 +65,16 @@ def _by_engine(engine: Any, tokens: Tensor, wanted: dict[str, Site]) -> dict[str
     spots = {name: spot(site, engine.n_layers) for name, site in wanted.items()}
     values: dict[tuple[str, int], Tensor] = {}
 
-    def keeper(at: tuple[str, int]) -> Any:
-        def keep(value: Tensor) -> Tensor:
+    def keep(at: tuple[str, int]) -> Any:
+        def touched(value: Tensor) -> Tensor:
             values[at] = value[0]
             return value
 
-        return keep
+        return touched
 
     def touch(number: int, _: Tensor) -> Any:
         here = {kind for kind, layer in spots.values() if layer == number and kind != "resid_pre"}
-        return {kind: keeper((kind, number)) for kind in here}
+        return {kind: keep((kind, number)) for kind in here}
 
     view = window(engine, 0, tokens.shape[1])
     for number, x in entering(engine, embed(engine, tokens)[None], view, touch=touch):

@@ -14,7 +14,7 @@ from interp._types import Model
 from interp.features.dictionary import Dictionary
 from interp.features.factorisation.nonnegative import multiplied, nonnegative, on_support
 from interp.features.sites import place
-from interp.features.training.train import given, source_of
+from interp.features.training.train import source_of, training_activations
 from interp.methods.runs.sweep import progress
 
 RIDGE = 1e-6  # of loadings on directions of length one, so that equal directions share
@@ -88,7 +88,7 @@ def factorise(
     started = time.perf_counter()
     _check(rank, sparsity, steps, ridge)
     where = str(place(site))
-    acts = given(model, [where], on, tokens, seed, folder, 1)
+    acts = training_activations(model, [where], on, tokens, seed, folder, 1)
     x = acts.of(where)[:tokens]
     directions, curve = semi_nmf(
         x, rank, sparsity=sparsity, seed=seed, ridge=ridge, steps=steps, tolerance=tolerance

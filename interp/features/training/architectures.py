@@ -43,7 +43,7 @@ def sae(
     options: dict[str, Any],
 ) -> Any:
     """A fresh sae-lens TrainingSAE; options go to its configuration class."""
-    given = {
+    chosen = {
         "d_in": d_in,
         "d_sae": width,
         "normalize_activations": "expected_average_only_in",
@@ -54,7 +54,7 @@ def sae(
         raise unknown(f"option of {kind}", wrong, config.__dataclass_fields__)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fresh = sae_class(config(**given | options))
+        fresh = sae_class(config(**chosen | options))
         if kind == "transcoder":  # reads one site and writes another: only the shapes differ
             fresh.b_dec = torch.nn.Parameter(torch.zeros(d_out))
             rows = torch.randn(width, d_out)

@@ -94,7 +94,7 @@ def train(
             " (site='mlp.10.in', to='mlp.10')"
         )
     where = [str(place(s)) for s in (site, to) if s is not None]
-    acts = given(model, where, on, tokens, seed, folder, batch)
+    acts = training_activations(model, where, on, tokens, seed, folder, batch)
     if tokens < batch:
         raise ValueError(
             f"tokens={tokens:,} are fewer than one batch of {batch:,}: give more tokens, or a"
@@ -118,12 +118,14 @@ def train(
     scales = [_scale(first[s]) for s in where]
     _start_at_mean(trainer.sae, first, where, scales)
     trainer.activation_scaler.scaling_factor = scales[0]
-    keeper = train_checkpoint.keeper(
+    checkpoint = train_checkpoint.checkpoint(
         folder,
         trainer,
         {**recipe, "model": acts.metadata.get("model"), "sites": where, "of": source_of(acts)},
     )
-    curve = _loop(trainer, acts, where, scales, kind, steps, batch, seed, fast, keeper, callback)
+    curve = _loop(
+        trainer, acts, where, scales, kind, steps, batch, seed, fast, checkpoint, callback
+    )
     metadata = {
         "model": acts.metadata.get("model"),
         **recipe,
@@ -138,7 +140,7 @@ def train(
     return _finished(trainer, kind, where, scales, name or f"{kind} {width} {where[0]}", metadata)
 
 
-def given(
+def training_activations(
     model: Model | None, where: list[str], on: Any, tokens: int, seed: int, folder: Any, batch: int
 ) -> Activations:
     """The activations that a dictionary is trained on: as given, or of ids or a corpus."""
@@ -222,11 +224,11 @@ def _loop(
     batch: int,
     seed: int,
     fast: bool,
-    keeper: Any,
+    checkpoint: Any,
     callback: Any,
 ) -> list[dict[str, float]]:
     """The curve of a training: the remaining steps, with checkpoints."""
-    curve = keeper.resume()
+    curve = checkpoint.resume()
     bar = progress(None, f"training {kind}", total=steps)
     bar.update(trainer.n_training_steps)
     begin, device = trainer.n_training_steps, trainer.sae.W_dec.device
@@ -245,7 +247,7 @@ def _loop(
             bar.set_postfix({k: f"{v:.3g}" for k, v in now.items() if k != "tokens"})
             if callback is not None:
                 callback(now)
-        keeper.note(curve, last=number == steps - 1)
+        checkpoint.write_if_due(curve, last=number == steps - 1)
     bar.close()
     return curve
 

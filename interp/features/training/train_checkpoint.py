@@ -20,7 +20,7 @@ COUNTS = ("act_freq_scores", "n_forward_passes_since_fired")
 
 
 @dataclass
-class Keeper:
+class Checkpoint:
     """Writes checkpoints of one training, or nothing where there is no file."""
 
     path: Path | None
@@ -28,7 +28,7 @@ class Keeper:
     of: Mapping[str, Any]
     last: float = field(default_factory=time.monotonic)
 
-    def note(self, curve: list[dict[str, float]], *, last: bool = False) -> None:
+    def write_if_due(self, curve: list[dict[str, float]], *, last: bool = False) -> None:
         """Writes a checkpoint if the last one is a minute old or the training ends."""
         if self.path is None or not (last or time.monotonic() - self.last > EVERY):
             return
@@ -70,9 +70,9 @@ class Keeper:
         return state["curve"]
 
 
-def keeper(folder: str | Path | None, trainer: Any, of: Mapping[str, Any]) -> Keeper:
-    """The `Keeper` of a training with this recipe."""
-    return Keeper(None if folder is None else Path(folder) / FILE, trainer, of)
+def checkpoint(folder: str | Path | None, trainer: Any, of: Mapping[str, Any]) -> Checkpoint:
+    """The `Checkpoint` of a training with this recipe."""
+    return Checkpoint(None if folder is None else Path(folder) / FILE, trainer, of)
 
 
 def _tensors(trainer: Any) -> dict[str, Tensor]:

@@ -18,12 +18,12 @@ def unknown(kind: str, typed: object, known: Iterable[object], example: str = ""
     near = [
         folded[n] for n in difflib.get_close_matches(str(typed).lower(), folded, n=3, cutoff=0.5)
     ]
-    said = f"unknown {kind} {typed!r}"
+    message = f"unknown {kind} {typed!r}"
     if near:
-        said += ": did you mean " + " or ".join(repr(n) for n in near) + "?"
+        message += ": did you mean " + " or ".join(repr(n) for n in near) + "?"
     if names:
         shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-        said += f" (known: {shown})"
+        message += f" (known: {shown})"
     if example:
-        said += f" (example: {example})"
-    return ValueError(said)
+        message += f" (example: {example})"
+    return ValueError(message)

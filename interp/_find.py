@@ -32,16 +32,16 @@ def find(words: str) -> Found:
         A list of (name, first line), names that match before documentation that matches. Each name
         can be typed as it stands.
     """
-    asked = [w for w in re.split(r"\W+", words.lower()) if w]
-    if not asked:
+    wanted = [w for w in re.split(r"\W+", words.lower()) if w]
+    if not wanted:
         raise ValueError(f'find({words!r}): name at least one word, for example find("patching")')
-    joined = "".join(asked)
+    joined = "".join(wanted)
     by_name, by_text = [], []
     for name, line in sorted(_public()):
         bare, text = name.lower().replace("_", ""), f"{name} {line}".lower()
-        if joined in bare or all(w in bare for w in asked):
+        if joined in bare or all(w in bare for w in wanted):
             by_name.append((name, line))
-        elif all(w in text for w in asked) or joined in text.replace(" ", "").replace("-", ""):
+        elif all(w in text for w in wanted) or joined in text.replace(" ", "").replace("-", ""):
             by_text.append((name, line))
     return Found(by_name + by_text)
 
@@ -52,13 +52,13 @@ def _public() -> set[tuple[str, str]]:
     """
     from interp._lazy import homes
 
-    found: dict[str, tuple[str, str]] = {}
+    entries: dict[str, tuple[str, str]] = {}
     for stub in sorted(ROOT.rglob("__init__.pyi"), key=lambda p: len(p.parts)):
         package = ".".join(("interp", *stub.parent.relative_to(ROOT).parts))
         for name, home in homes(stub).items():
-            if home not in found and (line := _first_line(home)) is not None:
-                found[home] = (f"{package}.{name}", line)
-    return set(found.values())
+            if home not in entries and (line := _first_line(home)) is not None:
+                entries[home] = (f"{package}.{name}", line)
+    return set(entries.values())
 
 
 def _first_line(home: str) -> str | None:

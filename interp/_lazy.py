@@ -17,12 +17,12 @@ from typing import Any
 
 def homes(stub: Path) -> dict[str, str]:
     """For each name that a stub exports, where it is: "module:name in the module"."""
-    found: dict[str, str] = {}
+    table: dict[str, str] = {}
     for node in ast.parse(stub.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
-                found[alias.asname or alias.name] = f"{node.module}:{alias.name}"
-    return found
+                table[alias.asname or alias.name] = f"{node.module}:{alias.name}"
+    return table
 
 
 class _Package(ModuleType):

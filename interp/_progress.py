@@ -7,34 +7,34 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-_TOLD = threading.local()
+_LISTENERS = threading.local()
 
 
 @contextlib.contextmanager
-def told(listener: Callable[[str, int, int | None], None]) -> Iterator[None]:
+def report_to(listener: Callable[[str, int, int | None], None]) -> Iterator[None]:
     """Within it, this thread's progress goes to listener(what, done, of) about five times a second,
     not to a bar.
 
     What the listener raises ends the work.
 
     Example:
-        >>> with told(lambda what, done, of: print(f"{what}: {done} of {of}")): ablate(model, task)
+        >>> with report_to(lambda what, done, of: print(f"{what}: {done} of {of}")): ablate(model, task)
     """
-    _TOLD.listener = listener
+    _LISTENERS.listener = listener
     try:
         yield
     finally:
-        _TOLD.listener = None
+        _LISTENERS.listener = None
 
 
 def progress(items: Iterable | None, what: str, total: int | None = None) -> Any:
     """The items, behind a progress bar that appears after two seconds (never when
-    INTERP_PROGRESS=0); see `told`.
+    INTERP_PROGRESS=0); see `report_to`.
     """
     from tqdm.auto import tqdm
     from tqdm.std import tqdm as plain
 
-    listener = getattr(_TOLD, "listener", None)
+    listener = getattr(_LISTENERS, "listener", None)
     if listener is None:
         # a widget's thread has no cell of its own: its bar would stand under another one
         off = (
@@ -43,7 +43,7 @@ def progress(items: Iterable | None, what: str, total: int | None = None) -> Any
         )
         return tqdm(items, desc=what, total=total, delay=2, leave=False, disable=off)
 
-    class Told(plain):
+    class Reporting(plain):
         monitor_interval = 0  # no thread that looks after it
         _lock = (
             threading.RLock()
@@ -55,4 +55,4 @@ def progress(items: Iterable | None, what: str, total: int | None = None) -> Any
         def close(self) -> None:  # the last step is nobody's news
             self.disable = True
 
-    return Told(items, total=total, mininterval=0.2, file=io.StringIO())
+    return Reporting(items, total=total, mininterval=0.2, file=io.StringIO())

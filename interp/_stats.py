@@ -81,8 +81,8 @@ def correlations(rows: np.ndarray, groups: int, mask: np.ndarray | None = None) 
         )
     product, square = z[:, None] * z[None], z**2
     r = product.sum(-1, keepdims=True) / mask.sum()
-    moved = (product - r * (square[:, None] + square[None]) / 2) * (len(mask) / mask.sum())
-    return (r + moved).reshape(len(rows), len(rows), groups, -1).mean(-1)
+    influence = (product - r * (square[:, None] + square[None]) / 2) * (len(mask) / mask.sum())
+    return (r + influence).reshape(len(rows), len(rows), groups, -1).mean(-1)
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:

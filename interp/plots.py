@@ -178,14 +178,14 @@ def draw(
         ax = figure.subplots() if figure is not None else _new(*size_of(picture))
     if what == "map":
         return _one_map(picture, ax, marks or {}, centred)
-    said = dict(
+    options = dict(
         title=picture["title"], unit=picture["unit"], interval=picture.get("interval"), ax=ax
     )
     labels = picture["coords"][dims[-1]]
     if dims == ("strongest",):
-        return strongest_bars(picture["values"], labels, **said)
+        return strongest_bars(picture["values"], labels, **options)
     if what == "bars":
-        return bars(picture["values"], labels, **said)
+        return bars(picture["values"], labels, **options)
     names = [str(x) for x in picture["coords"][dims[0]]] if len(dims) == 2 else None
     placed = dims[-1] in PLACED
     return lines(
@@ -194,7 +194,7 @@ def draw(
         x_name=_axis_name(dims[-1], labels),
         names=names,
         placed=placed,
-        **said,
+        **options,
     )
 
 
@@ -772,7 +772,7 @@ def _mark(ax: Any, marks: Mapping[str, Sequence[tuple]], rows: list, cols: list)
             for label, known, axis in ((row, rows, ax.get_ylabel()), (col, cols, ax.get_xlabel())):
                 if label not in known:
                     raise unknown(f"{axis} in marks[{name!r}]", label, known)
-            at, said = (cols.index(col) - 0.5, rows.index(row) - 0.5), None if k else name
+            at, legend = (cols.index(col) - 0.5, rows.index(row) - 0.5), None if k else name
             ax.add_patch(
                 Rectangle(
                     at,
@@ -781,7 +781,7 @@ def _mark(ax: Any, marks: Mapping[str, Sequence[tuple]], rows: list, cols: list)
                     fill=False,
                     edgecolor=colour,
                     linewidth=1.8,
-                    label=said,
+                    label=legend,
                     path_effects=halo,
                 )
             )

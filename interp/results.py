@@ -55,9 +55,9 @@ class Result:
             raise ValueError(
                 f"dims {self.dims} name an axis twice (two token axes are 'dest' and 'src')"
             )
-        lacking = [d for d in self.dims if d not in self.coords]
+        unlabelled = [d for d in self.dims if d not in self.coords]
         shape = tuple(len(self.coords[d]) for d in self.dims if d in self.coords)
-        if lacking or shape != self.values.shape:
+        if unlabelled or shape != self.values.shape:
             raise ValueError(
                 f"values of shape {self.values.shape} do not fit dims {self.dims} with labels"
                 f" {shape}"
@@ -83,8 +83,10 @@ class Result:
         def same(a, b):
             return a is b if a is None or b is None else np.array_equal(a, b, equal_nan=True)
 
-        told = self._head(repr) == other._head(repr)
-        return told and same(self.values, other.values) and same(self.examples, other.examples)
+        heads_agree = self._head(repr) == other._head(repr)
+        return (
+            heads_agree and same(self.values, other.values) and same(self.examples, other.examples)
+        )
 
     # --- choosing and averaging -------------------------------------------------------------------
 
@@ -106,9 +108,9 @@ class Result:
                 )
                 for x in labels
             ]
-            found = [i for i, names in enumerate(also) if str(label) in names]
-            if found:
-                return found[0]
+            matches = [i for i, names in enumerate(also) if str(label) in names]
+            if matches:
+                return matches[0]
         raise unknown(f"{dim}", label, labels)
 
     def sel(self, **wanted: Any) -> "Result":
@@ -158,11 +160,15 @@ class Result:
 
     def _over(self, how: Any, dims: tuple[str, ...]) -> "Result":
         axes = tuple(self._axis(d) for d in dims or self.dims)
-        kept = tuple(d for i, d in enumerate(self.dims) if i not in axes)
+        remaining = tuple(d for i, d in enumerate(self.dims) if i not in axes)
         examples = None if self.examples is None else how(self.examples, axis=axes)
-        coords = {d: self.coords[d] for d in kept}
+        coords = {d: self.coords[d] for d in remaining}
         return replace(
-            self, values=how(self.values, axis=axes), dims=kept, coords=coords, examples=examples
+            self,
+            values=how(self.values, axis=axes),
+            dims=remaining,
+            coords=coords,
+            examples=examples,
         )
 
     def pick(self, labels: Sequence[str]) -> "Result":
@@ -460,10 +466,10 @@ class Result:
 
     def caption(self) -> str:
         """One line: name, unit, and where the numbers come from."""
-        said = [f"{self.name} ({self.unit})"]
+        parts = [f"{self.name} ({self.unit})"]
         keys = ("pattern", "task", "n", "model", "method", "metric", "split")
-        said += [f"{k} {self.metadata[k]}" for k in keys if self.metadata.get(k) not in (None, "")]
-        return " · ".join(said)
+        parts += [f"{k} {self.metadata[k]}" for k in keys if self.metadata.get(k) not in (None, "")]
+        return " · ".join(parts)
 
     def _repr_html_(self) -> str:
         from interp import plots
@@ -479,8 +485,8 @@ class Result:
             picture = plots.html(self._picture(), self.name)
         except (
             plots.TooMuch
-        ) as said:  # too many axes or panels: the largest cells, and how to choose some
-            note = f"<div><small>{escape(str(said))}</small></div>"
+        ) as reason:  # too many axes or panels: the largest cells, and how to choose some
+            note = f"<div><small>{escape(str(reason))}</small></div>"
             return f"<div>{self.top(10)._repr_html_()}{note}{caption}</div>"
         return f"<div>{picture}{caption}</div>"
 

@@ -114,15 +114,15 @@ def _members(groups: Sequence[object] | None, n: int) -> list[np.ndarray]:
     labels = list(range(n)) if groups is None else list(groups)
     if len(labels) != n:
         raise ValueError(f"{len(labels)} group labels for {n} examples: one for each is needed")
-    found = [
+    members = [
         np.array([i for i, x in enumerate(labels) if x == name]) for name in dict.fromkeys(labels)
     ]
-    if len(found) < 2:
+    if len(members) < 2:
         raise ValueError(
             f"all examples are of one group ({labels[0]}): an interval over groups needs at"
             " least two"
         )
-    return found
+    return members
 
 
 def share(part: object, whole: object, **options: object) -> Measured:
@@ -350,14 +350,14 @@ class Claim:
         conditions = (provided,) if isinstance(provided, Gate) else tuple(provided)
         if conditions and judged["word"] == HOLDS:
             met = all(c.passed for c in conditions)
-            said = ", ".join(
+            conditions_text = ", ".join(
                 f"{c.name} = {short(c.measured.value)} ({'' if c.passed else 'not '}>="
                 f" {short(c.at_least)})"
                 for c in conditions
             )
             judged |= {
                 "word": HOLDS if met else PARTLY,
-                "why": f"{judged['why']}; {'and' if met else 'but'} {said}",
+                "why": f"{judged['why']}; {'and' if met else 'but'} {conditions_text}",
             }
         if failed:
             judged |= {"word": NOT_TESTABLE, "why": "gate failed: " + ", ".join(failed)}
@@ -403,9 +403,9 @@ class Claim:
             )
         passes = sign * got.value >= sign * self.holds
         beats = control is None or near > max(sign * control.low, sign * control.high)
-        said = f"{short(got.value)} {self.direction} {short(self.holds)}"
+        comparison = f"{short(got.value)} {self.direction} {short(self.holds)}"
         if passes and beats:
-            return HOLDS, said + ", interval beyond " + (
+            return HOLDS, comparison + ", interval beyond " + (
                 "the control's" if control else f"the null ({null})"
             )
         if self.partly is not None and sign * got.value < sign * self.partly:
@@ -417,8 +417,8 @@ class Claim:
                 ),
             )
         if passes:
-            return PARTLY, f"{said}, but the interval overlaps the control's"
-        return PARTLY, f"right direction, but not {said}"
+            return PARTLY, f"{comparison}, but the interval overlaps the control's"
+        return PARTLY, f"right direction, but not {comparison}"
 
     def _judge_parts(self, given: object, control: object) -> dict:
         names = tuple(given) if isinstance(given, Mapping) else ()
@@ -428,16 +428,16 @@ class Claim:
                 f"claim {self.key!r} was declared with the parts {self.parts}, judged with {typed}"
             )
         if isinstance(control, Mapping) and (
-            odd := set(control) ^ {p for p in names if isinstance(given[p], Measured)}
+            unmatched := set(control) ^ {p for p in names if isinstance(given[p], Measured)}
         ):
-            raise ValueError(f"claim {self.key!r}: controls and parts differ: {sorted(odd)}")
+            raise ValueError(f"claim {self.key!r}: controls and parts differ: {sorted(unmatched)}")
         parts = []
         for name in self.parts:
             got = given[name]
             if not isinstance(got, Verdict):
-                own = control[name] if isinstance(control, Mapping) else control
-                word, why = self.threshold_word(got, self._control(own))
-                got = Verdict(self, word, why, measured=got, control=own)
+                part_control = control[name] if isinstance(control, Mapping) else control
+                word, why = self.threshold_word(got, self._control(part_control))
+                got = Verdict(self, word, why, measured=got, control=part_control)
             parts.append((name, got))
         words = [v.word for _, v in parts]
         word = self.parts_word(words)

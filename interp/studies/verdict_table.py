@@ -106,8 +106,8 @@ def _ours(r: dict) -> list[str]:
     lines = [f"{_interval(r['measured'])}, n = {r['measured']['n']}"] if r["measured"] else []
     for part in r.get("parts", []):
         got = part["measured"]
-        said = f"{_interval(got)}, n = {got['n']}" if got else part["verdict"]
-        lines.append(f"{MARK[part['verdict']]} {part['name']}: {said}")
+        number = f"{_interval(got)}, n = {got['n']}" if got else part["verdict"]
+        lines.append(f"{MARK[part['verdict']]} {part['name']}: {number}")
     return lines or ["not measured"]
 
 
@@ -145,7 +145,7 @@ class Table:
     rows: tuple[dict, ...]
     model: str
     fast: bool = False
-    said: str = ""
+    note: str = ""
 
     def counts(self) -> dict[str, int]:
         """How many rows have each verdict, in the order of the four words."""
@@ -176,7 +176,7 @@ class Table:
                     line, WIDTH - 4, initial_indent="    ", subsequent_indent="      "
                 )
         tally = ", ".join(f"{n} {w}" for w, n in self.counts().items() if n)
-        return "\n".join([*out, "", tally, *([self.said] if self.said else [])])
+        return "\n".join([*out, "", tally, *([self.note] if self.note else [])])
 
     def _repr_html_(self) -> str:
         esc, cell = (
@@ -202,13 +202,13 @@ class Table:
         head = "".join(f'<th scope="col" style="{cell}">{h}</th>' for h in heads)
         tally = " · ".join(f"{MARK[w]} {n} {w}" for w, n in self.counts().items() if n)
         gates = "".join(f"<br>{esc(g)}" for g in _gates(self.rows))
-        said = f"<br><small>{esc(self.said)}</small>" if self.said else ""
+        note = f"<br><small>{esc(self.note)}</small>" if self.note else ""
         return (
             f"<div><b>{esc(self._head())}</b>: {tally}{gates}</div>"
             "<table"
             f' style="border-collapse:collapse;color:inherit;font-size:90%"><thead><tr>{head}</tr></thead>'
             f"<tbody>{''.join(body)}</tbody></table><div><small>Thresholds were fixed before"
-            f" measuring.</small>{said}</div>"
+            f" measuring.</small>{note}</div>"
         )
 
 
@@ -222,25 +222,25 @@ def verdicts(
         >>> verdicts("00-start-here", [claim.judge(...), ...], model=model, fast=FAST)  # the notebook's last cell
     """
     rows = list(rows)
-    if odd := [type(r).__name__ for r in rows if not isinstance(r, Verdict)]:
+    if unjudged := [type(r).__name__ for r in rows if not isinstance(r, Verdict)]:
         raise ValueError(
-            f"verdicts takes judged claims, not {odd[0]}: pass claim.judge(measured(...),"
+            f"verdicts takes judged claims, not {unjudged[0]}: pass claim.judge(measured(...),"
             " control=...)"
         )
     keys = [r.claim.key for r in rows]
     if not rows or len(set(keys)) < len(keys):
         raise ValueError(f"every claim has one row of its own, not {keys}")
     plain, model = tuple(row(r) for r in rows), model_name(model)
-    mode, said = os.environ.get("INTERP_RECORD", ""), ""
+    mode, note = os.environ.get("INTERP_RECORD", ""), ""
     if mode == "1":
         record(name, plain, model=model, fast=fast, seed=seed)
     elif mode == "check":
         check_recorded(name, plain, fast=fast, model=model)
     else:
-        said = _compare_kindly(name, plain, fast, model)
+        note = _compare_kindly(name, plain, fast, model)
     if path := os.environ.get("INTERP_ROWS"):
         write_text(Path(path), dumps(entry(plain, model, seed) | {"name": name, "fast": fast}))
-    return Table(name, plain, model, fast, said)
+    return Table(name, plain, model, fast, note)
 
 
 def model_name(model: object) -> str:
@@ -308,15 +308,15 @@ def differences(
     if was is None or was["model"] != model:
         return None
     now, before = ({r["key"]: r for r in some} for some in (rows, was["rows"]))
-    found = []
+    lines = []
     for key in before | now:
         if key not in before or key not in now:
-            found.append(
+            lines.append(
                 f"{key}: recorded {_word_of(before.get(key))!r}, now {_word_of(now.get(key))!r}"
             )
         else:
-            found += [f"{key}: {line}" for line in _row_differences(before[key], now[key])]
-    return found
+            lines += [f"{key}: {line}" for line in _row_differences(before[key], now[key])]
+    return lines
 
 
 def _word_of(row: dict | None) -> str:
@@ -325,11 +325,11 @@ def _word_of(row: dict | None) -> str:
 
 def _row_differences(before: dict, now: dict, part: str = "") -> list[str]:
     """What differs by more than the tolerance between two rows of one claim, or of one part."""
-    words, found = {before["verdict"], now["verdict"]}, []
+    words, lines = {before["verdict"], now["verdict"]}, []
     allowed = {*now.get("within_tolerance", ()), *before.get("within_tolerance", ())}
     # each row allows its own word, and the words that it might as well have had
     if len(words) > 1 and not words & allowed:
-        found.append(f"{part}recorded {before['verdict']!r}, now {now['verdict']!r}")
+        lines.append(f"{part}recorded {before['verdict']!r}, now {now['verdict']!r}")
     reference = now.get("null")
     if reference is None and now["control_measured"]:
         reference = now["control_measured"]["value"]
@@ -346,15 +346,15 @@ def _row_differences(before: dict, now: dict, part: str = "") -> list[str]:
             continue  # a gate failed on one side, and then the words differ
         by = max(tolerance(**x, varies=varies, null=null) for x in (old, new))
         if abs(old["value"] - new["value"]) > by + 1e-3 * abs(old["value"]):  # 4 digits are kept
-            found.append(
+            lines.append(
                 f"{part}{what}recorded {short(old['value'])}, now {short(new['value'])}, which is"
                 f" more than {short(by)} apart"
             )
     parts = {p["name"]: p for p in before.get("parts", ())}
     for p in now.get("parts", ()):
         if p["name"] in parts:
-            found += _row_differences(parts[p["name"]], p, f"part {p['name']!r} ")
-    return found
+            lines += _row_differences(parts[p["name"]], p, f"part {p['name']!r} ")
+    return lines
 
 
 def check_recorded(
@@ -373,20 +373,22 @@ def check_recorded(
             f"no {mode} verdicts of {name} are recorded; record them: "
             f"python -m interp.studies build {name} --only {mode}"
         )
-    found = differences(name, rows, fast=fast, model=model, folder=folder)
-    if found:
+    changes = differences(name, rows, fast=fast, model=model, folder=folder)
+    if changes:
         raise VerdictChanged(
             f"verdicts of {name} ({mode}) changed:\n  "
-            + "\n  ".join(found)
+            + "\n  ".join(changes)
             + f"\nIf that is right: python -m interp.studies build {name}"
         )
-    return found is not None
+    return changes is not None
 
 
 def _compare_kindly(name: str, rows: tuple[dict, ...], fast: bool, model: str) -> str:
-    found = differences(name, rows, fast=fast, model=model)
-    if found is None:
+    changes = differences(name, rows, fast=fast, model=model)
+    if changes is None:
         return "No record of this model in this mode to compare with; nothing was written."
-    if found:
-        return "Differs from the recorded verdicts: " + "; ".join(found) + ". Nothing was written."
+    if changes:
+        return (
+            "Differs from the recorded verdicts: " + "; ".join(changes) + ". Nothing was written."
+        )
     return "Every verdict is the recorded one, within tolerance; nothing was written."

@@ -42,14 +42,14 @@ def concepts(split: str = "find", *, n: int = 30, seed: int = 0) -> list[Sentenc
         raise unknown("split", split, SPLITS)
     if n < 1:
         raise ValueError(f"n={n}: at least one sentence a concept is needed")
-    found = []
+    sentences = []
     for concept in _read():
         words, frames = concept_words(concept, split), _half(_read()[concept][1], split)
         every = [Sentence(frame.format(word), concept, word) for frame in frames for word in words]
-        found += random.Random(f"concepts {concept} {split} {seed}").sample(
+        sentences += random.Random(f"concepts {concept} {split} {seed}").sample(
             every, min(n, len(every))
         )
-    return found
+    return sentences
 
 
 def concept_words(concept: str, split: str) -> list[str]:
@@ -91,7 +91,7 @@ def _half(some: tuple[str, ...], split: str) -> list[str]:
 @cache
 def _read() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
     """The words and frames of each concept."""
-    found: dict[str, tuple[tuple[str, ...], list[str]]] = {}
+    concepts: dict[str, tuple[tuple[str, ...], list[str]]] = {}
     frames: list[str] = []  # those of the concept that was named last
     for line in FILE.read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
@@ -101,5 +101,5 @@ def _read() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
         else:
             name, words = line.split(": ")
             frames = []
-            found[name] = (tuple(words.split()), frames)
-    return {name: (words, tuple(frames)) for name, (words, frames) in found.items()}
+            concepts[name] = (tuple(words.split()), frames)
+    return {name: (words, tuple(frames)) for name, (words, frames) in concepts.items()}

@@ -97,23 +97,23 @@ def files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> Corpus:
         >>> interp.texts.files(["tale.txt", "notes/"])
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    found: dict[Path, str] = {}  # file -> the name it goes by
+    names: dict[Path, str] = {}  # file -> the name it goes by
     for path in map(Path, given):
         if path.is_dir():
             inside = sorted(p for kind in ("*.txt", "*.md") for p in path.rglob(kind))
             if not inside:
                 raise ValueError(f"no .txt or .md file is in the folder {str(path)!r}")
-            found |= {p: p.relative_to(path).as_posix() for p in inside}
+            names |= {p: p.relative_to(path).as_posix() for p in inside}
         elif path.is_file():
-            found[path] = path.name
+            names[path] = path.name
         else:
             raise ValueError(f"no such file or folder: {str(path)!r} (looked in {Path.cwd()})")
-    if not found:
+    if not names:
         raise ValueError("no files were given: try interp.texts.files('tale.txt')")
-    if len(set(found.values())) < len(found):  # two folders with a file of the same name
-        found = {path: path.as_posix() for path in found}
+    if len(set(names.values())) < len(names):  # two folders with a file of the same name
+        names = {path: path.as_posix() for path in names}
     documents = []
-    for path, name in found.items():
+    for path, name in names.items():
         try:
             documents.append(Document(name, path.read_text(encoding="utf-8")))
         except UnicodeDecodeError:

@@ -110,10 +110,10 @@ def _sources(package: str) -> Iterator[tuple[str, Path]]:
     if package == "python":
         root, folders = Path(sysconfig.get_paths()["stdlib"]), ("",)
     else:
-        found = find_spec(package)
-        if found is None or not found.submodule_search_locations:
+        spec = find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
             return
-        root, folders = Path(found.submodule_search_locations[0]), PACKAGES[package]
+        root, folders = Path(spec.submodule_search_locations[0]), PACKAGES[package]
     for path in sorted(p for folder in folders for p in (root / folder).rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
         if not LEFT_OUT & set(parts) and not any(p.startswith("test_") for p in parts):
@@ -177,7 +177,7 @@ def sentences(docstring: str) -> list[str]:
     Left out: what is indented (parameters, code), headed or ruled, has doctests, links or formulas,
     fewer than twelve words, less than 85 % plain words, or no sentence end.
     """
-    kept = []
+    paragraphs = []
     for paragraph in re.split(r"\n\s*\n", docstring):
         lines = paragraph.rstrip().split("\n")
         if any(line[:1].isspace() or re.match(r"[-*+.:>]|\d+[.)]", line) for line in lines):
@@ -187,8 +187,8 @@ def sentences(docstring: str) -> list[str]:
             text = pattern.sub(by, text)
         text = re.sub(r"\s+", " ", text).strip()
         if _is_prose(text):
-            kept.append(text)
-    return kept
+            paragraphs.append(text)
+    return paragraphs
 
 
 def _is_prose(text: str) -> bool:

@@ -35,11 +35,11 @@ def hub(
     try:
         rows = list(islice(load_dataset(dataset, split=part, streaming=True, **options), n))
     except Exception as error:  # a dozen kinds: no route, no such dataset, private, no such part
-        said = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise ConnectionError(f"cannot read the dataset {dataset!r} ({said}); {HOW}") from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        raise ConnectionError(f"cannot read the dataset {dataset!r} ({reason}); {HOW}") from error
     if rows and column not in rows[0]:
         raise unknown("column", column, rows[0])
-    found = ((f"{dataset} {i}", str(row[column])) for i, row in enumerate(rows))
+    texts = ((f"{dataset} {i}", str(row[column])) for i, row in enumerate(rows))
     return Corpus(
-        dataset, tuple(Document(name, text) for name, text in found if text.strip()), {"part": part}
+        dataset, tuple(Document(name, text) for name, text in texts if text.strip()), {"part": part}
     )

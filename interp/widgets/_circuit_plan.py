@@ -23,9 +23,9 @@ def edges_of(text: str) -> list[Edge]:
     parts = [
         tuple(end.strip() for end in part.split("->")) for part in text.split(",") if part.strip()
     ]
-    odd = next((p for p in parts if len(p) != 2 or not all(p)), None)
-    if odd is not None or not parts:
-        typed = text if odd is None else "->".join(odd)
+    invalid = next((p for p in parts if len(p) != 2 or not all(p)), None)
+    if invalid is not None or not parts:
+        typed = text if invalid is None else "->".join(invalid)
         raise ValueError(f"{typed!r} is no edge (try 'L9H1 -> L10H7.q_in')")
     return parts
 
@@ -47,10 +47,10 @@ def plan(circuit: Circuit, other: Circuit | None, extra: list[Edge]) -> dict[str
     in each circuit by size, from 0 (-1: not in it).
     """
     first, second = ranked(circuit), ranked(other) if other else []
-    own = Circuit.of(extra, like=circuit)
+    added = Circuit.of(extra, like=circuit)
     places = {}
     for part in filter(
-        None, (own, other, circuit)
+        None, (added, other, circuit)
     ):  # the circuit's own scores last, so that they count
         for edge in drawing.layout(part, max_edges=MOST)["edges"]:
             places[edge["sender"], edge["receiver"]] = edge
@@ -77,14 +77,14 @@ def plan(circuit: Circuit, other: Circuit | None, extra: list[Edge]) -> dict[str
                 "from": edge[0],
                 "at": edge[1],
                 "to": _feeds(edge[1], graph),
-                "score": said["score"],
-                "sign": said["sign"],
-                "width": round(said["width"], 4),
-                "path": [round(x, 3) for x in said["path"]],
+                "score": drawn_edge["score"],
+                "sign": drawn_edge["sign"],
+                "width": round(drawn_edge["width"], 4),
+                "path": [round(x, 3) for x in drawn_edge["path"]],
                 "a": at.get(edge, -1),
                 "b": bt.get(edge, -1),
             }
-            for edge, said in places.items()
+            for edge, drawn_edge in places.items()
         ],
     }
 

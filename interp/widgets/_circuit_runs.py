@@ -38,9 +38,9 @@ def runs(model: Model, task: Any, *, by: str = "resample", metric: str | None = 
 
     def part(i: int) -> Part:
         if i == len(parts):
-            own = metric_of(pieces[i], metric)
-            edges = Edges(model, pieces[i], own, by=by, reference=task.corrupted)
-            parts.append(Part(edges, clean_metric(model, pieces[i], own), _nothing(edges)))
+            piece_metric = metric_of(pieces[i], metric)
+            edges = Edges(model, pieces[i], piece_metric, by=by, reference=task.corrupted)
+            parts.append(Part(edges, clean_metric(model, pieces[i], piece_metric), _nothing(edges)))
         return parts[i]
 
     def compute(
@@ -76,10 +76,10 @@ def _numbers(rows: Tensor, metric: Any, of: int) -> dict[str, Any]:
     def mean(x):
         return float(x.mean())
 
-    said = {
+    data = {
         "value": mean(value),
         "clean": mean(clean),
         "corrupted": mean(corrupted),
         "faithfulness": faithful,
     }
-    return said | {"n": rows.shape[1], "of": of, "name": metric.name, "unit": metric.unit}
+    return data | {"n": rows.shape[1], "of": of, "name": metric.name, "unit": metric.unit}

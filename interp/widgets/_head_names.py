@@ -19,11 +19,11 @@ def heads_of(text: str, dims: Dims) -> Heads:
         >>> sorted(heads_of("L1H0 L2KV1", dims))        # two query heads share a KV head
         [(1, 0), (2, 2), (2, 3)]
     """
-    found: set[tuple[int, int]] = set()
+    heads: set[tuple[int, int]] = set()
     for word in re.split(r"[\s,;]+", text.strip()):
         if word:
-            found |= _group(word, dims) or _heads(word, dims)
-    return frozenset(found)
+            heads |= _group(word, dims) or _heads(word, dims)
+    return frozenset(heads)
 
 
 def _group(word: str, dims: Dims) -> set[tuple[int, int]]:

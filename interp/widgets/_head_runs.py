@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from interp import engine as lean
+from interp import engine
 from interp._types import Model
 from interp.edits import scale, set_to
 from interp.interventions import Intervention, run
@@ -91,29 +91,29 @@ def prompt_task(
 
 
 def prepare(model: Model, task: Task, reference: Callable[[], Tensor] | None = None) -> Setup:
-    """The setup for these prompts. reference: by default the prompts themselves."""
-    engine = lean.find(model)
+    """The setup for these prompts; means and resampled values come from them, or from `reference`."""
+    fast = engine.find(model)
     with bridge.LOCK:
-        if engine is None:
-            kept = run(model, task, keep=["L*H*.z"], last_only=True)
+        if fast is None:
+            done = run(model, task, keep=["L*H*.z"], last_only=True)
             z, logits, clean = (
-                [one.permute(1, 2, 0, 3) for one in kept.kept["L*H*.z"]],
-                kept.logits,
+                [one.permute(1, 2, 0, 3) for one in done.kept["L*H*.z"]],
+                done.logits,
                 [None] * len(task),
             )
         else:
             each = [
-                lean.run(engine, tokens[None], keep=("resid_pre", "z")) for tokens in task.clean
+                engine.run(fast, tokens[None], keep=("resid_pre", "z")) for tokens in task.clean
             ]
             z = [torch.cat(layer) for layer in zip(*(one["z"] for one in each))]
             clean, logits = (
                 [
-                    lean.Run(r.tokens, r.resid, r.logits, {"resid_pre": r["resid_pre"]})
+                    engine.Run(r.tokens, r.resid, r.logits, {"resid_pre": r["resid_pre"]})
                     for r in each
                 ],
                 torch.cat([r.logits for r in each]),
             )
-    return Setup(model, task, engine, clean, logits, z, reference or (lambda: task.clean), {}, {})
+    return Setup(model, task, fast, clean, logits, z, reference or (lambda: task.clean), {}, {})
 
 
 def source(setup: Setup, by: str) -> list[Tensor] | None:
@@ -127,13 +127,13 @@ def source(setup: Setup, by: str) -> list[Tensor] | None:
             setup.sources[by] = [torch.zeros_like(z[:1]) for z in setup.z]
         else:
             prompts = setup.reference()
-            own = prompts is setup.task.clean
+            same_prompts = prompts is setup.task.clean
             rows = (
-                other_prompts(len(setup.task), len(prompts), 0, same=own)
+                other_prompts(len(setup.task), len(prompts), 0, same=same_prompts)
                 if by == "resample"
                 else None
             )
-            z = setup.z if own else _z(setup, prompts)
+            z = setup.z if same_prompts else _z(setup, prompts)
             setup.sources[by] = [
                 one.mean(0, keepdim=True) if rows is None else one[rows] for one in z
             ]
@@ -146,7 +146,7 @@ def _z(setup: Setup, prompts: Tensor) -> list[Tensor]:
             one.permute(1, 2, 0, 3)
             for one in run(setup.model, prompts, keep=["L*H*.z"], last_only=True).kept["L*H*.z"]
         ]
-    return lean.run(setup.engine, prompts, keep=("z",), logits=None)["z"]
+    return engine.run(setup.engine, prompts, keep=("z",), logits=None)["z"]
 
 
 def logits_of(
@@ -168,7 +168,7 @@ def logits_of(
             differs > start
         ):  # the last ablated run has the same changes further up than the clean one
             base, start = before[3], differs
-    done = lean.again(setup.engine, base, _touches(heads, values, row, factor), start, stop)
+    done = engine.again(setup.engine, base, _touches(heads, values, row, factor), start, stop)
     if done is None:
         return None
     setup.last[row] = (by, factor, heads, done)
@@ -212,10 +212,8 @@ def _interventions(
 # --- what is shown --------------------------------------------------------------------------------
 
 
-def told(setup: Setup, rows: list[int], logits: Tensor) -> dict[str, Any]:
-    """Answer, logit difference, next tokens and what changed, for some prompts whose logits [n
-    d_vocab] these are.
-    """
+def predictions(setup: Setup, rows: list[int], logits: Tensor) -> dict[str, Any]:
+    """Answer, logit difference, next tokens and what changed, from some prompts' logits [n d_vocab]."""
     part, clean = setup.task[rows], setup.logits[rows]
     measured = {}
     for name in ("prob", "logit_diff"):
@@ -242,12 +240,12 @@ def pattern_of(
     setup: Setup, rows: list[int], layer: int, head: int, heads: Heads, by: str, factor: float
 ) -> Tensor:
     """What one head attends to [dest src] under the ablation, the mean over these prompts."""
-    found = []
+    patterns = []
     for row in rows:
         if setup.engine is None:
             edits = _interventions(setup, row, heads, source(setup, by) if heads else None, factor)
             key = f"L{layer}H{head}.pattern"
-            found.append(
+            patterns.append(
                 run(
                     setup.model, setup.task.clean[row : row + 1], edits, [key], last_only=True
                 ).kept[key][0]
@@ -255,10 +253,10 @@ def pattern_of(
             continue
         last = setup.last.get(row)
         same = last is not None and last[:3] == (by, factor, heads)
-        found.append(
-            lean.pattern(setup.engine, last[3] if same else setup.clean[row], layer)[0, head]
+        patterns.append(
+            engine.pattern(setup.engine, last[3] if same else setup.clean[row], layer)[0, head]
         )
-    return torch.stack(found).mean(0)
+    return torch.stack(patterns).mean(0)
 
 
 def check_way(by: str) -> None:

@@ -84,30 +84,30 @@ def runs(model: Model, task: Any, metric: str | None = None) -> Runs:
             if stale():
                 return
             rows = [i for layer in layers for i in range(layer * wide, (layer + 1) * wide)]
-            found = patch(
+            result = patch(
                 model,
                 some,
                 [[str(grid.sites[i])] for i in rows],
                 direction=direction,
                 metric=metric,
             )
-            examples[rows], done = found.examples, done + len(layers)
+            examples[rows], done = result.examples, done + len(layers)
             values = examples.mean(-1).reshape(grid.shape)
-            ends = {k: found.metadata[k] for k in ("clean", "corrupted")} | {
-                "name": found.name,
-                "unit": found.unit,
+            ends = {k: result.metadata[k] for k in ("clean", "corrupted")} | {
+                "name": result.name,
+                "unit": result.unit,
             }
-            said = {
+            reply = {
                 "values": [[None if np.isnan(v) else float(v) for v in row] for row in values],
                 "done": done,
                 "of": d.n_layers,
                 **ends,
             }
-            metadata = {**found.metadata, "pattern": pattern}
+            metadata = {**result.metadata, "pattern": pattern}
             shown = sweep_result(
-                torch.from_numpy(examples), grid, some, found.name, found.unit, metadata
+                torch.from_numpy(examples), grid, some, result.name, result.unit, metadata
             )
-            yield said, shown
+            yield reply, shown
 
     def cell(site: str, direction: str, prompt: int, at: list[int]) -> dict:
         some, key = chosen(task, prompt), (direction, prompt)
@@ -115,14 +115,14 @@ def runs(model: Model, task: Any, metric: str | None = None) -> Runs:
             ready.clear()  # the runs of one map at a time are kept
             ready[key] = patched_logits(model, some, direction)
         before, patched = ready[key]
-        return _told(
+        return _prediction(
             model, some, before, patched(name_of(site, at)), metric_of(some, metric), direction
         )
 
     return Runs(whole, cell, _about(model, task, metric))
 
 
-def _told(
+def _prediction(
     model: Model, task: Any, before: torch.Tensor, after: torch.Tensor, metric: Any, direction: str
 ) -> dict:
     first, then = (x.float().softmax(-1).mean(0) for x in (before, after))
@@ -189,5 +189,5 @@ def _about(model: Model, task: Any, metric: str | None) -> dict[str, Any]:
         "group": d.n_heads // d.n_kv_heads,
         "metric": metric.name,
         "unit": metric.unit,
-        "sites": [[k, said] for k, (_, said) in SITES.items()],
+        "sites": [[k, title] for k, (_, title) in SITES.items()],
     }

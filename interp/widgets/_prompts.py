@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from interp import engine as lean
+from interp import engine
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.dims import Dims
@@ -79,17 +79,17 @@ def words_of(tokenizer: Any, ids: Tensor) -> list[str]:
     return [tokenizer.decode([token]) for token in ids.tolist()]
 
 
-def kept(model: Model, ids: Int[Tensor, "pos"], *kinds: str) -> list[Tensor]:
+def activations(model: Model, ids: Int[Tensor, "pos"], *kinds: str) -> list[Tensor]:
     """What a run of one prompt keeps: "pattern" [layer head dest src], "v" [layer pos kv_head
     d_head], "resid_post" [layer pos d_model].
     """
-    engine = lean.find(model)
-    if engine is not None:
-        found = lean.run(engine, ids[None], keep=kinds, logits=None)
-        return [torch.stack(found[kind])[:, 0] for kind in kinds]
+    fast = engine.find(model)
+    if fast is not None:
+        cache = engine.run(fast, ids[None], keep=kinds, logits=None)
+        return [torch.stack(cache[kind])[:, 0] for kind in kinds]
     keys = {"pattern": "L*H*.pattern", "v": "L*KV*.v", "resid_post": "resid_post.*"}
-    kept = run(model, ids[None], keep=[keys[kind] for kind in kinds], last_only=True).kept
-    one = {kind: kept[keys[kind]].select(1 if kind == "resid_post" else 2, 0) for kind in kinds}
+    cache = run(model, ids[None], keep=[keys[kind] for kind in kinds], last_only=True).kept
+    one = {kind: cache[keys[kind]].select(1 if kind == "resid_post" else 2, 0) for kind in kinds}
     return [one[kind].transpose(1, 2) if kind == "v" else one[kind] for kind in kinds]
 
 
@@ -104,10 +104,10 @@ def label(word: str, letters: int) -> str:
 def heads_in_order(text: str, d: Dims) -> list[Site]:
     """The heads a text names, in its order: "L5H1 L7H*"."""
     words = text.replace(",", " ").replace(";", " ").split()
-    found = dict.fromkeys(head for word in words for head in sorted(heads_of(word, d)))
-    if not found:
+    heads = dict.fromkeys(head for word in words for head in sorted(heads_of(word, d)))
+    if not heads:
         raise ValueError("no heads: type some, for example L5H1 L7H*")
-    return [Site("head", "out", layer, index) for layer, index in found]
+    return [Site("head", "out", layer, index) for layer, index in heads]
 
 
 def pattern_bytes(values: Tensor, top: float, depth: torch.dtype = torch.uint16) -> bytes:

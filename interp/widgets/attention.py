@@ -49,14 +49,14 @@ def attention(model: Model, prompt_or_task: Any, **state: Any) -> "AttentionWidg
     """
     task, text = prompts.split(prompt_or_task)
     d = bridge.dims(model)
-    kept: dict[tuple[int, str], Reading] = {}
+    readings: dict[tuple[int, str], Reading] = {}
 
     def read(example: int, text: str) -> Reading:
-        if (example, text) not in kept:
+        if (example, text) not in readings:
             ids = prompts.ids_of(model, task, example, text, MOST_TOKENS, d)
-            kept.clear()  # patterns are large: those of one prompt are kept
-            kept[example, text] = _read(model, ids)
-        return kept[example, text]
+            readings.clear()  # patterns are large: those of one prompt are kept
+            readings[example, text] = _read(model, ids)
+        return readings[example, text]
 
     names = ANY_TEXT + (OF_TASK if task is not None else ())
     scored: dict[str, Result] = {}
@@ -100,7 +100,7 @@ class Reading:
 
 
 def _read(model: Model, ids: Tensor) -> Reading:
-    pattern, values = prompts.kept(model, ids, "pattern", "v")
+    pattern, values = prompts.activations(model, ids, "pattern", "v")
     norms = value_norms(model, Site.parse("L*H*"), values.transpose(1, 2)[:, :, None])[:, :, 0]
     words = prompts.words_of(model.tokenizer, ids)
     return Reading(
@@ -137,14 +137,14 @@ class AttentionWidget(Widget, files="attention"):
 
     def _ask(self) -> None:
         state = {name: getattr(self, name) for name in self.inputs}
-        self._work(lambda stale: self._found(state, stale), self._show)
+        self._work(lambda stale: self._compute_reply(state, stale), self._show)
 
-    def _found(self, state: dict, stale: Callable[[], bool]) -> tuple[dict, Any]:
+    def _compute_reply(self, state: dict, stale: Callable[[], bool]) -> tuple[dict, Any]:
         """What there is to see for a state: the dict for the page, and the parts it is made of."""
         reading = self._read(state["prompt"], state["text"])
         table = None
         if state["find"]:
-            with _progress.told(lambda what, done, of: self._tell(stale, what, done, of)):
+            with _progress.report_to(lambda what, done, of: self._tell(stale, what, done, of)):
                 table = self._score(state["find"])
             order = np.argsort(-np.nan_to_num(table.values, nan=-np.inf), axis=None, kind="stable")[
                 :FOUND
@@ -203,14 +203,14 @@ class AttentionWidget(Widget, files="attention"):
         """The Python that gives this state, and the pattern in large as a Result."""
         own = self.prompt == prompts.OWN
         given = repr(self.text) if own else "task"
-        said = [f"prompt={self.prompt}"] if not own and self.prompt else []
-        said += [
+        options = [f"prompt={self.prompt}"] if not own and self.prompt else []
+        options += [
             f"{name}={getattr(self, name)!r}"
             for name in ("heads", "head", "find")
             if getattr(self, name)
         ]
-        said += ["weighted=True"] * self.weighted + ["first=False"] * (not self.first)
-        lines = [f"interp.widgets.attention({', '.join(['model', given, *said])})"]
+        options += ["weighted=True"] * self.weighted + ["first=False"] * (not self.first)
+        lines = [f"interp.widgets.attention({', '.join(['model', given, *options])})"]
         shown = self.reply.get("head", self.head)
         if shown:
             of = given if own else f"task[{self.prompt}]"
@@ -338,11 +338,11 @@ def draw(
         one.set_xticks([])
         one.set_yticks([])
     score = reply["score"]
-    said = (
+    caption = (
         f"heads with most {score['name']} ({score['unit']})"
         if score
         else "other heads"
         if len(shown) > 1
         else "the same"
     )
-    figure.suptitle(f"{said}; colours end at {reply['limits']:.2g}", fontsize=plots.LABEL)
+    figure.suptitle(f"{caption}; colours end at {reply['limits']:.2g}", fontsize=plots.LABEL)

@@ -54,16 +54,16 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
         most = max(len(self._ranked), len(plans.ranked(other)) if other else 0)
         scored = any(score is not None for score in whole.edges.values())
         traits.setdefault("shown", min(most, SHOWN if scored else UNSCORED))
-        said = drawing._said(whole, {"edges": self._ranked, "hidden": 0}).rpartition(":")[0]
-        said = f"{whole.model}: {names[0]} and {names[1]}" if other else said
+        title = drawing._said(whole, {"edges": self._ranked, "hidden": 0}).rpartition(":")[0]
+        title = f"{whole.model}: {names[0]} and {names[1]}" if other else title
         metadata = {
-            "title": said,
+            "title": title,
             "live": compute is not None,
             "diff": list(names) if other else [],
             "file": f"{whole.task.get('name') or 'circuit'}-edited.json",
         }
         super().__init__(metadata=metadata, **traits)
-        self.on_msg(self._told)
+        self.on_msg(self._receive)
 
     # --- the state --------------------------------------------------------------------------------
 
@@ -121,10 +121,10 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
                 f" shown={min(SHOWN, self.plan['most'])})"
             )
 
-    def _show(self, said: tuple[str, tuple, dict] | None) -> None:
-        if said is None:
+    def _show(self, update: tuple[str, tuple, dict] | None) -> None:
+        if update is None:
             return
-        part, state, numbers = said
+        part, state, numbers = update
         if part == "numbers":
             self._known.setdefault(state, {})[numbers["n"]] = numbers["value"]
             before = self._known.get(self._past[-1], {}) if self._past else {}
@@ -150,7 +150,7 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
                 self._batching = False
             self._again()
 
-    def _told(self, widget: Any, message: Any, buffers: Any) -> None:
+    def _receive(self, widget: Any, message: Any, buffers: Any) -> None:
         acts = {
             "undo": self.undo,
             "clear": self.clear,
@@ -252,11 +252,11 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
         if self.shown >= len(self._whole) and not self.cut and not self.added:
             return self._whole
         cut = set(self.cut)
-        kept = [edge for edge in self._ranked[: self.shown] if written(edge) not in cut]
+        remaining = [edge for edge in self._ranked[: self.shown] if written(edge) not in cut]
         new = [edge for text in self.added for edge in edges_of(text)]
         score = {**(self._other.edges if self._other is not None else {}), **self._whole.edges}
         edited = {"shown": self.shown, "cut": len(self.cut), "added": len(self.added)}
-        edges = {edge: score.get(edge) for edge in (*kept, *new)}
+        edges = {edge: score.get(edge) for edge in (*remaining, *new)}
         return replace(
             self._whole, edges=edges, evaluation={}, source={**self._whole.source, "edited": edited}
         )
@@ -284,17 +284,17 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
         """The Python that gives the circuit shown, and its evaluation."""
         state = {"shown": self.shown, "cut": self.cut, "added": self.added, "within": self.within}
         changed = {k: v for k, v in state.items() if k == "shown" or v not in ([], "circuit")}
-        said = ", ".join(f"{k}={v!r}" for k, v in changed.items())
+        options = ", ".join(f"{k}={v!r}" for k, v in changed.items())
         pair = ", other=other" if self._other is not None else ""
         if self._compute is None:
             return (
                 f"widget = interp.widgets.circuit(circuit{pair},"
-                f" {said})\nwidget.value.save({self.metadata['file']!r})"
+                f" {options})\nwidget.value.save({self.metadata['file']!r})"
             )
         more = "\ninterp.evaluate(model, task, widget.value)" if self.within == "circuit" else ""
         return (
             f"widget = interp.widgets.circuit(circuit, model, task{pair},"
-            f" {said})\nwidget.numbers{more}"
+            f" {options})\nwidget.numbers{more}"
         )
 
     def __repr__(self) -> str:

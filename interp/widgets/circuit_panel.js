@@ -23,14 +23,14 @@ function controls(view) {
   const box = tag("label", { class: "interp-field interp-circuit-slide" }, row);
   tag("span", { text: "edges" }, box);
   const slider = tag("input", { type: "range", min: 0, max: 1000, step: 1, class: "interp-circuit-slider" }, box);
-  const said = tag("span", { class: "interp-circuit-count" }, box);
+  const readout = tag("span", { class: "interp-circuit-count" }, box);
   const show = () => {
     const plan = model.get("plan"), shown = model.get("shown");
     if (countAt(Number(slider.value), plan.most) !== shown) slider.value = placeOf(shown, plan.most);
     const least = plan.edges.find((e) => e.a === shown - 1) ?? plan.edges.find((e) => e.b === shown - 1);
     const at = !model.get("metadata").diff.length && plan.scored && least && least.score !== null ? `, |score| ≥ ${digits(Math.abs(least.score))} ${plan.unit}` : "";
     const text = `largest ${shown.toLocaleString("en")} of ${plan.total.toLocaleString("en")}${model.get("metadata").diff.length ? " in each" : ""}${at}`;
-    said.textContent = text;
+    readout.textContent = text;
     slider.setAttribute("aria-valuetext", text);
     box.hidden = plan.total === 0;
   };
@@ -143,9 +143,9 @@ function edit(view, parent) {
   file.show(model.get("metadata").file);
   button(view, save, "save", "write the circuit that is shown to this file", () => model.send({ do: "save", text: file.line.value }));
   const note = tag("p", { class: "interp-circuit-soft", role: "status" }, parent);
-  const told = () => { note.textContent = model.get("note"); };
-  view.on("note", told);
-  told();
+  const showNote = () => { note.textContent = model.get("note"); };
+  view.on("note", showNote);
+  showNote();
 }
 
 function panel(view, parent) {

@@ -44,7 +44,7 @@ function list(view, parent) {
   tag("span", { text: "sort" }, order);
   const sort = tag("select", {}, order);
   for (const [value, text] of [["number", "by number"], ["density", "by share of tokens"], ["largest", "by largest value"]]) tag("option", { value, text }, sort);
-  const told = tag("div", { class: "interp-feat-count", role: "status" }, side);
+  const count = tag("div", { class: "interp-feat-count", role: "status" }, side);
   const rows = tag("ul", { class: "interp-feat-rows", role: "listbox", tabindex: 0, "aria-label": "latents; arrow keys move" }, side);
   let places = [];
   const latents = () => { const all = model.get("index").latents; return places.map((i) => all[i]); };
@@ -65,7 +65,7 @@ function list(view, parent) {
       if (on) requestAnimationFrame(() => { rows.scrollTop = Math.max(0, row.offsetTop - rows.clientHeight / 2); });
     }
     if (last < places.length) tag("li", { class: "interp-feat-more", text: `… ${places.length - last} more`, role: "presentation" }, rows);
-    told.textContent = places.length === index.latents.length ? `${places.length} latents, ${index.tokens.toLocaleString("en")} tokens` : `${places.length} of ${index.latents.length} latents`;
+    count.textContent = places.length === index.latents.length ? `${places.length} latents, ${index.tokens.toLocaleString("en")} tokens` : `${places.length} of ${index.latents.length} latents`;
   };
   const mark = () => {
     const chosen = rows.querySelector(`[data-latent="${model.get("latent")}"]`);

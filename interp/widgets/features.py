@@ -76,8 +76,8 @@ class FeaturesWidget(Widget, files="next_tokens features"):
         state = (self.latent, self.text, self.by, self.strength, self.where)
         self._work(lambda stale: self._compute(*state, stale), self._show)
 
-    def _show(self, said: dict) -> None:
-        self.reply = said
+    def _show(self, reply: dict) -> None:
+        self.reply = reply
 
     @property
     def card(self) -> Card:
@@ -121,12 +121,12 @@ class FeaturesWidget(Widget, files="next_tokens features"):
             "find": "",
             "sort": "number",
         }
-        said = [f"latent={self.latent}"] + [
+        options = [f"latent={self.latent}"] + [
             f"{name}={getattr(self, name)!r}"
             for name, value in usual.items()
             if getattr(self, name) != value
         ]
-        lines = [f"interp.widgets.features(model, dictionary, {', '.join(said)})"]
+        lines = [f"interp.widgets.features(model, dictionary, {', '.join(options)})"]
         prompt, amount = self.reply.get("prompt"), self.reply.get("amount")
         if prompt and self.reply.get("latent") == self.latent:
             at = "" if self.where == "all" else ", at=-1"
@@ -146,18 +146,18 @@ class FeaturesWidget(Widget, files="next_tokens features"):
         reply = self.reply
         draw(self.card, figure, BELOW)
         whole = figure.get_size_inches()[1]
-        said = figure.add_axes((0.013, 0.25 / whole, 0.52, (BELOW - 0.6) / whole))
-        said.set_axis_off()
-        said.set(xlim=(0, 1), ylim=(0, 1))
-        said.plot([0, 1.88], [1.1, 1.1], color="#d0d7de", linewidth=0.8, clip_on=False)
-        said.text(0, 0.98, reply.get("title", ""), fontsize=10, weight="bold", va="top")
+        notes = figure.add_axes((0.013, 0.25 / whole, 0.52, (BELOW - 0.6) / whole))
+        notes.set_axis_off()
+        notes.set(xlim=(0, 1), ylim=(0, 1))
+        notes.plot([0, 1.88], [1.1, 1.1], color="#d0d7de", linewidth=0.8, clip_on=False)
+        notes.text(0, 0.98, reply.get("title", ""), fontsize=10, weight="bold", va="top")
         if "top" not in reply:
             return
         words = [
             f"{visible(word)} ({digits(value)})" if value else visible(word)
             for word, value in zip(reply["tokens"], reply["values"])
         ]
-        said.text(
+        notes.text(
             0,
             0.8,
             "prompt, with the values of the latent:",
@@ -165,7 +165,7 @@ class FeaturesWidget(Widget, files="next_tokens features"):
             va="top",
             color="#5f6670",
         )
-        said.text(
+        notes.text(
             0,
             0.7,
             _wrapped(words),
@@ -175,7 +175,7 @@ class FeaturesWidget(Widget, files="next_tokens features"):
             parse_math=False,
             linespacing=1.5,
         )
-        said.text(0, 0.02, f"KL from the unedited run: {reply['kl']:.3g} nats", fontsize=8.5)
+        notes.text(0, 0.02, f"KL from the unedited run: {reply['kl']:.3g} nats", fontsize=8.5)
         bars = figure.add_axes((0.66, 0.5 / whole, 0.31, (BELOW - 0.75) / whole))
         next_tokens.bars(bars, reply["top"], True, "edited")
 
@@ -239,14 +239,14 @@ def features(
         one = card(latent)
         amount = 0.0 if by == "ablate" else strength * (one.maximum or 1.0)
         title = edited(latent, by, amount, where)
-        said = {
+        reply = {
             "latent": latent,
             "card": piece(one),
             "title": title,
             "amount": amount,
             "largest": one.maximum,
         }
-        yield said
+        yield reply
         text = text or strongest(one, model.tokenizer)
         if text not in prompts:
             prompts.clear()
@@ -266,7 +266,7 @@ def features(
         )
         words = [model.tokenizer.decode([i]) for i in held.tokens[0].tolist()]
         yield {
-            **said,
+            **reply,
             "prompt": text,
             "tokens": words,
             "values": values,

@@ -70,7 +70,7 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         self._code = ("", "")
         super().__init__(n_layers=dims.n_layers, n_heads=dims.n_heads, group=dims.group, **traits)
         self.observe(self._point, "pointer")
-        self.on_msg(self._told)
+        self.on_msg(self._receive)
 
     # --- state ------------------------------------------------------------------------------------
 
@@ -92,7 +92,7 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         """Brings the line of text and the marked heads together, whichever of them changed."""
         heads, chosen, keep = self._known
         if self.heads != heads:
-            self._known = (self.heads, chosen, keep)  # said once, also when it is wrong
+            self._known = (self.heads, chosen, keep)  # reported once, also when it is wrong
             new = sorted(heads_of(self.heads, self._dims))
         else:
             new = sorted({(int(layer), int(head)) for layer, head in self.chosen})
@@ -132,7 +132,7 @@ class HeadsWidget(Widget, files="next_tokens heads"):
                 self._batching = False
                 self._again()
 
-    def _told(self, widget: Any, message: Any, buffers: Any) -> None:
+    def _receive(self, widget: Any, message: Any, buffers: Any) -> None:
         if message == {"do": "undo"}:
             self.undo()
 
@@ -144,14 +144,14 @@ class HeadsWidget(Widget, files="next_tokens heads"):
 
     # --- answers ----------------------------------------------------------------------------------
 
-    def _show(self, said: dict) -> None:
+    def _show(self, update: dict) -> None:
         for name in ("prompts", "values", "name", "unit"):
-            if name in said:
-                setattr(self, name, said[name])
-        if "code" in said:
-            self._code = said["code"]
-        if "reply" in said:
-            self.reply = {**said["reply"], "count": len(self._ablated())}
+            if name in update:
+                setattr(self, name, update[name])
+        if "code" in update:
+            self._code = update["code"]
+        if "reply" in update:
+            self.reply = {**update["reply"], "count": len(self._ablated())}
             self._point()
 
     def _point(self, change: Any = None) -> None:
@@ -165,7 +165,7 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         state = (self._ablated(), self.by, self.factor, self.prompt)
         self._work(
             lambda stale: self._look(layer, head, *state),
-            lambda said: setattr(self, "attention", said),
+            lambda reply: setattr(self, "attention", reply),
             "pointer",
         )
 
@@ -334,16 +334,16 @@ def heads(
                 f"no prompt {prompt}: there are prompts 0 to {count - 1}, and -1 is the mean over"
                 " them"
             )
-        rows, found = ([prompt] if prompt != MEAN else []), {}
+        rows, logits_of = ([prompt] if prompt != MEAN else []), {}
         rows += [row for row in range(count) if row != prompt]
         shown = None
         for row in rows:
             logits = runs.logits_of(setup, row, heads, by, factor, stale)
             if logits is None:
                 return
-            found[row] = logits
+            logits_of[row] = logits
             if row == prompt:
-                shown = {**runs.told(setup, [row], logits), **runs.answers(setup, row)}
+                shown = {**runs.predictions(setup, [row], logits), **runs.answers(setup, row)}
                 title = f"prompt {row + 1} of {count}" if count > 1 else "this prompt"
                 yield {
                     "reply": {
@@ -357,7 +357,9 @@ def heads(
             else:
                 yield None
         if count > 1:
-            mean = runs.told(setup, sorted(found), torch.cat([found[row] for row in sorted(found)]))
+            mean = runs.predictions(
+                setup, sorted(logits_of), torch.cat([logits_of[row] for row in sorted(logits_of)])
+            )
             title = (
                 f"prompt {prompt + 1} of {count}" if prompt != MEAN else f"mean of {count} prompts"
             )

@@ -85,7 +85,7 @@ function legend(parent, reply, vocab, scale) {
   }
 }
 
-function said(reply, by, value) {
+function valueText(reply, by, value) {
   if (value === null) return "";
   return by === "rank" ? `rank of the answer ${whole(value)}` : by === "logit_diff" ? `logit difference ${digits(value, true)}` : `${reply.title} ${percent(value)}`;
 }
@@ -152,7 +152,7 @@ export default {
           const text = reply.top[i][j], value = reply.numbers[i][j];
           if (text === null) { tag("td", { class: "interp-lens-wait", "aria-label": "nothing here yet" }, row); return; }
           const chosen = rows[i] === reply.layer && start + j === reply.token;
-          const says = `layer ${rows[i]}, after ${start + j} ${token(tokens[j])}: ${token(text)} ${percent(reply.sure[i][j])}${reply.by === "top" ? "" : `; ${said(reply, reply.by, value)}`}`;
+          const says = `layer ${rows[i]}, after ${start + j} ${token(tokens[j])}: ${token(text)} ${percent(reply.sure[i][j])}${reply.by === "top" ? "" : `; ${valueText(reply, reply.by, value)}`}`;
           const cell = tag("td", { role: "gridcell", tabindex: chosen ? 0 : -1, "aria-selected": String(chosen), "aria-label": says, title: says, text: word(text), "data-row": i, "data-column": j }, row);
           cell.style.background = fill(share(value), scale);
           cell.classList.toggle("interp-lens-strong", Math.abs(share(value)) > 0.55 * scale.high);

@@ -58,18 +58,18 @@ def lens(model: Model, prompt_or_task: Any, *, lens: Any = None, **state: Any) -
     d = bridge.dims(model)
     site = Site.parse("resid_post.*@*")
     translate = translator(model, lens, site, sites.expand(site, d, 1))
-    kept: dict[tuple[int, str], Reading] = {}
+    readings: dict[tuple[int, str], Reading] = {}
 
     def read(prompt: int, text: str) -> Reading:
-        if (prompt, text) not in kept:
+        if (prompt, text) not in readings:
             ids = prompts.ids_of(model, task, prompt, text, MOST_TOKENS, d)
-            kept.clear()
-            (stream,) = prompts.kept(model, ids, "resid_post")
+            readings.clear()
+            (stream,) = prompts.activations(model, ids, "resid_post")
             words = prompts.words_of(model.tokenizer, ids)
-            kept[prompt, text] = Reading(
+            readings[prompt, text] = Reading(
                 prompts.text_of(model.tokenizer, ids), words, token_labels(model, ids), stream
             )
-        return kept[prompt, text]
+        return readings[prompt, text]
 
     def logits(stream: Tensor, layer: int) -> Tensor | None:
         row = translate(Site("resid_post", "out", layer), stream)
@@ -140,9 +140,9 @@ def _answers(
     def one(i):
         return (torch.tensor([[int(i)]]), torch.tensor([[True]]))
 
-    own = end.topk(2).indices
+    predicted = end.topk(2).indices
     if task is None:
-        right, wrong = one(own[0]), one(own[1])
+        right, wrong = one(predicted[0]), one(predicted[1])
     else:
         row = slice(prompt, prompt + 1)
         right, wrong = (
@@ -151,8 +151,8 @@ def _answers(
         )
     if answer.strip():
         right = one(_word(tokenizer, answer))
-        if task is None and not against.strip() and int(own[1]) == int(right[0]):
-            wrong = one(own[0])
+        if task is None and not against.strip() and int(predicted[1]) == int(right[0]):
+            wrong = one(predicted[0])
     wrong = one(_word(tokenizer, against)) if against.strip() else wrong
     return Answers(right[0], wrong[0], right[1], wrong[1])
 
@@ -219,9 +219,9 @@ class LensWidget(Widget, files="lens"):
         reading = self._read(state["prompt"], state["text"])
         total = len(reading.words)
         end = self._logits(reading.stream[-1, -1:], self.layers - 1)[0]
-        asked = self._answers(state["prompt"], state["answer"], state["against"], end)
+        answers = self._answers(state["prompt"], state["answer"], state["against"], end)
         rows, columns = _window(state, self.layers, total)
-        key = (state["prompt"], state["text"], asked.key)
+        key = (state["prompt"], state["text"], answers.key)
         if key not in self._cells:
             self._cells = {key: {}}
         cells, shown = self._cells[key], time.monotonic()
@@ -230,16 +230,16 @@ class LensWidget(Widget, files="lens"):
         ]
         at_once = max(1, BLOCK // len(columns))
         for i in range(0, len(todo), at_once):
-            self._fill(cells, reading, asked, todo[i : i + at_once], columns)
+            self._fill(cells, reading, answers, todo[i : i + at_once], columns)
             if stale():
                 return
             if time.monotonic() - shown > PACE and i + at_once < len(todo):
                 shown = time.monotonic()
-                yield self._answer(state, reading, asked, rows, columns, cells)
-        yield self._answer(state, reading, asked, rows, columns, cells)
+                yield self._answer(state, reading, answers, rows, columns, cells)
+        yield self._answer(state, reading, answers, rows, columns, cells)
 
     def _fill(
-        self, cells: dict, reading: Reading, asked: Answers, layers: Sequence[int], columns: range
+        self, cells: dict, reading: Reading, answers: Answers, layers: Sequence[int], columns: range
     ) -> None:
         read = {
             layer: self._logits(reading.stream[layer, columns.start : columns.stop], layer)
@@ -251,14 +251,20 @@ class LensWidget(Widget, files="lens"):
                 continue
             top = logits.topk(min(TOP, logits.shape[-1]))
             probs = (top.values - logits.logsumexp(-1, keepdim=True)).exp().tolist()
-            found, ids = asked.measures(logits), top.indices.tolist()
+            numbers, ids = answers.measures(logits), top.indices.tolist()
             for k, pos in enumerate(columns):
                 cells[layer, pos] = Cell(
-                    ids[k], probs[k], {name: values[k] for name, values in found.items()}
+                    ids[k], probs[k], {name: values[k] for name, values in numbers.items()}
                 )
 
     def _answer(
-        self, state: dict, reading: Reading, asked: Answers, rows: list, columns: range, cells: dict
+        self,
+        state: dict,
+        reading: Reading,
+        answers: Answers,
+        rows: list,
+        columns: range,
+        cells: dict,
     ) -> tuple[dict, Any]:
         layer = rows[-1] if state["layer"] not in rows else state["layer"]
         pos = columns[-1] if state["token"] not in columns else state["token"]
@@ -282,8 +288,8 @@ class LensWidget(Widget, files="lens"):
             "by": state["by"],
             "title": BY[state["by"]][0],
             "unit": BY[state["by"]][1],
-            "answers": words(asked.right, asked.right_count),
-            "wrong": words(asked.wrong, asked.wrong_count),
+            "answers": words(answers.right, answers.right_count),
+            "wrong": words(answers.wrong, answers.wrong_count),
             "layer": layer,
             "token": pos,
             "list": (
@@ -329,7 +335,7 @@ class LensWidget(Widget, files="lens"):
         """The Python that gives this state, and for a task its numbers as a Result."""
         own = self.prompt == prompts.OWN
         read = ", lens=lens" * (self.name == "Tuned lens")
-        said = [f"prompt={self.prompt}"] if not own and self.prompt else []
+        options = [f"prompt={self.prompt}"] if not own and self.prompt else []
         usual = {
             "by": "rank",
             "answer": "",
@@ -339,13 +345,13 @@ class LensWidget(Widget, files="lens"):
             "layer": -1,
             "token": -1,
         }
-        said += [
+        options += [
             f"{name}={getattr(self, name)!r}"
             for name, value in usual.items()
             if getattr(self, name) != value
         ]
         lines = [
-            f"interp.widgets.lens({', '.join(['model', repr(self.text) if own else 'task', *said])}{read})"
+            f"interp.widgets.lens({', '.join(['model', repr(self.text) if own else 'task', *options])}{read})"
         ]
         if not own and not self.answer and not self.against and self.by in READS:
             lines.append(

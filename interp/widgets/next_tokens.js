@@ -14,18 +14,18 @@ export function nextTokens(view, parent, read) {
     tag("span", { class: "interp-next-share", text: percent(one.now) }, row);
   };
   const show = () => {
-    const said = read();
+    const reply = read();
     box.replaceChildren();
-    if (!said) return;
-    tag("div", { class: "interp-next-title", text: `next tokens, ${said.title}` }, box);
+    if (!reply) return;
+    tag("div", { class: "interp-next-title", text: `next tokens, ${reply.title}` }, box);
     const list = tag("ol", { class: "interp-next-tokens" }, box);
-    const most = Math.max(...said.top.map((one) => Math.max(one.now, one.clean)), 1e-9);
-    for (const one of said.top) bar(list, one, most, said);
-    if (said.edited) tag("div", { class: "interp-next-key", text: `probability; the line marks it ${said.without}` }, box);
+    const most = Math.max(...reply.top.map((one) => Math.max(one.now, one.clean)), 1e-9);
+    for (const one of reply.top) bar(list, one, most, reply);
+    if (reply.edited) tag("div", { class: "interp-next-key", text: `probability; the line marks it ${reply.without}` }, box);
     tag("div", { class: "interp-next-title", text: "changed most" }, box);
-    if (!said.changed.length) tag("div", { class: "interp-next-key", text: said.edited ? "no token by more than 0.05 points" : said.nothing }, box);
+    if (!reply.changed.length) tag("div", { class: "interp-next-key", text: reply.edited ? "no token by more than 0.05 points" : reply.nothing }, box);
     const moved = tag("ol", { class: "interp-next-changed" }, box);
-    for (const one of said.changed) {
+    for (const one of reply.changed) {
       const row = tag("li", {}, moved);
       tag("span", { class: "interp-next-token", text: token(one.token) }, row);
       tag("span", { text: `${percent(one.clean)} → ${percent(one.now)}` }, row);

@@ -28,8 +28,8 @@ function pair(view) {
     one.clean.forEach((_, i) => tag("span", { class: "interp-patch-name", text: one.names[String(i)] ?? "" }, grid));
     const line = tag("p", { class: "interp-patch-soft" }, box);
     tag("span", { class: "interp-patch-token differs", text: "shaded" }, line);
-    const said = all ? `: the two prompts differ. This is the first of ${model.get("metadata").prompts.length} prompts that are averaged.` : ": the two prompts differ.";
-    tag("span", { text: `${said} Answer of the clean prompt ${token(one.answer)}, wrong answer ${token(one.wrong)}.` }, line);
+    const which = all ? `: the two prompts differ. This is the first of ${model.get("metadata").prompts.length} prompts that are averaged.` : ": the two prompts differ.";
+    tag("span", { text: `${which} Answer of the clean prompt ${token(one.answer)}, wrong answer ${token(one.wrong)}.` }, line);
   };
   view.on("prompt direction", draw);
   draw();
@@ -98,8 +98,8 @@ function picture(view, parent, light) {
     put(mark, chosen.length === 2 && chosen[1] < columns ? chosen : null);
     put(cursor, at && at[1] < columns ? at : null);
     const value = at ? model.get("reply").values?.[at[0]]?.[at[1]] : null;
-    const said = value === null || value === undefined ? "not computed yet" : `${digits(value, true)} ${model.get("reply").unit}`;
-    hint.textContent = at ? `${cellName(model.get("site"), at, tokens)}: ${said}` : "Click a cell to see what its patch does to the predictions.";
+    const valueText = value === null || value === undefined ? "not computed yet" : `${digits(value, true)} ${model.get("reply").unit}`;
+    hint.textContent = at ? `${cellName(model.get("site"), at, tokens)}: ${valueText}` : "Click a cell to see what its patch does to the predictions.";
     light(heads ? null : (at ?? (chosen.length ? chosen : [null, null]))[1]);
   };
 
@@ -128,21 +128,21 @@ function picture(view, parent, light) {
 
 // The predictions of the run that is patched, before and after.
 function predictions(view, parent) {
-  const { model } = view, box = tag("div", { class: "interp-patch-told", "aria-live": "polite" }, parent);
+  const { model } = view, box = tag("div", { class: "interp-patch-prediction", "aria-live": "polite" }, parent);
   const draw = () => {
-    const told = model.get("told"), cell = model.get("cell"), metadata = model.get("metadata");
+    const prediction = model.get("prediction"), cell = model.get("cell"), metadata = model.get("metadata");
     box.replaceChildren();
     if (!cell.length) { tag("p", { class: "interp-patch-soft", text: "No cell is chosen: the predictions before and after its patch will stand here." }, box); return; }
     tag("div", { class: "interp-patch-subtitle", text: cellName(model.get("site"), cell, promptNow(model).clean) }, box);
-    if (String(told.cell) !== String(cell)) { tag("p", { class: "interp-patch-soft", text: "computing" }, box); return; }
+    if (String(prediction.cell) !== String(cell)) { tag("p", { class: "interp-patch-soft", text: "computing" }, box); return; }
     const table = tag("table", {}, box), run = model.get("direction") === "denoising" ? "corrupted run" : "clean run";
     const head = tag("tr", {}, tag("thead", {}, table)), row = tag("tr", {}, tag("tbody", {}, table));
     for (const text of ["", run, "patched", "change"]) tag("th", { scope: "col", text }, head);
     tag("th", { scope: "row", text: metadata.metric }, row);
-    for (const [text, strong] of [[digits(told.before)], [digits(told.after), true], [digits(told.after - told.before, true)]]) tag("td", { text, class: strong ? "now" : null }, row);
-    tag("div", { class: "interp-patch-subtitle", text: told.n > 1 ? `likeliest next tokens, mean over ${told.n} prompts` : "likeliest next tokens" }, box);
-    const list = tag("ol", { class: "interp-patch-next" }, box), most = Math.max(...told.tokens.map((one) => Math.max(one.before, one.after)), 1e-9);
-    for (const one of told.tokens) {
+    for (const [text, strong] of [[digits(prediction.before)], [digits(prediction.after), true], [digits(prediction.after - prediction.before, true)]]) tag("td", { text, class: strong ? "now" : null }, row);
+    tag("div", { class: "interp-patch-subtitle", text: prediction.n > 1 ? `likeliest next tokens, mean over ${prediction.n} prompts` : "likeliest next tokens" }, box);
+    const list = tag("ol", { class: "interp-patch-next" }, box), most = Math.max(...prediction.tokens.map((one) => Math.max(one.before, one.after)), 1e-9);
+    for (const one of prediction.tokens) {
       const item = tag("li", { "aria-label": `${one.text}: ${percent(one.before)} before, ${percent(one.after)} patched` }, list);
       tag("span", { class: `interp-patch-word ${one.is}`, text: token(one.text), title: one.is === "answer" ? "answer" : one.is === "wrong" ? "wrong answer" : null }, item);
       const track = tag("span", { class: "interp-patch-track" }, item);
@@ -156,9 +156,9 @@ function predictions(view, parent) {
     tag("span", { text: "patched" }, key);
     tag("span", { class: "interp-patch-tick" }, key);
     tag("span", { text: `${run}, unpatched` }, key);
-    if (told.n === 1) tag("span", { text: "underlined: answer; dotted: wrong answer" }, key);
+    if (prediction.n === 1) tag("span", { text: "underlined: answer; dotted: wrong answer" }, key);
   };
-  view.on("told cell site direction prompt", draw);
+  view.on("prediction cell site direction prompt", draw);
   draw();
 }
 

@@ -24,7 +24,7 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
     direction = t.Unicode("denoising").tag(sync=True)
     prompt = t.Int(0).tag(sync=True)
     cell = t.List(t.Int()).tag(sync=True)
-    told = t.Dict().tag(sync=True)
+    prediction = t.Dict().tag(sync=True)
     metadata = t.Dict().tag(sync=True)
 
     def __init__(self, ready: runs.Runs, **traits: Any) -> None:
@@ -60,12 +60,12 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
             self._work(lambda stale: self._runs.map(site, direction, prompt, stale), self._show)
         self._click()
 
-    def _show(self, said: tuple[dict, Result | None]) -> None:
-        shown, self._result = said
+    def _show(self, update: tuple[dict, Result | None]) -> None:
+        shown, self._result = update
         state = self.site, self.direction, self.prompt
         self.reply = {"state": list(state), **shown}
         if shown["done"] == shown["of"]:
-            self._done[state] = said
+            self._done[state] = update
 
     def _click(self, change: Any = None) -> None:
         """A cell was chosen, or the map is another one now."""
@@ -75,7 +75,7 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
         )
         self.python = self.code
         if not cell:
-            self.told = {}
+            self.prediction = {}
             return
         if len(cell) != 2 or not (0 <= cell[0] < self.metadata["layers"] and 0 <= cell[1] < wide):
             if change is None:  # the other map is narrower
@@ -88,8 +88,8 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
             )
             return
 
-        def show(said: dict) -> None:
-            self.told = {"cell": cell, "name": runs.name_of(site, cell), **said}
+        def show(prediction: dict) -> None:
+            self.prediction = {"cell": cell, "name": runs.name_of(site, cell), **prediction}
 
         self._work(lambda stale: self._runs.cell(site, direction, prompt, cell), show, lane="cell")
 
@@ -106,14 +106,14 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
         """The Python that gives the map, and the run of the chosen cell."""
         some = "task" if self.prompt == -1 else f"task[{self.prompt}]"
         pattern = runs.SITES[self.site][0] if self.site in runs.SITES else self.site
-        said = f"interp.patch(model, {some}, {pattern!r}, direction={self.direction!r})"
+        call = f"interp.patch(model, {some}, {pattern!r}, direction={self.direction!r})"
         if self.cell:
             name = runs.name_of(self.site, list(self.cell))
-            said += (
+            call += (
                 f"\nbefore, patched = interp.methods.patching.patched_logits(model, {some},"
                 f" {self.direction!r})\npatched({name!r}) - before"
             )
-        return said
+        return call
 
     def __repr__(self) -> str:
         return (
@@ -152,7 +152,7 @@ def patching(model: Model, task: Any, *, metric: str | None = None, **state: Any
     and after that patch.
 
     It is shown while it is computed: `.wait()` it first where the saved notebook should hold the
-    finished picture. `.value` is the Result, `.told` what is said of the chosen cell.
+    finished picture. `.value` is the Result, `.prediction` what the patch of the chosen cell does to the next token.
 
     Example:
         >>> interp.widgets.patching(model, task)

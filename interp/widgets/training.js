@@ -59,15 +59,15 @@ function slider(view, parent) {
   const { model } = view, steps = model.get("steps"), row = tag("label", { class: "interp-field interp-steps-row" }, parent);
   tag("span", { text: "checkpoint" }, row);
   const bar = tag("input", { type: "range", min: 0, max: steps.length - 1, step: 1, "aria-label": "checkpoint" }, row);
-  const said = tag("output", { class: "interp-steps-said" }, row);
+  const readout = tag("output", { class: "interp-steps-readout" }, row);
   view.listen(bar, "input", () => view.ask({ step: steps[Number(bar.value)] }));
   view.listen(bar, "keydown", (event) => event.stopPropagation());
   view.shows("step", () => {
     const at = steps.indexOf(model.get("step"));
     if (at < 0) return;
     bar.value = String(at);
-    said.textContent = `step ${steps[at]} of ${steps[steps.length - 1]}`;
-    bar.setAttribute("aria-valuetext", said.textContent);
+    readout.textContent = `step ${steps[at]} of ${steps[steps.length - 1]}`;
+    bar.setAttribute("aria-valuetext", readout.textContent);
   });
 }
 

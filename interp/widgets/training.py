@@ -37,11 +37,11 @@ class TrainingWidget(Widget, files="training"):
         each = seeds.reshape(len(means), -1, seeds.shape[-1])
         each = each if few else each.mean(1, keepdims=True)
 
-        def said(d, i):
+        def label(d, i):
             return c if isinstance(c := result.coords[d][i], str) else f"{d} {c}"
 
         names = (
-            [", ".join(map(said, rest, at)) for at in np.ndindex(means.shape[1:])]
+            [", ".join(map(label, rest, at)) for at in np.ndindex(means.shape[1:])]
             if few
             else ["mean of all cells"]
         )
@@ -128,9 +128,9 @@ def training(result: Result, **state: Any) -> TrainingWidget:
         state: Step. `.value` is the Result at that step.
     """
     if not isinstance(result, Result) or "step" not in result.dims:
-        said = f"axes {result.dims}" if isinstance(result, Result) else type(result).__name__
+        given = f"axes {result.dims}" if isinstance(result, Result) else type(result).__name__
         raise ValueError(
-            f"a Result with an axis 'step' is needed, got {said} (try"
+            f"a Result with an axis 'step' is needed, got {given} (try"
             " interp.toys.over_training(run, measure))"
         )
     if result.values.size > MOST:
@@ -145,9 +145,9 @@ def training(result: Result, **state: Any) -> TrainingWidget:
             f"{cells} cells a step over {rest or 'no axes'}: at most {LINES} are curves, and a map"
             " has two axes (try result.sel(...) first)"
         )
-    odd = set(state) - {"step"}
-    if odd:
-        raise unknown("state", odd.pop(), ["step"], "training(result, step=100)")
+    unknown_traits = set(state) - {"step"}
+    if unknown_traits:
+        raise unknown("state", unknown_traits.pop(), ["step"], "training(result, step=100)")
     return TrainingWidget(result, **state)
 
 

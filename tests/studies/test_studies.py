@@ -250,7 +250,7 @@ verdicts("00-toy", [row], model=MODEL, fast=FAST)
 def test_interactive_never_overwrites_and_says_so(folder, monkeypatch):
     row = claim().judge(GOOD, control=CONTROL)
     shown = verdicts("00-toy", [row], model="toy")
-    assert "nothing was written" in shown.said and not (folder / "verdicts").exists()
+    assert "nothing was written" in shown.note and not (folder / "verdicts").exists()
     monkeypatch.setenv("INTERP_RECORD", "1")
     verdicts("00-toy", [row], model="toy")
     verdicts("00-toy", [row], model="toy", fast=True)
@@ -261,7 +261,7 @@ def test_interactive_never_overwrites_and_says_so(folder, monkeypatch):
     monkeypatch.setenv("INTERP_RECORD", "")
     changed = claim().judge(CONTROL, control=CONTROL)
     assert "Differs" in repr(verdicts("00-toy", [changed], model="toy"))
-    assert "No record of this model" in verdicts("00-toy", [changed], model="other").said
+    assert "No record of this model" in verdicts("00-toy", [changed], model="other").note
     monkeypatch.setenv("INTERP_RECORD", "check")
     with pytest.raises(VerdictChanged, match="recorded 'holds', now 'does not hold'"):
         verdicts("00-toy", [changed], model="toy")

@@ -148,14 +148,14 @@ def test_the_static_twin_and_two_widgets_at_once(tiny, made):
 
 def test_progress_goes_to_a_listener_and_what_it_raises_ends_the_work():
     heard = []
-    with _progress.told(lambda *said: heard.append(said)):
+    with _progress.report_to(lambda *said: heard.append(said)):
         assert list(_progress.progress(range(3), "work")) == [0, 1, 2]
     assert heard[0] == ("work", 0, 3)
 
     def stop(*said):
         raise InterruptedError
 
-    with pytest.raises(InterruptedError), _progress.told(stop):
+    with pytest.raises(InterruptedError), _progress.report_to(stop):
         list(_progress.progress(range(3), "work"))
     other = threading.Thread(
         target=lambda: heard.append(list(_progress.progress(range(3), "elsewhere"))), daemon=True

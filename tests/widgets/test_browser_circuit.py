@@ -102,8 +102,8 @@ def test_the_patching_explorer(patching, tmp_path):
         "() => document.querySelectorAll('.interp-patch-tokens .differs').length", 2 * len(differs)
     )
     patching.click(CELL.format(columns + differs[0]))
-    patching.poll("w.told.get('name')", f"resid_pre.1@{differs[0]}")
-    moved = patching.value("w.told['after'] - w.told['before']")
+    patching.poll("w.prediction.get('name')", f"resid_pre.1@{differs[0]}")
+    moved = patching.value("w.prediction['after'] - w.prediction['before']")
     assert moved == pytest.approx(
         patching.value(f"float(w.value.values[1, {differs[0]}])"), abs=1e-4
     )

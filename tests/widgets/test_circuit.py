@@ -115,9 +115,9 @@ def test_code_gives_the_state_again(explorer, tiny, task, scores):
     "act, said",
     [
         (lambda w: setattr(w, "cut", ["nonsense"]), "'nonsense' is no edge"),
-        (lambda w: w._told(w, {"do": "cut", "text": "L9H9"}, []), "unknown component"),
-        (lambda w: w._told(w, {"do": "add", "text": "logits -> L0H0.q_in"}, []), "sender"),
-        (lambda w: w._told(w, {"do": "save", "text": "here.txt"}, []), ".json"),
+        (lambda w: w._receive(w, {"do": "cut", "text": "L9H9"}, []), "unknown component"),
+        (lambda w: w._receive(w, {"do": "add", "text": "logits -> L0H0.q_in"}, []), "sender"),
+        (lambda w: w._receive(w, {"do": "save", "text": "here.txt"}, []), ".json"),
         (lambda w: setattr(w, "within", "nowhere"), "within='circuit'"),
         (lambda w: setattr(w, "shown", 10**6), "edges to show"),
     ],
@@ -133,11 +133,11 @@ def test_errors_are_a_line(explorer, act, said):
 def test_the_page_does_not_write_over_a_file(explorer, tmp_path):
     path = tmp_path / "mine.json"
     path.write_text("{}")
-    explorer._told(explorer, {"do": "save", "text": str(path)}, [])
+    explorer._receive(explorer, {"do": "save", "text": str(path)}, [])
     assert "exists" in explorer.problem and path.read_text() == "{}"
     other = str(tmp_path / "new.json")
     for _ in range(2):  # its own file it may
-        explorer._told(explorer, {"do": "save", "text": other}, [])
+        explorer._receive(explorer, {"do": "save", "text": other}, [])
         assert not explorer.problem and "saved 30 edges" in explorer.note
 
 

@@ -170,8 +170,8 @@ def test_its_numbers_are_those_of_ablate_and_its_code_gives_them(any_tiny, by):
         grid.prompt = prompt
         moved = change(grid)
         assert not grid.problem
-        told = eval(grid.code.splitlines()[-1], {"interp": interp, "model": model, "task": task})
-        assert moved == pytest.approx(float(told), abs=1e-4) and abs(moved) > 1e-3
+        again = eval(grid.code.splitlines()[-1], {"interp": interp, "model": model, "task": task})
+        assert moved == pytest.approx(float(again), abs=1e-4) and abs(moved) > 1e-3
     grid.close()
 
 
@@ -231,7 +231,7 @@ def test_undo_goes_back_step_by_step(grid):
     grid.undo()
     assert (grid.heads, grid.keep, grid.steps) == ("L0H0 L1H1", False, 2)
     grid.undo()
-    grid._told(grid, {"do": "undo"}, [])
+    grid._receive(grid, {"do": "undo"}, [])
     assert (grid.wait().chosen, grid.steps) == ([], 0)
     grid.undo()
 

@@ -34,10 +34,12 @@ def test_the_map_is_that_of_patch_and_a_cell_says_the_same(tiny, task, site, dir
     assert shown.value.dims == expected.dims and shown.value.coords == expected.coords
     assert np.allclose(shown.value.values, expected.values, atol=1e-5)
     assert (shown.value.name, shown.value.unit) == (expected.name, expected.unit)
-    told = shown.told
-    assert told["after"] - told["before"] == pytest.approx(float(expected.values[2, 3]), abs=1e-4)
-    assert [one["after"] for one in told["tokens"]] == sorted(
-        (one["after"] for one in told["tokens"]), reverse=True
+    prediction = shown.prediction
+    assert prediction["after"] - prediction["before"] == pytest.approx(
+        float(expected.values[2, 3]), abs=1e-4
+    )
+    assert [one["after"] for one in prediction["tokens"]] == sorted(
+        (one["after"] for one in prediction["tokens"]), reverse=True
     )
     shown.close()
 
@@ -67,9 +69,9 @@ def test_a_map_that_was_seen_comes_back_at_once(tiny, task):
 
 def test_a_cell_that_the_next_map_lacks_is_forgotten(tiny, task):
     shown = widgets.patching(tiny, task, cell=[1, 9]).wait()
-    assert shown.told["name"] == "resid_pre.1@9"
+    assert shown.prediction["name"] == "resid_pre.1@9"
     shown.site = "heads"
-    assert shown.wait().cell == [] and shown.told == {}
+    assert shown.wait().cell == [] and shown.prediction == {}
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,10 @@ def stub(source: str) -> str:
     """The cell without its solution."""
     _balanced(source)
 
-    def replace(found: re.Match) -> str:
-        given = STUB.search(found[2])
+    def replace(match: re.Match) -> str:
+        given = STUB.search(match[2])
         line = f"{given[1].rstrip()}  # YOUR CODE HERE" if given else "...  # YOUR CODE HERE"
-        return f"{found[1]}{line}\n"
+        return f"{match[1]}{line}\n"
 
     return BLOCK.sub(replace, source).rstrip("\n") if marked(source) else source
 

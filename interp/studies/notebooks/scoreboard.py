@@ -38,13 +38,13 @@ def table(folder: Path | None = None, link: str = "") -> str:
         "| --- | --- | --- | --- | --- |",
     ]
     for name in names(folder):
-        said = heading(read_source(folder / "src" / f"{name}.py"))
+        opening = heading(read_source(folder / "src" / f"{name}.py"))
         rows, model = _record(name, folder)
         cells = [
-            f"[{name}]({link}{name}.ipynb)" + (f": {said['title']}" if said["title"] else ""),
-            said["paper"],
+            f"[{name}]({link}{name}.ipynb)" + (f": {opening['title']}" if opening["title"] else ""),
+            opening["paper"],
             _tally(rows),
-            said["found"],
+            opening["found"],
             model,
         ]
         out.append("| " + " | ".join(map(_cell, cells)) + " |")

@@ -120,9 +120,9 @@ def _correlation(
     seed: int = 0,
 ) -> Measured:
     first, second = _rows(a), _rows(b)
-    told = ~(np.isnan(first).any(0) | np.isnan(second).any(0))
-    first, second = first[:, told], second[:, told]
-    if not told.any() or min(len(first), len(second)) < 2:
+    valid = ~(np.isnan(first).any(0) | np.isnan(second).any(0))
+    first, second = first[:, valid], second[:, valid]
+    if not valid.any() or min(len(first), len(second)) < 2:
         raise ValueError(
             "a correlation with an interval needs cells that have numbers in two examples or more"
             " of each"

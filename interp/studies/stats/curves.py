@@ -48,10 +48,10 @@ def at_end(curves: Result, measure: str, less: str = "", last: int = 1, **option
     Example:
         >>> at_end(curves, "tail", less="head", last=3)
     """
-    own, other = _column(curves, measure), _column(curves, less) if less else None
+    column, other = _column(curves, measure), _column(curves, less) if less else None
     return _number(
         curves,
-        lambda c: c[-last:, own].mean() - (0.0 if other is None else c[-last:, other].mean()),
+        lambda c: c[-last:, column].mean() - (0.0 if other is None else c[-last:, other].mean()),
         **options,
     )
 
@@ -63,10 +63,10 @@ def fall(curves: Result, measure: str, last: int = 1, **options: int) -> Measure
     Example:
         >>> fall(curves, "structural", last=3)               # is it transient?
     """
-    own = _column(curves, measure)
+    column = _column(curves, measure)
 
     def smooth(c):
-        return np.convolve(c[:, own], np.ones(last) / last, "valid")
+        return np.convolve(c[:, column], np.ones(last) / last, "valid")
 
     return _number(curves, lambda c: smooth(c).max() - smooth(c)[-1], **options)
 

@@ -62,7 +62,7 @@ def _public() -> set[tuple[str, str]]:
 
 
 def _first_line(home: str) -> str | None:
-    """The first documentation line of a function or class ("module:name"); None for anything else."""
+    """The first documentation line of a function or class "module:name", else None."""
     module, name = home.split(":")
     path = ROOT.joinpath(*module.split(".")[1:])
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

@@ -12,13 +12,14 @@ _LISTENERS = threading.local()
 
 @contextlib.contextmanager
 def report_to(listener: Callable[[str, int, int | None], None]) -> Iterator[None]:
-    """Within it, this thread's progress goes to listener(what, done, of) about five times a second,
-    not to a bar.
+    """A context in which this thread's progress goes to a listener instead of a bar.
 
-    What the listener raises ends the work.
+    The listener is called as listener(what, done, of) about five times a second; what it raises
+    ends the work.
 
     Example:
-        >>> with report_to(lambda what, done, of: print(f"{what}: {done} of {of}")): ablate(model, task)
+        >>> with report_to(lambda what, done, of: print(f"{what}: {done} of {of}")):
+        ...     interp.ablate(model, task, "L*H*")
     """
     _LISTENERS.listener = listener
     try:
@@ -28,8 +29,14 @@ def report_to(listener: Callable[[str, int, int | None], None]) -> Iterator[None
 
 
 def progress(items: Iterable | None, what: str, total: int | None = None) -> Any:
-    """The items, behind a progress bar that appears after two seconds (never when
-    INTERP_PROGRESS=0); see `report_to`.
+    """The items, behind a progress bar that appears after two seconds.
+
+    INTERP_PROGRESS=0 turns bars off; `report_to` sends progress to a listener instead.
+
+    Args:
+        items: What is gone through; None for a bar that is moved by hand.
+        what: What the bar says.
+        total: How many items there are, where `items` does not know.
     """
     from tqdm.auto import tqdm
     from tqdm.std import tqdm as plain

@@ -212,7 +212,7 @@ class Result:
             and self.examples.shape == other.examples.shape
         )
         examples = self.examples - other.examples if paired else None
-        name = f"{self.name} less {other.name}"
+        name = f"{self.name} minus {other.name}"
         return replace(self, values=self.values - other.values, name=name, examples=examples)
 
     def __rsub__(self, number: float) -> "Result":
@@ -221,7 +221,7 @@ class Result:
         return replace(
             self,
             values=number - self.values,
-            name=f"{number:g} less {self.name}",
+            name=f"{number:g} minus {self.name}",
             examples=examples,
         )
 

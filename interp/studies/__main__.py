@@ -15,7 +15,7 @@ from interp.studies.verdict_table import VerdictChanged
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The exit code: 0 all well, 1 something is stale, broken or changed, 2 a wrong command line."""
+    """The exit code: 0 all well, 1 stale, broken or changed, 2 a wrong command line."""
     parser = argparse.ArgumentParser(prog="python -m interp.studies", description=__doc__)
     parser.add_argument("command", choices=list(COMMANDS))
     parser.add_argument(

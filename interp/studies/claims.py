@@ -1,11 +1,11 @@
 """Claims and verdicts: what a paper says, what we measured, and one of four words.
 
-| word              | when                                                                                      |
-|-------------------|-------------------------------------------------------------------------------------------|
-| holds             | passes its threshold AND its 95 % interval lies beyond its control's, without overlap       |
-| partly            | right direction, the interval excludes the null, but not the above; or only some parts hold |
-| does not hold     | the interval includes the null, or the sign is wrong, and the gate passed                   |
-| not testable here | a gate failed: the model cannot do the task, so the claim was never exercised               |
+| word | when |
+| --- | --- |
+| holds | passes its threshold, and its 95 % interval lies beyond its control's without overlap |
+| partly | right direction, the interval excludes the null, but not the above; or some parts hold |
+| does not hold | the interval includes the null, or the sign is wrong, and the gate passed |
+| not testable here | a gate failed: the model cannot do the task, so the claim was never tested |
 
 A control is a second null: when our interval includes the control's value, the claim does not hold;
 when the two intervals merely overlap, it holds partly at most. The thresholds belong to the Claim,
@@ -73,18 +73,28 @@ def measured(
     seed: int = 0,
     groups: Sequence[object] | None = None,
 ) -> Measured:
-    """The statistic (default: mean) over examples with its bootstrap interval.
+    """The statistic (default: the mean) over examples, with its bootstrap interval.
 
     Example:
         >>> measured([1.0, 2.0, 3.0, 2.0]).value
         2.0
 
     Args:
-        per_example: One number an example (list, array, tensor, or a Result of one cell that keeps
-            its examples). With `statistic`, rows are examples and `statistic(rows)` is one number:
-            `measured(pairs, lambda p: ...)`.
-        groups: A label an example (`task.labels["country"]`), for prompts that are not independent:
-            whole groups are drawn again, and n is the number of groups.
+        per_example: One number per example (list, array, tensor, or a Result of one cell that keeps
+            its examples). With `statistic`, rows are examples.
+        statistic: Takes rows and returns one number: `measured(pairs, lambda p: ...)`.
+        level: The level of the interval.
+        n_boot: How many bootstrap draws.
+        seed: Which draws.
+        groups: A label per example (`task.labels["country"]`), for prompts that are not
+            independent: whole groups are drawn, and n is the number of groups.
+
+    Returns:
+        The value, the ends of the interval, and n, the number of examples or groups.
+
+    Raises:
+        ValueError: If there are fewer than two examples or groups, or more than one number per
+            example and no statistic.
     """
     rows = getattr(per_example, "examples", per_example)
     if rows is None:
@@ -126,12 +136,19 @@ def _members(groups: Sequence[object] | None, n: int) -> list[np.ndarray]:
 
 
 def share(part: object, whole: object, **options: object) -> Measured:
-    """The ratio of two means over the same examples, drawn together so that the interval is that of
-    the ratio.
+    """The ratio of two means over the same examples, with the interval of the ratio.
 
     Example:
         >>> share([1.0, 2.0], [2.0, 4.0]).value
         0.5
+
+    Args:
+        part: One number per example.
+        whole: One number for each of the same examples; both are drawn together.
+        **options: level, n_boot, seed and groups, as in `measured`.
+
+    Raises:
+        ValueError: If the two have different shapes.
     """
     pair = [np.asarray(getattr(x, "examples", x), dtype=float) for x in (part, whole)]
     if pair[0].shape != pair[1].shape:
@@ -166,10 +183,14 @@ class Gate:
 def gate(name: str, measured: Measured, *, at_least: float) -> Gate:
     """The gate that passes when the measured value is at least `at_least`.
 
-    gate passed: IOI accuracy = 0.98 [0.95, 1] (needs at least 0.95, n = 64)
-
     Example:
         >>> print(gate("IOI accuracy", Measured(0.98, 0.95, 1.0, 64), at_least=0.95))
+        gate passed: IOI accuracy = 0.98 [0.95, 1] (needs at least 0.95, n = 64)
+
+    Args:
+        name: What was measured, in words.
+        measured: The number with its interval.
+        at_least: The smallest value with which the claim can be tested.
     """
     return Gate(name, measured, float(at_least))
 
@@ -194,27 +215,32 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim of a paper with thresholds that are fixed here, before measuring.
-
-    movers: holds (2.1 >= 1, interval beyond the control's)
+    """One claim of a paper, with thresholds that are fixed here, before measuring.
 
     Example:
-        >>> claim = Claim("movers", says="Name movers copy the name", paper="3 heads", source="Wang et al. 2022, section 3.1",
-        ...               metric="logit difference lost", holds=1.0, null=0.0, control="10 random sets of 3 heads")
+        >>> claim = Claim(
+        ...     "movers", says="Name movers copy the name", paper="3 heads",
+        ...     source="Wang et al. 2022, section 3.1", metric="logit difference lost",
+        ...     holds=1.0, null=0.0, control="10 random sets of 3 heads",
+        ... )
         >>> print(claim.judge(Measured(2.1, 1.8, 2.4, 64), control=Measured(0.1, 0.0, 0.3, 64)))
+        movers: holds (2.1 >= 1, interval beyond the control's)
 
     Attributes:
+        key: The claim's short name in the record.
         says: The paper's words.
-        paper, source: Its number and where it stands.
+        paper: The paper's number.
+        source: Where it stands in the paper.
         metric: What we measure, with its unit.
-        holds: The threshold for "holds"; direction ">=" or "<=".
+        holds: The threshold for "holds".
+        direction: ">=" or "<=".
         partly: A floor for "partly" (without one, an interval that excludes the null is enough).
         control: What it must beat, in words; its numbers come with `judge`.
         null: The value that means "no effect". With a control and no null given, the control's
             value is the null. `control="none"` says openly that there is nothing to compare with;
             then a null is required.
-        parts: Names of sub-conditions, each judged by the same thresholds; `needs` = (parts for
-            holds, parts for partly).
+        parts: Names of sub-conditions, each judged by the same thresholds.
+        needs: (parts for holds, parts for partly); by default all and one.
         varies: "trained" if the number comes from weights that the notebook trains, "timed" if it
             is a time; such numbers differ between machines, and a record is compared accordingly.
     """
@@ -323,6 +349,11 @@ class Claim:
             provided: Conditions of "holds" beside the threshold, of a claim in two halves ("these
                 heads matter, and random ones do not"): when one fails, the claim holds partly at
                 most.
+            note: A sentence for the table.
+
+        Raises:
+            ValueError: If the control is missing or was not declared, the parts are not those of
+                the claim, or a number has no interval.
         """
         gates = () if gate is None else (gate,) if isinstance(gate, Gate) else tuple(gate)
         failed = [g.name for g in gates if not g.passed]

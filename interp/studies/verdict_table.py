@@ -186,7 +186,8 @@ class Table:
         heads = ("verdict", "claim", "paper", "ours [95 % interval]", "control", "holds if")
         body = []
         for r in self.rows:
-            badge = f"<b>{MARK[r['verdict']]}&nbsp;{esc(r['verdict'])}</b><br><small>{esc(r['why'])}</small>"
+            word = f"{MARK[r['verdict']]}&nbsp;{esc(r['verdict'])}"
+            badge = f"<b>{word}</b><br><small>{esc(r['why'])}</small>"
             note = f"<br><small>{esc(r['note'])}</small>" if r["note"] else ""
             cells = [
                 f"<b>{esc(r['key'])}</b><br>{esc(r['says'])}{note}",
@@ -205,8 +206,8 @@ class Table:
         note = f"<br><small>{esc(self.note)}</small>" if self.note else ""
         return (
             f"<div><b>{esc(self._head())}</b>: {tally}{gates}</div>"
-            "<table"
-            f' style="border-collapse:collapse;color:inherit;font-size:90%"><thead><tr>{head}</tr></thead>'
+            '<table style="border-collapse:collapse;color:inherit;font-size:90%">'
+            f"<thead><tr>{head}</tr></thead>"
             f"<tbody>{''.join(body)}</tbody></table><div><small>Thresholds were fixed before"
             f" measuring.</small>{note}</div>"
         )
@@ -215,11 +216,26 @@ class Table:
 def verdicts(
     name: str, rows: Iterable[object], *, model: object, fast: bool = False, seed: int = 0
 ) -> Table:
-    """The verdict table of a study; recorded or compared as the environment says (top of this
-    file).
+    """The verdict table of a study; recorded or compared as the environment says.
+
+    INTERP_RECORD and INTERP_ROWS are explained at the top of this file.
 
     Example:
-        >>> verdicts("00-start-here", [claim.judge(...), ...], model=model, fast=FAST)  # the notebook's last cell
+        >>> verdicts("00-start-here", [claim.judge(...), ...], model=model, fast=FAST)
+
+    Args:
+        name: The study.
+        rows: A judged claim each; in a notebook's last cell.
+        model: The model, or its name.
+        fast: Whether this was the short run, which has a record of its own.
+        seed: The seed that is written into the record.
+
+    Returns:
+        A table that draws itself, with a sentence on how it compares with the record.
+
+    Raises:
+        ValueError: If a row is no verdict, or two rows have one key.
+        VerdictChanged: If INTERP_RECORD=check and a row differs from the record.
     """
     rows = list(rows)
     if unjudged := [type(r).__name__ for r in rows if not isinstance(r, Verdict)]:
@@ -253,7 +269,7 @@ def model_name(model: object) -> str:
 
 
 def entry(rows: Iterable[dict], model: str, seed: int) -> dict:
-    """What is recorded of one run: no dates, no times, so that the same run writes the same bytes."""
+    """The record of one run, without dates and times: the same run writes the same bytes."""
     from interp import __version__
 
     return {"model": model, "interp": __version__, "seed": seed, "rows": list(rows)}
@@ -264,7 +280,12 @@ def dumps(data: object) -> str:
 
 
 def recorded(name: str, folder: Path | None = None) -> dict:
-    """The record of a study: {"full": {...}, "fast": {...}}; empty where none was made."""
+    """The record of a study, {"full": {...}, "fast": {...}}; empty where none was made.
+
+    Args:
+        name: The study.
+        folder: The notebooks folder; `home()` if None.
+    """
     path = Path(folder or home()) / "verdicts" / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
@@ -361,6 +382,13 @@ def check_recorded(
     name: str, rows: Iterable[dict], *, fast: bool, model: str, folder: Path | None = None
 ) -> bool:
     """Whether there was a record of this model to compare with; every row agrees with it.
+
+    Args:
+        name: The study.
+        rows: The rows of this run, as `Table.rows` holds them.
+        fast: Whether this was the short run.
+        model: The model's name.
+        folder: The notebooks folder; `home()` if None.
 
     Raises:
         VerdictChanged: If a number or a word differs by more than the tolerance, naming each; or if

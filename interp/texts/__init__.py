@@ -1,7 +1,7 @@
 """Texts where no hub is needed: documentation every installation has, prose of our own, local
 files.
 
->>> docs = interp.texts.documentation()               # docstrings of Python and the packages interp needs
+>>> docs = interp.texts.documentation()       # docstrings of Python and of what interp needs
 >>> tokens = interp.texts.chunks(model, docs, length=128, n=64, split="find")
 >>> interp.methods.text.cross_entropy(model, tokens)
 """

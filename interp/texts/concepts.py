@@ -37,6 +37,14 @@ def concepts(split: str = "find", *, n: int = 30, seed: int = 0) -> list[Sentenc
         >>> find, heldout = texts.concepts("find"), texts.concepts("heldout", n=15)
         >>> find[0]
         Sentence(text='The letter arrived on Friday.', concept='weekdays', word='Friday')
+
+    Args:
+        split: "find" or "heldout".
+        n: At most so many sentences per concept.
+        seed: Which sentences.
+
+    Raises:
+        ValueError: If the split is unknown or n is below 1.
     """
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
@@ -58,6 +66,13 @@ def concept_words(concept: str, split: str) -> list[str]:
     Example:
         >>> texts.concept_words("weekdays", "heldout")
         ['Thursday', 'Saturday']
+
+    Args:
+        concept: One of the twenty, such as "weekdays".
+        split: "find" or "heldout".
+
+    Raises:
+        ValueError: If the concept or the split is unknown.
     """
     if concept not in _read():
         raise unknown("concept", concept, _read())
@@ -67,13 +82,14 @@ def concept_words(concept: str, split: str) -> list[str]:
 
 
 def single_words(model: Any, words: Iterable[str]) -> list[str]:
-    """Those of the words that are one token after a space, so that a logit is theirs alone.
+    """Those of the words that are one token after a space, so that a logit belongs to one word.
 
     Example:
         >>> texts.single_words(model, texts.concept_words("birds", "heldout"))
 
     Args:
         model: A model or a tokenizer.
+        words: The words, without a space.
     """
     tokenizer = getattr(model, "tokenizer", model)
     return [

@@ -90,11 +90,17 @@ class Corpus:
 
 
 def files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> Corpus:
-    """The corpus of local text files (UTF-8), one document a file; a folder means every .txt and
-    .md file in it.
+    """The corpus of local text files (UTF-8), one document per file.
 
     Example:
         >>> interp.texts.files(["tale.txt", "notes/"])
+
+    Args:
+        paths: A file or a folder, or several; a folder means every .txt and .md file in it.
+
+    Raises:
+        ValueError: If there is no such file or folder, a folder has no text, or a file is not
+            UTF-8.
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     names: dict[Path, str] = {}  # file -> the name it goes by

@@ -53,12 +53,13 @@ LEFT_OUT = {
 def documentation() -> Corpus:
     """The documentation corpus: a document per module, about two hundred thousand words in all.
 
-    Takes half a minute the first time, then it is kept in the cache (INTERP_CACHE, or the user's
-    cache folder).
-
     Example:
         >>> docs = interp.texts.documentation()
         >>> docs.metadata["versions"]                  # the corpus belongs to these
+
+    Cost:
+        Half a minute the first time; then it is read from the cache (INTERP_CACHE, or the user's
+        cache folder).
     """
     versions = {"python": platform.python_version()} | {
         name: version(name) for name in PACKAGES if find_spec(name)

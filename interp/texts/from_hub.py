@@ -1,4 +1,4 @@
-"""Hugging Face datasets by id, where the `datasets` package is installed and a hub can be reached."""
+"""Hugging Face datasets by id, where `datasets` is installed and a hub can be reached."""
 
 from itertools import islice
 from typing import Any
@@ -12,15 +12,22 @@ HOW = "texts.documentation(), texts.prose() and texts.files(...) need no hub"
 def hub(
     dataset: str, *, part: str = "train", column: str = "text", n: int = 1000, **options: Any
 ) -> Corpus:
-    """The first n texts of a Hugging Face dataset, one document a row.
+    """The first n texts of a Hugging Face dataset, one document per row.
 
     Example:
         >>> interp.texts.hub("roneneldan/TinyStories", n=500)
 
     Args:
-        column: Where the text is. options go to `datasets.load_dataset` (streamed, so that only
-            what is read is fetched). ImportError without the `datasets` package (interp does not
-            install it), ConnectionError without a hub.
+        dataset: Its name on the hub.
+        part: The dataset's own split, such as "train".
+        column: Where the text is.
+        n: How many rows.
+        **options: Go to `datasets.load_dataset` (streamed, so that only what is read is fetched).
+
+    Raises:
+        ImportError: If the package `datasets` is missing; interp does not install it.
+        ConnectionError: If there is no hub, or HF_HUB_OFFLINE is set.
+        ValueError: If there is no such column.
     """
     try:
         from datasets import load_dataset

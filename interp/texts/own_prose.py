@@ -8,10 +8,10 @@ from interp.texts.corpus import Corpus, Document
 
 @cache
 def prose() -> Corpus:
-    """The corpus of our own prose: sixteen passages of about 150 words, free to use like the rest
-    of interp.
+    """The corpus of our own prose: sixteen passages of about 150 words.
 
-    For studies that need natural stories, and as the hay of `interp.tasks.needle`.
+    They are free to use like the rest of interp: for studies that need natural stories, and as the
+    hay of `interp.tasks.needle`.
 
     Example:
         >>> [passage.name for passage in interp.texts.prose()][:2]

@@ -57,14 +57,13 @@ MODULES = (
 
 @cache
 def code() -> Corpus:
-    """Source code: a document for each of some forty modules of Python's standard library, comments
-    and all.
+    """The corpus of source code: some forty modules of Python's standard library, with comments.
 
     The modules are read, never imported. It is the same for the same version of Python, which
     `metadata` names.
 
     Example:
-        >>> tokens = interp.texts.chunks(model, interp.texts.code(), length=128, n=16, split="heldout")
+        >>> tokens = interp.texts.chunks(model, interp.texts.code(), length=128, n=16)
     """
     home = Path(sysconfig.get_paths()["stdlib"])
     documents = [

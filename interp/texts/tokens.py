@@ -31,11 +31,18 @@ def chunks(
         >>> find = chunks(model, interp.texts.documentation(), length=128, n=64, split="find")
 
     Args:
-        n: So many, drawn by seed from the whole corpus (None: all, in the documents' order).
+        model: A model or a tokenizer.
+        corpus: What `documentation`, `prose`, `code`, `files` or `hub` returns.
+        length: Tokens per chunk, the BOS token included.
+        n: How many, drawn by seed from the whole corpus (None: all, in the documents' order).
         split: "find" or "heldout", by document (None: both).
+        seed: Which chunks, and in which order documents are joined.
         join: Documents follow one another in an order drawn by seed, this text between them, so
             that a chunk may cross from one to the next; None: it never does.
-        model: A model or a tokenizer.
+
+    Raises:
+        TypeError: If `corpus` is not a corpus.
+        ValueError: If the corpus has fewer than n chunks of this length.
     """
     if not isinstance(corpus, Corpus):
         raise TypeError(

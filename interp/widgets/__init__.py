@@ -2,11 +2,11 @@
 
 >>> interp.widgets.heads(model, task)                  # ablate heads and see what changes
 >>> interp.widgets.heads(model, "The capital of France is")
->>> interp.widgets.attention(model, task, find="induction")    # what heads look at, and heads found by a score
->>> interp.widgets.lens(model, task)                   # what each layer would say
->>> interp.widgets.patching(model, task)               # which places carry the answer
+>>> interp.widgets.attention(model, task, find="induction")    # what heads attend to
+>>> interp.widgets.lens(model, task)                   # what each layer would predict
+>>> interp.widgets.patching(model, task)               # which sites carry the answer
 >>> interp.widgets.circuit(scores, model, task)        # cut edges and see what is left
->>> interp.widgets.features(model, sae)                # latents of a dictionary: read their cards, edit them
+>>> interp.widgets.features(model, sae)                # read cards of latents, edit latents
 >>> interp.widgets.training(result)                    # a measure, checkpoint by checkpoint
 """
 

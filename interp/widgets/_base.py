@@ -115,7 +115,7 @@ class Widget(anywidget.AnyWidget):
         return ""
 
     def _program(self) -> str:
-        """The code as it is now, for the page; a `code` that waits for the worker overrides this."""
+        """The code as it is now, for the page; overridden where `code` waits for the worker."""
         return self.code
 
     # --- state ------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ class Widget(anywidget.AnyWidget):
         self.trouble = "" if known else traceback.format_exc()
 
     def _trouble(self, lane: str, text: str = "") -> None:
-        """What is wrong in a lane, or "" when it is mended: the newest stands in the widget's line."""
+        """Sets what is wrong in a lane ("" when it is mended); the page shows the newest."""
         self._problems.pop(lane, None)
         if text:
             self._problems[lane] = text
@@ -250,7 +250,7 @@ class Widget(anywidget.AnyWidget):
     # --- pictures ---------------------------------------------------------------------------------
 
     def static(self, wait: bool = True) -> Any:
-        """The state as a matplotlib Figure: what a paper, a saved or an untrusted notebook shows."""
+        """The state as a matplotlib Figure, which a saved or untrusted notebook shows."""
         from matplotlib.figure import Figure  # not pyplot: its state is not safe in callbacks
 
         if wait:
@@ -284,7 +284,8 @@ class Widget(anywidget.AnyWidget):
             f"<img alt='{html.escape(repr(self))}' style='max-width:100%'"
             f" src='data:image/png;base64,{picture}'>"
         )
-        return f"{image}<details><summary>Python</summary><pre>{html.escape(self.code)}</pre></details>"
+        code = f"<pre>{html.escape(self.code)}</pre>"
+        return f"{image}<details><summary>Python</summary>{code}</details>"
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} widget>"

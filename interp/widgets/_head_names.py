@@ -66,7 +66,7 @@ def patterns_of(heads: Iterable[tuple[int, int]], dims: Dims) -> list[str]:
             words.append(f"L{STAR}H{head}")
             left -= row
     for layer in range(dims.n_layers):
-        here = sorted(h for l, h in left if l == layer)
+        here = sorted(head for at, head in left if at == layer)
         whole = len(here) == dims.n_heads > 1
         words += [f"L{layer}H{STAR}"] if whole else [f"L{layer}H{h}" for h in here]
     return words

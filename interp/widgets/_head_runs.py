@@ -42,14 +42,21 @@ class Setup(NamedTuple):
 def prompt_task(
     model: Model, text: str, answer: str | None = None, wrong: str | None = None
 ) -> Task:
-    """A task of one prompt, as it is: the answer is the likeliest next token unless given, the
-    wrong one the next likely.
+    """A task of one prompt, to ablate or to look at.
 
-    It has no corrupted prompt (the clean one stands there), so ablate it or look at it, but do not
-    patch it.
+    It has no corrupted prompt (the clean one stands there), so do not patch it.
 
     Example:
         >>> task = interp.widgets.prompt_task(model, "The capital of France is", " Paris", " Rome")
+
+    Args:
+        model: The model.
+        text: The prompt.
+        answer: One token; the likeliest next token if None.
+        wrong: One token; the next likely if None.
+
+    Raises:
+        ValueError: If the prompt is empty or longer than the model reads.
     """
     tokenizer = tokenizer_of(model)
     if not text.strip():
@@ -91,7 +98,7 @@ def prompt_task(
 
 
 def prepare(model: Model, task: Task, reference: Callable[[], Tensor] | None = None) -> Setup:
-    """The setup for these prompts; means and resampled values come from them, or from `reference`."""
+    """The setup for these prompts; means and resampling draw on them, or on `reference`."""
     fast = engine.find(model)
     with bridge.LOCK:
         if fast is None:
@@ -213,7 +220,7 @@ def _interventions(
 
 
 def predictions(setup: Setup, rows: list[int], logits: Tensor) -> dict[str, Any]:
-    """Answer, logit difference, next tokens and what changed, from some prompts' logits [n d_vocab]."""
+    """Answer, logit difference, next tokens and changes, from prompts' logits [n d_vocab]."""
     part, clean = setup.task[rows], setup.logits[rows]
     measured = {}
     for name in ("prob", "logit_diff"):

@@ -14,7 +14,7 @@ _lanes: "weakref.WeakSet[Lane]" = weakref.WeakSet()
 
 @atexit.register
 def _end() -> None:
-    """Ends every job before the interpreter does: a thread that is inside torch by then would abort the process."""
+    """Ends every job before the interpreter: a thread still inside torch aborts the process."""
     for thread in [lane.end() for lane in list(_lanes)]:
         if thread is not None:
             thread.join(LAST)
@@ -26,7 +26,7 @@ class Lane:
 
     Example:
         >>> lane = Lane()
-        >>> lane.put(lambda stale: print("done"))     # a job is told how to find out that it is stale
+        >>> lane.put(lambda stale: print("done"))     # stale(): is the answer still wanted?
         >>> lane.wait(1.0)
         True
     """
@@ -59,7 +59,7 @@ class Lane:
             self._change.notify_all()
 
     def end(self) -> threading.Thread | None:
-        """Ends the thread: the running job meets SystemExit at its next line of Python. Gives the thread, to be joined."""
+        """The thread, to be joined; its running job meets SystemExit at its next line of Python."""
         with self._change:
             self._turn += 1
             self._next, self._over, thread = None, True, self._thread
@@ -89,4 +89,4 @@ class Lane:
                     self._thread = None
                     return
                 (turn, job), self._next, self._running = self._next, None, True
-            job(lambda: turn != self._turn)
+            job(lambda turn=turn: turn != self._turn)

@@ -12,7 +12,7 @@ LEAST = 5e-4  # a change of less is none
 def listed(
     tokenizer: Any, now: Float[Tensor, "d_vocab"], before: Float[Tensor, "d_vocab"]
 ) -> dict[str, list[dict]]:
-    """The likeliest tokens, and those whose probability changed most, each with both probabilities."""
+    """The likeliest tokens and those that changed most, each with both probabilities."""
 
     def say(ids):
         return [

@@ -34,18 +34,20 @@ NAMES = {
 
 
 def attention(model: Model, prompt_or_task: Any, **state: Any) -> "AttentionWidget":
-    """What heads look at, as a widget: point at a token, choose a head, find heads by a score, type
-    another prompt.
-
-    heads: those shown in small, e.g. "L5H1 L7H*"; head: the one in large ("": the first). find: a
-    head score; the heads that have most of it are shown instead (all of this model's heads are
-    scored, once it is asked for). weighted: attention times the norm of what the source's value
-    writes (see attention_patterns). first: False leaves the first token out of the colours, which
-    most heads rest on. At most 512 tokens and 64 heads.
+    """A widget of attention: point at a token, choose a head, find heads by a score.
 
     Example:
         >>> interp.widgets.attention(model, "The capital of France is", heads="L5H1 L7H*")
         >>> interp.widgets.attention(model, task, find="induction", weighted=True)
+
+    Args:
+        model: The model.
+        prompt_or_task: A text, or a task whose prompts are shown; another prompt can be typed.
+        **state: heads: those shown in small, such as "L5H1 L7H*". head: the large one (the first if
+            ""). find: a head score; the heads that score highest are shown instead (all heads of
+            the model are then scored). weighted: attention times the norm of what the source's
+            value writes (see `attention_patterns`). first: False leaves the first token, the usual
+            attention sink, out of the colours. At most 512 tokens and 64 heads.
     """
     task, text = prompts.split(prompt_or_task)
     d = bridge.dims(model)

@@ -238,7 +238,7 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
         return where
 
     def _save_new(self, text: str) -> None:
-        """What the page's button does: it does not write over a file that this widget did not make."""
+        """What the page's button does: it overwrites no file but those that this widget made."""
         path = Path(text.strip())
         if path.exists() and path.resolve() not in self._wrote:
             raise ValueError(f"{text.strip()!r} exists: choose another name")
@@ -248,7 +248,7 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
 
     @property
     def value(self) -> Circuit:
-        """The circuit that is shown: the largest edges, without the cut ones, with the added ones."""
+        """The circuit that is shown: the largest edges, minus those cut, plus those added."""
         if self.shown >= len(self._whole) and not self.cut and not self.added:
             return self._whole
         cut = set(self.cut)
@@ -333,26 +333,33 @@ def circuit(
     names: Sequence[str] = ("a", "b"),
     **state: Any,
 ) -> CircuitWidget:
-    """The explorer of a circuit: cut, add and judge edges by mouse or keyboard.
+    """A widget of a circuit: cut, add and evaluate edges by mouse or keyboard.
 
     `.value` is the Circuit shown, `.save(path)` writes it, `.numbers` are its numbers, `.undo()`,
     `.remove(what)` and `.add(what)` edit it.
 
     Example:
         >>> interp.widgets.circuit(interp.Circuit.load("ioi.json"), model, task)
-        >>> interp.widgets.circuit(interp.discover(model, task), model, task)     # choose the circuit with the slider
-        >>> interp.widgets.circuit("wang2022.json")                               # a viewer, without a model
+        >>> interp.widgets.circuit(interp.discover(model, task), model, task)
+        >>> interp.widgets.circuit("wang2022.json")                            # without a model
         >>> interp.widgets.circuit(eap, model, task, other=exact, names=("EAP", "exact"))
 
     Args:
         circuit_or_scores: A Circuit, the file of one, or scores of edges with axes (sender,
-            receiver). With model and task the metric and the faithfulness of what is shown are
+            receiver).
+        model: With a model and a task, the metric and the faithfulness of what is shown are
             computed as `evaluate` does, first on a few prompts, then on all.
-        by, metric: As in `evaluate` (metric by name).
+        task: The task; it belongs with the model.
         other: A second circuit of the same model; edits are of the first.
-        state: Shown (how many edges, largest first), cut, added (lists like ["L9H1 ->
+        by: What cut edges carry, as in `evaluate`.
+        metric: By name, as in `evaluate`.
+        names: What the two circuits are called.
+        **state: shown (how many edges, largest first), cut and added (lists like ["L9H1 ->
             L10H7.q_in"]), within ("circuit": all else is cut; "model": only the cut edges are, of
             the whole model), node.
+
+    Raises:
+        ValueError: If only one of model and task is given, or the names are not two.
     """
     first, second = _circuit(circuit_or_scores), None if other is None else _circuit(other)
     if second is not None:

@@ -202,19 +202,22 @@ def features(
     seed: int = 0,
     **state: Any,
 ) -> FeaturesWidget:
-    """A widget of a dictionary's latents: find one, read its card, and see what the model says when
-    it is edited.
+    """A widget of a dictionary's latents: find one, read its card, and edit it.
 
     Example:
         >>> interp.widgets.features(model, sae)
-        >>> interp.widgets.features(model, sae, seen, latent=17, by="steer", strength=2.0, text="The weather in")
+        >>> interp.widgets.features(model, sae, activations, latent=17, by="steer", strength=2.0)
 
     Args:
+        model: The model.
+        dictionary: Its latents, at one site.
         on: The text that cards are read from, as in `interp.features.firings`: a corpus (the
             held-out half of the documentation unless given), `Activations`, or `Firings`, which
-            need no pass. Edits keep what the dictionary does not explain (`interp.features.ablate`,
-            `clamp`, `steer`).
-        state: Latent, text, by, strength, where, find, sort, see `Features`.
+            need no forward pass.
+        tokens: How many tokens of the text are read.
+        seed: Which.
+        **state: latent, text, by, strength, where, find, sort. Edits keep what the dictionary does
+            not explain (`interp.features.ablate`, `clamp`, `steer`).
     """
     seen = (
         on
@@ -350,7 +353,7 @@ def edited(latent: int, by: str, amount: float, where: str) -> str:
 
 
 def listed(counted: Counted) -> dict[str, Any]:
-    """What the page lists: each latent with its words, the share of tokens and its largest value."""
+    """What the page lists: each latent's words, share of tokens and largest value."""
     lines = table(counted)
 
     def short(values):

@@ -263,7 +263,7 @@ function numbers(view, parent) {
     const part = (title, one) => {
       tag("th", { colspan: 4, scope: "rowgroup", text: title }, tag("tr", { class: "interp-heads-part" }, body));
       const named = shown.answer && one === shown;
-      line(body, named ? `logit of ${token(shown.answer)} less ${token(shown.wrong)}` : "logit difference", one?.logit_diff, (v) => digits(v), (v) => `${digits(v, true)} logits`);
+      line(body, named ? `logit of ${token(shown.answer)} minus ${token(shown.wrong)}` : "logit difference", one?.logit_diff, (v) => digits(v), (v) => `${digits(v, true)} logits`);
       line(body, named ? `probability of ${token(shown.answer)}` : "probability of the answer", one?.prob, percent, points);
     };
     part(reply.title, shown);

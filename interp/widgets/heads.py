@@ -1,6 +1,7 @@
 """Heads ablated with the mouse: a layer x head grid, and beside it what the model then says."""
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -97,9 +98,9 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         else:
             new = sorted({(int(layer), int(head)) for layer, head in self.chosen})
             outside = [
-                f"L{l}H{h}"
-                for l, h in new
-                if not (0 <= l < self.n_layers and 0 <= h < self.n_heads)
+                f"L{layer}H{head}"
+                for layer, head in new
+                if not (0 <= layer < self.n_layers and 0 <= head < self.n_heads)
             ]
             if outside:
                 self.chosen = [list(pair) for pair in chosen]
@@ -140,7 +141,8 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         marked = frozenset((layer, head) for layer, head in self.chosen)
         if not self.keep:
             return marked
-        return frozenset((l, h) for l in range(self.n_layers) for h in range(self.n_heads)) - marked
+        every = product(range(self.n_layers), range(self.n_heads))
+        return frozenset(every) - marked
 
     # --- answers ----------------------------------------------------------------------------------
 
@@ -177,7 +179,7 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         self.wait()
         shown = self.reply.get("shown", {})
         return {
-            "heads": [f"L{l}H{h}" for l, h in sorted(self._ablated())],
+            "heads": [f"L{layer}H{head}" for layer, head in sorted(self._ablated())],
             "by": self.by,
             "prompt": self.prompt,
             "probability of the answer": shown.get("prob"),
@@ -277,20 +279,22 @@ def heads(
     reference: Any = None,
     **state: Any,
 ) -> HeadsWidget:
-    """A widget that ablates attention heads: click them, and see what the model says without them.
+    """A widget that ablates attention heads: click them, and see what the model predicts.
 
     Example:
         >>> interp.widgets.heads(model, task, interp.ablate(model, task, "L*H*"))
         >>> interp.widgets.heads(model, "The capital of France is", heads="L23H* L28H5", by="zero")
 
     Args:
+        model: The model.
         task: A task, of which the first n prompts are used, or a prompt as text, which can then be
             changed on the page.
         result: What colours the grid, any Result over layer and head (by default each head's direct
             effect on the logit difference).
+        n: How many prompts of a task.
         reference: Token ids [batch pos] for "mean" and "resample"; by default those n prompts, and
             for a single prompt eight pieces of running text of its length.
-        state: Heads, keep, by, factor, prompt, see `HeadsWidget`.
+        **state: heads, keep, by, factor, prompt; see `HeadsWidget`.
     """
     dims = bridge.dims(model)
     free = isinstance(task, str)

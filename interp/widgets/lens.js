@@ -108,7 +108,7 @@ function side(box, reply, name) {
   fact("answer", reply.answers.map(token).join(" "), "interp-lens-token");
   fact("rank (0: on top)", whole(reply.measures.rank));
   fact("probability", percent(reply.measures.prob));
-  fact(`logit, less ${reply.wrong.map(token).join(" ")}`, digits(reply.measures.logit_diff, true));
+  fact(`logit minus that of ${reply.wrong.map(token).join(" ")}`, digits(reply.measures.logit_diff, true));
 }
 
 export default {

@@ -37,22 +37,23 @@ BY = {
 
 
 def lens(model: Model, prompt_or_task: Any, *, lens: Any = None, **state: Any) -> "LensWidget":
-    """What each layer would say after each token, as a widget: click a cell for its list, type
-    another prompt or answer.
-
-    by: the colour, "rank" of the answer (0: on top), "logit_diff", "prob" of the answer, or "top",
-    the probability of the token shown. answer, against: words that are one token each; without them
-    the task's, or for a text the model's own first and second choice at its end. start: the first
-    of at most 16 positions shown (-1: the last ones); step: every which layer (0: as many as 32
-    rows hold); layer, token: the cell listed (-1: the last).
+    """A widget of the logit lens: click a cell for its list, type another prompt or answer.
 
     Example:
         >>> interp.widgets.lens(model, "The capital of France is", answer="Paris", against="London")
         >>> interp.widgets.lens(model, task, by="logit_diff", lens=interp.tuned_lens(model, text))
 
     Args:
-        lens: A tuned lens to read through; layers it does not have stay empty. See
+        model: The model.
+        prompt_or_task: A text, or a task whose prompts are shown.
+        lens: A tuned lens to read through; layers that it does not have stay empty. See
             `interp.logit_lens`.
+        **state: by: the colour, "rank" of the answer (0: on top), "logit_diff", "prob" of the
+            answer, or "top", the probability of the token shown. answer, against: words of one
+            token each; by default the task's, or for a text the model's own first and second choice
+            at its end.
+            start: the first of at most 16 positions shown (-1: the last ones). step: every how many
+            layers (0: as many as 32 rows hold). layer, token: the cell listed (-1: the last).
     """
     task, text = prompts.split(prompt_or_task)
     d = bridge.dims(model)
@@ -350,9 +351,8 @@ class LensWidget(Widget, files="lens"):
             for name, value in usual.items()
             if getattr(self, name) != value
         ]
-        lines = [
-            f"interp.widgets.lens({', '.join(['model', repr(self.text) if own else 'task', *options])}{read})"
-        ]
+        arguments = ", ".join(["model", repr(self.text) if own else "task", *options])
+        lines = [f"interp.widgets.lens({arguments}{read})"]
         if not own and not self.answer and not self.against and self.by in READS:
             lines.append(
                 f"interp.logit_lens(model, task[{self.prompt}], 'resid_post.*@*',"

@@ -146,21 +146,22 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
 
 
 def patching(model: Model, task: Any, *, metric: str | None = None, **state: Any) -> PatchingWidget:
-    """The patching explorer: which places carry what tells the clean prompt from the corrupted one.
+    """A widget of activation patching: which sites tell the clean prompt from the corrupted one.
 
-    The map is that of `interp.patch`, coarse first. A click on a cell shows the predictions before
-    and after that patch.
-
-    It is shown while it is computed: `.wait()` it first where the saved notebook should hold the
-    finished picture. `.value` is the Result, `.prediction` what the patch of the chosen cell does to the next token.
+    The map is that of `interp.patch`, coarse first, and is shown while it is computed: `.wait()`
+    for it where the saved notebook should hold the finished picture. A click on a cell shows the
+    predictions before and after that patch. `.value` is the Result, `.prediction` what the patch of
+    the chosen cell does to the next token.
 
     Example:
         >>> interp.widgets.patching(model, task)
-        >>> interp.widgets.patching(model, task, site="heads", direction="noising", prompt=-1)    # the mean over the task
+        >>> interp.widgets.patching(model, task, site="heads", direction="noising", prompt=-1)
 
     Args:
-        state: Site ("resid_pre", "attn", "mlp": layer by position; "heads": layer by head, at all
-            positions), direction, prompt (-1: the mean over all of them), cell ([layer, column]).
+        model: The model.
+        task: A task with corrupted prompts.
         metric: By name, as in `interp.patch`.
+        **state: site ("resid_pre", "attn", "mlp": layer by position; "heads": layer by head, at all
+            positions), direction, prompt (-1: the mean over all of them), cell ([layer, column]).
     """
     return PatchingWidget(runs.runs(model, task, metric), **state)

@@ -113,19 +113,25 @@ class TrainingWidget(Widget, files="training"):
 
 
 def training(result: Result, **state: Any) -> TrainingWidget:
-    """A widget that goes through training: curves of a measure, and its map at the checkpoint under
-    the slider.
+    """A widget that goes through training: curves, and a map at the chosen checkpoint.
+
+    `.value` is the Result at that step.
 
     Example:
         >>> run = interp.toys.load_or_train("induction")
-        >>> heads = interp.toys.over_training(run, lambda model: interp.head_scores(model, "induction", length=12))
+        >>> heads = interp.toys.over_training(
+        ...     run, lambda model: interp.head_scores(model, "induction", length=12)
+        ... )
         >>> interp.widgets.training(heads.sel(score="induction"), step=100)
 
     Args:
-        result: Of `interp.toys.over_training`, or any Result with an axis "step" (and, first,
-            "seed": the mean is drawn, with the least and the most of the seeds). Up to 8 cells a
-            step are curves; two axes with more are a map, beside the mean of all cells.
-        state: Step. `.value` is the Result at that step.
+        result: From `interp.toys.over_training`, or any Result with an axis "step" (and, first,
+            "seed": the mean is drawn, with the range of the seeds). Up to 8 cells per step are
+            curves; two axes with more are a map, beside the mean of all cells.
+        **state: step.
+
+    Raises:
+        ValueError: If there is no axis "step", or there are more numbers than a page can hold.
     """
     if not isinstance(result, Result) or "step" not in result.dims:
         given = f"axes {result.dims}" if isinstance(result, Result) else type(result).__name__

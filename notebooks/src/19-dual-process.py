@@ -266,7 +266,7 @@ for alpha in alphas:
     print(
         f"alpha {alpha:g}: unseen items when forgetting stops {before}; then rare less common "
         f"items "
-        f"{at_end(by_skew[alpha], 'tail', less='head', last=late)}, dual process "
+        f"{at_end(by_skew[alpha], 'tail', minus='head', last=late)}, dual process "
         f"{share_of_steps(by_skew[alpha], **rule)} of the time"
     )
 trained = gate(
@@ -276,7 +276,7 @@ trained = gate(
 )
 more = {f"{b:g} over {a:g}": by_skew[b] - by_skew[a] for a, b in zip(alphas, alphas[1:])}
 growth = {
-    name: at_end(difference, "tail", less="head", last=late) for name, difference in more.items()
+    name: at_end(difference, "tail", minus="head", last=late) for name, difference in more.items()
 } or None
 v_skew = skew.judge(growth, gate=trained, note="one seed; FAST trains one alpha only")
 print(v_skew, *(f"{name}: {v.measured}" for name, v in v_skew.parts), sep="\n")

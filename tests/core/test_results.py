@@ -86,7 +86,7 @@ def test_a_number_less_a_result_is_what_is_missing(result):
     missing = 1 - result
     np.testing.assert_allclose(missing.examples, 1 - result.examples)
     np.testing.assert_allclose(missing.values, 1 - result.values)
-    assert missing.unit == result.unit and missing.name.startswith("1 less ")
+    assert missing.unit == result.unit and missing.name.startswith("1 minus ")
 
 
 def test_average_of_results(result):

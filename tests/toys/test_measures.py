@@ -174,7 +174,7 @@ def test_spans_are_shares_of_the_training():
 def test_ends_falls_and_windows():
     some = curves([[0.5, 0.9, 0.9, 0.6, 0.6], [0.5, 0.8, 0.6, 0.7, 0.2]], steps=(0, 10, 20, 30, 50))
     assert at_end(some, "a").value == pytest.approx(0.6) and at_end(
-        some, "a", less="b"
+        some, "a", minus="b"
     ).value == pytest.approx(0.4)
     assert fall(some, "a").value == pytest.approx(0.3) and fall(
         some, "a", last=2

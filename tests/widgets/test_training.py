@@ -97,14 +97,14 @@ def test_in_a_real_lab(open_notebook, tmp_path):
     for _ in range(3):
         page.page.keyboard.press("ArrowLeft")
     page.poll("w.step", 30)
-    page.see("() => document.querySelector('.interp-steps-said').textContent", "step 30 of 1000")
+    page.see("() => document.querySelector('.interp-steps-readout').textContent", "step 30 of 1000")
     page.see(
         "() => getComputedStyle(document.querySelector('.interp-steps-map"
         ' rect[data-i="5"]\')).fill',
         lambda now: now != before,
     )
     page.do("setattr(w, 'step', 0)")
-    page.see("() => document.querySelector('.interp-steps-said').textContent", "step 0 of 1000")
+    page.see("() => document.querySelector('.interp-steps-readout').textContent", "step 0 of 1000")
     box = page.page.locator(".interp-steps-plot").bounding_box()
     page.page.mouse.click(box["x"] + box["width"] - 28, box["y"] + 40)
     page.poll("w.step", 1000)

@@ -1,4 +1,4 @@
-"""What a study's notebook must be: readable cells, names that exist, outputs, and nothing private."""
+"""What a study's notebook must be: readable, with names that exist, outputs, nothing private."""
 
 import ast
 import inspect

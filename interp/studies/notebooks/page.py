@@ -2,8 +2,8 @@
 
 nbconvert's `HTMLExporter` renders cells and outputs, with its template "basic": a body without a
 head. The other templates load MathJax and RequireJS from another host, so the head (style and
-security policy) is ours, and formulas stand as TeX, set like code. `requests` then reads the page and finds
-everything that a browser would fetch; a page that would fetch anything is refused.
+security policy) is ours, and formulas stand as TeX, set like code. `requests` then reads the page
+and finds everything that a browser would fetch; a page that would fetch anything is refused.
 """
 
 import copy

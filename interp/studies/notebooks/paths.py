@@ -27,13 +27,19 @@ def home() -> Path:
 
 
 def names(folder: Path | None = None) -> list[str]:
-    """The studies' names in reading order, for example ["00-start-here"]."""
+    """The studies' names in reading order, for example ["00-start-here"].
+
+    Args:
+        folder: The notebooks folder; `home()` if None.
+    """
     return _stems(folder, "[0-9][0-9]-*.py")
 
 
 def tours(folder: Path | None = None) -> list[str]:
-    """The tours of the tools, for example ["tour-patching"]: notebooks without a paper, claims or
-    verdicts.
+    """The tours of the tools, such as "tour-patching": without a paper, claims or verdicts.
+
+    Args:
+        folder: The notebooks folder; `home()` if None.
     """
     return _stems(folder, "tour-*.py")
 
@@ -43,8 +49,18 @@ def _stems(folder: Path | None, pattern: str) -> list[str]:
 
 
 def find(name: str, folder: Path | None = None) -> Path:
-    """The source of a study or tour. Takes "00-start-here", its number "00", its words
-    "start-here", "tour-patching".
+    """The source file of a study or tour.
+
+    Example:
+        >>> find("00").name
+        '00-start-here.py'
+
+    Args:
+        name: "00-start-here", its number "00", its words "start-here", or "tour-patching".
+        folder: The notebooks folder; `home()` if None.
+
+    Raises:
+        ValueError: If no study, or more than one, has this name; the nearest are named.
     """
     folder = Path(folder or home())
     known = names(folder) + tours(folder)

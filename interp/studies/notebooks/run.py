@@ -34,16 +34,26 @@ def run(
     progress: bool = True,
     timeout: int = 3600,
 ) -> Table | None:
-    """The verdict table of a study, executed now; its notebook, page and verdicts are in `out`.
-    None for a tour.
+    """The verdict table of a study, executed now; None for a tour.
+
+    Its notebook, page and verdicts are written to `out`. The recorded verdicts are never touched.
 
     Example:
-        >>> run("00-start-here", fast=True)  # writes interp-runs/00-start-here/{00-start-here.ipynb, .html, .verdicts.json}
+        >>> run("00-start-here", fast=True)      # interp-runs/00-start-here/00-start-here.html, ...
 
     Args:
+        name: A study or a tour.
         model: Another model than the study's own (what `interp.load` takes).
-        timeout: Seconds a cell may take. The recorded verdicts are never touched. Raises
-            StudyFailed when a cell does; the notebook up to there is written.
+        fast: Fewer prompts; every claim is still judged.
+        out: Where to write; interp-runs/NAME if None.
+        progress: Whether to show progress and print the table.
+        timeout: Seconds that a cell may take.
+
+    Raises:
+        StudyFailed: If a cell raises or takes too long; the notebook up to there is written.
+
+    Cost:
+        What the study says of itself; seconds to minutes with fast=True.
     """
     source = find(name)
     stem = source.stem
@@ -196,9 +206,8 @@ class Bar:
         seconds = int(time.monotonic() - self.began)
         done = 20 * (self.at - 1) // max(self.total, 1)
         time_ = f"{seconds // 60}:{seconds % 60:02d}"
-        line = f"{self.label} [{'#' * done}{'.' * (20 - done)}] cell {self.at}/{self.total}  {time_}  {section}"[
-            :110
-        ]
+        bar = "#" * done + "." * (20 - done)
+        line = f"{self.label} [{bar}] cell {self.at}/{self.total}  {time_}  {section}"[:110]
         if sys.stderr.isatty():
             print("\r" + line.ljust(self.width), end="", file=sys.stderr, flush=True)
             self.width = len(line)

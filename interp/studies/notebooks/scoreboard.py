@@ -31,7 +31,12 @@ def _record(name: str, folder: Path) -> tuple[list[dict], str]:
 
 
 def table(folder: Path | None = None, link: str = "") -> str:
-    """The scoreboard as markdown: a study a row. link: what stands before a notebook's file name."""
+    """The scoreboard as markdown, one study per row.
+
+    Args:
+        folder: The notebooks folder; `home()` if None.
+        link: What stands before a notebook's file name in the links.
+    """
     folder = Path(folder or home())
     out = [
         "| study | paper | verdicts | what we found | model |",
@@ -90,7 +95,12 @@ def filled(text: str, inside: str, where: str = "the file") -> str:
 
 
 def scoreboard(folder: Path | None = None, *, write: bool = True) -> list[Path]:
-    """The README files whose scoreboard was out of date; with `write` they are now up to date."""
+    """The README files whose table of studies was out of date.
+
+    Args:
+        folder: The notebooks folder; `home()` if None.
+        write: Whether to bring them up to date.
+    """
     folder = Path(folder or home())
     changed = []
     inside = {

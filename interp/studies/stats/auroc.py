@@ -22,18 +22,27 @@ def mean_auroc(
     n_boot: int = 500,
     seed: int = 0,
 ) -> Measured:
-    """The area under the ROC curve, mean over tasks and seeds; with `against`, its difference from
-    other scores', or their ratio.
+    """The area under the ROC curve, averaged over tasks and seeds, or how two areas compare.
 
     Example:
         >>> mean_auroc({"ioi": [scores]}, {"ioi": ["L23H3", "L29H1"]}).value
-        >>> mean_auroc(codes, truth, against=norms)                   # above zero: the codes tell heads better
+        >>> mean_auroc(codes, truth, against=norms)     # above zero: the codes rank better
 
     Args:
-        found: For each task the scores of the same cells, one Result a seed, ranked by size.
-        truth: For each task the labels of the cells to be found. 0.5 is guessing. The interval: in
-            each task known cells and others are drawn anew, apart, the same for both scores, and so
-            are the seeds. n: the cells of all tasks.
+        found: For each task the scores of the same cells, one Result per seed, ranked by size.
+        truth: For each task the labels of the cells that belong to the truth.
+        against: Other scores of the same cells, to compare with.
+        how: "difference" or "ratio" of the two areas.
+        n_boot: How many bootstrap draws.
+        seed: Which draws.
+
+    Returns:
+        An area between 0 and 1 (0.5 is guessing), or the comparison. For the interval, true and
+        other cells are drawn separately in each task, the same for both scores, and so are the
+        seeds. n is the number of cells of all tasks.
+
+    Raises:
+        ValueError: If `how` is unknown, or scores and truth do not belong to the same tasks.
     """
     if how not in COMPARED:
         raise ValueError(f"how={how!r}: two areas are compared by 'difference' or 'ratio'")

@@ -13,14 +13,20 @@ from interp.studies.claims import Measured, measured
 
 
 def split_half(scores: Result, *, ranks: bool = False, **options: object) -> Measured:
-    """How reliable scores are: the correlation over cells of the means of two halves of the
-    examples.
+    """How reliable scores are: the correlation over cells between two halves of the examples.
 
-    The halves are every other example, so that labels that take turns fall into both. options as in
-    `cell_correlation`.
+    The halves are every other example, so that labels that take turns fall into both.
 
     Example:
         >>> split_half(interp.head_scores(model, ["retrieval"], on=task))
+
+    Args:
+        scores: A Result that keeps its examples.
+        ranks: Spearman's correlation instead of Pearson's.
+        **options: level, n_boot and seed.
+
+    Raises:
+        ValueError: If there are fewer than four examples.
     """
     if scores.examples is None or scores.examples.shape[-1] < 4:
         raise ValueError(
@@ -31,13 +37,23 @@ def split_half(scores: Result, *, ranks: bool = False, **options: object) -> Mea
 
 
 def cell_correlation(a: Result, b: Result, *, ranks: bool = False, **options: object) -> Measured:
-    """The correlation over cells of two results on the same axes (two lengths, two tasks), examples
-    drawn apart in each.
+    """The correlation over cells of two results on the same axes (two lengths, two tasks).
+
+    Example:
+        >>> cell_correlation(short_prompts, long_prompts, ranks=True)
 
     Args:
-        ranks: Spearman's instead of Pearson's.
-        options: Level, n_boot, seed. n: the examples of the smaller one. NaN cells in either are
-            left out.
+        a: A Result that keeps its examples.
+        b: Another; examples are drawn separately in each. Cells that are NaN in either are left
+        out.
+        ranks: Spearman's correlation instead of Pearson's.
+        **options: level, n_boot and seed.
+
+    Returns:
+        The correlation; n is the number of examples of the smaller result.
+
+    Raises:
+        ValueError: If the axes differ, or one kept no examples.
     """
     if a.dims != b.dims or a.coords != b.coords:
         raise ValueError(
@@ -51,11 +67,19 @@ def cell_correlation(a: Result, b: Result, *, ranks: bool = False, **options: ob
 def share_of_cells(
     scores: Result, *, above: float, least: bool = False, **options: object
 ) -> Measured:
-    """The share of cells whose mean over examples is above a number (with least=True: at least that
-    number).
+    """The share of cells whose mean over examples is above a number.
 
     Example:
-        >>> share_of_cells(found, above=0.1)               # how many heads score more than 0.1?
+        >>> share_of_cells(scores, above=0.1)               # how many heads score more than 0.1?
+
+    Args:
+        scores: A Result that keeps its examples.
+        above: The number.
+        least: Whether a cell that reaches the number exactly counts as well.
+        **options: level, n_boot, seed and groups, as in `measured`.
+
+    Raises:
+        ValueError: If there are no examples.
     """
     if scores.examples is None or not scores.values.size:
         raise ValueError(f"{scores.name!r} has no cells with examples to count")
@@ -67,14 +91,18 @@ def share_of_cells(
 
 
 def size_of_cells(scores: Result, *, quantile: float = 0.99, **options: object) -> Measured:
-    """How large cells are, whatever their sign: the size that all but one in a hundred
-    (quantile=0.99) stay below.
-
-    A cell's size is that of its mean over the examples. options as in `measured`, groups among
-    them.
+    """A quantile over cells of the absolute value of their means over examples.
 
     Example:
-        >>> size_of_cells(effects.pick(strangers))         # what the strongest of random heads reach
+        >>> size_of_cells(effects.pick(random_heads))       # what the strongest random heads reach
+
+    Args:
+        scores: A Result that keeps its examples.
+        quantile: 0.99: the size that all but one in a hundred stay below.
+        **options: level, n_boot, seed and groups, as in `measured`.
+
+    Raises:
+        ValueError: If there are no examples.
     """
     if scores.examples is None or not scores.values.size:
         raise ValueError(f"{scores.name!r} has no cells with examples to measure")
@@ -84,11 +112,20 @@ def size_of_cells(scores: Result, *, quantile: float = 0.99, **options: object) 
 
 
 def how_often(scores: Result, above: float) -> Result:
-    """The same result counting examples: 1 where the example's own value is above the number, 0
-    where not.
+    """In what share of examples each cell's own value is above a number, as a Result.
 
     Example:
-        >>> how_often(found, 0.1).top(10, by="high")       # in what share of prompts is each head active?
+        >>> how_often(scores, 0.1).top(10, by="high")       # how often is a head active?
+
+    Args:
+        scores: A Result that keeps its examples.
+        above: The number.
+
+    Returns:
+        The same axes, "share of prompts"; an example is 1 where its value is above, else 0.
+
+    Raises:
+        ValueError: If there are no examples.
     """
     if scores.examples is None:
         raise ValueError(f"{scores.name!r} kept no examples to count")

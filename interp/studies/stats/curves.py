@@ -21,16 +21,20 @@ Level = tuple[str, float]
 
 
 def span(curves: Result, start: Level, end: Level, **options: int) -> Measured:
-    """How long it takes from one measure's reaching its level to another's, as a share of the whole
-    training.
+    """How long one level is reached after another, as a share of the whole training.
 
     A level is reached where the curve first comes to it, on straight lines between checkpoints; one
-    that is never reached counts as reached at the end, so that the number is then a bound. Below 0:
-    the second comes first.
+    that is never reached counts as reached at the end, so that the number is then a bound.
 
     Example:
         >>> span(curves, ("icl", 0.55), ("icl", 0.95))       # how abrupt is the rise?
         >>> span(curves, ("previous token", 0.3), ("icl", 0.55))
+
+    Args:
+        curves: A Result [seed step measure] that keeps its sequences.
+        start: (measure, level).
+        end: (measure, level). Below 0: this one comes first.
+        **options: n_boot and seed.
     """
     first, then = _column(curves, start[0]), _column(curves, end[0])
     steps = np.array(curves.coords["step"], float) / curves.coords["step"][-1]
@@ -41,14 +45,22 @@ def span(curves: Result, start: Level, end: Level, **options: int) -> Measured:
     )
 
 
-def at_end(curves: Result, measure: str, less: str = "", last: int = 1, **options: int) -> Measured:
-    """A measure at the end of training (the mean of the last checkpoints), less another one where
-    that is named.
+def at_end(
+    curves: Result, measure: str, minus: str = "", last: int = 1, **options: int
+) -> Measured:
+    """A measure at the end of training, or its difference from another measure.
 
     Example:
-        >>> at_end(curves, "tail", less="head", last=3)
+        >>> at_end(curves, "tail", minus="head", last=3)
+
+    Args:
+        curves: A Result [seed step measure] that keeps its sequences.
+        measure: Which measure.
+        minus: A second measure that is subtracted; "" for none.
+        last: Over how many of the last checkpoints the mean is taken.
+        **options: n_boot and seed.
     """
-    column, other = _column(curves, measure), _column(curves, less) if less else None
+    column, other = _column(curves, measure), _column(curves, minus) if minus else None
     return _number(
         curves,
         lambda c: c[-last:, column].mean() - (0.0 if other is None else c[-last:, other].mean()),
@@ -57,11 +69,16 @@ def at_end(curves: Result, measure: str, less: str = "", last: int = 1, **option
 
 
 def fall(curves: Result, measure: str, last: int = 1, **options: int) -> Measured:
-    """How far a measure ends below its highest value (the mean of the last checkpoints below the
-    highest mean of as many).
+    """How far a measure ends below its highest value during training.
 
     Example:
         >>> fall(curves, "structural", last=3)               # is it transient?
+
+    Args:
+        curves: A Result [seed step measure] that keeps its sequences.
+        measure: Which measure.
+        last: The end is the mean of so many checkpoints, the highest value the highest such mean.
+        **options: n_boot and seed.
     """
     column = _column(curves, measure)
 
@@ -80,13 +97,26 @@ def share_of_steps(
     since: int = 0,
     **options: int,
 ) -> Measured:
-    """The share of the training after step `since` in which all of this is so; order: measures from
-    low to high.
+    """The share of the training after step `since` in which all conditions hold.
 
     Each checkpoint after `since` stands for the steps since the one before it.
 
     Example:
-        >>> share_of_steps(curves, at_least={"structural": 0.85}, at_most={"head": 0.7}, order=("head", "tail"), since=2000)
+        >>> share_of_steps(
+        ...     curves, at_least={"structural": 0.85}, at_most={"head": 0.7},
+        ...     order=("head", "tail"), since=2000,
+        ... )
+
+    Args:
+        curves: A Result [seed step measure] that keeps its sequences.
+        at_least: Measures with the smallest value that counts.
+        at_most: Measures with the largest value that counts.
+        order: Measures that must stand in this order, from low to high.
+        since: The step after which is counted.
+        **options: n_boot and seed.
+
+    Raises:
+        ValueError: If there is no checkpoint after `since`.
     """
     steps = curves.coords["step"]
     late = [i for i, step in enumerate(steps) if step > since]
@@ -116,10 +146,14 @@ def draw_curves(
     marks: Mapping[str, float] = {},
     ax: object = None,
 ) -> object:
-    """The Axes with the mean curve of each measure over the seeds, each seed's own beside it, thin.
+    """The Axes with the mean curve of each measure, and each seed's own curve in a thin line.
 
     Args:
-        marks: Upright lines by name, such as {"forgetting stops": 2000}.
+        curves: A Result [seed step measure] that keeps its sequences.
+        measures: Which; all if empty.
+        title: The title; the result's name if empty.
+        marks: Vertical lines by name, such as {"forgetting stops": 2000}.
+        ax: Where to draw; a new figure if None.
     """
     from interp import plots
 

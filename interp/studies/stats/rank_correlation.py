@@ -9,28 +9,44 @@ SHUFFLES = 200
 
 
 def rank_correlation(a: object, b: object, *, n_boot: int = 1000, seed: int = 0) -> Measured:
-    """Spearman's correlation of two scores over the same cells (heads), with a bootstrap interval
-    over the cells.
+    """Spearman's correlation of two scores over the same cells, with an interval over the cells.
 
     Example:
         >>> rank_correlation([1.0, 2.0, 3.0], [10.0, 20.0, 40.0]).value
         1.0
 
     Args:
-        a, b: Results on the same axes, or arrays of one shape; b may also name an axis of a
-            ("layer"). n = the number of cells. Ties share their mean rank.
+        a: A Result, or an array.
+        b: Another on the same axes or of the same shape, or the name of an axis of a ("layer").
+            Ties share their mean rank.
+        n_boot: How many bootstrap draws.
+        seed: Which draws.
+
+    Returns:
+        The correlation; n is the number of cells.
+
+    Raises:
+        ValueError: If the cells are not the same, or a score is NaN.
     """
     pairs = np.stack(_paired(a, b), -1)
     return measured(pairs, lambda rows: spearman(rows[:, 0], rows[:, 1]), n_boot=n_boot, seed=seed)
 
 
 def shuffled_correlation(a: object, b: object, *, within: bool = False, seed: int = 0) -> Measured:
-    """What the correlation is when b's cells change places at random: the mean and the middle 95 %
-    of 200 shuffles.
+    """The rank correlation when b's cells are shuffled: the control of `rank_correlation`.
+
+    Example:
+        >>> shuffled_correlation(effects, scores, within=True)
 
     Args:
-        within: Cells change places only within a row of the first axis (a layer): what is left is
-            the correlation that comes of layers alone. The control of `rank_correlation`.
+        a: A Result, or an array.
+        b: Another on the same axes or of the same shape.
+        within: Shuffle only within a row of the first axis (a layer): what is left is the
+            correlation that comes of layers alone.
+        seed: Which shuffles.
+
+    Returns:
+        The mean and the middle 95 % of 200 shuffles.
     """
     first, second = _paired(a, b)
     rows = len(np.asarray(getattr(a, "values", a))) if within else 1

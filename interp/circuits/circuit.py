@@ -261,6 +261,7 @@ class Circuit:
         return len(self.edges.keys() & other.edges.keys()) / either if either else 1.0
 
     def _alike(self, other: "Circuit") -> None:
+        """Raises ValueError unless both circuits are of one model."""
         if (self.graph, self.model) != (other.graph, other.model):
             raise ValueError(
                 f"circuits of {self.model!r} ({residual_graph.shape(self.graph)}) and"
@@ -439,6 +440,7 @@ def load(path: str | Path) -> Circuit:
 
 
 def _of_scores(scores: Result, chosen: np.ndarray, how: dict[str, Any]) -> Circuit:
+    """The circuit of the chosen places of a table of scores, with the scores' metadata."""
     wide = len(scores.coords["receiver"])
     names = [
         (scores.coords["sender"][i // wide], scores.coords["receiver"][i % wide])

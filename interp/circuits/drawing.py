@@ -124,10 +124,12 @@ def layout(circuit: "interp.circuits.circuit.Circuit", *, max_edges: int = 1000)
 
 
 def _x(head: int, graph: Any) -> float:
+    """Where a head stands from left to right."""
     return head + (GAP * (head // graph.group) if graph.group > 1 else 0.0)
 
 
 def _places(circuit: "interp.circuits.circuit.Circuit") -> dict[str, dict[str, Any]]:
+    """Where every component of the model stands: {name: x, y, kind}."""
     graph = circuit.graph
     middle, lane = _x(graph.n_heads - 1, graph) / 2, _x(graph.n_heads - 1, graph) + LANE
     out = {"embed": {"x": middle, "y": -1.2, "kind": "embed"}}
@@ -205,7 +207,7 @@ def draw(
         _curves(ax, [e for e in plan["edges"] if e["sign"] == sign], colour, dash)
     _members(ax, plan, circuit.roles)
     _legend(ax, [*_edge_keys(plan, circuit), *_role_keys(plan, circuit.roles)])
-    _title(ax, title if title is not None else _said(circuit, plan))
+    _title(ax, title if title is not None else _caption(circuit, plan))
     return ax
 
 
@@ -402,6 +404,7 @@ def _stage(ax: Any, plan: Mapping, circuit: "interp.circuits.circuit.Circuit") -
 def _curves(
     ax: Any, edges: Sequence[Mapping], colour: str, dash: Any, least: float = THINNEST
 ) -> None:
+    """Draws the edges in one colour and dash, the width by their score."""
     from matplotlib.collections import LineCollection
     from matplotlib.colors import to_rgba
 
@@ -467,6 +470,7 @@ def _members(ax: Any, plan: Mapping, roles: Mapping) -> None:
 
 
 def _names(ax: Any, inside: Mapping, edges: Sequence[Mapping]) -> None:
+    """Writes the components' names: all of a few, the strongest of many."""
     from matplotlib.patheffects import withStroke
 
     halo = [withStroke(linewidth=2.2, foreground="white")]
@@ -486,6 +490,7 @@ def _names(ax: Any, inside: Mapping, edges: Sequence[Mapping]) -> None:
 
 
 def _looks(roles: Mapping) -> dict[str, tuple[str, str]]:
+    """A colour and a marker for each role."""
     return {
         role: (COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)])
         for i, role in enumerate(roles)
@@ -499,6 +504,7 @@ def _line(label: str, colour: str, dash: Any, width: float = 2.0) -> Any:
 
 
 def _edge_keys(plan: Mapping, circuit: "interp.circuits.circuit.Circuit") -> list:
+    """The legend's entries for edges."""
     unit = circuit.source.get("unit") or "the scores' own unit"
     labels = {1: "helps: score > 0", -1: "hurts: score < 0", 0: "edge, not scored"}
     signs = {edge["sign"] for edge in plan["edges"]}
@@ -509,6 +515,7 @@ def _edge_keys(plan: Mapping, circuit: "interp.circuits.circuit.Circuit") -> lis
 
 
 def _role_keys(plan: Mapping, roles: Mapping) -> list:
+    """The legend's entries for roles."""
     from matplotlib.lines import Line2D
 
     drawn_roles = {n["role"] for n in plan["nodes"].values()}
@@ -545,7 +552,8 @@ def _title(ax: Any, title: str) -> None:
     ax.set_title(textwrap.fill(title, max(20, int(13 * wide))), fontsize=plots.TITLE)
 
 
-def _said(circuit: "interp.circuits.circuit.Circuit", plan: Mapping) -> str:
+def _caption(circuit: "interp.circuits.circuit.Circuit", plan: Mapping) -> str:
+    """The title: model, task, method, size."""
     how = str(
         circuit.source.get("method") or circuit.source.get("cite") or circuit.source.get("kind", "")
     )

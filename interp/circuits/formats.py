@@ -170,6 +170,7 @@ def write(
 
 
 def _sources(graph: Graph) -> list[str]:
+    """EAP-IG's names of what writes, in its order."""
     rows = [
         [*(f"a{layer}.h{h}" for h in range(graph.n_heads)), f"m{layer}"]
         for layer in range(graph.n_layers)
@@ -178,6 +179,8 @@ def _sources(graph: Graph) -> list[str]:
 
 
 def _targets(graph: Graph) -> list[str]:
+    """EAP-IG's names of what reads, in its order."""
+
     def heads(layer):
         return [f"a{layer}.h{h}<{part}>" for part in "qkv" for h in range(graph.n_heads)]
 
@@ -202,6 +205,7 @@ def _parts(graph: Graph) -> list[list[int]]:
 
 
 def _exist(graph: Graph) -> np.ndarray:
+    """Which pairs of a sender and a receiver are edges."""
     wrote, read_ = sites.senders(graph), sites.receivers(graph)
     return np.array([[sites.precedes(s, r, graph) for r in read_] for s in wrote])
 
@@ -223,6 +227,7 @@ def _theirs(ours: np.ndarray, graph: Graph) -> np.ndarray:
 
 
 def _any(marks: np.ndarray, graph: Graph) -> np.ndarray:
+    """Marks [source target] to [sender receiver]: a shared edge is marked when any part is."""
     return np.stack([marks[:, columns].any(1) for columns in _parts(graph)], 1) & _exist(graph)
 
 
@@ -260,6 +265,7 @@ def _agree(path: Path, layers: int, heads: int, parallel: bool, graph: Graph | N
 
 
 def _of_cfg(path: Path, cfg: Any, graph: Graph | None) -> Graph:
+    """The graph that a file's cfg says, checked against the one that is known."""
     if not isinstance(cfg, Mapping) or not {"n_layers", "n_heads"} <= cfg.keys():
         raise ValueError(
             f"{str(path)!r} does not say the model's shape (cfg with n_layers and n_heads)"
@@ -274,6 +280,7 @@ def _of_cfg(path: Path, cfg: Any, graph: Graph | None) -> Graph:
 
 
 def _from_json(path: Path, graph: Graph | None) -> Found:
+    """Scores, marks, graph and format of a .json file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -326,6 +333,7 @@ def _from_json(path: Path, graph: Graph | None) -> Found:
 
 
 def _not_an_edge(path: Path, edge: str, source: str, rows: Mapping, columns: Mapping) -> ValueError:
+    """The ValueError for an edge with an unknown end."""
     end, known = (source, rows) if source not in rows else (edge.partition("->")[2], columns)
     return unknown(f"edge {edge!r} in {path.name}:", end, known, "'a5.h2->m7', 'm3->a9.h6<q>'")
 
@@ -360,6 +368,7 @@ def _load(path: Path) -> dict:
 
 
 def _from_pt(path: Path, content: dict, graph: Graph | None) -> Found:
+    """Scores, marks, graph and format of a .pt file of EAP-IG."""
     graph = _of_cfg(path, content.get("cfg"), graph)
     sources, targets = _sources(graph), _targets(graph)
     for what, names in (("src_nodes", sources), ("dst_nodes", targets)):
@@ -387,6 +396,7 @@ def _from_pt(path: Path, content: dict, graph: Graph | None) -> Found:
 
 
 def _tensor(path: Path, content: dict, key: str, shape: tuple[int, ...]) -> torch.Tensor:
+    """The tensor under a key, if it has this shape."""
     value = content[key]
     if not isinstance(value, torch.Tensor) or tuple(value.shape) != tuple(shape):
         got = list(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
@@ -397,6 +407,7 @@ def _tensor(path: Path, content: dict, key: str, shape: tuple[int, ...]) -> torc
 
 
 def _no_neurons(path: Path, neurons: Any) -> None:
+    """Raises ValueError for a circuit of single neurons."""
     if any(
         torch.as_tensor(row).numel() and not torch.as_tensor(row).bool().all() for row in neurons
     ):
@@ -407,6 +418,7 @@ def _no_neurons(path: Path, neurons: Any) -> None:
 
 
 def _finite(path: Path, scores: np.ndarray) -> np.ndarray:
+    """The scores, if none is infinite."""
     if np.isinf(scores).any():
         raise ValueError(
             f"{str(path)!r} has {int(np.isinf(scores).sum())} infinite scores: a score is a finite"
@@ -487,6 +499,7 @@ def _modules(graph: Graph) -> list[tuple[int, str, tuple[int, ...]]]:
 def _as_circuit(
     path: Path, scores: np.ndarray, chosen: np.ndarray | None, graph: Graph, name: str, how: str
 ) -> Circuit:
+    """The circuit of the marked edges."""
     if chosen is None or not chosen.any():
         raise ValueError(
             f"{str(path)!r} marks no edge as in the graph (choose some: Circuit.top(read(...),"
@@ -550,6 +563,7 @@ def _nodes(graph: Graph, chosen: np.ndarray) -> np.ndarray:
 def _to_json(
     cfg: dict, graph: Graph, scores: np.ndarray, chosen: np.ndarray, marked_only: bool
 ) -> dict:
+    """The content of a .json file for EAP-IG."""
     sources, targets = _sources(graph), _targets(graph)
     inside = _nodes(graph, chosen)
     nodes = {
@@ -567,6 +581,7 @@ def _to_json(
 
 
 def _to_pt(cfg: dict, graph: Graph, scores: np.ndarray, chosen: np.ndarray) -> bytes:
+    """The bytes of a .pt file for EAP-IG."""
     buffer = io.BytesIO()
     torch.save(
         {

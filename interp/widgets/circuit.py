@@ -54,7 +54,7 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
         most = max(len(self._ranked), len(plans.ranked(other)) if other else 0)
         scored = any(score is not None for score in whole.edges.values())
         traits.setdefault("shown", min(most, SHOWN if scored else UNSCORED))
-        title = drawing._said(whole, {"edges": self._ranked, "hidden": 0}).rpartition(":")[0]
+        title = drawing._caption(whole, {"edges": self._ranked, "hidden": 0}).rpartition(":")[0]
         title = f"{whole.model}: {names[0]} and {names[1]}" if other else title
         metadata = {
             "title": title,

@@ -173,6 +173,7 @@ def model(name: str, known_model: KnownModel, seed: int) -> Any:
 
 
 def _gpt2(known_model: KnownModel, w: Weights, embedding: Tensor, unembedding: Tensor) -> Any:
+    """A GPT-2 with these weights."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     model = GPT2LMHeadModel(
@@ -207,6 +208,7 @@ def _gpt2(known_model: KnownModel, w: Weights, embedding: Tensor, unembedding: T
 
 
 def _llama(known_model: KnownModel, w: Weights, embedding: Tensor, unembedding: Tensor) -> Any:
+    """A Llama with these weights."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     model = LlamaForCausalLM(

@@ -147,6 +147,7 @@ def _edges(model: Model, task: Any, at: Any, to: Any) -> dict[str, Edges]:
 
 
 def _named(task: Any, spec: Any, names: list[str]) -> dict[str, Tensor]:
+    """The token sets by name; a single set under every name."""
     return (
         token_sets(task, spec)
         if isinstance(spec, Mapping)
@@ -155,6 +156,7 @@ def _named(task: Any, spec: Any, names: list[str]) -> dict[str, Tensor]:
 
 
 def _pairs(visible: Tensor, queries: Tensor, keys: Tensor, which: str) -> Edges:
+    """The blocked pairs [batch dest src]; ValueError where nothing or everything is blocked."""
     blocked = queries[:, :, None] & keys[:, None, :] & visible
     nothing = (~blocked.any(-1).any(-1)).nonzero()
     if len(nothing):
@@ -203,6 +205,7 @@ def _windows(
 
 
 def _heads(dims: bridge.Dims, heads: Sequence[str]) -> list[sites.Site]:
+    """The heads that are blocked; ValueError for other sites."""
     patterns = [heads] if isinstance(heads, str) else list(heads)
     if not patterns:
         raise ValueError(

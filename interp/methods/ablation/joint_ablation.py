@@ -191,6 +191,7 @@ def pairwise_ablation(
 
 
 def _names(model: Model, task: Any, where: str | Sequence[str]) -> list[str]:
+    """The single sites that a pattern or a list of them names."""
     patterns = [where] if isinstance(where, str) else list(where)
     if not patterns or not all(isinstance(p, str) for p in patterns):
         raise ValueError(

@@ -87,6 +87,7 @@ def token_sets(task: Any, specs: Mapping[str, Tokens]) -> dict[str, Bool[Tensor,
 
 
 def _members(task: Any, spec: Tokens) -> Tensor:
+    """The mask [batch pos] of a set, which may be empty."""
     shape = tuple(task.clean.shape)
     if isinstance(spec, Tensor):
         if spec.dtype != torch.bool or tuple(spec.shape) != shape:
@@ -120,6 +121,7 @@ def _members(task: Any, spec: Tokens) -> Tensor:
 
 
 def _span(task: Any, spec: str) -> Tensor:
+    """The mask of a span "S1:S2", both ends included."""
     ends = spec.split(":")
     if len(ends) != 2:
         raise ValueError(f"not a span of tokens: {spec!r} (a span is 'S1:S2', both ends included)")

@@ -81,6 +81,7 @@ def attention_patterns(
 
 
 def _side_by_side(each: Sequence[Result], heads: Sequence[str]) -> Result:
+    """The patterns of single heads on the axis "site"."""
     if not each or any(r.dims != ("dest", "src") for r in each):
         raise ValueError(
             f"a list holds single heads, got {list(heads)} (try ['L23H3', 'L29H1'], or the pattern"
@@ -180,6 +181,7 @@ def token_labels(model: Model, tokens: Tensor) -> list[str]:
 
 
 def _heads(where: str) -> Site:
+    """The address, if it is of heads."""
     site = Site.parse(where)
     if site.family != "head" or site.part != "out" or site.pos is not None:
         raise ValueError(f"attention belongs to heads, got {where!r} (try 'L*H*' or 'L23H3')")

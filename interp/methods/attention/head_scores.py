@@ -349,6 +349,7 @@ def _result(
     given: bool,
     **options: Any,
 ) -> Result:
+    """The table as a Result, with units, nulls and sources in its metadata."""
     d = bridge.dims(model)
     arrays = [scores_by_name[s].cpu().double() for s in names]
     equal = len({a.shape[-1] for a in arrays}) == 1 and "copying" not in names

@@ -95,6 +95,7 @@ def attention_by_distance(
 
 
 def _by_distance(pattern: Float[Tensor, "*more dest src"]) -> Float[Tensor, "*more distance"]:
+    """Mean attention at each distance back."""
     return torch.stack(
         [pattern.diagonal(-k, -2, -1).mean(-1) for k in range(pattern.shape[-1])], -1
     )
@@ -226,6 +227,7 @@ def pattern_variance_explained(
 
 
 def _patterns(model: Model, tokens: Tensor) -> Float[Tensor, "layer head batch dest src"]:
+    """All attention patterns of the prompts."""
     if tokens.shape[1] < 3:
         raise ValueError(
             f"prompts of {tokens.shape[1]} tokens have no distances: 3 or more are needed"

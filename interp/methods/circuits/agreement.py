@@ -225,6 +225,7 @@ def stability(
 
 
 def _circuits(a: Circuit, b: Circuit) -> dict[str, float]:
+    """The numbers for two circuits."""
     both, (nodes_a, nodes_b) = len(a & b), (set(a.nodes), set(b.nodes))
 
     def share(part, whole):
@@ -241,6 +242,7 @@ def _circuits(a: Circuit, b: Circuit) -> dict[str, float]:
 
 
 def _scores(a: Result, b: Result, n: int) -> dict[str, float]:
+    """The numbers for two tables of scores."""
     tops = [Circuit.top(x, n) for x in (a, b)]
     overlap = tops[0].jaccard(tops[1])  # says so when they are of two models
     has_score = ~np.isnan(a.values)
@@ -260,6 +262,7 @@ def _chance(a: int, b: int, total: int) -> float:
 
 
 def _pairs(circuits: Sequence[Circuit]) -> list[float]:
+    """The Jaccard of every two circuits."""
     return [a.jaccard(b) for a, b in combinations(circuits, 2)]
 
 
@@ -292,6 +295,7 @@ def _against(
 def _cells_against(
     scores: Result, truth: list[str]
 ) -> tuple[Float[np.ndarray, "cell"], Bool[np.ndarray, "cell"]]:
+    """Every cell's score, and whether its label is among the known ones."""
     labels, values = scores.labels(), scores.values.ravel()
     wrong = next((name for name in truth if name not in labels), None)
     if wrong is not None:
@@ -323,6 +327,7 @@ def _corners(values: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _described(item: Circuit | Result | Sequence[str]) -> str:
+    """A circuit or scores in a few words, for metadata."""
     if not isinstance(item, Circuit | Result):
         return f"{len(item)} cells"
     if isinstance(item, Result):

@@ -144,6 +144,7 @@ class Edges:
     # --- by the engine ----------------------------------------------------------------------------
 
     def _prepare(self) -> None:
+        """The other run's writes, in the engine."""
         engine_model = self.engine
         self.read = engine_sweep.metric_reader(engine_model, self.metric, len(self.task))
         if self.by == "resample":
@@ -332,6 +333,7 @@ class Edges:
     # --- by hooks: the definition -----------------------------------------------------------------
 
     def _prepare_hooks(self) -> None:
+        """The clean and the other run's writes, by hooks."""
         self.senders, self.receivers = sites.senders(self.dims), sites.receivers(self.dims)
         names = list(map(str, self.senders))
 
@@ -496,6 +498,7 @@ class JoinedEdges(Edges):
 
 
 def _slot(receiver: Site) -> Site:
+    """The slot of a receiver: its layer's heads together."""
     return (
         receiver
         if receiver.index is None

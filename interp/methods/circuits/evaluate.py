@@ -429,6 +429,7 @@ def _stack(weights: Sequence[np.ndarray]) -> Tensor:
 
 
 def _place(receiver: str) -> tuple:
+    """Family, part and layer of a receiver."""
     site = Site.parse(receiver)
     return site.family, site.part, site.layer
 

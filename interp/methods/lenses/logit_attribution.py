@@ -124,6 +124,7 @@ def _clean(task: Any, logits: Tensor) -> dict[str, float]:
 
 
 def _head(model: Model, site: sites.Site, z: Tensor, along: Tensor) -> Tensor:
+    """A head's share, from its z."""
     W_O, _ = bridge.projection(model, "O", site.layer)
     return (z @ W_O[site.index] * along).sum(-1)
 

@@ -152,6 +152,7 @@ def patchscope(
 
 
 def _one(model: Model, prompt: Any, which: str) -> torch.Tensor:
+    """The ids of the one prompt that was given."""
     prompts = token_ids(model, prompt)
     if len(prompts) != 1:
         raise ValueError(f"a patchscope reads one {which} prompt, got {len(prompts)}")
@@ -159,6 +160,7 @@ def _one(model: Model, prompt: Any, which: str) -> torch.Tensor:
 
 
 def _places(model: Model, where: str, length: int, layers: Sequence[int] | None) -> list[Site]:
+    """The single places of a sweep over layers."""
     site, d = Site.parse(where), bridge.dims(model)
     if not isinstance(site.pos, int) or set(site.stars) - {"layer"}:
         raise ValueError(

@@ -252,6 +252,7 @@ def _likeliest(model: Model, last: Tensor, vocab: int | None) -> Tensor:
 def _checked(
     model: Model, chunks: Sequence[Tensor], layers: Any, steps: int, batch: int, vocab: int | None
 ) -> tuple[int, ...]:
+    """The layers in order, the last one among them; ValueError for options out of range."""
     d = bridge.dims(model)
     if min(ids.shape[1] for ids in chunks) < 2:
         raise ValueError(
@@ -320,6 +321,7 @@ def _lens(
     started: float,
     from_disk: bool,
 ) -> TunedLens:
+    """The TunedLens of these maps and divergences."""
     metadata = sweep.provenance(
         model,
         None,

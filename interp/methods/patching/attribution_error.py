@@ -140,6 +140,7 @@ def attribution_error(exact: Result, estimate: Result, top: int = 10) -> Fit:
 
 
 def _same(exact: Result, estimate: Result, size: bool) -> None:
+    """Raises ValueError unless the two results are on the same cells and answer one question."""
     if exact.dims != estimate.dims or exact.coords != estimate.coords:
         raise ValueError(
             f"the exact effects are on {exact.dims} {exact.values.shape}, the estimate on"

@@ -179,6 +179,7 @@ def attribution_patch(
 
 
 def _check(method: str, direction: str, unit: str, steps: int) -> None:
+    """Raises ValueError for options that do not go together."""
     if method not in METHODS:
         raise unknown("method", method, METHODS)
     if steps < 1:
@@ -210,6 +211,7 @@ def _slopes(
     source: Tensor,
     passes: Sequence[float],
 ) -> Iterator[SiteTensors]:
+    """The gradients at the slots, once for each backward pass."""
     if method == "atp*":
         yield from runner.dropping(slots)
     elif method == "atp":
@@ -262,6 +264,7 @@ class _Piece(NamedTuple):
 def _cells(
     groups: list[list[Site]], base: Tensor, positions: Mapping[str, Tensor], dims: bridge.Dims
 ) -> dict[Site, _Cells]:
+    """For each slot the entries that belong to each cell."""
     n, length = base.shape
     by_slot: dict[Site, list[tuple[int, Tensor, int]]] = {}
     same = {p: torch.full((n,), p) for p in range(-1, length)}
@@ -337,6 +340,7 @@ def _keys(
 def _estimate(
     pieces: list[_Piece], grads: SiteTensors, like: Float[Tensor, "cell batch"]
 ) -> Float[Tensor, "cell batch"]:
+    """The sum over the pieces of gradient times change, cell by cell."""
     out, device = torch.zeros_like(like), like.device
     prompt = torch.arange(like.shape[1], device=device)
     for piece in pieces:

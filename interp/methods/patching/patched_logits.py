@@ -97,6 +97,7 @@ def patched_logits(
 
 
 def _one(model: Model, task: Any, where: Where) -> list[list[Any]]:
+    """The sites of the one cell that was asked for."""
     grid, groups = expand_sites(model, task, where)
     if len(groups) != 1:
         raise ValueError(

@@ -214,6 +214,7 @@ def _cells(
 def _check(
     groups: Sequence[Sequence[Site]], known: set[tuple[str, str]], law: str, examples: str
 ) -> None:
+    """Raises ValueError for a site that cannot send or receive."""
     for site in (s for group in groups for s in group):
         if (site.family, site.part) not in known:
             raise ValueError(f"not here: {str(site)!r}; {law} (try {examples})")
@@ -315,6 +316,7 @@ def _values(
 def _receiver(
     spell: Callable[[Site, str], engine.Patch], site: Site, n_layers: int
 ) -> engine.Patch:
+    """The engine's patch for a receiver."""
     if site.family == "logits":
         site = Site("resid_post", "out", n_layers - 1, pos=site.pos)
         return spell(site, "resid_post")

@@ -107,6 +107,7 @@ def _public(verb: Callable) -> str:
 
 
 def _check_model(model: Any, verb: str) -> None:
+    """Raises TypeError with the right call unless this is a loaded model."""
     if hasattr(model, "cfg"):
         return
     if hasattr(model, "config") and hasattr(model, "forward"):
@@ -158,6 +159,7 @@ def task_for(
 
 
 def _needs_pairs(prompts: Any, verb: str) -> str:
+    """The message for prompts that cannot be compared."""
     kind = "there is no task (None)" if prompts is None else f"got a {type(prompts).__name__}"
     if hasattr(prompts, "columns"):
         return (
@@ -329,6 +331,7 @@ def _about(parts: Sequence[tuple[int, Result]], task: MixedTask, started: float)
 
 
 def _why(verb: str, task: MixedTask) -> str:
+    """The message for a result that cannot be joined over lengths."""
     return (
         f"{verb} gives something else for each length of prompt, and the prompts of {task.name!r} "
         f"have {_sizes(task)} tokens: call it for each, task.by_length(), for one prompt, task[0], "
@@ -337,6 +340,7 @@ def _why(verb: str, task: MixedTask) -> str:
 
 
 def _sizes(task: MixedTask) -> str:
+    """The prompts' lengths in words."""
     sizes = sorted({len(ids) for ids in task.prompts})
     return (
         " and ".join([", ".join(map(str, sizes[:-1])), str(sizes[-1])])
@@ -376,6 +380,7 @@ def _check_places(verb: str, task: MixedTask, given: Mapping[str, Any], reads: b
 
 
 def _addresses(value: Any) -> list[str]:
+    """Every address among the arguments."""
     if isinstance(value, str):
         return [value]
     if isinstance(value, Site):
@@ -400,6 +405,7 @@ def read_values(model: Any, task: Task, metric: Metric, kind: str = "clean") -> 
 
 
 def _read(model: Any, step: Task, metric: Metric, kind: str) -> Tensor:
+    """The metric of one step's plain run."""
     out = run(
         model,
         getattr(step, kind),

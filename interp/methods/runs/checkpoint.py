@@ -56,6 +56,7 @@ def numbered_path(path: str | Path | None, number: int) -> Path | None:
 def _nowhere(
     baseline: Tensor, cells: int, model: Model, what: Mapping[str, Any]
 ) -> Iterator[tuple]:
+    """The ledger that stores nothing."""
     values = torch.full((cells, len(baseline)), float("nan"), device=baseline.device)
     yield values, list(range(cells)), lambda rows, values: None
 
@@ -70,6 +71,7 @@ def _in_file(
     model: Model,
     what: Mapping[str, Any],
 ) -> Iterator[tuple]:
+    """The ledger in a file: written every few seconds, and when the sweep ends, however it ends."""
     identity = {"model": bridge.name(model), "weights": state.weights_hash(model)}
     identity |= {name: digest(value) for name, value in {**what, "options": options}.items()}
     arrays = {

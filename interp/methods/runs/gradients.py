@@ -187,6 +187,7 @@ def _lay_out(slot: Site, value: Tensor) -> Tensor:
 
 
 def _lay_out_engine(slot: Site, layers: Sequence[Tensor]) -> Tensor:
+    """[index batch pos d] from the engine's activations by layer."""
     value = layers[0 if slot.family == "embed" else slot.layer]
     return _lay_out(
         slot, value.movedim(slot.row.axes.split().index("head"), 0) if slot.index == STAR else value

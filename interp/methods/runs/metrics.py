@@ -19,7 +19,8 @@ from interp.tasks.pairs import pairs
 from interp.tasks.task import MixedTask, Task
 
 
-def _apart(logits: Tensor, kept: Mapping[str, Tensor]) -> Tensor:
+def _one_length_only(logits: Tensor, kept: Mapping[str, Tensor]) -> Tensor:
+    """Raises ValueError: a metric of several lengths is taken one length at a time."""
     raise ValueError(
         "prompts of several lengths are measured one length at a time: task.by_length() gives them"
     )
@@ -35,7 +36,7 @@ def metric_of(task: Any, metric: MetricLike = None) -> Metric:
         )
     measured = task if metric is None else task.with_metric(metric)
     if isinstance(measured, MixedTask):
-        return Metric(measured.metric_title, measured.metric_unit, _apart, task=measured)
+        return Metric(measured.metric_title, measured.metric_unit, _one_length_only, task=measured)
     by_columns = measured.reads == "answers"
     return Metric(
         measured.metric_title,
@@ -131,7 +132,7 @@ def attention_metric(
 
     if isinstance(task, MixedTask):
         of_some(task.parts[0].index)  # raises where a position is unknown
-        return Metric(name, "share of attention", _apart, part=of_some)
+        return Metric(name, "share of attention", _one_length_only, part=of_some)
     for place in filter(None, (to, minus, at)):
         task.position(place)  # raises with a did-you-mean
 
@@ -183,7 +184,7 @@ def kl_metric(model: Model, task: Any, run: str = "clean") -> Metric:
         return kl_metric(model, part_of(task, index), run)
 
     if isinstance(task, MixedTask):
-        return Metric(name, "nats", _apart, part=of_some)
+        return Metric(name, "nats", _one_length_only, part=of_some)
     target = (
         interventions.run(model, getattr(task, run), last_only=True).logits.float().log_softmax(-1)
     )
@@ -236,7 +237,9 @@ def loss_metric(tokens: Any) -> Metric:
         return loss_metric(torch.stack([ids[i] for i in index.tolist()]))
 
     if len(set(map(len, ids))) > 1:
-        return Metric("cross-entropy", "nats per token", _apart, everywhere=True, part=of_some)
+        return Metric(
+            "cross-entropy", "nats per token", _one_length_only, everywhere=True, part=of_some
+        )
     tokens = torch.stack(ids)
 
     def of(logits: Tensor, kept: Mapping[str, Tensor]) -> Tensor:

@@ -69,6 +69,7 @@ def random_heads(
 
 
 def _single(heads: Sequence[str]) -> list[Site]:
+    """The sites, if each is a single head."""
     sites = [Site.parse(h) for h in heads]
     not_heads = [str(s) for s in sites if s.family != "head" or s.stars]
     if not_heads:

@@ -134,6 +134,7 @@ def _no_source(kinds: list[str]) -> dict[str, list[Tensor]]:
 
 
 def _start(added: Tensor | None) -> list[Intervention]:
+    """The intervention that adds noise to the embeddings, if there is any."""
     return [] if added is None else [Intervention("embed", add(added))]
 
 
@@ -233,11 +234,13 @@ def _shift(rows: slice | None, by: int, n: int) -> slice:
 
 
 def _layer(edit: Intervention) -> int:
+    """The layer where an intervention begins."""
     layer = Site.parse(edit.at).layer
     return layer if isinstance(layer, int) else 0
 
 
 def _rows(key: str, value: Tensor, i: int, n: int) -> Tensor:
+    """One variation's rows of a kept activation."""
     stars = [axis for axis in Site.parse(key).stars if axis != "pos"]
     return value.narrow(len(stars), i * n, n)
 

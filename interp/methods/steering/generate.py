@@ -127,6 +127,7 @@ def _is_ids(prompt: Any) -> bool:
 def _generation(
     tokenizer: Any, before: Tensor, after: Tensor, metadata: dict[str, Any]
 ) -> Generation:
+    """The Generation of one prompt, cut at the end token."""
     stop = (
         (after == tokenizer.eos_token_id).nonzero()
         if tokenizer.eos_token_id is not None

@@ -257,12 +257,14 @@ def _steered(
 
 
 def _ids(model: Model, words: Sequence[str | int]) -> list[int]:
+    """The words as token ids."""
     if not len(words):
         raise ValueError("no words: give at least one, for example [' joy']")
     return [word if isinstance(word, int) else single(tokenizer_of(model), word) for word in words]
 
 
 def _check(pushes: Mapping[str, Push], kl: float) -> None:
+    """Raises ValueError unless there are pushes and the KL is above 0."""
     if not kl > 0:
         raise ValueError(f"kl={kl}: the prediction can only move by more than 0 nats (try kl=0.5)")
     if not pushes:

@@ -284,6 +284,7 @@ def _means(model: Model, source: Any) -> Float[Tensor, "layer head d_head"]:
 
 
 def _shares(model: Model, mix: Any) -> Float[Tensor, "layer head"]:
+    """The mix as shares [layer head]."""
     d = bridge.dims(model)
     values = torch.as_tensor(mix.values if isinstance(mix, Result) else mix)
     values = values.to(bridge.device(model), torch.float32)
@@ -313,4 +314,5 @@ def _chosen(model: Model, heads: str | Sequence[str]) -> Float[Tensor, "layer he
 
 
 def _mixed(mean: Tensor, share: Tensor) -> Edit:
+    """The edit that goes this share of the way to the mean."""
     return lambda act, seen: act + share.to(act) * (mean.to(act) - act)

@@ -142,6 +142,7 @@ def _scores(S: dict, r: sites.Site, R: Tensor, components: bool) -> Tensor:
 
 
 def _score(S: Tensor, R: Tensor, components: bool) -> Tensor:
+    """The score of one sender (and component) and one receiver."""
     through = S @ R
     if components:  # rows of S have length one: the singular value of a rank-one circuit cancels
         return through.norm(dim=-1) / R.norm()
@@ -176,6 +177,7 @@ def _drop(matrix: Tensor, without: Sequence[int]) -> Tensor:
 def _checked(
     model: Model, kind: str, offset: int | None, without: Sequence[int], rotations: int
 ) -> int:
+    """The offset; ValueError for options that do not fit the model."""
     if kind not in KINDS:
         raise unknown("kind of composition", kind, KINDS, "kind='q'")
     if kind == "v" and offset is not None:

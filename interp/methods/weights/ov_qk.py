@@ -198,6 +198,7 @@ def unembedding(engine_model: Any) -> Float[Tensor, "d_vocab d_model"]:
 
 
 def _grouped(model: Model, which: str, layer: int) -> Tensor:
+    """A reading matrix as each query head uses it, norms folded."""
     W = fold(_engine(model, which), layer, bridge.projection(model, which, layer)[0])
     return W.repeat_interleave(bridge.dims(model).n_heads // len(W), 0)
 
@@ -210,6 +211,7 @@ def _normed(engine_model: Any, x: Tensor) -> Tensor:
 
 
 def _engine(model: Model, what: str) -> Any:
+    """The model as the engine holds it, or ValueError."""
     engine_model = engine.find(model)
     if engine_model is None:
         raise ValueError(
@@ -241,6 +243,7 @@ def heads_of(model: Model, where: str | Sequence[str]) -> list[sites.Site]:
 
 
 def _one(model: Model, head: str) -> tuple[int, int]:
+    """Layer and index of the one head that was named."""
     heads = heads_of(model, head)
     if len(heads) != 1:
         raise ValueError(f"a read-out is of one head, {head!r} names {len(heads)} (try 'L23H3')")
@@ -248,6 +251,7 @@ def _one(model: Model, head: str) -> tuple[int, int]:
 
 
 def _ids(model: Model, tokens: Tokens) -> list[int]:
+    """The tokens as ids, each once."""
     words = [tokens] if isinstance(tokens, str | int) else list(tokens)
     if not words:
         raise ValueError("no tokens: give words that are one token each, for example [' Paris']")
@@ -269,6 +273,7 @@ def _readout(
     started: float,
     head: str,
 ) -> Result:
+    """The table's highest columns as a Result."""
     if k < 1:
         raise ValueError(f"k={k}: a read-out needs at least one token a row")
     best = list(dict.fromkeys(table.topk(min(k, table.shape[-1])).indices.flatten().tolist()))

@@ -153,6 +153,8 @@ def _reads(
 
 
 def _projected(model: Model, part: str, layer: int) -> Callable[[Tensor], Tensor]:
+    """A function from a stream to the queries, keys or values of a layer [... pos head d_head]."""
+
     def project(x: Tensor) -> Tensor:
         return bridge.reader(model, part, layer, x, slice(None))
 

@@ -98,6 +98,7 @@ def lift(nodes: Float[Tensor, "batch sender"], dims: Any) -> Float[Tensor, "batc
 
 
 def _components(receiver: Site, dims: bridge.Dims) -> list[str]:
+    """The components that a receiver's input goes into."""
     if receiver.family == "kv":
         return [str(head) for head in sites.feeds(receiver, dims)]
     return [str(Site(receiver.family, "out", receiver.layer, receiver.index))]

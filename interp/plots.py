@@ -134,14 +134,20 @@ def draw(
     figure: Any = None,
     figsize: tuple[float, float] | None = None,
 ) -> Any:
-    """The Axes with a picture of labelled values, chosen by their axes (`kind`); an array of Axes
-    for panels.
+    """The Axes with a picture that fits the values' axes; an array of Axes for panels.
 
     Args:
-        picture: Values, dims, coords, title, unit, interval (low, high or None). marks outlines
-            cells of a map: {"name mover": [(23, 3)]}, by label in the order of dims. figure is
-            drawn into when there is no ax.
+        picture: values, dims, coords, title, unit, interval (low, high or None).
+        ax: Where to draw; a new figure if None.
+        marks: Cells of a map to outline, by label in the order of dims: {"name mover": [(23, 3)]}.
+        title: Instead of the picture's.
+        centred: Whether the colours are centred on zero; by default if a value is negative.
+        figure: What is drawn into when there is no ax.
         figsize: Inches of a new figure.
+
+    Raises:
+        TooMuch: If there are more axes or panels than one picture holds.
+        ValueError: If marks are given for what is no map, or one ax for several panels.
     """
     if figsize is not None and ax is None and figure is None:
         import matplotlib.pyplot as plt
@@ -326,8 +332,7 @@ def heatmap(
     limit: float | None = None,
     bar: bool = True,
 ) -> Any:
-    """The Axes with a map of values [row col]; the colour bar says the unit, missing cells are
-    grey.
+    """The Axes with a map of values [row col]; missing cells are grey.
 
     Up to 24 cells also carry their numbers.
 
@@ -336,9 +341,19 @@ def heatmap(
         >>> heatmap(values, range(9), range(30), **names)
 
     Args:
+        values: Numbers [row col].
+        rows: The rows' labels.
+        cols: The columns' labels.
+        row_name: What the rows are.
+        col_name: What the columns are.
+        title: The title.
+        unit: The unit, written at the colour bar.
+        centred: Whether the colours are centred on zero; by default if a value is negative.
+        ax: Where to draw; a new figure if None.
         marks: {"name mover": [(3, 23)]}, cells as (row label, column label).
-        limit: The end of the colour scale, for maps that share one; bar=False leaves the colour bar
-            to the caller.
+        upward: Whether the first row is at the bottom.
+        limit: The end of the colour scale, for maps that share one.
+        bar: Whether to draw the colour bar.
     """
     from matplotlib import colormaps
 
@@ -399,14 +414,20 @@ def lines(
     band: str = "95 % interval",
     ax: Any = None,
 ) -> Any:
-    """The Axes with one line (values [x]) or several (values [line x] with names), and a band if
-    given.
+    """The Axes with one line (values [x]) or several (values [line x]), and a band if given.
 
     Args:
-        placed: X are numbers and say where the values stand; otherwise they are labels, evenly
-            spaced.
-        interval: (low, high), shaped like values.
-        band: What it is ("three seeds").
+        values: Numbers [x], or [line x] together with names.
+        x: The places or labels along the axis.
+        x_name: What x is.
+        title: The title.
+        unit: The unit of the values.
+        interval: (low, high), each shaped like values.
+        names: A name for each line.
+        placed: Whether x are numbers that say where the values stand; otherwise they are labels,
+            evenly spaced.
+        band: What the interval is ("three seeds").
+        ax: Where to draw; a new figure if None.
     """
     ax = _new(7, 2.8) if ax is None else ax
     styles = [(c, s) for s in ("-", "--", ":") for c in ("#0072b2", *MARKS[1:])]
@@ -453,7 +474,16 @@ def bars(
     interval: Numbers = None,
     ax: Any = None,
 ) -> Any:
-    """The Axes with a bar per label and its 95 % interval as a whisker."""
+    """The Axes with a bar per label and its 95 % interval as a whisker.
+
+    Args:
+        values: Numbers [label].
+        labels: The names of the bars.
+        title: The title.
+        unit: The unit of the values.
+        interval: (low, high), each shaped like values.
+        ax: Where to draw; a new figure if None.
+    """
     longest = max((len(str(label)) for label in labels), default=0)
     ax = (
         _new(max(4, 0.55 * len(labels)), 2.8 + 0.06 * max(0, longest - 10)) if ax is None else ax
@@ -490,7 +520,16 @@ def strongest_bars(
     interval: Numbers = None,
     ax: Any = None,
 ) -> Any:
-    """The Axes with a lying bar for each name, the first on top, and its 95 % interval."""
+    """The Axes with a horizontal bar per label, the first on top, and its 95 % interval.
+
+    Args:
+        values: Numbers [label].
+        labels: The names of the bars.
+        title: The title.
+        unit: The unit of the values.
+        interval: (low, high), each shaped like values.
+        ax: Where to draw; a new figure if None.
+    """
     ax = _new(6.5, 0.24 * len(labels) + 1) if ax is None else ax
     at, values = np.arange(len(labels)), np.asarray(values, dtype=float)
     ax.barh(at, values, color=["#0072b2" if v >= 0 else "#d55e00" for v in values], height=0.7)
@@ -518,8 +557,18 @@ def scatter(
     groups: Sequence[str] | None = None,
     ax: Any = None,
 ) -> Any:
-    """The Axes with labelled points; the `top` points farthest from the centre are named where
-    there is room, groups are coloured.
+    """The Axes with points, of which the farthest from the centre are named where there is room.
+
+    Args:
+        x: Numbers [point].
+        y: Numbers [point].
+        labels: The points' names.
+        x_name: What x is, with its unit.
+        y_name: What y is, with its unit.
+        title: The title.
+        top: How many points are named.
+        groups: A group per point; each has its colour and marker.
+        ax: Where to draw; a new figure if None.
     """
     ax = _new(6.5 if groups is not None else 5, 4) if ax is None else ax
     x, y = np.ravel(x), np.ravel(y)

@@ -22,7 +22,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """Values on named axes, with a name, a unit, and what they are about.
+    """Values on named axes, with a name, a unit, and where they come from.
 
     Example:
         >>> effect = interp.patch(model, task, "L*H*")
@@ -31,9 +31,14 @@ class Result:
         >>> low, high = effect.ci()            # 95 % bootstrap interval over the examples
 
     Attributes:
-        values: One number per cell, axes `dims`, labels `coords[dim]`.
-        examples: The same with a last axis of examples whose mean is `values`, when there are any.
-            NaN means "does not apply here"; nothing is filled in.
+        values: One number per cell. NaN means "does not apply here"; nothing is filled in.
+        dims: The names of the axes.
+        coords: The labels of each axis, numbers or words.
+        name: What was measured.
+        unit: The unit of the values.
+        metadata: How they were made: task, model, metric, number of prompts, and so on.
+        examples: The values with a last axis of examples, whose mean is `values`; None if none were
+            kept.
     """
 
     values: np.ndarray | float | list
@@ -120,6 +125,12 @@ class Result:
             >>> effect.sel(layer=10)                 # heads of layer 10
             >>> effect.sel(layer=[8, 9], head=3)
             >>> effect.sel(pos="END")                # a position by name, number or label
+
+        Args:
+            **wanted: A label, or several, for each axis named.
+
+        Raises:
+            ValueError: If there is no such axis or label; the nearest are named.
         """
         out = self
         for dim, label in wanted.items():
@@ -151,11 +162,19 @@ class Result:
         return out
 
     def mean(self, *dims: str) -> "Result":
-        """The average over these axes (all of them when none is named); examples stay apart."""
+        """The mean over these axes (all of them when none is named); examples stay apart.
+
+        Args:
+            *dims: Names of axes.
+        """
         return self._over(np.mean, dims)
 
     def sum(self, *dims: str) -> "Result":
-        """The sum over these axes (all of them when none is named); examples stay apart."""
+        """The sum over these axes (all of them when none is named); examples stay apart.
+
+        Args:
+            *dims: Names of axes.
+        """
         return self._over(np.sum, dims)
 
     def _over(self, how: Any, dims: tuple[str, ...]) -> "Result":
@@ -176,6 +195,12 @@ class Result:
 
         Example:
             >>> effect.pick(["L10H7", "L23H3"]).sum()
+
+        Args:
+            labels: As `labels()` gives them.
+
+        Raises:
+            ValueError: If there is no such cell; the nearest are named.
         """
         at = [self._place(label) for label in labels]
         flat = None if self.examples is None else self.examples.reshape(self.values.size, -1)[at]
@@ -185,8 +210,10 @@ class Result:
         )
 
     def cells(self, labels: Sequence[str]) -> list[tuple]:
-        """The coordinates of cells by their labels, for `plot(marks={"name":
-        result.cells(labels)})`.
+        """The coordinates of cells by their labels, for the `marks` of a plot.
+
+        Args:
+            labels: As `labels()` gives them.
         """
         every = list(product(*(self.coords[d] for d in self.dims)))
         return [every[self._place(label)] for label in labels]
@@ -228,8 +255,18 @@ class Result:
     def ci(
         self, level: float = 0.95, n_boot: int = 1000, seed: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The lower and upper end of a percentile bootstrap interval over examples, each shaped
-        like values.
+        """The ends of a percentile bootstrap interval over examples, each shaped like values.
+
+        Example:
+            >>> low, high = effect.ci()
+
+        Args:
+            level: The level of the interval.
+            n_boot: How many bootstrap draws; every cell is given the same draws.
+            seed: Which draws.
+
+        Raises:
+            ValueError: If the result kept no examples, or fewer than two.
         """
         if self.examples is None:
             raise ValueError(f"{self.name!r} kept no examples, so it has no interval")
@@ -288,11 +325,13 @@ class Result:
         )
 
     def to_frame(self, examples: bool = False) -> Any:
-        """A pandas DataFrame with a row per cell: its label, its coordinates, the value, and the
-        interval if any.
+        """A pandas DataFrame with a row per cell: label, coordinates, value, and any interval.
 
         Args:
             examples: A row for each cell and example instead, with the column "example".
+
+        Raises:
+            ValueError: If examples are wanted and none were kept.
         """
         import pandas as pd
 
@@ -320,11 +359,18 @@ class Result:
         return frame
 
     def top(self, n: int = 10, by: str = "abs") -> "Top":
-        """The n cells that stand out: largest in size ("abs"), highest ("high") or lowest ("low").
+        """The n cells that stand out, as a table with their intervals.
 
         Example:
             >>> effect.top(3, by="low").labels
             ['L10H7', 'L11H10', 'L24H4']
+
+        Args:
+            n: How many; cells that are NaN are left out.
+            by: "abs" (largest in size), "high" or "low".
+
+        Raises:
+            ValueError: If n is below 1, or `by` is unknown.
         """
         keys = {"abs": lambda v: -np.abs(v), "high": lambda v: -v, "low": lambda v: v}
         if by not in keys:
@@ -360,14 +406,15 @@ class Result:
     # --- drawing ----------------------------------------------------------------------------------
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
-        """The Axes (or array of Axes) with the picture of this result: a map, lines, or bars, its
-        unit said.
-
-        marks outlines cells of a map, by label or coordinates. centred=True or False overrides the
-        colour scale.
+        """The Axes with a picture of this result (a map, lines or bars); an array for panels.
 
         Example:
             >>> effect.plot(marks={"name mover": ["L23H3"], "S-inhibition": [(10, 7)]}, title="IOI")
+
+        Args:
+            ax: Where to draw; a new figure if None.
+            **options: marks: cells of a map to outline, by label or coordinates. title. centred:
+                True or False overrides the colour scale. figsize: inches of a new figure.
         """
         from interp import plots
 

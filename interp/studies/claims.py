@@ -170,6 +170,7 @@ class Gate:
 
     @property
     def passed(self) -> bool:
+        """Whether the measured value is at least the threshold."""
         return self.measured.value >= self.at_least
 
     def __str__(self) -> str:

@@ -276,6 +276,7 @@ def entry(rows: Iterable[dict], model: str, seed: int) -> dict:
 
 
 def dumps(data: object) -> str:
+    """The data as JSON, as a record holds it."""
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -215,8 +215,10 @@ class Bar:
             print(line, file=sys.stderr, flush=True)
 
     def where(self) -> str:
+        """The cell and the section that run now, in words."""
         return f"{self.label}: cell {self.at} of {self.total}, section {self.section!r},"
 
     def close(self) -> None:
+        """Takes the bar off the screen."""
         if self.show and sys.stderr.isatty():
             print("\r" + " " * self.width + "\r", end="", file=sys.stderr, flush=True)

@@ -1,18 +1,19 @@
 """Interventions: at this site, replace the activation by an edit of it. One `run` is all there is.
 
-Activation patching, ablation, attention knock-out, steering, path patching and whole circuits differ only in
-the site and the edit:
+Activation patching, ablation, attention knock-out, steering, path patching and whole circuits
+differ only in the site and the edit:
 
     Intervention("L10H7", set_to(clean["L10H7"]))                  activation patching
-    Intervention("L10H7.z", zero())                                zero ablation (set_to(mean): mean ablation)
-    Intervention("L10H7", scale(2.0))                              amplify a head
+    Intervention("L10H7.z", zero())                                zero ablation (set_to(mean): mean
+    ablation) Intervention("L10H7", scale(2.0))                              amplify a head
     Intervention("L10H7.scores@END", knock_out(keys))              attention knock-out
     Intervention("L10H7.pattern", reweight({0: 0.5}))              attention calibration
     Intervention("L10H7.pattern@END", force_attention("keys"))     where a head looks, said outright
-    Intervention("resid_post.12@-1", add(vector))                  steering, task and function vectors
-    Intervention("resid_post.12", project_out(direction))          directional ablation
-    Intervention("mlp.3", latent(encode, decode, change))          a dictionary's latent, its error term kept
-    cut("L3H1", "L10H7.q_in", corrupted)                           an edge: path patching, circuits
+    Intervention("resid_post.12@-1", add(vector))                  steering, task and function
+    vectors Intervention("resid_post.12", project_out(direction))          directional ablation
+    Intervention("mlp.3", latent(encode, decode, change))          a dictionary's latent, its error
+    term kept cut("L3H1", "L10H7.q_in", corrupted)                           an edge: path patching,
+    circuits
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -36,13 +37,16 @@ Positions = Mapping[str, Tensor]
 class Intervention:
     """At this site, replace the activation by `edit(activation, seen)`.
 
-    >>> run(model, tokens, [Intervention("L10H7", zero())]).logits
+    Example:
+        >>> run(model, tokens, [Intervention("L10H7", zero())]).logits
 
-    at: an address; a pattern ("L*H*.scores") means each of its sites. With a position (`@`) the edit gets and
-    gives only those positions [batch n d]; a number or a task's position name is n = 1.
-    seen: the current values, in this very run, of the sites in `reads`, which must be upstream; and under "pos"
-    the positions that the activation's second axis stands for [batch n] (or [1 n], the same for all).
-    rows: the examples of the batch it applies to (None: all).
+    Attributes:
+        at: An address; a pattern ("L*H*.scores") means each of its sites. With a position (`@`) the
+            edit gets and gives only those positions [batch n d]; a number or a task's position name
+            is n = 1. seen: the current values, in this very run, of the sites in `reads`, which
+            must be upstream; and under "pos" the positions that the activation's second axis stands
+            for [batch n] (or [1 n], the same for all).
+        rows: The examples of the batch it applies to (None: all).
     """
 
     at: str | Site
@@ -52,7 +56,8 @@ class Intervention:
 
 
 class Run(NamedTuple):
-    """What a run gives: logits, and the kept activations under the addresses that were asked for."""
+    """What a run gives: logits, and the kept activations under the addresses that were asked for.
+    """
 
     logits: Tensor
     kept: dict[str, Tensor]
@@ -66,18 +71,24 @@ class Run(NamedTuple):
 
 
 def cut(sender: str | Site, receiver: str | Site, other: Tensor) -> Intervention:
-    """The intervention that makes a receiver read another run's value of one sender: one edge is patched.
+    """The intervention that makes a receiver read another run's value of one sender: one edge is
+    patched.
 
-    >>> cut("L3H1", "L10H7.q_in", corrupted.kept["L3H1"])
+    Example:
+        >>> cut("L3H1", "L10H7.q_in", corrupted.kept["L3H1"])
 
-    other: [batch pos d_model], what the sender wrote in the other run. Everything else the receiver reads, and
-    everything else that reads the sender, stays as it is. (Goldowsky-Dill et al. 2023, arXiv 2304.05969.)
+    Args:
+        other: [batch pos d_model], what the sender wrote in the other run.
+
+    Reference:
+        Everything else the receiver reads, and everything else that reads the sender, stays as it
+        is. (Goldowsky-Dill et al. 2023, arXiv 2304.05969.)
     """
     key = str(Site.parse(sender))
     return Intervention(receiver, lambda act, seen: act + (other - seen[key]), reads=(key,))
 
 
-# --- the one run ---------------------------------------------------------------------------------------------
+# --- the one run ----------------------------------------------------------------------------------
 
 
 @torch_defaults()
@@ -94,17 +105,22 @@ def run(
 ) -> Run:
     """The logits of a run under interventions, and the activations asked for.
 
-    >>> clean = run(model, tokens, keep=["L*H*.z", "resid_post.3@END"], positions=task.positions)
-    >>> clean.kept["L*H*.z"].shape           # [layer head batch pos d_head]
+    Example:
+        >>> clean = run(model, tokens, keep=["L*H*.z", "resid_post.3@END"],
+        ...     positions=task.positions)
+        >>> clean.kept["L*H*.z"].shape           # [layer head batch pos d_head]
 
-    tokens: a text, several texts, ids [batch pos], padded ids with their mask (as a tokenizer gives them), or a
-    task (its clean prompts and positions). Edits at one site act in the order given; what an edit reads and what is
-    kept are the values after all edits upstream. Nothing stays hooked, also after an exception.
-    logits: [batch pos d_vocab], or [batch d_vocab] with last_only. Prompts of several lengths are run one length at
-    a time, so that each gives the numbers it gives alone; their values stand in one table, a padded one in its own
-    layout, otherwise from position 0 on, and are NaN where a prompt has no token.
-    start: the trail of the unedited run; layers before the first edit or kept site are then not run again
-    (tokens must be whole copies of the trail's).
+    Args:
+        tokens: A text, several texts, ids [batch pos], padded ids with their mask (as a tokenizer
+            gives them), or a task (its clean prompts and positions). Edits at one site act in the
+            order given; what an edit reads and what is kept are the values after all edits
+            upstream. Nothing stays hooked, also after an exception. logits: [batch pos d_vocab], or
+            [batch d_vocab] with last_only. Prompts of several lengths are run one length at a time,
+            so that each gives the numbers it gives alone; their values stand in one table, a padded
+            one in its own layout, otherwise from position 0 on, and are NaN where a prompt has no
+            token.
+        start: The trail of the unedited run; layers before the first edit or kept site are then not
+            run again (tokens must be whole copies of the trail's).
     """
     if not isinstance(tokens, Tensor):
         given = _prompts(model, tokens, positions)
@@ -144,7 +160,9 @@ def run(
 
 
 def _prompts(model: Any, tokens: Any, positions: Positions | None) -> Any:
-    """(ids [batch pos], positions), or for prompts of several lengths a list of (which, ids, positions)."""
+    """(ids [batch pos], positions), or for prompts of several lengths a list of (which, ids,
+    positions).
+    """
     parts = getattr(tokens, "parts", None)
     if parts is not None:  # a task
         found = [(part.index, part.steps[0].task) for part in parts]
@@ -177,7 +195,8 @@ def _run_by_length(
     """One run a length, put together: [... batch pos ...] with NaN where a prompt has no token."""
     if any(edit.rows is not None for edit in interventions):
         raise ValueError(
-            "an intervention on some rows needs prompts of one length: run those prompts by themselves"
+            "an intervention on some rows needs prompts of one length: run those prompts by"
+            " themselves"
         )
     given = read_prompts(model, tokens)
     runs = [
@@ -248,7 +267,8 @@ def _tokens(model: Any, tokens: Any) -> Tensor:
         )
     if int(tokens.max()) >= d.d_vocab or int(tokens.min()) < 0:
         raise ValueError(
-            f"token ids must be 0 to {d.d_vocab - 1}, got {int(tokens.min())} to {int(tokens.max())}"
+            f"token ids must be 0 to {d.d_vocab - 1}, got {int(tokens.min())} to"
+            f" {int(tokens.max())}"
         )
     return tokens
 
@@ -258,7 +278,8 @@ def _vectors(x: Tensor, d: bridge.Dims) -> Tensor:
     x = x[None] if x.ndim == 2 else x
     if x.ndim != 3 or x.shape[-1] != d.d_in or not x.is_floating_point() or x.numel() == 0:
         raise ValueError(
-            f"this model reads vectors [batch pos {d.d_in}], got {x.dtype} of shape {tuple(x.shape)}"
+            f"this model reads vectors [batch pos {d.d_in}], got {x.dtype} of shape"
+            f" {tuple(x.shape)}"
         )
     if x.shape[1] > d.n_ctx:
         raise ValueError(f"the prompt has {x.shape[1]} vectors, the model reads at most {d.n_ctx}")
@@ -267,7 +288,9 @@ def _vectors(x: Tensor, d: bridge.Dims) -> Tensor:
 
 @dataclass
 class _Plan:
-    """The hooks of one run: what to edit and what to remember at each hook, in upstream-first order."""
+    """The hooks of one run: what to edit and what to remember at each hook, in upstream-first
+    order.
+    """
 
     model: Any
     dims: bridge.Dims
@@ -335,7 +358,9 @@ class _Plan:
         return bridge.writes_before_norm(self.model, layer)
 
     def check_reached(self) -> None:
-        """Nothing when every hook was come by; an edit that was never made must not pass for one without effect."""
+        """Nothing when every hook was come by; an edit that was never made must not pass for one
+        without effect.
+        """
         asked = [*self.watched.values(), *(s for q in self.edits.values() for _, _, s, _ in q)]
         for site in asked:
             if self.hook(site) not in self.reached:
@@ -343,8 +368,9 @@ class _Plan:
 
     def _no_place(self, site: Site) -> ValueError:
         return ValueError(
-            f"{str(site)!r}: {bridge.name(self.model)} has no such place (TransformerLens has no hook "
-            f"{self.hook(site)!r} in this kind of layer), so nothing can be read or changed there"
+            f"{str(site)!r}: {bridge.name(self.model)} has no such place (TransformerLens has no"
+            f" hook {self.hook(site)!r} in this kind of layer), so nothing can be read or changed"
+            " there"
         )
 
     # running
@@ -417,7 +443,8 @@ class _Plan:
         new = intervention.edit(part, seen)
         if new.shape != part.shape:
             raise ValueError(
-                f"the edit at {str(site)!r} gave shape {tuple(new.shape)}, it must keep {tuple(part.shape)}"
+                f"the edit at {str(site)!r} gave shape {tuple(new.shape)}, it must keep"
+                f" {tuple(part.shape)}"
             )
         after = before.clone()
         after[index] = new.to(part)  # an edit may compute in another number type
@@ -445,7 +472,9 @@ class _Plan:
         return after
 
     def _project(self, site: Site, t: Tensor, read: Tensor, index: tuple) -> Tensor:
-        """The hook's tensor where one reader is computed from its own input: one head's q, k or v, or a normed copy."""
+        """The hook's tensor where one reader is computed from its own input: one head's q, k or v,
+        or a normed copy.
+        """
         part, t = self.row(site).part, t.clone()
         if part != "head":
             t[index] = bridge.norm(self.model, part, site.layer, read)[index].to(t)
@@ -457,7 +486,9 @@ class _Plan:
         return t
 
     def _index(self, site: Site, act: Tensor, rows: slice | None) -> tuple:
-        """What to select of [batch pos ...]: the rows, and one position per example if the site names one."""
+        """What to select of [batch pos ...]: the rows, and one position per example if the site
+        names one.
+        """
         batch = torch.arange(act.shape[0], device=act.device)[rows or slice(None)]
         if site.pos is None:
             return (batch,)
@@ -494,7 +525,9 @@ class _Plan:
         return value[torch.arange(len(value), device=value.device), at]
 
     def gather(self, grid: sites.Grid) -> Tensor:
-        """The kept values of a pattern: its stars lead, except the position's, which keeps its own place."""
+        """The kept values of a pattern: its stars lead, except the position's, which keeps its own
+        place.
+        """
         values = [self._at_position(grid.pattern, self._value(s)) for s in grid.sites]
         if not grid.dims:
             return values[0]
@@ -520,7 +553,8 @@ def _stream_hook(layer: int) -> str:
     return sites.TABLE["resid_pre", "out"].hook.format(l=layer)
 
 
-# Within a block: what reads the stream, then q/k/v, scores, pattern, z, writes, the stream after attention, the MLP.
+# Within a block: what reads the stream, then q/k/v, scores, pattern, z, writes, the stream after
+# attention, the MLP.
 _STEP = {"q_in": 1, "k_in": 1, "v_in": 1, "q": 2, "k": 2, "v": 2, "scores": 3, "pattern": 4, "z": 5}
 
 

@@ -1,18 +1,20 @@
-"""Addresses: where in a transformer something is. A string with stars is a sweep, and the stars are its axes.
+"""Addresses: where in a transformer something is. A string with stars is a sweep, and the stars are
+its axes.
 
-    L10H7                     what head 7 of layer 10 writes to the residual stream    [batch pos d_model]
-    mlp.3  attn.3  embed      what that component writes                               [batch pos d_model]
-    L10H7.q .z                inside the head                                          [batch pos d_head]
-    L10H7.pattern .scores     its attention, after and before the softmax              [batch pos src]
-    L9KV2.k .v                keys and values belong to a KV head; grouped query heads share it
-    mlp.3.pre .post           inside the MLP; mlp.3.post#512 is one neuron             [batch pos d_mlp]
-    resid_pre.5 resid_mid.5 resid_post.5   the stream itself                           [batch pos d_model]
-    L10H7.q_in  L9KV2.k_in  L9KV2.v_in  mlp.3.in  attn.3.in  logits.in   what it reads: the receiving end of an edge
-    logits                    the output                                               [batch pos d_vocab]
+    L10H7                     what head 7 of layer 10 writes to the residual stream    [batch pos
+    d_model] mlp.3  attn.3  embed      what that component writes
+    [batch pos d_model] L10H7.q .z                inside the head
+    [batch pos d_head] L10H7.pattern .scores     its attention, after and before the softmax
+    [batch pos src] L9KV2.k .v                keys and values belong to a KV head; grouped query
+    heads share it mlp.3.pre .post           inside the MLP; mlp.3.post#512 is one neuron
+    [batch pos d_mlp] resid_pre.5 resid_mid.5 resid_post.5   the stream itself
+    [batch pos d_model] L10H7.q_in  L9KV2.k_in  L9KV2.v_in  mlp.3.in  attn.3.in  logits.in   what it
+    reads: the receiving end of an edge logits                    the output
+    [batch pos d_vocab]
     ... @-1  @4  @S2          at one position, by number or by the task's own name for it
 
-No part = what it writes; `in` = what it reads; any other part = inside. `TABLE` below is the only place that
-knows a hook name.
+No part = what it writes; `in` = what it reads; any other part = inside. `TABLE` below is the only
+place that knows a hook name.
 """
 
 import re
@@ -29,11 +31,14 @@ Index = int | str | None
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of address: the hook that carries it, the tensor's axes there, and how it relates to the hook.
+    """One kind of address: the hook that carries it, the tensor's axes there, and how it relates to
+    the hook.
 
-    how: "act" = the hook's tensor is the thing itself; "write" = one head's share of the attention output;
-    "read" = a receiver that shares its hook with others, so its own input is re-projected;
-    "mid" = the stream after attention, which is edited through the attention output.
+    Attributes:
+        how: "act" = the hook's tensor is the thing itself; "write" = one head's share of the
+            attention output; "read" = a receiver that shares its hook with others, so its own input
+            is re-projected; "mid" = the stream after attention, which is edited through the
+            attention output.
     """
 
     hook: str
@@ -42,7 +47,10 @@ class Row:
     rank: int = 0  # within one hook, lower ranks act first (upstream before downstream)
 
     # of a "read" row, what is computed again from an input of its own
-    part: str = "head"  # "head": one head's q, k or v; "attn", "mlp": all that this part reads, through its norm
+    # "head": one head's q, k or v; "attn", "mlp": all that this part reads, through its norm
+    part: str = (
+        "head"
+    )
 
 
 # (family, part) -> row. {l} is the layer.
@@ -71,11 +79,15 @@ TABLE: dict[tuple[str, str], Row] = {
     ("logits", "out"): Row("unembed.hook_out", "batch pos d_vocab"),
 }
 
-# Where a kind of block keeps a thing elsewhere than TABLE says. `bridge.dims(model).variants` names the rows that
+# Where a kind of block keeps a thing elsewhere than TABLE says. `bridge.dims(model).variants` names
+# the rows that
 # hold for a model; `row` reads both tables.
-_OUT = "blocks.{l}.hook_attn_out"  # what TransformerLens says is added to the stream: after a norm, scaled
+_OUT = (  # what TransformerLens says is added to the stream: after a norm, scaled
+    "blocks.{l}.hook_attn_out"
+)
 VARIANTS: dict[str, dict[tuple[str, str], Row]] = {
-    # a norm or a factor between attention and the stream (Gemma-2, OLMo-2, Granite), or the residual added inside
+    # a norm or a factor between attention and the stream (Gemma-2, OLMo-2, Granite), or the
+    # residual added inside
     # the attention module (BLOOM)
     "attn out": {
         ("head", "out"): Row(_OUT, "batch pos d_model", "write", 0),
@@ -86,7 +98,8 @@ VARIANTS: dict[str, dict[tuple[str, str], Row]] = {
     "norm after": {},
     # the same of the MLP (also MPT and OPT)
     "mlp out": {("mlp", "out"): Row("blocks.{l}.hook_mlp_out", "batch pos d_model")},
-    # attention and MLP share one norm (GPT-J, Phi, Falcon, Cohere): each has a copy of its own of what it reads
+    # attention and MLP share one norm (GPT-J, Phi, Falcon, Cohere): each has a copy of its own of
+    # what it reads
     "one norm": {
         ("attn", "in"): Row("blocks.{l}.attn.hook_in", "batch pos d_model", "read", 0, "attn"),
         ("mlp", "in"): Row("blocks.{l}.mlp.hook_in", "batch pos d_model", "read", 0, "mlp"),
@@ -103,14 +116,16 @@ VARIANTS: dict[str, dict[tuple[str, str], Row]] = {
         ("mlp", "pre"): Row("", "batch pos d_mlp"),
         ("mlp", "post"): Row("", "batch pos d_mlp"),
     },
-    # one norm over the queries of all heads, one over their keys (OLMo-2, OLMoE): q and k are what comes after it
+    # one norm over the queries of all heads, one over their keys (OLMo-2, OLMoE): q and k are what
+    # comes after it
     "joint norm": {
         ("head", "q"): Row("blocks.{l}.attn.hook_q_normed", "batch pos head d_head", "act", 1),
         ("head", "q_in"): Row("blocks.{l}.attn.hook_q_normed", "batch pos d_model", "read", 0),
         ("kv", "k"): Row("blocks.{l}.attn.hook_k_normed", "batch pos head d_head", "act", 1),
         ("kv", "k_in"): Row("blocks.{l}.attn.hook_k_normed", "batch pos d_model", "read", 0),
     },
-    # TransformerLens runs the model's attention as it is, and shows a pattern only when it is over (GPT-J, OPT)
+    # TransformerLens runs the model's attention as it is, and shows a pattern only when it is over
+    # (GPT-J, OPT)
     "attention of its own": {
         ("head", "scores"): Row("blocks.{l}.attn.softmax_in", "batch head pos src"),
         ("head", "pattern"): Row("blocks.{l}.attn.softmax_out", "batch head pos src"),
@@ -133,8 +148,8 @@ def hook(site: "Site", dims: Dims) -> str:
     return row(site, dims).hook.format(l=site.layer)
 
 
-_NUMBER = (
-    r"(?:0|[1-9][0-9]{0,6})"  # ASCII, no sign, no leading zeros: an address means what was typed
+_NUMBER = (  # ASCII, no sign, no leading zeros: an address means what was typed
+    r"(?:0|[1-9][0-9]{0,6})"
 )
 _FORM = re.compile(
     rf"(?:L(?P<layer>{_NUMBER}|\*)(?P<family>H|KV)(?P<index>{_NUMBER}|\*)"
@@ -149,8 +164,9 @@ _EXAMPLES = "'L10H7', 'L9KV2.k', 'mlp.3', 'resid_post.5@-1'"
 class Site:
     """One address, or a sweep over many when a field is "*". `Site.parse(str(site)) == site`.
 
-    >>> Site.parse("L10H7.z@-1")
-    Site('L10H7.z@-1')
+    Example:
+        >>> Site.parse("L10H7.z@-1")
+        Site('L10H7.z@-1')
     """
 
     family: str
@@ -231,8 +247,8 @@ def _check_form(site: Site, text: str) -> None:
     if site.part not in parts:
         if site.family == "head" and site.part in ("k", "v", "k_in", "v_in"):
             raise ValueError(
-                f"not an address: {text!r}: keys and values belong to a KV head, which query heads share "
-                f"(try 'L{site.layer}KV0.{site.part}')"
+                f"not an address: {text!r}: keys and values belong to a KV head, which query heads"
+                f" share (try 'L{site.layer}KV0.{site.part}')"
             )
         if site.family == "kv" and site.part == "out":
             raise ValueError(
@@ -253,16 +269,20 @@ def _check_form(site: Site, text: str) -> None:
         )
     if site.unit is not None and "d_mlp" not in site.row.axes:
         raise ValueError(
-            f"not an address: {text!r}: only .pre and .post of an MLP have neurons (try 'mlp.3.post#512')"
+            f"not an address: {text!r}: only .pre and .post of an MLP have neurons (try"
+            " 'mlp.3.post#512')"
         )
 
 
 def adds_up(dims: "Dims | Graph", what: str) -> None:
-    """Nothing where the stream is the sum of what heads and MLPs write; ValueError for `what`, which needs that."""
+    """Nothing where the stream is the sum of what heads and MLPs write; ValueError for `what`,
+    which needs that.
+    """
     if "no sum" in getattr(dims, "variants", ()):
         raise ValueError(
-            f"{what} needs a stream that is the sum of what its parts write, and this model's blocks also rescale "
-            "it or add inputs of each layer (patch, ablate, the logit lens and attention patterns work)"
+            f"{what} needs a stream that is the sum of what its parts write, and this model's"
+            " blocks also rescale it or add inputs of each layer (patch, ablate, the logit lens"
+            " and attention patterns work)"
         )
 
 
@@ -281,28 +301,33 @@ def check(site: Site, dims: Dims) -> Site:
             )
     if not row(site, dims).hook:
         raise ValueError(
-            f"{str(site)!r}: the MLPs of this model are experts, of which each token takes a few, so a layer has no "
-            f"neurons of its own (try 'mlp.{site.layer}' or 'mlp.{site.layer}.in')"
+            f"{str(site)!r}: the MLPs of this model are experts, of which each token takes a few,"
+            f" so a layer has no neurons of its own (try 'mlp.{site.layer}' or"
+            f" 'mlp.{site.layer}.in')"
         )
     if site.layer in dims.headless and site.family in ("head", "kv"):
         full = [str(layer) for layer in range(dims.n_layers) if layer not in dims.headless]
         raise ValueError(
-            f"{str(site)!r}: layer {site.layer} of this model has linear attention, which has no heads with patterns "
-            f"(heads are in layers {', '.join(full)}; 'attn.{site.layer}' is what the layer's attention writes)"
+            f"{str(site)!r}: layer {site.layer} of this model has linear attention, which has no"
+            f" heads with patterns (heads are in layers {', '.join(full)}; 'attn.{site.layer}' is"
+            " what the layer's attention writes)"
         )
     if site.family == "resid_mid" and dims.parallel:
         raise ValueError(
-            f"{str(site)!r}: attention and MLP of this model read the same stream, so there is no resid_mid "
-            f"(try 'resid_pre.{site.layer}' or 'resid_post.{site.layer}')"
+            f"{str(site)!r}: attention and MLP of this model read the same stream, so there is no"
+            f" resid_mid (try 'resid_pre.{site.layer}' or 'resid_post.{site.layer}')"
         )
     return site
 
 
 def position(site: Site, n_pos: int, names: Mapping[str, object] = {}) -> None:
-    """Nothing when the site's position exists among n_pos tokens and the task's names; else a ValueError."""
+    """Nothing when the site's position exists among n_pos tokens and the task's names; else a
+    ValueError.
+    """
     if isinstance(site.pos, int) and not -n_pos <= site.pos < n_pos:
         raise ValueError(
-            f"no position {site.pos} in {str(site)!r}: the prompt has {n_pos} tokens (0 to {n_pos - 1})"
+            f"no position {site.pos} in {str(site)!r}: the prompt has {n_pos} tokens (0 to"
+            f" {n_pos - 1})"
         )
     if isinstance(site.pos, str) and site.pos != STAR and site.pos not in names:
         raise unknown(
@@ -329,8 +354,9 @@ def expand(
 ) -> Grid:
     """Every concrete site a pattern stands for; its stars are the grid's axes.
 
-    >>> expand("L*H*", dims).shape       # layers, heads
-    (30, 9)
+    Example:
+        >>> expand("L*H*", dims).shape       # layers, heads
+        (30, 9)
     """
     site = check(Site.parse(pattern), dims)
     position(site, n_pos, names)
@@ -375,8 +401,9 @@ ALIASES: dict[str, str] = {
 def from_hook(name: str) -> Site:
     """The site that a hook's name stands for, a canonical name or one of its aliases.
 
-    >>> from_hook("blocks.5.hook_resid_post")
-    Site('resid_post.5')
+    Example:
+        >>> from_hook("blocks.5.hook_resid_post")
+        Site('resid_post.5')
     """
     found = re.search(r"\.(\d+)\.", name)
     form = name if found is None else f"{name[: found.start(1)]}{{l}}{name[found.end(1) :]}"
@@ -396,8 +423,9 @@ def from_hook(name: str) -> Site:
 def to_hook(site: str | Site) -> str:
     """The canonical hook name, on a TransformerBridge, whose tensor is this site's activation.
 
-    >>> to_hook("resid_post.5")
-    'blocks.5.hook_out'
+    Example:
+        >>> to_hook("resid_post.5")
+        'blocks.5.hook_out'
     """
     site = Site.parse(site)
     if (
@@ -407,20 +435,23 @@ def to_hook(site: str | Site) -> str:
     return site.hook
 
 
-# --- the residual graph --------------------------------------------------------------------------------------
+# --- the residual graph ---------------------------------------------------------------------------
 
 
 def _has_edges(dims: "Dims | Graph") -> None:
     adds_up(dims, "the residual graph")
     if getattr(dims, "headless", ()):
         raise ValueError(
-            "the residual graph is made of heads and MLPs, and some layers of this model have linear attention "
-            "(patch, path_patch, ablate and the lenses work, with heads in its layers of full attention)"
+            "the residual graph is made of heads and MLPs, and some layers of this model have"
+            " linear attention (patch, path_patch, ablate and the lenses work, with heads in its"
+            " layers of full attention)"
         )
 
 
 def senders(dims: Dims | Graph) -> list[Site]:
-    """Everything that writes to the stream, in forward order: embed, then each layer's heads and MLP."""
+    """Everything that writes to the stream, in forward order: embed, then each layer's heads and
+    MLP.
+    """
     _has_edges(dims)
     nodes = [Site("embed")]
     for layer in range(dims.n_layers):
@@ -430,7 +461,9 @@ def senders(dims: Dims | Graph) -> list[Site]:
 
 
 def receivers(dims: Dims | Graph) -> list[Site]:
-    """Everything that reads the stream, in forward order: q per head, k and v per KV head, MLPs, logits."""
+    """Everything that reads the stream, in forward order: q per head, k and v per KV head, MLPs,
+    logits.
+    """
     _has_edges(dims)
     nodes: list[Site] = []
     for layer in range(dims.n_layers):
@@ -443,7 +476,9 @@ def receivers(dims: Dims | Graph) -> list[Site]:
 
 
 def precedes(sender: Site, receiver: Site, dims: Dims | Graph) -> bool:
-    """Whether what the sender writes can reach this receiver directly (an edge of the residual graph)."""
+    """Whether what the sender writes can reach this receiver directly (an edge of the residual
+    graph).
+    """
     return write_step(sender) < read_step(receiver, dims)
 
 

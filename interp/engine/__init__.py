@@ -1,9 +1,10 @@
-"""The lean engine: the same model, the same numbers, without hook modules, and many edits in one batch.
+"""The lean engine: the same model, the same numbers, without hook modules, and many edits in one
+batch.
 
-    engine = build(model)                               # or find(model): None where it does not apply
-    base, source = run(engine, corrupted, SWEEP), run(engine, clean, SWEEP)
-    heads = [Patch("z", l, h) for l in range(engine.n_layers) for h in range(engine.n_heads)]
-    logits = sweep(engine, base, source, heads, columns(engine, answers))       # patch batch answer
+    engine = build(model)                               # or find(model): None where it does not
+    apply base, source = run(engine, corrupted, SWEEP), run(engine, clean, SWEEP) heads =
+    [Patch("z", l, h) for l in range(engine.n_layers) for h in range(engine.n_heads)] logits =
+    sweep(engine, base, source, heads, columns(engine, answers))       # patch batch answer
 
 It knows tokens, activations and weights; no task, no site, no plot.
 """

@@ -1,18 +1,21 @@
-"""Edges: every sender's write as every receiver reads it, in one forward pass and without a hook on an edge.
+"""Edges: every sender's write as every receiver reads it, in one forward pass and without a hook on
+an edge.
 
-The stream that a receiver reads is a sum of writes. So a run in which each receiver sees some senders as they are
-and the others as in another run needs, per receiver, one weighted sum:
+The stream that a receiver reads is a sum of writes. So a run in which each receiver sees some
+senders as they are and the others as in another run needs, per receiver, one weighted sum:
 
     read[r] = other stream at r + sum over senders s of weight[s, r] * (now[s] - other[s])
 
-weight 1 keeps an edge and 0 cuts it. All receivers of a layer together are one matrix product. A sender that no
-receiver keeps is never computed, and positions before the first difference of the two runs are never carried.
+weight 1 keeps an edge and 0 cuts it. All receivers of a layer together are one matrix product. A
+sender that no receiver keeps is never computed, and positions before the first difference of the
+two runs are never carried.
 
-The slope of a number in what a receiver reads needs no edge either: one plain forward and backward gives slopes
-at q, k, v and the MLP's input, and W_Q, W_K, W_V and the norm's Jacobian carry them back to the stream.
+The slope of a number in what a receiver reads needs no edge either: one plain forward and backward
+gives slopes at q, k, v and the MLP's input, and W_Q, W_K, W_V and the norm's Jacobian carry them
+back to the stream.
 
-Senders in forward order: embed, then each layer's heads and MLP. Receivers: each layer's q (one a head), k and v
-(one a KV head) and MLP, then the logits.
+Senders in forward order: embed, then each layer's heads and MLP. Receivers: each layer's q (one a
+head), k and v (one a KV head) and MLP, then the logits.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,10 +47,16 @@ def graph(engine: Engine) -> Graph:
 
 @dataclass(frozen=True)
 class Other:
-    """What cut edges carry: every sender's write, and the stream they add up to in front of each layer.
+    """What cut edges carry: every sender's write, and the stream they add up to in front of each
+    layer.
 
-    writes [sender batch pos d_model]; pre and mid: one [batch pos d_model] a layer; last: before the final norm;
-    keys, values: one [batch pos kv_head d_head] a layer, or None where no position is left out (first = 0).
+    writes [sender batch pos d_model];
+
+    Attributes:
+        pre and mid: One [batch pos d_model] a layer.
+        last: Before the final norm.
+        keys, values: One [batch pos kv_head d_head] a layer, or None where no position is left out
+            (first = 0).
     """
 
     writes: Tensor
@@ -59,7 +68,9 @@ class Other:
 
 
 def writes(engine: Engine, run: Run, first: int = 0) -> Tensor:
-    """What every sender writes in a run that kept KEEP, from position `first` on: [sender batch pos d_model]."""
+    """What every sender writes in a run that kept KEEP, from position `first` on: [sender batch pos
+    d_model].
+    """
     g, (batch, end) = graph(engine), run.tokens.shape
     out = run.resid.new_empty(g.n_senders, batch, end - first, engine.d_model)
     out[0] = run["resid_pre"][0][:, first:]
@@ -73,7 +84,9 @@ def writes(engine: Engine, run: Run, first: int = 0) -> Tensor:
 
 
 def of_run(engine: Engine, run: Run, first: int = 0) -> Other:
-    """Another run as what cut edges carry (resample ablation); the two runs agree before position `first`."""
+    """Another run as what cut edges carry (resample ablation); the two runs agree before position
+    `first`.
+    """
 
     def cut(kind):
         return [value[:, first:] for value in run[kind]]
@@ -127,7 +140,7 @@ def _projections(engine: Engine, layer: Layer) -> list[tuple[Tensor, Tensor | No
     )
 
 
-# --- slopes at what receivers read -----------------------------------------------------------------------------
+# --- slopes at what receivers read ----------------------------------------------------------------
 
 
 def slopes(
@@ -141,11 +154,16 @@ def slopes(
     layer: int = 0,
     touch: dict[str, Callable[[Tensor], Tensor]] | None = None,
 ) -> list[Tensor]:
-    """The slope of read's value in what each receiver reads, summed over rows: a list of [receiver batch pos d_model].
+    """The slope of read's value in what each receiver reads, summed over rows: a list of [receiver
+    batch pos d_model].
 
-    One entry a layer (its q, k, v and MLP, in that order), from `layer` on, and a last one for the logits. resid
-    [row batch pos d_model] enters `layer` in place of the embedding (rows: the points of an integral); touch: edits
-    in that first layer. base, first: as in `gradients`.
+    One entry a layer (its q, k, v and MLP, in that order), from `layer` on, and a last one for the
+    logits. resid [row batch pos d_model] enters `layer` in place of the embedding (rows: the points
+    of an integral);
+
+    Args:
+        touch: Edits in that first layer.
+        base, first: As in `gradients`.
     """
     kinds = ("resid_pre", "q", "k", "v", "mlp_in", "resid_post")
     value, taps = record(engine, tokens, read, kinds, resid, base, first, layer=layer, touch=touch)
@@ -185,9 +203,14 @@ def contract(
     layer: int = 0,
     only: slice = slice(None),
 ) -> None:
-    """Add to scores [batch sender receiver] what each sender's move does by way of each receiver, to first order.
+    """Add to scores [batch sender receiver] what each sender's move does by way of each receiver,
+    to first order.
 
-    moved [sender batch pos d_model]: all senders; found: what `slopes` gave from `layer` on. only: a range of senders.
+    moved [sender batch pos d_model]: all senders;
+
+    Args:
+        found: What `slopes` gave from `layer` on.
+        only: A range of senders.
     """
     g, moved = graph(engine), moved.transpose(0, 1).flatten(2)  # batch sender (pos d_model)
     low, high, _ = only.indices(g.n_senders)
@@ -207,7 +230,7 @@ def contract(
     add(g.n_senders, slice(g.n_receivers - 1, g.n_receivers), flat(found[-1]))
 
 
-# --- runs with edges cut ---------------------------------------------------------------------------------------
+# --- runs with edges cut --------------------------------------------------------------------------
 
 
 def cut_runs(
@@ -225,13 +248,18 @@ def cut_runs(
 ) -> Tensor:
     """read(final normed residual at END) [row ...] of runs on `tokens` with weighted edges.
 
-    >>> other = of_run(engine, run(engine, corrupted, KEEP), first)
-    >>> cut_runs(engine, clean, other, torch.ones(1, 301, 481), columns(engine, answers), first=first)   # the clean run
+    weight [row sender receiver]: 1 keeps an edge, 0 makes the receiver see the other run's write;
+    anything between mixes, and gradients flow into it where they are on.
 
-    weight [row sender receiver]: 1 keeps an edge, 0 makes the receiver see the other run's write; anything between
-    mixes, and gradients flow into it where they are on. other: one example, or as many as tokens. With `upstream`
-    [sender batch pos d_model] (now - other of every sender before `layer`) runs start at that layer; they are then
-    those of the same upstream in every row.
+    Example:
+        >>> other = of_run(engine, run(engine, corrupted, KEEP), first)
+        >>> # the clean run
+        >>> cut_runs(engine, clean, other, torch.ones(1, 301, 481), columns(engine, answers), first=first)
+
+    Args:
+        other: One example, or as many as tokens. With `upstream` [sender batch pos d_model] (now -
+            other of every sender before `layer`) runs start at that layer; they are then those of
+            the same upstream in every row.
     """
     rows = len(weight)
     budget = budget_of(engine.device) if budget is None else budget
@@ -250,7 +278,8 @@ def cut_runs(
 
 
 def _bytes(engine: Engine, tokens: Tensor, first: int, weight: Tensor) -> float:
-    """What one row holds: the moves of the senders that some receiver keeps, and one layer at work."""
+    """What one row holds: the moves of the senders that some receiver keeps, and one layer at work.
+    """
     kept = int((weight != 0).any(0).any(-1).sum()) + 4 * graph(engine).per_layer
     return (
         float(engine.itemsize) * kept * tokens.shape[0] * (tokens.shape[1] - first) * engine.d_model
@@ -258,7 +287,9 @@ def _bytes(engine: Engine, tokens: Tensor, first: int, weight: Tensor) -> float:
 
 
 class _Moves:
-    """now - other of the senders that some receiver keeps, as they come; the same for every row until `layer`."""
+    """now - other of the senders that some receiver keeps, as they come; the same for every row
+    until `layer`.
+    """
 
     def __init__(self, weight: Tensor, shared: Tensor | None, n_shared: int):
         self.weight, self.grad = weight, torch.is_grad_enabled() and weight.requires_grad
@@ -273,7 +304,9 @@ class _Moves:
         self.buffer: Tensor | None = None
 
     def add(self, senders: list[int], values: Tensor) -> None:
-        """values [row sender batch pos d_model]; one row stands for all while nothing has told them apart."""
+        """values [row sender batch pos d_model]; one row stands for all while nothing has told them
+        apart.
+        """
         flat = values.flatten(2).expand(len(self.weight), -1, -1)
         if self.grad:
             self.own.append(flat)
@@ -285,7 +318,9 @@ class _Moves:
         self.at += senders
 
     def reach(self, receivers: slice, stop: int) -> Tensor | None:
-        """sum over senders before `stop` of weight * move: [row receiver (batch pos d_model)], or None when nothing comes."""
+        """sum over senders before `stop` of weight * move: [row receiver (batch pos d_model)], or
+        None when nothing comes.
+        """
         total = None
         if self.shared is not None:
             w = self.weight[:, self.at_shared, receivers].transpose(1, 2)
@@ -354,7 +389,9 @@ def _cut(
 
 
 def _whole(now: Tensor, other: Tensor, shape: tuple[int, ...], last: bool) -> Tensor:
-    """now - other [row sender batch pos d_model]; the last layer computes END alone, and nothing reads the rest."""
+    """now - other [row sender batch pos d_model]; the last layer computes END alone, and nothing
+    reads the rest.
+    """
     if not last:
         return now - other
     return torch.nn.functional.pad(now - other[..., -1:, :], (0, 0, shape[1] - 1, 0))
@@ -380,7 +417,8 @@ def _attend(
     prefix: tuple[Tensor, Tensor] | None,
     last: bool,
 ) -> Tensor:
-    """z [row head batch pos d_head] of these heads, each part of which reads a stream of its own."""
+    """z [row head batch pos d_head] of these heads, each part of which reads a stream of its own.
+    """
     n, kv = engine.n_heads, engine.n_kv_heads
     groups = sorted({h // engine.group for h in heads})
     whose = [groups.index(h // engine.group) for h in heads]

@@ -10,8 +10,8 @@ from interp.engine.forward import KINDS, Run, Touch, embed, keys, run_from, wind
 from interp.engine.weights import Engine
 
 NO_GRADIENT = (
-    "this number has no gradient (a rank or an accuracy moves in steps): read one that moves smoothly, "
-    "such as 'logit_diff' or 'log_prob'"
+    "this number has no gradient (a rank or an accuracy moves in steps): read one that moves"
+    " smoothly, such as 'logit_diff' or 'log_prob'"
 )
 
 
@@ -26,18 +26,22 @@ def gradients(
     first: int = 0,
     everywhere: bool = False,
 ) -> tuple[Tensor, dict[str, list[Tensor]]]:
-    """(read's value, {kind: one gradient per layer, shaped like the activation}) for one run on `tokens`.
+    """(read's value, {kind: one gradient per layer, shaped like the activation}) for one run on
+    `tokens`.
 
-    >>> value, grads = gradients(engine, clean, columns(engine, answers), kinds=("z", "mlp_out"))
-    >>> grads["z"][10].shape                      # batch pos head d_head
-    torch.Size([16, 15, 9, 64])
+    `read` maps the final normed residual at END [1 batch d_model] to numbers, which are summed
+    before the backward; as prompts do not mix, each prompt's gradient is that of its own number.
+    `attn_in` and `mlp_in` give the gradient through that reader alone. `resid` starts from this
+    residual [batch pos d_model] instead of the embedding (integrated gradients). With `base` (a run
+    that kept k and v) and `first`, only positions from `first` on are run and differentiated;
+    gradients then have `pos` = length - first. `everywhere`: `read` is given every position, [1
+    batch pos d_model].
 
-    `read` maps the final normed residual at END [1 batch d_model] to numbers, which are summed before the
-    backward; as prompts do not mix, each prompt's gradient is that of its own number. `attn_in` and `mlp_in`
-    give the gradient through that reader alone. `resid` starts from this residual [batch pos d_model] instead
-    of the embedding (integrated gradients). With `base` (a run that kept k and v) and `first`, only positions
-    from `first` on are run and differentiated; gradients then have `pos` = length - first. `everywhere`: `read` is
-    given every position, [1 batch pos d_model].
+    Example:
+        >>> value, grads = gradients(engine, clean, columns(engine, answers),
+        ...     kinds=("z", "mlp_out"))
+        >>> grads["z"][10].shape                      # batch pos head d_head
+        torch.Size([16, 15, 9, 64])
     """
     value, taps = record(engine, tokens, read, kinds, resid, base, first, everywhere)
     return value.detach()[0], _without_row(pull(value.sum(), None, taps, keep=False))
@@ -52,13 +56,17 @@ def gradients_dropping(
     base: Run | None = None,
     first: int = 0,
 ) -> Iterator[dict[str, list[Tensor]]]:
-    """For each layer in turn, the gradients of `gradients` when nothing flows back through what that layer writes.
+    """For each layer in turn, the gradients of `gradients` when nothing flows back through what
+    that layer writes.
 
-    >>> for grads in gradients_dropping(engine, clean, columns(engine, answers), ("z",)): ...
+    Example:
+        >>> for grads in gradients_dropping(engine, clean, columns(engine, answers), ("z",)): ...
 
-    The dropped layer's attention and MLP still act in the forward pass, but the backward one stops at their
-    outputs and goes on through the stream alone (GradDrop: Kramar et al. 2024, arXiv 2403.00745). One forward:
-    above the dropped layer the gradient is the plain one, so only the layers below are walked again.
+    Reference:
+        The dropped layer's attention and MLP still act in the forward pass, but the backward one
+        stops at their outputs and goes on through the stream alone (GradDrop: Kramar et al. 2024,
+        arXiv 2403.00745). One forward: above the dropped layer the gradient is the plain one, so
+        only the layers below are walked again.
     """
     kinds = tuple(kinds)
     value, taps = record(
@@ -90,9 +98,11 @@ def record(
     layer: int = 0,
     touch: Touch | None = None,
 ) -> tuple[Tensor, dict[str, list[Tensor]]]:
-    """read's value [row ...] with its graph, and the activations [row ...] of each kind and layer in that graph.
+    """read's value [row ...] with its graph, and the activations [row ...] of each kind and layer
+    in that graph.
 
-    resid [batch pos d_model], or with rows in front, enters `layer`; touch edits activations in that layer alone.
+    resid [batch pos d_model], or with rows in front, enters `layer`; touch edits activations in
+    that layer alone.
     """
     kinds = tuple(kinds)
     for kind in kinds:
@@ -103,7 +113,8 @@ def record(
             )
     if first and base is None:
         raise ValueError(
-            f"first={first} needs base=, the run whose keys and values come before (kept 'k' and 'v')"
+            f"first={first} needs base=, the run whose keys and values come before (kept 'k' and"
+            " 'v')"
         )
     taps: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
 
@@ -154,7 +165,8 @@ def _both(edits: Touch | None, taken: Touch) -> Touch:
 def pull(
     value: Tensor, along: Tensor | None, taps: dict[str, list[Tensor]], keep: bool = True
 ) -> dict[str, list[Tensor]]:
-    """The gradient of value (times `along`) at every tap; zero where value does not depend on one."""
+    """The gradient of value (times `along`) at every tap; zero where value does not depend on one.
+    """
     flat = [t for some in taps.values() for t in some]
     with torch.inference_mode(False):
         found = (

@@ -11,7 +11,8 @@ from interp.engine.patch import Patch, overwrite, touches
 from interp.engine.sweep import rows_at_once, shared
 from interp.engine.weights import Engine
 
-# A layer, and what is read there: 0 = by its attention (past the last layer: by the logits), 1 = by its MLP
+# A layer, and what is read there: 0 = by its attention (past the last layer: by the logits), 1 = by
+# its MLP
 Spot = tuple[int, int]
 Senders = Sequence[Patch]
 
@@ -39,11 +40,13 @@ class Job:
         return self.base.resid if layer == self.engine.n_layers else self.base["resid_pre"][layer]
 
 
-# --- the inner run, until the outer one begins ---------------------------------------------------------------
+# --- the inner run, until the outer one begins ----------------------------------------------------
 
 
 def _embedded(job: Job, rows: Sequence[Senders], first: int) -> Tensor:
-    """Inner less base stream [row batch pos d_model] before the first layer: not zero where the embedding sends."""
+    """Inner less base stream [row batch pos d_model] before the first layer: not zero where the
+    embedding sends.
+    """
     new = (job.source["resid_pre"][0] - job.base["resid_pre"][0])[:, first:]
     change = new.new_zeros(len(rows), *new.shape)
     for row, patch in in_layer(rows, 0):
@@ -55,7 +58,9 @@ def _embedded(job: Job, rows: Sequence[Senders], first: int) -> Tensor:
 def held_still(
     job: Job, rows: Sequence[Senders], begin: int, wanted: Sequence[Spot]
 ) -> dict[Spot, Tensor]:
-    """Inner less base stream [row batch pos d_model] at the spots wanted, heads (and with "none" MLPs) held still."""
+    """Inner less base stream [row batch pos d_model] at the spots wanted, heads (and with "none"
+    MLPs) held still.
+    """
     engine, base, found = job.engine, job.base, {}
     chunk = rows_at_once(engine, base, job.end - begin, job.budget)
     change = _embedded(job, rows, begin)
@@ -123,13 +128,14 @@ def all_recomputed(
     return found
 
 
-# --- what senders add to the inner stream, in place ------------------------------------------------------------
+# --- what senders add to the inner stream, in place -----------------------------------------------
 
 
 def heads_send(
     job: Job, number: int, change: Tensor, z: Tensor, senders: Sequence[tuple[int, Patch]]
 ) -> None:
-    """Add to `change` what the senders among this layer's heads write other than the outer run's z."""
+    """Add to `change` what the senders among this layer's heads write other than the outer run's z.
+    """
     first = job.end - z.shape[2]
     rows = sorted({row for row, patch in senders if patch.kind == "z"})
     if rows:
@@ -150,7 +156,9 @@ def mlps_send(
     out: Tensor,
     senders: Sequence[tuple[int, Patch]],
 ) -> None:
-    """Add to `change` what this layer's MLP writes in the inner stream, where it reads `reads`, other than `out`."""
+    """Add to `change` what this layer's MLP writes in the inner stream, where it reads `reads`,
+    other than `out`.
+    """
     first, layer = job.end - out.shape[2], job.engine.layers[number]
     again = mlp(job.engine, layer, layer.norm2(reads)) - out if job.through == "mlps" else None
     for row, patch in senders:

@@ -1,4 +1,6 @@
-"""What a sweep reads off the final normed residual, [row batch d_model] at END or [row batch pos d_model]: made here."""
+"""What a sweep reads off the final normed residual, [row batch d_model] at END or [row batch pos
+d_model]: made here.
+"""
 
 from collections.abc import Callable
 
@@ -16,9 +18,11 @@ def residual() -> Reader:
 
 
 def columns(engine: Engine, tokens: Tensor) -> Reader:
-    """Reads the logits of these tokens only: [row batch k], for `tokens` [batch k] (or [k], the same for all).
+    """Reads the logits of these tokens only: [row batch k], for `tokens` [batch k] (or [k], the
+    same for all).
 
-    A hundred thousand times less work than the whole vocabulary: k columns of the unembedding per prompt.
+    A hundred thousand times less work than the whole vocabulary: k columns of the unembedding per
+    prompt.
     """
     tokens = torch.as_tensor(tokens, device=engine.device)
     if tokens.ndim not in (1, 2) or tokens.is_floating_point():
@@ -35,11 +39,14 @@ def columns(engine: Engine, tokens: Tensor) -> Reader:
 def vocab(
     engine: Engine, reduce: Callable[[Tensor], Tensor], budget: float = float(2**28)
 ) -> Reader:
-    """Reads reduce(logits [row batch d_vocab]) -> [row batch ...], in pieces of at most `budget` bytes.
+    """Reads reduce(logits [row batch d_vocab]) -> [row batch ...], in pieces of at most `budget`
+    bytes.
 
-    >>> vocab(engine, lambda logits: logits.log_softmax(-1)[..., 5])     # a log probability
+    `reduce` sees some rows at a time, always the whole batch; [row batch pos d_vocab] where every
+    position is read.
 
-    `reduce` sees some rows at a time, always the whole batch; [row batch pos d_vocab] where every position is read.
+    Example:
+        >>> vocab(engine, lambda logits: logits.log_softmax(-1)[..., 5])     # a log probability
     """
 
     def read(resid: Tensor) -> Tensor:

@@ -15,16 +15,19 @@ Source = Run | Mapping[str, Sequence[Tensor]]
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """Replace one activation by the source's: a kind, a layer, a head (or neuron of `post`), positions.
+    """Replace one activation by the source's: a kind, a layer, a head (or neuron of `post`),
+    positions.
 
-    >>> Patch("z", 10, 7)                            # head 7 of layer 10 at all positions
-    >>> Patch("resid_pre", 5, pos=-1)                # the residual entering layer 5 at the last position
-    >>> Patch("k", 3, 1, pos=torch.tensor([4, 5]))   # KV head 1, one position per prompt
-    >>> Patch("scores", 3, block=edges)              # no source: these queries no longer see these keys
+    `index` None means every head. `pos` None means every position; a tensor of integers [batch]
+    gives one per prompt, a boolean one [batch pos] any set. For `scores` and `pattern` the position
+    is the query's. `block` [batch dest src], for `scores`: nothing is replaced, these scores become
+    minus infinity.
 
-    `index` None means every head. `pos` None means every position; a tensor of integers [batch] gives one per
-    prompt, a boolean one [batch pos] any set. For `scores` and `pattern` the position is the query's.
-    `block` [batch dest src], for `scores`: nothing is replaced, these scores become minus infinity.
+    Example:
+        >>> Patch("z", 10, 7)                            # head 7 of layer 10 at all positions
+        >>> Patch("resid_pre", 5, pos=-1)  # the residual entering layer 5 at the last position
+        >>> Patch("k", 3, 1, pos=torch.tensor([4, 5]))   # KV head 1, one position per prompt
+        >>> Patch("scores", 3, block=edges)  # no source: these queries no longer see these keys
     """
 
     kind: str
@@ -35,12 +38,14 @@ class Patch:
 
 
 def check(engine: Engine, base: Run, patch: Patch) -> None:
-    """Nothing, or a ValueError that says what is right: kind, layer, head and position all exist."""
+    """Nothing, or a ValueError that says what is right: kind, layer, head and position all exist.
+    """
     if patch.kind not in KINDS:
         raise unknown("kind of activation", patch.kind, KINDS, "Patch('z', 10, 7)")
     if patch.kind == "resid_mid" and engine.parallel:
         raise ValueError(
-            "this model has no resid_mid: its attention and MLP read the same residual (try resid_pre)"
+            "this model has no resid_mid: its attention and MLP read the same residual (try"
+            " resid_pre)"
         )
     if not 0 <= patch.layer < engine.n_layers:
         raise ValueError(
@@ -69,7 +74,8 @@ def check(engine: Engine, base: Run, patch: Patch) -> None:
         wanted = (batch, end) if patch.pos.dtype == torch.bool else (batch,)
         if tuple(patch.pos.shape) != wanted:
             raise ValueError(
-                f"pos is one integer per prompt [{batch}] or a boolean [{batch} {end}], got {tuple(patch.pos.shape)}"
+                f"pos is one integer per prompt [{batch}] or a boolean [{batch} {end}], got"
+                f" {tuple(patch.pos.shape)}"
             )
         if patch.pos.dtype != torch.bool and not bool(
             ((patch.pos >= -end) & (patch.pos < end)).all()
@@ -80,18 +86,21 @@ def check(engine: Engine, base: Run, patch: Patch) -> None:
 def _check_block(patch: Patch, batch: int, end: int) -> None:
     if patch.kind != "scores" or patch.pos is not None:
         raise ValueError(
-            f"block is for 'scores', without pos (it has its own queries), got {patch.kind!r}, pos {patch.pos}"
+            f"block is for 'scores', without pos (it has its own queries), got {patch.kind!r}, pos"
+            f" {patch.pos}"
         )
     if patch.block.dtype != torch.bool or tuple(patch.block.shape) != (batch, end, end):
         raise ValueError(
-            f"block is a boolean [{batch} {end} {end}], got {patch.block.dtype} {tuple(patch.block.shape)}"
+            f"block is a boolean [{batch} {end} {end}], got {patch.block.dtype}"
+            f" {tuple(patch.block.shape)}"
         )
     if not bool((~patch.block).tril().any(-1).all()):
         raise ValueError("block leaves a query with nothing to attend to: keep at least one key")
 
 
 def start(patch: Patch, first: int, length: int) -> int:
-    """The first position, from `first` on, that a patch can change; `length` where it changes none."""
+    """The first position, from `first` on, that a patch can change; `length` where it changes none.
+    """
     if patch.block is not None:
         return _first_of(patch.block.any(-1), first, length)
     if patch.pos is None:
@@ -113,7 +122,9 @@ def _first_of(chosen: Tensor, first: int, length: int) -> int:
 def touches(
     engine: Engine, base: Run, source: Source, patches: Iterable[tuple[int, Patch]]
 ) -> dict[str, Callable[[Tensor], Tensor]]:
-    """The `touch` of one block for these (row, patch) pairs of its layer: each edits its row in place."""
+    """The `touch` of one block for these (row, patch) pairs of its layer: each edits its row in
+    place.
+    """
     by_kind: dict[str, list[tuple[int, Patch]]] = {}
     for row, patch in patches:
         by_kind.setdefault(patch.kind, []).append((row, patch))
@@ -126,10 +137,13 @@ def zeros(engine: Engine, *kinds: str) -> dict[str, list[Tensor]]:
 
 
 def first_difference(a: Tensor, b: Tensor) -> int:
-    """The first position at which any prompt of a and b [batch pos] differs; the length where none does."""
+    """The first position at which any prompt of a and b [batch pos] differs; the length where none
+    does.
+    """
     if a.shape != b.shape:
         raise ValueError(
-            f"base and source must have tokens of one shape, got {tuple(a.shape)} and {tuple(b.shape)}"
+            f"base and source must have tokens of one shape, got {tuple(a.shape)} and"
+            f" {tuple(b.shape)}"
         )
     differs = (a != b).any(0).nonzero()
     return int(differs[0]) if len(differs) else a.shape[1]
@@ -157,7 +171,8 @@ def _editor(
                 new = new.to(value).expand(shape)
             except RuntimeError:
                 raise ValueError(
-                    f"the source's {kind!r} at layer {layer} has shape {tuple(new.shape)}, which does not fit {shape}"
+                    f"the source's {kind!r} at layer {layer} has shape {tuple(new.shape)}, which"
+                    f" does not fit {shape}"
                 ) from None
             new = new.transpose(1, 2) if by_head else new
             carried = value.shape[3] if by_head else value.shape[2]
@@ -175,7 +190,9 @@ def _editor(
 
 
 def overwrite(old: Tensor, new: Tensor, patch: Patch, first: int, end: int) -> None:
-    """Write new into old, both [batch pos ...] from position `first` of `end`, where the patch says."""
+    """Write new into old, both [batch pos ...] from position `first` of `end`, where the patch
+    says.
+    """
     if patch.index is not None:
         old, new = old[:, :, patch.index], new[:, :, patch.index]
     if patch.pos is None:

@@ -1,17 +1,17 @@
 """Path patching: what a change of some senders does when only some receivers may see it.
 
-Two streams travel through the layers. In the OUTER run nothing is changed but what the receivers read: they
-read the INNER stream. In the inner stream the senders write what they wrote in the source run, and between
-them and the receivers
+Two streams travel through the layers. In the OUTER run nothing is changed but what the receivers
+read: they read the INNER stream. In the inner stream the senders write what they wrote in the
+source run, and between them and the receivers
 
     through "none"   every other component writes what it writes in the outer run
     through "mlps"   so do the heads, but the MLPs are recomputed from the inner stream
     through "all"    everything is recomputed from the inner stream
 
-Until the first receiver the outer run is the base run and need not be run. The inner stream is carried as its
-difference from the outer one: what a head adds to it is (source z - z) @ W_O, and with "none" and "mlps" a
-position never changes another, so only positions that a receiver reads are carried. A row of the batch is one
-set of senders; cells that share it share its inner run.
+Until the first receiver the outer run is the base run and need not be run. The inner stream is
+carried as its difference from the outer one: what a head adds to it is (source z - z) @ W_O, and
+with "none" and "mlps" a position never changes another, so only positions that a receiver reads are
+carried. A row of the batch is one set of senders; cells that share it share its inner run.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -64,17 +64,20 @@ def paths(
     budget: float | None = None,
     tick: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """read(final normed residual at END) of every path-patched run: [cell, ...what read gives for one row].
+    """read(final normed residual at END) of every path-patched run: [cell, ...what read gives for
+    one row].
 
-    >>> cell = (Patch("z", 10, 7),), (Patch("q", 23, 3, pos=-1),)
-    >>> base, source = run(engine, corrupted, KEEP), run(engine, clean, KEEP)
-    >>> paths(engine, base, source, [cell], columns(engine, answers), through="mlps").shape
-    torch.Size([1, 16, 1])
+    A cell is (senders, receivers). Senders: "z" (a head), "mlp_out", "resid_pre" of layer 0 (the
+    embedding). Receivers: "q", "k", "v" (that head's own input), "attn_in", "mlp_in", "resid_post"
+    of the last layer (the logits' input). Positions of senders say where the source's value is put,
+    those of receivers where the inner stream is read. `read`, `budget` and `tick` are those of
+    `sweep`.
 
-    A cell is (senders, receivers). Senders: "z" (a head), "mlp_out", "resid_pre" of layer 0 (the embedding).
-    Receivers: "q", "k", "v" (that head's own input), "attn_in", "mlp_in", "resid_post" of the last layer (the
-    logits' input). Positions of senders say where the source's value is put, those of receivers where the inner
-    stream is read. `read`, `budget` and `tick` are those of `sweep`.
+    Example:
+        >>> cell = (Patch("z", 10, 7),), (Patch("q", 23, 3, pos=-1),)
+        >>> base, source = run(engine, corrupted, KEEP), run(engine, clean, KEEP)
+        >>> paths(engine, base, source, [cell], columns(engine, answers), through="mlps").shape
+        torch.Size([1, 16, 1])
     """
     if through not in THROUGH:
         raise unknown("through", through, THROUGH)
@@ -111,7 +114,9 @@ def _check(engine: Engine, base: Run, patch: Patch, kinds: Sequence[str]) -> Non
 
 
 def _groups(job: Job, cells: Sequence[Cell]) -> dict[tuple[int, int], list[int]]:
-    """Cells by the first positions that their inner and their outer run carry; without those that change nothing."""
+    """Cells by the first positions that their inner and their outer run carry; without those that
+    change nothing.
+    """
     differ = first_difference(job.base.tokens, job.source.tokens)
 
     # only END is read from the last residual
@@ -140,7 +145,9 @@ def _groups(job: Job, cells: Sequence[Cell]) -> dict[tuple[int, int], list[int]]
 def _group(
     job: Job, cells: Sequence[Cell], members: Sequence[int], first: int, begin: int
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """The values of cells whose inner runs carry positions from `first` on and outer runs from `begin` on."""
+    """The values of cells whose inner runs carry positions from `first` on and outer runs from
+    `begin` on.
+    """
     sent: dict[tuple[Patch, ...], list[int]] = {}
     for i in members:
         sent.setdefault(cells[i][0], []).append(i)
@@ -178,13 +185,15 @@ def _chunks(job: Job, cells: Sequence[Cell], todo: list[int], size: int) -> Iter
         yield some
 
 
-# --- the outer run, from the first receiver on ---------------------------------------------------------------
+# --- the outer run, from the first receiver on ----------------------------------------------------
 
 
 def _outer(
     job: Job, cells: Sequence[Cell], begin: int, changes: Callable[[Spot], Tensor]
 ) -> Tensor:
-    """read(...) of cells that enter at one layer. changes(spot): inner less base stream there, for these cells."""
+    """read(...) of cells that enter at one layer. changes(spot): inner less base stream there, for
+    these cells.
+    """
     engine, base = job.engine, job.base
     view, early = window(engine, begin, job.end), window(engine, 0, begin)
     at = _entry(job, cells[0])
@@ -224,7 +233,9 @@ def _outer(
 def _receive(
     job: Job, number: int, x: Tensor, cells: Sequence[Cell], seen: Callable[[Spot, Tensor], Tensor]
 ) -> dict:
-    """The touches of a block that let its receivers read the inner stream. x: the outer stream before the block."""
+    """The touches of a block that let its receivers read the inner stream. x: the outer stream
+    before the block.
+    """
     kinds: dict[str, list[tuple[int, Patch]]] = {}
     for row, patch in _receivers(cells, number):
         kinds.setdefault(patch.kind, []).append((row, patch))
@@ -246,14 +257,18 @@ def _putter(
 
 
 def _put(job: Job, outer: Tensor, inner: Tensor, pairs: Sequence[tuple[int, Patch]]) -> Tensor:
-    """The outer values [row batch pos ...] with the inner ones where each row's receivers say, in place."""
+    """The outer values [row batch pos ...] with the inner ones where each row's receivers say, in
+    place.
+    """
     for row, patch in pairs:
         overwrite(outer[row], inner[row], patch, job.end - outer.shape[2], job.end)
     return outer
 
 
 def _carry(job: Job, number: int, change: Tensor, cells: Sequence[Cell], touch: Touch) -> dict:
-    """The touches of a block that also take `change`, inner less outer stream, through it (in place)."""
+    """The touches of a block that also take `change`, inner less outer stream, through it (in
+    place).
+    """
     parallel, senders = job.engine.parallel, in_layer([senders for senders, _ in cells], number)
     before, reads = change.clone(), change
 
@@ -278,7 +293,7 @@ def _carry(job: Job, number: int, change: Tensor, cells: Sequence[Cell], touch: 
     return {**touch, "z": at_z, "mlp_in": at_mlp_in, "mlp_out": at_mlp_out}
 
 
-# --- small facts ---------------------------------------------------------------------------------------------
+# --- small facts ----------------------------------------------------------------------------------
 
 
 def _receivers(cells: Sequence[Cell], number: int) -> list[tuple[int, Patch]]:

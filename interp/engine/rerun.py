@@ -1,4 +1,6 @@
-"""A finished run once more with changes: from the first changed layer on, or at the last position alone."""
+"""A finished run once more with changes: from the first changed layer on, or at the last position
+alone.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -16,13 +18,17 @@ def again(
     start: int | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Run | None:
-    """The run with these touches, by layer; it keeps resid_pre and has the logits at END [batch d_vocab].
+    """The run with these touches, by layer; it keeps resid_pre and has the logits at END [batch
+    d_vocab].
 
-    >>> half = again(engine, clean, {10: {"z": lambda z: z * 0.5}})
+    Example:
+        >>> half = again(engine, clean, {10: {"z": lambda z: z * 0.5}})
 
-    start: the first layer to compute (by default the first changed one); layers below it are base's own. So base may
-    itself be a changed run, where the changes below `start` are the same. base must have kept resid_pre.
-    stop: asked before every layer; None is the answer when it says yes.
+    Args:
+        start: The first layer to compute (by default the first changed one); layers below it are
+            base's own. So base may itself be a changed run, where the changes below `start` are the
+            same. base must have kept resid_pre.
+        stop: Asked before every layer; None is the answer when it says yes.
     """
     start = min(changes, default=engine.n_layers) if start is None else start
     if start >= engine.n_layers and base.logits is not None:
@@ -44,7 +50,9 @@ def again(
 
 
 def pattern(engine: Engine, done: Run, layer: int) -> Tensor:
-    """What the heads of a layer attend to in a finished run that kept resid_pre: [batch head dest src]."""
+    """What the heads of a layer attend to in a finished run that kept resid_pre: [batch head dest
+    src].
+    """
     found: list[Tensor] = []
 
     def keep(own: Tensor) -> Tensor:
@@ -67,13 +75,15 @@ def pattern(engine: Engine, done: Run, layer: int) -> Tensor:
 
 
 def ending(engine: Engine, base: Run) -> Callable[[Callable[[int, Tensor], Tensor]], Tensor]:
-    """A function from an edit of z at END, edit(layer, z [batch head d_head]) -> same shape, to the logits at END.
+    """A function from an edit of z at END, edit(layer, z [batch head d_head]) -> same shape, to the
+    logits at END.
 
-    >>> again = ending(engine, run(engine, tokens, keep=("resid_pre", "k", "v")))
-    >>> again(lambda layer, z: z)               # [batch d_vocab], the logits of the run itself
+    Keys and values of the positions before END come from the base run: an edit at END cannot have
+    changed them. Gradients flow through the edit, at the price of one token a prompt.
 
-    Keys and values of the positions before END come from the base run: an edit at END cannot have changed them.
-    Gradients flow through the edit, at the price of one token a prompt.
+    Example:
+        >>> again = ending(engine, run(engine, tokens, keep=("resid_pre", "k", "v")))
+        >>> again(lambda layer, z: z)               # [batch d_vocab], the logits of the run itself
     """
     last = base.tokens.shape[1] - 1
     view, early = window(engine, last, last + 1), window(engine, 0, last)

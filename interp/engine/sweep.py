@@ -1,11 +1,11 @@
 """Many edits of one finished run, as one growing batch.
 
-`base` is the run being patched, `source` gives the replacement values. Three facts make a sweep cheap, and
-none of them changes a number:
+`base` is the run being patched, `source` gives the replacement values. Three facts make a sweep
+cheap, and none of them changes a number:
 
 1. A causal model cannot change before the first changed position: only later positions are carried, and the
-   keys and values before them come from `base`. Where base and source agree, a patch changes nothing, so
-   positions before their first difference are skipped.
+   keys and values before them come from `base`. Where base and source agree, a patch changes
+   nothing, so positions before their first difference are skipped.
 2. A patch at layer l leaves the layers below alone: its row enters at l with base's own residual.
 3. Rows with the same first changed position share a batch: rows of earlier layers ride along as later ones enter.
 """
@@ -43,7 +43,9 @@ class _Job:
 
 
 def watching(base: Run, kind: str, layer: int, rows: int) -> Tensor:
-    """What `sweep(watch={(kind, layer): ...})` fills: base's own value at END for every row, [row batch ...]."""
+    """What `sweep(watch={(kind, layer): ...})` fills: base's own value at END for every row, [row
+    batch ...].
+    """
     return (
         _at_end(kind, base[kind][layer][None])
         .expand(rows, *_at_end(kind, base[kind][layer][None]).shape[1:])
@@ -52,7 +54,9 @@ def watching(base: Run, kind: str, layer: int, rows: int) -> Tensor:
 
 
 def _at_end(kind: str, value: Tensor) -> Tensor:
-    """[row batch ...] at the last position; for scores and pattern [row batch head src], the last query's row."""
+    """[row batch ...] at the last position; for scores and pattern [row batch head src], the last
+    query's row.
+    """
     return value[:, :, :, -1] if kind in ("scores", "pattern") else value[:, :, -1]
 
 
@@ -88,25 +92,29 @@ def sweep(
     watch: Mapping[tuple[str, int], Tensor] | None = None,
     everywhere: bool = False,
 ) -> Tensor:
-    """read(final normed residual at END) of every patched run: [patch, ...what read gives for one row].
+    """read(final normed residual at END) of every patched run: [patch, ...what read gives for one
+    row].
 
-    >>> keep = ("resid_pre", "k", "v", "z")
-    >>> base, source = run(engine, corrupted, keep), run(engine, clean, keep)
-    >>> heads = [Patch("z", l, h) for l in range(engine.n_layers) for h in range(engine.n_heads)]
-    >>> sweep(engine, base, source, heads, columns(engine, answers)).shape        # patch batch answer
-    torch.Size([270, 16, 1])
+    An entry of `patches` may be a sequence of Patch values: then all of them act in that one run,
+    each on what the run computes there. `base` must have kept resid_pre, k and v. `source` is a Run
+    of the same shape that kept the kinds patched, or a mapping kind -> one tensor per layer,
+    broadcastable to base's (a mean, zeros). `read` maps [row batch d_model] to [row ...] and must
+    not mix rows (see `readers`). `first` is the first position where base and source differ: found
+    from the tokens of two runs, 0 for a mapping. `budget` bounds the working memory in bytes.
+    `tick(done, total)` is called as rows finish; an exception in it stops the sweep.
+    `finished(rows, values)` is given the places of the rows just finished and what was read of
+    them; with it the sweep goes in smaller parts, so that little is lost when it is stopped.
+    `watch` maps (kind, layer) to a tensor [patch batch ...] that is filled with that activation at
+    END (for `scores` and `pattern`: the row of END) in every patched run; see `watching`.
+    `everywhere`: `read` is given every position, [row batch pos d_model], for what is measured on a
+    whole text.
 
-    An entry of `patches` may be a sequence of Patch values: then all of them act in that one run, each on what
-    the run computes there. `base` must have kept resid_pre, k and v. `source` is a Run of the same shape that
-    kept the kinds patched, or a mapping kind -> one tensor per layer, broadcastable to base's (a mean, zeros).
-    `read` maps [row batch d_model] to [row ...] and must not mix rows (see `readers`). `first` is the first
-    position where base and source differ: found from the tokens of two runs, 0 for a mapping. `budget` bounds
-    the working memory in bytes. `tick(done, total)` is called as rows finish; an exception in it stops the sweep.
-    `finished(rows, values)` is given the places of the rows just finished and what was read of them; with it the
-    sweep goes in smaller parts, so that little is lost when it is stopped.
-    `watch` maps (kind, layer) to a tensor [patch batch ...] that is filled with that activation at END (for
-    `scores` and `pattern`: the row of END) in every patched run; see `watching`.
-    `everywhere`: `read` is given every position, [row batch pos d_model], for what is measured on a whole text.
+    Example:
+        >>> keep = ("resid_pre", "k", "v", "z")
+        >>> base, source = run(engine, corrupted, keep), run(engine, clean, keep)
+        >>> heads = [Patch("z", l, h) for l in range(engine.n_layers) for h in range(engine.n_heads)]
+        >>> sweep(engine, base, source, heads, columns(engine, answers)).shape  # patch batch answer
+        torch.Size([270, 16, 1])
     """
     budget = budget_of(engine.device) if budget is None else budget
     rows = [(entry,) if isinstance(entry, Patch) else tuple(entry) for entry in patches]
@@ -155,26 +163,29 @@ def ablate_sets(
     read: Callable[[Tensor], Tensor],
     **options: Any,
 ) -> Tensor:
-    """read(...) [set ...] with the z of every (layer, head) of a set replaced at once by the source's; see `sweep`.
+    """read(...) [set ...] with the z of every (layer, head) of a set replaced at once by the
+    source's; see `sweep`.
 
-    >>> ablate_sets(engine, base, zeros(engine, "z"), [{(10, 7), (23, 3)}, set()], columns(engine, answers)).shape
-    torch.Size([2, 16, 1])
+    Example:
+        >>> ablate_sets(engine, base, zeros(engine, "z"), [{(10, 7), (23, 3)}, set()], columns(engine, answers)).shape
+        torch.Size([2, 16, 1])
     """
     rows = [[Patch("z", layer, head) for layer, head in sorted(chosen)] for chosen in sets]
     return sweep(engine, base, source, rows, read, **options)
 
 
 def from_layer(engine: Engine, base: Run, layer: int, resid: Tensor, first: int = 0) -> Tensor:
-    """The final normed residual at END [row batch d_model] when the stream entering `layer` is replaced.
+    """The final normed residual at END [row batch d_model] when the stream entering `layer` is
+    replaced.
 
-    `resid` [row batch pos d_model] holds the new stream at positions first, first + 1, ...; earlier positions
-    are base's. `layer` may be n_layers: then only the final norm remains.
+    `resid` [row batch pos d_model] holds the new stream at positions first, first + 1, ...; earlier
+    positions are base's. `layer` may be n_layers: then only the final norm remains.
     """
     batch, end = base.tokens.shape
     if tuple(resid.shape[1:]) != (batch, end - first, engine.d_model):
         raise ValueError(
-            f"resid is [row batch pos d_model] with batch {batch}, pos {end - first} (positions {first}..{end - 1}) "
-            f"and d_model {engine.d_model}, got {tuple(resid.shape)}"
+            f"resid is [row batch pos d_model] with batch {batch}, pos {end - first} (positions"
+            f" {first}..{end - 1}) and d_model {engine.d_model}, got {tuple(resid.shape)}"
         )
     view, early = window(engine, first, end), window(engine, 0, first)
     with torch.no_grad():
@@ -190,7 +201,9 @@ def from_layer(engine: Engine, base: Run, layer: int, resid: Tensor, first: int 
 
 
 def shared(engine: Engine, base: Run, layer: int, early: Window) -> tuple[Tensor, Tensor] | None:
-    """Rotated keys and values [batch pos kv_head d_head] of base in the window `early`, for `block`; None if empty."""
+    """Rotated keys and values [batch pos kv_head d_head] of base in the window `early`, for
+    `block`; None if empty.
+    """
     count = len(early.hidden)
     if not count:
         return None
@@ -199,9 +212,11 @@ def shared(engine: Engine, base: Run, layer: int, early: Window) -> tuple[Tensor
 
 
 def _wave(job: _Job, rows: list[tuple[Patch, ...]], begin: int, members: list[int]) -> Tensor:
-    """read(...) of rows sorted by their first layer, all first changed at position `begin` or later.
+    """read(...) of rows sorted by their first layer, all first changed at position `begin` or
+    later.
 
-    members: the rows' places in the sweep, for what is watched.
+    Args:
+        members: The rows' places in the sweep, for what is watched.
     """
     engine, base = job.engine, job.base
     batch, end = base.tokens.shape
@@ -247,7 +262,9 @@ def _rows_held(job: _Job, begin: int) -> int:
 
 
 def rows_at_once(engine: Engine, base: Run, pos: int, budget: float) -> int:
-    """How many rows go through a block together: as fit in half the budget, and no more than is fast."""
+    """How many rows go through a block together: as fit in half the budget, and no more than is
+    fast.
+    """
     batch, end = base.tokens.shape
     floats = 8 * engine.d_model + 3 * engine.d_mlp + 4 * engine.n_heads * end
     fits = budget / 2 / (engine.itemsize * batch * pos * floats)

@@ -1,4 +1,6 @@
-"""What is checked at load: a model that passes gives the numbers that the plain Hugging Face model gives."""
+"""What is checked at load: a model that passes gives the numbers that the plain Hugging Face model
+gives.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,14 +20,18 @@ def probe_tokens(d_vocab: int, n_ctx: int = 8) -> Tensor:
 
 @torch.no_grad()
 def plain_logits(hf_model: Any) -> Tensor:
-    """Logits [1 8 d_vocab] of the plain Hugging Face model on the probe tokens; ask before the bridge wraps it."""
+    """Logits [1 8 d_vocab] of the plain Hugging Face model on the probe tokens; ask before the
+    bridge wraps it.
+    """
     tokens = probe_tokens(hf_model.config.get_text_config().vocab_size).to(hf_model.device)
     return hf_model.eval()(tokens, use_cache=False).logits
 
 
 @torch.no_grad()
 def small_logits(model: Any) -> Tensor:
-    """Logits [1 n d_vocab] of a HookedTransformer or a native bridge on as many probe tokens as it reads."""
+    """Logits [1 n d_vocab] of a HookedTransformer or a native bridge on as many probe tokens as it
+    reads.
+    """
     training = [part for part in model.modules() if part.training]
     tokens = probe_tokens(model.cfg.d_vocab, model.cfg.n_ctx).to(next(model.parameters()).device)
     logits = model.eval()(tokens, return_type="logits")
@@ -38,12 +44,14 @@ def small_logits(model: Any) -> Tensor:
 def check(model: Any, plain: Tensor | None = None) -> None:
     """Nothing when the model is sound; otherwise a ValueError that names what is wrong.
 
-    >>> check(model, plain=plain_logits(hf_model))
+    Checked in a few short forward passes: logits equal the plain model's (relative to their scale),
+    those read at the last position equal the full ones, attention rows sum to one, the stream is
+    the sum of what its parts write in every layer, weights read from the model give what its layers
+    compute, the stream times the unembedding gives the logits, and whether attention is causal
+    (remembered, see `bridge.causal`).
 
-    Checked in a few short forward passes: logits equal the plain model's (relative to their scale), those read at
-    the last position equal the full ones, attention rows sum to one, the stream is the sum of what its parts write in
-    every layer, weights read from the model give what its layers compute, the stream times the unembedding gives the
-    logits, and whether attention is causal (remembered, see `bridge.causal`).
+    Example:
+        >>> check(model, plain=plain_logits(hf_model))
     """
     d = bridge.dims(model)
     name = bridge.name(model)
@@ -53,7 +61,8 @@ def check(model: Any, plain: Tensor | None = None) -> None:
     missing = sorted(set(hooks.values()) - own - set(model.hook_dict))
     if missing:
         raise ValueError(
-            f"{name}: this kind of model is not supported: it has no {missing[0]} (pass check=False to try anyway)"
+            f"{name}: this kind of model is not supported: it has no {missing[0]} (pass check=False"
+            " to try anyway)"
         )
     kept: dict[str, Tensor] = {}
 
@@ -103,8 +112,8 @@ def _check_end(name: str, model: Any, tokens: Tensor, logits: Tensor, tolerance:
     off = (end - logits[:, -1].float()).abs().max().item()
     if off > tolerance * logits.float().abs().max().item():
         raise ValueError(
-            f"{name}: logits read at the last position alone differ from the full ones by {off:.2g}: what this model "
-            "does after its unembedding is not known here"
+            f"{name}: logits read at the last position alone differ from the full ones by"
+            f" {off:.2g}: what this model does after its unembedding is not known here"
         )
 
 
@@ -137,13 +146,16 @@ def _close(what: str, name: str, read: Tensor, there: Tensor, tolerance: float) 
     off = (read - there).abs().max().item() if read.shape == there.shape else float("inf")
     if not off <= tolerance * there.abs().max().item() + 1e-6:
         raise ValueError(
-            f"{name}: {what} as it is read does not give what the layer computes (off by {off:.2g}): an adapter or "
-            "another wrapper around the layer does. Merge it into the weights first, and load the model again"
+            f"{name}: {what} as it is read does not give what the layer computes (off by"
+            f" {off:.2g}): an adapter or another wrapper around the layer does. Merge it into the"
+            " weights first, and load the model again"
         )
 
 
 def _check_reading(name: str, model: Any, x: Tensor, logits: Tensor, tolerance: float) -> None:
-    """The final norm's scale and gain and the unembedding make the logits of the stream, part by part."""
+    """The final norm's scale and gain and the unembedding make the logits of the stream, part by
+    part.
+    """
     gain, bias = bridge.final_gain(model)
     W_U, b_U = bridge.unembedding(model)
     x = x.to(W_U)
@@ -160,15 +172,17 @@ def _check_reading(name: str, model: Any, x: Tensor, logits: Tensor, tolerance: 
     small = read.abs() <= 0.05 * read.abs().max()
     if not rising or not ((read - there)[small].abs() <= 0.05 * read.abs().max()).all():
         raise ValueError(
-            f"{name}: the stream, through the final norm and the unembedding, does not add up to the logits "
-            f"(off by {(read - there).abs().max().item():.2g}): no attribution of logits would be right"
+            f"{name}: the stream, through the final norm and the unembedding, does not add up to"
+            f" the logits (off by {(read - there).abs().max().item():.2g}): no attribution of"
+            " logits would be right"
         )
 
 
 def _check_logits(name: str, logits: Tensor, plain: Tensor | None, tolerance: float) -> None:
     if not torch.isfinite(logits).all():
         raise ValueError(
-            f"{name}: the logits are not finite: the weights are damaged, or the number type is too small"
+            f"{name}: the logits are not finite: the weights are damaged, or the number type is too"
+            " small"
         )
     if plain is None:
         return
@@ -176,8 +190,8 @@ def _check_logits(name: str, logits: Tensor, plain: Tensor | None, tolerance: fl
     scale = plain.float().abs().max().item()
     if far > tolerance * scale:
         raise ValueError(
-            f"{name}: TransformerLens does not give this model's logits (largest difference {far:.2g}, logits up to "
-            f"{scale:.3g}), so no number measured on it would be right"
+            f"{name}: TransformerLens does not give this model's logits (largest difference"
+            f" {far:.2g}, logits up to {scale:.3g}), so no number measured on it would be right"
         )
 
 
@@ -198,14 +212,15 @@ def _check_rows(
         pattern = seen.get(f"L{layer}H0.pattern")
         if pattern is None:
             raise ValueError(
-                f"{name}: layer {layer} shows no attention pattern: load it with attn_implementation='eager'"
+                f"{name}: layer {layer} shows no attention pattern: load it with"
+                " attn_implementation='eager'"
             )
         far = pattern.float().sum(-1) - 1
         off = (far.clamp_min(0) if sinks else far.abs()).max().item()  # a sink takes a share
         if pattern.shape[1] != d.n_heads or off > tolerance:
             raise ValueError(
-                f"{name}: attention of layer {layer} is not {d.n_heads} heads whose rows sum to one "
-                f"(shape {tuple(pattern.shape)}, off by {off:.2g})"
+                f"{name}: attention of layer {layer} is not {d.n_heads} heads whose rows sum to one"
+                f" (shape {tuple(pattern.shape)}, off by {off:.2g})"
             )
 
 
@@ -222,8 +237,9 @@ def _check_sum(name: str, seen: dict[str, Tensor], layer: int, tolerance: float)
     scale = max(t.abs().max().item() for t in (pre, attn, mlp, post))
     if (pre + attn + mlp - post).abs().max().item() > tolerance * scale:
         raise ValueError(
-            f"{name}: after layer {layer} the residual stream is not the sum of what attention and MLP wrote: "
-            "this kind of model normalises or rescales the stream itself, which is not supported"
+            f"{name}: after layer {layer} the residual stream is not the sum of what attention and"
+            " MLP wrote: this kind of model normalises or rescales the stream itself, which is not"
+            " supported"
         )
 
 
@@ -237,14 +253,17 @@ def _check_shapes(name: str, model: Any, d: bridge.Dims) -> None:
     layer = next(i for i in range(d.n_layers) if i not in d.headless)
     for which, shape in expected.items():
         found = tuple(bridge.projection(model, which, layer)[0].shape)
-        # a layer may have a head size of its own (Gemma-4), and a query its gate beside it (Qwen3-Next)
+        # a layer may have a head size of its own (Gemma-4), and a query its gate beside it
+        # (Qwen3-Next)
         sizes = slice(0, 1) if which == "O" else slice(0, 2)
         if len(found) != 3 or found[sizes] != shape[sizes]:
             raise ValueError(
-                f"{name}: W_{which} should be {shape} and is {found}: this kind of model is not supported"
+                f"{name}: W_{which} should be {shape} and is {found}: this kind of model is not"
+                " supported"
             )
     rows, columns = bridge.unembedding(model)[0].shape
     if columns != d.d_model:
         raise ValueError(
-            f"{name}: the unembedding should read {d.d_model} numbers and reads {columns} ({rows} tokens)"
+            f"{name}: the unembedding should read {d.d_model} numbers and reads {columns} ({rows}"
+            " tokens)"
         )

@@ -1,4 +1,6 @@
-"""A `.gguf` file, dequantized into a Hugging Face folder: fp32 safetensors, configuration, tokenizer."""
+"""A `.gguf` file, dequantized into a Hugging Face folder: fp32 safetensors, configuration,
+tokenizer.
+"""
 
 import contextlib
 import json
@@ -14,11 +16,15 @@ STAMP = "interp.json"
 def convert(
     gguf: Path, out: Path, *, name: str, source: str, digest: str, step: Callable[[str], None]
 ) -> Path:
-    """The folder `out`, holding the model of a gguf file in a form that any transformers version loads in seconds.
+    """The folder `out`, holding the model of a gguf file in a form that any transformers version
+    loads in seconds.
 
-    >>> convert(Path("model.gguf"), Path("out"), name="my-model", source="model.gguf", digest="ab12", step=print)
+    Example:
+        >>> convert(Path("model.gguf"), Path("out"), name="my-model", source="model.gguf", digest="ab12",
+        ...     step=print)
 
-    ValueError when the file is cut off or of an architecture that transformers cannot read.
+    Raises:
+        ValueError: When the file is cut off or of an architecture that transformers cannot read.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -40,8 +46,8 @@ def convert(
         Exception
     ) as error:  # the gguf reader raises whatever it stumbles on: numpy, struct, key errors
         raise ValueError(
-            f"cannot read {gguf.name}: the file is incomplete or of a kind transformers does not know "
-            f"({type(error).__name__}: {str(error)[:120]})"
+            f"cannot read {gguf.name}: the file is incomplete or of a kind transformers does not"
+            f" know ({type(error).__name__}: {str(error)[:120]})"
         ) from error
     step("saving")
     out.mkdir(parents=True)

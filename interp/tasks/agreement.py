@@ -8,10 +8,12 @@ from interp.tasks.pairs import Example, build, different
 from interp.tasks.task import Task, halves, is_single, tokenizer_of
 
 NOUNS = (
-    "key keys|doctor doctors|teacher teachers|student students|boy boys|girl girls|dog dogs|cat cats|book books|car cars|"
-    "author authors|farmer farmers|pilot pilots|manager managers|king kings|player players|singer singers|writer writers|"
-    "artist artists|actor actors|friend friends|parent parents|tree trees|house houses|bird birds|horse horses|"
-    "picture pictures|letter letters|window windows|table tables|officer officers|guard guards|lawyer lawyers|guest guests"
+    "key keys|doctor doctors|teacher teachers|student students|boy boys|girl girls|dog dogs|cat"
+    " cats|book books|car cars|author authors|farmer farmers|pilot pilots|manager managers|king"
+    " kings|player players|singer singers|writer writers|artist artists|actor actors|friend"
+    " friends|parent parents|tree trees|house houses|bird birds|horse horses|picture"
+    " pictures|letter letters|window windows|table tables|officer officers|guard guards|lawyer"
+    " lawyers|guest guests"
 ).split("|")
 LINKS = ("near", "behind", "beside", "with")
 
@@ -19,11 +21,14 @@ LINKS = ("near", "behind", "beside", "with")
 def agreement(model: Any, n: int = 32, seed: int = 0, *, split: str = "find") -> Task:
     """Is the verb singular or plural? The subject says, the noun between it and the verb distracts.
 
-    >>> interp.tasks.agreement(model, n=32).show()
+    Example:
+        >>> interp.tasks.agreement(model, n=32).show()
 
-    Half of the prompts have a distractor of the other number (label "distractor"). corrupted: the subject in
-    the other number, so the answer flips. Positions: SUBJECT, NOUN, END; metric: logit difference of " are"
-    and " is". After Linzen et al. 2016 (arXiv 1611.01368). Held out: other nouns.
+    Reference:
+        Half of the prompts have a distractor of the other number (label "distractor"). corrupted:
+        the subject in the other number, so the answer flips. Positions: SUBJECT, NOUN, END; metric:
+        logit difference of " are" and " is". After Linzen et al. 2016 (arXiv 1611.01368). Held out:
+        other nouns.
     """
     tokenizer = tokenizer_of(model)
     forms = [tuple(pair.split()) for pair in NOUNS]

@@ -1,4 +1,6 @@
-"""Facts about countries: "The capital of France is" -> " Paris", "The official language of France is" -> " French"."""
+"""Facts about countries: "The capital of France is" -> " Paris", "The official language of France
+is" -> " French".
+"""
 
 import random
 from functools import partial
@@ -10,20 +12,23 @@ from interp.tasks.task import Task, halves, is_single, tokenizer_of
 
 # Common knowledge, in an order that puts well-known countries into both halves.
 CAPITALS = (
-    "France Paris|Italy Rome|Japan Tokyo|Spain Madrid|Germany Berlin|Russia Moscow|China Beijing|Egypt Cairo|"
-    "Greece Athens|England London|Canada Ottawa|Cuba Havana|Portugal Lisbon|Ireland Dublin|Norway Oslo|Austria Vienna|"
-    "Poland Warsaw|Hungary Budapest|Sweden Stockholm|Belgium Brussels|Turkey Ankara|Iran Tehran|Iraq Baghdad|Syria Damascus|"
-    "Lebanon Beirut|Israel Jerusalem|Thailand Bangkok|Vietnam Hanoi|Indonesia Jakarta|Korea Seoul|Peru Lima|Chile Santiago|"
-    "Scotland Edinburgh|Wales Cardiff|Finland Helsinki|Denmark Copenhagen|Kenya Nairobi|Afghanistan Kabul|Pakistan Islamabad|"
-    "Ukraine Kiev|Switzerland Bern|Netherlands Amsterdam|Venezuela Caracas|Australia Canberra|India Delhi"
+    "France Paris|Italy Rome|Japan Tokyo|Spain Madrid|Germany Berlin|Russia Moscow|China"
+    " Beijing|Egypt Cairo|Greece Athens|England London|Canada Ottawa|Cuba Havana|Portugal"
+    " Lisbon|Ireland Dublin|Norway Oslo|Austria Vienna|Poland Warsaw|Hungary Budapest|Sweden"
+    " Stockholm|Belgium Brussels|Turkey Ankara|Iran Tehran|Iraq Baghdad|Syria Damascus|Lebanon"
+    " Beirut|Israel Jerusalem|Thailand Bangkok|Vietnam Hanoi|Indonesia Jakarta|Korea Seoul|Peru"
+    " Lima|Chile Santiago|Scotland Edinburgh|Wales Cardiff|Finland Helsinki|Denmark"
+    " Copenhagen|Kenya Nairobi|Afghanistan Kabul|Pakistan Islamabad|Ukraine Kiev|Switzerland"
+    " Bern|Netherlands Amsterdam|Venezuela Caracas|Australia Canberra|India Delhi"
 ).split("|")
 
 LANGUAGES = (
-    "France French|Italy Italian|Japan Japanese|Spain Spanish|Germany German|Russia Russian|China Chinese|Greece Greek|"
-    "England English|Portugal Portuguese|Poland Polish|Norway Norwegian|Hungary Hungarian|Sweden Swedish|Turkey Turkish|"
-    "Thailand Thai|Vietnam Vietnamese|Denmark Danish|Finland Finnish|Korea Korean|Netherlands Dutch|Ukraine Ukrainian|"
-    "Israel Hebrew|Iran Persian|Romania Romanian|Iceland Icelandic|Egypt Arabic|Bulgaria Bulgarian|Croatia Croatian|"
-    "Wales Welsh|India Hindi|Serbia Serbian"
+    "France French|Italy Italian|Japan Japanese|Spain Spanish|Germany German|Russia Russian|China"
+    " Chinese|Greece Greek|England English|Portugal Portuguese|Poland Polish|Norway"
+    " Norwegian|Hungary Hungarian|Sweden Swedish|Turkey Turkish|Thailand Thai|Vietnam"
+    " Vietnamese|Denmark Danish|Finland Finnish|Korea Korean|Netherlands Dutch|Ukraine"
+    " Ukrainian|Israel Hebrew|Iran Persian|Romania Romanian|Iceland Icelandic|Egypt Arabic|Bulgaria"
+    " Bulgarian|Croatia Croatian|Wales Welsh|India Hindi|Serbia Serbian"
 ).split("|")
 
 # relation -> the facts, and the words before and after the country
@@ -38,12 +43,15 @@ def capitals(
 ) -> Task:
     """Capitals of countries (or their languages), each against another country's.
 
-    >>> interp.tasks.capitals(model, n=16).show()
-    >>> interp.tasks.capitals(model, n=12, relation="language")     # the same countries asked for something else
+    corrupted: another country, whose capital is the wrong answer. Positions: SUBJECT, END; metric:
+    logit difference. Countries and capitals are single tokens. Held out: other countries. Past
+    metadata["countries"] examples a country comes again, against another one: an interval then
+    takes the examples for more than they are.
 
-    corrupted: another country, whose capital is the wrong answer. Positions: SUBJECT, END; metric: logit
-    difference. Countries and capitals are single tokens. Held out: other countries. Past metadata["countries"]
-    examples a country comes again, against another one: an interval then takes the examples for more than they are.
+    Example:
+        >>> interp.tasks.capitals(model, n=16).show()
+        >>> # the same countries asked for something else
+        >>> interp.tasks.capitals(model, n=12, relation="language")
     """
     tokenizer = tokenizer_of(model)
     if relation not in RELATIONS:

@@ -1,4 +1,6 @@
-"""Colored objects: "On the table, I see a red cup, a blue pen, and an orange bowl. What color is the pen?" -> " Blue"."""
+"""Colored objects: "On the table, I see a red cup, a blue pen, and an orange bowl. What color is
+the pen?" -> " Blue".
+"""
 
 import random
 from functools import partial
@@ -9,7 +11,8 @@ from interp.tasks.pairs import Example, build, different
 from interp.tasks.task import Task, is_single, tokenizer_of, usable
 
 OBJECTS = (
-    "pencil notebook pen cup plate jug mug puzzle textbook leash necklace bracelet bottle ball envelope lighter bowl"
+    "pencil notebook pen cup plate jug mug puzzle textbook leash necklace bracelet bottle ball"
+    " envelope lighter bowl"
 ).split()
 COLORS = "red orange yellow green blue purple brown black".split()
 SURFACES = ("table", "desk", "floor")
@@ -20,19 +23,27 @@ AGAINST = ("other", "all")
 def colored_objects(
     model: Any, n: int = 32, seed: int = 0, *, against: str = "other", split: str = "find"
 ) -> Task:
-    """Three objects with a color each, after one such question with its answer: which color has the one asked for?
+    """Three objects with a color each, after one such question with its answer: which color has the
+    one asked for?
 
-    >>> interp.tasks.colored_objects(model, n=12).show(1)
-    >>> interp.tasks.colored_objects(model, n=60, against="all").behaviour(model)      # chance: a third
+    The paper's prompt; the answer is capitalized, and the two questions share no object and no
+    color. corrupted: the same prompt asks for another of its objects.
 
-    The paper's prompt; the answer is capitalized, and the two questions share no object and no color. corrupted: the
-    same prompt asks for another of its objects. against: the wrong answer is that object's color ("other", as in
-    the paper), or both other colors ("all"). Labels: "color", "other", "third", and "index", the place of the object
-    asked for in the list, from 1. Positions: COLOR, OTHER_COLOR, THIRD_COLOR, OBJECT, OTHER_OBJECT (in the list), QUERY (in
-    the question), END; metric: logit difference. Held out: other objects; there are too few colors to divide.
+    Example:
+        >>> interp.tasks.colored_objects(model, n=12).show(1)
+        >>> # chance: a third
+        >>> interp.tasks.colored_objects(model, n=60, against="all").behaviour(model)
 
-    Merullo et al. 2024 (arXiv 2310.08744), wording and words from their code. A model may well be at chance here:
-    look at its behaviour first (`Task.behaviour`).
+    Args:
+        against: The wrong answer is that object's color ("other", as in the paper), or both other
+            colors ("all"). Labels: "color", "other", "third", and "index", the place of the object
+            asked for in the list, from 1. Positions: COLOR, OTHER_COLOR, THIRD_COLOR, OBJECT,
+            OTHER_OBJECT (in the list), QUERY (in the question), END; metric: logit difference. Held
+            out: other objects; there are too few colors to divide.
+
+    Reference:
+        Merullo et al. 2024 (arXiv 2310.08744), wording and words from their code. A model may well
+        be at chance here: look at its behaviour first (`Task.behaviour`).
     """
     if against not in AGAINST:
         raise unknown("wrong answer", against, AGAINST, "against='other'")

@@ -1,4 +1,6 @@
-"""Knowledge conflicts: a context that says something wrong, and the question that the model knows otherwise."""
+"""Knowledge conflicts: a context that says something wrong, and the question that the model knows
+otherwise.
+"""
 
 import random
 from functools import partial
@@ -32,22 +34,33 @@ def conflict(
     against: str | None = None,
     split: str = "find",
 ) -> Task:
-    """ "Given that the name of the capital city of France is Rome. The capital city of France is": Rome, or Paris?
+    """ "Given that the name of the capital city of France is Rome. The capital city of France is":
+    Rome, or Paris?
 
-    >>> interp.tasks.conflict(model, n=16).show()
-    >>> interp.tasks.conflict(model, n=64, answer="memory").behaviour(model)    # "answer on top": how often memory wins
-    >>> interp.tasks.conflict(model, n=32, relation="language", template="question")
+    Example:
+        >>> interp.tasks.conflict(model, n=16).show()
+        >>> # "answer on top": how often memory wins
+        >>> interp.tasks.conflict(model, n=64, answer="memory").behaviour(model)
+        >>> interp.tasks.conflict(model, n=32, relation="language", template="question")
 
-    answer: what the context says ("context") or what is true ("memory"). against: the wrong answer, by default the
-    other of these two, or what the corrupted prompt's context says ("other"), which the clean one does not name.
-    corrupted: a context that says a third thing. relation: "capital" or "language". template: "given", "plain" (the
-    same without "Given that the name of"), or "question" ("... Q: What is the capital city of France? A:").
-    Positions: TOLD (what the context says), SUBJECT1 and SUBJECT2 (the country), QUESTION (the question's first
-    token), END; metric: logit difference. Held out: other countries and what goes with them. Each country comes
-    once before any comes twice, then told something else: past metadata["countries"] an interval takes the examples for
-    more than they are. ValueError when n is more than there are countries to tell wrong things.
+    Args:
+        answer: What the context says ("context") or what is true ("memory").
+        against: The wrong answer, by default the other of these two, or what the corrupted prompt's
+            context says ("other"), which the clean one does not name. corrupted: a context that
+            says a third thing.
+        relation: "capital" or "language".
+        template: "given", "plain" (the same without "Given that the name of"), or "question" ("...
+            Q: What is the capital city of France? A:"). Positions: TOLD (what the context says),
+            SUBJECT1 and SUBJECT2 (the country), QUESTION (the question's first token), END; metric:
+            logit difference. Held out: other countries and what goes with them. Each country comes
+            once before any comes twice, then told something else: past metadata["countries"] an
+            interval takes the examples for more than they are.
 
-    After Jin et al. 2024 (PH3), arXiv 2402.18154.
+    Raises:
+        ValueError: When n is more than there are countries to tell wrong things.
+
+    Reference:
+        After Jin et al. 2024 (PH3), arXiv 2402.18154.
     """
     for what, given, known in (
         ("relation", relation, RELATIONS),
@@ -70,14 +83,16 @@ def conflict(
     )
     if len(pairs) < 3:
         raise ValueError(
-            f"too few countries and {relation}s are one token for this tokenizer: conflict needs three"
+            f"too few countries and {relation}s are one token for this tokenizer: conflict needs"
+            " three"
         )
     rng = random.Random(f"conflict {seed} {split}")
     others = {fact: _apart(pairs, fact) for fact in pairs}
     others = {fact: rng.sample(known, len(known)) for fact, known in others.items()}
     if n > (most := sum(map(len, others.values()))):
         raise ValueError(
-            f"n={n} is too many: {len(pairs)} countries of this half make {most} different conflicts"
+            f"n={n} is too many: {len(pairs)} countries of this half make {most} different"
+            " conflicts"
         )
     options = dict(relation=relation, template=template, answer=answer, against=against)
     form = [part.replace("{what}", RELATIONS[relation][1]) for part in TEMPLATES[template]]

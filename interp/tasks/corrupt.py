@@ -61,7 +61,8 @@ def replace(
         clean: The prompts.
         words: The word to replace: one for all prompts, or a list with one for each. Every place
             where it stands gets the same new word.
-        by: Words to choose from. One that is the word itself, or makes the prompt longer or shorter,
+        by: Words to choose from. One that is the word itself, or makes the prompt longer or
+        shorter,
             is left out.
         seed: Draws the words.
 

@@ -10,14 +10,16 @@ from interp.tasks.task import Task, is_single, tokenizer_of, usable
 
 FUNCTIONS = "port run make call get set find build send read write open".split()
 ARGUMENTS = (
-    "load size file path name shape model state value index code date time user group page text node edge key data test "
-    "result line request output item response version function log string field start number error context image message "
-    "event row end form query label target array table source module status content title parent session token host mode"
+    "load size file path name shape model state value index code date time user group page text"
+    " node edge key data test result line request output item response version function log string"
+    " field start number error context image message event row end form query label target array"
+    " table source module status content title parent session token host mode"
 ).split()
 DESCRIPTIONS = (
-    "price control action cost issue process position course minute education type research subject girl age father force "
-    "health street patient class mind church condition paper bank century section activity building sense sort staff team "
-    "student language town plan management morning practice evidence ground letter foot boy game food union role land art"
+    "price control action cost issue process position course minute education type research subject"
+    " girl age father force health street patient class mind church condition paper bank century"
+    " section activity building sense sort staff team student language town plan management morning"
+    " practice evidence ground letter foot boy game food union role land art"
 ).split()
 CORRUPTIONS = ("random", "swap")
 
@@ -25,19 +27,27 @@ CORRUPTIONS = ("random", "swap")
 def docstring(
     model: Any, n: int = 32, seed: int = 0, *, corruption: str = "random", split: str = "find"
 ) -> Task:
-    """ "def port(self, load, size, files, last, mode): ..." with ":param size:" and ":param files:" described: " last".
+    """ "def port(self, load, size, files, last, mode): ..." with ":param size:" and ":param files:"
+    described: " last".
 
-    >>> interp.tasks.docstring(model, n=16).show(1)
-    >>> interp.tasks.docstring(model, n=16, corruption="swap")
+    Five arguments: one that is not described, A, B, C, and one more. A and B are described, C is
+    the answer.
 
-    Five arguments: one that is not described, A, B, C, and one more. A and B are described, C is the answer.
-    corruption: "random" puts unrelated names for A, B and C in the definition and other ones for A and B in the
-    docstring (the paper's), the wrong answers being the other four arguments; "swap" exchanges C and the argument
-    after it, which becomes the answer there and is the wrong answer here. Positions: A_DEF, B_DEF, C_DEF, NEXT_DEF
-    (after C), A_DOC, B_DOC, END; metric: logit difference, mean over the wrong answers (the paper takes the
-    largest). Held out: other functions, arguments and descriptions.
+    Example:
+        >>> interp.tasks.docstring(model, n=16).show(1)
+        >>> interp.tasks.docstring(model, n=16, corruption="swap")
 
-    Heimersheim and Janiak 2023, "A circuit for Python docstrings in a 4-layer attention-only transformer".
+    Args:
+        corruption: "random" puts unrelated names for A, B and C in the definition and other ones
+            for A and B in the docstring (the paper's), the wrong answers being the other four
+            arguments; "swap" exchanges C and the argument after it, which becomes the answer there
+            and is the wrong answer here. Positions: A_DEF, B_DEF, C_DEF, NEXT_DEF (after C), A_DOC,
+            B_DOC, END; metric: logit difference, mean over the wrong answers (the paper takes the
+            largest). Held out: other functions, arguments and descriptions.
+
+    Reference:
+        Heimersheim and Janiak 2023, "A circuit for Python docstrings in a 4-layer attention-only
+        transformer".
     """
     if corruption not in CORRUPTIONS:
         raise unknown("corruption", corruption, CORRUPTIONS)
@@ -50,7 +60,8 @@ def docstring(
     ]  # the first stands after a quotation mark, without a space
     if len(words) < 7:
         raise ValueError(
-            f"only {len(words)} descriptions are one token without a space for this tokenizer, 7 are needed"
+            f"only {len(words)} descriptions are one token without a space for this tokenizer, 7"
+            " are needed"
         )
     rng = random.Random(f"docstring {seed} {split}")
     examples = different(

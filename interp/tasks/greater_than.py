@@ -8,22 +8,26 @@ from interp.tasks.pairs import Example, build, different
 from interp.tasks.task import Task, single, tokenizer_of, usable
 
 NOUNS = (
-    "war siege plan project campaign voyage trial treaty reign mission strike drought famine festival program contract "
-    "survey journey battle debate struggle operation conflict study"
+    "war siege plan project campaign voyage trial treaty reign mission strike drought famine"
+    " festival program contract survey journey battle debate struggle operation conflict study"
 ).split()
 CENTURIES = {"find": ("16", "18"), "heldout": ("15", "17")}
 
 
 def greater_than(model: Any, n: int = 32, seed: int = 0, *, split: str = "find") -> Task:
-    """Years compared digit by digit: after "from the year 1732 to the year 17" the next digit should be above 3.
+    """Years compared digit by digit: after "from the year 1732 to the year 17" the next digit
+    should be above 3.
 
-    >>> interp.tasks.greater_than(model, n=32).show()
+    Example:
+        >>> interp.tasks.greater_than(model, n=32).show()
 
-    For tokenizers that split numbers into digits (others are refused). answers: the digits above the start's
-    tens digit, wrong: those below it, as many as there are (a digit equal to it is neither). corrupted: the
-    start year ends in 01, which rules nothing out. Positions: Y (the start's tens digit), END; metric: the
-    probability of the answers less that of the wrong ones. After Hanna et al. 2023 (arXiv 2305.00586), whose
-    model reads two digits at once. Held out: other nouns and other centuries.
+    Reference:
+        For tokenizers that split numbers into digits (others are refused). answers: the digits
+        above the start's tens digit, wrong: those below it, as many as there are (a digit equal to
+        it is neither). corrupted: the start year ends in 01, which rules nothing out. Positions: Y
+        (the start's tens digit), END; metric: the probability of the answers less that of the wrong
+        ones. After Hanna et al. 2023 (arXiv 2305.00586), whose model reads two digits at once. Held
+        out: other nouns and other centuries.
     """
     tokenizer = tokenizer_of(model)
     digits = [single(tokenizer, str(d)) for d in range(10)]

@@ -25,14 +25,21 @@ def induction(
     corruption: str = "answer",
     split: str = "find",
 ) -> Task:
-    """Random tokens a block long and the beginning of the block again, up to a token A: what follows A?
+    """Random tokens a block long and the beginning of the block again, up to a token A: what
+    follows A?
 
-    >>> interp.tasks.induction(model, n=16, length=16).show()
+    Example:
+        >>> interp.tasks.induction(model, n=16, length=16).show()
 
-    corruption: "answer" puts another token after the first A, which becomes the answer there: who finds A is the same
-    in both prompts. "block" takes other tokens throughout, so that what is matched is corrupted, too. Positions: A (its
-    first coming), A+1 (what followed), END (A again); metric: logit difference. The second block stops in its
-    middle. Held out: the other half of the vocabulary. Olsson et al. 2022, arXiv 2209.11895.
+    Args:
+        corruption: "answer" puts another token after the first A, which becomes the answer there:
+            who finds A is the same in both prompts. "block" takes other tokens throughout, so that
+            what is matched is corrupted, too. Positions: A (its first coming), A+1 (what followed),
+            END (A again); metric: logit difference. The second block stops in its middle. Held out:
+            the other half of the vocabulary.
+
+    Reference:
+        Olsson et al. 2022, arXiv 2209.11895.
     """
     tokenizer = tokenizer_of(model)
     if length < 4:
@@ -97,9 +104,10 @@ def induction(
 def repetition_loss(model: Any, *, n: int = 8, length: int = 50, seed: int = 0) -> Result:
     """The cross-entropy on random tokens the first time and when they come again (nats per token).
 
-    >>> repetition_loss(model)
-
     A model that does induction predicts the repeat; the first time nothing can be predicted.
+
+    Example:
+        >>> repetition_loss(model)
     """
     from interp.interventions import run
 

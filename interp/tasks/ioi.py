@@ -1,4 +1,6 @@
-"""Indirect-object identification: "When Mary and John went to the store, John gave a drink to" -> " Mary"."""
+"""Indirect-object identification: "When Mary and John went to the store, John gave a drink to" -> "
+Mary".
+"""
 
 import random
 import re
@@ -10,7 +12,8 @@ from interp._errors import unknown
 from interp.tasks.pairs import Example, build, different
 from interp.tasks.task import Task, encode, tokenizer_of, usable
 
-# {a} {b} the two names, {s} the subject again, {p} a place, {o} an object. IO is the name that is not {s}.
+# {a} {b} the two names, {s} the subject again, {p} a place, {o} an object. IO is the name that is
+# not {s}.
 TEMPLATES = (
     "When {a} and {b} went to the {p}, {s} gave a {o} to",
     "After {a} and {b} came to the {p}, {s} handed a {o} to",
@@ -20,9 +23,10 @@ TEMPLATES = (
     "Because {a} and {b} met at the {p}, {s} brought a {o} to",
 )
 NAMES = (
-    "Mary John Tom James Anna Paul Mark Sarah Emma Peter Alice David Kate Simon Laura Jack Michael Robert William "
-    "Richard Thomas Charles Daniel Matthew Andrew Brian George Edward Jason Ryan Eric Stephen Scott Henry Adam Jane "
-    "Linda Elizabeth Susan Jessica Lisa Nancy Emily Rachel Maria Julia Grace Martin Helen Frank Alex Kevin Steven Jim"
+    "Mary John Tom James Anna Paul Mark Sarah Emma Peter Alice David Kate Simon Laura Jack Michael"
+    " Robert William Richard Thomas Charles Daniel Matthew Andrew Brian George Edward Jason Ryan"
+    " Eric Stephen Scott Henry Adam Jane Linda Elizabeth Susan Jessica Lisa Nancy Emily Rachel"
+    " Maria Julia Grace Martin Helen Frank Alex Kevin Steven Jim"
 ).split()
 PLACES = "store garden restaurant school hospital office house station park market library kitchen".split()
 OBJECTS = "drink ring book ball gift letter key bag hat pen cup bottle".split()
@@ -38,14 +42,20 @@ def ioi(
     templates: Sequence[str] | None = None,
     split: str = "find",
 ) -> Task:
-    """IOI prompts in several templates, half with the names in one order (ABBA) and half in the other (BABA).
+    """IOI prompts in several templates, half with the names in one order (ABBA) and half in the
+    other (BABA).
 
-    >>> interp.tasks.ioi(model, n=32, corruption="abc").show()
+    Example:
+        >>> interp.tasks.ioi(model, n=32, corruption="abc").show()
 
-    corruption: "swap" repeats the other name, so the answer flips; "abc" puts three unrelated names in the
-    places of IO, S1 and S2, so that nothing is repeated (the paper's p_ABC). Positions: IO, S1, S1+1, S2, END;
-    metric: logit difference, IO less S. Templates that this tokenizer makes longer or shorter than most are
-    left out and named in `metadata`. Wang et al. 2022, arXiv 2211.00593.
+    Args:
+        corruption: "swap" repeats the other name, so the answer flips; "abc" puts three unrelated
+            names in the places of IO, S1 and S2, so that nothing is repeated (the paper's p_ABC).
+            Positions: IO, S1, S1+1, S2, END; metric: logit difference, IO less S. Templates that
+            this tokenizer makes longer or shorter than most are left out and named in `metadata`.
+
+    Reference:
+        Wang et al. 2022, arXiv 2211.00593.
     """
     if corruption not in CORRUPTIONS:
         raise unknown("corruption", corruption, CORRUPTIONS)
@@ -126,7 +136,8 @@ def _example(
 
 
 def _checked(templates: Sequence[str] | None) -> tuple[str, ...]:
-    """The templates, or ours when there are none; ValueError for one that is not an IOI sentence."""
+    """The templates, or ours when there are none; ValueError for one that is not an IOI sentence.
+    """
     if templates is None:
         return TEMPLATES
     forms = (templates,) if isinstance(templates, str) else tuple(templates)
@@ -140,8 +151,9 @@ def _checked(templates: Sequence[str] | None) -> tuple[str, ...]:
         once = all(form.count("{" + slot + "}") == 1 for slot in "abs")
         if not once or -1 in said or said != sorted(said) or unknown_slots or form != form.rstrip():
             raise ValueError(
-                f"not an IOI template: {form!r} (it needs {{a}}, {{b}}, {{s}} once, in this order and each after a space, "
-                f"may have {{p}} and {{o}}, and ends where the name follows: {TEMPLATES[0]!r})"
+                f"not an IOI template: {form!r} (it needs {{a}}, {{b}}, {{s}} once, in this order"
+                " and each after a space, may have {p} and {o}, and ends where the name"
+                f" follows: {TEMPLATES[0]!r})"
             )
     return forms
 

@@ -1,4 +1,6 @@
-"""All but one: "On the table, there is a cup, and a ball. Mary took the ball, so the only thing left is the" -> " cup"."""
+"""All but one: "On the table, there is a cup, and a ball. Mary took the ball, so the only thing
+left is the" -> " cup".
+"""
 
 import random
 from functools import partial
@@ -11,9 +13,10 @@ from interp.tasks.task import Task, tokenizer_of, usable
 
 # Every one takes "a", not "an": an article must not give the answer away.
 ITEMS = (
-    "pencil notebook pen cup plate puzzle necklace bottle ball bowl book shirt hat lamp key box coat ring watch phone camera "
-    "map ticket letter picture guitar drum knife fork spoon glass clock mirror blanket pillow candle basket hammer brush "
-    "towel coin card bag toy doll rope stick stone jacket cake cookie banana lemon pear potato sandwich magazine newspaper"
+    "pencil notebook pen cup plate puzzle necklace bottle ball bowl book shirt hat lamp key box"
+    " coat ring watch phone camera map ticket letter picture guitar drum knife fork spoon glass"
+    " clock mirror blanket pillow candle basket hammer brush towel coin card bag toy doll rope"
+    " stick stone jacket cake cookie banana lemon pear potato sandwich magazine newspaper"
 ).split()
 AGAINST = ("other", "all")
 
@@ -29,16 +32,21 @@ def laundry(
 ) -> Task:
     """A list of things of which all but one are taken: which is left?
 
-    >>> interp.tasks.laundry(model, n=16).show()
-    >>> interp.tasks.laundry(model, n=32, items=4, against="all")
+    Example:
+        >>> interp.tasks.laundry(model, n=16).show()
+        >>> interp.tasks.laundry(model, n=32, items=4, against="all")
 
-    items: how many things there are. The one that is left stands at each place of the list equally often (label
-    "index", from 1). corrupted: of the things taken one is changed for the one that is left, so that another is left.
-    against: the wrong answer is the one left in the corrupted prompt ("other"), or every other thing ("all": then
-    accuracy by chance is 1 / items). Positions: LEFT and OTHER (the two in the list), TOOK (the one that differs),
-    END; metric: logit difference. Held out: other things and names.
+    Args:
+        items: How many things there are. The one that is left stands at each place of the list
+            equally often (label "index", from 1). corrupted: of the things taken one is changed for
+            the one that is left, so that another is left.
+        against: The wrong answer is the one left in the corrupted prompt ("other"), or every other
+            thing ("all": then accuracy by chance is 1 / items). Positions: LEFT and OTHER (the two
+            in the list), TOOK (the one that differs), END; metric: logit difference. Held out:
+            other things and names.
 
-    A laundry list as in Merullo et al. 2024 (arXiv 2406.09519), in our own words.
+    Reference:
+        A laundry list as in Merullo et al. 2024 (arXiv 2406.09519), in our own words.
     """
     if against not in AGAINST:
         raise unknown("wrong answer", against, AGAINST, "against='other'")

@@ -11,19 +11,25 @@ from torch import Tensor
 class Metric:
     """One number per example, read off a run: `of(logits at the last position, kept) -> [batch]`.
 
-    >>> patch(model, task, "L*H*@END", metric=attention_metric(["L23H3"], "IO", minus="S2"))
-
-    keep: the addresses the measure needs to see. columns [batch k] and of_columns: where the logits of a few
-    tokens are enough, which ones, and the measure of them [... batch k] -> [... batch]. needs_logits: False
-    when only `keep` is read (logits may then be anything). everywhere: `of` is given the logits at every position,
-    [batch pos d_vocab]. part: for a metric that belongs to these prompts, the same for some of them; task: the task
-    whose answers it scores, where its prompts have several lengths or its answers several tokens.
-
     Example of a metric of your own, a function of the logits at the last position:
         >>> def entropy(logits):
         ...     return torch.distributions.Categorical(logits=logits).entropy()
         >>> patch(model, task, "L*H*", metric=entropy)
-        >>> own = Metric("entropy", "nats", lambda logits, kept: entropy(logits))       # with a name and a unit
+        >>> # with a name and a unit
+        >>> own = Metric("entropy", "nats", lambda logits, kept: entropy(logits))
+
+    Example:
+        >>> patch(model, task, "L*H*@END", metric=attention_metric(["L23H3"], "IO", minus="S2"))
+
+    Attributes:
+        keep: The addresses the measure needs to see. columns [batch k] and of_columns: where the
+            logits of a few tokens are enough, which ones, and the measure of them [... batch k] ->
+            [... batch].
+        needs_logits: False when only `keep` is read (logits may then be anything).
+        everywhere: `of` is given the logits at every position, [batch pos d_vocab].
+        part: For a metric that belongs to these prompts, the same for some of them.
+        task: The task whose answers it scores, where its prompts have several lengths or its
+            answers several tokens.
     """
 
     name: str
@@ -46,9 +52,12 @@ MetricLike = str | Metric | Callable | None
 class Formula:
     """One row of the table: title, unit, what it has to see, and how it is computed.
 
-    reads "answers": `of(logits of the answers [... batch a], of the wrong ones [... batch w], which of them count)`.
-    reads "vocab": `of(logits [... batch d_vocab], answers, wrong, which of them count)`.
-    compares: whether it needs wrong answers.
+    reads "answers": `of(logits of the answers [... batch a], of the wrong ones [... batch w], which
+    of them count)`. reads "vocab": `of(logits [... batch d_vocab], answers, wrong, which of them
+    count)`.
+
+    Attributes:
+        compares: Whether it needs wrong answers.
     """
 
     title: str

@@ -1,4 +1,5 @@
-"""A needle in a haystack: one sentence with the answer, hidden in other text, asked for at the end."""
+"""A needle in a haystack: one sentence with the answer, hidden in other text, asked for at the end.
+"""
 
 import random
 from bisect import bisect_left
@@ -12,14 +13,19 @@ from interp.texts.own_prose import prose
 
 THINGS = "recipe plan code message order sign title gift prize song letter key".split()
 PLACES = (
-    "Paris London Rome Tokyo Madrid Berlin Moscow Boston Chicago Dallas Cairo Athens Dublin Vienna Warsaw Stockholm "
-    "Toronto Sydney Lisbon Oslo Istanbul Geneva Barcelona Munich"
+    "Paris London Rome Tokyo Madrid Berlin Moscow Boston Chicago Dallas Cairo Athens Dublin Vienna"
+    " Warsaw Stockholm Toronto Sydney Lisbon Oslo Istanbul Geneva Barcelona Munich"
 ).split()
-# Three words that nobody has put together before, none of them in our prose: the answer can only come from the needle.
-FIRST = "purple golden wooden frozen hollow yellow lazy giant dusty silent pink silver royal quick bitter ancient".split()
+# Three words that nobody has put together before, none of them in our prose: the answer can only
+# come from the needle.
+FIRST = (
+    "purple golden wooden frozen hollow yellow lazy giant dusty silent pink silver royal quick"
+    " bitter ancient".split()
+)
 WORDS = (
-    "lion piano carpet rocket pepper guitar hammer turtle mirror candle diamond lemon tiger violin anchor basket rabbit "
-    "helmet dragon ladder pumpkin bullet camel ribbon falcon potato trumpet circus butter planet spider monkey"
+    "lion piano carpet rocket pepper guitar hammer turtle mirror candle diamond lemon tiger violin"
+    " anchor basket rabbit helmet dragon ladder pumpkin bullet camel ribbon falcon potato trumpet"
+    " circus butter planet spider monkey"
 ).split()
 DEPTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
 # "is the": after "is" alone a small model answers "a", whatever the needle says.
@@ -37,19 +43,29 @@ def needle(
     hay: Sequence[str] | None = None,
     split: str = "find",
 ) -> Task:
-    """ "The secret plan of Oslo is the hollow piano carpet." somewhere in a text, and at its end the question what it is.
+    """ "The secret plan of Oslo is the hollow piano carpet." somewhere in a text, and at its end
+    the question what it is.
 
-    >>> interp.tasks.needle(model, n=20, length=256, depth=[0.1, 0.5, 0.9]).show(1)
-    >>> task = interp.tasks.needle(model, forced=True)           # for retrieval scores: READ0 READ1 READ2
+    Example:
+        >>> interp.tasks.needle(model, n=20, length=256, depth=[0.1, 0.5, 0.9]).show(1)
+        >>> # for retrieval scores: READ0 READ1 READ2
+        >>> task = interp.tasks.needle(model, forced=True)
 
-    length: tokens of the whole prompt. depth: where the needle stands, 0 (start) to 1 (end), at the nearest end of
-    a sentence; several take turns (label "depth"). hay: texts to hide it in (None: `texts.prose()`, half of it).
-    corrupted: the same with another answer in the needle, which is the wrong answer. Positions: NEEDLE0 to
-    NEEDLE2, the answer's three tokens in the needle; QUESTION, the line break before the question; READ0 (the END), where the first of them is predicted.
-    forced: the prompt goes on with the answer's first two tokens; READ0 to READ2 are where each token is
-    predicted, READ2 = END, the answer its third token. The answer to READk is `clean[NEEDLEk]`: a head retrieves
-    when from READk it looks most at NEEDLEk (Wu et al. 2024, arXiv 2404.15574). Held out: other things,
-    places, words and passages.
+    Args:
+        length: Tokens of the whole prompt.
+        depth: Where the needle stands, 0 (start) to 1 (end), at the nearest end of a sentence;
+            several take turns (label "depth").
+        hay: Texts to hide it in (None: `texts.prose()`, half of it). corrupted: the same with
+            another answer in the needle, which is the wrong answer. Positions: NEEDLE0 to NEEDLE2,
+            the answer's three tokens in the needle; QUESTION, the line break before the question;
+            READ0 (the END), where the first of them is predicted.
+        forced: The prompt goes on with the answer's first two tokens; READ0 to READ2 are where each
+            token is predicted, READ2 = END, the answer its third token. Held out: other things,
+            places, words and passages.
+
+    Reference:
+        The answer to READk is `clean[NEEDLEk]`: a head retrieves when from READk it looks most at
+        NEEDLEk (Wu et al. 2024, arXiv 2404.15574).
     """
     tokenizer = tokenizer_of(model)
     depths = [float(d) for d in (depth if isinstance(depth, Sequence) else [depth])]
@@ -83,11 +99,14 @@ def needle(
 
 
 class _Hay:
-    """The passages as words in a row, to cut pieces of an exact number of tokens from that end with a sentence."""
+    """The passages as words in a row, to cut pieces of an exact number of tokens from that end with
+    a sentence.
+    """
 
     def __init__(self, tokenizer: Any, passages: list[str]):
         self.words = [word for text in passages for word in text.replace('"', "").split()]
-        # the tokens of a word stand for themselves: a tokenizer never joins across the space before it
+        # the tokens of a word stand for themselves: a tokenizer never joins across the space before
+        # it
         sizes = tokenizer([" " + word for word in self.words], add_special_tokens=False).input_ids
         self.upto = [0]
         for ids in sizes:
@@ -95,7 +114,9 @@ class _Hay:
         self.ends = [i + 1 for i, word in enumerate(self.words) if word[-1] in ".!?"]
 
     def pieces(self, size: int) -> list[tuple[int, int]]:
-        """(first word, one past the last) of every piece of `size` tokens that ends with a sentence."""
+        """(first word, one past the last) of every piece of `size` tokens that ends with a
+        sentence.
+        """
         found = []
         for end in self.ends if size > 0 else ():
             start = bisect_left(self.upto, self.upto[end] - size)
@@ -136,8 +157,8 @@ def _example(
     if not pieces:
         most = stack.upto[-1] + rest
         raise ValueError(
-            f"length={length} does not go with this text: the needle and its question take {rest} tokens, the whole "
-            f"text {most} with them; choose between, or give more texts as hay"
+            f"length={length} does not go with this text: the needle and its question take {rest}"
+            f" tokens, the whole text {most} with them; choose between, or give more texts as hay"
         )
     before, after = stack.cut(rng.choice(pieces), depth)
 

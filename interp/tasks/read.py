@@ -1,4 +1,6 @@
-"""Tasks from files and tables: CSV, JSON, Parquet, data frames, datasets, and the field's own formats."""
+"""Tasks from files and tables: CSV, JSON, Parquet, data frames, datasets, and the field's own
+formats.
+"""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -60,20 +62,23 @@ def read(
 
     Example:
         >>> task = interp.tasks.read("prompts.csv", model)
-        >>> task = interp.tasks.read("rows.jsonl", model, columns={"clean": "question", "answers": "key"})
+        >>> task = interp.tasks.read("rows.jsonl", model,
+        ...     columns={"clean": "question", "answers": "key"})
         >>> task = interp.tasks.read(frame, model, positions={"SUBJECT": re.compile("key")})
-        >>> task = interp.tasks.read(datasets.load_dataset("mib-bench/ioi", split="train"), model, n=32)
+        >>> task = interp.tasks.read(datasets.load_dataset("mib-bench/ioi", split="train"), model,
+        ...     n=32)
 
     Args:
-        source: A path to a .csv, .tsv, .json, .jsonl or .parquet file; a pandas data frame; a Hugging
-            Face dataset (one split of it); a list of dictionaries; or a dictionary of lists. Columns
-            that have a usual name ("clean" or "prompt", "corrupted", "answers", "wrong", ...) are
-            recognised, and so are the formats of EAP-IG (greater-than and IOI) and knowledge circuits
-            (CSV), auto-circuit (JSON), feature-circuits (JSONL), and MIB (rows).
-        model: A model, or its tokenizer.
+        source: A path to a .csv, .tsv, .json, .jsonl or .parquet file; a pandas data frame; a
+        Hugging
+            Face dataset (one split of it); a list of dictionaries; or a dictionary of lists.
+            Columns that have a usual name ("clean" or "prompt", "corrupted", "answers", "wrong",
+            ...) are recognised, and so are the formats of EAP-IG (greater-than and IOI) and
+            knowledge circuits (CSV), auto-circuit (JSON), feature-circuits (JSONL), and MIB (rows).
+            model: A model, or its tokenizer.
         columns: Which column is what: "clean", "corrupted", "answers", "wrong", each the name of a
-            column ("metadata.subject" for one inside another) or a function of the row; and "labels",
-            a list of columns.
+            column ("metadata.subject" for one inside another) or a function of the row; and
+            "labels", a list of columns.
         name: What results call the task; the file's name if None.
         n: The first so many rows.
         counterfactual: Which of MIB's counterfactuals are the corrupted prompts; the first if None.
@@ -103,7 +108,7 @@ def read(
     return pairs(model, **found, positions=positions, name=name or default, **options)
 
 
-# --- rows ----------------------------------------------------------------------------------------------
+# --- rows -----------------------------------------------------------------------------------------
 
 
 def _rows(source: Any) -> tuple[list[dict[str, Any]], Callable | None]:
@@ -185,7 +190,7 @@ def _named(source: Any) -> str:
     return repr(str(source)) if isinstance(source, (str, Path)) else f"this {type(source).__name__}"
 
 
-# --- columns -------------------------------------------------------------------------------------------
+# --- columns --------------------------------------------------------------------------------------
 
 
 def _chosen(rows: list[dict], columns: Mapping[str, Any], source: Any) -> dict[str, Any]:
@@ -235,7 +240,7 @@ def _plain(rows: list[dict], source: Any) -> dict[str, Any]:
     return {**found, "labels": {str(k): [str(row[k]) for row in rows] for k in words}}
 
 
-# --- the field's formats -------------------------------------------------------------------------------
+# --- the field's formats --------------------------------------------------------------------------
 
 
 def _spaced(prompt: str, word: str) -> str:
@@ -244,7 +249,8 @@ def _spaced(prompt: str, word: str) -> str:
 
 
 def _greater_than(rows: list[dict], tokenizer: Any, _: Any) -> dict[str, Any]:
-    """EAP-IG: clean, corrupted, label, the label being a year of two digits that must be exceeded."""
+    """EAP-IG: clean, corrupted, label, the label being a year of two digits that must be exceeded.
+    """
     years = [f"{year:02d}" for year in range(100) if is_single(tokenizer, f"{year:02d}")]
     if len(years) < 90:
         raise ValueError(
@@ -373,7 +379,9 @@ def _mib_answer(row: Mapping) -> str:
 
 
 def _auto_circuit(found: Mapping) -> tuple[list[dict[str, Any]], Callable]:
-    """auto-circuit: {"prompts": [{clean, corrupt, answers, wrong_answers}], "word_idxs", "seq_labels"}."""
+    """auto-circuit: {"prompts": [{clean, corrupt, answers, wrong_answers}], "word_idxs",
+    "seq_labels"}.
+    """
     rows = [dict(row) for row in found["prompts"]]
     for row in rows:
         if not {"clean", "corrupt", "answers", "wrong_answers"} <= set(row):

@@ -68,7 +68,8 @@ class Shown:
                     line += f"<span style='white-space:pre;{style}'>{escape(word)}</span>{mark}"
                 cell = "padding:1px 10px 1px 0;text-align:left;vertical-align:top"
                 out.append(
-                    f"<tr><td style='{cell};opacity:.7'>{kind}</td><td style='{cell}'>{line}</td></tr>"
+                    f"<tr><td style='{cell};opacity:.7'>{kind}</td><td"
+                    f" style='{cell}'>{line}</td></tr>"
                 )
             right, wrong = self._answers(i)
             said = f"answer <b>{escape(right)}</b>, wrong <b>{escape(wrong)}</b>"
@@ -80,7 +81,9 @@ class Shown:
 
 
 def _marked(token: str, name: str, differs: bool) -> str:
-    """A token for a terminal: its stars inside its space, its name after it, line breaks as they are written."""
+    """A token for a terminal: its stars inside its space, its name after it, line breaks as they
+    are written.
+    """
     token = "".join(c if c.isprintable() else repr(c)[1:-1] for c in token)
     word = token.lstrip(" ")
     if differs:

@@ -1,4 +1,6 @@
-"""What comes next: "Monday, Tuesday," -> " Wednesday"; the same for months, number words, letters and digits."""
+"""What comes next: "Monday, Tuesday," -> " Wednesday"; the same for months, number words, letters
+and digits.
+"""
 
 import random
 from functools import partial
@@ -10,7 +12,9 @@ from interp.tasks.task import Task, halves, is_single, tokenizer_of
 
 ORDERS = {
     "weekday": "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split(),
-    "month": "January February March April May June July August September October November December".split(),
+    "month": (
+        "January February March April May June July August September October November December".split()
+    ),
     "number": "one two three four five six seven eight nine ten eleven twelve".split(),
     "letter": list("ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
     "digit": list("0123456789"),
@@ -29,13 +33,19 @@ def successor(
 ) -> Task:
     """Some members of an order one after another: which one follows?
 
-    >>> interp.tasks.successor(model, n=24).show()
-    >>> interp.tasks.successor(model, n=8, kind="month", shown=1)
+    Example:
+        >>> interp.tasks.successor(model, n=24).show()
+        >>> interp.tasks.successor(model, n=8, kind="month", shown=1)
 
-    kind: "weekday", "month", "number" (words), "letter", "digit", or "all" but the digits, whose prompts are longer
-    (label "kind"). shown: how many members stand there before the one asked for. corrupted: the same order from
-    another start, so the answer changes. Positions: LAST (the last member shown), END; metric: logit difference.
-    After Gould et al. 2023 (arXiv 2312.09230). Held out: the other starts.
+    Args:
+        kind: "weekday", "month", "number" (words), "letter", "digit", or "all" but the digits,
+            whose prompts are longer (label "kind").
+        shown: How many members stand there before the one asked for. corrupted: the same order from
+            another start, so the answer changes. Positions: LAST (the last member shown), END;
+            metric: logit difference. Held out: the other starts.
+
+    Reference:
+        After Gould et al. 2023 (arXiv 2312.09230).
     """
     tokenizer = tokenizer_of(model)
     if kind != "all" and kind not in ORDERS:
@@ -47,10 +57,12 @@ def successor(
     kinds = [k for k in kinds if len(starts[k]) >= 2]
     if not kinds:
         raise ValueError(
-            f"too few members of the order {kind!r} are one token for this tokenizer: successor needs four"
+            f"too few members of the order {kind!r} are one token for this tokenizer: successor"
+            " needs four"
         )
     rng = random.Random(f"successor {seed} {split}")
-    # by chance, not in turn: an order with few starts runs out of new pairs and leaves the rest to the others
+    # by chance, not in turn: an order with few starts runs out of new pairs and leaves the rest to
+    # the others
     examples = different(
         n, lambda i: _example(rng, kind := rng.choice(kinds), starts[kind]), "successor"
     )

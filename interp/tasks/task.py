@@ -34,14 +34,18 @@ class Lacking(ValueError, AttributeError):
 
 
 class Step(NamedTuple):
-    """One run of a part: prompts of one length with one token to predict, and its weight in the sum."""
+    """One run of a part: prompts of one length with one token to predict, and its weight in the
+    sum.
+    """
 
     weight: float
     task: "Task"
 
 
 class Part(NamedTuple):
-    """Prompts of one length: which of all they are, and the runs whose weighted sum is their metric."""
+    """Prompts of one length: which of all they are, and the runs whose weighted sum is their
+    metric.
+    """
 
     index: Int[Tensor, "batch"]
     steps: tuple[Step, ...]
@@ -67,28 +71,29 @@ class _Corrupted:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Task:
-    """A question put to a model: clean and (where there are any) corrupted prompts, and their answers.
+    """A question put to a model: clean and (where there are any) corrupted prompts, and their
+    answers.
 
     Example:
         >>> task = interp.tasks.ioi(model, n=32, seed=0)       # ships with the toolkit
-        >>> task = interp.tasks.pairs(model, clean, corrupted, answers, wrong)     # your own strings
+        >>> task = interp.tasks.pairs(model, clean, corrupted, answers, wrong)  # your own strings
         >>> task = interp.tasks.read("prompts.csv", model)     # your own file
         >>> task.metric(model(task.clean)).mean()        # logit difference on the clean prompts
         >>> held = task.heldout()                        # other prompts: judge on these
 
-    Tasks are made by `interp.tasks.pairs`, `read`, and the built-in tasks, all through one door, which
-    proves for the tokenizer at hand that clean and corrupted prompts line up.
+    Tasks are made by `interp.tasks.pairs`, `read`, and the built-in tasks, all through one door,
+    which proves for the tokenizer at hand that clean and corrupted prompts line up.
 
     Attributes:
         name: What results call it.
         clean, corrupted: Token ids [batch pos], without padding. `corrupted` raises one sentence
             where there are none. Prompts of several lengths have no such tensor: see `prompts`.
         answers, wrong: Token ids; where examples have different numbers of them, `answers_count`
-            and `wrong_count` say which count. No columns where there are none.
-        positions: An index per example for each name; END, the prompt's last token, is always there.
-        labels: Words about each example, to choose by: `task.having("country", ["France"])`.
-        metric_name: The metric by which the task is judged, a name of `interp.tasks.METRICS`.
-        metadata: Where the prompts come from.
+            and `wrong_count` say which count. No columns where there are none. positions: An index
+        per example for each name; END, the prompt's last token, is always there. labels: Words
+        about each example, to choose by: `task.having("country", ["France"])`. metric_name: The
+        metric by which the task is judged, a name of `interp.tasks.METRICS`. metadata: Where the
+        prompts come from.
         tokenizer: The tokenizer of the ids.
         remake: Makes the held-out half; None where there is none.
         forced: How many tokens of the answer stand after the prompt (teacher forcing; see `parts`).
@@ -174,7 +179,7 @@ class Task:
     def __len__(self) -> int:
         return len(self.clean)
 
-    # --- the prompts -------------------------------------------------------------------------------
+    # --- the prompts ------------------------------------------------------------------------------
 
     @property
     def paired(self) -> bool:
@@ -203,7 +208,8 @@ class Task:
 
     @property
     def digests(self) -> list[str]:
-        """A short name for each clean prompt, by which a circuit knows the prompts it was found on."""
+        """A short name for each clean prompt, by which a circuit knows the prompts it was found on.
+        """
         return [digest(ids) for ids in self.prompts]
 
     def __getitem__(self, which: Any) -> "Task":
@@ -234,12 +240,13 @@ class Task:
         return self.but(clean=self.corrupted, corrupted=self.clean)
 
     def having(self, label: str, values: Sequence[str]) -> "Task":
-        """The prompts whose label is one of these: `task.having("country", ["France", "Japan"])`."""
+        """The prompts whose label is one of these: `task.having("country", ["France", "Japan"])`.
+        """
         if label not in self.labels:
             raise unknown("label", label, self.labels)
         return self[[i for i, value in enumerate(self.labels[label]) if value in set(values)]]
 
-    # --- two halves --------------------------------------------------------------------------------
+    # --- two halves -------------------------------------------------------------------------------
 
     def split(
         self, share: float = 0.5, seed: int = 0, *, by: str | None = None
@@ -250,8 +257,8 @@ class Task:
             >>> find, judge = task.split(0.5, seed=0)
             >>> find, judge = task.split(0.7, by="country")      # no country is in both
 
-        Examples that share a prompt, clean or corrupted, stay together, so that nothing is judged on
-        what it was found on. `find.heldout()` is `judge`.
+        Examples that share a prompt, clean or corrupted, stay together, so that nothing is judged
+        on what it was found on. `find.heldout()` is `judge`.
 
         Args:
             share: The share of examples to find on, as near as examples that belong together allow.
@@ -336,8 +343,8 @@ class Task:
         >>> interp.tasks.ioi(model, corruption="names").recipe
         {'make': 'ioi', 'options': {'corruption': 'names'}}
 
-        Options at their default are left out. {} where the task was not made by name, or JSON cannot
-        hold an option.
+        Options at their default are left out. {} where the task was not made by name, or JSON
+        cannot hold an option.
         """
         maker, chosen = getattr(self.remake, "func", None), getattr(self.remake, "keywords", {})
         if maker is None:
@@ -349,10 +356,11 @@ class Task:
         except TypeError:
             return {}
 
-    # --- answers -----------------------------------------------------------------------------------
+    # --- answers ----------------------------------------------------------------------------------
 
     def tokens(self, name: str) -> tuple[Int[Tensor, "batch k"], Bool[Tensor, "batch k"]]:
-        """The ids that each example has under a name, and which count: "answer", "wrong", or a label.
+        """The ids that each example has under a name, and which count: "answer", "wrong", or a
+        label.
 
         >>> task.tokens("country")      # " France", " Japan", ...: as they stand after a space
         """
@@ -399,7 +407,7 @@ class Task:
                 "or measure the answer by itself, metric='log_prob'"
             )
 
-    # --- the metric --------------------------------------------------------------------------------
+    # --- the metric -------------------------------------------------------------------------------
 
     @property
     def metric_title(self) -> str:
@@ -436,7 +444,8 @@ class Task:
         return self.but(metric_name=name, said=None)
 
     def metric(self, logits: Float[Tensor, "... d_vocab"]) -> Float[Tensor, "..."]:
-        """One number per example from logits [batch pos d_vocab] or, at the end, [... batch d_vocab].
+        """One number per example from logits [batch pos d_vocab] or, at the end, [... batch
+        d_vocab].
 
         Three axes that begin like the prompts, [batch pos], are read as every position.
         """
@@ -465,7 +474,7 @@ class Task:
         counts = (c.to(few.device) for c in (self.answers_count, self.wrong_count))
         return METRICS[self.metric_name].of(few[..., :a], few[..., a:], *counts)
 
-    # --- positions ---------------------------------------------------------------------------------
+    # --- positions --------------------------------------------------------------------------------
 
     def position(self, name: str) -> Int[Tensor, "batch"]:
         """Where a named position is in each example."""
@@ -488,7 +497,7 @@ class Task:
         text = self.tokenizer.decode([int(token)])
         return text.strip() or repr(text)[1:-1]
 
-    # --- the model's own behaviour -----------------------------------------------------------------
+    # --- the model's own behaviour ----------------------------------------------------------------
 
     @torch_defaults()
     def clean_metric(self, model: Any) -> Result:
@@ -522,7 +531,8 @@ class Task:
         >>> task.behaviour(model)
 
         Rows: the share of prompts with an answer above every wrong one, the share with an answer on
-        top of all tokens, the difference between answer and wrong answer, and the task's own metric.
+        top of all tokens, the difference between answer and wrong answer, and the task's own
+        metric.
         """
         self._has("answers")
         compares = ("logit_diff",) if self.has_wrong else ()
@@ -572,7 +582,7 @@ class _Other:
         return self.task
 
 
-# --- several lengths, answers of several tokens ----------------------------------------------------
+# --- several lengths, answers of several tokens ---------------------------------------------------
 
 
 class Row(NamedTuple):
@@ -590,9 +600,10 @@ class MixedTask(Task):
     """A task whose prompts have several lengths, or whose answers have several tokens.
 
     Its numbers are those of each prompt run alone: `parts` groups prompts of one length, and no
-    padding ever enters a number. An answer of several tokens is scored as a whole by teacher forcing:
-    the sum over its tokens of their log-probabilities, each after the prompt and the tokens before
-    it. Such a sum is a sum of runs that predict one token each, and those are a part's `steps`.
+    padding ever enters a number. An answer of several tokens is scored as a whole by teacher
+    forcing: the sum over its tokens of their log-probabilities, each after the prompt and the
+    tokens before it. Such a sum is a sum of runs that predict one token each, and those are a
+    part's `steps`.
     """
 
     def __init__(
@@ -871,8 +882,8 @@ def joined(
 
     >>> joined(task, lambda part: part.metric(run(model, part, last_only=True).logits))
 
-    of: from a task of one length to numbers whose last axis is its examples. The steps of a part are
-    summed by their weights; once: the first step alone, where no answer is scored.
+    of: from a task of one length to numbers whose last axis is its examples. The steps of a part
+    are summed by their weights; once: the first step alone, where no answer is scored.
     """
     out = None
     for index, steps in task.parts:
@@ -917,7 +928,8 @@ def rectangle(
     forced: int = 0,
     said: tuple[str, str] | None = None,
 ) -> Task:
-    """The task of rows of one length with answers of one token; `named` gives positions and labels."""
+    """The task of rows of one length with answers of one token; `named` gives positions and labels.
+    """
     answers, answers_count = _ragged([[ids[0] for ids in row.answers] for row in rows])
     wrong, wrong_count = _ragged([[ids[0] for ids in row.wrong] for row in rows])
     positions = {
@@ -956,7 +968,7 @@ def _ragged(rows: list[list[int]]) -> tuple[Tensor, Tensor]:
     return ids, count
 
 
-# --- tokens ----------------------------------------------------------------------------------------
+# --- tokens ---------------------------------------------------------------------------------------
 
 
 def digest(ids: Tensor | Sequence[int]) -> str:
@@ -976,7 +988,7 @@ def check_metric(name: str) -> None:
     raise unknown("metric", name, METRICS)
 
 
-# --- for the built-in tasks --------------------------------------------------------------------------
+# --- for the built-in tasks -----------------------------------------------------------------------
 
 
 def halves(pool: Sequence[Any], split: str) -> list[Any]:

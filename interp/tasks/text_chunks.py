@@ -17,15 +17,20 @@ def text(
     corpus: Any = None,
     split: str | None = "find",
 ) -> Task:
-    """Chunks of running text, as a task: what ablations and head scores need to judge by the loss of text.
+    """Chunks of running text, as a task: what ablations and head scores need to judge by the loss
+    of text.
 
-    >>> find = interp.tasks.text(model, n=8, length=64)
-    >>> interp.ablate(model, find, "L*H*", metric=interp.methods.runs.loss_metric(find))      # nats per token, every position
-    >>> judge = find.heldout()                                                 # other documents
+    Example:
+        >>> find = interp.tasks.text(model, n=8, length=64)
+        >>> # nats per token, every position
+        >>> interp.ablate(model, find, "L*H*", metric=interp.methods.runs.loss_metric(find))
+        >>> judge = find.heldout()                                                 # other documents
 
-    corpus: `interp.texts.prose()` unless given. corrupted: the same tokens in random order, the first in place.
-    Positions: END. The task's own metric is the log probability of the last chunk's token, the answer, which is
-    cut off; the wrong answer is the most distant other token id. Held out: the documents of the other half.
+    Args:
+        corpus: `interp.texts.prose()` unless given. corrupted: the same tokens in random order, the
+            first in place. Positions: END. The task's own metric is the log probability of the last
+            chunk's token, the answer, which is cut off; the wrong answer is the most distant other
+            token id. Held out: the documents of the other half.
     """
     from interp import texts
 

@@ -48,9 +48,7 @@ class Row:
 
     # of a "read" row, what is computed again from an input of its own
     # "head": one head's q, k or v; "attn", "mlp": all that this part reads, through its norm
-    part: str = (
-        "head"
-    )
+    part: str = "head"
 
 
 # (family, part) -> row. {l} is the layer.

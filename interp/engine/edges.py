@@ -278,8 +278,7 @@ def cut_runs(
 
 
 def _bytes(engine: Engine, tokens: Tensor, first: int, weight: Tensor) -> float:
-    """What one row holds: the moves of the senders that some receiver keeps, and one layer at work.
-    """
+    """What one row holds: the moves of the senders that some receiver keeps, and one layer at work."""
     kept = int((weight != 0).any(0).any(-1).sum()) + 4 * graph(engine).per_layer
     return (
         float(engine.itemsize) * kept * tokens.shape[0] * (tokens.shape[1] - first) * engine.d_model
@@ -417,8 +416,7 @@ def _attend(
     prefix: tuple[Tensor, Tensor] | None,
     last: bool,
 ) -> Tensor:
-    """z [row head batch pos d_head] of these heads, each part of which reads a stream of its own.
-    """
+    """z [row head batch pos d_head] of these heads, each part of which reads a stream of its own."""
     n, kv = engine.n_heads, engine.n_kv_heads
     groups = sorted({h // engine.group for h in heads})
     whose = [groups.index(h // engine.group) for h in heads]

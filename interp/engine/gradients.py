@@ -165,8 +165,7 @@ def _both(edits: Touch | None, taken: Touch) -> Touch:
 def pull(
     value: Tensor, along: Tensor | None, taps: dict[str, list[Tensor]], keep: bool = True
 ) -> dict[str, list[Tensor]]:
-    """The gradient of value (times `along`) at every tap; zero where value does not depend on one.
-    """
+    """The gradient of value (times `along`) at every tap; zero where value does not depend on one."""
     flat = [t for some in taps.values() for t in some]
     with torch.inference_mode(False):
         found = (

@@ -136,8 +136,7 @@ def _example(
 
 
 def _checked(templates: Sequence[str] | None) -> tuple[str, ...]:
-    """The templates, or ours when there are none; ValueError for one that is not an IOI sentence.
-    """
+    """The templates, or ours when there are none; ValueError for one that is not an IOI sentence."""
     if templates is None:
         return TEMPLATES
     forms = (templates,) if isinstance(templates, str) else tuple(templates)

@@ -249,8 +249,7 @@ def _spaced(prompt: str, word: str) -> str:
 
 
 def _greater_than(rows: list[dict], tokenizer: Any, _: Any) -> dict[str, Any]:
-    """EAP-IG: clean, corrupted, label, the label being a year of two digits that must be exceeded.
-    """
+    """EAP-IG: clean, corrupted, label, the label being a year of two digits that must be exceeded."""
     years = [f"{year:02d}" for year in range(100) if is_single(tokenizer, f"{year:02d}")]
     if len(years) < 90:
         raise ValueError(

@@ -208,8 +208,7 @@ class Task:
 
     @property
     def digests(self) -> list[str]:
-        """A short name for each clean prompt, by which a circuit knows the prompts it was found on.
-        """
+        """A short name for each clean prompt, by which a circuit knows the prompts it was found on."""
         return [digest(ids) for ids in self.prompts]
 
     def __getitem__(self, which: Any) -> "Task":
@@ -240,8 +239,7 @@ class Task:
         return self.but(clean=self.corrupted, corrupted=self.clean)
 
     def having(self, label: str, values: Sequence[str]) -> "Task":
-        """The prompts whose label is one of these: `task.having("country", ["France", "Japan"])`.
-        """
+        """The prompts whose label is one of these: `task.having("country", ["France", "Japan"])`."""
         if label not in self.labels:
             raise unknown("label", label, self.labels)
         return self[[i for i, value in enumerate(self.labels[label]) if value in set(values)]]
@@ -928,8 +926,7 @@ def rectangle(
     forced: int = 0,
     said: tuple[str, str] | None = None,
 ) -> Task:
-    """The task of rows of one length with answers of one token; `named` gives positions and labels.
-    """
+    """The task of rows of one length with answers of one token; `named` gives positions and labels."""
     answers, answers_count = _ragged([[ids[0] for ids in row.answers] for row in rows])
     wrong, wrong_count = _ragged([[ids[0] for ids in row.wrong] for row in rows])
     positions = {

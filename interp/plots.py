@@ -434,7 +434,7 @@ def lines(
     many = np.atleast_2d(values)
     at = np.asarray(x, dtype=float) if placed else np.arange(len(x))
     for k, line in enumerate(many):
-        (colour, style), name = styles[k % len(styles)], names[k] if names else None
+        (colour, style), name = styles[k % len(styles)], literal(names[k]) if names else None
         ax.plot(
             at,
             line,
@@ -701,7 +701,7 @@ def _panels(picture: Mapping[str, Any], marks: Mapping, centred: bool | None, fi
     centred = bool(len(finite) and finite.min() < 0) if centred is None else centred
     limit = float(np.abs(finite).max(initial=0)) or 1.0
     for ax, name, part in zip(axes, names, values):
-        panel = dict(picture, values=part, dims=rest, title=str(name), labels=None)
+        panel = dict(picture, values=part, dims=rest, title=literal(name), labels=None)
         here = {k: [tuple(c[1:]) for c in cells if c[0] == name] for k, cells in marks.items()}
         _one_map(panel, ax, {k: v for k, v in here.items() if v}, centred, limit=limit, bar=False)
     _bar(figure, axes[0].images[0], list(axes), picture["unit"])
@@ -794,6 +794,13 @@ def _numbers(ax: Any, values: Numbers, image: Any) -> None:
             )
 
 
+def literal(text: Any) -> str:
+    """A label as it is drawn character by character: matplotlib reads what stands between two "$" as
+    a formula, and a token may well have one.
+    """
+    return str(text).replace("$", r"\$")
+
+
 def _words(labels: Sequence) -> bool:
     return any(isinstance(x, str) and not x.isdigit() for x in labels)
 
@@ -802,7 +809,7 @@ def _ticks(axis: Any, labels: Sequence) -> None:
     words = _words(labels)
     every = 1 if words and len(labels) <= 40 else max(1, -(-len(labels) // 16))
     at = list(range(0, len(labels), every))
-    axis.set_ticks(at, [str(labels[i]) for i in at], fontsize=TICK)
+    axis.set_ticks(at, [literal(labels[i]) for i in at], fontsize=TICK)
     room = (
         axis.axes.get_position().width * axis.axes.figure.get_size_inches()[0] / max(1, len(at))
     )  # inches for each

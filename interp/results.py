@@ -497,7 +497,7 @@ class Result:
         ):  # a map shows no interval
             interval = self.ci()
         chosen = ", ".join(
-            str(v) if isinstance(v, str) else f"{d} {v}"
+            plots.literal(v) if isinstance(v, str) else f"{d} {v}"
             for d, v in self.metadata.get("at", {}).items()
         )
         title = f"{self.name}: {chosen}" if chosen else self.name

@@ -10,7 +10,7 @@ from html import escape
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from interp._errors import unknown
@@ -874,8 +874,8 @@ def _whole(metric: str) -> tuple[str, str]:
 
 
 def joined(
-    task: Task, of: Callable[[Task], Float[Tensor, "*more batch"]], *, once: bool = False
-) -> Float[Tensor, "*more n"]:
+    task: Task, of: Callable[[Task], Shaped[Tensor, "*more batch"]], *, once: bool = False
+) -> Shaped[Tensor, "*more n"]:
     """What a function gives for each part of a task, put together example by example.
 
     >>> joined(task, lambda part: part.metric(run(model, part, last_only=True).logits))

@@ -15,6 +15,7 @@ from interp.dims import Dims
 from interp.interventions import run
 from interp.methods.runs.batching import token_ids
 from interp.sites import Site
+from interp.tasks.task import Task
 from interp.widgets._head_names import heads_of
 
 OWN = -1  # the number of the example that is no task's: the typed text
@@ -25,11 +26,11 @@ def split(prompt_or_task: Any) -> tuple[Any, str]:
     """(the task or None, the text or "")."""
     if isinstance(prompt_or_task, str):
         return None, prompt_or_task
-    if hasattr(prompt_or_task, "clean"):
+    if isinstance(prompt_or_task, Task):
         return prompt_or_task, ""
     raise ValueError(
         f"a prompt is a text or a task, got {type(prompt_or_task).__name__} (try 'The capital of"
-        " France is')"
+        " France is', or for several interp.tasks.pairs(model, clean=[...], answers=[...]))"
     )
 
 
@@ -38,7 +39,8 @@ def listed(task: Any) -> list[str]:
     if task is None:
         return []
     return [
-        f"{i + 1}: {text_of(task.tokenizer, row)[:70]}" for i, row in enumerate(task.clean[:LISTED])
+        f"{i + 1}: {text_of(task.tokenizer, row)[:70]}"
+        for i, row in enumerate(task.prompts[:LISTED])
     ]
 
 
@@ -63,7 +65,7 @@ def ids_of(
             else f"this task has examples 0 to {len(task) - 1}"
         )
         raise ValueError(f"no example {example}: {has}; {OWN} is the typed text")
-    ids = token_ids(model, text)[0] if example == OWN else task.clean[example]
+    ids = token_ids(model, text)[0] if example == OWN else task.prompts[example]
     if len(ids) > min(most, d.n_ctx):
         why = (
             f"the model reads at most {d.n_ctx}"

@@ -19,6 +19,7 @@ from interp.widgets import _head_runs as runs
 from interp.widgets._base import Widget
 from interp.widgets._head_names import Heads, heads_of, patterns_of, text_of
 from interp.widgets._next_tokens import bars as bar_chart
+from interp.widgets._prompts import split
 
 PROMPTS = 8  # of a task, unless asked otherwise: what a mean over them costs is paid at every click
 TEXTS = 8  # reference texts for the mean ablation of a single prompt
@@ -297,6 +298,7 @@ def heads(
         **state: heads, keep, by, factor, prompt; see `HeadsWidget`.
     """
     dims = bridge.dims(model)
+    split(task)  # ValueError for what is neither a text nor a task
     free = isinstance(task, str)
     given = None if result is None else grid_of(result, dims)
     now: dict[str, Any] = {}

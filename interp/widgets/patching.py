@@ -8,6 +8,7 @@ import traitlets as t
 
 from interp._errors import unknown
 from interp._types import Model
+from interp.methods.runs.any_prompts import task_for
 from interp.results import Result
 from interp.widgets import _patch_runs as runs
 from interp.widgets._base import Widget
@@ -164,4 +165,5 @@ def patching(model: Model, task: Any, *, metric: str | None = None, **state: Any
         **state: site ("resid_pre", "attn", "mlp": layer by position; "heads": layer by head, at all
             positions), direction, prompt (-1: the mean over all of them), cell ([layer, column]).
     """
+    task = task_for(model, task, "interp.widgets.patching", answers=True, compares=True)
     return PatchingWidget(runs.runs(model, task, metric), **state)

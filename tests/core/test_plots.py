@@ -274,3 +274,17 @@ def test_a_result_on_the_page_leaves_pyplot_alone():
 def test_wrong_input_is_one_sentence(shape, dims, options, says):
     with pytest.raises(ValueError, match=says):
         result(np.zeros(shape), dims).plot(**options)
+
+
+def test_dollars_in_tokens_are_drawn_as_they_are():
+    """matplotlib reads what stands between two of them as a formula: a token need not be one."""
+    words = ["0 $$", "1 x$y$", "2 $a_b^{", "3 \\$", "4 $"]
+    coords = {"dest": words, "src": words}
+    result = interp.Result(np.arange(25.0).reshape(5, 5), ("dest", "src"), coords, "x", "share")
+    ax = result.plot()
+    ax.figure.canvas.draw()  # a broken formula raises here
+    shown = [label._preprocess_math(label.get_text()) for label in ax.get_xticklabels()]
+    assert shown == [(word, False) for word in words]
+    row = result.sel(dest="2 $a_b^{").plot()
+    row.figure.canvas.draw()
+    assert row.title._preprocess_math(row.get_title())[0].endswith("2 $a_b^{")

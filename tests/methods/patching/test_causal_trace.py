@@ -165,7 +165,7 @@ def test_tracing_stands_beside_token_replacement(any_tiny, ioi):
         (dict(subject="S2", window=0), "at least one layer"),
         (dict(subject="S2", samples=0), "at least one draw"),
         (dict(subject="S2", metric="kl"), "kl_metric"),
-        (dict(subject="S2", backend="fast"), "unknown way"),
+        (dict(subject="S2", backend="fast"), "unknown backend"),
     ],
 )
 def test_wrong_traces_are_one_sentence(any_tiny, ioi, options, says):

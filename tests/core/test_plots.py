@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+import interp
 from interp import plots
 from interp.results import Result
 

@@ -428,3 +428,19 @@ def test_a_tokenizer_without_a_first_token_is_left_alone():
     task = interp.tasks.pairs(bare, CLEAN[:1], answers=[" Mary"])
     assert task.clean[0].tolist() == bare(CLEAN[0], add_special_tokens=False).input_ids
     assert (dict(bare.init_kwargs), bare.special_tokens_map) == before and bare.bos_token is None
+
+
+def test_loading_leaves_a_tokenizer_without_a_first_token_alone():
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    bare = word_tokenizer()
+    bare.bos_token = None
+    sizes = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)
+    config = LlamaConfig(vocab_size=len(bare), max_position_embeddings=64, **sizes)
+    before = (dict(bare.init_kwargs), dict(bare.special_tokens_map))
+    model = interp.load(LlamaForCausalLM(config), tokenizer=bare)
+    assert (dict(bare.init_kwargs), dict(bare.special_tokens_map)) == before
+    assert model.tokenizer.bos_token is None
+    assert interp.run(model, "The dog").logits.shape[1] == 2  # nothing is put first
+    assert interp.head_scores(model).values.shape == (4, 2, 4)
+    assert interp.generate(model, "The dog", max_new_tokens=1).prompt == "The dog"

@@ -34,7 +34,7 @@ def runs(model: Model, task: Any, *, by: str = "resample", metric: str | None = 
     The last numbers are those of `interp.evaluate`.
     """
     pieces = [task[lo : lo + AT_ONCE] for lo in range(0, len(task), AT_ONCE)]
-    metric, parts = metric_of(task, metric), []
+    whole_metric, parts = metric_of(task, metric), []
 
     def part(i: int) -> Part:
         if i == len(parts):
@@ -53,10 +53,19 @@ def runs(model: Model, task: Any, *, by: str = "resample", metric: str | None = 
                 return
             one = part(i)
             rows.append(
-                torch.stack([one.edges.cut(weight, bar=False)[0], one.clean, one.corrupted])
+                torch.stack(
+                    [
+                        values.detach().cpu()
+                        for values in (
+                            one.edges.cut(weight, bar=False)[0],
+                            one.clean,
+                            one.corrupted,
+                        )
+                    ]
+                )
             )
             last = i == len(pieces) - 1
-            yield _numbers(torch.cat(rows, 1), metric, len(task)) if last or i == 0 else None
+            yield _numbers(torch.cat(rows, 1), whole_metric, len(task)) if last or i == 0 else None
 
     return compute
 

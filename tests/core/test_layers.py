@@ -210,7 +210,7 @@ def undefined(source: str) -> set[str]:
     Linters cannot say it here: to them, axis names such as "batch" are names as well.
     """
     codes = [compile(source, "source", "exec")]
-    used, defined = set(), {*vars(builtins), "__annotations__", "__file__", "__name__"}
+    used, defined = set(), {*vars(builtins), "__annotations__", "__file__", "__name__", "__path__"}
     for code in codes:
         codes += [c for c in code.co_consts if isinstance(c, CodeType)]
         for step in dis.get_instructions(code):

@@ -58,9 +58,9 @@ def test_weights_loaded_into_the_object_are_seen(pair):
     interp.patch(model, task, "L*H*")
     hf.load_state_dict({name: 0.8 * w for name, w in hf.state_dict().items()})
     found = interp.patch(model, task, "L*H*")
-    assert found.about["way"] == "engine"
+    assert found.metadata["backend"] == "engine"
     np.testing.assert_allclose(
-        found.values, interp.patch(model, task, "L*H*", way="hooks").values, atol=2e-5
+        found.values, interp.patch(model, task, "L*H*", backend="hooks").values, atol=2e-5
     )
     torch.testing.assert_close(interp.run(model, TOKENS).logits, logits(hf), atol=1e-4, rtol=0)
 
@@ -94,7 +94,7 @@ def test_an_edit_of_a_split_query_is_kept(pair):
     task = interp.tasks.ioi(model, n=4)
     np.testing.assert_allclose(
         interp.patch(model, task, "L*H*").values,
-        interp.patch(model, task, "L*H*", way="hooks").values,
+        interp.patch(model, task, "L*H*", backend="hooks").values,
         atol=2e-5,
     )
 

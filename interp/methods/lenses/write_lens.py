@@ -131,7 +131,7 @@ def _ranks(
     ranks, ids, count = [], ids.to(writes.device), count.to(writes.device)
     for first in sweep.progress(range(0, len(writes), ROWS), "lens on writes"):
         part = slice(first, first + ROWS)
-        logits = (writes[part] * gain.detach()) @ W_U.detach().T
+        logits = (writes[part] * gain.detach()).to(W_U.dtype) @ W_U.detach().T
         best = (
             logits.gather(-1, ids[part])
             .masked_fill(~count[part], float("-inf"))

@@ -142,13 +142,13 @@ def test_a_condition_that_fails_makes_holds_partly():
         Measured(0.1, -0.1, 0.2, 9),
     )
     assert (
-        claim.metric(high, provided=met).word == "holds"
-        and "and other half = 0.7" in claim.metric(high, provided=met).why
+        claim.judge(high, provided=met).word == "holds"
+        and "and other half = 0.7" in claim.judge(high, provided=met).why
     )
-    assert claim.metric(high, provided=[met, unmet]).word == "partly"
-    assert "other half = 0.3 (not >= 0.5)" in claim.metric(high, provided=unmet).why
+    assert claim.judge(high, provided=[met, unmet]).word == "partly"
+    assert "other half = 0.3 (not >= 0.5)" in claim.judge(high, provided=unmet).why
     assert (
-        claim.metric(low, provided=unmet).word == "partly"
-        and claim.metric(none, provided=met).word == "does not hold"
+        claim.judge(low, provided=unmet).word == "partly"
+        and claim.judge(none, provided=met).word == "does not hold"
     )
-    assert claim.metric(high, provided=met, gate=unmet).word == "not testable here"
+    assert claim.judge(high, provided=met, gate=unmet).word == "not testable here"

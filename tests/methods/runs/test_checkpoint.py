@@ -74,7 +74,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(
     any_tiny, ioi, tmp_path, monkeypatch, backend, verb, keep
 ):
     monkeypatch.setattr(
-        sys.modules["interp.engine.sweep"], "TOKENS", 64
+        sys.modules["interp.engine.sizes"], "TOKENS", 64
     )  # small parts: tiny models would finish in one
     monkeypatch.setattr("interp.methods.runs.sweep.TOKENS_PER_RUN", 128)
     before, go = hooked(any_tiny), VERBS[verb]

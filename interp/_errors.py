@@ -7,11 +7,15 @@ from collections.abc import Iterable
 def unknown(kind: str, typed: object, known: Iterable[object], example: str = "") -> ValueError:
     """A ValueError that quotes what was typed and names the nearest things that exist.
 
-    Traceback (most recent call last): ValueError: unknown task 'oi': did you mean 'ioi'? (known:
-    capitals, ioi)
-
     Example:
         >>> raise unknown("task", "oi", ["ioi", "capitals"])
+        ValueError: unknown task 'oi': did you mean 'ioi'? (known: capitals, ioi)
+
+    Args:
+        kind: What it was meant to be, in words.
+        typed: What was typed.
+        known: What exists; the first twelve are listed.
+        example: A call or a value that works.
     """
     names = sorted(str(k) for k in known)
     folded = {name.lower(): name for name in names}  # "ABC" is near "abc"

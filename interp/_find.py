@@ -31,6 +31,9 @@ def find(words: str) -> Found:
     Returns:
         A list of (name, first line), names that match before documentation that matches. Each name
         can be typed as it stands.
+
+    Raises:
+        ValueError: If there is no word to search for.
     """
     wanted = [w for w in re.split(r"\W+", words.lower()) if w]
     if not wanted:

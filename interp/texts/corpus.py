@@ -80,13 +80,13 @@ class Corpus:
         """The documents of one half, "find" or "heldout": choose on the one, judge on the other."""
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
-        kept = tuple(d for d in self.documents if d.split == split)
-        if not kept:
+        chosen = tuple(d for d in self.documents if d.split == split)
+        if not chosen:
             raise ValueError(
                 f"no document of {self.name} ({len(self)} in all) falls into the half {split!r}:"
                 " more are needed"
             )
-        return replace(self, documents=kept, metadata={**self.metadata, "split": split})
+        return replace(self, documents=chosen, metadata={**self.metadata, "split": split})
 
 
 def files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> Corpus:

@@ -66,9 +66,8 @@ class Widget(anywidget.AnyWidget):
     # True: shown at once, though its first answer takes seconds; `.wait()` first for a finished
     # static twin
     slow = False
-    reply = t.Dict().tag(
-        sync=True
-    )  # what is shown: everything the JS needs and the state does not say
+    # what is shown: everything that the JS needs beside the state
+    reply = t.Dict().tag(sync=True)
     busy = t.Unicode("").tag(sync=True)
     problem = t.Unicode("").tag(sync=True)
     python = t.Unicode("").tag(sync=True)
@@ -85,10 +84,9 @@ class Widget(anywidget.AnyWidget):
     def __init__(self, **traits: Any) -> None:
         self._lanes: dict[str, Lane] = {}
         self._slow: set[str] = set()
-        self._problems: dict[str, str] = {}  # by lane: what one says, another does not wipe
-        self._state = (
-            threading.RLock()
-        )  # messages from the page and answers of the worker change traits one at a time
+        self._problems: dict[str, str] = {}  # by lane: no lane wipes another's message
+        # messages from the page and answers of the worker change traits one at a time
+        self._state = threading.RLock()
         self._batching = self._dirty = False
         self.trouble = ""  # the traceback of the last error that was not a ValueError
         super().__init__(**traits)

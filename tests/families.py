@@ -1,11 +1,14 @@
-"""The table of model families, and what plain Hugging Face hooks say of each: neither `interp` nor TransformerLens.
+"""The table of model families, and what plain Hugging Face hooks say of each: neither `interp` nor
+TransformerLens.
 
-`FAMILIES` says of each family how to make a small random model, where its modules keep things, and whether `interp`
-is right for it or refuses it with a sentence. `Plain` runs the model with forward hooks of torch alone.
+`FAMILIES` says of each family how to make a small random model, where its modules keep things, and
+whether `interp` is right for it or refuses it with a sentence. `Plain` runs the model with forward
+hooks of torch alone.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -50,11 +53,12 @@ MIXED = ["sliding_attention", "full_attention"]
 
 @dataclass(frozen=True)
 class Parts:
-    """Where a Hugging Face model keeps its parts; a block's parts are named from the block. "" is none.
+    """Where a Hugging Face model keeps its parts; a block's parts are named from the block. "" is
+    none.
 
-    before: the norms that attention and the MLP read the stream through. after: the norms that what they write goes
-    through. joint: the norms over all heads' queries and keys together. fused: how one module gives q, k and v.
-    factor: of the writes on the way into the stream.
+    before: the norms that attention and the MLP read the stream through. after: the norms that what
+    they write goes through. joint: the norms over all heads' queries and keys together. fused: how
+    one module gives q, k and v. factor: of the writes on the way into the stream.
     """
 
     layers: str = "model.layers"
@@ -141,8 +145,9 @@ GPTJ_PARTS = dict(
 class Family:
     """A family: how to make a small one, where its parts are, and what `interp` does with it.
 
-    refused: a part of the sentence with which load refuses it; None where it is right. engine: whether the lean
-    engine runs it. special: what to know, for the documentation. quick: whether it is in the quick subset.
+    refused: a part of the sentence with which load refuses it; None where it is right. engine:
+    whether the lean engine runs it. special: what to know, for the documentation. quick: whether it
+    is in the quick subset.
     """
 
     title: str
@@ -561,7 +566,9 @@ FAMILIES: dict[str, Family] = {
 
 
 def make(name: str, vocab: int, seed: int = 0, **changes: Any) -> Any:
-    """The small random model of a family; biases and norms are drawn too, which would hide mistakes with them."""
+    """The small random model of a family; biases and norms are drawn too, which would hide mistakes
+    with them.
+    """
     import transformers
 
     family = FAMILIES[name]
@@ -581,7 +588,7 @@ def make(name: str, vocab: int, seed: int = 0, **changes: Any) -> Any:
     return model.eval()
 
 
-# --- the same model by hooks of torch alone ------------------------------------------------------------------
+# --- the same model by hooks of torch alone -------------------------------------------------------
 
 Edits = Mapping[tuple[str, int], Callable[[Tensor], Tensor]]
 
@@ -597,11 +604,12 @@ def _first(out: Any) -> Tensor:
 
 
 class Plain:
-    """A Hugging Face model and forward hooks: what is at a place, and what changes when it is edited.
+    """A Hugging Face model and forward hooks: what is at a place, and what changes when it is
+    edited.
 
-    Places are (kind, layer): "pre" and "post" the stream before and after a block; "attn" and "mlp" what they add
-    to it; "z" what the output matrix of attention reads; "mlp_in" what the MLP's first matrix reads; "q", "k", "v";
-    "final" what the last norm reads.
+    Places are (kind, layer): "pre" and "post" the stream before and after a block; "attn" and "mlp"
+    what they add to it; "z" what the output matrix of attention reads; "mlp_in" what the MLP's
+    first matrix reads; "q", "k", "v"; "final" what the last norm reads.
     """
 
     def __init__(self, name: str, vocab: int):
@@ -675,7 +683,9 @@ class Plain:
             return self.parts.logits(self.head(self.final(stream)))
 
     def writes(self, cache: Mapping, layer: int, head: int) -> Tensor:
-        """What one head adds to the stream: its share of what attention adds, under the run's own norm."""
+        """What one head adds to the stream: its share of what attention adds, under the run's own
+        norm.
+        """
         out = _module(self.blocks[layer], self.parts.out)
         z = cache["z", layer]
         width = z.shape[-1] // self.heads
@@ -761,3 +771,32 @@ def _shaped(see: Callable, place: tuple[str, int], value: Tensor, tokens: Tensor
     if value.ndim == 2:
         return see(place, value.unflatten(0, tokens.shape)).flatten(0, 1)
     return see(place, value)
+
+
+# --- the table of the documentation --------------------------------------------------------------
+
+PAGE = Path(__file__).parents[1] / "docs" / "model-families.md"
+START, STOP = "<!-- the table of tests/families.py -->", "<!-- end of the table -->"
+
+
+def table() -> str:
+    """The table of `docs/model-families.md`, from FAMILIES.
+
+    `python tests/families.py` writes it there.
+    """
+    rows = ["| family | class in transformers | runs on | what is special |", "|---|---|---|---|"]
+    for family in FAMILIES.values():
+        way = "engine" if family.engine else "hooks" if family.refused is None else "refused"
+        note = family.special if family.refused is None else family.refused
+        rows.append(f"| {family.title} | `{family.model}` | {way} | {note} |")
+    return "\n".join(rows)
+
+
+def with_table(page: str) -> str:
+    """The page with the present table in it."""
+    before, rest = page.split(START)
+    return f"{before}{START}\n\n{table()}\n\n{STOP}{rest.split(STOP)[1]}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_table(PAGE.read_text()))

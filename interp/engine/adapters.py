@@ -1,7 +1,8 @@
 """From a Hugging Face model to an `Engine`: one row of names per architecture.
 
-To support another model with these block structures, add a row. What a row cannot express (a norm inside
-the attention, sliding windows, rotary frequencies that depend on the length) is refused by `why_not`.
+To support another model with these block structures, add a row. What a row cannot express (a norm
+inside the attention, sliding windows, rotary frequencies that depend on the length) is refused by
+`why_not`.
 """
 
 import weakref
@@ -116,14 +117,15 @@ STEPS = 8  # in a short number type: so many of its rounding steps (7.8e-3 in fl
 
 
 def build(model: Any) -> Engine:
-    """The lean forward over the weights of `model` (a Hugging Face causal model, or a wrapper that holds one).
+    """The lean forward over the weights of `model` (a Hugging Face causal model, or a wrapper that
+    holds one).
 
     >>> engine = build(model)
     >>> engine
     Engine(LlamaForCausalLM, 30 layers x 9 heads (3 KV), d_model 576)
 
-    Raises ValueError with the reason where the engine does not apply, or where its logits differ from the
-    model's by more than `tolerance` of the largest logit. `find` gives None instead.
+    Raises ValueError with the reason where the engine does not apply, or where its logits differ
+    from the model's by more than `tolerance` of the largest logit. `find` gives None instead.
     """
     now = state.look(model)
     reason = bridge.training_sentence(now.training) if now.training else _structure(model)
@@ -143,24 +145,27 @@ def build(model: Any) -> Engine:
 def tolerance(dtype: torch.dtype) -> float:
     """How far the engine's logits may be from the model's, as a share of the largest logit.
 
-    In float32 both round so little that 1e-4 tells another function from another order of adding. In a short type
-    the order of adding alone moves the logits by up to four rounding steps (measured on Llama, GPT-2 and NeoX
-    shapes and on SmolLM2), as far as the model itself is from its float32 numbers: twice that is allowed.
+    In float32 both round so little that 1e-4 tells another function from another order of adding.
+    In a short type the order of adding alone moves the logits by up to four rounding steps
+    (measured on Llama, GPT-2 and NeoX shapes and on SmolLM2), as far as the model itself is from
+    its float32 numbers: twice that is allowed.
     """
     return max(TOLERANCE, STEPS * torch.finfo(dtype).eps)
 
 
 def why_not(model: Any) -> str | None:
-    """The sentence that says why the engine does not apply to this model as it is now, or None where it does."""
+    """The sentence that says why the engine does not apply to this model as it is now, or None
+    where it does.
+    """
     return _known(model)[1]
 
 
 def find(model: Any) -> Engine | None:
     """The engine of this model as it is now, or None where it does not apply (`why_not` says why).
 
-    Checked once and remembered for the model's state (see `interp.models.state`): where a weight, a layer or a scale
-    has changed since, the engine is built and compared with the model again. While one of your hooks is on the model
-    there is none, since the engine would not run it.
+    Checked once and remembered for the model's state (see `interp.models.state`): where a weight, a
+    layer or a scale has changed since, the engine is built and compared with the model again. While
+    one of your hooks is on the model there is none, since the engine would not run it.
     """
     return _known(model)[0]
 
@@ -191,7 +196,9 @@ def _known(model: Any) -> Known:
 
 
 def parity(engine: Engine, model: Any, tokens: Tensor) -> float:
-    """The largest |engine - model| over all logits of `tokens`, as a fraction of the largest |logit|."""
+    """The largest |engine - model| over all logits of `tokens`, as a fraction of the largest
+    |logit|.
+    """
     with torch.no_grad():
         said = model(tokens)
     theirs = said if isinstance(said, Tensor) else said.logits
@@ -202,8 +209,8 @@ def parity(engine: Engine, model: Any, tokens: Tensor) -> float:
 def plain(module: Any) -> Any:
     """The Hugging Face module inside a wrapper, or the module itself.
 
-    A TransformerBridge holds the model as `original_model` and has replaced its parts, in place, by wrappers
-    that hold the part as `original_component`.
+    A TransformerBridge holds the model as `original_model` and has replaced its parts, in place, by
+    wrappers that hold the part as `original_component`.
     """
     module = getattr(module, "original_model", module)
     while True:
@@ -300,7 +307,8 @@ def _reach(config: Any, n_layers: int) -> list[int | None]:
 
 
 def _layer(block: Any, names: Names, config: Any, reach: int | None) -> Layer:
-    # the wrapper's own parts where it has split a fused projection, since they are what the hook path runs
+    # the wrapper's own parts where it has split a fused projection, since they are what the hook
+    # path runs
     qkv = _split(_attention(block, names)) or [_dig(block, path) for path in names.qkv]
     qkv, up = tuple(map(_affine, qkv)), tuple(_affine(_dig(block, path)) for path in names.up)
     if names.layout == "grouped":

@@ -1,11 +1,12 @@
 """The lean forward: one code path for every supported block, without hook modules.
 
-A block works on `x [row batch pos d_model]`: `row` counts different edits of the same prompts, and `pos` runs
-from the window's first position to the end. Keys and values of earlier positions, which no edit can have
-changed, come once from a finished run and are shared by all rows.
+A block works on `x [row batch pos d_model]`: `row` counts different edits of the same prompts, and
+`pos` runs from the window's first position to the end. Keys and values of earlier positions, which
+no edit can have changed, come once from a finished run and are shared by all rows.
 
 `touch` maps a kind to a function on the activation of that kind; its answer is used in place of the
-activation. That one mechanism keeps activations, patches them and takes gradients at them. In the order met:
+activation. That one mechanism keeps activations, patches them and takes gradients at them. In the
+order met:
 
     resid_pre  attn_in                       [row batch pos d_model]   attn_in: the copy the attention reads
     q  k  v                                  [row batch pos head d_head]   before the rotation; k, v per KV head
@@ -48,7 +49,9 @@ NO_TOUCH: Touch = {}
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run. `run["z"]` is a list with one tensor a layer; `resid` is the residual it ended with."""
+    """A finished run. `run["z"]` is a list with one tensor a layer; `resid` is the residual it
+    ended with.
+    """
 
     tokens: Tensor
     resid: Tensor
@@ -66,7 +69,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Window:
-    """The positions first, first + 1, ... that a run carries: their rotation, and which keys a query may not see."""
+    """The positions first, first + 1, ... that a run carries: their rotation, and which keys a
+    query may not see.
+    """
 
     first: int
     cos: Tensor | None
@@ -81,7 +86,8 @@ def window(engine: Engine, first: int, stop: int) -> Window:
         return Window(first, None, None, hidden)
     angle = torch.outer(torch.arange(first, stop, device=engine.device).float(), engine.inv_freq)
     cos, sin = angle.cos() * engine.rope_scale, angle.sin() * engine.rope_scale
-    # rotate_half(x) * sin == roll(x) * signed sin: one pass instead of two slices and a concatenation
+    # rotate_half(x) * sin == roll(x) * signed sin: one pass instead of two slices and a
+    # concatenation
     both = (torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1))
     cos, sin = (part.to(engine.embed.dtype)[:, None] for part in both)
     return Window(first, cos, sin, hidden)
@@ -101,10 +107,10 @@ def run(
     >>> clean["z"][10].shape                      # batch pos head d_head
     torch.Size([16, 15, 9, 64])
 
-    Shapes are those of TransformerLens' hooks (see the module). `logits` is "end" ([batch d_vocab], the last
-    position), "all" ([batch pos d_vocab]) or None. `stop=l` ends before layer l, without logits, and
-    `.resid` is then resid_pre of layer l. `resid` starts from this residual [batch pos d_model] in place of
-    the embedding of the tokens.
+    Shapes are those of TransformerLens' hooks (see the module). `logits` is "end" ([batch d_vocab],
+    the last position), "all" ([batch pos d_vocab]) or None. `stop=l` ends before layer l, without
+    logits, and `.resid` is then resid_pre of layer l. `resid` starts from this residual [batch pos
+    d_model] in place of the embedding of the tokens.
     """
     tokens = torch.as_tensor(tokens, device=engine.device)
     _check_tokens(engine, tokens)
@@ -148,7 +154,8 @@ def entering(
     touch: Callable[[int, Tensor], Touch] | None = None,
     end_only: bool = False,
 ) -> Iterator[tuple[int, Tensor]]:
-    """(layer number, the stream that enters it), for each block from `layer` on, and once more after the last.
+    """(layer number, the stream that enters it), for each block from `layer` on, and once more
+    after the last.
 
     A block runs when the next pair is asked for, so that a loop that breaks off computes no more.
 
@@ -183,7 +190,9 @@ def run_from(engine: Engine, x: Tensor, view: Window, *args: Any, **options: Any
 
 
 def embed(engine: Engine, tokens: Tensor) -> Tensor:
-    """resid_pre of layer 0 [batch pos d_model]: token embeddings, plus learned positions where the model has them."""
+    """resid_pre of layer 0 [batch pos d_model]: token embeddings, plus learned positions where the
+    model has them.
+    """
     x = engine.embed[tokens.to(engine.device)]
     return x if engine.positions is None else x + engine.positions[: tokens.shape[1]]
 
@@ -205,8 +214,9 @@ def block(
 ) -> Tensor:
     """resid_post of a block [row batch pos d_model] from x = resid_pre.
 
-    `prefix` holds rotated keys and values [batch pos kv_head d_head] of the positions before the window.
-    `last` computes the final position alone (pos = 1): enough in the last block when only END is read.
+    `prefix` holds rotated keys and values [batch pos kv_head d_head] of the positions before the
+    window. `last` computes the final position alone (pos = 1): enough in the last block when only
+    END is read.
     """
     x = _at(touch, "resid_pre", x)
     z = attention(
@@ -271,7 +281,9 @@ def attention(
 
 
 def project(engine: Engine, layer: Layer, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """q [... head d_head], k and v [... kv_head d_head] of a normed residual [... d_model], before the rotation."""
+    """q [... head d_head], k and v [... kv_head d_head] of a normed residual [... d_model], before
+    the rotation.
+    """
     shape = normed.shape[:-1]
     if engine.qkv_layout == "separate":
         q, k, v = (part(normed).view(*shape, -1, engine.d_head) for part in layer.qkv)
@@ -285,7 +297,8 @@ def project(engine: Engine, layer: Layer, normed: Tensor) -> tuple[Tensor, Tenso
 
 
 def unseen(layer: Layer, view: Window, pos: int) -> tuple[Tensor, Tensor | None]:
-    """Which keys the last `pos` queries of a window may not see: [pos src] in it, [pos first] before it.
+    """Which keys the last `pos` queries of a window may not see: [pos src] in it, [pos first]
+    before it.
 
     The second is None where a query sees everything that came before.
     """
@@ -298,7 +311,9 @@ def unseen(layer: Layer, view: Window, pos: int) -> tuple[Tensor, Tensor | None]
 
 
 def keys(layer: Layer, k: Tensor, view: Window) -> Tensor:
-    """Keys [... pos kv_head d_head] as queries meet them: normed and turned, where the layer does so."""
+    """Keys [... pos kv_head d_head] as queries meet them: normed and turned, where the layer does
+    so.
+    """
     return turned(layer.k_norm, layer, k, view)
 
 
@@ -328,11 +343,13 @@ def mlp(engine: Engine, layer: Layer, normed: Tensor, touch: Touch = NO_TOUCH) -
 
 
 def patterns(engine: Engine, base: Run, layer: int, kind: str, values: Tensor) -> Tensor:
-    """Attention [row batch head dest src] of one layer of a finished run whose queries or keys are replaced.
+    """Attention [row batch head dest src] of one layer of a finished run whose queries or keys are
+    replaced.
 
     >>> patterns(engine, base, 10, "q", source["q"][10][None])
 
-    kind: "q" or "k"; values [row batch pos head d_head], before the rotation. base must have kept resid_pre.
+    kind: "q" or "k"; values [row batch pos head d_head], before the rotation. base must have kept
+    resid_pre.
     """
     if kind not in ("q", "k"):
         raise unknown("kind of activation", kind, ("q", "k"))

@@ -1,7 +1,8 @@
-"""What the lean forward knows of a model: its weights as views, and the few switches that tell block kinds apart.
+"""What the lean forward knows of a model: its weights as views, and the few switches that tell
+block kinds apart.
 
-Everything here is a frozen value. No tensor is copied: each weight is a detached view of the model's own
-parameter, so an edit made to the parameter in place is seen here too.
+Everything here is a frozen value. No tensor is copied: each weight is a detached view of the
+model's own parameter, so an edit made to the parameter in place is seen here too.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,9 @@ THIN = 128  # below so many rows the order of a product matters
 
 @dataclass(frozen=True)
 class Affine:
-    """A linear map with its weight as [out, in] (a view; GPT-2 stores the transpose) and an optional bias."""
+    """A linear map with its weight as [out, in] (a view; GPT-2 stores the transpose) and an
+    optional bias.
+    """
 
     weight: Tensor
     bias: Tensor | None = None
@@ -27,9 +30,11 @@ class Affine:
         return F.linear(x, self.weight, self.bias)
 
     def _thin(self, x: Tensor) -> Tensor:
-        """The same product the other way round, the few rows filled up to whole vectors of the processor.
+        """The same product the other way round, the few rows filled up to whole vectors of the
+        processor.
 
-        One prompt is bound by reading the weights; this order keeps both cores reading (1.1 to 1.8 times as fast).
+        One prompt is bound by reading the weights; this order keeps both cores reading (1.1 to 1.8
+        times as fast).
         """
         rows = x.reshape(-1, x.shape[-1])
         out = self.weight @ F.pad(rows, (0, 0, 0, -len(rows) % 16)).T

@@ -1,6 +1,8 @@
-"""What is particular about some families: why a model cannot be read at all, and what TransformerLens needs help with.
+"""What is particular about some families: why a model cannot be read at all, and what
+TransformerLens needs help with.
 
-Where a family keeps a thing is a row of `interp.sites.VARIANTS`; `bridge` reads from the modules which rows hold.
+Where a family keeps a thing is a row of `interp.sites.VARIANTS`; `bridge` reads from the modules
+which rows hold.
 """
 
 import contextlib
@@ -15,7 +17,9 @@ _READS = "interp reads decoders that predict the next token, such as GPT-2, Llam
 
 
 def refusal(hf_model: Any) -> str | None:
-    """Why a Hugging Face model cannot be read, as one sentence; None where nothing speaks against it yet."""
+    """Why a Hugging Face model cannot be read, as one sentence; None where nothing speaks against
+    it yet.
+    """
     kind, config = type(hf_model).__name__, hf_model.config
     text = config.get_text_config()
     if getattr(config, "is_encoder_decoder", False):
@@ -43,15 +47,16 @@ def refusal(hf_model: Any) -> str | None:
     return None
 
 
-# --- what TransformerLens 3.9 gets wrong, put right ----------------------------------------------------------
+# --- what TransformerLens 3.9 gets wrong, put right -----------------------------------------------
 
 
 @contextlib.contextmanager
 def wrapping(hf_model: Any) -> Iterator[None]:
-    """While TransformerLens wraps a model: what it would read wrongly from the model's configuration.
+    """While TransformerLens wraps a model: what it would read wrongly from the model's
+    configuration.
 
-    Falcon's newer architecture (40B, 180B, 11B) keeps the queries of a group, its key and its value side by side,
-    which TransformerLens takes for all queries, all keys, all values, of one KV head.
+    Falcon's newer architecture (40B, 180B, 11B) keeps the queries of a group, its key and its value
+    side by side, which TransformerLens takes for all queries, all keys, all values, of one KV head.
     """
     config = hf_model.config
     if not getattr(config, "new_decoder_architecture", False):
@@ -95,7 +100,8 @@ def wrapped(model: Any) -> None:
     for block in model.blocks:
         attention, linear = getattr(block, "attn", None), getattr(block, "linear_attn", None)
         if attention is not None and "Cohere" in type(attention.original_component).__name__:
-            # Cohere turns neighbouring entries; TransformerLens does so for GLM, from angles laid out in halves
+            # Cohere turns neighbouring entries; TransformerLens does so for GLM, from angles laid
+            # out in halves
             attention.config.rotary_adjacent_pairs = True
             attention.register_forward_pre_hook(_in_halves, with_kwargs=True)
         if linear is not None:
@@ -111,7 +117,9 @@ def _in_halves(module: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
 
 
 def _linear_attention(module: Any) -> None:
-    """The functions that TransformerLens looks for on the module; newer transformers keep them beside the class."""
+    """The functions that TransformerLens looks for on the module; newer transformers keep them
+    beside the class.
+    """
     beside = vars(sys.modules[type(module).__module__])
     if not hasattr(module, "causal_conv1d_fn"):
         module.causal_conv1d_fn = None

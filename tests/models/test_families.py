@@ -1,9 +1,11 @@
-"""Every family is right in every verb, or is refused with one sentence: judged by plain Hugging Face hooks."""
+"""Every family is right in every verb, or is refused with one sentence: judged by plain Hugging
+Face hooks.
+"""
 
 import numpy as np
 import pytest
 import torch
-from families import FAMILIES, Plain, make
+from families import FAMILIES, PAGE, Plain, make, with_table
 
 import interp
 from interp.models.tiny_models import word_tokenizer
@@ -11,6 +13,10 @@ from interp.models.tiny_models import word_tokenizer
 TOLERANCE = 1e-3  # of the largest effect
 RIGHT = [name for name, family in FAMILIES.items() if family.refused is None]
 REFUSED = [name for name in FAMILIES if name not in RIGHT]
+# two seconds each: `make quick` runs those whose blocks differ most
+ALL = [
+    name if FAMILIES[name].quick else pytest.param(name, marks=pytest.mark.slow) for name in RIGHT
+]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +67,7 @@ def moved(delta):
     return lambda x: x + delta
 
 
-@pytest.fixture(scope="module", params=RIGHT)
+@pytest.fixture(scope="module", params=ALL)
 def name(request):
     return request.param
 
@@ -308,7 +314,9 @@ def test_exact_edges_and_whole_circuits(pair):
 
 
 def test_estimates_of_edges_run_and_agree_in_the_small(pair):
-    """EAP is the slope of what cutting an edge does: so is a run in which a thousandth of it is cut."""
+    """EAP is the slope of what cutting an edge does: so is a run in which a thousandth of it is
+    cut.
+    """
     if not pair.adds_up or pair.full != list(pair.layers):
         return
     from interp.methods.circuits.edges import Edges
@@ -428,3 +436,9 @@ def test_a_model_made_from_a_configuration_loads(tokenizer):
         .logits.isfinite()
         .all()
     )
+
+
+def test_the_documentation_has_this_table():
+    """`python tests/families.py` writes it."""
+    page = PAGE.read_text()
+    assert page == with_table(page)

@@ -48,6 +48,7 @@ ROPE = dict(
     original_max_position_embeddings=64,
 )
 WINDOW = dict(sliding_window=6)
+HYBRID = dict(head_dim=8, layer_types=["linear_attention", "full_attention"])
 MIXED = ["sliding_attention", "full_attention"]
 
 
@@ -513,7 +514,7 @@ FAMILIES: dict[str, Family] = {
         "Qwen3-Next",
         "Qwen3NextForCausalLM",
         "Qwen3NextConfig",
-        LLAMA | MOE | dict(head_dim=8, num_hidden_layers=4, shared_expert_intermediate_size=32),
+        LLAMA | MOE | HYBRID | dict(shared_expert_intermediate_size=32),
         _of(gated=True),
         special="linear attention in most layers: heads are in the others; `.q` is a query and its gate",
     ),
@@ -521,7 +522,7 @@ FAMILIES: dict[str, Family] = {
         "Qwen3.5",
         "Qwen3_5ForCausalLM",
         "Qwen3_5TextConfig",
-        LLAMA | dict(head_dim=8, num_hidden_layers=4),
+        LLAMA | HYBRID,
         _of(gated=True),
         special="as Qwen3-Next",
     ),

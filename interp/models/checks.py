@@ -99,11 +99,10 @@ def _probe(model: Any, d: bridge.Dims, plain: Tensor | None) -> Tensor:
 
 def _seen_sites(layer: int, d: bridge.Dims) -> list[Site]:
     whole = ("resid_pre", "attn", "mlp", "resid_post")
-    if layer in d.headless:
-        return [Site(family, "out", layer) for family in whole] if layer == d.n_layers // 2 else []
     found = [Site(family, "out", layer) for family in whole]
-    found += [Site("head", part, layer, 0) for part in ("pattern", "q", "z")]
-    found += [Site("kv", part, layer, 0) for part in ("k", "v")]
+    if layer not in d.headless:
+        found += [Site("head", part, layer, 0) for part in ("pattern", "q", "z")]
+        found += [Site("kv", part, layer, 0) for part in ("k", "v")]
     return found if layer else [*found, Site("logits", "in")]
 
 
@@ -129,7 +128,7 @@ def _check_weights(
             ("V", f"L{layer}KV0.v", d.n_kv_heads),
         ):
             there = seen[site]
-            there = there.unflatten(-1, (heads, -1)) if there.ndim == 3 else there
+            there = there.flatten(2).unflatten(2, (heads, -1))  # a gate stands beside its query
             read = bridge.reader(model, which, layer, x, slice(None))[..., : there.shape[-1]]
             _close(f"W_{which} of layer {layer}", name, read, there, tolerance)
         if bridge.writes_before_norm(model, layer) is None:

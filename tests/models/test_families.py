@@ -412,11 +412,11 @@ def test_linear_attention_is_refused_by_itself(tokenizer):
     """The layers around it work, and what its layer writes has an address."""
     model = interp.load(make("qwen3.5", len(tokenizer)), tokenizer=tokenizer)
     task = interp.tasks.ioi(model, n=2)
-    for address in ("L0H1", "L1KV0.k", "L2H*.pattern"):
+    for address in ("L0H1", "L0KV0.k", "L0H*.pattern"):
         with pytest.raises(ValueError, match="linear attention, which has no heads"):
             interp.patch(model, task, address)
-    assert interp.patch(model, task, "L*H*").coords["layer"] == [3]
-    assert interp.patch(model, task, "attn.*").values.shape == (4,)
+    assert interp.patch(model, task, "L*H*").coords["layer"] == [1]
+    assert interp.patch(model, task, "attn.*").values.shape == (2,)
 
 
 def test_an_edit_where_the_model_has_no_place_is_never_dropped(tokenizer):

@@ -795,9 +795,7 @@ def _numbers(ax: Any, values: Numbers, image: Any) -> None:
 
 
 def literal(text: Any) -> str:
-    """A label as it is drawn character by character: matplotlib reads what stands between two "$" as
-    a formula, and a token may well have one.
-    """
+    """A label that is drawn as it is, although matplotlib reads text between two "$" as a formula."""
     return str(text).replace("$", r"\$")
 
 

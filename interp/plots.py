@@ -795,7 +795,7 @@ def _numbers(ax: Any, values: Numbers, image: Any) -> None:
 
 
 def literal(text: Any) -> str:
-    """A label that is drawn as it is, although matplotlib reads text between two "$" as a formula."""
+    """A label that is drawn as it is; matplotlib reads text between two "$" as a formula."""
     return str(text).replace("$", r"\$")
 
 

@@ -56,7 +56,9 @@ class Intervention:
 
 
 class Run(NamedTuple):
-    """What a run gives: logits, and the kept activations under the addresses that were asked for."""
+    """What a run gives: logits, and the kept activations under the addresses that were asked
+    for.
+    """
 
     logits: Tensor
     kept: dict[str, Tensor]

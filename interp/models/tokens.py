@@ -11,7 +11,8 @@ from torch import Tensor
 
 TEXT = "'The capital of France is'"
 WAYS = (
-    f"a prompt is a text ({TEXT}), a list of texts of any lengths, token ids [batch pos], or what a "
+    f"a prompt is a text ({TEXT}), a list of texts of any lengths, token ids [batch "
+    "pos], or what a "
     "tokenizer gives (input_ids with attention_mask)"
 )
 
@@ -92,8 +93,8 @@ def read_prompts(model: Any, prompts: Any) -> Prompts:
 
     Args:
         model: A model, or its tokenizer.
-        prompts: A text, texts, ids [batch pos] or [pos], a list of ids, a mapping with input_ids and
-            attention_mask, or anything with `prompts` (a task: its clean ones).
+        prompts: A text, texts, ids [batch pos] or [pos], a list of ids, a mapping with input_ids
+            and attention_mask, or anything with `prompts` (a task: its clean ones).
 
     Raises:
         ValueError: If it is something else.
@@ -172,7 +173,8 @@ def _masked(given: Any) -> Prompts:
     ids, mask = get("input_ids"), get("attention_mask")
     if ids is None:
         raise ValueError(
-            f"a mapping of prompts has input_ids and attention_mask, as a tokenizer gives them; here "
+            "a mapping of prompts has input_ids and attention_mask, as a tokenizer gives "
+            "them; here "
             f"it has {', '.join(map(str, given))}"
         )
     if mask is None:

@@ -1,4 +1,6 @@
-"""Tasks from your own prompts: strings or token ids, in pairs or alone. Built-in tasks use this door too."""
+"""Tasks from your own prompts: strings or token ids, in pairs or alone. Built-in tasks
+use this door too.
+"""
 
 import re
 import warnings
@@ -32,7 +34,9 @@ Place = Any  # a word, (start, end) in characters, a compiled pattern, a functio
 
 
 class Prompt(NamedTuple):
-    """One prompt: its ids, its text, where each token stands in it, and where the person's words begin."""
+    """One prompt: its ids, its text, where each token stands in it, and where the person's
+    words begin.
+    """
 
     ids: list[int]
     text: str
@@ -72,13 +76,14 @@ def pairs(
 
     Args:
         model: A model, or its tokenizer.
-        clean: The prompts with the right answer: strings, or token ids (then taken as they are). The
-            tokenizer's BOS token is put before a string unless it is there already; a tokenizer
+        clean: The prompts with the right answer: strings, or token ids (then taken as they are).
+            The tokenizer's BOS token is put before a string unless it is there already; a tokenizer
             without one puts nothing first.
-        corrupted: For each clean prompt one of as many tokens in which the answer is another, or None.
-            `interp.tasks.corrupt` makes some. Without them, what compares two runs says so.
-        answers: For each prompt a string as it follows the prompt (" are", with its space), a token id,
-            or a list of alternatives. None: nothing is measured unless a verb brings its own metric.
+        corrupted: For each clean prompt one of as many tokens in which the answer is another, or
+            None. `interp.tasks.corrupt` makes some. Without them, what compares two runs says so.
+        answers: For each prompt a string as it follows the prompt (" are", with its space), a token
+            id, or a list of alternatives. None: nothing is measured unless a verb brings its own
+            metric.
         wrong: Wrong answers in the same form. With them the metric is the logit difference.
         positions: Names of places, each given by a word (its last token), a span of characters
             (start, end), a compiled regular expression (its first group, or all of it), a token's
@@ -88,9 +93,9 @@ def pairs(
         name: What results and circuits call the task.
         metric: "logit_diff" where there are wrong answers, else "log_prob"; or a name of
             `interp.tasks.METRICS`.
-        answer_tokens: "all" scores an answer of several tokens as a whole, by teacher forcing: the sum
-            of the log-probabilities of its tokens, each after the prompt and the tokens before it.
-            "first" scores its first token only, and `task.metadata["answers"]` says so.
+        answer_tokens: "all" scores an answer of several tokens as a whole, by teacher forcing: the
+            sum of the log-probabilities of its tokens, each after the prompt and the tokens before
+            it. "first" scores its first token only, and `task.metadata["answers"]` says so.
         chat: Prompts are what a user says (or lists of messages); the model's chat template is put
             around them.
         metadata: More to say about the prompts. remake: a function that makes the held-out half.
@@ -100,8 +105,8 @@ def pairs(
         that no padding enters a number.
 
     Raises:
-        ValueError: If a clean and a corrupted prompt have different lengths, a position is not found,
-            or an answer is missing.
+        ValueError: If a clean and a corrupted prompt have different lengths, a position is not
+            found, or an answer is missing.
 
     Warns:
         UserWarning: If an answer lacks the space that its prompt calls for.
@@ -154,7 +159,7 @@ def pairs(
     return task.with_metric(metric) if rights else task
 
 
-# --- prompts -----------------------------------------------------------------------------------------
+# --- prompts -----------------------------------------------------------------------------------
 
 
 def _prompts(
@@ -168,7 +173,8 @@ def _prompts(
         given = [given]
     if not isinstance(given, Sequence):
         raise TypeError(
-            f"{what} is a {type(given).__name__}: give a list of strings, as in {EXAMPLE}; a file or "
+            f"{what} is a {type(given).__name__}: give a list of strings, as in {EXAMPLE}; a "
+            "file or "
             "a data frame goes to interp.tasks.read(source, model)"
         )
     if chat and given and isinstance(given[0], Mapping):
@@ -248,12 +254,13 @@ def _line_up(tokenizer: Any, before: list[Prompt], after: list[Prompt]) -> None:
                 f"puts one prompt's activations into the other position by position. They part at "
                 f"token {k}: {there[0]} in {a.text!r}, {there[1]} in {b.text!r}. Change words for "
                 "others of as many tokens (interp.tasks.corrupt.replace finds some), or leave "
-                "corrupted out: ablation, lenses, attention, attribution to logits, head scores and "
+                "corrupted out: ablation, lenses, attention, attribution to logits, head scores "
+                "and "
                 "steering work on the clean prompts alone."
             )
 
 
-# --- positions ---------------------------------------------------------------------------------------
+# --- positions ---------------------------------------------------------------------------------
 
 
 def _places(prompts: list[Prompt], key: str, spec: Any) -> list[int]:
@@ -263,7 +270,8 @@ def _places(prompts: list[Prompt], key: str, spec: Any) -> list[int]:
     if isinstance(spec, Sequence) and not isinstance(spec, str) and not span:
         if len(spec) != len(prompts):
             raise ValueError(
-                f"position {key}: {len(spec)} places for {len(prompts)} prompts: give one place for "
+                f"position {key}: {len(spec)} places for {len(prompts)} prompts: give one place "
+                "for "
                 "all, or a list with one for each"
             )
         each = list(spec)
@@ -323,7 +331,7 @@ def _labels(key: str, values: Any, n: int) -> list[str]:
     return [str(value) for value in values]
 
 
-# --- answers -----------------------------------------------------------------------------------------
+# --- answers -----------------------------------------------------------------------------------
 
 
 def _answers(
@@ -374,7 +382,8 @@ def _answer(
     if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
         pieces = [tokenizer.decode([token]) for token in ids]
         raise ValueError(
-            f"{what} of prompt {i}: this tokenizer does not know {given!r} (it reads {pieces}): use "
+            f"{what} of prompt {i}: this tokenizer does not know {given!r} (it reads "
+            f"{pieces}): use "
             "another word"
         )
     return ids
@@ -405,12 +414,14 @@ def _space(tokenizer: Any, text: str, answer: str) -> str:
     )
 
 
-# --- the built-in tasks ------------------------------------------------------------------------------
+# --- the built-in tasks ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Example:
-    """One pair of prompts as text. places: name -> (the text before, the word that must stand there)."""
+    """One pair of prompts as text. places: name -> (the text before, the word that must stand
+    there).
+    """
 
     clean: str
     corrupted: str
@@ -428,7 +439,9 @@ def build(
     metadata: dict[str, Any],
     remake: Callable[..., Task],
 ) -> Task:
-    """A built-in task: `pairs` with answers of one token, one length, and places proved by their text."""
+    """A built-in task: `pairs` with answers of one token, one length, and places proved by
+    their text.
+    """
     if not examples:
         raise ValueError("a task needs at least one example: n must be 1 or more")
     both = [(encode(tokenizer, e.clean), encode(tokenizer, e.corrupted)) for e in examples]

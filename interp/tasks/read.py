@@ -42,7 +42,8 @@ NAMES = {
     ),
 }
 NEEDED = (
-    "a column of clean prompts, and where you have them corrupted prompts, answers and wrong answers. "
+    "a column of clean prompts, and where you have them corrupted prompts, answers "
+    "and wrong answers. "
     "Name yours: interp.tasks.read(source, model, columns={'clean': 'question', 'corrupted': "
     "'other_question', 'answers': 'right', 'wrong': 'not_right'})"
 )
@@ -174,7 +175,8 @@ def _file(path: Path) -> tuple[list[dict[str, Any]], Callable | None]:
             _auto_circuit(found) if isinstance(found, dict) and "prompts" in found else _rows(found)
         )
     raise ValueError(
-        f"{str(path)!r} is none of .csv, .tsv, .json, .jsonl, .parquet: save it as one of these, or "
+        f"{str(path)!r} is none of .csv, .tsv, .json, .jsonl, .parquet: save it as one of "
+        "these, or "
         "give its rows as a list of dictionaries"
     )
 
@@ -197,7 +199,8 @@ def _chosen(rows: list[dict], columns: Mapping[str, Any], source: Any) -> dict[s
     odd = [key for key in columns if key not in (*NAMES, "labels")]
     if odd or "clean" not in columns:
         raise ValueError(
-            f"columns={dict(columns)!r}: the keys are clean (always), corrupted, answers, wrong and "
+            f"columns={dict(columns)!r}: the keys are clean (always), corrupted, answers, "
+            "wrong and "
             "labels, for example columns={'clean': 'question', 'answers': 'key'}"
         )
     found: dict[str, Any] = {
@@ -249,7 +252,9 @@ def _spaced(prompt: str, word: str) -> str:
 
 
 def _greater_than(rows: list[dict], tokenizer: Any, _: Any) -> dict[str, Any]:
-    """EAP-IG: clean, corrupted, label, the label being a year of two digits that must be exceeded."""
+    """EAP-IG: clean, corrupted, label, the label being a year of two digits that must be
+    exceeded.
+    """
     years = [f"{year:02d}" for year in range(100) if is_single(tokenizer, f"{year:02d}")]
     if len(years) < 90:
         raise ValueError(
@@ -281,7 +286,8 @@ def _ids(
         ]
         if odd:
             raise ValueError(
-                f"column {column!r} holds token ids of another tokenizer: id {rows[odd[0]][column]} "
+                f"column {column!r} holds token ids of another tokenizer: id "
+                f"{rows[odd[0]][column]} "
                 f"is {words[odd[0]]!r} in this one, which does not fit {rows[odd[0]]['clean']!r}. "
                 "Write the answers as strings in columns 'answers' and 'wrong'"
             )
@@ -306,7 +312,8 @@ def _knowledge(rows: list[dict], tokenizer: Any, _: Any) -> dict[str, Any]:
     bad = [word for word in answers + wrong if not word.strip()[:1].isupper()]
     if bad:
         raise ValueError(
-            f"country_idx holds token ids of another tokenizer ({bad[0]!r} is no country): write the "
+            f"country_idx holds token ids of another tokenizer ({bad[0]!r} is no country): "
+            "write the "
             "answers as strings in columns 'answers' and 'wrong'"
         )
     return {

@@ -117,7 +117,9 @@ class Task:
     said: tuple[str, str] | None = None
 
     def _outside_inference_mode(self) -> None:
-        """Tensors made in inference mode take part in no gradient: copies that do stand in their places."""
+        """Tensors made in inference mode take part in no gradient: copies that do stand in their
+        places.
+        """
 
         def free(value: Any) -> Any:
             if isinstance(value, Tensor) and value.is_inference():
@@ -208,7 +210,9 @@ class Task:
 
     @property
     def digests(self) -> list[str]:
-        """A short name for each clean prompt, by which a circuit knows the prompts it was found on."""
+        """A short name for each clean prompt, by which a circuit knows the prompts it was found
+        on.
+        """
         return [digest(ids) for ids in self.prompts]
 
     def __getitem__(self, which: Any) -> "Task":
@@ -239,7 +243,10 @@ class Task:
         return self.but(clean=self.corrupted, corrupted=self.clean)
 
     def having(self, label: str, values: Sequence[str]) -> "Task":
-        """The prompts whose label is one of these: `task.having("country", ["France", "Japan"])`."""
+        """The prompts whose label is one of these.
+
+        >>> task.having("country", ["France", "Japan"])
+        """
         if label not in self.labels:
             raise unknown("label", label, self.labels)
         return self[[i for i, value in enumerate(self.labels[label]) if value in set(values)]]
@@ -867,7 +874,8 @@ def _whole(metric: str) -> tuple[str, str]:
     if metric not in known:
         raise ValueError(
             f"{metric!r} is not a sum over the tokens of an answer, and some answers here have "
-            "several tokens: use metric='log_prob' or 'logit_diff' (of the whole answers), or score "
+            "several tokens: use metric='log_prob' or 'logit_diff' (of the whole answers), "
+            "or score "
             "by the first token, interp.tasks.pairs(..., answer_tokens='first')"
         )
     return known[metric]
@@ -926,7 +934,9 @@ def rectangle(
     forced: int = 0,
     said: tuple[str, str] | None = None,
 ) -> Task:
-    """The task of rows of one length with answers of one token; `named` gives positions and labels."""
+    """The task of rows of one length with answers of one token; `named` gives positions and
+    labels.
+    """
     answers, answers_count = _ragged([[ids[0] for ids in row.answers] for row in rows])
     wrong, wrong_count = _ragged([[ids[0] for ids in row.wrong] for row in rows])
     positions = {
@@ -980,7 +990,8 @@ def check_metric(name: str) -> None:
         return
     if name.lower().startswith("kl"):  # it compares two runs, and a task knows no model
         raise ValueError(
-            f"{name!r} compares with another run, so it needs the model: metric=kl_metric(model, task)"
+            f"{name!r} compares with another run, so it needs the model: "
+            "metric=kl_metric(model, task)"
         )
     raise unknown("metric", name, METRICS)
 

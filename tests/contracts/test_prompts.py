@@ -1,4 +1,5 @@
-"""Every verb, handed what people have: a text, texts, ids, padded ids with a mask, a data frame, None.
+"""Every verb, handed what people have: a text, texts, ids, padded ids with a mask, a data
+frame, None.
 
 It works, or one sentence shows the right call. No traceback from torch or Python.
 """
@@ -122,7 +123,7 @@ def test_what_has_an_axis_of_positions_takes_one_length(tiny, verb):
             ONE_LENGTH[verb](tiny, given(tiny, kind))
 
 
-# --- padding -------------------------------------------------------------------------------------------
+# --- padding -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -181,7 +182,7 @@ def test_padding_without_a_mask_is_noticed(tiny):
         interp.run(tiny, gap)
 
 
-# --- that nothing is left out --------------------------------------------------------------------------
+# --- that nothing is left out ------------------------------------------------------------------
 
 
 def test_every_public_verb_of_a_model_and_prompts_is_here():

@@ -1,4 +1,6 @@
-"""Own prompts: every number is that of the prompt run alone, answers are scored whole, and halves share nothing."""
+"""Own prompts: every number is that of the prompt run alone, answers are scored whole,
+and halves share nothing.
+"""
 
 import re
 import warnings
@@ -156,7 +158,7 @@ def test_acdc_and_curves_take_several_lengths(tiny):
     assert greedy_ablation(tiny, task, "L*H*", steps=2, by="zero").examples.shape == (2, 3)
 
 
-# --- answers of several tokens -----------------------------------------------------------------------
+# --- answers of several tokens -----------------------------------------------------------------
 
 
 def by_hand(model, prompt, answer):
@@ -240,7 +242,7 @@ def test_what_cannot_be_joined_says_what_works(tiny, call, says):
         call(tiny, whole_answers(tiny))
 
 
-# --- clean prompts alone -----------------------------------------------------------------------------
+# --- clean prompts alone -----------------------------------------------------------------------
 
 
 def test_clean_prompts_alone_serve_what_compares_nothing(tiny):
@@ -271,7 +273,7 @@ def test_corruptions_keep_the_length(tiny):
         interp.tasks.corrupt.swap(CLEAN, "Bob", "Eve")
 
 
-# --- positions, answers, prompts ---------------------------------------------------------------------
+# --- positions, answers, prompts ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -349,7 +351,7 @@ def test_a_missing_space_is_noticed_once_with_the_right_word(smollm2):
         interp.tasks.pairs(smollm2, ["Q: Who?\nA:\n"], answers=["Paris"])
 
 
-# --- halves ------------------------------------------------------------------------------------------
+# --- halves ------------------------------------------------------------------------------------
 
 
 def test_halves_share_no_prompt_and_know_each_other(tiny):
@@ -391,7 +393,7 @@ def test_a_circuit_knows_the_prompts_it_was_found_on(tiny, tmp_path):
     assert seen(find) and not seen(judge)
 
 
-# --- chat and the first token ------------------------------------------------------------------------
+# --- chat and the first token ------------------------------------------------------------------
 
 
 def test_a_chat_prompt_has_one_first_token(smollm2):

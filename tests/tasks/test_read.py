@@ -1,4 +1,6 @@
-"""Tasks from files: the columns people have, the field's own formats, and what is said when a file does not fit."""
+"""Tasks from files: the columns people have, the field's own formats, and what is said
+when a file does not fit.
+"""
 
 import json
 
@@ -130,7 +132,7 @@ def test_other_files_are_refused(tiny, tmp_path):
         interp.tasks.read(tmp_path / "bad.jsonl", tiny)
 
 
-# --- the field's formats -----------------------------------------------------------------------------
+# --- the field's formats -----------------------------------------------------------------------
 
 
 def ids(model, word):

@@ -44,7 +44,7 @@ def wrap(hf_model: Any, tokenizer: Any, name: str) -> Any:
 
     hf_model.eval().requires_grad_(False)
     had = dict(tokenizer.init_kwargs)
-    special = {name: getattr(tokenizer, name) for name in SPECIAL}
+    special = {key: getattr(tokenizer, key) for key in SPECIAL}
     # TransformerLens reloads a tokenizer from its origin unless this key says the BOS question is settled.
     tokenizer.init_kwargs.update(add_bos_token=True)
     tokenizer.init_kwargs.setdefault("name_or_path", name)
@@ -65,9 +65,9 @@ def wrap(hf_model: Any, tokenizer: Any, name: str) -> Any:
         tokenizer.init_kwargs.clear()
         tokenizer.init_kwargs.update(had)
         # where there is no BOS token, TransformerLens makes the EOS token one
-        for name, token in special.items():
-            if getattr(tokenizer, name) != token:
-                setattr(tokenizer, name, token)
+        for key, token in special.items():
+            if getattr(tokenizer, key) != token:
+                setattr(tokenizer, key, token)
     families.wrapped(model)
     model.cfg.default_prepend_bos, model.cfg.model_name = False, name
     model.eval()

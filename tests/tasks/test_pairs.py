@@ -446,3 +446,7 @@ def test_loading_leaves_a_tokenizer_without_a_first_token_alone():
     assert interp.run(model, "The dog").logits.shape[1] == 2  # nothing is put first
     assert interp.head_scores(model).values.shape == (4, 2, 4)
     assert interp.generate(model, "The dog", max_new_tokens=1).prompt == "The dog"
+
+
+def test_a_model_keeps_its_name(tiny):
+    assert interp.ablate(tiny, CLEAN[0], "L0H0", by="zero").metadata["model"] == "tiny"

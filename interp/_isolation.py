@@ -1,4 +1,6 @@
-"""Torch's global switches, set as torch comes: what a notebook has turned on elsewhere must not change a number."""
+"""Torch's global switches, set as torch comes: what a notebook has turned on elsewhere must not
+change a number.
+"""
 
 import threading
 from collections.abc import Iterator
@@ -13,22 +15,32 @@ _before = torch.float32  # the default dtype outside of them
 
 
 @contextmanager
+def no_autocast() -> Iterator[None]:
+    """Inside, autocast is off; gradients and inference mode stay as the caller has them."""
+    with ExitStack() as stack:
+        for device in DEVICES:
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        yield
+
+
+@contextmanager
 def torch_defaults() -> Iterator[None]:
-    """Inside, gradients are on, inference mode and autocast are off, and the default dtype is float32.
+    """Inside, gradients are on, inference mode and autocast are off, and the default dtype is
+    float32.
 
     Example:
         >>> @torch_defaults()
         ... def patch(model, task, where): ...
 
-    All but the default dtype are a thread's own. The dtype is the process's, and is set only where it is another one:
-    by the first block that is entered, and set back by the last one that is left.
+    All but the default dtype are a thread's own. The dtype is the process's, and is set only where
+    it is another one: by the first block that is entered, and set back by the last one that is
+    left.
     """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
-        for device in DEVICES:
-            if torch.is_autocast_enabled(device):
-                stack.enter_context(torch.autocast(device, enabled=False))
+        stack.enter_context(no_autocast())
         stack.enter_context(_float32())
         yield
 

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import _store, sites
+from interp._isolation import no_autocast
 from interp.features import encoders
 from interp.features.sites import place
 
@@ -65,7 +66,14 @@ class Dictionary:
                 f"the dictionary {self.name!r} has no {' and no '.join(sorted(lacking))} (it has"
                 f" {', '.join(self.weights)})"
             )
-        put("weights", {k: v.detach() for k, v in self.weights.items()})
+        with torch.inference_mode(False):  # weights made there could not take part in a gradient
+            put(
+                "weights",
+                {
+                    k: v.detach().clone() if v.is_inference() else v.detach()
+                    for k, v in self.weights.items()
+                },
+            )
         put("_copies", {})
         wrong = next((k for k, v in self.weights.items() if not torch.isfinite(v).all()), None)
         if wrong is not None:
@@ -129,6 +137,7 @@ class Dictionary:
 
     # --- what it does -----------------------------------------------------------------------------
 
+    @no_autocast()
     def encode(self, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch latent"]:
         """The latents of activations."""
         if x.shape[-1] != self.d_in:
@@ -139,11 +148,13 @@ class Dictionary:
         weights = self.weights_at(x.device)
         return encoders.encoder(self.kind)(weights, self.settings, x.to(self.W_dec.dtype))
 
+    @no_autocast()
     def decode(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch d_out"]:
         """The activations that latents stand for: z @ W_dec + b_dec."""
         weights = self.weights_at(z.device)
         return z @ weights["W_dec"] + weights["b_dec"]
 
+    @no_autocast()
     def reconstruct(
         self, x: Float[Tensor, "*batch d_in"], z: Float[Tensor, "*batch latent"] | None = None
     ) -> Float[Tensor, "*batch d_out"]:

@@ -59,7 +59,7 @@ def test_small_pictures_hold_the_largest_of_what_they_merge(tiny, made):
 
 
 def test_heads_are_found_by_score_only_when_asked(tiny, made, monkeypatch):
-    head_scores = import_module("interp.methods.attention.head_scores")
+    head_scores = import_module("interp.widgets.attention")
 
     asked, real = [], head_scores.head_scores
     monkeypatch.setattr(

@@ -83,6 +83,7 @@ def identity(site: str, d: int) -> Dictionary:
     )
 
 
+@torch_defaults()
 def mean_differences(
     read: PromptActivations, labels: Sequence[str], site: str | None = None
 ) -> Dictionary:
@@ -110,6 +111,7 @@ def mean_differences(
     )
 
 
+@torch_defaults()
 def random_sparse(
     acts: Activations,
     rank: int = 100,

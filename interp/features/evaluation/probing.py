@@ -16,6 +16,7 @@ from interp.features.dictionary import Dictionary
 from interp.results import Result
 
 
+@torch_defaults()
 def recovery(learned: Dictionary, truth: Dictionary) -> Result:
     """The mean cosine of the directions of two dictionaries, matched one to one (MCC).
 

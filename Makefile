@@ -1,6 +1,6 @@
 # make demo   the default model and the first study, from start to verdicts
 # make lab    JupyterLab on the notebooks
-# make quick    the tests that need neither the default model nor a browser, two minutes
+# make quick    each law on one tiny model, without the default model and without a browser: two minutes
 # make test     every test but the studies' runs; the same as `pytest`
 # make studies  the FAST run of every study against its recorded verdicts
 # make lint     ruff's format and rules, mypy
@@ -19,7 +19,7 @@ lab: install
 	$(PY) -m interp lab
 
 quick: install-test
-	$(PY) -m pytest -m "not (slow or browser or model or notebook or study)" $(ARGS)
+	$(PY) -m pytest -m "not (slow or browser or model or architecture or notebook or study)" $(ARGS)
 
 test: install-test
 	$(PY) -m pytest $(ARGS)

@@ -29,13 +29,15 @@ TINY = ("tiny", "tiny-gpt2", "tiny-neox")
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by marker
 def pytest_collection_modifyitems(items):
-    """A test's fixtures say whether it needs the browser or the default model."""
+    """A test's fixtures say what it needs: the browser, the default model, another architecture."""
     for item in items:
         uses = set(getattr(item, "fixturenames", ()))
         if uses & {"browser", "lab", "open_notebook"}:
             item.add_marker("browser")
         if "smollm2" in uses:
             item.add_marker("model")
+        if hasattr(item, "callspec") and item.callspec.params.get("any_tiny") in TINY[1:]:
+            item.add_marker("architecture")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -45,17 +45,11 @@ def seen(tiny):
 
 
 @pytest.fixture
-def made(tiny, seen):
-    """Makes widgets that are closed at the end."""
-    opened = []
-
+def made(tiny, seen, closed_after):
     def make(seen=seen, **state):
-        opened.append(widgets.features(tiny, seen.dictionary, seen, **state).wait())
-        return opened[-1]
+        return closed_after(widgets.features(tiny, seen.dictionary, seen, **state))
 
-    yield make
-    for one in opened:
-        one.close()
+    return make
 
 
 def probs(tiny, sae, text, edits):

@@ -14,16 +14,9 @@ from interp.widgets._head_names import heads_of, patterns_of, text_of
 from interp.widgets._lanes import Lane
 
 
-@pytest.fixture(scope="module")
-def task(tiny):
-    return interp.tasks.ioi(tiny, n=3)
-
-
 @pytest.fixture
-def grid(tiny, task):
-    made = widgets.heads(tiny, task).wait()
-    yield made
-    made.close()
+def grid(tiny, task, closed_after):
+    return closed_after(widgets.heads(tiny, task))
 
 
 def change(grid):

@@ -16,17 +16,11 @@ TEXT = "The capital of France is"
 
 
 @pytest.fixture
-def made():
-    """Makes widgets that are closed at the end."""
-    opened = []
-
+def made(closed_after):
     def make(*args, **state):
-        opened.append(widgets.lens(*args, **state).wait())
-        return opened[-1]
+        return closed_after(widgets.lens(*args, **state))
 
-    yield make
-    for one in opened:
-        one.close()
+    return make
 
 
 @pytest.mark.parametrize("by", ["rank", "logit_diff", "prob"])

@@ -12,11 +12,6 @@ from interp.methods.patching import patched_logits
 from interp.widgets._patch_runs import SITES, coarse
 
 
-@pytest.fixture(scope="module")
-def task(tiny):
-    return interp.tasks.ioi(tiny, n=3)
-
-
 @pytest.mark.parametrize("n, most", [(1, 4), (3, 2), (12, 4), (30, 6), (80, 2)])
 def test_every_layer_comes_once_the_coarse_ones_first(n, most):
     parts = coarse(n, most)

@@ -94,32 +94,6 @@ def test_wrong_token_sets_are_one_sentence(ioi, spec, says):
 SETS = {"names": ["IO", "S1"], "S2": "S2", "first token": 0}
 
 
-@pytest.mark.parametrize("at", ["END", "S2:", "~0"])
-@pytest.mark.parametrize("window", [1, 2])
-def test_engine_and_hooks_give_the_same_numbers(any_tiny, ioi, at, window):
-    fast = interp.attention_knockout(any_tiny, ioi, at, SETS, window=window, backend="engine")
-    slow = interp.attention_knockout(any_tiny, ioi, at, SETS, window=window, backend="hooks")
-    np.testing.assert_allclose(fast.examples, slow.examples, **CLOSE)
-    assert (fast.metadata["backend"], slow.metadata["backend"]) == ("engine", "hooks")
-    assert fast.dims == ("set", "layer") and np.abs(fast.values).max() > 1e-3
-
-
-def test_engine_and_hooks_agree_on_single_heads_and_on_attention_as_the_measure(any_tiny, ioi):
-    from interp.methods.runs import attention_metric
-
-    metric = attention_metric(["L2H0"], "IO", task=ioi)
-    for options in (
-        dict(heads=["L0H1", "L1H*"], window=2),
-        dict(metric=metric),
-        dict(metric="prob", unit="relative"),
-    ):
-        both = [
-            interp.attention_knockout(any_tiny, ioi, "END", "S2", backend=backend, **options)
-            for backend in ("engine", "hooks")
-        ]
-        np.testing.assert_allclose(both[0].examples, both[1].examples, **CLOSE)
-
-
 def test_a_window_of_all_layers_is_one_run_with_interventions_everywhere(any_tiny, ioi):
     swept = interp.attention_knockout(any_tiny, ioi, "END", "S2", window=3)
     assert swept.metadata["windows"] == [[0, 1], [0, 2], [1, 2]]

@@ -163,11 +163,8 @@ def test_importance_by_ablation_is_the_size_of_the_ablation(any_tiny, ioi):
     )
 
 
-def test_gradients_both_ways_and_by_differences(any_tiny, ioi):
+def test_gradients_by_differences(any_tiny, ioi):
     ours, z = task_scores.gradients_at_z(any_tiny, ioi)
-    hooks, z2 = task_scores.gradients_at_z(any_tiny, ioi, backend="hooks")
-    torch.testing.assert_close(ours, hooks, atol=2e-4, rtol=1e-3)
-    torch.testing.assert_close(z, z2, atol=1e-4, rtol=1e-3)
     step = 1e-2 * (z.mean(2, keepdim=True) - z)[1, 2]
 
     def move(s):

@@ -52,19 +52,6 @@ def at(result, sender, receiver):
 # --- eap_ig at activations ------------------------------------------------------------------------
 
 
-def test_slopes_at_activations_agree_both_ways(any_tiny, ioi):
-    one, by = ioi[:1], "mean" if bridge.name(any_tiny) == "tiny" else "resample"
-    metric, reference = interp.methods.runs.metrics.metric_of(one), ioi.corrupted
-    ours, hooks = (
-        edges.Edges(
-            any_tiny, one, metric, by=by, reference=reference, backend=backend
-        ).slopes_at_activations([0.4])
-        for backend in ("engine", "hooks")
-    )
-    torch.testing.assert_close(ours, hooks, atol=1e-5, rtol=0)
-    assert ours.abs().max() > 0.01
-
-
 def test_at_activations_only_the_embedding_is_as_at_inputs(any_tiny, ioi):
     inside, inputs = (
         eap_ig(any_tiny, ioi, at="activations", steps=4),

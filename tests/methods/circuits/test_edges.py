@@ -54,20 +54,6 @@ def test_cutting_everything_is_the_corrupted_run(any_tiny, ioi):
     )
 
 
-@pytest.mark.parametrize("by", BY)
-def test_two_ways_to_cut_agree(any_tiny, ioi, by):
-    weights = some_weights(any_tiny)
-    weights[2] *= 0.3  # a mixture of both writes
-    fast, slow = (
-        Edges(any_tiny, ioi, metric_of(ioi), by=by, backend=backend).cut(weights)
-        for backend in ("engine", "hooks")
-    )
-    near_zero = (
-        1e-3 if by == "zero" else 2e-5
-    )  # what is left of a stream cut to nothing is small, and the norm divides by it
-    torch.testing.assert_close(fast, slow, atol=near_zero, rtol=1e-4)
-
-
 def test_one_edge_is_the_intervention_cut(any_tiny, ioi):
     edges = Edges(any_tiny, ioi, metric_of(ioi))
     d = edges.dims
@@ -133,16 +119,6 @@ def test_eap_is_the_slope_in_an_edges_weight(any_tiny, ioi, by):
         found.examples.sum(-1)[there], slope[0].numpy()[there], atol=2e-5, rtol=1e-4
     )
     assert np.isnan(found.values[~there]).all() and not np.isnan(found.values[there]).any()
-
-
-@pytest.mark.parametrize("by", ["resample", "mean"])
-@pytest.mark.parametrize("method, options", [(eap, {}), (eap_ig, {"steps": 3})])
-def test_scores_by_engine_and_by_hooks(any_tiny, ioi, method, options, by):
-    fast, slow = (
-        method(any_tiny, ioi, by=by, backend=backend, **options) for backend in ("engine", "hooks")
-    )
-    np.testing.assert_allclose(fast.values, slow.values, atol=2e-5, rtol=1e-4)
-    assert (fast.metadata["backend"], slow.metadata["backend"]) == ("engine", "hooks")
 
 
 def test_one_step_of_ig_is_the_slope_at_the_corrupted_input(tiny, tasks):

@@ -46,8 +46,6 @@ def test_text_loss_is_the_cross_entropy_and_its_ablation_too(any_tiny, text):
     assert by_hooks.metadata["clean"] == pytest.approx(
         float(interp.methods.text.cross_entropy(any_tiny, text.clean).values), rel=1e-5
     )
-    fast = interp.ablate(any_tiny, text, "L*H*", metric=loss, backend="engine")
-    np.testing.assert_allclose(fast.examples, by_hooks.examples, atol=2e-5)
     z = run(any_tiny, text, keep=["L1H2.z"], last_only=True).kept["L1H2.z"]
 
     def edit(i):
@@ -73,11 +71,9 @@ def test_an_end_measure_is_not_changed_by_reading_everywhere(any_tiny, text):
     )
 
 
-def test_gradients_of_the_loss_both_ways_and_by_differences(any_tiny, text):
+def test_gradients_of_the_loss_by_differences(any_tiny, text):
     loss = interp.methods.runs.loss_metric(text)
     lean, z = gradients_at_z(any_tiny, text, metric=loss)
-    hooks, _ = gradients_at_z(any_tiny, text, "hooks", metric=loss)
-    torch.testing.assert_close(lean, hooks, atol=1e-6, rtol=1e-4)
     step = 0.05 * torch.randn(z[1, 0].shape, generator=torch.Generator().manual_seed(0))
     moved = [
         loss.of(

@@ -18,7 +18,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times faster: the median over interleaved rounds, with the smallest and the largest."""
+    """How many times faster: the median over interleaved rounds, with the smallest and the
+    largest.
+    """
 
     theirs: float  # seconds, median
     ours: float

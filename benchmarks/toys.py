@@ -83,7 +83,9 @@ def bare(recipe: toys.Recipe) -> list[float]:
 
 
 def ours(recipe: toys.Recipe) -> list[float]:
-    """The losses of the trainer, into a folder of its own, so that nothing is found in the cache."""
+    """The losses of the trainer, into a folder of its own, so that nothing is found in the
+    cache.
+    """
     source = data.make(recipe.data, **recipe.data_options)
     with tempfile.TemporaryDirectory() as folder:
         return toys.train(recipe, draw=source.batch, folder=folder).losses.tolist()

@@ -1,12 +1,13 @@
 """A pretend accelerator for machines that have none: the device "elsewhere".
 
-Import this module, then `tensor.to("elsewhere")` and `torch.zeros(3, device="elsewhere")` work in every thread.
-The numbers lie in CPU tensors that nothing outside this file can reach. What a GPU refuses is refused here too:
-operands on two devices, a CPU generator for a tensor over here, `.numpy()` on what has not come home. A CPU index
-into a tensor that is elsewhere is allowed, and so is a CPU number without axes.
+Import this module, then `tensor.to("elsewhere")` and `torch.zeros(3, device="elsewhere")` work in
+every thread. The numbers lie in CPU tensors that nothing outside this file can reach. What a GPU
+refuses is refused here too: operands on two devices, a CPU generator for a tensor over here,
+`.numpy()` on what has not come home. A CPU index into a tensor that is elsewhere is allowed, and so
+is a CPU number without axes.
 
-A tensor elsewhere is a wrapper subclass of `torch.Tensor`. PyTorch's dispatcher knows the device as its private
-backend; all operators of that backend, factories included, fall back to `_run`.
+A tensor elsewhere is a wrapper subclass of `torch.Tensor`. PyTorch's dispatcher knows the device as
+its private backend; all operators of that backend, factories included, fall back to `_run`.
 """
 
 import threading
@@ -100,7 +101,9 @@ def _send(x: Any) -> Any:
 
 
 def _written(func: Any, args: tuple, kwargs: dict) -> Any:
-    """What an operator that works in place gives back: the very tensor it was given. None for all others."""
+    """What an operator that works in place gives back: the very tensor it was given. None for all
+    others.
+    """
     found = []
     for i, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:

@@ -323,7 +323,10 @@ FAMILIES: dict[str, Family] = {
             attn_logit_softcapping=5.0,
         ),
         _of(**POST, logits=_capped(5.0)),
-        special="norms after attention and MLP; logits are capped, and attribution adds up to those before the cap",
+        special=(
+            "norms after attention and MLP; logits are capped, and attribution adds up to those"
+            " before the cap"
+        ),
         quick=True,
     ),
     "gemma3": Family(
@@ -359,7 +362,9 @@ FAMILIES: dict[str, Family] = {
         "Olmo2Config",
         LLAMA,
         _of(**ONLY_POST),
-        special="norms only after attention and MLP; `.q` and `.k` are after the norm over all heads",
+        special=(
+            "norms only after attention and MLP; `.q` and `.k` are after the norm over all heads"
+        ),
         quick=True,
     ),
     "olmo3": Family(
@@ -411,7 +416,9 @@ FAMILIES: dict[str, Family] = {
             **FALCON_PARTS
             | dict(parallel=False, fused="interleaved", mlp_in="mlp", mlp_out="mlp.dense_4h_to_h")
         ),
-        special="the residual is added inside attention and MLP; `attn.l` and `mlp.l` are without it",
+        special=(
+            "the residual is added inside attention and MLP; `attn.l` and `mlp.l` are without it"
+        ),
         quick=True,
     ),
     "mpt": Family(
@@ -508,7 +515,9 @@ FAMILIES: dict[str, Family] = {
         "Gemma4TextConfig",
         LLAMA | WINDOW | dict(head_dim=16, layer_types=MIXED),
         _of(**POST, adds_up=False, gated=True),
-        special="inputs of each layer and a scale of the stream: no edges, path patching or attribution",
+        special=(
+            "inputs of each layer and a scale of the stream: no edges, path patching or attribution"
+        ),
     ),
     "qwen3-next": Family(
         "Qwen3-Next",
@@ -516,7 +525,9 @@ FAMILIES: dict[str, Family] = {
         "Qwen3NextConfig",
         LLAMA | MOE | HYBRID | dict(shared_expert_intermediate_size=32),
         _of(gated=True),
-        special="linear attention in most layers: heads are in the others; `.q` is a query and its gate",
+        special=(
+            "linear attention in most layers: heads are in the others; `.q` is a query and its gate"
+        ),
     ),
     "qwen3.5": Family(
         "Qwen3.5",

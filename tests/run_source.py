@@ -47,7 +47,8 @@ def run_source(
     """Executes a percent source in a forked child, cell by cell, as Jupyter would; a failure is in
     `printed`.
 
-    >>> run_source("notebooks/src/00-start-here.py", models={"smollm2-135m": model}, parameters={"FAST": True}, record="check").ok
+    >>> run_source("notebooks/src/00-start-here.py", models={"smollm2-135m": model}, parameters={"FAST": True},
+    ...     record="check").ok
 
     models: what `interp.load(name)` returns in the child, by name. record: INTERP_RECORD for the
     run ("check" fails on a changed verdict). folder: the notebooks folder with the records

@@ -113,19 +113,21 @@ ARCHITECTURES: dict[str, Names] = {
     "GPTNeoXForCausalLM": NEOX,
 }
 TOLERANCE = 1e-4  # of the largest logit, in float32
-STEPS = 8  # in a short number type: so many of its rounding steps (7.8e-3 in float16, 6.3e-2 in bfloat16)
+# in a short number type: so many of its rounding steps (7.8e-3 in float16, 6.3e-2 in bfloat16)
+STEPS = 8
 
 
 def build(model: Any) -> Engine:
     """The lean forward over the weights of `model` (a Hugging Face causal model, or a wrapper that
     holds one).
 
-    >>> engine = build(model)
-    >>> engine
-    Engine(LlamaForCausalLM, 30 layers x 9 heads (3 KV), d_model 576)
-
     Raises ValueError with the reason where the engine does not apply, or where its logits differ
     from the model's by more than `tolerance` of the largest logit. `find` gives None instead.
+
+    Example:
+        >>> engine = build(model)
+        >>> engine
+        Engine(LlamaForCausalLM, 30 layers x 9 heads (3 KV), d_model 576)
     """
     now = state.look(model)
     reason = bridge.training_sentence(now.training) if now.training else _structure(model)
@@ -136,8 +138,9 @@ def build(model: Any) -> Engine:
     most = tolerance(engine.embed.dtype)
     if not error < most:
         raise ValueError(
-            f"the engine's logits differ from the model's by {error:.1e} of the largest logit (at most {most:.1e} "
-            f"is allowed in {str(engine.embed.dtype).removeprefix('torch.')}); the hook path gives the right numbers for this model"
+            f"the engine's logits differ from the model's by {error:.1e} of the largest logit (at"
+            f" most {most:.1e} is allowed in {str(engine.embed.dtype).removeprefix('torch.')}); the"
+            " hook path gives the right numbers for this model"
         )
     return engine
 
@@ -232,7 +235,10 @@ def _structure(model: Any) -> str | None:
     inner = plain(model)
     name = type(inner).__name__
     if name not in ARCHITECTURES:
-        return f"the engine has no row for {name} (it has {', '.join(ARCHITECTURES)}); the hook path runs every model"
+        return (
+            f"the engine has no row for {name} (it has {', '.join(ARCHITECTURES)}); the hook path"
+            " runs every model"
+        )
     where = {str(p.device) for p in model.parameters()}
     if len(where) > 1:
         return (
@@ -249,9 +255,15 @@ def _structure(model: Any) -> str | None:
         return "the model has cross-attention, which the engine does not do; the hook path runs it"
     rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
     if rope in ("dynamic", "longrope"):
-        return f"rotary type {rope!r} depends on the prompt's length, which the engine does not do; the hook path runs it"
+        return (
+            f"rotary type {rope!r} depends on the prompt's length, which the engine does not do;"
+            " the hook path runs it"
+        )
     if getattr(config, "pretraining_tp", 1) not in (None, 1):
-        return "the model is split for tensor parallel training (pretraining_tp > 1); the hook path runs it"
+        return (
+            "the model is split for tensor parallel training (pretraining_tp > 1); the hook path"
+            " runs it"
+        )
     return None
 
 

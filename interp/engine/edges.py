@@ -254,7 +254,8 @@ def cut_runs(
     Example:
         >>> other = of_run(engine, run(engine, corrupted, KEEP), first)
         >>> # the clean run
-        >>> cut_runs(engine, clean, other, torch.ones(1, 301, 481), columns(engine, answers), first=first)
+        >>> cut_runs(engine, clean, other, torch.ones(1, 301, 481), columns(engine, answers),
+        ...     first=first)
 
     Args:
         other: One example, or as many as tokens. With `upstream` [sender batch pos d_model] (now -
@@ -278,7 +279,9 @@ def cut_runs(
 
 
 def _bytes(engine: Engine, tokens: Tensor, first: int, weight: Tensor) -> float:
-    """What one row holds: the moves of the senders that some receiver keeps, and one layer at work."""
+    """What one row holds: the moves of the senders that some receiver keeps, and one layer at
+    work.
+    """
     kept = int((weight != 0).any(0).any(-1).sum()) + 4 * graph(engine).per_layer
     return (
         float(engine.itemsize) * kept * tokens.shape[0] * (tokens.shape[1] - first) * engine.d_model
@@ -416,7 +419,9 @@ def _attend(
     prefix: tuple[Tensor, Tensor] | None,
     last: bool,
 ) -> Tensor:
-    """z [row head batch pos d_head] of these heads, each part of which reads a stream of its own."""
+    """z [row head batch pos d_head] of these heads, each part of which reads a stream of its
+    own.
+    """
     n, kv = engine.n_heads, engine.n_kv_heads
     groups = sorted({h // engine.group for h in heads})
     whose = [groups.index(h // engine.group) for h in heads]

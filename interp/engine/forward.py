@@ -8,13 +8,13 @@ no edit can have changed, come once from a finished run and are shared by all ro
 activation. That one mechanism keeps activations, patches them and takes gradients at them. In the
 order met:
 
-    resid_pre  attn_in                       [row batch pos d_model]   attn_in: the copy the attention reads
-    q  k  v                                  [row batch pos head d_head]   before the rotation; k, v per KV head
-    scores  pattern                          [row batch head dest src]
-    z                                        [row batch pos head d_head]
-    attn_out  resid_mid  mlp_in              [row batch pos d_model]   no resid_mid where attention and MLP are parallel
-    post                                     [row batch pos d_mlp]     the neurons
-    mlp_out  resid_post                      [row batch pos d_model]
+    resid_pre  attn_in                       [row batch pos d_model]   attn_in: the copy the
+    attention reads q  k  v                                  [row batch pos head d_head]   before
+    the rotation; k, v per KV head scores  pattern                          [row batch head dest
+    src] z                                        [row batch pos head d_head] attn_out  resid_mid
+    mlp_in              [row batch pos d_model]   no resid_mid where attention and MLP are parallel
+    post                                     [row batch pos d_mlp]     the neurons mlp_out
+    resid_post                      [row batch pos d_model]
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -103,14 +103,15 @@ def run(
 ) -> Run:
     """A run on `tokens` that keeps the named kinds at every layer.
 
-    >>> clean = run(engine, tokens, keep=("resid_pre", "k", "v", "z"))
-    >>> clean["z"][10].shape                      # batch pos head d_head
-    torch.Size([16, 15, 9, 64])
-
     Shapes are those of TransformerLens' hooks (see the module). `logits` is "end" ([batch d_vocab],
     the last position), "all" ([batch pos d_vocab]) or None. `stop=l` ends before layer l, without
     logits, and `.resid` is then resid_pre of layer l. `resid` starts from this residual [batch pos
     d_model] in place of the embedding of the tokens.
+
+    Example:
+        >>> clean = run(engine, tokens, keep=("resid_pre", "k", "v", "z"))
+        >>> clean["z"][10].shape                      # batch pos head d_head
+        torch.Size([16, 15, 9, 64])
     """
     tokens = torch.as_tensor(tokens, device=engine.device)
     _check_tokens(engine, tokens)
@@ -121,7 +122,8 @@ def run(
         _known(kind)
         if kind == "resid_mid" and engine.parallel:
             raise ValueError(
-                "this model has no resid_mid: attention and MLP read the same residual (try resid_pre)"
+                "this model has no resid_mid: attention and MLP read the same residual (try"
+                " resid_pre)"
             )
         kept[kind] = []
 
@@ -163,8 +165,8 @@ def entering(
         x: The stream [row batch pos d_model] that enters `layer`.
         view: The positions that x holds.
         layer, stop: The first block, and the one before which to end (None: after all of them).
-        prefix: For each block the rotated keys and values of the positions before `view`, see `block`.
-        touch: For each block and the stream that enters it, the edits of its activations.
+        prefix: For each block the rotated keys and values of the positions before `view`, see
+        `block`. touch: For each block and the stream that enters it, the edits of its activations.
         end_only: The model's last block computes the final position alone.
     """
     stop = engine.n_layers if stop is None else stop
@@ -184,9 +186,10 @@ def entering(
 
 def run_from(engine: Engine, x: Tensor, view: Window, *args: Any, **options: Any) -> Tensor:
     """The stream after the blocks that `entering` runs, with the same arguments."""
-    for _, x in entering(engine, x, view, *args, **options):  # noqa: B020
+    stream = x
+    for _, stream in entering(engine, x, view, *args, **options):  # noqa: B007
         pass
-    return x
+    return stream
 
 
 def embed(engine: Engine, tokens: Tensor) -> Tensor:
@@ -346,10 +349,12 @@ def patterns(engine: Engine, base: Run, layer: int, kind: str, values: Tensor) -
     """Attention [row batch head dest src] of one layer of a finished run whose queries or keys are
     replaced.
 
-    >>> patterns(engine, base, 10, "q", source["q"][10][None])
+    Example:
+        >>> patterns(engine, base, 10, "q", source["q"][10][None])
 
-    kind: "q" or "k"; values [row batch pos head d_head], before the rotation. base must have kept
-    resid_pre.
+    Args:
+        kind: "q" or "k"; values [row batch pos head d_head], before the rotation. base must have
+            kept resid_pre.
     """
     if kind not in ("q", "k"):
         raise unknown("kind of activation", kind, ("q", "k"))

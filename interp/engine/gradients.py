@@ -79,7 +79,7 @@ def gradients_dropping(
         ]  # skips the layer: it arrives at resid_pre as it left resid_post
         below = pull(taps["resid_pre"][number], past, {kind: taps[kind][:number] for kind in kinds})
 
-        def inside(kind):
+        def inside(kind: str, past: Tensor = past, number: int = number) -> Tensor:
             return past if kind.startswith("resid") else torch.zeros_like(plain[kind][number])
 
         yield _without_row({k: [*below[k], inside(k), *plain[k][number + 1 :]] for k in kinds})
@@ -165,7 +165,9 @@ def _both(edits: Touch | None, taken: Touch) -> Touch:
 def pull(
     value: Tensor, along: Tensor | None, taps: dict[str, list[Tensor]], keep: bool = True
 ) -> dict[str, list[Tensor]]:
-    """The gradient of value (times `along`) at every tap; zero where value does not depend on one."""
+    """The gradient of value (times `along`) at every tap; zero where value does not depend on
+    one.
+    """
     flat = [t for some in taps.values() for t in some]
     with torch.inference_mode(False):
         found = (

@@ -134,7 +134,9 @@ def all_recomputed(
 def heads_send(
     job: Job, number: int, change: Tensor, z: Tensor, senders: Sequence[tuple[int, Patch]]
 ) -> None:
-    """Add to `change` what the senders among this layer's heads write other than the outer run's z."""
+    """Add to `change` what the senders among this layer's heads write other than the outer
+    run's z.
+    """
     first = job.end - z.shape[2]
     rows = sorted({row for row, patch in senders if patch.kind == "z"})
     if rows:

@@ -38,7 +38,9 @@ class Patch:
 
 
 def check(engine: Engine, base: Run, patch: Patch) -> None:
-    """Nothing, or a ValueError that says what is right: kind, layer, head and position all exist."""
+    """Nothing, or a ValueError that says what is right: kind, layer, head and position all
+    exist.
+    """
     if patch.kind not in KINDS:
         raise unknown("kind of activation", patch.kind, KINDS, "Patch('z', 10, 7)")
     if patch.kind == "resid_mid" and engine.parallel:
@@ -98,7 +100,9 @@ def _check_block(patch: Patch, batch: int, end: int) -> None:
 
 
 def start(patch: Patch, first: int, length: int) -> int:
-    """The first position, from `first` on, that a patch can change; `length` where it changes none."""
+    """The first position, from `first` on, that a patch can change; `length` where it changes
+    none.
+    """
     if patch.block is not None:
         return _first_of(patch.block.any(-1), first, length)
     if patch.pos is None:

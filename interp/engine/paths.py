@@ -170,7 +170,11 @@ def _group(
         )
         for some in _chunks(job, cells, todo, chunk):
             at = [row[cells[i][0]] for i in some]
-            yield some, _outer(job, [cells[i] for i in some], begin, lambda spot: changes[spot][at])
+
+            def of_rows(spot: Spot, changes: Any = changes, at: list[int] = at) -> Tensor:
+                return changes[spot][at]
+
+            yield some, _outer(job, [cells[i] for i in some], begin, of_rows)
 
 
 def _chunks(job: Job, cells: Sequence[Cell], todo: list[int], size: int) -> Iterator[list[int]]:

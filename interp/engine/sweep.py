@@ -3,11 +3,13 @@
 `base` is the run being patched, `source` gives the replacement values. Three facts make a sweep
 cheap, and none of them changes a number:
 
-1. A causal model cannot change before the first changed position: only later positions are carried, and the
+1. A causal model cannot change before the first changed position: only later positions are
+   carried, and the
    keys and values before them come from `base`. Where base and source agree, a patch changes
    nothing, so positions before their first difference are skipped.
 2. A patch at layer l leaves the layers below alone: its row enters at l with base's own residual.
-3. Rows with the same first changed position share a batch: rows of earlier layers ride along as later ones enter.
+3. Rows with the same first changed position share a batch: rows of earlier layers ride along as
+   later ones enter.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -112,7 +114,8 @@ def sweep(
     Example:
         >>> keep = ("resid_pre", "k", "v", "z")
         >>> base, source = run(engine, corrupted, keep), run(engine, clean, keep)
-        >>> heads = [Patch("z", l, h) for l in range(engine.n_layers) for h in range(engine.n_heads)]
+        >>> every = product(range(engine.n_layers), range(engine.n_heads))
+        >>> heads = [Patch("z", layer, head) for layer, head in every]
         >>> sweep(engine, base, source, heads, columns(engine, answers)).shape  # patch batch answer
         torch.Size([270, 16, 1])
     """
@@ -167,7 +170,8 @@ def ablate_sets(
     source's; see `sweep`.
 
     Example:
-        >>> ablate_sets(engine, base, zeros(engine, "z"), [{(10, 7), (23, 3)}, set()], columns(engine, answers)).shape
+        >>> sets, read = [{(10, 7), (23, 3)}, set()], columns(engine, answers)
+        >>> ablate_sets(engine, base, zeros(engine, "z"), sets, read).shape
         torch.Size([2, 16, 1])
     """
     rows = [[Patch("z", layer, head) for layer, head in sorted(chosen)] for chosen in sets]

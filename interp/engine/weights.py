@@ -127,4 +127,7 @@ class Engine:
 
     def __repr__(self) -> str:
         kv = "" if self.group == 1 else f" ({self.n_kv_heads} KV)"
-        return f"Engine({self.architecture}, {self.n_layers} layers x {self.n_heads} heads{kv}, d_model {self.d_model})"
+        return (
+            f"Engine({self.architecture}, {self.n_layers} layers x {self.n_heads} heads{kv},"
+            f" d_model {self.d_model})"
+        )

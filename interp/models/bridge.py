@@ -1,7 +1,9 @@
-"""The one file that touches TransformerLens: wrap a Hugging Face model, run it with hooks, read its weights.
+"""The one file that touches TransformerLens: wrap a Hugging Face model, run it with hooks, read its
+weights.
 
-Only `boot_transformers`, `run_with_hooks`, `cfg`, and the components' `original_component` are used, so the
-same code serves TransformerLens 3.9 and 4.x. Nothing here keeps state on the model between calls.
+Only `boot_transformers`, `run_with_hooks`, `cfg`, and the components' `original_component` are
+used, so the same code serves TransformerLens 3.9 and 4.x. Nothing here keeps state on the model
+between calls.
 """
 
 import contextlib
@@ -31,12 +33,14 @@ SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
 def wrap(hf_model: Any, tokenizer: Any, name: str) -> Any:
-    """The Hugging Face model as a TransformerBridge: eval mode, frozen, no token added behind your back.
+    """The Hugging Face model as a TransformerBridge: eval mode, frozen, no token added behind your
+    back.
 
-    >>> model = wrap(hf_model, tokenizer, "my-model")
+    The weights are shared, not copied. The tokenizer is kept exactly as given (TransformerLens
+    would reload it with a BOS token switched on), and `default_prepend_bos` is off.
 
-    The weights are shared, not copied. The tokenizer is kept exactly as given (TransformerLens would reload
-    it with a BOS token switched on), and `default_prepend_bos` is off.
+    Example:
+        >>> model = wrap(hf_model, tokenizer, "my-model")
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -45,7 +49,8 @@ def wrap(hf_model: Any, tokenizer: Any, name: str) -> Any:
     hf_model.eval().requires_grad_(False)
     had = dict(tokenizer.init_kwargs)
     special = {key: getattr(tokenizer, key) for key in SPECIAL}
-    # TransformerLens reloads a tokenizer from its origin unless this key says the BOS question is settled.
+    # TransformerLens reloads a tokenizer from its origin unless this key says the BOS question is
+    # settled.
     tokenizer.init_kwargs.update(add_bos_token=True)
     tokenizer.init_kwargs.setdefault("name_or_path", name)
     quiet = logging.getLogger().level
@@ -77,10 +82,13 @@ def wrap(hf_model: Any, tokenizer: Any, name: str) -> Any:
 
 
 def hooked(net: Any, tokenizer: Any, cfg: Any) -> Any:
-    """A model of our own making with TransformerLens' hook points at its places: eval mode, frozen, weights shared.
+    """A model of our own making with TransformerLens' hook points at its places: eval mode, frozen,
+    weights shared.
 
-    net: a module with children embed, blocks, ln_final and unembed, and an `nn.Identity` named hook_... at each place
-    of `sites.TABLE`, which becomes a hook point. cfg: what `dims` and `name` read.
+    Args:
+        net: A module with children embed, blocks, ln_final and unembed, and an `nn.Identity` named
+            hook_... at each place of `sites.TABLE`, which becomes a hook point.
+        cfg: What `dims` and `name` read.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -107,7 +115,9 @@ def hooked(net: Any, tokenizer: Any, cfg: Any) -> Any:
 
 
 def own_model(config: Any, weights: dict[str, Tensor], what: str) -> Any:
-    """A HookedTransformer, or a native bridge where the weights have its names, with these weights."""
+    """A HookedTransformer, or a native bridge where the weights have its names, with these
+    weights.
+    """
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         from transformer_lens import HookedTransformer, HookedTransformerConfig
@@ -156,11 +166,13 @@ def dims(model: Any) -> Dims:
         d_mlp=cfg.d_mlp,
         d_vocab=cfg.d_vocab,
         n_ctx=cfg.n_ctx,
-        norm="rms"
-        if "RMS" in str(cfg.normalization_type)
-        else "none"
-        if cfg.normalization_type == "none"
-        else "ln",
+        norm=(
+            "rms"
+            if "RMS" in str(cfg.normalization_type)
+            else "none"
+            if cfg.normalization_type == "none"
+            else "ln"
+        ),
         parallel=bool(getattr(cfg, "parallel_attn_mlp", False)),
         d_in=getattr(cfg, "d_in", None) or 0,
         variants=_layout(model).variants,
@@ -173,16 +185,20 @@ def device(model: Any) -> torch.device:
     return next(model.parameters()).device
 
 
-# --- how a model's blocks differ from plain ones -------------------------------------------------------------
+# --- how a model's blocks differ from plain ones --------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Layout:
     """What is particular about a model's blocks, read once from its modules.
 
-    variants: the rows of `sites.VARIANTS` that hold. headless: layers without attention heads. norms: the norm
-    that attention and the MLP read the stream through ("" for none). after: the norm that what attention and MLP
-    write goes through before it is added ("" for none). share: the factor of both on the way into the stream.
+    Attributes:
+        variants: The rows of `sites.VARIANTS` that hold.
+        headless: Layers without attention heads.
+        norms: The norm that attention and the MLP read the stream through ("" for none).
+        after: The norm that what attention and MLP write goes through before it is added ("" for
+            none).
+        share: The factor of both on the way into the stream.
     """
 
     variants: tuple[str, ...] = ()
@@ -247,7 +263,9 @@ def _read_layout(model: Any) -> Layout:
 
 
 def _rescaled(block: Any) -> bool:
-    """Whether a block does more to the stream than to add what attention and MLP write (Gemma-4)."""
+    """Whether a block does more to the stream than to add what attention and MLP write
+    (Gemma-4).
+    """
     factor = getattr(getattr(block, "original_component", None), "layer_scalar", None)
     scaled = factor is not None and bool((torch.as_tensor(factor) != 1).any())
     return scaled or "per_layer_input_gate" in getattr(block, "_modules", {})
@@ -259,7 +277,9 @@ def name(model: Any) -> str:
 
 
 def ready(model: Any) -> state.State:
-    """The model's state (see `interp.models.state`); ValueError where no number of it would be right."""
+    """The model's state (see `interp.models.state`); ValueError where no number of it would be
+    right.
+    """
     split_again(model)
     now = state.look(model)
     if now.training or now.astray:
@@ -267,15 +287,17 @@ def ready(model: Any) -> state.State:
     return now
 
 
-# How TransformerLens' wrappers split a fused projection: the method, and the parts it gives, in order.
+# How TransformerLens' wrappers split a fused projection: the method, and the parts it gives, in
+# order.
 SPLITS = {"split_qkv_matrix": ("q", "k", "v"), "split_gate_up_matrix": ("gate", "in")}
 
 
 def split_again(model: Any) -> None:
-    """Take q, k and v (gate and up) anew from fused projections that have changed since they were split.
+    """Take q, k and v (gate and up) anew from fused projections that have changed since they were
+    split.
 
-    TransformerLens splits a fused projection when it wraps a model. Some of the parts are views of it, others copies,
-    which would keep the old numbers.
+    TransformerLens splits a fused projection when it wraps a model. Some of the parts are views of
+    it, others copies, which would keep the old numbers.
     """
     fused = model.__dict__.get("_interp_fused")
     if fused is None:
@@ -318,14 +340,18 @@ class _Fused:
 
 def training_sentence(part: str) -> str:
     """What is wrong with a model whose part of this name is in training mode."""
-    return f"{part} is in training mode, where dropout would blur every number: call model.eval() first"
+    return (
+        f"{part} is in training mode, where dropout would blur every number: call model.eval()"
+        " first"
+    )
 
 
 def causal(model: Any) -> bool:
-    """Whether a position can only be changed by itself and by earlier ones, found by changing the last token.
+    """Whether a position can only be changed by itself and by earlier ones, found by changing the
+    last token.
 
-    Remembered while the model has the same parts. While a hook of yours is on the model the answer is no: what a
-    hook carries from one position to another is not known.
+    Remembered while the model has the same parts. While a hook of yours is on the model the answer
+    is no: what a hook carries from one position to another is not known.
     """
     with LOCK:
         now = ready(model)
@@ -347,7 +373,8 @@ def _causal(model: Any) -> bool:
         other[:, -1] = (other[:, -1] + 1) % d.d_vocab
     # one call for each: a batch of both would be other matrix products, with other roundings
     first, second = (_hooked(model, tokens, [])[:, :-1] for tokens in (one, other))
-    # exact where the same products are summed; experts of a mixture get other batches, hence a tolerance
+    # exact where the same products are summed; experts of a mixture get other batches, hence a
+    # tolerance
     scale = float(first.abs().max()) if n > 1 else 0.0
     return n < 2 or float((first - second).abs().max()) <= 1e-5 * scale
 
@@ -359,10 +386,11 @@ def forward(
     *,
     last_only: bool = False,
 ) -> Tensor:
-    """Logits [batch pos d_vocab] under hooks; with `last_only`, logits [batch d_vocab] of the last position.
+    """Logits [batch pos d_vocab] under hooks; with `last_only`, logits [batch d_vocab] of the last
+    position.
 
-    Hooks are removed also when one raises. `last_only` unembeds one position instead of all of them, a fifth
-    of the work on a small model with a large vocabulary.
+    Hooks are removed also when one raises. `last_only` unembeds one position instead of all of
+    them, a fifth of the work on a small model with a large vocabulary.
     """
     hooked = ready(model).hooked
     end = (
@@ -381,7 +409,8 @@ def forward(
 def until(model: Any, tokens: Tensor, hooks: Sequence, stop: str) -> Tensor:
     """The tensor at the hook `stop` [batch pos ...], nothing beyond it being computed.
 
-    >>> until(model, tokens, [], "blocks.9.hook_in")     # the residual stream entering layer 9
+    Example:
+        >>> until(model, tokens, [], "blocks.9.hook_in")     # the residual stream entering layer 9
     """
 
     def halt(tensor: Tensor, hook: Any = None) -> None:
@@ -433,11 +462,13 @@ def _mine(function: Callable) -> Callable:
     return hook
 
 
-# --- attention that TransformerLens leaves to the model: its softmax is where scores become a pattern ---------
+# --- attention that TransformerLens leaves to the model: its softmax is where scores become a patte
 
 
 def _apart(hooks: Sequence) -> tuple[list, dict[int, dict[str, Callable]]]:
-    """The hooks that TransformerLens has points for, and those at a layer's softmax ("in" and "out" of it)."""
+    """The hooks that TransformerLens has points for, and those at a layer's softmax ("in" and "out"
+    of it).
+    """
     known, softmaxes = [], {}
     for name, function in hooks:
         if ".attn.softmax_" in name:
@@ -449,7 +480,9 @@ def _apart(hooks: Sequence) -> tuple[list, dict[int, dict[str, Callable]]]:
 
 
 class _Softmax(TorchFunctionMode):
-    """Inside an attention module: every softmax goes by way of the functions for what enters and what leaves."""
+    """Inside an attention module: every softmax goes by way of the functions for what enters and
+    what leaves.
+    """
 
     def __init__(self, functions: dict[str, Callable]):
         super().__init__()
@@ -469,7 +502,9 @@ class _Softmax(TorchFunctionMode):
 
 @contextlib.contextmanager
 def _at_softmax(model: Any, softmaxes: dict[int, dict[str, Callable]]) -> Iterator[None]:
-    """While this lasts, attention of these layers shows its scores and its pattern, and takes what is given back."""
+    """While this lasts, attention of these layers shows its scores and its pattern, and takes what
+    is given back.
+    """
     modules = {layer: model.blocks[layer].attn.original_component for layer in softmaxes}
     try:
         for layer, functions in softmaxes.items():
@@ -486,21 +521,26 @@ def _at_softmax(model: Any, softmaxes: dict[int, dict[str, Callable]]) -> Iterat
             vars(module).pop("forward", None)
 
 
-# --- starting late: every block's input of one run is kept, and a variation starts where it first differs ----
+# --- starting late: every block's input of one run is kept, and a variation starts where it first d
 
 
 @dataclass(frozen=True)
 class Trail:
-    """One unedited run: what entered each block [batch pos d_model], and how each block was called."""
+    """One unedited run: what entered each block [batch pos d_model], and how each block was
+    called.
+    """
 
     tokens: Tensor
     residuals: tuple[Tensor, ...]
     calls: tuple[tuple[tuple, dict], ...]
-    by_head: int = 0  # 1 where some of a block's inputs have a row for each head of each example (BLOOM's alibi)
+    # 1 where some of a block's inputs have a row for each head of each example (BLOOM's alibi)
+    by_head: int = 0
 
 
 def trail(model: Any, tokens: Tensor) -> Trail | None:
-    """The trail of a run, or None for a model whose blocks cannot be called one by one with the same result."""
+    """The trail of a run, or None for a model whose blocks cannot be called one by one with the
+    same result.
+    """
     if ready(
         model
     ).hooked:  # a hook around the blocks would not be met when they are called one by one
@@ -545,9 +585,11 @@ def resume(
     copies: int = 1,
     last_only: bool = False,
 ) -> Tensor:
-    """Logits of `copies` copies of a run that starts at a layer, under hooks at or after that layer.
+    """Logits of `copies` copies of a run that starts at a layer, under hooks at or after that
+    layer.
 
-    >>> resume(model, trail(model, tokens), 20, hooks)      # layers 0 to 19 are not run again
+    Example:
+        >>> resume(model, trail(model, tokens), 20, hooks)      # layers 0 to 19 are not run again
     """
     n = len(start.tokens)
 
@@ -581,11 +623,12 @@ def resume(
     return logits[:, -1] if last_only else logits
 
 
-# --- weights, always in the shapes the model uses them (grouped K and V stay grouped) ------------------------
+# --- weights, always in the shapes the model uses them (grouped K and V stay grouped) -------------
 
 
 def norm(model: Any, which: str, layer: int, x: Tensor) -> Tensor:
-    """What attention ("attn") or the MLP ("mlp") of a layer makes of the stream x [... d_model] before it computes.
+    """What attention ("attn") or the MLP ("mlp") of a layer makes of the stream x [... d_model]
+    before it computes.
 
     The norm that this part reads through, without hooks; x itself where there is none (OLMo-2).
     """
@@ -596,8 +639,9 @@ def norm(model: Any, which: str, layer: int, x: Tensor) -> Tensor:
 def share(model: Any, layer: int, written: Tensor | None) -> Tensor | float:
     """The factor [batch pos d_model] by which a part of what attention writes reaches the stream.
 
-    written [batch pos d_model]: the whole of it before a norm that comes after attention. That norm's scale is the
-    run's own, so that the shares of all parts add up to what is added to the stream.
+    written [batch pos d_model]: the whole of it before a norm that comes after attention. That
+    norm's scale is the run's own, so that the shares of all parts add up to what is added to the
+    stream.
     """
     layout = _layout(model)
     if not layout.after[0]:
@@ -607,17 +651,21 @@ def share(model: Any, layer: int, written: Tensor | None) -> Tensor | float:
 
 
 def head_matrix(model: Any, layer: int) -> Tensor:
-    """What each head writes for its z, as matrices [head d_head d_model]; ValueError where a norm comes after."""
+    """What each head writes for its z, as matrices [head d_head d_model]; ValueError where a norm
+    comes after.
+    """
     if _layout(model).after[0]:
         raise ValueError(
-            f"{name(model)} norms what attention writes, so what one head writes is no matrix product of its z: "
-            "read it at the head's own address ('L3H1')"
+            f"{name(model)} norms what attention writes, so what one head writes is no matrix"
+            " product of its z: read it at the head's own address ('L3H1')"
         )
     return projection(model, "O", layer)[0] * _layout(model).share
 
 
 def writes_before_norm(model: Any, layer: int) -> str | None:
-    """The hook of what attention writes before a norm that comes after it; None where none comes."""
+    """The hook of what attention writes before a norm that comes after it; None where none
+    comes.
+    """
     after = _layout(model).after[0]
     return f"blocks.{layer}.{after}.hook_in" if after else None
 
@@ -628,12 +676,16 @@ def final_norm(model: Any, x: Tensor) -> Tensor:
 
 
 def unembed(model: Any, x: Tensor) -> Tensor:
-    """Logits [... d_vocab] of a normed residual x [... d_model], scaled and capped as the model does it."""
+    """Logits [... d_vocab] of a normed residual x [... d_model], scaled and capped as the model
+    does it.
+    """
     return _transform(model, model.unembed.original_component(x))
 
 
 def _transform(model: Any, logits: Tensor) -> Tensor:
-    """What comes after the unembedding: Granite and Cohere scale their logits, Gemma-2 caps them."""
+    """What comes after the unembedding: Granite and Cohere scale their logits, Gemma-2 caps
+    them.
+    """
     adapter = getattr(model, "adapter", None)
     return logits if adapter is None else adapter.apply_output_logits_transform(logits)
 
@@ -650,7 +702,9 @@ def logit_scale(model: Any) -> float:
 
 
 def unembedding(model: Any) -> tuple[Tensor, Tensor | None]:
-    """W_U as [d_vocab d_model] (rows are tokens) and its bias [d_vocab] or None, in logits before a soft cap."""
+    """W_U as [d_vocab d_model] (rows are tokens) and its bias [d_vocab] or None, in logits before a
+    soft cap.
+    """
     head, factor = model.unembed.original_component, logit_scale(model)
     bias = getattr(head, "bias", None)
     if abs(factor - 1) < 1e-6:
@@ -664,14 +718,17 @@ def _bias(attn: Any, which: str) -> Tensor | None:
 
 
 def projection(model: Any, which: str, layer: int) -> tuple[Tensor, Tensor | None]:
-    """W_Q, W_K or W_V as [head d_model d_head] (K, V: KV heads) or W_O as [head d_head d_model], and the bias.
+    """W_Q, W_K or W_V as [head d_model d_head] (K, V: KV heads) or W_O as [head d_head d_model],
+    and the bias.
 
-    >>> W_K, b_K = projection(model, "K", 9)    # [kv_head d_model d_head]
+    Example:
+        >>> W_K, b_K = projection(model, "K", 9)    # [kv_head d_model d_head]
     """
     attn = getattr(model.blocks[layer], "attn", None)
     if attn is None:
         raise ValueError(
-            f"layer {layer} of {name(model)} has linear attention, which has no heads with W_{which}"
+            f"layer {layer} of {name(model)} has linear attention, which has no heads with"
+            f" W_{which}"
         )
     try:
         weight = getattr(attn, f"W_{which}").detach()
@@ -689,9 +746,11 @@ def projection(model: Any, which: str, layer: int) -> tuple[Tensor, Tensor | Non
 
 
 def reader(model: Any, which: str, layer: int, x: Tensor, heads: int | slice) -> Tensor:
-    """Q, K or V [... d_head] of one head (or [... head d_head] of a slice of them) when it reads x [... d_model].
+    """Q, K or V [... d_head] of one head (or [... head d_head] of a slice of them) when it reads x
+    [... d_model].
 
-    As at the site: before the rotation, after a norm of all heads' queries together (OLMo-2), before one of each.
+    As at the site: before the rotation, after a norm of all heads' queries together (OLMo-2),
+    before one of each.
     """
     W, b = projection(model, which, layer)
     x = norm(model, "attn", layer, x)
@@ -721,16 +780,20 @@ class NormParts:
     eps: float
 
     def scale(self, x: Tensor) -> Tensor:
-        """What the norm divides x [... d_model] by [... 1]: root mean square, or standard deviation."""
+        """What the norm divides x [... d_model] by [... 1]: root mean square, or standard
+        deviation.
+        """
         if self.centred:
             x = x - x.mean(-1, keepdim=True)
         return (x.pow(2).mean(-1, keepdim=True) + self.eps).sqrt()
 
 
 def norm_parts(component: Any) -> NormParts:
-    """What a norm does, asked of the norm itself: Gemma's gain is 1 + weight, OLMo's first norm has no weights.
+    """What a norm does, asked of the norm itself: Gemma's gain is 1 + weight, OLMo's first norm has
+    no weights.
 
-    component: the bridge's norm, `model.ln_final` for example.
+    Args:
+        component: The bridge's norm, `model.ln_final` for example.
     """
     module = component.original_component
     if next((p.dtype for p in module.parameters()), torch.float32).itemsize < 4:
@@ -771,7 +834,9 @@ def _norm_size(component: Any) -> int:
 
 
 def final_scale(model: Any, x: Tensor) -> Tensor:
-    """The factor [... 1] by which the final norm divides x [... d_model] (root mean square, or deviation)."""
+    """The factor [... 1] by which the final norm divides x [... d_model] (root mean square, or
+    deviation).
+    """
     if dims(model).norm == "none":
         return torch.ones_like(x[..., :1])
     return norm_parts(model.ln_final).scale(x)

@@ -20,7 +20,8 @@ def convert(
     loads in seconds.
 
     Example:
-        >>> convert(Path("model.gguf"), Path("out"), name="my-model", source="model.gguf", digest="ab12",
+        >>> convert(Path("model.gguf"), Path("out"), name="my-model", source="model.gguf",
+        ...     digest="ab12",
         ...     step=print)
 
     Raises:

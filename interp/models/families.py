@@ -33,16 +33,16 @@ def refusal(hf_model: Any) -> str | None:
         )
     if getattr(text, "kv_lora_rank", None):
         return (
-            f"{kind} has multi-head latent attention, which makes the keys and values of all heads from one "
-            "compressed vector: there are no key and value heads to address"
+            f"{kind} has multi-head latent attention, which makes the keys and values of all heads"
+            " from one compressed vector: there are no key and value heads to address"
         )
     if not (getattr(text, "num_attention_heads", None) or getattr(text, "n_head", None)):
         return f"{kind} has no attention heads (a state space model): {_READS}"
     per_layer = getattr(text, "num_global_key_value_heads", None)
     if per_layer not in (None, getattr(text, "num_key_value_heads", None)):
         return (
-            f"{kind} has {text.num_key_value_heads} key and value heads in some layers and {per_layer} in "
-            "others: addresses of KV heads need one number"
+            f"{kind} has {text.num_key_value_heads} key and value heads in some layers and"
+            f" {per_layer} in others: addresses of KV heads need one number"
         )
     return None
 

@@ -1,4 +1,6 @@
-"""Where a model is to be and in which number type: what the user typed, checked before anything is moved."""
+"""Where a model is to be and in which number type: what the user typed, checked before anything is
+moved.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,9 @@ def dtype_of(dtype: Any) -> torch.dtype | None:
 
 
 def device_of(device: Any) -> torch.device | None:
-    """The device of a name or a `torch.device`, which is there; None stays None. ValueError otherwise."""
+    """The device of a name or a `torch.device`, which is there; None stays None. ValueError
+    otherwise.
+    """
     if device is None:
         return None
     try:
@@ -80,14 +84,17 @@ def free(device: torch.device) -> float | None:
 
 
 def check_room(need: float, device: torch.device, what: str, dtype: torch.dtype) -> None:
-    """Nothing where so many bytes fit; otherwise a ValueError with both numbers and what would help."""
+    """Nothing where so many bytes fit; otherwise a ValueError with both numbers and what would
+    help.
+    """
     has = free(device)
     if has is None or need <= has:
         return
     smaller = "" if dtype.itemsize <= 2 else "dtype='bfloat16' (half of it), "
     raise ValueError(
-        f"{what} takes {need / GB:.2g} GB in {str(dtype).removeprefix('torch.')}, and {str(device)!r} "
-        f"has {has / GB:.2g} GB free: try {smaller}device_map='auto' or a smaller model"
+        f"{what} takes {need / GB:.2g} GB in {str(dtype).removeprefix('torch.')}, and"
+        f" {str(device)!r} has {has / GB:.2g} GB free: try {smaller}device_map='auto' or a smaller"
+        " model"
     )
 
 
@@ -104,7 +111,8 @@ def place(hf_model: Any, device: torch.device | None, dtype: torch.dtype | None,
         hf_model.to(device=to, dtype=kind)
     except torch.OutOfMemoryError:
         raise ValueError(
-            f"{what} does not fit on {str(to)!r}: try dtype='bfloat16', device_map='auto' or a smaller model"
+            f"{what} does not fit on {str(to)!r}: try dtype='bfloat16', device_map='auto' or a"
+            " smaller model"
         ) from None
 
 

@@ -1,10 +1,12 @@
-"""Other people's small models, those of TransformerLens: a plain network over their weights, hooked at every address.
+"""Other people's small models, those of TransformerLens: a plain network over their weights, hooked
+at every address.
 
-TransformerLens has two kinds of its own, `HookedTransformer` and the native bridge (`TransformerBridge.boot_native`).
-Neither can be edited at every address: a native bridge makes its attention out of sight, a `HookedTransformer` has no
-place for what a norm reads, and without MLPs there is nothing at `mlp.3`. So both are read into one network of ours,
-whose hooks answer to our names and to TransformerLens' (`blocks.1.hook_resid_pre`), and whose logits are compared with
-theirs at load. A part that a model does not have is there and writes zero.
+TransformerLens has two kinds of its own, `HookedTransformer` and the native bridge
+(`TransformerBridge.boot_native`). Neither can be edited at every address: a native bridge makes its
+attention out of sight, a `HookedTransformer` has no place for what a norm reads, and without MLPs
+there is nothing at `mlp.3`. So both are read into one network of ours, whose hooks answer to our
+names and to TransformerLens' (`blocks.1.hook_resid_pre`), and whose logits are compared with theirs
+at load. A part that a model does not have is there and writes zero.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,11 +21,13 @@ from torch import Tensor, nn
 NO_TOKEN = "<unk>"
 
 
-# --- the network ---------------------------------------------------------------------------------------------
+# --- the network ----------------------------------------------------------------------------------
 
 
 class Norm(nn.Module):
-    """LayerNorm ("ln"), RMSNorm ("rms") or nothing ("none"); a gain of one where it has none of its own."""
+    """LayerNorm ("ln"), RMSNorm ("rms") or nothing ("none"); a gain of one where it has none of its
+    own.
+    """
 
     def __init__(self, kind: str, width: int, eps: float, weight: Any = None, bias: Any = None):
         super().__init__()
@@ -238,7 +242,7 @@ def _capped(x: Tensor, cap: float) -> Tensor:
     return x if cap <= 0 else cap * torch.tanh(x / cap)
 
 
-# --- read from TransformerLens' own kinds --------------------------------------------------------------------
+# --- read from TransformerLens' own kinds ---------------------------------------------------------
 
 
 def kind_of(x: Any) -> str | None:
@@ -253,10 +257,12 @@ def kind_of(x: Any) -> str | None:
 def read(x: Any, name: str) -> tuple[Net, SimpleNamespace]:
     """The network of a HookedTransformer or a native bridge, and its configuration.
 
-    A native bridge's weights are shared; a HookedTransformer keeps its own in other shapes, so they are copied.
+    A native bridge's weights are shared; a HookedTransformer keeps its own in other shapes, so they
+    are copied.
 
     Raises:
-        ValueError: If the model has a part that this network does not: alibi, local attention, experts, ...
+        ValueError: If the model has a part that this network does not: alibi, local attention,
+        experts, ...
     """
     net, shape = (_hooked if kind_of(x) == "hooked" else _native)(x, x.cfg)
     cfg = SimpleNamespace(
@@ -304,8 +310,9 @@ def _shape(cfg: Any, rotation: tuple[Tensor, Tensor] | None, adjacent: bool) -> 
         odd.append(f"act_fn={cfg.act_fn!r}")
     if odd:
         raise ValueError(
-            f"this small model has {', '.join(odd)}, which cannot be read from TransformerLens' own kinds: load "
-            "it through transformers (a folder, or a model object), or build it with interp.toys.transformer"
+            f"this small model has {', '.join(odd)}, which cannot be read from TransformerLens' own"
+            " kinds: load it through transformers (a folder, or a model object), or build it with"
+            " interp.toys.transformer"
         )
     kind = str(cfg.normalization_type or "none").lower()
     return Shape(

@@ -1,19 +1,22 @@
-"""What a model is at this moment, looked at before every use of something that was remembered about it.
+"""What a model is at this moment, looked at before every use of something that was remembered about
+it.
 
-A model is a mutable object: its owner trains it, hooks it, wraps its layers, puts it in training mode. Whatever is
-remembered about a model (the lean engine, its checks, whether its attention is causal) is therefore remembered for
-one `State`, and `look` gives the present one in about half a millisecond on a model of 2,000 modules.
+A model is a mutable object: its owner trains it, hooks it, wraps its layers, puts it in training
+mode. Whatever is remembered about a model (the lean engine, its checks, whether its attention is
+causal) is therefore remembered for one `State`, and `look` gives the present one in about half a
+millisecond on a model of 2,000 modules.
 
-What is looked at: which modules there are, in both trees (the wrapper's and the wrapped model's), and whether one of
-them has got a method of its own; every parameter and buffer: its object, address, version, shape and strides; hooks
-that are neither TransformerLens' nor transformers' own; the training flag of every module; plain numbers that a module
-keeps (an epsilon, a scale).
+What is looked at: which modules there are, in both trees (the wrapper's and the wrapped model's),
+and whether one of them has got a method of its own; every parameter and buffer: its object,
+address, version, shape and strides; hooks that are neither TransformerLens' nor transformers' own;
+the training flag of every module; plain numbers that a module keeps (an epsilon, a scale).
 
-The contents of the weights are seen through PyTorch's version counter. Edits that go round it (`w.data.add_(1)`,
-or NumPy) are looked for in a sample: on the CPU every entry of tensors up to 8,192 entries, and eight entries of
-larger ones; on other devices nothing. Such an edit of a few entries of a large weight is not seen here, and need not
-be: the engine holds views of the weights and no copies, so that it computes with the new numbers in any case. What is
-kept on disk for a model's weights is keyed by `weights_hash`, which reads every bit.
+The contents of the weights are seen through PyTorch's version counter. Edits that go round it
+(`w.data.add_(1)`, or NumPy) are looked for in a sample: on the CPU every entry of tensors up to
+8,192 entries, and eight entries of larger ones; on other devices nothing. Such an edit of a few
+entries of a large weight is not seen here, and need not be: the engine holds views of the weights
+and no copies, so that it computes with the new numbers in any case. What is kept on disk for a
+model's weights is keyed by `weights_hash`, which reads every bit.
 """
 
 import hashlib
@@ -42,9 +45,13 @@ OWN = ("transformer_lens.", "transformers.", "accelerate.", "torch.", "interp.mo
 class State:
     """A model's state; two of them are equal where nothing that was looked at has changed.
 
-    structure: a number for the set of modules; weights: for the tensors (addresses, versions, samples, scales);
-    hooked: the place of a hook of the user's, or None; training: the name of a part in training mode, or None;
-    astray: a sentence where the object that the model was made from has changed in a way that the model has not.
+    Attributes:
+        structure: A number for the set of modules.
+        weights: For the tensors (addresses, versions, samples, scales)
+        hooked: The place of a hook of the user's, or None.
+        training: The name of a part in training mode, or None.
+        astray: A sentence where the object that the model was made from has changed in a way that
+            the model has not.
     """
 
     structure: int
@@ -57,21 +64,25 @@ class State:
 def look(model: Any) -> State:
     """The state of a model now.
 
-    >>> before = look(model)
-    >>> model.blocks[3].mlp.train()
-    >>> look(model) == before
-    False
+    Example:
+        >>> before = look(model)
+        >>> model.blocks[3].mlp.train()
+        >>> look(model) == before
+        False
     """
     watch = model.__dict__.get("_interp_watch")
     if watch is None:
         watch = _Watch(model)
-        # in the model's own __dict__: a table beside it would keep the model alive, the watch holding its parts
+        # in the model's own __dict__: a table beside it would keep the model alive, the watch
+        # holding its parts
         object.__setattr__(model, "_interp_watch", watch)
     return watch.look(model)
 
 
 def remembered(model: Any, what: str, find: Callable[[], Any]) -> Any:
-    """What `find` gives, found once while the model keeps the same modules; a plain value, never a part of the model."""
+    """What `find` gives, found once while the model keeps the same modules; a plain value, never a
+    part of the model.
+    """
     look(model)
     facts = model.__dict__["_interp_watch"].facts
     if what not in facts:
@@ -82,14 +93,17 @@ def remembered(model: Any, what: str, find: Callable[[], Any]) -> Any:
 def follow(model: Any, source: nn.Module, *, weights: bool) -> None:
     """From now on `look` compares `source`, the object that `model` was made from, as well.
 
-    weights: whether its weights are no longer the model's own (a merged or converted copy).
+    Args:
+        weights: Whether its weights are no longer the model's own (a merged or converted copy).
     """
     look(model)
     model.__dict__["_interp_watch"].source = (_Watch(source), type(source).__name__, weights)
 
 
 class Tensors:
-    """Tensors as they were: `changed` says whether one has been exchanged, moved or edited (see the module)."""
+    """Tensors as they were: `changed` says whether one has been exchanged, moved or edited (see the
+    module).
+    """
 
     def __init__(self, tensors: Iterable[Tensor]):
         self.all = list({id(t): t for t in tensors}.values())
@@ -102,7 +116,9 @@ class Tensors:
         self.was = self._now()
 
     def changed(self) -> bool:
-        """Whether anything has changed; if so, what is there now is what the next call compares with."""
+        """Whether anything has changed; if so, what is there now is what the next call compares
+        with.
+        """
         if self._now() == self.was:
             return False
         self.follow()
@@ -119,7 +135,9 @@ class Tensors:
 
 
 class _Watch:
-    """Flat lists of everything about one model that can change, so that looking needs no walk through its modules."""
+    """Flat lists of everything about one model that can change, so that looking needs no walk
+    through its modules.
+    """
 
     def __init__(self, model: Any):
         self.structure = self.weights = 0
@@ -160,12 +178,12 @@ class _Watch:
         hooked = watch._hooked()
         if hooked:
             return (
-                f"a hook of yours is on {hooked} of your {kind}, which the loaded model does not run: put it on the "
-                "loaded model (model.add_hook), or remove it"
+                f"a hook of yours is on {hooked} of your {kind}, which the loaded model does not"
+                " run: put it on the loaded model (model.add_hook), or remove it"
             )
         return None
 
-    # --- the lists ---------------------------------------------------------------------------------------------
+    # --- the lists --------------------------------------------------------------------------------
 
     def _walk(self, model: Any) -> None:
         trees = [model, getattr(model, "original_model", None)]
@@ -211,7 +229,7 @@ class _Watch:
     def _numbers(self) -> list:
         return [read(d) for read, d in self.readers]
 
-    # --- hooks and training mode -------------------------------------------------------------------------------
+    # --- hooks and training mode ------------------------------------------------------------------
 
     def _each_hook(self) -> Iterator[tuple[str, Any]]:
         for (name, module), at in zip(self.named, range(0, len(self.hooks), len(HOOKS))):
@@ -255,7 +273,9 @@ def _own(hook: Any) -> bool:
 
 
 def _lens(module: nn.Module) -> bool:
-    """Whether this is TransformerLens' wrapper, whose attributes are notes that it writes while it runs."""
+    """Whether this is TransformerLens' wrapper, whose attributes are notes that it writes while it
+    runs.
+    """
     return type(module).__module__.startswith("transformer_lens.model_bridge.generalized")
 
 
@@ -267,7 +287,9 @@ def _reader(module: nn.Module) -> tuple[Any, dict] | None:
 
 
 def _view(tensor: Tensor) -> np.ndarray | None:
-    """A view of a tensor's memory, or of a few of its entries, as integers; None where it cannot be read at once."""
+    """A view of a tensor's memory, or of a few of its entries, as integers; None where it cannot be
+    read at once.
+    """
     size = tensor.numel()
     if tensor.device.type != "cpu" or not size or tensor.layout != torch.strided:
         return None
@@ -284,10 +306,11 @@ def _view(tensor: Tensor) -> np.ndarray | None:
 
 
 def weights_hash(model: Any) -> str:
-    """A fingerprint of every bit of the weights, for what is kept on disk; about 0.1 s for 135M parameters.
+    """A fingerprint of every bit of the weights, for what is kept on disk; about 0.1 s for 135M
+    parameters.
 
-    For each tensor the sums of its words along rows and along columns: equal sums with unequal weights need an edit
-    that is made for it.
+    For each tensor the sums of its words along rows and along columns: equal sums with unequal
+    weights need an edit that is made for it.
     """
     h = hashlib.sha256()
     for tensor in chain(model.parameters(), model.buffers()):

@@ -23,22 +23,33 @@ def summary(model: Model) -> list[str]:
     order = "read the same stream" if d.parallel else "follow each other"
     last = d.n_layers - 1
     lines = [
-        f"{bridge.name(model)}: {d.n_layers} layers of {d.n_heads} heads{shared}, "
-        f"{count:,} parameters, {dtype} on {weight.device}",
-        f"d_model {d.d_model}, d_head {d.d_head}, d_mlp {d.d_mlp}, vocabulary {d.d_vocab:,}, "
-        f"context {d.n_ctx:,} tokens, norm {d.norm}; attention and MLP {order}",
-        f"heads: L0H0 ... L{last}H{d.n_heads - 1}, inside them .q .z .scores .pattern; "
-        f"keys and values: L0KV0.k ... L{last}KV{d.n_kv_heads - 1}.v",
-        f"stream: embed, resid_pre.0 ... resid_post.{last}; what is added: attn.0 ... mlp.{last}; "
-        "neurons: mlp.0.post#0",
-        "what a reader reads: L0H0.q_in, mlp.0.in, logits.in; a position: @4, @-1, @END; "
-        "all of them: L*H*, resid_pre.*@*",
+        (
+            f"{bridge.name(model)}: {d.n_layers} layers of {d.n_heads} heads{shared}, "
+            f"{count:,} parameters, {dtype} on {weight.device}"
+        ),
+        (
+            f"d_model {d.d_model}, d_head {d.d_head}, d_mlp {d.d_mlp}, vocabulary {d.d_vocab:,}, "
+            f"context {d.n_ctx:,} tokens, norm {d.norm}; attention and MLP {order}"
+        ),
+        (
+            f"heads: L0H0 ... L{last}H{d.n_heads - 1}, inside them .q .z .scores .pattern; "
+            f"keys and values: L0KV0.k ... L{last}KV{d.n_kv_heads - 1}.v"
+        ),
+        (
+            f"stream: embed, resid_pre.0 ... resid_post.{last}; what is added: attn.0 ..."
+            f" mlp.{last}; neurons: mlp.0.post#0"
+        ),
+        (
+            "what a reader reads: L0H0.q_in, mlp.0.in, logits.in; a position: @4, @-1, @END; "
+            "all of them: L*H*, resid_pre.*@*"
+        ),
     ]
     return lines
 
 
 def show_in_notebooks(model: Model) -> None:
-    """Lets IPython show models of this class by their summary, not by thousands of lines of modules.
+    """Lets IPython show models of this class by their summary, not by thousands of lines of
+    modules.
 
     Nothing is changed on the model or its class; outside IPython nothing happens.
     """

@@ -1,11 +1,13 @@
-"""A second tree of modules over the same weights: the user's model object stays as it is, and is watched.
+"""A second tree of modules over the same weights: the user's model object stays as it is, and is
+watched.
 
-TransformerLens wraps a model's layers in place: afterwards the object's own `state_dict`, `save_pretrained` and
-`load_state_dict` have other names. So a model object is not wrapped itself but its twin is: new modules that hold the
-very same parameters and buffers. A step of an optimiser, `load_state_dict`, `w.data = ...` on either is seen by both.
+TransformerLens wraps a model's layers in place: afterwards the object's own `state_dict`,
+`save_pretrained` and `load_state_dict` have other names. So a model object is not wrapped itself
+but its twin is: new modules that hold the very same parameters and buffers. A step of an optimiser,
+`load_state_dict`, `w.data = ...` on either is seen by both.
 
-What only the user's object can see afterwards (a hook, an exchanged layer or parameter) is found by `state.look`, and
-using the loaded model is then refused with one sentence.
+What only the user's object can see afterwards (a hook, an exchanged layer or parameter) is found by
+`state.look`, and using the loaded model is then refused with one sentence.
 """
 
 import copy
@@ -32,23 +34,29 @@ def twin(model: nn.Module) -> nn.Module:
 
 
 def has_adapters(model: nn.Module) -> bool:
-    """Whether layers of the model are wrapped in adapters (LoRA and the like), as the package peft does it."""
+    """Whether layers of the model are wrapped in adapters (LoRA and the like), as the package peft
+    does it.
+    """
     return any(_is_adapter(m) or _is_saved(m) for m in model.modules())
 
 
 def merged(model: nn.Module) -> nn.Module:
     """A twin without adapters: what they add is put into a copy of the weights that they adapt.
 
-    Adapters that are switched off are left out. model: a `PeftModel`, or a model whose layers have adapters. An adapted
-    layer offers `base_layer`, `merge()` and `get_base_layer()`, as those of peft do.
+    Adapters that are switched off are left out.
+
+    Args:
+        model: A `PeftModel`, or a model whose layers have adapters. An adapted layer offers
+            `base_layer`, `merge()` and `get_base_layer()`, as those of peft do.
     """
     if hasattr(model, "peft_config") and hasattr(model, "get_base_model"):
         learned = getattr(model, "active_peft_config", None)
         if getattr(learned, "is_prompt_learning", False):
             kind = str(getattr(learned.peft_type, "value", learned.peft_type))
             raise ValueError(
-                f"this model's adapter is a learned prompt ({kind}), which cannot be merged into its weights: "
-                "interp.load(model.get_base_model(), tokenizer=...) is the model without it"
+                f"this model's adapter is a learned prompt ({kind}), which cannot be merged into"
+                " its weights: interp.load(model.get_base_model(), tokenizer=...) is the model"
+                " without it"
             )
         model = model.get_base_model()
     _unhooked(model)
@@ -94,6 +102,6 @@ def _unhooked(model: nn.Module) -> None:
     hooked = state.look(model).hooked
     if hooked:
         raise ValueError(
-            f"a hook of yours is on {hooked} of this model object: remove it, load the model, and put it on the loaded "
-            "one (model.add_hook), whose hooks are run"
+            f"a hook of yours is on {hooked} of this model object: remove it, load the model, and"
+            " put it on the loaded one (model.add_hook), whose hooks are run"
         )

@@ -1,11 +1,13 @@
-"""Tasks: prompts with their answers, positions and a metric: your own, or built-in ones, one file each.
+"""Tasks: prompts with their answers, positions and a metric: your own, or built-in ones, one file
+each.
 
 >>> task = interp.tasks.pairs(model, clean, corrupted, answers, wrong)      # your own strings
 >>> task = interp.tasks.read("prompts.csv", model)                          # your own file
 >>> task = interp.tasks.ioi(model, n=32)
 >>> interp.tasks.make("greater_than", model, n=16)
 >>> interp.tasks.names()
-['agreement', 'capitals', 'colored_objects', 'conflict', 'docstring', 'fewshot', 'greater_than', 'induction', 'ioi', 'laundry', 'needle', 'successor']
+['agreement', 'capitals', 'colored_objects', 'conflict', 'docstring', 'fewshot', 'greater_than',
+'induction', 'ioi', 'laundry', 'needle', 'successor']
 """
 
 from typing import Any
@@ -31,7 +33,8 @@ from interp.tasks.successor import successor
 from interp.tasks.task import Task
 from interp.tasks.text_chunks import text
 
-# A task is a function named like its file, so that its import line above is all it takes to add one.
+# A task is a function named like its file, so that its import line above is all it takes to add
+# one.
 OWN = ("chat", "pairs", "read")  # for prompts that people bring
 TASKS = {
     name: made
@@ -64,7 +67,8 @@ def names() -> list[str]:
 def make(name: str, model: Any, **options: Any) -> Task:
     """The task of this name; an unknown name is answered with the nearest ones.
 
-    >>> interp.tasks.make("ioi", model, n=32, corruption="abc")
+    Example:
+        >>> interp.tasks.make("ioi", model, n=32, corruption="abc")
     """
     if name not in TASKS:
         raise unknown("task", name, TASKS)

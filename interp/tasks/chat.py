@@ -16,7 +16,8 @@ def chat(model: Any, messages: Any, *, answer: bool = True) -> str:
         >>> interp.chat(model, [{"role": "system", "content": "Be brief."},
         ...                     {"role": "user", "content": "What is 2 + 2?"}])
 
-    The text begins with the BOS token where the template has one, and no verb puts a second before it.
+    The text begins with the BOS token where the template has one, and no verb puts a second before
+    it.
 
     Args:
         model: A model, or its tokenizer, with a chat template.
@@ -38,7 +39,7 @@ def chat(model: Any, messages: Any, *, answer: bool = True) -> str:
     fits = isinstance(messages, Sequence) and len(messages) > 0
     if not fits or not all(isinstance(m, Mapping) and "content" in m for m in messages):
         raise TypeError(
-            f"messages are a string or a list like [{{'role': 'user', 'content': 'Hello'}}], got "
+            "messages are a string or a list like [{'role': 'user', 'content': 'Hello'}], got "
             f"{messages!r}"
         )
     return tokenizer.apply_chat_template(

@@ -28,7 +28,9 @@ NAMES = (
     " Eric Stephen Scott Henry Adam Jane Linda Elizabeth Susan Jessica Lisa Nancy Emily Rachel"
     " Maria Julia Grace Martin Helen Frank Alex Kevin Steven Jim"
 ).split()
-PLACES = "store garden restaurant school hospital office house station park market library kitchen".split()
+PLACES = (
+    "store garden restaurant school hospital office house station park market library kitchen"
+).split()
 OBJECTS = "drink ring book ball gift letter key bag hat pen cup bottle".split()
 CORRUPTIONS = ("swap", "abc")
 
@@ -136,7 +138,9 @@ def _example(
 
 
 def _checked(templates: Sequence[str] | None) -> tuple[str, ...]:
-    """The templates, or ours when there are none; ValueError for one that is not an IOI sentence."""
+    """The templates, or ours when there are none; ValueError for one that is not an IOI
+    sentence.
+    """
     if templates is None:
         return TEMPLATES
     forms = (templates,) if isinstance(templates, str) else tuple(templates)

@@ -1,4 +1,6 @@
-"""A needle in a haystack: one sentence with the answer, hidden in other text, asked for at the end."""
+"""A needle in a haystack: one sentence with the answer, hidden in other text, asked for at the
+end.
+"""
 
 import random
 from bisect import bisect_left

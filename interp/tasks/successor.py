@@ -13,7 +13,9 @@ from interp.tasks.task import Task, halves, is_single, tokenizer_of
 ORDERS = {
     "weekday": "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split(),
     "month": (
-        "January February March April May June July August September October November December".split()
+        (
+            "January February March April May June July August September October November December"
+        ).split()
     ),
     "number": "one two three four five six seven eight nine ten eleven twelve".split(),
     "letter": list("ABCDEFGHIJKLMNOPQRSTUVWXYZ"),

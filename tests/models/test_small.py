@@ -1,4 +1,6 @@
-"""Other people's small models give in every verb what TransformerLens' own hooks give on the original."""
+"""Other people's small models give in every verb what TransformerLens' own hooks give on the
+original.
+"""
 
 from functools import partial
 

@@ -1,4 +1,6 @@
-"""A model may be changed after it was first looked at: numbers follow it, or one sentence says why they cannot."""
+"""A model may be changed after it was first looked at: numbers follow it, or one sentence says why
+they cannot.
+"""
 
 import copy
 import gc
@@ -39,7 +41,7 @@ def out_projection(model):
     return model.blocks[1].attn.o.original_component
 
 
-# --- weights -------------------------------------------------------------------------------------------------
+# --- weights --------------------------------------------------------------------------------------
 
 CHANGES = {
     "in place": lambda w: w.mul_(0.0),
@@ -140,7 +142,7 @@ def test_a_stale_tuned_lens_is_refused_and_not_loaded(tmp_path, monkeypatch):
     assert not interp.tuned_lens(model, text, layers=[1], steps=2).kl.metadata["from disk"]
 
 
-# --- hooks ---------------------------------------------------------------------------------------------------
+# --- hooks ----------------------------------------------------------------------------------------
 
 
 def test_with_a_hook_of_the_users_the_engine_stands_aside(model):
@@ -156,7 +158,8 @@ def test_with_a_hook_of_the_users_the_engine_stands_aside(model):
     assert hooked.metadata["backend"] == "hooks" and "hook of yours" in hooked.metadata["why hooks"]
     with pytest.raises(ValueError, match="hook of yours"):
         interp.patch(model, task, "L*H*", backend="engine")
-    # the definition, head by head: our own patch on top of the user's hook, with TransformerLens alone
+    # the definition, head by head: our own patch on top of the user's hook, with TransformerLens
+    # alone
     _, clean = model.run_with_cache(task.clean)
     name = "blocks.0.attn.hook_z"
 
@@ -211,7 +214,7 @@ def test_hooks_are_found_wherever_they_are(model, where):
     assert interp.patch(model, task, "L*H*").metadata["backend"] == "engine"
 
 
-# --- training mode -------------------------------------------------------------------------------------------
+# --- training mode --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", ["all", "one layer"])
@@ -239,7 +242,7 @@ def test_a_part_in_training_mode_is_refused(backend, part):
     assert interp.patch(model, task, "L*H*", backend=backend).values.shape == (3, 4)
 
 
-# --- the watch itself ----------------------------------------------------------------------------------------
+# --- the watch itself -----------------------------------------------------------------------------
 
 
 def test_a_model_that_was_looked_at_can_be_copied_and_forgotten():

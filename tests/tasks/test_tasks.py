@@ -1,4 +1,6 @@
-"""Tasks: alignment is proved, positions point at their words, the held-out half shares nothing, metrics by hand."""
+"""Tasks: alignment is proved, positions point at their words, the held-out half shares nothing,
+metrics by hand.
+"""
 
 from dataclasses import replace
 
@@ -22,7 +24,7 @@ def words(task, i, kind="clean"):
     return [task.tokenizer.decode([int(t)]).strip() for t in getattr(task, kind)[i]]
 
 
-# --- contracts: every task, every architecture's tokenizer, and the real one ---------------------------------
+# --- contracts: every task, every architecture's tokenizer, and the real one ----------------------
 
 
 def test_prompts_line_up(make, model):
@@ -68,7 +70,7 @@ def test_shown_in_a_terminal_and_in_a_page(make, model):
     assert "answer" in repr(shown) and shown._repr_html_().count("<b>") == 4
 
 
-# --- positions and fillings, task by task --------------------------------------------------------------------
+# --- positions and fillings, task by task ---------------------------------------------------------
 
 
 @pytest.mark.parametrize("corruption", ["swap", "abc"])
@@ -176,7 +178,7 @@ def test_greater_than_digits(model):
         assert words(task, i, "corrupted")[int(task.positions["Y"][i])] == "0"
 
 
-# --- metrics by hand -----------------------------------------------------------------------------------------
+# --- metrics by hand ------------------------------------------------------------------------------
 
 
 def toy(tiny, **fields):
@@ -231,11 +233,13 @@ def test_metrics_take_leading_axes_and_every_position(tiny):
     torch.testing.assert_close(task.metric(whole), task.metric(whole[:, -1]))
 
 
-# --- what the model does -------------------------------------------------------------------------------------
+# --- what the model does --------------------------------------------------------------------------
 
 
 def test_smollm2_can_do_every_task(smollm2):
-    """Gates, on held-out fillings: well above chance everywhere, and the answer flips with the prompt."""
+    """Gates, on held-out fillings: well above chance everywhere, and the answer flips with the
+    prompt.
+    """
     for name, least in {
         "ioi": 0.95,
         "greater_than": 0.95,
@@ -255,7 +259,7 @@ def test_smollm2_predicts_what_is_repeated(smollm2):
     assert first > 10 and again < 5
 
 
-# --- rejections ----------------------------------------------------------------------------------------------
+# --- rejections -----------------------------------------------------------------------------------
 
 
 def test_misaligned_prompts_are_refused_with_the_reason(tiny):
@@ -297,7 +301,7 @@ def test_wrong_input_is_one_sentence(tiny, call, says):
         call(tiny)
 
 
-# --- what a task keeps, refuses and shows --------------------------------------------------------------------
+# --- what a task keeps, refuses and shows ---------------------------------------------------------
 
 
 def test_held_out_keeps_the_metric_the_size_and_the_options(model):
@@ -393,7 +397,8 @@ def test_a_tokenizer_without_a_first_token_puts_nothing_first(tiny, name):
 
 def test_a_task_is_made_by_a_tokenizer_alone_and_names_are_the_files(tiny):
     made = (
-        "agreement capitals colored_objects conflict docstring fewshot greater_than induction ioi laundry needle successor"
+        "agreement capitals colored_objects conflict docstring fewshot greater_than induction ioi"
+        " laundry needle successor"
     ).split()
     assert interp.tasks.names() == made
     for name in interp.tasks.names():

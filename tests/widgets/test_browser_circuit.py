@@ -68,7 +68,7 @@ def test_the_circuit_explorer(graph, tmp_path):
     graph.page.locator(".interp-circuit-edit input").nth(1).fill(str(file))
     graph.click("button:text('save')")
     graph.poll(
-        "interp.Circuit.load(%r) == w.value" % str(file) if file.exists() else "bool(w.note)", True
+        f"interp.Circuit.load({str(file)!r}) == w.value" if file.exists() else "bool(w.note)", True
     )
     assert graph.value(f"interp.Circuit.load({str(file)!r}) == w.value")
 

@@ -301,4 +301,4 @@ def test_the_picture_is_no_pyplot_figure(grid):
 
 def test_an_unknown_widget_is_told():
     with pytest.raises(AttributeError, match="did you mean 'heads'"):
-        widgets.head
+        _ = widgets.head

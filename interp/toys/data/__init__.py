@@ -9,8 +9,6 @@ Options are plain numbers and strings, so that a recipe can be written down;
 `dataclasses.asdict(source)` returns them.
 """
 
-# ruff: noqa: F401  (an import registers a source)
-
 from dataclasses import fields
 from typing import Any
 

@@ -52,7 +52,7 @@ def test_planted_absorption_is_found_word_by_word(share):
     ).sum() == len(named)
     if not share:
         assert float(found.values) == 0
-    else:  # all the absorbed words of the judged half: as many as were planted there, by the latent of the word itself
+    else:  # all the absorbed words of the held-out half, by the latent of the word itself
         assert all(
             latent == LETTERS + int(word)
             for one in found.metadata["classes"].values()

@@ -1,4 +1,6 @@
-"""Mutual choice, feature choice and the Zipf loss: budgets are kept exactly, and the law is Zipf's."""
+"""Mutual choice, feature choice and the Zipf loss: budgets are kept exactly, and the law is
+Zipf's.
+"""
 
 import pytest
 import torch

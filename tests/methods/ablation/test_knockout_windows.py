@@ -107,7 +107,7 @@ def test_windows_on_either_side_of_a_depth_by_hand():
 
 def test_windows_of_a_knockout_are_split(any_tiny, ioi):
     cut = interp.attention_knockout(any_tiny, ioi, "END", "S2", window=2)
-    (first, *_, last), windows = cut.coords["layer"], cut.metadata["windows"]
+    (first, *_), windows = cut.coords["layer"], cut.metadata["windows"]
     before, after = interp.replications.split_windows(cut, 1)
     assert windows[0] == [0, 0] and before.coords["layer"] == [first]
     assert after.coords["layer"] == [

@@ -1,4 +1,6 @@
-"""Head scores beyond the four detectors: by hand, by another way, and what they say to wrong input."""
+"""Head scores beyond the four detectors: by hand, by another way, and what they say to wrong
+input.
+"""
 
 import math
 from dataclasses import replace

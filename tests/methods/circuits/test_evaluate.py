@@ -344,7 +344,9 @@ def test_areas_by_hand():
 
 
 def scored(scores, values):
-    """The same graph with these scores for its edges, in forward order (by receiver, then sender)."""
+    """The same graph with these scores for its edges, in forward order (by receiver, then
+    sender).
+    """
     out = np.full(scores.values.shape, np.nan)
     there = ~np.isnan(scores.values)
     out.T[there.T] = values

@@ -225,7 +225,9 @@ def test_the_mended_softmax_is_exact_where_all_after_it_is_linear(
 
 
 def by_hand(model, task, where, drop):
-    """The gradient at a site with autograd on the bridge, attention and MLP of one layer detached."""
+    """The gradient at a site with autograd on the bridge, attention and MLP of one layer
+    detached.
+    """
     leaves = {}
 
     def tap(act, seen):

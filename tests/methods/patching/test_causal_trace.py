@@ -15,7 +15,7 @@ def ioi(any_tiny):
     return interp.tasks.ioi(any_tiny, n=4, seed=0)
 
 
-# --- kl_metric ----------------------------------------------------------------------------------------
+# --- kl_metric ------------------------------------------------------------------------------------
 
 
 def test_kl_is_zero_at_home_and_torchs_own_elsewhere(any_tiny, ioi):

@@ -1,4 +1,6 @@
-"""Agreement with others' numbers: TransformerLens' own patching, and a sweep written out by hand."""
+"""Agreement with others' numbers: TransformerLens' own patching, and a sweep written out by
+hand.
+"""
 
 import pytest
 import torch

@@ -1,4 +1,6 @@
-"""Directions, steering and soft injection: laws, numbers by hand, and what they say to wrong input."""
+"""Directions, steering and soft injection: laws, numbers by hand, and what they say to wrong
+input.
+"""
 
 from dataclasses import replace
 

@@ -90,8 +90,11 @@ def activations(model: Model, ids: Int[Tensor, "pos"], *kinds: str) -> list[Tens
         cache = engine.run(fast, ids[None], keep=kinds, logits=None)
         return [torch.stack(cache[kind])[:, 0] for kind in kinds]
     keys = {"pattern": "L*H*.pattern", "v": "L*KV*.v", "resid_post": "resid_post.*"}
-    cache = run(model, ids[None], keep=[keys[kind] for kind in kinds], last_only=True).kept
-    one = {kind: cache[keys[kind]].select(1 if kind == "resid_post" else 2, 0) for kind in kinds}
+    kept_by_hooks = run(model, ids[None], keep=[keys[kind] for kind in kinds], last_only=True).kept
+    one = {
+        kind: kept_by_hooks[keys[kind]].select(1 if kind == "resid_post" else 2, 0)
+        for kind in kinds
+    }
     return [one[kind].transpose(1, 2) if kind == "v" else one[kind] for kind in kinds]
 
 

@@ -35,7 +35,7 @@ def make(arch):
             **same,
         )
         model = t.GPTNeoXForCausalLM(config)
-    for name, p in model.named_parameters():  # biases and gains that matter
+    for p in model.parameters():  # biases and gains that matter
         if p.ndim == 1:
             p.data += 0.2 * torch.randn_like(p)
     return model.eval()

@@ -637,7 +637,7 @@ class Plain:
         self.final = _module(self.model, self.parts.final)
         self.head = self.model.get_output_embeddings()
 
-    def run(self, tokens: Tensor, edits: Edits = {},  # noqa: B006 **options: Any) -> tuple[Tensor, dict]:
+    def run(self, tokens: Tensor, edits: Edits = {}, **options: Any) -> tuple[Tensor, dict]:
         """(logits [batch pos vocab], what was at every place after the edits)."""
         cache: dict[tuple[str, int], Tensor] = {}
         handles, p = [], self.parts

@@ -171,7 +171,7 @@ def _group(
         for some in _chunks(job, cells, todo, chunk):
             at = [row[cells[i][0]] for i in some]
 
-            def of_rows(spot: Spot, changes: Any = changes, at: list[int] = at) -> Tensor:
+            def of_rows(spot: Spot, changes=changes, at=at) -> Tensor:
                 return changes[spot][at]
 
             yield some, _outer(job, [cells[i] for i in some], begin, of_rows)

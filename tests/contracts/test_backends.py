@@ -25,6 +25,8 @@ from interp.methods.runs.metrics import metric_of
 from interp.methods.steering.soft_injection import mix_loss
 from interp.models import bridge
 
+pytestmark = pytest.mark.slow
+
 BACKENDS = ("engine", "hooks")
 NAME = "backend"
 
@@ -211,7 +213,7 @@ CALLS |= {
     ),
     "node_attribution": of(discover, method="node_attribution", atol=2e-5),
     "magnitude": of(discover, method="magnitude", atol=2e-5),
-    "acdc": Call(lambda m, t, b: discover(m, t[:2], method="acdc", tau=0.002, among=8, backend=b)),
+    "acdc": Call(lambda m, t, b: discover(m, t[:2], method="acdc", tau=2e-4, among=8, backend=b)),
     "evaluate": Call(
         lambda m, t, b: interp.evaluate(
             m, t, interp.Circuit.top(scores_of(m, t), 40), sets=1, backend=b

@@ -18,6 +18,8 @@ from interp._numbers import to_numpy
 from interp.circuits import Circuit
 from interp.interventions import Intervention
 
+pytestmark = pytest.mark.slow
+
 TEXT = "The capital of France is"
 TEXTS = ["The capital of France is", "I think that", "The river is"]
 HOOKS = {

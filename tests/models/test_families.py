@@ -10,6 +10,8 @@ from families import FAMILIES, PAGE, Plain, make, with_table
 import interp
 from interp.models.tiny_models import word_tokenizer
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 1e-3  # of the largest effect
 RIGHT = [name for name, family in FAMILIES.items() if family.refused is None]
 REFUSED = [name for name in FAMILIES if name not in RIGHT]

@@ -203,6 +203,7 @@ def test_rates_rise_and_fall():
     ) == pytest.approx(0.5)
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side_are_the_seeds_one_by_one(tmp_path, monkeypatch):
     recipe = toys.Recipe("tiny", **TINY)
     side = toys.train_seeds(recipe, [0, 3])

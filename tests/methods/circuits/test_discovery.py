@@ -153,6 +153,7 @@ def test_acdc_keeps_what_a_plain_loop_keeps(any_tiny, ioi, metric, tau):
         assert mine[edge] == pytest.approx(change, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_acdc_by_hooks_and_among_fewer(tiny, tiny_ioi):
     few = Circuit.top(eap_ig(tiny, tiny_ioi), 30)
     expected = plain_acdc(

@@ -357,10 +357,10 @@ def _row_differences(before: dict, now: dict, part: str = "") -> list[str]:
         reference = now["control_measured"]["value"]
     varies = now.get("varies", "")
     pairs = [
-        ("", before["measured"], now["measured"], reference),
-        ("control ", before["control_measured"], now["control_measured"], None),
+        ("", before.get("measured"), now["measured"], reference),
+        ("control ", before.get("control_measured"), now["control_measured"], None),
     ]
-    gates = {g["name"]: g["measured"] for g in before.get("gates", ())}
+    gates = {g["name"]: g.get("measured") for g in before.get("gates", ())}
     for g in now.get("gates", ()):
         pairs.append((f"gate {g['name']} ", gates.get(g["name"]), g["measured"], None))
     for what, old, new, null in pairs:

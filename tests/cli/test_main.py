@@ -208,7 +208,9 @@ def test_a_circuit_is_found_judged_again_and_compared(here, capsys):
         and "random faithfulness" in said.out
         and "60 edges chosen" in said.err
     )
-    assert circuit.source["options"]["steps"] == 2 and circuit.task == {
+    task = dict(circuit.task)
+    assert len(task.pop("prompts")) == 4  # a digest of each prompt it was found on
+    assert circuit.source["options"]["steps"] == 2 and task == {
         "name": "ioi",
         "n": 4,
         "seed": 0,

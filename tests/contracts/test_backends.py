@@ -213,7 +213,7 @@ CALLS |= {
     ),
     "node_attribution": of(discover, method="node_attribution", atol=2e-5),
     "magnitude": of(discover, method="magnitude", atol=2e-5),
-    "acdc": Call(lambda m, t, b: discover(m, t[:2], method="acdc", tau=2e-4, among=8, backend=b)),
+    "acdc": Call(lambda m, t, b: discover(m, t[:2], method="acdc", tau=1e-5, among=12, backend=b)),
     "evaluate": Call(
         lambda m, t, b: interp.evaluate(
             m, t, interp.Circuit.top(scores_of(m, t), 40), sets=1, backend=b

@@ -2,7 +2,7 @@
 
     from interp.studies import Claim, gate, measured, verdicts
 
-`claims` decides, `verdict_table` shows and records, `stats` has numbers with intervals, `notebooks`
+`verdict_rules` decides, `verdict_table` shows and records, `stats` has numbers with intervals, `notebooks`
 builds and runs.
 """
 

@@ -19,7 +19,7 @@ word that the row would have with each number moved by its tolerance may come ou
 from collections.abc import Iterable
 from itertools import product
 
-from interp.studies.claims import (
+from interp.studies.verdict_rules import (
     DOES_NOT_HOLD,
     HOLDS,
     NOT_TESTABLE,

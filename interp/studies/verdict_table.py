@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from interp._store import write_text
-from interp.studies.claims import (
+from interp.studies.notebooks.paths import home
+from interp.studies.tolerance import open_words, tolerance
+from interp.studies.verdict_rules import (
     DOES_NOT_HOLD,
     HOLDS,
     NOT_TESTABLE,
@@ -26,8 +28,6 @@ from interp.studies.claims import (
     Verdict,
     short,
 )
-from interp.studies.notebooks.paths import home
-from interp.studies.tolerance import open_words, tolerance
 
 # shape and word carry the meaning; the colour only repeats it (these four read on white and on
 # black)

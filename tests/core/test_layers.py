@@ -291,3 +291,18 @@ def test_find_searches_names_and_first_lines():
     assert "nothing matches" in repr(interp.find("zebrafish"))
     with pytest.raises(ValueError, match="at least one word"):
         interp.find(" ")
+
+
+def test_the_list_of_verbs_is_up_to_date():
+    from interp._find import verbs
+
+    page = (PACKAGE.parent / "docs" / "verbs.md").read_text(encoding="utf-8")
+    assert page == verbs(), "python -m interp._find > docs/verbs.md"
+
+
+def test_links_between_pages_lead_somewhere():
+    root = PACKAGE.parent
+    pages = [root / "README.md", root / "CONTRIBUTING.md", *sorted((root / "docs").glob("*.md"))]
+    for page in pages:
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"

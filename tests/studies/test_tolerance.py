@@ -5,8 +5,8 @@ import json
 import pytest
 
 from interp.studies import Claim, Measured, VerdictChanged, check_recorded, gate
-from interp.studies.claims import DOES_NOT_HOLD, HOLDS, NOT_TESTABLE, PARTLY
 from interp.studies.tolerance import open_words, tolerance
+from interp.studies.verdict_rules import DOES_NOT_HOLD, HOLDS, NOT_TESTABLE, PARTLY
 from interp.studies.verdict_table import record, row
 
 

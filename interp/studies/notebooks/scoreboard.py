@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 from interp._store import write_text
-from interp.studies.claims import WORDS
 from interp.studies.notebooks.lint import heading
 from interp.studies.notebooks.paths import home, names
 from interp.studies.notebooks.source import read_source
+from interp.studies.verdict_rules import WORDS
 from interp.studies.verdict_table import MARK, recorded
 
 BEGIN, END = "<!-- scoreboard -->", "<!-- /scoreboard -->"

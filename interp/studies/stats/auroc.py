@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from interp._stats import auroc
-from interp.studies.claims import Measured
+from interp.studies.verdict_rules import Measured
 
 Scores = Mapping[str, Sequence[object]]  # task -> a Result of every cell for each seed
 COMPARED = ("difference", "ratio")

@@ -9,7 +9,7 @@ import numpy as np
 
 from interp._stats import spearman
 from interp.results import Result
-from interp.studies.claims import Measured, measured
+from interp.studies.verdict_rules import Measured, measured
 
 
 def split_half(scores: Result, *, ranks: bool = False, **options: object) -> Measured:

@@ -14,7 +14,7 @@ import numpy as np
 
 from interp._errors import unknown
 from interp.results import Result
-from interp.studies.claims import Measured
+from interp.studies.verdict_rules import Measured
 
 DIMS = ("seed", "step", "measure")
 Level = tuple[str, float]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from interp._stats import spearman
-from interp.studies.claims import Measured, measured
+from interp.studies.verdict_rules import Measured, measured
 
 SHUFFLES = 200
 

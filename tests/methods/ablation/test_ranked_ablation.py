@@ -14,7 +14,7 @@ from interp.studies import (
     share_of_cells,
     split_half,
 )
-from interp.studies.claims import Measured
+from interp.studies.verdict_rules import Measured
 
 
 @pytest.fixture(scope="module")

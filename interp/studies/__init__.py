@@ -2,8 +2,8 @@
 
     from interp.studies import Claim, gate, measured, verdicts
 
-`verdict_rules` decides, `verdict_table` shows and records, `stats` has numbers with intervals, `notebooks`
-builds and runs.
+`verdict_rules` decides, `verdict_table` shows and records, `stats` has numbers with intervals,
+`notebooks` builds and runs.
 """
 
 from interp._lazy import attach

@@ -8,11 +8,12 @@ this tolerance:
 | a claim's `varies` | numbers may differ by                                                     |
 |--------------------|---------------------------------------------------------------------------|
 | "" (a fixed model) | a tenth of the half-width of the 95 % interval, or 1 % of the number      |
-| "trained"          | the half-width, or what one of n examples changes when it goes over to    |
-|                    | the null (the control's value where the claim has no null)                |
+| "trained"          | the half-width, a quarter of the number (an interval over sequences does  |
+|                    | not say how seeds differ), or what one of n examples changes when it goes |
+|                    | over to the null (the control's value where the claim has no null)        |
 | "timed"            | two thirds of the number, so a factor of three                            |
 
-The larger of the two counts. A verdict's word is compared where it is clear of its thresholds: a
+The largest of these counts. A verdict's word is compared where it is clear of its thresholds: a
 word that the row would have with each number moved by its tolerance may come out, too.
 """
 
@@ -55,7 +56,7 @@ def tolerance(
     if varies == TIMED:
         return max(half, abs(value) * 2 / 3)
     if varies == TRAINED:
-        return max(half, 0.0 if null is None else abs(value - null) / n)
+        return max(half, abs(value) / 4, 0.0 if null is None else abs(value - null) / n)
     return max(half / 10, abs(value) / 100)
 
 

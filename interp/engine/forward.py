@@ -401,5 +401,10 @@ def _check_tokens(engine: Engine, tokens: Tensor) -> None:
         raise ValueError(
             f"tokens are integers [batch pos], got {tokens.dtype} {tuple(tokens.shape)}"
         )
+    if tokens.numel() and int(tokens.max()) >= engine.d_vocab:
+        raise ValueError(
+            f"token {int(tokens.max())} is beyond the model's vocabulary of {engine.d_vocab:,}: the"
+            " tokenizer belongs to another model"
+        )
     if tokens.shape[1] > engine.n_ctx:
         raise ValueError(f"{tokens.shape[1]} positions are more than the model's {engine.n_ctx}")

@@ -441,6 +441,12 @@ def _hooked(model: Any, tokens: Tensor, hooks: Sequence) -> Tensor:
         device(model)
     )  # the one place where prompts move; TransformerLens leaves ids be
     hooks, softmaxes = _apart([(name, _mine(function)) for name, function in hooks])
+    d = dims(model)
+    if not d.d_in and tokens.numel() and int(tokens.max()) >= d.d_vocab:
+        raise ValueError(
+            f"token {int(tokens.max())} is beyond the model's vocabulary of {d.d_vocab:,}: the"
+            " tokenizer belongs to another model"
+        )
     with LOCK, warnings.catch_warnings(), _at_softmax(model, softmaxes):
         warnings.simplefilter("ignore")
         if not hooks:  # run_with_hooks walks every hook point of the model even then
@@ -647,7 +653,8 @@ def share(model: Any, layer: int, written: Tensor | None) -> Tensor | float:
     if not layout.after[0]:
         return layout.share
     found = norm_parts(getattr(model.blocks[layer], layout.after[0]))
-    return layout.share * found.gain / found.scale(written)
+    exact = written if written.dtype.itemsize >= 4 else written.float()
+    return (layout.share * found.gain / found.scale(exact)).to(written.dtype)
 
 
 def head_matrix(model: Any, layer: int) -> Tensor:

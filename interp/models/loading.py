@@ -109,6 +109,8 @@ def load(
     plain = _plain(given if copied else hf_model) if check else None
     from interp.models.bridge import wrap
 
+    if isinstance(tokenizer, str):
+        tokenizer = _tokenizer(tokenizer)
     model = wrap(hf_model, tokenizer, name)
     if given is not None:
         from interp.models.state import follow
@@ -197,7 +199,16 @@ def _plain(hf_model: Any) -> Any:
 def _check(model: Any, plain: Any) -> None:
     from interp.models.checks import check
 
-    check(model, plain)
+    try:
+        check(model, plain)
+    except RuntimeError as error:
+        if "same dtype" not in str(error):
+            raise
+        kind = str(next(model.parameters()).dtype).removeprefix("torch.")
+        raise ValueError(
+            f"TransformerLens mixes number types inside this model in {kind}: load it with"
+            " dtype='float32'"
+        ) from error
 
 
 # --- what was meant -------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ formats.
 """
 
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,19 @@ def _chosen(rows: list[dict], columns: Mapping[str, Any], source: Any) -> dict[s
     found: dict[str, Any] = {
         key: [_cell(row, columns[key], source) for row in rows] for key in NAMES if key in columns
     }
+    left = [
+        str(key)
+        for key in rows[0]
+        if str(key).strip().lower()
+        in {n for role in NAMES if role not in columns for n in NAMES[role]}
+        and key not in columns.values()
+    ]
+    if left:
+        warnings.warn(
+            f"columns= names none of {', '.join(map(repr, left))}, so they are left out: add them,"
+            f" for example columns={{..., {left[0]!r}: {left[0]!r}}}",
+            stacklevel=3,
+        )
     labels = columns.get("labels", [])
     labels = [labels] if isinstance(labels, str) else labels
     return {

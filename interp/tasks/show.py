@@ -13,12 +13,26 @@ class Shown:
 
     def _lines(self, i: int) -> list[tuple[str, list[tuple[str, str, bool]]]]:
         task = self.task
-        names = {int(index[i]): [] for index in task.positions.values()}
-        for name, index in task.positions.items():
-            names[int(index[i])].append(name)
+        if (
+            "rows" in task.__dict__
+        ):  # several lengths, or answers of several tokens: each prompt by itself
+            row = task.rows[i]
+            clean, corrupted = row.clean, row.corrupted
+            at = {name: int(index) for name, index in row.positions.items()}
+            at.setdefault("END", len(clean) - 1)
+        else:
+            clean = task.clean[i].tolist()
+            corrupted = task.corrupted[i].tolist() if task.paired else None
+            at = {name: int(index[i]) for name, index in task.positions.items()}
+        names: dict[int, list[str]] = {}
+        for name, index in at.items():
+            names.setdefault(index, []).append(name)
         rows = []
-        for kind, tokens in (("clean", task.clean[i]), ("corrupted", task.corrupted[i])):
-            differs = (task.clean[i] != task.corrupted[i]).tolist()
+        other = clean if corrupted is None else corrupted
+        differs = [a != b for a, b in zip(clean, other, strict=True)]
+        for kind, tokens in (("clean", clean), ("corrupted", corrupted)):
+            if tokens is None:
+                continue
             text = [task.tokenizer.decode([int(t)]) for t in tokens]
             rows.append(
                 (kind, [(w, " ".join(names.get(k, [])), differs[k]) for k, w in enumerate(text)])
@@ -27,11 +41,18 @@ class Shown:
 
     def _answers(self, i: int) -> tuple[str, str]:
         task = self.task
+        if "rows" in task.__dict__:
+            row = task.rows[i]
 
-        def said(ids, count):
+            def whole(answers: list[list[int]]) -> str:
+                return " or ".join(task.tokenizer.decode(ids).strip() for ids in answers)
+
+            return whole(row.answers), whole(row.wrong)
+
+        def words(ids: Any, count: Any) -> str:
             return " ".join(task._word(t) for t, c in zip(ids[i], count[i]) if c)
 
-        return said(task.answers, task.answers_count), said(task.wrong, task.wrong_count)
+        return words(task.answers, task.answers_count), words(task.wrong, task.wrong_count)
 
     def __repr__(self) -> str:
         out = []

@@ -405,6 +405,11 @@ def _ready(
     backend: str | None,
 ) -> tuple[Edges, Float[Tensor, "batch"]]:
     """The graph on this task, and the metric of the clean run; the circuit is checked."""
+    if not isinstance(circuit, Circuit):
+        raise ValueError(
+            f"a Circuit is needed, got {type(circuit).__name__}: interp.Circuit.top(scores, 500)"
+            " or interp.Circuit.load('circuit.json')"
+        )
     circuit.check(bridge.name(model), graph_of(model), None if any_task else task)
     metric = metric_of(task, metric)
     edges = edges_on(model, task, metric, by=by, reference=reference, backend=backend)

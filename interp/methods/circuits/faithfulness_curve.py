@@ -94,6 +94,11 @@ def faithfulness_curve(
     started = time.perf_counter()
     if select not in SELECT:
         raise unknown("way to select", select, SELECT, "select='greedy'")
+    if not isinstance(scores, Result):
+        raise ValueError(
+            f"the scores of all edges are needed, got {type(scores).__name__}:"
+            " faithfulness_curve(model, task, interp.discover(model, task))"
+        )
     metric = metric_of(task, metric)
     numbers, total = _numbers(scores, sizes)
     circuits = [SELECT[select](scores, n, absolute=absolute) for n in numbers]

@@ -59,7 +59,8 @@ def patch(
             needs).
         metric: The task's own if None, another of its metrics by name, a Metric, or a function of
             the logits at END.
-        unit: "metric", or "fraction": 0 is the corrupted run and 1 the clean run.
+        unit: "metric", or "fraction": 0 is the corrupted run and 1 the clean run. Its
+            interval holds that difference fixed, so it is too wide where the prompts differ much.
         window: How many neighbouring layers of an MLP or an attention are patched together, centred
             on the labelled one and cut off at the ends: layers l - window // 2 to
             l - window // 2 + window - 1.

@@ -199,6 +199,11 @@ def _strength_cells(
     """One list of interventions per strength."""
     if len(strengths) == 0:
         raise ValueError("no strengths: give at least one, for example strengths=(0, 1, 2)")
+    if not isinstance(direction, Direction):
+        raise ValueError(
+            f"a Direction is needed, got {type(direction).__name__}: interp.Direction(vector,"
+            " 'resid_post.15@*'), or interp.methods.steering.difference_of_means(...)"
+        )
     direction.check(model, at)
     return [[direction.push(float(strength), how=how, at=at)] for strength in strengths]
 

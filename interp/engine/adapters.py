@@ -203,8 +203,8 @@ def parity(engine: Engine, model: Any, tokens: Tensor) -> float:
     |logit|.
     """
     with torch.no_grad():
-        said = model(tokens)
-    theirs = said if isinstance(said, Tensor) else said.logits
+        output = model(tokens)
+    theirs = output if isinstance(output, Tensor) else output.logits
     ours, theirs = run(engine, tokens, keep=(), logits="all").logits.float(), theirs.float()
     return float((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-6))
 

@@ -139,10 +139,10 @@ def run(
         x = embed(engine, tokens) if resid is None else resid
         view, x = window(engine, 0, tokens.shape[1]), x[None]
         x = run_from(engine, x, view, 0, stop, touch=lambda number, x: touch)[0]
-        said = None
+        final_logits = None
         if stop is None and logits is not None:
-            said = unembed(engine, x[:, -1] if logits == "end" else x)
-    return Run(tokens, x, said, kept)
+            final_logits = unembed(engine, x[:, -1] if logits == "end" else x)
+    return Run(tokens, x, final_logits, kept)
 
 
 def entering(

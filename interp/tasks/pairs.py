@@ -144,9 +144,9 @@ def pairs(
         )
         for i in range(n)
     ]
-    said = {"bos": bos_word(tokenizer), **(metadata or {})}
+    details = {"bos": bos_word(tokenizer), **(metadata or {})}
     if answer_tokens == "first":
-        said["answers"] = "first token"
+        details["answers"] = "first token"
     if metric is None:
         metric = "logit_diff" if wrongs else "log_prob"
     check_metric(metric)
@@ -155,7 +155,7 @@ def pairs(
             f"metric={metric!r} compares with wrong answers, and there are none: give wrong=[...], "
             "or metric='log_prob'"
         )
-    task = assemble(rows, name, metric, said, tokenizer, remake)
+    task = assemble(rows, name, metric, details, tokenizer, remake)
     return task.with_metric(metric) if rights else task
 
 

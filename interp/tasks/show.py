@@ -93,9 +93,9 @@ class Shown:
                     f" style='{cell}'>{line}</td></tr>"
                 )
             right, wrong = self._answers(i)
-            said = f"answer <b>{escape(right)}</b>, wrong <b>{escape(wrong)}</b>"
+            answer = f"answer <b>{escape(right)}</b>, wrong <b>{escape(wrong)}</b>"
             out.append(
-                f"<tr><td></td><td style='padding-bottom:8px;text-align:left'>{said}</td></tr>"
+                f"<tr><td></td><td style='padding-bottom:8px;text-align:left'>{answer}</td></tr>"
             )
         note = "<small>shaded: clean and corrupted differ; underlined: a named position</small>"
         return f"<table>{''.join(out)}</table>{note}"

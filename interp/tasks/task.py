@@ -97,7 +97,7 @@ class Task:
         tokenizer: The tokenizer of the ids.
         remake: Makes the held-out half; None where there is none.
         forced: How many tokens of the answer stand after the prompt (teacher forcing; see `parts`).
-        said: The metric's title and unit where they differ from the metric's own.
+        title_and_unit: The metric's title and unit where they differ from the metric's own.
     """
 
     name: str
@@ -114,7 +114,7 @@ class Task:
     tokenizer: Any = field(repr=False)
     remake: Callable[..., "Task"] | None = field(default=None, repr=False)
     forced: int = 0
-    said: tuple[str, str] | None = None
+    title_and_unit: tuple[str, str] | None = None
 
     def _outside_inference_mode(self) -> None:
         """Tensors made in inference mode take part in no gradient: copies that do stand in their
@@ -417,8 +417,8 @@ class Task:
     @property
     def metric_title(self) -> str:
         """The metric in words: "logit difference", ..."""
-        if self.said is not None:
-            return self.said[0]
+        if self.title_and_unit is not None:
+            return self.title_and_unit[0]
         title = METRICS[self.metric_name].title
         return title.replace("the answer", self.metadata["answers"]) if self._own else title
 
@@ -429,7 +429,11 @@ class Task:
     @property
     def metric_unit(self) -> str:
         """The unit of the metric: "logits", "probability", ..."""
-        return METRICS[self.metric_name].unit if self.said is None else self.said[1]
+        return (
+            METRICS[self.metric_name].unit
+            if self.title_and_unit is None
+            else self.title_and_unit[1]
+        )
 
     @property
     def reads(self) -> str:
@@ -446,7 +450,7 @@ class Task:
         check_metric(name)
         if METRICS[name].compares and self.answered_for:
             self._has("wrong")
-        return self.but(metric_name=name, said=None)
+        return self.but(metric_name=name, title_and_unit=None)
 
     def metric(self, logits: Float[Tensor, "... d_vocab"]) -> Float[Tensor, "..."]:
         """One number per example from logits [batch pos d_vocab] or, at the end, [... batch
@@ -628,7 +632,7 @@ class MixedTask(Task):
         put("tokenizer", tokenizer)
         put("remake", remake)
         put("labels", {key: [row.labels[key] for row in rows] for key in rows[0].labels})
-        put("said", None)
+        put("title_and_unit", None)
         put("forced", 0)
 
     def __getattr__(self, name: str) -> Any:
@@ -718,7 +722,7 @@ class MixedTask(Task):
         rows = [self.rows[i] for i in at]
         if not self.whole:
             return (Step(1.0, self._one(rows, rows, self.metric_name)),)
-        said = _whole(self.metric_name)
+        title_and_unit = _whole(self.metric_name)
         compares = METRICS[self.metric_name].compares
         sides = [(1.0, [row.answers for row in rows])]
         sides += [(-1.0, [row.wrong for row in rows])] if compares else []
@@ -729,7 +733,9 @@ class MixedTask(Task):
             )
             for row in rows
         ]
-        steps = [Step(1.0, self._one(firsts, rows, self.metric_name, said=said))]
+        steps = [
+            Step(1.0, self._one(firsts, rows, self.metric_name, title_and_unit=title_and_unit))
+        ]
         for sign, each in sides:
             count = len(each[0])
             for k in range(count):  # alternatives: the mean over them
@@ -743,7 +749,7 @@ class MixedTask(Task):
                         )
                         for row, ids in zip(rows, each)
                     ]
-                    one = self._one(forced, rows, "log_prob", size, said)
+                    one = self._one(forced, rows, "log_prob", size, title_and_unit)
                     steps.append(Step(sign / count, one))
         return tuple(steps)
 
@@ -753,11 +759,19 @@ class MixedTask(Task):
         named: Sequence[Row],
         metric: str,
         forced: int = 0,
-        said: tuple[str, str] | None = None,
+        title_and_unit: tuple[str, str] | None = None,
     ) -> Task:
         """The task of rows of one length with answers of one token each."""
         return rectangle(
-            rows, named, self.name, metric, self.metadata, self.tokenizer, self.remake, forced, said
+            rows,
+            named,
+            self.name,
+            metric,
+            self.metadata,
+            self.tokenizer,
+            self.remake,
+            forced,
+            title_and_unit,
         )
 
     def __getitem__(self, which: Any) -> Task:
@@ -769,7 +783,7 @@ class MixedTask(Task):
         """The same task with some of its fields changed."""
         keys = ("rows", "name", "metric_name", "metadata", "tokenizer", "remake")
         now = {key: self.__dict__[key] for key in keys}
-        odd = set(changes) - set(now) - {"said"}
+        odd = set(changes) - set(now) - {"title_and_unit"}
         if odd:
             return self.__getattr__(min(odd))
         return assemble(**{**now, **{k: v for k, v in changes.items() if k in now}})
@@ -932,7 +946,7 @@ def rectangle(
     tokenizer: Any,
     remake: Callable[..., Task] | None = None,
     forced: int = 0,
-    said: tuple[str, str] | None = None,
+    title_and_unit: tuple[str, str] | None = None,
 ) -> Task:
     """The task of rows of one length with answers of one token; `named` gives positions and
     labels.
@@ -959,7 +973,7 @@ def rectangle(
         tokenizer,
         remake,
         forced,
-        said,
+        title_and_unit,
     )
 
 

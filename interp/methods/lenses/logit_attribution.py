@@ -57,7 +57,7 @@ def logit_attribution(
         Elhage et al. 2021; Wang et al. 2022 (arXiv 2211.00593).
     """
     started = time.perf_counter()
-    whole = task.said is not None  # an answer of several tokens: one of them at a time
+    whole = task.title_and_unit is not None  # an answer of several tokens: one of them at a time
     if toward is None or (whole and toward == "difference"):
         toward = "difference" if task.has_wrong else "answer"
     if toward not in TOWARD:
@@ -120,7 +120,11 @@ def _clean(task: Any, logits: Tensor) -> dict[str, float]:
     """The logit difference of the clean run, where there are wrong answers."""
     if not task.has_wrong:
         return {}
-    return {"clean": float(task.but(metric_name="logit_diff", said=None).metric(logits).mean())}
+    return {
+        "clean": float(
+            task.but(metric_name="logit_diff", title_and_unit=None).metric(logits).mean()
+        )
+    }
 
 
 def _head(model: Model, site: sites.Site, z: Tensor, along: Tensor) -> Tensor:

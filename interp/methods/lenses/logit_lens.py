@@ -60,7 +60,7 @@ def logit_lens(
     if not site.family.startswith("resid"):
         raise ValueError(f"the lens reads the stream, got {where!r} (try 'resid_post.*@END')")
     grid = sites.expand(site, bridge.dims(model), task.clean.shape[1], task.positions)
-    if metric is None and task.has_wrong and task.said is None:
+    if metric is None and task.has_wrong and task.title_and_unit is None:
         metric = "logit_diff"
     metric = metric_of(task, metric)
     key = str(site.at(None) if site.pos == sites.STAR else site)

@@ -2,7 +2,7 @@
 # make lab    JupyterLab on the notebooks
 # make quick    each law on one tiny model, without the default model and without a browser: two minutes
 # make test     every test but the studies' runs; the same as `pytest`
-# make studies  the FAST run of every study against its recorded verdicts
+# make studies  the FAST run of every notebook, studies against their recorded verdicts
 # make lint     ruff's format and rules, mypy
 # Each makes .venv first, with the tested set of packages; a second run starts at once. Python: make PYTHON=python3.12 demo
 PYTHON ?= python3

@@ -2,6 +2,8 @@ from interp.studies import notebooks as notebooks
 from interp.studies import stats as stats
 from interp.studies import verdict_rules as verdict_rules
 from interp.studies import verdict_table as verdict_table
+from interp.studies.claim_files import Claims as Claims
+from interp.studies.claim_files import load_claims as load_claims
 from interp.studies.notebooks.build import build as build
 from interp.studies.notebooks.build import check as check
 from interp.studies.notebooks.build import pull as pull
@@ -30,6 +32,8 @@ from interp.studies.verdict_rules import Claim as Claim
 from interp.studies.verdict_rules import Gate as Gate
 from interp.studies.verdict_rules import Measured as Measured
 from interp.studies.verdict_rules import Verdict as Verdict
+from interp.studies.verdict_rules import converged as converged
+from interp.studies.verdict_rules import drawn as drawn
 from interp.studies.verdict_rules import gate as gate
 from interp.studies.verdict_rules import measured as measured
 from interp.studies.verdict_rules import share as share

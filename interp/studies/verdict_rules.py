@@ -1,11 +1,17 @@
-"""Claims and verdicts: what a paper says, what we measured, and one of four words.
+"""Claims and verdicts: what a paper says, or what we ask, what we measured, and one of four words.
 
 | word | when |
 | --- | --- |
 | holds | passes its threshold, and its 95 % interval lies beyond its control's without overlap |
 | partly | right direction, the interval excludes the null, but not the above; or some parts hold |
 | does not hold | the interval includes the null, or the sign is wrong, and the gate passed |
-| not testable here | a gate failed: the model cannot do the task, so the claim was never tested |
+| not testable here | the model cannot do the task, its training has not converged, or the metric |
+| | turned out not to measure what the claim is about: so the claim was never tested |
+
+A claim either quotes a sentence of its paper (`quote`, and `source` for the place) or asks a
+question of our own (`question`); the two are printed and counted apart. A descriptive claim ("half
+of the error can be predicted") is judged against its own null; that a baseline does as well is a
+second claim, and ours.
 
 A control is a second null: when our interval includes the control's value, the claim does not hold;
 when the two intervals merely overlap, it holds partly at most. The thresholds belong to the Claim,
@@ -14,7 +20,7 @@ which is written before anything is measured and cannot be changed.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,12 +39,23 @@ FIXED, TRAINED, TIMED = VARIES = ("", "trained", "timed")
 
 @dataclass(frozen=True)
 class Measured:
-    """A number with its 95 % interval and the number of examples behind it."""
+    """A number with its 95 % interval and the number of examples behind it.
+
+    Attributes:
+        value: The number.
+        low, high: The ends of its interval.
+        n: How many of what varies: prompts, seeds, KV groups.
+        unit: What these are, in the plural ("prompts").
+        kind: What low and high are where they are not a 95 % interval ("middle 95 % of 200
+            shuffles"); such a number is never printed as if they were one.
+    """
 
     value: float
     low: float
     high: float
     n: int
+    unit: str = ""
+    kind: str = ""
 
     def __post_init__(self) -> None:
         for name in ("value", "low", "high"):
@@ -55,7 +72,20 @@ class Measured:
             raise ValueError(f"n = {self.n}: something measured has at least one example")
 
     def __str__(self) -> str:
-        return f"{short(self.value)} [{short(self.low)}, {short(self.high)}]"
+        return number_text(self.value, self.low, self.high, self.kind)
+
+
+def number_text(value: float, low: float, high: float, kind: str = "") -> str:
+    """A number as it is printed: brackets are for 95 % intervals alone.
+
+    Example:
+        >>> number_text(0.5, 0.4, 0.6), number_text(0.5, 0.5, 0.5, "95th percentile of 200 draws")
+        ('0.5 [0.4, 0.6]', '0.5 (95th percentile of 200 draws)')
+    """
+    if not kind:
+        return f"{short(value)} [{short(low)}, {short(high)}]"
+    span = f": {short(low)} to {short(high)}" if low < high else ""
+    return f"{short(value)} ({kind}{span})"
 
 
 def short(number: float) -> str:
@@ -72,6 +102,7 @@ def measured(
     n_boot: int = 1000,
     seed: int = 0,
     groups: Sequence[object] | None = None,
+    unit: str = "",
 ) -> Measured:
     """The statistic (default: the mean) over examples, with its bootstrap interval.
 
@@ -88,6 +119,7 @@ def measured(
         seed: Which draws.
         groups: A label per example (`task.labels["country"]`), for prompts that are not
             independent: whole groups are drawn, and n is the number of groups.
+        unit: What the examples or groups are, in the plural; a claim's own `unit` if "".
 
     Returns:
         The value, the ends of the interval, and n, the number of examples or groups.
@@ -111,12 +143,38 @@ def measured(
         raise ValueError(f"{len(rows)} example(s): an interval needs at least two")
     if statistic is None and groups is None:
         low, high = map(float, bootstrap(rows, level, n_boot, seed))
-        return Measured(float(rows.mean()), low, high, len(rows))
+        return Measured(float(rows.mean()), low, high, len(rows), unit)
     statistic, members = statistic or np.mean, _members(groups, len(rows))
     drawn = np.random.default_rng(seed).integers(0, len(members), size=(n_boot, len(members)))
     again = [statistic(rows[np.concatenate([members[k] for k in draw])]) for draw in drawn]
     low, high = np.percentile(again, [50 * (1 - level), 100 - 50 * (1 - level)])
-    return Measured(float(statistic(rows)), float(low), float(high), len(members))
+    return Measured(float(statistic(rows)), float(low), float(high), len(members), unit)
+
+
+def drawn(values: object, percentile: float | None = None, *, what: str = "draws") -> Measured:
+    """What draws of a null give, such as random sets of heads or shuffled labels: not an interval.
+
+    Example:
+        >>> print(drawn([0.0, 0.1, 0.2], what="random sets of heads"))
+        0.1 (middle 95 % of 3 random sets of heads: 0.005 to 0.195)
+        >>> print(drawn([0.0, 0.1, 0.2], 50, what="shuffles"))
+        0.1 (50th percentile of 3 shuffles)
+
+    Args:
+        values: One number a draw.
+        percentile: Which percentile is the value; None for the mean, with the middle 95 % beside
+            it.
+        what: What was drawn, in the plural.
+    """
+    values = np.asarray(getattr(values, "values", values), dtype=float).ravel()
+    if percentile is None:
+        low, high = np.percentile(values, [2.5, 97.5])
+        kind = f"middle 95 % of {len(values)} {what}"
+        return Measured(float(values.mean()), float(low), float(high), len(values), what, kind)
+    at = float(np.percentile(values, percentile))
+    return Measured(
+        at, at, at, len(values), what, f"{percentile:g}th percentile of {len(values)} {what}"
+    )
 
 
 def _members(groups: Sequence[object] | None, n: int) -> list[np.ndarray]:
@@ -160,24 +218,45 @@ def share(part: object, whole: object, **options: object) -> Measured:
     )
 
 
+# what a gate asks: can the model do it, and had the training settled?
+ABLE, CONVERGED = "able", "converged"
+
+
 @dataclass(frozen=True)
 class Gate:
-    """A precondition: can this model do the task at all?"""
+    """A precondition: can this model do the task at all, and had its training settled?"""
 
     name: str
     measured: Measured
-    at_least: float
+    at_least: float | None = None
+    at_most: float | None = None
+    kind: str = ABLE
+
+    def passes(self, value: float) -> bool:
+        """Whether this value would pass."""
+        return (self.at_least is None or value >= self.at_least) and (
+            self.at_most is None or value <= self.at_most
+        )
 
     @property
     def passed(self) -> bool:
-        """Whether the measured value is at least the threshold."""
-        return self.measured.value >= self.at_least
+        """Whether the measured value is on the right side of the threshold."""
+        return self.passes(self.measured.value)
+
+    @property
+    def threshold(self) -> str:
+        """The threshold in words."""
+        return (
+            f"at least {short(self.at_least)}"
+            if self.at_most is None
+            else f"at most {short(self.at_most)}"
+        )
 
     def __str__(self) -> str:
         word = "passed" if self.passed else "FAILED"
         return (
-            f"gate {word}: {self.name} = {self.measured} (needs at least {short(self.at_least)}, n"
-            f" = {self.measured.n})"
+            f"gate {word}: {self.name} = {self.measured} (needs {self.threshold}, n ="
+            f" {self.measured.n})"
         )
 
 
@@ -196,6 +275,54 @@ def gate(name: str, measured: Measured, *, at_least: float) -> Gate:
     return Gate(name, measured, float(at_least))
 
 
+def converged(
+    end: object,
+    half: object,
+    *,
+    within: float,
+    relative: bool = False,
+    name: str = "the judged number",
+) -> Gate:
+    """The gate that passes when a number at half the training steps is the number at the end.
+
+    Without it, what a longer training would have shown passes for a failure of the claim. Every
+    seed has to agree.
+
+    Example:
+        >>> converged([0.91, 0.90], [0.90, 0.88], within=0.05, name="accuracy").passed
+        True
+
+    Args:
+        end: The judged number at the end of training, one for each seed that counts.
+        half: The same at half the steps, in the same order.
+        within: How far they may be apart.
+        relative: Whether `within` is a share of the number at the end.
+        name: What the number is.
+
+    Raises:
+        ValueError: If the two have different seeds, or there are none.
+    """
+    end, half = (
+        np.atleast_1d(np.asarray(getattr(x, "values", x), dtype=float)).ravel() for x in (end, half)
+    )
+    if end.shape != half.shape or not end.size:
+        raise ValueError(
+            f"convergence needs one number a seed at the end and at half the steps, not {end.size}"
+            f" and {half.size}"
+        )
+    apart = np.abs(end - half)
+    if relative:
+        apart = apart / np.abs(end)
+    worst = float(apart.max())
+    kind = f"largest of {len(end)} seeds' " + ("relative " if relative else "") + "differences"
+    return Gate(
+        f"{name}, end and half of the training apart",
+        Measured(worst, float(apart.min()), worst, len(end), "seeds", kind),
+        at_most=float(within),
+        kind=CONVERGED,
+    )
+
+
 @dataclass(frozen=True)
 class Verdict:
     """A judged claim: the claim, the numbers, one of four words, and why."""
@@ -209,6 +336,7 @@ class Verdict:
     parts: tuple[tuple[str, "Verdict"], ...] = ()
     note: str = ""
     provided: tuple[Gate, ...] = ()
+    invalid: str = ""
 
     def __str__(self) -> str:
         return f"{self.claim.key}: {self.word} ({self.why})"
@@ -227,9 +355,11 @@ class Claim:
         >>> print(claim.judge(Measured(2.1, 1.8, 2.4, 64), control=Measured(0.1, 0.0, 0.3, 64)))
         movers: holds (2.1 >= 1, interval beyond the control's)
 
+    A study keeps its claims in a file, which `load_claims` reads; nothing else is different there.
+
     Attributes:
         key: The claim's short name in the record.
-        says: The paper's words.
+        says: What is claimed, in a sentence.
         paper: The paper's number.
         source: Where it stands in the paper.
         metric: What we measure, with its unit.
@@ -244,6 +374,13 @@ class Claim:
         needs: (parts for holds, parts for partly); by default all and one.
         varies: "trained" if the number comes from weights that the notebook trains, "timed" if it
             is a time; such numbers differ between machines, and a record is compared accordingly.
+        quote: A sentence of the paper, letter for letter; `source` says where it stands.
+        question: What we ask, in a claim of our own.
+        unit: What varies behind the interval, in the plural: "prompts", "seeds", "KV groups".
+        convergence: Why a trained number needs no convergence gate ("the claim is about the course
+            of the training"); without it, a claim with a quote or a question that is "trained"
+            must be judged with `converged`.
+        own: Parts with thresholds of their own: (part, ((field, value), ...)), what `part` gives.
     """
 
     key: str
@@ -259,6 +396,11 @@ class Claim:
     parts: tuple[str, ...] = ()
     needs: tuple[int, int] | None = None
     varies: str = FIXED
+    quote: str = ""
+    question: str = ""
+    unit: str = ""
+    convergence: str = ""
+    own: tuple[tuple[str, tuple[tuple[str, object], ...]], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("key", "says", "paper", "source", "metric"):
@@ -267,6 +409,10 @@ class Claim:
                     f"claim {self.key!r} has no {name}: every verdict carries what the paper says"
                     " and where"
                 )
+        if self.quote and self.question:
+            raise ValueError(
+                f"claim {self.key!r} has a quote and a question: whose is it, the paper's or ours?"
+            )
         if self.direction not in (">=", "<="):
             raise ValueError(
                 f"direction {self.direction!r} of claim {self.key!r}: write '>=' or '<='"
@@ -299,6 +445,27 @@ class Claim:
         object.__setattr__(self, "parts", tuple(self.parts))
         self._check_needs()
 
+    def part(self, name: str) -> "Claim":
+        """The claim that one part is judged by: this one, with the part's own thresholds.
+
+        Example:
+            >>> claim.part("most not always").judge(measured(share))
+
+        Args:
+            name: One of `parts`.
+
+        Raises:
+            ValueError: If there is no such part.
+        """
+        if name not in self.parts:
+            raise ValueError(f"claim {self.key!r} has the parts {self.parts}, not {name!r}")
+        return replace(self, parts=(), needs=None, own=(), **dict(dict(self.own).get(name, ())))
+
+    @property
+    def kind(self) -> str:
+        """Whose claim it is: "paper" (quoted), "ours", or "unquoted" (ascribed to a paper)."""
+        return "paper" if self.quote else "ours" if self.question else "unquoted"
+
     def _check_needs(self) -> None:
         if not self.parts:
             if self.needs is not None:
@@ -318,6 +485,10 @@ class Claim:
         sign = self.direction
         text = f"{sign} {short(self.holds)}"
         if self.parts:
+            own = [name for name, _ in self.own]
+            if own:
+                each = [f"{name} {self.part(name)._bound()}" for name in self.parts]
+                text = ", ".join(each) + ":"
             text += f" in {self.needs[0]} of {len(self.parts)}"
             return text + (f"; partly in {self.needs[1]}" if self.needs[1] < self.needs[0] else "")
         floor = (
@@ -326,6 +497,9 @@ class Claim:
             else f"beyond {self._null_word()}"
         )
         return f"{text}; partly {floor}"
+
+    def _bound(self) -> str:
+        return f"{self.direction} {short(self.holds)}"
 
     def _null_word(self) -> str:
         return short(self.null) if self.null is not None else "the control"
@@ -338,6 +512,7 @@ class Claim:
         gate: Gate | tuple[Gate, ...] | list[Gate] | None = None,
         provided: Gate | tuple[Gate, ...] | list[Gate] = (),
         note: str = "",
+        invalid: str = "",
     ) -> Verdict:
         """The verdict on this claim.
 
@@ -351,14 +526,19 @@ class Claim:
                 heads matter, and random ones do not"): when one fails, the claim holds partly at
                 most.
             note: A sentence for the table.
+            invalid: Why this number turned out not to measure what the claim is about; the word is
+                then "not testable here", whatever the number.
 
         Raises:
             ValueError: If the control is missing or was not declared, the parts are not those of
-                the claim, or a number has no interval.
+                the claim, a number has no interval, or a trained number comes without a
+                convergence gate.
         """
         gates = () if gate is None else (gate,) if isinstance(gate, Gate) else tuple(gate)
-        failed = [g.name for g in gates if not g.passed]
-        if measured is None and not failed:
+        failed = [g for g in gates if not g.passed]
+        self._check_convergence(measured, gates, bool(failed or invalid))
+        measured, control = self._with_unit(measured), self._with_unit(control)
+        if measured is None and not failed and not invalid:
             raise ValueError(f"claim {self.key!r}: nothing was measured although every gate passed")
         if self.parts and measured is not None:
             judged = self._judge_parts(measured, control)
@@ -391,9 +571,33 @@ class Claim:
                 "word": HOLDS if met else PARTLY,
                 "why": f"{judged['why']}; {'and' if met else 'but'} {conditions_text}",
             }
-        if failed:
-            judged |= {"word": NOT_TESTABLE, "why": "gate failed: " + ", ".join(failed)}
-        return Verdict(self, gates=gates, note=note, provided=conditions, **judged)
+        if failed or invalid:
+            reasons = [f"the metric is not valid: {invalid}"] if invalid else []
+            for kind, words in ((CONVERGED, "not converged"), (ABLE, "gate failed")):
+                names = [g.name for g in failed if g.kind == kind]
+                reasons += [f"{words}: " + ", ".join(names)] if names else []
+            judged |= {"word": NOT_TESTABLE, "why": "; ".join(reasons)}
+        return Verdict(self, gates=gates, note=note, provided=conditions, invalid=invalid, **judged)
+
+    def _check_convergence(self, measured: object, gates: tuple[Gate, ...], untested: bool) -> None:
+        """Refuses a trained number that nobody looked at earlier in the training."""
+        if self.varies != TRAINED or self.kind == "unquoted" or self.convergence or untested:
+            return
+        given = list(measured.values()) if isinstance(measured, Mapping) else [measured]
+        if all(isinstance(x, Verdict) for x in given) or any(g.kind == CONVERGED for g in gates):
+            return
+        raise ValueError(
+            f"claim {self.key!r} is about a trained model: gate=converged(at the end, at half the"
+            " steps, within=...), or convergence='why none is needed' with the claim"
+        )
+
+    def _with_unit(self, got: object) -> object:
+        """The number or numbers, with this claim's unit where they have none."""
+        if isinstance(got, Mapping):
+            return {name: self._with_unit(x) for name, x in got.items()}
+        if isinstance(got, Measured) and self.unit and not got.unit:
+            return replace(got, unit=self.unit)
+        return got
 
     def _control(self, control: object) -> Measured | None:
         if self.control == "none":
@@ -468,20 +672,30 @@ class Claim:
             got = given[name]
             if not isinstance(got, Verdict):
                 part_control = control[name] if isinstance(control, Mapping) else control
-                word, why = self.threshold_word(got, self._control(part_control))
-                got = Verdict(self, word, why, measured=got, control=part_control)
+                rule = self.part(name)
+                word, why = rule.threshold_word(got, rule._control(part_control))
+                got = Verdict(rule, word, why, measured=got, control=part_control)
             parts.append((name, got))
         words = [v.word for _, v in parts]
         word = self.parts_word(words)
-        why = (
-            "no part is testable here"
-            if word == NOT_TESTABLE
-            else f"{words.count(HOLDS)} of {len(parts)} parts hold"
-        )
+        untested = words.count(NOT_TESTABLE)
+        why = f"{words.count(HOLDS)} of {len(parts)} parts hold"
+        if untested:
+            why += f", {untested} not testable here"
         return {"word": word, "why": why, "parts": tuple(parts)}
 
     def parts_word(self, words: Sequence[str]) -> str:
-        """The word of the whole for the words of its parts."""
+        """The word of the whole for the words of its parts.
+
+        A whole fails only if it would fail with every untested part holding, too.
+        """
+        word = self._tested_word(words)
+        if word == DOES_NOT_HOLD and NOT_TESTABLE in words:
+            best = self._tested_word([HOLDS if w == NOT_TESTABLE else w for w in words])
+            return word if best == DOES_NOT_HOLD else NOT_TESTABLE
+        return word
+
+    def _tested_word(self, words: Sequence[str]) -> str:
         if all(w == NOT_TESTABLE for w in words):
             return NOT_TESTABLE
         full, some = words.count(HOLDS), words.count(HOLDS) + words.count(PARTLY)

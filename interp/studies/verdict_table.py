@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from interp._store import write_text
+from interp.studies.claim_files import claims_path, load_claims
 from interp.studies.notebooks.paths import home
-from interp.studies.tolerance import open_words, tolerance
+from interp.studies.tolerance import narrow, open_words, tolerance
 from interp.studies.verdict_rules import (
     DOES_NOT_HOLD,
     HOLDS,
@@ -26,6 +27,7 @@ from interp.studies.verdict_rules import (
     WORDS,
     Measured,
     Verdict,
+    number_text,
     short,
 )
 
@@ -47,7 +49,8 @@ def number(measured: Measured | None) -> dict | None:
     if measured is None:
         return None
     keep = {k: float(f"{getattr(measured, k):.4g}") for k in ("value", "low", "high")}
-    return {**keep, "n": measured.n}
+    extra = {k: getattr(measured, k) for k in ("unit", "kind") if getattr(measured, k)}
+    return {**keep, "n": measured.n, **extra}
 
 
 def row(verdict: Verdict) -> dict:
@@ -69,11 +72,14 @@ def row(verdict: Verdict) -> dict:
         "note": verdict.note,
         "varies": claim.varies,
         "within_tolerance": list(open_words(verdict)),
+        "narrow": list(narrow(verdict)),
+        "quote": claim.quote,
+        "question": claim.question,
         "gates": [
             {
                 "name": g.name,
                 "measured": number(g.measured),
-                "at_least": g.at_least,
+                "needs": g.threshold,
                 "passed": g.passed,
             }
             for g in verdict.gates
@@ -89,6 +95,7 @@ def row(verdict: Verdict) -> dict:
                 "null": v.claim.null,
                 "varies": v.claim.varies,
                 "within_tolerance": list(open_words(v)),
+                "narrow": list(narrow(v)),
             }
             for name, v in verdict.parts
         ]
@@ -97,17 +104,34 @@ def row(verdict: Verdict) -> dict:
 
 def _interval(got: dict | None) -> str:
     return (
-        "" if got is None else f"{short(got['value'])} [{short(got['low'])}, {short(got['high'])}]"
+        ""
+        if got is None
+        else number_text(got["value"], got["low"], got["high"], got.get("kind", ""))
     )
+
+
+def _n(got: dict) -> str:
+    return f"n = {got['n']}" + (f" {got['unit']}" if got.get("unit") else "")
+
+
+def _word(r: dict) -> str:
+    """The verdict's word; whether another lies within a tenth of the interval."""
+    return r["verdict"] + (", narrow" if r.get("narrow") else "")
+
+
+def _why(r: dict) -> str:
+    other = " or ".join(f"'{w}'" for w in r.get("narrow", ()))
+    return r["why"] + (f"; narrow: another run may say {other}" if other else "")
 
 
 def _ours(r: dict) -> list[str]:
     """Our number, a line each: the one number, or one line a part."""
-    lines = [f"{_interval(r['measured'])}, n = {r['measured']['n']}"] if r["measured"] else []
+    lines = [f"{_interval(r['measured'])}, {_n(r['measured'])}"] if r["measured"] else []
     for part in r.get("parts", []):
         got = part["measured"]
-        number = f"{_interval(got)}, n = {got['n']}" if got else part["verdict"]
-        lines.append(f"{MARK[part['verdict']]} {part['name']}: {number}")
+        number = f"{_interval(got)}, {_n(got)}" if got else part["verdict"]
+        near = " (narrow)" if part.get("narrow") else ""
+        lines.append(f"{MARK[part['verdict']]} {part['name']}: {number}{near}")
     return lines or ["not measured"]
 
 
@@ -128,11 +152,33 @@ def _gates(rows: Iterable[dict]) -> list[str]:
     seen = {}
     for g in (g for r in rows for g in r["gates"]):
         word = "passed" if g["passed"] else "FAILED"
-        seen[g["name"]] = (
-            f"gate {word}: {g['name']} = {_interval(g['measured'])}, needs at least"
-            f" {short(g['at_least'])}"
-        )
+        needs = g.get("needs") or f"at least {short(g['at_least'])}"
+        seen[g["name"]] = f"gate {word}: {g['name']} = {_interval(g['measured'])}, needs {needs}"
     return list(seen.values())
+
+
+# whose claims they are, in the order of the tables: the paper's, ours, and those of older studies
+KINDS = {
+    "paper": "What the paper says",
+    "ours": "What we ask",
+    "unquoted": "What the paper says, in our words",
+}
+
+
+def kind_of(r: dict) -> str:
+    """Whose claim a recorded row is about: "paper" (it quotes one), "ours", or "unquoted"."""
+    return "paper" if r.get("quote") else "ours" if r.get("question") else "unquoted"
+
+
+def comparisons(rows: Iterable[dict]) -> str:
+    """The sentence on how many comparisons were made."""
+    rows = list(rows)
+    numbers = sum(len(r.get("parts", ())) or 1 for r in rows)
+    return (
+        f"{len(rows)} rows with {numbers} numbers, each judged by itself at 95 %, without a"
+        " correction for their number: of forty such numbers behind which there is nothing, one"
+        " would still seem to lie beyond its null."
+    )
 
 
 @dataclass(frozen=True)
@@ -151,6 +197,11 @@ class Table:
         """How many rows have each verdict, in the order of the four words."""
         return {w: sum(r["verdict"] == w for r in self.rows) for w in WORDS}
 
+    def _kinds(self) -> list[tuple[str, str, list[dict]]]:
+        """Each table's kind, its title and its rows, where there are any."""
+        sorted_rows = {k: [r for r in self.rows if kind_of(r) == k] for k in KINDS}
+        return [(k, KINDS[k], rows) for k, rows in sorted_rows.items() if rows]
+
     def __iter__(self):
         return iter(self.rows)
 
@@ -162,55 +213,82 @@ class Table:
 
     def __repr__(self) -> str:
         out = [self._head(), *_gates(self.rows)]
-        for r in self.rows:
-            out += ["", f"{MARK[r['verdict']]} {r['verdict'].upper()}  {r['key']}"]
-            lines = [r["says"], f"paper: {r['paper']} ({r['source']})", f"metric: {r['metric']}"]
-            lines += [f"ours: {x}" for x in _ours(r)] + [f"control: {x}" for x in _control(r)]
-            lines += [
-                f"holds if {r['thresholds']} (fixed before measuring)",
-                f"because: {r['why']}",
-            ]
-            lines += [f"note: {r['note']}"] if r["note"] else []
-            for line in lines:
-                out += textwrap.wrap(
-                    line, WIDTH - 4, initial_indent="    ", subsequent_indent="      "
-                )
-        tally = ", ".join(f"{n} {w}" for w, n in self.counts().items() if n)
-        return "\n".join([*out, "", tally, *([self.note] if self.note else [])])
+        for kind, title, rows in self._kinds():
+            out += ["", f"{title}: {tally(rows)}"]
+            for r in rows:
+                out += ["", f"{MARK[r['verdict']]} {_word(r).upper()}  {r['key']}"]
+                for line in _lines(kind, r):
+                    out += textwrap.wrap(
+                        line, WIDTH - 4, initial_indent="    ", subsequent_indent="      "
+                    )
+        feet = [comparisons(self.rows), *([self.note] if self.note else [])]
+        return "\n".join([*out, "", *(x for foot in feet for x in textwrap.wrap(foot, WIDTH))])
 
     def _repr_html_(self) -> str:
-        esc, cell = (
-            html.escape,
-            "padding:.35em .6em;text-align:left;vertical-align:top;white-space:normal",
+        gates = "".join(f"<br>{html.escape(g)}" for g in _gates(self.rows))
+        tables = "".join(
+            f"<div style='margin-top:.8em'><b>{html.escape(title)}</b>: {tally(rows, ' · ')}</div>"
+            + _html_table(kind, rows)
+            for kind, title, rows in self._kinds()
         )
-        heads = ("verdict", "claim", "paper", "ours [95 % interval]", "control", "holds if")
-        body = []
-        for r in self.rows:
-            word = f"{MARK[r['verdict']]}&nbsp;{esc(r['verdict'])}"
-            badge = f"<b>{word}</b><br><small>{esc(r['why'])}</small>"
-            note = f"<br><small>{esc(r['note'])}</small>" if r["note"] else ""
-            cells = [
-                f"<b>{esc(r['key'])}</b><br>{esc(r['says'])}{note}",
-                f"{esc(r['paper'])}<br><small>{esc(r['source'])}</small>",
-                "<br>".join(map(esc, _ours(r))) + f"<br><small>{esc(r['metric'])}</small>",
-                "<br>".join(map(esc, _control(r))),
-                esc(r["thresholds"]),
-            ]
-            first = f'<td style="{cell};border-left:5px solid {COLOUR[r["verdict"]]}">{badge}</td>'
-            body.append(
-                "<tr>" + first + "".join(f'<td style="{cell}">{c}</td>' for c in cells) + "</tr>"
-            )
-        head = "".join(f'<th scope="col" style="{cell}">{h}</th>' for h in heads)
-        tally = " · ".join(f"{MARK[w]} {n} {w}" for w, n in self.counts().items() if n)
-        gates = "".join(f"<br>{esc(g)}" for g in _gates(self.rows))
-        note = f"<br><small>{esc(self.note)}</small>" if self.note else ""
+        note = f"<br>{html.escape(self.note)}" if self.note else ""
         return (
-            f"<div><b>{esc(self._head())}</b>: {tally}{gates}</div>"
-            '<table style="border-collapse:collapse;color:inherit;font-size:90%">'
-            f"<thead><tr>{head}</tr></thead>"
-            f"<tbody>{''.join(body)}</tbody></table><div><small>Thresholds were fixed before"
-            f" measuring.</small>{note}</div>"
+            f"<div><b>{html.escape(self._head())}</b>{gates}</div>{tables}<div><small>Thresholds"
+            f" were fixed before measuring. {html.escape(comparisons(self.rows))}{note}"
+            "</small></div>"
         )
+
+
+def tally(rows: Iterable[dict], between: str = ", ") -> str:
+    """How many rows have each verdict, with its mark: "✔ 2 holds, ✘ 1 does not hold"."""
+    rows = list(rows)
+    counts = {w: sum(r["verdict"] == w for r in rows) for w in WORDS}
+    return between.join(f"{MARK[w]} {n} {w}" for w, n in counts.items() if n)
+
+
+def claim_text(r: dict) -> str:
+    """What a row claims: the quote with its place, our question, or older studies' words."""
+    if r.get("quote"):
+        return f"“{r['quote']}” ({r['source']})"
+    return r["says"] if kind_of(r) == "ours" else f"{r['says']} ({r['source']})"
+
+
+def _lines(kind: str, r: dict) -> list[str]:
+    lines = [claim_text(r)]
+    lines += [f"the paper's number: {r['paper']}"] if kind != "ours" else []
+    lines += [f"metric: {r['metric']}"]
+    lines += [f"ours: {x}" for x in _ours(r)] + [f"control: {x}" for x in _control(r)]
+    lines += [f"holds if {r['thresholds']} (fixed before measuring)", f"because: {_why(r)}"]
+    return lines + ([f"note: {r['note']}"] if r["note"] else [])
+
+
+def _html_table(kind: str, rows: list[dict]) -> str:
+    esc = html.escape
+    cell = "padding:.35em .6em;text-align:left;vertical-align:top;white-space:normal"
+    heads = ["verdict", "claim", "the paper's number", "measured [95 % interval]", "control"]
+    if kind == "ours":
+        heads[1:3] = ["question"]
+    body = []
+    for r in rows:
+        word = f"{MARK[r['verdict']]}&nbsp;{esc(_word(r))}"
+        badge = f"<b>{word}</b><br><small>{esc(_why(r))}</small>"
+        note = f"<br><small>{esc(r['note'])}</small>" if r["note"] else ""
+        cells = [f"<b>{esc(r['key'])}</b><br>{esc(claim_text(r))}{note}"]
+        cells += [esc(r["paper"])] if kind != "ours" else []
+        cells += [
+            "<br>".join(map(esc, _ours(r))) + f"<br><small>{esc(r['metric'])}</small>",
+            "<br>".join(map(esc, _control(r))),
+            esc(r["thresholds"]),
+        ]
+        first = f'<td style="{cell};border-left:5px solid {COLOUR[r["verdict"]]}">{badge}</td>'
+        body.append(
+            "<tr>" + first + "".join(f'<td style="{cell}">{c}</td>' for c in cells) + "</tr>"
+        )
+    head = "".join(f'<th scope="col" style="{cell}">{h}</th>' for h in [*heads, "holds if"])
+    return (
+        '<table style="border-collapse:collapse;color:inherit;font-size:90%">'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+    )
 
 
 def verdicts(
@@ -246,6 +324,7 @@ def verdicts(
     keys = [r.claim.key for r in rows]
     if not rows or len(set(keys)) < len(keys):
         raise ValueError(f"every claim has one row of its own, not {keys}")
+    _check_file(name, rows)
     plain, model = tuple(row(r) for r in rows), model_name(model)
     mode, note = os.environ.get("INTERP_RECORD", ""), ""
     if mode == "1":
@@ -257,6 +336,24 @@ def verdicts(
     if path := os.environ.get("INTERP_ROWS"):
         write_text(Path(path), dumps(entry(plain, model, seed) | {"name": name, "fast": fast}))
     return Table(name, plain, model, fast, note)
+
+
+def _check_file(name: str, judged: list[Verdict]) -> None:
+    """Refuses rows that are not the claims of the study's file, each once and unchanged."""
+    if not claims_path(name).exists():
+        return
+    claims, keys = load_claims(name), [r.claim.key for r in judged]
+    if set(keys) != set(claims):
+        raise ValueError(
+            f"{name} was judged on {keys}, but its file of claims has {list(claims)}: every claim"
+            " has one row"
+        )
+    for r in judged:
+        if r.claim != claims[r.claim.key]:
+            raise ValueError(
+                f"claim {r.claim.key!r} was judged by other thresholds than those of its file;"
+                " a part with its own has a table there, [KEY.parts.PART]"
+            )
 
 
 def model_name(model: object) -> str:
@@ -366,7 +463,7 @@ def _row_differences(before: dict, now: dict, part: str = "") -> list[str]:
     for what, old, new, null in pairs:
         if old is None or new is None:
             continue  # a gate failed on one side, and then the words differ
-        by = max(tolerance(**x, varies=varies, null=null) for x in (old, new))
+        by = max(_by(x, varies, null) for x in (old, new))
         if abs(old["value"] - new["value"]) > by + 1e-3 * abs(old["value"]):  # 4 digits are kept
             lines.append(
                 f"{part}{what}recorded {short(old['value'])}, now {short(new['value'])}, which is"
@@ -377,6 +474,11 @@ def _row_differences(before: dict, now: dict, part: str = "") -> list[str]:
         if p["name"] in parts:
             lines += _row_differences(parts[p["name"]], p, f"part {p['name']!r} ")
     return lines
+
+
+def _by(got: dict, varies: str, null: float | None) -> float:
+    value, low, high, n = (got[k] for k in ("value", "low", "high", "n"))
+    return tolerance(value, low, high, n, varies=varies, null=null)
 
 
 def check_recorded(

@@ -39,7 +39,7 @@ def test_is_fresh_and_clean(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_record_has_every_claim_in_both_modes(name):
-    claims = lint.claim_keys(notebook_source.read_source(FOLDER / "src" / f"{name}.py"))
+    claims = lint.claim_keys(notebook_source.read_source(FOLDER / "src" / f"{name}.py"), FOLDER)
     both = recorded(name, FOLDER)
     assert set(both) == {"full", "fast"}
     for mode in both.values():
@@ -66,7 +66,7 @@ def test_fast_run_gives_the_recorded_verdicts(name, models):
     assert ran.table.model == recorded(name, FOLDER)["fast"]["model"], (
         "another model: nothing was compared"
     )
-    declared = lint.claim_keys(notebook_source.read_source(source))
+    declared = lint.claim_keys(notebook_source.read_source(source), FOLDER)
     assert {r["key"] for r in ran.table.rows} == set(declared)
 
 

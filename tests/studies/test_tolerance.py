@@ -124,7 +124,7 @@ def test_a_narrow_row_may_not_come_out_as_any_word(compare):
 
 def test_a_record_may_say_that_it_is_narrow(compare, tmp_path):
     """Records that were made before rows said how narrow they are count as clear."""
-    was, now = claim().judge(at(1.004, half=0.3)), claim().judge(at(0.98))
+    was, now = claim().judge(at(1.004, half=0.4)), claim().judge(at(0.97))
     assert open_words(was) == (PARTLY,) and open_words(now) == ()
     assert compare(was, now)
     old = row(was)

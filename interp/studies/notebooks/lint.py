@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
+from interp.studies.claim_files import load_claims
+
 # a cell fits on one screen, a function is one that the reader learns from
 MAX_COLUMNS, MAX_CELL, MAX_FUNCTION, MAX_BYTES = 100, 40, 15, 900_000
 HOOK = re.compile(
@@ -36,9 +38,13 @@ def is_tour(name: str) -> bool:
     return name.startswith("tour-")
 
 
-def claim_keys(nb: object) -> list[str]:
-    """The keys of the claims a notebook declares, read from its code: `Claim("key", ...)`,
-    `replace(claim, key="other", ...)`.
+def claim_keys(nb: object, folder: Path | None = None) -> list[str]:
+    """The keys of the claims a notebook declares: those of the file that `load_claims("NN-name")`
+    reads, and those in its code, `Claim("key", ...)`, `replace(claim, key="other", ...)`.
+
+    Args:
+        nb: The source's notebook.
+        folder: The notebooks folder; `home()` if None.
     """
     keys = []
     for cell in nb.cells:
@@ -47,48 +53,58 @@ def claim_keys(nb: object) -> list[str]:
         for node in ast.walk(ast.parse(cell.source)):
             called = node.func if isinstance(node, ast.Call) else None
             name = getattr(called, "id", None) or getattr(called, "attr", None)
-            if name not in ("Claim", "replace"):
+            if name not in ("Claim", "replace", "load_claims"):
                 continue
-            first = node.args[0] if node.args and name == "Claim" else None
+            first = node.args[0] if node.args and name != "replace" else None
             given = first or next((k.value for k in node.keywords if k.arg == "key"), None)
             if isinstance(given, ast.Constant):
-                keys.append(given.value)
+                keys += list(load_claims(given.value, folder)) if name == "load_claims" else []
+                keys += [] if name == "load_claims" else [given.value]
     return keys
 
 
 def heading(nb: object) -> dict[str, str]:
     """Title, paper and finding, from the first markdown cell: "# Title", "Paper: ...", "Found:
-    ...".
+    ..." or a paragraph that begins with "**What we found.**".
     """
     text = next((c.source for c in nb.cells if c.cell_type == "markdown"), "")
     lines = {}
     for key, pattern in (
         ("title", r"^# +(.+)$"),
         ("paper", r"^\W*Paper\W+(.+)$"),
-        ("found", r"^\W*Found\W+(.+)$"),
+        ("found", r"^\W*(?:Found|What we found)\W+((?:.+\n?)+?)(?=\n|\Z)"),
+        ("level", r"^(.*\bminutes? · .+)$"),
     ):
         match = re.search(pattern, text, re.M)
-        lines[key] = match[1].strip().rstrip("\\").strip() if match else ""
+        lines[key] = " ".join(match[1].split()).rstrip("\\").strip() if match else ""
     return lines
 
 
-def source_problems(nb: object, *, tour: bool = False) -> list[str]:
+def source_problems(nb: object, *, tour: bool = False, folder: Path | None = None) -> list[str]:
     """What is wrong with the source's cells, a sentence each.
 
     Args:
         nb: The source's notebook.
         tour: Whether it shows tools. A tour has a title, but no paper, finding or claims.
+        folder: The notebooks folder; `home()` if None.
     """
     problems = []
+    try:
+        keys = claim_keys(nb, folder)
+    except (ValueError, OSError) as error:
+        return [f"the file of claims cannot be read: {error}"]
     needed = (
         ("title", "# Title"),
         ("paper", "Paper: Wang et al. 2022, arXiv 2211.00593"),
-        ("found", "Found: ..."),
+        ("found", "**What we found.** ..."),
     )
+    if any("load_claims" in c.source for c in nb.cells):  # studies in the form of today
+        needed += (("level", "12 minutes · intermediate · you should know what attention is"),)
+
     for key, example in needed[:1] if tour else needed:
         if not heading(nb)[key]:
             problems.append(f"the first cell has no {key} line (for example {example!r})")
-    if bool(claim_keys(nb)) == tour:
+    if bool(keys) == tour:
         problems.append(
             "a tour declares no Claim: claims belong to studies" if tour else "no Claim is declared"
         )
@@ -231,7 +247,9 @@ def problems(name: str, folder: Path) -> list[str]:
     from interp.studies.notebooks.source import need, read_source
 
     source = read_source(Path(folder) / "src" / f"{name}.py")
-    sentences = [f"{name}: {p}" for p in source_problems(source, tour=is_tour(name))]
+    sentences = [
+        f"{name}: {p}" for p in source_problems(source, tour=is_tour(name), folder=Path(folder))
+    ]
     built = Path(folder) / f"{name}.ipynb"
     if built.exists():
         nb = need("nbformat").read(built, 4)

@@ -7,8 +7,15 @@ from interp._store import write_text
 from interp.studies.notebooks.lint import heading
 from interp.studies.notebooks.paths import home, names
 from interp.studies.notebooks.source import read_source
-from interp.studies.verdict_rules import WORDS
-from interp.studies.verdict_table import MARK, recorded
+from interp.studies.verdict_table import (
+    KINDS,
+    MARK,
+    claim_text,
+    comparisons,
+    kind_of,
+    recorded,
+    tally,
+)
 
 BEGIN, END = "<!-- scoreboard -->", "<!-- /scoreboard -->"
 
@@ -17,9 +24,16 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def _tally(rows: list[dict]) -> str:
-    counts = {w: sum(r["verdict"] == w for r in rows) for w in WORDS}
-    return ", ".join(f"{MARK[w]} {n} {w}" for w, n in counts.items() if n) or "not run yet"
+def _tally(rows: list[dict], *kinds: str) -> str:
+    """The verdict counts of the rows of these kinds; of older studies, that nothing is quoted."""
+    text = tally([r for r in rows if kind_of(r) in kinds])
+    old = tally([r for r in rows if kind_of(r) == "unquoted"]) if "paper" in kinds else ""
+    return text or (f"not quoted yet: {old}" if old else "" if rows else "not run yet")
+
+
+def _first_sentence(text: str) -> str:
+    found = re.match(r".+?[.?!](?=\s+[A-Z“]|$)", text)
+    return found[0] if found else text
 
 
 def _record(name: str, folder: Path) -> tuple[list[dict], str]:
@@ -39,8 +53,8 @@ def table(folder: Path | None = None, link: str = "") -> str:
     """
     folder = Path(folder or home())
     out = [
-        "| study | paper | verdicts | what we found | model |",
-        "| --- | --- | --- | --- | --- |",
+        "| study | paper | the paper's claims | our questions | what we found | model |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for name in names(folder):
         opening = heading(read_source(folder / "src" / f"{name}.py"))
@@ -48,7 +62,8 @@ def table(folder: Path | None = None, link: str = "") -> str:
         cells = [
             f"[{name}]({link}{name}.ipynb)" + (f": {opening['title']}" if opening["title"] else ""),
             opening["paper"],
-            _tally(rows),
+            _tally(rows, "paper"),
+            _tally(rows, "ours"),
             opening["found"],
             model,
         ]
@@ -57,29 +72,48 @@ def table(folder: Path | None = None, link: str = "") -> str:
 
 
 def short_table(folder: Path | None = None, link: str = "") -> str:
-    """The scoreboard of the front page: a study a row, its question and its verdicts."""
+    """The scoreboard of the front page: what was asked, what became of the paper's own claims, and
+    the first sentence of what was found.
+    """
     folder = Path(folder or home())
-    out = ["| study | question | verdicts |", "| --- | --- | --- |"]
+    out = ["| study | what we asked | the paper's claims | finding |", "| --- | --- | --- | --- |"]
     for name in names(folder):
-        question = heading(read_source(folder / "src" / f"{name}.py"))["title"]
-        cells = [f"[{name}]({link}{name}.ipynb)", question, _tally(_record(name, folder)[0])]
+        opening = heading(read_source(folder / "src" / f"{name}.py"))
+        rows, _ = _record(name, folder)
+        cells = [
+            f"[{name}]({link}{name}.ipynb)",
+            opening["title"],
+            _tally(rows, "paper"),
+            _first_sentence(opening["found"]),
+        ]
         out.append("| " + " | ".join(map(_cell, cells)) + " |")
     return "\n".join(out)
 
 
 def claims(folder: Path | None = None) -> str:
-    """Every claim with its verdict, a list a study."""
-    folder, out = Path(folder or home()), []
+    """Every claim with its verdict, a list a study: the paper's, quoted, and then our questions."""
+    folder, out, every = Path(folder or home()), [], []
     for name in names(folder):
         rows, _ = _record(name, folder)
+        every += rows
         if rows:
             out += ["", f"**{name}**", ""]
             out += [
-                f"- {MARK[r['verdict']]} **{r['verdict']}**: {' '.join(r['says'].split())}"
-                f" ({r['source']})"
+                f"- {MARK[r['verdict']]} **{r['verdict']}**{_narrow(r)}{_asked(r)}:"
+                f" {' '.join(claim_text(r).split())}"
+                for kind in KINDS
                 for r in rows
+                if kind_of(r) == kind
             ]
-    return "\n".join(out)
+    return "\n".join([*out, "", comparisons(every)] if every else out)
+
+
+def _narrow(r: dict) -> str:
+    return " (narrow)" if r.get("narrow") else ""
+
+
+def _asked(r: dict) -> str:
+    return ", our question" if kind_of(r) == "ours" else ""
 
 
 def filled(text: str, inside: str, where: str = "the file") -> str:

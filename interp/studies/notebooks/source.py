@@ -50,8 +50,11 @@ def _settle(nb: object) -> object:
 
 
 def digest(path: Path) -> str:
-    """sha256 of the source, blind to line endings."""
-    return hashlib.sha256(Path(path).read_text(encoding="utf-8").encode()).hexdigest()
+    """sha256 of the source and of its file of claims if it has one, blind to line endings."""
+    path = Path(path)
+    claims = path.parent.parent / "claims" / f"{path.stem}.toml"
+    texts = [p.read_text(encoding="utf-8") for p in (path, claims) if p.exists()]
+    return hashlib.sha256("".join(texts).encode()).hexdigest()
 
 
 def parameters(nb: object) -> dict[str, str]:

@@ -1,0 +1,235 @@
+"""Claims in a file: whose they are, what makes one testable, and how they are shown."""
+
+import pytest
+
+from interp.studies import Claim, Measured, converged, drawn, gate, load_claims, measured, verdicts
+from interp.studies.tolerance import narrow, open_words
+from interp.studies.verdict_rules import DOES_NOT_HOLD, HOLDS, NOT_TESTABLE, PARTLY
+from interp.studies.verdict_table import Table, comparisons, row
+
+TEXT = """
+[sparse]
+quote = "less than 5% of the heads"
+place = "Wu et al. 2024, abstract"
+paper = "< 5 %"
+metric = "share of heads above 0.1"
+unit = "prompts"
+direction = "<="
+holds = 0.05
+partly = 0.1
+null = 1.0
+
+[grows]
+question = "Does it grow with training?"
+metric = "rank correlation with the step"
+unit = "seeds"
+holds = 0.8
+null = 0.0
+varies = "trained"
+
+[grows.parts.early]
+
+[grows.parts.late]
+holds = 0.4
+"""
+
+
+@pytest.fixture
+def claims(tmp_path):
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / "00-toy.toml").write_text(TEXT)
+    return load_claims("00-toy", tmp_path)
+
+
+def at(value, half=0.1, n=10):
+    return Measured(value, value - half, value + half, n)
+
+
+def test_a_claim_is_the_papers_or_ours(claims):
+    assert [c.kind for c in claims.values()] == ["paper", "ours"]
+    sparse, grows = claims["sparse"], claims["grows"]
+    assert sparse.source == "Wu et al. 2024, abstract" and grows.source == "our question"
+    assert sparse.says == "less than 5% of the heads" and sparse.control == "none"
+    assert "“less than 5% of the heads” (Wu et al. 2024, abstract)" in repr(claims)
+    assert "<= 0.05; partly <= 0.1" in repr(claims) and "our question" in claims._repr_html_()
+    with pytest.raises(ValueError, match="did you mean 'sparse'"):
+        claims["sparce"]
+
+
+def test_a_file_anywhere_is_read(tmp_path, monkeypatch):
+    (tmp_path / "mine.toml").write_text(TEXT)
+    monkeypatch.chdir(tmp_path)
+    assert list(load_claims("mine.toml")) == ["sparse", "grows"]
+    with pytest.raises(FileNotFoundError, match="no claims at"):
+        load_claims("no-such-study", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('place = "Wu et al. 2024, abstract"\n', "", "place = "),
+        ('quote = "less than 5% of the heads"\n', "", "needs either quote"),
+        ("[sparse]\n", '[sparse]\nquestion = "And?"\n', "needs either quote"),
+        ('unit = "prompts"\n', "", "has no unit"),
+        ("partly = 0.1", "partial = 0.1", "did you mean 'partly'"),
+        ("null = 1.0\n", "", "null=0.0"),
+        ("holds = 0.4", "hold = 0.4", "part 'late'"),
+        ("holds = 0.4", "holds = -0.4", "null=0.0 would pass"),
+    ],
+)
+def test_an_incomplete_claim_is_refused(tmp_path, old, new, said):
+    assert old in TEXT
+    (tmp_path / "bad.toml").write_text(TEXT.replace(old, new, 1))
+    with pytest.raises(ValueError, match=said):
+        load_claims(str(tmp_path / "bad.toml"))
+
+
+def test_a_part_has_its_own_threshold(claims):
+    grows = claims["grows"]
+    assert grows.threshold == "early >= 0.8, late >= 0.4: in 2 of 2; partly in 1"
+    settled = converged([0.9], [0.9], within=0.1)
+    got = grows.judge({"early": at(0.9), "late": at(0.5)}, gate=settled)
+    assert got.word == HOLDS and [v.claim.holds for _, v in got.parts] == [0.8, 0.4]
+    assert grows.judge({"early": at(0.5), "late": at(0.5)}, gate=settled).word == PARTLY
+    with pytest.raises(ValueError, match="has the parts"):
+        grows.part("middle")
+
+
+def test_an_unsettled_training_is_no_failure(claims):
+    grows, parts = claims["grows"], {"early": at(0.0), "late": at(0.0)}
+    with pytest.raises(ValueError, match="converged"):
+        grows.judge(parts)  # nobody looked
+    assert grows.judge(parts, gate=converged([0.5, 0.5], [0.5, 0.4], within=0.1)).word == (
+        DOES_NOT_HOLD
+    )
+    failed = grows.judge(parts, gate=converged([0.5, 0.5], [0.5, 0.39], within=0.1))
+    assert failed.word == NOT_TESTABLE and failed.why.startswith("not converged: ")
+    # parts that were judged one by one have each been asked
+    late = grows.part("late")
+    with pytest.raises(ValueError, match="converged"):
+        late.judge(at(0.5))
+    settled = converged([0.5], [0.5], within=0.1)
+    each = {n: grows.part(n).judge(at(0.9), gate=settled) for n in grows.parts}
+    assert grows.judge(each).word == HOLDS
+
+
+def test_every_seed_has_to_agree():
+    """The largest difference decides, not the mean; and a share is of the end."""
+    assert converged([1.0, 1.0, 1.0], [1.0, 1.0, 0.7], within=0.29).passed is False
+    assert converged([1.0, 1.0, 1.0], [1.0, 1.0, 0.7], within=0.31).passed is True
+    assert converged([10.0], [9.0], within=0.11, relative=True).passed is True
+    assert converged([10.0], [9.0], within=0.11).passed is False
+    with pytest.raises(ValueError, match="one number a seed"):
+        converged([1.0, 2.0], [1.0], within=0.1)
+
+
+def test_an_invalid_metric_is_no_verdict(claims):
+    got = claims["sparse"].judge(at(0.5), invalid="a needle of three tokens makes every head count")
+    assert got.word == NOT_TESTABLE and "needle of three tokens" in got.why
+    assert got.measured.value == 0.5  # the number is still shown
+    assert narrow(got) == open_words(got) == ()
+    assert claims["sparse"].judge(None, invalid="no such sentence").word == NOT_TESTABLE
+
+
+def test_an_untested_part_never_makes_a_failure():
+    claim = Claim(
+        "one",
+        says="It is",
+        paper="1",
+        source="here",
+        metric="m",
+        holds=1.0,
+        null=0.0,
+        control="none",
+        parts=("a", "b"),
+    )
+    words = {
+        (HOLDS, HOLDS): HOLDS,
+        (HOLDS, NOT_TESTABLE): PARTLY,
+        (DOES_NOT_HOLD, NOT_TESTABLE): NOT_TESTABLE,
+        (DOES_NOT_HOLD, DOES_NOT_HOLD): DOES_NOT_HOLD,
+        (HOLDS, DOES_NOT_HOLD): PARTLY,
+        (NOT_TESTABLE, NOT_TESTABLE): NOT_TESTABLE,
+    }
+    for parts, word in words.items():
+        assert claim.parts_word(parts) == claim.parts_word(parts[::-1]) == word
+
+
+@pytest.mark.parametrize(
+    ("value", "half", "words"),
+    [
+        (0.06, 0.02, ()),  # 0.05 is a quarter of the interval away
+        (0.052, 0.02, (HOLDS,)),  # ... and here a twentieth
+        (0.048, 0.02, (PARTLY,)),
+        (0.101, 0.02, (PARTLY,)),  # the floor counts as well
+        (0.5, 0.49, ()),  # 0.1 is 0.4 away, a tenth of the interval is 0.098
+    ],
+)
+def test_narrow_is_a_tenth_of_the_interval(claims, value, half, words):
+    got = claims["sparse"].judge(at(value, half))
+    assert narrow(got) == words
+    assert set(narrow(got)) <= set(open_words(got))
+    if words:
+        assert row(got)["narrow"] == list(words)
+        assert "narrow: another run may say" in repr(Table("t", (row(got),), "m"))
+
+
+def test_units_come_from_the_claim_and_are_printed(claims):
+    got = claims["sparse"].judge(measured([0.0, 0.05, 0.1]))
+    assert got.measured.unit == "prompts"
+    assert "n = 3 prompts" in repr(Table("t", (row(got),), "m"))
+    own = claims["sparse"].judge(measured([0.0, 0.05, 0.1], unit="KV groups"))
+    assert own.measured.unit == "KV groups"
+
+
+def test_brackets_are_for_intervals_alone():
+    """What random draws give is printed in words."""
+    shuffles = drawn([0.1, 0.2, 0.3], what="shuffles")
+    assert str(shuffles) == "0.2 (middle 95 % of 3 shuffles: 0.105 to 0.295)"
+    strict = drawn([0.1, 0.2, 0.3], 100, what="random sets")
+    assert str(strict) == "0.3 (100th percentile of 3 random sets)" and strict.low == strict.high
+    claim = Claim(
+        "one", says="It is", paper="1", source="here", metric="m", holds=1.0, control="shuffles"
+    )
+    got = claim.judge(at(1.5), control=shuffles)
+    assert got.word == HOLDS and claim.judge(at(1.05, 0.9), control=strict).word == DOES_NOT_HOLD
+    for text in (repr(Table("t", (row(got),), "m")), Table("t", (row(got),), "m")._repr_html_()):
+        assert "shuffles: 0.105 to 0.295" in text and "[0.105" not in text
+
+
+def test_the_papers_claims_and_ours_have_a_table_each(claims):
+    settled = gate("can do it", at(1.0), at_least=0.5), converged([0.9], [0.9], within=0.1)
+    both = [
+        claims["sparse"].judge(at(0.01, 0.005)),
+        claims["grows"].judge({"early": at(0.9), "late": at(0.5)}, gate=settled),
+    ]
+    table = Table("t", tuple(row(v) for v in both), "m")
+    text = repr(table)
+    assert text.index("What the paper says: ✔ 1 holds") < text.index("What we ask: ✔ 1 holds")
+    assert table._repr_html_().count("<table") == 2
+    assert comparisons(table.rows).startswith("2 rows with 3 numbers") and "forty" in text
+    assert "needs at least 0.5" in text and "needs at most 0.1" in text
+
+
+def test_rows_are_those_of_the_file(claims, tmp_path, monkeypatch):
+    monkeypatch.setenv("INTERP_NOTEBOOKS", str(tmp_path))
+    monkeypatch.delenv("INTERP_RECORD", raising=False)
+    settled = converged([0.9], [0.9], within=0.1)
+    sparse = claims["sparse"].judge(at(0.01, 0.005))
+    grows = claims["grows"].judge({"early": at(0.9), "late": at(0.5)}, gate=settled)
+    assert len(verdicts("00-toy", [sparse, grows], model="toy")) == 2
+    with pytest.raises(ValueError, match="every claim has one row"):
+        verdicts("00-toy", [sparse], model="toy")
+    changed = Claim(
+        "sparse",
+        says="x",
+        paper="x",
+        source="x",
+        metric="x",
+        holds=0.5,
+        direction="<=",
+        null=1.0,
+        control="none",
+    )
+    with pytest.raises(ValueError, match="other thresholds"):
+        verdicts("00-toy", [changed.judge(at(0.01, 0.005)), grows], model="toy")

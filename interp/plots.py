@@ -412,9 +412,17 @@ def lines(
     names: Sequence[str] | None = None,
     placed: bool = False,
     band: str = "95 % interval",
+    log: str = "",
+    guide: tuple[Numbers, str] | None = None,
+    colours: Sequence[str] | None = None,
     ax: Any = None,
 ) -> Any:
     """The Axes with one line (values [x]) or several (values [line x]), and a band if given.
+
+    Example:
+        >>> losses, widths = [4e-3, 2e-3, 1e-3], [10, 20, 40]
+        >>> lines(losses, widths, log="xy", guide=([4e-3, 2e-3, 1e-3], "1/m"), x_name="width",
+        ...       title="Loss by width", unit="loss")
 
     Args:
         values: Numbers [x], or [line x] together with names.
@@ -427,14 +435,27 @@ def lines(
         placed: Whether x are numbers that say where the values stand; otherwise they are labels,
             evenly spaced.
         band: What the interval is ("three seeds").
+        log: Which axes are logarithmic: "x", "y" or "xy"; with "x", x are numbers.
+        guide: A line to compare with, as (values, name): dashed and grey.
+        colours: A colour for each line, where a name keeps its colour through several figures.
         ax: Where to draw; a new figure if None.
+
+    Raises:
+        ValueError: If `log` names another axis, or a logarithmic axis has no positive numbers.
     """
-    ax = _new(7, 2.8) if ax is None else ax
+    if set(log) - {"x", "y"}:
+        raise ValueError(f"log={log!r}: write 'x', 'y' or 'xy'")
+    placed = placed or "x" in log
+    for axis, numbers in (("x", x), ("y", values)):
+        if axis in log and not (np.asarray(numbers, dtype=float) > 0).any():
+            raise ValueError(f"log={log!r}: no number of the {axis} axis is above 0")
+    ax = _new(7, 3.6) if ax is None else ax
     styles = [(c, s) for s in ("-", "--", ":") for c in ("#0072b2", *MARKS[1:])]
     many = np.atleast_2d(values)
     at = np.asarray(x, dtype=float) if placed else np.arange(len(x))
     for k, line in enumerate(many):
         (colour, style), name = styles[k % len(styles)], literal(names[k]) if names else None
+        colour, style = (colours[k], "-") if colours else (colour, style)
         ax.plot(
             at,
             line,
@@ -452,9 +473,19 @@ def lines(
             )
     if names and interval is not None:
         ax.fill_between([], [], color="#888888", alpha=0.3, linewidth=0, label=band)
+    if guide is not None:
+        ax.plot(at, guide[0], "--", color="#777777", linewidth=1.2, label=literal(guide[1]))
     if not placed:
         _ticks(ax.xaxis, x)
-    ax.axhline(0, color="#888888", linewidth=0.7)
+    if "y" not in log:
+        ax.axhline(0, color="#888888", linewidth=0.7)
+    for axis in log:
+        getattr(ax, f"set_{axis}scale")("log")
+    if "x" in log and len(at) <= 10:  # the places themselves, not only powers of ten
+        from matplotlib.ticker import NullLocator
+
+        ax.set_xticks(at, [f"{place:g}" for place in at])
+        ax.xaxis.set_minor_locator(NullLocator())
     _plain(ax, title)
     ax.set_xlabel(x_name)
     ax.set_ylabel(unit)

@@ -289,3 +289,26 @@ def test_dollars_in_tokens_are_drawn_as_they_are():
     row = result.sel(dest="2 $a_b^{").plot()
     row.figure.canvas.draw()
     assert row.title._preprocess_math(row.get_title())[0].endswith("2 $a_b^{")
+
+
+def test_lines_with_logarithmic_axes_show_their_places_and_a_guide():
+    widths, loss = [10, 20, 40], [4e-3, 2e-3, 1e-3]
+    ax = plots.lines(
+        [loss, loss],
+        widths,
+        names=["a", "b"],
+        colours=["#0072b2", "#d55e00"],
+        log="xy",
+        guide=(loss, "1/m"),
+        x_name="width",
+        title="t",
+        unit="loss",
+    )
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["10", "20", "40"]
+    assert [line.get_label() for line in ax.get_lines()] == ["a", "b", "1/m"]
+    assert [line.get_color() for line in ax.get_lines()[:2]] == ["#0072b2", "#d55e00"]
+    with pytest.raises(ValueError, match="log='z'"):
+        plots.lines(loss, widths, log="z", x_name="", title="", unit="")
+    with pytest.raises(ValueError, match="above 0"):
+        plots.lines(loss, [-1, 0, 0], log="x", x_name="", title="", unit="")

@@ -16,7 +16,8 @@ from interp.toys.data.source import Batch, Source, at, at_least, from_half
 class BigramBackcopy(Source):
     """Characters that follow the bigrams of the bundled prose; after a trigger, the one before it.
 
-    BOS (the last id) comes first, then a character that is no trigger, drawn by frequency. Labels
+    BOS (the last id) comes first, then a character that is no trigger, drawn by frequency (or that
+    character alone, with `bos_at=None`). Labels
     [batch pos]: "trigger", a trigger whose next token is a copy; "bigram", a place whose next token
     is drawn from the bigrams; "nats", -log of the probability of the target: no model does better
     on average. No sequence of one half begins with the same eight tokens as one of the other.
@@ -33,7 +34,8 @@ class BigramBackcopy(Source):
         bos_at: BOS stands at this position instead, between two characters of a text that continues
             as if it were not there. (Where the next token is BOS, and at BOS itself, a place is
             neither trigger nor bigram.) Gu et al. 2024, When Attention Sink Emerges (arXiv
-            2410.10781), fix a token at one position in this way.
+            2410.10781), fix a token at one position in this way. None: no row has a BOS, as in
+            texts that are packed without one.
 
     Reference:
         Guo et al. 2024, Active-Dormant Attention Heads (arXiv 2410.13835); theirs are bigrams of
@@ -43,16 +45,16 @@ class BigramBackcopy(Source):
     n_ctx: int = 64
     triggers: int = 3
     rare: int = 6
-    bos_at: int = 0
+    bos_at: int | None = 0
 
     def __post_init__(self) -> None:
         at_least(3, n_ctx=self.n_ctx)
         at_least(0, triggers=self.triggers)
         at_least(1, rare=self.rare)
-        if not 0 <= self.bos_at < min(8, self.n_ctx - 1):
+        if self.bos_at is not None and not 0 <= self.bos_at < min(8, self.n_ctx - 1):
             raise ValueError(
                 f"bos_at={self.bos_at}: one of the first {min(8, self.n_ctx - 1)} positions, from 0"
-                " on (try bos_at=2)"
+                " on (try bos_at=2), or None for rows without one"
             )
         if self.triggers > len(self.characters) - 2:
             raise ValueError(
@@ -140,12 +142,13 @@ class BigramBackcopy(Source):
 
     def _draw(self, n: int, generator: torch.Generator, split: str) -> Batch:
         begin = min(8, self.n_ctx)  # tokens that decide the half
+        plain = self.bos_at is None  # then rows are one longer, and their BOS is cut off
 
         def first(m):
             return self._rows(m, torch.full((1, m), self.bos), begin, generator).T
 
         begun = from_half(first, n, split, begin).T
-        rows = self._rows(n, begun, self.n_ctx + 1, generator).T.contiguous()
+        rows = self._rows(n, begun, self.n_ctx + 1 + plain, generator).T[:, plain:].contiguous()
         after = rows[:, 1:]
         trigger = self._is_trigger[rows[:, :-1]]
         nats = self._nats[rows[:, :-1], after].masked_fill(trigger, 0.0)

@@ -149,3 +149,12 @@ def test_bos_can_stand_elsewhere_and_the_text_goes_on_around_it():
     assert torch.equal(third.labels["nats"][:, 0], first.labels["nats"][:, 1])
     with pytest.raises(ValueError, match="bos_at=9"):
         draw(bos_at=9)
+
+
+def test_rows_without_bos_are_the_same_text():
+    source = toys.data.make("bigram_backcopy", n_ctx=12, bos_at=None)
+    rows = source.batch(200, torch.Generator().manual_seed(0))
+    assert rows.inputs.shape == (200, 12) and (rows.inputs != source.bos).all()
+    assert torch.equal(rows.targets[:, :-1], rows.inputs[:, 1:])
+    copies = rows.labels["trigger"][:, 1:]  # what follows a trigger is what stood before it
+    assert copies.any() and torch.equal(rows.targets[:, 1:][copies], rows.inputs[:, :-1][copies])

@@ -71,6 +71,7 @@ class Widget(anywidget.AnyWidget):
     busy = t.Unicode("").tag(sync=True)
     problem = t.Unicode("").tag(sync=True)
     python = t.Unicode("").tag(sync=True)
+    title = t.Unicode("").tag(sync=True)  # model, task and kind: "smollm2-135m · ioi · attention"
     # The page counts its questions up in `asked`; it is answered when `answered` has come as far.
     asked = t.Int(0).tag(sync=True)
     answered = t.Int(0).tag(sync=True)

@@ -14,6 +14,7 @@ from interp._types import Model
 from interp.dims import Dims
 from interp.interventions import run
 from interp.methods.runs.batching import token_ids
+from interp.models import bridge
 from interp.sites import Site
 from interp.tasks.task import Task
 from interp.widgets._head_names import heads_of
@@ -32,6 +33,12 @@ def split(prompt_or_task: Any) -> tuple[Any, str]:
         f"a prompt is a text or a task, got {type(prompt_or_task).__name__} (try 'The capital of"
         " France is', or for several interp.tasks.pairs(model, clean=[...], answers=[...]))"
     )
+
+
+def title(model: Model, task: Any, what: str) -> str:
+    """What stands over a widget: "smollm2-135m · ioi · attention"."""
+    named = [bridge.name(model), *([task.name] if task is not None else []), what]
+    return " · ".join(named)
 
 
 def listed(task: Any) -> list[str]:

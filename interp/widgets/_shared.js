@@ -75,16 +75,20 @@ export function colourBar(parent, scale, unit, name = "") {
 //   view.listen(node, "click", f)
 //   view.ask({a: 1})    sets traits and expects an answer: "computing" shows until it comes
 //   view.save({b: 2})   sets traits that ask nothing
+//   view.says("a b", f)  f gives the main number in words; it stands under the title where the page is narrow
 //   view.close          what render returns
 export function frame({ model, el, signal }, name) {
   const stop = new AbortController();
   const close = () => stop.abort();
   if (signal?.aborted) close();
   signal?.addEventListener("abort", close, { once: true });
-  const root = tag("section", { class: "interp", "aria-label": name }, el);
-  const head = tag("header", { class: "interp-head" }, root);
-  const title = tag("span", { class: "interp-title", text: name }, head);
+  const root = tag("section", { class: "interp", "aria-label": model.get("title") || name }, el);
+  el.classList.add("interp-holder");
+  const top = tag("div", { class: "interp-top" }, root);
+  const head = tag("header", { class: "interp-head" }, top);
+  const title = tag("span", { class: "interp-title", text: model.get("title") || name }, head);
   const busy = tag("span", { class: "interp-busy", role: "status", "aria-live": "polite" }, head);
+  const main = tag("p", { class: "interp-says", "aria-hidden": "true" }, top);
   const problem = tag("p", { class: "interp-problem", role: "alert", hidden: true }, root);
   const body = tag("div", { class: "interp-body" }, root);
   const details = tag("details", { class: "interp-code" }, root);
@@ -97,6 +101,7 @@ export function frame({ model, el, signal }, name) {
     stop.signal.addEventListener("abort", () => model.off(events, f));
   };
   const shows = (names, f) => { on(names, f); f(); };
+  const says = (names, f) => shows(names, () => { main.textContent = f() || ""; });
   const listen = (target, type, f, options = {}) => target.addEventListener(type, f, { ...options, signal: stop.signal });
   const save = (state) => {
     for (const [key, value] of Object.entries(state)) model.set(key, value);
@@ -123,7 +128,7 @@ export function frame({ model, el, signal }, name) {
   on("python", program);
   stop.signal.addEventListener("abort", () => { clearTimeout(late); root.remove(); });
   working(); complain(); program();
-  return { model, root, head, title, body, code, on, shows, listen, save, ask, close, signal: stop.signal };
+  return { model, root, head, title, body, code, on, shows, says, listen, save, ask, close, signal: stop.signal };
 }
 
 // A key this widget takes for itself: JupyterLab's own shortcuts must not fire as well.

@@ -1,6 +1,6 @@
 // What heads look at: a matrix and the prompt's tokens for one head, small matrices for many.
 
-const ROOM = 400, LEFT = 84, SMALL = 84, LABEL = 12;
+const ROOM = 360, LEFT = 84, SMALL = 68, LABEL = 12;
 const HINT = "each row: what that token attends to";
 
 // --- pure ------------------------------------------------------------------------------------------------------
@@ -93,10 +93,10 @@ function controls(view) {
   const bar = tag("div", { class: "interp-att-controls" }, view.body);
   const examples = model.get("examples").map((text, i) => [String(i), text]);
   if (examples.length) {
-    const box = choice(view, bar, "example", [...examples, ["-1", "a text of one's own"]], "prompt");
+    const box = choice(view, bar, "prompt", [...examples, ["-1", "a text of one's own"]], "prompt");
     box.classList.add("interp-att-choose");
   }
-  const line = entry(view, bar, "prompt", "type a text and press Enter", (text) => view.ask({ text: text.replaceAll("↵", "\n"), prompt: -1 }));
+  const line = entry(view, bar, examples.length ? "or type one" : "prompt", "type a text and press Enter", (text) => view.ask({ text: text.replaceAll("↵", "\n"), prompt: -1 }));
   line.box.classList.add("interp-att-prompt");
   const heads = entry(view, bar, "heads", "L5H1 L7H*", (text) => view.ask({ heads: text, find: "", head: "" }));
   heads.box.classList.add("interp-att-heads");
@@ -107,7 +107,7 @@ function controls(view) {
   for (const name of model.get("finds")) tag("option", { value: name, text: name }, find);
   view.listen(find, "change", () => view.ask({ find: find.value, head: "" }));
   view.listen(find, "keydown", (event) => event.stopPropagation());
-  choice(view, bar, "show", [["false", "attention"], ["true", "attention × norm of the value"]], "weighted");
+  choice(view, bar, "show", [["false", "attention"], ["true", "attention × value norm"]], "weighted");
   choice(view, bar, "first token", [["true", "coloured"], ["false", "left out"]], "first");
   const state = () => { heads.show(model.get("heads")); find.value = model.get("find"); };
   const prompt = () => line.show((model.get("reply").prompt ?? model.get("text")).replaceAll("\n", "↵"));
@@ -300,6 +300,15 @@ export default {
     });
     view.on("reply", draw);
     view.on("token", () => reply?.tokens && shade());
+    view.says("reply token", () => {
+      const now = model.get("reply");
+      if (!now.tokens) return "";
+      const n = now.tokens.length, chosen = model.get("token"), at = chosen < 0 || chosen >= n ? n - 1 : chosen;
+      const { to } = around(unpack(now.big, now.top), n, at);
+      if (!now.first) to[0] = 0;
+      const [best] = largest(to, 1);
+      return `${now.head}: ${at + 1} ${token(now.tokens[at])} looks most at ${best === undefined ? "no token" : `${best + 1} ${token(now.tokens[best])}, ${digits(to[best])} ${now.unit}`}`;
+    });
     onColours(view, () => { big.colour(); small.colour(); });
     draw();
     return view.close;

@@ -80,7 +80,8 @@ def attention(model: Model, prompt_or_task: Any, **state: Any) -> "AttentionWidg
         "prompt": prompts.OWN if task is None else 0,
         **state,
     }
-    listed = dict(examples=prompts.listed(task), finds=list(names))
+    title = prompts.title(model, task, "attention")
+    listed = dict(examples=prompts.listed(task), finds=list(names), title=title)
     return AttentionWidget(
         read, score, lambda words: prompts.heads_in_order(words, d), d.group, **listed, **state
     )

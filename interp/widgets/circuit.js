@@ -199,7 +199,6 @@ function legend(view, parent) {
 export default {
   render(context) {
     const view = frame(context, "circuit");
-    view.title.textContent = view.model.get("metadata").title;
     controls(view);
     const columns = tag("div", { class: "interp-circuit-columns" }, view.body);
     const left = tag("div", { class: "interp-circuit-left" }, columns), right = tag("div", { class: "interp-circuit-right" }, columns);

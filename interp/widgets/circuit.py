@@ -62,7 +62,7 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
             "diff": list(names) if other else [],
             "file": f"{whole.task.get('name') or 'circuit'}-edited.json",
         }
-        super().__init__(metadata=metadata, **traits)
+        super().__init__(**{"metadata": metadata, "title": f"{title} · circuit", **traits})
         self.on_msg(self._receive)
 
     # --- the state --------------------------------------------------------------------------------

@@ -77,12 +77,18 @@ function numbers(view, parent) {
     row(whole ? "model without the cut edges" : metadata.diff.length ? `circuit ${metadata.diff[0]}` : "this circuit", now.value, true, change);
     if (other) row(`circuit ${metadata.diff[1]}`, other.value);
     row("every edge cut", now.corrupted);
-    meter(box, whole ? "left of the way" : metadata.diff.length ? `faithfulness of ${metadata.diff[0]}` : "faithfulness", now.faithfulness);
+    meter(box, whole ? "share of the whole model's effect" : metadata.diff.length ? `faithfulness of ${metadata.diff[0]}` : "faithfulness", now.faithfulness);
     if (other) meter(box, `faithfulness of ${metadata.diff[1]}`, other.faithfulness);
     const some = now.n < now.of ? `first ${now.n} of ${now.of} prompts` : plural(now.of, "prompt");
     tag("p", { class: "interp-circuit-soft", text: `mean over ${some}; 0 = every edge cut, 1 = whole model` }, box);
   };
   view.on("reply within problem", draw);
+  view.says("reply within", () => {
+    const { numbers: now, size } = model.get("reply");
+    if (!now) return "";
+    const change = now.before === null || now.before === undefined ? "" : ` (${digits(now.value - now.before, true)} by the last edit)`;
+    return `${plural(size.edges, "edge")}: ${now.name} ${digits(now.value)}${change}, faithfulness ${now.faithfulness === null ? "–" : digits(now.faithfulness)}`;
+  });
   draw();
 }
 

@@ -174,6 +174,12 @@ function edit(view, parent) {
     });
     note.textContent = `${title}; what the dictionary does not explain is kept. KL from the unedited run: ${digits(kl)} nats`;
   });
+  view.says("reply", () => {
+    const { title, kl, changed } = model.get("reply");
+    if (!changed) return "";
+    const most = changed[0];
+    return `${title}: KL ${digits(kl)} nats${most ? `; ${token(most.token)} ${percent(most.clean)} → ${percent(most.now)}` : ""}`;
+  });
   nextTokens(view, right, () => {
     const { top, changed } = model.get("reply");
     return top && { top, changed, title: "with the edit", edited: true, word: "edited", without: "without the edit" };

@@ -292,7 +292,8 @@ def features(
             index["latents"][0],
         ),
     )
-    return FeaturesWidget(index, card, compute, name=dictionary.name, **state)
+    title = f"{bridge.name(model)} · features: {dictionary.name}"
+    return FeaturesWidget(index, card, compute, name=dictionary.name, title=title, **state)
 
 
 class Prompt:

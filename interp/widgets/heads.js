@@ -4,7 +4,7 @@
 
 // Where the cells are: {cell, gap, left, top, width, height}. Sizes from 4 x 4 to 80 x 64 stay legible and in reach.
 export function layout(layers, heads, group) {
-  const cell = Math.max(7, Math.min(26, Math.floor(580 / layers), Math.floor(440 / heads)));
+  const cell = Math.max(7, Math.min(26, Math.floor(500 / layers), Math.floor(440 / heads)));
   const gap = group > 1 ? Math.max(2, Math.round(cell / 5)) : 0;
   const left = group > 1 ? 58 : 34, top = 30;
   const groups = Math.ceil(heads / group);
@@ -311,6 +311,12 @@ function render(context) {
   nextTokens(view, right, () => {
     const { shown, title, count } = model.get("reply");
     return shown && { ...shown, title, edited: count > 0, word: "ablated", without: "without ablation", nothing: "nothing is ablated" };
+  });
+  view.says("reply", () => {
+    const { shown, title, count } = model.get("reply");
+    if (!shown) return "";
+    const { prob, logit_diff: diff } = shown, answer = shown.answer ? token(shown.answer) : "answer";
+    return `${title}: P(${answer}) ${count ? `${percent(prob.clean)} → ` : ""}${percent(prob.now)}, logit difference ${digits(diff.now)}${count ? ` (${digits(diff.now - diff.clean, true)})` : ""}`;
   });
   return view.close;
 }

@@ -20,6 +20,7 @@ from interp.widgets._base import Widget
 from interp.widgets._head_names import Heads, heads_of, patterns_of, text_of
 from interp.widgets._next_tokens import bars as bar_chart
 from interp.widgets._prompts import split
+from interp.widgets._prompts import title as title_of
 
 PROMPTS = 8  # of a task, unless asked otherwise: what a mean over them costs is paid at every click
 TEXTS = 8  # reference texts for the mean ablation of a single prompt
@@ -403,7 +404,9 @@ def heads(
         }
 
     state.setdefault("prompt", 0)
-    return HeadsWidget(dims, start, compute, look, free=free, text=task if free else "", **state)
+    title = title_of(model, None if free else task, "head ablation")
+    own = {"free": free, "text": task if free else "", "title": title}
+    return HeadsWidget(dims, start, compute, look, **own, **state)
 
 
 def prose(model: Model, length: int) -> torch.Tensor:

@@ -50,8 +50,8 @@ function controls(view) {
   const bar = tag("div", { class: "interp-lens-controls" }, view.body);
   const fresh = { start: -1, layer: -1, token: -1 };
   const examples = model.get("examples").map((text, i) => [String(i), text]);
-  if (examples.length) choice(view, bar, "example", [...examples, ["-1", "a text of one's own"]], "prompt");
-  const line = entry(view, bar, "prompt", "type a text and press Enter", (text) => view.ask({ text: text.replaceAll("↵", "\n"), prompt: -1, ...fresh }));
+  if (examples.length) choice(view, bar, "prompt", [...examples, ["-1", "a text of one's own"]], "prompt");
+  const line = entry(view, bar, examples.length ? "or type one" : "prompt", "type a text and press Enter", (text) => view.ask({ text: text.replaceAll("↵", "\n"), prompt: -1, ...fresh }));
   line.box.classList.add("interp-lens-prompt");
   choice(view, bar, "colour", [["rank", "rank of the answer"], ["logit_diff", "logit difference"], ["prob", "probability of the answer"], ["top", "probability of the top token"]], "by");
   const words = ["answer", "against"].map((trait) => {
@@ -139,10 +139,12 @@ export default {
       const { scale, share } = colouring(reply.by, reply.numbers, vocab);
       const wide = columnWidth(tokens.length);
       table.replaceChildren();
-      table.style.width = `${COLUMN.label + (wide + 1) * tokens.length}px`;
+      table.style.width = "100%";
+      table.style.maxWidth = `${COLUMN.label + (wide + 1) * tokens.length}px`;
+      table.style.minWidth = `${COLUMN.label + 30 * tokens.length}px`;
       const cols = tag("colgroup", {}, table);
       tag("col", {}, cols).style.width = `${COLUMN.label}px`;
-      for (const _ of tokens) tag("col", {}, cols).style.width = `${wide}px`;
+      for (const _ of tokens) tag("col", {}, cols);
       tag("th", { text: "layer" }, tag("tr", {}, tag("thead", {}, table)));
       const body = tag("tbody", {}, table);
       for (let i = rows.length - 1; i >= 0; i--) {
@@ -179,6 +181,11 @@ export default {
       choose(to);
     });
     view.on("reply", draw);
+    view.says("reply", () => {
+      const { tokens, layer, token: at, start, list: found, measures, answers } = model.get("reply");
+      if (!tokens || !found.length) return "";
+      return `layer ${layer}, after ${at} ${token(tokens[at - start])}: ${token(found[0][0])} ${percent(found[0][1])}; rank of ${answers.map(token).join(" ")} ${whole(measures.rank)}`;
+    });
     draw();
     return view.close;
   },

@@ -87,7 +87,13 @@ def lens(model: Model, prompt_or_task: Any, *, lens: Any = None, **state: Any) -
 
     state = {"by": "rank", "text": text, "prompt": prompts.OWN if task is None else 0, **state}
     name = "Logit lens" if lens is None else "Tuned lens"
-    sizes = dict(layers=d.n_layers, vocab=d.d_vocab, name=name, examples=prompts.listed(task))
+    sizes = dict(
+        layers=d.n_layers,
+        vocab=d.d_vocab,
+        name=name,
+        examples=prompts.listed(task),
+        title=prompts.title(model, task, name.lower()),
+    )
     return LensWidget(
         read, logits, answers, lambda i: model.tokenizer.decode([i]), **sizes, **state
     )

@@ -1,8 +1,8 @@
 // The patching explorer's geometry and words.
 
 // Where the cells of a map are; layer 0 is the lowest row. words: columns are tokens, written at a slant.
-export function mapBox(layers, columns, words, room = 600) {
-  const wide = Math.max(7, Math.min(38, Math.floor((room - 48) / columns))), high = Math.max(6, Math.min(24, Math.floor(480 / layers)));
+export function mapBox(layers, columns, words, room = 540) {
+  const wide = Math.max(7, Math.min(38, Math.floor((room - 48) / columns))), high = Math.max(6, Math.min(24, Math.floor(370 / layers)));
   const left = 42, top = 6, foot = words && wide >= 12 ? 78 : 36;
   const lean = words && wide >= 12 ? 10 : 0;
   return { wide, high, left, top, foot, width: left + columns * wide + 4 + lean, height: top + layers * high + foot };
@@ -27,6 +27,6 @@ export function cellName(site, [layer, column], tokens) {
 
 // The prompts a list offers: each by its first differing token, and all of them.
 export const prompts = (all) => [
-  ...all.map((p, i) => [i, `${i}: ${token(p.clean[p.differs[0]] ?? "")} / ${token(p.corrupted[p.differs[0]] ?? "")}`]),
-  ...(all.length > 1 ? [[-1, `mean over all ${all.length}`]] : []),
+  ...all.map((p, i) => [i, `${i + 1}: ${token(p.clean[p.differs[0]] ?? "")} / ${token(p.corrupted[p.differs[0]] ?? "")}`]),
+  ...(all.length > 1 ? [[-1, `mean of ${all.length} prompts`]] : []),
 ];

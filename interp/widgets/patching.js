@@ -15,17 +15,17 @@ function pair(view) {
   const draw = () => {
     const one = promptNow(model), all = model.get("prompt") === -1, into = model.get("direction") === "denoising" ? "corrupted" : "clean";
     box.replaceChildren();
-    const grid = tag("div", { class: "interp-patch-tokens", style: `grid-template-columns: max-content repeat(${one.clean.length}, max-content)` }, box);
-    for (const kind of ["clean", "corrupted"]) {
-      tag("span", { class: "interp-patch-kind", text: kind === into ? `${kind} (patched)` : kind }, grid);
-      one[kind].forEach((text, i) => {
-        const differs = one.differs.includes(i), name = one.names[String(i)];
-        const chip = tag("span", { class: `interp-patch-token${differs ? " differs" : ""}`, "data-at": i, text: token(text), title: `position ${i}${name ? `, ${name}` : ""}` }, grid);
+    // A column a position, clean above corrupted: where the page is narrow the columns go on in a second line.
+    const grid = tag("div", { class: "interp-patch-tokens" }, box), sides = tag("div", { class: "interp-patch-place" }, grid);
+    for (const kind of ["clean", "corrupted"]) tag("span", { class: "interp-patch-kind", text: kind === into ? `${kind} (patched)` : kind }, sides);
+    one.clean.forEach((_, i) => {
+      const place = tag("div", { class: "interp-patch-place" }, grid), differs = one.differs.includes(i), name = one.names[String(i)];
+      for (const kind of ["clean", "corrupted"]) {
+        const chip = tag("span", { class: `interp-patch-token${differs ? " differs" : ""}`, "data-at": i, text: token(one[kind][i]), title: `position ${i}${name ? `, ${name}` : ""}` }, place);
         if (differs) tag("span", { class: "interp-hidden", text: " (differs)" }, chip);
-      });
-    }
-    tag("span", {}, grid);
-    one.clean.forEach((_, i) => tag("span", { class: "interp-patch-name", text: one.names[String(i)] ?? "" }, grid));
+      }
+      tag("span", { class: "interp-patch-name", text: name ?? "" }, place);
+    });
     const line = tag("p", { class: "interp-patch-soft" }, box);
     tag("span", { class: "interp-patch-token differs", text: "shaded" }, line);
     const which = all ? `: the two prompts differ. This is the first of ${model.get("metadata").prompts.length} prompts that are averaged.` : ": the two prompts differ.";
@@ -160,12 +160,16 @@ function predictions(view, parent) {
   };
   view.on("prediction cell site direction prompt", draw);
   draw();
+  view.says("prediction cell site direction prompt", () => {
+    const prediction = model.get("prediction"), cell = model.get("cell");
+    if (!cell.length || String(prediction.cell) !== String(cell)) return "";
+    return `${cellName(model.get("site"), cell, promptNow(model).clean)}: ${model.get("metadata").metric} ${digits(prediction.before)} → ${digits(prediction.after)} (${digits(prediction.after - prediction.before, true)})`;
+  });
 }
 
 export default {
   render(context) {
     const view = frame(context, "patching");
-    view.title.textContent = `${view.model.get("metadata").title} · activation patching`;
     settings(view);
     const light = pair(view), columns = tag("div", { class: "interp-patch-columns" }, view.body);
     picture(view, tag("div", { class: "interp-patch-left" }, columns), light);

@@ -31,7 +31,8 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
     def __init__(self, ready: runs.Runs, **traits: Any) -> None:
         self._runs, self._result = ready, None
         self._done: dict[tuple, tuple[dict, Result]] = {}  # maps that are finished
-        super().__init__(metadata=ready.metadata, **traits)
+        title = f"{ready.metadata['title']} · activation patching"
+        super().__init__(**{"metadata": ready.metadata, "title": title, **traits})
         self.observe(self._click, ["cell"])
 
     def _ask(self) -> None:

@@ -137,8 +137,8 @@ test("cells and prompts in words", () => {
   assert.equal(cellName("heads", [5, 1], []), "L5H1, all positions");
   assert.equal(cellName("mlp", [5, 1], ["The", " John"]), "MLP output of layer 5, position 1 ␣John");
   const one = { clean: ["a", " John"], corrupted: ["a", " Mary"], differs: [1] };
-  assert.deepEqual(prompts([one]), [[0, "0: ␣John / ␣Mary"]]);
-  assert.deepEqual(prompts([one, one])[2], [-1, "mean over all 2"]);
+  assert.deepEqual(prompts([one]), [[0, "1: ␣John / ␣Mary"]]);
+  assert.deepEqual(prompts([one, one])[2], [-1, "mean of 2 prompts"]);
   assert.equal(short("abcdef", 4), "abc…");
 });
 """

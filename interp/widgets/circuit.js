@@ -77,7 +77,7 @@ function graph(view, parent) {
     }
     inside.add("embed"); inside.add("logits");
     shared(live);
-    const r = Math.max(2.6, Math.min(5, at.dx / 8, at.dy / 3.6)), label = at.dx >= 34 && at.dy >= 15;
+    const r = Math.max(2.6, Math.min(5, at.dx / 8, at.dy / 3.6)), label = at.dx >= 30 && at.dy >= 13;
     for (const name of inside) {
       const n = plan.nodes[name];
       const g = svg("g", { class: `interp-circuit-node ${n.kind}`, "data-node": name, transform: `translate(${at.x(n.x).toFixed(1)} ${at.y(n.y).toFixed(1)})` }, dots);
@@ -102,7 +102,7 @@ function graph(view, parent) {
     for (const g of plan.groups) {
       const name = `L${g.layer}KV${g.index}`, parts = ["k", "v"].filter((part) => read.has(`${name}.${part}_in`));
       bands.get(name).classList.toggle("read", parts.length > 0);
-      if (at.dy >= 15) for (const part of parts)
+      if (at.dy >= 13) for (const part of parts)
         svg("text", { class: "interp-circuit-part", x: at.x((g.x0 + g.x1) / 2 + (part === "k" ? -0.28 : 0.28)), y: at.y(g.y - 0.3) + 4, "text-anchor": "middle", text: part }, rest);
     }
   };

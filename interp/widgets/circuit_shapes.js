@@ -3,9 +3,9 @@
 const LANE = 1.3, GAP = 0.7, FOOT = 0.3;
 
 // Pixels of the plan's units: {dx, dy, left, top, width, height, x(u), y(u)}. One unit is a head, or a layer.
-export function geometry(plan, room = 560) {
+export function geometry(plan, room = 530) {
   const last = Math.max(...Object.values(plan.nodes).map((n) => n.x)), units = last + 1.9;
-  const dx = Math.max(8, Math.min(60, Math.floor((room - 40) / units))), dy = Math.max(8, Math.min(44, Math.floor(510 / (plan.layers + 2.2))));
+  const dx = Math.max(8, Math.min(60, Math.floor((room - 40) / units))), dy = Math.max(8, Math.min(44, Math.floor(455 / (plan.layers + 2.2))));
   const left = 34, top = 10, height = Math.round((plan.layers + 1.95) * dy) + 24, width = Math.round(units * dx);
   const x = (u) => left + (u + 0.8) * dx, y = (u) => top + (plan.layers + 0.75 - u) * dy;
   return { dx, dy, left, top, width: left + width + 2, height: top + height + 30, bottom: top + height, x, y, lane: last };

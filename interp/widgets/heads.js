@@ -4,7 +4,7 @@
 
 // Where the cells are: {cell, gap, left, top, width, height}. Sizes from 4 x 4 to 80 x 64 stay legible and in reach.
 export function layout(layers, heads, group) {
-  const cell = Math.max(7, Math.min(26, Math.floor(500 / layers), Math.floor(440 / heads)));
+  const cell = Math.max(7, Math.min(26, Math.floor(460 / layers), Math.floor(440 / heads)));
   const gap = group > 1 ? Math.max(2, Math.round(cell / 5)) : 0;
   const left = group > 1 ? 58 : 34, top = 30;
   const groups = Math.ceil(heads / group);
@@ -263,7 +263,7 @@ function numbers(view, parent) {
     const part = (title, one) => {
       tag("th", { colspan: 4, scope: "rowgroup", text: title }, tag("tr", { class: "interp-heads-part" }, body));
       const named = shown.answer && one === shown;
-      line(body, named ? `logit of ${token(shown.answer)} minus ${token(shown.wrong)}` : "logit difference", one?.logit_diff, (v) => digits(v), (v) => `${digits(v, true)} logits`);
+      line(body, named ? `logit of ${token(shown.answer)} minus ${token(shown.wrong)}` : "logit difference", one?.logit_diff, (v) => digits(v), (v) => digits(v, true));
       line(body, named ? `probability of ${token(shown.answer)}` : "probability of the answer", one?.prob, percent, points);
     };
     part(reply.title, shown);

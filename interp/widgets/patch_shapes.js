@@ -1,7 +1,7 @@
 // The patching explorer's geometry and words.
 
 // Where the cells of a map are; layer 0 is the lowest row. words: columns are tokens, written at a slant.
-export function mapBox(layers, columns, words, room = 540) {
+export function mapBox(layers, columns, words, room = 510) {
   const wide = Math.max(7, Math.min(38, Math.floor((room - 48) / columns))), high = Math.max(6, Math.min(24, Math.floor(370 / layers)));
   const left = 42, top = 6, foot = words && wide >= 12 ? 78 : 36;
   const lean = words && wide >= 12 ? 10 : 0;

@@ -1,7 +1,7 @@
 """The one file that touches TransformerLens: wrap a Hugging Face model, run it with hooks, read its
 weights.
 
-Only `boot_transformers`, `run_with_hooks`, `cfg`, and the components' `original_component` are
+Only `boot_transformers`, `hook_dict`, `cfg`, and the components' `original_component` are
 used, so the same code serves TransformerLens 3.9 and 4.x. Nothing here keeps state on the model
 between calls.
 """
@@ -9,10 +9,11 @@ between calls.
 import contextlib
 import copy
 import io
+import itertools
 import logging
+import operator
 import threading
 import warnings
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ from interp.models import families, state
 # each other's edits and give wrong numbers without a word.
 LOCK = threading.RLock()
 
+
+_levels = itertools.count(-1, -1)  # of hooks; TransformerLens counts its own from 0 up
 
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
 
@@ -209,13 +212,40 @@ class Layout:
     joint_norm: bool = False  # queries and keys of all heads are normed together
 
 
-_layouts: "weakref.WeakKeyDictionary[Any, Layout]" = weakref.WeakKeyDictionary()
+class _Known:
+    """A model's layout, and the parts of its blocks that it was read from."""
+
+    def __init__(self, model: Any):
+        self.parts = _block_parts(model)  # strong references: no id is given to another part
+        self.factors = state.Tensors(
+            factor for block in model.blocks if isinstance(factor := _factor(block), Tensor)
+        )
+        self.layout = _read_layout(model)
+
+    def __deepcopy__(self, memo: Any) -> None:
+        """A copy of the model reads its own."""
+        return None
+
+    def __reduce__(self) -> Any:
+        return (type(None), ())
+
+    def holds(self, model: Any) -> bool:
+        now = _block_parts(model)
+        same = len(now) == len(self.parts) and all(map(operator.is_, now, self.parts))
+        return same and not self.factors.changed()
+
+
+def _block_parts(model: Any) -> list[Any]:
+    blocks = list(model.blocks)
+    return [*blocks, *(part for block in blocks for part in block._modules.values())]
 
 
 def _layout(model: Any) -> Layout:
-    if model not in _layouts:
-        _layouts[model] = _read_layout(model)
-    return _layouts[model]
+    known = model.__dict__.get("_interp_layout")
+    if known is None or not known.holds(model):
+        known = _Known(model)
+        object.__setattr__(model, "_interp_layout", known)
+    return known.layout
 
 
 def _read_layout(model: Any) -> Layout:
@@ -262,11 +292,15 @@ def _read_layout(model: Any) -> Layout:
     return Layout(tuple(variants), headless, norms, after, share, joint)
 
 
+def _factor(block: Any) -> Any:
+    return getattr(getattr(block, "original_component", None), "layer_scalar", None)
+
+
 def _rescaled(block: Any) -> bool:
     """Whether a block does more to the stream than to add what attention and MLP write
     (Gemma-4).
     """
-    factor = getattr(getattr(block, "original_component", None), "layer_scalar", None)
+    factor = _factor(block)
     scaled = factor is not None and bool((torch.as_tensor(factor) != 1).any())
     return scaled or "per_layer_input_gate" in getattr(block, "_modules", {})
 
@@ -346,33 +380,49 @@ def training_sentence(part: str) -> str:
     )
 
 
-def causal(model: Any) -> bool:
+def causal(model: Any, run: tuple[Tensor, Tensor] | None = None) -> bool:
     """Whether a position can only be changed by itself and by earlier ones, found by changing the
     last token.
 
     Remembered while the model has the same parts. While a hook of yours is on the model the answer
     is no: what a hook carries from one position to another is not known.
+
+    Args:
+        run: Tokens [1 pos] and their logits [1 pos d_vocab], where a run is at hand already.
     """
     with LOCK:
         now = ready(model)
-        return not now.hooked and state.remembered(model, "causal", lambda: _causal(model))
+        return not now.hooked and state.remembered(model, "causal", lambda: _causal(model, run))
+
+
+def probe(model: Any, d_vocab: int | None = None) -> Tensor:
+    """The prompt of the checks: up to eight ids spread over the vocabulary [1 n], or vectors
+    [1 n d_in] for a model that reads those; enough to see every weight matrix.
+    """
+    d, weight = dims(model), next(model.parameters())
+    n = min(8, d.n_ctx)
+    if d.d_in:
+        return torch.arange(n * d.d_in, device=weight.device).sin().view(1, n, d.d_in).to(weight)
+    return probe_tokens(d_vocab or d.d_vocab, n).to(weight.device)
+
+
+def probe_tokens(d_vocab: int, n_ctx: int = 8) -> Tensor:
+    """Up to eight token ids spread over the vocabulary [1 n]."""
+    return (torch.arange(1, 1 + min(8, n_ctx)) * 2_654_435_761 % d_vocab)[None]
 
 
 @torch.no_grad()
-def _causal(model: Any) -> bool:
+def _causal(model: Any, run: tuple[Tensor, Tensor] | None = None) -> bool:
     d = dims(model)
-    weight = next(model.parameters())
-    n = min(8, d.n_ctx)
+    one, first = run or (probe(model), None)
+    n, other = one.shape[1], one.clone()
     if d.d_in:
-        one = torch.arange(n * d.d_in).sin().view(1, n, d.d_in).to(weight)
-        other = one.clone()
         other[:, -1] = -1 - other[:, -1]
     else:
-        one = (torch.arange(1, n + 1, device=weight.device) * 2_654_435_761 % d.d_vocab)[None]
-        other = one.clone()
         other[:, -1] = (other[:, -1] + 1) % d.d_vocab
     # one call for each: a batch of both would be other matrix products, with other roundings
-    first, second = (_hooked(model, tokens, [])[:, :-1] for tokens in (one, other))
+    first = _hooked(model, one, []) if first is None else first
+    first, second = first[:, :-1], _hooked(model, other, [])[:, :-1]
     # exact where the same products are summed; experts of a mixture get other batches, hence a
     # tolerance
     scale = float(first.abs().max()) if n > 1 else 0.0
@@ -399,11 +449,16 @@ def forward(
         and not any(n.startswith(("ln_final", "unembed")) for n, _ in hooks)
     )
     if end:
-        residual = until(model, tokens, hooks, "ln_final.hook_in")
-        # contiguous [batch d_model]: the strided slice times the unembedding is ten times slower
-        return unembed(model, final_norm(model, residual[:, -1].contiguous()))
+        residual = _until(model, tokens, hooks, "ln_final.hook_in")
+        return end_logits(model, residual)
     logits = _hooked(model, tokens, hooks)
     return logits[:, -1] if last_only else logits
+
+
+def end_logits(model: Any, residual: Tensor) -> Tensor:
+    """Logits [batch d_vocab] of the last position of the finished stream [batch pos d_model]."""
+    # contiguous [batch d_model]: the strided slice times the unembedding is ten times slower
+    return unembed(model, final_norm(model, residual[:, -1].contiguous()))
 
 
 def until(model: Any, tokens: Tensor, hooks: Sequence, stop: str) -> Tensor:
@@ -412,7 +467,11 @@ def until(model: Any, tokens: Tensor, hooks: Sequence, stop: str) -> Tensor:
     Example:
         >>> until(model, tokens, [], "blocks.9.hook_in")     # the residual stream entering layer 9
     """
+    ready(model)
+    return _until(model, tokens, hooks, stop)
 
+
+def _until(model: Any, tokens: Tensor, hooks: Sequence, stop: str) -> Tensor:
     def halt(tensor: Tensor, hook: Any = None) -> None:
         raise _Reached(tensor)
 
@@ -447,11 +506,41 @@ def _hooked(model: Any, tokens: Tensor, hooks: Sequence) -> Tensor:
             f"token {int(tokens.max())} is beyond the model's vocabulary of {d.d_vocab:,}: the"
             " tokenizer belongs to another model"
         )
-    with LOCK, warnings.catch_warnings(), _at_softmax(model, softmaxes):
+    with (
+        LOCK,
+        warnings.catch_warnings(),
+        _at_points(model, hooks),
+        _at_softmax(model, softmaxes),
+    ):
         warnings.simplefilter("ignore")
-        if not hooks:  # run_with_hooks walks every hook point of the model even then
-            return model(tokens, **options)
-        return model.run_with_hooks(tokens, fwd_hooks=hooks, **options)
+        return model(tokens, **options)
+
+
+@contextlib.contextmanager
+def _at_points(model: Any, hooks: Sequence[tuple[str, Callable]]) -> Iterator[None]:
+    """While this lasts, the hooks are on the model's hook points.
+
+    TransformerLens' own `run_with_hooks` collects all names of all hook points anew for each hook,
+    which takes longer than the run.
+    """
+    used, level = [], next(_levels)  # so that a run inside a hook leaves the outer run's hooks
+    try:
+        for name, function in hooks:
+            point = _point(model, name)
+            point.add_hook(function, level=level)
+            used.append(point)
+        yield
+    finally:
+        for point in used:
+            point.remove_hooks(level=level)
+
+
+def _point(model: Any, name: str) -> Any:
+    """The hook point of this name, or of the name that it is another name of."""
+    points = state.fact(model, "points", lambda: dict(model.hook_dict))
+    if name not in points:
+        raise ValueError(f"this model has no hook {name!r}")
+    return points[name]
 
 
 def _mine(function: Callable) -> Callable:
@@ -615,7 +704,7 @@ def resume(
     with (
         LOCK,
         warnings.catch_warnings(),
-        model.hooks(fwd_hooks=hooks),
+        _at_points(model, hooks),
         _at_softmax(model, softmaxes),
     ):
         warnings.simplefilter("ignore")
@@ -623,8 +712,7 @@ def resume(
             out = block(x, *map(many, args), **{k: many(v) for k, v in kwargs.items()})
             x = out[0] if isinstance(out, tuple) else out
         if last_only and not late:
-            x = x[:, -1].contiguous()
-            return unembed(model, final_norm(model, x))
+            return end_logits(model, x)
         logits = _transform(model, model.unembed(model.ln_final(x)))
     return logits[:, -1] if last_only else logits
 

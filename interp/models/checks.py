@@ -10,12 +10,8 @@ from torch import Tensor
 
 from interp import sites
 from interp.models import bridge
+from interp.models.bridge import probe_tokens
 from interp.sites import Site
-
-
-def probe_tokens(d_vocab: int, n_ctx: int = 8) -> Tensor:
-    """Up to eight token ids spread over the vocabulary [1 n]: enough to see every weight matrix."""
-    return (torch.arange(1, 1 + min(8, n_ctx)) * 2_654_435_761 % d_vocab)[None]
 
 
 @torch.no_grad()
@@ -44,7 +40,7 @@ def small_logits(model: Any) -> Tensor:
 def check(model: Any, plain: Tensor | None = None) -> None:
     """Nothing when the model is sound; otherwise a ValueError that names what is wrong.
 
-    Checked in a few short forward passes: logits equal the plain model's (relative to their scale),
+    Checked in two short forward passes: logits equal the plain model's (relative to their scale),
     those read at the last position equal the full ones, attention rows sum to one, the stream is
     the sum of what its parts write in every layer, weights read from the model give what its layers
     compute, the stream times the unembedding gives the logits, and whether attention is causal
@@ -55,7 +51,8 @@ def check(model: Any, plain: Tensor | None = None) -> None:
     """
     d = bridge.dims(model)
     name = bridge.name(model)
-    tokens = _probe(model, d, plain)
+    ours = plain is None or not hasattr(getattr(model, "original_model", None), "config")
+    tokens = bridge.probe(model, None if ours else plain.shape[-1])
     hooks = {str(s): sites.hook(s, d) for layer in range(d.n_layers) for s in _seen_sites(layer, d)}
     own = {name for name in hooks.values() if ".attn.softmax_" in name}  # hooks of our own
     missing = sorted(set(hooks.values()) - own - set(model.hook_dict))
@@ -76,7 +73,7 @@ def check(model: Any, plain: Tensor | None = None) -> None:
     seen = {site: kept[hook] for site, hook in hooks.items() if hook in kept}
     half = logits.dtype in (torch.float16, torch.bfloat16)
     _check_logits(name, logits, plain, 3e-2 if half else 1e-4)
-    _check_end(name, model, tokens, logits, 3e-2 if half else 1e-4)
+    _check_end(name, model, seen["logits.in"], logits, 3e-2 if half else 1e-4)
     sinks = "sinks" in _own_parameters(model, d)
     _check_rows(name, seen, d, 2e-2 if half else 1e-4, sinks)
     if "no sum" not in d.variants:
@@ -84,17 +81,7 @@ def check(model: Any, plain: Tensor | None = None) -> None:
     _check_shapes(name, model, d)
     _check_weights(name, model, seen, d, 3e-2 if half else 1e-3)
     _check_reading(name, model, seen["logits.in"], logits, 3e-2 if half else 1e-3)
-    bridge.causal(model)
-
-
-def _probe(model: Any, d: bridge.Dims, plain: Tensor | None) -> Tensor:
-    """The prompt of the checks: probe tokens, or vectors for a model that reads those."""
-    weight = next(model.parameters())
-    if d.d_in:
-        n = min(8, d.n_ctx)
-        return torch.arange(n * d.d_in, device=weight.device).sin().view(1, n, d.d_in).to(weight)
-    ours = plain is None or not hasattr(getattr(model, "original_model", None), "config")
-    return probe_tokens(d.d_vocab if ours else plain.shape[-1], d.n_ctx).to(weight.device)
+    bridge.causal(model, (tokens, logits))
 
 
 def _seen_sites(layer: int, d: bridge.Dims) -> list[Site]:
@@ -106,8 +93,8 @@ def _seen_sites(layer: int, d: bridge.Dims) -> list[Site]:
     return found if layer else [*found, Site("logits", "in")]
 
 
-def _check_end(name: str, model: Any, tokens: Tensor, logits: Tensor, tolerance: float) -> None:
-    end = bridge.forward(model, tokens, last_only=True).float()
+def _check_end(name: str, model: Any, x: Tensor, logits: Tensor, tolerance: float) -> None:
+    end = bridge.end_logits(model, x).float()
     off = (end - logits[:, -1].float()).abs().max().item()
     if off > tolerance * logits.float().abs().max().item():
         raise ValueError(

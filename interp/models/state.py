@@ -80,10 +80,15 @@ def look(model: Any) -> State:
 
 
 def remembered(model: Any, what: str, find: Callable[[], Any]) -> Any:
-    """What `find` gives, found once while the model keeps the same modules; a plain value, never a
-    part of the model.
-    """
+    """What `find` gives, found once while the model keeps the same modules."""
     look(model)
+    return fact(model, what, find)
+
+
+def fact(model: Any, what: str, find: Callable[[], Any]) -> Any:
+    """As `remembered`, for a model that was looked at just now."""
+    if "_interp_watch" not in model.__dict__:
+        look(model)
     facts = model.__dict__["_interp_watch"].facts
     if what not in facts:
         facts[what] = find()
@@ -153,7 +158,7 @@ class _Watch:
         return (type(None), ())
 
     def look(self, model: Any) -> State:
-        if self._structure() != self.shape:
+        if not self._same():
             self._walk(model)
             self.structure += 1
             self.facts = {}
@@ -169,7 +174,7 @@ class _Watch:
             return None
         watch, kind, weights = self.source
         again = "load it again: interp.load(your_model, tokenizer=...)"
-        if watch._structure() != watch.shape:
+        if not watch._same():
             return (
                 f"layers or parameters of your {kind} were exchanged since it was loaded: {again}"
             )
@@ -195,11 +200,11 @@ class _Watch:
         # strong references, so that no id below is given to another object
         self.named = list(named.values())
         modules = [module for _, module in self.named]
-        self.flags = [m.__dict__ for m in modules]
-        parts = [m for m in modules if type(m).__name__ != "HookPoint"]
+        parts = [m for m in modules if not _is_point(m)]
+        self.flags = [m.__dict__ for m in parts]  # to a hook point training mode means nothing
         # two thirds of these dictionaries are empty: for those a length is enough
         self.lengths = [d for m in parts for d in (m._modules, m._parameters, m._buffers)]
-        self.children = [m._modules for m in parts if m._modules]
+        self.held = [d for d in self.lengths if d]
         self.slots = [d for m in parts for d in (m._parameters, m._buffers) if d]
         plain = [m for m in parts if not _lens(m)]
         self.methods = [m.__dict__ for m in plain]
@@ -209,16 +214,23 @@ class _Watch:
         self.n_own = sum(map(len, self.own))
         owned = set(map(id, self.own))
         self.free = [d for d in self.hooks if id(d) not in owned]  # where only users put hooks
-        self.shape = self._structure()
+        self.shape, self.parts = self._structure(), list(self._parts())
         self._read()
 
     def _structure(self) -> tuple:
         return (
-            list(map(id, chain.from_iterable(map(dict.values, self.children)))),
-            list(map(id, chain.from_iterable(map(dict.values, self.slots)))),
             list(map(len, self.lengths)),
             [d.get("forward") for d in self.methods],
         )
+
+    def _parts(self) -> Iterator[Any]:
+        """The children, parameters and buffers of every module."""
+        return chain.from_iterable(map(dict.values, self.held))
+
+    def _same(self) -> bool:
+        """Whether the model consists of the same objects as when it was walked."""
+        # the lengths come first: with them equal, both sides below are equally long
+        return self._structure() == self.shape and all(map(operator.is_, self._parts(), self.parts))
 
     def _read(self) -> None:
         """Remember the tensors as they are now."""
@@ -235,8 +247,8 @@ class _Watch:
         for (name, module), at in zip(self.named, range(0, len(self.hooks), len(HOOKS))):
             for kind in self.hooks[at : at + len(HOOKS)]:
                 for hook in kind.values():
-                    point = type(module).__name__ == "HookPoint"  # only users put hooks there
-                    yield getattr(module, "name", None) or name, None if point else hook
+                    # on a hook point only users put hooks
+                    yield getattr(module, "name", None) or name, None if _is_point(module) else hook
 
     def _hooked(self) -> str | None:
         if any(map(len, _global_hooks())):
@@ -250,7 +262,7 @@ class _Watch:
     def _training(self) -> str | None:
         if not any(map(operator.itemgetter("training"), self.flags)):
             return None
-        training = [name for name, module in self.named if module.training]
+        training = [name for name, m in self.named if m.training and not _is_point(m)]
         return training[0] or "the model"
 
 
@@ -270,6 +282,10 @@ def _own(hook: Any) -> bool:
     owner = getattr(hook, "__self__", None)
     home = getattr(hook, "__module__", None) or type(hook if owner is None else owner).__module__
     return hook is not None and f"{home}.".startswith(OWN)
+
+
+def _is_point(module: nn.Module) -> bool:
+    return type(module).__name__ == "HookPoint"
 
 
 def _lens(module: nn.Module) -> bool:

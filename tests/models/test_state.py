@@ -259,3 +259,53 @@ def test_a_model_that_was_looked_at_can_be_copied_and_forgotten():
 
 def test_attention_that_looks_back_only_is_found_causal(any_tiny):
     assert bridge.causal(any_tiny)
+
+
+def test_how_blocks_are_made_is_read_anew_when_they_change():
+    model = interp.load("tiny")
+    assert bridge.dims(model).variants == ()
+    plain = block(model, 1)
+    plain.register_buffer("layer_scalar", torch.tensor(2.0))
+    model.blocks[1] = model.blocks[1]  # the same block: nothing is new to look for
+    norm = model.blocks[0]._modules.pop("ln2")
+    assert bridge.dims(model).variants == ("one norm", "no sum")
+    model.blocks[0]._modules["ln2"] = norm
+    assert bridge.dims(model).variants == ("no sum",)
+    plain.layer_scalar.fill_(1.0)
+    assert bridge.dims(model).variants == ()
+
+
+def test_loading_checks_a_model_in_two_passes(monkeypatch):
+    model = interp.load("tiny")
+    passes, forward = [], type(model).forward
+    monkeypatch.setattr(
+        type(model), "forward", lambda *a, **k: (passes.append(1), forward(*a, **k))[1]
+    )
+    model.__dict__["_interp_watch"].facts.clear()
+    interp.load(model)
+    assert len(passes) == 2 and bridge.causal(model) and len(passes) == 2
+
+
+def test_a_hook_that_the_model_does_not_have_is_refused(tiny):
+    tokens = torch.arange(5)[None]
+    with pytest.raises(ValueError, match="no hook 'blocks.1.hook_nowhere'"):
+        bridge.forward(tiny, tokens, [("blocks.1.hook_nowhere", lambda x, hook=None: None)])
+    assert state.look(tiny).hooked is None
+
+
+def test_a_run_inside_a_hook_leaves_the_outer_hooks(tiny):
+    tokens = torch.arange(5)[None]
+    seen = []
+
+    def inner(x, hook=None):
+        seen.append("inner")
+
+    def outer(x, hook=None):
+        seen.append("outer")
+        if len(seen) == 1:
+            bridge._hooked(tiny, tokens, [("blocks.2.hook_out", inner)])
+
+    hooks = [(f"blocks.{layer}.hook_out", outer) for layer in (0, 2)]
+    bridge.forward(tiny, tokens, hooks)
+    assert seen == ["outer", "outer", "outer", "inner", "outer"]
+    assert state.look(tiny).hooked is None

@@ -506,12 +506,7 @@ def _hooked(model: Any, tokens: Tensor, hooks: Sequence) -> Tensor:
             f"token {int(tokens.max())} is beyond the model's vocabulary of {d.d_vocab:,}: the"
             " tokenizer belongs to another model"
         )
-    with (
-        LOCK,
-        warnings.catch_warnings(),
-        _at_points(model, hooks),
-        _at_softmax(model, softmaxes),
-    ):
+    with LOCK, warnings.catch_warnings(), _at_points(model, hooks), _at_softmax(model, softmaxes):
         warnings.simplefilter("ignore")
         return model(tokens, **options)
 
@@ -701,12 +696,7 @@ def resume(
     if x is None:
         raise ValueError(f"layer {layer} is past the last block ({len(start.residuals) - 1})")
     x = x.repeat(copies, 1, 1)
-    with (
-        LOCK,
-        warnings.catch_warnings(),
-        _at_points(model, hooks),
-        _at_softmax(model, softmaxes),
-    ):
+    with LOCK, warnings.catch_warnings(), _at_points(model, hooks), _at_softmax(model, softmaxes):
         warnings.simplefilter("ignore")
         for block, (args, kwargs) in zip(model.blocks[layer:], start.calls[layer:]):
             out = block(x, *map(many, args), **{k: many(v) for k, v in kwargs.items()})

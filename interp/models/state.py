@@ -218,10 +218,7 @@ class _Watch:
         self._read()
 
     def _structure(self) -> tuple:
-        return (
-            list(map(len, self.lengths)),
-            [d.get("forward") for d in self.methods],
-        )
+        return (list(map(len, self.lengths)), [d.get("forward") for d in self.methods])
 
     def _parts(self) -> Iterator[Any]:
         """The children, parameters and buffers of every module."""

@@ -35,6 +35,8 @@ def bootstrap(
         raise ValueError(f"an interval needs at least two examples, got {n}")
     if not 0 < level < 1:
         raise ValueError(f"level={level}: an interval's level lies between 0 and 1 (try 0.95)")
+    if not isinstance(n_boot, int) or n_boot < 1:
+        raise ValueError(f"n_boot={n_boot!r}: how many draws, a whole number from 1 on (try 1000)")
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(n, np.full(n, 1 / n), size=n_boot) / n  # [n_boot n]
     cells = examples.reshape(-1, n)

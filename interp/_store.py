@@ -2,12 +2,13 @@
 
 | question | function |
 | --- | --- |
-| write a file | `write_text`, `write_bytes`, `write_tensors`, `write_arrays` |
+| write a file | `write_text`, `write_bytes`, `write_tensors`, `write_arrays` (readers: `_files`) |
 | where cached things lie | `cache_folder` |
 | under which name | `key` |
 | one process at a time | `lock` |
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -21,6 +22,9 @@ from typing import Any
 
 # --- files ----------------------------------------------------------------------------------------
 
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # no room on the disk, in a file, in a quota
+CHECKSUM = "checksum"  # in the metadata of a safetensors file
+
 
 def write_bytes(path: Path, content: bytes) -> Path:
     """The path of the file that was written, completely or not at all."""
@@ -30,6 +34,15 @@ def write_bytes(path: Path, content: bytes) -> Path:
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno in FULL:
+            raise OSError(
+                error.errno,
+                f"no room for {str(path)!r}: {len(content) / 1e6:,.1f} MB were needed (free some,"
+                " or give another folder; what was there before is still whole)",
+            ) from error
+        raise
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -44,11 +57,27 @@ def write_text(path: Path, text: str) -> Path:
 def write_tensors(
     path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None
 ) -> Path:
-    """The path of the safetensors file that was written, completely or not at all."""
+    """The path of the safetensors file that was written, completely or not at all.
+
+    Its metadata carry a checksum of the tensors, which `interp._files.read_tensors` compares.
+    """
     from safetensors.torch import save
 
-    whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    return write_bytes(path, save(whole, None if metadata is None else dict(metadata)))
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    said = dict(metadata or {})
+    return write_bytes(path, save(whole, said | {CHECKSUM: checksum(whole, said)}))
+
+
+def checksum(tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> str:
+    """A sha256 over metadata, names, types, shapes and every byte of some tensors, on the CPU."""
+    import torch
+
+    found = hashlib.sha256(json.dumps(dict(metadata or {}), sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().contiguous()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def npz_path(path: str | Path, what: str = "a result") -> Path:
@@ -66,14 +95,6 @@ def write_arrays(path: Path, head: Mapping[str, Any], arrays: Mapping[str, Any])
     buffer = io.BytesIO()
     np.savez_compressed(buffer, header=np.frombuffer(json.dumps(head).encode(), np.uint8), **arrays)
     return write_bytes(path, buffer.getvalue())
-
-
-def read_arrays(path: str | Path) -> tuple[Any, dict[str, Any]]:
-    """The head and the arrays that `write_arrays` wrote; errors of numpy pass through unchanged."""
-    import numpy as np
-
-    with np.load(path, allow_pickle=False) as file:
-        return json.loads(bytes(file["header"])), {k: file[k] for k in file.files if k != "header"}
 
 
 # --- caches ---------------------------------------------------------------------------------------

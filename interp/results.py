@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from interp import _store
+from interp import _files, _store
 from interp._errors import unknown
 from interp._stats import bootstrap
 from interp._tables import Top
@@ -53,6 +53,7 @@ class Result:
         def put(name, value):
             return object.__setattr__(self, name, value)
 
+        self._check_types()
         put("values", np.asarray(self.values, dtype=float))
         put("dims", tuple(self.dims))
         put("coords", {d: _labels(d, self.coords[d]) for d in self.dims if d in self.coords})
@@ -77,6 +78,30 @@ class Result:
                 self.examples.mean(-1), self.values, equal_nan=True, atol=1e-6, rtol=1e-5
             ):
                 raise ValueError("values must be the mean of examples over their last axis")
+
+    def _check_types(self) -> None:
+        """Raises ValueError for a part of another type, with what it should be."""
+        wanted = {
+            "name": (str, "words"),
+            "unit": (str, "words"),
+            "dims": (list | tuple, "a list of the axes' names"),
+            "coords": (Mapping, "a mapping of each axis to its labels"),
+            "metadata": (Mapping, "a mapping of names to values"),
+        }
+        for part, (kind, words) in wanted.items():
+            if not isinstance(getattr(self, part), kind):
+                got = _files.short(getattr(self, part))
+                raise ValueError(f"{part} of a result is {words}, got {got}")
+        wrong = [d for d in self.dims if not isinstance(d, str)]
+        if wrong:
+            raise ValueError(f"an axis has a name in words, got {_files.short(wrong[0])}")
+        if not isinstance(self.metadata.get("at", {}), Mapping):
+            got = _files.short(self.metadata["at"])
+            raise ValueError(f"metadata['at'] is a mapping of axes to labels, got {got}")
+        for values in (self.values, self.examples):
+            kind = np.asarray(values).dtype.kind if values is not None else "f"
+            if kind not in "biufO":  # None among numbers is NaN
+                raise ValueError(f"values of a result are real numbers, got {_files.short(values)}")
 
     def __eq__(self, other: object) -> bool:
         """Whether the two would be saved as the same file: same numbers (NaN where NaN), same names
@@ -572,17 +597,18 @@ class Result:
 
     @staticmethod
     def load(path: str | Path) -> "Result":
-        """The result that `save` wrote; `Result.load(r.save(path)) == r`."""
+        """The result that `save` wrote; `Result.load(r.save(path)) == r`.
+
+        Raises:
+            ValueError: If the file is another one, damaged, or of another version; it names the
+                field that does not fit.
+        """
         try:
-            head, arrays = _store.read_arrays(path)
-        except FileNotFoundError:
-            raise
-        except Exception as error:
+            head, arrays = _files.read_arrays(path)
+        except ValueError as error:
             raise ValueError(f"{str(path)!r} is not a result saved by interp ({error})") from None
-        writer = (
-            head.pop("interp", "another version") if isinstance(head, dict) else "something else"
-        )
-        if not isinstance(head, dict) or head.pop("schema", None) != SCHEMA:
+        writer = _files.short(head.pop("interp", "another version"))
+        if head.pop("schema", None) != SCHEMA:
             raise ValueError(
                 f"{str(path)!r} was written by interp {writer}: another version, schema is not"
                 f" {SCHEMA}"
@@ -591,10 +617,16 @@ class Result:
             arrays
         ) <= {"values", "examples"}:
             raise ValueError(f"{str(path)!r} is not a result saved by interp (parts are missing)")
-        return Result(**head, **arrays)
+        try:
+            return Result(**head, **arrays)
+        except ValueError as error:
+            raise ValueError(f"{str(path)!r} is not a result saved by interp ({error})") from None
 
 
 def _labels(dim: str, labels: Any) -> list:
+    if isinstance(labels, str | bytes | Mapping) or not hasattr(labels, "__iter__"):
+        got = _files.short(labels)
+        raise ValueError(f"the labels of {dim!r} are a list of numbers or words, got {got}")
     plain = [x.item() if isinstance(x, np.generic) else x for x in labels]
     wrong = [x for x in plain if not isinstance(x, int | float | str)]
     if wrong:

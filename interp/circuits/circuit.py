@@ -6,13 +6,12 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from interp import _store, sites
+from interp import _files, _store, sites
 from interp._errors import unknown
 from interp.circuits import residual_graph
 from interp.circuits.residual_graph import Edge
@@ -55,8 +54,8 @@ class Circuit:
     convention: str = CONVENTION
 
     def __post_init__(self) -> None:
-        order = self._order
-        unknown_ = [edge for edge in self.edges if edge not in order]
+        self._check_types()
+        unknown_ = [e for e in self.edges if not residual_graph.is_edge(e, self.graph)]
         if unknown_:
             raise ValueError(residual_graph.not_an_edge(unknown_[0], self.graph, self.model))
         bad = [
@@ -75,12 +74,31 @@ class Circuit:
         ]
         if not_components:
             raise unknown("component in roles", not_components[0], heads, "'L23H3' or 'mlp.0'")
-        ordered = dict(sorted(self.edges.items(), key=lambda item: order[item[0]]))
-        object.__setattr__(self, "edges", ordered)
+        ordered = sorted(self.edges.items(), key=residual_graph.forward_order(self.graph))
+        object.__setattr__(self, "edges", dict(ordered))
 
-    @cached_property
-    def _order(self) -> dict[Edge, int]:
-        return residual_graph.edge_order(self.graph)
+    def _check_types(self) -> None:
+        """Raises ValueError for a part of another type, with what it should be."""
+        if not isinstance(self.model, str):
+            raise ValueError(f"a circuit's model is its name, got {_files.short(self.model)}")
+        for part in ("edges", "task", "roles", "source", "evaluation"):
+            if not isinstance(getattr(self, part), Mapping):
+                got = _files.short(getattr(self, part))
+                raise ValueError(f"{part} of a circuit is a mapping, got {got}")
+        for role, members in self.roles.items():
+            if not isinstance(members, list | tuple) or not all(
+                isinstance(head, str) for head in members
+            ):
+                got = _files.short(members)
+                raise ValueError(f"the role {role!r} has a list such as ['L23H3'], got {got}")
+        for edge, score in self.edges.items():
+            ends = isinstance(edge, tuple) and len(edge) == 2
+            if not ends or not all(isinstance(end, str) for end in edge):
+                got = _files.short(edge)
+                raise ValueError(f"an edge is ('L9H1', 'L10H7.q_in'), got {got}")
+            if score is not None and not isinstance(score, int | float | np.number):
+                got = _files.short(score)
+                raise ValueError(f"the score of {' -> '.join(edge)} is a number, got {got}")
 
     # --- choosing edges by scores -----------------------------------------------------------------
 
@@ -252,7 +270,8 @@ class Circuit:
 
     def __invert__(self) -> "Circuit":
         """Every other edge of the graph, without scores."""
-        return self._with({edge: None for edge in self._order if edge not in self.edges})
+        every = residual_graph.edge_order(self.graph)
+        return self._with({edge: None for edge in every if edge not in self.edges})
 
     def jaccard(self, other: "Circuit") -> float:
         """Edges in both, as a share of the edges in either (1 = the same circuit)."""
@@ -285,7 +304,7 @@ class Circuit:
     @property
     def share(self) -> float:
         """The circuit's size as a share of all edges of the graph."""
-        return len(self.edges) / len(self._order)
+        return len(self.edges) / residual_graph.n_edges(self.graph)
 
     def weights(self) -> np.ndarray:
         """1 at the circuit's edges, 0 elsewhere [sender receiver]: a run's weights."""
@@ -328,8 +347,8 @@ class Circuit:
         how = self.source.get("method") or self.source.get("cite") or self.source.get("kind", "")
         named = f", roles: {', '.join(self.roles)}" if self.roles else ""
         size = (
-            f"{len(self)} of {len(self._order)} edges ({self.share:.2%}), {len(self.nodes)}"
-            " components"
+            f"{len(self)} of {residual_graph.n_edges(self.graph)} edges ({self.share:.2%}),"
+            f" {len(self.nodes)} components"
         )
         return f"Circuit({self.model}, {self.task.get('name', 'no task')}, {how}: {size}{named})"
 
@@ -414,10 +433,8 @@ def load(path: str | Path) -> Circuit:
     Raises:
         ValueError: If it is another file; for other tools' files see `read`.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{str(path)!r} is not JSON ({error})") from None
+    what = "a circuit saved by interp"
+    content = _files.read_json(path, what)
     if (
         not isinstance(content, dict)
         or content.get("schema") != SCHEMA
@@ -427,15 +444,18 @@ def load(path: str | Path) -> Circuit:
             f"{str(path)!r} is not a circuit saved by interp (other tools' files:"
             " interp.circuits.read)"
         )
+    from interp.circuits.circuit_file import CircuitForm
+
+    _files.typed(content, CircuitForm, path, what)
+    edges = {(s, r): score[0] if score else None for s, r, *score in content["edges"]}
+    keep = {
+        k: content[k]
+        for k in ("task", "roles", "source", "evaluation", "convention")
+        if k in content
+    }
     try:
-        edges = {(s, r): score[0] if score else None for s, r, *score in content["edges"]}
-        keep = {
-            k: content[k]
-            for k in ("task", "roles", "source", "evaluation", "convention")
-            if k in content
-        }
         return Circuit(edges, Graph(**content["graph"]), content["model"], **keep)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"{str(path)!r}: {error}") from None
 
 

@@ -20,16 +20,14 @@ import io
 import json
 import math
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
 
-from interp import _store, sites
+from interp import _files, _store, sites
 from interp._errors import unknown
 from interp._numbers import to_numpy
 from interp.circuits.circuit import CONVENTION, Circuit
@@ -39,6 +37,7 @@ from interp.models import bridge
 from interp.results import Result
 
 MOST = 1000  # layers or heads; a file that claims more is damaged
+MOST_HEADS = 50_000  # layers times heads; the largest models have 16,128
 EAP_IG = "EAP-IG: corrupting an edge of positive score hurts; taken as it is"
 AUTO_CIRCUIT = "auto-circuit: sizes only; the sign depends on its algorithm and was dropped"
 
@@ -271,20 +270,18 @@ def _of_cfg(path: Path, cfg: Any, graph: Graph | None) -> Graph:
             f"{str(path)!r} does not say the model's shape (cfg with n_layers and n_heads)"
         )
     sizes = [cfg["n_layers"], cfg["n_heads"]]
-    if not all(isinstance(n, int) and 0 < n <= MOST for n in sizes):
+    whole = all(isinstance(n, int) and not isinstance(n, bool) and 0 < n <= MOST for n in sizes)
+    if not whole or sizes[0] * sizes[1] > MOST_HEADS:
         raise ValueError(
-            f"{str(path)!r} claims {sizes[0]!r} layers x {sizes[1]!r} heads: no such model (1 to"
-            f" {MOST} of each)"
+            f"{str(path)!r} claims {_files.short(sizes[0])} layers x {_files.short(sizes[1])}"
+            f" heads: no such model (1 to {MOST} of each, {MOST_HEADS:,} heads at most)"
         )
     return _agree(path, sizes[0], sizes[1], bool(cfg.get("parallel_attn_mlp", False)), graph)
 
 
 def _from_json(path: Path, graph: Graph | None) -> Found:
     """Scores, marks, graph and format of a .json file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{str(path)!r} is not JSON, or was cut short ({error})") from None
+    content = _files.read_json(path, "a graph of EAP-IG or MIB")
     if isinstance(content, dict) and "schema" in content:
         raise ValueError(f"{str(path)!r} is a circuit saved by interp: Circuit.load({str(path)!r})")
     if (
@@ -296,13 +293,11 @@ def _from_json(path: Path, graph: Graph | None) -> Found:
             f"{str(path)!r} is not a graph of EAP-IG or MIB: it needs cfg, nodes and edges"
         )
     graph = _of_cfg(path, content["cfg"], graph)
+    nodes = content.get("nodes") or {}
+    if not isinstance(nodes, dict):
+        raise ValueError(f"{str(path)!r}: nodes should be a mapping, and is {_files.short(nodes)}")
     _no_neurons(
-        path,
-        [
-            node.get("neurons", ())
-            for node in dict(content.get("nodes") or {}).values()
-            if isinstance(node, dict)
-        ],
+        path, [node.get("neurons", ()) for node in nodes.values() if isinstance(node, dict)]
     )
     rows, columns = (
         {name: i for i, name in enumerate(names)} for names in (_sources(graph), _targets(graph))
@@ -319,17 +314,23 @@ def _from_json(path: Path, graph: Graph | None) -> Found:
             raise ValueError(
                 f"{str(path)!r}: {edge} is not an edge: {source} writes after {target} has read"
             )
-        if not isinstance(info, dict) or not isinstance(info.get("score", 0.0), int | float | None):
+        score = info.get("score") if isinstance(info, dict) else False
+        if isinstance(score, bool) or not isinstance(score, int | float | None):
             raise ValueError(
-                f"{str(path)!r}: {edge} is {info!r}, which needs a score (a number) and in_graph"
-                " (true or false)"
+                f"{str(path)!r}: {edge} is {_files.short(info)}, which needs a score (a number)"
+                " and in_graph (true or false)"
             )
-        score = info.get("score")
-        scores[at], chosen[at] = (
-            np.nan if score is None else score,
-            bool(info.get("in_graph", False)),
-        )
+        scores[at] = np.nan if score is None else _float(path, edge, score)
+        chosen[at] = bool(info.get("in_graph", False))
     return _finite(path, _ours(scores, graph)), _any(chosen, graph), graph, EAP_IG
+
+
+def _float(path: Path, edge: str, score: float) -> float:
+    """The score as a float; an integer of 400 digits is none."""
+    try:
+        return float(score)
+    except OverflowError:
+        raise ValueError(f"{str(path)!r}: the score of {edge} is too large for a number") from None
 
 
 def _not_an_edge(path: Path, edge: str, source: str, rows: Mapping, columns: Mapping) -> ValueError:
@@ -340,21 +341,7 @@ def _not_an_edge(path: Path, edge: str, source: str, rows: Mapping, columns: Map
 
 def _load(path: Path) -> dict:
     """What is in a .pt file, when tensors and plain values are all there is."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about a pickle's protocol
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
-    except UnpicklingError:
-        raise ValueError(
-            f"{str(path)!r} holds more than tensors and plain values: loading it could run code, so"
-            " it is refused (save a plain dict of tensors with torch.save)"
-        ) from None
-    except Exception:  # of many kinds: RuntimeError, EOFError, KeyError ...
-        raise ValueError(
-            f"{str(path)!r} cannot be read: it was cut short, or is no .pt file"
-        ) from None
+    content = _files.read_pt(path)
     if (
         not isinstance(content, dict)
         or not content
@@ -372,10 +359,13 @@ def _from_pt(path: Path, content: dict, graph: Graph | None) -> Found:
     graph = _of_cfg(path, content.get("cfg"), graph)
     sources, targets = _sources(graph), _targets(graph)
     for what, names in (("src_nodes", sources), ("dst_nodes", targets)):
+        if not isinstance(content.get(what, names), list | tuple):
+            got = _files.short(content[what])
+            raise ValueError(f"{str(path)!r}: {what} should be a list of names, and is {got}")
         if list(content.get(what, names)) != names:
             unknown_node = next((n for n in content[what] if n not in names), None)
             why = (
-                f"{unknown_node!r} is not one of them"
+                f"{_files.short(unknown_node)} is not one of them"
                 if unknown_node
                 else "their order or number is another"
             )
@@ -397,7 +387,13 @@ def _from_pt(path: Path, content: dict, graph: Graph | None) -> Found:
 
 def _tensor(path: Path, content: dict, key: str, shape: tuple[int, ...]) -> torch.Tensor:
     """The tensor under a key, if it has this shape."""
-    value = content[key]
+    value = content.get(key)
+    if isinstance(value, torch.Tensor) and (
+        value.is_complex() or value.is_sparse or value.is_quantized
+    ):
+        raise ValueError(
+            f"{str(path)!r}: {key} should hold plain real numbers, and is {value.dtype}"
+        )
     if not isinstance(value, torch.Tensor) or tuple(value.shape) != tuple(shape):
         got = list(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
         raise ValueError(
@@ -408,9 +404,12 @@ def _tensor(path: Path, content: dict, key: str, shape: tuple[int, ...]) -> torc
 
 def _no_neurons(path: Path, neurons: Any) -> None:
     """Raises ValueError for a circuit of single neurons."""
-    if any(
-        torch.as_tensor(row).numel() and not torch.as_tensor(row).bool().all() for row in neurons
-    ):
+    try:
+        rows = [torch.as_tensor(row).bool() for row in neurons]
+    except (TypeError, ValueError, RuntimeError):
+        got = _files.short(neurons)
+        raise ValueError(f"{str(path)!r}: neurons should be lists of marks, got {got}") from None
+    if any(row.numel() and not row.all() for row in rows):
         raise ValueError(
             f"{str(path)!r} is a circuit of single neurons; here a circuit's edges are between"
             " whole components"
@@ -457,9 +456,15 @@ def _from_auto_circuit(path: Path, content: dict, graph: Graph | None) -> Found:
             " read"
         )
     heads = first.shape[0]
-    if "blocks.0.hook_mlp_in" not in content:
+    mlp = content.get("blocks.0.hook_mlp_in")
+    if mlp is None:
         raise ValueError(f"{str(path)!r} is of a model without MLPs, which has no graph here")
-    parallel = content["blocks.0.hook_mlp_in"].shape[-1] == 1
+    if not isinstance(mlp, torch.Tensor) or not mlp.ndim:
+        got = _files.short(mlp)
+        raise ValueError(f"{str(path)!r}: blocks.0.hook_mlp_in should be a tensor, and is {got}")
+    if not 0 < layers * heads <= MOST_HEADS:
+        raise ValueError(f"{str(path)!r} claims {layers} layers x {heads} heads: no such model")
+    parallel = mlp.shape[-1] == 1
     graph = _agree(path, layers, heads, parallel, graph)
     values = np.full((1 + layers * (heads + 1), layers * (3 * heads + 1) + 1), np.nan)
     for column, module, size in _modules(graph):

@@ -1,6 +1,8 @@
 """The edges of a model's residual graph, by name and in order, and the scores of edges."""
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +36,34 @@ def edge_order(graph: Graph) -> dict[Edge, int]:
         pairs = ((s, r) for r, then in read for s, before in wrote if before < then)
         _EDGES[graph] = {edge: i for i, edge in enumerate(pairs)}
     return _EDGES[graph]
+
+
+def n_edges(graph: Graph) -> int:
+    """How many edges the graph has, counted without listing them."""
+    attention = graph.n_heads + 2 * graph.n_kv_heads
+    layers = (
+        attention * graph.before(layer) + graph.before(layer, mlp=True)
+        for layer in range(graph.n_layers)
+    )
+    return sum(layers) + graph.n_senders
+
+
+def is_edge(edge: Edge, graph: Graph) -> bool:
+    """Whether both ends are of this graph, and the sender writes before the receiver reads."""
+    rows, columns = axes(graph)
+    sender, receiver = edge
+    if sender not in rows or receiver not in columns:
+        return False
+    layer, part = divmod(columns[receiver], graph.per_layer)
+    if layer == graph.n_layers:  # the logits read everything
+        return True
+    return rows[sender] < graph.before(layer, mlp=part == graph.per_layer - 1)
+
+
+def forward_order(graph: Graph) -> Callable[[tuple[Edge, Any]], tuple[int, int]]:
+    """The sort key of (edge, score) that puts edges in the order of `edge_order`."""
+    rows, columns = axes(graph)
+    return lambda item: (columns[item[0][1]], rows[item[0][0]])
 
 
 def not_an_edge(edge: Edge, graph: Graph, model: str) -> str:

@@ -4,8 +4,9 @@ One file a command: `demo`, `models`, `tasks`, `run`, `discover`, `evaluate`, `c
 `lab`. Each has `add(command, as_json)`, which describes the command line, and the function that it
 runs. Nothing heavy is imported before a command needs it, so that `interp --help` answers at once.
 
-Exit codes: 0 all well; 1 a study failed or a verdict differs from the recorded one; 2 a wrong
-command line or input (one sentence on stderr; --debug shows where it came from); 130 interrupted.
+Exit codes: 0 all well; 1 a study failed, a verdict differs from the recorded one, or the work could
+not be done (no network, a full disk); 2 a wrong command line or input (one sentence on stderr;
+--debug shows where it came from); 130 interrupted.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from interp import __version__
+from interp import __version__, _store
 from interp.cli import compare, demo, discover, evaluate, export, lab, models, run, tasks
 
 COMMANDS = (demo, models, tasks, run, discover, evaluate, compare, export, lab)  # as --help lists
@@ -34,6 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     if not hasattr(args, "act"):
         parser.print_help()
         return 0
+    if sys.stdout is None:  # `interp tasks >&-`: nobody reads the answer
+        sys.stdout = open(os.devnull, "w")
     # threads that wait without spinning: on a busy machine spinning ones made a run ten times
     # slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -60,6 +63,9 @@ def report(error: Exception) -> int:
     if isinstance(error, (StudyFailed, VerdictChanged)):
         print(f"interp: {error}", file=sys.stderr)
         return 1
+    if isinstance(error, ConnectionError) or getattr(error, "errno", None) in _store.FULL:
+        print(f"interp: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
+        return 1  # nothing wrong was typed: no network, or no room on the disk
     if isinstance(error, (ValueError, OSError, ImportError)):  # what bad input raises
         print(f"interp: {error}", file=sys.stderr)
         return 2

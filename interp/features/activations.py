@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp import _store, texts
+from interp import _files, _store, texts
 from interp._errors import unknown
 from interp._isolation import torch_defaults
 from interp._types import Model
@@ -355,11 +355,12 @@ def _sums(folder: Path, of: Mapping[str, Any]) -> dict[str, str]:
         if folder.is_dir() and any(folder.glob("shard-*")):
             raise ValueError(f"{str(folder)!r} holds shards but no {MANIFEST}: {advice}")
         return {}
-    try:
-        content = json.loads(manifest.read_text(encoding="utf-8"))
-        recorded, sums = content["of"], dict(content["sha256"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{str(manifest)!r} is not whole ({error}): {advice}") from None
+    content = _files.read_json(manifest, "the list of these shards")
+    recorded = content.get("of") if isinstance(content, dict) else None
+    sums = content.get("sha256") if isinstance(content, dict) else None
+    hashes = isinstance(sums, dict) and all(isinstance(h, str) for h in sums.values())
+    if not isinstance(recorded, dict) or not hashes:
+        raise ValueError(f"{str(manifest)!r} does not list shards with their hashes: {advice}")
     other = [name for name in of if recorded.get(name) != of[name]]
     if other or content.get("schema") != SCHEMA:
         raise ValueError(
@@ -371,12 +372,9 @@ def _sums(folder: Path, of: Mapping[str, Any]) -> dict[str, str]:
 
 def _read(path: Path) -> dict[str, Tensor]:
     """The tensors of one shard file."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
+        return _files.read_tensors(path)[0]
+    except (ValueError, OSError) as error:
         raise ValueError(
             f"{str(path)!r} cannot be read ({error}): the same call of features.activations makes"
             " it again"

@@ -81,10 +81,44 @@ class Dictionary:
                 f"the dictionary {self.name!r} has numbers in {wrong} that are not finite: its"
                 " training went wrong"
             )
-        if self.b_dec.shape != self.W_dec.shape[1:]:
+        self._check_weights()
+
+    def _check_weights(self) -> None:
+        """Raises ValueError for a tensor that this kind needs and that is missing, of another shape
+        or of another type, and for a k that no latent count allows.
+        """
+        if self.W_dec.ndim != 2:
             raise ValueError(
-                f"W_dec {tuple(self.W_dec.shape)} and b_dec {tuple(self.b_dec.shape)} do not fit:"
-                " [latent d_out] and [d_out]"
+                f"W_dec of {self.name!r} has the shape {list(self.W_dec.shape)}: [latent d_out]"
+            )
+        sizes = {"latent": self.W_dec.shape[0], "d_out": self.W_dec.shape[1]}
+        if "W_enc" in self.weights and self.weights["W_enc"].ndim == 2:
+            sizes["d_in"] = self.weights["W_enc"].shape[0]
+        for name, axes in {"b_dec": ("d_out",), **encoders.READS.get(self.kind, {})}.items():
+            if name not in self.weights:
+                raise ValueError(
+                    f"the dictionary {self.name!r} has no {name}, which {self.kind!r} reads (it has"
+                    f" {', '.join(sorted(self.weights))})"
+                )
+            value, wanted = self.weights[name], [sizes.get(axis) for axis in axes]
+            if list(value.shape) != wanted:
+                raise ValueError(
+                    f"{name} of {self.name!r} has the shape {list(value.shape)}, and does not fit"
+                    f" W_dec {list(self.W_dec.shape)}: [{' '.join(axes)}] = {wanted}"
+                )
+        for name, value in self.weights.items():
+            if not value.is_floating_point() or value.dtype != self.W_dec.dtype:
+                raise ValueError(
+                    f"{name} of {self.name!r} holds {value.dtype}, where W_dec holds"
+                    f" {self.W_dec.dtype}: all tensors of a dictionary are of one floating type"
+                )
+        k = self.settings.get("k")
+        if self.kind == "topk" and (
+            not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= self.n_latents
+        ):
+            raise ValueError(
+                f"k of {self.name!r} is {k!r}: a whole number from 1 to its {self.n_latents:,}"
+                " latents"
             )
 
     # --- what it is -------------------------------------------------------------------------------

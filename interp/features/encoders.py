@@ -62,6 +62,25 @@ KINDS: dict[str, Encoder | str] = {
     "pursuit": "interp.features.evaluation.gradient_pursuit:encode",
     "snmf": "interp.features.factorisation.factorise:snmf",
 }
+# The tensors that each kind's encoder reads, with their axes.
+_PLAIN = {"W_enc": ("d_in", "latent"), "b_enc": ("latent",)}
+_JUMP = {**_PLAIN, "threshold": ("latent",)}
+_SKIP = {"W_skip": ("d_out", "d_in")}
+READS: dict[str, dict[str, tuple[str, ...]]] = {
+    "standard": _PLAIN,
+    "topk": _PLAIN,
+    "jumprelu": _JUMP,
+    "gated": {
+        "W_enc": ("d_in", "latent"),
+        "b_gate": ("latent",),
+        "r_mag": ("latent",),
+        "b_mag": ("latent",),
+    },
+    "transcoder": _PLAIN,
+    "skip_transcoder": _PLAIN | _SKIP,
+    "jumprelu_transcoder": _JUMP,
+    "jumprelu_skip_transcoder": _JUMP | _SKIP,
+}
 # Those whose folder is sae-lens' own, under sae-lens' name of the architecture.
 SAE_LENS = (
     "standard",

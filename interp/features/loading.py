@@ -1,13 +1,13 @@
 """Dictionaries made elsewhere (a folder, a sae-lens release or object), and their check."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from interp import sites, texts
+from interp import _files, sites, texts
 from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.features import encoders
@@ -160,7 +160,12 @@ def _folder(folder: Path) -> Dictionary:
         )
     for head, weights, make in ((OWN_CFG, OWN_WEIGHTS, _own), (CFG, WEIGHTS, _made)):
         if (folder / head).is_file() and (folder / weights).is_file():
-            return make(_json(folder / head), _tensors(folder / weights), repr(str(folder)))
+            tensors, _ = _files.read_tensors(folder / weights)
+            try:
+                return make(_json(folder / head), tensors, repr(str(folder)))
+            except ValueError as error:
+                named = str(folder) in str(error)
+                raise ValueError(f"{'' if named else repr(str(folder)) + ': '}{error}") from None
     pickled = next((p.name for p in sorted(folder.iterdir()) if p.suffix in PICKLES), None)
     if pickled:
         raise ValueError(
@@ -174,24 +179,45 @@ def _folder(folder: Path) -> Dictionary:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(
-            f"{str(path)!r} is not whole ({error}): save the dictionary again"
-        ) from None
+    content = _files.read_json(path, "a dictionary's configuration", most=10_000_000)
+    if not isinstance(content, dict):
+        raise ValueError(f"{str(path)!r} should hold a mapping, and holds {_files.short(content)}")
+    return content
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+class _OwnForm(BaseModel):
+    """Our own configuration of a dictionary."""
 
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{str(path)!r} is not whole ({error}): save the dictionary again"
-        ) from None
+    model_config = ConfigDict(strict=True, extra="forbid")
+    kind: str
+    site: str
+    to: str | None = None
+    name: str = ""
+    settings: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+
+
+class _Hooks(BaseModel):
+    """What sae-lens says about where a dictionary belongs; ours is within it."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    hook_name: str | None = None
+    hook_name_out: str | None = None
+    model_name: str | None = None
+    interp: _OwnForm | None = None
+
+
+class _SaeLensForm(BaseModel):
+    """The fields of sae-lens' configuration that are read."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    architecture: str
+    k: int | None = None
+    apply_b_dec_to_input: bool | None = None
+    normalize_activations: str | None = None
+    rescale_acts_by_decoder_norm: bool | None = None
+    finetuning_scaling_factor: bool | None = None
+    metadata: _Hooks | None = None
 
 
 def _own(cfg: dict[str, Any], weights: dict[str, Tensor], what: str) -> Dictionary:
@@ -199,6 +225,7 @@ def _own(cfg: dict[str, Any], weights: dict[str, Tensor], what: str) -> Dictiona
         raise ValueError(
             f"{what} was written by another version of interp (its schema is not {SCHEMA})"
         )
+    _files.typed(cfg, _OwnForm, what.strip("'"), "a dictionary saved by interp")
     return Dictionary(weights=weights, **cfg)
 
 
@@ -217,6 +244,10 @@ def _made(
         from sae_lens.loading.pretrained_sae_loaders import handle_config_defaulting
 
         cfg = handle_config_defaulting(cfg)
+    ours = (cfg.get("metadata") or {}).get("interp") if isinstance(cfg.get("metadata"), dict) else 0
+    if isinstance(ours, dict):
+        ours.pop("schema", None)
+    _files.typed(cfg, _SaeLensForm, what.strip("'"), "a dictionary of sae-lens")
     kind, described = cfg["architecture"], dict(cfg.get("metadata") or {})
     if kind not in encoders.SAE_LENS:
         raise ValueError(
@@ -240,9 +271,10 @@ def _made(
             else None
         )
     )
+    weights = _with_scaling(weights, bool(cfg.get("finetuning_scaling_factor")), what)
     settings = {"apply_b_dec_to_input": bool(cfg.get("apply_b_dec_to_input", True))}
     if kind == "topk":
-        settings["k"] = int(cfg["k"])
+        settings["k"] = cfg.get("k")
         weights = _without_norms(weights) if cfg.get("rescale_acts_by_decoder_norm") else weights
     facts = {
         k: described[k]
@@ -265,11 +297,31 @@ def _site(hook: str | None, what: str, which: str) -> str:
     return str(sites.from_hook(hook))
 
 
+def _with_scaling(weights: dict[str, Tensor], used: bool, what: str) -> dict[str, Tensor]:
+    """The same dictionary with an old sae-lens' factor for each latent put into the directions.
+
+    sae-lens before version 6 multiplied the latents by it before decoding, where a configuration
+    said so.
+    """
+    factors = [k for k in ("finetuning_scaling_factor", "scaling_factor") if k in weights]
+    rest = {k: v for k, v in weights.items() if k not in factors}
+    if not used:
+        return rest
+    if not factors or weights[factors[0]].shape != weights["W_dec"].shape[:1]:
+        raise ValueError(
+            f"{what} says that a factor scales each latent (finetuning_scaling_factor), and has no"
+            " such tensor with a number for each latent"
+        )
+    return {**rest, "W_dec": weights["W_dec"] * weights[factors[0]][:, None]}
+
+
 def _without_norms(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same dictionary with directions of length one.
 
     The norms go into the encoder, where they decide which latents are the largest.
     """
+    if not {"W_dec", "W_enc", "b_enc"} <= set(weights):
+        return weights  # the dictionary itself names what is missing
     norms = weights["W_dec"].norm(dim=-1)
     scaled = {
         "W_dec": weights["W_dec"] / norms[:, None],

@@ -6,6 +6,7 @@ from interp.models.checks import check as check
 from interp.models.loading import load as load
 from interp.models.local import DEFAULT as DEFAULT
 from interp.models.local import cache as cache
+from interp.models.local import damaged as damaged
 from interp.models.local import fetch as fetch
 from interp.models.local import remove as remove
 from interp.models.local import table as table

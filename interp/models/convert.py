@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from interp import _files
+
 RECIPE = 1  # raise it when the conversion changes: cached folders of an older recipe are made anew
 STAMP = "interp.json"
 
@@ -60,7 +62,9 @@ def convert(
         source=source,
         sha256=digest,
         recipe=RECIPE,
-        files={f.name: f.stat().st_size for f in out.iterdir()},
+        files={f.name: f.stat().st_size for f in sorted(out.iterdir())},
+        sums={f.name: _files.word_sum(f) for f in sorted(out.iterdir())},
+        hashes={f.name: _files.sha256(f) for f in sorted(out.iterdir())},
     )
     (out / STAMP).write_text(json.dumps(stamp, indent=1))
     return out

@@ -7,8 +7,6 @@ at the end, under a lock: a folder that has its name is complete, and two proces
 once make it once.
 """
 
-import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -19,9 +17,12 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache as cache_results
 from pathlib import Path
 
-from interp import _store
+from pydantic import BaseModel, ConfigDict
+
+from interp import _files, _store
 from interp._errors import unknown
 from interp.models.convert import RECIPE, STAMP, convert
 
@@ -56,6 +57,16 @@ KNOWN = {
 }
 
 
+class _Stamp(BaseModel):
+    """What stands in the stamp of a ready folder."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    recipe: int
+    files: dict[str, int]
+    sums: dict[str, str] = {}
+    hashes: dict[str, str] = {}
+
+
 # --- the cache ------------------------------------------------------------------------------------
 
 
@@ -65,14 +76,62 @@ def cache() -> Path:
 
 
 def cached(key: str) -> Path | None:
-    """The ready folder of a model, or None when it is missing, damaged or of an older recipe."""
+    """The ready folder of a model, or None when it is missing, damaged or of an older recipe.
+
+    Sizes alone are looked at; for the bytes see `damaged`.
+    """
     folder = cache() / key
-    try:
-        stamp = json.loads((folder / STAMP).read_text())
-        whole = all((folder / f).stat().st_size == size for f, size in stamp["files"].items())
-    except (OSError, ValueError, KeyError):
+    stamp = _stamp(folder)
+    if stamp is None or stamp.recipe != RECIPE:
         return None
-    return folder if whole and stamp.get("recipe") == RECIPE else None
+    try:
+        whole = all((folder / f).stat().st_size == size for f, size in stamp.files.items())
+    except OSError:
+        return None
+    return folder if whole else None
+
+
+def _stamp(folder: Path) -> "_Stamp | None":
+    """What the conversion wrote down of a folder, or None where that is missing or damaged."""
+    path = folder / STAMP
+    try:
+        return _files.typed(_files.read_json(path, most=1_000_000), _Stamp, path, "a stamp")
+    except (OSError, ValueError):
+        return None
+
+
+def damaged(key: str, *, whole: bool = False) -> list[str]:
+    """The files of a cached model whose bytes are not what was written; [] if all are.
+
+    Example:
+        >>> models.damaged("smollm2-135m", whole=True)
+        []
+
+    Args:
+        key: The model's name in the cache.
+        whole: Compare sha256 (seconds), not only a sum of all words (0.1 s for 0.5 GB). The sum
+            shows any single changed byte, so that bit rot is seen when a model is loaded.
+
+    Raises:
+        ValueError: If no such model is in the cache.
+    """
+    folder = cache() / key
+    stamp = _stamp(folder)
+    if stamp is None:
+        raise unknown("model in the cache", key, [r["name"] for r in table() if r["cached"]])
+    recorded, measure = (stamp.hashes, _files.sha256) if whole else (stamp.sums, _files.word_sum)
+    missing = [name for name in stamp.files if not (folder / name).is_file()]
+    return missing + [
+        name
+        for name, sum_ in recorded.items()
+        if (folder / name).is_file() and measure(folder / name) != sum_
+    ]
+
+
+def checkable(key: str) -> bool:
+    """Whether hashes of this cached model are on record (an older interp kept none)."""
+    stamp = _stamp(cache() / key)
+    return stamp is not None and bool(stamp.hashes)
 
 
 def table() -> list[dict]:
@@ -143,7 +202,7 @@ def from_file(path: Path, *, progress: bool = True) -> tuple[str, Path]:
     not.
     """
     path = Path(path)
-    digest = sha256(path)
+    digest = _files.sha256(path)
     for row in KNOWN.values():
         if digest == row.wheel_sha256:
 
@@ -200,12 +259,12 @@ def _once(key: str, make: Callable, *, steps: int, room: int, progress: bool) ->
     its name.
     """
     ready = cached(key)
-    if ready:
+    if ready and not _rotten(key):
         return ready
     waiting = f"interp: another process is preparing {key}; waiting for it" if progress else ""
     with _store.lock(cache() / f".{key}.lock", waiting):
         ready = cached(key)  # another process may have finished while this one waited for the lock
-        if ready:
+        if ready and not _rotten(key):
             return ready
         # nobody else can be writing while this process holds the lock, so what lies there was
         # interrupted
@@ -227,6 +286,27 @@ def _once(key: str, make: Callable, *, steps: int, room: int, progress: bool) ->
         finally:
             shutil.rmtree(tmp, ignore_errors=True)
     return cache() / key
+
+
+@cache_results
+def _sum_of(path: Path, size: int, changed: int) -> str:
+    """`word_sum` of a file, once a process for a file that keeps its size and time."""
+    return _files.word_sum(path)
+
+
+def _rotten(key: str) -> bool:
+    """Whether a file of a cached model is not what was written; says so."""
+    folder = cache() / key
+    stamp = _stamp(folder)
+    for name, sum_ in (stamp.sums if stamp else {}).items():
+        about = (folder / name).stat()
+        if _sum_of(folder / name, about.st_size, about.st_mtime_ns) != sum_:
+            print(
+                f"interp: {name} of {key} in the cache is damaged: the model is made again",
+                file=sys.stderr,
+            )
+            return True
+    return False
 
 
 @contextmanager
@@ -325,15 +405,9 @@ def _last_words(lines_of_pip: list[str]) -> str:
     return (wrong or lines_of_pip or ["nothing"])[0][:160]
 
 
-def sha256(path: Path) -> str:
-    """The hex sha256 of a file."""
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
-
-
 def _convert_wheel(wheel: Path, row: Known, tmp: Path, step: Callable[[str], None]) -> None:
     step("checking")
-    digest = sha256(wheel)
+    digest = _files.sha256(wheel)
     if digest != row.wheel_sha256:
         size = wheel.stat().st_size
         cut = (

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from interp import _files
 from interp._store import write_text
 from interp.studies.claim_files import claims_path, load_claims
 from interp.studies.notebooks.paths import home
@@ -385,7 +386,12 @@ def recorded(name: str, folder: Path | None = None) -> dict:
         folder: The notebooks folder; `home()` if None.
     """
     path = Path(folder or home()) / "verdicts" / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if not path.exists():
+        return {}
+    content = _files.read_json(path, "recorded verdicts")
+    if not isinstance(content, dict):
+        raise ValueError(f"{str(path)!r} does not hold recorded verdicts: it is no mapping")
+    return content
 
 
 def record(

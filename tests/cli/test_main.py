@@ -138,7 +138,7 @@ def test_debug_lets_the_error_through(here, typed):
     [
         (KeyboardInterrupt(), 130, "interp: interrupted"),
         (BrokenPipeError(), 0, ""),
-        (ConnectionError("no network"), 2, "interp: no network"),
+        (ConnectionError("no network"), 1, "interp: no network"),
         (KeyError("oh"), 1, "KeyError: 'oh' (this is a bug; --debug shows where)"),
         (studies.StudyFailed("cell 3 raised"), 1, "interp: cell 3 raised"),
     ],

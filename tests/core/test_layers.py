@@ -21,7 +21,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "interp"
 # From the ground up. A part may use what stands in the rows below it, and nothing of its own row.
 ROWS = [
     {"_types", "_store", "_isolation", "_numbers", "_progress", "_tables", "_stats", "_errors"},
-    {"_lazy", "dims"},
+    {"_lazy", "_files", "dims"},
     {"_find"},
     {"sites", "plots"},
     {"edits", "results"},

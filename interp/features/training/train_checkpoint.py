@@ -9,14 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from interp import _store
+from interp import _files, _store
 
 EVERY = 60.0  # seconds between two checkpoints
-SCHEMA = 1
+SCHEMA = 2  # 2: with a checksum
 FILE = "training.safetensors"
 COUNTS = ("act_freq_scores", "n_forward_passes_since_fired")
+
+
+class _StateForm(BaseModel):
+    """What a checkpoint says of the training beside its tensors."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    steps: int = Field(ge=0)
+    samples: int = Field(ge=0)
+    active: int = Field(ge=0)
+    curve: list[dict[str, float]]
 
 
 @dataclass
@@ -48,25 +59,45 @@ class Checkpoint:
         """The curve so far; the trainer is put where the file left it."""
         if self.path is None or not self.path.exists():
             return []
-        from safetensors import safe_open
-
         advice = "give another folder, or delete the file to start again"
         try:
-            with safe_open(self.path, "pt") as file:
-                state = json.loads(file.metadata()["training"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
-        except Exception as error:
+            tensors, metadata = _files.read_tensors(self.path)
+            state = json.loads(metadata.get("training", "null"))
+        except (ValueError, RecursionError) as error:
             raise ValueError(
-                f"{str(self.path)!r} is not a checkpoint ({error}): {advice}"
+                f"{str(self.path)!r} is not a checkpoint ({_files.short_reason(error)}): {advice}"
             ) from None
+        if not isinstance(state, dict) or not isinstance(state.get("of"), dict):
+            raise ValueError(f"{str(self.path)!r} is not a checkpoint of a training: {advice}")
         recipe = json.loads(json.dumps(self.of))
         other = [name for name in recipe if state["of"].get(name) != recipe[name]]
-        if other or state["schema"] != SCHEMA:
+        if other or state.get("schema") not in (1, SCHEMA):  # 1 had no checksum
             raise ValueError(
                 f"{str(self.path)!r} belongs to another training, with other"
                 f" {', '.join(other) or 'schema'}: {advice}"
             )
-        _put(self.trainer, tensors, state)
+        _files.typed(state, _StateForm, self.path, "a checkpoint of a training")
+        wanted = {name: tensor.shape for name, tensor in _tensors(self.trainer).items()}
+        started = {name for name in tensors if name.startswith("adam.")}  # none before a step
+        wrong = [
+            name
+            for name in {*tensors, *wanted} - started
+            if name not in tensors or tensors[name].shape != wanted.get(name)
+        ]
+        if wrong:
+            raise ValueError(
+                f"{str(self.path)!r} is not a checkpoint of this training: {sorted(wrong)[0]} is"
+                f" missing or of another shape: {advice}"
+            )
+        try:
+            if state["steps"] > recipe.get("steps", state["steps"]):
+                raise ValueError(f"{state['steps']} steps of {recipe['steps']}")
+            _put(self.trainer, tensors, state)
+        except (KeyError, ValueError, RuntimeError, IndexError, TypeError) as error:
+            raise ValueError(
+                f"{str(self.path)!r} is not a checkpoint of this training"
+                f" ({_files.short_reason(error)}): {advice}"
+            ) from None
         return state["curve"]
 
 

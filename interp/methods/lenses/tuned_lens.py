@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp import _store
+from interp import _files, _store
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
@@ -129,7 +130,10 @@ def tuned_lens(
     mark = fingerprint(model)
     path = _path(mark, chunks, (chosen, steps, batch, vocab, seed))
     if cached and path.exists():
-        return _load(model, path, mark, chosen, started)
+        try:
+            return _load(model, path, mark, chosen, started)
+        except ValueError as error:
+            warnings.warn(f"{error}: the lens is fitted again", stacklevel=2)
     streams = _streams(model, chunks, chosen)
     keep = torch.linspace(0, len(streams[0]) - 1, min(TOKENS_SCORED, len(streams[0]))).long()
     vocab_ids = _likeliest(model, streams[-1][keep], vocab)
@@ -294,9 +298,12 @@ def _save(path: Path, weight: Tensor, bias: Tensor, numbers: Tensor, alone: list
 def _load(
     model: Model, path: Path, mark: str, layers: tuple[int, ...], started: float
 ) -> TunedLens:
-    from safetensors.torch import load_file
-
-    t = load_file(str(path))
+    t, _ = _files.read_tensors(path)
+    width, n = bridge.dims(model).d_model, len(layers)
+    for name, shape in {"weight": (n, width, width), "bias": (n, width), "kl": (2, n)}.items():
+        _files.shaped(t, name, shape, path)
+    if "left" not in t:
+        raise ValueError(f"{str(path)!r} has no list of the layers left alone")
     return _lens(
         model,
         mark,

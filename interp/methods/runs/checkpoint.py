@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from interp import _store
+from interp import _files, _store
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.models import bridge, state
 
 EVERY = 5.0  # seconds between two writes; the last one comes when the sweep ends, however it ends
-SCHEMA = 2
+SCHEMA = 3
 
 # (how many cells, what they are) -> their values as far as known [cell batch], the cells to do, and
 # a function
@@ -80,11 +80,12 @@ def _in_file(
         "baseline": baseline,
     }
     if path.exists():
-        arrays = _load(path, identity, baseline)
+        arrays = _load(path, identity, baseline, cells)
     todo = np.flatnonzero(~arrays["done"]).tolist()
 
     def save():
-        return _store.write_arrays(path, {"resume": SCHEMA, "of": identity}, arrays)
+        head = {"resume": SCHEMA, "of": identity, "checksum": _checksum(arrays)}
+        return _store.write_arrays(path, head, arrays)
 
     if len(todo) == cells:
         save()  # a path that cannot be written should fail now, not in an hour
@@ -106,23 +107,45 @@ def _in_file(
             save()
 
 
-def _load(path: Path, identity: Mapping[str, str], baseline: np.ndarray) -> dict[str, np.ndarray]:
+def _load(
+    path: Path, identity: Mapping[str, str], baseline: np.ndarray, cells: int
+) -> dict[str, np.ndarray]:
     """The arrays of a file that belongs to this sweep; otherwise a ValueError that says why not."""
     advice = "give resume= another path, or delete the file to start again"
     try:
-        head, arrays = _store.read_arrays(path)
-        saved_identity, arrays = head["of"], {k: arrays[k] for k in ("values", "done", "baseline")}
-    except Exception as error:
+        head, arrays = _files.read_arrays(path)
+    except ValueError as error:
         raise ValueError(f"{str(path)!r} is not a sweep to resume ({error}): {advice}") from None
+    saved_identity = head.get("of")
+    shapes = {"values": (cells, len(baseline)), "done": (cells,), "baseline": baseline.shape}
+    if not isinstance(saved_identity, dict) or not set(shapes) <= set(arrays):
+        raise ValueError(f"{str(path)!r} is not a sweep to resume (parts are missing): {advice}")
     other = [name for name in identity if saved_identity.get(name) != identity[name]]
-    if not other and not np.allclose(arrays["baseline"], baseline, rtol=1e-3, atol=1e-3):
-        other = ["metric on the unedited run"]
+    if not other and head.get("resume") == SCHEMA:
+        for name, shape in shapes.items():
+            if arrays[name].shape != shape or (arrays[name].dtype == bool) != (name == "done"):
+                raise ValueError(
+                    f"{str(path)!r} is not a sweep to resume ({name} is"
+                    f" {arrays[name].dtype} {list(arrays[name].shape)}, not {list(shape)}):"
+                    f" {advice}"
+                )
+        if not np.allclose(arrays["baseline"], baseline, rtol=1e-3, atol=1e-3):
+            other = ["metric on the unedited run"]
+        elif head.get("checksum") != _checksum(arrays):
+            raise ValueError(
+                f"{str(path)!r} is damaged (its numbers are not what was written): {advice}"
+            )
     if other or head.get("resume") != SCHEMA:
         raise ValueError(
             f"{str(path)!r} belongs to another sweep, with other {', '.join(other) or 'schema'}:"
             f" {advice}"
         )
-    return arrays
+    return {name: arrays[name] for name in shapes}
+
+
+def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
+    """A hash of the numbers of a ledger, so that a value changed on disk is noticed."""
+    return digest({name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()})
 
 
 def digest(value: Any) -> str:

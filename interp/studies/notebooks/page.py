@@ -2,24 +2,30 @@
 
 nbconvert's `HTMLExporter` renders cells and outputs, with its template "basic": a body without a
 head. The other templates load MathJax and RequireJS from another host, so the head (style and
-security policy) is ours, and formulas stand as TeX, set like code. `requests` then reads the page
-and finds everything that a browser would fetch; a page that would fetch anything is refused.
+security policy) is ours, and formulas stand as TeX, set like code. No script of a notebook runs in
+it: the policy says so, and an output that brought one says so, too. Pictures named in the text are
+put inside when they are image files of the notebook's own folder; any other file stays outside.
+`requests` then reads the page and finds everything that a browser would fetch; a page that would
+fetch anything is refused.
 """
 
+import base64
 import copy
 import html
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
+from interp import _files
 from interp._store import write_text
 from interp.studies.notebooks.paths import find
 from interp.studies.notebooks.source import WIDGET, need
 
-# the browser itself enforces what the file promises: nothing but what is inside
+# the browser itself enforces what the file promises: nothing but what is inside, and no script runs
 POLICY = (
     "default-src 'none'; img-src data:; font-src data:; style-src 'unsafe-inline'; script-src"
-    " 'unsafe-inline' blob: data:"
+    " 'none'; base-uri 'none'; form-action 'none'"
 )
 CSS = """
 :root {
@@ -62,7 +68,16 @@ th, td {
 MATH = re.compile(
     r"(```.*?```|`[^`\n]*`)|\$\$(.+?)\$\$|(?<![\\$\w])\$(?!\s)([^$\n]+?)(?<![\s\\])\$(?!\d)", re.S
 )
-PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
+BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*")
+IMAGES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+    ".svg": "image/svg+xml",
+}
+MOST_PICTURE = 20_000_000  # bytes
 
 
 def write_html(nb: object, path: Path, folder: Path | None = None) -> Path:
@@ -117,16 +132,36 @@ def export(notebook: str | Path, out: str | Path | None = None) -> Path:
             f"no notebook {str(path)!r}: give an executed .ipynb file, or a study such as"
             " 00-start-here"
         )
+    content = _files.read_json(path, "a notebook")
+    if not isinstance(content, dict) or not isinstance(content.get("cells"), list):
+        raise ValueError(f"{str(path)!r} cannot be read as a notebook: it has no list of cells")
     try:
         nb = need("nbformat").read(path, as_version=4)
     except Exception as error:  # nbformat raises its own kinds, one of them a plain Exception
         raise ValueError(f"{str(path)!r} cannot be read as a notebook: {error}") from error
+    _check_form(nb, path)
     code = [cell for cell in nb.cells if cell.cell_type == "code" and cell.source.strip()]
     if code and not any(cell.get("outputs") or cell.get("execution_count") for cell in code):
         raise ValueError(
             f"{str(path)!r} has no outputs: run it and save it first, the page shows what was there"
         )
     return write_html(nb, Path(out) if out else target, path.parent)
+
+
+def _check_form(nb: object, path: Path) -> None:
+    """Raises ValueError unless the notebook has the form of nbformat 4; it names the place."""
+    import warnings
+
+    nbformat = need("nbformat")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about cells without ids, which older notebooks have
+            nbformat.validate(nb)
+    except nbformat.ValidationError as error:
+        place = ".".join(str(part) for part in error.absolute_path) or "the notebook"
+        raise ValueError(
+            f"{str(path)!r} is not a notebook of format 4: {place}: {error.message[:160]}"
+        ) from None
 
 
 def page(nb: object, folder: Path | None = None) -> str:
@@ -139,14 +174,15 @@ def page(nb: object, folder: Path | None = None) -> str:
     folder = Path(folder or ".")
     exporter = need("nbconvert").HTMLExporter(
         template_name="basic",
-        embed_images=True,
+        embed_images=False,  # it would put any file inside; see _with_pictures
         exclude_input_prompt=True,
         exclude_output_prompt=True,
         exclude_anchor_links=True,
     )
     body, _ = exporter.from_notebook_node(
-        _showable(nb, folder), resources={"metadata": {"path": str(folder)}}
+        _showable(nb), resources={"metadata": {"path": str(folder)}}
     )
+    body = _with_pictures(body, folder)
     headings = [
         line
         for cell in nb.cells
@@ -168,15 +204,10 @@ def page(nb: object, folder: Path | None = None) -> str:
     )
 
 
-def _showable(nb: object, folder: Path) -> object:
-    """A copy in which formulas are code, pictures that cannot be put inside are links, and widgets
-    without a picture of themselves say so.
+def _showable(nb: object) -> object:
+    """A copy in which formulas are code, pictures are pictures, and outputs that cannot be shown
+    say so.
     """
-
-    def inside_or_link(match: re.Match) -> str:
-        alt, src = match.groups()
-        embedded = src.startswith(("data:", "attachment:"))
-        return match[0] if embedded or (folder / src).is_file() else f"[{alt or src}]({src})"
 
     def formula(match: re.Match) -> str:
         code, displayed, inline = match.groups()
@@ -185,16 +216,115 @@ def _showable(nb: object, folder: Path) -> object:
     nb = copy.deepcopy(nb)
     for cell in nb.cells:
         if cell.cell_type == "markdown":
-            text = MATH.sub(formula, cell.source)
-            cell.source = PICTURE.sub(inside_or_link, text)
+            cell.source = MATH.sub(formula, cell.source)
+            for name, data in list((cell.get("attachments") or {}).items()):
+                kept = {kind: x for kind, x in data.items() if _is_picture(kind, x)}
+                cell.attachments[name] = kept or {"image/png": ""}
         for output in cell.get("outputs", []):
             data = output.get("data", {})
+            for kind in [kind for kind in data if kind.startswith("image/")]:
+                if not _is_picture(kind, data[kind]):
+                    data.pop(kind)
+                    data.setdefault("text/plain", "(a picture that is none)")
             images = [kind for kind in data if kind.startswith("image/")]
             if data.pop(WIDGET, None) and not images and "text/html" not in data:
                 data["text/html"] = "<p>(a widget that left no picture of itself)</p>"
-            for kind in images:
-                output.metadata[kind] = {"alt": "figure", **output.metadata.get(kind, {})}
+            if "<script" in _text(data.get("text/html", "")).lower():
+                note = "<p><small>(this output's own script does not run in a page)</small></p>"
+                data["text/html"] = _text(data["text/html"]) + note
+            for kind in ("application/javascript", "text/javascript"):
+                if data.pop(kind, None) is not None:
+                    data.setdefault("text/plain", "(a script, which does not run in a page)")
+            if "data" in output:
+                sizes = {kind: output.get("metadata", {}).get(kind) for kind in images}
+                output.metadata = {
+                    kind: {"alt": "figure"}
+                    | {
+                        side: size[side]
+                        for side in ("width", "height")
+                        if isinstance(size, dict) and isinstance(size.get(side), int)
+                    }
+                    for kind, size in sizes.items()
+                }
     return nb
+
+
+def _text(data: object) -> str:
+    """What an output holds, as one text: nbformat also allows a list of lines."""
+    if isinstance(data, list):
+        return "".join(map(str, data))
+    return data if isinstance(data, str) else str(data)
+
+
+def _is_picture(kind: str, data: object) -> bool:
+    """Whether this is image data and nothing else: base64, or an SVG drawing."""
+    if kind not in IMAGES.values():
+        return False
+    text = _text(data)
+    if kind == "image/svg+xml":
+        return "<svg" in text
+    return BASE64.fullmatch(text) is not None
+
+
+class _Pictures(HTMLParser):
+    """Finds the start tags of pictures, each with its place in the page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.lines = [0, *(m.end() for m in re.finditer("\n", text))]
+        self.found: list[tuple[int, int, dict[str, str]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        if tag == "img":
+            line, column = self.getpos()
+            at = self.lines[line - 1] + column
+            named = {name: value or "" for name, value in attrs}
+            self.found.append((at, at + len(self.get_starttag_text()), named))
+
+    handle_startendtag = handle_starttag
+
+
+def _with_pictures(body: str, folder: Path) -> str:
+    """The page with the folder's own image files put inside, and a link where a picture is not one
+    of them.
+    """
+    out, last = [], 0
+    for start, end, attrs in _Pictures(body).found:
+        src, alt = attrs.get("src", "").strip(), attrs.get("alt", "")
+        if src.startswith("data:image/"):
+            continue
+        inside = _data_url(src, folder)
+        if inside:
+            tag = f'<img src="{inside}" alt="{html.escape(alt)}">'
+        else:
+            where, what = html.escape(src), html.escape(alt or src or "a picture")
+            link = (
+                f'<a href="{where}">{what}</a>' if src.startswith(("http://", "https://")) else what
+            )
+            tag = f"<span>({link}: not inside this page)</span>"
+        out += [body[last:start], tag]
+        last = end
+    return "".join([*out, body[last:]])
+
+
+def _data_url(src: str, folder: Path) -> str | None:
+    """An image file of the notebook's folder as a data URL, or None for anything else."""
+    home = folder.resolve()
+    try:
+        path = (home / unquote(src)).resolve()
+        whole = path.is_relative_to(home) and path.is_file()
+        if not whole or path.suffix.lower() not in IMAGES or path.stat().st_size > MOST_PICTURE:
+            return None
+        content = path.read_bytes()
+    except (OSError, ValueError):
+        return None
+    return f"data:{IMAGES[path.suffix.lower()]};base64,{base64.b64encode(content).decode()}"
+
+
+# attributes and tags whose address a browser fetches without a click
+FETCHED = ("src", "srcset", "imagesrcset", "poster", "data", "background", "ping", "manifest")
+LINKED = ("link", "image", "use", "feimage", "pattern", "lineargradient", "script")
 
 
 class _Outside(HTMLParser):
@@ -206,14 +336,23 @@ class _Outside(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list) -> None:
         self.inside = tag
-        for name, value in attrs:
-            value = (value or "").strip()
-            linked = tag in ("link", "image", "use") and name in ("href", "xlink:href")
-            fetched = linked or name in ("src", "srcset", "poster", "data", "background")
+        given = {name: (value or "").strip() for name, value in attrs}
+        if tag == "meta" and given.get("http-equiv", "").lower() == "refresh":
+            self.found.append(f"a refresh to {given.get('content', '')!r}")
+        if tag == "base" and "href" in given:
+            self.found.append(f"<base href={given['href']!r}>")
+        if tag == "form" or "formaction" in given:
+            where = given.get("action") or given.get("formaction")
+            self.found += [f"a form sent to {where!r}"] if where else []
+        for name, value in given.items():
+            linked = tag in LINKED and name in ("href", "xlink:href")
+            fetched = linked or name in FETCHED
             if fetched and value and not value.startswith(("data:", "#", "blob:")):
                 self.found.append(value)
             if name == "style":
                 self._css(value)
+
+    handle_startendtag = handle_starttag
 
     def handle_endtag(self, tag: str) -> None:
         self.inside = ""

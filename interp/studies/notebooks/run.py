@@ -2,15 +2,18 @@
 self-contained page come out.
 """
 
+import asyncio
 import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
+from interp import _files
 from interp._store import write_text
 from interp.studies.notebooks import exercises, lint
 from interp.studies.notebooks.page import write_html
@@ -94,8 +97,16 @@ def run(
 
 
 def load_table(path: Path) -> Table:
-    """The verdict table that a run wrote."""
-    saved = json.loads(Path(path).read_text(encoding="utf-8"))
+    """The verdict table that a run wrote; ValueError if the file is another one."""
+    saved = _files.read_json(path, "a verdict table")
+    parts = {"name": str, "rows": list, "model": str, "fast": bool}
+    given = saved if isinstance(saved, dict) else {}
+    wrong = [k for k, kind in parts.items() if not isinstance(given.get(k), kind)]
+    if wrong or not all(isinstance(row, dict) for row in saved["rows"]):
+        raise ValueError(
+            f"{str(path)!r} is not a verdict table: {(wrong or ['rows'])[0]} is missing or of"
+            " another type"
+        )
     return Table(saved["name"], tuple(saved["rows"]), saved["model"], saved["fast"])
 
 
@@ -115,7 +126,7 @@ def execute(
     need("ipykernel")
     with _clean_surroundings() as clean:
         bar = Bar(label, nb, show=progress)
-        runner = client.NotebookClient(
+        runner = _client_that_hears_interrupts(client)(
             nb,
             timeout=timeout,
             startup_timeout=300,
@@ -131,8 +142,44 @@ def execute(
             raise StudyFailed(bar.where() + f" raised {err.ename}: {err.evalue}") from None
         except client.exceptions.CellTimeoutError:
             raise StudyFailed(bar.where() + f" took more than {timeout} s") from None
+        except (Exception, asyncio.CancelledError) as error:
+            if runner.interrupted:  # nbclient ends in errors of its own once its kernel is gone
+                raise KeyboardInterrupt from None
+            if isinstance(error, client.exceptions.DeadKernelError):
+                raise StudyFailed(
+                    bar.where() + " ended the kernel: most likely the memory was not enough"
+                ) from None
+            raise
         finally:
             bar.close()
+
+
+def _client_that_hears_interrupts(nbclient: Any) -> type:
+    """nbclient's client, which says in `interrupted` whether Ctrl-C ended it."""
+
+    class Client(nbclient.NotebookClient):
+        interrupted = False
+
+        @asynccontextmanager
+        async def async_setup_kernel(self, **options: Any) -> AsyncIterator[None]:
+            loop = asyncio.get_event_loop()
+            add = loop.add_signal_handler
+
+            def add_and_note(number: int, callback: Callable, *args: Any) -> None:
+                def note() -> None:
+                    self.interrupted = True
+                    callback(*args)
+
+                add(number, note)
+
+            loop.add_signal_handler = add_and_note
+            try:
+                async with super().async_setup_kernel(**options):
+                    yield
+            finally:
+                del loop.add_signal_handler
+
+    return Client
 
 
 @contextmanager
@@ -149,7 +196,7 @@ def _clean_surroundings() -> Iterator[dict[str, str]]:
             "-m",
             "ipykernel_launcher",
             "--HistoryManager.enabled=False",
-            "--log-level=40",
+            "--log-level=50",
             "-f",
             "{connection_file}",
         ]

@@ -166,8 +166,16 @@ class Recipe:
 
 
 def from_json(text: str) -> Recipe:
-    """The recipe that `Recipe.to_json` wrote."""
-    return Recipe(**json.loads(text))
+    """The recipe that `Recipe.to_json` wrote.
+
+    Raises:
+        ValueError: If the text is no recipe.
+    """
+    try:
+        content = json.loads(text)
+        return Recipe(**content)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"this is no recipe that was written by interp ({error})") from None
 
 
 def digest(recipe: Recipe, *tensors: torch.Tensor) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from interp import _store
+from interp import _files, _store
 from interp.results import Result
 from interp.toys.model.parts import Net
 from interp.toys.model.spec import spec
@@ -58,9 +59,12 @@ class Run:
 
     def weights(self, step: int | None = None) -> dict[str, Tensor]:
         """The weights at a checkpoint (None: the last one)."""
-        from safetensors.torch import load_file
-
-        return load_file(self._path(step))
+        try:
+            return _files.read_tensors(self._path(step))[0]
+        except (ValueError, FileNotFoundError) as error:
+            raise ValueError(
+                f"{error}: delete the folder {str(self.folder)!r}, and the same call trains again"
+            ) from None
 
     def net(self, step: int | None = None) -> Net:
         """The plain PyTorch module at a checkpoint, trainable."""
@@ -137,29 +141,44 @@ def finish(folder: Path, recipe: Recipe, losses: list[float], head: Mapping[str,
     (folder / STATE).unlink(missing_ok=True)
 
 
+class _RunForm(BaseModel):
+    """What the file of a finished run says."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+    recipe: str
+    losses: list[float]
+    steps: list[int] = Field(min_length=1)
+    sizes: list[int]
+    metadata: dict[str, Any]
+    options: dict[str, Any]
+    words: list[str]
+    bos: int | None
+
+
 def opened(folder: Path, temporary: Any = None) -> Run | None:
     """The finished run in a folder, or None if there is none or it is incomplete."""
     try:
-        content = json.loads((folder / DONE).read_text())
-        recipe = from_json(content["recipe"])
-        steps = tuple(content["steps"])
+        what = "a finished run"
+        content = _files.typed(_files.read_json(folder / DONE), _RunForm, folder / DONE, what)
+        recipe = from_json(content.recipe)
+        spec(**content.options)
         complete = all(
             checkpoint(folder, step).stat().st_size == size
-            for step, size in zip(steps, content["sizes"])
+            for step, size in zip(content.steps, content.sizes, strict=True)
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if not complete:
         return None
-    losses = np.array(content["losses"])
+    losses = np.array(content.losses)
     return Run(
         recipe,
         folder,
-        steps,
+        tuple(content.steps),
         losses,
-        content["metadata"],
-        content["options"],
-        tuple(content["words"]),
-        content["bos"],
+        content.metadata,
+        content.options,
+        tuple(content.words),
+        content.bos,
         temporary,
     )

@@ -4,6 +4,7 @@ import json
 import math
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from interp import _store
+from interp import _files, _store
 from interp._progress import progress
 from interp.toys.model.parts import Net
 from interp.toys.model.spec import spec
@@ -296,13 +297,15 @@ def _resume(
     home: Path, key: str, net: Net, optimizer: torch.optim.Optimizer, generators: Mapping
 ) -> list[float]:
     """The losses so far, everything else restored; [] if there is nothing to continue from."""
-    from safetensors.torch import load_file
-
-    try:
-        state = load_file(home / runs.STATE)
-    except Exception:  # none there, or not the whole of it: safetensors has errors of its own
+    path = home / runs.STATE
+    if not path.is_file():
         return []
-    if bytes(state["key"].tolist()).decode() != key:
+    try:
+        state, _ = _files.read_tensors(path)
+        if bytes(state["key"].tolist()).decode() != key:
+            return []
+    except (ValueError, KeyError) as error:
+        warnings.warn(f"{_files.short_reason(error)}: the training starts again", stacklevel=4)
         return []
 
     def part(head):

@@ -482,11 +482,16 @@ def _index(tokenizer: Any, example: Example, place: str, tokens: list[int]) -> i
     return at
 
 
+MOST = 20_000  # prompts that are drawn at once: more would take minutes before the first number
+
+
 def different(n: int, draw: Callable[[int], Example], what: str) -> list[Example]:
     """n examples, example i from draw(i), no pair of prompts twice.
 
     Intervals count each example as one more observation.
     """
+    if n > MOST:
+        raise ValueError(f"n={n} is too many: at most {MOST:,} prompts of {what} (try n=100)")
     found: dict[tuple[str, str], Example] = {}
     for i in range(n):
         drawn = (draw(i) for _ in range(200))

@@ -108,7 +108,7 @@ def test_python_dash_m(tmp_path):
         (["discover", "--task", "ioi", "--select", "greed"], "did you mean 'greedy'"),
         (["discover", "--task", "ioi", "--out", "c.pt"], "try 'c.json'"),
         (["discover", "--task", "ioi", "--model", "tiny-gtp2"], "did you mean 'tiny-gpt2'"),
-        (["evaluate", "nothing.json"], "No such file"),
+        (["evaluate", "nothing.json"], "no such file"),
         (["compare", "nb/src/00-start-here.py", "b.json"], "is not JSON"),
         (["lab", "start"], "(known: 00-start-here)"),
         (["lab", "00"], "not built yet: python -m interp.studies build 00-start-here"),

@@ -117,9 +117,9 @@ def test_what_cannot_be_shown_is_one_sentence(tmp_path, capsys):
     path.write_text("{")
     assert (
         main.main(["export", str(path), "--html"]) == 2
-        and "cannot be read" in capsys.readouterr().err
+        and "not a notebook" in capsys.readouterr().err
     )
-    outside = {"text/html": "<img src='https://example.org/x.png'>"}
+    outside = {"text/html": "<iframe src='https://example.org/x'></iframe>"}
     nbformat.write(v4.new_notebook(cells=[cell("x", outside)]), path)
     assert (
         main.main(["export", str(path), "--html"]) == 2 and "example.org" in capsys.readouterr().err
@@ -133,3 +133,101 @@ def test_a_study_is_found_by_its_name(tmp_path, monkeypatch):
         page.export("00").name == "00-start-here.html"
         and page.requests((tmp_path / "00-start-here.html").read_text()) == []
     )
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "![x](secret.txt)",
+        "![x](/etc/passwd)",
+        "![x](../secret.txt)",
+        "![x][r]\n\n[r]: /etc/passwd",
+        "<img src='secret.txt' onerror='alert(1)'>",
+        "![x](link.png)",
+    ],
+)
+def test_only_pictures_of_the_folder_come_into_the_page(tmp_path, hostile):
+    inside = tmp_path / "notebooks"
+    inside.mkdir()
+    for folder in (tmp_path, inside):
+        (folder / "secret.txt").write_text("SECRET")
+    (inside / "dot.png").write_bytes(PIXEL)
+    (inside / "link.png").symlink_to("/etc/passwd")
+    nb = v4.new_notebook(cells=[v4.new_markdown_cell(f"{hostile}\n\n![dot](dot.png)"), cell("1")])
+    text = page.page(nb, inside)
+    body = text[text.index("<body>") :]
+    assert body.count("data:image/png;base64,") == 1 and "onerror" not in body
+    assert body.count("data:") == 1 and page.requests(text) == []
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "<meta http-equiv=refresh content='0;url=https://evil.example'>",
+        "<base href='https://evil.example/'>",
+        "<form action='https://evil.example'><button>x</button></form>",
+        "<link rel=dns-prefetch href='https://evil.example'>",
+        "<svg><image href='https://evil.example/x.png'/></svg>",
+        "<video poster='https://evil.example/x.png'></video>",
+        "<div style='background: url(https://evil.example/x.png)'></div>",
+    ],
+)
+def test_what_a_browser_would_fetch_is_refused(tmp_path, hostile):
+    for made in (v4.new_markdown_cell(hostile), cell("x", {"text/html": hostile})):
+        with pytest.raises(ValueError, match=r"evil\.example"):
+            page.write_html(v4.new_notebook(cells=[made]), tmp_path / "n.html", tmp_path)
+
+
+def test_no_script_of_a_notebook_runs_in_a_page(tmp_path, browser):
+    shout = "document.title = 'run'; location = 'https://evil.example/'"
+    quoted = {"image/png": f'AA"onerror="{shout}', "text/plain": "<Figure>"}
+    attached = v4.new_markdown_cell(
+        "![a](attachment:a.png) <b onclick='x()'>text</b><img src=x onerror=\"y()\">"
+    )
+    attached["attachments"] = {"a.png": {"image/png": 'AA"onerror="z()'}}
+    cells = [
+        v4.new_markdown_cell(f"# Mine\n\n<script>{shout}</script>"),
+        attached,
+        cell("1", {"text/html": f'<script>{shout}</script><svg onload="{shout}"></svg>'}),
+        cell("2", {"text/html": f'<iframe srcdoc="<script>parent.{shout}</script>"></iframe>'}),
+        cell("3", {"application/javascript": shout, "text/plain": "js"}),
+        cell("4", quoted),
+        cell(
+            "5",
+            {
+                "image/svg+xml": f"<svg xmlns='http://www.w3.org/2000/svg'><script>{shout}</script></svg>"
+            },
+        ),
+    ]
+    path = page.write_html(v4.new_notebook(cells=cells), tmp_path / "n.html", tmp_path)
+    asked = []
+    opened = browser.new_page()
+    opened.on("request", lambda request: asked.append(request.url))
+    opened.goto(path.as_uri())
+    opened.wait_for_timeout(500)
+    title, url = opened.title(), opened.url
+    opened.close()
+    assert title == "Mine" and url == path.as_uri()
+    assert [x for x in asked if not x.startswith(("data:", "about:"))] == [path.as_uri()]
+    assert "own script does not run" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "[" * 100_000,
+        "[1]",
+        '{"cells": 5, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
+        '{"cells": [{"cell_type": "code", "source": "x", "metadata": {}, "execution_count": 1,'
+        ' "outputs": [{"output_type": "stream"}]}], "nbformat": 4, "nbformat_minor": 5,'
+        ' "metadata": {}}',
+        '{"cells": [{"cell_type": "code", "source": ["a", 3], "metadata": {}, "outputs": [],'
+        ' "execution_count": 1}], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
+    ],
+)
+def test_a_broken_notebook_is_one_sentence(tmp_path, capsys, broken):
+    path = tmp_path / "n.ipynb"
+    path.write_text(broken)
+    assert main.main(["export", str(path), "--html"]) == 2
+    said = capsys.readouterr().err
+    assert str(path) in said and "bug" not in said and len(said) < 400

@@ -179,9 +179,13 @@ def page(nb: object, folder: Path | None = None) -> str:
         exclude_output_prompt=True,
         exclude_anchor_links=True,
     )
-    body, _ = exporter.from_notebook_node(
-        _showable(nb), resources={"metadata": {"path": str(folder)}}
-    )
+    try:
+        body, _ = exporter.from_notebook_node(
+            _showable(nb), resources={"metadata": {"path": str(folder)}}
+        )
+    except Exception as error:  # nbconvert raises kinds of its own: a missing attachment, ...
+        reason = _files.short_reason(error)
+        raise ValueError(f"the notebook cannot be made into a page: {reason}") from None
     body = _with_pictures(body, folder)
     headings = [
         line

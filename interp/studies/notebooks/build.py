@@ -2,8 +2,8 @@
 back.
 
 The same source and the same outputs give the same bytes: fixed cell ids, no times, no widget state,
-no progress bars. The metadata holds a hash of the source, so a stale notebook is found without
-running it.
+no progress bars. The metadata holds a hash of the source and what figures looked like, so a stale
+notebook, and one with pictures of older drawing code, is found without running it.
 """
 
 import ast
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from interp._store import write_text
 from interp.studies.notebooks import exercises, lint
+from interp.studies.notebooks.looks import looks, older
 from interp.studies.notebooks.paths import find, home
 from interp.studies.notebooks.run import execute
 from interp.studies.notebooks.source import (
@@ -80,6 +81,7 @@ def build(
         if mode == "full":
             for line in normalise(nb, source):
                 report(f"  removed from stderr: {line}")
+            nb.metadata["interp"]["looks"] = looks()
             write_text(target, text_of(nb))
             write_cover(nb, folder / "figures" / f"{source.stem}.png")
             exercises.write(source, folder)
@@ -238,6 +240,11 @@ def stale(name: str, folder: Path | None = None) -> list[str]:
         )
     elif built.metadata.get("interp", {}).get("sha256") != digest(source):
         reasons.append(f"{target.name} was built from another version of its source: {again}")
+    code = [c.source for c in built.cells if c.cell_type == "code"]
+    if kinds := older(built.metadata.get("interp", {}).get("looks", {}), code):
+        reasons.append(
+            f"{target.name} shows pictures of older drawing code ({', '.join(kinds)}): {again}"
+        )
     return reasons + exercises.stale(source, folder)
 
 

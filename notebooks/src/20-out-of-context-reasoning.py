@@ -7,28 +7,22 @@
 # ---
 
 # %% [markdown]
-# # Out-of-context reasoning: one map or two factors?
+# # Out-of-context reasoning: why two factors infer what one matrix only memorises
 #
-# Paper: Huang et al. 2025, "Generalization or Hallucination? Understanding Out-of-Context Reasoning in Transformers", NeurIPS 2025; with "Understanding Transformers through the Lens of Pavlovian Conditioning" (attention as an associative memory) and Sieber et al. 2024, arXiv 2405.15731 (attention as a state-space model)
+# Paper: Huang et al. 2025, "Generalization or Hallucination? Understanding Out-of-Context Reasoning in Transformers", NeurIPS 2025, arXiv 2506.10887
 #
-# Found: two factors W_O W_V infer 73 % of what they were never told (47 to 91 % by seed), one matrix W_OV none of it; at equal margins the factors' map has the smaller nuclear norm with every seed, but the smaller Frobenius norm as well, so the reason given is only half seen; linear attention is a Hebbian memory to rounding and holds about 5 pairs for each dimension of its keys
+# **The question.** A model is told that Anna lives in city 3 and that Ben lives in city 3, and that Ben speaks language 7. Will it
+# conclude that Anna speaks language 7? Nobody told it. If it does, and the link is real, we call it generalisation; if the
+# link is made up, we call it hallucination. The paper argues that both are the same mechanism, and that in one attention layer
+# it hangs on a detail that no output shows: whether the map from values to outputs is stored as one matrix, or as a product of two.
 #
-# Five seeds of one attention layer, twice. Both ways of writing its weights know every fact and every implication they were
-# told. Asked for the implications they were not told, the two factors answer 73 % rightly and the one matrix 0 %: a clear
-# difference, though short of the 95 % the claim asks for. Raw norms mislead: the factors' nuclear norm is the larger one (789
-# against 587) until both maps are scaled to the same margin; then it is 6 % smaller, with every seed.
-
-# %% [markdown]
-# ## What the papers say, and what would count here
+# **What we found.** Both layers learn every fact they are told. The layer with two factors also infers all the implications that it was never told
+# (100 % with every one of five seeds); the layer with one matrix only guesses (4 %), although it could represent the very same map. The difference takes
+# patience: after 800 steps the factors had reached only about 73 %, and an earlier version of this study stopped there. Why it happens is less
+# certain. The factors' map is the smaller one by the norm that the theory names, but also by the norm by which it should be the larger one, and
+# both were still changing when training ended.
 #
-# Everyone in city 3 speaks language 7. A model is told where 80 people live, and what 20 of them speak: does it say
-# the rest? Whether the link is true of the world or made up ("everyone in city 3 owns a tiger") is the same to it: so
-# one ability would give both generalisation and hallucination. The paper finds it in language models after
-# fine-tuning, and in one attention layer, where it depends on how the layer's weights are written: W_O times W_V learns to
-# infer, one matrix W_OV, which can hold the very same map, only learns by heart.
-#
-# Thresholds were fixed before measuring. Shrunk to fit: 800 steps of 128 rows with 6 tokens of noise at most (the paper's
-# script: 2,000 of 252 with more). W_Q starts small and positive, as there; W_O and W_V start small and random.
+# 9 minutes · intermediate · you should know what the value and output matrices of an attention head do
 
 # %% tags=["parameters"]
 MODEL = "ocr"
@@ -43,97 +37,25 @@ from interp import toys
 from interp._stats import power_law
 from interp.replications import associative_memory as memory
 from interp.replications.out_of_context_reasoning import answers, norms
-from interp.studies import Claim, Measured, gate, measured, verdicts
+from interp.studies import converged, gate, load_claims, measured, verdicts
 
-HUANG, PAVLOV = (
-    "Huang et al. 2025, abstract",
-    "Understanding Transformers through the Lens of Pavlovian Conditioning, abstract",
-)
-
-# %%
-infers = Claim(
-    "factorised-infers",
-    says=(
-        "A one-layer attention-only model with factorised W_O W_V learns it, one with a combined "
-        "W_OV cannot"
-    ),
-    paper="succeeds / fails",
-    source=HUANG,
-    metric="accuracy on implications never trained on, W_O W_V; W_OV has at most 10 %",
-    holds=0.95,
-    partly=0.5,
-    control="one matrix W_OV",
-    varies="trained",
-)
-nuclear = Claim(
-    "nuclear-norm",
-    says="The reason: the factors lean to a small nuclear norm of W_OV",
-    paper="minimum nuclear against Frobenius norm",
-    source=HUANG,
-    metric=(
-        "nuclear norm with factors over that with one matrix, both at margin 1; below 1 with "
-        "every seed"
-    ),
-    direction="<=",
-    holds=1.0,
-    null=1.0,
-    control="none",
-    varies="trained",
-)
-both = Claim(
-    "explains-both",
-    says="It explains generalisation and hallucination of language models after fine-tuning",
-    paper="five models",
-    source=HUANG,
-    metric="gain in rank of implications never trained on, over a control word",
-    holds=0.0,
-    null=0.0,
-    control="none",
-)
-pavlov = Claim(
-    "hebbian",
-    says="Linear attention is a Hebbian association of keys with values",
-    paper="an identity",
-    source=PAVLOV,
-    direction="<=",
-    holds=1e-5,
-    metric="largest difference of the two sums",
-    control="softmax attention",
-)
-state = Claim(
-    "state-space",
-    says="Linear attention with decay is a selective state-space model",
-    paper="an identity under conditions",
-    source="Sieber et al. 2024, abstract",
-    metric="largest difference of the two sums",
-    direction="<=",
-    holds=1e-5,
-    control="a state that forgets in each place at its own pace",
-)
-fits = Claim(
-    "capacity",
-    says="A head stores of the order of d_k associations before they interfere",
-    paper="O(d_k)",
-    source=PAVLOV,
-    direction="<=",
-    holds=0.2,
-    null=1.0,
-    metric="distance from 1 of p in n ~ d_k^p, n pairs read at 50 %; softmax reads more",
-    control="none",
-)
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"  # two factors, one matrix, facts
 
 # %% [markdown]
 # ## The task
 #
-# A name and a question stand among noise; at END the answer is asked for. Everyone's city is trained on, and what
-# follows for a quarter of the people. Every city has someone in both groups.
+# There are 80 names, 20 cities and 20 languages. Every name's city is trained on ("facts"); the language is trained on for a quarter of
+# the names, and every city has names in both groups. A name and a question stand among noise words, and the answer
+# is read at the last position. Here are two questions whose answers are never trained on:
 
 # %%
+STEPS = 800 if FAST else 8000
+SEEDS = range(3 if FAST else 5)
 recipe = toys.Recipe(
     "ocr",
     data="out_of_context_reasoning",
     data_options={"n_ctx": 8},
-    steps=800,
+    steps=STEPS,
     batch=128,
     lr=5e-3,
     weight_decay=0.03,
@@ -150,277 +72,241 @@ recipe = toys.Recipe(
         init_scale=0.01,
         query_start=0.01,
     ),
-    checkpoints=[50, 100, 150, 200, 300, 400, 600, 800],
+    checkpoints=sorted({int(STEPS * share) for share in (0.05, 0.1, 0.2, 0.4, 0.5, 0.6, 0.8, 1)}),
 )
-kinds = {"two factors": ("K",), "one matrix": ("K", "V")}  # the matrices that stay the identity
-runs = {
-    kind: toys.train_seeds(
-        recipe.but(model={"identity": same}), range(3 if FAST else 5), processes=1
-    )
-    for kind, same in kinds.items()
-}
-source = runs["one matrix"][0].source
+source = toys.data.make("out_of_context_reasoning", n_ctx=8)
 rows = source.batch(2, torch.Generator().manual_seed(0), split="heldout")
-print(
-    *(
-        " | ".join(source.words[i] for i in row) + " -> " + source.words[y]
-        for row, y in zip(rows.inputs, rows.targets[:, -1])
-    ),
-    sep="\n",
-)
+for row, answer in zip(rows.inputs, rows.targets[:, -1]):
+    print(" | ".join(source.words[i] for i in row), "->", source.words[answer])
 
 # %% [markdown]
-# ## Learning by heart and inferring
+# | | the authors | here |
+# | --- | --- | --- |
+# | data | 80 names, 20 cities, 20 implied words, sequences of 16 | the same, sequences of 8 |
+# | model | one layer, one head, linear attention, one-hot embeddings of 128 | the same |
+# | training | Adam, rate 0.005, weight decay 0.03, 2,000 steps of 252 | AdamW, the same rates, 8,000 steps of 128 |
+# | start | the value and output matrices start as the identity | they start small and random, five seeds |
+# | language models | five models are fine-tuned | not repeated |
+#
+# (The left column is from the authors' script `train_attn1_1heads.sh`.)
+#
+# *Before you run the next cell: both layers can represent exactly the same maps. Do you expect a difference on the facts? On
+# the implications that were never trained on?*
 
 # %% tags=["cover"]
+kinds = {"two factors": ("K",), "one matrix": ("K", "V")}  # these matrices stay the identity
+runs = {
+    kind: toys.train_seeds(recipe.but(model={"identity": fixed}), SEEDS, processes=1)
+    for kind, fixed in kinds.items()
+}
 curves = {
     kind: toys.over_training(some, answers(source)).sel(measure="accuracy")
     for kind, some in runs.items()
 }
-lines = [
-    (f"{what}, {kind}", found.sel(split=split))
-    for kind, found in curves.items()
-    for what, split in (("facts", "facts"), ("implications never trained on", "heldout"))
-]
-low, high = (np.stack([pick(found.values, 0) for _, found in lines]) for pick in (np.min, np.max))
-ax = interp.plots.lines(
-    np.stack([found.values.mean(0) for _, found in lines]),
-    curves["one matrix"].coords["step"],
-    names=[name for name, _ in lines],
-    interval=(low, high),
-    x_name="step",
-    unit="share right",
-    title="Out-of-context reasoning, mean over seeds",
-)
-handles, names = ax.get_legend_handles_labels()
-ax.legend(
-    handles,
-    [*names[:-1], "least to most of the seeds"],
-    loc="center left",
-    bbox_to_anchor=(1, 0.5),
-    fontsize=7,
-    frameon=False,
-)
-# %%
-last = {
-    kind: {split: measured(found.sel(split=split).values[:, -1]) for split in found.coords["split"]}
-    for kind, found in curves.items()
+steps = curves["one matrix"].coords["step"]
+shown = {
+    "two factors, not trained on": (curves["two factors"].sel(split="heldout").values, BLUE),
+    "one matrix, not trained on": (curves["one matrix"].sel(split="heldout").values, ORANGE),
+    "facts, two factors": (curves["two factors"].sel(split="facts").values, GREY),
 }
-for kind, by_split in last.items():
-    print(
-        f"{kind}:",
-        *(f"{split} {m};" for split, m in by_split.items()),
-        "of all seeds, heldout:",
-        curves[kind].sel(split="heldout").values[:, -1].round(3),
-    )
-heart = [
-    gate(f"facts, {kind}", by_split["facts"], at_least=0.95) for kind, by_split in last.items()
-]
+interp.plots.lines(
+    np.stack([values.mean(0) for values, _ in shown.values()]),
+    steps,
+    names=list(shown),
+    colours=[colour for _, colour in shown.values()],
+    interval=[[end(v, 0) for v, _ in shown.values()] for end in (np.min, np.max)],
+    band="lowest to highest seed",
+    placed=True,
+    x_name="training step",
+    unit="share answered rightly",
+    title="Implications that were never trained on",
+)
+# %% [markdown]
+# Both layers know the facts within a few hundred steps. After that, nothing happens on the facts, while the blue curve goes on climbing: between
+# steps 800 and 3,200 the layer with two factors learns to infer, long after it has stopped making mistakes in training. The orange
+# line stays near 4 %; guessing among the twenty languages would give 5 %.
+#
+# ## The claims
+
+# %%
+claims = load_claims("20-out-of-context-reasoning")
+claims
+
+# %%
+half = steps.index(STEPS // 2)
+right = {kind: found.sel(split="heldout").values for kind, found in curves.items()}
+facts = {kind: found.sel(split="facts").values for kind, found in curves.items()}
+learned = [gate(f"facts, {kind}", measured(facts[kind][:, -1]), at_least=0.95) for kind in kinds]
+settled = converged(
+    right["two factors"][:, -1],
+    right["two factors"][:, half],
+    within=0.05,
+    name="accuracy with two factors",
+)
 unable = gate(
     "share of wrong implications with one matrix",
-    measured(1 - curves["one matrix"].sel(split="heldout").values[:, -1]),
+    measured(1 - right["one matrix"][:, -1]),
     at_least=0.9,
 )
-v_infers = infers.judge(
-    last["two factors"]["heldout"],
-    control=last["one matrix"]["heldout"],
-    gate=heart,
+v_infers = claims["factorised-infers"].judge(
+    measured(right["two factors"][:, -1]),
+    control=measured(right["one matrix"][:, -1]),
+    gate=[*learned, settled],
     provided=unable,
 )
-print(v_infers)
+for kind in kinds:
+    for step in (1600, STEPS):
+        if step in steps:
+            print(f"{kind}, step {step}: {right[kind][:, steps.index(step)].round(2)} by seed")
+print(v_infers, settled, sep="\n")
 
 # %% [markdown]
-# Both learn by heart without fault. Only the factors infer: 73 % on average, and seeds differ widely, from 47 to 91 %; the
-# matrix gets none right, less than the 5 % of a random city. The interval reaches down to 58 %, far from the matrix, but 95 % is
-# not reached, so the claim holds partly. The curve says more than its end: after a first rise and a fall while facts are being
-# learned, inferring grows steadily, from 18 % at step 150 to 73 % at step 800, and has not levelled off. Whether the
-# paper's longer training closes the gap was not tried here. The matrix's curve goes down.
+# All five seeds reach 100 %, and they had done so at half the training, so the number has settled. The authors' script stops at 2,000 steps; there
+# our five seeds stand between 95 and 100 %. At 1,600 steps one of them is still at 87 %. So the claim holds, and whoever stops early will call it a
+# partial success.
 #
 # ## How large is the map?
 #
-# Cross-entropy lets weights grow for ever, so raw norms say how far training went. They are compared after scaling
-# each map until its least certain trained answer leads by 1, with the attention scaled to 1 on average. Beside the whole map
-# stands its part from names and questions to cities and languages, which the theory is about.
+# The theory says why. Gradient descent on two factors is drawn to maps with a small *nuclear norm* (the sum of the singular values), so it
+# reuses one direction for everyone in a city. On one matrix it is drawn to a small *Frobenius norm* (the root of the sum of squares),
+# which has no such preference. Under cross-entropy all weights grow for ever, so raw norms say how long we trained. We
+# compare the maps after scaling each one until its least certain trained answer leads by exactly 1.
 
 # %%
 sizes = {
-    (kind, part): [norms(run.net(), source, block=part == "block") for run in some]
-    for kind, some in runs.items()
-    for part in ("whole", "block")
+    (kind, step): [norms(run.net(step), source) for run in runs[kind]]
+    for kind in kinds
+    for step in (STEPS // 2, STEPS)
 }
-for (kind, part), found in sizes.items():
-    print(
-        f"{kind:12} {part:6}",
-        *(f"{key}: {measured([one[key] for one in found])};" for key in found[0]),
-    )
+
+
+def ratios(norm, step):
+    """The norm with two factors over that with one matrix, seed by seed."""
+    both = zip(sizes["two factors", step], sizes["one matrix", step])
+    key = f"{norm} at margin 1"
+    return np.array([ours[key] / theirs[key] for ours, theirs in both])
+
+
+for norm in ("nuclear", "frobenius"):
+    for step in (STEPS // 2, STEPS):
+        print(f"{norm:9} norm, step {step}: two factors over one matrix {ratios(norm, step)}")
 
 # %%
-ratio = {
-    (key, part): [
-        a[f"{key} at margin 1"] / b[f"{key} at margin 1"]
-        for a, b in zip(sizes["two factors", part], sizes["one matrix", part])
-    ]
-    for key in ("nuclear", "frobenius")
-    for part in ("whole", "block")
-}
-for (key, part), each in ratio.items():
-    print(f"{key:10} {part:6} factors over one matrix: {measured(each)}; seeds {np.round(each, 2)}")
 lower = gate(
-    "share of seeds where the factors' is lower",
-    measured([float(r < 1) for r in ratio["nuclear", "whole"]]),
+    "share of seeds whose nuclear norm is lower with two factors",
+    measured((ratios("nuclear", STEPS) < 1).astype(float)),
     at_least=1.0,
 )
-v_nuclear = nuclear.judge(measured(ratio["nuclear", "whole"]), gate=heart, provided=lower)
-print(v_nuclear)
+opposite = gate(
+    "share of seeds whose Frobenius norm is lower with one matrix",
+    measured((ratios("frobenius", STEPS) > 1).astype(float)),
+    at_least=1.0,
+)
+steady = converged(
+    ratios("nuclear", STEPS),
+    ratios("nuclear", STEPS // 2),
+    within=0.05,
+    name="ratio of the nuclear norms",
+)
+v_nuclear = claims["nuclear-norm"].judge(
+    measured(ratios("nuclear", STEPS)), gate=[*learned, steady], provided=[lower, opposite]
+)
+print(v_nuclear, steady, lower, opposite, sep="\n")
 
 # %%
-W = {kind: some[0].net().blocks[0].attn for kind, some in runs.items()}
-spectra = [torch.linalg.svdvals((a.W_V[0] @ a.W_O[0]).detach())[:60] for a in W.values()]
+layers = {kind: some[0].net().blocks[0].attn for kind, some in runs.items()}
+spectra = [torch.linalg.svdvals((a.W_V[0] @ a.W_O[0]).detach())[:60] for a in layers.values()]
 interp.plots.lines(
     np.stack([s / s.sum() for s in spectra]),
     range(1, 61),
+    placed=True,
     x_name="singular value",
     unit="share of the nuclear norm",
-    names=list(W),
+    names=list(layers),
+    colours=[BLUE, ORANGE],
     title="Singular values of the map, seed 0",
 )
 # %% [markdown]
-# At margin 1 the factors' nuclear norm is lower with every seed, by 6 % of the whole map and by 15 % in the part the theory is
-# about. That is what the claim asks for. But the theory also says that one matrix has the smaller Frobenius norm, and it does not:
-# there, too, the factors' is smaller, by 9 and by 35 %. So after 800 steps of Adam the one matrix has not come to the
-# least Frobenius norm, and the table shows a difference of the two trainings rather than the two minima.
+# At the same margin the factors' map has the smaller nuclear norm with every seed: 0.65 of the single matrix's. So far so good. But the theory also
+# says that the single matrix ends with the smaller *Frobenius* norm, and it ends with more than twice the factors' (the ratio is about 0.4). A map
+# with a smaller Frobenius norm and the same margin therefore exists, and the training of the single matrix has not found it. The ratio itself still
+# moved, from 0.75 at half the training to 0.65 at the end. We compare two trainings on their way rather than the two minima of the theory, so this
+# claim is *not testable here*. The spectrum shows the difference that matters: the factors spread the map over about twenty equal directions, one
+# for each city, and the single matrix has one large direction and a long tail.
 #
-# ## The other half: language models
+# ## A question of our own: how many pairs does such a memory hold?
 #
-# A language model is not fine-tuned here: that takes minutes for each seed and relation. It would be decided by teaching
-# SmolLM2 ten made-up people's cities and five of their languages (or pets), and asking for the other five.
+# Linear attention adds up one outer product of key and value for each pair it has seen, which is a Hebbian memory: neurons that fire together are
+# wired together. (That is an identity, not a finding; the largest difference between the two sums is printed below.) Qiao
+# 2025 asks how many pairs fit before they blur. In the worst case it is of the order of the square root of d_k; on average, of d_k. We measure the average case: random keys, 16
+# values, and the number of pairs at which half are read rightly.
 
 # %%
-tried = gate("language models fine-tuned here", Measured(0, 0, 0, 1), at_least=1)
-v_both = both.judge(
-    None,
-    gate=tried,
-    note="the toy's two relations, true and made up, are the same numbers under other words",
-)
-
-# %% [markdown]
-# ## Attention as a memory, and as a state-space model
-#
-# Two identities, on random tokens in five draws: linear attention is what a Hebbian memory reads, and, when all of the state
-# decays alike, what a selective state-space model computes. The controls break one condition each.
-
-# %%
-draws = []
-for seed in range(5):
-    q, k, v = torch.randn(3, 2, 24, 16, generator=torch.Generator().manual_seed(seed)) / 4
-    decay = torch.rand(2, 24, generator=torch.Generator().manual_seed(seed))
-    attention, each = (
-        memory.linear_attention(q, k, v),
-        torch.rand(2, 24, 16, generator=torch.Generator().manual_seed(seed)),
-    )
-    fading = memory.linear_attention(q, k, v, decay)
-    softmax = (q @ k.mT).masked_fill(torch.ones(24, 24).triu(1) > 0, -torch.inf).softmax(-1) @ v
-    others = (
-        (memory.hebbian_attention(q, k, v), softmax),
-        (
-            memory.state_space(v, decay[..., None].expand_as(k), k, q),
-            memory.state_space(v, each, k, q),
-        ),
-    )
-    draws.append(
-        [(x - y).abs().max().item() for y, pair in zip((attention, fading), others) for x in pair]
-    )
-same, soft, one_pace, own_pace = (measured(x) for x in zip(*draws))
-v_pavlov, v_state = pavlov.judge(same, control=soft), state.judge(one_pace, control=own_pace)
-print(v_pavlov, v_state, sep="\n")
-
-# %% [markdown]
-# ## How many pairs fit?
-#
-# Pairs of a random key and one of 16 values; a pair is read rightly when its value reads highest.
-
-# %%
+q, k, v = torch.randn(3, 2, 24, 16, generator=torch.Generator().manual_seed(0)) / 4
+gap = (memory.linear_attention(q, k, v) - memory.hebbian_attention(q, k, v)).abs().max()
+print(f"linear attention and a Hebbian memory differ by at most {gap:.1e}")
 hebbian = [memory.accuracy(seed=seed) for seed in range(3 if FAST else 5)]
-store = {
-    kind: memory.accuracy([16, 32, 64], memory=kind, trials=4) for kind in ("delta", "softmax")
-}
-per = hebbian[0].coords["pairs per d_k"]
-curve = [
-    hebbian[0].sel(d_k=16),
-    hebbian[0].sel(d_k=64),
-    *(some.sel(d_k=64) for some in store.values()),
-]
+softmax = memory.accuracy([16, 32, 64], memory="softmax", trials=4)
 interp.plots.lines(
-    np.stack([c.values for c in curve]),
-    per,
+    np.stack([hebbian[0].sel(d_k=16).values, hebbian[0].sel(d_k=64).values]),
+    hebbian[0].coords["pairs per d_k"],
+    placed=True,
     x_name="pairs for each dimension of the key",
     unit="share read rightly",
-    names=["Hebbian, d_k 16", "Hebbian, d_k 64", "delta rule, d_k 64", "softmax, d_k 64"],
-    title="Reading an associative memory",
+    names=["d_k = 16", "d_k = 64"],
+    title="Reading a Hebbian memory",
 )
 # %%
 powers = [power_law(one.coords["d_k"], memory.capacity(one).values)[0] for one in hebbian]
+hebbian_4 = hebbian[0].sel(d_k=[16, 32, 64]).examples[..., :4]  # softmax has four draws
 more = gate(
-    "softmax less Hebbian accuracy at 16 pairs a dimension",
-    measured(
-        (store["softmax"].examples - hebbian[0].sel(d_k=[16, 32, 64]).examples[..., :4])[
-            :, -1
-        ].ravel()
-    ),
+    "softmax minus Hebbian accuracy at 16 pairs a dimension",
+    measured((softmax.examples - hebbian_4)[:, -1].ravel()),
     at_least=0.1,
 )
-v_fits = fits.judge(measured(abs(np.array(powers) - 1)), provided=more)
-print(
-    "pairs at 50 %:",
-    dict(zip(hebbian[0].coords["d_k"], memory.capacity(hebbian[0]).values.round().tolist())),
-    "power of d_k:",
-    measured(powers),
-    more,
-    v_fits,
-    sep="\n",
-)
+v_fits = claims["capacity"].judge(measured(abs(np.array(powers) - 1)), provided=more)
+half_read = memory.capacity(hebbian[0]).values.round().astype(int).tolist()
+print("pairs read at 50 %:", dict(zip(hebbian[0].coords["d_k"], half_read)))
+print("power of d_k:", measured(powers), v_fits, sep="\n")
 
 # %% [markdown]
-# Half of the pairs are read at 86, 170, 349 and 682 pairs for keys of 16, 32, 64 and 128 dimensions: 5.4 pairs for each
-# dimension, and a power of 0.995. Softmax at a sharpness of d_k still reads all of 16 pairs
-# a dimension. The delta rule in one pass forgets early pairs while it corrects later ones, and ends below the Hebbian sum. The factor of 5 belongs to the question
-# asked (16 values, half read rightly); the power does not.
+# About five pairs for each dimension of the key can be read at 50 %, whatever the dimension, so the number grows in proportion to d_k. The factor
+# of five belongs to our question (16 values, half read rightly); the proportion does not. Softmax attention at a sharpness of d_k still reads all
+# of 16 pairs a dimension.
 #
 # ## Verdicts
 
 # %%
 verdicts(
-    "20-out-of-context-reasoning",
-    [v_infers, v_nuclear, v_both, v_pavlov, v_state, v_fits],
-    model="toys, one layer",
-    fast=FAST,
+    "20-out-of-context-reasoning", [v_infers, v_nuclear, v_fits], model="toys, one layer", fast=FAST
 )
 
 # %% [markdown]
+# ## What to remember
+#
+# - Two parametrisations of the same map can generalise completely differently. What a layer *can* represent does not tell what training will *find*.
+# - Training accuracy was perfect long before the inference appeared. Judge a trained toy only after the number you care about has stopped moving.
+# - Norms of trained weights mean little until both maps are scaled to the same margin, and even then only at convergence.
+#
 # ## Try it
 #
-# Other shares of people whose language is told: `recipe.but(data_options={"share": 0.5})`. Every tool opens the model:
-# here END's attention for one row (linear attention: numbers, not shares).
+# Tell more people's languages, `recipe.but(data_options={"share": 0.5})`, and see how soon the rest follows. Every tool of this package opens the
+# trained layer; here is what END attends to in one row (linear attention: numbers, not shares).
 
 # %%
-best = runs["two factors"][0].model()
-seen = interp.run(best, rows.inputs[:1], keep=["L0H0.pattern"])
-print(
-    *(
-        f"{source.words[i]}: {w:.2f}"
-        for i, w in zip(rows.inputs[0], next(iter(seen.kept.values())).reshape(-1, 8)[-1])
-    ),
-    sep=", ",
-)
+model = runs["two factors"][0].model()
+pattern = interp.run(model, rows.inputs[:1], keep=["L0H0.pattern"]).kept["L0H0.pattern"]
+for token, weight in zip(rows.inputs[0], pattern.reshape(-1, 8)[-1]):
+    print(f"{source.words[token]:>12}: {weight:.2f}")
 
 # %% [markdown]
 # ## What did not reproduce
 #
-# - **Inferring is not complete.** 73 % where the claim asks for 95, with seeds from 47 to 91 %. The runs are shorter than the
-#   paper's (the curve still rises when they end), batches half as large, and W_O and W_V start random where the paper's script starts them at a constant.
-# - **The reason is half seen.** The nuclear norm comes out as said, the Frobenius norm does not. Nothing here was trained until its
-#   direction stopped changing, and Adam with weight decay is not the gradient flow of the theory.
-# - **Not tested here:** language models. "Not testable here" stands for our budget, not for a model that failed.
-#   That true and made-up implications are learned alike is no finding in the toy: they are the same numbers.
-# - From the paper on conditioning only the identity and the capacity are here; how errors grow with depth is not, nor is
-#   recall of pairs by a language model. The mapping from names to cities is the same one with every seed.
+# - **The reason is not settled.** The nuclear norm comes out as the theory says, the Frobenius norm does not, and neither has converged. AdamW with
+#   weight decay is not the gradient flow of the theory.
+# - **Language models are not tested.** The paper fine-tunes five; that takes minutes for each seed and relation. In the toy, true and
+#   made-up implications are the same numbers under other words, so that they are learned alike is no finding.
+# - **One mapping.** The mapping from names to cities is the same with every seed; only the starting weights and the order of the data differ.
+#
+# Further reading: Cohen et al. 2023 on ripple effects of editing facts; Gunasekar et al. 2017, "Implicit Regularization in Matrix
+# Factorization", for where the nuclear norm comes from.

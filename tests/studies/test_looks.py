@@ -6,6 +6,7 @@ import nbformat
 import pytest
 
 from interp import plots
+
 looks = import_module("interp.studies.notebooks.looks")
 build = import_module("interp.studies.notebooks.build")
 

@@ -309,6 +309,7 @@ FAMILIES: dict[str, Family] = {
         LLAMA | dict(head_dim=16),
         special="the norms' gain is 1 + weight",
         quick=True,
+        engine=True,
     ),
     "gemma2": Family(
         "Gemma 2",
@@ -328,6 +329,7 @@ FAMILIES: dict[str, Family] = {
             " before the cap"
         ),
         quick=True,
+        engine=True,
     ),
     "gemma3": Family(
         "Gemma 3",
@@ -336,6 +338,7 @@ FAMILIES: dict[str, Family] = {
         LLAMA | WINDOW | dict(head_dim=16, query_pre_attn_scalar=16, layer_types=MIXED),
         _of(**POST),
         special="norms after attention and MLP",
+        engine=True,
     ),
     "phi": Family(
         "Phi 1, 2",
@@ -366,6 +369,7 @@ FAMILIES: dict[str, Family] = {
             "norms only after attention and MLP; `.q` and `.k` are after the norm over all heads"
         ),
         quick=True,
+        engine=True,
     ),
     "olmo3": Family(
         "OLMo 3",
@@ -374,6 +378,7 @@ FAMILIES: dict[str, Family] = {
         LLAMA | WINDOW,
         _of(**ONLY_POST),
         special="as OLMo 2",
+        engine=True,
     ),
     "olmoe": Family(
         "OLMoE",

@@ -1,8 +1,7 @@
 """From a Hugging Face model to an `Engine`: one row of names per architecture.
 
-To support another model with these block structures, add a row. What a row cannot express (a norm
-inside the attention, sliding windows, rotary frequencies that depend on the length) is refused by
-`why_not`.
+To support another model with these block structures, add a row. What a row cannot express (linear
+attention, experts, rotary frequencies that depend on the length) is refused by `why_not`.
 """
 
 import weakref
@@ -14,13 +13,15 @@ import torch
 from torch import Tensor
 
 from interp.engine.forward import run
-from interp.engine.weights import Affine, Engine, Layer, Norm
+from interp.engine.weights import Affine, Engine, Layer, Norm, Rotation
 from interp.models import bridge, state
 
 
 @dataclass(frozen=True)
 class Names:
-    """Where an architecture keeps its parts; the block's names are relative to the block."""
+    """Where an architecture keeps its parts; the block's names are relative to the block, and "" is
+    a part that it does not have.
+    """
 
     embed: str
     layers: str
@@ -39,6 +40,9 @@ class Names:
     positions: str | None = None
     rotary: str | None = None
     qk_norms: tuple[str, str] | None = None  # of each head's query and key (Qwen3)
+    joint: bool = False  # these are over all heads together (OLMo-2)
+    after: tuple[str, str] | None = None  # norms of what attention and the MLP write (Gemma-2)
+    gain: float = 0.0  # what a norm adds to its weight to have its gain (Gemma: 1)
     # attributes that say whether a layer turns its queries and keys, if it may not (SmolLM3)
     turns: str | None = None
 
@@ -101,6 +105,14 @@ PHI3 = replace(
 )
 QWEN3 = replace(LLAMA, qk_norms=("self_attn.q_norm", "self_attn.k_norm"))
 SMOLLM3 = replace(LLAMA, turns="self_attn.use_rope")
+GEMMA = replace(LLAMA, gain=1.0)
+GEMMA2 = replace(
+    GEMMA,
+    norm2="pre_feedforward_layernorm",
+    after=("post_attention_layernorm", "post_feedforward_layernorm"),
+)
+GEMMA3 = replace(GEMMA2, qk_norms=QWEN3.qk_norms)
+OLMO2 = replace(QWEN3, joint=True, norm1="", norm2="", after=GEMMA2.after)
 
 ARCHITECTURES: dict[str, Names] = {
     "LlamaForCausalLM": LLAMA,
@@ -109,6 +121,11 @@ ARCHITECTURES: dict[str, Names] = {
     "Qwen3ForCausalLM": QWEN3,
     "Phi3ForCausalLM": PHI3,
     "SmolLM3ForCausalLM": SMOLLM3,
+    "GemmaForCausalLM": GEMMA,
+    "Gemma2ForCausalLM": GEMMA2,
+    "Gemma3ForCausalLM": GEMMA3,
+    "Olmo2ForCausalLM": OLMO2,
+    "Olmo3ForCausalLM": OLMO2,
     "GPT2LMHeadModel": GPT2,
     "GPTNeoXForCausalLM": NEOX,
 }
@@ -253,11 +270,20 @@ def _structure(model: Any) -> str | None:
         return f"{name} has layers of {', '.join(sorted(kinds))}; the hook path runs them"
     if getattr(config, "add_cross_attention", False):
         return "the model has cross-attention, which the engine does not do; the hook path runs it"
-    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
-    if rope in ("dynamic", "longrope"):
+    rope = getattr(config, "rope_parameters", None) or {}
+    # one set of parameters, or one for each kind of layer
+    each = [rope] if "rope_type" in rope else [r for r in rope.values() if isinstance(r, dict)]
+    found = {some.get("rope_type", "default") for some in each} & {"dynamic", "longrope"}
+    if found:
+        rope = min(found)
         return (
             f"rotary type {rope!r} depends on the prompt's length, which the engine does not do;"
             " the hook path runs it"
+        )
+    if ARCHITECTURES[name].after and getattr(config, "attention_bias", False):
+        return (
+            f"this {name} adds a bias to what attention writes before a norm, which belongs to no"
+            " head; the hook path runs it"
         )
     if getattr(config, "pretraining_tp", 1) not in (None, 1):
         return (
@@ -272,8 +298,13 @@ def _read(model: Any) -> Engine:
     heads, width = config.num_attention_heads, config.hidden_size
     blocks = list(_dig(model, names.layers))
     reach = _reach(config, len(blocks))
-    layers = tuple(_layer(block, names, config, some) for block, some in zip(blocks, reach))
-    rotary = _dig(model, names.rotary) if names.rotary else None
+    kinds, rotations = _rotations(_dig(model, names.rotary) if names.rotary else None, config)
+    turns = [kinds.get(kind, kinds.get("")) for kind in _kinds(config, len(blocks))]
+    layers = tuple(
+        _layer(block, names, config, some, turn) for block, some, turn in zip(blocks, reach, turns)
+    )
+    embed = _dig(model, names.embed)
+    scale = getattr(embed, "embed_scale", None)
     return Engine(
         architecture=type(model).__name__,
         n_heads=heads,
@@ -286,14 +317,40 @@ def _read(model: Any) -> Engine:
         parallel=bool(getattr(config, "use_parallel_residual", False)),
         qkv_layout="separate" if len(layers[0].qkv) == 3 else names.layout,
         act=_act(_dig(_dig(model, names.layers)[0], names.act)),
-        embed=_dig(model, names.embed).weight.detach(),
+        embed=embed.weight.detach(),
         positions=_dig(model, names.positions).weight.detach() if names.positions else None,
-        inv_freq=None if rotary is None else rotary.inv_freq.detach().float(),
-        rope_scale=1.0 if rotary is None else float(rotary.attention_scaling),
+        rotations=rotations,
         layers=layers,
-        final_norm=_norm(_dig(model, names.final_norm), names.norm),
+        final_norm=_norm(_dig(model, names.final_norm), names),
         unembed=_affine(_dig(model, names.unembed)),
+        embed_scale=1.0 if scale is None else float(torch.as_tensor(scale).to(embed.weight.dtype)),
+        score_cap=getattr(config, "attn_logit_softcapping", None),
+        logit_cap=getattr(config, "final_logit_softcapping", None),
     )
+
+
+def _kinds(config: Any, n_layers: int) -> list[str]:
+    """What kind of attention each layer has."""
+    return list(getattr(config, "layer_types", None) or ["full_attention"] * n_layers)
+
+
+def _rotations(rotary: Any, config: Any) -> tuple[dict[str, int], tuple[Rotation, ...]]:
+    """How positions turn queries and keys, and which of these a kind of layer has ("": all)."""
+    if rotary is None:
+        return {}, ()
+    if hasattr(rotary, "inv_freq"):
+        return {"": 0}, (
+            Rotation(rotary.inv_freq.detach().float(), float(rotary.attention_scaling)),
+        )
+    kinds = [k for k in sorted(set(config.layer_types)) if hasattr(rotary, f"{k}_inv_freq")]
+    found = tuple(
+        Rotation(
+            getattr(rotary, f"{kind}_inv_freq").detach().float(),
+            float(getattr(rotary, f"{kind}_attention_scaling")),
+        )
+        for kind in kinds
+    )
+    return {kind: i for i, kind in enumerate(kinds)}, found
 
 
 def _attention(block: Any, names: Names) -> Any:
@@ -313,12 +370,14 @@ def _reach(config: Any, n_layers: int) -> list[int | None]:
     """How many keys a query sees in each layer, itself among them; None: all."""
     window = getattr(config, "sliding_window", None)
     if config.model_type not in ("mistral", "phi3"):  # which have the window in all layers
-        kinds = getattr(config, "layer_types", None) or ["full_attention"] * n_layers
+        kinds = _kinds(config, n_layers)
         return [window if kind == "sliding_attention" else None for kind in kinds]
     return [window] * n_layers
 
 
-def _layer(block: Any, names: Names, config: Any, reach: int | None) -> Layer:
+def _layer(
+    block: Any, names: Names, config: Any, reach: int | None, rotation: int | None
+) -> Layer:
     # the wrapper's own parts where it has split a fused projection, since they are what the hook
     # path runs
     qkv = _split(_attention(block, names)) or [_dig(block, path) for path in names.qkv]
@@ -328,20 +387,31 @@ def _layer(block: Any, names: Names, config: Any, reach: int | None) -> Layer:
             kv = config.num_key_value_heads
             qkv = _cut(qkv[0], [config.num_attention_heads, kv, kv])
         up = _cut(up[0], [1, 1])
-    norms = names.qk_norms or ()
-    q_norm, k_norm = [_norm(_dig(block, path), names.norm) for path in norms] or (None, None)
+
+    def norm(path: str) -> Norm:
+        if not path:
+            return Norm("none", torch.ones(config.hidden_size).to(qkv[0].weight), None, 0.0)
+        return _norm(_dig(block, path), names)
+
+    both = tuple(map(norm, names.qk_norms)) if names.qk_norms else None
+    q_norm, k_norm = (None, None) if both is None or names.joint else both
+    after_attn, after_mlp = map(norm, names.after) if names.after else (None, None)
+    turns = bool(_flag(block, names.turns)) if names.turns else True
     return Layer(
-        norm1=_norm(_dig(block, names.norm1), names.norm),
+        norm1=norm(names.norm1),
         qkv=qkv,
         out=_affine(_dig(block, names.out)),
-        norm2=_norm(_dig(block, names.norm2), names.norm),
+        norm2=norm(names.norm2),
         up=up,
         down=_affine(_dig(block, names.down)),
         scale=float(_dig(block, names.attention).scaling),
         q_norm=q_norm,
         k_norm=k_norm,
-        rotary=bool(_flag(block, names.turns)) if names.turns else True,
+        joint_norms=both if names.joint else None,
+        rotary=rotation if turns else None,
         reach=reach,
+        after_attn=after_attn,
+        after_mlp=after_mlp,
     )
 
 
@@ -366,10 +436,13 @@ def _affine(module: Any) -> Affine:
     return Affine(weight, None if bias is None else bias.detach())
 
 
-def _norm(module: Any, kind: str) -> Norm:
+def _norm(module: Any, names: Names) -> Norm:
     eps = module.variance_epsilon if hasattr(module, "variance_epsilon") else module.eps
-    bias = getattr(module, "bias", None)
-    return Norm(kind, module.weight.detach(), None if bias is None else bias.detach(), float(eps))
+    bias, weight = getattr(module, "bias", None), module.weight.detach()
+    if names.gain or names.after:  # these families multiply by the gain in float32
+        weight = weight if weight.dtype.itemsize >= 4 else weight.float()
+        weight = weight + names.gain if names.gain else weight
+    return Norm(names.norm, weight, None if bias is None else bias.detach(), float(eps))
 
 
 def _act(module: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

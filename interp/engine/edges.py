@@ -25,10 +25,20 @@ import torch
 from torch import Tensor
 
 from interp.dims import Graph
-from interp.engine.forward import Run, Window, embed, keys, mlp, turned, unseen, window
+from interp.engine.forward import (
+    Run,
+    Window,
+    embed,
+    head_writes,
+    keys,
+    mlp,
+    turned,
+    unseen,
+    window,
+)
 from interp.engine.gradients import pull, record
 from interp.engine.sizes import budget_of
-from interp.engine.weights import Engine, Layer, Norm
+from interp.engine.weights import Engine, Layer, Norm, soft_cap
 
 KEEP = (
     "resid_pre",
@@ -75,10 +85,13 @@ def writes(engine: Engine, run: Run, first: int = 0) -> Tensor:
     out = run.resid.new_empty(g.n_senders, batch, end - first, engine.d_model)
     out[0] = run["resid_pre"][0][:, first:]
     for number, layer in enumerate(engine.layers):
-        z = run["z"][number][:, first:].permute(2, 0, 1, 3).flatten(1, 2)
-        out[g.heads(number)] = torch.bmm(z, _heads_out(engine, layer)).view(
-            engine.n_heads, batch, end - first, -1
-        )
+        if layer.after_attn is None:
+            z = run["z"][number][:, first:].permute(2, 0, 1, 3).flatten(1, 2)
+            out[g.heads(number)] = torch.bmm(z, layer.heads_out(engine.n_heads)).view(
+                engine.n_heads, batch, end - first, -1
+            )
+        else:
+            out[g.heads(number)] = head_writes(layer, run["z"][number][:, first:]).movedim(-2, 0)
         out[g.heads(number).stop] = run["mlp_out"][number][:, first:]
     return out
 
@@ -112,11 +125,6 @@ def of_writes(engine: Engine, given: Tensor) -> Other:
         mid.append(x if engine.parallel else after)
         x = after + given[g.heads(number).stop]
     return Other(given, pre, mid, x)
-
-
-def _heads_out(engine: Engine, layer: Layer) -> Tensor:
-    """W_O as [head d_head d_model]."""
-    return layer.out.weight.view(engine.d_model, engine.n_heads, engine.d_head).permute(1, 2, 0)
 
 
 def _projections(engine: Engine, layer: Layer) -> list[tuple[Tensor, Tensor | None]]:
@@ -174,11 +182,15 @@ def slopes(
     found = []
     with torch.no_grad():
         for i, block_ in enumerate(engine.layers[layer:]):
-            back = []
-            for kind, (weight, _) in zip(("q", "k", "v"), _projections(engine, block_)):
+            back, stream = [], taps["resid_pre"][i].detach()
+            for n, (kind, (weight, _)) in enumerate(zip("qkv", _projections(engine, block_))):
                 g = grads[kind][i].movedim(-2, 0)  # head row batch pos d_head
+                if block_.joint_norms is not None and kind != "v":
+                    norm, reader = block_.joint_norms[n], block_.qkv[n]
+                    back.append(_joint_back(norm, reader(block_.norm1(stream)), g, weight))
+                    continue
                 back.append(torch.bmm(g.flatten(1, -2), weight).view(*g.shape[:-1], engine.d_model))
-            attn = _norm_back(block_.norm1, taps["resid_pre"][i].detach(), torch.cat(back)).sum(1)
+            attn = _norm_back(block_.norm1, stream, torch.cat(back)).sum(1)
             found.append(torch.cat([attn, grads["mlp_in"][i].sum(0)[None]]))
         found.append(grads["resid_post"][0].sum(0)[None])
     return found
@@ -186,13 +198,34 @@ def slopes(
 
 def _norm_back(norm: Norm, x: Tensor, slope: Tensor) -> Tensor:
     """The slope before a norm [... d_model] from the one after it; x is what the norm was given."""
-    slope = slope * norm.weight
+    if norm.kind == "none":
+        return slope
+    slope = slope * norm.weight.to(slope)
     if norm.kind == "ln":
         x = x - x.mean(-1, keepdim=True)
         slope = slope - slope.mean(-1, keepdim=True)
     size = (x.pow(2).mean(-1, keepdim=True) + norm.eps).rsqrt()
     unit = x * size
     return size * (slope - unit * (slope * unit).mean(-1, keepdim=True))
+
+
+def _joint_back(norm: Norm, x: Tensor, slope: Tensor, weight: Tensor) -> Tensor:
+    """The slope before W_Q [head ... d_model] from that in each head's query [head ... d_head], where
+    a norm of all heads together lies between.
+
+    Args:
+        norm: That norm.
+        x: What it was given [... head * d_head].
+        slope: After the norm, each head's own.
+        weight: W_Q [head d_head d_model]; or the same of keys.
+    """
+    heads, d_head = weight.shape[:2]
+    size = (x.pow(2).mean(-1, keepdim=True) + norm.eps).rsqrt()
+    unit = (x * size).unflatten(-1, (heads, d_head)).movedim(-2, 0)  # head ... d_head
+    slope = slope * norm.weight.to(slope).view(heads, *[1] * (slope.ndim - 2), d_head)
+    along = (slope * unit).sum(-1, keepdim=True) / x.shape[-1]  # the scale is that of all heads
+    every = torch.einsum("h...e,hed->...d", unit, weight)
+    return size * (torch.einsum("h...e,hed->h...d", slope, weight) - along * every)
 
 
 def contract(
@@ -369,13 +402,18 @@ def _cut(
 
     for number in range(layer, engine.n_layers):
         block_, last = engine.layers[number], number == engine.n_layers - 1
-        heads = [h for h in range(engine.n_heads) if used[g.heads(number)][h]]
+        kept = [h for h in range(engine.n_heads) if used[g.heads(number)][h]]
+        # the scale of a norm after attention is that of all heads together
+        heads = kept if block_.after_attn is None or not kept else list(range(engine.n_heads))
         has_mlp = bool(used[g.heads(number).stop])
         if heads:
             x = stream(other.pre[number], g.reads(number), g.before(number), False)
             z = _attend(engine, block_, x, heads, view, _prefix(engine, other, number, early), last)
-            wrote = torch.einsum("rhbte,hed->rhbtd", z, _heads_out(engine, block_)[heads])
-            senders = [g.heads(number).start + h for h in heads]
+            by_head = block_.heads_out(engine.n_heads)[heads]
+            wrote = torch.einsum("rhbte,hed->rhbtd", z, by_head)
+            if block_.after_attn is not None:
+                wrote = (wrote * block_.after_attn.share(wrote.sum(1))[:, None])[:, kept]
+            senders = [g.heads(number).start + h for h in kept]
             moves.add(senders, _whole(wrote, other.writes[senders], shape, last))
         if has_mlp:
             reads = slice(g.reads(number).stop, g.reads(number).stop + 1)
@@ -427,10 +465,12 @@ def _attend(
     whose = [groups.index(h // engine.group) for h in heads]
     at = [heads, [n + i for i in groups], [n + kv + i for i in groups]]
     parts = []
-    for index, chosen, (weight, bias) in zip(
-        at, (heads, groups, groups), _projections(engine, layer)
-    ):
+    projections = zip(at, (heads, groups, groups), _projections(engine, layer))
+    for n, (index, chosen, (weight, bias)) in enumerate(projections):
         normed = layer.norm1(x[:, index])
+        if layer.joint_norms is not None and n < 2:
+            parts.append(_jointly(layer, n, normed, chosen, engine.d_head))
+            continue
         part = torch.einsum("rhbtd,hed->rhbte", normed, weight[chosen])
         parts.append(part if bias is None else part + bias[chosen][:, None, None])
 
@@ -441,15 +481,28 @@ def _attend(
     q = q[..., -1:, :] if last else q
     k, v = k[:, whose], v[:, whose]
     hidden, far = unseen(layer, view, q.shape[-2])
-    scores = (q @ k.transpose(-1, -2)).masked_fill(hidden, float("-inf"))
+    scores = soft_cap(q @ k.transpose(-1, -2), engine.score_cap)
+    scores = scores.masked_fill(hidden, float("-inf"))
     if prefix is None:
         return scores.softmax(-1) @ v
     kv_of = [h // engine.group for h in heads]
     before_k, before_v = (
         part.permute(2, 0, 1, 3)[kv_of] for part in prefix
     )  # head batch pos d_head
-    early = q @ before_k.transpose(-1, -2)
+    early = soft_cap(q @ before_k.transpose(-1, -2), engine.score_cap)
     early = early if far is None else early.masked_fill(far, float("-inf"))
     pattern = torch.cat([early, scores], -1).softmax(-1)
     count = before_k.shape[-2]
     return pattern[..., :count] @ before_v + pattern[..., count:] @ v
+
+
+def _jointly(layer: Layer, which: int, normed: Tensor, chosen: list[int], d_head: int) -> Tensor:
+    """Queries (which 0) or keys (1) [row head batch pos d_head] of these heads, under a norm of all
+    heads that read what this one reads.
+    """
+    project, norm = layer.qkv[which], layer.joint_norms[which]
+    each = [
+        norm(project(normed[:, i])).unflatten(-1, (-1, d_head))[..., head, :]
+        for i, head in enumerate(chosen)
+    ]
+    return torch.stack(each, 1)

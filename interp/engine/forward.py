@@ -8,24 +8,31 @@ no edit can have changed, come once from a finished run and are shared by all ro
 activation. That one mechanism keeps activations, patches them and takes gradients at them. In the
 order met:
 
-    resid_pre  attn_in                       [row batch pos d_model]   attn_in: the copy the
-    attention reads q  k  v                                  [row batch pos head d_head]   before
-    the rotation; k, v per KV head scores  pattern                          [row batch head dest
-    src] z                                        [row batch pos head d_head] attn_out  resid_mid
-    mlp_in              [row batch pos d_model]   no resid_mid where attention and MLP are parallel
-    post                                     [row batch pos d_mlp]     the neurons mlp_out
-    resid_post                      [row batch pos d_model]
+    resid_pre, attn_in            [row batch pos d_model]       attn_in: the attention's own copy
+    q, k, v                       [row batch pos head d_head]   before the rotation; k, v by KV head
+    scores, pattern               [row batch head dest src]     scores after a soft cap
+    z                             [row batch pos head d_head]
+    write                         [row batch pos head d_model]  what each head adds to the stream
+    attn_out, resid_mid, mlp_in   [row batch pos d_model]       no resid_mid in parallel blocks
+    post                          [row batch pos d_mlp]         the neurons
+    mlp_out, resid_post           [row batch pos d_model]
+
+`attn_out` and `mlp_out` are what is added to the stream, after a norm where one comes there. A
+head's write is then its share: its part of the attention output times the norm's gain, divided by
+the scale that the norm has in this very run, so that the shares of all heads add up to `attn_out`.
+The function at `write` is given a `Writes` and answers with the new attn_out.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from interp._errors import unknown
-from interp.engine.weights import Engine, Layer, Norm
+from interp.engine.weights import Engine, Layer, Norm, soft_cap
 
 KINDS = (
     "resid_pre",
@@ -36,6 +43,7 @@ KINDS = (
     "scores",
     "pattern",
     "z",
+    "write",
     "attn_out",
     "resid_mid",
     "mlp_in",
@@ -43,7 +51,7 @@ KINDS = (
     "mlp_out",
     "resid_post",
 )
-Touch = Mapping[str, Callable[[Tensor], Tensor]]
+Touch = Mapping[str, Callable[[Any], Tensor]]
 NO_TOUCH: Touch = {}
 
 
@@ -74,23 +82,23 @@ class Window:
     """
 
     first: int
-    cos: Tensor | None
-    sin: Tensor | None
+    turns: tuple[tuple[Tensor, Tensor], ...]  # cosine and sine of each of `Engine.rotations`
     hidden: Tensor  # [pos pos], True above the diagonal
 
 
 def window(engine: Engine, first: int, stop: int) -> Window:
     """The window of positions first .. stop - 1."""
     hidden = torch.ones(stop - first, stop - first, dtype=torch.bool, device=engine.device).triu_(1)
-    if engine.inv_freq is None:
-        return Window(first, None, None, hidden)
-    angle = torch.outer(torch.arange(first, stop, device=engine.device).float(), engine.inv_freq)
-    cos, sin = angle.cos() * engine.rope_scale, angle.sin() * engine.rope_scale
-    # rotate_half(x) * sin == roll(x) * signed sin: one pass instead of two slices and a
-    # concatenation
-    both = (torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1))
-    cos, sin = (part.to(engine.embed.dtype)[:, None] for part in both)
-    return Window(first, cos, sin, hidden)
+    at, turns = torch.arange(first, stop, device=engine.device).float(), []
+    for rotation in engine.rotations:
+        angle = torch.outer(at, rotation.inv_freq)
+        cos, sin = angle.cos() * rotation.scale, angle.sin() * rotation.scale
+        # rotate_half(x) * sin == roll(x) * signed sin: one pass instead of two slices and a
+        # concatenation
+        both = (torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1))
+        cos, sin = (part.to(engine.embed.dtype)[:, None] for part in both)
+        turns.append((cos, sin))
+    return Window(first, tuple(turns), hidden)
 
 
 def run(
@@ -127,12 +135,16 @@ def run(
             )
         kept[kind] = []
 
-    def keeper(kind: str) -> Callable[[Tensor], Tensor]:
+    def keeper(kind: str) -> Callable[[Any], Tensor]:
         def keep(value: Tensor) -> Tensor:
             kept[kind].append(value[0])
             return value
 
-        return keep
+        def keep_writes(writes: Writes) -> Tensor:
+            kept[kind].append(writes.of(slice(None))[0])
+            return writes.total
+
+        return keep_writes if kind == "write" else keep
 
     touch = {kind: keeper(kind) for kind in kept}
     with torch.no_grad():
@@ -193,17 +205,62 @@ def run_from(engine: Engine, x: Tensor, view: Window, *args: Any, **options: Any
 
 
 def embed(engine: Engine, tokens: Tensor) -> Tensor:
-    """resid_pre of layer 0 [batch pos d_model]: token embeddings, plus learned positions where the
-    model has them.
+    """resid_pre of layer 0 [batch pos d_model]: token embeddings, scaled where the model does so,
+    plus learned positions where it has them.
     """
     x = engine.embed[tokens.to(engine.device)]
+    x = x if engine.embed_scale == 1 else x * engine.embed_scale
     return x if engine.positions is None else x + engine.positions[: tokens.shape[1]]
 
 
 def unembed(engine: Engine, resid: Tensor) -> Tensor:
     """Logits [... d_vocab] of a residual [... d_model], final norm included."""
-    # contiguous: a strided x[:, -1:] times the unembedding takes a path ten times slower
-    return engine.unembed(engine.final_norm(resid).contiguous())
+    return engine.logits(engine.final_norm(resid))
+
+
+@dataclass(frozen=True)
+class Writes:
+    """What the heads of a layer write in a run, computed when it is asked for.
+
+    Attributes:
+        layer: The layer.
+        z: [row batch pos head d_head].
+        raw: What they give together, before a norm [row batch pos d_model].
+        total: What is added to the stream [row batch pos d_model].
+    """
+
+    layer: Layer
+    z: Tensor
+    raw: Tensor
+    total: Tensor
+
+    @cached_property
+    def share(self) -> Tensor | None:
+        """The factor of each part on its way into the stream [row batch pos d_model]; None: 1."""
+        return None if self.layer.after_attn is None else self.layer.after_attn.share(self.raw)
+
+    def of(self, heads: int | slice, row: int | slice = slice(None)) -> Tensor:
+        """What these heads write in this row: [row batch pos head d_model], without the axes that
+        a number picks from.
+        """
+        share = None if self.share is None else self.share[row]
+        z = self.z[row]
+        if isinstance(heads, slice):
+            by_head = self.layer.heads_out(z.shape[-2])[heads]
+            wrote = torch.einsum("...he,hed->...hd", z[..., heads, :], by_head)
+            return wrote if share is None else wrote * share[..., None, :]
+        size = z.shape[-1]
+        part = self.layer.out.weight[:, heads * size : (heads + 1) * size]
+        wrote = z[..., heads, :] @ part.T
+        return wrote if share is None else wrote * share
+
+
+def head_writes(layer: Layer, z: Tensor, heads: int | slice = slice(None)) -> Tensor:
+    """What heads with these z [... pos head d_head] write: [... pos head d_model], or [... pos
+    d_model] of one.
+    """
+    raw = z if layer.after_attn is None else layer.out(z.flatten(-2))
+    return Writes(layer, z, raw, raw).of(heads)
 
 
 def block(
@@ -227,7 +284,11 @@ def block(
     )
     if last:
         x = x[:, :, -1:]
-    attn_out = _at(touch, "attn_out", layer.out(z.flatten(-2)))
+    raw = layer.out(z.flatten(-2))
+    attn_out = raw if layer.after_attn is None else layer.after_attn(raw)
+    if "write" in touch:
+        attn_out = touch["write"](Writes(layer, z, raw, attn_out))
+    attn_out = _at(touch, "attn_out", attn_out)
     read = x if engine.parallel else _at(touch, "resid_mid", x + attn_out)
     mlp_out = _at(
         touch, "mlp_out", mlp(engine, layer, layer.norm2(_copy_at(touch, "mlp_in", read)), touch)
@@ -256,13 +317,14 @@ def attention(
     # one KV head and the query heads that read it form one matrix product
     q = q.transpose(2, 3).reshape(rows, batch, kv, group * pos, d_head)
     k, v = k.transpose(2, 3), v.transpose(2, 3)
-    scores = (q @ k.transpose(-1, -2)).view(rows, batch, engine.n_heads, pos, src)
+    scores = soft_cap(q @ k.transpose(-1, -2), engine.score_cap)
+    scores = scores.view(rows, batch, engine.n_heads, pos, src)
     hidden, far = unseen(layer, view, pos)
     scores = scores.masked_fill(hidden, float("-inf"))
     before = view.first
     if before:  # fold the rows into the queries: the shared prefix is never copied per row
         folded = q.permute(1, 2, 0, 3, 4).reshape(batch, kv, rows * group * pos, d_head)
-        early = folded @ prefix[0].permute(0, 2, 3, 1)
+        early = soft_cap(folded @ prefix[0].permute(0, 2, 3, 1), engine.score_cap)
         early = early.view(batch, kv, rows, group, pos, before).permute(2, 0, 1, 3, 4, 5)
         early = early if far is None else early.masked_fill(far, float("-inf"))
         scores = torch.cat([early.reshape(rows, batch, engine.n_heads, pos, before), scores], -1)
@@ -285,11 +347,14 @@ def attention(
 
 def project(engine: Engine, layer: Layer, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """q [... head d_head], k and v [... kv_head d_head] of a normed residual [... d_model], before
-    the rotation.
+    the rotation and after a norm of all heads together.
     """
     shape = normed.shape[:-1]
     if engine.qkv_layout == "separate":
-        q, k, v = (part(normed).view(*shape, -1, engine.d_head) for part in layer.qkv)
+        q, k, v = (part(normed) for part in layer.qkv)
+        if layer.joint_norms is not None:
+            q, k = (norm(part) for norm, part in zip(layer.joint_norms, (q, k)))
+        q, k, v = (part.view(*shape, -1, engine.d_head) for part in (q, k, v))
         return q, k, v
     fused = layer.qkv[0](normed)
     if engine.qkv_layout == "blocks":
@@ -323,26 +388,32 @@ def keys(layer: Layer, k: Tensor, view: Window) -> Tensor:
 def turned(norm: Norm | None, layer: Layer, x: Tensor, view: Window) -> Tensor:
     """q or k [... pos head d_head] as the scores are made of them, but for the queries' scale."""
     x = x if norm is None else norm(x)
-    return rotate(x, view) if layer.rotary else x
+    return rotate(x, view, layer.rotary)
 
 
-def rotate(x: Tensor, view: Window) -> Tensor:
-    """q or k [... pos head d_head] turned by its position, in the first rotary_dim dimensions."""
-    if view.cos is None:
+def rotate(x: Tensor, view: Window, which: int | None = 0) -> Tensor:
+    """q or k [... pos head d_head] turned by its position, in the first rotary_dim dimensions.
+
+    Args:
+        which: Of `Engine.rotations`; None: positions turn nothing.
+    """
+    if which is None or not view.turns:
         return x
-    size = view.cos.shape[-1]
+    cos, sin = view.turns[which]
+    size = cos.shape[-1]
     part = x if size == x.shape[-1] else x[..., :size]
-    turned = torch.addcmul(part * view.cos, part.roll(size // 2, -1), view.sin)
+    turned = torch.addcmul(part * cos, part.roll(size // 2, -1), sin)
     return turned if size == x.shape[-1] else torch.cat([turned, x[..., size:]], -1)
 
 
 def mlp(engine: Engine, layer: Layer, normed: Tensor, touch: Touch = NO_TOUCH) -> Tensor:
-    """The MLP's output [... d_model] for a normed residual [... d_model]."""
+    """What the MLP adds to the stream [... d_model] for a normed residual [... d_model]."""
     hidden = engine.act(layer.up[0](normed))
     if len(layer.up) == 2:
         up = layer.up[1](normed)
         hidden = hidden * up if torch.is_grad_enabled() else hidden.mul_(up)
-    return layer.down(_at(touch, "post", hidden))
+    out = layer.down(_at(touch, "post", hidden))
+    return out if layer.after_mlp is None else layer.after_mlp(out)
 
 
 def patterns(engine: Engine, base: Run, layer: int, kind: str, values: Tensor) -> Tensor:

@@ -1,13 +1,13 @@
 """The inner stream of path patching, as its difference from the outer one: see `paths`."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from interp.engine.forward import Run, block, mlp, window
-from interp.engine.patch import Patch, overwrite, touches
+from interp.engine.forward import Run, block, head_writes, mlp, window
+from interp.engine.patch import Patch, overwrite, source_write, touches
 from interp.engine.sweep import rows_at_once, shared
 from interp.engine.weights import Engine
 
@@ -134,10 +134,19 @@ def all_recomputed(
 def heads_send(
     job: Job, number: int, change: Tensor, z: Tensor, senders: Sequence[tuple[int, Patch]]
 ) -> None:
-    """Add to `change` what the senders among this layer's heads write other than the outer
-    run's z.
+    """Add to `change` what the senders among this layer's heads write in the source run minus what
+    they write with the outer run's z.
     """
-    first = job.end - z.shape[2]
+    first, layer = job.end - z.shape[2], job.engine.layers[number]
+    if any(patch.kind == "write" for _, patch in senders):
+        new = source_write(job.engine, job.source, number, tuple(job.base.tokens.shape))
+        for row, patch in senders:
+            if patch.kind == "write":
+                own = head_writes(layer, z[row], patch.index)
+                there = new(patch.index)[:, first:]
+                moved = torch.zeros_like(own)
+                overwrite(moved, there - own, replace(patch, index=None), first, job.end)
+                change[row] += moved
     rows = sorted({row for row, patch in senders if patch.kind == "z"})
     if rows:
         new, place = z[rows], {row: k for k, row in enumerate(rows)}
@@ -146,7 +155,7 @@ def heads_send(
                 overwrite(
                     new[place[row]], job.source["z"][number][:, first:], patch, first, job.end
                 )
-        change[rows] += (new - z[rows]).flatten(-2) @ job.engine.layers[number].out.weight.T
+        change[rows] += (new - z[rows]).flatten(-2) @ layer.out.weight.T
 
 
 def mlps_send(

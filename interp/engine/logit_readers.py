@@ -32,8 +32,8 @@ def columns(engine: Engine, tokens: Tensor) -> Reader:
     weight = engine.unembed.weight[tokens]
     bias = 0 if engine.unembed.bias is None else engine.unembed.bias[tokens]
     if tokens.ndim == 1:
-        return lambda resid: resid @ weight.T + bias
-    return lambda resid: torch.einsum("rbd,bkd->rbk", resid, weight) + bias
+        return lambda resid: engine.capped(resid @ weight.T + bias)
+    return lambda resid: engine.capped(torch.einsum("rbd,bkd->rbk", resid, weight) + bias)
 
 
 def vocab(
@@ -51,6 +51,6 @@ def vocab(
 
     def read(resid: Tensor) -> Tensor:
         size = max(1, int(budget / (engine.itemsize * resid[0, ..., 0].numel() * engine.d_vocab)))
-        return torch.cat([reduce(engine.unembed(part.contiguous())) for part in resid.split(size)])
+        return torch.cat([reduce(engine.logits(part)) for part in resid.split(size)])
 
     return read

@@ -1,13 +1,13 @@
 """One replacement of one activation, and how it acts on a block's activations while they pass."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from interp._errors import unknown
-from interp.engine.forward import KINDS, Run
+from interp.engine.forward import KINDS, Run, Writes
 from interp.engine.weights import Engine
 
 Source = Run | Mapping[str, Sequence[Tensor]]
@@ -21,7 +21,8 @@ class Patch:
     `index` None means every head. `pos` None means every position; a tensor of integers [batch]
     gives one per prompt, a boolean one [batch pos] any set. For `scores` and `pattern` the position
     is the query's. `block` [batch dest src], for `scores`: nothing is replaced, these scores become
-    minus infinity.
+    minus infinity. `write` is what one head adds to the stream, of which a source run needs its z
+    alone: the same as `z` where no norm comes after attention.
 
     Example:
         >>> Patch("z", 10, 7)                            # head 7 of layer 10 at all positions
@@ -130,7 +131,46 @@ def touches(
     by_kind: dict[str, list[tuple[int, Patch]]] = {}
     for row, patch in patches:
         by_kind.setdefault(patch.kind, []).append((row, patch))
-    return {kind: _editor(engine, base, source, some) for kind, some in by_kind.items()}
+    return {
+        kind: (_writes_editor if kind == "write" else _editor)(engine, base, source, some)
+        for kind, some in by_kind.items()
+    }
+
+
+def source_write(
+    engine: Engine, source: Source, layer: int, shape: tuple[int, ...]
+) -> Callable[[int], Tensor]:
+    """A function from a head to what it writes in the source [batch pos d_model]; shape: (batch,
+    pos) of the base run.
+    """
+    if isinstance(source, Run):
+        z, block = source["z"][layer], engine.layers[layer]
+        raw = z if block.after_attn is None else block.out(z.flatten(-2))
+        return Writes(block, z, raw, raw).of
+    given = _values(source, "write", layer)
+    if given.ndim:
+        given = given.expand(*shape, *given.shape[-2:])
+        return lambda head: given[:, :, head]
+    return lambda head: given.expand(*shape, engine.d_model)
+
+
+def _writes_editor(
+    engine: Engine, base: Run, source: Source, patches: list[tuple[int, Patch]]
+) -> Callable[[Writes], Tensor]:
+    layer, (batch, end) = patches[0][1].layer, base.tokens.shape
+    new = source_write(engine, source, layer, (batch, end))
+
+    def edit(writes: Writes) -> Tensor:
+        total, first = writes.total, end - writes.total.shape[2]
+        for row, patch in patches:
+            for head in range(engine.n_heads) if patch.index is None else (patch.index,):
+                own = writes.of(head, row)
+                changed, there = own.clone(), new(head).to(own)
+                overwrite(changed, there[:, first:], replace(patch, index=None), first, end)
+                total[row] += changed - own  # in place is safe: the block's own fresh tensor
+        return total
+
+    return edit
 
 
 def zeros(engine: Engine, *kinds: str) -> dict[str, list[Tensor]]:
@@ -225,4 +265,4 @@ def _count(engine: Engine, kind: str) -> int:
         return engine.n_kv_heads
     if kind == "post":
         return engine.d_mlp
-    return engine.n_heads if kind in ("q", "z", "scores", "pattern") else 0
+    return engine.n_heads if kind in ("q", "z", "write", "scores", "pattern") else 0

@@ -9,8 +9,8 @@ source run, and between them and the receivers
     through "all"    everything is recomputed from the inner stream
 
 Until the first receiver the outer run is the base run and need not be run. The inner stream is
-carried as its difference from the outer one: what a head adds to it is (source z - z) @ W_O, and
-with "none" and "mlps" a position never changes another, so only positions that a receiver reads are
+carried as its difference from the outer one: what a head adds to it is what it writes in the source
+minus what it writes here ((source z - z) @ W_O where no norm comes after attention), and with "none" and "mlps" a position never changes another, so only positions that a receiver reads are
 carried. A row of the batch is one set of senders; cells that share it share its inner run.
 """
 
@@ -46,7 +46,7 @@ KEEP = (
     "mlp_out",
 )  # what the two runs of `paths` must have kept
 SENDERS, RECEIVERS = (
-    ("resid_pre", "z", "mlp_out"),
+    ("resid_pre", "z", "write", "mlp_out"),
     ("attn_in", "q", "k", "v", "mlp_in", "resid_post"),
 )
 
@@ -67,8 +67,8 @@ def paths(
     """read(final normed residual at END) of every path-patched run: [cell, ...what read gives for
     one row].
 
-    A cell is (senders, receivers). Senders: "z" (a head), "mlp_out", "resid_pre" of layer 0 (the
-    embedding). Receivers: "q", "k", "v" (that head's own input), "attn_in", "mlp_in", "resid_post"
+    A cell is (senders, receivers). Senders: "z" (a head; "write" where a norm comes after
+    attention), "mlp_out", "resid_pre" of layer 0 (the embedding). Receivers: "q", "k", "v" (that head's own input), "attn_in", "mlp_in", "resid_post"
     of the last layer (the logits' input). Positions of senders say where the source's value is put,
     those of receivers where the inner stream is read. `read`, `budget` and `tick` are those of
     `sweep`.
@@ -105,8 +105,10 @@ def paths(
 def _check(engine: Engine, base: Run, patch: Patch, kinds: Sequence[str]) -> None:
     check(engine, base, patch)
     needs = {"resid_pre": 0, "resid_post": engine.n_layers - 1}.get(patch.kind, patch.layer)
-    if patch.kind not in kinds or patch.layer != needs:
+    wrong_head = patch.kind in ("z", "write") and patch.kind != engine.head_kind
+    if wrong_head or patch.kind not in kinds or patch.layer != needs:
         what = "senders" if kinds is SENDERS else "receivers"
+        kinds = [k for k in kinds if k not in ("z", "write") or k == engine.head_kind]
         raise ValueError(
             f"{patch.kind!r} of layer {patch.layer}: {what} are {', '.join(kinds)} "
             "(resid_pre of the first layer, resid_post of the last)"

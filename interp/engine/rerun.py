@@ -99,6 +99,6 @@ def ending(engine: Engine, base: Run) -> Callable[[Callable[[int, Tensor], Tenso
 
         prefix = before.__getitem__ if last else None
         x = run_from(engine, start, view, prefix=prefix, touch=touch)
-        return engine.unembed(engine.final_norm(x[0, :, -1]).contiguous())
+        return engine.logits(engine.final_norm(x[0, :, -1]))
 
     return again

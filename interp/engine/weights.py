@@ -1,8 +1,8 @@
 """What the lean forward knows of a model: its weights as views, and the few switches that tell
 block kinds apart.
 
-Everything here is a frozen value. No tensor is copied: each weight is a detached view of the
-model's own parameter, so an edit made to the parameter in place is seen here too.
+Everything here is a frozen value. Weights are detached views of the model's own parameters, except
+gains that the model computes (Gemma's 1 + weight) or multiplies in float32.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,11 @@ class Affine:
 
 @dataclass(frozen=True)
 class Norm:
-    """LayerNorm (kind "ln") or RMSNorm (kind "rms"), with its gain, bias and epsilon."""
+    """LayerNorm (kind "ln") or RMSNorm (kind "rms"), with its gain, bias and epsilon; "none" leaves
+    the stream as it is.
+
+    A gain in another number type than x (float32) is multiplied in that type.
+    """
 
     kind: str
     weight: Tensor
@@ -52,9 +56,33 @@ class Norm:
     eps: float
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self.kind == "rms":
+        if self.kind == "none":
+            return x
+        if self.kind == "ln":
+            return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+        if x.dtype == self.weight.dtype:
             return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
-        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+        exact = F.rms_norm(x.to(self.weight), self.weight.shape, self.weight, self.eps)
+        return exact.to(x.dtype)
+
+    def share(self, x: Tensor) -> Tensor:
+        """What an RMSNorm multiplies x [... d_model] with, gain over scale: so also each part of a
+        sum x.
+        """
+        exact = x if x.dtype.itemsize >= 4 else x.float()
+        size = (exact.pow(2).mean(-1, keepdim=True) + self.eps).rsqrt()
+        return (size * self.weight).to(x.dtype)
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """How queries and keys turn with their position.
+
+    inv_freq [rotary_dim / 2]: angles per position.
+    """
+
+    inv_freq: Tensor
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -71,8 +99,18 @@ class Layer:
     scale: float  # multiplies the scores: usually d_head ** -0.5
     q_norm: Norm | None = None  # of each head's query and key, before the rotation (Qwen3)
     k_norm: Norm | None = None
-    rotary: bool = True  # False: this layer's queries and keys know no positions (SmolLM3)
+    # of all heads' queries together, and of their keys (OLMo-2): `q` and `k` are what comes after
+    joint_norms: tuple[Norm, Norm] | None = None
+    # of `Engine.rotations`; None: this layer's queries and keys know no positions (SmolLM3)
+    rotary: int | None = 0
     reach: int | None = None  # a query sees so many keys, itself among them (a sliding window)
+    # what attention and the MLP write goes through these before it is added (Gemma-2, OLMo-2)
+    after_attn: Norm | None = None
+    after_mlp: Norm | None = None
+
+    def heads_out(self, n_heads: int) -> Tensor:
+        """W_O as [head d_head d_model]."""
+        return self.out.weight.view(len(self.out.weight), n_heads, -1).permute(1, 2, 0)
 
 
 @dataclass(frozen=True)
@@ -94,11 +132,13 @@ class Engine:
     act: Callable[[Tensor], Tensor]
     embed: Tensor
     positions: Tensor | None  # learned positions [n_ctx d_model]
-    inv_freq: Tensor | None  # rotary frequencies [rotary_dim / 2]
-    rope_scale: float
+    rotations: tuple[Rotation, ...]  # none with learned positions; Gemma-3 has two
     layers: tuple[Layer, ...]
     final_norm: Norm
     unembed: Affine
+    embed_scale: float = 1.0
+    score_cap: float | None = None  # scores are cap * tanh(scores / cap), and so are logits
+    logit_cap: float | None = None
 
     @property
     def n_layers(self) -> int:
@@ -113,7 +153,28 @@ class Engine:
     @property
     def rotary_dim(self) -> int:
         """How many dimensions of a head turn with position (0 with learned positions)."""
-        return 0 if self.inv_freq is None else 2 * len(self.inv_freq)
+        return 2 * len(self.rotations[0].inv_freq) if self.rotations else 0
+
+    @property
+    def norms_writes(self) -> bool:
+        """Whether what attention writes is normed before it is added: then what one head writes is
+        its share under the run's own norm scale, and no matrix product of its z.
+        """
+        return any(layer.after_attn is not None for layer in self.layers)
+
+    @property
+    def head_kind(self) -> str:
+        """The kind of activation that stands for what one head writes: z where that is linear."""
+        return "write" if self.norms_writes else "z"
+
+    def logits(self, normed: Tensor) -> Tensor:
+        """Logits [... d_vocab] of a residual [... d_model] after the final norm."""
+        # contiguous: a strided x[:, -1:] times the unembedding takes a path ten times slower
+        return self.capped(self.unembed(normed.contiguous()))
+
+    def capped(self, logits: Tensor) -> Tensor:
+        """Logits as the model gives them, from those of the unembedding."""
+        return soft_cap(logits, self.logit_cap)
 
     @property
     def device(self) -> torch.device:
@@ -131,3 +192,8 @@ class Engine:
             f"Engine({self.architecture}, {self.n_layers} layers x {self.n_heads} heads{kv},"
             f" d_model {self.d_model})"
         )
+
+
+def soft_cap(x: Tensor, cap: float | None) -> Tensor:
+    """x, softly kept within -cap and cap; None leaves it as it is."""
+    return x if cap is None else torch.tanh(x / cap) * cap

@@ -70,9 +70,8 @@ def patched_logits(
     @torch_defaults()
     def by_engine(where: Where) -> Tensor:
         (sites,) = _one(model, task, where)
-        unknown_site = next(
-            (s for s in sites if engine_sweep.KINDS.get((s.family, s.part)) not in known), None
-        )
+        kinds = {s: engine_sweep.KINDS.get((s.family, s.part)) for s in sites}
+        unknown_site = next((s for s, kind in kinds.items() if kind not in known), None)
         if unknown_site is not None:
             raise ValueError(
                 f"{str(unknown_site)!r} cannot be patched here (try 'resid_pre.5@-1', 'mlp.5', "
@@ -80,7 +79,7 @@ def patched_logits(
             )
         patches = [
             engine_sweep.engine_patch(
-                site, engine_sweep.KINDS[site.family, site.part], task.positions
+                site, engine_sweep.kind_of(engine_model, site), task.positions
             )
             for site in sites
         ]

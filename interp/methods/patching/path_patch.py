@@ -290,7 +290,8 @@ def _values(
     if engine_model is None:
         return _by_hooks(model, base, source, cells, through, metric, positions, what), "hooks"
     spell = cache(lambda site, kind: engine_sweep.engine_patch(site, kind, positions))
-    sends = cache(lambda group: tuple(spell(s, SENDERS[s.family, s.part]) for s in group))
+    kinds = SENDERS | {("head", "out"): engine_model.head_kind}
+    sends = cache(lambda group: tuple(spell(s, kinds[s.family, s.part]) for s in group))
     reads = cache(lambda group: tuple(_receiver(spell, s, engine_model.n_layers) for s in group))
     with bridge.LOCK, sweep.progress(None, what, total=len(cells)) as bar:
         base_run, source_run = (

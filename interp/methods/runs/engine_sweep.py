@@ -15,7 +15,7 @@ from interp.tasks.metrics import Metric
 
 # What the engine calls a site's (family, part). What is not here is left to the hooks.
 KINDS: dict[tuple[str, str], str] = {
-    ("head", "out"): "z",  # what a head writes is linear in its z
+    ("head", "out"): "z",  # what a head writes is linear in its z, where no norm comes after
     ("head", "z"): "z",
     ("head", "q"): "q",
     ("head", "pattern"): "pattern",
@@ -32,6 +32,14 @@ KINDS: dict[tuple[str, str], str] = {
     ("resid_mid", "out"): "resid_mid",
     ("resid_post", "out"): "resid_post",
 }
+
+
+
+
+def kind_of(engine_model: Any, site: Site) -> str:
+    """What this engine calls the site: what a head writes is its z, or its share after a norm."""
+    kind = KINDS[site.family, site.part]
+    return engine_model.head_kind if (site.family, site.part) == ("head", "out") else kind
 
 
 Cell = Sequence[
@@ -79,9 +87,12 @@ def sweep_by_engine(
         note: Called with cells and their values as they finish.
     """
     kept_sites = {key: Site.parse(key) for key in metric.keep}
-    kinds = sorted({KINDS[s.family, s.part] for s in _sites(groups)})
+    kinds = sorted({kind_of(engine_model, s) for s in _sites(groups)})
     watched = {(KINDS[s.family, s.part], s.layer) for s in kept_sites.values()}
-    needed = tuple(dict.fromkeys(("resid_pre", "k", "v", *kinds, *(k for k, _ in watched))))
+    # what heads write is computed from z: by a run that is patched, and of one that gives the values
+    run_kinds = tuple(dict.fromkeys("z" if kind == "write" else kind for kind in kinds))
+    base_kinds = [kind for kind in kinds if kind != "write"]
+    needed = tuple(dict.fromkeys(("resid_pre", "k", "v", *base_kinds, *(k for k, _ in watched))))
     run = engine.run(
         engine_model,
         base,
@@ -91,7 +102,7 @@ def sweep_by_engine(
         else engine.embed(engine_model, base) + added.to(engine_model.embed),
     )
     other = (
-        engine.run(engine_model, source, keep=kinds, logits=None)
+        engine.run(engine_model, source, keep=run_kinds, logits=None)
         if isinstance(source, Tensor)
         else source(kinds)
     )
@@ -100,7 +111,7 @@ def sweep_by_engine(
         return (
             s
             if isinstance(s, engine.Patch)
-            else engine_patch(s, KINDS[s.family, s.part], positions)
+            else engine_patch(s, kind_of(engine_model, s), positions)
         )
 
     patches = [[at(s) for s in group] for group in groups]

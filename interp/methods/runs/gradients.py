@@ -17,7 +17,7 @@ from interp import engine, sites
 from interp._types import Model
 from interp.edits import Seen, set_to
 from interp.interventions import Intervention, run
-from interp.methods.runs.engine_sweep import KINDS, metric_reader
+from interp.methods.runs.engine_sweep import kind_of, metric_reader
 from interp.methods.runs.metrics import check_shape
 from interp.models import bridge
 from interp.sites import STAR, Site
@@ -138,22 +138,38 @@ def by_engine(engine_model: Any, metric: Metric, base: Tensor, first: int) -> Gr
     read = metric_reader(engine_model, metric, len(base))
 
     def values(tokens: Tensor, slots: Sequence[Site]) -> SiteTensors:
-        cache = engine.run(engine_model, tokens, keep=_kinds(slots), logits=None)
-        return {s: _lay_out_engine(s, cache[_kind(s)]) for s in slots}
+        cache = engine.run(engine_model, tokens, keep=kinds(slots), logits=None)
+        return {s: _lay_out_engine(s, cache[kind_of(engine_model, s)]) for s in slots}
+
+    def kinds(slots: Sequence[Site]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(kind_of(engine_model, s) for s in slots))
+
+    def at(slots: Sequence[Site]) -> tuple[str, ...]:
+        # what heads write is added up: the gradient at each is that at the sum
+        return tuple(dict.fromkeys("attn_out" if k == "write" else k for k in kinds(slots)))
 
     def padded(slots: Sequence[Site], grads: Mapping[str, list[Tensor]]) -> SiteTensors:
-        return {s: F.pad(_lay_out_engine(s, grads[_kind(s)]), (0, 0, first, 0)) for s in slots}
+        if "write" in kinds(slots):
+            heads = engine_model.n_heads
+            grads = {
+                "write": [g[:, :, None].expand(-1, -1, heads, -1) for g in grads["attn_out"]],
+                **grads,
+            }
+        return {
+            s: F.pad(_lay_out_engine(s, grads[kind_of(engine_model, s)]), (0, 0, first, 0))
+            for s in slots
+        }
 
     def slopes(slots: Sequence[Site], embedding: Tensor | None = None) -> SiteTensors:
         resid = None if embedding is None else embedding[:, first:]
         _, grads = engine.gradients(
-            engine_model, base, read, _kinds(slots), resid=resid, base=base_run, first=first
+            engine_model, base, read, at(slots), resid=resid, base=base_run, first=first
         )
         return padded(slots, grads)
 
     def dropping(slots: Sequence[Site]) -> Iterator[SiteTensors]:
         for grads in engine.gradients_dropping(
-            engine_model, base, read, _kinds(slots), base=base_run, first=first
+            engine_model, base, read, at(slots), base=base_run, first=first
         ):
             yield padded(slots, grads)
 
@@ -171,14 +187,6 @@ def _whole(slot: Site) -> Site:
     )  # all neurons of a layer are one tensor: no need to take them one by one
 
 
-def _kind(slot: Site) -> str:
-    return KINDS[slot.family, slot.part]
-
-
-def _kinds(slots: Sequence[Site]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(map(_kind, slots)))
-
-
 def _lay_out(slot: Site, value: Tensor) -> Tensor:
     """[index batch pos d] from [head batch pos d] or [batch pos d]; a neuron is an index of one."""
     if slot.unit == STAR:
@@ -189,6 +197,7 @@ def _lay_out(slot: Site, value: Tensor) -> Tensor:
 def _lay_out_engine(slot: Site, layers: Sequence[Tensor]) -> Tensor:
     """[index batch pos d] from the engine's activations by layer."""
     value = layers[0 if slot.family == "embed" else slot.layer]
+    axes = "batch pos head d_model" if slot.part == "out" else slot.row.axes
     return _lay_out(
-        slot, value.movedim(slot.row.axes.split().index("head"), 0) if slot.index == STAR else value
+        slot, value.movedim(axes.split().index("head"), 0) if slot.index == STAR else value
     )

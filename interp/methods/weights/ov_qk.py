@@ -171,7 +171,8 @@ def query_key(model: Model, layer: int, offset: int = 0) -> tuple[Tensor, Tensor
     q, k = _grouped(model, "Q", layer), _grouped(model, "K", layer)
     if offset == 0:
         return q, k
-    if engine_model.inv_freq is None or not engine_model.layers[layer].rotary:
+    rotary = engine_model.layers[layer].rotary
+    if not engine_model.rotations or rotary is None:
         raise ValueError(
             f"offset={offset}: positions of this layer are not rotary, so its QK is the same at"
             " every offset (leave it out)"
@@ -182,9 +183,8 @@ def query_key(model: Model, layer: int, offset: int = 0) -> tuple[Tensor, Tensor
         )
 
     def turn(W, at):
-        return rotate(W.movedim(0, 1)[:, None], window(engine_model, at, at + 1))[:, 0].movedim(
-            1, 0
-        )
+        view = window(engine_model, at, at + 1)
+        return rotate(W.movedim(0, 1)[:, None], view, rotary)[:, 0].movedim(1, 0)
 
     return turn(q, offset), turn(k, 0)
 
@@ -205,7 +205,7 @@ def _grouped(model: Model, which: str, layer: int) -> Tensor:
 
 def _normed(engine_model: Any, x: Tensor) -> Tensor:
     """Embeddings divided by their own scale; gain and mean are in the matrices that read them."""
-    norm = engine_model.layers[0].norm1
+    norm, x = engine_model.layers[0].norm1, x * engine_model.embed_scale
     centred = x - x.mean(-1, keepdim=True) if norm.kind == "ln" else x
     return x / (centred.pow(2).mean(-1, keepdim=True) + norm.eps).sqrt()
 
@@ -217,6 +217,11 @@ def _engine(model: Model, what: str) -> Any:
         raise ValueError(
             f"{what}: weights can be read together only in a known pre-norm model:"
             f" {engine.why_not(model)}"
+        )
+    if engine_model.norms_writes:
+        raise ValueError(
+            f"{what}: what attention writes is normed in this model before it is added to the"
+            " stream, so what a head writes is no matrix product of what it reads"
         )
     if what in ("query_key", "Q", "K") and any(layer.q_norm for layer in engine_model.layers):
         raise ValueError(

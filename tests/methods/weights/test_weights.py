@@ -148,7 +148,7 @@ def test_components_are_the_rank_one_circuits(any_tiny, kind):
 def test_the_content_part_is_offset_zero_and_a_rotation_by_n_is_the_rotary_score(tiny):
     flat, zero = (interp.methods.weights.composition(tiny, kind="q", offset=o) for o in (None, 0))
     np.testing.assert_array_equal(flat.values, zero.values)
-    angle = 5 * interp.engine.find(tiny).inv_freq.double()
+    angle = 5 * interp.engine.find(tiny).rotations[0].inv_freq.double()
     half = len(angle)
     turn = torch.zeros(2 * half, 2 * half).double()
     for i, a in enumerate(angle):  # dimension i turns together with dimension i + half

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import TINY
+from families import make
 
 import interp
 from interp import features
@@ -24,6 +26,7 @@ from interp.methods.patching.patched_logits import patched_logits
 from interp.methods.runs.metrics import metric_of
 from interp.methods.steering.soft_injection import mix_loss
 from interp.models import bridge
+from interp.models.tiny_models import word_tokenizer
 
 pytestmark = pytest.mark.slow
 
@@ -336,15 +339,30 @@ CALLS |= {
 # --- the contract ---------------------------------------------------------------------------------
 
 
+# norms after attention and MLP, soft caps and a window shorter than the prompt; norms only after,
+# and one over all heads
+NORMED = {"gemma2": dict(sliding_window=14), "olmo2": {}}
+OTHERS = (pytest.param(kind, marks=pytest.mark.architecture) for kind in (*TINY[1:], *NORMED))
+KINDS = [TINY[0], *OTHERS]
+
+
 @pytest.fixture(scope="module")
-def tasks(_tiny):
-    return {kind: interp.tasks.ioi(model, n=4, seed=0) for kind, model in _tiny.items()}
+def models(_tiny):
+    tokenizer = word_tokenizer()
+    made = {k: make(k, len(tokenizer), num_hidden_layers=3, **more) for k, more in NORMED.items()}
+    return _tiny | {k: interp.load(hf, tokenizer=tokenizer) for k, hf in made.items()}
 
 
+@pytest.fixture(scope="module")
+def tasks(models):
+    return {kind: interp.tasks.ioi(model, n=4, seed=0) for kind, model in models.items()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", CALLS)
-def test_engine_and_hooks_give_the_same_numbers(any_tiny, tasks, name):
-    call, task = CALLS[name], tasks[bridge.name(any_tiny)]
-    fast, slow = (call.run(any_tiny, task, backend) for backend in BACKENDS)
+def test_engine_and_hooks_give_the_same_numbers(models, tasks, kind, name):
+    call, model, task = CALLS[name], models[kind], tasks[kind]
+    fast, slow = (call.run(model, task, backend) for backend in BACKENDS)
     if isinstance(fast, interp.Result):
         assert not call.named or [r.metadata[NAME] for r in (fast, slow)] == list(BACKENDS)
         assert fast.dims == slow.dims and fast.coords == slow.coords

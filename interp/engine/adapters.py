@@ -375,9 +375,7 @@ def _reach(config: Any, n_layers: int) -> list[int | None]:
     return [window] * n_layers
 
 
-def _layer(
-    block: Any, names: Names, config: Any, reach: int | None, rotation: int | None
-) -> Layer:
+def _layer(block: Any, names: Names, config: Any, reach: int | None, rotation: int | None) -> Layer:
     # the wrapper's own parts where it has split a fused projection, since they are what the hook
     # path runs
     qkv = _split(_attention(block, names)) or [_dig(block, path) for path in names.qkv]

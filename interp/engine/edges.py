@@ -25,17 +25,7 @@ import torch
 from torch import Tensor
 
 from interp.dims import Graph
-from interp.engine.forward import (
-    Run,
-    Window,
-    embed,
-    head_writes,
-    keys,
-    mlp,
-    turned,
-    unseen,
-    window,
-)
+from interp.engine.forward import Run, Window, embed, head_writes, keys, mlp, turned, unseen, window
 from interp.engine.gradients import pull, record
 from interp.engine.sizes import budget_of
 from interp.engine.weights import Engine, Layer, Norm, soft_cap

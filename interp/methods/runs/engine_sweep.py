@@ -34,8 +34,6 @@ KINDS: dict[tuple[str, str], str] = {
 }
 
 
-
-
 def kind_of(engine_model: Any, site: Site) -> str:
     """What this engine calls the site: what a head writes is its z, or its share after a norm."""
     kind = KINDS[site.family, site.part]
@@ -89,7 +87,7 @@ def sweep_by_engine(
     kept_sites = {key: Site.parse(key) for key in metric.keep}
     kinds = sorted({kind_of(engine_model, s) for s in _sites(groups)})
     watched = {(KINDS[s.family, s.part], s.layer) for s in kept_sites.values()}
-    # what heads write is computed from z: by a run that is patched, and of one that gives the values
+    # what heads write is computed from z, in the run that is patched and in the source run
     run_kinds = tuple(dict.fromkeys("z" if kind == "write" else kind for kind in kinds))
     base_kinds = [kind for kind in kinds if kind != "write"]
     needed = tuple(dict.fromkeys(("resid_pre", "k", "v", *base_kinds, *(k for k, _ in watched))))

@@ -200,8 +200,8 @@ def _norm_back(norm: Norm, x: Tensor, slope: Tensor) -> Tensor:
 
 
 def _joint_back(norm: Norm, x: Tensor, slope: Tensor, weight: Tensor) -> Tensor:
-    """The slope before W_Q [head ... d_model] from that in each head's query [head ... d_head], where
-    a norm of all heads together lies between.
+    """The slope before W_Q [head ... d_model] from that in each head's query [head ... d_head],
+    where a norm of all heads together lies between.
 
     Args:
         norm: That norm.

@@ -10,8 +10,9 @@ source run, and between them and the receivers
 
 Until the first receiver the outer run is the base run and need not be run. The inner stream is
 carried as its difference from the outer one: what a head adds to it is what it writes in the source
-minus what it writes here ((source z - z) @ W_O where no norm comes after attention), and with "none" and "mlps" a position never changes another, so only positions that a receiver reads are
-carried. A row of the batch is one set of senders; cells that share it share its inner run.
+minus what it writes here, (source z - z) @ W_O where no norm comes after attention. With "none" and
+"mlps" a position never changes another, so only positions that a receiver reads are carried. A row
+of the batch is one set of senders; cells that share it share its inner run.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -68,10 +69,10 @@ def paths(
     one row].
 
     A cell is (senders, receivers). Senders: "z" (a head; "write" where a norm comes after
-    attention), "mlp_out", "resid_pre" of layer 0 (the embedding). Receivers: "q", "k", "v" (that head's own input), "attn_in", "mlp_in", "resid_post"
-    of the last layer (the logits' input). Positions of senders say where the source's value is put,
-    those of receivers where the inner stream is read. `read`, `budget` and `tick` are those of
-    `sweep`.
+    attention), "mlp_out", "resid_pre" of layer 0 (the embedding). Receivers: "q", "k", "v" (that
+    head's own input), "attn_in", "mlp_in", "resid_post" of the last layer (the logits' input).
+    Positions of senders say where the source's value is put, those of receivers where the inner
+    stream is read. `read`, `budget` and `tick` are those of `sweep`.
 
     Example:
         >>> cell = (Patch("z", 10, 7),), (Patch("q", 23, 3, pos=-1),)

@@ -40,7 +40,8 @@ def runs(model: Model, task: Any, *, by: str = "resample", metric: str | None = 
         if i == len(parts):
             piece_metric = metric_of(pieces[i], metric)
             edges = Edges(model, pieces[i], piece_metric, by=by, reference=task.corrupted)
-            parts.append(Part(edges, clean_metric(model, pieces[i], piece_metric), _nothing(edges)))
+            clean = clean_metric(model, pieces[i], piece_metric, edges.backend)
+            parts.append(Part(edges, clean, _nothing(edges)))
         return parts[i]
 
     def compute(

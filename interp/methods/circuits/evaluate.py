@@ -389,9 +389,19 @@ def run_weights(circuit: Circuit, by: str) -> Float[np.ndarray, "sender receiver
     return (circuit.prune() if by == "resample" else circuit).weights()
 
 
-def clean_metric(model: Model, task: Any, metric: Metric) -> Float[Tensor, "batch"]:
-    """The metric of the model's own clean run: no edge is touched."""
-    return read_values(model, task, metric)
+def clean_metric(
+    model: Model, task: Any, metric: Metric, backend: str = "hooks"
+) -> Float[Tensor, "batch"]:
+    """The metric of the model's own clean run: no edge is touched.
+
+    Args:
+        model: A loaded model.
+        task: The prompts.
+        metric: What is measured.
+        backend: The one that cuts the edges, `Edges.backend`: in bfloat16 the two backends differ
+            by rounding, which would pass for a part of the faithfulness.
+    """
+    return read_values(model, task, metric, backend=backend)
 
 
 def _ready(
@@ -413,7 +423,7 @@ def _ready(
     circuit.check(bridge.name(model), graph_of(model), None if any_task else task)
     metric = metric_of(task, metric)
     edges = edges_on(model, task, metric, by=by, reference=reference, backend=backend)
-    return edges, clean_metric(model, task, metric)
+    return edges, clean_metric(model, task, metric, edges.backend)
 
 
 def _without(edges: Edges, base: np.ndarray, parts: Sequence[tuple]) -> Float[Tensor, "row batch"]:

@@ -104,7 +104,7 @@ def faithfulness_curve(
     circuits = [SELECT[select](scores, n, absolute=absolute) for n in numbers]
     circuits[0].check(bridge.name(model), graph_of(model))
     edges = edges_on(model, task, metric, by=by, reference=reference, backend=backend)
-    clean = clean_metric(model, task, metric)
+    clean = clean_metric(model, task, metric, edges.backend)
     corrupted = edges.cut(torch.zeros(1, *scores.values.shape), bar=False)[0]
     curves, each, sizes_pruned = [], {}, []
     for n, circuit in zip(sweep.progress(numbers, "circuits by size"), circuits):

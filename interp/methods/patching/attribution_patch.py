@@ -116,13 +116,16 @@ def attribution_patch(
     _check(method, direction, unit, steps)
     metric = metric_of(task, metric)
     grid, groups = expand_sites(model, task, where)
-    unpatched = sweep.unedited_metric(model, base, metric, task.positions)
-    other = sweep.unedited_metric(model, source, metric, task.positions)
     first = first_change(model, base, source)
     engine = sweep.choose_engine(
         model,
         backend,
         lambda: None if metric.keep else engine_sweep.engine_for(model, metric, groups),
+    )
+    backend_used = "hooks" if engine is None else "engine"
+    unpatched, other = (
+        sweep.unedited_metric(model, tokens, metric, task.positions, backend=backend_used)
+        for tokens in (base, source)
     )
     with bridge.LOCK:
         runner = (
@@ -172,7 +175,7 @@ def attribution_patch(
             clean=float(clean.mean()),
             corrupted=float(corrupted.mean()),
             backwards=len(passes),
-            backend="hooks" if engine is None else "engine",
+            backend=backend_used,
         ),
     )
     return rounding.noted(result, model, task, metric)

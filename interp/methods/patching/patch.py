@@ -114,7 +114,7 @@ def patch(
     )
     unpatched, other = values[-2], values[-1]
     if metric.keep:  # what the metric keeps lies before the end
-        other = sweep.unedited_metric(model, source, metric, task.positions)
+        other = sweep.unedited_metric(model, source, metric, task.positions, backend=backend_used)
     patched = unpatched.expand(len(groups), -1).clone()
     patched[active] = values[:-2]
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)

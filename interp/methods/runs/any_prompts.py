@@ -22,6 +22,7 @@ from torch import Tensor
 from interp._numbers import to_numpy
 from interp.interventions import Intervention, run
 from interp.methods.runs.metrics import Metric, metric_of, metric_parts, of_part
+from interp.methods.runs.sweep import unedited_metric
 from interp.models.tokens import read_prompts
 from interp.results import Result
 from interp.sites import STAR, Site
@@ -394,34 +395,37 @@ def _addresses(value: Any) -> list[str]:
     return []
 
 
-def read_values(model: Any, task: Task, metric: Metric, kind: str = "clean") -> Tensor:
-    """The metric of each example's plain run on its clean or corrupted prompt."""
+def read_values(
+    model: Any, task: Task, metric: Metric, kind: str = "clean", backend: str = "hooks"
+) -> Tensor:
+    """The metric of each example's plain run on its clean or corrupted prompt.
+
+    Args:
+        model: A loaded model.
+        task: The prompts.
+        metric: What is measured.
+        kind: "clean" or "corrupted".
+        backend: The one that ran what these values are compared with (see `unedited_metric`).
+    """
     out = torch.empty(len(task))
     for index, steps in metric_parts(task, metric):
         out[index] = sum(
-            w * _read(model, step, step_metric, kind) for w, step, step_metric in steps
+            w
+            * unedited_metric(
+                model, getattr(step, kind), step_metric, step.positions, backend=backend
+            ).float()
+            for w, step, step_metric in steps
         ).cpu()
     return out
-
-
-def _read(model: Any, step: Task, metric: Metric, kind: str) -> Tensor:
-    """The metric of one step's plain run."""
-    out = run(
-        model,
-        getattr(step, kind),
-        keep=metric.keep,
-        positions=step.positions,
-        last_only=not metric.everywhere,
-    )
-    return metric.of(out.logits, out.kept).float()
 
 
 def _in_unit(
     result: Result, unit: str, direction: str, model: Any, task: Task, metric: Any
 ) -> Result:
     """Effects in the metric's unit as fractions: from corrupted to clean, or of the clean value."""
+    backend = result.metadata.get("backend", "hooks")
     if unit == "relative":
-        clean = to_numpy(read_values(model, task, metric_of(task, metric)))
+        clean = to_numpy(read_values(model, task, metric_of(task, metric), backend=backend))
         if not clean.min() > 0:
             raise ValueError(
                 f"the metric is {clean.min():.3g} in the clean run of prompt "
@@ -434,7 +438,8 @@ def _in_unit(
         if ends[1] is None:
             metric = metric_of(task, metric)
             ends = [
-                float(read_values(model, task, metric, k).mean()) for k in ("clean", "corrupted")
+                float(read_values(model, task, metric, k, backend).mean())
+                for k in ("clean", "corrupted")
             ]
         span = ends[0] - ends[1]
         if abs(span) < 1e-6:

@@ -1,5 +1,5 @@
-"""What every widget has: its files, a worker, errors as a line, the Python of its state, and a
-picture of itself.
+"""What every widget has: its files, a worker, answers that carry their question, errors as a line,
+the Python of its state, and a picture of itself.
 
 A widget is three files: NAME.py (state and callables, and the function NAME that makes it), NAME.js
 (draws, reports clicks), NAME.css; add the function to __init__.pyi. Own ES modules cannot import
@@ -8,26 +8,41 @@ JS uses `frame`, `tag`, `svg`, `fill`, ... without importing them, and exports i
 for `node --test`.
 
     class Lens(Widget, files="lens"):
-        inputs = ("prompt", "by")                        # traits that a click or a user sets; each
-        change asks again prompt = t.Int(0).tag(sync=True) by = t.Unicode("rank").tag(sync=True)
+        inputs = ("prompt", "by")           # the question: each change of these asks again
+        prompt = t.Int(0).tag(sync=True)
+        by = t.Unicode("rank").tag(sync=True)
 
         def __init__(self, result, compute, **traits):   # results and callables, never a model
             self._compute_lens = compute
-            super().__init__(**traits)                   # last: it asks for the first answer
+            super().__init__(**traits)      # last: it asks for the first answer
 
-        def _ask(self):                                  # an input changed: runs in the kernel's
-        thread, so be quick
-            prompt = self.prompt                         # read the state here, not in the job
+        def _ask(self):                     # an input changed: in the kernel's thread, so be quick
+            prompt = self.prompt            # read the state here, not in the job
             self._work(lambda stale: self._compute_lens(prompt), self._show)
 
-        def _show(self, answer):                         # in the worker, unless a newer click came
-        in between
-            self.reply = answer                          # one JSON dict; the JS draws it on
-            "change:reply"
+        def _show(self, answer):            # in the worker, unless a newer click came in between
+            self._give("reply", answer)     # one JSON dict, stamped with its question
 
-        value, code = property(...), property(...)       # what is shown as Python values; the
-        Python that gives it def _draw(self, figure): ...                     # the static twin,
-        into a matplotlib Figure
+        value, code = property(...), property(...)   # what is shown as Python values; its Python
+        def _draw(self, figure): ...        # the static twin, into a matplotlib Figure
+
+**An answer carries its question.** `_give("reply", {...})` stamps the dict with
+`{"question": {"prompt": 3, "by": "rank"}}`, the inputs as they were when the work was asked for
+(`_work` takes them down). A widget with more than one answer names the traits of the others'
+questions in a table: `answers = {"prediction": ("site", "prompt", "cell")}`. In Python,
+`self.fits("prediction")` says whether the answer is to the present question, and
+`self.current("prediction")` gives it, or raises what is wrong. On the page a part of the widget that
+shows an answer says so, once:
+
+    view.answers(node, "reply");                               // all of the question counts
+    view.answers(card, "reply", { only: ["latent"] });         // what does not depend on the rest
+    view.answers(box, "reply", { has: (reply) => reply.numbers });
+    view.draft({ strength: 2 });   // the page shows a state that it has not sent yet; null: sent
+
+and from then on its content is hidden behind "computing" in every frame in which the answer is to
+another question than the page shows (`view.fits("reply", only)` is that test). It keeps its
+size. A late reply may therefore be drawn at once: nobody sees it until it is true. Keep controls
+that hold the keyboard's focus out of such a part, or give it only the traits that matter.
 
 A job may be a generator: each `yield` (but None) is shown, and between two of them other widgets
 and newer clicks get their turn. Within a long step it calls stale() now and then and returns when
@@ -38,6 +53,7 @@ draw); view.save({prompt: 3}); return view.close;`.
 """
 
 import base64
+import copy
 import html
 import inspect
 import io
@@ -63,6 +79,8 @@ class Widget(anywidget.AnyWidget):
     """The base of the widgets; see the module."""
 
     inputs: tuple[str, ...] = ()
+    # answers beside `reply`, and the traits that their questions are made of
+    answers: dict[str, tuple[str, ...]] = {}
     # True: shown at once, though its first answer takes seconds; `.wait()` first for a finished
     # static twin
     slow = False
@@ -89,6 +107,7 @@ class Widget(anywidget.AnyWidget):
         # messages from the page and answers of the worker change traits one at a time
         self._state = threading.RLock()
         self._batching = self._dirty = False
+        self._asking: dict[str, Any] | None = None  # the state whose answer is being shown
         self.trouble = ""  # the traceback of the last error that was not a ValueError
         super().__init__(**traits)
         self.observe(self._input, [*self.inputs, "asked"])
@@ -105,8 +124,7 @@ class Widget(anywidget.AnyWidget):
     @property
     def value(self) -> Any:
         """What is shown now, as Python values; waits for work that is under way."""
-        self.wait()
-        return dict(self.reply)
+        return self.current()
 
     @property
     def code(self) -> str:
@@ -139,10 +157,9 @@ class Widget(anywidget.AnyWidget):
 
     def _again(self) -> None:
         with self._state:
-            before, self._batching = (
-                self._batching,
-                True,
-            )  # what _ask itself brings in order asks nothing more
+            # what _ask itself brings in order asks nothing more
+            before, self._batching = self._batching, True
+            asking, self._asking = self._asking, None
             try:
                 self._ask()
                 self._trouble("ask")
@@ -152,7 +169,7 @@ class Widget(anywidget.AnyWidget):
                 self._say(error, "ask")
                 self.answered = self.asked
             finally:
-                self._batching = before
+                self._batching, self._asking = before, asking
 
     def _say(self, error: Exception, lane: str) -> None:
         known = isinstance(error, ValueError)
@@ -166,6 +183,33 @@ class Widget(anywidget.AnyWidget):
             self._problems[lane] = text
         self.problem = next(reversed(self._problems.values()), "")
 
+    # --- answers ----------------------------------------------------------------------------------
+
+    def _question(self, answer: str = "reply", state: dict[str, Any] | None = None) -> dict:
+        """The traits that an answer depends on, as they are now or were in a state."""
+        names = self.answers.get(answer, self.inputs)
+        now = {name: getattr(self, name) for name in names} if state is None else state
+        return {name: copy.deepcopy(now[name]) for name in names}
+
+    def _give(self, answer: str, value: dict) -> None:
+        """Sets an answer, stamped with the question that the work under way was asked."""
+        setattr(self, answer, {**value, "question": self._question(answer, self._asking)})
+
+    def fits(self, answer: str = "reply") -> bool:
+        """Whether this answer is there, and is to the present question."""
+        return getattr(self, answer).get("question") == self._question(answer)
+
+    def current(self, answer: str = "reply") -> dict[str, Any]:
+        """The answer to the present question, waited for.
+
+        Raises:
+            ValueError: If there is none: what is wrong with the question.
+        """
+        self.wait()
+        if not self.fits(answer):
+            raise ValueError(self.problem or "there is no answer to the present question")
+        return {k: v for k, v in getattr(self, answer).items() if k != "question"}
+
     # --- work -------------------------------------------------------------------------------------
 
     def _work(
@@ -178,6 +222,8 @@ class Widget(anywidget.AnyWidget):
         lane came in between.
         """
         asked = self.asked
+        names = {*self.inputs, *(name for some in self.answers.values() for name in some)}
+        state = {name: copy.deepcopy(getattr(self, name)) for name in names}
 
         def run(stale: Callable[[], bool]) -> None:
             over = threading.Event()
@@ -194,7 +240,11 @@ class Widget(anywidget.AnyWidget):
                         if value is None:  # nothing new: the step only let others have their turn
                             continue
                         self._trouble(lane)
-                        show(value)
+                        self._asking = state
+                        try:
+                            show(value)
+                        finally:
+                            self._asking = None
                 with self._state:
                     if not stale():
                         self.python = self._program()
@@ -255,11 +305,12 @@ class Widget(anywidget.AnyWidget):
         if wait:
             self.wait()
         figure = Figure(dpi=DPI, layout="constrained")
-        if self.reply or not self.problem:
+        if self.fits():
             self._draw(figure)
         else:
             figure.set_size_inches(7, 0.6)
-            figure.text(0.01, 0.5, self.problem, va="center", fontsize=9)
+            says = self.problem or "this was still being computed"
+            figure.text(0.01, 0.5, says, va="center", fontsize=9, parse_math=False)
         return figure
 
     def png(self, wait: bool = True) -> bytes:

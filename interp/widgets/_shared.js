@@ -66,6 +66,15 @@ export function colourBar(parent, scale, unit, name = "") {
   return bar;
 }
 
+// --- answers ---------------------------------------------------------------------------------------------------
+
+// Whether an answer is to the question that stands now: now(name) gives a trait, `only` the names that count (null: all).
+export function answersTo(answer, now, only = null) {
+  const question = answer?.question;
+  if (!question) return false;
+  return Object.keys(question).every((name) => (only && !only.includes(name)) || JSON.stringify(question[name]) === JSON.stringify(now(name)));
+}
+
 // --- the frame of a widget -------------------------------------------------------------------------------------
 
 // Everything around a widget's own drawing: title, "computing", the line for errors, the Python of the state.
@@ -75,7 +84,10 @@ export function colourBar(parent, scale, unit, name = "") {
 //   view.listen(node, "click", f)
 //   view.ask({a: 1})    sets traits and expects an answer: "computing" shows until it comes
 //   view.save({b: 2})   sets traits that ask nothing
-//   view.says("a b", f)  f gives the main number in words; it stands under the title where the page is narrow
+//   view.says("a b", f, "reply")  f gives the main number of this answer in words; it stands under the title where the page is narrow
+//   view.answers(node, "reply", {only, has})  node shows this answer: hidden behind "computing" while it is another question's
+//   view.fits("reply", only)  whether the answer is to the question that the page shows (of which only these traits count)
+//   view.draft({a: 1})  the page shows a state that it has not sent (null: it has), to which no answer can fit yet
 //   view.close          what render returns
 export function frame({ model, el, signal }, name) {
   const stop = new AbortController();
@@ -101,13 +113,37 @@ export function frame({ model, el, signal }, name) {
     stop.signal.addEventListener("abort", () => model.off(events, f));
   };
   const shows = (names, f) => { on(names, f); f(); };
-  const says = (names, f) => shows(names, () => { main.textContent = f() || ""; });
   const listen = (target, type, f, options = {}) => target.addEventListener(type, f, { ...options, signal: stop.signal });
   const save = (state) => {
     for (const [key, value] of Object.entries(state)) model.set(key, value);
     model.save_changes();
   };
   let late = null;
+  // An answer carries its question; what the page shows is the model's state, or a draft of the next one.
+  let draft = {};
+  const regions = [];
+  let sentence = null;
+  const fits = (trait, only = null) => answersTo(model.get(trait), (name) => (name in draft ? draft[name] : model.get(name)), only);
+  const judge = () => {
+    sentence?.();
+    for (const { node, trait, only, has, word } of regions) {
+      const old = !fits(trait, only) || (has !== null && !has(model.get(trait)));
+      node.classList.toggle("interp-old", old);
+      node.toggleAttribute("aria-busy", old);
+      word.textContent = !old ? "" : model.get("problem") && model.get("asked") <= model.get("answered") && !model.get("busy") ? "not computed" : "computing";
+      if (word.parentNode !== node) node.appendChild(word);
+    }
+  };
+  const says = (names, f, trait = "reply") => {
+    sentence = () => { main.textContent = fits(trait) ? f() || "" : model.get(trait)?.question ? "computing" : ""; };
+    shows(names, sentence);
+  };
+  const answers = (node, trait = "reply", { only = null, has = null } = {}) => {
+    node.classList.add("interp-answer");
+    regions.push({ node, trait, only, has, word: tag("div", { class: "interp-old-word", "aria-hidden": "true" }) });
+    judge();
+  };
+  const drafted = (state) => { draft = state ?? {}; judge(); };
   const working = () => {
     const open = model.get("asked") > model.get("answered");
     if (!open) { clearTimeout(late); late = null; }
@@ -126,9 +162,11 @@ export function frame({ model, el, signal }, name) {
   on("busy asked answered", working);
   on("problem", complain);
   on("python", program);
+  model.on("change", judge);
+  stop.signal.addEventListener("abort", () => model.off("change", judge));
   stop.signal.addEventListener("abort", () => { clearTimeout(late); root.remove(); });
   working(); complain(); program();
-  return { model, root, head, title, body, code, on, shows, says, listen, save, ask, close, signal: stop.signal };
+  return { model, root, head, title, body, code, on, shows, says, listen, save, ask, answers, fits, draft: drafted, close, signal: stop.signal };
 }
 
 // A key this widget takes for itself: JupyterLab's own shortcuts must not fire as well.

@@ -110,9 +110,9 @@ function controls(view) {
   choice(view, bar, "show", [["false", "attention"], ["true", "attention × value norm"]], "weighted");
   choice(view, bar, "first token", [["true", "coloured"], ["false", "left out"]], "first");
   const state = () => { heads.show(model.get("heads")); find.value = model.get("find"); };
-  const prompt = () => line.show((model.get("reply").prompt ?? model.get("text")).replaceAll("\n", "↵"));
+  const prompt = () => line.show(((view.fits("reply", ["text", "prompt"]) ? model.get("reply").prompt : null) ?? model.get("text")).replaceAll("\n", "↵"));
   view.on("heads find", state);
-  view.on("reply", prompt);
+  view.on("reply text prompt", prompt);
   state(); prompt();
 }
 
@@ -223,7 +223,7 @@ function multiples(view, parent) {
     take(event);
     all[Math.max(0, Math.min(all.length - 1, at + move))].focus();
   });
-  return { draw, colour: () => repaint() };
+  return { box, draw, colour: () => repaint() };
 }
 
 export default {
@@ -299,6 +299,8 @@ export default {
       spans[pinned()].focus();
     });
     view.on("reply", draw);
+    for (const part of [left, tokens, lists]) view.answers(part, "reply");
+    view.answers(small.box, "reply", { only: ["text", "prompt", "heads", "find", "weighted", "first"] }); // not the one in large
     view.on("token", () => reply?.tokens && shade());
     view.says("reply token", () => {
       const now = model.get("reply");

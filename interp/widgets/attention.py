@@ -173,7 +173,8 @@ class AttentionWidget(Widget, files="attention"):
             )
 
     def _show(self, answer: tuple[dict, Any]) -> None:
-        self.reply, self._now = answer
+        reply, self._now = answer
+        self._give("reply", reply)
 
     # --- what others read -------------------------------------------------------------------------
 
@@ -182,9 +183,7 @@ class AttentionWidget(Widget, files="attention"):
         """What is shown: the prompt, the head in large and its pattern as a Result, the heads in
         small and their scores.
         """
-        self.wait()
-        if self._now is None:
-            return {}
+        self.current()
         reading, head, shown, weighted, _ = self._now
         labels = [f"{i} {word.strip() or repr(word)[1:-1]}" for i, word in enumerate(reading.words)]
         name, unit = NAMES[weighted]
@@ -230,8 +229,7 @@ class AttentionWidget(Widget, files="attention"):
         return "\n".join(lines)
 
     def _draw(self, figure: Any) -> None:
-        if self._now is not None:
-            draw(figure, *self._now, self.reply)
+        draw(figure, *self._now, self.reply)
 
 
 def _picture(

@@ -193,6 +193,7 @@ function legend(view, parent) {
     }
   };
   view.on("plan reply cut", draw);
+  if (model.get("metadata").diff.length) view.answers(box, "reply");
   draw();
 }
 

@@ -83,11 +83,7 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
                 "jaccard": one.jaccard(second)
             }
         self.note = ""
-        self.reply = {
-            "size": size,
-            "numbers": self.reply.get("numbers"),
-            "other": self.reply.get("other"),
-        }
+        self._give("reply", {"size": size})  # the numbers of another circuit are not kept
         if self._compute is None:
             self._trouble("main")
             self.answered = self.asked
@@ -129,7 +125,7 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
             self._known.setdefault(state, {})[numbers["n"]] = numbers["value"]
             before = self._known.get(self._past[-1], {}) if self._past else {}
             numbers = {**numbers, "before": before.get(numbers["n"])}
-        self.reply = {**self.reply, part: numbers}
+        self._give("reply", {**self.reply, part: numbers})
 
     def _remember(self) -> None:
         """Keeps what the state was, for `undo`; a slider on its way leaves one step."""

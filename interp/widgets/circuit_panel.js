@@ -57,6 +57,7 @@ function numbers(view, parent) {
   const { model } = view, box = tag("div", { class: "interp-circuit-numbers", "aria-live": "polite" }, parent);
   const draw = () => {
     const { numbers: now, other, size } = model.get("reply"), metadata = model.get("metadata");
+    if (metadata.live && !now && box.childElementCount > 1) return; // the next numbers take the place of the last, which are hidden
     box.replaceChildren();
     if (!metadata.live) {
       const roles = model.get("plan").roles.length;
@@ -64,7 +65,7 @@ function numbers(view, parent) {
       return;
     }
     tag("div", { class: "interp-circuit-subtitle", text: now ? now.name : "metric" }, box);
-    if (!now) { tag("p", { class: "interp-circuit-soft", text: model.get("problem") ? "–" : "computing the first numbers" }, box); return; }
+    if (!now) return;
     const table = tag("table", {}, box), whole = model.get("within") === "model";
     const row = (name, value, strong = false, more = "") => {
       const one = tag("tr", { class: strong ? "now" : null }, table);
@@ -89,6 +90,7 @@ function numbers(view, parent) {
     const change = now.before === null || now.before === undefined ? "" : ` (${digits(now.value - now.before, true)} by the last edit)`;
     return `${plural(size.edges, "edge")}: ${now.name} ${digits(now.value)}${change}, faithfulness ${now.faithfulness === null ? "–" : digits(now.faithfulness)}`;
   });
+  view.answers(box, "reply", { has: (reply) => !model.get("metadata").live || Boolean(reply.numbers) });
   draw();
 }
 

@@ -118,6 +118,7 @@ function card(view, parent) {
       dress(near, { role: "button", tabindex: 0, "aria-label": `latent ${near.dataset.latent}, a neighbour of ${latent}` });
     }
   });
+  view.answers(box, "reply", { only: ["latent"] });
   const go = (event) => {
     const near = event.target.closest('[data-latent][role="button"]');
     if (!near || (event.type === "keydown" && event.key !== "Enter" && event.key !== " ")) return;
@@ -144,18 +145,19 @@ function edit(view, parent) {
   const text = tag("div", { class: "interp-feat-text", "aria-label": "the latent's value at each token of the prompt" }, left);
   const note = tag("p", { class: "interp-feat-note" }, left);
   const amount = () => {
-    const largest = model.get("reply").largest || 1, by = model.get("by"), strength = Number(slider.value);
-    says.textContent = `${digits(strength * largest)} (${digits(strength)} × its largest value)`;
+    const known = view.fits("reply", ["latent"]), largest = model.get("reply").largest || 1, by = model.get("by"), strength = Number(slider.value);
+    says.textContent = `${known ? digits(strength * largest) : "…"} (${digits(strength)} × its largest value)`;
     field.hidden = by === "ablate";
   };
   let resting = null;
   view.listen(slider, "input", () => {
     amount();
+    view.draft({ strength: Number(slider.value) });
     clearTimeout(resting);
-    resting = setTimeout(() => { if (!view.signal.aborted) view.ask({ strength: Number(slider.value) }); }, REST);
+    resting = setTimeout(() => { if (!view.signal.aborted) { view.ask({ strength: Number(slider.value) }); view.draft(null); } }, REST);
   });
   view.listen(slider, "keydown", (event) => event.stopPropagation());
-  view.shows("strength by reply", () => {
+  view.shows("strength by reply latent", () => {
     const [low, high] = range(model.get("by")), strength = model.get("strength");
     slider.min = Math.min(low, strength);
     slider.max = Math.max(high, strength);
@@ -163,6 +165,7 @@ function edit(view, parent) {
     amount();
   });
   view.on("strength", () => { resting = null; });
+  view.on("latent text", () => { if (!view.fits("reply", ["latent", "text"])) prompt.show(model.get("text").replaceAll("\n", "↵")); });
   view.shows("reply", () => {
     const { tokens, values, largest, prompt: shown, kl, title } = model.get("reply");
     if (!tokens) return;
@@ -180,6 +183,8 @@ function edit(view, parent) {
     const most = changed[0];
     return `${title}: KL ${digits(kl)} nats${most ? `; ${token(most.token)} ${percent(most.clean)} → ${percent(most.now)}` : ""}`;
   });
+  view.answers(text, "reply", { only: ["latent", "text"], has: (reply) => Boolean(reply.tokens) });
+  view.answers(note, "reply", { has: (reply) => Boolean(reply.tokens) });
   nextTokens(view, right, () => {
     const { top, changed } = model.get("reply");
     return top && { top, changed, title: "with the edit", edited: true, word: "edited", without: "without the edit" };

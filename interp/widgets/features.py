@@ -77,7 +77,7 @@ class FeaturesWidget(Widget, files="next_tokens features"):
         self._work(lambda stale: self._compute(*state, stale), self._show)
 
     def _show(self, reply: dict) -> None:
-        self.reply = reply
+        self._give("reply", reply)
 
     @property
     def card(self) -> Card:
@@ -89,8 +89,7 @@ class FeaturesWidget(Widget, files="next_tokens features"):
         """What is shown: the latent, its values in the prompt, the edit, and next tokens with and
         without it.
         """
-        self.wait()
-        reply, card = self.reply, self.card
+        reply, card = self.current(), self.card
         return {
             "latent": self.latent,
             "description": card.description,

@@ -112,7 +112,7 @@ function grid(view, parent, marks) {
   const cursor = svg("rect", { class: "interp-heads-cursor", width: box.cell + 1, height: box.cell + 1 }, picture);
 
   const colour = () => {
-    const values = model.get("values"), scale = scaleOf(values);
+    const values = view.fits("colours") ? model.get("colours").values : [], scale = scaleOf(values);
     rects.forEach((rect, i) => { rect.style.fill = fill(values[i] ?? null, scale); });
   };
   const mark = () => {
@@ -126,7 +126,7 @@ function grid(view, parent, marks) {
     cursor.setAttribute("y", y - 1);
   };
   marks.draw = mark;
-  view.shows("values", colour);
+  view.shows("colours text", colour);
   view.shows("chosen keep", mark);
   view.shows("pointer", point);
   gestures(view, picture, marks, { L, H, group });
@@ -188,9 +188,11 @@ function legend(view, parent) {
   const box = tag("div", { class: "interp-heads-legend" }, parent);
   const show = () => {
     box.replaceChildren();
-    if (model.get("values").length) colourBar(box, scaleOf(model.get("values")), model.get("unit"), model.get("name"));
+    const { values, unit, name } = model.get("colours");
+    if (values?.length) colourBar(box, scaleOf(values), unit, name);
   };
-  view.shows("values unit name", show);
+  view.shows("colours", show);
+  view.answers(box, "colours");
   const keys = tag("div", { class: "interp-heads-keys" }, parent);
   const sample = svg("svg", { width: 15, height: 13, "aria-hidden": "true" }, keys);
   svg("path", { class: "interp-heads-cross", "stroke-width": 1.8, d: "M3 2l9 9m0-9l-9 9" }, sample);
@@ -208,9 +210,9 @@ function attention(view, parent) {
     const one = model.get("attention");
     holder.replaceChildren();
     if (!one.rows) return;
-    const value = model.get("values")[one.layer * model.get("n_heads") + one.head];
+    const value = model.get("colours").values?.[one.layer * model.get("n_heads") + one.head];
     const group = model.get("group"), kv = group > 1 ? ` (reads KV${Math.floor(one.head / group)})` : "";
-    title.textContent = `under the pointer: L${one.layer}H${one.head}${kv}, ${digits(value ?? null, true)} ${model.get("unit")}`;
+    title.textContent = `under the pointer: L${one.layer}H${one.head}${kv}, ${digits(value ?? null, true)} ${model.get("colours").unit}`;
     const n = one.rows.length, cell = Math.max(2, Math.min(13, Math.floor(250 / n)));
     const words = cell >= 9, left = words ? 74 : 20, below = words ? 70 : 16;
     const picture = svg("svg", { width: left + n * cell + 4, height: n * cell + below, role: "img", "aria-label": `attention of L${one.layer}H${one.head}` }, holder);
@@ -238,7 +240,8 @@ function attention(view, parent) {
     });
     view.listen(picture, "pointerleave", () => { says.textContent = rest; });
   };
-  view.on("attention values", show);
+  view.on("attention colours", show);
+  view.answers(box, "attention");
   colourBar(box, { low: 0, high: 1, diverging: false }, "", "share of attention");
   show();
 }
@@ -271,6 +274,7 @@ function numbers(view, parent) {
     table.classList.toggle("interp-heads-waiting", Boolean(reply.waiting));
   };
   view.shows("reply", show);
+  view.answers(table.parentNode, "reply");
 }
 
 function prompts(view, parent) {
@@ -295,9 +299,9 @@ function render(context) {
   const marks = {
     count: model.get("n_layers") * heads,
     get: () => trial ?? setOf(model.get("chosen"), heads),
-    trial: (next) => { trial = next; marks.draw?.(); },
-    drop: () => { trial = null; marks.draw?.(); },
-    set: (next) => { trial = null; view.ask({ chosen: pairsOf(next, heads) }); marks.draw?.(); },
+    trial: (next) => { trial = next; view.draft({ chosen: pairsOf(next, heads) }); marks.draw?.(); },
+    drop: () => { trial = null; view.draft(null); marks.draw?.(); },
+    set: (next) => { trial = null; view.ask({ chosen: pairsOf(next, heads) }); view.draft(null); marks.draw?.(); },
   };
   controls(view, marks);
   const columns = tag("div", { class: "interp-heads-columns" }, view.body);

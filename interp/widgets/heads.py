@@ -43,11 +43,11 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         t.Int(1).tag(sync=True),
         t.Int(1).tag(sync=True),
     )
-    values, name, unit = (
-        t.List().tag(sync=True),
-        t.Unicode().tag(sync=True),
-        t.Unicode().tag(sync=True),
-    )
+    answers = {
+        "colours": ("text",),
+        "attention": ("pointer", "chosen", "keep", "by", "factor", "prompt", "text"),
+    }
+    colours = t.Dict().tag(sync=True)  # the grid's: values [layer * head], name, unit
     prompts = t.List().tag(sync=True)
     free = t.Bool(False).tag(sync=True)
     heads, chosen = t.Unicode("").tag(sync=True), t.List().tag(sync=True)
@@ -149,13 +149,13 @@ class HeadsWidget(Widget, files="next_tokens heads"):
     # --- answers ----------------------------------------------------------------------------------
 
     def _show(self, update: dict) -> None:
-        for name in ("prompts", "values", "name", "unit"):
-            if name in update:
-                setattr(self, name, update[name])
+        if "colours" in update:
+            self._give("colours", update["colours"])
+            self.prompts = update["prompts"]
         if "code" in update:
             self._code = update["code"]
         if "reply" in update:
-            self.reply = {**update["reply"], "count": len(self._ablated())}
+            self._give("reply", {**update["reply"], "count": len(self._ablated())})
             self._point()
 
     def _point(self, change: Any = None) -> None:
@@ -169,25 +169,30 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         state = (self._ablated(), self.by, self.factor, self.prompt)
         self._work(
             lambda stale: self._look(layer, head, *state),
-            lambda reply: setattr(self, "attention", reply),
+            lambda reply: self._give("attention", reply),
             "pointer",
         )
+
+    @property
+    def values(self) -> list[float | None]:
+        """The numbers that colour the grid [layer * head]; None where there is none."""
+        return self.colours.get("values", [])
 
     @property
     def value(self) -> dict[str, Any]:
         """The ablated heads and what the model then says: numbers with the unablated value beside
         them.
         """
-        self.wait()
-        shown = self.reply.get("shown", {})
+        reply = self.current()
+        shown = reply["shown"]
         return {
             "heads": [f"L{layer}H{head}" for layer, head in sorted(self._ablated())],
             "by": self.by,
             "prompt": self.prompt,
-            "probability of the answer": shown.get("prob"),
-            "logit difference": shown.get("logit_diff"),
-            "mean over the prompts": self.reply.get("mean"),
-            "next tokens": shown.get("top", []),
+            "probability of the answer": shown["prob"],
+            "logit difference": shown["logit_diff"],
+            "mean over the prompts": reply["mean"],
+            "next tokens": shown["top"],
         }
 
     @property
@@ -245,8 +250,8 @@ class HeadsWidget(Widget, files="next_tokens heads"):
             range(self.n_layers),
             row_name="head",
             col_name="layer",
-            title=self.name,
-            unit=self.unit,
+            title=self.colours["name"],
+            unit=self.colours["unit"],
             ax=grid,
             marks=marks,
         )
@@ -328,7 +333,8 @@ def heads(
         def decode(ids):
             return setup.task.tokenizer.decode(ids[1:].tolist())
 
-        yield {**colours, "prompts": [decode(ids) for ids in few.clean], "code": (made, judged)}
+        listed = [decode(ids) for ids in few.clean]
+        yield {"colours": colours, "prompts": listed, "code": (made, judged)}
 
     def compute(
         heads: Heads, by: str, factor: float, prompt: int, stale: Callable[[], bool]

@@ -61,13 +61,12 @@ function controls(view) {
   });
   if (model.get("layers") > 12) choice(view, bar, "layers", [["0", "all that fit"], ["2", "every 2nd"], ["3", "every 3rd"], ["5", "every 5th"]], "step");
   const show = () => {
-    const reply = model.get("reply");
+    const reply = view.fits("reply", ["text", "prompt", "answer", "against"]) ? model.get("reply") : {};
     line.show((reply.prompt ?? model.get("text")).replaceAll("\n", "↵"));
     words[0].show((reply.answers ?? [model.get("answer")]).map(token).join(" "));
     words[1].show((reply.wrong ?? [model.get("against")]).map(token).join(" "));
   };
-  view.on("reply", show);
-  show();
+  view.shows("reply text prompt answer against", show);
 }
 
 function legend(parent, reply, vocab, scale) {
@@ -186,6 +185,10 @@ export default {
       if (!tokens || !found.length) return "";
       return `layer ${layer}, after ${at} ${token(tokens[at - start])}: ${token(found[0][0])} ${percent(found[0][1])}; rank of ${answers.map(token).join(" ")} ${whole(measures.rank)}`;
     });
+    const table_ = ["text", "prompt", "by", "answer", "against", "start", "step"]; // not the chosen cell
+    view.answers(left, "reply", { only: table_ });
+    view.answers(pages, "reply", { only: table_ });
+    view.answers(list, "reply");
     draw();
     return view.close;
   },

@@ -309,7 +309,8 @@ class LensWidget(Widget, files="lens"):
         return reply, (reading, rows, columns, dict(cells))
 
     def _show(self, answer: tuple[dict, Any]) -> None:
-        self.reply, self._now = answer
+        reply, self._now = answer
+        self._give("reply", reply)
 
     # --- what others read -------------------------------------------------------------------------
 
@@ -318,10 +319,7 @@ class LensWidget(Widget, files="lens"):
         """What is shown: the prompt, the top token of each cell [layer][pos], the colours' numbers
         as a Result, the list.
         """
-        self.wait()
-        if self._now is None:
-            return {}
-        reply, (reading, rows, columns, _) = self.reply, self._now
+        reply, (reading, rows, columns, _) = self.current(), self._now
         coords = {"layer": rows, "pos": [reading.labels[i] for i in columns]}
         numbers = Result(
             np.array(reply["numbers"], dtype=float),
@@ -367,8 +365,7 @@ class LensWidget(Widget, files="lens"):
         return "\n".join(lines)
 
     def _draw(self, figure: Any) -> None:
-        if self._now is not None:
-            draw(figure, self.reply, self.vocab, self.name)
+        draw(figure, self.reply, self.vocab, self.name)
 
 
 def _window(state: dict, layers: int, total: int) -> tuple[list[int], range]:

@@ -15,8 +15,8 @@ export function nextTokens(view, parent, read) {
   };
   const show = () => {
     const reply = read();
+    if (!reply) return; // what stands there is hidden until the next comes
     box.replaceChildren();
-    if (!reply) return;
     tag("div", { class: "interp-next-title", text: `next tokens, ${reply.title}` }, box);
     const list = tag("ol", { class: "interp-next-tokens" }, box);
     const most = Math.max(...reply.top.map((one) => Math.max(one.now, one.clean)), 1e-9);
@@ -33,4 +33,5 @@ export function nextTokens(view, parent, read) {
     }
   };
   view.shows("reply", show);
+  view.answers(box, "reply", { has: () => Boolean(read()) });
 }

@@ -45,6 +45,7 @@ function picture(view, parent, light) {
   const build = () => {
     const heads = model.get("site") === "heads", one = promptNow(model);
     columns = heads ? metadata.heads : one.clean.length;
+    over = here = null; // where the pointer was on another map
     box = mapBox(L, columns, !heads);
     holder.replaceChildren();
     const root = svg("svg", {
@@ -73,7 +74,7 @@ function picture(view, parent, light) {
   };
 
   const colour = () => {
-    const reply = model.get("reply"), values = reply.state?.[0] === model.get("site") ? reply.values.flat() : [];
+    const reply = model.get("reply"), values = view.fits("reply") ? reply.values.flat() : [];
     scale = scaleOf(values.map((v) => v ?? null));
     if (!scale.diverging && values.length) scale = { ...scale, low: 0 };
     rects.forEach((rect, i) => {
@@ -84,7 +85,8 @@ function picture(view, parent, light) {
     legend.replaceChildren();
     if (values.length) colourBar(legend, scale, reply.unit, reply.name);
     const still = reply.done < reply.of;
-    if (still) tag("span", { class: "interp-patch-soft", role: "status", text: `${reply.done} of ${reply.of} layers computed` }, legend);
+    if (!view.fits("reply")) tag("span", { class: "interp-patch-soft", role: "status", text: model.get("problem") ? "not computed" : "computing" }, legend);
+    else if (still) tag("span", { class: "interp-patch-soft", role: "status", text: `${reply.done} of ${reply.of} layers computed` }, legend);
     else if (reply.clean !== undefined) tag("span", { class: "interp-patch-soft", text: `clean run ${digits(reply.clean)}, corrupted run ${digits(reply.corrupted)} ${reply.unit}` }, legend);
     point();
   };
@@ -97,7 +99,7 @@ function picture(view, parent, light) {
     };
     put(mark, chosen.length === 2 && chosen[1] < columns ? chosen : null);
     put(cursor, at && at[1] < columns ? at : null);
-    const value = at ? model.get("reply").values?.[at[0]]?.[at[1]] : null;
+    const value = at && view.fits("reply") ? model.get("reply").values?.[at[0]]?.[at[1]] : null;
     const valueText = value === null || value === undefined ? "not computed yet" : `${digits(value, true)} ${model.get("reply").unit}`;
     hint.textContent = at ? `${cellName(model.get("site"), at, tokens)}: ${valueText}` : "Click a cell to see what its patch does to the predictions.";
     light(heads ? null : (at ?? (chosen.length ? chosen : [null, null]))[1]);
@@ -121,6 +123,7 @@ function picture(view, parent, light) {
     view.listen(root, "blur", () => { here = null; point(); });
   };
   view.on("site prompt", build);
+  view.on("direction problem", colour);
   view.on("reply", colour);
   view.on("cell", point);
   build();
@@ -134,7 +137,7 @@ function predictions(view, parent) {
     box.replaceChildren();
     if (!cell.length) { tag("p", { class: "interp-patch-soft", text: "No cell is chosen: the predictions before and after its patch will stand here." }, box); return; }
     tag("div", { class: "interp-patch-subtitle", text: cellName(model.get("site"), cell, promptNow(model).clean) }, box);
-    if (String(prediction.cell) !== String(cell)) { tag("p", { class: "interp-patch-soft", text: "computing" }, box); return; }
+    if (!view.fits("prediction")) { tag("p", { class: "interp-patch-soft", text: model.get("problem") ? "not computed" : "computing" }, box); return; }
     const table = tag("table", {}, box), run = model.get("direction") === "denoising" ? "corrupted run" : "clean run";
     const head = tag("tr", {}, tag("thead", {}, table)), row = tag("tr", {}, tag("tbody", {}, table));
     for (const text of ["", run, "patched", "change"]) tag("th", { scope: "col", text }, head);
@@ -158,13 +161,13 @@ function predictions(view, parent) {
     tag("span", { text: `${run}, unpatched` }, key);
     if (prediction.n === 1) tag("span", { text: "underlined: answer; dotted: wrong answer" }, key);
   };
-  view.on("prediction cell site direction prompt", draw);
+  view.on("prediction cell site direction prompt problem", draw);
   draw();
   view.says("prediction cell site direction prompt", () => {
     const prediction = model.get("prediction"), cell = model.get("cell");
-    if (!cell.length || String(prediction.cell) !== String(cell)) return "";
+    if (!cell.length) return "";
     return `${cellName(model.get("site"), cell, promptNow(model).clean)}: ${model.get("metadata").metric} ${digits(prediction.before)} → ${digits(prediction.after)} (${digits(prediction.after - prediction.before, true)})`;
-  });
+  }, "prediction");
 }
 
 export default {

@@ -20,6 +20,7 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
     """See `patching`."""
 
     inputs = ("site", "direction", "prompt")
+    answers = {"prediction": ("site", "direction", "prompt", "cell")}
     slow = True
     site = t.Unicode("resid_pre").tag(sync=True)
     direction = t.Unicode("denoising").tag(sync=True)
@@ -53,19 +54,14 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
             self._trouble("main")
             self.answered = self.asked
         else:
-            self.reply = {
-                "state": list(state),
-                "values": [],
-                "done": 0,
-                "of": self.metadata["layers"],
-            }
+            self._give("reply", {"values": [], "done": 0, "of": self.metadata["layers"]})
             self._work(lambda stale: self._runs.map(site, direction, prompt, stale), self._show)
         self._click()
 
     def _show(self, update: tuple[dict, Result | None]) -> None:
         shown, self._result = update
         state = self.site, self.direction, self.prompt
-        self.reply = {"state": list(state), **shown}
+        self._give("reply", shown)
         if shown["done"] == shown["of"]:
             self._done[state] = update
 
@@ -77,7 +73,9 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
         )
         self.python = self.code
         if not cell:
-            self.prediction = {}
+            self._stop("cell")
+            self._trouble("cell")
+            self._give("prediction", {})
             return
         if len(cell) != 2 or not (0 <= cell[0] < self.metadata["layers"] and 0 <= cell[1] < wide):
             if change is None:  # the other map is narrower
@@ -91,7 +89,8 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
             return
 
         def show(prediction: dict) -> None:
-            self.prediction = {"cell": cell, "name": runs.name_of(site, cell), **prediction}
+            name = runs.name_of(site, cell)
+            self._give("prediction", {"cell": cell, "name": name, **prediction})
 
         self._work(lambda stale: self._runs.cell(site, direction, prompt, cell), show, lane="cell")
 
@@ -99,7 +98,7 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
     def value(self) -> Result:
         """The finished map: what `interp.patch` gives; waits for it."""
         self.wait()
-        if self._result is None or self.reply["done"] < self.reply["of"]:
+        if not self.fits() or self._result is None or self.reply["done"] < self.reply["of"]:
             raise ValueError(self.problem or "the map is not finished")
         return self._result
 
@@ -124,7 +123,7 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
         )
 
     def _draw(self, figure: Any) -> None:
-        result, layers = self._result, self.metadata["layers"]
+        result, layers = self._result if self.fits() else None, self.metadata["layers"]
         if result is None:
             figure.set_size_inches(7, 0.6)
             figure.text(

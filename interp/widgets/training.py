@@ -66,6 +66,7 @@ class TrainingWidget(Widget, files="training"):
             known = ", ".join(map(str, self.steps[:8])) + (", ..." if len(self.steps) > 8 else "")
             raise ValueError(f"step={self.step}: there are checkpoints at {known}")
         self._trouble("main")
+        self._give("reply", {})
         self.answered = self.asked
 
     @property

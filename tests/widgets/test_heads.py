@@ -46,7 +46,7 @@ class Slow(_base.Widget):
         super().__init__()
 
     def _ask(self):
-        self._work(self.job, lambda said: setattr(self, "reply", {"said": said}))
+        self._work(self.job, lambda said: self._give("reply", {"said": said}))
 
 
 def test_a_late_answer_is_dropped_and_long_work_says_so():
@@ -60,7 +60,7 @@ def test_a_late_answer_is_dropped_and_long_work_says_so():
     gate.set()
     widget.wait()
     assert (
-        widget.reply == {"said": "new"}
+        widget.value == {"said": "new"}
         and widget.answered == 1
         and widget.busy == ""
         and "computing" in seen
@@ -79,7 +79,7 @@ def test_an_error_is_a_line_and_the_next_answer_takes_it_away():
     widget.asked += 1
     assert "ZeroDivisionError" in widget.wait().problem and "1 / 0" in widget.trouble
     widget.asked += 1
-    assert widget.wait().problem == "" and widget.reply == {"said": "fine"}
+    assert widget.wait().problem == "" and widget.value == {"said": "fine"}
 
 
 def test_steps_are_shown_one_by_one_under_the_lock_of_all_model_runs():
@@ -114,6 +114,36 @@ def test_a_closed_widget_listens_to_nothing(grid):
     grid.by = "zero"
     assert all(lane.wait(1) for lane in grid._lanes.values())
     assert grid.comm is None and "by='mean'" in grid.python
+
+def test_an_answer_carries_its_question_and_no_other_is_given(task, tiny, closed_after):
+    grid = closed_after(widgets.heads(tiny, task))
+    asked = {name: getattr(grid, name) for name in grid.inputs}
+    assert grid.reply["question"] == asked and grid.fits() and grid.fits("colours")
+    seen = []
+    grid.observe(lambda change: seen.append((grid.fits(), change["new"]["question"])), "reply")
+    gate, inner = threading.Event(), grid._compute
+
+    def slow(*state):
+        gate.wait(5)
+        yield from inner(*state)
+
+    grid._compute = slow
+    grid.heads = "L1H2"
+    assert not grid.fits() and grid.fits("colours")  # the grid's colours do not depend on the marks
+    grid.by = "zero"
+    gate.set()
+    grid.wait()
+    assert grid.fits() and seen and all(fits for fits, _ in seen)
+    assert seen[-1][1]["by"] == "zero" and seen[-1][1]["chosen"] == [[1, 2]]
+
+
+def test_a_question_that_cannot_be_answered_has_no_value(grid):
+    grid.by = "freezing"
+    with pytest.raises(ValueError, match="freezing"):
+        grid.value  # not the numbers of the mean ablation under another name
+    assert not grid.fits()
+    grid.by = "mean"
+    assert grid.value["by"] == "mean"
 
 
 # --- names of heads -------------------------------------------------------------------------------
@@ -273,7 +303,7 @@ def test_a_prompt_of_ones_own(tiny):
 def test_the_grid_takes_any_result_over_layer_and_head(tiny, task):
     scores = interp.methods.attention.attention_between(tiny, task, "END", "IO")
     grid = widgets.heads(tiny, task, scores).wait()
-    assert grid.unit == "share of attention" and np.allclose(
+    assert grid.colours["unit"] == "share of attention" and np.allclose(
         grid.values, scores.values.ravel(), atol=1e-3
     )
     some = widgets.heads(tiny, task, scores.sel(layer=[2])).wait()

@@ -63,3 +63,24 @@ test("one cross an ablated head", () => {
 
 def test_head_grid(tmp_path):
     run_in_node("next_tokens heads", HEAD_GRID, tmp_path)
+
+
+ANSWERS = """
+import test from "node:test";
+import assert from "node:assert/strict";
+import { answersTo } from "./widget.mjs";
+
+test("an answer fits the question that it carries, and no other", () => {
+  const state = { site: "mlp", cell: [1, 2], strength: 1 }, now = (name) => state[name];
+  const answer = { value: 3, question: { site: "mlp", cell: [1, 2], strength: 1.0 } };
+  assert.ok(answersTo(answer, now));
+  state.cell = [1, 3];
+  assert.ok(!answersTo(answer, now));
+  assert.ok(answersTo(answer, now, ["site"]));
+  assert.ok(!answersTo({ value: 3 }, now) && !answersTo({}, now) && !answersTo(undefined, now));
+});
+"""
+
+
+def test_answers(tmp_path):
+    run_in_node("heads", ANSWERS, tmp_path)

@@ -31,8 +31,8 @@ for `node --test`.
 (`_work` takes them down). A widget with more than one answer names the traits of the others'
 questions in a table: `answers = {"prediction": ("site", "prompt", "cell")}`. In Python,
 `self.fits("prediction")` says whether the answer is to the present question, and
-`self.current("prediction")` gives it, or raises what is wrong. On the page a part of the widget that
-shows an answer says so, once:
+`self.current("prediction")` gives it, or raises what is wrong. On the page a part of the widget
+that shows an answer says so, once:
 
     view.answers(node, "reply");                               // all of the question counts
     view.answers(card, "reply", { only: ["latent"] });         // what does not depend on the rest

@@ -1,0 +1,167 @@
+"""No number stands under a question that it does not answer: each control is changed while an answer
+is under way, the model is slowed, and every frame that the browser drew is looked at.
+
+A page is first left alone in each state, to learn what it says there when all work is done. Then the
+controls change quickly, and in every frame each part of the widget must say what it says in the
+state that its controls then showed, or say no number at all.
+"""
+
+import re
+
+import pytest
+
+pytestmark = pytest.mark.xdist_group(
+    "browser"
+)  # one lab and one Chromium for all of them, files in their order
+
+TINY = (
+    "import interp; model = interp.models.tiny(); task = interp.tasks.ioi(model, n=3);"
+    " scores = interp.discover(model, task)"
+)
+# each step of a job waits before it is shown: the model is slow, what the page does is not
+SLOWED = """exec('''import time
+import interp.widgets._base as base
+base_steps = base._steps
+def slow(job):
+    for value in base_steps(job):
+        time.sleep(PAUSE[0])
+        yield value
+PAUSE = [0.0]
+base._steps = slow
+''', globals())"""
+
+# What a frame shows: what the controls stand at, and the text of each part that can be seen in it.
+FRAMES = """(parts) => {
+  const seen = (node) => (node.getClientRects().length ? node.innerText : '');
+  window.frame_now = () => ({
+    state: JSON.stringify([
+      [...document.querySelectorAll('.interp select')].map((s) => s.value),
+      document.querySelector('.interp-heads-cross')?.getAttribute('d') ?? '',
+      document.querySelector('.interp-feat-number')?.value ?? '',
+      document.querySelector('.interp input[type=range]')?.value ?? '',
+      document.querySelector('.interp-patch-mark')?.getAttribute('x') ?? '',
+    ]),
+    parts: parts.map((p) => [...document.querySelectorAll(p)].map(seen).join(' | ')),
+  });
+  window.frames_begin = () => {
+    window.frames = [];
+    let last = '';
+    const look = () => {
+      const frame = window.frame_now(), text = JSON.stringify(frame);
+      if (text !== last) { last = text; window.frames.push(frame); }
+      window.frames_next = requestAnimationFrame(look);
+    };
+    look();
+  };
+}"""
+STOP = "() => { cancelAnimationFrame(window.frames_next); return window.frames; }"
+NUMBER = re.compile(r"[−+-]?\d+(?:\.\d+)?")
+
+
+def select(number):
+    """Chooses a value in one of the widget's menus."""
+
+    def act(page, value):
+        page.page.locator(".interp select").nth(number).select_option(value, force=True)
+
+    return act
+
+
+def press(page, value):
+    """Marks a head with the mouse, as a person does: down and up."""
+    page.click(f".interp-heads-grid rect[data-i='{value}']")
+
+
+def slide(page, value):
+    page.page.evaluate(
+        """(value) => { const s = document.querySelector('.interp input[type=range]'); s.value = value;
+        s.dispatchEvent(new Event('input')); }""",
+        value,
+    )
+
+
+def latent(page, value):
+    page.page.evaluate(
+        """(value) => { const s = document.querySelector('.interp-feat-number'); s.value = value;
+        s.dispatchEvent(new Event('change')); }""",
+        value,
+    )
+
+
+WIDGETS = {
+    "patching": (
+        "interp.widgets.patching(model, task, cell=[1, 3])",
+        [".interp-patch-prediction", ".interp-patch-legend > .interp-patch-soft"],
+        [(select(0), "attn"), (select(1), "noising"), (select(2), "1"), (select(0), "mlp")],
+    ),
+    "heads": (
+        "interp.widgets.heads(model, task, heads='L1H1')",
+        [".interp-heads-numbers", ".interp-next-tokens", ".interp-next-changed"],
+        [(press, 5), (select(1), "zero"), (select(0), "true"), (select(2), "2"), (press, 2)],
+    ),
+    "circuit": (
+        "interp.widgets.circuit(scores, model, task, shown=20)",
+        [".interp-circuit-numbers"],
+        [(select(0), "model"), (slide, 300), (select(0), "circuit"), (slide, 700)],
+    ),
+    "lens": (
+        "interp.widgets.lens(model, task)",
+        [".interp-lens-side", ".interp-lens-legend"],
+        [(select(1), "logit_diff"), (select(0), "2"), (select(1), "prob"), (select(0), "1")],
+    ),
+    "attention": (
+        "interp.widgets.attention(model, task, heads='L1H* L2H*')",
+        [".interp-att-lists", ".interp-att-name", ".interp-att-many"],
+        [(select(2), "true"), (select(0), "2"), (select(1), "induction"), (select(2), "false")],
+    ),
+    "features": (
+        "interp.widgets.features(model, interp.features.train(model, 'resid_post.1', latents=32,"
+        " tokens=4000, steps=40), tokens=2000, latent=3)",
+        [".interp-feat-note", ".interp-next-tokens", ".interp-feat-card h3", ".interp-feat-slide"],
+        [(latent, 5), (select(1), "clamp"), (slide, 2), (latent, 7), (select(2), "end")],
+    ),
+}
+
+
+def settled(page):
+    """Waits until nothing is under way, neither on the page nor in the kernel."""
+    page.page.wait_for_timeout(300)
+    page.poll("w.answered >= w.asked and w.wait() is w", True)
+    page.see("() => document.querySelectorAll('.interp-old').length", 0)
+    page.page.wait_for_timeout(200)
+    return page.page.evaluate("() => window.frame_now()")
+
+
+@pytest.mark.parametrize("name", WIDGETS)
+def test_no_frame_shows_an_answer_to_another_question(open_notebook, name):
+    call, parts, acts = WIDGETS[name]
+    page = open_notebook(TINY, f"w = {call}; w")
+    page.do(SLOWED)
+    page.page.evaluate(FRAMES, parts)
+    first = settled(page)
+    before = page.value("{n: getattr(w, n) for n in w.inputs}")
+    # slowly: what stands there when all work is done
+    truth = {first["state"]: first["parts"]}
+    for act, value in acts:
+        act(page, value)
+        now = settled(page)
+        truth[now["state"]] = now["parts"]
+    assert len(truth) == len(acts) + 1
+    page.do(f"[setattr(w, n, v) for n, v in {before!r}.items()]")
+    assert settled(page) == first
+    # quickly: each question overtakes the answer to the one before
+    page.do("PAUSE.__setitem__(0, 0.4)")
+    page.page.evaluate("() => window.frames_begin()")
+    for act, value in acts:
+        act(page, value)
+        page.page.wait_for_timeout(300)
+    last = settled(page)
+    frames = page.page.evaluate(STOP)
+    page.do("PAUSE.__setitem__(0, 0.0)")
+    assert last["parts"] == truth[last["state"]]
+    assert {frame["state"] for frame in frames} == set(truth) and len(frames) > len(truth)
+    for frame in frames:
+        for part, text, true in zip(parts, frame["parts"], truth[frame["state"]]):
+            text = re.sub(r"\d+ of \d+ layers computed", "", text)  # a map that fills in
+            wrong = set(NUMBER.findall(text)) - set(NUMBER.findall(true))
+            assert not wrong, (part, frame["state"], text, true)

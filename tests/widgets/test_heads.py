@@ -115,6 +115,7 @@ def test_a_closed_widget_listens_to_nothing(grid):
     assert all(lane.wait(1) for lane in grid._lanes.values())
     assert grid.comm is None and "by='mean'" in grid.python
 
+
 def test_an_answer_carries_its_question_and_no_other_is_given(task, tiny, closed_after):
     grid = closed_after(widgets.heads(tiny, task))
     asked = {name: getattr(grid, name) for name in grid.inputs}

@@ -14,10 +14,15 @@ pytestmark = pytest.mark.xdist_group(
     "browser"
 )  # one lab and one Chromium for all of them, files in their order
 
-TINY = (
-    "import interp; model = interp.models.tiny(); task = interp.tasks.ioi(model, n=3);"
-    " scores = interp.discover(model, task)"
-)
+TINY = """import interp, torch
+from interp import features
+model = interp.models.tiny()
+task = interp.tasks.ioi(model, n=3)
+scores = interp.discover(model, task)
+ids = torch.randint(5, 200, (40, 16), generator=torch.Generator().manual_seed(0))
+acts = features.activations(model, "resid_post.1", ids)
+sae = features.baselines(acts, k=6, width=300)[0]
+acts_on = features.firings(model, sae, on=acts)"""
 # each step of a job waits before it is shown: the model is slow, what the page does is not
 SLOWED = """exec('''import time
 import interp.widgets._base as base
@@ -115,8 +120,7 @@ WIDGETS = {
         [(select(2), "true"), (select(0), "2"), (select(1), "induction"), (select(2), "false")],
     ),
     "features": (
-        "interp.widgets.features(model, interp.features.train(model, 'resid_post.1', latents=32,"
-        " tokens=4000, steps=40), tokens=2000, latent=3)",
+        "interp.widgets.features(model, sae, acts_on, latent=3, text='The capital of France is')",
         [".interp-feat-note", ".interp-next-tokens", ".interp-feat-card h3", ".interp-feat-slide"],
         [(latent, 5), (select(1), "clamp"), (slide, 2), (latent, 7), (select(2), "end")],
     ),

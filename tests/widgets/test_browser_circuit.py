@@ -112,7 +112,7 @@ def test_the_patching_explorer(patching, tmp_path):
     )
     patching.page.locator("label:has-text('direction') select").select_option("noising")
     patching.poll(
-        "w.direction == 'noising' and w.reply['done'] == 3 and w.reply['state'][1] == 'noising'",
+        "w.direction == 'noising' and w.reply['done'] == 3 and w.fits()",
         True,
     )
     patching.page.locator(".interp-patch-map").focus()

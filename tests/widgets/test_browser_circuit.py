@@ -111,10 +111,7 @@ def test_the_patching_explorer(patching, tmp_path):
         "() => document.querySelectorAll('.interp-patch-next li').length", lambda n: n >= 8
     )
     patching.page.locator("label:has-text('direction') select").select_option("noising")
-    patching.poll(
-        "w.direction == 'noising' and w.reply['done'] == 3 and w.fits()",
-        True,
-    )
+    patching.poll("w.direction == 'noising' and w.reply['done'] == 3 and w.fits()", True)
     patching.page.locator(".interp-patch-map").focus()
     for key in ("ArrowUp", "Enter"):
         patching.page.keyboard.press(key)

@@ -107,7 +107,14 @@ def load_table(path: Path) -> Table:
             f"{str(path)!r} is not a verdict table: {(wrong or ['rows'])[0]} is missing or of"
             " another type"
         )
-    return Table(saved["name"], tuple(saved["rows"]), saved["model"], saved["fast"])
+    table = Table(saved["name"], tuple(saved["rows"]), saved["model"], saved["fast"])
+    try:
+        repr(table)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{str(path)!r} is not a verdict table: a row cannot be shown ({error!r:.100})"
+        ) from None
+    return table
 
 
 def execute(

@@ -2,11 +2,17 @@
 change a number.
 """
 
+import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any, ParamSpec, TypeVar
 
 import torch
+
+from interp._interrupts import one_line
+
+P, T = ParamSpec("P"), TypeVar("T")
 
 DEVICES = ("cpu", "cuda", "mps")  # where autocast may be on
 _lock = threading.Lock()
@@ -24,10 +30,9 @@ def no_autocast() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def torch_defaults() -> Iterator[None]:
+class torch_defaults:
     """Inside, gradients are on, inference mode and autocast are off, and the default dtype is
-    float32.
+    float32; a verb that wears it answers an interrupt with one line.
 
     Example:
         >>> @torch_defaults()
@@ -37,6 +42,27 @@ def torch_defaults() -> Iterator[None]:
     it is another one: by the first block that is entered, and set back by the last one that is
     left.
     """
+
+    def __enter__(self) -> None:
+        self._inside = _torch_defaults()
+        self._inside.__enter__()
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._inside.__exit__(*error)
+
+    def __call__(self, verb: Callable[P, T]) -> Callable[P, T]:
+        """The verb, each call of which is such a block."""
+
+        @functools.wraps(verb)
+        def call(*args: P.args, **options: P.kwargs) -> T:
+            with _torch_defaults():
+                return verb(*args, **options)
+
+        return one_line(call)
+
+
+@contextmanager
+def _torch_defaults() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())

@@ -1,6 +1,7 @@
 """Statistics that several parts share, over scipy: intervals, correlations, AUROC, power laws."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,28 @@ def bootstrap(
         ends[:, start : start + 2048] = np.percentile(means, [tail, 100 - tail], axis=-1)
     shape = examples.shape[:-1]
     return ends[0].reshape(shape), ends[1].reshape(shape)
+
+
+def ratio_parts(above: Any, below: Any) -> Any:
+    """Each example's part in mean(above) / mean(below): the mean of the parts is that ratio.
+
+    A part is the ratio plus the example's influence on it (the delta method), so a bootstrap of the
+    parts draws numerator and denominator together.
+
+    Example:
+        >>> ratio_parts(np.array([1.0, 3.0]), np.array([2.0, 2.0]))
+        array([0.5, 1.5])
+
+    Args:
+        above: Numbers [... example], an array or a tensor.
+        below: Numbers [example], whose mean is not zero.
+
+    Returns:
+        The parts, shaped like `above`. The interval is that of the ratio to first order: it is good
+        where the mean of `below` is several of its standard errors from zero.
+    """
+    ratio = above.mean(-1)[..., None] / below.mean()
+    return ratio + (above - ratio * below) / below.mean()
 
 
 def correlations(rows: np.ndarray, groups: int, mask: np.ndarray | None = None) -> np.ndarray:

@@ -13,6 +13,7 @@ class Top:
     rows: tuple[tuple[str, float, float | None, float | None], ...]
     name: str
     unit: str
+    units: tuple[str, ...] = ()  # of each row, where they differ
 
     @property
     def labels(self) -> list[str]:
@@ -27,18 +28,23 @@ class Top:
 
     def _lines(self) -> Sequence[tuple[str, str, str]]:
         def show(x):
-            return f"{x:+.3f}" if abs(x) < 100 else f"{x:+.4g}"
+            text = f"{x:+.3f}" if abs(x) < 100 else f"{x:+.4g}"
+            return "0.000" if text == "-0.000" else text
 
+        units = [f" {unit.split(' (')[0]}" for unit in self.units] or [""] * len(self.rows)
         return [
-            (label, show(v), "" if low is None else f"{show(low)} to {show(high)}")
-            for label, v, low, high in self.rows
+            (label, show(v) + unit, "" if low is None else f"{show(low)} to {show(high)}")
+            for (label, v, low, high), unit in zip(self.rows, units)
         ]
 
     def __repr__(self) -> str:
         lines = self._lines()
         wide = max((len(label) for label, _, _ in lines), default=4)
+        value_wide = max((len(value) for _, value, _ in lines), default=9)
+        align = "<" if self.units else ">"
         body = "\n".join(
-            f"{label:<{wide}}  {value:>9}  {interval}" for label, value, interval in lines
+            f"{label:<{wide}}  {value:{align}{max(9, value_wide)}}  {interval}"
+            for label, value, interval in lines
         )
         return f"{self.name} ({self.unit}, 95 % interval)\n{body}"
 

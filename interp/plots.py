@@ -42,6 +42,7 @@ ORDERED = (
 PLACED = (
     "false positive rate",
 )  # of these, the axes whose labels are the places, so that steps may differ
+RANK = "tokens above"  # how the unit of a rank begins
 MISSING, MOST_PANELS = "#bbbbbb", 12
 MOST_BARS, MOST_CELLS, STRONGEST = 60, 12_000, 20  # beyond these only the strongest cells are drawn
 NAMED = 3  # cells of a map that carry their address
@@ -110,16 +111,19 @@ def crowded(dims: Sequence[str], coords: Mapping[str, Sequence]) -> bool:
 
 
 def strongest(picture: Mapping[str, Any], n: int = STRONGEST) -> dict[str, Any]:
-    """The picture of the n cells with the largest values in size, as bars with their names."""
+    """The picture of the n cells with the largest values in size (or the best ranks), as bars
+    with their names.
+    """
     values = np.ravel(np.asarray(picture["values"], dtype=float))
-    order = [i for i in np.argsort(-np.abs(values), kind="stable") if np.isfinite(values[i])][:n]
+    size = values if low_is_best(picture["unit"], values) else -np.abs(values)
+    order = [i for i in np.argsort(size, kind="stable") if np.isfinite(values[i])][:n]
     interval = picture.get("interval")
     return dict(
         picture,
         values=values[order],
         dims=("strongest",),
         coords={"strongest": [picture["labels"][i] for i in order]},
-        title=f"{picture['title']}: the {len(order)} strongest of {values.size:,}",
+        title=f"{picture['title']}: the {len(order)} strongest of {np.isfinite(values).sum():,}",
         interval=None if interval is None else tuple(np.ravel(end)[order] for end in interval),
     )
 
@@ -331,10 +335,12 @@ def heatmap(
     upward: bool = False,
     limit: float | None = None,
     bar: bool = True,
+    missing: str = "does not apply",
 ) -> Any:
     """The Axes with a map of values [row col]; missing cells are grey.
 
-    Up to 24 cells also carry their numbers.
+    Up to 24 cells also carry their numbers. Ranks (the unit begins with "tokens above") have
+    a logarithmic scale, on which the best are dark.
 
     Example:
         >>> names = dict(row_name="head", col_name="layer", title="effect", unit="logits")
@@ -354,20 +360,24 @@ def heatmap(
         upward: Whether the first row is at the bottom.
         limit: The end of the colour scale, for maps that share one.
         bar: Whether to draw the colour bar.
+        missing: What a grey cell means.
     """
     from matplotlib import colormaps
+    from matplotlib.colors import Normalize, SymLogNorm
 
     values = np.asarray(values, dtype=float)
     ax = _new(8.5, 3.2) if ax is None else ax
     finite = values[np.isfinite(values)]
     centred = bool(len(finite) and finite.min() < 0) if centred is None else centred
     low, top = _scale(finite, centred) if limit is None else (-limit if centred else 0.0, limit)
-    cmap = colormaps[DIVERGING if centred else SEQUENTIAL].with_extremes(bad=MISSING)
+    name, norm = DIVERGING if centred else SEQUENTIAL, Normalize(low, top)
+    if low_is_best(unit, values) and not centred:  # one place at the top counts more than ten below
+        name, norm = f"{SEQUENTIAL}_r", SymLogNorm(1, vmin=0, vmax=max(top, 1))
+    cmap = colormaps[name].with_extremes(bad=MISSING)
     image = ax.imshow(
         values,
         cmap=cmap,
-        vmin=low,
-        vmax=top,
+        norm=norm,
         aspect="auto",
         origin="lower" if upward else "upper",
         interpolation="nearest",
@@ -384,7 +394,7 @@ def heatmap(
     if bar:
         _bar(ax.figure, image, ax, unit)
     if not np.isfinite(values).all():
-        ax.plot([], [], "s", color=MISSING, label="does not apply")
+        ax.plot([], [], "s", color=MISSING, label=missing)
     _mark(ax, marks or {}, list(rows), list(cols))
     if ax.get_legend_handles_labels()[1]:
         below = 0.45 + (
@@ -477,6 +487,9 @@ def lines(
         ax.plot(at, guide[0], "--", color="#777777", linewidth=1.2, label=literal(guide[1]))
     if not placed:
         _ticks(ax.xaxis, x)
+    if low_is_best(unit, np.asarray(values, dtype=float)) and not log:
+        ax.set_yscale("symlog", linthresh=1)  # rank 0 is on it
+        ax.set_ylim(bottom=0)
     if "y" not in log:
         ax.axhline(0, color="#888888", linewidth=0.7)
     for axis in log:
@@ -634,27 +647,37 @@ def scatter(
 # --- details --------------------------------------------------------------------------------------
 
 
-def _name_points(ax: Any, points: Sequence[tuple[str, float, float]]) -> None:
+def _name_points(ax: Any, points: Sequence[tuple[str, float, float]], half: float = 0.0) -> None:
     """Names beside their points, each on the first of six sides where it meets no earlier name;
     without room, none.
+
+    half: half a cell of a map, in data: names of cells stand beside them, and inside the map.
     """
     from matplotlib.patheffects import withStroke
 
     taken: list[tuple[float, float, float, float]] = []
+    (left, _), (right_end, _) = (
+        ax.transData.transform((end, 0)) * 72 / ax.figure.dpi for end in ax.get_xlim()
+    )
+    cell = (right_end - left) / max(1e-9, abs(np.subtract(*ax.get_xlim()))) * half
     for name, x, y in points:
         # in points (1/72 inch), as far as is known before drawing: a letter is about 0.65 of its
         # size wide
         at_x, at_y = ax.transData.transform((x, y)) * 72 / ax.figure.dpi
         wide, high = 0.65 * TICK * len(name), 1.2 * TICK
-        for right, up in (
-            (3, 3),
-            (3, -high),
-            (-3 - wide, 3),
-            (-3 - wide, -high),
-            (6, -high / 2),
-            (-6 - wide, -high / 2),
-        ):
+        near = cell + 3
+        sides = (
+            (near, 3),
+            (near, -high),
+            (-near - wide, 3),
+            (-near - wide, -high),
+            (near + 3, -high / 2),
+            (-near - 3 - wide, -high / 2),
+        )
+        for right, up in sides[4:] + sides[:4] if half else sides:
             box = (at_x + right, at_y + up, at_x + right + wide, at_y + up + high)
+            if half and (box[0] < left or box[2] > right_end):
+                continue
             if all(
                 box[0] >= b[2] or box[2] <= b[0] or box[1] >= b[3] or box[3] <= b[1] for b in taken
             ):
@@ -697,18 +720,30 @@ def _one_map(
         ax=ax,
         marks=marks,
         upward=dims[0] == "layer",
+        missing=picture.get("missing", "does not apply"),
         **shared,
     )
     if names is not None and not marks and values.size > 24 and "dest" not in dims:
-        _name_cells(ax, values, names)
+        _name_cells(ax, values, names, low_is_best(picture["unit"], values))
     return ax
 
 
-def _name_cells(ax: Any, values: np.ndarray, names: np.ndarray) -> None:
-    """The addresses of the largest cells, beside them."""
-    order = [i for i in np.argsort(-np.abs(values), axis=None) if abs(values.flat[i]) > 0]
-    cells = [np.unravel_index(i, values.shape) for i in order[:NAMED]]
-    _name_points(ax, [(str(names[cell]), float(cell[1]), float(cell[0])) for cell in cells])
+def _name_cells(ax: Any, values: np.ndarray, names: np.ndarray, lowest: bool = False) -> None:
+    """The addresses of the largest cells beside them, one for each patch of neighbours; where low
+    is best (a rank), of the lowest.
+    """
+    size = -values if lowest else np.abs(values)
+    flat = [i for i in np.argsort(-size, axis=None, kind="stable") if np.isfinite(values.flat[i])]
+    cells: list[tuple] = []
+    for i in flat[:200]:
+        cell = np.unravel_index(i, values.shape)
+        apart = all(max(abs(np.subtract(cell, other))) > 1 for other in cells)
+        if apart and (lowest or values.flat[i]):
+            cells.append(cell)
+        if len(cells) == NAMED:
+            break
+    points = [(str(names[cell]), float(cell[1]), float(cell[0])) for cell in cells]
+    _name_points(ax, points, half=0.5)
 
 
 def _panels(picture: Mapping[str, Any], marks: Mapping, centred: bool | None, figure: Any) -> Any:
@@ -823,6 +858,12 @@ def _numbers(ax: Any, values: Numbers, image: Any) -> None:
                 fontsize=TICK,
                 color="white" if dark else "black",
             )
+
+
+def low_is_best(unit: str, values: np.ndarray) -> bool:
+    """Whether these are ranks, of which zero is the best."""
+    finite = values[np.isfinite(values)]
+    return unit.startswith(RANK) and bool(len(finite)) and float(finite.min()) >= 0
 
 
 def literal(text: Any) -> str:

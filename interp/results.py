@@ -14,6 +14,7 @@ import numpy as np
 
 from interp import _files, _store
 from interp._errors import unknown
+from interp._interrupts import Interrupted as Interrupted
 from interp._stats import bootstrap
 from interp._tables import Top
 
@@ -422,10 +423,14 @@ class Result:
             if interval
             else [(None, None)] * len(order)
         )
+        units = self.metadata.get("units", {})
+        one_axis = self.coords[self.dims[0]] if len(self.dims) == 1 else []
+        each = tuple(str(units.get(one_axis[i], "")) for i in order) if one_axis and units else ()
         return Top(
             tuple((labels[i], float(flat[i]), *ends[k]) for k, i in enumerate(order)),
             self.name,
             self.unit,
+            each if any(each) else (),
         )
 
     # --- drawing ----------------------------------------------------------------------------------
@@ -501,7 +506,9 @@ class Result:
 
         if not whole and self.dims and plots.crowded(self.dims, self.coords):
             flat = self.values.ravel()
-            order = np.argsort(-np.abs(flat), kind="stable")
+            order = np.argsort(
+                flat if plots.low_is_best(self.unit, flat) else -np.abs(flat), kind="stable"
+            )
             order = [int(i) for i in order if not np.isnan(flat[i])][: plots.STRONGEST]
             names = self.labels() if len(flat) < 5e6 else [str(i) for i in range(len(flat))]
             if self.dims == ("sender", "receiver"):
@@ -534,6 +541,7 @@ class Result:
             unit=self.unit,
             interval=interval,
             labels=self.labels() if self.values.size <= plots.MOST_CELLS else None,
+            missing="not run" if self.metadata.get("interrupted") else "does not apply",
         )
 
     def caption(self) -> str:
@@ -541,6 +549,8 @@ class Result:
         parts = [f"{self.name} ({self.unit})"]
         keys = ("pattern", "task", "n", "model", "method", "metric", "split")
         parts += [f"{k} {self.metadata[k]}" for k in keys if self.metadata.get(k) not in (None, "")]
+        if self.metadata.get("interrupted"):
+            parts.append(f"stopped: {self.metadata['interrupted']}")
         return " · ".join(parts)
 
     def _repr_html_(self) -> str:

@@ -419,18 +419,18 @@ def from_hook(name: str) -> Site:
 
 
 def to_hook(site: str | Site) -> str:
-    """The canonical hook name, on a TransformerBridge, whose tensor is this site's activation.
+    """The hook name whose tensor is this site's activation, by which HookedTransformer and
+    TransformerBridge both know it, as far as both have it.
 
     Example:
         >>> to_hook("resid_post.5")
-        'blocks.5.hook_out'
+        'blocks.5.hook_resid_post'
     """
     site = Site.parse(site)
-    if (
-        site.row.how == "mid"
-    ):  # the table edits the stream after attention through what attention writes
-        return f"blocks.{site.layer}.ln2.hook_in"
-    return site.hook
+    names = {"embed": "hook_resid_pre", "attn": "hook_attn_out", "mlp": "hook_mlp_out"}
+    if site.part == "out" and site.family in (*names, "resid_pre", "resid_mid", "resid_post"):
+        return f"blocks.{site.layer or 0}.{names.get(site.family, f'hook_{site.family}')}"
+    return site.hook  # heads and neurons have the same name in both; a part's input, in neither
 
 
 # --- the residual graph ---------------------------------------------------------------------------

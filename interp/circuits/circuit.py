@@ -19,6 +19,7 @@ from interp.dims import Graph
 from interp.results import Result
 
 SCHEMA = 1
+UNNAMED = "unnamed"  # the model of a file that does not say whose it is
 CONVENTION = "score > 0: corrupting the edge lowers the clean metric"
 
 
@@ -255,17 +256,17 @@ class Circuit:
     def __and__(self, other: "Circuit") -> "Circuit":
         self._alike(other)
         return self._with(
-            {edge: score for edge, score in self.edges.items() if edge in other.edges}
+            {edge: score for edge, score in self.edges.items() if edge in other.edges}, other
         )
 
     def __or__(self, other: "Circuit") -> "Circuit":
         self._alike(other)
-        return self._with({**other.edges, **self.edges})
+        return self._with({**other.edges, **self.edges}, other)
 
     def __sub__(self, other: "Circuit") -> "Circuit":
         self._alike(other)
         return self._with(
-            {edge: score for edge, score in self.edges.items() if edge not in other.edges}
+            {edge: score for edge, score in self.edges.items() if edge not in other.edges}, other
         )
 
     def __invert__(self) -> "Circuit":
@@ -280,17 +281,21 @@ class Circuit:
         return len(self.edges.keys() & other.edges.keys()) / either if either else 1.0
 
     def _alike(self, other: "Circuit") -> None:
-        """Raises ValueError unless both circuits are of one model."""
-        if (self.graph, self.model) != (other.graph, other.model):
+        """Raises ValueError unless both circuits are of one model, as far as files say whose."""
+        same = self.model == other.model or UNNAMED in (self.model, other.model)
+        if self.graph != other.graph or not same:
             raise ValueError(
                 f"circuits of {self.model!r} ({residual_graph.shape(self.graph)}) and"
                 f" {other.model!r} ({residual_graph.shape(other.graph)}) have no edge in common:"
                 " both must be of one model"
             )
 
-    def _with(self, edges: Mapping[Edge, float | None]) -> "Circuit":
+    def _with(
+        self, edges: Mapping[Edge, float | None], other: "Circuit | None" = None
+    ) -> "Circuit":
         """The same with other edges; what was measured on these edges is dropped."""
-        return replace(self, edges=edges, evaluation={})
+        known = other if other is not None and self.model == UNNAMED else self
+        return replace(self, edges=edges, evaluation={}, model=known.model)
 
     @property
     def nodes(self) -> list[str]:
@@ -328,7 +333,7 @@ class Circuit:
                 + (", only roles: a paper's heads cannot be run as a circuit" if self.roles else "")
                 + " (try Circuit.top(scores, 500))"
             )
-        if model_name != self.model:
+        if model_name != self.model and self.model != UNNAMED:
             warnings.warn(
                 f"this circuit is of {self.model!r}: what follows is what its edges are worth in"
                 f" {model_name!r}",
@@ -340,6 +345,77 @@ class Circuit:
                 f"evaluate it on interp.tasks.{self.task.get('name')}(model), or say any_task=True"
             )
         return self
+
+    # --- for other tools --------------------------------------------------------------------------
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with a row per edge, in forward order.
+
+        Example:
+            >>> circuit.to_frame().sort_values("score", key=abs, ascending=False).head()
+            >>> circuit.to_frame().to_csv("circuit.csv", index=False)
+
+        Returns:
+            Columns: sender ("L9H1"), receiver ("L10H7.q_in"), score (NaN where there is none),
+            sender_layer and receiver_layer (missing for the embedding and the logits), reads ("q",
+            "k", "v" or "in": what of the receiver the edge goes into).
+        """
+        import pandas as pd
+
+        def layer(name: str) -> int | None:
+            return sites.Site.parse(name).layer
+
+        rows = [
+            (s, r, score, layer(s), layer(r), r.rpartition(".")[2].removesuffix("_in"))
+            for (s, r), score in self.edges.items()
+        ]
+        columns = ["sender", "receiver", "score", "sender_layer", "receiver_layer", "reads"]
+        kinds = {"score": float, "sender_layer": "Int64", "receiver_layer": "Int64"}
+        frame = pd.DataFrame(rows, columns=columns).astype(kinds)
+        frame.attrs.update(model=self.model, convention=self.convention)
+        return frame
+
+    def to_networkx(self) -> Any:
+        """A networkx MultiDiGraph between components. Needs networkx: pip install networkx.
+
+        Example:
+            >>> import networkx as nx
+            >>> graph = circuit.to_networkx()
+            >>> nx.shortest_path(graph, "embed", "logits")
+            >>> nx.write_graphml(graph, "circuit.graphml")           # for Gephi or Cytoscape
+
+        Returns:
+            Nodes are "embed", "L9H1", "mlp.3" and "logits" with kind ("embed", "head", "mlp",
+            "logits"), layer (missing for the first and the last) and role (where the circuit names
+            one). Edges have the receiver as their key ("L10H7.q_in") and as an attribute, and the
+            score where there is one. An edge into keys or values that query heads share is there
+            once for each of these heads that the circuit has (for all of them if it has none).
+
+        Raises:
+            ImportError: If networkx is not installed.
+        """
+        try:
+            import networkx
+        except ImportError as error:
+            raise ImportError("to_networkx needs networkx: pip install networkx") from error
+        graph = networkx.MultiDiGraph(model=self.model, convention=self.convention)
+        inside = [
+            *self.nodes,
+            *(["logits"] if any(r == "logits.in" for _, r in self.edges) else []),
+        ]
+        roles = {name: role for role, members in self.roles.items() for name in members}
+        for s, r in self.edges:
+            fed = residual_graph.feeds(r, self.graph)
+            for target in [c for c in fed if c in inside] or fed:
+                score = self.edges[s, r]
+                more = {} if score is None else {"score": float(score)}
+                graph.add_edge(s, target, key=r, receiver=r, **more)
+        for name in [*inside, *(n for n in graph if n not in inside)]:
+            site = None if name == "logits" else sites.Site.parse(name)
+            more = {} if site is None or site.layer is None else {"layer": site.layer}
+            more |= {"role": roles[name]} if name in roles else {}
+            graph.add_node(name, kind="logits" if site is None else site.family, **more)
+        return graph
 
     # --- showing ----------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ import torch
 from interp import _files, _store, sites
 from interp._errors import unknown
 from interp._numbers import to_numpy
-from interp.circuits.circuit import CONVENTION, Circuit
+from interp.circuits.circuit import CONVENTION, UNNAMED, Circuit
 from interp.circuits.residual_graph import graph_of, shape
 from interp.dims import Graph
 from interp.models import bridge
@@ -121,8 +121,9 @@ def write(
     Args:
         path: A .json or .pt file.
         what: Scores of edges, or a circuit. Scores into shared keys and values are split evenly
-            over the query heads of the group; unscored edges are NaN. A circuit's edges are marked
-            as in the graph; other edges have no score.
+            over the query heads of the group. A circuit's edges are marked as in the graph; other
+            edges have no score. EAP-IG ranks NaN first, so no NaN is written: an edge without a
+            score has 0 there, and a mark by which `read` knows it again.
         model: The loaded model, for the width of the residual stream.
         d_model: That width, where there is no model at hand.
 
@@ -238,7 +239,7 @@ Found = tuple[np.ndarray, np.ndarray | None, Graph, str]
 def _given(model: Any) -> tuple[str, Graph | None]:
     """The name and the shape that the caller knows of."""
     if model is None or isinstance(model, str):
-        return model or "unnamed", None
+        return model or UNNAMED, None
     if isinstance(model, Circuit):
         return model.model, model.graph
     if isinstance(model, Result):
@@ -320,6 +321,7 @@ def _from_json(path: Path, graph: Graph | None) -> Found:
                 f"{str(path)!r}: {edge} is {_files.short(info)}, which needs a score (a number)"
                 " and in_graph (true or false)"
             )
+        score = score if info.get("scored", True) else None
         scores[at] = np.nan if score is None else _float(path, edge, score)
         chosen[at] = bool(info.get("in_graph", False))
     return _finite(path, _ours(scores, graph)), _any(chosen, graph), graph, EAP_IG
@@ -372,6 +374,9 @@ def _from_pt(path: Path, content: dict, graph: Graph | None) -> Found:
             raise ValueError(f"{str(path)!r}: {what} are not those of {shape(graph)}: {why}")
     _no_neurons(path, content.get("neurons_in_graph", ()))
     scores = to_numpy(_tensor(path, content, "edges_scores", (len(sources), len(targets))))
+    if "edges_scored" in content:
+        scored = to_numpy(_tensor(path, content, "edges_scored", scores.shape).bool())
+        scores = np.where(scored, scores, np.nan)
     chosen = (
         to_numpy(_tensor(path, content, "edges_in_graph", scores.shape).bool())
         if "edges_in_graph" in content
@@ -575,11 +580,14 @@ def _to_json(
         name: {"in_graph": bool(is_in_graph)} for name, is_in_graph in zip(sources, inside)
     } | {"logits": {"in_graph": True}}
     wanted = chosen if marked_only else _theirs(_exist(graph), graph)
+
+    def described(score: float, marked: bool) -> dict[str, Any]:
+        if np.isnan(score):  # 0, because their ranking puts NaN first
+            return {"score": 0.0, "in_graph": marked, "scored": False}
+        return {"score": score, "in_graph": marked}
+
     edges = {
-        f"{sources[s]}->{targets[t]}": {
-            "score": float(scores[s, t]),
-            "in_graph": bool(chosen[s, t]),
-        }
+        f"{sources[s]}->{targets[t]}": described(float(scores[s, t]), bool(chosen[s, t]))
         for s, t in np.argwhere(wanted)
     }
     return {"cfg": cfg, "nodes": nodes, "edges": edges}
@@ -593,7 +601,8 @@ def _to_pt(cfg: dict, graph: Graph, scores: np.ndarray, chosen: np.ndarray) -> b
             "cfg": cfg,
             "src_nodes": _sources(graph),
             "dst_nodes": _targets(graph),
-            "edges_scores": torch.tensor(scores, dtype=torch.float32),
+            "edges_scores": torch.tensor(np.nan_to_num(scores, nan=0.0), dtype=torch.float32),
+            "edges_scored": torch.tensor(~np.isnan(scores)),  # ours: their ranking puts NaN first
             "edges_in_graph": torch.tensor(chosen),
             "nodes_in_graph": torch.tensor(_nodes(graph, chosen)),
         },

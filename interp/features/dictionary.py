@@ -232,9 +232,14 @@ class Dictionary:
         }
 
     def _sae_lens_cfg(self) -> dict[str, Any]:
-        hooks = {"hook_name": sites.to_hook(self.site)} | (
-            {"hook_name_out": sites.to_hook(self.to)} if self.to else {}
-        )
+        hooks = {"hook_name": sites.to_hook(self.site)}
+        if self.to:
+            read = sites.Site.parse(self.site)
+            # reading the stream there is reading what the part reads, under a name that all have
+            same = {("mlp", "in"): "resid_mid", ("attn", "in"): "resid_pre"}
+            stream = same.get((read.family, read.part))
+            name = self.site if stream is None else f"{stream}.{read.layer}"
+            hooks = {"hook_name": sites.to_hook(name), "hook_name_out": sites.to_hook(self.to)}
         more = {"d_out": self.d_out} if "transcoder" in self.kind else {}
         more |= (
             {"k": self.settings["k"], "rescale_acts_by_decoder_norm": False}

@@ -11,7 +11,7 @@ from torch import Tensor
 from interp import sites
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
-from interp._stats import t_point
+from interp._stats import ratio_parts, t_point
 from interp._types import Model
 from interp.interventions import run
 from interp.methods.lenses.write_lens import parse_writer
@@ -200,17 +200,16 @@ def _fit(
 
 
 def _explained(x: Tensor, y: Tensor, x_held: Tensor, y_held: Tensor, weights: Tensor) -> np.ndarray:
-    """The three shares of `OF` [3 prompt]: each prompt's squares over the mean prompt's."""
+    """The three shares of `OF` [3 prompt], each prompt's part in a ratio of sums."""
 
     def squares(v):
         return v.pow(2).sum(-1)
 
     all_squares, beyond_mean = squares(y_held), squares(y_held - y.mean(0))
     remaining = squares(y_held - y.mean(0) - torch.einsum("pad,a->pd", x_held - x.mean(0), weights))
-    # 1 - sum(left) / sum(whole), written as a mean over prompts
     return np.stack(
         [
-            to_numpy(1 - rest / total.mean())
+            to_numpy(1 - ratio_parts(rest, total))
             for total, rest in (
                 (all_squares, beyond_mean),
                 (all_squares, remaining),

@@ -20,7 +20,8 @@ PACKAGE = Path(__file__).resolve().parents[2] / "interp"
 
 # From the ground up. A part may use what stands in the rows below it, and nothing of its own row.
 ROWS = [
-    {"_types", "_store", "_isolation", "_numbers", "_progress", "_tables", "_stats", "_errors"},
+    {"_types", "_interrupts"},
+    {"_store", "_isolation", "_numbers", "_progress", "_tables", "_stats", "_errors"},
     {"_lazy", "_files", "dims"},
     {"_find"},
     {"sites", "plots"},

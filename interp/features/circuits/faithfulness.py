@@ -10,6 +10,7 @@ from torch import Tensor
 
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
+from interp._stats import ratio_parts
 from interp._types import Model
 from interp.features.circuits.feature_circuit import FeatureCircuit, ordered
 from interp.features.circuits.latent_attribution import ERROR, split
@@ -107,7 +108,7 @@ def faithfulness(
             f"with nothing kept the {metric.name} is the clean run's: there is no share (other"
             " sites, or another reference)"
         )
-    shares = to_numpy((values - nothing) / span)[1:]
+    shares = to_numpy(ratio_parts(values - nothing, clean - nothing))[1:]
     fixed = len(shares) - random
     rows = (
         np.concatenate([shares[:fixed], shares[fixed:].mean(0, keepdims=True)])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from interp._numbers import to_numpy
+from interp._stats import ratio_parts
 from interp.features.dictionary import Dictionary
 
 MEASURES = {
@@ -72,9 +73,4 @@ def ratio_of(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
     Each example is the ratio plus the example's influence on it.
     """
-    ratio = above.sum() / below.sum() if below.sum() else np.nan
-    return (
-        ratio + (above - ratio * below) / below.mean()
-        if below.sum()
-        else np.full(len(above), np.nan)
-    )
+    return ratio_parts(above, below) if below.sum() else np.full(len(above), np.nan)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from interp import engine
 from interp._errors import unknown
+from interp._interrupts import keeps_finished
 from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.edits import Edit, scale, set_to, zero
@@ -32,6 +33,7 @@ from interp.tasks.metrics import MetricLike
 WAYS = ("mean", "resample", "scale", "zero")
 
 
+@keeps_finished
 @torch_defaults()
 @any_prompts(answers=True)
 def ablate(
@@ -125,6 +127,7 @@ def ablate(
         what,
         backend,
         ledger=ledger,
+        needed=1,
     )
     effects, unablated = values[:-1] - values[-1], values[-1]
     metadata = sweep.provenance(

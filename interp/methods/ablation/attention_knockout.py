@@ -9,6 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from interp import engine, sites
+from interp._interrupts import keeps_finished
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
@@ -29,6 +30,7 @@ Window = list[
 ]  # layers, each with the heads that are blocked (None: all)
 
 
+@keeps_finished
 @torch_defaults()
 @any_prompts(answers=True, fraction="noising")
 def attention_knockout(

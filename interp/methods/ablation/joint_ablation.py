@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from interp._errors import unknown
+from interp._interrupts import keeping, keeps_finished
 from interp._isolation import torch_defaults
+from interp._progress import named
 from interp._types import Model
 from interp.methods.ablation.ablate import ablate
 from interp.methods.patching.patch import expand_patterns, pattern_text
@@ -21,6 +23,7 @@ from interp.tasks.metrics import MetricLike
 MOST = {"harm": -1, "help": 1}  # which way the metric should go
 
 
+@keeps_finished
 @torch_defaults()
 @any_prompts(answers=True, join=False)
 def greedy_ablation(
@@ -84,15 +87,19 @@ def greedy_ablation(
     effects = None
     for step in range(steps):
         sets = [[*chosen, site] for site in free]
-        effects = ablate(
-            model,
-            task,
-            sets,
-            by=by,
-            metric=metric,
-            resume=checkpoint.numbered_path(resume, step),
-            **options,
-        )
+        with named(f"step {step + 1} of {steps}"):
+            effects = ablate(
+                model,
+                task,
+                sets,
+                by=by,
+                metric=metric,
+                resume=checkpoint.numbered_path(resume, step),
+                **options,
+            )
+        stop = keeping()
+        if stop and stop.interrupted:  # which site comes next is not known
+            break
         gain = MOST[most] * effects.values
         order = [int(i) for i in np.argsort(-gain, kind="stable")]
         if step == 0:
@@ -101,6 +108,8 @@ def greedy_ablation(
         rows.append(effects.examples[order[0]])
         left = order[1:limit] if step == 0 else sorted(order[1:])
         free = [free[i] for i in left]
+    if not rows:
+        raise KeyboardInterrupt  # in the first step: there is no part to keep
     metadata = sweep.provenance(
         model,
         task,
@@ -122,6 +131,7 @@ def greedy_ablation(
     )
 
 
+@keeps_finished
 @torch_defaults()
 @any_prompts(answers=True, join=False)
 def pairwise_ablation(

@@ -19,6 +19,7 @@ from interp import sites
 from interp._errors import unknown
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
+from interp._stats import ratio_parts
 from interp._types import Model
 from interp.circuits import Circuit
 from interp.dims import Graph
@@ -373,9 +374,7 @@ def fractions(
             f" ({clean.mean():.4g}): there is nothing to be faithful to (try metric='logit_diff',"
             " or another `by`)"
         )
-    moved = values - corrupted
-    ratio = moved.mean(-1, keepdims=True) / whole
-    return ratio + (moved - ratio * (clean - corrupted)) / whole
+    return ratio_parts(values - corrupted, clean - corrupted)
 
 
 def graph_of(model: Model) -> Graph:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from interp._errors import unknown
 from interp._isolation import torch_defaults
+from interp._stats import ratio_parts
 from interp._types import Model
 from interp.methods.patching.patch import (
     Where,
@@ -40,6 +41,7 @@ from interp.results import Result
 from interp.sites import STAR, Site
 
 METHODS = ("atp", "atp*", "ig")
+CALLED = {"atp": "attribution patching", "atp*": "AtP*", "ig": "integrated gradients"}
 SIZE_ONLY = ", size only"  # what the unit of an estimate without a sign ends with
 THROUGH_SOFTMAX = {
     ("head", "q"),
@@ -157,13 +159,14 @@ def attribution_patch(
     unit_name = "fraction (0 corrupted, 1 clean)" if unit == "fraction" else metric.unit
     if unit == "fraction":
         whole = clean_minus_corrupted(clean, corrupted, metric)
-        effects = effects / (whole.abs() if method == "atp*" else whole) + (direction == "noising")
+        whole = whole * whole.mean().sign() if method == "atp*" else whole
+        effects = ratio_parts(effects, whole) + (direction == "noising")
     what = "size of the effect" if method == "atp*" else "effect"
     result = sweep_result(
         effects,
         grid,
         task,
-        f"{what} of {direction} on {metric.name}, estimated by {method}",
+        f"{what} of {direction} on {metric.name}, estimated by {CALLED[method]}",
         unit_name + (SIZE_ONLY if method == "atp*" else ""),
         sweep.provenance(
             model,

@@ -11,7 +11,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from interp._interrupts import keeping, keeps_finished
 from interp._isolation import torch_defaults
+from interp._numbers import to_numpy
 from interp._types import Model
 from interp.methods.patching.patch import (
     Where,
@@ -34,6 +36,7 @@ from interp.tasks.metrics import MetricLike
 IN_DISTRIBUTION = "patch(model, task, where, direction='denoising'): real prompts in place of noise"
 
 
+@keeps_finished
 @torch_defaults()
 @any_prompts(answers=True, fraction="denoising")
 def causal_trace(
@@ -133,9 +136,18 @@ def causal_trace(
             backend,
             added,
             checkpoint.ledger(checkpoint.numbered_path(resume, draw), known),
+            needed=1,
         )
+        stop = keeping()
+        interrupted = bool(stop and stop.interrupted)
+        if interrupted and draw:
+            samples = draw  # the mean over the draws that were finished
+            break
         total[active] += restored[:-1] - restored[-1]
         noised += restored[-1]
+        if interrupted:
+            samples = 1
+            break
     clean = sweep.unedited_metric(model, task.clean, metric, task.positions, backend=backend_used)
     noised = noised / samples
     effects, shown = in_unit(total / samples, unit, "denoising", clean, noised, metric)
@@ -149,6 +161,7 @@ def causal_trace(
         backend=backend_used,
         clean=float(clean.mean()),
         corrupted=float(noised.mean()),
+        noised=to_numpy(noised).tolist(),
         subject=subject if isinstance(subject, str) else list(subject),
         noise=noise,
         sigma=sigma,

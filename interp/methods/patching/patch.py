@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from interp import sites
 from interp._errors import unknown
+from interp._interrupts import keeps_finished
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
+from interp._stats import ratio_parts
 from interp._types import Model
 from interp.edits import set_to
 from interp.interventions import Intervention, run
@@ -27,6 +30,7 @@ from interp.tasks.metrics import Metric, MetricLike
 Where = str | Sequence[str] | Sequence[Sequence[str]] | Mapping[str, str | Sequence[str]]
 
 
+@keeps_finished
 @torch_defaults()
 @any_prompts(answers=True, compares=True, fraction="given")
 def patch(
@@ -59,8 +63,9 @@ def patch(
             needs).
         metric: The task's own if None, another of its metrics by name, a Metric, or a function of
             the logits at END.
-        unit: "metric", or "fraction": 0 is the corrupted run and 1 the clean run. Its
-            interval holds that difference fixed, so it is too wide where the prompts differ much.
+        unit: "metric", or "fraction": 0 is the corrupted run and 1 the clean run. It is a ratio of
+            means over the prompts, each example is its prompt's part in that ratio, and the
+            interval is the ratio's.
         window: How many neighbouring layers of an MLP or an attention are patched together, centred
             on the labelled one and cut off at the ends: layers l - window // 2 to
             l - window // 2 + window - 1.
@@ -111,6 +116,7 @@ def patch(
         f"{direction} {pattern_text(where)}",
         backend,
         ledger=ledger,
+        needed=2,
     )
     unpatched, other = values[-2], values[-1]
     if metric.keep:  # what the metric keeps lies before the end
@@ -165,17 +171,16 @@ def in_unit(
     """
     if unit == "metric":
         return effects, metric.unit
-    # of the change, example by example: the spread between prompts is not an effect
-    return (
-        effects / clean_minus_corrupted(clean, corrupted, metric) + (direction == "noising"),
-        "fraction (0 corrupted, 1 clean)",
-    )
+    parts = ratio_parts(effects, clean_minus_corrupted(clean, corrupted, metric))
+    return parts + (direction == "noising"), "fraction (0 corrupted, 1 clean)"
 
 
-def clean_minus_corrupted(clean: Tensor, corrupted: Tensor, metric: Metric) -> Tensor:
-    """How far the clean run is above the corrupted one on average; ValueError if they are equal."""
-    whole = clean.mean() - corrupted.mean()
-    if abs(float(whole)) < 1e-6:
+def clean_minus_corrupted(
+    clean: Float[Tensor, "batch"], corrupted: Float[Tensor, "batch"], metric: Metric
+) -> Float[Tensor, "batch"]:
+    """How far the clean run is above the corrupted one; ValueError if they are equal on average."""
+    whole = clean - corrupted
+    if abs(float(whole.mean())) < 1e-6:
         raise ValueError(
             f"clean and corrupted runs have the same {metric.name}: there is no fraction (try"
             " unit='metric')"

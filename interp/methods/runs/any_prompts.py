@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 
 from interp._numbers import to_numpy
+from interp._progress import named
+from interp._stats import ratio_parts
 from interp.interventions import Intervention, run
 from interp.methods.runs.metrics import Metric, metric_of, metric_parts, of_part
 from interp.methods.runs.sweep import unedited_metric
@@ -219,20 +221,23 @@ def _join(
     unit = options.get("unit", "metric")
     if unit != "metric" and fraction is not None:
         options["unit"] = "metric"
-    out, parts = None, []
+    out, parts, noised = None, [], np.zeros(len(task))
     for k, (index, steps) in enumerate(task.parts):
         total, first = None, None
         for j, (weight, step) in enumerate(steps[:1] if once else steps):
-            part_result = verb(
-                model,
-                _reading(step) if reads else step,
-                *rest,
-                **_options(options, index, len(task), k, j),
-            )
+            with named(_part_name(task, step, k)):
+                part_result = verb(
+                    model,
+                    _reading(step) if reads else step,
+                    *rest,
+                    **_options(options, index, len(task), k, j),
+                )
             part_result = _trimmed(part_result, step.forced)
             if not isinstance(part_result, Result) or part_result.examples is None:
                 raise ValueError(_why(name, task))
             total = weight * part_result.examples + (0 if total is None else total)
+            if "noised" in part_result.metadata:  # the corrupted run of each prompt, where noise is
+                noised[index.tolist()] += weight * np.asarray(part_result.metadata["noised"])
             first = _first(first, part_result, weight)
         if out is None:
             out, dims, coords = (
@@ -248,6 +253,8 @@ def _join(
         out[..., index.tolist()] = total
         parts.append((len(index), first))
     metadata = _about(parts, task, started)
+    if "noised" in metadata:
+        metadata["noised"] = noised.tolist()
     result = replace(
         parts[0][1], values=out.mean(-1), examples=out, coords=coords, metadata=metadata
     )
@@ -255,6 +262,13 @@ def _join(
         direction = given.get("direction", "denoising") if fraction == "given" else fraction
         result = _in_unit(result, unit, direction, model, task, options.get("metric"))
     return result
+
+
+def _part_name(task: MixedTask, step: Task, part: int) -> str:
+    """What the progress bar says of one of several runs."""
+    if len(task.parts) == 1:
+        return ""
+    return f"prompts of {step.clean.shape[1]} tokens ({part + 1} of {len(task.parts)} parts)"
 
 
 def _reading(step: Task) -> Task:
@@ -434,18 +448,19 @@ def _in_unit(
             )
         examples, shown = result.examples / clean, "share of the clean value"
     else:
-        ends = result.metadata.get("clean"), result.metadata.get("corrupted")
-        if ends[1] is None:
-            metric = metric_of(task, metric)
-            ends = [
-                float(read_values(model, task, metric, k, backend).mean())
-                for k in ("clean", "corrupted")
-            ]
-        span = ends[0] - ends[1]
-        if abs(span) < 1e-6:
+        metric = metric_of(task, metric)
+        noised = result.metadata.get("noised")
+        corrupted = (
+            to_numpy(read_values(model, task, metric, "corrupted", backend))
+            if noised is None
+            else np.asarray(noised)
+        )
+        whole = to_numpy(read_values(model, task, metric, "clean", backend)) - corrupted
+        if abs(whole.mean()) < 1e-6:
             raise ValueError(
                 f"clean and corrupted runs have the same {task.metric_title}: there is no fraction "
                 "(try unit='metric')"
             )
-        examples, shown = result.examples / span + (direction == "noising"), FRACTION
+        parts = ratio_parts(result.examples, whole)
+        examples, shown = parts + (direction == "noising"), FRACTION
     return replace(result, values=examples.mean(-1), examples=examples, unit=shown)

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp import engine
+from interp import _interrupts, engine
 from interp._errors import unknown
 from interp._progress import progress
 from interp._types import Model
@@ -70,6 +70,7 @@ def sweep(
     backend: str | None = None,
     added: Tensor | None = None,
     ledger: checkpoint.Ledger | None = None,
+    needed: int = 0,
 ) -> tuple[Float[Tensor, "cell batch"], str]:
     """The metric of each variation of the base run, and which backend ran: "engine" or "hooks".
 
@@ -86,6 +87,10 @@ def sweep(
         added: Added to the embeddings of the base run (noise) [batch pos d_model], not of the
             source's.
         ledger: Stores finished cells, see `checkpoint.ledger`.
+        needed: How many variations at the end all others are compared with: after an interrupt they
+            are run nevertheless.
+
+    A verb that keeps its finished part (`keeps_finished`) is given NaN for what an interrupt left.
     """
     engine_model = choose_engine(
         model,
@@ -102,17 +107,40 @@ def sweep(
     }
     _say_size(base, len(groups), what, ledger is not None)
     ledger = ledger or checkpoint.ledger(None, torch.empty(len(base), device=bridge.device(model)))
-    with bridge.LOCK, ledger(len(groups), model, of) as (values, todo, note):
-        todo_groups = [groups[i] for i in todo]
-        if todo_groups and engine_model is None:
-            cells = edits()
-            cells = [[*_start(added), *cells[i]] for i in todo]
-            values[todo] = sweep_by_hooks(model, base, cells, metric, positions, what, note)
-        elif todo_groups:
-            bar = progress(None, what, total=len(todo_groups))
-            values[todo] = engine_sweep.sweep_by_engine(
-                engine_model, base, source, todo_groups, metric, positions, bar, added, note
+    cells: list[Cell] = []
+
+    def fill(which: list[int], note: Callable[[list[int], Tensor], None]) -> None:
+        """Runs these variations; each part is in `values` as soon as it is finished."""
+        nonlocal cells
+
+        def done(rows: list[int], out: Tensor) -> None:
+            values[[which[row] for row in rows]] = out
+            note(rows, out)
+
+        if engine_model is None:
+            cells = cells or [[*_start(added), *cell] for cell in edits()]
+            chosen = [cells[i] for i in which]
+            sweep_by_hooks(model, base, chosen, metric, positions, what, done)
+        else:
+            bar, chosen_groups = progress(None, what, total=len(which)), [groups[i] for i in which]
+            engine_sweep.sweep_by_engine(
+                engine_model, base, source, chosen_groups, metric, positions, bar, added, done
             )
+
+    stop = _interrupts.keeping()
+    with bridge.LOCK, ledger(len(groups), model, of) as (values, todo, note):
+        try:
+            if todo and not (stop and stop.interrupted):
+                fill(todo, note)
+        except KeyboardInterrupt:
+            if stop is None:
+                raise
+            stop.interrupted = True
+        if stop and stop.interrupted:
+            ends = range(len(groups) - needed, len(groups))
+            missing = [i for i in ends if bool(values[i].isnan().any())]
+            if missing:
+                fill(missing, lambda rows, out: None)
     return values, backend_used
 
 

@@ -109,9 +109,9 @@ def _moved(model: Any, task: Task, graph: edges.Edges) -> Float[Tensor, "batch s
                     if last
                     else moves[lo : min(lo + SENDERS, count)]
                 )
-                moved = (transform(x - m) - clean).pow(2).sum((2, 4)).sqrt() / clean.pow(2).sum(
-                    (1, 3)
-                ).sqrt()
+                moved = (transform(x - m) - clean).pow(2).sum((2, 4)).sqrt()
+                whole = clean.pow(2).sum((1, 3)).sqrt()
+                moved = torch.where(moved == 0, 0.0, moved / whole)  # nothing of nothing is 0
                 scores[:, lo : lo + len(m), columns] = moved.transpose(0, 1)
     return scores
 

@@ -17,14 +17,14 @@ def weights(kind, d=32, n=40):
     return found | ({"W_skip": w(d, d)} if "skip" in kind else {})
 
 
-def dictionary(kind="topk", site="resid_post.1", **more):
+def dictionary(kind="topk", site="resid_post.1", d=32, **more):
     reads = "mlp.1.in" if "transcoder" in kind else site
     settings = {"apply_b_dec_to_input": "transcoder" not in kind} | (
         {"k": 4} if kind == "topk" else {}
     )
     return features.Dictionary(
         kind,
-        weights(kind),
+        weights(kind, d=d),
         reads,
         to="mlp.1" if "transcoder" in kind else None,
         settings=settings,

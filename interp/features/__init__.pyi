@@ -34,11 +34,15 @@ from interp.features.evaluation.gradient_pursuit import gradient_pursuit as grad
 from interp.features.evaluation.gradient_pursuit import (
     with_gradient_pursuit as with_gradient_pursuit,
 )
-from interp.features.evaluation.latent_usage import adaptivity as adaptivity
 from interp.features.evaluation.latent_usage import densities as densities
+from interp.features.evaluation.latent_usage import (
+    l0_difficulty_correlation as l0_difficulty_correlation,
+)
 from interp.features.evaluation.pareto import pareto as pareto
+from interp.features.evaluation.probing import (
+    matched_cosine_similarity as matched_cosine_similarity,
+)
 from interp.features.evaluation.probing import probe as probe
-from interp.features.evaluation.probing import recovery as recovery
 from interp.features.evaluation.synthetic import Synthetic as Synthetic
 from interp.features.evaluation.synthetic import synthetic as synthetic
 from interp.features.evaluation.table import table as table

@@ -141,7 +141,7 @@ def within_and_across(pairs: np.ndarray, groups: Sequence[str | None]) -> Result
     Example:
         >>> shared = interp.replications.shared_neurons(parts)
         >>> pairs = interp.replications.within_and_across(shared, concept_of_each_latent)
-        >>> interp.studies.share(pairs.sel(pairs="within"), pairs.sel(pairs="across"))
+        >>> interp.studies.ratio_of_means(pairs.sel(pairs="within"), pairs.sel(pairs="across"))
 
     Args:
         pairs: The measure [latent latent].

@@ -193,11 +193,11 @@ def _members(groups: Sequence[object] | None, n: int) -> list[np.ndarray]:
     return members
 
 
-def share(part: object, whole: object, **options: object) -> Measured:
+def ratio_of_means(part: object, whole: object, **options: object) -> Measured:
     """The ratio of two means over the same examples, with the interval of the ratio.
 
     Example:
-        >>> share([1.0, 2.0], [2.0, 4.0]).value
+        >>> ratio_of_means([1.0, 2.0], [2.0, 4.0]).value
         0.5
 
     Args:
@@ -211,7 +211,7 @@ def share(part: object, whole: object, **options: object) -> Measured:
     pair = [np.asarray(getattr(x, "examples", x), dtype=float) for x in (part, whole)]
     if pair[0].shape != pair[1].shape:
         raise ValueError(
-            f"a share needs the same examples in both: {pair[0].shape} and {pair[1].shape}"
+            f"a ratio needs the same examples in both: {pair[0].shape} and {pair[1].shape}"
         )
     return measured(
         np.stack(pair, -1), lambda rows: rows[:, 0].mean() / rows[:, 1].mean(), **options

@@ -37,7 +37,7 @@ FAST = False
 import interp
 from interp.methods.runs import attention_metric
 from interp.results import mean_of
-from interp.studies import Claim, gate, measured, share, verdicts
+from interp.studies import Claim, gate, measured, ratio_of_means, verdicts
 
 PAPER = "Wang et al. 2022, section 3"
 RANDOM = "10 random sets of as many heads from the same layers"
@@ -206,9 +206,9 @@ held = interp.logit_attribution(model, judge)
 total = judge.with_metric("logit_diff").clean_metric(model)
 strangers = interp.methods.runs.random_heads(model, movers)
 v_write = movers_write.judge(
-    share(held.pick(movers).sum("site"), total),
+    ratio_of_means(held.pick(movers).sum("site"), total),
     gate=able,
-    control=share(mean_of([held.pick(s).sum("site") for s in strangers]), total),
+    control=ratio_of_means(mean_of([held.pick(s).sum("site") for s in strangers]), total),
 )
 looks = to_io - to_s
 v_look = movers_look.judge(
@@ -221,9 +221,9 @@ print(v_write, v_look, sep="\n")
 # %%
 others = interp.methods.runs.random_heads(model, opponents)
 v_negative = negative.judge(
-    share(held.pick(opponents).sum("site"), total),
+    ratio_of_means(held.pick(opponents).sum("site"), total),
     gate=able,
-    control=share(mean_of([held.pick(s).sum("site") for s in others]), total),
+    control=ratio_of_means(mean_of([held.pick(s).sum("site") for s in others]), total),
 )
 print(v_negative)
 

@@ -45,7 +45,7 @@ from interp.studies import (
     gate,
     measured,
     rank_correlation,
-    share,
+    ratio_of_means,
     shuffled_correlation,
     verdicts,
 )
@@ -186,14 +186,16 @@ held.top(12, by="high")
 # %%
 strangers = interp.methods.runs.random_heads(model, best, layers="any")
 v_concentrated = concentrated.judge(
-    share(held.pick(best).sum(), held.sum()),
+    ratio_of_means(held.pick(best).sum(), held.sum()),
     gate=able,
-    control=share(mean_of([held.pick(s).sum() for s in strangers]), held.sum()),
+    control=ratio_of_means(mean_of([held.pick(s).sum() for s in strangers]), held.sum()),
 )
 v_stable = stable.judge(
     rank_correlation(found, held), control=shuffled_correlation(found, held, within=True), gate=able
 )
-print(v_concentrated, v_stable, share(held.pick(best[:1]).sum(), held.sum()), best, sep="\n")
+print(
+    v_concentrated, v_stable, ratio_of_means(held.pick(best[:1]).sum(), held.sum()), best, sep="\n"
+)
 
 # %% [markdown]
 # The 27 carry 0.59 of the sum, random sets 0.07, the first head 0.07 by itself: importance is concentrated. The interval

@@ -39,7 +39,7 @@ FAST = False
 # %%
 import interp
 from interp.results import mean_of
-from interp.studies import Claim, gate, measured, share, verdicts
+from interp.studies import Claim, gate, measured, ratio_of_means, verdicts
 
 GEVA, ZHANG = "Geva et al. 2023, abstract", "Zhang et al. 2024, abstract"
 DEALT = (
@@ -366,7 +366,7 @@ for name, (first, second) in stages.items():
     for route, beyond in ((first, after), (second, before)):
         curve, key = held[name].sel(set=route), f"{name}: {route}"
         away[key], anywhere[key] = (
-            share(c.mean(), curve.sel(layer=best[name, route]))
+            ratio_of_means(c.mean(), curve.sel(layer=best[name, route]))
             for c in (beyond.sel(set=route), curve)
         )
     print(f"{name}: boundary at layer {boundary:.1f}")

@@ -39,7 +39,7 @@ FAST = False
 # %%
 import interp
 from interp.results import mean_of
-from interp.studies import Claim, gate, measured, share, verdicts
+from interp.studies import Claim, gate, measured, ratio_of_means, verdicts
 
 LV = dict(paper="no number in the abstract", source="Lv et al. 2024, abstract")
 TRACED = "SHA256 at SemEval-2025 Task 4, abstract (tracing after Meng et al. 2022)"
@@ -241,23 +241,23 @@ sets = [
 sets += [["mlp.0@SUBJECT"], [f"mlp.{layer}@END" for layer in range(6)], ["resid_pre.0@SUBJECT"]]
 seen = interp.causal_trace(model, judge, sets, subject="SUBJECT", metric="prob", samples=10)
 whole = seen.sel(set=5)  # the country's own embedding restored: all that the noise took
-noise = gate("p(answer) taken by the noise", share(whole, clean), at_least=0.5)
+noise = gate("p(answer) taken by the noise", ratio_of_means(whole, clean), at_least=0.5)
 v_stored = stored.judge(
-    share(seen.sel(set=0), whole),
-    control=share(2 * seen.sel(set=2).examples, whole),
+    ratio_of_means(seen.sel(set=0), whole),
+    control=ratio_of_means(2 * seen.sel(set=2).examples, whole),
     gate=[able, noise],
 )
 v_beyond = beyond_token.judge(
-    share(seen.sel(set=1), whole),
-    control=share(seen.sel(set=2), whole),
+    ratio_of_means(seen.sel(set=1), whole),
+    control=ratio_of_means(seen.sel(set=2), whole),
     gate=[able, noise],
     note=EDGE,
 )
 print(
     v_stored,
     v_beyond,
-    f"MLP 0 alone: {share(seen.sel(set=3), whole)}, MLPs 0-5 at END: "
-    f"{share(seen.sel(set=4), whole)}",
+    f"MLP 0 alone: {ratio_of_means(seen.sel(set=3), whole)}, MLPs 0-5 at END: "
+    f"{ratio_of_means(seen.sel(set=4), whole)}",
     sep="\n",
 )
 
@@ -297,8 +297,8 @@ v_fetch = fetch.judge(
 )
 gone = 0 - interp.ablate(model, judge, [carriers, *strangers], metric="prob")
 v_needed = needed.judge(
-    share(gone.sel(set=0), clean),
-    control=share(gone.sel(set=range(1, 11)).mean(), clean),
+    ratio_of_means(gone.sel(set=0), clean),
+    control=ratio_of_means(gone.sel(set=range(1, 11)).mean(), clean),
     gate=able,
 )
 print(v_fetch, v_needed, sep="\n")
@@ -373,9 +373,9 @@ interp.results.stack(first, axis="mean over").sel(layer=range(1, layers)).plot(
 away = {k: 0 - interp.ablate(model, rival, "mlp.*@END", reference=r) for k, r in means.items()}
 rest = {k: [layer for layer in range(half, layers) if layer != best[k]] for k in means}
 v_redirect = redirect.judge(
-    {k: share(away[k].sel(layer=best[k]), full) for k in means},
+    {k: ratio_of_means(away[k].sel(layer=best[k]), full) for k in means},
     gate=able,
-    control={k: share(away[k].sel(layer=rest[k]).mean(), full) for k in means},
+    control={k: ratio_of_means(away[k].sel(layer=rest[k]).mean(), full) for k in means},
 )
 print(best, v_redirect, {k: str(v.measured) for k, v in v_redirect.parts}, sep="\n")
 

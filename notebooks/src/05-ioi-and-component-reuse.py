@@ -39,7 +39,15 @@ import numpy as np
 
 import interp
 from interp.results import Result
-from interp.studies import Claim, Measured, cell_correlation, gate, how_often, measured, verdicts
+from interp.studies import (
+    Claim,
+    Measured,
+    cell_correlation,
+    gate,
+    measured,
+    share_of_examples,
+    verdicts,
+)
 
 PAPER = "Merullo et al. 2024, abstract"
 LAYERS = "random sets with as many heads in each layer: 95th percentile [mean, 99th percentile]"
@@ -388,7 +396,7 @@ turned.plot(
 )
 # %%
 name, others = "S-inhibition heads", list(sets)[1:]
-often = how_often(turned, 0.0)
+often = share_of_examples(turned, 0.0)
 gates = [able["IOI"], able["colored objects"]]
 v_repair = repair.judge(
     measured(gain.sel(set=name)), control=measured(gain.sel(set=others).mean("set")), gate=gates

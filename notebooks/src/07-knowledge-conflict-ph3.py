@@ -37,7 +37,7 @@ from dataclasses import replace
 
 import interp
 from interp.results import mean_of
-from interp.studies import Claim, gate, measured, size_of_cells, verdicts
+from interp.studies import Claim, gate, measured, quantile_of_cells, verdicts
 
 PAPER, RANDOM = (
     "Jin et al. 2024, abstract",
@@ -235,7 +235,7 @@ for how, claim in (("paths", families), ("ablation", ablated_families)):
         held[how].pick(x) if how == "paths" else held[how].sel(set=at)
         for x, at in ((pair, [0, 1]), (rest, range(2, 42)))
     ]
-    more = size_of_cells(others, groups=who[: two.examples.shape[-1]])
+    more = quantile_of_cells(others, groups=who[: two.examples.shape[-1]])
     ours = {
         part: measured(sign * x, groups=who[: two.examples.shape[-1]])
         for x, (part, sign) in zip(two.examples, signs.items())

@@ -45,9 +45,9 @@ from interp.studies import (
     Claim,
     gate,
     measured,
+    quantile_of_cells,
     rank_correlation,
     share_of_cells,
-    size_of_cells,
     verdicts,
 )
 
@@ -397,10 +397,10 @@ more = interp.Result(
 fifth = 1 - 4 / (differs.values.size - 1)  # quantile of the fifth largest difference
 v_domains = domains.judge(
     {
-        "differ": size_of_cells(differs, quantile=fifth),
+        "differ": quantile_of_cells(differs, quantile=fifth),
         "matter where active": matter.judge(share_of_cells(more, above=0)),
     },
-    control={"differ": size_of_cells(same, quantile=fifth)},
+    control={"differ": quantile_of_cells(same, quantile=fifth)},
     note="'matter where active': share of the heads, at least 0.8",
 )
 print(v_domains, *(f"{name}: {v.word}, {v.measured}" for name, v in v_domains.parts), sep="\n")

@@ -42,9 +42,9 @@ from interp.studies import (
     Claim,
     cell_correlation,
     gate,
-    how_often,
     measured,
     share_of_cells,
+    share_of_examples,
     split_half,
     verdicts,
 )
@@ -219,7 +219,7 @@ interp.plots.scatter(
 # A head is active in a prompt when it scores above 0.1 there, that is, when it copies at least one of the tokens.
 
 # %%
-often = how_often(again.pick(heads), 0.1)
+often = share_of_examples(again.pick(heads), 0.1)
 v_dynamic = dynamic.judge(
     {
         "some always": share_of_cells(often, above=0.9, least=True),

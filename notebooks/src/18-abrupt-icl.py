@@ -40,7 +40,16 @@ import torch
 import interp
 from interp import Intervention, toys
 from interp.edits import counterfactual_pattern
-from interp.studies import Claim, Measured, at_end, draw_curves, gate, share, span, verdicts
+from interp.studies import (
+    Claim,
+    Measured,
+    at_end,
+    draw_curves,
+    gate,
+    ratio_of_means,
+    training_time_between,
+    verdicts,
+)
 
 PAPER = "Reddy 2024, abstract"
 SEEDS = [0] if FAST else [0, 1, 2]
@@ -190,18 +199,20 @@ chance = 0.5 + 0.5 / 32
 low, high = (chance + part * (1 - chance) for part in (0.1, 0.9))
 plateau = gate(
     "plateau: labels in context known (0.8) to 10 % of the rise",
-    span(curves, ("labels in context", 0.8), ("icl", low)),
+    training_time_between(curves, ("labels in context", 0.8), ("icl", low)),
     at_least=0.1,
 )
 v_abrupt = abrupt.judge(
-    span(curves, ("icl", low), ("icl", high)), gate=(able, enough), provided=plateau
+    training_time_between(curves, ("icl", low), ("icl", high)),
+    gate=(able, enough),
+    provided=plateau,
 )
 print(able, plateau, v_abrupt, sep="\n")
 for seed in SEEDS:
     one = curves.sel(seed=[seed])
     print(
         f"seed {seed}: ICL {at_end(one, 'icl')}, the rise takes "
-        f"{span(one, ('icl', low), ('icl', high))} of training"
+        f"{training_time_between(one, ('icl', low), ('icl', high))} of training"
     )
 
 # %% [markdown]
@@ -305,8 +316,8 @@ back, match = "previous token", "matching label"
 both = [c.sel(step=STEPS, measure="icl").mean("seed") for c in (small, curves)]
 v_measures = measures.judge(
     {
-        "precedes": span(curves, (back, part[back][0]), ("icl", low)),
-        "two parameters": emulates.judge(share(*both)),
+        "precedes": training_time_between(curves, (back, part[back][0]), ("icl", low)),
+        "two parameters": emulates.judge(ratio_of_means(*both)),
     },
     gate=(able, enough),
     note="'two parameters' has its own threshold: at least 0.9 of the network's ICL",
@@ -327,19 +338,23 @@ print(v_measures, *(f"{name}: {v.measured}" for name, v in v_measures.parts), se
 half = {m: (m, part[m][1]) for m in ("labels in context", back, match, "icl")}
 first = gate(
     "labels in context before the token before",
-    span(curves, half["labels in context"], half[back]),
+    training_time_between(curves, half["labels in context"], half[back]),
     at_least=0.05,
 )
 v_nested = nested.judge(
-    {f"seed {s}": span(curves.sel(seed=[s]), half[back], half[match]) for s in SEEDS},
+    {
+        f"seed {s}": training_time_between(curves.sel(seed=[s]), half[back], half[match])
+        for s in SEEDS
+    },
     gate=(able, enough),
     provided=first,
 )
 print(first, v_nested, *(f"{name}: {v.measured}" for name, v in v_nested.parts), sep="\n")
 for m in half:
     print(
-        f"{m:18} half way after {span(curves, ('icl', 0.0), half[m])} of training; in the "
-        f"two-parameter network after {span(small, ('icl', 0.0), half[m])}"
+        f"{m:18} half way after {training_time_between(curves, ('icl', 0.0), half[m])}"
+        " of training; in the "
+        f"two-parameter network after {training_time_between(small, ('icl', 0.0), half[m])}"
     )
 
 # %% [markdown]

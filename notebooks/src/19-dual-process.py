@@ -46,7 +46,7 @@ from interp.studies import (
     Measured,
     at_end,
     draw_curves,
-    fall,
+    drop_from_peak,
     gate,
     share_of_steps,
     verdicts,
@@ -167,7 +167,7 @@ enough = gate(
     at_least=3,
 )
 v_transient = transient.judge(
-    fall(plain, "structural", last=3),
+    drop_from_peak(plain, "structural", last=3),
     gate=enough,
     note="means of three checkpoints; structural learning hardly forms in ordinary training",
 )
@@ -178,7 +178,7 @@ print(
     sep="\n",
 )
 for seed in SEEDS:
-    print(f"seed {seed}: falls by {fall(plain.sel(seed=[seed]), 'structural', last=3)}")
+    print(f"seed {seed}: falls by {drop_from_peak(plain.sel(seed=[seed]), 'structural', last=3)}")
 
 # %% [markdown]
 # By step 1,000 the context is not believed any more, of common and rare items alike. Reading items never seen before hardly

@@ -43,7 +43,7 @@ import numpy as np
 
 import interp
 from interp import features
-from interp.studies import Claim, gate, measured, share, verdicts
+from interp.studies import Claim, gate, measured, ratio_of_means, verdicts
 
 ENGELS = dict(source="Engels, Riggs and Tegmark 2024, abstract")
 AYONRINDE = dict(source="Ayonrinde 2024, abstract", control="none", null=0.0)
@@ -381,7 +381,7 @@ searched = {
 less = {}
 for p, n in zip(PARTS, LAYERS):
     before, after = (searched[n].examples[i, 4] for i in (0, 1))  # the nonlinear part
-    less[p] = share(before - after, before)
+    less[p] = ratio_of_means(before - after, before)
     print(
         p,
         searched[n]
@@ -471,7 +471,7 @@ print(v_better)
 # ## Which tokens get more latents
 
 # %%
-hard = features.adaptivity(
+hard = features.l0_difficulty_correlation(
     model,
     many[len(SEEDS) : 3 * len(SEEDS) : len(SEEDS)],
     heldout.part(0, 4 if FAST else 32),

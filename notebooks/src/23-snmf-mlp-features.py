@@ -38,7 +38,7 @@ import numpy as np
 
 import interp
 from interp import features, texts
-from interp.studies import Claim, gate, measured, share, verdicts
+from interp.studies import Claim, gate, measured, ratio_of_means, verdicts
 
 PAPER = dict(source="Shafran, Geiger and Geva 2025, abstract", paper="no number")
 LAYERS, N, RANK, PROMPTS = ([16], 12, 50, 2) if FAST else ([4, 10, 16, 22], 30, 100, 6)
@@ -288,7 +288,7 @@ mixed = [
 ]
 both, chance = (np.concatenate([p.examples for p in some], 1) for some in (pairs, mixed))
 ratio, control = (
-    share(b[0], b[1], groups=[g for p in some for g in p.metadata["groups"]])
+    ratio_of_means(b[0], b[1], groups=[g for p in some for g in p.metadata["groups"]])
     for b, some in ((both, pairs), (chance, mixed))
 )
 v_hierarchy = hierarchy.judge(ratio, control=control)

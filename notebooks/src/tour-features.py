@@ -192,7 +192,7 @@ widget.wait()
 again = features.load_or_train(model, SITE, acts, k=32, seed=1, name="seed 1", **recipe)
 other = features.baselines(acts, k=32, width=WIDTH, seed=1)[0]
 for pair in ((sae, again), (floors[0], other)):
-    same = features.recovery(*pair)
+    same = features.matched_cosine_similarity(*pair)
     print(
         f"{pair[0].name:12} {pair[1].name:12} mean cosine {float(same.values):.2f}, above 0.9: "
         f"{same.metadata['above 0.9']} of {same.metadata['pairs']}"

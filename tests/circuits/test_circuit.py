@@ -2,6 +2,8 @@
 shares it.
 """
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -202,3 +204,50 @@ def test_a_broken_file_says_so(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ValueError, match="broken.json"):
         load(path)
+
+
+def test_a_frame_has_an_edge_a_row(found):
+    circuit = Circuit.top(found["tiny"][1], 25)
+    frame = circuit.to_frame()
+    assert dict(zip(zip(frame.sender, frame.receiver), frame.score)) == circuit.edges
+    row = of([(("L0H1", "L1KV1.k_in"), None), (("mlp.0", "logits.in"), 2.0)]).to_frame()
+    assert row.reads.tolist() == ["k", "in"] and row.sender_layer.tolist() == [0, 0]
+    assert np.isnan(row.score[0]) and row.receiver_layer.isna().tolist() == [False, True]
+
+
+def test_a_networkx_graph_has_the_same_edges_and_the_same_paths(found, monkeypatch):
+    nx = pytest.importorskip("networkx")
+    for _, scores in found.values():
+        circuit = Circuit.top(scores, 40)
+        graph = circuit.to_networkx()
+        back = {
+            (s, key): data.get("score") for s, _, key, data in graph.edges(keys=True, data=True)
+        }
+        assert back == circuit.edges
+        after = {"logits"} | (nx.ancestors(graph, "logits") if "logits" in graph else set())
+        before = {"embed"} | (nx.descendants(graph, "embed") if "embed" in graph else set())
+        pruned = set(circuit.prune().edges)
+        kept = {(s, k) for s, t, k in graph.edges(keys=True) if s in before and t in after}
+        assert kept <= pruned  # shared keys feed heads that the circuit does not have
+    shared = of({("embed", "L0KV1.k_in"): 1.0, ("L0H3", "logits.in"): None}).to_networkx()
+    assert list(shared.edges(keys=True)) == [
+        ("embed", "L0H3", "L0KV1.k_in"),
+        ("L0H3", "logits", "logits.in"),
+    ]
+    assert shared.nodes["L0H3"] == {"kind": "head", "layer": 0}
+    assert nx.shortest_path(shared, "embed", "logits") == ["embed", "L0H3", "logits"]
+    named = of({("embed", "mlp.0.in"): 1.0}, roles={"mover": ["L1H2"]}).to_networkx()
+    assert named.nodes["L1H2"]["role"] == "mover" and named.nodes["mlp.0"]["kind"] == "mlp"
+    monkeypatch.setitem(sys.modules, "networkx", None)
+    with pytest.raises(ImportError, match="pip install networkx"):
+        named_ = of({("embed", "mlp.0.in"): 1.0})
+        named_.to_networkx()
+
+
+def test_a_circuit_of_no_model_goes_with_one_of_its_shape():
+    known, unnamed = of({("embed", "mlp.0.in"): 1.0}), of({("embed", "mlp.1.in"): 1.0})
+    unnamed = Circuit(unnamed.edges, unnamed.graph, "unnamed")
+    assert (known | unnamed).model == (unnamed | known).model == "toy"
+    assert known.jaccard(unnamed) == 0
+    with pytest.raises(ValueError, match="circuits of 'toy' .* and 'other'"):
+        known | Circuit(known.edges, known.graph, "other")

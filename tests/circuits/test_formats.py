@@ -175,6 +175,26 @@ def test_unscored_edges_stay_unscored(tmp_path):
             Circuit.top(again, 5)
 
 
+@pytest.mark.parametrize("kind", ["json", "pt"])
+def test_no_nan_is_written_because_their_ranking_puts_it_first(tmp_path, kind):
+    edges = {("embed", "L0H1.q_in"): 2.0, ("mlp.0", "logits.in"): None}
+    for what in (Circuit(edges, SHARED, "m"), scores_on(SHARED)):
+        if isinstance(what, Result):
+            what.values[0, :3] = np.nan
+        path = write(tmp_path / f"x.{kind}", what, d_model=8)
+        if kind == "pt":
+            values = torch.load(path, weights_only=True)["edges_scores"]
+        else:
+            content = json.loads(path.read_text(), parse_constant=lambda c: pytest.fail(c))
+            values = torch.tensor([e["score"] for e in content["edges"].values()])
+        assert values.isfinite().all()
+    circuit = write(tmp_path / f"c.{kind}", Circuit(edges, SHARED, "m"), d_model=8)
+    assert read(circuit, scores_on(SHARED), circuit=True).edges == edges
+    best = read(circuit, scores_on(SHARED))
+    label = best.top(1).labels[0]
+    assert "embed" in label and "L0H1.q_in" in label
+
+
 # --- auto-circuit ---------------------------------------------------------------------------------
 
 

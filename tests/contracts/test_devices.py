@@ -236,7 +236,9 @@ FEATURES = {
     "absorption": lambda m, t: features.absorption(sae(), acts(m).of()[:120], LABELS * 10),
     "activations": lambda m, t: acts(m, ["resid_post.1", "L1H*.z"]).of("L1H*.z"),
     "activations, hooks": lambda m, t: features.activations(m, "mlp.1", ids(), **HOOKS).of(),
-    "adaptivity": lambda m, t: features.adaptivity(m, [sae(), sae(seed=2)], acts(m), ids(20)),
+    "l0_difficulty_correlation": lambda m, t: features.l0_difficulty_correlation(
+        m, [sae(), sae(seed=2)], acts(m), ids(20)
+    ),
     "latent_attribution": lambda m, t: features.latent_attribution(m, t, sae(), steps=2),
     "latent_attribution, hooks": lambda m, t: features.latent_attribution(
         m, t, sae(), steps=2, **HOOKS
@@ -290,7 +292,9 @@ FEATURES = {
     ),
     "random_sparse": lambda m, t: features.random_sparse(acts(m), 4, sparsity=0.1).W_dec,
     "prompt_activations": lambda m, t: prompted(m).activations.of(),
-    "recovery": lambda m, t: features.recovery(sae(), sae(seed=2)),
+    "matched_cosine_similarity": lambda m, t: features.matched_cosine_similarity(
+        sae(), sae(seed=2)
+    ),
     "shared_neurons": lambda m, t: interp.replications.shared_neurons(sae()),
     "split_error": lambda m, t: features.split_error(sae(), acts(m))[0][0].of(),
     "steer": lambda m, t: interp.run(m, t, features.steer(sae(), {3: 2.0})).logits,

@@ -106,6 +106,79 @@ def test_what_does_not_fit_is_said(tmp_path, tiny, ids):
         features.load(tmp_path / "random", model=tiny)
 
 
+SITES = ["resid_pre.1", "resid_post.1", "resid_mid.1", "mlp.1", "attn.1", "mlp.1.post", "L1H*.z"]
+
+
+def _random_model():
+    from sae_lens import HookedSAETransformer
+    from transformer_lens import HookedTransformerConfig
+
+    config = HookedTransformerConfig(
+        n_layers=3,
+        d_model=32,
+        n_ctx=16,
+        d_head=8,
+        n_heads=4,
+        d_mlp=64,
+        d_vocab=50,
+        act_fn="gelu",
+        seed=0,
+    )
+    return HookedSAETransformer(config)
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_a_saved_folder_attaches_in_hooked_sae_transformer(tmp_path, site):
+    from sae_lens import SAE
+
+    one = dictionary("topk", site=site, d=64 if "post" in site and "mlp" in site else 32)
+    one.save(tmp_path)
+    theirs, model = SAE.load_from_disk(tmp_path), _random_model()
+    tokens = torch.arange(10)[None]
+    hook = theirs.cfg.metadata.hook_name
+
+    def replaced(act, hook):
+        flat = act.flatten(2) if act.ndim == 4 else act
+        return one.reconstruct(flat).reshape(act.shape)
+
+    plain = model(tokens)
+    expected = model.run_with_hooks(tokens, fwd_hooks=[(hook, replaced)])
+    with torch.no_grad():
+        out = model.run_with_saes(tokens, saes=[theirs])
+    assert torch.allclose(out, expected, atol=1e-4)
+    assert (out - plain).abs().max() > 1e-2  # it is attached to something
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_a_saved_folder_attaches_in_sae_lens_bridge(tmp_path, tiny, ids, site):
+    import copy
+
+    from sae_lens import SAE, SAETransformerBridge
+
+    one = dictionary("topk", site=site, d=tiny.cfg.d_mlp if site.endswith("post") else 32)
+    one.save(tmp_path)
+    theirs = SAE.load_from_disk(tmp_path)
+    expected = interp.run(
+        tiny, ids, [interp.Intervention(site, lambda act, seen: one.reconstruct(act))]
+    ).logits
+    bridge = copy.copy(tiny)
+    bridge.__class__ = SAETransformerBridge
+    bridge._acts_to_saes, bridge._transcoder_output_hooks = {}, {}
+    with torch.no_grad():
+        plain, out = tiny(ids), bridge.run_with_saes(ids, saes=[theirs])
+    assert torch.allclose(out, expected, atol=1e-3)
+    assert (out - plain).abs().max() > 1e-2
+
+
+def test_a_transcoder_reads_the_stream_by_a_name_that_others_have():
+    one = dictionary("transcoder")
+    hooks = one._sae_lens_cfg()["metadata"]
+    assert (hooks["hook_name"], hooks["hook_name_out"]) == (
+        "blocks.1.hook_resid_mid",
+        "blocks.1.hook_mlp_out",
+    )
+
+
 def test_hooks_and_addresses_name_each_other():
     from interp.sites import from_hook, to_hook
 
@@ -349,10 +422,12 @@ def test_known_directions_are_found_and_a_dictionary_recovers_itself():
     sae = features.train(
         None, "embed", made.activations, width=64, k=3, tokens=64_000, batch=256, lr=1e-2
     )
-    assert float(features.recovery(sae, made.truth).values) >= 0.9
-    assert float(features.recovery(made.truth, made.truth).values) == pytest.approx(1)
+    assert float(features.matched_cosine_similarity(sae, made.truth).values) >= 0.9
+    assert float(
+        features.matched_cosine_similarity(made.truth, made.truth).values
+    ) == pytest.approx(1)
     random, _ = features.baselines(made.activations, k=2, width=48)
-    assert float(features.recovery(random, made.truth).values) < 0.7
+    assert float(features.matched_cosine_similarity(random, made.truth).values) < 0.7
 
 
 def test_one_latent_tells_what_it_stands_for():

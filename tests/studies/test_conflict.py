@@ -7,7 +7,7 @@ import pytest
 
 import interp
 from interp.results import Result
-from interp.studies import measured, size_of_cells
+from interp.studies import measured, quantile_of_cells
 
 
 def test_prompts_are_chosen_by_a_label(tiny):
@@ -68,14 +68,14 @@ def test_the_size_of_the_largest_cells():
         {},
         np.repeat(means[:, None], 3, 1),
     )
-    got = size_of_cells(scores, quantile=0.99)
+    got = quantile_of_cells(scores, quantile=0.99)
     assert (
         got.value == pytest.approx(np.quantile(np.abs(means), 0.99))
         and got.low == got.high == got.value
     )
-    assert size_of_cells(scores, quantile=1.0).value == 100
+    assert quantile_of_cells(scores, quantile=1.0).value == 100
     mixed = np.stack([means, -means], -1)  # examples that cancel: a cell's size is that of its mean
     cancelled = Result(mixed.mean(-1), scores.dims, scores.coords, "effects", "logits", {}, mixed)
-    assert size_of_cells(cancelled).value == 0
+    assert quantile_of_cells(cancelled).value == 0
     with pytest.raises(ValueError, match="no cells with examples"):
-        size_of_cells(Result(means, scores.dims, scores.coords, "effects", "logits", {}))
+        quantile_of_cells(Result(means, scores.dims, scores.coords, "effects", "logits", {}))

@@ -10,7 +10,7 @@ import interp
 from interp import toys
 from interp.replications.two_parameter_icl import Two
 from interp.results import Result
-from interp.studies import at_end, fall, share_of_steps, span
+from interp.studies import at_end, drop_from_peak, share_of_steps, training_time_between
 from interp.toys.data import Batch, make
 
 SOURCE = make(
@@ -161,14 +161,16 @@ def test_two_parameters_learn_and_do_so_alike_twice():
 
 def test_spans_are_shares_of_the_training():
     rise = curves([[0, 0, 1, 1, 1], [0, 0, 0, 0.5, 1]])
-    assert span(rise, ("a", 0.1), ("a", 0.9)).value == pytest.approx(0.2)
-    assert span(rise, ("a", 0.5), ("b", 0.5)).value == pytest.approx((3 - 1.5) / 4)
-    assert span(rise, ("b", 0.5), ("a", 0.5)).value == pytest.approx(-(3 - 1.5) / 4)
-    assert span(rise, ("a", 0.5), ("b", 2.0)).value == pytest.approx(
+    assert training_time_between(rise, ("a", 0.1), ("a", 0.9)).value == pytest.approx(0.2)
+    assert training_time_between(rise, ("a", 0.5), ("b", 0.5)).value == pytest.approx((3 - 1.5) / 4)
+    assert training_time_between(rise, ("b", 0.5), ("a", 0.5)).value == pytest.approx(
+        -(3 - 1.5) / 4
+    )
+    assert training_time_between(rise, ("a", 0.5), ("b", 2.0)).value == pytest.approx(
         (4 - 1.5) / 4
     )  # never: the end
     with pytest.raises(ValueError, match="measure"):
-        span(rise, ("c", 0.5), ("b", 0.5))
+        training_time_between(rise, ("c", 0.5), ("b", 0.5))
 
 
 def test_ends_falls_and_windows():
@@ -176,7 +178,7 @@ def test_ends_falls_and_windows():
     assert at_end(some, "a").value == pytest.approx(0.6) and at_end(
         some, "a", minus="b"
     ).value == pytest.approx(0.4)
-    assert fall(some, "a").value == pytest.approx(0.3) and fall(
+    assert drop_from_peak(some, "a").value == pytest.approx(0.3) and drop_from_peak(
         some, "a", last=2
     ).value == pytest.approx(0.3)
     assert share_of_steps(some, at_least={"a": 0.85}, since=0).value == pytest.approx(20 / 50)

@@ -75,7 +75,7 @@ def densities(dictionaries: Dictionary | Sequence[Dictionary], on: Activations) 
 
 
 @torch_defaults()
-def adaptivity(
+def l0_difficulty_correlation(
     model: Model,
     dictionaries: Sequence[Dictionary],
     on: Activations,
@@ -84,7 +84,7 @@ def adaptivity(
     """Spearman's correlation of a token's number of latents with how hard the token is.
 
     Example:
-        >>> features.adaptivity(model, [topk, mutual], heldout, acts.tokens)
+        >>> features.l0_difficulty_correlation(model, [topk, mutual], heldout, acts.tokens)
 
     Args:
         model: The model whose losses are measured.

@@ -17,12 +17,12 @@ from interp.results import Result
 
 
 @torch_defaults()
-def recovery(learned: Dictionary, truth: Dictionary) -> Result:
+def matched_cosine_similarity(learned: Dictionary, truth: Dictionary) -> Result:
     """The mean cosine of the directions of two dictionaries, matched one to one (MCC).
 
     Example:
-        >>> features.recovery(sae, made.truth)               # known directions
-        >>> features.recovery(seed_0, seed_1)                # what two seeds agree on
+        >>> features.matched_cosine_similarity(sae, made.truth)   # known directions
+        >>> features.matched_cosine_similarity(seed_0, seed_1)       # what two seeds agree on
 
     Args:
         learned: One dictionary.

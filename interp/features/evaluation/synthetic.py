@@ -32,7 +32,7 @@ def synthetic(
     Example:
         >>> made = features.synthetic()
         >>> sae = features.train(None, "embed", made.activations, width=128, k=4, tokens=200_000)
-        >>> features.recovery(sae, made.truth)
+        >>> features.matched_cosine_similarity(sae, made.truth)
 
     Args:
         features: How many directions.

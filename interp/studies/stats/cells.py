@@ -90,11 +90,11 @@ def share_of_cells(
     )
 
 
-def size_of_cells(scores: Result, *, quantile: float = 0.99, **options: object) -> Measured:
+def quantile_of_cells(scores: Result, *, quantile: float = 0.99, **options: object) -> Measured:
     """A quantile over cells of the absolute value of their means over examples.
 
     Example:
-        >>> size_of_cells(effects.pick(random_heads))       # what the strongest random heads reach
+        >>> quantile_of_cells(effects.pick(random_heads))   # what the strongest random heads reach
 
     Args:
         scores: A Result that keeps its examples.
@@ -111,11 +111,11 @@ def size_of_cells(scores: Result, *, quantile: float = 0.99, **options: object) 
     )
 
 
-def how_often(scores: Result, above: float) -> Result:
+def share_of_examples(scores: Result, above: float) -> Result:
     """In what share of examples each cell's own value is above a number, as a Result.
 
     Example:
-        >>> how_often(scores, 0.1).top(10, by="high")       # how often is a head active?
+        >>> share_of_examples(scores, 0.1).top(10, by="high")       # how often is a head active?
 
     Args:
         scores: A Result that keeps its examples.

@@ -20,15 +20,15 @@ DIMS = ("seed", "step", "measure")
 Level = tuple[str, float]
 
 
-def span(curves: Result, start: Level, end: Level, **options: int) -> Measured:
+def training_time_between(curves: Result, start: Level, end: Level, **options: int) -> Measured:
     """How long one level is reached after another, as a share of the whole training.
 
     A level is reached where the curve first comes to it, on straight lines between checkpoints; one
     that is never reached counts as reached at the end, so that the number is then a bound.
 
     Example:
-        >>> span(curves, ("icl", 0.55), ("icl", 0.95))       # how abrupt is the rise?
-        >>> span(curves, ("previous token", 0.3), ("icl", 0.55))
+        >>> training_time_between(curves, ("icl", 0.55), ("icl", 0.95))  # how abrupt is the rise?
+        >>> training_time_between(curves, ("previous token", 0.3), ("icl", 0.55))
 
     Args:
         curves: A Result [seed step measure] that keeps its sequences.
@@ -68,11 +68,11 @@ def at_end(
     )
 
 
-def fall(curves: Result, measure: str, last: int = 1, **options: int) -> Measured:
+def drop_from_peak(curves: Result, measure: str, last: int = 1, **options: int) -> Measured:
     """How far a measure ends below its highest value during training.
 
     Example:
-        >>> fall(curves, "structural", last=3)               # is it transient?
+        >>> drop_from_peak(curves, "structural", last=3)               # is it transient?
 
     Args:
         curves: A Result [seed step measure] that keeps its sequences.

@@ -60,7 +60,7 @@ def test_tokens_that_are_far_from_the_mean_get_more_of_a_threshold_and_no_more_o
         "jump",
         settings=random.settings,
     )
-    found = features.adaptivity(tiny, [topk, jump], acts, acts.tokens)
+    found = features.l0_difficulty_correlation(tiny, [topk, jump], acts, acts.tokens)
     assert (
         np.isnan(found.sel(dictionary="top-k").values).all() and found.metadata["tokens"] == 40 * 13
     )

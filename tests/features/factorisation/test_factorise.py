@@ -114,7 +114,7 @@ def test_the_error_never_rises_and_planted_directions_are_found(sparsity):
             factorise.as_dictionary(w.float(), SITE, name, {})
             for w, name in ((found, "found"), (W, "truth"))
         )
-        assert float(features.recovery(mine, truth).values) > 0.95
+        assert float(features.matched_cosine_similarity(mine, truth).values) > 0.95
 
 
 def test_multiplicative_updates_end_at_the_least_squares_and_never_rise():

@@ -9,9 +9,9 @@ from interp.studies import (
     Claim,
     cell_correlation,
     gate,
-    how_often,
     measured,
     share_of_cells,
+    share_of_examples,
     split_half,
 )
 from interp.studies.verdict_rules import Measured
@@ -116,7 +116,7 @@ def test_share_of_cells_and_how_often():
     assert share_of_cells(scores, above=0.15).value == 0.5
     assert share_of_cells(scores, above=0.25).value == 0.25
     assert share_of_cells(scores, above=0.25, least=True).value == 0.5
-    often = how_often(scores, 0.1)
+    often = share_of_examples(scores, 0.1)
     assert often.values.tolist() == [1, 0.25, 0, 0.75] and often.unit == "share of prompts"
     assert (
         share_of_cells(result([[1] * 9 + [0]] * 2), above=0.9, least=True).value == 1

@@ -56,6 +56,8 @@ VERBS = {
 def test_what_was_finished_is_in_the_interrupt(any_tiny, ioi, backend, verb):
     count, metric = stopping(ioi)
     whole = VERBS[verb](any_tiny, ioi, metric=metric, backend=backend)
+    if len(count) < 4:
+        pytest.skip("one part")
     _, metric = stopping(ioi, stop=len(count) // 2 + 1)
     with pytest.raises(interp.results.Interrupted) as caught:
         VERBS[verb](any_tiny, ioi, metric=metric, backend=backend)
@@ -150,9 +152,6 @@ def test_a_verb_without_parts_stops_with_one_line(any_tiny, ioi, monkeypatch):
     with pytest.raises(interp.results.Interrupted, match=r"^interp.logit_lens was stopped\.$") as e:
         interp.logit_lens(any_tiny, ioi)
     assert e.value.result is None and len(e.traceback) <= 5
-    with pytest.raises(interp.results.Interrupted) as e:  # inside of another verb as well
-        interp.methods.patching.attribution_error(any_tiny, ioi, "L*H*", metric=interrupt)
-    assert len(e.traceback) <= 5
 
 
 def test_a_second_interrupt_ends_at_once(any_tiny, ioi):

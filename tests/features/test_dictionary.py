@@ -166,6 +166,7 @@ def test_a_saved_folder_attaches_in_sae_lens_bridge(tmp_path, tiny, ids, site):
     bridge._acts_to_saes, bridge._transcoder_output_hooks = {}, {}
     with torch.no_grad():
         plain, out = tiny(ids), bridge.run_with_saes(ids, saes=[theirs])
+    tiny.eval()  # the hook point that sae-lens puts back is in training mode
     assert torch.allclose(out, expected, atol=1e-3)
     assert (out - plain).abs().max() > 1e-2
 

@@ -340,7 +340,7 @@ def heatmap(
     """The Axes with a map of values [row col]; missing cells are grey.
 
     Up to 24 cells also carry their numbers. Ranks (the unit begins with "tokens above") have
-    a logarithmic scale, on which the best are dark.
+    a logarithmic scale, on which the best are bright.
 
     Example:
         >>> names = dict(row_name="head", col_name="layer", title="effect", unit="logits")

@@ -158,9 +158,14 @@ def test_a_saved_folder_attaches_in_sae_lens_bridge(tmp_path, tiny, ids, site):
     one = dictionary("topk", site=site, d=tiny.cfg.d_mlp if site.endswith("post") else 32)
     one.save(tmp_path)
     theirs = SAE.load_from_disk(tmp_path)
-    expected = interp.run(
-        tiny, ids, [interp.Intervention(site, lambda act, seen: one.reconstruct(act))]
-    ).logits
+    # on a bridge this hook is what the MLP reads, not the stream that goes on
+    place = "mlp.1.in" if site == "resid_mid.1" else site
+
+    def replaced(act, seen):
+        flat = act.flatten(2) if act.ndim == 4 else act
+        return one.reconstruct(flat).reshape(act.shape)
+
+    expected = interp.run(tiny, ids, [interp.Intervention(place, replaced)]).logits
     bridge = copy.copy(tiny)
     bridge.__class__ = SAETransformerBridge
     bridge._acts_to_saes, bridge._transcoder_output_hooks = {}, {}

@@ -27,8 +27,26 @@ def ioi(any_tiny):
 def test_patching_the_whole_stream_restores_the_clean_run(any_tiny, ioi):
     effect = interp.patch(any_tiny, ioi, "resid_pre.0", unit="fraction")
     np.testing.assert_allclose(effect.values, 1.0, atol=1e-3)
+    np.testing.assert_allclose(effect.examples, 1.0, atol=1e-3)  # of every prompt: no spread
     effect = interp.patch(any_tiny, ioi, "resid_pre.0", direction="noising", unit="fraction")
     np.testing.assert_allclose(effect.values, 0.0, atol=1e-3)
+
+
+@pytest.mark.parametrize("direction", ["denoising", "noising"])
+def test_the_interval_of_a_fraction_draws_numerator_and_denominator_together(any_tiny, direction):
+    task = interp.tasks.ioi(any_tiny, n=24, seed=0)
+    clean = run(any_tiny, task).logits
+    whole = (task.metric(clean) - task.metric(run(any_tiny, task.corrupted).logits)).numpy()
+    plain = interp.patch(any_tiny, task, "mlp.1", direction=direction).examples
+    found = interp.patch(any_tiny, task, "mlp.1", direction=direction, unit="fraction")
+    if abs(whole.mean()) < 4 * whole.std() / len(whole) ** 0.5:
+        pytest.skip("a ratio over nearly nothing has no interval to compare")
+    rng, ratios = np.random.default_rng(1), []
+    for _ in range(3000):
+        at = rng.integers(0, 24, 24)
+        ratios.append(plain[at].mean() / whole[at].mean() + (direction == "noising"))
+    slow = np.percentile(ratios, [2.5, 97.5])
+    np.testing.assert_allclose(found.ci(), slow, atol=0.2 * (slow[1] - slow[0]))
 
 
 def test_denoising_and_noising_the_last_stream_are_mirror_images(any_tiny, ioi):

@@ -123,6 +123,13 @@ def test_fractions_are_of_the_whole_task(tiny):
         want = effects.values / (clean - corrupted) + (direction == "noising")
         np.testing.assert_allclose(shares.values, want, rtol=1e-4, atol=1e-5)
         assert shares.unit == "fraction (0 corrupted, 1 clean)"
+        everything = interp.patch(tiny, task, "resid_pre.0", direction=direction, unit="fraction")
+        np.testing.assert_allclose(everything.examples, direction == "denoising", atol=1e-3)
+    # noise has a corrupted run of its own for each prompt: the fraction restores it whole as well
+    whole = interp.causal_trace(
+        tiny, task, "resid_pre.0", subject="END", samples=2, unit="fraction"
+    )
+    np.testing.assert_allclose(whole.examples, 1, atol=1e-3)
 
 
 def test_faithfulness_of_several_lengths_is_a_ratio_of_means_over_all_prompts(tiny):

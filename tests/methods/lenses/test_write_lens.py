@@ -205,8 +205,8 @@ def test_a_fraction_of_the_trace_is_the_trace_over_the_loss(any_tiny):
 
     plain, part = trace(), trace(unit="fraction")
     np.testing.assert_allclose(
-        part.examples,
-        plain.examples / (plain.metadata["clean"] - plain.metadata["corrupted"]),
+        part.values,
+        plain.values / (plain.metadata["clean"] - plain.metadata["corrupted"]),
         rtol=1e-4,
     )
     whole = interp.causal_trace(

@@ -1,0 +1,121 @@
+"""Progress: it says beforehand how long, names the step, and leaves nothing behind."""
+
+import io
+import sys
+import time
+
+import pytest
+
+from interp import _progress
+
+
+class Clock:
+    """A clock that is moved by hand, in place of the one of tqdm and of progress."""
+
+    def __init__(self, monkeypatch):
+        self.now = 1000.0
+        monkeypatch.setattr(time, "time", lambda: self.now)
+        monkeypatch.setattr("tqdm.std.time", lambda: self.now)
+
+    def go(self, bar, steps, seconds):
+        for _ in range(steps):
+            self.now += seconds
+            bar.update(1)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    monkeypatch.delenv("INTERP_PROGRESS", raising=False)
+    return Clock(monkeypatch)
+
+
+def in_terminal(monkeypatch, tty):
+    stream = io.StringIO()
+    stream.isatty = lambda: tty
+    monkeypatch.setattr(sys, "stderr", stream)
+    return stream
+
+
+@pytest.mark.parametrize("tty", [False, True])
+def test_a_long_sweep_says_beforehand_how_long(monkeypatch, clock, tty):
+    stream = in_terminal(monkeypatch, tty)
+    bar = _progress.progress(None, "patching L*H*", total=20)
+    bar._time = lambda: clock.now
+    clock.go(bar, 1, 5.0)
+    assert "patching L*H*: about 1 min 40 s\n" in stream.getvalue()
+    clock.go(bar, 3, 5.0)
+    assert stream.getvalue().count("about 1 min 40 s") == 1  # said once
+    bar.close()
+
+
+@pytest.mark.parametrize("tty", [False, True])
+def test_a_short_sweep_says_nothing(monkeypatch, clock, tty):
+    stream = in_terminal(monkeypatch, tty)
+    bar = _progress.progress(None, "short", total=20)
+    bar._time = lambda: clock.now
+    clock.go(bar, 4, 0.1)
+    bar.close()
+    assert not stream.getvalue().strip()
+
+
+def test_a_log_has_a_line_a_minute_and_no_bar(monkeypatch, clock):
+    stream = in_terminal(monkeypatch, tty=False)
+    bar = _progress.progress(None, "sweep", total=100)
+    bar._time = lambda: clock.now
+    clock.go(bar, 30, 5.0)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "sweep: about 8 min 20 s" and len(lines) == 3
+    assert "\r" not in stream.getvalue() and "sweep: 14 of 100, about" in lines[1]
+
+
+def test_steps_are_named_and_an_empty_name_is_none(monkeypatch):
+    heard = []
+    with _progress.report_to(lambda what, done, of: heard.append(what)):
+        with _progress.named("step 2 of 5"), _progress.named(""):
+            list(_progress.progress(range(2), "mean ablation"))
+        list(_progress.progress(range(2), "plain"))
+    assert set(heard) == {"step 2 of 5, mean ablation", "plain"}
+
+
+def test_a_bar_in_a_notebook_ends_as_an_empty_output(monkeypatch, clock):
+    from IPython import display
+
+    shown = []
+
+    class Handle:
+        def update(self, data, **options):
+            shown.append((data, options))
+
+    def show(page, display_id):
+        shown.append((page, {}))
+        return Handle()
+
+    monkeypatch.setattr(display, "display", show)
+    monkeypatch.setattr(_progress, "_in_notebook", lambda: True)
+    bar = _progress.progress(None, "patching <b>", total=20)
+    bar._time = lambda: clock.now
+    clock.go(bar, 2, 5.0)
+    assert "about 1 min 40 s in all, 1 min 30 s left" in shown[-1][0].data
+    assert "&lt;b&gt;" in shown[-1][0].data
+    bar.close()
+    assert shown[-1] == ({}, {"raw": True})
+    done = len(shown)
+    bar.close()
+    assert len(shown) == done
+    short = _progress.progress(None, "short", total=20)
+    short.close()
+    assert len(shown) == done  # what was never shown is not taken away
+
+
+def test_durations_in_words():
+    words = {0.2: "1 s", 45: "45 s", 60: "1 min", 200: "3 min 20 s", 900: "15 min"}
+    words |= {7500: "2 h 5 min", 3600: "1 h"}
+    assert {seconds: _progress.duration(seconds) for seconds in words} == words
+
+
+def test_an_interrupted_loop_closes_its_bar(monkeypatch):
+    stream = in_terminal(monkeypatch, tty=True)
+    with pytest.raises(KeyboardInterrupt):
+        for _ in _progress.progress(range(5), "loop"):
+            raise KeyboardInterrupt
+    assert not stream.getvalue().strip()

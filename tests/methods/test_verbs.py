@@ -9,7 +9,7 @@ from interp.edits import set_to, zero
 from interp.interventions import Intervention, run
 from interp.methods.attention.attention_patterns import attention_between
 from interp.methods.attention.head_scores import repeated_tokens
-from interp.methods.runs import attention_metric
+from interp.methods.runs import attention_metric, kl_metric
 from interp.models import bridge
 from interp.tasks.metrics import Metric
 
@@ -35,7 +35,7 @@ def test_patching_the_whole_stream_restores_the_clean_run(any_tiny, ioi):
 @pytest.mark.parametrize("direction", ["denoising", "noising"])
 def test_the_interval_of_a_fraction_draws_numerator_and_denominator_together(any_tiny, direction):
     task = interp.tasks.ioi(any_tiny, n=24, seed=0)
-    options = dict(metric="kl")  # nothing in one run and something in the other
+    options = dict(metric=kl_metric(any_tiny, task))  # 0 in the clean run
     whole = interp.patch(any_tiny, task, "resid_pre.0", **options).examples
     plain = interp.patch(any_tiny, task, "mlp.1", direction=direction, **options).examples
     found = interp.patch(any_tiny, task, "mlp.1", direction=direction, unit="fraction", **options)

@@ -418,3 +418,13 @@ def test_the_table_counts_right():
             or parts.endswith((f" {mlps} MLPs", f" {mlps} MLP"))
             or f" {mlps} MLPs in" in parts
         ), file
+
+
+def test_scores_of_a_file_without_a_model_are_compared_with_a_circuit_of_its_shape(tmp_path):
+    from interp.methods.circuits import roc_curve
+
+    scores = scores_on(PARALLEL)
+    again = read(write(tmp_path / "s.json", scores, d_model=8))
+    truth = Circuit.top(scores, 9)
+    assert again.metadata["model"] == "unnamed" and truth.model == "m"
+    assert roc_curve(again, truth).metadata["auc"] == 1

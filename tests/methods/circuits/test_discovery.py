@@ -319,3 +319,17 @@ def test_every_method_scores_every_edge_and_no_other(method, tiny_gpt2):
         np.isfinite(found.values), edges.edge_mask(bridge.dims(tiny_gpt2)).numpy()
     )
     assert len(Circuit.top(found, 5)) == 5
+
+
+def test_nothing_of_nothing_is_no_move(tiny):
+    import copy
+
+    model = copy.deepcopy(tiny)
+    attention = model.blocks[1].attn
+    with torch.no_grad():
+        for part in (attention.q, attention.k):
+            for parameter in part.parameters():
+                parameter.zero_()  # its queries and keys are zero, whatever it reads
+    found = magnitude(model, interp.tasks.ioi(model, n=2, seed=0))
+    assert at(found, "embed", "L1H0.q_in") == 0
+    Circuit.top(found, 5)  # refuses scores that are missing for an edge

@@ -7,7 +7,11 @@ import numpy as np
 
 
 def bootstrap(
-    examples: np.ndarray, level: float = 0.95, n_boot: int = 1000, seed: int = 0
+    examples: np.ndarray,
+    level: float = 0.95,
+    n_boot: int = 1000,
+    seed: int = 0,
+    denominator: Any = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The ends of the percentile bootstrap interval of the mean over the last axis.
 
@@ -23,6 +27,8 @@ def bootstrap(
         level: Between 0 and 1.
         n_boot: How many draws.
         seed: Decides the draws.
+        denominator: Where the examples are parts in a ratio (`ratio_parts`), what they were divided
+            by [example]: the ends are then exactly those of the ratio of the drawn means.
 
     Returns:
         The lower and the upper end, each of the shape of the other axes.
@@ -42,9 +48,13 @@ def bootstrap(
     weights = rng.multinomial(n, np.full(n, 1 / n), size=n_boot) / n  # [n_boot n]
     cells = examples.reshape(-1, n)
     tail = 50 * (1 - level)
+    below = np.ones(n) if denominator is None else np.asarray(denominator, dtype=float)
+    below = weights @ (below / below.mean())  # each draw's denominator, over the mean one
     ends = np.empty((2, len(cells)))
     for start in range(0, len(cells), 2048):  # bounded memory: 2048 cells x n_boot doubles
-        means = cells[start : start + 2048] @ weights.T
+        some = cells[start : start + 2048]
+        mean = some.mean(-1, keepdims=True)
+        means = mean + (some @ weights.T - mean) / below
         ends[:, start : start + 2048] = np.percentile(means, [tail, 100 - tail], axis=-1)
     shape = examples.shape[:-1]
     return ends[0].reshape(shape), ends[1].reshape(shape)
@@ -65,8 +75,8 @@ def ratio_parts(above: Any, below: Any) -> Any:
         below: Numbers [example], whose mean is not zero.
 
     Returns:
-        The parts, shaped like `above`. The interval is that of the ratio to first order: it is good
-        where the mean of `below` is several of its standard errors from zero.
+        The parts, shaped like `above`. A bootstrap of them is that of the ratio to first order, and
+        exactly that of the ratio when it is given `below` as its denominator.
     """
     ratio = above.mean(-1)[..., None] / below.mean()
     return ratio + (above - ratio * below) / below.mean()

@@ -266,7 +266,9 @@ class Result:
         )
         examples = self.examples - other.examples if paired else None
         name = f"{self.name} minus {other.name}"
-        return replace(self, values=self.values - other.values, name=name, examples=examples)
+        metadata = _common_denominator([self, other])
+        values = self.values - other.values
+        return replace(self, values=values, name=name, examples=examples, metadata=metadata)
 
     def __rsub__(self, number: float) -> "Result":
         """A number minus each cell, in the same unit: `1 - fraction` is the missing share."""
@@ -296,7 +298,15 @@ class Result:
         """
         if self.examples is None:
             raise ValueError(f"{self.name!r} kept no examples, so it has no interval")
-        return bootstrap(self.examples, level, n_boot, seed)
+        return self._bootstrap(self.examples, level, n_boot, seed)
+
+    def _bootstrap(
+        self, examples: np.ndarray, level: float = 0.95, n_boot: int = 1000, seed: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The interval of some of this result's cells; of a ratio where it is one."""
+        below = self.metadata.get("denominator")
+        below = below if below is not None and len(below) == examples.shape[-1] else None
+        return bootstrap(examples, level, n_boot, seed, below)
 
     # --- as a table -------------------------------------------------------------------------------
 
@@ -417,7 +427,7 @@ class Result:
     def _rows(self, order: list[int]) -> "Top":
         labels, flat, interval = self.labels(), self.values.ravel(), None
         if order and self.examples is not None and self.examples.shape[-1] > 1:
-            interval = bootstrap(self.examples.reshape(len(flat), -1)[order], 0.95, 1000, 0)
+            interval = self._bootstrap(self.examples.reshape(len(flat), -1)[order])
         ends = (
             [(float(low), float(high)) for low, high in zip(*interval)]
             if interval
@@ -515,7 +525,7 @@ class Result:
                 names = [name.replace(", ", " → ") for name in names]
             low = high = np.full(len(flat), np.nan)
             if order and self.examples is not None and self.examples.shape[-1] > 1:
-                ends = bootstrap(self.examples.reshape(len(flat), -1)[order], 0.95, 1000, 0)
+                ends = self._bootstrap(self.examples.reshape(len(flat), -1)[order])
                 low, high = low.copy(), high.copy()
                 low[order], high[order] = ends
             interval = None if np.isnan(low).all() else (low, high)
@@ -646,6 +656,14 @@ def _labels(dim: str, labels: Any) -> list:
     return plain
 
 
+def _common_denominator(results: Sequence[Result]) -> dict[str, Any]:
+    """The first one's metadata, with the denominator of a ratio only where all share it."""
+    metadata = dict(results[0].metadata)
+    if any(r.metadata.get("denominator") != metadata.get("denominator") for r in results):
+        metadata.pop("denominator", None)
+    return metadata
+
+
 def _refuse(value: Any) -> Any:
     raise ValueError(
         f"about holds {type(value).__name__} {str(value)[:40]!r}, which JSON cannot say (try"
@@ -686,7 +704,8 @@ def stack(results: Mapping[str, Result], axis: str = "run", *, name: str | None 
             )
     examples = [result.examples for result in given]
     alike = all(e is not None for e in examples) and len({e.shape for e in examples}) == 1
-    metadata = {k: v for k, v in first.metadata.items() if k not in ("pattern", "at")}
+    metadata = _common_denominator(given)
+    metadata = {k: v for k, v in metadata.items() if k not in ("pattern", "at")}
     return replace(
         first,
         values=np.stack([result.values for result in given]),
@@ -725,5 +744,5 @@ def mean_of(results: Sequence[Result]) -> Result:
         results[0],
         values=np.mean([r.values for r in results], axis=0),
         examples=examples,
-        metadata={**results[0].metadata, "averaged": len(results)},
+        metadata={**_common_denominator(results), "averaged": len(results)},
     )

@@ -44,7 +44,10 @@ def test_the_interval_of_a_fraction_draws_numerator_and_denominator_together(any
         at = rng.integers(0, 24, 24)
         ratios.append(plain[at].mean() / whole[at].mean() + (direction == "noising"))
     slow = np.percentile(ratios, [2.5, 97.5])
-    np.testing.assert_allclose(found.ci(), slow, atol=0.3 * (slow[1] - slow[0]))
+    np.testing.assert_allclose(found.ci(), slow, atol=0.1 * (slow[1] - slow[0]))
+    minus = found - found
+    np.testing.assert_allclose(minus.ci(), 0, atol=1e-6)
+    np.testing.assert_allclose((1 - found).ci(), 1 - np.array(found.ci())[::-1], atol=1e-6)
 
 
 def test_denoising_and_noising_the_last_stream_are_mirror_images(any_tiny, ioi):

@@ -26,6 +26,7 @@ from interp.methods.patching.patch import (
     Where,
     base_and_source,
     clean_minus_corrupted,
+    denominator,
     expand_sites,
     first_change,
     patched_site,
@@ -179,6 +180,7 @@ def attribution_patch(
             corrupted=float(corrupted.mean()),
             backwards=len(passes),
             backend=backend_used,
+            **denominator(unit, clean, corrupted),
         ),
     )
     return rounding.noted(result, model, task, metric)

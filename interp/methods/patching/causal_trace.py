@@ -18,6 +18,7 @@ from interp._types import Model
 from interp.methods.patching.patch import (
     Where,
     check_words,
+    denominator,
     expand_sites,
     groups_that_change,
     in_unit,
@@ -162,6 +163,7 @@ def causal_trace(
         clean=float(clean.mean()),
         corrupted=float(noised.mean()),
         noised=to_numpy(noised).tolist(),
+        **denominator(unit, clean, noised),
         subject=subject if isinstance(subject, str) else list(subject),
         noise=noise,
         sigma=sigma,

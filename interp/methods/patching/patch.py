@@ -141,6 +141,7 @@ def patch(
             clean=float(clean.mean()),
             corrupted=float(corrupted.mean()),
             backend=backend_used,
+            **denominator(unit, clean, corrupted),
         ),
     )
     return rounding.noted(result, model, task, metric)
@@ -173,6 +174,11 @@ def in_unit(
         return effects, metric.unit
     parts = ratio_parts(effects, clean_minus_corrupted(clean, corrupted, metric))
     return parts + (direction == "noising"), "fraction (0 corrupted, 1 clean)"
+
+
+def denominator(unit: str, clean: Tensor, corrupted: Tensor) -> dict[str, list[float]]:
+    """What metadata says for the interval of a fraction: by what each prompt is divided."""
+    return {"denominator": to_numpy(clean - corrupted).tolist()} if unit == "fraction" else {}
 
 
 def clean_minus_corrupted(

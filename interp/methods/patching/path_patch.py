@@ -18,6 +18,7 @@ from interp.interventions import Intervention, run
 from interp.methods.patching.patch import (
     Where,
     base_and_source,
+    denominator,
     expand_sites,
     first_change,
     in_unit,
@@ -169,6 +170,7 @@ def path_patch(
             corrupted=float(corrupted.mean()),
             backend=backend_used,
             **more,
+            **denominator(unit, clean, corrupted),
         ),
     )
     return rounding.noted(result, model, task, metric)

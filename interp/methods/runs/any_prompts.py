@@ -463,4 +463,6 @@ def _in_unit(
             )
         parts = ratio_parts(result.examples, whole)
         examples, shown = parts + (direction == "noising"), FRACTION
+        metadata = {**result.metadata, "denominator": whole.tolist()}
+        result = replace(result, metadata=metadata)
     return replace(result, values=examples.mean(-1), examples=examples, unit=shown)

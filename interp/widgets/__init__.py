@@ -1,5 +1,6 @@
 """Widgets: take a model apart with the mouse, in a notebook.
 
+>>> interp.widgets.explore(model, task)                # all of them in one panel
 >>> interp.widgets.heads(model, task)                  # ablate heads and see what changes
 >>> interp.widgets.heads(model, "The capital of France is")
 >>> interp.widgets.attention(model, task, find="induction")    # what heads attend to
@@ -8,6 +9,7 @@
 >>> interp.widgets.circuit(scores, model, task)        # cut edges and see what is left
 >>> interp.widgets.features(model, sae)                # read cards of latents, edit latents
 >>> interp.widgets.training(result)                    # a measure, checkpoint by checkpoint
+>>> interp.widgets.link(a, b)                          # two that follow each other
 """
 
 from interp._lazy import attach

@@ -1,6 +1,8 @@
 from interp.widgets._head_runs import prompt_task as prompt_task
+from interp.widgets._link import link as link
 from interp.widgets.attention import attention as attention
 from interp.widgets.circuit import circuit as circuit
+from interp.widgets.explore import explore as explore
 from interp.widgets.features import features as features
 from interp.widgets.heads import heads as heads
 from interp.widgets.lens import lens as lens

@@ -69,6 +69,7 @@ import traitlets as t
 
 from interp.models import bridge
 from interp.widgets._lanes import Lane
+from interp.widgets._link import Shared
 
 HERE = Path(__file__).parent
 SLOW = 0.2  # seconds after which a widget says that it computes
@@ -81,6 +82,7 @@ class Widget(anywidget.AnyWidget):
     inputs: tuple[str, ...] = ()
     # answers beside `reply`, and the traits that their questions are made of
     answers: dict[str, tuple[str, ...]] = {}
+    shares: dict[str, Shared] = {}
     # True: shown at once, though its first answer takes seconds; `.wait()` first for a finished
     # static twin
     slow = False
@@ -89,6 +91,7 @@ class Widget(anywidget.AnyWidget):
     busy = t.Unicode("").tag(sync=True)
     problem = t.Unicode("").tag(sync=True)
     python = t.Unicode("").tag(sync=True)
+    linked = t.Unicode("").tag(sync=True)  # what is linked has the same; see _link
     title = t.Unicode("").tag(sync=True)  # model, task and kind: "smollm2-135m · ioi · attention"
     # The page counts its questions up in `asked`; it is answered when `answered` has come as far.
     asked = t.Int(0).tag(sync=True)
@@ -154,6 +157,18 @@ class Widget(anywidget.AnyWidget):
         self._dirty = True
         if not self._batching:
             self._again()
+
+    def put(self, **traits: Any) -> None:
+        """Sets several traits at once, and asks one question."""
+        with self._state:
+            before, self._batching, self._dirty = self._batching, True, False
+            try:
+                for name, value in traits.items():
+                    setattr(self, name, value)
+            finally:
+                self._batching = before
+            if self._dirty and not before:
+                self._again()
 
     def _again(self) -> None:
         with self._state:

@@ -20,6 +20,7 @@ from interp.widgets._head_names import Heads
 from interp.widgets._next_tokens import listed
 
 Stop = Callable[[], bool]
+TEXTS = 8  # reference texts for the mean ablation of a single prompt
 MOST = 96  # tokens of a pattern that is drawn
 
 
@@ -67,10 +68,17 @@ def prompt_task(
         raise ValueError(
             f"the prompt has {len(ids)} tokens, the model reads at most {limit}: shorten it"
         )
-    tokens = torch.tensor([ids])
+    right = None if answer is None else single(tokenizer, answer)
+    other = None if wrong is None else single(tokenizer, wrong)
+    return task_of(model, torch.tensor(ids), right, other)
+
+
+def task_of(model: Model, ids: Tensor, right: int | None = None, other: int | None = None) -> Task:
+    """A task of one prompt of these tokens [pos]; its answers the likeliest unless given."""
+    tokenizer, tokens = tokenizer_of(model), ids[None]
     ranked = run(model, tokens, last_only=True).logits[0].topk(3).indices.tolist()
-    right = single(tokenizer, answer) if answer is not None else ranked[0]
-    other = single(tokenizer, wrong) if wrong is not None else next(i for i in ranked if i != right)
+    right = ranked[0] if right is None else right
+    other = next(i for i in ranked if i != right) if other is None else other
     one = torch.ones(1, 1, dtype=torch.bool)
 
     def remake(**options: Any) -> Task:
@@ -214,6 +222,13 @@ def _interventions(
         )
 
     return [Intervention(f"L{layer}H{head}.z", edit(layer, head)) for layer, head in sorted(heads)]
+
+
+def prose(model: Model, length: int) -> Tensor:
+    """Running text of this many tokens, the reference for a single prompt."""
+    from interp import tasks
+
+    return tasks.text(model, n=TEXTS, length=length).clean
 
 
 # --- what is shown --------------------------------------------------------------------------------

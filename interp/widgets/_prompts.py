@@ -2,6 +2,7 @@
 them.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from interp import engine
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.dims import Dims
-from interp.interventions import run
+from interp.interventions import Intervention, run
 from interp.methods.runs.batching import token_ids
 from interp.models import bridge
 from interp.sites import Site
@@ -88,16 +89,20 @@ def words_of(tokenizer: Any, ids: Tensor) -> list[str]:
     return [tokenizer.decode([token]) for token in ids.tolist()]
 
 
-def activations(model: Model, ids: Int[Tensor, "pos"], *kinds: str) -> list[Tensor]:
+def activations(
+    model: Model, ids: Int[Tensor, "pos"], *kinds: str, edits: Sequence[Intervention] = ()
+) -> list[Tensor]:
     """What a run of one prompt keeps: "pattern" [layer head dest src], "v" [layer pos kv_head
     d_head], "resid_post" [layer pos d_model].
     """
     fast = engine.find(model)
-    if fast is not None:
+    if fast is not None and not edits:
         cache = engine.run(fast, ids[None], keep=kinds, logits=None)
         return [torch.stack(cache[kind])[:, 0] for kind in kinds]
     keys = {"pattern": "L*H*.pattern", "v": "L*KV*.v", "resid_post": "resid_post.*"}
-    kept_by_hooks = run(model, ids[None], keep=[keys[kind] for kind in kinds], last_only=True).kept
+    kept_by_hooks = run(
+        model, ids[None], edits, keep=[keys[kind] for kind in kinds], last_only=True
+    ).kept
     one = {
         kind: kept_by_hooks[keys[kind]].select(1 if kind == "resid_post" else 2, 0)
         for kind in kinds

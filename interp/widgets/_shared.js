@@ -159,6 +159,23 @@ export function frame({ model, el, signal }, name) {
     problem.hidden = !problem.textContent;
   };
   const program = () => { code.textContent = model.get("python"); };
+  // A token is marked wherever it stands, in this widget and in those it is linked to: what shows the token of
+  // position 3 has data-place="3".
+  const mark = (at) => {
+    for (const node of root.querySelectorAll(".interp-linked")) node.classList.remove("interp-linked");
+    if (at !== null) for (const node of root.querySelectorAll(`[data-place="${at}"]`)) node.classList.add("interp-linked");
+  };
+  let over = null;
+  const point = (event) => {
+    const place = event.type === "pointerleave" ? undefined : event.target.closest?.("[data-place]")?.dataset.place;
+    const at = place === undefined ? null : Number(place);
+    if (at === over) return;
+    over = at;
+    window.dispatchEvent(new CustomEvent("interp-token", { detail: { group: model.get("linked"), at, root } }));
+  };
+  listen(root, "pointerover", point);
+  listen(root, "pointerleave", point);
+  listen(window, "interp-token", ({ detail }) => { if (detail.root === root || (detail.group && detail.group === model.get("linked"))) mark(detail.at); });
   on("busy asked answered", working);
   on("problem", complain);
   on("python", program);

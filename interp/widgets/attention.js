@@ -153,9 +153,9 @@ function matrix(view, parent, pointed) {
     names = [];
     for (let i = 0; i < n; i += plan.every) {
       const middle = (i + 0.5) * plan.cell;
-      const one = svg("text", { x: LEFT - 5, y: 2 + middle + 4, "text-anchor": "end", text: short(reply.tokens[i]) }, labels);
+      const one = svg("text", { x: LEFT - 5, y: 2 + middle + 4, "text-anchor": "end", "data-place": i, text: short(reply.tokens[i]) }, labels);
       names.push([i, one]);
-      svg("text", { transform: `translate(${LEFT + middle + 4} ${plan.size + 8}) rotate(-55)`, "text-anchor": "end", text: short(reply.tokens[i], 10) }, labels);
+      svg("text", { transform: `translate(${LEFT + middle + 4} ${plan.size + 8}) rotate(-55)`, "text-anchor": "end", "data-place": i, text: short(reply.tokens[i], 10) }, labels);
     }
     row = svg("rect", { class: "interp-att-row" }, labels);
     const hit = svg("rect", { class: "interp-att-hit", x: LEFT, y: 2, width: plan.size, height: plan.size }, labels);
@@ -273,11 +273,11 @@ export default {
       hover = null;
       name.replaceChildren();
       tag("b", { text: reply.head }, name);
-      tag("span", { text: `  ${reply.weighted ? "attention × norm of the value" : "attention"}${reply.shares.length ? `; same keys and values as ${reply.shares.join(" ")}` : ""}` }, name);
+      tag("span", { text: `  ${reply.weighted ? "attention × norm of the value" : "attention"}${reply.shares.length ? `; same keys and values as ${reply.shares.join(" ")}` : ""}${reply.ablated ? `; ablated: ${reply.ablated}` : ""}` }, name);
       tokens.replaceChildren();
       spans = reply.tokens.map((text, i) => {
         const one = tag("span", { class: "interp-att-token", role: "button", "aria-label": `token ${i}: ${text}`, text: token(text) }, tokens);
-        one.dataset.at = i;
+        one.dataset.at = one.dataset.place = i;
         return one;
       });
       legend.replaceChildren();

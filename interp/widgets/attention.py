@@ -16,13 +16,16 @@ from interp import _progress
 from interp._errors import unknown
 from interp._numbers import to_numpy
 from interp._types import Model
+from interp.interventions import Intervention
 from interp.methods.attention.attention_patterns import value_norms
 from interp.methods.attention.head_scores import DETECTORS, SCORES, head_scores
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
 from interp.widgets import _prompts as prompts
+from interp.widgets._ablation import ABLATED, Ablation, ablated_words
 from interp.widgets._base import Widget
+from interp.widgets._link import prompt_or_text, trait
 
 MOST_TOKENS, MOST_HEADS, FOUND, SIDE = 512, 64, 12, 48
 ANY_TEXT = (*DETECTORS, "entropy", "distance", "waad", "fai", "output norm", "copying")
@@ -47,18 +50,22 @@ def attention(model: Model, prompt_or_task: Any, **state: Any) -> "AttentionWidg
             ""). find: a head score; the heads that score highest are shown instead (all heads of
             the model are then scored). weighted: attention times the norm of what the source's
             value writes (see `attention_patterns`). first: False leaves the first token, the usual
-            attention sink, out of the colours. At most 512 tokens and 64 heads.
+            attention sink, out of the colours. ablated, ablated_by: heads that are ablated in
+            the run shown, "L20H0", by "mean" or "zero". At most 512 tokens and 64 heads.
     """
     task, text = prompts.split(prompt_or_task)
     d = bridge.dims(model)
-    readings: dict[tuple[int, str], Reading] = {}
+    readings: dict[tuple, Reading] = {}
+    ablation = Ablation(model, task)
 
-    def read(example: int, text: str) -> Reading:
-        if (example, text) not in readings:
+    def read(example: int, text: str, ablated: str, by: str) -> Reading:
+        key = example, text, ablated, by
+        if key not in readings:
             ids = prompts.ids_of(model, task, example, text, MOST_TOKENS, d)
+            edits = ablation.edits(example, text, ablated, by)
             readings.clear()  # patterns are large: those of one prompt are kept
-            readings[example, text] = _read(model, ids)
-        return readings[example, text]
+            readings[key] = _read(model, ids, edits)
+        return readings[key]
 
     names = ANY_TEXT + (OF_TASK if task is not None else ())
     scored: dict[str, Result] = {}
@@ -102,8 +109,8 @@ class Reading:
         return rows * self.norms[head.layer, head.index] if weighted else rows
 
 
-def _read(model: Model, ids: Tensor) -> Reading:
-    pattern, values = prompts.activations(model, ids, "pattern", "v")
+def _read(model: Model, ids: Tensor, edits: list[Intervention]) -> Reading:
+    pattern, values = prompts.activations(model, ids, "pattern", "v", edits=edits)
     norms = value_norms(model, Site.parse("L*H*"), values.transpose(1, 2)[:, :, None])[:, :, 0]
     words = prompts.words_of(model.tokenizer, ids)
     return Reading(
@@ -114,7 +121,23 @@ def _read(model: Model, ids: Tensor) -> Reading:
 class AttentionWidget(Widget, files="attention"):
     """The widget; see `attention`."""
 
-    inputs = ("text", "prompt", "heads", "head", "find", "weighted", "first")
+    shares = {
+        "prompt": prompt_or_text(prompts.OWN),
+        "token": trait("token", -1),
+        "head": trait("head"),
+        "ablated": ABLATED,
+    }
+    inputs = (
+        "text",
+        "prompt",
+        "heads",
+        "head",
+        "find",
+        "weighted",
+        "first",
+        "ablated",
+        "ablated_by",
+    )
     text = t.Unicode("").tag(sync=True)
     prompt = t.Int(prompts.OWN).tag(sync=True)
     heads = t.Unicode("").tag(sync=True)
@@ -122,13 +145,15 @@ class AttentionWidget(Widget, files="attention"):
     find = t.Unicode("").tag(sync=True)
     weighted = t.Bool(False).tag(sync=True)
     first = t.Bool(True).tag(sync=True)
+    ablated = t.Unicode("").tag(sync=True)  # heads that are ablated in the run shown
+    ablated_by = t.Unicode("mean").tag(sync=True)
     token = t.Int(-1).tag(sync=True)  # the one that is looked at; -1 is the last
     examples = t.List().tag(sync=True)
     finds = t.List().tag(sync=True)
 
     def __init__(
         self,
-        read: Callable[[int, str], Reading],
+        read: Callable[[int, str, str, str], Reading],
         score: Callable[[str], Result],
         heads_of: Callable[[str], list[Site]],
         group: int = 1,
@@ -144,7 +169,7 @@ class AttentionWidget(Widget, files="attention"):
 
     def _compute_reply(self, state: dict, stale: Callable[[], bool]) -> tuple[dict, Any]:
         """What there is to see for a state: the dict for the page, and the parts it is made of."""
-        reading = self._read(state["prompt"], state["text"])
+        reading = self._read(*(state[name] for name in ("prompt", "text", "ablated", "ablated_by")))
         table = None
         if state["find"]:
             with _progress.report_to(lambda what, done, of: self._tell(stale, what, done, of)):
@@ -162,7 +187,8 @@ class AttentionWidget(Widget, files="attention"):
         if len(big) > 1:
             raise ValueError(f"one head is shown in large, {state['head']!r} names {len(big)}")
         now = (reading, big[0], shown[:MOST_HEADS], state["weighted"], state["first"])
-        return _picture(*now, table, len(shown), self._group), now
+        picture = _picture(*now, table, len(shown), self._group)
+        return {**picture, "ablated": ablated_words(state)}, now
 
     def _tell(self, stale: Callable[[], bool], what: str, done: int, of: int | None) -> None:
         if stale():
@@ -211,10 +237,13 @@ class AttentionWidget(Widget, files="attention"):
             for name in ("heads", "head", "find")
             if getattr(self, name)
         ]
+        options += [f"ablated={self.ablated!r}, ablated_by={self.ablated_by!r}"] * bool(
+            self.ablated
+        )
         options += ["weighted=True"] * self.weighted + ["first=False"] * (not self.first)
         lines = [f"interp.widgets.attention({', '.join(['model', given, *options])})"]
         shown = self.reply.get("head", self.head)
-        if shown:
+        if shown and not self.ablated:
             of = given if own else f"task[{self.prompt}]"
             lines.append(
                 f"interp.attention_patterns(model, {of},"

@@ -16,14 +16,24 @@ from interp.widgets import _circuit_plan as plans
 from interp.widgets import _circuit_runs as runs
 from interp.widgets._base import Widget
 from interp.widgets._circuit_plan import edges_of, touches, written
+from interp.widgets._link import Shared
 
 SHOWN = 40  # edges at first: more at once is a hairball
 UNSCORED = 400  # a paper's circuit, whose edges have no order, is shown whole up to so many
 
 
+def _shown_head(widget: Any) -> str | None:
+    return widget.node if "H" in widget.node and "." not in widget.node else None
+
+
+def _show_head(widget: Any, value: str) -> dict[str, Any] | None:
+    return {"node": value} if value in widget.plan["nodes"] else None
+
+
 class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
     """See `circuit`."""
 
+    shares = {"head": Shared(("node",), _shown_head, _show_head)}
     inputs = ("shown", "cut", "added", "within")
     slow = True
     shown = t.Int(SHOWN).tag(sync=True)

@@ -226,7 +226,7 @@ function attention(view, parent) {
     if (words) {
       const short = (text) => (text.length > 9 ? text.slice(0, 8) + "…" : text);
       one.labels.forEach((label, i) => {
-        svg("text", { class: "interp-tick", x: left - 4, y: (i + 0.5) * cell + 4, "text-anchor": "end", text: short(label) }, picture);
+        svg("text", { class: "interp-tick", x: left - 4, y: (i + 0.5) * cell + 4, "text-anchor": "end", "data-place": one.all - n + i, text: short(label) }, picture);
         const [x, y] = [left + (i + 0.5) * cell + 4, n * cell + 6];
         svg("text", { class: "interp-tick", transform: `translate(${x} ${y}) rotate(-90)`, "text-anchor": "end", text: short(label) }, picture);
       });

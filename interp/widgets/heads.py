@@ -15,16 +15,48 @@ from interp.methods.attention.attention_patterns import token_labels
 from interp.methods.lenses.logit_attribution import logit_attribution
 from interp.models import bridge
 from interp.results import Result
+from interp.sites import Site
 from interp.widgets import _head_runs as runs
 from interp.widgets._base import Widget
 from interp.widgets._head_names import Heads, heads_of, patterns_of, text_of
+from interp.widgets._link import Shared
 from interp.widgets._next_tokens import bars as bar_chart
 from interp.widgets._prompts import split
 from interp.widgets._prompts import title as title_of
 
 PROMPTS = 8  # of a task, unless asked otherwise: what a mean over them costs is paid at every click
-TEXTS = 8  # reference texts for the mean ablation of a single prompt
+SHARED_WAYS = ("mean", "zero")  # to ablate, that other widgets show too
 MEAN = -1  # in place of a prompt's number: the mean over all
+
+
+def _shown_prompt(widget: Any) -> int | str | None:
+    if widget.free:
+        return widget.text or None
+    return widget.prompt if widget.prompt != MEAN else None
+
+
+def _show_prompt(widget: Any, value: int | str) -> dict[str, Any] | None:
+    if isinstance(value, str):
+        return {"text": value} if widget.free else None
+    return {"prompt": value} if not widget.free and value < widget.count else None
+
+
+def _show_head(widget: Any, value: str) -> dict[str, Any] | None:
+    site = Site.parse(value)
+    there = site.layer < widget.n_layers and site.index < widget.n_heads
+    return {"pointer": [site.layer, site.index]} if there else None
+
+
+def _shown_ablated(widget: Any) -> tuple[str, str] | None:
+    """The ablated heads as text, and how."""
+    if widget.by not in SHARED_WAYS:
+        return None
+    return text_of(widget._ablated(), widget._dims), widget.by
+
+
+def _show_ablated(widget: Any, value: tuple[str, str]) -> dict[str, Any]:
+    heads, by = value
+    return {"heads": heads, "by": by, "keep": False}
 
 
 class HeadsWidget(Widget, files="next_tokens heads"):
@@ -37,6 +69,11 @@ class HeadsWidget(Widget, files="next_tokens heads"):
     pointer: the head whose attention is shown.
     """
 
+    shares = {
+        "prompt": Shared(("prompt", "text"), _shown_prompt, _show_prompt),
+        "head": Shared(("pointer",), lambda w: "L{}H{}".format(*w.pointer), _show_head),
+        "ablated": Shared(("heads", "keep", "by"), _shown_ablated, _show_ablated),
+    }
     inputs = ("heads", "chosen", "keep", "by", "factor", "prompt", "text")
     n_layers, n_heads, group = (
         t.Int(1).tag(sync=True),
@@ -50,6 +87,7 @@ class HeadsWidget(Widget, files="next_tokens heads"):
     colours = t.Dict().tag(sync=True)  # the grid's: values [layer * head], name, unit
     prompts = t.List().tag(sync=True)
     free = t.Bool(False).tag(sync=True)
+    count = t.Int(1)  # of prompts
     heads, chosen = t.Unicode("").tag(sync=True), t.List().tag(sync=True)
     keep = t.Bool(False).tag(sync=True)
     by, factor = t.Unicode("mean").tag(sync=True), t.Float(0.5).tag(sync=True)
@@ -323,8 +361,8 @@ def heads(
             where, judged = (lambda: torch.as_tensor(reference)), ", reference=reference"
         elif len(few) == 1:
             where, judged = (
-                (lambda: prose(model, length)),
-                f", reference=interp.tasks.text(model, n={TEXTS}, length={length}).clean",
+                (lambda: runs.prose(model, length)),
+                f", reference=interp.tasks.text(model, n={runs.TEXTS}, length={length}).clean",
             )
         now["setup"] = setup = runs.prepare(model, few, where)
         yield None
@@ -411,15 +449,9 @@ def heads(
 
     state.setdefault("prompt", 0)
     title = title_of(model, None if free else task, "head ablation")
-    own = {"free": free, "text": task if free else "", "title": title}
+    count = 1 if free else min(n, len(task))
+    own = {"free": free, "count": count, "text": task if free else "", "title": title}
     return HeadsWidget(dims, start, compute, look, **own, **state)
-
-
-def prose(model: Model, length: int) -> torch.Tensor:
-    """Running text of this many tokens, the reference for a single prompt."""
-    from interp import tasks
-
-    return tasks.text(model, n=TEXTS, length=length).clean
 
 
 def grid_of(result: Result, dims: Dims) -> dict[str, Any]:

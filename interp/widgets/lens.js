@@ -104,6 +104,7 @@ function side(box, reply, name) {
   }
   const facts = tag("div", { class: "interp-lens-facts" }, box);
   const fact = (key, value, kind = "") => { tag("span", { text: key }, facts); tag("span", { text: value, class: kind }, facts); };
+  if (reply.ablated) fact("ablated", reply.ablated);
   fact("answer", reply.answers.map(token).join(" "), "interp-lens-token");
   fact("rank (0: on top)", whole(reply.measures.rank));
   fact("probability", percent(reply.measures.prob));
@@ -164,7 +165,7 @@ export default {
       const names = tag("tr", {}, foot), places = tag("tr", { class: "interp-lens-place" }, foot);
       tag("th", { text: "after" }, names);
       tag("th", {}, places);
-      tokens.forEach((text, j) => { tag("th", { scope: "col", text: word(text), title: text }, names); tag("th", { text: start + j }, places); });
+      tokens.forEach((text, j) => { tag("th", { scope: "col", text: word(text), title: text, "data-place": start + j }, names); tag("th", { text: start + j }, places); });
       legend(key, reply, vocab, scale);
       side(list, reply, model.get("name"));
     };

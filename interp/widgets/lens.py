@@ -22,7 +22,9 @@ from interp.sites import Site
 from interp.tasks.metrics import METRICS
 from interp.tasks.task import is_single, single
 from interp.widgets import _prompts as prompts
+from interp.widgets._ablation import ABLATED, Ablation, ablated_words
 from interp.widgets._base import Widget
+from interp.widgets._link import prompt_or_text, trait
 
 MOST_TOKENS, WIDE, TALL, TOP = 512, 16, 32, 10
 BLOCK = (
@@ -54,23 +56,28 @@ def lens(model: Model, prompt_or_task: Any, *, lens: Any = None, **state: Any) -
             at its end.
             start: the first of at most 16 positions shown (-1: the last ones). step: every how many
             layers (0: as many as 32 rows hold). layer, token: the cell listed (-1: the last).
+            ablated, ablated_by: heads that are ablated in the run shown, "L20H0", by "mean" or
+            "zero".
     """
     task, text = prompts.split(prompt_or_task)
     d = bridge.dims(model)
     site = Site.parse("resid_post.*@*")
     translate = translator(model, lens, site, sites.expand(site, d, 1))
-    readings: dict[tuple[int, str], Reading] = {}
+    readings: dict[tuple, Reading] = {}
+    ablation = Ablation(model, task)
 
-    def read(prompt: int, text: str) -> Reading:
-        if (prompt, text) not in readings:
+    def read(prompt: int, text: str, ablated: str, ablated_by: str) -> Reading:
+        key = prompt, text, ablated, ablated_by
+        if key not in readings:
             ids = prompts.ids_of(model, task, prompt, text, MOST_TOKENS, d)
+            edits = ablation.edits(prompt, text, ablated, ablated_by)
             readings.clear()
-            (stream,) = prompts.activations(model, ids, "resid_post")
+            (stream,) = prompts.activations(model, ids, "resid_post", edits=edits)
             words = prompts.words_of(model.tokenizer, ids)
-            readings[prompt, text] = Reading(
+            readings[key] = Reading(
                 prompts.text_of(model.tokenizer, ids), words, token_labels(model, ids), stream
             )
-        return readings[prompt, text]
+        return readings[key]
 
     def logits(stream: Tensor, layer: int) -> Tensor | None:
         row = translate(Site("resid_post", "out", layer), stream)
@@ -187,7 +194,15 @@ class Cell:
 class LensWidget(Widget, files="lens"):
     """The widget; see `lens`."""
 
-    inputs = ("text", "prompt", "by", "answer", "against", "start", "step", "layer", "token")
+    shares = {
+        "prompt": prompt_or_text(prompts.OWN),
+        "token": trait("token", -1),
+        "ablated": ABLATED,
+    }
+    inputs = (
+        *("text", "prompt", "by", "answer", "against", "start", "step", "layer", "token"),
+        *("ablated", "ablated_by"),
+    )
     text = t.Unicode("").tag(sync=True)
     prompt = t.Int(prompts.OWN).tag(sync=True)
     by = t.Unicode("rank").tag(sync=True)
@@ -197,6 +212,8 @@ class LensWidget(Widget, files="lens"):
     step = t.Int(0).tag(sync=True)
     layer = t.Int(-1).tag(sync=True)
     token = t.Int(-1).tag(sync=True)
+    ablated = t.Unicode("").tag(sync=True)  # heads that are ablated in the run shown
+    ablated_by = t.Unicode("mean").tag(sync=True)
     layers = t.Int().tag(sync=True)
     vocab = t.Int().tag(sync=True)
     name = t.Unicode("").tag(sync=True)
@@ -223,12 +240,13 @@ class LensWidget(Widget, files="lens"):
 
     def _filled(self, state: dict, stale: Callable[[], bool]) -> Iterator[tuple[dict, Any]]:
         """The table, again and again while it fills: a few layers all over first."""
-        reading = self._read(state["prompt"], state["text"])
+        run_of = tuple(state[name] for name in ("prompt", "text", "ablated", "ablated_by"))
+        reading = self._read(*run_of)
         total = len(reading.words)
         end = self._logits(reading.stream[-1, -1:], self.layers - 1)[0]
         answers = self._answers(state["prompt"], state["answer"], state["against"], end)
         rows, columns = _window(state, self.layers, total)
-        key = (state["prompt"], state["text"], answers.key)
+        key = (*run_of, answers.key)
         if key not in self._cells:
             self._cells = {key: {}}
         cells, shown = self._cells[key], time.monotonic()
@@ -297,6 +315,7 @@ class LensWidget(Widget, files="lens"):
             "unit": BY[state["by"]][1],
             "answers": words(answers.right, answers.right_count),
             "wrong": words(answers.wrong, answers.wrong_count),
+            "ablated": ablated_words(state),
             "layer": layer,
             "token": pos,
             "list": (
@@ -349,6 +368,8 @@ class LensWidget(Widget, files="lens"):
             "step": 0,
             "layer": -1,
             "token": -1,
+            "ablated": "",
+            "ablated_by": "mean",
         }
         options += [
             f"{name}={getattr(self, name)!r}"
@@ -357,7 +378,8 @@ class LensWidget(Widget, files="lens"):
         ]
         arguments = ", ".join(["model", repr(self.text) if own else "task", *options])
         lines = [f"interp.widgets.lens({arguments}{read})"]
-        if not own and not self.answer and not self.against and self.by in READS:
+        plain = not self.answer and not self.against and not self.ablated
+        if not own and plain and self.by in READS:
             lines.append(
                 f"interp.logit_lens(model, task[{self.prompt}], 'resid_post.*@*',"
                 f" metric={self.by!r}{read}).plot()"

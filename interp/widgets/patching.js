@@ -21,7 +21,7 @@ function pair(view) {
     one.clean.forEach((_, i) => {
       const place = tag("div", { class: "interp-patch-place" }, grid), differs = one.differs.includes(i), name = one.names[String(i)];
       for (const kind of ["clean", "corrupted"]) {
-        const chip = tag("span", { class: `interp-patch-token${differs ? " differs" : ""}`, "data-at": i, text: token(one[kind][i]), title: `position ${i}${name ? `, ${name}` : ""}` }, place);
+        const chip = tag("span", { class: `interp-patch-token${differs ? " differs" : ""}`, "data-at": i, "data-place": i, text: token(one[kind][i]), title: `position ${i}${name ? `, ${name}` : ""}` }, place);
         if (differs) tag("span", { class: "interp-hidden", text: " (differs)" }, chip);
       }
       tag("span", { class: "interp-patch-name", text: name ?? "" }, place);

@@ -10,15 +10,40 @@ from interp._errors import unknown
 from interp._types import Model
 from interp.methods.runs.any_prompts import task_for
 from interp.results import Result
+from interp.sites import Site
 from interp.widgets import _patch_runs as runs
 from interp.widgets._base import Widget
+from interp.widgets._link import Shared
 
 DIRECTIONS = {"denoising": "clean into corrupted", "noising": "corrupted into clean"}
+
+
+def _show_prompt(widget: Any, value: int | str) -> dict[str, Any] | None:
+    there = isinstance(value, int) and value < len(widget.metadata["prompts"])
+    return {"prompt": value} if there else None
+
+
+def _shown_head(widget: Any) -> str | None:
+    return "L{}H{}".format(*widget.cell) if widget.site == "heads" and widget.cell else None
+
+
+def _show_head(widget: Any, value: str) -> dict[str, Any] | None:
+    site = Site.parse(value)
+    return {"cell": [site.layer, site.index]} if widget.site == "heads" else None
+
+
+def _shown_token(widget: Any) -> int | None:
+    return widget.cell[1] if widget.site != "heads" and widget.cell else None
 
 
 class PatchingWidget(Widget, files="patch_shapes patching"):
     """See `patching`."""
 
+    shares = {
+        "prompt": Shared(("prompt",), lambda w: None if w.prompt == -1 else w.prompt, _show_prompt),
+        "head": Shared(("cell", "site"), _shown_head, _show_head),
+        "token": Shared(("cell", "site"), _shown_token, lambda widget, value: None),
+    }
     inputs = ("site", "direction", "prompt")
     answers = {"prediction": ("site", "direction", "prompt", "cell")}
     slow = True

@@ -300,7 +300,7 @@ export default {
     });
     view.on("reply", draw);
     for (const part of [left, tokens, lists]) view.answers(part, "reply");
-    view.answers(small.box, "reply", { only: ["text", "prompt", "heads", "find", "weighted", "first"] }); // not the one in large
+    view.answers(small.box, "reply", { only: ["text", "prompt", "heads", "find", "weighted", "first", "ablated", "ablated_by"] }); // not the one in large
     view.on("token", () => reply?.tokens && shade());
     view.says("reply token", () => {
       const now = model.get("reply");

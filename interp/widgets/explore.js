@@ -80,10 +80,12 @@ function words(view, parent) {
     view.ask({ token: Math.max(0, Math.min(tokens.length - 1, to)) });
   });
   view.shows("reply", draw);
+  view.answers(box, "reply", { only: ["prompt", "text", "ablated", "ablated_by"] });
 }
 
 // The heads that write most here; a click looks at what one reads.
 function writers(view, parent) {
+  view.answers(parent, "reply");
   const { model } = view, title = tag("div", { class: "interp-next-title" }, parent), list = tag("ul", { class: "interp-explore-writers" }, parent);
   const key = tag("div", { class: "interp-next-key", text: "A click opens the head's attention. The first token is left out of what a head reads." }, parent);
   const draw = () => {

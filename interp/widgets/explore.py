@@ -60,7 +60,7 @@ class ExploreWidget(Widget, files="next_tokens explore"):
         self._work(lambda stale: self._look(state), self._show)
 
     def _show(self, reply: dict) -> None:
-        self.reply = reply
+        self._give("reply", reply)
 
     def _open(self, change: Any = None) -> None:
         """Makes the widget of the tab that is open, once."""
@@ -105,7 +105,7 @@ class ExploreWidget(Widget, files="next_tokens explore"):
     def value(self) -> dict[str, Any]:
         """What the open tab shows, and what all tabs share."""
         shared = {k: getattr(self, k) for k in ("prompt", "text", "head", "ablated", "ablated_by")}
-        shown = dict(self.wait().reply) if self.tab == NEXT else self.child().value
+        shown = self.current() if self.tab == NEXT else self.child().value
         return {"tab": self.tab, **shared, "shown": shown}
 
     @property
@@ -129,7 +129,7 @@ class ExploreWidget(Widget, files="next_tokens explore"):
 
     def _draw(self, figure: Any) -> None:
         made = self.children.get(self.tab)
-        if made is not None and made.reply:
+        if made is not None and made.fits():
             made._draw(figure)
             return
         reply = self.reply

@@ -186,7 +186,7 @@ export default {
       if (!tokens || !found.length) return "";
       return `layer ${layer}, after ${at} ${token(tokens[at - start])}: ${token(found[0][0])} ${percent(found[0][1])}; rank of ${answers.map(token).join(" ")} ${whole(measures.rank)}`;
     });
-    const table_ = ["text", "prompt", "by", "answer", "against", "start", "step"]; // not the chosen cell
+    const table_ = ["text", "prompt", "by", "answer", "against", "start", "step", "ablated", "ablated_by"]; // not the chosen cell
     view.answers(left, "reply", { only: table_ });
     view.answers(pages, "reply", { only: table_ });
     view.answers(list, "reply");

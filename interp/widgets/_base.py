@@ -57,12 +57,14 @@ import copy
 import html
 import inspect
 import io
+import json
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import anywidget
 import traitlets as t
@@ -92,6 +94,7 @@ class Widget(anywidget.AnyWidget):
     problem = t.Unicode("").tag(sync=True)
     python = t.Unicode("").tag(sync=True)
     linked = t.Unicode("").tag(sync=True)  # what is linked has the same; see _link
+    kind = t.Unicode("").tag(sync=True)  # what a link of it begins with
     title = t.Unicode("").tag(sync=True)  # model, task and kind: "smollm2-135m · ioi · attention"
     # The page counts its questions up in `asked`; it is answered when `answered` has come as far.
     asked = t.Int(0).tag(sync=True)
@@ -112,8 +115,9 @@ class Widget(anywidget.AnyWidget):
         self._batching = self._dirty = False
         self._asking: dict[str, Any] | None = None  # the state whose answer is being shown
         self.trouble = ""  # the traceback of the last error that was not a ValueError
-        super().__init__(**traits)
+        super().__init__(**{"kind": type(self).__name__, **traits})
         self.observe(self._input, [*self.inputs, "asked"])
+        self.on_msg(self._tool)
         self._again()
 
     # --- what a widget fills in -------------------------------------------------------------------
@@ -310,6 +314,76 @@ class Widget(anywidget.AnyWidget):
             lane.stop()
         self.unobserve_all()
         super().close()
+
+    # --- to keep and to pass on ------------------------------------------------------------------
+
+    @property
+    def link(self) -> str:
+        """The state as one line of text, for `follow` of the same kind of widget."""
+        given = {name: json.dumps(getattr(self, name)) for name in self.inputs}
+        return f"{type(self).__name__}?{urlencode(given)}"
+
+    def follow(self, link: str) -> "Widget":
+        """The widget in the state of a link; ValueError when it is no link of such a widget."""
+        kind, _, given = link.strip().partition("?")
+        state = dict(parse_qsl(given, keep_blank_values=True))
+        if kind != type(self).__name__ or not state or not set(state) <= set(self.inputs):
+            raise ValueError(
+                f"{link[:80]!r} is no link of this widget: one begins with"
+                f" '{type(self).__name__}?' (copy it with the page's button, or `.link`)"
+            )
+        try:
+            self.put(**{name: json.loads(value) for name, value in state.items()})
+        except (json.JSONDecodeError, t.TraitError) as error:
+            raise ValueError(f"{link[:80]!r} is damaged: {error}") from None
+        return self
+
+    def table(self) -> Any:
+        """What is shown as a data frame."""
+        import pandas as pd
+
+        value = self.value
+        if hasattr(value, "to_frame"):
+            return value.to_frame()
+        held = [one for one in value.values() if hasattr(one, "to_frame")]
+        if held:
+            return held[0].to_frame()
+        return pd.DataFrame(value.get("next tokens") or self.current().get("top") or [])
+
+    def export(self, form: str) -> bytes:
+        """What is shown as the bytes of a "png", "svg" or "csv"."""
+        if form == "csv":
+            return self.table().to_csv(index=False).encode()
+        if form not in ("png", "svg"):
+            raise ValueError(f"form={form!r}: a widget is exported as 'png', 'svg' or 'csv'")
+        buffer = io.BytesIO()
+        self.static().savefig(buffer, format=form, dpi=2 * DPI)
+        return buffer.getvalue()
+
+    def _tool(self, widget: Any, message: Any, buffers: Any) -> None:
+        """The page's buttons: a file to save, a link to open."""
+        if not isinstance(message, dict) or message.get("do") not in ("export", "open"):
+            return
+        try:
+            if message["do"] == "open":
+                self.follow(str(message.get("text")))
+            else:
+                form = str(message.get("as"))
+                self._send_file(form)
+            self._trouble("tool")
+        except ValueError as error:
+            self._trouble("tool", str(error))
+
+    def _send_file(self, form: str) -> None:
+        name = type(self).__name__.removesuffix("Widget").lower()
+
+        def work(stale: Callable[[], bool]) -> None:
+            try:
+                self.send({"file": f"{name}.{form}"}, [self.export(form)])
+            except Exception as error:  # nobody else would see it
+                self._say(error, "tool")
+
+        self._lanes.setdefault("tool", Lane()).put(work)
 
     # --- pictures ---------------------------------------------------------------------------------
 

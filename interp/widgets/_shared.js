@@ -103,9 +103,11 @@ export function frame({ model, el, signal }, name) {
   const main = tag("p", { class: "interp-says", "aria-hidden": "true" }, top);
   const problem = tag("p", { class: "interp-problem", role: "alert", hidden: true }, root);
   const body = tag("div", { class: "interp-body" }, root);
-  const details = tag("details", { class: "interp-code" }, root);
+  const foot = tag("footer", { class: "interp-foot" }, root);
+  const details = tag("details", { class: "interp-code" }, foot);
   tag("summary", { text: "Python of this state" }, details);
   const code = tag("pre", {}, details);
+  const tools = tag("div", { class: "interp-tools" }, foot);
 
   const on = (names, f) => {
     const events = names.split(" ").map((n) => `change:${n}`).join(" ");
@@ -183,7 +185,47 @@ export function frame({ model, el, signal }, name) {
   stop.signal.addEventListener("abort", () => model.off("change", judge));
   stop.signal.addEventListener("abort", () => { clearTimeout(late); root.remove(); });
   working(); complain(); program();
+  tooling(tools, { model, listen, on, signal: stop.signal });
   return { model, root, head, title, body, code, on, shows, says, listen, save, ask, answers, fits, draft: drafted, close, signal: stop.signal };
+}
+
+// The text on the clipboard, also where the page may not write to it by itself.
+async function copy(text, parent) {
+  try { await navigator.clipboard.writeText(text); return; } catch { /* no permission: by hand */ }
+  const field = tag("textarea", { class: "interp-hidden", text }, parent);
+  field.select();
+  document.execCommand("copy");
+  field.remove();
+}
+
+// The state as a line of text that `widget.follow(...)` and the field beside it understand.
+export function linkOf(question, kind) {
+  const given = Object.entries(question ?? {}).map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(JSON.stringify(value))}`);
+  return `${kind}?${given.join("&")}`;
+}
+
+// Copy and save what is shown.
+function tooling(parent, { model, listen, on, signal }) {
+  const small = (text, says, act) => listen(tag("button", { class: "interp-tool", type: "button", text, title: says, "aria-label": says }, parent), "click", act);
+  const done = tag("span", { class: "interp-done", role: "status" }, parent);
+  const say = (text) => { done.textContent = text; setTimeout(() => { if (!signal.aborted) done.textContent = ""; }, 1500); };
+  small("copy Python", "copy the Python of this state", () => copy(model.get("python"), parent).then(() => say("copied")));
+  small("copy link", "copy the state as a line of text that opens it again: widget.follow(text)", () => copy(linkOf(model.get("reply").question, model.get("kind")), parent).then(() => say("copied")));
+  const line = tag("input", { class: "interp-open", type: "text", placeholder: "open a link", "aria-label": "open a link: paste it and press Enter", spellcheck: "false" }, parent);
+  listen(line, "keydown", (event) => {
+    event.stopPropagation();
+    if (event.key === "Enter" && line.value.trim()) { event.preventDefault(); model.send({ do: "open", text: line.value }); line.value = ""; }
+  });
+  for (const form of ["png", "svg", "csv"]) small(form.toUpperCase(), `save what is shown as ${form.toUpperCase()}`, () => { say("saving"); model.send({ do: "export", as: form }); });
+  const receive = (message, buffers) => {
+    if (!message?.file || !buffers?.length) return;
+    const url = URL.createObjectURL(new Blob([buffers[0]]));
+    tag("a", { href: url, download: message.file }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 10000);
+    say("saved");
+  };
+  model.on("msg:custom", receive);
+  signal.addEventListener("abort", () => model.off("msg:custom", receive));
 }
 
 // A key this widget takes for itself: JupyterLab's own shortcuts must not fire as well.

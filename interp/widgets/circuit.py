@@ -303,6 +303,13 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
             f" {options})\nwidget.numbers{more}"
         )
 
+    def table(self) -> Any:
+        """The edges that are shown, and their scores."""
+        import pandas as pd
+
+        rows = [(*edge, score) for edge, score in self.value.edges.items()]
+        return pd.DataFrame(rows, columns=["sender", "receiver", "score"])
+
     def __repr__(self) -> str:
         numbers = self.reply.get("numbers") or {}
         faithful = numbers.get("faithfulness")

@@ -124,6 +124,14 @@ class ExploreWidget(Widget, files="next_tokens explore"):
         made = self.children.get(self.tab)
         return line if made is None else f"{line}\n{made.python}"
 
+    def table(self) -> Any:
+        """What the open tab shows."""
+        if self.tab == NEXT:
+            import pandas as pd
+
+            return pd.DataFrame(self.current()["top"])
+        return self.child().table()
+
     def __repr__(self) -> str:
         return f"<explore widget: {self.tab}>"
 

@@ -76,10 +76,12 @@ function controls(view, marks) {
   const showHeads = () => heads.show(model.get("heads"));
   view.shows("heads chosen", showHeads);
   const undo = button(view, row, "undo", "undo the last change of marks", () => model.send({ do: "undo" }));
+  const redo = button(view, row, "redo", "do what was taken back again", () => model.send({ do: "redo" }));
   const clear = button(view, row, "clear", "unmark all heads", () => marks.set(new Set()));
   button(view, row, "invert", "mark the unmarked heads and unmark the marked ones", () => marks.set(inverted(marks.get(), marks.count)));
-  const able = () => { undo.disabled = !model.get("steps"); clear.disabled = !model.get("chosen").length; };
-  view.shows("steps chosen", able);
+  const able = () => { undo.disabled = !model.get("steps"); redo.disabled = !model.get("ahead"); clear.disabled = !model.get("chosen").length; };
+  view.shows("steps ahead chosen", able);
+  choice(view, row, "colour", model.get("palette").map(([name, says]) => [name, says === name || name === "direct effect" ? name : `${name}: ${says}`]), "colour").classList.add("interp-heads-colour");
 }
 
 function grid(view, parent, marks) {
@@ -126,7 +128,7 @@ function grid(view, parent, marks) {
     cursor.setAttribute("y", y - 1);
   };
   marks.draw = mark;
-  view.shows("colours text", colour);
+  view.shows("colours colour text", colour);
   view.shows("chosen keep", mark);
   view.shows("pointer", point);
   gestures(view, picture, marks, { L, H, group });
@@ -176,7 +178,8 @@ function gestures(view, picture, marks, { L, H, group }) {
     const whole = { " ": "head", Enter: "head", l: "layer", g: group > 1 ? "kv" : "head" }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (step[event.key]) point(Math.max(0, Math.min(L - 1, l + step[event.key][0])), Math.max(0, Math.min(H - 1, h + step[event.key][1])));
     else if (whole && !event.ctrlKey && !event.metaKey) marks.set(toggled(marks.get(), taken(event.shiftKey ? "layer" : whole, l, h, H, group)));
-    else if (event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey)) model.send({ do: "undo" });
+    else if (event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey)) model.send({ do: event.shiftKey ? "redo" : "undo" });
+    else if (event.key.toLowerCase() === "y" && (event.ctrlKey || event.metaKey)) model.send({ do: "redo" });
     else return;
     take(event);
   });
@@ -277,6 +280,33 @@ function numbers(view, parent) {
   view.answers(table.parentNode, "reply");
 }
 
+// States that were kept, beside each other and against what is shown.
+function pinned(view, parent) {
+  const { model } = view, box = tag("div", { class: "interp-heads-pins" }, parent);
+  const row = tag("div", { class: "interp-heads-pinbar" }, box);
+  button(view, row, "pin to compare", "keep these numbers to compare them with another state", () => model.send({ do: "pin" }));
+  const table = tag("table", { class: "interp-heads-numbers" }, box);
+  const draw = () => {
+    const pins = model.get("pins"), shown = view.fits("reply") ? model.get("reply").shown : null;
+    table.replaceChildren();
+    if (!pins.length) return;
+    const head = tag("tr", {}, tag("thead", {}, table)), body = tag("tbody", {}, table);
+    for (const text of ["pinned", "logit diff.", "answer", "shown minus it", ""]) tag(text ? "th" : "td", { scope: text ? "col" : null, text }, head);
+    for (const one of pins) {
+      const line = tag("tr", {}, body), name = tag("th", { scope: "row" }, line);
+      const says = `${one.keep ? "all but " : ""}${one.heads || "nothing"}, ${one.by}, ${one.prompt < 0 ? "mean" : `prompt ${one.prompt + 1}`}`;
+      button(view, name, one.letter, `go back to ${says}`, () => model.send({ do: "return", letter: one.letter }));
+      tag("span", { text: ` ${says}` }, name);
+      tag("td", { text: digits(one.logit_diff) }, line);
+      tag("td", { text: percent(one.prob) }, line);
+      tag("td", { text: shown ? digits(shown.logit_diff.now - one.logit_diff, true) : "…" }, line);
+      const off = tag("td", {}, line);
+      button(view, off, "×", `forget ${one.letter}`, () => model.send({ do: "unpin", letter: one.letter }));
+    }
+  };
+  view.shows("pins reply heads keep by factor prompt", draw);
+}
+
 function prompts(view, parent) {
   const { model } = view;
   const holder = tag("div", {}, parent);
@@ -312,6 +342,7 @@ function render(context) {
   attention(view, left);
   prompts(view, right);
   numbers(view, right);
+  pinned(view, right);
   nextTokens(view, right, () => {
     const { shown, title, count } = model.get("reply");
     return shown && { ...shown, title, edited: count > 0, word: "ablated", without: "without ablation", nothing: "nothing is ablated" };

@@ -1,5 +1,6 @@
 """Heads ablated with the mouse: a layer x head grid, and beside it what the model then says."""
 
+import string
 from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 from typing import Any
@@ -9,10 +10,14 @@ import torch
 import traitlets as t
 
 from interp import plots
+from interp._errors import unknown
 from interp._types import Model
 from interp.dims import Dims
+from interp.methods.ablation.ablate import ablate
 from interp.methods.attention.attention_patterns import token_labels
+from interp.methods.attention.head_scores import SCORES, head_scores
 from interp.methods.lenses.logit_attribution import logit_attribution
+from interp.methods.patching.patch import patch
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
@@ -24,8 +29,11 @@ from interp.widgets._next_tokens import bars as bar_chart
 from interp.widgets._prompts import split
 from interp.widgets._prompts import title as title_of
 
+COLOUR_SCORES = ("previous-token", "duplicate-token", "induction")
 PROMPTS = 8  # of a task, unless asked otherwise: what a mean over them costs is paid at every click
 SHARED_WAYS = ("mean", "zero")  # to ablate, that other widgets show too
+PINS = 4  # states kept to compare
+DIRECT = "direct effect"
 MEAN = -1  # in place of a prompt's number: the mean over all
 
 
@@ -81,7 +89,7 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         t.Int(1).tag(sync=True),
     )
     answers = {
-        "colours": ("text",),
+        "colours": ("text", "colour"),
         "attention": ("pointer", "chosen", "keep", "by", "factor", "prompt", "text"),
     }
     colours = t.Dict().tag(sync=True)  # the grid's: values [layer * head], name, unit
@@ -95,6 +103,10 @@ class HeadsWidget(Widget, files="next_tokens heads"):
     pointer = t.List([0, 0]).tag(sync=True)
     attention = t.Dict().tag(sync=True)
     steps = t.Int(0).tag(sync=True)  # how many there are to undo
+    ahead = t.Int(0).tag(sync=True)  # and to do again
+    pins = t.List().tag(sync=True)  # states kept to compare, with their numbers
+    colour = t.Unicode(DIRECT).tag(sync=True)  # what colours the grid
+    palette = t.List().tag(sync=True)  # what can: [name, what it says]
 
     def __init__(
         self,
@@ -102,15 +114,21 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         start: Callable[[str], Iterator[dict]],
         compute: Callable,
         look: Callable,
+        paint: Callable[[str], dict] | None = None,
         **traits: Any,
     ) -> None:
         self._dims, self._start, self._compute, self._look = dims, start, compute, look
+        self._paint = paint
         self._past: list[tuple] = []
+        self._next: list[tuple] = []
         self._known = ("", (), False)  # heads, chosen, keep as they were last understood
         self._ready: str | None = None  # the text that was prepared
         self._code = ("", "")
         super().__init__(n_layers=dims.n_layers, n_heads=dims.n_heads, group=dims.group, **traits)
         self.observe(self._point, "pointer")
+        self.observe(self._colour, "colour")
+        if self.colour != DIRECT:
+            self._colour()
         self.on_msg(self._receive)
 
     # --- state ------------------------------------------------------------------------------------
@@ -149,9 +167,10 @@ class HeadsWidget(Widget, files="next_tokens heads"):
                     f" heads 0 to {self.n_heads - 1})"
                 )
         if (tuple(new), self.keep) != (chosen, keep):
-            self._past = [*self._past[-99:], (chosen, keep)]
+            self._past, self._next = [*self._past[-99:], (chosen, keep)], []
         self._known = (text_of(new, self._dims), tuple(new), self.keep)
         with self.hold_sync():
+            self.ahead = len(self._next)
             self.steps, self.chosen, self.heads = (
                 len(self._past),
                 [list(pair) for pair in new],
@@ -160,22 +179,60 @@ class HeadsWidget(Widget, files="next_tokens heads"):
 
     def undo(self) -> None:
         """Takes the last change of the marked heads back."""
-        if self._past:
-            chosen, keep = self._past.pop()
-            self._known = (self._known[0], chosen, keep)
-            with self._state:
-                self._batching = True
-                self.keep, self.chosen, self.steps = (
-                    keep,
-                    [list(pair) for pair in chosen],
-                    len(self._past),
-                )
-                self._batching = False
-                self._again()
+        self._step(self._past, self._next)
+
+    def redo(self) -> None:
+        """Makes the change that was taken back again."""
+        self._step(self._next, self._past)
+
+    def _step(self, back: list[tuple], forth: list[tuple]) -> None:
+        if not back:
+            return
+        forth.append(self._known[1:])
+        chosen, keep = back.pop()
+        self._known = (self._known[0], chosen, keep)
+        with self._state:
+            self._batching = True
+            self.keep, self.chosen = keep, [list(pair) for pair in chosen]
+            self.steps, self.ahead = len(self._past), len(self._next)
+            self._batching = False
+            self._again()
+
+    def pin(self) -> None:
+        """Keeps what is shown, to compare it with others; the first is A."""
+        reply = self.current()
+        state = {name: getattr(self, name) for name in ("heads", "keep", "by", "factor", "prompt")}
+        shown = {name: reply["shown"][name]["now"] for name in ("prob", "logit_diff")}
+        letter = next(
+            c for c in string.ascii_uppercase if c not in [p["letter"] for p in self.pins]
+        )
+        self.pins = [*self.pins[-(PINS - 1) :], {"letter": letter, **state, **shown}]
+
+    def _colour(self, change: Any = None) -> None:
+        """Computes what colours the grid; the widget stays usable meanwhile."""
+        known = [name for name, _ in self.palette]
+        if self._paint is None or self.colour not in known:
+            error = unknown("colour of the grid", self.colour, known or [DIRECT])
+            self._trouble("colour", str(error))
+            return
+        paint, name = self._paint, self.colour
+        self._work(lambda stale: paint(name), lambda c: self._give("colours", c), "colour")
 
     def _receive(self, widget: Any, message: Any, buffers: Any) -> None:
-        if message == {"do": "undo"}:
+        do = message.get("do") if isinstance(message, dict) else None
+        if do == "undo":
             self.undo()
+        elif do == "redo":
+            self.redo()
+        elif do == "pin" and self.fits():
+            self.pin()
+        elif do == "unpin":
+            self.pins = [one for one in self.pins if one["letter"] != message.get("letter")]
+        elif do == "return":
+            for one in self.pins:
+                if one["letter"] == message.get("letter"):
+                    names = ("heads", "keep", "by", "factor", "prompt")
+                    self.put(**{name: one[name] for name in names})
 
     def _ablated(self) -> Heads:
         marked = frozenset((layer, head) for layer, head in self.chosen)
@@ -188,7 +245,10 @@ class HeadsWidget(Widget, files="next_tokens heads"):
 
     def _show(self, update: dict) -> None:
         if "colours" in update:
-            self._give("colours", update["colours"])
+            if self.colour == DIRECT or self._paint is None:
+                self._give("colours", update["colours"])
+            else:
+                self._colour()
             self.prompts = update["prompts"]
         if "code" in update:
             self._code = update["code"]
@@ -374,6 +434,20 @@ def heads(
         listed = [decode(ids) for ids in few.clean]
         yield {"colours": colours, "prompts": listed, "code": (made, judged)}
 
+    def paint(name: str) -> dict:
+        """The grid's colours: each head by itself, on the prompts shown."""
+        few = now["setup"].task
+        if name == DIRECT:
+            return given or grid_of(logit_attribution(model, few), dims)
+        if name == "ablation":
+            found = ablate(model, few, "L*H*", by="mean", metric="logit_diff")
+        elif name == "patching":
+            found = patch(model, few, "L*H*", metric="logit_diff")
+        else:
+            found = head_scores(model, name).sel(score=name)
+            return {**grid_of(found, dims), "name": f"{name} score"}
+        return grid_of(found, dims)
+
     def compute(
         heads: Heads, by: str, factor: float, prompt: int, stale: Callable[[], bool]
     ) -> Iterator[dict | None]:
@@ -448,10 +522,22 @@ def heads(
         }
 
     state.setdefault("prompt", 0)
+    palette = [[DIRECT, given["name"] if given else "direct effect of each head"]]
+    if not free and len(task) > 1:
+        palette += [["ablation", "each head ablated alone: what falls (half a minute)"]]
+    if not free and not bool((task.clean == task.corrupted).all()):
+        palette += [["patching", "each head patched alone: what comes back (a quarter minute)"]]
+    palette += [[score, SCORES[score].what] for score in COLOUR_SCORES]
     title = title_of(model, None if free else task, "head ablation")
     count = 1 if free else min(n, len(task))
-    own = {"free": free, "count": count, "text": task if free else "", "title": title}
-    return HeadsWidget(dims, start, compute, look, **own, **state)
+    own = {
+        "free": free,
+        "count": count,
+        "text": task if free else "",
+        "title": title,
+        "palette": palette,
+    }
+    return HeadsWidget(dims, start, compute, look, paint, **own, **state)
 
 
 def grid_of(result: Result, dims: Dims) -> dict[str, Any]:

@@ -333,3 +333,63 @@ def test_the_picture_is_no_pyplot_figure(grid):
 def test_an_unknown_widget_is_told():
     with pytest.raises(AttributeError, match="did you mean 'heads'"):
         _ = widgets.head
+
+
+def test_redo_comes_back_until_something_new_is_done(tiny, task, closed_after):
+    w = closed_after(widgets.heads(tiny, task))
+    w.heads = "L1H2"
+    w.heads = "L1H2 L0H0"
+    w.undo()
+    assert (w.heads, w.steps, w.ahead) == ("L1H2", 1, 1)
+    w.redo()
+    assert (w.heads, w.steps, w.ahead) == ("L0H0 L1H2", 2, 0)
+    w.undo()
+    w.heads = "L0H3"
+    w.redo()
+    assert (w.heads, w.ahead) == ("L0H3", 0)
+
+
+def test_a_pinned_state_keeps_its_numbers_and_comes_back(tiny, task, closed_after):
+    w = closed_after(widgets.heads(tiny, task, heads="L1H2", by="zero"))
+    w.pin()
+    before = w.value["logit difference"]["now"]
+    w.put(heads="L2H0", by="mean")
+    w.pin()
+    assert [one["letter"] for one in w.pins] == ["A", "B"]
+    assert w.pins[0]["logit_diff"] == before != w.pins[1]["logit_diff"]
+    w._receive(w, {"do": "return", "letter": "A"}, [])
+    assert (w.heads, w.by) == ("L1H2", "zero")
+    assert w.value["logit difference"]["now"] == before
+    w._receive(w, {"do": "unpin", "letter": "A"}, [])
+    assert [one["letter"] for one in w.pins] == ["B"]
+
+
+@pytest.mark.parametrize("name", ["ablation", "patching", "induction"])
+def test_the_colours_are_those_of_the_verb(tiny, task, closed_after, name):
+    few = task[:3]
+    expected = {
+        "ablation": lambda: interp.ablate(tiny, few, "L*H*", by="mean", metric="logit_diff"),
+        "patching": lambda: interp.patch(tiny, few, "L*H*", metric="logit_diff"),
+        "induction": lambda: interp.head_scores(tiny, "induction").sel(score="induction"),
+    }[name]().values
+    w = closed_after(widgets.heads(tiny, task, colour=name))
+    assert w.colours["values"] == pytest.approx(expected.ravel().tolist(), rel=2e-3, abs=1e-6)
+    w.colour = "no such"
+    assert "colour of the grid" in w.wait().problem
+
+
+def test_a_link_brings_the_state_to_another_widget(tiny, task, closed_after):
+    w = closed_after(widgets.heads(tiny, task, heads="L1H2", by="zero", prompt=1))
+    v = closed_after(widgets.heads(tiny, task))
+    v.follow(w.link)
+    assert v.value == w.value
+    with pytest.raises(ValueError, match="no link of this widget"):
+        v.follow("LensWidget?by=1")
+
+
+def test_what_is_shown_can_be_saved(tiny, task, closed_after):
+    w = closed_after(widgets.heads(tiny, task))
+    assert w.export("png").startswith(b"\x89PNG") and b"<svg" in w.export("svg")
+    assert w.export("csv").decode().splitlines()[0].startswith("token,now")
+    with pytest.raises(ValueError, match="'png', 'svg' or 'csv'"):
+        w.export("pdf")

@@ -1,6 +1,6 @@
 // What heads look at: a matrix and the prompt's tokens for one head, small matrices for many.
 
-const ROOM = 360, LEFT = 84, SMALL = 68, LABEL = 12;
+const ROOM = 360, ARCS = 46, LEFT = 84 + ARCS, SMALL = 68, LABEL = 12;
 const HINT = "each row: what that token attends to";
 
 // --- pure ------------------------------------------------------------------------------------------------------
@@ -26,6 +26,21 @@ export function around(matrix, n, at) {
 export function largest(values, k) {
   return [...values.keys()].filter((i) => values[i] > 0).sort((a, b) => values[b] - values[a] || a - b).slice(0, k);
 }
+
+// Arcs beside the rows: from a token to those it looks at (up) and to those that look at it (down), the strongest few.
+export function arcs(matrix, n, at, limit, first, most = 6) {
+  const { to, by } = around(matrix, n, at);
+  if (!first && n > 1) to[0] = 0;
+  to[at] = 0;
+  const pick = (values, kind) => largest(values, most).filter((i) => values[i] >= 0.05 * limit).map((i) => ({ at: i, kind, share: Math.min(1, values[i] / (limit || 1)) }));
+  return [...pick(to, "to"), ...pick(by, "by")];
+}
+
+// An arc that bends to the left: its path between two rows.
+export const bend = (x, y0, y1, room) => {
+  const out = Math.min(room, 8 + Math.abs(y1 - y0) * 0.45);
+  return `M${x} ${y0}C${x - out} ${y0} ${x - out} ${y1} ${x} ${y1}`;
+};
 
 // How large a matrix of n tokens is drawn: pixels a cell, and every which token carries its label.
 export function layout(n, room = ROOM) {
@@ -104,11 +119,13 @@ function controls(view) {
   tag("span", { text: "or those with most" }, finds);
   const find = tag("select", {}, finds);
   tag("option", { value: "", text: "choose a score" }, find);
-  for (const name of model.get("finds")) tag("option", { value: name, text: name }, find);
+  for (const [name, what] of model.get("finds")) tag("option", { value: name, text: `${name}: ${what}`, title: what }, find);
   view.listen(find, "change", () => view.ask({ find: find.value, head: "" }));
   view.listen(find, "keydown", (event) => event.stopPropagation());
   choice(view, bar, "show", [["false", "attention"], ["true", "attention × value norm"]], "weighted");
   choice(view, bar, "first token", [["true", "coloured"], ["false", "left out"]], "first");
+  const all = button(view, bar, "all heads", "show every head of the model in small", () => view.save({ wall: !model.get("wall") }));
+  view.shows("wall", () => all.setAttribute("aria-pressed", String(model.get("wall"))));
   const state = () => { heads.show(model.get("heads")); find.value = model.get("find"); };
   const prompt = () => line.show(((view.fits("reply", ["text", "prompt"]) ? model.get("reply").prompt : null) ?? model.get("text")).replaceAll("\n", "↵"));
   view.on("heads find", state);
@@ -137,7 +154,7 @@ function matrix(view, parent, pointed) {
   const box = tag("div", { class: "interp-att-big" }, parent);
   const canvas = tag("canvas", {}, box);
   const labels = svg("svg", { role: "img" }, box);
-  let shown = null, row = null, names = [];
+  let shown = null, row = null, bows = null, names = [];
   const at = (event) => {
     const { cell } = shown.plan, spot = labels.getBoundingClientRect();
     const place = (v) => Math.max(0, Math.min(shown.n - 1, Math.floor(v / cell)));
@@ -157,6 +174,7 @@ function matrix(view, parent, pointed) {
       names.push([i, one]);
       svg("text", { transform: `translate(${LEFT + middle + 4} ${plan.size + 8}) rotate(-55)`, "text-anchor": "end", "data-place": i, text: short(reply.tokens[i], 10) }, labels);
     }
+    bows = svg("g", { class: "interp-att-arcs" }, labels);
     row = svg("rect", { class: "interp-att-row" }, labels);
     const hit = svg("rect", { class: "interp-att-hit", x: LEFT, y: 2, width: plan.size, height: plan.size }, labels);
     const abort = { signal: view.signal };
@@ -174,6 +192,10 @@ function matrix(view, parent, pointed) {
     if (!shown) return;
     const { cell } = shown.plan;
     dress(row, { x: LEFT, y: 2 + i * cell, width: (i + 1) * cell, height: Math.max(cell, 2) });
+    bows.replaceChildren();
+    const right = LEFT - 10 - 6.2 * Math.max(...shown.reply.tokens.map((text) => short(text).length)), y = (k) => 2 + (k + 0.5) * cell;
+    for (const one of arcs(shown.values, shown.n, i, shown.reply.limit, shown.reply.first))
+      svg("path", { class: one.kind, d: bend(Math.max(ARCS, right), y(i), y(one.at), Math.max(ARCS, right) - 3), "stroke-width": (0.8 + 4 * one.share).toFixed(1), opacity: (0.35 + 0.6 * one.share).toFixed(2) }, bows);
     for (const [k, name] of names) name.classList.toggle("interp-att-here", k === i);
   };
   return { draw, colour, mark };
@@ -190,6 +212,7 @@ function multiples(view, parent) {
     const { side: s, many, score } = reply, bytes = new Uint8Array(reply.small.buffer, reply.small.byteOffset, reply.small.byteLength);
     title.textContent = score
       ? `${many.length} heads with most ${score.name}: ${score.what}, in ${score.unit} (on ${score.on}; null ${digits(score.null)})`
+      : reply.telling ? `${many.length} heads that look most from the last token at one that is neither the first nor itself`
       : `${many.length} ${many.length === 1 ? "head" : "heads"}${reply.asked > many.length ? ` of ${reply.asked} asked for` : ""}: choose one to see it in large`;
     const focused = grid.contains(document.activeElement) ? document.activeElement.dataset.head : null;
     grid.replaceChildren();
@@ -226,6 +249,37 @@ function multiples(view, parent) {
   return { box, draw, colour: () => repaint() };
 }
 
+// All heads of the model as one picture: a click opens one.
+function wall(view, parent) {
+  const { model } = view, box = tag("div", { class: "interp-att-wall" }, parent);
+  const says = tag("p", { class: "interp-att-key" }, box), holder = tag("div", { class: "interp-att-wall-holder" }, box), canvas = tag("canvas", { role: "img" }, holder);
+  let plan = null;
+  const draw = () => {
+    box.hidden = !model.get("wall");
+    const now = model.get("every");
+    if (box.hidden || !now.bytes) return;
+    const { layers, heads, side: s } = now, data = new Uint8Array(now.bytes.buffer, now.bytes.byteOffset, now.bytes.byteLength);
+    plan = { layers, heads, step: s + 2 };
+    canvas.width = layers * plan.step;
+    canvas.height = heads * plan.step;
+    const pen = canvas.getContext("2d"), found = colours(view.root);
+    for (let l = 0; l < layers; l++) for (let h = 0; h < heads; h++)
+      pen.putImageData(new ImageData(pixels((k) => data[(l * heads + h) * s * s + k] / 255, s, found, model.get("first")), s, s), l * plan.step, h * plan.step);
+    canvas.setAttribute("aria-label", `attention of all ${layers * heads} heads, layers to the right, heads downward`);
+    says.textContent = `all ${layers * heads} heads: layer 0 to ${layers - 1} from left to right, head 0 to ${heads - 1} downward; click one to see it in large`;
+  };
+  const at = (event) => {
+    const place = canvas.getBoundingClientRect();
+    const l = Math.floor(((event.clientX - place.left) / place.width) * plan.layers), h = Math.floor(((event.clientY - place.top) / place.height) * plan.heads);
+    return `L${Math.max(0, Math.min(plan.layers - 1, l))}H${Math.max(0, Math.min(plan.heads - 1, h))}`;
+  };
+  view.listen(canvas, "pointermove", (event) => { if (plan) canvas.title = at(event); });
+  view.listen(canvas, "click", (event) => { if (plan) view.ask({ head: at(event) }); });
+  view.shows("every wall", draw);
+  view.answers(holder, "every");
+  return { colour: draw };
+}
+
 export default {
   render(context) {
     const view = frame(context, "Attention"), { model } = view;
@@ -247,6 +301,7 @@ export default {
     const readout = tag("div", { class: "interp-att-readout", text: HINT }, left);
     const legend = tag("div", {}, left);
     const small = multiples(view, side);
+    const many = wall(view, view.body);
 
     const shade = () => {
       const n = reply.tokens.length, at = hover ?? pinned();
@@ -311,7 +366,7 @@ export default {
       const [best] = largest(to, 1);
       return `${now.head}: ${at + 1} ${token(now.tokens[at])} looks most at ${best === undefined ? "no token" : `${best + 1} ${token(now.tokens[best])}, ${digits(to[best])} ${now.unit}`}`;
     });
-    onColours(view, () => { big.colour(); small.colour(); });
+    onColours(view, () => { big.colour(); small.colour(); many.colour(); });
     draw();
     return view.close;
   },

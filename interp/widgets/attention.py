@@ -28,6 +28,7 @@ from interp.widgets._base import Widget
 from interp.widgets._link import prompt_or_text, trait
 
 MOST_TOKENS, MOST_HEADS, FOUND, SIDE = 512, 64, 12, 48
+WALL = 24  # pixels of a head on the wall
 ANY_TEXT = (*DETECTORS, "entropy", "distance", "waad", "fai", "output norm", "copying")
 OF_TASK = ("ablation", "gradient")
 NAMES = {
@@ -46,11 +47,13 @@ def attention(model: Model, prompt_or_task: Any, **state: Any) -> "AttentionWidg
     Args:
         model: The model.
         prompt_or_task: A text, or a task whose prompts are shown; another prompt can be typed.
-        **state: heads: those shown in small, such as "L5H1 L7H*". head: the large one (the first if
-            ""). find: a head score; the heads that score highest are shown instead (all heads of
+        **state: heads: those shown in small, such as "L5H1 L7H*"; if "", those that look
+            most from the last token at one that is neither the first nor itself. head: the large
+            one (the first if ""). find: a head score; the heads that score highest are shown instead (all heads of
             the model are then scored). weighted: attention times the norm of what the source's
-            value writes (see `attention_patterns`). first: False leaves the first token, the usual
-            attention sink, out of the colours. ablated, ablated_by: heads that are ablated in
+            value writes (see `attention_patterns`). first: True colours the first token, the
+            usual attention sink, too; without it the scale is that of the others. wall: all
+            heads in small. ablated, ablated_by: heads that are ablated in
             the run shown, "L20H0", by "mean" or "zero". At most 512 tokens and 64 heads.
     """
     task, text = prompts.split(prompt_or_task)
@@ -81,14 +84,11 @@ def attention(model: Model, prompt_or_task: Any, **state: Any) -> "AttentionWidg
             )  # patterns are scored together: one run serves all
         return scored[name]
 
-    state = {
-        "heads": f"L{d.n_layers // 2}H*",
-        "text": text,
-        "prompt": prompts.OWN if task is None else 0,
-        **state,
-    }
+    state = {"text": text, "prompt": prompts.OWN if task is None else 0, **state}
     title = prompts.title(model, task, "attention")
-    listed = dict(examples=prompts.listed(task), finds=list(names), title=title)
+    listed = dict(
+        examples=prompts.listed(task), finds=[[one, SCORES[one].what] for one in names], title=title
+    )
     return AttentionWidget(
         read, score, lambda words: prompts.heads_in_order(words, d), d.group, **listed, **state
     )
@@ -138,18 +138,21 @@ class AttentionWidget(Widget, files="attention"):
         "ablated",
         "ablated_by",
     )
+    answers = {"every": ("text", "prompt", "weighted", "first", "ablated", "ablated_by", "wall")}
     text = t.Unicode("").tag(sync=True)
     prompt = t.Int(prompts.OWN).tag(sync=True)
     heads = t.Unicode("").tag(sync=True)
     head = t.Unicode("").tag(sync=True)
     find = t.Unicode("").tag(sync=True)
     weighted = t.Bool(False).tag(sync=True)
-    first = t.Bool(True).tag(sync=True)
+    first = t.Bool(False).tag(sync=True)
     ablated = t.Unicode("").tag(sync=True)  # heads that are ablated in the run shown
     ablated_by = t.Unicode("mean").tag(sync=True)
     token = t.Int(-1).tag(sync=True)  # the one that is looked at; -1 is the last
     examples = t.List().tag(sync=True)
-    finds = t.List().tag(sync=True)
+    finds = t.List().tag(sync=True)  # scores: [name, what it measures]
+    wall = t.Bool(False).tag(sync=True)  # all heads in small
+    every = t.Dict().tag(sync=True)
 
     def __init__(
         self,
@@ -162,6 +165,18 @@ class AttentionWidget(Widget, files="attention"):
         self._read, self._score, self._heads_of, self._group = read, score, heads_of, group
         self._now: tuple[Reading, Site, list[tuple[Site, float | None]], bool, bool] | None = None
         super().__init__(**traits)
+        self.observe(self._build, "wall")
+
+    def _build(self, change: Any = None) -> None:
+        """All heads in small, once they are asked for."""
+        if not self.wall or self._now is None:
+            return
+        reading, _, _, weighted, first = self._now
+
+        def work(stale: Callable[[], bool]) -> dict:
+            return every_head(reading, weighted, first)
+
+        self._work(work, lambda found: self._give("every", found), "wall")
 
     def _ask(self) -> None:
         state = {name: getattr(self, name) for name in self.inputs}
@@ -181,14 +196,17 @@ class AttentionWidget(Widget, files="attention"):
             shown = [
                 (Site("head", "out", int(a), int(b)), float(table.values[a, b])) for a, b in places
             ]
-        else:
+        elif state["heads"].strip():
             shown = [(head, None) for head in self._heads_of(state["heads"])]
+        else:
+            shown = [(head, None) for head in telling(reading.pattern)]
         big = self._heads_of(state["head"]) if state["head"] else [shown[0][0]]
         if len(big) > 1:
             raise ValueError(f"one head is shown in large, {state['head']!r} names {len(big)}")
         now = (reading, big[0], shown[:MOST_HEADS], state["weighted"], state["first"])
         picture = _picture(*now, table, len(shown), self._group)
-        return {**picture, "ablated": ablated_words(state)}, now
+        own = not state["find"] and not state["heads"].strip()
+        return {**picture, "ablated": ablated_words(state), "telling": own}, now
 
     def _tell(self, stale: Callable[[], bool], what: str, done: int, of: int | None) -> None:
         if stale():
@@ -201,6 +219,7 @@ class AttentionWidget(Widget, files="attention"):
     def _show(self, answer: tuple[dict, Any]) -> None:
         reply, self._now = answer
         self._give("reply", reply)
+        self._build()
 
     # --- what others read -------------------------------------------------------------------------
 
@@ -240,7 +259,7 @@ class AttentionWidget(Widget, files="attention"):
         options += [f"ablated={self.ablated!r}, ablated_by={self.ablated_by!r}"] * bool(
             self.ablated
         )
-        options += ["weighted=True"] * self.weighted + ["first=False"] * (not self.first)
+        options += ["weighted=True"] * self.weighted + ["first=True"] * self.first
         lines = [f"interp.widgets.attention({', '.join(['model', given, *options])})"]
         shown = self.reply.get("head", self.head)
         if shown and not self.ablated:
@@ -259,6 +278,37 @@ class AttentionWidget(Widget, files="attention"):
 
     def _draw(self, figure: Any) -> None:
         draw(figure, *self._now, self.reply)
+
+
+def telling(pattern: Float[Tensor, "layer head dest src"], most: int = FOUND) -> list[Site]:
+    """The heads that look most from the last token at one token: not the first, not itself.
+
+    The first is where idle heads look, so that head by head it says little.
+    """
+    if pattern.shape[-1] > 2:
+        values = pattern[:, :, -1, 1:-1].amax(-1)
+    else:
+        values = pattern[:, :, -1].amax(-1)
+    order = values.flatten().argsort(descending=True, stable=True)[:most].tolist()
+    return [Site("head", "out", *divmod(i, values.shape[1])) for i in order]
+
+
+def every_head(reading: Reading, weighted: bool, first: bool) -> dict:
+    """All heads of the model in small, for a wall of them."""
+    n_layers, n_heads, n, _ = reading.pattern.shape
+    side = min(WALL, n)
+    drawn = reading.pattern * reading.norms[:, :, None] if weighted else reading.pattern
+    if not first and n > 1:
+        drawn = drawn * (torch.arange(n) > 0)
+    limit = float(drawn.max())
+    small = torch.nn.functional.adaptive_max_pool2d(drawn.flatten(0, 1), side)
+    return {
+        "layers": n_layers,
+        "heads": n_heads,
+        "side": side,
+        "limit": limit,
+        "bytes": prompts.pattern_bytes(small, limit, torch.uint8),
+    }
 
 
 def _picture(

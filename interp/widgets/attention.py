@@ -47,14 +47,14 @@ def attention(model: Model, prompt_or_task: Any, **state: Any) -> "AttentionWidg
     Args:
         model: The model.
         prompt_or_task: A text, or a task whose prompts are shown; another prompt can be typed.
-        **state: heads: those shown in small, such as "L5H1 L7H*"; if "", those that look
-            most from the last token at one that is neither the first nor itself. head: the large
-            one (the first if ""). find: a head score; the heads that score highest are shown instead (all heads of
-            the model are then scored). weighted: attention times the norm of what the source's
-            value writes (see `attention_patterns`). first: True colours the first token, the
-            usual attention sink, too; without it the scale is that of the others. wall: all
-            heads in small. ablated, ablated_by: heads that are ablated in
-            the run shown, "L20H0", by "mean" or "zero". At most 512 tokens and 64 heads.
+        **state: heads: those shown in small, such as "L5H1 L7H*"; if "", those that look most from
+            the last token at one that is neither the first nor itself. head: the large one (the
+            first of them if ""). find: a head score; the heads that score highest are shown instead
+            (all heads of the model are then scored). weighted: attention times the norm of what the
+            source's value writes (see `attention_patterns`). first: True colours the first token,
+            the usual attention sink, too; without it the scale is that of the others. wall: all
+            heads in small. ablated, ablated_by: heads that are ablated in the run shown, "L20H0",
+            by "mean" or "zero". At most 512 tokens and 64 heads.
     """
     task, text = prompts.split(prompt_or_task)
     d = bridge.dims(model)
@@ -277,7 +277,8 @@ class AttentionWidget(Widget, files="attention"):
         return "\n".join(lines)
 
     def _draw(self, figure: Any) -> None:
-        draw(figure, *self._now, self.reply)
+        if self._now is not None:
+            draw(figure, *self._now, self.reply)
 
 
 def telling(pattern: Float[Tensor, "layer head dest src"], most: int = FOUND) -> list[Site]:

@@ -25,7 +25,7 @@ function stage(view, at, picture) {
 
 function graph(view, parent) {
   const { model } = view, diff = model.get("metadata").diff.length > 0;
-  let plan, at, picture, lines, dots, hits, rest, named, bands, shape = "", drawn = [], over = null, edgeOver = null;
+  let plan, at, picture, lines, dots, hits, rest, named, bands, shape = "", drawn = [], full = new Set(), over = null, edgeOver = null;
   const hint = tag("p", { class: "interp-circuit-hint" });
 
   const build = () => {
@@ -62,7 +62,7 @@ function graph(view, parent) {
       edge.line = svg("path", { class: `interp-circuit-edge ${edge.look}`, d, "stroke-width": width.toFixed(2) }, lines);
       svg("path", { d, "data-edge": edge.key, "stroke-width": Math.max(9, width + 4).toFixed(1) }, hits);
     }
-    parent.classList.toggle("many", drawn.length > 120);
+    full = readable(drawn.filter((e) => e.look !== "cut"));
     nodes();
     paint();
   };
@@ -77,6 +77,7 @@ function graph(view, parent) {
     }
     inside.add("embed"); inside.add("logits");
     shared(live);
+    const pinned = new Set(model.get("pinned")), called = model.get("names"), wanted = [];
     const r = Math.max(2.6, Math.min(5, at.dx / 8, at.dy / 3.6)), label = at.dx >= 30 && at.dy >= 13;
     for (const name of inside) {
       const n = plan.nodes[name];
@@ -90,9 +91,18 @@ function graph(view, parent) {
       const { mark, hue } = roleLook(plan.roles, n.role);
       svg("circle", { r: Math.max(r + 3, Math.min(9, at.dx / 2)), class: "interp-circuit-catch" }, g);
       svg("path", { d: markOf(n.kind === "mlp" && hue < 0 ? "square" : mark, hue < 0 ? r : r + 0.8), class: `interp-circuit-dot ${hue < 0 ? "" : `hue${hue}`}` }, g);
-      const place = n.kind === "mlp" || at.dy < 26 ? { x: at.x(n.x) + r + 3, y: at.y(n.y) + 3.5 } : { x: at.x(n.x), y: at.y(n.y) - r - 3, "text-anchor": "middle" };
-      if (label) svg("text", { "data-name": name, ...place, text: name.replace("mlp.", "mlp ") }, named);
+      if (pinned.has(name)) svg("circle", { r: r + 4, class: "interp-circuit-pinned" }, g);
+      if (label) wanted.push({ name, x: at.x(n.x), y: at.y(n.y), text: called[name] ?? name.replace("mlp.", "mlp ") });
     }
+    // Pinned and named components have the choice of a place, then those with the largest edge.
+    const weight = (name) => (pinned.has(name) || called[name] ? 1e9 : 0) + Math.max(0, ...live.filter((e) => e.from === name || e.to.includes(name)).map((e) => Math.abs(e.score ?? 0)));
+    const heavy = new Map(wanted.map((one) => [one.name, weight(one.name)]));
+    wanted.sort((a, b) => heavy.get(b.name) - heavy.get(a.name));
+    const places = spread(wanted.map((one) => ({ ...one, w: 5.7 * one.text.length })), wanted, r);
+    wanted.forEach((one, i) => {
+      const free = places[i] ?? { dx: r + 2, dy: 3.5, anchor: "start" };
+      svg("text", { class: places[i] ? null : "interp-circuit-hidden-name", "data-name": one.name, x: one.x + free.dx, y: one.y + free.dy, "text-anchor": free.anchor, text: one.text }, named);
+    });
     dots.inside = [...inside].sort((a, b) => plan.nodes[a].y - plan.nodes[b].y || plan.nodes[a].x - plan.nodes[b].x);
   };
 
@@ -109,9 +119,12 @@ function graph(view, parent) {
 
   const paint = () => {
     const chosen = model.get("node"), focus = over ?? (edgeOver ? null : chosen || null);
+    const pinned = new Set(model.get("pinned"));
     const near = focus ? paths(drawn.filter((e) => e.look !== "cut"), focus) : null;
     for (const edge of drawn) {
       edge.line.classList.toggle("dim", Boolean(near) && !near.keys.has(edge.key));
+      const held = pinned.has(edge.from) || edge.to.some((name) => pinned.has(name));
+      edge.line.classList.toggle("faint", !near && edge.look !== "cut" && !full.has(edge.key) && !held);
       edge.line.classList.toggle("over", edge.key === edgeOver);
     }
     for (const g of dots.children) {
@@ -119,7 +132,10 @@ function graph(view, parent) {
       g.classList.toggle("dim", Boolean(near) && !near.nodes.has(name));
       g.classList.toggle("chosen", name === chosen);
     }
-    for (const text of named.children) text.classList.toggle("dim", Boolean(near) && !near.nodes.has(text.dataset.name));
+    for (const text of named.children) {
+      text.classList.toggle("dim", Boolean(near) && !near.nodes.has(text.dataset.name));
+      text.classList.toggle("asked", text.dataset.name === focus);
+    }
     for (const [name, rect] of bands) rect.classList.toggle("chosen", name === (over ?? chosen));
     const edge = edgeOver && drawn.find((e) => e.key === edgeOver);
     if (edge) {
@@ -131,7 +147,7 @@ function graph(view, parent) {
       const into = drawn.filter((e) => e.look !== "cut" && (e.to.includes(focus) || e.at.startsWith(`${focus}.`))).length;
       const out = drawn.filter((e) => e.look !== "cut" && e.from === focus).length;
       hint.textContent = `${focus}${role ? ` (${role})` : ""}: reads ${into} edges, sends ${out}; ${near.keys.size} edges on its paths are lit`;
-    } else hint.textContent = drawn.length ? "Point at a component for its paths; click an edge to cut it." : "";
+    } else hint.textContent = drawn.length ? `${drawn.length > full.size + 5 ? `The largest ${full.size} edges are drawn in full, the others faded. ` : ""}Point at a component for its paths; click an edge to cut it.` : "";
   };
 
   const listenTo = (root) => {
@@ -158,6 +174,7 @@ function graph(view, parent) {
   view.on("plan", build);
   view.on("shown cut added", draw);
   view.on("node", paint);
+  view.on("names pinned", draw);
   parent.appendChild(hint);
   build();
 }

@@ -41,6 +41,8 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
     added = t.List(t.Unicode()).tag(sync=True)
     within = t.Unicode("circuit").tag(sync=True)
     node = t.Unicode("").tag(sync=True)
+    names = t.Dict().tag(sync=True)  # component -> its own name
+    pinned = t.List(t.Unicode()).tag(sync=True)  # components that stay lit
     plan = t.Dict().tag(sync=True)
     metadata = t.Dict().tag(sync=True)
     note = t.Unicode("").tag(sync=True)
@@ -72,6 +74,8 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
             "diff": list(names) if other else [],
             "file": f"{whole.task.get('name') or 'circuit'}-edited.json",
         }
+        held = whole.source.get("view") or {}  # as an earlier session left it
+        traits = {"names": held.get("names") or {}, "pinned": held.get("pinned") or [], **traits}
         super().__init__(**{"metadata": metadata, "title": f"{title} · circuit", **traits})
         self.on_msg(self._receive)
 
@@ -163,6 +167,8 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
             "cut": self.remove,
             "add": self.add,
             "save": self._save_new,
+            "pin": self.pin,
+            "name": lambda text: self.name(text, str(message.get("name", ""))),
         }
         if isinstance(message, dict) and message.get("do") in acts:
             try:
@@ -220,6 +226,18 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
             added=list(dict.fromkeys([*self.added, *(n for n in names if n not in there)])),
         )
 
+    def pin(self, what: str) -> None:
+        """Keeps a component and its edges lit, or no longer; saved with the circuit."""
+        name = self._component(what)
+        kept = [one for one in self.pinned if one != name]
+        self.pinned = kept if name in self.pinned else [*kept, name]
+
+    def name(self, what: str, called: str) -> None:
+        """Gives a component a name of one's own ("": none); saved with the circuit."""
+        name = self._component(what)
+        rest = {one: text for one, text in self.names.items() if one != name}
+        self.names = {**rest, name: called.strip()} if called.strip() else rest
+
     def _component(self, text: str) -> str:
         graph, name = self._whole.graph, text.strip()
         groups = [f"L{g['layer']}KV{g['index']}" for g in self.plan["groups"]]
@@ -255,17 +273,21 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
     @property
     def value(self) -> Circuit:
         """The circuit that is shown: the largest edges, minus those cut, plus those added."""
+        view = {"names": dict(self.names), "pinned": list(self.pinned)}
+        view = {part: held for part, held in view.items() if held}
+        source = {k: v for k, v in self._whole.source.items() if k != "view"}
+        source = source | ({"view": view} if view else {})
         if self.shown >= len(self._whole) and not self.cut and not self.added:
-            return self._whole
+            return (
+                self._whole if source == self._whole.source else replace(self._whole, source=source)
+            )
         cut = set(self.cut)
         remaining = [edge for edge in self._ranked[: self.shown] if written(edge) not in cut]
         new = [edge for text in self.added for edge in edges_of(text)]
         score = {**(self._other.edges if self._other is not None else {}), **self._whole.edges}
         edited = {"shown": self.shown, "cut": len(self.cut), "added": len(self.added)}
         edges = {edge: score.get(edge) for edge in (*remaining, *new)}
-        return replace(
-            self._whole, edges=edges, evaluation={}, source={**self._whole.source, "edited": edited}
-        )
+        return replace(self._whole, edges=edges, evaluation={}, source={**source, "edited": edited})
 
     def _second(self) -> Circuit:
         return replace(

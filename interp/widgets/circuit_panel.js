@@ -114,7 +114,7 @@ function list(view, parent) {
     const at = (e) => !name || e.from === name || e.to.includes(name) || e.at.startsWith(`${name}.`);
     const some = listed(plan.edges.filter(at), now, MOST, Boolean(name));
     title.hidden = items.hidden = !plan.edges.length;
-    title.textContent = name ? `edges of ${name}` : "largest edges";
+    title.textContent = name ? `edges of ${name}${model.get("names")[name] ? ` (${model.get("names")[name]})` : ""}` : "largest edges";
     const focused = document.activeElement?.dataset?.key;
     items.replaceChildren(); boxes.clear();
     for (const edge of some) {
@@ -133,8 +133,21 @@ function list(view, parent) {
     if (edge) toggle(view, edge);
   });
   view.listen(items, "keydown", (event) => { if (event.key !== "Tab") event.stopPropagation(); });
-  view.on("plan shown cut added node", draw);
+  view.on("plan shown cut added node names", draw);
   draw();
+}
+
+// A component's own name, and whether it stays lit: both are saved with the circuit.
+function naming(view, parent) {
+  const { model } = view, row = tag("div", { class: "interp-circuit-edit" }, parent);
+  const line = entry(view, row, "name of it", "such as name mover", (text) => model.send({ do: "name", text: model.get("node"), name: text }));
+  const pin = button(view, row, "pin", "keep the component and its edges lit", () => model.send({ do: "pin", text: model.get("node") }));
+  view.shows("node names pinned", () => {
+    const node = model.get("node");
+    row.hidden = !node;
+    line.show(model.get("names")[node] ?? "");
+    pin.textContent = model.get("pinned").includes(node) ? "unpin" : "pin";
+  });
 }
 
 function edit(view, parent) {
@@ -159,5 +172,6 @@ function edit(view, parent) {
 function panel(view, parent) {
   numbers(view, parent);
   list(view, parent);
+  naming(view, parent);
   edit(view, parent);
 }

@@ -11,6 +11,33 @@ export function geometry(plan, room = 530) {
   return { dx, dy, left, top, width: left + width + 2, height: top + height + 30, bottom: top + height, x, y, lane: last };
 }
 
+// Edges that can be told apart at once: of more, the largest; the rest is faded until one points at it.
+const READABLE = 60;
+export const readable = (edges, most = READABLE) => {
+  const size = (e) => (e.score === null ? 0 : Math.abs(e.score));
+  return new Set([...edges].sort((a, b) => size(b) - size(a)).slice(0, most).map((e) => e.key));
+};
+
+// Labels so that none lies on another or on a component: for each {x, y, w} the first free side, or null where there is
+// none. Earlier ones have the choice.
+export function spread(labels, dots, r, high = 11) {
+  const taken = dots.map(({ x, y }) => [x - r, y - r, x + r, y + r]);
+  const meets = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
+  return labels.map(({ x, y, w }) => {
+    const gap = r + 2;
+    const sides = [
+      { dx: gap, dy: 3.5, anchor: "start", box: [x + gap, y - high / 2, x + gap + w, y + high / 2] },
+      { dx: -gap, dy: 3.5, anchor: "end", box: [x - gap - w, y - high / 2, x - gap, y + high / 2] },
+      { dx: 0, dy: -gap - 1, anchor: "middle", box: [x - w / 2, y - gap - high, x + w / 2, y - gap] },
+      { dx: 0, dy: gap + high - 2, anchor: "middle", box: [x - w / 2, y + gap, x + w / 2, y + gap + high] },
+    ];
+    const free = sides.find((side) => !taken.some((other) => meets(side.box, other)));
+    if (!free) return null;
+    taken.push(free.box);
+    return { dx: free.dx, dy: free.dy, anchor: free.anchor };
+  });
+}
+
 // What an edge is now: "in" the circuit, "cut" out of it, or "off"; b: whether the other circuit has it.
 export function stateOf(edge, { shown, cut, added }) {
   const chosen = (edge.a >= 0 && edge.a < shown && !cut.has(edge.key)) || added.has(edge.key);

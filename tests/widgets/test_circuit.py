@@ -166,10 +166,25 @@ def test_a_viewer_without_a_model():
         widgets.circuit(file, task=object())
 
 
+def test_names_and_pins_are_saved_with_the_circuit(scores, tmp_path, closed_after):
+    w = closed_after(widgets.circuit(scores))
+    w.name("L1H0", "name mover")
+    w.pin("L1H0")
+    w.pin("mlp.0")
+    w.pin("mlp.0")
+    again = closed_after(widgets.circuit(w.save(tmp_path / "own.json")))
+    assert (again.names, again.pinned) == ({"L1H0": "name mover"}, ["L1H0"])
+    again.name("L1H0", "")
+    again.pin("L1H0")
+    assert "view" not in again.value.source
+    w._receive(w, {"do": "name", "text": "L9H9", "name": "x"}, [])
+    assert "L9H9" in w.problem
+
+
 SHAPES = """
 import test from "node:test";
 import assert from "node:assert/strict";
-import { geometry, stateOf, lookOf, paths, countAt, placeOf, reads, step, listed } from "./widget.mjs";
+import { readable, spread, geometry, stateOf, lookOf, paths, countAt, placeOf, reads, step, listed } from "./widget.mjs";
 
 const edge = (from, at, to, a, more = {}) => ({ key: `${from} -> ${at}`, from, at, to, a, b: -1, score: 1 / (a + 1), sign: 1, ...more });
 const edges = [
@@ -190,6 +205,20 @@ test("paths go through a KV group to the heads that share it", () => {
   assert.ok(nodes.has("embed") && nodes.has("logits") && nodes.has("L1H1") && !nodes.has("mlp.0"));
   assert.deepEqual([...paths(edges, "L1KV0").keys].sort(), [edges[0].key, edges[1].key, edges[2].key].sort());
   assert.deepEqual([...paths(edges, "L1H1").keys].sort(), [edges[0].key, edges[1].key, edges[2].key].sort());
+});
+test("labels lie on no other and on no component; where there is no room there is none", () => {
+  const one = { x: 50, y: 50, w: 30 }, r = 4;
+  assert.equal(spread([one], [one], r)[0].anchor, "start");
+  const two = { x: 62, y: 50, w: 30 };
+  assert.deepEqual(spread([one, two], [one, two], r).map((p) => p.anchor), ["end", "start"]);
+  const crowd = Array.from({ length: 40 }, (_, i) => ({ x: 50 + i, y: 50, w: 30 }));
+  assert.ok(spread(crowd, crowd, r).filter((p) => p === null).length > 30);
+});
+test("of many edges the largest are drawn in full", () => {
+  const edges = Array.from({ length: 100 }, (_, i) => ({ key: String(i), score: i % 2 ? i : -i }));
+  const some = readable(edges, 10);
+  assert.equal(some.size, 10);
+  assert.ok(some.has("99") && some.has("90") && !some.has("89"));
 });
 test("the slider gives few edges room, and comes back", () => {
   assert.equal(countAt(0, 1333), 0);

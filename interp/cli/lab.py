@@ -1,11 +1,15 @@
 """`interp lab`: JupyterLab on the notebooks."""
 
 import argparse
+import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 def add(command: Callable[..., argparse.ArgumentParser], as_json: argparse.ArgumentParser) -> None:
@@ -27,6 +31,7 @@ def open_lab(name: str | None = None, *, browser: bool = True) -> int:
     from importlib.util import find_spec
 
     from interp.studies import find, home
+    from interp.studies.notebooks import index
     from interp.studies.notebooks.paths import PACKAGE
 
     stem = find(name).stem if name else None
@@ -40,8 +45,29 @@ def open_lab(name: str | None = None, *, browser: bool = True) -> int:
         raise FileNotFoundError(
             f"{notebook} is not built yet: python -m interp.studies build {stem}"
         )
-    command = [sys.executable, "-m", "jupyterlab", str(notebook if stem else folder)]
-    process = subprocess.Popen(command + ([] if browser else ["--no-browser"]))
+    first = folder / index.NAME
+    command = [sys.executable, "-m", "jupyterlab", str(notebook if stem else first)]
+    if not stem and not first.exists():
+        index.write(folder)
+    with tempfile.TemporaryDirectory() as quiet:
+        process = subprocess.Popen(
+            command + ([] if browser else ["--no-browser"]), env=without_news(Path(quiet))
+        )
+        return _until_it_ends(process)
+
+
+def without_news(folder: Path) -> dict[str, str]:
+    """The environment in which JupyterLab does not ask about its news over the first page."""
+    file = folder / "labconfig" / "page_config.json"
+    file.parent.mkdir(parents=True)
+    off = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+    file.write_text(json.dumps(off), encoding="utf-8")
+    own = os.environ.get("JUPYTER_CONFIG_PATH")
+    path = os.pathsep.join([str(folder), *([own] if own else [])])
+    return {**os.environ, "JUPYTER_CONFIG_PATH": path}
+
+
+def _until_it_ends(process: Any) -> int:
     while True:
         try:
             return 0 if process.wait() in (0, -2, 130) else 1

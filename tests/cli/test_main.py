@@ -1,8 +1,10 @@
 """The command: what it prints, what it exits with, and that bad input is one sentence."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -309,11 +311,18 @@ def test_a_failing_cell_exits_with_1(here, capsys):
 @pytest.fixture
 def started(monkeypatch):
     """The commands that would have been started."""
-    commands = []
+
+    class Commands(list):
+        quiet: list[str] = []
+
+    commands = Commands()
 
     class Quiet:
-        def __init__(self, command):
+        def __init__(self, command, env):
             commands.append(command)
+            config = env["JUPYTER_CONFIG_PATH"].split(os.pathsep)[0]
+            said = json.loads(Path(config, "labconfig", "page_config.json").read_text())
+            commands.quiet = list(said["disabledExtensions"])
 
         def wait(self):
             return 0
@@ -325,14 +334,15 @@ def started(monkeypatch):
 def test_lab_opens_the_notebooks_where_they_are(here, started):
     (here / "nb" / "00-start-here.ipynb").write_text("{}")
     assert main.main(["lab"]) == 0 and main.main(["lab", "00", "--no-browser"]) == 0
-    assert started[0][1:] == ["-m", "jupyterlab", str(here / "nb")]
+    assert started[0][1:] == ["-m", "jupyterlab", str(here / "nb" / "index.ipynb")]
+    assert started.quiet == ["@jupyterlab/apputils-extension:announcements"]  # no news over it
     assert started[1][3:] == [str(here / "nb" / "00-start-here.ipynb"), "--no-browser"]
 
 
 def test_lab_of_an_installed_package_opens_a_copy_and_keeps_edits(here, started, monkeypatch):
     monkeypatch.setattr("interp.studies.notebooks.paths.PACKAGE", here)
     assert main.main(["lab"]) == 0
-    assert started[0][3] == "interp-notebooks"
+    assert started[0][3] == str(Path("interp-notebooks", "index.ipynb"))
     mine = here / "interp-notebooks" / "src" / "00-start-here.py"
     assert mine.read_text() == STUDY
     mine.write_text("mine")

@@ -9,6 +9,7 @@
 | what a notebook must be | `lint` |
 | the learner's version | `exercises` |
 | the table of all studies | `scoreboard` |
+| the first page, with every notebook | `index` |
 | where notebooks are | `paths` |
 """
 

@@ -1,0 +1,105 @@
+"""The first page of the notebooks: what to do in ten minutes, in an hour, in a day."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from interp.studies.notebooks import paths
+
+NAME = "index.ipynb"
+TIME = re.compile(r"^# (\d+ (?:minutes?|hours?)) · (\w+)", re.MULTILINE)
+TITLE = re.compile(r"^# # (.+)$", re.MULTILINE)
+# Time and level of what does not say it itself, as we judge them: to read it and to run it once.
+USUAL = {
+    "00-start-here": ("40 minutes", "beginner"),
+    "tour-widgets": ("20 minutes", "beginner"),
+    "tour-patching": ("40 minutes", "beginner"),
+    "tour-features": ("40 minutes", "intermediate"),
+    "tour-circuit-discovery": ("60 minutes", "intermediate"),
+}
+
+WELCOME = """# Take a language model apart
+
+Run the next cell (Shift + Enter). It loads a small language model and opens one panel with which
+you can look at a prompt from all sides. The first time takes half a minute.
+
+**One question to begin with:** who says " Mary"? Click the last token of the prompt, look at the
+heads that write it, then ablate the first of them in the tab *heads*. Does the model still say
+it?"""
+
+CELL = """import interp
+
+model = interp.load()
+interp.widgets.explore(model, "When Mary and John went to the store, John gave a drink to")"""
+
+DO = {
+    "ten minutes": "the panel above: all its tabs, with a prompt of your own",
+    "an hour": "[a tour of the widgets](tour-widgets.ipynb), then"
+    " [a tour of patching](tour-patching.ipynb)",
+    "a day": "[Start here](00-start-here.ipynb), a study from question to verdict; then one below",
+}
+PLAN = "\n".join(
+    [
+        "## What next?\n\n| you have | do this |\n| --- | --- |",
+        *(f"| **{time}** | {what} |" for time, what in DO.items()),
+        "\nA notebook's saved numbers may be of a longer run than yours; then it says so.",
+        "`FAST = True` in its first cell is the short run.",
+    ]
+)
+
+
+def entry(source: Path) -> dict[str, str]:
+    """What the page says about one notebook: name, title, time, level, picture ("" if none)."""
+    text = source.read_text(encoding="utf-8")
+    said, titled = TIME.search(text), TITLE.search(text)
+    time, level = said.groups() if said else USUAL.get(source.stem, ("", ""))
+    picture = f"figures/{source.stem}.png"
+    there = (source.parent.parent / picture).exists()
+    title = titled[1] if titled else source.stem
+    return {
+        "name": source.stem,
+        "title": title,
+        "time": time,
+        "level": level,
+        "picture": picture if there else "",
+    }
+
+
+def entries(folder: Path | None = None) -> list[dict[str, str]]:
+    """All tours and studies, tours first, in reading order."""
+    folder = Path(folder or paths.home())
+    found = [*paths.tours(folder), *paths.names(folder)]
+    return [entry(folder / "src" / f"{name}.py") for name in found]
+
+
+def notebook(folder: Path | None = None) -> Any:
+    """The page: a welcome, one cell that runs, and every notebook with its picture."""
+    from nbformat import v4
+
+    every = entries(folder)
+    parts = [
+        ("Tours of the tools", [one for one in every if one["name"].startswith("tour-")]),
+        ("Studies", [one for one in every if not one["name"].startswith("tour-")]),
+    ]
+    cells = [v4.new_markdown_cell(WELCOME), v4.new_code_cell(CELL), v4.new_markdown_cell(PLAN)]
+    for title, some in parts:
+        rows = [f"## {title}", "", "| | | time | level |", "| --- | --- | --- | --- |"]
+        for one in some:
+            image = f'<img src="{one["picture"]}" width="170">' if one["picture"] else ""
+            link = f"[{one['title']}]({one['name']}.ipynb)"
+            rows.append(f"| {image} | {link} | {one['time']} | {one['level']} |")
+        cells.append(v4.new_markdown_cell("\n".join(rows)))
+    for i, cell in enumerate(cells):
+        cell["id"] = f"index-{i}"
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+
+
+def write(folder: Path | None = None) -> Path:
+    """The path of the page, written anew."""
+    import nbformat
+
+    from interp import _store
+
+    folder = Path(folder or paths.home())
+    return _store.write_text(folder / NAME, nbformat.writes(notebook(folder)) + "\n")

@@ -1,0 +1,50 @@
+"""The first page of the notebooks."""
+
+import ast
+import inspect
+
+import nbformat
+import pytest
+
+import interp
+from interp.studies.notebooks import index, paths
+
+
+def test_every_notebook_is_there_once_with_its_picture(tmp_path):
+    page = index.notebook()
+    nbformat.validate(page)
+    text = "\n".join(cell.source for cell in page.cells)
+    for name in [*paths.tours(), *paths.names()]:
+        assert text.count(f"]({name}.ipynb) | ") == 1
+        assert (f"figures/{name}.png" in text) == (
+            paths.home() / "figures" / f"{name}.png"
+        ).exists()
+
+
+def test_what_a_notebook_says_of_itself_counts(tmp_path):
+    source = tmp_path / "src" / "07-x.py"
+    source.parent.mkdir()
+    source.write_text("# %% [markdown]\n# # Why?\n#\n# 9 minutes · advanced · you should know x\n")
+    entry = index.entry(source)
+    assert entry == {
+        "name": "07-x",
+        "title": "Why?",
+        "time": "9 minutes",
+        "level": "advanced",
+        "picture": "",
+    }
+
+
+def test_its_one_cell_makes_the_panel_and_it_is_written_as_it_is(tmp_path):
+    calls = [n for n in ast.walk(ast.parse(index.CELL)) if isinstance(n, ast.Call)]
+    named = {ast.unparse(call.func) for call in calls}
+    assert named == {"interp.load", "interp.widgets.explore"}
+    inspect.signature(interp.widgets.explore).bind(None, "text")
+    (tmp_path / "src").mkdir()
+    first, again = index.write(tmp_path).read_text(), index.write(tmp_path).read_text()
+    assert first == again and nbformat.reads(first, 4).cells[1].source == index.CELL
+
+
+@pytest.mark.parametrize("name", ["tour-widgets", "tour-patching", "00-start-here"])
+def test_what_it_recommends_is_there(name):
+    assert f"({name}.ipynb)" in index.PLAN and paths.find(name).exists()

@@ -99,13 +99,27 @@ def wrapped(model: Any) -> None:
     """After TransformerLens wrapped a model: what it computes otherwise than the model did."""
     for block in model.blocks:
         attention, linear = getattr(block, "attn", None), getattr(block, "linear_attn", None)
-        if attention is not None and "Cohere" in type(attention.original_component).__name__:
+        kind = "" if attention is None else type(attention.original_component).__name__
+        if kind.startswith("Olmo"):
+            attention.register_forward_pre_hook(_in_own_type, with_kwargs=True)
+        if "Cohere" in kind:
             # Cohere turns neighbouring entries; TransformerLens does so for GLM, from angles laid
             # out in halves
             attention.config.rotary_adjacent_pairs = True
             attention.register_forward_pre_hook(_in_halves, with_kwargs=True)
         if linear is not None:
             _linear_attention(linear.original_component)
+
+
+def _in_own_type(module: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    """OLMo's rotary angles stay in float32, and it turns queries and keys back to the model's type
+    afterwards; TransformerLens does not. So they are in that type before, as in other families.
+    """
+    turns = kwargs.get("position_embeddings")
+    x = args[0] if args else kwargs.get("hidden_states")
+    if turns is None or x is None or turns[0].dtype == x.dtype:
+        return args, kwargs
+    return args, kwargs | {"position_embeddings": tuple(turn.to(x.dtype) for turn in turns)}
 
 
 def _in_halves(module: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:

@@ -444,3 +444,17 @@ def test_the_documentation_has_this_table():
     """`python tests/families.py` writes it."""
     page = PAGE.read_text()
     assert page == with_table(page)
+
+
+@pytest.mark.parametrize("name", ["olmo2", "olmo3", "gemma2", "gemma3"])
+def test_bfloat16_is_as_near_to_float32_as_the_plain_model(name, tokenizer):
+    tokens = torch.arange(3, 27).view(2, 12)
+    exact = make(name, len(tokenizer))(tokens).logits
+    short = make(name, len(tokenizer)).to(torch.bfloat16)
+    plain = (short(tokens).logits.float() - exact).pow(2).mean().sqrt()
+    model = interp.load(short, tokenizer=tokenizer)
+    ours = (interp.run(model, tokens).logits.float() - exact).pow(2).mean().sqrt()
+    assert ours < 1.5 * plain, (ours, plain)
+    task = interp.tasks.ioi(model, n=2)
+    both = [interp.patch(model, task, "L*H*", backend=b).values for b in ("engine", "hooks")]
+    assert np.abs(both[0] - both[1]).max() < 0.1 * np.abs(both[1]).max()

@@ -1,7 +1,26 @@
-"""Sentences for people who typed something that does not exist."""
+"""Sentences for people who typed something that does not exist; none grows beyond a screen."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def short(value: Any, most: int = 60) -> str:
+    """A value as it would be typed, cut to `most` characters.
+
+    Example:
+        >>> short("x" * 100, 10)
+        "'xxxxxx..."
+    """
+    if isinstance(value, str | bytes):
+        value = value[: most + 1]
+    elif isinstance(value, Mapping | list | tuple | set) and len(value) > most:
+        return f"{type(value).__name__} of {len(value):,}"
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of too many digits; lists within lists
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def unknown(kind: str, typed: object, known: Iterable[object], example: str = "") -> ValueError:
@@ -20,9 +39,11 @@ def unknown(kind: str, typed: object, known: Iterable[object], example: str = ""
     names = sorted(str(k) for k in known)
     folded = {name.lower(): name for name in names}  # "ABC" is near "abc"
     near = [
-        folded[n] for n in difflib.get_close_matches(str(typed).lower(), folded, n=3, cutoff=0.5)
+        folded[n]
+        for n in difflib.get_close_matches(str(typed)[:200].lower(), folded, n=3, cutoff=0.5)
     ]
-    message = f"unknown {kind} {typed!r}"
+    kind = kind if len(kind) <= 200 else kind[:197] + "..."
+    message = f"unknown {kind} {short(typed, 100)}"
     if near:
         message += ": did you mean " + " or ".join(repr(n) for n in near) + "?"
     if names:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from interp import _store
+from interp._errors import short
 
 T = TypeVar("T")
 MB = 1_000_000
@@ -29,24 +30,6 @@ MOST_JSON = 200 * MB  # bytes of text; a circuit of 70,651 edges has 4 MB
 MOST_UNPACKED = 4_000 * MB  # bytes of all arrays of a file after unpacking
 MOST_HEAD = 50 * MB  # bytes of the JSON that says what the arrays are
 MOST_RATIO = 200  # unpacked to packed, above 200 MB; only an array of one number packs better
-
-
-def short(value: Any, most: int = 60) -> str:
-    """A value as it would be typed, cut to `most` characters.
-
-    Example:
-        >>> short("x" * 100, 10)
-        "'xxxxxx..."
-    """
-    if isinstance(value, str | bytes):
-        value = value[: most + 1]
-    elif isinstance(value, Mapping | list | tuple | set) and len(value) > most:
-        return f"{type(value).__name__} of {len(value):,}"
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # an integer of too many digits; lists within lists
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def read_json(path: str | Path, what: str = "", *, most: int = MOST_JSON) -> Any:

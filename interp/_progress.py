@@ -109,11 +109,31 @@ class _Estimating(tqdm):
     """A bar that knows how long the whole takes, from what has been measured so far."""
 
     monitor_interval = 0  # no thread that looks after it
+    _first: tuple[float, int] | None = None
+
+    def update(self, n: float | None = 1) -> bool | None:
+        """Moves the bar, and notes when the first part was finished."""
+        shown = super().update(n)
+        if self._first is None:
+            self._first = (time.time(), self.n)
+        return shown
 
     def seconds(self) -> float | None:
-        """How long the whole takes; None before the first part is finished."""
-        passed = time.time() - self.start_t
-        return passed / self.n * self.total if self.n and self.total else None
+        """How long the whole takes; None before that has been measured.
+
+        A bar that is moved by hand is measured from its first part on, because what is prepared
+        before that (the runs that all parts share) is done once.
+        """
+        now, count = time.time(), self.n
+        if not self.total or not count:
+            return None
+        if self.iterable is not None:
+            return (now - self.start_t) / count * self.total
+        if self._first is None or count == self._first[1] or now - self._first[0] < 0.5:
+            return None
+        began, before = self._first
+        each = (now - began) / (count - before)
+        return began - self.start_t + each * (self.total - before)
 
     def said(self) -> str:
         """One line: what, how far, and how long."""

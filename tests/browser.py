@@ -146,7 +146,7 @@ def server(folder: Path, app: str = "jupyterlab"):
 
 
 def _until_up(address: str, running: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240  # a busy machine is slow, not wrong
     while time.monotonic() < end:
         if running.poll() is not None:
             raise RuntimeError(log.read_text())

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+COPY = "interp-notebooks"  # in the present folder
+
 
 def add(command: Callable[..., argparse.ArgumentParser], as_json: argparse.ArgumentParser) -> None:
     """Adds the command to the command line."""
@@ -19,15 +21,24 @@ def add(command: Callable[..., argparse.ArgumentParser], as_json: argparse.Argum
     parser.add_argument(
         "--no-browser", action="store_true", help="print the address instead of opening a browser"
     )
+    parser.add_argument(
+        "--in-place",
+        action="store_true",
+        help="open the notebooks where they are, not a copy: what is saved changes a clone's files",
+    )
 
 
 def lab(args: argparse.Namespace) -> int:
     """Opens JupyterLab and waits until it ends."""
-    return open_lab(args.name, browser=not args.no_browser)
+    return open_lab(args.name, browser=not args.no_browser, in_place=args.in_place)
 
 
-def open_lab(name: str | None = None, *, browser: bool = True) -> int:
-    """The exit code of JupyterLab on the notebooks, or on one of them by its name."""
+def open_lab(name: str | None = None, *, browser: bool = True, in_place: bool = False) -> int:
+    """The exit code of JupyterLab on a copy of the notebooks, or on one of them by its name.
+
+    The copy is `interp-notebooks` in the present folder; files that are in it already are kept.
+    A folder that INTERP_NOTEBOOKS names is opened itself, and so is any with `in_place`.
+    """
     from importlib.util import find_spec
 
     from interp.studies import find, home
@@ -38,8 +49,10 @@ def open_lab(name: str | None = None, *, browser: bool = True) -> int:
     if find_spec("jupyterlab") is None:
         raise ImportError("JupyterLab is not installed here: pip install jupyterlab")
     folder = home()
-    if folder.is_relative_to(PACKAGE):  # inside an installed package: nobody should edit there
-        folder = _own_copy(folder, Path("interp-notebooks"))
+    ours = PACKAGE, PACKAGE.parent / "notebooks"  # a wheel's, a clone's: files of the project
+    if not in_place and any(folder.is_relative_to(one) for one in ours):
+        folder = _own_copy(folder, Path(COPY))
+        print(f"opening a copy of the notebooks: {folder.resolve()} (yours to edit)")
     notebook = folder / f"{stem}.ipynb"
     if stem and not notebook.exists():
         raise FileNotFoundError(
@@ -75,11 +88,16 @@ def _until_it_ends(process: Any) -> int:
             continue
 
 
+def _left_behind(path: Path) -> bool:
+    return any(part in ("__pycache__", ".ipynb_checkpoints") for part in path.parts)
+
+
 def _own_copy(packaged: Path, folder: Path) -> Path:
     """A folder of one's own with the packaged notebooks; a file that is there already, edited or
     not, is kept.
     """
-    for source in sorted(p for p in packaged.rglob("*") if p.is_file()):
+    files = (p for p in packaged.rglob("*") if p.is_file() and not _left_behind(p))
+    for source in sorted(files):
         target = folder / source.relative_to(packaged)
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import io
 import itertools
 import logging
 import operator
+import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +29,36 @@ from interp.models import families, state
 # One lock around every run: hooks are state on the model, so two threads inside one model would see
 # each other's edits and give wrong numbers without a word.
 LOCK = threading.RLock()
+FORK_WAITS = 5.0  # seconds that a fork waits for the run of another thread
 
+
+class _Fork:
+    """A forked process has only the thread that forked: a lock held by another would stay shut.
+
+    So a fork waits for the run that is under way, for a while, and its child has the lock open.
+    """
+
+    held = False
+
+    def before(self) -> None:
+        """Waits until no other thread is inside a model."""
+        self.held = LOCK.acquire(timeout=FORK_WAITS)
+
+    def in_parent(self) -> None:
+        """Lets the other threads go on."""
+        if self.held:
+            LOCK.release()
+
+    def in_child(self) -> None:
+        """Opens the lock, whoever held it."""
+        LOCK._at_fork_reinit()  # what the standard library does with its own locks
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    _fork = _Fork()
+    os.register_at_fork(
+        before=_fork.before, after_in_parent=_fork.in_parent, after_in_child=_fork.in_child
+    )
 
 _levels = itertools.count(-1, -1)  # of hooks; TransformerLens counts its own from 0 up
 

@@ -10,6 +10,7 @@
 >>> interp.widgets.features(model, sae)                # read cards of latents, edit latents
 >>> interp.widgets.training(result)                    # a measure, checkpoint by checkpoint
 >>> interp.widgets.link(a, b)                          # two that follow each other
+>>> interp.widgets.restore(widget, "homework.ipynb")   # as it was left when that file was saved
 """
 
 from interp._lazy import attach

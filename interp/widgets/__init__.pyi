@@ -7,4 +7,5 @@ from interp.widgets.features import features as features
 from interp.widgets.heads import heads as heads
 from interp.widgets.lens import lens as lens
 from interp.widgets.patching import patching as patching
+from interp.widgets.restore import restore as restore
 from interp.widgets.training import training as training

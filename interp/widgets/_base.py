@@ -44,6 +44,12 @@ another question than the page shows (`view.fits("reply", only)` is that test). 
 size. A late reply may therefore be drawn at once: nobody sees it until it is true. Keep controls
 that hold the keyboard's focus out of such a part, or give it only the traits that matter.
 
+**What the user did survives.** The inputs, and the traits named in `kept` (where the pointer is,
+which cell is chosen), are the widget's `state`. Every output carries it, beside a picture and the
+Python; `_kept` keeps all three at the last state, and `interp.widgets.restore` reads it. The JS
+takes part with `export default { initialize: kept, render }`. `_draw` and `_program` run in a
+worker when all work is done: they read the widget and change nothing.
+
 A job may be a generator: each `yield` (but None) is shown, and between two of them other widgets
 and newer clicks get their turn. Within a long step it calls stale() now and then and returns when
 that is true. Jobs run under the one lock of all model runs (`bridge.LOCK`) and touch no trait;
@@ -52,15 +58,15 @@ what must not cancel the first. In the JS: `const view = frame(context, "name");
 draw); view.save({prompt: 3}); return view.close;`.
 """
 
-import base64
 import copy
-import html
 import inspect
 import io
 import json
+import os
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -70,6 +76,7 @@ import anywidget
 import traitlets as t
 
 from interp.models import bridge
+from interp.widgets._kept import Kept
 from interp.widgets._lanes import Lane
 from interp.widgets._link import Shared
 
@@ -78,7 +85,20 @@ SLOW = 0.2  # seconds after which a widget says that it computes
 DPI = 90
 
 
-class Widget(anywidget.AnyWidget):
+_widgets: "weakref.WeakSet[Widget]" = weakref.WeakSet()
+
+
+def _open() -> None:
+    """In a forked process no other thread holds a widget."""
+    for widget in list(_widgets):
+        widget._state = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_open)
+
+
+class Widget(Kept, anywidget.AnyWidget):
     """The base of the widgets; see the module."""
 
     inputs: tuple[str, ...] = ()
@@ -112,12 +132,14 @@ class Widget(anywidget.AnyWidget):
         self._problems: dict[str, str] = {}  # by lane: no lane wipes another's message
         # messages from the page and answers of the worker change traits one at a time
         self._state = threading.RLock()
+        _widgets.add(self)
         self._batching = self._dirty = False
         self._asking: dict[str, Any] | None = None  # the state whose answer is being shown
         self.trouble = ""  # the traceback of the last error that was not a ValueError
         super().__init__(**{"kind": type(self).__name__, **traits})
         self.observe(self._input, [*self.inputs, "asked"])
         self.on_msg(self._tool)
+        self._begin_keeping()
         self._again()
 
     # --- what a widget fills in -------------------------------------------------------------------
@@ -310,7 +332,7 @@ class Widget(anywidget.AnyWidget):
 
     def close(self) -> None:
         """Ends the work, frees the listeners here and takes the widget off the page."""
-        for lane in self._lanes.values():
+        for lane in (*self._lanes.values(), self._gallery):
             lane.stop()
         self.unobserve_all()
         super().close()
@@ -410,22 +432,6 @@ class Widget(anywidget.AnyWidget):
         FigureCanvasAgg(self.static(wait)).print_png(buffer)
         return buffer.getvalue()
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        bundle = super()._repr_mimebundle_(**options)
-        if bundle is None:  # closed
-            return None
-        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        return {**data, "text/plain": repr(self), "text/html": self._html()}, metadata
-
-    def _html(self) -> str:
-        picture = base64.b64encode(self.png(wait=not self.slow)).decode()
-        image = (
-            f"<img alt='{html.escape(repr(self))}' style='max-width:100%'"
-            f" src='data:image/png;base64,{picture}'>"
-        )
-        code = f"<pre>{html.escape(self.code)}</pre>"
-        return f"{image}<details><summary>Python</summary>{code}</details>"
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__} widget>"
 
@@ -434,7 +440,7 @@ def source(name: str, kind: str) -> str:
     """The text of a widget's own files ("circuit_shapes circuit_graph"), the shared one before
     them.
     """
-    files = [HERE / f"{stem}.{kind}" for stem in ("_shared", *name.split())]
+    files = [HERE / f"{stem}.{kind}" for stem in ("_shared", "_kept", *name.split())]
     return "\n".join(file.read_text(encoding="utf-8") for file in files if file.exists())
 
 

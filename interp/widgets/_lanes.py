@@ -2,6 +2,7 @@
 
 import atexit
 import ctypes
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -20,6 +21,16 @@ def _end() -> None:
             thread.join(LAST)
 
 
+def _forget() -> None:
+    """In a forked process, where no lane has its thread: nothing runs, and nothing waits."""
+    for lane in list(_lanes):
+        lane.begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
 class Lane:
     """One thread for jobs that replace each other: a newer job drops the one that waits and makes
     the running one stale.
@@ -32,12 +43,16 @@ class Lane:
     """
 
     def __init__(self) -> None:
+        self.begin()
+        _lanes.add(self)
+
+    def begin(self) -> None:
+        """Empties the lane; whatever ran in it is not waited for."""
         self._change = threading.Condition()
         self._next: tuple[int, Job] | None = None
         self._turn = 0
         self._running = self._over = False
         self._thread: threading.Thread | None = None
-        _lanes.add(self)
 
     def put(self, job: Job) -> None:
         """Runs this job as soon as the running one ends, in place of any other that waits."""

@@ -159,13 +159,13 @@ def _prediction(
     return {"before": value(before), "after": value(after), "tokens": tokens, "n": len(task)}
 
 
-def _about(model: Model, task: Any, metric: str | None) -> dict[str, Any]:
+def _about(model: Model, task: Any, asked: str | None) -> dict[str, Any]:
     """What the page shows of the task: its prompts as tokens, and where they differ."""
 
     def words(ids):
         return [task.tokenizer.decode([int(i)]) for i in ids]
 
-    metric, d = metric_of(task, metric), bridge.dims(model)
+    metric, d = metric_of(task, asked), bridge.dims(model)
 
     def named(i):
         return {int(index[i]): name for name, index in task.positions.items()}
@@ -188,6 +188,7 @@ def _about(model: Model, task: Any, metric: str | None) -> dict[str, Any]:
         "heads": d.n_heads,
         "group": d.n_heads // d.n_kv_heads,
         "metric": metric.name,
+        "asked": asked or "",  # the metric's name as it was given
         "unit": metric.unit,
         "sites": [[k, title] for k, (_, title) in SITES.items()],
     }

@@ -281,6 +281,7 @@ function wall(view, parent) {
 }
 
 export default {
+  initialize: kept,
   render(context) {
     const view = frame(context, "Attention"), { model } = view;
     controls(view);

@@ -127,6 +127,7 @@ class AttentionWidget(Widget, files="attention"):
         "head": trait("head"),
         "ablated": ABLATED,
     }
+    kept = ("token", "wall")
     inputs = (
         "text",
         "prompt",
@@ -259,6 +260,7 @@ class AttentionWidget(Widget, files="attention"):
         options += [f"ablated={self.ablated!r}, ablated_by={self.ablated_by!r}"] * bool(
             self.ablated
         )
+        options += [f"token={self.token}"] * (self.token >= 0)
         options += ["weighted=True"] * self.weighted + ["first=True"] * self.first
         lines = [f"interp.widgets.attention({', '.join(['model', given, *options])})"]
         shown = self.reply.get("head", self.head)

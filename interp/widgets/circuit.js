@@ -215,6 +215,7 @@ function legend(view, parent) {
 }
 
 export default {
+  initialize: kept,
   render(context) {
     const view = frame(context, "circuit");
     controls(view);

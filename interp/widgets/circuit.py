@@ -35,6 +35,7 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
 
     shares = {"head": Shared(("node",), _shown_head, _show_head)}
     inputs = ("shown", "cut", "added", "within")
+    kept = ("node",)
     slow = True
     shown = t.Int(SHOWN).tag(sync=True)
     cut = t.List(t.Unicode()).tag(sync=True)
@@ -149,17 +150,6 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
             self._past += [] if slid else [self._now]
         self._now, self.steps = now, len(self._past)
 
-    def _set(self, **traits: Any) -> None:
-        """Several inputs at once: one question, one step of `undo`."""
-        with self._state:
-            self._batching = True
-            try:
-                for name, value in traits.items():
-                    setattr(self, name, value)
-            finally:
-                self._batching = False
-            self._again()
-
     def _receive(self, widget: Any, message: Any, buffers: Any) -> None:
         acts = {
             "undo": self.undo,
@@ -184,11 +174,11 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
         if self._past:
             shown, cut, added, within = self._past.pop()
             self._now = None  # going back is no step
-            self._set(shown=shown, cut=list(cut), added=list(added), within=within)
+            self.put(shown=shown, cut=list(cut), added=list(added), within=within)
 
     def clear(self) -> None:
         """Takes back every cut and every added edge."""
-        self._set(cut=[], added=[])
+        self.put(cut=[], added=[])
 
     def remove(self, what: str) -> None:
         """Cuts edges "L9H1 -> L10H7.q_in", or all that a component ("mlp.0") or KV group ("L5KV1")
@@ -202,7 +192,7 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
         names = [written(edge) for edge in gone]
         own = {written(edge) for edge in self._ranked}
         cut = [n for n in names if n in own or self.within == "model"]
-        self._set(
+        self.put(
             cut=list(dict.fromkeys([*self.cut, *cut])),
             added=[a for a in self.added if a not in names],
         )
@@ -221,7 +211,7 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
                 )
         names = [written(edge) for edge in new]
         there = {written(edge) for edge in self._ranked[: self.shown]}
-        self._set(
+        self.put(
             cut=[c for c in self.cut if c not in names],
             added=list(dict.fromkeys([*self.added, *(n for n in names if n not in there)])),
         )
@@ -311,7 +301,8 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
     def code(self) -> str:
         """The Python that gives the circuit shown, and its evaluation."""
         state = {"shown": self.shown, "cut": self.cut, "added": self.added, "within": self.within}
-        changed = {k: v for k, v in state.items() if k == "shown" or v not in ([], "circuit")}
+        state["node"] = self.node
+        changed = {k: v for k, v in state.items() if k == "shown" or v not in ([], "circuit", "")}
         options = ", ".join(f"{k}={v!r}" for k, v in changed.items())
         pair = ", other=other" if self._other is not None else ""
         if self._compute is None:

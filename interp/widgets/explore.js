@@ -114,6 +114,7 @@ function writers(view, parent) {
 }
 
 export default {
+  initialize: kept,
   render(context) {
     const view = frame(context, "Explore"), { model } = view;
     shared(view);

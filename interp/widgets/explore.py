@@ -38,6 +38,7 @@ class ExploreWidget(Widget, files="next_tokens explore"):
         "ablated": ABLATED,
     }
     inputs = ("prompt", "text", "token", "ablated", "ablated_by")
+    kept = ("tab", "head")
     tab = t.Unicode(NEXT).tag(sync=True)
     prompt, text = t.Int(prompts.OWN).tag(sync=True), t.Unicode("").tag(sync=True)
     token = t.Int(-1).tag(sync=True)  # the one whose next tokens are shown; -1 is the last
@@ -76,6 +77,7 @@ class ExploreWidget(Widget, files="next_tokens explore"):
         def show(made: Widget) -> None:
             # the panel is first: what it shows, a new tab begins with
             self._links.append(Link([self, made]))
+            made.inside(self)  # the panel's picture is that of the open tab
             self.children = {**self.children, name: made}
 
         self._work(lambda stale: self._makers[name](), show, lane=f"tab {name}")

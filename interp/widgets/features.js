@@ -154,17 +154,21 @@ function edit(view, parent) {
     amount();
     view.draft({ strength: Number(slider.value) });
     clearTimeout(resting);
-    resting = setTimeout(() => { if (!view.signal.aborted) { view.ask({ strength: Number(slider.value) }); view.draft(null); } }, REST);
+    resting = setTimeout(() => {
+      resting = null;
+      if (view.signal.aborted) return;
+      view.ask({ strength: Number(slider.value) });
+      view.draft(null);
+    }, REST);
   });
   view.listen(slider, "keydown", (event) => event.stopPropagation());
   view.shows("strength by reply latent", () => {
     const [low, high] = range(model.get("by")), strength = model.get("strength");
     slider.min = Math.min(low, strength);
     slider.max = Math.max(high, strength);
-    if (document.activeElement !== slider || resting === null) slider.value = strength;
+    if (resting === null) slider.value = strength; // else a hand is on it
     amount();
   });
-  view.on("strength", () => { resting = null; });
   view.on("latent text", () => { if (!view.fits("reply", ["latent", "text"])) prompt.show(model.get("text").replaceAll("\n", "↵")); });
   view.shows("reply", () => {
     const { tokens, values, largest, prompt: shown, kl, title } = model.get("reply");
@@ -192,6 +196,7 @@ function edit(view, parent) {
 }
 
 export default {
+  initialize: kept,
   render(context) {
     const view = frame(context, `Features: ${context.model.get("name")}`);
     const columns = tag("div", { class: "interp-feat-columns" }, view.body);

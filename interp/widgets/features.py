@@ -43,6 +43,7 @@ class FeaturesWidget(Widget, files="next_tokens features"):
     """
 
     inputs = ("latent", "text", "by", "strength", "where")
+    kept = ("find", "sort")
     latent = t.Int(0).tag(sync=True)
     text = t.Unicode("").tag(sync=True)
     by = t.Unicode("ablate").tag(sync=True)

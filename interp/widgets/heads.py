@@ -88,6 +88,7 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         t.Int(1).tag(sync=True),
         t.Int(1).tag(sync=True),
     )
+    kept = ("pointer", "colour", "pins")
     answers = {
         "colours": ("text", "colour"),
         "attention": ("pointer", "chosen", "keep", "by", "factor", "prompt", "text"),
@@ -191,12 +192,8 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         forth.append(self._known[1:])
         chosen, keep = back.pop()
         self._known = (self._known[0], chosen, keep)
-        with self._state:
-            self._batching = True
-            self.keep, self.chosen = keep, [list(pair) for pair in chosen]
-            self.steps, self.ahead = len(self._past), len(self._next)
-            self._batching = False
-            self._again()
+        marked = [list(pair) for pair in chosen]
+        self.put(keep=keep, chosen=marked, steps=len(self._past), ahead=len(self._next))
 
     def pin(self) -> None:
         """Keeps what is shown, to compare it with others; the first is A."""

@@ -112,6 +112,7 @@ function side(box, reply, name) {
 }
 
 export default {
+  initialize: kept,
   render(context) {
     const { model } = context, view = frame(context, model.get("name"));
     controls(view);

@@ -171,6 +171,7 @@ function predictions(view, parent) {
 }
 
 export default {
+  initialize: kept,
   render(context) {
     const view = frame(context, "patching");
     settings(view);

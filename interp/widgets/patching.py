@@ -46,6 +46,7 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
     }
     inputs = ("site", "direction", "prompt")
     answers = {"prediction": ("site", "direction", "prompt", "cell")}
+    kept = ("cell",)
     slow = True
     site = t.Unicode("resid_pre").tag(sync=True)
     direction = t.Unicode("denoising").tag(sync=True)
@@ -129,10 +130,17 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
 
     @property
     def code(self) -> str:
-        """The Python that gives the map, and the run of the chosen cell."""
+        """The Python that makes this widget again, the map, and the run of the chosen cell."""
+        metric = f", metric={self.metadata['asked']!r}" if self.metadata["asked"] else ""
+        state = {"site": self.site, "direction": self.direction, "prompt": self.prompt}
+        if self.cell:
+            state["cell"] = list(self.cell)
+        options = ", ".join(f"{name}={value!r}" for name, value in state.items())
+        made = f"interp.widgets.patching(model, task, {options}{metric})"
         some = "task" if self.prompt == -1 else f"task[{self.prompt}]"
         pattern = runs.SITES[self.site][0] if self.site in runs.SITES else self.site
-        call = f"interp.patch(model, {some}, {pattern!r}, direction={self.direction!r})"
+        direction = f"direction={self.direction!r}{metric}"
+        call = f"{made}\ninterp.patch(model, {some}, {pattern!r}, {direction})"
         if self.cell:
             name = runs.name_of(self.site, list(self.cell))
             call += (

@@ -126,4 +126,4 @@ function render(context) {
   return view.close;
 }
 
-export default { render };
+export default { initialize: kept, render };

@@ -349,5 +349,21 @@ def test_lab_of_an_installed_package_opens_a_copy_and_keeps_edits(here, started,
     assert main.main(["lab"]) == 0 and mine.read_text() == "mine"
 
 
+def test_lab_of_a_clone_opens_a_copy_too_unless_told_otherwise(here, started, monkeypatch, capsys):
+    monkeypatch.setattr("interp.studies.notebooks.paths.PACKAGE", here / "clone" / "interp")
+    monkeypatch.setattr("interp.studies.home", lambda: here / "clone" / "notebooks")
+    source = here / "clone" / "notebooks" / "00-start-here.ipynb"
+    source.parent.mkdir(parents=True)
+    source.write_text("{}")
+    (source.parent / "__pycache__").mkdir()
+    (source.parent / "__pycache__" / "x.pyc").write_text("")
+    assert main.main(["lab", "00"]) == 0
+    mine = here / "interp-notebooks" / "00-start-here.ipynb"
+    assert mine.read_text() == "{}" and started[0][3] == "interp-notebooks/00-start-here.ipynb"
+    assert "a copy of the notebooks" in capsys.readouterr().out
+    assert not (mine.parent / "__pycache__").exists()
+    assert main.main(["lab", "00", "--in-place"]) == 0 and started[1][3] == str(source)
+
+
 def test_the_table_of_models_is_the_library_s():
     assert models.table()[0]["name"] == "smollm2-135m"

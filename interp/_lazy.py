@@ -3,7 +3,9 @@
 Every `__init__.py` says `__getattr__, __dir__, __all__ = attach(__name__)`, and the `__init__.pyi`
 beside it lists the names, one `from interp.folder.file import name as name` each. A file may be
 called like the function that it holds: the package then always answers with the function, also
-after the file itself was imported.
+after the file itself was imported. A function that is reached through a package holds what it is
+given against its signature (`interp._arguments`); inside the toolkit functions are imported from
+their files, and nothing is checked twice.
 """
 
 import ast
@@ -11,7 +13,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 
@@ -35,7 +37,28 @@ class _Package(ModuleType):
             if home != f"{value.__name__}:{name}":
                 return  # a folder called like a function: `__getattr__` finds the function
             value = getattr(value, name, value)
+            if isinstance(value, FunctionType):
+                value = public(value, self.__name__, name)
         super().__setattr__(name, value)
+
+
+def public(function: FunctionType, package: str, name: str) -> Callable:
+    """The function as people reach it, the same object from every package that exports it."""
+    if function not in _PUBLIC:
+        from interp._arguments import checked
+
+        named = f"{package}.{name}"
+        if name in sys.modules["interp"].__dict__.get("_HOMES", {}):  # interp.patch is its name
+            top = sys.modules["interp"].__dict__["_HOMES"][name]
+            if top == f"{function.__module__}:{function.__name__}":
+                named = f"interp.{name}"
+        made = checked(function, named)
+        made.__module__, made.__qualname__ = named.rsplit(".", 1)  # pickle finds it there
+        _PUBLIC[function] = made
+    return _PUBLIC[function]
+
+
+_PUBLIC: dict[FunctionType, Callable] = {}
 
 
 def attach(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
@@ -68,6 +91,8 @@ def attach(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]],
         if home == package:  # a folder or a file of this package
             return import_module(f"{home}.{original}")
         value = getattr(import_module(home), original)
+        if isinstance(value, FunctionType):
+            value = public(value, package, name)
         module.__dict__[name] = value
         return value
 

@@ -97,6 +97,32 @@ def write_arrays(path: Path, head: Mapping[str, Any], arrays: Mapping[str, Any])
     return write_bytes(path, buffer.getvalue())
 
 
+def existing(path: str | Path, remedy: str = "") -> Path:
+    """The path, where there is a file; otherwise a FileNotFoundError with the nearest names there.
+
+    Args:
+        path: What was typed.
+        remedy: What to do instead, as the end of a sentence.
+    """
+    import difflib
+
+    path = Path(path)
+    if path.exists():
+        return path
+    message = f"No such file: {str(path)!r}"
+    if not path.parent.is_dir():
+        message += f" (there is no folder {str(path.parent)!r} in {Path.cwd()})"
+    else:
+        there = [one.name for one in path.parent.iterdir()]
+        near = difflib.get_close_matches(path.name, there, n=2, cutoff=0.6)
+        message += (
+            f": did you mean {' or '.join(repr(str(path.with_name(n))) for n in near)}?"
+            if near
+            else f" (looked in {path.parent.resolve()})"
+        )
+    raise FileNotFoundError(message + (f"; {remedy}" if remedy else ""))
+
+
 # --- caches ---------------------------------------------------------------------------------------
 
 

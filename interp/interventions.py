@@ -16,6 +16,7 @@ differ only in the site and the edit:
     circuits
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor
 
 from interp import sites
+from interp._arguments import quoted
 from interp._isolation import torch_defaults
 from interp.edits import Edit
 from interp.models import bridge
@@ -53,6 +55,34 @@ class Intervention:
     edit: Edit
     reads: tuple[str | Site, ...] = ()
     rows: slice | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.at, str | Site):
+            raise TypeError(f"an intervention is at an address, not {quoted(self.at)}: {_EXAMPLE}")
+        if not callable(self.edit):
+            raise TypeError(
+                f"an edit is a function of the activation, not {quoted(self.edit)}: {_EXAMPLE}"
+            )
+        if not _takes_two(self.edit):
+            name = getattr(self.edit, "__name__", "edit")
+            raise TypeError(
+                f"the edit {name!r} at {str(self.at)!r} takes {inspect.signature(self.edit)}: an"
+                f" edit is called with the activation and what else it has seen, {_EXAMPLE}"
+            )
+
+
+_EXAMPLE = "interp.Intervention('L10H7', lambda activation, seen: activation / 2)"
+
+
+def _takes_two(edit: Edit) -> bool:
+    """Whether an edit can be called with an activation and what it has seen."""
+    try:
+        inspect.signature(edit).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # a function of C without a signature
+        return True
+    return True
 
 
 class Run(NamedTuple):
@@ -442,6 +472,11 @@ class _Plan:
         )
         part = before[index]
         new = intervention.edit(part, seen)
+        if not isinstance(new, Tensor):
+            raise TypeError(
+                f"the edit at {str(site)!r} gave {quoted(new)}: it returns the new activation, of"
+                f" shape {tuple(part.shape)}"
+            )
         if new.shape != part.shape:
             raise ValueError(
                 f"the edit at {str(site)!r} gave shape {tuple(new.shape)}, it must keep"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from interp import _files, _store, sites
+from interp._arguments import checks
 from interp._errors import unknown
 from interp.circuits import residual_graph
 from interp.circuits.residual_graph import Edge
@@ -104,6 +105,7 @@ class Circuit:
     # --- choosing edges by scores -----------------------------------------------------------------
 
     @staticmethod
+    @checks("interp.Circuit.top")
     def top(scores: Result, n: int, *, absolute: bool = True) -> "Circuit":
         """The n edges with the largest scores, in size or (absolute=False) signed.
 
@@ -127,6 +129,7 @@ class Circuit:
         return _of_scores(scores, chosen, {"select": "top", "n": n, "absolute": absolute})
 
     @staticmethod
+    @checks("interp.Circuit.threshold")
     def threshold(scores: Result, at: float, *, absolute: bool = True) -> "Circuit":
         """The edges whose score is at least `at`, in the scores' unit.
 
@@ -148,6 +151,7 @@ class Circuit:
         return _of_scores(scores, chosen, {"select": "threshold", "at": at, "absolute": absolute})
 
     @staticmethod
+    @checks("interp.Circuit.greedy")
     def greedy(scores: Result, n: int, *, absolute: bool = True) -> "Circuit":
         """n edges grown backwards from the logits: each time the best edge into the circuit so far.
 

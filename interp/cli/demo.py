@@ -32,10 +32,11 @@ def demo(args: argparse.Namespace) -> int:
     local.fetch()
     if args.widgets:
         return open_lab("tour-widgets")
-    stem = studies.find(FIRST).stem
+    source = studies.find(FIRST)
+    stem = source.stem
     out = Path(args.out or "interp-runs") / stem
     table = studies.run(stem, fast=not args.full, out=out)
-    code = compare_with_record(table)
+    code = compare_with_record(table, source)
     print(f"\nRead it:  {out / stem}.html   (opens in any browser)")
     print(f"          {out / stem}.ipynb")
     print(

@@ -43,12 +43,13 @@ def open_lab(name: str | None = None, *, browser: bool = True, in_place: bool = 
 
     from interp.studies import find, home
     from interp.studies.notebooks import index
-    from interp.studies.notebooks.paths import PACKAGE
+    from interp.studies.notebooks.paths import PACKAGE, folder_of, typed_name
 
-    stem = find(name).stem if name else None
+    source = find(name) if name else None
+    stem = source.stem if source else None
     if find_spec("jupyterlab") is None:
         raise ImportError("JupyterLab is not installed here: pip install jupyterlab")
-    folder = home()
+    folder = folder_of(source) if source else home()
     ours = PACKAGE, PACKAGE.parent / "notebooks"  # a wheel's, a clone's: files of the project
     if not in_place and any(folder.is_relative_to(one) for one in ours):
         folder = _own_copy(folder, Path(COPY))
@@ -56,7 +57,7 @@ def open_lab(name: str | None = None, *, browser: bool = True, in_place: bool = 
     notebook = folder / f"{stem}.ipynb"
     if stem and not notebook.exists():
         raise FileNotFoundError(
-            f"{notebook} is not built yet: python -m interp.studies build {stem}"
+            f"{notebook} is not built yet: python -m interp.studies build {typed_name(source)}"
         )
     first = folder / index.NAME
     command = [sys.executable, "-m", "jupyterlab", str(notebook if stem else first)]

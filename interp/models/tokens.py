@@ -67,6 +67,20 @@ def encode(tokenizer: Any, text: str) -> list[int]:
     return ids if ids[:1] == first else [*first, *ids]
 
 
+def notice_space(tokenizer: Any, text: str) -> None:
+    """A warning where a prompt ends with a space that this tokenizer makes a token of its own."""
+    if not text.endswith(" ") or not text.strip():
+        return
+    ids = tokenizer(text, add_special_tokens=False).input_ids
+    if ids == tokenizer(text.rstrip(" "), add_special_tokens=False).input_ids:
+        return
+    warnings.warn(
+        f"the prompt {text[-30:]!r} ends with a space, which is a token of its own here, and words"
+        f" carry their space in front: end the prompt with {text.rstrip(' ')[-20:]!r}",
+        stacklevel=4,
+    )
+
+
 def is_single(tokenizer: Any, text: str) -> bool:
     """Whether a text is one known token."""
     ids = tokenizer(text, add_special_tokens=False).input_ids
@@ -152,6 +166,7 @@ def _ids(model: Any, prompt: Any) -> Int[Tensor, "pos"]:
     if isinstance(prompt, str) and not prompt:
         raise ValueError(f"an empty prompt: give some text, for example {TEXT}")
     if isinstance(prompt, str):
+        notice_space(tokenizer_of(model), prompt)
         return torch.tensor(encode(tokenizer_of(model), prompt))
     if not isinstance(prompt, (Tensor, Sequence)) and not hasattr(prompt, "__array__"):
         raise ValueError(_not_prompts(prompt))

@@ -8,6 +8,7 @@ from interp.studies.notebooks.build import build as build
 from interp.studies.notebooks.build import check as check
 from interp.studies.notebooks.build import pull as pull
 from interp.studies.notebooks.build import refresh as refresh
+from interp.studies.notebooks.new import new as new
 from interp.studies.notebooks.page import write_html as write_html
 from interp.studies.notebooks.paths import find as find
 from interp.studies.notebooks.paths import home as home

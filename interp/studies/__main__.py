@@ -7,9 +7,10 @@ names, formatting or prose alone.
 
 import argparse
 import sys
+from pathlib import Path
 
 from interp.studies.notebooks import build, exercises, run
-from interp.studies.notebooks.paths import find, home, names, tours
+from interp.studies.notebooks.paths import find, folder_of, home, names, tours
 from interp.studies.notebooks.scoreboard import scoreboard
 from interp.studies.verdict_table import VerdictChanged
 
@@ -19,7 +20,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m interp.studies", description=__doc__)
     parser.add_argument("command", choices=list(COMMANDS))
     parser.add_argument(
-        "names", nargs="*", help="studies and tours, for example 00-start-here; none means all"
+        "names",
+        nargs="*",
+        help="studies and tours, for example 00-start-here (none means all), or the files of"
+        " studies of your own: path/to/my-question.py",
     )
     parser.add_argument(
         "--only", choices=["full", "fast"], default="", help="build: only this mode"
@@ -31,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", help="run: on another model")
     args = parser.parse_args(argv)
     try:
-        todo = [find(n).stem for n in args.names] or names() + tours()
+        todo = [str(find(n)) for n in args.names or names() + tours()]
         return 1 if COMMANDS[args.command](todo, args) else 0
     except (ValueError, OSError, ImportError, run.StudyFailed, VerdictChanged) as err:
         print(err, file=sys.stderr)
@@ -41,8 +45,14 @@ def main(argv: list[str] | None = None) -> int:
 def _build(todo: list[str], args: argparse.Namespace) -> list:
     for name in todo:
         print(f"built {build.build(name, only=args.only).name}")
-    _report_scoreboard(scoreboard())
+    if any(_ours(name) for name in todo):
+        _report_scoreboard(scoreboard())
     return []
+
+
+def _ours(source: str) -> bool:
+    """Whether a source is one of the studies that the scoreboard lists."""
+    return folder_of(Path(source)) == home()
 
 
 def _refresh(todo: list[str], args: argparse.Namespace) -> list[str]:
@@ -53,13 +63,14 @@ def _refresh(todo: list[str], args: argparse.Namespace) -> list[str]:
         except ValueError as error:  # the other notebooks can still take their cells
             refused.append(str(error))
         else:
-            print(f"{name}: " + ("new cells, outputs kept" if changed else "up to date"))
+            print(f"{Path(name).stem}: " + ("new cells, outputs kept" if changed else "up to date"))
     print("\n".join(refused), file=sys.stderr)
     return refused
 
 
 def _check(todo: list[str], args: argparse.Namespace) -> list[str]:
-    problems = [p for name in todo for p in build.check(name)] + _stale_scoreboard()
+    problems = [p for name in todo for p in build.check(name)]
+    problems += _stale_scoreboard() if any(_ours(name) for name in todo) else []
     print("\n".join(problems) or f"{len(todo)} notebooks are up to date")
     return problems
 
@@ -73,13 +84,13 @@ def _stale_scoreboard() -> list[str]:
 
 def _pull(todo: list[str], args: argparse.Namespace) -> list:
     for name in todo:
-        print(f"{name}: " + ("source changed" if build.pull(name) else "no edits"))
+        print(f"{Path(name).stem}: " + ("source changed" if build.pull(name) else "no edits"))
     return []
 
 
 def _exercises(todo: list[str], args: argparse.Namespace) -> list:
     for name in todo:
-        exercises.write(find(name), home())
+        exercises.write(Path(name), folder_of(Path(name)))
     return []
 
 
@@ -102,7 +113,7 @@ def _run(todo: list[str], args: argparse.Namespace) -> list:
 
 
 def _list(todo: list[str], args: argparse.Namespace) -> list:
-    print("\n".join(todo))
+    print("\n".join(Path(name).stem for name in todo))
     return []
 
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from interp._errors import unknown
-from interp.studies.notebooks.paths import home
+from interp.studies.notebooks.paths import file_of
 from interp.studies.verdict_rules import Claim
 
 REQUIRED = ("metric", "unit", "holds")
@@ -135,7 +135,7 @@ def claims_path(name: str | Path, folder: Path | None = None) -> Path:
     """Where the claims of a study are, whether or not the file exists."""
     if str(name).endswith(".toml"):
         return Path(name)
-    return Path(folder or home()) / "claims" / f"{name}.toml"
+    return file_of("claims", f"{name}.toml", folder)
 
 
 def _claim(key: str, table: object, path: Path) -> Claim:

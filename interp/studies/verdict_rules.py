@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from interp._arguments import quoted
 from interp._stats import bootstrap
 
 HOLDS, PARTLY, DOES_NOT_HOLD, NOT_TESTABLE = WORDS = (
@@ -133,7 +134,7 @@ def measured(
         raise ValueError(
             "this Result kept no examples, so it has no interval; pass the per-example numbers"
         )
-    rows = np.asarray(rows.detach().cpu() if hasattr(rows, "detach") else rows, dtype=float)
+    rows = _numbers(rows)
     if statistic is None and rows.ndim != 1:
         raise ValueError(
             f"one number an example is needed, not shape {rows.shape}: select one cell or average"
@@ -177,6 +178,16 @@ def drawn(values: object, percentile: float | None = None, *, what: str = "draws
     )
 
 
+def _numbers(given: object) -> np.ndarray:
+    """What was given as an array of numbers."""
+    try:
+        return np.asarray(given.detach().cpu() if hasattr(given, "detach") else given, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"one number per example is needed, not {quoted(given)}: measured([1.0, 2.0])"
+        ) from None
+
+
 def _members(groups: Sequence[object] | None, n: int) -> list[np.ndarray]:
     """The examples of each group; without groups each example is its own."""
     labels = list(range(n)) if groups is None else list(groups)
@@ -208,7 +219,7 @@ def ratio_of_means(part: object, whole: object, **options: object) -> Measured:
     Raises:
         ValueError: If the two have different shapes.
     """
-    pair = [np.asarray(getattr(x, "examples", x), dtype=float) for x in (part, whole)]
+    pair = [_numbers(getattr(x, "examples", x)) for x in (part, whole)]
     if pair[0].shape != pair[1].shape:
         raise ValueError(
             f"a ratio needs the same examples in both: {pair[0].shape} and {pair[1].shape}"

@@ -18,7 +18,7 @@ from pathlib import Path
 from interp import _files
 from interp._store import write_text
 from interp.studies.claim_files import claims_path, load_claims
-from interp.studies.notebooks.paths import home
+from interp.studies.notebooks.paths import file_of, home
 from interp.studies.tolerance import narrow, open_words, tolerance
 from interp.studies.verdict_rules import (
     DOES_NOT_HOLD,
@@ -383,9 +383,10 @@ def recorded(name: str, folder: Path | None = None) -> dict:
 
     Args:
         name: The study.
-        folder: The notebooks folder; `home()` if None.
+        folder: The notebooks folder; `home()` if None, or the present folder where it has a record
+            of this name (a study of your own, opened in Jupyter).
     """
-    path = Path(folder or home()) / "verdicts" / f"{name}.json"
+    path = file_of("verdicts", f"{name}.json", folder)
     if not path.exists():
         return {}
     content = _files.read_json(path, "recorded verdicts")

@@ -13,6 +13,7 @@ each.
 from typing import Any
 
 from interp._errors import unknown
+from interp._lazy import public
 from interp.tasks import corrupt
 from interp.tasks.agreement import agreement
 from interp.tasks.capitals import capitals
@@ -73,3 +74,12 @@ def make(name: str, model: Any, **options: Any) -> Task:
     if name not in TASKS:
         raise unknown("task", name, TASKS)
     return TASKS[name](model, **options)
+
+
+# as in every other package, what people call holds its arguments against its signature
+globals().update(
+    {
+        name: public(globals()[name], __name__, name)
+        for name in (*OWN, *TASKS, "make", "repetition_loss", "text")
+    }
+)

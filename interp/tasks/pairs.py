@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from interp._errors import unknown
+from interp.models.tokens import notice_space
 from interp.tasks.chat import chat as templated
 from interp.tasks.task import (
     METRICS,
@@ -220,6 +221,8 @@ def _prompt(tokenizer: Any, given: Any, what: str, i: int, chat: bool) -> Prompt
         return Prompt(list(ids), text, spans, 0)
     if not text.strip():
         raise ValueError(f"{what} prompt {i} is empty: give some text, for example 'The keys are'")
+    if not chat and what == "clean":
+        notice_space(tokenizer, text)
     ids = encode(tokenizer, text)
     return Prompt(ids, text, _spans(tokenizer, text, ids), start)
 
@@ -350,6 +353,11 @@ def _answers(
     noticed: list[str] = []
     found = []
     for i, (prompt, some) in enumerate(zip(prompts, each)):
+        if is_gap(some):
+            raise ValueError(
+                f"prompt {i} has no answer among {what} (got {some!r}): give one for each prompt,"
+                f" as in {EXAMPLE}"
+            )
         some = [some] if isinstance(some, (str, int)) else list(some)
         if not some:
             raise ValueError(f"prompt {i} has no answer among {what}: each needs at least one")
@@ -359,6 +367,14 @@ def _answers(
         more = f" (and {len(noticed) - 1} more like it)" if len(noticed) > 1 else ""
         warnings.warn(f"{what}: {noticed[0]}{more}", stacklevel=3)
     return found
+
+
+def is_gap(value: Any) -> bool:
+    """Whether a cell is empty: None, NaN, pandas' NA, or a text without a letter."""
+    if isinstance(value, str):
+        return not value
+    nan = isinstance(value, float) and value != value
+    return value is None or nan or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _answer(

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from interp.tasks.pairs import pairs
+from interp._store import existing
+from interp.tasks.pairs import is_gap, pairs
 from interp.tasks.task import Task, is_single, tokenizer_of
 
 # What columns are called in the wild; the first that is there is taken.
@@ -96,7 +97,9 @@ def read(
     rows, extra = _rows(source)
     if not rows:
         raise ValueError(f"{_named(source)} has no rows: a task needs at least one example")
-    rows = rows[: n or len(rows)]
+    if n is not None and n < 1:
+        raise ValueError(f"n={n}: a task needs at least one example, n=1 or more")
+    rows = rows[:n]
     tokenizer = tokenizer_of(model)
     if columns is not None:
         found = _chosen(rows, columns, source)
@@ -104,10 +107,24 @@ def read(
         has = set(rows[0])
         known = next((make for fits, make in FORMATS if fits(has, rows[0])), None)
         found = known(rows, tokenizer, counterfactual) if known else _plain(rows, source)
+    _check_gaps(found, source)
     found = {**found, **(extra(rows, tokenizer, found) if extra else {})}
     positions = {**found.pop("positions", {}), **options.pop("positions", {})}
     default = Path(source).stem if isinstance(source, (str, Path)) else "mine"
     return pairs(model, **found, positions=positions, name=name or default, **options)
+
+
+def _check_gaps(found: Mapping[str, Any], source: Any) -> None:
+    """A ValueError for the first cell that is empty where a prompt or an answer is needed."""
+    for column in NAMES:
+        gaps = [i for i, value in enumerate(found.get(column) or ()) if is_gap(value)]
+        if gaps:
+            which = ", ".join(map(str, gaps[:5])) + (", ..." if gaps[5:] else "")
+            raise ValueError(
+                f"{_named(source)} has nothing in {column!r} in {len(gaps)} of its"
+                f" {len(found[column])} rows (row {which}, counted from 0): fill them in, or leave"
+                " these rows out (of a data frame: frame.dropna(subset=[...]))"
+            )
 
 
 # --- rows -----------------------------------------------------------------------------------------
@@ -150,15 +167,33 @@ def _rows(source: Any) -> tuple[list[dict[str, Any]], Callable | None]:
 
 
 def _file(path: Path) -> tuple[list[dict[str, Any]], Callable | None]:
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {str(path)!r}")
+    existing(path, "a task of strings is interp.tasks.pairs(model, clean=[...], answers=[...])")
     kind = path.suffix.lower()
     if kind in (".csv", ".tsv"):
         import pandas as pd
 
         # as strings: "07" stays "07", and " are" keeps its space
         sep = "\t" if kind == ".tsv" else ","
-        frame = pd.read_csv(path, sep=sep, dtype=str, keep_default_na=False)
+        try:
+            frame = pd.read_csv(path, sep=sep, dtype=str, keep_default_na=False)
+        except pd.errors.EmptyDataError:
+            raise ValueError(
+                f"{str(path)!r} is empty: a task needs a line with the columns' names, such as"
+                " clean,corrupted,answers,wrong, and a line for each prompt"
+            ) from None
+        except UnicodeDecodeError:
+            raise ValueError(f"{str(path)!r} is not UTF-8 text: save it as UTF-8 first") from None
+        except pd.errors.ParserError as error:
+            raise ValueError(
+                f"{str(path)!r} is no table of {kind[1:]} ({str(error).strip()}): put a cell with"
+                " a comma in quotation marks"
+            ) from None
+        if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for names
+            raise ValueError(
+                f"{str(path)!r} has rows with more cells than its {len(frame.columns)} columns"
+                f" ({', '.join(map(repr, frame.columns))}): put a cell with a comma in quotation"
+                " marks"
+            )
         return frame.to_dict("records"), None
     if kind == ".parquet":
         import pandas as pd

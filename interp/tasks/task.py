@@ -642,11 +642,12 @@ class MixedTask(Task):
             return _Corrupted().__get__(self)
         raise Lacking(
             f"{name!r} is a tensor of prompts of one length with answers of one token, and "
-            f"{self._why()}. What runs prompts one length at a time works; otherwise choose some: "
-            "task.by_length() gives a task for each length"
+            f"{self.why_mixed()}. What runs prompts one length at a time works; otherwise choose "
+            "some: task.by_length() gives a task for each length"
         )
 
-    def _why(self) -> str:
+    def why_mixed(self) -> str:
+        """What is of several lengths, in words."""
         sizes = sorted(set(map(len, self.prompts)))
         several = f"the prompts of {self.name!r} have {', '.join(map(str, sizes))} tokens"
         return several if len(sizes) > 1 else f"the answers of {self.name!r} have several tokens"

@@ -11,6 +11,7 @@ from interp._types import Model
 from interp.methods.runs.any_prompts import task_for
 from interp.results import Result
 from interp.sites import Site
+from interp.tasks.task import MixedTask
 from interp.widgets import _patch_runs as runs
 from interp.widgets._base import Widget
 from interp.widgets._link import Shared
@@ -199,4 +200,10 @@ def patching(model: Model, task: Any, *, metric: str | None = None, **state: Any
             positions), direction, prompt (-1: the mean over all of them), cell ([layer, column]).
     """
     task = task_for(model, task, "interp.widgets.patching", answers=True, compares=True)
+    if isinstance(task, MixedTask):
+        sizes = list(task.by_length())
+        one = "interp.tasks.pairs(..., answer_tokens='first') scores the first"
+        if len(sizes) > 1:
+            one = f"show those of one, interp.widgets.patching(model, task.by_length()[{sizes[0]}])"
+        raise ValueError(f"this map has a column for each position, and {task.why_mixed()}: {one}")
     return PatchingWidget(runs.runs(model, task, metric), **state)

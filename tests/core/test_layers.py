@@ -22,7 +22,9 @@ PACKAGE = Path(__file__).resolve().parents[2] / "interp"
 ROWS = [
     {"_types", "_interrupts"},
     {"_store", "_isolation", "_numbers", "_progress", "_tables", "_stats", "_errors"},
+    {"_arguments"},
     {"_lazy", "_files", "dims"},
+    {"_find_words"},
     {"_find"},
     {"sites", "plots"},
     {"edits", "results"},

@@ -3,6 +3,7 @@ place at a time.
 """
 
 import time
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def causal_trace(
     task: Any,
     where: Where,
     *,
-    subject: str | tuple[str, str],
+    subject: str | Sequence[str],
     noise: float = 3.0,
     samples: int = 10,
     window: int = 1,
@@ -177,7 +178,7 @@ def causal_trace(
     return rounding.noted(result, model, task, metric)
 
 
-def _subject(task: Any, subject: str | tuple[str, str]) -> Bool[Tensor, "batch pos"]:
+def _subject(task: Any, subject: str | Sequence[str]) -> Bool[Tensor, "batch pos"]:
     """Which tokens of each clean prompt are the subject's."""
     ends = (subject, subject) if isinstance(subject, str) else tuple(subject)
     if len(ends) != 2:

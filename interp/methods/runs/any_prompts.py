@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from interp._arguments import model_problem
 from interp._numbers import to_numpy
 from interp._progress import named
 from interp._stats import ratio_parts
@@ -111,17 +112,8 @@ def _public(verb: Callable) -> str:
 
 def _check_model(model: Any, verb: str) -> None:
     """Raises TypeError with the right call unless this is a loaded model."""
-    if hasattr(model, "cfg"):
-        return
-    if hasattr(model, "config") and hasattr(model, "forward"):
-        raise TypeError(
-            f"a Hugging Face model is loaded first: model = interp.load(hf_model, "
-            f"tokenizer=tokenizer); {verb}(model, ...)"
-        )
-    raise TypeError(
-        f"the first argument is a model, got a {type(model).__name__}: model = interp.load(); "
-        f"{verb}(model, ...)"
-    )
+    if problem := model_problem(model):
+        raise TypeError(f"{problem}; {verb}(model, ...)")
 
 
 def _measured_otherwise(options: Mapping[str, Any]) -> bool:

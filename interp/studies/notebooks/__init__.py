@@ -3,6 +3,7 @@
 | question | file |
 | --- | --- |
 | read a source, give it parameters | `source` |
+| begin one of your own | `new` |
 | build, check, pull edits back | `build` |
 | execute in a clean kernel | `run` |
 | one HTML page | `page` |

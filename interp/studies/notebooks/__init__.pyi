@@ -2,6 +2,7 @@ from interp.studies.notebooks import build as build
 from interp.studies.notebooks import exercises as exercises
 from interp.studies.notebooks import index as index
 from interp.studies.notebooks import lint as lint
+from interp.studies.notebooks import new as new
 from interp.studies.notebooks import page as page
 from interp.studies.notebooks import paths as paths
 from interp.studies.notebooks import run as run

@@ -18,7 +18,7 @@ from pathlib import Path
 from interp._store import write_text
 from interp.studies.notebooks import exercises, lint
 from interp.studies.notebooks.looks import looks, older
-from interp.studies.notebooks.paths import find, home
+from interp.studies.notebooks.paths import find, folder_of, typed_name
 from interp.studies.notebooks.run import execute
 from interp.studies.notebooks.source import (
     digest,
@@ -46,10 +46,11 @@ def build(
 
     Example:
         >>> build("00-start-here")
+        >>> build("my-question.py")           # my-question.ipynb and verdicts/ beside it
 
     Args:
-        name: A study or a tour.
-        folder: The notebooks folder; `home()` if None.
+        name: A study or a tour, or the file of a study of your own.
+        folder: The notebooks folder; if None, `home()` or the folder of your own study.
         only: "full" or "fast" leaves the other mode's record as it is.
         report: Receives a sentence for each problem and each line removed from stderr.
 
@@ -59,8 +60,8 @@ def build(
     Cost:
         What the study says of itself: minutes to an hour.
     """
-    folder = Path(folder or home())
     source = find(name, folder)
+    folder = Path(folder or folder_of(source))
     target = folder / f"{source.stem}.ipynb"
     modes = ("full",) if lint.is_tour(source.stem) else ("full", "fast")
     for mode in (only,) if only else modes:
@@ -85,7 +86,7 @@ def build(
             write_text(target, text_of(nb))
             write_cover(nb, folder / "figures" / f"{source.stem}.png")
             exercises.write(source, folder)
-    for problem in lint.problems(source.stem, folder):
+    for problem in lint.problems(source, folder):
         report(f"  problem: {problem}")
     return target
 
@@ -104,8 +105,8 @@ def refresh(
         >>> refresh("00-start-here")
 
     Args:
-        name: A study or a tour.
-        folder: The notebooks folder; `home()` if None.
+        name: A study or a tour, or the file of a study of your own.
+        folder: The notebooks folder; if None, `home()` or the folder of your own study.
         report: Receives a sentence for each code cell in which more than names and formatting
             changed, so that the author can look at it.
 
@@ -113,10 +114,10 @@ def refresh(
         ValueError: If a cell was added, removed or moved, or a number in the code changed.
         FileNotFoundError: If the notebook was never built.
     """
-    folder = Path(folder or home())
     source = find(name, folder)
+    folder = Path(folder or folder_of(source))
     target = folder / f"{source.stem}.ipynb"
-    again = f"python -m interp.studies build {source.stem}"
+    again = f"python -m interp.studies build {typed_name(source)}"
     if not target.exists():
         raise FileNotFoundError(f"{target.name} was never built: {again}")
     built = need("nbformat").read(target, 4)
@@ -209,20 +210,19 @@ def check(name: str, folder: Path | None = None) -> list[str]:
         []
 
     Args:
-        name: A study or a tour.
-        folder: The notebooks folder; `home()` if None.
+        name: A study or a tour, or the file of a study of your own.
+        folder: The notebooks folder; if None, `home()` or the folder of your own study.
     """
-    folder = Path(folder or home())
-    stem = find(name, folder).stem
-    return stale(stem, folder) + lint.problems(stem, folder)
+    source = find(name, folder)
+    return stale(name, folder) + lint.problems(source, Path(folder or folder_of(source)))
 
 
 def stale(name: str, folder: Path | None = None) -> list[str]:
     """Why the built notebook is not what its source says; empty when it is."""
-    folder = Path(folder or home())
     source = find(name, folder)
+    folder = Path(folder or folder_of(source))
     target = folder / f"{source.stem}.ipynb"
-    again = f"python -m interp.studies build {source.stem}"
+    again = f"python -m interp.studies build {typed_name(source)}"
     if not target.exists():
         return [f"{target.name} was never built: {again}"]
     built = need("nbformat").read(target, 4)
@@ -235,8 +235,8 @@ def stale(name: str, folder: Path | None = None) -> list[str]:
         )
         reasons.append(
             f"{target.name} differs from its source from cell {n + 1} on: {again} (names or prose"
-            f" alone: python -m interp.studies refresh {source.stem}; to keep edits made in"
-            f" Jupyter: python -m interp.studies pull {source.stem})"
+            f" alone: python -m interp.studies refresh {typed_name(source)}; to keep edits made in"
+            f" Jupyter: python -m interp.studies pull {typed_name(source)})"
         )
     elif built.metadata.get("interp", {}).get("sha256") != digest(source):
         reasons.append(f"{target.name} was built from another version of its source: {again}")
@@ -258,14 +258,14 @@ def pull(name: str, folder: Path | None = None) -> bool:
     Unchanged cells keep their solution markers.
 
     Args:
-        name: A study or a tour.
-        folder: The notebooks folder; `home()` if None.
+        name: A study or a tour, or the file of a study of your own.
+        folder: The notebooks folder; if None, `home()` or the folder of your own study.
 
     Raises:
         ValueError: If a cell with solution markers was changed; edit the source instead.
     """
-    folder = Path(folder or home())
     source = find(name, folder)
+    folder = Path(folder or folder_of(source))
     edited = need("nbformat").read(folder / f"{source.stem}.ipynb", 4)
     edited.cells = [
         c

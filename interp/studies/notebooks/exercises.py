@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from interp._store import write_text
+from interp.studies.notebooks.paths import typed_name
 
 BLOCK = re.compile(
     r"^([ \t]*)### BEGIN SOLUTION[ \t]*\n(.*?)^[ \t]*### END SOLUTION[ \t]*$\n?", re.S | re.M
@@ -102,7 +103,10 @@ def stale(source: Path, folder: Path) -> list[str]:
     return (
         []
         if have == want
-        else [f"exercises/{dest.name} is stale: python -m interp.studies exercises {source.stem}"]
+        else [
+            f"exercises/{dest.name} is stale: python -m interp.studies exercises"
+            f" {typed_name(source)}"
+        ]
     )
 
 

@@ -242,13 +242,16 @@ def output_problems(nb: object, size: int) -> list[str]:
     return problems
 
 
-def problems(name: str, folder: Path) -> list[str]:
-    """Every problem of a study's source and, when built, of its notebook."""
+def problems(name: str | Path, folder: Path) -> list[str]:
+    """Every problem of a study's source and, when built, of its notebook in this folder."""
+    from interp.studies.notebooks.paths import find
     from interp.studies.notebooks.source import need, read_source
 
-    source = read_source(Path(folder) / "src" / f"{name}.py")
+    source = find(name, folder)
+    name = source.stem
+    nb = read_source(source)
     sentences = [
-        f"{name}: {p}" for p in source_problems(source, tour=is_tour(name), folder=Path(folder))
+        f"{name}: {p}" for p in source_problems(nb, tour=is_tour(name), folder=Path(folder))
     ]
     built = Path(folder) / f"{name}.ipynb"
     if built.exists():

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 from interp import _files
 from interp._store import write_text
-from interp.studies.notebooks.paths import find
+from interp.studies.notebooks.paths import find, folder_of
 from interp.studies.notebooks.source import WIDGET, need
 
 # the browser itself enforces what the file promises: nothing but what is inside, and no script runs
@@ -80,7 +80,7 @@ IMAGES = {
 MOST_PICTURE = 20_000_000  # bytes
 
 
-def write_html(nb: object, path: Path, folder: Path | None = None) -> Path:
+def write_html(nb: object, path: str | Path, folder: Path | None = None) -> Path:
     """The path of the page that was written: the notebook as one file that loads nothing.
 
     Example:
@@ -125,7 +125,7 @@ def export(notebook: str | Path, out: str | Path | None = None) -> Path:
     target = path.with_suffix(".html")
     if path.suffix != ".ipynb":
         source = find(str(notebook))
-        path = source.parent.parent / f"{source.stem}.ipynb"
+        path = folder_of(source) / f"{source.stem}.ipynb"
         target = Path(f"{source.stem}.html")
     if not path.is_file():
         raise FileNotFoundError(

@@ -17,7 +17,7 @@ from interp import _files
 from interp._store import write_text
 from interp.studies.notebooks import exercises, lint
 from interp.studies.notebooks.page import write_html
-from interp.studies.notebooks.paths import INSTALLED, PACKAGE, find
+from interp.studies.notebooks.paths import INSTALLED, PACKAGE, find, folder_of, home
 from interp.studies.notebooks.source import need, normalise, read_source, text_of, with_parameters
 from interp.studies.verdict_table import Table
 
@@ -45,7 +45,8 @@ def run(
         >>> run("00-start-here", fast=True)      # interp-runs/00-start-here/00-start-here.html, ...
 
     Args:
-        name: A study or a tour.
+        name: A study or a tour, or the file of a study of your own; that one runs in the folder of
+            its file, so that it finds what lies beside it.
         model: Another model than the study's own (what `interp.load` takes).
         fast: Fewer prompts; every claim is still judged.
         out: Where to write; interp-runs/NAME if None.
@@ -72,10 +73,12 @@ def run(
     env = {
         "INTERP_RECORD": "",
         "INTERP_ROWS": str(rows),
-        "INTERP_NOTEBOOKS": str(source.parent.parent),
+        "INTERP_NOTEBOOKS": str(folder_of(source)),
     }
+    # a shipped study may lie inside an installed package, which is not written into
+    cwd = out if folder_of(source) == home() else source.parent
     try:
-        execute(nb, cwd=out, env=env, progress=progress, label=stem, timeout=timeout)
+        execute(nb, cwd=cwd, env=env, progress=progress, label=stem, timeout=timeout)
     finally:
         normalise(nb, source, **given)
         write_text(out / f"{stem}.ipynb", text_of(nb))

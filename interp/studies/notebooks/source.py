@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from interp._errors import unknown
+from interp.studies.notebooks.paths import folder_of
 
 KERNEL = {
     "kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"},
@@ -52,7 +53,7 @@ def _settle(nb: object) -> object:
 def digest(path: Path) -> str:
     """sha256 of the source and of its file of claims if it has one, blind to line endings."""
     path = Path(path)
-    claims = path.parent.parent / "claims" / f"{path.stem}.toml"
+    claims = folder_of(path) / "claims" / f"{path.stem}.toml"
     texts = [p.read_text(encoding="utf-8") for p in (path, claims) if p.exists()]
     return hashlib.sha256("".join(texts).encode()).hexdigest()
 
@@ -116,7 +117,10 @@ def normalise(nb: object, source: Path | None = None, **metadata: object) -> lis
         cell.outputs = outputs
     if source is not None:
         nb.metadata["interp"] = {
-            "source": f"src/{Path(source).name}",
+            "source": "/".join(
+                ([Path(source).parent.name] if Path(source).parent.name == "src" else [])
+                + [Path(source).name]
+            ),
             "sha256": digest(source),
             **metadata,
         }

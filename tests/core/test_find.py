@@ -1,0 +1,56 @@
+"""`interp.find` knows the field's names, and says what is nearest where we have no such thing."""
+
+import pytest
+
+import interp
+from interp._find import _public
+from interp._find_words import TABLE
+
+FIRST = {
+    "logit attribution": "interp.logit_attribution",
+    "DLA": "interp.logit_attribution",
+    "direct effect": "interp.logit_attribution",
+    "patching": "interp.patch",
+    "Activation-Patching": "interp.patch",
+    "activation patchng": "interp.patch",
+    "causal mediation": "interp.patch",
+    "path patching": "interp.path_patch",
+    "ROME": "interp.causal_trace",
+    "EAP": "interp.discover",
+    "EAP-IG": "interp.discover",
+    "SAE": "interp.features.train",
+    "sparse autoencoders": "interp.features.train",
+    "ablate": "interp.ablate",
+    "mean ablation": "interp.ablate",
+    "steering vectors": "interp.steer",
+    "tuned lens": "interp.tuned_lens",
+    "OV": "interp.methods.weights.ov_readout",
+    "QK": "interp.methods.weights.qk_readout",
+    "induction": "interp.head_scores",
+    "knockout": "interp.attention_knockout",
+    "attention sink": "interp.head_scores",
+    "hook": "interp.Intervention",
+    "cache": "interp.run",
+    "DAS": "interp.patch",
+    "probe": "interp.features.probe",
+}
+
+
+@pytest.mark.parametrize("typed, first", FIRST.items())
+def test_the_fields_names_find_the_verb(typed, first):
+    assert interp.find(typed)[0][0] == first
+
+
+def test_every_name_of_the_table_exists_and_has_a_line():
+    names = dict(_public()) | {f"interp.tasks.{n}": "a task" for n in dir(interp.tasks)}
+    for row in TABLE:
+        assert row.ours and all(names.get(name) for name in row.ours), row
+        for name in row.names:
+            assert interp.find(name)[0][0] in {o for r in TABLE if name in r.names for o in r.ours}
+        assert all(line for _, line in interp.find(row.names[0])), row
+
+
+def test_what_is_only_near_says_so_and_short_words_match_whole():
+    assert "weights are not edited" in repr(interp.find("ROME"))
+    assert len(interp.find("DLA")) == 1  # not "a pandas DataFrame"
+    assert interp.find("zebrafish") == []

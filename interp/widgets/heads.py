@@ -311,6 +311,8 @@ class HeadsWidget(Widget, files="next_tokens heads"):
             reference = judged if self.by in ("mean", "resample") else ""
             at = ".values" if self.prompt == MEAN else f".examples[{self.prompt}]"
             sites = patterns_of(ablated, self._dims)
+            if "norm after" in self._dims.variants:  # there a head's z is not what it writes
+                sites = [f"{site}.z" for site in sites]
             lines += ["# the change of the logit difference, without a widget:"]
             lines += [
                 f"interp.ablate(model, {made}, {sites}, by={self.by!r}{scale}{reference},"
@@ -437,7 +439,9 @@ def heads(
         if name == DIRECT:
             return given or grid_of(logit_attribution(model, few), dims)
         if name == "ablation":
-            found = ablate(model, few, "L*H*", by="mean", metric="logit_diff")
+            # what the widget removes: a head's z, which after a norm is not what it writes
+            where = "L*H*.z" if "norm after" in dims.variants else "L*H*"
+            found = ablate(model, few, where, by="mean", metric="logit_diff")
         elif name == "patching":
             found = patch(model, few, "L*H*", metric="logit_diff")
         else:

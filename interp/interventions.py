@@ -17,6 +17,7 @@ differ only in the site and the edit:
 """
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -28,11 +29,12 @@ from interp import sites
 from interp._arguments import quoted
 from interp._isolation import torch_defaults
 from interp.edits import Edit
-from interp.models import bridge
+from interp.models import bridge, placement
 from interp.models.tokens import notice_padding, read_prompts
 from interp.sites import Site
 
 Positions = Mapping[str, Tensor]
+SMALL = 2.0**26  # bytes that nobody asks about
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ def run(
     for intervention in interventions:
         plan.edit(intervention)
     grids = {str(k): plan.watch(k) for k in keep}
+    plan.check_room(grids, last_only)
     with torch.set_grad_enabled(grad):
         hooks, late = plan.hooks()
         last_only, only_last = last_only and not late, last_only
@@ -347,6 +350,32 @@ class _Plan:
         for one in grid.sites:
             self.watched[str(one)] = one
         return sites.Grid(site, grid.sites, grid.dims, grid.coords)
+
+    def check_room(self, grids: Mapping[str, sites.Grid], last_only: bool) -> None:
+        """Nothing where what is kept fits in memory; otherwise a ValueError with both sizes."""
+        d, (n, length) = self.dims, self.tokens.shape[:2]
+        numbers = 0 if last_only else n * length * d.d_vocab
+        for grid in grids.values():
+            axes = {
+                "batch": n,
+                "pos": length if grid.pattern.pos in (None, sites.STAR) else 1,
+                "src": length,
+                **{name: getattr(d, name) for name in ("d_model", "d_head", "d_vocab")},
+                "d_mlp": d.d_mlp if grid.sites[0].unit is None else 1,
+            }
+            each = math.prod(axes.get(name, 1) for name in self.row(grid.sites[0]).axes.split())
+            numbers += len({site.at(None) for site in grid.sites}) * each
+        need = float(numbers * next(self.model.parameters()).element_size())
+        if need < SMALL:
+            return
+        kept = " and ".join([*grids, *([] if last_only else ["all logits"])])
+        placement.check_budget(
+            need,
+            bridge.device(self.model),
+            f"keeping {kept} of {n} prompts of {length:,} tokens",
+            "keep one layer or one position at a time ('L3H*.pattern', 'resid_post.*@END'), or take"
+            " fewer prompts",
+        )
 
     def edit(self, intervention: Intervention) -> None:
         site = Site.parse(intervention.at)

@@ -158,7 +158,7 @@ _FORM = re.compile(
 _EXAMPLES = "'L10H7', 'L9KV2.k', 'mlp.3', 'resid_post.5@-1'"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a sweep has hundreds of thousands
 class Site:
     """One address, or a sweep over many when a field is "*". `Site.parse(str(site)) == site`.
 

@@ -29,7 +29,7 @@ from interp.engine.patch import Patch, first_difference, zeros
 from interp.engine.paths import KEEP as PATHS
 from interp.engine.paths import THROUGH, paths
 from interp.engine.rerun import again, ending, pattern
-from interp.engine.sizes import MORE, tokens_back
+from interp.engine.sizes import MORE, tokens_back, width
 from interp.engine.sweep import ablate_sets, from_layer, sweep, watching
 from interp.engine.weights import Engine
 
@@ -82,6 +82,7 @@ __all__ = [
     "unembed",
     "vocab",
     "watching",
+    "width",
     "why_not",
     "writes",
     "zeros",

@@ -32,6 +32,7 @@ import torch
 from torch import Tensor
 
 from interp._errors import unknown
+from interp.engine.sizes import check_kept
 from interp.engine.weights import Engine, Layer, Norm, soft_cap
 
 KINDS = (
@@ -126,6 +127,7 @@ def run(
     if logits not in ("end", "all", None):
         raise unknown("choice of logits", logits, ("end", "all", "None"))
     kept: dict[str, list[Tensor]] = {}
+    keep = tuple(keep)
     for kind in keep:
         _known(kind)
         if kind == "resid_mid" and engine.parallel:
@@ -134,6 +136,7 @@ def run(
                 " resid_pre)"
             )
         kept[kind] = []
+    check_kept(engine, keep, tokens)
 
     def keeper(kind: str) -> Callable[[Any], Tensor]:
         def keep(value: Tensor) -> Tensor:

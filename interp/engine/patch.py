@@ -13,7 +13,7 @@ from interp.engine.weights import Engine
 Source = Run | Mapping[str, Sequence[Tensor]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Patch:
     """Replace one activation by the source's: a kind, a layer, a head (or neuron of `post`),
     positions.

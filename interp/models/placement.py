@@ -2,6 +2,7 @@
 moved.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,41 @@ def free(device: torch.device) -> float | None:
         return None
     row = next((line for line in lines if line.startswith("MemAvailable:")), None)
     return None if row is None else 1024.0 * int(row.split()[1])
+
+
+def budget(device: torch.device) -> float:
+    """The bytes that one call may hold beside the model: INTERP_MEMORY (in GB), or half of what is
+    free.
+    """
+    given = os.environ.get("INTERP_MEMORY", "").strip()
+    if not given:
+        has = free(device)
+        return 8 * GB if has is None else has / 2
+    try:
+        number = float(given)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ValueError(f"INTERP_MEMORY={given!r} is no number of GB: INTERP_MEMORY=4, or 0.5")
+    return number * GB
+
+
+def check_budget(need: float, device: torch.device, what: str, advice: str) -> None:
+    """Nothing where so many bytes are within the budget; otherwise a ValueError with both
+    numbers.
+    """
+    has = budget(device)
+    if need > has:
+        raise ValueError(
+            f"{what} takes about {size(need)} of memory, and the budget is {size(has)}: {advice},"
+            f" or raise the budget, INTERP_MEMORY={max(1, round(1.2 * need / GB + 0.5))} (in GB;"
+            " half of what is free unless it is set)"
+        )
+
+
+def size(number: float) -> str:
+    """Bytes in words."""
+    return f"{number / GB:,.1f} GB" if number >= GB else f"{number / 2**20:,.1f} MB"
 
 
 def check_room(need: float, device: torch.device, what: str, dtype: torch.dtype) -> None:

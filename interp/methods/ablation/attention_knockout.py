@@ -97,7 +97,7 @@ def attention_knockout(
         task.clean,
         lambda kinds: {},
         [_patches(*pair) for pair in pairs],
-        lambda: [_interventions(*pair) for pair in pairs],
+        lambda cells, rows: [_interventions(pairs[i][0][rows], pairs[i][1]) for i in cells],
         metric,
         task.positions,
         "attention knock-out",

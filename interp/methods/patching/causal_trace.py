@@ -16,6 +16,7 @@ from interp._interrupts import keeping, keeps_finished
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
+from interp.interventions import Intervention
 from interp.methods.patching.patch import (
     Where,
     check_words,
@@ -112,7 +113,15 @@ def causal_trace(
     first = int(blurred.any(0).nonzero()[0]) if bridge.causal(model) else 0
     active = groups_that_change(groups_restored, first)
     active_groups = [groups_restored[i] for i in active]
-    edits = cache(lambda: patch_interventions(model, active_groups, task.clean, task.positions))
+    all_edits = cache(lambda: patch_interventions(model, active_groups, task.clean, task.positions))
+
+    def edits(cells: Sequence[int], rows: Tensor) -> list[list[Intervention]]:
+        if len(cells) == len(active_groups) + 1 and len(rows) == len(task):
+            return [*all_edits(), []]  # the same for each draw of noise
+        chosen = [[*active_groups, []][i] for i in cells]
+        where_rows = {name: at[rows] for name, at in task.positions.items()}
+        return patch_interventions(model, chosen, task.clean[rows], where_rows)
+
     g = torch.Generator().manual_seed(seed)
     clean, backend_used = sweep.unedited_metric(model, task.clean, metric, task.positions), ""
     total, noised = clean.new_zeros(len(groups), len(task)), torch.zeros_like(clean)
@@ -131,7 +140,7 @@ def causal_trace(
             task.clean,
             task.clean,
             [*active_groups, []],
-            lambda: [*edits(), []],
+            edits,
             metric,
             task.positions,
             f"causal trace {pattern_text(where)}, noise {draw + 1} of {samples}",

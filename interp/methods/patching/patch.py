@@ -110,7 +110,12 @@ def patch(
         base,
         source,
         groups_and_ends,
-        lambda: patch_interventions(model, groups_and_ends, source, task.positions),
+        lambda cells, rows: patch_interventions(
+            model,
+            [groups_and_ends[i] for i in cells],
+            source[rows],
+            {name: at[rows] for name, at in task.positions.items()},
+        ),
         metric,
         task.positions,
         f"{direction} {pattern_text(where)}",

@@ -80,7 +80,7 @@ def sweep_by_engine(
         groups: The sites of each variation.
         metric: What is measured.
         positions: Named positions.
-        bar: The progress bar.
+        bar: The progress bar, or None.
         added: What the base run's embeddings have in addition.
         note: Called with cells and their values as they finish.
     """
@@ -117,8 +117,11 @@ def sweep_by_engine(
         (kind, layer): engine.watching(run, kind, layer, len(groups)) for kind, layer in watched
     }
 
+    before = 0 if bar is None else bar.n
+
     def tick(done: int, total: int) -> None:
-        bar.update(done - bar.n)
+        if bar is not None:
+            bar.update(before + done - bar.n)
 
     read = metric_reader(engine_model, metric, len(base))
     watched_values = {
@@ -144,12 +147,14 @@ def sweep_by_engine(
         if note is not None:
             note(rows, values[rows])
 
-    with bar:
-        first = _first(base, source, added)
-        options = dict(
-            first=first, tick=tick, finished=finished, watch=watch, everywhere=metric.everywhere
-        )
-        engine.sweep(engine_model, run, other, patches, read, **options)
+    options = dict(
+        first=_first(base, source, added),
+        tick=tick,
+        finished=finished,
+        watch=watch,
+        everywhere=metric.everywhere,
+    )
+    engine.sweep(engine_model, run, other, patches, read, **options)
     return values
 
 
@@ -161,6 +166,11 @@ def _first(base: Tensor, source: Any, added: Tensor | None) -> int | None:
     return min(
         engine.first_difference(base, source), int(noisy[0]) if len(noisy) else base.shape[1]
     )
+
+
+def kinds_of(groups: Sequence[Cell]) -> list[str]:
+    """The kinds of activation that a sweep replaces, in the engine's words where it has any."""
+    return sorted({KINDS.get((s.family, s.part), s.part) for s in _sites(groups)})
 
 
 def _sites(groups: Sequence[Cell]) -> list[Site]:

@@ -44,6 +44,7 @@ def metric_of(task: Any, metric: MetricLike = None) -> Metric:
         lambda logits, kept: measured.metric(logits),
         columns=measured.columns if by_columns else None,
         of_columns=measured.metric_from_columns if by_columns else None,
+        part=lambda index: metric_of(measured[index]),
     )
 
 

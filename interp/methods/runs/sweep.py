@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -17,9 +17,10 @@ from interp._progress import progress
 from interp._types import Model
 from interp.edits import add
 from interp.interventions import Intervention, Run, run
-from interp.methods.runs import checkpoint, engine_sweep
+from interp.methods.runs import checkpoint, engine_sweep, streaming
 from interp.methods.runs.metrics import check_shape
-from interp.models import bridge
+from interp.methods.runs.streaming import metric_of_some, some_of
+from interp.models import bridge, placement
 from interp.sites import Site
 from interp.tasks.metrics import Metric
 
@@ -42,9 +43,26 @@ def unedited_metric(
         backend: The one that ran the variations this run is compared with: in a short number type
             the two backends round differently, and their difference would pass for an effect.
     """
+    n = len(tokens)
+    reads = "hooks" if metric.everywhere else "engine"  # the logits of every position, or of END
+    parts = streaming.prompts_at_once(model, tokens, (), metric, "a run", reads)
+    if len(parts) > 1:
+        return torch.cat(
+            [
+                unedited_metric(
+                    model,
+                    tokens[rows],
+                    metric_of_some(metric, rows, n),
+                    {name: some_of(at, rows, n) for name, at in positions.items()},
+                    None if added is None else added[rows],
+                    backend,
+                )
+                for rows in parts
+            ]
+        )
     if backend == "engine":
         nothing = engine_sweep.sweep_by_engine(
-            engine.find(model), tokens, _no_source, [[]], metric, positions, nullcontext(), added
+            engine.find(model), tokens, _no_source, [[]], metric, positions, None, added
         )
         return nothing[0]
     out = run(
@@ -63,7 +81,7 @@ def sweep(
     base: Tensor,
     source: Any,
     groups: Sequence[engine_sweep.Cell],
-    edits: Callable[[], Sequence[Cell]],
+    edits: Callable[[Sequence[int], Tensor], Sequence[Cell]],
     metric: Metric,
     positions: Mapping[str, Tensor],
     what: str,
@@ -79,7 +97,8 @@ def sweep(
         base: The tokens of the run that is varied.
         source: See `sweep_by_engine`, or None where only hooks will do.
         groups: The sites of each variation.
-        edits: The same variations as interventions, built only when the hooks run.
+        edits: Some of the variations as interventions on some of the prompts, `edits(cells, rows)`;
+            asked for only when the hooks run.
         metric: What is measured.
         positions: Named positions.
         what: The progress bar's text.
@@ -91,6 +110,9 @@ def sweep(
             are run nevertheless.
 
     A verb that keeps its finished part (`keeps_finished`) is given NaN for what an interrupt left.
+
+    What would not fit in the memory budget (`placement.budget`) is done in pieces, some prompts and
+    some cells at a time: the same numbers, to rounding.
     """
     engine_model = choose_engine(
         model,
@@ -105,27 +127,53 @@ def sweep(
         "positions": positions,
         "metric": [metric.name, metric.unit, metric.keep, metric.columns, metric.needs_logits],
     }
-    _say_size(base, len(groups), what, ledger is not None)
-    ledger = ledger or checkpoint.ledger(None, torch.empty(len(base), device=bridge.device(model)))
-    cells: list[Cell] = []
+    n, kinds = len(base), engine_sweep.kinds_of(groups)
+    parts = streaming.prompts_at_once(model, base, kinds, metric, what, backend_used)
+    _say_size(base, len(groups), what, ledger is not None, len(parts))
+    ledger = ledger or checkpoint.ledger(None, torch.empty(n, device=bridge.device(model)))
+
+    def piece(
+        cells: list[int], rows: Tensor, bar: Any, done: Callable[[list[int], Tensor], None]
+    ) -> Tensor:
+        """Some cells of some prompts [cell row]."""
+        some = _of_rows(base, source, metric, positions, added, rows)
+        if engine_model is None:
+            start = _start(some.added)
+            variations = [[*start, *cell] for cell in edits(cells, rows)]
+            return sweep_by_hooks(
+                model, some.base, variations, some.metric, some.positions, what, done
+            )
+        return engine_sweep.sweep_by_engine(
+            engine_model,
+            some.base,
+            some.source,
+            [streaming.patches_of(groups[i], rows, n) for i in cells],
+            some.metric,
+            some.positions,
+            bar,
+            some.added,
+            done,
+        )
 
     def fill(which: list[int], note: Callable[[list[int], Tensor], None]) -> None:
         """Runs these variations; each part is in `values` as soon as it is finished."""
-        nonlocal cells
+        whole = len(parts) == 1  # else a cell is finished with its last prompts
+        by_engine = engine_model is not None
+        bar = progress(None, what, total=len(which) * len(parts)) if by_engine else None
+        with bar if bar is not None else nullcontext():
+            for places in streaming.cells_at_once(groups, which, len(parts)):
+                cells = [which[k] for k in places]
 
-        def done(rows: list[int], out: Tensor) -> None:
-            values[[which[row] for row in rows]] = out
-            note(rows, out)
+                def done(rows: list[int], new: Tensor, places: list[int] = places) -> None:
+                    if whole:
+                        values[[which[places[row]] for row in rows]] = new.to(values)
+                        note([places[row] for row in rows], new)
 
-        if engine_model is None:
-            cells = cells or [[*_start(added), *cell] for cell in edits()]
-            chosen = [cells[i] for i in which]
-            sweep_by_hooks(model, base, chosen, metric, positions, what, done)
-        else:
-            bar, chosen_groups = progress(None, what, total=len(which)), [groups[i] for i in which]
-            engine_sweep.sweep_by_engine(
-                engine_model, base, source, chosen_groups, metric, positions, bar, added, done
-            )
+                found = [piece(cells, rows, bar, done) for rows in parts]
+                if not whole:
+                    new = torch.cat(found, -1)
+                    values[cells] = new.to(values)
+                    note(places, new)
 
     stop = _interrupts.keeping()
     with bridge.LOCK, ledger(len(groups), model, of) as (values, todo, note):
@@ -144,15 +192,50 @@ def sweep(
     return values, backend_used
 
 
-def _say_size(base: Tensor, cells: int, what: str, kept: bool) -> None:
+class _Rows(NamedTuple):
+    """What a sweep is of, for some of its prompts."""
+
+    base: Tensor
+    source: Any
+    metric: Metric
+    positions: Mapping[str, Tensor]
+    added: Tensor | None
+
+
+def _of_rows(
+    base: Tensor,
+    source: Any,
+    metric: Metric,
+    positions: Mapping[str, Tensor],
+    added: Tensor | None,
+    rows: Tensor,
+) -> _Rows:
+    n = len(base)
+    if len(rows) == n:
+        return _Rows(base, source, metric, positions, added)
+
+    def values(kinds: list[str]) -> dict[str, list[Tensor]]:
+        return {kind: [some_of(v, rows, n) for v in each] for kind, each in source(kinds).items()}
+
+    return _Rows(
+        base[rows],
+        source[rows] if isinstance(source, Tensor) else values,
+        metric_of_some(metric, rows, n),
+        {name: some_of(at, rows, n) for name, at in positions.items()},
+        None if added is None else added[rows],
+    )
+
+
+def _say_size(base: Tensor, cells: int, what: str, kept: bool, parts: int) -> None:
     """A warning before a sweep that will take long: how many runs of how many tokens it is."""
     if cells * base.numel() < LONG:
         return
+    some = "" if parts == 1 else f", {-(-len(base) // parts)} prompts at a time to save memory"
     advice = "" if kept else "; resume='sweep.npz' keeps what is finished"
     warnings.warn(
         f"{what}: {cells:,} runs of {base.numel():,} tokens, {cells * base.numel():,} in all, and"
-        f" an answer of {16 * cells * len(base) / 2**20:,.1f} MB (fewer positions or layers make it"
-        f" smaller{advice})",
+        f" an answer of {placement.size(16 * cells * len(base))}{some} (fewer positions or layers"
+        f" make it smaller{advice})",
         stacklevel=4,
     )
 

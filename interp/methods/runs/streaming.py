@@ -64,7 +64,7 @@ def cells_at_once(
     """Places in `todo`, so many at a time, cells of one position together."""
     size = max(1, CELLS // parts)
     if len(todo) <= size:
-        yield list(range(len(todo)))
+        yield from [list(range(len(todo)))] if todo else []
         return
 
     def position(k: int) -> tuple[int, int]:

@@ -72,6 +72,13 @@ def load(
             f"device={str(device)!r} and device_map={device_map!r}: give one of them (device_map"
             " spreads the model)"
         )
+    if device_map is not None:
+        placement.check_map(device_map)
+        if not _from_files(x):
+            raise ValueError(
+                f"device_map={device_map!r} spreads what is read from files, and this model is in"
+                " memory already: give device='cuda', or load its folder or its hub id"
+            )
     hf_model, name, given, copied = None, "", None, False
     if isinstance(x, (str, os.PathLike)):
         from interp.models.tiny_models import TINY, make
@@ -122,6 +129,13 @@ def load(
 
     show_in_notebooks(model)
     return model
+
+
+def _from_files(x: Any) -> bool:
+    from interp.models.tiny_models import TINY
+
+    made = x in TINY if isinstance(x, str) else not isinstance(x, os.PathLike)
+    return not made and not os.fspath(x).endswith((".pt", ".pth"))
 
 
 def _is_small(x: Any) -> bool:

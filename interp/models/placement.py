@@ -61,6 +61,28 @@ def device_of(device: Any) -> torch.device | None:
     return found
 
 
+MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
+
+
+def check_map(device_map: Any) -> None:
+    """Nothing where transformers takes this device map; otherwise a ValueError in one sentence."""
+    if isinstance(device_map, dict):
+        if not device_map:
+            raise ValueError("device_map={} places nothing: device_map={'': 'cpu'} places all")
+        for place in device_map.values():
+            if place != "disk":
+                device_of(place)
+        return
+    if isinstance(device_map, str) and device_map in MAPS:
+        return
+    try:
+        device_of(device_map)
+    except ValueError as error:
+        if not str(error).startswith("unknown device"):
+            raise
+        raise unknown("device_map", str(device_map), (*MAPS, "cpu"), "device_map='auto'") from None
+
+
 def _here() -> str:
     found = ["'cpu'"]
     if torch.cuda.is_available():

@@ -479,12 +479,23 @@ def test_the_pretend_device_refuses_what_a_gpu_refuses():
         ({"device": "meta"}, "shapes without numbers"),
         ({"device": "cuda:99"}, "not on this machine"),
         ({"device": "cpu", "device_map": "auto"}, "give one of them"),
+        ({"device_map": "auto"}, "in memory already"),
+        ({"device_map": "evenly"}, "unknown device_map 'evenly'"),
+        ({"device_map": {}}, "places nothing"),
+        ({"device_map": {"": "cuda:99"}}, "not on this machine"),
+        ({"device_map": {"model": "gpu"}}, "unknown device 'gpu'"),
     ],
 )
 def test_a_wrong_type_or_device_is_one_sentence(options, sentence):
     with pytest.raises(ValueError, match=sentence) as said:
         interp.load("tiny", **options)
     assert "\n" not in str(said.value)
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has it")
+def test_a_kind_of_device_that_is_not_there_is_one_sentence():
+    with pytest.raises(ValueError, match="device='mps' is not on this machine.*there is 'cpu'"):
+        interp.load("tiny", device="mps")
 
 
 def test_too_little_memory_is_said_before_anything_is_moved(monkeypatch):

@@ -112,6 +112,16 @@ def test_a_folder_loads_under_its_name(saved):
     torch.testing.assert_close(bridge.forward(model, tokens), expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("device_map", ["auto", "cpu", {"": "cpu"}])
+def test_a_device_map_of_one_device_gives_the_same_model(saved, device_map):
+    pytest.importorskip("accelerate")
+    tokens = torch.arange(5, 14)[None]
+    plain, mapped = models.load(saved), models.load(saved, device_map=device_map)
+    assert bridge.device(mapped).type in ("cpu", "cuda")
+    logits = bridge.forward(mapped, tokens).cpu()
+    torch.testing.assert_close(logits, bridge.forward(plain, tokens), atol=1e-4, rtol=1e-4)
+
+
 def test_a_path_object_and_a_relative_folder_load(saved, monkeypatch):
     monkeypatch.chdir(saved.parent)
     assert (

@@ -60,13 +60,14 @@ export function kept({ model, signal }) {
   const put = () => {
     const picture = model.get("picture");
     if (!picture.model_id) return;
-    if (id === null) {
+    const first = id === null;
+    if (first) {
       id = picture.model_id;
       album.fits.set(id, () => signal.aborted || answersTo(model.get("picture"), (name) => model.get(name)));
       revive(document, id).catch((error) => console.warn("[interp]", error));
     }
     album.pictures.set(id, picture);
-    if (!picture.html) return;
+    if (first || !picture.html) return;
     document.model.dirty = true; // what was done with the mouse is worth a save, too
     const since = album.late.get(id);
     if (since === undefined || !album.fits.get(id)()) return;

@@ -46,7 +46,7 @@ from interp.studies import (
     load_claims,
     measured,
     rank_correlation,
-    share,
+    ratio_of_means,
     share_of_cells,
     verdicts,
 )
@@ -318,7 +318,7 @@ sinks = gate(
     at_least=0.1,
 )
 v_sigmoid = claims["sigmoid"].judge(
-    share(rate["sigmoid"][:, -1].ravel(), rate["softmax"][:, -1].ravel()),
+    ratio_of_means(rate["sigmoid"][:, -1].ravel(), rate["softmax"][:, -1].ravel()),
     gate=[sinks, *still],
     provided=alike,
 )

@@ -6,11 +6,12 @@ const REST = 120; // ms the slider rests before it asks
 // --- pure ------------------------------------------------------------------------------------------------------
 
 // The places in the index that match what is searched, in order: {latents, words, density, largest} -> [place].
-export function ordered(index, sort, find) {
+export function ordered(index, sort, find, labels = {}, kept = []) {
   const text = find.trim().toLowerCase();
   const number = /^\d+$/.test(text);
-  const fits = (i) => !text || (number && String(index.latents[i]).startsWith(text)) || index.words[i].toLowerCase().includes(text);
+  const fits = (i) => !text || (number && String(index.latents[i]).startsWith(text)) || `${labels[index.latents[i]] ?? ""} ${index.words[i]}`.toLowerCase().includes(text);
   const places = index.latents.map((_, i) => i).filter(fits);
+  if (sort === "kept") return places.sort((a, b) => kept.includes(index.latents[b]) - kept.includes(index.latents[a]) || index.latents[a] - index.latents[b]);
   const by = { density: index.density, largest: index.largest }[sort];
   return by ? places.sort((a, b) => by[b] - by[a] || index.latents[a] - index.latents[b]) : places.sort((a, b) => index.latents[a] - index.latents[b]);
 }
@@ -44,6 +45,7 @@ function list(view, parent) {
   tag("span", { text: "sort" }, order);
   const sort = tag("select", {}, order);
   for (const [value, text] of [["number", "by number"], ["density", "by share of tokens"], ["largest", "by largest value"]]) tag("option", { value, text }, sort);
+  tag("option", { value: "kept", text: "my list first" }, sort);
   const count = tag("div", { class: "interp-feat-count", role: "status" }, side);
   const rows = tag("ul", { class: "interp-feat-rows", role: "listbox", tabindex: 0, "aria-label": "latents; arrow keys move" }, side);
   let places = [];
@@ -51,7 +53,7 @@ function list(view, parent) {
   const choose = (latent) => { if (latent !== null && latent !== model.get("latent")) view.ask({ latent }); };
   const draw = () => {
     const index = model.get("index"), chosen = model.get("latent");
-    places = ordered(index, model.get("sort"), model.get("find"));
+    places = ordered(index, model.get("sort"), model.get("find"), model.get("labels"), model.get("mine"));
     const at = places.findIndex((i) => index.latents[i] === chosen), [first, last] = around(at, places.length);
     rows.replaceChildren();
     if (first) tag("li", { class: "interp-feat-more", text: `… ${first} before`, role: "presentation" }, rows);
@@ -60,7 +62,7 @@ function list(view, parent) {
       const says = `${index.latents[i]}: ${index.words[i]}; on at ${percent(index.density[i])} of tokens, largest ${digits(index.largest[i])}`;
       const row = tag("li", { role: "option", "aria-selected": String(on), title: says, "data-latent": index.latents[i] }, rows);
       tag("b", { text: index.latents[i] }, row);
-      tag("span", { text: index.words[i] }, row);
+      tag("span", { text: `${model.get("mine").includes(index.latents[i]) ? "★ " : ""}${model.get("labels")[index.latents[i]] ?? index.words[i]}` }, row);
       tag("i", { text: model.get("sort") === "largest" ? digits(index.largest[i]) : percent(index.density[i]) }, row);
       if (on) requestAnimationFrame(() => { rows.scrollTop = Math.max(0, row.offsetTop - rows.clientHeight / 2); });
     }
@@ -86,6 +88,7 @@ function list(view, parent) {
     take(event);
     choose(next(latents(), model.get("latent"), way));
   });
+  view.on("labels mine", draw);
   view.shows("find sort index", () => { if (find.value !== model.get("find")) find.value = model.get("find"); sort.value = model.get("sort"); draw(); });
   view.on("latent", mark);
   return { step: (way) => choose(next(latents(), model.get("latent"), way)) };
@@ -102,6 +105,19 @@ function header(view, parent, index) {
   view.listen(number, "change", () => { if (Number.isInteger(number.valueAsNumber)) view.ask({ latent: number.valueAsNumber }); });
   view.listen(number, "keydown", (event) => event.stopPropagation());
   view.shows("latent", () => { number.value = model.get("latent"); });
+  const own = entry(view, bar, "my label", "a name of your own", (text) => model.send({ do: "label", latent: model.get("latent"), text }));
+  own.box.classList.add("interp-feat-own");
+  const star = button(view, bar, "☆", "put it on my list, or take it off", () => model.send({ do: "keep", latent: model.get("latent") }));
+  const second = tag("label", { class: "interp-field" }, bar);
+  tag("span", { text: "beside" }, second);
+  const other = tag("input", { type: "number", step: 1, min: 0, class: "interp-feat-number", placeholder: "none" }, second);
+  view.listen(other, "change", () => view.ask({ beside: Number.isInteger(other.valueAsNumber) ? other.valueAsNumber : -1 }));
+  view.listen(other, "keydown", (event) => event.stopPropagation());
+  view.shows("beside", () => { other.value = model.get("beside") < 0 ? "" : model.get("beside"); });
+  view.shows("latent labels mine", () => {
+    own.show(model.get("labels")[model.get("latent")] ?? "");
+    star.textContent = model.get("mine").includes(model.get("latent")) ? "★" : "☆";
+  });
 }
 
 // The card is HTML made in Python, where every word of the text is escaped; the same as in a file.
@@ -110,21 +126,26 @@ function card(view, parent) {
   const box = tag("div", { class: "interp-feat-card", "aria-live": "polite" }, parent);
   let shown = null;
   view.shows("reply", () => {
-    const { card: html, latent } = model.get("reply");
+    const { card: one, latent, beside, why } = model.get("reply");
+    const html = one && `${why ? `<p class="interp-feat-why"></p>` : ""}${one}${beside ? `<div class="interp-feat-beside">${beside}</div>` : ""}`;
     if (!html || html === shown) return;
     box.innerHTML = shown = html;
+    if (why) box.querySelector(".interp-feat-why").textContent = why;
+    box.classList.toggle("interp-feat-two", Boolean(beside));
+    for (const line of box.querySelectorAll(".c")) dress(line, { title: "click for the whole context" });
     for (const near of box.querySelectorAll("[data-latent]")) {
       if (!model.get("index").latents.includes(Number(near.dataset.latent))) continue;
       dress(near, { role: "button", tabindex: 0, "aria-label": `latent ${near.dataset.latent}, a neighbour of ${latent}` });
     }
   });
-  view.answers(box, "reply", { only: ["latent"] });
+  view.answers(box, "reply", { only: ["latent", "beside"] });
   const go = (event) => {
     const near = event.target.closest('[data-latent][role="button"]');
     if (!near || (event.type === "keydown" && event.key !== "Enter" && event.key !== " ")) return;
     take(event);
     view.ask({ latent: Number(near.dataset.latent) });
   };
+  view.listen(box, "click", (event) => event.target.closest(".c")?.classList.toggle("interp-feat-open"));
   view.listen(box, "click", go);
   view.listen(box, "keydown", go);
 }

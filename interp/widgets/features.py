@@ -2,13 +2,16 @@
 the model then says.
 """
 
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 import traitlets as t
 from torch import Tensor
 
+from interp import _store
 from interp._errors import unknown
 from interp._types import Model
 from interp.features import Dictionary, Firings, ablate, clamp, steer
@@ -16,7 +19,18 @@ from interp.features import firings as found_on
 from interp.features.cards.card_figure import draw
 from interp.features.cards.card_html import digits, piece
 from interp.features.cards.cards import Card, reader
-from interp.features.cards.describe import NEVER, UNCLEAR, Counted, Words, table, visible
+from interp.features.cards.describe import (
+    COUNT,
+    LEAST,
+    NEVER,
+    RATIO,
+    SHARE,
+    UNCLEAR,
+    Counted,
+    Words,
+    table,
+    visible,
+)
 from interp.features.sites import side_by_side
 from interp.interventions import Intervention, run
 from interp.methods.runs.batching import token_ids
@@ -42,7 +56,7 @@ class FeaturesWidget(Widget, files="next_tokens features"):
     ("number", "density", "largest"): of the list on the page.
     """
 
-    inputs = ("latent", "text", "by", "strength", "where")
+    inputs = ("latent", "text", "by", "strength", "where", "beside")
     kept = ("find", "sort")
     latent = t.Int(0).tag(sync=True)
     text = t.Unicode("").tag(sync=True)
@@ -50,6 +64,10 @@ class FeaturesWidget(Widget, files="next_tokens features"):
     strength = t.Float(1.0).tag(sync=True)
     where = t.Unicode("all").tag(sync=True)
     find, sort = t.Unicode("").tag(sync=True), t.Unicode("number").tag(sync=True)
+    beside = t.Int(-1).tag(sync=True)  # another latent, whose card stands below; -1: none
+    labels = t.Dict().tag(sync=True)  # latent (as text) -> a name of one's own
+    mine = t.List(t.Int()).tag(sync=True)  # latents on one's own list
+    file = t.Unicode("").tag(sync=True)  # where labels and list are written
     index = t.Dict().tag(sync=True)  # of all latents: number, words, density, largest
     name = t.Unicode("").tag(sync=True)
 
@@ -62,6 +80,34 @@ class FeaturesWidget(Widget, files="next_tokens features"):
     ) -> None:
         self._card, self._compute = card, compute
         super().__init__(index=index, **traits)
+        self.on_msg(self._note)
+
+    def label(self, latent: int, text: str) -> None:
+        """Gives a latent a name of one's own ("": none), and writes it to the file."""
+        rest = {key: name for key, name in self.labels.items() if key != str(latent)}
+        self.labels = {**rest, str(latent): text.strip()} if text.strip() else rest
+        self._write_notes()
+
+    def keep(self, latent: int) -> None:
+        """Puts a latent on one's own list, or takes it off, and writes it to the file."""
+        rest = [one for one in self.mine if one != latent]
+        self.mine = rest if latent in self.mine else [*rest, latent]
+        self._write_notes()
+
+    def _write_notes(self) -> None:
+        if self.file:
+            notes = {"dictionary": self.name, "labels": self.labels, "mine": self.mine}
+            _store.write_text(Path(self.file), json.dumps(notes, indent=1, ensure_ascii=False))
+
+    def _note(self, widget: Any, message: Any, buffers: Any) -> None:
+        do = message.get("do") if isinstance(message, dict) else None
+        try:
+            if do == "label":
+                self.label(int(message["latent"]), str(message.get("text", "")))
+            elif do == "keep":
+                self.keep(int(message["latent"]))
+        except OSError as error:
+            self._trouble("notes", f"the notes could not be written: {error}")
 
     def _ask(self) -> None:
         if self.latent not in self.index["latents"]:
@@ -70,12 +116,21 @@ class FeaturesWidget(Widget, files="next_tokens features"):
                 f"no latent {self.latent}: the list has {len(held):,}, from {min(held)} to"
                 f" {max(held)}"
             )
+        if self.beside != -1 and self.beside not in self.index["latents"]:
+            raise ValueError(f"beside={self.beside}: the list has no such latent (-1: none)")
         if self.by not in EDITS:
             raise unknown("edit", self.by, EDITS)
         if self.where not in WHERE:
             raise unknown("place of the edit", self.where, WHERE)
         state = (self.latent, self.text, self.by, self.strength, self.where)
-        self._work(lambda stale: self._compute(*state, stale), self._show)
+        other = self.beside
+
+        def job(stale: Callable[[], bool]) -> Iterator[dict | None]:
+            more = {} if other == -1 else {"beside": piece(self._card(other))}
+            for reply in self._compute(*state, stale):
+                yield None if reply is None else {**reply, **more}
+
+        self._work(job, self._show)
 
     def _show(self, reply: dict) -> None:
         self._give("reply", reply)
@@ -120,12 +175,14 @@ class FeaturesWidget(Widget, files="next_tokens features"):
             "where": "all",
             "find": "",
             "sort": "number",
+            "beside": -1,
         }
         options = [f"latent={self.latent}"] + [
             f"{name}={getattr(self, name)!r}"
             for name, value in usual.items()
             if getattr(self, name) != value
         ]
+        options += [f"labels={self.file!r}"] if self.file else []
         lines = [f"interp.widgets.features(model, dictionary, {', '.join(options)})"]
         prompt, amount = self.reply.get("prompt"), self.reply.get("amount")
         if prompt and self.reply.get("latent") == self.latent:
@@ -180,6 +237,39 @@ class FeaturesWidget(Widget, files="next_tokens features"):
         next_tokens.bars(bars, reply["top"], True, "edited")
 
 
+def _notes(file: str) -> dict[str, Any]:
+    """The labels and the list that a file holds; none where there is no file yet."""
+    if not file or not Path(file).exists():
+        return {}
+    try:
+        held = json.loads(Path(file).read_text(encoding="utf-8"))
+        return {"labels": dict(held["labels"]), "mine": [int(one) for one in held["mine"]]}
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(
+            f"{file!r} holds no labels of latents: name another file (labels='labels.json')"
+        ) from None
+
+
+def unclear(counted: Counted, latent: int) -> str:
+    """Why no token describes a latent, in a sentence."""
+    rows, values = counted.seen.of(latent)
+    if len(rows) < COUNT:
+        return f"No clear token: it is on at {len(rows)} tokens only."
+    ids, weights = counted.ids["on"][rows], values.abs().double()
+    shares = torch.zeros(int(ids.max()) + 1, dtype=torch.double).scatter_add(0, ids, weights)
+    shares = shares / weights.sum()
+    best = int(shares.argmax())
+    share, ratio = float(shares[best]), float(shares[best]) / float(counted.base["on"][best])
+    word = visible(counted.words(best))
+    if share < LEAST:
+        why = f"none has {100 * LEAST:.0f} % of its activation"
+    elif ratio < RATIO:
+        why = f"that is {ratio:.1f} times its share of the text, and {RATIO:g} times is asked"
+    else:
+        why = f"a description asks for {100 * SHARE:.0f} %"
+    return f"No clear token: most of it is at {word!r} ({100 * share:.0f} %), but {why}."
+
+
 def _wrapped(words: list[str], letters: int = 84, lines: int = 6) -> str:
     """Words in a few lines; the first are left out where they are too many."""
     rows: list[str] = [""]
@@ -200,6 +290,7 @@ def features(
     *,
     tokens: int = 16_384,
     seed: int = 0,
+    labels: str | Path | None = None,
     **state: Any,
 ) -> FeaturesWidget:
     """A widget of a dictionary's latents: find one, read its card, and edit it.
@@ -216,8 +307,10 @@ def features(
             need no forward pass.
         tokens: How many tokens of the text are read.
         seed: Which.
-        **state: latent, text, by, strength, where, find, sort. Edits keep what the dictionary does
-            not explain (`interp.features.ablate`, `clamp`, `steer`).
+        labels: A JSON file for names of one's own and a list of latents; it is read if it is there
+            and written at every change.
+        **state: latent, text, by, strength, where, find, sort, beside (a second card). Edits keep
+            what the dictionary does not explain (`interp.features.ablate`, `clamp`, `steer`).
     """
     seen = (
         on
@@ -248,6 +341,7 @@ def features(
             "title": title,
             "amount": amount,
             "largest": one.maximum,
+            "why": unclear(counted, latent) if one.description == UNCLEAR else "",
         }
         yield reply
         text = text or strongest(one, model.tokenizer)
@@ -292,8 +386,9 @@ def features(
             index["latents"][0],
         ),
     )
+    notes = {} if labels is None else {"file": str(labels), **_notes(str(labels))}
     title = f"{bridge.name(model)} · features: {dictionary.name}"
-    return FeaturesWidget(index, card, compute, name=dictionary.name, title=title, **state)
+    return FeaturesWidget(index, card, compute, name=dictionary.name, title=title, **notes, **state)
 
 
 class Prompt:

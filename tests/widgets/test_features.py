@@ -8,8 +8,55 @@ from javascript import run_in_node
 
 import interp
 from interp import features, widgets
+from interp.features.cards.card_html import piece
+from interp.features.cards.describe import Counted, Words, visible
+from interp.widgets.features import unclear
 
 TEXT = "The capital of France is"
+
+
+def test_own_labels_and_the_list_are_kept_in_a_file(made, tmp_path):
+    file = tmp_path / "labels.json"
+    w = made(labels=file)
+    w.label(3, "names")
+    w.keep(5)
+    w.keep(7)
+    w.keep(5)
+    again = made(labels=file)
+    assert (again.labels, again.mine) == ({"3": "names"}, [7])
+    again.label(3, " ")
+    assert made(labels=file).labels == {}
+    file.write_text("[]")
+    with pytest.raises(ValueError, match="holds no labels of latents"):
+        made(labels=file)
+
+
+def test_two_latents_stand_side_by_side_and_what_has_no_words_says_why(made):
+    w = made(beside=4)
+    assert piece(w._card(4)) == w.reply["beside"] != w.reply["card"]
+    w.beside = -1
+    assert "beside" not in w.wait().reply
+
+
+def test_what_has_no_words_says_why(made):
+    w = made()
+    words = dict(zip(w.index["latents"], w.index["words"]))
+    for latent in list(words)[:6]:
+        w.latent = latent
+        assert bool(w.wait().reply["why"]) == (words[latent] == "no clear token")
+
+
+def test_why_names_the_token_and_its_share(tiny, seen):
+    counted = Counted(seen, Words(tiny.tokenizer))
+    latent = next(i for i in range(seen.dictionary.n_latents) if len(seen.of(i)[0]) >= 3)
+    rows, values = seen.of(latent)
+    ids = counted.ids["on"][rows]
+    shares = {int(i): float(values[ids == i].sum() / values.sum()) for i in ids.unique()}
+    best = max(shares, key=shares.get)
+    said = unclear(counted, latent)
+    assert repr(visible(counted.words(best))) in said and f"({100 * shares[best]:.0f} %)" in said
+
+
 JS = """
 import test from "node:test";
 import assert from "node:assert/strict";

@@ -98,7 +98,7 @@ function graph(view, parent) {
     const weight = (name) => (pinned.has(name) || called[name] ? 1e9 : 0) + Math.max(0, ...live.filter((e) => e.from === name || e.to.includes(name)).map((e) => Math.abs(e.score ?? 0)));
     const heavy = new Map(wanted.map((one) => [one.name, weight(one.name)]));
     wanted.sort((a, b) => heavy.get(b.name) - heavy.get(a.name));
-    const places = spread(wanted.map((one) => ({ ...one, w: 5.7 * one.text.length })), wanted, r);
+    const places = spread(wanted.map((one) => ({ ...one, w: 5.7 * one.text.length })), wanted, r, at.left + 2);
     wanted.forEach((one, i) => {
       const free = places[i] ?? { dx: r + 2, dy: 3.5, anchor: "start" };
       svg("text", { class: places[i] ? null : "interp-circuit-hidden-name", "data-name": one.name, x: one.x + free.dx, y: one.y + free.dy, "text-anchor": free.anchor, text: one.text }, named);

@@ -110,7 +110,7 @@ function header(view, parent, index) {
   const star = button(view, bar, "☆", "put it on my list, or take it off", () => model.send({ do: "keep", latent: model.get("latent") }));
   const second = tag("label", { class: "interp-field" }, bar);
   tag("span", { text: "beside" }, second);
-  const other = tag("input", { type: "number", step: 1, min: 0, class: "interp-feat-number", placeholder: "none" }, second);
+  const other = tag("input", { type: "number", step: 1, min: 0, class: "interp-feat-second", placeholder: "none" }, second);
   view.listen(other, "change", () => view.ask({ beside: Number.isInteger(other.valueAsNumber) ? other.valueAsNumber : -1 }));
   view.listen(other, "keydown", (event) => event.stopPropagation());
   view.shows("beside", () => { other.value = model.get("beside") < 0 ? "" : model.get("beside"); });

@@ -8,6 +8,7 @@ import torch
 
 from interp.replications import superposition_scaling as toy
 from interp.results import Result
+from interp.toys.data.superposition import Superposition
 
 TINY = {"features": 30, "steps": 200, "batch": 64}
 
@@ -38,6 +39,35 @@ def test_geometry_by_hand():
     assert torch.allclose(
         toy.recover(x, weight, torch.full((4,), -0.1)), torch.relu(weight @ weight.T - 0.1)
     )
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_the_sparse_loss_and_its_slopes_are_those_of_autograd(alpha):
+    g = torch.Generator().manual_seed(0)
+    chances = Superposition(features=40, alpha=alpha).chances.float()
+    x = toy.draw(chances, 300, g)
+    dense = torch.cat([x.dense(40), torch.zeros(x.empty, 40)])
+    weight, bias = torch.randn(40, 5, generator=g) / 2, torch.randn(40, generator=g) / 3
+    slow = weight.double().requires_grad_(), bias.double().requires_grad_()
+    loss = torch.nn.functional.mse_loss(toy.recover(dense.double(), *slow), dense.double())
+    loss.backward()
+    fast, by_weight, by_bias = toy.loss_and_slopes(x, weight, bias)
+    assert fast == pytest.approx(loss.item(), rel=1e-5)
+    assert torch.allclose(by_weight.double(), slow[0].grad, atol=1e-7, rtol=1e-4)
+    assert torch.allclose(by_bias.double(), slow[1].grad, atol=1e-7, rtol=1e-4)
+
+
+def test_drawn_vectors_have_the_frequencies_and_values_of_the_source():
+    chances = Superposition(features=20, alpha=1.0).chances.float()
+    x = toy.draw(chances, 20_000, torch.Generator().manual_seed(0))
+    cells = x.row * 20 + x.feature
+    assert len(cells.unique()) == len(cells) and (x.row.diff() >= 0).all()
+    assert len(x.row.unique()) == x.rows and x.rows + x.empty == 20_000
+    often = torch.bincount(x.feature, minlength=20) / 20_000
+    assert torch.allclose(often, chances, atol=0.015)
+    assert x.value.mean() == pytest.approx(1, abs=0.02) and 0 <= x.value.min() < x.value.max() < 2
+    alone = (1 - chances.double()).prod()  # features are on independently of one another
+    assert x.empty / 20_000 == pytest.approx(alone.item(), abs=0.015)
 
 
 def test_the_rate_rises_and_falls_to_a_twentieth():

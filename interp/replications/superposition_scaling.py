@@ -42,7 +42,7 @@ def recover(
 
 
 class Sparse(NamedTuple):
-    """Vectors with few entries that are not zero: their places, values, and how many rows there are.
+    """Vectors with few entries that are not zero: places, values, and how many rows there are.
 
     Rows of zeros are left out and counted in `empty`, since all of them are recovered alike.
     """

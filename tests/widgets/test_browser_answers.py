@@ -65,11 +65,12 @@ ON_THE_WAY = re.compile(r"\d+ of \d+ layers computed|[−+]?[\d.]+ by the last e
 NUMBER = re.compile(r"[−+-]?\d+(?:\.\d+)?")
 
 
-def select(number):
+def menu(label):
     """Chooses a value in one of the widget's menus."""
 
     def act(page, value):
-        page.page.locator(".interp select").nth(number).select_option(value, force=True)
+        field = f".interp label:has(> span:text-is('{label}')) select"
+        page.page.locator(field).first.select_option(value, force=True)
 
     return act
 
@@ -99,32 +100,53 @@ WIDGETS = {
     "patching": (
         "interp.widgets.patching(model, task, cell=[1, 3])",
         [".interp-patch-prediction", ".interp-patch-legend > .interp-patch-soft"],
-        [(select(0), "attn"), (select(1), "noising"), (select(2), "1"), (select(0), "mlp")],
+        [
+            (menu("patch"), "attn"),
+            (menu("direction"), "noising"),
+            (menu("prompt"), "1"),
+            (menu("patch"), "mlp"),
+        ],
     ),
     "heads": (
         "interp.widgets.heads(model, task, heads='L1H1')",
         [".interp-heads-numbers", ".interp-next-tokens", ".interp-next-changed"],
-        [(press, 5), (select(1), "zero"), (select(0), "true"), (select(2), "2"), (press, 2)],
+        [
+            (press, 5),
+            (menu("by"), "zero"),
+            (menu("ablate"), "true"),
+            (menu("prompt"), "2"),
+            (press, 2),
+        ],
     ),
     "circuit": (
         "interp.widgets.circuit(scores, model, task, shown=20)",
         [".interp-circuit-numbers"],
-        [(select(0), "model"), (slide, 300), (select(0), "circuit"), (slide, 700)],
+        [(menu("run"), "model"), (slide, 300), (menu("run"), "circuit"), (slide, 700)],
     ),
     "lens": (
         "interp.widgets.lens(model, task)",
         [".interp-lens-side", ".interp-lens-legend"],
-        [(select(1), "logit_diff"), (select(0), "2"), (select(1), "prob"), (select(0), "1")],
+        [
+            (menu("colour"), "logit_diff"),
+            (menu("prompt"), "2"),
+            (menu("colour"), "prob"),
+            (menu("prompt"), "1"),
+        ],
     ),
     "attention": (
         "interp.widgets.attention(model, task, heads='L1H* L2H*')",
         [".interp-att-lists", ".interp-att-name", ".interp-att-many"],
-        [(select(2), "true"), (select(0), "2"), (select(1), "induction"), (select(2), "false")],
+        [
+            (menu("show"), "true"),
+            (menu("prompt"), "2"),
+            (menu("or those with most"), "induction"),
+            (menu("show"), "false"),
+        ],
     ),
     "features": (
         "interp.widgets.features(model, sae, acts_on, latent=3, text='The capital of France is')",
         [".interp-feat-note", ".interp-next-tokens", ".interp-feat-card h3", ".interp-feat-slide"],
-        [(latent, 5), (select(1), "clamp"), (slide, 2), (latent, 7), (select(2), "end")],
+        [(latent, 5), (menu("edit"), "clamp"), (slide, 2), (latent, 7), (menu("at"), "end")],
     ),
 }
 

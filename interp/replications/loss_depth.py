@@ -10,7 +10,9 @@ from interp.results import Result
 HOW = ("centre", "peak")
 
 
-def loss_depth(result: Result, *, how: str = "centre", dim: str = "layer") -> Result:
+def loss_depth(
+    result: Result, *, how: str = "centre", dim: str = "layer", drop: bool = False
+) -> Result:
     """The layer at which each prompt loses most, from effects by layer, in layers.
 
     Example:
@@ -23,6 +25,8 @@ def loss_depth(result: Result, *, how: str = "centre", dim: str = "layer") -> Re
         how: "centre" is the mean layer, weighted by how far an effect lies below zero (gains weigh
             nothing); "peak" is the layer of the lowest effect, the first of equals.
         dim: The axis of layers, with numbers as labels.
+        drop: Whether prompts that lose nothing in some row are left out; metadata["kept"] has the
+            others' places.
 
     Returns:
         The result without that axis, in layers, one value per prompt kept.
@@ -41,10 +45,12 @@ def loss_depth(result: Result, *, how: str = "centre", dim: str = "layer") -> Re
     effects = np.moveaxis(result.examples, axis, -1)
     lost = np.where(effects < 0, -effects, 0.0)
     bare = np.argwhere(~(lost.sum(-1) > 0))
-    if len(bare):
+    kept = np.setdiff1d(np.arange(effects.shape[-2]), bare[:, -1] if drop else [])
+    lost, effects = lost[..., kept, :], effects[..., kept, :]
+    if len(bare) and (not drop or not len(kept)):
         raise ValueError(
-            f"prompt {int(bare[0][-1])} loses nothing at any {dim}: it has no depth of loss (leave"
-            " it out)"
+            f"prompt {int(bare[0][-1])} loses nothing at any {dim}: it has no depth of loss"
+            " (drop=True leaves such prompts out)"
         )
     depths = (lost @ layers) / lost.sum(-1) if how == "centre" else layers[lost.argmax(-1)]
     dims = tuple(d for d in result.dims if d != dim)
@@ -58,6 +64,7 @@ def loss_depth(result: Result, *, how: str = "centre", dim: str = "layer") -> Re
         name=name,
         unit=f"{dim}",
         examples=depths,
+        metadata={**result.metadata, "kept": kept.tolist()},
     )
 
 

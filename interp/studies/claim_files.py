@@ -25,7 +25,17 @@ from interp.studies.notebooks.paths import file_of
 from interp.studies.verdict_rules import Claim
 
 REQUIRED = ("metric", "unit", "holds")
-PART = (*REQUIRED, "partly", "direction", "control", "null", "varies", "convergence")
+PART = (
+    *REQUIRED,
+    "partly",
+    "direction",
+    "control",
+    "null",
+    "control_kind",
+    "varies",
+    "convergence",
+    "invalid",
+)
 OPTIONAL = ("quote", "place", "question", "says", "paper", "parts", "needs", *PART[3:])
 OURS = "our question"
 
@@ -176,6 +186,8 @@ def _claim(key: str, table: object, path: Path) -> Claim:
         question=question,
         unit=table["unit"],
         convergence=table.get("convergence", ""),
+        invalid=table.get("invalid", ""),
+        control_kind=table.get("control_kind", ""),
         own=_own(parts, where) if isinstance(parts, dict) else (),
     )
     for part in claim.parts:

@@ -391,6 +391,10 @@ class Claim:
         convergence: Why a trained number needs no convergence gate ("the claim is about the course
             of the training"); without it, a claim with a quote or a question that is "trained"
             must be judged with `converged`.
+        invalid: Why the number turned out not to measure what the claim is about, found after the
+            run; the claim is then "not testable here".
+        control_kind: What the control's number is where it is no mean with a 95 % interval ("95th
+            percentile of 1000 random sets"); a control that says so itself (`drawn`) keeps its own.
         own: Parts with thresholds of their own: (part, ((field, value), ...)), what `part` gives.
     """
 
@@ -411,6 +415,8 @@ class Claim:
     question: str = ""
     unit: str = ""
     convergence: str = ""
+    invalid: str = ""
+    control_kind: str = ""
     own: tuple[tuple[str, tuple[tuple[str, object], ...]], ...] = ()
 
     def __post_init__(self) -> None:
@@ -496,8 +502,7 @@ class Claim:
         sign = self.direction
         text = f"{sign} {short(self.holds)}"
         if self.parts:
-            own = [name for name, _ in self.own]
-            if own:
+            if len({self.part(name)._bound() for name in self.parts}) > 1:
                 each = [f"{name} {self.part(name)._bound()}" for name in self.parts]
                 text = ", ".join(each) + ":"
             text += f" in {self.needs[0]} of {len(self.parts)}"
@@ -545,10 +550,12 @@ class Claim:
                 the claim, a number has no interval, or a trained number comes without a
                 convergence gate.
         """
+        invalid = invalid or self.invalid
         gates = () if gate is None else (gate,) if isinstance(gate, Gate) else tuple(gate)
         failed = [g for g in gates if not g.passed]
         self._check_convergence(measured, gates, bool(failed or invalid))
-        measured, control = self._with_unit(measured), self._with_unit(control)
+        measured = self._with_unit(measured)
+        control = self._with_unit(control, kind=self.control_kind)
         if measured is None and not failed and not invalid:
             raise ValueError(f"claim {self.key!r}: nothing was measured although every gate passed")
         if self.parts and measured is not None:
@@ -602,12 +609,12 @@ class Claim:
             " steps, within=...), or convergence='why none is needed' with the claim"
         )
 
-    def _with_unit(self, got: object) -> object:
+    def _with_unit(self, got: object, kind: str = "") -> object:
         """The number or numbers, with this claim's unit where they have none."""
         if isinstance(got, Mapping):
-            return {name: self._with_unit(x) for name, x in got.items()}
-        if isinstance(got, Measured) and self.unit and not got.unit:
-            return replace(got, unit=self.unit)
+            return {name: self._with_unit(x, kind) for name, x in got.items()}
+        if isinstance(got, Measured):
+            return replace(got, unit=got.unit or self.unit, kind=got.kind or kind)
         return got
 
     def _control(self, control: object) -> Measured | None:
@@ -685,7 +692,11 @@ class Claim:
                 part_control = control[name] if isinstance(control, Mapping) else control
                 rule = self.part(name)
                 word, why = rule.threshold_word(got, rule._control(part_control))
-                got = Verdict(rule, word, why, measured=got, control=part_control)
+                if rule.invalid:
+                    word, why = NOT_TESTABLE, f"the metric is not valid: {rule.invalid}"
+                got = Verdict(
+                    rule, word, why, measured=got, control=part_control, invalid=rule.invalid
+                )
             parts.append((name, got))
         words = [v.word for _, v in parts]
         word = self.parts_word(words)

@@ -31,6 +31,11 @@ WORDS = (
 DEPTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
 # "is the": after "is" alone a small model answers "a", whatever the needle says.
 ASK = "\n\nQuestion: What is the secret %s of %s?\nAnswer: The secret %s of %s is the"
+# Two words in a row of the needle do not come again here: to find it, its meaning is needed.
+PARAPHRASED = (
+    "\n\nQuestion: Which hidden %s belongs to %s?\nAnswer: The hidden %s that belongs to %s is"
+    " called the"
+)
 
 
 def needle(
@@ -41,6 +46,7 @@ def needle(
     length: int = 128,
     depth: float | Sequence[float] = DEPTHS,
     forced: bool = False,
+    paraphrased: bool = False,
     hay: Sequence[str] | None = None,
     split: str = "find",
 ) -> Task:
@@ -60,6 +66,8 @@ def needle(
             another answer in the needle, which is the wrong answer. Positions: NEEDLE0 to NEEDLE2,
             the answer's three tokens in the needle; QUESTION, the line break before the question;
             READ0 (the END), where the first of them is predicted.
+        paraphrased: The question is in other words than the needle, so that looking for what came
+            after the same words (induction) does not lead to the answer.
         forced: The prompt goes on with the answer's first two tokens; READ0 to READ2 are where each
             token is predicted, READ2 = END, the answer its third token. Held out: other things,
             places, words and passages.
@@ -88,14 +96,17 @@ def needle(
     stack = _Hay(tokenizer, rng.sample(passages, len(passages)))
 
     def make(i):
-        return _example(rng, tokenizer, stack, pools, length, depths[i % len(depths)], forced)
+        depth = depths[i % len(depths)]
+        return _example(rng, tokenizer, stack, pools, length, depth, forced, paraphrased)
 
     examples = different(n, make, "needle")
     metadata = {"seed": seed, "split": split, "length": length, "depths": depths, "forced": forced}
+    metadata |= {"paraphrased": True} if paraphrased else {}
     metadata["fillings"] = (
         "half of the things, places, words and passages; heldout() has the others"
     )
-    again = partial(needle, tokenizer, length=length, depth=depths, forced=forced, hay=hay)
+    options = dict(length=length, depth=depths, forced=forced, paraphrased=paraphrased, hay=hay)
+    again = partial(needle, tokenizer, **options)
     return build("needle", tokenizer, examples, "logit_diff", metadata, again)
 
 
@@ -144,6 +155,7 @@ def _example(
     length: int,
     depth: float,
     forced: bool,
+    paraphrased: bool,
 ) -> Example:
     things, places, first, words = pools
     thing, place = rng.choice(things), rng.choice(places)
@@ -151,7 +163,7 @@ def _example(
     right, wrong = [one, *rng.sample(words, 2)], [two, *rng.sample(words, 2)]
     if right[2] == wrong[2]:
         wrong[1:] = [w for w in words if w not in right][:2]
-    asked = ASK % (thing, place, thing, place)
+    asked = (PARAPHRASED if paraphrased else ASK) % (thing, place, thing, place)
     head = f" The secret {thing} of {place} is the"
     rest = len(encode(tokenizer, f"{head} {' '.join(right)}.{asked}"))
     pieces = stack.pieces(length - rest)

@@ -7,130 +7,53 @@
 # ---
 
 # %% [markdown]
-# # Knowledge conflicts: memory heads against context heads
+# # Knowledge conflicts: can a few heads switch a model between memory and context?
 #
 # Paper: Jin et al. 2024, "Cutting Off the Head Ends the Conflict: A Mechanism for Interpreting and Mitigating Knowledge Conflicts in Language Models", arXiv 2402.18154; context-aware heads after He et al. 2024, "Cracking the Code of Hallucination in LVLMs with Vision-aware Head Divergence", arXiv 2412.13949
 #
-# Found: memory heads and context heads exist, and pruning five of a kind steers the answer by about 70 points when ablation finds them; those that path patching to the logits finds write both answers, so pruning them costs the memory instead
+# **The question.** A context says that the capital of France is Rome. The model knows better. Which heads
+# speak for its memory and which for the context, and does the other side win when one kind is switched off?
 #
-# A context says that the capital of France is Rome. Jin and colleagues find heads that bring the answer from memory and
-# heads that bring it from the context; prune one kind, and the other wins. In SmolLM2-135M both kinds are there. Found
-# by zero ablation, five context heads pruned raise memory by 73 points, five memory heads pruned the context by 67, on
-# countries that had no part in finding them. Found as in the paper, by path patching to the logits, one half of the
-# claim holds (context +40 points), and the other turns round (memory -27). The conflict is weak here (25 % memory, 23 % context,
-# the rest neither), and the heads carry over to another template, to another relation by half at most.
+# **How we look.** We score every head twice: by path patching straight to the logits, as the paper does,
+# and by switching the head off (zero ablation). Then we prune the five best heads of a kind, in countries
+# that had no part in finding them, and count how often each answer comes out on top.
+#
+# *Before you run anything: would you expect the two ways of scoring to find the same heads?*
+#
+# **What we found.** Memory heads and context heads exist, and five of a kind steer the answer by about 70
+# points, if ablation finds them. The heads that path patching finds are other ones: pruning them helps the
+# context (+40 points) but costs the memory (-27), probably because they write both answers. Whether the
+# heads steer other templates and relations could not be tested, since the model shows no conflict there.
+#
+# 10 minutes · intermediate · you should know path patching and ablation (the patching tour)
 
 # %% [markdown]
-# ## What the papers say, and what would count here
+# ## What the authors did, and what we did
 #
-# The thresholds were written down before anything was measured. "Steers by 44.0 %" is the paper's mean over eight
-# language models. Of both papers we read the abstract; the template of the prompts is ours, and that PH3 sets pruned
-# heads to zero is taken from memory. What "context-aware" has to mean for text has no number in a paper: that claim's
-# thresholds are ours.
+# | | the authors | here |
+# | --- | --- | --- |
+# | models | eight language models | SmolLM2-135M |
+# | facts | several relations | capitals that the model knows; official languages for the transfer |
+# | heads are found by | path patching | path patching to the logits, on all prompts; and zero ablation, on five prompts only |
+# | pruning | heads set to zero (from memory of the paper) | the same, five heads, beside random heads |
+# | steering | memory +44.0 %, context +38.5 %, means over eight models | points of the share on top, minus random heads |
+#
+# The template of the prompts is ours. The row `families` holds at any value above zero: what decides there
+# is the control, the size of all other heads. What "context-aware" has to mean for a text has no number in
+# a paper, so that row is a question of ours.
 
 # %% tags=["parameters"]
 MODEL = "smollm2-135m"
 FAST = False
 
 # %%
-from dataclasses import replace
-
 import interp
 from interp.results import mean_of
-from interp.studies import Claim, gate, measured, quantile_of_cells, verdicts
-
-PAPER, RANDOM = (
-    "Jin et al. 2024, abstract",
-    "3 random sets of 5 heads from layers 2 up (one in the fast run)",
-)
+from interp.studies import gate, load_claims, measured, quantile_of_cells, verdicts
 
 # %%
-families = Claim(
-    "families",
-    says="In the later layers, memory heads and context heads have opposite effects",
-    paper="no number",
-    source=PAPER,
-    metric=(
-        "held-out effect of the best head on the logit of memory less context, by path patching "
-        "to the logits"
-    ),
-    holds=0.0,
-    null=0.0,
-    control="size that 99 % of the other heads stay below",
-    parts=("memory head", "context head"),
-    needs=(2, 1),
-)
-ablated_families = replace(
-    families,
-    key="families-ablation",
-    metric="the same by zero ablation",
-    control="size that 99 % of 40 random heads stay below",
-)
-steer = Claim(
-    "steer",
-    says="Pruning one kind of head steers the model towards internal memory or external context",
-    paper="memory +44.0 %, context +38.5 %",
-    source=PAPER,
-    holds=0.3,
-    partly=0.1,
-    null=0.0,
-    control=RANDOM,
-    metric=(
-        "rise of the answer's share on top, 5 heads pruned (found by path patching), less that "
-        "with random heads pruned"
-    ),
-    parts=("memory, context heads pruned", "context, memory heads pruned"),
-    needs=(2, 1),
-)
-ablated_steer = replace(
-    steer, key="steer-ablation", metric="the same with heads found by zero ablation"
-)
-general = Claim(
-    "general",
-    says="The pruning generalises across relations and formats",
-    paper="no number",
-    source=PAPER,
-    metric=(
-        "mean rise of both answers with 5 heads pruned, less random, as a share of the same on "
-        "the first template"
-    ),
-    holds=0.5,
-    null=0.0,
-    control="none",
-    parts=("another template", "another relation"),
-    needs=(2, 1),
-)
-ablated_general = replace(
-    general, key="general-ablation", metric="the same with heads found by zero ablation"
-)
-cost = Claim(
-    "cost",
-    says="Pruning leaves other text alone",
-    paper="no number",
-    source="set with the thresholds",
-    metric="nats a token more on prose, 5 heads pruned (found by path patching)",
-    direction="<=",
-    holds=0.05,
-    partly=0.2,
-    null=0.2,
-    control="none",
-    parts=("memory heads", "context heads"),
-    needs=(2, 1),
-)
-aware = Claim(
-    "aware",
-    says="Reinforcing the heads that react most to the evidence makes the answer follow it",
-    paper="for vision-aware heads; no number",
-    source="He et al. 2024, abstract (images; ours is a text)",
-    metric=(
-        "rise of the share of told answers on top, 5 heads with the highest context divergence "
-        "doubled, less random heads doubled"
-    ),
-    holds=0.3,
-    partly=0.1,
-    null=0.0,
-    control=RANDOM,
-)
+claims = load_claims("07-knowledge-conflict-ph3")
+claims
 
 # %% [markdown]
 # ## The conflict, for facts the model knows
@@ -169,17 +92,18 @@ for answer in ("memory", "context"):
     print(able[-1])
 
 # %% [markdown]
-# The gate passes by little: 25 % memory, 23 % context. Half of the prompts go on with neither: it is
-# a weak conflict, and both intervals reach below the fifth. With other wrong capitals the gate can fail (two each, drawn with
-# seed 0: 33 % and 13 %), and for all countries, known or not, it did. So every verdict below stands on a narrow gate.
+# The gate passes by little: 25 % memory, 23 % context. Half of the prompts go on with neither answer. It is
+# a weak conflict, and both intervals reach below the fifth. With other wrong capitals the gate can fail
+# (two for each country, drawn with seed 0: 33 % and 13 %), and for all countries, known or not, it did.
+# Every verdict below stands on a narrow gate.
 
 # %% [markdown]
-# ## Who writes for the one and who for the other?
+# ## Which heads speak for which side?
 #
-# First as in the paper, by path patching: each head takes what it wrote when the context said a third thing, and
-# only the logits see it. The measure is the logit of the true capital less that of the told one. Heads above zero
-# (memory rises when they forget the context) are context heads, heads below zero memory heads. Layers 0 and 1,
-# which every prediction needs, are left out of all rankings and of all random sets.
+# Path patching first: each head takes what it wrote when the context said a third thing, and only the
+# logits see it. The measure is the logit of the true capital minus that of the told one. If it rises when a
+# head forgets the context, the head is a context head; if it falls, a memory head. Layers 0 and 1, which
+# every prediction needs, are left out of all rankings and of all random sets.
 
 # %% tags=["cover"]
 late, found, best = range(2, interp.models.bridge.dims(model).n_layers), {}, {}
@@ -196,6 +120,7 @@ found["paths"].plot(
     },
     title="Path patching to the logits: change of memory less context",
 )
+
 # %%
 found["ablation"].plot(
     marks={
@@ -204,11 +129,13 @@ found["ablation"].plot(
     },
     title="Zero ablation: change of memory less context",
 )
+
 # %% [markdown]
-# Two maps of one question, and they hardly agree. Directly, a dozen heads of layers 23 to 29 write for one side or
-# the other, only three of them clearly for memory (the list of memory heads ends with heads of no effect). By ablation
-# most strong heads lie in layers 8 to 17; those cannot write much to the logits directly, so they must act through later ones.
-# L23H4 changes sides: what it writes of the told word favours the context, and yet without it the context gains.
+# Two maps of one question, and they hardly agree. Directly, a dozen heads of layers 23 to 29 write for one
+# side or the other, and only three of them clearly for memory. By ablation most strong heads lie in layers
+# 8 to 17. Those cannot write much to the logits directly, so they must act through later heads. L23H4
+# changes sides: what it writes about the told word favours the context, and yet without it the context
+# gains.
 #
 # Does the best head of each kind keep its sign in other countries, and is it stronger than random heads?
 
@@ -228,7 +155,7 @@ held["ablation"] = interp.ablate(
 
 # %%
 v_kinds, signs = [], {"memory head": -1, "context head": 1}
-for how, claim in (("paths", families), ("ablation", ablated_families)):
+for how, claim in (("paths", claims["families"]), ("ablation", claims["families-ablation"])):
     pair = [best[how, kind][0] for kind in ("memory", "context")]
     rest = [label for label in held["paths"].sel(layer=late).labels() if label not in pair]
     two, others = [
@@ -248,13 +175,17 @@ for how, claim in (("paths", families), ("ablation", ablated_families)):
     )
 
 # %% [markdown]
-# Both kinds are there with either method, with the sign they had, and beyond what 99 % of the other heads reach. (By
-# ablation the best context head stands in layer 11 of 30: "later layers" is true of the direct writers only.)
+# Both kinds are there with either method. They keep their sign, and they are stronger than 99 % of the
+# other heads. (By ablation the best context head stands in layer 11 of 30: "later layers" is true of the
+# direct writers only.)
 #
 # ## Pruned
 #
-# The first heads of a ranking are set to zero, in other countries; beside them as many random heads. Context heads
-# should have stood in memory's way, memory heads in the context's.
+# *A prediction: when five context heads are switched off, how many more prompts will be answered from
+# memory?*
+#
+# The first heads of a ranking are set to zero, in other countries, and beside them as many random heads. If
+# context heads stood in memory's way, memory should rise without them, and the other way round.
 
 # %%
 rule = dict(sets=1 if FAST else 3, layers=late, by="zero", avoid=sum(best.values(), []))
@@ -263,7 +194,7 @@ opposed = {
     "context, memory heads pruned": (told, "memory"),
 }
 pruned, v_steer = {}, []
-for how, claim in (("paths", steer), ("ablation", ablated_steer)):
+for how, claim in (("paths", claims["steer"]), ("ablation", claims["steer-ablation"])):
     for part, (task, kind) in opposed.items():
         pruned[how, part] = interp.methods.ablation.ranked_ablation(
             model, task, best[how, kind], [5] if FAST else [1, 3, 5, 8, 13], metric="top1", **rule
@@ -290,16 +221,19 @@ for how, claim in (("paths", steer), ("ablation", ablated_steer)):
 pruned["ablation", "memory, context heads pruned"].plot(
     title="Context heads pruned (ablation): change of memory's share on top"
 )
+
 # %%
 pruned["ablation", "context, memory heads pruned"].plot(
     title="Memory heads pruned (ablation): change of the context's share on top"
 )
+
 # %% [markdown]
-# With heads found by ablation, five are enough to steer: memory +73 points, context +67, more than random heads by far.
-# With heads found by path patching memory *falls* by 27 points when the context heads go, and only the context half
-# passes its threshold (+40). For these two lines random heads cost memory 3 points and give the context 13.
+# With heads found by ablation, five are enough to steer: memory +73 points, context +67, far more than
+# random heads. With heads found by path patching memory *falls* by 27 points when the context heads go, and
+# only the context half passes its threshold (+40). Random heads alone cost memory 3 points and give the
+# context 13.
 #
-# The other way round, each kind pruned and its own answer counted; and the logits, which move whatever stands on top:
+# Now each kind is pruned and its own answer counted; and the logits, which move whatever stands on top:
 
 # %%
 for how in found:
@@ -319,15 +253,17 @@ for how in found:
     )
 
 # %% [markdown]
-# The paths' heads do not differ in this respect: without the five context heads memory falls, too, and the logits move by
-# 2.3 *against* memory, as much as without the memory heads. A likely reason, not tested: a head that writes the told
-# capital writes the true one as well. Path patching with another *told* word cannot see that, since what a head
-# writes of the country is the same in both runs. Ablation's two kinds move the logits by 9.8 and -7.3, each its own way.
+# The heads that path patching found do not differ in this respect: without its five context heads memory
+# falls, too, and the logits move by 2.3 *against* memory, as much as without its memory heads. A likely
+# reason, not tested: a head that writes the told capital writes the true one as well. Path patching with
+# another told word cannot see that, since what a head writes about the country is the same in both runs.
+# Ablation's two kinds move the logits by 9.8 and -7.3, each its own way.
 #
 # ## Another template, another relation
 #
-# The same heads, found on capitals, in "The capital city of France is Rome. The capital city of France is", and asked
-# for official languages; countries held out, and known. `question`, the third template, has neither answer on top.
+# The same heads, found on capitals, in "The capital city of France is Rome. The capital city of France is",
+# and asked for official languages; countries held out, and known. A third template, `question`, puts
+# neither answer on top.
 
 # %%
 spoken = (
@@ -349,7 +285,7 @@ for name, (options, kept) in new.items():
 
 # %%
 v_general = []
-for how, claim in (("paths", general), ("ablation", ablated_general)):
+for how, claim in (("paths", claims["general"]), ("ablation", claims["general-ablation"])):
     here = mean_of([pruned[how, part].sel(number=5) for part in opposed])
     usual, shares = float(here.values[0] - here.values[1]), {}
     for name, tasks in new.items():
@@ -373,10 +309,14 @@ for how, claim in (("paths", general), ("ablation", ablated_general)):
     v_general.append(claim.judge(shares, gate=able))
 
 # %% [markdown]
-# The heads that ablation finds carry over to the other template: memory 0 to 100 %, the context 80 to 100 %. Asked for
-# languages, the context comes from 0 to 58 % without the memory heads, but without the context heads memory
-# falls from 92 % to nothing: half of the effect, on the mean. The paths' heads move next to nothing, or the wrong way.
+# Look at the shares before anything is pruned. In the other template memory is never on top (0 of the
+# prompts), and asked for languages the context never is. Where only one side ever wins there is no conflict
+# to steer, so neither set can test the claim, and both rows are "not testable here".
 #
+# For what it is worth: without ablation's context heads memory rises from 0 to 100 % in the other template,
+# and without its memory heads the context rises from 0 to 58 % when languages are asked for. Removing the
+# heads that path patching found leaves memory at 0 in the other template, and asked for languages memory
+# falls from 92 % to nothing.
 #
 # ## What else are these heads?
 #
@@ -403,6 +343,7 @@ apart.plot(
         "memory heads (paths)": best["paths", "memory"][:5],
     }
 )
+
 # %%
 for one in list(best)[:5]:
     shared = [
@@ -414,11 +355,13 @@ for one in list(best)[:5]:
 interp.methods.attention.attention_between(model, judge, "END", "TOLD").pick(
     best["paths", "context"][:5] + best["paths", "memory"][:5]
 ).plot(title="Attention from END to the told capital: five context, five memory heads")
+
 # %% [markdown]
-# The two methods' lists of 13 share one memory head and no context head, about what chance gives (13 · 13 / 252 = 0.7). The direct
-# context heads are in part copiers of the usual kinds (4 of 13 induction, 4 retrieval heads); those that ablation finds
-# are not (1 and 1). High divergence is a third kind, shared with no other beyond 4 of 13, and it meets memory heads as often
-# as context heads. Of the direct writers L24H4, a *memory* head, looks most at the told capital: it pushes it down.
+# The two methods' lists of 13 share one memory head and no context head, which is about what chance gives
+# (13 · 13 / 252 = 0.7). The direct context heads are in part copying heads of the usual kinds (4 of 13 are
+# induction heads, 4 retrieval heads); those that ablation finds are not (1 and 1). Heads with a high
+# context divergence are a third kind. Among the direct writers L24H4, a *memory* head, looks most at the
+# told capital: it pushes it down.
 #
 # Now double the five context-aware heads: does the answer follow the context more often?
 
@@ -436,15 +379,15 @@ chance, gain = (
     measured(doubled[1:].mean(0), groups=who),
     measured(doubled[0] - doubled[1:].mean(0), groups=who),
 )
-v_aware = aware.judge(gain, control=chance, gate=able)
+v_aware = claims["aware"].judge(gain, control=chance, gate=able)
 print(v_aware, f"random alone: {chance}", sep="\n")
 
 # %% [markdown]
-# No: it follows the context less often, by 9 points. Reacting to the context is not the same as speaking for it.
+# No: it follows the context less often, by 9 points. Reacting to the context is not the same as speaking
+# for it. (Only a factor of two was tried.)
 #
-#
-# Do memory heads remember, or do they only push down what stands in the context? If they remember, capitals asked
-# *without* a context suffer without them; if they push down copies, a needle is copied better.
+# Do memory heads remember, or do they only push down what stands in the context? If they remember, capitals
+# asked *without* a context suffer without them; if they push down copies, a needle is copied better.
 
 # %%
 plain = facts.heldout().having("country", known).with_metric("log_prob")
@@ -460,10 +403,10 @@ for how in found:
     )
 
 # %% [markdown]
-# The two lists part company. Ablation's memory heads remember: without them a capital asked alone loses 2.4
-# nats. They suppress copies a little, too (the needle gains 0.2). The paths' memory heads do not remember: both
-# gain without them. They are negative copying heads, which press on whatever capital others write.
-#
+# Here the two lists differ most. Ablation's memory heads remember: without them a capital asked alone loses
+# 2.4 nats. They suppress copies a little, too (the needle gains 0.2). The memory heads that path patching
+# found do not remember: both gain without them. They are negative copying heads, which push down whatever
+# capital others write.
 #
 # ## Cost on prose
 
@@ -477,13 +420,12 @@ loss = interp.ablate(
     model, text, list(sets.values()), by="zero", metric=interp.methods.runs.loss_metric(text)
 )
 more = {name: measured(rise) for name, rise in zip(sets, loss.examples)}
-v_cost = cost.judge({part: more[f"paths: {part}"] for part in cost.parts})
+v_cost = claims["cost"].judge({part: more[f"paths: {part}"] for part in claims["cost"].parts})
 print(*(f"{name}: {rise} nats a token" for name, rise in more.items()), sep="\n")
 
 # %% [markdown]
-# Five context heads cost next to nothing, five memory heads 0.06 nats, a little more than allowed; those
+# Five context heads cost next to nothing, five memory heads 0.06 nats, a little more than allowed. Those
 # that ablation finds cost 0.05 and 0.10.
-#
 #
 # ## Verdicts
 
@@ -496,28 +438,43 @@ verdicts(
 )
 
 # %% [markdown]
+# ## What to remember
+#
+# - "Which heads matter for the conflict?" has two answers, depending on how you ask. Path patching to the
+#   logits finds heads that write a word; ablation finds heads that decide.
+# - A head that writes the context's answer may write the memory's as well. Pruning it helps nobody.
+# - Before you ask whether a method transfers, check that the other task shows the phenomenon at all.
+#
 # ## Try it
 #
 # - What stands on top when neither answer does? `interp.generate(model, judge.clean, max_new_tokens=3)`.
 # - A mean in place of the zero: `by="mean"` in `rule`.
-# - Triple the context heads instead of pruning the memory heads: `interp.ablate(model, told, best["paths", "context"][:5],
-#   by="scale", factor=3.0, metric="top1")`.
+# - Triple the context heads instead of pruning the memory heads: `interp.ablate(model, told, best["paths",
+#   "context"][:5], by="scale", factor=3.0, metric="top1")`.
 # - Another model: set `MODEL` above.
 
 # %% [markdown]
-# ## What did not reproduce
+# ## What did not reproduce, and what we cannot say
 #
-# - **Pruning by the paper's ranking steers one way only.** Context +40 points, memory -27. Our path patching changes the told
-#   capital and reads the logits, so it lists heads that write a word and heads that press on it. What decides between
-#   memory and context lies earlier, and ablation finds it. The claim survives with another way of finding.
-# - **The transfer lacks a fair test.** The template without "Given that" is answered from the context or
-#   neither (memory 0 %), languages from memory (92 %): no balanced conflict in either, and one of the
-#   two answers has little room to rise. The paths' shares are ill-posed: their first effect is 7 points. Yet
-#   pruning the context heads takes memory's languages away altogether, which no lack of room explains.
-# - **Context-aware heads do not bring the context** when doubled. He et al. amplify less and in images;
-#   no other factor was tried.
-# - **The gate is narrow.** 15 known countries with four wrong capitals each. Two other draws were looked at before the run:
-#   seed 0, two each, 33 % and 13 % (fails), and all countries. The seed here is the one `heldout()` takes.
-# - **Zero is far out of distribution**; the paper prunes so, and the random heads beside it say what it costs by itself.
-# - **Not tested:** open-domain question answering (c4 of the paper), eight models, currencies, a context that is right.
-#   Weights were stored in four bits and unpacked. Heads by ablation were found on five prompts only.
+# - **Pruning by the paper's ranking steers one way only.** Context +40 points, memory -27. Our path
+#   patching changes the told capital and reads the logits, so it lists heads that write a word and heads
+#   that push it down. What decides between memory and context lies earlier, and ablation finds it. The
+#   claim survives with another way of finding.
+# - **The transfer was not tested.** An earlier version of this notebook scored it as a failure, without
+#   asking for a conflict in the new prompts. There is none in either.
+# - **Heads by ablation were found on five prompts only**, because 270 ablations of every prompt take long.
+#   More prompts would make the ranking steadier.
+# - **Context-aware heads do not bring the context** when doubled. He et al. work with images, and other
+#   factors were not tried.
+# - **The gate is narrow.** 15 known countries with four wrong capitals each. Two other draws were looked at
+#   before the run: seed 0, two each, 33 % and 13 % (fails), and all countries. The seed here is the one
+#   that `heldout()` takes.
+# - **Zero is far out of distribution**; the paper prunes so, and the random heads beside it say what it
+#   costs by itself.
+# - **Not tested:** open-domain question answering, eight models, currencies, a context that is right.
+#   Weights were stored in four bits and unpacked.
+#
+# ## Further reading
+#
+# - Jin et al. 2024, arXiv 2402.18154; "Taming Knowledge Conflicts in Language Models", arXiv 2503.10996, on
+#   heads that are not of one kind alone.

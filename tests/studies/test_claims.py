@@ -1,11 +1,14 @@
 """Claims in a file: whose they are, what makes one testable, and how they are shown."""
 
+from dataclasses import replace
+
 import pytest
 
 from interp.studies import Claim, Measured, converged, drawn, gate, load_claims, measured, verdicts
+from interp.studies.restate import restated
 from interp.studies.tolerance import narrow, open_words
 from interp.studies.verdict_rules import DOES_NOT_HOLD, HOLDS, NOT_TESTABLE, PARTLY
-from interp.studies.verdict_table import Table, comparisons, row
+from interp.studies.verdict_table import Table, comparisons, kind_of, row
 
 TEXT = """
 [sparse]
@@ -233,3 +236,45 @@ def test_rows_are_those_of_the_file(claims, tmp_path, monkeypatch):
     )
     with pytest.raises(ValueError, match="other thresholds"):
         verdicts("00-toy", [changed.judge(at(0.01, 0.005)), grows], model="toy")
+
+
+def test_a_record_is_restated_without_a_run(claims):
+    """New words, the same numbers; a claim found to be untestable says so; thresholds stay."""
+    settled = converged([0.9], [0.9], within=0.1)
+    old = [
+        row(claims["sparse"].judge(at(0.01, 0.005), note="kept")),
+        row(claims["grows"].judge({"early": at(0.9), "late": at(0.5)}, gate=settled)),
+    ]
+    same = {k: replace(c, convergence="not needed") for k, c in claims.items()}
+    assert restated(old, same) == old
+    invalid = {**same, "sparse": replace(claims["sparse"], invalid="the needles are too short")}
+    first, second = restated(old, invalid)
+    assert first["verdict"] == NOT_TESTABLE and "too short" in first["why"]
+    assert first["measured"]["value"] == 0.01 and first["note"] == "kept" and second == old[1]
+    quoted = {**same, "sparse": replace(claims["sparse"], quote="", question="Are they few?")}
+    assert kind_of(restated(old, quoted)[0]) == "ours"
+    with pytest.raises(ValueError, match="other thresholds need a run"):
+        restated(old, {**same, "sparse": replace(claims["sparse"], holds=0.04)})
+    with pytest.raises(ValueError, match="needs a run"):
+        restated(old[:1], same)
+
+
+def test_a_control_that_is_dropped_is_judged_anew():
+    """A descriptive claim against its own null: what a baseline reached no longer counts."""
+    claim = Claim(
+        "one",
+        says="It is",
+        paper="1",
+        source="here",
+        metric="m",
+        holds=0.4,
+        null=0.0,
+        control="random directions",
+        quote="It is",
+        unit="tokens",
+    )
+    old = row(claim.judge(at(0.45, 0.01), control=at(0.99, 0.01)))
+    assert old["verdict"] == DOES_NOT_HOLD
+    alone = replace(claim, control="none")
+    assert restated([old], {"one": alone})[0]["verdict"] == HOLDS
+    assert restated([old], {"one": claim})[0]["verdict"] == DOES_NOT_HOLD

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from interp._store import write_text
+from interp.studies.claim_files import claims_path, load_claims
 from interp.studies.notebooks import exercises, lint
 from interp.studies.notebooks.looks import looks, older
 from interp.studies.notebooks.paths import find, folder_of, typed_name
@@ -28,6 +29,9 @@ from interp.studies.notebooks.source import (
     text_of,
     with_parameters,
 )
+from interp.studies.restate import restated
+from interp.studies.verdict_rules import WORDS
+from interp.studies.verdict_table import Table, record, recorded
 
 KEPT = "kept from the run of an earlier source; names or prose changed since"
 
@@ -96,10 +100,12 @@ def refresh(
 ) -> bool:
     """Whether the built notebook took new cell sources from its source; its outputs stay.
 
-    For changes in names, formatting or prose alone. Whoever calls this declares that the new code
-    computes what the old code computed. What can be checked is checked: the cells are the same in
-    number, kind and tags, and no number in the code changed. The metadata then says that the
-    outputs are from an earlier source; `check` accepts the notebook, and the next `build` runs it.
+    For changes in names, formatting or prose alone, and in the words of the claims. Whoever calls
+    this declares that the new code computes what the old code computed. What can be checked is
+    checked: the cells are the same in number, kind and tags, and no number in the code changed,
+    but for thresholds that moved into the file of claims. The tables of claims and of verdicts are
+    written anew from the recorded numbers (`restated`). The metadata then says that the outputs are
+    from an earlier source; `check` accepts the notebook, and the next `build` runs it.
 
     Example:
         >>> refresh("00-start-here")
@@ -132,10 +138,12 @@ def refresh(
             f"{target.name} and its source differ in the number, kind or tags of their cells, so"
             f" the outputs cannot stay: {again}"
         )
+    in_file = _claim_numbers(source.stem, folder)
     for n, (old, new) in enumerate(zip(built.cells, wanted.cells), start=1):
         if old.cell_type != "code" or old.source == new.source:
             continue
-        if _numbers(old.source) != _numbers(new.source):
+        was, now = _numbers(old.source), _numbers(new.source)
+        if now - was or set(was - now) - in_file:
             raise ValueError(
                 f"a number in the code of cell {n} of {target.name} changed, so its outputs cannot"
                 f" stay: {again}"
@@ -144,11 +152,55 @@ def refresh(
             report(f"  {source.stem}: more than names changed in cell {n}")
     for old, new in zip(built.cells, wanted.cells):
         old.source = new.source
+    if in_file:
+        _restate(source.stem, built, folder)
     about = built.metadata.get("interp", {})
     built.metadata["interp"] = {**about, "sha256": digest(source), "outputs": KEPT}
     write_text(target, text_of(built))
     exercises.write(source, folder)
     return True
+
+
+def _claim_numbers(name: str, folder: Path) -> set[str]:
+    """The numbers in a study's file of claims, as text; empty without one."""
+    path = claims_path(name, folder)
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return set(re.findall(r"\d+(?:\.\d+)?", text))
+
+
+def _restate(name: str, built: object, folder: Path) -> None:
+    """Writes the tables of claims and verdicts anew, in the record and in the built notebook."""
+    claims, both = load_claims(name, folder), recorded(name, folder)
+    for mode, run in both.items():
+        rows = restated(run["rows"], claims)
+        record(name, rows, model=run["model"], fast=mode == "fast", seed=run["seed"], folder=folder)
+        if mode == "full":
+            table = Table(name, tuple(rows), run["model"])
+            _restate_printed(built, rows)
+    for cell in built.cells:
+        for call, shown in (("load_claims(", claims), ("verdicts(", table)):
+            if cell.cell_type == "code" and re.search(rf"(?<!\w){re.escape(call)}", cell.source):
+                cell.outputs = [
+                    need("nbformat").v4.new_output(
+                        "execute_result",
+                        {"text/plain": repr(shown), "text/html": shown._repr_html_()},
+                        execution_count=cell.execution_count,
+                    )
+                ]
+
+
+def _restate_printed(built: object, rows: list[dict]) -> None:
+    """Writes a verdict that a cell printed as it is now: a line "key: word (why)"."""
+    for out in (o for c in built.cells for o in c.get("outputs", []) if "text" in o):
+        for r in rows:
+            line = f"{r['key']}: {r['verdict']} ({r['why']})"
+            words = "|".join(WORDS)
+            out.text = re.sub(
+                rf"^{re.escape(r['key'])}: (?:{words}) \(.*\)$",
+                lambda _: line,
+                out.text,
+                flags=re.M,
+            )
 
 
 def _numbers(code: str) -> Counter[str]:

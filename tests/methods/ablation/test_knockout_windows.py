@@ -61,8 +61,13 @@ def test_the_depth_of_a_loss_by_hand():
         [4.5, (6 * 0.2 + 9 * 0.6) / 0.8]
     )
     assert interp.replications.loss_depth(cut, how="peak").examples.tolist() == [3, 9]
+    some = curve([0, -1, 0, 0], [0.1, 0, 0, 0], [0, 0, 0, -1])
     with pytest.raises(ValueError, match="prompt 1 loses nothing"):
-        interp.replications.loss_depth(curve([0, -1, 0, 0], [0.1, 0, 0, 0]))
+        interp.replications.loss_depth(some)
+    kept = interp.replications.loss_depth(some, drop=True)
+    assert kept.examples.tolist() == [3, 9] and kept.metadata["kept"] == [0, 2]
+    with pytest.raises(ValueError, match="prompt 0 loses nothing"):
+        interp.replications.loss_depth(curve([0.1, 0, 0, 0]), drop=True)
     with pytest.raises(ValueError, match="did you mean"):
         interp.replications.loss_depth(cut, how="center")
 

@@ -240,6 +240,7 @@ def _made(
     to: str | None = None,
 ) -> Dictionary:
     """A dictionary from sae-lens' configuration and tensors."""
+    scaled = cfg.get("finetuning_scaling_factor") is True  # what follows would drop it
     if "metadata" not in cfg:  # before sae-lens 6
         from sae_lens.loading.pretrained_sae_loaders import handle_config_defaulting
 
@@ -271,7 +272,7 @@ def _made(
             else None
         )
     )
-    weights = _with_scaling(weights, bool(cfg.get("finetuning_scaling_factor")), what)
+    weights = _with_scaling(weights, scaled, what)
     settings = {"apply_b_dec_to_input": bool(cfg.get("apply_b_dec_to_input", True))}
     if kind == "topk":
         settings["k"] = cfg.get("k")

@@ -85,7 +85,10 @@ TABLE = (
     _row("sparse feature circuits | feature circuit | attribution graph", f"{FEATURES}circuit"),
     _row("feature steering | clamp feature", f"{FEATURES}steer {FEATURES}clamp"),
     _row("feature ablation | latent attribution", f"{FEATURES}latent_attribution {FEATURES}ablate"),
-    _row("feature absorption | feature splitting", f"{FEATURES}absorption {FEATURES}recovery"),
+    _row(
+        "feature absorption | feature splitting",
+        f"{FEATURES}absorption {FEATURES}matched_cosine_similarity",
+    ),
     _row(
         "steering vector | activation addition | actadd | caa | representation engineering | repe",
         f"interp.steer interp.Direction {STEERING}difference_of_means",

@@ -50,8 +50,9 @@ class _Fork:
             LOCK.release()
 
     def in_child(self) -> None:
-        """Opens the lock, whoever held it."""
-        LOCK._at_fork_reinit()  # what the standard library does with its own locks
+        """A new lock, whoever held the old one."""
+        global LOCK
+        LOCK = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks

@@ -32,6 +32,7 @@ class Kept(t.HasTraits):
 
     inputs: tuple[str, ...] = ()
     answers: dict[str, tuple[str, ...]] = {}
+    trouble: str
     kept: tuple[str, ...] = ()  # traits that ask nothing, but belong to what the user did
     # {html, text, model_id, metadata} of the last state, stamped with that state
     picture = t.Dict().tag(sync=True)
@@ -95,7 +96,8 @@ class Kept(t.HasTraits):
         try:
             picture = self._picture()
         except Exception:  # drawn beside a change; the change asks for another
-            self.trouble = self.trouble if touches != self._touches else traceback.format_exc()
+            if touches == self._touches:
+                self.trouble = traceback.format_exc()
             return
         with self._state:
             if touches == self._touches and not stale():

@@ -7,162 +7,66 @@
 # ---
 
 # %% [markdown]
-# # Abrupt in-context learning: two heads form, and an answer is read off the context
+# # Abrupt in-context learning: how an induction head forms
 #
 # Paper: Reddy 2024, "The mechanistic basis of data dependence and abrupt learning in an in-context classification task", arXiv 2312.03002
 #
-# Found: with classes four times in context the network reads labels off the context (ICL 0.99) through an induction head, with each once it learns by heart (IWL 0.95); two parameters do as well as the network, but the rise is not as abrupt as claimed and no measure runs ahead of it
+# **The question.** A network sees eight items, each followed by its label, and then one more item. It can answer in two ways: by reading the label off the
+# context (in-context learning), or by remembering the item from training (in-weights learning). Which way does it choose, and does the ability to
+# read the context come gradually or all at once?
 #
-# The data decide, in all three seeds: ICL 0.99 against 0.10, IWL 0.05 against 0.95. The query gives 0.80 of its attention to the labels
-# of its own class, and without that ICL is 0.48, guessing. A network whose attention is two numbers reaches the same. The rise of ICL
-# takes a third of the training; the claim allows a quarter. Both heads sharpen after ICL has begun, not before it.
-
-# %% [markdown]
-# ## What the paper says, and what would count here
+# **What we found.** The data decide. With each class four times in its context the network reads labels off the context (0.99 right on classes it
+# has never seen) and remembers nothing; with each class once it learns the labels by heart. Reading comes in two stages: within 350 steps the
+# network names one of the two labels that it sees, then waits, guessing between them, and between steps 450 and 1,300, on average, it learns which
+# of the two is right. That is a step rather than a jump: the rise takes about twice as long as the wait before it. It is carried by an induction
+# head. A formula with two numbers in place of the attention reads as well, but it reads whatever the data, which the network does not.
 #
-# The task: eight items, each followed by its label, then an item whose label is asked for. Items are noisy copies of 1,024
-# class means. When a context shows few classes, each several times ("bursty"), the answer can be read in context
-# (in-context learning, ICL); the classes' labels never change in training, so it can also be learned by heart (in-weights
-# learning, IWL). Who wins depends on the data, says the paper, and ICL comes at once.
-#
-# The thresholds were fixed before anything was measured. Against the paper the model is smaller (items in 31 dimensions and not
-# 63, 33 places and not 65) and trained with Adam at a learning rate of 0.002 on batches of 64, so that a run takes under a minute.
+# 6 minutes · intermediate · you should know what an induction head is
 
 # %% tags=["parameters"]
 MODEL = "a two-layer attention network, trained here"
 FAST = False
 
 # %%
-from dataclasses import replace
-
+import numpy as np
 import torch
 
 import interp
 from interp import Intervention, toys
 from interp.edits import counterfactual_pattern
-from interp.studies import (
-    Claim,
-    Measured,
-    at_end,
-    draw_curves,
-    gate,
-    ratio_of_means,
-    training_time_between,
-    verdicts,
-)
+from interp.studies import converged, gate, load_claims, measured, verdicts
 
-PAPER = "Reddy 2024, abstract"
+BLUE, ORANGE, GREEN, PINK = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 SEEDS = [0] if FAST else [0, 1, 2]
 STEPS = 1500 if FAST else 2500
 
-# %%
-data = Claim(
-    "data",
-    says="Burstiness favours in-context learning; without it the network learns in its weights",
-    paper="no number",
-    source=PAPER,
-    metric=(
-        "ICL with each class 4 times in context less ICL with each once; IWL the other way round"
-    ),
-    holds=0.6,
-    null=0.0,
-    control="none",
-    parts=("ICL", "IWL"),
-    needs=(2, 1),
-    varies="trained",
-)
-abrupt = Claim(
-    "abrupt",
-    says="In-context learning is acquired abruptly, after a plateau",
-    paper="no number",
-    source=PAPER,
-    metric=(
-        "share of training from 10 % to 90 % of the rise of ICL, from guessing among the labels "
-        "in context to all right"
-    ),
-    direction="<=",
-    holds=0.25,
-    partly=0.5,
-    null=1.0,
-    control="none",
-    varies="trained",
-)
-mechanism = Claim(
-    "induction-head",
-    says="ICL is an induction head: the query looks at the label after the item like it",
-    paper="no number",
-    source=PAPER,
-    metric=(
-        "attention of the query to matching labels (>= 0.6); ICL when that pattern is made "
-        "uniform (<= 0.6)"
-    ),
-    holds=0.6,
-    null=0.25,
-    control="none",
-    parts=("looks", "needed"),
-    needs=(2, 1),
-    varies="trained",
-)
-needed = replace(
-    mechanism, direction="<=", null=None, control="ICL without the clamp", parts=(), needs=None
-)
-measures = Claim(
-    "progress",
-    says="Progress measures precede ICL, and two parameters emulate the network",
-    paper="no number",
-    source=PAPER,
-    metric="share of training by which attention to the token before starts to rise before ICL "
-    "(>= 0.05); ICL of the "
-    "two-parameter network over that of the network (>= 0.9)",
-    holds=0.05,
-    null=0.0,
-    control="none",
-    parts=("precedes", "two parameters"),
-    needs=(2, 1),
-    varies="trained",
-)
-emulates = replace(measures, holds=0.9, null=0.55, parts=(), needs=None)
-nested = Claim(
-    "nested",
-    says="Three nested logits are learned one after the other",
-    paper="3 logits",
-    source=PAPER,
-    metric=(
-        "share of training from half the rise of attention to the token before to half that of "
-        "attention to the matching label"
-    ),
-    holds=0.02,
-    null=0.0,
-    control="none",
-    parts=tuple(f"seed {s}" for s in SEEDS),
-    needs=(len(SEEDS), max(1, len(SEEDS) - 1)),
-    varies="trained",
-)
-
 # %% [markdown]
-# ## The network and its tests
+# ## The task, and one network learning it
 #
-# Two attention layers of one head each, no MLP between them, then two residual MLPs as the classifier. No norms, no output
-# matrix. The first 33 entries of a vector say its place, counted from a random offset, so that a head has to compare
-# places to find the one before. Each test has 400 sequences that training never shows: `icl` has new classes with random
-# labels, so only the context helps; in `iwl` the query's class is not in context; in `swap` the labels are exchanged.
+# Items are noisy copies of 1,024 class means; a class has one of 32 labels. In "bursty" data every class of a context occurs four times, so there are two labels to
+# choose from. Three tests, each of 400 sequences that training never shows: `icl` has new classes with random labels, so only the context helps; in `iwl` the query's
+# class is not in the context, so only the weights help; in `swap` the labels of known classes are exchanged.
+#
+# | | the author | here |
+# | --- | --- | --- |
+# | items, places | 63 dimensions, 65 places | 31 dimensions, 33 places |
+# | network | two attention layers of one head, three-layer classifier | the same two layers, two residual MLPs as the classifier |
+# | optimiser | stochastic gradient descent (from memory) | Adam, rate 0.002, 2,500 steps of 64 |
+# | seeds | not stated in the abstract | three |
+#
+# *Before you run the next cell: the network can guess between the two labels in the context and be right half of the time. How will
+# the way from a half to one look?*
 
-# %%
+# %% tags=["cover"]
+plain = dict(embed="identity", identity=["O"], positions="none", norm="none", d_model=64)
+kinds = ["softmax", "softmax", "none"]
+network = dict(n_layers=3, attention=kinds, mlp=[0, 128, 128], **plain)
 recipe = toys.Recipe(
     "abrupt-icl",
     data="in_context_classes",
     data_options=dict(classes=1024, labels=32, pairs=8, burstiness=4, width=31, positions=33),
-    model=dict(
-        n_layers=3,
-        attention=["softmax", "softmax", "none"],
-        mlp=[0, 128, 128],
-        d_model=64,
-        embed="identity",
-        identity=["O"],
-        positions="none",
-        norm="none",
-    ),
-    steps=2500,
+    model=network,
+    steps=STEPS,
     batch=64,
     lr=2e-3,
     checkpoints=tuple(range(0, 2501, 50)),
@@ -172,208 +76,270 @@ tests = {
     split: source.batch(400, torch.Generator().manual_seed(7), split)
     for split in ("icl", "iwl", "swap")
 }
-bursty, single = (
-    toys.train_seeds(recipe.but(steps=STEPS, data_options={"burstiness": b}), SEEDS) for b in (4, 1)
-)
-
-# %% [markdown]
-# ## Bursty contexts: ICL, and how it comes
-#
-# Each class stands four times in its context, so there are two labels to choose from and guessing among them gives 0.52.
-
-# %% tags=["cover"]
+bursty = toys.train_seeds(recipe, SEEDS, processes=1)
 curves = toys.over_training(bursty, toys.in_context(tests))
-draw_curves(
-    curves,
-    ["icl", "iwl", "labels in context", "previous token", "matching label"],
-    title="Each class four times in context: the context is read (thin: each seed)",
+steps = np.array(curves.coords["step"])
+shown = {
+    "accuracy in context": ("icl", BLUE),
+    "names a label of the context": ("labels in context", GREEN),
+    "attention to matching labels": ("matching label", ORANGE),
+    "attention to the previous token": ("previous token", PINK),
+}
+interp.plots.lines(
+    [curves.sel(measure=m, seed=0).values for m, _ in shown.values()],
+    steps,
+    placed=True,
+    names=list(shown),
+    colours=[colour for _, colour in shown.values()],
+    guide=(np.full(len(steps), 0.516), "guessing a label of the context"),
+    x_name="training step",
+    unit="share",
+    title="One network learns to read its context (seed 0)",
 )
+# %% [markdown]
+# First the green line: the network learns that the answer is one of the two labels in the context. Then, for a while, it guesses between them (the
+# dashed line). Then the blue line leaves the guessing level and climbs to one, together with the attention to the matching labels.
+#
+# ## The claims
+
 # %%
-able = gate("ICL at the end, bursty contexts", at_end(curves, "icl"), at_least=0.8)
-enough = gate(
-    "seeds trained in full (FAST trains one, shorter: too few for times)",
-    Measured(*[len(SEEDS)] * 4),
-    at_least=3,
+claims = load_claims("18-abrupt-icl")
+claims
+
+# %%
+CHANCE = 0.5 + 0.5 / 32  # guessing one of the two labels, or the right one by luck
+LOW, HIGH = (CHANCE + part * (1 - CHANCE) for part in (0.1, 0.9))
+
+
+def when(curve, level):
+    """The step at which a curve first reaches a level, between checkpoints by a straight line."""
+    k = int(np.argmax(curve >= level))
+    if curve[k] < level:
+        return np.nan
+    if k == 0:
+        return float(steps[0])
+    part = (level - curve[k - 1]) / (curve[k] - curve[k - 1])
+    return steps[k - 1] + part * (steps[k] - steps[k - 1])
+
+
+def by_seed(some, measure):
+    """The curve of each seed."""
+    return some.sel(measure=measure).values
+
+
+icl = by_seed(curves, "icl")
+able = gate("accuracy in context at the end", measured(icl[:, [-2, -1]].ravel()), at_least=0.8)
+enough = gate("seeds (FAST trains one)", measured([len(SEEDS)] * 2), at_least=3)
+start, end = (np.array([when(one, level) for one in icl]) for level in (LOW, HIGH))
+ready = able.passed and enough.passed
+v_abrupt = claims["abrupt"].judge(
+    measured((end - start) / start) if ready else None, gate=[able, enough]
 )
-chance = 0.5 + 0.5 / 32
-low, high = (chance + part * (1 - chance) for part in (0.1, 0.9))
-plateau = gate(
-    "plateau: labels in context known (0.8) to 10 % of the rise",
-    training_time_between(curves, ("labels in context", 0.8), ("icl", low)),
-    at_least=0.1,
-)
-v_abrupt = abrupt.judge(
-    training_time_between(curves, ("icl", low), ("icl", high)),
-    gate=(able, enough),
-    provided=plateau,
-)
-print(able, plateau, v_abrupt, sep="\n")
-for seed in SEEDS:
-    one = curves.sel(seed=[seed])
-    print(
-        f"seed {seed}: ICL {at_end(one, 'icl')}, the rise takes "
-        f"{training_time_between(one, ('icl', low), ('icl', high))} of training"
-    )
+for seed, a, b in zip(SEEDS, start, end):
+    print(f"seed {seed}: the rise begins at step {a:.0f} and ends at {b:.0f}: {(b - a) / a:.1f}")
+print(v_abrupt)
 
 # %% [markdown]
-# In order: within a tenth of the training the network names some label of the context, then ICL climbs to 0.99
-# in every seed, and the attention to the matching label and to the token before climbs with it and further. The rise from one tenth to nine tenths takes a third of the
-# training, more than the quarter that would count as abrupt, and it starts too soon after the first step to call the time between a plateau.
+# The rise begins between steps 370 and 530 and ends between 1,210 and 1,320, so it takes 1.5 to 2.5 times as long as the time before it. An earlier
+# version of this study judged the same curves by their share of the whole run, which depends on how long one trains; measured against the wait,
+# there is a plateau and a rise, but the rise is not short. We train with Adam, and the author, as far as we remember, with plain gradient descent,
+# which stretches plateaus.
 #
-# ## Each class once: by heart
+# ## Each class once: learned by heart
 #
-# The same network on contexts of eight classes, the query being one of them. The answer stands in context as before.
+# The same network on contexts of eight different classes, the query being one of them. The answer stands in the context as before.
 
 # %%
+single = toys.train_seeds(recipe.but(data_options={"burstiness": 1}), SEEDS, processes=1)
 alone = toys.over_training(single, toys.in_context(tests))
-draw_curves(
-    alone,
-    ["icl", "iwl", "labels in context", "previous token", "matching label"],
-    title="Each class once in context: the labels are learned by heart",
+ends = {
+    (data, m): by_seed(some, m)[:, -1]
+    for data, some in (("four times", curves), ("once", alone))
+    for m in ("icl", "iwl", "swap")
+}
+rows = ("icl", "iwl", "swap")
+ax = interp.plots.heatmap(
+    np.array([[ends[data, m].mean() for m in rows] for data in ("four times", "once")]),
+    ["each class four times", "each class once"],
+    ["reads new classes", "remembers known ones", "follows exchanged labels"],
+    row_name="training data",
+    col_name="test",
+    unit="share right",
+    centred=False,
+    title="What the network does at the end of training, mean over seeds",
 )
 # %%
-v_data = data.judge(
-    {"ICL": at_end(curves - alone, "icl"), "IWL": at_end(alone - curves, "iwl")}, gate=able
+half = int(np.argmin(abs(steps - STEPS // 2)))
+steady = [
+    converged(by_seed(some, m)[:, -1], by_seed(some, m)[:, half], within=0.15, name=f"{m}, {data}")
+    for data, some, m in (("four times", curves, "icl"), ("once", alone, "iwl"))
+]
+difference = {
+    "in context": ends["four times", "icl"] - ends["once", "icl"],
+    "in the weights": ends["once", "iwl"] - ends["four times", "iwl"],
+}
+v_data = claims["data"].judge(
+    {name: measured(x) for name, x in difference.items()} if enough.passed else None,
+    gate=[able, enough, *steady],
 )
-print(v_data, *(f"{name}: {v.measured}" for name, v in v_data.parts), sep="\n")
-for name, some in (("four times", curves), ("once", alone)):
-    print(
-        f"{name:10}  ICL {at_end(some, 'icl')}  IWL {at_end(some, 'iwl')}  exchanged labels "
-        f"followed {at_end(some, 'swap')}"
-    )
+print(v_data, *steady, sep="\n")
+print({name: x.round(2).tolist() for name, x in difference.items()})
 
 # %% [markdown]
-# As the paper says, the data decide, completely and in every seed: four times, the context is read and nothing is remembered (even
-# exchanged labels are followed); once, all is remembered and the context is hardly used, although the answer stands there too.
+# Completely, and with every seed: four times, the context is read and nothing is remembered (even exchanged labels are followed); once, the labels
+# are remembered and the context is hardly used, although the answer stands there too.
 #
 # ## Is it an induction head?
 #
-# The first head should look one place back, so that a label's place knows its item; the second should look from the query to
-# the labels of items like it. Here are both patterns in one sequence of new classes:
+# The first head should look one place back, so that a label's place knows its item; the second should look from the query to the labels of items like
+# it. Here are both patterns in one sequence of new classes.
 
 # %%
 model = bursty[0].model()
-tokens = tests["icl"].inputs[:1]
-kept = interp.run(model, tokens, keep=["L0H0.pattern", "L1H0.pattern"]).kept
-places = [
-    f"item {i // 2 + 1}"
-    if i % 2 == 0
-    else f"label {int(tests['icl'].labels['context'][0, i // 2])}"
-    for i in range(16)
-] + ["query"]
+kept = interp.run(model, tests["icl"].inputs[:1], keep=["L0H0.pattern", "L1H0.pattern"]).kept
+shown_labels = tests["icl"].labels["context"][0].tolist()
+places = [x for i, l in enumerate(shown_labels) for x in (f"item {i + 1}", f"label {l}")]
 for head in ("L0H0", "L1H0"):
     interp.plots.heatmap(
         kept[f"{head}.pattern"].squeeze(),
-        places,
-        places,
+        [*places, "query"],
+        [*places, "query"],
         row_name="attends from",
         col_name="attends to",
-        title=f"{head}: where it looks (answer: label {int(tests['icl'].targets[0, -1])})",
+        centred=False,
         unit="attention",
+        title=f"{head} in one sequence (the answer is label {int(tests['icl'].targets[0, -1])})",
     )
 
-# %% [markdown]
-# To see whether the second pattern is needed, it is made uniform:
-
 # %%
-clamp = [Intervention("L1H0.pattern", counterfactual_pattern("uniform"))]
-clamped = toys.over_training(bursty, toys.accuracy_on(tests, clamp), steps=[STEPS])
-v_needed = needed.judge(at_end(clamped, "icl"), control=at_end(curves, "icl"))
-v_mechanism = mechanism.judge(
-    {"looks": at_end(curves, "matching label"), "needed": v_needed},
-    gate=able,
-    note="null of attention: 4 of 17 places, uniformly; 'needed' has its own threshold, ICL <= 0.6",
-)
-print(v_mechanism, *(f"{name}: {v.measured}" for name, v in v_mechanism.parts), sep="\n")
+uniform = [Intervention("L1H0.pattern", counterfactual_pattern("uniform"))]
+without = toys.over_training(bursty, toys.accuracy_on(tests, uniform), steps=[STEPS])
+looks = by_seed(curves, "matching label")
+looking = converged(looks[:, -1], looks[:, half], within=0.15, name="attention to the match")
+claim, head_gates = claims["induction-head"], [able, enough, looking]
+parts = None
+if enough.passed:
+    without_it = measured(without.sel(measure="icl").values[:, -1])
+    with_it = measured(icl[:, -1])
+    parts = {
+        "attends": measured(looks[:, -1]),
+        "needed": claim.part("needed").judge(without_it, control=with_it, gate=looking),
+    }
+v_head = claim.judge(parts, gate=head_gates)
+print(v_head, looking, *(f"{name}: {v.word}, {v.measured}" for name, v in v_head.parts), sep="\n")
 
 # %% [markdown]
-# The query gives 0.80 of its attention to the labels of its own class, and without that pattern ICL is back at guessing
-# between the labels in context (0.48).
+# The query gives 0.80 of its attention to the labels of its own class, and when we make that pattern uniform, the accuracy is back at guessing
+# between the labels in the context. The first head looks at the previous token, though less than one would think: over training, the attention from
+# labels to their items rises from 0.17 to 0.58 only.
 #
 # ## Two parameters instead of two heads
 #
-# Now the attention is said by formula: the first layer gives the token before a score `back` and all others 0, the second scores
-# a place by `match` times the likeness of what the first brought there to the query. Only these two numbers and the
-# classifier learn. Does such a network behave like the whole one?
+# Now the attention follows a formula. The first layer gives the previous token a score `back` and all others 0; the second scores a place by `match` times
+# the similarity of what the first brought there to the query. Only these two numbers and the classifier learn. Does it show the same dependence on the data?
 
 # %%
-small = interp.replications.two_parameters(
-    source, tests, steps=STEPS, lr=recipe.lr, checkpoints=recipe.checkpoints, seeds=SEEDS
-)
-draw_curves(
-    small,
-    ["icl", "iwl", "labels in context", "previous token", "matching label"],
-    title="Attention by two parameters",
-)
-print("back and match, as learned:", small.metadata["parameters"])
-
-# %%
-ends = curves.values[:, 0].mean(0), curves.values[:, -1].mean(0)
-part = {
-    m: [a + f * (b - a) for f in (0.1, 0.5)] for m, a, b in zip(curves.coords["measure"], *ends)
-}
-back, match = "previous token", "matching label"
-both = [c.sel(step=STEPS, measure="icl").mean("seed") for c in (small, curves)]
-v_measures = measures.judge(
-    {
-        "precedes": training_time_between(curves, (back, part[back][0]), ("icl", low)),
-        "two parameters": emulates.judge(ratio_of_means(*both)),
-    },
-    gate=(able, enough),
-    note="'two parameters' has its own threshold: at least 0.9 of the network's ICL",
-)
-print(v_measures, *(f"{name}: {v.measured}" for name, v in v_measures.parts), sep="\n")
-
-# %% [markdown]
-# The two numbers do all that the whole attention does, 1.01 of its ICL, with the same two numbers in each seed. They stay small, though:
-# never half as much attention on the matching label as in the network; the classifier reads the answer off a soft mixture. And attention to the
-# token before, the progress measure, makes the first tenth of its way after ICL does, not 5 % of training earlier.
-#
-# ## One after the other?
-#
-# The paper explains the jump by three logits that are learned in turn, each of use only when the one before is there: naming
-# a label of the context, looking at the token before, looking at the match. When has each made half its own way?
-
-# %%
-half = {m: (m, part[m][1]) for m in ("labels in context", back, match, "icl")}
-first = gate(
-    "labels in context before the token before",
-    training_time_between(curves, half["labels in context"], half[back]),
-    at_least=0.05,
-)
-v_nested = nested.judge(
-    {
-        f"seed {s}": training_time_between(curves.sel(seed=[s]), half[back], half[match])
-        for s in SEEDS
-    },
-    gate=(able, enough),
-    provided=first,
-)
-print(first, v_nested, *(f"{name}: {v.measured}" for name, v in v_nested.parts), sep="\n")
-for m in half:
-    print(
-        f"{m:18} half way after {training_time_between(curves, ('icl', 0.0), half[m])}"
-        " of training; in the "
-        f"two-parameter network after {training_time_between(small, ('icl', 0.0), half[m])}"
+small = {}
+for b in (4, 2, 1):
+    data = toys.data.make("in_context_classes", **{**recipe.data_options, "burstiness": b})
+    small[b] = interp.replications.two_parameters(
+        data,
+        {s: data.batch(400, torch.Generator().manual_seed(7), s) for s in ("icl", "iwl", "swap")},
+        steps=STEPS,
+        lr=recipe.lr,
+        checkpoints=recipe.checkpoints,
+        seeds=SEEDS,
     )
+final = {b: by_seed(some, "icl")[:, -1] for b, some in small.items()}
+interp.plots.bars(
+    [final[b].mean() for b in small]
+    + [ends["four times", "icl"].mean(), ends["once", "icl"].mean()],
+    [f"two parameters, {b} times" for b in small] + ["network, 4 times", "network, 1 times"],
+    unit="accuracy in context",
+    title="How often a class occurs in its context decides",
+)
+print("back and match, as learned:", {b: r.metadata["parameters"] for b, r in small.items()})
+
+# %%
+early = {b: by_seed(some, "icl")[:, half] for b, some in small.items()}
+calm = [
+    converged(final[b], early[b], within=0.15, name=f"accuracy in context, {b} times")
+    for b in (4, 1)
+]
+emulated = {
+    "four times, over the network's": final[4] / ends["four times", "icl"],
+    "four times minus once": final[4] - final[1],
+}
+v_two = claims["two-parameters"].judge(
+    {name: measured(x) for name, x in emulated.items()} if enough.passed else None,
+    gate=[able, enough, *calm],
+)
+print(v_two, *calm, sep="\n")
 
 # %% [markdown]
-# Labels of the context come first, clearly. Then the order is the other one, in every seed: attention to the matching label is half way
-# by a twentieth of the training before attention to the token before. It can be: a little of the item before is enough for a match.
+# With each class four times, two numbers and a classifier do all that the whole attention does (1.01 of its accuracy). But the dependence on the
+# data is not emulated: with each class once, where the network learns by heart and reads almost nothing, the formula goes on reading, and loses 2.5
+# points instead of 89. Its attention can do nothing but read, so memory and reading do not compete as they do in the network. The two numbers stay
+# small: the formula's attention is softer than the network's, and the classifier reads the answer off a mixture.
+#
+# ## What comes first?
+#
+# A progress measure is useful if it moves before the ability does. We take three: how often the network names some label of the context, the attention to matching
+# labels, and the attention to the previous token. The paper's explanation of the jump is a chain of three logits, each of use only when the one before is there.
+
+# %%
+back, match = by_seed(curves, "previous token"), by_seed(curves, "matching label")
+
+
+def at_share(some, share):
+    """When each seed's curve has made this share of its own way from first to last."""
+    return np.array([when(one, one[0] + share * (one[-1] - one[0])) for one in some])
+
+
+early_by = {
+    name: (start - at_share(by_seed(curves, measure), 0.1)) / STEPS
+    for name, (measure, _) in shown.items()
+    if measure != "icl"
+}
+order = (at_share(match, 0.5) - at_share(back, 0.5)) / STEPS
+v_first = claims["precedes"].judge(
+    {name: measured(x) for name, x in early_by.items()} if ready else None, gate=[able, enough]
+)
+v_nested = claims["nested"].judge(
+    measured(order) if ready else None,
+    gate=[able, enough],
+    invalid="the claim is about the logits of the paper's own model; attention in a network is"
+    " another quantity",
+)
+for name, x in early_by.items():
+    print(f"{name}: before accuracy in context by {x.round(3)} of the training")
+print("match half way after previous token by (share of training):", order.round(3))
+print(v_first, v_nested, sep="\n")
+
+# %% [markdown]
+# Two of the three measures run ahead: naming a label of the context, and attention to matching labels. Attention to the previous token does not; it
+# makes the first tenth of its way after the accuracy does. A little of it is enough for a match. The chain of logits is a claim about the paper's
+# own three-logit model. We had judged it on attention in the network before, which is a different quantity, so it is not testable here.
 #
 # ## Verdicts
 
 # %%
 verdicts(
-    "18-abrupt-icl", [v_data, v_abrupt, v_mechanism, v_measures, v_nested], model=MODEL, fast=FAST
+    "18-abrupt-icl", [v_data, v_abrupt, v_head, v_two, v_first, v_nested], model=MODEL, fast=FAST
 )
 
 # %% [markdown]
+# ## What to remember
+#
+# - The same network reads or remembers, depending on how often things repeat in a context. Nothing in the architecture decides.
+# - A plateau in accuracy need not be idleness: here it is guessing among the right candidates, one stage before the answer.
+# - "Abrupt" needs a clock that does not depend on how long one trains. Compare the rise with the wait before it.
+# - Not every measure that belongs to a mechanism runs ahead of it. Attention to the previous token follows the ability that it makes possible.
+#
 # ## Try it
 #
-# Below: does a network that reads the context also know labels by heart? Then give each class twice (`burstiness=2`), fewer classes
-# (`classes=128`), or common and rare ones (`alpha=1.0`), and see which of the two it learns. A first head held to the token
-# before: `Intervention("L0H0.pattern", interp.edits.force_attention(...))`.
+# Give each class twice (`burstiness=2`), fewer classes (`classes=128`), or common and rare ones (`alpha=1.0`), and see which of the two ways the network learns. Below: does a
+# network that reads the context also know labels by heart?
 
 # %%
 toys.accuracy_on(tests)(model)
@@ -381,13 +347,13 @@ toys.accuracy_on(tests)(model)
 # %% [markdown]
 # ## What did not reproduce
 #
-# - **The rise is not abrupt enough, and there is hardly a plateau.** A third of the training, where a quarter was allowed, after a time at
-#   guessing too short to count. Both are shares of the training, so they depend on how long one trains: in twice the steps the rise
-#   would pass and the plateau be shorter still. Adam at 0.002 is fast; the paper trains with SGD (from memory, not checked), which we found
-#   too slow to repeat here.
-# - **Attention to the token before does not precede ICL.** It follows it. A better measure may: what is compared here is a tenth of
-#   the way of each, and a head that looks back only a little may already be of use.
-# - **Two parameters emulate the result, not the sharp heads**: about 2.3 and 2.1, with an attention that stays soft.
-# - **The three logits** are judged on attention, half way, not on the logits of the paper's own model; "sequential" is our reading of it.
-# - Not tried for lack of time: each class twice, fewer classes, skewed classes, and training with the first head clamped.
-# - FAST trains one seed for 1,500 steps: it decides the two claims about the end of training, none of those about times.
+# - **The rise is not short.** It takes 1.5 to 2.5 times as long as the wait before it, where we asked for no longer than the wait. Adam, half the
+#   paper's dimensions, and a classifier with residual connections are ours, and each may matter.
+# - **Two numbers do not emulate the dependence on the data** here: the formula reads even where each class comes once.
+# - **Attention to the previous token is no early sign** of reading here.
+# - **The three logits are not tested.** They belong to a model that we could not rebuild from the text at hand.
+# - **The paper's own sizes** (63 dimensions, 65 places) were tried for 300 steps only.
+# - Each class twice is shown for the two-parameter network only; skewed classes and fewer classes were not trained. FAST trains one seed for 1,500
+#   steps and tests none of the claims.
+#
+# Further reading: Olsson et al. 2022, "In-context Learning and Induction Heads"; Singh et al. 2024, "What needs to go right for an induction head?"

@@ -28,7 +28,15 @@ def _tally(rows: list[dict], *kinds: str) -> str:
     """The verdict counts of the rows of these kinds; of older studies, that nothing is quoted."""
     text = tally([r for r in rows if kind_of(r) in kinds])
     old = tally([r for r in rows if kind_of(r) == "unquoted"]) if "paper" in kinds else ""
-    return text or (f"not quoted yet: {old}" if old else "" if rows else "not run yet")
+    return text or (
+        f"not quoted yet: {old}"
+        if old
+        else "states none that could be tested"
+        if rows and "paper" in kinds
+        else ""
+        if rows
+        else "not run yet"
+    )
 
 
 def _first_sentence(text: str) -> str:

@@ -81,6 +81,20 @@ def test_our_prose_has_no_word_of_an_answer():
     assert not said & {*FIRST, *WORDS}
 
 
+def test_a_paraphrased_question_repeats_no_pair_of_words_before_the_answer(model):
+    """What leads to the answer in the needle does not come again in the question."""
+    plain, other = needle(model, n=4), needle(model, n=4, paraphrased=True)
+    for task, repeats in ((plain, True), (other, False)):
+        for ids, at, asked in zip(
+            task.clean, task.positions["NEEDLE0"], task.positions["QUESTION"]
+        ):
+            before = ids[at - 2 : at].tolist()
+            question = ids[asked:].tolist()
+            pairs = [question[i : i + 2] for i in range(len(question) - 1)]
+            assert (before in pairs) == repeats
+    assert other.heldout().metadata["paraphrased"] and other.labels["answer"]
+
+
 def test_a_needle_hides_in_other_texts(tiny):
     hay = [
         "The dog and the cat saw the house near the river. " * 20,

@@ -445,6 +445,25 @@ def test_a_damaged_cache_is_made_anew(cache, known):
     assert left(cache) == ["small"] and known[1].read_text() == "xx"
 
 
+def test_a_flipped_bit_in_the_cache_is_noticed_and_the_model_made_anew(cache, known, capsys):
+    from interp.cli import main
+
+    folder = models.fetch("small", progress=False)
+    assert models.damaged("small") == models.damaged("small", whole=True) == []
+    assert main.main(["models", "check", "small"]) == 0
+    assert "what was written" in capsys.readouterr().out
+    weights = folder / "model.safetensors"
+    raw = bytearray(weights.read_bytes())
+    raw[-9] ^= 4
+    weights.write_bytes(bytes(raw))
+    assert models.damaged("small") == models.damaged("small", whole=True) == [weights.name]
+    assert main.main(["models", "check", "small"]) == 1
+    assert weights.name in capsys.readouterr().out
+    models.load("small", progress=False)
+    assert "damaged" in capsys.readouterr().err and known[1].read_text() == "xx"
+    assert models.damaged("small", whole=True) == []
+
+
 def test_two_processes_at_once_both_end_well_and_one_does_the_work(cache, known):
     processes = multiprocessing.get_context("fork")
     start, results = processes.Barrier(2), processes.Queue()

@@ -38,7 +38,19 @@ def restated(rows: list[dict], claims: Mapping[str, Claim]) -> list[dict]:
     return [_restated(r, claims[r["key"]]) for r in rows]
 
 
+WORDS = ("says", "paper", "source", "metric", "control", "null", "varies", "quote", "question")
+
+
+def _unchanged(old: dict, claim: Claim) -> bool:
+    """Whether the row was recorded under these very words and thresholds."""
+    words = {name: getattr(claim, name) for name in WORDS}
+    same = all(old.get(name) == value for name, value in words.items())
+    return same and old["thresholds"] == claim.threshold and not claim.invalid
+
+
 def _restated(old: dict, claim: Claim) -> dict:
+    if _unchanged(old, claim):
+        return old
     was, now = (set(NUMBER.findall(t)) for t in (_fixed(old["thresholds"]), claim.threshold))
     if not was <= now or old["null"] not in (None, claim.null):
         raise ValueError(

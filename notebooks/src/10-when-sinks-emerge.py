@@ -371,6 +371,8 @@ received["prose"].sel(pos=0).plot(title="Importance of the first token in prose,
 #   trials with seed 0.
 # - **Left out for time:** weight decay, sigmoid with normalised rows, prefix language models.
 # - SmolLM2's weights were stored in four bits and unpacked, so numbers may differ a little from the original model's.
+# - **Chosen after a first look.** How near the number at half the steps must come to the last one was written down when parts of the curves had
+#   been seen.
 #
 # Further reading: Xiao et al. 2024, "Efficient Streaming Language Models with Attention Sinks"; study 11 of this collection, on what one such head does when it is
 # not resting.

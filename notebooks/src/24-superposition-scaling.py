@@ -261,5 +261,7 @@ verdicts(
 # - **No language-model claim is judged.** It is a slope over models, and Chinchilla's law and losses by width need more than one model. SmolLM2's
 #   unembedding is tied to its embedding, and its weights were stored in four bits and unpacked.
 # - FAST trains 400 steps with two seeds, and tests neither scaling claim.
+# - **Chosen after a first look.** How near the number at half the steps must come to the last one was written down when parts of the curves had
+#   been seen.
 #
 # Further reading: Elhage et al. 2022, "Toy Models of Superposition", for the model and for what the directions do when there are few of them.

@@ -246,7 +246,7 @@ def test_a_record_is_restated_without_a_run(claims):
         row(claims["grows"].judge({"early": at(0.9), "late": at(0.5)}, gate=settled)),
     ]
     same = {k: replace(c, convergence="not needed") for k, c in claims.items()}
-    assert restated(old, same) == old
+    assert restated(old, same) == restated(old, claims) == old
     invalid = {**same, "sparse": replace(claims["sparse"], invalid="the needles are too short")}
     first, second = restated(old, invalid)
     assert first["verdict"] == NOT_TESTABLE and "too short" in first["why"]

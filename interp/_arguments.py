@@ -126,7 +126,7 @@ def _problem(parameter: inspect.Parameter, kind: Any, value: Any, function: Call
         return f"{parameter.name} are {words(kind)}, not {quoted(wrong[0])}" if wrong else None
     if parameter.name == "model" and _is_model(kind):
         return (
-            model_problem(value, tokenizer=kind is Any)
+            model_problem(value, tokenizer=kind is Any, place=_place(parameter, function))
             if value is not None or (not _optional(kind))
             else None
         )
@@ -150,6 +150,8 @@ def _problem(parameter: inspect.Parameter, kind: Any, value: Any, function: Call
     if parameter.name in ADDRESSES and fits("L0H0", kind):
         several = "" if kind is str else ", or several"
         asked = f"an address such as 'L10H7' or 'resid_post.*@END'{several}"
+    if fits([value], kind) and not isinstance(value, Mapping):
+        asked += f" (one of them too: {parameter.name}=[...])"
     return f"{parameter.name} is {asked}, not {quoted(value)}"
 
 
@@ -163,16 +165,26 @@ def _is_model(kind: Any) -> bool:
     return any(getattr(one, "__name__", "") == "Module" for one in (kind, *typing.get_args(kind)))
 
 
+def _place(parameter: inspect.Parameter, function: Callable) -> str:
+    """Which argument this is: "the second argument"."""
+    at = list(inspect.signature(function).parameters).index(parameter.name)
+    counted = ("first", "second", "third")
+    return f"the {counted[at]} argument" if at < len(counted) else parameter.name
+
+
 def _optional(kind: Any) -> bool:
     return type(None) in typing.get_args(kind)
 
 
-def model_problem(model: Any, *, tokenizer: bool = False) -> str | None:
+def model_problem(
+    model: Any, *, tokenizer: bool = False, place: str = "the first argument"
+) -> str | None:
     """Why something is no loaded model, with the call that loads one; None where it is one.
 
     Args:
         model: What was given.
         tokenizer: Whether a tokenizer will do.
+        place: Where it was given, in words.
     """
     if hasattr(model, "cfg") or (tokenizer and hasattr(model, "decode")):
         return None
@@ -181,8 +193,9 @@ def model_problem(model: Any, *, tokenizer: bool = False) -> str | None:
             f"a {type(model).__name__} of Hugging Face is loaded first: "
             "model = interp.load(hf_model, tokenizer=tokenizer)"
         )
-    load = f"interp.load({model!r})" if isinstance(model, str) else "interp.load()"
-    return f"the first argument is a model, got {quoted(model)}: model = {load}"
+    name = isinstance(model, str) and re.fullmatch(r"[\w./~:\\-]+", model)  # no sentence
+    load = f"interp.load({model!r})" if name else "interp.load()"
+    return f"{place} is a model, got {quoted(model)}: model = {load}"
 
 
 def _task_problem(name: str, value: Any, function: Callable) -> str | None:
@@ -338,6 +351,8 @@ def words(kind: Any) -> str:
 def _plural(kind: Any) -> str:
     if kind in (Any, object):
         return "values"
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return " or ".join(_plural(one) for one in typing.get_args(kind) if one is not type(None))
     said = words(kind).split(", as ")[0]
     for article in ("a ", "an "):
         said = said.removeprefix(article)

@@ -321,7 +321,8 @@ def _given(x: Any, tokenizer: Any) -> tuple[Any, Any, str]:
         if not origin:
             raise ValueError(
                 "this model object does not say where its tokenizer is: interp.load(model,"
-                " tokenizer=...)"
+                " tokenizer=...), a tokenizer object or the folder of one (for random weights any"
+                " whose ids the model has, as that of interp.load('tiny'))"
             )
         try:
             tokenizer = _tokenizer(origin)
@@ -402,7 +403,17 @@ def _from_pretrained(
             f"weights missing from the files ({len(missing)}):"
             f" {missing[0]}{' ...' if missing[1:] else ''}"
         )
-    return hf_model, _tokenizer(source, **options) if need_tokenizer else None
+    if not need_tokenizer:
+        return hf_model, None
+    try:
+        return hf_model, _tokenizer(source, **options)
+    except ValueError as error:
+        if isinstance(source, Path) and not any(source.glob("*token*")):
+            raise ValueError(
+                "there is no tokenizer in it; save one there, tokenizer.save_pretrained(folder), or"
+                " give one, interp.load(folder, tokenizer=...)"
+            ) from error
+        raise
 
 
 @contextlib.contextmanager

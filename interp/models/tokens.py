@@ -124,6 +124,8 @@ def read_prompts(model: Any, prompts: Any) -> Prompts:
         return _masked(prompts)
     if isinstance(prompts, str):
         prompts = [prompts]
+    if getattr(prompts, "ndim", 0) == 1 and all(isinstance(one, str) for one in prompts):
+        prompts = list(prompts)  # a column of a table, or an array of texts
     if isinstance(prompts, Tensor) or (
         hasattr(prompts, "dtype") and hasattr(prompts, "shape") and not hasattr(prompts, "columns")
     ):

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -288,12 +289,12 @@ def _place(prompt: Prompt, key: str, spec: Place) -> int:
     text = prompt.text
     if callable(spec):
         spec = spec(text[prompt.start :])
-    if isinstance(spec, int) and not isinstance(spec, bool):
+    if isinstance(spec, Integral) and not isinstance(spec, bool):
         if not -len(prompt.ids) <= spec < len(prompt.ids):
             raise ValueError(
                 f"position {key}: there is no token {spec} in the {len(prompt.ids)} of {text!r}"
             )
-        return spec % len(prompt.ids)
+        return int(spec) % len(prompt.ids)
     if isinstance(spec, str):
         word = re.compile(r"(?<!\w)" + re.escape(spec.strip()) + r"(?!\w)")
         found = list(word.finditer(text, prompt.start))

@@ -6,6 +6,8 @@ import contextlib
 import inspect
 import io
 import pickle
+import subprocess
+import sys
 import traceback
 import typing
 import warnings
@@ -176,3 +178,53 @@ def test_a_function_is_one_object_and_can_be_pickled():
     assert interp.patch is interp.methods.patching.patch and interp.chat is interp.tasks.chat
     for function in (interp.patch, interp.tasks.ioi, interp.methods.weights.composition):
         assert pickle.loads(pickle.dumps(function)) is function
+
+
+NUMPY = """
+import numpy as np, pandas as pd, torch, interp
+tiny = interp.load("tiny")
+task, texts, width = interp.tasks.ioi(tiny, n=2), ["The dog", "The cat sat"], tiny.cfg.d_model
+scores = interp.discover(tiny, task, "eap")
+site = interp.Site.parse
+lens = lambda x: interp.logit_lens(tiny, x)
+patch = lambda x: interp.patch(tiny, task, x)
+for call, plain, other in [
+    (lens, texts, pd.Series(texts)),
+    (lens, texts, np.array(texts)),
+    (patch, "L0H*", site("L0H*")),
+    (patch, ["L0H1"], [site("L0H1")]),
+    (patch, ["L0H1"], {"L0H1"}),
+    (patch, {"a": "L0H1"}, {"a": site("L0H1")}),
+    (lambda x: interp.ablate(tiny, task, x), ["L0H1", "mlp.1"], {"L0H1": 1, "mlp.1": 1}.keys()),
+    (lambda x: interp.discover(tiny, task, "eap_ig", steps=x), 2, np.int64(2)),
+    (lambda x: interp.faithfulness_curve(tiny, task, scores, x, sets=1), [0.25, 1.0],
+     torch.tensor([0.25, 1.0])),
+    (lambda x: interp.steer(tiny, task, interp.Direction(x, "resid_post.1@*"), (0, 1)),
+     torch.ones(width), np.ones(width, dtype=np.float32)),
+    (lambda x: interp.attention_knockout(tiny, task, x, "S1"), -1, np.int64(-1)),
+]:
+    np.testing.assert_array_equal(call(plain).values, call(other).values, str(other))
+print("the same")
+"""
+
+
+@pytest.mark.slow
+def test_numpy_pandas_and_sites_are_as_good_as_python_lists():
+    # in a Python of its own: here the annotations are checked, which say less than what is taken
+    ran = subprocess.run([sys.executable, "-c", NUMPY], capture_output=True, text=True)
+    assert ran.stdout.endswith("the same\n"), ran.stderr[-2000:]
+
+
+def test_one_where_several_belong_is_told_to_stand_in_a_list(tiny):
+    zero = interp.Intervention("L0H1", interp.edits.zero())
+    with pytest.raises(TypeError, match=r"a list of texts or Sites .*keep=\[...\]"):
+        interp.run(tiny, "The dog", keep="L0H1")
+    with pytest.raises(TypeError, match=r"interventions=\[...\]"):
+        interp.run(tiny, "The dog", zero)
+
+
+def test_arguments_in_the_wrong_order_are_counted(tiny):
+    with pytest.raises(TypeError, match="the second argument is a model, got 'prompts.csv'"):
+        interp.tasks.read(tiny, "prompts.csv")
+    with pytest.raises(TypeError, match=r"got 'The dog ran': model = interp.load\(\)"):
+        interp.logit_lens("The dog ran", tiny)

@@ -17,6 +17,7 @@ In a dictionary of sets, "rest" is what none of the others has.
 
 import re
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -103,6 +104,8 @@ def _members(task: Any, spec: Tokens) -> Tensor:
         if not len(spec):
             raise ValueError(f"an empty list of tokens: name at least one (try {_EXAMPLES})")
         return torch.stack([_members(task, part) for part in spec]).any(0)
+    if isinstance(spec, Integral) and not isinstance(spec, bool):
+        spec = int(spec)  # also one of NumPy's
     if isinstance(spec, bool) or not isinstance(spec, str | int):
         raise ValueError(f"not a token set: {spec!r} (try {_EXAMPLES})")
     if isinstance(spec, str) and spec not in task.positions:

@@ -195,6 +195,7 @@ def cpr_cmd(curve: Result) -> Result:
 def _numbers(scores: Result, sizes: Sequence[float]) -> tuple[list[int], int]:
     """The sizes as numbers of edges, in order and each once, and how many edges there are."""
     total = int((~np.isnan(scores.values)).sum())
+    sizes = np.asarray(sizes).tolist()  # an array's or a tensor's numbers as Python's own
     bad = [size for size in sizes if not 0 < size <= total or (size > 1 and size != int(size))]
     if bad or not len(sizes):
         raise ValueError(

@@ -216,16 +216,16 @@ def expand_sites(model: Model, task: Any, where: Where) -> tuple[sites.Grid, lis
     """
     if isinstance(where, Mapping):
         grid, groups = expand_sites(
-            model, task, [[w] if isinstance(w, str) else w for w in where.values()]
+            model, task, [[w] if isinstance(w, str | Site) else w for w in where.values()]
         )
         return sites.Grid(grid.pattern, grid.sites, ("set",), {"set": list(where)}), groups
-    if isinstance(where, str):
+    if isinstance(where, str | Site):
         grid = sites.expand(where, bridge.dims(model), task.clean.shape[1], task.positions)
         return grid, [[site] for site in grid.sites]
     sets = list(where)
     if not sets or any(not entry for entry in sets):
         raise ValueError("an empty list of sites: name at least one, for example ['L10H7']")
-    several = not isinstance(sets[0], str)
+    several = not isinstance(sets[0], str | Site)
     groups = [expand_patterns(model, task, entry) for entry in (sets if several else [sets])]
     dims, coords = (("set",), {"set": list(range(len(groups)))}) if several else ((), {})
     return sites.Grid(groups[0][0], tuple(g[0] for g in groups), dims, coords), groups
@@ -275,11 +275,12 @@ def expand_patterns(model: Model, task: Any, patterns: Sequence[str]) -> list[Si
 
 def pattern_text(where: Where) -> str:
     """The pattern, or the sites of a list, or how many sets there are."""
-    if isinstance(where, str):
-        return where
+    if isinstance(where, str | Site):
+        return str(where)
     if isinstance(where, Mapping):
         return ", ".join(where)
-    return " ".join(map(str, where)) if isinstance(where[0], str) else f"{len(where)} sets"
+    every = list(where)
+    return " ".join(map(str, every)) if isinstance(every[0], str | Site) else f"{len(every)} sets"
 
 
 def patch_interventions(

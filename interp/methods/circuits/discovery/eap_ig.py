@@ -1,6 +1,7 @@
 """Edge attribution patching with integrated gradients: averaged from corrupted to clean."""
 
 import time
+from numbers import Integral
 from typing import Any
 
 from interp._errors import unknown
@@ -57,7 +58,7 @@ def eap_ig(
         Hanna et al. 2024 (arXiv 2403.17806).
     """
     started = time.perf_counter()
-    if not isinstance(steps, int) or steps < 1:
+    if not isinstance(steps, Integral) or steps < 1:
         raise ValueError(f"steps={steps!r}: an average needs at least one point (the paper: 5)")
     if at not in ("inputs", "activations"):
         raise unknown("place to integrate", at, ("inputs", "activations"), "at='inputs'")

@@ -2,6 +2,7 @@
 
 import math
 import time
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -74,7 +75,7 @@ def edge_pruning(
         raise ValueError(
             f"share={share!r}: the share of edges to keep is between 0 and 1 (try 0.05)"
         )
-    if not isinstance(steps, int) or steps < 1:
+    if not isinstance(steps, Integral) or steps < 1:
         raise ValueError(f"steps={steps!r}: a mask needs at least one step (try 300)")
     metric = edges.metric_or_kl(model, task, metric)
     graph = edges.edges_on(model, task, metric, by=by, backend=backend)

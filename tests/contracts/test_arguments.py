@@ -199,7 +199,7 @@ for call, plain, other in [
     (lambda x: interp.discover(tiny, task, "eap_ig", steps=x), 2, np.int64(2)),
     (lambda x: interp.faithfulness_curve(tiny, task, scores, x, sets=1), [0.25, 1.0],
      torch.tensor([0.25, 1.0])),
-    (lambda x: interp.steer(tiny, task, interp.Direction(x, "resid_post.1@*"), (0, 1)),
+    (lambda x: interp.steer(tiny, task, interp.Direction(x, "resid_post.1@*"), strengths=(0, 1)),
      torch.ones(width), np.ones(width, dtype=np.float32)),
     (lambda x: interp.attention_knockout(tiny, task, x, "S1"), -1, np.int64(-1)),
 ]:

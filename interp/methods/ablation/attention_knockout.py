@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -251,4 +252,6 @@ def _words(spec: Any) -> Any:
         return {name: _words(part) for name, part in spec.items()}
     if isinstance(spec, Tensor):
         return "a boolean tensor"
-    return spec if isinstance(spec, str | int) else [_words(part) for part in spec]
+    if isinstance(spec, Integral):
+        return int(spec)
+    return spec if isinstance(spec, str) else [_words(part) for part in spec]

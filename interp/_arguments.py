@@ -39,7 +39,6 @@ FROM = {
 # Parameters that take any object of some form, and never a text, a number, a list or None.
 MADE = {
     "batch": "a batch, as interp.toys.data.bigram_backcopy and its like draw",
-    "mix": "a share for each head [layer head], as interp.methods.steering.soft_injection learns",
     "nb": "an executed notebook, as nbformat.read('my-notebook.ipynb', 4) gives",
     "sae": "an SAE of sae-lens",
 }
@@ -50,12 +49,16 @@ PROMPTS = ("task", "on", "prompts", "tokens", "texts")
 WHOLE = 1000  # a longer list is not looked through
 
 
+class WrongArgument(TypeError, ValueError):
+    """What was given does not belong there: of another type, or a value that cannot be meant."""
+
+
 def checked(function: Callable, name: str) -> Callable:
     """The function, which answers a wrong argument with one sentence.
 
     Example:
         >>> checked(evaluate, "interp.evaluate")(model, task, "circuit.json")
-        TypeError: interp.evaluate: circuit is a Circuit, as interp.Circuit.top(scores, 500) or
+        WrongArgument: interp.evaluate: circuit is a Circuit, as interp.Circuit.top(scores, 500) or
         interp.Circuit.load('circuit.json') gives, not 'circuit.json'
 
     Args:
@@ -70,12 +73,12 @@ def checked(function: Callable, name: str) -> Callable:
         try:
             given = signature.bind(*args, **options)
         except TypeError as error:
-            raise TypeError(_cannot_bind(function, name, signature, options, error)) from None
+            raise WrongArgument(_cannot_bind(function, name, signature, options, error)) from None
         kinds = _kinds(function)
         for key, value in given.arguments.items():
             problem = _problem(signature.parameters[key], kinds.get(key, Any), value, function)
             if problem is not None:
-                raise TypeError(f"{name}: {problem}{_shown(function)}")
+                raise WrongArgument(f"{name}: {problem}{_shown(function)}")
         return function(*args, **options)
 
     return call
@@ -125,18 +128,25 @@ def _problem(parameter: inspect.Parameter, kind: Any, value: Any, function: Call
         wrong = [one for one in value if not fits(one, kind)]
         return f"{parameter.name} are {words(kind)}, not {quoted(wrong[0])}" if wrong else None
     if parameter.name == "model" and _is_model(kind):
-        return (
-            model_problem(value, tokenizer=kind is Any, place=_place(parameter, function))
-            if value is not None or (not _optional(kind))
-            else None
-        )
+        if value is None and _optional(kind):
+            return None
+        described = _described(function, "model")
+        by_name = isinstance(value, str) and "name" in described
+        if kind is Any and (by_name or not _is_plain(value)):
+            return None  # a name, a circuit, a tokenizer: what the function says it takes
+        return model_problem(value, tokenizer=kind is Any, place=_place(parameter, function))
     if parameter.name == "batches" and isinstance(value, Mapping):
         for one in filter(_is_plain, value.values()):
             return f"batches are batches by name, not {quoted(one)}"
     if parameter.name in MADE and kind in (Any, object) and _is_plain(value):
         return f"{parameter.name} is {MADE[parameter.name]}, not {quoted(value)}"
-    only = parameter.name == "task" and "takes" not in function.__dict__  # else it takes texts too
-    if kind is Any and (only or parameter.name in TASKS):
+    if kind is Any and parameter.name in ("task", *TASKS):
+        described = _described(function, parameter.name)
+        if "text" in described or "ids" in described:
+            table = hasattr(value, "columns")
+            return (
+                _task_problem(parameter.name, value, function) if table or value is None else None
+            )
         return _task_problem(parameter.name, value, function)
     if fits(value, kind):
         return None
@@ -153,6 +163,17 @@ def _problem(parameter: inspect.Parameter, kind: Any, value: Any, function: Call
     if fits([value], kind) and not isinstance(value, Mapping):
         asked += f" (one of them too: {parameter.name}=[...])"
     return f"{parameter.name} is {asked}, not {quoted(value)}"
+
+
+@functools.cache
+def _described(function: Callable, name: str) -> str:
+    """What the docstring's Args say of a parameter."""
+    entry = re.search(
+        rf"^\s*{name}: (.+?)(?=^\s*\w+(?:, \w+)*: |^\s*$|\Z)",
+        inspect.getdoc(function) or "",
+        re.M | re.S,
+    )
+    return entry[1] if entry else ""
 
 
 # --- models and tasks --------------------------------------------------------------------------

@@ -175,7 +175,8 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     try:
         with safe_open(path, "pt") as file:
             metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            # copied, so that they lie as other tensors do: sums then round in the same way
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
     except Exception as error:  # safetensors' own, of several kinds, and torch's
         raise ValueError(f"{str(path)!r} is not whole ({short_reason(error)})") from None
     recorded = metadata.pop(_store.CHECKSUM, None)

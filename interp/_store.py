@@ -70,13 +70,11 @@ def write_tensors(
 
 def checksum(tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> str:
     """A sha256 over metadata, names, types, shapes and every byte of some tensors, on the CPU."""
-    import torch
+    from safetensors.torch import save
 
     found = hashlib.sha256(json.dumps(dict(metadata or {}), sort_keys=True).encode())
     for name in sorted(tensors):
-        tensor = tensors[name].detach().contiguous()
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        found.update(save({name: tensors[name].detach().contiguous()}))  # with type and shape
     return found.hexdigest()
 
 

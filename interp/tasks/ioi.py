@@ -41,7 +41,7 @@ def ioi(
     seed: int = 0,
     *,
     corruption: str = "swap",
-    templates: Sequence[str] | None = None,
+    templates: str | Sequence[str] | None = None,
     split: str = "find",
 ) -> Task:
     """IOI prompts in several templates, half with the names in one order (ABBA) and half in the
@@ -137,7 +137,7 @@ def _example(
     )
 
 
-def _checked(templates: Sequence[str] | None) -> tuple[str, ...]:
+def _checked(templates: str | Sequence[str] | None) -> tuple[str, ...]:
     """The templates, or ours when there are none; ValueError for one that is not an IOI
     sentence.
     """

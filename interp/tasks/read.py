@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from interp._errors import short
 from interp._store import existing
 from interp.tasks.pairs import is_gap, pairs
 from interp.tasks.task import Task, is_single, tokenizer_of
@@ -99,19 +100,37 @@ def read(
         raise ValueError(f"{_named(source)} has no rows: a task needs at least one example")
     if n is not None and n < 1:
         raise ValueError(f"n={n}: a task needs at least one example, n=1 or more")
-    rows = rows[:n]
+    rows = _mappings(rows[:n], source)
     tokenizer = tokenizer_of(model)
-    if columns is not None:
-        found = _chosen(rows, columns, source)
-    else:
-        has = set(rows[0])
-        known = next((make for fits, make in FORMATS if fits(has, rows[0])), None)
-        found = known(rows, tokenizer, counterfactual) if known else _plain(rows, source)
-    _check_gaps(found, source)
-    found = {**found, **(extra(rows, tokenizer, found) if extra else {})}
+    try:
+        if columns is not None:
+            found = _chosen(rows, columns, source)
+        else:
+            has = set(rows[0])
+            known = next((make for fits, make in FORMATS if fits(has, rows[0])), None)
+            found = known(rows, tokenizer, counterfactual) if known else _plain(rows, source)
+        _check_gaps(found, source)
+        found = {**found, **(extra(rows, tokenizer, found) if extra else {})}
+    except (KeyError, AttributeError, IndexError, TypeError) as error:
+        if columns is not None and any(map(callable, columns.values())):
+            raise  # of a function of the user's own
+        raise ValueError(
+            f"{_named(source)} has a row that does not fit the others ({error!r:.100}): each row"
+            f" needs text in the columns {', '.join(map(repr, rows[0]))}"
+        ) from None
     positions = {**found.pop("positions", {}), **options.pop("positions", {})}
     default = Path(source).stem if isinstance(source, (str, Path)) else "mine"
     return pairs(model, **found, positions=positions, name=name or default, **options)
+
+
+def _mappings(rows: list, source: Any) -> list[dict[str, Any]]:
+    """The rows with all columns of the first, None where one has nothing."""
+    odd = next((i for i, row in enumerate(rows) if not isinstance(row, Mapping)), None)
+    if odd is not None:
+        raise ValueError(
+            f"{_named(source)}: row {odd} is {short(rows[odd])}, not a mapping of columns to values"
+        )
+    return [{**dict.fromkeys(rows[0]), **row} for row in rows]
 
 
 def _check_gaps(found: Mapping[str, Any], source: Any) -> None:
@@ -203,10 +222,12 @@ def _file(path: Path) -> tuple[list[dict[str, Any]], Callable | None]:
         except ImportError:
             raise ImportError("Parquet files need pyarrow: pip install pyarrow") from None
     if kind in (".jsonl", ".ndjson"):
-        text = path.read_text(encoding="utf-8")
-        return [_json(path, line) for line in text.splitlines() if line.strip()], None
+        lines = [line for line in _text(path).splitlines() if line.strip()]
+        return _mappings([_json(path, line) for line in lines], str(path)) if lines else [], None
     if kind == ".json":
-        found = _json(path, path.read_text(encoding="utf-8"))
+        found = _json(path, _text(path))
+        if not isinstance(found, dict | list):
+            raise ValueError(f"{str(path)!r} holds {short(found)}, not a table of prompts")
         return (
             _auto_circuit(found) if isinstance(found, dict) and "prompts" in found else _rows(found)
         )
@@ -220,8 +241,17 @@ def _file(path: Path) -> tuple[list[dict[str, Any]], Callable | None]:
 def _json(path: Path, text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except RecursionError:
+        raise ValueError(f"{str(path)!r} nests too deeply: it is no table of prompts") from None
+    except ValueError as error:
         raise ValueError(f"{str(path)!r} is not JSON ({error})") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{str(path)!r} is not UTF-8 text: save it as UTF-8 first") from None
 
 
 def _named(source: Any) -> str:

@@ -355,6 +355,8 @@ def test_lab_of_a_clone_opens_a_copy_too_unless_told_otherwise(here, started, mo
     source = here / "clone" / "notebooks" / "00-start-here.ipynb"
     source.parent.mkdir(parents=True)
     source.write_text("{}")
+    program = source.parent / "src" / "00-start-here.py"
+    monkeypatch.setattr("interp.studies.find", lambda name: program)
     (source.parent / "__pycache__").mkdir()
     (source.parent / "__pycache__" / "x.pyc").write_text("")
     assert main.main(["lab", "00"]) == 0

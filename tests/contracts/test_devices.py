@@ -323,6 +323,7 @@ WIDGETS = {
     ),
     "heads": lambda m, t: widget(widgets.heads(m, t)),
     "heads, text": lambda m, t: widget(widgets.heads(m, TEXT)),
+    "explore": lambda m, t: widget(widgets.explore(m, TEXT)),
     "lens": lambda m, t: widget(widgets.lens(m, t)),
     "patching": lambda m, t: widget(widgets.patching(m, t, cell=[1, 3])),
 }
@@ -335,6 +336,7 @@ NO_MODEL = {
     *"Activations Card Dictionary FeatureCircuit Firings PromptActivations Synthetic cards".split(),
     *"from_sae identity cache_folder load nonlinear_share page pareto synthetic table".split(),
     *"prompt_task training chunk_losses token_losses".split(),
+    *"link restore".split(),  # of widgets that are there
 }
 
 

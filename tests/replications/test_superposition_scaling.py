@@ -101,7 +101,8 @@ def test_one_step_is_adamw():
     g = torch.Generator().manual_seed(0)
     weight = torch.nn.Parameter(torch.randn(10, 4, generator=g) / 2)
     bias = torch.nn.Parameter(torch.randn(10, generator=g))
-    x = toy.Superposition(features=10).vectors(8, g)
+    drawn = toy.draw(toy.Superposition(features=10).chances.float(), 8, g)
+    x = torch.cat([drawn.dense(10), torch.zeros(drawn.empty, 10)])
     adamw = torch.optim.AdamW(
         [{"params": [weight], "weight_decay": 0.5}, {"params": [bias], "weight_decay": 0.0}],
         lr=toy.rate(0, 1, 0.1, 0),

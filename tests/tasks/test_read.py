@@ -109,7 +109,7 @@ def test_columns_are_named_where_they_are_not_recognised(tiny, same):
         (lambda m: interp.tasks.read(ROWS, m, {"clean": "q"}), "no column 'q'; it has 'clean'"),
         (lambda m: interp.tasks.read(ROWS, m, {"prompt": "clean"}), "the keys are clean"),
         (lambda m: interp.tasks.read({"train": Dataset(ROWS)}, m), "splits train"),
-        (lambda m: interp.tasks.read("mine.txt", m), "no file 'mine.txt'"),
+        (lambda m: interp.tasks.read("mine.txt", m), "o such file: 'mine.txt'"),
     ],
 )
 def test_what_does_not_fit_says_what_it_has_and_what_is_needed(tiny, call, says):

@@ -114,7 +114,7 @@ def test_what_cannot_be_linked(tiny, task, closed_after):
     a = closed_after(interp.widgets.heads(tiny, task))
     with pytest.raises(ValueError, match=r"needs two widgets: interp\.widgets\.link\(a, b\)"):
         link(a)
-    with pytest.raises(ValueError, match="shares no prompt"):
+    with pytest.raises(ValueError, match="widgets are a Widget, not 'L0H1'"):
         link(a, "L0H1")
 
 

@@ -234,11 +234,6 @@ def expand_sites(model: Model, task: Any, where: Where) -> tuple[sites.Grid, lis
 def widen_to_windows(model: Model, groups: list[list[Site]], window: int) -> list[list[Site]]:
     """Each site together with its neighbours in the layers of its window."""
     n_layers = bridge.dims(model).n_layers
-    if window > n_layers:
-        raise ValueError(
-            f"window={window}: the model has {n_layers} layers, so that every window would be cut"
-            f" off: a third of them is window={max(1, n_layers // 3)}"
-        )
     if window < 1:
         raise ValueError(
             f"window={window}: a window has at least one layer (Meng et al.: 10 for mlp and attn)"
@@ -247,6 +242,11 @@ def widen_to_windows(model: Model, groups: list[list[Site]], window: int) -> lis
         (s for group in groups for s in group if s.family not in ("mlp", "attn")), None
     )
     if window == 1 or without_window is None:
+        if window > n_layers:
+            raise ValueError(
+                f"window={window}: the model has {n_layers} layers, so every window would be cut"
+                f" off: a third of them is window={max(1, n_layers // 3)}"
+            )
         near = range(-(window // 2), window - window // 2)
         layers = range(bridge.dims(model).n_layers)
 

@@ -90,7 +90,8 @@ def test_in_pieces_a_sweep_gives_the_same_numbers(tiny, task, narrow, monkeypatc
     monkeypatch.setattr(streaming, "prompts_at_once", spy)
     pieces = call(tiny, task, backend)
     assert [2, 2] in seen
-    np.testing.assert_allclose(pieces.examples, whole.examples, atol=1e-6, rtol=1e-5)
+    # a fraction may divide by a small effect, which magnifies what sums in another order differ by
+    np.testing.assert_allclose(pieces.examples, whole.examples, atol=1e-4, rtol=1e-4)
     assert pieces.metadata["backend"] == whole.metadata["backend"] == backend
 
 

@@ -120,7 +120,12 @@ def read(
         ) from None
     positions = {**found.pop("positions", {}), **options.pop("positions", {})}
     default = Path(source).stem if isinstance(source, (str, Path)) else "mine"
-    return pairs(model, **found, positions=positions, name=name or default, **options)
+    try:
+        return pairs(model, **found, positions=positions, name=name or default, **options)
+    except TypeError as error:
+        if not isinstance(source, (str, Path)):
+            raise
+        raise ValueError(f"{_named(source)}: {error}") from None  # the file's fault, not the call's
 
 
 def _mappings(rows: list, source: Any) -> list[dict[str, Any]]:

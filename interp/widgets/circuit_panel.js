@@ -139,7 +139,7 @@ function list(view, parent) {
 
 // A component's own name, and whether it stays lit: both are saved with the circuit.
 function naming(view, parent) {
-  const { model } = view, row = tag("div", { class: "interp-circuit-edit" }, parent);
+  const { model } = view, row = tag("div", { class: "interp-circuit-own" }, parent);
   const line = entry(view, row, "name of it", "such as name mover", (text) => model.send({ do: "name", text: model.get("node"), name: text }));
   const pin = button(view, row, "pin", "keep the component and its edges lit", () => model.send({ do: "pin", text: model.get("node") }));
   view.shows("node names pinned", () => {

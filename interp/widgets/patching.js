@@ -1,6 +1,7 @@
 // The patching explorer: two prompts, a map of effects that fills in, and the predictions of one patched run.
 
-const promptNow = (model) => model.get("metadata").prompts[Math.max(0, model.get("prompt"))];
+// the prompt that is chosen; the first one beside a number that no prompt has, which the error line names
+const promptNow = (model) => { const { prompts } = model.get("metadata"); return prompts[Math.max(0, model.get("prompt"))] ?? prompts[0]; };
 
 function settings(view) {
   const { model } = view, metadata = model.get("metadata"), row = tag("div", { class: "interp-patch-controls" }, view.body);

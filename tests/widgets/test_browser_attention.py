@@ -118,7 +118,7 @@ def test_the_lens_takes_an_answer_a_colour_and_a_mistake(opened):
     opened.see(PROBLEM, lambda found: "not one token" in found[1])
     line.fill("London")
     line.press("Enter")
-    opened.poll("v.value['answers']", [" London"])
+    opened.poll("None if v.problem else v.value['answers']", [" London"])
     opened.see(PROBLEM, ["", ""])
 
 

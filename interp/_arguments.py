@@ -39,9 +39,12 @@ FROM = {
 # Parameters that take any object of some form, and never a text, a number, a list or None.
 MADE = {
     "batch": "a batch, as interp.toys.data.bigram_backcopy and its like draw",
+    "mix": "a number, or one for each head [layer head], as soft_injection of"
+    " interp.methods.steering learns",
     "nb": "an executed notebook, as nbformat.read('my-notebook.ipynb', 4) gives",
     "sae": "an SAE of sae-lens",
 }
+NUMBERS = ("mix",)  # those that may be a number as well
 PLAIN = {str: "a text", int: "a whole number", float: "a number", bool: "True or False"}
 ADDRESSES = ("where", "senders", "receivers", "site", "sites", "head", "heads")
 TASKS = ("source_task", "target_task", "heldout")
@@ -138,8 +141,11 @@ def _problem(parameter: inspect.Parameter, kind: Any, value: Any, function: Call
     if parameter.name == "batches" and isinstance(value, Mapping):
         for one in filter(_is_plain, value.values()):
             return f"batches are batches by name, not {quoted(one)}"
-    if parameter.name in MADE and kind in (Any, object) and _is_plain(value):
+    number = parameter.name in NUMBERS and isinstance(value, numbers.Real)
+    if parameter.name in MADE and kind in (Any, object) and _is_plain(value) and not number:
         return f"{parameter.name} is {MADE[parameter.name]}, not {quoted(value)}"
+    if kind is Any and parameter.name == "task" and "takes" in function.__dict__:
+        return None  # texts and ids as well, which are read and answered where prompts are read
     if kind is Any and parameter.name in ("task", *TASKS):
         described = _described(function, parameter.name)
         if "text" in described or "ids" in described:

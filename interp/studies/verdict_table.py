@@ -175,8 +175,9 @@ def comparisons(rows: Iterable[dict]) -> str:
     """The sentence on how many comparisons were made."""
     rows = list(rows)
     numbers = sum(len(r.get("parts", ())) or 1 for r in rows)
+    counted = f"{len(rows)} row{'s'[: len(rows) != 1]} with {numbers} number{'s'[: numbers != 1]}"
     return (
-        f"{len(rows)} rows with {numbers} numbers, each judged by itself at 95 %, without a"
+        f"{counted}, each judged by itself at 95 %, without a"
         " correction for their number: of forty such numbers behind which there is nothing, one"
         " would still seem to lie beyond its null."
     )

@@ -357,10 +357,7 @@ def test_a_price_on_the_shares_makes_them_smaller(any_tiny, ioi, other):
         ),
         (lambda m, t, d: interp.methods.steering.function_vector(m, t, heads=13), "12 heads"),
         (lambda m, t, d: interp.methods.steering.function_vector(m, t, layer=8), "layers 0 to 2"),
-        (
-            lambda m, t, d: interp.methods.steering.function_vector(m, ["the dog"]),
-            "make one, task = ",
-        ),
+        (lambda m, t, d: interp.methods.steering.function_vector(m, ["the dog"]), "needs a task"),
         (
             lambda m, t, d: interp.methods.steering.injection_interventions(
                 m, t, torch.zeros(2, 2)

@@ -160,7 +160,8 @@ def settled(page):
     """Waits until nothing is under way, neither on the page nor in the kernel."""
     page.page.wait_for_timeout(300)
     page.poll("w.answered >= w.asked and w.wait() is w", True)
-    page.see("() => document.querySelectorAll('.interp-old').length", 0)
+    old = "() => [...document.querySelectorAll('.interp-old')].filter((e) => e.offsetParent).length"
+    page.see(old, 0)  # of what is shown: a wall that is closed has not been computed
     page.page.wait_for_timeout(200)
     return page.page.evaluate("() => window.frame_now()")
 

@@ -42,7 +42,7 @@ def run_source(
     parameters: Mapping[str, object] | None = None,
     record: str = "",
     folder: Path | None = None,
-    timeout: float = 600,
+    timeout: float = 1200,
 ) -> Ran:
     """Executes a percent source in a forked child, cell by cell, as Jupyter would; a failure is in
     `printed`.

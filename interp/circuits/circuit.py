@@ -57,9 +57,9 @@ class Circuit:
 
     def __post_init__(self) -> None:
         self._check_types()
-        unknown_ = [e for e in self.edges if not residual_graph.is_edge(e, self.graph)]
-        if unknown_:
-            raise ValueError(residual_graph.not_an_edge(unknown_[0], self.graph, self.model))
+        wrong = residual_graph.first_unknown(self.edges, self.graph)
+        if wrong is not None:
+            raise ValueError(residual_graph.not_an_edge(wrong, self.graph, self.model))
         bad = [
             edge
             for edge, score in self.edges.items()

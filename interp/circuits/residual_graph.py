@@ -1,6 +1,6 @@
 """The edges of a model's residual graph, by name and in order, and the scores of edges."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
@@ -48,16 +48,21 @@ def n_edges(graph: Graph) -> int:
     return sum(layers) + graph.n_senders
 
 
-def is_edge(edge: Edge, graph: Graph) -> bool:
-    """Whether both ends are of this graph, and the sender writes before the receiver reads."""
+def first_unknown(edges: Iterable[Edge], graph: Graph) -> Edge | None:
+    """The first edge that is none of this graph: an end is of no component, or the sender writes
+    after the receiver has read.
+    """
     rows, columns = axes(graph)
-    sender, receiver = edge
-    if sender not in rows or receiver not in columns:
-        return False
-    layer, part = divmod(columns[receiver], graph.per_layer)
-    if layer == graph.n_layers:  # the logits read everything
-        return True
-    return rows[sender] < graph.before(layer, mlp=part == graph.per_layer - 1)
+    width, last = graph.per_layer, graph.per_layer - 1
+    before = [  # how many senders each receiver of a layer can read, of all receivers in turn
+        graph.before(column // width, mlp=column % width == last)
+        for column in range(graph.n_layers * width)
+    ] + [graph.n_senders]
+    for edge in edges:
+        row, column = rows.get(edge[0]), columns.get(edge[1])
+        if row is None or column is None or row >= before[column]:
+            return edge
+    return None
 
 
 def forward_order(graph: Graph) -> Callable[[tuple[Edge, Any]], tuple[int, int]]:

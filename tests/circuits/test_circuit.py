@@ -251,3 +251,18 @@ def test_a_circuit_of_no_model_goes_with_one_of_its_shape():
     assert known.jaccard(unnamed) == 0
     with pytest.raises(ValueError, match="circuits of 'toy' .* and 'other'"):
         known | Circuit(known.edges, known.graph, "other")
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_an_edge_is_what_the_list_of_all_edges_has(parallel):
+    from itertools import product
+
+    from interp.circuits import residual_graph
+
+    graph = Graph(2, 4, 2, parallel)
+    every = residual_graph.edge_order(graph)
+    pairs = list(product(*residual_graph.axes(graph)))
+    found = [pair for pair in pairs if residual_graph.first_unknown([pair], graph) is None]
+    assert set(found) == set(every) and residual_graph.n_edges(graph) == len(every)
+    in_order = sorted(found, key=lambda pair: residual_graph.forward_order(graph)((pair, None)))
+    assert in_order == list(every)

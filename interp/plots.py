@@ -339,7 +339,7 @@ def heatmap(
 ) -> Any:
     """The Axes with a map of values [row col]; missing cells are grey.
 
-    Up to 24 cells also carry their numbers. Ranks (the unit begins with "tokens above") have
+    Up to 25 cells also carry their numbers. Ranks (the unit begins with "tokens above") have
     a logarithmic scale, on which the best are bright.
 
     Example:
@@ -389,7 +389,7 @@ def heatmap(
     ax.set_xlabel(col_name)
     ax.set_ylabel(row_name)
     ax.set_facecolor(MISSING)
-    if values.size <= 24:
+    if values.size <= 25:
         _numbers(ax, values, image)
     if bar:
         _bar(ax.figure, image, ax, unit)
@@ -723,7 +723,7 @@ def _one_map(
         missing=picture.get("missing", "does not apply"),
         **shared,
     )
-    if names is not None and not marks and values.size > 24 and "dest" not in dims:
+    if names is not None and not marks and values.size > 25 and "dest" not in dims:
         _name_cells(ax, values, names, low_is_best(picture["unit"], values))
     return ax
 

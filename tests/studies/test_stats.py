@@ -1,11 +1,11 @@
-"""Areas under ROC curves of cells: by hand, and against roc."""
+"""Areas under ROC curves of cells, by hand and against roc, and intervals where cells are tied."""
 
 import numpy as np
 import pytest
 
 import interp
 from interp.results import Result
-from interp.studies import mean_auroc
+from interp.studies import mean_auroc, rank_correlation
 
 
 def scores(values):
@@ -51,3 +51,40 @@ def test_areas_say_what_is_missing():
         mean_auroc({"a": [scores([[np.nan, 1, 2], [3, 4, 5]])]}, {"a": ["L0H0"]})
     with pytest.raises(ValueError, match="did you mean 'L0H0'|L9H9"):
         interp.methods.circuits.roc_curve(ONE, ["L9H9"])
+
+
+def test_cells_that_are_tied_are_drawn_together():
+    """Three copies of each cell say no more than one: the interval is that of the single cells."""
+
+    def row(values):
+        coords = {"layer": [0], "head": list(range(values.size))}
+        return Result(values, ("layer", "head"), coords, "scores", "units")
+
+    values = np.random.default_rng(1).random((1, 12))
+    one, copies = row(values), row(np.repeat(values, 3, axis=1))
+    labels = list(one.labels())
+    truth = [labels[k] for k in (0, 3, 5)]
+    three = [label for k in (0, 3, 5) for label in list(copies.labels())[3 * k : 3 * k + 3]]
+    single = mean_auroc({"a": [one]}, {"a": truth})
+    tied = mean_auroc({"a": [copies]}, {"a": three}, together=3)
+    assert (tied.value, tied.low, tied.high, tied.n) == pytest.approx(
+        (single.value, single.low, single.high, single.n)
+    )
+    loose = mean_auroc({"a": [copies]}, {"a": three})
+    assert loose.high - loose.low < tied.high - tied.low and loose.n == 36
+    with pytest.raises(ValueError, match="together=5"):
+        mean_auroc({"a": [one]}, {"a": truth}, together=5)
+
+
+def test_correlations_of_tied_heads_are_over_groups():
+    """Three copies of each head: the interval of the single heads, not a narrower one."""
+    a, b = np.random.default_rng(2).random((2, 20))
+    single = rank_correlation(a, b)
+    three = [np.repeat(x, 3) for x in (a, b)]
+    tied, loose = rank_correlation(*three, together=3), rank_correlation(*three)
+    assert (tied.value, tied.low, tied.high, tied.n) == pytest.approx(
+        (single.value, single.low, single.high, 20)
+    )
+    assert loose.high - loose.low < tied.high - tied.low and loose.n == 60
+    with pytest.raises(ValueError, match="together=7"):
+        rank_correlation(*three, together=7)

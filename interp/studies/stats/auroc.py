@@ -19,6 +19,7 @@ def mean_auroc(
     *,
     against: Scores | None = None,
     how: str = "difference",
+    together: int = 1,
     n_boot: int = 500,
     seed: int = 0,
 ) -> Measured:
@@ -33,26 +34,35 @@ def mean_auroc(
         truth: For each task the labels of the cells that belong to the truth.
         against: Other scores of the same cells, to compare with.
         how: "difference" or "ratio" of the two areas.
+        together: How many neighbouring cells are drawn together: 3 where three heads share their
+            keys and values, so that they are not independent.
         n_boot: How many bootstrap draws.
         seed: Which draws.
 
     Returns:
         An area between 0 and 1 (0.5 is guessing), or the comparison. For the interval, true and
         other cells are drawn separately in each task, the same for both scores, and so are the
-        seeds. n is the number of cells of all tasks.
+        seeds. n is the number of cells, or of groups of them, of all tasks.
 
     Raises:
-        ValueError: If `how` is unknown, or scores and truth do not belong to the same tasks.
+        ValueError: If `how` is unknown, cells do not fall into groups of `together`, or scores and
+            truth do not belong to the same tasks.
     """
     if how not in COMPARED:
         raise ValueError(f"how={how!r}: two areas are compared by 'difference' or 'ratio'")
     sides = [_sizes(found, truth)] + ([] if against is None else [_sizes(against, truth)])
     known = {task: np.isin(list(found[task])[0].labels(), list(truth[task])) for task in found}
+    if uneven := [task for task, yes in known.items() if together < 1 or len(yes) % together]:
+        raise ValueError(
+            f"together={together}: the {len(known[uneven[0]])} cells of {uneven[0]} do not fall"
+            " into groups of as many"
+        )
     rng = np.random.default_rng(seed)
     value = _compared(sides, known, how)
-    drawn = [_compared(*_again(sides, known, rng), how) for _ in range(n_boot)]
+    drawn = [_compared(*_again(sides, known, rng, together), how) for _ in range(n_boot)]
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return Measured(value, float(low), float(high), sum(len(k) for k in known.values()))
+    n = sum(len(k) // together for k in known.values())
+    return Measured(value, float(low), float(high), n)
 
 
 def _sizes(found: Scores, truth: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
@@ -78,14 +88,19 @@ def _sizes(found: Scores, truth: Mapping[str, Sequence[str]]) -> dict[str, np.nd
 
 
 def _again(
-    sides: list[dict[str, np.ndarray]], known: dict[str, np.ndarray], rng: np.random.Generator
+    sides: list[dict[str, np.ndarray]],
+    known: dict[str, np.ndarray],
+    rng: np.random.Generator,
+    together: int = 1,
 ) -> tuple[list, dict]:
-    """The same with cells and seeds drawn anew."""
+    """The same with groups of cells and seeds drawn anew; groups with a true cell stay as many."""
     drawn, sorts = [{} for _ in sides], {}
     for task, yes in known.items():
-        cells = np.concatenate(
-            [rng.choice(np.flatnonzero(part), int(part.sum())) for part in (yes, ~yes)]
+        some = yes.reshape(-1, together).any(1)
+        groups = np.concatenate(
+            [rng.choice(np.flatnonzero(part), int(part.sum())) for part in (some, ~some)]
         )
+        cells = (groups[:, None] * together + np.arange(together)).ravel()
         sorts[task] = yes[cells]
         for out, side in zip(drawn, sides):
             seeds = rng.integers(0, len(side[task]), len(side[task]))

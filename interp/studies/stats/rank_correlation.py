@@ -8,7 +8,9 @@ from interp.studies.verdict_rules import Measured, measured
 SHUFFLES = 200
 
 
-def rank_correlation(a: object, b: object, *, n_boot: int = 1000, seed: int = 0) -> Measured:
+def rank_correlation(
+    a: object, b: object, *, together: int = 1, n_boot: int = 1000, seed: int = 0
+) -> Measured:
     """Spearman's correlation of two scores over the same cells, with an interval over the cells.
 
     Example:
@@ -19,17 +21,30 @@ def rank_correlation(a: object, b: object, *, n_boot: int = 1000, seed: int = 0)
         a: A Result, or an array.
         b: Another on the same axes or of the same shape, or the name of an axis of a ("layer").
             Ties share their mean rank.
+        together: How many neighbouring cells are drawn together: 3 where three heads share their
+            keys and values, so that they are not independent.
         n_boot: How many bootstrap draws.
         seed: Which draws.
 
     Returns:
-        The correlation; n is the number of cells.
+        The correlation; n is the number of cells, or of groups of them.
 
     Raises:
-        ValueError: If the cells are not the same, or a score is NaN.
+        ValueError: If the cells are not the same or do not fall into groups of `together`, or a
+            score is NaN.
     """
     pairs = np.stack(_paired(a, b), -1)
-    return measured(pairs, lambda rows: spearman(rows[:, 0], rows[:, 1]), n_boot=n_boot, seed=seed)
+    if together < 1 or len(pairs) % together:
+        raise ValueError(
+            f"together={together}: {len(pairs)} cells do not fall into groups of as many"
+        )
+    return measured(
+        pairs,
+        lambda rows: spearman(rows[:, 0], rows[:, 1]),
+        groups=None if together == 1 else [k // together for k in range(len(pairs))],
+        n_boot=n_boot,
+        seed=seed,
+    )
 
 
 def shuffled_correlation(a: object, b: object, *, within: bool = False, seed: int = 0) -> Measured:

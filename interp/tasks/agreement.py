@@ -63,4 +63,5 @@ def _example(rng: random.Random, pairs: list[tuple[str, str]], i: int) -> Exampl
         [verbs[1 - number]],
         {"SUBJECT": ("The", subject[number]), "NOUN": (f"The {subject[number]} {link} the", noun)},
         {"number": ("singular", "plural")[number], "distractor": "agrees" if same else "disagrees"},
+        [verbs[1 - number]],
     )

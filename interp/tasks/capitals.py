@@ -96,4 +96,5 @@ def _example(
         [f" {wrong}"],
         {"SUBJECT": (before, country)},
         {"country": country, "other": other},
+        [f" {wrong}"],
     )

@@ -32,7 +32,7 @@ PLACES = (
     "store garden restaurant school hospital office house station park market library kitchen"
 ).split()
 OBJECTS = "drink ring book ball gift letter key bag hat pen cup bottle".split()
-CORRUPTIONS = ("swap", "abc")
+CORRUPTIONS = ("swap", "abc", "name", "position")
 
 
 def ioi(
@@ -49,10 +49,17 @@ def ioi(
 
     Example:
         >>> interp.tasks.ioi(model, n=32, corruption="abc").show()
+        >>> task = interp.tasks.ioi(model, n=32, corruption="position")
+        >>> interp.interchange(model, task, "resid_post.*@S2").plot()
 
     Args:
         corruption: "swap" repeats the other name, so the answer flips; "abc" puts three unrelated
             names in the places of IO, S1 and S2, so that nothing is repeated (the paper's p_ABC).
+            "position" and "name" are prompts of two other names that differ in one causal variable,
+            for `interp.interchange`: "position" has the indirect object in the other place, so
+            that with its *position* swapped in the answer is the clean prompt's other name;
+            "name" has it in the same place, so that with its *name* swapped in the answer is
+            the other prompt's. All but "abc" have answers after the swap (`task.swap_answers`).
             Positions: IO, S1, S1+1, S2, END; metric: logit difference, IO less S. Templates that
             this tokenizer makes longer or shorter than most are left out and named in `metadata`.
 
@@ -111,7 +118,14 @@ def _example(
         )
 
     clean = fill(io, s, s)
-    corrupted = fill(io, s, io) if corruption == "swap" else fill(*abc)
+    other_io, other_s = abc[:2]
+    # the other prompt, and the answer once what it says of the variable is in the clean run
+    corrupted, after = {
+        "swap": (fill(io, s, io), [s]),
+        "abc": (fill(*abc), []),
+        "name": (fill(other_io, other_s, other_s), [other_io]),
+        "position": (fill(other_s, other_io, other_s), [s]),
+    }[corruption]
     first, second = (io, s) if order == "ABBA" else (s, io)
 
     # the clean text up to a slot, from the template: a name is looked for nowhere
@@ -134,6 +148,7 @@ def _example(
             "S2": (at_s2, s),
         },
         {"order": order, "template": form, "place": place, "object": thing},
+        [f" {name}" for name in after],
     )
 
 

@@ -32,6 +32,10 @@ EXAMPLE = (
     "interp.tasks.pairs(model, clean=['The keys to the cabinet'], "
     "corrupted=['The key to the cabinet'], answers=[' are'], wrong=[' is'])"
 )
+SWAP_EXAMPLE = (
+    "interp.tasks.pairs(model, clean=['The keys to the cabinet'], answers=[' are'], "
+    "source=['The key to the cabinet'], swapped=[' is'])"
+)
 Place = Any  # a word, (start, end) in characters, a compiled pattern, a function, a token's number
 
 
@@ -59,6 +63,8 @@ def pairs(
     metric: str | None = None,
     answer_tokens: str = "all",
     chat: bool = False,
+    source: Any = None,
+    swapped: Any = None,
     metadata: Mapping[str, Any] | None = None,
     remake: Callable[..., Task] | None = None,
 ) -> Task:
@@ -75,6 +81,11 @@ def pairs(
         ... )
         >>> interp.patch(model, task, "resid_pre.*@SUBJECT").plot()
         >>> find, judge = task.split(0.5)
+        >>> task = interp.tasks.pairs(                 # for interp.interchange and interp.align
+        ...     model,
+        ...     clean=["The keys to the cabinet"], answers=[" are"], wrong=[" is"],
+        ...     source=["The key to the cabinet"], swapped=[" is"],
+        ... )
 
     Args:
         model: A model, or its tokenizer.
@@ -100,6 +111,11 @@ def pairs(
             it. "first" scores its first token only, and `task.metadata["answers"]` says so.
         chat: Prompts are what a user says (or lists of messages); the model's chat template is put
             around them.
+        source: For each clean prompt the one of as many tokens from which an interchange takes
+            what it swaps. It is kept as the corrupted prompt: give one of the two.
+        swapped: For each prompt the right answer after the swap, in the form of `answers`; it may
+            be the answer itself, where the swap should change nothing. Kept as
+            `task.swap_answers`.
         metadata: More to say about the prompts. remake: a function that makes the held-out half.
 
     Returns:
@@ -118,15 +134,35 @@ def pairs(
         raise unknown("choice of answer tokens", answer_tokens, ANSWERS, "answer_tokens='first'")
     before = _prompts(tokenizer, clean, "clean", chat)
     n = len(before)
-    after = None if corrupted is None else _prompts(tokenizer, corrupted, "corrupted", chat, n)
+    other = "corrupted" if source is None else "source"
+    if source is not None:
+        if corrupted is not None:
+            raise ValueError(
+                "source= and corrupted= are the same prompts under two names (an interchange puts "
+                "what stands in them into the clean run): give one of the two"
+            )
+        corrupted = source
+    after = None if corrupted is None else _prompts(tokenizer, corrupted, other, chat, n)
     if after is not None:
-        _line_up(tokenizer, before, after)
+        _line_up(tokenizer, before, after, other)
     rights = _answers(tokenizer, before, answers, "answers", answer_tokens)
     wrongs = _answers(tokenizer, before, wrong, "wrong", answer_tokens)
     if rights is None and wrongs is not None:
         raise ValueError(f"wrong answers without answers: give both, as in {EXAMPLE}")
-    for i, (right, other) in enumerate(zip(rights or [], wrongs or [])):
-        if shared := [ids for ids in right if ids in other]:
+    swaps = _answers(tokenizer, before, swapped, "swapped", answer_tokens)
+    if swaps is not None and (after is None or rights is None):
+        lacking = "answers" if rights is None else "source prompts"
+        raise ValueError(
+            f"swapped= says what the answer is after an interchange, and there are no {lacking}: "
+            f"give them too, as in {SWAP_EXAMPLE}"
+        )
+    if source is not None and swaps is None:
+        raise ValueError(
+            "source= without swapped=: say for each prompt what its answer is after the swap, as "
+            f"in {SWAP_EXAMPLE}"
+        )
+    for i, (right, others) in enumerate(zip(rights or [], wrongs or [])):
+        if shared := [ids for ids in right if ids in others]:
             raise ValueError(
                 f"prompt {i}: {tokenizer.decode(shared[0])!r} is an answer and a wrong answer: "
                 "nothing is left to tell apart"
@@ -143,6 +179,7 @@ def pairs(
             wrongs[i] if wrongs else [],
             {key: at[i] for key, at in places.items()},
             {key: values[i] for key, values in words.items()},
+            swaps[i] if swaps else (),
         )
         for i in range(n)
     ]
@@ -243,10 +280,12 @@ def _spans(tokenizer: Any, text: str, ids: list[int]) -> list[tuple[int, int]]:
     return spans
 
 
-def _line_up(tokenizer: Any, before: list[Prompt], after: list[Prompt]) -> None:
+def _line_up(
+    tokenizer: Any, before: list[Prompt], after: list[Prompt], other: str = "corrupted"
+) -> None:
     for i, (a, b) in enumerate(zip(before, after)):
         if a.ids == b.ids:
-            raise ValueError(f"clean and corrupted are the same: {a.text!r}")
+            raise ValueError(f"clean and {other} are the same: {a.text!r}")
         if len(a.ids) != len(b.ids):
             k = next(
                 (k for k, (x, y) in enumerate(zip(a.ids, b.ids)) if x != y),
@@ -254,11 +293,11 @@ def _line_up(tokenizer: Any, before: list[Prompt], after: list[Prompt]) -> None:
             )
             there = [[tokenizer.decode([t]) for t in p.ids[k : k + 3]] for p in (a, b)]
             raise ValueError(
-                f"pair {i} has {len(a.ids)} clean and {len(b.ids)} corrupted tokens, and patching "
+                f"pair {i} has {len(a.ids)} clean and {len(b.ids)} {other} tokens, and patching "
                 f"puts one prompt's activations into the other position by position. They part at "
                 f"token {k}: {there[0]} in {a.text!r}, {there[1]} in {b.text!r}. Change words for "
                 "others of as many tokens (interp.tasks.corrupt.replace finds some), or leave "
-                "corrupted out: ablation, lenses, attention, attribution to logits, head scores "
+                f"{other} out: ablation, lenses, attention, attribution to logits, head scores "
                 "and "
                 "steering work on the clean prompts alone."
             )
@@ -437,7 +476,7 @@ def _space(tokenizer: Any, text: str, answer: str) -> str:
 @dataclass(frozen=True)
 class Example:
     """One pair of prompts as text. places: name -> (the text before, the word that must stand
-    there).
+    there). swapped: the answers after an interchange, where the pair has any.
     """
 
     clean: str
@@ -446,6 +485,7 @@ class Example:
     wrong: Sequence[str]
     places: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    swapped: Sequence[str] = ()
 
 
 def build(
@@ -482,6 +522,11 @@ def build(
         {key: [e.labels[key] for e in examples] for key in examples[0].labels},
         name,
         metric=metric,
+        swapped=(
+            [[single(tokenizer, w) for w in e.swapped] for e in examples]
+            if examples[0].swapped
+            else None
+        ),
         metadata=metadata,
         remake=remake,
     )

@@ -43,6 +43,7 @@ NAMES = {
         "corrupted_answer",
         "patch_answer",
     ),
+    "swapped": ("swapped", "swapped_answer", "swapped_answers", "swap_answers"),
 }
 NEEDED = (
     "a column of clean prompts, and where you have them corrupted prompts, answers "
@@ -77,7 +78,7 @@ def read(
         Hugging
             Face dataset (one split of it); a list of dictionaries; or a dictionary of lists.
             Columns that have a usual name ("clean" or "prompt", "corrupted", "answers", "wrong",
-            ...) are recognised, and so are the formats of EAP-IG (greater-than and IOI) and
+            "swapped" for the answers after an interchange, ...) are recognised, and so are the formats of EAP-IG (greater-than and IOI) and
             knowledge circuits (CSV), auto-circuit (JSON), feature-circuits (JSONL), and MIB (rows).
             model: A model, or its tokenizer.
         columns: Which column is what: "clean", "corrupted", "answers", "wrong", each the name of a
@@ -270,8 +271,8 @@ def _chosen(rows: list[dict], columns: Mapping[str, Any], source: Any) -> dict[s
     odd = [key for key in columns if key not in (*NAMES, "labels")]
     if odd or "clean" not in columns:
         raise ValueError(
-            f"columns={dict(columns)!r}: the keys are clean (always), corrupted, answers, "
-            "wrong and "
+            f"columns={dict(columns)!r}: the keys are clean (always), corrupted, answers, wrong, "
+            "swapped and "
             "labels, for example columns={'clean': 'question', 'answers': 'key'}"
         )
     found: dict[str, Any] = {

@@ -1,5 +1,6 @@
 """How a task looks: its prompts with positions, differences and answers marked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -39,20 +40,28 @@ class Shown:
             )
         return rows
 
-    def _answers(self, i: int) -> tuple[str, str]:
+    def _answers(self, i: int) -> list[tuple[str, str]]:
+        """(what it is called, the words) of each kind of answer."""
         task = self.task
         if "rows" in task.__dict__:
             row = task.rows[i]
 
-            def whole(answers: list[list[int]]) -> str:
+            def whole(answers: Sequence[list[int]]) -> str:
                 return " or ".join(task.tokenizer.decode(ids).strip() for ids in answers)
 
-            return whole(row.answers), whole(row.wrong)
+            found = [("answer", whole(row.answers)), ("wrong", whole(row.wrong))]
+            return found + ([("after the swap", whole(row.swap_answers))] * task.has_swap_answers)
 
         def words(ids: Any, count: Any) -> str:
             return " ".join(task._word(t) for t, c in zip(ids[i], count[i]) if c)
 
-        return words(task.answers, task.answers_count), words(task.wrong, task.wrong_count)
+        found = [
+            ("answer", words(task.answers, task.answers_count)),
+            ("wrong", words(task.wrong, task.wrong_count)),
+        ]
+        if task.has_swap_answers:
+            found.append(("after the swap", words(task.swap_answers, task.swap_answers_count)))
+        return found
 
     def __repr__(self) -> str:
         out = []
@@ -63,8 +72,8 @@ class Shown:
                     for w, name, differs in words
                 )
                 out.append(f"{kind:>9}  {marked}")
-            right, wrong = self._answers(i)
-            out.append(f"{'':>9}  answer {right!r}, wrong {wrong!r}")
+            answers = ", ".join(f"{kind} {text!r}" for kind, text in self._answers(i))
+            out.append(f"{'':>9}  {answers}")
         out.append(f"{'':>9}  [NAME] a position, *word* where clean and corrupted differ")
         return "\n".join(out)
 
@@ -92,8 +101,7 @@ class Shown:
                     f"<tr><td style='{cell};opacity:.7'>{kind}</td><td"
                     f" style='{cell}'>{line}</td></tr>"
                 )
-            right, wrong = self._answers(i)
-            answer = f"answer <b>{escape(right)}</b>, wrong <b>{escape(wrong)}</b>"
+            answer = ", ".join(f"{kind} <b>{escape(text)}</b>" for kind, text in self._answers(i))
             out.append(
                 f"<tr><td></td><td style='padding-bottom:8px;text-align:left'>{answer}</td></tr>"
             )

@@ -98,6 +98,10 @@ class Task:
         remake: Makes the held-out half; None where there is none.
         forced: How many tokens of the answer stand after the prompt (teacher forcing; see `parts`).
         title_and_unit: The metric's title and unit where they differ from the metric's own.
+        swap_answers: Token ids of the answers after an interchange, when the clean run takes what
+            is swapped from the corrupted one (there called the source); None where the task says
+            nothing of that. They may be the answers themselves. `swap_answers_count` says which
+            count.
     """
 
     name: str
@@ -115,6 +119,8 @@ class Task:
     remake: Callable[..., "Task"] | None = field(default=None, repr=False)
     forced: int = 0
     title_and_unit: tuple[str, str] | None = None
+    swap_answers: Int[Tensor, "batch swap"] | None = None
+    swap_answers_count: Bool[Tensor, "batch swap"] | None = None
 
     def _outside_inference_mode(self) -> None:
         """Tensors made in inference mode take part in no gradient: copies that do stand in their
@@ -142,7 +148,9 @@ class Task:
                 f"clean prompts are {n} x {length}, corrupted ones {tuple(corrupted.shape)}: "
                 "they must agree"
             )
-        for ids, count in (("answers", "answers_count"), ("wrong", "wrong_count")):
+        kinds = [("answers", "answers_count"), ("wrong", "wrong_count")]
+        kinds += [] if self.swap_answers is None else [("swap_answers", "swap_answers_count")]
+        for ids, count in kinds:
             values, counts = getattr(self, ids), getattr(self, count)
             if values.shape != counts.shape or len(values) != n:
                 raise ValueError(
@@ -218,7 +226,8 @@ class Task:
     def __getitem__(self, which: Any) -> "Task":
         """Some of the examples: task[:8], task[[0, 3]], task[mask]."""
         at = self._chosen(which)
-        tensors = ("clean", "answers", "wrong", "answers_count", "wrong_count")
+        tensors = ["clean", "answers", "wrong", "answers_count", "wrong_count"]
+        tensors += ["swap_answers", "swap_answers_count"] if self.has_swap_answers else []
         return self.but(
             **{name: getattr(self, name)[at] for name in tensors},
             corrupted=self.corrupted[at] if self.paired else None,
@@ -239,8 +248,12 @@ class Task:
         return Task(**{**now, "corrupted": self.__dict__["_corrupted"], **changes})
 
     def swapped(self) -> "Task":
-        """The same task with clean and corrupted prompts exchanged."""
-        return self.but(clean=self.corrupted, corrupted=self.clean)
+        """The same task with clean and corrupted prompts exchanged, without answers after a swap
+        (they were meant for the other direction).
+        """
+        return self.but(
+            clean=self.corrupted, corrupted=self.clean, swap_answers=None, swap_answers_count=None
+        )
 
     def having(self, label: str, values: Sequence[str]) -> "Task":
         """The prompts whose label is one of these.
@@ -399,6 +412,11 @@ class Task:
     def has_wrong(self) -> bool:
         """Whether there are wrong answers to compare with."""
         return self.wrong.shape[1] > 0
+
+    @property
+    def has_swap_answers(self) -> bool:
+        """Whether the task says what the answer is after an interchange."""
+        return self.swap_answers is not None
 
     def _has(self, *needed: str) -> None:
         """Nothing, or one sentence about the answers that are missing."""
@@ -603,6 +621,7 @@ class Row(NamedTuple):
     wrong: list[list[int]]
     positions: dict[str, int]
     labels: dict[str, str]
+    swap_answers: Sequence[list[int]] = ()
 
 
 class MixedTask(Task):
@@ -691,9 +710,19 @@ class MixedTask(Task):
         return bool(self.rows[0].wrong)
 
     @property
+    def has_swap_answers(self) -> bool:
+        """Whether the task says what the answer is after an interchange."""
+        return bool(self.rows[0].swap_answers)
+
+    @property
+    def swap_answers(self) -> Any:
+        """Raises: there is no tensor of answers of prompts of several lengths."""
+        return self.__getattr__("swap_answers")
+
+    @property
     def whole(self) -> bool:
         """Whether some answer has more than one token."""
-        return any(len(ids) > 1 for row in self.rows for ids in (*row.answers, *row.wrong))
+        return any(len(ids) > 1 for row in self.rows for ids in _every_answer(row))
 
     @property
     def metric_title(self) -> str:
@@ -747,6 +776,7 @@ class MixedTask(Task):
                             corrupted=row.corrupted and [*row.corrupted, *ids[k][:size]],
                             answers=[[ids[k][size]]],
                             wrong=[],
+                            swap_answers=(),
                         )
                         for row, ids in zip(rows, each)
                     ]
@@ -790,10 +820,15 @@ class MixedTask(Task):
         return assemble(**{**now, **{k: v for k, v in changes.items() if k in now}})
 
     def swapped(self) -> Task:
-        """The same task with clean and corrupted prompts exchanged."""
+        """The same task with clean and corrupted prompts exchanged, without answers after a
+        swap.
+        """
         if not self.paired:
             return _Corrupted().__get__(self)
-        rows = [row._replace(clean=row.corrupted, corrupted=row.clean) for row in self.rows]
+        rows = [
+            row._replace(clean=row.corrupted, corrupted=row.clean, swap_answers=())
+            for row in self.rows
+        ]
         return self.but(rows=rows)
 
     def by_length(self) -> dict[int, Task]:
@@ -880,6 +915,11 @@ class MixedTask(Task):
         return out
 
 
+def _every_answer(row: Row) -> list[list[int]]:
+    """The answers, the wrong ones, and those after a swap."""
+    return [*row.answers, *row.wrong, *row.swap_answers]
+
+
 def _whole(metric: str) -> tuple[str, str]:
     """The title and unit of a metric of answers of several tokens."""
     known = {
@@ -928,7 +968,7 @@ def assemble(
 ) -> Task:
     """The task of these rows: a plain one where they have one length and answers of one token."""
     plain = len({len(row.clean) for row in rows}) == 1 and all(
-        len(ids) == 1 for row in rows for ids in (*row.answers, *row.wrong)
+        len(ids) == 1 for row in rows for ids in _every_answer(row)
     )
     if plain:
         return rectangle(rows, rows, name, metric_name, metadata, tokenizer, remake)
@@ -959,6 +999,9 @@ def rectangle(
     }
     positions["END"] = torch.full((len(rows),), len(rows[0].clean) - 1 - forced)
     pairs = rows[0].corrupted is not None
+    swap: tuple[Tensor | None, Tensor | None] = (None, None)
+    if rows[0].swap_answers:
+        swap = _ragged([[ids[0] for ids in row.swap_answers] for row in rows])
     return Task(
         name,
         torch.tensor([row.clean for row in rows]),
@@ -975,6 +1018,7 @@ def rectangle(
         remake,
         forced,
         title_and_unit,
+        *swap,
     )
 
 

@@ -457,3 +457,61 @@ def test_loading_leaves_a_tokenizer_without_a_first_token_alone():
 
 def test_a_model_keeps_its_name(tiny):
     assert interp.ablate(tiny, CLEAN[0], "L0H0", by="zero").metadata["model"] == "tiny"
+
+
+# --- sources and the answers after a swap ---------------------------------------------------------
+
+
+def test_a_source_and_its_answers_survive_what_chooses_prompts(tiny):
+    swapped = [" John", [" John", " Tom"], " Mary"]
+    wrong = [" John", " John", " Tom"]
+    task = interp.tasks.pairs(
+        tiny, CLEAN, None, [" Mary"] * 3, wrong, source=CORRUPTED, swapped=swapped
+    )
+    assert task.has_swap_answers and [len(ids) for ids in task.corrupted_prompts] == [15, 17, 15]
+
+    def words(some):
+        return [
+            [tiny.tokenizer.decode([int(i)]).strip() for i, c in zip(ids, count) if c]
+            for ids, count in zip(some.swap_answers, some.swap_answers_count)
+        ]
+
+    by = task.by_length()
+    assert words(by[15]) == [["John"], ["Mary"]] and words(by[17]) == [["John", "Tom"]]
+    assert [words(part.steps[0].task) for part in task.parts] == [words(by[15]), words(by[17])]
+    assert words(task[[0]]) == [["John"]] and not task.swapped().has_swap_answers
+    find, judge = task.split(0.5)
+    assert find.has_swap_answers and judge.has_swap_answers
+    plain = interp.tasks.pairs(tiny, CLEAN, CORRUPTED, [" Mary"] * 3, wrong)
+    assert not plain.has_swap_answers and plain[0].swap_answers is None
+
+
+def test_the_answer_after_a_swap_may_have_several_tokens(tiny):
+    task = interp.tasks.pairs(
+        tiny, CLEAN[:1], CORRUPTED[:1], [" Mary"], swapped=[" John and Tom"], answer_tokens="all"
+    )
+    assert task.whole and task.has_swap_answers
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        (dict(corrupted=CORRUPTED, source=CORRUPTED, swapped=[" John"] * 3), "give one of the two"),
+        (dict(source=CORRUPTED), "source= without swapped="),
+        (dict(swapped=[" John"] * 3), "there are no source prompts"),
+        (dict(source=CORRUPTED, swapped=[" John"] * 3, answers=None), "there are no answers"),
+        (dict(source=CLEAN, swapped=[" John"] * 3), "clean and source are the same"),
+        (dict(source=CORRUPTED, swapped=[" John"] * 2), "3 prompts and 2 swapped"),
+    ],
+)
+def test_a_source_that_does_not_fit_is_one_sentence(tiny, options, says):
+    with pytest.raises(ValueError, match=says):
+        interp.tasks.pairs(tiny, CLEAN, **{"answers": [" Mary"] * 3, **options})
+
+
+def test_answers_after_a_swap_are_read_from_a_file(tiny, tmp_path):
+    frame = pd.DataFrame(
+        {"clean": CLEAN, "corrupted": CORRUPTED, "answers": " Mary", "swapped": " John"}
+    )
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    assert interp.tasks.read(tmp_path / "rows.csv", tiny).has_swap_answers

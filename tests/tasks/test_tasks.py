@@ -67,7 +67,9 @@ def test_choosing_examples_keeps_them_whole(make, model):
 def test_shown_in_a_terminal_and_in_a_page(make, model):
     shown = make(model, n=4).show(2)
     assert "[END]" in repr(shown) or "END]" in repr(shown)
-    assert "answer" in repr(shown) and shown._repr_html_().count("<b>") == 4
+    kinds = ["answer", "wrong", *(["after the swap"] * shown.task.has_swap_answers)]
+    assert all(kind in repr(shown) for kind in kinds)
+    assert shown._repr_html_().count("<b>") == 2 * len(kinds)
 
 
 # --- positions and fillings, task by task ---------------------------------------------------------
@@ -95,6 +97,35 @@ def test_ioi_positions_point_at_their_words(model, corruption):
         else:
             assert changed == {at["IO"], at["S1"], at["S2"]}
             assert len({other[at["IO"]], other[at["S1"]], other[at["S2"]], io, s}) == 5
+
+
+@pytest.mark.parametrize("corruption", ["swap", "name", "position", "abc"])
+def test_ioi_says_the_answer_after_a_swap(model, corruption):
+    """By hand: of the other prompt, where its answer stands (position) and what it is (name)."""
+    task = interp.tasks.ioi(model, n=12, seed=3, corruption=corruption)
+    if corruption == "abc":
+        assert not task.has_swap_answers
+        return
+    for i in range(len(task)):
+        text, other = words(task, i), words(task, i, "corrupted")
+        io, s = (text[int(task.positions[name][i])] for name in ("IO", "S1"))
+        pair = [other[int(task.positions[name][i])] for name in ("IO", "S1")]
+        repeated = other[int(task.positions["S2"][i])]
+        theirs = next(name for name in pair if name != repeated)  # the other prompt's answer
+        place = pair.index(theirs)  # 0: where this prompt has its own answer
+        wanted = {
+            "swap": theirs,
+            "name": theirs,
+            "position": (io, s)[place],
+        }[corruption]
+        assert task._word(task.swap_answers[i, 0]) == wanted and wanted != io
+        assert place == (corruption != "name") or corruption == "swap"
+    kept = task[[3, 1]]
+    assert (kept.swap_answers == task.swap_answers[[3, 1]]).all()
+    find, judge = task.split(0.5)
+    assert find.has_swap_answers and judge.has_swap_answers and task.heldout().has_swap_answers
+    assert not task.swapped().has_swap_answers
+    assert "after the swap" in repr(task.show(1))
 
 
 def test_ioi_held_out_shares_no_name_place_or_object(model):

@@ -78,8 +78,9 @@ def read(
         Hugging
             Face dataset (one split of it); a list of dictionaries; or a dictionary of lists.
             Columns that have a usual name ("clean" or "prompt", "corrupted", "answers", "wrong",
-            "swapped" for the answers after an interchange, ...) are recognised, and so are the formats of EAP-IG (greater-than and IOI) and
-            knowledge circuits (CSV), auto-circuit (JSON), feature-circuits (JSONL), and MIB (rows).
+            "swapped" for the answers after an interchange, ...) are recognised, and so are the
+            formats of EAP-IG (greater-than and IOI) and knowledge circuits (CSV), auto-circuit
+            (JSON), feature-circuits (JSONL), and MIB (rows).
             model: A model, or its tokenizer.
         columns: Which column is what: "clean", "corrupted", "answers", "wrong", each the name of a
             column ("metadata.subject" for one inside another) or a function of the row; and

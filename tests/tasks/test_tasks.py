@@ -113,11 +113,7 @@ def test_ioi_says_the_answer_after_a_swap(model, corruption):
         repeated = other[int(task.positions["S2"][i])]
         theirs = next(name for name in pair if name != repeated)  # the other prompt's answer
         place = pair.index(theirs)  # 0: where this prompt has its own answer
-        wanted = {
-            "swap": theirs,
-            "name": theirs,
-            "position": (io, s)[place],
-        }[corruption]
+        wanted = {"swap": theirs, "name": theirs, "position": (io, s)[place]}[corruption]
         assert task._word(task.swap_answers[i, 0]) == wanted and wanted != io
         assert place == (corruption != "name") or corruption == "swap"
     kept = task[[3, 1]]

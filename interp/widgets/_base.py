@@ -413,11 +413,14 @@ class Widget(Kept, anywidget.AnyWidget):
         """The state as a matplotlib Figure, which a saved or untrusted notebook shows."""
         from matplotlib.figure import Figure  # not pyplot: its state is not safe in callbacks
 
+        from interp.widgets._colours import as_on_the_page
+
         if wait:
             self.wait()
         figure = Figure(dpi=DPI, layout="constrained")
         if self.fits():
             self._draw(figure)
+            as_on_the_page(figure)
         else:
             figure.set_size_inches(7, 0.6)
             says = self.problem or "this was still being computed"
@@ -433,7 +436,7 @@ class Widget(Kept, anywidget.AnyWidget):
         return buffer.getvalue()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} widget>"
+        return f"<{self.maker} widget: {self.title}>"
 
 
 def source(name: str, kind: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from interp.widgets._base import Widget
 
-WHAT = ("prompt", "token", "head", "ablated")
+WHAT = ("prompt", "token", "head", "ablated", "step")
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,11 @@ class Link:
 
 
 def link(*widgets: "Widget") -> Link:
-    """Widgets that follow each other: prompt, token, head and ablated heads.
+    """Widgets that follow each other: prompt, token, head and ablated heads; in training, the step.
 
     Hovering a token in one marks it in the others. A widget that cannot show what another does (a
-    map of positions has no head, a typed text is none of a task's prompts) stays as it is.
+    map of positions has no head, a typed text is none of a task's prompts) stays as it is. The
+    widget of features takes typed prompts alone, and ablates latents instead of heads.
 
     Example:
         >>> a = interp.widgets.heads(model, task)
@@ -106,15 +107,17 @@ def link(*widgets: "Widget") -> Link:
         The link; its `.close()` ends it.
 
     Raises:
-        ValueError: If there are fewer than two, or one is no widget of interp or shares nothing.
+        ValueError: If there are fewer than two, or one shares nothing with any of the others.
     """
     if len(widgets) < 2:
         raise ValueError("a link needs two widgets: interp.widgets.link(a, b)")
     for one in widgets:
-        if not getattr(one, "shares", None):
+        mine = set(getattr(one, "shares", {}))
+        if not any(mine & set(getattr(other, "shares", {})) for other in widgets if other is not one):
             raise ValueError(
-                f"{one!r} shares no prompt, token or head: link what interp.widgets.heads,"
-                " attention, lens, patching, circuit or explore gave"
+                f"{one!r} shares nothing with the others: link what interp.widgets.heads, attention,"
+                " lens, patching, circuit, features or explore gave (prompt, token, heads), or what"
+                " interp.widgets.training gave (step)"
             )
     return Link(widgets)
 
@@ -134,3 +137,19 @@ def prompt_or_text(own: int) -> Shared:
         return {"prompt": value} if value < len(widget.examples) else None
 
     return Shared(("prompt", "text"), get, put)
+
+
+def _typed(widget: Any) -> str | None:
+    return widget.text or None
+
+
+# for a widget that shows typed prompts alone
+TYPED = Shared(
+    ("text",), _typed, lambda widget, value: {"text": value} if isinstance(value, str) else None
+)
+# for a widget of checkpoints
+STEP = Shared(
+    ("step",),
+    lambda widget: widget.step,
+    lambda widget, value: {"step": value} if value in widget.steps else None,
+)

@@ -5,6 +5,9 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.features.cards.describe import visible
+
+MUCH = "#2b6e8f"  # as in _shared.css
 SHOWN, CHANGED = 8, 6  # tokens listed
 LEAST = 5e-4  # a change of less is none
 
@@ -28,14 +31,14 @@ def listed(
 
 
 def bars(ax: Any, top: list[dict], changed: bool, word: str) -> None:
-    """The likeliest tokens as bars; where something was changed, a line marks what they were. word:
-    "ablated".
+    """The likeliest tokens as bars of 100 %; where something was changed, a line marks what they
+    were. word: "ablated".
     """
     top = top[::-1]
     ax.barh(
         range(len(top)),
         [100 * one["now"] for one in top],
-        color="#5b8db8",
+        color=MUCH,
         height=0.62,
         label=word if changed else None,
     )
@@ -50,8 +53,9 @@ def bars(ax: Any, top: list[dict], changed: bool, word: str) -> None:
         )
         ax.legend(fontsize=8, frameon=False, loc="lower right")
     ax.set_yticks(
-        range(len(top)), [repr(one["token"])[1:-1] for one in top], fontsize=8, parse_math=False
+        range(len(top)), [visible(one["token"]) for one in top], fontsize=8, parse_math=False
     )
     ax.tick_params(axis="x", labelsize=8)
+    ax.set_xlim(0, 100)
     ax.set_xlabel("probability of the next token, %", fontsize=9)
     ax.spines[["top", "right"]].set_visible(False)

@@ -133,13 +133,13 @@ function controls(view) {
   state(); prompt();
 }
 
-function list(parent, title, kind, words, values, { unit, limit }) {
+function list(parent, title, kind, words, values, { unit, limit }, none = "no token") {
   const box = tag("div", { class: kind ? "interp-att-by-list" : "" }, parent);
   const head = tag("h4", {}, box);
   tag("span", { class: `interp-att-swatch ${kind}` }, head);
   tag("span", { text: title }, head);
   const best = largest(values, 5).filter((i) => values[i] >= 0.002 * limit);
-  if (!best.length) tag("div", { class: "interp-att-none", text: "no token" }, box);
+  if (!best.length) tag("div", { class: "interp-att-none", text: none }, box);
   for (const i of best) {
     const row = tag("div", { class: "interp-att-line" }, box);
     tag("span", { text: `${i} ${token(words[i])}`, title: words[i] }, row);
@@ -318,7 +318,7 @@ export default {
       });
       lists.replaceChildren();
       list(lists, `${token(reply.tokens[at])} looks at`, "", reply.tokens, to, reply);
-      list(lists, `looks at ${token(reply.tokens[at])}`, "interp-att-by", reply.tokens, by, reply);
+      list(lists, `looks at ${token(reply.tokens[at])}`, "interp-att-by", reply.tokens, by, reply, at === reply.tokens.length - 1 ? "no token comes after it" : "no token");
       big.mark(at);
     };
     const draw = () => {
@@ -365,7 +365,7 @@ export default {
       const { to } = around(unpack(now.big, now.top), n, at);
       if (!now.first) to[0] = 0;
       const [best] = largest(to, 1);
-      return `${now.head}: ${at + 1} ${token(now.tokens[at])} looks most at ${best === undefined ? "no token" : `${best + 1} ${token(now.tokens[best])}, ${digits(to[best])} ${now.unit}`}`;
+      return `${now.head}: ${at} ${token(now.tokens[at])} looks most at ${best === undefined ? "no token" : `${best} ${token(now.tokens[best])}, ${digits(to[best])} ${now.unit}`}`;
     });
     onColours(view, () => { big.colour(); small.colour(); many.colour(); });
     draw();

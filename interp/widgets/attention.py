@@ -12,7 +12,7 @@ import traitlets as t
 from jaxtyping import Float
 from torch import Tensor
 
-from interp import _progress
+from interp import _progress, plots
 from interp._errors import unknown
 from interp._numbers import to_numpy
 from interp._types import Model
@@ -280,7 +280,7 @@ class AttentionWidget(Widget, files="attention"):
 
     def _draw(self, figure: Any) -> None:
         if self._now is not None:
-            draw(figure, *self._now, self.reply)
+            draw(figure, *self._now, self.reply, self.title)
 
 
 def telling(pattern: Float[Tensor, "layer head dest src"], most: int = FOUND) -> list[Site]:
@@ -381,17 +381,23 @@ def _about(table: Result) -> dict:
 
 
 def draw(
-    figure: Any, reading: Reading, head: Site, shown: list, weighted: bool, first: bool, reply: dict
+    figure: Any,
+    reading: Reading,
+    head: Site,
+    shown: list,
+    weighted: bool,
+    first: bool,
+    reply: dict,
+    title: str,
 ) -> None:
     """One pattern in large and the others in small, into a figure."""
-    from interp import plots
-
     words = [prompts.label(w, 12) for w in reading.words]
     wide = min(6, max(3, len(shown)))
     high = -(-len(shown) // wide)
     figure.set_size_inches(11, max(4.6, 1.35 * high + 0.8))
-    places = figure.add_gridspec(high, wide + 5)
-    ax = figure.add_subplot(places[:, :5])
+    places = figure.add_gridspec(high, wide + 2, width_ratios=(5, 0.5, *[1] * wide))
+    ax = figure.add_subplot(places[:, 0])
+    axes = [figure.add_subplot(places[i // wide, 2 + i % wide]) for i in range(len(shown))]
 
     def hidden(m):
         return np.where(np.tri(len(m), dtype=bool) & (first | (np.arange(len(m)) > 0)), m, 0.0)
@@ -408,7 +414,6 @@ def draw(
         ax=ax,
         limit=reply["limit"] or None,
     )
-    axes = [figure.add_subplot(places[i // wide, 5 + i % wide]) for i in range(len(shown))]
     for one, (site, score) in zip(axes, shown):
         one.imshow(
             hidden(to_numpy(reading.of(site, weighted))),
@@ -428,4 +433,5 @@ def draw(
         if len(shown) > 1
         else "the same"
     )
-    figure.suptitle(f"{caption}; colours end at {reply['limits']:.2g}", fontsize=plots.LABEL)
+    words = f"{title}\non the right {caption}; their colours end at {reply['limits']:.2g}"
+    figure.suptitle(words, fontsize=plots.LABEL, parse_math=False)

@@ -64,7 +64,7 @@ function words(view, parent) {
     const held = box.contains(document.activeElement);
     box.replaceChildren();
     spans = tokens.map((text, i) => {
-      const says = `token ${i + 1}: ${text}${expected[i] === null ? "" : `, expected with ${percent(expected[i])}`}`;
+      const says = `token ${i}: ${text}${expected[i] === null ? "" : `, expected with ${percent(expected[i])}`}`;
       const one = tag("span", { class: "interp-explore-token", role: "button", tabindex: i === at ? 0 : -1, "aria-pressed": String(i === at), "aria-label": says, title: says, "data-place": i, text: token(text) }, box);
       one.style.setProperty("--s", `${Math.round(70 * surprise(expected[i]))}%`);
       return one;
@@ -103,7 +103,7 @@ function writers(view, parent) {
       tag("i", { class: one.effect < 0 ? "down" : "up", style: `width:${(100 * Math.abs(one.effect)) / most}%` }, track);
       tag("span", { text: digits(one.effect, true) }, row);
       const reads = tag("span", { class: "interp-explore-reads" }, row);
-      if (one.read !== null) tag("span", { "data-place": one.src, text: `reads ${one.src + 1} ${token(one.read)} ${percent(one.share)}` }, reads);
+      if (one.read !== null) tag("span", { "data-place": one.src, text: `reads ${one.src} ${token(one.read)} ${percent(one.share)}` }, reads);
     }
   };
   view.listen(list, "click", (event) => {

@@ -1,5 +1,6 @@
 """`interp.widgets.explore`: a model and a prompt from all sides, in one panel."""
 
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from interp import plots
 from interp._errors import unknown
 from interp._types import Model
 from interp.circuits import Circuit
+from interp.features.cards.describe import visible
 from interp.interventions import run
 from interp.methods.lenses.logit_attribution import logit_attribution
 from interp.models import bridge
@@ -25,7 +27,7 @@ from interp.widgets._link import Link, prompt_or_text, trait
 
 NEXT = "next tokens"
 TABS = (NEXT, "heads", "attention", "lens", "patching", "circuit", "features")
-MOST_TOKENS, WRITERS, EDGES = 256, 8, 200
+MOST_TOKENS, WRITERS, EDGES, MOST_LETTERS = 256, 8, 200, 110
 
 
 class ExploreWidget(Widget, files="next_tokens explore"):
@@ -143,18 +145,27 @@ class ExploreWidget(Widget, files="next_tokens explore"):
             made._draw(figure)
             return
         reply = self.reply
-        figure.set_size_inches(9, 3)
+        figure.set_size_inches(9, 3.4)
         left, right = figure.subplots(1, 2)
+        prompt = textwrap.shorten(reply["prompt"], MOST_LETTERS, placeholder=" ...")
+        figure.suptitle(f"{self.title}\n{prompt}", fontsize=plots.LABEL, parse_math=False)
         next_tokens.bars(left, reply["top"], bool(reply["ablated"]), "ablated")
-        left.set_title(f"next tokens, {reply['title']}", fontsize=plots.LABEL, loc="left")
+        way = f", ablated {reply['ablated']}" if reply["ablated"] else ""
+        left.set_title(f"next tokens, {reply['title']}{way}", fontsize=plots.LABEL, loc="left")
         heads = reply["writers"][::-1]
         right.barh(
             range(len(heads)),
             [one["effect"] for one in heads],
             color=["#b2182b" if one["effect"] > 0 else "#2166ac" for one in heads],
         )
-        right.set_yticks(range(len(heads)), [one["head"] for one in heads], fontsize=plots.TICK)
-        right.set_xlabel(reply["about"], fontsize=plots.TICK)
+        names = [
+            one["head"] + ("" if one["read"] is None else f"  reads {visible(one['read'])}")
+            for one in heads
+        ]
+        right.set_yticks(range(len(heads)), names, fontsize=plots.TICK, parse_math=False)
+        right.tick_params(axis="x", labelsize=plots.TICK)
+        right.set_xlabel(reply["about"], fontsize=plots.TICK, parse_math=False)
+        right.set_title("heads that write it", fontsize=plots.LABEL, loc="left")
         right.spines[["top", "right"]].set_visible(False)
 
 
@@ -226,7 +237,7 @@ def explore(
             "tokens": words,
             "expected": [None, *(round(float(p), 4) for p in given_before)],
             "at": at,
-            "title": f"after {at + 1} {words[at].strip() or repr(words[at])[1:-1]}",
+            "title": f"after {at} {words[at].strip() or repr(words[at])[1:-1]}",
             "ablated": ablated_words(state),
             "writers": [
                 {**one, "read": None if one["src"] is None else words[one["src"]]}

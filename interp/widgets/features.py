@@ -38,6 +38,7 @@ from interp.models import bridge
 from interp.tasks.task import bos_word
 from interp.widgets import _next_tokens as next_tokens
 from interp.widgets._base import Widget
+from interp.widgets._link import TYPED
 
 EDITS = ("ablate", "clamp", "steer")
 WHERE = {"all": None, "end": -1}
@@ -56,6 +57,7 @@ class FeaturesWidget(Widget, files="next_tokens features"):
     ("number", "density", "largest"): of the list on the page.
     """
 
+    shares = {"prompt": TYPED}
     inputs = ("latent", "text", "by", "strength", "where", "beside")
     kept = ("find", "sort")
     latent = t.Int(0).tag(sync=True)

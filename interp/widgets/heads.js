@@ -93,7 +93,7 @@ function grid(view, parent, marks) {
     role: "application", "aria-label": `${L} layers by ${H} heads. Arrow keys move, space marks a head, L its layer${group > 1 ? ", G its KV group" : ""}.`,
   }, parent);
   svg("text", { class: "interp-axis", x: box.left + (L * box.cell) / 2, y: 11, "text-anchor": "middle", text: "layer" }, picture);
-  for (let l = 0; l < L; l += every(box.cell, 15))
+  for (let l = 0; l < L; l += every(box.cell, 18))
     svg("text", { class: "interp-tick", "data-layer": l, x: box.left + (l + 0.5) * box.cell, y: box.top - 5, "text-anchor": "middle", text: l }, picture);
   for (let h = 0; h < H; h += every(box.cell, 11))
     svg("text", { class: "interp-tick", x: box.left - 6, y: place(box, group, 0, h).y + box.cell / 2 + 4, "text-anchor": "end", text: group > 1 ? h : `H${h}` }, picture);

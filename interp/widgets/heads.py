@@ -321,12 +321,17 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         return "\n".join(lines)
 
     def __repr__(self) -> str:
+        ablated = len(self._ablated())
+        by = f" by {self._way()}" if ablated else ""
         return (
-            f"<heads widget: {self.n_layers} layers x {self.n_heads} heads, {len(self._ablated())}"
-            " ablated>"
+            f"<heads widget: {self.n_layers} layers x {self.n_heads} heads, {ablated} ablated{by}>"
         )
 
     # --- the static twin --------------------------------------------------------------------------
+
+    def _way(self) -> str:
+        """How heads are ablated, in words: "mean", "scale, times 0.5"."""
+        return f"scale, times {self.factor:g}" if self.by == "scale" else self.by
 
     def _draw(self, figure: Any) -> None:
         wide = min(14.0, max(8.0, 0.19 * self.n_layers + 4.5))
@@ -337,7 +342,7 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         )
         ablated = sorted(self._ablated())
         marks = (
-            {f"ablated ({len(ablated)})": [(head, layer) for layer, head in ablated]}
+            {f"ablated by {self._way()} ({len(ablated)})": [(head, layer) for layer, head in ablated]}
             if ablated
             else {}
         )
@@ -354,6 +359,7 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         )
         shown = self.reply["shown"]
         bar_chart(bars, shown["top"], bool(ablated), "ablated")
+        figure.suptitle(self.title, fontsize=plots.LABEL, parse_math=False)
         diff, prob = shown["logit_diff"], shown["prob"]
         title = (
             f"{self.reply['title']}\nlogit difference {diff['now']:.2f}, answer"

@@ -11,7 +11,7 @@ import traitlets as t
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp import sites
+from interp import plots, sites
 from interp._errors import unknown
 from interp._types import Model
 from interp.methods.attention.attention_patterns import token_labels
@@ -388,6 +388,7 @@ class LensWidget(Widget, files="lens"):
 
     def _draw(self, figure: Any) -> None:
         draw(figure, self.reply, self.vocab, self.name)
+        figure.suptitle(self.title, fontsize=plots.LABEL, parse_math=False)
 
 
 def _window(state: dict, layers: int, total: int) -> tuple[list[int], range]:
@@ -426,19 +427,17 @@ def shares(reply: dict, vocab: int) -> tuple[Float[np.ndarray, "layer pos"], flo
 
 def draw(figure: Any, reply: dict, vocab: int, name: str) -> None:
     """The table with its colours and top tokens, into a figure."""
-    from matplotlib import colormaps
-
-    from interp import plots
+    from interp.widgets._colours import colours_of
 
     tall, wide = len(reply["rows"]), len(reply["tokens"])
     figure.set_size_inches(max(5, 0.72 * wide + 1.8), 0.23 * tall + 1.3)
     ax = figure.subplots()
     values, low, high = shares(reply, vocab)
-    cmap = colormaps["RdBu_r" if low < 0 else "Blues"].with_extremes(bad=plots.MISSING)
-    image = ax.imshow(values, vmin=low, vmax=high, cmap=cmap, aspect="auto", origin="lower")
+    options = dict(vmin=low, vmax=high, cmap=colours_of(low), aspect="auto", origin="lower")
+    image = ax.imshow(values, **options)
     for i, j in np.ndindex(tall, wide):
         if reply["top"][i][j] is not None:
-            word, strong = reply["top"][i][j], abs(values[i, j]) > 0.6 * high
+            word = reply["top"][i][j]
             ax.text(
                 j,
                 i,
@@ -446,7 +445,6 @@ def draw(figure: Any, reply: dict, vocab: int, name: str) -> None:
                 ha="center",
                 va="center",
                 fontsize=7,
-                color="white" if strong else "black",
                 parse_math=False,
             )
     ax.set_yticks(range(tall), reply["rows"], fontsize=plots.TICK)

@@ -145,13 +145,13 @@ function predictions(view, parent) {
     tag("th", { scope: "row", text: metadata.metric }, row);
     for (const [text, strong] of [[digits(prediction.before)], [digits(prediction.after), true], [digits(prediction.after - prediction.before, true)]]) tag("td", { text, class: strong ? "now" : null }, row);
     tag("div", { class: "interp-patch-subtitle", text: prediction.n > 1 ? `likeliest next tokens, mean over ${prediction.n} prompts` : "likeliest next tokens" }, box);
-    const list = tag("ol", { class: "interp-patch-next" }, box), most = Math.max(...prediction.tokens.map((one) => Math.max(one.before, one.after)), 1e-9);
+    const list = tag("ol", { class: "interp-patch-next" }, box); // a full bar is 100 %
     for (const one of prediction.tokens) {
       const item = tag("li", { "aria-label": `${one.text}: ${percent(one.before)} before, ${percent(one.after)} patched` }, list);
       tag("span", { class: `interp-patch-word ${one.is}`, text: token(one.text), title: one.is === "answer" ? "answer" : one.is === "wrong" ? "wrong answer" : null }, item);
       const track = tag("span", { class: "interp-patch-track" }, item);
-      tag("span", { class: "interp-patch-fill", style: `width:${(100 * one.after) / most}%` }, track);
-      tag("span", { class: "interp-patch-was", style: `left:${(100 * one.before) / most}%` }, track);
+      tag("span", { class: "interp-patch-fill", style: `width:${100 * one.after}%` }, track);
+      tag("span", { class: "interp-patch-was", style: `left:${100 * one.before}%` }, track);
       tag("span", { class: "interp-patch-share", text: percent(one.before) }, item);
       tag("span", { class: "interp-patch-share now", text: percent(one.after) }, item);
     }

@@ -174,9 +174,12 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
         partly = (
             "" if self.reply["done"] == layers else f" ({self.reply['done']} of {layers} layers)"
         )
+        count = len(self.metadata["prompts"])
+        which = f"mean of {count} prompts" if self.prompt == -1 else f"prompt {self.prompt + 1}"
         result.plot(
             figure.subplots(),
-            title=f"{self.metadata['title']}: {self.direction} {runs.SITES[self.site][1]}{partly}",
+            title=f"{self.metadata['title']} · {which}: {self.direction},"
+            f" {runs.SITES[self.site][1]}{partly}",
         )
 
 

@@ -8,6 +8,7 @@ import traitlets as t
 from interp._errors import unknown
 from interp.results import Result
 from interp.widgets._base import Widget
+from interp.widgets._link import STEP
 
 LINES = 8  # as many cells are drawn as curves; more are a map beside their mean
 MOST = 400_000  # numbers that the page is given
@@ -18,6 +19,7 @@ class TrainingWidget(Widget, files="training"):
     page.
     """
 
+    shares = {"step": STEP}
     inputs = ("step",)
     step = t.Int(0).tag(sync=True)
     steps = t.List().tag(sync=True)

@@ -11,8 +11,31 @@
 #
 # Paper: Wang et al. 2022, "Interpretability in the Wild: a Circuit for Indirect Object Identification in GPT-2 small", arXiv 2211.00593
 #
-# **The question.** "When Mary and John went to the store, John gave a drink to" is continued with " Mary" by every language
-# model worth the name. Somewhere in the network the repeated name must be recognised and the other one written. Wang and colleagues took GPT-2
+# "When Mary and John went to the store, John gave a drink to" is continued with " Mary" by every language model worth the name. Before you read
+# what others found, look for yourself.
+#
+# 4 minutes · beginner · you should know what an attention head and a logit are
+
+# %% tags=["parameters"]
+MODEL = "smollm2-135m"
+FAST = False
+
+# %%
+import interp
+
+model = interp.load(MODEL)
+prompt = "When Mary and John went to the store, John gave a drink to"
+interp.widgets.explore(model, prompt).wait()
+
+# %% [markdown]
+# *One question: how many heads must you take away before the model no longer says " Mary"?* Look at the list of heads that write it, click one to
+# see where it looks, and type its name under "ablated heads" (`L29H1`, then `L29H1 L23H0`, and so on). Write your number down.
+#
+# (In a saved notebook this is a picture; with a running kernel it is the panel itself.)
+#
+# ## What is being asked
+#
+# **The question.** Somewhere in the network the repeated name must be recognised and the other one written. Wang and colleagues took GPT-2
 # small apart and found 26 attention heads in seven classes that hand the answer on to each other. Do the same classes exist in another model,
 # of another family, that runs on a laptop?
 #
@@ -23,28 +46,19 @@
 # and L19H2, decide where the writers look. But the strongest writer moves no name: L23H3 looks at the repeated name and pushes it down, so the answer
 # wins because its rival loses.
 #
-# 4 minutes · beginner · you should know what an attention head and a logit are
-
-# %% tags=["parameters"]
-MODEL = "smollm2-135m"
-FAST = False
-
-# %%
-import interp
-from interp.methods.attention import attention_between
-from interp.methods.runs import attention_metric, random_heads
-from interp.results import mean_of
-from interp.studies import gate, load_claims, measured, ratio_of_means, verdicts
-
-# %% [markdown]
 # ## The task
 #
+# The panel compared " Mary" with the second-likeliest token, " the". Which *name* is said is a narrower question, and it needs pairs of prompts.
 # A clean prompt has an indirect object (IO) and a subject that comes twice (S1, S2). The corrupted twin has three
 # unrelated names in the same places (the paper's ABC prompts). The measure is the *logit difference*: the logit of the IO's name minus
 # that of the subject's.
 
 # %%
-model = interp.load(MODEL)
+from interp.methods.attention import attention_between
+from interp.methods.runs import attention_metric, random_heads
+from interp.results import mean_of
+from interp.studies import gate, load_claims, measured, ratio_of_means, verdicts
+
 n = 12 if FAST else 32
 find = interp.tasks.ioi(model, n=n, seed=0, corruption="abc")
 judge = find.heldout()

@@ -82,13 +82,18 @@ def test_a_slider_on_its_way_is_one_step(explorer):
 
 def test_cut_from_the_whole_model(explorer, tiny, task):
     explorer.within = "model"
-    assert explorer.numbers["faithfulness"] == pytest.approx(1, abs=1e-4)
+    # a run with edges cut adds in another order than the model: 2e-6 of a logit in float32, none in
+    # float64; faithfulness divides that by what there is to lose, here a tenth of a logit
+    numbers = explorer.numbers
+    whole = numbers["clean"] - numbers["corrupted"]
+    assert numbers["value"] == pytest.approx(numbers["clean"], abs=5e-6)
+    assert numbers["faithfulness"] == pytest.approx(1, abs=5e-6 / abs(whole))
     edges = list(explorer.value)[:3]
     explorer.remove(", ".join(map(" -> ".join, edges)))
     rest = ~Circuit.of(edges, like=explorer.value)
     found = interp.evaluate(tiny, task, rest, sets=1)
     assert explorer.numbers["value"] == pytest.approx(
-        float(found.sel(measure="circuit").values), abs=1e-4
+        float(found.sel(measure="circuit").values), abs=1e-5
     )
 
 

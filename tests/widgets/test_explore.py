@@ -110,6 +110,19 @@ def test_a_link_ends(tiny, task, closed_after):
     assert b.prompt == 1 and a.linked == ""
 
 
+def test_two_widgets_of_training_show_the_same_step(closed_after):
+    def curve(steps):
+        values = interp.Result([float(s) for s in steps], ("step",), {"step": steps}, "loss", "nats")
+        return closed_after(interp.widgets.training(values))
+
+    a, b = curve([0, 10, 20]), curve([0, 10, 30])
+    link(a, b)
+    a.step = 10
+    assert b.step == 10
+    b.step = 30  # a has no such checkpoint
+    assert a.step == 10 and not a.problem
+
+
 def test_what_cannot_be_linked(tiny, task, closed_after):
     a = closed_after(interp.widgets.heads(tiny, task))
     with pytest.raises(ValueError, match=r"needs two widgets: interp\.widgets\.link\(a, b\)"):

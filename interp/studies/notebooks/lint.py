@@ -64,10 +64,12 @@ def claim_keys(nb: object, folder: Path | None = None) -> list[str]:
 
 
 def heading(nb: object) -> dict[str, str]:
-    """Title, paper and finding, from the first markdown cell: "# Title", "Paper: ...", "Found:
-    ..." or a paragraph that begins with "**What we found.**".
+    """Title, paper, time and level, from the first markdown cell: "# Title", "Paper: ...".
+
+    The finding is the first "Found: ..." or paragraph that begins with "**What we found.**" in any
+    markdown cell: a notebook may let its reader look before it tells.
     """
-    text = next((c.source for c in nb.cells if c.cell_type == "markdown"), "")
+    texts = [c.source for c in nb.cells if c.cell_type == "markdown"] or [""]
     lines = {}
     for key, pattern in (
         ("title", r"^# +(.+)$"),
@@ -75,7 +77,8 @@ def heading(nb: object) -> dict[str, str]:
         ("found", r"^\W*(?:Found|What we found)\W+((?:.+\n?)+?)(?=\n|\Z)"),
         ("level", r"^(.*\bminutes? · .+)$"),
     ):
-        match = re.search(pattern, text, re.M)
+        where = texts if key == "found" else texts[:1]
+        match = next(filter(None, (re.search(pattern, text, re.M) for text in where)), None)
         lines[key] = " ".join(match[1].split()).rstrip("\\").strip() if match else ""
     return lines
 
@@ -103,7 +106,8 @@ def source_problems(nb: object, *, tour: bool = False, folder: Path | None = Non
 
     for key, example in needed[:1] if tour else needed:
         if not heading(nb)[key]:
-            problems.append(f"the first cell has no {key} line (for example {example!r})")
+            where = "no cell has a" if key == "found" else "the first cell has no"
+            problems.append(f"{where} {key} line (for example {example!r})")
     if bool(keys) == tour:
         problems.append(
             "a tour declares no Claim: claims belong to studies" if tour else "no Claim is declared"

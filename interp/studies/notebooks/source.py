@@ -112,6 +112,8 @@ def normalise(nb: object, source: Path | None = None, **metadata: object) -> lis
                     for line in out.text.replace("\r", "\n").splitlines()
                     if line.strip() and not PROGRESS.search(line)
                 ]
+            elif out.output_type == "display_data" and not out.get("data"):
+                continue  # what a finished progress bar leaves
             elif (out := _settle_output(out, count)) is not None:
                 outputs.append(out)
         cell.outputs = outputs

@@ -113,10 +113,12 @@ def link(*widgets: "Widget") -> Link:
         raise ValueError("a link needs two widgets: interp.widgets.link(a, b)")
     for one in widgets:
         mine = set(getattr(one, "shares", {}))
-        if not any(mine & set(getattr(other, "shares", {})) for other in widgets if other is not one):
+        if not any(
+            mine & set(getattr(other, "shares", {})) for other in widgets if other is not one
+        ):
             raise ValueError(
-                f"{one!r} shares nothing with the others: link what interp.widgets.heads, attention,"
-                " lens, patching, circuit, features or explore gave (prompt, token, heads), or what"
+                f"{one!r} shares nothing with the others: link what interp.widgets.heads,"
+                " attention, lens, patching, circuit, features or explore gave (prompt, token, heads), or what"
                 " interp.widgets.training gave (step)"
             )
     return Link(widgets)

@@ -342,7 +342,11 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         )
         ablated = sorted(self._ablated())
         marks = (
-            {f"ablated by {self._way()} ({len(ablated)})": [(head, layer) for layer, head in ablated]}
+            {
+                f"ablated by {self._way()} ({len(ablated)})": [
+                    (head, layer) for layer, head in ablated
+                ]
+            }
             if ablated
             else {}
         )

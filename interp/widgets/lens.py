@@ -439,13 +439,7 @@ def draw(figure: Any, reply: dict, vocab: int, name: str) -> None:
         if reply["top"][i][j] is not None:
             word = reply["top"][i][j]
             ax.text(
-                j,
-                i,
-                prompts.label(word, 8),
-                ha="center",
-                va="center",
-                fontsize=7,
-                parse_math=False,
+                j, i, prompts.label(word, 8), ha="center", va="center", fontsize=7, parse_math=False
             )
     ax.set_yticks(range(tall), reply["rows"], fontsize=plots.TICK)
     labels = [f"{reply['start'] + i} {prompts.label(w, 9)}" for i, w in enumerate(reply["tokens"])]

@@ -2,7 +2,6 @@
 they agree.
 """
 
-
 import pytest
 from browser import notebook, server
 

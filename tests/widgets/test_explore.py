@@ -110,9 +110,11 @@ def test_a_link_ends(tiny, task, closed_after):
     assert b.prompt == 1 and a.linked == ""
 
 
-def test_two_widgets_of_training_show_the_same_step(closed_after):
+def test_two_widgets_of_training_show_the_same_step(closed_after, panel):
     def curve(steps):
-        values = interp.Result([float(s) for s in steps], ("step",), {"step": steps}, "loss", "nats")
+        values = interp.Result(
+            [float(s) for s in steps], ("step",), {"step": steps}, "loss", "nats"
+        )
         return closed_after(interp.widgets.training(values))
 
     a, b = curve([0, 10, 20]), curve([0, 10, 30])
@@ -121,6 +123,8 @@ def test_two_widgets_of_training_show_the_same_step(closed_after):
     assert b.step == 10
     b.step = 30  # a has no such checkpoint
     assert a.step == 10 and not a.problem
+    with pytest.raises(ValueError, match="shares nothing with the others"):
+        link(a, panel)
 
 
 def test_what_cannot_be_linked(tiny, task, closed_after):

@@ -118,8 +118,8 @@ def link(*widgets: "Widget") -> Link:
         ):
             raise ValueError(
                 f"{one!r} shares nothing with the others: link what interp.widgets.heads,"
-                " attention, lens, patching, circuit, features or explore gave (prompt, token, heads), or what"
-                " interp.widgets.training gave (step)"
+                " attention, lens, patching, circuit, features or explore gave (prompt, token,"
+                " heads), or what interp.widgets.training gave (step)"
             )
     return Link(widgets)
 

@@ -29,12 +29,12 @@ FROM = {
     "FeatureCircuit": "interp.features.circuit(model, task, dictionaries) gives",
     "Firings": "interp.features.firings(model, dictionary) gives",
     "Intervention": "interp.Intervention('L10H7', interp.edits.zero()) makes",
+    "Lens": "interp.tuned_lens(model, texts) or interp.jacobian_lens(model, texts) gives",
     "Measured": "interp.studies.measured(values) gives",
     "PromptActivations": "interp.features.prompt_activations(model, 'resid_post.15', texts) gives",
     "Recipe": "interp.toys.Recipe(...) makes",
     "Result": "interp.patch(...) or another verb gives",
     "Run": "interp.toys.load_or_train('induction') gives",
-    "TunedLens": "interp.tuned_lens(model, texts) gives",
 }
 # Parameters that take any object of some form, and never a text, a number, a list or None.
 MADE = {

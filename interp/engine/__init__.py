@@ -23,7 +23,7 @@ from interp.engine.edges import (
     writes,
 )
 from interp.engine.forward import KINDS, Run, embed, patterns, run, unembed
-from interp.engine.gradients import NO_GRADIENT, gradients, gradients_dropping
+from interp.engine.gradients import NO_GRADIENT, gradients, gradients_dropping, stream_jacobian
 from interp.engine.logit_readers import columns, residual, vocab
 from interp.engine.patch import Patch, first_difference, zeros
 from interp.engine.paths import KEEP as PATHS
@@ -77,6 +77,7 @@ __all__ = [
     "residual",
     "run",
     "slopes",
+    "stream_jacobian",
     "sweep",
     "tokens_back",
     "unembed",

@@ -85,6 +85,39 @@ def gradients_dropping(
         yield _without_row({k: [*below[k], inside(k), *plain[k][number + 1 :]] for k in kinds})
 
 
+def stream_jacobian(
+    engine: Engine,
+    tokens: Tensor,
+    layers: Iterable[int],
+    rows: Tensor,
+    first: int,
+    stop: int,
+    at_once: int = 32,
+) -> Tensor:
+    """Rows of d resid_post.last / d resid_post.layer [layer row batch d_model].
+
+    The effects on the positions first .. stop - 1 of the last layer are added up, and averaged over
+    the same positions of the layer. One forward, and a backward for `at_once` rows together.
+
+    Example:
+        >>> stream_jacobian(engine, tokens, range(11), torch.arange(768), 16, 127)
+    """
+    _, taps = record(
+        engine, tokens, lambda end: end, ("resid_post",), None, None, 0, everywhere=True
+    )
+    end, starts = taps["resid_post"][-1], [taps["resid_post"][layer] for layer in layers]
+    out = []
+    with torch.inference_mode(False):
+        for some in rows.split(at_once):
+            along = end.new_zeros(len(some), *end.shape)
+            along[torch.arange(len(some)), :, :, first:stop, some] = 1.0
+            found = torch.autograd.grad(
+                end, starts, along, retain_graph=True, is_grads_batched=True
+            )
+            out.append(torch.stack([g[:, 0, :, first:stop].mean(-2) for g in found]))
+    return torch.cat(out, 1)
+
+
 def record(
     engine: Engine,
     tokens: Tensor,

@@ -48,7 +48,7 @@ def lens(model: Model, prompt_or_task: Any, *, lens: Any = None, **state: Any) -
     Args:
         model: The model.
         prompt_or_task: A text, or a task whose prompts are shown.
-        lens: A tuned lens to read through; layers that it does not have stay empty. See
+        lens: A tuned or Jacobian lens to read through; layers that it does not have stay empty. See
             `interp.logit_lens`.
         **state: by: the colour, "rank" of the answer (0: on top), "logit_diff", "prob" of the
             answer, or "top", the probability of the token shown. answer, against: words of one
@@ -93,7 +93,7 @@ def lens(model: Model, prompt_or_task: Any, *, lens: Any = None, **state: Any) -
         )
 
     state = {"by": "rank", "text": text, "prompt": prompts.OWN if task is None else 0, **state}
-    name = "Logit lens" if lens is None else "Tuned lens"
+    name = "Logit lens" if lens is None else lens.kind[0].upper() + lens.kind[1:]
     sizes = dict(
         layers=d.n_layers,
         vocab=d.d_vocab,
@@ -358,7 +358,7 @@ class LensWidget(Widget, files="lens"):
     def code(self) -> str:
         """The Python that gives this state, and for a task its numbers as a Result."""
         own = self.prompt == prompts.OWN
-        read = ", lens=lens" * (self.name == "Tuned lens")
+        read = ", lens=lens" * (self.name != "Logit lens")
         options = [f"prompt={self.prompt}"] if not own and self.prompt else []
         usual = {
             "by": "rank",

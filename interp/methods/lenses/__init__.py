@@ -2,7 +2,7 @@
 
 | question | file |
 | --- | --- |
-| what each layer would say | `logit_lens`, `tuned_lens` |
+| what each layer would say | `logit_lens`, `tuned_lens`, `jacobian_lens` |
 | what one component's write says | `write_lens` |
 | who writes the answer | `logit_attribution` |
 | what a vector means to the model in another prompt | `patchscope` |

@@ -11,7 +11,7 @@ from interp import sites
 from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.interventions import run
-from interp.methods.lenses.tuned_lens import TunedLens, fingerprint
+from interp.methods.lenses.lens import Lens, fingerprint
 from interp.methods.patching.patch import sweep_result
 from interp.methods.runs import sweep
 from interp.methods.runs.any_prompts import any_prompts
@@ -28,7 +28,7 @@ def logit_lens(
     where: str = "resid_post.*@END",
     *,
     metric: Any = None,
-    lens: TunedLens | None = None,
+    lens: Lens | None = None,
 ) -> Result:
     """The logit lens: the task's metric as the residual stream would give it at each layer.
 
@@ -43,7 +43,8 @@ def logit_lens(
         metric: "logit_diff" where there are wrong answers if None; "rank" (0: the answer is on
             top), "prob", ... Read rank and logit difference first: probabilities stay near zero
             until the last layers.
-        lens: A tuned lens to read through (see `tuned_lens`); layers that it does not have are NaN.
+        lens: A lens to read through (see `tuned_lens`, `jacobian_lens`); layers that it does not
+            have are NaN.
 
     Returns:
         The metric, the stars of `where` as axes, one value per example kept. The exact final norm
@@ -75,7 +76,7 @@ def logit_lens(
         values = values.movedim(-2, -3)
     rows = values.reshape(-1, *values.shape[-2:])
     read = []
-    name = "logit lens" if lens is None else "tuned lens"
+    name = "logit lens" if lens is None else lens.kind
     for cell, row in zip(
         grid.sites, sweep.progress(rows, name)
     ):  # one [batch d_vocab] at a time: the vocabulary is large
@@ -94,23 +95,24 @@ def logit_lens(
 
 
 def translator(
-    model: Model, lens: TunedLens | None, site: sites.Site, grid: sites.Grid
+    model: Model, lens: Lens | None, site: sites.Site, grid: sites.Grid
 ) -> Callable[[sites.Site, Tensor], Tensor | None]:
     """A function from a site and its stream to the lens's reading, or to None without a map."""
     if lens is None:
         return lambda cell, row: row
     if site.family != "resid_post":
         raise ValueError(
-            f"a tuned lens reads the stream after a layer, got {str(site)!r} (try"
+            f"a {lens.kind} reads the stream after a layer, got {str(site)!r} (try"
             " 'resid_post.*@END')"
         )
     if lens.fingerprint != fingerprint(model):
         raise ValueError(
-            "this lens was trained on another model: train one on this model's weights (tuned_lens)"
+            f"this {lens.kind} is of another model: make one on this model's weights"
+            f" ({lens.kind.lower().replace(' ', '_')})"
         )
     if not any(cell.layer in lens.layers for cell in grid.sites):
         raise ValueError(
-            f"this lens was not trained at the layers of {str(site)!r} (it has"
+            f"this {lens.kind} has no map at the layers of {str(site)!r} (it has"
             f" {', '.join(map(str, lens.layers))})"
         )
     return lambda cell, row: lens.read(cell.layer, row) if cell.layer in lens.layers else None

@@ -4,78 +4,22 @@ import hashlib
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from interp import _files, _store
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
-from interp.interventions import run
+from interp.methods.lenses.lens import Lens, divergence, fingerprint, logits_of, scored_tokens, streams_of, with_divergence
 from interp.methods.runs import sweep
-from interp.models import bridge, state
+from interp.models import bridge
 from interp.models.tokens import read_prompts
-from interp.results import Result
 
 RECIPE = 1  # raise it when the training changes: lenses of an older recipe are then trained anew
-TOKENS_SCORED = 512  # tokens of the text on which a lens is scored, evenly spread
-
-
-@dataclass(frozen=True, eq=False)
-class TunedLens:
-    """A map h -> h + h W + b per layer, made by `tuned_lens`; the last layer's is the identity.
-
-    Example:
-        >>> lens.read(12, residual)     # [... d_model], translated into the last layer's stream
-        >>> lens.plot()                 # how far each layer's reading is from the model's output
-
-    Attributes:
-        layers: The layers that it reads.
-        weight: W of each layer.
-        bias: b of each layer.
-        kl: Divergence from the model's output, axes "lens" (logit, tuned) and "layer", in nats.
-        fingerprint: Of the weights of the model that it belongs to.
-    """
-
-    layers: tuple[int, ...]
-    weight: Float[Tensor, "layer d_model d_model"]
-    bias: Float[Tensor, "layer d_model"]
-    kl: Result  # dims (lens, layer), nats
-    fingerprint: str  # of the model's weights
-
-    def __post_init__(self) -> None:
-        if self.weight[-1].any() or self.bias[-1].any():
-            raise ValueError(
-                "the translator of the last layer must be the identity: its stream is what the"
-                " model reads"
-            )
-
-    def read(
-        self, layer: int, residual: Float[Tensor, "*more d_model"]
-    ) -> Float[Tensor, "*more d_model"]:
-        """The stream after a layer, translated into that of the last layer."""
-        if layer not in self.layers:
-            raise ValueError(
-                f"this lens was not trained at layer {layer} (it has"
-                f" {', '.join(map(str, self.layers))})"
-            )
-        i = self.layers.index(layer)
-        h = residual.to(self.weight.dtype)  # translated in float32, whatever the model computes in
-        return (h + h @ self.weight[i] + self.bias[i]).to(residual.dtype)
-
-    def plot(self, ax: Any = None, **options: Any) -> Any:
-        """The Axes with the divergence from the model's output by layer, for the logit lens and
-        this one.
-        """
-        return self.kl.plot(ax=ax, **options)
-
-    def __repr__(self) -> str:
-        return f"TunedLens(layers {', '.join(map(str, self.layers))})"
 
 
 @torch_defaults()
@@ -89,7 +33,7 @@ def tuned_lens(
     vocab: int | None = 4096,
     seed: int = 0,
     cached: bool = True,
-) -> TunedLens:
+) -> Lens:
     """A tuned lens: per layer the affine map that brings the stream's logits to the model's.
 
     Example:
@@ -134,8 +78,8 @@ def tuned_lens(
             return _load(model, path, mark, chosen, started)
         except ValueError as error:
             warnings.warn(f"{error}: the lens is fitted again", stacklevel=2)
-    streams = _streams(model, chunks, chosen)
-    keep = torch.linspace(0, len(streams[0]) - 1, min(TOKENS_SCORED, len(streams[0]))).long()
+    streams = streams_of(model, chunks, chosen)
+    keep = scored_tokens(len(streams[0]))
     vocab_ids = _likeliest(model, streams[-1][keep], vocab)
     fitted, scored, alone = [], [], []
     bar = sweep.progress(None, "tuned lens", total=(len(chosen) - 1) * steps)
@@ -160,30 +104,7 @@ def tuned_lens(
     numbers = torch.tensor(scored, dtype=torch.float64).T.contiguous()
     if cached:
         _save(path, weight, bias, numbers, alone)
-    return _lens(model, mark, chosen, weight, bias, numbers, alone, started, from_disk=False)
-
-
-def divergence(
-    model: Model,
-    stream: Float[Tensor, "token d_model"],
-    last: Float[Tensor, "token d_model"],
-    weight: Float[Tensor, "d_model d_model"],
-    bias: Float[Tensor, "d_model"],
-) -> float:
-    """Mean KL divergence (nats) of the lens from the model, over the whole vocabulary."""
-    total = 0.0
-    with torch.no_grad():
-        for h, end in zip(stream.split(64), last.split(64)):
-            predicted = _logits(model, h + h @ weight + bias).log_softmax(-1)
-            true = _logits(model, end).log_softmax(-1)
-            total += float((true.exp() * (true - predicted)).sum())
-    return total / len(stream)
-
-
-def _logits(model: Model, h: Tensor) -> Tensor:
-    """The logits of a stream held in float32, by the model's own last layers, in float32 again."""
-    h = h.to(bridge.unembedding(model)[0].dtype)
-    return bridge.unembed(model, bridge.final_norm(model, h)).float()
+    return _lens(model, mark, chosen, weight, bias, numbers, alone, started, False)
 
 
 def _fit(
@@ -229,27 +150,13 @@ def _fit(
     return weight.detach(), (scale * bias).detach()
 
 
-def _streams(model: Model, chunks: Sequence[Tensor], layers: Sequence[int]) -> list[Tensor]:
-    """The stream after each layer [token d_model], position 0 left out."""
-    keep = [f"resid_post.{layer}" for layer in layers]
-    texts = [
-        part for ids in chunks for part in ids.split(max(1, sweep.TOKENS_PER_RUN // ids.shape[1]))
-    ]
-    parts: list[list[Tensor]] = [[] for _ in layers]
-    for chunk in sweep.progress(texts, "tuned lens: text"):
-        cache = run(model, chunk, keep=keep, last_only=True).kept
-        for part, key in zip(parts, keep):
-            part.append(cache[key][:, 1:].flatten(0, 1).float())
-    return [torch.cat(part) for part in parts]
-
-
 def _likeliest(model: Model, last: Tensor, vocab: int | None) -> Tensor:
     """The tokens the model gives most probability to, over this text."""
     size = bridge.dims(model).d_vocab
     if vocab is None or vocab >= size:
         return torch.arange(size)
     with torch.no_grad():
-        mass = sum(_logits(model, h).softmax(-1).sum(0) for h in last.split(64))
+        mass = sum(logits_of(model, h).softmax(-1).sum(0) for h in last.split(64))
     return mass.topk(vocab).indices.sort().values
 
 
@@ -275,12 +182,6 @@ def _checked(
 # --- on disk --------------------------------------------------------------------------------------
 
 
-def fingerprint(model: Model) -> str:
-    """A short name for a model, made from its name and every bit of its weights."""
-    whole = f"{bridge.name(model)} {state.weights_hash(model)}"
-    return hashlib.sha256(whole.encode()).hexdigest()[:16]
-
-
 def _path(mark: str, chunks: Sequence[Tensor], options: tuple) -> Path:
     text = hashlib.sha256()
     for ids in chunks:
@@ -297,7 +198,7 @@ def _save(path: Path, weight: Tensor, bias: Tensor, numbers: Tensor, alone: list
 
 def _load(
     model: Model, path: Path, mark: str, layers: tuple[int, ...], started: float
-) -> TunedLens:
+) -> Lens:
     t, _ = _files.read_tensors(path)
     width, n = bridge.dims(model).d_model, len(layers)
     for name, shape in {"weight": (n, width, width), "bias": (n, width), "kl": (2, n)}.items():
@@ -313,37 +214,32 @@ def _load(
         t["kl"],
         t["left"].tolist(),
         started,
-        from_disk=True,
+        True,
     )
 
 
 def _lens(
     model: Model,
     mark: str,
-    layers: tuple,
+    layers: tuple[int, ...],
     weight: Tensor,
     bias: Tensor,
     numbers: Tensor,
     alone: list,
     started: float,
     from_disk: bool,
-) -> TunedLens:
-    """The TunedLens of these maps and divergences."""
-    metadata = sweep.provenance(
+) -> Lens:
+    """The lens of these maps and divergences."""
+    said = {"from disk": from_disk, "left alone": alone}
+    return with_divergence(
         model,
-        None,
+        mark,
+        layers,
+        weight,
+        bias,
+        numbers,
         "tuned lens",
         started,
         backend="hooks",
-        **{"from disk": from_disk, "left alone": alone},
+        **said,
     )
-    coords = {"lens": ["logit lens", "tuned lens"], "layer": list(layers)}
-    kl = Result(
-        to_numpy(numbers),
-        ("lens", "layer"),
-        coords,
-        "divergence from the model's output",
-        "nats",
-        metadata,
-    )
-    return TunedLens(layers, weight, bias, kl, mark)

@@ -10,7 +10,7 @@ import torch
 
 import interp
 from interp.interventions import run
-from interp.methods.lenses.tuned_lens import divergence
+from interp.methods.lenses.lens import divergence
 from interp.models import bridge
 
 
@@ -121,7 +121,7 @@ def test_wrong_readings_through_a_lens_are_one_sentence(tiny):
     )
     for where, says in (
         ("resid_pre.*@END", "after a layer"),
-        ("resid_post.0@END", "not trained at the layers"),
+        ("resid_post.0@END", "has no map at the layers"),
     ):
         with pytest.raises(ValueError, match=says):
             interp.logit_lens(tiny, task, where, lens=lens)

@@ -1,0 +1,249 @@
+"""A lens: an affine map per layer, through which the stream is read as the last layer's."""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp import _files
+from interp._numbers import to_numpy
+from interp._types import Model
+from interp.interventions import run
+from interp.methods.runs import sweep
+from interp.models import bridge, state
+from interp.results import Result
+
+TOKENS_SCORED = 512  # tokens of the text on which a lens is scored, evenly spread
+
+
+@dataclass(frozen=True, eq=False)
+class Lens:
+    """A map h -> h + h W + b per layer, as `tuned_lens` and `jacobian_lens` make it; the last
+    layer's is the identity.
+
+    Example:
+        >>> lens = interp.jacobian_lens(model, texts)
+        >>> lens.read(12, residual)     # [... d_model], translated into the last layer's stream
+        >>> lens.plot()                 # how far each layer's reading is from the model's output
+        >>> interp.logit_lens(model, task, lens=lens).plot()
+
+    Attributes:
+        layers: The layers that it reads.
+        weight: W of each layer.
+        bias: b of each layer.
+        kl: Divergence from the model's output, axes "lens" (the logit lens and this one) and
+            "layer", in nats; NaN where a lens was read from a file.
+        fingerprint: Of the weights of the model that it belongs to.
+        kind: "tuned lens" or "Jacobian lens".
+    """
+
+    layers: tuple[int, ...]
+    weight: Float[Tensor, "layer d_model d_model"]
+    bias: Float[Tensor, "layer d_model"]
+    kl: Result  # dims (lens, layer), nats
+    fingerprint: str  # of the model's weights
+    kind: str = "tuned lens"
+
+    def __post_init__(self) -> None:
+        if self.weight[-1].any() or self.bias[-1].any():
+            raise ValueError(
+                "the translator of the last layer must be the identity: its stream is what the"
+                " model reads"
+            )
+
+    def read(
+        self, layer: int, residual: Float[Tensor, "*more d_model"]
+    ) -> Float[Tensor, "*more d_model"]:
+        """The stream after a layer, translated into that of the last layer."""
+        i = self._index(layer)
+        h = residual.to(self.weight.dtype)  # translated in float32, whatever the model computes in
+        return (h + h @ self.weight[i] + self.bias[i]).to(residual.dtype)
+
+    def jacobian(self, layer: int) -> Float[Tensor, "d_model d_model"]:
+        """J of a layer, the map without its bias: J h is the reading of the stream h."""
+        w = self.weight[self._index(layer)]
+        return w.T + torch.eye(len(w), dtype=w.dtype, device=w.device)
+
+    def to_transformer_lens(self) -> Any:
+        """TransformerLens' `JacobianLens` of these maps, with its steering, swaps and
+        decompositions.
+
+        Raises:
+            ValueError: For a lens with a bias: theirs has none.
+        """
+        from transformer_lens.tools.analysis import JacobianLens
+
+        if self.bias.any():
+            raise ValueError(f"a {self.kind} has a bias, and a JacobianLens has none")
+        said = self.kl.metadata
+        maps = {layer: self.jacobian(layer).cpu() for layer in self.layers[:-1]}
+        if not maps:
+            raise ValueError("this lens reads the last layer alone: there is no Jacobian to hand on")
+        about = {"model_name": said["model"], "target_layer": self.layers[-1]}
+        about |= {"skip_first_positions": said["skip"]} if "skip" in said else {}
+        return JacobianLens(
+            maps,
+            n_prompts=int(said.get("texts", 1)),
+            d_model=self.weight.shape[-1],
+            metadata={**about, "fingerprint": self.fingerprint},
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Writes a Jacobian lens as the published ones are written (.pt), in float32.
+
+        `read_jacobian_lens` reads it again, and so does TransformerLens' `JacobianLens.load`.
+        """
+        path = Path(path)
+        self.to_transformer_lens().save(str(path), dtype=torch.float32)
+        return path
+
+    def plot(self, ax: Any = None, **options: Any) -> Any:
+        """The Axes with the divergence from the model's output by layer, for the logit lens and
+        this one.
+        """
+        return self.kl.plot(ax=ax, **options)
+
+    def __repr__(self) -> str:
+        return f"{self.kind} (layers {', '.join(map(str, self.layers))})"
+
+    def _index(self, layer: int) -> int:
+        if layer not in self.layers:
+            raise ValueError(
+                f"this lens was not {'trained' if self.kind == 'tuned lens' else 'fitted'} at layer"
+                f" {layer} (it has {', '.join(map(str, self.layers))})"
+            )
+        return self.layers.index(layer)
+
+
+def with_divergence(
+    model: Model,
+    mark: str,
+    layers: tuple[int, ...],
+    weight: Tensor,
+    bias: Tensor,
+    numbers: Tensor,
+    kind: str,
+    started: float,
+    **more: Any,
+) -> Lens:
+    """The Lens of these maps, with its divergences [lens layer] as a Result."""
+    metadata = sweep.provenance(model, None, kind, started, **more)
+    kl = Result(
+        to_numpy(numbers),
+        ("lens", "layer"),
+        {"lens": ["logit lens", kind], "layer": list(layers)},
+        "divergence from the model's output",
+        "nats",
+        metadata,
+    )
+    return Lens(layers, weight, bias, kl, mark, kind)
+
+
+def read_jacobian_lens(path: str | Path, model: Model) -> Lens:
+    """A Jacobian lens from a file, of ours or as others publish them (.pt; no code is run).
+
+    Example:
+        >>> lens = read_jacobian_lens("gpt2_jacobian_lens.pt", model)
+        >>> interp.logit_lens(model, task, lens=lens).plot()
+
+    Args:
+        path: A file with J (a matrix per layer), n_prompts, source_layers and d_model.
+        model: The model that it belongs to. A file says the model's name and width at most; a file
+            of ours says its weights, too.
+
+    Raises:
+        ValueError: If the file is of another model, or not such a file.
+        FileNotFoundError: If there is no such file.
+
+    Reference:
+        The format of github.com/anthropics/jacobian-lens and of TransformerLens' JacobianLens.
+    """
+    started = time.perf_counter()
+    held, d = _files.read_pt(path), bridge.dims(model)
+    if not isinstance(held, dict) or not isinstance(held.get("J"), dict) or not held["J"]:
+        raise ValueError(f"{str(path)!r} is no Jacobian lens: it has no J, a matrix for each layer")
+    about = held.get("metadata") or {}
+    about = about if isinstance(about, dict) else {}
+    last, mark = d.n_layers - 1, fingerprint(model)
+    wrong = [key for key in held["J"] if not isinstance(key, int) or not 0 <= key < last]
+    if wrong or about.get("target_layer", last) != last:
+        raise ValueError(
+            f"{str(path)!r} is a lens of another model: it reads layer"
+            f" {wrong[0] if wrong else about['target_layer']}, and a lens of this one reads layers 0"
+            f" to {last - 1} towards {last}"
+        )
+    if about.get("fingerprint", mark) != mark:
+        raise ValueError(f"{str(path)!r} is a lens of another model: the weights are others")
+    layers = sorted(held["J"])
+    maps = {f"J[{layer}]": held["J"][layer] for layer in layers}
+    size = (d.d_model, d.d_model)
+    maps = {name: _files.shaped(maps, name, size, path).float() for name in maps}
+    eye = torch.eye(d.d_model)
+    weight = torch.stack([*(j.T - eye for j in maps.values()), torch.zeros(size)])
+    numbers = torch.full((2, len(layers) + 1), float("nan"), dtype=torch.float64)
+    return with_divergence(
+        model,
+        mark,
+        (*layers, last),
+        weight.to(bridge.device(model)),
+        torch.zeros(len(weight), d.d_model, device=bridge.device(model)),
+        numbers,
+        "Jacobian lens",
+        started,
+        texts=int(held.get("n_prompts", 1)),
+        file=str(path),
+    )
+
+
+def scored_tokens(n: int) -> Tensor:
+    """Which of n tokens a lens is scored on."""
+    return torch.linspace(0, n - 1, min(TOKENS_SCORED, n)).long()
+
+
+def divergence(
+    model: Model,
+    stream: Float[Tensor, "token d_model"],
+    last: Float[Tensor, "token d_model"],
+    weight: Float[Tensor, "d_model d_model"],
+    bias: Float[Tensor, "d_model"],
+) -> float:
+    """Mean KL divergence (nats) of the lens from the model, over the whole vocabulary."""
+    total = 0.0
+    with torch.no_grad():
+        for h, end in zip(stream.split(64), last.split(64)):
+            predicted = logits_of(model, h + h @ weight + bias).log_softmax(-1)
+            true = logits_of(model, end).log_softmax(-1)
+            total += float((true.exp() * (true - predicted)).sum())
+    return total / len(stream)
+
+
+def logits_of(model: Model, h: Tensor) -> Tensor:
+    """The logits of a stream held in float32, by the model's own last layers, in float32 again."""
+    h = h.to(bridge.unembedding(model)[0].dtype)
+    return bridge.unembed(model, bridge.final_norm(model, h)).float()
+
+
+def streams_of(model: Model, chunks: Sequence[Tensor], layers: Sequence[int]) -> list[Tensor]:
+    """The stream after each layer [token d_model], position 0 left out."""
+    keep = [f"resid_post.{layer}" for layer in layers]
+    texts = [
+        part for ids in chunks for part in ids.split(max(1, sweep.TOKENS_PER_RUN // ids.shape[1]))
+    ]
+    parts: list[list[Tensor]] = [[] for _ in layers]
+    for chunk in sweep.progress(texts, "tuned lens: text"):
+        cache = run(model, chunk, keep=keep, last_only=True).kept
+        for part, key in zip(parts, keep):
+            part.append(cache[key][:, 1:].flatten(0, 1).float())
+    return [torch.cat(part) for part in parts]
+
+
+def fingerprint(model: Model) -> str:
+    """A short name for a model, made from its name and every bit of its weights."""
+    whole = f"{bridge.name(model)} {state.weights_hash(model)}"
+    return hashlib.sha256(whole.encode()).hexdigest()[:16]

@@ -513,6 +513,14 @@ def _until(model: Any, tokens: Tensor, hooks: Sequence, stop: str) -> Tensor:
     raise ValueError(f"this model never reaches the hook {stop!r}")
 
 
+def their_jacobian_lens(maps: dict[int, Tensor], n_prompts: int, about: dict[str, Any]) -> Any:
+    """TransformerLens' JacobianLens of these maps [d_model d_model] by layer."""
+    from transformer_lens.tools.analysis import JacobianLens
+
+    width = len(next(iter(maps.values())))
+    return JacobianLens(maps, n_prompts=n_prompts, d_model=width, metadata=about)
+
+
 def embeddings(model: Any, tokens: Tensor) -> Tensor:
     """The token embeddings [batch pos d_model], before any position is added."""
     return until(model, tokens, [], "embed.hook_out")

@@ -77,8 +77,6 @@ class Lens:
         Raises:
             ValueError: For a lens with a bias: theirs has none.
         """
-        from transformer_lens.tools.analysis import JacobianLens
-
         if self.bias.any():
             raise ValueError(f"a {self.kind} has a bias, and a JacobianLens has none")
         said = self.kl.metadata
@@ -87,12 +85,8 @@ class Lens:
             raise ValueError("this lens reads the last layer alone: there is no Jacobian to hand on")
         about = {"model_name": said["model"], "target_layer": self.layers[-1]}
         about |= {"skip_first_positions": said["skip"]} if "skip" in said else {}
-        return JacobianLens(
-            maps,
-            n_prompts=int(said.get("texts", 1)),
-            d_model=self.weight.shape[-1],
-            metadata={**about, "fingerprint": self.fingerprint},
-        )
+        about["fingerprint"] = self.fingerprint
+        return bridge.their_jacobian_lens(maps, int(said.get("texts", 1)), about)
 
     def save(self, path: str | Path) -> Path:
         """Writes a Jacobian lens as the published ones are written (.pt), in float32.

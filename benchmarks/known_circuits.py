@@ -39,6 +39,8 @@ ROWS = [
     ("acdc, tau 0.1 logits", "acdc", {"tau": 0.1, "metric": "logit_diff"}),
     ("eap_ig, inputs, 5 steps", "eap_ig", {}),
     ("eap_ig, activations, 5 steps", "eap_ig", {"at": "activations"}),
+    ("gim", "gim", {}),
+    ("relp", "relp", {}),
     ("eap", "eap", {}),
     ("edge_pruning, 5 % kept, 300 steps", "edge_pruning", {}),
     ("node_attribution", "node_attribution", {}),
@@ -94,10 +96,10 @@ def measured() -> tuple[list[list[str]], list[str]]:
                     for m, t, c in some
                     for s in range(DRAWS)
                 ]
-            elif method == "edge_pruning" and name == TRAINED:
+            elif method in ("edge_pruning", "gim", "relp") and name == TRAINED:
                 cells.append(
                     "refused"
-                )  # it needs the lean engine, which does not know small transformers
+                )  # they need the lean engine, which does not know small transformers
                 continue
             else:
                 found = [

@@ -10,6 +10,7 @@ It knows tokens, activations and weights; no task, no site, no plot.
 """
 
 from interp.engine.adapters import ARCHITECTURES, build, find, parity, why_not
+from interp.engine.backward_rules import GIM, RELP, Rules, with_rules
 from interp.engine.edges import KEEP as EDGES
 from interp.engine.edges import (
     Graph,
@@ -43,16 +44,19 @@ SWEEP = (
 __all__ = [
     "ARCHITECTURES",
     "EDGES",
+    "GIM",
     "KINDS",
     "MORE",
     "NO_GRADIENT",
     "PATHS",
+    "RELP",
     "SWEEP",
     "THROUGH",
     "Engine",
     "Graph",
     "Other",
     "Patch",
+    "Rules",
     "Run",
     "ablate_sets",
     "again",
@@ -85,6 +89,7 @@ __all__ = [
     "watching",
     "width",
     "why_not",
+    "with_rules",
     "writes",
     "zeros",
 ]

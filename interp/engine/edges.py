@@ -195,6 +195,8 @@ def _norm_back(norm: Norm, x: Tensor, slope: Tensor) -> Tensor:
         x = x - x.mean(-1, keepdim=True)
         slope = slope - slope.mean(-1, keepdim=True)
     size = (x.pow(2).mean(-1, keepdim=True) + norm.eps).rsqrt()
+    if norm.frozen:
+        return size * slope
     unit = x * size
     return size * (slope - unit * (slope * unit).mean(-1, keepdim=True))
 
@@ -213,6 +215,8 @@ def _joint_back(norm: Norm, x: Tensor, slope: Tensor, weight: Tensor) -> Tensor:
     size = (x.pow(2).mean(-1, keepdim=True) + norm.eps).rsqrt()
     unit = (x * size).unflatten(-1, (heads, d_head)).movedim(-2, 0)  # head ... d_head
     slope = slope * norm.weight.to(slope).view(heads, *[1] * (slope.ndim - 2), d_head)
+    if norm.frozen:
+        return size * torch.einsum("h...e,hed->h...d", slope, weight)
     along = (slope * unit).sum(-1, keepdim=True) / x.shape[-1]  # the scale is that of all heads
     every = torch.einsum("h...e,hed->...d", unit, weight)
     return size * (torch.einsum("h...e,hed->h...d", slope, weight) - along * every)

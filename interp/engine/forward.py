@@ -32,6 +32,7 @@ import torch
 from torch import Tensor
 
 from interp._errors import unknown
+from interp.engine.backward_rules import share, softmax
 from interp.engine.sizes import check_kept
 from interp.engine.weights import Engine, Layer, Norm, soft_cap
 
@@ -312,6 +313,9 @@ def attention(
     """z [row batch pos head d_head] from the normed input [row batch pos d_model]."""
     q, k, v = project(engine, layer, normed)
     q, k, v = _at(touch, "q", q), _at(touch, "k", k), _at(touch, "v", v)
+    rules = engine.rules
+    if rules is not None:
+        q, k, v = share(q, rules.qk), share(k, rules.qk), share(v, rules.v)
     q, k = turned(layer.q_norm, layer, q, view) * layer.scale, keys(layer, k, view)
     if last:
         q = q[:, :, -1:]
@@ -332,9 +336,8 @@ def attention(
         early = early if far is None else early.masked_fill(far, float("-inf"))
         scores = torch.cat([early.reshape(rows, batch, engine.n_heads, pos, before), scores], -1)
     scores = _at(touch, "scores", scores)
-    pattern = _at(touch, "pattern", scores.softmax(-1)).reshape(
-        rows, batch, kv, group * pos, before + src
-    )
+    pattern = scores.softmax(-1) if rules is None else softmax(scores, rules.temperature)
+    pattern = _at(touch, "pattern", pattern).reshape(rows, batch, kv, group * pos, before + src)
     z = pattern[..., before:] @ v
     if before:
         folded = (
@@ -415,6 +418,7 @@ def mlp(engine: Engine, layer: Layer, normed: Tensor, touch: Touch = NO_TOUCH) -
     if len(layer.up) == 2:
         up = layer.up[1](normed)
         hidden = hidden * up if torch.is_grad_enabled() else hidden.mul_(up)
+        hidden = hidden if engine.rules is None else share(hidden, engine.rules.product)
     out = layer.down(_at(touch, "post", hidden))
     return out if layer.after_mlp is None else layer.after_mlp(out)
 

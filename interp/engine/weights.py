@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from interp.engine.backward_rules import Rules
+
 THIN = 128  # below so many rows the order of a product matters
 
 
@@ -47,17 +49,32 @@ class Norm:
     """LayerNorm (kind "ln") or RMSNorm (kind "rms"), with its gain, bias and epsilon; "none" leaves
     the stream as it is.
 
-    A gain in another number type than x (float32) is multiplied in that type.
+    A gain in another number type than x (float32) is multiplied in that type. `frozen`: backward
+    passes take the scale for a constant (see `backward_rules`).
     """
 
     kind: str
     weight: Tensor
     bias: Tensor | None
     eps: float
+    frozen: bool = False
 
     def __call__(self, x: Tensor) -> Tensor:
         if self.kind == "none":
             return x
+        if self.frozen and x.requires_grad:
+            at = x.detach()
+            return self._of(at) + self.moved(at, x - at)
+        return self._of(x)
+
+    def moved(self, at: Tensor, move: Tensor) -> Tensor:
+        """What a move of x makes of the output while the scale stays as it is at `at`."""
+        if self.kind == "ln":
+            at, move = (value - value.mean(-1, keepdim=True) for value in (at, move))
+        size = (at.pow(2).mean(-1, keepdim=True) + self.eps).rsqrt()
+        return move * size * self.weight.to(move)
+
+    def _of(self, x: Tensor) -> Tensor:
         if self.kind == "ln":
             return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
         if x.dtype == self.weight.dtype:
@@ -139,6 +156,7 @@ class Engine:
     embed_scale: float = 1.0
     score_cap: float | None = None  # scores are cap * tanh(scores / cap), and so are logits
     logit_cap: float | None = None
+    rules: Rules | None = None  # of backward passes; None: the gradient
 
     @property
     def n_layers(self) -> int:

@@ -215,6 +215,10 @@ CALLS |= {
         lambda m, t, b: discover(m, t[:1], method="exact", backend=b), atol=2e-4, rtol=1e-3
     ),
     "node_attribution": of(discover, method="node_attribution", atol=2e-5),
+    "jacobian_lens": Call(
+        lambda m, t, b: interp.jacobian_lens(m, t.clean, skip=2, cached=False, backend=b).weight,
+        named=False,
+    ),
     "magnitude": of(discover, method="magnitude", atol=2e-5),
     "acdc": Call(lambda m, t, b: discover(m, t[:2], method="acdc", tau=1e-5, among=12, backend=b)),
     "evaluate": Call(

@@ -5,6 +5,7 @@ gives.
 import dataclasses
 import inspect
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import elsewhere
 import numpy as np
@@ -84,6 +85,14 @@ def widget(made):
         return made.value
     finally:
         made.close()
+
+
+def read_again(m, t):
+    """A Jacobian lens, saved and read, at work."""
+    with TemporaryDirectory() as folder:
+        lens = interp.jacobian_lens(m, ids(), layers=[1], skip=2, cached=False)
+        lens = interp.methods.lenses.read_jacobian_lens(lens.save(Path(folder) / "lens.pt"), m)
+    return interp.logit_lens(m, t, lens=lens)
 
 
 VERBS = {
@@ -199,6 +208,10 @@ VERBS = {
     "tuned_lens": lambda m, t: interp.logit_lens(
         m, t, lens=interp.methods.lenses.tuned_lens(m, ids(), steps=3, batch=8, cached=False)
     ),
+    "jacobian_lens": lambda m, t: interp.logit_lens(
+        m, t, lens=interp.jacobian_lens(m, ids(), skip=2, cached=False)
+    ),
+    "read_jacobian_lens": lambda m, t: read_again(m, t),
     "token_logit_gain": lambda m, t: interp.methods.steering.token_logit_gain(
         m, TEXTS, {"a": direction()}, {"a": 1.0}, {"a": [5, 6]}, [7, 8]
     ),
@@ -220,8 +233,7 @@ VERBS = {
         m, t, direction().push(1.0, how="project_out")
     ),
 }
-for method in ("eap", "eap_ig", "exact", "acdc", "node_attribution",
-               "information_flow", "magnitude", "edge_pruning", "random"):  # fmt: skip
+for method in interp.methods.circuits.discovery.METHODS:
     few = {"steps": 3} if method == "edge_pruning" else {}
     VERBS[f"discover, {method}"] = lambda m, t, method=method, few=few: interp.discover(
         m, t, method=method, **few
@@ -329,7 +341,7 @@ WIDGETS = {
 }
 # What reads results, dictionaries or files alone, and meets no tensor of a model.
 NO_MODEL = {
-    *"Direction Metric agreement cpr_cmd attribution_error discover with_evaluation".split(),
+    *"Direction Lens Metric agreement cpr_cmd attribution_error discover with_evaluation".split(),
     *"head_overlap random_circuits random_heads repeated_tokens roc_curve".split(),
     "attention_times_effect",
     *"token_set token_sets".split(),

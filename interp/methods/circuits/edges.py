@@ -226,7 +226,10 @@ class Edges:
     # --- slopes -----------------------------------------------------------------------------------
 
     def slopes(
-        self, points: Sequence[float | None], what: str = "slopes"
+        self,
+        points: Sequence[float | None],
+        what: str = "slopes",
+        rules: engine.Rules | None = None,
     ) -> Float[Tensor, "batch sender receiver"]:
         """Each edge's clean minus other write, times the gradient at its receiver's input.
 
@@ -234,13 +237,15 @@ class Edges:
             points: Where between the other run's embedding (0) and the clean one's (1) the gradient
                 is taken, and averaged; None is the clean run itself.
             what: The progress bar's text.
+            rules: For the backward pass (engine only); None: the gradient.
 
         Returns:
             Positive: the edge helps the metric.
         """
         if self.engine is None:
             return self._slopes_by_hooks(points)
-        engine_model, n = self.engine, len(self.task)
+        engine_model = self.engine if rules is None else engine.with_rules(self.engine, rules)
+        n = len(self.task)
         g = engine.graph(engine_model)
         scores = torch.zeros(n, g.n_senders, g.n_receivers, device=self.device)
         with bridge.LOCK:
@@ -485,10 +490,13 @@ class JoinedEdges(Edges):
         return self._join(lambda graph, moved: graph.downstream(layer, weights, moved), 1, moves)
 
     def slopes(
-        self, points: Sequence[float | None], what: str = "slopes"
+        self,
+        points: Sequence[float | None],
+        what: str = "slopes",
+        rules: engine.Rules | None = None,
     ) -> Float[Tensor, "batch sender receiver"]:
         """Each edge's clean minus other write, times the gradient at its receiver's input."""
-        return self._join(lambda graph, _: graph.slopes(points, what), 0)
+        return self._join(lambda graph, _: graph.slopes(points, what, rules), 0)
 
     def slopes_at_activations(
         self, points: Sequence[float]

@@ -15,7 +15,6 @@ from torch import Tensor
 from interp import _files, _store, engine
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
-from interp._progress import progress
 from interp._types import Model
 from interp.interventions import Intervention, run
 from interp.methods.lenses.lens import (
@@ -99,7 +98,9 @@ def jacobian_lens(
     if cached and path.exists():
         try:
             weight, numbers = _load(model, path, len(chosen))
-            return _lens(model, mark, chosen, weight, numbers, started, **said, **{"from disk": True})
+            return _lens(
+                model, mark, chosen, weight, numbers, started, **said, **{"from disk": True}
+            )
         except ValueError as error:
             warnings.warn(f"{error}: the lens is fitted again", stacklevel=2)
     weight = _measured(model, chunks, chosen, skip, rows, seed, backend)
@@ -147,10 +148,10 @@ def _measured(
     return torch.cat([weight, torch.zeros(1, d.d_model, d.d_model)]).to(bridge.device(model))
 
 
-def _by_hooks(
-    model: Model, ids: Tensor, layers: Sequence[int], rows: Tensor, first: int
-) -> Tensor:
-    """Rows of the derivative [layer row d_model]: a copy of the text for each row, and one backward for all."""
+def _by_hooks(model: Model, ids: Tensor, layers: Sequence[int], rows: Tensor, first: int) -> Tensor:
+    """Rows of the derivative [layer row d_model]: a copy of the text for each row, and one backward
+    for all.
+    """
     stop = ids.shape[1] - 1  # no next token comes after the last position
     last, out = f"resid_post.{bridge.dims(model).n_layers - 1}", []
     for some in rows.split(max(1, sweep.TOKENS_PER_RUN // ids.shape[1])):

@@ -82,7 +82,9 @@ class Lens:
         said = self.kl.metadata
         maps = {layer: self.jacobian(layer).cpu() for layer in self.layers[:-1]}
         if not maps:
-            raise ValueError("this lens reads the last layer alone: there is no Jacobian to hand on")
+            raise ValueError(
+                "this lens reads the last layer alone: there is no Jacobian to hand on"
+            )
         about = {"model_name": said["model"], "target_layer": self.layers[-1]}
         about |= {"skip_first_positions": said["skip"]} if "skip" in said else {}
         about["fingerprint"] = self.fingerprint
@@ -169,8 +171,8 @@ def read_jacobian_lens(path: str | Path, model: Model) -> Lens:
     if wrong or about.get("target_layer", last) != last:
         raise ValueError(
             f"{str(path)!r} is a lens of another model: it reads layer"
-            f" {wrong[0] if wrong else about['target_layer']}, and a lens of this one reads layers 0"
-            f" to {last - 1} towards {last}"
+            f" {wrong[0] if wrong else about['target_layer']}, and a lens of this one reads layers"
+            f" 0 to {last - 1} towards {last}"
         )
     if about.get("fingerprint", mark) != mark:
         raise ValueError(f"{str(path)!r} is a lens of another model: the weights are others")

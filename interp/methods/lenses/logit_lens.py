@@ -82,7 +82,7 @@ def logit_lens(
     ):  # one [batch d_vocab] at a time: the vocabulary is large
         row = translate(cell, row)
         if row is None:
-            read.append(torch.full((len(task),), float("nan")))
+            read.append(torch.full((len(task),), float("nan"), device=rows.device))
             continue
         logits = bridge.unembed(model, bridge.final_norm(model, row.contiguous()))
         read.append(metric.of(logits, {}))

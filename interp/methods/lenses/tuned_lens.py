@@ -14,7 +14,15 @@ from interp import _files, _store
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
-from interp.methods.lenses.lens import Lens, divergence, fingerprint, logits_of, scored_tokens, streams_of, with_divergence
+from interp.methods.lenses.lens import (
+    Lens,
+    divergence,
+    fingerprint,
+    logits_of,
+    scored_tokens,
+    streams_of,
+    with_divergence,
+)
 from interp.methods.runs import sweep
 from interp.models import bridge
 from interp.models.tokens import read_prompts
@@ -196,9 +204,7 @@ def _save(path: Path, weight: Tensor, bias: Tensor, numbers: Tensor, alone: list
     _store.write_tensors(path, {"weight": weight, "bias": bias, "kl": numbers, "left": left})
 
 
-def _load(
-    model: Model, path: Path, mark: str, layers: tuple[int, ...], started: float
-) -> Lens:
+def _load(model: Model, path: Path, mark: str, layers: tuple[int, ...], started: float) -> Lens:
     t, _ = _files.read_tensors(path)
     width, n = bridge.dims(model).d_model, len(layers)
     for name, shape in {"weight": (n, width, width), "bias": (n, width), "kl": (2, n)}.items():
@@ -232,14 +238,5 @@ def _lens(
     """The lens of these maps and divergences."""
     said = {"from disk": from_disk, "left alone": alone}
     return with_divergence(
-        model,
-        mark,
-        layers,
-        weight,
-        bias,
-        numbers,
-        "tuned lens",
-        started,
-        backend="hooks",
-        **said,
+        model, mark, layers, weight, bias, numbers, "tuned lens", started, backend="hooks", **said
     )

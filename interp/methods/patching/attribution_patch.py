@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp import engine as lean
 from interp._errors import unknown
 from interp._isolation import torch_defaults
 from interp._stats import ratio_parts
@@ -41,8 +42,15 @@ from interp.models import bridge
 from interp.results import Result
 from interp.sites import STAR, Site
 
-METHODS = ("atp", "atp*", "ig")
-CALLED = {"atp": "attribution patching", "atp*": "AtP*", "ig": "integrated gradients"}
+METHODS = ("atp", "atp*", "ig", "gim", "relp")
+CALLED = {
+    "atp": "attribution patching",
+    "atp*": "AtP*",
+    "ig": "integrated gradients",
+    "gim": "GIM",
+    "relp": "RelP",
+}
+RULES = {"gim": lean.GIM, "relp": lean.RELP}  # for the backward pass, by the engine alone
 SIZE_ONLY = ", size only"  # what the unit of an estimate without a sign ends with
 THROUGH_SOFTMAX = {
     ("head", "q"),
@@ -90,8 +98,10 @@ def attribution_patch(
             GradDrop: the gradient is taken once per layer, with nothing flowing back through what
             that layer writes, and the sizes of those estimates are averaged, so that a direct and
             an indirect effect do not cancel. "ig", integrated gradients: the gradient is the mean
-            over `steps` runs between the two prompts' embeddings (midpoints); the difference at the
-            site stays source minus base.
+            over `steps` runs between the two prompts' embeddings (midpoints); the difference at
+            the site stays source minus base. "gim" and "relp" change what flows back where effects
+            interact (`interp.methods.circuits.discovery.gim` and `relp` say how); under "relp"
+            nothing does through queries and keys, where its estimate is 0.
         direction: "denoising" or "noising", as in `patch`.
         metric: As in `patch`; it must have a gradient.
         unit: "metric" or "fraction", as in `patch`.
@@ -105,24 +115,27 @@ def attribution_patch(
         steps grow.
 
     Cost:
-        Two forward passes and 1 ("atp"), n_layers ("atp*") or `steps` ("ig") backward passes. Keys
-        at every position under "atp*" hold pos^3 numbers a head.
+        Two forward passes and 1 ("atp", "gim", "relp"), n_layers ("atp*") or `steps` ("ig")
+        backward passes. Keys at every position under "atp*" hold pos^3 numbers a head.
 
     Reference:
         Nanda 2023 ("atp"); Kramar et al. 2024, arXiv 2403.00745 ("atp*"): the mean over dropped
         layers is over n_layers - 1 of them for a site inside one layer, over all for the stream.
         Hanna et al. 2024 (arXiv 2403.17806) interpolate the input for edges; "ig" does so for all
-        sites.
+        sites. Edin et al. 2025, arXiv 2505.17630 ("gim"). Rezaei Jafari et al. 2025, arXiv
+        2508.21258 ("relp").
     """
     started = time.perf_counter()
     base, source = base_and_source(task, direction, unit)
-    _check(method, direction, unit, steps)
+    _check(method, direction, unit, steps, backend)
+    if method in RULES:
+        sweep.needs_engine(model, method, "atp")
     metric = metric_of(task, metric)
     grid, groups = expand_sites(model, task, where)
     first = first_change(model, base, source)
     engine = sweep.choose_engine(
         model,
-        backend,
+        "engine" if method in RULES and backend is None else backend,
         lambda: None if metric.keep else engine_sweep.engine_for(model, metric, groups),
     )
     backend_used = "hooks" if engine is None else "engine"
@@ -134,7 +147,12 @@ def attribution_patch(
         runner = (
             by_hooks(model, metric, base, task.positions)
             if engine is None
-            else by_engine(engine, metric, base, first)
+            else by_engine(
+                lean.with_rules(engine, RULES[method]) if method in RULES else engine,
+                metric,
+                base,
+                first,
+            )
         )
         pieces = _pieces(
             runner,
@@ -186,10 +204,15 @@ def attribution_patch(
     return rounding.noted(result, model, task, metric)
 
 
-def _check(method: str, direction: str, unit: str, steps: int) -> None:
+def _check(method: str, direction: str, unit: str, steps: int, backend: str | None) -> None:
     """Raises ValueError for options that do not go together."""
     if method not in METHODS:
         raise unknown("method", method, METHODS)
+    if method in RULES and backend == "hooks":
+        raise ValueError(
+            f"backend='hooks' takes the gradient as it is, and {method!r} changes what flows back:"
+            " leave `backend` out, or use method='atp'"
+        )
     if steps < 1:
         raise ValueError(
             f"steps={steps}: integrated gradients need at least one step (try steps=5)"
@@ -222,7 +245,7 @@ def _slopes(
     """The gradients at the slots, once for each backward pass."""
     if method == "atp*":
         yield from runner.dropping(slots)
-    elif method == "atp":
+    elif method != "ig":
         yield runner.slopes(slots, None)
     else:
         embed = Site("embed")

@@ -263,6 +263,16 @@ def choose_engine(model: Model, backend: str | None, find: Callable[[], Any]) ->
     return engine_model
 
 
+def needs_engine(model: Model, method: str, instead: str) -> None:
+    """Nothing, or a ValueError where a method with backward rules of its own has no engine."""
+    bridge.ready(model)
+    if engine.find(model) is None:
+        raise ValueError(
+            f"{method!r} changes what flows back inside the model, and only the engine can do that"
+            f" ({engine.why_not(model)}): use {instead!r}"
+        )
+
+
 def sweep_by_hooks(
     model: Model,
     tokens: Tensor,

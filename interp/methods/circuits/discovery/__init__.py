@@ -16,10 +16,12 @@ from interp.methods.circuits.discovery.eap import eap
 from interp.methods.circuits.discovery.eap_ig import eap_ig
 from interp.methods.circuits.discovery.edge_pruning import edge_pruning
 from interp.methods.circuits.discovery.exact import exact
+from interp.methods.circuits.discovery.gim import gim
 from interp.methods.circuits.discovery.information_flow import information_flow
 from interp.methods.circuits.discovery.magnitude import magnitude
 from interp.methods.circuits.discovery.node_attribution import node_attribution
 from interp.methods.circuits.discovery.random import random
+from interp.methods.circuits.discovery.relp import relp
 from interp.methods.runs.any_prompts import any_prompts
 from interp.results import Result
 
@@ -31,10 +33,12 @@ METHODS: dict[str, Callable[..., Result]] = {
         eap_ig,
         edge_pruning,
         exact,
+        gim,
         information_flow,
         magnitude,
         node_attribution,
         random,
+        relp,
     )
 }
 
@@ -52,8 +56,8 @@ def discover(model: Model, task: Any, method: str = "eap_ig", **options: Any) ->
     Args:
         model: A loaded model.
         task: A task; most methods need corrupted prompts.
-        method: "acdc", "eap", "eap_ig", "edge_pruning", "exact", "information_flow", "magnitude",
-            "node_attribution" or "random".
+        method: "acdc", "eap", "eap_ig", "edge_pruning", "exact", "gim", "information_flow",
+            "magnitude", "node_attribution", "random" or "relp".
         options: The method's own (`help(interp.methods.circuits.discovery.acdc)`).
 
     Returns:

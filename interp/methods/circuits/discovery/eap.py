@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from interp import engine
 from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.methods.circuits import edges
@@ -46,18 +47,32 @@ def eap(
     Reference:
         Syed et al. 2023 (arXiv 2310.10348).
     """
+    options = dict(metric=metric, by=by, examples=examples, backend=backend)
+    return attributed(model, task, "eap", "EAP", rules=None, **options)
+
+
+def attributed(
+    model: Model,
+    task: Any,
+    method: str,
+    title: str,
+    *,
+    rules: engine.Rules | None,
+    metric: MetricLike,
+    by: str,
+    examples: bool,
+    backend: str | None,
+) -> Result:
+    """The scores of a method that takes one backward pass, under these rules."""
     started = time.perf_counter()
+    if rules is not None:
+        sweep.needs_engine(model, method, "eap")
     metric = metric_of(task, metric)
     graph = edges.edges_on(model, task, metric, by=by, backend=backend)
-    scores = graph.slopes([None])
+    scores = graph.slopes([None], rules=rules)
+    metadata = sweep.provenance(
+        model, task, method, started, metric=metric.name, by=by, backend=graph.backend
+    )
     return edges.edge_scores(
-        scores,
-        model,
-        task,
-        f"EAP of {metric.name}",
-        metric.unit,
-        sweep.provenance(
-            model, task, "eap", started, metric=metric.name, by=by, backend=graph.backend
-        ),
-        examples,
+        scores, model, task, f"{title} of {metric.name}", metric.unit, metadata, examples
     )

@@ -2,9 +2,6 @@
 they agree.
 """
 
-import statistics
-import sys
-
 import pytest
 from browser import notebook, server
 
@@ -232,62 +229,3 @@ def test_in_notebook_7(browser, tmp_path):
         page.click(CELL.format(6))
         page.poll("w.chosen", [[1, 2]])
         page.see(CROSSES, 1)
-
-
-# --- the default model: how long a click takes ----------------------------------------------------
-
-WATCH = """() => {
-  const table = document.querySelector('.interp-heads-numbers');
-  window.took = [];
-  let since = null;
-  window.addEventListener('pointerup', () => { since = performance.now(); }, true);
-  new MutationObserver(() => { if (since !== null) { window.took.push(performance.now() - since); since = null; } })
-    .observe(table, {childList: true, subtree: true});
-}"""
-
-
-def test_clicks_on_the_default_model(browser, lab, smollm2, capsys, tmp_path):
-    cell = (
-        "model = interp.load(); task = interp.tasks.ioi(model, n=8); w ="
-        " interp.widgets.heads(model, task); w"
-    )
-    with notebook(browser, *lab, "import interp", cell) as page:
-        page.page.wait_for_selector(".interp-heads-now", timeout=120_000)
-        page.do("w.wait()")
-        page.page.evaluate(WATCH)
-        medians = {}
-        for what in ("one head", "a layer (9 heads)", "90 heads"):
-            page.do("[setattr(w, 'chosen', []), w.wait()]")
-            page.page.evaluate("() => { window.took = []; }")
-            for i in range(20):
-                gesture(page, what, i)
-                page.see("() => window.took.length", i + 1, timeout=30)
-                page.page.wait_for_timeout(150)
-            medians[what] = statistics.median(page.page.evaluate("() => window.took"))
-        with capsys.disabled():
-            print(
-                "\nclick to updated numbers, median of 20: "
-                + ", ".join(f"{k} {v:.0f} ms" for k, v in medians.items()),
-                file=sys.stderr,
-            )
-        page.do("[setattr(w, 'heads', 'L23H3 L17H4 L5KV1'), w.wait()]")
-        page.see(CROSSES, 5)
-        page.picture(tmp_path / "heads-smollm2.png")
-
-
-def gesture(page, what: str, i: int) -> None:
-    """One head, one layer, or ten layers at once, somewhere in the model."""
-    if what == "90 heads":  # a drag with shift held
-        page.page.keyboard.down("Shift")
-        ends = [page.page.locator(CELL.format(layer * 9 + 4)).bounding_box() for layer in (10, 19)]
-        (x0, x1), y = [one["x"] + 8 for one in ends], ends[0]["y"] + 8
-        page.page.mouse.move(x0, y)
-        page.page.mouse.down()
-        page.page.mouse.move(x1, y, steps=12)
-        page.page.mouse.up()
-        page.page.keyboard.up("Shift")
-        return
-    layer = (7 * i + 3) % 30
-    page.click(
-        CELL.format(layer * 9 + i % 9), modifiers=["Shift"] if what.startswith("a layer") else []
-    )

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp._errors import unknown
 from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.features.dictionary import Dictionary
@@ -19,6 +20,7 @@ from interp.methods.runs.sweep import progress
 
 RIDGE = 1e-6  # of loadings on directions of length one, so that equal directions share
 UPDATES = 10  # of the loadings, for each of the directions: they cost little
+STARTS = ("random", "svd")
 WINDOW = 10  # steps over which the error must still fall
 
 
@@ -45,13 +47,14 @@ def factorise(
     ridge: float = 1e-4,
     steps: int = 100,
     tolerance: float = 1e-4,
+    start: str = "random",
     folder: str | Path | None = None,
     name: str = "",
 ) -> Dictionary:
     """A dictionary (kind "snmf") with nonnegative loadings and directions that have few entries.
 
     X [token d] is approximated by Y W with Y >= 0. W by ridge least squares and Y by multiplicative
-    updates take turns, from random loadings, until the error falls by less than `tolerance` in ten
+    updates take turns, from loadings to begin with, until the error falls by less than `tolerance` in ten
     turns, or for `steps` turns. Only the largest entries of each direction are kept, and fitted
     again: the first quarter of the steps keeps all entries, the second ever fewer, the rest a share
     `sparsity`. There, other entries replace the present ones only if that does not raise the error.
@@ -72,6 +75,8 @@ def factorise(
         ridge: Ridge penalty on W, as a share of the mean squared loading.
         steps: Turns at most, at least four.
         tolerance: When to stop.
+        start: The loadings to begin with: "random", or "svd" for those of the singular vectors,
+            cut at zero, which no seed changes.
         folder: Where activations are kept; see `train`.
         name: How results name it.
 
@@ -86,12 +91,19 @@ def factorise(
         scikit-learn's NMF needs X >= 0, which gated neurons are not.
     """
     started = time.perf_counter()
-    _check(rank, sparsity, steps, ridge)
+    _check(rank, sparsity, steps, ridge, start)
     where = str(place(site))
     acts = training_activations(model, [where], on, tokens, seed, folder, 1)
     x = acts.of(where)[:tokens]
     directions, curve = semi_nmf(
-        x, rank, sparsity=sparsity, seed=seed, ridge=ridge, steps=steps, tolerance=tolerance
+        x,
+        rank,
+        sparsity=sparsity,
+        seed=seed,
+        ridge=ridge,
+        steps=steps,
+        tolerance=tolerance,
+        start=start,
     )
     recipe = {
         "kind": "snmf",
@@ -99,6 +111,7 @@ def factorise(
         "sparsity": sparsity,
         "seed": seed,
         "ridge": ridge,
+        "start": start,
         "tokens": len(x),
     }
     metadata = {
@@ -120,8 +133,10 @@ def as_dictionary(
     return Dictionary("snmf", weights, site, name, settings={"ridge": RIDGE}, metadata=metadata)
 
 
-def _check(rank: int, sparsity: float | None, steps: int, ridge: float) -> None:
+def _check(rank: int, sparsity: float | None, steps: int, ridge: float, start: str) -> None:
     """None if the options are possible; otherwise a ValueError."""
+    if start not in STARTS:
+        raise unknown("start", start, STARTS)
     if rank < 1:
         raise ValueError(f"rank={rank}: a factorisation has at least one direction")
     if sparsity is not None and not 0 < sparsity <= 1:
@@ -144,6 +159,7 @@ def semi_nmf(
     ridge: float = 1e-4,
     steps: int = 100,
     tolerance: float = 1e-4,
+    start: str = "random",
 ) -> tuple[Float[Tensor, "latent d"], list[dict[str, Any]]]:
     """Directions W [latent d] with x close to Y W, Y >= 0, and how the error fell; see `factorise`.
 
@@ -152,7 +168,7 @@ def semi_nmf(
         squares of x), "explained" (of the variance around the mean) and "phase": "dense",
         "narrowing" or "sparse".
     """
-    _check(rank, sparsity, steps, ridge)
+    _check(rank, sparsity, steps, ridge, start)
     if rank > len(x):
         raise ValueError(
             f"rank={rank}: {len(x):,} tokens are sums of {len(x):,} directions at most (try"
@@ -168,7 +184,7 @@ def semi_nmf(
         else {"dense": steps // 4, "narrowing": steps // 4, "sparse": steps - 2 * (steps // 4)}
     )
     total, around = x.double().pow(2).sum(), (x - x.mean(0)).double().pow(2).sum()
-    y = _start(x, rank, seed)
+    y = _random_start(x, rank, seed) if start == "random" else _svd_start(x, rank)
     weight = max(ridge, 1e-9) * float((y * y).sum(0).mean())
     curve: list[dict[str, Any]] = []
     bar = progress(None, f"factorising {tuple(x.shape)}", total=steps)
@@ -200,7 +216,7 @@ def semi_nmf(
     return W, curve
 
 
-def _start(x: Tensor, rank: int, seed: int) -> Tensor:
+def _random_start(x: Tensor, rank: int, seed: int) -> Tensor:
     """Random loadings to begin with: each token loads on a tenth of the directions.
 
     Reference:
@@ -210,6 +226,28 @@ def _start(x: Tensor, rank: int, seed: int) -> Tensor:
     g = torch.Generator().manual_seed(seed)
     on = torch.rand(len(x), rank, generator=g) < 0.1
     return (torch.rand(len(x), rank, generator=g) * (on + 0.01)).to(x)
+
+
+def _svd_start(x: Tensor, rank: int) -> Tensor:
+    """The singular vectors' loadings, times the root of the singular value, cut at a small number.
+
+    Their signs are those with which more of the vector lies above zero.
+
+    Reference:
+        Ding et al. 2010, equations 17 and 18.
+    """
+    if rank > x.shape[1]:
+        raise ValueError(
+            f"rank={rank}: start='svd' has one direction for each of {x.shape[1]} coordinates at"
+            " most (start='random' has no limit)"
+        )
+    gram = x.T.double() @ x.double()
+    size, right = torch.linalg.eigh(gram)
+    size, right = size.flip(0)[:rank].clamp_min(1e-30), right.flip(1)[:, :rank]
+    left = (x.double() @ right) * size**-0.25  # the singular values are the roots of `size`
+    up, down = left.clamp_min(0), (-left).clamp_min(0)
+    larger = up.pow(2).sum(0) >= down.pow(2).sum(0)
+    return torch.where(larger, up, down).clamp_min(1e-6).to(x)
 
 
 def _directions(

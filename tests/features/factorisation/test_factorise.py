@@ -100,10 +100,11 @@ def test_gradients_of_loadings_are_their_differences():
 # --- factorising ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("start", ["random", "svd"])
 @pytest.mark.parametrize("sparsity", [None, 0.1])
-def test_the_error_never_rises_and_planted_directions_are_found(sparsity):
+def test_the_error_never_rises_and_planted_directions_are_found(sparsity, start):
     x, W = planted()
-    found, curve = factorise.semi_nmf(x.double(), 12, sparsity=sparsity)
+    found, curve = factorise.semi_nmf(x.double(), 12, sparsity=sparsity, start=start)
     for phase in {c["phase"] for c in curve} - {"narrowing"}:
         errors = [c["error"] for c in curve if c["phase"] == phase]
         assert all(b <= a * (1 + 1e-9) for a, b in zip(errors, errors[1:])), phase
@@ -115,6 +116,18 @@ def test_the_error_never_rises_and_planted_directions_are_found(sparsity):
             for w, name in ((found, "found"), (W, "truth"))
         )
         assert float(features.matched_cosine_similarity(mine, truth).values) > 0.95
+
+
+def test_the_svd_start_is_the_larger_side_of_the_singular_vectors():
+    x = planted(40)[0].double()
+    y = factorise._svd_start(x, 5)
+    left, size, _ = torch.linalg.svd(x, full_matrices=False)
+    for i in range(5):
+        sides = [(sign * left[:, i]).clamp_min(0) * size[i] ** 0.5 for sign in (1, -1)]
+        wanted = max(sides, key=lambda side: float(side.norm()))
+        assert torch.allclose(y[:, i], wanted, atol=1e-5) and (y > 0).all()
+    one, other = (factorise.semi_nmf(x, 5, start="svd", seed=s, steps=8)[0] for s in (0, 1))
+    assert torch.equal(one, other)  # no seed changes it
 
 
 def test_multiplicative_updates_end_at_the_least_squares_and_never_rise():
@@ -167,6 +180,8 @@ def test_more_tokens_explain_no_less_than_directions_allow():
         ({"sparsity": 1.5}, "sparsity=1.5"),
         ({"ridge": -1.0}, "ridge=-1.0"),
         ({"steps": 3}, "steps=3"),
+        ({"start": "svd "}, "did you mean 'svd'"),
+        ({"start": "svd", "rank": 100}, "rank=100: start='svd' has one direction for each"),
     ],
 )
 def test_factorising_refuses_what_cannot_be(tiny, ids, options, said):

@@ -54,11 +54,11 @@ def factorise(
     """A dictionary (kind "snmf") with nonnegative loadings and directions that have few entries.
 
     X [token d] is approximated by Y W with Y >= 0. W by ridge least squares and Y by multiplicative
-    updates take turns, from loadings to begin with, until the error falls by less than `tolerance` in ten
-    turns, or for `steps` turns. Only the largest entries of each direction are kept, and fitted
-    again: the first quarter of the steps keeps all entries, the second ever fewer, the rest a share
-    `sparsity`. There, other entries replace the present ones only if that does not raise the error.
-    So the error never rises before and after the narrowing (metadata["curve"]).
+    updates take turns, from loadings to begin with, until the error falls by less than `tolerance`
+    in ten turns, or for `steps` turns. Only the largest entries of each direction are kept, and
+    fitted again: the first quarter of the steps keeps all entries, the second ever fewer, the rest
+    a share `sparsity`. There, other entries replace the present ones only if that does not raise
+    the error. So the error never rises before and after the narrowing (metadata["curve"]).
 
     Example:
         >>> parts = features.factorise(model, "mlp.10.post", rank=100)   # sums of co-active neurons

@@ -31,11 +31,15 @@ from interp.methods.lenses.logit_attribution import logit_attribution as logit_a
 from interp.methods.lenses.logit_lens import logit_lens as logit_lens
 from interp.methods.lenses.patchscope import patchscope as patchscope
 from interp.methods.lenses.tuned_lens import tuned_lens as tuned_lens
+from interp.methods.patching.align import align as align
 from interp.methods.patching.attribution_patch import attribution_patch as attribution_patch
 from interp.methods.patching.causal_trace import causal_trace as causal_trace
 from interp.methods.patching.effect import effect as effect
+from interp.methods.patching.interchange import interchange as interchange
 from interp.methods.patching.patch import patch as patch
 from interp.methods.patching.path_patch import path_patch as path_patch
+from interp.methods.patching.subspace import Subspace as Subspace
+from interp.methods.probing.probe import probe as probe
 from interp.methods.steering.direction import Direction as Direction
 from interp.methods.steering.generate import generate as generate
 from interp.methods.steering.steer import steer as steer

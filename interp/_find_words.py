@@ -27,8 +27,9 @@ TABLE = (
         "logit attribution | dla | direct effect | direct logit attribution",
         "interp.logit_attribution",
     ),
-    _row("patching | activation patching | causal mediation analysis | interchange", PATCH),
-    _row("interchange intervention | resample patching | denoising | noising", PATCH),
+    _row("patching | activation patching | causal mediation analysis", PATCH),
+    _row("interchange intervention | interchange | swap", f"interp.interchange {PATCH}"),
+    _row("resample patching | denoising | noising", PATCH),
     _row(
         "causal mediation | indirect effect | total effect",
         f"{PATCH} interp.path_patch interp.effect",
@@ -104,13 +105,12 @@ TABLE = (
     ),
     _row(
         "probe | linear probe | probing | diagnostic classifier",
-        f"{FEATURES}probe {STEERING}difference_of_means {FEATURES}concept_detection",
-        "probes read a dictionary's latents (features.identity for the plain activations)",
+        f"interp.probe {FEATURES}probe {STEERING}difference_of_means {FEATURES}concept_detection",
     ),
     _row(
-        "das | distributed alignment search | boundless das | causal abstraction | iia",
-        f"{PATCH} interp.steer",
-        "no learned subspace: patching whole sites is nearest, an Intervention edits a subspace",
+        "das | distributed alignment search | boundless das | causal abstraction | causal variable"
+        " | iia",
+        "interp.align interp.interchange",
     ),
     _row(
         "logit lens | early exit | vocabulary projection | unembed",

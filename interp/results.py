@@ -590,7 +590,8 @@ class Result:
                 interval = f" [{low:.3g}, {high:.3g}]"
             return f"Result({self.name}: {float(self.values):.4g}{interval} {self.unit})"
         axes = ", ".join(f"{d}: {len(self.coords[d])}" for d in self.dims)
-        rows = self.table() if "measure" in self.dims else self.top(5)
+        # what must be read side by side is shown whole
+        rows = self.table() if {"measure", "swapped"} & set(self.dims) else self.top(5)
         return f"Result({self.name} [{self.unit}], {axes})\n{rows!r}"
 
     # --- on disk ----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 | which parts cause the answer | `patching` |
 | what is lost without a part | `ablation` |
 | what is in the stream | `lenses` |
+| what can be read off it | `probing` |
 | what heads look at | `attention` |
 | what the weights say | `weights` |
 | push the model | `steering` |

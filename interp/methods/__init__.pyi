@@ -3,6 +3,7 @@ from interp.methods import attention as attention
 from interp.methods import circuits as circuits
 from interp.methods import lenses as lenses
 from interp.methods import patching as patching
+from interp.methods import probing as probing
 from interp.methods import runs as runs
 from interp.methods import steering as steering
 from interp.methods import text as text

@@ -2,6 +2,8 @@ from interp.toys import data as data
 from interp.toys import measures as measures
 from interp.toys import model as model
 from interp.toys import training as training
+from interp.toys.data.hierarchical_equality import equality_model as equality_model
+from interp.toys.data.hierarchical_equality import equality_task as equality_task
 from interp.toys.measures.icl_measures import accuracy_on as accuracy_on
 from interp.toys.measures.icl_measures import in_context as in_context
 from interp.toys.measures.over_training import loss_on as loss_on

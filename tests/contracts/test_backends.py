@@ -301,6 +301,18 @@ CALLS |= {
         rtol=1e-3,
         named=False,
     ),
+    "interchange, sweep": of(interp.interchange, "L*H*@S2", zero=True),
+    "interchange, in a subspace": of(
+        interp.interchange, subspace=interp.Subspace(torch.eye(32)[:, ::2], "resid_post.1@S2")
+    ),
+    "align": Call(
+        lambda m, t, b: (
+            interp.align(m, t, "mlp.1@S2", k=2, steps=2, controls=False, backend=b).basis
+        ),
+        atol=1e-3,
+        rtol=1e-3,
+        named=False,
+    ),
     "patched_logits": Call(logits_when_patched),
     "site_values": Call(
         lambda m, t, b: [

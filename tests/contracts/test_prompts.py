@@ -64,6 +64,8 @@ ONE_LENGTH = {
 # what compares two prompts: only a task of pairs
 PAIRS = {
     "patch": lambda m, x: interp.patch(m, x, "L*H*"),
+    "interchange": lambda m, x: interp.interchange(m, x, "resid_post.*@END"),
+    "align": lambda m, x: interp.align(m, x, "resid_post.1@END", steps=1).basis,
     "path_patch": lambda m, x: interp.path_patch(m, x, "L*H*", "logits.in"),
     "attribution_patch": lambda m, x: interp.attribution_patch(m, x, "L*H*"),
     "discover": lambda m, x: interp.discover(m, x),
@@ -192,6 +194,7 @@ def test_every_public_verb_of_a_model_and_prompts_is_here():
         "evaluate",  # take a circuit or scores besides
         "faithfulness_curve",
         "patchscope",  # one prompt into another
+        "probe",  # takes labels besides
         "load",
     }
     for name in interp.__all__:

@@ -19,7 +19,7 @@ from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.features import site_values
 from interp.features.dictionary import Dictionary
-from interp.features.evaluation.probing import fitted
+from interp.methods.probing.logistic import fitted
 from interp.methods.runs.sweep import progress
 from interp.results import Result
 from interp.tasks.task import encode

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch.nn.functional import normalize
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp.features.dictionary import Dictionary
+from interp.methods.probing.logistic import fitted
 from interp.results import Result
 
 
@@ -148,29 +148,3 @@ def _probed(z: Tensor, labels: Tensor, fit: Tensor, test: Tensor) -> np.ndarray:
     right = ((z[test] @ w + b > 0) == labels[test]).double()
     share = labels[test].double().mean().clamp(1e-9, 1 - 1e-9)
     return to_numpy(right * torch.where(labels[test], 0.5 / share, 0.5 / (1 - share)))
-
-
-def fitted(
-    z: Float[Tensor, "n d"], labels: Bool[Tensor, "n"]
-) -> tuple[Float[Tensor, "d"], Float[Tensor, ""]]:
-    """Weights and bias of a logistic probe with balanced classes: true where z @ w + b > 0."""
-    middle, spread = z.mean(0), z.std(0) + 1e-6
-    inputs, target = (z - middle) / spread, labels.float()
-    share = target.mean()
-    class_weights = torch.where(labels, 0.5 / share, 0.5 / (1 - share))
-    w, b = torch.zeros(z.shape[1], requires_grad=True), torch.zeros((), requires_grad=True)
-    optimiser = torch.optim.LBFGS([w, b], max_iter=50, line_search_fn="strong_wolfe")
-
-    def loss() -> Any:
-        optimiser.zero_grad()
-        cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits(
-            inputs @ w + b, target, weight=class_weights
-        )
-        value = cross_entropy + 1e-3 * w.pow(2).sum()
-        value.backward()
-        return value
-
-    with torch.enable_grad():
-        optimiser.step(loss)
-    with torch.no_grad():
-        return w.detach() / spread, (b - (w * middle / spread).sum()).detach()

@@ -10,3 +10,4 @@ from interp.methods.runs.metrics import kl_metric as kl_metric
 from interp.methods.runs.metrics import loss_metric as loss_metric
 from interp.methods.runs.random_controls import random_heads as random_heads
 from interp.methods.runs.random_controls import random_tokens as random_tokens
+from interp.methods.runs.swap_answers import swap_accuracy as swap_accuracy

@@ -15,6 +15,7 @@ from interp import tasks as tasks
 from interp import texts as texts
 from interp import toys as toys
 from interp import widgets as widgets
+from interp import workshop as workshop
 from interp._find import find as find
 from interp.circuits.circuit import Circuit as Circuit
 from interp.interventions import Intervention as Intervention

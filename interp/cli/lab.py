@@ -60,9 +60,14 @@ def open_lab(name: str | None = None, *, browser: bool = True, in_place: bool = 
             f"{notebook} is not built yet: python -m interp.studies build {typed_name(source)}"
         )
     first = folder / index.NAME
-    command = [sys.executable, "-m", "jupyterlab", str(notebook if stem else first)]
     if not stem and not first.exists():
         index.write(folder)
+    return open_notebook(notebook if stem else first, browser=browser)
+
+
+def open_notebook(notebook: Path, *, browser: bool = True) -> int:
+    """The exit code of JupyterLab on one notebook, without its news."""
+    command = [sys.executable, "-m", "jupyterlab", str(notebook)]
     with tempfile.TemporaryDirectory() as quiet:
         process = subprocess.Popen(
             command + ([] if browser else ["--no-browser"]), env=without_news(Path(quiet))

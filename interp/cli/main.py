@@ -1,9 +1,9 @@
 """The `interp` command: the parser, and what every command shares.
 
 One file a command: `demo`, `models`, `tasks`, `run`, `new-study`, `discover`, `evaluate`,
-`compare`, `export`, `lab`. Each has `add(command, as_json)`, which describes the command line, and
-the function that it runs. Nothing heavy is imported before a command needs it, so that
-`interp --help` answers at once.
+`compare`, `export`, `lab`, `workshop`, `doctor`, `kit`. Each has `add(command,
+as_json)`, which describes the command line, and the function that it runs. Nothing heavy is
+imported before a command needs it, so that `interp --help` answers at once.
 
 Exit codes: 0 all well; 1 a study failed, a verdict differs from the recorded one, or the work could
 not be done (no network, a full disk); 2 a wrong command line or input (one sentence on stderr;
@@ -16,10 +16,38 @@ import sys
 from collections.abc import Callable
 
 from interp import __version__, _store
-from interp.cli import compare, demo, discover, evaluate, export, lab, models, new_study, run, tasks
+from interp.cli import (
+    compare,
+    demo,
+    discover,
+    doctor,
+    evaluate,
+    export,
+    kit,
+    lab,
+    models,
+    new_study,
+    run,
+    tasks,
+    workshop,
+)
 
 # as --help lists them
-COMMANDS = (demo, models, tasks, run, new_study, discover, evaluate, compare, export, lab)
+COMMANDS = (
+    demo,
+    models,
+    tasks,
+    run,
+    new_study,
+    discover,
+    evaluate,
+    compare,
+    export,
+    lab,
+    workshop,
+    doctor,
+    kit,
+)
 
 
 def main(argv: list[str] | None = None) -> int:

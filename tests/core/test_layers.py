@@ -39,6 +39,7 @@ ROWS = [
     {"replications"},
     {"widgets"},
     {"studies"},
+    {"workshop"},
     {"cli"},
     {"__main__"},
 ]

@@ -1,0 +1,9 @@
+from interp.workshop.check import begin as begin
+from interp.workshop.check import check as check
+from interp.workshop.check import hint as hint
+from interp.workshop.check import solution as solution
+from interp.workshop.collect import collect as collect
+from interp.workshop.exercise import Exercise as Exercise
+from interp.workshop.exercise import exercises as exercises
+from interp.workshop.progress import progress as progress
+from interp.workshop.start import start as start

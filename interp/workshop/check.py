@@ -1,0 +1,206 @@
+"""Checks that diagnose: a right answer passes however it was computed, a known mistake is named."""
+
+import inspect
+import textwrap
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from interp.workshop import answers
+from interp.workshop.exercise import (
+    Exercise,
+    Setting,
+    exercises,
+    known_lesson,
+    lesson_of,
+    module_of,
+)
+from interp.workshop.progress import MIME, Progress
+
+_settings: dict[str, Setting] = {}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a check says; true when the answer is right.
+
+    Attributes:
+        key: The exercise.
+        state: "right", "mistake" (one that is known), "wrong", or "unclear" (no answer).
+        text: What the learner reads.
+        mistake: The name of the known mistake, or "".
+    """
+
+    key: str
+    state: str
+    text: str
+    mistake: str = ""
+
+    def __bool__(self) -> bool:
+        return self.state == "right"
+
+    def __repr__(self) -> str:
+        mark = "✔" if self else "✘"
+        return textwrap.fill(f"{mark} {self.key}: {self.text}", 92, break_long_words=False)
+
+    def _repr_html_(self) -> str:
+        colour = "#2e7d32" if self else "#b26a00"
+        mark = "✔ right" if self else "✘ not yet"
+        return (
+            f'<div style="border-left: 4px solid {colour}; padding: 2px 12px; margin: 4px 0;'
+            f' max-width: 46em"><b style="color: {colour}">{mark}</b> · {escape(self.key)}<br>'
+            f"{escape(self.text)}</div>"
+        )
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        # a notebook that is handed in carries this: `interp workshop collect` reads it
+        return {
+            "text/plain": repr(self),
+            "text/html": self._repr_html_(),
+            MIME: {"exercise": self.key, "state": self.state, **Progress.here().row(self.key)},
+        }
+
+
+def begin(lesson: str, model: Any = None) -> Any:
+    """What the lesson works with: for "circuits", the model and a task.
+
+    Example:
+        >>> model, task = begin("circuits")
+
+    Args:
+        lesson: "circuits", "attention" or "features".
+        model: A model that is loaded already; the default model, `interp.load()`, if None.
+
+    Returns:
+        "circuits": model, task; "attention": model, tokens; "features": model, task.
+
+    Cost:
+        15 seconds, most of them to load the model; none if the lesson has begun before.
+    """
+    return setting(lesson, model).given
+
+
+def setting(lesson: str, model: Any = None) -> Setting:
+    """The lesson's setting, made once; another model makes it anew."""
+    lesson = known_lesson(lesson)
+    now = _settings.get(lesson)
+    if now is None or (model is not None and now.model is not model):
+        if model is None:  # the lessons share the model that one of them loaded
+            model = next((one.model for one in _settings.values()), None)
+        if model is None:
+            import interp
+
+            model = interp.load()
+        now = _settings[lesson] = module_of(lesson).Setting(model)
+    return now
+
+
+def check(exercise: str, answer: Any = None) -> Reply:
+    """Whether the answer is right; if it is a mistake that people make, which one.
+
+    Example:
+        >>> check("circuits-1", 5.38)
+        ✔ circuits-1: right. ...
+
+    Args:
+        exercise: The exercise's key, "circuits-1".
+        answer: A number, list, array, tensor or Result, or names such as ["L20H0", "L19H2"].
+
+    Returns:
+        A reply that shows itself, and is true when the answer is right. It is kept in the
+        notebook's output, so that a teacher can collect it.
+
+    Raises:
+        ValueError: If there is no such exercise.
+
+    Cost:
+        A wrong answer is compared with each known mistake, which is computed the first time:
+        some exercises take ten seconds for that.
+    """
+    reply = diagnose(exercise, answer)
+    Progress.here().note(reply.key, reply.state, reply.mistake)
+    return reply
+
+
+def diagnose(key: str, answer: Any) -> Reply:
+    """The reply to an answer; nothing is written down."""
+    lesson = lesson_of(key)
+    one = exercises(lesson)[key]
+    where = setting(lesson)
+    try:
+        given = answers.plain(one, answer)
+    except answers.NotAnAnswer as error:
+        return Reply(key, "unclear", str(error))
+    if left := _changed(where):
+        return Reply(key, "mistake", left, "a hook left behind")
+    right = answers.plain(one, where.value(one, one.solution))
+    if answers.same(one, given, right):
+        return Reply(key, "right", one.remember or "Right.")
+    for mistake in one.mistakes:
+        if answers.same(one, given, answers.plain(one, where.value(one, mistake.make))):
+            return Reply(key, "mistake", mistake.hint, mistake.name)
+    said = answers.remark(one, given, right)
+    more = f'interp.workshop.hint("{key}") gives a hint.'
+    text = said or f"This is not what is asked for, and not a mistake I know. Asked is {one.asks}."
+    return Reply(key, "wrong", f"{text} {more}")
+
+
+def _changed(where: Setting) -> str:
+    """A sentence if the model is no longer as `begin` gave it: then no number can be trusted."""
+    if where.model is None:
+        return ""
+    from interp.models.state import look
+
+    if hooked := look(where.model).hooked:
+        return (
+            f"There is still a hook on the model, at {hooked}: every number from now on is computed"
+            " with it, this check's too. model.reset_hooks() takes it off; run_with_hooks, or `with"
+            " model.hooks(...)`, never leave one behind. Then compute your answer again."
+        )
+    return ""
+
+
+def hint(exercise: str) -> str:
+    """The next hint for an exercise: three, each saying more than the one before.
+
+    Example:
+        >>> hint("circuits-2")
+
+    Args:
+        exercise: The exercise's key.
+    """
+    one = exercises(lesson_of(exercise))[exercise]
+    used = Progress.here().hinted(exercise, len(one.hints))
+    if used > len(one.hints):
+        return _Text(
+            f'There are no more hints. interp.workshop.solution("{exercise}") shows a solution.'
+        )
+    return _Text(f"Hint {used} of {len(one.hints)}: {one.hints[used - 1]}")
+
+
+def solution(exercise: str) -> str:
+    """The code of a solution. `s.model` is the model, and `s` holds what the lesson began with.
+
+    Example:
+        >>> print(solution("circuits-2"))
+
+    Args:
+        exercise: The exercise's key.
+    """
+    one = exercises(lesson_of(exercise))[exercise]
+    Progress.here().shown(exercise)
+    return _Text(code_of(one))
+
+
+def code_of(one: Exercise) -> str:
+    """The solution's code as text."""
+    lines = textwrap.dedent(inspect.getsource(one.solution)).splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("def "))
+    return textwrap.dedent("\n".join(lines[at + 1 :])).replace("return ", "answer = ")
+
+
+class _Text(str):
+    """Text that a notebook shows as it is, without quotes."""
+
+    def __repr__(self) -> str:
+        return str(self)

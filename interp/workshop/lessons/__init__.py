@@ -1,0 +1,1 @@
+"""The exercises of each lesson, a file a lesson: solutions and mistakes as functions."""

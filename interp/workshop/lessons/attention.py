@@ -1,0 +1,695 @@
+"""Attention is strange: exercises on induction scores, sinks, KV groups, and knock-out."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import interp
+from interp.methods.attention import pattern_scores
+from interp.workshop.exercise import Exercise
+from interp.workshop.exercise import Setting as Base
+
+BLOCK = 20  # random tokens, then the same ones again
+REPEATS = 40  # how often attention-3 says one token
+WINDOWS = (0, 8, 16, 22)  # first layers of the windows of eight that attention-6 blocks
+LAYER = 15  # of attention-4
+TEXT = (
+    "The harbour was quiet in the morning. Two boats came in with the tide, and an old man carried"
+    " baskets of fish to the market while the gulls watched him from the roof."
+)
+NEEDLES = [
+    ("Anna", "key", "kitchen", "Tom", "map", "garden"),
+    ("Peter", "book", "office", "Mary", "hat", "park"),
+    ("James", "ring", "library", "Paul", "cup", "station"),
+    ("David", "ball", "school", "Emma", "pen", "market"),
+]
+STORY = "{} keeps the {} in the {}. {} keeps the {} in the {}. Now {} looks for the {} in the"
+
+
+class Setting(Base):
+    """The default model, repeated random tokens, a text, and four prompts with a needle."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.bos = model.tokenizer.bos_token_id
+        draw = torch.Generator().manual_seed(0)
+        block = torch.randint(1000, 40000, (2, BLOCK), generator=draw)
+        first = torch.full((2, 1), self.bos)
+        self.tokens = torch.cat([first, block, block], 1)
+        ids = model.tokenizer(TEXT, add_special_tokens=False)["input_ids"]
+        self.text = torch.tensor([[self.bos, *ids]])
+        the = model.tokenizer(" the", add_special_tokens=False)["input_ids"]
+        self.repeated = torch.tensor([list(the) * REPEATS])
+        self.task = interp.tasks.pairs(
+            model,
+            clean=[STORY.format(*n, n[0], n[1]) for n in NEEDLES],
+            answers=[f" {n[2]}" for n in NEEDLES],
+            positions={"NEEDLE": [n[2] for n in NEEDLES]},
+            name="needle",
+        )
+        self.given = model, self.tokens.clone(), self.text.clone(), self.task
+
+    def run(self, name: str) -> Any:
+        """Every activation on these tokens: an attribute of the setting."""
+        tokens = self.task.clean if name == "task" else getattr(self, name)
+        return self.once(f"cache {name}", lambda: self.model.run_with_cache(tokens)[1])
+
+    def patterns(self, name: str, what: str = "pattern") -> Tensor:
+        """Attention patterns [layer batch head dest src]."""
+
+        def make() -> Tensor:
+            hook = "blocks.{}.attn.hook_" + what
+            cache, layers = self.run(name), range(self.model.cfg.n_layers)
+            return torch.stack([cache[hook.format(layer)] for layer in layers])
+
+        return self.once(f"patterns {name} {what}", make)
+
+
+# --- 1: the induction score -----------------------------------------------------------------------
+
+one = Exercise(
+    "attention-1",
+    2,
+    "the induction score of every head, a table of 30 layers by 9 heads",
+    ("layer", "head"),
+    hints=(
+        "At the second coming of a token A, an induction head looks at the token *after* the first A:"
+        " it reads what followed last time.",
+        f"The block has {BLOCK} tokens and comes twice, so the first A is {BLOCK} back, and what"
+        f" followed it {BLOCK - 1} back. Only destinations in the second block count.",
+        f"pattern is [prompt, head, dest, src]. pattern[:, :, d, d - {BLOCK - 1}] for d from"
+        f" {BLOCK + 1} to {2 * BLOCK}; the mean over d and over prompts.",
+    ),
+    remember="Right. Four heads of 270 are above one half, all of them in layers 17 and 18.",
+)
+
+
+def _diagonal(patterns: Tensor, back: int, first: int = BLOCK + 1) -> Tensor:
+    """Mean attention `back` tokens back, over destinations from `first` on [layer head]."""
+    dest = torch.arange(first, patterns.shape[-1])
+    return patterns[..., dest, dest - back].mean((1, 3))
+
+
+@one.right
+def _(s):
+    _, cache = s.model.run_with_cache(s.tokens)
+    dest = torch.arange(BLOCK + 1, 2 * BLOCK + 1)  # the second block; position 0 is BOS
+    rows = []
+    for layer in range(s.model.cfg.n_layers):
+        pattern = cache[f"blocks.{layer}.attn.hook_pattern"]  # [prompt, head, dest, src]
+        rows.append(pattern[:, :, dest, dest - (BLOCK - 1)].mean((0, 2)))
+    return torch.stack(rows)
+
+
+@one.another
+def _(s):
+    return pattern_scores.induction(s.patterns("tokens"), BLOCK).mean(1)
+
+
+@one.mistake(
+    "the same token instead of the one after it",
+    "You measured attention to the token itself, the first time that it came: that is the"
+    " duplicate-token score. An induction head looks at what *followed* it.",
+)
+def _(s):
+    return _diagonal(s.patterns("tokens"), BLOCK)
+
+
+@one.mistake(
+    "position off by one",
+    "You looked one token too far to the right: two after the first coming instead of one.",
+)
+def _(s):
+    return _diagonal(s.patterns("tokens"), BLOCK - 2)
+
+
+@one.mistake(
+    "the first block counted as well",
+    "You averaged over destinations of the first block too. There nothing has been repeated yet, so"
+    " there is nothing to find.",
+)
+def _(s):
+    return _diagonal(s.patterns("tokens"), BLOCK - 1, first=BLOCK - 1)
+
+
+@one.mistake(
+    "previous-token score",
+    "That is attention to the token just before: the previous-token score. Count back a whole block.",
+)
+def _(s):
+    return _diagonal(s.patterns("tokens"), 1)
+
+
+@one.mistake(
+    "the largest instead of the mean",
+    "You took the largest attention over positions. One lucky position makes a head look like an"
+    " induction head: average.",
+)
+def _(s):
+    patterns, dest = s.patterns("tokens"), torch.arange(BLOCK + 1, 2 * BLOCK + 1)
+    return patterns[..., dest, dest - BLOCK + 1].amax((1, 3))
+
+
+@one.mistake(
+    "destination and source swapped",
+    "Rows and columns are swapped: in pattern[..., dest, src] the one that looks comes first. A causal"
+    " model cannot look ahead, so this is zero.",
+)
+def _(s):
+    dest = torch.arange(BLOCK + 1, 2 * BLOCK + 1)
+    return s.patterns("tokens")[..., dest - BLOCK + 1, dest].mean((1, 3))
+
+
+@one.mistake(
+    "scores before the softmax",
+    "These are attention scores before the softmax, not shares of attention. Use hook_pattern.",
+)
+def _(s):
+    return _diagonal(s.patterns("tokens", "attn_scores"), BLOCK - 1)
+
+
+# --- 2: the sink ----------------------------------------------------------------------------------
+
+two = Exercise(
+    "attention-2",
+    1,
+    "the mean attention to the first token on the text, over all heads, one number",
+    hints=(
+        "Attention to the first token is the first column: pattern[..., dest, 0].",
+        "The first token can look at itself alone, so its row is 1 by force. Leave destination 0 out.",
+        'torch.stack of cache[f"blocks.{l}.attn.hook_pattern"][..., 1:, 0] over layers, and .mean().',
+    ),
+    remember="Right. Nearly half of all attention goes to <|im_start|>, which means nothing here; in"
+    " layers 20 to 26 it is more than two thirds.",
+)
+
+
+@two.right
+def _(s):
+    _, cache = s.model.run_with_cache(s.text)
+    layers = range(s.model.cfg.n_layers)
+    firsts = [cache[f"blocks.{layer}.attn.hook_pattern"][..., 1:, 0] for layer in layers]
+    return torch.stack(firsts).mean()
+
+
+@two.another
+def _(s):
+    return pattern_scores.first_token(s.patterns("text"), 0).numpy().mean()
+
+
+@two.mistake(
+    "the first row counted as well",
+    "You averaged over destination 0 too. The first token can look at nothing but itself, so that row"
+    " is always 1.",
+)
+def _(s):
+    return s.patterns("text")[..., 0].mean()
+
+
+@two.mistake(
+    "destination and source swapped",
+    "You took the first row instead of the first column: what the first token looks at, not who looks"
+    " at it.",
+)
+def _(s):
+    return s.patterns("text")[..., 0, :].mean()
+
+
+@two.mistake(
+    "softmax over the wrong axis",
+    "You normalised over destinations. Each row of a pattern, one destination, sums to one: the softmax"
+    " goes over sources.",
+)
+def _(s):
+    scores = s.patterns("text", "attn_scores")
+    return torch.nan_to_num(scores.softmax(-2))[..., 1:, 0].mean()
+
+
+@two.mistake(
+    "BOS forgotten",
+    "The text was run without its first token <|im_start|>. Then another token stands first and becomes"
+    " the sink: nearly the same number, of another prompt. Use the ids as given.",
+)
+def _(s):
+    _, cache = s.model.run_with_cache(s.text[:, 1:])
+    layers = range(s.model.cfg.n_layers)
+    firsts = [cache[f"blocks.{layer}.attn.hook_pattern"][..., 1:, 0] for layer in layers]
+    return torch.stack(firsts).mean()
+
+
+@two.mistake(
+    "the share of heads instead of attention",
+    "You counted how often the first token gets the most. Asked for is how much it gets.",
+)
+def _(s):
+    return (s.patterns("text").argmax(-1) == 0)[..., 1:].float().mean()
+
+
+@two.mistake(
+    "the sum over positions",
+    "You added attention up over destinations. With the mean, a longer text does not give more.",
+)
+def _(s):
+    return s.patterns("text")[..., 1:, 0].sum(-1).mean()
+
+
+@two.mistake("one layer alone", "That is the last layer alone. Average over all layers.")
+def _(s):
+    return s.patterns("text")[-1][..., 1:, 0].mean()
+
+
+# --- 3: one token, forty times --------------------------------------------------------------------
+
+three = Exercise(
+    "attention-3",
+    1,
+    f'the mean attention to the first token when " the" comes {REPEATS} times and nothing else',
+    hints=(
+        'Make the ids yourself: one row with the id of " the" forty times, and no <|im_start|>.',
+        'the = model.tokenizer(" the", add_special_tokens=False)["input_ids"];'
+        " tokens = torch.tensor([the * 40]).",
+        "Then as in attention-2: the first column, destinations from 1 on, mean over all heads.",
+    ),
+    remember="Right: no sink. All tokens are the same vector, so no value can differ from the others,"
+    " and the first one cannot stand out. Position alone does not make a sink.",
+)
+
+
+@three.right
+def _(s):
+    the = s.model.tokenizer(" the", add_special_tokens=False)["input_ids"]
+    _, cache = s.model.run_with_cache(torch.tensor([the * 40]))
+    layers = range(s.model.cfg.n_layers)
+    firsts = [cache[f"blocks.{layer}.attn.hook_pattern"][..., 1:, 0] for layer in layers]
+    return torch.stack(firsts).mean()
+
+
+@three.another
+def _(s):
+    return pattern_scores.first_token(s.patterns("repeated"), 0).numpy().mean()
+
+
+@three.mistake(
+    "BOS kept",
+    "There is still <|im_start|> in front, and it makes a sink by itself. Leave it out: forty times one"
+    " token and nothing else.",
+)
+def _(s):
+    tokens = torch.cat([torch.tensor([[s.bos]]), s.repeated], 1)
+    _, cache = s.model.run_with_cache(tokens)
+    layers = range(s.model.cfg.n_layers)
+    firsts = [cache[f"blocks.{layer}.attn.hook_pattern"][..., 1:, 0] for layer in layers]
+    return torch.stack(firsts).mean()
+
+
+@three.mistake(
+    "the first row counted as well", "You averaged over destination 0 too, which is 1 by force."
+)
+def _(s):
+    return s.patterns("repeated")[..., 0].mean()
+
+
+@three.mistake(
+    "even attention",
+    "That is what a head would give that looks evenly at all it can see. A good null, but compute the"
+    " model's own.",
+)
+def _(s):
+    return float(np.mean([1 / (dest + 1) for dest in range(1, REPEATS)]))
+
+
+@three.mistake(
+    "the text's number", "That is the number of the text from attention-2. Run the repeated token."
+)
+def _(s):
+    return s.patterns("text")[..., 1:, 0].mean()
+
+
+@three.mistake(
+    "attention to the token itself",
+    "That is what each token gives itself, the diagonal. Asked for is the first column.",
+)
+def _(s):
+    return s.patterns("repeated").diagonal(0, -2, -1)[..., 1:].mean()
+
+
+@three.mistake(
+    "one over the length",
+    "That is one over the number of tokens: what the last token would give with even attention. The"
+    " earlier ones see fewer.",
+)
+def _(s):
+    return 1 / REPEATS
+
+
+# --- 4: what the sink gives -----------------------------------------------------------------------
+
+four = Exercise(
+    "attention-4",
+    2,
+    f"for each head of layer {LAYER}: the norm of the first token's value over the mean norm of the"
+    " other tokens' values, nine numbers",
+    ("head",),
+    hints=(
+        "A head that looks at the first token copies its value. If that value is small, looking there"
+        " means doing nothing.",
+        "There are 9 heads and 3 sets of values: heads 0, 1, 2 share KV head 0, heads 3, 4, 5 share KV"
+        " head 1, and heads 6, 7, 8 share KV head 2.",
+        f'v = cache["blocks.{LAYER}.attn.hook_v"][0] is [position, KV head, d_head]; norms ='
+        " v.norm(dim=-1); ratio = norms[0] / norms[1:].mean(0); ratio.repeat_interleave(3).",
+    ),
+    remember="Right. The first token's value is a quarter to a half as large as the others', and in"
+    " later layers a tenth: looking there changes little. It is where a head rests.",
+)
+
+
+def _values(s, letter: str = "v") -> Tensor:
+    """Values or keys of the text at the layer [position KV-head d_head]."""
+    return s.run("text")[f"blocks.{LAYER}.attn.hook_{letter}"][0]
+
+
+def _ratio(norms: Tensor) -> Tensor:
+    return norms[0] / norms[1:].mean(0)
+
+
+@four.right
+def _(s):
+    _, cache = s.model.run_with_cache(s.text)
+    norms = cache[f"blocks.{LAYER}.attn.hook_v"][0].norm(dim=-1)  # [position, KV head]
+    return (norms[0] / norms[1:].mean(0)).repeat_interleave(3)
+
+
+@four.another
+def _(s):
+    kept = interp.run(s.model, s.text, keep=[f"L{LAYER}KV*.v"]).kept[f"L{LAYER}KV*.v"][:, 0]
+    norms = np.linalg.norm(kept.numpy(), axis=-1)  # [KV head, position]
+    return [norms[head // 3][0] / norms[head // 3][1:].mean() for head in range(9)]
+
+
+@four.mistake(
+    "heads of a KV group mixed up",
+    "The values are right and went to the wrong heads: you used head % 3. Heads 0, 1, 2 share the first"
+    " KV head, so it is head // 3 (repeat_interleave, not repeat).",
+)
+def _(s):
+    return _ratio(_values(s).norm(dim=-1)).repeat(3)
+
+
+@four.mistake(
+    "the first token in the mean",
+    "The first token itself is in the mean that you divide by. Compare it with the *others*.",
+)
+def _(s):
+    norms = _values(s).norm(dim=-1)
+    return (norms[0] / norms.mean(0)).repeat_interleave(3)
+
+
+@four.mistake(
+    "keys instead of values",
+    "These are keys. The key decides *whether* the token is looked at; the value is what is carried away.",
+)
+def _(s):
+    return _ratio(_values(s, "k").norm(dim=-1)).repeat_interleave(3)
+
+
+@four.mistake(
+    "the ratio upside down",
+    "You divided the others by the first token. Asked for is the first over the others.",
+)
+def _(s):
+    return (1 / _ratio(_values(s).norm(dim=-1))).repeat_interleave(3)
+
+
+@four.mistake(
+    "the norm of the mean",
+    "You averaged the vectors and took the norm then. Vectors in different directions cancel; take each"
+    " norm first.",
+)
+def _(s):
+    v = _values(s)
+    return (v[0].norm(dim=-1) / v[1:].mean(0).norm(dim=-1)).repeat_interleave(3)
+
+
+@four.mistake("squared norms", "These are squared norms. Take the square root before you average.")
+def _(s):
+    return _ratio(_values(s).pow(2).sum(-1)).repeat_interleave(3)
+
+
+@four.mistake(
+    "the norm over the wrong axis",
+    "You took the norm over positions or heads. A value vector's axis is the last one, d_head.",
+)
+def _(s):
+    v = _values(s)
+    return (v[0].norm(dim=0) / v[1:].norm(dim=1).mean(0))[:9]
+
+
+# --- 5: retrieval heads and induction heads -------------------------------------------------------
+
+five = Exercise(
+    "attention-5",
+    2,
+    "Spearman's correlation over the 270 heads between the induction score and the attention from END"
+    " to the needle, one number",
+    hints=(
+        "A retrieval score for each head: the pattern from the last position to the needle's position,"
+        " averaged over the prompts. The induction score you have from attention-1.",
+        'needle = task.positions["NEEDLE"]; pattern[rows, :, -1, needle] is [prompt, head].',
+        "scipy.stats.spearmanr(a.ravel(), b.ravel()).statistic, both tables in the same order.",
+    ),
+    remember="Right. The two rankings agree in part. A head's name says what it did on the prompts that"
+    " named it, and no more.",
+)
+
+
+def _needle(s, dest: int = -1, off: int = 0) -> np.ndarray:
+    """Attention from a position to the needle [layer head]."""
+    at = s.task.positions["NEEDLE"] + off
+    patterns = s.patterns("task")
+    return patterns[:, torch.arange(len(at)), :, dest, at].mean(0).numpy()
+
+
+def _induction(s) -> np.ndarray:
+    return _diagonal(s.patterns("tokens"), BLOCK - 1).numpy()
+
+
+def _spearman(a: np.ndarray, b: np.ndarray) -> float:
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(a.ravel(), b.ravel()).statistic)
+
+
+@five.right
+def _(s):
+    from scipy.stats import spearmanr
+
+    _, cache = s.model.run_with_cache(s.task.clean)
+    rows, needle = torch.arange(4), s.task.positions["NEEDLE"]
+    layers = range(s.model.cfg.n_layers)
+    looks = [cache[f"blocks.{layer}.attn.hook_pattern"][rows, :, -1, needle] for layer in layers]
+    retrieval = torch.stack(looks).mean(1)  # [layer, head]
+    dest = torch.arange(BLOCK + 1, 2 * BLOCK + 1)
+    induction = s.patterns("tokens")[..., dest, dest - BLOCK + 1].mean((1, 3))
+    return spearmanr(induction.ravel(), retrieval.ravel()).statistic
+
+
+@five.another
+def _(s):
+    ranks = [np.argsort(np.argsort(x.ravel())) for x in (_induction(s), _needle(s))]
+    return np.corrcoef(*ranks)[0, 1]
+
+
+@five.mistake(
+    "Pearson's correlation",
+    "That is Pearson's correlation: a few heads with large scores rule it. Spearman's compares ranks.",
+)
+def _(s):
+    return float(np.corrcoef(_induction(s).ravel(), _needle(s).ravel())[0, 1])
+
+
+@five.mistake(
+    "layers and heads mixed up",
+    "One of the tables was flattened by layers and the other by heads, so different heads stand beside"
+    " each other.",
+)
+def _(s):
+    return _spearman(_induction(s), _needle(s).T)
+
+
+@five.mistake(
+    "the token after the needle",
+    "You took attention to the token after the needle. The needle's own position holds the answer.",
+)
+def _(s):
+    return _spearman(_induction(s), _needle(s, off=1))
+
+
+@five.mistake(
+    "not from the last position",
+    "You read the row of another destination. The answer is predicted at END, the last one.",
+)
+def _(s):
+    return _spearman(_induction(s), _needle(s, dest=-2))
+
+
+@five.mistake(
+    "the duplicate-token score",
+    "The table that you compare with holds attention to the same token, not to the one after it: see"
+    " attention-1.",
+)
+def _(s):
+    return _spearman(_diagonal(s.patterns("tokens"), BLOCK).numpy(), _needle(s))
+
+
+@five.mistake(
+    "layers instead of heads",
+    "You averaged over the heads of each layer first. Asked for is the correlation over 270 heads.",
+)
+def _(s):
+    return _spearman(_induction(s).mean(1), _needle(s).mean(1))
+
+
+# --- 6: knock-out in windows ----------------------------------------------------------------------
+
+six = Exercise(
+    "attention-6",
+    3,
+    f"the change of the answer's mean log-probability when END cannot look at the needle in eight layers,"
+    f" beginning at layers {WINDOWS}, four numbers",
+    ("window",),
+    hints=(
+        "Attention is blocked before the softmax: then the rest of the row shares what is left over.",
+        'A hook on "blocks.{layer}.attn.hook_attn_scores" [prompt, head, dest, src] sets'
+        " scores[rows, :, -1, needle] = -inf; one hook for each of the eight layers.",
+        "log_softmax of the logits at the last position, gather the answers, mean; the blocked run minus"
+        " the free run. The last window has layers 22 to 29.",
+    ),
+    remember="Right. In the first sixteen layers END need not see the needle at all; it is read in the"
+    " last ones.",
+)
+
+
+def _log_prob(s, logits: Tensor) -> float:
+    at = logits[:, -1].log_softmax(-1)
+    return float(at.gather(1, s.task.answers).mean())
+
+
+def _free(s) -> float:
+    return s.once("free", lambda: _log_prob(s, s.model(s.task.clean)))
+
+
+def _blocked(
+    s, layers, *, what: str = "attn_scores", dest: Any = -1, to: float = -math.inf
+) -> Tensor:
+    rows, needle = torch.arange(len(s.task)), s.task.positions["NEEDLE"]
+
+    def block(act: Tensor, hook: Any) -> Tensor:
+        act = act.clone()
+        if dest is None:  # every later position
+            for i, at in enumerate(needle.tolist()):
+                act[i, :, at + 1 :, at] = to
+        else:
+            act[rows, :, dest, needle] = to
+        return act
+
+    hooks = [(f"blocks.{layer}.attn.hook_{what}", block) for layer in layers]
+    return s.model.run_with_hooks(s.task.clean, fwd_hooks=hooks)
+
+
+def _windows(s, length: int = 8, off: int = 0, **how) -> list[float]:
+    n = s.model.cfg.n_layers
+    spans = [range(max(0, w + off), min(n, w + off + length)) for w in WINDOWS]
+    return [_log_prob(s, _blocked(s, span, **how)) - _free(s) for span in spans]
+
+
+@six.right
+def _(s):
+    rows, needle = torch.arange(4), s.task.positions["NEEDLE"]
+
+    def block(scores, hook):
+        scores[rows, :, -1, needle] = -torch.inf
+        return scores
+
+    def log_prob(hooks):
+        logits = s.model.run_with_hooks(s.task.clean, fwd_hooks=hooks)[:, -1]
+        return logits.log_softmax(-1).gather(1, s.task.answers).mean()
+
+    def hooks(first):
+        layers = range(first, first + 8)
+        return [(f"blocks.{layer}.attn.hook_attn_scores", block) for layer in layers]
+
+    return [log_prob(hooks(first)) - log_prob([]) for first in WINDOWS]
+
+
+@six.another
+def _(s):
+    cut = interp.attention_knockout(s.model, s.task, "END", "NEEDLE", window=8, metric="log_prob")
+    return [cut.values[first + 4] for first in WINDOWS]  # a window is named by its centre
+
+
+@six.mistake(
+    "blocked after the softmax",
+    "You set the pattern to zero after the softmax. Then the row no longer sums to one: the head writes"
+    " less of everything. Block the scores instead.",
+)
+def _(s):
+    return _windows(s, what="pattern", to=0.0)
+
+
+@six.mistake(
+    "every position blocked",
+    "You blocked every later token from the needle. Others then cannot pass it on, either: only END's"
+    " row is asked for.",
+)
+def _(s):
+    return _windows(s, dest=None)
+
+
+@six.mistake(
+    "one layer instead of eight",
+    "You blocked a single layer. The next ones read what it missed: block eight at once.",
+)
+def _(s):
+    return _windows(s, length=1)
+
+
+@six.mistake("window off by one", "Your windows begin one layer later than asked.")
+def _(s):
+    return _windows(s, off=1)
+
+
+@six.mistake(
+    "scores set to zero",
+    "You set the scores to zero. A score of zero is not no attention: the softmax makes a share of it."
+    " Minus infinity blocks.",
+)
+def _(s):
+    return _windows(s, to=0.0)
+
+
+@six.mistake(
+    "logits instead of log-probabilities",
+    "That is the change of the answer's logit. All logits move up or down together; take log_softmax"
+    " first.",
+)
+def _(s):
+    def logit(logits: Tensor) -> float:
+        return float(logits[:, -1].gather(1, s.task.answers).mean())
+
+    free = logit(s.model(s.task.clean))
+    spans = [range(w, w + 8) for w in WINDOWS]
+    return [logit(_blocked(s, span)) - free for span in spans]
+
+
+@six.mistake(
+    "the log-probability instead of its change",
+    "These are the log-probabilities of the blocked runs. Subtract that of the free run.",
+)
+def _(s):
+    return [change + _free(s) for change in _windows(s)]
+
+
+EXERCISES = [one, two, three, four, five, six]

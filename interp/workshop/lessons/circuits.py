@@ -1,0 +1,788 @@
+"""Circuits: exercises on patching, direct logit attribution, paths, and what a circuit is worth."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import interp
+from interp.workshop.exercise import Exercise
+from interp.workshop.exercise import Setting as Base
+
+LAYERS = (20, 22, 26)  # where circuits-2 patches
+SENDER, RECEIVER = "L20H0", "L23H3"
+
+
+class Setting(Base):
+    """The default model and four IOI prompts."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.task = interp.tasks.ioi(model, n=4, seed=0)
+        self.given = model, interp.tasks.ioi(model, n=4, seed=0)
+
+    def cache(self, which: str = "clean") -> Any:
+        """Every activation of the clean or the corrupted run."""
+        tokens = getattr(self.task, which)
+        return self.once(which, lambda: self.model.run_with_cache(tokens)[1])
+
+    def logits(self, which: str = "clean") -> Tensor:
+        """The logits of the clean or the corrupted run, at all positions."""
+        return self.once(f"logits {which}", lambda: self.model(getattr(self.task, which)))
+
+    def difference(self, logits: Tensor, position: int = -1) -> float:
+        """The mean over prompts of the answer's logit minus the wrong answer's."""
+        at = logits[:, position]
+        task = self.task
+        return float((at.gather(1, task.answers) - at.gather(1, task.wrong)).mean())
+
+    def writes(self, layer: int, which: str = "clean") -> Tensor:
+        """What each head of a layer writes [batch pos head d_model]."""
+        z = self.cache(which)[f"blocks.{layer}.attn.hook_z"]
+        return torch.einsum("bphe,hed->bphd", z, self.model.blocks[layer].attn.W_O)
+
+    def circuit(self) -> dict[str, np.ndarray]:
+        """The metric of each held-out prompt: clean, corrupted, circuit, complement."""
+
+        def make() -> dict[str, np.ndarray]:
+            scores = interp.discover(self.model, self.task, method="eap")
+            edges = interp.Circuit.top(scores, 500)
+            judged = interp.evaluate(self.model, self.task.heldout(), edges, sets=2)
+            names = ("clean", "corrupted", "circuit", "complement")
+            return {name: judged.sel(measure=name).examples.ravel() for name in names}
+
+        return self.once("circuit", make)
+
+
+# --- 1: the logit difference ----------------------------------------------------------------------
+
+one = Exercise(
+    "circuits-1",
+    1,
+    "the mean logit difference of the clean prompts, one number",
+    hints=(
+        "The model's answer is read where the next word would stand: at the last position.",
+        "task.answers and task.wrong are token ids [prompt, 1], so logits.gather(1, task.answers)"
+        " takes one logit from each row of logits [prompt, token].",
+        "Take model(task.clean)[:, -1], gather the answer's logit and the wrong answer's, subtract,"
+        " and average over the four prompts.",
+    ),
+    remember="Right. A logit difference of 5 means odds of about 150 to 1 for the indirect object.",
+)
+
+
+@one.right
+def _(s):
+    logits = s.model(s.task.clean)[:, -1]
+    return (logits.gather(1, s.task.answers) - logits.gather(1, s.task.wrong)).mean()
+
+
+@one.another
+def _(s):
+    return s.task.clean_metric(s.model).mean()
+
+
+@one.mistake(
+    "corrupted prompts instead of clean ones",
+    "You read the corrupted prompts. In them the other name is repeated, so the model prefers the"
+    " other one.",
+)
+def _(s):
+    return s.difference(s.logits("corrupted"))
+
+
+@one.mistake(
+    "position off by one",
+    "You read one position too early: the logits at position p are the model's guess for the token"
+    " after p. Which position guesses the word after the prompt?",
+)
+def _(s):
+    return s.difference(s.logits(), -2)
+
+
+@one.mistake(
+    "averaged over all positions",
+    "You averaged over every position. Only one position of the prompt predicts the answer.",
+)
+def _(s):
+    return float(np.mean([s.difference(s.logits(), p) for p in range(s.task.clean.shape[1])]))
+
+
+@one.mistake(
+    "wrong minus right", "The sign is turned: it is the answer's logit minus the wrong answer's."
+)
+def _(s):
+    return -s.difference(s.logits())
+
+
+@one.mistake(
+    "sum over prompts",
+    "You added the prompts up. With a mean, the number does not depend on how many there are.",
+)
+def _(s):
+    return len(s.task) * s.difference(s.logits())
+
+
+@one.mistake(
+    "probabilities instead of logits",
+    "That is a difference of probabilities, which cannot be larger than 1. Leave the softmax out.",
+)
+def _(s):
+    return s.difference(s.logits().softmax(-1))
+
+
+@one.mistake(
+    "BOS forgotten",
+    "The first token, <|im_start|>, is missing. It is an attention sink, and without it a word"
+    " becomes one. Give the model task.clean as it is.",
+)
+def _(s):
+    return s.difference(s.model(s.task.clean[:, 1:]))
+
+
+@one.mistake(
+    "the answer's logit alone",
+    "That is the logit of the right answer alone. A logit means nothing until it is compared: what"
+    " does the model give the other name?",
+)
+def _(s):
+    return float(s.logits()[:, -1].gather(1, s.task.answers).mean())
+
+
+# --- 2: a patching hook by hand -------------------------------------------------------------------
+
+two = Exercise(
+    "circuits-2",
+    2,
+    f"the mean logit difference, patched at S2, for each of the layers {LAYERS}, three numbers",
+    ("layer",),
+    hints=(
+        "A hook is a function (activation, hook) that returns the activation to go on with. The run"
+        " that you change is the corrupted one; what you put in comes from the clean one.",
+        'S2 is another position in each prompt: s2 = task.positions["S2"] has one index a prompt.'
+        " With rows = torch.arange(4), activation[rows, s2] is the vector of each prompt at its S2.",
+        "For each layer call model.run_with_hooks(task.corrupted, fwd_hooks=[(name, hook)]) with"
+        ' name = f"blocks.{layer}.hook_resid_pre". The hook does activation[rows, s2] ='
+        " clean_cache[name][rows, s2] and returns activation.",
+    ),
+    remember="Right: this is what interp.patch does. At layer 20 most of what matters is still at"
+    " S2, and at layer 26 nothing is: it has been carried to END.",
+)
+
+
+def _patched(s, layer, *, into="corrupted", out_of="clean", off=0, hook="hook_resid_pre", **how):
+    return s.difference(
+        s.model.run_with_hooks(
+            getattr(s.task, into), fwd_hooks=[_copies(s, layer, out_of, off, hook, **how)]
+        )
+    )
+
+
+def _copies(s, layer, out_of="clean", off=0, hook="hook_resid_pre", mean=False, outer=False):
+    """A hook, under its name, that copies another run's activation at S2."""
+    name = f"blocks.{layer}.{hook}"
+    source, s2 = s.cache(out_of)[name], s.task.positions["S2"] + off
+    source = source.mean(0, keepdim=True).expand_as(source) if mean else source
+    at = (slice(None), s2) if outer else (torch.arange(len(s2)), s2)
+
+    def edit(activation, hook):
+        activation = activation.clone()
+        activation[at] = source[at]
+        return activation
+
+    return name, edit
+
+
+@two.right
+def _(s):
+    _, clean_cache = s.model.run_with_cache(s.task.clean)
+    rows, s2 = torch.arange(4), s.task.positions["S2"]
+    found = []
+    for layer in LAYERS:
+        name = f"blocks.{layer}.hook_resid_pre"
+
+        def put_clean(activation, hook, name=name):
+            activation[rows, s2] = clean_cache[name][rows, s2]
+            return activation
+
+        logits = s.model.run_with_hooks(s.task.corrupted, fwd_hooks=[(name, put_clean)])[:, -1]
+        difference = logits.gather(1, s.task.answers) - logits.gather(1, s.task.wrong)
+        found.append(difference.mean())
+    return found
+
+
+@two.another
+def _(s):
+    effect = interp.patch(s.model, s.task, "resid_pre.*@S2")
+    start = float(s.task.metric(s.logits("corrupted")).mean())
+    return [effect.values[layer] + start for layer in LAYERS]
+
+
+@two.mistake(
+    "clean and corrupted swapped",
+    "You put the corrupted run's activation into the clean run. That is noising; asked for is"
+    " denoising: the clean activation goes into the corrupted run.",
+)
+def _(s):
+    return [_patched(s, layer, into="clean", out_of="corrupted") for layer in LAYERS]
+
+
+@two.mistake(
+    "a hook left behind",
+    "From the second layer on, an earlier layer's hook still acts. add_hook stays on the model until"
+    " reset_hooks; run_with_hooks takes its hooks off by itself.",
+)
+def _(s):
+    hooks, run = [_copies(s, layer) for layer in LAYERS], s.model.run_with_hooks
+    upto = range(1, len(LAYERS) + 1)
+    return [s.difference(run(s.task.corrupted, fwd_hooks=hooks[:k])) for k in upto]
+
+
+@two.mistake(
+    "all positions patched",
+    "You replaced the activation at every position. Then the whole prompt is the clean one, and each"
+    " layer gives the clean run. Choose one position.",
+)
+def _(s):
+    return [s.difference(s.logits())] * len(LAYERS)
+
+
+@two.mistake(
+    "END instead of S2",
+    "You patched the last position, END. Asked for is S2, the second time that the name comes.",
+)
+def _(s):
+    def at_end(layer):
+        effect = s.once("END", lambda: interp.patch(s.model, s.task, "resid_pre.*@END"))
+        return float(effect.values[layer]) + s.difference(s.logits("corrupted"))
+
+    return [at_end(layer) for layer in LAYERS]
+
+
+@two.mistake(
+    "position off by one",
+    "You patched the token after S2. The names of positions are in task.positions.",
+)
+def _(s):
+    return [_patched(s, layer, off=1) for layer in LAYERS]
+
+
+@two.mistake(
+    "mean over prompts patched in",
+    "Every prompt got the average of all clean prompts. Each prompt gets its own clean activation:"
+    " keep the batch axis.",
+)
+def _(s):
+    return [_patched(s, layer, mean=True) for layer in LAYERS]
+
+
+@two.mistake(
+    "layer off by one",
+    "You patched what the layer gives out (resid_post) instead of what goes into it (resid_pre).",
+)
+def _(s):
+    return [_patched(s, layer, hook="hook_resid_post") for layer in LAYERS]
+
+
+@two.mistake(
+    "the change instead of the metric",
+    "That is the change against the corrupted run. Asked for is the patched logit difference itself.",
+)
+def _(s):
+    start = s.difference(s.logits("corrupted"))
+    return [_patched(s, layer) - start for layer in LAYERS]
+
+
+@two.mistake(
+    "the hook changes nothing",
+    "All layers give the corrupted run's number: the hook changed nothing. Does it assign to the"
+    " activation that it returns, and does its name match a hook of the model?",
+)
+def _(s):
+    return [s.difference(s.logits("corrupted"))] * len(LAYERS)
+
+
+# --- 3: which heads -------------------------------------------------------------------------------
+
+three = Exercise(
+    "circuits-3",
+    1,
+    'the three heads that bring most of the answer back when patched at END, such as "L4H2"',
+    ("head",),
+    "labels",
+    hints=(
+        'interp.patch takes an address with stars: "L*H*" is every head, "@END" the last position.',
+        "The result has .top(3), with the largest effects first, and .plot().",
+        'effect = interp.patch(model, task, "L*H*@END"); then effect.top(3, by="high").labels.',
+    ),
+    remember="Right. Do all three write the answer themselves? Patching cannot tell. The next exercise"
+    " can.",
+)
+
+
+def _heads(s) -> np.ndarray:
+    return s.once("heads", lambda: interp.patch(s.model, s.task, "L*H*@END").values)
+
+
+def _best(values, n=3) -> list[tuple[int, int]]:
+    order = np.argsort(-values.ravel())[:n]
+    return [tuple(int(i) for i in np.unravel_index(k, values.shape)) for k in order]
+
+
+@three.right
+def _(s):
+    effect = interp.patch(s.model, s.task, "L*H*@END")
+    return effect.top(3, by="high").labels
+
+
+@three.another
+def _(s):
+    return _best(_heads(s))
+
+
+@three.mistake(
+    "the heads that hurt",
+    "These have the largest effect downwards: putting their clean value in makes the answer worse."
+    " They are worth a look, but they bring nothing back.",
+)
+def _(s):
+    return _best(-_heads(s))
+
+
+@three.mistake(
+    "layer and head mixed up",
+    "You unravelled the flat index with the wrong width: there are 9 heads in a layer, not 30."
+    " Use effect.top(3).labels, which cannot get this wrong.",
+)
+def _(s):
+    layers, heads = _heads(s).shape
+    flat = np.argsort(-_heads(s).ravel())[:3]
+    return [(int(k) % layers, int(k) // layers) for k in flat]
+
+
+@three.mistake(
+    "ranked by what they write",
+    "These are the heads that write most towards the answer in the clean run (direct logit"
+    " attribution). Patching asks another question: who brings it back in the corrupted run?",
+)
+def _(s):
+    return _best(interp.logit_attribution(s.model, s.task).values)
+
+
+@three.mistake(
+    "ranked by attention",
+    "These heads look most at the indirect object from END. Looking is not doing: patching measures"
+    " what happens to the answer.",
+)
+def _(s):
+    io = s.task.positions["IO"][:, None, None]
+    names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(s.model.cfg.n_layers)]
+    rows = torch.stack([s.cache()[name][:, :, -1] for name in names])  # [layer batch head src]
+    looks = rows.gather(3, io.expand(len(rows), -1, rows.shape[2], 1))[..., 0].mean(1)
+    return _best(looks.numpy())
+
+
+@three.mistake(
+    "all layers averaged",
+    "These are head numbers with the largest mean over layers. Head 3 of layer 10 has nothing to do"
+    " with head 3 of layer 11: do not average over layers.",
+)
+def _(s):
+    return [(0, int(h)) for h in np.argsort(-_heads(s).mean(0))[:3]]
+
+
+# --- 4: direct logit attribution by hand ----------------------------------------------------------
+
+four = Exercise(
+    "circuits-4",
+    2,
+    "what each head of layer 23 writes towards the answer, in logits, nine numbers",
+    ("head",),
+    hints=(
+        "A head writes z @ W_O into the stream. The logits are a linear read of the stream, after"
+        " one norm: so each head has its own share of the logit difference.",
+        "The direction to read is W_U[:, answer] - W_U[:, wrong], a vector for each prompt. The norm"
+        " multiplies by ln_final.weight and divides by the scale of the whole stream.",
+        'z = cache["blocks.23.attn.hook_z"][:, -1]; write = einsum("bhe,hed->bhd", z, W_O);'
+        ' multiply by ln_final.weight, divide by cache["ln_final.hook_scale"][:, -1], take the'
+        " product with the direction, and average over prompts.",
+    ),
+    remember="Right. Head 3 writes 1.65 logits, twice as much as the next one in its layer.",
+)
+
+
+def _direct(s, layer=23, *, which="clean", position=-1, gain=True, scale=True, minus=True, wo=None):
+    model, task = s.model, s.task
+    cache = s.cache(which)
+    W_O = model.blocks[layer].attn.W_O if wo is None else wo(model.blocks[layer].attn.W_O)
+    z = cache[f"blocks.{layer}.attn.hook_z"]
+    z = z.mean(1) if position is None else z[:, position]
+    write = torch.einsum("bhe,hed->bhd", z, W_O)
+    towards = model.W_U[:, task.answers[:, 0]].T
+    towards = towards - model.W_U[:, task.wrong[:, 0]].T if minus else towards
+    at = -1 if position is None else position
+    write = write * model.ln_final.weight if gain else write
+    write = write / cache["ln_final.hook_scale"][:, at][:, None] if scale else write
+    return torch.einsum("bhd,bd->bh", write, towards).mean(0)
+
+
+@four.right
+def _(s):
+    _, cache = s.model.run_with_cache(s.task.clean)
+    z = cache["blocks.23.attn.hook_z"][:, -1]
+    write = torch.einsum("bhe,hed->bhd", z, s.model.blocks[23].attn.W_O)
+    right, wrong = s.task.answers[:, 0], s.task.wrong[:, 0]
+    towards = (s.model.W_U[:, right] - s.model.W_U[:, wrong]).T
+    normed = write * s.model.ln_final.weight / cache["ln_final.hook_scale"][:, -1][:, None]
+    return torch.einsum("bhd,bd->bh", normed, towards).mean(0)
+
+
+@four.another
+def _(s):
+    return interp.logit_attribution(s.model, s.task).sel(layer=23)
+
+
+@four.mistake(
+    "the norm's scale forgotten",
+    "The final norm divides the whole stream by its size, and you left that out. Divide by"
+    ' cache["ln_final.hook_scale"] at the last position.',
+)
+def _(s):
+    return _direct(s, scale=False)
+
+
+@four.mistake(
+    "the norm's gain forgotten",
+    "The final norm has a gain for each coordinate, model.ln_final.weight. Multiply by it before you"
+    " read out.",
+)
+def _(s):
+    return _direct(s, gain=False)
+
+
+@four.mistake(
+    "each write normed by itself",
+    "You divided each head's write by its own size. The stream is normed as a whole, so all shares"
+    " are divided by the same number; otherwise they no longer add up to the logit difference.",
+)
+def _(s):
+    write = s.writes(23)[:, -1]
+    alone = write / write.pow(2).mean(-1, keepdim=True).sqrt() * s.model.ln_final.weight
+    W_U, task = s.model.W_U, s.task
+    towards = (W_U[:, task.answers[:, 0]] - W_U[:, task.wrong[:, 0]]).T
+    return torch.einsum("bhd,bd->bh", alone, towards).mean(0)
+
+
+@four.mistake(
+    "the answer's logit alone",
+    "You read the answer's logit and did not subtract the wrong answer's. A head that raises every"
+    " name looks important that way.",
+)
+def _(s):
+    return _direct(s, minus=False)
+
+
+@four.mistake(
+    "averaged over positions",
+    "You averaged the heads' outputs over all positions. The logits at END read the stream at END.",
+)
+def _(s):
+    return _direct(s, position=None)
+
+
+@four.mistake(
+    "corrupted run instead of clean",
+    "These are the heads' writes in the corrupted run. Use the clean run's cache.",
+)
+def _(s):
+    return _direct(s, which="corrupted")
+
+
+@four.mistake(
+    "a pattern instead of a write",
+    "These are shares of attention from END to the indirect object. How much a head looks is not what"
+    " it writes: take z and W_O.",
+)
+def _(s):
+    pattern = s.cache()["blocks.23.attn.hook_pattern"][:, :, -1]
+    at = s.task.positions["IO"][:, None, None].expand(-1, pattern.shape[1], 1)
+    return pattern.gather(2, at)[..., 0].mean(0)
+
+
+@four.mistake("position off by one", "You read the stream at the second-to-last position.")
+def _(s):
+    return _direct(s, position=-2)
+
+
+# --- 5: where denoising and noising disagree ------------------------------------------------------
+
+five = Exercise(
+    "circuits-5",
+    2,
+    "the effect of patching part a, rows OR, AND, SUM, columns denoising, noising",
+    ("gate", "direction"),
+    hints=(
+        "Clean is a = b = 1, corrupted is a = b = 0. Denoising begins at the corrupted run and sets"
+        " a to 1; noising begins at the clean run and sets a to 0.",
+        "An effect is a difference. Denoising: gate(1, 0) - gate(0, 0). Say noising so that a part"
+        " that is needed has a positive effect: gate(1, 1) - gate(0, 1).",
+        "OR is max(a, b), AND is min(a, b), SUM is (a + b) / 2. That gives three rows of two numbers.",
+    ),
+    remember="Right. With an OR, noising finds nothing, because the other part stands in; with an AND"
+    " denoising finds nothing. Run both, and think when they disagree.",
+)
+
+
+def _gates(effect):
+    gates = max, min, lambda a, b: (a + b) / 2
+    return np.array([effect(gate) for gate in gates], dtype=float)
+
+
+@five.right
+def _(s):
+    gates = {"OR": max, "AND": min, "SUM": lambda a, b: (a + b) / 2}
+    return [[g(1, 0) - g(0, 0), g(1, 1) - g(0, 1)] for g in gates.values()]
+
+
+@five.another
+def _(s):
+    table = torch.tensor([[0, 1, 1, 1], [0, 0, 0, 1], [0, 0.5, 0.5, 1]])  # gate at 00, 01, 10, 11
+    return torch.stack([table[:, 2] - table[:, 0], table[:, 3] - table[:, 1]], 1)
+
+
+@five.mistake(
+    "denoising and noising swapped",
+    "The columns are swapped. Denoising starts from the corrupted run and puts one clean value in.",
+)
+def _(s):
+    return _gates(lambda g: (g(1, 1) - g(0, 1), g(1, 0) - g(0, 0)))
+
+
+@five.mistake(
+    "the sign of noising",
+    "The numbers of noising have the other sign. Here an effect is what the part is good for: clean"
+    " minus noised.",
+)
+def _(s):
+    return _gates(lambda g: (g(1, 0) - g(0, 0), g(0, 1) - g(1, 1)))
+
+
+@five.mistake(
+    "the output instead of its change",
+    "You gave the gate's output after the patch. An effect is the change against the run that you"
+    " began with.",
+)
+def _(s):
+    return _gates(lambda g: (g(1, 0), g(0, 1)))
+
+
+@five.mistake(
+    "both parts patched",
+    "You changed a and b together. Patch a alone, and leave b as the run has it.",
+)
+def _(s):
+    return _gates(lambda g: (g(1, 1) - g(0, 0), g(1, 1) - g(0, 0)))
+
+
+@five.mistake(
+    "denoising from the clean run",
+    "For denoising you began at the wrong run: with b = 1. It begins at the corrupted run.",
+)
+def _(s):
+    return _gates(lambda g: (g(1, 1) - g(0, 1), g(1, 1) - g(0, 1)))
+
+
+# --- 6: one path by hand --------------------------------------------------------------------------
+
+six = Exercise(
+    "circuits-6",
+    3,
+    f"the effect of the edge from {SENDER} to {RECEIVER}'s query at END, one number",
+    hints=(
+        f"Along one edge only one thing changes: what {RECEIVER}'s query reads. It reads the stream,"
+        f" and {SENDER}'s clean write differs from its corrupted write by some vector.",
+        f"Compute {SENDER}'s write z @ W_O at END in both runs. In the corrupted run, add clean minus"
+        f" corrupted to what the query of {RECEIVER} reads, and to nothing else.",
+        'interp.run(model, task.corrupted, [interp.Intervention("L23H3.q_in@END", edit)],'
+        " positions=task.positions) with edit = lambda read, seen: read + difference[:, None].",
+    ),
+    remember="Right: that is path patching. L20H0 is important, yet not through this edge. Through which?",
+)
+
+
+def _sent(s, position=-1, head=0):
+    clean, corrupted = s.writes(20), s.writes(20, "corrupted")
+    return (clean - corrupted)[:, position, head]
+
+
+def _edge(s, at="L23H3.q_in@-1", into="corrupted", sign=1.0, position=-1, head=0):
+    sent = sign * _sent(s, position, head)[:, None]
+    edit = interp.Intervention(at, lambda read, seen: read + sent)
+    logits = interp.run(s.model, getattr(s.task, into), [edit])[0]
+    return s.difference(logits) - s.difference(s.logits(into))
+
+
+@six.right
+def _(s):
+    def write(tokens):
+        _, cache = s.model.run_with_cache(tokens)
+        return cache["blocks.20.attn.hook_z"][:, -1, 0] @ s.model.blocks[20].attn.W_O[0]
+
+    sent = write(s.task.clean) - write(s.task.corrupted)
+    edit = interp.Intervention("L23H3.q_in@-1", lambda read, seen: read + sent[:, None])
+    logits = interp.run(s.model, s.task.corrupted, [edit]).logits
+    before = s.model(s.task.corrupted)
+    return s.task.metric(logits).mean() - s.task.metric(before).mean()
+
+
+@six.another
+def _(s):
+    return interp.path_patch(s.model, s.task, SENDER, f"{RECEIVER}.q_in@END").mean()
+
+
+@six.mistake(
+    "all paths instead of one",
+    "That is ordinary patching: the head's new write reaches everything behind it. Only the query of"
+    " L23H3 may read it.",
+)
+def _(s):
+    return float(interp.patch(s.model, s.task, f"{SENDER}@END").mean().values)
+
+
+@six.mistake(
+    "noising instead of denoising",
+    "You began with the clean run and sent the corrupted write. Asked for is denoising.",
+)
+def _(s):
+    return _edge(s, into="clean", sign=-1.0)
+
+
+@six.mistake(
+    "clean and corrupted swapped",
+    "The difference has the wrong sign: what is sent is the clean write minus the corrupted one.",
+)
+def _(s):
+    return _edge(s, sign=-1.0)
+
+
+@six.mistake(
+    "the whole layer reads it",
+    "You changed what all heads of layer 23 read. One head's query is one receiver: L23H3.q_in.",
+)
+def _(s):
+    return _edge(s, at="attn.23.in@-1")
+
+
+@six.mistake(
+    "another head of the layer",
+    "You took the last head of layer 20 instead of head 0: look at the index into the head axis.",
+)
+def _(s):
+    return _edge(s, head=-1)
+
+
+@six.mistake(
+    "position off by one",
+    "What was sent is the head's write at the second-to-last position. The query at END reads END.",
+)
+def _(s):
+    return _edge(s, position=-2)
+
+
+@six.mistake(
+    "the metric instead of its change",
+    "That is the logit difference after the change. Subtract the corrupted run's.",
+)
+def _(s):
+    return _edge(s) + s.difference(s.logits("corrupted"))
+
+
+# --- 7: what a circuit is worth -------------------------------------------------------------------
+
+seven = Exercise(
+    "circuits-7",
+    3,
+    "the faithfulness of the circuit of 500 edges on held-out prompts, one number",
+    hints=(
+        "Faithfulness is the share of the way from the corrupted run (0) to the clean run (1) that"
+        " the circuit covers.",
+        "judged.sel(measure=...).examples has one number for each prompt. Average over prompts first,"
+        " and divide then: a single prompt's denominator can be close to zero.",
+        "(circuit.mean() - corrupted.mean()) / (clean.mean() - corrupted.mean()).",
+    ),
+    remember="Right. Half a percent of the edges does more than half of the work, where random"
+    " circuits of the same size do nothing.",
+)
+
+
+@seven.right
+def _(s):
+    m = s.circuit()
+    clean, corrupted, circuit = (m[k].mean() for k in ("clean", "corrupted", "circuit"))
+    return (circuit - corrupted) / (clean - corrupted)
+
+
+@seven.another
+def _(s):
+    scores = interp.discover(s.model, s.task, method="eap")
+    edges = interp.Circuit.top(scores, 500)
+    judged = interp.evaluate(s.model, s.task.heldout(), edges, sets=2)
+    return judged.sel(measure="faithfulness").values
+
+
+@seven.mistake(
+    "the mean of ratios",
+    "You divided prompt by prompt and averaged the shares. A prompt whose clean and corrupted runs"
+    " are close then rules the mean. Average first.",
+)
+def _(s):
+    m = s.circuit()
+    return float(np.mean((m["circuit"] - m["corrupted"]) / (m["clean"] - m["corrupted"])))
+
+
+@seven.mistake(
+    "a share of the clean run alone",
+    "You divided by the clean metric. Then a circuit without any edge does not get 0: begin at the"
+    " corrupted run.",
+)
+def _(s):
+    m = s.circuit()
+    return m["circuit"].mean() / m["clean"].mean()
+
+
+@seven.mistake(
+    "the complement instead of the circuit",
+    "You measured everything but the circuit. That tells how complete the circuit is.",
+)
+def _(s):
+    m = {k: v.mean() for k, v in s.circuit().items()}
+    return (m["complement"] - m["corrupted"]) / (m["clean"] - m["corrupted"])
+
+
+@seven.mistake("one minus faithfulness", "That is what is lost. Faithfulness is what is kept.")
+def _(s):
+    m = {k: v.mean() for k, v in s.circuit().items()}
+    return (m["clean"] - m["circuit"]) / (m["clean"] - m["corrupted"])
+
+
+@seven.mistake(
+    "clean and corrupted swapped",
+    "The circuit's distance from the clean run was divided by the way back: clean and corrupted"
+    " changed places in part of the formula.",
+)
+def _(s):
+    m = {k: v.mean() for k, v in s.circuit().items()}
+    return (m["circuit"] - m["corrupted"]) / (m["corrupted"] - m["clean"])
+
+
+@seven.mistake(
+    "logits instead of a share",
+    "That is in logits: how far the circuit is above the corrupted run. Divide by the whole way.",
+)
+def _(s):
+    m = {k: v.mean() for k, v in s.circuit().items()}
+    return m["circuit"] - m["corrupted"]
+
+
+EXERCISES = [one, two, three, four, five, six, seven]

@@ -1,0 +1,648 @@
+"""Features and learning: exercises on superposition, autoencoders, cards, steering, and a plateau."""
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import interp
+from interp.workshop.exercise import Exercise
+from interp.workshop.exercise import Setting as Base
+
+SITE, LAYER = "resid_post.15", 15
+HAPPY = ["I am so happy today", "What a wonderful surprise", "We laughed all evening"]
+SAD = ["I am so sad today", "What a terrible loss", "We cried all evening"]
+NEUTRAL = ["When I came home I felt very", "After the phone call she was"]
+WORDS = (" happy", " sad")
+K = 4  # latents on, in features-3
+STARTS, RATE = (0.1, 0.01, 0.001), 0.05  # of features-6
+
+
+class Setting(Base):
+    """The default model, a pentagon, a small autoencoder, a latent with labels, and short texts."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.data = made_data(model)
+        self.words = [
+            model.tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in WORDS
+        ]
+        self.given = model, made_data(model)
+
+    def at_end(self, ids: Tensor, layer: int = LAYER, position: Any = -1) -> Tensor:
+        """The stream after a layer, at the last position [d_model]."""
+        name = f"blocks.{layer}.hook_resid_post"
+        return self.once(f"{name} {ids.tolist()}", lambda: self.model.run_with_cache(ids)[1][name])[
+            0, position
+        ]
+
+    def difference(self, logits: Tensor) -> float:
+        """The logit of " happy" minus that of " sad", at the last position."""
+        return float(logits[0, -1, self.words[0]] - logits[0, -1, self.words[1]])
+
+
+def made_data(model: Any) -> SimpleNamespace:
+    """The lesson's numbers; the same at each call."""
+    angles = 2 * math.pi * torch.arange(5) / 5
+    pentagon = torch.stack([angles.cos(), angles.sin()])  # [2, 5]
+    draw = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=draw)
+
+    def chance(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=draw)
+
+    uneven = torch.linspace(0.3, 2, 32)  # some coordinates vary more than others
+    W_dec = torch.nn.functional.normalize(uneven * normal(64, 32), dim=-1)
+    on = (chance(300, 64) < 0.03) * (1 + normal(300, 64).abs())
+    b_dec = normal(32)
+    sae = SimpleNamespace(W_dec=W_dec, b_dec=b_dec, W_enc=W_dec.T + 0.02 * normal(32, 64))
+    sae.b_enc = -0.3 * torch.ones(64)
+    label = chance(400) < 0.2  # "the token is a number"
+    strong = label & (chance(400) < 0.3)
+    weak = chance(400) < 0.25
+    latent = strong * (3 + chance(400)) + (weak & ~strong) * chance(400)
+    bos = model.tokenizer.bos_token_id
+
+    def ids(text: str) -> Tensor:
+        return torch.tensor([[bos, *model.tokenizer(text, add_special_tokens=False)["input_ids"]]])
+
+    return SimpleNamespace(
+        W=pentagon,
+        uneven=pentagon * torch.tensor([1.0, 0.9, 0.6, 0.3, 0.8]),
+        x=on @ W_dec + b_dec + 0.05 * normal(300, 32),
+        sae=sae,
+        latent=latent,
+        is_number=label,
+        happy=[ids(text) for text in HAPPY],
+        sad=[ids(text) for text in SAD],
+        neutral=[ids(text) for text in NEUTRAL],
+    )
+
+
+# --- 1: five features in two dimensions -----------------------------------------------------------
+
+one = Exercise(
+    "features-1",
+    1,
+    "what comes out for each of the five features alone: a table, feature in by feature out",
+    ("feature in", "feature out"),
+    hints=(
+        "One feature alone is a row of the identity: torch.eye(5) holds all five inputs at once.",
+        "Down to two dimensions: h = x @ W.T. Up again: h @ W + b. Then ReLU, at the very end.",
+        "torch.relu(torch.eye(5) @ data.W.T @ data.W + b) with b = -cos(72 degrees), -0.309.",
+    ),
+    remember="Right: a diagonal. One at a time, five features fit into two dimensions without disturbing"
+    " each other at all: the ReLU cuts off what is below the bias.",
+)
+BIAS = -math.cos(2 * math.pi / 5)
+
+
+@one.right
+def _(s):
+    W, b = s.data.W, -np.cos(2 * np.pi / 5)
+    return torch.relu(torch.eye(5) @ W.T @ W + b)
+
+
+@one.another
+def _(s):
+    W = s.data.W.numpy()
+    rows = []
+    for feature in range(5):
+        hidden = W[:, feature]
+        rows.append([max(0.0, float(hidden @ W[:, out]) + BIAS) for out in range(5)])
+    return rows
+
+
+@one.mistake("ReLU forgotten", "There are negative numbers in it: the ReLU at the end is missing.")
+def _(s):
+    return s.data.W.T @ s.data.W + BIAS
+
+
+@one.mistake(
+    "bias forgotten",
+    "Neighbours disturb each other by 0.31. That is what the bias is for: it is missing.",
+)
+def _(s):
+    return torch.relu(s.data.W.T @ s.data.W)
+
+
+@one.mistake(
+    "the bias has the wrong sign",
+    "The bias lifts everything up instead of pressing the disturbance below zero: b is negative.",
+)
+def _(s):
+    return torch.relu(s.data.W.T @ s.data.W - BIAS)
+
+
+@one.mistake(
+    "the bias inside the hidden layer",
+    "The bias was added to the two hidden numbers. It belongs to the five outputs, before the ReLU.",
+)
+def _(s):
+    return torch.relu((s.data.W.T + BIAS) @ s.data.W)
+
+
+@one.mistake("ReLU before the bias", "The ReLU comes last: after the bias, not before it.")
+def _(s):
+    return torch.relu(s.data.W.T @ s.data.W) + BIAS
+
+
+@one.mistake(
+    "the wrong side of W",
+    "That is what is left in two dimensions, W Wᵀ. Features are the columns of W: five in, five out.",
+)
+def _(s):
+    return torch.relu(s.data.W @ s.data.W.T + BIAS)
+
+
+# --- 2: dimensions per feature --------------------------------------------------------------------
+
+two = Exercise(
+    "features-2",
+    2,
+    "the dimensionality of each of the five features of data.uneven, five numbers",
+    ("feature",),
+    hints=(
+        "D_i = |W_i|² / sum over j of (Ŵ_i · W_j)², where Ŵ_i is W_i divided by its length, and j runs"
+        " over all features, i itself included.",
+        "Features are columns: unit = W / W.norm(dim=0); unit.T @ W is [i, j].",
+        "W.norm(dim=0) ** 2 / ((unit.T @ W) ** 2).sum(1).",
+    ),
+    remember="Right. Together they have at most as many dimensions as there are, two: a feature that is"
+    " longer takes more of its direction for itself.",
+)
+
+
+def _dimensionality(W: Tensor, *, unit: bool = True, self_too: bool = True, power: int = 2, axis=1):
+    norms = W.norm(dim=0)
+    overlap = ((W / norms if unit else W).T @ W).abs() ** power
+    overlap = overlap if self_too else overlap - torch.diag(overlap.diagonal())
+    return norms**2 / overlap.sum(axis)
+
+
+@two.right
+def _(s):
+    W = s.data.uneven
+    unit = W / W.norm(dim=0)
+    return W.norm(dim=0) ** 2 / ((unit.T @ W) ** 2).sum(1)
+
+
+@two.another
+def _(s):
+    W = s.data.uneven.T.tolist()
+    found = []
+    for w in W:
+        length2 = w[0] ** 2 + w[1] ** 2
+        shared = sum((w[0] * v[0] + w[1] * v[1]) ** 2 / length2 for v in W)
+        found.append(length2 / shared)
+    return found
+
+
+@two.mistake("not divided by its length", "Ŵ_i is W_i divided by its length; you used W_i itself.")
+def _(s):
+    return _dimensionality(s.data.uneven, unit=False)
+
+
+@two.mistake(
+    "itself left out",
+    "The sum over j includes i itself: a feature with a dimension of its own has D = 1, not infinity.",
+)
+def _(s):
+    return _dimensionality(s.data.uneven, self_too=False)
+
+
+@two.mistake("not squared", "The overlaps in the sum are squared.")
+def _(s):
+    return _dimensionality(s.data.uneven, power=1)
+
+
+@two.mistake(
+    "the sum over the wrong axis",
+    "You summed over i instead of j: Ŵ, the one of length one, is the feature that you ask about.",
+)
+def _(s):
+    return _dimensionality(s.data.uneven, axis=0)
+
+
+@two.mistake("upside down", "That is one over what is asked for.")
+def _(s):
+    return 1 / _dimensionality(s.data.uneven)
+
+
+# --- 3: an autoencoder in a few lines -------------------------------------------------------------
+
+three = Exercise(
+    "features-3",
+    2,
+    "the explained variance of the top-4 autoencoder on data.x, one number",
+    hints=(
+        "Encode: latents = relu((x - b_dec) @ W_enc + b_enc), and of each token keep the four largest."
+        " Decode: latents @ W_dec + b_dec.",
+        "values, index = latents.topk(4, dim=-1); torch.zeros_like(latents).scatter(-1, index, values)"
+        " keeps the four of each row.",
+        "1 - ((x - decoded) ** 2).sum() / ((x - x.mean(0)) ** 2).sum().",
+    ),
+    remember="Right. Explained variance says how much comes back, and nothing about what the latents"
+    " mean: compare it with PCA's, at the same number of numbers per token.",
+)
+
+
+def _decoded(s, *, axis=-1, minus=True, plus=True, top=True) -> Tensor:
+    sae, x = s.data.sae, s.data.x
+    latents = torch.relu((x - sae.b_dec if minus else x) @ sae.W_enc + sae.b_enc)
+    if top:
+        values, index = latents.topk(K, dim=axis)
+        latents = torch.zeros_like(latents).scatter(axis, index, values)
+    return latents @ sae.W_dec + (sae.b_dec if plus else 0)
+
+
+def _explained(s, decoded: Tensor, *, centre: bool = True) -> Tensor:
+    x = s.data.x
+    return 1 - ((x - decoded) ** 2).sum() / ((x - x.mean(0) if centre else x) ** 2).sum()
+
+
+@three.right
+def _(s):
+    x, sae = s.data.x, s.data.sae
+    latents = torch.relu((x - sae.b_dec) @ sae.W_enc + sae.b_enc)
+    values, index = latents.topk(4, dim=-1)
+    latents = torch.zeros_like(latents).scatter(-1, index, values)
+    decoded = latents @ sae.W_dec + sae.b_dec
+    return 1 - ((x - decoded) ** 2).sum() / ((x - x.mean(0)) ** 2).sum()
+
+
+@three.another
+def _(s):
+    x, sae = s.data.x.double().numpy(), s.data.sae
+    latents = np.maximum((x - sae.b_dec.numpy()) @ sae.W_enc.numpy() + sae.b_enc.numpy(), 0)
+    latents[np.arange(len(x))[:, None], np.argsort(latents, 1)[:, :-K]] = 0
+    error = x - latents @ sae.W_dec.numpy() - sae.b_dec.numpy()
+    return 1 - error.var(0).sum() / x.var(0).sum() - (error.mean(0) ** 2).sum() / x.var(0).sum()
+
+
+@three.mistake(
+    "top-k over the wrong axis",
+    "You kept the four tokens at which each latent is largest. Top-k is over latents: each token keeps"
+    " its own four.",
+)
+def _(s):
+    return _explained(s, _decoded(s, axis=0))
+
+
+@three.mistake(
+    "all latents kept",
+    "Every latent that is above zero was used. Top-4 keeps the four largest of each token.",
+)
+def _(s):
+    return _explained(s, _decoded(s, top=False))
+
+
+@three.mistake(
+    "b_dec not subtracted",
+    "The encoder reads x - b_dec: the centre is subtracted before, and added back at the end.",
+)
+def _(s):
+    return _explained(s, _decoded(s, minus=False))
+
+
+@three.mistake("b_dec not added back", "The decoder adds b_dec at the end; you left it out.")
+def _(s):
+    return _explained(s, _decoded(s, plus=False))
+
+
+@three.mistake(
+    "the mean not subtracted",
+    "You divided by the size of x, not by its variance. Then the mean alone counts as explained.",
+)
+def _(s):
+    return _explained(s, _decoded(s), centre=False)
+
+
+@three.mistake(
+    "what is not explained", "That is the share that is lost. Explained is one minus that."
+)
+def _(s):
+    return 1 - _explained(s, _decoded(s))
+
+
+@three.mistake(
+    "the mean over coordinates",
+    "You took the explained variance of each coordinate and averaged. Coordinates with little variance"
+    " then count as much as large ones: sum first.",
+)
+def _(s):
+    x = s.data.x
+    error = (x - _decoded(s)) ** 2
+    return (1 - error.sum(0) / ((x - x.mean(0)) ** 2).sum(0)).mean()
+
+
+# --- 4: reading a card ----------------------------------------------------------------------------
+
+four = Exercise(
+    "features-4",
+    1,
+    "of all tokens at which the latent is on, the share that are numbers, one number",
+    hints=(
+        "A latent is on where it is above zero. That is a mask.",
+        "data.is_number[mask] are the labels of those tokens.",
+        "data.is_number[data.latent > 0].float().mean().",
+    ),
+    remember="Right. The ten strongest tokens are all numbers, so the card looks perfectly clean; yet of"
+    " all tokens at which it is on, most are not. Look at the whole range.",
+)
+
+
+@four.right
+def _(s):
+    return s.data.is_number[s.data.latent > 0].float().mean()
+
+
+@four.another
+def _(s):
+    on, label = s.data.latent.numpy() > 0, s.data.is_number.numpy()
+    return (on & label).sum() / on.sum()
+
+
+@four.mistake(
+    "the strongest ten alone",
+    "You looked at the strongest tokens only, as a card does. That is how one fools oneself: take all"
+    " tokens at which the latent is on.",
+)
+def _(s):
+    return s.data.is_number[s.data.latent.topk(10).indices].float().mean()
+
+
+@four.mistake(
+    "recall instead of precision",
+    "You asked: of all numbers, at how many is it on? Asked for is the other way round.",
+)
+def _(s):
+    return (s.data.latent > 0)[s.data.is_number].float().mean()
+
+
+@four.mistake(
+    "all tokens", "That is the share of numbers among all tokens, whatever the latent does."
+)
+def _(s):
+    return s.data.is_number.float().mean()
+
+
+@four.mistake(
+    "weighted by strength",
+    "You weighted each token by how strongly the latent is on. Count tokens.",
+)
+def _(s):
+    return (s.data.latent * s.data.is_number).sum() / s.data.latent.sum()
+
+
+@four.mistake(
+    "accuracy", "That is accuracy: it counts the many tokens at which nothing happens as right."
+)
+def _(s):
+    return ((s.data.latent > 0) == s.data.is_number).float().mean()
+
+
+@four.mistake(
+    "the wrong denominator", "You divided by all tokens. Divide by those at which the latent is on."
+)
+def _(s):
+    return ((s.data.latent > 0) & s.data.is_number).float().mean()
+
+
+# --- 5: steering ----------------------------------------------------------------------------------
+
+five = Exercise(
+    "features-5",
+    2,
+    'the mean change of logit(" happy") minus logit(" sad") when the direction is added at the last'
+    f" position of {SITE}, one number",
+    hints=(
+        "The direction is the mean over happy texts of the stream at their last token, minus the same"
+        " over sad texts: a vector of 576 numbers.",
+        f'cache["blocks.{LAYER}.hook_resid_post"][0, -1] is the vector of one text. To add it, hook the'
+        " same name: activation[:, -1] += direction.",
+        "For both neutral prompts: the difference of the two logits with the hook minus without it; then"
+        " the mean of the two changes.",
+    ),
+    remember="Right: six short sentences make a push of 1.4 logits, a factor of four in the odds. What"
+    " else did it change? That has to be measured too.",
+)
+
+
+def _direction(s, *, layer: int = LAYER, position: Any = -1) -> Tensor:
+    def mean(texts: list[Tensor]) -> Tensor:
+        rows = [s.at_end(ids, layer, position) for ids in texts]
+        return torch.stack([row if row.ndim == 1 else row.mean(0) for row in rows]).mean(0)
+
+    return mean(s.data.happy) - mean(s.data.sad)
+
+
+def _pushed(s, direction: Tensor, *, layer: int = LAYER, everywhere: bool = False) -> float:
+    def push(act: Tensor, hook: Any) -> Tensor:
+        act = act.clone()
+        act[:, slice(None) if everywhere else -1] += direction
+        return act
+
+    hooks = [(f"blocks.{layer}.hook_resid_post", push)]
+    changes = [
+        s.difference(s.model.run_with_hooks(ids, fwd_hooks=hooks)) - s.difference(s.model(ids))
+        for ids in s.data.neutral
+    ]
+    return float(np.mean(changes))
+
+
+@five.right
+def _(s):
+    name = "blocks.15.hook_resid_post"
+
+    def mean(texts):
+        return torch.stack([s.model.run_with_cache(ids)[1][name][0, -1] for ids in texts]).mean(0)
+
+    direction = mean(s.data.happy) - mean(s.data.sad)
+
+    def push(activation, hook):
+        activation[:, -1] += direction
+        return activation
+
+    happy, sad = (s.model.to_single_token(word) for word in (" happy", " sad"))
+    changes = []
+    for ids in s.data.neutral:
+        before = s.model(ids)[0, -1]
+        after = s.model.run_with_hooks(ids, fwd_hooks=[(name, push)])[0, -1]
+        changes.append((after[happy] - after[sad]) - (before[happy] - before[sad]))
+    return torch.stack(changes).mean()
+
+
+@five.another
+def _(s):
+    def at_end(ids):
+        return interp.run(s.model, ids, keep=[f"{SITE}@-1"]).kept[f"{SITE}@-1"][0]
+
+    happy, sad = (torch.stack([at_end(i) for i in t]).mean(0) for t in (s.data.happy, s.data.sad))
+    push = interp.Intervention(f"{SITE}@-1", lambda act, seen: act + (happy - sad))
+    changes = [
+        s.difference(interp.run(s.model, ids, [push]).logits) - s.difference(s.model(ids))
+        for ids in s.data.neutral
+    ]
+    return np.mean(changes)
+
+
+@five.mistake("sad minus happy", "The direction points the other way: it is happy minus sad.")
+def _(s):
+    return _pushed(s, -_direction(s))
+
+
+@five.mistake(
+    "direction of length one",
+    "You divided the direction by its length. Next to a stream that is far longer, length one does next"
+    " to nothing; add the difference as it is.",
+)
+def _(s):
+    direction = _direction(s)
+    return _pushed(s, direction / direction.norm())
+
+
+@five.mistake(
+    "added at every position",
+    "You added it at every position, the first token included, which upsets the sink. Only the last"
+    " position is asked for.",
+)
+def _(s):
+    return _pushed(s, _direction(s), everywhere=True)
+
+
+@five.mistake(
+    "averaged over all positions",
+    "The direction was averaged over all positions of each text, the first token included. Take the last"
+    " position.",
+)
+def _(s):
+    return _pushed(s, _direction(s, position=slice(None)))
+
+
+@five.mistake(
+    "layer off by one", "You read and wrote one layer earlier: resid_pre.15 is resid_post.14."
+)
+def _(s):
+    return _pushed(s, _direction(s, layer=LAYER - 1), layer=LAYER - 1)
+
+
+@five.mistake(
+    "the logits instead of their change",
+    "That is the difference after the push. Subtract what it was before.",
+)
+def _(s):
+    before = float(np.mean([s.difference(s.model(ids)) for ids in s.data.neutral]))
+    return _pushed(s, _direction(s)) + before
+
+
+# --- 6: why learning can be abrupt ----------------------------------------------------------------
+
+six = Exercise(
+    "features-6",
+    3,
+    f"the step at which a * b first reaches one half, from each of the starts {STARTS}, three numbers",
+    ("start",),
+    hints=(
+        "The loss is (1 - a b)² / 2. Its gradient is -(1 - a b) b for a, and -(1 - a b) a for b.",
+        "Both updates use the values from *before* the step: compute both gradients, then change both.",
+        f"rate = {RATE}; a = b = start; step = 0; while a * b < 0.5: error = 1 - a * b; a, b = a + rate *"
+        " error * b, b + rate * error * a; step += 1.",
+    ),
+    remember="Right. Ten times smaller a start costs the same number of steps each time: a plateau whose"
+    " length goes with the logarithm of the start, and then a jump.",
+)
+
+
+def _steps(*, leak=False, double=False, on_a=False, late=0) -> list[int]:
+    found = []
+    for start in STARTS:
+        a = b = start
+        step = 0
+        while (a if on_a else a * b) < 0.5:
+            error = (2 if double else 1) * (1 - a * b)
+            if leak:
+                a = a + RATE * error * b
+                b = b + RATE * (1 - a * b) * a
+            else:
+                a, b = a + RATE * error * b, b + RATE * error * a
+            step += 1
+        found.append(step + late)
+    return found
+
+
+@six.right
+def _(s):
+    steps = []
+    for start in (0.1, 0.01, 0.001):
+        a = b = start
+        step = 0
+        while a * b < 0.5:
+            error = 1 - a * b
+            a, b = a + 0.05 * error * b, b + 0.05 * error * a
+            step += 1
+        steps.append(step)
+    return steps
+
+
+@six.another
+def _(s):
+    found = []
+    for start in STARTS:
+        w = torch.tensor([start, start], dtype=torch.float64, requires_grad=True)
+        step = 0
+        while float(w.detach().prod()) < 0.5:
+            with torch.enable_grad():
+                (grad,) = torch.autograd.grad((1 - w.prod()) ** 2 / 2, w)
+            w = (w - RATE * grad).detach().requires_grad_(True)
+            step += 1
+        found.append(step)
+    return found
+
+
+@six.mistake(
+    "an edit that leaks",
+    "You changed a first, and b's step already used the new a. Compute both gradients before you change"
+    " either.",
+)
+def _(s):
+    return _steps(leak=True)
+
+
+@six.mistake(
+    "the half forgotten",
+    "Your gradient is twice as large: the loss has a factor one half in front.",
+)
+def _(s):
+    return _steps(double=True)
+
+
+@six.mistake(
+    "a instead of a times b",
+    "You waited until a alone reaches one half. What the model computes is a times b.",
+)
+def _(s):
+    return _steps(on_a=True)
+
+
+@six.mistake(
+    "off by one step",
+    "One step too many: the start is step 0, so the value after the first update is step 1.",
+)
+def _(s):
+    return _steps(late=1)
+
+
+@six.mistake(
+    "one step too few", "One step too few: count the update with which it reaches one half."
+)
+def _(s):
+    return _steps(late=-1)
+
+
+EXERCISES = [one, two, three, four, five, six]

@@ -31,8 +31,8 @@ def no_autocast() -> Iterator[None]:
 
 
 class torch_defaults:
-    """Inside, gradients are on, inference mode and autocast are off, and the default dtype is
-    float32; a verb that wears it answers an interrupt with one line.
+    """Inside, gradients are on, inference mode and autocast are off, the default dtype is float32
+    and the default device the CPU; a verb that wears it answers an interrupt with one line.
 
     Example:
         >>> @torch_defaults()
@@ -68,6 +68,8 @@ def _torch_defaults() -> Iterator[None]:
         stack.enter_context(torch.enable_grad())
         stack.enter_context(no_autocast())
         stack.enter_context(_float32())
+        if torch.get_default_device().type != "cpu":  # what is made here says its device itself
+            stack.enter_context(torch.device("cpu"))
         yield
 
 

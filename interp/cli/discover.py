@@ -154,5 +154,5 @@ def _value(text: str) -> Any:
     """A number, true, false, null or a list as JSON; anything else is a word."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return {"True": True, "False": False, "None": None}.get(text, text)

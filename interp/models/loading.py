@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from interp import _files
 from interp._errors import unknown
 from interp._isolation import torch_defaults
 from interp.models import local
@@ -79,7 +80,7 @@ def load(
                 f"device_map={device_map!r} spreads what is read from files, and this model is in"
                 " memory already: give device='cuda', or load its folder or its hub id"
             )
-    hf_model, name, given, copied = None, "", None, False
+    hf_model, name, given, copied, folder = None, "", None, False, None
     if isinstance(x, (str, os.PathLike)):
         from interp.models.tiny_models import TINY, make
 
@@ -90,6 +91,7 @@ def load(
                 made = _from_weights(Path(x).expanduser(), config)
                 return _small(made, tokenizer, device, dtype, check)
             name, source = _find(x, progress)
+            folder = source if isinstance(source, Path) else None
             hf_model, own = _read(source, tokenizer is None, dtype, device_map)
         tokenizer = tokenizer if tokenizer is not None else own
     elif _is_small(x):
@@ -107,28 +109,45 @@ def load(
         given, tokenizer, name = _given(x, tokenizer)
         placement.place(given, device, dtype, name)
         hf_model, copied = _of_its_own(given, name)
-    reason = refusal(hf_model)
-    if reason:
-        raise ValueError(f"{name}: {reason}")
-    if given is None and device_map is None:
-        placement.place(hf_model, device, dtype, name)
-    hf_model.eval()
-    plain = _plain(given if copied else hf_model) if check else None
-    from interp.models.bridge import wrap
+    with _named_folder(folder):
+        reason = refusal(hf_model)
+        if reason:
+            raise ValueError(f"{name}: {reason}")
+        if given is None and device_map is None:
+            placement.place(hf_model, device, dtype, name)
+        hf_model.eval()
+        plain = _plain(given if copied else hf_model) if check else None
+        from interp.models.bridge import wrap
 
-    if isinstance(tokenizer, str):
-        tokenizer = _tokenizer(tokenizer)
-    model = wrap(hf_model, tokenizer, name)
-    if given is not None:
-        from interp.models.state import follow
+        if isinstance(tokenizer, str):
+            tokenizer = _tokenizer(tokenizer)
+        model = wrap(hf_model, tokenizer, name)
+        if given is not None:
+            from interp.models.state import follow
 
-        follow(model, given, weights=copied)
-    if check:
-        _check(model, plain)
+            follow(model, given, weights=copied)
+        if check:
+            _check(model, plain)
     from interp.models.summary import show_in_notebooks
 
     show_in_notebooks(model)
     return model
+
+
+@contextlib.contextmanager
+def _named_folder(folder: Path | None) -> Iterator[None]:
+    """Inside, what a folder's configuration makes transformers or TransformerLens stumble on is a
+    ValueError that names the folder.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
+        if folder is None:
+            raise
+        raise ValueError(
+            f"cannot load the folder {str(folder)!r}: a model of this configuration does not run"
+            f" ({type(error).__name__}: {_first_line(error)})"
+        ) from error
 
 
 def _from_files(x: Any) -> bool:
@@ -263,7 +282,7 @@ def _from_weights(path: Path, config: Any) -> Any:
     """The HookedTransformer or native bridge of a configuration with the weights of a .pt file."""
     import torch
 
-    from interp.models import bridge
+    from interp.models import bridge, config_file
 
     if config is None:
         raise ValueError(
@@ -274,6 +293,7 @@ def _from_weights(path: Path, config: Any) -> Any:
     if not path.is_file():
         raise ValueError(f"no such file: {str(path)!r} (looked in {Path.cwd()})")
     try:
+        _files.check_zip(path)
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a pickle of anything but tensors, or no file of torch's at all
         raise ValueError(
@@ -290,6 +310,8 @@ def _from_weights(path: Path, config: Any) -> Any:
             f"{str(path)!r} holds no weights by name: save them with torch.save(model.state_dict(),"
             " path)"
         )
+    if isinstance(config, dict):
+        config_file.check_small(config, weights, path)
     return bridge.own_model(config, weights, str(path))
 
 
@@ -347,12 +369,13 @@ def _read(source: str | Path, need_tokenizer: bool, dtype: Any, device_map: Any)
     """The Hugging Face model (eager) and its tokenizer, from a folder or a hub."""
     import torch
 
-    from interp.models import placement
+    from interp.models import config_file, placement
 
     options = dict(dtype=dtype or torch.float32, device_map=device_map)
     if isinstance(source, Path):
+        config = config_file.read(source)
         if device_map is None:
-            need = placement.on_disk(source, options["dtype"])
+            need = placement.on_disk(source, config, options["dtype"])
             placement.check_room(need, torch.device("cpu"), source.name, options["dtype"])
         try:
             return _from_pretrained(source, need_tokenizer, **options)
@@ -360,9 +383,10 @@ def _read(source: str | Path, need_tokenizer: bool, dtype: Any, device_map: Any)
             Exception
             # transformers and safetensors raise a dozen kinds for a folder that is not whole
         ) as error:
-            raise ValueError(
-                f"cannot load the folder {str(source)!r}: {_first_line(error)}"
-            ) from error
+            reason = _first_line(error)
+            if "ignore_mismatched_sizes" in reason:
+                reason = "the sizes in its config.json are not those of the tensors beside it"
+            raise ValueError(f"cannot load the folder {str(source)!r}: {reason}") from error
     try:
         return _from_pretrained(source, need_tokenizer, **options)  # in the hub's own cache already
     except OSError as missing:

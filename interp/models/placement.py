@@ -3,6 +3,7 @@ moved.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -174,11 +175,8 @@ def place(hf_model: Any, device: torch.device | None, dtype: torch.dtype | None,
         ) from None
 
 
-def on_disk(folder: Path, dtype: torch.dtype) -> float:
+def on_disk(folder: Path, config: Mapping[str, Any], dtype: torch.dtype) -> float:
     """How many bytes a folder's weights take in a number type."""
-    import json
-
     stored = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     name = str(config.get("dtype") or config.get("torch_dtype") or "float32")
     return stored * dtype.itemsize / DTYPES.get(name, torch.float32).itemsize

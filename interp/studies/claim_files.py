@@ -15,12 +15,14 @@ has a table, `[sparse.parts.code]`, with what differs there. The other fields ar
 """
 
 import html
+import math
 import textwrap
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from interp._errors import unknown
+from interp._errors import short, unknown
+from interp._files import short_reason
 from interp.studies.notebooks.paths import file_of
 from interp.studies.verdict_rules import Claim
 
@@ -37,6 +39,7 @@ PART = (
     "invalid",
 )
 OPTIONAL = ("quote", "place", "question", "says", "paper", "parts", "needs", *PART[3:])
+NUMBERS = ("holds", "partly", "null")
 OURS = "our question"
 
 
@@ -135,10 +138,24 @@ def load_claims(name: str | Path, folder: Path | None = None) -> Claims:
             f"no claims at {path}: write them there, or give the path of a file, for example"
             ' load_claims("my-study/claims.toml")'
         )
-    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    tables = _tables(path)
     if not tables:
         raise ValueError(f"{path.name} has no claim; a claim is a table such as [sparse]")
     return Claims(path.stem, {key: _claim(key, table, path) for key, table in tables.items()})
+
+
+def _tables(path: Path) -> dict[str, object]:
+    """What stands in a .toml file; a ValueError that names it where that is no TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise ValueError(f"{str(path)!r} is not UTF-8 text: save it as UTF-8 first") from None
+    except IsADirectoryError:
+        raise ValueError(f"{str(path)!r} is a folder, not a file of claims") from None
+    except RecursionError:
+        raise ValueError(f"{str(path)!r} nests too deeply: it is no file of claims") from None
+    except ValueError as error:  # tomllib's own, and integers of more than 4,300 digits
+        raise ValueError(f"{str(path)!r} is not TOML ({short_reason(error)})") from None
 
 
 def claims_path(name: str | Path, folder: Path | None = None) -> Path:
@@ -149,12 +166,13 @@ def claims_path(name: str | Path, folder: Path | None = None) -> Path:
 
 
 def _claim(key: str, table: object, path: Path) -> Claim:
-    where = f"claim {key!r} in {path.name}"
+    where = f"claim {short(key)} in {path.name}"
     if not isinstance(table, dict):
-        raise ValueError(f"{where} is {table!r}; a claim is a table such as [{key}]")
-    for field in table:
+        raise ValueError(f"{where} is {short(table)}; a claim is a table such as [{short(key)}]")
+    for field, value in table.items():
         if field not in REQUIRED + OPTIONAL:
             raise ValueError(f"{where}: {unknown('field', field, REQUIRED + OPTIONAL, 'metric')}")
+        _check_kind(field, value, where)
     if missing := [field for field in REQUIRED if field not in table]:
         raise ValueError(f"{where} has no {missing[0]}")
     quote, question = table.get("quote", ""), table.get("question", "")
@@ -195,10 +213,34 @@ def _claim(key: str, table: object, path: Path) -> Claim:
     return claim
 
 
+def _check_kind(field: str, value: object, where: str) -> None:
+    """Nothing where a field of a claim holds what it should; otherwise a ValueError."""
+    if field in NUMBERS:
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        fits, kind = fits and math.isfinite(value), "a number"
+    elif field == "needs":
+        fits = isinstance(value, list) and len(value) == 2 and all(type(n) is int for n in value)
+        kind = "two whole numbers, such as [2, 1]"
+    elif field == "parts":
+        fits = isinstance(value, dict) or (
+            isinstance(value, list) and all(isinstance(name, str) for name in value)
+        )
+        kind = 'a list of names, such as ["prose", "code"], or a table for each part'
+    else:
+        fits, kind = isinstance(value, str), "a text"
+    if not fits:
+        raise ValueError(f"{where}: {field} should be {kind}, and is {short(value)}")
+
+
 def _own(parts: dict, where: str) -> tuple:
     """What differs in each part that has a table of its own."""
     for name, fields in parts.items():
-        for field in fields:
+        if not isinstance(fields, dict):
+            raise ValueError(
+                f"{where}, part {name!r} should be a table such as [{name}], and is {short(fields)}"
+            )
+        for field, value in fields.items():
+            _check_kind(field, value, f"{where}, part {name!r}")
             if field not in PART:
                 raise ValueError(
                     f"{where}, part {name!r}: {unknown('field', field, PART, 'holds')}"

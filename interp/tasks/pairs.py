@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from interp._errors import unknown
+from interp._errors import short, unknown
 from interp.models.tokens import notice_space
 from interp.tasks.chat import chat as templated
 from interp.tasks.task import (
@@ -28,6 +28,7 @@ from interp.tasks.task import (
 )
 
 ANSWERS = ("all", "first")
+QUOTED = 160  # characters of a prompt in a message
 EXAMPLE = (
     "interp.tasks.pairs(model, clean=['The keys to the cabinet'], "
     "corrupted=['The key to the cabinet'], answers=[' are'], wrong=[' is'])"
@@ -285,7 +286,7 @@ def _line_up(
 ) -> None:
     for i, (a, b) in enumerate(zip(before, after)):
         if a.ids == b.ids:
-            raise ValueError(f"clean and {other} are the same: {a.text!r}")
+            raise ValueError(f"clean and {other} are the same: {short(a.text, QUOTED)}")
         if len(a.ids) != len(b.ids):
             k = next(
                 (k for k, (x, y) in enumerate(zip(a.ids, b.ids)) if x != y),
@@ -295,7 +296,8 @@ def _line_up(
             raise ValueError(
                 f"pair {i} has {len(a.ids)} clean and {len(b.ids)} {other} tokens, and patching "
                 f"puts one prompt's activations into the other position by position. They part at "
-                f"token {k}: {there[0]} in {a.text!r}, {there[1]} in {b.text!r}. Change words for "
+                f"token {k}: {there[0]} in {short(a.text, QUOTED)}, {there[1]} in "
+                f"{short(b.text, QUOTED)}. Change words for "
                 "others of as many tokens (interp.tasks.corrupt.replace finds some), or leave "
                 f"{other} out: ablation, lenses, attention, attribution to logits, head scores "
                 "and "
@@ -331,7 +333,8 @@ def _place(prompt: Prompt, key: str, spec: Place) -> int:
     if isinstance(spec, Integral) and not isinstance(spec, bool):
         if not -len(prompt.ids) <= spec < len(prompt.ids):
             raise ValueError(
-                f"position {key}: there is no token {spec} in the {len(prompt.ids)} of {text!r}"
+                f"position {key}: there is no token {spec} in the {len(prompt.ids)} of"
+                f" {short(text, QUOTED)}"
             )
         return int(spec) % len(prompt.ids)
     if isinstance(spec, str):
@@ -339,30 +342,36 @@ def _place(prompt: Prompt, key: str, spec: Place) -> int:
         found = list(word.finditer(text, prompt.start))
         if len(found) > 1:
             raise ValueError(
-                f"position {key}: {spec!r} stands {len(found)} times in {text!r}: say which by a "
-                f"regular expression (re.compile({spec.strip()!r} + ' gave')), by its characters "
+                f"position {key}: {spec!r} stands {len(found)} times in"
+                f" {short(text, QUOTED)}: say which by a regular"
+                f" expression (re.compile({spec.strip()!r} + ' gave')), by its characters "
                 f"({found[0].start()}, {found[0].end()}), or by a function of the prompt"
             )
         if not found:
-            raise ValueError(f"position {key}: {spec!r} does not stand in {text!r}")
+            raise ValueError(
+                f"position {key}: {short(spec, QUOTED)} does not stand in {short(text, QUOTED)}"
+            )
         start, end = found[0].span()
     elif isinstance(spec, re.Pattern):
         match = spec.search(text, prompt.start)
         if match is None:
-            raise ValueError(f"position {key}: {spec.pattern!r} matches nothing in {text!r}")
+            raise ValueError(
+                f"position {key}: {spec.pattern!r} matches nothing in {short(text, QUOTED)}"
+            )
         start, end = match.span(1 if spec.groups else 0)
     elif isinstance(spec, Sequence) and len(spec) == 2:
         start, end = (int(x) + prompt.start for x in spec)
     else:
         raise TypeError(
             f"position {key}: a place is a word, (start, end) in characters, a compiled regular "
-            f"expression, a token's number, or a function that gives one of these; got {spec!r}"
+            f"expression, a token's number, or a function that gives one of these; got"
+            f" {short(spec)}"
         )
     touched = [k for k, (a, b) in enumerate(prompt.spans) if a < end and b > start]
     if not touched or not 0 <= start < end <= len(text):
         raise ValueError(
             f"position {key}: characters {start - prompt.start} to {end - prompt.start} hold no "
-            f"token of {text[prompt.start :]!r}"
+            f"token of {short(text[prompt.start :], QUOTED)}"
         )
     return touched[-1]
 
@@ -395,8 +404,8 @@ def _answers(
     for i, (prompt, some) in enumerate(zip(prompts, each)):
         if is_gap(some):
             raise ValueError(
-                f"prompt {i} has no answer among {what} (got {some!r}): give one for each prompt,"
-                f" as in {EXAMPLE}"
+                f"prompt {i} has no answer among {what} (got {short(some)}): give one for each"
+                f" prompt, as in {EXAMPLE}"
             )
         some = [some] if isinstance(some, (str, int)) else list(some)
         if not some:
@@ -426,7 +435,7 @@ def _answer(
         return list(given)
     if not isinstance(given, str) or not given:
         raise TypeError(
-            f"{what} of prompt {i}: an answer is a string (' are') or token ids, got {given!r}"
+            f"{what} of prompt {i}: an answer is a string (' are') or token ids, got {short(given)}"
         )
     if says := _space(tokenizer, prompt.text, given):
         noticed.append(f"prompt {i}: {says}")
@@ -438,8 +447,8 @@ def _answer(
     if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
         pieces = [tokenizer.decode([token]) for token in ids]
         raise ValueError(
-            f"{what} of prompt {i}: this tokenizer does not know {given!r} (it reads "
-            f"{pieces}): use "
+            f"{what} of prompt {i}: this tokenizer does not know {short(given)} (it reads "
+            f"{short(pieces, QUOTED)}): use "
             "another word"
         )
     return ids

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from interp._errors import short
+from interp._files import short_reason
 from interp._store import existing
 from interp.tasks.pairs import is_gap, pairs
 from interp.tasks.task import Task, is_single, tokenizer_of
@@ -113,7 +114,7 @@ def read(
             found = known(rows, tokenizer, counterfactual) if known else _plain(rows, source)
         _check_gaps(found, source)
         found = {**found, **(extra(rows, tokenizer, found) if extra else {})}
-    except (KeyError, AttributeError, IndexError, TypeError) as error:
+    except (LookupError, AttributeError, TypeError, OverflowError) as error:
         if columns is not None and any(map(callable, columns.values())):
             raise  # of a function of the user's own
         raise ValueError(
@@ -228,6 +229,10 @@ def _file(path: Path) -> tuple[list[dict[str, Any]], Callable | None]:
             return pd.read_parquet(path).to_dict("records"), None
         except ImportError:
             raise ImportError("Parquet files need pyarrow: pip install pyarrow") from None
+        except Exception as error:  # pyarrow's own, of several kinds
+            raise ValueError(
+                f"{str(path)!r} is no Parquet file, or was cut short ({short_reason(error)})"
+            ) from None
     if kind in (".jsonl", ".ndjson"):
         lines = [line for line in _text(path).splitlines() if line.strip()]
         return _mappings([_json(path, line) for line in lines], str(path)) if lines else [], None
@@ -474,7 +479,12 @@ def _auto_circuit(found: Mapping) -> tuple[list[dict[str, Any]], Callable]:
     """auto-circuit: {"prompts": [{clean, corrupt, answers, wrong_answers}], "word_idxs",
     "seq_labels"}.
     """
-    rows = [dict(row) for row in found["prompts"]]
+    prompts = found["prompts"]
+    if not isinstance(prompts, list | tuple) or not all(isinstance(p, Mapping) for p in prompts):
+        raise ValueError(
+            f"prompts of an auto-circuit file are a list of mappings, and here {short(prompts)}"
+        )
+    rows = [dict(row) for row in prompts]
     for row in rows:
         if not {"clean", "corrupt", "answers", "wrong_answers"} <= set(row):
             raise ValueError(

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from interp._errors import unknown
+from interp._errors import short, unknown
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp.models.tokens import bos_word, encode, first_tokens, is_single, single, tokenizer_of
@@ -1045,8 +1045,14 @@ def digest(ids: Tensor | Sequence[int]) -> str:
 
 def check_metric(name: str) -> None:
     """Nothing, or a ValueError that names the metrics there are."""
-    if name in METRICS:
+    if isinstance(name, str) and name in METRICS:
         return
+    if not isinstance(name, str):
+        raise TypeError(
+            "a task is judged by a metric that has a name, such as 'logit_diff', not"
+            f" {short(name)}: a function goes to the verb, patch(model, task, where,"
+            " metric=my_metric)"
+        )
     if name.lower().startswith("kl"):  # it compares two runs, and a task knows no model
         raise ValueError(
             f"{name!r} compares with another run, so it needs the model: "

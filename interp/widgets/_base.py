@@ -75,6 +75,7 @@ from urllib.parse import parse_qsl, urlencode
 import anywidget
 import traitlets as t
 
+from interp._files import short_reason
 from interp.models import bridge
 from interp.widgets._kept import Kept
 from interp.widgets._lanes import Lane
@@ -356,8 +357,8 @@ class Widget(Kept, anywidget.AnyWidget):
             )
         try:
             self.put(**{name: json.loads(value) for name, value in state.items()})
-        except (json.JSONDecodeError, t.TraitError) as error:
-            raise ValueError(f"{link[:80]!r} is damaged: {error}") from None
+        except (ValueError, RecursionError, t.TraitError) as error:
+            raise ValueError(f"{link[:80]!r} is damaged: {short_reason(error)}") from None
         return self
 
     def table(self) -> Any:

@@ -11,7 +11,7 @@ import torch
 import traitlets as t
 from torch import Tensor
 
-from interp import _store
+from interp import _files, _store
 from interp._errors import unknown
 from interp._types import Model
 from interp.features import Dictionary, Firings, ablate, clamp, steer
@@ -244,9 +244,9 @@ def _notes(file: str) -> dict[str, Any]:
     if not file or not Path(file).exists():
         return {}
     try:
-        held = json.loads(Path(file).read_text(encoding="utf-8"))
+        held = _files.read_json(file, "labels of latents")
         return {"labels": dict(held["labels"]), "mine": [int(one) for one in held["mine"]]}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         raise ValueError(
             f"{file!r} holds no labels of latents: name another file (labels='labels.json')"
         ) from None

@@ -1,9 +1,11 @@
 """`interp.widgets.restore`: what was done with a widget before, done again."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from traitlets import TraitError
+
+from interp import _files
 from interp._errors import unknown
 from interp.widgets._base import Widget
 
@@ -29,21 +31,30 @@ def restore(widget: Widget, saved: Any, which: int | None = None) -> Widget:
         if name not in widget.state:
             call = f"restore(widget, dict({next(iter(widget.state))}=...))"
             raise unknown(f"state of a {widget.maker} widget", name, list(widget.state), call)
-    widget.put(**state)
+    before = dict(widget.state)
+    try:
+        widget.put(**state)
+    except (TraitError, TypeError, AttributeError, LookupError) as error:
+        widget.put(**before)
+        raise ValueError(
+            f"this is no state of a {widget.maker} widget ({_files.short_reason(error)})"
+        ) from None
     return widget
 
 
 def _stored(kind: str, path: Path, which: int | None) -> dict[str, Any]:
     """The state of one widget in a notebook's file."""
-    cells = json.loads(path.read_text(encoding="utf-8")).get("cells", [])
+    content = _files.read_json(path, "a notebook")
     found = []
-    for number, cell in enumerate(cells, 1):
-        for output in cell.get("outputs", []):
-            about = output.get("metadata", {}).get("interp", {})
-            if about.get("widget") == kind:
-                text = "".join(output.get("data", {}).get("text/plain", ""))
-                found.append((f"cell {number}: {text}", about["state"]))
-    listed = "; ".join(name for name, _ in found)
+    for number, cell in enumerate(_list(content, "cells"), 1):
+        for output in _list(cell, "outputs"):
+            saved = _table(_table(output, "metadata"), "interp")
+            state = saved.get("state")
+            if saved.get("widget") == kind and isinstance(state, dict):
+                text = _table(output, "data").get("text/plain", "")
+                text = text if isinstance(text, str) else "".join(map(str, text or ()))
+                found.append((_cut(f"cell {number}: {text}"), state))
+    listed = _cut("; ".join(name for name, _ in found), 300)
     if not found:
         raise ValueError(f"{path} holds no saved {kind} widget: save the notebook that shows one")
     if which is None and len(found) > 1:
@@ -53,3 +64,20 @@ def _stored(kind: str, path: Path, which: int | None) -> dict[str, Any]:
     if which is not None and not -len(found) <= which < len(found):
         raise ValueError(f"which={which}: {path} holds {len(found)} {kind} widgets ({listed})")
     return found[which or 0][1]
+
+
+def _list(x: Any, name: str) -> list:
+    """A list in a notebook's JSON; empty where something else stands there."""
+    held = x.get(name) if isinstance(x, dict) else None
+    return held if isinstance(held, list) else []
+
+
+def _table(x: Any, name: str) -> dict[str, Any]:
+    """A mapping in a notebook's JSON; empty where something else stands there."""
+    held = x.get(name) if isinstance(x, dict) else None
+    return held if isinstance(held, dict) else {}
+
+
+def _cut(text: str, most: int = 80) -> str:
+    """The text, at most so long."""
+    return text if len(text) <= most else text[: most - 3] + "..."

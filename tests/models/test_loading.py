@@ -220,6 +220,44 @@ def test_a_cut_off_weight_file_is_refused(saved):
         models.load(saved)
 
 
+@pytest.mark.parametrize(
+    "sizes, says",
+    [
+        ({"num_hidden_layers": 10**6}, "num_hidden_layers is 1000000, and the weights are 29 tens"),
+        ({"intermediate_size": 10**6}, "intermediate_size is 1000000, and no tensor is wider"),
+        ({"hidden_size": 3_400, "intermediate_size": 3_400}, "MLPs of its sizes have 69,360,000"),
+        ({"vocab_size": 10**30}, "vocab_size is 1000"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers should be a whole number of at least 1.* 0"),
+        ({"num_attention_heads": "4"}, "num_attention_heads should be a whole number"),
+        ({"max_position_embeddings": -1}, "max_position_embeddings should be a whole number"),
+        ({"max_position_embeddings": True}, "max_position_embeddings should be .*, and is True"),
+        ({"architectures": 3}, "architectures should be a list of names, and is 3"),
+        ({"rms_norm_eps": 10**400}, "is not JSON|does not run"),
+        ({"text_config": {"num_hidden_layers": 10**9}}, "num_hidden_layers is 1000000000"),
+    ],
+)
+def test_a_configuration_is_refused_before_anything_is_made_of_it(saved, sizes, says):
+    path = saved / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | sizes))
+    with pytest.raises(ValueError, match=says) as said:
+        models.load(saved)
+    assert str(saved) in str(said.value) and len(str(said.value)) < 600
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "[" * 100_000, "{", '{"model_type": "llama"}'])
+def test_a_configuration_that_is_none_names_its_file(saved, text):
+    (saved / "config.json").write_text(text)
+    with pytest.raises(ValueError, match="my-model"):
+        models.load(saved)
+
+
+def test_sizes_that_are_not_those_of_the_tensors_are_said_so(saved):
+    path = saved / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"intermediate_size": 96}))
+    with pytest.raises(ValueError, match="the sizes in its config.json are not those of the tens"):
+        models.load(saved)
+
+
 def test_an_unreachable_hub_is_one_sentence_and_quick(monkeypatch):
     from huggingface_hub import constants
 

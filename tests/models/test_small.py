@@ -267,6 +267,11 @@ def test_a_file_of_weights_and_its_configuration_open_in_two_lines(kind, nested,
         (partial(interp.load, "nobody.pt", config=SIZES), "no such file"),
         (partial(interp.load, config=SIZES | {"n_layers": 3}), "has no "),
         (partial(interp.load, config=SIZES | {"d_model": 8}), "size mismatch"),
+        (
+            partial(interp.load, config=SIZES | {"n_layers": 10**6}),
+            "n_layers=1000000, and it holds",
+        ),
+        (partial(interp.load, config=SIZES | {"n_ctx": 10**9}), "n_ctx=1000000000, and it holds"),
     ],
 )
 def test_wrong_files_are_one_sentence(call, says, tmp_path):

@@ -78,6 +78,14 @@ def test_a_file_anywhere_is_read(tmp_path, monkeypatch):
         ("null = 1.0\n", "", "null=0.0"),
         ("holds = 0.4", "hold = 0.4", "part 'late'"),
         ("holds = 0.4", "holds = -0.4", "null=0.0 would pass"),
+        ("holds = 0.4", 'holds = "0.4"', "part 'late': holds should be a number, and is '0.4'"),
+        ("partly = 0.1", "partly = nan", "partly should be a number, and is nan"),
+        ("null = 1.0", "null = [1.0]", "null should be a number"),
+        ('unit = "prompts"', "unit = 3", "unit should be a text, and is 3"),
+        ('unit = "prompts"', 'unit = "prompts"\nneeds = 2', "needs should be two whole numbers"),
+        ('unit = "prompts"', 'unit = "prompts"\nparts = [1]', "parts should be a list of names"),
+        ('unit = "prompts"', 'unit = "prompts', r"bad\.toml' is not TOML"),
+        ("[sparse]", "sparse = 3\n[other]", "'sparse' in bad.toml is 3; a claim is a table"),
     ],
 )
 def test_an_incomplete_claim_is_refused(tmp_path, old, new, said):
@@ -85,6 +93,22 @@ def test_an_incomplete_claim_is_refused(tmp_path, old, new, said):
     (tmp_path / "bad.toml").write_text(TEXT.replace(old, new, 1))
     with pytest.raises(ValueError, match=said):
         load_claims(str(tmp_path / "bad.toml"))
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"\xff\xfe", "not UTF-8 text"),
+        (b"a = " + b"[" * 100_000, "nests too deeply|not TOML"),
+        (b"a = " + b"9" * 5_000, "not TOML"),
+        (b"", "has no claim"),
+    ],
+)
+def test_a_file_that_is_no_toml_is_named(tmp_path, raw, said):
+    (tmp_path / "bad.toml").write_bytes(raw)
+    with pytest.raises(ValueError, match=said) as error:
+        load_claims(tmp_path / "bad.toml")
+    assert "bad.toml" in str(error.value) and len(str(error.value)) < 400
 
 
 def test_a_part_has_its_own_threshold(claims):

@@ -119,3 +119,34 @@ def test_a_notebook_that_is_run_without_a_page_holds_the_last_state(tmp_path):
     (output,) = nb.cells[1].outputs
     assert "5 ablated" in output.data["text/plain"] and "L1H2 L2H*" in output.data["text/html"]
     assert output.metadata["interp"]["state"]["heads"] == "L1H2 L2H*"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[" * 100_000, "nests too deeply"),
+        ("{", "not JSON"),
+        ('{"cells": 3}', "no saved heads widget"),
+        (
+            '{"cells": [null, {"outputs": [1, {"metadata": {"interp": 2}}]}]}',
+            "no saved heads widget",
+        ),
+        (
+            '{"cells": [{"outputs": [{"metadata": {"interp": {"widget": "heads", "state": []}}}]}]}',
+            "no saved heads widget",
+        ),
+    ],
+)
+def test_a_notebook_that_is_none_is_named(tiny, task, closed_after, tmp_path, content, said):
+    (tmp_path / "n.ipynb").write_text(content)
+    with pytest.raises(ValueError, match=said) as error:
+        widgets.restore(closed_after(widgets.heads(tiny, task)), tmp_path / "n.ipynb")
+    assert "n.ipynb" in str(error.value)
+
+
+def test_a_state_of_another_kind_of_value_changes_nothing(tiny, task, closed_after):
+    grid = closed_after(widgets.heads(tiny, task))
+    before = dict(grid.state)
+    with pytest.raises(ValueError, match="no state of a heads widget"):
+        widgets.restore(grid, {**before, "by": "zero", "pointer": 3})
+    assert grid.state == before

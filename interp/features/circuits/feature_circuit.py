@@ -37,7 +37,7 @@ from interp.features.interventions import SKIP
 from interp.features.sites import place
 from interp.interventions import Intervention, forward_order, run
 from interp.methods.runs import sweep
-from interp.methods.runs.metrics import metric_of
+from interp.methods.runs.metrics import check_shape, metric_of
 from interp.models import bridge
 from interp.tasks.metrics import Metric
 
@@ -340,7 +340,7 @@ def _edges(
             last_only=True,
             grad=True,
         )
-        value = metric.of(out.logits, out.kept).sum()
+        value = check_shape(metric.of(out.logits, out.kept), len(task), metric).sum()
         ends: list[tuple[str, int, Tensor]] = []
         for k, d in enumerate(dictionaries):
             z, error = inside[d.writes]

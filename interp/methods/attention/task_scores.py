@@ -12,7 +12,7 @@ from interp.interventions import Intervention, run
 from interp.methods.ablation.ablate import ablate
 from interp.methods.runs import sweep
 from interp.methods.runs.engine_sweep import metric_reader
-from interp.methods.runs.metrics import metric_of
+from interp.methods.runs.metrics import check_shape, metric_of
 from interp.models import bridge
 
 SMOOTH = ("log_prob", "logit_diff", "prob", "prob_diff")  # metrics with a gradient
@@ -199,9 +199,8 @@ def gradients_at_z(
     out = run(
         model, task, edits, ["L*H*.z", *metric.keep], last_only=not metric.everywhere, grad=True
     )
-    grads_by_head = torch.autograd.grad(
-        metric.of(out.logits, out.kept).sum(), [leaves[key] for key in heads]
-    )
+    value = check_shape(metric.of(out.logits, out.kept), len(task), metric).sum()
+    grads_by_head = torch.autograd.grad(value, [leaves[key] for key in heads])
     return torch.stack(grads_by_head).unflatten(0, (d.n_layers, d.n_heads)), out.kept[
         "L*H*.z"
     ].detach()

@@ -15,7 +15,7 @@ from interp.methods.lenses.lens import Lens, fingerprint
 from interp.methods.patching.patch import sweep_result
 from interp.methods.runs import sweep
 from interp.methods.runs.any_prompts import any_prompts
-from interp.methods.runs.metrics import metric_of
+from interp.methods.runs.metrics import check_shape, metric_of
 from interp.models import bridge
 from interp.results import Result
 
@@ -85,7 +85,7 @@ def logit_lens(
             read.append(torch.full((len(task),), float("nan"), device=rows.device))
             continue
         logits = bridge.unembed(model, bridge.final_norm(model, row.contiguous()))
-        read.append(metric.of(logits, {}))
+        read.append(check_shape(metric.of(logits, {}), len(task), metric))
     metadata = sweep.provenance(
         model, task, name, started, pattern=str(site), metric=metric.name, backend="hooks"
     )

@@ -95,8 +95,9 @@ def check_shape(values: Any, n: int, what: Metric) -> Float[Tensor, "batch"]:
     if len(wrong):
         i = int(wrong[0])
         raise ValueError(
-            f"the metric {what.name!r} is {float(values[i])} for example {i} (counted from 0):"
-            " every example needs a finite number; leave the example out, or mend the metric"
+            f"the metric {what.name!r} is {float(values[i].detach())} for example {i} (counted"
+            " from 0): every example needs a finite number; leave the example out, or mend the"
+            " metric"
         )
     return values.float()
 

@@ -54,7 +54,8 @@ class Direction:
                 f"a direction belongs to one place, {self.site!r} is many (try 'resid_post.12@-1')"
             )
         # a list or a NumPy array is read as a tensor; a tensor stays what it is
-        object.__setattr__(self, "vector", torch.as_tensor(self.vector))
+        if not isinstance(self.vector, torch.Tensor):  # also where a default device is another
+            object.__setattr__(self, "vector", torch.as_tensor(self.vector, device="cpu"))
         if not torch.isfinite(self.vector).all():
             raise ValueError(f"the vector at {self.site!r} is not finite")
         object.__setattr__(self, "site", str(site))

@@ -19,7 +19,7 @@ from interp.interventions import Intervention, run
 from interp.methods.runs import sweep
 from interp.methods.runs.any_prompts import any_prompts
 from interp.methods.runs.batching import batches_by_length
-from interp.methods.runs.metrics import MetricLike, metric_of
+from interp.methods.runs.metrics import MetricLike, check_shape, metric_of
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
@@ -251,7 +251,8 @@ def _score(
         run(model, task, injection_interventions(model, means, mix), last_only=True).logits
         for mix in mixes.values()
     ]
-    examples = np.stack([to_numpy(metric.of(logits, {})) for logits in rows])
+    read = [check_shape(metric.of(logits, {}), len(task), metric) for logits in rows]
+    examples = np.stack([to_numpy(values) for values in read])
     metadata = sweep.provenance(
         model, task, "soft injection, held-out half", started, backend="hooks", **options
     )

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from interp._errors import unknown
+from interp._files import short_reason
 from interp._numbers import to_numpy
 
 OPTIMIZERS = ("adamw", "adam", "sgd")
@@ -174,8 +175,10 @@ def from_json(text: str) -> Recipe:
     try:
         content = json.loads(text)
         return Recipe(**content)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"this is no recipe that was written by interp ({error})") from None
+    except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise ValueError(
+            f"this is no recipe that was written by interp ({short_reason(error)})"
+        ) from None
 
 
 def digest(recipe: Recipe, *tensors: torch.Tensor) -> str:

@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from interp import _files, _store
+from interp._errors import short
 from interp.results import Result
 from interp.toys.model.parts import Net
-from interp.toys.model.spec import spec
+from interp.toys.model.spec import Spec, spec
 from interp.toys.training.recipe import Recipe, from_json
 
 DONE, STATE = "run.json", "state.safetensors"
@@ -68,8 +69,10 @@ class Run:
 
     def net(self, step: int | None = None) -> Net:
         """The plain PyTorch module at a checkpoint, trainable."""
-        net = Net(spec(**self.options))
-        put(net, self.weights(step))
+        weights, chosen = self.weights(step), spec(**self.options)
+        _check_sizes(chosen, weights, self.folder)
+        net = Net(chosen)
+        put(net, weights)
         return net
 
     def model(self, step: int | None = None) -> Any:
@@ -121,6 +124,19 @@ def checkpoint(folder: Path, step: int) -> Path:
     return folder / f"step-{step:08d}.safetensors"
 
 
+def _check_sizes(chosen: Spec, weights: Mapping[str, Tensor], folder: Path) -> None:
+    """Nothing where a net of these sizes could have these weights; otherwise a ValueError, before
+    anything is made.
+    """
+    widest = max((side for weight in weights.values() for side in weight.shape), default=0)
+    if chosen.n_layers > max(len(weights), 1) or chosen.d_model > max(widest, 1):
+        raise ValueError(
+            f"{str(folder)!r} says n_layers={short(chosen.n_layers)}, d_model="
+            f"{short(chosen.d_model)}, which its {len(weights)} tensors are not of: delete it, and"
+            " the same call trains again"
+        )
+
+
 def put(net: Net, weights: Mapping[str, Tensor]) -> None:
     """Copies these weights into a net, in place."""
     parameters = dict(net.named_parameters())
@@ -166,7 +182,7 @@ def opened(folder: Path, temporary: Any = None) -> Run | None:
             checkpoint(folder, step).stat().st_size == size
             for step, size in zip(content.steps, content.sizes, strict=True)
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
         return None
     if not complete:
         return None

@@ -304,7 +304,11 @@ def _resume(
         state, _ = _files.read_tensors(path)
         if bytes(state["key"].tolist()).decode() != key:
             return []
-    except (ValueError, KeyError) as error:
+        missing = {"losses", *(f"generator/{name}" for name in generators)} - set(state)
+        missing |= {f"weight/{name}" for name, _ in net.named_parameters()} - set(state)
+        if missing:
+            raise ValueError(f"{str(path)!r} has no {min(missing)}")
+    except (ValueError, KeyError, TypeError) as error:
         warnings.warn(f"{_files.short_reason(error)}: the training starts again", stacklevel=4)
         return []
 

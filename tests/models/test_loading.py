@@ -232,7 +232,6 @@ def test_a_cut_off_weight_file_is_refused(saved):
         ({"max_position_embeddings": -1}, "max_position_embeddings should be a whole number"),
         ({"max_position_embeddings": True}, "max_position_embeddings should be .*, and is True"),
         ({"architectures": 3}, "architectures should be a list of names, and is 3"),
-        ({"rms_norm_eps": 10**400}, "is not JSON|does not run"),
         ({"text_config": {"num_hidden_layers": 10**9}}, "num_hidden_layers is 1000000000"),
     ],
 )

@@ -31,8 +31,8 @@ FIRST = {
     "attention sink": "interp.head_scores",
     "hook": "interp.Intervention",
     "cache": "interp.run",
-    "DAS": "interp.patch",
-    "probe": "interp.features.probe",
+    "DAS": "interp.align",
+    "probe": "interp.probe",
 }
 
 

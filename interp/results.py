@@ -521,8 +521,8 @@ class Result:
             )
             order = [int(i) for i in order if not np.isnan(flat[i])][: plots.STRONGEST]
             names = self.labels() if len(flat) < 5e6 else [str(i) for i in range(len(flat))]
-            if self.dims == ("sender", "receiver"):
-                names = [name.replace(", ", " → ") for name in names]
+            if self.dims[:2] == ("sender", "receiver"):
+                names = [name.replace(", ", " → ", 1) for name in names]
             low = high = np.full(len(flat), np.nan)
             if order and self.examples is not None and self.examples.shape[-1] > 1:
                 ends = self._bootstrap(self.examples.reshape(len(flat), -1)[order])

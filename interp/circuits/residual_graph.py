@@ -145,6 +145,11 @@ def candidates(scores: Result, absolute: bool) -> tuple[np.ndarray, np.ndarray]:
 
     ValueError where an edge has no score.
     """
+    if "place" in scores.dims:
+        raise ValueError(
+            "a circuit has an edge at all positions, and these scores have one for each place: "
+            "Circuit.top(scores.sum('place'), 500), or one place, scores.sel(place='END')"
+        )
     graph = graph_of(scores)
     rows, columns = axes(graph)
     if list(rows) != scores.coords["sender"] or list(columns) != scores.coords["receiver"]:

@@ -51,25 +51,26 @@ def edge_scores(
     unit: str,
     metadata: dict[str, Any],
     examples: bool,
+    places: Sequence[str] | None = None,
 ) -> Result:
-    """The Result of a discovery method from values [batch sender receiver]; NaN without an edge."""
+    """The Result of a discovery method from values [batch sender receiver]; NaN without an edge.
+
+    With `places`, values have an axis for them at the end.
+    """
     dims = bridge.dims(model)
     coords = {
         "sender": list(map(str, sites.senders(dims))),
         "receiver": list(map(str, sites.receivers(dims))),
     }
+    is_edge = edge_mask(dims)
+    if places is not None:
+        coords["place"], is_edge = list(places), is_edge[..., None]
     # a circuit made of these scores knows the prompts it was found on
     metadata = {**metadata, "prompts": task.digests}
-    values = values.cpu().double().masked_fill(~edge_mask(dims), float("nan"))
-    each = to_numpy(values.permute(1, 2, 0))
+    values = values.cpu().double().masked_fill(~is_edge, float("nan"))
+    each = to_numpy(values.movedim(0, -1))
     return Result(
-        each.mean(-1),
-        ("sender", "receiver"),
-        coords,
-        name,
-        unit,
-        metadata,
-        each if examples else None,
+        each.mean(-1), tuple(coords), coords, name, unit, metadata, each if examples else None
     )
 
 
@@ -230,7 +231,8 @@ class Edges:
         points: Sequence[float | None],
         what: str = "slopes",
         rules: engine.Rules | None = None,
-    ) -> Float[Tensor, "batch sender receiver"]:
+        by_place: bool = False,
+    ) -> Float[Tensor, "batch sender receiver *place"]:
         """Each edge's clean minus other write, times the gradient at its receiver's input.
 
         Args:
@@ -238,16 +240,20 @@ class Edges:
                 is taken, and averaged; None is the clean run itself.
             what: The progress bar's text.
             rules: For the backward pass (engine only); None: the gradient.
+            by_place: An axis at the end for where the write is read: the task's named positions,
+                and all others together (see `place_names`).
 
         Returns:
             Positive: the edge helps the metric.
         """
         if self.engine is None:
-            return self._slopes_by_hooks(points)
+            return self._slopes_by_hooks(points, by_place=by_place)
         engine_model = self.engine if rules is None else engine.with_rules(self.engine, rules)
         n = len(self.task)
         g = engine.graph(engine_model)
         scores = torch.zeros(n, g.n_senders, g.n_receivers, device=self.device)
+        at = self._places() if by_place else ()
+        there = [torch.zeros_like(scores) for _ in at]
         with bridge.LOCK:
             moved = self.moves()
             for resid in self._points(points):
@@ -260,7 +266,26 @@ class Edges:
                     first=self.first,
                 )
                 engine.contract(engine_model, moved, slope, scores)
-        return scores / len(points)
+                for place, some in zip(at, there):
+                    engine.contract(
+                        engine_model,
+                        _only(moved, place, self.first),
+                        [_only(s, place, self.first) for s in slope],
+                        some,
+                    )
+        return _with_places(scores, there, by_place) / len(points)
+
+    def _places(self) -> list[Tensor]:
+        """The index of each named position in each prompt [batch], -1 where an earlier name has the
+        same token.
+        """
+        seen, out = [], []
+        for index in self.task.positions.values():
+            taken = [(index == other) for other in seen]
+            free = ~torch.stack(taken).any(0) if taken else torch.ones_like(index).bool()
+            out.append(torch.where(free, index, -1))
+            seen.append(index)
+        return out
 
     def _points(self, points: Sequence[float | None]) -> Iterator[Tensor | None]:
         """The embeddings [row batch pos d_model], a few points at a time; None: clean run."""
@@ -381,12 +406,14 @@ class Edges:
         return self.others[sender][:n]
 
     def _slopes_by_hooks(
-        self, points: Sequence[float | None], turn: slice = slice(0, 1)
-    ) -> Float[Tensor, "batch sender receiver"]:
+        self, points: Sequence[float | None], turn: slice = slice(0, 1), by_place: bool = False
+    ) -> Float[Tensor, "batch sender receiver *place"]:
         """All edges' scores when the senders of this turn (the embedding) are interpolated."""
+        at = self._places() if by_place else ()
         scores = torch.zeros(
             len(self.task), len(self.senders), len(self.receivers), device=self.device
         )
+        there = [torch.zeros_like(scores) for _ in at]
         is_edge = edge_mask(self.dims).to(self.device)
         tap = gradients.by_hooks(self.model, self.metric, self.task.clean, self.task.positions)
         moved = torch.stack([self.now[str(s)] - self.others[str(s)] for s in self.senders])
@@ -404,7 +431,10 @@ class Edges:
             slope = tap.slopes(slots, edits=edits)
             each = torch.stack([slope[_slot(r)][r.index or 0] for r in self.receivers])
             scores += torch.einsum("sbpd,rbpd->bsr", moved, each).masked_fill(~is_edge, 0.0)
-        return scores / len(points)
+            for place, some in zip(at, there):
+                here = [_only(x, place, 0) for x in (moved, each)]
+                some += torch.einsum("sbpd,rbpd->bsr", *here).masked_fill(~is_edge, 0.0)
+        return _with_places(scores, there, by_place) / len(points)
 
 
 def _reference(task: Any, by: str) -> Tensor:
@@ -494,15 +524,39 @@ class JoinedEdges(Edges):
         points: Sequence[float | None],
         what: str = "slopes",
         rules: engine.Rules | None = None,
-    ) -> Float[Tensor, "batch sender receiver"]:
+        by_place: bool = False,
+    ) -> Float[Tensor, "batch sender receiver *place"]:
         """Each edge's clean minus other write, times the gradient at its receiver's input."""
-        return self._join(lambda graph, _: graph.slopes(points, what, rules), 0)
+        return self._join(lambda graph, _: graph.slopes(points, what, rules, by_place), 0)
 
     def slopes_at_activations(
         self, points: Sequence[float]
     ) -> Float[Tensor, "batch sender receiver"]:
         """The same, the senders' own writes being interpolated."""
         return self._join(lambda graph, _: graph.slopes_at_activations(points), 0)
+
+
+OTHER = "other"  # all positions that have no name
+
+
+def place_names(task: Any) -> list[str]:
+    """The places of edge scores by position: the task's names, and all others together."""
+    return [*task.position_names, OTHER]
+
+
+def _only(x: Float[Tensor, "part batch pos d_model"], at: Tensor, first: int) -> Tensor:
+    """x at one position of each prompt [part batch 1 d_model]; 0 before `first`, and at -1."""
+    at = at.to(x.device) - first
+    rows = torch.arange(len(at), device=x.device)
+    return (x[:, rows, at.clamp(min=0)] * (at >= 0)[:, None].to(x.dtype))[:, :, None]
+
+
+def _with_places(scores: Tensor, there: Sequence[Tensor], by_place: bool) -> Tensor:
+    """Scores, or those at each place and the rest of them, on an axis at the end."""
+    if not by_place:
+        return scores
+    rest = scores - torch.stack([*there]).sum(0)
+    return torch.stack([*there, rest], -1)
 
 
 def _slot(receiver: Site) -> Site:

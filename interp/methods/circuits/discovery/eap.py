@@ -21,6 +21,7 @@ def eap(
     metric: MetricLike = None,
     by: str = "resample",
     examples: bool = False,
+    positions: bool = False,
     backend: str | None = None,
 ) -> Result:
     """Clean minus corrupted write of each edge, times the gradient where its receiver reads.
@@ -35,6 +36,9 @@ def eap(
         metric: As in `interp.patch`; it must have a gradient.
         by: What a corrupted edge carries, see `interp.evaluate`.
         examples: Keep every example's score (for intervals and stability).
+        positions: A third axis, "place": where the write is read, at the task's named positions
+            and at all others together ("other"). The sum over places is the plain score; choose a
+            circuit from that, `Circuit.top(scores.sum("place"), 500)`.
         backend: "engine" or "hooks"; None chooses.
 
     Returns:
@@ -47,7 +51,7 @@ def eap(
     Reference:
         Syed et al. 2023 (arXiv 2310.10348).
     """
-    options = dict(metric=metric, by=by, examples=examples, backend=backend)
+    options = dict(metric=metric, by=by, examples=examples, positions=positions, backend=backend)
     return attributed(model, task, "eap", "EAP", rules=None, **options)
 
 
@@ -61,6 +65,7 @@ def attributed(
     metric: MetricLike,
     by: str,
     examples: bool,
+    positions: bool,
     backend: str | None,
 ) -> Result:
     """The scores of a method that takes one backward pass, under these rules."""
@@ -69,10 +74,17 @@ def attributed(
         sweep.needs_engine(model, method, "eap")
     metric = metric_of(task, metric)
     graph = edges.edges_on(model, task, metric, by=by, backend=backend)
-    scores = graph.slopes([None], rules=rules)
+    scores = graph.slopes([None], rules=rules, by_place=positions)
     metadata = sweep.provenance(
         model, task, method, started, metric=metric.name, by=by, backend=graph.backend
     )
     return edges.edge_scores(
-        scores, model, task, f"{title} of {metric.name}", metric.unit, metadata, examples
+        scores,
+        model,
+        task,
+        f"{title} of {metric.name}",
+        metric.unit,
+        metadata,
+        examples,
+        edges.place_names(task) if positions else None,
     )

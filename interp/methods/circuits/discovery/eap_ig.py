@@ -24,6 +24,7 @@ def eap_ig(
     metric: MetricLike = None,
     by: str = "resample",
     examples: bool = False,
+    positions: bool = False,
     backend: str | None = None,
 ) -> Result:
     """Clean minus corrupted write of each edge, times the gradient averaged between the two runs.
@@ -42,6 +43,7 @@ def eap_ig(
         metric: As in `interp.patch`; it must have a gradient.
         by: What a corrupted edge carries, "resample" or "mean", see `interp.evaluate`.
         examples: Keep every example's score.
+        positions: An axis "place" for where the write is read, as in `eap`; at="inputs" alone.
         backend: "engine" or "hooks"; None chooses.
 
     Returns:
@@ -62,6 +64,10 @@ def eap_ig(
         raise ValueError(f"steps={steps!r}: an average needs at least one point (the paper: 5)")
     if at not in ("inputs", "activations"):
         raise unknown("place to integrate", at, ("inputs", "activations"), "at='inputs'")
+    if positions and at != "inputs":
+        raise ValueError(
+            f"positions=True goes with at='inputs', got at={at!r}: leave one of them out"
+        )
     if by == "zero":
         raise ValueError(
             "by='zero': a zero embedding has no slope under the norm (try by='mean', or method"
@@ -70,7 +76,11 @@ def eap_ig(
     metric = metric_of(task, metric)
     graph = edges.edges_on(model, task, metric, by=by, backend=backend)
     points = [k / steps for k in range(steps)]
-    scores = graph.slopes(points) if at == "inputs" else graph.slopes_at_activations(points)
+    scores = (
+        graph.slopes(points, by_place=positions)
+        if at == "inputs"
+        else graph.slopes_at_activations(points)
+    )
     metadata = sweep.provenance(
         model,
         task,
@@ -83,5 +93,12 @@ def eap_ig(
         backend=graph.backend,
     )
     return edges.edge_scores(
-        scores, model, task, f"EAP-IG of {metric.name}", metric.unit, metadata, examples
+        scores,
+        model,
+        task,
+        f"EAP-IG of {metric.name}",
+        metric.unit,
+        metadata,
+        examples,
+        edges.place_names(task) if positions else None,
     )

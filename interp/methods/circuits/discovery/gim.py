@@ -18,6 +18,7 @@ def gim(
     metric: MetricLike = None,
     by: str = "resample",
     examples: bool = False,
+    positions: bool = False,
 ) -> Result:
     """GIM: clean minus corrupted write of each edge, times a gradient of eased interactions.
 
@@ -34,6 +35,7 @@ def gim(
         metric: As in `interp.patch`; it must have a gradient.
         by: What a corrupted edge carries, see `interp.evaluate`.
         examples: Keep every example's score (for intervals and stability).
+        positions: An axis "place" for where the write is read, as in `eap`.
 
     Returns:
         The estimate in the metric's unit, axes sender, receiver (NaN: no edge). Positive:
@@ -50,5 +52,5 @@ def gim(
         numbers of the authors' package gim-explain 0.1.4. It leaves gated MLPs as they are, and so
         do we.
     """
-    options = dict(metric=metric, by=by, examples=examples, backend="engine")
+    options = dict(metric=metric, by=by, examples=examples, positions=positions, backend="engine")
     return attributed(model, task, "gim", "GIM", rules=engine.GIM, **options)

@@ -18,6 +18,7 @@ def relp(
     metric: MetricLike = None,
     by: str = "resample",
     examples: bool = False,
+    positions: bool = False,
 ) -> Result:
     """RelP: clean minus corrupted write of each edge, times the relevance where it is read.
 
@@ -35,6 +36,7 @@ def relp(
         metric: As in `interp.patch`; it must have a gradient.
         by: What a corrupted edge carries, see `interp.evaluate`.
         examples: Keep every example's score (for intervals and stability).
+        positions: An axis "place" for where the write is read, as in `eap`.
 
     Returns:
         The estimate in the metric's unit, axes sender, receiver (NaN: no edge). Positive:
@@ -51,5 +53,5 @@ def relp(
         Models via Relevance Patching" (arXiv 2508.21258): the LN, identity, half and AH rules. A
         soft cap of the logits keeps its own slope.
     """
-    options = dict(metric=metric, by=by, examples=examples, backend="engine")
+    options = dict(metric=metric, by=by, examples=examples, positions=positions, backend="engine")
     return attributed(model, task, "relp", "RelP", rules=engine.RELP, **options)

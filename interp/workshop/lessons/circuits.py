@@ -42,17 +42,20 @@ class Setting(Base):
         z = self.cache(which)[f"blocks.{layer}.attn.hook_z"]
         return torch.einsum("bphe,hed->bphd", z, self.model.blocks[layer].attn.W_O)
 
-    def circuit(self) -> dict[str, np.ndarray]:
-        """The metric of each held-out prompt: clean, corrupted, circuit, complement."""
+    def judged(self) -> interp.Result:
+        """The circuit of 500 edges, evaluated on held-out prompts."""
 
-        def make() -> dict[str, np.ndarray]:
+        def make() -> interp.Result:
             scores = interp.discover(self.model, self.task, method="eap")
             edges = interp.Circuit.top(scores, 500)
-            judged = interp.evaluate(self.model, self.task.heldout(), edges, sets=2)
-            names = ("clean", "corrupted", "circuit", "complement")
-            return {name: judged.sel(measure=name).examples.ravel() for name in names}
+            return interp.evaluate(self.model, self.task.heldout(), edges, sets=2)
 
-        return self.once("circuit", make)
+        return self.once("judged", make)
+
+    def circuit(self) -> dict[str, np.ndarray]:
+        """The metric of each held-out prompt: clean, corrupted, circuit, complement."""
+        names = ("clean", "corrupted", "circuit", "complement")
+        return {name: self.judged().sel(measure=name).examples.ravel() for name in names}
 
 
 # --- 1: the logit difference ----------------------------------------------------------------------
@@ -725,10 +728,7 @@ def _(s):
 
 @seven.another
 def _(s):
-    scores = interp.discover(s.model, s.task, method="eap")
-    edges = interp.Circuit.top(scores, 500)
-    judged = interp.evaluate(s.model, s.task.heldout(), edges, sets=2)
-    return judged.sel(measure="faithfulness").values
+    return s.judged().sel(measure="faithfulness").values
 
 
 @seven.mistake(

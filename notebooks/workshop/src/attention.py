@@ -65,7 +65,9 @@ progress("attention")
 # look back to *what came after this token last time*.
 
 # %%
-interp.widgets.attention(model, "one apple two lemons three plums, one apple two lemons three")
+interp.widgets.attention(
+    model, "one apple two lemons three plums, one apple two lemons three"
+).wait()
 
 # %% [markdown]
 # A pattern is `[prompt, head, dest, src]`: the **row** is the token that looks, the **column** the token that is looked at, and each row sums to one.

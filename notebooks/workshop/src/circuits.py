@@ -78,7 +78,7 @@ task.show()
 # *Before you go on: is the model sure? Write down a guess for the logit difference. 0 is undecided, 3 means odds of 20 to 1.*
 
 # %%
-interp.widgets.explore(model, "When Mary and John went to the store, John gave a drink to")
+interp.widgets.explore(model, "When Mary and John went to the store, John gave a drink to").wait()
 
 # %% [markdown]
 # **Exercise 1 ★** Run the model on `task.clean` ([prompt, position] token ids) and compute the mean logit difference yourself.

@@ -10,7 +10,7 @@ TransformerLens.
 import os
 import sys
 
-from interp._lazy import attach
+from interp._lazy import attach, described
 
 # Threads that wait by spinning make a busy two-core machine ten times slower; read by OpenMP when
 # torch loads.
@@ -19,4 +19,31 @@ if "torch" not in sys.modules:
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__, __all__ = attach(__name__)
+__getattr__, _, __all__ = attach(__name__)
+
+# What `interp` on the last line of a cell says, and what completion offers.
+_GROUPS = {
+    "start": "load generate chat run find tasks widgets",
+    "cause": "patch path_patch attribution_patch causal_trace ablate attention_knockout"
+    " interchange align effect",
+    "read": "logit_lens tuned_lens jacobian_lens logit_attribution attention_patterns head_scores"
+    " patchscope probe",
+    "circuits": "discover evaluate faithfulness_curve circuits",
+    "push": "steer features",
+    "train and study": "toys studies workshop texts",
+    "types": "Site Intervention Task Result Circuit Direction Subspace",
+    "everything else": "methods models sites",
+}
+
+
+def __dir__() -> list[str]:
+    """What a session needs; the other parts of the package are imported by their names."""
+    return sorted(name for group in _GROUPS.values() for name in group.split())
+
+
+def _says() -> str:
+    lines = [f"  {group:<16} {', '.join(text.split())}" for group, text in _GROUPS.items()]
+    return "\n".join([f"interp {__version__}; interp.find('knock out') searches", *lines])
+
+
+described(__name__, _says)

@@ -62,7 +62,9 @@ def _steps() -> tuple[str, ...]:
     return getattr(_LISTENERS, "steps", ())
 
 
-def progress(items: Iterable | None, what: str, total: int | None = None) -> Any:
+def progress(
+    items: Iterable | None, what: str, total: int | None = None, *, show: bool = True
+) -> Any:
     """The items, behind a progress bar that appears after two seconds and leaves nothing behind.
 
     Where the whole will take more than ten seconds, that is said after the first measurement: in
@@ -73,6 +75,7 @@ def progress(items: Iterable | None, what: str, total: int | None = None) -> Any
         items: What is gone through; None for a bar that is moved by hand.
         what: What the bar says.
         total: How many items there are, where `items` does not know.
+        show: False for no bar at all.
     """
     what = ", ".join([*_steps(), what])
     listener = getattr(_LISTENERS, "listener", None)
@@ -80,7 +83,8 @@ def progress(items: Iterable | None, what: str, total: int | None = None) -> Any
         return _Reporting(listener, what, items, total)
     # a widget's thread has no cell of its own: its bar would stand under another one
     off = (
-        os.environ.get("INTERP_PROGRESS") == "0"
+        not show
+        or os.environ.get("INTERP_PROGRESS") == "0"
         or threading.current_thread() is not threading.main_thread()
     )
     kind = _Cell if _in_notebook() else _Bar if sys.stderr.isatty() else _Log

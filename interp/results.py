@@ -559,6 +559,7 @@ class Result:
         parts = [f"{self.name} ({self.unit})"]
         keys = ("pattern", "task", "n", "model", "method", "metric", "split")
         parts += [f"{k} {self.metadata[k]}" for k in keys if self.metadata.get(k) not in (None, "")]
+        parts += _asked(self.metadata)
         if self.metadata.get("interrupted"):
             parts.append(f"stopped: {self.metadata['interrupted']}")
         return " · ".join(parts)
@@ -644,6 +645,19 @@ class Result:
             raise ValueError(f"{str(path)!r} is not a result saved by interp ({error})") from None
 
 
+def _asked(metadata: Mapping[str, Any]) -> list[str]:
+    """What was asked beside the pattern, and how to read the numbers, for the caption."""
+
+    def words(value: Any) -> str:
+        return value if isinstance(value, str) else ", ".join(str(one) for one in value)
+
+    parts = [f"{key} {words(metadata[key])}" for key in _ALSO if metadata.get(key)]
+    measured = str(metadata.get("metric", ""))
+    if measured.startswith("KL from the "):
+        parts.append(f"an effect below 0: closer to {measured.removeprefix('KL from ')}")
+    return parts + ([str(metadata["read"])] if metadata.get("read") else [])
+
+
 def _labels(dim: str, labels: Any) -> list:
     if isinstance(labels, str | bytes | Mapping) or not hasattr(labels, "__iter__"):
         got = _files.short(labels)
@@ -655,6 +669,10 @@ def _labels(dim: str, labels: Any) -> list:
             f"the labels of {dim!r} are numbers or words, got {wrong[0]!r} (try {str(wrong[0])!r})"
         )
     return plain
+
+
+# what a caption also names, where it was asked
+_ALSO = ("receivers", "queries", "keys", "window", "candidates")
 
 
 def _common_denominator(results: Sequence[Result]) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def command_line() -> argparse.ArgumentParser:
         prog="interp",
         parents=[debug],
         description="Take a language model apart and see which parts do the work.",
-        epilog="start with: interp demo     then: interp lab",
+        epilog="Start with `interp demo`, then `interp lab`.",
     )
     parser.add_argument("--version", action="version", version=f"interp {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")

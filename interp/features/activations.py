@@ -222,24 +222,23 @@ def activations(
     }
     size = max(1, SHARD // ids.shape[1])
     parts = [ids[i : i + size] for i in range(0, len(ids), size)]
-    bar = progress(None, "activations", total=ids.numel())
+    with progress(None, "activations", total=ids.numel()) as bar:
 
-    def make(part):
-        return _made(model, part, where, skip, DTYPES[dtype], backend, bar)
+        def make(part):
+            return _made(model, part, where, skip, DTYPES[dtype], backend, bar)
 
-    if folder is None:
-        shards: list[Any] = [make(part) for part in parts]
-    else:
-        of = {
-            "model": bridge.name(model),
-            "weights": weights_hash(model),
-            "tokens": digest(ids),
-            "sites": list(where),
-            "skip": skip,
-            "dtype": dtype,
-        }
-        shards = _on_disk(_home(Path(folder), of), parts, make, of, bar)
-    bar.close()
+        if folder is None:
+            shards: list[Any] = [make(part) for part in parts]
+        else:
+            of = {
+                "model": bridge.name(model),
+                "weights": weights_hash(model),
+                "tokens": digest(ids),
+                "sites": list(where),
+                "skip": skip,
+                "dtype": dtype,
+            }
+            shards = _on_disk(_home(Path(folder), of), parts, make, of, bar)
     return Activations(where, ids, skip, tuple(shards), metadata)
 
 

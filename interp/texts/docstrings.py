@@ -10,7 +10,6 @@ names.
 import ast
 import inspect
 import json
-import os
 import platform
 import re
 import sysconfig
@@ -23,6 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from interp import _store
+from interp._progress import progress
 from interp.texts.corpus import Corpus, Document
 
 # Package -> the folders read; torch and transformers have thousands of files more, which say little
@@ -91,14 +91,9 @@ def read_docstrings(packages: Iterable[str] = ("python", *PACKAGES)) -> Iterator
     """The documents, made from the sources: package by package, module by module in the order of
     their names.
     """
-    from tqdm.auto import tqdm
-
     sources = [source for package in packages for source in _sources(package)]
-    off = os.environ.get("INTERP_PROGRESS") == "0"
     fresh = distinct()
-    for name, path in tqdm(
-        sources, desc="reading documentation", delay=2, leave=False, disable=off
-    ):
+    for name, path in progress(sources, "reading documentation"):
         paragraphs = [p for doc in _docstrings(path) for p in sentences(doc) if fresh(p)]
         if sum(len(p.split()) for p in paragraphs) >= FEWEST_WORDS:
             yield Document(name, "\n\n".join(paragraphs))

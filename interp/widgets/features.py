@@ -28,9 +28,11 @@ from interp.features.cards.describe import (
     UNCLEAR,
     Counted,
     Words,
+    plain,
     table,
     visible,
 )
+from interp.features.cards.logit_effects import raised
 from interp.features.sites import side_by_side
 from interp.interventions import Intervention, run
 from interp.methods.runs.batching import token_ids
@@ -43,6 +45,8 @@ from interp.widgets._link import TYPED
 EDITS = ("ablate", "clamp", "steer")
 WHERE = {"all": None, "end": -1}
 MOST = 256  # tokens of a prompt
+RAISED = 3  # tokens that the list names for a latent without a description
+WORK = 2e11  # multiplications that this may take: some seconds on one core
 PLAIN = "The capital of France is"  # the prompt for a latent that is never on
 BELOW = 2.5  # inches of the static twin for the edit
 
@@ -272,6 +276,23 @@ def unclear(counted: Counted, latent: int) -> str:
     return f"No clear token: most of it is at {word!r} ({100 * share:.0f} %), but {why}."
 
 
+def raises(model: Model, counted: Counted, latents: list[int]) -> dict[int, str]:
+    """What latents do to the next token, for those that no token describes: "raises Paris, Rome".
+
+    The latents that are on most often come first, where all would take too long; those that write
+    nothing to the stream are left out.
+    """
+    seen, d = counted.seen, bridge.dims(model)
+    most = max(1, int(WORK // (d.d_model * d.d_vocab)))
+    latents = sorted(latents, key=lambda latent: -len(seen.of(latent)[0]))[:most]
+    dictionary = seen.dictionary
+    ids = raised(model, dictionary.writes, dictionary.W_dec[latents], RAISED) if latents else None
+    if ids is None:
+        return {}
+    said = [dict.fromkeys(plain(counted.words(i)) for i in row) for row in ids.tolist()]
+    return {latent: f"raises {', '.join(words)}" for latent, words in zip(latents, said)}
+
+
 def _wrapped(words: list[str], letters: int = 84, lines: int = 6) -> str:
     """Words in a few lines; the first are left out where they are too many."""
     rows: list[str] = [""]
@@ -324,6 +345,10 @@ def features(
     made: dict[int, Card] = {}
     prompts: dict[str, Prompt] = {}
     index = listed(counted)
+    words = dict(zip(index["latents"], index["words"]))
+    first = next((i for i, said in words.items() if said not in (UNCLEAR, NEVER)), min(words))
+    words |= raises(model, counted, [i for i, said in words.items() if said == UNCLEAR])
+    index["words"] = list(words.values())
 
     def card(latent: int) -> Card:
         if latent not in made:
@@ -377,17 +402,7 @@ def features(
         ):  # for the next edit of this prompt, which then starts at the layer it changes
             held.trail = bridge.trail(model, held.tokens)
 
-    state.setdefault(
-        "latent",
-        next(
-            (
-                i
-                for i, words in zip(index["latents"], index["words"])
-                if words not in (UNCLEAR, NEVER)
-            ),
-            index["latents"][0],
-        ),
-    )
+    state.setdefault("latent", first)
     notes = {} if labels is None else {"file": str(labels), **_notes(str(labels))}
     title = f"{bridge.name(model)} · features: {dictionary.name}"
     return FeaturesWidget(index, card, compute, name=dictionary.name, title=title, **notes, **state)

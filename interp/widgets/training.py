@@ -66,10 +66,16 @@ class TrainingWidget(Widget, files="training"):
     def _ask(self) -> None:
         if self.step not in self.steps:
             known = ", ".join(map(str, self.steps[:8])) + (", ..." if len(self.steps) > 8 else "")
-            raise ValueError(f"step={self.step}: there are checkpoints at {known}")
+            nearest = min(self.steps, key=self._distance)
+            raise ValueError(
+                f"step={self.step}: there are checkpoints at {known}; the nearest is {nearest}"
+            )
         self._trouble("main")
         self._give("reply", {})
         self.answered = self.asked
+
+    def _distance(self, step: int) -> int:
+        return abs(step - self.step)
 
     @property
     def value(self) -> Result:
@@ -125,7 +131,7 @@ def training(result: Result, **state: Any) -> TrainingWidget:
         >>> heads = interp.toys.over_training(
         ...     run, lambda model: interp.head_scores(model, "induction", length=12)
         ... )
-        >>> interp.widgets.training(heads.sel(score="induction"), step=100)
+        >>> interp.widgets.training(heads.sel(score="induction"), step=run.steps[12])
 
     Args:
         result: From `interp.toys.over_training`, or any Result with an axis "step" (and, first,
@@ -156,7 +162,8 @@ def training(result: Result, **state: Any) -> TrainingWidget:
         )
     unknown_traits = set(state) - {"step"}
     if unknown_traits:
-        raise unknown("state", unknown_traits.pop(), ["step"], "training(result, step=100)")
+        last = result.coords["step"][-1]
+        raise unknown("state", unknown_traits.pop(), ["step"], f"training(result, step={last})")
     return TrainingWidget(result, **state)
 
 

@@ -54,3 +54,21 @@ def test_what_is_only_near_says_so_and_short_words_match_whole():
     assert "weights are not edited" in repr(interp.find("ROME"))
     assert len(interp.find("DLA")) == 1  # not "a pandas DataFrame"
     assert interp.find("zebrafish") == []
+
+
+def test_interp_and_its_tasks_say_what_is_in_them():
+    """Nothing public is left out of the groups but what a session does not type."""
+    left_out = set(interp.__all__) - set(dir(interp))
+    assert left_out == {
+        "cli",
+        "edits",
+        "engine",
+        "interventions",
+        "plots",
+        "replications",
+        "results",
+    }
+    assert all(hasattr(interp, name) for name in interp.__all__)
+    assert all(name in repr(interp) for name in dir(interp))
+    listed = [line.split()[0] for line in repr(interp.tasks).splitlines() if line[:2] == "  "]
+    assert listed == [*interp.tasks.names(), *interp.tasks.OWN]

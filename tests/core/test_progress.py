@@ -1,8 +1,10 @@
 """Progress: it says beforehand how long, names the step, and leaves nothing behind."""
 
+import ast
 import io
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -120,3 +122,46 @@ def test_an_interrupted_loop_closes_its_bar(monkeypatch):
         for _ in _progress.progress(range(5), "loop"):
             raise KeyboardInterrupt
     assert not stream.getvalue().strip()
+
+
+def test_no_other_bar_is_drawn():
+    """A bar of ipywidgets stays in a saved notebook as an output without its widget."""
+    import interp
+
+    folder = Path(interp.__file__).parent
+    drawn = [p for p in folder.rglob("*.py") if "import tqdm" in p.read_text(encoding="utf-8")]
+    assert drawn == [folder / "_progress.py"]
+
+
+def test_a_bar_that_is_moved_by_hand_ends_with_its_work_whatever_happens():
+    """Behind an interrupt, a bar that nobody closes would stand in the notebook, half full."""
+    import interp
+
+    loose = []
+    for path in Path(interp.__file__).parent.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        held = {
+            ast.unparse(item.context_expr)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.With)
+            for item in node.items
+        }
+        for node in ast.walk(tree):
+            by_hand = (
+                isinstance(node, ast.Call)
+                and ast.unparse(node.func).split(".")[-1] == "progress"
+                and node.args
+                and ast.unparse(node.args[0]) == "None"
+            )
+            if by_hand and ast.unparse(node) not in held:
+                loose.append((path.name, ast.unparse(node)))
+    # three are given to a function first, and held by "with bar" there
+    assert {name for name, _ in loose} <= {"sweep.py", "tuned_lens.py", "align.py"}, loose
+
+
+def test_no_bar_where_none_is_wanted(monkeypatch, clock):
+    stream = in_terminal(monkeypatch, tty=True)
+    bar = _progress.progress(None, "quiet", total=20, show=False)
+    clock.go(bar, 4, 60.0)
+    bar.close()
+    assert not stream.getvalue()

@@ -371,3 +371,17 @@ def test_tables_and_arrays_of_a_result(result, tmp_path):
     np.testing.assert_allclose(means.to_numpy(), result.values.ravel())
     assert pd.read_csv(result.to_csv(tmp_path / "r.csv")).shape == result.to_frame().shape
     assert np.asarray(result).shape == result.values.shape
+
+
+def test_a_caption_says_what_was_asked_and_how_to_read_it():
+    def caption(**metadata):
+        return Result(
+            np.zeros(2), ("head",), {"head": [0, 1]}, "effect", "nats", metadata
+        ).caption()
+
+    said = caption(pattern="L*H*", receivers="L23H3.q_in@END", queries="END", keys=["S1", "S2"])
+    assert "receivers L23H3.q_in@END" in said and "keys S1, S2" in said
+    closer = "an effect below 0: closer to the clean run"
+    assert closer in caption(metric="KL from the clean run")
+    assert closer not in caption(metric="logit difference")
+    assert caption(read="0: they add up").endswith("0: they add up")

@@ -3,6 +3,7 @@
 import ast
 import inspect
 
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
 
@@ -19,6 +20,23 @@ def test_every_notebook_is_there_once_with_its_picture(tmp_path):
         assert (f"figures/{name}.png" in text) == (
             paths.home() / "figures" / f"{name}.png"
         ).exists()
+
+
+def test_beginners_come_first_and_no_picture_is_higher_than_its_place():
+    page = index.notebook()
+    tours = next(cell.source for cell in page.cells if cell.source.startswith("## Tours"))
+    levels = [row.split("|")[-2].strip() for row in tours.splitlines()[4:]]
+    assert levels == sorted(levels, key=index.LEVELS.index)
+    for name in paths.names():
+        picture = f"figures/{name}.png"
+        if not (paths.home() / picture).exists():
+            continue
+        pixels = plt.imread(paths.home() / picture).shape[:2]
+        tag = index._image(None, picture)
+        side, size = ("height", index.HIGH) if "height" in tag else ("width", index.WIDE)
+        assert f'{side}="{size}"' in tag
+        scale = size / (pixels[0] if side == "height" else pixels[1])
+        assert pixels[0] * scale <= index.HIGH + 1 and pixels[1] * scale <= index.WIDE + 1
 
 
 def test_what_a_notebook_says_of_itself_counts(tmp_path):

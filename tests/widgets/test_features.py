@@ -9,7 +9,7 @@ from javascript import run_in_node
 import interp
 from interp import features, widgets
 from interp.features.cards.card_html import piece
-from interp.features.cards.describe import Counted, Words, visible
+from interp.features.cards.describe import Counted, Words, plain, visible
 from interp.widgets.features import unclear
 
 TEXT = "The capital of France is"
@@ -43,7 +43,21 @@ def test_what_has_no_words_says_why(made):
     words = dict(zip(w.index["latents"], w.index["words"]))
     for latent in list(words)[:6]:
         w.latent = latent
-        assert bool(w.wait().reply["why"]) == (words[latent] == "no clear token")
+        unclear = not words[latent].startswith(("on ", "after ", "before ", "never on"))
+        assert bool(w.wait().reply["why"]) == unclear
+
+
+def test_what_has_no_words_is_listed_by_the_tokens_that_it_raises(made):
+    w = made()
+    raised = [i for i, said in zip(w.index["latents"], w.index["words"]) if "raises" in said]
+    assert raised and "no clear token" not in w.index["words"]
+    for latent in raised[:5]:
+        card = w._card(latent)
+        assert card.description == "no clear token"
+        names = dict.fromkeys(plain(word) for word, _ in card.up[:3])
+        assert (
+            dict(zip(w.index["latents"], w.index["words"]))[latent] == f"raises {', '.join(names)}"
+        )
 
 
 def test_why_names_the_token_and_its_share(tiny, seen):

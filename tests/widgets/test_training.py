@@ -50,7 +50,7 @@ def test_wrong_input_is_a_sentence_or_a_line():
         widgets.training(of(("step", "a", "b", "c"), (4, 3, 3, 3)))
     w = widgets.training(of(("step",), (4,)))
     w.step = 7
-    assert "there are checkpoints at 0, 1, 10, 100" in w.problem
+    assert "there are checkpoints at 0, 1, 10, 100; the nearest is " in w.problem
     w.step = 10
     assert not w.problem
 

@@ -18,6 +18,7 @@ CONVENTION = (
     " mean scale in this text, times its gain and the unembedding, minus the mean over tokens"
 )
 SAMPLE = 512  # tokens that the final norm's scale is measured on
+ROWS = 64  # logits over the whole vocabulary are large: so many directions at a time
 
 
 def into_stream(
@@ -68,3 +69,20 @@ def effects(
         )
         logits = (stream / divide * gain) @ bridge.unembedding(model)[0].detach().float().T
     return logits - logits.mean(-1, keepdim=True)
+
+
+def raised(
+    model: Model, site: str | Site, directions: Float[Tensor, "n d"], most: int
+) -> Int[Tensor, "n most"] | None:
+    """The tokens whose logits directions raise most, best first; None if they raise none.
+
+    Cost:
+        A product with the unembedding for each direction.
+    """
+    if into_stream(model, site, directions[:1].float()) is None:
+        return None
+    found = []
+    for part in directions.split(ROWS):
+        logits = effects(model, site, part)
+        found.append(logits.topk(min(most, logits.shape[-1])).indices)
+    return torch.cat(found)

@@ -187,32 +187,31 @@ def semi_nmf(
     y = _random_start(x, rank, seed) if start == "random" else _svd_start(x, rank)
     weight = max(ridge, 1e-9) * float((y * y).sum(0).mean())
     curve: list[dict[str, Any]] = []
-    bar = progress(None, f"factorising {tuple(x.shape)}", total=steps)
-    W = x.new_zeros(rank, d)
-    for phase, turns in phases.items():
-        support = None
-        for number in range(turns):
-            entries = {
-                "dense": d,
-                "narrowing": round(d * (keep / d) ** ((number + 1) / turns)),
-                "sparse": keep,
-            }[phase]
-            W, wanted, cost = _directions(x, y, weight, entries, support)
-            support = wanted if phase == "sparse" else None
-            y = multiplied(y, W @ W.T, x @ W.T, UPDATES)
-            error = total + cost  # with the ridge's share, which is no error of x's
-            curve.append(
-                {
-                    "phase": phase,
-                    "error": float(error / total),
-                    "explained": float(1 - (error - weight * W.double().pow(2).sum()) / around),
-                }
-            )
-            bar.update(1)
-            before = curve[-1 - WINDOW]["error"] if number >= WINDOW else float("inf")
-            if phase != "narrowing" and before - curve[-1]["error"] < tolerance * before:
-                break
-    bar.close()
+    with progress(None, f"factorising {tuple(x.shape)}", total=steps) as bar:
+        W = x.new_zeros(rank, d)
+        for phase, turns in phases.items():
+            support = None
+            for number in range(turns):
+                entries = {
+                    "dense": d,
+                    "narrowing": round(d * (keep / d) ** ((number + 1) / turns)),
+                    "sparse": keep,
+                }[phase]
+                W, wanted, cost = _directions(x, y, weight, entries, support)
+                support = wanted if phase == "sparse" else None
+                y = multiplied(y, W @ W.T, x @ W.T, UPDATES)
+                error = total + cost  # with the ridge's share, which is no error of x's
+                curve.append(
+                    {
+                        "phase": phase,
+                        "error": float(error / total),
+                        "explained": float(1 - (error - weight * W.double().pow(2).sum()) / around),
+                    }
+                )
+                bar.update(1)
+                before = curve[-1 - WINDOW]["error"] if number >= WINDOW else float("inf")
+                if phase != "narrowing" and before - curve[-1]["error"] < tolerance * before:
+                    break
     return W, curve
 
 

@@ -229,26 +229,25 @@ def _loop(
 ) -> list[dict[str, float]]:
     """The curve of a training: the remaining steps, with checkpoints."""
     curve = checkpoint.resume()
-    bar = progress(None, f"training {kind}", total=steps)
-    bar.update(trainer.n_training_steps)
-    begin, device = trainer.n_training_steps, trainer.sae.W_dec.device
-    for number, parts in zip(range(begin, steps), acts.batches(batch, seed=seed, start=begin)):
-        look = number % max(1, steps // EVERY) == 0 or number == steps - 1
-        now = _step(trainer, [parts[s].to(device) for s in where], scales, kind, fast, look)
-        trainer.n_training_steps += 1
-        bar.update(1)
-        if now is not None:
-            now = {
-                "tokens": trainer.n_training_samples,
-                **now,
-                "dead": int(trainer.dead_neurons.sum()),
-            }
-            curve.append(now)
-            bar.set_postfix({k: f"{v:.3g}" for k, v in now.items() if k != "tokens"})
-            if callback is not None:
-                callback(now)
-        checkpoint.write_if_due(curve, last=number == steps - 1)
-    bar.close()
+    with progress(None, f"training {kind}", total=steps) as bar:
+        bar.update(trainer.n_training_steps)
+        begin, device = trainer.n_training_steps, trainer.sae.W_dec.device
+        for number, parts in zip(range(begin, steps), acts.batches(batch, seed=seed, start=begin)):
+            look = number % max(1, steps // EVERY) == 0 or number == steps - 1
+            now = _step(trainer, [parts[s].to(device) for s in where], scales, kind, fast, look)
+            trainer.n_training_steps += 1
+            bar.update(1)
+            if now is not None:
+                now = {
+                    "tokens": trainer.n_training_samples,
+                    **now,
+                    "dead": int(trainer.dead_neurons.sum()),
+                }
+                curve.append(now)
+                bar.set_postfix({k: f"{v:.3g}" for k, v in now.items() if k != "tokens"})
+                if callback is not None:
+                    callback(now)
+            checkpoint.write_if_due(curve, last=number == steps - 1)
     return curve
 
 

@@ -191,6 +191,8 @@ def pairwise_ablation(
         metric=effects.metadata["metric"],
         clean=effects.metadata["clean"],
         alone=dict(zip(names, alone.mean(-1).tolist())),
+        read="0: the two effects add up; of the effects' own sign: each stands in for the other; of"
+        " the other sign: they share one path",
         backend=effects.metadata["backend"],
     )
     coords = {"first": names, "second": names}

@@ -142,6 +142,8 @@ def evaluate(
         sets_seed=seed,
         random=faithful[1:].mean(-1).tolist(),
         units=dict.fromkeys(list(rows)[4:], edges.metric.unit),
+        read=f"clean, corrupted, circuit, complement: the {edges.metric.name} of the plain run,"
+        " with every edge cut, with the circuit alone, and with only the circuit cut",
     )
     metadata["units"] |= dict.fromkeys(list(rows)[:4], FRACTION)
     name = f"{len(circuit)} of {len(circuit) / circuit.share:.0f} edges" + (

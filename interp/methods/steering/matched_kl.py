@@ -85,25 +85,24 @@ def matched_kl_strengths(
     }
     wanted = {name: next(search) for name, search in searches.items()}
     reached_by_name: dict[str, tuple[float, float]] = {}
-    bar = sweep.progress(None, f"searching for {kl:g} nats", total=len(pushes))
-    while wanted:
-        names, totals = list(wanted), np.zeros(len(wanted))
-        for batch, base in zip(batches, plain):
-            for i, logits in _steered(
-                model, batch, [(pushes[name], wanted[name]) for name in names]
-            ):
-                here = logits.float().log_softmax(-1)
-                totals[i] += float(
-                    torch.nn.functional.kl_div(here, base, reduction="sum", log_target=True)
-                )
-        for name, reached in zip(names, totals / count):
-            try:
-                wanted[name] = searches[name].send(float(reached))
-            except StopIteration as end:
-                reached_by_name[name] = end.value
-                del wanted[name]
-                bar.update(1)
-    bar.close()
+    with sweep.progress(None, f"searching for {kl:g} nats", total=len(pushes)) as bar:
+        while wanted:
+            names, totals = list(wanted), np.zeros(len(wanted))
+            for batch, base in zip(batches, plain):
+                for i, logits in _steered(
+                    model, batch, [(pushes[name], wanted[name]) for name in names]
+                ):
+                    here = logits.float().log_softmax(-1)
+                    totals[i] += float(
+                        torch.nn.functional.kl_div(here, base, reduction="sum", log_target=True)
+                    )
+            for name, reached in zip(names, totals / count):
+                try:
+                    wanted[name] = searches[name].send(float(reached))
+                except StopIteration as end:
+                    reached_by_name[name] = end.value
+                    del wanted[name]
+                    bar.update(1)
     metadata = sweep.provenance(
         model,
         None,

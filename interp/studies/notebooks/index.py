@@ -7,6 +7,8 @@ from typing import Any
 from interp.studies.notebooks import paths
 
 NAME = "index.ipynb"
+WIDE, HIGH = 170, 120  # pixels of a picture in the table
+LEVELS = ("beginner", "intermediate", "advanced")
 TIME = re.compile(r"^# (\d+ (?:minutes?|hours?)) · (\w+)", re.MULTILINE)
 TITLE = re.compile(r"^# # (.+)$", re.MULTILINE)
 # Time and level of what does not say it itself, as we judge them: to read it and to run it once.
@@ -36,6 +38,8 @@ DO = {
     "ten minutes": "the panel above: all its tabs, with a prompt of your own",
     "an hour": "[a tour of the widgets](tour-widgets.ipynb), then"
     " [a tour of patching](tour-patching.ipynb)",
+    "three hours": "a lesson with exercises that are checked: `interp workshop start circuits`"
+    " (or `attention`, `features`) in a terminal",
     "a day": "[Start here](00-start-here.ipynb), a study from question to verdict; then one below",
 }
 PLAN = "\n".join(
@@ -77,15 +81,16 @@ def notebook(folder: Path | None = None) -> Any:
     from nbformat import v4
 
     every = entries(folder)
+    tours = [one for one in every if one["name"].startswith("tour-")]
     parts = [
-        ("Tours of the tools", [one for one in every if one["name"].startswith("tour-")]),
+        ("Tours of the tools", sorted(tours, key=_level)),
         ("Studies", [one for one in every if not one["name"].startswith("tour-")]),
     ]
     cells = [v4.new_markdown_cell(WELCOME), v4.new_code_cell(CELL), v4.new_markdown_cell(PLAN)]
     for title, some in parts:
         rows = [f"## {title}", "", "| | | time | level |", "| --- | --- | --- | --- |"]
         for one in some:
-            image = f'<img src="{one["picture"]}" width="170">' if one["picture"] else ""
+            image = _image(folder, one["picture"]) if one["picture"] else ""
             link = f"[{one['title']}]({one['name']}.ipynb)"
             rows.append(f"| {image} | {link} | {one['time']} | {one['level']} |")
         cells.append(v4.new_markdown_cell("\n".join(rows)))
@@ -93,6 +98,19 @@ def notebook(folder: Path | None = None) -> Any:
         cell["id"] = f"index-{i}"
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     return v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+
+
+def _level(one: dict[str, str]) -> int:
+    """Where an entry stands among others: beginners first; what names no level comes last."""
+    return LEVELS.index(one["level"]) if one["level"] in LEVELS else len(LEVELS)
+
+
+def _image(folder: Path | None, picture: str) -> str:
+    """The picture, no larger than its place in the table."""
+    head = (Path(folder or paths.home()) / picture).read_bytes()[:24]
+    wide, high = (int.from_bytes(head[at : at + 4], "big") for at in (16, 20))  # of a PNG
+    size = f'width="{WIDE}"' if high * WIDE <= wide * HIGH else f'height="{HIGH}"'
+    return f'<img src="{picture}" {size}>'
 
 
 def write(folder: Path | None = None) -> Path:

@@ -56,7 +56,7 @@ function tabs(view, panels) {
 // The prompt as tokens: a click asks for the next tokens after one; the darker, the less it was expected.
 function words(view, parent) {
   const { model } = view, box = tag("div", { class: "interp-explore-tokens", role: "group", "aria-label": "tokens of the prompt: arrow keys choose one" }, parent);
-  tag("div", { class: "interp-explore-key", text: "Click a token for what the model predicts after it. The darker a token, the less it was expected." }, parent);
+  tag("div", { class: "interp-explore-key", text: "Click a token for what the model predicts after it. The stronger its colour, the less a token was expected." }, parent);
   let spans = [];
   const draw = () => {
     const { tokens, expected, at } = model.get("reply");

@@ -139,7 +139,10 @@ def test_a_bar_that_is_moved_by_hand_ends_with_its_work_whatever_happens():
 
     loose = []
     for path in Path(interp.__file__).parent.rglob("*.py"):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if "progress(None" not in text:
+            continue
+        tree = ast.parse(text)
         held = {
             ast.unparse(item.context_expr)
             for node in ast.walk(tree)

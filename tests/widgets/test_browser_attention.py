@@ -57,6 +57,18 @@ def test_a_token_is_pointed_at_clicked_and_moved_by_keys(opened):
     )
 
 
+def test_beside_another_widget_the_matrix_scrolls_and_nothing_is_cut(opened):
+    size = opened.page.viewport_size
+    opened.page.set_viewport_size({"width": 560, "height": size["height"]})
+    opened.see(
+        """() => { const root = document.querySelector('.interp'), box = root.getBoundingClientRect();
+          const wide = [...root.querySelectorAll('.interp-att-main > *, .interp-att-big')];
+          return box.width < 480 && wide.every((e) => e.getBoundingClientRect().right <= box.right + 1); }""",
+        True,
+    )
+    opened.page.set_viewport_size(size)
+
+
 def test_a_score_finds_heads_and_typed_heads_replace_them(opened):
     opened.page.locator(".interp-att-controls select").nth(1).select_option("induction")
     opened.poll("[w.find, len(w.value['scores'])]", ["induction", 12])

@@ -93,7 +93,10 @@ def align(
 
     Returns:
         The Subspace. Its accuracy on the pairs of the fit says little: judge it with `interchange`
-        on others.
+        on others. A fit can also end where it learns nothing, most often for a small k (on
+        `interp.toys.equality_task` with k=1, one start of three): `plot()` shows a loss that does
+        not fall, and another seed helps. A subspace that swaps the variable need not be the one
+        that the model reads: see `Subspace.angles`.
 
     Raises:
         ValueError: If the task has no answers after the swap, k is out of range, the site holds no

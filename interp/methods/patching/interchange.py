@@ -102,6 +102,8 @@ def interchange(
     started = time.perf_counter()
     check_swap(task)
     if subspace is not None:
+        if resume is not None:
+            raise ValueError("resume= stores the cells of a sweep, and a subspace is one site")
         return _in_subspace(model, task, where, subspace, seed, backend, started)
     if where is None:
         raise ValueError(

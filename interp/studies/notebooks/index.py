@@ -16,6 +16,7 @@ USUAL = {
     "00-start-here": ("40 minutes", "beginner"),
     "tour-widgets": ("20 minutes", "beginner"),
     "tour-patching": ("40 minutes", "beginner"),
+    "tour-causal-variables": ("30 minutes", "intermediate"),
     "tour-features": ("40 minutes", "intermediate"),
     "tour-circuit-discovery": ("60 minutes", "intermediate"),
 }

@@ -309,6 +309,12 @@ def test_a_subspace_of_another_model_is_refused(tiny_gpt2, space):
             ),
             "directions of 31 numbers",
         ),
+        (
+            lambda m, t: interp.interchange(
+                m, t, subspace=Subspace(torch.eye(32), "mlp.1@END"), resume="x.npz"
+            ),
+            "a subspace is one site",
+        ),
         (lambda m, t: Subspace(torch.ones(32, 2), "resid_post.1@END"), "are orthonormal"),
         (lambda m, t: Subspace(torch.eye(32), "resid_post.*@END"), "is many"),
         (lambda m, t: Subspace(torch.eye(32), "resid_post.1@END").save("x.npz"), "x.safetensors"),

@@ -2,7 +2,7 @@
 # make lab    JupyterLab on the notebooks
 # make quick    each law on one tiny model, without the default model and without a browser: two minutes
 # make test     every test but the studies' runs; the same as `pytest`
-# make studies  the FAST run of every notebook, studies against their recorded verdicts
+# make studies  the FAST run of every notebook, studies against their recorded verdicts; every lesson, solved
 # make lint     ruff's format and rules, mypy
 # Each makes .venv first, with the tested set of packages; a second run starts at once. Python: make PYTHON=python3.12 demo
 PYTHON ?= python3
@@ -25,7 +25,7 @@ test: install-test
 	$(PY) -m pytest $(ARGS)
 
 studies: install-test
-	$(PY) -m pytest -m "study or notebook" tests/studies/test_notebooks.py $(ARGS)
+	$(PY) -m pytest -m "study or notebook" tests/studies/test_notebooks.py tests/workshop/test_lessons.py $(ARGS)
 
 lint: install-test
 	$(PY) -m ruff format --check .

@@ -8,6 +8,7 @@ between calls.
 
 import contextlib
 import copy
+import functools
 import io
 import itertools
 import logging
@@ -345,11 +346,33 @@ def ready(model: Any) -> state.State:
     """The model's state (see `interp.models.state`); ValueError where no number of it would be
     right.
     """
+    _take_turns(type(model))
     split_again(model)
     now = state.look(model)
     if now.training or now.astray:
         raise ValueError(now.astray or training_sentence(now.training))
     return now
+
+
+def _take_turns(kind: type) -> None:
+    """From now on this class's own runs under hooks wait for a run of ours in another thread, and
+    ours for theirs.
+
+    A hook is on the model, so a widget's worker would otherwise fire those of the next cell's
+    `model.run_with_cache`, and put its own prompt's activations into that cache.
+    """
+    for name in ("run_with_hooks", "run_with_cache"):
+        plain = getattr(kind, name, None)
+        if plain is None or hasattr(plain, "_waits"):
+            continue
+
+        @functools.wraps(plain)
+        def waits(*args: Any, _plain: Callable = plain, **options: Any) -> Any:
+            with LOCK:
+                return _plain(*args, **options)
+
+        waits._waits = True
+        setattr(kind, name, waits)
 
 
 # How TransformerLens' wrappers split a fused projection: the method, and the parts it gives, in

@@ -371,7 +371,7 @@ def _take_turns(kind: type) -> None:
             with LOCK:
                 return _plain(*args, **options)
 
-        waits._waits = True
+        vars(waits)["_waits"] = True
         setattr(kind, name, waits)
 
 

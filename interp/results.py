@@ -649,7 +649,8 @@ def _asked(metadata: Mapping[str, Any]) -> list[str]:
     """What was asked beside the pattern, and how to read the numbers, for the caption."""
 
     def words(value: Any) -> str:
-        return value if isinstance(value, str) else ", ".join(str(one) for one in value)
+        several = isinstance(value, list | tuple)
+        return ", ".join(str(one) for one in value) if several else str(value)
 
     parts = [f"{key} {words(metadata[key])}" for key in _ALSO if metadata.get(key)]
     measured = str(metadata.get("metric", ""))

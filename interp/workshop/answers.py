@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from interp._arguments import quoted
+from interp._numbers import to_numpy
 from interp.workshop.exercise import Exercise
 
 
@@ -46,7 +47,7 @@ def _array(answer: Any) -> np.ndarray:
     if values is not None and not callable(values):
         answer = values
     if hasattr(answer, "detach"):
-        answer = answer.detach().cpu().double().numpy()
+        answer = to_numpy(answer.detach().double())
     if isinstance(answer, (list, tuple)):
         answer = np.array([_array(one) for one in answer])
     array = np.asarray(answer)

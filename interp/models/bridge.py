@@ -697,6 +697,14 @@ def trail(model: Any, tokens: Tensor) -> Trail | None:
         model
     ).hooked:  # a hook around the blocks would not be met when they are called one by one
         return None
+    with recorded(model) as calls:
+        whole = forward(model, tokens)
+    return _trail(model, tokens, calls, whole, len(model.blocks) // 2)
+
+
+@contextlib.contextmanager
+def recorded(model: Any) -> Iterator[list[tuple[tuple, dict]]]:
+    """How each block is called while this lasts, for `trail_of`."""
     calls: list[tuple[tuple, dict]] = []
 
     def record(module, args, kwargs):
@@ -704,28 +712,82 @@ def trail(model: Any, tokens: Tensor) -> Trail | None:
 
     handles = [block.register_forward_pre_hook(record, with_kwargs=True) for block in model.blocks]
     try:
-        whole = forward(model, tokens)
+        yield calls
     finally:
         for handle in handles:
             handle.remove()
-    if len(calls) != len(model.blocks) or not all(
-        args and isinstance(args[0], Tensor) for args, _ in calls
-    ):
+
+
+def trail_of(
+    model: Any, tokens: Tensor, calls: list[tuple[tuple, dict]], end: Tensor
+) -> Trail | None:
+    """The trail of an unedited run that was recorded; None where `trail` would give none.
+
+    Half the model is run again for the first such run of a model, one block for the others.
+
+    Example:
+        >>> with recorded(model) as calls:
+        ...     end = forward(model, tokens, last_only=True)
+        >>> trail_of(model, tokens, calls, end)
+
+    Args:
+        end: The run's logits [batch d_vocab] at the last position.
+    """
+    if ready(model).hooked:
         return None
-    residuals = tuple(args[0] for args, _ in calls)
-    called = tuple((args[1:], kw) for args, kw in calls)
+
+    def rows() -> int | None:
+        found = _trail(model, tokens, calls, end, len(model.blocks) // 2)
+        return None if found is None else found.by_head
+
+    by_head = state.fact(model, "called one by one", rows)
+    if by_head is None or not _plain_calls(model, calls):
+        return None
+    found = Trail(tokens, *_apart_calls(calls), by_head)
+    middle = len(calls) // 2 - 1
+    if middle < 0:
+        return found
+    args, kwargs = found.calls[middle]
+    with LOCK:
+        out = model.blocks[middle](found.residuals[middle], *args, **kwargs)
+    after, then = out[0] if isinstance(out, tuple) else out, found.residuals[middle + 1]
+    near = torch.allclose(after, then, atol=1e-4 * float(then.abs().max()), rtol=0)
+    return found if near else None
+
+
+def _trail(
+    model: Any, tokens: Tensor, calls: list[tuple[tuple, dict]], whole: Tensor, layer: int
+) -> Trail | None:
+    """The trail of these calls, if the run resumed at this layer gives the logits of the whole."""
+    if not _plain_calls(model, calls):
+        return None
+    residuals, called = _apart_calls(calls)
     size, n = 1e-4 * float(whole.abs().max()), len(tokens)
     inputs = [x for args, kw in called for x in (*args, *kw.values()) if isinstance(x, Tensor)]
     by_head = any(x.ndim >= 3 and len(x) > n and len(x) % n == 0 for x in inputs)
     for found in (Trail(tokens, residuals, called, many) for many in range(1 + by_head)):
         copies = 1 + by_head  # two where it is not plain what the rows of an input are
         try:
-            again = resume(model, found, len(calls) // 2, copies=copies)
+            again = resume(model, found, layer, copies=copies, last_only=whole.ndim == 2)
         except RuntimeError:
             continue
-        if torch.allclose(again, whole.repeat(copies, 1, 1), atol=size, rtol=0):
+        if torch.allclose(again, whole.repeat(copies, *[1] * (whole.ndim - 1)), atol=size, rtol=0):
             return found
     return None
+
+
+def _plain_calls(model: Any, calls: list[tuple[tuple, dict]]) -> bool:
+    """Whether each block was called once, with the stream before all else."""
+    return len(calls) == len(model.blocks) and all(
+        args and isinstance(args[0], Tensor) for args, _ in calls
+    )
+
+
+def _apart_calls(
+    calls: list[tuple[tuple, dict]],
+) -> tuple[tuple[Tensor, ...], tuple[tuple[tuple, dict], ...]]:
+    """What entered each block, and what else it was called with."""
+    return tuple(args[0] for args, _ in calls), tuple((args[1:], kw) for args, kw in calls)
 
 
 def resume(

@@ -200,7 +200,7 @@ function edit(view, parent) {
       const one = tag("span", { text: word.replaceAll("\n", "↵"), title: `${token(word)}: ${digits(values[i])}` }, text);
       if (values[i]) { one.classList.add("interp-feat-on"); one.style.setProperty("--a", Math.min(1, Math.max(0, values[i] / (largest || 1)))); }
     });
-    note.textContent = `${title}; what the dictionary does not explain is kept. KL from the unedited run: ${digits(kl)} nats`;
+    if (kl !== undefined) note.textContent = `${title}; what the dictionary does not explain is kept. KL from the unedited run: ${digits(kl)} nats`;
   });
   view.says("reply", () => {
     const { title, kl, changed } = model.get("reply");
@@ -209,7 +209,7 @@ function edit(view, parent) {
     return `${title}: KL ${digits(kl)} nats${most ? `; ${token(most.token)} ${percent(most.clean)} → ${percent(most.now)}` : ""}`;
   });
   view.answers(text, "reply", { only: ["latent", "text"], has: (reply) => Boolean(reply.tokens) });
-  view.answers(note, "reply", { has: (reply) => Boolean(reply.tokens) });
+  view.answers(note, "reply", { has: (reply) => reply.kl !== undefined });
   nextTokens(view, right, () => {
     const { top, changed } = model.get("reply");
     return top && { top, changed, title: "with the edit", edited: true, word: "edited", without: "without the edit" };

@@ -45,6 +45,7 @@ from interp.widgets._link import TYPED
 EDITS = ("ablate", "clamp", "steer")
 WHERE = {"all": None, "end": -1}
 MOST = 256  # tokens of a prompt
+HELD = 8  # prompts whose unedited runs are kept
 RAISED = 3  # tokens that the list names for a latent without a description
 WORK = 2e11  # multiplications that this may take: some seconds on one core
 PLAIN = "The capital of France is"  # the prompt for a latent that is never on
@@ -343,7 +344,7 @@ def features(
     counted = Counted(seen, Words(getattr(model, "tokenizer", None)))
     make = reader(model, seen, seed=seed, counted=counted)
     made: dict[int, Card] = {}
-    prompts: dict[str, Prompt] = {}
+    prompts: dict[tuple[str, Any], Prompt] = {}
     index = listed(counted)
     words = dict(zip(index["latents"], index["words"]))
     first = next((i for i, said in words.items() if said not in (UNCLEAR, NEVER)), min(words))
@@ -358,7 +359,7 @@ def features(
     def compute(
         latent: int, text: str, by: str, strength: float, where: str, stale: Callable[[], bool]
     ) -> Iterator[dict | None]:
-        """The card first, then the prompt, then what the edit does."""
+        """The card first, then the prompt with the latent's values, then what the edit does."""
         one = card(latent)
         amount = 0.0 if by == "ablate" else strength * (one.maximum or 1.0)
         title = edited(latent, by, amount, where)
@@ -372,35 +373,32 @@ def features(
         }
         yield reply
         text = text or strongest(one, model.tokenizer)
-        if text not in prompts:
-            prompts.clear()
-            prompts[text] = read(model, dictionary, text)
-        yield None
-        held = prompts[text]
-        changed = edits(dictionary, latent, by, amount, where)
-        logits = (
-            run(model, held.tokens, changed, last_only=True, start=held.trail).logits[0].float()
-        )
-        now, before = logits.log_softmax(-1), held.logits.log_softmax(-1)
-        kl = float((before.exp() * (before - now)).sum())
+        key = text, bridge.ready(model)  # a model that was changed is read again
+        if key not in prompts:
+            found = read(model, dictionary, text)
+            while len(prompts) >= HELD or prompts and next(iter(prompts))[1] != key[1]:
+                del prompts[next(iter(prompts))]
+            prompts[key] = found
+        held = prompts[key]
         values = (
             [0.0, *held.latents[1:, latent].tolist()]
             if seen.skip
             else held.latents[:, latent].tolist()
         )
         words = [model.tokenizer.decode([i]) for i in held.tokens[0].tolist()]
+        reply |= {"prompt": text, "tokens": words, "values": values}
+        yield reply
+        changed = edits(dictionary, latent, by, amount, where)
+        logits = (
+            run(model, held.tokens, changed, last_only=True, start=held.trail).logits[0].float()
+        )
+        now, before = logits.log_softmax(-1), held.logits.log_softmax(-1)
+        kl = float((before.exp() * (before - now)).sum())
         yield {
             **reply,
-            "prompt": text,
-            "tokens": words,
-            "values": values,
             "kl": kl,
             **next_tokens.listed(model.tokenizer, now.exp(), before.exp()),
         }
-        if (
-            held.trail is None
-        ):  # for the next edit of this prompt, which then starts at the layer it changes
-            held.trail = bridge.trail(model, held.tokens)
 
     state.setdefault("latent", first)
     notes = {} if labels is None else {"file": str(labels), **_notes(str(labels))}
@@ -413,8 +411,10 @@ class Prompt:
     run can start in it.
     """
 
-    def __init__(self, tokens: Tensor, latents: Tensor, logits: Tensor):
-        self.tokens, self.latents, self.logits, self.trail = tokens, latents, logits, None
+    def __init__(
+        self, tokens: Tensor, latents: Tensor, logits: Tensor, trail: bridge.Trail | None
+    ):
+        self.tokens, self.latents, self.logits, self.trail = tokens, latents, logits, trail
 
 
 def read(model: Model, dictionary: Dictionary, text: str) -> Prompt:
@@ -426,12 +426,14 @@ def read(model: Model, dictionary: Dictionary, text: str) -> Prompt:
             f"the prompt is {tokens.shape[1]} tokens long, at most {most} can be edited here:"
             " shorten it"
         )
-    done = run(model, tokens, keep=[dictionary.site], last_only=True)
+    with bridge.recorded(model) as calls:
+        done = run(model, tokens, keep=[dictionary.site], last_only=True)
     with torch.no_grad():
         return Prompt(
             tokens,
             dictionary.encode(side_by_side(dictionary.site, done.kept[dictionary.site]))[0].float(),
             done.logits[0].float(),
+            bridge.trail_of(model, tokens, calls, done.logits),
         )
 
 

@@ -10,6 +10,7 @@ import interp
 from interp import features, widgets
 from interp.features.cards.card_html import piece
 from interp.features.cards.describe import Counted, Words, plain, visible
+from interp.models import bridge
 from interp.widgets.features import unclear
 
 TEXT = "The capital of France is"
@@ -161,6 +162,37 @@ def test_the_prompt_shows_the_latent_and_is_its_strongest_context_unless_typed(t
         interp.run(tiny, tokens, keep=["resid_post.1"]).kept["resid_post.1"]
     )[0, :, 9]
     assert np.allclose(w.value["values"][1:], z[1:], atol=1e-4) and w.value["values"][0] == 0
+
+
+def test_a_prompt_is_run_once_and_its_edits_start_late(tiny, made, monkeypatch):
+    w = made(latent=9, text=TEXT)  # what is checked once for a model is checked by now
+    runs = []
+    real = {name: getattr(bridge, name) for name in ("forward", "resume")}
+    for name in real:
+        monkeypatch.setattr(
+            bridge,
+            name,
+            lambda *args, name=name, **options: [runs.append(name), real[name](*args, **options)][1],
+        )
+    for latent in (3, 4):
+        w.put(latent=latent, text="Paris is the capital of")
+        w.wait()
+    assert runs == ["forward", "resume", "resume"]
+    w.put(text=TEXT)
+    assert w.wait().fits() and runs[3:] == ["resume"]
+
+
+def test_weights_that_changed_are_read_again(made):
+    model = interp.load("tiny")
+    sae = dictionary("standard")
+    seen = features.firings(model, sae, on=torch.randint(5, 200, (8, 16)))
+    w = widgets.features(model, sae, seen, latent=5, text=TEXT).wait()
+    with torch.no_grad():
+        model.blocks[0].mlp.out.weight.mul_(3)
+    w.latent = 6
+    now = probs(model, sae, TEXT, features.ablate(sae, 6))
+    assert w.value["next tokens"][0]["now"] == pytest.approx(float(now.max()), abs=1e-5)
+    w.close()
 
 
 def test_the_code_gives_the_state_and_the_numbers_again(tiny, seen, made):

@@ -394,11 +394,7 @@ def features(
         )
         now, before = logits.log_softmax(-1), held.logits.log_softmax(-1)
         kl = float((before.exp() * (before - now)).sum())
-        yield {
-            **reply,
-            "kl": kl,
-            **next_tokens.listed(model.tokenizer, now.exp(), before.exp()),
-        }
+        yield {**reply, "kl": kl, **next_tokens.listed(model.tokenizer, now.exp(), before.exp())}
 
     state.setdefault("latent", first)
     notes = {} if labels is None else {"file": str(labels), **_notes(str(labels))}
@@ -411,9 +407,7 @@ class Prompt:
     run can start in it.
     """
 
-    def __init__(
-        self, tokens: Tensor, latents: Tensor, logits: Tensor, trail: bridge.Trail | None
-    ):
+    def __init__(self, tokens: Tensor, latents: Tensor, logits: Tensor, trail: bridge.Trail | None):
         self.tokens, self.latents, self.logits, self.trail = tokens, latents, logits, trail
 
 

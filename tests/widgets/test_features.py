@@ -172,7 +172,9 @@ def test_a_prompt_is_run_once_and_its_edits_start_late(tiny, made, monkeypatch):
         monkeypatch.setattr(
             bridge,
             name,
-            lambda *args, name=name, **options: [runs.append(name), real[name](*args, **options)][1],
+            lambda *args, name=name, **options: [runs.append(name), real[name](*args, **options)][
+                1
+            ],
         )
     for latent in (3, 4):
         w.put(latent=latent, text="Paris is the capital of")

@@ -37,6 +37,7 @@ PART = (
     "varies",
     "convergence",
     "invalid",
+    "unsettled",
 )
 OPTIONAL = ("quote", "place", "question", "says", "paper", "parts", "needs", *PART[3:])
 NUMBERS = ("holds", "partly", "null")
@@ -205,6 +206,7 @@ def _claim(key: str, table: object, path: Path) -> Claim:
         unit=table["unit"],
         convergence=table.get("convergence", ""),
         invalid=table.get("invalid", ""),
+        unsettled=table.get("unsettled", ""),
         control_kind=table.get("control_kind", ""),
         own=_own(parts, where) if isinstance(parts, dict) else (),
     )

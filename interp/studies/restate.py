@@ -1,7 +1,7 @@
 """Recorded rows under a file of claims whose words changed, without measuring anything again.
 
-What a claim quotes, whose it is, what its numbers count and why its metric is not valid can be
-written down better after a run. The numbers stay those of the run, and so do the thresholds.
+What a claim quotes, whose it is, what its numbers count and why it was not tested can be written
+down better after a run. The numbers stay those of the run, and so do the thresholds.
 """
 
 import re
@@ -17,7 +17,7 @@ def restated(rows: list[dict], claims: Mapping[str, Claim]) -> list[dict]:
     """The rows with the words of these claims.
 
     A row whose control is no longer the recorded one ("none": the claim is judged against its own
-    null), or whose metric is not valid, is judged again from its recorded numbers; every other row
+    null), or which was not tested, is judged again from its recorded numbers; every other row
     keeps its verdict.
 
     Example:
@@ -45,7 +45,7 @@ def _unchanged(old: dict, claim: Claim) -> bool:
     """Whether the row was recorded under these very words and thresholds."""
     words = {name: getattr(claim, name) for name in WORDS}
     same = all(old.get(name) == value for name, value in words.items())
-    return same and old["thresholds"] == claim.threshold and not claim.invalid
+    return same and old["thresholds"] == claim.threshold and not (claim.invalid or claim.unsettled)
 
 
 def _restated(old: dict, claim: Claim) -> dict:
@@ -73,7 +73,7 @@ def _restated(old: dict, claim: Claim) -> dict:
     gates = [_gate(g) for g in old["gates"]]
     verdict = claim.judge(measured, control=control, gate=gates, note=old["note"])
     new = row(verdict)
-    if claim.control == old["control"] and not verdict.invalid:
+    if claim.control == old["control"] and not verdict.untested:
         # a condition beside the threshold is not recorded, only what came of it
         new |= {"verdict": old["verdict"], "why": old["why"]}
         new |= {"narrow": []} if verdict.word != old["verdict"] else {}

@@ -99,7 +99,7 @@ def _tenth(got: Measured, varies: str, null: float | None) -> float:
 def _reachable(verdict: Verdict, step: Step) -> set[str]:
     """Every word with the numbers moved by a step, its own included."""
     claim = verdict.claim
-    if verdict.invalid:
+    if verdict.untested:
         return {NOT_TESTABLE}
     gates = [_passes(g, claim.varies, step) for g in verdict.gates]
     if any(might == {False} for might in gates):

@@ -347,7 +347,7 @@ class Verdict:
     parts: tuple[tuple[str, "Verdict"], ...] = ()
     note: str = ""
     provided: tuple[Gate, ...] = ()
-    invalid: str = ""
+    untested: str = ""
 
     def __str__(self) -> str:
         return f"{self.claim.key}: {self.word} ({self.why})"
@@ -393,6 +393,8 @@ class Claim:
             must be judged with `converged`.
         invalid: Why the number turned out not to measure what the claim is about, found after the
             run; the claim is then "not testable here".
+        unsettled: Why nobody knows whether the training had converged ("training at half the steps
+            was not looked at"), found after the run; "not testable here", too, for that reason.
         control_kind: What the control's number is where it is no mean with a 95 % interval ("95th
             percentile of 1000 random sets"); a control that says so itself (`drawn`) keeps its own.
         own: Parts with thresholds of their own: (part, ((field, value), ...)), what `part` gives.
@@ -416,6 +418,7 @@ class Claim:
     unit: str = ""
     convergence: str = ""
     invalid: str = ""
+    unsettled: str = ""
     control_kind: str = ""
     own: tuple[tuple[str, tuple[tuple[str, object], ...]], ...] = ()
 
@@ -550,13 +553,13 @@ class Claim:
                 the claim, a number has no interval, or a trained number comes without a
                 convergence gate.
         """
-        invalid = invalid or self.invalid
         gates = () if gate is None else (gate,) if isinstance(gate, Gate) else tuple(gate)
         failed = [g for g in gates if not g.passed]
-        self._check_convergence(measured, gates, bool(failed or invalid))
+        untested = self._untested(invalid)
+        self._check_convergence(measured, gates, bool(failed or untested))
         measured = self._with_unit(measured)
         control = self._with_unit(control, kind=self.control_kind)
-        if measured is None and not failed and not invalid:
+        if measured is None and not failed and not untested:
             raise ValueError(f"claim {self.key!r}: nothing was measured although every gate passed")
         if self.parts and measured is not None:
             judged = self._judge_parts(measured, control)
@@ -589,13 +592,22 @@ class Claim:
                 "word": HOLDS if met else PARTLY,
                 "why": f"{judged['why']}; {'and' if met else 'but'} {conditions_text}",
             }
-        if failed or invalid:
-            reasons = [f"the metric is not valid: {invalid}"] if invalid else []
+        if failed or untested:
+            reasons = [untested] if untested else []
             for kind, words in ((CONVERGED, "not converged"), (ABLE, "gate failed")):
                 names = [g.name for g in failed if g.kind == kind]
                 reasons += [f"{words}: " + ", ".join(names)] if names else []
             judged |= {"word": NOT_TESTABLE, "why": "; ".join(reasons)}
-        return Verdict(self, gates=gates, note=note, provided=conditions, invalid=invalid, **judged)
+        return Verdict(
+            self, gates=gates, note=note, provided=conditions, untested=untested, **judged
+        )
+
+    def _untested(self, invalid: str = "") -> str:
+        """Why no number can test this claim, gates aside; empty if one can."""
+        invalid = invalid or self.invalid
+        reasons = [f"the metric is not valid: {invalid}"] if invalid else []
+        reasons += [f"not converged: {self.unsettled}"] if self.unsettled else []
+        return "; ".join(reasons)
 
     def _check_convergence(self, measured: object, gates: tuple[Gate, ...], untested: bool) -> None:
         """Refuses a trained number that nobody looked at earlier in the training."""
@@ -692,10 +704,10 @@ class Claim:
                 part_control = control[name] if isinstance(control, Mapping) else control
                 rule = self.part(name)
                 word, why = rule.threshold_word(got, rule._control(part_control))
-                if rule.invalid:
-                    word, why = NOT_TESTABLE, f"the metric is not valid: {rule.invalid}"
+                if untested := rule._untested():
+                    word, why = NOT_TESTABLE, untested
                 got = Verdict(
-                    rule, word, why, measured=got, control=part_control, invalid=rule.invalid
+                    rule, word, why, measured=got, control=part_control, untested=untested
                 )
             parts.append((name, got))
         words = [v.word for _, v in parts]

@@ -158,6 +158,21 @@ def test_an_invalid_metric_is_no_verdict(claims):
     assert claims["sparse"].judge(None, invalid="no such sentence").word == NOT_TESTABLE
 
 
+def test_a_training_that_nobody_looked_at_is_not_called_an_invalid_metric(claims):
+    grows = claims["grows"]
+    unseen = replace(grows, unsettled="training at half the steps was not looked at")
+    got = unseen.judge({"early": at(0.0), "late": at(0.0)})  # no gate is asked for
+    assert got.word == NOT_TESTABLE and narrow(got) == ()
+    assert got.why == "not converged: training at half the steps was not looked at"
+    both = replace(unseen, invalid="the toy has one layer").judge(None)
+    assert both.why.startswith("the metric is not valid: the toy has one layer; not converged: ")
+    # one part alone
+    late = replace(grows, own=(("late", (("unsettled", "not looked at"),)),))
+    parts = late.judge({"early": at(0.9), "late": at(0.0)}, gate=converged([1], [1], within=0.1))
+    assert [v.word for _, v in parts.parts] == [HOLDS, NOT_TESTABLE]
+    assert parts.parts[1][1].why == "not converged: not looked at"
+
+
 def test_an_untested_part_never_makes_a_failure():
     claim = Claim(
         "one",

@@ -1,14 +1,16 @@
 """The first page of the notebooks."""
 
 import ast
+import base64
 import inspect
 
 import matplotlib.pyplot as plt
 import nbformat
 import pytest
+from nbformat import v4
 
 import interp
-from interp.studies.notebooks import index, paths
+from interp.studies.notebooks import build, index, paths
 
 
 def test_every_notebook_is_there_once_with_its_picture(tmp_path):
@@ -17,9 +19,23 @@ def test_every_notebook_is_there_once_with_its_picture(tmp_path):
     text = "\n".join(cell.source for cell in page.cells)
     for name in [*paths.tours(), *paths.names()]:
         assert text.count(f"]({name}.ipynb) | ") == 1
-        assert (f"figures/{name}.png" in text) == (
-            paths.home() / "figures" / f"{name}.png"
-        ).exists()
+        assert f'<img src="figures/{name}.png"' in text
+
+
+def test_a_notebook_without_a_cell_for_it_has_its_first_picture_as_cover(tmp_path):
+    def cell(picture, tags=(), form="image/png"):
+        data = base64.b64encode(picture).decode()
+        data = data if form == "image/png" else f"<div><img src='data:image/png;base64,{data}'>"
+        output = v4.new_output("display_data", {form: data})
+        return v4.new_code_cell(outputs=[output], metadata={"tags": list(tags)})
+
+    file = tmp_path / "figures" / "x.png"
+    assert not build.write_cover(v4.new_notebook(cells=[v4.new_code_cell()]), file)
+    cells = [cell(b"first", form="text/html"), cell(b"second"), cell(b"third", ["cover"])]
+    assert build.write_cover(v4.new_notebook(cells=cells[:2]), file)
+    assert file.read_bytes() == b"first"
+    assert build.write_cover(v4.new_notebook(cells=cells), file)
+    assert file.read_bytes() == b"third"
 
 
 def test_beginners_come_first_and_no_picture_is_higher_than_its_place():

@@ -14,6 +14,7 @@ import tokenize
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from interp._store import write_text
 from interp.studies.claim_files import claims_path, load_claims
@@ -237,21 +238,31 @@ def _shape(code: str) -> str:
     return ast.dump(tree)
 
 
-def write_cover(nb: object, path: Path) -> bool:
-    """Whether the notebook has a cell tagged "cover"; its first picture is written for the README.
+def write_cover(nb: Any, path: Path) -> bool:
+    """Whether the notebook has a picture; it is written for the README and for the index.
+
+    It is the first picture of the cells tagged "cover", or else the first of all.
 
     Args:
         nb: An executed notebook.
         path: Where the picture goes (.png).
     """
-    outputs = [
-        o for c in nb.cells if "cover" in c.metadata.get("tags", []) for o in c.get("outputs", [])
-    ]
-    pictures = [o.data["image/png"] for o in outputs if "image/png" in o.get("data", {})]
-    if pictures:
+    tagged = [c for c in nb.cells if "cover" in c.metadata.get("tags", [])]
+    outputs = [o for c in (*tagged, *nb.cells) for o in c.get("outputs", [])]
+    picture = next(filter(None, map(_picture, outputs)), None)
+    if picture:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(base64.b64decode(pictures[0]))
-    return bool(pictures)
+        path.write_bytes(base64.b64decode(picture))
+    return bool(picture)
+
+
+def _picture(output: Any) -> str | None:
+    """The PNG of an output in base64: its own, or the one in its HTML (a result, a widget)."""
+    data = output.get("data", {})
+    if "image/png" in data:
+        return data["image/png"]
+    found = re.search(r"data:image/png;base64,([A-Za-z0-9+/=]+)", data.get("text/html", ""))
+    return found and found[1]
 
 
 def check(name: str, folder: Path | None = None) -> list[str]:

@@ -97,8 +97,24 @@ def notebook(folder: Path | None = None) -> Any:
         cells.append(v4.new_markdown_cell("\n".join(rows)))
     for i, cell in enumerate(cells):
         cell["id"] = f"index-{i}"
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    return v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    return v4.new_notebook(cells=cells, metadata=_kernel())
+
+
+def _kernel() -> dict[str, Any]:
+    """What JupyterLab writes about the kernel here: a page that says it already is not called
+    unsaved as soon as it is opened.
+    """
+    said: dict[str, Any] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    try:
+        from ipykernel.ipkernel import IPythonKernel
+        from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+    except ImportError:
+        return {"kernelspec": said}
+    try:
+        said["display_name"] = KernelSpecManager().get_kernel_spec("python3").display_name
+    except NoSuchKernel:
+        pass
+    return {"kernelspec": said, "language_info": dict(IPythonKernel.language_info)}
 
 
 def _level(one: dict[str, str]) -> int:

@@ -118,7 +118,7 @@ TABLE = (
     ),
     _row(
         "tuned lens | affine lens | jacobian lens | attention lens",
-        "interp.tuned_lens interp.logit_lens",
+        "interp.tuned_lens interp.jacobian_lens interp.logit_lens interp.methods.lenses.lens_score",
     ),
     _row("patchscopes | selfie | inspection | future lens", "interp.patchscope"),
     _row(

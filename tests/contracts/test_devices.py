@@ -217,6 +217,9 @@ VERBS = {
     "jacobian_lens": lambda m, t: interp.logit_lens(
         m, t, lens=interp.jacobian_lens(m, ids(), skip=2, cached=False)
     ),
+    "lens_score": lambda m, t: interp.methods.lenses.lens_score(
+        m, ids(), interp.jacobian_lens(m, ids(), skip=2, cached=False)
+    ),
     "interchange": lambda m, t: interp.interchange(m, t, "resid_post.*@S2"),
     "interchange, subspace": lambda m, t: interp.interchange(
         m, t, subspace=interp.Subspace(torch.eye(32)[:, ::2], "resid_post.1@S2")

@@ -32,6 +32,7 @@ READS = {
     "logit_lens": lambda m, x: interp.logit_lens(m, x),
     "tuned_lens": lambda m, x: interp.tuned_lens(m, x, steps=1, batch=4, cached=False),
     "jacobian_lens": lambda m, x: interp.jacobian_lens(m, x, skip=0, cached=False),
+    "lens_score": lambda m, x: LENSES.lens_score(m, x, skip=0),
     "logit_attribution": lambda m, x: interp.logit_attribution(m, x),
     "write_lens": lambda m, x: LENSES.write_lens(m, x),
     "attends": lambda m, x: ATTENTION.attention_between(m, x, "END", "END"),

@@ -233,13 +233,21 @@ STYLE = (
     "{filter:invert(.9) hue-rotate(180deg)}"
     ".interp-picture{position:relative;display:inline-block;max-width:100%}"
     ".interp-picture img{display:block;max-width:100%}"
-    ".interp-picture i{position:absolute}.interp-picture i:hover{outline:1.5px solid #f80}</style>"
+    ".interp-picture i{position:absolute;cursor:pointer}"
+    ".interp-picture i:is(:hover,:focus){outline:1.5px solid #f80}"
+    # a click keeps a cell's name and value on the picture until the next one
+    ".interp-picture i:focus{z-index:1}.interp-picture i:focus::after{content:attr(title);"
+    "position:absolute;left:50%;bottom:calc(100% + 3px);transform:translateX(-50%);"
+    "padding:1px 6px;font:12px/1.5 system-ui,sans-serif;white-space:nowrap;color:#111;"
+    "background:#fff;border:1px solid #f80;border-radius:3px}"
+    ".interp-picture i.l:focus::after{left:0;transform:none}"
+    ".interp-picture i.r:focus::after{left:auto;right:0;transform:none}</style>"
 )
 
 
 def html(picture: Mapping[str, Any], alt: str = "") -> str:
     """The picture for a notebook: a PNG, over it a layer that says a cell's name and value where
-    the pointer is, and a rule that turns it dark with JupyterLab's theme.
+    the pointer is (a click keeps them), and a rule that turns it dark with JupyterLab's theme.
     """
     from base64 import b64encode
     from html import escape
@@ -251,7 +259,8 @@ def html(picture: Mapping[str, Any], alt: str = "") -> str:
     box = figure.get_tightbbox().padded(0.08)  # inches
     image = b64encode(_png(figure, box)).decode()
     spots = "".join(
-        f'<i style="left:{left:.2%};top:{top:.2%};width:{wide:.2%};height:{tall:.2%}"'
+        f'<i{_side(left + wide / 2)} tabindex="-1"'
+        f' style="left:{left:.2%};top:{top:.2%};width:{wide:.2%};height:{tall:.2%}"'
         f' title="{escape(text)}"></i>'
         for left, top, wide, tall, text in _spots(picture, figure, box)
     )
@@ -259,6 +268,11 @@ def html(picture: Mapping[str, Any], alt: str = "") -> str:
         f'{STYLE}<div class="interp-picture"><img alt="{escape(alt)}"'
         f' src="data:image/png;base64,{image}">{spots}</div>'
     )
+
+
+def _side(middle: float) -> str:
+    """The class of a cell near an edge of the picture, so that what it says stays in it."""
+    return ' class="l"' if middle < 0.25 else ' class="r"' if middle > 0.75 else ""
 
 
 def _spots(

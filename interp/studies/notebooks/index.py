@@ -126,8 +126,8 @@ def _image(folder: Path | None, picture: str) -> str:
     """The picture, no larger than its place in the table."""
     head = (Path(folder or paths.home()) / picture).read_bytes()[:24]
     wide, high = (int.from_bytes(head[at : at + 4], "big") for at in (16, 20))  # of a PNG
-    size = f'width="{WIDE}"' if high * WIDE <= wide * HIGH else f'height="{HIGH}"'
-    return f'<img src="{picture}" {size}>'
+    # its width alone: JupyterLab sets every height by itself
+    return f'<img src="{picture}" width="{min(WIDE, HIGH * wide // high)}">'
 
 
 def write(folder: Path | None = None) -> Path:

@@ -116,6 +116,8 @@ class Widget(Kept, anywidget.AnyWidget):
     python = t.Unicode("").tag(sync=True)
     linked = t.Unicode("").tag(sync=True)  # what is linked has the same; see _link
     kind = t.Unicode("").tag(sync=True)  # what a link of it begins with
+    remembers = t.List(t.Unicode()).tag(sync=True)  # the traits of its state, which a link holds
+    in_panel = t.Bool(False).tag(sync=True)  # a panel around it shows prompt, Python and buttons
     title = t.Unicode("").tag(sync=True)  # model, task and kind: "smollm2-135m · ioi · attention"
     # The page counts its questions up in `asked`; it is answered when `answered` has come as far.
     asked = t.Int(0).tag(sync=True)
@@ -137,7 +139,8 @@ class Widget(Kept, anywidget.AnyWidget):
         self._batching = self._dirty = False
         self._asking: dict[str, Any] | None = None  # the state whose answer is being shown
         self.trouble = ""  # the traceback of the last error that was not a ValueError
-        super().__init__(**{"kind": type(self).__name__, **traits})
+        own = {"kind": type(self).__name__, "remembers": [*self.inputs, *self.kept]}
+        super().__init__(**{**own, **traits})
         self.observe(self._input, [*self.inputs, "asked"])
         self.on_msg(self._tool)
         self._begin_keeping()
@@ -343,14 +346,14 @@ class Widget(Kept, anywidget.AnyWidget):
     @property
     def link(self) -> str:
         """The state as one line of text, for `follow` of the same kind of widget."""
-        given = {name: json.dumps(getattr(self, name)) for name in self.inputs}
+        given = {name: json.dumps(value) for name, value in self.state.items()}
         return f"{type(self).__name__}?{urlencode(given)}"
 
     def follow(self, link: str) -> "Widget":
         """The widget in the state of a link; ValueError when it is no link of such a widget."""
         kind, _, given = link.strip().partition("?")
         state = dict(parse_qsl(given, keep_blank_values=True))
-        if kind != type(self).__name__ or not state or not set(state) <= set(self.inputs):
+        if kind != type(self).__name__ or not state or not set(state) <= set(self.state):
             raise ValueError(
                 f"{link[:80]!r} is no link of this widget: one begins with"
                 f" '{type(self).__name__}?' (copy it with the page's button, or `.link`)"

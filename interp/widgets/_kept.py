@@ -33,6 +33,7 @@ class Kept(t.HasTraits):
     inputs: tuple[str, ...] = ()
     answers: dict[str, tuple[str, ...]] = {}
     trouble: str
+    in_panel: Any
     kept: tuple[str, ...] = ()  # traits that ask nothing, but belong to what the user did
     # {html, text, model_id, metadata} of the last state, stamped with that state
     picture = t.Dict().tag(sync=True)
@@ -59,7 +60,7 @@ class Kept(t.HasTraits):
 
     def inside(self, panel: "Kept") -> None:
         """Leaves pictures to a widget that shows this one inside itself."""
-        self._panel = panel
+        self._panel, self.in_panel = panel, True
         panel._within.append(self)
         panel._touched()
 

@@ -199,8 +199,8 @@ async function copy(text, parent) {
 }
 
 // The state as a line of text that `widget.follow(...)` and the field beside it understand.
-export function linkOf(question, kind) {
-  const given = Object.entries(question ?? {}).map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(JSON.stringify(value))}`);
+export function linkOf(state, kind) {
+  const given = Object.entries(state).map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(JSON.stringify(value))}`);
   return `${kind}?${given.join("&")}`;
 }
 
@@ -210,7 +210,7 @@ function tooling(parent, { model, listen, on, signal }) {
   const done = tag("span", { class: "interp-done", role: "status" }, parent);
   const say = (text) => { done.textContent = text; setTimeout(() => { if (!signal.aborted) done.textContent = ""; }, 1500); };
   small("copy Python", "copy the Python of this state", () => copy(model.get("python"), parent).then(() => say("copied")));
-  small("copy link", "copy the state as a line of text that opens it again: widget.follow(text)", () => copy(linkOf(model.get("reply").question, model.get("kind")), parent).then(() => say("copied")));
+  small("copy link", "copy the state as a line of text that opens it again: widget.follow(text)", () => copy(linkOf(Object.fromEntries(model.get("remembers").map((name) => [name, model.get(name)])), model.get("kind")), parent).then(() => say("copied")));
   const line = tag("input", { class: "interp-open", type: "text", placeholder: "open a link", "aria-label": "open a link: paste it and press Enter", spellcheck: "false" }, parent);
   listen(line, "keydown", (event) => {
     event.stopPropagation();
@@ -247,6 +247,22 @@ export function choice(view, parent, label, options, trait) {
   view.listen(list, "keydown", (event) => event.stopPropagation());
   view.on(trait, show);
   show();
+  return box;
+}
+
+// In a panel, which chooses the prompt itself: that prompt, or the mean of all of them.
+export function meanToo(view, parent, count) {
+  const { model } = view, box = tag("label", { class: "interp-field interp-mean" }, parent);
+  const tick = tag("input", { type: "checkbox" }, box);
+  tag("span", { text: `mean of ${count} prompts` }, box);
+  let one = Math.max(0, model.get("prompt"));
+  view.listen(tick, "change", () => view.ask({ prompt: tick.checked ? -1 : one }));
+  view.listen(tick, "keydown", (event) => event.stopPropagation());
+  view.shows("prompt", () => {
+    const now = model.get("prompt");
+    if (now >= 0) one = now;
+    tick.checked = now < 0;
+  });
   return box;
 }
 

@@ -107,12 +107,14 @@ function controls(view) {
   const { model } = view;
   const bar = tag("div", { class: "interp-att-controls" }, view.body);
   const examples = model.get("examples").map((text, i) => [String(i), text]);
-  if (examples.length) {
+  const ours = !model.get("in_panel"); // else the panel has the prompt
+  if (ours && examples.length) {
     const box = choice(view, bar, "prompt", [...examples, ["-1", "a text of one's own"]], "prompt");
     box.classList.add("interp-att-choose");
   }
   const line = entry(view, bar, examples.length ? "or type one" : "prompt", "type a text and press Enter", (text) => view.ask({ text: text.replaceAll("↵", "\n"), prompt: -1 }));
   line.box.classList.add("interp-att-prompt");
+  line.box.hidden = !ours;
   const heads = entry(view, bar, "heads", "L5H1 L7H*", (text) => view.ask({ heads: text, find: "", head: "" }));
   heads.box.classList.add("interp-att-heads");
   const finds = tag("label", { class: "interp-field" }, bar);

@@ -22,7 +22,8 @@ function shared(view) {
   line.box.classList.add("interp-explore-text");
   const heads = entry(view, bar, "ablated heads", "L20H0 L23H*", (text) => view.ask({ ablated: text }));
   heads.box.classList.add("interp-explore-heads");
-  choice(view, bar, "by", [["mean", "mean"], ["zero", "zero"]], "ablated_by");
+  const by = choice(view, bar, "by", [["mean", "mean"], ["zero", "zero"]], "ablated_by");
+  view.shows("tab", () => { heads.box.hidden = by.hidden = model.get("tab") === "heads"; }); // it has them itself
   view.shows("reply", () => line.show((model.get("reply").prompt ?? model.get("text")).replaceAll("\n", "↵")));
   view.shows("ablated", () => heads.show(model.get("ablated")));
 }
@@ -151,9 +152,9 @@ export default {
       return top && { top, changed, title, edited: Boolean(ablated), word: "ablated", without: "without ablation", nothing: "nothing is ablated" };
     });
     writers(view, tag("div", {}, columns));
-    view.says("reply", () => {
+    view.says("reply tab", () => {
       const { top, title, ablated } = model.get("reply");
-      if (!top) return "";
+      if (!top || model.get("tab") !== "next tokens") return ""; // the tab's own line stands there
       const [best] = top;
       return `${title}: ${token(best.token)} ${ablated ? `${percent(best.clean)} → ` : ""}${percent(best.now)}${ablated ? `, ablated ${ablated}` : ""}`;
     });

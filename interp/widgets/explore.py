@@ -40,12 +40,13 @@ class ExploreWidget(Widget, files="next_tokens explore"):
         "ablated": ABLATED,
     }
     inputs = ("prompt", "text", "token", "ablated", "ablated_by")
-    kept = ("tab", "head")
+    kept = ("tab", "head", "inside_tabs")
     tab = t.Unicode(NEXT).tag(sync=True)
     prompt, text = t.Int(prompts.OWN).tag(sync=True), t.Unicode("").tag(sync=True)
     token = t.Int(-1).tag(sync=True)  # the one whose next tokens are shown; -1 is the last
     head = t.Unicode("").tag(sync=True)
     ablated, ablated_by = t.Unicode("").tag(sync=True), t.Unicode("mean").tag(sync=True)
+    inside_tabs = t.Dict().tag(sync=True)  # tab -> the state of its widget, once it was opened
     examples = t.List().tag(sync=True)
     tabs = t.List().tag(sync=True)
     absent = t.Dict().tag(sync=True)  # tab -> why it is not there
@@ -54,8 +55,10 @@ class ExploreWidget(Widget, files="next_tokens explore"):
     def __init__(self, look: Callable, makers: dict[str, Callable], **traits: Any) -> None:
         self._look, self._makers = look, makers
         self._links: list[Link] = []
+        self._noted: dict[str, dict] = {}
         super().__init__(**traits)
         self.observe(self._open, "tab")
+        self.observe(self._bring_back, "inside_tabs")
         self._open()
 
     def _ask(self) -> None:
@@ -77,12 +80,39 @@ class ExploreWidget(Widget, files="next_tokens explore"):
             return
 
         def show(made: Widget) -> None:
+            before = self.inside_tabs.get(name)
             # the panel is first: what it shows, a new tab begins with
             self._links.append(Link([self, made]))
             made.inside(self)  # the panel's picture is that of the open tab
+            if before is not None:
+                self._put(made, before)
+            made.observe(lambda change: self._note(name, made), [*made.inputs, *made.kept])
+            self._note(name, made)
             self.children = {**self.children, name: made}
 
         self._work(lambda stale: self._makers[name](), show, lane=f"tab {name}")
+
+    def _note(self, name: str, made: Widget) -> None:
+        """Takes down the state of a tab's widget, so that it is saved with the panel."""
+        state = made.state
+        if self.inside_tabs.get(name) != state:
+            self._noted = {**self.inside_tabs, name: state}
+            self.inside_tabs = self._noted
+
+    def _bring_back(self, change: Any = None) -> None:
+        """Puts the tabs' widgets into the states that were set (a saved notebook's, a link's)."""
+        if self.inside_tabs == self._noted:
+            return
+        for name, made in self.children.items():
+            if name in self.inside_tabs and made.state != self.inside_tabs[name]:
+                self._put(made, self.inside_tabs[name])
+
+    def _put(self, made: Widget, state: dict) -> None:
+        """The state of a tab's widget, as far as it has such traits; what is wrong is a line."""
+        try:
+            made.put(**{key: value for key, value in state.items() if key in made.state})
+        except (t.TraitError, TypeError, ValueError) as error:
+            self._trouble("tab", f"the state of the tab could not be set: {error}")
 
     def child(self, tab: str | None = None) -> Widget:
         """The widget of a tab (by default the open one), made if it is not there yet."""

@@ -56,7 +56,7 @@ export function crosses(ablated, box, group, heads) {
 function controls(view, marks) {
   const { model } = view;
   const row = tag("div", { class: "interp-heads-controls" }, view.body);
-  if (model.get("free")) {
+  if (model.get("free") && !model.get("in_panel")) {
     const prompt = entry(view, row, "prompt", "The capital of France is", (text) => view.ask({ text }));
     prompt.box.classList.add("interp-heads-prompt");
     const show = () => prompt.show(model.get("text"));
@@ -314,6 +314,7 @@ function prompts(view, parent) {
     holder.replaceChildren();
     const all = model.get("prompts");
     if (model.get("free") || all.length < 2) return;
+    if (model.get("in_panel")) { meanToo(view, holder, all.length); return; }
     const options = [[-1, `mean of ${all.length} prompts`], ...all.map((text, i) => [i, `${i + 1}: ${text}`])];
     choice(view, holder, "prompt", options, "prompt").classList.add("interp-heads-prompts");
   };

@@ -50,9 +50,11 @@ function controls(view) {
   const bar = tag("div", { class: "interp-lens-controls" }, view.body);
   const fresh = { start: -1, layer: -1, token: -1 };
   const examples = model.get("examples").map((text, i) => [String(i), text]);
-  if (examples.length) choice(view, bar, "prompt", [...examples, ["-1", "a text of one's own"]], "prompt");
+  const ours = !model.get("in_panel"); // else the panel has the prompt
+  if (ours && examples.length) choice(view, bar, "prompt", [...examples, ["-1", "a text of one's own"]], "prompt");
   const line = entry(view, bar, examples.length ? "or type one" : "prompt", "type a text and press Enter", (text) => view.ask({ text: text.replaceAll("↵", "\n"), prompt: -1, ...fresh }));
   line.box.classList.add("interp-lens-prompt");
+  line.box.hidden = !ours;
   choice(view, bar, "colour", [["rank", "rank of the answer"], ["logit_diff", "logit difference"], ["prob", "probability of the answer"], ["top", "probability of the top token"]], "by");
   const words = ["answer", "against"].map((trait) => {
     const one = entry(view, bar, trait, "", (text) => view.ask({ [trait]: text.replaceAll("␣", " ") }));

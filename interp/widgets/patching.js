@@ -7,7 +7,8 @@ function settings(view) {
   const { model } = view, metadata = model.get("metadata"), row = tag("div", { class: "interp-patch-controls" }, view.body);
   choice(view, row, "patch", metadata.sites, "site");
   choice(view, row, "direction", [["denoising", "clean into corrupted (denoising)"], ["noising", "corrupted into clean (noising)"]], "direction");
-  choice(view, row, "prompt", prompts(metadata.prompts), "prompt");
+  if (!model.get("in_panel")) choice(view, row, "prompt", prompts(metadata.prompts), "prompt");
+  else if (metadata.prompts.length > 1) meanToo(view, row, metadata.prompts.length);
 }
 
 // Clean above corrupted, a column a token, what differs marked.

@@ -1,12 +1,14 @@
 """The panel of tabs, and widgets that are linked: what one shows, the others show."""
 
+import copy
+
 import pytest
 import torch
 from javascript import run_in_node
 
 import interp
 from interp.interventions import run
-from interp.widgets import explore, link
+from interp.widgets import explore, link, restore
 
 
 @pytest.fixture
@@ -75,6 +77,24 @@ def test_attention_under_an_ablation_is_that_of_the_head_widget(tiny, task, pane
         assert pattern[dest, : dest + 1] == pytest.approx(row, abs=2e-3)
     plain = interp.attention_patterns(tiny, task[1], "L2H3").values
     assert abs(plain - pattern).max() > 1e-3
+
+
+def test_what_was_done_in_its_tabs_is_part_of_its_state(tiny, task, panel, closed_after):
+    patching = panel.child("patching")
+    patching.put(prompt=-1, site="heads", cell=[1, 3])
+    panel.child("lens").put(by="prob")
+    panel.put(prompt=2, head="L0H1")
+    assert patching.in_panel and patching.prompt == 2 and not panel.in_panel
+    state = copy.deepcopy(panel.state)
+    later = closed_after(explore(tiny, task))  # its tabs are made when they are opened
+    restore(later, state)
+    assert later.tab == "lens" and later.child().by == "prob"
+    there = later.child("patching")
+    assert (there.site, there.cell, there.prompt) == ("heads", [0, 1], 2)
+    assert there.state == patching.state
+    there.put(site="resid_pre", cell=[1, 2])
+    later.follow(panel.link)  # a widget that is there already is set, too
+    assert later.tab == "lens" and there.state == patching.state
 
 
 def test_a_text_has_no_patching_and_says_what_has(tiny, closed_after):

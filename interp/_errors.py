@@ -1,6 +1,7 @@
 """Sentences for people who typed something that does not exist; none grows beyond a screen."""
 
 import difflib
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,6 +22,18 @@ def short(value: Any, most: int = 60) -> str:
     except (ValueError, RecursionError):  # an integer of too many digits; lists within lists
         text = f"<{type(value).__name__}>"
     return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def listed(names: Iterable[object], most: int = 12, length: int = 40) -> str:
+    """The first `most` names, each cut to `length` characters, as one text.
+
+    Example:
+        >>> listed(["a", "b", "c"], 2)
+        'a, b, ...'
+    """
+    shown = [str(name) for name in itertools.islice(names, most + 1)]
+    cut = [name if len(name) <= length else name[: length - 3] + "..." for name in shown[:most]]
+    return ", ".join(cut) + (", ..." if len(shown) > most else "")
 
 
 def unknown(kind: str, typed: object, known: Iterable[object], example: str = "") -> ValueError:
@@ -45,10 +58,9 @@ def unknown(kind: str, typed: object, known: Iterable[object], example: str = ""
     kind = kind if len(kind) <= 200 else kind[:197] + "..."
     message = f"unknown {kind} {short(typed, 100)}"
     if near:
-        message += ": did you mean " + " or ".join(repr(n) for n in near) + "?"
+        message += ": did you mean " + " or ".join(short(n) for n in near) + "?"
     if names:
-        shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-        message += f" (known: {shown})"
+        message += f" (known: {listed(names)})"
     if example:
         message += f" (example: {example})"
     return ValueError(message)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from interp import _store
-from interp._errors import short
+from interp._errors import listed, short
 
 T = TypeVar("T")
 MB = 1_000_000
@@ -249,7 +249,7 @@ def shaped(
     import torch
 
     if name not in tensors:
-        raise ValueError(f"{str(path)!r} has no {name} (it has {', '.join(sorted(tensors)[:8])})")
+        raise ValueError(f"{str(path)!r} has no {name} (it has {listed(sorted(tensors)[:8])})")
     value = tensors[name]
     needed = "[" + ", ".join("any" if n is None else str(n) for n in shape) + "]"
     fits = isinstance(value, torch.Tensor) and value.ndim == len(shape)

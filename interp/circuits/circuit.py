@@ -13,7 +13,7 @@ import numpy as np
 
 from interp import _files, _store, sites
 from interp._arguments import checks
-from interp._errors import unknown
+from interp._errors import listed, unknown
 from interp.circuits import residual_graph
 from interp.circuits.residual_graph import Edge
 from interp.dims import Graph
@@ -425,7 +425,7 @@ class Circuit:
 
     def __repr__(self) -> str:
         how = self.source.get("method") or self.source.get("cite") or self.source.get("kind", "")
-        named = f", roles: {', '.join(self.roles)}" if self.roles else ""
+        named = f", roles: {listed(self.roles)}" if self.roles else ""
         size = (
             f"{len(self)} of {residual_graph.n_edges(self.graph)} edges ({self.share:.2%}),"
             f" {len(self.nodes)} components"

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp import _files, _store, texts
-from interp._errors import unknown
+from interp._errors import listed, unknown
 from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.features import site_values
@@ -363,7 +363,7 @@ def _sums(folder: Path, of: Mapping[str, Any]) -> dict[str, str]:
     other = [name for name in of if recorded.get(name) != of[name]]
     if other or content.get("schema") != SCHEMA:
         raise ValueError(
-            f"{str(folder)!r} holds other activations, with other {', '.join(other) or 'schema'}:"
+            f"{str(folder)!r} holds other activations, with other {listed(other) or 'schema'}:"
             f" {advice}"
         )
     return sums

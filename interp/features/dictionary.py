@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp import _store, sites
+from interp._errors import listed
 from interp._isolation import no_autocast
 from interp.features import encoders
 from interp.features.sites import place
@@ -64,7 +65,7 @@ class Dictionary:
         if lacking:
             raise ValueError(
                 f"the dictionary {self.name!r} has no {' and no '.join(sorted(lacking))} (it has"
-                f" {', '.join(self.weights)})"
+                f" {listed(self.weights)})"
             )
         with torch.inference_mode(False):  # weights made there could not take part in a gradient
             put(
@@ -98,7 +99,7 @@ class Dictionary:
             if name not in self.weights:
                 raise ValueError(
                     f"the dictionary {self.name!r} has no {name}, which {self.kind!r} reads (it has"
-                    f" {', '.join(sorted(self.weights))})"
+                    f" {listed(sorted(self.weights))})"
                 )
             value, wanted = self.weights[name], [sizes.get(axis) for axis in axes]
             if list(value.shape) != wanted:

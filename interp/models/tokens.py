@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from interp._errors import listed
+
 TEXT = "'The capital of France is'"
 WAYS = (
     f"a prompt is a text ({TEXT}), a list of texts of any lengths, token ids [batch "
@@ -192,7 +194,7 @@ def _masked(given: Any) -> Prompts:
         raise ValueError(
             "a mapping of prompts has input_ids and attention_mask, as a tokenizer gives "
             "them; here "
-            f"it has {', '.join(map(str, given))}"
+            f"it has {listed(map(str, given))}"
         )
     if mask is None:
         table = torch.as_tensor(ids)

@@ -28,6 +28,7 @@ from interp.tasks.task import (
 )
 
 ANSWERS = ("all", "first")
+MOST_TOKENS = 2**31  # no vocabulary is larger
 QUOTED = 160  # characters of a prompt in a message
 EXAMPLE = (
     "interp.tasks.pairs(model, clean=['The keys to the cabinet'], "
@@ -133,6 +134,11 @@ def pairs(
     tokenizer = tokenizer_of(model)
     if answer_tokens not in ANSWERS:
         raise unknown("choice of answer tokens", answer_tokens, ANSWERS, "answer_tokens='first'")
+    size = getattr(getattr(model, "cfg", None), "d_vocab", None)
+    ids = {"clean": clean, "corrupted": corrupted, "source": source}
+    ids |= {"answers": answers, "wrong": wrong, "swapped": swapped}
+    for what, given in ids.items():
+        _check_ids(given, what, size)
     before = _prompts(tokenizer, clean, "clean", chat)
     n = len(before)
     other = "corrupted" if source is None else "source"
@@ -235,6 +241,20 @@ def _is_ids(value: Any) -> bool:
         and len(value) > 0
         and all(isinstance(x, int) and not isinstance(x, bool) for x in value)
     )
+
+
+def _check_ids(given: Any, what: str, size: int | None) -> None:
+    """A ValueError for a number, at any depth, that is no token's (-1 would count from the end)."""
+    if hasattr(given, "tolist"):
+        given = given.tolist()
+    if isinstance(given, Integral) and not isinstance(given, bool):
+        if not 0 <= given < (size or MOST_TOKENS):
+            known = f"0 to {(size or MOST_TOKENS) - 1}"
+            raise ValueError(f"{what}: {short(given)} is no token's id: token ids are {known}")
+    elif isinstance(given, Sequence) and not isinstance(given, str | bytes):
+        for one in given:
+            if not isinstance(one, str):
+                _check_ids(one, what, size)
 
 
 def _prompt(tokenizer: Any, given: Any, what: str, i: int, chat: bool) -> Prompt:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from interp._errors import short
+from interp._errors import listed, short
 from interp._files import short_reason
 from interp._store import existing
 from interp.tasks.pairs import is_gap, pairs
@@ -119,7 +119,7 @@ def read(
             raise  # of a function of the user's own
         raise ValueError(
             f"{_named(source)} has a row that does not fit the others ({error!r:.100}): each row"
-            f" needs text in the columns {', '.join(map(repr, rows[0]))}"
+            f" needs text in the columns {listed(map(repr, rows[0]))}"
         ) from None
     positions = {**found.pop("positions", {}), **options.pop("positions", {})}
     default = Path(source).stem if isinstance(source, (str, Path)) else "mine"
@@ -167,7 +167,7 @@ def _rows(source: Any) -> tuple[list[dict[str, Any]], Callable | None]:
         first = next(iter(source.values()), None)
         if hasattr(first, "column_names"):
             raise ValueError(
-                f"this dataset has the splits {', '.join(source)}: choose one, "
+                f"this dataset has the splits {listed(source)}: choose one, "
                 f"interp.tasks.read(dataset[{next(iter(source))!r}], model)"
             )
         if "prompts" in source:
@@ -218,7 +218,7 @@ def _file(path: Path) -> tuple[list[dict[str, Any]], Callable | None]:
         if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for names
             raise ValueError(
                 f"{str(path)!r} has rows with more cells than its {len(frame.columns)} columns"
-                f" ({', '.join(map(repr, frame.columns))}): put a cell with a comma in quotation"
+                f" ({listed(map(repr, frame.columns))}): put a cell with a comma in quotation"
                 " marks"
             )
         return frame.to_dict("records"), None
@@ -240,9 +240,10 @@ def _file(path: Path) -> tuple[list[dict[str, Any]], Callable | None]:
         found = _json(path, _text(path))
         if not isinstance(found, dict | list):
             raise ValueError(f"{str(path)!r} holds {short(found)}, not a table of prompts")
-        return (
-            _auto_circuit(found) if isinstance(found, dict) and "prompts" in found else _rows(found)
-        )
+        try:
+            return _rows(found)
+        except TypeError as error:
+            raise ValueError(f"{str(path)!r}: {error}") from None
     raise ValueError(
         f"{str(path)!r} is none of .csv, .tsv, .json, .jsonl, .parquet: save it as one of "
         "these, or "
@@ -293,7 +294,7 @@ def _chosen(rows: list[dict], columns: Mapping[str, Any], source: Any) -> dict[s
     ]
     if left:
         warnings.warn(
-            f"columns= names none of {', '.join(map(repr, left))}, so they are left out: add them,"
+            f"columns= names none of {listed(map(repr, left))}, so they are left out: add them,"
             f" for example columns={{..., {left[0]!r}: {left[0]!r}}}",
             stacklevel=3,
         )
@@ -312,7 +313,7 @@ def _cell(row: dict, column: Any, source: Any) -> Any:
     for key in [column] if column in row else str(column).split("."):
         if not isinstance(value, Mapping) or key not in value:
             raise ValueError(
-                f"{_named(source)} has no column {column!r}; it has {', '.join(map(repr, row))}"
+                f"{_named(source)} has no column {column!r}; it has {listed(map(repr, row))}"
             )
         value = value[key]
     return value
@@ -324,7 +325,7 @@ def _plain(rows: list[dict], source: Any) -> dict[str, Any]:
     chosen = {key: next((has[k] for k in names if k in has), None) for key, names in NAMES.items()}
     if chosen["clean"] is None or not isinstance(rows[0][chosen["clean"]], (str, list)):
         raise ValueError(
-            f"{_named(source)} has the columns {', '.join(map(repr, rows[0]))}, and a task needs "
+            f"{_named(source)} has the columns {listed(map(repr, rows[0]))}, and a task needs "
             f"{NEEDED}"
         )
     found: dict[str, Any] = {
@@ -470,7 +471,7 @@ def _mib_answer(row: Mapping) -> str:
         return str(row["label"])
     raise ValueError(
         f"these rows look like MIB's, but the answer is in none of metadata.indirect_object, "
-        f"answerKey and label; they have {', '.join(row)}: name the columns, for example "
+        f"answerKey and label; they have {listed(row)}: name the columns, for example "
         "columns={'clean': 'prompt', 'corrupted': 'random_counterfactual.prompt', 'answers': 'key'}"
     )
 
@@ -489,7 +490,7 @@ def _auto_circuit(found: Mapping) -> tuple[list[dict[str, Any]], Callable]:
         if not {"clean", "corrupt", "answers", "wrong_answers"} <= set(row):
             raise ValueError(
                 f"a prompt of an auto-circuit file has clean, corrupt, answers and wrong_answers; "
-                f"here it has {', '.join(row)}"
+                f"here it has {listed(row)}"
             )
 
     def places(rows: list[dict], tokenizer: Any, columns: dict) -> dict[str, Any]:

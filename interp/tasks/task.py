@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from interp._errors import short, unknown
+from interp._errors import listed, short, unknown
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp.models.tokens import bos_word, encode, first_tokens, is_single, single, tokenizer_of
@@ -668,7 +668,7 @@ class MixedTask(Task):
     def why_mixed(self) -> str:
         """What is of several lengths, in words."""
         sizes = sorted(set(map(len, self.prompts)))
-        several = f"the prompts of {self.name!r} have {', '.join(map(str, sizes))} tokens"
+        several = f"the prompts of {self.name!r} have {listed(map(str, sizes))} tokens"
         return several if len(sizes) > 1 else f"the answers of {self.name!r} have several tokens"
 
     @property

@@ -52,7 +52,7 @@ def _stored(kind: str, path: Path, which: int | None) -> dict[str, Any]:
             state = saved.get("state")
             if saved.get("widget") == kind and isinstance(state, dict):
                 text = _table(output, "data").get("text/plain", "")
-                text = text if isinstance(text, str) else "".join(map(str, text or ()))
+                text = "".join(map(str, text)) if isinstance(text, list) else str(text)
                 found.append((_cut(f"cell {number}: {text}"), state))
     listed = _cut("; ".join(name for name, _ in found), 300)
     if not found:

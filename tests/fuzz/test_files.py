@@ -5,8 +5,13 @@ short sentence; no other error, no hang. `pytest -m fuzz tests/fuzz` runs many m
 prints the counts.
 """
 
+import contextlib
+import io
 import json
+import re
+import shutil
 import signal
+import traceback
 import warnings
 from collections import Counter
 from contextlib import contextmanager
@@ -15,17 +20,24 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from interp import Result, _files, _store, features, tasks
+import interp
+from interp import Result, _files, _store, features, tasks, toys
+from interp._errors import listed, unknown
 from interp.circuits import Circuit, load, read, write
 from interp.dims import Graph
 from interp.features.circuits.feature_circuit import FeatureCircuit
+from interp.models.tiny_models import make
+from interp.studies.claim_files import load_claims
 from interp.studies.notebooks import page
 from interp.studies.notebooks.run import load_table
+from interp.studies.verdict_table import recorded
 from interp.toys.training import recipe as recipes
 from interp.toys.training import runs
+from interp.widgets.features import _notes
+from interp.widgets.restore import _stored
 
 SECONDS = 20  # of one reader; what takes longer hangs
 LONGEST = 1_000  # characters of a message
@@ -83,10 +95,9 @@ def write_notebook(path):
 
 
 def write_table(path):
-    rows = [{"claim": "c", "verdict": "holds", "effect": 0.5}]
-    return _store.write_text(
-        path, json.dumps({"name": "n", "rows": rows, "model": "m", "fast": True})
-    )
+    rows = recorded("00-start-here")["fast"]["rows"][:2]
+    content = {"name": "n", "rows": rows, "model": "m", "fast": True}
+    return _store.write_text(path, json.dumps(content))
 
 
 def write_feature_circuit(path):
@@ -104,8 +115,116 @@ def write_auto_circuit(path):
 
 
 def write_lines(path):
-    rows = [{"clean": "a b", "corrupted": "a c", "answer": " x", "wrong": " y"}] * 3
+    rows = [{"clean": "The dog", "corrupted": "The cat", "answer": " is", "wrong": " was"}] * 3
     return _store.write_text(path, "\n".join(map(json.dumps, rows)))
+
+
+def write_csv(path):
+    text = "clean,corrupted,answer,wrong\nThe dog,The cat, is, was\nA dog,A cat, is, was\n"
+    return _store.write_text(path, text)
+
+
+def write_eap_ioi(path):
+    head = "clean,corrupted,corrupted_hard,correct_idx,incorrect_idx"
+    right, wrong = _MODEL["tiny"].tokenizer(" dog The").input_ids[-2:]
+    return _store.write_text(path, f"{head}\n" + f"The dog,The cat,x,{right},{wrong}\n" * 2)
+
+
+def write_auto_circuit_prompts(path):
+    prompt = {
+        "clean": "The dog",
+        "corrupt": "The cat",
+        "answers": [" is"],
+        "wrong_answers": [" was"],
+    }
+    content = {"seq_labels": ["first", "last"], "word_idxs": {"end": 1}, "prompts": [prompt] * 2}
+    return _store.write_text(path, json.dumps(content))
+
+
+def write_claims(path):
+    lines = ['[sparse]\nquote = "few"\nplace = "A 2024"\nmetric = "share"\nunit = "prompts"']
+    lines += ['direction = "<="\nholds = 0.05\npartly = 0.1\nnull = 1.0\nneeds = [2, 1]']
+    lines += ["[sparse.parts.code]\nholds = 0.04\n[sparse.parts.prose]\n"]
+    return _store.write_text(path, "\n".join(lines))
+
+
+def write_widget_notebook(path):
+    state = {"state": {"head": "L1H1", "chosen": [1, 2]}, "widget": "attention"}
+    data = {"text/plain": "attention"}
+    output = nbformat.v4.new_output("display_data", data=data, metadata={"interp": state})
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=[output])]), path
+    )
+    return path
+
+
+def write_recipe(path):
+    recipe = recipes.Recipe(name="r", data="repeated_tokens", steps=2)
+    return _store.write_text(path, recipe.to_json())
+
+
+def write_labels(path):
+    return _store.write_text(path, json.dumps({"labels": {"3": "names"}, "mine": [3, 5]}))
+
+
+def read_net(folder):
+    return read_run(folder).net()
+
+
+def write_net(folder):
+    net = toys.net(n_layers=1, n_heads=1, d_model=4, d_vocab=8, n_ctx=6)
+    recipe = recipes.Recipe(name="r", data="repeated_tokens", steps=2)
+    path = _store.write_tensors(
+        runs.checkpoint(folder, 0), {name: p.detach() for name, p in net.named_parameters()}
+    )
+    head = {"steps": [0], "sizes": [path.stat().st_size], "metadata": {}}
+    head |= {"options": {"n_layers": 1, "n_heads": 1, "d_model": 4, "d_vocab": 8, "n_ctx": 6}}
+    runs.finish(folder, recipe, [1.0, 0.5], head | {"words": ["a"], "bos": None})
+    return folder
+
+
+def write_ledger(path):
+    path.unlink(missing_ok=True)
+    read_ledger(path)
+    return path
+
+
+def read_ledger(path):
+    return _MODEL["patch"](path)
+
+
+def write_shards(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    read_shards(folder)
+    return folder
+
+
+def read_shards(folder):
+    ids = torch.arange(5, 29).reshape(2, 12)
+    return {"z": features.activations(_MODEL["tiny"], "mlp.1", ids, folder=folder).of()}
+
+
+def write_training(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    read_training(folder)
+    return folder
+
+
+def read_training(folder):
+    options = {"width": 8, "k": 2, "tokens": 64, "batch": 32, "folder": folder}
+    with contextlib.redirect_stderr(io.StringIO()):
+        return features.train(_MODEL["tiny"], "mlp.1", _MODEL["acts"], **options).weights
+
+
+def write_model(folder):
+    folder.mkdir(exist_ok=True)
+    for file in _MODEL["saved"].iterdir():
+        shutil.copy(file, folder)
+    return folder
+
+
+def read_model(folder):
+    return interp.load(folder, progress=False).cfg.n_layers
 
 
 _MODEL: dict = {}  # the tiny model, put here by a fixture
@@ -115,9 +234,23 @@ def read_lines(path):
     return tasks.read(path, _MODEL["tiny"])
 
 
+def prepare(tiny, folder):
+    """The model and what else some readers read with."""
+    task = interp.tasks.ioi(tiny, n=2)
+    acts = features.activations(tiny, "mlp.1", torch.arange(5, 101).reshape(8, 12))
+    hf_model, tokenizer = make("tiny")
+    hf_model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+    def patch(path):
+        return {"z": torch.tensor(interp.patch(tiny, task, "L0H*", resume=path).values)}
+
+    _MODEL.update(tiny=tiny, patch=patch, acts=acts, saved=folder)
+
+
 @pytest.fixture(scope="module", autouse=True)
-def _model(tiny):
-    _MODEL["tiny"] = tiny
+def _model(tiny, tmp_path_factory):
+    prepare(tiny, tmp_path_factory.mktemp("saved"))
 
 
 # name: (suffix, write, the files within a folder that are damaged, read)
@@ -138,7 +271,30 @@ FORMATS = {
         _files.read_tensors,
     ),
     "prompts": ("p.jsonl", write_lines, read_lines),
+    "prompts, CSV": ("p.csv", write_csv, read_lines),
+    "prompts, EAP-IG's IOI": ("ioi.csv", write_eap_ioi, read_lines),
+    "prompts, auto-circuit's": ("p.json", write_auto_circuit_prompts, read_lines),
+    "claims": ("claims.toml", write_claims, load_claims),
+    "widget in a notebook": (
+        "w.ipynb",
+        write_widget_notebook,
+        lambda p: _stored("attention", p, 0),
+    ),
+    "recipe": ("recipe.json", write_recipe, lambda p: recipes.from_json(p.read_text("utf-8"))),
+    "labels of latents": ("labels.json", write_labels, lambda p: _notes(str(p))),
+    "net of a run": ("net", write_net, read_net),
+    "ledger": ("ledger.npz", write_ledger, read_ledger),
+    "activations": ("acts", write_shards, read_shards),
+    "training of a dictionary": ("train", write_training, read_training),
+    "model folder": ("model", write_model, read_model),
 }
+SUMMED = (
+    "tensors",
+    "ledger",
+    "activations",
+    "training of a dictionary",
+)  # those that carry a checksum: what is read is what was written
+SLOW = ("circuit", "EAP-IG graph", "notebook", "model folder", "training of a dictionary")
 STRANGE = st.sampled_from(
     [
         None,
@@ -163,16 +319,18 @@ STRANGE = st.sampled_from(
 
 @contextmanager
 def at_most(seconds):
-    def stop(*_):
-        raise AssertionError(f"took more than {seconds} s")
+    """Seconds of work, so that a busy machine hangs nothing."""
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
+    def stop(*_):
+        raise Hang(f"took more than {seconds} s")
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def places(content, at=()):
@@ -245,52 +403,103 @@ def damage(path, draw):
     path.write_bytes(raw)
 
 
-def one(kind, folder, draw, counts):
-    """One damaged file, read; what came of it is counted."""
-    name, make, reader = FORMATS[kind]
-    target = folder / name
-    made = make(target)
-    files = sorted(p for p in made.rglob("*") if p.is_file()) if made.is_dir() else [made]
-    damage(draw(st.sampled_from(files)), draw)
-    with at_most(SECONDS), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
+def shown(found):
+    """What people do first with what they read."""
+    repr(found)
+    if hasattr(found, "_repr_html_"):
+        found._repr_html_()
+
+
+class Hang(BaseException):
+    """Raised by the alarm; no reader catches it."""
+
+
+def outcome(kind, target, whole):
+    """What came of reading one damaged file: a word, and where it is a fault what was said."""
+    _, _, reader = FORMATS[kind]
+    try:
+        with at_most(SECONDS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             found = reader(target)
-            repr(found)
-            if hasattr(found, "_repr_html_"):
-                found._repr_html_()
-            counts["read"] += 1
-        except (ValueError, OSError) as error:
-            said = str(error)
-            assert said and len(said) <= LONGEST and "bug" not in said, said[:2_000]
-            counts["refused"] += 1
+            shown(found)
+    except (ValueError, OSError) as error:
+        said = str(error)
+        if not said or len(said) > LONGEST or "bug" in said:
+            return "other", f"a message of {len(said)} characters: {said[:200]}"
+        return "refused", ""
+    except Hang:
+        return "hang", f"more than {SECONDS} s"
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        return "other", f"{type(error).__name__}: {error} ({last.filename}:{last.lineno})"
+    if kind in SUMMED and not same(found, whole):
+        return "silent", "other numbers than were written"
+    return "read", ""
+
+
+def same(found, whole):
+    """Whether two answers of a reader hold the same tensors."""
+    tensors = [x if isinstance(x, dict) else x[0] for x in (found, whole)]
+    return tensors[0].keys() == tensors[1].keys() and all(
+        torch.equal(tensors[0][name], tensors[1][name]) for name in tensors[0]
+    )
+
+
+def copy(source, target):
+    """The file or the folder once more, in place of what stands there."""
+    if target.is_dir():
+        shutil.rmtree(target)
+    (shutil.copytree if source.is_dir() else shutil.copyfile)(source, target)
 
 
 def run(kind, folder, n):
-    counts: Counter = Counter()
+    """The counts of n damaged files, and what was said of each kind of fault."""
+    counts, faults = Counter(), {}
+    name, make, reader = FORMATS[kind]
+    target, kept = folder / name, folder / f"kept-{name}"
+    make(target)
+    copy(target, kept)
+    whole = reader(target)
 
     @seed(0)
-    @settings(max_examples=n, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=n,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],  # nothing is made smaller: every fault is counted
+        suppress_health_check=list(HealthCheck),
+    )
     @given(st.data())
     def tried(data):
-        one(kind, folder, data.draw, counts)
+        copy(kept, target)
+        files = [p for p in target.rglob("*") if p.is_file() and p.suffix != ".lock"]
+        damage(data.draw(st.sampled_from(sorted(files) or [target])), data.draw)
+        word, said = outcome(kind, target, whole)
+        counts[word] += 1
+        if said:
+            faults.setdefault(re.sub(r"[0-9]+|'[^']*'", "", said), said)
 
     tried()
     assert counts["refused"] > 0
-    return counts
+    return counts, list(faults.values())
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_damaged_file_is_read_or_refused_with_a_sentence(kind, tmp_path):
-    run(kind, tmp_path, 12)
+    assert not run(kind, tmp_path, 4 if kind in SLOW else 12)[1]
 
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("kind", FORMATS)
 def test_many_damaged_files(kind, tmp_path, capsys):
-    counts = run(kind, tmp_path, 400)
+    counts, faults = run(kind, tmp_path, 100 if kind in SLOW else 400)
     with capsys.disabled():
-        print(f"\n{kind}: {sum(counts.values())} files, {dict(counts)}, other 0, hangs 0")
+        print(
+            f"\n{kind}: {sum(counts.values())} files, {counts['read']} read,"
+            f" {counts['refused']} refused with a sentence, {counts['other']} other,"
+            f" {counts['hang']} hangs, {counts['silent']} silent"
+        )
+    assert not faults, "\n".join(faults)
 
 
 # --- what would fill the memory or never end ------------------------------------------------------
@@ -312,6 +521,25 @@ def test_a_giant_graph_ends_at_once(tmp_path, sizes):
     path.write_text(json.dumps(content))
     with at_most(3), pytest.raises(ValueError, match=r"c\.json.*graph"):
         load(path)
+
+
+@pytest.mark.parametrize("sizes", [{"n_ctx": 64}, {"d_vocab": 10**6}, {"n_layers": 1_000}])
+def test_weights_of_other_sizes_than_the_run_says_are_refused_before_they_are_made(tmp_path, sizes):
+    folder = write_net(tmp_path / "net")
+    content = json.loads((folder / runs.DONE).read_text())
+    content["options"] |= sizes
+    (folder / runs.DONE).write_text(json.dumps(content))
+    with at_most(3), pytest.raises(ValueError, match="are not of the model that its run.json"):
+        read_net(folder)
+
+
+def test_a_message_lists_no_more_than_a_screen():
+    assert listed(["a", "b", "c"], 2) == "a, b, ..."
+    names = ["x" * 10_000 + str(i) for i in range(1_000)]
+    assert len(listed(names)) < LONGEST and len(str(unknown("site", names[1], names))) < LONGEST
+    with pytest.raises(ValueError) as caught:
+        tasks.read([{**dict.fromkeys(names, 1), "prompts": "a"}], _MODEL["tiny"])
+    assert len(str(caught.value)) < LONGEST
 
 
 def test_a_file_that_unpacks_to_gigabytes_ends_at_once(tmp_path):

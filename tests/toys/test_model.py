@@ -366,7 +366,11 @@ def test_no_norm_divides_by_one(model):
         ({"embed": "identity"}, "d_model=16 should be 12"),
         ({"key_bias": True, "attention": "uniform"}, "'uniform' does not"),
         ({"value_bias": True}, "needs key_bias"),
-        ({"n_layers": 0}, "a whole number from 1 on"),
+        ({"n_layers": 0}, "a whole number from 1 to"),
+        ({"n_layers": 10**9}, "n_layers=1000000000: a whole number from 1 to 1,000"),
+        ({"d_head": -1}, "d_head=-1: a whole number"),
+        ({"mlp": -3}, "each a whole number from 0"),
+        ({"init_scale": float("nan")}, "init_scale=nan: a finite number"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_a_sentence(options, says):

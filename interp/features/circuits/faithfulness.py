@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from interp._errors import listed
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._stats import ratio_parts
@@ -75,8 +76,8 @@ def faithfulness(
     in_order = ordered(model, dictionaries)
     if [d.writes for d in in_order] != list(circuit.sites):
         raise ValueError(
-            f"the circuit is of {', '.join(circuit.sites)}, the dictionaries write"
-            f" {', '.join(d.writes for d in in_order)}"
+            f"the circuit is of {listed(circuit.sites)}, the dictionaries write"
+            f" {listed(d.writes for d in in_order)}"
         )
     metric = metric_of(task, metric)
     prompts = task.clean if reference is None else reference

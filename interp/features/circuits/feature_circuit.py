@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from interp import _files, _store
-from interp._errors import unknown
+from interp._errors import listed, short, unknown
 from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.features.circuits.drawing import OUTPUT, draw
@@ -91,18 +91,21 @@ class FeatureCircuit:
         unknown_node = next((n for n in self.nodes if n.rpartition(":")[0] not in self.sites), None)
         if unknown_node is not None:
             raise ValueError(
-                f"the node {unknown_node!r} is of no site of this circuit ({', '.join(self.sites)})"
+                f"the node {short(unknown_node)} is of no site of this circuit"
+                f" ({listed(self.sites)})"
             )
         unknown_end = next(
             (n for edge in self.edges for n in edge if n not in self.nodes and n != OUTPUT), None
         )
         if unknown_end is not None:
-            raise ValueError(f"an edge ends at {unknown_end!r}, which is no node of this circuit")
+            raise ValueError(
+                f"an edge ends at {short(unknown_end)}, which is no node of this circuit"
+            )
 
     def __repr__(self) -> str:
         return (
             f"FeatureCircuit({len(self.nodes)} nodes, {len(self.edges)} edges at"
-            f" {', '.join(self.sites)}; {self.metadata.get('task', '')})"
+            f" {listed(self.sites)}; {self.metadata.get('task', '')})"
         )
 
     def above(self, *, nodes: float = 0.0, edges: float = 0.0) -> "FeatureCircuit":

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from interp import _files, _store
+from interp._errors import listed
 
 EVERY = 60.0  # seconds between two checkpoints
 SCHEMA = 2  # 2: with a checksum
@@ -74,7 +75,7 @@ class Checkpoint:
         if other or state.get("schema") not in (1, SCHEMA):  # 1 had no checksum
             raise ValueError(
                 f"{str(self.path)!r} belongs to another training, with other"
-                f" {', '.join(other) or 'schema'}: {advice}"
+                f" {listed(other) or 'schema'}: {advice}"
             )
         _files.typed(state, _StateForm, self.path, "a checkpoint of a training")
         wanted = {name: tensor.shape for name, tensor in _tensors(self.trainer).items()}

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from interp import _files, _store
+from interp._errors import listed
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.models import bridge, state
@@ -137,7 +138,7 @@ def _load(
             )
     if other or head.get("resume") != SCHEMA:
         raise ValueError(
-            f"{str(path)!r} belongs to another sweep, with other {', '.join(other) or 'schema'}:"
+            f"{str(path)!r} belongs to another sweep, with other {listed(other) or 'schema'}:"
             f" {advice}"
         )
     return {name: arrays[name] for name in shapes}

@@ -112,7 +112,7 @@ def load_table(path: Path) -> Table:
         )
     table = Table(saved["name"], tuple(saved["rows"]), saved["model"], saved["fast"])
     try:
-        repr(table)
+        repr(table), table._repr_html_()
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"{str(path)!r} is not a verdict table: a row cannot be shown ({error!r:.100})"

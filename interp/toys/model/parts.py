@@ -296,13 +296,13 @@ class Block(nn.Module):
 class Net(nn.Module):
     """A small transformer: tokens [batch pos], or vectors, to logits [batch pos d_vocab].
 
-    The seed decides the weights and touches no other generator.
+    The seed decides the weights and touches no other generator; None leaves them undrawn.
 
     Example:
         >>> net = Net(spec(d_vocab=64, n_layers=1), seed=0)
     """
 
-    def __init__(self, spec: Spec, seed: int = 0):
+    def __init__(self, spec: Spec, seed: int | None = 0):
         super().__init__()
         self.spec = spec
         with torch.random.fork_rng(
@@ -315,7 +315,8 @@ class Net(nn.Module):
             self.ln_final, self.unembed = Norm(spec), Unembed(spec)
         if spec.tied:
             self.unembed.original_component.weight = self.embed.weight
-        self._draw(torch.Generator().manual_seed(seed))
+        if seed is not None:
+            self._draw(torch.Generator().manual_seed(seed))
 
     @torch.no_grad()
     def _draw(self, generator: torch.Generator) -> None:

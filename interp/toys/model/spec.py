@@ -1,10 +1,11 @@
 """The options of a small transformer, checked before anything is built."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from interp._errors import unknown
+from interp._errors import short, unknown
 
 ATTENTION = {
     "softmax": "softmax of the scores",
@@ -24,6 +25,7 @@ NORMS = ("layer", "rms", "none")
 POSITIONS = ("learned", "rotary", "none")
 ACTS = ("relu", "gelu", "silu", "tanh", "square", "linear")
 EMBEDS = ("learned", "identity")
+MOST_LAYERS, MOST_WIDE = 1_000, 10_000_000  # more is a typo, and would fill the memory
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,13 @@ class Spec:
         ):
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known, f"{name}={known[0]!r}")
-        for name in ("d_vocab", "n_layers", "n_heads", "d_model", "n_ctx"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)!r}: a whole number from 1 on")
+        self._check_numbers()
         put("attention", self._each("attention", self.attention, str))
         put("mlp", self._each("mlp", self.mlp or 0, int))
+        if any(not 0 <= width <= MOST_WIDE for width in self.mlp):
+            raise ValueError(f"mlp={short(self.mlp)}: each a whole number from 0 to {MOST_WIDE:,}")
+        if not isinstance(self.identity, list | tuple):
+            raise ValueError(f"identity={short(self.identity)}: a list such as ('K', 'V')")
         put("identity", tuple(self.identity))
         for kind in self.attention:
             if kind not in ATTENTION:
@@ -118,13 +122,30 @@ class Spec:
         put("n_kv_heads", self.n_kv_heads or self.n_heads)
         self._check()
 
+    def _check_numbers(self) -> None:
+        """None if every size is one that a small model can have, and every factor a number."""
+        sizes = {"d_vocab": False, "n_layers": False, "n_heads": False, "d_model": False}
+        sizes |= {"n_ctx": False, "d_head": True, "n_kv_heads": True, "d_in": True}
+        for name, optional in sizes.items():
+            value, most = getattr(self, name), MOST_LAYERS if name == "n_layers" else MOST_WIDE
+            if optional and value is None:
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+                raise ValueError(f"{name}={short(value)}: a whole number from 1 to {most:,}")
+        for name in ("attention_scale", "init_scale", "query_start"):
+            value = getattr(self, name)
+            if value is None and name != "init_scale":
+                continue
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(f"{name}={short(value)}: a finite number")
+
     def _each(self, name: str, value: Any, kind: type) -> tuple:
         """An option as one value per layer."""
         values = tuple(value) if isinstance(value, list | tuple) else (value,) * self.n_layers
         if len(values) != self.n_layers or not all(isinstance(x, kind) for x in values):
             raise ValueError(
-                f"{name}={value!r}: one {kind.__name__} for all {self.n_layers} layers, or one for"
-                " each"
+                f"{name}={short(value)}: one {kind.__name__} for all {self.n_layers} layers, or one"
+                " for each"
             )
         return values
 

@@ -125,16 +125,25 @@ def checkpoint(folder: Path, step: int) -> Path:
 
 
 def _check_sizes(chosen: Spec, weights: Mapping[str, Tensor], folder: Path) -> None:
-    """Nothing where a net of these sizes could have these weights; otherwise a ValueError, before
-    anything is made.
+    """Nothing where a net of these sizes has these weights; otherwise a ValueError, before
+    anything is allocated.
     """
-    widest = max((side for weight in weights.values() for side in weight.shape), default=0)
-    if chosen.n_layers > max(len(weights), 1) or chosen.d_model > max(widest, 1):
+    try:
+        if chosen.n_layers > max(len(weights), 1):
+            raise ValueError(f"n_layers={chosen.n_layers} and {len(weights)} tensors")
+        with torch.device("meta"):
+            needed = dict(Net(chosen, seed=None).named_parameters())
+        for name in needed.keys() | weights.keys():
+            if name not in needed or name not in weights:
+                raise ValueError(f"{short(name)} is in one of the two only")
+            has, wants = list(weights[name].shape), list(needed[name].shape)
+            if has != wants:
+                raise ValueError(f"{name} has the shape {has}, and should have {wants}")
+    except (ValueError, RuntimeError) as error:  # torch's, of sizes beyond any memory
         raise ValueError(
-            f"{str(folder)!r} says n_layers={short(chosen.n_layers)}, d_model="
-            f"{short(chosen.d_model)}, which its {len(weights)} tensors are not of: delete it, and"
-            " the same call trains again"
-        )
+            f"the weights in {str(folder)!r} are not of the model that its {DONE} describes"
+            f" ({_files.short_reason(error)}): delete it, and the same call trains again"
+        ) from None
 
 
 def put(net: Net, weights: Mapping[str, Tensor]) -> None:

@@ -121,10 +121,12 @@ function graph(view, parent) {
     const chosen = model.get("node"), focus = over ?? (edgeOver ? null : chosen || null);
     const pinned = new Set(model.get("pinned"));
     const near = focus ? paths(drawn.filter((e) => e.look !== "cut"), focus) : null;
+    const touches = (e) => e.from === focus || e.to.includes(focus) || e.at.startsWith(`${focus}.`);
+    const lit = near ? litOf(drawn.filter((e) => near.keys.has(e.key)), touches) : full;
     for (const edge of drawn) {
       edge.line.classList.toggle("dim", Boolean(near) && !near.keys.has(edge.key));
       const held = pinned.has(edge.from) || edge.to.some((name) => pinned.has(name));
-      edge.line.classList.toggle("faint", !near && edge.look !== "cut" && !full.has(edge.key) && !held);
+      edge.line.classList.toggle("faint", edge.look !== "cut" && !lit.has(edge.key) && !held);
       edge.line.classList.toggle("over", edge.key === edgeOver);
     }
     for (const g of dots.children) {
@@ -146,7 +148,7 @@ function graph(view, parent) {
       const role = plan.nodes[focus]?.role;
       const into = drawn.filter((e) => e.look !== "cut" && (e.to.includes(focus) || e.at.startsWith(`${focus}.`))).length;
       const out = drawn.filter((e) => e.look !== "cut" && e.from === focus).length;
-      hint.textContent = `${focus}${role ? ` (${role})` : ""}: reads ${into} edges, sends ${out}; ${near.keys.size} edges on its paths are lit`;
+      hint.textContent = `${focus}${role ? ` (${role})` : ""}: reads ${into} edges, sends ${out}; ${lit.size < near.keys.size ? `of the ${near.keys.size} edges on its paths ${lit.size} are lit, the largest` : `the ${lit.size} edges on its paths are lit`}`;
     } else hint.textContent = drawn.length ? `${drawn.length > full.size + 5 ? `The largest ${full.size} edges are drawn in full, the others faded. ` : ""}Point at a component for its paths; click an edge to cut it.` : "";
   };
 

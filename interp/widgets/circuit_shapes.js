@@ -18,6 +18,12 @@ export const readable = (edges, most = READABLE) => {
   return new Set([...edges].sort((a, b) => size(b) - size(a)).slice(0, most).map((e) => e.key));
 };
 
+// Of the edges on a component's paths those that are lit: its own largest, and the largest beyond it.
+export const litOf = (edges, touches, most = READABLE) => {
+  const own = readable(edges.filter(touches), most / 2);
+  return new Set([...own, ...readable(edges.filter((e) => !own.has(e.key)), most - own.size)]);
+};
+
 // Labels so that none lies on another or on a component: for each {x, y, w} the first free side, or null where there is
 // none. Earlier ones have the choice.
 export function spread(labels, dots, r, least = -Infinity, high = 11) {

@@ -189,7 +189,7 @@ def test_names_and_pins_are_saved_with_the_circuit(scores, tmp_path, closed_afte
 SHAPES = """
 import test from "node:test";
 import assert from "node:assert/strict";
-import { readable, spread, geometry, stateOf, lookOf, paths, countAt, placeOf, reads, step, listed } from "./widget.mjs";
+import { readable, litOf, spread, geometry, stateOf, lookOf, paths, countAt, placeOf, reads, step, listed } from "./widget.mjs";
 
 const edge = (from, at, to, a, more = {}) => ({ key: `${from} -> ${at}`, from, at, to, a, b: -1, score: 1 / (a + 1), sign: 1, ...more });
 const edges = [
@@ -224,6 +224,12 @@ test("of many edges the largest are drawn in full", () => {
   const some = readable(edges, 10);
   assert.equal(some.size, 10);
   assert.ok(some.has("99") && some.has("90") && !some.has("89"));
+});
+test("of many paths a component's own largest edges are lit, and the largest beyond it", () => {
+  const edges = Array.from({ length: 100 }, (_, i) => ({ key: String(i), score: i, own: i < 30 }));
+  const lit = litOf(edges, (e) => e.own, 10);
+  assert.deepEqual([...lit].map(Number).sort((a, b) => a - b), [25, 26, 27, 28, 29, 95, 96, 97, 98, 99]);
+  assert.equal(litOf(edges.slice(0, 8), (e) => e.own, 60).size, 8);
 });
 test("the slider gives few edges room, and comes back", () => {
   assert.equal(countAt(0, 1333), 0);

@@ -19,6 +19,7 @@ from typing import Any
 
 import traitlets as t
 
+from interp import plots
 from interp.widgets._lanes import Lane
 
 QUIET = 1.0  # seconds without a change after which a picture is drawn
@@ -117,9 +118,9 @@ class Kept(t.HasTraits):
 
     def _html(self) -> str:
         picture = base64.b64encode(self.png(wait=False)).decode()
-        image = (
-            f"<img alt='{html.escape(repr(self))}' style='max-width:100%'"
-            f" src='data:image/png;base64,{picture}'>"
+        image = (  # dark with JupyterLab's theme, as the pictures of results are
+            f"{plots.STYLE}<div class='interp-picture'><img alt='{html.escape(repr(self))}'"
+            f" style='max-width:100%' src='data:image/png;base64,{picture}'></div>"
         )
         code = f"<pre>{html.escape(self._program())}</pre>"
         return f"{image}<details><summary>Python of this state</summary>{code}</details>"

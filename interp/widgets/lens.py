@@ -427,6 +427,8 @@ def shares(reply: dict, vocab: int) -> tuple[Float[np.ndarray, "layer pos"], flo
 
 def draw(figure: Any, reply: dict, vocab: int, name: str) -> None:
     """The table with its colours and top tokens, into a figure."""
+    from matplotlib.patches import Rectangle
+
     from interp.widgets._colours import colours_of
 
     tall, wide = len(reply["rows"]), len(reply["tokens"])
@@ -455,6 +457,14 @@ def draw(figure: Any, reply: dict, vocab: int, name: str) -> None:
         loc="left",
         parse_math=False,
     )
+    if reply["layer"] in reply["rows"]:  # the chosen cell, and its likeliest tokens
+        column = reply["token"] - reply["start"]
+        row = list(reply["rows"]).index(reply["layer"])
+        box = Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=2)
+        ax.add_patch(box)
+        words = ", ".join(f"{prompts.label(word, 12)} {p:.0%}" for word, p, *_ in reply["list"][:6])
+        at = f"layer {reply['layer']} after {labels[column]} (outlined): {words}"
+        ax.set_title(f"{ax.get_title(loc='left')}\n{at}", loc="left", fontsize=plots.TITLE)
     bar = figure.colorbar(image, ax=ax)
     bar.set_label(reply["unit"], fontsize=plots.LABEL)
     if reply["by"] == "rank":

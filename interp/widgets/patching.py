@@ -176,11 +176,18 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
         )
         count = len(self.metadata["prompts"])
         which = f"mean of {count} prompts" if self.prompt == -1 else f"prompt {self.prompt + 1}"
-        result.plot(
-            figure.subplots(),
-            title=f"{self.metadata['title']} · {which}: {self.direction},"
-            f" {runs.SITES[self.site][1]}{partly}",
+        title = (
+            f"{self.metadata['title']} · {which}: {self.direction},"
+            f" {runs.SITES[self.site][1]}{partly}"
         )
+        marks = {}
+        if self.cell:
+            said = runs.name_of(self.site, list(self.cell))
+            if self.fits("prediction"):
+                before, after = self.prediction["before"], self.prediction["after"]
+                said += f": {self.metadata['metric']} {before:.2f} to {after:.2f}"
+            marks[said] = [tuple(result.coords[d][i] for d, i in zip(result.dims, self.cell))]
+        result.plot(figure.subplots(), title=title, marks=marks)
 
 
 def patching(model: Model, task: Any, *, metric: str | None = None, **state: Any) -> PatchingWidget:

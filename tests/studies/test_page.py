@@ -81,6 +81,13 @@ def test_tables_figures_and_widgets_are_in_the_page(notebook, capsys):
     assert "<title>My page</title>" in text and 'src="http' not in text and "<link" not in text
 
 
+def test_a_bar_that_ended_leaves_nothing_and_pictures_are_dark_in_a_dark_page(recwarn):
+    nb = v4.new_notebook(cells=[cell("x", {}, {"text/plain": "here"})])
+    text = page.page(nb)
+    assert text.count("output_text") == 1 and "here" in text and "filter: invert" in text
+    assert not [w for w in recwarn if "not able to be represented" in str(w.message)]
+
+
 def test_the_page_opens_in_a_browser_without_a_request(notebook, tmp_path, browser):
     path = page.export(notebook, tmp_path / "other.html")
     asked, wrong = [], []

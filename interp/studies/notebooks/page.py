@@ -37,6 +37,7 @@ CSS = """
     --ink: #e4e6e9; --paper: #15171a; --soft: #202328; --line: #3a3f46;
     --link: #7fb3ff; --keyword: #d9a0ee; --string: #8fd19e; --number: #f0b37a; --comment: #9aa1a9;
   }
+  .output_area img { filter: invert(.9) hue-rotate(180deg) }
 }
 body {
   margin: 0 auto; max-width: 60rem; padding: 1.5rem; font: 16px/1.55 system-ui, sans-serif;
@@ -224,6 +225,8 @@ def _showable(nb: object) -> object:
             for name, data in list((cell.get("attachments") or {}).items()):
                 kept = {kind: x for kind, x in data.items() if _is_picture(kind, x)}
                 cell.attachments[name] = kept or {"image/png": ""}
+        if "outputs" in cell:  # a progress bar that ended has left an output without data
+            cell.outputs = [out for out in cell.outputs if out.get("data") != {}]
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             for kind in [kind for kind in data if kind.startswith("image/")]:

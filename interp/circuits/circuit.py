@@ -4,7 +4,7 @@ import heapq
 import json
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,13 @@ import numpy as np
 from interp import _files, _store, sites
 from interp._arguments import checks
 from interp._errors import listed, unknown
+from interp.circuits import places as by_place
 from interp.circuits import residual_graph
-from interp.circuits.residual_graph import Edge
+from interp.circuits.residual_graph import Edge, shown
 from interp.dims import Graph
 from interp.results import Result
 
-SCHEMA = 1
+SCHEMA, SCHEMA_BY_PLACE = 1, 2  # a program that knows no places refuses the second
 UNNAMED = "unnamed"  # the model of a file that does not say whose it is
 CONVENTION = "score > 0: corrupting the edge lowers the clean metric"
 
@@ -33,10 +34,15 @@ class Circuit:
         >>> len(circuit), circuit.nodes[:3]
         >>> circuit & other, circuit | other, circuit - other      # set algebra on edges
         >>> circuit.save("ioi.json"); Circuit.load("ioi.json")
+        >>> by_place = Circuit.top(discover(model, task, positions=True), 500)
+        >>> ("L9H1", "L10H7.q_in", "END") in by_place
+
+    A circuit by position has edges at places: (sender, receiver, place) is the edge as it is read
+    there, and the same edge elsewhere is cut. Its size counts each place.
 
     Attributes:
-        edges: {(sender, receiver): score} in forward order; a score may be None where the source
-            gives none.
+        edges: {(sender, receiver): score} in forward order, or {(sender, receiver, place): score};
+            a score may be None where the source gives none.
         graph: Layers, heads, KV heads and whether blocks are parallel: the model's shape.
         model: The name it was loaded by.
         task: {"name", "n", "seed"}, and "make" and "options" where it was made with options.
@@ -44,6 +50,9 @@ class Circuit:
         source: Where it comes from.
         evaluation: Numbers of the run that evaluated it, with the split.
         convention: What the sign of a score means.
+        places: Of a circuit by position, all places that it tells apart: names of a task's
+            positions and "other" for the rest, or numbers of positions. Empty: every edge is at all
+            positions.
     """
 
     edges: Mapping[Edge, float | None]
@@ -54,6 +63,7 @@ class Circuit:
     source: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
     convention: str = CONVENTION
+    places: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -67,7 +77,7 @@ class Circuit:
         ]
         if bad:
             raise ValueError(
-                f"the score of {' -> '.join(bad[0])} is {self.edges[bad[0]]}: scores are finite"
+                f"the score of {shown(bad[0])} is {self.edges[bad[0]]}: scores are finite"
                 " numbers (leave the edge out)"
             )
         heads = {str(s) for s in sites.senders(self.graph)}
@@ -76,7 +86,9 @@ class Circuit:
         ]
         if not_components:
             raise unknown("component in roles", not_components[0], heads, "'L23H3' or 'mlp.0'")
-        ordered = sorted(self.edges.items(), key=residual_graph.forward_order(self.graph))
+        ordered = sorted(
+            self.edges.items(), key=residual_graph.forward_order(self.graph, self.places)
+        )
         object.__setattr__(self, "edges", dict(ordered))
 
     def _check_types(self) -> None:
@@ -93,14 +105,40 @@ class Circuit:
             ):
                 got = _files.short(members)
                 raise ValueError(f"the role {role!r} has a list such as ['L23H3'], got {got}")
+        self._check_places()
         for edge, score in self.edges.items():
-            ends = isinstance(edge, tuple) and len(edge) == 2
+            ends = isinstance(edge, tuple) and len(edge) in (2, 3)
             if not ends or not all(isinstance(end, str) for end in edge):
                 got = _files.short(edge)
                 raise ValueError(f"an edge is ('L9H1', 'L10H7.q_in'), got {got}")
             if score is not None and not isinstance(score, int | float | np.number):
                 got = _files.short(score)
-                raise ValueError(f"the score of {' -> '.join(edge)} is a number, got {got}")
+                raise ValueError(f"the score of {shown(edge)} is a number, got {got}")
+            if len(edge) == 2 and self.places:
+                raise ValueError(
+                    f"{shown(edge)} says no place, and this circuit has its edges at places: write"
+                    f" {(*edge, self.places[0])}"
+                )
+            if len(edge) == 3 and not self.places:
+                raise ValueError(
+                    f"{shown(edge)} is an edge at a place: a circuit of such edges says which"
+                    " places there are, as in Circuit.of(edges, like, places=['S2', 'END'])"
+                )
+            if len(edge) == 3 and edge[2] not in self.places:
+                raise unknown(f"place of {edge[0]} -> {edge[1]}:", edge[2], self.places)
+
+    def _check_places(self) -> None:
+        """Raises ValueError unless places are different names; holds them as a tuple."""
+        places = self.places
+        if isinstance(places, str) or not all(isinstance(place, str) and place for place in places):
+            raise ValueError(
+                f"a circuit's places are names such as ['S2', 'END', 'other'], got"
+                f" {_files.short(places)}"
+            )
+        object.__setattr__(self, "places", tuple(places))
+        twice = next((p for i, p in enumerate(self.places) if p in self.places[:i]), None)
+        if twice is not None:
+            raise ValueError(f"a circuit's places are different ones, and {twice!r} is there twice")
 
     # --- choosing edges by scores -----------------------------------------------------------------
 
@@ -111,21 +149,20 @@ class Circuit:
 
         Example:
             >>> Circuit.top(scores, 500)
+            >>> Circuit.top(discover(model, task, positions=True), 500)     # edges at places
 
         Args:
-            scores: Scores of edges, from `discover`.
+            scores: Scores of edges, from `discover`; with an axis "place", n edges at places are
+                chosen.
             n: How many edges.
             absolute: Rank by size, or (False) by the signed score.
 
         Raises:
             ValueError: If the graph has fewer edges, or an edge has no score.
         """
-        flat, places = residual_graph.candidates(scores, absolute)
-        if not 1 <= n <= len(places):
-            raise ValueError(
-                f"n={n}: the graph has {len(places)} edges (try n={max(1, len(places) // 50)})"
-            )
-        chosen = places[np.argsort(-flat[places], kind="stable")[:n]]
+        flat, edges = residual_graph.candidates(scores, absolute)
+        _check_size(n, len(edges))
+        chosen = edges[np.argsort(-flat[edges], kind="stable")[:n]]
         return _of_scores(scores, chosen, {"select": "top", "n": n, "absolute": absolute})
 
     @staticmethod
@@ -141,11 +178,11 @@ class Circuit:
         Raises:
             ValueError: If no edge reaches it.
         """
-        flat, places = residual_graph.candidates(scores, absolute)
-        chosen = places[flat[places] >= at]
+        flat, edges = residual_graph.candidates(scores, absolute)
+        chosen = edges[flat[edges] >= at]
         if not len(chosen):
             raise ValueError(
-                f"no edge scores {at:g} or more: the largest is {flat[places].max():.4g} (try a"
+                f"no edge scores {at:g} or more: the largest is {flat[edges].max():.4g} (try a"
                 " lower threshold)"
             )
         return _of_scores(scores, chosen, {"select": "threshold", "at": at, "absolute": absolute})
@@ -169,34 +206,35 @@ class Circuit:
         Reference:
             Hanna et al. 2024 (arXiv 2403.17806), section 2.
         """
-        flat, places = residual_graph.candidates(scores, absolute)
-        if not 1 <= n <= len(places):
-            raise ValueError(
-                f"n={n}: the graph has {len(places)} edges (try n={max(1, len(places) // 50)})"
-            )
-        graph, (senders, receivers) = (
-            residual_graph.graph_of(scores),
-            (scores.coords["sender"], scores.coords["receiver"]),
-        )
-        size, wide = flat.reshape(len(senders), len(receivers)), len(receivers)
-        column = {r: i for i, r in enumerate(receivers)}
+        flat, edges = residual_graph.candidates(scores, absolute)
+        _check_size(n, len(edges))
+        graph, senders = residual_graph.graph_of(scores), scores.coords["sender"]
+        places = residual_graph.places_of(scores)
+        _, columns = residual_graph.axes(graph)
+        size = flat.reshape(len(senders), len(columns), -1)
+        there = ~np.isnan(scores.values).reshape(size.shape)
         queue: list[tuple[float, int]] = []
-        entered: set[str] = set()
+        entered: set[tuple[str, int]] = set()
         chosen: list[int] = []
 
-        def enter(component: str) -> None:
+        def enter(component: str, place: int) -> None:
             for r in residual_graph.reads(component, graph):
-                if r not in entered:
-                    entered.add(r)
-                    above = np.flatnonzero(~np.isnan(scores.values[:, column[r]]))
-                    for s in above:
-                        heapq.heappush(queue, (-size[s, column[r]], int(s) * wide + column[r]))
+                for k in _read_from(r, place, places):
+                    if (r, k) in entered:
+                        continue
+                    entered.add((r, k))
+                    for s in np.flatnonzero(there[:, columns[r], k]):
+                        cell = s, columns[r], k
+                        at = int(np.ravel_multi_index(cell, size.shape))
+                        heapq.heappush(queue, (-size[cell], at))
 
-        enter("logits")
+        for k in range(size.shape[-1]):
+            enter("logits", k)
         while len(chosen) < n and queue:
             _, at = heapq.heappop(queue)
             chosen.append(at)
-            enter(senders[at // wide])
+            s, _, k = (int(i) for i in np.unravel_index(at, size.shape))
+            enter(senders[s], k)
         return _of_scores(
             scores, np.array(chosen), {"select": "greedy", "n": n, "absolute": absolute}
         )
@@ -209,13 +247,17 @@ class Circuit:
             >>> Circuit.of([("embed", "mlp.0.in"), ("mlp.0", "logits.in")], like=scores)
 
         Args:
-            edges: Pairs (sender, receiver).
-            like: A circuit or scores, for the model and its graph.
-            metadata: The other attributes: task, roles, source.
+            edges: Pairs (sender, receiver), or edges at places (sender, receiver, place).
+            like: A circuit or scores, for the model, its graph, and the places.
+            metadata: The other attributes: task, roles, source, places.
         """
         graph = like.graph if isinstance(like, Circuit) else residual_graph.graph_of(like)
         model = like.model if isinstance(like, Circuit) else like.metadata["model"]
-        return Circuit({tuple(edge): None for edge in edges}, graph, model, **metadata)
+        every: dict[Any, float | None] = {tuple(edge): None for edge in edges}
+        if any(len(edge) == 3 for edge in every):
+            own = like.places if isinstance(like, Circuit) else residual_graph.places_of(like)
+            metadata = {"places": own, **metadata}
+        return Circuit(every, graph, model, **metadata)
 
     def prune(self) -> "Circuit":
         """Only the edges on some path from the embedding to the logits.
@@ -226,21 +268,82 @@ class Circuit:
         """
         before, after = self._reached()
 
-        def keep(s, r):
-            return s in before and any(c in after for c in residual_graph.feeds(r, self.graph))
+        def keep(edge: Edge) -> bool:
+            return (edge[0], *edge[2:]) in before and any(c in after for c in self._ends(edge))
 
-        return self._with({(s, r): score for (s, r), score in self.edges.items() if keep(s, r)})
+        return self._with({edge: score for edge, score in self.edges.items() if keep(edge)})
 
-    def _reached(self) -> tuple[set[str], set[str]]:
-        """Components that the embedding reaches, and components that reach the logits."""
-        before, after = {"embed"}, {"logits"}
-        for s, r in self.edges:  # forward order: every sender's own edges come before
-            if s in before:
-                before |= set(residual_graph.feeds(r, self.graph))
-        for s, r in reversed(self.edges):
-            if any(c in after for c in residual_graph.feeds(r, self.graph)):
-                after.add(s)
+    def _reached(self) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
+        """Components that the embedding reaches, and components that reach the logits; each at a
+        place where the circuit has places.
+        """
+        at = [(place,) for place in self.places] or [()]
+        before: set[tuple[str, ...]] = {("embed", *place) for place in at}
+        after: set[tuple[str, ...]] = {("logits", *place) for place in at}
+        for edge in self.edges:  # forward order: every sender's own edges come before
+            if (edge[0], *edge[2:]) in before:
+                before |= set(self._ends(edge))
+        for edge in reversed(self.edges):
+            if any(c in after for c in self._ends(edge)):
+                after.add((edge[0], *edge[2:]))
         return before, after
+
+    def _ends(self, edge: Edge) -> list[tuple[str, ...]]:
+        """The components that this edge feeds: those of its receiver, and where there are places
+        the ones at which attention can read it.
+        """
+        fed = residual_graph.feeds(edge[1], self.graph)
+        if len(edge) == 2:
+            return [(c,) for c in fed]
+        keys = residual_graph.is_shared(edge[1])
+        where = by_place.reaches(edge[2], self.places) if keys else (edge[2],)
+        return [(c, place) for c in fed for place in where]
+
+    def without_places(self) -> "Circuit":
+        """The circuit of the same edges at all positions: each that is kept at some place.
+
+        Scores are summed over the places where an edge is kept.
+
+        Example:
+            >>> by_place.without_places().jaccard(circuit)
+        """
+        scores: dict[Edge, list[float | None]] = {}
+        for edge, score in self.edges.items():
+            scores.setdefault(edge[:2], []).append(score)
+        edges = {
+            edge: None if any(x is None for x in each) else sum(x for x in each if x is not None)
+            for edge, each in scores.items()
+        }
+        return replace(self, edges=edges, places=(), evaluation={}) if self.places else self
+
+    def with_places(self, places: Any) -> "Circuit":
+        """The same circuit with each edge at each of these places: as it is, and ready to be cut.
+
+        Example:
+            >>> everywhere = circuit.with_places(task)
+            >>> everywhere - Circuit.of([("embed", "L0H1.q_in", "S2")], like=everywhere)
+
+        Args:
+            places: A task, a circuit by position, or names of places in order.
+
+        Returns:
+            The circuit without scores: what an edge does at one place is not known.
+        """
+        if isinstance(places, Circuit):
+            names: tuple[str, ...] = places.places
+        elif hasattr(places, "position_names"):
+            names = tuple(by_place.place_names(places))
+        else:
+            names = tuple(places)
+        if not names:
+            raise ValueError(
+                "a circuit by position has at least one place (try circuit.with_places(task))"
+            )
+        plain = self.without_places()
+        edges: dict[Edge, float | None] = {
+            (edge[0], edge[1], place): None for edge in plain for place in names
+        }
+        return replace(plain, edges=edges, places=names, evaluation={})
 
     # --- as a set ---------------------------------------------------------------------------------
 
@@ -251,7 +354,11 @@ class Circuit:
         return iter(self.edges)
 
     def __contains__(self, edge: Edge) -> bool:
-        return tuple(edge) in self.edges
+        """Whether the edge is kept; without a place, whether it is kept at any."""
+        edge = tuple(edge)
+        if self.places and len(edge) == 2:
+            return any((*edge, place) in self.edges for place in self.places)
+        return edge in self.edges
 
     def __eq__(self, other: object) -> bool:
         """Whether the two would be saved as the same file."""
@@ -275,8 +382,17 @@ class Circuit:
 
     def __invert__(self) -> "Circuit":
         """Every other edge of the graph, without scores."""
-        every = residual_graph.edge_order(self.graph)
-        return self._with({edge: None for edge in every if edge not in self.edges})
+        return self._with(dict.fromkeys(e for e in self.graph_edges() if e not in self.edges))
+
+    def graph_edges(self) -> Iterator[Edge]:
+        """Every edge that the graph has, in forward order; at every place where there are places.
+
+        Example:
+            >>> sum(1 for edge in circuit.graph_edges()) == len(circuit | ~circuit)
+            True
+        """
+        for edge in residual_graph.edge_order(self.graph):
+            yield from ((*edge, place) for place in self.places) if self.places else (edge,)
 
     def jaccard(self, other: "Circuit") -> float:
         """Edges in both, as a share of the edges in either (1 = the same circuit)."""
@@ -293,6 +409,12 @@ class Circuit:
                 f" {other.model!r} ({residual_graph.shape(other.graph)}) have no edge in common:"
                 " both must be of one model"
             )
+        if self.places != other.places:
+            one, two = (listed(c.places) if c.places else "no places" for c in (self, other))
+            raise ValueError(
+                f"circuits of {one} and of {two} have no edge in common: compare"
+                " circuit.without_places(), or circuit.with_places(other)"
+            )
 
     def _with(
         self, edges: Mapping[Edge, float | None], other: "Circuit | None" = None
@@ -304,23 +426,33 @@ class Circuit:
     @property
     def nodes(self) -> list[str]:
         """The components at the ends of edges, or named in roles, in forward order."""
-        present = {s for s, _ in self.edges} | {
-            c for _, r in self.edges for c in residual_graph.nodes_of(r)
+        present = {edge[0] for edge in self.edges} | {
+            c for edge in self.edges for c in residual_graph.nodes_of(edge[1])
         }
         present |= {head for members in self.roles.values() for head in members}
         return [str(s) for s in sites.senders(self.graph) if str(s) in present]
 
     @property
     def share(self) -> float:
-        """The circuit's size as a share of all edges of the graph."""
-        return len(self.edges) / residual_graph.n_edges(self.graph)
+        """The circuit's size as a share of all edges of the graph, at all places."""
+        return len(self.edges) / self.n_graph_edges
+
+    @property
+    def n_graph_edges(self) -> int:
+        """How many edges the graph has, each counted at each place where there are places."""
+        return residual_graph.n_edges(self.graph) * (len(self.places) or 1)
 
     def weights(self) -> np.ndarray:
-        """1 at the circuit's edges, 0 elsewhere [sender receiver]: a run's weights."""
+        """1 at the circuit's edges, 0 elsewhere: a run's weights [sender receiver], or where there
+        are places [sender receiver place].
+        """
         rows, columns = residual_graph.axes(self.graph)
-        out = np.zeros((len(rows), len(columns)), dtype=np.float32)
-        for s, r in self.edges:
-            out[rows[s], columns[r]] = 1.0
+        at = {(place,): k for k, place in enumerate(self.places)}
+        shape = (len(rows), len(columns), *([len(at)] if at else []))
+        out = np.zeros(shape, dtype=np.float32)
+        for edge in self.edges:
+            cell = rows[edge[0]], columns[edge[1]]
+            out[(*cell, at[edge[2:]]) if at else cell] = 1.0
         return out
 
     def check(self, model_name: str, graph: Graph, task: Any = None) -> "Circuit":
@@ -362,18 +494,21 @@ class Circuit:
         Returns:
             Columns: sender ("L9H1"), receiver ("L10H7.q_in"), score (NaN where there is none),
             sender_layer and receiver_layer (missing for the embedding and the logits), reads ("q",
-            "k", "v" or "in": what of the receiver the edge goes into).
+            "k", "v" or "in": what of the receiver the edge goes into). A circuit by position has
+            the column place, too.
         """
         import pandas as pd
 
         def layer(name: str) -> int | None:
             return sites.Site.parse(name).layer
 
-        rows = [
-            (s, r, score, layer(s), layer(r), r.rpartition(".")[2].removesuffix("_in"))
-            for (s, r), score in self.edges.items()
-        ]
-        columns = ["sender", "receiver", "score", "sender_layer", "receiver_layer", "reads"]
+        rows = []
+        for (s, r, *place), score in self.edges.items():
+            reads = r.rpartition(".")[2].removesuffix("_in")
+            rows.append((s, r, *place, score, layer(s), layer(r), reads))
+        place_column = ["place"] if self.places else []
+        columns = ["sender", "receiver", *place_column, "score", "sender_layer", "receiver_layer"]
+        columns.append("reads")
         kinds = {"score": float, "sender_layer": "Int64", "receiver_layer": "Int64"}
         frame = pd.DataFrame(rows, columns=columns).astype(kinds)
         frame.attrs.update(model=self.model, convention=self.convention)
@@ -393,7 +528,8 @@ class Circuit:
             "logits"), layer (missing for the first and the last) and role (where the circuit names
             one). Edges have the receiver as their key ("L10H7.q_in") and as an attribute, and the
             score where there is one. An edge into keys or values that query heads share is there
-            once for each of these heads that the circuit has (for all of them if it has none).
+            once for each of these heads that the circuit has (for all of them if it has none). An
+            edge at a place has it as the attribute place, and the key "L10H7.q_in @ END".
 
         Raises:
             ImportError: If networkx is not installed.
@@ -405,15 +541,15 @@ class Circuit:
         graph = networkx.MultiDiGraph(model=self.model, convention=self.convention)
         inside = [
             *self.nodes,
-            *(["logits"] if any(r == "logits.in" for _, r in self.edges) else []),
+            *(["logits"] if any(edge[1] == "logits.in" for edge in self.edges) else []),
         ]
         roles = {name: role for role, members in self.roles.items() for name in members}
-        for s, r in self.edges:
+        for (s, r, *place), score in self.edges.items():
             fed = residual_graph.feeds(r, self.graph)
+            more: dict[str, Any] = {} if score is None else {"score": float(score)}
+            more |= {"place": place[0]} if place else {}
             for target in [c for c in fed if c in inside] or fed:
-                score = self.edges[s, r]
-                more = {} if score is None else {"score": float(score)}
-                graph.add_edge(s, target, key=r, receiver=r, **more)
+                graph.add_edge(s, target, key=" @ ".join([r, *place]), receiver=r, **more)
         for name in [*inside, *(n for n in graph if n not in inside)]:
             site = None if name == "logits" else sites.Site.parse(name)
             more = {} if site is None or site.layer is None else {"layer": site.layer}
@@ -427,10 +563,15 @@ class Circuit:
         how = self.source.get("method") or self.source.get("cite") or self.source.get("kind", "")
         named = f", roles: {listed(self.roles)}" if self.roles else ""
         size = (
-            f"{len(self)} of {residual_graph.n_edges(self.graph)} edges ({self.share:.2%}),"
+            f"{len(self)} of {self.n_graph_edges} edges{self._at_places()} ({self.share:.2%}),"
             f" {len(self.nodes)} components"
         )
         return f"Circuit({self.model}, {self.task.get('name', 'no task')}, {how}: {size}{named})"
+
+    def _at_places(self) -> str:
+        """Of a circuit by position, how many places it tells apart, in words; else nothing."""
+        n = len(self.places)
+        return f" at {n} place{'' if n == 1 else 's'}" if n else ""
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
         """The Axes with the circuit: layers upwards, heads at fixed places, edges by score.
@@ -457,7 +598,7 @@ class Circuit:
             k: getattr(self.graph, k) for k in ("n_layers", "n_heads", "n_kv_heads", "parallel")
         }
         head = {
-            "schema": SCHEMA,
+            "schema": SCHEMA_BY_PLACE if self.places else SCHEMA,
             "model": self.model,
             "graph": graph,
             "task": self.task,
@@ -465,18 +606,19 @@ class Circuit:
             "convention": self.convention,
             "roles": self.roles,
             "evaluation": self.evaluation,
+            "places": list(self.places),
         }
         lines = [
             f" {json.dumps(k)}: {json.dumps(v, allow_nan=False)}"
             for k, v in head.items()
-            if v not in ({}, None)
+            if v not in ({}, [], None)
         ]
 
         def short(score):
             return [] if score is None else [float(f"{score:.4g}")]
 
         each = ",\n".join(
-            f"  {json.dumps([s, r, *short(score)])}" for (s, r), score in self.edges.items()
+            f"  {json.dumps([*edge, *short(score)])}" for edge, score in self.edges.items()
         )
         return (
             "{"
@@ -517,7 +659,7 @@ def load(path: str | Path) -> Circuit:
     content = _files.read_json(path, what)
     if (
         not isinstance(content, dict)
-        or content.get("schema") != SCHEMA
+        or content.get("schema") not in (SCHEMA, SCHEMA_BY_PLACE)
         or not {"model", "graph", "edges"} <= content.keys()
     ):
         raise ValueError(
@@ -527,12 +669,16 @@ def load(path: str | Path) -> Circuit:
     from interp.circuits.circuit_file import CircuitForm
 
     _files.typed(content, CircuitForm, path, what)
-    edges = {(s, r): score[0] if score else None for s, r, *score in content["edges"]}
+    ends = 3 if content.get("places") else 2
+    edges: dict[Any, float | None] = {
+        tuple(row[:ends]): row[ends] if len(row) > ends else None for row in content["edges"]
+    }
     keep = {
         k: content[k]
         for k in ("task", "roles", "source", "evaluation", "convention")
         if k in content
     }
+    keep |= {"places": tuple(content["places"])} if "places" in content else {}
     try:
         return Circuit(edges, Graph(**content["graph"]), content["model"], **keep)
     except ValueError as error:
@@ -540,12 +686,10 @@ def load(path: str | Path) -> Circuit:
 
 
 def _of_scores(scores: Result, chosen: np.ndarray, how: dict[str, Any]) -> Circuit:
-    """The circuit of the chosen places of a table of scores, with the scores' metadata."""
-    wide = len(scores.coords["receiver"])
-    names = [
-        (scores.coords["sender"][i // wide], scores.coords["receiver"][i % wide])
-        for i in map(int, chosen)
-    ]
+    """The circuit of the chosen cells of a table of scores, with the scores' metadata."""
+    coords = [scores.coords[dim] for dim in scores.dims]
+    cells = zip(*(index.tolist() for index in np.unravel_index(chosen, scores.values.shape)))
+    names: list[Any] = [tuple(axis[i] for axis, i in zip(coords, cell)) for cell in cells]
     flat = scores.values.ravel()
     metadata = scores.metadata
     task = {
@@ -565,5 +709,25 @@ def _of_scores(scores: Result, chosen: np.ndarray, how: dict[str, Any]) -> Circu
     }
     edges = {edge: float(flat[int(i)]) for edge, i in zip(names, chosen)}
     return Circuit(
-        edges, residual_graph.graph_of(scores), metadata["model"], task=task, source=source
+        edges,
+        residual_graph.graph_of(scores),
+        metadata["model"],
+        task=task,
+        source=source,
+        places=residual_graph.places_of(scores),
     )
+
+
+def _check_size(n: int, edges: int) -> None:
+    """Raises ValueError unless so many of the edges can be chosen."""
+    if not 1 <= n <= edges:
+        raise ValueError(f"n={n}: the graph has {edges} edges (try n={max(1, edges // 50)})")
+
+
+def _read_from(receiver: str, place: int, places: Sequence[str]) -> list[int]:
+    """The places from which a component at `place` can read by this receiver: its own, and for keys
+    and values all that attention can reach.
+    """
+    if not places or not residual_graph.is_shared(receiver):
+        return [place]
+    return [k for k, p in enumerate(places) if places[place] in by_place.reaches(p, places)]

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MOST_LAYERS = 1_000
+MOST_PLACES = 100_000
 MOST_HEADS = 50_000  # layers times heads; the largest models have 16,128
 
 
@@ -88,7 +89,9 @@ class EvaluationForm(_Form):
 
 
 class CircuitForm(_Form):
-    """A circuit as `Circuit.save` writes it; edges are lists of sender, receiver and score."""
+    """A circuit as `Circuit.save` writes it; edges are lists of sender, receiver and score, in
+    schema 2 of sender, receiver, place and score.
+    """
 
     model_config = ConfigDict(strict=True, extra="ignore")
     model: str
@@ -98,21 +101,25 @@ class CircuitForm(_Form):
     evaluation: EvaluationForm = EvaluationForm()
     roles: dict[str, list[str]] = {}
     convention: str = ""
+    places: Annotated[list[str], Field(max_length=MOST_PLACES)] = []
     edges: list[
         Annotated[
             list[str | Annotated[float, Field(allow_inf_nan=False)]],
-            Field(min_length=2, max_length=3),
+            Field(min_length=2, max_length=4),
         ]
     ]
 
     @model_validator(mode="after")
     def _edges_are_named(self) -> "CircuitForm":
+        ends = 3 if self.places else 2
+        form = "[sender, receiver, place, score]" if self.places else "[sender, receiver, score]"
         for edge in self.edges:
-            score = edge[2] if len(edge) == 3 else 0.0
+            names, score = edge[:ends], edge[ends:]
             if (
-                not isinstance(edge[0], str)
-                or not isinstance(edge[1], str)
-                or isinstance(score, str)
+                len(names) < ends
+                or len(score) > 1
+                or not all(isinstance(name, str) for name in names)
+                or any(isinstance(x, str) for x in score)
             ):
-                raise ValueError(f"should have edges [sender, receiver, score], not {edge!r:.80}")
+                raise ValueError(f"should have edges {form}, not {edge!r:.80}")
         return self

@@ -9,6 +9,7 @@ import io
 import re
 import textwrap
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp import plots, sites
+from interp._errors import unknown
+from interp.circuits.places import OTHER
 from interp.circuits.residual_graph import Edge
 from interp.sites import Site
 
@@ -35,6 +38,9 @@ DIFFERENCE = {
 }
 COLOURS = ("#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#0072b2", "#8c6d31", "#999999")
 MARKERS = "osD^vPX*"
+# where an edge is read: other colours than the roles' (Tol's bright scheme); more get a scale
+PLACES = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
+ELSEWHERE = "#999999"  # all positions without a name
 PLACE, MEMBER, BAND = "#d9d9d9", "#333333", "#e3e3e3"
 WIDEST, THINNEST = 4.5, 0.35  # points
 UNKNOWN = 0.1  # width of an edge without a score
@@ -43,6 +49,7 @@ NAMED, FEWER = (
     24,
 )  # components that are all named; of more, the strongest few, and the axes say the rest
 GAP, LANE, RISE, FOOT, ASIDE = 0.7, 1.3, 0.42, 0.3, 0.28
+APART = 0.14  # between the curves of an edge that is kept at several places
 
 
 # --- where everything stands ----------------------------------------------------------------------
@@ -65,7 +72,8 @@ def layout(circuit: "interp.circuits.circuit.Circuit", *, max_edges: int = 1000)
     Returns:
         nodes: all of the model's, with member = in the circuit. groups: query heads that share a KV
         head: {layer, index, x0, x1, y, read: which of "k" and "v" the circuit has edges into}.
-        edges: smallest first, each {sender, receiver, score, sign, width, path}: width is the score
+        edges: smallest first, each {sender, receiver, score, sign, width, path}, and its place in a
+        circuit by position, whose curves stand a little apart: width is the score
         in size over the largest (0.1 without a score), path a cubic curve by its four points x0 y0
         ... x3 y3. hidden: how many edges are left out. largest: the largest score in size.
 
@@ -78,13 +86,14 @@ def layout(circuit: "interp.circuits.circuit.Circuit", *, max_edges: int = 1000)
     roles = {head: role for role, heads in reversed(circuit.roles.items()) for head in heads}
     members = {
         *circuit.nodes,
-        *(["logits"] if any(r == "logits.in" for _, r in circuit.edges) else []),
+        *(["logits"] if any(edge[1] == "logits.in" for edge in circuit.edges) else []),
     }
     nodes = {
         name: {**place, "member": name in members, "role": roles.get(name)}
         for name, place in places.items()
     }
-    read = {r for _, r in circuit.edges}
+    read = {edge[1] for edge in circuit.edges}
+    aside = _asides(circuit)
 
     def size(score):
         return 0.0 if score is None else abs(score)
@@ -107,12 +116,13 @@ def layout(circuit: "interp.circuits.circuit.Circuit", *, max_edges: int = 1000)
         {
             "sender": s,
             "receiver": r,
+            **({"place": place[0]} if place else {}),
             "score": score,
             "sign": 0 if score is None else (-1 if score < 0 else 1),
             "width": UNKNOWN if score is None else abs(score) / (largest or 1.0),
-            "path": _path(s, r, places, circuit),
+            "path": _path(s, r, places, circuit, aside[(s, r, *place)]),
         }
-        for (s, r), score in ranked
+        for (s, r, *place), score in ranked
     ]
     return {
         "nodes": nodes,
@@ -162,8 +172,24 @@ def _end(
     return place["x"], place["y"] - (0.12 if site.family == "head" else 0.0)
 
 
+def _asides(circuit: "interp.circuits.circuit.Circuit") -> dict[Edge, float]:
+    """How far to the side the curve of each edge runs, so that its places stand side by side."""
+    beside: dict[tuple[str, ...], list[Edge]] = {}
+    for edge in circuit.edges:
+        beside.setdefault(edge[:2], []).append(edge)
+    return {
+        edge: APART * (k - (len(some) - 1) / 2)
+        for some in beside.values()
+        for k, edge in enumerate(some)
+    }
+
+
 def _path(
-    sender: str, receiver: str, places: Mapping, circuit: "interp.circuits.circuit.Circuit"
+    sender: str,
+    receiver: str,
+    places: Mapping,
+    circuit: "interp.circuits.circuit.Circuit",
+    aside: float = 0.0,
 ) -> list[float]:
     """A curve that leaves upwards and arrives from below; within one column it swings out."""
     (x0, y0), (x1, y1) = (places[sender]["x"], places[sender]["y"]), _end(receiver, places, circuit)
@@ -171,7 +197,8 @@ def _path(
     bend = 0.55 * max(reach, 0.25)
     swing = (0.25 + 0.09 * reach) * max(0.0, 1 - across) if reach > 1.2 else 0.0
     swing = min(swing, 1.6)
-    return [x0, y0, x0 + swing, y0 + bend, x1 + swing, y1 - bend, x1, y1]
+    out = swing + aside
+    return [x0, y0, x0 + out, y0 + bend, x1 + out, y1 - bend, x1, y1]
 
 
 # --- one circuit ----------------------------------------------------------------------------------
@@ -184,14 +211,16 @@ def draw(
     max_edges: int = 1000,
     title: str | None = None,
     figure: Any = None,
+    place: str | None = None,
 ) -> Any:
     """The Axes with the circuit: an edge's width = its score in size, colour and dash = its sign.
 
-    Components of the model that are not in the circuit are pale dots, at the places where they
-    always stand.
+    Components of the model that are not in the circuit are pale dots, where they always stand. In
+    a circuit by position the colour is the place where the edge is read; the dash is its sign.
 
     Example:
         >>> circuit.plot(max_edges=200)
+        >>> by_place.plot(place="END")                      # only the edges that are read at END
 
     Args:
         circuit: The circuit.
@@ -199,12 +228,25 @@ def draw(
         max_edges: Of more edges the largest are drawn, and the title says so.
         title: In place of the circuit's own description.
         figure: Drawn into when there is no ax.
+        place: One of the circuit's places: its edges alone are drawn.
+
+    Raises:
+        ValueError: If max_edges is negative, or the circuit has no such place.
     """
+    if place is not None:
+        if place not in circuit.places:
+            raise unknown("place of this circuit", place, circuit.places, "plot() draws all of it")
+        circuit = circuit._with({e: x for e, x in circuit.edges.items() if e[2:] == (place,)})
+        title = title if title is not None else f"{_caption(circuit, {'hidden': 0})}, only {place}"
     plan = layout(circuit, max_edges=max_edges)
     ax = _axes(ax, figure, circuit)
     _stage(ax, plan, circuit)
+    looks = _place_looks(circuit.places)
     for sign, (colour, dash) in STYLES.items():
-        _curves(ax, [e for e in plan["edges"] if e["sign"] == sign], colour, dash)
+        signed = [e for e in plan["edges"] if e["sign"] == sign]
+        for at in looks or [None]:
+            some = [e for e in signed if e.get("place") == at]
+            _curves(ax, some, colour if at is None else looks[at], dash)
     _members(ax, plan, circuit.roles)
     _legend(ax, [*_edge_keys(plan, circuit), *_role_keys(plan, circuit.roles)])
     _title(ax, title if title is not None else _caption(circuit, plan))
@@ -292,10 +334,11 @@ def plot_diff(
         )
     parts = diff(a, b)
     plans = {"a": layout(a, max_edges=max_edges), "b": layout(b, max_edges=max_edges)}
-    edges: dict[Edge, dict] = {}
+    edges: dict[Any, dict] = {}
     for plan in plans.values():
         for edge in plan["edges"]:
-            edges.setdefault((edge["sender"], edge["receiver"]), edge)
+            at = [edge["place"]] if "place" in edge else []
+            edges.setdefault((edge["sender"], edge["receiver"], *at), edge)
     whole = a | b
     plan = {**layout(whole, max_edges=0), "edges": list(edges.values())}
     ax = _axes(ax, figure, whole)
@@ -323,7 +366,7 @@ def plot_diff(
             if title is not None
             else (
                 f"{whole.model}: {names[0]} and {names[1]}, {a.jaccard(b):.0%} of all edges"
-                f" shared{more}"
+                f"{whole._at_places()} shared{more}"
             )
         ),
     )
@@ -497,6 +540,26 @@ def _looks(roles: Mapping) -> dict[str, tuple[str, str]]:
     }
 
 
+def _place_looks(places: Sequence[str]) -> dict[str, Any]:
+    """A colour for each place: a few names have their own, numbers and many names a scale."""
+    from matplotlib import colormaps
+
+    named = [place for place in places if place != OTHER]
+    if len(named) <= len(PLACES) and not any(place.isdigit() for place in named):
+        looks: dict[str, Any] = dict(zip(named, PLACES))
+    else:
+        scale = colormaps["viridis"](np.linspace(0, 0.88, len(named)))
+        looks = dict(zip(named, map(tuple, scale)))
+    return {place: looks.get(place, ELSEWHERE) for place in places}
+
+
+def _at_place(place: str) -> str:
+    """A place in the legend."""
+    if place == OTHER:
+        return "read elsewhere"
+    return f"read at {'position ' if place.isdigit() else ''}{place}"
+
+
 def _line(label: str, colour: str, dash: Any, width: float = 2.0) -> Any:
     from matplotlib.lines import Line2D
 
@@ -508,7 +571,18 @@ def _edge_keys(plan: Mapping, circuit: "interp.circuits.circuit.Circuit") -> lis
     unit = circuit.source.get("unit") or "the scores' own unit"
     labels = {1: "helps: score > 0", -1: "hurts: score < 0", 0: "edge, not scored"}
     signs = {edge["sign"] for edge in plan["edges"]}
-    keys = [_line(labels[sign], *STYLES[sign]) for sign in (1, -1, 0) if sign in signs]
+    looks = _place_looks(circuit.places)
+    count = Counter(edge.get("place") for edge in plan["edges"])
+    keys = [
+        _line(f"{_at_place(at)}: {_count(count[at], 'edge')}", colour, "-")
+        for at, colour in looks.items()
+        if count[at]
+    ]
+    keys += [
+        _line(labels[sign], "#000000" if looks else STYLES[sign][0], STYLES[sign][1])
+        for sign in (1, -1, 0)
+        if sign in signs
+    ]
     if signs & {1, -1}:
         keys.append(_line(f"thickest = {plan['largest']:.3g} {unit}", "#000000", "-", WIDEST))
     return keys
@@ -565,6 +639,7 @@ def _caption(circuit: "interp.circuits.circuit.Circuit", plan: Mapping) -> str:
         for n, what in ((len(circuit), "edge"), (len(circuit.nodes), "component"))
         if n
     )
+    size = size.replace(", ", f"{circuit._at_places()}, ", 1)
     return f"{caption}: {size}" + (
         f" (the {len(plan['edges'])} largest drawn)" if plan["hidden"] else ""
     )

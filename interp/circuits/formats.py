@@ -31,7 +31,7 @@ from interp import _files, _store, sites
 from interp._errors import unknown
 from interp._numbers import to_numpy
 from interp.circuits.circuit import CONVENTION, UNNAMED, Circuit
-from interp.circuits.residual_graph import graph_of, shape
+from interp.circuits.residual_graph import graph_of, places_of, shape
 from interp.dims import Graph
 from interp.models import bridge
 from interp.results import Result
@@ -131,7 +131,8 @@ def write(
         The path. The sign is ours and theirs: positive = corrupting the edge hurts.
 
     Raises:
-        ValueError: If the suffix or the model does not fit, or no edge has a score.
+        ValueError: If the suffix or the model does not fit, no edge has a score, or the edges are
+            at places, for which these files have no room.
     """
     path = Path(path)
     if path.suffix not in (".json", ".pt"):
@@ -139,6 +140,14 @@ def write(
             f"EAP-IG reads .json and .pt, got {str(path)!r} (try {path.stem + '.json'!r})"
         )
     graph = what.graph if isinstance(what, Circuit) else graph_of(what)
+    places = what.places if isinstance(what, Circuit) else places_of(what)
+    if places:
+        call = "circuit.without_places()" if isinstance(what, Circuit) else "scores.sum('place')"
+        raise ValueError(
+            f"EAP-IG's and MIB's files know no positions, and these edges are at {len(places)}"
+            f" places ({', '.join(places[:4])}{', ...' if len(places) > 4 else ''}): write"
+            f" {call}, or keep the places in a file of our own, circuit.save('circuit.json')"
+        )
     known = _given(model)[1]
     if known is not None and known != graph:
         raise ValueError(
@@ -539,7 +548,7 @@ def _tables(what: Result | Circuit, graph: Graph) -> tuple[np.ndarray, np.ndarra
             {str(n): i for i, n in enumerate(nodes)}
             for nodes in (sites.senders(graph), sites.receivers(graph))
         )
-        for (s, r), score in what.edges.items():
+        for (s, r, *_), score in what.edges.items():
             scores[rows[s], columns[r]] = np.nan if score is None else score
     else:
         scores, marks = what.values, np.zeros(is_edge.shape, dtype=bool)

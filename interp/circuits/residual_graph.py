@@ -1,6 +1,6 @@
 """The edges of a model's residual graph, by name and in order, and the scores of edges."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -12,9 +12,10 @@ from interp.dims import Graph
 from interp.results import Result
 from interp.sites import Site
 
-Edge = tuple[str, str]
+# a sender and a receiver; in a circuit by position, also the place where the edge is read
+Edge = tuple[str, str] | tuple[str, str, str]
 _AXES: dict[Graph, tuple[dict[str, int], dict[str, int]]] = {}
-_EDGES: dict[Graph, dict[Edge, int]] = {}
+_EDGES: dict[Graph, dict[tuple[str, str], int]] = {}
 
 
 def axes(graph: Graph) -> tuple[dict[str, int], dict[str, int]]:
@@ -28,7 +29,7 @@ def axes(graph: Graph) -> tuple[dict[str, int], dict[str, int]]:
     return _AXES[graph]
 
 
-def edge_order(graph: Graph) -> dict[Edge, int]:
+def edge_order(graph: Graph) -> dict[tuple[str, str], int]:
     """Every edge and its place in forward order: by receiver, then by sender."""
     if graph not in _EDGES:
         wrote = [(str(s), sites.write_step(s)) for s in sites.senders(graph)]
@@ -65,16 +66,24 @@ def first_unknown(edges: Iterable[Edge], graph: Graph) -> Edge | None:
     return None
 
 
-def forward_order(graph: Graph) -> Callable[[tuple[Edge, Any]], tuple[int, int]]:
-    """The sort key of (edge, score) that puts edges in the order of `edge_order`."""
+def forward_order(
+    graph: Graph, places: Sequence[str] = ()
+) -> Callable[[tuple[Edge, Any]], tuple[int, ...]]:
+    """The sort key of (edge, score) that puts edges in the order of `edge_order`, then places."""
     rows, columns = axes(graph)
-    return lambda item: (columns[item[0][1]], rows[item[0][0]])
+    at = {(place,): i for i, place in enumerate(places)}
+    return lambda item: (columns[item[0][1]], rows[item[0][0]], at.get(item[0][2:], 0))
+
+
+def shown(edge: Edge) -> str:
+    """An edge as people write it: "L9H1 -> L10H7.q_in", or "L9H1 -> L10H7.q_in @ END"."""
+    return " @ ".join([f"{edge[0]} -> {edge[1]}", *edge[2:]])
 
 
 def not_an_edge(edge: Edge, graph: Graph, model: str) -> str:
     """Why this is no edge of the model, with a right one."""
     rows, columns = axes(graph)
-    sender, receiver = edge
+    sender, receiver = edge[:2]
     if sender not in rows:
         return str(unknown(f"sender of {model!r}:", sender, rows, "('L9H1', 'L10H7.q_in')"))
     if receiver not in columns:
@@ -99,6 +108,12 @@ def nodes_of(receiver: str) -> tuple[str, ...]:
     return (receiver.rpartition(".")[0],)
 
 
+@cache
+def is_shared(receiver: str) -> bool:
+    """Whether a receiver is the keys or values of a KV head, which other positions read."""
+    return Site.parse(receiver).family == "kv"
+
+
 def reads(component: str, graph: Graph) -> list[str]:
     """The receivers of a component: those of its KV head among them."""
     site = Site.parse(component)
@@ -116,8 +131,8 @@ def shape(graph: Graph) -> str:
 
 
 def graph_of(scores: Result) -> Graph:
-    """The graph that scores over (sender, receiver) are of."""
-    if tuple(scores.dims) != ("sender", "receiver"):
+    """The graph that scores over (sender, receiver), or these and place, are of."""
+    if tuple(scores.dims) not in (("sender", "receiver"), ("sender", "receiver", "place")):
         raise ValueError(
             f"a circuit is chosen from scores with axes (sender, receiver), got {scores.dims}:"
             " interp.discover(model, task)"
@@ -135,21 +150,21 @@ def graph_of(scores: Result) -> Graph:
         (row[str(h)], column[mlp]) for h in heads if (mlp := f"mlp.{h.layer}.in") in column
     ]
     parallel = all(
-        np.isnan(scores.values[place]) for place in feeds_mlp
+        np.isnan(scores.values[cell]).all() for cell in feeds_mlp
     )  # one missing score does not make it so
     return Graph(layers, count(heads, "index"), count(kv, "index"), parallel=parallel)
 
 
+def places_of(scores: Result) -> tuple[str, ...]:
+    """The places of scores by position; none of scores of edges at all positions."""
+    return tuple(scores.coords["place"]) if "place" in scores.dims else ()
+
+
 def candidates(scores: Result, absolute: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Scores flattened (in size when absolute), and the places of all edges.
+    """Scores flattened (in size when absolute), and the indices of all edges there.
 
     ValueError where an edge has no score.
     """
-    if "place" in scores.dims:
-        raise ValueError(
-            "a circuit has an edge at all positions, and these scores have one for each place: "
-            "Circuit.top(scores.sum('place'), 500), or one place, scores.sel(place='END')"
-        )
     graph = graph_of(scores)
     rows, columns = axes(graph)
     if list(rows) != scores.coords["sender"] or list(columns) != scores.coords["receiver"]:
@@ -160,11 +175,11 @@ def candidates(scores: Result, absolute: bool) -> tuple[np.ndarray, np.ndarray]:
     is_edge = np.zeros(scores.values.shape, dtype=bool)
     for s, r in edge_order(graph):
         is_edge[rows[s], columns[r]] = True
-    places = np.flatnonzero(is_edge.ravel())
-    missing = int(np.isnan(flat[places]).sum())
+    indices = np.flatnonzero(is_edge.ravel())
+    missing = int(np.isnan(flat[indices]).sum())
     if missing:
         raise ValueError(
-            f"{missing} of {len(places)} edges have no score (NaN): a circuit cannot be chosen from"
-            " these"
+            f"{missing} of {len(indices)} edges have no score (NaN): a circuit cannot be chosen"
+            " from these"
         )
-    return (np.abs(flat) if absolute else flat), places
+    return (np.abs(flat) if absolute else flat), indices

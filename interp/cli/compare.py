@@ -41,5 +41,7 @@ def compare(args: argparse.Namespace) -> int:
 
 
 def _strongest(circuit: "Circuit", n: int = 5) -> str:
+    from interp.circuits.residual_graph import shown
+
     order = sorted(circuit.edges.items(), key=lambda item: -abs(item[1] or 0.0))
-    return ", ".join(f"{s} -> {r}" for (s, r), _ in order[:n])
+    return ", ".join(shown(edge) for edge, _ in order[:n])

@@ -272,11 +272,13 @@ def cut_runs(
     upstream: Tensor | None = None,
     budget: float | None = None,
     tick: Callable[[int], None] | None = None,
+    place: Tensor | None = None,
 ) -> Tensor:
     """read(final normed residual at END) [row ...] of runs on `tokens` with weighted edges.
 
     weight [row sender receiver]: 1 keeps an edge, 0 makes the receiver see the other run's write;
-    anything between mixes, and gradients flow into it where they are on.
+    anything between mixes, and gradients flow into it where they are on. With an axis for places at
+    its end, an edge has a weight at each place.
 
     Example:
         >>> other = of_run(engine, run(engine, corrupted, KEEP), first)
@@ -288,17 +290,30 @@ def cut_runs(
         other: One example, or as many as tokens. With `upstream` [sender batch pos d_model] (now -
             other of every sender before `layer`) runs start at that layer; they are then those of
             the same upstream in every row.
+        place: Which place each position is [batch pos], for weights by place.
     """
+    if weight.ndim == 4 and bool((weight == weight[..., :1]).all()):
+        weight = weight[..., 0]  # the same at all places: no run tells them apart
     rows = len(weight)
     budget = budget_of(engine.device) if budget is None else budget
     size = max(1, int(budget / _bytes(engine, tokens, first, weight)))
     if torch.is_grad_enabled() and weight.requires_grad:
-        return _cut(engine, tokens, other, weight, read, first, layer, upstream)
+        return _cut(engine, tokens, other, weight, read, first, layer, upstream, place)
     out = []
     with torch.no_grad():
         for lo in range(0, rows, size):
             out.append(
-                _cut(engine, tokens, other, weight[lo : lo + size], read, first, layer, upstream)
+                _cut(
+                    engine,
+                    tokens,
+                    other,
+                    weight[lo : lo + size],
+                    read,
+                    first,
+                    layer,
+                    upstream,
+                    place,
+                )
             )
             if tick is not None:
                 tick(len(out[-1]))
@@ -309,10 +324,44 @@ def _bytes(engine: Engine, tokens: Tensor, first: int, weight: Tensor) -> float:
     """What one row holds: the moves of the senders that some receiver keeps, and one layer at
     work.
     """
-    kept = int((weight != 0).any(0).any(-1).sum()) + 4 * graph(engine).per_layer
+    kept = int(_used(weight).sum()) + 4 * graph(engine).per_layer
     return (
         float(engine.itemsize) * kept * tokens.shape[0] * (tokens.shape[1] - first) * engine.d_model
     )
+
+
+def _used(weight: Tensor) -> Tensor:
+    """Which senders some receiver keeps in some row, at some place: [sender]."""
+    return (weight.detach() != 0).flatten(2).any(-1).any(0)
+
+
+class _Places:
+    """Positions put in the order of their places, so that a place's moves lie side by side."""
+
+    def __init__(self, place: Tensor, n_places: int):
+        flat = place.flatten()
+        self.order = flat.argsort(stable=True)
+        self.back = self.order.argsort()
+        self.ends = [0, *flat.bincount(minlength=n_places).cumsum(0).tolist()]
+
+    def sort(self, x: Tensor) -> Tensor:
+        """x [... batch pos d_model] with its positions in this order, flat."""
+        return x.flatten(-3, -2)[..., self.order, :].flatten(-2)
+
+    def unsort(self, x: Tensor) -> Tensor:
+        """x [... (position d_model)] back in the order of batch and position."""
+        return x.unflatten(-1, (len(self.back), -1))[..., self.back, :].flatten(-2)
+
+    def product(self, weight: Tensor, moves: Tensor) -> Tensor:
+        """weight [row receiver sender place] @ moves [row sender (position d_model)] by place."""
+        wide = moves.shape[-1] // len(self.order)
+        ends = [wide * end for end in self.ends]
+        parts = [
+            weight[..., k] @ moves[..., low:high]
+            for k, (low, high) in enumerate(zip(ends, ends[1:]))
+            if high > low
+        ]
+        return torch.cat(parts, -1)
 
 
 class _Moves:
@@ -320,23 +369,32 @@ class _Moves:
     until `layer`.
     """
 
-    def __init__(self, weight: Tensor, shared: Tensor | None, n_shared: int):
+    def __init__(
+        self, weight: Tensor, shared: Tensor | None, n_shared: int, places: _Places | None = None
+    ):
         self.weight, self.grad = weight, torch.is_grad_enabled() and weight.requires_grad
-        self.used = (weight.detach() != 0).any(0).any(-1)  # [sender]
+        self.places = places
+        self.used = _used(weight)
         self.n_shared = n_shared
         self.at_shared = self.used[:n_shared].nonzero()[:, 0]
         self.shared = (
-            None if shared is None or not len(self.at_shared) else shared[self.at_shared].flatten(1)
+            None
+            if shared is None or not len(self.at_shared)
+            else self._flat(shared[self.at_shared])
         )
         self.at: list[int] = []
         self.own: list[Tensor] = []
         self.buffer: Tensor | None = None
 
+    def _flat(self, values: Tensor) -> Tensor:
+        """values [... batch pos d_model] with these axes as one, in the order of places if any."""
+        return values.flatten(-3) if self.places is None else self.places.sort(values)
+
     def add(self, senders: list[int], values: Tensor) -> None:
         """values [row sender batch pos d_model]; one row stands for all while nothing has told them
         apart.
         """
-        flat = values.flatten(2).expand(len(self.weight), -1, -1)
+        flat = self._flat(values).expand(len(self.weight), -1, -1)
         if self.grad:
             self.own.append(flat)
         else:
@@ -355,14 +413,17 @@ class _Moves:
             w = self.weight[:, self.at_shared, receivers].transpose(1, 2)
             alike = len(w) > 1 and not self.grad and bool((w == w[:1]).all())
             w = w[:1] if alike else w
-            total = (w.reshape(-1, w.shape[-1]) @ self.shared).view(*w.shape[:2], -1)
+            if self.places is not None:
+                total = self.places.product(w, self.shared)
+            else:
+                total = (w.reshape(-1, w.shape[-1]) @ self.shared).view(*w.shape[:2], -1)
         count = sum(1 for s in self.at if s < stop)
         if count:
             w = self.weight[:, self.at[:count], receivers].transpose(1, 2)
             own = torch.cat(self.own, 1)[:, :count] if self.grad else self.buffer[:, :count]
-            more = w @ own
+            more = w @ own if self.places is None else self.places.product(w, own)
             total = more if total is None else total + more
-        return total
+        return total if total is None or self.places is None else self.places.unsort(total)
 
 
 def _cut(
@@ -374,12 +435,14 @@ def _cut(
     first: int,
     layer: int,
     upstream: Tensor | None,
+    place: Tensor | None,
 ) -> Tensor:
     g, (batch, end) = graph(engine), tokens.shape
     view, early = window(engine, first, end), window(engine, 0, first)
     if upstream is None:
         upstream = embed(engine, tokens)[None, :, first:] - other.writes[:1]
-    moves = _Moves(weight, upstream, g.before(layer))
+    places = _Places(place[:, first:], weight.shape[-1]) if weight.ndim == 4 else None
+    moves = _Moves(weight, upstream, g.before(layer), places)
     used = moves.used
     shape = (batch, end - first, engine.d_model)
 

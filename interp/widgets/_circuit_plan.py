@@ -6,28 +6,28 @@ from typing import Any
 
 from interp import sites
 from interp.circuits import Circuit, drawing
-from interp.circuits.residual_graph import Edge
+from interp.circuits.residual_graph import Edge, shown
 from interp.sites import Site
 
 MOST = 2000  # edges the page holds; of more, the largest
-ARROW = " -> "
 
 
 def written(edge: Edge) -> str:
     """An edge as people type it."""
-    return ARROW.join(edge)
+    return shown(edge)
 
 
 def edges_of(text: str) -> list[Edge]:
-    """The edges in a text: "L9H1 -> L10H7.q_in, mlp.0 -> mlp.1.in"."""
-    parts = [
-        tuple(end.strip() for end in part.split("->")) for part in text.split(",") if part.strip()
-    ]
-    invalid = next((p for p in parts if len(p) != 2 or not all(p)), None)
-    if invalid is not None or not parts:
-        typed = text if invalid is None else "->".join(invalid)
-        raise ValueError(f"{typed!r} is no edge (try 'L9H1 -> L10H7.q_in')")
-    return parts
+    """The edges in a text: "L9H1 -> L10H7.q_in, mlp.0 -> mlp.1.in @ END"."""
+    out: list[Edge] = []
+    typed = [part.strip() for part in text.split(",") if part.strip()]
+    for part in typed or [text]:
+        path, at, place = part.partition("@")
+        ends = [end.strip() for end in path.split("->")]
+        if len(ends) != 2 or not all(ends) or (at and not place.strip()):
+            raise ValueError(f"{part!r} is no edge (try 'L9H1 -> L10H7.q_in')")
+        out.append((ends[0], ends[1], place.strip()) if at else (ends[0], ends[1]))
+    return out
 
 
 def ranked(circuit: Circuit, most: int = MOST) -> list[Edge]:
@@ -43,17 +43,18 @@ def plan(circuit: Circuit, other: Circuit | None, extra: list[Edge]) -> dict[str
     """Places and edges for the page, in forward order; extra edges are in neither circuit until
     they are added.
 
-    An edge: key, from, to (the components it ends at), score, sign, width, path, a and b: its place
-    in each circuit by size, from 0 (-1: not in it).
+    An edge: key, from, to (the components it ends at), place ("" at all positions), score,
+    sign, width, path, a and b: its rank in each circuit by size, from 0 (-1: not in it).
     """
     first, second = ranked(circuit), ranked(other) if other else []
-    added = Circuit.of(extra, like=circuit)
-    places = {}
+    added = Circuit.of(extra, like=circuit, places=circuit.places)
+    places: dict[Any, dict[str, Any]] = {}
     for part in filter(
         None, (added, other, circuit)
     ):  # the circuit's own scores last, so that they count
         for edge in drawing.layout(part, max_edges=MOST)["edges"]:
-            places[edge["sender"], edge["receiver"]] = edge
+            at_place = [edge["place"]] if "place" in edge else []
+            places[(edge["sender"], edge["receiver"], *at_place)] = edge
     whole = circuit | other if other else circuit
     drawn = drawing.layout(whole, max_edges=0)
     at, bt = ({edge: i for i, edge in enumerate(some)} for some in (first, second))
@@ -67,6 +68,7 @@ def plan(circuit: Circuit, other: Circuit | None, extra: list[Edge]) -> dict[str
         "groups": drawn["groups"],
         "roles": list(whole.roles),
         "unit": unit,
+        "places": list(circuit.places),
         "most": max(len(first), len(second), 1),
         "total": max(len(circuit), len(other or ())),
         "scored": any(e["score"] is not None for e in places.values()),
@@ -77,6 +79,7 @@ def plan(circuit: Circuit, other: Circuit | None, extra: list[Edge]) -> dict[str
                 "from": edge[0],
                 "at": edge[1],
                 "to": _feeds(edge[1], graph),
+                "place": "".join(edge[2:]),
                 "score": drawn_edge["score"],
                 "sign": drawn_edge["sign"],
                 "width": round(drawn_edge["width"], 4),

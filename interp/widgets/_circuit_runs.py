@@ -1,6 +1,6 @@
 """What the circuit explorer computes: the measure of a circuit's run, a few prompts at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -26,7 +26,14 @@ class Part(NamedTuple):
     corrupted: Tensor
 
 
-def runs(model: Model, task: Any, *, by: str = "resample", metric: str | None = None) -> Compute:
+def runs(
+    model: Model,
+    task: Any,
+    *,
+    by: str = "resample",
+    metric: str | None = None,
+    places: Sequence[str] = (),
+) -> Compute:
     """A function of (circuit, cut edges, within, stale) that yields the numbers of AT_ONCE prompts,
     later of all.
 
@@ -39,7 +46,8 @@ def runs(model: Model, task: Any, *, by: str = "resample", metric: str | None = 
     def part(i: int) -> Part:
         if i == len(parts):
             piece_metric = metric_of(pieces[i], metric)
-            edges = Edges(model, pieces[i], piece_metric, by=by, reference=task.corrupted)
+            given = dict(by=by, reference=task.corrupted, places=places)
+            edges = Edges(model, pieces[i], piece_metric, **given)
             clean = clean_metric(model, pieces[i], piece_metric, edges.backend)
             parts.append(Part(edges, clean, _nothing(edges)))
         return parts[i]

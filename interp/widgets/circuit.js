@@ -143,7 +143,7 @@ function graph(view, parent) {
     if (edge) {
       const act = stateOf(edge, stateNow(model)).is === "in" ? "click cuts it" : edge.look === "cut" ? "cut; click restores it" : "click adds it";
       const score = edge.score === null ? "no score" : `score ${digits(edge.score, true)} ${plan.unit}`;
-      hint.textContent = `${edge.from} → ${reads(edge.at, edge.to)}: ${score}; ${act}`;
+      hint.textContent = `${edge.from} → ${reads(edge.at, edge.to)}${atPlace(edge)}: ${score}; ${act}`;
     } else if (near) {
       const role = plan.nodes[focus]?.role;
       const into = drawn.filter((e) => e.look !== "cut" && (e.to.includes(focus) || e.at.startsWith(`${focus}.`))).length;
@@ -203,6 +203,7 @@ function legend(view, parent) {
       if (plan.scored) line("widest", `this wide: ${digits(plan.largest)} ${plan.unit}`, thick(1));
     }
     if (model.get("cut").length) line("cut", "cut", 1);
+    if (plan.places?.length) tag("span", { class: "interp-circuit-key", text: `edges at ${plan.places.length} places, a line for each: ${plan.places.join(", ")}` }, box);
     if (plan.groups.length) tag("span", { class: "interp-circuit-key", text: `k, v: keys and values that ${plan.group} heads share` }, box);
     for (const role of plan.roles) {
       const one = tag("span", { class: "interp-circuit-key" }, box), { mark, hue } = roleLook(plan.roles, role);

@@ -11,6 +11,7 @@ import traitlets as t
 
 from interp._errors import unknown
 from interp.circuits import Circuit, drawing
+from interp.circuits.residual_graph import Edge
 from interp.results import Result
 from interp.widgets import _circuit_plan as plans
 from interp.widgets import _circuit_runs as runs
@@ -122,7 +123,7 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
         if self.within not in runs.WITHIN:
             raise unknown("place to cut", self.within, runs.WITHIN, "within='circuit'")
         extra = [edge for text in (*self.cut, *self.added) for edge in edges_of(text)]
-        Circuit.of(extra, like=self._whole)  # says what is no edge
+        self._of(extra)  # says what is no edge
         there = {edge["key"] for edge in self.plan.get("edges", ())}
         if not there or not {written(edge) for edge in extra} <= there:
             self.plan = plans.plan(self._whole, self._other, extra)
@@ -186,7 +187,7 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
         """
         if "->" in what:
             gone = edges_of(what)
-            Circuit.of(gone, like=self._whole)
+            self._of(gone)
         else:
             gone = [edge for edge in self.value if touches(edge, self._component(what))]
         names = [written(edge) for edge in gone]
@@ -201,7 +202,7 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
         """Adds edges, or all the circuit's edges at a component, shown or not."""
         if "->" in what:
             new = edges_of(what)
-            Circuit.of(new, like=self._whole)
+            self._of(new)
         else:
             name = self._component(what)
             new = [edge for edge in self._whole if touches(edge, name)]
@@ -287,7 +288,11 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
         )
 
     def _cut_circuit(self) -> Circuit:
-        return Circuit.of([edge for text in self.cut for edge in edges_of(text)], like=self._whole)
+        return self._of([edge for text in self.cut for edge in edges_of(text)])
+
+    def _of(self, edges: list[Edge]) -> Circuit:
+        """A circuit of these edges, at the places of the one that is shown."""
+        return Circuit.of(edges, like=self._whole, places=self._whole.places)
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -321,7 +326,8 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
         import pandas as pd
 
         rows = [(*edge, score) for edge, score in self.value.edges.items()]
-        return pd.DataFrame(rows, columns=["sender", "receiver", "score"])
+        place = ["place"] if self._whole.places else []
+        return pd.DataFrame(rows, columns=["sender", "receiver", *place, "score"])
 
     def __repr__(self) -> str:
         numbers = self.reply.get("numbers") or {}
@@ -372,7 +378,7 @@ def circuit(
 
     Args:
         circuit_or_scores: A Circuit, the file of one, or scores of edges with axes (sender,
-            receiver).
+            receiver); with places, an edge is shown once for each of its places, and cut there.
         model: With a model and a task, the metric and the faithfulness of what is shown are
             computed as `evaluate` does, first on a few prompts, then on all.
         task: The task; it belongs with the model.
@@ -405,7 +411,7 @@ def circuit(
         from interp.models import bridge
 
         first.check(bridge.name(model), graph_of(model))
-        compute = runs.runs(model, task, by=by, metric=metric)
+        compute = runs.runs(model, task, by=by, metric=metric, places=first.places)
     return CircuitWidget(first, second, compute, names=tuple(names), **state)
 
 

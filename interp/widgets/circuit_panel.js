@@ -121,7 +121,7 @@ function list(view, parent) {
       const state = stateOf(edge, now).is, row = tag("label", { class: state }, tag("li", {}, items));
       const box = tag("input", { type: "checkbox", "data-key": edge.key }, row);
       box.checked = state === "in";
-      tag("span", { class: "interp-circuit-edge-name", text: `${edge.from} → ${reads(edge.at, edge.to)}` }, row);
+      tag("span", { class: "interp-circuit-edge-name", text: `${edge.from} → ${reads(edge.at, edge.to)}${atPlace(edge)}` }, row);
       tag("span", { class: `interp-circuit-score ${edge.sign > 0 ? "up" : edge.sign < 0 ? "down" : ""}`, text: edge.score === null ? "" : digits(edge.score, true) }, row);
       boxes.set(edge.key, box);
     }

@@ -95,6 +95,9 @@ export function reads(at, to) {
   return `${owner} ${what} (heads ${heads[0]} to ${heads[heads.length - 1]})`;
 }
 
+// Where an edge is read, in a circuit by position.
+export const atPlace = (edge) => (edge.place ? ` at ${/^\d+$/.test(edge.place) ? "position " : ""}${edge.place}` : "");
+
 export const thick = (width) => 0.7 + 4.8 * width;
 export const bezier = (path, at) => {
   const p = path.map((v, i) => (i % 2 ? at.y(v) : at.x(v)).toFixed(1));

@@ -53,7 +53,7 @@ def test_greedy_grows_from_the_logits_and_needs_no_pruning_behind(found):
         circuit = Circuit.greedy(scores, 30)
         assert len(circuit) == 30
         _, after = circuit._reached()
-        assert all(s in after for s, _ in circuit)  # every sender has a way to the logits
+        assert all((s,) in after for s, _ in circuit)  # every sender has a way to the logits
     everything = Circuit.greedy(scores, int((~np.isnan(scores.values)).sum()))
     assert len(~everything) == 0
 

@@ -394,7 +394,7 @@ def test_engine_and_hooks_give_the_same_numbers(models, tasks, kind, name):
 
 
 ELSEWHERE = {  # refused by hooks, or held to it by laws of their own
-    "edge_pruning": "tests/methods/circuits/test_discovery.py: hooks are refused"
+    "edge_pruning": "tests/methods/circuits/test_discovery.py: the gradients are equal"
 }
 
 

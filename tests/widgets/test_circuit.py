@@ -268,3 +268,26 @@ test("the list has what is shown or cut, largest first", () => {
 
 def test_shapes(tmp_path):
     run_in_node(FILES, SHAPES, tmp_path)
+
+
+def test_a_circuit_by_position_is_shown_and_cut_by_place(tiny, task):
+    circuit = Circuit.top(interp.discover(tiny, task, "eap", positions=True), 25)
+    made = widgets.circuit(circuit, tiny, task)
+    try:
+        assert made.value == circuit and made.plan["places"] == list(circuit.places)
+        assert {e["key"] for e in made.plan["edges"]} == {
+            f"{s} -> {r} @ {p}" for s, r, p in circuit
+        }
+        found = interp.evaluate(tiny, task, circuit, sets=1)
+        faithful = float(found.sel(measure="faithfulness").values)
+        assert made.numbers["faithfulness"] == pytest.approx(faithful, abs=1e-4)
+        edge = max(circuit.edges, key=lambda e: abs(circuit.edges[e]))
+        made.remove(f"{edge[0]} -> {edge[1]} @ {edge[2]}")
+        assert set(circuit) - set(made.value) == {edge}
+        left = interp.evaluate(tiny, task, made.value, sets=1).sel(measure="circuit")
+        assert made.numbers["value"] == pytest.approx(float(left.values), abs=1e-4)
+        with pytest.raises(ValueError, match="says no place"):
+            made.add("embed -> mlp.0.in")
+        assert list(made.table().columns) == ["sender", "receiver", "place", "score"]
+    finally:
+        made.close()

@@ -14,6 +14,7 @@ from interp._isolation import torch_defaults
 from interp._stats import auroc, spearman
 from interp._types import Model
 from interp.circuits import Circuit
+from interp.circuits.residual_graph import places_of
 from interp.methods.circuits.discovery import discover
 from interp.methods.runs import sweep
 from interp.methods.runs.any_prompts import any_prompts
@@ -231,7 +232,7 @@ def _circuits(a: Circuit, b: Circuit) -> dict[str, float]:
     def share(part, whole):
         return part / whole if whole else float("nan")
 
-    total = len(a) + len(~a)
+    total = a.n_graph_edges
     return {
         "Jaccard, edges": a.jaccard(b),
         "Jaccard, components": share(len(nodes_a & nodes_b), len(nodes_a | nodes_b)),
@@ -272,18 +273,18 @@ def _against(
     """Every edge's or cell's score, and whether it is in what is known."""
     if not isinstance(truth, Circuit):
         return _cells_against(scores, list(truth))
-    none = Circuit.of((), like=scores)
-    every = none | ~none
+    none = Circuit.of((), like=scores, places=places_of(scores))
+    every = list(none.graph_edges())
     truth & none  # says so when they are of two models
     if not 0 < len(truth) < len(every):
         raise ValueError(
             f"the known circuit has {len(truth)} of {len(every)} edges: nothing can be told apart"
             " (some, not all, are needed)"
         )
-    row, column = (
-        {name: i for i, name in enumerate(scores.coords[d])} for d in ("sender", "receiver")
+    index = [{name: i for i, name in enumerate(scores.coords[d])} for d in scores.dims]
+    values = np.array(
+        [scores.values[tuple(axis[end] for axis, end in zip(index, edge))] for edge in every]
     )
-    values = np.array([scores.values[row[s], column[r]] for s, r in every])
     if np.isnan(values).any():
         raise ValueError(
             f"{int(np.isnan(values).sum())} of {len(values)} edges have no score (NaN): every edge"

@@ -13,16 +13,18 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from interp import engine, sites
 from interp._errors import unknown
 from interp._numbers import to_numpy
 from interp._types import Model
+from interp.circuits.places import OTHER, place_of
 from interp.edits import set_to
 from interp.interventions import Intervention, run
 from interp.methods.patching.patch import first_change
 from interp.methods.runs import engine_sweep, gradients, sweep
-from interp.methods.runs.metrics import kl_metric, metric_of, metric_parts
+from interp.methods.runs.metrics import check_shape, kl_metric, metric_of, metric_parts
 from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
@@ -51,7 +53,7 @@ def edge_scores(
     unit: str,
     metadata: dict[str, Any],
     examples: bool,
-    places: Sequence[str] | None = None,
+    places: Sequence[str] = (),
 ) -> Result:
     """The Result of a discovery method from values [batch sender receiver]; NaN without an edge.
 
@@ -63,7 +65,7 @@ def edge_scores(
         "receiver": list(map(str, sites.receivers(dims))),
     }
     is_edge = edge_mask(dims)
-    if places is not None:
+    if places:
         coords["place"], is_edge = list(places), is_edge[..., None]
     # a circuit made of these scores knows the prompts it was found on
     metadata = {**metadata, "prompts": task.digests}
@@ -87,9 +89,10 @@ def edges_on(
     by: str = "resample",
     reference: Tensor | None = None,
     backend: str | None = None,
+    places: Sequence[str] = (),
 ) -> "Edges":
     """The residual graph on a task: prompts of one length, or of several."""
-    options = dict(by=by, reference=reference, backend=backend)
+    options = dict(by=by, reference=reference, backend=backend, places=places)
     if isinstance(task, MixedTask):
         return JoinedEdges(model, task, metric, **options)
     return Edges(model, task, metric, **options)
@@ -112,6 +115,8 @@ class Edges:
         by: What a cut edge carries: "resample", "mean" or "zero".
         reference: Prompts for by="mean".
         backend: "engine" or "hooks"; None chooses.
+        places: Names of places, see `interp.circuits.places`: slopes then have an axis for them
+            at the end, and weights of `cut` may have one.
     """
 
     def __init__(
@@ -123,6 +128,7 @@ class Edges:
         by: str = "resample",
         reference: Tensor | None = None,
         backend: str | None = None,
+        places: Sequence[str] = (),
     ):
         if by not in BY:
             raise unknown("way to cut", by, BY, "by='resample'")
@@ -135,6 +141,8 @@ class Edges:
         self.dims = bridge.dims(model)
         first = next(model.parameters())
         self.device, self.dtype = first.device, first.dtype
+        self.places = tuple(places)
+        self.place = place_of(task, self.places).to(self.device) if self.places else None
         self.reference = _reference(task, by) if reference is None else torch.as_tensor(reference)
         self.first = first_change(model, task.clean, task.corrupted) if by == "resample" else 0
         self.engine = sweep.choose_engine(model, backend, lambda: engine.find(model))
@@ -183,13 +191,20 @@ class Edges:
 
     def cut(
         self,
-        weights: Float[Tensor, "row sender receiver"],
+        weights: Float[Tensor, "row sender receiver *place"],
         what: str = "runs with edges cut",
         bar: bool = True,
     ) -> Float[Tensor, "row batch"]:
-        """The metric of each run; gradients flow into the weights (engine only)."""
+        """The metric of each run; gradients flow into the weights where they are on."""
+        if weights.ndim == 4 and weights.shape[-1] != max(1, len(self.places)):
+            raise ValueError(
+                f"weights for {weights.shape[-1]} places, and these edges have {len(self.places)}"
+            )
         with bridge.LOCK:
-            if self.engine is None:  # the weights stay on the CPU, where each is read as a number
+            if self.engine is None:
+                if torch.is_grad_enabled() and weights.requires_grad:
+                    return torch.stack([self._cut_with_gradient(row) for row in weights])
+                # the weights stay on the CPU, where each is read as a number
                 rows = [self._cells(row) for row in weights]
                 return sweep.sweep_by_hooks(
                     self.model, self.task.clean, rows, self.metric, self.task.positions, what
@@ -204,6 +219,7 @@ class Edges:
                     self.read,
                     first=self.first,
                     tick=shown.update,
+                    place=self.place,
                 )
 
     def downstream(
@@ -231,7 +247,6 @@ class Edges:
         points: Sequence[float | None],
         what: str = "slopes",
         rules: engine.Rules | None = None,
-        by_place: bool = False,
     ) -> Float[Tensor, "batch sender receiver *place"]:
         """Each edge's clean minus other write, times the gradient at its receiver's input.
 
@@ -240,19 +255,17 @@ class Edges:
                 is taken, and averaged; None is the clean run itself.
             what: The progress bar's text.
             rules: For the backward pass (engine only); None: the gradient.
-            by_place: An axis at the end for where the write is read: the task's named positions,
-                and all others together (see `place_names`).
 
         Returns:
-            Positive: the edge helps the metric.
+            Positive: the edge helps the metric. With places, each where it is read.
         """
         if self.engine is None:
-            return self._slopes_by_hooks(points, by_place=by_place)
+            return self._slopes_by_hooks(points)
         engine_model = self.engine if rules is None else engine.with_rules(self.engine, rules)
         n = len(self.task)
         g = engine.graph(engine_model)
         scores = torch.zeros(n, g.n_senders, g.n_receivers, device=self.device)
-        at = self._places() if by_place else ()
+        at = self._named_places()
         there = [torch.zeros_like(scores) for _ in at]
         with bridge.LOCK:
             moved = self.moves()
@@ -265,7 +278,8 @@ class Edges:
                     base=self.clean,
                     first=self.first,
                 )
-                engine.contract(engine_model, moved, slope, scores)
+                if OTHER in self.places or not self.places:
+                    engine.contract(engine_model, moved, slope, scores)
                 for place, some in zip(at, there):
                     engine.contract(
                         engine_model,
@@ -273,18 +287,15 @@ class Edges:
                         [_only(s, place, self.first) for s in slope],
                         some,
                     )
-        return _with_places(scores, there, by_place) / len(points)
+        return _with_places(scores, there, self.places) / len(points)
 
-    def _places(self) -> list[Tensor]:
-        """The index of each named position in each prompt [batch], -1 where an earlier name has the
-        same token.
-        """
-        seen, out = [], []
-        for index in self.task.positions.values():
-            taken = [(index == other) for other in seen]
-            free = ~torch.stack(taken).any(0) if taken else torch.ones_like(index).bool()
-            out.append(torch.where(free, index, -1))
-            seen.append(index)
+    def _named_places(self) -> list[Tensor]:
+        """Where each place but "other" is in each prompt [batch], -1 where it is at none."""
+        out = []
+        for k, name in enumerate(self.places):
+            if name != OTHER:
+                here = self.place == k
+                out.append(torch.where(here.any(1), here.int().argmax(1), -1))
         return out
 
     def _points(self, points: Sequence[float | None]) -> Iterator[Tensor | None]:
@@ -388,28 +399,64 @@ class Edges:
         cells, is_edge = [], edge_mask(self.dims)
         for r, receiver in enumerate(self.receivers):
             lost = {
-                str(s): 1 - float(weight[i, r])
+                str(s): self._lost(weight[i, r])
                 for i, s in enumerate(self.senders)
-                if is_edge[i, r] and weight[i, r] != 1
+                if is_edge[i, r] and bool((weight[i, r] != 1).any())
             }
             if lost:
 
                 def edit(act, seen, lost=lost):
                     return act + sum(
-                        w * (self._other(s, len(act)) - seen[s]) for s, w in lost.items()
+                        self._there(w, act) * (self._other(s, len(act)) - seen[s])
+                        for s, w in lost.items()
                     )
 
                 cells.append(Intervention(receiver, edit, reads=tuple(lost)))
         return cells
 
+    def _lost(self, weight: Tensor) -> float | Float[Tensor, "place"]:
+        """How much of an edge is cut, at all positions or at each place."""
+        return 1 - float(weight) if weight.ndim == 0 else 1 - weight.detach()
+
+    def _there(self, lost: float | Float[Tensor, "place"], act: Tensor) -> Any:
+        """How much of an edge is cut at each position of act, as a factor."""
+        if isinstance(lost, float):
+            return lost
+        return lost.to(act)[self.place[: len(act)]][..., None]
+
+    def _cut_with_gradient(self, weight: Tensor) -> Float[Tensor, "batch"]:
+        """The metric of one run, with a gradient into the weights.
+
+        What a receiver's edges change is computed again on the way back, so that no edge holds a
+        stream of its own.
+        """
+        if weight.ndim == 3:
+            raise ValueError("weights by place have a gradient by the engine alone")
+        cells, is_edge = [], edge_mask(self.dims)
+        for r, receiver in enumerate(self.receivers):
+            senders = is_edge[:, r].nonzero()[:, 0]
+            names = [str(self.senders[i]) for i in senders.tolist()]
+
+            def edit(act, seen, names=names, lost=1 - weight[senders, r]):
+                others = [self._other(s, len(act)) for s in names]
+                reads = [seen[s] for s in names]
+                return checkpoint(_changed, act, lost, others, *reads, use_reentrant=False)
+
+            cells.append(Intervention(receiver, edit, reads=tuple(names)))
+        task, keep = self.task, self.metric.keep
+        out = run(
+            self.model, task.clean, cells, keep, positions=task.positions, last_only=True, grad=True
+        )
+        return check_shape(self.metric.of(out.logits, out.kept), len(task), self.metric)
+
     def _other(self, sender: str, n: int) -> Tensor:
         return self.others[sender][:n]
 
     def _slopes_by_hooks(
-        self, points: Sequence[float | None], turn: slice = slice(0, 1), by_place: bool = False
+        self, points: Sequence[float | None], turn: slice = slice(0, 1)
     ) -> Float[Tensor, "batch sender receiver *place"]:
         """All edges' scores when the senders of this turn (the embedding) are interpolated."""
-        at = self._places() if by_place else ()
+        at = self._named_places()
         scores = torch.zeros(
             len(self.task), len(self.senders), len(self.receivers), device=self.device
         )
@@ -434,7 +481,16 @@ class Edges:
             for place, some in zip(at, there):
                 here = [_only(x, place, 0) for x in (moved, each)]
                 some += torch.einsum("sbpd,rbpd->bsr", *here).masked_fill(~is_edge, 0.0)
-        return _with_places(scores, there, by_place) / len(points)
+        return _with_places(scores, there, self.places) / len(points)
+
+
+def _changed(
+    act: Tensor, lost: Float[Tensor, "sender"], others: Sequence[Tensor], *reads: Tensor
+) -> Tensor:
+    """What a receiver reads when so much of each of its edges is cut."""
+    for share, other, seen in zip(lost.to(act), others, reads):
+        act = act + share * (other - seen)
+    return act
 
 
 def _reference(task: Any, by: str) -> Tensor:
@@ -465,6 +521,7 @@ class JoinedEdges(Edges):
         by: str = "resample",
         reference: Tensor | None = None,
         backend: str | None = None,
+        places: Sequence[str] = (),
     ):
         if reference is not None:
             raise ValueError(
@@ -472,12 +529,12 @@ class JoinedEdges(Edges):
                 "reference out, or call it for each length, task.by_length()"
             )
         self.model, self.task, self.metric, self.by = model, task, metric, by
-        self.dims = bridge.dims(model)
+        self.dims, self.places = bridge.dims(model), tuple(places)
         self.parts = [
             (
                 index,
                 [
-                    (w, Edges(model, step, step_metric, by=by, backend=backend))
+                    (w, Edges(model, step, step_metric, by=by, backend=backend, places=places))
                     for w, step, step_metric in steps
                 ],
             )
@@ -506,7 +563,7 @@ class JoinedEdges(Edges):
 
     def cut(
         self,
-        weights: Float[Tensor, "row sender receiver"],
+        weights: Float[Tensor, "row sender receiver *place"],
         what: str = "runs with edges cut",
         bar: bool = True,
     ) -> Float[Tensor, "row batch"]:
@@ -524,24 +581,15 @@ class JoinedEdges(Edges):
         points: Sequence[float | None],
         what: str = "slopes",
         rules: engine.Rules | None = None,
-        by_place: bool = False,
     ) -> Float[Tensor, "batch sender receiver *place"]:
         """Each edge's clean minus other write, times the gradient at its receiver's input."""
-        return self._join(lambda graph, _: graph.slopes(points, what, rules, by_place), 0)
+        return self._join(lambda graph, _: graph.slopes(points, what, rules), 0)
 
     def slopes_at_activations(
         self, points: Sequence[float]
     ) -> Float[Tensor, "batch sender receiver"]:
         """The same, the senders' own writes being interpolated."""
         return self._join(lambda graph, _: graph.slopes_at_activations(points), 0)
-
-
-OTHER = "other"  # all positions that have no name
-
-
-def place_names(task: Any) -> list[str]:
-    """The places of edge scores by position: the task's names, and all others together."""
-    return [*task.position_names, OTHER]
 
 
 def _only(x: Float[Tensor, "part batch pos d_model"], at: Tensor, first: int) -> Tensor:
@@ -551,12 +599,13 @@ def _only(x: Float[Tensor, "part batch pos d_model"], at: Tensor, first: int) ->
     return (x[:, rows, at.clamp(min=0)] * (at >= 0)[:, None].to(x.dtype))[:, :, None]
 
 
-def _with_places(scores: Tensor, there: Sequence[Tensor], by_place: bool) -> Tensor:
-    """Scores, or those at each place and the rest of them, on an axis at the end."""
-    if not by_place:
+def _with_places(scores: Tensor, there: Sequence[Tensor], places: Sequence[str]) -> Tensor:
+    """Scores, or those at each place on an axis at the end; "other" has the rest of them."""
+    if not places:
         return scores
-    rest = scores - torch.stack([*there]).sum(0)
-    return torch.stack([*there, rest], -1)
+    named = iter(there)
+    rest = scores - sum(there) if OTHER in places else scores
+    return torch.stack([rest if place == OTHER else next(named) for place in places], -1)
 
 
 def _slot(receiver: Site) -> Site:

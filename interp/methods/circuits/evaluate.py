@@ -22,6 +22,7 @@ from interp._numbers import to_numpy
 from interp._stats import ratio_parts
 from interp._types import Model
 from interp.circuits import Circuit
+from interp.circuits.residual_graph import Edge, shown
 from interp.dims import Graph
 from interp.methods.circuits.edges import Edges, edges_on
 from interp.methods.runs import sweep
@@ -66,7 +67,8 @@ def evaluate(
     Args:
         model: A loaded model.
         task: A task; use other prompts than the circuit was found on, task.heldout().
-        circuit: The circuit.
+        circuit: The circuit. One with places is cut by place: an edge is as it is where the circuit
+            has it, and cut at all other positions; the task names these places.
         by: What a cut edge carries: "resample" the write of the corrupted prompt, "mean" the
             position-wise mean write over reference prompts (the task's corrupted ones, or
             `reference`), "zero" nothing (far from anything the model has seen).
@@ -136,6 +138,7 @@ def evaluate(
         backend=edges.backend,
         edges=len(circuit),
         share=circuit.share,
+        **({"places": list(circuit.places)} if circuit.places else {}),
         seen=_seen(circuit, task),
         match=match,
         sets=sets,
@@ -146,7 +149,7 @@ def evaluate(
         " with every edge cut, with the circuit alone, and with only the circuit cut",
     )
     metadata["units"] |= dict.fromkeys(list(rows)[:4], FRACTION)
-    name = f"{len(circuit)} of {len(circuit) / circuit.share:.0f} edges" + (
+    name = f"{len(circuit)} of {circuit.n_graph_edges} edges{circuit._at_places()}" + (
         ", on the prompts they were found on" if metadata["seen"] else ""
     )
     return Result(
@@ -253,17 +256,23 @@ def minimality(
     edges, clean = _ready(model, task, circuit, by, metric, any_task, reference, backend)
     row = {str(s): i for i, s in enumerate(sites.senders(circuit.graph))}
     column = {str(r): i for i, r in enumerate(sites.receivers(circuit.graph))}
-    sent = [s for s in row if any(s == sender for sender, _ in circuit)]
+    place = {(name,): i for i, name in enumerate(circuit.places)}
+    sent = [s for s in row if any(s == edge[0] for edge in circuit)]
     not_in_circuit = [name for name in without if name not in sent]
     if not_in_circuit:
         raise unknown("component of the circuit", not_in_circuit[0], sent, f"without={sent[:1]}")
     base = circuit.weights()
     base[[row[s] for s in without]] = 0.0
-    left = [(s, r) for s, r in circuit if s not in without]
-    parts = (
-        [([row[s]], [column[r]]) for s, r in left]
+    left = [edge for edge in circuit if edge[0] not in without]
+
+    def cell(edge: Edge) -> tuple[int, ...]:
+        at = row[edge[0]], column[edge[1]]
+        return (*at, place[edge[2:]]) if place else at
+
+    parts: list[tuple] = (
+        [cell(edge) for edge in left]
         if of == "edges"
-        else [([row[s]], slice(None)) for s in sent if s not in without]
+        else [(row[s],) for s in sent if s not in without]
     )
     values = torch.cat(
         [edges.cut(_stack([base, 0 * base]), bar=False), _without(edges, base, parts)]
@@ -271,7 +280,7 @@ def minimality(
     faithfulness = fractions(values[[0, *range(2, len(values))]], clean, values[1], edges.metric)
     examples = faithfulness[:1] - faithfulness[1:]
     labels = (
-        [f"{s} -> {r}" for s, r in left] if of == "edges" else [s for s in sent if s not in without]
+        [shown(edge) for edge in left] if of == "edges" else [s for s in sent if s not in without]
     )
     metadata = sweep.provenance(
         model,
@@ -308,8 +317,8 @@ def random_circuits(
         sets: How many.
         seed: Draws them.
         match: "size" draws from the whole graph; "layers" as many as the circuit has into each
-            layer's queries, keys, values, MLP, and into the logits: harder to beat, since where a
-            circuit reads is already half of what it is.
+            layer's queries, keys, values, MLP, and into the logits (and at each place): harder to
+            beat, since where a circuit reads is already half of what it is.
 
     Returns:
         The circuits, not pruned: few random edges lie on a path to the logits.
@@ -323,14 +332,17 @@ def random_circuits(
         raise ValueError(
             f"sets={sets}: at least one random circuit stands beside a circuit (try sets=10)"
         )
-    group = (lambda receiver: "any") if match == "size" else _place
+    read = {str(receiver): _read(str(receiver)) for receiver in sites.receivers(circuit.graph)}
+
+    def group(edge: Edge) -> Any:
+        return "any" if match == "size" else (*read[edge[1]], *edge[2:])
+
     pools: dict[Any, list] = {}
-    of = {str(receiver): group(str(receiver)) for receiver in sites.receivers(circuit.graph)}
-    for edge in circuit | ~circuit:
-        pools.setdefault(of[edge[1]], []).append(edge)
+    for edge in circuit.graph_edges():
+        pools.setdefault(group(edge), []).append(edge)
     wanted: dict[Any, int] = {}
-    for _, receiver in circuit:
-        wanted[of[receiver]] = wanted.get(of[receiver], 0) + 1
+    for edge in circuit:
+        wanted[group(edge)] = wanted.get(group(edge), 0) + 1
     rng = np.random.default_rng(seed)
     drawn = []
     for k in range(sets):
@@ -347,6 +359,7 @@ def random_circuits(
                 circuit.model,
                 task=circuit.task,
                 source=source,
+                places=circuit.places,
             )
         )
     return drawn
@@ -385,7 +398,7 @@ def graph_of(model: Model) -> Graph:
     return Graph(d.n_layers, d.n_heads, d.n_kv_heads, d.parallel)
 
 
-def run_weights(circuit: Circuit, by: str) -> Float[np.ndarray, "sender receiver"]:
+def run_weights(circuit: Circuit, by: str) -> Float[np.ndarray, "sender receiver *place"]:
     """The circuit as weights of a run; resampled, edges on no path to the logits are left out."""
     return (circuit.prune() if by == "resample" else circuit).weights()
 
@@ -423,7 +436,8 @@ def _ready(
         )
     circuit.check(bridge.name(model), graph_of(model), None if any_task else task)
     metric = metric_of(task, metric)
-    edges = edges_on(model, task, metric, by=by, reference=reference, backend=backend)
+    options = dict(by=by, reference=reference, backend=backend, places=circuit.places)
+    edges = edges_on(model, task, metric, **options)
     return edges, clean_metric(model, task, metric, edges.backend)
 
 
@@ -433,8 +447,8 @@ def _without(edges: Edges, base: np.ndarray, parts: Sequence[tuple]) -> Float[Te
     with sweep.progress(None, "parts of the circuit", total=len(parts)) as bar:
         for lo in range(0, len(parts), AT_ONCE):
             rows = np.stack([base] * len(parts[lo : lo + AT_ONCE]))
-            for row, (senders, receivers) in zip(rows, parts[lo : lo + AT_ONCE]):
-                row[senders, receivers] = 0.0
+            for row, part in zip(rows, parts[lo : lo + AT_ONCE]):
+                row[part] = 0.0
             values.append(edges.cut(torch.from_numpy(rows), bar=False))
             bar.update(len(rows))
     return torch.cat(values)
@@ -444,7 +458,7 @@ def _stack(weights: Sequence[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(weights))
 
 
-def _place(receiver: str) -> tuple:
+def _read(receiver: str) -> tuple:
     """Family, part and layer of a receiver."""
     site = Site.parse(receiver)
     return site.family, site.part, site.layer

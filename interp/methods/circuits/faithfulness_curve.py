@@ -12,6 +12,7 @@ from interp._errors import unknown
 from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.circuits import Circuit
+from interp.circuits.residual_graph import places_of
 from interp.methods.circuits.edges import edges_on
 from interp.methods.circuits.evaluate import (
     FRACTION,
@@ -60,7 +61,7 @@ def faithfulness_curve(
     Args:
         model: A loaded model.
         task: A task; use other prompts than the scores were found on.
-        scores: Scores of edges, from `discover`.
+        scores: Scores of edges, from `discover`; with an axis "place", of edges at places.
         sizes: Shares of all edges up to 1 (rounded to whole edges, at least one), numbers of edges
             above 1.
         select: "top" or "greedy", see `Circuit.top` and `Circuit.greedy`.
@@ -103,7 +104,8 @@ def faithfulness_curve(
     numbers, total = _numbers(scores, sizes)
     circuits = [SELECT[select](scores, n, absolute=absolute) for n in numbers]
     circuits[0].check(bridge.name(model), graph_of(model))
-    edges = edges_on(model, task, metric, by=by, reference=reference, backend=backend)
+    options = dict(by=by, reference=reference, backend=backend, places=places_of(scores))
+    edges = edges_on(model, task, metric, **options)
     clean = clean_metric(model, task, metric, edges.backend)
     corrupted = edges.cut(torch.zeros(1, *scores.values.shape), bar=False)[0]
     curves, each, sizes_pruned = [], {}, []

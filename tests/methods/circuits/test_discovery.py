@@ -300,8 +300,26 @@ def test_edge_pruning_meets_its_target_and_its_seed(tiny, tiny_ioi):
     for wrong in (dict(share=0), dict(share=1.5), dict(steps=0)):
         with pytest.raises(ValueError, match="share|step"):
             edge_pruning(tiny, tiny_ioi, **wrong)
-    with pytest.raises(ValueError, match="the engine"):
-        edge_pruning(tiny, tiny_ioi, backend="hooks")
+
+
+def test_the_gradient_into_masks_by_hooks_is_that_of_the_engine(any_tiny, ioi):
+    few, slopes = ioi[:2], []
+    for backend in ("engine", "hooks"):
+        metric = interp.methods.runs.metrics.metric_of(few)
+        graph = edges.Edges(any_tiny, few, metric, backend=backend)
+        draw = torch.Generator().manual_seed(0)
+        mask = torch.rand(1, *edges.edge_mask(graph.dims).shape, generator=draw)
+        with torch.enable_grad():
+            graph.cut(mask.requires_grad_(), bar=False).sum().backward()
+        slopes.append(mask.grad)
+    assert slopes[0].abs().max() > 1e-3
+    torch.testing.assert_close(*slopes, atol=1e-5, rtol=1e-3)
+
+
+def test_edge_pruning_runs_by_hooks(tiny, tiny_ioi):
+    found = edge_pruning(tiny, tiny_ioi[:2], steps=2, share=0.3, backend="hooks")
+    assert found.metadata["backend"] == "hooks"
+    assert np.nanmean(found.values) == pytest.approx(0.3, abs=1e-6)
 
 
 def test_random_is_its_seed(any_tiny, ioi):

@@ -6,6 +6,7 @@ from typing import Any
 from interp import engine
 from interp._isolation import torch_defaults
 from interp._types import Model
+from interp.circuits.places import place_names
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
 from interp.methods.runs.metrics import metric_of
@@ -37,8 +38,9 @@ def eap(
         by: What a corrupted edge carries, see `interp.evaluate`.
         examples: Keep every example's score (for intervals and stability).
         positions: A third axis, "place": where the write is read, at the task's named positions
-            and at all others together ("other"). The sum over places is the plain score; choose a
-            circuit from that, `Circuit.top(scores.sum("place"), 500)`.
+            and at all others together ("other"); in a task that names END alone, at each position
+            by its number. The sum over places is the plain score. `Circuit.top(scores, 500)` is
+            then a circuit of edges at places.
         backend: "engine" or "hooks"; None chooses.
 
     Returns:
@@ -73,18 +75,12 @@ def attributed(
     if rules is not None:
         sweep.needs_engine(model, method, "eap")
     metric = metric_of(task, metric)
-    graph = edges.edges_on(model, task, metric, by=by, backend=backend)
-    scores = graph.slopes([None], rules=rules, by_place=positions)
+    places = place_names(task) if positions else ()
+    graph = edges.edges_on(model, task, metric, by=by, backend=backend, places=places)
+    scores = graph.slopes([None], rules=rules)
     metadata = sweep.provenance(
         model, task, method, started, metric=metric.name, by=by, backend=graph.backend
     )
     return edges.edge_scores(
-        scores,
-        model,
-        task,
-        f"{title} of {metric.name}",
-        metric.unit,
-        metadata,
-        examples,
-        edges.place_names(task) if positions else None,
+        scores, model, task, f"{title} of {metric.name}", metric.unit, metadata, examples, places
     )

@@ -7,6 +7,7 @@ from typing import Any
 from interp._errors import unknown
 from interp._isolation import torch_defaults
 from interp._types import Model
+from interp.circuits.places import place_names
 from interp.methods.circuits import edges
 from interp.methods.runs import sweep
 from interp.methods.runs.metrics import metric_of
@@ -74,13 +75,10 @@ def eap_ig(
             " 'eap')"
         )
     metric = metric_of(task, metric)
-    graph = edges.edges_on(model, task, metric, by=by, backend=backend)
+    places = place_names(task) if positions else ()
+    graph = edges.edges_on(model, task, metric, by=by, backend=backend, places=places)
     points = [k / steps for k in range(steps)]
-    scores = (
-        graph.slopes(points, by_place=positions)
-        if at == "inputs"
-        else graph.slopes_at_activations(points)
-    )
+    scores = graph.slopes(points) if at == "inputs" else graph.slopes_at_activations(points)
     metadata = sweep.provenance(
         model,
         task,
@@ -93,12 +91,5 @@ def eap_ig(
         backend=graph.backend,
     )
     return edges.edge_scores(
-        scores,
-        model,
-        task,
-        f"EAP-IG of {metric.name}",
-        metric.unit,
-        metadata,
-        examples,
-        edges.place_names(task) if positions else None,
+        scores, model, task, f"EAP-IG of {metric.name}", metric.unit, metadata, examples, places
     )

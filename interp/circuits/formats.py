@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from interp import _files, _store, sites
-from interp._errors import unknown
+from interp._errors import listed, unknown
 from interp._numbers import to_numpy
 from interp.circuits.circuit import CONVENTION, UNNAMED, Circuit
 from interp.circuits.residual_graph import graph_of, places_of, shape
@@ -145,7 +145,7 @@ def write(
         call = "circuit.without_places()" if isinstance(what, Circuit) else "scores.sum('place')"
         raise ValueError(
             f"EAP-IG's and MIB's files know no positions, and these edges are at {len(places)}"
-            f" places ({', '.join(places[:4])}{', ...' if len(places) > 4 else ''}): write"
+            f" places ({listed(places, 4)}): write"
             f" {call}, or keep the places in a file of our own, circuit.save('circuit.json')"
         )
     known = _given(model)[1]

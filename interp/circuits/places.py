@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from interp._errors import listed
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -65,7 +67,7 @@ def place_of(task: Any, places: Sequence[str]) -> "Tensor":
     if (out < 0).any():
         missing = int((out < 0).any(0).nonzero()[0])
         raise ValueError(
-            f"the places {', '.join(places[:4])}{', ...' if len(places) > 4 else ''} say nothing of"
+            f"the places {listed(places, 4)} say nothing of"
             f" position {missing} of these prompts, which have {length} tokens: take prompts of the"
             " length that the places were found on, or circuit.without_places()"
         )
@@ -81,7 +83,7 @@ def _lacks(task: Any, name: str, places: Sequence[str]) -> str:
             " circuit.without_places()"
         )
     return (
-        f"{task.name!r} names no position {name!r} (it names {', '.join(task.positions)}): name it,"
+        f"{task.name!r} names no position {name!r} (it names {listed(task.positions)}): name it,"
         " interp.tasks.pairs(..., positions={...}), or take circuit.without_places()"
     )
 

@@ -37,6 +37,7 @@ ORDERED = (
     "number",
     "distance",
     "edges",
+    "step",
     "false positive rate",
 )  # axes along which values make a line
 PLACED = (
@@ -68,15 +69,16 @@ Numbers = Any
 def kind(dims: Sequence[str], coords: Mapping[str, Sequence]) -> str:
     """Which picture fits these axes: "lines", "bars", "map" or "panels".
 
-    Up to eight words by layer, number, distance or edges are lines; one such axis (or positions) is
-    a line, any other bars.
+    Up to eight words by layer, number, distance, edges or step are lines; one such axis (or
+    positions) is a line, any other bars (and steps that are named).
 
     Example:
         >>> kind(["layer", "head"], {"layer": range(30), "head": range(9)})
         'map'
     """
     if len(dims) == 1:
-        return "lines" if dims[0] in (*ORDERED, "pos") else "bars"
+        named = dims[0] == "step" and _words(coords["step"])
+        return "lines" if dims[0] in (*ORDERED, "pos") and not named else "bars"
     if (
         len(dims) == 2
         and dims[1] in ORDERED
@@ -485,7 +487,7 @@ def lines(
             line,
             style,
             marker="osD^vP"[k % 6],
-            markersize=3,
+            markersize=3 if len(at) <= 60 else 0,  # of many, the line alone
             linewidth=1.5,
             color=colour,
             label=name,
@@ -543,9 +545,9 @@ def bars(
         ax: Where to draw; a new figure if None.
     """
     longest = max((len(str(label)) for label in labels), default=0)
-    ax = (
-        _new(max(4, 0.55 * len(labels)), 2.8 + 0.06 * max(0, longest - 10)) if ax is None else ax
-    )  # long names stand aslant
+    if ax is None:  # long names stand aslant
+        wide = _bars_width(labels, title, interval is not None)
+        ax = _new(wide, 2.8 + 0.06 * max(0, longest - 10))
     at, values = np.arange(len(labels)), np.asarray(values, dtype=float)
     ax.bar(at, values, color="#0072b2")
     if interval is not None:
@@ -561,7 +563,7 @@ def bars(
             label="95 % interval",
         )
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=TICK, frameon=False)
-    _ticks(ax.xaxis, labels)
+    _ticks(ax.xaxis, labels, _beside(interval is not None))
     ax.axhline(0, color="#888888", linewidth=0.7)
     _plain(ax, title)
     ax.set_ylabel(unit)
@@ -822,7 +824,7 @@ def size_of(picture: Mapping[str, Any]) -> tuple[float, float]:
     below = 0.06 * longest[-1] if _words(labels[dims[-1]]) else 0.0  # slanted labels need height
     if len(dims) == 1 or (kind(dims, labels) == "lines" and not picture.get("maps")):
         wide = (
-            min(9, max(4, 0.45 * sizes[0] + 0.8))
+            _bars_width(labels[dims[0]], picture["title"], picture.get("interval") is not None)
             if kind(dims, labels) == "bars"
             else 7 + (1.5 if len(dims) == 2 else 0)
         )
@@ -834,6 +836,17 @@ def size_of(picture: Mapping[str, Any]) -> tuple[float, float]:
         min(10, max(4.5, 0.24 * wide + 0.06 * beside + 1.6)),
         min(9, max(2.4, 0.18 * tall + 1.2 + below)),
     )
+
+
+def _beside(interval: bool) -> float:
+    """Inches that a picture of bars has beside its bars: the axis, and the legend of intervals."""
+    return 0.75 + (1.35 if interval else 0.0)
+
+
+def _bars_width(labels: Sequence, title: str, interval: bool) -> float:
+    """Inches in which bars have room for short labels, and the title for its one line."""
+    beside, letters = _beside(interval), len(title) / 13  # 13 letters of a title to an inch
+    return min(9.0, max(4.0, 0.55 * len(labels) + beside, min(letters, 5.0) + beside))
 
 
 def _axis_name(dim: str, labels: Sequence) -> str:
@@ -889,14 +902,19 @@ def _words(labels: Sequence) -> bool:
     return any(isinstance(x, str) and not x.isdigit() for x in labels)
 
 
-def _ticks(axis: Any, labels: Sequence) -> None:
+def _ticks(axis: Any, labels: Sequence, beside: float | None = None) -> None:
+    """Writes the labels, or every few of many; aslant where they have no room side by side.
+
+    beside: inches that axis and legend will take of the width, where that is known.
+    """
     words = _words(labels)
     every = 1 if words and len(labels) <= 40 else max(1, -(-len(labels) // 16))
     at = list(range(0, len(labels), every))
     axis.set_ticks(at, [literal(labels[i]) for i in at], fontsize=TICK)
-    room = (
-        axis.axes.get_position().width * axis.axes.figure.get_size_inches()[0] / max(1, len(at))
-    )  # inches for each
+    wide = axis.axes.get_position().width * axis.axes.figure.get_size_inches()[0]
+    if beside is not None:  # of the whole width, of which matplotlib first gives axes 0.775
+        wide = min(wide, wide / 0.775 - beside)
+    room = wide / max(1, len(at))  # inches for each
     if axis.axis_name == "x" and words and max(len(str(labels[i])) for i in at) * 0.075 > room:
         for label in axis.get_ticklabels():
             label.set(rotation=60 if len(at) > 8 else 35, ha="right", rotation_mode="anchor")

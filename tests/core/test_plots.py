@@ -185,6 +185,25 @@ def test_a_few_names_by_layer_are_lines_with_bands():
     assert plots.kind(["pos", "layer"], {"pos": ["0 a"], "layer": range(3)}) == "map"
 
 
+def test_losses_by_step_are_lines_and_named_steps_are_bars():
+    assert plots.kind(["fit", "step"], {"fit": ["das"], "step": [1, 2, 3]}) == "lines"
+    assert plots.kind(["step"], {"step": [1, 2, 3]}) == "lines"
+    assert plots.kind(["step"], {"step": ["L9H1", "L2H0"]}) == "bars"
+
+
+@pytest.mark.parametrize("names", [[f"L2{i}H{i}" for i in range(8)], ["prose", "random tokens"]])
+def test_bars_have_room_for_their_labels_and_a_title_of_one_line(names):
+    values = np.linspace(-0.3, 0.4, len(names))
+    title = "The marked heads in other texts: prose minus code"
+    interval = values - 0.1, values + 0.1
+    ax = plots.bars(values, names, title=title, unit="share of attention", interval=interval)
+    ax.figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+    assert all(a.x1 < b.x0 for a, b in zip(boxes, boxes[1:]))
+    assert ax.get_title() == title
+    assert ax.title.get_window_extent().x0 >= 0
+
+
 def test_whiskers_end_where_the_interval_ends():
     ax = plots.bars(
         np.array([1.0, 2.0]),

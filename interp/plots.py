@@ -285,14 +285,40 @@ def _spots(
     values = np.asarray(picture["values"], dtype=float)
     if dims == ("strongest",):
         labels = picture["coords"]["strongest"]
-    if labels is None or len(dims) > 2 or values.size > 1500:
+    if labels is None or len(dims) > 3 or values.size > 1500:
         return []
-    ax, unit = figure.axes[0], picture["unit"]
     names = np.reshape(np.asarray(labels, dtype=object), values.shape)
-    what = kind(dims, picture["coords"]) if dims != ("strongest",) else "strongest"
+    if len(dims) == 3:  # a panel, which is a map, for each label of the first
+        shown = [
+            (ax, "map", dims[1:], *one) for ax, *one in zip(figure.axes, names, values, strict=False)
+        ]
+    else:
+        what = kind(dims, picture["coords"]) if dims != ("strongest",) else "strongest"
+        shown = [(figure.axes[0], what, dims, names, values)]
+    out = []
+    for ax, what, axes, some, numbers in shown:
+        for (left, right, low, high), text in _places(ax, what, axes, some, numbers):
+            corners = ax.transData.transform([(left, low), (right, high)]) / figure.dpi
+            (a, b), (c, d) = corners.min(0), corners.max(0)
+            out.append(
+                (
+                    (a - box.x0) / box.width,
+                    (box.y1 - d) / box.height,
+                    (c - a) / box.width,
+                    (d - b) / box.height,
+                    f"{text} {picture['unit']}",
+                )
+            )
+    return out
+
+
+def _places(
+    ax: Any, what: str, dims: tuple[str, ...], names: np.ndarray, values: np.ndarray
+) -> list[tuple[tuple[float, float, float, float], str]]:
+    """(left, right, low, high) of each cell in the axes' own numbers, and its name and value."""
     if what == "map" and dims == ("layer", "head"):
         names, values = names.T, values.T
-    places = []  # (x0, x1, y0, y1) in data, name, value
+    places = []
     (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
     for index, name in np.ndenumerate(names):
         if what == "map":
@@ -304,21 +330,8 @@ def _spots(
             at = (index[0] - 0.5, index[0] + 0.5, y0, y1)
         else:
             return []
-        places.append((at, f"{name}: {values[index]:.4g} {unit}"))
-    out = []
-    for (left, right, low, high), text in places:
-        corners = ax.transData.transform([(left, low), (right, high)]) / figure.dpi
-        (a, b), (c, d) = corners.min(0), corners.max(0)
-        out.append(
-            (
-                (a - box.x0) / box.width,
-                (box.y1 - d) / box.height,
-                (c - a) / box.width,
-                (d - b) / box.height,
-                text,
-            )
-        )
-    return out
+        places.append((at, f"{name}: {values[index]:.4g}"))
+    return places
 
 
 class Panels(np.ndarray):

@@ -110,6 +110,8 @@ def test_what_one_picture_cannot_hold_shows_its_strongest_cells():
 def test_a_picture_on_the_page_says_each_cell_where_the_pointer_is():
     page = result(np.arange(6.0).reshape(2, 3), ("layer", "head"))._repr_html_()
     assert page.count("<i ") == 6 and 'title="L1H2: 5 logits"' in page
+    panels = result(np.arange(12.0).reshape(2, 2, 3), ("task", "layer", "head"))._repr_html_()
+    assert panels.count("<i ") == 12 and panels.count(": 11 logits") == 1
     assert page.count('tabindex="-1"') == 6 and "focus::after" in page  # a click keeps it
     assert "data-jp-theme-light=false" in page  # dark with the theme
 

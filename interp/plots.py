@@ -290,7 +290,8 @@ def _spots(
     names = np.reshape(np.asarray(labels, dtype=object), values.shape)
     if len(dims) == 3:  # a panel, which is a map, for each label of the first
         shown = [
-            (ax, "map", dims[1:], *one) for ax, *one in zip(figure.axes, names, values, strict=False)
+            (ax, "map", dims[1:], *one)
+            for ax, *one in zip(figure.axes, names, values, strict=False)
         ]
     else:
         what = kind(dims, picture["coords"]) if dims != ("strongest",) else "strongest"

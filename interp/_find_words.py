@@ -83,7 +83,11 @@ TABLE = (
         "feature | latent | monosemantic | max activating examples | autointerp",
         f"{FEATURES}card {FEATURES}cards {FEATURES}describe interp.widgets.features",
     ),
-    _row("sparse feature circuits | feature circuit | attribution graph", f"{FEATURES}circuit"),
+    _row("sparse feature circuits | feature circuit", f"{FEATURES}circuit"),
+    _row(
+        "attribution graph | circuit tracing | circuit tracer | replacement model | neuronpedia",
+        f"{FEATURES}graph {FEATURES}AttributionGraph",
+    ),
     _row("feature steering | clamp feature", f"{FEATURES}steer {FEATURES}clamp"),
     _row("feature ablation | latent attribution", f"{FEATURES}latent_attribution {FEATURES}ablate"),
     _row(

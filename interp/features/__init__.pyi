@@ -1,5 +1,6 @@
 from interp.features import evaluation as evaluation
 from interp.features import factorisation as factorisation
+from interp.features import graphs as graphs
 from interp.features import training as training
 from interp.features.activations import Activations as Activations
 from interp.features.activations import activations as activations
@@ -47,6 +48,8 @@ from interp.features.evaluation.synthetic import Synthetic as Synthetic
 from interp.features.evaluation.synthetic import synthetic as synthetic
 from interp.features.evaluation.table import table as table
 from interp.features.factorisation.factorise import factorise as factorise
+from interp.features.graphs.attribution_graph import AttributionGraph as AttributionGraph
+from interp.features.graphs.graph import graph as graph
 from interp.features.interventions import ablate as ablate
 from interp.features.interventions import clamp as clamp
 from interp.features.interventions import steer as steer

@@ -26,6 +26,7 @@ TEXTS = ["The capital of France is", "I think that", "The river is"]
 HOOKS = {
     "backend" if "backend" in inspect.signature(interp.patch).parameters else "backend": "hooks"
 }
+ANSWER = ["Paris"]
 PUSHES = {"a": 1.0, "b": -1.0}
 
 
@@ -43,6 +44,15 @@ def sae(site="resid_post.1", to=None, seed=1):
     weights = {"W_enc": draw(32, 40), "W_dec": draw(40, 32), "b_dec": draw(32), "b_enc": draw(40)}
     settings = {"apply_b_dec_to_input": False}
     return features.Dictionary("standard", weights, site, f"random {seed}", to, settings)
+
+
+def graph(m):
+    sites = [sae("mlp.1.in", "mlp.1"), sae("resid_post.2")]
+    return features.graph(m, ids(1, 6), sites, answers=ANSWER, nodes=None, edges=None)
+
+
+def features_of(found):
+    return [node.name for node in found.nodes if node.kind == "feature"][:1]
 
 
 def direction(sign=1.0):
@@ -283,6 +293,7 @@ FEATURES = {
     "card": lambda m, t: features.card(m, sae(), 3, on=ids(20)).counts,
     "check": lambda m, t: features.check(m, features.identity("resid_post.1", 32), ids()),
     "circuit": lambda m, t: features.circuit(m, t, [sae(), sae("resid_post.2")], nodes=5).nodes,
+    "graph": lambda m, t: graph(m).intervene({name: 0.0 for name in features_of(graph(m))}),
     "clamp": lambda m, t: interp.run(m, t, features.clamp(sae(), {3: 2.0}, at="END")).logits,
     "head_code_scores": lambda m, t: interp.replications.head_code_scores(
         interp.replications.head_codes(m, t, width=16, steps=3)
@@ -368,7 +379,8 @@ NO_MODEL = {
     *"head_overlap random_circuits random_heads repeated_tokens roc_curve".split(),
     "attention_times_effect",
     *"token_set token_sets".split(),
-    *"Activations Card Dictionary FeatureCircuit Firings PromptActivations Synthetic cards".split(),
+    *"Activations AttributionGraph Card Dictionary FeatureCircuit Firings Node".split(),
+    *"PromptActivations Synthetic cards".split(),
     *"from_sae identity cache_folder load nonlinear_share page pareto synthetic table".split(),
     *"prompt_task training chunk_losses token_losses".split(),
     *"link restore".split(),  # of widgets that are there

@@ -1,0 +1,502 @@
+"""The attribution graph of a prompt, through transcoders and dictionaries of the stream."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp import engine as lean
+from interp._isolation import torch_defaults
+from interp._numbers import to_numpy
+from interp._types import Model
+from interp.engine.weights import Engine
+from interp.features import site_values
+from interp.features.dictionary import Dictionary
+from interp.features.graphs.attribution_graph import AttributionGraph, Node, scores
+from interp.features.graphs.direct_effects import AT_ONCE, HeldRun, Target, Written, direct_effects
+from interp.features.interventions import SKIP
+from interp.features.loading import check
+from interp.features.sites import place
+from interp.methods.runs import sweep
+from interp.models import bridge
+from interp.models import tokens as words
+
+MOST_LOGITS, MOST_MASS = 10, 0.95  # logit nodes: as many of the likeliest as carry this probability
+ADDS_UP = {4: 1e-3, 2: 0.1}  # of the largest value, by bytes: farther off than rounding takes it
+LINEAR = {  # kinds whose latents are linear in what they read where they are on: scale, bias
+    **dict.fromkeys(
+        (
+            "standard",
+            "topk",
+            "jumprelu",
+            "transcoder",
+            "skip_transcoder",
+            "jumprelu_transcoder",
+            "jumprelu_skip_transcoder",
+        ),
+        (None, "b_enc"),
+    ),
+    "gated": ("r_mag", "b_mag"),
+}
+
+
+class _Part(NamedTuple):
+    """A dictionary on this prompt."""
+
+    dictionary: Dictionary
+    layer: int
+    inside: bool  # a transcoder, which reads what the MLP reads
+    z: Float[Tensor, "pos latent"]
+    error: Float[Tensor, "pos d_model"]
+
+
+@torch_defaults()
+def graph(
+    model: Model,
+    prompt: Any,
+    dictionaries: Dictionary | Sequence[Dictionary],
+    *,
+    answers: Sequence[str] | None = None,
+    wrong: str | None = None,
+    nodes: float | None = 0.8,
+    edges: float | None = 0.98,
+    max_nodes: int = 4000,
+    skip: int = SKIP,
+) -> AttributionGraph:
+    """The attribution graph of one prompt: what its logits were made of, latent by latent.
+
+    Example:
+        >>> graph = features.graph(model, "The capital of France is", transcoders)
+        >>> graph                               # completeness, replacement, errors, first of all
+        >>> graph.plot()
+        >>> features.graph(model, prompt, transcoders, answers=[" Paris"], wrong=" London")
+
+    Nodes are latents at positions, what each dictionary leaves out at each position ("error"), the
+    whole MLP of layers without a transcoder, the tokens' embeddings, and logits. Attention patterns
+    and the norms' scales are held as they are in this run, so effects are linear and add up: into a
+    node flow the effects of all sources and a bias, together its value.
+
+    Args:
+        model: A loaded model that the engine runs.
+        prompt: One prompt: a text, its ids, or a task with one prompt.
+        dictionaries: Transcoders (reading "mlp.N.in", writing "mlp.N") and dictionaries of the
+            stream ("resid_post.N"). A dictionary of the stream cuts it: what lies below acts only
+            through its latents and its error.
+        answers: The logits, by their token; None: the likeliest, up to ten or 95 % of the
+            probability. A logit's value is its distance from the mean logit.
+        wrong: With one answer: the node is its logit minus this one.
+        nodes: How much of the influence on the logits the nodes that are kept account for; None
+            keeps all.
+        edges: The same for edges.
+        max_nodes: The most latents whose inputs are computed; of more, those with the largest
+            influence. The others are counted to the errors of their place.
+        skip: At so many first positions, dictionaries are not used: the whole MLP (or stream) is
+            an error there. They are trained without the attention sink.
+
+    Returns:
+        The graph, pruned; its scores are those of the whole one.
+
+    Raises:
+        ValueError: If the prompt is not one, a dictionary is of another model or reads another
+            place, two are of one layer, or the engine does not run this model.
+
+    Cost:
+        A run, and one backward sweep per latent that is on, 256 at a time: on 135M parameters, 12
+        tokens and ten layers with 32 latents a token, some 15 s of one core.
+
+    Reference:
+        Ameisen et al. 2025, "Circuit Tracing: Revealing Computational Graphs in Language Models";
+        Dunefsky et al. 2024, arXiv 2406.11944. Whole MLPs, dictionaries of the stream and the bias
+        of each node are ours.
+    """
+    started = time.perf_counter()
+    ids = _one_prompt(model, prompt)
+    given = [dictionaries] if isinstance(dictionaries, Dictionary) else list(dictionaries)
+    sweep.needs_engine(model, "features.graph", "features.circuit")
+    with bridge.LOCK, torch.no_grad():
+        engine = lean.find(model)
+        assert engine is not None
+        parts = _parts(model, engine, given, ids, skip)
+        held = HeldRun(engine, ids)
+        found = _assembled(model, engine, held, parts, ids, answers, wrong, max_nodes)
+    metadata = sweep.provenance(
+        model,
+        None,
+        "attribution graph",
+        started,
+        dictionaries={p.dictionary.writes: p.dictionary.name for p in parts},
+        skip=skip,
+        backend="engine",
+        **found.metadata,
+    )
+    whole = AttributionGraph(
+        found.nodes,
+        found.effects,
+        found.weights,
+        found.tokens,
+        found.scores,
+        metadata=metadata,
+        _live=(model, tuple(p.dictionary for p in parts), ids),
+    )
+    if nodes is None and edges is None:
+        return whole
+    return whole.prune(nodes=nodes, edges=edges)
+
+
+# --- what the prompt and the dictionaries are -----------------------------------------------------
+
+
+def _one_prompt(model: Model, prompt: Any) -> Int[Tensor, "1 pos"]:
+    read = words.read_prompts(model, prompt)
+    if len(read.ids) != 1:
+        raise ValueError(
+            f"an attribution graph is of one prompt, got {len(read.ids)} (try task[[0]], or the"
+            " first of your texts)"
+        )
+    ids = torch.as_tensor(read.ids[0])[None]
+    longest = bridge.dims(model).n_ctx
+    if ids.shape[1] > longest:
+        raise ValueError(f"a prompt of {ids.shape[1]} tokens: this model reads {longest}")
+    return ids
+
+
+def _parts(
+    model: Model, engine: Engine, dictionaries: Sequence[Dictionary], ids: Tensor, skip: int
+) -> list[_Part]:
+    """Each dictionary's latents and errors on the prompt, from the first layer to the last."""
+    if not dictionaries:
+        raise ValueError("no dictionary: features.graph(model, prompt, [transcoder, ...])")
+    spots: dict[tuple[int, bool], str] = {}
+    for d in dictionaries:
+        check(model, d)
+        spot = _spot(engine, d)
+        if spot in spots:
+            raise ValueError(
+                f"two dictionaries write {d.writes!r} ({spots[spot]} and {d.name}): a graph has one"
+                " a place"
+            )
+        spots[spot] = d.name
+    sites = list(dict.fromkeys(s for d in dictionaries for s in (d.site, d.writes)))
+    values = site_values.values(model, ids, sites)
+    parts = []
+    for d in dictionaries:
+        x, y = values[d.site][0].float(), values[d.writes][0].float()
+        z = d.encode(x).float()
+        z[:skip] = 0.0
+        layer, inside = _spot(engine, d)
+        parts.append(_Part(d, layer, inside, z, y - d.reconstruct(x, z).float()))
+    return sorted(parts, key=lambda part: (part.layer, not part.inside))
+
+
+def _spot(engine: Engine, d: Dictionary) -> tuple[int, bool]:
+    """The layer of a dictionary, and whether it stands for the layer's MLP."""
+    if d.kind not in LINEAR:
+        raise ValueError(
+            f"the latents of {d.name} ({d.kind}) are not linear in what they read: a graph takes"
+            f" {', '.join(LINEAR)}"
+        )
+    reads, writes = place(d.site), place(d.writes)
+    layer = -1 if writes.layer is None else writes.layer
+    before = "resid_pre" if engine.parallel else "resid_mid"
+    if (writes.family, writes.part) == ("mlp", "out") and str(reads) in (
+        f"mlp.{layer}.in",
+        f"{before}.{layer}",
+    ):
+        return layer, True
+    if reads == writes and writes.family == "resid_post":
+        return layer, False
+    raise ValueError(
+        f"{d.name} reads {d.site!r} and writes {d.writes!r}: a graph takes transcoders ('mlp.N.in'"
+        " -> 'mlp.N') and dictionaries of the stream ('resid_post.N')"
+    )
+
+
+# --- the graph ------------------------------------------------------------------------------------
+
+
+class _Columns(NamedTuple):
+    """The sources, in the order of the columns: tokens, latents that are on, errors, whole MLPs."""
+
+    features: list[tuple[int, int, int]]  # (part, position, latent)
+    mlps: list[int]  # layers without a transcoder
+    length: int
+    parts: int
+
+    @property
+    def errors(self) -> int:
+        """The first column of an error."""
+        return self.length + len(self.features)
+
+    @property
+    def whole_mlps(self) -> int:
+        """The first column of a whole MLP."""
+        return self.errors + self.parts * self.length
+
+    def __len__(self) -> int:
+        return self.whole_mlps + len(self.mlps) * self.length
+
+
+class _Found(NamedTuple):
+    nodes: tuple[Node, ...]
+    effects: Any
+    weights: dict[str, float]
+    tokens: tuple[str, ...]
+    scores: dict[str, float]
+    metadata: dict[str, Any]
+
+
+def _assembled(
+    model: Model,
+    engine: Engine,
+    held: HeldRun,
+    parts: Sequence[_Part],
+    ids: Tensor,
+    answers: Sequence[str] | None,
+    wrong: str | None,
+    max_nodes: int,
+) -> _Found:
+    """All nodes and the effects between them."""
+    texts = _texts(model, ids[0].tolist())
+    logits, ends, weights = _logits(model, held, answers, wrong)
+    columns = _Columns(
+        [
+            (k, int(pos), int(latent))
+            for k, part in enumerate(parts)
+            for pos, latent in part.z.nonzero()
+        ],
+        sorted(set(range(engine.n_layers)) - {part.layer for part in parts if part.inside}),
+        ids.shape[1],
+        len(parts),
+    )
+    reads = [_reads(parts[k], pos, latent) for k, pos, latent in columns.features]
+    chosen, effects, biases = _computed(held, parts, columns, reads, ends, weights, max_nodes)
+
+    # what is not a node of its own is counted to the error of its place
+    at = {i: row for row, i in enumerate(chosen)}
+    for i, (k, pos, _) in enumerate(columns.features):
+        if i not in at:
+            effects[:, columns.errors + k * columns.length + pos] += effects[:, columns.length + i]
+    features = torch.tensor(chosen, dtype=torch.long) + columns.length
+    keep = torch.cat(
+        [torch.arange(columns.length), features, torch.arange(columns.errors, len(columns))]
+    )
+    effects = effects[:, keep]
+
+    targets = [columns.length + row for row in range(len(chosen))]
+    n = effects.shape[1] + len(logits)
+    targets += range(effects.shape[1], n)
+    whole = torch.zeros(n, n)
+    whole[targets, : effects.shape[1]] = effects
+    own = torch.zeros(n)
+    own[targets] = biases + torch.tensor([reads[i][1] for i in chosen] + [b for _, b in ends])
+    nodes = _nodes(parts, columns, chosen, ids, texts, logits, own.tolist())
+
+    values = torch.tensor([node.value for node in nodes])[targets]
+    apart = float((whole[targets].sum(1) + own[targets] - values).abs().max())
+    if not apart <= ADDS_UP.get(engine.itemsize, 1e-3) * max(1.0, float(values.abs().max())):
+        raise ValueError(
+            f"the inputs of a node miss its value by {apart:.2g}: this model computes something"
+            " that the graph does not know; please report the model's family"
+        )
+    array, names = to_numpy(whole.double()), [node.name for node in nodes[-len(logits) :]]
+    row = torch.zeros(n, dtype=torch.float64)
+    row[-len(logits) :] = torch.tensor(weights, dtype=torch.float64)
+    worth = scores(array, to_numpy(row), [node.kind for node in nodes])
+    token = None if wrong is None else words.single(words.tokenizer_of(model), wrong)
+    about = {"ids": ids[0].tolist(), "against": token, "logit cap": engine.logit_cap}
+    about |= {"latents on": len(reads), "latents kept": len(chosen), "adds up to": apart}
+    return _Found(nodes, array, dict(zip(names, weights)), tuple(texts), worth, about)
+
+
+def _reads(part: _Part, pos: int, latent: int) -> tuple[Target, float]:
+    """What a latent reads, and the bias of its encoder."""
+    d = part.dictionary
+    w = d.weights_at(part.z.device)
+    scale, bias = LINEAR[d.kind]
+    direction = w["W_enc"][:, latent].float()
+    if scale is not None:
+        direction = direction * w[scale][latent].float().exp()
+    own = float(w[bias][latent])
+    if d.settings.get("apply_b_dec_to_input"):
+        own -= float(direction @ w["b_dec"].float())
+    return Target(part.layer, part.inside, pos, direction), own
+
+
+def _logits(
+    model: Model, held: HeldRun, answers: Sequence[str] | None, wrong: str | None
+) -> tuple[list[Node], list[tuple[Target, float]], list[float]]:
+    """The logit nodes, what they read with its bias, and their weights."""
+    given = held.run.logits
+    assert given is not None
+    W_U, b_U = bridge.unembedding(model)
+    raw = given[0].float()
+    probability = raw.softmax(-1)
+    last, n_layers = held.length - 1, held.engine.n_layers
+    if answers is None and wrong is not None:
+        raise ValueError(f"wrong={wrong!r} needs answers=[...]: the token that it is compared with")
+    tokenizer = words.tokenizer_of(model)
+    if answers is None:
+        top = probability.topk(min(MOST_LOGITS, len(probability)))
+        enough = int((top.values.cumsum(0) < MOST_MASS).sum()) + 1
+        picked = top.indices[:enough].tolist()
+    else:
+        if isinstance(answers, str):
+            answers = [answers]
+        picked = [words.single(tokenizer, text) for text in answers]
+        if not picked:
+            raise ValueError("answers=[] names no logit (try [' Paris'])")
+    mean = W_U.float().mean(0)
+    against = None
+    if wrong is not None:
+        if len(picked) != 1:
+            raise ValueError(f"wrong={wrong!r} is compared with one answer, got {len(picked)}")
+        against = words.single(tokenizer, wrong)
+    nodes, ends = [], []
+    for token, label in zip(picked, _texts(model, picked)):
+        base = mean if against is None else W_U[against].float()
+        target, bias = held.final(W_U[token].float() - base)
+        if b_U is not None:
+            bias += float(b_U[token] - (b_U.mean() if against is None else b_U[against]))
+        uncapped = _uncapped(held, raw)
+        value = float(uncapped[token] - (uncapped.mean() if against is None else uncapped[against]))
+        label = label if against is None else f"{label} minus{_texts(model, [against])[0]}"
+        nodes.append(Node("logit", "logits", n_layers, last, token, value, 0.0, label))
+        ends.append((target, bias))
+    weights = [1.0] if against is not None else probability[picked].tolist()
+    return nodes, ends, weights
+
+
+def _uncapped(held: HeldRun, logits: Tensor) -> Tensor:
+    """The logits before the model's soft cap, where it has one."""
+    cap = held.engine.logit_cap
+    return logits if cap is None else torch.atanh(logits.double() / cap) * cap
+
+
+def _written(
+    held: HeldRun, parts: Sequence[_Part], columns: _Columns
+) -> tuple[dict[int, Written], dict[int, Written], Written]:
+    """What every source writes: into streams that are cut, by MLPs, and by the embeddings."""
+    run, length = held.run, columns.length
+    every = torch.arange(length)
+    stream, mlps = {}, {}
+    for k, part in enumerate(parts):
+        w = part.dictionary.weights_at(part.z.device)
+        W_dec = w["W_dec"].float()
+        mine = [(i, pos, n) for i, (j, pos, n) in enumerate(columns.features) if j == k]
+        place_of, latent = (
+            torch.tensor([row[at] for row in mine], dtype=torch.long) for at in (1, 2)
+        )
+        at = torch.tensor([row[0] for row in mine], dtype=torch.long) + length
+        vectors = part.z[place_of, latent][:, None] * W_dec[latent]
+        (mlps if part.inside else stream)[part.layer] = Written(
+            torch.cat([place_of, every]),
+            torch.cat([vectors, part.error]),
+            torch.cat([at, columns.errors + k * length + every]),
+            w["b_dec"].float(),
+            w["W_skip"].float() if "W_skip" in w else None,
+        )
+    for k, layer in enumerate(columns.mlps):
+        mlps[layer] = Written(
+            every, run["mlp_out"][layer][0].float(), columns.whole_mlps + k * length + every
+        )
+    return stream, mlps, Written(every, run["resid_pre"][0][0].float(), every)
+
+
+def _computed(
+    held: HeldRun,
+    parts: Sequence[_Part],
+    columns: _Columns,
+    reads: Sequence[tuple[Target, float]],
+    ends: Sequence[tuple[Target, float]],
+    weights: Sequence[float],
+    max_nodes: int,
+) -> tuple[list[int], Tensor, Tensor]:
+    """Which latents are nodes, the effects on them and on the logits, and what biases give them."""
+    written = _written(held, parts, columns)
+
+    def effects_on(some: Sequence[Target]) -> tuple[Tensor, Tensor]:
+        return direct_effects(held, some, *written, len(columns))
+
+    logit_rows, logit_bias = effects_on([target for target, _ in ends])
+    chosen: list[int] = []
+    rows, biases = [], []
+    left = min(len(reads), max_nodes)
+    todo = list(range(len(reads)))
+    bar = sweep.progress(None, "attribution graph: latents", total=left)
+    with bar:
+        while left:
+            if len(reads) > max_nodes:  # those that matter most by what is known so far
+                flow = _flow(logit_rows, rows, chosen, weights, columns)
+                taken = set(chosen)
+                todo = [i for i in flow.argsort(descending=True).tolist() if i not in taken]
+            batch = todo[: min(AT_ONCE, left)]
+            todo = todo[len(batch) :]
+            found, bias = effects_on([reads[i][0] for i in batch])
+            chosen += batch
+            rows.append(found)
+            biases.append(bias)
+            left -= len(batch)
+            bar.update(len(batch))
+    return chosen, torch.cat([*rows, logit_rows]), torch.cat([*biases, logit_bias])
+
+
+def _flow(
+    logit_rows: Tensor,
+    rows: Sequence[Tensor],
+    chosen: Sequence[int],
+    weights: Sequence[float],
+    columns: _Columns,
+) -> Tensor:
+    """The influence of each latent on the logits, through the latents whose inputs are known."""
+
+    def shares(some: Tensor) -> Tensor:
+        return some.abs() / some.abs().sum(1, keepdim=True).clamp(min=1e-30)
+
+    flow = torch.tensor(weights) @ shares(logit_rows)
+    total = flow.clone()
+    if rows:
+        inner = shares(torch.cat(list(rows)))
+        at = torch.tensor(chosen, dtype=torch.long) + columns.length
+        for _ in range(2 * columns.parts):
+            flow = flow[at] @ inner
+            total += flow
+    return total[columns.length : columns.errors]
+
+
+def _nodes(
+    parts: Sequence[_Part],
+    columns: _Columns,
+    chosen: Sequence[int],
+    ids: Tensor,
+    texts: Sequence[str],
+    logits: Sequence[Node],
+    biases: Sequence[float],
+) -> tuple[Node, ...]:
+    nodes = [
+        Node("token", "embed", -1, pos, token, 1.0, 0.0, text)
+        for pos, (token, text) in enumerate(zip(ids[0].tolist(), texts))
+    ]
+    for i in chosen:
+        k, pos, latent = columns.features[i]
+        part = parts[k]
+        value, bias = float(part.z[pos, latent]), biases[len(nodes)]
+        nodes.append(Node("feature", part.dictionary.writes, part.layer, pos, latent, value, bias))
+    for part in parts:
+        nodes += [
+            Node("error", part.dictionary.writes, part.layer, pos) for pos in range(columns.length)
+        ]
+    for layer in columns.mlps:
+        nodes += [Node("mlp", f"mlp.{layer}", layer, pos) for pos in range(columns.length)]
+    for logit in logits:
+        nodes.append(replace(logit, bias=biases[len(nodes)]))
+    return tuple(nodes)
+
+
+def _texts(model: Model, ids: Sequence[int]) -> list[str]:
+    """Each token as text."""
+    tokenizer = words.tokenizer_of(model)
+    return [str(i) if tokenizer is None else tokenizer.decode([i]) for i in ids]

@@ -1,0 +1,160 @@
+"""Does the model do what an attribution graph says? Features take other values, in both."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interp._isolation import torch_defaults
+from interp._numbers import to_numpy
+from interp._types import Model
+from interp.features.dictionary import Dictionary
+from interp.interventions import Intervention, run
+from interp.models import bridge
+from interp.results import Result
+
+if TYPE_CHECKING:  # the graph knows its experiments, not the other way round
+    from interp.features.graphs.attribution_graph import AttributionGraph
+
+RUNS = ["before", "graph", "model"]
+
+
+@torch_defaults()
+def intervene(
+    graph: "AttributionGraph",
+    values: Mapping[str, float],
+    model: Model | None = None,
+    *,
+    dictionaries: Sequence[Dictionary] | None = None,
+    n: int = 10,
+) -> Result:
+    """The logits and features when some features take other values: before, by the graph, and in
+    the model.
+
+    Example:
+        >>> graph.intervene({"mlp.10:512@4": 0.0})          # switch a feature off
+        >>> graph.intervene({"mlp.10:512@4": 6.0}, n=20)
+
+    The graph moves each target by its direct effects in proportion and lets features fall to zero;
+    it knows no feature that was off, and its attention patterns stay. In the model everything after
+    the feature is computed again. Where the two differ, that is why.
+
+    Args:
+        graph: A graph.
+        values: The new activation of each feature, by its name.
+        model: The model; that of the graph if it was made in this session.
+        dictionaries: The graph's dictionaries; as `model`.
+        n: How many features to show: those for which graph and model differ most.
+
+    Returns:
+        Axes "node" (the logits, then features) and "run" ("before", "graph", "model"); a logit's
+        value is its distance from the mean logit, or the difference that the graph explains.
+
+    Raises:
+        ValueError: If a name is no feature of the graph, or the graph was read from a file and no
+            model or no dictionaries are given.
+    """
+    if not values:
+        raise ValueError('no feature: graph.intervene({"mlp.10:512@4": 0.0})')
+    for name in values:
+        if graph[name].kind != "feature":
+            raise ValueError(f"{name!r} is no feature: only features can take other values")
+    live = graph._live
+    if live is None and (model is None or dictionaries is None):
+        raise ValueError(
+            "this graph was read from a file: graph.intervene({...}, model,"
+            " dictionaries=[...]) needs what it was made of"
+        )
+    model = live[0] if model is None else model
+    given = {d.writes: d for d in (live[1] if dictionaries is None else dictionaries)}
+    lacking = next((graph[name].site for name in values if graph[name].site not in given), None)
+    if lacking is not None:
+        raise ValueError(f"no dictionary writes {lacking!r} (given: {', '.join(given)})")
+    ids = torch.tensor([graph.metadata["ids"]])
+    predicted = _by_graph(graph, values)
+    real = _by_model(model, graph, values, given, ids)
+    before = np.array([node.value for node in graph.nodes])
+    logits = [i for i, node in enumerate(graph.nodes) if node.kind == "logit"]
+    features = [i for i, node in enumerate(graph.nodes) if node.kind == "feature"]
+    features.sort(key=lambda i: -abs(predicted[i] - real[i]))
+    asked = [graph.place(name) for name in values]
+    shown = [*logits, *asked, *[i for i in features if i not in asked][:n]]
+    table = np.stack([before, predicted, real], 1)[shown]
+    coords = {"node": [graph.nodes[i].name for i in shown], "run": RUNS}
+    metadata = {**graph.metadata, "values": dict(values)}
+    title = "features set to other values, by the graph and in the model"
+    return Result(table, ("node", "run"), coords, title, "logits; activation", metadata)
+
+
+def _by_graph(graph: "AttributionGraph", values: Mapping[str, float]) -> np.ndarray:
+    """Each node's value as the graph's effects have it."""
+    fixed = {graph.place(name): value for name, value in values.items()}
+    now = np.array([node.value for node in graph.nodes])
+    factor = np.ones(len(now))  # of what each source writes
+
+    def when(i: int) -> tuple[int, bool]:
+        node = graph.nodes[i]
+        return node.layer, node.site.startswith("resid")
+
+    for i in sorted(range(len(now)), key=when):
+        node = graph.nodes[i]
+        if node.kind not in ("feature", "logit"):
+            continue
+        moved = node.value + float(graph.effects[i] @ (factor - 1))
+        now[i] = fixed.get(i, moved if node.kind == "logit" else max(moved, 0.0))
+        if node.kind == "feature":
+            factor[i] = now[i] / node.value
+    return now
+
+
+def _by_model(
+    model: Model,
+    graph: "AttributionGraph",
+    values: Mapping[str, float],
+    given: Mapping[str, Dictionary],
+    ids: Tensor,
+) -> np.ndarray:
+    """Each node's value in the model's own run."""
+
+    def setting(d: Dictionary, wanted: Mapping[tuple[int, int], float]) -> Intervention:
+        reads = () if d.to is None else (d.site,)
+
+        def edit(act: Tensor, seen: Mapping[str, Tensor]) -> Tensor:
+            z = d.encode(seen[reads[0]] if reads else act)
+            W_dec, out = d.weights_at(act.device)["W_dec"], act.clone()
+            for (pos, latent), value in wanted.items():
+                out[0, pos] += ((value - z[0, pos, latent]) * W_dec[latent]).to(act.dtype)
+            return out
+
+        return Intervention(d.writes, edit, reads)
+
+    wanted: dict[str, dict[tuple[int, int], float]] = {}
+    for name, value in values.items():
+        node = graph[name]
+        wanted.setdefault(node.site, {})[node.pos, node.index] = float(value)
+    edits = [setting(given[site], some) for site, some in wanted.items()]
+    sites = {n.site for n in graph.nodes if n.kind == "feature" and n.site in given}
+    keep = list(dict.fromkeys(given[site].site for site in sites))
+    with torch.no_grad(), bridge.LOCK:
+        out = run(model, ids, edits, keep)
+        latents = {
+            site: to_numpy(given[site].encode(out.kept[given[site].site])[0]) for site in sites
+        }
+        logits = out.logits[0, -1].double()
+        cap = graph.metadata.get("logit cap")
+        logits = logits if cap is None else torch.atanh(logits / cap) * cap
+    against = graph.metadata.get("against")
+    base = logits.mean() if against is None else logits[against]
+    now = []
+    for node in graph.nodes:
+        if node.kind == "feature" and node.site in latents:
+            now.append(float(latents[node.site][node.pos, node.index]))
+        elif node.kind == "logit":
+            now.append(float(logits[node.index] - base))
+        else:
+            now.append(node.value)
+    for name, value in values.items():
+        now[graph.place(name)] = float(value)
+    return np.array(now)

@@ -56,6 +56,11 @@ TABLE = (
     ),
     _row("circuit | subgraph | minimal circuit", "interp.Circuit interp.discover interp.evaluate"),
     _row(
+        "position-aware circuit | circuit by position | token positions of edges | peap",
+        "interp.discover interp.Circuit interp.evaluate",
+        "discover(model, task, positions=True) scores edges at places",
+    ),
+    _row(
         "faithfulness | completeness | minimality",
         "interp.evaluate interp.faithfulness_curve interp.methods.circuits.minimality",
     ),

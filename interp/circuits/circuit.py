@@ -209,7 +209,6 @@ class Circuit:
         flat, edges = residual_graph.candidates(scores, absolute)
         _check_size(n, len(edges))
         graph, senders = residual_graph.graph_of(scores), scores.coords["sender"]
-        places = residual_graph.places_of(scores)
         _, columns = residual_graph.axes(graph)
         size = flat.reshape(len(senders), len(columns), -1)
         there = ~np.isnan(scores.values).reshape(size.shape)
@@ -219,7 +218,7 @@ class Circuit:
 
         def enter(component: str, place: int) -> None:
             for r in residual_graph.reads(component, graph):
-                for k in _read_from(r, place, places):
+                for k in _read_from(r, place, size.shape[-1]):
                     if (r, k) in entered:
                         continue
                     entered.add((r, k))
@@ -264,7 +263,7 @@ class Circuit:
 
         The others carry nothing or are never read: with resample ablation the circuit's run is the
         same without them. An edge into a KV head's keys or values is kept when any of the query
-        heads that share it is.
+        heads that share it is; with places, when any of these is kept anywhere.
         """
         before, after = self._reached()
 
@@ -289,14 +288,14 @@ class Circuit:
         return before, after
 
     def _ends(self, edge: Edge) -> list[tuple[str, ...]]:
-        """The components that this edge feeds: those of its receiver, and where there are places
-        the ones at which attention can read it.
+        """The components that this edge feeds: those of its receiver, where it is read. A key or a
+        value may be read at every place: which come later, and whether attention looks back alone,
+        is the prompts' and the model's.
         """
         fed = residual_graph.feeds(edge[1], self.graph)
         if len(edge) == 2:
             return [(c,) for c in fed]
-        keys = residual_graph.is_shared(edge[1])
-        where = by_place.reaches(edge[2], self.places) if keys else (edge[2],)
+        where = self.places if residual_graph.is_shared(edge[1]) else (edge[2],)
         return [(c, place) for c in fed for place in where]
 
     def without_places(self) -> "Circuit":
@@ -724,10 +723,8 @@ def _check_size(n: int, edges: int) -> None:
         raise ValueError(f"n={n}: the graph has {edges} edges (try n={max(1, edges // 50)})")
 
 
-def _read_from(receiver: str, place: int, places: Sequence[str]) -> list[int]:
+def _read_from(receiver: str, place: int, n_places: int) -> Sequence[int]:
     """The places from which a component at `place` can read by this receiver: its own, and for keys
-    and values all that attention can reach.
+    and values any.
     """
-    if not places or not residual_graph.is_shared(receiver):
-        return [place]
-    return [k for k, p in enumerate(places) if places[place] in by_place.reaches(p, places)]
+    return range(n_places) if residual_graph.is_shared(receiver) else [place]

@@ -86,18 +86,3 @@ def _lacks(task: Any, name: str, places: Sequence[str]) -> str:
         f"{task.name!r} names no position {name!r} (it names {listed(task.positions)}): name it,"
         " interp.tasks.pairs(..., positions={...}), or take circuit.without_places()"
     )
-
-
-def reaches(place: str, places: Sequence[str]) -> tuple[str, ...]:
-    """The places where attention may read a key or value of this place.
-
-    Numbers are in order, and attention looks back. The order of named positions is the prompts' own
-    and unknown here, so that a named place may reach every place.
-
-    Args:
-        place: One of the places.
-        places: All of them.
-    """
-    if not place.isdigit():
-        return tuple(places)
-    return tuple(p for p in places if not p.isdigit() or int(p) >= int(place))

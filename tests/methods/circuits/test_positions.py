@@ -239,21 +239,18 @@ def test_pruning_leaves_a_run_by_place_as_it_is(by_place):
 def test_pruning_by_hand():
     graph = Graph(n_layers=2, n_heads=2, n_kv_heads=1, parallel=False)
 
-    def of(edges, places):
-        return Circuit(dict.fromkeys(edges), graph, "toy", places=places)
+    def of(edges):
+        return Circuit(dict.fromkeys(edges), graph, "toy", places=("S2", "IO", "END"))
 
     path = [
-        ("embed", "L0KV0.v_in", "0"),  # attention carries it from 0 to 1, and on to 2
-        ("L0H1", "L1KV0.k_in", "1"),
-        ("L1H0", "logits.in", "2"),
+        ("embed", "L0KV0.v_in", "S2"),  # attention carries it from S2 to IO, and on to END
+        ("L0H1", "L1KV0.k_in", "IO"),
+        ("L1H0", "logits.in", "END"),
     ]
-    back = [("L0H0", "mlp.0.in", "0"), ("mlp.0", "logits.in", "1")]  # nothing is at mlp.0, 1
-    assert list(of([*path, *back], ("0", "1", "2")).prune()) == path
-    late = [("embed", "L0KV0.v_in", "2"), ("L0H1", "logits.in", "1")]  # attention looks back alone
-    assert len(of(late, ("0", "1", "2")).prune()) == 0
-    # the order of named positions is not known: a key may reach any of them
-    named = [(s, r, {"2": "S2", "1": "IO"}[p]) for s, r, p in late]
-    assert len(of(named, ("IO", "S2")).prune()) == 2
+    broken = [("L0H0", "mlp.0.in", "S2"), ("mlp.0", "logits.in", "IO")]  # mlp.0 reads elsewhere
+    assert list(of([*path, *broken]).prune()) == path
+    assert len(of([("embed", "L0H0.q_in", "S2"), ("L0H0", "logits.in", "END")]).prune()) == 0
+    assert len(of(path[:2]).prune()) == 0  # and nothing reaches the logits
 
 
 def test_a_file_keeps_the_places(by_place, tmp_path):

@@ -52,6 +52,7 @@ def discover(model: Model, task: Any, method: str = "eap_ig", **options: Any) ->
         >>> scores = discover(model, task, method="eap_ig", steps=5)
         >>> scores.top(5).labels
         >>> Circuit.top(scores, 500)
+        >>> Circuit.top(discover(model, task, positions=True), 500)     # edges at places
 
     Args:
         model: A loaded model.
@@ -61,8 +62,9 @@ def discover(model: Model, task: Any, method: str = "eap_ig", **options: Any) ->
         options: The method's own (`help(interp.methods.circuits.discovery.acdc)`).
 
     Returns:
-        The scores, axes "sender" and "receiver"; positive: the edge helps the task's metric. NaN
-        where there is no edge.
+        The scores, axes "sender" and "receiver" (and "place", with positions=True in "eap",
+        "eap_ig", "gim" and "relp"); positive: the edge helps the task's metric. NaN where there is
+        no edge.
 
     Raises:
         ValueError: If the method is unknown.

@@ -11,9 +11,11 @@ import inspect
 import numbers
 import os
 import re
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from interp._errors import unknown
@@ -82,9 +84,20 @@ def checked(function: Callable, name: str) -> Callable:
             problem = _problem(signature.parameters[key], kinds.get(key, Any), value, function)
             if problem is not None:
                 raise WrongArgument(f"{name}: {problem}{_shown(function)}")
-        return function(*args, **options)
+        with _cpu_made():
+            return function(*args, **options)
 
     return call
+
+
+def _cpu_made() -> AbstractContextManager:
+    """Inside, a tensor without a device of its own is made on the CPU, whatever
+    `torch.set_default_device` says: what is made for a model says its device itself.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or torch.get_default_device().type == "cpu":
+        return nullcontext()
+    return torch.device("cpu")
 
 
 def checks(name: str) -> Callable[[Callable], Callable]:

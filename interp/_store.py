@@ -2,7 +2,8 @@
 
 | question | function |
 | --- | --- |
-| write a file | `write_text`, `write_bytes`, `write_tensors`, `write_arrays` (readers: `_files`) |
+| write a file | `write_text`, `write_bytes`, `write_tensors`, `write_arrays`, `copy` |
+| read one | `_files` |
 | where cached things lie | `cache_folder` |
 | under which name | `key` |
 | one process at a time | `lock` |
@@ -16,7 +17,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,30 +29,44 @@ CHECKSUM = "checksum"  # in the metadata of a safetensors file
 
 def write_bytes(path: Path, content: bytes) -> Path:
     """The path of the file that was written, completely or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     # beside the file itself, so that replacing it is one step
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         if error.errno in FULL:
             raise OSError(
                 error.errno,
-                f"no room for {str(path)!r}: {len(content) / 1e6:,.1f} MB were needed (free some,"
+                f"no room for {str(path)!r}: {_size(len(content))} were needed (free some,"
                 " or give another folder; what was there before is still whole)",
             ) from error
-        raise
+        blocked = error.errno in (errno.EEXIST, errno.ENOTDIR)
+        why = "what should be its folder is a file" if blocked else error.strerror
+        raise OSError(
+            error.errno, f"{str(path)!r} cannot be written ({why}): give another path"
+        ) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     return path
 
 
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:,.1f} MB" if n_bytes > 100_000 else f"{n_bytes / 1e3:,.1f} kB"
+
+
 def write_text(path: Path, text: str) -> Path:
     """The path of the UTF-8 text file that was written, completely or not at all."""
     return write_bytes(path, text.encode("utf-8"))
+
+
+def copy(source: Path, target: Path) -> Path:
+    """The path of the file that was copied, completely or not at all; its folder is made."""
+    return write_bytes(Path(target), Path(source).read_bytes())
 
 
 def write_tensors(
@@ -151,7 +166,7 @@ def lock(path: Path, waiting: str = "") -> Iterator[None]:
         waiting: What is printed to stderr where another process has the lock ("": nothing).
 
     Raises:
-        PermissionError: If the folder cannot be written to; it names INTERP_CACHE.
+        OSError: If the folder cannot be written to; it names INTERP_CACHE.
     """
     from filelock import FileLock, Timeout
 
@@ -164,9 +179,11 @@ def lock(path: Path, waiting: str = "") -> Iterator[None]:
             if waiting:
                 print(waiting, file=sys.stderr)
             held.acquire()
-    except PermissionError as error:
-        raise PermissionError(
-            f"cannot write to {path.parent}: name a folder of your own in INTERP_CACHE"
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"cannot write to {str(path.parent)!r} ({error.strerror}): give another folder, or"
+            " name one of your own in INTERP_CACHE",
         ) from error
     try:
         yield

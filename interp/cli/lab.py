@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -102,10 +101,11 @@ def _own_copy(packaged: Path, folder: Path) -> Path:
     """A folder of one's own with the packaged notebooks; a file that is there already, edited or
     not, is kept.
     """
+    from interp import _store
+
     files = (p for p in packaged.rglob("*") if p.is_file() and not _left_behind(p))
     for source in sorted(files):
         target = folder / source.relative_to(packaged)
         if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+            _store.copy(source, target)
     return folder

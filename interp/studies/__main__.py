@@ -16,7 +16,9 @@ from interp.studies.verdict_table import VerdictChanged
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The exit code: 0 all well, 1 stale, broken or changed, 2 a wrong command line."""
+    """The exit code: 0 all well, 1 stale, broken or changed, 2 a wrong command line, 130
+    interrupted; what was built before stays.
+    """
     parser = argparse.ArgumentParser(prog="python -m interp.studies", description=__doc__)
     parser.add_argument("command", choices=list(COMMANDS))
     parser.add_argument(
@@ -36,10 +38,17 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         todo = [str(find(n)) for n in args.names or names() + tours()]
+    except (ValueError, OSError) as err:
+        print(err, file=sys.stderr)
+        return 2
+    try:
         return 1 if COMMANDS[args.command](todo, args) else 0
     except (ValueError, OSError, ImportError, run.StudyFailed, VerdictChanged) as err:
         print(err, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
 
 
 def _build(todo: list[str], args: argparse.Namespace) -> list:

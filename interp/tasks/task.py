@@ -209,7 +209,7 @@ class Task:
     @property
     def parts(self) -> tuple[Part, ...]:
         """The task as runs of one length each; one run where its prompts have one length."""
-        return (Part(torch.arange(len(self)), (Step(1.0, self),)),)
+        return (Part(torch.arange(len(self), device="cpu"), (Step(1.0, self),)),)
 
     @property
     def position_names(self) -> list[str]:
@@ -236,7 +236,7 @@ class Task:
         )
 
     def _chosen(self, which: Any) -> Int[Tensor, "chosen"]:
-        at = torch.arange(len(self))[which]
+        at = torch.arange(len(self), device="cpu")[which]
         at = at[None] if at.ndim == 0 else at
         if len(at) == 0:
             raise ValueError(f"no examples are left of {len(self)}: a task needs at least one")
@@ -388,7 +388,9 @@ class Task:
             return both[name == "wrong"]
         if name not in self.labels:
             raise unknown("name of tokens", name, ["answer", "wrong", *self.labels])
-        ids = torch.tensor([[single(self.tokenizer, " " + word)] for word in self.labels[name]])
+        ids = torch.tensor(
+            [[single(self.tokenizer, " " + word)] for word in self.labels[name]], device="cpu"
+        )
         return ids, torch.ones_like(ids, dtype=torch.bool)
 
     def against(self, name: str) -> "Task":
@@ -687,12 +689,12 @@ class MixedTask(Task):
     @property
     def prompts(self) -> list[Int[Tensor, "pos"]]:
         """The token ids of each clean prompt."""
-        return [torch.tensor(row.clean) for row in self.rows]
+        return [torch.tensor(row.clean, device="cpu") for row in self.rows]
 
     @property
     def corrupted_prompts(self) -> list[Int[Tensor, "pos"]]:
         """The token ids of each corrupted prompt."""
-        return [torch.tensor(row.corrupted) for row in self.rows]
+        return [torch.tensor(row.corrupted, device="cpu") for row in self.rows]
 
     @property
     def position_names(self) -> list[str]:
@@ -746,7 +748,7 @@ class MixedTask(Task):
         for i, row in enumerate(self.rows):
             sizes = tuple(tuple(len(ids) for ids in kind) for kind in (row.answers, row.wrong))
             groups.setdefault((len(row.clean), sizes if self.whole else ()), []).append(i)
-        return [Part(torch.tensor(at), self._steps(at)) for at in groups.values()]
+        return [Part(torch.tensor(at, device="cpu"), self._steps(at)) for at in groups.values()]
 
     def _steps(self, at: Sequence[int]) -> tuple[Step, ...]:
         rows = [self.rows[i] for i in at]
@@ -883,7 +885,7 @@ class MixedTask(Task):
         """1 where each token of the answer is the likeliest after those before it."""
         if not self.whole:
             return joined(self.with_metric("top1"), lambda t: t._read(model, kind))
-        out = torch.zeros(len(self))
+        out = torch.zeros(len(self), device="cpu")
         for i, row in enumerate(self.rows):
             bare = row._replace(corrupted=None, wrong=[], positions={})
             for ids in row.answers:
@@ -899,7 +901,7 @@ class MixedTask(Task):
         """1 where an answer, as a whole, is above every wrong one."""
         if not self.whole:
             return joined(self.with_metric("accuracy"), lambda t: t._read(model, kind))
-        out = torch.empty(len(self))
+        out = torch.empty(len(self), device="cpu")
         for i, row in enumerate(self.rows):
             best = []
             for side in (row.answers, row.wrong):
@@ -995,17 +997,18 @@ def rectangle(
     answers, answers_count = _ragged([[ids[0] for ids in row.answers] for row in rows])
     wrong, wrong_count = _ragged([[ids[0] for ids in row.wrong] for row in rows])
     positions = {
-        key: torch.tensor([row.positions[key] for row in named]) for key in named[0].positions
+        key: torch.tensor([row.positions[key] for row in named], device="cpu")
+        for key in named[0].positions
     }
-    positions["END"] = torch.full((len(rows),), len(rows[0].clean) - 1 - forced)
+    positions["END"] = torch.full((len(rows),), len(rows[0].clean) - 1 - forced, device="cpu")
     pairs = rows[0].corrupted is not None
     swap: tuple[Tensor | None, Tensor | None] = (None, None)
     if rows[0].swap_answers:
         swap = _ragged([[ids[0] for ids in row.swap_answers] for row in rows])
     return Task(
         name,
-        torch.tensor([row.clean for row in rows]),
-        torch.tensor([row.corrupted for row in rows]) if pairs else None,
+        torch.tensor([row.clean for row in rows], device="cpu"),
+        torch.tensor([row.corrupted for row in rows], device="cpu") if pairs else None,
         answers,
         wrong,
         answers_count,
@@ -1026,11 +1029,13 @@ def _ragged(rows: list[list[int]]) -> tuple[Tensor, Tensor]:
     """Rows of ids as one tensor [batch most], short rows filled up, and which entries count."""
     most = max(map(len, rows))
     if most == 0:
-        return torch.zeros(len(rows), 0, dtype=torch.long), torch.zeros(len(rows), 0) > 0
+        return torch.zeros(len(rows), 0, dtype=torch.long, device="cpu"), torch.zeros(
+            len(rows), 0, device="cpu"
+        ) > 0
     if min(map(len, rows)) == 0:
         raise ValueError("an example has no answer, or no wrong answer: each needs at least one")
-    ids = torch.tensor([row + [row[0]] * (most - len(row)) for row in rows])
-    count = torch.tensor([[k < len(row) for k in range(most)] for row in rows])
+    ids = torch.tensor([row + [row[0]] * (most - len(row)) for row in rows], device="cpu")
+    count = torch.tensor([[k < len(row) for k in range(most)] for row in rows], device="cpu")
     return ids, count
 
 

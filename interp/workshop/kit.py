@@ -1,13 +1,13 @@
 """A folder for a USB stick: everything that a class needs to install and to begin, without a network."""
 
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from interp import _store
 from interp._store import write_text
 from interp.models import local
 from interp.studies.notebooks.paths import INSTALLED, PACKAGE
@@ -109,7 +109,7 @@ def _own_wheel(root: Path, wheels: Path) -> Path:
     with tempfile.TemporaryDirectory() as tmp:
         _pip("wheel", "--no-deps", "-w", tmp, str(root))
         (built,) = Path(tmp).glob("interp-*.whl")
-        return Path(shutil.copy(built, wheels))
+        return _store.copy(built, wheels / built.name)
 
 
 def _pip(*words: str) -> None:
@@ -141,11 +141,10 @@ def _write(to: Path, root: Path) -> None:
     script.chmod(0o755)
     write_text(to / "install.bat", filled(INSTALL_BAT).replace("\n", "\r\n"))
     write_text(to / "README.txt", filled(README))
-    shutil.copyfile(root / "constraints.txt", to / "constraints.txt")
-    (to / "lessons" / "pictures").mkdir(parents=True, exist_ok=True)
+    _store.copy(root / "constraints.txt", to / "constraints.txt")
     for name in [
         *SHEETS,
         *(f"{n}.ipynb" for n in lessons),
         *(f"pictures/{n}.svg" for n in lessons),
     ]:
-        shutil.copyfile(folder() / name, to / "lessons" / name)
+        _store.copy(folder() / name, to / "lessons" / name)

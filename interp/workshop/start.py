@@ -1,10 +1,10 @@
 """The lessons' files: where they lie, and a learner's own copy of them."""
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
+from interp import _store
 from interp.studies.notebooks.paths import home
 from interp.workshop.exercise import LESSONS, exercises, known_lesson
 
@@ -39,8 +39,7 @@ def start(lesson: str, to: str | Path | None = None, *, teacher: bool = False) -
     names += [name.format(lesson) for name in TEACHERS] if teacher else []
     for name in names:
         if not (to / name).exists():
-            (to / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder() / name, to / name)
+            _store.copy(folder() / name, to / name)
     return to / f"{lesson}.ipynb"
 
 

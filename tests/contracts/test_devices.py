@@ -31,15 +31,17 @@ PUSHES = {"a": 1.0, "b": -1.0}
 
 
 def ids(n=6, length=12):
-    return torch.randint(5, 200, (n, length), generator=torch.Generator().manual_seed(0))
+    return torch.randint(
+        5, 200, (n, length), generator=torch.Generator("cpu").manual_seed(0), device="cpu"
+    )
 
 
 def sae(site="resid_post.1", to=None, seed=1):
     """A random dictionary, on the CPU as one that was loaded from disk is."""
-    g = torch.Generator().manual_seed(seed)
+    g = torch.Generator("cpu").manual_seed(seed)
 
     def draw(*shape):
-        return 0.3 * torch.randn(*shape, generator=g, dtype=torch.float32)
+        return 0.3 * torch.randn(*shape, generator=g, dtype=torch.float32, device="cpu")
 
     weights = {"W_enc": draw(32, 40), "W_dec": draw(40, 32), "b_dec": draw(32), "b_enc": draw(40)}
     settings = {"apply_b_dec_to_input": False}
@@ -56,10 +58,9 @@ def features_of(found):
 
 
 def direction(sign=1.0):
-    g = torch.Generator().manual_seed(3)
-    return interp.methods.steering.Direction(
-        sign * torch.randn(32, generator=g, dtype=torch.float32), "resid_post.1@END"
-    )
+    g = torch.Generator("cpu").manual_seed(3)
+    drawn = torch.randn(32, generator=g, dtype=torch.float32, device="cpu")
+    return interp.methods.steering.Direction(sign * drawn, "resid_post.1@END")
 
 
 def scores(m, t):
@@ -232,7 +233,7 @@ VERBS = {
     ),
     "interchange": lambda m, t: interp.interchange(m, t, "resid_post.*@S2"),
     "interchange, subspace": lambda m, t: interp.interchange(
-        m, t, subspace=interp.Subspace(torch.eye(32)[:, ::2], "resid_post.1@S2")
+        m, t, subspace=interp.Subspace(torch.eye(32, device="cpu")[:, ::2], "resid_post.1@S2")
     ),
     "align": lambda m, t: interp.align(m, t, "mlp.1@S2", k=2, steps=2, controls=False).basis,
     "swap_accuracy": lambda m, t: interp.patch(
@@ -329,7 +330,7 @@ FEATURES = {
     "mean_differences": lambda m, t: features.mean_differences(prompted(m), LABELS).W_dec,
     "predict_error": lambda m, t: features.predict_error(sae(), acts(m), acts(m)),
     "probe": lambda m, t: features.probe(
-        sae(), acts(m).of()[:120], torch.arange(120) % 3 == 0, ks=(1, 2)
+        sae(), acts(m).of()[:120], torch.arange(120, device="cpu") % 3 == 0, ks=(1, 2)
     ),
     "gradient_pursuit": lambda m, t: features.gradient_pursuit(sae(), acts(m).of()[:20], steps=3),
     "with_gradient_pursuit": lambda m, t: features.evaluate(

@@ -2,7 +2,12 @@
 global states.
 """
 
+import traceback
+import warnings
+from collections import Counter
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -45,12 +50,28 @@ def both(*states):
         yield
 
 
+@contextmanager
+def deterministic():
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@contextmanager
+def warnings_are_errors():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
 STATES = {
-    "gradients off, float64": lambda model: both(
-        torch.set_grad_enabled(False), default_dtype(torch.float64)
+    "gradients off, float64, a default device": lambda model: both(
+        torch.set_grad_enabled(False), default_dtype(torch.float64), torch.device("meta")
     ),
-    "inference mode, float16": lambda model: both(
-        torch.inference_mode(), default_dtype(torch.float16)
+    "inference mode, float16, deterministic": lambda model: both(
+        torch.inference_mode(), default_dtype(torch.float16), deterministic()
     ),
     "autocast, parameters that learn": lambda model: both(
         torch.autocast("cpu", dtype=torch.bfloat16), requiring(model)
@@ -124,3 +145,117 @@ def test_a_run_keeps_its_gradients_where_it_is_asked_to(tiny):
         double = interp.Intervention("L1H0", lambda act, seen: act * leaf)
         assert interp.run(tiny, tokens, [double], grad=True).logits.requires_grad
     assert bridge.ready(tiny).hooked is None
+
+
+# --- many states, each alone ----------------------------------------------------------------------
+
+
+@contextmanager
+def training(model):
+    model.train()
+    try:
+        yield
+    finally:
+        model.eval()
+
+
+@contextmanager
+def hooked(model):
+    """A hook of the user's own that changes what the second layer writes."""
+    hook = model.blocks[1].mlp.register_forward_hook(lambda module, args, out: out * 2)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@contextmanager
+def printing():
+    torch.set_printoptions(precision=1)
+    try:
+        yield
+    finally:
+        torch.set_printoptions(profile="default")
+
+
+ALONE = {
+    "float64": lambda model: default_dtype(torch.float64),
+    "bfloat16": lambda model: default_dtype(torch.bfloat16),
+    "no_grad": lambda model: torch.no_grad(),
+    "inference mode": lambda model: torch.inference_mode(),
+    "autocast": lambda model: torch.autocast("cpu", dtype=torch.bfloat16),
+    "parameters that learn": requiring,
+    "deterministic algorithms": lambda model: deterministic(),
+    "default device meta": lambda model: torch.device("meta"),
+    "anomalies are looked for": lambda model: torch.autograd.set_detect_anomaly(True),
+    "warnings are errors": lambda model: warnings_are_errors(),
+    "NumPy raises": lambda model: np.errstate(divide="raise", invalid="raise", over="raise"),
+    "short printing": lambda model: printing(),
+    "training mode": training,
+    "a user's hook": hooked,
+}
+
+
+def outcome(call, model, task, enter, want):
+    """What came of one call under a state: a word, and where it is a fault what was said."""
+    torch.manual_seed(0)
+    try:
+        with enter(model):
+            found = list(numbers(call(model, task)))
+    except (ValueError, TypeError) as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        ours = Path(interp.__file__).parent in Path(last.filename).parents
+        return ("refused", "") if ours else ("other", f"{error!r} ({last.filename}:{last.lineno})")
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        return "other", f"{error!r} ({last.filename}:{last.lineno})"
+    equal = len(found) == len(want) and all(
+        np.allclose(one, other, rtol=1e-5, atol=1e-6, equal_nan=True)
+        for one, other in zip(found, want)
+    )
+    return ("equal", "") if equal else ("silent", "other numbers")
+
+
+def table(names, task):
+    """Counts of what came of verbs under each state alone, and what was said of each fault."""
+    model = interp.load("tiny")  # its own: some states are the model's
+    counts, faults = {state: Counter() for state in [*ALONE, "another thread"]}, []
+    for name in names:
+        call, answers = CALLS[name], []
+        torch.manual_seed(0)
+        want = list(numbers(call(model, task)))
+        for state, enter in ALONE.items():
+            word, said = outcome(call, model, task, enter, want)
+            if state == "a user's hook" and word == "silent":
+                word, said = "followed", ""  # the hook changes the model, and the numbers follow it
+            counts[state][word] += 1
+            faults += [f"{name}, {state}: {said}"] if said else []
+
+        def elsewhere(call=call, want=want, answers=answers):
+            answers.append(outcome(call, model, task, lambda model: both(), want))
+
+        thread = Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        counts["another thread"][answers[0][0]] += 1
+        faults += [f"{name}, another thread: {answers[0][1]}"] if answers[0][1] else []
+    return counts, faults
+
+
+FEW = ["patch", "attribution_patch", "ablate", "logit_lens", "generate", "run", "features: check"]
+
+
+def test_a_few_verbs_under_every_state_alone(task):
+    counts, faults = table([name for name in FEW if name in CALLS], task)
+    assert not faults, "\n".join(faults)
+    assert all(found["equal"] or found["refused"] for found in counts.values())
+
+
+@pytest.mark.fuzz
+def test_every_verb_under_every_state_alone(task, capsys):
+    counts, faults = table(CALLS, task)
+    with capsys.disabled():
+        for state, found in counts.items():
+            print(f"\n{state}: {sum(found.values())} verbs, {dict(found)}", end="")
+        print()
+    assert not faults, "\n".join(faults)

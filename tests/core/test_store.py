@@ -1,7 +1,9 @@
 """Files and caches: completely or not at all, one folder, one process at a time."""
 
+import errno
 import multiprocessing
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,3 +63,36 @@ def test_a_lock_lets_one_process_work_at_a_time(tmp_path):
     for worker in workers:
         worker.join()
     assert path.read_text() == "6"
+
+
+@pytest.mark.parametrize(
+    "name, says",
+    [
+        ("file/x", "what should be its folder is a file"),
+        ("a" * 300, "File name too long"),
+        ("folder", "Is a directory"),
+    ],
+)
+def test_what_cannot_be_written_is_named(tmp_path, name, says):
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match=f"{name}.* cannot be written \\({says}\\)"):
+        _store.write_text(tmp_path / name, "new")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_copy_is_whole_or_not_there(tmp_path, monkeypatch):
+    source = tmp_path / "source"
+    source.write_bytes(b"x" * 1_000)
+
+    def full(path, content):
+        with open(path, "wb") as file:
+            file.write(content[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match=r"no room for '.*target': 1\.0 kB were needed"):
+            _store.copy(source, tmp_path / "target")
+    assert [p.name for p in tmp_path.iterdir()] == ["source"]
+    assert _store.copy(source, tmp_path / "new" / "target").read_bytes() == source.read_bytes()

@@ -2,8 +2,10 @@
 where it lies.
 """
 
+import gc
 import json
 
+import nbformat
 import pytest
 from run_source import run_source
 
@@ -11,6 +13,7 @@ from interp.cli.main import main
 from interp.studies import build, check, find, load_claims, new, pull, recorded, refresh
 from interp.studies.notebooks import lint
 from interp.studies.notebooks.paths import folder_of, home
+from interp.studies.notebooks.run import execute
 from interp.studies.notebooks.source import digest, read_source
 
 TOY = """# %% [markdown]
@@ -138,3 +141,12 @@ def test_a_new_study_runs_as_it_stands(mine, tiny):
     assert [row["key"] for row in ran.table] == lint.claim_keys(read_source(source), mine)
     # a model with random weights cannot do it, and that is what its verdict says
     assert ran.table.rows[0]["verdict"] == "not testable here"
+
+
+def test_ctrl_c_ends_a_run_without_a_word_of_its_machinery(tmp_path, capfd):
+    code = "import os, signal, time\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(60)"
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    with pytest.raises(KeyboardInterrupt):
+        execute(nb, cwd=tmp_path)
+    gc.collect()  # what asyncio has to say of tasks that nobody asked
+    assert capfd.readouterr().err == ""

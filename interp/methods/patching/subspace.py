@@ -26,6 +26,11 @@ ENDING = ".safetensors"
 TOLERANCE = 1e-3  # of the products of columns that should be 0 or 1
 
 
+def _tensor(basis: Any) -> Tensor:
+    """The basis as a tensor: one stays where it is, anything else is made on the CPU."""
+    return basis if isinstance(basis, Tensor) else torch.as_tensor(basis, device="cpu")
+
+
 @dataclass(frozen=True, eq=False)
 class Subspace:
     """Some directions of one site, orthonormal: what of the activation there is swapped.
@@ -61,14 +66,14 @@ class Subspace:
                 f"a subspace belongs to one place, {self.site!r} is many (try 'resid_post.15@END')"
             )
         object.__setattr__(self, "site", str(site))
-        object.__setattr__(self, "basis", torch.as_tensor(self.basis).float())
+        object.__setattr__(self, "basis", _tensor(self.basis).float())
         d, k = self.basis.shape
         if not 1 <= k <= d:
             raise ValueError(
                 f"a basis [d k] has 1 to d columns, got {k} of {d} numbers each: directions stand "
                 "in columns"
             )
-        off = (self.basis.T @ self.basis - torch.eye(k).to(self.basis)).abs().max()
+        off = (self.basis.T @ self.basis - torch.eye(k, device="cpu").to(self.basis)).abs().max()
         if not float(off) < TOLERANCE:
             raise ValueError(
                 f"the columns of a basis are orthonormal, and these are off by {float(off):.2g}: "
@@ -111,7 +116,7 @@ class Subspace:
         """
         from scipy.linalg import subspace_angles
 
-        basis = other.basis if isinstance(other, Subspace) else torch.as_tensor(other)
+        basis = other.basis if isinstance(other, Subspace) else _tensor(other)
         if len(basis) != len(self.basis):
             raise ValueError(
                 f"there is no angle between {len(self.basis)} and {len(basis)} numbers a direction"

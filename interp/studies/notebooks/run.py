@@ -165,29 +165,42 @@ def execute(
 
 
 def _client_that_hears_interrupts(nbclient: Any) -> type:
-    """nbclient's client, which says in `interrupted` whether Ctrl-C ended it."""
+    """nbclient's client, which Ctrl-C stops at any moment; `interrupted` says whether it did.
+
+    nbclient's own handler takes the kernel away and leaves whoever waits for it waiting: a signal
+    while the kernel starts would never end.
+    """
 
     class Client(nbclient.NotebookClient):
         interrupted = False
 
         @asynccontextmanager
         async def async_setup_kernel(self, **options: Any) -> AsyncIterator[None]:
-            loop = asyncio.get_event_loop()
+            loop, running = asyncio.get_event_loop(), asyncio.current_task()
             add = loop.add_signal_handler
 
-            def add_and_note(number: int, callback: Callable, *args: Any) -> None:
-                def note() -> None:
-                    self.interrupted = True
-                    callback(*args)
+            def stop() -> None:
+                self.interrupted, self.shutdown_kernel = True, "immediate"
+                running.cancel()
 
-                add(number, note)
+            def add_ours(number: int, callback: Callable, *args: Any) -> None:
+                add(number, stop)
 
-            loop.add_signal_handler = add_and_note
+            loop.add_signal_handler = add_ours
             try:
                 async with super().async_setup_kernel(**options):
-                    yield
+                    try:
+                        yield
+                    finally:
+                        if self.interrupted:  # those that still ask whether the kernel lives
+                            others = asyncio.all_tasks() - {asyncio.current_task()}
+                            for task in others:
+                                task.cancel()
+                            await asyncio.gather(*others, return_exceptions=True)
             finally:
                 del loop.add_signal_handler
+                if self.interrupted and self.km is not None:  # while the kernel was starting
+                    await self._async_cleanup_kernel()
 
     return Client
 

@@ -32,6 +32,18 @@ MOST_HEAD = 50 * MB  # bytes of the JSON that says what the arrays are
 MOST_RATIO = 200  # unpacked to packed, above 200 MB; only an array of one number packs better
 
 
+def regular(path: str | Path) -> Path:
+    """The path, unless it is a pipe or a device, which may never end.
+
+    Raises:
+        ValueError: If it is one.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ValueError(f"{str(path)!r} is a pipe or a device, not a file: save it as one first")
+    return path
+
+
 def read_json(path: str | Path, what: str = "", *, most: int = MOST_JSON) -> Any:
     """What stands in a JSON file.
 
@@ -44,7 +56,7 @@ def read_json(path: str | Path, what: str = "", *, most: int = MOST_JSON) -> Any
         ValueError: If it is no JSON, was cut short, or is too large or too deep.
         FileNotFoundError: If there is no such file.
     """
-    path = Path(path)
+    path = regular(path)
     expected = f", so it is not {what}" if what else ""
     try:
         size = path.stat().st_size
@@ -128,6 +140,7 @@ def read_arrays(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     import numpy as np
 
+    regular(path)
     try:
         check_zip(path)
         with np.load(path, allow_pickle=False) as file:

@@ -107,7 +107,8 @@ def stream_jacobian(
     )
     end, starts = taps["resid_post"][-1], [taps["resid_post"][layer] for layer in layers]
     out = []
-    with torch.inference_mode(False):
+    # a search for anomalies cannot look into a batch of gradients
+    with torch.inference_mode(False), torch.autograd.set_detect_anomaly(False):
         for some in rows.split(at_once):
             along = end.new_zeros(len(some), *end.shape)
             along[torch.arange(len(some)), :, :, first:stop, some] = 1.0

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from interp._errors import short, unknown
-from interp._files import short_reason
+from interp._files import regular, short_reason
 from interp.studies.notebooks.paths import file_of
 from interp.studies.verdict_rules import Claim
 
@@ -148,7 +148,7 @@ def load_claims(name: str | Path, folder: Path | None = None) -> Claims:
 def _tables(path: Path) -> dict[str, object]:
     """What stands in a .toml file; a ValueError that names it where that is no TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(regular(path).read_text(encoding="utf-8"))
     except UnicodeDecodeError:
         raise ValueError(f"{str(path)!r} is not UTF-8 text: save it as UTF-8 first") from None
     except IsADirectoryError:

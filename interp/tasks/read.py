@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from interp._errors import listed, short
-from interp._files import short_reason
+from interp._files import regular, short_reason
 from interp._store import existing
 from interp.tasks.pairs import is_gap, pairs
 from interp.tasks.task import Task, is_single, tokenizer_of
@@ -194,6 +194,7 @@ def _rows(source: Any) -> tuple[list[dict[str, Any]], Callable | None]:
 
 
 def _file(path: Path) -> tuple[list[dict[str, Any]], Callable | None]:
+    regular(path)
     existing(path, "a task of strings is interp.tasks.pairs(model, clean=[...], answers=[...])")
     kind = path.suffix.lower()
     if kind in (".csv", ".tsv"):

@@ -8,6 +8,7 @@ prints the counts.
 import contextlib
 import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -531,6 +532,31 @@ def test_weights_of_other_sizes_than_the_run_says_are_refused_before_they_are_ma
     (folder / runs.DONE).write_text(json.dumps(content))
     with at_most(3), pytest.raises(ValueError, match="are not of the model that its run.json"):
         read_net(folder)
+
+
+READERS = ["circuit", "EAP-IG graph", "EAP-IG scores", "result", "feature circuit", "notebook"]
+READERS += ["tensors", "prompts", "prompts, CSV", "claims", "widget in a notebook"]
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_a_pipe_or_a_device_is_no_file(kind, tmp_path):
+    name, _, reader = FORMATS[kind]
+    pipe, device = tmp_path / f"pipe-{name}", tmp_path / f"device-{name}"
+    os.mkfifo(pipe)
+    device.symlink_to("/dev/zero")
+
+    def stop(*_):
+        raise Hang("a pipe was waited for")
+
+    before = signal.signal(signal.SIGALRM, stop)  # who waits works for no second of `at_most`
+    signal.alarm(60)
+    try:
+        for path in (pipe, device):
+            with pytest.raises((ValueError, OSError), match="pipe or a device|no such file|no notebook"):
+                reader(path)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_a_message_lists_no_more_than_a_screen():

@@ -552,7 +552,9 @@ def test_a_pipe_or_a_device_is_no_file(kind, tmp_path):
     signal.alarm(60)
     try:
         for path in (pipe, device):
-            with pytest.raises((ValueError, OSError), match="pipe or a device|no such file|no notebook"):
+            with pytest.raises(
+                (ValueError, OSError), match="pipe or a device|no such file|no notebook"
+            ):
                 reader(path)
     finally:
         signal.alarm(0)

@@ -30,6 +30,8 @@ from interp._errors import listed, unknown
 from interp.circuits import Circuit, load, read, write
 from interp.dims import Graph
 from interp.features.circuits.feature_circuit import FeatureCircuit
+from interp.features.graphs.attribution_graph import AttributionGraph, Node
+from interp.features.graphs.graph_files import from_neuronpedia, to_neuronpedia
 from interp.models.tiny_models import make
 from interp.studies.claim_files import load_claims
 from interp.studies.notebooks import page
@@ -105,6 +107,19 @@ def write_feature_circuit(path):
     nodes = {"resid_post.0:1": 0.5, "resid_post.1:2": -0.5}
     edges = {("resid_post.0:1", "resid_post.1:2"): 0.25, ("resid_post.1:2", "output"): 1.0}
     return FeatureCircuit(nodes, edges, ("resid_post.0", "resid_post.1"), {"task": "t"}).save(path)
+
+
+def attribution_graph():
+    nodes = (
+        Node("token", "embed", -1, 0, 5, label="a"),
+        Node("feature", "mlp.0", 0, 0, 1, 2.0, 0.1),
+        Node("error", "mlp.0", 0, 0),
+        Node("logit", "logits", 1, 0, 7, 3.0, 0.0, "b"),
+    )
+    effects = np.zeros((4, 4))
+    effects[1, 0], effects[3, 1], effects[3, 2] = 1.5, 2.0, -0.5
+    scores, groups = {"completeness": 0.5}, {"mine": ("mlp.0:1@0",)}
+    return AttributionGraph(nodes, effects, {"logits:b": 1.0}, ("a",), scores, groups)
 
 
 def write_auto_circuit(path):
@@ -262,6 +277,16 @@ FORMATS = {
     "auto-circuit": ("a.pt", write_auto_circuit, read),
     "result": ("r.npz", write_result, Result.load),
     "feature circuit": ("f.json", write_feature_circuit, FeatureCircuit.load),
+    "attribution graph": (
+        "g.json",
+        lambda path: attribution_graph().save(path),
+        AttributionGraph.load,
+    ),
+    "Neuronpedia's graph": (
+        "n.json",
+        lambda path: to_neuronpedia(attribution_graph(), path, slug="s"),
+        from_neuronpedia,
+    ),
     "dictionary": ("sae", write_dictionary, features.load),
     "run": ("run", write_run, read_run),
     "notebook": ("n.ipynb", write_notebook, lambda p: page.export(p, p.with_suffix(".html"))),

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from interp import _files, _store
+from interp._errors import short
 
 if TYPE_CHECKING:  # the graph knows its files, not the other way round
     from interp.features.graphs.attribution_graph import AttributionGraph
@@ -250,7 +251,7 @@ def from_neuronpedia(path: str | Path) -> "AttributionGraph":
     for row in held.nodes:
         if row.node_id in places:
             raise ValueError(
-                f"{str(path)!r} is not {what}: the node {row.node_id!r} is there twice"
+                f"{str(path)!r} is not {what}: the node {short(row.node_id)} is there twice"
             )
         parts = row.node_id.split("_")
         index = int(parts[1]) if len(parts) == 3 and parts[1].lstrip("-").isdecimal() else -1
@@ -278,7 +279,9 @@ def from_neuronpedia(path: str | Path) -> "AttributionGraph":
     for link in held.links:
         for end in (link.source, link.target):
             if end not in places:
-                raise ValueError(f"{str(path)!r} is not {what}: a link ends at {end!r}, no node")
+                raise ValueError(
+                    f"{str(path)!r} is not {what}: a link ends at {short(end)}, no node"
+                )
         effects[places[link.target], places[link.source]] = link.weight
     given = held.qParams.get("supernodes") or []
     groups = {
@@ -302,7 +305,7 @@ def from_neuronpedia(path: str | Path) -> "AttributionGraph":
 
 def _number(layer: str, path: str | Path, what: str) -> int:
     if not (layer.isascii() and layer.isdecimal() and len(layer) < 6):
-        raise ValueError(f"{str(path)!r} is not {what}: a node's layer is {layer!r}")
+        raise ValueError(f"{str(path)!r} is not {what}: a node's layer is {short(layer)}")
     return int(layer)
 
 

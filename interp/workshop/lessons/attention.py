@@ -8,18 +8,27 @@ import torch
 from torch import Tensor
 
 import interp
+from interp._numbers import to_numpy
 from interp.methods.attention import pattern_scores
 from interp.workshop.exercise import Exercise
 from interp.workshop.exercise import Setting as Base
 
 BLOCK = 20  # random tokens, then the same ones again
 REPEATS = 40  # how often attention-3 says one token
-WINDOWS = (0, 8, 16, 22)  # first layers of the windows of eight that attention-6 blocks
+WINDOWS = (0, 8, 16, 22)  # first layers of the windows of eight that attention-7 blocks
 LAYER = 15  # of attention-4
 TEXT = (
     "The harbour was quiet in the morning. Two boats came in with the tide, and an old man carried"
     " baskets of fish to the market while the gulls watched him from the roof."
 )
+CODE = """def total(prices):
+    result = 0
+    for price in prices:
+        result = result + price
+    return result
+
+print(total([3, 5, 8]))
+"""
 NEEDLES = [
     ("Anna", "key", "kitchen", "Tom", "map", "garden"),
     ("Peter", "book", "office", "Mary", "hat", "park"),
@@ -30,7 +39,7 @@ STORY = "{} keeps the {} in the {}. {} keeps the {} in the {}. Now {} looks for 
 
 
 class Setting(Base):
-    """The default model, repeated random tokens, a text, and four prompts with a needle."""
+    """The default model, repeated random tokens, prose, code, and four prompts with a needle."""
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
@@ -38,11 +47,15 @@ class Setting(Base):
         draw = torch.Generator().manual_seed(0)
         block = torch.randint(1000, 40000, (2, BLOCK), generator=draw)
         first = torch.full((2, 1), self.bos)
-        self.tokens = torch.cat([first, block, block], 1)
-        ids = model.tokenizer(TEXT, add_special_tokens=False)["input_ids"]
-        self.text = torch.tensor([[self.bos, *ids]])
-        the = model.tokenizer(" the", add_special_tokens=False)["input_ids"]
-        self.repeated = torch.tensor([list(the) * REPEATS])
+        device = model.W_U.device
+        self.tokens = torch.cat([first, block, block], 1).to(device)
+
+        def ids(text: str) -> list[int]:
+            return list(model.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+        self.text = torch.tensor([[self.bos, *ids(TEXT)]], device=device)
+        self.code = torch.tensor([[self.bos, *ids(CODE)]], device=device)
+        self.repeated = torch.tensor([ids(" the") * REPEATS], device=device)
         self.task = interp.tasks.pairs(
             model,
             clean=[STORY.format(*n, n[0], n[1]) for n in NEEDLES],
@@ -50,7 +63,7 @@ class Setting(Base):
             positions={"NEEDLE": [n[2] for n in NEEDLES]},
             name="needle",
         )
-        self.given = model, self.tokens.clone(), self.text.clone(), self.task
+        self.given = model, self.tokens.clone(), self.text.clone(), self.code.clone(), self.task
 
     def run(self, name: str) -> Any:
         """Every activation on these tokens: an attribute of the setting."""
@@ -197,7 +210,7 @@ def _(s):
 
 @two.another
 def _(s):
-    return pattern_scores.first_token(s.patterns("text"), 0).numpy().mean()
+    return pattern_scores.first_token(s.patterns("text"), 0).mean()
 
 
 @two.mistake(
@@ -281,7 +294,7 @@ three = Exercise(
 @three.right
 def _(s):
     the = s.model.tokenizer(" the", add_special_tokens=False)["input_ids"]
-    _, cache = s.model.run_with_cache(torch.tensor([the * 40]))
+    _, cache = s.model.run_with_cache(torch.tensor([the * 40], device=s.text.device))
     layers = range(s.model.cfg.n_layers)
     firsts = [cache[f"blocks.{layer}.attn.hook_pattern"][..., 1:, 0] for layer in layers]
     return torch.stack(firsts).mean()
@@ -289,7 +302,7 @@ def _(s):
 
 @three.another
 def _(s):
-    return pattern_scores.first_token(s.patterns("repeated"), 0).numpy().mean()
+    return pattern_scores.first_token(s.patterns("repeated"), 0).mean()
 
 
 @three.mistake(
@@ -298,7 +311,7 @@ def _(s):
     " token and nothing else.",
 )
 def _(s):
-    tokens = torch.cat([torch.tensor([[s.bos]]), s.repeated], 1)
+    tokens = torch.cat([s.text[:, :1], s.repeated], 1)
     _, cache = s.model.run_with_cache(tokens)
     layers = range(s.model.cfg.n_layers)
     firsts = [cache[f"blocks.{layer}.attn.hook_pattern"][..., 1:, 0] for layer in layers]
@@ -385,8 +398,8 @@ def _(s):
 @four.another
 def _(s):
     kept = interp.run(s.model, s.text, keep=[f"L{LAYER}KV*.v"]).kept[f"L{LAYER}KV*.v"][:, 0]
-    norms = np.linalg.norm(kept.numpy(), axis=-1)  # [KV head, position]
-    return [norms[head // 3][0] / norms[head // 3][1:].mean() for head in range(9)]
+    norms = kept.norm(dim=-1)  # [KV head, position]
+    return [float(norms[head // 3][0] / norms[head // 3][1:].mean()) for head in range(9)]
 
 
 @four.mistake(
@@ -447,10 +460,126 @@ def _(s):
     return (v[0].norm(dim=0) / v[1:].norm(dim=1).mean(0))[:9]
 
 
-# --- 5: retrieval heads and induction heads -------------------------------------------------------
+# --- 5: active and dormant heads ------------------------------------------------------------------
 
 five = Exercise(
     "attention-5",
+    2,
+    "how much more each head rests in prose than in code: its mean attention to the first token on"
+    " the text minus the same on the code, a table of 30 layers by 9 heads",
+    ("layer", "head"),
+    hints=(
+        "A head rests where it gives its attention to the first token: that is exercise 2, but for"
+        " each head by itself, and on two inputs.",
+        "For one input: the first column, destinations from 1 on, mean over destinations alone. That"
+        " leaves [layer, head].",
+        'rest = torch.stack([cache[f"blocks.{l}.attn.hook_pattern"][0, :, 1:, 0].mean(-1) for l in'
+        " layers]), once with the cache of text and once with that of code; then subtract.",
+    ),
+    remember='Right. One head gives the first token .4 more of its attention in prose than in code. "This'
+    ' head is a sink" is a statement about a head *and* a text.',
+)
+
+
+def _rest(s, name: str) -> Tensor:
+    """Mean attention of each head to the first token [layer head]."""
+    return s.patterns(name)[:, 0, :, 1:, 0].mean(-1)
+
+
+@five.right
+def _(s):
+    def rest(tokens):
+        _, cache = s.model.run_with_cache(tokens)
+        layers = range(s.model.cfg.n_layers)
+        firsts = [cache[f"blocks.{layer}.attn.hook_pattern"][0, :, 1:, 0] for layer in layers]
+        return torch.stack(firsts).mean(-1)  # [layer, head]
+
+    return rest(s.text) - rest(s.code)
+
+
+@five.another
+def _(s):
+    text, code = (pattern_scores.first_token(s.patterns(n), 0).mean(1) for n in ("text", "code"))
+    return text - code
+
+
+@five.mistake(
+    "code minus prose",
+    "The sign is turned: it is the text minus the code, so that a head that rests in prose and works"
+    " in code is positive.",
+)
+def _(s):
+    return _rest(s, "code") - _rest(s, "text")
+
+
+@five.mistake(
+    "the first row counted as well",
+    "You averaged over destination 0 too, where every head gives the first token 1: begin at 1.",
+)
+def _(s):
+    return s.patterns("text")[:, 0, :, :, 0].mean(-1) - s.patterns("code")[:, 0, :, :, 0].mean(-1)
+
+
+@five.mistake(
+    "prose alone", "That is how much each head rests in prose. Subtract how much it rests in code."
+)
+def _(s):
+    return _rest(s, "text")
+
+
+@five.mistake(
+    "code alone", "That is how much each head rests in code. Begin with prose, and subtract this."
+)
+def _(s):
+    return _rest(s, "code")
+
+
+@five.mistake(
+    "a ratio instead of a difference",
+    "You divided. For a head that never rests that is a small number over a small one: subtract.",
+)
+def _(s):
+    return _rest(s, "text") / _rest(s, "code")
+
+
+@five.mistake(
+    "tokens counted instead of attention",
+    "You counted at how many tokens a head gives the first one more than a half. That is a good"
+    " question, too, but asked for is the mean of the attention itself.",
+)
+def _(s):
+    text, code = ((s.patterns(n)[:, 0, :, 1:, 0] > 0.5).float().mean(-1) for n in ("text", "code"))
+    return text - code
+
+
+@five.mistake(
+    "destination and source swapped",
+    "You took what the first token looks at (a row) instead of who looks at it (a column). It can see"
+    " nothing but itself, so all heads come out alike.",
+)
+def _(s):
+    return s.patterns("text")[:, 0, :, 0].mean(-1) - s.patterns("code")[:, 0, :, 0].mean(-1)
+
+
+@five.mistake(
+    "BOS forgotten",
+    "You ran the two without their first token <|im_start|>. Then a word of the text, and another one"
+    " of the code, becomes the sink. Use the ids as given.",
+)
+def _(s):
+    def rest(ids: Tensor) -> Tensor:
+        _, cache = s.model.run_with_cache(ids[:, 1:])
+        layers = range(s.model.cfg.n_layers)
+        firsts = [cache[f"blocks.{layer}.attn.hook_pattern"][0, :, 1:, 0] for layer in layers]
+        return torch.stack(firsts).mean(-1)
+
+    return rest(s.text) - rest(s.code)
+
+
+# --- 6: retrieval heads and induction heads -------------------------------------------------------
+
+six = Exercise(
+    "attention-6",
     2,
     "Spearman's correlation over the 270 heads between the induction score and the attention from END"
     " to the needle, one number",
@@ -469,11 +598,11 @@ def _needle(s, dest: int = -1, off: int = 0) -> np.ndarray:
     """Attention from a position to the needle [layer head]."""
     at = s.task.positions["NEEDLE"] + off
     patterns = s.patterns("task")
-    return patterns[:, torch.arange(len(at)), :, dest, at].mean(0).numpy()
+    return to_numpy(patterns[:, torch.arange(len(at)), :, dest, at].mean(0))
 
 
 def _induction(s) -> np.ndarray:
-    return _diagonal(s.patterns("tokens"), BLOCK - 1).numpy()
+    return to_numpy(_diagonal(s.patterns("tokens"), BLOCK - 1))
 
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:
@@ -482,7 +611,7 @@ def _spearman(a: np.ndarray, b: np.ndarray) -> float:
     return float(spearmanr(a.ravel(), b.ravel()).statistic)
 
 
-@five.right
+@six.right
 def _(s):
     from scipy.stats import spearmanr
 
@@ -493,16 +622,16 @@ def _(s):
     retrieval = torch.stack(looks).mean(1)  # [layer, head]
     dest = torch.arange(BLOCK + 1, 2 * BLOCK + 1)
     induction = s.patterns("tokens")[..., dest, dest - BLOCK + 1].mean((1, 3))
-    return spearmanr(induction.ravel(), retrieval.ravel()).statistic
+    return spearmanr(induction.ravel().cpu(), retrieval.ravel().cpu()).statistic
 
 
-@five.another
+@six.another
 def _(s):
     ranks = [np.argsort(np.argsort(x.ravel())) for x in (_induction(s), _needle(s))]
     return np.corrcoef(*ranks)[0, 1]
 
 
-@five.mistake(
+@six.mistake(
     "Pearson's correlation",
     "That is Pearson's correlation: a few heads with large scores rule it. Spearman's compares ranks.",
 )
@@ -510,7 +639,7 @@ def _(s):
     return float(np.corrcoef(_induction(s).ravel(), _needle(s).ravel())[0, 1])
 
 
-@five.mistake(
+@six.mistake(
     "layers and heads mixed up",
     "One of the tables was flattened by layers and the other by heads, so different heads stand beside"
     " each other.",
@@ -519,7 +648,7 @@ def _(s):
     return _spearman(_induction(s), _needle(s).T)
 
 
-@five.mistake(
+@six.mistake(
     "the token after the needle",
     "You took attention to the token after the needle. The needle's own position holds the answer.",
 )
@@ -527,7 +656,7 @@ def _(s):
     return _spearman(_induction(s), _needle(s, off=1))
 
 
-@five.mistake(
+@six.mistake(
     "not from the last position",
     "You read the row of another destination. The answer is predicted at END, the last one.",
 )
@@ -535,16 +664,16 @@ def _(s):
     return _spearman(_induction(s), _needle(s, dest=-2))
 
 
-@five.mistake(
+@six.mistake(
     "the duplicate-token score",
     "The table that you compare with holds attention to the same token, not to the one after it: see"
     " attention-1.",
 )
 def _(s):
-    return _spearman(_diagonal(s.patterns("tokens"), BLOCK).numpy(), _needle(s))
+    return _spearman(to_numpy(_diagonal(s.patterns("tokens"), BLOCK)), _needle(s))
 
 
-@five.mistake(
+@six.mistake(
     "layers instead of heads",
     "You averaged over the heads of each layer first. Asked for is the correlation over 270 heads.",
 )
@@ -552,10 +681,10 @@ def _(s):
     return _spearman(_induction(s).mean(1), _needle(s).mean(1))
 
 
-# --- 6: knock-out in windows ----------------------------------------------------------------------
+# --- 7: knock-out in windows ----------------------------------------------------------------------
 
-six = Exercise(
-    "attention-6",
+seven = Exercise(
+    "attention-7",
     3,
     f"the change of the answer's mean log-probability when END cannot look at the needle in eight layers,"
     f" beginning at layers {WINDOWS}, four numbers",
@@ -605,7 +734,7 @@ def _windows(s, length: int = 8, off: int = 0, **how) -> list[float]:
     return [_log_prob(s, _blocked(s, span, **how)) - _free(s) for span in spans]
 
 
-@six.right
+@seven.right
 def _(s):
     rows, needle = torch.arange(4), s.task.positions["NEEDLE"]
 
@@ -625,7 +754,7 @@ def _(s):
     return [log_prob(hooks(first)) - free for first in WINDOWS]
 
 
-@six.another
+@seven.another
 def _(s):
     cut = interp.attention_knockout(
         s.model, s.task, "END", "NEEDLE", window=8, every=2, metric="log_prob"
@@ -633,7 +762,7 @@ def _(s):
     return [cut.values[(first + 4) // 2] for first in WINDOWS]  # a window is named by its centre
 
 
-@six.mistake(
+@seven.mistake(
     "blocked after the softmax",
     "You set the pattern to zero after the softmax. Then the row no longer sums to one: the head writes"
     " less of everything. Block the scores instead.",
@@ -642,7 +771,7 @@ def _(s):
     return _windows(s, what="pattern", to=0.0)
 
 
-@six.mistake(
+@seven.mistake(
     "every position blocked",
     "You blocked every later token from the needle. Others then cannot pass it on, either: only END's"
     " row is asked for.",
@@ -651,7 +780,7 @@ def _(s):
     return _windows(s, dest=None)
 
 
-@six.mistake(
+@seven.mistake(
     "one layer instead of eight",
     "You blocked a single layer. The next ones read what it missed: block eight at once.",
 )
@@ -659,12 +788,12 @@ def _(s):
     return _windows(s, length=1)
 
 
-@six.mistake("window off by one", "Your windows begin one layer later than asked.")
+@seven.mistake("window off by one", "Your windows begin one layer later than asked.")
 def _(s):
     return _windows(s, off=1)
 
 
-@six.mistake(
+@seven.mistake(
     "scores set to zero",
     "You set the scores to zero. A score of zero is not no attention: the softmax makes a share of it."
     " Minus infinity blocks.",
@@ -673,7 +802,7 @@ def _(s):
     return _windows(s, to=0.0)
 
 
-@six.mistake(
+@seven.mistake(
     "logits instead of log-probabilities",
     "That is the change of the answer's logit. All logits move up or down together; take log_softmax"
     " first.",
@@ -687,7 +816,7 @@ def _(s):
     return [logit(_blocked(s, span)) - free for span in spans]
 
 
-@six.mistake(
+@seven.mistake(
     "the log-probability instead of its change",
     "These are the log-probabilities of the blocked runs. Subtract that of the free run.",
 )
@@ -695,4 +824,4 @@ def _(s):
     return [change + _free(s) for change in _windows(s)]
 
 
-EXERCISES = [one, two, three, four, five, six]
+EXERCISES = [one, two, three, four, five, six, seven]

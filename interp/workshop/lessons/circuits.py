@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 import interp
+from interp._numbers import to_numpy
+from interp.methods.circuits import random_circuits
 from interp.workshop.exercise import Exercise
 from interp.workshop.exercise import Setting as Base
 
@@ -46,9 +48,7 @@ class Setting(Base):
         """The circuit of 500 edges, evaluated on held-out prompts."""
 
         def make() -> interp.Result:
-            scores = interp.discover(self.model, self.task, method="eap")
-            edges = interp.Circuit.top(scores, 500)
-            return interp.evaluate(self.model, self.task.heldout(), edges, sets=2)
+            return interp.evaluate(self.model, self.task.heldout(), self.edges(), sets=2)
 
         return self.once("judged", make)
 
@@ -56,6 +56,22 @@ class Setting(Base):
         """The metric of each held-out prompt: clean, corrupted, circuit, complement."""
         names = ("clean", "corrupted", "circuit", "complement")
         return {name: self.judged().sel(measure=name).examples.ravel() for name in names}
+
+    def edges(self) -> interp.Circuit:
+        """The circuit of 500 edges."""
+
+        def make() -> interp.Circuit:
+            scores = interp.discover(self.model, self.task, method="eap")
+            return interp.Circuit.top(scores, 500)
+
+        return self.once("edges", make)
+
+    def random(self, match: str, seed: int = 0) -> list[interp.Circuit]:
+        """Five random circuits of its size."""
+        return self.once(
+            f"random {match} {seed}",
+            lambda: random_circuits(self.edges(), sets=5, seed=seed, match=match),
+        )
 
 
 # --- 1: the logit difference ----------------------------------------------------------------------
@@ -383,7 +399,7 @@ def _(s):
     names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(s.model.cfg.n_layers)]
     rows = torch.stack([s.cache()[name][:, :, -1] for name in names])  # [layer batch head src]
     looks = rows.gather(3, io.expand(len(rows), -1, rows.shape[2], 1))[..., 0].mean(1)
-    return _best(looks.numpy())
+    return _best(to_numpy(looks))
 
 
 @three.mistake(
@@ -785,4 +801,136 @@ def _(s):
     return m["circuit"] - m["corrupted"]
 
 
-EXERCISES = [one, two, three, four, five, six, seven]
+# --- 8: what random circuits get, and why ---------------------------------------------------------
+
+eight = Exercise(
+    "circuits-8",
+    2,
+    "the share of the 500 edges that lie on a path from the embedding to the logits: of the circuit,"
+    ' of five random ones (match="size"; their mean), of five more (match="layers"), three numbers',
+    ("circuit",),
+    hints=(
+        "An edge that nothing flows into, or whose end reaches nothing, does no work. circuit.prune()"
+        " is the same circuit without such edges, and len(...) counts edges.",
+        "random_circuits(circuit, sets=5, seed=0) gives a list of five circuits of 500 edges. Count"
+        " what is left of each after prune(), divide by 500, and take the mean over the five.",
+        'For match in ("size", "layers"): sum(len(r.prune()) for r in random_circuits(circuit, sets=5,'
+        " seed=0, match=match)) / 2500. Before these two stands len(circuit.prune()) / 500.",
+    ),
+    remember="Right. Random circuits get nothing because nearly all their edges are loose ends. A"
+    " circuit that beats them has shown that it is connected, and little more.",
+)
+
+
+def _on_a_path(circuits):
+    return np.mean([len(one.prune()) / len(one) for one in circuits])
+
+
+def _shares(s, of=_on_a_path, seed=0):
+    return [of([s.edges()]), of(s.random("size", seed)), of(s.random("layers", seed))]
+
+
+@eight.right
+def _(s):
+    from interp.methods.circuits import random_circuits
+
+    scores = interp.discover(s.model, s.task, method="eap")
+    circuit = interp.Circuit.top(scores, 500)
+    shares = [len(circuit.prune()) / 500]
+    for match in ("size", "layers"):
+        drawn = random_circuits(circuit, sets=5, seed=0, match=match)
+        shares.append(sum(len(one.prune()) / 500 for one in drawn) / 5)
+    return shares
+
+
+@eight.another
+def _(s):
+    import networkx
+
+    def share(circuit):
+        graph = circuit.to_networkx()
+        graph.add_nodes_from(["embed", "logits"])
+        reached = networkx.descendants(graph, "embed") | {"embed"}
+        useful = networkx.ancestors(graph, "logits") | {"logits"}
+        kept = {(a, key) for a, b, key in graph.edges(keys=True) if a in reached and b in useful}
+        return len(kept) / len(circuit)
+
+    return _shares(s, lambda circuits: np.mean([share(one) for one in circuits]))
+
+
+@eight.mistake(
+    "the share that is cut", "That is the share of loose ends. Asked for is the share on a path."
+)
+def _(s):
+    return 1 - np.array(_shares(s))
+
+
+@eight.mistake(
+    "a number of edges instead of a share",
+    "These are numbers of edges. Divide by the 500 that each circuit has.",
+)
+def _(s):
+    return 500 * np.array(_shares(s))
+
+
+@eight.mistake(
+    "a share of all edges of the model",
+    "You divided by all 70,651 edges of the model. Each circuit has 500.",
+)
+def _(s):
+    total = len(s.edges()) + len(~s.edges())
+    return 500 / total * np.array(_shares(s))
+
+
+@eight.mistake(
+    "one random circuit instead of five",
+    "You counted the first random circuit alone. They differ a lot: take the mean of the five.",
+)
+def _(s):
+    return _shares(s, lambda circuits: _on_a_path(circuits[:1]))
+
+
+@eight.mistake(
+    "the random circuits joined",
+    "You joined the five random circuits and pruned them as one. Their edges then connect each other:"
+    " prune each circuit by itself, and average.",
+)
+def _(s):
+    def joined(circuits):
+        every = circuits[0]
+        for one in circuits[1:]:
+            every = every | one
+        return len(every.prune()) / len(every)
+
+    return _shares(s, joined)
+
+
+@eight.mistake(
+    "edges in common instead of edges on a path",
+    "You counted edges that the random circuits have in common with the circuit. Asked for is which"
+    " edges lie on a path, in each circuit by itself.",
+)
+def _(s):
+    mine = s.edges()
+    shares = _shares(s, lambda circuits: np.mean([len(one & mine) / 500 for one in circuits]))
+    return [_on_a_path([mine]), *shares[1:]]
+
+
+@eight.mistake(
+    "layers and size swapped",
+    'The last two numbers are swapped: first match="size", then match="layers".',
+)
+def _(s):
+    circuit, size, layers = _shares(s)
+    return [circuit, layers, size]
+
+
+@eight.mistake(
+    "other random circuits",
+    "The counting is right, and your random circuits are others: draw them with sets=5, seed=0.",
+)
+def _(s):
+    return _shares(s, seed=1)
+
+
+EXERCISES = [one, two, three, four, five, six, seven, eight]

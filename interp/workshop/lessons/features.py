@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import interp
+from interp._numbers import to_numpy
 from interp.workshop.exercise import Exercise
 from interp.workshop.exercise import Setting as Base
 
@@ -18,7 +19,9 @@ SAD = ["I am so sad today", "What a terrible loss", "We cried all evening"]
 NEUTRAL = ["When I came home I felt very", "After the phone call she was"]
 WORDS = (" happy", " sad")
 K = 4  # latents on, in features-3
-STARTS, RATE = (0.1, 0.01, 0.001), 0.05  # of features-6
+TRAINED = "resid_post.7"  # of features-4
+RECIPE = {"width": 512, "k": 16, "tokens": 60_000, "batch": 512}
+STARTS, RATE = (0.1, 0.01, 0.001), 0.05  # of features-7
 
 
 class Setting(Base):
@@ -31,6 +34,15 @@ class Setting(Base):
             model.tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in WORDS
         ]
         self.given = model, made_data(model)
+
+    def dictionary(self) -> Any:
+        """The dictionary of features-4, trained as the lesson does, and kept on disk."""
+
+        def make() -> Any:
+            acts = interp.features.activations(self.model, TRAINED, tokens=6_000)
+            return interp.features.load_or_train(self.model, TRAINED, acts, **RECIPE)
+
+        return self.once("dictionary", make)
 
     def at_end(self, ids: Tensor, layer: int = LAYER, position: Any = -1) -> Tensor:
         """The stream after a layer, at the last position [d_model]."""
@@ -69,7 +81,8 @@ def made_data(model: Any) -> SimpleNamespace:
     bos = model.tokenizer.bos_token_id
 
     def ids(text: str) -> Tensor:
-        return torch.tensor([[bos, *model.tokenizer(text, add_special_tokens=False)["input_ids"]]])
+        words = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return torch.tensor([[bos, *words]], device=model.W_U.device)
 
     return SimpleNamespace(
         W=pentagon,
@@ -81,7 +94,14 @@ def made_data(model: Any) -> SimpleNamespace:
         happy=[ids(text) for text in HAPPY],
         sad=[ids(text) for text in SAD],
         neutral=[ids(text) for text in NEUTRAL],
+        heldout=held_out(model),
     )
+
+
+def held_out(model: Any) -> Tensor:
+    """Eight pieces of 64 tokens that no dictionary of the lesson was trained on [8, 64]."""
+    corpus = interp.texts.documentation()
+    return interp.texts.chunks(model, corpus, length=64, split="heldout")[:8].to(model.W_U.device)
 
 
 # --- 1: five features in two dimensions -----------------------------------------------------------
@@ -110,7 +130,7 @@ def _(s):
 
 @one.another
 def _(s):
-    W = s.data.W.numpy()
+    W = to_numpy(s.data.W)
     rows = []
     for feature in range(5):
         hidden = W[:, feature]
@@ -278,10 +298,11 @@ def _(s):
 
 @three.another
 def _(s):
-    x, sae = s.data.x.double().numpy(), s.data.sae
-    latents = np.maximum((x - sae.b_dec.numpy()) @ sae.W_enc.numpy() + sae.b_enc.numpy(), 0)
+    x, sae = to_numpy(s.data.x.double()), s.data.sae
+    W_enc, b_enc, W_dec, b_dec = map(to_numpy, (sae.W_enc, sae.b_enc, sae.W_dec, sae.b_dec))
+    latents = np.maximum((x - b_dec) @ W_enc + b_enc, 0)
     latents[np.arange(len(x))[:, None], np.argsort(latents, 1)[:, :-K]] = 0
-    error = x - latents @ sae.W_dec.numpy() - sae.b_dec.numpy()
+    error = x - latents @ W_dec - b_dec
     return 1 - error.var(0).sum() / x.var(0).sum() - (error.mean(0) ** 2).sum() / x.var(0).sum()
 
 
@@ -341,10 +362,159 @@ def _(s):
     return (1 - error.sum(0) / ((x - x.mean(0)) ** 2).sum(0)).mean()
 
 
-# --- 4: reading a card ----------------------------------------------------------------------------
+# --- 4: a dictionary of a language model ----------------------------------------------------------
 
 four = Exercise(
     "features-4",
+    2,
+    "the share of the loss that the dictionary recovers on data.heldout, one number",
+    hints=(
+        "Three runs of the model on data.heldout: as it is, with sae.reconstruct(activation) in place of"
+        " the activation, and with the mean activation in its place. Each has a loss.",
+        'model.run_with_hooks(tokens, return_type="loss", fwd_hooks=[(name, hook)]) with name ='
+        ' "blocks.7.hook_resid_post". The hook changes activation[:, 1:] and leaves position 0 alone.'
+        " The mean is over all chunks and all positions but the first.",
+        "(loss with the mean - loss with the reconstruction) / (loss with the mean - loss as it is).",
+    ),
+    remember="Right. Explained variance counts every direction alike; this asks whether the model can"
+    " work with what came back. Beside it belongs what PCA gets with as many numbers.",
+)
+
+
+def _splice(s, new=None, *, layer: int = 7, first: int = 1, off: bool = False) -> float:
+    """The loss on the held-out text, with a function of the activation in its place."""
+
+    def put(act: Tensor, hook: Any) -> Tensor:
+        return torch.cat([act[:, :first], new(act[:, first:])], 1)
+
+    hooks = [] if new is None else [(f"blocks.{layer}.hook_resid_post", put)]
+    tokens = s.data.heldout
+    if off:
+        logits = s.model.run_with_hooks(tokens, fwd_hooks=hooks).log_softmax(-1)
+        return -float(logits.gather(2, tokens[..., None]).mean())
+    return float(s.model.run_with_hooks(tokens, return_type="loss", fwd_hooks=hooks))
+
+
+def _mean(s, layer: int = 7, first: int = 1) -> Tensor:
+    name = f"blocks.{layer}.hook_resid_post"
+    act = s.once(f"heldout {layer}", lambda: s.model.run_with_cache(s.data.heldout)[1][name])
+    return act[:, first:].flatten(0, 1).mean(0)
+
+
+def _losses(s, **how) -> tuple[float, float, float]:
+    """As it is, reconstructed, mean in its place."""
+
+    def make() -> tuple[float, float, float]:
+        off = {"off": how.get("off", False)}
+        mean = _mean(s, how.get("layer", 7), how.get("first", 1))
+        back = _splice(s, s.dictionary().reconstruct, **how)
+        return _splice(s, **off), back, _splice(s, mean.expand_as, **how)
+
+    return s.once(f"losses {how}", make)
+
+
+@four.right
+def _(s):
+    sae, tokens, name = s.dictionary(), s.data.heldout, "blocks.7.hook_resid_post"
+    _, cache = s.model.run_with_cache(tokens)
+    mean = cache[name][:, 1:].mean((0, 1))
+
+    def loss(new):
+        def put(activation, hook):
+            activation[:, 1:] = new(activation[:, 1:])
+            return activation
+
+        return s.model.run_with_hooks(tokens, return_type="loss", fwd_hooks=[(name, put)])
+
+    plain, back, ablated = loss(lambda x: x), loss(sae.reconstruct), loss(lambda x: mean)
+    return (ablated - back) / (ablated - plain)
+
+
+@four.another
+def _(s):
+    judged = interp.features.evaluate(s.model, s.dictionary(), s.data.heldout)
+    return judged.sel(measure="loss recovered")
+
+
+@four.mistake(
+    "explained variance",
+    "That is explained variance: how much of the activation comes back. Asked for is what it is worth"
+    " to the model, in loss.",
+)
+def _(s):
+    judged = interp.features.evaluate(s.model, s.dictionary(), s.data.heldout)
+    return judged.sel(measure="explained variance")
+
+
+@four.mistake(
+    "zero instead of the mean",
+    "You put zeros in where the mean belongs. That breaks the model far more, and beside it every"
+    " dictionary looks good.",
+)
+def _(s):
+    plain, back, _ = _losses(s)
+    zero = s.once("zeros", lambda: _splice(s, torch.zeros_like))
+    return (zero - back) / (zero - plain)
+
+
+@four.mistake(
+    "what is lost instead of what is recovered", "That is the share that is lost: one minus it."
+)
+def _(s):
+    plain, back, ablated = _losses(s)
+    return (back - plain) / (ablated - plain)
+
+
+@four.mistake(
+    "a ratio of losses",
+    "You divided one loss by another. A loss has no zero that means anything here: use the way from the"
+    " mean (0) to the model as it is (1).",
+)
+def _(s):
+    plain, back, _ = _losses(s)
+    return plain / back
+
+
+@four.mistake(
+    "the loss instead of a share",
+    "That is the loss with the reconstruction. Place it between the mean's loss (0) and the model's (1).",
+)
+def _(s):
+    return _losses(s)[1]
+
+
+@four.mistake(
+    "the first position replaced as well",
+    "You replaced position 0 too. The dictionary was trained without it: the sink's vector is far longer"
+    " than all others. Begin at position 1, in the mean as well.",
+)
+def _(s):
+    plain, back, ablated = _losses(s, first=0)
+    return (ablated - back) / (ablated - plain)
+
+
+@four.mistake(
+    "the token itself instead of the next one",
+    "You scored each token's own logit. The logits at position p guess the token at p + 1;"
+    ' return_type="loss" does that for you.',
+)
+def _(s):
+    plain, back, ablated = _losses(s, off=True)
+    return (ablated - back) / (ablated - plain)
+
+
+@four.mistake(
+    "layer off by one", "You put it in at another layer: resid_post.7 is blocks.7.hook_resid_post."
+)
+def _(s):
+    plain, back, ablated = _losses(s, layer=6)
+    return (ablated - back) / (ablated - plain)
+
+
+# --- 5: reading a card ----------------------------------------------------------------------------
+
+five = Exercise(
+    "features-5",
     1,
     "of all tokens at which the latent is on, the share that are numbers, one number",
     hints=(
@@ -357,18 +527,18 @@ four = Exercise(
 )
 
 
-@four.right
+@five.right
 def _(s):
     return s.data.is_number[s.data.latent > 0].float().mean()
 
 
-@four.another
+@five.another
 def _(s):
-    on, label = s.data.latent.numpy() > 0, s.data.is_number.numpy()
+    on, label = to_numpy(s.data.latent > 0), to_numpy(s.data.is_number)
     return (on & label).sum() / on.sum()
 
 
-@four.mistake(
+@five.mistake(
     "the strongest ten alone",
     "You looked at the strongest tokens only, as a card does. That is how one fools oneself: take all"
     " tokens at which the latent is on.",
@@ -377,7 +547,7 @@ def _(s):
     return s.data.is_number[s.data.latent.topk(10).indices].float().mean()
 
 
-@four.mistake(
+@five.mistake(
     "recall instead of precision",
     "You asked: of all numbers, at how many is it on? Asked for is the other way round.",
 )
@@ -385,14 +555,14 @@ def _(s):
     return (s.data.latent > 0)[s.data.is_number].float().mean()
 
 
-@four.mistake(
+@five.mistake(
     "all tokens", "That is the share of numbers among all tokens, whatever the latent does."
 )
 def _(s):
     return s.data.is_number.float().mean()
 
 
-@four.mistake(
+@five.mistake(
     "weighted by strength",
     "You weighted each token by how strongly the latent is on. Count tokens.",
 )
@@ -400,24 +570,24 @@ def _(s):
     return (s.data.latent * s.data.is_number).sum() / s.data.latent.sum()
 
 
-@four.mistake(
+@five.mistake(
     "accuracy", "That is accuracy: it counts the many tokens at which nothing happens as right."
 )
 def _(s):
     return ((s.data.latent > 0) == s.data.is_number).float().mean()
 
 
-@four.mistake(
+@five.mistake(
     "the wrong denominator", "You divided by all tokens. Divide by those at which the latent is on."
 )
 def _(s):
     return ((s.data.latent > 0) & s.data.is_number).float().mean()
 
 
-# --- 5: steering ----------------------------------------------------------------------------------
+# --- 6: steering ----------------------------------------------------------------------------------
 
-five = Exercise(
-    "features-5",
+six = Exercise(
+    "features-6",
     2,
     'the mean change of logit(" happy") minus logit(" sad") when the direction is added at the last'
     f" position of {SITE}, one number",
@@ -456,7 +626,7 @@ def _pushed(s, direction: Tensor, *, layer: int = LAYER, everywhere: bool = Fals
     return float(np.mean(changes))
 
 
-@five.right
+@six.right
 def _(s):
     name = "blocks.15.hook_resid_post"
 
@@ -478,7 +648,7 @@ def _(s):
     return torch.stack(changes).mean()
 
 
-@five.another
+@six.another
 def _(s):
     def at_end(ids):
         return interp.run(s.model, ids, keep=[f"{SITE}@-1"]).kept[f"{SITE}@-1"][0]
@@ -492,12 +662,12 @@ def _(s):
     return np.mean(changes)
 
 
-@five.mistake("sad minus happy", "The direction points the other way: it is happy minus sad.")
+@six.mistake("sad minus happy", "The direction points the other way: it is happy minus sad.")
 def _(s):
     return _pushed(s, -_direction(s))
 
 
-@five.mistake(
+@six.mistake(
     "direction of length one",
     "You divided the direction by its length. Next to a stream that is far longer, length one does next"
     " to nothing; add the difference as it is.",
@@ -507,7 +677,7 @@ def _(s):
     return _pushed(s, direction / direction.norm())
 
 
-@five.mistake(
+@six.mistake(
     "added at every position",
     "You added it at every position, the first token included, which upsets the sink. Only the last"
     " position is asked for.",
@@ -516,7 +686,7 @@ def _(s):
     return _pushed(s, _direction(s), everywhere=True)
 
 
-@five.mistake(
+@six.mistake(
     "averaged over all positions",
     "The direction was averaged over all positions of each text, the first token included. Take the last"
     " position.",
@@ -525,14 +695,14 @@ def _(s):
     return _pushed(s, _direction(s, position=slice(None)))
 
 
-@five.mistake(
+@six.mistake(
     "layer off by one", "You read and wrote one layer earlier: resid_pre.15 is resid_post.14."
 )
 def _(s):
     return _pushed(s, _direction(s, layer=LAYER - 1), layer=LAYER - 1)
 
 
-@five.mistake(
+@six.mistake(
     "the logits instead of their change",
     "That is the difference after the push. Subtract what it was before.",
 )
@@ -541,10 +711,10 @@ def _(s):
     return _pushed(s, _direction(s)) + before
 
 
-# --- 6: why learning can be abrupt ----------------------------------------------------------------
+# --- 7: why learning can be abrupt ----------------------------------------------------------------
 
-six = Exercise(
-    "features-6",
+seven = Exercise(
+    "features-7",
     3,
     f"the step at which a * b first reaches one half, from each of the starts {STARTS}, three numbers",
     ("start",),
@@ -576,7 +746,7 @@ def _steps(*, leak=False, double=False, on_a=False, late=0) -> list[int]:
     return found
 
 
-@six.right
+@seven.right
 def _(s):
     steps = []
     for start in (0.1, 0.01, 0.001):
@@ -590,7 +760,7 @@ def _(s):
     return steps
 
 
-@six.another
+@seven.another
 def _(s):
     found = []
     for start in STARTS:
@@ -605,7 +775,7 @@ def _(s):
     return found
 
 
-@six.mistake(
+@seven.mistake(
     "an edit that leaks",
     "You changed a first, and b's step already used the new a. Compute both gradients before you change"
     " either.",
@@ -614,7 +784,7 @@ def _(s):
     return _steps(leak=True)
 
 
-@six.mistake(
+@seven.mistake(
     "the half forgotten",
     "Your gradient is twice as large: the loss has a factor one half in front.",
 )
@@ -622,7 +792,7 @@ def _(s):
     return _steps(double=True)
 
 
-@six.mistake(
+@seven.mistake(
     "a instead of a times b",
     "You waited until a alone reaches one half. What the model computes is a times b.",
 )
@@ -630,7 +800,7 @@ def _(s):
     return _steps(on_a=True)
 
 
-@six.mistake(
+@seven.mistake(
     "off by one step",
     "One step too many: the start is step 0, so the value after the first update is step 1.",
 )
@@ -638,11 +808,11 @@ def _(s):
     return _steps(late=1)
 
 
-@six.mistake(
+@seven.mistake(
     "one step too few", "One step too few: count the update with which it reaches one half."
 )
 def _(s):
     return _steps(late=-1)
 
 
-EXERCISES = [one, two, three, four, five, six]
+EXERCISES = [one, two, three, four, five, six, seven]

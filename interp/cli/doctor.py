@@ -13,8 +13,11 @@ def add(command: Callable[..., argparse.ArgumentParser], as_json: argparse.Argum
     """Adds the command to the command line."""
     parser = command("doctor", doctor, "check that this machine is ready for a workshop", as_json)
     parser.add_argument(
-        "--no-model", action="store_true", help="do not load the default model (2 seconds)"
+        "--full",
+        action="store_true",
+        help="load the default model as well, and run it (20 seconds)",
     )
+    parser.add_argument("--no-model", action="store_true", help="do not ask for the default model")
     parser.add_argument(
         "--cell", action="store_true", help="print a cell that tries a widget in your browser"
     )
@@ -27,7 +30,7 @@ def doctor(args: argparse.Namespace) -> int:
     if args.cell:
         return answer(args, {"cell": CELL}, CELL)
     found = []
-    for one in findings(model=not args.no_model):
+    for one in findings(model=not args.no_model, full=args.full):
         found.append(one)
         if not args.json:
             print(f"{MARKS[one.state]} {one.name}: {one.text}", flush=True)

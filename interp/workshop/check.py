@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from interp.models import bridge
 from interp.workshop import answers
 from interp.workshop.exercise import (
     Exercise,
@@ -72,7 +73,11 @@ def begin(lesson: str, model: Any = None) -> Any:
         model: A model that is loaded already; the default model, `interp.load()`, if None.
 
     Returns:
-        "circuits": model, task; "attention": model, tokens; "features": model, task.
+        "circuits": model, task; "attention": model, tokens (a block that comes twice), text, code,
+        task; "features": model, data.
+
+    Raises:
+        ValueError: If there is no such lesson, or the model is not on the CPU.
 
     Cost:
         15 seconds, most of them to load the model; none if the lesson has begun before.
@@ -90,7 +95,12 @@ def setting(lesson: str, model: Any = None) -> Setting:
         if model is None:
             import interp
 
-            model = interp.load()
+            model = interp.load(device="cpu")
+        elif (device := bridge.device(model)).type != "cpu":
+            raise ValueError(
+                f"the model is on {device}, and the lessons' tensors are on the CPU, where all of it"
+                f" takes seconds: begin({lesson!r}), or begin({lesson!r}, interp.load(device='cpu'))"
+            )
         now = _settings[lesson] = module_of(lesson).Setting(model)
     return now
 

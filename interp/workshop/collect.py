@@ -2,13 +2,18 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from interp import _files
 from interp.workshop.exercise import exercises
 from interp.workshop.progress import MIME
+
+MOST = 100_000_000  # bytes of a notebook
+HOOK = "a hook left behind"  # what `check` says of any exercise
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,8 @@ def collect(folder: str | Path) -> Collection:
     """Who passed what, and which mistakes were common, in the notebooks below a folder.
 
     Nothing in them is executed: what counts is the output that `check` left. A learner could write
-    such an output by hand, so this helps a class and is no exam.
+    such an output by hand, so this helps a class and is no exam. A notebook that cannot be read, or
+    has no such output (all outputs cleared, nothing begun), is listed with the reason.
 
     Example:
         >>> collect("handed-in")
@@ -117,34 +123,62 @@ def collect(folder: str | Path) -> Collection:
 
 
 def _read(path: Path, folder: Path) -> Handed:
-    name = path.relative_to(folder).with_suffix("").as_posix()
+    name = _shown(path.relative_to(folder).with_suffix("").as_posix())
+    if not path.is_file():  # a folder, a pipe, a link to nothing
+        return Handed(name, {}, "is not a file")
     try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        bundles = [
-            output["data"][MIME]
-            for cell in cells
-            for output in cell.get("outputs", [])
-            if MIME in output.get("data", {})
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        return Handed(name, {}, f"cannot be read as a notebook ({type(error).__name__})")
+        content = _files.read_json(path, most=MOST)
+        bundles = list(_bundles(content["cells"]))
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        why = "it is larger than 100 MB" if path.stat().st_size > MOST else type(error).__name__
+        return Handed(name, {}, f"cannot be read as a notebook ({why})")
     known, replies = exercises(), {}
     for bundle in bundles:
-        bundle = json.loads(bundle) if isinstance(bundle, str) else bundle
-        if isinstance(bundle, dict) and bundle.get("exercise") in known:
-            replies[bundle["exercise"]] = _reply(bundle, replies.get(bundle["exercise"]))
-    return Handed(name, replies)
+        key = bundle.get("exercise")
+        if isinstance(key, str) and key in known:
+            names = {HOOK, *(m.name for m in known[key].mistakes)}
+            replies[key] = _reply(bundle, replies.get(key), names)
+    return Handed(name, replies, "" if replies else "has no answer of a check in it")
 
 
-def _reply(bundle: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
+def _bundles(cells: Any) -> Iterator[dict[str, Any]]:
+    """What `check` left in the outputs; an output of any other form is passed over."""
+    for cell in _list(cells):
+        for output in _list(_dict(cell).get("outputs")):
+            data = _dict(_dict(output).get("data"))
+            bundle = data.get(MIME)
+            if isinstance(bundle, str):  # some editors keep it as text
+                try:
+                    bundle = json.loads(bundle)
+                except (ValueError, RecursionError):
+                    continue
+            if isinstance(bundle, dict):
+                yield bundle
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _shown(name: str) -> str:
+    """A file's name without what a terminal would take as a command."""
+    return "".join(c if c.isprintable() else "?" for c in name)
+
+
+def _reply(
+    bundle: dict[str, Any], before: dict[str, Any] | None, names: set[str]
+) -> dict[str, Any]:
     """A bundle's numbers, whatever stands in it, joined with an earlier output's."""
     before = before or {"passed": False, "attempts": 0, "mistakes": [], "hints": 0}
-    mistakes = bundle.get("mistakes")
-    made = [str(m) for m in mistakes] if isinstance(mistakes, list) else []
+    made = [m for m in _list(bundle.get("mistakes")) if isinstance(m, str) and m in names]
 
     def number(name: str) -> int:
         value = bundle.get(name)
-        return max(before[name], value if isinstance(value, int) else 0)
+        return max(before[name], min(value, 9999) if type(value) is int else 0)
 
     return {
         "passed": before["passed"] or bundle.get("passed") is True,

@@ -1,4 +1,4 @@
-"""Whether this machine is ready for a workshop: each check in a second or two, and what to do."""
+"""Whether this machine is ready for a workshop: all checks in a few seconds, and what to do."""
 
 import os
 import re
@@ -34,7 +34,7 @@ class Finding:
     todo: str = ""
 
 
-def doctor(*, model: bool = True) -> list[Finding]:
+def doctor(*, model: bool = True, full: bool = False) -> list[Finding]:
     """What is ready for a workshop on this machine, and what is not.
 
     Example:
@@ -42,15 +42,17 @@ def doctor(*, model: bool = True) -> list[Finding]:
         []
 
     Args:
-        model: Whether the default model is loaded and run once (most of the time).
+        model: Whether the default model is looked at: are its files here, with every byte as it was
+            written?
+        full: Load it, too, with everything that a lesson imports, and run a prompt.
 
     Cost:
-        About 20 seconds, nearly all of them to load the model; 2 seconds without it.
+        Some 3 seconds, most of them to import PyTorch; with `full` 10 to 20 more.
     """
-    return list(findings(model=model))
+    return list(findings(model=model, full=full))
 
 
-def findings(*, model: bool = True) -> Iterator[Finding]:
+def findings(*, model: bool = True, full: bool = False) -> Iterator[Finding]:
     """The checks one by one, as they end."""
     for check in (
         python,
@@ -60,6 +62,7 @@ def findings(*, model: bool = True) -> Iterator[Finding]:
         threads,
         widgets,
         *([default_model] if model else []),
+        *([lesson] if model and full else []),
     ):
         try:
             yield check()
@@ -187,15 +190,23 @@ interp.widgets.training(
 
 
 def default_model() -> Finding:
-    """Whether the default model is here, loads, and answers."""
+    """Whether the default model is here, and its weights are as they were written; not loaded."""
     from interp.models import local
 
-    row = next(r for r in local.table() if r["name"] == "smollm2-135m")
+    row = next(r for r in local.table() if r["name"] == local.DEFAULT)
     if not row["cached"]:
-        todo = (
-            f"interp models fetch smollm2-135m ({row['download_mb']} MB), or install from the kit"
-        )
+        size = f"{row['download_mb']} MB"
+        todo = f"interp models fetch {local.DEFAULT} ({size}), or install from the kit"
         return Finding("model", "fail", "the default model is not on this machine", todo)
+    if broken := local.damaged(local.DEFAULT):
+        todo = f"interp models fetch {local.DEFAULT} makes them anew"
+        return Finding("model", "fail", f"damaged: {', '.join(broken)}", todo)
+    text = "its files are here and whole; interp doctor --full loads it"
+    return Finding("model", "ok", text)
+
+
+def lesson() -> Finding:
+    """Whether the model loads as a lesson loads it, and answers."""
     import torch
 
     import interp
@@ -210,9 +221,9 @@ def default_model() -> Finding:
     word = model.tokenizer.decode(int(logits[0, -1].argmax()))
     if "Paris" not in word:
         todo = "interp models check smollm2-135m says whether its files are damaged"
-        return Finding("model", "fail", f"the capital of France is{word!r}", todo)
-    text = f"loads in {loaded:.0f} s, answers in {ran:.1f} s"
+        return Finding("lesson", "fail", f"the capital of France is{word!r}", todo)
+    text = f"the model loads in {loaded:.0f} s, answers in {ran:.1f} s"
     if ran > SLOW:
         todo = "plug the laptop in, close other programs; a lesson will take longer than it says"
-        return Finding("model", "note", text, todo)
-    return Finding("model", "ok", text)
+        return Finding("lesson", "note", text, todo)
+    return Finding("lesson", "ok", text)

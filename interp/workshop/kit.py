@@ -27,7 +27,7 @@ export PIP_NO_INDEX=1 PIP_FIND_LINKS="$PWD/wheels" PIP_CONFIG_FILE=/dev/null
 unset PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_CONSTRAINT || true
 venv/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt interp
 venv/bin/interp models fetch MODEL
-venv/bin/interp doctor
+venv/bin/interp doctor --full
 echo "begin with: $PWD/venv/bin/interp workshop start LESSON"
 """
 
@@ -43,7 +43,7 @@ set PIP_EXTRA_INDEX_URL=
 set PIP_CONSTRAINT=
 venv\\Scripts\\python -m pip install --disable-pip-version-check -q -c constraints.txt interp || exit /b 1
 venv\\Scripts\\interp models fetch MODEL || exit /b 1
-venv\\Scripts\\interp doctor
+venv\\Scripts\\interp doctor --full
 echo begin with: %CD%\\venv\\Scripts\\interp workshop start LESSON
 """
 

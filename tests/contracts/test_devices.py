@@ -491,12 +491,20 @@ def test_numbers_leave_through_one_helper():
     found = [
         f"{path.relative_to(package)}:{number}"
         for path in sorted(package.rglob("*.py"))
-        # state.py looks at CPU memory alone; lessons are in the plain torch that learners write
-        if path.name not in ("_numbers.py", "state.py") and "lessons" not in path.parts
+        # state.py looks at CPU memory alone
+        if path.name not in ("_numbers.py", "state.py")
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if ".numpy()" in line
     ]
     assert found == []
+
+
+def test_a_lesson_says_that_it_wants_the_cpu():
+    from interp import workshop
+
+    model = interp.load("tiny", device=elsewhere.DEVICE, progress=False)
+    with pytest.raises(ValueError, match="elsewhere:0.*device='cpu'"):
+        workshop.begin("circuits", model)
 
 
 def test_the_pretend_device_refuses_what_a_gpu_refuses():

@@ -53,6 +53,29 @@ def test_a_model_that_is_not_here_is_named_with_the_command(monkeypatch):
     assert found.state == "fail" and "interp models fetch smollm2-135m" in found.todo
 
 
+def test_damaged_weights_are_found_without_loading_them(monkeypatch):
+    from interp.models import local
+
+    monkeypatch.setattr(local, "table", lambda: [{"name": "smollm2-135m", "cached": True}])
+    monkeypatch.setattr(local, "damaged", lambda name: ["model.safetensors"])
+    found = doctor.default_model()
+    assert found.state == "fail" and "model.safetensors" in found.text and "fetch" in found.todo
+    monkeypatch.setattr(local, "damaged", lambda name: [])
+    assert doctor.default_model().state == "ok"
+
+
+def test_only_the_full_check_loads_the_model(monkeypatch):
+    asked = []
+    for name in ("default_model", "lesson"):
+        check = lambda name=name: asked.append(name) or doctor.Finding(name, "ok", "")  # noqa: E731
+        monkeypatch.setattr(doctor, name, check)
+    doctor.doctor()
+    doctor.doctor(model=False, full=True)
+    assert asked == ["default_model"]
+    doctor.doctor(full=True)
+    assert asked[1:] == ["default_model", "lesson"]
+
+
 def test_a_check_that_breaks_is_a_finding(monkeypatch):
     def broken():
         raise RuntimeError("no such sensor")

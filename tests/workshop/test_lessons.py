@@ -177,6 +177,47 @@ def test_collect_takes_strange_outputs_as_they_are(tmp_path):
         workshop.collect(FOLDER / "src")
 
 
+def notebook(*outputs: object) -> str:
+    return json.dumps({"cells": [{"cell_type": "code", "outputs": list(outputs)}]})
+
+
+HOSTILE = {
+    "half": '{"cells": [',
+    "empty": "",
+    "deep": "[" * 200_000,
+    "list": "[1, 2]",
+    "no-cells": "{}",
+    "odd-cells": '{"cells": [null, 3, {"outputs": null}, {"outputs": {"a": 1}}]}',
+    "odd-outputs": notebook(None, 3, {"data": None}, {"data": [MIME]}, {"data": {MIME: "{"}}),
+    "odd-bundles": notebook({"data": {MIME: [1]}}, {"data": {MIME: {"exercise": ["circuits-1"]}}}),
+    "binary": "\x00\x01\x02",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_broken_notebook_is_listed_and_hides_nobody(tmp_path, name):
+    (tmp_path / f"{name}.ipynb").write_text(HOSTILE[name])
+    hand_in(tmp_path / "ok.ipynb", bundle("circuits-1", True))
+    found = {o.name: o for o in workshop.collect(tmp_path).notebooks}
+    assert found["ok"].passed == ["circuits-1"] and not found["ok"].problem
+    assert not found[name].replies and found[name].problem
+
+
+def test_what_is_handed_in_cannot_speak_to_the_terminal_or_wait(tmp_path, capsys):
+    import os
+
+    evil = "\x1b[2Jgone"
+    made = bundle("circuits-1", False, evil, "position off by one") | {"attempts": 10**30}
+    hand_in(tmp_path / f"a{evil}.ipynb", made)
+    os.mkfifo(tmp_path / "pipe.ipynb")
+    (tmp_path / "folder.ipynb").mkdir()
+    (tmp_path / "loop.ipynb").symlink_to(tmp_path / "loop.ipynb")
+    assert main(["workshop", "collect", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "\x1b" not in said and "position off by one" in said and "9999" in said
+    assert said.count("is not a file") == 3
+
+
 def test_a_check_of_a_real_notebook_can_be_collected(tmp_path):
     (tmp_path / "me.ipynb").write_bytes((FOLDER / "circuits-solved.ipynb").read_bytes())
     (one,) = workshop.collect(tmp_path).notebooks

@@ -102,7 +102,7 @@ one = Exercise(
 
 def _diagonal(patterns: Tensor, back: int, first: int = BLOCK + 1) -> Tensor:
     """Mean attention `back` tokens back, over destinations from `first` on [layer head]."""
-    dest = torch.arange(first, patterns.shape[-1])
+    dest = torch.arange(first, patterns.shape[-2])
     return patterns[..., dest, dest - back].mean((1, 3))
 
 
@@ -146,6 +146,23 @@ def _(s):
 )
 def _(s):
     return _diagonal(s.patterns("tokens"), BLOCK - 1, first=BLOCK - 1)
+
+
+@one.mistake(
+    "one destination too many",
+    "Your destinations begin one token early: the last token of the first block has not been repeated."
+    " With <|im_start|> at position 0, the second block begins at 21.",
+)
+def _(s):
+    return _diagonal(s.patterns("tokens"), BLOCK - 1, first=BLOCK)
+
+
+@one.mistake(
+    "the last destination left out",
+    "The last token of the second block is missing: arange(21, 40) ends at 39.",
+)
+def _(s):
+    return _diagonal(s.patterns("tokens")[..., :-1, :], BLOCK - 1)
 
 
 @one.mistake(

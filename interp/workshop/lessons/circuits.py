@@ -179,7 +179,7 @@ two = Exercise(
     hints=(
         "A hook is a function (activation, hook) that returns the activation to go on with. The run"
         " that you change is the corrupted one; what you put in comes from the clean one.",
-        'S2 is another position in each prompt: s2 = task.positions["S2"] has one index a prompt.'
+        'S2 can stand elsewhere in each prompt: s2 = task.positions["S2"] has one index a prompt.'
         " With rows = torch.arange(4), activation[rows, s2] is the vector of each prompt at its S2.",
         "For each layer call model.run_with_hooks(task.corrupted, fwd_hooks=[(name, hook)]) with"
         ' name = f"blocks.{layer}.hook_resid_pre". The hook does activation[rows, s2] ='
@@ -260,8 +260,8 @@ def _(s):
 
 @two.mistake(
     "all positions patched",
-    "You replaced the activation at every position. Then the whole prompt is the clean one, and each"
-    " layer gives the clean run. Choose one position.",
+    "Each layer gives the clean run's number. Either you replaced the activation at every position, so"
+    " that the whole prompt is the clean one, or the run that you changed was the clean one already.",
 )
 def _(s):
     return [s.difference(s.logits())] * len(LAYERS)

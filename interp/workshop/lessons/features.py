@@ -99,9 +99,9 @@ def made_data(model: Any) -> SimpleNamespace:
 
 
 def held_out(model: Any) -> Tensor:
-    """Eight pieces of 64 tokens that no dictionary of the lesson was trained on [8, 64]."""
+    """Four pieces of 64 tokens that no dictionary of the lesson was trained on [4, 64]."""
     corpus = interp.texts.documentation()
-    return interp.texts.chunks(model, corpus, length=64, split="heldout")[:8].to(model.W_U.device)
+    return interp.texts.chunks(model, corpus, length=64, split="heldout")[:4].to(model.W_U.device)
 
 
 # --- 1: five features in two dimensions -----------------------------------------------------------
@@ -165,6 +165,14 @@ def _(s):
 )
 def _(s):
     return torch.relu((s.data.W.T + BIAS) @ s.data.W)
+
+
+@one.mistake(
+    "degrees taken for radians",
+    "cos(72) in Python is the cosine of 72 radians, -0.97. 72 degrees are 2 * pi / 5.",
+)
+def _(s):
+    return torch.relu(s.data.W.T @ s.data.W - math.cos(72))
 
 
 @one.mistake("ReLU before the bias", "The ReLU comes last: after the bias, not before it.")
@@ -338,7 +346,8 @@ def _(s):
 
 @three.mistake(
     "the mean not subtracted",
-    "You divided by the size of x, not by its variance. Then the mean alone counts as explained.",
+    "You divided by the size of x, or by x.var() over everything. Subtract each coordinate's own mean,"
+    " x.mean(0): else the mean alone counts as explained.",
 )
 def _(s):
     return _explained(s, _decoded(s), centre=False)

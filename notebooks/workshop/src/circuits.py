@@ -13,7 +13,7 @@
 # noticed that John comes twice, and something else has written the other name. In the next three hours you find out which parts those
 # are, first with your own ten lines of code and then with a toolkit, and you learn when *not* to believe what you find.
 #
-# 180 minutes · beginner · seven exercises · two cores are enough
+# 180 minutes · beginner · eight exercises · two cores are enough
 
 # %% [markdown]
 # **You will be able to** write an activation patch by hand and say what it measures; split a logit difference over the heads that wrote
@@ -30,13 +30,14 @@
 #
 # | part | minutes |
 # | --- | --- |
-# | 1 Look | 25 |
+# | 1 Look | 20 |
 # | 2 Patch, by hand | 40 |
-# | 3 Patch, all heads at once | 20 |
+# | 3 Patch, all heads at once | 15 |
 # | 4 Who writes it? Direct logit attribution | 30 |
 # | 5 Where patching is blind | 20 |
 # | 6 One edge | 25 |
-# | 7 A circuit, and what it is worth | 20 |
+# | 7 A circuit, and what it is worth | 15 |
+# | 8 What random circuits get, and why | 15 |
 
 # %% [markdown] tags=["instructor"]
 # **Before the class.** Run `interp doctor` on every laptop; the model takes 15 to 30 seconds to load, which is a good moment for the
@@ -45,7 +46,12 @@
 # **The thread.** The lesson asks one question three times with sharper tools: *where* is the answer (patching), *who* writes it (direct
 # attribution), *through which path* (path patching). Say this at the start and at each change of part.
 #
-# **If time is short** leave out part 6. Do not leave out part 5: it is what protects people from their own results.
+# **If time is short** leave out part 6. Do not leave out parts 5 and 8: they are what protects people from their own results. A break of fifteen minutes fits
+# after part 3, when everybody has a map of heads on the screen.
+#
+# **The minutes** are for a class that says its predictions aloud and talks about them, which takes about a third of each part; somebody who reads alone is done in a bit more than two hours. They are
+# estimates: one reader wrote down every answer from the text alone, and no class has been timed. If a part runs over, let fast people go on: each exercise stands by itself, and nothing later needs an earlier
+# answer.
 
 # %%
 import torch
@@ -53,6 +59,7 @@ import torch
 import interp
 from interp.workshop import begin, check, hint, progress, solution
 
+torch.set_grad_enabled(False)  # nothing is trained here: no tensor needs to remember its past
 model, task = begin("circuits")  # the model, and four prompts with a corrupted twin each
 progress("circuits")
 
@@ -76,6 +83,9 @@ task.show()
 
 # %% [markdown]
 # *Before you go on: is the model sure? Write down a guess for the logit difference. 0 is undecided, 3 means odds of 20 to 1.*
+#
+# Then look around for five minutes: change a name in the prompt, and find (a) what the model would say next, (b) from which layer on that is its first guess, and
+# (c) one head that looks from the last token at " Mary". You need none of it below; it shows what kind of thing you are about to take apart.
 
 # %%
 interp.widgets.explore(model, "When Mary and John went to the store, John gave a drink to").wait()
@@ -87,8 +97,7 @@ interp.widgets.explore(model, "When Mary and John went to the store, John gave a
 # %%
 ### BEGIN SOLUTION
 ### STUB: logit_difference = ...
-with torch.no_grad():
-    logits = model(task.clean)[:, -1]
+logits = model(task.clean)[:, -1]
 difference = logits.gather(1, task.answers) - logits.gather(1, task.wrong)
 logit_difference = difference.mean()
 ### END SOLUTION
@@ -113,20 +122,20 @@ check("circuits-1", logit_difference)
 # ```
 #
 # `run_with_hooks` takes the hook off again. `_, cache = model.run_with_cache(tokens)` keeps every activation:
-# `cache["blocks.20.hook_resid_pre"]`.
+# `cache["blocks.20.hook_resid_pre"]`, the stream that layer 20 reads. `task.corrupted` are the corrupted twins, [prompt, position] like `task.clean`.
 #
 # *Predict: at S2, the repeated name, the clean and the corrupted prompt differ. If you patch the stream **at S2**, will it bring the answer
 # back at layer 20? At layer 22? At layer 26? Write down three yes or no.*
 
 # %% [markdown]
 # **Exercise 2 ★★** For each of the layers 20, 22 and 26: put the clean stream (`hook_resid_pre`) at S2 into the corrupted run, and give the
-# mean logit difference that comes out. `task.positions["S2"]` is the index of S2 in each prompt.
+# mean logit difference that comes out, a list of three numbers. `task.positions["S2"]` is the index of S2 in each prompt, [prompt]: `activation[torch.arange(4), s2]` is the
+# vector of each prompt at its own S2.
 
 # %%
 ### BEGIN SOLUTION
 ### STUB: patched = ...
-with torch.no_grad():
-    _, clean_cache = model.run_with_cache(task.clean)
+_, clean_cache = model.run_with_cache(task.clean)
 rows, s2 = torch.arange(len(task)), task.positions["S2"]
 patched = []
 for layer in (20, 22, 26):
@@ -136,8 +145,7 @@ for layer in (20, 22, 26):
         activation[rows, s2] = clean_cache[name][rows, s2]
         return activation
 
-    with torch.no_grad():
-        logits = model.run_with_hooks(task.corrupted, fwd_hooks=[(name, put_clean)])[:, -1]
+    logits = model.run_with_hooks(task.corrupted, fwd_hooks=[(name, put_clean)])[:, -1]
     patched.append((logits.gather(1, task.answers) - logits.gather(1, task.wrong)).mean())
 ### END SOLUTION
 check("circuits-2", patched)
@@ -154,7 +162,8 @@ interp.patch(model, task, "resid_pre.*@*", unit="fraction").plot(
 # *Point at the picture:* one bright column at S2 until layer 20, one at END from layer 24 on, nothing in between. The information makes one
 # jump, from S2 to END. "So what kind of part could carry it?" Only attention moves anything between positions.
 #
-# *Usually goes wrong:* `activation[:, s2]` indexes every prompt with every S2 (an outer product); hooks added with `add_hook` stay on the model
+# *Usually goes wrong:* `activation[:, s2]` indexes every prompt with every S2. In these four prompts S2 stands at the same place, so it happens to be right, and the
+# check cannot tell; with prompts of several lengths it is wrong and nothing says so. Mention it. Hooks added with `add_hook` stay on the model
 # (the check says so); the corrupted activation goes into the clean run.
 
 # %% [markdown] tags=["slide"]
@@ -189,20 +198,20 @@ check("circuits-3", heads)
 # %% [markdown]
 # *Predict: L20H0 brings back much of the answer. Does it write the name itself?*
 #
-# **Exercise 4 ★★** Compute the share of each head of layer 23 (nine numbers, averaged over the prompts). You need
-# `cache["blocks.23.attn.hook_z"]` [prompt, position, head, d_head], `model.blocks[23].attn.W_O` [head, d_head, d_model], `model.W_U`
-# [d_model, token], `model.ln_final.weight`, and `cache["ln_final.hook_scale"]` [prompt, position, 1].
+# **Exercise 4 ★★** Compute the share of each head of layer 23 in the clean run at END (nine numbers, averaged over the prompts). A head's write is `z @ W_O`. You need
+# the clean run's `cache["blocks.23.attn.hook_z"]` [prompt, position, head, d_head], `model.blocks[23].attn.W_O` [head, d_head, d_model], `model.W_U`
+# [d_model, token], the gain `model.ln_final.weight` [d_model], and the scale `cache["ln_final.hook_scale"]` [prompt, position, 1]. `torch.einsum` keeps the axes in order:
+# `torch.einsum("bhe,hed->bhd", z, W_O)` multiplies each head's z by its own W_O.
 
 # %%
 ### BEGIN SOLUTION
 ### STUB: shares = ...
-with torch.no_grad():
-    _, cache = model.run_with_cache(task.clean)
-    z = cache["blocks.23.attn.hook_z"][:, -1]
-    write = torch.einsum("bhe,hed->bhd", z, model.blocks[23].attn.W_O)
-    towards = (model.W_U[:, task.answers[:, 0]] - model.W_U[:, task.wrong[:, 0]]).T
-    normed = write * model.ln_final.weight / cache["ln_final.hook_scale"][:, -1][:, None]
-    shares = torch.einsum("bhd,bd->bh", normed, towards).mean(0)
+_, cache = model.run_with_cache(task.clean)
+z = cache["blocks.23.attn.hook_z"][:, -1]
+write = torch.einsum("bhe,hed->bhd", z, model.blocks[23].attn.W_O)
+towards = (model.W_U[:, task.answers[:, 0]] - model.W_U[:, task.wrong[:, 0]]).T
+normed = write * model.ln_final.weight / cache["ln_final.hook_scale"][:, -1][:, None]
+shares = torch.einsum("bhd,bd->bh", normed, towards).mean(0)
 ### END SOLUTION
 check("circuits-4", shares)
 
@@ -283,6 +292,8 @@ figure.tight_layout()
 # edit = interp.Intervention("L23H3.q_in@-1", lambda read, seen: read + something)   # read: [prompt, 1, d_model]
 # logits = interp.run(model, tokens, [edit]).logits
 # ```
+#
+# `task.metric(logits)` is the logit difference of each prompt, what you computed in exercise 1.
 
 
 # %%
@@ -290,8 +301,7 @@ figure.tight_layout()
 ### STUB: edge = ...
 def write(tokens):
     """What L20H0 writes at END."""
-    with torch.no_grad():
-        _, cache = model.run_with_cache(tokens)
+    _, cache = model.run_with_cache(tokens)
     return cache["blocks.20.attn.hook_z"][:, -1, 0] @ model.blocks[20].attn.W_O[0]
 
 
@@ -326,13 +336,14 @@ for receiver in ("L22H5", "L23H0", "L23H3", "L24H4", "L29H1"):
 # %%
 scores = interp.discover(model, task, method="eap")  # a score for each of 70,651 edges
 circuit = interp.Circuit.top(scores, 500)
-judged = interp.evaluate(model, task.heldout(), circuit, sets=2)
-judged
+judged = interp.evaluate(model, task.heldout(), circuit, sets=5)  # shown after exercise 7
+print(len(circuit), "of", len(circuit) + len(~circuit), "edges")
 
 # %% [markdown]
 # *Before you compute it: the circuit has 500 of 70,651 edges. Which faithfulness would surprise you?*
 #
-# **Exercise 7 ★★★** Compute the faithfulness from the numbers of each prompt, `judged.sel(measure="clean").examples`, and so on.
+# **Exercise 7 ★★★** Compute the faithfulness on the held-out prompts. `judged.sel(measure="clean").examples` has the logit difference of each prompt in the clean
+# run; the measures "corrupted" and "circuit" have those of the other two.
 
 # %%
 ### BEGIN SOLUTION
@@ -345,11 +356,66 @@ faithfulness = (kept - corrupted) / (clean - corrupted)
 check("circuits-7", faithfulness)
 
 # %%
+judged
+
+# %%
 interp.faithfulness_curve(model, task.heldout(), scores, sizes=(100, 300, 1000), sets=2).plot()
 
 # %% [markdown] tags=["instructor"]
-# *Ask:* four prompts: would you publish this? (Look at the interval that `judged` prints.) Then: what would a random circuit need to be called a
-# control, the same number of edges, or the same heads?
+# *Ask:* four prompts: would you publish this? (Look at the interval that `judged` prints.) Then: random circuits got 0.000, how impressed are you? Take answers, and go on
+# to part 8.
+#
+# *Usually goes wrong:* a ratio for each prompt, and then the mean. One prompt with a small denominator rules it.
+
+# %% [markdown] tags=["slide"]
+# ## 8 What random circuits get, and why
+#
+# Random circuits of 500 edges restore *nothing*. That sounds like a hard test that our circuit has passed. Is it?
+#
+# An edge does something only if it lies on a **path**: something flows into it from the embedding, and what it changes reaches the logits.
+#
+# *Predict: of 500 random edges, how many lie on a path from the embedding to the logits? And of our circuit's 500?*
+
+# %% [markdown]
+# **Exercise 8 ★★** `circuit.prune()` is the same circuit without its loose ends, and `len(...)` counts edges. Compute the share of the 500 edges that lie on a path, three
+# numbers: (a) of our circuit; (b) of random circuits of its size, the mean over the five that `random_circuits(circuit, sets=5, seed=0, match="size")` gives; (c) the
+# same with `match="layers"`, where a random circuit has as many edges into each layer as ours.
+
+# %%
+from interp.methods.circuits import random_circuits
+
+### BEGIN SOLUTION
+### STUB: shares = ...
+shares = [len(circuit.prune()) / 500]
+for match in ("size", "layers"):
+    drawn = random_circuits(circuit, sets=5, seed=0, match=match)
+    shares.append(sum(len(one.prune()) for one in drawn) / 2500)
+### END SOLUTION
+check("circuits-8", shares)
+
+# %% [markdown]
+# So beating random edges shows that a circuit is *connected*. A control that is hard to beat has to be connected, too. Here is one: 500 random edges among those that begin
+# at a part where one of ours begins and end where one of ours ends. The heads are ours, the wiring is not:
+
+# %%
+import random
+
+writers, readers = ({edge[i] for edge in circuit} for i in (0, 1))
+between = [edge for edge in circuit | ~circuit if edge[0] in writers and edge[1] in readers]
+for seed in (0, 1, 2):
+    rewired = interp.Circuit.of(random.Random(seed).sample(between, 500), like=circuit)
+    got = interp.evaluate(model, task.heldout(), rewired, sets=1).sel(measure="faithfulness")
+    print(len(rewired.prune()), "of 500 edges on a path:", got)
+
+# %% [markdown]
+# Now more than a hundred edges are on a path, between the very heads of the circuit, and still hardly anything comes back. *That* is worth reporting: which edges, and not only
+# which heads.
+
+# %% [markdown] tags=["instructor"]
+# *The point:* a control is as good as it is hard. "0.000 at random" is true and says next to nothing. *Ask:* which control would you want for a circuit of *heads*? (Other heads of the
+# same layers, as many edges, connected.) And how many random circuits does it take to say "better than 95 of 100"?
+#
+# *Usually goes wrong:* people join the five random circuits and prune the union, whose edges connect each other.
 
 # %% [markdown] tags=["slide"]
 # ## What to remember
@@ -357,7 +423,7 @@ interp.faithfulness_curve(model, task.heldout(), scores, sizes=(100, 300, 1000),
 # - A patch answers "is it enough *here*, for *this* contrast". Say clean, corrupted, place and metric, or the number means nothing.
 # - *Who writes* and *who decides* are different heads. A patching map shows both in the same colour; an edge tells them apart.
 # - Denoising misses ANDs, noising misses ORs. Where they disagree there is something to find.
-# - A circuit counts beside random circuits of its size, on prompts that did not choose it.
+# - A circuit counts on prompts that did not choose it, beside random circuits that are *connected*: loose edges are easy to beat.
 
 # %% [markdown]
 # ## To take home: a question that nobody has answered

@@ -12,10 +12,10 @@
 # A model of 576 numbers per token knows far more than 576 things. How can they fit? How does one get them out again, and how does one notice that what came
 # out is a story and not a finding? And why does learning stand still for so long, only to happen all at once?
 #
-# 180 minutes · intermediate · six exercises · two cores are enough
+# 180 minutes · intermediate · seven exercises · two cores are enough
 
 # %% [markdown]
-# **You will be able to** say what superposition is and draw it; write a sparse autoencoder and judge it; read a feature's card without fooling yourself; steer
+# **You will be able to** say what superposition is and draw it; write a sparse autoencoder; train one on a language model and say what it is worth to the model; read a feature's card without fooling yourself; steer
 # a model with a direction that you made; and explain a plateau in a learning curve with a model of two numbers.
 #
 # **You should know** a little Python with PyTorch tensors, and what a matrix product and a gradient are. The other lessons are not needed.
@@ -27,20 +27,26 @@
 #
 # | part | minutes |
 # | --- | --- |
-# | 1 Five features in two dimensions | 30 |
-# | 2 Train it: who gets a dimension? | 30 |
-# | 3 A sparse autoencoder | 40 |
-# | 4 Reading cards without fooling oneself | 20 |
-# | 5 Steering | 30 |
-# | 6 Why learning can be abrupt | 30 |
+# | 1 Five features in two dimensions | 25 |
+# | 2 Train it: who gets a dimension? | 25 |
+# | 3 A sparse autoencoder | 30 |
+# | 4 A dictionary of a language model | 35 |
+# | 5 Reading cards without fooling oneself | 15 |
+# | 6 Steering | 25 |
+# | 7 Why learning can be abrupt | 25 |
 
 # %% [markdown] tags=["instructor"]
-# **Before the class.** Run `interp doctor` on every laptop. Only part 5 uses the language model; everything else is small tensors and answers at once.
+# **Before the class.** Run `interp doctor` on every laptop. Parts 4 and 6 use the language model; in part 4 a dictionary is trained, in half a minute on a quiet laptop, once. Everything else
+# is small tensors and answers at once.
 #
-# **The thread.** Superposition says that features are directions and share space (1, 2). An autoencoder tries to undo that (3). What it finds has to be judged
-# (4), and used (5). Part 6 stands alone and is the best one to end a day with.
+# **The thread.** Superposition says that features are directions and share space (1, 2). An autoencoder tries to undo that (3), also in a language model (4). What it finds has to be judged
+# (4, 5), and used (6). Part 7 stands alone and is the best one to end a day with.
 #
-# **If time is short** leave out part 2's exercise, but show its picture.
+# **If time is short** leave out part 2's exercise, but show its picture. A break of fifteen minutes fits while part 4's dictionary trains.
+#
+# **The minutes** are for a class that says its predictions aloud and talks about them, which takes about a third of each part; somebody who reads alone is done in a bit more than two hours. They are
+# estimates: one reader wrote down every answer from the text alone, and no class has been timed. If a part runs over, let fast people go on: each exercise stands by itself, and nothing later needs an earlier
+# answer.
 
 # %%
 import matplotlib.pyplot as plt
@@ -175,15 +181,87 @@ sae = interp.features.train(None, "embed", made.activations, width=64, k=3, toke
 print("matched cosine similarity", interp.features.matched_cosine_similarity(sae, made.truth))
 
 # %% [markdown]
-# On a language model it is the same line: `interp.features.train(model, "resid_post.15", width=2304, k=32)`. It takes some minutes; start it over lunch.
-
 # %% [markdown] tags=["instructor"]
 # *Usually goes wrong:* top-k over the batch instead of over latents; dividing by Σ x² (the mean then counts as explained).
 #
 # *Ask:* what is the control? (PCA with as many numbers per token, and a random dictionary.) Here the truth is known; in a language model it is not.
 
 # %% [markdown] tags=["slide"]
-# ## 4 Reading cards without fooling oneself
+# ## 4 A dictionary of a language model
+#
+# The same on the stream of a language model after layer 7: 576 numbers per token, 512 latents, 16 of them on. Now nobody knows the true directions.
+#
+# What *can* be asked: put the reconstruction back into the model, in place of the activation. Does it still predict text?
+#
+# **Loss recovered** = (loss with the mean − loss with the reconstruction) / (loss with the mean − loss as it is)
+#
+# *Predict: sixteen numbers per token instead of 576. Which share of the loss comes back?*
+
+# %% [markdown]
+# `features.train` does the training; `features.load_or_train` is the same and keeps the result on disk, so that nobody trains twice. The text is the documentation of installed Python packages.
+# This dictionary is small and its training short: a real one has thousands of latents and reads millions of tokens.
+
+# %%
+acts = interp.features.activations(model, "resid_post.7", tokens=6_000)
+sae = interp.features.load_or_train(
+    model, "resid_post.7", acts, width=512, k=16, tokens=60_000, batch=512
+)
+sae
+
+# %% [markdown]
+# **Exercise 4 ★★** Compute the loss recovered on `data.heldout` [4, 64], text that the training has not seen. `sae.reconstruct(x)` is what the dictionary makes of activations `x`. A run with another
+# activation, and its mean loss over all tokens, in nats:
+#
+# ```python
+# def double_it(activation, hook):      # activation: [chunk, position, d_model]
+#     activation[:, 1:] = 2 * activation[:, 1:]
+#     return activation
+#
+# hooks = [("blocks.7.hook_resid_post", double_it)]
+# loss = model.run_with_hooks(data.heldout, return_type="loss", fwd_hooks=hooks)
+# ```
+#
+# Leave position 0 alone, as above: the dictionary was trained without it. "The mean" is the mean activation over all chunks and all positions but the first.
+
+# %%
+### BEGIN SOLUTION
+### STUB: recovered = ...
+name = "blocks.7.hook_resid_post"
+
+
+def loss(new):
+    """The loss with a function of the activation in its place."""
+
+    def put(activation, hook):
+        activation[:, 1:] = new(activation[:, 1:])
+        return activation
+
+    with torch.no_grad():
+        return model.run_with_hooks(data.heldout, return_type="loss", fwd_hooks=[(name, put)])
+
+
+with torch.no_grad():
+    _, cache = model.run_with_cache(data.heldout)
+mean = cache[name][:, 1:].mean((0, 1))
+plain, back, ablated = loss(lambda x: x), loss(sae.reconstruct), loss(lambda x: mean)
+recovered = (ablated - back) / (ablated - plain)
+### END SOLUTION
+check("features-4", recovered)
+
+# %% [markdown]
+# Beside what? PCA with as many numbers per token, on the same text:
+
+# %%
+random_directions, pca = interp.features.baselines(acts, k=16)
+interp.features.evaluate(model, [sae, pca], data.heldout).sel(measure="loss recovered")
+
+# %% [markdown] tags=["instructor"]
+# *Usually goes wrong:* zeros in place of the mean. The loss with zeros is so bad that every dictionary recovers nearly all of it: say that the baseline is half of the number.
+#
+# *Ask:* "90 % recovered", is that good? (The tenth that is lost is half a nat for each token here: as much as a much smaller model loses. And PCA, beside it?)
+
+# %% [markdown] tags=["slide"]
+# ## 5 Reading cards without fooling oneself
 #
 # A card shows the ten tokens at which a latent is strongest. All ten are numbers. "A number latent!"
 #
@@ -195,14 +273,14 @@ for value, at in zip(strongest.values, strongest.indices):
     print(f"{value:.2f}  {'number' if data.is_number[at] else 'something else'}")
 
 # %% [markdown]
-# **Exercise 4 ★** Of all tokens at which `data.latent` is on (above zero), which share are numbers (`data.is_number`)?
+# **Exercise 5 ★** Of all tokens at which `data.latent` is on (above zero), which share are numbers (`data.is_number`)?
 
 # %%
 ### BEGIN SOLUTION
 ### STUB: share = ...
 share = data.is_number[data.latent > 0].float().mean()
 ### END SOLUTION
-check("features-4", share)
+check("features-5", share)
 
 # %%
 figure, axes = plt.subplots(figsize=(6, 2.6))
@@ -212,13 +290,14 @@ for name, mask in (("numbers", data.is_number), ("something else", ~data.is_numb
 axes.set(xlabel="strength of the latent", ylabel="tokens")
 axes.set_title("All tokens at which the latent is on")
 axes.legend()
+figure.tight_layout()
 
 # %% [markdown] tags=["instructor"]
 # *The point:* the top of the range is clean, and most of the range is not. A description is a claim about *all* tokens at which a latent is on. *Ask:* is it a bad latent?
 # (Not necessarily: above 2 it is a perfect detector. Then say so: "above 2".)
 
 # %% [markdown] tags=["slide"]
-# ## 5 Steering
+# ## 6 Steering
 #
 # If a feature is a direction, adding it should do what it means. The cheapest direction of all: the mean stream of three happy sentences minus that of three sad
 # ones.
@@ -226,7 +305,7 @@ axes.legend()
 # *Predict: will three sentences be enough to move "When I came home I felt very"? Up or down, by how many logits?*
 
 # %% [markdown]
-# **Exercise 5 ★★** Make the direction from `data.happy` and `data.sad` (token ids) at the last token, after layer 15 (`blocks.15.hook_resid_post`). Add it there at
+# **Exercise 6 ★★** Make the direction from `data.happy` and `data.sad` (token ids) at the last token, after layer 15 (`blocks.15.hook_resid_post`). Add it there at
 # the last position of each prompt in `data.neutral`. How does logit(" happy") − logit(" sad") change, on average?
 
 # %%
@@ -258,14 +337,14 @@ for ids in data.neutral:
     changes.append((after[happy] - after[sad]) - (before[happy] - before[sad]))
 change = torch.stack(changes).mean()
 ### END SOLUTION
-check("features-5", change)
+check("features-6", change)
 
 # %% [markdown] tags=["instructor"]
 # *Ask:* how would you know that it is *mood* and not the word "happy" being copied? (Score other words: " glad", " miserable"; use texts without the word.) And what is the
 # control? A random direction of the same length.
 
 # %% [markdown] tags=["slide"]
-# ## 6 Why learning can be abrupt
+# ## 7 Why learning can be abrupt
 #
 # An induction head is two heads: one finds the token before, one uses it. Each is useless without the other. The smallest model of that: the output is **a · b**, and it
 # should become 1.
@@ -275,7 +354,7 @@ check("features-5", change)
 # *Predict: if you start ten times smaller, does learning take ten times as long?*
 
 # %% [markdown]
-# **Exercise 6 ★★★** Gradient descent with rate 0.05 from a = b = 0.1, from 0.01 and from 0.001. After how many steps is a · b first at least one half? The start is step 0.
+# **Exercise 7 ★★★** Gradient descent with rate 0.05 from a = b = 0.1, from 0.01 and from 0.001. After how many steps is a · b first at least one half? The start is step 0.
 
 # %%
 ### BEGIN SOLUTION
@@ -290,7 +369,7 @@ for start in (0.1, 0.01, 0.001):
         step += 1
     steps.append(step)
 ### END SOLUTION
-check("features-6", steps)
+check("features-7", steps)
 
 # %%
 figure, axes = plt.subplots(figsize=(6, 2.8))
@@ -302,6 +381,7 @@ for start in (0.1, 0.01, 0.001):
     axes.plot(curve, label=f"start {start}")
 axes.set(xlabel="step", ylabel="a · b", title="A plateau, and then a jump")
 axes.legend()
+figure.tight_layout()
 
 # %% [markdown]
 # The real thing, a small transformer that forms an induction head, checkpoint by checkpoint (it trains for a minute the first time):
@@ -319,7 +399,7 @@ axes.legend()
 # ## What to remember
 #
 # - Features are directions; there may be more of them than dimensions, if they are rarely on together.
-# - Explained variance says how much comes back, not what it means. Compare with PCA and with random directions.
+# - Explained variance says how much comes back, loss recovered what that is worth to the model, and neither what it means. Compare with PCA and with random directions.
 # - A card shows the top of a latent's range. Judge all of it.
 # - A direction that steers is a cause; measure what else it changes.
 # - A product of two things that each need the other learns late and fast.

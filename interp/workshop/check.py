@@ -1,6 +1,7 @@
 """Checks that diagnose: a right answer passes however it was computed, a known mistake is named."""
 
 import inspect
+import re
 import textwrap
 from dataclasses import dataclass
 from html import escape
@@ -98,8 +99,8 @@ def setting(lesson: str, model: Any = None) -> Setting:
             model = interp.load(device="cpu")
         elif (device := bridge.device(model)).type != "cpu":
             raise ValueError(
-                f"the model is on {device}, and the lessons' tensors are on the CPU, where all of it"
-                f" takes seconds: begin({lesson!r}), or begin({lesson!r}, interp.load(device='cpu'))"
+                f"the model is on {device}, and the lessons' tensors are on the CPU, where all is"
+                f" fast enough: begin({lesson!r}) loads it there"
             )
         now = _settings[lesson] = module_of(lesson).Setting(model)
     return now
@@ -189,7 +190,7 @@ def hint(exercise: str) -> str:
 
 
 def solution(exercise: str) -> str:
-    """The code of a solution. `s.model` is the model, and `s` holds what the lesson began with.
+    """The code of a solution, in the lesson's own names.
 
     Example:
         >>> print(solution("circuits-2"))
@@ -206,7 +207,11 @@ def code_of(one: Exercise) -> str:
     """The solution's code as text."""
     lines = textwrap.dedent(inspect.getsource(one.solution)).splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("def "))
-    return textwrap.dedent("\n".join(lines[at + 1 :])).replace("return ", "answer = ")
+    body = textwrap.dedent("\n".join(lines[at + 1 :]))
+    body = re.sub(r"^return ", "answer = ", body, flags=re.M)  # not those of functions inside
+    return re.sub(
+        r"\bs\.", "", body
+    )  # the setting's names are the lesson's: s.model is model there
 
 
 class _Text(str):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from interp.workshop import answers, exercises
 from interp.workshop.check import code_of, diagnose, setting
@@ -11,12 +12,33 @@ ALL = exercises()
 pytestmark = pytest.mark.xdist_group("workshop")  # one worker: a lesson's runs are made once
 
 
+LESSON_GIVES = {
+    "circuits": ("model", "task"),
+    "attention": ("model", "tokens", "text", "code", "task"),
+    "features": ("model", "data"),
+}
+
+
+def shown(one, where):
+    """The answer of the code that `solution` shows, run with what a lesson's cells have made."""
+    import interp
+
+    lesson = one.key.rpartition("-")[0]
+    space = {"torch": torch, "np": np, "interp": interp}
+    space |= dict(zip(LESSON_GIVES[lesson], where.given, strict=True))
+    made = {"circuits-7": "judged", "features-4": "sae"}.get(one.key)
+    space |= {made: getattr(where, made)} if made else {}
+    with torch.no_grad():
+        exec(code_of(one), space)
+    return space["answer"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("key", ALL)
 def test_solutions_pass_and_mistakes_are_named(key, smollm2):
     one, where = ALL[key], setting(key.rpartition("-")[0], smollm2)
-    for make in (one.solution, one.again):
-        reply = diagnose(key, where.value(one, make))
+    for value in (shown(one, where), where.value(one, one.again)):
+        reply = diagnose(key, value)
         assert reply and reply.state == "right", reply
     for mistake in one.mistakes:
         reply = diagnose(key, where.value(one, mistake.make))
@@ -26,8 +48,6 @@ def test_solutions_pass_and_mistakes_are_named(key, smollm2):
 @pytest.mark.slow
 @pytest.mark.parametrize("key", [k for k in ALL if ALL[k].kind == "numbers"])
 def test_a_right_answer_passes_in_any_form_and_a_near_one_does_not(key, smollm2):
-    import torch
-
     one, where = ALL[key], setting(key.rpartition("-")[0], smollm2)
     right = answers.plain(one, where.value(one, one.solution))
     for form in (

@@ -44,6 +44,7 @@ class Setting(Base):
         z = self.cache(which)[f"blocks.{layer}.attn.hook_z"]
         return torch.einsum("bphe,hed->bphd", z, self.model.blocks[layer].attn.W_O)
 
+    @property
     def judged(self) -> interp.Result:
         """The circuit of 500 edges, evaluated on held-out prompts."""
 
@@ -55,7 +56,7 @@ class Setting(Base):
     def circuit(self) -> dict[str, np.ndarray]:
         """The metric of each held-out prompt: clean, corrupted, circuit, complement."""
         names = ("clean", "corrupted", "circuit", "complement")
-        return {name: self.judged().sel(measure=name).examples.ravel() for name in names}
+        return {name: self.judged.sel(measure=name).examples.ravel() for name in names}
 
     def edges(self) -> interp.Circuit:
         """The circuit of 500 edges."""
@@ -218,7 +219,7 @@ def _(s):
     _, clean_cache = s.model.run_with_cache(s.task.clean)
     rows, s2 = torch.arange(4), s.task.positions["S2"]
     found = []
-    for layer in LAYERS:
+    for layer in (20, 22, 26):
         name = f"blocks.{layer}.hook_resid_pre"
 
         def put_clean(activation, hook, name=name):
@@ -737,14 +738,14 @@ seven = Exercise(
 
 @seven.right
 def _(s):
-    m = s.circuit()
-    clean, corrupted, circuit = (m[k].mean() for k in ("clean", "corrupted", "circuit"))
+    names = ("clean", "corrupted", "circuit")
+    clean, corrupted, circuit = (s.judged.sel(measure=name).examples.mean() for name in names)
     return (circuit - corrupted) / (clean - corrupted)
 
 
 @seven.another
 def _(s):
-    return s.judged().sel(measure="faithfulness").values
+    return s.judged.sel(measure="faithfulness").values
 
 
 @seven.mistake(

@@ -35,7 +35,8 @@ class Setting(Base):
         ]
         self.given = model, made_data(model)
 
-    def dictionary(self) -> Any:
+    @property
+    def sae(self) -> Any:
         """The dictionary of features-4, trained as the lesson does, and kept on disk."""
 
         def make() -> Any:
@@ -416,7 +417,7 @@ def _losses(s, **how) -> tuple[float, float, float]:
     def make() -> tuple[float, float, float]:
         off = {"off": how.get("off", False)}
         mean = _mean(s, how.get("layer", 7), how.get("first", 1))
-        back = _splice(s, s.dictionary().reconstruct, **how)
+        back = _splice(s, s.sae.reconstruct, **how)
         return _splice(s, **off), back, _splice(s, mean.expand_as, **how)
 
     return s.once(f"losses {how}", make)
@@ -424,7 +425,7 @@ def _losses(s, **how) -> tuple[float, float, float]:
 
 @four.right
 def _(s):
-    sae, tokens, name = s.dictionary(), s.data.heldout, "blocks.7.hook_resid_post"
+    tokens, name = s.data.heldout, "blocks.7.hook_resid_post"
     _, cache = s.model.run_with_cache(tokens)
     mean = cache[name][:, 1:].mean((0, 1))
 
@@ -435,13 +436,13 @@ def _(s):
 
         return s.model.run_with_hooks(tokens, return_type="loss", fwd_hooks=[(name, put)])
 
-    plain, back, ablated = loss(lambda x: x), loss(sae.reconstruct), loss(lambda x: mean)
+    plain, back, ablated = loss(lambda x: x), loss(s.sae.reconstruct), loss(lambda x: mean)
     return (ablated - back) / (ablated - plain)
 
 
 @four.another
 def _(s):
-    judged = interp.features.evaluate(s.model, s.dictionary(), s.data.heldout)
+    judged = interp.features.evaluate(s.model, s.sae, s.data.heldout)
     return judged.sel(measure="loss recovered")
 
 
@@ -451,7 +452,7 @@ def _(s):
     " to the model, in loss.",
 )
 def _(s):
-    judged = interp.features.evaluate(s.model, s.dictionary(), s.data.heldout)
+    judged = interp.features.evaluate(s.model, s.sae, s.data.heldout)
     return judged.sel(measure="explained variance")
 
 

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown] tags=["slide"]
-# # Attention is strange: what do heads look at, and what do they get?
+# # Attention is strange: what do heads look at?
 #
 # An attention pattern is the most beautiful picture in the field and the easiest to be fooled by. In the next three hours you find heads that
 # do one thing wherever they are, heads that do nothing most of the time, and a token that everybody looks at *because it says nothing*.
@@ -45,7 +45,7 @@
 # **If time is short** leave out part 6. A break of fifteen minutes fits after part 3, on the question that it leaves open.
 #
 # **The minutes** are for a class that says its predictions aloud and talks about them, which takes about a third of each part; somebody who reads alone is done in a bit more than two hours. They are
-# estimates: one reader wrote down every answer from the text alone, and no class has been timed. If a part runs over, let fast people go on: each exercise stands by itself, and nothing later needs an earlier
+# estimates: every part was read and every answer written by one who knew the lesson, and no class has been timed. If a part runs over, let fast people go on: each exercise stands by itself, and nothing later needs an earlier
 # answer (exercise 6 needs the scores of exercise 1: `solution("attention-1")`).
 
 # %%

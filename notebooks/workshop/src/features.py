@@ -45,7 +45,7 @@
 # **If time is short** leave out part 2's exercise, but show its picture. A break of fifteen minutes fits while part 4's dictionary trains.
 #
 # **The minutes** are for a class that says its predictions aloud and talks about them, which takes about a third of each part; somebody who reads alone is done in a bit more than two hours. They are
-# estimates: one reader wrote down every answer from the text alone, and no class has been timed. If a part runs over, let fast people go on: each exercise stands by itself, and nothing later needs an earlier
+# estimates: every part was read and every answer written by one who knew the lesson, and no class has been timed. If a part runs over, let fast people go on: each exercise stands by itself, and nothing later needs an earlier
 # answer.
 
 # %%

@@ -78,7 +78,7 @@ interp.widgets.attention(
 # %% [markdown]
 # The widget shows one head after another: find one in a layer from 15 on that looks from the second "apple" to what came after the first.
 #
-# In code, `_, cache = model.run_with_cache(tokens)` keeps everything, and `cache["blocks.17.attn.hook_pattern"]` is layer 17's pattern `[prompt, head, dest, src]`: the **row** is the
+# In code, `model.run_with_cache(tokens)` gives the logits and a cache of everything, and `cache["blocks.17.attn.hook_pattern"]` is layer 17's pattern `[prompt, head, dest, src]`: the **row** is the
 # token that looks, the **column** the token that is looked at, and each row sums to one.
 #
 # *Predict: of 270 heads, how many are induction heads? In which layers: early, middle, late?*

@@ -408,7 +408,7 @@ def _ratio(norms: Tensor) -> Tensor:
 @four.right
 def _(s):
     _, cache = s.model.run_with_cache(s.text)
-    norms = cache[f"blocks.{LAYER}.attn.hook_v"][0].norm(dim=-1)  # [position, KV head]
+    norms = cache["blocks.15.attn.hook_v"][0].norm(dim=-1)  # [position, KV head]
     return (norms[0] / norms[1:].mean(0)).repeat_interleave(3)
 
 

@@ -407,8 +407,8 @@ def _splice(s, new=None, *, layer: int = 7, first: int = 1, off: bool = False) -
 
 def _mean(s, layer: int = 7, first: int = 1) -> Tensor:
     name = f"blocks.{layer}.hook_resid_post"
-    act = s.once(f"heldout {layer}", lambda: s.model.run_with_cache(s.data.heldout)[1][name])
-    return act[:, first:].flatten(0, 1).mean(0)
+    cache = s.once("heldout", lambda: s.model.run_with_cache(s.data.heldout)[1])
+    return cache[name][:, first:].flatten(0, 1).mean(0)
 
 
 def _losses(s, **how) -> tuple[float, float, float]:
@@ -421,6 +421,10 @@ def _losses(s, **how) -> tuple[float, float, float]:
         return _splice(s, **off), back, _splice(s, mean.expand_as, **how)
 
     return s.once(f"losses {how}", make)
+
+
+def _judged(s) -> interp.Result:
+    return s.once("judged", lambda: interp.features.evaluate(s.model, s.sae, s.data.heldout))
 
 
 @four.right
@@ -442,8 +446,7 @@ def _(s):
 
 @four.another
 def _(s):
-    judged = interp.features.evaluate(s.model, s.sae, s.data.heldout)
-    return judged.sel(measure="loss recovered")
+    return _judged(s).sel(measure="loss recovered")
 
 
 @four.mistake(
@@ -452,8 +455,7 @@ def _(s):
     " to the model, in loss.",
 )
 def _(s):
-    judged = interp.features.evaluate(s.model, s.sae, s.data.heldout)
-    return judged.sel(measure="explained variance")
+    return _judged(s).sel(measure="explained variance")
 
 
 @four.mistake(

@@ -223,6 +223,7 @@ print(model.tokenizer.decode(text[0]), model.tokenizer.decode(code[0]), sep="\n\
 # **Exercise 5 ★★** For each head: the mean attention to the first token on `text` minus the same on `code`, over destinations from 1 on; a table of 30 layers by 9 heads. It is positive where a
 # head rests in prose and works in code.
 
+
 # %%
 ### BEGIN SOLUTION
 ### STUB: difference = ...

@@ -210,7 +210,7 @@ def outcome(call, model, task, enter, want):
         last = traceback.extract_tb(error.__traceback__)[-1]
         return "other", f"{error!r} ({last.filename}:{last.lineno})"
     equal = len(found) == len(want) and all(
-        np.allclose(one, other, rtol=1e-5, atol=1e-6, equal_nan=True)
+        one.shape == other.shape and np.allclose(one, other, rtol=1e-5, atol=1e-6, equal_nan=True)
         for one, other in zip(found, want)
     )
     return ("equal", "") if equal else ("silent", "other numbers")

@@ -95,7 +95,9 @@ class HeldRun:
 
     def back(self, number: int, slope: Float[Tensor, "target pos d_model"]) -> Tensor:
         """The slopes before the attention of a block, from those after it."""
-        with torch.inference_mode(False), torch.enable_grad():
+        # a search for anomalies cannot look into a batch of gradients
+        quiet = torch.autograd.set_detect_anomaly(False)
+        with torch.inference_mode(False), torch.enable_grad(), quiet:
             x = torch.zeros_like(slope[0]).requires_grad_(True)
             out = self.attention(number, x)
             (through,) = torch.autograd.grad(out, x, slope, is_grads_batched=True)

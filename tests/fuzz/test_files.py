@@ -30,8 +30,8 @@ from interp._errors import listed, unknown
 from interp.circuits import Circuit, load, read, write
 from interp.dims import Graph
 from interp.features.circuits.feature_circuit import FeatureCircuit
-from interp.features.graphs.attribution_graph import AttributionGraph, Node
-from interp.features.graphs.graph_files import from_neuronpedia, to_neuronpedia
+from interp.features.graphs.attribution_graph import AttributionGraph
+from interp.features.graphs.influence import Node
 from interp.models.tiny_models import make
 from interp.studies.claim_files import load_claims
 from interp.studies.notebooks import page
@@ -284,8 +284,8 @@ FORMATS = {
     ),
     "Neuronpedia's graph": (
         "n.json",
-        lambda path: to_neuronpedia(attribution_graph(), path, slug="s"),
-        from_neuronpedia,
+        lambda path: attribution_graph().to_neuronpedia(path, slug="s"),
+        AttributionGraph.from_neuronpedia,
     ),
     "dictionary": ("sae", write_dictionary, features.load),
     "run": ("run", write_run, read_run),

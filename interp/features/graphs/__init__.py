@@ -3,7 +3,8 @@
 | question | file |
 | --- | --- |
 | the graph of a prompt | `graph` |
-| the graph itself: pruning, scores, files | `attribution_graph`, `graph_files` |
+| the graph itself: pruning, files | `attribution_graph`, `graph_files` |
+| how much comes from each node, and the scores | `influence` |
 | direct effects with attention patterns and norm scales held | `direct_effects` |
 | does the model do what the graph says | `intervene` |
 | its picture | `drawing` |

@@ -9,45 +9,11 @@ import numpy as np
 from jaxtyping import Float
 
 from interp._errors import unknown
+from interp.features.graphs import graph_files
+from interp.features.graphs.drawing import draw
+from interp.features.graphs.influence import KINDS, Node, influence, shares, threshold
+from interp.features.graphs.intervene import intervene
 from interp.results import Result
-
-KINDS = ("token", "feature", "error", "mlp", "logit")
-UNEXPLAINED = ("error", "mlp")  # sources that no latent accounts for
-
-
-@dataclass(frozen=True)
-class Node:
-    """A node of an attribution graph.
-
-    Attributes:
-        kind: "token" (its embedding), "feature" (a latent), "error" (what a dictionary leaves out),
-            "mlp" (a whole MLP without a dictionary), or "logit".
-        site: Where it stands in the model: "embed", what the dictionary writes ("mlp.10"),
-            "logits".
-        layer: -1 for tokens, n_layers for logits.
-        pos: The position.
-        index: The latent of a feature, the token id of a token or of a logit; -1 otherwise.
-        value: A feature's activation, a logit minus the mean logit; 1 for what is there as it is.
-        bias: Of a feature or logit: the part of the value that comes from biases and no node.
-        label: The token's text, or a name of yours.
-    """
-
-    kind: str
-    site: str
-    layer: int
-    pos: int
-    index: int = -1
-    value: float = 1.0
-    bias: float = 0.0
-    label: str = ""
-
-    @property
-    def name(self) -> str:
-        """Its name: "mlp.10:512@7", "mlp.10:error@7", "mlp.3@7", "embed@2", "logits: Paris"."""
-        if self.kind == "logit":
-            return f"logits:{self.label}"
-        middle = {"feature": f":{self.index}", "error": ":error"}.get(self.kind, "")
-        return f"{self.site}{middle}@{self.pos}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,10 +158,10 @@ class AttributionGraph:
         whole = influence(effects, weights)
         kinds = np.array([node.kind for node in self.nodes])
         fixed = np.isin(kinds, ("token", "logit"))
-        keep = fixed | (whole >= _threshold(whole, nodes))
+        keep = fixed | (whole >= threshold(whole, nodes))
         effects[~keep], effects[:, ~keep] = 0, 0
-        passed = _shares(effects) * (influence(effects, weights) + weights)[:, None]
-        effects[passed < _threshold(passed.ravel(), edges)] = 0
+        passed = shares(effects) * (influence(effects, weights) + weights)[:, None]
+        effects[passed < threshold(passed.ravel(), edges)] = 0
         while True:
             idle = ~fixed & keep & ~(effects != 0).any(0)
             idle |= (kinds == "feature") & keep & ~(effects != 0).any(1)
@@ -247,88 +213,44 @@ class AttributionGraph:
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
         """The Axes with the graph, positions across and layers up; see `drawing.draw`."""
-        from interp.features.graphs.drawing import draw
-
         return draw(self, ax, **options)
 
     def save(self, path: str | Path) -> Path:
         """Writes the graph as JSON; `AttributionGraph.load` reads it."""
-        from interp.features.graphs.graph_files import save
-
-        return save(self, path)
+        return graph_files.save(self, path)
 
     @classmethod
     def load(cls, path: str | Path) -> "AttributionGraph":
         """The graph that `save` wrote."""
-        from interp.features.graphs.graph_files import load
+        content, what = graph_files.load(path)
+        return cls._of(content, path, what)
 
-        return load(path)
+    def to_neuronpedia(self, path: str | Path, *, slug: str, scan: str = "custom") -> Path:
+        """Writes the graph as Neuronpedia's attribution graphs are written, for its page of
+        uploads; see `graph_files.to_neuronpedia`.
+        """
+        return graph_files.to_neuronpedia(self, path, slug=slug, scan=scan)
+
+    @classmethod
+    def from_neuronpedia(cls, path: str | Path) -> "AttributionGraph":
+        """An attribution graph in the schema of circuit-tracer and Neuronpedia.
+
+        The schema has no biases and no scores: `bias` is 0, and `scores` are of what is in the
+        file.
+
+        Example:
+            >>> AttributionGraph.from_neuronpedia("france.json").inputs("logits: Paris")
+        """
+        content, what = graph_files.from_neuronpedia(path)
+        return cls._of(content, path, what)
+
+    @classmethod
+    def _of(cls, content: dict[str, Any], path: str | Path, what: str) -> "AttributionGraph":
+        try:
+            return cls(**content)
+        except ValueError as error:
+            raise ValueError(f"{str(path)!r} is not {what}: {error}") from None
 
     def intervene(self, values: Mapping[str, float], model: Any = None, **options: Any) -> Result:
         """What the graph and the model say when features take other values; see `intervene`."""
-        from interp.features.graphs.intervene import intervene
-
         return intervene(self, values, model, **options)
-
-
-def influence(effects: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """How much of the weighted targets comes from each node, over paths of every length [node].
-
-    Each target's inputs count by their share of all its inputs, in size. In a graph without circles
-    the powers of these shares end.
-
-    Example:
-        >>> influence(np.array([[0.0, 2.0], [0.0, 0.0]]), np.array([1.0, 0.0]))
-        array([0., 1.])
-    """
-    shares, total = _shares(effects), np.zeros(len(weights))
-    flow = weights @ shares
-    for _ in range(len(weights)):
-        if not flow.any():
-            return total
-        total = total + flow
-        flow = flow @ shares
-    if flow.any():
-        raise ValueError("the graph has a circle: a node's effect comes back to it")
-    return total
-
-
-def scores(effects: np.ndarray, weights: np.ndarray, kinds: Sequence[str]) -> dict[str, float]:
-    """How much of the model a graph accounts for, each a share from 0 to 1.
-
-    "completeness": of the inputs of all nodes, weighted by their influence, the share that is no
-    error and no whole MLP. "replacement": of the influence that reaches the logits from where it
-    begins, the share that begins at tokens. "errors": the share of all sources' influence that is
-    an error's or a whole MLP's.
-
-    Reference:
-        Ameisen et al. 2025, "Circuit Tracing". Whole MLPs count as errors here: no latent stands
-        for them.
-    """
-    flow, lost = influence(effects, weights), np.isin(kinds, UNEXPLAINED)
-    tokens = float(flow[np.array(kinds) == "token"].sum())
-    shares, out = _shares(effects), flow + weights
-    has_inputs = shares.any(1)
-    out = out * has_inputs
-    explained = 1 - shares[:, lost].sum(1)
-    errors = float(flow[lost].sum())
-    return {
-        "completeness": float((explained * out).sum() / out.sum()) if out.sum() else 0.0,
-        "replacement": tokens / (tokens + errors) if tokens + errors else 0.0,
-        "errors": errors / float(flow.sum()) if flow.sum() else 0.0,
-    }
-
-
-def _shares(effects: np.ndarray) -> np.ndarray:
-    size = np.abs(effects)
-    total = size.sum(1, keepdims=True)
-    return np.divide(size, total, out=np.zeros_like(size), where=total > 0)
-
-
-def _threshold(values: np.ndarray, share: float | None) -> float:
-    """The smallest value among the largest that make up a share of the sum."""
-    if share is None or not values.any():
-        return -np.inf
-    order = np.sort(values)[::-1]
-    parts = np.cumsum(order) / order.sum()
-    return float(order[min(int(np.searchsorted(parts, share - 1e-12)), len(order) - 1)])

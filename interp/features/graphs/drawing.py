@@ -7,9 +7,10 @@ import numpy as np
 
 from interp import plots
 from interp.circuits.drawing import MEMBER, STYLES, THINNEST, WIDEST
+from interp.features.graphs.influence import Node, shares
 
 if TYPE_CHECKING:  # the value knows its picture, not the other way round
-    from interp.features.graphs.attribution_graph import AttributionGraph, Node
+    from interp.features.graphs.attribution_graph import AttributionGraph
 
 MARKERS = {"feature": "o", "error": "s", "mlp": "s", "token": "", "logit": ""}
 FILL = {"feature": "#4d4d4d", "error": "#ffffff", "mlp": "#d9d9d9"}
@@ -28,10 +29,8 @@ def layout(graph: "AttributionGraph", max_edges: int = 200) -> dict[str, Any]:
         the weakest to the strongest, "rows" (names from below), "columns" (the tokens), and how
         many nodes and edges are not shown.
     """
-    from interp.features.graphs.attribution_graph import _shares
-
     flow = graph.node_influence() + graph._weights()
-    passed = _shares(graph.effects) * flow[:, None]
+    passed = shares(graph.effects) * flow[:, None]
     known = flow if graph.influence is None else graph.influence
     layers = sorted({node.layer for node in graph.nodes})
     row_of = {layer: i for i, layer in enumerate(layers)}
@@ -81,7 +80,7 @@ def layout(graph: "AttributionGraph", max_edges: int = 200) -> dict[str, Any]:
     }
 
 
-def _text(node: "Node") -> str:
+def _text(node: Node) -> str:
     if node.kind in ("token", "logit"):
         return node.label
     return node.label or {"feature": str(node.index)}.get(node.kind, "")

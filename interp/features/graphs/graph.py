@@ -16,8 +16,9 @@ from interp._types import Model
 from interp.engine.weights import Engine
 from interp.features import site_values
 from interp.features.dictionary import Dictionary
-from interp.features.graphs.attribution_graph import AttributionGraph, Node, scores
+from interp.features.graphs.attribution_graph import AttributionGraph
 from interp.features.graphs.direct_effects import AT_ONCE, HeldRun, Target, Written, direct_effects
+from interp.features.graphs.influence import Node, scores
 from interp.features.interventions import SKIP
 from interp.features.loading import check
 from interp.features.sites import place

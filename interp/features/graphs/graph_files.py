@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from interp import _files, _store
 from interp._errors import short
+from interp.features.graphs.influence import Node, scores
 
 if TYPE_CHECKING:  # the graph knows its files, not the other way round
     from interp.features.graphs.attribution_graph import AttributionGraph
@@ -68,14 +69,12 @@ def save(graph: "AttributionGraph", path: str | Path) -> Path:
     return _store.write_text(path, json.dumps(content))
 
 
-def load(path: str | Path) -> "AttributionGraph":
-    """The graph of a file that `save` wrote.
+def load(path: str | Path) -> tuple[dict[str, Any], str]:
+    """What a file that `save` wrote holds, by the fields of a graph, and what it is.
 
     Raises:
         ValueError: If it is no such file; the field that does not fit is named.
     """
-    from interp.features.graphs.attribution_graph import AttributionGraph, Node
-
     held = _files.typed(_as_tuples(_files.read_json(path, WHAT)), _File, path, WHAT)
     n = len(held.nodes)
     effects = np.zeros((n, n))
@@ -89,19 +88,16 @@ def load(path: str | Path) -> "AttributionGraph":
     nodes = tuple(Node(**row.model_dump(exclude={"influence"})) for row in held.nodes)
     known = [row.influence for row in held.nodes]
     groups = {name: tuple(some) for name, some in held.groups.items()}
-    try:
-        return AttributionGraph(
-            nodes,
-            effects,
-            held.weights,
-            tuple(held.tokens),
-            held.scores,
-            groups,
-            held.metadata,
-            None if None in known else np.array(known, dtype=float),
-        )
-    except ValueError as error:
-        raise ValueError(f"{str(path)!r} is not {WHAT}: {error}") from None
+    return {
+        "nodes": nodes,
+        "effects": effects,
+        "weights": held.weights,
+        "tokens": tuple(held.tokens),
+        "scores": held.scores,
+        "groups": groups,
+        "metadata": held.metadata,
+        "influence": None if None in known else np.array(known, dtype=float),
+    }, WHAT
 
 
 def _as_tuples(content: Any) -> Any:
@@ -228,19 +224,12 @@ class _Theirs(BaseModel):
     qParams: dict[str, Any] = {}
 
 
-def from_neuronpedia(path: str | Path) -> "AttributionGraph":
-    """An attribution graph in the schema of circuit-tracer and Neuronpedia.
-
-    Example:
-        >>> from_neuronpedia("capital-of-france.json").inputs("logits: Paris")
-
-    The schema has no biases and no scores: `bias` is 0, and `scores` are of what is in the file.
+def from_neuronpedia(path: str | Path) -> tuple[dict[str, Any], str]:
+    """What a graph in the schema of circuit-tracer and Neuronpedia holds, by the fields of ours.
 
     Raises:
         ValueError: If it is no such file.
     """
-    from interp.features.graphs.attribution_graph import AttributionGraph, Node, scores
-
     what = "an attribution graph of circuit-tracer or Neuronpedia"
     held = _files.typed(_files.read_json(path, what), _Theirs, path, what)
     tokens = tuple(map(str, held.metadata.get("prompt_tokens", [])))
@@ -289,18 +278,20 @@ def from_neuronpedia(path: str | Path) -> "AttributionGraph":
         for some in given
         if isinstance(some, list) and some
     }
+    at = [weights.get(node.name, 0.0) if node.kind == "logit" else 0.0 for node in nodes]
     try:
-        found = AttributionGraph(
-            tuple(nodes), effects, weights, tokens, {}, groups, {"file": str(path)}
-        )
-        row_weights = np.array(
-            [weights.get(node.name, 0.0) if node.kind == "logit" else 0.0 for node in nodes]
-        )
-        worth = scores(effects, row_weights, [node.kind for node in nodes])
+        worth = scores(effects, np.array(at), [node.kind for node in nodes])
     except ValueError as error:
         raise ValueError(f"{str(path)!r} is not {what}: {error}") from None
-    object.__setattr__(found, "scores", worth)
-    return found
+    return {
+        "nodes": tuple(nodes),
+        "effects": effects,
+        "weights": weights,
+        "tokens": tokens,
+        "scores": worth,
+        "groups": groups,
+        "metadata": {"file": str(path)},
+    }, what
 
 
 def _number(layer: str, path: str | Path, what: str) -> int:

@@ -12,8 +12,8 @@ import torch
 import interp
 from interp import features, sites
 from interp.features import Dictionary
-from interp.features.graphs.attribution_graph import AttributionGraph, Node, influence, scores
-from interp.features.graphs.graph_files import from_neuronpedia, to_neuronpedia
+from interp.features.graphs.attribution_graph import AttributionGraph
+from interp.features.graphs.influence import Node, influence, scores
 from interp.models import bridge
 
 KINDS = ("transcoder", "skip_transcoder", "jumprelu_transcoder", "topk", "gated")
@@ -289,7 +289,7 @@ def test_files_keep_everything(drawn, tmp_path):
     np.testing.assert_array_equal(again.influence, drawn.influence)
     with pytest.raises(ValueError, match="read from a file"):
         again.intervene({again.groups["mine"][0]: 0.0})
-    theirs = from_neuronpedia(to_neuronpedia(drawn, tmp_path / "n.json", slug="x"))
+    theirs = AttributionGraph.from_neuronpedia(drawn.to_neuronpedia(tmp_path / "n.json", slug="x"))
     assert theirs.effects.shape == drawn.effects.shape
     assert np.count_nonzero(theirs.effects) == np.count_nonzero(drawn.effects)
     assert theirs.groups == drawn.groups

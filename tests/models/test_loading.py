@@ -3,6 +3,7 @@ goes wrong.
 """
 
 import hashlib
+import io
 import json
 import multiprocessing
 import os
@@ -660,3 +661,25 @@ def write_gguf(path: Path) -> Path:
     w.write_tensors_to_file()
     w.close()
     return path
+
+
+@pytest.mark.parametrize("answer", ["y\n", ""])
+def test_a_folder_with_code_of_its_own_is_refused_without_a_question(tmp_path, monkeypatch, answer):
+    """The folder's module would write a file when it is imported; a "y" waits on the keyboard."""
+    canary = tmp_path / "canary"
+    model, tokenizer = make("tiny")
+    folder = tmp_path / "model"
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    own = {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M", "AutoTokenizer": ["own.T", None]}
+    config |= {"model_type": "own", "auto_map": own}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "own.py").write_text(f"open({str(canary)!r}, 'w').close()\nC = M = T = object\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda *a: asked.append(a) or "y")
+    with pytest.raises((ValueError, OSError)) as raised:
+        models.load(folder, progress=False)
+    assert not canary.exists() and not asked
+    assert len(str(raised.value)) < 1000

@@ -56,7 +56,7 @@ def place_of(task: Any, places: Sequence[str]) -> "Tensor":
             continue
         if name in task.positions:
             at = task.positions[name].to(out.device)
-        elif name.isdigit() and int(name) < length:
+        elif _is_number(name) and int(name) < length:
             at = torch.full((n,), int(name), device=out.device)
         else:
             raise ValueError(_lacks(task, name, places))
@@ -76,7 +76,7 @@ def place_of(task: Any, places: Sequence[str]) -> "Tensor":
 
 def _lacks(task: Any, name: str, places: Sequence[str]) -> str:
     """Why the task has no such place, in one sentence."""
-    if name.isdigit():
+    if _is_number(name):
         return (
             f"there is no position {name} in these prompts of {task.clean.shape[1]} tokens, and the"
             f" places go up to {places[-1]}: take prompts of the length that they were found on, or"
@@ -86,3 +86,7 @@ def _lacks(task: Any, name: str, places: Sequence[str]) -> str:
         f"{task.name!r} names no position {name!r} (it names {listed(task.positions)}): name it,"
         " interp.tasks.pairs(..., positions={...}), or take circuit.without_places()"
     )
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdecimal() and len(name) < 8

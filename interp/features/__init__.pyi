@@ -62,3 +62,4 @@ from interp.features.prompt_activations import prompt_activations as prompt_acti
 from interp.features.training.train import train as train
 from interp.features.training.train_cache import cache_folder as cache_folder
 from interp.features.training.train_cache import load_or_train as load_or_train
+from interp.features.training.transcoders import train_transcoders as train_transcoders

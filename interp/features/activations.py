@@ -338,7 +338,7 @@ def _on_disk(
                 f"{path.name} in {str(folder)!r} is not what was written: it is made again",
                 stacklevel=3,
             )
-        content = save(make(part))
+        content = save({site: value.cpu() for site, value in make(part).items()})
         _store.write_bytes(path, content)
         sums[path.name] = hashlib.sha256(content).hexdigest()
         _store.write_text(

@@ -219,7 +219,8 @@ class Dictionary:
         folder = Path(folder)
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"a dictionary is saved as a folder, and {str(folder)!r} is a file")
-        _store.write_tensors(folder / (WEIGHTS if in_sae_lens else OWN_WEIGHTS), self.weights)
+        weights = {name: value.cpu() for name, value in self.weights.items()}
+        _store.write_tensors(folder / (WEIGHTS if in_sae_lens else OWN_WEIGHTS), weights)
         _store.write_text(folder / (CFG if in_sae_lens else OWN_CFG), head)
         return folder
 

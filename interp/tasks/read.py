@@ -44,6 +44,7 @@ NAMES = {
         "corrupted_answer",
         "patch_answer",
     ),
+    "source": ("source", "source_prompt"),
     "swapped": ("swapped", "swapped_answer", "swapped_answers", "swap_answers"),
 }
 NEEDED = (
@@ -76,16 +77,15 @@ def read(
 
     Args:
         source: A path to a .csv, .tsv, .json, .jsonl or .parquet file; a pandas data frame; a
-        Hugging
-            Face dataset (one split of it); a list of dictionaries; or a dictionary of lists.
-            Columns that have a usual name ("clean" or "prompt", "corrupted", "answers", "wrong",
-            "swapped" for the answers after an interchange, ...) are recognised, and so are the
-            formats of EAP-IG (greater-than and IOI) and knowledge circuits (CSV), auto-circuit
-            (JSON), feature-circuits (JSONL), and MIB (rows).
-            model: A model, or its tokenizer.
-        columns: Which column is what: "clean", "corrupted", "answers", "wrong", each the name of a
-            column ("metadata.subject" for one inside another) or a function of the row; and
-            "labels", a list of columns.
+            Hugging Face dataset (one split of it); a list of dictionaries; or a dictionary of
+            lists. Columns that have a usual name ("clean" or "prompt", "corrupted", "answers",
+            "wrong", "source" and "swapped" for the prompts and the answers of an interchange, ...)
+            are recognised, and so are the formats of EAP-IG (greater-than and IOI) and knowledge
+            circuits (CSV), auto-circuit (JSON), feature-circuits (JSONL), and MIB (rows).
+        model: A model, or its tokenizer.
+        columns: Which column is what: "clean", "corrupted", "source", "answers", "wrong",
+            "swapped", each the name of a column ("metadata.subject" for one inside another) or a
+            function of the row; and "labels", a list of columns.
         name: What results call the task; the file's name if None.
         n: The first so many rows.
         counterfactual: Which of MIB's counterfactuals are the corrupted prompts; the first if None.
@@ -279,9 +279,9 @@ def _chosen(rows: list[dict], columns: Mapping[str, Any], source: Any) -> dict[s
     odd = [key for key in columns if key not in (*NAMES, "labels")]
     if odd or "clean" not in columns:
         raise ValueError(
-            f"columns={dict(columns)!r}: the keys are clean (always), corrupted, answers, wrong, "
-            "swapped and "
-            "labels, for example columns={'clean': 'question', 'answers': 'key'}"
+            f"columns={dict(columns)!r}: the keys are clean (always), corrupted, source, answers,"
+            " wrong, swapped and labels, for example columns={'clean': 'question',"
+            " 'answers': 'key'}"
         )
     found: dict[str, Any] = {
         key: [_cell(row, columns[key], source) for row in rows] for key in NAMES if key in columns
@@ -290,7 +290,12 @@ def _chosen(rows: list[dict], columns: Mapping[str, Any], source: Any) -> dict[s
         str(key)
         for key in rows[0]
         if str(key).strip().lower()
-        in {n for role in NAMES if role not in columns for n in NAMES[role]}
+        in {
+            name
+            for role in NAMES
+            if role not in columns and (role != "source" or "swapped" in columns)
+            for name in NAMES[role]
+        }
         and key not in columns.values()
     ]
     if left:
@@ -324,6 +329,8 @@ def _plain(rows: list[dict], source: Any) -> dict[str, Any]:
     """Columns with usual names."""
     has = {str(key).strip().lower(): key for key in rows[0]}
     chosen = {key: next((has[k] for k in names if k in has), None) for key, names in NAMES.items()}
+    if chosen["swapped"] is None or chosen["corrupted"] is not None:
+        chosen["source"] = None  # where a row comes from: a label
     if chosen["clean"] is None or not isinstance(rows[0][chosen["clean"]], (str, list)):
         raise ValueError(
             f"{_named(source)} has the columns {listed(map(repr, rows[0]))}, and a task needs "

@@ -53,6 +53,14 @@ def graph(m):
     return features.graph(m, ids(1, 6), sites, answers=ANSWER, nodes=None, edges=None)
 
 
+def transcoders(m):
+    with TemporaryDirectory() as folder:
+        sizes = dict(width=48, k=4, tokens=300, batch=100)
+        found = features.train_transcoders(m, [1], ids(40), folder=folder, **sizes)
+        # it runs and is read again; activations of 16 bits lie too far apart for more
+        return [list(one.W_dec.shape) for one in found]
+
+
 def features_of(found):
     return [node.name for node in found.nodes if node.kind == "feature"][:1]
 
@@ -354,6 +362,7 @@ FEATURES = {
         ),
         ids(4),
     ),
+    "train_transcoders": lambda m, t: transcoders(m),
     "load_or_train": (
         lambda m, t: features.train(
             m, "mlp.1.in", ids(40), kind="transcoder", to="mlp.1", width=48, tokens=400, batch=64

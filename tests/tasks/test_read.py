@@ -225,3 +225,28 @@ def test_mib_rows(tiny, more, answer, wrong):
     assert task.paired
     with pytest.raises(ValueError, match="they have random_counterfactual"):
         interp.tasks.read([row], tiny, counterfactual="other")
+
+
+SWAP = {"clean": "The cats near", "source": "The kings by", "answers": " are", "swapped": " is"}
+
+
+def test_source_prompts_and_answers_after_the_swap_are_read(tiny, tmp_path):
+    rows = [SWAP, SWAP | {"clean": "The dogs near"}]
+    path = tmp_path / "swaps.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    named = {key: key for key in SWAP}
+    right = interp.tasks.pairs(tiny, **{key: [row[key] for row in rows] for key in SWAP})
+    for task in (
+        interp.tasks.read(rows, tiny),
+        interp.tasks.read(path, tiny),
+        interp.tasks.read(rows, tiny, columns=named),
+    ):
+        assert task.has_swap_answers and (task.corrupted == right.corrupted).all()
+        assert (interp.interchange(tiny, task, "resid_post.1@END").examples >= 0).all()
+
+
+def test_a_column_that_says_where_a_row_comes_from_is_a_label(tiny):
+    row = {"clean": "The cats near", "answers": " are", "source": "web"}
+    assert interp.tasks.read([row], tiny).labels["source"] == ["web"]
+    both = row | {"corrupted": "The cat near"}
+    assert interp.tasks.read([both], tiny).labels["source"] == ["web"]

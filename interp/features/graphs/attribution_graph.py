@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from interp._errors import unknown
+from interp._errors import listed, unknown
 from interp.features.graphs import graph_files
 from interp.features.graphs.drawing import draw
 from interp.features.graphs.influence import KINDS, Node, influence, shares, threshold
@@ -113,10 +113,12 @@ class AttributionGraph:
     def __repr__(self) -> str:
         counts = {kind: sum(n.kind == kind for n in self.nodes) for kind in KINDS}
         said = ", ".join(f"{name} {value:.2f}" for name, value in self.scores.items())
+        grouped = f", groups {listed(self.groups)}" if self.groups else ""
+        of_whole = " of the whole graph" if "pruned" in self.metadata else ""
         return (
-            f"AttributionGraph({said}; {len(self.nodes)} nodes ("
+            f"AttributionGraph({said}{of_whole}; {len(self.nodes)} nodes ("
             + ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
-            + f"), {int(np.count_nonzero(self.effects))} edges; {''.join(self.tokens)!r})"
+            + f"), {int(np.count_nonzero(self.effects))} edges{grouped}; {''.join(self.tokens)!r})"
         )
 
     # --- what it is worth -------------------------------------------------------------------------

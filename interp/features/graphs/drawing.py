@@ -38,6 +38,7 @@ def layout(graph: "AttributionGraph", max_edges: int = 200) -> dict[str, Any]:
     for i, node in enumerate(graph.nodes):
         cells[node.layer, node.pos].append(i)
     nodes, hidden = {}, 0
+    groups = {one: name for name, some in graph.groups.items() for one in some}
     for (layer, pos), inside in cells.items():
         inside.sort(key=lambda i: -known[i])
         logits = graph.nodes[inside[0]].kind == "logit"
@@ -50,7 +51,7 @@ def layout(graph: "AttributionGraph", max_edges: int = 200) -> dict[str, Any]:
                 "y": float(row_of[layer]) + (0.42 * rank if logits else 0.0),
                 "kind": graph.nodes[i].kind,
                 "size": float(known[i]),
-                "text": _text(graph.nodes[i]),
+                "text": _text(graph.nodes[i], groups.get(graph.nodes[i].name, "")),
             }
     at = [
         (float(passed[t, s]), int(t), int(s))
@@ -80,10 +81,10 @@ def layout(graph: "AttributionGraph", max_edges: int = 200) -> dict[str, Any]:
     }
 
 
-def _text(node: Node) -> str:
+def _text(node: Node, group: str = "") -> str:
     if node.kind in ("token", "logit"):
         return node.label
-    return node.label or {"feature": str(node.index)}.get(node.kind, "")
+    return group or node.label or {"feature": str(node.index)}.get(node.kind, "")
 
 
 def draw(
@@ -104,7 +105,7 @@ def draw(
         ax: Where to draw; a new figure if None.
         max_edges: How many edges are drawn, those that carry most influence.
         names: How many features are named, the most influential.
-        title: In place of the prompt and the scores.
+        title: In place of the scores.
     """
     plan = layout(graph, max_edges)
     nodes, rows, columns = plan["nodes"], plan["rows"], plan["columns"]
@@ -130,7 +131,8 @@ def draw(
         (n for n in nodes if nodes[n]["kind"] == "feature"), key=lambda n: -nodes[n]["size"]
     )
     for name, node in nodes.items():
-        _node(ax, node, node["size"] / largest, name in ranked[:names])
+        named = name in ranked[:names] or any(name in some for some in graph.groups.values())
+        _node(ax, node, node["size"] / largest, named)
     ax.set_yticks(range(len(rows)), rows, fontsize=plots.TICK)
     ax.set_xticks(range(len(columns)), [_shown(c) for c in columns], fontsize=plots.TICK)
     if max(map(len, columns), default=0) * len(columns) > 70:
@@ -147,6 +149,7 @@ def draw(
         below + (f"; not drawn: {' and '.join(hidden)}" if hidden else ""), fontsize=plots.TICK
     )
     said = ", ".join(f"{name} {value:.2f}" for name, value in graph.scores.items())
+    said = f"{said} (of the whole graph)" if "pruned" in graph.metadata else said
     ax.set_title(title if title is not None else said, fontsize=plots.TITLE)
     return ax
 

@@ -1,6 +1,7 @@
 """The attribution graph of a prompt, through transcoders and dictionaries of the stream."""
 
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -102,8 +103,11 @@ def graph(
         The graph, pruned; its scores are those of the whole one.
 
     Raises:
-        ValueError: If the prompt is not one, a dictionary is of another model or reads another
+        ValueError: If the prompt is not one, a dictionary is of another width or reads another
             place, two are of one layer, or the engine does not run this model.
+
+    Warns:
+        UserWarning: If a dictionary was trained on a model of another name.
 
     Cost:
         A run, and one backward sweep per latent that is on, 256 at a time: on 135M parameters, 12
@@ -174,6 +178,13 @@ def _parts(
     spots: dict[tuple[int, bool], str] = {}
     for d in dictionaries:
         check(model, d)
+        of = d.metadata.get("model")
+        if "curve" in d.metadata and of not in (None, bridge.name(model)):
+            warnings.warn(
+                f"{d.name} was trained on {of!r}, and this model is {bridge.name(model)!r}: its"
+                " latents mean nothing here, unless the two are one model under two names",
+                stacklevel=2,
+            )
         spot = _spot(engine, d)
         if spot in spots:
             raise ValueError(
@@ -427,8 +438,7 @@ def _computed(
     rows, biases = [], []
     left = min(len(reads), max_nodes)
     todo = list(range(len(reads)))
-    bar = sweep.progress(None, "attribution graph: latents", total=left)
-    with bar:
+    with sweep.progress(None, "attribution graph: latents", total=left) as bar:
         while left:
             if len(reads) > max_nodes:  # those that matter most by what is known so far
                 flow = _flow(logit_rows, rows, chosen, weights, columns)

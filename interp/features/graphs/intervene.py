@@ -1,5 +1,6 @@
 """Does the model do what an attribution graph says? Features take other values, in both."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from interp._errors import short
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
@@ -38,8 +40,9 @@ def intervene(
         >>> graph.intervene({"mlp.10:512@4": 6.0}, n=20)
 
     The graph moves each target by its direct effects in proportion and lets features fall to zero;
-    it knows no feature that was off, and its attention patterns stay. In the model everything after
-    the feature is computed again. Where the two differ, that is why.
+    it knows no feature that was off, and its attention patterns stay. A pruned graph predicts by
+    the effects that are left: take nodes=None, edges=None for all of them. In the model everything
+    after the feature is computed again. Where the two differ, that is why.
 
     Args:
         graph: A graph.
@@ -56,9 +59,13 @@ def intervene(
         ValueError: If a name is no feature of the graph, or the graph was read from a file and no
             model or no dictionaries are given.
     """
-    if not values:
-        raise ValueError('no feature: graph.intervene({"mlp.10:512@4": 0.0})')
-    for name in values:
+    if not isinstance(values, Mapping) or not values:
+        raise ValueError(
+            f'{short(values)} names no values: graph.intervene({{"mlp.10:512@4": 0.0}})'
+        )
+    for name, value in values.items():
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"the value of {name!r} is {short(value)}: a number is needed")
         if graph[name].kind != "feature":
             raise ValueError(f"{name!r} is no feature: only features can take other values")
     live = graph._live

@@ -50,7 +50,7 @@ class Fit(NamedTuple):
 
 
 @torch_defaults()
-@any_prompts(answers=True, compares=True, join=False, whole=False)
+@any_prompts(answers=True, compares=True, join=False, whole=False, swaps=True)
 def align(
     model: Model,
     task: Any,

@@ -37,7 +37,7 @@ NAME, UNIT = "interchange accuracy", "share of prompts"
 
 @keeps_finished
 @torch_defaults()
-@any_prompts(answers=True, compares=True, whole=False)
+@any_prompts(answers=True, compares=True, whole=False, swaps=True)
 def interchange(
     model: Model,
     task: Any,

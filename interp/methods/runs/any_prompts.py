@@ -29,7 +29,7 @@ from interp.methods.runs.sweep import unedited_metric
 from interp.models.tokens import read_prompts
 from interp.results import Result
 from interp.sites import STAR, Site
-from interp.tasks.pairs import pairs
+from interp.tasks.pairs import SWAP_EXAMPLE, pairs
 from interp.tasks.task import MixedTask, Task, joined
 
 OWN = "the model's own next token"
@@ -46,6 +46,7 @@ def any_prompts(
     join: bool = True,
     fraction: str | None = None,
     whole: bool = True,
+    swaps: bool = False,
 ) -> Callable[[Callable], Callable]:
     """A decorator that lets a verb(model, prompts, ...) take any prompts.
 
@@ -60,6 +61,7 @@ def any_prompts(
         fraction: The direction of an effect given as a fraction, where `unit` can ask for one;
             "given" is the verb's own option `direction`.
         whole: The verb can score answers of several tokens.
+        swaps: The verb puts values of source prompts in, and asks for the answer after that.
     """
 
     def decorate(verb: Callable) -> Callable:
@@ -82,6 +84,7 @@ def any_prompts(
                 answers=answers and not _measured_otherwise(options),
                 compares=compares,
                 raw=raw,
+                swaps=swaps,
             )
             mixed = isinstance(task, MixedTask)
             if mixed and task.whole and not whole:
@@ -133,8 +136,15 @@ def task_for(
     answers: bool = False,
     compares: bool = False,
     raw: bool = False,
+    swaps: bool = False,
 ) -> Any:
     """The task of these prompts for a verb; a ValueError shows the right call."""
+    if swaps and not (isinstance(prompts, Task) and prompts.paired):
+        name = f"the task {prompts.name!r}" if isinstance(prompts, Task) else "this"
+        raise ValueError(
+            f"{verb} needs source prompts and the answer after the swap, and {name} has none: task"
+            f" = {SWAP_EXAMPLE}; {verb}(model, task, ...)"
+        )
     if isinstance(prompts, Task):
         if compares and not prompts.paired:
             return prompts.corrupted  # raises the sentence

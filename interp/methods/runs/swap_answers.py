@@ -9,12 +9,9 @@ from torch import Tensor
 
 from interp.methods.runs.metrics import _one_length_only, part_of
 from interp.tasks.metrics import Metric
+from interp.tasks.pairs import SWAP_EXAMPLE
 from interp.tasks.task import MixedTask, Task
 
-EXAMPLE = (
-    "interp.tasks.pairs(model, clean=['The keys to the cabinet'], answers=[' are'], "
-    "source=['The key to the cabinet'], swapped=[' is'])"
-)
 NEVER = float("-inf")
 
 
@@ -102,7 +99,7 @@ def check_swap(task: Task) -> None:
     if not task.has_swap_answers:
         raise ValueError(
             f"the task {task.name!r} does not say what the answers are after an interchange: "
-            f"{EXAMPLE}, or interp.tasks.ioi(model), whose prompts have them"
+            f"{SWAP_EXAMPLE}, or interp.tasks.ioi(model), whose prompts have them"
         )
 
 

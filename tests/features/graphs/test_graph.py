@@ -317,6 +317,30 @@ def test_a_damaged_file_is_one_sentence(drawn, tmp_path, change, says):
     assert "graph.json" in str(raised.value)
 
 
+def test_groups_are_named_in_the_picture_and_the_text(drawn):
+    import matplotlib.pyplot as plt
+
+    assert "mine" in repr(drawn) and "of the whole graph" in repr(drawn)
+    ax = drawn.plot(names=0)
+    assert "mine" in [text.get_text() for text in ax.texts]
+    plt.close(ax.figure)
+
+
+def test_transcoders_of_another_model_are_noticed(tiny, tiny_gpt2):
+    given = [replace(d, metadata={"model": "tiny", "curve": []}) for d in transcoders(tiny, [1])]
+    features.graph(tiny, prompt(tiny), given)
+    with pytest.warns(UserWarning, match="was trained on 'tiny'"):
+        features.graph(tiny_gpt2, prompt(tiny_gpt2), given)
+
+
+@pytest.mark.parametrize(
+    "values, says", [({}, "names no values"), ({"x": float("nan")}, "a number")]
+)
+def test_values_that_are_none_are_one_sentence(drawn, values, says):
+    with pytest.raises(ValueError, match=says):
+        drawn.intervene(values)
+
+
 def test_the_picture_shows_the_strongest_and_says_what_it_leaves_out(drawn):
     import matplotlib.pyplot as plt
 

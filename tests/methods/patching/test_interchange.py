@@ -278,7 +278,7 @@ def test_a_subspace_of_another_model_is_refused(tiny_gpt2, space):
     "call, says",
     [
         (lambda m, t: interp.interchange(m, t), "needs a site"),
-        (lambda m, t: interp.interchange(m, "a text", "resid_post.*@END"), "it needs a task"),
+        (lambda m, t: interp.interchange(m, "a text", "resid_post.*@END"), "needs source"),
         (
             lambda m, t: interp.interchange(
                 m, interp.tasks.ioi(m, n=4, corruption="abc"), "resid_post.*@END"
@@ -289,7 +289,7 @@ def test_a_subspace_of_another_model_is_refused(tiny_gpt2, space):
             lambda m, t: interp.align(
                 m, interp.tasks.pairs(m, ["a text"], answers=[" Mary"]), "resid_post.1@END"
             ),
-            "clean prompts alone",
+            "needs source prompts",
         ),
         (lambda m, t: interp.align(m, t, "resid_post.1@END", k=33), "has 32 dimensions, so k is"),
         (lambda m, t: interp.align(m, t, "resid_post.*@END"), "is many"),

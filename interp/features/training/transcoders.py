@@ -1,0 +1,118 @@
+"""Transcoders of several layers, from one reading of the text."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from interp import _store
+from interp._isolation import torch_defaults
+from interp._types import Model
+from interp.features.activations import activations
+from interp.features.dictionary import Dictionary
+from interp.features.training.train_cache import cache_folder, load_or_train
+from interp.methods.runs.sweep import progress
+from interp.models import bridge
+
+
+@torch_defaults()
+def train_transcoders(
+    model: Model,
+    layers: str | int | Sequence[int],
+    on: Any = None,
+    *,
+    width: int = 2304,
+    k: int = 32,
+    tokens: int = 100_000,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    **options: Any,
+) -> list[Dictionary]:
+    """A transcoder of each of these layers' MLPs, trained on one reading of the text.
+
+    Example:
+        >>> transcoders = features.train_transcoders(model, "10-19")
+        >>> features.graph(model, "The capital of France is", transcoders)
+        >>> [round(t.metadata["curve"][-1]["explained"], 2) for t in transcoders]
+
+    What is finished is kept: the same call after an interruption, or in another session, reads it
+    and trains the rest.
+
+    Args:
+        model: A loaded model.
+        layers: One layer, several, or the first and the last, "10-19".
+        on: A corpus, or ids [chunk pos] (the "find" half of the documentation if None).
+        width: How many latents a layer.
+        k: How many of them are on.
+        tokens: How many tokens each is trained on; a shorter text is read again.
+        seed: Decides the text, the order and the first weights.
+        folder: Where activations and transcoders are kept; the user's cache if None.
+        options: Go to `train`.
+
+    Returns:
+        The transcoders in the order of layers; metadata["curve"] of each says how much of its MLP's
+        output it explained. `features.evaluate` judges one on held-out text.
+
+    Raises:
+        ValueError: If a layer does not exist, or is named twice.
+
+    Cost:
+        A run of the text, `2 * d_model * 2` bytes of disk a token and layer, and `train` of each
+        layer. The bar says how long after the first.
+
+    Reference:
+        Dunefsky et al. 2024, arXiv 2406.11944.
+    """
+    chosen = _layers(layers, bridge.dims(model).n_layers)
+    home = cache_folder("transcoders") if folder is None else Path(folder)
+    sites = [site for layer in chosen for site in (f"mlp.{layer}.in", f"mlp.{layer}")]
+    read = _store.key({"sites": sites, "tokens": tokens, "seed": seed})
+    acts = activations(
+        model,
+        sites,
+        on,
+        tokens=tokens,
+        seed=seed,
+        folder=home / "activations" / read,
+        dtype="float16",
+    )
+    return [
+        load_or_train(
+            model,
+            f"mlp.{layer}.in",
+            acts,
+            to=f"mlp.{layer}",
+            kind="transcoder",
+            name=f"transcoder {layer}",
+            folder=home / "trained",
+            width=width,
+            k=k,
+            tokens=tokens,
+            seed=seed,
+            **options,
+        )
+        for layer in progress(chosen, "transcoders: layers")
+    ]
+
+
+def _layers(layers: str | int | Sequence[int], n_layers: int) -> list[int]:
+    """The layers as numbers, in order."""
+    if isinstance(layers, str):
+        found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", layers)
+        if found is None or len(layers) > 12:
+            raise ValueError(
+                f"layers={layers[:40]!r}: a layer, or the first and the last ('10-19')"
+            )
+        first, last = int(found[1]), int(found[2] or found[1])
+        chosen = list(range(first, last + 1)) if last < n_layers else [last]
+    else:
+        chosen = [layers] if isinstance(layers, int) else [int(layer) for layer in layers]
+    wrong = next((layer for layer in chosen if not 0 <= layer < n_layers), None)
+    if wrong is not None:
+        raise ValueError(f"no layer {wrong}: this model has layers 0 to {n_layers - 1}")
+    if not chosen:
+        raise ValueError(f"layers={layers!r} names no layer (try '10-19')")
+    twice = next((layer for layer in chosen if chosen.count(layer) > 1), None)
+    if twice is not None:
+        raise ValueError(f"layer {twice} is named twice")
+    return sorted(chosen)

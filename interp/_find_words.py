@@ -46,6 +46,11 @@ TABLE = (
         "discover(model, task, method='eap_ig')",
     ),
     _row(
+        "gim | gradient interaction modifications | relp | relevance patching | lrp",
+        "interp.discover interp.attribution_patch",
+        "methods by name: discover(model, task, method='gim'), attribution_patch(method='relp')",
+    ),
+    _row(
         "acdc | automatic circuit discovery | hisp | subnetwork probing | edge pruning",
         "interp.discover",
         "a method by name: discover(model, task, method='acdc')",

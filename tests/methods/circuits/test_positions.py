@@ -381,3 +381,15 @@ def test_the_compiled_reverse_reads_each_word_where_its_program_says():
         clean, alone, elsewhere, corrupted = graph.cut(rows).mean(1).tolist()
         assert alone == pytest.approx(clean, rel=0.05)
         assert elsewhere == pytest.approx(corrupted, rel=0.05) and corrupted < 0 < clean
+
+
+@pytest.mark.parametrize(
+    "method, option, says",
+    [
+        ("exact", {"positions": True}, "'exact' gives no scores by position"),
+        ("eap", {"step": 5}, "unknown option of 'eap'"),
+    ],
+)
+def test_an_option_that_a_method_lacks_is_one_sentence(tiny, method, option, says):
+    with pytest.raises(ValueError, match=says):
+        interp.discover(tiny, interp.tasks.ioi(tiny, n=2), method, **option)

@@ -5,6 +5,7 @@ A score estimates how much the clean run's metric falls when the edge carries th
 value: positive edges help. NaN means that there is no such edge.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -67,10 +68,19 @@ def discover(model: Model, task: Any, method: str = "eap_ig", **options: Any) ->
         no edge.
 
     Raises:
-        ValueError: If the method is unknown.
+        ValueError: If the method is unknown, or has no such option.
     """
     if method not in METHODS:
         raise unknown("discovery method", method, METHODS, "discover(model, task, method='eap_ig')")
+    known = list(inspect.signature(METHODS[method]).parameters)[2:]
+    odd = next((name for name in options if name not in known), None)
+    if odd == "positions":
+        raise ValueError(
+            f"{method!r} gives no scores by position: discover(model, task, method='eap_ig',"
+            " positions=True), or 'eap', 'gim', 'relp'"
+        )
+    if odd is not None:
+        raise unknown(f"option of {method!r}:", odd, known)
     return METHODS[method](model, task, **options)
 
 

@@ -1,5 +1,6 @@
 """`AttributionGraph`: nodes, direct effects between them, and what is left when it is pruned."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from interp._errors import listed, unknown
+from interp._errors import listed, short, unknown
 from interp.features.graphs import graph_files
 from interp.features.graphs.drawing import draw
 from interp.features.graphs.influence import KINDS, Node, influence, shares, threshold
@@ -62,11 +63,9 @@ class AttributionGraph:
         if self.effects.shape != (n, n):
             raise ValueError(f"{n} nodes have effects [{n} {n}], not {list(self.effects.shape)}")
         names = [node.name for node in self.nodes]
-        twice = (
-            next((name for name in set(names) if names.count(name) > 1), None) if n < 99 else None
-        )
-        if twice is not None or len(set(names)) < n:
-            raise ValueError(f"a node is there twice: {twice or 'two have one name'}")
+        twice = next((name for name, count in Counter(names).items() if count > 1), None)
+        if twice is not None:
+            raise ValueError(f"the node {short(twice)} is there twice")
         object.__setattr__(self, "_places", {name: i for i, name in enumerate(names)})
         for name in [*self.weights, *(one for group in self.groups.values() for one in group)]:
             self.place(name)

@@ -367,8 +367,11 @@ def _logits(
         if len(picked) != 1:
             raise ValueError(f"wrong={wrong!r} is compared with one answer, got {len(picked)}")
         against = words.single(tokenizer, wrong)
+    texts = _texts(model, picked)
     nodes, ends = [], []
-    for token, label in zip(picked, _texts(model, picked)):
+    for token, label in zip(picked, texts):
+        if texts.count(label) > 1:  # several tokens may read alike
+            label = f"{label}#{token}"
         base = mean if against is None else W_U[against].float()
         target, bias = held.final(W_U[token].float() - base)
         if b_U is not None:

@@ -173,6 +173,12 @@ def test_a_difference_of_logits_is_one_node(tiny):
     np.testing.assert_allclose(graph.missing, 0, atol=2e-5)
 
 
+def test_tokens_that_read_alike_are_different_nodes(tiny, monkeypatch):
+    monkeypatch.setattr(type(tiny.tokenizer), "decode", lambda self, ids, **_: "?")
+    graph = features.graph(tiny, prompt(tiny), transcoders(tiny, [1]))
+    assert len(graph.weights) == 10 and all(name.startswith("logits:?#") for name in graph.weights)
+
+
 # --- influence, pruning, scores -------------------------------------------------------------------
 
 

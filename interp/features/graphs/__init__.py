@@ -3,6 +3,7 @@
 | question | file |
 | --- | --- |
 | the graph of a prompt | `graph` |
+| the dictionaries on the prompt, the logits explained | `prompt_parts`, `logit_nodes` |
 | the graph itself: pruning, files | `attribution_graph`, `graph_files` |
 | how much comes from each node, and the scores | `influence` |
 | direct effects with attention patterns and norm scales held | `direct_effects` |

@@ -1,13 +1,12 @@
 """The attribution graph of a prompt, through transcoders and dictionaries of the stream."""
 
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from interp import engine as lean
@@ -15,45 +14,18 @@ from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.engine.weights import Engine
-from interp.features import site_values
 from interp.features.dictionary import Dictionary
 from interp.features.graphs.attribution_graph import AttributionGraph
 from interp.features.graphs.direct_effects import AT_ONCE, HeldRun, Target, Written, direct_effects
 from interp.features.graphs.influence import Node, scores
+from interp.features.graphs.logit_nodes import logit_nodes, token_texts
+from interp.features.graphs.prompt_parts import LINEAR, Part, prompt_parts
 from interp.features.interventions import SKIP
-from interp.features.loading import check
-from interp.features.sites import place
 from interp.methods.runs import sweep
 from interp.models import bridge
 from interp.models import tokens as words
 
-MOST_LOGITS, MOST_MASS = 10, 0.95  # logit nodes: as many of the likeliest as carry this probability
 ADDS_UP = {4: 1e-3, 2: 0.1}  # of the largest value, by bytes: farther off than rounding takes it
-LINEAR = {  # kinds whose latents are linear in what they read where they are on: scale, bias
-    **dict.fromkeys(
-        (
-            "standard",
-            "topk",
-            "jumprelu",
-            "transcoder",
-            "skip_transcoder",
-            "jumprelu_transcoder",
-            "jumprelu_skip_transcoder",
-        ),
-        (None, "b_enc"),
-    ),
-    "gated": ("r_mag", "b_mag"),
-}
-
-
-class _Part(NamedTuple):
-    """A dictionary on this prompt."""
-
-    dictionary: Dictionary
-    layer: int
-    inside: bool  # a transcoder, which reads what the MLP reads
-    z: Float[Tensor, "pos latent"]
-    error: Float[Tensor, "pos d_model"]
 
 
 @torch_defaults()
@@ -125,7 +97,7 @@ def graph(
     with bridge.LOCK, torch.no_grad():
         engine = lean.find(model)
         assert engine is not None
-        parts = _parts(model, engine, given, ids, skip)
+        parts = prompt_parts(model, engine, given, ids, skip)
         held = HeldRun(engine, ids)
         found = _assembled(model, engine, held, parts, ids, answers, wrong, max_nodes)
     metadata = sweep.provenance(
@@ -169,64 +141,6 @@ def _one_prompt(model: Model, prompt: Any) -> Int[Tensor, "1 pos"]:
     return ids
 
 
-def _parts(
-    model: Model, engine: Engine, dictionaries: Sequence[Dictionary], ids: Tensor, skip: int
-) -> list[_Part]:
-    """Each dictionary's latents and errors on the prompt, from the first layer to the last."""
-    if not dictionaries:
-        raise ValueError("no dictionary: features.graph(model, prompt, [transcoder, ...])")
-    spots: dict[tuple[int, bool], str] = {}
-    for d in dictionaries:
-        check(model, d)
-        of = d.metadata.get("model")
-        if "curve" in d.metadata and of not in (None, bridge.name(model)):
-            warnings.warn(
-                f"{d.name} was trained on {of!r}, and this model is {bridge.name(model)!r}: its"
-                " latents mean nothing here, unless the two are one model under two names",
-                stacklevel=2,
-            )
-        spot = _spot(engine, d)
-        if spot in spots:
-            raise ValueError(
-                f"two dictionaries write {d.writes!r} ({spots[spot]} and {d.name}): a graph has one"
-                " a place"
-            )
-        spots[spot] = d.name
-    sites = list(dict.fromkeys(s for d in dictionaries for s in (d.site, d.writes)))
-    values = site_values.values(model, ids, sites)
-    parts = []
-    for d in dictionaries:
-        x, y = values[d.site][0].float(), values[d.writes][0].float()
-        z = d.encode(x).float()
-        z[:skip] = 0.0
-        layer, inside = _spot(engine, d)
-        parts.append(_Part(d, layer, inside, z, y - d.reconstruct(x, z).float()))
-    return sorted(parts, key=lambda part: (part.layer, not part.inside))
-
-
-def _spot(engine: Engine, d: Dictionary) -> tuple[int, bool]:
-    """The layer of a dictionary, and whether it stands for the layer's MLP."""
-    if d.kind not in LINEAR:
-        raise ValueError(
-            f"the latents of {d.name} ({d.kind}) are not linear in what they read: a graph takes"
-            f" {', '.join(LINEAR)}"
-        )
-    reads, writes = place(d.site), place(d.writes)
-    layer = -1 if writes.layer is None else writes.layer
-    before = "resid_pre" if engine.parallel else "resid_mid"
-    if (writes.family, writes.part) == ("mlp", "out") and str(reads) in (
-        f"mlp.{layer}.in",
-        f"{before}.{layer}",
-    ):
-        return layer, True
-    if reads == writes and writes.family == "resid_post":
-        return layer, False
-    raise ValueError(
-        f"{d.name} reads {d.site!r} and writes {d.writes!r}: a graph takes transcoders ('mlp.N.in'"
-        " -> 'mlp.N') and dictionaries of the stream ('resid_post.N')"
-    )
-
-
 # --- the graph ------------------------------------------------------------------------------------
 
 
@@ -265,15 +179,15 @@ def _assembled(
     model: Model,
     engine: Engine,
     held: HeldRun,
-    parts: Sequence[_Part],
+    parts: Sequence[Part],
     ids: Tensor,
     answers: Sequence[str] | None,
     wrong: str | None,
     max_nodes: int,
 ) -> _Found:
     """All nodes and the effects between them."""
-    texts = _texts(model, ids[0].tolist())
-    logits, ends, weights = _logits(model, held, answers, wrong)
+    texts = token_texts(model, ids[0].tolist())
+    logits, ends, weights = logit_nodes(model, held, answers, wrong)
     columns = _Columns(
         [
             (k, int(pos), int(latent))
@@ -324,7 +238,7 @@ def _assembled(
     return _Found(nodes, array, dict(zip(names, weights)), tuple(texts), worth, about)
 
 
-def _reads(part: _Part, pos: int, latent: int) -> tuple[Target, float]:
+def _reads(part: Part, pos: int, latent: int) -> tuple[Target, float]:
     """What a latent reads, and the bias of its encoder."""
     d = part.dictionary
     w = d.weights_at(part.z.device)
@@ -338,61 +252,8 @@ def _reads(part: _Part, pos: int, latent: int) -> tuple[Target, float]:
     return Target(part.layer, part.inside, pos, direction), own
 
 
-def _logits(
-    model: Model, held: HeldRun, answers: Sequence[str] | None, wrong: str | None
-) -> tuple[list[Node], list[tuple[Target, float]], list[float]]:
-    """The logit nodes, what they read with its bias, and their weights."""
-    given = held.run.logits
-    assert given is not None
-    W_U, b_U = bridge.unembedding(model)
-    raw = given[0].float()
-    probability = raw.softmax(-1)
-    last, n_layers = held.length - 1, held.engine.n_layers
-    if answers is None and wrong is not None:
-        raise ValueError(f"wrong={wrong!r} needs answers=[...]: the token that it is compared with")
-    tokenizer = words.tokenizer_of(model)
-    if answers is None:
-        top = probability.topk(min(MOST_LOGITS, len(probability)))
-        enough = int((top.values.cumsum(0) < MOST_MASS).sum()) + 1
-        picked = top.indices[:enough].tolist()
-    else:
-        if isinstance(answers, str):
-            answers = [answers]
-        picked = [words.single(tokenizer, text) for text in answers]
-        if not picked:
-            raise ValueError("answers=[] names no logit (try [' Paris'])")
-    mean = W_U.float().mean(0)
-    against = None
-    if wrong is not None:
-        if len(picked) != 1:
-            raise ValueError(f"wrong={wrong!r} is compared with one answer, got {len(picked)}")
-        against = words.single(tokenizer, wrong)
-    texts = _texts(model, picked)
-    nodes, ends = [], []
-    for token, label in zip(picked, texts):
-        if texts.count(label) > 1:  # several tokens may read alike
-            label = f"{label}#{token}"
-        base = mean if against is None else W_U[against].float()
-        target, bias = held.final(W_U[token].float() - base)
-        if b_U is not None:
-            bias += float(b_U[token] - (b_U.mean() if against is None else b_U[against]))
-        uncapped = _uncapped(held, raw)
-        value = float(uncapped[token] - (uncapped.mean() if against is None else uncapped[against]))
-        label = label if against is None else f"{label} minus{_texts(model, [against])[0]}"
-        nodes.append(Node("logit", "logits", n_layers, last, token, value, 0.0, label))
-        ends.append((target, bias))
-    weights = [1.0] if against is not None else probability[picked].tolist()
-    return nodes, ends, weights
-
-
-def _uncapped(held: HeldRun, logits: Tensor) -> Tensor:
-    """The logits before the model's soft cap, where it has one."""
-    cap = held.engine.logit_cap
-    return logits if cap is None else torch.atanh(logits.double() / cap) * cap
-
-
 def _written(
-    held: HeldRun, parts: Sequence[_Part], columns: _Columns
+    held: HeldRun, parts: Sequence[Part], columns: _Columns
 ) -> tuple[dict[int, Written], dict[int, Written], Written]:
     """What every source writes: into streams that are cut, by MLPs, and by the embeddings."""
     run, length = held.run, columns.length
@@ -423,7 +284,7 @@ def _written(
 
 def _computed(
     held: HeldRun,
-    parts: Sequence[_Part],
+    parts: Sequence[Part],
     columns: _Columns,
     reads: Sequence[tuple[Target, float]],
     ends: Sequence[tuple[Target, float]],
@@ -482,7 +343,7 @@ def _flow(
 
 
 def _nodes(
-    parts: Sequence[_Part],
+    parts: Sequence[Part],
     columns: _Columns,
     chosen: Sequence[int],
     ids: Tensor,
@@ -508,9 +369,3 @@ def _nodes(
     for logit in logits:
         nodes.append(replace(logit, bias=biases[len(nodes)]))
     return tuple(nodes)
-
-
-def _texts(model: Model, ids: Sequence[int]) -> list[str]:
-    """Each token as text."""
-    tokenizer = words.tokenizer_of(model)
-    return [str(i) if tokenizer is None else tokenizer.decode([i]) for i in ids]

@@ -15,8 +15,8 @@
 # context (in-context learning), or by remembering the item from training (in-weights learning). Which way does it choose, and does the ability to
 # read the context come gradually or all at once?
 #
-# **What we found.** The data decide. With each class four times in its context the network reads labels off the context (0.99 right on classes it
-# has never seen) and remembers nothing; with each class once it learns the labels by heart. Reading comes in two stages: within 350 steps the
+# **What we found.** The data decide which way the network takes: with each class four times in its context it reads labels off the context (0.99
+# right on classes it has never seen) and remembers nothing, and with each class once it learns the labels by heart. Reading comes in two stages: within 350 steps the
 # network names one of the two labels that it sees, then waits, guessing between them, and between steps 450 and 1,300, on average, it learns which
 # of the two is right. That is a step rather than a jump: the rise takes about twice as long as the wait before it. It is carried by an induction
 # head. A formula with two numbers in place of the attention reads as well, but it reads whatever the data, which the network does not.

@@ -16,8 +16,8 @@
 # link is made up, we call it hallucination. The paper argues that both are the same mechanism, and that in one attention layer
 # it hangs on a detail that no output shows: whether the map from values to outputs is stored as one matrix, or as a product of two.
 #
-# **What we found.** Both layers learn every fact they are told. The layer with two factors also infers all the implications that it was never told
-# (100 % with every one of five seeds); the layer with one matrix only guesses (4 %), although it could represent the very same map. The difference takes
+# **What we found.** The layer with two factors infers every implication that it was never told (100 % with each of five seeds), and the layer with
+# one matrix only guesses (4 %), although both learn every fact they are told and both could represent the very same map. The difference takes
 # patience: after 800 steps the factors had reached only about 73 %, and an earlier version of this study stopped there. Why it happens is less
 # certain. The factors' map is the smaller one by the norm that the theory names, but also by the norm by which it should be the larger one, and
 # both were still changing when training ended.

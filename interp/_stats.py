@@ -5,6 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from interp._warn import warn
+
+NEAR_ZERO = 1e-6  # a mean below this is no denominator at all
+
 
 def bootstrap(
     examples: np.ndarray,
@@ -31,7 +35,8 @@ def bootstrap(
             by [example]: the ends are then exactly those of the ratio of the drawn means.
 
     Returns:
-        The lower and the upper end, each of the shape of the other axes.
+        The lower and the upper end, each of the shape of the other axes. NaN for a ratio whose
+        denominator has an interval that contains 0: then the ratio has no bounded interval.
 
     Raises:
         ValueError: If there are fewer than two examples, or level is not between 0 and 1.
@@ -49,14 +54,17 @@ def bootstrap(
     cells = examples.reshape(-1, n)
     tail = 50 * (1 - level)
     below = np.ones(n) if denominator is None else np.asarray(denominator, dtype=float)
+    ends = np.full((2, len(cells)), np.nan)
+    shape = examples.shape[:-1]
+    low, high = np.percentile(weights @ below, [min(tail, 2.5), max(100 - tail, 97.5)])
+    if low <= 0 <= high:
+        return ends[0].reshape(shape), ends[1].reshape(shape)
     below = weights @ (below / below.mean())  # each draw's denominator, over the mean one
-    ends = np.empty((2, len(cells)))
     for start in range(0, len(cells), 2048):  # bounded memory: 2048 cells x n_boot doubles
         some = cells[start : start + 2048]
         mean = some.mean(-1, keepdims=True)
         means = mean + (some @ weights.T - mean) / below
         ends[:, start : start + 2048] = np.percentile(means, [tail, 100 - tail], axis=-1)
-    shape = examples.shape[:-1]
     return ends[0].reshape(shape), ends[1].reshape(shape)
 
 
@@ -80,6 +88,67 @@ def ratio_parts(above: Any, below: Any) -> Any:
     """
     ratio = above.mean(-1)[..., None] / below.mean()
     return ratio + (above - ratio * below) / below.mean()
+
+
+def fractions(
+    above: Any, below: Any, what: str, instead: str, numerator: str = "a fraction of it"
+) -> tuple[Any, dict[str, Any]]:
+    """What every fraction of this package is made of: each example's part in the ratio of the means
+    (`ratio_parts`), and what a result's metadata has to say about the denominator.
+
+    Where the denominator's 95 % interval over the examples contains 0, a warning says so: other
+    prompts might give any number, of either sign.
+
+    Example:
+        >>> parts, notes = fractions(effects, clean - corrupted, "clean minus corrupted logit
+        ...     difference", "unit='metric'")
+
+    Args:
+        above: Numbers [... example], an array or a tensor.
+        below: Numbers [example], what is divided by.
+        what: What the denominator is, in words.
+        instead: What else may be asked, in words.
+        numerator: What the ratio is called in the warning.
+
+    Returns:
+        The parts, shaped like `above`, and {"denominator": a number per example}, with "unsteady":
+        one sentence, where the denominator cannot be told from zero. `Result` reads both.
+
+    Raises:
+        ValueError: If the denominator is zero on average.
+    """
+    divided = np.asarray(below.tolist(), dtype=float)
+    if not abs(divided.mean()) >= NEAR_ZERO:
+        raise ValueError(
+            f"{what} is {divided.mean():.2g} on average: there is no fraction ({instead})"
+        )
+    notes: dict[str, Any] = {"denominator": divided.tolist()}
+    doubt = unsteady(divided, what, numerator)
+    if doubt:
+        notes["unsteady"] = doubt
+        warn(f"{doubt} ({instead}, or take more prompts)")
+    return ratio_parts(above, below), notes
+
+
+def unsteady(below: Any, what: str, numerator: str = "a fraction of it") -> str:
+    """One sentence where a denominator's 95 % interval contains 0; otherwise an empty text.
+
+    Args:
+        below: The denominator, a number per example.
+        what: What it is, in words.
+        numerator: What the ratio is called.
+    """
+    below = np.asarray(below, dtype=float)
+    if len(below) < 2:
+        return ""
+    low, high = (float(end) for end in bootstrap(below))
+    if not low <= 0 <= high:
+        return ""
+    return (
+        f"{what} is {below.mean():.2g} on average, with a 95 % interval from {low:.2g} to"
+        f" {high:.2g} that contains 0: {numerator} has no interval, and other prompts may give any"
+        " number"
+    )
 
 
 def correlations(rows: np.ndarray, groups: int, mask: np.ndarray | None = None) -> np.ndarray:

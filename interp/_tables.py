@@ -20,6 +20,11 @@ class Top:
         """The labels alone, best first."""
         return [row[0] for row in self.rows]
 
+    @property
+    def _interval(self) -> bool:
+        """Whether a row has an interval."""
+        return any(low is not None for _, _, low, _ in self.rows)
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -46,7 +51,8 @@ class Top:
             f"{label:<{wide}}  {value:{align}{max(9, value_wide)}}  {interval}"
             for label, value, interval in lines
         )
-        return f"{self.name} ({self.unit}, 95 % interval)\n{body}"
+        interval = ", 95 % interval" if self._interval else ""
+        return f"{self.name} ({self.unit}{interval})\n{body}"
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -54,7 +60,7 @@ class Top:
             for a, b, c in self._lines()
         )
         head = (
-            f"<tr><th></th><th>{escape(self.name)}<br><small>{escape(self.unit)}</small></th><th>95"
-            " % interval</th></tr>"
+            f"<tr><th></th><th>{escape(self.name)}<br><small>{escape(self.unit)}</small></th>"
+            f"<th>{'95 % interval' if self._interval else ''}</th></tr>"
         )
         return f"<table>{head}{rows}</table>"

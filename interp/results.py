@@ -19,6 +19,8 @@ from interp._stats import bootstrap
 from interp._tables import Top
 
 SCHEMA = 1
+SHORT = 32  # as many cells of one axis are printed whole, in their order
+TOP = 5  # of more cells, the largest are printed
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,20 +295,52 @@ class Result:
             n_boot: How many bootstrap draws; every cell is given the same draws.
             seed: Which draws.
 
+        Returns:
+            The lower and the upper ends. Those of a fraction are exactly those of the ratio of the
+            drawn means, and NaN where its denominator has an interval that contains 0.
+
         Raises:
             ValueError: If the result kept no examples, or fewer than two.
         """
         if self.examples is None:
             raise ValueError(f"{self.name!r} kept no examples, so it has no interval")
-        return self._bootstrap(self.examples, level, n_boot, seed)
+        return self._bootstrap(None, level, n_boot, seed)
 
     def _bootstrap(
-        self, examples: np.ndarray, level: float = 0.95, n_boot: int = 1000, seed: int = 0
+        self, cells: list[int] | None = None, level: float = 0.95, n_boot: int = 1000, seed: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The interval of some of this result's cells; of a ratio where it is one."""
+        """The interval of all cells, or of these in row order; of a ratio where it is one, NaN for
+        a ratio whose denominator cannot be told from zero.
+        """
+        assert self.examples is not None
+        examples, ratio = self.examples, self._are_ratios()
+        if cells is not None:
+            examples, ratio = examples.reshape(-1, examples.shape[-1])[cells], ratio.ravel()[cells]
+        low, high = bootstrap(examples, level, n_boot, seed)
         below = self.metadata.get("denominator")
-        below = below if below is not None and len(below) == examples.shape[-1] else None
-        return bootstrap(examples, level, n_boot, seed, below)
+        if not ratio.any():
+            return low, high
+        if below is not None and len(below) == examples.shape[-1]:
+            of_ratio = bootstrap(examples, level, n_boot, seed, below)
+        elif self.metadata.get("unsteady"):
+            of_ratio = np.full(low.shape, np.nan), np.full(low.shape, np.nan)
+        else:
+            return low, high
+        return np.where(ratio, of_ratio[0], low), np.where(ratio, of_ratio[1], high)
+
+    def _are_ratios(self) -> np.ndarray:
+        """Which cells are ratios, where this is a result of ratios: all, or those of the labels
+        that metadata names.
+        """
+        named = self.metadata.get("ratios", {})
+        ratio = np.ones(np.shape(self.values), dtype=bool)
+        for dim, labels in named.items():
+            at = self.metadata.get("at", {}).get(dim)
+            of = [label in labels for label in self.coords.get(dim, [at])]
+            axis = self.dims.index(dim) if dim in self.dims else 0
+            shape = [len(of) if k == axis else 1 for k in range(ratio.ndim)]
+            ratio = ratio & (np.reshape(of, shape) if dim in self.dims else of[0])
+        return np.asarray(ratio)
 
     # --- as a table -------------------------------------------------------------------------------
 
@@ -427,9 +461,12 @@ class Result:
     def _rows(self, order: list[int]) -> "Top":
         labels, flat, interval = self.labels(), self.values.ravel(), None
         if order and self.examples is not None and self.examples.shape[-1] > 1:
-            interval = self._bootstrap(self.examples.reshape(len(flat), -1)[order])
+            interval = self._bootstrap(order)
         ends = (
-            [(float(low), float(high)) for low, high in zip(*interval)]
+            [
+                (None, None) if np.isnan(low) else (float(low), float(high))
+                for low, high in zip(*interval)
+            ]
             if interval
             else [(None, None)] * len(order)
         )
@@ -525,7 +562,7 @@ class Result:
                 names = [name.replace(", ", " → ", 1) for name in names]
             low = high = np.full(len(flat), np.nan)
             if order and self.examples is not None and self.examples.shape[-1] > 1:
-                ends = self._bootstrap(self.examples.reshape(len(flat), -1)[order])
+                ends = self._bootstrap(order)
                 low, high = low.copy(), high.copy()
                 low[order], high[order] = ends
             interval = None if np.isnan(low).all() else (low, high)
@@ -538,6 +575,7 @@ class Result:
             "bars",
         ):  # a map shows no interval
             interval = self.ci()
+            interval = None if np.isnan(interval[0]).all() else interval
         chosen = ", ".join(
             plots.literal(v) if isinstance(v, str) else f"{d} {v}"
             for d, v in self.metadata.get("at", {}).items()
@@ -559,7 +597,7 @@ class Result:
         parts = [f"{self.name} ({self.unit})"]
         keys = ("pattern", "task", "n", "model", "method", "metric", "split")
         parts += [f"{k} {self.metadata[k]}" for k in keys if self.metadata.get(k) not in (None, "")]
-        parts += _asked(self.metadata)
+        parts += _asked(self.metadata) + [self._doubt().removeprefix("\n")] * bool(self._doubt())
         if self.metadata.get("interrupted"):
             parts.append(f"stopped: {self.metadata['interrupted']}")
         return " · ".join(parts)
@@ -588,12 +626,23 @@ class Result:
             interval = ""
             if self.examples is not None and self.examples.shape[-1] > 1:
                 low, high = self.ci()
-                interval = f" [{low:.3g}, {high:.3g}]"
-            return f"Result({self.name}: {float(self.values):.4g}{interval} {self.unit})"
+                interval = "" if np.isnan(low) else f" [{low:.3g}, {high:.3g}]"
+            return f"Result({self.name}: {float(self.values):.4g}{interval} {self.unit})" + (
+                self._doubt()
+            )
         axes = ", ".join(f"{d}: {len(self.coords[d])}" for d in self.dims)
-        # what must be read side by side is shown whole
-        rows = self.table() if {"measure", "swapped"} & set(self.dims) else self.top(5)
-        return f"Result({self.name} [{self.unit}], {axes})\n{rows!r}"
+        # what must be read side by side is shown whole, and a short axis in its own order
+        count = self.values.size - int(np.isnan(self.values).sum())
+        short = len(self.dims) == 1 and count <= SHORT
+        whole = short or bool({"measure", "swapped"} & set(self.dims)) or count <= TOP
+        rows = self.table() if whole else self.top(TOP)
+        some = "" if whole else f"\n{TOP} of {count:,}, the largest in size (.top(20) has more)"
+        return f"Result({self.name} [{self.unit}], {axes})\n{rows!r}{some}{self._doubt()}"
+
+    def _doubt(self) -> str:
+        """A line that says why ratios have no interval, where they have none."""
+        doubt = self.metadata.get("unsteady") if self._are_ratios().any() else None
+        return f"\nnote: {doubt}" if doubt else ""
 
     # --- on disk ----------------------------------------------------------------------------------
 
@@ -681,7 +730,8 @@ def _common_denominator(results: Sequence[Result]) -> dict[str, Any]:
     metadata = dict(results[0].metadata)
     if any(r.metadata.get("denominator") != metadata.get("denominator") for r in results):
         metadata.pop("denominator", None)
-    return metadata
+    doubts = [r.metadata["unsteady"] for r in results if r.metadata.get("unsteady")]
+    return metadata | ({"unsteady": doubts[0]} if doubts else {})
 
 
 def _refuse(value: Any) -> Any:

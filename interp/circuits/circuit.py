@@ -3,7 +3,6 @@
 import heapq
 import json
 import math
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from interp import _files, _store, sites
 from interp._arguments import checks
 from interp._errors import listed, unknown
+from interp._warn import warn
 from interp.circuits import places as by_place
 from interp.circuits import residual_graph
 from interp.circuits.residual_graph import Edge, shown
@@ -469,10 +469,9 @@ class Circuit:
                 + " (try Circuit.top(scores, 500))"
             )
         if model_name != self.model and self.model != UNNAMED:
-            warnings.warn(
+            warn(
                 f"this circuit is of {self.model!r}: what follows is what its edges are worth in"
-                f" {model_name!r}",
-                stacklevel=3,
+                f" {model_name!r}"
             )
         if task is not None and self.task and self.task.get("name") != task.name:
             raise ValueError(

@@ -82,9 +82,8 @@ def evaluate(args: argparse.Namespace) -> int:
 
 def evaluation_data(circuit: "Circuit", evaluation: "Result", path: Path) -> dict[str, Any]:
     """What --json prints of an evaluation."""
-    interval = None
-    if evaluation.examples.shape[-1] > 1:
-        interval = [float(end) for end in evaluation.sel(measure="faithfulness").ci()]
+    from interp.methods.circuits.evaluate import faithfulness_interval
+
     keys = ("by", "metric", "split", "n", "seed", "sets", "seconds")
     data = {
         "file": str(path),
@@ -97,7 +96,7 @@ def evaluation_data(circuit: "Circuit", evaluation: "Result", path: Path) -> dic
         data
         | {k: evaluation.metadata[k] for k in keys if k in evaluation.metadata}
         | measures(evaluation)
-        | {"interval": interval}
+        | {"interval": faithfulness_interval(evaluation)}
     )
 
 

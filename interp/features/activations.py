@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from interp import _files, _store, texts
 from interp._errors import listed, unknown
 from interp._isolation import torch_defaults
 from interp._types import Model
+from interp._warn import warn
 from interp.features import site_values
 from interp.features.sites import place, width
 from interp.methods.runs.checkpoint import digest
@@ -334,10 +334,7 @@ def _on_disk(
             if hashlib.sha256(path.read_bytes()).hexdigest() == sums[path.name]:
                 bar.update(part.numel())
                 continue
-            warnings.warn(
-                f"{path.name} in {str(folder)!r} is not what was written: it is made again",
-                stacklevel=3,
-            )
+            warn(f"{path.name} in {str(folder)!r} is not what was written: it is made again")
         content = save({site: value.cpu() for site, value in make(part).items()})
         _store.write_bytes(path, content)
         sums[path.name] = hashlib.sha256(content).hexdigest()

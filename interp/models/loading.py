@@ -4,7 +4,6 @@ TransformerBridge.
 
 import contextlib
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from interp import _files
 from interp._errors import unknown
 from interp._isolation import torch_defaults
+from interp._warn import warn
 from interp.models import local
 from interp.models.families import refusal
 
@@ -202,11 +202,10 @@ def _of_its_own(given: Any, name: str) -> tuple[Any, bool]:
     from interp.models import twin
 
     if twin.has_adapters(given):
-        warnings.warn(
+        warn(
             f"{name}: its adapters were merged into a copy of the weights that they adapt; the"
             " object itself is as it was. Load it again after you have trained the adapters"
-            " further.",
-            stacklevel=3,
+            " further."
         )
         model, copied = twin.merged(given), True
     else:

@@ -1,6 +1,5 @@
 """Prompts as people have them (a text, several texts, ids, padded ids with a mask) as token ids."""
 
-import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from interp._errors import listed
+from interp._warn import warn
 
 TEXT = "'The capital of France is'"
 WAYS = (
@@ -76,10 +76,9 @@ def notice_space(tokenizer: Any, text: str) -> None:
     ids = tokenizer(text, add_special_tokens=False).input_ids
     if ids == tokenizer(text.rstrip(" "), add_special_tokens=False).input_ids:
         return
-    warnings.warn(
+    warn(
         f"the prompt {text[-30:]!r} ends with a space, which is a token of its own here, and words"
-        f" carry their space in front: end the prompt with {text.rstrip(' ')[-20:]!r}",
-        stacklevel=4,
+        f" carry their space in front: end the prompt with {text.rstrip(' ')[-20:]!r}"
     )
 
 
@@ -231,9 +230,8 @@ def notice_padding(model: Any, ids: Sequence[Tensor] | Tensor) -> None:
     after = [bool(row[-1] == pad) for row in ids]
     for side, padded in (("begin", before), ("end", after)):
         if any(padded) and not all(padded):
-            warnings.warn(
+            warn(
                 f"{sum(padded)} of {len(ids)} prompts {side} with the padding token "
                 f"{tokenizer.decode([pad])!r} and count it as text: give the mask too, "
-                "tokenizer(texts, padding=True, return_tensors='pt'), or the texts themselves",
-                stacklevel=4,
+                "tokenizer(texts, padding=True, return_tensors='pt'), or the texts themselves"
             )

@@ -26,6 +26,7 @@ import numpy as np
 
 from interp._arguments import quoted
 from interp._stats import bootstrap
+from interp._warn import warn
 
 HOLDS, PARTLY, DOES_NOT_HOLD, NOT_TESTABLE = WORDS = (
     "holds",
@@ -224,9 +225,17 @@ def ratio_of_means(part: object, whole: object, **options: object) -> Measured:
         raise ValueError(
             f"a ratio needs the same examples in both: {pair[0].shape} and {pair[1].shape}"
         )
-    return measured(
+    ratio = measured(
         np.stack(pair, -1), lambda rows: rows[:, 0].mean() / rows[:, 1].mean(), **options
     )
+    below = measured(pair[1], **options)
+    if below.low <= 0 <= below.high:
+        warn(
+            f"what is divided by is {below}: the interval contains 0, so that of the ratio has no"
+            " bounds"
+        )
+        return replace(ratio, low=-np.inf, high=np.inf)
+    return ratio
 
 
 # what a gate asks: can the model do it, and had the training settled?

@@ -3,7 +3,6 @@ use this door too.
 """
 
 import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from interp._errors import short, unknown
+from interp._warn import warn
 from interp.models.tokens import notice_space
 from interp.tasks.chat import chat as templated
 from interp.tasks.task import (
@@ -434,7 +434,7 @@ def _answers(
         found.append([one[:1] for one in ids] if answer_tokens == "first" else ids)
     if noticed:
         more = f" (and {len(noticed) - 1} more like it)" if len(noticed) > 1 else ""
-        warnings.warn(f"{what}: {noticed[0]}{more}", stacklevel=3)
+        warn(f"{what}: {noticed[0]}{more}")
     return found
 
 

@@ -3,7 +3,6 @@ formats.
 """
 
 import json
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from interp._errors import listed, short
 from interp._files import regular, short_reason
 from interp._store import existing
+from interp._warn import warn
 from interp.tasks.pairs import is_gap, pairs
 from interp.tasks.task import Task, is_single, tokenizer_of
 
@@ -299,10 +299,9 @@ def _chosen(rows: list[dict], columns: Mapping[str, Any], source: Any) -> dict[s
         and key not in columns.values()
     ]
     if left:
-        warnings.warn(
+        warn(
             f"columns= names none of {listed(map(repr, left))}, so they are left out: add them,"
-            f" for example columns={{..., {left[0]!r}: {left[0]!r}}}",
-            stacklevel=3,
+            f" for example columns={{..., {left[0]!r}: {left[0]!r}}}"
         )
     labels = columns.get("labels", [])
     labels = [labels] if isinstance(labels, str) else labels

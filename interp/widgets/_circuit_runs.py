@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from interp._stats import NEAR_ZERO, ratio_parts, unsteady
 from interp._types import Model
 from interp.circuits import Circuit
 from interp.methods.circuits.edges import Edges, edge_mask
-from interp.methods.circuits.evaluate import clean_metric, fractions, run_weights
+from interp.methods.circuits.evaluate import WHOLE, clean_metric, run_weights
 from interp.methods.runs.metrics import metric_of
 
 # prompts: few enough that the first numbers come at once, and that a newer click need not wait
@@ -86,10 +87,10 @@ def _nothing(edges: Edges) -> Tensor:
 
 def _numbers(rows: Tensor, metric: Any, of: int) -> dict[str, Any]:
     value, clean, corrupted = rows.double()
-    try:
-        faithful = float(fractions(value[None], clean, corrupted, metric).mean())
-    except ValueError:  # nothing to be faithful to: the measure itself still says something
-        faithful = None
+    whole = clean - corrupted
+    # nothing to be faithful to: the measure itself still says something
+    none = abs(float(whole.mean())) < NEAR_ZERO
+    faithful = None if none else float(ratio_parts(value - corrupted, whole).mean())
 
     def mean(x):
         return float(x.mean())
@@ -99,5 +100,8 @@ def _numbers(rows: Tensor, metric: Any, of: int) -> dict[str, Any]:
         "clean": mean(clean),
         "corrupted": mean(corrupted),
         "faithfulness": faithful,
+        "doubt": ""
+        if none
+        else unsteady(whole.tolist(), WHOLE.format(metric.name), "faithfulness"),
     }
     return data | {"n": rows.shape[1], "of": of, "name": metric.name, "unit": metric.unit}

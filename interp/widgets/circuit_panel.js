@@ -82,6 +82,7 @@ function numbers(view, parent) {
     if (other) meter(box, `faithfulness of ${metadata.diff[1]}`, other.faithfulness);
     const some = now.n < now.of ? `first ${now.n} of ${now.of} prompts` : plural(now.of, "prompt");
     tag("p", { class: "interp-circuit-soft", text: `mean over ${some}; 0 = every edge cut, 1 = whole model` }, box);
+    if (now.doubt) tag("p", { class: "interp-circuit-soft", text: `note: ${now.doubt}` }, box);
   };
   view.on("reply within problem", draw);
   view.says("reply within", () => {

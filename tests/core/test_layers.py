@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "interp"
 
 # From the ground up. A part may use what stands in the rows below it, and nothing of its own row.
 ROWS = [
-    {"_types", "_interrupts"},
+    {"_types", "_interrupts", "_warn"},
     {"_store", "_isolation", "_numbers", "_progress", "_tables", "_stats", "_errors"},
     {"_arguments"},
     {"_lazy", "_files", "dims"},
@@ -206,6 +206,12 @@ def test_nothing_shows_a_figure_behind_the_callers_back():
             if isinstance(n, ast.Call)
         ]
         assert "plt.show" not in {ast.unparse(call.func) for call in calls}, path.name
+
+
+def test_every_warning_points_at_the_line_of_the_caller():
+    for path in SOURCES:
+        calls = re.findall(r"\bwarnings\.warn\(", path.read_text(encoding="utf-8"))
+        assert not calls or path.name == "_warn.py", f"{path.name}: use interp._warn.warn"
 
 
 def undefined(source: str) -> set[str]:

@@ -193,6 +193,13 @@ def test_every_result_says_its_name_and_unit(result):
     assert "base64" in result._repr_html_() and "seconds" not in result._repr_html_()
 
 
+def test_a_printed_result_says_what_it_leaves_out_and_keeps_the_order_of_a_short_axis(result):
+    assert repr(result).splitlines()[-1].startswith("5 of 12, the largest")
+    layers = Result(np.array([0.1, 3.0, -2.0] * 3), ("layer",), {"layer": list(range(9))}, "x", "u")
+    rows = repr(layers).splitlines()[2:]
+    assert [row.split()[0] for row in rows] == [f"layer={i}" for i in range(9)]
+
+
 @pytest.mark.parametrize(
     "call, says",
     [

@@ -11,7 +11,7 @@ from torch import Tensor
 from interp._errors import listed
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
-from interp._stats import ratio_parts
+from interp._stats import fractions
 from interp._types import Model
 from interp.features.circuits.feature_circuit import FeatureCircuit, ordered
 from interp.features.circuits.latent_attribution import ERROR, split
@@ -103,13 +103,14 @@ def faithfulness(
         sweep.unedited_metric(model, task.clean, metric, task.positions).double(),
         values[0],
     )
-    span = float(clean.mean() - nothing.mean())
-    if abs(span) < 1e-6:
-        raise ValueError(
-            f"with nothing kept the {metric.name} is the clean run's: there is no share (other"
-            " sites, or another reference)"
-        )
-    shares = to_numpy(ratio_parts(values - nothing, clean - nothing))[1:]
+    parts, notes = fractions(
+        values - nothing,
+        clean - nothing,
+        f"{metric.name} of the clean run minus that with nothing kept",
+        "try other sites, or another reference",
+        "faithfulness",
+    )
+    shares = to_numpy(parts)[1:]
     fixed = len(shares) - random
     rows = (
         np.concatenate([shares[:fixed], shares[fixed:].mean(0, keepdims=True)])
@@ -129,6 +130,7 @@ def faithfulness(
         random=random,
         skip=skip,
         backend="hooks",
+        **notes,
     )
     return Result(
         rows.mean(-1),

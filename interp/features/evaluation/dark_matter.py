@@ -21,7 +21,7 @@ from torch import Tensor
 
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
-from interp._stats import correlations
+from interp._stats import correlations, fractions
 from interp._types import Model
 from interp.features import site_values
 from interp.features.activations import Activations, chunks_of
@@ -307,8 +307,10 @@ def nonlinear_share(costs: Result) -> Result:
     linear, nonlinear = (costs.sel(**{"left out": part}).examples for part in COSTS[1:])
     _, small, large = costs.metadata["norm"]
     size = large / (small + large)
-    examples = ratio_of(nonlinear, linear + nonlinear) - size
-    metadata = {**costs.metadata, "of the loss": float(examples.mean() + size), "of the norm": size}
+    what = "the loss that the linear and the nonlinear part add"
+    parts, notes = fractions(nonlinear, linear + nonlinear, what, "try another site")
+    examples = parts - size
+    metadata = {**costs.metadata, "of the loss": float(parts.mean()), "of the norm": size, **notes}
     return Result(
         examples.mean(),
         (),

@@ -13,7 +13,7 @@ from interp._types import Model
 from interp.features import site_values
 from interp.features.activations import chunks_of
 from interp.features.dictionary import Dictionary
-from interp.features.evaluation.measures import MEASURES, Sums, names_of
+from interp.features.evaluation.measures import MEASURES, Sums, doubt, names_of
 from interp.features.evaluation.spliced_loss import but_first, losses_with
 from interp.features.loading import check
 from interp.methods.runs.sweep import progress, provenance
@@ -110,6 +110,7 @@ def evaluate(
         "skip": skip,
         "latents": counts,
         "units": MEASURES,
+        **doubt(plain, ablated),
     }
     examples = np.stack(rows)  # dictionary measure chunk
     coords = {"dictionary": names_of(dictionaries), "measure": list(MEASURES)}

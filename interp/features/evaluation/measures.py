@@ -1,13 +1,15 @@
 """What `evaluate` measures of a dictionary, added up over chunks, and ratios of such sums."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from interp._numbers import to_numpy
-from interp._stats import ratio_parts
+from interp._stats import ratio_parts, unsteady
+from interp._warn import warn
 from interp.features.dictionary import Dictionary
 
 MEASURES = {
@@ -66,6 +68,17 @@ class Sums:
             "dead": int((self.times == 0).sum()),
             "dense": int((self.times > DENSE * self.tokens).sum()),
         }
+
+
+def doubt(plain: np.ndarray, ablated: np.ndarray) -> dict[str, Any]:
+    """What metadata says where the loss that a mean ablation adds cannot be told from zero, so that
+    the share of it that is recovered has no interval; a warning says it too.
+    """
+    sentence = unsteady(ablated - plain, "the loss added by the mean ablation", "loss recovered")
+    if not sentence:
+        return {}
+    warn(f"{sentence} (try another site, or more tokens)")
+    return {"unsteady": sentence, "ratios": {"measure": ["loss recovered"]}}
 
 
 def ratio_of(above: np.ndarray, below: np.ndarray) -> np.ndarray:

@@ -1,6 +1,5 @@
 """The dictionaries of a graph on its prompt: their latents, their errors and their places."""
 
-import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp._types import Model
+from interp._warn import warn
 from interp.engine.weights import Engine
 from interp.features import site_values
 from interp.features.dictionary import Dictionary
@@ -53,10 +53,9 @@ def prompt_parts(
         check(model, d)
         of = d.metadata.get("model")
         if "curve" in d.metadata and of not in (None, bridge.name(model)):
-            warnings.warn(
+            warn(
                 f"{d.name} was trained on {of!r}, and this model is {bridge.name(model)!r}: its"
-                " latents mean nothing here, unless the two are one model under two names",
-                stacklevel=2,
+                " latents mean nothing here, unless the two are one model under two names"
             )
         spot = spot_of(engine, d)
         if spot in spots:

@@ -1,6 +1,5 @@
 """Dictionaries that are trained once: kept in the user's cache, and read from there afterwards."""
 
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from interp import _store
 from interp._isolation import torch_defaults
 from interp._types import Model
+from interp._warn import warn
 from interp.features.activations import Activations
 from interp.features.dictionary import CFG, Dictionary
 from interp.features.loading import load
@@ -78,7 +78,7 @@ def load_or_train(
             dictionary = load(home)
             return replace(dictionary, name=name) if name else dictionary
         except ValueError as error:
-            warnings.warn(f"{error}: it is trained again", stacklevel=3)
+            warn(f"{error}: it is trained again")
     trained = train(model, site, on, name=name, **recipe)
     trained.save(home)
     return trained

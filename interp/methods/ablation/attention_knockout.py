@@ -105,7 +105,7 @@ def attention_knockout(
         backend,
     )
     clean = sweep.unedited_metric(model, task.clean, metric, task.positions, backend=backend)
-    changes, shown = effects_in_unit(unit, varied, clean, model, task, metric)
+    changes, shown, notes = effects_in_unit(unit, varied, clean, model, task, metric)
     named = isinstance(at, Mapping) or isinstance(to, Mapping)
     dims, coords = (("set", "layer"), {"set": list(edges)}) if named else (("layer",), {})
     metadata = sweep.provenance(
@@ -122,6 +122,7 @@ def attention_knockout(
         metric=metric.name,
         clean=float(clean.mean()),
         backend=backend,
+        **notes,
     )
     shape = [len(edges)] * named + [len(windows)]
     examples = to_numpy(changes.reshape(*shape, len(task)))

@@ -15,11 +15,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp import sites
+from interp import _stats, sites
 from interp._errors import unknown
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
-from interp._stats import ratio_parts
 from interp._types import Model
 from interp.circuits import Circuit
 from interp.circuits.residual_graph import Edge, shown
@@ -34,6 +33,7 @@ from interp.sites import Site
 from interp.tasks.metrics import Metric, MetricLike
 
 FRACTION = "fraction (0 all edges cut, 1 clean)"
+WHOLE = "{} of the clean run minus that with all edges cut"  # what faithfulness is a share of
 # of how many random circuits the complement is run as well: nearly whole models, and much alike
 CUT_RANDOM = 3
 AT_ONCE = 32  # rows of weights held in memory at a time
@@ -114,8 +114,9 @@ def evaluate(
         "without the circuit",
     )
     corrupted = circuit_values[-1]
-    faithful = fractions(circuit_values[:-1], clean, corrupted, edges.metric)
-    complete = 1 - fractions(complement_values, clean, corrupted, edges.metric)
+    both = torch.cat([circuit_values[:-1], complement_values])
+    parts, notes = fractions(both, clean, corrupted, edges.metric)
+    faithful, complete = parts[: len(circuit_values) - 1], 1 - parts[len(circuit_values) - 1 :]
     rows = {
         "faithfulness": faithful[0],
         "completeness": complete[0],
@@ -145,6 +146,8 @@ def evaluate(
         sets_seed=seed,
         random=faithful[1:].mean(-1).tolist(),
         units=dict.fromkeys(list(rows)[4:], edges.metric.unit),
+        **notes,
+        ratios={"measure": list(rows)[:4]},
         read=f"clean, corrupted, circuit, complement: the {edges.metric.name} of the plain run,"
         " with every edge cut, with the circuit alone, and with only the circuit cut",
     )
@@ -190,8 +193,8 @@ def with_evaluation(circuit: Circuit, evaluation: Result) -> Circuit:
     }
     numbers |= {"task": metadata["task"]} if metadata["task"] != circuit.task.get("name") else {}
     numbers |= {"faithfulness": value["faithfulness"]}
-    if len(evaluation.examples[0]) > 1:
-        numbers |= {"interval": [short(end) for end in evaluation.sel(measure="faithfulness").ci()]}
+    ends = faithfulness_interval(evaluation)
+    numbers |= {"interval": [short(end) for end in ends]} if ends else {}
     numbers |= {k: value[k] for k in ("completeness", "clean", "corrupted")}
     numbers |= {
         "random": {
@@ -200,6 +203,16 @@ def with_evaluation(circuit: Circuit, evaluation: Result) -> Circuit:
         }
     }
     return replace(circuit, evaluation=numbers)
+
+
+def faithfulness_interval(evaluation: Result) -> list[float] | None:
+    """The 95 % interval of an evaluation's faithfulness; None where it has none (one prompt, or a
+    clean run that cannot be told from the one with all edges cut).
+    """
+    if evaluation.examples is None or evaluation.examples.shape[-1] < 2:
+        return None
+    ends = [float(end) for end in evaluation.sel(measure="faithfulness").ci()]
+    return ends if np.isfinite(ends).all() else None
 
 
 @torch_defaults()
@@ -277,7 +290,8 @@ def minimality(
     values = torch.cat(
         [edges.cut(_stack([base, 0 * base]), bar=False), _without(edges, base, parts)]
     )
-    faithfulness = fractions(values[[0, *range(2, len(values))]], clean, values[1], edges.metric)
+    runs = values[[0, *range(2, len(values))]]
+    faithfulness, notes = fractions(runs, clean, values[1], edges.metric)
     examples = faithfulness[:1] - faithfulness[1:]
     labels = (
         [shown(edge) for edge in left] if of == "edges" else [s for s in sent if s not in without]
@@ -296,6 +310,7 @@ def minimality(
         without=list(without),
         faithfulness=float(faithfulness[0].mean()),
         seen=_seen(circuit, task),
+        **notes,
     )
     name = f"faithfulness lost without the {GROUPS[of]}"
     return Result(
@@ -373,23 +388,18 @@ def fractions(
     clean: Float[Tensor, "batch"],
     corrupted: Float[Tensor, "batch"],
     metric: Metric,
-) -> Float[np.ndarray, "row batch"]:
+) -> tuple[Float[np.ndarray, "row batch"], dict[str, Any]]:
     """Where each run stands between corrupted (0) and clean (1): a prompt's part in the ratio of
-    the means.
-
-    The mean over prompts is exactly that ratio. Each part is the ratio plus the prompt's distance
-    from it (the linearised ratio), so that the spread of the parts gives the interval of the ratio,
-    the denominator's included.
+    the means, and what metadata says of the denominator; see `_stats.fractions`.
     """
     values, clean, corrupted = (to_numpy(x) for x in (values, clean, corrupted))
-    whole = (clean - corrupted).mean()
-    if abs(whole) < 1e-6:
-        raise ValueError(
-            f"{metric.name} is the same in the clean run and with all edges cut"
-            f" ({clean.mean():.4g}): there is nothing to be faithful to (try metric='logit_diff',"
-            " or another `by`)"
-        )
-    return ratio_parts(values - corrupted, clean - corrupted)
+    return _stats.fractions(
+        values - corrupted,
+        clean - corrupted,
+        WHOLE.format(metric.name),
+        "try another metric, or another `by`",
+        "faithfulness",
+    )
 
 
 def graph_of(model: Model) -> Graph:

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from interp._errors import unknown
 from interp._isolation import torch_defaults
+from interp._numbers import to_numpy
+from interp._stats import ratio_parts
 from interp._types import Model
 from interp.circuits import Circuit
 from interp.circuits.residual_graph import places_of
@@ -108,6 +110,7 @@ def faithfulness_curve(
     edges = edges_on(model, task, metric, **options)
     clean = clean_metric(model, task, metric, edges.backend)
     corrupted = edges.cut(torch.zeros(1, *scores.values.shape), bar=False)[0]
+    _, notes = fractions(clean[None], clean, corrupted, metric)  # before the long part
     curves, each, sizes_pruned = [], {}, []
     for n, circuit in zip(sweep.progress(numbers, "circuits by size"), circuits):
         # all edges there are: a random circuit of that size is the same one
@@ -116,7 +119,7 @@ def faithfulness_curve(
         values = edges.cut(
             torch.from_numpy(np.stack([item.weights() for item in run_circuits])), bar=False
         )
-        part = fractions(values, clean, corrupted, metric)
+        part = ratio_parts(to_numpy(values - corrupted), to_numpy(clean - corrupted))
         curves.append([part[0], part[1:].mean(0) if drawn else part[0]])
         each[str(n)] = part[1:].mean(-1).tolist() if drawn else [float(part[0].mean())]
         sizes_pruned.append(len(run_circuits[0]))
@@ -139,6 +142,7 @@ def faithfulness_curve(
         random=each,
         match=match,
         sets=sets,
+        **notes,
     )
     coords = {"circuit": ["discovered", "random"], "edges": numbers}
     name = f"faithfulness, {select} {'|score|' if absolute else 'signed score'} first"

@@ -4,7 +4,6 @@ last layer's.
 
 import hashlib
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from interp import _files, _store, engine
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
+from interp._warn import warn
 from interp.interventions import Intervention, run
 from interp.methods.lenses.lens import (
     Lens,
@@ -102,7 +102,7 @@ def jacobian_lens(
                 model, mark, chosen, weight, numbers, started, **said, **{"from disk": True}
             )
         except ValueError as error:
-            warnings.warn(f"{error}: the lens is fitted again", stacklevel=2)
+            warn(f"{error}: the lens is fitted again")
     weight = _measured(model, chunks, chosen, skip, rows, seed, backend)
     streams = streams_of(model, chunks, chosen)
     keep, zero = scored_tokens(len(streams[0])), torch.zeros_like(weight[0])

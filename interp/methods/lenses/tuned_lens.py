@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from interp import _files, _store
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
+from interp._warn import warn
 from interp.methods.lenses.lens import (
     Lens,
     divergence,
@@ -85,7 +85,7 @@ def tuned_lens(
         try:
             return _load(model, path, mark, chosen, started)
         except ValueError as error:
-            warnings.warn(f"{error}: the lens is fitted again", stacklevel=2)
+            warn(f"{error}: the lens is fitted again")
     streams = streams_of(model, chunks, chosen)
     keep = scored_tokens(len(streams[0]))
     vocab_ids = _likeliest(model, streams[-1][keep], vocab)

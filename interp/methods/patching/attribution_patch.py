@@ -21,15 +21,13 @@ from torch import Tensor
 from interp import engine as lean
 from interp._errors import unknown
 from interp._isolation import torch_defaults
-from interp._stats import ratio_parts
 from interp._types import Model
 from interp.methods.patching.patch import (
     Where,
     base_and_source,
-    clean_minus_corrupted,
-    denominator,
     expand_sites,
     first_change,
+    of_clean_minus_corrupted,
     patched_site,
     pattern_text,
     sweep_result,
@@ -176,10 +174,12 @@ def attribution_patch(
         effects = effects / _counted(groups, len(passes)).to(effects.device)[:, None]
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
     unit_name = "fraction (0 corrupted, 1 clean)" if unit == "fraction" else metric.unit
+    notes: dict[str, Any] = {}
     if unit == "fraction":
-        whole = clean_minus_corrupted(clean, corrupted, metric)
+        whole = clean - corrupted
         whole = whole * whole.mean().sign() if method == "atp*" else whole
-        effects = ratio_parts(effects, whole) + (direction == "noising")
+        effects, notes = of_clean_minus_corrupted(effects, whole, metric.name)
+        effects = effects + (direction == "noising")
     what = "size of the effect" if method == "atp*" else "effect"
     result = sweep_result(
         effects,
@@ -198,7 +198,7 @@ def attribution_patch(
             corrupted=float(corrupted.mean()),
             backwards=len(passes),
             backend=backend_used,
-            **denominator(unit, clean, corrupted),
+            **notes,
         ),
     )
     return rounding.noted(result, model, task, metric)

@@ -20,7 +20,6 @@ from interp.interventions import Intervention
 from interp.methods.patching.patch import (
     Where,
     check_words,
-    denominator,
     expand_sites,
     groups_that_change,
     in_unit,
@@ -161,7 +160,7 @@ def causal_trace(
             break
     clean = sweep.unedited_metric(model, task.clean, metric, task.positions, backend=backend_used)
     noised = noised / samples
-    effects, shown = in_unit(total / samples, unit, "denoising", clean, noised, metric)
+    effects, shown, notes = in_unit(total / samples, unit, "denoising", clean, noised, metric)
     metadata = sweep.provenance(
         model,
         task,
@@ -173,7 +172,7 @@ def causal_trace(
         clean=float(clean.mean()),
         corrupted=float(noised.mean()),
         noised=to_numpy(noised).tolist(),
-        **denominator(unit, clean, noised),
+        **notes,
         subject=subject if isinstance(subject, str) else list(subject),
         noise=noise,
         sigma=sigma,

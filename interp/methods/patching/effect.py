@@ -72,8 +72,8 @@ def effect(
     metric = metric_of(task, metric)
     clean = sweep.unedited_metric(model, task.clean, metric, task.positions)
     varied = sweep.sweep_by_hooks(model, task.clean, cells, metric, task.positions, "interventions")
-    changes, shown = effects_in_unit(unit, varied, clean, model, task, metric)
-    details = dict(metric=metric.name, clean=float(clean.mean()), backend="hooks")
+    changes, shown, notes = effects_in_unit(unit, varied, clean, model, task, metric)
+    details = dict(metric=metric.name, clean=float(clean.mean()), backend="hooks", **notes)
     metadata = sweep.provenance(model, task, "effect of interventions", started, **details)
     examples = to_numpy(changes) if named else to_numpy(changes[0])
     dims, coords = (("set",), {"set": list(sets)}) if named else ((), {})
@@ -90,8 +90,10 @@ def check_unit(unit: str) -> None:
 
 def effects_in_unit(
     unit: str, varied: Tensor, clean: Tensor, model: Model, task: Any, metric: Metric
-) -> tuple[Tensor, str]:
-    """The effects [cell batch] of variations of the clean run, and their unit; see `effect`."""
+) -> tuple[Tensor, str, dict[str, Any]]:
+    """The effects [cell batch] of variations of the clean run, their unit, and what metadata says
+    of a fraction; see `effect`.
+    """
     if unit != "relative":
         corrupted = (
             sweep.unedited_metric(model, task.corrupted, metric, task.positions)
@@ -106,4 +108,4 @@ def effects_in_unit(
             " change needs a value above zero in every prompt (try metric='prob', or"
             " unit='fraction')"
         )
-    return (varied - clean) / clean, "share of the clean value"
+    return (varied - clean) / clean, "share of the clean value", {}

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from interp import sites
@@ -15,7 +14,7 @@ from interp._errors import unknown
 from interp._interrupts import keeps_finished
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
-from interp._stats import ratio_parts
+from interp._stats import fractions
 from interp._types import Model
 from interp.edits import set_to
 from interp.interventions import Intervention, run
@@ -65,7 +64,8 @@ def patch(
             the logits at END.
         unit: "metric", or "fraction": 0 is the corrupted run and 1 the clean run. It is a ratio of
             means over the prompts, each example is its prompt's part in that ratio, and the
-            interval is the ratio's.
+            interval is the ratio's. Where clean minus corrupted has itself an interval that
+            contains 0, the result says so and has no interval.
         window: How many neighbouring layers of an MLP or an attention are patched together, centred
             on the labelled one and cut off at the ends: layers l - window // 2 to
             l - window // 2 + window - 1.
@@ -129,7 +129,9 @@ def patch(
     patched = unpatched.expand(len(groups), -1).clone()
     patched[active] = values[:-2]
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
-    effects, unit_name = in_unit(patched - unpatched, unit, direction, clean, corrupted, metric)
+    effects, unit_name, notes = in_unit(
+        patched - unpatched, unit, direction, clean, corrupted, metric
+    )
     result = sweep_result(
         effects,
         grid,
@@ -146,7 +148,7 @@ def patch(
             clean=float(clean.mean()),
             corrupted=float(corrupted.mean()),
             backend=backend_used,
-            **denominator(unit, clean, corrupted),
+            **notes,
         ),
     )
     return rounding.noted(result, model, task, metric)
@@ -170,33 +172,20 @@ def check_words(direction: str, unit: str) -> None:
 
 def in_unit(
     effects: Tensor, unit: str, direction: str, clean: Tensor, corrupted: Tensor, metric: Metric
-) -> tuple[Tensor, str]:
-    """Effects in the unit asked for, and the unit in words.
+) -> tuple[Tensor, str, dict[str, Any]]:
+    """Effects in the unit asked for, the unit in words, and what metadata says of a fraction.
 
     clean, corrupted: the metric of the two plain runs.
     """
     if unit == "metric":
-        return effects, metric.unit
-    parts = ratio_parts(effects, clean_minus_corrupted(clean, corrupted, metric))
-    return parts + (direction == "noising"), "fraction (0 corrupted, 1 clean)"
+        return effects, metric.unit, {}
+    parts, notes = of_clean_minus_corrupted(effects, clean - corrupted, metric.name)
+    return parts + (direction == "noising"), "fraction (0 corrupted, 1 clean)", notes
 
 
-def denominator(unit: str, clean: Tensor, corrupted: Tensor) -> dict[str, list[float]]:
-    """What metadata says for the interval of a fraction: by what each prompt is divided."""
-    return {"denominator": to_numpy(clean - corrupted).tolist()} if unit == "fraction" else {}
-
-
-def clean_minus_corrupted(
-    clean: Float[Tensor, "batch"], corrupted: Float[Tensor, "batch"], metric: Metric
-) -> Float[Tensor, "batch"]:
-    """How far the clean run is above the corrupted one; ValueError if they are equal on average."""
-    whole = clean - corrupted
-    if abs(float(whole.mean())) < 1e-6:
-        raise ValueError(
-            f"clean and corrupted runs have the same {metric.name}: there is no fraction (try"
-            " unit='metric')"
-        )
-    return whole
+def of_clean_minus_corrupted(effects: Any, whole: Any, metric: str) -> tuple[Any, dict[str, Any]]:
+    """Effects as fractions of how far the clean run is above the corrupted one; see `fractions`."""
+    return fractions(effects, whole, f"clean minus corrupted {metric}", "try unit='metric'")
 
 
 def groups_that_change(groups: list[list[Site]], first: int) -> list[int]:

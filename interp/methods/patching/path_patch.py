@@ -18,7 +18,6 @@ from interp.interventions import Intervention, run
 from interp.methods.patching.patch import (
     Where,
     base_and_source,
-    denominator,
     expand_sites,
     first_change,
     in_unit,
@@ -144,7 +143,9 @@ def path_patch(
     patched[[i for i, (_, read) in enumerate(cells) if not read]] = float("nan")
     patched[active] = values
     corrupted, clean = (unpatched, other) if direction == "denoising" else (other, unpatched)
-    effects, unit_name = in_unit(patched - unpatched, unit, direction, clean, corrupted, metric)
+    effects, unit_name, notes = in_unit(
+        patched - unpatched, unit, direction, clean, corrupted, metric
+    )
     more = (
         {}
         if len(reached) == len(cells)
@@ -170,7 +171,7 @@ def path_patch(
             corrupted=float(corrupted.mean()),
             backend=backend_used,
             **more,
-            **denominator(unit, clean, corrupted),
+            **notes,
         ),
     )
     return rounding.noted(result, model, task, metric)

@@ -22,7 +22,7 @@ from torch import Tensor
 from interp._arguments import model_problem
 from interp._numbers import to_numpy
 from interp._progress import named
-from interp._stats import ratio_parts
+from interp._stats import fractions
 from interp.interventions import Intervention, run
 from interp.methods.runs.metrics import Metric, metric_of, metric_parts, of_part
 from interp.methods.runs.sweep import unedited_metric
@@ -458,13 +458,8 @@ def _in_unit(
             else np.asarray(noised)
         )
         whole = to_numpy(read_values(model, task, metric, "clean", backend)) - corrupted
-        if abs(whole.mean()) < 1e-6:
-            raise ValueError(
-                f"clean and corrupted runs have the same {task.metric_title}: there is no fraction "
-                "(try unit='metric')"
-            )
-        parts = ratio_parts(result.examples, whole)
+        what = f"clean minus corrupted {task.metric_title}"
+        parts, notes = fractions(result.examples, whole, what, "try unit='metric'")
         examples, shown = parts + (direction == "noising"), FRACTION
-        metadata = {**result.metadata, "denominator": whole.tolist()}
-        result = replace(result, metadata=metadata)
+        result = replace(result, metadata={**result.metadata, **notes})
     return replace(result, values=examples.mean(-1), examples=examples, unit=shown)

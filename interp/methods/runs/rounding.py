@@ -1,12 +1,12 @@
 """What a short number type does to a metric by itself, so that no result is read below it."""
 
-import warnings
 from dataclasses import replace
 from typing import Any
 
 import torch
 
 from interp._types import Model
+from interp._warn import warn
 from interp.interventions import run
 from interp.models import bridge
 from interp.results import Result
@@ -54,11 +54,10 @@ def noted(result: Result, model: Model, task: Any, metric: Metric) -> Result:
     mean = each / len(task) ** 0.5
     largest = float(abs(result.values[result.values == result.values]).max(initial=0.0))
     if largest < 2 * mean:
-        warnings.warn(
+        warn(
             f"the largest effect is {largest:.2g} {metric.unit}, and rounding in {dtype} alone"
             f" moves {metric.name} by {mean:.2g} on average over {len(task)} prompts: these effects"
-            " cannot be told from rounding (load the model with dtype='float32')",
-            stacklevel=3,
+            " cannot be told from rounding (load the model with dtype='float32')"
         )
     rounded = {"dtype": dtype, "rounding of one prompt": each, "rounding of the mean": mean}
     return replace(result, metadata={**result.metadata, **rounded})

@@ -1,7 +1,6 @@
 """Many small variations of one run: the loop that patching and ablation share."""
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -15,6 +14,7 @@ from interp import _interrupts, engine
 from interp._errors import unknown
 from interp._progress import progress
 from interp._types import Model
+from interp._warn import warn
 from interp.edits import add
 from interp.interventions import Intervention, Run, run
 from interp.methods.runs import checkpoint, engine_sweep, streaming
@@ -232,11 +232,10 @@ def _say_size(base: Tensor, cells: int, what: str, kept: bool, parts: int) -> No
         return
     some = "" if parts == 1 else f", {-(-len(base) // parts)} prompts at a time to save memory"
     advice = "" if kept else "; resume='sweep.npz' keeps what is finished"
-    warnings.warn(
+    warn(
         f"{what}: {cells:,} runs of {base.numel():,} tokens, {cells * base.numel():,} in all, and"
         f" an answer of {placement.size(16 * cells * len(base))}{some} (fewer positions or layers"
-        f" make it smaller{advice})",
-        stacklevel=4,
+        f" make it smaller{advice})"
     )
 
 

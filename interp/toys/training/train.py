@@ -4,7 +4,6 @@ import json
 import math
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from interp import _files, _store
 from interp._progress import progress
+from interp._warn import warn
 from interp.toys.model.parts import Net
 from interp.toys.model.spec import spec
 from interp.toys.training import runs
@@ -309,7 +309,7 @@ def _resume(
         if missing:
             raise ValueError(f"{str(path)!r} has no {min(missing)}")
     except (ValueError, KeyError, TypeError) as error:
-        warnings.warn(f"{_files.short_reason(error)}: the training starts again", stacklevel=4)
+        warn(f"{_files.short_reason(error)}: the training starts again")
         return []
 
     def part(head):

@@ -152,13 +152,14 @@ def test_pruning_leaves_resampled_faithfulness_as_it_is(any_found):
 def test_fractions_by_hand():
     metric = Metric("m", "logits", lambda logits, kept: logits)
     clean, corrupted = torch.tensor([4.0, 2.0]), torch.tensor([0.0, 0.0])
-    got = fractions(
+    got, notes = fractions(
         torch.tensor([[4.0, 2.0], [0.0, 0.0], [2.0, 1.0], [3.0, 0.0]]), clean, corrupted, metric
     )
     np.testing.assert_allclose(got.mean(-1), [1, 0, 0.5, 0.5])
     # half of each prompt's own way: the ratio of means is 0.5 whichever prompts are drawn
     np.testing.assert_allclose(got, [[1, 1], [0, 0], [0.5, 0.5], [0.5 + 1 / 3, 0.5 - 1 / 3]])
-    with pytest.raises(ValueError, match="nothing to be faithful to"):
+    assert notes == {"denominator": [4, 2]}
+    with pytest.raises(ValueError, match="with all edges cut is 0 on average: there is no"):
         fractions(clean[None], clean, clean, metric)
 
 

@@ -34,7 +34,7 @@ class Ablation:
 
     def __init__(self, model: Model, task: Any) -> None:
         self._model, self._task, self._dims = model, task, bridge.dims(model)
-        self._ready: dict[str | None, runs.Setup] = {}
+        self._ready: dict[tuple[str | None, Any], runs.Setup] = {}
 
     def edits(self, prompt: int, text: str, ablated: str, by: str) -> list[Intervention]:
         """The interventions for a prompt of the task, or for the text (prompt -1); none for "".
@@ -48,17 +48,18 @@ class Ablation:
             raise ValueError(f"ablated_by={by!r}: heads are ablated here by 'mean' or 'zero'")
         if not heads:
             return []
-        key = text if prompt == prompts.OWN else None
-        if key is None and prompt >= FEW:
+        own = text if prompt == prompts.OWN else None
+        if own is None and prompt >= FEW:
             raise ValueError(
                 f"heads are ablated in the first {FEW} prompts of a task, prompt {prompt + 1} is"
                 " none of them: choose one of those, or clear the ablated heads"
             )
+        key = own, bridge.ready(self._model)
         if key not in self._ready:
             self._ready.clear()
-            self._ready[key] = self._prepared(key)
+            self._ready[key] = self._prepared(own)
         setup = self._ready[key]
-        row = 0 if key is not None else prompt
+        row = 0 if own is not None else prompt
         return runs._interventions(setup, row, heads, runs.source(setup, by), 0.0)
 
     def _prepared(self, text: str | None) -> runs.Setup:

@@ -44,6 +44,12 @@ another question than the page shows (`view.fits("reply", only)` is that test). 
 size. A late reply may therefore be drawn at once: nobody sees it until it is true. Keep controls
 that hold the keyboard's focus out of such a part, or give it only the traits that matter.
 
+**The model is part of the question.** A widget that is given
+`model_now=lambda: bridge.ready(model)` looks at the model when it starts a job, when a cell of the
+notebook has run, and before it gives a value. Where weights, hooks or layers are others than
+before, `weights` counts up, which asks again. What the callables keep of a model they keep for one
+`bridge.ready(model)`.
+
 **What the user did survives.** The inputs, and the traits named in `kept` (where the pointer is,
 which cell is chosen), are the widget's `state`. Every output carries it, beside a picture and the
 Python; `_kept` keeps all three at the last state, and `interp.widgets.restore` reads it. The JS
@@ -83,6 +89,9 @@ from interp.widgets._link import Shared
 
 HERE = Path(__file__).parent
 SLOW = 0.2  # seconds after which a widget says that it computes
+LOOK = 0.05  # seconds that a cell's end waits for a run that is under way, to look at the model
+RENEWALS = 3  # in a row, with nothing done by the user: the runs themselves change the model
+UNSEEN = object()
 DPI = 90
 
 
@@ -92,7 +101,7 @@ _widgets: "weakref.WeakSet[Widget]" = weakref.WeakSet()
 def _open() -> None:
     """In a forked process no other thread holds a widget."""
     for widget in list(_widgets):
-        widget._state = threading.RLock()
+        widget._state, widget._looking = threading.RLock(), threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -119,6 +128,8 @@ class Widget(Kept, anywidget.AnyWidget):
     remembers = t.List(t.Unicode()).tag(sync=True)  # the traits of its state, which a link holds
     in_panel = t.Bool(False).tag(sync=True)  # a panel around it shows prompt, Python and buttons
     title = t.Unicode("").tag(sync=True)  # model, task and kind: "smollm2-135m · ioi · attention"
+    # counts the states of the model that were met; an answer is to the newest
+    weights = t.Int(0).tag(sync=True)
     # The page counts its questions up in `asked`; it is answered when `answered` has come as far.
     asked = t.Int(0).tag(sync=True)
     answered = t.Int(0).tag(sync=True)
@@ -129,7 +140,9 @@ class Widget(Kept, anywidget.AnyWidget):
             cls._css = source(files, "css")
         super().__init_subclass__(**options)
 
-    def __init__(self, **traits: Any) -> None:
+    def __init__(self, *, model_now: Callable[[], Any] | None = None, **traits: Any) -> None:
+        self._model_now, self._model_was, self._renewals = model_now, UNSEEN, 0
+        self._looking = threading.RLock()
         self._lanes: dict[str, Lane] = {}
         self._slow: set[str] = set()
         self._problems: dict[str, str] = {}  # by lane: no lane wipes another's message
@@ -141,7 +154,7 @@ class Widget(Kept, anywidget.AnyWidget):
         self.trouble = ""  # the traceback of the last error that was not a ValueError
         own = {"kind": type(self).__name__, "remembers": [*self.inputs, *self.kept]}
         super().__init__(**{**own, **traits})
-        self.observe(self._input, [*self.inputs, "asked"])
+        self.observe(self._input, [*self.inputs, "asked", "weights"])
         self.on_msg(self._tool)
         self._begin_keeping()
         self._again()
@@ -184,6 +197,8 @@ class Widget(Kept, anywidget.AnyWidget):
                 self._again()
 
     def _input(self, change: Any) -> None:
+        if change["name"] != "weights":
+            self._renewals = 0
         self._dirty = True
         if not self._batching:
             self._again()
@@ -232,7 +247,7 @@ class Widget(Kept, anywidget.AnyWidget):
 
     def _question(self, answer: str = "reply", state: dict[str, Any] | None = None) -> dict:
         """The traits that an answer depends on, as they are now or were in a state."""
-        names = self.answers.get(answer, self.inputs)
+        names = (*self.answers.get(answer, self.inputs), "weights")
         now = {name: getattr(self, name) for name in names} if state is None else state
         return {name: copy.deepcopy(now[name]) for name in names}
 
@@ -267,7 +282,7 @@ class Widget(Kept, anywidget.AnyWidget):
         lane came in between.
         """
         asked = self.asked
-        names = {*self.inputs, *(name for some in self.answers.values() for name in some)}
+        names = {"weights", *self.inputs, *(n for some in self.answers.values() for n in some)}
         state = {name: copy.deepcopy(getattr(self, name)) for name in names}
 
         def run(stale: Callable[[], bool]) -> None:
@@ -278,7 +293,8 @@ class Widget(Kept, anywidget.AnyWidget):
             timer.daemon = True
             timer.start()
             try:
-                for value in _steps(lambda: job(stale)):
+                self._look_at_model()
+                for value in _steps(lambda: None if stale() else job(stale)):
                     with self._state:
                         if stale():
                             return
@@ -329,10 +345,63 @@ class Widget(Kept, anywidget.AnyWidget):
 
     def wait(self, timeout: float = 120.0) -> "Widget":
         """The widget itself, when all its work is done; TimeoutError after so many seconds."""
-        for lane in list(self._lanes.values()):
-            if not lane.wait(timeout):
-                raise TimeoutError(f"the widget was still computing after {timeout:g} s")
+        self._all_done(timeout)
+        if self._look_at_model():
+            self._all_done(timeout)
         return self
+
+    def _all_done(self, timeout: float) -> None:
+        while True:
+            lanes = list(self._lanes.values())
+            if not all(lane.wait(timeout) for lane in lanes):
+                raise TimeoutError(f"the widget was still computing after {timeout:g} s")
+            # the last job of one lane may have begun another's
+            if len(lanes) == len(self._lanes) and all(lane.wait(0) for lane in lanes):
+                return
+
+    # --- the model --------------------------------------------------------------------------------
+
+    def _look_at_model(self) -> bool:
+        """Asks again where the model is another than the numbers are of; whether it did."""
+        if self._model_now is None or self.comm is None:
+            return False
+        with self._looking:
+            with bridge.LOCK:  # between two runs: during one, its hooks are on the model
+                try:
+                    now = self._model_now()
+                except ValueError as error:  # in training mode, for example: the job will say so
+                    now = str(error)
+            before, self._model_was = self._model_was, now
+            if before is UNSEEN or before == now:
+                return False
+            with self._state:
+                self._renewals += 1
+                if self._renewals > RENEWALS:
+                    self._trouble(
+                        "model",
+                        "the model changes each time that it is run: these numbers are of its last"
+                        " run",
+                    )
+                    return False
+                self._trouble("model")
+                self._model_changed()
+                self.weights += 1
+        return True
+
+    def _model_changed(self) -> None:
+        """What else a widget does where the model is another one now; it then asks again."""
+
+    def _notice(self) -> None:
+        """After a cell: looks whether the model has changed, later if it is being run just now."""
+        self._renewals = 0
+        if self._model_now is None or self.comm is None:
+            return
+        if bridge.LOCK.acquire(timeout=LOOK):
+            bridge.LOCK.release()
+            self._look_at_model()
+        else:
+            look = self._lanes.setdefault("model", Lane())
+            look.put(lambda stale: bool(self._look_at_model()))
 
     def close(self) -> None:
         """Ends the work, frees the listeners here and takes the widget off the page."""

@@ -12,6 +12,7 @@ from interp.circuits import Circuit
 from interp.methods.circuits.edges import Edges, edge_mask
 from interp.methods.circuits.evaluate import WHOLE, clean_metric, run_weights
 from interp.methods.runs.metrics import metric_of
+from interp.models import bridge
 
 # prompts: few enough that the first numbers come at once, and that a newer click need not wait
 AT_ONCE = 4
@@ -43,6 +44,7 @@ def runs(
     """
     pieces = [task[lo : lo + AT_ONCE] for lo in range(0, len(task), AT_ONCE)]
     whole_metric, parts = metric_of(task, metric), []
+    seen: list[Any] = [None]  # the state of the model that the parts are of
 
     def part(i: int) -> Part:
         if i == len(parts):
@@ -58,6 +60,9 @@ def runs(
     ) -> Iterator[dict[str, Any] | None]:
         weight = run_weights(circuit, by) if within == "circuit" else 1 - cut.weights()
         weight, rows = torch.from_numpy(weight)[None], []
+        if seen[0] != (now := bridge.ready(model)):
+            parts.clear()
+            seen[0] = now
         for i in range(len(pieces)):
             if stale():
                 return

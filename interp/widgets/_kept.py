@@ -24,6 +24,7 @@ from interp.widgets._lanes import Lane
 
 QUIET = 1.0  # seconds without a change after which a picture is drawn
 LONG = 600.0  # seconds that a picture waits for the numbers it is to show
+_open: "weakref.WeakSet[Kept]" = weakref.WeakSet()
 _displayed: "weakref.WeakSet[Kept]" = weakref.WeakSet()
 _shells: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
@@ -34,6 +35,7 @@ class Kept(t.HasTraits):
     inputs: tuple[str, ...] = ()
     answers: dict[str, tuple[str, ...]] = {}
     trouble: str
+    weights: Any
     in_panel: Any
     kept: tuple[str, ...] = ()  # traits that ask nothing, but belong to what the user did
     # {html, text, model_id, metadata} of the last state, stamped with that state
@@ -46,8 +48,10 @@ class Kept(t.HasTraits):
         self._on_page, self._shown_as = False, uuid.uuid4().hex
         self._panel: Kept | None = None  # the widget that shows this one inside itself
         self._within: list[Kept] = []
-        self.observe(self._touched, [*self.inputs, *self.kept, "reply", *self.answers])
+        self.observe(self._touched, [*self.inputs, *self.kept, "weights", "reply", *self.answers])
         self.on_msg(self._page)
+        _open.add(self)
+        _hear_cells()
 
     @property
     def maker(self) -> str:
@@ -64,6 +68,11 @@ class Kept(t.HasTraits):
         self._panel, self.in_panel = panel, True
         panel._within.append(self)
         panel._touched()
+
+    def outside(self, panel: "Kept") -> None:
+        """Is in that panel no longer."""
+        self._panel = None
+        panel._within.remove(self)
 
     # --- pictures ---------------------------------------------------------------------------------
 
@@ -113,7 +122,7 @@ class Kept(t.HasTraits):
             "text": repr(self),
             "model_id": self.model_id,
             "metadata": {"interp": about},
-            "question": state,
+            "question": {**state, "weights": self.weights},
         }
 
     def _html(self) -> str:
@@ -146,7 +155,6 @@ class Kept(t.HasTraits):
 
     def _ipython_display_(self, **options: Any) -> None:
         """Displays the widget as an output that can be updated."""
-        from IPython import get_ipython
         from IPython.display import display
 
         bundle = self._repr_mimebundle_()
@@ -154,12 +162,12 @@ class Kept(t.HasTraits):
             print(repr(self))
             return
         _displayed.add(self)
-        shell = get_ipython()
-        if shell is not None and shell not in _shells:
-            _shells.add(shell)
-            shell.events.register("post_run_cell", _after_cell)
+        _hear_cells()
         data, metadata = bundle
         display(data, metadata=metadata, raw=True, display_id=self._shown_as)
+
+    def _notice(self) -> None:
+        """A cell has run, which may have changed the model."""
 
     def _update(self) -> None:
         """Puts the present state into the outputs that show this widget, where no page does it."""
@@ -173,6 +181,18 @@ class Kept(t.HasTraits):
         display(data, metadata=metadata, raw=True, display_id=self._shown_as, update=True)
 
 
+def _hear_cells() -> None:
+    """From now on this notebook tells when a cell has run."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    if shell is not None and shell not in _shells:
+        _shells.add(shell)
+        shell.events.register("post_run_cell", _after_cell)
+
+
 def _after_cell(result: Any = None) -> None:
+    for widget in list(_open):
+        widget._notice()
     for widget in list(_displayed):
         widget._update()

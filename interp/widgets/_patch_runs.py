@@ -110,7 +110,7 @@ def runs(model: Model, task: Any, metric: str | None = None) -> Runs:
             yield reply, shown
 
     def cell(site: str, direction: str, prompt: int, at: list[int]) -> dict:
-        some, key = chosen(task, prompt), (direction, prompt)
+        some, key = chosen(task, prompt), (direction, prompt, bridge.ready(model))
         if key not in ready:
             ready.clear()  # the runs of one map at a time are kept
             ready[key] = patched_logits(model, some, direction)

@@ -68,11 +68,12 @@ export function colourBar(parent, scale, unit, name = "") {
 
 // --- answers ---------------------------------------------------------------------------------------------------
 
-// Whether an answer is to the question that stands now: now(name) gives a trait, `only` the names that count (null: all).
+// Whether an answer is to the question that stands now: now(name) gives a trait, `only` the names that count (null: all;
+// the model's weights always do).
 export function answersTo(answer, now, only = null) {
   const question = answer?.question;
   if (!question) return false;
-  return Object.keys(question).every((name) => (only && !only.includes(name)) || JSON.stringify(question[name]) === JSON.stringify(now(name)));
+  return Object.keys(question).every((name) => (only && !only.includes(name) && name !== "weights") || JSON.stringify(question[name]) === JSON.stringify(now(name)));
 }
 
 // --- the frame of a widget -------------------------------------------------------------------------------------

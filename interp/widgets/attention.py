@@ -62,7 +62,7 @@ def attention(model: Model, prompt_or_task: Any, **state: Any) -> "AttentionWidg
     ablation = Ablation(model, task)
 
     def read(example: int, text: str, ablated: str, by: str) -> Reading:
-        key = example, text, ablated, by
+        key = example, text, ablated, by, bridge.ready(model)
         if key not in readings:
             ids = prompts.ids_of(model, task, example, text, MOST_TOKENS, d)
             edits = ablation.edits(example, text, ablated, by)
@@ -71,23 +71,28 @@ def attention(model: Model, prompt_or_task: Any, **state: Any) -> "AttentionWidg
         return readings[key]
 
     names = ANY_TEXT + (OF_TASK if task is not None else ())
-    scored: dict[str, Result] = {}
+    scored: dict[tuple[str, Any], Result] = {}
 
     def score(name: str) -> Result:
         if name not in names:
             raise unknown("head score", name, names)
-        if name not in scored:
+        now = bridge.ready(model)
+        if scored and next(iter(scored))[1] != now:
+            scored.clear()
+        if (name, now) not in scored:
             alike = [n for n in names if SCORES[n].pattern] if SCORES[name].pattern else [name]
             table = head_scores(model, alike, on=task if name in OF_TASK else None)
-            scored.update(
-                {n: table.sel(score=n) for n in alike}
-            )  # patterns are scored together: one run serves all
-        return scored[name]
+            # patterns are scored together: one run serves all
+            scored.update({(n, now): table.sel(score=n) for n in alike})
+        return scored[name, now]
 
     state = {"text": text, "prompt": prompts.OWN if task is None else 0, **state}
     title = prompts.title(model, task, "attention")
     listed = dict(
-        examples=prompts.listed(task), finds=[[one, SCORES[one].what] for one in names], title=title
+        examples=prompts.listed(task),
+        finds=[[one, SCORES[one].what] for one in names],
+        title=title,
+        model_now=lambda: bridge.ready(model),
     )
     return AttentionWidget(
         read, score, lambda words: prompts.heads_in_order(words, d), d.group, **listed, **state

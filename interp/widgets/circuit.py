@@ -143,6 +143,9 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
             numbers = {**numbers, "before": before.get(numbers["n"])}
         self._give("reply", {**self.reply, part: numbers})
 
+    def _model_changed(self) -> None:
+        self._known.clear()  # the other model's numbers are no state before an edit
+
     def _remember(self) -> None:
         """Keeps what the state was, for `undo`; a slider on its way leaves one step."""
         now = (self.shown, tuple(self.cut), tuple(self.added), self.within)
@@ -405,14 +408,15 @@ def circuit(
             "model and task belong together: circuit(c, model, task), or circuit(c) to look at it"
             " without a model"
         )
-    compute = None
+    compute, now = None, {}
     if model is not None:
         from interp.methods.circuits.evaluate import graph_of
         from interp.models import bridge
 
         first.check(bridge.name(model), graph_of(model))
         compute = runs.runs(model, task, by=by, metric=metric, places=first.places)
-    return CircuitWidget(first, second, compute, names=tuple(names), **state)
+        now = {"model_now": lambda: bridge.ready(model)}
+    return CircuitWidget(first, second, compute, names=tuple(names), **now, **state)
 
 
 def _circuit(given: Circuit | Result | str | Path) -> Circuit:

@@ -128,11 +128,12 @@ export default {
     // A tab's own widget is shown in it as soon as Python has made it.
     const fillIn = async (name) => {
       const reference = model.get("children")[name], holder = holders.get(name);
-      if (!reference || !holder || holder.dataset.filled) return;
-      holder.dataset.filled = "true";
+      if (!reference || !holder || holder.dataset.filled === reference) return;
+      holder.dataset.filled = reference;
+      holder.replaceChildren(); // a tab that was made again: the model was changed
       const manager = model.widget_manager, child = await manager.get_model(reference.replace("IPY_MODEL_", ""));
       const made = await manager.create_view(child);
-      if (view.signal.aborted) { made.remove(); return; }
+      if (view.signal.aborted || holder.dataset.filled !== reference) { made.remove(); return; }
       holder.appendChild(made.el);
       view.signal.addEventListener("abort", () => made.remove());
     };

@@ -52,9 +52,15 @@ class ExploreWidget(Widget, files="next_tokens explore"):
     absent = t.Dict().tag(sync=True)  # tab -> why it is not there
     children = t.Dict().tag(sync=True, **widget_serialization)
 
-    def __init__(self, look: Callable, makers: dict[str, Callable], **traits: Any) -> None:
-        self._look, self._makers = look, makers
-        self._links: list[Link] = []
+    def __init__(
+        self,
+        look: Callable,
+        makers: dict[str, Callable],
+        renewed: Sequence[str] = (),
+        **traits: Any,
+    ) -> None:
+        self._look, self._makers, self._renewed = look, makers, renewed
+        self._links: dict[str, Link] = {}
         self._noted: dict[str, dict] = {}
         super().__init__(**traits)
         self.observe(self._open, "tab")
@@ -82,7 +88,7 @@ class ExploreWidget(Widget, files="next_tokens explore"):
         def show(made: Widget) -> None:
             before = self.inside_tabs.get(name)
             # the panel is first: what it shows, a new tab begins with
-            self._links.append(Link([self, made]))
+            self._links[name] = Link([self, made])
             made.inside(self)  # the panel's picture is that of the open tab
             if before is not None:
                 self._put(made, before)
@@ -91,6 +97,17 @@ class ExploreWidget(Widget, files="next_tokens explore"):
             self.children = {**self.children, name: made}
 
         self._work(lambda stale: self._makers[name](), show, lane=f"tab {name}")
+
+    def _model_changed(self) -> None:
+        """Makes those tabs again in which something was found out when they were made."""
+        old = {name: made for name, made in self.children.items() if name in self._renewed}
+        self.children = {name: made for name, made in self.children.items() if name not in old}
+        for name, made in old.items():
+            self._links.pop(name).close()
+            made.outside(self)
+            made.close()
+        if self.tab in old:
+            self._open()
 
     def _note(self, name: str, made: Widget) -> None:
         """Takes down the state of a tab's widget, so that it is saved with the panel."""
@@ -127,7 +144,7 @@ class ExploreWidget(Widget, files="next_tokens explore"):
 
     def close(self) -> None:
         """Closes the panel and what is in its tabs."""
-        for one in self._links:
+        for one in self._links.values():
             one.close()
         for child in list(self.children.values()):
             child.close()
@@ -238,10 +255,11 @@ def explore(
     kept: dict[tuple, tuple] = {}
 
     def read(state: dict) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        key = state["prompt"], state["text"], state["ablated"], state["ablated_by"]
+        asked = state["prompt"], state["text"], state["ablated"], state["ablated_by"]
+        key = *asked, bridge.ready(model)
         if key not in kept:
-            ids = prompts.ids_of(model, task, *key[:2], MOST_TOKENS, d)
-            edits = ablation.edits(*key)
+            ids = prompts.ids_of(model, task, *asked[:2], MOST_TOKENS, d)
+            edits = ablation.edits(*asked)
             before = run(model, ids[None]).logits[0].float().cpu()
             now = run(model, ids[None], edits).logits[0].float().cpu() if edits else before
             (pattern,) = prompts.activations(model, ids, "pattern")
@@ -281,9 +299,12 @@ def explore(
     makers: dict[str, Callable[[], Widget]] = {
         name: _maker(name, model, given, dictionary, on, circuit) for name in tabs if name != NEXT
     }
+    found = {"circuit": circuit is None, "features": True}  # from the model as it was
     return ExploreWidget(
         look,
         makers,
+        [name for name in tabs if found.get(name)],
+        model_now=lambda: bridge.ready(model),
         tabs=tabs,
         absent=absent,
         examples=prompts.listed(task),

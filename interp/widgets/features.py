@@ -49,6 +49,11 @@ HELD = 8  # prompts whose unedited runs are kept
 RAISED = 3  # tokens that the list names for a latent without a description
 WORK = 2e11  # multiplications that this may take: some seconds on one core
 PLAIN = "The capital of France is"  # the prompt for a latent that is never on
+CHANGED = (
+    "the model has changed since the text for these cards was read: make the widget again, new ="
+    " interp.widgets.features(model, dictionary), and for its state"
+    " interp.widgets.restore(new, old.state)"
+)
 BELOW = 2.5  # inches of the static twin for the edit
 
 
@@ -344,14 +349,21 @@ def features(
     counted = Counted(seen, Words(getattr(model, "tokenizer", None)))
     make = reader(model, seen, seed=seed, counted=counted)
     made: dict[int, Card] = {}
-    prompts: dict[tuple[str, Any], Prompt] = {}
+    prompts: dict[str, Prompt] = {}
     index = listed(counted)
     words = dict(zip(index["latents"], index["words"]))
     first = next((i for i, said in words.items() if said not in (UNCLEAR, NEVER)), min(words))
     words |= raises(model, counted, [i for i, said in words.items() if said == UNCLEAR])
     index["words"] = list(words.values())
 
+    with bridge.LOCK:
+        was = bridge.ready(model)
+
     def card(latent: int) -> Card:
+        with bridge.LOCK:
+            now = bridge.ready(model)
+        if now != was:
+            raise ValueError(CHANGED)
         if latent not in made:
             made[latent] = make(latent)
         return made[latent]
@@ -373,13 +385,12 @@ def features(
         }
         yield reply
         text = text or strongest(one, model.tokenizer)
-        key = text, bridge.ready(model)  # a model that was changed is read again
-        if key not in prompts:
+        if text not in prompts:
             found = read(model, dictionary, text)
-            while len(prompts) >= HELD or prompts and next(iter(prompts))[1] != key[1]:
+            while len(prompts) >= HELD:
                 del prompts[next(iter(prompts))]
-            prompts[key] = found
-        held = prompts[key]
+            prompts[text] = found
+        held = prompts[text]
         values = (
             [0.0, *held.latents[1:, latent].tolist()]
             if seen.skip
@@ -399,7 +410,8 @@ def features(
     state.setdefault("latent", first)
     notes = {} if labels is None else {"file": str(labels), **_notes(str(labels))}
     title = f"{bridge.name(model)} · features: {dictionary.name}"
-    return FeaturesWidget(index, card, compute, name=dictionary.name, title=title, **notes, **state)
+    own = {"name": dictionary.name, "title": title, "model_now": lambda: bridge.ready(model)}
+    return FeaturesWidget(index, card, compute, **own, **notes, **state)
 
 
 class Prompt:

@@ -296,7 +296,8 @@ function pinned(view, parent) {
       const line = tag("tr", {}, body), name = tag("th", { scope: "row" }, line);
       const says = `${one.keep ? "all but " : ""}${one.heads || "nothing"}, ${one.by}, ${one.prompt < 0 ? "mean" : `prompt ${one.prompt + 1}`}`;
       button(view, name, one.letter, `go back to ${says}`, () => model.send({ do: "return", letter: one.letter }));
-      tag("span", { text: ` ${says}` }, name);
+      const other = one.of && model.get("fingerprint") && one.of !== model.get("fingerprint");
+      tag("span", { text: ` ${says}${other ? ", with other weights" : ""}` }, name);
       tag("td", { text: digits(one.logit_diff) }, line);
       tag("td", { text: percent(one.prob) }, line);
       tag("td", { text: shown ? digits(shown.logit_diff.now - one.logit_diff, true) : "…" }, line);
@@ -304,7 +305,7 @@ function pinned(view, parent) {
       button(view, off, "×", `forget ${one.letter}`, () => model.send({ do: "unpin", letter: one.letter }));
     }
   };
-  view.shows("pins reply heads keep by factor prompt", draw);
+  view.shows("pins fingerprint reply heads keep by factor prompt", draw);
 }
 
 function prompts(view, parent) {

@@ -19,6 +19,7 @@ from interp.methods.attention.head_scores import SCORES, head_scores
 from interp.methods.lenses.logit_attribution import logit_attribution
 from interp.methods.patching.patch import patch
 from interp.models import bridge
+from interp.models.state import weights_hash
 from interp.results import Result
 from interp.sites import Site
 from interp.widgets import _head_runs as runs
@@ -106,6 +107,7 @@ class HeadsWidget(Widget, files="next_tokens heads"):
     steps = t.Int(0).tag(sync=True)  # how many there are to undo
     ahead = t.Int(0).tag(sync=True)  # and to do again
     pins = t.List().tag(sync=True)  # states kept to compare, with their numbers
+    fingerprint = t.Unicode("").tag(sync=True)  # of the weights, where states are kept
     colour = t.Unicode(DIRECT).tag(sync=True)  # what colours the grid
     palette = t.List().tag(sync=True)  # what can: [name, what it says]
 
@@ -116,18 +118,23 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         compute: Callable,
         look: Callable,
         paint: Callable[[str], dict] | None = None,
+        fingerprint: Callable[[], str] = str,
         **traits: Any,
     ) -> None:
         self._dims, self._start, self._compute, self._look = dims, start, compute, look
-        self._paint = paint
+        self._paint, self._fingerprint = paint, fingerprint
         self._past: list[tuple] = []
         self._next: list[tuple] = []
         self._known = ("", (), False)  # heads, chosen, keep as they were last understood
-        self._ready: str | None = None  # the text that was prepared
+        # the text and the weights that the prompts were prepared for, and whose colours were given
+        self._prepared: tuple[str, int] | None = None
+        self._ready: tuple[str, int] | None = None
         self._code = ("", "")
         super().__init__(n_layers=dims.n_layers, n_heads=dims.n_heads, group=dims.group, **traits)
         self.observe(self._point, "pointer")
         self.observe(self._colour, "colour")
+        self.observe(self._judge_pins, ["pins", "weights"])
+        self._judge_pins()
         if self.colour != DIRECT:
             self._colour()
         self.on_msg(self._receive)
@@ -137,13 +144,16 @@ class HeadsWidget(Widget, files="next_tokens heads"):
     def _ask(self) -> None:
         self._understand()
         runs.check_way(self.by)
-        text, prompt = self.text, self.prompt
+        text, prompt, asked = self.text, self.prompt, (self.text, self.weights)
         state = (self._ablated(), self.by, self.factor, prompt)
 
         def job(stale: Callable[[], bool]) -> Iterator[dict | None]:
-            if text != self._ready:
-                yield from self._start(text)
-                self._ready = text
+            if asked != self._ready:
+                for step in self._start(text):
+                    if step is not None:
+                        self._prepared = asked
+                    yield step
+                self._ready = asked
             yield from self._compute(*state, stale)
 
         self._work(job, self._show)
@@ -203,7 +213,18 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         letter = next(
             c for c in string.ascii_uppercase if c not in [p["letter"] for p in self.pins]
         )
-        self.pins = [*self.pins[-(PINS - 1) :], {"letter": letter, **state, **shown}]
+        one = {"letter": letter, **state, **shown, "of": self._fingerprint()}
+        self.pins = [*self.pins[-(PINS - 1) :], one]
+
+    def _judge_pins(self, change: Any = None) -> None:
+        """Finds out which weights the model has, to tell pinned numbers of others."""
+        if self.pins:
+            find = self._fingerprint
+
+            def show(now: str) -> None:
+                self.fingerprint = now
+
+            self._work(lambda stale: find(), show, "pins")
 
     def _colour(self, change: Any = None) -> None:
         """Computes what colours the grid; the widget stays usable meanwhile."""
@@ -212,8 +233,13 @@ class HeadsWidget(Widget, files="next_tokens heads"):
             error = unknown("colour of the grid", self.colour, known or [DIRECT])
             self._trouble("colour", str(error))
             return
-        paint, name = self._paint, self.colour
-        self._work(lambda stale: paint(name), lambda c: self._give("colours", c), "colour")
+        paint, name, asked = self._paint, self.colour, (self.text, self.weights)
+
+        def job(stale: Callable[[], bool]) -> dict | None:
+            # once the prompts are prepared, this is asked again
+            return paint(name) if asked == self._prepared else None
+
+        self._work(job, lambda c: self._give("colours", c), "colour")
 
     def _receive(self, widget: Any, message: Any, buffers: Any) -> None:
         do = message.get("do") if isinstance(message, dict) else None
@@ -242,7 +268,7 @@ class HeadsWidget(Widget, files="next_tokens heads"):
 
     def _show(self, update: dict) -> None:
         if "colours" in update:
-            if self.colour == DIRECT or self._paint is None:
+            if self._paint is None or self.colour == DIRECT == (self._asking or {}).get("colour"):
                 self._give("colours", update["colours"])
             else:
                 self._colour()
@@ -262,11 +288,13 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         ):
             return
         state = (self._ablated(), self.by, self.factor, self.prompt)
-        self._work(
-            lambda stale: self._look(layer, head, *state),
-            lambda reply: self._give("attention", reply),
-            "pointer",
-        )
+        asked = self.text, self.weights
+
+        def job(stale: Callable[[], bool]) -> dict | None:
+            # what is not ready yet asks this again when it is
+            return self._look(layer, head, *state) if asked == self._prepared else None
+
+        self._work(job, lambda reply: self._give("attention", reply), "pointer")
 
     @property
     def values(self) -> list[float | None]:
@@ -547,6 +575,8 @@ def heads(
         "text": task if free else "",
         "title": title,
         "palette": palette,
+        "model_now": lambda: bridge.ready(model),
+        "fingerprint": lambda: weights_hash(model),
     }
     return HeadsWidget(dims, start, compute, look, paint, **own, **state)
 

@@ -62,12 +62,19 @@ def lens(model: Model, prompt_or_task: Any, *, lens: Any = None, **state: Any) -
     task, text = prompts.split(prompt_or_task)
     d = bridge.dims(model)
     site = Site.parse("resid_post.*@*")
-    translate = translator(model, lens, site, sites.expand(site, d, 1))
+
+    def reader() -> Callable:
+        return translator(model, lens, site, sites.expand(site, d, 1))
+
+    held = {"state": None, "translate": reader()}  # says at once what is wrong with the lens
     readings: dict[tuple, Reading] = {}
     ablation = Ablation(model, task)
 
     def read(prompt: int, text: str, ablated: str, ablated_by: str) -> Reading:
-        key = prompt, text, ablated, ablated_by
+        now = bridge.ready(model)
+        if now != held["state"]:  # a lens of other weights is refused
+            held.update(state=now, translate=reader())
+        key = prompt, text, ablated, ablated_by, now
         if key not in readings:
             ids = prompts.ids_of(model, task, prompt, text, MOST_TOKENS, d)
             edits = ablation.edits(prompt, text, ablated, ablated_by)
@@ -80,7 +87,7 @@ def lens(model: Model, prompt_or_task: Any, *, lens: Any = None, **state: Any) -
         return readings[key]
 
     def logits(stream: Tensor, layer: int) -> Tensor | None:
-        row = translate(Site("resid_post", "out", layer), stream)
+        row = held["translate"](Site("resid_post", "out", layer), stream)
         return (
             None
             if row is None
@@ -100,6 +107,7 @@ def lens(model: Model, prompt_or_task: Any, *, lens: Any = None, **state: Any) -
         name=name,
         examples=prompts.listed(task),
         title=prompts.title(model, task, name.lower()),
+        model_now=lambda: bridge.ready(model),
     )
     return LensWidget(
         read, logits, answers, lambda i: model.tokenizer.decode([i]), **sizes, **state
@@ -235,7 +243,7 @@ class LensWidget(Widget, files="lens"):
     def _ask(self) -> None:
         if self.by not in BY:
             raise unknown("colour", self.by, BY)
-        state = {name: getattr(self, name) for name in self.inputs}
+        state = {name: getattr(self, name) for name in (*self.inputs, "weights")}
         self._work(lambda stale: self._filled(state, stale), self._show)
 
     def _filled(self, state: dict, stale: Callable[[], bool]) -> Iterator[tuple[dict, Any]]:
@@ -246,7 +254,7 @@ class LensWidget(Widget, files="lens"):
         end = self._logits(reading.stream[-1, -1:], self.layers - 1)[0]
         answers = self._answers(state["prompt"], state["answer"], state["against"], end)
         rows, columns = _window(state, self.layers, total)
-        key = (*run_of, answers.key)
+        key = (*run_of, state["weights"], answers.key)
         if key not in self._cells:
             self._cells = {key: {}}
         cells, shown = self._cells[key], time.monotonic()

@@ -9,6 +9,7 @@ import traitlets as t
 from interp._errors import unknown
 from interp._types import Model
 from interp.methods.runs.any_prompts import task_for
+from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
 from interp.tasks.task import MixedTask
@@ -64,7 +65,8 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
         self.observe(self._click, ["cell"])
 
     def _ask(self) -> None:
-        site, direction, prompt = state = self.site, self.direction, self.prompt
+        site, direction, prompt = self.site, self.direction, self.prompt
+        state = site, direction, prompt, self.weights
         if site not in runs.SITES:
             raise unknown("site to patch", site, runs.SITES, "site='resid_pre'")
         if direction not in DIRECTIONS:
@@ -76,10 +78,7 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
             )
         self._result = None
         if state in self._done:
-            self._stop()
-            self._show(self._done[state])
-            self._trouble("main")
-            self.answered = self.asked
+            self._work(lambda stale: self._done[state], self._show)
         else:
             self._give("reply", {"values": [], "done": 0, "of": self.metadata["layers"]})
             self._work(lambda stale: self._runs.map(site, direction, prompt, stale), self._show)
@@ -87,7 +86,7 @@ class PatchingWidget(Widget, files="patch_shapes patching"):
 
     def _show(self, update: tuple[dict, Result | None]) -> None:
         shown, self._result = update
-        state = self.site, self.direction, self.prompt
+        state = self.site, self.direction, self.prompt, self.weights
         self._give("reply", shown)
         if shown["done"] == shown["of"]:
             self._done[state] = update
@@ -216,4 +215,5 @@ def patching(model: Model, task: Any, *, metric: str | None = None, **state: Any
         if len(sizes) > 1:
             one = f"show those of one, interp.widgets.patching(model, task.by_length()[{sizes[0]}])"
         raise ValueError(f"this map has a column for each position, and {task.why_mixed()}: {one}")
-    return PatchingWidget(runs.runs(model, task, metric), **state)
+    now = {"model_now": lambda: bridge.ready(model)}
+    return PatchingWidget(runs.runs(model, task, metric), **now, **state)

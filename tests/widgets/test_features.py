@@ -184,19 +184,6 @@ def test_a_prompt_is_run_once_and_its_edits_start_late(tiny, made, monkeypatch):
     assert w.wait().fits() and runs[3:] == ["resume"]
 
 
-def test_weights_that_changed_are_read_again(made):
-    model = interp.load("tiny")
-    sae = dictionary("standard")
-    seen = features.firings(model, sae, on=torch.randint(5, 200, (8, 16)))
-    w = widgets.features(model, sae, seen, latent=5, text=TEXT).wait()
-    with torch.no_grad():
-        model.blocks[0].mlp.out.weight.mul_(3)
-    w.latent = 6
-    now = probs(model, sae, TEXT, features.ablate(sae, 6))
-    assert w.value["next tokens"][0]["now"] == pytest.approx(float(now.max()), abs=1e-5)
-    w.close()
-
-
 def test_the_code_gives_the_state_and_the_numbers_again(tiny, seen, made):
     w = made(latent=7, text=TEXT, by="steer", strength=2.0, where="end", sort="density")
     first, _, third = w.code.split("\n")

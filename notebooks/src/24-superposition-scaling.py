@@ -18,13 +18,13 @@
 # **How we look.** We train the paper's toy model at several widths, in a regime that keeps every feature and in one that drops rare ones, measure how
 # the loss falls, and look at the geometry. Then we ask what the directions of SmolLM2's tokens look like.
 #
-# **What we found.** At our size the loss falls with the width in every case, with exponents of 0.63, 0.98 and 1.31 for the three frequency laws, on
-# both sides of the 1 that the paper predicts. But two of the three exponents were still changing when training ended, so nothing here speaks
-# against the paper, or for it: the claims about the loss are not testable at this size. The geometry is the sturdier half: the overlaps of the
-# directions times m hardly change with m. SmolLM2's token directions overlap far more than random ones, most of it along one direction that all
-# tokens share.
+# **What we found.** With as many features as in the paper, the loss falls with the width with exponents of 0.74, 1.00 and 1.03 for three frequency
+# laws, close to the 1 that the paper predicts. But training took a tenth of the authors' steps and had not settled: after half of it the exponents
+# were 0.56, 0.62 and 0.49. So the claims about the loss are not testable with our means; all we can say is that with longer training the loss falls faster with the
+# width, in all three cases. The overlaps of the directions fall nearly as fast as 1/m, but had not settled either. SmolLM2's token directions overlap far more
+# than random ones, most of it along one direction that all tokens share.
 #
-# 5 minutes · intermediate · you should know what a power law is
+# 10 minutes · intermediate · you should know what a power law is
 
 # %% tags=["parameters"]
 MODEL = "smollm2-135m"
@@ -38,7 +38,7 @@ import interp
 from interp.replications import superposition_scaling as toy
 from interp.studies import converged, gate, load_claims, measured, verdicts
 
-BLUE, GREEN, PINK, ORANGE = "#0072b2", "#009e73", "#cc79a7", "#d55e00"
+BLUE, GREEN, PINK = "#0072b2", "#009e73", "#cc79a7"
 
 # %% [markdown]
 # ## Twelve features in two dimensions
@@ -71,30 +71,31 @@ interp.plots.scatter(
 #
 # | | the authors | here |
 # | --- | --- | --- |
-# | features n, widths m | 1,000, and 10 to 100 | 200, and 3 to 10 (m at most n/20) |
-# | training | AdamW, rate 0.01, 20,000 steps of 2,048, warm-up of 2,000 | the same optimiser, 4,000 steps of 256 (weak regime: 1,000), a tenth of them warm-up |
+# | features n, widths m | 1,000, and 10 to 100 | 1,000, and 10, 22 and 50 (m at most n/20); weak regime: 200, and 3, 5 and 10 |
+# | training | AdamW, rate 0.01, 20,000 steps of 2,048, warm-up of 2,000 | the same optimiser, 2,000 steps of 2,048 (weak regime: 1,000 of 256), a tenth of them warm-up |
+# | weak superposition | a range of weight decays | a decay of 0.2 |
 # | frequencies | nine values of alpha from 0 to 1 | 0, 0.5 and 1 |
-# | repeats | one | three seeds |
+# | repeats | one | two seeds |
 # | language models | four families, several sizes each | one model, so no slope |
 #
-# (The left column is from the authors' script `exp-10.py`. One full run there is 200 times as much work as one here.)
+# (The left column is from the authors' script `exp-10.py`. One full run there has ten times as many steps as one here.)
 
 # %%
-ALPHAS, WIDTHS = [0.0, 0.5, 1.0], [3, 5, 10]
-STEPS, WEAK_STEPS = (400, 200) if FAST else (4000, 1000)
-sizes = dict(features=200, batch=256, seeds=2 if FAST else 3)
+ALPHAS = [0.0, 0.5, 1.0]
+FEW, few = [3, 5, 10], dict(features=200, batch=256, seeds=2)
+WIDTHS, sizes = (FEW, few) if FAST else ([10, 22, 50], dict(features=1000, batch=2048, seeds=2))
+STEPS, WEAK_STEPS = (400, 200) if FAST else (2000, 1000)
 kept = toy.sweep(WIDTHS, ALPHAS, decay=-1.0, steps=STEPS, **sizes)
-dropped = toy.sweep(WIDTHS, ALPHAS, decay=1.0, steps=WEAK_STEPS, **sizes)
 kept_half = toy.sweep(WIDTHS, ALPHAS, decay=-1.0, steps=STEPS // 2, **sizes)
-dropped_half = toy.sweep(WIDTHS, ALPHAS, decay=1.0, steps=WEAK_STEPS // 2, **sizes)
-for name, found in (("strong", kept), ("weak", dropped)):
-    stored = found.sel(measure="represented").values * sizes["features"]
-    print(f"{name}: features that are stored, by alpha (rows) and m\n", stored.round(0))
+dropped = toy.sweep(FEW, ALPHAS, decay=0.2, steps=WEAK_STEPS, **few)
+dropped_half = toy.sweep(FEW, ALPHAS, decay=0.2, steps=WEAK_STEPS // 2, **few)
+stored = kept.sel(measure="represented").values * sizes["features"]
+stored_weak = dropped.sel(measure="represented").values * few["features"]
+print("strong: features that are stored, by alpha (rows) and m\n", stored.round(0))
+print("weak: features that are stored, by alpha (rows) and m\n", stored_weak.round(0))
 
 # %% tags=["cover"]
-losses = {f"strong, alpha {a:g}": kept.sel(measure="loss", alpha=a).values for a in ALPHAS}
-weak_losses = dropped.sel(measure="loss", alpha=1.0).values
-losses["weak, alpha 1"] = weak_losses
+losses = {f"alpha {a:g}": kept.sel(measure="loss", alpha=a).values for a in ALPHAS}
 first = kept.sel(measure="loss", alpha=0.0).values[0]
 interp.plots.lines(
     np.stack(list(losses.values())),
@@ -102,14 +103,14 @@ interp.plots.lines(
     log="xy",
     guide=(first * WIDTHS[0] / np.array(WIDTHS), "1/m"),
     names=list(losses),
-    colours=[BLUE, GREEN, PINK, ORANGE],
+    colours=[BLUE, GREEN, PINK],
     x_name="dimensions m",
     unit="mean squared error",
-    title="Loss by width",
+    title="Loss by width, strong superposition",
 )
 # %% [markdown]
-# On these axes a power law is a straight line and its slope is the exponent; the dashed line has the slope that the paper predicts. Equal
-# frequencies (blue) fall more slowly, steep frequencies (pink) more steeply.
+# On these axes a power law is a straight line and its slope is the exponent; the dashed line has the slope that the paper predicts. With equal
+# frequencies (blue) the loss falls more slowly than that; with skewed ones (green and pink) about as fast.
 #
 # ## The claims
 
@@ -149,10 +150,10 @@ for a in ALPHAS:
 print(v_strong)
 
 # %%
-stored = dropped.sel(measure="represented").examples * sizes["features"]  # [alpha m seed]
+per_seed = dropped.sel(measure="represented").examples * few["features"]  # [alpha m seed]
 room = gate(
     "features stored for each dimension, weak regime",
-    measured((stored / np.array(WIDTHS)[:, None]).min((0, 1))),
+    measured((per_seed / np.array(FEW)[:, None]).min((0, 1))),
     at_least=1.0,
 )
 weak_exponents, weak_half = (toy.exponents_by_seed(some) for some in (dropped, dropped_half))
@@ -164,10 +165,13 @@ v_weak = claims["weak"].judge(
 print(v_weak, room, sep="\n")
 
 # %% [markdown]
-# In the strong regime the exponents are 0.63 (alpha 0), 0.98 (0.5) and 1.31 (1). The first is the same after half as many steps; the other two
-# still grew by 0.06 and 0.1 on average, and by more in single seeds. An earlier version of this study trained much less, found 0.73, 0.70 and 0.45,
-# and called that a failure; the last of these numbers more than doubled with training. In the weak regime the decay is so strong that fewer
-# features are stored than there are dimensions, so the width is not what limits the loss, and that row says nothing about the paper either.
+# In the strong regime the exponents are 0.74 (alpha 0), 1.00 (0.5) and 1.03 (1). Two of them lie where the paper says, but we cannot count that in its favour:
+# with half as many steps they were 0.62 and 0.49, so longer training would probably move them further. This study has now been run at three sizes, and
+# each gave other exponents (0.73, 0.70 and 0.45 after short training, then 0.63, 0.98 and 1.31 with 200 features). An exponent of a network that is
+# still learning is a number about the learning.
+#
+# In the weak regime more features are stored than there are dimensions (at least 1.4 for each), so the width does limit the loss. Its exponents
+# moved even more, by 0.5 to 0.7 in the worse of two seeds, and that row is not tested either.
 #
 # ## Where the features lie
 #
@@ -196,9 +200,9 @@ v_overlap = claims["overlap"].judge(
 print(v_overlap, *(f"{name}: {v.word}, {v.measured}" for name, v in v_overlap.parts), sep="\n")
 
 # %% [markdown]
-# Between m = 3 and m = 10, over which 1/m changes by a factor of 3.3, squared cosine times m changes by a factor of 1.1 for alpha 0.5 and 1, and of
-# 1.6 for equal frequencies. That is what the paper says, and all three pass its threshold. But for equal frequencies the factor was still moving,
-# so by our rules the row as a whole is not tested.
+# From m = 10 to m = 50, over which 1/m changes by a factor of 5, squared cosine times m changes by a factor of 1.3 to 1.6. So most of the overlap does fall as 1/m,
+# and all three cases pass the claim's threshold of 2. But in one case the factor moved by 0.41 between half and all of the training, more than the 0.25 that
+# we allow, so by our rules the row is not tested. (The 3.3 that the table gives for "no effect" belongs to the widths of the FAST run, 3 to 10.)
 #
 # ## A language model's tokens as features
 #
@@ -250,17 +254,18 @@ verdicts(
 #
 # ## Try it
 #
-# The authors' size is one call away, and a night's work on a laptop:
-# `toy.sweep([10, 22, 50], ALPHAS, decay=-1.0, features=1000, steps=20_000, batch=2048)`. More features on at a time (`active=4.0`) make the task harder.
+# The authors' training is one call away, and a night's work on a laptop: `toy.sweep([10, 22, 50], ALPHAS, decay=-1.0, features=1000, steps=20_000, batch=2048)`.
+# More features on at a time (`active=4.0`) make the task harder.
 #
 # ## What did not reproduce
 #
-# - **1/m is not tested.** We train 200 features for 4,000 steps of 256, the authors 1,000 for 20,000 of 2,048, two hundred times as much for each
-#   run. Only the exponent for equal frequencies had settled (0.63, with widths of 3 to 10 alone).
-# - **The weak regime is not reached:** at a decay of 1 almost nothing is stored. The authors sweep the decay.
+# - **1/m is not tested.** We train 1,000 features for 2,000 steps of 2,048, and the authors for 20,000. None of the three exponents had settled.
+# - **Weak superposition is not tested.** It was trained with 200 features and one decay; the authors sweep the decay. Exponents of 200 features in
+#   3 to 10 dimensions depend on which few features are stored, and that was still changing.
 # - **No language-model claim is judged.** It is a slope over models, and Chinchilla's law and losses by width need more than one model. SmolLM2's
 #   unembedding is tied to its embedding, and its weights were stored in four bits and unpacked.
-# - FAST trains 400 steps with two seeds, and tests neither scaling claim.
+# - FAST trains 200 features for 400 steps, and tests neither scaling claim.
+# - **Two seeds** give the range of two runs and no more.
 # - **Chosen after a first look.** How near the number at half the steps must come to the last one was written down when parts of the curves had
 #   been seen.
 #

@@ -22,6 +22,7 @@ MARKS = (
     "#56b4e9",
     "#d55e00",
 )  # colour-blind safe (Okabe and Ito)
+COMPARED = ("#d55e00", "#555555")  # of the lines to compare with
 DPI = 90
 AXIS = {
     "pos": "token",
@@ -143,7 +144,9 @@ def draw(
     """The Axes with a picture that fits the values' axes; an array of Axes for panels.
 
     Args:
-        picture: values, dims, coords, title, unit, interval (low, high or None).
+        picture: values, dims, coords, title, unit, interval (low, high or None). span: the ends of
+            the scale, where all of it is shown. compared: numbers by name that the values are held
+            against, a dotted line each.
         ax: Where to draw; a new figure if None.
         marks: Cells of a map to outline, by label in the order of dims: {"name mover": [(23, 3)]}.
         title: Instead of the picture's.
@@ -195,19 +198,38 @@ def draw(
     )
     labels = picture["coords"][dims[-1]]
     if dims == ("strongest",):
-        return strongest_bars(picture["values"], labels, **options)
+        return _beside(strongest_bars(picture["values"], labels, **options), picture, across=True)
     if what == "bars":
-        return bars(picture["values"], labels, **options)
+        return _beside(bars(picture["values"], labels, **options), picture)
     names = [str(x) for x in picture["coords"][dims[0]]] if len(dims) == 2 else None
-    placed = dims[-1] in PLACED
-    return lines(
+    drawn = lines(
         picture["values"],
         labels,
         x_name=_axis_name(dims[-1], labels),
         names=names,
-        placed=placed,
+        placed=dims[-1] in PLACED,
         **options,
     )
+    return _beside(drawn, picture)
+
+
+def _beside(ax: Any, picture: Mapping[str, Any], across: bool = False) -> Any:
+    """The Axes with the whole scale, and a dotted line for each number to compare with.
+
+    across: whether the values run along x.
+    """
+    if picture.get("span"):
+        low, high = picture["span"]
+        room = 0.03 * (high - low)  # a marker at an end is seen whole
+        (ax.set_xlim if across else ax.set_ylim)(low - room, high + room)
+    for (name, value), colour in zip(picture.get("compared", {}).items(), COMPARED * 4):
+        line = ax.axvline if across else ax.axhline
+        line(
+            value, color=colour, linewidth=1.3, linestyle=":", label=f"{literal(name)} {value:.2f}"
+        )
+    if picture.get("compared"):
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=TICK, frameon=False)
+    return ax
 
 
 def png(picture: Mapping[str, Any], **options: Any) -> bytes:
@@ -577,7 +599,7 @@ def bars(
             label="95 % interval",
         )
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=TICK, frameon=False)
-    _ticks(ax.xaxis, labels, _beside(interval is not None))
+    _ticks(ax.xaxis, labels, _room_beside(interval is not None))
     ax.axhline(0, color="#888888", linewidth=0.7)
     _plain(ax, title)
     ax.set_ylabel(unit)
@@ -629,6 +651,7 @@ def scatter(
     title: str,
     top: int = 12,
     groups: Sequence[str] | None = None,
+    equal: bool = False,
     ax: Any = None,
 ) -> Any:
     """The Axes with points, of which the farthest from the centre are named where there is room.
@@ -642,6 +665,7 @@ def scatter(
         title: The title.
         top: How many points are named.
         groups: A group per point; each has its colour and marker.
+        equal: Whether the line is drawn on which y is x.
         ax: Where to draw; a new figure if None.
     """
     ax = _new(6.5 if groups is not None else 5, 4) if ax is None else ax
@@ -667,6 +691,12 @@ def scatter(
     far = np.argsort(-np.hypot(*scaled), kind="stable")[:top]
     ax.axhline(0, color="#888888", linewidth=0.7)
     ax.axvline(0, color="#888888", linewidth=0.7)
+    if equal:
+        shown = ax.axis()  # the line ends where the points do
+        ends = [max(shown[0], shown[2]), min(shown[1], shown[3])]
+        ax.plot(ends, ends, color="#888888", linewidth=0.9, linestyle="--", label="y = x")
+        ax.axis(shown)
+        ax.legend(loc="best", fontsize=TICK, frameon=False, handlelength=1.5)
     _name_points(ax, [(labels[i], float(x[i]), float(y[i])) for i in far])
     _plain(ax, title)
     ax.set_xlabel(x_name)
@@ -745,17 +775,23 @@ def _one_map(
         cols,
         **axes,
         title=picture["title"],
-        unit=picture["unit"],
+        unit=_with_compared(picture),
         centred=centred,
         ax=ax,
         marks=marks,
         upward=dims[0] == "layer",
         missing=picture.get("missing", "does not apply"),
-        **shared,
+        **({"limit": picture["span"][1]} if picture.get("span") else {}) | shared,
     )
     if names is not None and not marks and values.size > 25 and "dest" not in dims:
         _name_cells(ax, values, names, low_is_best(picture["unit"], values))
     return ax
+
+
+def _with_compared(picture: Mapping[str, Any]) -> str:
+    """The unit of a map, and the numbers that its cells are held against."""
+    compared = picture.get("compared", {}).items()
+    return "\n".join([picture["unit"], *(f"{name} {value:.2f}" for name, value in compared)])
 
 
 def _name_cells(ax: Any, values: np.ndarray, names: np.ndarray, lowest: bool = False) -> None:
@@ -852,14 +888,14 @@ def size_of(picture: Mapping[str, Any]) -> tuple[float, float]:
     )
 
 
-def _beside(interval: bool) -> float:
+def _room_beside(interval: bool) -> float:
     """Inches that a picture of bars has beside its bars: the axis, and the legend of intervals."""
     return 0.75 + (1.35 if interval else 0.0)
 
 
 def _bars_width(labels: Sequence, title: str, interval: bool) -> float:
     """Inches in which bars have room for short labels, and the title for its one line."""
-    beside, letters = _beside(interval), len(title) / 13  # 13 letters of a title to an inch
+    beside, letters = _room_beside(interval), len(title) / 13  # 13 letters of a title to an inch
     return min(9.0, max(4.0, 0.55 * len(labels) + beside, min(letters, 5.0) + beside))
 
 

@@ -20,6 +20,7 @@ from interp._tables import Top
 
 SCHEMA = 1
 SHORT = 32  # as many cells of one axis are printed whole, in their order
+SHARE = "share of prompts"  # how the unit begins of what lies between 0 and 1
 TOP = 5  # of more cells, the largest are printed
 
 
@@ -567,6 +568,7 @@ class Result:
                 low[order], high[order] = ends
             interval = None if np.isnan(low).all() else (low, high)
             picture = dict(values=flat, title=self.name, unit=self.unit, interval=interval)
+            picture |= self._frame()
             return plots.strongest(picture | dict(labels=names))
         interval = None
         has_spread = self.examples is not None and self.examples.shape[-1] > 1
@@ -590,13 +592,24 @@ class Result:
             interval=interval,
             labels=self.labels() if self.values.size <= plots.MOST_CELLS else None,
             missing="not run" if self.metadata.get("interrupted") else "does not apply",
+            **self._frame(),
         )
+
+    def _frame(self) -> dict[str, Any]:
+        """What a picture shows beside the values: the whole scale of a share, and what to compare
+        with.
+        """
+        share = self.unit.startswith(SHARE) and 0 <= np.nanmin(self.values, initial=1)
+        beside = dict(compared=self.metadata.get("compare with", {}))
+        return beside | ({"span": (0.0, 1.0)} if share else {})
 
     def caption(self) -> str:
         """One line: name, unit, and where the numbers come from."""
         parts = [f"{self.name} ({self.unit})"]
         keys = ("pattern", "task", "n", "model", "method", "metric", "split")
         parts += [f"{k} {self.metadata[k]}" for k in keys if self.metadata.get(k) not in (None, "")]
+        compared = self.metadata.get("compare with", {}).items()
+        parts += [f"{name} {value:.3f}" for name, value in compared]
         parts += _asked(self.metadata) + [self._doubt().removeprefix("\n")] * bool(self._doubt())
         if self.metadata.get("interrupted"):
             parts.append(f"stopped: {self.metadata['interrupted']}")
@@ -637,7 +650,10 @@ class Result:
         whole = short or bool({"measure", "swapped"} & set(self.dims)) or count <= TOP
         rows = self.table() if whole else self.top(TOP)
         some = "" if whole else f"\n{TOP} of {count:,}, the largest in size (.top(20) has more)"
-        return f"Result({self.name} [{self.unit}], {axes})\n{rows!r}{some}{self._doubt()}"
+        compared = self.metadata.get("compare with", {}).items()
+        beside = "".join(f"\n{name}: {value:.3f}" for name, value in compared)
+        about = f"Result({self.name} [{self.unit}], {axes})"
+        return f"{about}\n{rows!r}{some}{beside}{self._doubt()}"
 
     def _doubt(self) -> str:
         """A line that says why ratios have no interval, where they have none."""

@@ -74,8 +74,9 @@ def interchange(
 
     Returns:
         The share of prompts whose answer after the swap is above every other answer of the task (on
-        top of all tokens where there is no other), one value (0 or 1) per example kept.
-        `metadata["no swap"]` is the share without any swap.
+        top of all tokens where there is no other), one value (0 or 1) per example kept. Below a
+        printed table, and as a line in a picture, stands "no swap": the share without any swap,
+        `metadata["compare with"]["no swap"]`.
 
         With a subspace, the axis "swapped": the subspace itself, and what must be read beside it,
         because a subspace that can be trained to do anything shows nothing:
@@ -84,7 +85,8 @@ def interchange(
         - "random subspace": of the same rank, and "placebo": a random change of the same length as
           the subspace's own, each the mean of 5 draws;
         - "labels at random": a subspace fitted in the same way to a drawn answer of each prompt;
-        - "random weights": the same fit in the same architecture with random weights, judged there;
+        - "random weights": the same fit in the same architecture with random weights, judged there,
+          and "random weights, no swap": what that model gives without any swap;
         - "no swap".
 
     Raises:
@@ -146,8 +148,9 @@ def interchange(
         metric=metric.name,
         backend=backend_used,
     )
-    metadata["no swap"] = float(values[-1].mean())
-    result = sweep_result(swapped, grid, task, NAME, UNIT, metadata)
+    metadata["compare with"] = {"no swap": float(values[-1].mean())}
+    name = f"{NAME} at {where}" if isinstance(where, str | Site) else NAME
+    result = sweep_result(swapped, grid, task, name, UNIT, metadata)
     return rounding.noted(result, model, task, metric)
 
 
@@ -195,7 +198,11 @@ def _in_subspace(
         other = random_weights(model, int(space.metadata.get("seed", 0)))
         there = suffix(other, site, task.clean, task.corrupted, task.positions, backend)
         last = shares.pop("no swap")
-        shares |= _shares(there, compared, {"random weights": [part(there, untrained)]})
+        changes = {
+            "random weights": [part(there, untrained)],
+            "random weights, no swap": [torch.zeros_like(there.base)],
+        }
+        shares |= _shares(there, compared, changes)
         shares["no swap"] = last
     examples = torch.stack(list(shares.values()))
     metadata = sweep.provenance(
@@ -210,7 +217,6 @@ def _in_subspace(
         draws=DRAWS,
         backend=rest.backend,
     )
-    metadata["no swap"] = float(shares["no swap"].mean())
     without = [name for name in ("labels at random", "random weights") if name not in shares]
     if without:
         metadata["controls that were not fitted"] = without

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +142,19 @@ class Subspace:
             )
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
-        """The Axes with the loss by step, of the fit and of its controls."""
+        """The Axes with the loss by step, of the fit and of its controls, each a running mean (a
+        step's own loss is that of a few prompts, and jumps); `curve` has every step.
+        """
         if self.curve is None:
             raise ValueError("a subspace written by hand has no training curve")
-        return self.curve.plot(ax=ax, **options)
+        steps = self.curve.values.shape[1]
+        window = max(1, steps // 10)
+        summed = np.cumsum(np.pad(self.curve.values, ((0, 0), (1, 0))), axis=1)
+        ends = np.arange(1, steps + 1)
+        starts = np.maximum(0, ends - window)
+        means = (summed[:, ends] - summed[:, starts]) / (ends - starts)
+        name = f"{self.curve.name}, mean of the last {window} steps"
+        return replace(self.curve, values=means, name=name).plot(ax=ax, **options)
 
     def __repr__(self) -> str:
         how = self.metadata.get("kind", "by hand")

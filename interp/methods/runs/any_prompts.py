@@ -338,6 +338,11 @@ def _about(parts: Sequence[tuple[int, Result]], task: MixedTask, started: float)
         each = [part.metadata.get(key) for _, part in parts]
         if key in ("clean", "corrupted") and all(isinstance(v, (int, float)) for v in each):
             metadata[key] = sum(size * v for (size, _), v in zip(parts, each)) / len(task)
+        elif key == "compare with":
+            metadata[key] = {
+                name: sum(size * v[name] for (size, _), v in zip(parts, each)) / len(task)
+                for name in value
+            }
         elif any(v != value for v in each):
             metadata[key] = each
     sizes = [len(ids) for ids in task.prompts]

@@ -305,6 +305,30 @@ def test_the_error_by_hand():
     assert fit["root mean square error"] == pytest.approx(np.sqrt((2.25 + 4 + 0 + 0.25) / 4))
     assert "head=1: exact -2.000" in repr(fit) and "head=1" in fit._repr_html_()
     assert len(fit.plot().collections) == 1
+    assert fit["share found by chance"] == 0.5
+    assert [row[0] for row in fit.farthest] == ["head=1", "head=0", "head=3"]
+    assert "head=1: exact -2.000, estimate +0.000, error +2.000" in repr(fit)
+    (line,) = [line for line in fit.plot().lines if line.get_label() == "y = x"]
+    np.testing.assert_array_equal(line.get_xdata(), line.get_ydata())
+
+
+def test_ties_and_zeros_earn_no_credit():
+    error = interp.methods.patching.attribution_error
+    nothing = error(made([2.0, 1.0, 0.5, 0.25]), made([0.0] * 4), top=2)
+    assert nothing["share of the top 2 found"] == nothing["share found by chance"] == 0.5
+    assert [row[3] for row in nothing.missed] == [2.5, 2.5] and "none" in repr(nothing)
+    assert "the estimate is 0 in every cell: there is no correlation" in repr(nothing)
+    few = error(made([0.0] * 6 + [1.0, -1.0]), made([0.0] * 5 + [0.5, 0.4, 3.0]), top=5)
+    assert few["share of the top 2 found"] == 0.5 and len(few.labels) == 3
+    assert "5 cells that are exactly zero in both" in few._repr_html_()
+    assert "2 cells have an exact effect that is not zero" in repr(few)
+
+
+def test_the_two_the_wrong_way_round_are_refused(tiny, tiny_ioi):
+    exact, guess = (f(tiny, tiny_ioi, "L*H*") for f in (interp.patch, interp.attribution_patch))
+    interp.methods.patching.attribution_error(exact, guess)
+    with pytest.raises(ValueError, match="the exact effects come first"):
+        interp.methods.patching.attribution_error(guess, exact)
 
 
 def test_an_estimate_is_no_further_than_itself(any_tiny, ioi):
@@ -370,6 +394,7 @@ def test_wrong_input_is_one_sentence(tiny, tiny_ioi, options, says):
         (made([1.0]), made([1.0], unit="nats"), "ask for one unit"),
         (made([1.0]), made([1.0], unit="logits, size only"), "kept no examples"),
         (made([np.nan]), made([1.0]), "nothing to compare"),
+        (made([0.0, 0.0]), made([0.0, 0.0]), "every cell is exactly zero in both"),
         (
             replace(made([1.0]), metadata={"method": "patch, noising"}),
             replace(made([1.0]), metadata={"method": "atp, denoising"}),

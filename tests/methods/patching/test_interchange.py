@@ -18,6 +18,11 @@ CLEAN = [
 SOURCE = [text.replace("John gave", "Mary gave").replace("Tom gave", "Mary gave") for text in CLEAN]
 
 
+def no_swap(result):
+    """What is printed below an interchange: the share without any swap."""
+    return result.metadata["compare with"]["no swap"]
+
+
 def several_lengths(model):
     names = [" John", " John", " Tom", " Tom"]
     return interp.tasks.pairs(
@@ -65,13 +70,29 @@ def test_a_swap_is_the_run_with_the_source_s_value(tiny, task):
             assert found.examples[layer, i] == float(after > io)
     plain = interp.run(tiny, task, last_only=True).logits
     after, io = (plain.gather(1, ids)[:, 0] for ids in (task.swap_answers, task.answers))
-    assert found.metadata["no swap"] == pytest.approx(float((after > io).float().mean()))
+    assert no_swap(found) == pytest.approx(float((after > io).float().mean()))
+
+
+def test_what_no_swap_gives_is_printed_and_drawn_on_the_scale_of_a_share(tiny, task):
+    found = interp.interchange(tiny, task, "resid_post.*@END")
+    for text in (repr(found), found._repr_html_(), found.caption()):
+        assert f"no swap{':' if text == repr(found) else ''} {no_swap(found):.3f}" in text
+    ax = found.plot()
+    assert "resid_post.*@END" in ax.get_title() and ax.get_ylim() == (-0.03, 1.03)
+    (line,) = [line for line in ax.lines if line.get_label().startswith("no swap")]
+    assert set(line.get_ydata()) == {no_swap(found)}
+    image = interp.interchange(tiny, task, "L*H*@END").plot().images[0]
+    assert image.get_clim() == (0, 1)
+    several = several_lengths(tiny)
+    parts = [no_swap(interp.interchange(tiny, several[[i]], "resid_post.0@END")) for i in range(4)]
+    together = interp.interchange(tiny, several, "resid_post.0@END")
+    assert no_swap(together) == pytest.approx(np.mean(parts))
 
 
 def test_it_is_noising_with_another_metric(tiny, task):
     swapped = interp.interchange(tiny, task, "L*H*")
     patched = interp.patch(tiny, task, "L*H*", direction="noising", metric=swap_accuracy(task))
-    np.testing.assert_allclose(patched.values + swapped.metadata["no swap"], swapped.values, 1e-6)
+    np.testing.assert_allclose(patched.values + no_swap(swapped), swapped.values, 1e-6)
 
 
 def test_prompts_of_several_lengths_are_those_of_each_alone(tiny):
@@ -112,7 +133,7 @@ def test_the_whole_space_is_the_plain_swap(any_tiny, site):
         found = interp.interchange(any_tiny, task, subspace=Subspace(turned, site), backend=backend)
         assert (found.sel(swapped="subspace").examples == plain.examples).all()
         assert (found.sel(swapped="whole site").examples == plain.examples).all()
-        assert found.sel(swapped="no swap").values == plain.metadata["no swap"]
+        assert found.sel(swapped="no swap").values == no_swap(plain)
 
 
 def test_a_subspace_s_intervention_is_what_interchange_runs(tiny, task, space):
@@ -146,9 +167,17 @@ def test_the_controls_stand_beside_it_and_are_printed(tiny, task, space):
         "placebo",
         "labels at random",
         "random weights",
+        "random weights, no swap",
         "no swap",
     ]
     assert all(row in repr(found) for row in rows)
+    twin = random_weights(tiny, int(space.metadata["seed"]))
+    judge = task.split(0.5)[1]
+    alone = no_swap(interp.interchange(twin, judge, space.site))
+    assert float(found.sel(swapped="random weights, no swap").values) == pytest.approx(alone)
+    losses = space.plot().lines[0].get_ydata()  # a running mean, so the last is that of the tail
+    window = max(1, len(losses) // 10)
+    assert losses[-1] == pytest.approx(space.curve.values[0, -window:].mean())
     assert set(space.controls) == {"labels at random", "random weights"}
     assert space.curve.coords["fit"] == ["subspace", "labels at random", "random weights"]
     bare = Subspace(space.basis, space.site)

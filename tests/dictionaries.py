@@ -30,3 +30,11 @@ def dictionary(kind="topk", site="resid_post.1", d=32, **more):
         settings=settings,
         **more,
     )
+
+
+def transcoders(layers=(0, 1, 2), kind="transcoder", d=32):
+    """A transcoder with random weights for each of these layers."""
+    return [
+        features.Dictionary(kind, weights(kind, d=d), f"mlp.{i}.in", f"tc {i}", to=f"mlp.{i}")
+        for i in layers
+    ]

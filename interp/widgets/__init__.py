@@ -8,6 +8,7 @@
 >>> interp.widgets.patching(model, task)               # which sites carry the answer
 >>> interp.widgets.circuit(scores, model, task)        # cut edges and see what is left
 >>> interp.widgets.features(model, sae)                # read cards of latents, edit latents
+>>> interp.widgets.graph(graph, model)                 # read an attribution graph, clamp nodes
 >>> interp.widgets.training(result)                    # a measure, checkpoint by checkpoint
 >>> interp.widgets.link(a, b)                          # two that follow each other
 >>> interp.widgets.restore(widget, "homework.ipynb")   # as it was left when that file was saved

@@ -4,6 +4,7 @@ from interp.widgets.attention import attention as attention
 from interp.widgets.circuit import circuit as circuit
 from interp.widgets.explore import explore as explore
 from interp.widgets.features import features as features
+from interp.widgets.graph import graph as graph
 from interp.widgets.heads import heads as heads
 from interp.widgets.lens import lens as lens
 from interp.widgets.patching import patching as patching

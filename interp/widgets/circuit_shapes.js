@@ -26,7 +26,7 @@ export const litOf = (edges, touches, most = READABLE) => {
 
 // Labels so that none lies on another or on a component: for each {x, y, w} the first free side, or null where there is
 // none. Earlier ones have the choice.
-export function spread(labels, dots, r, least = -Infinity, high = 11) {
+export function spread(labels, dots, r, least = -Infinity, high = 11, most = Infinity) {
   const taken = dots.map(({ x, y }) => [x - r, y - r, x + r, y + r]);
   const meets = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
   return labels.map(({ x, y, w }) => {
@@ -37,7 +37,7 @@ export function spread(labels, dots, r, least = -Infinity, high = 11) {
       { dx: 0, dy: -gap - 1, anchor: "middle", box: [x - w / 2, y - gap - high, x + w / 2, y - gap] },
       { dx: 0, dy: gap + high - 2, anchor: "middle", box: [x - w / 2, y + gap, x + w / 2, y + gap + high] },
     ];
-    const free = sides.find((side) => side.box[0] >= least && !taken.some((other) => meets(side.box, other)));
+    const free = sides.find((side) => side.box[0] >= least && side.box[2] <= most && !taken.some((other) => meets(side.box, other)));
     if (!free) return null;
     taken.push(free.box);
     return { dx: free.dx, dy: free.dy, anchor: free.anchor };

@@ -53,6 +53,14 @@ def graph(m):
     return features.graph(m, ids(1, 6), sites, answers=ANSWER, nodes=None, edges=None)
 
 
+def clamped(m):
+    """What graph and model say of a feature that is switched off, on the widget."""
+    found = graph(m)
+    name = next(n.name for n in found.nodes if n.kind == "feature")
+    shown = widgets.graph(found, m, values={name: 0.0}, node=name)
+    return widget(shown), shown.reply["rows"], shown.card
+
+
 def transcoders(m):
     with TemporaryDirectory() as folder:
         sizes = dict(width=48, k=4, tokens=300, batch=100)
@@ -376,6 +384,7 @@ WIDGETS = {
     "features": lambda m, t: widget(
         widgets.features(m, features.firings(m, sae(), on=ids(20)).dictionary, ids(20))
     ),
+    "graph": lambda m, t: clamped(m),
     "heads": lambda m, t: widget(widgets.heads(m, t)),
     "heads, text": lambda m, t: widget(widgets.heads(m, TEXT)),
     "explore": lambda m, t: widget(widgets.explore(m, TEXT)),

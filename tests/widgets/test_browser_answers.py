@@ -22,7 +22,14 @@ scores = interp.discover(model, task)
 ids = torch.randint(5, 200, (40, 16), generator=torch.Generator().manual_seed(0))
 acts = features.activations(model, "resid_post.1", ids)
 sae = features.baselines(acts, k=6, width=300)[0]
-acts_on = features.firings(model, sae, on=acts)"""
+acts_on = features.firings(model, sae, on=acts)
+def transcoder(layer):
+    draw = torch.Generator().manual_seed(layer)
+    w = {name: 0.2 * torch.randn(*size, generator=draw) for name, size in
+         dict(W_enc=(32, 40), W_dec=(40, 32), b_enc=(40,), b_dec=(32,)).items()}
+    return features.Dictionary("transcoder", w, f"mlp.{layer}.in", to=f"mlp.{layer}")
+graph = features.graph(model, ids[0, :6][None], [transcoder(0), transcoder(2)])
+early = [n.name for n in graph.nodes if n.site == "mlp.0" and n.kind == "feature"][:2]"""
 # each step of a job waits before it is shown: the model is slow, what the page does is not
 SLOWED = """exec('''import time
 import interp.widgets._base as base
@@ -45,6 +52,8 @@ FRAMES = """(parts) => {
       document.querySelector('.interp-feat-number')?.value ?? '',
       document.querySelector('.interp input[type=range]')?.value ?? '',
       document.querySelector('.interp-patch-mark')?.getAttribute('x') ?? '',
+      document.querySelector('.interp-graph-title')?.textContent ?? '',
+      document.querySelector('.interp-graph-set')?.textContent ?? '',
     ]),
     parts: parts.map((p) => [...document.querySelectorAll(p)].map(seen).join(' | ')),
   });
@@ -88,6 +97,17 @@ def slide(page, value):
     )
 
 
+def node(page, value):
+    """Chooses a node of the attribution graph, as the arrow keys and Enter do."""
+    at = page.value(f"[n.name for n in graph.nodes].index(early[{value}])")
+    page.page.locator(f".interp-graph-node[data-i='{at}']").dispatch_event("click")
+
+
+def act(page, value):
+    """Presses a button of the attribution graph's experiment."""
+    page.page.locator(f".interp-graph-try button:text-is('{value}')").dispatch_event("click")
+
+
 def latent(page, value):
     page.page.evaluate(
         """(value) => { const s = document.querySelector('.interp-feat-number'); s.value = value;
@@ -122,6 +142,11 @@ WIDGETS = {
         "interp.widgets.circuit(scores, model, task, shown=20)",
         [".interp-circuit-numbers"],
         [(menu("run"), "model"), (slide, 300), (menu("run"), "circuit"), (slide, 700)],
+    ),
+    "graph": (
+        "interp.widgets.graph(graph, model, node=early[0], pinned=early)",
+        [".interp-graph-answer", ".interp-graph-card"],
+        [(act, "off"), (node, 1), (act, "double"), (node, 0)],
     ),
     "lens": (
         "interp.widgets.lens(model, task)",

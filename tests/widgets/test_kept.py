@@ -4,11 +4,12 @@ import time
 
 import nbformat
 import pytest
+from dictionaries import transcoders
 from javascript import run_in_node
 from nbformat import v4
 
 import interp
-from interp import widgets
+from interp import features, widgets
 
 ALBUM = """
 import test from "node:test";
@@ -64,6 +65,10 @@ MADE = {
         lambda m, task: widgets.circuit(interp.discover(m, task), m, task),
         dict(shown=9, within="model"),
     ),
+    "graph": (
+        lambda m, task: widgets.graph(features.graph(m, task[0], transcoders([0, 2])), m),
+        dict(shown=9, node="embed@1", names={"mlp.0:error@2": "x"}, pinned=["mlp.0:error@2"]),
+    ),
 }
 
 
@@ -77,7 +82,7 @@ def test_a_state_comes_back(tiny, task, closed_after, kind):
     assert one.maker == kind and one.state.items() >= state.items()
     assert widgets.restore(other, one.state) is other
     assert other.wait().state == one.state and other.code == one.code
-    if kind != "circuit":  # made of scores that have another name here
+    if kind not in ("circuit", "graph"):  # made of what has another name here
         again = closed_after(
             eval(one.code.splitlines()[0], dict(interp=interp, model=tiny, task=task))
         )

@@ -1,7 +1,7 @@
 """`AttributionGraph`: nodes, direct effects between them, and what is left when it is pruned."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -170,19 +170,33 @@ class AttributionGraph:
                 break
             keep &= ~idle
             effects[~keep], effects[:, ~keep] = 0, 0
-        at = np.flatnonzero(keep)
+        pruned = {"nodes": nodes, "edges": edges}
+        left = replace(self, effects=effects)._of_nodes(np.flatnonzero(keep), whole)
+        return replace(left, metadata={**self.metadata, "pruned": pruned})
+
+    def only(self, names: Iterable[str]) -> "AttributionGraph":
+        """The graph of these nodes, the tokens and the logits; the others' effects are left out.
+
+        Example:
+            >>> graph.only(node for some in graph.groups.values() for node in some).plot()
+        """
+        keep = {self.place(name) for name in names}
+        keep |= {i for i, node in enumerate(self.nodes) if node.kind in ("token", "logit")}
+        return self._of_nodes(np.array(sorted(keep), dtype=int), self.node_influence())
+
+    def _of_nodes(self, at: np.ndarray, influence: np.ndarray) -> "AttributionGraph":
+        """The graph of some nodes; influence is that of all, where none is kept already."""
         names = {self.nodes[i].name for i in at}
         return replace(
             self,
             nodes=tuple(self.nodes[i] for i in at),
-            effects=effects[np.ix_(at, at)],
+            effects=self.effects[np.ix_(at, at)],
             groups={
                 name: inside
                 for name, group in self.groups.items()
                 if (inside := tuple(one for one in group if one in names))
             },
-            influence=(whole if self.influence is None else self.influence)[at],
-            metadata={**self.metadata, "pruned": {"nodes": nodes, "edges": edges}},
+            influence=(influence if self.influence is None else self.influence)[at],
         )
 
     def group(self, groups: Mapping[str, Sequence[str]]) -> "AttributionGraph":

@@ -34,6 +34,7 @@ def layout(graph: "AttributionGraph", max_edges: int = 200) -> dict[str, Any]:
     known = flow if graph.influence is None else graph.influence
     layers = sorted({node.layer for node in graph.nodes})
     row_of = {layer: i for i, layer in enumerate(layers)}
+    apart = max(0.42, 0.03 * len(layers))  # of logits: the more rows, the lower each is
     cells: dict[tuple[int, int], list[int]] = defaultdict(list)
     for i, node in enumerate(graph.nodes):
         cells[node.layer, node.pos].append(i)
@@ -48,7 +49,7 @@ def layout(graph: "AttributionGraph", max_edges: int = 200) -> dict[str, Any]:
             step = 0.0 if len(shown) == 1 else rank / (len(shown) - 1) - 0.5
             nodes[graph.nodes[i].name] = {
                 "x": pos + (0.0 if logits else 0.72 * step),
-                "y": float(row_of[layer]) + (0.42 * rank if logits else 0.0),
+                "y": float(row_of[layer]) + (apart * rank if logits else 0.0),
                 "kind": graph.nodes[i].kind,
                 "size": float(known[i]),
                 "text": _text(graph.nodes[i], groups.get(graph.nodes[i].name, "")),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from interp._errors import short
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
+from interp.features import loading
 from interp.features.dictionary import Dictionary
 from interp.interventions import Intervention, run
 from interp.models import bridge
@@ -21,6 +22,18 @@ if TYPE_CHECKING:  # the graph knows its experiments, not the other way round
     from interp.features.graphs.attribution_graph import AttributionGraph
 
 RUNS = ["before", "graph", "model"]
+SAME = {
+    4: 0.01,
+    2: 0.1,
+}  # by bytes of a weight: a run that differs by this share is another model's
+
+
+class Bound(NamedTuple):
+    """A graph's model and dictionaries, whose unedited run has been seen to be the graph's."""
+
+    model: Model
+    dictionaries: dict[str, Dictionary]  # by what they write
+    ids: Tensor
 
 
 @torch_defaults()
@@ -56,9 +69,19 @@ def intervene(
         value is its distance from the mean logit, or the difference that the graph explains.
 
     Raises:
-        ValueError: If a name is no feature of the graph, or the graph was read from a file and no
-            model or no dictionaries are given.
+        ValueError: If a name is no feature of the graph, the graph was read from a file and no
+            model or no dictionaries are given, or their own run is not that of the graph: other
+            weights, or other dictionaries.
+
+    Cost:
+        Two runs of the prompt.
     """
+    check(graph, values)
+    return compare(graph, values, bind(graph, model, dictionaries), n)
+
+
+def check(graph: "AttributionGraph", values: Mapping[str, float]) -> None:
+    """A ValueError where values are none, or not of features."""
     if not isinstance(values, Mapping) or not values:
         raise ValueError(
             f'{short(values)} names no values: graph.intervene({{"mlp.10:512@4": 0.0}})'
@@ -68,20 +91,71 @@ def intervene(
             raise ValueError(f"the value of {name!r} is {short(value)}: a number is needed")
         if graph[name].kind != "feature":
             raise ValueError(f"{name!r} is no feature: only features can take other values")
+
+
+def bind(
+    graph: "AttributionGraph",
+    model: Model | None = None,
+    dictionaries: Sequence[Dictionary] | None = None,
+) -> Bound:
+    """The model and the dictionaries that a graph was made of; a ValueError if their run differs.
+
+    Cost:
+        A run of the prompt.
+    """
     live = graph._live
     if live is None and (model is None or dictionaries is None):
         raise ValueError(
             "this graph was read from a file: graph.intervene({...}, model,"
             " dictionaries=[...]) needs what it was made of"
         )
+    if "ids" not in graph.metadata:
+        raise ValueError(
+            "this graph has no prompt as ids (another tool made it): make it again with"
+            " interp.features.graph(model, prompt, dictionaries)"
+        )
     model = live[0] if model is None else model
     given = {d.writes: d for d in (live[1] if dictionaries is None else dictionaries)}
-    lacking = next((graph[name].site for name in values if graph[name].site not in given), None)
+    sites = {node.site for node in graph.nodes if node.kind == "feature"}
+    lacking = next((site for site in sorted(sites) if site not in given), None)
     if lacking is not None:
         raise ValueError(f"no dictionary writes {lacking!r} (given: {', '.join(given)})")
-    ids = torch.tensor([graph.metadata["ids"]])
+    for node in graph.nodes:
+        if node.kind == "feature" and node.index >= given[node.site].n_latents:
+            raise ValueError(
+                f"{given[node.site].name} has no latent {node.index}: it is not the dictionary that"
+                " the graph was made of"
+            )
+    for site in sites:
+        loading.check(model, given[site])
+    if max(graph.metadata["ids"]) >= bridge.dims(model).d_vocab:
+        raise ValueError(f"{bridge.name(model)} has no token {max(graph.metadata['ids'])}")
+    bound = Bound(model, given, torch.tensor([graph.metadata["ids"]]))
+    _same_run(graph, bound)
+    return bound
+
+
+def _same_run(graph: "AttributionGraph", bound: Bound) -> None:
+    """A ValueError unless the unedited run gives the graph's own values."""
+    was, now = np.array([node.value for node in graph.nodes]), _by_model(graph, {}, bound)
+    at_most = SAME.get(bridge.unembedding(bound.model)[0].dtype.itemsize, 0.01)
+    for kind, says in (("logit", "weights"), ("feature", "weights, or dictionaries,")):
+        own = np.array([node.kind == kind for node in graph.nodes])
+        if np.abs(now - was)[own].sum() <= at_most * np.abs(was)[own].sum():
+            continue
+        worst = int(np.argmax(np.where(own, np.abs(now - was), -1)))
+        raise ValueError(
+            f"this model's run gives {graph.nodes[worst].name!r} {now[worst]:.3g}, and the graph"
+            f" {was[worst]:.3g}: these are not the {says} that the graph was made of"
+        )
+
+
+def compare(
+    graph: "AttributionGraph", values: Mapping[str, float], bound: Bound, n: int = 10
+) -> Result:
+    """What `intervene` gives, with what was checked before."""
     predicted = _by_graph(graph, values)
-    real = _by_model(model, graph, values, given, ids)
+    real = _by_model(graph, values, bound)
     before = np.array([node.value for node in graph.nodes])
     logits = [i for i, node in enumerate(graph.nodes) if node.kind == "logit"]
     features = [i for i, node in enumerate(graph.nodes) if node.kind == "feature"]
@@ -116,14 +190,9 @@ def _by_graph(graph: "AttributionGraph", values: Mapping[str, float]) -> np.ndar
     return now
 
 
-def _by_model(
-    model: Model,
-    graph: "AttributionGraph",
-    values: Mapping[str, float],
-    given: Mapping[str, Dictionary],
-    ids: Tensor,
-) -> np.ndarray:
+def _by_model(graph: "AttributionGraph", values: Mapping[str, float], bound: Bound) -> np.ndarray:
     """Each node's value in the model's own run."""
+    model, given, ids = bound
 
     def setting(d: Dictionary, wanted: Mapping[tuple[int, int], float]) -> Intervention:
         reads = () if d.to is None else (d.site,)

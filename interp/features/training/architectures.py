@@ -17,8 +17,11 @@ TRAINED = (
     "gated",
     "jumprelu",
     "transcoder",
+    "skip_transcoder",
 )
-BY_K = (*TRAINED[:5], "jumprelu", "transcoder")  # those that are told how many latents are on
+TRANSCODERS = ("transcoder", "skip_transcoder")  # read one site and write another
+# those that are told how many latents are on
+BY_K = (*TRAINED[:5], "jumprelu", *TRANSCODERS)
 SPARSE = TRAINED[:4]  # those with a step of ours, which is faster: see topk_step
 
 
@@ -55,10 +58,12 @@ def sae(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = sae_class(config(**chosen | options))
-        if kind == "transcoder":  # reads one site and writes another: only the shapes differ
+        if kind in TRANSCODERS:  # only the shapes differ
             fresh.b_dec = torch.nn.Parameter(torch.zeros(d_out))
             rows = torch.randn(width, d_out)
             fresh.W_dec = torch.nn.Parameter(0.1 * rows / rows.norm(dim=-1, keepdim=True))
+        if kind == "skip_transcoder":
+            fresh.W_skip = torch.nn.Parameter(torch.zeros(d_out, d_in))
     return fresh
 
 
@@ -72,10 +77,8 @@ def _classes(kind: str) -> tuple[Any, Any]:
         "mutualchoice": (mutual_choice.MutualChoice, mutual_choice.MutualChoiceConfig),
         "featurechoice": (mutual_choice.FeatureChoice, mutual_choice.FeatureChoiceConfig),
     }
-    sae_lens_name = {"matryoshka": "matryoshka_batchtopk", "transcoder": "batchtopk"}.get(
-        kind, kind
-    )
-    return ours[kind] if kind in ours else get_sae_training_class(sae_lens_name)
+    theirs = {"matryoshka": "matryoshka_batchtopk", **dict.fromkeys(TRANSCODERS, "batchtopk")}
+    return ours[kind] if kind in ours else get_sae_training_class(theirs.get(kind, kind))
 
 
 def _defaults(kind: str, width: int, k: int, steps: int) -> dict[str, Any]:
@@ -85,7 +88,7 @@ def _defaults(kind: str, width: int, k: int, steps: int) -> dict[str, Any]:
     }  # few steps: the threshold kept for later must still arrive
     if kind in SPARSE:
         return {"k": k} | ({} if kind == "topk" else settled)
-    if kind == "transcoder":
+    if kind in TRANSCODERS:
         return {"k": k, "apply_b_dec_to_input": False} | settled
     if kind == "matryoshka":
         return {
@@ -116,6 +119,8 @@ def transcoder_step(trainer: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor,
     trainer.n_training_samples += len(x)
     latents, before = sae.encode_with_hidden_pre(x)
     out = sae.decode(latents)
+    if hasattr(sae, "W_skip"):
+        out = out + x @ sae.W_skip.T
     aux = sae.calculate_topk_aux_loss(
         sae_in=y, sae_out=out, hidden_pre=before, dead_neuron_mask=trainer.dead_neurons
     )

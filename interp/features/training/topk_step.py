@@ -23,12 +23,15 @@ class Step(NamedTuple):
     aux: Tensor
     at: Tensor  # [place]: the latents that were chosen, token by token
     latents: Tensor  # [place], zero where the latent was not above zero
-    error: Tensor  # [batch d_in], output minus input
+    error: Tensor  # [batch d_out], output minus what it should be
 
 
 @torch.no_grad()
 def gradients(
-    sae: Any, x: Float[Tensor, "batch d_in"], dead: Bool[Tensor, "latent"] | None = None
+    sae: Any,
+    x: Float[Tensor, "batch d_in"],
+    dead: Bool[Tensor, "latent"] | None = None,
+    target: Float[Tensor, "batch d_out"] | None = None,
 ) -> Step:
     """The losses of sae-lens' TopKTrainingSAE on a batch; sets `.grad` of its parameters.
 
@@ -37,15 +40,16 @@ def gradients(
         x: Scaled activations [batch d_in].
         dead: Mask of latents that have long been off; the auxiliary loss teaches them to write what
             is missing.
+        target: What a transcoder is to write, scaled; x if None.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="Sparse CSR tensor support"
         )  # beta, and checked against dense in the tests
-        return _gradients(sae, x, dead)
+        return _gradients(sae, x, dead, x if target is None else target)
 
 
-def _gradients(sae: Any, x: Tensor, dead: Tensor | None) -> Step:
+def _gradients(sae: Any, x: Tensor, dead: Tensor | None, target: Tensor) -> Step:
     W_enc, W_dec, cfg = sae.W_enc.data, sae.W_dec.data, sae.cfg
     n, batch = len(W_dec), len(x)
     centred = x - sae.b_dec.data if cfg.apply_b_dec_to_input else x
@@ -56,8 +60,10 @@ def _gradients(sae: Any, x: Tensor, dead: Tensor | None) -> Step:
     error = (
         embedding_bag(at, W_dec, starts[:-1], per_sample_weights=latents, mode="sum")
         + sae.b_dec.data
-        - x
+        - target
     )
+    if hasattr(sae, "W_skip"):
+        error += x @ sae.W_skip.data.T
     slope = error * (2 / batch)
     by_latent = _Transposed(rows, at, n, batch)
     W_dec_grad = by_latent.times(latents, slope)
@@ -78,6 +84,8 @@ def _gradients(sae: Any, x: Tensor, dead: Tensor | None) -> Step:
     # every token's slope at the input is its latents' slopes times W_enc: summed over tokens,
     # b_enc's times W_enc
     sae.b_dec.grad = slope.sum(0) - W_enc @ b_enc_grad if cfg.apply_b_dec_to_input else slope.sum(0)
+    if hasattr(sae, "W_skip"):
+        sae.W_skip.grad = slope.T @ x
     return Step(error.pow(2).sum(-1).mean(), aux, at, latents, error)
 
 
@@ -153,12 +161,18 @@ def _at(left: Tensor, right: Tensor, at: Tensor, starts: Tensor) -> Tensor:
     return torch.sparse.sampled_addmm(places, left, right.T, beta=0.0).values()
 
 
-def step(trainer: Any, batch: Float[Tensor, "batch d_in"]) -> Step:
-    """One step of sae-lens' SAETrainer, equal to `trainer.step(batch)` up to rounding."""
+def step(
+    trainer: Any,
+    batch: Float[Tensor, "batch d_in"],
+    target: Float[Tensor, "batch d_out"] | None = None,
+) -> Step:
+    """One step of sae-lens' SAETrainer, equal to `trainer.step(batch)` up to rounding; with what a
+    transcoder is to write, scaled, one of `architectures.transcoder_step`.
+    """
     trainer.n_training_samples += len(batch)
     sae, x = trainer.sae, trainer.activation_scaler(batch)
     sae.train()
-    result = gradients(sae, x, trainer.dead_neurons)
+    result = gradients(sae, x, trainer.dead_neurons, target)
     with torch.no_grad():
         fired = torch.bincount(result.at[result.latents > 0], minlength=sae.cfg.d_sae)
         trainer.n_forward_passes_since_fired += 1

@@ -61,7 +61,8 @@ def train(
             None). A text with fewer than `tokens` tokens is read again, in another order.
         kind: "topk", "batchtopk", "mutualchoice" or "featurechoice" (with aux="zipf" or "k"; see
             `training.mutual_choice`), "matryoshka", "jumprelu" (about k latents on), "standard" or
-            "gated" (with l1_coefficient), "transcoder" (with `to`).
+            "gated" (with l1_coefficient), "transcoder" and "skip_transcoder" (with `to`; the second
+            has a linear path beside its latents: Paulo et al. 2025, arXiv 2501.18823).
         width: How many latents.
         k: How many latents are on, for the kinds that take k.
         tokens: How many tokens are used for training.
@@ -88,7 +89,7 @@ def train(
     """
     started = time.perf_counter()
     architectures.check(kind, width, k)
-    if (to is None) == (kind == "transcoder"):
+    if (to is None) == (kind in architectures.TRANSCODERS):
         raise ValueError(
             f"kind={kind!r}, to={to!r}: a transcoder, and only that, writes another site"
             " (site='mlp.10.in', to='mlp.10')"
@@ -256,10 +257,11 @@ def _step(
 ) -> dict[str, float] | None:
     """One step; its loss, l0 and explained variance if they are asked for."""
     target = parts[-1] * scales[-1]
-    if kind in architectures.SPARSE and fast and target.device.type == "cpu":
-        result = topk_step.step(trainer, parts[0])
+    transcodes = kind in architectures.TRANSCODERS
+    if (transcodes or kind in architectures.SPARSE) and fast and target.device.type == "cpu":
+        result = topk_step.step(trainer, parts[0], target if transcodes else None)
         loss, latents, error = result.mse + result.aux, result.latents, result.error
-    elif kind == "transcoder":
+    elif transcodes:
         loss, latents, out = architectures.transcoder_step(trainer, parts[0] * scales[0], target)
         error = out - target
     else:
@@ -286,7 +288,7 @@ def _finished(
 ) -> Dictionary:
     """The trained SAE as a Dictionary; inputs are no longer scaled."""
     sae = trainer.sae
-    if kind != "transcoder":
+    if kind not in architectures.TRANSCODERS:
         sae.fold_activation_norm_scaling_factor(scales[0])
         return from_sae(sae, name=name, metadata=metadata, site=where[0])
     state = {k: v.detach().clone() for k, v in sae.state_dict().items()}
@@ -296,9 +298,11 @@ def _finished(
     state["W_enc"] *= scales[0]
     state["W_dec"] /= scales[1]
     state["b_dec"] /= scales[1]
+    if "W_skip" in state:
+        state["W_skip"] *= scales[0] / scales[1]
     state = {k: v.float() for k, v in state.items()}
     return Dictionary(
-        "jumprelu_transcoder",
+        f"jumprelu_{kind}",
         state,
         where[0],
         name,

@@ -23,6 +23,7 @@ def train_transcoders(
     *,
     width: int = 2304,
     k: int = 32,
+    skip: bool = False,
     tokens: int = 100_000,
     seed: int = 0,
     folder: str | Path | None = None,
@@ -44,6 +45,7 @@ def train_transcoders(
         on: A corpus, or ids [chunk pos] (the "find" half of the documentation if None).
         width: How many latents a layer.
         k: How many of them are on.
+        skip: Whether each has a linear path beside its latents ("skip transcoder").
         tokens: How many tokens each is trained on; a shorter text is read again.
         seed: Decides the text, the order and the first weights.
         folder: Where activations and transcoders are kept; the user's cache if None.
@@ -61,7 +63,8 @@ def train_transcoders(
         layer. The bar says how long after the first.
 
     Reference:
-        Dunefsky et al. 2024, arXiv 2406.11944.
+        Dunefsky et al. 2024, arXiv 2406.11944; skip transcoders: Paulo et al. 2025, arXiv
+        2501.18823.
     """
     chosen = _layers(layers, bridge.dims(model).n_layers)
     home = cache_folder("transcoders") if folder is None else Path(folder)
@@ -82,8 +85,8 @@ def train_transcoders(
             f"mlp.{layer}.in",
             acts,
             to=f"mlp.{layer}",
-            kind="transcoder",
-            name=f"transcoder {layer}",
+            kind="skip_transcoder" if skip else "transcoder",
+            name=f"{'skip ' if skip else ''}transcoder {layer}",
             folder=home / "trained",
             width=width,
             k=k,

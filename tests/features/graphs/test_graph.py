@@ -228,6 +228,15 @@ def test_scores_and_pruning_by_hand():
         graph.prune(nodes=80)
 
 
+def test_a_part_keeps_tokens_and_logits_and_counts_what_is_gone():
+    part = five().only(["mlp.0:1@0"])
+    assert [n.name for n in part.nodes] == ["embed@0", "mlp.0:1@0", "logits:b"]
+    np.testing.assert_allclose(part.influence, [0.7, 0.6, 0])  # of the whole graph
+    np.testing.assert_allclose(part.missing, [0, 0, 10.0 - 6.0])
+    with pytest.raises(ValueError, match="unknown node"):
+        five().only(["nobody"])
+
+
 def test_a_circle_is_refused():
     graph = five()
     effects = graph.effects.copy()

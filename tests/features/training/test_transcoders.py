@@ -2,6 +2,8 @@
 takes them.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -27,6 +29,34 @@ def test_each_is_that_of_train_and_is_trained_once(tiny, tmp_path, monkeypatch):
     torch.testing.assert_close(again[0].W_dec, found[1].W_dec)
     graph = features.graph(tiny, ids(1), found, nodes=None, edges=None)
     np.testing.assert_allclose(graph.missing, 0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["transcoder", "skip_transcoder"])
+def test_the_fast_step_is_the_plain_one(tiny, kind):
+    acts = features.activations(tiny, ["mlp.1.in", "mlp.1"], ids())
+    # few tokens a step, so that latents die and the auxiliary loss counts, too
+    sizes = {**SMALL, "width": 200, "batch": 50}
+    fast, plain = (
+        features.train(tiny, "mlp.1.in", acts, to="mlp.1", kind=kind, fast=fast, **sizes)
+        for fast in (True, False)
+    )
+    assert plain.metadata["curve"][-1]["dead"] > 0
+    for name, value in plain.weights.items():
+        torch.testing.assert_close(fast.weights[name], value, atol=2e-3, rtol=2e-2)
+
+
+def test_a_linear_map_is_learned_by_the_skip_path(tiny):
+    """What the latents need not write: the skip path's own map, in the activations' own units."""
+    acts = features.activations(tiny, ["mlp.1.in", "mlp.1"], ids(60))
+    x = acts.of("mlp.1.in")
+    y = 3.0 * x @ torch.randn(32, 32, generator=torch.Generator().manual_seed(1)).T
+    linear = replace(acts, shards=({"mlp.1.in": x, "mlp.1": y},))
+    sizes = dict(width=8, k=1, tokens=40_000, batch=200)
+    found = features.train(None, "mlp.1.in", linear, to="mlp.1", kind="skip_transcoder", **sizes)
+    assert found.kind == "jumprelu_skip_transcoder"
+    assert found.metadata["curve"][-1]["explained"] > 0.98
+    left = found.reconstruct(x, found.encode(x)) - y
+    assert float(left.pow(2).mean() / y.pow(2).mean()) < 0.03
 
 
 def test_what_is_finished_survives_an_interruption(tiny, tmp_path, monkeypatch):

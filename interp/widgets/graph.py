@@ -63,6 +63,8 @@ class GraphWidget(Widget, files="circuit_shapes graph_shapes graph_panel graph")
         compare: Runs | None = None,
         cards: Cards | None = None,
         words: Callable[[], Iterator[dict[str, str]]] | None = None,
+        *,
+        model_now: Callable[[], Any] | None = None,
         **traits: Any,
     ) -> None:
         self._graph, self._compare, self._cards = graph, compare, cards
@@ -88,15 +90,16 @@ class GraphWidget(Widget, files="circuit_shapes graph_shapes graph_panel graph")
         }
         self._ready = False
         super().__init__(
+            model_now=model_now,
             **{
                 "metadata": metadata,
                 "title": title if len(title) < 100 else f"{title[:97]}...",
                 "plan": plans.plan(graph),
                 **own,
                 **traits,
-            }
+            },
         )
-        self.observe(self._look, "node")
+        self.observe(self._look, ["node", "weights"])
         self.observe(self._changed, [*self.kept, "words"])
         self.on_msg(self._receive)
         self._look()
@@ -399,9 +402,9 @@ def graph(
             raise ValueError(f"{lacking}= needs the model: interp.widgets.graph(graph, model, ...)")
         return GraphWidget(graph, **state)
     live = _Live(graph, model, dictionaries, on, tokens)
-    return GraphWidget(
-        graph, live.compare, live.card, live.words if on is not None else None, **state
-    )
+    words = live.words if on is not None else None
+    now = {"model_now": lambda: bridge.ready(model)}
+    return GraphWidget(graph, live.compare, live.card, words, **now, **state)
 
 
 class _Live:

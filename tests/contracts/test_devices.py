@@ -58,7 +58,8 @@ def clamped(m):
     found = graph(m)
     name = next(n.name for n in found.nodes if n.kind == "feature")
     shown = widgets.graph(found, m, values={name: 0.0}, node=name)
-    return widget(shown), shown.reply["rows"], shown.card
+    widget(shown)
+    return shown.reply["rows"], shown.card
 
 
 def transcoders(m):

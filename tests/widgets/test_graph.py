@@ -145,6 +145,8 @@ def test_other_weights_and_other_dictionaries_are_noticed(graph, given, feature,
     shown.clamp(feature, 0.0)
     shown.wait()
     assert "not the weights" in shown.problem and not shown.reply.get("rows")
+    shown.node = feature
+    assert not shown.wait().fits("card")
     strange = [given[0], replace(given[1], weights=given[1].weights | {"b_enc": torch.ones(40)})]
     with pytest.raises(ValueError, match="weights, or dictionaries,"):
         widgets.graph(graph, interp.load("tiny"), dictionaries=strange)

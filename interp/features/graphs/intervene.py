@@ -137,11 +137,13 @@ def bind(
 
 def _same_run(graph: "AttributionGraph", bound: Bound) -> None:
     """A ValueError unless the unedited run gives the graph's own values."""
-    was, now = np.array([node.value for node in graph.nodes]), _by_model(graph, {}, bound)
+    was = np.array([node.value for node in graph.nodes])
+    now, spread = _by_model(graph, {}, bound)
     at_most = SAME.get(bridge.unembedding(bound.model)[0].dtype.itemsize, 0.01)
     for kind, says in (("logit", "weights"), ("feature", "weights, or dictionaries,")):
         own = np.array([node.kind == kind for node in graph.nodes])
-        if np.abs(now - was)[own].sum() <= at_most * np.abs(was)[own].sum():
+        size = spread if kind == "logit" else np.abs(was)[own].sum() / max(1, own.sum())
+        if np.abs(now - was)[own].sum() <= at_most * size * own.sum():
             continue
         worst = int(np.argmax(np.where(own, np.abs(now - was), -1)))
         raise ValueError(
@@ -155,11 +157,11 @@ def compare(
 ) -> Result:
     """What `intervene` gives, with what was checked before."""
     predicted = _by_graph(graph, values)
-    real = _by_model(graph, values, bound)
+    real, _ = _by_model(graph, values, bound)
     before = np.array([node.value for node in graph.nodes])
     logits = [i for i, node in enumerate(graph.nodes) if node.kind == "logit"]
     features = [i for i, node in enumerate(graph.nodes) if node.kind == "feature"]
-    features.sort(key=lambda i: -abs(predicted[i] - real[i]))
+    features.sort(key=lambda i: -round(abs(predicted[i] - real[i]), 5))
     asked = [graph.place(name) for name in values]
     shown = [*logits, *asked, *[i for i in features if i not in asked][:n]]
     table = np.stack([before, predicted, real], 1)[shown]
@@ -190,8 +192,10 @@ def _by_graph(graph: "AttributionGraph", values: Mapping[str, float]) -> np.ndar
     return now
 
 
-def _by_model(graph: "AttributionGraph", values: Mapping[str, float], bound: Bound) -> np.ndarray:
-    """Each node's value in the model's own run."""
+def _by_model(
+    graph: "AttributionGraph", values: Mapping[str, float], bound: Bound
+) -> tuple[np.ndarray, float]:
+    """Each node's value in the model's own run, and how far from their mean the logits lie."""
     model, given, ids = bound
 
     def setting(d: Dictionary, wanted: Mapping[tuple[int, int], float]) -> Intervention:
@@ -233,4 +237,4 @@ def _by_model(graph: "AttributionGraph", values: Mapping[str, float], bound: Bou
             now.append(node.value)
     for name, value in values.items():
         now[graph.place(name)] = float(value)
-    return np.array(now)
+    return np.array(now), float((logits - logits.mean()).abs().max())

@@ -7,7 +7,8 @@ one sentence that names the file and the field. No pickle is run.
 | --- | --- |
 | what stands in a JSON file | `read_json` |
 | has it the fields and types that its format says | `typed` |
-| named arrays (.npz) | `read_arrays` |
+| what stands in a YAML file | `read_yaml` |
+| named arrays (.npz) | `read_arrays`, those that others wrote `read_plain_arrays` |
 | tensors (.safetensors), with the checksum that `_store.write_tensors` put in | `read_tensors` |
 | tensors in a .pt file, without running it | `read_pt` |
 | is a file still what was written | `word_sum` (quick), `sha256` (whole) |
@@ -77,6 +78,29 @@ def read_json(path: str | Path, what: str = "", *, most: int = MOST_JSON) -> Any
         raise ValueError(
             f"{str(path)!r} is not JSON, or was cut short ({error}){expected}"
         ) from None
+
+
+def read_yaml(path: str | Path, *, most: int = MB) -> Any:
+    """What stands in a YAML file; only plain values are made.
+
+    Raises:
+        ValueError: If it is no YAML, or is too large.
+        FileNotFoundError: If there is no such file.
+    """
+    import yaml
+
+    path = regular(path)
+    try:
+        if path.stat().st_size > most:
+            raise ValueError(f"more than {most / MB:.0f} MB")
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(text, yaml.SafeLoader)):
+            raise ValueError("it refers to itself")  # a few lines could stand for gigabytes
+        return yaml.safe_load(text)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no such file: {str(path)!r}") from None
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise ValueError(f"{str(path)!r} is not YAML ({short_reason(error)})") from None
 
 
 def typed(content: Any, form: type[T], path: str | Path, what: str) -> T:
@@ -163,6 +187,32 @@ def read_arrays(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if strange is not None:
         raise ValueError(f"{strange!r} holds {arrays[strange].dtype}, not numbers")
     return head, arrays
+
+
+def read_plain_arrays(path: str | Path) -> dict[str, Any]:
+    """The arrays of an .npz file that another tool wrote; no pickle is run.
+
+    Raises:
+        ValueError: If the file is no .npz, damaged, holds no numbers, or unpacks to far too much.
+        FileNotFoundError: If there is no such file.
+    """
+    import numpy as np
+
+    path = regular(path)
+    try:
+        check_zip(path)
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ValueError("it holds one array without a name")
+            arrays = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no such file: {str(path)!r}") from None
+    except Exception as error:  # of many kinds: zipfile's, zlib's, numpy's
+        raise ValueError(f"{str(path)!r} is no whole .npz ({short_reason(error)})") from None
+    strange = next((k for k, x in arrays.items() if x.dtype.kind not in "biuf"), None)
+    if strange is not None:
+        raise ValueError(f"{str(path)!r}: {strange!r} holds {arrays[strange].dtype}, not numbers")
+    return arrays
 
 
 def short_reason(error: BaseException) -> str:

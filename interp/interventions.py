@@ -631,7 +631,7 @@ def forward_order(site: Site) -> tuple[int, int]:
         return (10**6, 1 if site.part == "out" else 0)
     inside = {"resid_pre": 0, "resid_mid": 8, "resid_post": 12}.get(site.family)
     if site.family == "mlp":
-        inside = {"in": 9, "pre": 9, "post": 10, "out": 11}[site.part]
+        inside = {"post": 10, "out": 11}.get(site.part, 9)
     if site.family == "attn":
         inside = 7 if site.part == "out" else 1
     return (site.layer, _STEP.get(site.part, 6) if inside is None else inside)

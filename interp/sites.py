@@ -9,7 +9,9 @@ its axes.
     heads share it mlp.3.pre .post           inside the MLP; mlp.3.post#512 is one neuron
     [batch pos d_mlp] resid_pre.5 resid_mid.5 resid_post.5   the stream itself
     [batch pos d_model] L10H7.q_in  L9KV2.k_in  L9KV2.v_in  mlp.3.in  attn.3.in  logits.in   what it
-    reads: the receiving end of an edge logits                    the output
+    reads: the receiving end of an edge
+    mlp.3.normalized  mlp.3.module_in          after its norm, before and after the norm's gain
+    [batch pos d_model] logits                 the output
     [batch pos d_vocab]
     ... @-1  @4  @S2          at one position, by number or by the task's own name for it
 
@@ -69,6 +71,8 @@ TABLE: dict[tuple[str, str], Row] = {
     ("mlp", "pre"): Row("blocks.{l}.mlp.hook_pre", "batch pos d_mlp"),
     ("mlp", "post"): Row("blocks.{l}.mlp.hook_post", "batch pos d_mlp"),
     ("mlp", "in"): Row("blocks.{l}.ln2.hook_in", "batch pos d_model"),
+    ("mlp", "normalized"): Row("blocks.{l}.ln2.hook_normalized", "batch pos d_model", "act", 1),
+    ("mlp", "module_in"): Row("blocks.{l}.mlp.hook_in", "batch pos d_model", "act", 2),
     ("embed", "out"): Row("blocks.0.hook_in", "batch pos d_model", "act", 0),
     ("resid_pre", "out"): Row("blocks.{l}.hook_in", "batch pos d_model", "act", 1),
     ("resid_mid", "out"): Row("blocks.{l}.attn.hook_out", "batch pos d_model", "mid", 2),
@@ -101,11 +105,13 @@ VARIANTS: dict[str, dict[tuple[str, str], Row]] = {
     "one norm": {
         ("attn", "in"): Row("blocks.{l}.attn.hook_in", "batch pos d_model", "read", 0, "attn"),
         ("mlp", "in"): Row("blocks.{l}.mlp.hook_in", "batch pos d_model", "read", 0, "mlp"),
+        ("mlp", "normalized"): Row("", "batch pos d_model"),
     },
     # attention and MLP read the stream as it is (OLMo-2)
     "no norm before": {
         ("attn", "in"): Row("blocks.{l}.attn.hook_in", "batch pos d_model"),
         ("mlp", "in"): Row("blocks.{l}.mlp.hook_in", "batch pos d_model"),
+        ("mlp", "normalized"): Row("", "batch pos d_model"),
     },
     # a block does more to the stream than to add to it (Gemma-4): see `adds_up`
     "no sum": {},
@@ -297,6 +303,11 @@ def check(site: Site, dims: Dims) -> Site:
             raise ValueError(
                 f"no such {kind}: {str(site)!r} (this model has {kind}s 0 to {limit - 1})"
             )
+    if not row(site, dims).hook and site.part == "normalized":
+        raise ValueError(
+            f"{str(site)!r}: the MLPs of this model have no norm of their own before them (try"
+            f" 'mlp.{site.layer}.module_in')"
+        )
     if not row(site, dims).hook:
         raise ValueError(
             f"{str(site)!r}: the MLPs of this model are experts, of which each token takes a few,"

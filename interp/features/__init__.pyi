@@ -54,9 +54,10 @@ from interp.features.interventions import ablate as ablate
 from interp.features.interventions import clamp as clamp
 from interp.features.interventions import steer as steer
 from interp.features.latent_steering import latent_gain as latent_gain
-from interp.features.loading import check as check
-from interp.features.loading import from_sae as from_sae
-from interp.features.loading import load as load
+from interp.features.loading.check import check as check
+from interp.features.loading.from_sae import from_sae as from_sae
+from interp.features.loading.load import load as load
+from interp.features.loading.load_all import load_all as load_all
 from interp.features.prompt_activations import PromptActivations as PromptActivations
 from interp.features.prompt_activations import prompt_activations as prompt_activations
 from interp.features.training.train import train as train

@@ -95,7 +95,10 @@ class Dictionary:
         sizes = {"latent": self.W_dec.shape[0], "d_out": self.W_dec.shape[1]}
         if "W_enc" in self.weights and self.weights["W_enc"].ndim == 2:
             sizes["d_in"] = self.weights["W_enc"].shape[0]
-        for name, axes in {"b_dec": ("d_out",), **encoders.READS.get(self.kind, {})}.items():
+        axes_of = {"b_dec": ("d_out",), **encoders.READS.get(self.kind, {})}
+        if "W_skip" in self.weights:  # a linear path beside the latents, of any kind
+            axes_of["W_skip"] = ("d_out", "d_in")
+        for name, axes in axes_of.items():
             if name not in self.weights:
                 raise ValueError(
                     f"the dictionary {self.name!r} has no {name}, which {self.kind!r} reads (it has"
@@ -215,6 +218,8 @@ class Dictionary:
             >>> sae.save("sae"); features.load("sae"); sae_lens.SAE.load_from_disk("sae")
         """
         in_sae_lens = self.kind in encoders.SAE_LENS
+        if "transcoder" not in self.kind:  # sae-lens' other kinds write where they read
+            in_sae_lens &= self.to is None and "W_skip" not in self.weights
         head = json.dumps(self._sae_lens_cfg() if in_sae_lens else self._cfg(), indent=1)
         folder = Path(folder)
         if folder.exists() and not folder.is_dir():

@@ -401,7 +401,8 @@ NO_MODEL = {
     *"token_set token_sets".split(),
     *"Activations AttributionGraph Card Dictionary FeatureCircuit Firings Node".split(),
     *"PromptActivations Synthetic cards".split(),
-    *"from_sae identity cache_folder load nonlinear_share page pareto synthetic table".split(),
+    *"from_sae identity cache_folder load load_all nonlinear_share".split(),
+    *"page pareto synthetic table".split(),
     *"prompt_task training chunk_losses token_losses".split(),
     *"link restore".split(),  # of widgets that are there
 }

@@ -197,6 +197,7 @@ def test_every_public_verb_of_a_model_and_prompts_is_here():
         "patchscope",  # one prompt into another
         "probe",  # takes labels besides
         "load",
+        "load_all",
     }
     for name in interp.__all__:
         verb = getattr(interp, name)

@@ -468,25 +468,6 @@ def test_other_texts_stand_side_by_side_in_the_cache(tiny, ids, tmp_path, monkey
             features.activations(tiny, "resid_post.1", some, folder=tmp_path / "mine")
 
 
-@pytest.mark.parametrize("used", [True, False])
-def test_an_old_factor_of_each_latent_is_applied_where_the_folder_says_so(tmp_path, used):
-    import json
-
-    from safetensors.torch import save_file
-
-    found = weights("standard", d=6, n=10)
-    factor, x = torch.rand(10) + 1, torch.randn(5, 6)
-    save_file(found | {"scaling_factor": factor}, tmp_path / "sae_weights.safetensors")
-    about = {"dtype": "float32", "device": "cpu", "normalize_activations": "none"}
-    about |= {"hook_name": "blocks.1.hook_resid_post", "model_name": "m", "context_size": 8}
-    about |= {"apply_b_dec_to_input": False, "finetuning_scaling_factor": used}
-    head = {"architecture": "standard", "d_in": 6, "d_sae": 10} | about
-    (tmp_path / "cfg.json").write_text(json.dumps(head))
-    z = (x @ found["W_enc"] + found["b_enc"]).relu() * (factor if used else 1)
-    expected = z @ found["W_dec"] + found["b_dec"]
-    assert torch.allclose(features.load(tmp_path).reconstruct(x), expected, atol=1e-5)
-
-
 @pytest.mark.parametrize(
     "damage, said",
     [

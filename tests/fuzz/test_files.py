@@ -16,6 +16,7 @@ import traceback
 import warnings
 from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -67,6 +68,19 @@ def write_dictionary(folder):
     weights = {"W_enc": (d, n), "b_enc": (n,), "W_dec": (n, d), "b_dec": (d,)}
     weights = {name: torch.randn(size, generator=generator) for name, size in weights.items()}
     return features.Dictionary("topk", weights, "resid_post.1", settings={"k": 3}).save(folder)
+
+
+WRITTEN = Path(__file__).parents[1] / "features/loading/fixtures"  # what other tools wrote
+
+
+def write_other(name):
+    """Copies what another tool wrote; a file into a folder of its own."""
+
+    def write(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        return Path(shutil.copytree(WRITTEN / name, folder))
+
+    return write
 
 
 def write_run(folder):
@@ -288,6 +302,15 @@ FORMATS = {
         AttributionGraph.from_neuronpedia,
     ),
     "dictionary": ("sae", write_dictionary, features.load),
+    "dictionary of sae-lens 3": ("old", write_other("sae_lens/3.22.2-factor"), features.load),
+    "dictionary_learning": ("ae", write_other("dictionary_learning/batchtopk"), features.load),
+    "sparsify": ("layers.1.mlp", write_other("sparsify/layers.1.mlp"), features.load),
+    "Gemma Scope": (
+        "layer_1",
+        write_other("gemma_scope/gemma-scope-2b-pt-res/layer_1/width_16k/average_l0_3"),
+        lambda p: features.load(p, site="resid_post.1"),
+    ),
+    "circuit-tracer": ("set", write_other("circuit_tracer/jumprelu"), features.load_all),
     "run": ("run", write_run, read_run),
     "notebook": ("n.ipynb", write_notebook, lambda p: page.export(p, p.with_suffix(".html"))),
     "verdict table": ("v.json", write_table, load_table),

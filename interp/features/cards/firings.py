@@ -13,7 +13,7 @@ from interp._types import Model
 from interp.features import site_values
 from interp.features.activations import PER_RUN, Activations, chunks_of
 from interp.features.dictionary import Dictionary
-from interp.features.loading import check
+from interp.features.loading.check import check
 from interp.methods.runs.sweep import progress
 from interp.models import bridge
 

@@ -23,7 +23,7 @@ from interp.features import site_values
 from interp.features.dictionary import Dictionary
 from interp.features.evaluation.spliced_loss import splice
 from interp.features.interventions import SKIP
-from interp.features.loading import check
+from interp.features.loading.check import check
 from interp.features.sites import place, side_by_side
 from interp.interventions import Intervention
 from interp.methods.patching.patch import first_change

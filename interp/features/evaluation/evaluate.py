@@ -15,7 +15,7 @@ from interp.features.activations import chunks_of
 from interp.features.dictionary import Dictionary
 from interp.features.evaluation.measures import MEASURES, Sums, doubt, names_of
 from interp.features.evaluation.spliced_loss import but_first, losses_with
-from interp.features.loading import check
+from interp.features.loading.check import check
 from interp.methods.runs.sweep import progress, provenance
 from interp.results import Result
 

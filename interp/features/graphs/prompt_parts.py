@@ -11,7 +11,7 @@ from interp._warn import warn
 from interp.engine.weights import Engine
 from interp.features import site_values
 from interp.features.dictionary import Dictionary
-from interp.features.loading import check
+from interp.features.loading.check import check
 from interp.features.sites import place
 from interp.models import bridge
 

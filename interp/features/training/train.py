@@ -13,7 +13,7 @@ from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.features.activations import Activations, activations
 from interp.features.dictionary import Dictionary
-from interp.features.loading import from_sae
+from interp.features.loading.from_sae import from_sae
 from interp.features.sites import place
 from interp.features.training import architectures, topk_step, train_checkpoint
 from interp.methods.runs.sweep import progress

@@ -10,7 +10,7 @@ from interp._types import Model
 from interp._warn import warn
 from interp.features.activations import Activations
 from interp.features.dictionary import CFG, Dictionary
-from interp.features.loading import load
+from interp.features.loading.load import load
 from interp.features.training.train import train
 from interp.methods.runs.checkpoint import digest
 from interp.models.state import weights_hash

@@ -399,7 +399,8 @@ def _plural(kind: Any) -> str:
     head, _, rest = (
         said.partition(" ") if said.startswith(("list", "dictionary")) else (said, "", "")
     )
-    many = head[:-1] + "ies" if head.endswith("y") else head + "s"
+    hissing = head.endswith(("s", "x", "ch", "sh"))
+    many = head[:-1] + "ies" if head.endswith("y") else head + ("es" if hissing else "s")
     return f"{many} {rest}".strip()
 
 

@@ -131,6 +131,28 @@ def typed(content: Any, form: type[T], path: str | Path, what: str) -> T:
         raise ValueError(f"{str(path)!r} is not {what}: {problem}") from None
 
 
+# the fields by which a JSON file of ours is known, and what reads it
+KINDS = {
+    "interp.features.AttributionGraph.load": ("nodes", "edges", "weights", "tokens"),
+    "interp.features.FeatureCircuit.load": ("nodes", "edges", "sites"),
+    "interp.Circuit.load": ("graph", "edges", "convention"),
+}
+
+
+def saved_by(content: Any) -> str:
+    """What reads a JSON file of ours, as the end of a sentence; empty for any other content."""
+    fields = content.keys() if isinstance(content, Mapping) else ()
+    loads = [load for load, named in KINDS.items() if set(named) <= set(fields)]
+    return f"{loads[0]} reads it" if loads else ""
+
+
+def check_kind(content: Any, load: str, path: str | Path, what: str) -> None:
+    """Raises ValueError where a file is another kind of ours, with the function that reads it."""
+    says = saved_by(content)
+    if says and not says.startswith(load):
+        raise ValueError(f"{str(path)!r} is not {what}: {says}")
+
+
 def check_zip(path: str | Path, most: int | None = None) -> None:
     """Raises ValueError if a zip file (.npz, .pt) would unpack to far more than it holds.
 

@@ -610,7 +610,7 @@ class Result:
         parts += [f"{k} {self.metadata[k]}" for k in keys if self.metadata.get(k) not in (None, "")]
         compared = self.metadata.get("compare with", {}).items()
         parts += [f"{name} {value:.3f}" for name, value in compared]
-        parts += _asked(self.metadata) + [self._doubt().removeprefix("\n")] * bool(self._doubt())
+        parts += _asked(self.metadata) + self._notes().splitlines()[1:]
         if self.metadata.get("interrupted"):
             parts.append(f"stopped: {self.metadata['interrupted']}")
         return " · ".join(parts)
@@ -641,7 +641,7 @@ class Result:
                 low, high = self.ci()
                 interval = "" if np.isnan(low) else f" [{low:.3g}, {high:.3g}]"
             return f"Result({self.name}: {float(self.values):.4g}{interval} {self.unit})" + (
-                self._doubt()
+                self._notes()
             )
         axes = ", ".join(f"{d}: {len(self.coords[d])}" for d in self.dims)
         # what must be read side by side is shown whole, and a short axis in its own order
@@ -653,12 +653,15 @@ class Result:
         compared = self.metadata.get("compare with", {}).items()
         beside = "".join(f"\n{name}: {value:.3f}" for name, value in compared)
         about = f"Result({self.name} [{self.unit}], {axes})"
-        return f"{about}\n{rows!r}{some}{beside}{self._doubt()}"
+        return f"{about}\n{rows!r}{some}{beside}{self._notes()}"
 
-    def _doubt(self) -> str:
-        """A line that says why ratios have no interval, where they have none."""
+    def _notes(self) -> str:
+        """A line for each thing that has to be known to read the numbers: what a verb noted, and
+        why ratios have no interval where they have none.
+        """
         doubt = self.metadata.get("unsteady") if self._are_ratios().any() else None
-        return f"\nnote: {doubt}" if doubt else ""
+        notes = [note for note in (self.metadata.get("note"), doubt) if note]
+        return "".join(f"\nnote: {note}" for note in notes)
 
     # --- on disk ----------------------------------------------------------------------------------
 

@@ -660,10 +660,8 @@ def load(path: str | Path) -> Circuit:
         or content.get("schema") not in (SCHEMA, SCHEMA_BY_PLACE)
         or not {"model", "graph", "edges"} <= content.keys()
     ):
-        raise ValueError(
-            f"{str(path)!r} is not a circuit saved by interp (other tools' files:"
-            " interp.circuits.read)"
-        )
+        other = _files.saved_by(content) or "other tools' files: interp.circuits.read"
+        raise ValueError(f"{str(path)!r} is not a circuit saved by interp ({other})")
     from interp.circuits.circuit_file import CircuitForm
 
     _files.typed(content, CircuitForm, path, what)
@@ -719,7 +717,8 @@ def _of_scores(scores: Result, chosen: np.ndarray, how: dict[str, Any]) -> Circu
 def _check_size(n: int, edges: int) -> None:
     """Raises ValueError unless so many of the edges can be chosen."""
     if not 1 <= n <= edges:
-        raise ValueError(f"n={n}: the graph has {edges} edges (try n={max(1, edges // 50)})")
+        why = f"choose 1 to {edges:,} edges" if n < 1 else f"the graph has {edges:,} edges"
+        raise ValueError(f"n={n}: {why} (try n={max(1, edges // 10)}, a tenth of them)")
 
 
 def _read_from(receiver: str, place: int, n_places: int) -> Sequence[int]:

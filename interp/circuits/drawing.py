@@ -231,9 +231,14 @@ def draw(
         place: One of the circuit's places: its edges alone are drawn.
 
     Raises:
-        ValueError: If max_edges is negative, or the circuit has no such place.
+        ValueError: If max_edges is negative, or the circuit has no places or no such place.
     """
     if place is not None:
+        if not circuit.places:
+            raise ValueError(
+                f"place={place!r}: this circuit has no places, and plot() draws all of it; scores"
+                " of interp.discover(model, task, positions=True) give circuits with places"
+            )
         if place not in circuit.places:
             raise unknown("place of this circuit", place, circuit.places, "plot() draws all of it")
         circuit = circuit._with({e: x for e, x in circuit.edges.items() if e[2:] == (place,)})

@@ -85,7 +85,8 @@ def read(
         model: A model, or its tokenizer.
         columns: Which column is what: "clean", "corrupted", "source", "answers", "wrong",
             "swapped", each the name of a column ("metadata.subject" for one inside another) or a
-            function of the row; and "labels", a list of columns.
+            function of the row; and "labels", a list of columns (without it, every column of words
+            that is nothing else; [] for none).
         name: What results call the task; the file's name if None.
         n: The first so many rows.
         counterfactual: Which of MIB's counterfactuals are the corrupted prompts; the first if None.
@@ -303,7 +304,8 @@ def _chosen(rows: list[dict], columns: Mapping[str, Any], source: Any) -> dict[s
             f"columns= names none of {listed(map(repr, left))}, so they are left out: add them,"
             f" for example columns={{..., {left[0]!r}: {left[0]!r}}}"
         )
-    labels = columns.get("labels", [])
+    used = [*columns.values(), *left]
+    labels = columns.get("labels", _words(rows, used))
     labels = [labels] if isinstance(labels, str) else labels
     return {
         **found,
@@ -338,8 +340,13 @@ def _plain(rows: list[dict], source: Any) -> dict[str, Any]:
     found: dict[str, Any] = {
         key: [row[column] for row in rows] for key, column in chosen.items() if column is not None
     }
-    words = [k for k in rows[0] if k not in chosen.values() and isinstance(rows[0][k], (str, int))]
+    words = _words(rows, list(chosen.values()))
     return {**found, "labels": {str(k): [str(row[k]) for row in rows] for k in words}}
+
+
+def _words(rows: list[dict], used: list) -> list:
+    """The columns of words and whole numbers that are nothing else: they are labels."""
+    return [k for k in rows[0] if k not in used and isinstance(rows[0][k], (str, int))]
 
 
 # --- the field's formats --------------------------------------------------------------------------

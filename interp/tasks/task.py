@@ -561,7 +561,8 @@ class Task:
 
         Rows: the share of prompts with an answer above every wrong one, the share with an answer on
         top of all tokens, the difference between answer and wrong answer, and the task's own
-        metric.
+        metric. All are of the clean prompts' answers, also on the corrupted (source) prompts, whose
+        own answers a task does not hold: `metadata["note"]` says so.
         """
         self._has("answers")
         compares = ("logit_diff",) if self.has_wrong else ()
@@ -588,6 +589,13 @@ class Task:
         coords = {"measure": measures, "prompts": kinds}
         metadata = {"task": self.name, "n": len(self), "method": "plain run"}
         metadata |= {"split": self.metadata["split"]} if "split" in self.metadata else {}
+        if self.paired:
+            metadata["note"] = "the corrupted prompts are scored by the answers of the clean ones"
+        if self.paired and self.has_swap_answers:
+            metadata["note"] += (
+                ", not by their own: how well the model does the source prompts is asked of a task"
+                " of them, interp.tasks.pairs(model, clean=source, answers=...)"
+            )
         return Result(
             examples.mean(-1), ("measure", "prompts"), coords, "behaviour", unit, metadata, examples
         )

@@ -266,3 +266,16 @@ def test_an_edge_is_what_the_list_of_all_edges_has(parallel):
     assert set(found) == set(every) and residual_graph.n_edges(graph) == len(every)
     in_order = sorted(found, key=lambda pair: residual_graph.forward_order(graph)((pair, None)))
     assert in_order == list(every)
+
+
+def test_each_kind_of_file_is_sent_to_its_reader(found, tmp_path):
+    circuit = Circuit.top(found["tiny"][1], 10)
+    path = circuit.save(tmp_path / "c.json")
+    for kind in (interp.features.AttributionGraph, interp.features.FeatureCircuit):
+        with pytest.raises(ValueError, match="c.json' is not .*: interp.Circuit.load reads it"):
+            kind.load(path)
+    other = interp.features.FeatureCircuit({"mlp.0:1": 1.0}, {}, ("mlp.0",), {})
+    with pytest.raises(ValueError, match=r"interp.features.FeatureCircuit.load reads it\)"):
+        Circuit.load(other.save(tmp_path / "f.json"))
+    with pytest.raises(ValueError, match="place='END': this circuit has no places"):
+        circuit.plot(place="END")

@@ -158,6 +158,7 @@ def test_kinds_by_hand(value, kind, fit):
 def test_words_of_kinds():
     assert words(Sequence[str] | None) == "a list of texts, or None"
     assert words(Mapping[str, float]) == "a dictionary of numbers by name"
+    assert words(Mapping[str, interp.methods.lenses.Lens]) == "a dictionary of Lenses by name"
     assert quoted("x" * 100).startswith("'xxx") and len(quoted("x" * 100)) < 62
     assert quoted([1]) == "the list [1]" and quoted(torch.ones(2, 3)) == "a Tensor of shape (2, 3)"
 

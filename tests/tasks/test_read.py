@@ -250,3 +250,19 @@ def test_a_column_that_says_where_a_row_comes_from_is_a_label(tiny):
     assert interp.tasks.read([row], tiny).labels["source"] == ["web"]
     both = row | {"corrupted": "The cat near"}
     assert interp.tasks.read([both], tiny).labels["source"] == ["web"]
+
+
+def test_named_columns_leave_the_other_columns_as_labels(tiny):
+    row = {"question": "The cats near", "key": " are", "number": "plural", "place": 3}
+    columns = {"clean": "question", "answers": "key"}
+    task = interp.tasks.read([row, row], tiny, columns=columns)
+    assert task.labels == {"number": ["plural"] * 2, "place": ["3"] * 2}
+    assert interp.tasks.read([row], tiny, columns=columns | {"labels": []}).labels == {}
+    some = interp.tasks.read([row], tiny, columns=columns | {"labels": ["place"]})
+    assert list(some.labels) == ["place"]
+
+
+def test_behaviour_says_whose_answers_the_source_prompts_are_scored_by(tiny):
+    found = interp.tasks.read([SWAP, SWAP], tiny).behaviour(tiny)
+    for text in (repr(found), found._repr_html_()):
+        assert "scored by the answers of the clean ones, not by their own" in text

@@ -168,7 +168,9 @@ class FeatureCircuit:
             ValueError: If the file is another one; it names the field that does not fit.
         """
         what = "a feature circuit saved by interp"
-        data = _files.typed(_files.read_json(path, what), _FileForm, path, what)
+        content = _files.read_json(path, what)
+        _files.check_kind(content, "interp.features.FeatureCircuit.load", path, what)
+        data = _files.typed(content, _FileForm, path, what)
         if data.schema_ != SCHEMA:
             raise ValueError(f"{str(path)!r} is not {what}: its schema is not {SCHEMA}")
         edges = {(a, b): s for a, b, s in data.edges}

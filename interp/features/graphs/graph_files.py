@@ -75,7 +75,9 @@ def load(path: str | Path) -> tuple[dict[str, Any], str]:
     Raises:
         ValueError: If it is no such file; the field that does not fit is named.
     """
-    held = _files.typed(_as_tuples(_files.read_json(path, WHAT)), _File, path, WHAT)
+    content = _files.read_json(path, WHAT)
+    _files.check_kind(content, "interp.features.AttributionGraph.load", path, WHAT)
+    held = _files.typed(_as_tuples(content), _File, path, WHAT)
     n = len(held.nodes)
     effects = np.zeros((n, n))
     for target, source, effect in held.edges:

@@ -21,7 +21,7 @@ from interp.methods.runs.any_prompts import any_prompts
 from interp.results import Result
 
 
-def agreement(a: Circuit | Result, b: Circuit | Result, *, n: int = 500) -> Result:
+def agreement(a: Circuit | Result, b: Circuit | Result, *, n: int | None = None) -> Result:
     """How far two circuits, or two methods' scores, are the same.
 
     Example:
@@ -31,7 +31,8 @@ def agreement(a: Circuit | Result, b: Circuit | Result, *, n: int = 500) -> Resu
     Args:
         a: A circuit, or scores of edges.
         b: The same kind, of the same model.
-        n: Of scores, how many of the largest in size are compared as sets.
+        n: Of scores, how many of the largest in size are compared as sets; 500 if None, or a tenth
+            of the edges where that is fewer.
 
     Returns:
         Axis "measure". Of two circuits: "Jaccard, edges" and "Jaccard, components" (in both, as a
@@ -46,12 +47,14 @@ def agreement(a: Circuit | Result, b: Circuit | Result, *, n: int = 500) -> Resu
     if isinstance(a, Circuit) and isinstance(b, Circuit):
         rows, sizes = _circuits(a, b), {"edges": [len(a), len(b)]}
     elif isinstance(a, Result) and isinstance(b, Result):
+        edges = int((~np.isnan(a.values)).sum())
+        n = max(1, min(500, edges // 10)) if n is None else n
         rows, sizes = _scores(a, b, n), {"n_top": n}
     else:
         kinds = [type(x).__name__ for x in (a, b)]
         raise ValueError(
-            f"agreement is of two circuits or of two scores, got {kinds[0]} and {kinds[1]} (try"
-            " Circuit.top(scores, 500))"
+            f"agreement is of two circuits or of two scores, got {kinds[0]} and {kinds[1]}: make a"
+            " circuit of the scores, interp.Circuit.top(scores, len(circuit))"
         )
     metadata = {"method": "agreement", "of": [_described(a), _described(b)], **sizes}
     return Result(

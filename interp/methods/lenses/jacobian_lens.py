@@ -19,6 +19,7 @@ from interp._warn import warn
 from interp.interventions import Intervention, run
 from interp.methods.lenses.lens import (
     Lens,
+    check_lengths,
     divergence,
     fingerprint,
     scored_tokens,
@@ -32,6 +33,7 @@ from interp.models.tokens import read_prompts
 RECIPE = 1  # raise it when the estimate changes: lenses of an older recipe are then fitted anew
 SKIP = 16  # positions at the start that are left out: sinks have a stream of their own
 KIND = "Jacobian lens"
+FEW_TEXTS, FEW_PLACES = 3, 100  # with fewer, a warning says that J is one of a few positions
 
 
 @torch_defaults()
@@ -62,7 +64,8 @@ def jacobian_lens(
     Args:
         model: A loaded model.
         tokens: Text: ids [text pos], texts, or a task. TransformerLens calls about 100 texts of 128
-            tokens usable; published lenses have up to 1,000.
+            tokens usable; published lenses have up to 1,000. Below 3 texts or 100 positions a
+            warning says so.
         layers: Those to measure, all if None; the last is always there and is the identity.
         skip: How many positions at the start are left out; the last position is, too.
         rows: Rows of J that are measured on each text, all if None. A number below d_model makes
@@ -90,8 +93,11 @@ def jacobian_lens(
         TransformerLens' `JacobianLens.fit`; `rows` is ours.
     """
     started = time.perf_counter()
-    chunks = [ids.cpu() for _, ids in read_prompts(model, tokens).by_length()]
-    chosen, rows = _checked(model, chunks, layers, skip, rows)
+    given = read_prompts(model, tokens).by_length()
+    chunks = [ids.cpu() for _, ids in given]
+    check_lengths(model, given, skip, stop=1)
+    chosen, rows = _checked(model, chunks, layers, rows)
+    _notice_few(chunks, skip)
     mark = fingerprint(model)
     path = _path(mark, chunks, (chosen, skip, rows, seed))
     said = dict(skip=skip, texts=sum(map(len, chunks)), rows=rows)
@@ -175,8 +181,20 @@ def _by_hooks(model: Model, ids: Tensor, layers: Sequence[int], rows: Tensor, fi
     return torch.cat(out, 1)
 
 
+def _notice_few(chunks: Sequence[Tensor], skip: int) -> None:
+    """A warning where J would be that of a few positions."""
+    texts = sum(map(len, chunks))
+    places = sum(ids[:, skip:-1].numel() for ids in chunks)
+    if texts < FEW_TEXTS or places < FEW_PLACES:
+        warn(
+            f"J is a mean over {places:,} positions of {texts} text{'s' * (texts != 1)}: on other"
+            " texts it may be another one (some 20 texts of 64 tokens do for a look, 100 of 128 are"
+            " usual)"
+        )
+
+
 def _checked(
-    model: Model, chunks: Sequence[Tensor], layers: Any, skip: int, rows: int | None
+    model: Model, chunks: Sequence[Tensor], layers: Any, rows: int | None
 ) -> tuple[tuple[int, ...], int]:
     """The layers in order with the last one, and the number of rows; ValueError for what does not
     fit.
@@ -185,14 +203,6 @@ def _checked(
     if not bridge.causal(model):
         raise ValueError(
             "a Jacobian lens adds up effects on later positions, and this model looks ahead"
-        )
-    if skip < 0:
-        raise ValueError(f"skip={skip}: 0 or more positions can be left out")
-    short = min(ids.shape[1] for ids in chunks)
-    if short < skip + 2:
-        raise ValueError(
-            f"a text of {short} tokens has no position left between the first {skip} and the last:"
-            f" give texts of {skip + 2} or more tokens, or skip={max(0, short - 2)}"
         )
     wanted = range(d.n_layers) if layers is None else layers
     wrong = [layer for layer in wanted if not 0 <= layer < d.n_layers]

@@ -1,24 +1,29 @@
 """A lens: an affine map per layer, through which the stream is read as the last layer's."""
 
 import hashlib
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp import _files
+from interp import _files, _store
+from interp._errors import short as _short
 from interp._numbers import to_numpy
 from interp._types import Model
 from interp.interventions import run
 from interp.methods.runs import sweep
 from interp.models import bridge, state
+from interp.models.tokens import tokenizer_of
 from interp.results import Result
 
+ENDING, PUBLISHED = ".safetensors", ".pt"  # of a lens's files
 TOKENS_SCORED = 512  # tokens of the text on which a lens is scored, evenly spread
 
 
@@ -38,7 +43,7 @@ class Lens:
         weight: W of each layer.
         bias: b of each layer.
         kl: Divergence from the model's output, axes "lens" (the logit lens and this one) and
-            "layer", in nats; NaN where a lens was read from a file.
+            "layer", in nats; NaN where a lens was read from somebody else's file.
         fingerprint: Of the weights of the model that it belongs to.
         kind: "tuned lens" or "Jacobian lens".
     """
@@ -88,21 +93,87 @@ class Lens:
         about = {"model_name": said["model"], "target_layer": self.layers[-1]}
         about |= {"skip_first_positions": said["skip"]} if "skip" in said else {}
         about["fingerprint"] = self.fingerprint
+        if not np.isnan(self.kl.values).any():
+            about["kl"] = self.kl.values.tolist()
         return bridge.their_jacobian_lens(maps, int(said.get("texts", 1)), about)
 
     def save(self, path: str | Path) -> Path:
-        """Writes a Jacobian lens as the published ones are written (.pt), in float32.
+        """The path of the file, which `Lens.load` reads: .safetensors for any lens, or .pt for a
+        Jacobian lens as the published ones are written, in float32, which TransformerLens'
+        `JacobianLens.load` reads as well.
 
-        `read_jacobian_lens` reads it again, and so does TransformerLens' `JacobianLens.load`.
+        Raises:
+            ValueError: For another ending, or a lens with a bias as .pt.
         """
-        path = Path(path)
-        self.to_transformer_lens().save(str(path), dtype=torch.float32)
-        return path
+        path = _ending(path)
+        if path.suffix == PUBLISHED:
+            if self.bias.any():
+                raise ValueError(
+                    f"a {self.kind} has a bias, and {PUBLISHED} files have none: save it as"
+                    f" {path.stem + ENDING!r}"
+                )
+            self.to_transformer_lens().save(str(path), dtype=torch.float32)
+            return path
+        about = {"kind": self.kind, "layers": self.layers, "fingerprint": self.fingerprint}
+        head = {"lens": json.dumps(about | {"metadata": self.kl.metadata})}
+        kl = torch.as_tensor(self.kl.values, device="cpu")
+        tensors = {"weight": self.weight.cpu(), "bias": self.bias.cpu(), "kl": kl}
+        return _store.write_tensors(path, tensors, head)
+
+    @classmethod
+    def load(cls, path: str | Path, model: Model) -> "Lens":
+        """The lens that `save` wrote, or a published Jacobian lens (`read_jacobian_lens`).
+
+        Example:
+            >>> tuned.save("tuned.safetensors")
+            >>> lens = interp.methods.lenses.Lens.load("tuned.safetensors", model)
+
+        Args:
+            path: A .safetensors or .pt file.
+            model: The model that it belongs to.
+
+        Raises:
+            ValueError: If the file is of another model, or not such a file.
+            FileNotFoundError: If there is no such file.
+        """
+        path = _ending(path)
+        if path.suffix == PUBLISHED:
+            return read_jacobian_lens(path, model)
+        tensors, head = _files.read_tensors(path)
+        try:
+            about = json.loads(head["lens"])
+            kind, layers = str(about["kind"]), tuple(map(int, about["layers"]))
+            metadata, mark = dict(about["metadata"]), about["fingerprint"]
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(f"{str(path)!r} is no lens saved by Lens.save") from None
+        if mark != fingerprint(model):
+            raise ValueError(
+                f"{str(path)!r} is a lens of {metadata.get('model', 'another model')!r} with other"
+                f" weights than these of {bridge.name(model)!r}: a lens reads its own model"
+            )
+        n, width = len(layers), bridge.dims(model).d_model
+        shapes = {"weight": (n, width, width), "bias": (n, width)}
+        weight, bias = (_files.shaped(tensors, key, shapes[key], path) for key in shapes)
+        known = tensors.get("kl")
+        if not isinstance(known, Tensor) or known.shape != (2, n):
+            raise ValueError(f"{str(path)!r} has no kl, two divergences for each of {n} layers")
+        kl = _divergences(known, kind, layers, metadata)
+        weight, bias = (part.to(bridge.device(model)) for part in (weight, bias))
+        return cls(layers, weight, bias, kl, mark, kind)
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
         """The Axes with the divergence from the model's output by layer, for the logit lens and
         this one.
+
+        Raises:
+            ValueError: If the divergence is not known: the lens is somebody else's file.
         """
+        if np.isnan(self.kl.values).all():
+            raise ValueError(
+                "this lens was read from a file that does not say how far its readings are from"
+                " the model's output: interp.methods.lenses.lens_score(model, texts, lens).plot()"
+                " measures it"
+            )
         return self.kl.plot(ax=ax, **options)
 
     def __repr__(self) -> str:
@@ -130,7 +201,14 @@ def with_divergence(
 ) -> Lens:
     """The Lens of these maps, with its divergences [lens layer] as a Result."""
     metadata = sweep.provenance(model, None, kind, started, **more)
-    kl = Result(
+    return Lens(layers, weight, bias, _divergences(numbers, kind, layers, metadata), mark, kind)
+
+
+def _divergences(
+    numbers: Tensor, kind: str, layers: tuple[int, ...], metadata: dict[str, Any]
+) -> Result:
+    """The divergences [lens layer] as a Result."""
+    return Result(
         to_numpy(numbers),
         ("lens", "layer"),
         {"lens": ["logit lens", kind], "layer": list(layers)},
@@ -138,7 +216,49 @@ def with_divergence(
         "nats",
         metadata,
     )
-    return Lens(layers, weight, bias, kl, mark, kind)
+
+
+def check_lengths(
+    model: Model, given: Sequence[tuple[list[int], Tensor]], skip: int, stop: int = 0
+) -> None:
+    """A ValueError that quotes the first text that is too short to have a position left.
+
+    Args:
+        model: The model, for its tokenizer.
+        given: The texts as `Prompts.by_length` gives them.
+        skip: How many positions at the start are left out.
+        stop: How many at the end.
+    """
+    if skip < 0:
+        raise ValueError(f"skip={skip}: 0 or more positions can be left out")
+    short = [
+        (int(at), ids[k])
+        for which, ids in given
+        if ids.shape[1] < skip + stop + 1
+        for k, at in enumerate(which)
+    ]
+    if not short:
+        return
+    at, ids = min(short, key=lambda one: one[0])
+    words = _short(tokenizer_of(model).decode(ids.tolist()), 40)
+    others = f" ({len(short)} texts are too short)" if len(short) > 1 else ""
+    ends = " and the last" if stop else ""
+    raise ValueError(
+        f"text {at}, {words}, has {len(ids)} tokens and no position left without the first"
+        f" {skip}{ends}{others}: give texts of {skip + stop + 1} or more tokens, or"
+        f" skip={max(0, len(ids) - 1 - stop)}"
+    )
+
+
+def _ending(path: str | Path) -> Path:
+    """The path, if its ending is one of a lens's files."""
+    path = Path(path)
+    if path.suffix not in (ENDING, PUBLISHED):
+        raise ValueError(
+            f"a lens is saved as {ENDING} (any lens) or {PUBLISHED} (a Jacobian lens, as published"
+            f" ones are), got {str(path)!r} (try {path.stem + ENDING!r})"
+        )
+    return path
 
 
 def read_jacobian_lens(path: str | Path, model: Model) -> Lens:
@@ -182,7 +302,8 @@ def read_jacobian_lens(path: str | Path, model: Model) -> Lens:
     maps = {name: _files.shaped(maps, name, size, path).float() for name in maps}
     eye = torch.eye(d.d_model)
     weight = torch.stack([*(j.T - eye for j in maps.values()), torch.zeros(size)])
-    numbers = torch.full((2, len(layers) + 1), float("nan"), dtype=torch.float64)
+    numbers = _known(about.get("kl"), len(layers) + 1)
+    skip = {"skip": about["skip_first_positions"]} if "skip_first_positions" in about else {}
     return with_divergence(
         model,
         mark,
@@ -194,7 +315,18 @@ def read_jacobian_lens(path: str | Path, model: Model) -> Lens:
         started,
         texts=int(held.get("n_prompts", 1)),
         file=str(path),
+        **skip,
     )
+
+
+def _known(given: Any, n: int) -> Tensor:
+    """The divergences that a file of ours has [2 layer]; NaN where it has none that fit."""
+    none = torch.full((2, n), float("nan"), dtype=torch.float64)
+    try:
+        numbers = torch.tensor(given, dtype=torch.float64, device="cpu")
+    except (TypeError, ValueError, RuntimeError):
+        return none
+    return numbers if numbers.shape == none.shape else none
 
 
 def scored_tokens(n: int) -> Tensor:

@@ -12,7 +12,7 @@ from interp._errors import unknown
 from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.interventions import run
-from interp.methods.lenses.lens import Lens, fingerprint, logits_of
+from interp.methods.lenses.lens import Lens, check_lengths, fingerprint, logits_of
 from interp.methods.runs import sweep
 from interp.models import bridge
 from interp.models.tokens import read_prompts
@@ -75,12 +75,7 @@ def lens_score(
     named = _named(lenses)
     chosen = _layers(model, named, layers)
     given = read_prompts(model, tokens).by_length()
-    short = min(ids.shape[1] for _, ids in given)
-    if not 0 <= skip < short:
-        raise ValueError(
-            f"skip={skip} leaves no position of a text of {short} tokens (try skip=1, and longer"
-            " texts)"
-        )
+    check_lengths(model, given, skip)
     numbers = torch.zeros(
         len(named) + 1, len(chosen), sum(len(ids) for _, ids in given), dtype=torch.float64
     )

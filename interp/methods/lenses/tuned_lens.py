@@ -16,6 +16,7 @@ from interp._types import Model
 from interp._warn import warn
 from interp.methods.lenses.lens import (
     Lens,
+    check_lengths,
     divergence,
     fingerprint,
     logits_of,
@@ -78,7 +79,8 @@ def tuned_lens(
     started = time.perf_counter()
     given = read_prompts(model, tokens).by_length()
     chunks = [ids.cpu() for _, ids in given]
-    chosen = _checked(model, chunks, layers, steps, batch, vocab)
+    check_lengths(model, given, 1)
+    chosen = _checked(model, layers, steps, batch, vocab)
     mark = fingerprint(model)
     path = _path(mark, chunks, (chosen, steps, batch, vocab, seed))
     if cached and path.exists():
@@ -169,15 +171,10 @@ def _likeliest(model: Model, last: Tensor, vocab: int | None) -> Tensor:
 
 
 def _checked(
-    model: Model, chunks: Sequence[Tensor], layers: Any, steps: int, batch: int, vocab: int | None
+    model: Model, layers: Any, steps: int, batch: int, vocab: int | None
 ) -> tuple[int, ...]:
     """The layers in order, the last one among them; ValueError for options out of range."""
     d = bridge.dims(model)
-    if min(ids.shape[1] for ids in chunks) < 2:
-        raise ValueError(
-            "a tuned lens is trained on text, ids [chunk pos] of 2 or more positions, got "
-            f"{tuple(chunks[0].shape)}"
-        )
     wanted = range(d.n_layers) if layers is None else layers
     wrong = [layer for layer in wanted if not 0 <= layer < d.n_layers]
     if wrong:

@@ -153,7 +153,7 @@ class Subspace:
         ends = np.arange(1, steps + 1)
         starts = np.maximum(0, ends - window)
         means = (summed[:, ends] - summed[:, starts]) / (ends - starts)
-        name = f"{self.curve.name}, mean of the last {window} steps"
+        name = f"{self.curve.name}, running mean of {window} steps"
         return replace(self.curve, values=means, name=name).plot(ax=ax, **options)
 
     def __repr__(self) -> str:

@@ -66,7 +66,7 @@ def probe(
         >>> interp.probe(model, activations, labels, "resid_post.12@END")     # [n d_model]
 
     A probe is a logistic classifier (of each label against the others), fitted on half of the
-    prompts and judged on the other half; equal prompts are in one half.
+    prompts and judged on the other half: half of each label's prompts, and equal prompts together.
 
     Args:
         model: A loaded model.
@@ -84,7 +84,10 @@ def probe(
 
         - "probe": the share that is read rightly;
         - "labels shuffled by type": the same for labels that belong to the type and mean nothing.
-          The probe's share minus this is its selectivity: what it learned by heart is in both;
+          The probe's share minus this is its selectivity: what it learned by heart is in both.
+          Below 0, the probe shows nothing that cannot be learned by heart: types that come often
+          are easier to learn than the label is to read, or few prompts make both uncertain. A note
+          says where that is so;
         - "bag of tokens": what a probe reads off the counts of the tokens up to the position,
           without the model (left out for activations);
         - "most frequent label": always that.
@@ -139,6 +142,8 @@ def probe(
         fitted=len(given.fit),
         judged=len(given.test),
     )
+    note = _by_heart(examples.mean(-1), measures, metadata["pattern"])
+    metadata |= {"note": note} if note else {}
     return Result(
         examples.mean(-1),
         (*read.coords, "measure"),
@@ -206,6 +211,19 @@ def probe_direction(
         "accuracy": float(right.float().mean()),
     }
     return Direction(unit * apart, str(site), metadata)
+
+
+def _by_heart(means: Any, measures: list[str], pattern: str) -> str:
+    """A sentence where labels that mean nothing are read better than the labels themselves."""
+    selectivity = means[..., measures.index(PROBE)] - means[..., measures.index(SHUFFLED)]
+    below = int((selectivity < 0).sum())
+    if not below:
+        return ""
+    where = f"at {pattern}" if selectivity.size == 1 else f"in {below} of {selectivity.size} cells"
+    return (
+        f"{where} the labels shuffled by type are read better than the labels (the selectivity is"
+        " below 0): there the probe shows nothing that it could not learn by heart"
+    )
 
 
 # --- what is read ---------------------------------------------------------------------------------
@@ -301,9 +319,12 @@ def _halves(ids: list[Tensor] | None, n: int, labels: Any, seed: int) -> _Given:
     sets = list(same.values())
     random.Random(f"probe {seed}").shuffle(sets)
     fit: list[int] = []
-    for some in sets:
-        if len(fit) + len(some) / 2 <= n / 2:
+    taken, every = [0] * len(names), numbers.bincount(minlength=len(names)).tolist()
+    for some in sets:  # half of each label's prompts
+        label = int(numbers[some[0]])
+        if taken[label] + len(some) / 2 <= every[label] / 2:
             fit += some
+            taken[label] += len(some)
     chosen = torch.zeros(n, dtype=torch.bool)
     chosen[fit] = True
     for i, name in enumerate(names):

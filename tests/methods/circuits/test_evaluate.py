@@ -437,6 +437,9 @@ def test_agreement_by_hand(found):
     )
     with pytest.raises(ValueError, match="got Circuit and Result"):
         interp.methods.circuits.agreement(first, up)
+    assert "Jaccard, top 19" in repr(interp.methods.circuits.agreement(up, down))  # of 190 edges
+    with pytest.raises(ValueError, match="n=500: the graph has 190 edges .try n=19, a tenth"):
+        interp.methods.circuits.agreement(up, down, n=500)
     with pytest.raises(ValueError, match="both must be of one model"):
         interp.methods.circuits.agreement(scores, found["tiny-neox"][2], n=5)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import interp
-from interp.methods.lenses import read_jacobian_lens
+from interp.methods.lenses import Lens, read_jacobian_lens
 from interp.models import bridge
 
 OPTIONS = dict(skip=3, cached=False)
@@ -136,7 +136,7 @@ def test_it_is_kept_for_the_same_text_and_options(tiny, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "options, words",
     [
-        (dict(skip=11), "no position left between the first 11 and the last"),
+        (dict(skip=11), "text 0, '.*has 12 tokens and no position left without the first 11 and"),
         (dict(layers=[7]), "no layer 7"),
         (dict(layers=[2]), "the last one, where the lens is the identity"),
         (dict(rows=0), "rows=0: between 1 and 32"),
@@ -155,3 +155,44 @@ def test_a_tuned_lens_has_a_bias_and_is_no_jacobian(tiny):
     lens = replace(lens, bias=torch.cat([torch.ones(1, 32), torch.zeros(1, 32)]))
     with pytest.raises(ValueError, match="has a bias"):
         lens.to_transformer_lens()
+
+
+def test_a_text_that_is_too_short_is_quoted_and_few_texts_are_noticed(tiny):
+    texts = ["The cat sat on the mat and looked at the dog", "A dog", "When Mary and John went"]
+    for lens in (interp.jacobian_lens, interp.methods.lenses.lens_score):
+        with pytest.raises(ValueError, match=r"text 1, '.*A dog'.*\(2 texts are too short\)"):
+            lens(tiny, texts, skip=6)
+    with pytest.warns(UserWarning, match="mean over 4 positions of 1 text: on other") as seen:
+        interp.jacobian_lens(tiny, texts[:1], layers=[1], skip=7, cached=False)
+    assert seen[0].filename == __file__
+
+
+def test_every_lens_is_saved_and_read_with_its_divergences(tiny, tmp_path):
+    jacobian = interp.jacobian_lens(tiny, text(tiny), layers=[1], **OPTIONS)
+    tuned = interp.tuned_lens(tiny, text(tiny), layers=[0], steps=3, cached=False)
+    tuned = replace(tuned, bias=torch.cat([torch.ones(1, 32), torch.zeros(1, 32)]))
+    for lens, ending in ((jacobian, ".pt"), (jacobian, ".safetensors"), (tuned, ".safetensors")):
+        back = Lens.load(lens.save(tmp_path / f"lens{ending}"), tiny)
+        assert (back.layers, back.kind, back.fingerprint) == (
+            lens.layers,
+            lens.kind,
+            lens.fingerprint,
+        )
+        torch.testing.assert_close(back.weight, lens.weight, atol=1e-6, rtol=0)
+        torch.testing.assert_close(back.bias, lens.bias, atol=0, rtol=0)
+        np.testing.assert_array_equal(back.kl.values, lens.kl.values)
+        assert back.plot() is not None and "skip" in back.kl.metadata or lens is tuned
+        with pytest.raises(ValueError, match="is a lens of"):
+            Lens.load(tmp_path / f"lens{ending}", interp.models.tiny("tiny", seed=5))
+    with pytest.raises(ValueError, match="bias, and .pt files have none: save it as 'x.safetens"):
+        tuned.save(tmp_path / "x.pt")
+    for call in (jacobian.save, lambda path: Lens.load(path, tiny)):
+        with pytest.raises(ValueError, match=r"saved as .safetensors .*try 'x.safetensors'"):
+            call(tmp_path / "x.npz")
+    theirs = {"J": {0: torch.eye(32)}, "n_prompts": 1, "source_layers": [0], "d_model": 32}
+    torch.save(theirs, tmp_path / "theirs.pt")
+    with pytest.raises(ValueError, match="lens_score"):
+        Lens.load(tmp_path / "theirs.pt", tiny).plot()
+    torch.save({"weight": 1}, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match="is no Jacobian lens"):
+        Lens.load(tmp_path / "other.pt", tiny)

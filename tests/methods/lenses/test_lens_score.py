@@ -71,7 +71,7 @@ def test_texts_keep_their_order(tiny):
         (lambda m, x, lens: lens_score(m, x, {"logit lens": lens}), "another name"),
         (lambda m, x, lens: lens_score(m, x, {"mine": 3}), "lenses is a Lens"),
         (lambda m, x, lens: lens_score(m, x, lens, layers=[7]), "layer 7 is not read"),
-        (lambda m, x, lens: lens_score(m, x, lens, skip=12), "leaves no position"),
+        (lambda m, x, lens: lens_score(m, x, lens, skip=12), "no position left"),
         (lambda m, x, lens: lens_score(interp.load("tiny-neox"), x, lens), "another model"),
     ],
 )

@@ -6,6 +6,7 @@ import torch
 
 import interp
 from interp.methods.probing import probe_direction
+from interp.methods.probing.probe import SHUFFLED, _by_heart, _halves
 
 NAMES = "Mary John Tom James Anna Paul Mark Sarah".split()
 
@@ -132,3 +133,16 @@ def test_a_direction_tells_two_labels_apart(tiny):
         probe_direction(tiny, x, labels, "mlp.1@END")
     with pytest.raises(ValueError, match="is many"):
         probe_direction(tiny, x, labels, "mlp.*@END")
+
+
+def test_each_half_has_half_of_each_label(tiny):
+    labels = [0] * 40 + [1] * 10 + [2] * 8
+    for seed in range(20):  # by chance alone, 8 prompts would often fall 2 to 6
+        given = _halves(None, len(labels), labels, seed)
+        assert given.labels[given.fit].bincount().tolist() == [20, 5, 4]
+
+
+def test_a_selectivity_below_zero_is_a_sentence(tiny):
+    note = _by_heart(np.array([[0.5, 0.75], [0.9, 0.5]]), ["probe", SHUFFLED], "resid_post.*@END")
+    assert note.startswith("in 1 of 2 cells the labels shuffled by type are read better")
+    assert _by_heart(np.array([0.5, 0.5]), ["probe", SHUFFLED], "resid_post.1@END") == ""

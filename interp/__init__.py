@@ -24,7 +24,7 @@ __getattr__, _, __all__ = attach(__name__)
 # What `interp` on the last line of a cell says, and what completion offers.
 _GROUPS = {
     "start": "load generate chat run find tasks widgets",
-    "cause": "patch path_patch attribution_patch causal_trace ablate attention_knockout"
+    "cause": "patch path_patch attribution_patch causal_trace ablate attention_knockout attribute"
     " interchange align effect",
     "read": "logit_lens tuned_lens jacobian_lens logit_attribution attention_patterns head_scores"
     " patchscope probe",

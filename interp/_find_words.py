@@ -56,7 +56,7 @@ TABLE = (
         "a method by name: discover(model, task, method='acdc')",
     ),
     _row(
-        "atp | attribution patching | gradient times activation | integrated gradients",
+        "atp | attribution patching | gradient times activation",
         "interp.attribution_patch interp.discover",
     ),
     _row("circuit | subgraph | minimal circuit", "interp.Circuit interp.discover interp.evaluate"),
@@ -161,9 +161,16 @@ TABLE = (
         "interp.attention_patterns interp.widgets.attention",
     ),
     _row(
-        "attention rollout | attention flow | information flow",
+        "attention flow | information flow",
         "interp.attention_knockout interp.discover",
         "discover(model, text, method='information_flow')",
+    ),
+    _row(
+        "saliency | input attribution | token attribution | feature attribution | captum | inseq"
+        " | shap | shapley | occlusion | integrated gradients | input x gradient | lime"
+        " | attention rollout",
+        "interp.attribute",
+        "attribute(model, text, by='occlusion').plot()",
     ),
     _row(
         "hook | hooks | run_with_hooks | register_forward_hook | intervene",

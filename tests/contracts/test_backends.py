@@ -157,6 +157,16 @@ for at in ("END", "S2:", "~0"):
             interp.attention_knockout, at, TOKEN_SETS, window=window
         )
 CALLS |= {
+    **{
+        f"attribute {by}": of(interp.attribute, by=by, **more)
+        for by, more in {
+            "integrated gradients": {"steps": 4},
+            "gradient x input": {},
+            "occlusion": {"baseline": " the"},
+            "shapley": {"samples": 2},
+            "knock-out": {},
+        }.items()
+    },
     "attention_knockout, heads": of(
         interp.attention_knockout, "END", "S2", heads=["L0H1", "L1H*"], window=2
     ),

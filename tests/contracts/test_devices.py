@@ -18,6 +18,7 @@ from interp._lazy import homes
 from interp._numbers import to_numpy
 from interp.circuits import Circuit
 from interp.interventions import Intervention
+from interp.methods.inputs.attribute import METHODS
 
 pytestmark = pytest.mark.slow
 
@@ -134,6 +135,11 @@ VERBS = {
     "ablate, hooks": lambda m, t: interp.ablate(m, t, "mlp.*@END", by="resample", **HOOKS),
     "ablate, zero": lambda m, t: interp.ablate(m, t, "L*H*", by="zero"),
     "attention_between": lambda m, t: interp.methods.attention.attention_between(m, t, "END", "S2"),
+    **{
+        f"attribute, {by}": lambda m, t, by=by: interp.attribute(m, t, by=by, steps=2, samples=2)
+        for by in METHODS
+    },
+    "attribute, hooks": lambda m, t: interp.attribute(m, t, by="occlusion", **HOOKS),
     "attention_knockout": lambda m, t: interp.attention_knockout(m, t, "END", "S2", window=1),
     "attention_knockout, hooks": lambda m, t: interp.attention_knockout(
         m, t, "END", "S2", window=2, **HOOKS

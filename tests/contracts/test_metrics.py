@@ -42,6 +42,7 @@ VERBS = {
     "causal_trace": lambda m, t, k: interp.causal_trace(
         m, t, "mlp.*", subject="S2", samples=1, metric=k
     ),
+    "attribute": lambda m, t, k: interp.attribute(m, t, by="occlusion", metric=k),
     "attention_knockout": lambda m, t, k: interp.attention_knockout(m, t, "END", "S2", metric=k),
     "discover, eap": lambda m, t, k: interp.discover(m, t, "eap", metric=k),
     "discover, acdc": lambda m, t, k: interp.discover(m, t, "acdc", metric=k),

@@ -1,0 +1,1 @@
+from interp.methods.inputs.attribute import attribute as attribute

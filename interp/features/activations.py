@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,19 @@ class Activations:
         shard = self.shards[number]
         if isinstance(shard, Path):
             shard = _read(shard)
-        return {site: value.float() for site, value in shard.items()}
+        return {site: shard[site].float() for site in self.sites}
+
+    def only(self, sites: Sequence[str]) -> "Activations":
+        """The activations of some of these sites; those of the others are kept in no memory.
+
+        Example:
+            >>> acts.only(["mlp.12.in", "mlp.12"]).of("mlp.12")
+        """
+        chosen = tuple(dict.fromkeys(str(place(site)) for site in sites))
+        lacking = next((site for site in chosen if site not in self.sites), None)
+        if lacking is not None:
+            raise unknown("site of these activations", lacking, self.sites)
+        return replace(self, sites=chosen)
 
     def of(self, site: str | None = None) -> Float[Tensor, "n d"]:
         """All vectors of one site as one tensor, in float32; the first site if none is named."""

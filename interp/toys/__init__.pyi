@@ -9,6 +9,7 @@ from interp.toys.measures.icl_measures import in_context as in_context
 from interp.toys.measures.over_training import loss_on as loss_on
 from interp.toys.measures.over_training import over_training as over_training
 from interp.toys.measures.sink_measures import sinks_on as sinks_on
+from interp.toys.model.gpt_neox import gpt_neox as gpt_neox
 from interp.toys.model.spec import Spec as Spec
 from interp.toys.model.transformer import net as net
 from interp.toys.model.transformer import transformer as transformer

@@ -381,3 +381,28 @@ def test_what_does_not_fit_is_refused_with_a_sentence(options, says):
 def test_sizes_are_asked_for():
     with pytest.raises(ValueError, match="needs d_vocab"):
         toys.net(n_layers=1)
+
+
+@pytest.mark.parametrize("more", [{}, {"bias": True, "mlp_bias": False, "act": "gelu"}])
+def test_as_gpt_neox_it_is_the_same_model_and_the_engine_runs_it(more):
+    net = shaken(toys.net(**SMALL, mlp=24, positions="rotary", **more))
+    model = toys.gpt_neox(net, name="mine", bos=3)
+    with torch.no_grad():
+        torch.testing.assert_close(run(model, TOKENS).logits, net(TOKENS), atol=2e-5, rtol=1e-4)
+    assert interp.models.bridge.name(model) == "mine" and model.tokenizer.decode([3]) == "<bos>"
+    assert interp.engine.find(model) is not None
+
+
+@pytest.mark.parametrize(
+    "option, says",
+    [
+        ({"positions": "learned"}, "positions='learned': GPT-NeoX has positions='rotary'"),
+        ({"mlp": [0, 24]}, "an MLP of one width"),
+        ({"attention": "relu"}, "softmax in every layer"),
+        ({"n_kv_heads": 2}, "as many of keys"),
+    ],
+)
+def test_what_gpt_neox_has_not_is_one_sentence(option, says):
+    net = toys.net(**{**SMALL, "mlp": 24, "positions": "rotary", **option})
+    with pytest.raises(ValueError, match=says):
+        toys.gpt_neox(net)

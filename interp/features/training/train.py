@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interp._errors import unknown
 from interp._isolation import torch_defaults
 from interp._types import Model
 from interp.features.activations import Activations, activations
@@ -148,9 +147,7 @@ def training_activations(
     if not isinstance(on, Activations):
         shard_folder = None if folder is None else Path(folder) / "activations"
         on = activations(model, where, on, tokens=tokens, seed=seed, folder=shard_folder)
-    lacking = next((s for s in where if s not in on.sites), None)
-    if lacking is not None:
-        raise unknown("site of these activations", lacking, on.sites)
+    on = on.only(where)
     if len(on) < batch:
         raise ValueError(
             f"{len(on):,} tokens are fewer than one batch of {batch:,}: give a longer text, or a"

@@ -83,7 +83,7 @@ def train_transcoders(
         load_or_train(
             model,
             f"mlp.{layer}.in",
-            acts,
+            acts.only([f"mlp.{layer}.in", f"mlp.{layer}"]),
             to=f"mlp.{layer}",
             kind="skip_transcoder" if skip else "transcoder",
             name=f"{'skip ' if skip else ''}transcoder {layer}",

@@ -45,6 +45,15 @@ def test_the_fast_step_is_the_plain_one(tiny, kind):
         torch.testing.assert_close(fast.weights[name], value, atol=2e-3, rtol=2e-2)
 
 
+def test_one_layer_is_trained_on_its_own_sites_alone(tiny):
+    acts = features.activations(tiny, ["mlp.1.in", "mlp.1", "mlp.2"], ids())
+    part = acts.only(["mlp.1"])
+    assert set(part.shard(0)) == {"mlp.1"} and len(part) == len(acts)
+    torch.testing.assert_close(part.of(), acts.of("mlp.1"))
+    with pytest.raises(ValueError, match="unknown site"):
+        acts.only(["mlp.0"])
+
+
 def test_a_linear_map_is_learned_by_the_skip_path(tiny):
     """What the latents need not write: the skip path's own map, in the activations' own units."""
     acts = features.activations(tiny, ["mlp.1.in", "mlp.1"], ids(60))

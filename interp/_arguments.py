@@ -87,6 +87,7 @@ def checked(function: Callable, name: str) -> Callable:
         with _cpu_made():
             return function(*args, **options)
 
+    call.__signature__ = _plainly(signature)  # type: ignore[attr-defined]
     return call
 
 
@@ -98,6 +99,48 @@ def _cpu_made() -> AbstractContextManager:
     if torch is None or torch.get_default_device().type == "cpu":
         return nullcontext()
     return torch.device("cpu")
+
+
+def shows(function: Callable) -> Callable[[Callable], Callable]:
+    """A decorator for a method that hands all on to a function: `help` then shows the function's
+    text and options, where it would show `**options` and the name of something out of reach.
+
+    Args:
+        function: What the method calls with itself as the first argument.
+    """
+
+    def of(method: Callable) -> Callable:
+        own, *rest = inspect.signature(function).parameters.values()
+        itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        back = inspect.signature(method).return_annotation
+        shown = inspect.Signature([itself, *rest], return_annotation=back)
+        method.__signature__ = _plainly(shown)  # type: ignore[attr-defined]
+        entry = rf"^ +{own.name}: .*\n(?: {{12,}}.*\n)*"
+        method.__doc__ = re.sub(entry, "", function.__doc__ or "", count=1, flags=re.M)
+        return method
+
+    return of
+
+
+def _plainly(signature: inspect.Signature) -> inspect.Signature:
+    """The signature as `help` shows it best: names of types without the modules they stand in."""
+
+    def short(annotation: Any) -> Any:
+        if annotation is inspect.Parameter.empty:
+            return annotation
+        text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+        return _Plain(re.sub(r"\b(?:[a-z_]\w*\.)+(?=\w)", "", text))
+
+    parameters = [p.replace(annotation=short(p.annotation)) for p in signature.parameters.values()]
+    back = short(signature.return_annotation)
+    return signature.replace(parameters=parameters, return_annotation=back)
+
+
+class _Plain(str):
+    """A text that is shown without quotes."""
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def checks(name: str) -> Callable[[Callable], Callable]:

@@ -571,16 +571,38 @@ class Circuit:
         n = len(self.places)
         return f" at {n} place{'' if n == 1 else 's'}" if n else ""
 
-    def plot(self, ax: Any = None, **options: Any) -> Any:
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        max_edges: int = 1000,
+        title: str | None = None,
+        figure: Any = None,
+        place: str | None = None,
+    ) -> Any:
         """The Axes with the circuit: layers upwards, heads at fixed places, edges by score.
 
-        See `interp.circuits.drawing.draw` for what the picture shows and for the options.
+        An edge's width is its score in size; colour and dash are its sign. Components of the model
+        that are not in the circuit are pale dots. In a circuit by position the colour is the place
+        where the edge is read.
 
         Example:
             >>> circuit.plot(max_edges=200, title="IOI")
+            >>> by_place.plot(place="END")                  # only the edges that are read at END
+
+        Args:
+            ax: Draw into these Axes; a new figure if None.
+            max_edges: Of more edges the largest are drawn, and the title says so.
+            title: In place of the circuit's own description.
+            figure: Drawn into when there is no ax.
+            place: One of the circuit's places: its edges alone are drawn.
+
+        Raises:
+            ValueError: If max_edges is negative, or the circuit has no places or no such place.
         """
         from interp.circuits import drawing
 
+        options = dict(max_edges=max_edges, title=title, figure=figure, place=place)
         return drawing.draw(self, ax, **options)
 
     def _repr_html_(self) -> str:

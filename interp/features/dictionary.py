@@ -160,8 +160,8 @@ class Dictionary:
     def __repr__(self) -> str:
         arrow = self.site if self.to is None else f"{self.site} -> {self.to}"
         return (
-            f"Dictionary({self.name}: {self.kind}, {self.n_latents:,} latents of {self.d_in} at"
-            f" {arrow})"
+            f"Dictionary({self.name}: {self.kind}, {self.n_latents:,} latents at {arrow}, of"
+            f" {self.d_in} numbers)"
         )
 
     def weights_at(self, device: torch.device) -> Mapping[str, Tensor]:

@@ -42,11 +42,19 @@ def load(
         >>> model = interp.load("path/to/folder")  # or a .gguf file, or "owner/name" from a hub
         >>> model = interp.load(hf_model, tokenizer=hf_tokenizer)
         >>> model = interp.load(hooked_transformer)  # or TransformerBridge.boot_native(...)
-        >>> # its weights
-        >>> model = interp.load("course.pt", config={"n_layers": 2, "d_model": 256, ...})
+        >>> model = interp.load("course.pt", config={"n_layers": 2, ...})     # its weights alone
         >>> model = interp.load("Qwen/Qwen2.5-7B", dtype="bfloat16", device="cuda")
 
     Args:
+        x: One of our names, a Hugging Face id, a folder, a GGUF or .pt file, or a model object. An
+            object stays as it is, but frozen: the bridge is made of modules of its own over the
+            same weights, so that training them further is seen, while a hook or a new layer on the
+            object is refused later. Adapters (a PeftModel, or a model with LoRA layers) are merged
+            into a copy of the weights that they adapt. A HookedTransformer is copied, a native
+            bridge shares its weights; both come back as a model of ours with both sets of hook
+            names. A TransformerBridge is checked and given back.
+        tokenizer: The object's tokenizer, or a name or folder of one. A HookedTransformer or native
+            bridge without one gets one whose token 3 is "t3".
         dtype: "float32" (for what is read from files), "bfloat16", "float16" or "float64";
             docs/devices.md says what the short types cost.
         device: "cpu", "cuda", "cuda:1", "mps", ...; what you pass to a verb may stay on the CPU. A
@@ -55,15 +63,17 @@ def load(
         device_map: As in transformers ("auto", or a dictionary), for what is read from files; on
             several devices the hook path runs.
         config: For a .pt file of a HookedTransformer or a native bridge, what its configuration
-            takes. A HookedTransformer is copied, a native bridge shares its weights; both come back
-            as a model of ours with both sets of hook names. One without a tokenizer gets one whose
-            token 3 is "t3". A model object stays as it is, but frozen: the bridge is made of
-            modules of its own over the same weights, so that training them further is seen, while a
-            hook or a new layer on the object is refused later. Adapters (a PeftModel, or a model
-            with LoRA layers) are merged into a copy of the weights that they adapt. A bridge is
-            checked and given back. Errors: ValueError for a name nobody knows, a device that is not
-            there or a model that fails its checks, ConnectionError when something must be fetched
-            and cannot be.
+            takes.
+        check: Whether its numbers are held against Hugging Face's.
+        progress: Whether fetching and reading show a bar.
+
+    Returns:
+        The TransformerBridge, which every verb takes and which stays TransformerLens' own object.
+
+    Raises:
+        ValueError: For a name nobody knows, a device that is not there or a model that fails its
+            checks.
+        ConnectionError: When something must be fetched and cannot be.
     """
     from interp.models import placement
 

@@ -191,6 +191,8 @@ def pairs(
         for i in range(n)
     ]
     details = {"bos": bos_word(tokenizer), **(metadata or {})}
+    if source is not None:
+        details["other prompts"] = "source"  # what `show` calls them
     if answer_tokens == "first":
         details["answers"] = "first token"
     if metric is None:

@@ -31,7 +31,7 @@ class Shown:
         rows = []
         other = clean if corrupted is None else corrupted
         differs = [a != b for a, b in zip(clean, other, strict=True)]
-        for kind, tokens in (("clean", clean), ("corrupted", corrupted)):
+        for kind, tokens in (("clean", clean), (self._other, corrupted)):
             if tokens is None:
                 continue
             text = [task.tokenizer.decode([int(t)]) for t in tokens]
@@ -40,20 +40,26 @@ class Shown:
             )
         return rows
 
+    @property
+    def _other(self) -> str:
+        """What the prompts are called that the clean ones are compared with."""
+        return str(self.task.metadata.get("other prompts", "corrupted"))
+
     def _answers(self, i: int) -> list[tuple[str, str]]:
-        """(what it is called, the words) of each kind of answer."""
+        """(what it is called, the words with their own spaces) of each kind of answer."""
         task = self.task
         if "rows" in task.__dict__:
             row = task.rows[i]
 
             def whole(answers: Sequence[list[int]]) -> str:
-                return " or ".join(task.tokenizer.decode(ids).strip() for ids in answers)
+                return " or ".join(repr(task.tokenizer.decode(ids)) for ids in answers)
 
             found = [("answer", whole(row.answers)), ("wrong", whole(row.wrong))]
             return found + ([("after the swap", whole(row.swap_answers))] * task.has_swap_answers)
 
         def words(ids: Any, count: Any) -> str:
-            return " ".join(task._word(t) for t, c in zip(ids[i], count[i]) if c)
+            counted = [int(t) for t, c in zip(ids[i], count[i]) if c]
+            return " or ".join(repr(task.tokenizer.decode([t])) for t in counted)
 
         found = [
             ("answer", words(task.answers, task.answers_count)),
@@ -72,9 +78,9 @@ class Shown:
                     for w, name, differs in words
                 )
                 out.append(f"{kind:>9}  {marked}")
-            answers = ", ".join(f"{kind} {text!r}" for kind, text in self._answers(i))
+            answers = ", ".join(f"{kind} {text}" for kind, text in self._answers(i) if text)
             out.append(f"{'':>9}  {answers}")
-        out.append(f"{'':>9}  [NAME] a position, *word* where clean and corrupted differ")
+        out.append(f"{'':>9}  [NAME] a position, *word* where clean and {self._other} differ")
         return "\n".join(out)
 
     def _repr_html_(self) -> str:
@@ -101,11 +107,16 @@ class Shown:
                     f"<tr><td style='{cell};opacity:.7'>{kind}</td><td"
                     f" style='{cell}'>{line}</td></tr>"
                 )
-            answer = ", ".join(f"{kind} <b>{escape(text)}</b>" for kind, text in self._answers(i))
+            answer = ", ".join(
+                f"{kind} <b style='white-space:pre'>{escape(text)}</b>"
+                for kind, text in self._answers(i)
+                if text
+            )
             out.append(
                 f"<tr><td></td><td style='padding-bottom:8px;text-align:left'>{answer}</td></tr>"
             )
-        note = "<small>shaded: clean and corrupted differ; underlined: a named position</small>"
+        note = f"shaded: clean and {self._other} differ; underlined: a named position"
+        note = f"<small>{note}</small>"
         return f"<table>{''.join(out)}</table>{note}"
 
 

@@ -89,11 +89,12 @@ class Task:
         clean, corrupted: Token ids [batch pos], without padding. `corrupted` raises one sentence
             where there are none. Prompts of several lengths have no such tensor: see `prompts`.
         answers, wrong: Token ids; where examples have different numbers of them, `answers_count`
-            and `wrong_count` say which count. No columns where there are none. positions: An index
-        per example for each name; END, the prompt's last token, is always there. labels: Words
-        about each example, to choose by: `task.having("country", ["France"])`. metric_name: The
-        metric by which the task is judged, a name of `interp.tasks.METRICS`. metadata: Where the
-        prompts come from.
+            and `wrong_count` say which count. No columns where there are none.
+        positions: An index per example for each name; END, the prompt's last token, is always
+            there.
+        labels: Words about each example, to choose by: `task.having("country", ["France"])`.
+        metric_name: The metric by which the task is judged, a name of `interp.tasks.METRICS`.
+        metadata: Where the prompts come from.
         tokenizer: The tokenizer of the ids.
         remake: Makes the held-out half; None where there is none.
         forced: How many tokens of the answer stand after the prompt (teacher forcing; see `parts`).
@@ -174,7 +175,8 @@ class Task:
                 raise ValueError(f"label {name!r} has {len(values)} values for {n} prompts")
 
     def __repr__(self) -> str:
-        kinds = "clean and corrupted prompts" if self.paired else "clean prompts"
+        other = self.metadata.get("other prompts", "corrupted")
+        kinds = f"clean and {other} prompts" if self.paired else "clean prompts"
         sizes = ", ".join(map(str, sorted(set(map(len, self.prompts)))))
         where = ", ".join(self.position_names)
         return (

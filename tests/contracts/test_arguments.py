@@ -163,6 +163,16 @@ def test_words_of_kinds():
     assert quoted([1]) == "the list [1]" and quoted(torch.ones(2, 3)) == "a Tensor of shape (2, 3)"
 
 
+def test_help_shows_the_options_of_a_method_and_types_without_their_modules():
+    graph = interp.features.AttributionGraph
+    assert str(inspect.signature(graph.intervene)).endswith("n: int = 10) -> Result")
+    for method in (graph.intervene, graph.plot, interp.features.FeatureCircuit.plot):
+        text = inspect.getdoc(method)
+        assert "Args:" in text and "A graph." not in text and "see `" not in text
+    pairs = str(inspect.signature(interp.tasks.pairs))
+    assert "positions: Mapping[str, Any] | None = None" in pairs and "collections" not in pairs
+
+
 def test_what_fits_passes_through_unchanged():
     def add(a: int, b: float = 1.0, *rest: int, c: str = "", **more: int) -> tuple:
         return a, b, rest, c, more

@@ -214,6 +214,14 @@ def test_every_warning_points_at_the_line_of_the_caller():
         assert not calls or path.name == "_warn.py", f"{path.name}: use interp._warn.warn"
 
 
+def test_each_entry_of_a_docstring_has_a_line_of_its_own():
+    """As `help` shows it: "labels: Words ..." in the middle of another entry is not found."""
+    for path in SOURCES:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        inside = [x for x in lines if re.search(r"^ {8,}[^>#f]*\w\. [a-z_]+: [A-Z]\w", x)]
+        assert inside == [], path.name
+
+
 def undefined(source: str) -> set[str]:
     """The names that compiled code looks up among globals and that nothing in the source defines.
 

@@ -50,7 +50,13 @@ def draw(
     *,
     title: str | None = None,
 ) -> Any:
-    """The Axes with the circuit; see `FeatureCircuit.plot`."""
+    """The Axes with the circuit: one row per site; width = size of a score, colour = sign.
+
+    Args:
+        circuit: The circuit.
+        ax: Where to draw; a new figure if None.
+        title: In place of the number of nodes and edges.
+    """
     plan = layout(circuit)
     nodes, rows = plan["nodes"], [*circuit.sites, OUTPUT]
     wide = max([abs(n["x"]) for n in nodes.values()] + [2.0])

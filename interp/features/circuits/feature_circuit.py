@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from interp import _files, _store
+from interp._arguments import shows
 from interp._errors import listed, short, unknown
 from interp._isolation import torch_defaults
 from interp._types import Model
@@ -133,9 +134,8 @@ class FeatureCircuit:
         )
         return [int(n.rpartition(":")[2]) for n in names if not n.endswith(ERROR)]
 
+    @shows(draw)
     def plot(self, ax: Any = None, **options: Any) -> Any:
-        """The Axes with the circuit: one row per site; width = size of a score, colour = sign."""
-
         return draw(self, ax, **options)
 
     def save(self, path: str | Path) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from interp._arguments import shows
 from interp._errors import listed, short, unknown
 from interp.features.graphs import graph_files
 from interp.features.graphs.drawing import draw
@@ -226,8 +227,8 @@ class AttributionGraph:
             )
         return found
 
+    @shows(draw)
     def plot(self, ax: Any = None, **options: Any) -> Any:
-        """The Axes with the graph, positions across and layers up; see `drawing.draw`."""
         return draw(self, ax, **options)
 
     def save(self, path: str | Path) -> Path:
@@ -240,10 +241,8 @@ class AttributionGraph:
         content, what = graph_files.load(path)
         return cls._of(content, path, what)
 
+    @shows(graph_files.to_neuronpedia)
     def to_neuronpedia(self, path: str | Path, *, slug: str, scan: str = "custom") -> Path:
-        """Writes the graph as Neuronpedia's attribution graphs are written, for its page of
-        uploads; see `graph_files.to_neuronpedia`.
-        """
         return graph_files.to_neuronpedia(self, path, slug=slug, scan=scan)
 
     @classmethod
@@ -266,6 +265,6 @@ class AttributionGraph:
         except ValueError as error:
             raise ValueError(f"{str(path)!r} is not {what}: {error}") from None
 
+    @shows(intervene)
     def intervene(self, values: Mapping[str, float], model: Any = None, **options: Any) -> Result:
-        """What the graph and the model say when features take other values; see `intervene`."""
         return intervene(self, values, model, **options)

@@ -119,7 +119,7 @@ def to_neuronpedia(
     """The graph as Neuronpedia's attribution graphs are written, for its page of uploads.
 
     Example:
-        >>> to_neuronpedia(graph, "france.json", slug="capital-of-france")
+        >>> graph.to_neuronpedia("france.json", slug="capital-of-france")
 
     Args:
         graph: A graph; prune it first, a page shows some hundred nodes.

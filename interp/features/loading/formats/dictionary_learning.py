@@ -1,7 +1,6 @@
 """Folders of `dictionary_learning`: `config.json` and `ae.pt`, which is read without running it."""
 
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from interp import _files
 from interp._errors import unknown
+from interp._warn import warn
 from interp.features.dictionary import Dictionary
 from interp.features.loading.formats.config import Where, configuration, site_of_module, unit_norm
 
@@ -102,10 +102,9 @@ class _Tensors:
         """The one threshold of all latents, for each of them [n]."""
         value = self.get("threshold")
         if float(value) < 0:
-            warnings.warn(
+            warn(
                 f"{str(self.path)!r} has no threshold yet (its training ended before it was"
-                " measured): every latent above zero is on, as the library itself reads it",
-                stacklevel=5,
+                " measured): every latent above zero is on, as the library itself reads it"
             )
         return value.expand(n).clone()
 

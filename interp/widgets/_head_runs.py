@@ -2,7 +2,7 @@
 tenth of a second.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ from interp._types import Model
 from interp.edits import scale, set_to
 from interp.interventions import Intervention, run
 from interp.methods.ablation.ablate import WAYS, other_prompts
+from interp.methods.attention.task_scores import gradients_at_z
 from interp.models import bridge
 from interp.tasks import Task
 from interp.tasks.task import bos_word, encode, single, tokenizer_of
@@ -188,6 +189,23 @@ def logits_of(
         return None
     setup.last[row] = (by, factor, heads, done)
     return done.logits
+
+
+def estimated(setup: Setup) -> Iterator[Tensor | None]:
+    """What ablating each head alone by its mean would change, to first order [layer head].
+
+    The gradient of the logit difference at z, times (mean z minus z), summed over positions; one
+    prompt at a time, with None between two.
+    """
+    task, mean = setup.task.with_metric("logit_diff"), source(setup, "mean")
+    total = None
+    for row in range(len(task)):
+        grads, z = gradients_at_z(setup.model, task[row : row + 1])
+        toward = torch.stack([layer[:1].to(z) for layer in mean]).permute(0, 3, 1, 2, 4)
+        effect = (grads * (toward - z)).sum((-1, -2))[..., 0].float().cpu()
+        total = effect if total is None else total + effect
+        yield None
+    yield total / len(task)
 
 
 def _touches(heads: Heads, values: list[Tensor] | None, row: int, factor: float) -> dict[int, dict]:

@@ -10,11 +10,15 @@ import torch
 
 from interp import sites as places
 from interp._types import Model
+from interp.interventions import run
 from interp.methods.patching.patch import patch, sweep_result
 from interp.methods.patching.patched_logits import patched_logits
 from interp.methods.runs.metrics import metric_of
 from interp.models import bridge
 from interp.results import Result
+from interp.tasks.pairs import pairs
+from interp.tasks.task import Task
+from interp.widgets._prompts import text_of, typed_word
 
 SITES = {
     "resid_pre": ("resid_pre.*@*", "residual stream"),
@@ -35,6 +39,15 @@ class Runs(NamedTuple):
     map: Callable[..., Iterator[tuple[dict, Result]]]
     cell: Callable[..., dict]
     metadata: dict[str, Any]
+
+
+class Pair(NamedTuple):
+    """Two typed prompts; answers are "" where the model's own next tokens count."""
+
+    clean: str
+    corrupted: str
+    answer: str
+    wrong: str
 
 
 def coarse(n: int, most: int) -> list[list[int]]:
@@ -66,6 +79,62 @@ def name_of(site: str, cell: list[int]) -> str:
     """A cell of the map as an address: "resid_pre.12@9", "L5H1"."""
     layer, other = cell
     return f"L{layer}H{other}" if site == "heads" else f"{site}.{layer}@{other}"
+
+
+def task_of(model: Model, pair: Pair) -> Task:
+    """The task of a typed pair.
+
+    Its answer is the likeliest token after the clean prompt, its wrong answer the likeliest after
+    the corrupted one, unless they are typed.
+
+    Raises:
+        ValueError: If a prompt is missing, they are not of as many tokens, or the answers are one.
+    """
+    for kind, text in zip(Pair._fields[:2], pair):
+        if not text.strip():
+            raise ValueError(
+                f"type a {kind} prompt: of as many tokens as the other, with another answer, for"
+                " example The capital of France is beside The capital of Italy is"
+            )
+    typed = [text if text.strip() else None for text in pair[2:]]
+    one = pairs(model, clean=[pair.clean], corrupted=[pair.corrupted])
+
+    def answer(word: str | None, ids: torch.Tensor) -> int:
+        if word is not None:
+            return typed_word(one.tokenizer, word)
+        return int(run(model, ids, last_only=True).logits[0].argmax())
+
+    right, wrong = (
+        answer(word, ids) for word, ids in zip(typed, (one.clean, one.corrupted), strict=True)
+    )
+    if right == wrong:
+        said = repr(one.tokenizer.decode([right]))
+        why = (
+            f"the answer and the wrong answer are both {said}"
+            if all(typed)
+            else f"after both prompts the model says {said}"
+            if not any(typed)
+            else f"the model itself says {said}, which is the typed one"
+        )
+        raise ValueError(f"{why}: type an answer and a wrong answer that differ")
+    return pairs(
+        model, clean=[pair.clean], corrupted=[pair.corrupted], answers=[right], wrong=[wrong]
+    )
+
+
+def of_pairs(model: Model, metric: str | None = None) -> Callable[[Pair], Runs]:
+    """The explorer's callables for a typed pair; those of the newest are kept."""
+    kept: dict[tuple, Runs] = {}
+
+    def find(pair: Pair) -> Runs:
+        key = pair, bridge.ready(model)
+        if key not in kept:
+            made = runs(model, task_of(model, pair), metric)
+            kept.clear()
+            kept[key] = made
+        return kept[key]
+
+    return find
 
 
 def runs(model: Model, task: Any, metric: str | None = None) -> Runs:
@@ -159,13 +228,27 @@ def _prediction(
     return {"before": value(before), "after": value(after), "tokens": tokens, "n": len(task)}
 
 
+def about(model: Model, asked: str | None = None) -> dict[str, Any]:
+    """What the page shows of the model, without any prompt yet."""
+    d = bridge.dims(model)
+    return {
+        "title": bridge.name(model),
+        "prompts": [],
+        "layers": d.n_layers,
+        "heads": d.n_heads,
+        "group": d.n_heads // d.n_kv_heads,
+        "asked": asked or "",  # the metric's name as it was given
+        "sites": [[k, title] for k, (_, title) in SITES.items()],
+    }
+
+
 def _about(model: Model, task: Any, asked: str | None) -> dict[str, Any]:
     """What the page shows of the task: its prompts as tokens, and where they differ."""
 
     def words(ids):
         return [task.tokenizer.decode([int(i)]) for i in ids]
 
-    metric, d = metric_of(task, asked), bridge.dims(model)
+    metric = metric_of(task, asked)
 
     def named(i):
         return {int(index[i]): name for name, index in task.positions.items()}
@@ -174,6 +257,8 @@ def _about(model: Model, task: Any, asked: str | None) -> dict[str, Any]:
         {
             "clean": words(task.clean[i]),
             "corrupted": words(task.corrupted[i]),
+            "texts": [text_of(task.tokenizer, ids[i]) for ids in (task.clean, task.corrupted)],
+            "metric": metric.name,
             "names": {str(k): v for k, v in named(i).items()},
             "differs": (task.clean[i] != task.corrupted[i]).nonzero()[:, 0].tolist(),
             "answer": words(task.answers[i][task.answers_count[i]][:1])[0],
@@ -181,14 +266,5 @@ def _about(model: Model, task: Any, asked: str | None) -> dict[str, Any]:
         }
         for i in range(len(task))
     ]
-    return {
-        "title": f"{bridge.name(model)} · {task.name}",
-        "prompts": prompts,
-        "layers": d.n_layers,
-        "heads": d.n_heads,
-        "group": d.n_heads // d.n_kv_heads,
-        "metric": metric.name,
-        "asked": asked or "",  # the metric's name as it was given
-        "unit": metric.unit,
-        "sites": [[k, title] for k, (_, title) in SITES.items()],
-    }
+    title = f"{bridge.name(model)} · {task.name}"
+    return {**about(model, asked), "title": title, "prompts": prompts}

@@ -17,7 +17,7 @@ from interp.interventions import Intervention, run
 from interp.methods.runs.batching import token_ids
 from interp.models import bridge
 from interp.sites import Site
-from interp.tasks.task import Task
+from interp.tasks.task import Task, is_single, single
 from interp.widgets._head_names import heads_of
 
 OWN = -1  # the number of the example that is no task's: the typed text
@@ -87,6 +87,13 @@ def ids_of(
 def words_of(tokenizer: Any, ids: Tensor) -> list[str]:
     """The text of each token."""
     return [tokenizer.decode([token]) for token in ids.tolist()]
+
+
+def typed_word(tokenizer: Any, text: str) -> int:
+    """The token of a typed word: as it stands after a space, where that is one token."""
+    return single(
+        tokenizer, " " + text if text[:1] != " " and is_single(tokenizer, " " + text) else text
+    )
 
 
 def activations(

@@ -227,9 +227,10 @@ def explore(
 ) -> ExploreWidget:
     """A panel with a tab for each question; all tabs share prompt, selection and ablations.
 
-    The tabs are next tokens, heads, attention, lens; for a task with corrupted prompts patching and
-    circuit; with a dictionary its features. Each is the widget of that name, made when its tab is
-    first opened. A head that is ablated in one is ablated in the others.
+    The tabs are next tokens, heads, attention, lens, and patching, where for a text the corrupted
+    prompt is typed; for a task with corrupted prompts also circuit; with a dictionary its features.
+    Each is the widget of that name, made when its tab is first opened. A head that is ablated in
+    one is ablated in the others.
 
     Example:
         >>> interp.widgets.explore(model, "The capital of France is")
@@ -317,8 +318,9 @@ def _tabs(task: Any, dictionary: Any) -> tuple[list[str], dict[str, str]]:
     """The tabs there are, and why the others are not."""
     absent = {}
     pairs = "interp.tasks.pairs(model, clean=[...], corrupted=[...], answers=[...], wrong=[...])"
-    if task is None or bool((task.clean == task.corrupted).all()):
-        for name in ("patching", "circuit"):
+    alone = task is not None and bool((task.clean == task.corrupted).all())
+    for name in ("patching", "circuit"):
+        if alone or task is None and name == "circuit":  # in patching a second prompt is typed
             absent[name] = f"{name} compares two prompts: explore(model, {pairs})"
     if dictionary is None:
         absent["features"] = "features needs a dictionary: explore(model, task, dictionary=sae)"

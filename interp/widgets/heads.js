@@ -185,8 +185,28 @@ function gestures(view, picture, marks, { L, H, group }) {
   });
 }
 
+// The heads whose ablation changes most: by their direct effect, those that work through others are pale.
+function likely(view, parent, marks) {
+  const { model } = view, box = tag("div", { class: "interp-heads-likely" }, parent);
+  const draw = () => {
+    const { heads, why } = model.get("likely"), H = model.get("n_heads");
+    box.replaceChildren();
+    tag("span", { text: why || "Ablated alone, these change most (estimated, logits):" }, box);
+    for (const [i, effect] of heads ?? []) {
+      const name = `L${Math.floor(i / H)}H${i % H}`;
+      const one = button(view, box, `${name} ${digits(effect, true)}`, `mark ${name}`, () => {
+        marks.set(toggled(marks.get(), [i]));
+        view.save({ pointer: [Math.floor(i / H), i % H] });
+      });
+      one.dataset.head = name;
+    }
+  };
+  view.shows("likely", draw);
+  view.answers(box, "likely");
+}
+
 // What the grid's colours and marks mean, and the number of the head under the pointer.
-function legend(view, parent) {
+function legend(view, parent, marks) {
   const { model } = view;
   const box = tag("div", { class: "interp-heads-legend" }, parent);
   const show = () => {
@@ -196,6 +216,7 @@ function legend(view, parent) {
   };
   view.shows("colours", show);
   view.answers(box, "colours");
+  likely(view, parent, marks);
   const keys = tag("div", { class: "interp-heads-keys" }, parent);
   const sample = svg("svg", { width: 15, height: 13, "aria-hidden": "true" }, keys);
   svg("path", { class: "interp-heads-cross", "stroke-width": 1.8, d: "M3 2l9 9m0-9l-9 9" }, sample);
@@ -340,7 +361,7 @@ function render(context) {
   const left = tag("div", { class: "interp-heads-left" }, columns);
   const right = tag("div", { class: "interp-heads-right" }, columns);
   grid(view, left, marks);
-  legend(view, left);
+  legend(view, left, marks);
   attention(view, left);
   prompts(view, right);
   numbers(view, right);

@@ -11,6 +11,8 @@ import traitlets as t
 
 from interp import plots
 from interp._errors import unknown
+from interp._files import short_reason
+from interp._numbers import to_numpy
 from interp._types import Model
 from interp.dims import Dims
 from interp.methods.ablation.ablate import ablate
@@ -34,6 +36,8 @@ COLOUR_SCORES = ("previous-token", "duplicate-token", "induction")
 PROMPTS = 8  # of a task, unless asked otherwise: what a mean over them costs is paid at every click
 SHARED_WAYS = ("mean", "zero")  # to ablate, that other widgets show too
 PINS = 4  # states kept to compare
+LISTED = 8  # heads that are named, those whose ablation changes most
+ESTIMATE = "estimated ablation"
 DIRECT = "direct effect"
 MEAN = -1  # in place of a prompt's number: the mean over all
 
@@ -92,9 +96,13 @@ class HeadsWidget(Widget, files="next_tokens heads"):
     kept = ("pointer", "colour", "pins")
     answers = {
         "colours": ("text", "colour"),
+        "likely": ("text",),
         "attention": ("pointer", "chosen", "keep", "by", "factor", "prompt", "text"),
     }
     colours = t.Dict().tag(sync=True)  # the grid's: values [layer * head], name, unit
+    likely = t.Dict().tag(
+        sync=True
+    )  # heads [index, effect] whose ablation changes most; or why not
     prompts = t.List().tag(sync=True)
     free = t.Bool(False).tag(sync=True)
     count = t.Int(1)  # of prompts
@@ -119,10 +127,11 @@ class HeadsWidget(Widget, files="next_tokens heads"):
         look: Callable,
         paint: Callable[[str], dict] | None = None,
         fingerprint: Callable[[], str] = str,
+        estimate: Callable[[], Iterator[dict | None]] | None = None,
         **traits: Any,
     ) -> None:
         self._dims, self._start, self._compute, self._look = dims, start, compute, look
-        self._paint, self._fingerprint = paint, fingerprint
+        self._paint, self._fingerprint, self._estimate = paint, fingerprint, estimate
         self._past: list[tuple] = []
         self._next: list[tuple] = []
         self._known = ("", (), False)  # heads, chosen, keep as they were last understood
@@ -241,6 +250,12 @@ class HeadsWidget(Widget, files="next_tokens heads"):
 
         self._work(job, lambda c: self._give("colours", c), "colour")
 
+    def _name_likely(self) -> None:
+        """Finds the heads whose ablation changes most; the widget stays usable meanwhile."""
+        if self._estimate is not None:
+            find = self._estimate
+            self._work(lambda stale: find(), lambda found: self._give("likely", found), "likely")
+
     def _receive(self, widget: Any, message: Any, buffers: Any) -> None:
         do = message.get("do") if isinstance(message, dict) else None
         if do == "undo":
@@ -273,6 +288,7 @@ class HeadsWidget(Widget, files="next_tokens heads"):
             else:
                 self._colour()
             self.prompts = update["prompts"]
+            self._name_likely()
         if "code" in update:
             self._code = update["code"]
         if "reply" in update:
@@ -471,6 +487,30 @@ def heads(
         listed = [decode(ids) for ids in few.clean]
         yield {"colours": colours, "prompts": listed, "code": (made, judged)}
 
+    def effects() -> Iterator[torch.Tensor | None]:
+        setup = now["setup"]
+        if now.get("estimated", (None,))[0] is not setup:
+            for values in runs.estimated(setup):
+                if values is None:
+                    yield None
+                else:
+                    now["estimated"] = setup, values
+        yield now["estimated"][1]
+
+    def estimate() -> Iterator[dict | None]:
+        """The heads whose ablation changes most, to first order."""
+        found = None
+        try:
+            for found in effects():
+                if found is None:
+                    yield None
+        except (ValueError, RuntimeError, NotImplementedError) as error:
+            yield {"heads": [], "why": f"not estimated: {short_reason(error)}"}
+            return
+        flat = found.flatten()
+        order = flat.abs().argsort(descending=True, stable=True)[:LISTED].tolist()
+        yield {"heads": [[i, float(f"{float(flat[i]):.3g}")] for i in order]}
+
     def paint(name: str) -> dict:
         """The grid's colours: each head by itself, on the prompts shown."""
         few = now["setup"].task
@@ -480,6 +520,11 @@ def heads(
             # what the widget removes: a head's z, which after a norm is not what it writes
             where = "L*H*.z" if "norm after" in dims.variants else "L*H*"
             found = ablate(model, few, where, by="mean", metric="logit_diff")
+        elif name == ESTIMATE:
+            *_, values = effects()
+            coords = {"layer": list(range(dims.n_layers)), "head": list(range(dims.n_heads))}
+            name = "mean ablation of each head, estimated"
+            found = Result(to_numpy(values), ("layer", "head"), coords, name, "logits")
         elif name == "patching":
             found = patch(model, few, "L*H*", metric="logit_diff")
         else:
@@ -498,6 +543,7 @@ def heads(
                 f"no prompt {prompt}: there are prompts 0 to {count - 1}, and -1 is the mean over"
                 " them"
             )
+        prompt = 0 if count == 1 else prompt  # a mean over one prompt is that prompt
         rows, logits_of = ([prompt] if prompt != MEAN else []), {}
         rows += [row for row in range(count) if row != prompt]
         shown = None
@@ -562,6 +608,7 @@ def heads(
 
     state.setdefault("prompt", 0)
     palette = [[DIRECT, given["name"] if given else "direct effect of each head"]]
+    palette += [[ESTIMATE, "what ablating each head alone would change, to first order"]]
     if not free and len(task) > 1:
         palette += [["ablation", "each head ablated alone: what falls (half a minute)"]]
     if not free and not bool((task.clean == task.corrupted).all()):
@@ -577,6 +624,7 @@ def heads(
         "palette": palette,
         "model_now": lambda: bridge.ready(model),
         "fingerprint": lambda: weights_hash(model),
+        "estimate": estimate,
     }
     return HeadsWidget(dims, start, compute, look, paint, **own, **state)
 

@@ -20,7 +20,6 @@ from interp.models import bridge
 from interp.results import Result
 from interp.sites import Site
 from interp.tasks.metrics import METRICS
-from interp.tasks.task import is_single, single
 from interp.widgets import _prompts as prompts
 from interp.widgets._ablation import ABLATED, Ablation, ablated_words
 from interp.widgets._base import Widget
@@ -172,18 +171,11 @@ def _answers(
             (task.wrong[row], task.wrong_count[row]),
         )
     if answer.strip():
-        right = one(_word(tokenizer, answer))
+        right = one(prompts.typed_word(tokenizer, answer))
         if task is None and not against.strip() and int(predicted[1]) == int(right[0]):
             wrong = one(predicted[0])
-    wrong = one(_word(tokenizer, against)) if against.strip() else wrong
+    wrong = one(prompts.typed_word(tokenizer, against)) if against.strip() else wrong
     return Answers(right[0], wrong[0], right[1], wrong[1])
-
-
-def _word(tokenizer: Any, text: str) -> int:
-    """The token of a typed word: as it stands after a space, where that is one token."""
-    return single(
-        tokenizer, " " + text if text[:1] != " " and is_single(tokenizer, " " + text) else text
-    )
 
 
 @dataclass(frozen=True)

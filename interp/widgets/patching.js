@@ -1,22 +1,66 @@
 // The patching explorer: two prompts, a map of effects that fills in, and the predictions of one patched run.
 
-// the prompt that is chosen; the first one beside a number that no prompt has, which the error line names
-const promptNow = (model) => { const { prompts } = model.get("metadata"); return prompts[Math.max(0, model.get("prompt"))] ?? prompts[0]; };
+// the two prompts that are chosen or typed: {clean, corrupted: tokens, differs, names, texts, answer, wrong, metric}, or {}
+const promptNow = (model) => model.get("pair");
+const TYPED = ["clean", "corrupted", "answer", "wrong"], NONE = { clean: "", corrupted: "", answer: "", wrong: "" };
+const own = (model) => !model.get("metadata").prompts.length || Boolean(model.get("clean") || model.get("corrupted"));
 
 function settings(view) {
   const { model } = view, metadata = model.get("metadata"), row = tag("div", { class: "interp-patch-controls" }, view.body);
   choice(view, row, "patch", metadata.sites, "site");
   choice(view, row, "direction", [["denoising", "clean into corrupted (denoising)"], ["noising", "corrupted into clean (noising)"]], "direction");
-  if (!model.get("in_panel")) choice(view, row, "prompt", prompts(metadata.prompts), "prompt");
+  if (!metadata.prompts.length) return;
+  if (!model.get("in_panel")) which(view, row);
   else if (metadata.prompts.length > 1) meanToo(view, row, metadata.prompts.length);
+}
+
+// One of the task's prompts, all of them, or the typed pair.
+function which(view, parent) {
+  const { model } = view, box = tag("label", { class: "interp-field" }, parent);
+  tag("span", { text: "prompt" }, box);
+  const list = tag("select", {}, box);
+  for (const [value, text] of prompts(model.get("metadata").prompts)) tag("option", { value, text }, list);
+  const typed = tag("option", { value: "own", text: "the typed pair" });
+  view.listen(list, "change", () => { if (list.value !== "own") view.ask({ ...NONE, prompt: Number(list.value) }); });
+  view.listen(list, "keydown", (event) => event.stopPropagation());
+  view.shows("prompt clean corrupted", () => {
+    if (own(model)) list.appendChild(typed);
+    else typed.remove();
+    list.value = own(model) ? "own" : String(model.get("prompt"));
+  });
+}
+
+// Two prompts and two answers of one's own. While a prompt of the task is shown, its texts stand in the fields.
+function texts(view) {
+  const { model } = view, row = tag("div", { class: "interp-patch-texts" }, view.body), lines = {};
+  const now = () => {
+    if (own(model)) return Object.fromEntries(TYPED.map((name) => [name, model.get(name)]));
+    const [clean, corrupted] = promptNow(model).texts ?? ["", ""];
+    return { ...NONE, clean, corrupted };
+  };
+  const says = { clean: ["clean", "The capital of France is"], corrupted: ["corrupted", "The capital of Italy is"], answer: ["answer", ""], wrong: ["wrong", ""] };
+  for (const name of TYPED) {
+    const [label, hint] = says[name];
+    lines[name] = entry(view, row, label, hint, (text) => view.ask({ ...now(), [name]: text.replaceAll("↵", "\n") }));
+    lines[name].box.classList.add(`interp-patch-${name}`);
+  }
+  view.shows("prompt pair clean corrupted answer wrong", () => {
+    const typed = now(), pair = view.fits("pair") ? promptNow(model) : {};
+    for (const name of TYPED) lines[name].show(typed[name].replaceAll("\n", "↵"));
+    for (const name of ["answer", "wrong"]) {
+      lines[name].line.placeholder = pair[name] === undefined ? "" : token(pair[name]);
+      lines[name].line.title = name === "answer" ? "one token; empty: the likeliest after the clean prompt" : "one token; empty: the likeliest after the corrupted prompt";
+    }
+  });
 }
 
 // Clean above corrupted, a column a token, what differs marked.
 function pair(view) {
   const { model } = view, box = tag("div", { class: "interp-patch-pair" }, view.body);
   const draw = () => {
-    const one = promptNow(model), all = model.get("prompt") === -1, into = model.get("direction") === "denoising" ? "corrupted" : "clean";
+    const one = promptNow(model), all = !own(model) && model.get("prompt") === -1, into = model.get("direction") === "denoising" ? "corrupted" : "clean";
     box.replaceChildren();
+    if (!one.clean) return;
     // A column a position, clean above corrupted: where the page is narrow the columns go on in a second line.
     const grid = tag("div", { class: "interp-patch-tokens" }, box), sides = tag("div", { class: "interp-patch-place" }, grid);
     for (const kind of ["clean", "corrupted"]) tag("span", { class: "interp-patch-kind", text: kind === into ? `${kind} (patched)` : kind }, sides);
@@ -33,8 +77,9 @@ function pair(view) {
     const which = all ? `: the two prompts differ. This is the first of ${model.get("metadata").prompts.length} prompts that are averaged.` : ": the two prompts differ.";
     tag("span", { text: `${which} Answer of the clean prompt ${token(one.answer)}, wrong answer ${token(one.wrong)}.` }, line);
   };
-  view.on("prompt direction", draw);
+  view.on("pair direction", draw);
   draw();
+  view.answers(box, "pair");
   return (column) => { for (const chip of box.querySelectorAll("[data-at]")) chip.classList.toggle("over", Number(chip.dataset.at) === column); };
 }
 
@@ -42,14 +87,18 @@ function picture(view, parent, light) {
   const { model } = view, metadata = model.get("metadata"), L = metadata.layers;
   const holder = tag("div", { class: "interp-patch-holder" }, parent), hint = tag("p", { class: "interp-patch-hint" }, parent);
   const legend = tag("div", { class: "interp-patch-legend" }, parent);
-  let box, columns, rects, cursor, mark, over = null, here = null, scale = scaleOf([]);
+  let box, columns, rects = null, cursor, mark, over = null, here = null, scale = scaleOf([]);
 
   const build = () => {
     const heads = model.get("site") === "heads", one = promptNow(model);
+    holder.replaceChildren();
+    legend.replaceChildren();
+    hint.textContent = "";
+    rects = null;
+    if (!one.clean) return;
     columns = heads ? metadata.heads : one.clean.length;
     over = here = null; // where the pointer was on another map
     box = mapBox(L, columns, !heads);
-    holder.replaceChildren();
     const root = svg("svg", {
       class: "interp-patch-map", width: box.width, height: box.height, viewBox: `0 0 ${box.width} ${box.height}`, tabindex: 0, role: "application",
       "aria-label": `map of ${L} layers by ${columns} ${heads ? "heads" : "positions"}. Arrow keys move, Enter patches the cell and shows the predictions.`,
@@ -76,6 +125,7 @@ function picture(view, parent, light) {
   };
 
   const colour = () => {
+    if (!rects) return;
     const reply = model.get("reply"), values = view.fits("reply") ? reply.values.flat() : [];
     scale = scaleOf(values.map((v) => v ?? null));
     if (!scale.diverging && values.length) scale = { ...scale, low: 0 };
@@ -94,6 +144,7 @@ function picture(view, parent, light) {
   };
 
   const point = () => {
+    if (!rects) return;
     const chosen = model.get("cell"), at = over ?? here, tokens = promptNow(model).clean, heads = model.get("site") === "heads";
     const put = (rect, cell) => {
       rect.style.display = cell ? "" : "none";
@@ -124,26 +175,28 @@ function picture(view, parent, light) {
     });
     view.listen(root, "blur", () => { here = null; point(); });
   };
-  view.on("site prompt", build);
-  view.on("direction problem", colour);
+  view.on("site pair", build);
+  view.on("prompt direction clean corrupted answer wrong weights problem", colour);
   view.on("reply", colour);
   view.on("cell", point);
   build();
+  view.answers(holder, "pair");
 }
 
 // The predictions of the run that is patched, before and after.
 function predictions(view, parent) {
   const { model } = view, box = tag("div", { class: "interp-patch-prediction", "aria-live": "polite" }, parent);
   const draw = () => {
-    const prediction = model.get("prediction"), cell = model.get("cell"), metadata = model.get("metadata");
+    const prediction = model.get("prediction"), cell = model.get("cell");
     box.replaceChildren();
     if (!cell.length) { tag("p", { class: "interp-patch-soft", text: "No cell is chosen: the predictions before and after its patch will stand here." }, box); return; }
+    if (!view.fits("pair")) { tag("p", { class: "interp-patch-soft", text: model.get("problem") ? "not computed" : "computing" }, box); return; }
     tag("div", { class: "interp-patch-subtitle", text: cellName(model.get("site"), cell, promptNow(model).clean) }, box);
     if (!view.fits("prediction")) { tag("p", { class: "interp-patch-soft", text: model.get("problem") ? "not computed" : "computing" }, box); return; }
     const table = tag("table", {}, box), run = model.get("direction") === "denoising" ? "corrupted run" : "clean run";
     const head = tag("tr", {}, tag("thead", {}, table)), row = tag("tr", {}, tag("tbody", {}, table));
     for (const text of ["", run, "patched", "change"]) tag("th", { scope: "col", text }, head);
-    tag("th", { scope: "row", text: metadata.metric }, row);
+    tag("th", { scope: "row", text: promptNow(model).metric }, row);
     for (const [text, strong] of [[digits(prediction.before)], [digits(prediction.after), true], [digits(prediction.after - prediction.before, true)]]) tag("td", { text, class: strong ? "now" : null }, row);
     tag("div", { class: "interp-patch-subtitle", text: prediction.n > 1 ? `likeliest next tokens, mean over ${prediction.n} prompts` : "likeliest next tokens" }, box);
     const list = tag("ol", { class: "interp-patch-next" }, box); // a full bar is 100 %
@@ -163,12 +216,12 @@ function predictions(view, parent) {
     tag("span", { text: `${run}, unpatched` }, key);
     if (prediction.n === 1) tag("span", { text: "underlined: answer; dotted: wrong answer" }, key);
   };
-  view.on("prediction cell site direction prompt problem", draw);
+  view.on("prediction cell site direction prompt clean corrupted answer wrong pair weights problem", draw);
   draw();
-  view.says("prediction cell site direction prompt", () => {
+  view.says("prediction cell site direction prompt pair", () => {
     const prediction = model.get("prediction"), cell = model.get("cell");
-    if (!cell.length) return "";
-    return `${cellName(model.get("site"), cell, promptNow(model).clean)}: ${model.get("metadata").metric} ${digits(prediction.before)} → ${digits(prediction.after)} (${digits(prediction.after - prediction.before, true)})`;
+    if (!cell.length || !view.fits("pair")) return "";
+    return `${cellName(model.get("site"), cell, promptNow(model).clean)}: ${promptNow(model).metric} ${digits(prediction.before)} → ${digits(prediction.after)} (${digits(prediction.after - prediction.before, true)})`;
   }, "prediction");
 }
 
@@ -177,6 +230,7 @@ export default {
   render(context) {
     const view = frame(context, "patching");
     settings(view);
+    texts(view);
     const light = pair(view), columns = tag("div", { class: "interp-patch-columns" }, view.body);
     picture(view, tag("div", { class: "interp-patch-left" }, columns), light);
     predictions(view, tag("div", { class: "interp-patch-right" }, columns));

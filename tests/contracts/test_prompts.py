@@ -72,7 +72,6 @@ PAIRS = {
     "attribution_patch": lambda m, x: interp.attribution_patch(m, x, "L*H*"),
     "discover": lambda m, x: interp.discover(m, x),
     "function_vector": lambda m, x: STEERING.function_vector(m, x),
-    "widgets.patching": lambda m, x: interp.widgets.patching(m, x),
 }
 VERBS = {**READS, **ONE_LENGTH, **PAIRS}
 

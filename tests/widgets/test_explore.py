@@ -97,12 +97,17 @@ def test_what_was_done_in_its_tabs_is_part_of_its_state(tiny, task, panel, close
     assert later.tab == "lens" and there.state == patching.state
 
 
-def test_a_text_has_no_patching_and_says_what_has(tiny, closed_after):
+def test_a_text_has_no_circuit_and_says_what_has(tiny, closed_after):
     free = closed_after(explore(tiny, "When Mary and John went", ablated="L0H1", tab="heads"))
-    assert free.tabs == ["next tokens", "heads", "attention", "lens"]
+    assert free.tabs == ["next tokens", "heads", "attention", "lens", "patching"]
     assert free.child().wait().heads == "L0H1"
-    free.tab = "patching"
+    free.tab = "circuit"
     assert "interp.tasks.pairs(" in free.problem
+    patching = free.child("patching")
+    assert "type a corrupted prompt" in patching.wait().problem and patching.clean == free.text
+    patching.corrupted = "When Mary and Tom went"
+    free.put(text="When Anna and John went")
+    assert patching.wait().clean == free.text and patching.corrupted.endswith("Tom went")
     free.tab = "lens"
     assert free.problem == ""
     again = closed_after(eval(free.code.splitlines()[0], {"interp": interp, "model": tiny}))

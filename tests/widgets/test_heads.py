@@ -8,8 +8,10 @@ import pytest
 
 import interp
 from interp import widgets
+from interp.interventions import Intervention, run
 from interp.models import bridge
 from interp.widgets import _base
+from interp.widgets import _head_runs as runs
 from interp.widgets._head_names import heads_of, patterns_of, text_of
 from interp.widgets._lanes import Lane
 
@@ -395,3 +397,28 @@ def test_what_is_shown_can_be_saved(tiny, task, closed_after):
     assert w.export("csv").decode().splitlines()[0].startswith("token,now")
     with pytest.raises(ValueError, match="'png', 'svg' or 'csv'"):
         w.export("pdf")
+
+
+@pytest.mark.parametrize("prompt", ["task", "text"])
+def test_the_heads_that_are_named_are_those_whose_small_ablation_changes_most(
+    any_tiny, closed_after, prompt
+):
+    given = interp.tasks.ioi(any_tiny, n=2) if prompt == "task" else "When Mary and John went to"
+    w = closed_after(widgets.heads(any_tiny, given, prompt=-1, colour="estimated ablation"))
+    values = np.array(w.colours["values"]).reshape(w.n_layers, w.n_heads)
+    named = [index for index, _ in w.likely["heads"]]
+    assert named == np.argsort(-abs(values).ravel(), kind="stable")[: len(named)].tolist()
+    # a small step from z towards its mean, times its size: for the first head and another
+    setup = runs.prepare(
+        any_tiny,
+        given if prompt == "task" else runs.prompt_task(any_tiny, given),
+        None if prompt == "task" else lambda: runs.prose(any_tiny, len(w.attention["labels"])),
+    )
+    mean, step = runs.source(setup, "mean"), 0.01
+    for layer, head in ([named[0] // w.n_heads, named[0] % w.n_heads], [1, 2]):
+        toward = mean[layer][:1, :, head]
+        edit = Intervention(f"L{layer}H{head}.z", lambda z, seen: z + step * (toward - z))
+        moved = run(any_tiny, setup.task, [edit], last_only=True).logits
+        metric = setup.task.with_metric("logit_diff").metric
+        change = float((metric(moved) - metric(setup.logits)).mean()) / step
+        assert values[layer, head] == pytest.approx(change, rel=0.1, abs=2e-3)

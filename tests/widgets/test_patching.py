@@ -102,6 +102,60 @@ def test_code_and_the_static_twin(tiny, task):
     assert names["moved"].shape[0] == 1 and shown.png()[:4] == b"\x89PNG"
 
 
+CLEAN, CORRUPTED = "When Mary and John went to", "When Mary and Anna went to"
+
+
+def test_a_typed_pair_is_that_of_a_task_of_pairs(tiny, task, closed_after):
+    free = closed_after(
+        widgets.patching(tiny, CLEAN, corrupted=CORRUPTED, answer="John", cell=[1, 3])
+    )
+    there = free.pair
+    mine = interp.tasks.pairs(
+        tiny, clean=[CLEAN], corrupted=[CORRUPTED], answers=[" John"], wrong=[there["wrong"]]
+    )
+    assert there["answer"] == " John" and there["differs"] == [4]
+    best = int(run(tiny, mine.corrupted, last_only=True).logits[0].argmax())
+    assert there["wrong"] == tiny.tokenizer.decode([best])
+    expected = interp.patch(tiny, mine, "resid_pre.*@*")
+    assert np.allclose(free.value.values, expected.values, atol=1e-5)
+    names = dict(interp=interp, model=tiny)
+    exec(free.code.replace("interp.patch(", "map_ = interp.patch(", 1), names)
+    assert np.allclose(names["map_"].values, expected.values, atol=1e-5)
+    # in the place of a task's prompt, and back
+    other = closed_after(widgets.patching(tiny, task, prompt=1, cell=[1, 12]))
+    first = other.value
+    other.put(clean=CLEAN, corrupted=CORRUPTED, answer="John")
+    assert np.allclose(other.value.values, expected.values, atol=1e-5) and other.cell == []
+    assert other.pair["texts"] == [CLEAN, CORRUPTED] and other.own
+    other.put(clean="", corrupted="", answer="")
+    assert other.value is first and not other.own and b"PNG" in other.png()
+    again = closed_after(widgets.patching(tiny, task))
+    widgets.restore(again, {**other.state, "clean": CLEAN, "corrupted": CORRUPTED})
+    assert again.value.values.shape == expected.values.shape
+
+
+@pytest.mark.parametrize(
+    "typed, said",
+    [
+        ({}, "type a corrupted prompt"),
+        ({"corrupted": "When Mary went"}, "They part at token"),
+        ({"corrupted": CORRUPTED, "answer": "John", "wrong": " John"}, "are both ' John'"),
+        ({"corrupted": CORRUPTED, "answer": "Johannesburger"}, "Johannesburger"),
+        ({"corrupted": CLEAN}, "the same"),
+    ],
+)
+def test_what_is_no_pair_is_a_line(tiny, closed_after, typed, said):
+    shown = closed_after(widgets.patching(tiny, CLEAN, **typed))
+    assert said in shown.problem and not shown.fits("pair") and not shown.reply.get("values")
+    shown.put(corrupted=CORRUPTED, answer="John", wrong="Anna")
+    assert shown.value.values.shape == (3, 7) and not shown.problem
+
+
+def test_an_answer_without_its_pair_is_refused(tiny, task, closed_after):
+    shown = closed_after(widgets.patching(tiny, task, answer="John"))
+    assert "belong to a typed pair" in shown.problem and not shown.fits()
+
+
 def test_logits_when_patched_go_two_ways(any_tiny):
     task = interp.tasks.ioi(any_tiny, n=2)
     ways = [

@@ -25,7 +25,7 @@ function stage(view, at, picture) {
 
 function graph(view, parent) {
   const { model } = view, diff = model.get("metadata").diff.length > 0;
-  let plan, at, picture, lines, dots, hits, rest, named, bands, shape = "", drawn = [], full = new Set(), over = null, edgeOver = null;
+  let plan, at, picture, lines, dots, hits, rest, named, bands, shape = "", drawn = [], full = new Set(), over = null, edgeOver = null, groupOver = null;
   const hint = tag("p", { class: "interp-circuit-hint" });
 
   const build = () => {
@@ -69,7 +69,8 @@ function graph(view, parent) {
 
   const nodes = () => {
     dots.replaceChildren(); named.replaceChildren(); rest.replaceChildren();
-    const inside = new Set(Object.entries(plan.nodes).filter(([, n]) => n.role).map(([name]) => name));
+    const groups = model.get("groups"), roles = Object.keys(groups);
+    const inside = new Set(Object.values(groups).flat());
     const live = drawn.filter((e) => e.look !== "cut"), senders = new Set(live.map((e) => e.from));
     for (const edge of live) {
       inside.add(edge.from);
@@ -88,7 +89,7 @@ function graph(view, parent) {
         svg("text", { "text-anchor": "middle", y: 4, text }, g);
         continue;
       }
-      const { mark, hue } = roleLook(plan.roles, n.role);
+      const { mark, hue } = roleLook(roles, groupOf(groups, name));
       svg("circle", { r: Math.max(r + 3, Math.min(9, at.dx / 2)), class: "interp-circuit-catch" }, g);
       svg("path", { d: markOf(n.kind === "mlp" && hue < 0 ? "square" : mark, hue < 0 ? r : r + 0.8), class: `interp-circuit-dot ${hue < 0 ? "" : `hue${hue}`}` }, g);
       if (pinned.has(name)) svg("circle", { r: r + 4, class: "interp-circuit-pinned" }, g);
@@ -118,10 +119,10 @@ function graph(view, parent) {
   };
 
   const paint = () => {
-    const chosen = model.get("node"), focus = over ?? (edgeOver ? null : chosen || null);
-    const pinned = new Set(model.get("pinned"));
-    const near = focus ? paths(drawn.filter((e) => e.look !== "cut"), focus) : null;
-    const touches = (e) => e.from === focus || e.to.includes(focus) || e.at.startsWith(`${focus}.`);
+    const chosen = model.get("node"), focus = over ?? groupOver ?? (edgeOver ? null : chosen || null);
+    const groups = model.get("groups"), some = membersOf(groups, focus), pinned = new Set(model.get("pinned"));
+    const near = focus ? pathsOf(drawn.filter((e) => e.look !== "cut"), some) : null;
+    const reading = (e) => some.some((name) => e.to.includes(name) || e.at.startsWith(`${name}.`)), touches = (e) => some.includes(e.from) || reading(e);
     const lit = near ? litOf(drawn.filter((e) => near.keys.has(e.key)), touches) : full;
     for (const edge of drawn) {
       edge.line.classList.toggle("dim", Boolean(near) && !near.keys.has(edge.key));
@@ -132,11 +133,11 @@ function graph(view, parent) {
     for (const g of dots.children) {
       const name = g.dataset.node;
       g.classList.toggle("dim", Boolean(near) && !near.nodes.has(name));
-      g.classList.toggle("chosen", name === chosen);
+      g.classList.toggle("chosen", membersOf(groups, chosen).includes(name));
     }
     for (const text of named.children) {
       text.classList.toggle("dim", Boolean(near) && !near.nodes.has(text.dataset.name));
-      text.classList.toggle("asked", text.dataset.name === focus);
+      text.classList.toggle("asked", some.includes(text.dataset.name));
     }
     for (const [name, rect] of bands) rect.classList.toggle("chosen", name === (over ?? chosen));
     const edge = edgeOver && drawn.find((e) => e.key === edgeOver);
@@ -145,9 +146,9 @@ function graph(view, parent) {
       const score = edge.score === null ? "no score" : `score ${digits(edge.score, true)} ${plan.unit}`;
       hint.textContent = `${edge.from} → ${reads(edge.at, edge.to)}${atPlace(edge)}: ${score}; ${act}`;
     } else if (near) {
-      const role = plan.nodes[focus]?.role;
-      const into = drawn.filter((e) => e.look !== "cut" && (e.to.includes(focus) || e.at.startsWith(`${focus}.`))).length;
-      const out = drawn.filter((e) => e.look !== "cut" && e.from === focus).length;
+      const role = groups[focus] ? some.join(", ") : groupOf(groups, focus);
+      const into = drawn.filter((e) => e.look !== "cut" && reading(e)).length;
+      const out = drawn.filter((e) => e.look !== "cut" && some.includes(e.from)).length;
       hint.textContent = `${focus}${role ? ` (${role})` : ""}: reads ${into} edges, sends ${out}; ${lit.size < near.keys.size ? `of the ${near.keys.size} edges on its paths ${lit.size} are lit, the largest` : `the ${lit.size} edges on its paths are lit`}`;
     } else hint.textContent = drawn.length ? `${drawn.length > full.size + 5 ? `The largest ${full.size} edges are drawn in full, the others faded. ` : ""}Point at a component for its paths; click an edge to cut it.` : "";
   };
@@ -176,12 +177,13 @@ function graph(view, parent) {
   view.on("plan", build);
   view.on("shown cut added", draw);
   view.on("node", paint);
-  view.on("names pinned", draw);
+  view.on("names pinned groups", draw);
   parent.appendChild(hint);
   build();
+  return (group) => { groupOver = group; paint(); };
 }
 
-function legend(view, parent) {
+function legend(view, parent, light) {
   const { model } = view, box = tag("div", { class: "interp-circuit-legend" }, parent);
   const draw = () => {
     const plan = model.get("plan"), diff = model.get("metadata").diff, size = model.get("reply").size ?? {};
@@ -205,14 +207,22 @@ function legend(view, parent) {
     if (model.get("cut").length) line("cut", "cut", 1);
     if (plan.places?.length) tag("span", { class: "interp-circuit-key", text: `edges at ${plan.places.length} places, a line for each: ${plan.places.join(", ")}` }, box);
     if (plan.groups.length) tag("span", { class: "interp-circuit-key", text: `k, v: keys and values that ${plan.group} heads share` }, box);
-    for (const role of plan.roles) {
-      const one = tag("span", { class: "interp-circuit-key" }, box), { mark, hue } = roleLook(plan.roles, role);
+    const groups = model.get("groups"), roles = Object.keys(groups);
+    for (const role of roles) {
+      const says = `${role}: ${groups[role].join(", ")}; a click lights its paths`;
+      const one = tag("button", { type: "button", class: "interp-circuit-key interp-circuit-role", title: says, "aria-label": says, "aria-pressed": String(model.get("node") === role), "data-group": role }, box), { mark, hue } = roleLook(roles, role);
       const image = svg("svg", { width: 14, height: 14, viewBox: "-7 -7 14 14", "aria-hidden": "true" }, one);
       svg("path", { d: markOf(mark, 5), class: `interp-circuit-dot hue${hue}` }, image);
-      tag("span", { text: role }, one);
+      tag("span", { text: groups[role].length > 1 ? `${role} (${groups[role].length})` : role }, one);
     }
   };
-  view.on("plan reply cut", draw);
+  view.listen(box, "click", (event) => {
+    const group = event.target.closest("[data-group]")?.dataset.group;
+    if (group) view.save({ node: group === model.get("node") ? "" : group });
+  });
+  view.listen(box, "pointerover", (event) => light(event.target.closest("[data-group]")?.dataset.group ?? null));
+  view.listen(box, "pointerleave", () => light(null));
+  view.on("plan reply cut groups node", draw);
   if (model.get("metadata").diff.length) view.answers(box, "reply");
   draw();
 }
@@ -224,8 +234,8 @@ export default {
     controls(view);
     const columns = tag("div", { class: "interp-circuit-columns" }, view.body);
     const left = tag("div", { class: "interp-circuit-left" }, columns), right = tag("div", { class: "interp-circuit-right" }, columns);
-    graph(view, tag("div", { class: "interp-circuit-holder" }, left));
-    legend(view, left);
+    const light = graph(view, tag("div", { class: "interp-circuit-holder" }, left));
+    legend(view, left, light);
     panel(view, right);
     return view.close;
   },

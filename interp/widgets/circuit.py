@@ -2,6 +2,7 @@
 does to the metric.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ UNSCORED = 400  # a paper's circuit, whose edges have no order, is shown whole u
 
 
 def _shown_head(widget: Any) -> str | None:
-    return widget.node if "H" in widget.node and "." not in widget.node else None
+    return widget.node if re.fullmatch(r"L\d+H\d+", widget.node) else None
 
 
 def _show_head(widget: Any, value: str) -> dict[str, Any] | None:
@@ -36,7 +37,7 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
 
     shares = {"head": Shared(("node",), _shown_head, _show_head)}
     inputs = ("shown", "cut", "added", "within")
-    kept = ("node",)
+    kept = ("node", "names", "pinned", "groups")
     slow = True
     shown = t.Int(SHOWN).tag(sync=True)
     cut = t.List(t.Unicode()).tag(sync=True)
@@ -45,6 +46,9 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
     node = t.Unicode("").tag(sync=True)
     names = t.Dict().tag(sync=True)  # component -> its own name
     pinned = t.List(t.Unicode()).tag(sync=True)  # components that stay lit
+    groups = t.Dict().tag(
+        sync=True
+    )  # the circuit's roles: what a group is called -> its components
     plan = t.Dict().tag(sync=True)
     metadata = t.Dict().tag(sync=True)
     note = t.Unicode("").tag(sync=True)
@@ -77,7 +81,10 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
             "file": f"{whole.task.get('name') or 'circuit'}-edited.json",
         }
         held = whole.source.get("view") or {}  # as an earlier session left it
-        traits = {"names": held.get("names") or {}, "pinned": held.get("pinned") or [], **traits}
+        own = {"names": held.get("names") or {}, "pinned": held.get("pinned") or []}
+        both = {**(other.roles if other is not None else {}), **whole.roles}
+        own["groups"] = {role: list(members) for role, members in both.items()}
+        traits = {**own, **traits}
         super().__init__(**{"metadata": metadata, "title": f"{title} · circuit", **traits})
         self.on_msg(self._receive)
 
@@ -163,6 +170,7 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
             "save": self._save_new,
             "pin": self.pin,
             "name": lambda text: self.name(text, str(message.get("name", ""))),
+            "group": lambda text: self.group(text, str(message.get("name", ""))),
         }
         if isinstance(message, dict) and message.get("do") in acts:
             try:
@@ -232,6 +240,26 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
         rest = {one: text for one, text in self.names.items() if one != name}
         self.names = {**rest, name: called.strip()} if called.strip() else rest
 
+    def group(self, what: str, called: str) -> None:
+        """Puts components into a group ("": into none); it is a role of the circuit that is saved.
+
+        Example:
+            >>> widget.group("L23H3 L24H4", "name mover")
+        """
+        names = [self._component(word) for word in re.split(r"[\s,;]+", what.strip())]
+        shared = [name for name in names if "KV" in name]
+        if shared:
+            raise ValueError(f"{shared[0]} is shared by heads: group the heads themselves")
+        if called.strip() in self.plan["nodes"]:
+            raise ValueError(f"{called.strip()!r} is a component: call the group otherwise")
+        rest = {
+            role: [one for one in members if one not in names]
+            for role, members in self.groups.items()
+        }
+        if called.strip():
+            rest[called.strip()] = [*rest.get(called.strip(), []), *dict.fromkeys(names)]
+        self.groups = {role: members for role, members in rest.items() if members}
+
     def _component(self, text: str) -> str:
         graph, name = self._whole.graph, text.strip()
         groups = [f"L{g['layer']}KV{g['index']}" for g in self.plan["groups"]]
@@ -271,17 +299,23 @@ class CircuitWidget(Widget, files="circuit_shapes circuit_panel circuit"):
         view = {part: held for part, held in view.items() if held}
         source = {k: v for k, v in self._whole.source.items() if k != "view"}
         source = source | ({"view": view} if view else {})
+        own = {role: list(members) for role, members in self._whole.roles.items()}
+        groups = {role: list(members) for role, members in self.groups.items()}
+        if self._other is not None:  # those that the second circuit alone has are not the first's
+            theirs = {r: list(m) for r, m in self._other.roles.items() if r not in own}
+            groups = {r: m for r, m in groups.items() if theirs.get(r) != m}
         if self.shown >= len(self._whole) and not self.cut and not self.added:
-            return (
-                self._whole if source == self._whole.source else replace(self._whole, source=source)
-            )
+            if source == self._whole.source and groups == own:
+                return self._whole
+            return replace(self._whole, source=source, roles=groups)
         cut = set(self.cut)
         remaining = [edge for edge in self._ranked[: self.shown] if written(edge) not in cut]
         new = [edge for text in self.added for edge in edges_of(text)]
         score = {**(self._other.edges if self._other is not None else {}), **self._whole.edges}
         edited = {"shown": self.shown, "cut": len(self.cut), "added": len(self.added)}
         edges = {edge: score.get(edge) for edge in (*remaining, *new)}
-        return replace(self._whole, edges=edges, evaluation={}, source={**source, "edited": edited})
+        changed = {"edges": edges, "evaluation": {}, "source": {**source, "edited": edited}}
+        return replace(self._whole, roles=groups, **changed)
 
     def _second(self) -> Circuit:
         return replace(
@@ -371,7 +405,8 @@ def circuit(
     """A widget of a circuit: cut, add and evaluate edges by mouse or keyboard.
 
     `.value` is the Circuit shown, `.save(path)` writes it, `.numbers` are its numbers, `.undo()`,
-    `.remove(what)` and `.add(what)` edit it.
+    `.remove(what)` and `.add(what)` edit it. `.name`, `.pin` and `.group` call a component by a
+    name of one's own, keep it lit, and put it into a group; the file holds all three.
 
     Example:
         >>> interp.widgets.circuit(interp.Circuit.load("ioi.json"), model, task)

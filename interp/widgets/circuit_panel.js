@@ -60,7 +60,7 @@ function numbers(view, parent) {
     if (metadata.live && !now && box.childElementCount > 1) return; // the next numbers take the place of the last, which are hidden
     box.replaceChildren();
     if (!metadata.live) {
-      const roles = model.get("plan").roles.length;
+      const roles = Object.keys(model.get("groups")).length;
       if (size) tag("p", { text: size.edges ? `${metadata.diff.length ? `${metadata.diff[0]}: ` : ""}${plural(size.edges, "edge")} between ${plural(size.components, "component")}` : `${plural(size.components, "component")}${roles ? ` in ${plural(roles, "role")}` : ""}, no edges` }, box);
       return;
     }
@@ -112,13 +112,14 @@ function list(view, parent) {
   const boxes = new Map();
   const draw = () => {
     const plan = model.get("plan"), name = model.get("node"), now = stateNow(model);
-    const at = (e) => !name || e.from === name || e.to.includes(name) || e.at.startsWith(`${name}.`);
-    const some = listed(plan.edges.filter(at), now, MOST, Boolean(name));
+    const some = membersOf(model.get("groups"), name);
+    const at = (e) => !name || some.some((one) => e.from === one || e.to.includes(one) || e.at.startsWith(`${one}.`));
+    const rows = listed(plan.edges.filter(at), now, MOST, Boolean(name));
     title.hidden = items.hidden = !plan.edges.length;
     title.textContent = name ? `edges of ${name}${model.get("names")[name] ? ` (${model.get("names")[name]})` : ""}` : "largest edges";
     const focused = document.activeElement?.dataset?.key;
     items.replaceChildren(); boxes.clear();
-    for (const edge of some) {
+    for (const edge of rows) {
       const state = stateOf(edge, now).is, row = tag("label", { class: state }, tag("li", {}, items));
       const box = tag("input", { type: "checkbox", "data-key": edge.key }, row);
       box.checked = state === "in";
@@ -126,7 +127,7 @@ function list(view, parent) {
       tag("span", { class: `interp-circuit-score ${edge.sign > 0 ? "up" : edge.sign < 0 ? "down" : ""}`, text: edge.score === null ? "" : digits(edge.score, true) }, row);
       boxes.set(edge.key, box);
     }
-    if (!some.length) tag("li", { class: "interp-circuit-soft", text: name ? "no edge of the circuit" : "no edge is shown" }, items);
+    if (!rows.length) tag("li", { class: "interp-circuit-soft", text: name ? "no edge of the circuit" : "no edge is shown" }, items);
     if (focused) boxes.get(focused)?.focus();
   };
   view.listen(items, "change", (event) => {
@@ -134,18 +135,24 @@ function list(view, parent) {
     if (edge) toggle(view, edge);
   });
   view.listen(items, "keydown", (event) => { if (event.key !== "Tab") event.stopPropagation(); });
-  view.on("plan shown cut added node names", draw);
+  view.on("plan shown cut added node names groups", draw);
   draw();
 }
 
-// A component's own name, and whether it stays lit: both are saved with the circuit.
+// A component's own name, its group, and whether it stays lit: all are saved with the circuit.
 function naming(view, parent) {
   const { model } = view, row = tag("div", { class: "interp-circuit-own" }, parent);
   const line = entry(view, row, "name of it", "such as name mover", (text) => model.send({ do: "name", text: model.get("node"), name: text }));
+  const group = entry(view, row, "group", "such as name movers", (text) => model.send({ do: "group", text: model.get("node"), name: text }));
+  const known = tag("datalist", { id: `interp-groups-${Math.random().toString(36).slice(2)}` }, row);
+  group.line.setAttribute("list", known.id);
   const pin = button(view, row, "pin", "keep the component and its edges lit", () => model.send({ do: "pin", text: model.get("node") }));
-  view.shows("node names pinned", () => {
-    const node = model.get("node");
-    row.hidden = !node;
+  view.shows("node names pinned groups", () => {
+    const node = model.get("node"), groups = model.get("groups");
+    row.hidden = !node || Boolean(groups[node]);
+    group.box.hidden = node.includes("KV");
+    group.show(groupOf(groups, node) ?? "");
+    known.replaceChildren(...Object.keys(groups).map((value) => tag("option", { value })));
     line.show(model.get("names")[node] ?? "");
     pin.textContent = model.get("pinned").includes(node) ? "unpin" : "pin";
   });
@@ -158,7 +165,7 @@ function edit(view, parent) {
   const send = (act) => { typed = line.line.value; if (typed.trim()) model.send({ do: act, text: typed }); };
   button(view, row, "cut", "cut the edge, or all edges of the component", () => send("cut"));
   button(view, row, "add", "add the edge, or all edges of the component that the circuit has", () => send("add"));
-  const show = () => { if (model.get("node")) line.show(model.get("node")); };
+  const show = () => { if (model.get("node") && !model.get("groups")[model.get("node")]) line.show(model.get("node")); };
   view.on("node", show);
   const save = tag("div", { class: "interp-circuit-edit" }, parent);
   const file = entry(view, save, "file", "circuit.json", () => {});

@@ -58,27 +58,58 @@ export function lookOf(edge, state, diff) {
   return is !== "in" ? null : edge.sign > 0 ? "helps" : edge.sign < 0 ? "hurts" : "plain";
 }
 
-// The edges and components on some way through a component (or into a KV group): {nodes, keys}.
+// Whether a component that stands at a place meets an edge at another: "" is every place, "3+" is 3 and what follows.
+const meet = (place, at) => !place || !at || place === at || (at.endsWith("+") && Number(place) >= Number.parseInt(at, 10));
+const later = (place) => (/^\d+$/.test(place) ? `${place}+` : ""); // named places have no order that all prompts share
+const earlier = (place, at) => !/^\d+$/.test(place) || !/^\d+\+?$/.test(at) || at.endsWith("+") || Number(place) <= Number(at);
+
+// The edges and components on some way through a component (or into a KV group): {nodes, keys}. Where edges are at
+// places, a way goes on at the place where it is; only keys and values take it to another, which is not earlier.
 export function paths(edges, name) {
   const nodes = new Set([name]), keys = new Set();
   const owner = (edge) => edge.at.replace(/\.[^.]*$/, "");
+  const moves = (edge) => /\.[kv]_in$/.test(edge.at);
+  const into = (edge, node) => edge.to.includes(node) || owner(edge) === node;
   const walk = (start, out) => {
-    const todo = [...start], seen = new Set(start);
+    const todo = [...start], seen = new Set(start.map(String));
+    const go = (node, at) => {
+      nodes.add(node);
+      if (!seen.has(`${node},${at}`)) { seen.add(`${node},${at}`); todo.push([node, at]); }
+    };
     while (todo.length) {
-      const now = todo.pop();
+      const [node, at] = todo.pop();
       for (const edge of edges) {
-        if (out ? edge.from !== now : !(edge.to.includes(now) || owner(edge) === now)) continue;
+        const place = edge.place ?? "";
+        if (out ? edge.from !== node || !meet(place, at) : !into(edge, node) || !(moves(edge) ? earlier(place, at) : meet(place, at))) continue;
         keys.add(edge.key);
-        for (const next of out ? edge.to : [edge.from]) if (!seen.has(next)) { seen.add(next); todo.push(next); nodes.add(next); }
+        if (!out) go(edge.from, place);
+        else for (const next of edge.to) go(next, moves(edge) ? later(place) : place);
       }
     }
   };
-  const group = edges.find((edge) => owner(edge) === name && !edge.to.includes(name));
-  walk([name], false);
-  walk(group ? group.to : [name], true);
-  if (group) group.to.forEach((head) => nodes.add(head));
+  // at the places where it reads and writes; its own edges are all on its ways
+  const own = edges.filter((edge) => edge.from === name || into(edge, name));
+  const heads = own.find((edge) => owner(edge) === name && !edge.to.includes(name))?.to ?? [];
+  const starts = [...new Set(own.map((edge) => edge.place ?? ""))];
+  walk(starts.map((at) => [name, at]), false);
+  if (!heads.length) walk(starts.map((at) => [name, at]), true);
+  for (const head of heads) {
+    nodes.add(head);
+    walk(starts.map((at) => [head, later(at)]), true);
+  }
   return { nodes, keys };
 }
+
+// The same of several components: what lies on a way through one of them.
+export function pathsOf(edges, names) {
+  const each = names.map((name) => paths(edges, name));
+  return { nodes: new Set(each.flatMap((one) => [...one.nodes])), keys: new Set(each.flatMap((one) => [...one.keys])) };
+}
+
+// The group of a component, or undefined; the first that has it.
+export const groupOf = (groups, name) => Object.keys(groups).find((group) => groups[group].includes(name));
+// The components that a name stands for: those of a group, or itself.
+export const membersOf = (groups, name) => groups[name] ?? [name];
 
 // The slider: few edges get as much room on it as many. Both ways between 0..1000 and 0..most edges.
 export const countAt = (at, most) => (at <= 0 ? 0 : most < 2 ? most : Math.max(1, Math.round(most ** (at / 1000))));

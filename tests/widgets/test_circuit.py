@@ -186,10 +186,34 @@ def test_names_and_pins_are_saved_with_the_circuit(scores, tmp_path, closed_afte
     assert "L9H9" in w.problem
 
 
+def test_groups_are_the_roles_of_the_circuit_that_is_saved(scores, tmp_path, closed_after):
+    w = closed_after(widgets.circuit(scores, shown=30))
+    w.group("L1H0, L2H1", "name mover")
+    w.group("L1H0 mlp.0", "early")
+    assert w.value.roles == w.groups == {"name mover": ["L2H1"], "early": ["L1H0", "mlp.0"]}
+    file = w.save(tmp_path / "own.json")
+    assert Circuit.load(file).roles == w.groups
+    again = closed_after(widgets.circuit(file))
+    assert again.groups == w.groups and again.value == Circuit.load(file)
+    again.group("mlp.0 L1H0", "")
+    assert again.value.roles == {"name mover": ["L2H1"]}
+    later = widgets.restore(closed_after(widgets.circuit(scores)), w.state)
+    assert later.value.roles == w.groups
+    for what, called, said in (
+        ("L9H9", "x", "unknown component"),
+        ("L0KV0", "x", "group the heads themselves"),
+        ("L0H0", "L1H1", "call the group otherwise"),
+    ):
+        w._receive(w, {"do": "group", "text": what, "name": called}, [])
+        assert said in w.problem
+    two = closed_after(widgets.circuit(w.value, other=again.value))
+    assert two.value.roles == w.groups
+
+
 SHAPES = """
 import test from "node:test";
 import assert from "node:assert/strict";
-import { readable, litOf, spread, geometry, stateOf, lookOf, paths, countAt, placeOf, reads, step, listed } from "./widget.mjs";
+import { readable, litOf, spread, geometry, stateOf, lookOf, paths, pathsOf, groupOf, membersOf, countAt, placeOf, reads, step, listed } from "./widget.mjs";
 
 const edge = (from, at, to, a, more = {}) => ({ key: `${from} -> ${at}`, from, at, to, a, b: -1, score: 1 / (a + 1), sign: 1, ...more });
 const edges = [
@@ -210,6 +234,29 @@ test("paths go through a KV group to the heads that share it", () => {
   assert.ok(nodes.has("embed") && nodes.has("logits") && nodes.has("L1H1") && !nodes.has("mlp.0"));
   assert.deepEqual([...paths(edges, "L1KV0").keys].sort(), [edges[0].key, edges[1].key, edges[2].key].sort());
   assert.deepEqual([...paths(edges, "L1H1").keys].sort(), [edges[0].key, edges[1].key, edges[2].key].sort());
+});
+test("where edges are at places a way goes on at its place, and only keys and values take it to a later one", () => {
+  const at = (from, to, place) => ({ key: `${from} ${to} ${place}`, from, at: to, to: [to.replace(/\\.[^.]*$/, "")], place });
+  const some = [
+    at("embed", "mlp.0.in", "2"), at("embed", "mlp.0.in", "5"), at("mlp.0", "L1H0.k_in", "2"), at("mlp.0", "L1H0.q_in", "5"), at("L1H0", "logits.in", "5"),
+    at("mlp.0", "L2H0.k_in", "5"), at("L2H0", "mlp.3.in", "4"), at("L1H0", "mlp.3.in", "1"),
+  ];
+  const lit = (name) => [...paths(some, name).keys].sort();
+  const first = ["embed mlp.0.in 2", "embed mlp.0.in 5", "mlp.0 L1H0.k_in 2", "mlp.0 L1H0.q_in 5", "L1H0 logits.in 5"].sort();
+  assert.deepEqual(lit("logits"), first);
+  // of L2H0's keys at 5 nothing is written at 4, and what it writes at 4 read no key at 5
+  assert.deepEqual(lit("L2H0"), ["embed mlp.0.in 5", "mlp.0 L2H0.k_in 5", "L2H0 mlp.3.in 4"].sort());
+  assert.ok(!lit("mlp.0").includes("L1H0 mlp.3.in 1") && !lit("mlp.0").includes("L2H0 mlp.3.in 4"));
+  const named = [at("embed", "L0H0.k_in", "S1"), at("L0H0", "mlp.1.in", "END"), at("embed", "mlp.1.in", "IO"), at("mlp.1", "logits.in", "END")];
+  assert.deepEqual([...paths(named, "mlp.1").keys].length, 4);
+  assert.deepEqual([...paths(named, "logits").keys].sort(), [named[0].key, named[1].key, named[3].key].sort());
+});
+test("groups", () => {
+  const groups = { movers: ["L1H1", "L0H0"], early: ["mlp.0"] };
+  assert.equal(groupOf(groups, "mlp.0"), "early");
+  assert.equal(groupOf(groups, "L9H9"), undefined);
+  assert.deepEqual([membersOf(groups, "movers"), membersOf(groups, "L9H9")], [["L1H1", "L0H0"], ["L9H9"]]);
+  assert.deepEqual(pathsOf(edges, ["L0H0", "mlp.0"]).keys.size, 5);
 });
 test("labels lie on no other and on no component; where there is no room there is none", () => {
   const one = { x: 50, y: 50, w: 30 }, r = 4;

@@ -83,7 +83,7 @@ import traitlets as t
 
 from interp._files import short_reason
 from interp.models import bridge
-from interp.widgets._kept import Kept
+from interp.widgets._kept import Kept, before_pictures
 from interp.widgets._lanes import Lane
 from interp.widgets._link import Shared
 
@@ -101,11 +101,35 @@ _widgets: "weakref.WeakSet[Widget]" = weakref.WeakSet()
 def _open() -> None:
     """In a forked process no other thread holds a widget."""
     for widget in list(_widgets):
-        widget._state, widget._looking = threading.RLock(), threading.RLock()
+        widget._state = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_open)
+
+
+def _after_cell() -> None:
+    """Looks whether a cell has changed a model.
+
+    All models are looked at first, and then the widgets ask; later, where one is being run.
+    """
+    there = [one for one in list(_widgets) if one._model_now is not None and one.comm is not None]
+    seen = []
+    if there and bridge.LOCK.acquire(timeout=LOOK):
+        try:
+            seen = [(one, one._model_state()) for one in there]
+        finally:
+            bridge.LOCK.release()
+    for one in there:
+        one._renewals = 0
+    for one, now in seen:
+        one._compare(now)
+    for one in [] if seen else there:
+        lane = one._lanes.setdefault("model", Lane())
+        lane.put(lambda stale, one=one: bool(one._look_at_model()))
+
+
+before_pictures.append(_after_cell)
 
 
 class Widget(Kept, anywidget.AnyWidget):
@@ -142,7 +166,6 @@ class Widget(Kept, anywidget.AnyWidget):
 
     def __init__(self, *, model_now: Callable[[], Any] | None = None, **traits: Any) -> None:
         self._model_now, self._model_was, self._renewals = model_now, UNSEEN, 0
-        self._looking = threading.RLock()
         self._lanes: dict[str, Lane] = {}
         self._slow: set[str] = set()
         self._problems: dict[str, str] = {}  # by lane: no lane wipes another's message
@@ -365,43 +388,36 @@ class Widget(Kept, anywidget.AnyWidget):
         """Asks again where the model is another than the numbers are of; whether it did."""
         if self._model_now is None or self.comm is None:
             return False
-        with self._looking:
-            with bridge.LOCK:  # between two runs: during one, its hooks are on the model
-                try:
-                    now = self._model_now()
-                except ValueError as error:  # in training mode, for example: the job will say so
-                    now = str(error)
+        with bridge.LOCK:  # between two runs: during one, its hooks are on the model
+            now = self._model_state()
+        return self._compare(now)
+
+    def _model_state(self) -> Any:
+        """The model's state, or the sentence that says why no number of it would be right."""
+        try:
+            return self._model_now() if self._model_now is not None else UNSEEN
+        except ValueError as error:  # in training mode, for example: the job will say so
+            return str(error)
+
+    def _compare(self, now: Any) -> bool:
+        with self._state:
             before, self._model_was = self._model_was, now
             if before is UNSEEN or before == now:
                 return False
-            with self._state:
-                self._renewals += 1
-                if self._renewals > RENEWALS:
-                    self._trouble(
-                        "model",
-                        "the model changes each time that it is run: these numbers are of its last"
-                        " run",
-                    )
-                    return False
-                self._trouble("model")
-                self._model_changed()
-                self.weights += 1
+            self._renewals += 1
+            if self._renewals > RENEWALS:
+                self._trouble(
+                    "model",
+                    "the model changes each time that it is run: these numbers are of its last run",
+                )
+                return False
+            self._trouble("model")
+            self._model_changed()
+            self.weights += 1
         return True
 
     def _model_changed(self) -> None:
         """What else a widget does where the model is another one now; it then asks again."""
-
-    def _notice(self) -> None:
-        """After a cell: looks whether the model has changed, later if it is being run just now."""
-        self._renewals = 0
-        if self._model_now is None or self.comm is None:
-            return
-        if bridge.LOCK.acquire(timeout=LOOK):
-            bridge.LOCK.release()
-            self._look_at_model()
-        else:
-            look = self._lanes.setdefault("model", Lane())
-            look.put(lambda stale: bool(self._look_at_model()))
 
     def close(self) -> None:
         """Ends the work, frees the listeners here and takes the widget off the page."""

@@ -192,20 +192,19 @@ def logits_of(
 
 
 def estimated(setup: Setup) -> Iterator[Tensor | None]:
-    """What ablating each head alone by its mean would change, to first order [layer head].
+    """What ablating each head alone by its mean would change, to first order [prompt layer head].
 
-    The gradient of the logit difference at z, times (mean z minus z), summed over positions; one
-    prompt at a time, with None between two.
+    The gradient of the logit difference at z, times (mean z minus z), summed over positions; None
+    after each prompt.
     """
     task, mean = setup.task.with_metric("logit_diff"), source(setup, "mean")
-    total = None
+    effects = []
     for row in range(len(task)):
         grads, z = gradients_at_z(setup.model, task[row : row + 1])
         toward = torch.stack([layer[:1].to(z) for layer in mean]).permute(0, 3, 1, 2, 4)
-        effect = (grads * (toward - z)).sum((-1, -2))[..., 0].float().cpu()
-        total = effect if total is None else total + effect
+        effects.append((grads * (toward - z)).sum((-1, -2))[..., 0].float().cpu())
         yield None
-    yield total / len(task)
+    yield torch.stack(effects)
 
 
 def _touches(heads: Heads, values: list[Tensor] | None, row: int, factor: float) -> dict[int, dict]:

@@ -15,6 +15,7 @@ import time
 import traceback
 import uuid
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import traitlets as t
@@ -24,7 +25,7 @@ from interp.widgets._lanes import Lane
 
 QUIET = 1.0  # seconds without a change after which a picture is drawn
 LONG = 600.0  # seconds that a picture waits for the numbers it is to show
-_open: "weakref.WeakSet[Kept]" = weakref.WeakSet()
+before_pictures: list[Callable[[], None]] = []  # called when a cell has run
 _displayed: "weakref.WeakSet[Kept]" = weakref.WeakSet()
 _shells: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
@@ -50,7 +51,6 @@ class Kept(t.HasTraits):
         self._within: list[Kept] = []
         self.observe(self._touched, [*self.inputs, *self.kept, "weights", "reply", *self.answers])
         self.on_msg(self._page)
-        _open.add(self)
         _hear_cells()
 
     @property
@@ -166,9 +166,6 @@ class Kept(t.HasTraits):
         data, metadata = bundle
         display(data, metadata=metadata, raw=True, display_id=self._shown_as)
 
-    def _notice(self) -> None:
-        """A cell has run, which may have changed the model."""
-
     def _update(self) -> None:
         """Puts the present state into the outputs that show this widget, where no page does it."""
         from IPython.display import display
@@ -192,7 +189,7 @@ def _hear_cells() -> None:
 
 
 def _after_cell(result: Any = None) -> None:
-    for widget in list(_open):
-        widget._notice()
+    for first in before_pictures:
+        first()
     for widget in list(_displayed):
         widget._update()

@@ -93,8 +93,8 @@ def task_of(model: Model, pair: Pair) -> Task:
     for kind, text in zip(Pair._fields[:2], pair):
         if not text.strip():
             raise ValueError(
-                f"type a {kind} prompt: of as many tokens as the other, with another answer, for"
-                " example The capital of France is beside The capital of Italy is"
+                f"type a {kind} prompt of as many tokens as the other, for example The capital of"
+                " France is beside The capital of Italy is"
             )
     typed = [text if text.strip() else None for text in pair[2:]]
     one = pairs(model, clean=[pair.clean], corrupted=[pair.corrupted])

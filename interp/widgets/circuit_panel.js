@@ -142,8 +142,8 @@ function list(view, parent) {
 // A component's own name, its group, and whether it stays lit: all are saved with the circuit.
 function naming(view, parent) {
   const { model } = view, row = tag("div", { class: "interp-circuit-own" }, parent);
-  const line = entry(view, row, "name of it", "such as name mover", (text) => model.send({ do: "name", text: model.get("node"), name: text }));
-  const group = entry(view, row, "group", "such as name movers", (text) => model.send({ do: "group", text: model.get("node"), name: text }));
+  const line = entry(view, row, "name of it", "such as name mover", (text) => { if (model.get("node")) model.send({ do: "name", text: model.get("node"), name: text }); });
+  const group = entry(view, row, "group", "such as name movers", (text) => { if (model.get("node")) model.send({ do: "group", text: model.get("node"), name: text }); });
   const known = tag("datalist", { id: `interp-groups-${Math.random().toString(36).slice(2)}` }, row);
   group.line.setAttribute("list", known.id);
   const pin = button(view, row, "pin", "keep the component and its edges lit", () => model.send({ do: "pin", text: model.get("node") }));
@@ -161,7 +161,8 @@ function naming(view, parent) {
 function edit(view, parent) {
   const { model } = view, row = tag("div", { class: "interp-circuit-edit" }, parent);
   let typed = "";
-  const line = entry(view, row, "edge or component", "L9H1 -> L10H7.q_in", (text) => { typed = text; });
+  const line = entry(view, row, "edge", "L9H1 -> L10H7.q_in", (text) => { typed = text; });
+  line.line.title = "an edge, or a component for all of its edges: L9H1 -> L10H7.q_in, mlp.0";
   const send = (act) => { typed = line.line.value; if (typed.trim()) model.send({ do: act, text: typed }); };
   button(view, row, "cut", "cut the edge, or all edges of the component", () => send("cut"));
   button(view, row, "add", "add the edge, or all edges of the component that the circuit has", () => send("add"));

@@ -191,10 +191,10 @@ function likely(view, parent, marks) {
   const draw = () => {
     const { heads, why } = model.get("likely"), H = model.get("n_heads");
     box.replaceChildren();
-    tag("span", { text: why || "Ablated alone, these change most (estimated, logits):" }, box);
+    tag("span", { text: why || "Ablated alone, these change most, by a gradient's estimate:" }, box);
     for (const [i, effect] of heads ?? []) {
       const name = `L${Math.floor(i / H)}H${i % H}`;
-      const one = button(view, box, `${name} ${digits(effect, true)}`, `mark ${name}`, () => {
+      const one = button(view, box, name, `${name}: about ${digits(effect, true)} logits, the mean over the prompts; a click marks it and gives the true number`, () => {
         marks.set(toggled(marks.get(), [i]));
         view.save({ pointer: [Math.floor(i / H), i % H] });
       });

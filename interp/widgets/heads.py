@@ -102,7 +102,7 @@ class HeadsWidget(Widget, files="next_tokens heads"):
     colours = t.Dict().tag(sync=True)  # the grid's: values [layer * head], name, unit
     likely = t.Dict().tag(
         sync=True
-    )  # heads [index, effect] whose ablation changes most; or why not
+    )  # heads [index, effect] that change most by ablation; or why not
     prompts = t.List().tag(sync=True)
     free = t.Bool(False).tag(sync=True)
     count = t.Int(1)  # of prompts
@@ -507,9 +507,9 @@ def heads(
         except (ValueError, RuntimeError, NotImplementedError) as error:
             yield {"heads": [], "why": f"not estimated: {short_reason(error)}"}
             return
-        flat = found.flatten()
-        order = flat.abs().argsort(descending=True, stable=True)[:LISTED].tolist()
-        yield {"heads": [[i, float(f"{float(flat[i]):.3g}")] for i in order]}
+        size, mean = found.abs().mean(0).flatten(), found.mean(0).flatten()
+        order = size.argsort(descending=True, stable=True)[:LISTED].tolist()
+        yield {"heads": [[i, float(f"{float(mean[i]):.3g}")] for i in order]}
 
     def paint(name: str) -> dict:
         """The grid's colours: each head by itself, on the prompts shown."""
@@ -524,7 +524,7 @@ def heads(
             *_, values = effects()
             coords = {"layer": list(range(dims.n_layers)), "head": list(range(dims.n_heads))}
             name = "mean ablation of each head, estimated"
-            found = Result(to_numpy(values), ("layer", "head"), coords, name, "logits")
+            found = Result(to_numpy(values.mean(0)), ("layer", "head"), coords, name, "logits")
         elif name == "patching":
             found = patch(model, few, "L*H*", metric="logit_diff")
         else:

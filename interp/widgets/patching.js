@@ -9,9 +9,9 @@ function settings(view) {
   const { model } = view, metadata = model.get("metadata"), row = tag("div", { class: "interp-patch-controls" }, view.body);
   choice(view, row, "patch", metadata.sites, "site");
   choice(view, row, "direction", [["denoising", "clean into corrupted (denoising)"], ["noising", "corrupted into clean (noising)"]], "direction");
-  if (!metadata.prompts.length) return;
-  if (!model.get("in_panel")) which(view, row);
+  if (metadata.prompts.length && !model.get("in_panel")) which(view, row);
   else if (metadata.prompts.length > 1) meanToo(view, row, metadata.prompts.length);
+  return row;
 }
 
 // One of the task's prompts, all of them, or the typed pair.
@@ -31,8 +31,9 @@ function which(view, parent) {
 }
 
 // Two prompts and two answers of one's own. While a prompt of the task is shown, its texts stand in the fields.
-function texts(view) {
+function texts(view, above) {
   const { model } = view, row = tag("div", { class: "interp-patch-texts" }, view.body), lines = {};
+  const words = tag("div", { class: "interp-patch-answers" }, above);
   const now = () => {
     if (own(model)) return Object.fromEntries(TYPED.map((name) => [name, model.get(name)]));
     const [clean, corrupted] = promptNow(model).texts ?? ["", ""];
@@ -41,7 +42,7 @@ function texts(view) {
   const says = { clean: ["clean", "The capital of France is"], corrupted: ["corrupted", "The capital of Italy is"], answer: ["answer", ""], wrong: ["wrong", ""] };
   for (const name of TYPED) {
     const [label, hint] = says[name];
-    lines[name] = entry(view, row, label, hint, (text) => view.ask({ ...now(), [name]: text.replaceAll("↵", "\n") }));
+    lines[name] = entry(view, name === "answer" || name === "wrong" ? words : row, label, hint, (text) => view.ask({ ...now(), [name]: text.replaceAll("↵", "\n") }));
     lines[name].box.classList.add(`interp-patch-${name}`);
   }
   view.shows("prompt pair clean corrupted answer wrong", () => {
@@ -229,8 +230,7 @@ export default {
   initialize: kept,
   render(context) {
     const view = frame(context, "patching");
-    settings(view);
-    texts(view);
+    texts(view, settings(view));
     const light = pair(view), columns = tag("div", { class: "interp-patch-columns" }, view.body);
     picture(view, tag("div", { class: "interp-patch-left" }, columns), light);
     predictions(view, tag("div", { class: "interp-patch-right" }, columns));

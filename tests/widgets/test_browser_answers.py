@@ -84,6 +84,17 @@ def menu(label):
     return act
 
 
+def typed(field):
+    """Types a text into one of the widget's fields."""
+
+    def act(page, value):
+        line = page.page.locator(f"{field} input").first
+        line.fill(value)
+        line.press("Enter")
+
+    return act
+
+
 def press(page, value):
     """Marks a head with the mouse, as a person does: down and up."""
     page.click(f".interp-heads-grid rect[data-i='{value}']")
@@ -116,6 +127,7 @@ def latent(page, value):
     )
 
 
+OTHER = "When Mary and Susan went to the restaurant, Mary gave a hat to"  # beside the second prompt
 WIDGETS = {
     "patching": (
         "interp.widgets.patching(model, task, cell=[1, 3])",
@@ -124,6 +136,7 @@ WIDGETS = {
             (menu("patch"), "attn"),
             (menu("direction"), "noising"),
             (menu("prompt"), "1"),
+            (typed(".interp-patch-corrupted"), OTHER),
             (menu("patch"), "mlp"),
         ],
     ),

@@ -123,7 +123,7 @@ def _after_cell() -> None:
     for one in there:
         one._renewals = 0
     for one, now in seen:
-        one._compare(now)
+        one._meet_model(now)
     for one in [] if seen else there:
         lane = one._lanes.setdefault("model", Lane())
         lane.put(lambda stale, one=one: bool(one._look_at_model()))
@@ -390,7 +390,7 @@ class Widget(Kept, anywidget.AnyWidget):
             return False
         with bridge.LOCK:  # between two runs: during one, its hooks are on the model
             now = self._model_state()
-        return self._compare(now)
+        return self._meet_model(now)
 
     def _model_state(self) -> Any:
         """The model's state, or the sentence that says why no number of it would be right."""
@@ -399,7 +399,7 @@ class Widget(Kept, anywidget.AnyWidget):
         except ValueError as error:  # in training mode, for example: the job will say so
             return str(error)
 
-    def _compare(self, now: Any) -> bool:
+    def _meet_model(self, now: Any) -> bool:
         with self._state:
             before, self._model_was = self._model_was, now
             if before is UNSEEN or before == now:

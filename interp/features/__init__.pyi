@@ -1,3 +1,4 @@
+from interp.features import crosscoders as crosscoders
 from interp.features import evaluation as evaluation
 from interp.features import factorisation as factorisation
 from interp.features import graphs as graphs
@@ -16,6 +17,8 @@ from interp.features.circuits.faithfulness import faithfulness as faithfulness
 from interp.features.circuits.feature_circuit import FeatureCircuit as FeatureCircuit
 from interp.features.circuits.feature_circuit import circuit as circuit
 from interp.features.circuits.latent_attribution import latent_attribution as latent_attribution
+from interp.features.crosscoders.crosscoder import Crosscoder as Crosscoder
+from interp.features.crosscoders.train_crosscoder import train_crosscoder as train_crosscoder
 from interp.features.dictionary import Dictionary as Dictionary
 from interp.features.evaluation.absorption import absorption as absorption
 from interp.features.evaluation.absorption import first_letters as first_letters

@@ -378,6 +378,9 @@ FEATURES = {
         ids(4),
     ),
     "train_transcoders": lambda m, t: transcoders(m),
+    "train_crosscoder": lambda m, t: features.train_crosscoder(
+        (m, m), "mlp.1", ids(20), width=16, k=2, tokens=128, batch=64
+    ).relative_norm(),
     "load_or_train": (
         lambda m, t: features.train(
             m, "mlp.1.in", ids(40), kind="transcoder", to="mlp.1", width=48, tokens=400, batch=64
@@ -406,7 +409,7 @@ NO_MODEL = {
     "attention_times_effect",
     *"token_set token_sets".split(),
     *"Activations AttributionGraph Card Dictionary FeatureCircuit Firings Node".split(),
-    *"PromptActivations Synthetic cards".split(),
+    *"Crosscoder PromptActivations Synthetic cards".split(),
     *"from_sae identity cache_folder load load_all nonlinear_share".split(),
     *"page pareto synthetic table".split(),
     *"prompt_task training chunk_losses token_losses".split(),

@@ -70,6 +70,13 @@ def write_dictionary(folder):
     return features.Dictionary("topk", weights, "resid_post.1", settings={"k": 3}).save(folder)
 
 
+def write_crosscoder(folder):
+    ones = {"W_enc": (5, 4), "b_enc": (4,), "W_dec": (4, 5), "b_dec": (5,), "threshold": (4,)}
+    ones |= {"scale": (2,), "frequency": (4,)}
+    weights = {name: torch.ones(size) for name, size in ones.items()}
+    return features.Crosscoder(weights, "resid_post.1", ("a", "b"), (3, 2)).save(folder)
+
+
 WRITTEN = Path(__file__).parents[1] / "features/loading/fixtures"  # what other tools wrote
 
 
@@ -311,6 +318,7 @@ FORMATS = {
         lambda p: features.load(p, site="resid_post.1"),
     ),
     "circuit-tracer": ("set", write_other("circuit_tracer/jumprelu"), features.load_all),
+    "crosscoder": ("crosscoder", write_crosscoder, features.Crosscoder.load),
     "run": ("run", write_run, read_run),
     "notebook": ("n.ipynb", write_notebook, lambda p: page.export(p, p.with_suffix(".html"))),
     "verdict table": ("v.json", write_table, load_table),

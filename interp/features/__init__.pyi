@@ -50,6 +50,7 @@ from interp.features.evaluation.probing import probe as probe
 from interp.features.evaluation.synthetic import Synthetic as Synthetic
 from interp.features.evaluation.synthetic import synthetic as synthetic
 from interp.features.evaluation.table import table as table
+from interp.features.evaluation.write_saebench import write_saebench as write_saebench
 from interp.features.factorisation.factorise import factorise as factorise
 from interp.features.graphs.attribution_graph import AttributionGraph as AttributionGraph
 from interp.features.graphs.graph import graph as graph

@@ -411,7 +411,7 @@ NO_MODEL = {
     *"Activations AttributionGraph Card Dictionary FeatureCircuit Firings Node".split(),
     *"Crosscoder PromptActivations Synthetic cards".split(),
     *"from_sae identity cache_folder load load_all nonlinear_share".split(),
-    *"page pareto synthetic table".split(),
+    *"page pareto synthetic table write_saebench".split(),
     *"prompt_task training chunk_losses token_losses".split(),
     *"link restore".split(),  # of widgets that are there
 }

@@ -3,6 +3,7 @@
 | question | file |
 | --- | --- |
 | what it keeps, and what that costs the model | `evaluate`, `table`, `pareto` |
+| the same as SAEBench's files | `write_saebench` |
 | how that is measured | `measures`, `spliced_loss` |
 | baselines: random directions, principal components, means of classes | `baselines` |
 | does it recover known directions | `synthetic`, `probing` |

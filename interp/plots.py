@@ -30,6 +30,7 @@ AXIS = {
     "src": "attends to",
     "kv_head": "KV head",
     "number": "number of heads",
+    "strength": "strength, times the direction",
     "distance": "tokens back",
     "edges": "number of edges",
 }
@@ -200,7 +201,10 @@ def draw(
     if dims == ("strongest",):
         return _beside(strongest_bars(picture["values"], labels, **options), picture, across=True)
     if what == "bars":
-        return _beside(bars(picture["values"], labels, **options), picture)
+        drawn = bars(picture["values"], labels, **options)
+        if not _words(labels):  # numbers do not say what they are
+            drawn.set_xlabel(_axis_name(dims[-1], labels))
+        return _beside(drawn, picture)
     names = [str(x) for x in picture["coords"][dims[0]]] if len(dims) == 2 else None
     drawn = lines(
         picture["values"],
@@ -230,6 +234,35 @@ def _beside(ax: Any, picture: Mapping[str, Any], across: bool = False) -> Any:
     if picture.get("compared"):
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=TICK, frameon=False)
     return ax
+
+
+def side_by_side(
+    pictures: Sequence[Mapping[str, Any]],
+    *,
+    title: str | None = None,
+    figsize: tuple[float, float] | None = None,
+    **options: Any,
+) -> Any:
+    """An array of Axes, one for each picture, on scales of their own under one title.
+
+    Args:
+        pictures: As `draw` takes them; the first one's title is that of the whole.
+        title: Instead of it.
+        figsize: Inches of the figure.
+        **options: As in `draw`.
+    """
+    import matplotlib.pyplot as plt
+
+    sizes = [size_of(picture) for picture in pictures]
+    wide, tall = sum(size[0] for size in sizes), max(size[1] for size in sizes) + 0.3
+    figure = plt.figure(figsize=figsize or (min(14.0, wide), tall), dpi=DPI, layout="constrained")
+    ratios = [size[0] for size in sizes]
+    axes = figure.subplots(1, len(pictures), width_ratios=ratios, squeeze=False)[0]
+    for ax, picture in zip(axes, pictures):
+        draw({**picture, "title": ""}, ax=ax, **options)
+    whole = pictures[0]["title"] if title is None else title
+    figure.suptitle(textwrap.fill(whole, int(13 * wide)), fontsize=TITLE)
+    return axes
 
 
 def png(picture: Mapping[str, Any], **options: Any) -> bytes:

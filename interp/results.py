@@ -502,8 +502,32 @@ class Result:
                 return [self.cells([c])[0] if isinstance(c, str) else tuple(c) for c in cells]
 
             options["marks"] = {name: by_label(cells) for name, cells in options["marks"].items()}
-        picture = self._picture(whole=bool(options.get("marks")))
+        parts = self._by_unit()
+        if len(parts) > 1 and not options.get("marks"):
+            if ax is not None:
+                raise ValueError(
+                    f"{self.name!r} has several units, a panel each: leave ax= out, or choose one"
+                    f" with .sel({self.dims[0]}=[...])"
+                )
+            return plots.quiet(plots.side_by_side([part._picture() for part in parts], **options))
+        one = parts[0] if len(parts) == 1 else self
+        picture = one._picture(whole=bool(options.get("marks")))
         return plots.quiet(plots.draw(picture, ax=ax, **options))
+
+    def _by_unit(self) -> list["Result"]:
+        """The result, or where the labels of its first axis have units of their own, its parts of
+        one unit each, which no one scale fits together.
+        """
+        units = self.metadata.get("units", {})
+        labels = self.coords[self.dims[0]] if self.dims else []
+        each = [units.get(label) for label in labels]
+        if None in each or len(self.dims) > 2:
+            return [self]
+        parts = []
+        for unit in dict.fromkeys(each):
+            some = [label for label, of in zip(labels, each) if of == unit]
+            parts.append(replace(self.sel(**{self.dims[0]: some}), unit=str(unit)))
+        return parts if parts else [self]
 
     def savefig(
         self,
@@ -626,7 +650,7 @@ class Result:
         if "measure" in self.dims:  # each with a unit of its own: no one colour scale fits
             return f"<div>{self.table()._repr_html_()}{caption}</div>"
         try:
-            picture = plots.html(self._picture(), self.name)
+            picture = "".join(plots.html(part._picture(), self.name) for part in self._by_unit())
         except (
             plots.TooMuch
         ) as reason:  # too many axes or panels: the largest cells, and how to choose some

@@ -392,3 +392,13 @@ def test_a_caption_says_what_was_asked_and_how_to_read_it():
     assert closer in caption(metric="KL from the clean run")
     assert closer not in caption(metric="logit difference")
     assert caption(read="0: they add up").endswith("0: they add up")
+
+
+def test_measures_of_several_units_have_a_panel_each_and_numbers_on_an_axis_a_name():
+    coords = {"measure": ["faithfulness", "clean", "circuit"]}
+    units = {"faithfulness": "fraction", "clean": "logits", "circuit": "logits"}
+    mixed = Result([0.9, 4.0, 3.6], ("measure",), coords, "x", "mixed", {"units": units})
+    assert [ax.get_ylabel() for ax in mixed.plot()] == ["fraction", "logits"]
+    assert mixed.sel(measure=["clean", "circuit"]).plot().get_ylabel() == "logits"
+    pushed = Result([0.0, 1.0], ("strength",), {"strength": [0.0, 1.0]}, "x", "logits")
+    assert pushed.plot().get_xlabel() == "strength, times the direction"

@@ -35,6 +35,8 @@ def layout(graph: "AttributionGraph", max_edges: int = 200) -> dict[str, Any]:
     layers = sorted({node.layer for node in graph.nodes})
     row_of = {layer: i for i, layer in enumerate(layers)}
     apart = max(0.42, 0.03 * len(layers))  # of logits: the more rows, the lower each is
+    wide = max(1.0, len(graph.tokens) / 11)  # an inch for a logit's name
+    beside = max(1, int(len(graph.tokens) / wide))  # logits in one row
     cells: dict[tuple[int, int], list[int]] = defaultdict(list)
     for i, node in enumerate(graph.nodes):
         cells[node.layer, node.pos].append(i)
@@ -47,9 +49,10 @@ def layout(graph: "AttributionGraph", max_edges: int = 200) -> dict[str, Any]:
         hidden += len(inside) - len(shown)
         for rank, i in enumerate(shown):
             step = 0.0 if len(shown) == 1 else rank / (len(shown) - 1) - 0.5
+            back, up = rank % beside, rank // beside  # logits: the first above its position
             nodes[graph.nodes[i].name] = {
-                "x": pos + (0.0 if logits else 0.72 * step),
-                "y": float(row_of[layer]) + (apart * rank if logits else 0.0),
+                "x": pos - wide * back if logits else pos + 0.72 * step,
+                "y": float(row_of[layer]) + (apart * up if logits else 0.0),
                 "kind": graph.nodes[i].kind,
                 "size": float(known[i]),
                 "text": _text(graph.nodes[i], groups.get(graph.nodes[i].name, "")),
@@ -96,7 +99,8 @@ def draw(
     names: int = 14,
     title: str | None = None,
 ) -> Any:
-    """The Axes with the graph: positions across, layers up, the logits above the last position.
+    """The Axes with the graph: positions across, layers up, and on top the logits side by side, the
+    likeliest at the right, all of the last position.
 
     Example:
         >>> graph.plot(max_edges=80, names=20)

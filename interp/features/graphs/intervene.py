@@ -166,7 +166,9 @@ def compare(
     shown = [*logits, *asked, *[i for i in features if i not in asked][:n]]
     table = np.stack([before, predicted, real], 1)[shown]
     coords = {"node": [graph.nodes[i].name for i in shown], "run": RUNS}
+    units = ["logits" if graph.nodes[i].kind == "logit" else "activation" for i in shown]
     metadata = {**graph.metadata, "values": dict(values)}
+    metadata["units"] = dict(zip(coords["node"], units))
     title = "features set to other values, by the graph and in the model"
     return Result(table, ("node", "run"), coords, title, "logits; activation", metadata)
 

@@ -13,6 +13,7 @@ import interp
 from interp import features, sites
 from interp.features import Dictionary
 from interp.features.graphs.attribution_graph import AttributionGraph
+from interp.features.graphs.drawing import layout
 from interp.features.graphs.influence import Node, influence, scores
 from interp.models import bridge
 
@@ -387,3 +388,17 @@ def test_the_picture_shows_the_strongest_and_says_what_it_leaves_out(drawn):
 def test_wrong_calls_are_one_sentence(tiny, call, says):
     with pytest.raises(ValueError, match=says):
         call(tiny, transcoders(tiny, [0]))
+
+
+def test_logits_stand_side_by_side_and_an_experiment_has_a_scale_for_each_unit(tiny):
+    graph = features.graph(tiny, prompt(tiny), transcoders(tiny), max_nodes=20, **EVERYTHING)
+    at = layout(graph)["nodes"]
+    places = [(at[n.name]["x"], at[n.name]["y"]) for n in graph.nodes if n.kind == "logit"]
+    assert len(set(places)) == len(places) > 7 and len({y for _, y in places}) == 2
+    feature = next(node.name for node in graph.nodes if node.kind == "feature")
+    found = graph.intervene({feature: 0.0})
+    axes = found.plot()
+    assert [ax.images[0].colorbar.ax.get_ylabel() for ax in axes] == ["logits", "activation"]
+    assert found._repr_html_().count("<img") == 2
+    with pytest.raises(ValueError, match=r"has several units, a panel each: .*\.sel\(node="):
+        found.plot(ax=axes[0])

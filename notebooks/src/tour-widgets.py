@@ -43,7 +43,8 @@ interp.widgets.lens(model, task).wait()
 # ## Which places carry it?
 #
 # `patching` puts a piece of the clean run into the corrupted one, in which the other name is repeated. The map fills
-# in while you look, coarse first. A click on a cell shows what that patch does to the prediction.
+# in while you look, coarse first. A click on a cell shows what that patch does to the prediction. The fields above the
+# map take a clean and a corrupted prompt of your own, of as many tokens each.
 
 # %%
 places = interp.widgets.patching(model, task, prompt=0, cell=[14, 10])
@@ -71,7 +72,9 @@ interp.widgets.attention(
 # ## What happens without them?
 #
 # `heads` is the whole model as a grid, coloured by what each head writes for the answer. Click, drag or type to take
-# heads out; beside the grid is what the model says then, next to what it said before.
+# heads out; beside the grid is what the model says then, next to what it said before. A head that tells others what
+# to do writes little itself, and is pale: the line below the grid names the heads whose ablation changes most, by a
+# gradient's estimate.
 
 # %%
 grid = interp.widgets.heads(model, task)
@@ -80,7 +83,7 @@ grid.wait()
 
 # %% [markdown]
 # This one head is worth 2 of the 7 logits between the names, and more than half of the answer's probability in this
-# prompt (30 % with it, 13 % without).
+# prompt (30 % with it, 14 % without).
 #
 # The Python of a state stands below each widget, and in `.code`; `.value` has the numbers.
 
@@ -93,11 +96,14 @@ grid.value["logit difference"]
 #
 # `circuit` draws scores of edges as a graph: layers upwards, heads at fixed places, MLPs beside them. The slider says
 # how many of the strongest edges are kept; all others are cut, and the numbers say what is left of the answer. Click
-# an edge to cut it, hover over a component to see its paths.
+# an edge to cut it, hover over a component to see its paths. A component that was clicked can be named and put into a
+# group; the circuit's file keeps both.
 
 # %%
 scores = interp.discover(model, task, "eap_ig", steps=5)
 graph = interp.widgets.circuit(scores, model, task.heldout(), shown=40)
+graph.group("L23H3 L29H1 L23H0", "write the answer")
+graph.group("L20H0", "say which name not to take")
 graph.wait()
 
 # %% [markdown]
@@ -110,6 +116,8 @@ graph.wait()
 # %% [markdown]
 # ## Try it
 #
-# - Type "L0H*" into the line of the heads widget, then choose "all but these".
+# - Type "L0H*" into the line of the heads widget, then choose "all but the marked".
+# - Type a pair of your own into the patching widget: "The capital of France is", "The capital of Italy is". Where does
+#   the country stand, and from which layer on is the answer at the end?
 # - Move the slider of the circuit: how many edges does the answer need before random ones would do as well?
 # - Find the previous-token heads in the attention widget, and ablate them in the grid. Does this prompt need them?

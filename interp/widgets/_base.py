@@ -305,6 +305,7 @@ class Widget(Kept, anywidget.AnyWidget):
         lane came in between.
         """
         asked = self.asked
+        self._trouble(lane)  # of an older question
         names = {"weights", *self.inputs, *(n for some in self.answers.values() for n in some)}
         state = {name: copy.deepcopy(getattr(self, name)) for name in names}
 

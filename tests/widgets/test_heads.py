@@ -84,6 +84,21 @@ def test_an_error_is_a_line_and_the_next_answer_takes_it_away():
     assert widget.wait().problem == "" and widget.value == {"said": "fine"}
 
 
+def test_an_error_does_not_stand_under_the_next_question():
+    gate = threading.Event()
+
+    def wrong():
+        raise ValueError("no such thing")
+
+    answers = iter([wrong, lambda: gate.wait(5) and "fine"])
+    widget = Slow(lambda stale: next(answers)()).wait()
+    assert widget.problem == "no such thing"
+    widget.asked += 1
+    assert widget.problem == ""
+    gate.set()
+    assert widget.wait().value == {"said": "fine"}
+
+
 def test_steps_are_shown_one_by_one_under_the_lock_of_all_model_runs():
     def free():  # whether another thread can take the lock now
         got = []

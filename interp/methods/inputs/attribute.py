@@ -1,7 +1,6 @@
 """Attribution to input tokens: how much of the answer is due to each token of the prompt."""
 
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from interp._errors import unknown
 from interp._isolation import torch_defaults
 from interp._numbers import to_numpy
 from interp._types import Model
+from interp._warn import warn
 from interp.methods.inputs import baselines, token_attention, token_gradients, token_removal
 from interp.methods.runs import rounding, sweep
 from interp.methods.runs.any_prompts import any_prompts
@@ -211,11 +211,10 @@ def _ends(asked: baselines.Question, values: Tensor, adds_up: bool) -> dict[str,
     missed = (values.to(whole).sum(0) - difference).abs().mean()
     about["missing"] = float(missed / difference.abs().mean())
     if about["missing"] > OFF:
-        warnings.warn(
+        warn(
             f"the values of a prompt miss its whole difference by {about['missing']:.0%}:"
             f" integrated gradients have not converged (try steps={4 * asked.steps}, or"
             " baseline=' the', a token, or 'corrupted', the corrupted prompts; by='shapley' adds up"
-            " by itself)",
-            stacklevel=4,
+            " by itself)"
         )
     return about

@@ -146,6 +146,19 @@ def saved_by(content: Any) -> str:
     return f"{loads[0]} reads it" if loads else ""
 
 
+# the words at the head of a .safetensors file of ours, and what reads it
+HEADS = {
+    "lens": "interp.methods.lenses.Lens.load",
+    "subspace": "interp.methods.patching.Subspace.load",
+}
+
+
+def headed(head: Mapping[str, str]) -> str:
+    """What reads a .safetensors file of ours, as the end of a sentence; empty for any other."""
+    loads = [load for word, load in HEADS.items() if word in head]
+    return f": {loads[0]} reads it" if loads else ""
+
+
 def check_kind(content: Any, load: str, path: str | Path, what: str) -> None:
     """Raises ValueError where a file is another kind of ours, with the function that reads it."""
     says = saved_by(content)
@@ -189,6 +202,8 @@ def read_arrays(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     regular(path)
     try:
         check_zip(path)
+        if Path(path).is_file() and not zipfile.is_zipfile(path):
+            raise ValueError("it is no whole .npz file")
         with np.load(path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError("it holds one array without a head")

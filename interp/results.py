@@ -21,6 +21,7 @@ from interp._tables import Top
 SCHEMA = 1
 SHORT = 32  # as many cells of one axis are printed whole, in their order
 SHARE = "share of prompts"  # how the unit begins of what lies between 0 and 1
+FEW = 8  # as many cells of any axes are printed whole
 TOP = 5  # of more cells, the largest are printed
 
 
@@ -671,7 +672,7 @@ class Result:
         # what must be read side by side is shown whole, and a short axis in its own order
         count = self.values.size - int(np.isnan(self.values).sum())
         short = len(self.dims) == 1 and count <= SHORT
-        whole = short or bool({"measure", "swapped"} & set(self.dims)) or count <= TOP
+        whole = short or bool({"measure", "swapped"} & set(self.dims)) or count <= FEW
         rows = self.table() if whole else self.top(TOP)
         some = "" if whole else f"\n{TOP} of {count:,}, the largest in size (.top(20) has more)"
         compared = self.metadata.get("compare with", {}).items()

@@ -145,7 +145,8 @@ class Lens:
             kind, layers = str(about["kind"]), tuple(map(int, about["layers"]))
             metadata, mark = dict(about["metadata"]), about["fingerprint"]
         except (KeyError, TypeError, ValueError):
-            raise ValueError(f"{str(path)!r} is no lens saved by Lens.save") from None
+            other = _files.headed(head) if "lens" not in head else ""
+            raise ValueError(f"{str(path)!r} is no lens saved by Lens.save{other}") from None
         if mark != fingerprint(model):
             raise ValueError(
                 f"{str(path)!r} is a lens of {metadata.get('model', 'another model')!r} with other"

@@ -185,7 +185,8 @@ class Subspace:
             FileNotFoundError: If there is none.
         """
         tensors, head = _files.read_tensors(_path(path))
-        what = f"{str(path)!r} is no subspace saved by Subspace.save"
+        other = _files.headed(head) if "subspace" not in head else ""
+        what = f"{str(path)!r} is no subspace saved by Subspace.save{other}"
         try:
             about = json.loads(head["subspace"])
             site, mark, metadata = about["site"], about["fingerprint"], about["metadata"]

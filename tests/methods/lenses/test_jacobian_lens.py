@@ -189,6 +189,10 @@ def test_every_lens_is_saved_and_read_with_its_divergences(tiny, tmp_path):
     for call in (jacobian.save, lambda path: Lens.load(path, tiny)):
         with pytest.raises(ValueError, match=r"saved as .safetensors .*try 'x.safetensors'"):
             call(tmp_path / "x.npz")
+    with pytest.raises(ValueError, match="no subspace .*methods.lenses.Lens.load reads it"):
+        interp.methods.patching.Subspace.load(tmp_path / "lens.safetensors")
+    with pytest.raises(ValueError, match="no[t] a result .*it is no whole .npz file"):
+        interp.Result.load(tmp_path / "lens.safetensors")
     theirs = {"J": {0: torch.eye(32)}, "n_prompts": 1, "source_layers": [0], "d_model": 32}
     torch.save(theirs, tmp_path / "theirs.pt")
     with pytest.raises(ValueError, match="lens_score"):

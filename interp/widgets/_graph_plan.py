@@ -23,7 +23,7 @@ def plan(graph: AttributionGraph) -> dict[str, Any]:
         strongest outputs by influence, and the EDGES strongest of all; "largest": of what passes;
         "tokens"; "weights" of the logits by node; "left out": nodes that the page does not have.
     """
-    known = _known(graph)
+    known = influence_of(graph)
     free = np.array([node.kind not in ("token", "logit") for node in graph.nodes])
     order = [int(i) for i in np.argsort(-known, kind="stable") if free[i]]
     left_out = len(graph.nodes) - MOST
@@ -74,12 +74,12 @@ def text(node: Any) -> str:
 
 def ranked(graph: AttributionGraph) -> list[str]:
     """The nodes that are neither tokens nor logits, most influential first."""
-    known = _known(graph)
+    known = influence_of(graph)
     free = [i for i, node in enumerate(graph.nodes) if node.kind not in ("token", "logit")]
     return [graph.nodes[i].name for i in sorted(free, key=lambda i: -known[i])]
 
 
-def _known(graph: AttributionGraph) -> np.ndarray:
+def influence_of(graph: AttributionGraph) -> np.ndarray:
     """Each node's influence: in the graph before it was pruned, where that is kept."""
     return graph.node_influence() if graph.influence is None else graph.influence
 

@@ -283,7 +283,7 @@ class GraphWidget(Widget, files="circuit_shapes graph_shapes graph_panel graph")
             return pd.DataFrame(rows, columns=["node", "before", "graph", "model"])
         shown = self.part
         group = {one: name for name, some in shown.groups.items() for one in some}
-        influence = plans._known(shown)
+        influence = plans.influence_of(shown)
         rows = [
             (n.name, n.kind, n.layer, n.pos, n.value, influence[i], n.label, group.get(n.name, ""))
             for i, n in enumerate(shown.nodes)

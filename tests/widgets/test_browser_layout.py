@@ -14,7 +14,7 @@ pytestmark = pytest.mark.xdist_group(
 
 SCREEN = 640  # pixels of a notebook that JupyterLab leaves on a screen of 1366 x 768
 CELLS = (
-    "import interp; from interp import features; model = interp.load();"
+    "import interp, torch; from interp import features; model = interp.load();"
     " task = interp.tasks.ioi(model, n=4)",
     "w = interp.widgets.heads(model, task, heads='L20H0').wait(); w",
     "a = interp.widgets.attention(model, task).wait(); a",
@@ -25,6 +25,12 @@ CELLS = (
     "acts = features.activations(model, 'resid_post.20', tokens=1500);"
     " sae = features.baselines(acts, k=8, width=64)[0];"
     " f = interp.widgets.features(model, sae, features.firings(model, sae, on=acts)).wait(); f",
+    "r = {n: 0.03 * torch.randn(*s) for n, s in dict(W_enc=(576, 64), W_dec=(64, 576), b_enc=(64,),"
+    " b_dec=(576,)).items()};"
+    " g = features.graph(model, 'The capital of France is', features.Dictionary('transcoder', r,"
+    " 'mlp.12.in', to='mlp.12'), nodes=None, edges=None);"
+    " n = [x.name for x in g.nodes if x.kind == 'feature'];"
+    " u = interp.widgets.graph(g, model, node=n[0], pinned=n[:20], values={n[0]: 0.0}).wait(); u",
     "e = interp.widgets.explore(model, task).wait(); e",
 )
 # (the control, what it changes) of each widget, in their order
@@ -35,6 +41,7 @@ PAIRS = [
     (".interp-patch-map", ".interp-patch-prediction table"),
     (".interp-circuit-graph", ".interp-circuit-numbers"),
     (".interp-feat-bar", ".interp-feat-next"),
+    (".interp-graph-picture", ".interp-graph-answer"),
     (".interp-explore-tokens", ".interp-explore-columns"),
 ]
 SPANS = """(pairs) => pairs.map(([cause, effect], i) => {
@@ -105,6 +112,11 @@ CLICKS = {
         ".interp-circuit-numbers",
     ),
     "features": (".interp-feat-rows li:nth-child({})", lambda i: i + 5, ".interp-feat-next"),
+    "graph": (
+        ".interp-graph-try button:text-is('{}')",
+        lambda i: ("double", "off")[i % 2],
+        ".interp-graph-answer",
+    ),
 }
 WATCH = """(effect) => {
   window.took = [];

@@ -108,6 +108,10 @@ def test_a_site_that_no_file_says_is_asked_for_and_what_is_typed_goes_first(tmp_
         features.load(tmp_path / "params.npz")
     assert features.load(tmp_path, site="resid_pre.0").site == "resid_pre.0"
     assert features.load(FILES / "sparsify/layers.1", site="resid_pre.2").site == "resid_pre.2"
+    for path in (SCOPE.format("transcoders"), "circuit_tracer/relu/layer_1.safetensors"):
+        one = features.load(FILES / path, site="mlp.1.in")  # what it writes stays as it was
+        assert (one.site, one.to) == ("mlp.1.in", "mlp.1") and "transcoder" in one.kind
+    assert features.load(FILES / path, to="attn.0").to == "attn.0"
 
 
 @pytest.mark.parametrize(

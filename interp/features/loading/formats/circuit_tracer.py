@@ -73,7 +73,7 @@ def read(path: Path, where: Where) -> Dictionary:
     if THRESHOLD in tensors:
         kind = f"jumprelu_{kind}"
         weights["threshold"] = _files.shaped(tensors, THRESHOLD, (n,), path)
-        if float(weights["threshold"].min()) < 0:
+        if bool((weights["threshold"] < 0).any()):
             raise ValueError(
                 f"{THRESHOLD} has numbers below zero: circuit-tracer lets latents below zero"
                 " through there, and interp does not"
@@ -83,10 +83,9 @@ def read(path: Path, where: Where) -> Dictionary:
         raise ValueError(f"{path.name} also has {extra[0]}, which interp does not know")
     what = repr(str(path))
     hooks = [f"blocks.{layer}.{h}" for h in (form.feature_input_hook, form.feature_output_hook)]
-    reads, writes = (None, None) if where.site else (site_of_hook(h, what) for h in hooks)
+    reads = None if where.site else site_of_hook(hooks[0], what)
+    writes = None if where.to else site_of_hook(hooks[1], what)
     site, to = where.or_else(reads, writes, what)
-    if to is None:
-        raise ValueError(f"say what it writes too, features.load(..., site={site!r}, to='mlp.5')")
     about = {"model": form.model_name}
     if form.feature_output_hook == "mlp.hook_out":  # the module's own, before a norm after it
         about["module"] = hooks[1]

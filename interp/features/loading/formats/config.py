@@ -17,7 +17,7 @@ class Where(NamedTuple):
     to: str | None = None
 
     def or_else(self, site: str | None, to: str | None, what: str) -> tuple[str, str | None]:
-        """The sites given by the user, or those that the files say.
+        """The sites given by the user, each before the one that the files say.
 
         Raises:
             ValueError: If neither says what the dictionary reads.
@@ -27,7 +27,7 @@ class Where(NamedTuple):
                 f"{what} does not say which site it reads: give it, features.load(...,"
                 " site='resid_post.15')"
             )
-        return self.site or str(site), self.to if self.site else self.to or to
+        return self.site or str(site), self.to or to
 
 
 def configuration(path: Path) -> dict[str, Any]:

@@ -81,7 +81,7 @@ print(able)
 # %%
 swapped = interp.tasks.ioi(model, n=n, seed=0, corruption="swap")
 patched = interp.patch(model, swapped, "resid_pre.*@*", unit="fraction")
-patched.plot(title="Share of the answer restored by one layer and position")
+patched.plot(title="Answer restored, by layer and token")
 
 # %% [markdown]
 # It starts at S2, where the prompts differ, stays there for twenty layers, and is carried to END between layers 20 and 24. Something at END must read S2, and

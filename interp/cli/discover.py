@@ -111,7 +111,7 @@ def discover(args: argparse.Namespace) -> int:
     return answer(
         args,
         evaluation_data(circuit, evaluation, out),
-        f"{circuit!r}\n\n{evaluation.table()!r}\n\nsaved in {out}   (interp evaluate {out})",
+        f"{circuit!r}\n\n{evaluation!r}\n\nsaved in {out}   (interp evaluate {out})",
     )
 
 

@@ -76,7 +76,7 @@ def evaluate(args: argparse.Namespace) -> int:
         f"\n\nthe file says: faithfulness {recorded.get('faithfulness')} (n {recorded.get('n')},"
         f" seed {recorded.get('seed')}, {recorded.get('by')})"
     )
-    text = f"{circuit!r}\n\n{evaluation.table()!r}" + (before if "faithfulness" in recorded else "")
+    text = f"{circuit!r}\n\n{evaluation!r}" + (before if "faithfulness" in recorded else "")
     return answer(args, evaluation_data(circuit, evaluation, Path(args.file)), text)
 
 
@@ -97,6 +97,7 @@ def evaluation_data(circuit: "Circuit", evaluation: "Result", path: Path) -> dic
         | {k: evaluation.metadata[k] for k in keys if k in evaluation.metadata}
         | measures(evaluation)
         | {"interval": faithfulness_interval(evaluation)}
+        | ({"note": evaluation.metadata["unsteady"]} if "unsteady" in evaluation.metadata else {})
     )
 
 

@@ -252,10 +252,9 @@ def test_a_circuit_is_found_judged_again_and_compared(here, capsys):
 
     assert main.main([*asked, "--method", "eap", "--select", "greedy", "--json"]) == 0
     other = json.loads(capsys.readouterr().out)
-    assert (
-        other["file"].endswith("interp-runs/circuits/tiny/ioi/eap.json")
-        and other["interval"][0] <= other["faithfulness"]
-    )
+    assert other["file"].endswith("interp-runs/circuits/tiny/ioi/eap.json")
+    # four prompts of a model that knows nothing: clean and corrupted cannot be told apart
+    assert other["interval"] is None and "contains 0" in other["note"]
     assert main.main(["compare", "a.json", other["file"], "--json"]) == 0
     both = json.loads(capsys.readouterr().out)
     a, b = circuit, Circuit.load(other["file"])

@@ -108,9 +108,7 @@ class Shown:
                     f" style='{cell}'>{line}</td></tr>"
                 )
             answer = ", ".join(
-                f"{kind} <b style='white-space:pre'>{escape(text)}</b>"
-                for kind, text in self._answers(i)
-                if text
+                f"{kind} <b>{escape(text)}</b>" for kind, text in self._answers(i) if text
             )
             out.append(
                 f"<tr><td></td><td style='padding-bottom:8px;text-align:left'>{answer}</td></tr>"

@@ -1,5 +1,6 @@
 """An answer as plain numbers or labels, and what can be said about it if no mistake is known."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,8 +24,18 @@ def plain(exercise: Exercise, answer: Any) -> Any:
         NotAnAnswer: If it is none of these; says what is asked for.
     """
     if answer is None or answer is Ellipsis:
-        raise NotAnAnswer(f"there is no answer yet. Asked for is {exercise.asks}.")
+        raise NotAnAnswer(f"there is no answer yet. {asked(exercise)}")
     return labels(exercise, answer) if exercise.kind == "labels" else numbers(exercise, answer)
+
+
+def asked(exercise: Exercise) -> str:
+    """The question again."""
+    return f"What is asked for: {exercise.asks}{precision(exercise)}."
+
+
+def precision(exercise: Exercise) -> str:
+    """How far an answer may be rounded, in words."""
+    return "" if exercise.kind == "labels" else f" ({exercise.decimals} decimals or more)"
 
 
 def numbers(exercise: Exercise, answer: Any) -> np.ndarray:
@@ -32,13 +43,13 @@ def numbers(exercise: Exercise, answer: Any) -> np.ndarray:
     if callable(answer) and not hasattr(answer, "__array__") and not hasattr(answer, "values"):
         raise NotAnAnswer(
             f"that is the function {getattr(answer, '__name__', answer)!s}: call it, and give what"
-            f" it returns. Asked for is {exercise.asks}."
+            f" it returns. {asked(exercise)}"
         )
     try:
         return _array(answer)
     except (TypeError, ValueError, RuntimeError):
         raise NotAnAnswer(
-            f"{quoted(answer)} is not a number or a table of numbers. Asked for is {exercise.asks}."
+            f"{quoted(answer)} is not a number or a table of numbers. {asked(exercise)}"
         ) from None
 
 
@@ -47,6 +58,8 @@ def _array(answer: Any) -> np.ndarray:
     if values is not None and not callable(values):
         answer = values
     if hasattr(answer, "detach"):
+        if answer.is_complex():
+            raise TypeError("not real numbers")
         answer = to_numpy(answer.detach().double())
     if isinstance(answer, (list, tuple)):
         answer = np.array([_array(one) for one in answer])
@@ -65,7 +78,7 @@ def labels(exercise: Exercise, answer: Any) -> frozenset[str]:
     if hasattr(answer, "tolist"):
         answer = answer.tolist()
     if not isinstance(answer, Iterable):
-        raise NotAnAnswer(f"{quoted(answer)} is not a list of names. Asked for is {exercise.asks}.")
+        raise NotAnAnswer(f"{quoted(answer)} is not a list of names. {asked(exercise)}")
     found = set()
     for one in answer:
         pair = not isinstance(one, str) and isinstance(one, Iterable)
@@ -73,21 +86,75 @@ def labels(exercise: Exercise, answer: Any) -> frozenset[str]:
         found.add(
             f"L{int(parts[0])}H{int(parts[1])}"
             if len(parts) == 2
-            else str(one).strip().partition("@")[0]
+            else _head(str(one).strip().partition("@")[0])
         )
     return frozenset(found)
 
 
-def same(exercise: Exercise, answer: Any, right: Any) -> bool:
-    """Whether two plain answers agree within the exercise's tolerance."""
+def _head(text: str) -> str:
+    """L23H3, however it is written: l23h3, 23.3."""
+    pair = re.fullmatch(r"[lL]?(\d+)[hH.](\d+)", text)
+    return f"L{int(pair[1])}H{int(pair[2])}" if pair else text
+
+
+def slack(answer: Any) -> float:
+    """The relative error of numbers that were kept with few bits."""
+    return 8e-3 if str(getattr(answer, "dtype", "")) == "torch.bfloat16" else 0.0
+
+
+TIGHT = 2e-4  # a known mistake is computed as people do, up to the last bits
+
+
+def same(exercise: Exercise, answer: Any, right: Any, rtol: float | None = None) -> bool:
+    """Whether two plain answers agree within the exercise's tolerance, or within another one."""
     if exercise.kind == "labels":
         return answer == right
     a, b = np.squeeze(answer), np.squeeze(right)
     if a.shape != b.shape:
         return False
+    rtol = exercise.rtol if rtol is None else rtol
     scale = float(np.nanmax(np.abs(b), initial=0.0)) if b.size else 0.0
-    atol = exercise.rtol * scale / 4 + 1e-9
-    return bool(np.allclose(a, b, rtol=exercise.rtol, atol=atol, equal_nan=True))
+    atol = rtol * scale / 4 + 1e-7
+    return bool(np.allclose(a, b, rtol=rtol, atol=atol, equal_nan=True))
+
+
+def rounded(answer: Any, right: Any) -> int | None:
+    """To how many decimals the answer is the right one, rounded; None if it is not."""
+    a, b = np.squeeze(answer), np.squeeze(right)
+    if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return None
+    noise = 1e-6 * max(1.0, float(np.abs(b).max(initial=0.0)))
+    for decimals in range(7):
+        if np.abs(a - a.round(decimals)).max(initial=0.0) <= noise:
+            half = 0.5 * 10.0**-decimals + noise
+            return decimals if np.abs(a - b).max(initial=0.0) <= half else None
+    return None
+
+
+def is_it(exercise: Exercise, answer: Any, right: Any, slack: float = 0.0) -> bool:
+    """Whether an answer is right: the same, or the same rounded to the decimals asked for."""
+    if same(exercise, answer, right, max(exercise.rtol, slack)):
+        return True
+    if exercise.kind == "labels":
+        return False
+    decimals = rounded(answer, right)
+    return decimals is not None and decimals >= exercise.decimals
+
+
+def nearest(exercise: Exercise, answer: Any, made: list[Any]) -> int | None:
+    """Which of the values of known mistakes the answer has, its own rounding allowed for."""
+    found = []
+    for i, value in enumerate(made):
+        if same(exercise, answer, value, TIGHT):
+            gap = 0.0 if exercise.kind == "labels" else _gap(answer, value)
+            found.append((0, gap, i))
+        elif exercise.kind != "labels" and (rounded(answer, value) or 0) >= exercise.decimals:
+            found.append((1, _gap(answer, value), i))
+    return min(found)[2] if found else None
+
+
+def _gap(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.nanmax(np.abs(np.squeeze(a) - np.squeeze(b)), initial=0.0))
 
 
 def remark(exercise: Exercise, answer: Any, right: Any) -> str:
@@ -110,14 +177,36 @@ def remark(exercise: Exercise, answer: Any, right: Any) -> str:
         if same(exercise, changed, b):
             return word
     if a.ndim and not a.std() > 0:
-        return "All its numbers are the same: was the result written into the table?"
+        return (
+            "All its numbers are the same: was the result written into the table? If a hook was to"
+            " make the difference: did it run? (`name in model.hook_dict` tells; a name that is not"
+            " there is ignored in silence.)"
+        )
+    return _close(exercise, a, b)
+
+
+def _close(exercise: Exercise, a: np.ndarray, b: np.ndarray) -> str:
+    """What can be said of numbers that are nearly right, or right in part."""
+    off = np.abs(a - b).max(initial=0.0) / (np.abs(b).max(initial=0.0) or 1.0)
+    decimals = rounded(a, b)
+    if decimals is not None and off < 0.2:
+        return (
+            f"Close: it looks like the right answer with too few digits ({decimals} decimals). Give"
+            f" it with {exercise.decimals} decimals or more, or do not round at all."
+        )
+    one_by_one = np.isclose(a, b, rtol=exercise.rtol, atol=exercise.rtol * np.abs(b).max(initial=0))
+    if a.ndim and 2 * one_by_one.sum() > a.size > one_by_one.sum():
+        return f"{one_by_one.sum()} of its {a.size} numbers are right."
+    if off < 0.05:
+        return "It is within 5 % of the answer, and no known mistake: look for a detail."
     return ""
 
 
 def _on_shape(exercise: Exercise, a: np.ndarray, b: np.ndarray) -> str:
     if a.ndim == b.ndim == 2 and a.T.shape == b.shape:
         what = "The numbers are right, but its" if same(exercise, a.T, b) else "Its"
-        return f"{what} axes are swapped: asked for is {_axes(exercise)}, shape {list(b.shape)}."
+        want = f"{_axes(exercise)}, shape {list(b.shape)}"
+        return f"{what} axes are swapped: what is asked for is {want}."
     for axis in range(a.ndim):
         if np.delete(a.shape, axis).tolist() == list(b.shape) and same(exercise, a.mean(axis), b):
             return (
@@ -132,6 +221,9 @@ def _on_shape(exercise: Exercise, a: np.ndarray, b: np.ndarray) -> str:
 def _on_labels(answer: frozenset, right: frozenset) -> str:
     if len(answer) != len(right):
         return f"You gave {len(answer)}; asked for are {len(right)}."
+    odd = sorted(one for one in answer if not re.fullmatch(r"L\d+H\d+", one))
+    if odd and all(re.fullmatch(r"L\d+H\d+", one) for one in right):
+        return f"{quoted(odd[0])} is not the name of a head: write it as L4H2."
     hit = len(answer & right)
     return f"{hit} of {len(right)} are right." if hit else "None of them is right."
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from interp._progress import named, progress
 from interp.models import bridge
 from interp.workshop import answers
 from interp.workshop.exercise import (
@@ -17,13 +18,13 @@ from interp.workshop.exercise import (
     lesson_of,
     module_of,
 )
-from interp.workshop.progress import MIME, Progress
+from interp.workshop.progress import MIME, Progress, Shown
 
 _settings: dict[str, Setting] = {}
 
 
 @dataclass(frozen=True)
-class Reply:
+class Reply(Shown):
     """What a check says; true when the answer is right.
 
     Attributes:
@@ -42,7 +43,7 @@ class Reply:
         return self.state == "right"
 
     def __repr__(self) -> str:
-        mark = "✔" if self else "✘"
+        mark = "✔ right ·" if self else "✘"
         return textwrap.fill(f"{mark} {self.key}: {self.text}", 92, break_long_words=False)
 
     def _repr_html_(self) -> str:
@@ -54,7 +55,8 @@ class Reply:
             f"{escape(self.text)}</div>"
         )
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+    def bundle(self) -> dict[str, Any]:
+        """Its texts; and, for `interp workshop collect`, what is known about the exercise."""
         # a notebook that is handed in carries this: `interp workshop collect` reads it
         return {
             "text/plain": repr(self),
@@ -75,7 +77,8 @@ def begin(lesson: str, model: Any = None) -> Any:
 
     Returns:
         "circuits": model, task; "attention": model, tokens (a block that comes twice), text, code,
-        task; "features": model, data.
+        task; "features": model, data. All but the model are new copies: begin again, and what you
+        changed in place is as it was.
 
     Raises:
         ValueError: If there is no such lesson, or the model is not on the CPU.
@@ -106,54 +109,91 @@ def setting(lesson: str, model: Any = None) -> Setting:
     return now
 
 
-def check(exercise: str, answer: Any = None) -> Reply:
+def check(exercise: str, answer: Any = None, **used: Any) -> Reply:
     """Whether the answer is right; if it is a mistake that people make, which one.
 
     Example:
-        >>> check("circuits-1", 5.38)
-        ✔ circuits-1: right. ...
+        >>> check("circuits-1", 99)
+        ✘ circuits-1: This is not what is asked for, ...
 
     Args:
         exercise: The exercise's key, "circuits-1".
-        answer: A number, list, array, tensor or Result, or names such as ["L20H0", "L19H2"].
+        answer: A number, list, array, tensor or Result, or names such as ["L4H2", "L9H0"].
+            A number that is rounded passes if it has two or three decimals, as the exercise says.
+        used: Something of your own that the answer was computed from, where the exercise allows
+            for it: check("features-4", answer, sae=sae).
 
     Returns:
         A reply that shows itself, and is true when the answer is right. It is kept in the
         notebook's output, so that a teacher can collect it.
 
     Raises:
-        ValueError: If there is no such exercise.
+        ValueError: If there is no such exercise, or it does not use what was given beside the
+            answer.
 
     Cost:
-        A wrong answer is compared with each known mistake, which is computed the first time:
-        some exercises take ten seconds for that.
+        A wrong answer is compared with each known mistake, which is computed the first time: some
+        exercises take ten seconds for that, and attention-7 half a minute.
     """
-    reply = diagnose(exercise, answer)
+    reply = diagnose(exercise, answer, **used)
     Progress.here().note(reply.key, reply.state, reply.mistake)
+    reply.show()
     return reply
 
 
-def diagnose(key: str, answer: Any) -> Reply:
+def diagnose(key: str, answer: Any, **used: Any) -> Reply:
     """The reply to an answer; nothing is written down."""
     lesson = lesson_of(key)
     one = exercises(lesson)[key]
     where = setting(lesson)
+    if odd := sorted(set(used) - set(one.uses)):
+        uses = " and ".join(one.uses) or "nothing"
+        raise ValueError(f"check({key!r}, ...) takes {uses} beside the answer, not {odd[0]!r}")
+    if used:
+        where = where.using(**used)
     try:
         given = answers.plain(one, answer)
     except answers.NotAnAnswer as error:
         return Reply(key, "unclear", str(error))
     if left := _changed(where):
         return Reply(key, "mistake", left, "a hook left behind")
-    right = answers.plain(one, where.value(one, one.solution))
-    if answers.same(one, given, right):
-        return Reply(key, "right", one.remember or "Right.")
-    for mistake in one.mistakes:
-        if answers.same(one, given, answers.plain(one, where.value(one, mistake.make))):
-            return Reply(key, "mistake", mistake.hint, mistake.name)
+    with named(f"checking {key}"):
+        right = answers.plain(one, where.value(one, one.solution))
+    if answers.is_it(one, given, right, answers.slack(answer)):
+        return Reply(key, "right", one.remember or "Well done.")
+    if (spoiled := _spoiled(where)) and not used:
+        return Reply(key, "mistake", spoiled, "data changed in place")
+    made = []
+    with named("comparing with known mistakes"), progress(None, key, len(one.mistakes)) as bar:
+        for mistake in one.mistakes:
+            made.append(answers.plain(one, where.value(one, mistake.make)))
+            bar.update()
+    found = answers.nearest(one, given, made)
+    if found is not None:
+        mistake = one.mistakes[found]
+        return Reply(key, "mistake", mistake.hint, mistake.name)
     said = answers.remark(one, given, right)
     more = f'interp.workshop.hint("{key}") gives a hint.'
-    text = said or f"This is not what is asked for, and not a mistake I know. Asked is {one.asks}."
-    return Reply(key, "wrong", f"{text} {more}")
+    asked = answers.asked(one)
+    text = said or f"This is not what is asked for, and not a mistake I know. {asked}"
+    return Reply(key, "wrong", " ".join(part for part in (text, one.note, more) if part))
+
+
+def _spoiled(where: Setting) -> str:
+    """A sentence if what `begin` handed out, or the model, has been changed since."""
+    if name := where.spoiled():
+        return (
+            f"{name} is no longer what begin gave you: something changed it in place (x -= ...,"
+            " W /= ..., an assignment to a part). A tensor that you take out of another thing is"
+            " the same tensor, not a copy: write x = x - ... instead. Run the lesson's first cell"
+            " again (begin hands out new copies), and compute your answer anew."
+        )
+    if where.model is not None and where.altered():
+        return (
+            "The model's weights are no longer as they were: something changed them in place"
+            " (W_O *= ...). Restart the kernel, and run the first cell again."
+        )
+    return ""
 
 
 def _changed(where: Setting) -> str:
@@ -172,7 +212,7 @@ def _changed(where: Setting) -> str:
 
 
 def hint(exercise: str) -> str:
-    """The next hint for an exercise: three, each saying more than the one before.
+    """The next hint for an exercise: three, each saying more than the one before, then all again.
 
     Example:
         >>> hint("circuits-2")
@@ -181,12 +221,12 @@ def hint(exercise: str) -> str:
         exercise: The exercise's key.
     """
     one = exercises(lesson_of(exercise))[exercise]
-    used = Progress.here().hinted(exercise, len(one.hints))
-    if used > len(one.hints):
-        return _Text(
-            f'There are no more hints. interp.workshop.solution("{exercise}") shows a solution.'
-        )
-    return _Text(f"Hint {used} of {len(one.hints)}: {one.hints[used - 1]}")
+    used, of = Progress.here().hinted(exercise, len(one.hints)), len(one.hints)
+    if used > of:
+        lines = [f"Hint {i + 1} of {of}: {text}" for i, text in enumerate(one.hints)]
+        lines += [f'That is all. interp.workshop.solution("{exercise}") shows a solution.']
+        return _Text("\n".join(lines)).show()
+    return _Text(f"Hint {used} of {of}: {one.hints[used - 1]}").show()
 
 
 def solution(exercise: str) -> str:
@@ -200,7 +240,7 @@ def solution(exercise: str) -> str:
     """
     one = exercises(lesson_of(exercise))[exercise]
     Progress.here().shown(exercise)
-    return _Text(code_of(one))
+    return _Text(code_of(one)).show()
 
 
 def code_of(one: Exercise) -> str:
@@ -214,8 +254,11 @@ def code_of(one: Exercise) -> str:
     )  # the setting's names are the lesson's: s.model is model there
 
 
-class _Text(str):
+class _Text(str, Shown):
     """Text that a notebook shows as it is, without quotes."""
 
     def __repr__(self) -> str:
         return str(self)
+
+    def bundle(self) -> dict[str, Any]:
+        return {"text/plain": str(self)}

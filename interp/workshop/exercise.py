@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,9 @@ class Exercise:
         hints: Three hints, each saying more than the one before.
         remember: What is said when the answer is right.
         rtol: The relative tolerance; with it goes the same share of the largest number.
+        decimals: An answer that was rounded passes with this many decimals.
+        note: What is said of an answer that is neither right nor a known mistake.
+        uses: What `check` can be given beside the answer, because a right answer depends on it.
     """
 
     key: str
@@ -58,6 +62,9 @@ class Exercise:
     hints: tuple[str, ...] = ()
     remember: str = ""
     rtol: float = 2e-3
+    decimals: int = 2
+    note: str = ""
+    uses: tuple[str, ...] = ()
     solution: Make | None = None
     again: Make | None = None
     mistakes: list[Mistake] = field(default_factory=list)
@@ -127,14 +134,55 @@ class Setting:
 
     Attributes:
         model: The model.
-        given: What `begin` hands to the learner; copies where they could be changed.
+        names: What the lesson calls the things that `begin` hands out.
     """
 
-    given: Any
+    names: tuple[str, ...] = ("model",)
+    _out: Any = None
 
     def __init__(self, model: Any) -> None:
         self.model = model
         self._kept: dict[str, Any] = {}
+        self._was = None if model is None else _state(model)
+
+    def hand_out(self) -> tuple:
+        """New copies of what `begin` gives, in the order of `names`."""
+        return (self.model,)
+
+    @property
+    def given(self) -> tuple:
+        """What `begin` hands to the learner: new copies each time, remembered to be looked at."""
+        self._out = self.hand_out()
+        return self._out
+
+    def spoiled(self) -> str:
+        """The name of a tensor that was handed out and has been changed since; "" for none."""
+        if self._out is None:
+            return ""
+        now, was = (
+            dict(pair for one in zip(self.names, out, strict=True) for pair in _tensors(*one))
+            for out in (self._out, self.hand_out())
+        )
+        return next((name for name in was if not _equal(now.get(name), was[name])), "")
+
+    def altered(self) -> bool:
+        """Whether the model's weights are others than at the beginning."""
+        if self._was is None:
+            return False
+        watched, logits = self._was
+        now = _state(self.model, logits=False)[0]
+        return now != watched and not _equal(_state(self.model)[1], logits)
+
+    def using(self, **things: Any) -> "Setting":
+        """A setting with something of the learner's in place of its own."""
+        key = " ".join(f"{name} {id(thing)}" for name, thing in sorted(things.items()))
+        own = all(self._kept.get(name) is thing for name, thing in things.items())
+        return self if own else self.once(f"using {key}", lambda: self._copy(things))
+
+    def _copy(self, things: dict[str, Any]) -> "Setting":
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, _kept=dict(things))  # which keeps them alive
+        return other
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
         """The value of this name, computed the first time."""
@@ -145,6 +193,45 @@ class Setting:
     def value(self, exercise: Exercise, make: Make) -> Any:
         """What a solution or a mistake of an exercise gives, computed once."""
         return self.once(f"{exercise.key} {id(make)}", lambda: _without_gradients(make, self))
+
+
+def _state(model: Any, logits: bool = True) -> tuple[int, Any]:
+    """How often the weights were seen to change, and the logits of one token."""
+    import torch
+
+    from interp.models.state import look
+
+    weights = look(model).weights
+    with torch.no_grad():
+        device = model.W_U.device
+        return weights, model(torch.tensor([[1, 2, 3]], device=device)) if logits else None
+
+
+def _tensors(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
+    """Every tensor in what was handed out, under the name by which a learner knows it."""
+    import torch
+
+    from interp.tasks import Task
+
+    if isinstance(thing, torch.Tensor):
+        yield name, thing
+    elif isinstance(thing, (list, tuple)):
+        for i, part in enumerate(thing):
+            yield from _tensors(f"{name}[{i}]", part)
+    elif isinstance(thing, dict):
+        for key, part in thing.items():
+            yield from _tensors(f"{name}[{key!r}]", part)
+    elif isinstance(thing, (SimpleNamespace, Task)):
+        for key, part in vars(thing).items():
+            yield from _tensors(f"{name}.{key}", part)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    import torch
+
+    if not isinstance(a, torch.Tensor) or a.shape != b.shape:
+        return False
+    return torch.equal(a, b) or bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 def _without_gradients(make: Make, setting: Setting) -> Any:

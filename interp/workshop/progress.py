@@ -50,8 +50,10 @@ class Progress:
         return self.rows.get(key, _new())
 
     def note(self, key: str, state: str, mistake: str = "") -> None:
-        """One more attempt."""
+        """One more attempt; after the exercise is done nothing is counted any more."""
         row = self.rows.setdefault(key, _new())
+        if row["passed"]:
+            return
         row["attempts"] += 1
         row["passed"] = row["passed"] or state == "right"
         if mistake:
@@ -147,6 +149,41 @@ class _Bundle:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         return {"text/plain": repr(self.panel), "text/html": self.panel._repr_html_()}
+
+
+class Shown:
+    """Something that is shown where it is made, also with another line below it in the cell."""
+
+    def bundle(self) -> dict[str, Any]:
+        """Its texts by kind."""
+        raise NotImplementedError
+
+    def show(self) -> "Shown":
+        """The same, shown at once if a notebook is there; not again as the cell's last value."""
+        cell = _cell()
+        if cell is not None:
+            object.__setattr__(self, "_in_cell", cell)
+            _display(self.bundle())
+        return self
+
+    def _ipython_display_(self) -> None:
+        if getattr(self, "_in_cell", None) != _cell():
+            _display(self.bundle())
+
+
+def _cell() -> int | None:
+    """The number of the cell that runs; None where there is no notebook."""
+    import sys
+
+    shell = sys.modules.get("IPython")
+    shell = shell and shell.get_ipython()
+    return shell.execution_count if shell else None
+
+
+def _display(bundle: dict[str, Any]) -> None:
+    from IPython.display import display
+
+    display(bundle, raw=True)
 
 
 def _refresh() -> None:

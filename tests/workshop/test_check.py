@@ -18,6 +18,7 @@ check_module, exercise, progress = (
     import_module(f"interp.workshop.{name}") for name in ("check", "exercise", "progress")
 )
 RIGHT = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.5]])
+FINE = np.array([0.24441, 0.31273, 0.57312])
 
 
 class Lesson:
@@ -26,10 +27,22 @@ class Lesson:
     table = Exercise("circuits-1", 1, "a table", ("layer", "head"), hints=("a", "b", "c"))
     names = Exercise("circuits-2", 1, "two heads", kind="labels", hints=("a", "b", "c"))
     share = Exercise("circuits-3", 1, "a share", hints=("a", "b", "c"))
-    EXERCISES = [table, names, share]
+    fine = Exercise("circuits-4", 1, "three shares", ("gate",), hints=("a", "b", "c"))
+    own = Exercise(
+        "circuits-5",
+        1,
+        "a factor",
+        hints=("a",),
+        uses=("factor",),
+        note="If it is yours, give the factor.",
+    )
+    EXERCISES = [table, names, share, fine, own]
 
     class Setting(Setting):
-        given = None
+        names = ("numbers",)
+
+        def hand_out(self):
+            return (torch.tensor(RIGHT),)
 
 
 @Lesson.table.right
@@ -50,6 +63,26 @@ def _(s):
 @Lesson.share.right
 def _(s):
     return 0.3
+
+
+@Lesson.fine.right
+def _(s):
+    return FINE
+
+
+@Lesson.fine.mistake("a little more", "Nearly the next one.")
+def _(s):
+    return FINE + 0.1004
+
+
+@Lesson.fine.mistake("too much", "That is a tenth too much.")
+def _(s):
+    return FINE + 0.1
+
+
+@Lesson.own.right
+def _(s):
+    return s.once("factor", lambda: 3.0)
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +148,7 @@ def test_a_known_mistake_is_named_and_its_answer_not_given_away():
         [(1, 2), (0, 3)],
         np.array([[1, 2], [0, 3]]),
         ["L1H2@END", "L0H3"],
+        ["l1h2", "0.3"],
     ],
 )
 def test_names_of_heads_in_any_order_and_form(answer):
@@ -124,6 +158,86 @@ def test_names_of_heads_in_any_order_and_form(answer):
 def test_some_right_names_are_counted():
     assert "1 of 2 are right" in diagnose("circuits-2", ["L1H2", "L9H9"]).text
     assert "asked for are 2" in diagnose("circuits-2", ["L1H2"]).text
+
+
+def test_another_form_of_a_name_is_told():
+    assert "write it as" in diagnose("circuits-2", ["head 2 of 1", "L0H3"]).text
+
+
+@pytest.mark.parametrize("decimals", [2, 3, 4])
+def test_a_right_answer_may_be_rounded_to_two_decimals(decimals):
+    assert diagnose("circuits-4", np.round(FINE, decimals))
+    wrong = diagnose("circuits-4", np.round(FINE + 0.01, decimals))
+    assert not wrong
+
+
+def test_fewer_decimals_are_told_to_be_few():
+    reply = diagnose("circuits-4", np.round(FINE, 1))
+    assert reply.state == "wrong" and "too few digits" in reply.text
+
+
+def test_a_mistake_beside_a_known_one_is_not_taken_for_it():
+    assert diagnose("circuits-4", FINE + 0.1).mistake == "too much"
+    assert diagnose("circuits-4", FINE + 0.1004).mistake == "a little more"
+    assert diagnose("circuits-4", FINE + 0.1012).mistake == ""
+    assert diagnose("circuits-4", np.round(FINE + 0.1, 3)).mistake == "too much"
+
+
+def test_how_many_numbers_of_a_table_are_right_is_told():
+    assert (
+        "5 of its 6 numbers are right"
+        in diagnose("circuits-1", RIGHT + [[0, 0, 1], [0, 0, 0]]).text
+    )
+
+
+def test_what_was_handed_out_is_fresh_each_time_and_a_change_in_place_is_told():
+    (mine,) = workshop.begin("circuits")
+    mine -= 1
+    reply = diagnose("circuits-1", mine)
+    assert not reply and reply.mistake == "data changed in place" and "numbers" in reply.text
+    assert torch.equal(workshop.begin("circuits")[0], torch.tensor(RIGHT))
+    assert diagnose("circuits-1", 2 * RIGHT).mistake == "doubled"
+
+
+def test_a_changed_model_is_told(monkeypatch):
+    import interp
+
+    model = interp.load("tiny")
+    monkeypatch.setattr(check_module, "_settings", {"circuits": Lesson.Setting(model)})
+    assert diagnose("circuits-1", 2 * RIGHT).mistake == "doubled"
+    with torch.no_grad():
+        model.W_U.mul_(2)
+    assert "weights" in diagnose("circuits-1", 2 * RIGHT).text
+
+
+def test_what_an_answer_was_computed_from_can_be_given():
+    assert not diagnose("circuits-5", 7.0) and diagnose("circuits-5", 7.0, factor=7.0)
+    assert "give the factor" in diagnose("circuits-5", 7.0).text
+    with pytest.raises(ValueError, match="takes nothing beside the answer"):
+        diagnose("circuits-1", RIGHT, factor=7.0)
+
+
+def test_hints_and_replies_are_shown_where_they_stand(monkeypatch):
+    shown = []
+    monkeypatch.setattr(progress, "_cell", lambda: 3)
+    monkeypatch.setattr(progress, "_display", shown.append)
+    reply = workshop.check("circuits-1", RIGHT)
+    workshop.hint("circuits-1"), workshop.hint("circuits-1")
+    assert [set(one) & {MIME, "text/plain"} for one in shown] == [{MIME, "text/plain"}] + [
+        {"text/plain"}
+    ] * 2
+    reply._ipython_display_()  # the cell's last value: it is there already
+    assert len(shown) == 3
+    monkeypatch.setattr(progress, "_cell", lambda: 4)
+    reply._ipython_display_()
+    assert len(shown) == 4
+
+
+def test_what_is_tried_after_the_exercise_is_done_is_not_counted(own_lesson):
+    workshop.check("circuits-1", RIGHT)
+    workshop.check("circuits-1", 2 * RIGHT)
+    row = Progress.here().row("circuits-1")
+    assert row["attempts"] == 1 and row["mistakes"] == []
 
 
 def test_one_minus_a_share_is_told():
@@ -143,7 +257,7 @@ def test_progress_is_kept_and_carried_by_the_output(own_lesson):
     reply = workshop.check("circuits-1", RIGHT)
     kept = json.loads(own_lesson.read_text())["exercises"]["circuits-1"]
     assert kept["passed"] and kept["attempts"] == 2 and kept["mistakes"] == ["doubled"]
-    bundle = reply._repr_mimebundle_()
+    bundle = reply.bundle()
     assert bundle[MIME]["exercise"] == "circuits-1" and bundle[MIME]["mistakes"] == ["doubled"]
     assert Progress.read(own_lesson).row("circuits-1")["passed"]
 
@@ -157,7 +271,7 @@ def test_a_wrong_answer_after_a_right_one_does_not_take_it_back(own_lesson):
 def test_hints_come_one_by_one_and_then_the_solution_is_named():
     said = [workshop.hint("circuits-1") for _ in range(4)]
     assert [s.endswith(h) for s, h in zip(said, "abc")] == [True] * 3
-    assert 'solution("circuits-1")' in said[3]
+    assert 'solution("circuits-1")' in said[3] and said[3].count("Hint") == 3  # all of them again
     assert "answer = RIGHT" in workshop.solution("circuits-1")
 
 
@@ -169,9 +283,9 @@ def test_a_damaged_file_of_progress_is_left_as_it_is(own_lesson):
 
 def test_the_panel_follows(own_lesson):
     panel = workshop.progress("circuits")
-    assert "0 of 3 done" in panel._repr_html_() and "not begun" in repr(panel)
+    assert "0 of 5 done" in panel._repr_html_() and "not begun" in repr(panel)
     workshop.check("circuits-1", RIGHT)
-    assert "1 of 3 done" in panel._repr_html_() and "✔ circuits-1" in repr(panel)
+    assert "1 of 5 done" in panel._repr_html_() and "✔ circuits-1" in repr(panel)
 
 
 def test_a_hook_that_was_left_on_the_model_is_told(monkeypatch):

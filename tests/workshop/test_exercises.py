@@ -40,9 +40,16 @@ def test_solutions_pass_and_mistakes_are_named(key, smollm2):
     for value in (shown(one, where), where.value(one, one.again)):
         reply = diagnose(key, value)
         assert reply and reply.state == "right", reply
+    right = answers.plain(one, where.value(one, one.solution))
     for mistake in one.mistakes:
-        reply = diagnose(key, where.value(one, mistake.make))
+        made = where.value(one, mistake.make)
+        reply = diagnose(key, made)
         assert not reply and reply.mistake == mistake.name, (mistake.name, reply)
+        if one.kind == "numbers":  # nor does rounding make it right
+            rough = np.round(answers.plain(one, made), one.decimals)
+            assert not answers.is_it(one, rough, right), mistake.name
+    if one.kind == "numbers":
+        assert diagnose(key, np.round(right, one.decimals))
 
 
 @pytest.mark.slow

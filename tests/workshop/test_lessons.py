@@ -1,5 +1,7 @@
 """The lessons' files: fresh, without solutions for learners; collecting what was handed in."""
 
+import ast
+import builtins
 import json
 from pathlib import Path
 
@@ -65,6 +67,23 @@ def test_the_code_uses_names_that_exist_and_fits_a_screen(name):
         if cell.cell_type == "code":
             assert lint.code_lines(cell.source) <= lint.MAX_CELL
             assert max(map(len, cell.source.splitlines()), default=0) <= lint.MAX_COLUMNS
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_cell_that_is_given_needs_a_name_that_only_a_solution_makes(name):
+    nb = build.learners(FOLDER / "src" / f"{name}.py")
+    tree = ast.parse("\n".join(c.source for c in nb.cells if c.cell_type == "code"))
+    used, made = set(), set(dir(builtins))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            (used if isinstance(node.ctx, ast.Load) else made).add(node.id)
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            made.add(node.name)
+        elif isinstance(node, ast.arg):
+            made.add(node.arg)
+        elif isinstance(node, ast.alias):
+            made.add((node.asname or node.name).partition(".")[0])
+    assert used - made == set()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -29,17 +29,27 @@ CODE = """def total(prices):
 
 print(total([3, 5, 8]))
 """
-NEEDLES = [
-    ("Anna", "key", "kitchen", "Tom", "map", "garden"),
-    ("Peter", "book", "office", "Mary", "hat", "park"),
-    ("James", "ring", "library", "Paul", "cup", "station"),
-    ("David", "ball", "school", "Emma", "pen", "market"),
+NEEDLES = [  # a thing and its place, another and its own, who looks for the first thing of the row
+    ("key", "kitchen", "map", "garden", "Anna"),
+    ("hat", "park", "book", "office", "Mary"),
+    ("ring", "library", "cup", "station", "James"),
+    ("pen", "market", "ball", "school", "Emma"),
 ]
-STORY = "{} keeps the {} in the {}. {} keeps the {} in the {}. Now {} looks for the {} in the"
+PLACES = "The {} is in the {}. The {} is in the {}. "
+LOOKS = "To find the {}, {} went to the"
+
+
+def stories() -> list[str]:
+    """The needle comes first in two of them and second in the others."""
+    rows = enumerate(NEEDLES)
+    orders = [(n[2:4] + n[:2] if i % 2 else n[:4], n[0], n[4]) for i, n in rows]
+    return [PLACES.format(*facts) + LOOKS.format(thing, who) for facts, thing, who in orders]
 
 
 class Setting(Base):
     """The default model, repeated random tokens, prose, code, and four prompts with a needle."""
+
+    names = ("model", "tokens", "text", "code", "task")
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
@@ -56,14 +66,21 @@ class Setting(Base):
         self.text = torch.tensor([[self.bos, *ids(TEXT)]], device=device)
         self.code = torch.tensor([[self.bos, *ids(CODE)]], device=device)
         self.repeated = torch.tensor([ids(" the") * REPEATS], device=device)
-        self.task = interp.tasks.pairs(
-            model,
-            clean=[STORY.format(*n, n[0], n[1]) for n in NEEDLES],
-            answers=[f" {n[2]}" for n in NEEDLES],
-            positions={"NEEDLE": [n[2] for n in NEEDLES]},
+        self.task = self._task()
+
+    def hand_out(self) -> tuple:
+        tensors = (tensor.clone() for tensor in (self.tokens, self.text, self.code))
+        return self.model, *tensors, self._task()
+
+    def _task(self) -> interp.Task:
+        return interp.tasks.pairs(
+            self.model,
+            clean=stories(),
+            answers=[f" {n[1]}" for n in NEEDLES],
+            wrong=[f" {n[3]}" for n in NEEDLES],
+            positions={"NEEDLE": [n[1] for n in NEEDLES], "OTHER": [n[3] for n in NEEDLES]},
             name="needle",
         )
-        self.given = model, self.tokens.clone(), self.text.clone(), self.code.clone(), self.task
 
     def run(self, name: str) -> Any:
         """Every activation on these tokens: an attribute of the setting."""
@@ -96,7 +113,7 @@ one = Exercise(
         f"pattern is [prompt, head, dest, src]. pattern[:, :, d, d - {BLOCK - 1}] for d from"
         f" {BLOCK + 1} to {2 * BLOCK}; the mean over d and over prompts.",
     ),
-    remember="Right. Four heads of 270 are above one half, all of them in layers 17 and 18.",
+    remember="Four heads of 270 are above one half, all of them in layers 17 and 18.",
 )
 
 
@@ -201,6 +218,36 @@ def _(s):
     return _diagonal(s.patterns("tokens", "attn_scores"), BLOCK - 1)
 
 
+@one.mistake(
+    "<|im_start|> forgotten in the count",
+    "All your positions are one too small: <|im_start|> stands at 0, so the blocks are 1 to 20 and 21 to"
+    " 40. (The distance is right.)",
+)
+def _(s):
+    dest = torch.arange(BLOCK, 2 * BLOCK)
+    return s.patterns("tokens")[..., dest, dest - BLOCK + 1].mean((1, 3))
+
+
+@one.mistake(
+    "every pair of the two blocks",
+    "You averaged over every destination with every source, a whole square of the pattern. Each"
+    " destination has one source: index with two tensors of equal length.",
+)
+def _(s):
+    block = s.patterns("tokens")[..., BLOCK + 1 : 2 * BLOCK + 1, 2 : BLOCK + 2]
+    return block.mean((1, 3, 4))
+
+
+@one.mistake("one prompt alone", "That is the first prompt alone. Average over both.")
+def _(s):
+    return _diagonal(s.patterns("tokens")[:, :1], BLOCK - 1)
+
+
+@one.mistake("the sum over positions", "You added attention up. Asked for is the mean.")
+def _(s):
+    return BLOCK * _diagonal(s.patterns("tokens"), BLOCK - 1)
+
+
 # --- 2: the sink ----------------------------------------------------------------------------------
 
 two = Exercise(
@@ -212,8 +259,8 @@ two = Exercise(
         "The first token can look at itself alone, so its row is 1 by force. Leave destination 0 out.",
         'torch.stack of cache[f"blocks.{l}.attn.hook_pattern"][..., 1:, 0] over layers, and .mean().',
     ),
-    remember="Right. Nearly half of all attention goes to <|im_start|>, which means nothing here; in"
-    " layers 20 to 26 it is more than two thirds.",
+    remember="Nearly half of all attention goes to <|im_start|>, which means nothing here; in"
+    " layers 20 to 26 it is more than two thirds, on average.",
 )
 
 
@@ -240,9 +287,10 @@ def _(s):
 
 
 @two.mistake(
-    "destination and source swapped",
-    "You took the first row instead of the first column: what the first token looks at, not who looks"
-    " at it.",
+    "one over the number of tokens",
+    "That is one over the number of tokens, the mean of any row of a pattern, because each row sums to"
+    " one. You took the whole pattern, or the first row (what the first token looks at) instead of the"
+    " first column (who looks at it).",
 )
 def _(s):
     return s.patterns("text")[..., 0, :].mean()
@@ -291,20 +339,63 @@ def _(s):
     return s.patterns("text")[-1][..., 1:, 0].mean()
 
 
+@two.mistake(
+    "destination and source swapped",
+    "You took what the first token looks at, in a row, instead of who looks at it, in a column:"
+    " pattern[..., 1:, 0]. The first token sees nothing behind it, so this is zero.",
+)
+def _(s):
+    return s.patterns("text")[..., 0, 1:].mean()
+
+
+@two.mistake(
+    "scores before the softmax",
+    "These are attention scores before the softmax, not shares of attention. Use hook_pattern.",
+)
+def _(s):
+    return s.patterns("text", "attn_scores")[..., 1:, 0].mean()
+
+
+@two.mistake("the code instead of the text", "That is the number of the code. Run `text`.")
+def _(s):
+    return s.patterns("code")[..., 1:, 0].mean()
+
+
+@two.mistake(
+    "a destination too few", "Your destinations begin at 2. The first one that has a choice is 1."
+)
+def _(s):
+    return s.patterns("text")[..., 2:, 0].mean()
+
+
+@two.mistake("the last token alone", "That is the last token alone. Average over destinations.")
+def _(s):
+    return s.patterns("text")[..., -1, 0].mean()
+
+
+def _to_first(s, tokens: Tensor) -> float:
+    """Mean attention to the first token, destinations from 1 on, over all heads."""
+    _, cache = s.model.run_with_cache(tokens)
+    layers = range(s.model.cfg.n_layers)
+    firsts = [cache[f"blocks.{layer}.attn.hook_pattern"][..., 1:, 0] for layer in layers]
+    return float(torch.stack(firsts).mean())
+
+
 # --- 3: one token, forty times --------------------------------------------------------------------
 
 three = Exercise(
     "attention-3",
     1,
     f'the mean attention to the first token when " the" comes {REPEATS} times and nothing else',
+    decimals=3,
     hints=(
         'Make the ids yourself: one row with the id of " the" forty times, and no <|im_start|>.',
         'the = model.tokenizer(" the", add_special_tokens=False)["input_ids"];'
         " tokens = torch.tensor([the * 40]).",
         "Then as in attention-2: the first column, destinations from 1 on, mean over all heads.",
     ),
-    remember="Right: no sink. All tokens are the same vector, so no value can differ from the others,"
-    " and the first one cannot stand out. Position alone does not make a sink.",
+    remember="No sink, but even attention. All tokens are the same vector, so no mixture of values can"
+    " differ from another, and the first token cannot stand out: being first is not enough.",
 )
 
 
@@ -375,6 +466,33 @@ def _(s):
     return 1 / REPEATS
 
 
+@three.mistake(
+    "<|im_start|> in place of the first",
+    "The first of the forty is <|im_start|>: it makes a sink, because it differs from what follows. All"
+    " forty are the same token.",
+)
+def _(s):
+    tokens = torch.cat([s.text[:, :1], s.repeated[:, 1:]], 1)
+    return s.once("<|im_start|> first", lambda: _to_first(s, tokens))
+
+
+@three.mistake(
+    "the token without its blank",
+    'That is "the" without the blank in front, another token. The blank belongs to it: " the".',
+)
+def _(s):
+    word = s.model.tokenizer("the", add_special_tokens=False)["input_ids"][0]
+    return s.once("no blank", lambda: _to_first(s, torch.full_like(s.repeated, word)))
+
+
+@three.mistake(
+    "forty-one tokens",
+    "The token comes 41 times. Forty of it, and nothing else, is what is asked for.",
+)
+def _(s):
+    return s.once("41", lambda: _to_first(s, torch.cat([s.repeated, s.repeated[:, :1]], 1)))
+
+
 # --- 4: what the sink gives -----------------------------------------------------------------------
 
 four = Exercise(
@@ -383,6 +501,7 @@ four = Exercise(
     f"for each head of layer {LAYER}: the norm of the first token's value over the mean norm of the"
     " other tokens' values, nine numbers",
     ("head",),
+    decimals=3,
     hints=(
         "A head that looks at the first token copies its value. If that value is small, looking there"
         " means doing nothing.",
@@ -391,8 +510,8 @@ four = Exercise(
         f'v = cache["blocks.{LAYER}.attn.hook_v"][0] is [position, KV head, d_head]; norms ='
         " v.norm(dim=-1); ratio = norms[0] / norms[1:].mean(0); ratio.repeat_interleave(3).",
     ),
-    remember="Right. The first token's value is a quarter to a half as large as the others', and in"
-    " later layers a tenth: looking there changes little. It is where a head rests.",
+    remember="The first token's value is a quarter to a half as large as the others', and in later"
+    " layers mostly a tenth to a quarter: looking there changes little. It is where a head rests.",
 )
 
 
@@ -477,6 +596,45 @@ def _(s):
     return (v[0].norm(dim=0) / v[1:].norm(dim=1).mean(0))[:9]
 
 
+@four.mistake(
+    "the mean of ratios",
+    "You divided by each other token's norm and averaged the ratios. Average the norms first, and divide"
+    " then.",
+)
+def _(s):
+    norms = _values(s).norm(dim=-1)
+    return (norms[0] / norms[1:]).mean(0).repeat_interleave(3)
+
+
+@four.mistake(
+    "one mean for all KV heads",
+    "You divided by the mean over all KV heads. Each has its own: mean over positions alone.",
+)
+def _(s):
+    norms = _values(s).norm(dim=-1)
+    return (norms[0] / norms[1:].mean()).repeat_interleave(3)
+
+
+@four.mistake(
+    "layer off by one", f"These are the values of layer {LAYER - 1}. Layers count from 0."
+)
+def _(s):
+    v = s.run("text")[f"blocks.{LAYER - 1}.attn.hook_v"][0]
+    return _ratio(v.norm(dim=-1)).repeat_interleave(3)
+
+
+@four.mistake("one layer too late", f"These are the values of layer {LAYER + 1}.")
+def _(s):
+    v = s.run("text")[f"blocks.{LAYER + 1}.attn.hook_v"][0]
+    return _ratio(v.norm(dim=-1)).repeat_interleave(3)
+
+
+@four.mistake("the code instead of the text", "These are the values on the code. Run `text`.")
+def _(s):
+    v = s.run("code")[f"blocks.{LAYER}.attn.hook_v"][0]
+    return _ratio(v.norm(dim=-1)).repeat_interleave(3)
+
+
 # --- 5: active and dormant heads ------------------------------------------------------------------
 
 five = Exercise(
@@ -493,8 +651,8 @@ five = Exercise(
         'rest = torch.stack([cache[f"blocks.{l}.attn.hook_pattern"][0, :, 1:, 0].mean(-1) for l in'
         " layers]), once with the cache of text and once with that of code; then subtract.",
     ),
-    remember='Right. One head gives the first token .4 more of its attention in prose than in code. "This'
-    ' head is a sink" is a statement about a head *and* a text.',
+    remember="One head gives the first token .4 more of its attention in this prose than in this code, and"
+    ' another one .4 less. "This head is a sink" is a statement about a head *and* a text.',
 )
 
 
@@ -593,6 +751,41 @@ def _(s):
     return rest(s.text) - rest(s.code)
 
 
+@five.mistake(
+    "a row instead of the column",
+    "All are zero: you took what the first token looks at, in a row. It sees nothing behind it. Who looks"
+    " at it is the first column, pattern[..., 1:, 0].",
+)
+def _(s):
+    return 0 * _rest(s, "text")
+
+
+@five.mistake(
+    "the sign lost",
+    "You took absolute values. The sign says in which of the two a head rests more: leave it.",
+)
+def _(s):
+    return (_rest(s, "text") - _rest(s, "code")).abs()
+
+
+@five.mistake(
+    "sums over positions",
+    "You added attention up over destinations, so the longer input counts more. Take means.",
+)
+def _(s):
+    text, code = (s.patterns(n)[:, 0, :, 1:, 0].sum(-1) for n in ("text", "code"))
+    return text - code
+
+
+@five.mistake(
+    "the last token alone",
+    "That is attention from the last token alone. Average over destinations from 1 on.",
+)
+def _(s):
+    text, code = (s.patterns(n)[:, 0, :, -1, 0] for n in ("text", "code"))
+    return text - code
+
+
 # --- 6: retrieval heads and induction heads -------------------------------------------------------
 
 six = Exercise(
@@ -606,16 +799,16 @@ six = Exercise(
         'needle = task.positions["NEEDLE"]; pattern[rows, :, -1, needle] is [prompt, head].',
         "scipy.stats.spearmanr(a.ravel(), b.ravel()).statistic, both tables in the same order.",
     ),
-    remember="Right. The two rankings agree in part. A head's name says what it did on the prompts that"
-    " named it, and no more.",
+    remember="The two rankings agree in part. Is that about the *needle*? A correlation needs a"
+    " control, like everything else: see below.",
 )
 
 
-def _needle(s, dest: int = -1, off: int = 0) -> np.ndarray:
+def _needle(s, dest: int = -1, off: int = 0, what: str = "NEEDLE", n: int = 4) -> np.ndarray:
     """Attention from a position to the needle [layer head]."""
-    at = s.task.positions["NEEDLE"] + off
+    at = s.task.positions[what][:n] + off
     patterns = s.patterns("task")
-    return to_numpy(patterns[:, torch.arange(len(at)), :, dest, at].mean(0))
+    return to_numpy(patterns[:, torch.arange(n), :, dest, at].mean(0))
 
 
 def _induction(s) -> np.ndarray:
@@ -700,6 +893,46 @@ def _(s):
     return _spearman(_induction(s).mean(1), _needle(s).mean(1))
 
 
+@six.mistake(
+    "the other place",
+    'You took attention to the other place of the story. The needle is task.positions["NEEDLE"].',
+)
+def _(s):
+    return _spearman(_induction(s), _needle(s, what="OTHER"))
+
+
+@six.mistake(
+    "the token before the needle",
+    "You took attention to the token before the needle. Positions count from 0, with <|im_start|>.",
+)
+def _(s):
+    return _spearman(_induction(s), _needle(s, off=-1))
+
+
+@six.mistake("one prompt alone", "That is the first prompt alone. Average over the four.")
+def _(s):
+    return _spearman(_induction(s), _needle(s, n=1))
+
+
+@six.mistake(
+    "the first prompt's needle in every prompt",
+    "You took the place where the *first* prompt has its needle in every prompt. It stands elsewhere in"
+    " the others: index with torch.arange(4) beside it.",
+)
+def _(s):
+    at = int(s.task.positions["NEEDLE"][0])
+    return _spearman(_induction(s), to_numpy(s.patterns("task")[..., -1, at].mean(1)))
+
+
+@six.mistake(
+    "the induction table turned",
+    "The induction table was flattened by heads and the other by layers, so different heads stand beside"
+    " each other.",
+)
+def _(s):
+    return _spearman(_induction(s).T, _needle(s))
+
+
 # --- 7: knock-out in windows ----------------------------------------------------------------------
 
 seven = Exercise(
@@ -715,30 +948,36 @@ seven = Exercise(
         "log_softmax of the logits at the last position, gather the answers, mean; the blocked run minus"
         " the free run. The last window has layers 22 to 29.",
     ),
-    remember="Right. In the first sixteen layers END need not see the needle at all; it is read in the"
-    " last ones.",
+    remember="In the first sixteen layers END need not see the needle at all; it is read in the"
+    " later ones.",
 )
 
 
-def _log_prob(s, logits: Tensor) -> float:
-    at = logits[:, -1].log_softmax(-1)
-    return float(at.gather(1, s.task.answers).mean())
+def _at_end(s, logits: Tensor) -> Tensor:
+    """The answer's log-probability for each prompt."""
+    return logits[:, -1].log_softmax(-1).gather(1, s.task.answers)[:, 0]
 
 
-def _free(s) -> float:
-    return s.once("free", lambda: _log_prob(s, s.model(s.task.clean)))
+def _free(s) -> Tensor:
+    return s.once("free", lambda: s.model(s.task.clean))
 
 
 def _blocked(
-    s, layers, *, what: str = "attn_scores", dest: Any = -1, to: float = -math.inf
+    s,
+    layers,
+    *,
+    what: str = "attn_scores",
+    dest: Any = -1,
+    to: float = -math.inf,
+    at: str = "NEEDLE",
 ) -> Tensor:
-    rows, needle = torch.arange(len(s.task)), s.task.positions["NEEDLE"]
+    rows, needle = torch.arange(len(s.task)), s.task.positions[at]
 
     def block(act: Tensor, hook: Any) -> Tensor:
         act = act.clone()
         if dest is None:  # every later position
-            for i, at in enumerate(needle.tolist()):
-                act[i, :, at + 1 :, at] = to
+            for i, place in enumerate(needle.tolist()):
+                act[i, :, place + 1 :, place] = to
         else:
             act[rows, :, dest, needle] = to
         return act
@@ -747,10 +986,22 @@ def _blocked(
     return s.model.run_with_hooks(s.task.clean, fwd_hooks=hooks)
 
 
-def _windows(s, length: int = 8, off: int = 0, **how) -> list[float]:
+def _runs(s, length: int = 8, off: int = 0, **how) -> list[Tensor]:
+    """The logits of the blocked runs, one for each window."""
     n = s.model.cfg.n_layers
     spans = [range(max(0, w + off), min(n, w + off + length)) for w in WINDOWS]
-    return [_log_prob(s, _blocked(s, span, **how)) - _free(s) for span in spans]
+    made = f"blocked {length} {off} {how}"
+    return s.once(made, lambda: [_blocked(s, span, **how) for span in spans])
+
+
+def _windows(s, score=None, **how) -> list[float]:
+    """The change of a score of the logits, for each window."""
+
+    def mean(logits: Tensor) -> float:
+        return float(_at_end(s, logits).mean())
+
+    score = score or mean
+    return [score(logits) - score(_free(s)) for logits in _runs(s, **how)]
 
 
 @seven.right
@@ -827,12 +1078,7 @@ def _(s):
     " first.",
 )
 def _(s):
-    def logit(logits: Tensor) -> float:
-        return float(logits[:, -1].gather(1, s.task.answers).mean())
-
-    free = logit(s.model(s.task.clean))
-    spans = [range(w, w + 8) for w in WINDOWS]
-    return [logit(_blocked(s, span)) - free for span in spans]
+    return _windows(s, lambda logits: float(logits[:, -1].gather(1, s.task.answers).mean()))
 
 
 @seven.mistake(
@@ -840,7 +1086,73 @@ def _(s):
     "These are the log-probabilities of the blocked runs. Subtract that of the free run.",
 )
 def _(s):
-    return [change + _free(s) for change in _windows(s)]
+    return [float(_at_end(s, logits).mean()) for logits in _runs(s)]
+
+
+@seven.mistake(
+    "the hook changes nothing",
+    "Nothing changed in any window. Does the hook return the scores, does it change the ones that it"
+    " returns, and is its name one of the model's (try `name in model.hook_dict`: a name that is not there"
+    " is ignored in silence)? Or are rows and columns swapped: the look from the needle *to* END does not"
+    " exist, so blocking it does nothing.",
+)
+def _(s):
+    return [0.0] * len(WINDOWS)
+
+
+@seven.mistake(
+    "probabilities instead of log-probabilities",
+    "That is the change of the answer's probability. Take logarithms: log_softmax.",
+)
+def _(s):
+    return _windows(s, lambda logits: float(_at_end(s, logits).exp().mean()))
+
+
+@seven.mistake(
+    "the log of the mean",
+    "You averaged probabilities and took the log then. Take the log of each prompt's, and average.",
+)
+def _(s):
+    return _windows(s, lambda logits: float(_at_end(s, logits).exp().mean().log()))
+
+
+@seven.mistake("the sum over prompts", "You added the prompts up: take the mean.")
+def _(s):
+    return [len(s.task) * change for change in _windows(s)]
+
+
+@seven.mistake("one prompt alone", "That is the first prompt alone. Average over the four.")
+def _(s):
+    return _windows(s, lambda logits: float(_at_end(s, logits)[0]))
+
+
+@seven.mistake(
+    "the answer's logit difference",
+    "That is the change of the answer's logit minus the other place's. Asked for is the answer's"
+    " log-probability.",
+)
+def _(s):
+    def difference(logits: Tensor) -> float:
+        last, task = logits[:, -1], s.task
+        return float((last.gather(1, task.answers) - last.gather(1, task.wrong)).mean())
+
+    return _windows(s, difference)
+
+
+@seven.mistake(
+    "free minus blocked",
+    "The sign is turned: asked for is blocked minus free, so a loss is negative.",
+)
+def _(s):
+    return [-change for change in _windows(s)]
+
+
+@seven.mistake(
+    "the other place blocked",
+    'You blocked the look at the other place of the story. The needle is task.positions["NEEDLE"].',
+)
+def _(s):
+    return _windows(s, at="OTHER")
 
 
 EXERCISES = [one, two, three, four, five, six, seven]

@@ -13,16 +13,29 @@ from interp.workshop.exercise import Exercise
 from interp.workshop.exercise import Setting as Base
 
 LAYERS = (20, 22, 26)  # where circuits-2 patches
+TEMPLATES = (  # as long as each other, with S2 at different places
+    "When {a} and {b} went to the {p}, {s} gave a {o} to",
+    "After {a} and {b} had lunch, {s} gave a little red {o} to",
+)
 SENDER, RECEIVER = "L20H0", "L23H3"
 
 
+def prompts(model: Any) -> interp.Task:
+    """The lesson's four prompts."""
+    return interp.tasks.ioi(model, n=4, seed=0, templates=TEMPLATES)
+
+
 class Setting(Base):
-    """The default model and four IOI prompts."""
+    """The default model and four IOI prompts of two templates, whose S2 is not at one place."""
+
+    names = ("model", "task")
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        self.task = interp.tasks.ioi(model, n=4, seed=0)
-        self.given = model, interp.tasks.ioi(model, n=4, seed=0)
+        self.task = prompts(model)
+
+    def hand_out(self) -> tuple:
+        return self.model, prompts(self.model)
 
     def cache(self, which: str = "clean") -> Any:
         """Every activation of the clean or the corrupted run."""
@@ -88,7 +101,7 @@ one = Exercise(
         "Take model(task.clean)[:, -1], gather the answer's logit and the wrong answer's, subtract,"
         " and average over the four prompts.",
     ),
-    remember="Right. A logit difference of 5 means odds of about 150 to 1 for the indirect object.",
+    remember="A logit difference of 5 means odds of about 150 to 1 for the indirect object.",
 )
 
 
@@ -170,6 +183,30 @@ def _(s):
     return float(s.logits()[:, -1].gather(1, s.task.answers).mean())
 
 
+@one.mistake(
+    "every prompt with every answer",
+    "You indexed with all answers at each prompt: logits[:, task.answers] has every prompt's logit for"
+    " every answer. Each prompt has its own answer: one logit from each row (gather).",
+)
+def _(s):
+    last, task = s.logits()[:, -1], s.task
+    return float((last[:, task.answers] - last[:, task.wrong]).mean())
+
+
+@one.mistake("one prompt alone", "That is the first prompt alone. Average over the four prompts.")
+def _(s):
+    last, task = s.logits()[:, -1], s.task
+    return float(last[0, task.answers[0, 0]] - last[0, task.wrong[0, 0]])
+
+
+@one.mistake(
+    "the wrong name's logit alone",
+    "That is the logit of the wrong name alone. It is what you subtract from the answer's.",
+)
+def _(s):
+    return float(s.logits()[:, -1].gather(1, s.task.wrong).mean())
+
+
 # --- 2: a patching hook by hand -------------------------------------------------------------------
 
 two = Exercise(
@@ -186,7 +223,7 @@ two = Exercise(
         ' name = f"blocks.{layer}.hook_resid_pre". The hook does activation[rows, s2] ='
         " clean_cache[name][rows, s2] and returns activation.",
     ),
-    remember="Right: this is what interp.patch does. At layer 20 most of what matters is still at"
+    remember="This is what interp.patch does. At layer 20 most of what matters is still at"
     " S2, and at layer 26 nothing is: it has been carried to END.",
 )
 
@@ -315,9 +352,66 @@ def _(s):
 
 
 @two.mistake(
+    "the change as a fraction",
+    "These are shares of the way from the corrupted to the clean run. Asked for is the patched logit"
+    " difference itself.",
+)
+def _(s):
+    start = s.difference(s.logits("corrupted"))
+    way = s.difference(s.logits()) - start
+    return [(_patched(s, layer) - start) / way for layer in LAYERS]
+
+
+@two.mistake(
+    "every prompt at every S2",
+    "activation[:, s2] takes the positions of all four S2 in every prompt, so each prompt is patched in"
+    " two places. S2 does not stand at one place: pair each prompt with its own, activation[rows, s2].",
+)
+def _(s):
+    return [_patched(s, layer, outer=True) for layer in LAYERS]
+
+
+@two.mistake(
+    "the first prompt's S2 in every prompt",
+    "You patched every prompt where the *first* one has its S2. In the others S2 stands elsewhere:"
+    ' task.positions["S2"] has one index a prompt.',
+)
+def _(s):
+    off = s.task.positions["S2"][0] - s.task.positions["S2"]
+    return [_patched(s, layer, off=off) for layer in LAYERS]
+
+
+@two.mistake(
+    "one layer too early",
+    "The stream was patched one layer too early: a hook of resid_pre at layer 20 is what layer 20 reads.",
+)
+def _(s):
+    return [_patched(s, layer - 1) for layer in LAYERS]
+
+
+@two.mistake(
+    "what attention writes instead of the stream",
+    "You patched what the layer's attention writes (hook_attn_out). The stream holds the sum of all that"
+    " was written before: hook_resid_pre.",
+)
+def _(s):
+    return [_patched(s, layer, hook="hook_attn_out") for layer in LAYERS]
+
+
+@two.mistake(
+    "layers in the other order",
+    "The three numbers are right and stand in the other order: layers 20, 22, 26.",
+)
+def _(s):
+    return [_patched(s, layer) for layer in LAYERS[::-1]]
+
+
+@two.mistake(
     "the hook changes nothing",
-    "All layers give the corrupted run's number: the hook changed nothing. Does it assign to the"
-    " activation that it returns, and does its name match a hook of the model?",
+    "All layers give the corrupted run's number: the patch changed nothing. Three reasons are common."
+    " The hook does not return the activation that it changed; its name is no hook's of the model (try"
+    " `name in model.hook_dict`: a name that is not there is ignored in silence); or it patches a"
+    " position before S2, such as S1, where clean and corrupted prompts have run alike so far.",
 )
 def _(s):
     return [s.difference(s.logits("corrupted"))] * len(LAYERS)
@@ -336,7 +430,7 @@ three = Exercise(
         "The result has .top(3), with the largest effects first, and .plot().",
         'effect = interp.patch(model, task, "L*H*@END"); then effect.top(3, by="high").labels.',
     ),
-    remember="Right. Do all three write the answer themselves? Patching cannot tell. The next exercise"
+    remember="Do all three write the answer themselves? Patching cannot tell. The next exercise"
     " can.",
 )
 
@@ -412,6 +506,22 @@ def _(s):
     return [(0, int(h)) for h in np.argsort(-_heads(s).mean(0))[:3]]
 
 
+@three.mistake(
+    "counted from one",
+    "The heads are right and counted from 1. Layers and heads count from 0 here, as in L0H0.",
+)
+def _(s):
+    return [(layer + 1, head + 1) for layer, head in _best(_heads(s))]
+
+
+@three.mistake(
+    "layer and head changed places",
+    "The heads are right, with layer and head swapped: the layer comes first, as in L4H2.",
+)
+def _(s):
+    return [(head, layer) for layer, head in _best(_heads(s))]
+
+
 # --- 4: direct logit attribution by hand ----------------------------------------------------------
 
 four = Exercise(
@@ -428,7 +538,8 @@ four = Exercise(
         ' multiply by ln_final.weight, divide by cache["ln_final.hook_scale"][:, -1], take the'
         " product with the direction, and average over prompts.",
     ),
-    remember="Right. Head 3 writes 1.65 logits, twice as much as the next one in its layer.",
+    remember="Head 3 writes 1.53 logits, nearly twice as much as the next one in its layer. Patching said"
+    " more, 3.24: a patch replaces a write that in the corrupted run points the other way.",
 )
 
 
@@ -535,6 +646,65 @@ def _(s):
     return _direct(s, position=-2)
 
 
+@four.mistake(
+    "the norm left out",
+    "The final norm is missing: multiply each write by its gain, model.ln_final.weight, and divide by"
+    ' the stream\'s scale, cache["ln_final.hook_scale"].',
+)
+def _(s):
+    return _direct(s, gain=False, scale=False)
+
+
+@four.mistake("another layer: 22", "These are the heads of layer 22. Layers count from 0.")
+def _(s):
+    return _direct(s, 22)
+
+
+@four.mistake("another layer: 24", "These are the heads of layer 24. Layers count from 0.")
+def _(s):
+    return _direct(s, 24)
+
+
+@four.mistake("the sum over prompts", "You added the prompts up: take the mean over them.")
+def _(s):
+    return len(s.task) * _direct(s)
+
+
+@four.mistake(
+    "one direction for all prompts",
+    "You averaged the directions W_U[:, answer] - W_U[:, wrong] over prompts, or used every direction"
+    " with every prompt. Each prompt has its own names: keep the batch axis until the product is taken.",
+)
+def _(s):
+    model, task, cache = s.model, s.task, s.cache()
+    write = s.writes(23)[:, -1] * model.ln_final.weight
+    write = write / cache["ln_final.hook_scale"][:, -1][:, None]
+    towards = (model.W_U[:, task.answers[:, 0]] - model.W_U[:, task.wrong[:, 0]]).mean(1)
+    return (write @ towards).mean(0)
+
+
+@four.mistake(
+    "the effect of a patch",
+    "These are effects of patching, as in exercise 3. Asked for is what the heads write in the clean"
+    " run alone, without any patch.",
+)
+def _(s):
+    return _heads(s)[23]
+
+
+@four.mistake(
+    "S2 instead of END",
+    "You read what the heads write at S2. The answer is read at END, the last position.",
+)
+def _(s):
+    model, task, cache = s.model, s.task, s.cache()
+    rows, s2 = torch.arange(len(task)), task.positions["S2"]
+    write = s.writes(23)[rows, s2] * model.ln_final.weight
+    write = write / cache["ln_final.hook_scale"][rows, s2][:, None]
+    towards = (model.W_U[:, task.answers[:, 0]] - model.W_U[:, task.wrong[:, 0]]).T
+    return torch.einsum("bhd,bd->bh", write, towards).mean(0)
+
+
 # --- 5: where denoising and noising disagree ------------------------------------------------------
 
 five = Exercise(
@@ -549,7 +719,7 @@ five = Exercise(
         " that is needed has a positive effect: gate(1, 1) - gate(0, 1).",
         "OR is max(a, b), AND is min(a, b), SUM is (a + b) / 2. That gives three rows of two numbers.",
     ),
-    remember="Right. With an OR, noising finds nothing, because the other part stands in; with an AND"
+    remember="With an OR, noising finds nothing, because the other part stands in; with an AND"
     " denoising finds nothing. Run both, and think when they disagree.",
 )
 
@@ -572,8 +742,9 @@ def _(s):
 
 
 @five.mistake(
-    "denoising and noising swapped",
-    "The columns are swapped. Denoising starts from the corrupted run and puts one clean value in.",
+    "denoising and noising swapped, or OR and AND",
+    "Either the two columns or the rows OR and AND have changed places. The order is OR, AND, SUM, and"
+    " denoising, noising; denoising starts from the corrupted run and puts one clean value in.",
 )
 def _(s):
     return _gates(lambda g: (g(1, 1) - g(0, 1), g(1, 0) - g(0, 0)))
@@ -613,6 +784,19 @@ def _(s):
     return _gates(lambda g: (g(1, 1) - g(0, 1), g(1, 1) - g(0, 1)))
 
 
+@five.mistake(
+    "the sum not halved", "SUM is (a + b) / 2, so that it is 1 when both are: the half is missing."
+)
+def _(s):
+    table = _gates(lambda g: (g(1, 0) - g(0, 0), g(1, 1) - g(0, 1)))
+    return table * np.array([[1], [1], [2]])
+
+
+@five.mistake("SUM in another row", "The rows are in another order: OR, AND, SUM.")
+def _(s):
+    return _gates(lambda g: (g(1, 0) - g(0, 0), g(1, 1) - g(0, 1)))[[2, 0, 1]]
+
+
 # --- 6: one path by hand --------------------------------------------------------------------------
 
 six = Exercise(
@@ -624,10 +808,11 @@ six = Exercise(
         f" and {SENDER}'s clean write differs from its corrupted write by some vector.",
         f"Compute {SENDER}'s write z @ W_O at END in both runs. In the corrupted run, add clean minus"
         f" corrupted to what the query of {RECEIVER} reads, and to nothing else.",
-        'interp.run(model, task.corrupted, [interp.Intervention("L23H3.q_in@END", edit)],'
-        " positions=task.positions) with edit = lambda read, seen: read + difference[:, None].",
+        'interp.run(model, task.corrupted, [interp.Intervention("L23H3.q_in@-1", edit)]) with edit ='
+        " lambda read, seen: read + difference[:, None]. The [:, None] makes [prompt, 1, d_model] of"
+        " [prompt, d_model], which is the shape of what is read.",
     ),
-    remember="Right: that is path patching. L20H0 is important, yet not through this edge. Through which?",
+    remember="This is path patching. L20H0 is important, yet not through this edge. Through which?",
 )
 
 
@@ -636,8 +821,8 @@ def _sent(s, position=-1, head=0):
     return (clean - corrupted)[:, position, head]
 
 
-def _edge(s, at="L23H3.q_in@-1", into="corrupted", sign=1.0, position=-1, head=0):
-    sent = sign * _sent(s, position, head)[:, None]
+def _edge(s, at="L23H3.q_in@-1", into="corrupted", sign=1.0, position=-1, head=0, sent=None):
+    sent = sign * (_sent(s, position, head) if sent is None else sent)[:, None]
     edit = interp.Intervention(at, lambda read, seen: read + sent)
     logits = interp.run(s.model, getattr(s.task, into), [edit])[0]
     return s.difference(logits) - s.difference(s.logits(into))
@@ -718,6 +903,58 @@ def _(s):
     return _edge(s) + s.difference(s.logits("corrupted"))
 
 
+@six.mistake(
+    "the clean write added to the corrupted one",
+    "You added the clean write on top: the corrupted one is still there. Add the difference, clean minus"
+    " corrupted.",
+)
+def _(s):
+    return _edge(s, sent=s.writes(20)[:, -1, 0])
+
+
+@six.mistake(
+    "in the clean run",
+    "You added the difference to the clean run, which has the clean write already. Begin with the"
+    " corrupted run.",
+)
+def _(s):
+    return _edge(s, into="clean")
+
+
+@six.mistake(
+    "the key instead of the query",
+    "You changed what the *keys* of the head read. Which token looks where is asked at END by the query:"
+    " q_in.",
+)
+def _(s):
+    return _edge(s, at="L23KV1.k_in@-1")
+
+
+@six.mistake(
+    "another receiver: head 0",
+    "That is the edge to head 0 of layer 23, a good question for later. The receiver here is L23H3.",
+)
+def _(s):
+    return _edge(s, at="L23H0.q_in@-1")
+
+
+@six.mistake(
+    "the edit changed nothing",
+    "Nothing changed. Does the edit return what it read plus the difference, and is the difference not"
+    " zero (the clean run's write minus the corrupted run's)?",
+)
+def _(s):
+    return 0.0
+
+
+@six.mistake(
+    "a fraction instead of logits",
+    "That is a share of the way from the corrupted to the clean run. Asked for is the change in logits.",
+)
+def _(s):
+    return _edge(s) / (s.difference(s.logits()) - s.difference(s.logits("corrupted")))
+
+
 # --- 7: what a circuit is worth -------------------------------------------------------------------
 
 seven = Exercise(
@@ -731,8 +968,8 @@ seven = Exercise(
         " and divide then: a single prompt's denominator can be close to zero.",
         "(circuit.mean() - corrupted.mean()) / (clean.mean() - corrupted.mean()).",
     ),
-    remember="Right. Half a percent of the edges does more than half of the work, where random"
-    " circuits of the same size do nothing.",
+    remember="Seven edges in a thousand bring back REMEMBER7 of the way from the corrupted to the clean run,"
+    " where random circuits of the same size bring back nothing.",
 )
 
 
@@ -802,6 +1039,39 @@ def _(s):
     return m["circuit"] - m["corrupted"]
 
 
+@seven.mistake(
+    "the prompts that chose the circuit",
+    "That is the faithfulness on the prompts that chose the circuit, which flatters it: use the"
+    " held-out ones, `judged`.",
+)
+def _(s):
+    def make() -> Any:
+        return interp.evaluate(s.model, s.task, s.edges(), sets=1)
+
+    return s.once("own prompts", make).sel(measure="faithfulness").values
+
+
+@seven.mistake(
+    "the circuit's metric itself",
+    "That is the circuit's mean logit difference. Place it between the corrupted run's (0) and the clean"
+    " run's (1).",
+)
+def _(s):
+    return s.circuit()["circuit"].mean()
+
+
+@seven.mistake("upside down", "The fraction stands on its head.")
+def _(s):
+    m = {k: v.mean() for k, v in s.circuit().items()}
+    return (m["clean"] - m["corrupted"]) / (m["circuit"] - m["corrupted"])
+
+
+@seven.mistake("medians instead of means", "You took medians over prompts. Asked for are means.")
+def _(s):
+    m = {k: np.median(v) for k, v in s.circuit().items()}
+    return (m["circuit"] - m["corrupted"]) / (m["clean"] - m["corrupted"])
+
+
 # --- 8: what random circuits get, and why ---------------------------------------------------------
 
 eight = Exercise(
@@ -810,6 +1080,7 @@ eight = Exercise(
     "the share of the 500 edges that lie on a path from the embedding to the logits: of the circuit,"
     ' of five random ones (match="size"; their mean), of five more (match="layers"), three numbers',
     ("circuit",),
+    decimals=3,
     hints=(
         "An edge that nothing flows into, or whose end reaches nothing, does no work. circuit.prune()"
         " is the same circuit without such edges, and len(...) counts edges.",
@@ -818,7 +1089,7 @@ eight = Exercise(
         'For match in ("size", "layers"): sum(len(r.prune()) for r in random_circuits(circuit, sets=5,'
         " seed=0, match=match)) / 2500. Before these two stands len(circuit.prune()) / 500.",
     ),
-    remember="Right. Random circuits get nothing because nearly all their edges are loose ends. A"
+    remember="Random circuits get nothing because nearly all their edges are loose ends. A"
     " circuit that beats them has shown that it is connected, and little more.",
 )
 
@@ -932,6 +1203,37 @@ def _(s):
 )
 def _(s):
     return _shares(s, seed=1)
+
+
+@eight.mistake(
+    "a circuit divided by itself",
+    "Each circuit was divided by its own length after prune(). Divide by the 500 edges that it had.",
+)
+def _(s):
+    return [1.0, 1.0, 1.0]
+
+
+@eight.mistake(
+    "the circuit pruned before the draw",
+    "You pruned the circuit first, so that the random ones are drawn for a smaller circuit. Draw them for"
+    " the circuit of 500 edges.",
+)
+def _(s):
+    small = s.edges().prune()
+    shares = [len(small) / 500]
+    for match in ("size", "layers"):
+        drawn = random_circuits(small, sets=5, seed=0, match=match)
+        shares.append(sum(len(one.prune()) for one in drawn) / 2500)
+    return shares
+
+
+@eight.mistake(
+    "relative to the circuit",
+    "The last two were divided by the circuit's own number. Each is a share of 500 edges.",
+)
+def _(s):
+    circuit, size, layers = _shares(s)
+    return [circuit, size / circuit, layers / circuit]
 
 
 EXERCISES = [one, two, three, four, five, six, seven, eight]

@@ -27,13 +27,17 @@ STARTS, RATE = (0.1, 0.01, 0.001), 0.05  # of features-7
 class Setting(Base):
     """The default model, a pentagon, a small autoencoder, a latent with labels, and short texts."""
 
+    names = ("model", "data")
+
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self.data = made_data(model)
         self.words = [
             model.tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in WORDS
         ]
-        self.given = model, made_data(model)
+
+    def hand_out(self) -> tuple:
+        return self.model, made_data(self.model, self.data.heldout.clone())
 
     @property
     def sae(self) -> Any:
@@ -43,7 +47,7 @@ class Setting(Base):
             acts = interp.features.activations(self.model, TRAINED, tokens=6_000)
             return interp.features.load_or_train(self.model, TRAINED, acts, **RECIPE)
 
-        return self.once("dictionary", make)
+        return self.once("sae", make)
 
     def at_end(self, ids: Tensor, layer: int = LAYER, position: Any = -1) -> Tensor:
         """The stream after a layer, at the last position [d_model]."""
@@ -57,7 +61,7 @@ class Setting(Base):
         return float(logits[0, -1, self.words[0]] - logits[0, -1, self.words[1]])
 
 
-def made_data(model: Any) -> SimpleNamespace:
+def made_data(model: Any, heldout: Tensor | None = None) -> SimpleNamespace:
     """The lesson's numbers; the same at each call."""
     angles = 2 * math.pi * torch.arange(5) / 5
     pentagon = torch.stack([angles.cos(), angles.sin()])  # [2, 5]
@@ -73,8 +77,8 @@ def made_data(model: Any) -> SimpleNamespace:
     W_dec = torch.nn.functional.normalize(uneven * normal(64, 32), dim=-1)
     on = (chance(300, 64) < 0.03) * (1 + normal(300, 64).abs())
     b_dec = normal(32)
-    sae = SimpleNamespace(W_dec=W_dec, b_dec=b_dec, W_enc=W_dec.T + 0.02 * normal(32, 64))
-    sae.b_enc = -0.3 * torch.ones(64)
+    sae = SimpleNamespace(W_dec=W_dec, b_dec=b_dec, W_enc=0.7 * (W_dec.T + 0.02 * normal(32, 64)))
+    sae.b_enc = -0.5 * torch.ones(64)
     label = chance(400) < 0.2  # "the token is a number"
     strong = label & (chance(400) < 0.3)
     weak = chance(400) < 0.25
@@ -95,7 +99,7 @@ def made_data(model: Any) -> SimpleNamespace:
         happy=[ids(text) for text in HAPPY],
         sad=[ids(text) for text in SAD],
         neutral=[ids(text) for text in NEUTRAL],
-        heldout=held_out(model),
+        heldout=held_out(model) if heldout is None else heldout,
     )
 
 
@@ -117,8 +121,8 @@ one = Exercise(
         "Down to two dimensions: h = x @ W.T. Up again: h @ W + b. Then ReLU, at the very end.",
         "torch.relu(torch.eye(5) @ data.W.T @ data.W + b) with b = -cos(72 degrees), -0.309.",
     ),
-    remember="Right: a diagonal. One at a time, five features fit into two dimensions without disturbing"
-    " each other at all: the ReLU cuts off what is below the bias.",
+    remember="A diagonal. One at a time, five features fit into two dimensions without disturbing"
+    " each other at all: bias and ReLU cut off the 0.31 that the neighbours read.",
 )
 BIAS = -math.cos(2 * math.pi / 5)
 
@@ -202,7 +206,7 @@ two = Exercise(
         "Features are columns: unit = W / W.norm(dim=0); unit.T @ W is [i, j].",
         "W.norm(dim=0) ** 2 / ((unit.T @ W) ** 2).sum(1).",
     ),
-    remember="Right. Together they have at most as many dimensions as there are, two: a feature that is"
+    remember="Together they have at most as many dimensions as there are, two: a feature that is"
     " longer takes more of its direction for itself.",
 )
 
@@ -251,8 +255,10 @@ def _(s):
 
 
 @two.mistake(
-    "the sum over the wrong axis",
-    "You summed over i instead of j: Ŵ, the one of length one, is the feature that you ask about.",
+    "all five alike",
+    "All five come out alike, as for a pentagon of equal lengths. Three reasons are common: data.W"
+    " instead of data.uneven; both W normalised, so that the lengths are gone; or the sum over i instead"
+    " of j (Ŵ, the one of length one, is the feature that you ask about).",
 )
 def _(s):
     return _dimensionality(s.data.uneven, axis=0)
@@ -261,6 +267,22 @@ def _(s):
 @two.mistake("upside down", "That is one over what is asked for.")
 def _(s):
     return 1 / _dimensionality(s.data.uneven)
+
+
+@two.mistake("the length not squared", "The numerator is the length squared, |W_i|².")
+def _(s):
+    W = s.data.uneven
+    return _dimensionality(W) / W.norm(dim=0)
+
+
+@two.mistake(
+    "lengths over the wrong axis",
+    "Features are columns. You normalised rows: W.norm(dim=0) has five lengths, W.norm(dim=1) two.",
+)
+def _(s):
+    W = s.data.uneven
+    unit = W / W.norm(dim=1, keepdim=True)
+    return W.norm(dim=0) ** 2 / ((unit.T @ W) ** 2).sum(1)
 
 
 # --- 3: an autoencoder in a few lines -------------------------------------------------------------
@@ -276,16 +298,19 @@ three = Exercise(
         " keeps the four of each row.",
         "1 - ((x - decoded) ** 2).sum() / ((x - x.mean(0)) ** 2).sum().",
     ),
-    remember="Right. Explained variance says how much comes back, and nothing about what the latents"
+    remember="Explained variance says how much comes back, and nothing about what the latents"
     " mean: compare it with PCA's, at the same number of numbers per token.",
 )
 
 
-def _decoded(s, *, axis=-1, minus=True, plus=True, top=True) -> Tensor:
+def _decoded(
+    s, *, axis=-1, minus=True, plus=True, top=True, relu=True, bias=True, k: int = K
+) -> Tensor:
     sae, x = s.data.sae, s.data.x
-    latents = torch.relu((x - sae.b_dec if minus else x) @ sae.W_enc + sae.b_enc)
+    latents = (x - sae.b_dec if minus else x) @ sae.W_enc + (sae.b_enc if bias else 0)
+    latents = torch.relu(latents) if relu else latents
     if top:
-        values, index = latents.topk(K, dim=axis)
+        values, index = latents.topk(k, dim=axis)
         latents = torch.zeros_like(latents).scatter(axis, index, values)
     return latents @ sae.W_dec + (sae.b_dec if plus else 0)
 
@@ -372,6 +397,29 @@ def _(s):
     return (1 - error.sum(0) / ((x - x.mean(0)) ** 2).sum(0)).mean()
 
 
+@three.mistake(
+    "ReLU forgotten",
+    "The ReLU is missing: the four largest of a token can be negative, and a latent is never below zero.",
+)
+def _(s):
+    return _explained(s, _decoded(s, relu=False))
+
+
+@three.mistake("b_enc forgotten", "The encoder adds b_enc before the ReLU; you left it out.")
+def _(s):
+    return _explained(s, _decoded(s, bias=False))
+
+
+@three.mistake("three latents kept", "You kept three latents of each token. k is 4.")
+def _(s):
+    return _explained(s, _decoded(s, k=3))
+
+
+@three.mistake("five latents kept", "You kept five latents of each token. k is 4.")
+def _(s):
+    return _explained(s, _decoded(s, k=5))
+
+
 # --- 4: a dictionary of a language model ----------------------------------------------------------
 
 four = Exercise(
@@ -386,19 +434,24 @@ four = Exercise(
         " The mean is over all chunks and all positions but the first.",
         "(loss with the mean - loss with the reconstruction) / (loss with the mean - loss as it is).",
     ),
-    remember="Right. Explained variance counts every direction alike; this asks whether the model can"
+    remember="Explained variance counts every direction alike; this asks whether the model can"
     " work with what came back. Beside it belongs what PCA gets with as many numbers.",
+    note='If you trained the dictionary in another way, give it as well: check("features-4", recovered,'
+    " sae=sae).",
+    uses=("sae",),
 )
 
 
-def _splice(s, new=None, *, layer: int = 7, first: int = 1, off: bool = False) -> float:
+def _splice(
+    s, new=None, *, layer: int = 7, first: int = 1, off: bool = False, rows: int | None = None
+) -> float:
     """The loss on the held-out text, with a function of the activation in its place."""
 
     def put(act: Tensor, hook: Any) -> Tensor:
         return torch.cat([act[:, :first], new(act[:, first:])], 1)
 
     hooks = [] if new is None else [(f"blocks.{layer}.hook_resid_post", put)]
-    tokens = s.data.heldout
+    tokens = s.data.heldout[:rows]
     if off:
         logits = s.model.run_with_hooks(tokens, fwd_hooks=hooks).log_softmax(-1)
         return -float(logits.gather(2, tokens[..., None]).mean())
@@ -418,7 +471,8 @@ def _losses(s, **how) -> tuple[float, float, float]:
         off = {"off": how.get("off", False)}
         mean = _mean(s, how.get("layer", 7), how.get("first", 1))
         back = _splice(s, s.sae.reconstruct, **how)
-        return _splice(s, **off), back, _splice(s, mean.expand_as, **how)
+        plain = s.once(f"plain {off}", lambda: _splice(s, **off))
+        return plain, back, _splice(s, mean.expand_as, **how)
 
     return s.once(f"losses {how}", make)
 
@@ -523,6 +577,49 @@ def _(s):
     return (ablated - back) / (ablated - plain)
 
 
+@four.mistake(
+    "the hook changes nothing",
+    "All of the loss comes back, to the last digit: the hook changed nothing. Does it return the"
+    " activation, does it change the one that it returns, and is its name one of the model's (try"
+    " `name in model.hook_dict`: a name that is not there is ignored in silence)?",
+)
+def _(s):
+    return 1.0
+
+
+@four.mistake(
+    "the first position in the mean",
+    "The mean was taken over position 0 as well, whose vector is far longer than all others. Begin the"
+    " mean at position 1.",
+)
+def _(s):
+    plain, back, _ = _losses(s)
+    mean = _mean(s, first=0)
+    ablated = s.once("mean with the first", lambda: _splice(s, mean.expand_as))
+    return (ablated - back) / (ablated - plain)
+
+
+@four.mistake(
+    "one layer too late",
+    "You put it in one layer too late: resid_post.7 is blocks.7.hook_resid_post.",
+)
+def _(s):
+    plain, back, ablated = _losses(s, layer=8)
+    return (ablated - back) / (ablated - plain)
+
+
+@four.mistake(
+    "one text alone", "That is the first of the four texts alone. Use all of data.heldout."
+)
+def _(s):
+    def make() -> tuple[float, float, float]:
+        mean = _mean(s)
+        return tuple(_splice(s, new, rows=1) for new in (None, s.sae.reconstruct, mean.expand_as))
+
+    plain, back, ablated = s.once("losses one text", make)
+    return (ablated - back) / (ablated - plain)
+
+
 # --- 5: reading a card ----------------------------------------------------------------------------
 
 five = Exercise(
@@ -534,8 +631,8 @@ five = Exercise(
         "data.is_number[mask] are the labels of those tokens.",
         "data.is_number[data.latent > 0].float().mean().",
     ),
-    remember="Right. The ten strongest tokens are all numbers, so the card looks perfectly clean; yet of"
-    " all tokens at which it is on, most are not. Look at the whole range.",
+    remember="The ten strongest tokens are all numbers, so the card looks perfectly clean; yet of"
+    " all tokens at which it is on, two in three are not. Look at the whole range.",
 )
 
 
@@ -596,6 +693,19 @@ def _(s):
     return ((s.data.latent > 0) & s.data.is_number).float().mean()
 
 
+@five.mistake("a number of tokens", "That is how many tokens. Asked for is a share of them.")
+def _(s):
+    return ((s.data.latent > 0) & s.data.is_number).sum()
+
+
+@five.mistake(
+    "another threshold",
+    "You counted a latent as on above one half. On is above zero, however weakly.",
+)
+def _(s):
+    return s.data.is_number[s.data.latent > 0.5].float().mean()
+
+
 # --- 6: steering ----------------------------------------------------------------------------------
 
 six = Exercise(
@@ -611,8 +721,8 @@ six = Exercise(
         "For both neutral prompts: the difference of the two logits with the hook minus without it; then"
         " the mean of the two changes.",
     ),
-    remember="Right: six short sentences make a push of 1.4 logits, a factor of four in the odds. What"
-    " else did it change? That has to be measured too.",
+    remember="Six short sentences make a push of 1.4 logits, a factor of four in the odds. Is that more than"
+    " random directions do, and what else did it change? See below.",
 )
 
 
@@ -624,18 +734,24 @@ def _direction(s, *, layer: int = LAYER, position: Any = -1) -> Tensor:
     return mean(s.data.happy) - mean(s.data.sad)
 
 
-def _pushed(s, direction: Tensor, *, layer: int = LAYER, everywhere: bool = False) -> float:
+def _pushed(s, direction: Tensor, **how) -> float:
+    return float(np.mean(_changes(s, direction, **how)))
+
+
+def _changes(
+    s, direction: Tensor, *, layer: int = LAYER, at: Any = -1, instead: bool = False
+) -> list[float]:
+    """The change for each neutral prompt, with the direction added at some positions."""
+
     def push(act: Tensor, hook: Any) -> Tensor:
         act = act.clone()
-        act[:, slice(None) if everywhere else -1] += direction
+        act[:, at] = direction + (0 if instead else act[:, at])
         return act
 
     hooks = [(f"blocks.{layer}.hook_resid_post", push)]
-    changes = [
-        s.difference(s.model.run_with_hooks(ids, fwd_hooks=hooks)) - s.difference(s.model(ids))
-        for ids in s.data.neutral
-    ]
-    return float(np.mean(changes))
+    before = s.once("neutral", lambda: [s.difference(s.model(ids)) for ids in s.data.neutral])
+    after = (s.model.run_with_hooks(ids, fwd_hooks=hooks) for ids in s.data.neutral)
+    return [s.difference(logits) - was for logits, was in zip(after, before)]
 
 
 @six.right
@@ -695,7 +811,7 @@ def _(s):
     " position is asked for.",
 )
 def _(s):
-    return _pushed(s, _direction(s), everywhere=True)
+    return _pushed(s, _direction(s), at=slice(None))
 
 
 @six.mistake(
@@ -723,6 +839,59 @@ def _(s):
     return _pushed(s, _direction(s)) + before
 
 
+@six.mistake(
+    "the hook changes nothing",
+    "Nothing changed. Does the hook return the activation, does it change the one that it returns, and"
+    " is its name one of the model's (try `name in model.hook_dict`: a name that is not there is ignored"
+    " in silence)?",
+)
+def _(s):
+    return 0.0
+
+
+@six.mistake(
+    "set instead of added",
+    "You put the direction in the place of the stream. It is added to what is there.",
+)
+def _(s):
+    return _pushed(s, _direction(s), instead=True)
+
+
+@six.mistake("the sum over prompts", "You added the two prompts' changes. Asked for is their mean.")
+def _(s):
+    return 2 * _pushed(s, _direction(s))
+
+
+@six.mistake("one prompt alone", "That is the first neutral prompt alone. Average over both.")
+def _(s):
+    return _changes(s, _direction(s))[0]
+
+
+@six.mistake(
+    "sums instead of means",
+    "The direction is three times too long: it is the mean over the happy texts minus the mean over the"
+    " sad ones, not the sums.",
+)
+def _(s):
+    return _pushed(s, len(HAPPY) * _direction(s))
+
+
+@six.mistake(
+    "added at every position but the first",
+    "You added it at every position but the first. Only the last position is asked for.",
+)
+def _(s):
+    return _pushed(s, _direction(s), at=slice(1, None))
+
+
+@six.mistake(
+    "one layer too late",
+    "You read and wrote one layer later: the name is blocks.15.hook_resid_post.",
+)
+def _(s):
+    return _pushed(s, _direction(s, layer=LAYER + 1), layer=LAYER + 1)
+
+
 # --- 7: why learning can be abrupt ----------------------------------------------------------------
 
 seven = Exercise(
@@ -736,12 +905,12 @@ seven = Exercise(
         f"rate = {RATE}; a = b = start; step = 0; while a * b < 0.5: error = 1 - a * b; a, b = a + rate *"
         " error * b, b + rate * error * a; step += 1.",
     ),
-    remember="Right. Ten times smaller a start costs the same number of steps each time: a plateau whose"
+    remember="A start ten times smaller costs the same number of steps each time: a plateau whose"
     " length goes with the logarithm of the start, and then a jump.",
 )
 
 
-def _steps(*, leak=False, double=False, on_a=False, late=0) -> list[int]:
+def _steps(*, leak=False, double=False, on_a=False, late=0, rate=RATE) -> list[int]:
     found = []
     for start in STARTS:
         a = b = start
@@ -749,10 +918,10 @@ def _steps(*, leak=False, double=False, on_a=False, late=0) -> list[int]:
         while (a if on_a else a * b) < 0.5:
             error = (2 if double else 1) * (1 - a * b)
             if leak:
-                a = a + RATE * error * b
-                b = b + RATE * (1 - a * b) * a
+                a = a + rate * error * b
+                b = b + rate * (1 - a * b) * a
             else:
-                a, b = a + RATE * error * b, b + RATE * error * a
+                a, b = a + rate * error * b, b + rate * error * a
             step += 1
         found.append(step + late)
     return found
@@ -825,6 +994,31 @@ def _(s):
 )
 def _(s):
     return _steps(late=-1)
+
+
+@seven.mistake(
+    "the formula for small steps",
+    "These are the solution of the differential equation, with steps of no length. It is close (and a"
+    " good way to see the logarithm), but asked for are steps of gradient descent, which are whole"
+    " numbers.",
+)
+def _(s):
+    return [math.log(1 / start**2 - 1) / (2 * RATE) for start in STARTS]
+
+
+@seven.mistake("half the rate", f"Learning is half as fast as asked: the rate is {RATE}.")
+def _(s):
+    return _steps(rate=RATE / 2)
+
+
+@seven.mistake("the starts in another order", "The order is that of the starts: 0.1 comes first.")
+def _(s):
+    return _steps()[::-1]
+
+
+@seven.mistake("divided by the first", "Asked for are numbers of steps, not how many times longer.")
+def _(s):
+    return [step / _steps()[0] for step in _steps()]
 
 
 EXERCISES = [one, two, three, four, five, six, seven]

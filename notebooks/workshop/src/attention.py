@@ -10,43 +10,47 @@
 # # Attention is strange: what do heads look at?
 #
 # An attention pattern is the most beautiful picture in the field and the easiest to be fooled by. In the next three hours you find heads that
-# do one thing wherever they are, heads that do nothing most of the time, and a token that everybody looks at *because it says nothing*.
+# do one thing wherever they are, heads that work in one text and hardly in another, and a place that gets far more attention than it seems to deserve.
 #
 # 180 minutes · beginner · seven exercises · two cores are enough
 
 # %% [markdown]
-# **You will be able to** read a pattern the right way round; find induction heads by a score that you wrote; say why the first token gets nearly
-# half of all attention and what it gives back; tell a head that rests from one that works; keep the heads of a KV group apart; and block attention in a window of layers.
+# **You will be able to** read a pattern the right way round; find induction heads by a score that you wrote; say what the first token gets and
+# what it gives back; tell a head that rests from one that works; keep the heads of a KV group apart; and block attention in a window of layers.
 #
 # **You should know** a little Python with PyTorch tensors, and what queries, keys and values are. The lesson *Circuits* is not needed.
 #
 # **How it works.** Each part begins with a prediction: write it down *before* you run the cell. An exercise ends in `check("attention-1",
-# answer)`, which tells you what went wrong if something did. `hint("attention-1")` helps, three times, and `solution("attention-1")` shows a
-# solution. Levels: ★ warm-up, ★★ the heart of it, ★★★ if you want more. What you did is kept in `workshop-progress.json` beside this
-# notebook.
+# answer)`, which tells you what went wrong if something did; do not round your answer, or keep three decimals. `hint("attention-1")` helps, three times, and
+# `solution("attention-1")` shows a solution. Levels: ★ warm-up, ★★ the heart of it, ★★★ if you want more. What you did is kept in
+# `workshop-progress.json` beside this notebook. Words are explained in `glossary.md`, beside this notebook; it explains *sink* too, so look it up after part 4.
 #
 # | part | minutes |
 # | --- | --- |
-# | 1 A head with a job: induction | 40 |
-# | 2 The sink | 20 |
-# | 3 One token, forty times | 20 |
-# | 4 What the sink gives | 30 |
-# | 5 Active and dormant heads | 25 |
+# | 1 A head with a job: induction | 45 |
+# | 2 The first token | 15 |
+# | 3 One token, forty times | 15 |
+# | *a break* | 15 |
+# | 4 What the first token gives | 20 |
+# | 5 Active and dormant heads | 20 |
 # | 6 Does the same head fetch a needle? | 20 |
-# | 7 Knock-out | 25 |
+# | 7 Knock-out | 30 |
 
 # %% [markdown] tags=["instructor"]
-# **Before the class.** Run `interp doctor` on every laptop; the model takes 15 to 30 seconds to load. Nothing else in this lesson takes longer than a
-# few seconds.
+# **Before the class.** Run `interp doctor` on every laptop; the model takes 15 to 30 seconds to load. Every cell takes a few seconds, and so does every check but one: the first
+# wrong answer to exercise 7 is compared with known mistakes, some fifty runs of the model, which takes half a minute or more (a bar says so).
 #
 # **The thread.** First a head that does what it looks like (induction), then attention that means nothing (the sink), and then how to tell the two apart:
 # values (part 4), rest and work (part 5), and knock-out (part 7). The sentence to repeat all day: *a pattern says where a head looks, not what it does*.
 #
-# **If time is short** leave out part 6. A break of fifteen minutes fits after part 3, on the question that it leaves open.
+# **If time is short** do the exercises of parts 5 and 6 by demonstration: run the solution, and talk about the controls, which are the point of both. Part 7 uses the stories of part 6, so run its first cell
+# in any case. The break is in the 180 minutes, after part 3.
 #
-# **The minutes** are for a class that says its predictions aloud and talks about them, which takes about a third of each part; somebody who reads alone is done in a bit more than two hours. They are
-# estimates: every part was read and every answer written by one who knew the lesson, and no class has been timed. If a part runs over, let fast people go on: each exercise stands by itself, and nothing later needs an earlier
-# answer (exercise 6 needs the scores of exercise 1: `solution("attention-1")`).
+# **The minutes** are for a class that says its predictions aloud and talks about them. They are estimates, and tight: one reader who knew nothing of the lesson and did it alone thought that a human needs 205 to
+# 220, most of it in parts 1 and 7 (part 7 has been made shorter since), and no class has been timed. If a part runs over, let fast people go on. Exercise 6 needs the scores of exercise 1: whoever is
+# stuck there runs `solution("attention-1")`, pastes it, and adds a line `induction = answer`.
+#
+# **If nothing happens:** a hook name that does not exist is ignored in silence, which is TransformerLens' way; `name in model.hook_dict` tells. After three hints `hint` shows all three again.
 
 # %%
 import matplotlib.pyplot as plt
@@ -67,8 +71,8 @@ progress("attention")
 #
 # ![An induction head looks from the second A to the token after the first A](pictures/attention.svg)
 #
-# Take twenty random tokens and say them twice. There is nothing to understand, and still a model predicts the second block nearly perfectly: some heads
-# look back to *what came after this token last time*.
+# Take twenty random tokens and say them twice. There is nothing to understand, and in the first block this model guesses none of them right. In the second block it guesses 45 %: some heads look
+# back to *what came after this token last time*.
 
 # %%
 interp.widgets.attention(
@@ -76,16 +80,17 @@ interp.widgets.attention(
 ).wait()
 
 # %% [markdown]
-# The widget shows one head after another: find one in a layer from 15 on that looks from the second "apple" to what came after the first.
+# The large picture is one head, the small ones are others. Type `L17H*` where the heads are named to see those of layer 17, and find one that looks from the second "apple" to what came after the first. (The
+# first column is grey: the widget leaves the first token out unless you tick it, so that the rest can be seen. It comes back in part 2. Without a widget you see a still picture, with that column blank.)
 #
 # In code, `model.run_with_cache(tokens)` gives the logits and a cache of everything, and `cache["blocks.17.attn.hook_pattern"]` is layer 17's pattern `[prompt, head, dest, src]`: the **row** is the
 # token that looks, the **column** the token that is looked at, and each row sums to one.
 #
-# *Predict: of 270 heads, how many are induction heads? In which layers: early, middle, late?*
+# *Predict: of 270 heads, how many give more than half of their attention to that token? In which layers: early, middle, late?*
 #
 # **Exercise 1 ★★** `tokens` are `<|im_start|>` (position 0), a block of twenty random tokens (1 to 20), and the same block again (21 to 40). Compute for each head the mean
-# attention from the tokens of the second block to the token *after* the same token in the first block, over both prompts: a table of 30 layers by 9 heads. Draw `A B ... A` with positions
-# under it before you write an index.
+# attention from each token of the second block (positions 21 to 40) to the token *after* the first coming of the same token (for the last one, position 40, that is position 21), over both prompts: a table of 30
+# layers by 9 heads. Draw `A B ... A` with positions under it before you write an index.
 
 # %%
 ### BEGIN SOLUTION
@@ -98,24 +103,32 @@ induction = torch.stack(looks).mean((1, 3))  # [layer, head]
 check("attention-1", induction)
 
 # %%
+assert induction is not ..., "this picture needs your table of exercise 1, in the name induction"
 figure, axes = plt.subplots(figsize=(9, 3))
-picture = axes.imshow(np.array(induction).T, aspect="auto", cmap="Blues", vmin=0, vmax=1)
+picture = axes.imshow(torch.as_tensor(induction).T, aspect="auto", cmap="Blues", vmin=0, vmax=1)
 axes.set(xlabel="layer", ylabel="head", title="Induction score of every head")
 figure.colorbar(picture, label="share of attention")
 figure.tight_layout()
+
+# %% [markdown]
+# L18H6 gives .83 of its attention to the token after, L17H4, L17H3 and L17H5 more than half; eleven heads are above .3, all from layer 17 on. The others do something else here, or nothing.
 
 # %% [markdown] tags=["instructor"]
 # *Usually goes wrong:* off by one, in all three ways. Draw `A B ... A` on the board with positions under it, and count once together. The check tells the
 # duplicate-token score (the same token) from the induction score (the one after it).
 #
+# *Numbers:* L18H6 .83, L17H4 .66, L17H3 .60, L17H5 .55, then L23H2 .47. The model's first guess is right at 45 % of the second block's tokens (32 % and 58 % in the two prompts), with a mean probability of .14.
+#
+# *When the widget opens:* say that the grey column is the first token, left out; `L17H*` pages to a layer. The menu "induction" finds the heads in one click, so open it after the exercise.
+#
 # *Ask:* why random tokens? (So that nothing but the repetition can help.)
 
 # %% [markdown] tags=["slide"]
-# ## 2 The sink
+# ## 2 The first token
 #
 # Now an ordinary text. Before each text stands `<|im_start|>`, a token without any content.
 #
-# *Predict: on average over all heads and positions, which share of attention does this first token get? One in thirty-five would be fair.*
+# *Predict: on average over all heads and positions, which share of attention does this first token get? A head that looked evenly at all it can see would give it .09 (the early tokens see few others).*
 
 # %% [markdown]
 # **Exercise 2 ★** Compute the mean attention to the first token on `text`, over all heads and all destinations from 1 on.
@@ -129,16 +142,39 @@ to_first = to_first.mean()
 ### END SOLUTION
 check("attention-2", to_first)
 
+# %% [markdown]
+# Is it `<|im_start|>` that gets so much, because it is special? Take it away, or put another token in its place:
+
+
+# %%
+def first_token(ids):
+    """The mean attention to the first token, over all heads."""
+    _, cache = model.run_with_cache(ids)
+    firsts = [cache[f"blocks.{l}.attn.hook_pattern"][..., 1:, 0] for l in layers]
+    return float(torch.stack(firsts).mean())
+
+
+print("without it:", round(first_token(text[:, 1:]), 2))
+for word in (" the", " Dog", " banana"):
+    other = text.clone()
+    other[0, 0] = model.to_single_token(word)
+    print(f"{word!r} in its place:", round(first_token(other), 2))
+
+# %% [markdown]
+# It need not be special: **whatever stands first** gets nearly half of all attention. Such a token is called an *attention sink*.
+
 # %% [markdown] tags=["instructor"]
 # *Let people say their guesses aloud before the check.* Hardly anybody says nearly half.
 #
-# *Then ask for explanations,* and write them all down: it is a special token; it comes first; everybody can see it; it has a large norm. Part 3 removes two
-# of them.
+# *Numbers:* .45; without `<|im_start|>` .48, with other words .45 to .48; even attention .09. By layer from 0 on: .05, .01 in layers 0 and 1; .13 to .30 in 2 to 9; .05, .02 in 10 and 11; .38 to .68 in 12 to 19; .49 to .86 from 20 on.
+#
+# *Then ask for explanations,* and write them all down: it is a special token; it comes first; everybody can see it; it has a large norm. The cell after the exercise removes "it is special"; part 3 shows that
+# coming first is not enough either.
 
 # %% [markdown] tags=["slide"]
 # ## 3 One token, forty times
 #
-# Is it `<|im_start|>` that makes the sink, or the first *position*? Take `<|im_start|>` away, and say " the" forty times.
+# So is it the first *position* alone that makes a sink? Take `<|im_start|>` away, and say " the" forty times.
 #
 # *Predict: (a) the first " the" becomes the sink; (b) there is no sink; (c) the last one does. Write your letter down.*
 
@@ -157,11 +193,26 @@ without_start = torch.stack(patterns).mean()
 check("attention-3", without_start)
 
 # %% [markdown]
-# **The aha.** Attention mixes *values*. If all tokens are the same vector, every mixture is the same vector too, wherever a head looks: layer after layer,
-# all positions stay identical, and nobody can become special. A sink needs a first token that is *different* by what it is alone with: itself.
+# **The aha.** It is .08, what even attention gives, so there is no sink. Attention mixes *values*. If all tokens are the same vector, every mixture is the same vector too, wherever a head looks: layer after layer,
+# all positions stay identical, and none can become special. What stands first becomes a sink only if something *different* follows.
+#
+# (But is a position not different by where it is? In GPT-2 it is: position vectors are added to the tokens. This model turns queries and keys by their position instead (*rotary*): that changes who looks where, and
+# never what is carried.) One other token in front is enough:
+
+# %%
+the = model.to_single_token(" the")
+mixed = torch.tensor([[model.to_single_token(" Dog")] + [the] * 39])
+print('" Dog", then 39 times " the":', round(first_token(mixed), 2))
+
+# %% [markdown] tags=["instructor"]
+# *Numbers:* .083; even attention gives .084; with " Dog" in front .54, with `<|im_start|>` in front .54. After the last layer the forty vectors, of length 4,700, differ by less than .04.
+#
+# *Ask:* what have parts 2 and 3 shown together? (Not the special token, and not the position alone: the first token, where what follows differs from it.) *Usually asked:* "but positions are embedded!" Not here: rotary.
+#
+# *Usually goes wrong:* `<|im_start|>` kept in front; "the" without its blank.
 
 # %% [markdown] tags=["slide"]
-# ## 4 What the sink gives
+# ## 4 What the first token gives
 #
 # Nearly half of all attention goes to one token. If it gave as much as others do, everything would be full of it.
 #
@@ -200,14 +251,23 @@ axes.set_title("Value of the first token over the mean of the others")
 figure.tight_layout()
 
 # %% [markdown]
-# Layers 0, 1, 10 and 11 are exceptions: there the first token's value is *large*. Look up how much attention these layers give it (part 2, layer by layer): one
-# to five percent, less than all others. Where the first token would give much, heads do not rest on it.
+# Where the line is low, looking at the first token changes little. Layers 0, 1, 2, 10 and 11 are exceptions: there the first token's value is as large as the others', or larger. Look up how much attention these layers give it:
+
+# %%
+given = [float(seen[f"blocks.{l}.attn.hook_pattern"][..., 1:, 0].mean()) for l in layers]
+print({l: round(share, 2) for l, share in enumerate(given)})
+
+# %% [markdown]
+# One to five percent (thirteen in layer 2), less than all others. Where the first token would give much, heads do not rest on it.
 
 # %% [markdown] tags=["instructor"]
 # *Usually goes wrong:* `head % 3` instead of `head // 3` (repeat instead of repeat_interleave). It runs, it has the right shape, and every number belongs to
 # another head; worth a minute for everybody.
 #
-# *Ask:* what would you average attention patterns over now? (Not over position 0.)
+# *Numbers:* exercise 4 gives .24, .31, .47, each three times.
+#
+# *Ask:* what would you average attention patterns over now? (Not over position 0.) Does a small value mean that nothing is given? (Attention times the size of the value: the first token still has .31 of the sum,
+# instead of .45 of the attention. "Little" is right, "nothing" is not.)
 
 # %% [markdown] tags=["slide"]
 # ## 5 Active and dormant heads
@@ -240,7 +300,7 @@ difference = rest(text) - rest(code)
 check("attention-5", difference)
 
 # %% [markdown]
-# L12H2 has the largest difference. Each dot below is one token: to the right how much of the head's attention is *not* on the first token, upwards how large a vector it writes.
+# L12H2 is the head that rests so much more in prose than in code; L25H2 is one that does the opposite. Each dot below is one token: to the right how much of the head's attention is *not* on the first token, upwards how large a vector it writes.
 
 # %%
 figure, axes = plt.subplots(figsize=(5, 3.4))
@@ -249,36 +309,74 @@ for kind, ids in (("prose", text), ("code", code)):
     awake = 1 - seen["blocks.12.attn.hook_pattern"][0, 2, 1:, 0]
     written = seen["blocks.12.attn.hook_z"][0, 1:, 2] @ model.blocks[12].attn.W_O[2]
     axes.scatter(awake.cpu(), written.norm(dim=-1).cpu(), s=14, label=kind)
-axes.set(xlabel="attention not on the first token", ylabel="size of what it writes")
+axes.set(xlabel="attention not on the first token", ylabel="size of what it writes", ylim=(0, None))
 axes.set_title("L12H2, one dot a token")
 axes.legend()
 figure.tight_layout()
 
 # %% [markdown]
-# The same head, two lives: in prose it mostly sleeps and writes little, in code it mostly works and writes twice as much. A list of "sink heads" of a model is a list for a text.
+# The same head, two lives: in this prose it mostly rests, in this code it mostly works, and writes nearly twice as much (10.5 against 5.8 on average). But the largest of 270 differences is large by chance, too. The control: other prose
+# against the same prose, and other code against the same code.
+
+# %%
+other_prose = """My grandmother never wrote a recipe down. She tasted the soup, added a little salt,
+and looked out of the window until she knew that it was ready for the children coming home."""
+other_code = """class Stack:
+    def __init__(self):
+        self.items = []
+
+    def push(self, item):
+        self.items.append(item)
+"""
+
+
+def ids_of(words):
+    """Token ids [1, n], with <|im_start|> in front."""
+    ids = model.tokenizer(words, add_special_tokens=False)["input_ids"]
+    return torch.tensor([[model.tokenizer.bos_token_id, *ids]])
+
+
+def resting(ids):
+    """Each head's mean attention to the first token [layer, head]."""
+    kept = model.run_with_cache(ids)[1]
+    firsts = [kept[f"blocks.{l}.attn.hook_pattern"][0, :, 1:, 0].mean(-1) for l in layers]
+    return torch.stack(firsts)
+
+
+rests = {"prose": resting(text), "code": resting(code)}
+rests |= {"prose 2": resting(ids_of(other_prose)), "code 2": resting(ids_of(other_code))}
+for a, b in (("prose", "code"), ("prose 2", "code 2"), ("prose", "prose 2"), ("code", "code 2")):
+    d = rests[a] - rests[b]
+    print(f"{a} - {b}: largest {d.abs().max():.2f}; L12H2 {d[12, 2]:+.2f}, L25H2 {d[25, 2]:+.2f}")
+
+# %% [markdown]
+# ⟦RESTS⟧
 
 # %% [markdown] tags=["instructor"]
-# *Ask:* forty tokens of each: what would you want to see before you believe it? (Other prose and other code; two halves of the prose against each other as a control. On a larger sample the
-# largest differences are about .3, and two halves of prose differ by .1.)
+# *Numbers:* ⟦FIVE⟧
 #
-# *Be honest:* taking such a head out costs hardly any loss, in code as in prose (.03 nats at most). Working is not the same as being needed.
+# *Ask:* what would you want to see before you believe that L12H2 is a "code head"? (More prose, more code, and something that is neither, such as a list or a poem.)
+#
+# *Be honest:* with its mean output in place of each output, L12H2 is hardly missed: the loss changes by −.001 nats on this prose and by −.02 on this code. Working is not the same as being needed.
 #
 # *Usually goes wrong:* the mean over everything, as in exercise 2, which leaves one number instead of 270.
 
 # %% [markdown] tags=["slide"]
 # ## 6 Does the same head fetch a needle?
 #
-# "Anna keeps the key in the kitchen. ... Now Anna looks for the key in the" needs a head that goes back and *fetches* " kitchen". Is it an induction head, or
+# "The key is in the kitchen. The map is in the garden. To find the key, Anna went to the" needs a head that goes back and *fetches* " kitchen". Is it an induction head, or
 # another kind (a *retrieval head*)?
 #
 # *Predict Spearman's correlation between the two scores over 270 heads: 0 is unrelated, 1 is the same ranking.*
 
 # %%
-task.show()
+task.show(4)
 
 # %% [markdown]
-# **Exercise 6 ★★** For each head, the mean attention from the last token to the needle (`task.positions["NEEDLE"]`). Then Spearman's correlation with
-# the induction score of part 1: `scipy.stats.spearmanr(a.ravel(), b.ravel()).statistic`. The needle stands elsewhere in each prompt, so index with `torch.arange(4)` beside it.
+# (Each story has one prompt, without a corrupted twin. OTHER is the other place. The model is small: its first guess is right in three of the four.)
+#
+# **Exercise 6 ★★** For each head, the mean attention from the last token to the needle (`task.positions["NEEDLE"]`, one index a prompt). Then Spearman's correlation with
+# the induction score of part 1: `scipy.stats.spearmanr(a.ravel(), b.ravel()).statistic`. The needle stands elsewhere in each second prompt, so index with `torch.arange(4)` beside it.
 
 # %%
 ### BEGIN SOLUTION
@@ -293,6 +391,46 @@ correlation = spearmanr(induction.ravel(), retrieval.ravel()).statistic
 ### END SOLUTION
 check("attention-6", correlation)
 
+# %% [markdown]
+# About one half: "the two agree in part". But agree about what? The control is the *other* place, which nobody should fetch. And then the same facts in other words, so that the end *repeats* what was said: "Anna keeps
+# the key in the kitchen. Tom keeps the map in the garden. Now Anna looks for the key in the".
+
+# %%
+from scipy.stats import spearmanr
+
+assert induction is not ..., "this needs your table of exercise 1, in the name induction"
+first = model.run_with_cache(task.clean)[1]
+ends = [first[f"blocks.{l}.attn.hook_pattern"][:, :, -1] for l in layers]  # [prompt, head, src]
+looks = {}
+for name in ("NEEDLE", "OTHER"):
+    at = task.positions[name]
+    here = [torch.stack([end[i, :, at[i]] for i in range(4)]) for end in ends]  # [prompt, head]
+    looks[name] = torch.stack(here).mean(1)  # [layer, head]
+    found = spearmanr(torch.as_tensor(induction).ravel(), looks[name].ravel()).statistic
+    print(f"correlation with attention to {name}: {found:.2f}")
+
+told = "Anna keeps the key in the kitchen. Tom keeps the map in the garden."
+ids = ids_of(told + " Now Anna looks for the key in the")
+place = int((ids[0] == model.to_single_token(" kitchen")).nonzero())
+again = model.run_with_cache(ids)[1]
+for layer, head in ((18, 6), (17, 4), (17, 3), (17, 5), (23, 8)):
+    literal = again[f"blocks.{layer}.attn.hook_pattern"][0, head, -1, place]
+    n, o = (looks[name][layer, head] for name in ("NEEDLE", "OTHER"))
+    print(f"L{layer}H{head}: needle {n:.2f}, other {o:.2f}; where words repeat {literal:.2f}")
+
+# %% [markdown]
+# ⟦NEEDLE⟧
+
+# %% [markdown] tags=["instructor"]
+# *Numbers:* exercise 6 gives ⟦SIX⟧.
+#
+# *The point:* a correlation over all heads is ruled by what most heads do, and most heads look a little at all nouns. A control (the other place) shows it. And a prompt that repeats words is an induction prompt, whatever
+# story it tells.
+#
+# *Ask:* which heads *would* you call retrieval heads, and what would you test? (Those that look more at the needle than at the other place, in other stories, and whose look is needed: part 7.)
+#
+# *Usually goes wrong:* `pattern[:, :, -1, needle]` pairs every prompt with every needle; the two tables flattened in different orders.
+
 # %% [markdown] tags=["slide"]
 # ## 7 Knock-out
 #
@@ -304,16 +442,26 @@ check("attention-6", correlation)
 # %% [markdown]
 # **Exercise 7 ★★★** In each of the four windows, block attention from END to the needle, in all heads, *before the softmax*: set
 # `blocks.{layer}.attn.hook_attn_scores` [prompt, head, dest, src] to minus infinity there. Give the change of the answer's mean log-probability, blocked minus free: four numbers. A hook is a function that
-# gets an activation and returns another one:
-#
-# ```python
-# def halve(scores, hook):
-#     return scores / 2
-#
-# logits = model.run_with_hooks(task.clean, fwd_hooks=[("blocks.0.attn.hook_attn_scores", halve)])
-# ```
-#
-# `task.answers` are the answers' token ids [prompt, 1], and `logits[:, -1].log_softmax(-1)` are log-probabilities at END.
+# gets an activation and returns another one; here is one that does something else, and a function that you can use:
+
+
+# %%
+def halve(scores, hook):  # the second argument must be called hook
+    return scores / 2
+
+
+def log_prob(hooks):
+    """The answer's mean log-probability at END in a run with these hooks."""
+    logits = model.run_with_hooks(task.clean, fwd_hooks=hooks)[:, -1]
+    return logits.log_softmax(-1).gather(1, task.answers).mean()
+
+
+print("free:", log_prob([]))
+print("layer 0 halved:", log_prob([("blocks.0.attn.hook_attn_scores", halve)]))
+
+# %% [markdown]
+# A list of eight such pairs, one for each layer of the window, makes one run. The hook must return the scores, and **a name that does not exist is ignored in silence**:
+# `"blocks.0.attn.hook_attn_scores" in model.hook_dict` tells.
 
 
 # %%
@@ -324,11 +472,6 @@ def block(scores, hook):
     return scores
 
 
-def log_prob(hooks):
-    logits = model.run_with_hooks(task.clean, fwd_hooks=hooks)[:, -1]
-    return logits.log_softmax(-1).gather(1, task.answers).mean()
-
-
 windows = [range(first, first + 8) for first in (0, 8, 16, 22)]
 hooks = [[(f"blocks.{l}.attn.hook_attn_scores", block) for l in window] for window in windows]
 changes = [log_prob(some) - log_prob([]) for some in hooks]
@@ -336,23 +479,38 @@ changes = [log_prob(some) - log_prob([]) for some in hooks]
 check("attention-7", changes)
 
 # %% [markdown]
-# The toolkit's verb for it, with a window centred on every layer:
+# The toolkit has this as `interp.attention_knockout`, with a window around every layer (four layers before it and three after; near the ends the windows are shorter). Beside it: one layer at a time, and the same for the *other* place, which
+# should not hurt.
 
 # %%
-interp.attention_knockout(model, task, "END", "NEEDLE", window=8, metric="log_prob").plot(
-    title="Log-probability of the answer when END cannot look at the needle"
-)
+figure, axes = plt.subplots(figsize=(7, 3.4))
+for place, window in (("NEEDLE", 8), ("NEEDLE", 1), ("OTHER", 8)):
+    cut = interp.attention_knockout(model, task, "END", place, window=window, metric="log_prob")
+    axes.plot(cut.values, marker="o", ms=3, label=f"{place}, {window} layer{'s' * (window > 1)}")
+axes.axhline(0, color="grey", lw=1)
+axes.set(xlabel="layer (centre of the window)", ylabel="change of log-probability (nats)")
+axes.set_title("The answer when END cannot look at a place")
+axes.legend()
+figure.tight_layout()
+
+# %% [markdown]
+# ⟦KNOCKOUT⟧
 
 # %% [markdown] tags=["instructor"]
+# *Numbers:* exercise 7 gives ⟦SEVEN⟧.
+#
+# *Ask:* why do two windows hurt? (⟦WHY⟧)
+#
 # *Usually goes wrong:* setting the *pattern* to zero after the softmax. Then the row no longer sums to one, and the head loses everything else a little
-# as well; the numbers come out similar, which is worse than wildly wrong.
+# as well; the numbers come out similar, which is worse than wildly wrong. A hook that changes nothing (no return, a wrong name, rows and columns swapped) gives four zeros, and the check says why.
 
 # %% [markdown] tags=["slide"]
 # ## What to remember
 #
 # - Rows look, columns are looked at. Say it aloud before you index.
 # - Attention is not influence: the first token gets nearly half of it and gives little back.
-# - Leave position 0 out of means, and never run a text without its first token.
+# - Leave position 0 out of means, whatever stands there. (`model.to_tokens("...")` puts no `<|im_start|>` in front for this model; put it there yourself, as the lesson's texts have it.)
+# - The largest of 270 numbers is large. Ask what the same analysis gives where there is nothing to find: other prose, the other place.
 # - A head rests at some tokens and works at others: "a sink head" is a statement about a head and a text.
 # - Heads share keys and values: a KV head's name is not a head's name.
 # - To know whether a look matters, block it.

@@ -118,16 +118,16 @@ def same(exercise: Exercise, answer: Any, right: Any, rtol: float | None = None)
     return bool(np.allclose(a, b, rtol=rtol, atol=atol, equal_nan=True))
 
 
-def rounded(answer: Any, right: Any) -> int | None:
-    """To how many decimals the answer is the right one, rounded; None if it is not."""
+def rounded(answer: Any, right: Any, least: int = 0) -> int | None:
+    """To how many decimals, at least `least`, the answer is the right one rounded; None if not."""
     a, b = np.squeeze(answer), np.squeeze(right)
     if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return None
     noise = 1e-6 * max(1.0, float(np.abs(b).max(initial=0.0)))
-    for decimals in range(7):
-        if np.abs(a - a.round(decimals)).max(initial=0.0) <= noise:
-            half = 0.5 * 10.0**-decimals + noise
-            return decimals if np.abs(a - b).max(initial=0.0) <= half else None
+    for decimals in range(least, 7):
+        written_so = np.abs(a - a.round(decimals)).max(initial=0.0) <= noise
+        if written_so and np.abs(a - b).max(initial=0.0) <= 0.5 * 10.0**-decimals + noise:
+            return decimals
     return None
 
 
@@ -137,8 +137,7 @@ def is_it(exercise: Exercise, answer: Any, right: Any, slack: float = 0.0) -> bo
         return True
     if exercise.kind == "labels":
         return False
-    decimals = rounded(answer, right)
-    return decimals is not None and decimals >= exercise.decimals
+    return rounded(answer, right, exercise.decimals) is not None
 
 
 def nearest(exercise: Exercise, answer: Any, made: list[Any]) -> int | None:
@@ -148,7 +147,7 @@ def nearest(exercise: Exercise, answer: Any, made: list[Any]) -> int | None:
         if same(exercise, answer, value, TIGHT):
             gap = 0.0 if exercise.kind == "labels" else _gap(answer, value)
             found.append((0, gap, i))
-        elif exercise.kind != "labels" and (rounded(answer, value) or 0) >= exercise.decimals:
+        elif exercise.kind != "labels" and rounded(answer, value, exercise.decimals) is not None:
             found.append((1, _gap(answer, value), i))
     return min(found)[2] if found else None
 

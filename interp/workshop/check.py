@@ -145,7 +145,7 @@ def diagnose(key: str, answer: Any, **used: Any) -> Reply:
     """The reply to an answer; nothing is written down."""
     lesson = lesson_of(key)
     one = exercises(lesson)[key]
-    where = setting(lesson)
+    home = where = setting(lesson)
     if odd := sorted(set(used) - set(one.uses)):
         uses = " and ".join(one.uses) or "nothing"
         raise ValueError(f"check({key!r}, ...) takes {uses} beside the answer, not {odd[0]!r}")
@@ -159,9 +159,13 @@ def diagnose(key: str, answer: Any, **used: Any) -> Reply:
         return Reply(key, "mistake", left, "a hook left behind")
     with named(f"checking {key}"):
         right = answers.plain(one, where.value(one, one.solution))
-    if answers.is_it(one, given, right, answers.slack(answer)):
-        return Reply(key, "right", one.remember or "Well done.")
-    if (spoiled := _spoiled(where)) and not used:
+    done = Reply(key, "right", one.remember or "Well done.")
+    if answers.same(one, given, right, answers.TIGHT):
+        return done
+    nearly = answers.is_it(one, given, right, answers.slack(answer))
+    if nearly and answers.rounded(given, right, one.decimals) is not None:
+        return done  # rounded as it should be
+    if not nearly and (spoiled := _spoiled(home)):
         return Reply(key, "mistake", spoiled, "data changed in place")
     made = []
     with named("comparing with known mistakes"), progress(None, key, len(one.mistakes)) as bar:
@@ -169,6 +173,8 @@ def diagnose(key: str, answer: Any, **used: Any) -> Reply:
             made.append(answers.plain(one, where.value(one, mistake.make)))
             bar.update()
     found = answers.nearest(one, given, made)
+    if nearly and (found is None or not answers.same(one, given, made[found], answers.TIGHT)):
+        return done
     if found is not None:
         mistake = one.mistakes[found]
         return Reply(key, "mistake", mistake.hint, mistake.name)

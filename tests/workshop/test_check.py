@@ -36,7 +36,8 @@ class Lesson:
         uses=("factor",),
         note="If it is yours, give the factor.",
     )
-    EXERCISES = [table, names, share, fine, own]
+    zero = Exercise("circuits-6", 1, "0.90 to two decimals", hints=("a",))
+    EXERCISES = [table, names, share, fine, own, zero]
 
     class Setting(Setting):
         names = ("numbers",)
@@ -78,6 +79,11 @@ def _(s):
 @Lesson.fine.mistake("too much", "That is a tenth too much.")
 def _(s):
     return FINE + 0.1
+
+
+@Lesson.zero.right
+def _(s):
+    return 0.89565
 
 
 @Lesson.own.right
@@ -169,6 +175,10 @@ def test_a_right_answer_may_be_rounded_to_two_decimals(decimals):
     assert diagnose("circuits-4", np.round(FINE, decimals))
     wrong = diagnose("circuits-4", np.round(FINE + 0.01, decimals))
     assert not wrong
+
+
+def test_a_zero_at_the_end_of_a_rounded_number_counts():
+    assert diagnose("circuits-6", 0.9) and not diagnose("circuits-6", 0.8)
 
 
 def test_fewer_decimals_are_told_to_be_few():
@@ -283,9 +293,9 @@ def test_a_damaged_file_of_progress_is_left_as_it_is(own_lesson):
 
 def test_the_panel_follows(own_lesson):
     panel = workshop.progress("circuits")
-    assert "0 of 5 done" in panel._repr_html_() and "not begun" in repr(panel)
+    assert "0 of 6 done" in panel._repr_html_() and "not begun" in repr(panel)
     workshop.check("circuits-1", RIGHT)
-    assert "1 of 5 done" in panel._repr_html_() and "✔ circuits-1" in repr(panel)
+    assert "1 of 6 done" in panel._repr_html_() and "✔ circuits-1" in repr(panel)
 
 
 def test_a_hook_that_was_left_on_the_model_is_told(monkeypatch):

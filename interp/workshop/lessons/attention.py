@@ -254,6 +254,7 @@ two = Exercise(
     "attention-2",
     1,
     "the mean attention to the first token on the text, over all heads, one number",
+    decimals=3,
     hints=(
         "Attention to the first token is the first column: pattern[..., dest, 0].",
         "The first token can look at itself alone, so its row is 1 by force. Leave destination 0 out.",

@@ -15,7 +15,7 @@ from interp.workshop.exercise import Setting as Base
 LAYERS = (20, 22, 26)  # where circuits-2 patches
 TEMPLATES = (  # as long as each other, with S2 at different places
     "When {a} and {b} went to the {p}, {s} gave a {o} to",
-    "After {a} and {b} had lunch, {s} gave a little red {o} to",
+    "When {a} and {b} came to the old {p}, {s} gave flowers to",
 )
 SENDER, RECEIVER = "L20H0", "L23H3"
 
@@ -538,8 +538,8 @@ four = Exercise(
         ' multiply by ln_final.weight, divide by cache["ln_final.hook_scale"][:, -1], take the'
         " product with the direction, and average over prompts.",
     ),
-    remember="Head 3 writes 1.53 logits, nearly twice as much as the next one in its layer. Patching said"
-    " more, 3.24: a patch replaces a write that in the corrupted run points the other way.",
+    remember="Head 3 writes 1.48 logits, nearly twice as much as the next one in its layer. Patching said"
+    " more, 2.99: a patch replaces a write that in the corrupted run points the other way.",
 )
 
 

@@ -85,7 +85,7 @@ task.show(4)
 # final stream, which part 4 needs.)
 #
 # *What they see:* the lens' first guess at END is " Mary" from layer 29 on (at 28 it is " the"); L23H0 is a quick find for (c), with the button of the first tab. The tabs for
-# patching, circuit and features are grey because they need two prompts or a dictionary. Exercise 1: 5.33, prompt by prompt 7.1, 4.9, 7.7, 1.6 (the corrupted prompts −2.81).
+# patching, circuit and features are grey because they need two prompts or a dictionary. Exercise 1: 5.26, prompt by prompt 7.1, 4.9, 5.5, 3.5 (the corrupted prompts −3.32).
 #
 # *Usually goes wrong:* people read the logits at the answer's own position, where the logits at position p guess the token at p + 1; or they index with all answers at every prompt.
 
@@ -181,9 +181,9 @@ figure.tight_layout()
 # it is at S2 and half of it at END. (S1 and IO stay at zero: there the two prompts are the same token, and no information about the repeated name has reached them.)
 
 # %% [markdown] tags=["instructor"]
-# *Numbers:* exercise 2 gives 4.17, −0.06, −2.85: in shares .86, .34, −.01. Predictions are usually yes, no, no; layer 22 is "partly".
+# *Numbers:* exercise 2 gives 3.44, −0.23, −3.38: in shares .79, .36, −.01. Predictions are usually yes, no, no; layer 22 is "partly".
 #
-# *Point at the picture:* the two steps. From 20 to 21 S2 falls from .86 to .34, and END rises from .08 to .55 (that is L20H0, exercise 3); from 23 to 24 S2 falls from .31 to .05, and END rises from .56 to .86
+# *Point at the picture:* the two steps. From 20 to 21 S2 falls from .79 to .36, and END rises from .07 to .55 (that is L20H0, exercise 3); from 23 to 24 S2 falls from .34 to .05, and END rises from .57 to .85
 # (layer 23, whose L23H3 reads S2). "So what kind of part could carry it?" Only attention moves anything between positions.
 #
 # *Usually goes wrong:* `activation[:, s2]` indexes every prompt with every S2. Two templates are there so that the check notices. Hooks added with `add_hook` stay on the model (the check says so); the
@@ -211,11 +211,11 @@ heads = effect.top(3, by="high").labels
 check("circuits-3", heads)
 
 # %% [markdown]
-# About ten of 270 heads matter, and not all of them help: two heads, L24H4 and L29H0, are as blue as the best are red. Their clean output makes the answer *worse*, by 2.3 and 2.0 logits.
+# About ten of 270 heads matter, and not all of them help: two heads, L24H4 and L29H0, are as blue as the best are red. Their clean output makes the answer *worse*, by 2.5 and 1.9 logits.
 # Such *negative heads* are found in many models; a common guess is that they keep the model from being too sure.
 
 # %% [markdown] tags=["instructor"]
-# *Numbers:* L23H3 3.24, L20H0 3.14, L29H1 2.45, L23H0 1.27, L19H2 1.00, L23H2 .89; L24H4 −2.30, L29H0 −2.01. "What are the blue ones?" is the first question in the room. (The corrupted prompt has
+# *Numbers:* L23H3 2.99, L20H0 2.84, L29H1 2.45, L23H0 1.06, L19H2 .81, L23H2 .72; L24H4 −2.47, L29H0 −1.95. "What are the blue ones?" is the first question in the room. (The corrupted prompt has
 # an answer too, the other name. A head that pushes against whatever is about to be said loses from both.)
 #
 # *What the check cannot see:* by noising, or with all positions patched, the same three heads come first. Names alone do not say how they were found.
@@ -253,15 +253,15 @@ check("circuits-4", shares)
 
 # %%
 direct = interp.logit_attribution(model, task)
-print("L20H0 writes", direct.sel(layer=20, head=0))
-print("all heads together", direct.values.sum())
+print(f"L20H0 writes {direct.sel(layer=20, head=0).values:.2f}")
+print(f"all heads together {direct.values.sum():.2f}")
 direct.plot(title="Logit difference that each head writes")
 
 # %% [markdown]
-# **The aha.** L20H0 brings back more than a third of the answer, yet it writes none of it. It does not say " Mary"; perhaps it tells *later heads where to look* (part 6 tests that). Two
+# **The aha.** L20H0 brings back a third of the answer, yet it writes none of it. It does not say " Mary"; perhaps it tells *later heads where to look* (part 6 tests that). Two
 # heads can look equally important in a patching map and do entirely different jobs.
 #
-# Three more things to see. All heads together write 3.39 of the 5.33 logits; MLPs and the embedding write the rest. L23H3 restores 3.24 and writes 1.53: a patch counts the clean write *minus* the
+# Three more things to see. All heads together write 3.15 of the 5.26 logits; MLPs and the embedding write the rest. L23H3 restores 2.99 and writes 1.48: a patch counts the clean write *minus* the
 # corrupted one, which points the other way. And a difference has two ends: look at them one by one.
 
 # %%
@@ -273,12 +273,12 @@ for layer, head in heads_to_see:
 
 # %% [markdown]
 # So L23H3, the first of both lists, does not write the answer: it lowers *both* names, the wrong one by 2.0 and the right one by 0.5. It **suppresses the name that was repeated**. The heads that do write the answer
-# are L29H1 (1.9), L23H0 (1.4), L23H1 (1.2) and L23H2 (1.0). A logit difference hides which of its two ends moved. (A logit counts here against the mean of all logits.)
+# are L29H1 (1.8), L23H0 (1.3), L23H1 (1.1) and L23H2 (1.0). A logit difference hides which of its two ends moved. (A logit counts here against the mean of all logits.)
 
 # %% [markdown] tags=["instructor"]
 # *The aha comes here; let it stand.* Ask the room what L20H0 could be doing before anybody scrolls on, and write the guesses down: part 6 tests one of them, and it fails.
 #
-# *Numbers:* exercise 4 gives .82, .49, .54, 1.53, .01, −.02, −.01, .37, .09. L20H0 writes .08. By direct attribution the first are L23H3 1.53, L29H1 1.11, L23H0 .82; the last are L29H0 −1.03 and L24H4 −.94.
+# *Numbers:* exercise 4 gives .82, .47, .57, 1.48, .00, −.01, −.01, .37, .08. L20H0 writes .06. By direct attribution the first are L23H3 1.48, L29H1 1.05, L23H0 .82; the last are L29H0 −1.02 and L24H4 −.99.
 #
 # *Usually goes wrong:* the norm. Dividing each write by its *own* size makes the shares not add up any more. And people who add up all heads think that they have a mistake: heads alone are not all parts.
 
@@ -314,7 +314,7 @@ restored = interp.patch(model, task, "L*H*@END", unit="fraction").values
 kept = interp.patch(model, task, "L*H*@END", direction="noising", unit="fraction").values
 figure, axes = plt.subplots(figsize=(5.5, 4.4))
 axes.scatter(restored, 1 - kept, s=14)
-for layer, head in zip(*(abs(restored) > 0.1).nonzero()):
+for layer, head in zip(*(abs(restored) > 0.07).nonzero()):
     spot = (restored[layer, head], 1 - kept[layer, head])
     axes.annotate(f"L{layer}H{head}", spot, xytext=(4, -9), textcoords="offset points", size=8)
 axes.axline((0, 0), slope=1, color="grey", lw=1)
@@ -323,13 +323,13 @@ axes.set_title("Denoising and noising, one dot a head")
 figure.tight_layout()
 
 # %% [markdown]
-# The dots lie close to the line: on these prompts the two directions tell nearly the same story, and no head is a clear OR or AND. A little below the line are L23H3 (0.40 restored, 0.32 lost), L23H0 (0.16, 0.08) and
-# L23H2 (0.11, 0.03): each is good enough for more than is lost without it, so they stand in for each other a little. L20H0 is a little above (0.39, 0.44). One does not know before one has looked: run both.
+# The dots lie close to the line: on these prompts the two directions tell nearly the same story, and no head is a clear OR or AND. A little below the line are L23H3 (0.35 restored, 0.31 lost), L23H0 (0.12, 0.09) and
+# L23H2 (0.08, 0.04): each is good enough for more than is lost without it, so they stand in for each other a little. L19H2 is above it (0.09, 0.19): more is lost without it than it can bring back alone. One does not know before one has looked: run both.
 
 # %% [markdown] tags=["instructor"]
 # *Ask:* where would a head of an OR be, good enough and yet not needed? (Below the line.) One of an AND? (Above it.)
 #
-# *Point at the picture:* L23H3, L23H0 and L23H2 just below the line (weak backups of each other); L20H0 .39 / .44 just above; L29H1 .30 / .29; the negative heads L24H4 −.28 / −.27 and L29H0 −.25 / −.24 at the lower left.
+# *Point at the picture:* L23H3, L23H0 and L23H2 just below the line (weak backups of each other); L19H2 .09 / .19 above it, the largest gap; L20H0 .33 / .34; L29H1 .29 / .28; the negative heads L24H4 −.29 / −.24 and L29H0 −.23 / −.22 at the lower left.
 #
 # *If somebody says* "then I just use both": yes, and with k backups you need pairs, triples ... there is no method that is never blind.
 
@@ -375,25 +375,24 @@ check("circuits-6", edge)
 # %%
 for head in range(9):
     reads = f"L23H{head}.q_in@END"
-    print(reads, interp.path_patch(model, task, "L20H0", reads).mean())
+    print(f"{reads}: {interp.path_patch(model, task, 'L20H0', reads).mean().values:+.2f}")
 
 # %% [markdown]
 # **L23H0** is the answer: its query alone carries 1.6 of the 3.1 logits that L20H0 restores, and H1, H2 and H7 of the layer are steered as well. (The edges need not add up: a later head can take something back, and
 # what one path does depends on the others.) And what does L23H3 depend on? Patch the head, its pattern alone, and at S2 the values that it reads:
 
 # %%
-print("the head:   ", interp.patch(model, task, "L23H3@END").mean())
-print("its pattern:", interp.patch(model, task, "L23H3.pattern").mean())
-print("the values: ", interp.patch(model, task, "L23KV1.v@S2").mean())
+for what in ("L23H3@END", "L23H3.pattern", "L23KV1.v@S2"):
+    print(f"{what}: {interp.patch(model, task, what).mean().values:+.2f}")
 
 # %% [markdown]
-# L23H3 looks from END at S2 in both runs alike (0.52 of its attention in the clean run, 0.54 in the corrupted one): its pattern makes no difference, and nobody has to steer it. What it *reads* at S2 does: the values of its KV
-# head at that one position bring back 3.5 logits. Two stories in one layer: heads that are told where to look, and a head that always looks at the same place and finds something else there.
+# L23H3 looks from END at S2 in both runs alike (0.51 of its attention in the clean run, 0.53 in the corrupted one): its pattern makes next to no difference, and nobody has to steer it. What it *reads* at S2 does: the values of its KV
+# head at that one position bring back 3.2 logits. Two stories in one layer: heads that are told where to look, and a head that always looks at the same place and finds something else there.
 
 # %% [markdown] tags=["instructor"]
 # *The point:* a story ("L20H0 steers L23H3, the head at the top of both maps") that fits two maps can still be wrong, and one edge tells.
 #
-# *Numbers:* exercise 6 gives −.21. The nine queries of layer 23: H0 1.62, H2 1.15, H7 1.00, H1 .82, H4 .26, H3 −.21. L23H3: the head 3.24, its pattern .01, the values at S2 3.51 (KV head 1 serves heads 3, 4, 5); on held-out prompts 4.01, .08, 4.25.
+# *Numbers:* exercise 6 gives −.21. The nine queries of layer 23: H0 1.62, H2 1.15, H7 1.00, H1 .82, H4 .26, H3 −.21. L23H3: the head 2.99, its pattern −.07, the values at S2 3.21 (KV head 1 serves heads 3, 4, 5); on held-out prompts 3.81, .05, 4.02.
 #
 # *Usually goes wrong:* shapes. `read` is [prompt, 1, d_model], and adding [prompt, d_model] makes [prompt, prompt, d_model]: the last line of the long error says so.
 
@@ -493,7 +492,7 @@ tried = {f"rewired {i}": interp.Circuit.of(edges, like=circuit) for i, edges in 
 tried |= {f"our best {size}": interp.Circuit.top(scores, size) for size in (150, 200)}
 for name, one in tried.items():
     got = interp.evaluate(model, task.heldout(), one, sets=1).sel(measure="faithfulness")
-    print(f"{name}: {len(one.prune())} edges on a path, faithfulness {got}")
+    print(f"{name}: {len(one.prune())} edges on a path, faithfulness {got.values:.2f}")
 
 # %% [markdown]
 # ⟦REWIRED⟧

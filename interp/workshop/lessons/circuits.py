@@ -968,7 +968,7 @@ seven = Exercise(
         " and divide then: a single prompt's denominator can be close to zero.",
         "(circuit.mean() - corrupted.mean()) / (clean.mean() - corrupted.mean()).",
     ),
-    remember="Seven edges in a thousand bring back REMEMBER7 of the way from the corrupted to the clean run,"
+    remember="Seven edges in a thousand bring back 63 % of the way from the corrupted to the clean run,"
     " where random circuits of the same size bring back nothing.",
 )
 

@@ -200,8 +200,8 @@ check("attention-3", without_start)
 # never what is carried.) One other token in front is enough:
 
 # %%
-the = model.to_single_token(" the")
-mixed = torch.tensor([[model.to_single_token(" Dog")] + [the] * 39])
+dog, word = model.to_single_token(" Dog"), model.to_single_token(" the")
+mixed = torch.tensor([[dog] + [word] * 39])
 print('" Dog", then 39 times " the":', round(first_token(mixed), 2))
 
 # %% [markdown] tags=["instructor"]

@@ -378,7 +378,7 @@ for head in range(9):
     print(f"{reads}: {interp.path_patch(model, task, 'L20H0', reads).mean().values:+.2f}")
 
 # %% [markdown]
-# **L23H0** is the answer: its query alone carries 1.6 of the 3.1 logits that L20H0 restores, and H1, H2 and H7 of the layer are steered as well. (The edges need not add up: a later head can take something back, and
+# **L23H0** is the answer: its query alone carries 1.2 of the 2.8 logits that L20H0 restores, and H1, H2 and H7 of the layer are steered as well. (The edges need not add up: a later head can take something back, and
 # what one path does depends on the others.) And what does L23H3 depend on? Patch the head, its pattern alone, and at S2 the values that it reads:
 
 # %%
@@ -392,7 +392,7 @@ for what in ("L23H3@END", "L23H3.pattern", "L23KV1.v@S2"):
 # %% [markdown] tags=["instructor"]
 # *The point:* a story ("L20H0 steers L23H3, the head at the top of both maps") that fits two maps can still be wrong, and one edge tells.
 #
-# *Numbers:* exercise 6 gives −.21. The nine queries of layer 23: H0 1.62, H2 1.15, H7 1.00, H1 .82, H4 .26, H3 −.21. L23H3: the head 2.99, its pattern −.07, the values at S2 3.21 (KV head 1 serves heads 3, 4, 5); on held-out prompts 3.81, .05, 4.02.
+# *Numbers:* exercise 6 gives −.18. The nine queries of layer 23: H0 1.22, H2 .99, H7 .93, H1 .64, H4 .22, H5 .15, H3 −.18. L23H3: the head 2.99, its pattern −.07, the values at S2 3.21 (KV head 1 serves heads 3, 4, 5); on held-out prompts 3.81, .05, 4.02.
 #
 # *Usually goes wrong:* shapes. `read` is [prompt, 1, d_model], and adding [prompt, d_model] makes [prompt, prompt, d_model]: the last line of the long error says so.
 
@@ -437,10 +437,11 @@ sizes = (100, 300, 500, 1000)
 interp.faithfulness_curve(model, task.heldout(), scores, sizes=sizes, sets=2).plot()
 
 # %% [markdown]
-# ⟦CURVE⟧
+# A hundred edges bring back a tenth of the way, 300 more than half, and 1,000 three quarters; random circuits of these sizes bring back nothing. `judged` says more. The circuit *alone* prefers the right name by 0.8 logits, where the
+# model prefers it by 4.1: it is 63 % of the way from −4.7, and still a weak preference. Completeness 1.00 says that without these 500 edges nothing is left. And the interval, from four prompts, is wide.
 
 # %% [markdown] tags=["instructor"]
-# *Numbers:* ⟦SEVEN⟧
+# *Numbers:* exercise 7 gives .63 (95 % interval .51 to .70). Clean 4.08, corrupted −4.71, the circuit .81. The curve: .11, .57, .63, .74 for 100, 300, 500, 1,000 edges.
 #
 # *Ask:* four prompts: would you publish this? (Look at the interval that `judged` prints.) Then: random circuits got 0.000, how impressed are you? Take answers, and go on
 # to part 8.
@@ -495,10 +496,11 @@ for name, one in tried.items():
     print(f"{name}: {len(one.prune())} edges on a path, faithfulness {got.values:.2f}")
 
 # %% [markdown]
-# ⟦REWIRED⟧
+# With 100 to 200 edges on a path, between the very heads of the circuit, still nothing comes back. Our own best 150 and 200 edges, with about as many on a path, bring back .14 and .52. *That* is worth reporting: it matters which edges, and not
+# only which heads.
 
 # %% [markdown] tags=["instructor"]
-# *Numbers:* ⟦EIGHT⟧
+# *Numbers:* exercise 8 gives .846, .018, .054: 423 of our 500 edges are on a path, and about 9 and 27 of the random ones.
 #
 # *The point:* a control is as good as it is hard. "0.000 at random" is true and says next to nothing. *Ask:* which control would you want for a circuit of *heads*? (Other heads of the
 # same layers, as many edges, connected.) And how many random circuits does it take to say "better than 95 of 100"? (At least 100, better more.)

@@ -351,7 +351,8 @@ print(f"of all tokens: {float(data.is_number.float().mean()):.0%}")
 
 # %% [markdown]
 # Two latents in one: above 2 it is a perfect detector of numbers, and below 1 it is not better than chance. Both "a number latent" and "not a number latent" would be wrong; "numbers, above 2" is right. A
-# description is a claim about *all* values that it names. Does your own dictionary have such latents? Its cards, with the whole range:
+# description is a claim about *all* values that it names. Does your own dictionary have such latents? Here is the card of one, which
+# is on at 94 of 4,064 tokens. Its strongest tokens are about *default*, *optional*, *deprecated*; read the weaker ones before you believe a description, and try other numbers than 3:
 
 # %%
 interp.features.card(model, sae, 3, tokens=4_000)

@@ -149,8 +149,8 @@ check("attention-2", to_first)
 # %%
 def first_token(ids):
     """The mean attention to the first token, over all heads."""
-    _, cache = model.run_with_cache(ids)
-    firsts = [cache[f"blocks.{l}.attn.hook_pattern"][..., 1:, 0] for l in layers]
+    kept = model.run_with_cache(ids)[1]
+    firsts = [kept[f"blocks.{l}.attn.hook_pattern"][..., 1:, 0] for l in layers]
     return float(torch.stack(firsts).mean())
 
 
@@ -337,7 +337,7 @@ def ids_of(words):
 
 
 def resting(ids):
-    """Each head's mean attention to the first token [layer, head]."""
+    """How much each head rests [layer, head]."""
     kept = model.run_with_cache(ids)[1]
     firsts = [kept[f"blocks.{l}.attn.hook_pattern"][0, :, 1:, 0].mean(-1) for l in layers]
     return torch.stack(firsts)
@@ -397,7 +397,7 @@ check("attention-6", correlation)
 # the key in the kitchen. Tom keeps the map in the garden. Now Anna looks for the key in the".
 
 # %%
-from scipy.stats import spearmanr
+import scipy.stats
 
 assert induction is not ..., "this needs your table of exercise 1, in the name induction"
 first = model.run_with_cache(task.clean)[1]
@@ -407,7 +407,8 @@ for name in ("NEEDLE", "OTHER"):
     at = task.positions[name]
     here = [torch.stack([end[i, :, at[i]] for i in range(4)]) for end in ends]  # [prompt, head]
     looks[name] = torch.stack(here).mean(1)  # [layer, head]
-    found = spearmanr(torch.as_tensor(induction).ravel(), looks[name].ravel()).statistic
+    table = torch.as_tensor(induction)
+    found = scipy.stats.spearmanr(table.ravel(), looks[name].ravel()).statistic
     print(f"correlation with attention to {name}: {found:.2f}")
 
 told = "Anna keeps the key in the kitchen. Tom keeps the map in the garden."

@@ -60,8 +60,8 @@ import torch
 import interp
 from interp.workshop import begin, check, hint, progress, solution
 
-# the language model; and what the exercises work with: W and uneven (1, 2), x and sae (3), heldout (4),
-# latent and is_number (5), happy, sad and neutral (6)
+# the language model; and what the exercises work with: W and uneven (1, 2), x and sae (3),
+# heldout (4), latent and is_number (5), happy, sad and neutral (6)
 model, data = begin("features")
 progress("features")
 
